@@ -1,0 +1,57 @@
+import type { ActionSchema, CallingOptions } from "moleculer";
+import type { ParamsOf, ResultOf } from "./action.ts";
+import { identityActions } from "./identity.ts";
+import { mediaActions } from "./media.ts";
+import type { Ctx } from "./meta.ts";
+import { notificationsActions } from "./notifications.ts";
+import { operationsActions } from "./operations.ts";
+import { ordersActions } from "./orders.ts";
+import { partnersActions } from "./partners.ts";
+import { rootOf } from "./schema.ts";
+
+/** Every action that one service offers to another, by its full name. */
+export const actions = {
+  ...ordersActions,
+  ...partnersActions,
+  ...identityActions,
+  ...notificationsActions,
+  ...mediaActions,
+  ...operationsActions,
+} as const;
+
+export type ActionName = keyof typeof actions;
+export type Params<N extends ActionName> = ParamsOf<(typeof actions)[N]>;
+export type Result<N extends ActionName> = ResultOf<(typeof actions)[N]>;
+
+/**
+ * The schema of an action: its contract's parameters and retry policy around the handler that does the work.
+ * Whatever a schema may hold besides (cache keys, say) goes in `more`.
+ */
+export function implement<N extends ActionName>(
+  name: N,
+  handler: (ctx: Ctx<Params<N>>) => Promise<Result<N>>,
+  more: Omit<ActionSchema, "params" | "handler"> = {},
+): ActionSchema {
+  const { params, idempotent } = actions[name];
+  return {
+    visibility: "published",
+    params: rootOf(params) as ActionSchema["params"],
+    retryPolicy: { enabled: idempotent },
+    ...more,
+    handler: handler as ActionSchema["handler"],
+  };
+}
+
+interface CanCall {
+  call(name: string, params: unknown, options?: CallingOptions): Promise<unknown>;
+}
+
+/** `ctx.call` or `broker.call`, held to the contract: a misspelt action or parameter does not compile. */
+export function call<N extends ActionName>(
+  from: CanCall,
+  name: N,
+  params: Params<N>,
+  options?: CallingOptions,
+): Promise<Result<N>> {
+  return from.call(name, params, options) as Promise<Result<N>>;
+}

@@ -1,0 +1,176 @@
+import { action } from "./action.ts";
+import {
+  boolean,
+  email,
+  type Infer,
+  integer,
+  listOf,
+  matching,
+  nothing,
+  object,
+  oneOf,
+  optional,
+  text,
+  time,
+  uuid,
+} from "./schema.ts";
+import { language, personName, phone } from "./shared.ts";
+
+/** NIST SP 800-63B: length counts, composition rules do not. */
+const password = { type: "string", min: 8, max: 128 } as const;
+const code = matching(/^\d{6}$/, 6);
+const birthDate = matching(/^\d{4}-\d\d-\d\d$/, 10);
+
+export const role = oneOf("customer", "deliverer", "partner", "admin");
+
+export const pushToken = object({
+  provider: oneOf("onesignal", "fcm", "apns", "webpush", "sandbox"),
+  token: text(4096),
+  deviceName: optional(text(100)),
+});
+
+const profileFields = {
+  firstName: personName,
+  lastName: personName,
+  phone: optional(phone),
+  birthDate: optional(birthDate),
+  language: optional(language),
+} as const;
+
+export const profile = object({
+  id: uuid,
+  email: text(254),
+  ...profileFields,
+  language,
+  role,
+  partnerId: optional(uuid),
+  emailConfirmed: boolean,
+  /** A new address that waits for its code. */
+  pendingEmail: optional(text(254)),
+  avatarVersion: optional(integer(1, 2 ** 31)),
+  version: integer(1, 2 ** 31),
+  createdAt: time,
+});
+export type Profile = Infer<typeof profile>;
+
+export const tokens = object({
+  accessToken: text(8192),
+  tokenType: oneOf("Bearer"),
+  expiresInSeconds: integer(1, 86_400),
+  refreshToken: text(8192),
+});
+export type Tokens = Infer<typeof tokens>;
+
+export const session = object({
+  id: uuid,
+  current: boolean,
+  createdAt: time,
+  lastUsedAt: time,
+  userAgent: optional(text(300)),
+  ip: optional(text(45)),
+});
+
+/** A public signing key, RFC 7517. */
+export const publicKey = object({
+  kty: text(10),
+  crv: optional(text(20)),
+  x: optional(text(200)),
+  y: optional(text(200)),
+  n: optional(text(2000)),
+  e: optional(text(20)),
+  kid: text(200),
+  alg: text(20),
+  use: oneOf("sig"),
+});
+
+export const auditEntry = object({
+  id: uuid,
+  at: time,
+  actorId: optional(uuid),
+  action: text(60),
+  subject: text(200),
+  detail: optional(text(2000)),
+  ip: optional(text(45)),
+});
+
+export const identityActions = {
+  "identity.register": action(
+    object({ email, password, ...profileFields, pushToken: optional(pushToken) }),
+    object({ userId: uuid, email: text(254) }),
+  ),
+  "identity.confirm": action(object({ email, code }), nothing),
+  /** Answers the same for an unknown address: who is registered is nobody's business. */
+  "identity.resendCode": action(object({ email }), nothing),
+  "identity.signIn": action(
+    object({
+      email,
+      password: { type: "string", min: 1, max: 128 } as const,
+      userAgent: optional(text(300)),
+    }),
+    tokens,
+  ),
+  "identity.refresh": action(object({ refreshToken: text(8192) }), tokens),
+  "identity.sessions": action(object({}), object({ items: listOf(session) }), { idempotent: true }),
+  "identity.signOut": action(object({ sessionId: optional(uuid) }), nothing, { idempotent: true }),
+  "identity.signOutEverywhere": action(object({}), nothing, { idempotent: true }),
+  "identity.forgotPassword": action(object({ email }), nothing),
+  "identity.resetPassword": action(object({ email, code, password }), nothing),
+  "identity.changePassword": action(
+    object({ currentPassword: { type: "string", min: 1, max: 128 } as const, newPassword: password }),
+    nothing,
+  ),
+  "identity.profile": action(object({}), profile, { idempotent: true }),
+  "identity.updateProfile": action(
+    object({
+      expectedVersion: optional(integer(1, 2 ** 31)),
+      firstName: optional(personName),
+      lastName: optional(personName),
+      phone: optional(phone),
+      birthDate: optional(birthDate),
+      language: optional(language),
+      /** Takes effect when the code that is sent there comes back. */
+      email: optional(email),
+      pushToken: optional(pushToken),
+    }),
+    profile,
+  ),
+  "identity.confirmEmail": action(object({ code }), profile),
+  "identity.deleteAccount": action(
+    object({ password: { type: "string", min: 1, max: 128 } as const }),
+    nothing,
+  ),
+  "identity.exportData": action(
+    object({}),
+    object({ profile, sessions: listOf(session), audit: listOf(auditEntry) }),
+    { idempotent: true },
+  ),
+  "identity.invite": action(
+    object({
+      email,
+      role: oneOf("deliverer", "partner", "admin"),
+      partnerId: optional(uuid),
+      partnerAdmin: optional(boolean),
+    }),
+    object({ invitationId: uuid, expiresAt: time }),
+  ),
+  "identity.acceptInvitation": action(
+    object({
+      token: text(200),
+      password,
+      firstName: personName,
+      lastName: personName,
+      phone: optional(phone),
+      language: optional(language),
+    }),
+    object({ userId: uuid, email: text(254) }),
+  ),
+  "identity.setAvatar": action(object({ present: boolean }), profile),
+  "identity.audit": action(
+    object({ limit: optional({ ...integer(1, 100), convert: true } as const) }),
+    object({ items: listOf(auditEntry) }),
+    {
+      idempotent: true,
+    },
+  ),
+  "identity.jwks": action(object({}), object({ keys: listOf(publicKey) }), { idempotent: true }),
+} as const;

@@ -1,0 +1,15 @@
+import { action } from "./action.ts";
+import { integer, nothing, object, text, uuid } from "./schema.ts";
+
+/** Bytes travel as base64: the transporter carries JSON, and an avatar is small. */
+const base64 = { type: "string", max: 7_000_000, pattern: /^[A-Za-z0-9+/]*={0,2}$/ } as const;
+
+export const image = object({ contentType: text(100), etag: text(100), base64 });
+
+export const mediaActions = {
+  /** Decodes, strips and re-encodes whatever image it is given; the name and metadata are forgotten. */
+  "media.putAvatar": action(object({ base64 }), object({ etag: text(100), bytes: integer(1, 5_000_000) })),
+  "media.getAvatar": action(object({}), image, { idempotent: true }),
+  "media.deleteAvatar": action(object({}), nothing, { idempotent: true }),
+  "media.putProof": action(object({ orderId: uuid, base64 }), object({ photoId: text(100) })),
+} as const;

@@ -1,0 +1,152 @@
+import { orderCustomer, orderStatus, paymentStatus } from "./orders.ts";
+import { availability, partner, quotedLine } from "./partners.ts";
+import {
+  boolean,
+  type Infer,
+  integer,
+  listOf,
+  matching,
+  money,
+  object,
+  oneOf,
+  optional,
+  type Rule,
+  stringRecord,
+  text,
+  time,
+  uuid,
+} from "./schema.ts";
+import { address, language, personName } from "./shared.ts";
+
+const version = integer(1, 2 ** 31);
+
+/** The whole order at one version: the newest wins, so no reader ever waits for one that it missed. */
+const orderSnapshot = object({
+  version,
+  orderId: uuid,
+  status: orderStatus,
+  previousStatus: optional(orderStatus),
+  paymentStatus,
+  customer: orderCustomer,
+  partnerId: uuid,
+  partnerTitle: text(120),
+  delivererId: optional(uuid),
+  lines: listOf(quotedLine),
+  fee: money,
+  total: money,
+  paid: money,
+  refunded: money,
+  address,
+  pickup: address,
+  note: optional(text(500)),
+  /** Who moved it: a user's id, `partner:<id>`, `bank:<id>` or `deadline`. */
+  actor: text(100),
+  reason: optional(text(500)),
+  readyAt: optional(time),
+  deadlineAt: optional(time),
+  traceId: optional(matching(/^[0-9a-f]{32}$/, 32)),
+});
+export type OrderSnapshot = Infer<typeof orderSnapshot>;
+
+const receipt = object({
+  version,
+  orderId: optional(uuid),
+  bankId: uuid,
+  paymentId: text(200),
+  eventId: text(200),
+  outcome: oneOf("accepted", "underpaid", "overpaid", "late", "unmatched"),
+  amount: money,
+});
+
+const refund = object({
+  version,
+  refundId: uuid,
+  orderId: uuid,
+  bankId: uuid,
+  paymentId: text(200),
+  amount: money,
+  reason: text(500),
+});
+
+const user = object({
+  version,
+  userId: uuid,
+  email: text(254),
+  firstName: personName,
+  language,
+  role: oneOf("customer", "deliverer", "partner", "admin"),
+  /** The push token that came with the registration or the profile. */
+  pushToken: optional(object({ provider: text(20), token: text(4096), deviceName: optional(text(100)) })),
+});
+
+/** The data of every message that must arrive, by type. A breaking change takes a new type. */
+export const messages = {
+  "order.created": orderSnapshot,
+  "order.paid": orderSnapshot,
+  "order.accepted": orderSnapshot,
+  "order.rejected": orderSnapshot,
+  "order.ready": orderSnapshot,
+  "order.delayed": orderSnapshot,
+  "order.assigned": orderSnapshot,
+  "order.released": orderSnapshot,
+  "order.delivered": orderSnapshot,
+  "order.failed": orderSnapshot,
+  "order.cancelled": orderSnapshot,
+  "order.expired": orderSnapshot,
+  "payment.received": receipt,
+  "payment.unmatched": receipt,
+  "refund.requested": refund,
+  "refund.completed": refund,
+  "user.registered": user,
+  "user.updated": user,
+  "user.deleted": object({ version, userId: uuid }),
+  "partner.updated": object({ version, partner }),
+  "availability.changed": object({ version, availability, deleted: boolean }),
+  /** A direct send, as a code by e-mail; what orders send comes from `order.*`. */
+  "notification.requested": object({
+    version,
+    userId: optional(uuid),
+    email: text(254),
+    template: text(60),
+    language,
+    values: stringRecord,
+  }),
+  "notification.sent": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
+  "notification.failed": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
+  "alert.raised": object({ version, kind: text(60), subject: text(200), detail: text(2000) }),
+} as const satisfies Record<string, Rule>;
+
+export type MessageType = keyof typeof messages;
+export type MessageData<T extends MessageType> = Infer<(typeof messages)[T]>;
+
+/** CloudEvents 1.0, in the names of its JSON format; `subject` is the id of what the message is about. */
+export interface Message<T extends MessageType = MessageType> {
+  specversion: "1.0";
+  /** UUIDv7: made in the transaction of the change, so it also tells the age. */
+  id: string;
+  /** The service that says it: `waybill/orders`. */
+  source: string;
+  type: T;
+  time: string;
+  subject: string;
+  dataschema: string;
+  /** W3C trace context of the work that made the change. */
+  traceparent?: string;
+  data: MessageData<T>;
+}
+
+/** What a producer states; id, time, source and trace context are added by the outbox. */
+export interface NewMessage<T extends MessageType = MessageType> {
+  type: T;
+  subject: string;
+  data: MessageData<T>;
+}
+
+/** A message of one type, its data held to the type's schema by the compiler. */
+export function message<T extends MessageType>(
+  type: T,
+  subject: string,
+  data: MessageData<T>,
+): NewMessage<T> {
+  return { type, subject, data };
+}

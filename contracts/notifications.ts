@@ -1,0 +1,101 @@
+import { action } from "./action.ts";
+import { pushToken } from "./identity.ts";
+import {
+  array,
+  boolean,
+  type Infer,
+  integer,
+  listOf,
+  nothing,
+  object,
+  oneOf,
+  optional,
+  page,
+  paging,
+  stringRecord,
+  text,
+  time,
+  uuid,
+} from "./schema.ts";
+import { language } from "./shared.ts";
+
+export const pushProvider = oneOf("onesignal", "sandbox");
+
+/** A sender of notifications: which push providers it may use, in which order, with which settings. */
+export const agent = object({
+  id: uuid,
+  name: text(100),
+  /** The agent with the lowest number that is enabled sends. */
+  priority: integer(1, 1000),
+  providers: listOf(pushProvider),
+  enabled: boolean,
+  version: integer(1, 2 ** 31),
+});
+export type Agent = Infer<typeof agent>;
+
+/** Settings by provider, e.g. `{ provider: "onesignal", values: { appId, apiKey } }`; never shown again. */
+const providerSettings = object({ provider: pushProvider, values: stringRecord });
+
+export const device = object({
+  id: uuid,
+  name: optional(text(100)),
+  language: optional(language),
+  providers: listOf(text(20)),
+  createdAt: time,
+});
+
+export const preferences = object({ push: boolean, email: boolean });
+
+export const attempt = object({
+  channel: oneOf("push", "email"),
+  provider: text(20),
+  outcome: oneOf("accepted", "refused", "unclear", "skipped"),
+  detail: optional(text(500)),
+  at: time,
+  durationMs: integer(0, 600_000),
+});
+export type Attempt = Infer<typeof attempt>;
+
+export const notification = object({
+  id: uuid,
+  event: text(60),
+  title: text(200),
+  body: text(2000),
+  orderId: optional(uuid),
+  state: oneOf("pending", "sent", "failed"),
+  attempts: listOf(attempt),
+  createdAt: time,
+});
+export type NotificationView = Infer<typeof notification>;
+
+export const notificationsActions = {
+  "notifications.addDevice": action(object({ ...pushToken.props, language: optional(language) }), device),
+  "notifications.devices": action(object({}), object({ items: listOf(device) }), { idempotent: true }),
+  "notifications.removeDevice": action(object({ deviceId: uuid }), nothing, { idempotent: true }),
+  "notifications.preferences": action(object({}), preferences, { idempotent: true }),
+  "notifications.setPreferences": action(preferences, preferences, { idempotent: true }),
+  "notifications.list": action(object(paging), page(notification), { idempotent: true }),
+  "notifications.agents": action(object({}), object({ items: listOf(agent) }), { idempotent: true }),
+  "notifications.createAgent": action(
+    object({
+      name: text(100),
+      priority: integer(1, 1000),
+      providers: array(pushProvider, { min: 1, max: 10 }),
+      settings: array(providerSettings, { max: 10 }),
+      enabled: boolean,
+    }),
+    agent,
+  ),
+  "notifications.updateAgent": action(
+    object({
+      agentId: uuid,
+      expectedVersion: optional(integer(1, 2 ** 31)),
+      name: optional(text(100)),
+      priority: optional(integer(1, 1000)),
+      providers: optional(array(pushProvider, { min: 1, max: 10 })),
+      settings: optional(array(providerSettings, { max: 10 })),
+      enabled: optional(boolean),
+    }),
+    agent,
+  ),
+} as const;

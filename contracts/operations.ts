@@ -1,0 +1,24 @@
+import { action } from "./action.ts";
+import { deadLetter } from "./orders.ts";
+import { listOf, nothing, object, paging, uuid } from "./schema.ts";
+
+/**
+ * What every service with an inbox answers about its own queues. The consumer mixin brings these actions, so
+ * that the gateway and the REPL find them as `<service>.deadLetters` and so on.
+ */
+const deadLetters = action(object({ limit: paging.limit }), object({ items: listOf(deadLetter) }), {
+  idempotent: true,
+});
+const oneDeadLetter = action(object({ id: uuid }), nothing, { idempotent: true });
+
+export const operationsActions = {
+  "orders.deadLetters": deadLetters,
+  "orders.replayDeadLetter": oneDeadLetter,
+  "orders.dropDeadLetter": oneDeadLetter,
+  "partners.deadLetters": deadLetters,
+  "partners.replayDeadLetter": oneDeadLetter,
+  "partners.dropDeadLetter": oneDeadLetter,
+  "notifications.deadLetters": deadLetters,
+  "notifications.replayDeadLetter": oneDeadLetter,
+  "notifications.dropDeadLetter": oneDeadLetter,
+} as const;

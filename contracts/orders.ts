@@ -1,0 +1,257 @@
+import { action } from "./action.ts";
+import { partnerCallback, partnerSnapshot, quote, quotedLine } from "./partners.ts";
+import {
+  boolean,
+  decimal,
+  type Infer,
+  integer,
+  listOf,
+  matching,
+  money,
+  nothing,
+  object,
+  oneOf,
+  optional,
+  page,
+  paging,
+  stringRecord,
+  text,
+  time,
+  uuid,
+} from "./schema.ts";
+import { address, personName, phone, position } from "./shared.ts";
+
+const url = { type: "url", max: 2048 } as const;
+const version = integer(1, 2 ** 31);
+const reason = text(500);
+
+export const orderStatus = oneOf(
+  "pending",
+  "paid",
+  "preparing",
+  "ready",
+  "delivering",
+  "delivered",
+  "failed",
+  "cancelled",
+  "expired",
+);
+export type OrderStatus = Infer<typeof orderStatus>;
+
+export const paymentStatus = oneOf(
+  "unpaid",
+  "partially_paid",
+  "paid",
+  "refund_pending",
+  "partially_refunded",
+  "refunded",
+  "refund_failed",
+);
+export type PaymentStatus = Infer<typeof paymentStatus>;
+
+export const orderCustomer = object({ id: uuid, name: personName, phone: optional(phone) });
+
+/** The order as its owner, its partner, its deliverer and the operators see it. */
+export const order = object({
+  id: uuid,
+  status: orderStatus,
+  paymentStatus,
+  version,
+  customer: orderCustomer,
+  partner: partnerSnapshot,
+  delivererId: optional(uuid),
+  lines: listOf(quotedLine),
+  fee: money,
+  total: money,
+  paid: money,
+  refunded: money,
+  address,
+  note: optional(text(500)),
+  bankId: uuid,
+  checkoutUrl: optional(url),
+  /** When the state it waits in ends by itself or raises an alert. */
+  deadlineAt: optional(time),
+  /** When the partner said that it will be ready. */
+  readyAt: optional(time),
+  reason: optional(reason),
+  /** Four digits that the customer tells the deliverer; shown to the customer only. */
+  pin: optional(matching(/^\d{4}$/, 4)),
+  /** Opens the public tracking page; shown to the customer only. */
+  trackingToken: optional(text(200)),
+  createdAt: time,
+  updatedAt: time,
+});
+export type OrderView = Infer<typeof order>;
+
+export const confirmation = object({
+  orderId: uuid,
+  status: orderStatus,
+  checkoutUrl: url,
+  callbackUrl: url,
+  payBy: time,
+});
+
+export const historyEvent = object({
+  id: uuid,
+  type: text(60),
+  at: time,
+  from: optional(orderStatus),
+  to: orderStatus,
+  actor: text(100),
+  reason: optional(reason),
+  traceId: optional(matching(/^[0-9a-f]{32}$/, 32)),
+  version,
+});
+export type HistoryEvent = Infer<typeof historyEvent>;
+
+/** A ready order in the deliverers' pool: where from, where to, nothing of the customer but the place. */
+export const poolEntry = object({
+  orderId: uuid,
+  partnerTitle: text(120),
+  pickup: address,
+  destination: address,
+  fee: money,
+  /** From the position that was given to the pickup, as the crow flies. */
+  distanceMeters: optional(integer(0, 40_100_000)),
+  readySince: time,
+});
+
+export const bank = object({
+  id: uuid,
+  title: text(120),
+  adapter: text(40),
+  active: boolean,
+  webcheckoutUrl: url,
+  version,
+});
+export type Bank = Infer<typeof bank>;
+
+export const tracking = object({
+  status: orderStatus,
+  partnerTitle: text(120),
+  firstName: text(100),
+  position: optional(position),
+  positionAt: optional(time),
+  updatedAt: time,
+});
+
+export const deadLetter = object({
+  id: uuid,
+  service: text(40),
+  consumer: text(60),
+  messageId: uuid,
+  type: text(60),
+  subject: text(100),
+  attempts: integer(0, 1000),
+  error: text(2000),
+  at: time,
+});
+export type DeadLetter = Infer<typeof deadLetter>;
+
+/** Why an order is where it is, in one answer. */
+export const diagnosis = object({
+  order,
+  history: listOf(historyEvent),
+  deadline: optional(object({ at: time, overdue: boolean, effect: text(200) })),
+  undelivered: listOf(
+    object({ messageId: uuid, type: text(60), attempts: integer(0, 1000), error: optional(text(2000)) }),
+  ),
+  receipts: listOf(
+    object({
+      paymentId: text(200),
+      outcome: oneOf("accepted", "underpaid", "overpaid", "late", "unmatched"),
+      amount: money,
+      at: time,
+    }),
+  ),
+  refunds: listOf(
+    object({
+      id: uuid,
+      amount: money,
+      state: oneOf("pending", "sent", "unknown", "completed", "failed"),
+      reason,
+    }),
+  ),
+});
+
+const orderId = { orderId: uuid } as const;
+
+export const ordersActions = {
+  /** For the gateway, which vouches for the quote out of its cache of checks. */
+  "orders.confirm": action(object({ bankId: uuid, quote, customer: orderCustomer }), confirmation, {
+    idempotent: true,
+  }),
+  /** The raw callback of a bank; verified by that bank's adapter. Answers after the commit only. */
+  "orders.receivePayment": action(
+    object({ bankId: uuid, headers: stringRecord, body: { type: "string", max: 65_536 } as const }),
+    nothing,
+    { idempotent: true },
+  ),
+  /** For Partners, over the broker: a genuine callback of the partner's system. Commits it with its effect. */
+  "orders.applyPartnerCallback": action(partnerCallback, nothing, { idempotent: true }),
+  "orders.get": action(object(orderId), order, { idempotent: true }),
+  "orders.list": action(object({ ...paging, status: optional(orderStatus) }), page(order), {
+    idempotent: true,
+  }),
+  "orders.history": action(object(orderId), object({ items: listOf(historyEvent) }), { idempotent: true }),
+  "orders.update": action(
+    object({
+      ...orderId,
+      expectedVersion: optional(version),
+      address: optional(address),
+      note: optional(text(500, 0)),
+    }),
+    order,
+  ),
+  "orders.cancel": action(object({ ...orderId, reason: optional(reason) }), order, { idempotent: true }),
+  "orders.available": action(
+    object({
+      latitude: optional({ ...decimal(-90, 90), convert: true } as const),
+      longitude: optional({ ...decimal(-180, 180), convert: true } as const),
+      limit: paging.limit,
+    }),
+    object({ items: listOf(poolEntry) }),
+    { idempotent: true },
+  ),
+  "orders.claim": action(object(orderId), order, { idempotent: true }),
+  "orders.unclaim": action(object({ ...orderId, reason: optional(reason) }), order, { idempotent: true }),
+  "orders.reportLocation": action(object({ ...orderId, position }), nothing, { idempotent: true }),
+  "orders.deliver": action(
+    object({ ...orderId, pin: matching(/^\d{4}$/, 4), photoId: optional(text(100)) }),
+    order,
+    { idempotent: true },
+  ),
+  "orders.fail": action(object({ ...orderId, reason }), order, { idempotent: true }),
+  "orders.track": action(object({ token: text(200) }), tracking, { idempotent: true }),
+
+  "orders.refund": action(object({ ...orderId, amount: optional(money), reason }), order),
+  "orders.reassign": action(object({ ...orderId, delivererId: optional(uuid), reason }), order),
+  "orders.override": action(object({ ...orderId, to: orderStatus, reason }), order),
+  "orders.diagnosis": action(object(orderId), diagnosis, { idempotent: true }),
+  "orders.stuck": action(object({ limit: paging.limit }), object({ items: listOf(order) }), {
+    idempotent: true,
+  }),
+
+  "orders.listBanks": action(object({}), object({ items: listOf(bank) }), { idempotent: true }),
+  "orders.createBank": action(
+    object({
+      title: text(120),
+      adapter: oneOf("sandbox"),
+      settings: stringRecord,
+      webcheckoutUrl: url,
+      active: boolean,
+    }),
+    bank,
+  ),
+  "orders.updateBank": action(
+    object({
+      bankId: uuid,
+      expectedVersion: optional(version),
+      title: optional(text(120)),
+      settings: optional(stringRecord),
+      webcheckoutUrl: optional(url),
+      active: optional(boolean),
+    }),
+    bank,
+  ),
+} as const;

@@ -1,0 +1,260 @@
+import { action } from "./action.ts";
+import {
+  array,
+  boolean,
+  currency,
+  type Infer,
+  integer,
+  listOf,
+  matching,
+  money,
+  nothing,
+  object,
+  oneOf,
+  optional,
+  page,
+  paging,
+  stringRecord,
+  text,
+  time,
+  uuid,
+} from "./schema.ts";
+import { address, phone } from "./shared.ts";
+
+const url = { type: "url", max: 2048 } as const;
+const quantity = integer(1, 99);
+
+/** From and until in minutes after midnight in the partner's time zone; `until` may lie past midnight. */
+const openingSpan = object({
+  weekday: integer(0, 6),
+  fromMinute: integer(0, 1439),
+  untilMinute: integer(1, 2880),
+});
+export const hours = object({ timeZone: text(64), spans: array(openingSpan, { max: 28 }) });
+export type Hours = Infer<typeof hours>;
+
+const partnerFields = {
+  title: text(120),
+  brand: optional(text(120)),
+  phone,
+  email: { type: "email", mode: "precise", max: 254 } as const,
+  address,
+  apiUrl: optional(url),
+  currency,
+  deliveryFeeMinor: integer(0, 1_000_000_00),
+  preparationMinutes: integer(1, 600),
+  proof: oneOf("pin", "pin_and_photo"),
+} as const;
+
+export const partner = object({
+  id: uuid,
+  ...partnerFields,
+  hours,
+  /** Takes orders at this moment: enabled, verified, within its hours and not paused. */
+  open: boolean,
+  busyUntil: optional(time),
+  verified: boolean,
+  enabled: boolean,
+  version: integer(1, 2 ** 31),
+});
+export type Partner = Infer<typeof partner>;
+
+/** What an order keeps of its partner. */
+export const partnerSnapshot = object({
+  id: uuid,
+  title: text(120),
+  brand: optional(text(120)),
+  phone,
+  pickup: address,
+  preparationMinutes: integer(1, 600),
+  proof: oneOf("pin", "pin_and_photo"),
+});
+export type PartnerSnapshot = Infer<typeof partnerSnapshot>;
+
+const productFields = {
+  title: text(160),
+  description: optional(text(2000)),
+  brand: optional(text(120)),
+  imageUrl: optional(url),
+} as const;
+export const product = object({ id: uuid, ...productFields, version: integer(1, 2 ** 31) });
+export type Product = Infer<typeof product>;
+
+/** A partner's offer of a product: one row of the customers' list. */
+export const offer = object({
+  productId: uuid,
+  partnerId: uuid,
+  partnerTitle: text(120),
+  title: text(160),
+  description: optional(text(2000)),
+  brand: optional(text(120)),
+  imageUrl: optional(url),
+  price: money,
+  /** Pieces left; absent where the partner does not count them. */
+  stock: optional(integer(0, 1_000_000)),
+});
+export type Offer = Infer<typeof offer>;
+
+export const availability = object({
+  partnerId: uuid,
+  productId: uuid,
+  price: money,
+  stock: optional(integer(0, 1_000_000)),
+  active: boolean,
+  version: integer(1, 2 ** 31),
+});
+export type Availability = Infer<typeof availability>;
+
+export const wantedLine = object({ productId: uuid, quantity });
+export const quotedLine = object({ productId: uuid, title: text(160), quantity, unitPrice: money });
+export type QuotedLine = Infer<typeof quotedLine>;
+
+/** What a cart costs, promised for ten minutes; the gateway keeps it for the customer. */
+export const quote = object({
+  checkId: uuid,
+  expiresAt: time,
+  partner: partnerSnapshot,
+  lines: listOf(quotedLine),
+  fee: money,
+  total: money,
+  address,
+  note: optional(text(500)),
+});
+export type Quote = Infer<typeof quote>;
+
+export const webhookEndpoint = object({
+  partnerId: uuid,
+  url: optional(url),
+  enabled: boolean,
+  /** Shown once, when it is made; elsewhere absent. Standard Webhooks form, `whsec_…`. */
+  secret: optional(text(200)),
+  /** The previous secret still verifies until then. */
+  previousSecretUntil: optional(time),
+});
+export const webhookDelivery = object({
+  id: uuid,
+  messageId: text(100),
+  type: text(60),
+  orderId: optional(uuid),
+  attempt: integer(1, 1000),
+  state: oneOf("pending", "accepted", "failed", "dead"),
+  statusCode: optional(integer(0, 999)),
+  durationMs: optional(integer(0, 600_000)),
+  responseHead: optional(text(1024, 0)),
+  createdAt: time,
+});
+
+const partnerId = { partnerId: uuid } as const;
+
+/** What a partner's system says of an order, once its signature was found genuine. */
+export const partnerCallback = object({
+  partnerId: uuid,
+  eventId: text(200),
+  bodyHash: matching(/^[0-9a-f]{64}$/, 64),
+  type: oneOf("order.accepted", "order.rejected", "order.delayed", "order.ready"),
+  orderId: uuid,
+  reason: optional(text(500)),
+  /** When the order will be ready, with `order.accepted` and `order.delayed`. */
+  readyAt: optional(time),
+});
+export type PartnerCallback = Infer<typeof partnerCallback>;
+
+export const partnersActions = {
+  "partners.list": action(object({ ...paging }), page(partner), { idempotent: true }),
+  "partners.get": action(object({ ...partnerId }), partner, { idempotent: true }),
+  "partners.create": action(object(partnerFields), partner),
+  "partners.update": action(
+    object({
+      ...partnerId,
+      expectedVersion: optional(integer(1, 2 ** 31)),
+      title: optional(partnerFields.title),
+      brand: partnerFields.brand,
+      phone: optional(partnerFields.phone),
+      email: optional(partnerFields.email),
+      address: optional(partnerFields.address),
+      apiUrl: partnerFields.apiUrl,
+      deliveryFeeMinor: optional(partnerFields.deliveryFeeMinor),
+      preparationMinutes: optional(partnerFields.preparationMinutes),
+      proof: optional(partnerFields.proof),
+      enabled: optional(boolean),
+      verified: optional(boolean),
+    }),
+    partner,
+  ),
+  "partners.setHours": action(object({ ...partnerId, hours }), partner, { idempotent: true }),
+  "partners.setBusy": action(object({ ...partnerId, busyUntil: optional(time) }), partner, {
+    idempotent: true,
+  }),
+
+  "partners.listOffers": action(
+    object({ ...paging, partnerId: optional(uuid), q: optional(text(100)) }),
+    page(offer),
+    { idempotent: true },
+  ),
+  "partners.createProduct": action(
+    object({ ...partnerId, ...productFields, price: money, stock: optional(integer(0, 1_000_000)) }),
+    offer,
+  ),
+  "partners.updateProduct": action(
+    object({
+      ...partnerId,
+      productId: uuid,
+      expectedVersion: optional(integer(1, 2 ** 31)),
+      ...productFields,
+      title: optional(text(160)),
+    }),
+    product,
+  ),
+  "partners.deleteProduct": action(object({ ...partnerId, productId: uuid }), nothing),
+  "partners.setAvailability": action(
+    object({
+      ...partnerId,
+      productId: uuid,
+      price: money,
+      stock: optional(integer(0, 1_000_000)),
+      active: boolean,
+    }),
+    availability,
+    { idempotent: true },
+  ),
+
+  "partners.check": action(
+    object({
+      ...partnerId,
+      lines: array(wantedLine, { min: 1, max: 50 }),
+      address,
+      note: optional(text(500)),
+    }),
+    quote,
+    { idempotent: true },
+  ),
+  /** Holds the stock of an order at the expected prices; for Orders only. A repeat finds its own reservation. */
+  "partners.reserve": action(
+    object({
+      orderId: uuid,
+      ...partnerId,
+      lines: array(quotedLine, { min: 1, max: 50 }),
+      fee: money,
+      expiresAt: time,
+    }),
+    partnerSnapshot,
+    { idempotent: true },
+  ),
+  /** Gives the stock back; for Orders only. Leaves a tombstone that refuses a reservation that comes late. */
+  "partners.release": action(object({ orderId: uuid }), nothing, { idempotent: true }),
+
+  "partners.getWebhook": action(object(partnerId), webhookEndpoint, { idempotent: true }),
+  "partners.setWebhook": action(object({ ...partnerId, url, enabled: boolean }), webhookEndpoint),
+  "partners.rotateWebhookSecret": action(object(partnerId), webhookEndpoint),
+  "partners.testWebhook": action(object(partnerId), webhookDelivery),
+  "partners.listWebhookDeliveries": action(object({ ...partnerId, ...paging }), page(webhookDelivery), {
+    idempotent: true,
+  }),
+  "partners.replayWebhookDelivery": action(object({ ...partnerId, deliveryId: uuid }), webhookDelivery),
+  /** Verifies the raw callback and has Orders commit it before it answers. */
+  "partners.receiveCallback": action(
+    object({ ...partnerId, headers: stringRecord, body: { type: "string", max: 65_536 } as const }),
+    nothing,
+    { idempotent: true },
+  ),
+} as const;

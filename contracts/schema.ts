@@ -1,0 +1,114 @@
+/**
+ * The little language in which every contract is written once. A schema is a plain fastest-validator rule, so
+ * it validates as it stands; `Infer` reads the TypeScript type off it, and the OpenAPI document, the Swagger
+ * page and the test that holds the .proto files against the contracts read the same object.
+ */
+export interface Rule {
+  readonly type: string;
+  readonly optional?: boolean;
+}
+
+interface ObjectRule<P extends Props = Props> extends Rule {
+  readonly type: "object";
+  readonly props: P;
+}
+
+export interface Props {
+  readonly [name: string]: Rule;
+}
+
+type Flat<T> = { [K in keyof T]: T[K] };
+type OptionalKeys<P extends Props> = {
+  [K in keyof P]: P[K] extends { readonly optional: true } ? K : never;
+}[keyof P];
+
+/** The TypeScript type of the values that a schema accepts. */
+export type Infer<R> = R extends { readonly type: "enum"; readonly values: readonly (infer V)[] }
+  ? V
+  : R extends { readonly type: "array"; readonly items: infer I }
+    ? Infer<I>[]
+    : R extends { readonly type: "record" }
+      ? Record<string, string>
+      : R extends { readonly type: "object"; readonly props: infer P extends Props }
+        ? Flat<
+            { [K in Exclude<keyof P, OptionalKeys<P>>]: Infer<P[K]> } & {
+              [K in OptionalKeys<P>]?: Infer<P[K]>;
+            }
+          >
+        : R extends { readonly type: "number" }
+          ? number
+          : R extends { readonly type: "boolean" }
+            ? boolean
+            : R extends { readonly type: "string" | "uuid" | "email" | "url" }
+              ? string
+              : never;
+
+/** An object without any other fields than these. */
+export function object<const P extends Props>(props: P) {
+  return { type: "object", strict: true, props } as const;
+}
+
+export function array<const R extends Rule>(items: R, limits: { min?: number; max: number }) {
+  return { type: "array", items, ...limits } as const;
+}
+
+/** A list in an answer; its length is bounded by what was asked for, not by the schema. */
+export function listOf<const R extends Rule>(items: R) {
+  return { type: "array", items } as const;
+}
+
+export function optional<const R extends Rule>(rule: R) {
+  return { ...rule, optional: true } as const satisfies Rule;
+}
+
+export function oneOf<const V extends string>(...values: V[]) {
+  return { type: "enum", values } as const;
+}
+
+/** Text of a bounded length without control characters (a NUL would be refused by PostgreSQL only later). */
+export function text(max: number, min = 1) {
+  return { type: "string", min, max, trim: true, pattern: NO_CONTROL_CHARACTERS } as const;
+}
+
+export function matching(pattern: RegExp, max: number) {
+  return { type: "string", pattern, max } as const;
+}
+
+export function integer(min: number, max: number) {
+  return { type: "number", integer: true, min, max } as const;
+}
+
+export function decimal(min: number, max: number) {
+  return { type: "number", min, max } as const;
+}
+
+// Every control character but the line feed, and every lone surrogate.
+const NO_CONTROL_CHARACTERS = /^(?:\n|[^\p{Cc}\p{Cs}])*$/u;
+
+export const uuid = { type: "uuid" } as const;
+export const boolean = { type: "boolean" } as const;
+export const email = { type: "email", mode: "precise", max: 254, normalize: true } as const;
+/** Names and values of text, as HTTP headers or the values of a template. */
+export const stringRecord = { type: "record", key: "string", value: "string" } as const;
+/** RFC 3339 in UTC. */
+export const time = matching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$/, 27);
+export const currency = matching(/^[A-Z]{3}$/, 3);
+export const money = object({ amountMinor: integer(0, Number.MAX_SAFE_INTEGER), currency });
+/** An answer that says nothing but "done". */
+export const nothing = object({});
+
+/** One page of a list: the cursor that continues it is absent on the last one. */
+export function page<const R extends Rule>(items: R) {
+  return object({ items: listOf(items), nextCursor: optional(matching(/^[A-Za-z0-9_-]+$/, 512)) });
+}
+
+/** The parameters of a list by pages. */
+export const paging = {
+  cursor: optional(matching(/^[A-Za-z0-9_-]+$/, 512)),
+  limit: optional({ type: "number", integer: true, min: 1, max: 100, convert: true } as const),
+} as const;
+
+/** What fastest-validator and Moleculer take as the `params` of an action: a closed object at the root. */
+export function rootOf(rule: ObjectRule): Record<string, unknown> {
+  return { $$strict: true, ...rule.props };
+}

@@ -1,0 +1,23 @@
+import { decimal, type Infer, matching, object, optional, text } from "./schema.ts";
+
+/** WGS 84, in degrees. */
+export const position = object({ latitude: decimal(-90, 90), longitude: decimal(-180, 180) });
+export type Position = Infer<typeof position>;
+
+export const address = object({
+  line1: text(200),
+  line2: optional(text(200)),
+  city: text(100),
+  postalCode: text(20),
+  /** ISO 3166-1 alpha-2. */
+  country: matching(/^[A-Z]{2}$/, 2),
+  position: optional(position),
+});
+export type Address = Infer<typeof address>;
+
+/** E.164: a plus and at most fifteen digits, none of them a leading zero. */
+export const phone = matching(/^\+[1-9]\d{6,14}$/, 16);
+/** The name of a person: letters of any script with their marks, spaces, hyphens and apostrophes. */
+export const personName = { ...text(100), pattern: /^\p{L}[\p{L}\p{M} '’-]*$/u } as const;
+/** BCP 47, the part that we have templates for. */
+export const language = matching(/^[a-z]{2}(-[A-Z]{2})?$/, 5);

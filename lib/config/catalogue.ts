@@ -1,0 +1,64 @@
+import { flag, integer, list, port, type Setting, secret, text, url } from "./setting.ts";
+
+export const serviceNames = ["api", "identity", "media", "orders", "partners", "notifications"] as const;
+export type ServiceName = (typeof serviceNames)[number];
+
+const postgresUrl = (service: string) =>
+  url(`PostgreSQL database of ${service}; unset: the embedded server`, ["postgres", "postgresql"], {
+    requiredInProduction: true,
+  });
+
+/** Every environment variable that Waybill reads. docs/configuration.md and .env.example are generated from it. */
+export const catalogue = {
+  NODE_ENV: text("`production` refuses embedded stores, the sandbox and generated secrets", {
+    fallback: "development",
+  }),
+  SERVICES: list("The services that this process runs", serviceNames, [...serviceNames]),
+  NAMESPACE: text("Separates platforms that share a broker", { fallback: "waybill" }),
+  DATA_DIR: text("Folder of the embedded stores", { fallback: "./data" }),
+  HOST: text("Address that the gateway listens on", { fallback: "127.0.0.1" }),
+  PORT: port("Port of the REST API", 3000),
+  OPS_PORT: port("Port of /livez, /readyz and /metrics; 0 takes any free one", 3001),
+  PUBLIC_URL: url(
+    "Where clients, banks and partners reach the gateway; unset: http://HOST:PORT",
+    ["http", "https"],
+    {
+      requiredInProduction: true,
+    },
+  ),
+  CORS_ORIGINS: text("Exact origins, comma-separated, whose pages may call the API", { fallback: "" }),
+  SANDBOX: flag("Runs the payment system, partner and deliverer of the sandbox beside the platform", true),
+  SANDBOX_PORT: port("Port of the sandbox's checkout page and mailbox", 3002),
+  LOG_LEVEL: text("fatal, error, warn, info, debug or trace", { fallback: "info" }),
+
+  GRPC_HOST: text("Address that the bridge listens on and announces", { fallback: "127.0.0.1" }),
+  GRPC_PORT: port("Port of the bridge; 0 takes any free one", 0),
+
+  POSTGRES_URL_ORDERS: postgresUrl("orders"),
+  POSTGRES_URL_PARTNERS: postgresUrl("partners"),
+  POSTGRES_URL_NOTIFICATIONS: postgresUrl("notifications"),
+  POSTGRES_URL_IDENTITY: postgresUrl("identity"),
+  POSTGRES_POOL: integer("Connections that each service keeps at most", 2, 100, { fallback: 10 }),
+
+  BRIDGE_SECRET: secret("Signs the credential of each gRPC call"),
+  HANDOVER_SECRET: secret("Derives delivery PINs and tracking tokens"),
+  SEAL_SECRET: secret("Encrypts the secrets of banks, agents and webhooks at rest"),
+  SEAL_SECRET_PREVIOUS: {
+    ...secret("The former SEAL_SECRET, while it is being replaced"),
+    requiredInProduction: false,
+  },
+
+  SMTP_URL: url("Mail server; unset: the sandbox's mailbox", ["smtp", "smtps"], {
+    requiredInProduction: true,
+  }),
+  MAIL_FROM: text("Sender of e-mails", { fallback: "Waybill <no-reply@waybill.local>" }),
+  ONESIGNAL_API_URL: url("OneSignal's API", ["http", "https"], { fallback: "https://onesignal.com/api/v1" }),
+
+  ADMIN_EMAIL: text("With ADMIN_PASSWORD: the first admin, made at the first start"),
+  ADMIN_PASSWORD: { ...text("Password of the first admin"), secret: true },
+
+  OTEL_EXPORTER_OTLP_ENDPOINT: url("Collector that spans are sent to; unset: tracing costs nothing", [
+    "http",
+    "https",
+  ]),
+} as const satisfies Record<string, Setting<unknown>>;

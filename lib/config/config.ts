@@ -1,0 +1,61 @@
+import { catalogue } from "./catalogue.ts";
+import type { Setting } from "./setting.ts";
+
+type Catalogue = typeof catalogue;
+type ValueOf<S> = S extends { parse: (text: string) => infer T }
+  ? S extends { fallback: infer F }
+    ? undefined extends F
+      ? T | undefined
+      : T
+    : S extends Setting<infer V>
+      ? V | undefined
+      : T | undefined
+  : never;
+
+/** The settings, parsed once at the start of the process; undefined where a variable is unset without a fallback. */
+export type Config = { readonly [K in keyof Catalogue]: ValueOf<Catalogue[K]> };
+
+/** Says which variables are wrong and why, a line each; holds no value. The process ends with exit code 78. */
+export class ConfigError extends Error {
+  readonly lines: string[];
+
+  constructor(lines: string[]) {
+    super(lines.join("\n"));
+    this.lines = lines;
+  }
+}
+
+/**
+ * @param env usually process.env; an empty value counts as unset
+ * @throws ConfigError naming every wrong variable at once
+ */
+export function readConfig(env: Record<string, string | undefined>): Config {
+  const production = env.NODE_ENV === "production";
+  const lines: string[] = [];
+  const values: Record<string, unknown> = {};
+  for (const [name, setting] of Object.entries<Setting<unknown>>(catalogue)) {
+    const text = env[name];
+    try {
+      if (text) values[name] = setting.parse(text);
+      else if (production && setting.requiredInProduction) throw new Error("must be set in production");
+      else values[name] = setting.fallback;
+    } catch (error) {
+      lines.push(`${name} ${(error as Error).message}`);
+    }
+  }
+  if (production && !env.SANDBOX) values.SANDBOX = false;
+  if (production && values.SANDBOX) lines.push("SANDBOX must not be true in production");
+  if (lines.length > 0) throw new ConfigError(lines);
+  return values as unknown as Config;
+}
+
+type Supplied =
+  | "PUBLIC_URL"
+  | "SMTP_URL"
+  | "BRIDGE_SECRET"
+  | "HANDOVER_SECRET"
+  | "SEAL_SECRET"
+  | `POSTGRES_URL_${"ORDERS" | "PARTNERS" | "NOTIFICATIONS" | "IDENTITY"}`;
+
+/** The settings that services are built from: what the environment left open, the launcher has supplied. */
+export type Settings = Config & { readonly [K in Supplied]: string };

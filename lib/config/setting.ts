@@ -1,0 +1,84 @@
+/** One line of the catalogue: what an environment variable means and which values it takes. */
+export interface Setting<T> {
+  readonly about: string;
+  readonly kind: string;
+  /** Reads the text of the variable. @throws Error with the reason, never with the value. */
+  readonly parse: (text: string) => T;
+  /** What an unset variable stands for. */
+  readonly fallback?: T;
+  /** Never printed, never shown; in production it has no fallback. */
+  readonly secret?: boolean;
+  readonly requiredInProduction?: boolean;
+}
+
+type Options<T> = Partial<Pick<Setting<T>, "fallback" | "requiredInProduction">>;
+
+export function text<const F extends string | undefined>(
+  about: string,
+  options: { fallback?: F; requiredInProduction?: boolean } = {},
+) {
+  return { about, kind: "text", parse: (value: string) => value, ...options } satisfies Setting<string>;
+}
+
+export function port(about: string, fallback: number): Setting<number> {
+  return integer(about, 0, 65_535, { fallback });
+}
+
+export function integer(
+  about: string,
+  min: number,
+  max: number,
+  options: Options<number> = {},
+): Setting<number> {
+  const parse = (value: string) => {
+    const parsed = /^\d{1,15}$/.test(value) ? Number(value) : Number.NaN;
+    if (!(parsed >= min && parsed <= max)) throw new Error(`must be a whole number from ${min} to ${max}`);
+    return parsed;
+  };
+  return { about, kind: `${min}..${max}`, parse, ...options };
+}
+
+export function flag(about: string, fallback: boolean): Setting<boolean> {
+  const parse = (value: string) => {
+    if (value !== "true" && value !== "false") throw new Error("must be true or false");
+    return value === "true";
+  };
+  return { about, kind: "true or false", parse, fallback };
+}
+
+export function url(about: string, protocols: string[], options: Options<string> = {}): Setting<string> {
+  const parse = (value: string) => {
+    const parsed = URL.canParse(value) ? new URL(value) : undefined;
+    if (!parsed || !protocols.includes(parsed.protocol.slice(0, -1))) {
+      throw new Error(`must be a URL that starts with ${protocols.map((p) => `${p}://`).join(" or ")}`);
+    }
+    return value.replace(/\/$/, "");
+  };
+  return { about, kind: "URL", parse, ...options };
+}
+
+export function list<const V extends string>(
+  about: string,
+  allowed: readonly V[],
+  fallback: V[],
+): Setting<V[]> {
+  const parse = (value: string) => {
+    const parts = value.split(",").map((part) => part.trim());
+    const wrong = parts.filter((part) => !allowed.includes(part as V));
+    if (wrong.length > 0) throw new Error(`takes a comma-separated list of ${allowed.join(", ")}`);
+    return parts as V[];
+  };
+  return { about, kind: allowed.join(", "), parse, fallback };
+}
+
+/** At least 32 characters; "changeme" and its like are refused. */
+export function secret(about: string): Setting<string> {
+  const parse = (value: string) => {
+    if (value.length < 32) throw new Error("must have at least 32 characters (openssl rand -base64 32)");
+    if (/^(.)\1+$/.test(value) || /changeme|example|password|default/i.test(value)) {
+      throw new Error("is a default or an example; make your own (openssl rand -base64 32)");
+    }
+    return value;
+  };
+  return { about, kind: "secret", parse, secret: true, requiredInProduction: true };
+}

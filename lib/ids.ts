@@ -1,0 +1,38 @@
+import { createHash, randomBytes } from "node:crypto";
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/**
+ * A new UUIDv7 (RFC 9562, section 5.7): 48 bits of Unix time in milliseconds, the rest random.
+ * Ids made later sort later, so a primary key is also the order of arrival and an index stays dense.
+ */
+export function newId(nowMs: number = Date.now()): string {
+  const bytes = randomBytes(16);
+  bytes.writeUIntBE(nowMs, 0, 6);
+  return format(bytes, 0x70);
+}
+
+/**
+ * The id that `name` always has within `scope` (UUIDv8 over SHA-256, RFC 9562, section 5.8).
+ * For things that must be the same however often they are made: a repeat meets its own unique key.
+ */
+export function derivedId(scope: string, name: string): string {
+  return format(createHash("sha256").update(`${scope}\n${name}`).digest().subarray(0, 16), 0x80);
+}
+
+/** Whether `value` is a UUID in the one spelling that we write: lower case, with hyphens. */
+export function isId(value: unknown): value is string {
+  return typeof value === "string" && UUID.test(value);
+}
+
+/** The moment a UUIDv7 was made, in milliseconds of Unix time. */
+export function idTimeMs(id: string): number {
+  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
+}
+
+function format(bytes: Buffer, version: number): string {
+  bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | version, 6);
+  bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
+  const hex = bytes.toString("hex");
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}

@@ -1,0 +1,74 @@
+import knex, { type Knex } from "knex";
+import pg from "pg";
+import { isoTime } from "../../lib/clock.ts";
+
+export type Db = Knex | Knex.Transaction;
+
+const ACQUIRE_TIMEOUT_MS = 300;
+const STATEMENT_TIMEOUT_MS = 1_500;
+const LOCK_TIMEOUT_MS = 1_000;
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000;
+
+// One spelling of values everywhere behind this line: whole numbers that count exactly, moments as ISO text.
+pg.types.setTypeParser(pg.types.builtins.INT8, (text) => {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value)) throw new RangeError("a bigint beyond 2^53 - 1 came from the database");
+  return value;
+});
+pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, (text) => isoTime(Date.parse(text.replace(" ", "T"))));
+
+/** Opens a pool; nothing is connected before the first statement. The caller destroys it. */
+export function openDatabase(url: string, poolSize: number, applicationName: string): Knex {
+  return knex({
+    client: "pg",
+    connection: {
+      connectionString: url,
+      application_name: applicationName,
+      statement_timeout: STATEMENT_TIMEOUT_MS,
+      lock_timeout: LOCK_TIMEOUT_MS,
+      idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    } as Knex.PgConnectionConfig,
+    pool: { min: 0, max: poolSize },
+    acquireConnectionTimeout: ACQUIRE_TIMEOUT_MS,
+  });
+}
+
+/**
+ * The rows of one statement, columns in camelCase, absent values left out instead of null.
+ * @param sql with `?` for each binding (knex's raw syntax; `\\?` is a literal question mark)
+ */
+export async function rows<T>(db: Db, sql: string, bindings: readonly unknown[] = []): Promise<T[]> {
+  const result = await db.raw(sql, bindings as Knex.RawBinding[]);
+  return (result.rows as Record<string, unknown>[]).map((row) => camelRow(row) as T);
+}
+
+/** The first row, or undefined. */
+export async function row<T>(db: Db, sql: string, bindings: readonly unknown[] = []): Promise<T | undefined> {
+  return (await rows<T>(db, sql, bindings))[0];
+}
+
+/** How many rows a write touched: the guard in its WHERE tells by it whether it won. */
+export async function affected(db: Db, sql: string, bindings: readonly unknown[] = []): Promise<number> {
+  const result = await db.raw(sql, bindings as Knex.RawBinding[]);
+  return result.rowCount as number;
+}
+
+const camelNames = new Map<string, string>();
+
+function camelName(column: string): string {
+  let name = camelNames.get(column);
+  if (name === undefined) {
+    name = column.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+    camelNames.set(column, name);
+  }
+  return name;
+}
+
+function camelRow(source: Record<string, unknown>): Record<string, unknown> {
+  const target: Record<string, unknown> = {};
+  for (const column in source) {
+    const value = source[column];
+    if (value !== null) target[camelName(column)] = value;
+  }
+  return target;
+}

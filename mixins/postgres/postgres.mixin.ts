@@ -1,0 +1,70 @@
+import type { Knex } from "knex";
+import type { ServiceSchema } from "moleculer";
+import { fail } from "../../contracts/errors.ts";
+import { openDatabase } from "./database.ts";
+
+const READY_PROBE_TIMEOUT_MS = 2_000;
+
+export interface Postgres {
+  /** Goes into the service's `mixins`; opens the pool when the service starts and closes it when it stops. */
+  readonly mixin: Partial<ServiceSchema>;
+  /** For direct connections (LISTEN, advisory locks), which do not come out of the pool. */
+  readonly url: string;
+  /** @throws Error before the service has started */
+  readonly db: Knex;
+  /** Runs `work` in one transaction: commits when it resolves, rolls back when it throws. */
+  transact<T>(work: (trx: Knex.Transaction) => Promise<T>): Promise<T>;
+  /** Whether the database answers within two seconds. */
+  ping(): Promise<boolean>;
+}
+
+/** The database of one service. @throws Error when the service mixes it in twice (by its name, at start) */
+export function postgres(options: { url: string; poolSize: number; name: string }): Postgres {
+  let pool: Knex | undefined;
+  const db = () => {
+    if (!pool) throw new Error(`the database of ${options.name} is not open`);
+    return pool;
+  };
+  return {
+    url: options.url,
+    get db() {
+      return db();
+    },
+    async transact(work) {
+      try {
+        return await db().transaction(work);
+      } catch (error) {
+        throw isConnectionTrouble(error)
+          ? fail("SERVICE_UNAVAILABLE", "The database cannot be reached.")
+          : error;
+      }
+    },
+    async ping() {
+      const answer = db()
+        .raw("SELECT 1")
+        .timeout(READY_PROBE_TIMEOUT_MS)
+        .then(() => true);
+      return answer.catch(() => false);
+    },
+    mixin: {
+      async started() {
+        pool = openDatabase(options.url, options.poolSize, `waybill ${options.name}`);
+        await pool.raw("SELECT 1");
+      },
+      async stopped() {
+        const closing = pool;
+        pool = undefined;
+        await closing?.destroy();
+      },
+    },
+  };
+}
+
+const TROUBLE = /^(?:08|53|57P)|^(?:55P03|57014|25P03)$/;
+
+/** Connections lost or refused, the pool exhausted, statement and lock timeouts: a later try may succeed. */
+export function isConnectionTrouble(error: unknown): boolean {
+  const { code, name } = (error ?? {}) as { code?: string; name?: string };
+  if (name === "KnexTimeoutError") return true;
+  return typeof code === "string" && (TROUBLE.test(code) || /^E(?:CONN|PIPE|TIMEDOUT|NOTFOUND)/.test(code));
+}

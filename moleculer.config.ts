@@ -1,0 +1,61 @@
+import type { BrokerOptions, Middleware } from "moleculer";
+
+const REQUEST_TIMEOUT_MS = 1_800;
+const RETRIES = 2;
+const RETRY_DELAY_MS = 30;
+const BREAKER_MIN_REQUESTS = 20;
+const BREAKER_HALF_OPEN_MS = 5_000;
+const BULKHEAD_CONCURRENCY = 200;
+const BULKHEAD_QUEUE = 400;
+const SHUTDOWN_TIMEOUT_MS = 8_000;
+
+export interface NodeOptions {
+  nodeID: string;
+  namespace: string;
+  transporter: BrokerOptions["transporter"];
+  cacher?: BrokerOptions["cacher"];
+  logLevel: string;
+  json: boolean;
+  middlewares: Middleware[];
+}
+
+/**
+ * The options of one Moleculer node: everything that Moleculer leaves off (timeouts, retries, breaker, bulkhead,
+ * tracking of running calls at shutdown) is on. Only actions whose contract says `idempotent` are ever retried.
+ */
+export function brokerOptions(node: NodeOptions): BrokerOptions {
+  return {
+    nodeID: node.nodeID,
+    namespace: node.namespace,
+    transporter: node.transporter,
+    cacher: node.cacher ?? { type: "MemoryLRU", options: { max: 10_000 } },
+    logger: { type: "Console", options: { level: node.logLevel, formatter: node.json ? "json" : "short" } },
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    retryPolicy: {
+      enabled: false,
+      retries: RETRIES,
+      delay: RETRY_DELAY_MS,
+      maxDelay: 500,
+      factor: 3,
+      check: (error) => Boolean((error as { retryable?: boolean } | undefined)?.retryable),
+    },
+    circuitBreaker: {
+      enabled: true,
+      threshold: 0.5,
+      minRequestCount: BREAKER_MIN_REQUESTS,
+      windowTime: 30,
+      halfOpenTime: BREAKER_HALF_OPEN_MS,
+      check: (error) => ((error as { code?: number } | undefined)?.code ?? 0) >= 500,
+    },
+    bulkhead: { enabled: true, concurrency: BULKHEAD_CONCURRENCY, maxQueueSize: BULKHEAD_QUEUE },
+    tracking: { enabled: true, shutdownTimeout: SHUTDOWN_TIMEOUT_MS },
+    validator: {
+      type: "Fastest",
+      options: { defaults: { object: { strict: true } } },
+    } as BrokerOptions["validator"],
+    contextParamsCloning: false,
+    maxCallLevel: 20,
+    skipProcessEventRegistration: true,
+    middlewares: node.middlewares,
+  };
+}
