@@ -21,7 +21,6 @@ import {
 } from "./schema.ts";
 import { address, personName, phone, position } from "./shared.ts";
 
-const url = { type: "url", max: 2048 } as const;
 const version = integer(1, 2 ** 31);
 const reason = text(500);
 
@@ -68,7 +67,7 @@ export const order = object({
   address,
   note: optional(text(500)),
   bankId: uuid,
-  checkoutUrl: optional(url),
+  checkoutUrl: optional(httpUrl),
   /** When the state it waits in ends by itself or raises an alert. */
   deadlineAt: optional(time),
   /** When the partner said that it will be ready. */
@@ -86,8 +85,8 @@ export type OrderView = Infer<typeof order>;
 export const confirmation = object({
   orderId: uuid,
   status: orderStatus,
-  checkoutUrl: url,
-  callbackUrl: url,
+  checkoutUrl: httpUrl,
+  callbackUrl: httpUrl,
   payBy: time,
 });
 
@@ -121,7 +120,7 @@ export const bank = object({
   title: text(120),
   adapter: text(40),
   active: boolean,
-  webcheckoutUrl: url,
+  webcheckoutUrl: httpUrl,
   version,
 });
 export type Bank = Infer<typeof bank>;
@@ -238,7 +237,7 @@ export const ordersActions = {
       title: text(120),
       adapter: oneOf("sandbox"),
       settings: stringRecord,
-      webcheckoutUrl: url,
+      webcheckoutUrl: httpUrl,
       active: boolean,
     }),
     bank,
@@ -249,7 +248,7 @@ export const ordersActions = {
       expectedVersion: optional(version),
       title: optional(text(120)),
       settings: optional(stringRecord),
-      webcheckoutUrl: optional(url),
+      webcheckoutUrl: optional(httpUrl),
       active: optional(boolean),
     }),
     bank,

@@ -3,6 +3,7 @@ import {
   array,
   boolean,
   currency,
+  httpUrl,
   type Infer,
   integer,
   listOf,
@@ -21,7 +22,6 @@ import {
 } from "./schema.ts";
 import { address, phone } from "./shared.ts";
 
-const url = { type: "url", max: 2048 } as const;
 const quantity = integer(1, 99);
 
 /** From and until in minutes after midnight in the partner's time zone; `until` may lie past midnight. */
@@ -39,7 +39,7 @@ const partnerFields = {
   phone,
   email: { type: "email", mode: "precise", max: 254 } as const,
   address,
-  apiUrl: optional(url),
+  apiUrl: optional(httpUrl),
   currency,
   deliveryFeeMinor: integer(0, 1_000_000_00),
   preparationMinutes: integer(1, 600),
@@ -75,7 +75,7 @@ const productFields = {
   title: text(160),
   description: optional(text(2000)),
   brand: optional(text(120)),
-  imageUrl: optional(url),
+  imageUrl: optional(httpUrl),
 } as const;
 export const product = object({ id: uuid, ...productFields, version: integer(1, 2 ** 31) });
 export type Product = Infer<typeof product>;
@@ -88,7 +88,7 @@ export const offer = object({
   title: text(160),
   description: optional(text(2000)),
   brand: optional(text(120)),
-  imageUrl: optional(url),
+  imageUrl: optional(httpUrl),
   price: money,
   /** Pieces left; absent where the partner does not count them. */
   stock: optional(integer(0, 1_000_000)),
@@ -124,7 +124,7 @@ export type Quote = Infer<typeof quote>;
 
 export const webhookEndpoint = object({
   partnerId: uuid,
-  url: optional(url),
+  url: optional(httpUrl),
   enabled: boolean,
   /** Shown once, when it is made; elsewhere absent. Standard Webhooks form, `whsec_…`. */
   secret: optional(text(200)),
@@ -244,7 +244,7 @@ export const partnersActions = {
   "partners.release": action(object({ orderId: uuid }), nothing, { idempotent: true }),
 
   "partners.getWebhook": action(object(partnerId), webhookEndpoint, { idempotent: true }),
-  "partners.setWebhook": action(object({ ...partnerId, url, enabled: boolean }), webhookEndpoint),
+  "partners.setWebhook": action(object({ ...partnerId, url: httpUrl, enabled: boolean }), webhookEndpoint),
   "partners.rotateWebhookSecret": action(object(partnerId), webhookEndpoint),
   "partners.testWebhook": action(object(partnerId), webhookDelivery),
   "partners.listWebhookDeliveries": action(object({ ...partnerId, ...paging }), page(webhookDelivery), {

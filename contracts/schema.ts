@@ -39,7 +39,7 @@ export type Infer<R> = R extends { readonly type: "enum"; readonly values: reado
           ? number
           : R extends { readonly type: "boolean" }
             ? boolean
-            : R extends { readonly type: "string" | "uuid" | "email" | "url" }
+            : R extends { readonly type: "string" | "uuid" | "email" }
               ? string
               : never;
 
@@ -90,6 +90,8 @@ export const boolean = { type: "boolean" } as const;
 export const email = { type: "email", mode: "precise", max: 254, normalize: true } as const;
 /** Names and values of text, as HTTP headers or the values of a template. */
 export const stringRecord = { type: "record", key: "string", value: "string" } as const;
+/** An absolute http(s) address. (fastest-validator's own `url` rule knows no length.) */
+export const httpUrl = matching(/^https?:\/\/[^\s\p{Cc}\p{Cs}]+$/u, 2048);
 /** RFC 3339 in UTC. */
 export const time = matching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$/, 27);
 export const currency = matching(/^[A-Z]{3}$/, 3);
