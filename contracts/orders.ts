@@ -3,6 +3,7 @@ import { partnerCallback, partnerSnapshot, quote, quotedLine } from "./partners.
 import {
   boolean,
   decimal,
+  httpUrl,
   type Infer,
   integer,
   listOf,
