@@ -1,0 +1,125 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { describe, expect, it } from "@jest/globals";
+
+const ROOT = resolve(import.meta.dirname, "..");
+const IMPORT = /^\s*(?:import|export)\b[^;]*?\bfrom\s+"([^"]+)"|\bimport\("([^"]+)"\)|^import\s+"([^"]+)"/gm;
+
+interface File {
+  /** Path from the root, with forward slashes. */
+  path: string;
+  /** What it imports: a path from the root for our own files, else the bare specifier. */
+  imports: string[];
+}
+
+/** Who may import what. The first rule whose `of` matches a file holds for it. */
+const rules: { of: RegExp; may: RegExp; says: string }[] = [
+  { of: /^lib\//, may: /^(lib\/|node:)/, says: "lib is pure: it imports only lib and Node" },
+  {
+    of: /^contracts\//,
+    may: /^(lib\/|contracts\/|moleculer$)/,
+    says: "contracts import only lib, contracts and the framework's errors and types",
+  },
+  {
+    of: /^providers\/[^/]+\//,
+    may: /^(providers\/|lib\/|contracts\/(?!errors)|node:|(?!moleculer)[a-z@](?!.*\.ts$))/,
+    says: "a provider never imports Moleculer, a service or a mixin",
+  },
+  {
+    of: /^mixins\//,
+    may: /^(mixins\/|lib\/|contracts\/|providers\/carrier\/(port|index)\.ts|node:|[a-z@](?!.*\.ts$))/,
+    says: "a mixin knows no service",
+  },
+  {
+    of: /^sandbox\//,
+    may: /^(sandbox\/|lib\/|node:|[a-z@](?!.*\.ts$))/,
+    says: "the sandbox is outside: it knows only the public API",
+  },
+];
+
+/** Pure files: the domain, without infrastructure. */
+const pure = [
+  /^services\/orders\/order(-[a-z]+)?\.ts$/,
+  /^services\/partners\/(opening-hours|stock|quote)\.ts$/,
+];
+
+function sources(folder: string): File[] {
+  return readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".ts"))
+    .map((name) => readSource(join(ROOT, folder, name)));
+}
+
+function readSource(file: string): File {
+  const imports = [...readFileSync(file, "utf8").matchAll(IMPORT)].map((match) => {
+    const target = (match[1] ?? match[2] ?? match[3]) as string;
+    return target.startsWith(".") ? relative(ROOT, resolve(dirname(file), target)) : target;
+  });
+  return { path: relative(ROOT, file), imports };
+}
+
+function violations(files: File[]): string[] {
+  return files.flatMap((file) => {
+    const rule = rules.find(({ of }) => of.test(file.path));
+    const wrong = rule ? file.imports.filter((target) => !rule.may.test(target)) : [];
+    return [
+      ...wrong.map((target) => `${file.path} imports ${target}: ${rule?.says}`),
+      ...serviceViolations(file),
+      ...pureViolations(file),
+    ];
+  });
+}
+
+function serviceViolations({ path, imports }: File): string[] {
+  const own = /^services\/[^/]+\//.exec(path)?.[0];
+  if (!own) return [];
+  const allowed = /^(mixins\/|providers\/[^/]+\/(index|port)\.ts$|contracts\/|lib\/|node:|[a-z@](?!.*\.ts$))/;
+  return imports
+    .filter((target) => !target.startsWith(own) && !allowed.test(target))
+    .map(
+      (target) =>
+        `${path} imports ${target}: a service imports its own folder, mixins, ports, contracts, lib`,
+    );
+}
+
+function pureViolations({ path, imports }: File): string[] {
+  if (!pure.some((pattern) => pattern.test(path))) return [];
+  return imports
+    .filter((target) => !/^(lib|contracts)\//.test(target) && !pure.some((pattern) => pattern.test(target)))
+    .map((target) => `${path} imports ${target}: the domain is pure`);
+}
+
+const folders = ["lib", "contracts", "mixins", "providers", "services", "sandbox", "platform"];
+const files = folders.flatMap(sources);
+
+describe("architecture", () => {
+  it("the dependency rule, over every source file, is kept", () => {
+    expect(files.length).toBeGreaterThan(50);
+    expect(violations(files)).toEqual([]);
+  });
+
+  it("the dependency rule, given files that break it, names each of them", () => {
+    const planted: File[] = [
+      { path: "lib/money.ts", imports: ["knex"] },
+      { path: "providers/banks/stripe.ts", imports: ["moleculer"] },
+      { path: "services/orders/orders.service.ts", imports: ["services/partners/partners.repository.ts"] },
+      { path: "services/orders/order.ts", imports: ["node:crypto"] },
+      { path: "sandbox/partner-system/server.ts", imports: ["contracts/partners.ts"] },
+      { path: "mixins/outbox/outbox.mixin.ts", imports: ["services/orders/order.ts"] },
+    ];
+    expect(violations(planted)).toHaveLength(planted.length);
+  });
+
+  it("services, as the others see them, are imported only by the platform", () => {
+    const outside = files.filter(
+      ({ path }) => !path.startsWith("services/") && !path.startsWith("platform/"),
+    );
+    expect(outside.filter(({ imports }) => imports.some((target) => target.startsWith("services/")))).toEqual(
+      [],
+    );
+  });
+
+  it("a source file, however much it grew, stays under 300 lines", () => {
+    const long = files.filter(({ path }) => readFileSync(join(ROOT, path), "utf8").split("\n").length > 300);
+    expect(long.map(({ path }) => path)).toEqual([]);
+  });
+});
