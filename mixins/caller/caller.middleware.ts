@@ -1,0 +1,74 @@
+import type { JWK } from "jose";
+import type { Context, Middleware, ServiceBroker } from "moleculer";
+import { call } from "../../contracts/actions.ts";
+import type { Locals, Meta } from "../../contracts/meta.ts";
+import type { Clock } from "../../lib/clock.ts";
+import { type TokenVerifier, tokenVerifier } from "./token-verifier.ts";
+
+export interface CallerOptions {
+  /** The `iss` of our tokens: PUBLIC_URL. */
+  issuer: string;
+  audience?: string;
+  /** Where the public keys come from; unless told otherwise, the action `identity.jwks`. */
+  jwks?: (broker: ServiceBroker) => Promise<readonly JWK[]>;
+  clock?: Clock;
+}
+
+const verifiers = new WeakMap<ServiceBroker, TokenVerifier>();
+
+/**
+ * Verifies the token of each call that reaches an action of this node and writes who calls to
+ * `ctx.locals.caller`, which never crosses the wire: nobody on the transporter can state who they are. A call
+ * with a token that is not valid is refused; without a token there is no caller, and the action decides by
+ * `callerOf` what that means. A session that is broadcast as `session.revoked` is refused from then on.
+ */
+export function callerMiddleware(options: CallerOptions): Middleware {
+  const { jwks = identityKeys, ...rest } = options;
+  return {
+    name: "Caller",
+    created(broker) {
+      const verifier = tokenVerifier({ ...rest, jwks: () => jwks(broker) });
+      verifiers.set(broker, verifier);
+      broker.createService({
+        name: "$caller",
+        events: {
+          "session.revoked"(ctx: Context<{ sessionId?: unknown }>) {
+            const { sessionId } = ctx.params;
+            if (typeof sessionId === "string") verifier.revoke(sessionId);
+          },
+        },
+      });
+    },
+    localAction(wrapped) {
+      const next = wrapped as (ctx: Context) => Promise<unknown>; // bound to its service already
+      return async (ctx: Context) => {
+        const { token } = ctx.meta as Meta;
+        if (token === undefined) return next(ctx);
+        const verifier = verifierOf(ctx.broker);
+        (ctx.locals as Locals).caller = callerOfParent(ctx, token) ?? (await verifier.verify(token));
+        return next(ctx);
+      };
+    },
+  };
+}
+
+/**
+ * The verifier that this node's middleware works with: one cache and one list of revocations for both.
+ * @throws Error on a broker without the caller middleware
+ */
+export function verifierOf(broker: ServiceBroker): TokenVerifier {
+  const verifier = verifiers.get(broker);
+  if (!verifier) throw new Error("this broker has no caller middleware");
+  return verifier;
+}
+
+/** The key set of whatever identity provider is behind the identity service; asked without any token. */
+export async function identityKeys(broker: ServiceBroker): Promise<readonly JWK[]> {
+  return (await call(broker, "identity.jwks", {})).keys;
+}
+
+/** A call from an action of this node with the token that was verified a moment ago. */
+function callerOfParent(ctx: Context, token: string): Locals["caller"] {
+  const parent = ctx.options.parentCtx as Context<unknown, Meta, Locals> | null | undefined;
+  return parent?.broker === ctx.broker && parent.meta.token === token ? parent.locals?.caller : undefined;
+}

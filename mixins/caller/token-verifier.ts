@@ -1,0 +1,129 @@
+import { hash } from "node:crypto";
+import { decodeProtectedHeader, type JWK, type JWTPayload, jwtVerify } from "jose";
+import { fail, typeOf } from "../../contracts/errors.ts";
+import type { Caller, Role } from "../../contracts/meta.ts";
+import { type Clock, systemClock } from "../../lib/clock.ts";
+import { isId } from "../../lib/ids.ts";
+import { keySet } from "./key-set.ts";
+
+export const AUDIENCE = "waybill";
+export const TOKEN_TYPE = "at+jwt";
+
+const ALGORITHMS = ["ES256", "EdDSA"];
+const ROLES: readonly string[] = ["customer", "deliverer", "partner", "admin"] satisfies Role[];
+const MAX_TOKEN_LENGTH = 8_192;
+const MAX_VERIFIED = 10_000;
+const MAX_REVOKED = 100_000;
+/** No token is accepted for longer than this after its issue, so a revocation need not be kept longer. */
+const MAX_TOKEN_AGE_MS = 900_000;
+
+export interface TokenVerifierOptions {
+  /** Where the public keys come from; asked at first use, for an unknown key and now and then. */
+  jwks: () => Promise<readonly JWK[]>;
+  /** The `iss` that tokens must name. */
+  issuer: string;
+  /** The `aud` that tokens must name; "waybill" unless told otherwise. */
+  audience?: string;
+  clock?: Clock;
+  /** How many verified tokens are kept. */
+  maxVerified?: number;
+}
+
+export interface TokenVerifier {
+  /**
+   * Who the token proves to call.
+   * @throws UNAUTHENTICATED for whatever is no valid access token, SESSION_REVOKED after a sign-out,
+   * SERVICE_UNAVAILABLE while there are no keys at all
+   */
+  verify(token: string): Promise<Caller>;
+  /** From now on no token of this session is valid here. */
+  revoke(sessionId: string): void;
+}
+
+interface Verified {
+  caller: Caller;
+  untilMs: number;
+}
+
+/**
+ * Verifies access tokens by signature, algorithm, type, issuer, audience and expiry. A verification by ES256
+ * costs 100 us, so its outcome is kept under the token's hash: bounded, and never longer than the token lives.
+ */
+export function tokenVerifier(options: TokenVerifierOptions): TokenVerifier {
+  const { issuer, audience = AUDIENCE, clock = systemClock, maxVerified = MAX_VERIFIED } = options;
+  const keys = keySet(options.jwks, clock);
+  const verified = new Map<string, Verified>();
+  const revoked = new Map<string, number>();
+
+  function remembered(digest: string): Caller | undefined {
+    const entry = verified.get(digest);
+    if (!entry) return undefined;
+    verified.delete(digest);
+    if (entry.untilMs <= clock.now()) return undefined;
+    verified.set(digest, entry); // the newest last, so that the first is the one to give up
+    return entry.caller;
+  }
+
+  async function check(token: string): Promise<Verified> {
+    const { kid, jku, jwk, x5u, x5c } = decodeProtectedHeader(token);
+    if (!kid || jku || jwk || x5u || x5c) throw new Error("keys are named, not brought along");
+    const { payload } = await jwtVerify(token, await keys.holding(kid), {
+      algorithms: ALGORITHMS,
+      typ: TOKEN_TYPE,
+      issuer,
+      audience,
+      requiredClaims: ["sub", "exp", "iat"],
+      maxTokenAge: MAX_TOKEN_AGE_MS / 1000,
+      currentDate: new Date(clock.now()),
+    });
+    return { caller: callerFrom(payload), untilMs: (payload.exp as number) * 1000 };
+  }
+
+  return {
+    async verify(token) {
+      if (token.length > MAX_TOKEN_LENGTH) throw invalid();
+      const digest = hash("sha256", token, "base64");
+      let caller = remembered(digest);
+      if (!caller) {
+        const fresh = await check(token).catch((error) => {
+          throw typeOf(error) === "SERVICE_UNAVAILABLE" ? error : invalid();
+        });
+        caller = fresh.caller;
+        verified.set(digest, fresh);
+        if (verified.size > maxVerified) dropFirst(verified);
+      }
+      if (revoked.has(caller.sessionId)) throw fail("SESSION_REVOKED", "This session was signed out.");
+      return caller;
+    },
+    revoke(sessionId) {
+      const nowMs = clock.now();
+      for (const [id, untilMs] of revoked) {
+        if (untilMs > nowMs && revoked.size < MAX_REVOKED) break;
+        revoked.delete(id);
+      }
+      revoked.delete(sessionId);
+      revoked.set(sessionId, nowMs + MAX_TOKEN_AGE_MS);
+    },
+  };
+}
+
+function invalid(): Error {
+  return fail("UNAUTHENTICATED", "The access token is not valid or has expired.");
+}
+
+function callerFrom(claims: JWTPayload): Caller {
+  const { sub, sid, role, partner_id: partnerId, partner_admin: partnerAdmin } = claims;
+  if (!isId(sub) || !isId(sid)) throw new Error("no user or no session");
+  if (typeof role !== "string" || !ROLES.includes(role)) throw new Error("no role of ours");
+  const caller: Caller = { id: sub, role: role as Role, sessionId: sid };
+  if (role !== "partner") return Object.freeze(caller);
+  if (!isId(partnerId)) throw new Error("staff of no partner");
+  return Object.freeze({ ...caller, partnerId, partnerAdmin: partnerAdmin === true });
+}
+
+function dropFirst(map: Map<string, unknown>): void {
+  for (const key of map.keys()) {
+    map.delete(key);
+    return;
+  }
+}
