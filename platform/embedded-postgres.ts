@@ -1,0 +1,289 @@
+import { execFile, spawn, spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import {
+  chownSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
+import pg from "pg";
+import { freePort } from "./free-port.ts";
+import { type Binaries, chooseRunAs, findBinaries, type RunAs } from "./postgres-binaries.ts";
+
+const USER = "waybill";
+const START_TIMEOUT_MS = 30_000;
+const STOP_TIMEOUT_MS = 8_000;
+const POLL_MS = 10;
+const WATCH_INTERVAL_MS = 500;
+const START_TRIES = 3;
+const CONNECTIONS = 120;
+
+export interface EmbeddedPostgres {
+  /** Where the server listens: loopback only. */
+  readonly port: number;
+  /** Whether a server that an earlier, killed process left behind was taken over. */
+  readonly takenOver: boolean;
+  url(database: string): string;
+  /** No longer looks after the server: it stays as it is when this process ends. */
+  unwatch(): void;
+  /** Fast shutdown: open transactions are rolled back, everything committed is on disk. */
+  stop(): Promise<void>;
+}
+
+export interface EmbeddedPostgresOptions {
+  /** Holds the cluster, its log and its password; made when it is missing. */
+  dataDir: string;
+  /** Told what takes time, and when a server that died was started again. */
+  progress?: (line: string) => void;
+  /** Gives up safety of the data for speed; only for tests, whose data nobody needs. */
+  unsafe?: boolean;
+}
+
+/**
+ * Starts the PostgreSQL that ships with our dependencies, in a folder of ours, for this platform alone.
+ * It is a process of its own group, so that Ctrl-C reaches us first and the services can finish their work,
+ * and it is started again with the same address when it dies.
+ * @throws Error in one line, with the place of the server's log when it does not come up
+ */
+export async function startPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+  const { dataDir, progress = () => undefined } = options;
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  const cluster = clusterOf(dataDir);
+  const binaries = await findBinaries();
+  const runAs = chooseRunAs(binaries, dataDir, cluster);
+  if (!existsSync(cluster)) {
+    progress("PostgreSQL: creating the database cluster");
+    await createCluster(dataDir, binaries, runAs, options.unsafe ?? false);
+  }
+  const password = readFileSync(passwordFile(dataDir), "utf8");
+  const urlOf = (port: number, database: string) =>
+    `postgres://${USER}:${password}@127.0.0.1:${port}/${database}`;
+
+  const orphan = await findOrphan(cluster, (port) => urlOf(port, "postgres"));
+  let server = orphan ?? (await launch(options, cluster, binaries, runAs));
+  if (orphan) progress("PostgreSQL: took over the server that an earlier process left behind");
+
+  let stopping = false;
+  const watch = async () => {
+    while (!stopping) {
+      await delay(WATCH_INTERVAL_MS, undefined, { ref: false });
+      if (stopping || isAlive(server.pid)) continue;
+      progress("PostgreSQL: the server died and is started again");
+      server = await launch(options, cluster, binaries, runAs, server.port).catch((error: Error) => {
+        progress(`PostgreSQL: ${error.message}`);
+        return server;
+      });
+    }
+  };
+  const watching = watch();
+  return {
+    port: server.port,
+    takenOver: orphan !== undefined,
+    url: (database) => urlOf(server.port, database),
+    unwatch() {
+      stopping = true;
+    },
+    async stop() {
+      stopping = true;
+      await Promise.race([watching, delay(WATCH_INTERVAL_MS, undefined, { ref: false })]);
+      await stopPostgres(dataDir);
+    },
+  };
+}
+
+/**
+ * Stops the server of a data folder, whoever started it; resolves when it is gone.
+ * @param how SIGINT disconnects clients and writes a checkpoint; SIGQUIT recovers at the next start instead
+ */
+export async function stopPostgres(dataDir: string, how: "SIGINT" | "SIGQUIT" = "SIGINT"): Promise<void> {
+  const server = readPidFile(clusterOf(dataDir));
+  if (!server || !isServerOf(server.pid, clusterOf(dataDir))) return;
+  process.kill(server.pid, how);
+  const deadline = Date.now() + STOP_TIMEOUT_MS;
+  while (isAlive(server.pid)) {
+    if (Date.now() > deadline) {
+      process.kill(server.pid, "SIGQUIT");
+      return;
+    }
+    await delay(POLL_MS);
+  }
+}
+
+interface Server {
+  pid: number;
+  port: number;
+}
+
+const clusterOf = (dataDir: string) => join(dataDir, "postgres");
+const passwordFile = (dataDir: string) => join(dataDir, "postgres.password");
+const logFile = (dataDir: string) => join(dataDir, "postgres.log");
+
+/** Made beside its place and moved there when complete, so that a kill in between leaves no half cluster. */
+async function createCluster(
+  dataDir: string,
+  binaries: Binaries,
+  runAs: RunAs,
+  unsafe: boolean,
+): Promise<void> {
+  const half = join(dataDir, "postgres.half");
+  const passwordForInit = join(half, "password");
+  const password = randomBytes(24).toString("hex");
+  rmSync(half, { recursive: true, force: true });
+  mkdirSync(join(half, "cluster"), { recursive: true, mode: 0o700 });
+  writeFileSync(passwordFile(dataDir), password, { mode: 0o600 });
+  writeFileSync(passwordForInit, password, { mode: 0o600 });
+  if (runAs.owner) {
+    for (const path of [half, passwordForInit, join(half, "cluster")]) {
+      chownSync(path, runAs.owner.uid, runAs.owner.gid);
+    }
+  }
+  const [program, args] = asCommand(runAs, binaries.initdb, [
+    `--pgdata=${join(half, "cluster")}`,
+    `--username=${USER}`,
+    `--pwfile=${passwordForInit}`,
+    "--auth=scram-sha-256",
+    "--encoding=UTF8",
+    "--locale=C",
+    "--locale-provider=builtin",
+    "--builtin-locale=C.UTF-8",
+    "--no-instructions",
+    ...(unsafe ? ["--no-sync"] : []),
+  ]);
+  await promisify(execFile)(program, args, { cwd: "/", ...runAs.owner }).catch((error) => {
+    const why = `${error.stderr ?? ""}`.trim().split("\n").at(-1) || error.message;
+    throw new Error(`PostgreSQL's initdb failed in ${dataDir}: ${why}`);
+  });
+  renameSync(join(half, "cluster"), clusterOf(dataDir));
+  rmSync(half, { recursive: true, force: true });
+}
+
+async function launch(
+  options: EmbeddedPostgresOptions,
+  cluster: string,
+  binaries: Binaries,
+  runAs: RunAs,
+  samePort?: number,
+): Promise<Server> {
+  for (let left = START_TRIES; ; left--) {
+    const port = samePort ?? (await freePort());
+    const server = await tryToLaunch(options, cluster, binaries, runAs, port);
+    if (server) return server;
+    // Another program may have taken the port between our look and PostgreSQL's.
+    if (left === 1) throw new Error(`PostgreSQL does not start: see ${logFile(options.dataDir)}`);
+  }
+}
+
+async function tryToLaunch(
+  options: EmbeddedPostgresOptions,
+  cluster: string,
+  binaries: Binaries,
+  runAs: RunAs,
+  port: number,
+): Promise<Server | undefined> {
+  const settings: Record<string, string | number> = {
+    listen_addresses: "127.0.0.1",
+    port,
+    unix_socket_directories: "",
+    max_connections: CONNECTIONS,
+    timezone: "UTC",
+    log_timezone: "UTC",
+    jit: "off",
+    ...(options.unsafe ? { fsync: "off", synchronous_commit: "off", full_page_writes: "off" } : {}),
+  };
+  const flags = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
+  const [program, args] = asCommand(runAs, binaries.postgres, ["-D", cluster, ...flags]);
+  const log = openSync(logFile(options.dataDir), "a", 0o600);
+  const child = spawn(program, args, {
+    cwd: "/",
+    detached: true,
+    stdio: ["ignore", log, log],
+    ...runAs.owner,
+  });
+  closeSync(log);
+  let exited = false;
+  child.once("exit", () => {
+    exited = true;
+  });
+  child.once("error", () => {
+    exited = true;
+  });
+  child.unref();
+  const deadline = Date.now() + START_TIMEOUT_MS;
+  while (!exited && Date.now() < deadline) {
+    const server = readPidFile(cluster);
+    if (server?.ready && server.pid === child.pid) return { pid: server.pid, port };
+    await delay(POLL_MS);
+  }
+  return undefined;
+}
+
+/** With the file mode that PostgreSQL's own files expect, whatever ours is. */
+function asCommand(runAs: RunAs, program: string, args: string[]): [string, string[]] {
+  return ["/bin/sh", ["-c", 'umask 022; exec "$@"', "sh", ...runAs.prefix, program, ...args]];
+}
+
+/**
+ * A server that outlived its supervisor: taken over when it answers to our password, stopped when it does not.
+ * A pid file whose process is gone, or is by now another program's, is removed: PostgreSQL would refuse to start.
+ */
+async function findOrphan(cluster: string, urlOf: (port: number) => string): Promise<Server | undefined> {
+  const found = readPidFile(cluster);
+  if (!found) return undefined;
+  if (!isServerOf(found.pid, cluster)) {
+    rmSync(join(cluster, "postmaster.pid"), { force: true });
+    return undefined;
+  }
+  if (await answers(urlOf(found.port))) return found;
+  await stopPostgres(join(cluster, ".."));
+  return undefined;
+}
+
+async function answers(url: string): Promise<boolean> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2_000 });
+  client.on("error", () => undefined);
+  try {
+    await client.connect();
+    await client.query("SELECT 1");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/** Lines of postmaster.pid: pid, folder, start time, port, socket folder, address, shared memory, status. */
+function readPidFile(cluster: string): (Server & { ready: boolean }) | undefined {
+  const path = join(cluster, "postmaster.pid");
+  if (!existsSync(path)) return undefined;
+  const lines = readFileSync(path, "utf8").split("\n");
+  const pid = Number(lines[0]);
+  if (!Number.isInteger(pid) || pid <= 0) return undefined;
+  return { pid, port: Number(lines[3]), ready: lines[7]?.trim() === "ready" };
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/** Whether the process is the server of this very folder, and not one that got the number after it. */
+function isServerOf(pid: number, cluster: string): boolean {
+  if (!isAlive(pid)) return false;
+  const command = existsSync(`/proc/${pid}/cmdline`)
+    ? readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ")
+    : spawnSync("ps", ["-ww", "-o", "command=", "-p", String(pid)], { encoding: "utf8" }).stdout;
+  return command.includes(cluster);
+}

