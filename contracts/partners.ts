@@ -24,7 +24,10 @@ import { address, phone } from "./shared.ts";
 
 const quantity = integer(1, 99);
 
-/** From and until in minutes after midnight in the partner's time zone; `until` may lie past midnight. */
+/**
+ * From and until in minutes after midnight in the partner's time zone; `until` may lie past midnight.
+ * Weekday 0 is Sunday.
+ */
 const openingSpan = object({
   weekday: integer(0, 6),
   fromMinute: integer(0, 1439),
@@ -131,18 +134,27 @@ export const webhookEndpoint = object({
   /** The previous secret still verifies until then. */
   previousSecretUntil: optional(time),
 });
+export type WebhookEndpoint = Infer<typeof webhookEndpoint>;
+
+/** One try of telling a partner's system something; the message id is the same on every try. */
 export const webhookDelivery = object({
   id: uuid,
   messageId: text(100),
   type: text(60),
   orderId: optional(uuid),
   attempt: integer(1, 1000),
-  state: oneOf("pending", "accepted", "failed", "dead"),
+  /** Failed: another try follows; dead: it was the last; stopped: no longer wanted, the order was cancelled. */
+  state: oneOf("pending", "accepted", "failed", "dead", "stopped"),
   statusCode: optional(integer(0, 999)),
   durationMs: optional(integer(0, 600_000)),
   responseHead: optional(text(1024, 0)),
+  /** Why there is no answer. */
+  error: optional(text(200)),
+  /** When a pending try is due. */
+  dueAt: optional(time),
   createdAt: time,
 });
+export type WebhookDelivery = Infer<typeof webhookDelivery>;
 
 const partnerId = { partnerId: uuid } as const;
 
