@@ -1,0 +1,154 @@
+import { Resolver } from "node:dns/promises";
+import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
+import { request as httpsRequest } from "node:https";
+import { isIP, type LookupFunction } from "node:net";
+import { isLoopbackAddress, isPublicAddress } from "./public-address.ts";
+
+const PORTS = ["", "443", "8443"];
+const RESOLVE_TIMEOUT_MS = 2_000;
+const RESOLVE_TRIES = 2;
+/** Once the status is known, the body has this long to arrive before we go on without the rest of it. */
+const BODY_TIMEOUT_MS = 1_000;
+
+export interface GuardOptions {
+  /** Also this machine itself, by http and on any port. For the sandbox only. */
+  allowLoopback: boolean;
+  /** All addresses of a host name; unless told otherwise, from the DNS. */
+  resolve?: (hostname: string) => Promise<string[]>;
+}
+
+/** Why there was no answer: refused by our own rules, out of time, or broken on the way. */
+export class GuardedRequestError extends Error {
+  readonly kind: "blocked" | "timeout" | "network";
+
+  constructor(kind: "blocked" | "timeout" | "network", message: string) {
+    super(message);
+    this.kind = kind;
+  }
+}
+
+/**
+ * What is wrong with a URL that a stranger gave us to call, as far as it can be told without the DNS; undefined
+ * when nothing is. The address itself is checked again at every connection.
+ */
+export function urlTrouble(text: string, options: GuardOptions): string | undefined {
+  if (!URL.canParse(text)) return "is not a URL";
+  const url = new URL(text);
+  if (url.username || url.password) return "must not hold a user name or password";
+  const host = hostOf(url);
+  if (options.allowLoopback && (host === "localhost" || isLoopbackAddress(host))) {
+    return url.protocol === "http:" || url.protocol === "https:" ? undefined : "must start with https://";
+  }
+  if (url.protocol !== "https:") return "must start with https://";
+  if (!PORTS.includes(url.port)) return "must use port 443 or 8443";
+  if (isIP(host) ? !isPublicAddress(host) : !host.includes(".")) return "must be an address of the internet";
+  return undefined;
+}
+
+export interface GuardedRequest {
+  url: string;
+  headers: Record<string, string>;
+  body: string;
+  /** For the whole call: name, connection, TLS and the head of the answer. */
+  timeoutMs: number;
+  /** How much of the answer's body is wanted; the connection is closed after it. */
+  maxBodyBytes: number;
+}
+
+export interface GuardedResponse {
+  status: number;
+  headers: IncomingHttpHeaders;
+  body: Buffer;
+}
+
+/**
+ * Posts to a URL that a stranger gave us, so that it cannot reach into our own network: the addresses are
+ * checked in the very lookup whose result is connected to (a name that answers differently the second time gains
+ * nothing), and redirects are answers like any other.
+ * @throws GuardedRequestError when there is no answer
+ */
+export async function guardedPost(call: GuardedRequest, options: GuardOptions): Promise<GuardedResponse> {
+  const trouble = urlTrouble(call.url, options);
+  if (trouble) throw new GuardedRequestError("blocked", `the URL ${trouble}`);
+  const url = new URL(call.url);
+  const { promise, resolve, reject } = Promise.withResolvers<GuardedResponse>();
+  const request = (url.protocol === "https:" ? httpsRequest : httpRequest)(url, {
+    method: "POST",
+    headers: { ...call.headers, "content-length": String(Buffer.byteLength(call.body)) },
+    agent: false,
+    lookup: guardedLookup(options),
+    signal: AbortSignal.timeout(call.timeoutMs),
+  });
+  request.once("error", (error) => reject(explained(error, call.timeoutMs)));
+  request.once("response", (response) => resolve(readHead(response, call.maxBodyBytes)));
+  request.end(call.body);
+  return await promise.finally(() => request.destroy());
+}
+
+function hostOf(url: URL): string {
+  return url.hostname.replace(/^\[|\]$/g, "");
+}
+
+function guardedLookup(options: GuardOptions): LookupFunction {
+  const resolve = options.resolve ?? resolveByDns;
+  return (hostname, { all }, callback) => {
+    resolve(hostname).then(
+      (addresses) => {
+        const known = addresses.map((address) => ({ address, family: isIP(address) }));
+        const [first] = known;
+        // One bad address among good ones is a trap, not a slip.
+        const wrong = known.some(({ address }) => !mayConnect(address, options));
+        if (!first || wrong) callback(notOfTheInternet(hostname), "", 0);
+        else if (all) callback(null, known);
+        else callback(null, first.address, first.family);
+      },
+      (error) => callback(error, "", 0),
+    );
+  };
+}
+
+function mayConnect(address: string, { allowLoopback }: GuardOptions): boolean {
+  return isPublicAddress(address) || (allowLoopback && isLoopbackAddress(address));
+}
+
+function notOfTheInternet(hostname: string): GuardedRequestError {
+  return new GuardedRequestError("blocked", `${hostname} is not at an address of the internet`);
+}
+
+/**
+ * Not by getaddrinfo: that has four threads for the whole process, and a name server that never answers would
+ * hold them all. It reads no hosts file, so the one name of this machine is known here.
+ */
+async function resolveByDns(hostname: string): Promise<string[]> {
+  if (hostname === "localhost") return ["127.0.0.1"];
+  const resolver = new Resolver({ timeout: RESOLVE_TIMEOUT_MS, tries: RESOLVE_TRIES });
+  const answers = await Promise.allSettled([resolver.resolve4(hostname), resolver.resolve6(hostname)]);
+  const addresses = answers.flatMap((answer) => (answer.status === "fulfilled" ? answer.value : []));
+  if (addresses.length > 0) return addresses;
+  throw new GuardedRequestError("network", `${hostname} has no address`);
+}
+
+async function readHead(response: IncomingMessage, maxBytes: number): Promise<GuardedResponse> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  const { promise: full, resolve: done } = Promise.withResolvers<void>();
+  response.on("data", (chunk: Buffer) => {
+    chunks.push(chunk);
+    size += chunk.length;
+    if (size >= maxBytes) done();
+  });
+  for (const event of ["end", "error", "aborted", "close"]) response.once(event, () => done());
+  const patience = setTimeout(done, BODY_TIMEOUT_MS);
+  await full;
+  clearTimeout(patience);
+  const body = Buffer.concat(chunks).subarray(0, maxBytes);
+  return { status: response.statusCode ?? 0, headers: response.headers, body };
+}
+
+function explained(error: Error & { code?: string }, timeoutMs: number): GuardedRequestError {
+  if (error instanceof GuardedRequestError) return error;
+  if (error.name === "TimeoutError" || error.name === "AbortError") {
+    return new GuardedRequestError("timeout", `no answer within ${timeoutMs} ms`);
+  }
+  return new GuardedRequestError("network", error.code ?? error.message);
+}
