@@ -1,4 +1,4 @@
-import { orderCustomer, orderStatus, paymentStatus } from "./orders.ts";
+import { orderCustomer, orderStatus, paymentStatus, receiptOutcome } from "./orders.ts";
 import { availability, partner, quotedLine } from "./partners.ts";
 import {
   boolean,
@@ -54,7 +54,7 @@ const receipt = object({
   bankId: uuid,
   paymentId: text(200),
   eventId: text(200),
-  outcome: oneOf("accepted", "underpaid", "overpaid", "late", "unmatched"),
+  outcome: receiptOutcome,
   amount: money,
 });
 

@@ -74,6 +74,8 @@ export const order = object({
   /** When the partner said that it will be ready. */
   readyAt: optional(time),
   reason: optional(reason),
+  /** The photo that was taken at the handover, where the partner requires one. */
+  proofPhotoId: optional(text(100)),
   /** Four digits that the customer tells the deliverer; shown to the customer only. */
   pin: optional(matching(/^\d{4}$/, 4)),
   /** Opens the public tracking page; shown to the customer only. */
@@ -116,15 +118,20 @@ export const poolEntry = object({
   readySince: time,
 });
 
+export const bankAdapter = oneOf("sandbox");
+
 export const bank = object({
   id: uuid,
   title: text(120),
-  adapter: text(40),
+  adapter: bankAdapter,
   active: boolean,
   webcheckoutUrl: httpUrl,
   version,
 });
 export type Bank = Infer<typeof bank>;
+
+export const receiptOutcome = oneOf("accepted", "underpaid", "overpaid", "late", "unmatched");
+export const refundState = oneOf("pending", "sent", "unknown", "completed", "failed");
 
 export const tracking = object({
   status: orderStatus,
@@ -159,7 +166,7 @@ export const diagnosis = object({
   receipts: listOf(
     object({
       paymentId: text(200),
-      outcome: oneOf("accepted", "underpaid", "overpaid", "late", "unmatched"),
+      outcome: receiptOutcome,
       amount: money,
       at: time,
     }),
@@ -168,7 +175,7 @@ export const diagnosis = object({
     object({
       id: uuid,
       amount: money,
-      state: oneOf("pending", "sent", "unknown", "completed", "failed"),
+      state: refundState,
       reason,
     }),
   ),
@@ -236,7 +243,7 @@ export const ordersActions = {
   "orders.createBank": action(
     object({
       title: text(120),
-      adapter: oneOf("sandbox"),
+      adapter: bankAdapter,
       settings: stringRecord,
       webcheckoutUrl: httpUrl,
       active: boolean,

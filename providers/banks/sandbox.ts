@@ -1,0 +1,183 @@
+import { createHash, timingSafeEqual } from "node:crypto";
+import { Webhook } from "standardwebhooks";
+import type { Money } from "../../lib/money.ts";
+import { exchange } from "./http.ts";
+import {
+  type Bank,
+  type BankAdapter,
+  BankError,
+  type Callback,
+  type Payment,
+  type RefundState,
+  type Verdict,
+} from "./port.ts";
+
+const TOLERANCE_SECONDS = 300;
+const ID_MAX_LENGTH = 200;
+
+/**
+ * The payment system of the sandbox. Every request carries `Authorization: Bearer <apiKey>`; amounts are
+ * minor units; `<base>` is the bank's webcheckout_url.
+ *
+ * - `POST <base>/checkouts` with `Idempotency-Key` and
+ *   `{ order_id, amount_minor, currency, description, callback_url, return_url? }` answers 201 `{ id, url }`, the
+ *   same again for the same key. `url` is the page on which the customer pays.
+ * - `POST <base>/refunds` with `Idempotency-Key` (the refund's id) and
+ *   `{ id, payment_id, amount_minor, currency }` answers 201 `{ id, state, reason? }`, the same refund again for
+ *   the same key; `state` is `pending`, `completed` or `failed`. More than what is left of the payment: 422.
+ * - `GET <base>/refunds/{id}` answers 200 `{ id, state, reason? }`, or 404.
+ * - `GET <base>/payments?order_id=…` answers 200 `{ items: [{ payment_id, amount_minor, currency }] }`.
+ *
+ * It reports to the checkout's `callback_url` by POST with the headers of Standard Webhooks (`webhook-id`,
+ * `webhook-timestamp`, `webhook-signature`; secret `whsec_<base64>`) and
+ * `{ type, data: { payment_id, order_id, amount_minor, currency, refund_id? } }`, where `type` is
+ * `payment.succeeded`, `payment.failed` or `refund.completed`; it repeats the same id and body until a 2xx.
+ * 409 and 5xx to the requests above mean "ask again", every other 4xx is a refusal.
+ */
+export const sandboxBank: BankAdapter = { settings: ["apiKey", "webhookSecret"], open };
+
+function open(settings: Readonly<Record<string, string>>, webcheckoutUrl: string): Bank {
+  const { apiKey = "", webhookSecret = "" } = settings;
+  if (!/^[\x21-\x7e]{1,500}$/.test(apiKey)) throw new Error("apiKey is not printable ASCII");
+  if (!/^whsec_[A-Za-z0-9+/]{22,100}={0,2}$/.test(webhookSecret)) {
+    throw new Error("webhookSecret is not of the form whsec_<base64>");
+  }
+  const base = webcheckoutUrl.replace(/\/+$/, "");
+  const authorization = { authorization: `Bearer ${apiKey}` };
+  const webhook = new Webhook(webhookSecret);
+
+  const post = (path: string, key: string, body: object, timeoutMs?: number) =>
+    exchange({
+      method: "POST",
+      url: new URL(base + path),
+      headers: { ...authorization, "idempotency-key": key },
+      body,
+      timeoutMs,
+    });
+  const get = (path: string) =>
+    exchange({ method: "GET", url: new URL(base + path), headers: authorization });
+
+  return {
+    async openCheckout(request) {
+      const body = {
+        order_id: request.orderId,
+        ...amountOut(request.amount),
+        description: request.description,
+        callback_url: request.callbackUrl,
+        return_url: request.returnUrl,
+      };
+      const answer = await post("/checkouts", request.idempotencyKey, body, request.timeoutMs);
+      const { url } = fieldsOf(answer);
+      if (typeof url !== "string" || !/^https?:$/.test(protocolOf(url))) {
+        throw new BankError("unclear", "the answer holds no checkout page");
+      }
+      return { checkoutUrl: url };
+    },
+    verify: (callback) => verify(webhook, callback),
+    async refund({ refundId, paymentId, amount }) {
+      const body = { id: refundId, payment_id: paymentId, ...amountOut(amount) };
+      const answer = await post("/refunds", refundId, body);
+      if (answer === undefined) throw new BankError("refused", "answered 404");
+      return refundState(answer);
+    },
+    async findRefund(refundId) {
+      const answer = await get(`/refunds/${encodeURIComponent(refundId)}`);
+      return answer === undefined ? undefined : refundState(answer);
+    },
+    async findPayments(orderId) {
+      const { items } = fieldsOf(await get(`/payments?order_id=${encodeURIComponent(orderId)}`));
+      if (!Array.isArray(items)) throw new BankError("unclear", "the answer holds no list of payments");
+      return items.map(paymentOf);
+    },
+  };
+}
+
+function verify(webhook: Webhook, { headers, body, now }: Callback): Verdict {
+  const id = headers["webhook-id"];
+  const timestamp = headers["webhook-timestamp"];
+  const signatures = headers["webhook-signature"];
+  if (!id || !timestamp || !signatures) return { kind: "refused", reason: "unsigned" };
+  // The package's own `verify` takes "1700000000x" for a time and knows no other clock than the machine's.
+  if (!/^\d{1,12}$/.test(timestamp) || id.length > ID_MAX_LENGTH) return { kind: "refused", reason: "wrong" };
+  const expected = webhook.sign(id, new Date(Number(timestamp) * 1000), body);
+  if (!signatures.split(" ").some((signature) => equalInConstantTime(signature, expected))) {
+    return { kind: "refused", reason: "wrong" };
+  }
+  if (Math.abs(now / 1000 - Number(timestamp)) > TOLERANCE_SECONDS)
+    return { kind: "refused", reason: "stale" };
+  return read(id, body);
+}
+
+const kinds = {
+  "payment.succeeded": "paid",
+  "payment.failed": "failed",
+  "refund.completed": "refunded",
+} as const;
+
+function read(eventId: string, body: string): Verdict {
+  const unusable = (reason: string): Verdict => ({ kind: "unusable", eventId, reason });
+  let event: Fields;
+  try {
+    event = fieldsOf(JSON.parse(body));
+  } catch {
+    return unusable("the body is not JSON");
+  }
+  const data = fieldsOf(event.data);
+  const { payment_id: paymentId, order_id: orderId, refund_id: refundId } = data;
+  const amount = amountIn(data);
+  if (typeof event.type !== "string" || !Object.hasOwn(kinds, event.type)) return unusable("unknown type");
+  if (!isText(paymentId) || !isText(orderId)) return unusable("it names no payment or no order");
+  if (!amount) return unusable("the amount is not a positive whole number of minor units with a currency");
+  const kind = kinds[event.type as keyof typeof kinds];
+  if (kind === "refunded" && !isText(refundId)) return unusable("it names no refund");
+  return {
+    kind: "event",
+    event: { eventId, paymentId, orderId, amount, kind, ...(isText(refundId) && { refundId }) },
+  };
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** The fields of whatever it is; none of what is no object. */
+function fieldsOf(value: unknown): Fields {
+  return typeof value === "object" && value !== null ? (value as Fields) : {};
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === "string" && /^[\x21-\x7e]+$/.test(value) && value.length <= ID_MAX_LENGTH;
+}
+
+function amountOut({ amountMinor, currency }: Money) {
+  return { amount_minor: amountMinor, currency };
+}
+
+function amountIn({ amount_minor: amountMinor, currency }: Fields): Money | undefined {
+  if (!Number.isSafeInteger(amountMinor) || (amountMinor as number) <= 0) return undefined;
+  if (typeof currency !== "string" || !/^[A-Z]{3}$/.test(currency)) return undefined;
+  return { amountMinor: amountMinor as number, currency };
+}
+
+function paymentOf(item: unknown): Payment {
+  const fields = fieldsOf(item);
+  const amount = amountIn(fields);
+  if (!isText(fields.payment_id) || !amount) throw new BankError("unclear", "a payment cannot be read");
+  return { paymentId: fields.payment_id, amount };
+}
+
+function refundState(answer: unknown): RefundState {
+  const { state, reason } = fieldsOf(answer);
+  if (state !== "pending" && state !== "completed" && state !== "failed") {
+    throw new BankError("unclear", "the answer holds no state of the refund");
+  }
+  return { state, ...(typeof reason === "string" && { reason: reason.slice(0, ID_MAX_LENGTH) }) };
+}
+
+function protocolOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).protocol : "";
+}
+
+/** Of hashes, because the comparison wants equal lengths. */
+function equalInConstantTime(a: string, b: string): boolean {
+  const hash = (text: string) => createHash("sha256").update(text).digest();
+  return timingSafeEqual(hash(a), hash(b));
+}
