@@ -1,0 +1,89 @@
+import { afterAll, beforeAll, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
+import type { Push, PushProvider } from "./port.ts";
+
+const TIMEOUT_MS = 300;
+
+/** What can be wrong between us and a phone. */
+export type Trouble = "none" | "unregistered" | "refused" | "broken" | "hanging";
+
+export interface PushHarness {
+  provider: PushProvider;
+  settings: Record<string, string>;
+  /** A token whose pushes meet this trouble from now on. */
+  token(trouble: Trouble): string;
+  /** What the phones have shown, each push once. */
+  shown(): { title: string; body: string }[];
+  stop(): Promise<void>;
+}
+
+/** What every push provider keeps. Called inside a `describe`. */
+export function pushContract(start: () => Promise<PushHarness>): void {
+  let harness: PushHarness;
+  beforeAll(async () => {
+    harness = await start();
+  });
+  afterAll(() => harness.stop());
+
+  const push = (trouble: Trouble, change: Partial<Push> = {}): Push => ({
+    token: harness.token(trouble),
+    title: "On its way",
+    body: `Dora has “it” <${newId()}>`,
+    data: { orderId: newId() },
+    collapseId: newId(),
+    settings: harness.settings,
+    timeoutMs: TIMEOUT_MS,
+    ...change,
+  });
+  const timesShown = ({ body }: Push) => harness.shown().filter((one) => one.body === body).length;
+
+  it("send, to a phone, is accepted and shown as it was written", async () => {
+    const one = push("none");
+    expect(await harness.provider.send(one)).toMatchObject({ outcome: "accepted" });
+    expect(harness.shown()).toContainEqual(expect.objectContaining({ title: one.title, body: one.body }));
+  });
+
+  it("send, repeated with its collapse id, is accepted again and shown once", async () => {
+    const one = push("none");
+    await harness.provider.send(one);
+    expect(await harness.provider.send(one)).toMatchObject({ outcome: "accepted" });
+    expect(timesShown(one)).toBe(1);
+  });
+
+  it("send, to a token that nobody has, answers unregistered", async () => {
+    const one = push("unregistered");
+    expect(await harness.provider.send(one)).toMatchObject({ outcome: "unregistered" });
+    expect(timesShown(one)).toBe(0);
+  });
+
+  it("send, when the provider says no, answers refused", async () => {
+    const one = push("refused");
+    expect(await harness.provider.send(one)).toMatchObject({ outcome: "refused" });
+    expect(timesShown(one)).toBe(0);
+  });
+
+  it("send, when the provider fails after it may have sent, answers unclear", async () => {
+    expect(await harness.provider.send(push("broken"))).toMatchObject({ outcome: "unclear" });
+  });
+
+  it("send, when no answer comes, answers unclear at its timeout", async () => {
+    const startedMs = performance.now();
+    expect(await harness.provider.send(push("hanging"))).toMatchObject({ outcome: "unclear" });
+    expect(performance.now() - startedMs).toBeLessThan(TIMEOUT_MS * 3);
+  });
+
+  it("check, of settings that lack what the provider requires, says what is missing", () => {
+    expect(harness.provider.check(harness.settings)).toBeUndefined();
+    for (const name of harness.provider.requires) {
+      expect(harness.provider.check({ ...harness.settings, [name]: "" })).toContain(name);
+    }
+  });
+
+  it("send, once the provider is gone, answers refused without a throw", async () => {
+    const one = push("none");
+    await harness.stop();
+    const result = await harness.provider.send(one);
+    expect(result).toMatchObject({ outcome: "refused" });
+    for (const secret of Object.values(harness.settings)) expect(result.detail).not.toContain(secret);
+  });
+}

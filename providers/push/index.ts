@@ -1,0 +1,17 @@
+import { oneSignal } from "./onesignal.ts";
+import type { PushProvider } from "./port.ts";
+import { sandboxPush } from "./sandbox.ts";
+
+export type { Push, PushProvider, PushResult } from "./port.ts";
+
+/** The push providers of this installation, by name. The sandbox's is there only where the sandbox may be. */
+export function pushProviders(config: {
+  ONESIGNAL_API_URL: string;
+  SANDBOX: boolean;
+}): ReadonlyMap<string, PushProvider> {
+  const providers = [
+    oneSignal({ apiUrl: config.ONESIGNAL_API_URL }),
+    ...(config.SANDBOX ? [sandboxPush()] : []),
+  ];
+  return new Map(providers.map((provider) => [provider.name, provider]));
+}

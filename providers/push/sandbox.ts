@@ -1,0 +1,36 @@
+import { byStatus, shorten, withoutAnswer } from "./http.ts";
+import type { PushProvider } from "./port.ts";
+
+/**
+ * Push to the sandbox's receiver, which shows on a page what a phone would show. Its answers: 202 taken (a repeat
+ * of a collapse id too, shown once), 404 with `{ "error": "unregistered" }`, other 4xx refused.
+ */
+export function sandboxPush(): PushProvider {
+  return {
+    name: "sandbox",
+    requires: ["url"],
+    check({ url = "" }) {
+      return URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)
+        ? undefined
+        : "url must be the http address of the sandbox's push receiver";
+    },
+    async send({ settings, timeoutMs, token, title, body, data, collapseId }) {
+      try {
+        const response = await fetch(settings.url ?? "", {
+          method: "POST",
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify({ token, title, body, data, collapse_id: collapseId }),
+          signal: AbortSignal.timeout(timeoutMs),
+          redirect: "error",
+        });
+        const text = await response.text();
+        if (response.status === 404 && text.includes("unregistered")) {
+          return { outcome: "unregistered", detail: "the token is not known" };
+        }
+        return { outcome: byStatus(response.status), detail: shorten(`status ${response.status}`) };
+      } catch (error) {
+        return withoutAnswer(error, timeoutMs);
+      }
+    },
+  };
+}

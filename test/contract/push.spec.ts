@@ -1,0 +1,97 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
+import { pushContract, type Trouble } from "../../providers/push/contract.ts";
+import { oneSignal } from "../../providers/push/onesignal.ts";
+import type { Push } from "../../providers/push/port.ts";
+import { sandboxPush } from "../../providers/push/sandbox.ts";
+import { pushReceiver } from "../../sandbox/push/receiver.ts";
+import { serve } from "../../sandbox/web.ts";
+import { type OneSignalMode, type OneSignalServer, startOneSignal } from "../support/onesignal-server.ts";
+
+const settings = { appId: crypto.randomUUID(), apiKey: "os_v2_app_0123456789abcdef" };
+
+describe("push provider onesignal", () => {
+  const modes: Record<Trouble, OneSignalMode> = {
+    none: "accept",
+    unregistered: "invalid_ids",
+    refused: "bad_request",
+    broken: "error",
+    hanging: "hang",
+  };
+  pushContract(async () => {
+    const server = await startOneSignal(settings);
+    return {
+      provider: oneSignal({ apiUrl: server.url }),
+      settings,
+      token: (trouble) => server.subscription(modes[trouble]),
+      shown: server.shown,
+      stop: server.stop,
+    };
+  });
+});
+
+describe("push provider sandbox", () => {
+  const prefixes: Record<Trouble, string> = {
+    none: "phone",
+    unregistered: "unregistered",
+    refused: "refuse",
+    broken: "broken",
+    hanging: "hang",
+  };
+  pushContract(async () => {
+    const receiver = pushReceiver("/push");
+    const server = await serve(receiver.routes, { host: "127.0.0.1", port: 0 });
+    return {
+      provider: sandboxPush(),
+      settings: { url: `${server.url}/push/send` },
+      token: (trouble) => `${prefixes[trouble]}-${newId()}`,
+      shown: receiver.pushes,
+      stop: server.stop,
+    };
+  });
+});
+
+describe("push provider onesignal, in OneSignal's own words", () => {
+  let server: OneSignalServer;
+  beforeAll(async () => {
+    server = await startOneSignal(settings);
+  });
+  afterAll(() => server.stop());
+
+  const send = (mode: OneSignalMode, change: Partial<Push> = {}) =>
+    oneSignal({ apiUrl: server.url }).send({
+      token: server.subscription(mode),
+      title: "T",
+      body: "B",
+      data: {},
+      collapseId: newId(),
+      settings,
+      timeoutMs: 1_000,
+      ...change,
+    });
+
+  it("send, with today's kind of key, states it as Key and carries the id of the repeat", async () => {
+    const collapseId = newId();
+    await send("accept", { collapseId });
+    expect(server.requests.at(-1)).toMatchObject({
+      authorization: `Key ${settings.apiKey}`,
+      body: { app_id: settings.appId, idempotency_key: collapseId, collapse_id: collapseId },
+    });
+  });
+
+  it("send, with a key that the app does not have, is refused and the key is not in the detail", async () => {
+    const wrong = { ...settings, apiKey: "os_v2_app_not-the-key-of-it" };
+    const result = await send("accept", { settings: wrong });
+    expect(result).toMatchObject({ outcome: "refused", detail: expect.stringContaining("403") });
+    expect(result.detail).not.toContain(wrong.apiKey);
+  });
+
+  it.each([
+    ["unsubscribed", "unregistered"],
+    ["rate_limited", "refused"],
+    ["unavailable", "refused"],
+    ["error", "unclear"],
+  ] as const)("send, when OneSignal answers %s, is %s", async (mode, outcome) => {
+    expect(await send(mode)).toMatchObject({ outcome });
+  });
+});
