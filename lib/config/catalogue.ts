@@ -1,4 +1,16 @@
-import { flag, integer, list, port, type Setting, secret, text, url } from "./setting.ts";
+import {
+  choice,
+  flag,
+  host,
+  integer,
+  list,
+  port,
+  type Setting,
+  secret,
+  shaped,
+  text,
+  url,
+} from "./setting.ts";
 
 export const serviceNames = ["api", "identity", "media", "orders", "partners", "notifications"] as const;
 export type ServiceName = (typeof serviceNames)[number];
@@ -10,15 +22,23 @@ const postgresUrl = (service: string) =>
 
 /** Every environment variable that Waybill reads. docs/configuration.md and .env.example are generated from it. */
 export const catalogue = {
-  NODE_ENV: text("`production` refuses embedded stores, the sandbox and generated secrets", {
-    fallback: "development",
-  }),
+  NODE_ENV: choice(
+    "`production` refuses embedded stores, the sandbox and generated secrets",
+    ["development", "test", "production"],
+    "development",
+  ),
   SERVICES: list("The services that this process runs", serviceNames, [...serviceNames]),
-  NAMESPACE: text("Separates platforms that share a broker", { fallback: "waybill" }),
+  NAMESPACE: shaped(
+    "Separates platforms that share a broker",
+    /^[a-z0-9][a-z0-9-]{0,39}$/,
+    "be 1 to 40 of a-z, 0-9 and -",
+    { fallback: "waybill" },
+  ),
   DATA_DIR: text("Folder of the embedded stores", { fallback: "./data" }),
-  HOST: text("Address that the gateway listens on", { fallback: "127.0.0.1" }),
-  PORT: port("Port of the REST API", 3000),
-  OPS_PORT: port("Port of /livez, /readyz and /metrics; 0 takes any free one", 3001),
+  HOST: host("Address that the gateway listens on", "127.0.0.1"),
+  PORT: port("Port of the REST API; 0 takes any free one, as with the other ports", 3000),
+  OPS_HOST: host("Address that /livez, /readyz and /metrics listen on", "127.0.0.1"),
+  OPS_PORT: port("Port of /livez, /readyz and /metrics", 3001),
   PUBLIC_URL: url(
     "Where clients, banks and partners reach the gateway; unset: http://HOST:PORT",
     ["http", "https"],
@@ -26,12 +46,17 @@ export const catalogue = {
       requiredInProduction: true,
     },
   ),
-  CORS_ORIGINS: text("Exact origins, comma-separated, whose pages may call the API", { fallback: "" }),
+  CORS_ORIGINS: shaped(
+    "Exact origins, comma-separated, whose pages may call the API",
+    /^https?:\/\/[^\s/,*]+(\s*,\s*https?:\/\/[^\s/,*]+)*$/,
+    "be a comma-separated list of origins such as https://shop.example.org, without a path",
+    { fallback: "" },
+  ),
   SANDBOX: flag("Runs the payment system, partner and deliverer of the sandbox beside the platform", true),
   SANDBOX_PORT: port("Port of the sandbox's checkout page and mailbox", 3002),
-  LOG_LEVEL: text("fatal, error, warn, info, debug or trace", { fallback: "info" }),
+  LOG_LEVEL: choice("How much is logged", ["fatal", "error", "warn", "info", "debug", "trace"], "info"),
 
-  GRPC_HOST: text("Address that the bridge listens on and announces", { fallback: "127.0.0.1" }),
+  GRPC_HOST: host("Address that the bridge listens on and announces", "127.0.0.1"),
   GRPC_PORT: port("Port of the bridge; 0 takes any free one", 0),
 
   POSTGRES_URL_ORDERS: postgresUrl("orders"),
@@ -54,8 +79,15 @@ export const catalogue = {
   MAIL_FROM: text("Sender of e-mails", { fallback: "Waybill <no-reply@waybill.local>" }),
   ONESIGNAL_API_URL: url("OneSignal's API", ["http", "https"], { fallback: "https://onesignal.com/api/v1" }),
 
-  ADMIN_EMAIL: text("With ADMIN_PASSWORD: the first admin, made at the first start"),
-  ADMIN_PASSWORD: { ...text("Password of the first admin"), secret: true },
+  ADMIN_EMAIL: shaped(
+    "With ADMIN_PASSWORD: the first admin, made at the first start",
+    /^[^\s@]{1,64}@[^\s@]{1,189}$/,
+    "be an e-mail address",
+  ),
+  ADMIN_PASSWORD: {
+    ...shaped("Password of the first admin", /^.{8,128}$/su, "have 8 to 128 characters"),
+    secret: true,
+  },
 
   OTEL_EXPORTER_OTLP_ENDPOINT: url("Collector that spans are sent to; unset: tracing costs nothing", [
     "http",

@@ -3,13 +3,9 @@ import type { Setting } from "./setting.ts";
 
 type Catalogue = typeof catalogue;
 type ValueOf<S> = S extends { parse: (text: string) => infer T }
-  ? S extends { fallback: infer F }
-    ? undefined extends F
-      ? T | undefined
-      : T
-    : S extends Setting<infer V>
-      ? V | undefined
-      : T | undefined
+  ? S extends { fallback: T }
+    ? T
+    : T | undefined
   : never;
 
 /** The settings, parsed once at the start of the process; undefined where a variable is unset without a fallback. */
@@ -45,6 +41,10 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   }
   if (production && !env.SANDBOX) values.SANDBOX = false;
   if (production && values.SANDBOX) lines.push("SANDBOX must not be true in production");
+  if (!values.ADMIN_EMAIL !== !values.ADMIN_PASSWORD && lines.length === 0) {
+    const missing = values.ADMIN_EMAIL ? "ADMIN_PASSWORD" : "ADMIN_EMAIL";
+    lines.push(`${missing} must be set too: the first admin needs both`);
+  }
   if (lines.length > 0) throw new ConfigError(lines);
   return values as unknown as Config;
 }

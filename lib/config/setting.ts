@@ -13,40 +13,70 @@ export interface Setting<T> {
 
 type Options<T> = Partial<Pick<Setting<T>, "fallback" | "requiredInProduction">>;
 
-export function text<const F extends string | undefined>(
-  about: string,
-  options: { fallback?: F; requiredInProduction?: boolean } = {},
-) {
+/** Generic over its options, so that a fallback takes `undefined` out of the variable's type. */
+export function text<const O extends Options<string>>(about: string, options: O = {} as O) {
   return { about, kind: "text", parse: (value: string) => value, ...options } satisfies Setting<string>;
 }
 
-export function port(about: string, fallback: number): Setting<number> {
+/** Text that `pattern` matches as a whole. @param must completes "NAME must …" */
+export function shaped<const O extends Options<string>>(
+  about: string,
+  pattern: RegExp,
+  must: string,
+  options: O = {} as O,
+) {
+  const parse = (value: string) => {
+    if (!pattern.test(value)) throw new Error(`must ${must}`);
+    return value;
+  };
+  return { about, kind: "text", parse, ...options } satisfies Setting<string>;
+}
+
+export function choice<const V extends string>(about: string, allowed: readonly V[], fallback: V) {
+  const parse = (value: string) => {
+    if (!allowed.includes(value as V)) throw new Error(`must be one of ${allowed.join(", ")}`);
+    return value as V;
+  };
+  return { about, kind: allowed.join(", "), parse, fallback } satisfies Setting<V>;
+}
+
+/** An IP address or a host name, without a port. */
+export function host(about: string, fallback: string) {
+  const name = /^(?=.{1,253}$)[a-z0-9]([a-z0-9.-]*[a-z0-9])?$|^[0-9a-f:.]*:[0-9a-f:.]*$/i;
+  return shaped(about, name, "be an IP address or a host name", { fallback });
+}
+
+export function port(about: string, fallback: number) {
   return integer(about, 0, 65_535, { fallback });
 }
 
-export function integer(
+export function integer<const O extends Options<number>>(
   about: string,
   min: number,
   max: number,
-  options: Options<number> = {},
-): Setting<number> {
+  options: O = {} as O,
+) {
   const parse = (value: string) => {
     const parsed = /^\d{1,15}$/.test(value) ? Number(value) : Number.NaN;
     if (!(parsed >= min && parsed <= max)) throw new Error(`must be a whole number from ${min} to ${max}`);
     return parsed;
   };
-  return { about, kind: `${min}..${max}`, parse, ...options };
+  return { about, kind: `${min}..${max}`, parse, ...options } satisfies Setting<number>;
 }
 
-export function flag(about: string, fallback: boolean): Setting<boolean> {
+export function flag(about: string, fallback: boolean) {
   const parse = (value: string) => {
     if (value !== "true" && value !== "false") throw new Error("must be true or false");
     return value === "true";
   };
-  return { about, kind: "true or false", parse, fallback };
+  return { about, kind: "true or false", parse, fallback } satisfies Setting<boolean>;
 }
 
-export function url(about: string, protocols: string[], options: Options<string> = {}): Setting<string> {
+export function url<const O extends Options<string>>(
+  about: string,
+  protocols: string[],
+  options: O = {} as O,
+) {
   const parse = (value: string) => {
     const parsed = URL.canParse(value) ? new URL(value) : undefined;
     if (!parsed || !protocols.includes(parsed.protocol.slice(0, -1))) {
@@ -54,25 +84,21 @@ export function url(about: string, protocols: string[], options: Options<string>
     }
     return value.replace(/\/$/, "");
   };
-  return { about, kind: "URL", parse, ...options };
+  return { about, kind: "URL", parse, ...options } satisfies Setting<string>;
 }
 
-export function list<const V extends string>(
-  about: string,
-  allowed: readonly V[],
-  fallback: V[],
-): Setting<V[]> {
+export function list<const V extends string>(about: string, allowed: readonly V[], fallback: V[]) {
   const parse = (value: string) => {
     const parts = value.split(",").map((part) => part.trim());
     const wrong = parts.filter((part) => !allowed.includes(part as V));
     if (wrong.length > 0) throw new Error(`takes a comma-separated list of ${allowed.join(", ")}`);
     return parts as V[];
   };
-  return { about, kind: allowed.join(", "), parse, fallback };
+  return { about, kind: allowed.join(", "), parse, fallback } satisfies Setting<V[]>;
 }
 
 /** At least 32 characters; "changeme" and its like are refused. */
-export function secret(about: string): Setting<string> {
+export function secret(about: string) {
   const parse = (value: string) => {
     if (value.length < 32) throw new Error("must have at least 32 characters (openssl rand -base64 32)");
     if (/^(.)\1+$/.test(value) || /changeme|example|password|default/i.test(value)) {
@@ -80,5 +106,11 @@ export function secret(about: string): Setting<string> {
     }
     return value;
   };
-  return { about, kind: "secret", parse, secret: true, requiredInProduction: true };
+  return {
+    about,
+    kind: "secret",
+    parse,
+    secret: true,
+    requiredInProduction: true,
+  } satisfies Setting<string>;
 }

@@ -1,0 +1,96 @@
+import { describe, expect, it } from "@jest/globals";
+import { type Config, type ConfigError, readConfig } from "../../lib/config/config.ts";
+
+const SECRET = "n0t-for-anybodys-eyes-0123456789";
+
+const production = {
+  NODE_ENV: "production",
+  PUBLIC_URL: "https://delivery.example.org",
+  POSTGRES_URL_ORDERS: "postgres://db/orders",
+  POSTGRES_URL_PARTNERS: "postgres://db/partners",
+  POSTGRES_URL_NOTIFICATIONS: "postgres://db/notifications",
+  POSTGRES_URL_IDENTITY: "postgres://db/identity",
+  SMTP_URL: "smtps://mail.example.org",
+  BRIDGE_SECRET: "Zm9yIHRoZSBicmlkZ2Ugb25seSAuLi4=",
+  HANDOVER_SECRET: "Zm9yIHRoZSBoYW5kb3ZlciAuLi4uLi4=",
+  SEAL_SECRET: "Zm9yIHRoZSBzZWFsIC4uLi4uLi4uLi4=",
+};
+
+function linesOf(env: Record<string, string>): string[] {
+  try {
+    readConfig(env);
+    return [];
+  } catch (error) {
+    return (error as ConfigError).lines;
+  }
+}
+
+describe("the configuration", () => {
+  it("of an empty environment runs everything on this machine", () => {
+    const config: Config = readConfig({});
+    const host: string = config.HOST;
+    const level: "fatal" | "error" | "warn" | "info" | "debug" | "trace" = config.LOG_LEVEL;
+    expect([host, config.PORT, level, config.SANDBOX]).toEqual(["127.0.0.1", 3000, "info", true]);
+    expect(config.SERVICES).toContain("orders");
+    expect(config.POSTGRES_URL_ORDERS).toBeUndefined();
+  });
+
+  it("takes an empty value for an unset one", () => {
+    expect(readConfig({ PORT: "", ADMIN_EMAIL: "" }).PORT).toBe(3000);
+  });
+
+  it.each([
+    ["NODE_ENV", "prod"],
+    ["SERVICES", "orders,nonsense"],
+    ["NAMESPACE", "Two words"],
+    ["HOST", "http://0.0.0.0"],
+    ["PORT", "65536"],
+    ["PORT", "-1"],
+    ["PORT", "80a"],
+    ["OPS_PORT", "1.5"],
+    ["PUBLIC_URL", "delivery.example.org"],
+    ["PUBLIC_URL", "ftp://delivery.example.org"],
+    ["CORS_ORIGINS", "*"],
+    ["CORS_ORIGINS", "https://shop.example.org/"],
+    ["SANDBOX", "yes"],
+    ["LOG_LEVEL", "loud"],
+    ["GRPC_HOST", "a b"],
+    ["POSTGRES_URL_ORDERS", "mysql://db/orders"],
+    ["POSTGRES_POOL", "1"],
+    ["BRIDGE_SECRET", "short"],
+    ["SEAL_SECRET", "x".repeat(40)],
+    ["HANDOVER_SECRET", `changeme-${SECRET}`],
+    ["SMTP_URL", "mail.example.org:25"],
+    ["ADMIN_EMAIL", "nobody"],
+    ["ADMIN_PASSWORD", "short"],
+    ["OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"],
+  ])("with a wrong %s is refused in one line without the value (%s)", (name, value) => {
+    const lines = linesOf({ [name]: value });
+    expect(lines).toEqual([expect.stringMatching(new RegExp(`^${name} [^\\n]{4,}$`))]);
+    if (!["yes", "short", "1", "prod", "*"].includes(value)) expect(lines[0]).not.toContain(value);
+  });
+
+  it("names every wrong variable at once", () => {
+    expect(linesOf({ PORT: "x", SANDBOX: "x", BRIDGE_SECRET: "x" })).toHaveLength(3);
+  });
+
+  it("wants both halves of the first admin", () => {
+    expect(linesOf({ ADMIN_EMAIL: "admin@example.org" })).toEqual([
+      "ADMIN_PASSWORD must be set too: the first admin needs both",
+    ]);
+  });
+});
+
+describe("the configuration in production", () => {
+  it("is accepted when nothing is left to defaults, with the sandbox off", () => {
+    expect(readConfig(production).SANDBOX).toBe(false);
+  });
+
+  it.each(Object.keys(production).filter((name) => name !== "NODE_ENV"))("is refused without %s", (name) => {
+    expect(linesOf({ ...production, [name]: "" })).toEqual([`${name} must be set in production`]);
+  });
+
+  it("refuses the sandbox", () => {
+    expect(linesOf({ ...production, SANDBOX: "true" })).toEqual(["SANDBOX must not be true in production"]);
+  });
+});
