@@ -90,7 +90,11 @@ export function fail(type: ErrorType, detail?: string, data?: object): Error {
   const entry: Entry = catalogue[type];
   const message = detail ?? entry.title;
   if (entry.retryable) return new Errors.MoleculerRetryableError(message, entry.status, type, data);
-  if (entry.status >= 500) return new Errors.MoleculerServerError(message, entry.status, type, data);
+  if (entry.status >= 500) {
+    // The framework's class for server errors calls itself retryable; the catalogue knows better, also over the wire.
+    const error = new Errors.MoleculerServerError(message, entry.status, type, data);
+    return Object.assign(error, { retryable: false });
+  }
   return new Errors.MoleculerClientError(message, entry.status, type, data);
 }
 

@@ -28,8 +28,13 @@ export interface Caller {
   partnerAdmin?: boolean;
 }
 
+/** What an action of this node knows besides; it never crosses the wire. */
 export interface Locals {
   caller?: Caller;
+  /** The node (or plain gRPC client) that called over the bridge, as its credential proved. */
+  peer?: string;
+  /** Aborted when whoever called over the bridge has gone or waits no longer. */
+  signal?: AbortSignal;
 }
 
 export type Ctx<Params> = Context<Params, Meta, Locals>;
