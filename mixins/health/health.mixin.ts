@@ -1,0 +1,90 @@
+import type { Service, ServiceBroker, ServiceSchema } from "moleculer";
+
+const CHECK_TIMEOUT_MS = 2_000;
+
+/** Whether something that a service cannot work without is there; a check that throws or hangs says no. */
+export type Check = () => boolean | Promise<boolean>;
+/** A figure at this moment, or one for each value of a label (`{ pending: 3, paid: 1 }`). */
+export type Gauge = () => Figures | Promise<Figures>;
+export type Figures = number | Record<string, number>;
+
+export interface HealthOptions {
+  /** By what is looked at: `{ postgres: () => db.ping() }`. */
+  checks?: Record<string, Check>;
+  /** By the metric's name without the prefix, as `outbox_messages`, and the label of its values if it has any. */
+  gauges?: Record<string, { about: string; label?: string; read: Gauge }>;
+}
+
+export interface CheckResult {
+  service: string;
+  check: string;
+  ok: boolean;
+}
+
+export interface GaugeResult {
+  name: string;
+  about: string;
+  service: string;
+  label?: string;
+  figures: Figures;
+}
+
+interface Registered extends HealthOptions {
+  service: string;
+}
+
+const registries = new WeakMap<ServiceBroker, Set<Registered>>();
+
+/**
+ * What a service tells the operations port of its process, from when it has started to when it begins to stop.
+ * A process that runs several services is ready when all of them are.
+ */
+export function health(options: HealthOptions): { mixin: Partial<ServiceSchema> } {
+  let registered: Registered | undefined;
+  return {
+    mixin: {
+      async started(this: Service) {
+        const registry = registries.get(this.broker) ?? new Set();
+        registries.set(this.broker, registry);
+        registered = { service: this.name, ...options };
+        registry.add(registered);
+      },
+      async stopped(this: Service) {
+        if (registered) registries.get(this.broker)?.delete(registered);
+      },
+    },
+  };
+}
+
+/** Asks every check of this broker's services, all at once. */
+export async function checkHealth(broker: ServiceBroker): Promise<CheckResult[]> {
+  const asked = [...(registries.get(broker) ?? [])].flatMap(({ service, checks = {} }) =>
+    Object.entries(checks).map(async ([check, ask]) => ({ service, check, ok: await passes(ask) })),
+  );
+  return await Promise.all(asked);
+}
+
+/** Reads every gauge of this broker's services; one that cannot be read is left out. */
+export async function readGauges(broker: ServiceBroker): Promise<GaugeResult[]> {
+  const read = [...(registries.get(broker) ?? [])].flatMap(({ service, gauges = {} }) =>
+    Object.entries(gauges).map(async ([name, { about, label, read }]): Promise<GaugeResult[]> => {
+      const figures = await inTime(read).catch(() => undefined);
+      return figures === undefined ? [] : [{ name, about, service, figures, ...(label && { label }) }];
+    }),
+  );
+  return (await Promise.all(read)).flat();
+}
+
+async function passes(check: Check): Promise<boolean> {
+  return await inTime(check).catch(() => false);
+}
+
+async function inTime<T>(work: () => T | Promise<T>): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error("no answer in time")), CHECK_TIMEOUT_MS);
+  try {
+    return await Promise.race([Promise.resolve().then(work), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

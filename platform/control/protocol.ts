@@ -1,0 +1,21 @@
+/** What an operator's program may ask of the process itself, with the answer to each. */
+export interface ControlRequests {
+  /** The platform to join, and whether it is ready. */
+  hello: { params: object; result: { namespace: string; pid: number; ready: boolean } };
+  /** An access token of the local operator, for the actions that ask who calls. */
+  token: { params: object; result: { token: string } };
+  /** Makes an admin, or makes the one with this address one again. */
+  createAdmin: { params: { email: string; password: string }; result: { userId: string } };
+}
+
+export type ControlRequest = keyof ControlRequests;
+
+/** Of one connection: requests with their answers, and the transporter's packets (data in base64). */
+export type ToPlatform =
+  | { request: ControlRequest; id: number; params: object }
+  | { subscribe: string }
+  | { topic: string; data: string };
+export type FromPlatform =
+  | { id: number; result: unknown }
+  | { id: number; error: { type: string; message: string } }
+  | { topic: string; data: string };

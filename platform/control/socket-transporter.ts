@@ -1,0 +1,37 @@
+import { Transporters } from "moleculer";
+import type { ControlConnection } from "./client.ts";
+
+/**
+ * Joins a broker of this process to the brokers of a platform on the same machine, over its control socket: the
+ * place that NATS has in a cluster.
+ */
+export class SocketTransporter extends Transporters.Base {
+  readonly #connection: ControlConnection;
+
+  constructor(connection: ControlConnection) {
+    super({});
+    this.#connection = connection;
+  }
+
+  override async connect(): Promise<void> {
+    await this.onConnected();
+  }
+
+  override async disconnect(): Promise<void> {
+    this.connected = false;
+  }
+
+  override async subscribe(cmd: string, nodeID?: string): Promise<void> {
+    this.#connection.subscribe(this.getTopicName(cmd, nodeID), (data) => {
+      void this.receive(cmd, data);
+    });
+  }
+
+  /** Never asked for: without a balancer of its own, a transporter's packets name the node they go to. */
+  override async subscribeBalancedRequest(): Promise<void> {}
+  override async subscribeBalancedEvent(): Promise<void> {}
+
+  override async send(topic: string, data: Buffer): Promise<void> {
+    this.#connection.publish(topic, data);
+  }
+}

@@ -1,0 +1,121 @@
+import { createServer, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { ServiceBroker } from "moleculer";
+import { checkHealth, type GaugeResult, readGauges } from "../../mixins/health/health.mixin.ts";
+import { labelValue } from "./call-metrics.ts";
+
+const HEADERS_TIMEOUT_MS = 5_000;
+const REQUEST_TIMEOUT_MS = 10_000;
+const MAX_CONNECTIONS = 64;
+
+export interface OperationsServer {
+  readonly port: number;
+  /** From now on /readyz says whether the checks pass; before, and after `unready`, it says 503. */
+  ready(): void;
+  unready(): void;
+  stop(): Promise<void>;
+}
+
+export interface OperationsOptions {
+  host: string;
+  port: number;
+  brokers: () => readonly ServiceBroker[];
+  /** What the process counts itself, in the text format of Prometheus. */
+  counters: () => string;
+}
+
+/**
+ * The port of those who run the platform: /livez (the process answers), /readyz (it should get requests) and
+ * /metrics. It is a port of its own so that it is never published together with the API.
+ * @throws Error with the code EADDRINUSE when the port is taken
+ */
+export async function startOperationsServer(options: OperationsOptions): Promise<OperationsServer> {
+  let started = false;
+  const server = createServer(
+    { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
+    (request, response) => {
+      const path = request.url?.split("?")[0];
+      const answer =
+        path === "/livez" ? live : path === "/readyz" ? readiness : path === "/metrics" ? metrics : undefined;
+      if (!answer) return send(response, 404, "application/json", '{"status":"not found"}');
+      if (request.method !== "GET" && request.method !== "HEAD") {
+        response.setHeader("Allow", "GET, HEAD");
+        return send(response, 405, "application/json", '{"status":"method not allowed"}');
+      }
+      answer(response).catch(() => send(response, 500, "application/json", '{"status":"failed"}'));
+    },
+  );
+  server.maxConnections = MAX_CONNECTIONS;
+
+  const live = async (response: ServerResponse) =>
+    send(response, 200, "application/json", '{"status":"live"}');
+  const readiness = async (response: ServerResponse) => {
+    const checks = (await Promise.all(options.brokers().map(checkHealth))).flat();
+    const ok = started && checks.every((check) => check.ok);
+    const body = JSON.stringify({ status: ok ? "ready" : "not ready", checks });
+    if (!ok) response.setHeader("Retry-After", "2");
+    send(response, ok ? 200 : 503, "application/json", body);
+  };
+  const metrics = async (response: ServerResponse) => {
+    const gauges = (await Promise.all(options.brokers().map(readGauges))).flat();
+    const text = [...gaugeLines(gauges), ...processLines(), options.counters(), ""].join("\n");
+    send(response, 200, "text/plain; version=0.0.4; charset=utf-8", text);
+  };
+
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject).listen(options.port, options.host, resolve);
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    ready() {
+      started = true;
+    },
+    unready() {
+      started = false;
+    },
+    stop: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function send(response: ServerResponse, status: number, type: string, body: string): void {
+  if (response.headersSent) return;
+  response.writeHead(status, {
+    "Content-Type": type,
+    "Content-Length": Buffer.byteLength(body),
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+  });
+  response.end(body);
+}
+
+function* gaugeLines(gauges: readonly GaugeResult[]): Generator<string> {
+  const byName = Map.groupBy(gauges, ({ name }) => name);
+  for (const [name, results] of byName) {
+    yield `# HELP waybill_${name} ${results[0]?.about}`;
+    yield `# TYPE waybill_${name} gauge`;
+    for (const { service, label, figures } of results) {
+      const values: [string, number][] =
+        typeof figures === "number"
+          ? [["", figures]]
+          : Object.entries(figures).map(([value, figure]) => [`,${label}="${labelValue(value)}"`, figure]);
+      for (const [more, figure] of values) yield `waybill_${name}{service="${service}"${more}} ${figure}`;
+    }
+  }
+}
+
+function* processLines(): Generator<string> {
+  const { rss, heapUsed } = process.memoryUsage();
+  const { user, system } = process.cpuUsage();
+  yield "# TYPE process_resident_memory_bytes gauge";
+  yield `process_resident_memory_bytes ${rss}`;
+  yield "# TYPE nodejs_heap_size_used_bytes gauge";
+  yield `nodejs_heap_size_used_bytes ${heapUsed}`;
+  yield "# TYPE process_cpu_seconds_total counter";
+  yield `process_cpu_seconds_total ${(user + system) / 1_000_000}`;
+  yield "# TYPE process_start_time_seconds gauge";
+  yield `process_start_time_seconds ${(Date.now() / 1000 - process.uptime()).toFixed(3)}`;
+}

@@ -1,0 +1,46 @@
+import { randomBytes } from "node:crypto";
+import { chmodSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+export type SecretName = "BRIDGE_SECRET" | "HANDOVER_SECRET" | "SEAL_SECRET" | "ADMIN_PASSWORD";
+export type KeptSecrets = Partial<Record<SecretName, string>>;
+
+export function secretsFile(dataDir: string): string {
+  return join(dataDir, "secrets.json");
+}
+
+/**
+ * The secrets that the environment left open: made when they are first needed and kept in a file that only its
+ * owner reads, because what they sealed and signed has to be readable after a restart.
+ * @throws Error in one line when the file is not what we wrote
+ */
+export function keepSecrets<N extends SecretName>(dataDir: string, needed: readonly N[]): Record<N, string> {
+  const path = secretsFile(dataDir);
+  const kept = readSecrets(dataDir);
+  const missing = needed.filter((name) => !kept[name]);
+  const all = { ...kept, ...Object.fromEntries(missing.map((name) => [name, newSecret()])) };
+  if (missing.length > 0) {
+    const half = `${path}.half`;
+    writeFileSync(half, `${JSON.stringify(all, undefined, 2)}\n`, { mode: 0o600 });
+    renameSync(half, path);
+  }
+  return all as Record<N, string>;
+}
+
+/** What was kept so far. @throws Error in one line when the file is not what we wrote */
+export function readSecrets(dataDir: string): KeptSecrets {
+  const path = secretsFile(dataDir);
+  if (!existsSync(path)) return {};
+  chmodSync(path, 0o600);
+  try {
+    const value: unknown = JSON.parse(readFileSync(path, "utf8"));
+    if (typeof value === "object" && value !== null) return value as KeptSecrets;
+  } catch {
+    // Said below without the file's text, which is secret.
+  }
+  throw new Error(`${path} cannot be read as JSON: restore it, since what it encrypted needs it`);
+}
+
+function newSecret(): string {
+  return randomBytes(32).toString("base64url");
+}

@@ -1,0 +1,84 @@
+import { resolve } from "node:path";
+import type { Config, Settings } from "../lib/config/config.ts";
+import { freePort, isPortFree } from "./free-port.ts";
+import { databases } from "./migrate.ts";
+import { keepSecrets } from "./secrets.ts";
+
+/** The first admin of a sandbox, whose password stands in data/secrets.json. */
+const SANDBOX_ADMIN_EMAIL = "admin@sandbox.example";
+const secretNames = ["BRIDGE_SECRET", "HANDOVER_SECRET", "SEAL_SECRET"] as const;
+
+export type PostgresUrls = Pick<Settings, `POSTGRES_URL_${Uppercase<(typeof databases)[number]>}`>;
+
+export function postgresUrlName<D extends (typeof databases)[number]>(
+  database: D,
+): `POSTGRES_URL_${Uppercase<D>}` {
+  return `POSTGRES_URL_${database.toUpperCase() as Uppercase<D>}`;
+}
+
+/** Whether a database is left to the server that this process starts itself. */
+export function needsEmbeddedPostgres(config: Config): boolean {
+  return databases.some((database) => config[postgresUrlName(database)] === undefined);
+}
+
+export function dataDirOf(config: Config): string {
+  return resolve(config.DATA_DIR);
+}
+
+/**
+ * The configuration with real numbers for the ports that were left to us, so that every address is known before
+ * anything listens.
+ * @throws Error that says in one line which port is taken and what to do
+ */
+export async function choosePorts(config: Config): Promise<Config> {
+  const wanted = [
+    ["PORT", config.HOST, config.SERVICES.includes("api")],
+    ["OPS_PORT", config.OPS_HOST, true],
+    ["SANDBOX_PORT", "127.0.0.1", config.SANDBOX],
+  ] as const;
+  const chosen: Partial<Record<(typeof wanted)[number][0], number>> = {};
+  for (const [name, host, needed] of wanted) {
+    if (!needed) continue;
+    const port = config[name];
+    if (port !== 0 && !(await isPortFree(port, host))) {
+      throw new Error(
+        `Port ${port} on ${host} is taken: start with another ${name}, as in ${name}=0 npm start`,
+      );
+    }
+    chosen[name] = port === 0 ? await freePort(host) : port;
+  }
+  return { ...config, ...chosen };
+}
+
+/** Everything that services are built from: the environment's values first, then what the launcher supplies. */
+export async function settle(config: Config, urls: PostgresUrls): Promise<Settings> {
+  const dataDir = dataDirOf(config);
+  const given: Config = {
+    ...config,
+    ...(config.SANDBOX && config.ADMIN_EMAIL === undefined && { ADMIN_EMAIL: SANDBOX_ADMIN_EMAIL }),
+  };
+  const kept = keepSecrets(dataDir, [
+    ...secretNames.filter((name) => given[name] === undefined),
+    ...(given.ADMIN_EMAIL !== undefined && given.ADMIN_PASSWORD === undefined
+      ? ["ADMIN_PASSWORD" as const]
+      : []),
+  ]);
+  return {
+    ...given,
+    ...urls,
+    DATA_DIR: dataDir,
+    PUBLIC_URL: config.PUBLIC_URL ?? `http://${reachable(config.HOST)}:${config.PORT}`,
+    SMTP_URL: config.SMTP_URL ?? `smtp://127.0.0.1:${await freePort()}`,
+    BRIDGE_SECRET: config.BRIDGE_SECRET ?? kept.BRIDGE_SECRET,
+    HANDOVER_SECRET: config.HANDOVER_SECRET ?? kept.HANDOVER_SECRET,
+    SEAL_SECRET: config.SEAL_SECRET ?? kept.SEAL_SECRET,
+    ...(given.ADMIN_EMAIL !== undefined && { ADMIN_PASSWORD: config.ADMIN_PASSWORD ?? kept.ADMIN_PASSWORD }),
+  };
+}
+
+/** The host part of a URL that reaches a server which listens on `host` from this machine. */
+function reachable(host: string): string {
+  if (host === "0.0.0.0") return "127.0.0.1";
+  if (host === "::") return "[::1]";
+  return host.includes(":") ? `[${host}]` : host;
+}
