@@ -1,0 +1,59 @@
+import FastestValidator, { type ValidationError, type ValidationSchema } from "fastest-validator";
+import type { FieldError } from "../../contracts/errors.ts";
+import type { Rule } from "../../contracts/schema.ts";
+
+/** More than so many wrong fields help nobody, and an answer stays small whatever was sent. */
+const MAX_ERRORS = 50;
+const MAX_MESSAGE_LENGTH = 300;
+
+/**
+ * Tells what is wrong with a value; it trims and normalizes texts of the value in place as the schema says.
+ * @returns nothing but the wrong fields: an empty list for a valid value
+ */
+export type Check = (value: unknown) => FieldError[];
+
+// The module is CommonJS and exports the class itself, which its types state as a default export.
+const Validator = FastestValidator as unknown as typeof FastestValidator.default;
+
+const validator = new Validator({
+  useNewCustomCheckerFunction: true,
+  considerNullAsAValue: true, // what is absent is left out; null is a wrong value
+  defaults: { object: { strict: true } },
+});
+
+/** Compiles a contract's schema, which is closed at every level, once. */
+export function checkOf(rule: Rule): Check {
+  const check = validator.compile({ $$root: true, ...rule } as ValidationSchema) as (
+    value: unknown,
+  ) => true | ValidationError[];
+  return (value) => {
+    const found = check(value);
+    return found === true ? [] : fieldErrors(found);
+  };
+}
+
+/**
+ * The validator's findings in the catalogue's form: each unknown field under its own name, and never the value
+ * that was sent, which may be a password.
+ */
+export function fieldErrors(found: readonly Partial<ValidationError>[]): FieldError[] {
+  return found.flatMap(oneFinding).slice(0, MAX_ERRORS);
+}
+
+function oneFinding({ type = "invalid", field = "", message, actual, expected }: Partial<ValidationError>) {
+  if (type === "objectStrict") {
+    return String(actual)
+      .split(", ")
+      .map((name) => ({
+        field: cut(field ? `${field}.${name}` : name),
+        rule: "unknown",
+        message: "There is no such field here.",
+      }));
+  }
+  const text = type === "enumValue" ? `Must be one of: ${expected}.` : (message ?? "Is not valid.");
+  return [{ field: cut(field), rule: type, message: cut(text) }];
+}
+
+function cut(text: string): string {
+  return text.length > MAX_MESSAGE_LENGTH ? `${text.slice(0, MAX_MESSAGE_LENGTH)}…` : text;
+}

@@ -1,0 +1,34 @@
+import { hash } from "node:crypto";
+import { fail } from "../../contracts/errors.ts";
+
+const HASH_LENGTH = 22;
+
+/**
+ * The entity tag of an answer: the resource's version, where it has one, and a digest of the representation.
+ * One tag so serves both conditions: If-None-Match compares it whole (the same version looks different to its
+ * customer and to its partner), If-Match only reads the version.
+ */
+export function etagOf(body: string | Buffer, version?: number): string {
+  const digest = hash("sha1", body, "base64url").slice(0, HASH_LENGTH);
+  return version === undefined ? `"${digest}"` : `"${version}-${digest}"`;
+}
+
+/** Whether the client's copy is current, by the weak comparison of RFC 9110, section 13.1.2. */
+export function isFresh(ifNoneMatch: string | undefined, etag: string): boolean {
+  if (!ifNoneMatch) return false;
+  if (ifNoneMatch.trim() === "*") return true;
+  return ifNoneMatch.split(",").some((tag) => tag.trim().replace(/^W\//, "") === etag);
+}
+
+/**
+ * The version that the client wants to change; undefined where it does not say or does not mind (`*`).
+ * @throws PRECONDITION_FAILED for a tag that no version of ours ever had
+ */
+export function expectedVersion(ifMatch: string | undefined): number | undefined {
+  if (ifMatch === undefined || ifMatch.trim() === "*") return undefined;
+  const version = /^"(\d{1,10})(?:-[\w-]+)?"$/.exec(ifMatch.trim())?.[1];
+  if (version === undefined || Number(version) < 1 || Number(version) > 2 ** 31) {
+    throw fail("PRECONDITION_FAILED", "If-Match does not hold the ETag of this resource.");
+  }
+  return Number(version);
+}

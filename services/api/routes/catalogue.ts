@@ -1,0 +1,106 @@
+import { table } from "./route.ts";
+
+const route = table("Catalogue");
+const manage = table("Partner administration");
+
+const staff = ["admin", "partner"] as const;
+
+/** Partners, their products, and the endpoint of their system: scenarios 2 and 5. */
+export const catalogueRoutes = [
+  route("GET /products", "partners.listOffers", {
+    summary: "What can be ordered",
+    description: "Active offers of enabled, verified partners, by partner and by text.",
+    access: "any",
+    success: 200,
+  }),
+  route("GET /partners", "partners.list", { summary: "Partners", access: "any", success: 200 }),
+  route("GET /partners/{partner_id}", "partners.get", {
+    summary: "One partner",
+    access: "any",
+    success: 200,
+  }),
+  route("GET /partners/{partner_id}/products", "partners.listOffers", {
+    summary: "What can be ordered from this partner",
+    access: "any",
+    success: 200,
+  }),
+  manage("POST /partners", "partners.create", {
+    summary: "Add a partner",
+    access: ["admin"],
+    success: 201,
+    location: "/partners/{id}",
+    problems: ["PARTNER_EXISTS"],
+  }),
+  manage("PATCH /partners/{partner_id}", "partners.update", {
+    summary: "Change a partner",
+    description: "Whether it is enabled and verified is an admin's to say.",
+    access: staff,
+    success: 200,
+    problems: ["PARTNER_EXISTS"],
+  }),
+  manage("POST /partners/{partner_id}/products", "partners.createProduct", {
+    summary: "Add a product and offer it",
+    access: staff,
+    success: 201,
+  }),
+  manage("PATCH /partners/{partner_id}/products/{product_id}", "partners.updateProduct", {
+    summary: "Change a product",
+    access: staff,
+    success: 200,
+  }),
+  manage("DELETE /partners/{partner_id}/products/{product_id}", "partners.deleteProduct", {
+    summary: "Offer a product no longer",
+    access: staff,
+    success: 204,
+  }),
+  manage("PUT /partners/{partner_id}/availability/{product_id}", "partners.setAvailability", {
+    summary: "Set the price and stock of a product",
+    access: staff,
+    success: 200,
+  }),
+  manage("PUT /partners/{partner_id}/hours", "partners.setHours", {
+    summary: "Set the opening hours",
+    access: staff,
+    success: 200,
+    body: { json: "hours" },
+  }),
+  manage("PUT /partners/{partner_id}/busy", "partners.setBusy", {
+    summary: "Take no orders until a time",
+    description: "Without a time the pause ends.",
+    access: staff,
+    success: 200,
+  }),
+  manage("GET /partners/{partner_id}/webhook", "partners.getWebhook", {
+    summary: "Where the partner's system is told of orders",
+    access: staff,
+    success: 200,
+  }),
+  manage("PUT /partners/{partner_id}/webhook", "partners.setWebhook", {
+    summary: "Set where the partner's system is told of orders",
+    description: "The secret is shown when it is made, and never again.",
+    access: staff,
+    success: 200,
+  }),
+  manage("POST /partners/{partner_id}/webhook/rotate-secret", "partners.rotateWebhookSecret", {
+    summary: "Make a new secret",
+    description: "For a while requests carry the signatures of both secrets, and both are accepted.",
+    access: staff,
+    success: 200,
+    idempotencyKey: "never",
+  }),
+  manage("POST /partners/{partner_id}/webhook/test", "partners.testWebhook", {
+    summary: "Send a test to the partner's system",
+    access: staff,
+    success: 200,
+  }),
+  manage("GET /partners/{partner_id}/webhook/deliveries", "partners.listWebhookDeliveries", {
+    summary: "What was sent to the partner's system",
+    access: staff,
+    success: 200,
+  }),
+  manage(
+    "POST /partners/{partner_id}/webhook/deliveries/{delivery_id}/replay",
+    "partners.replayWebhookDelivery",
+    { summary: "Send it to the partner's system again", access: staff, success: 200 },
+  ),
+];

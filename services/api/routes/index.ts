@@ -1,0 +1,19 @@
+import { accountRoutes } from "./account.ts";
+import { callbackRoutes } from "./callbacks.ts";
+import { catalogueRoutes } from "./catalogue.ts";
+import { notificationRoutes } from "./notifications.ts";
+import { operationRoutes } from "./operations.ts";
+import { orderRoutes } from "./orders.ts";
+import type { Route } from "./route.ts";
+
+export const BASE_PATH = "/api/v1";
+
+/** The whole REST surface. */
+export const routes: readonly Route[] = [
+  ...accountRoutes,
+  ...catalogueRoutes,
+  ...orderRoutes,
+  ...notificationRoutes,
+  ...callbackRoutes,
+  ...operationRoutes,
+];

@@ -1,0 +1,52 @@
+import { table } from "./route.ts";
+
+const route = table("Notifications");
+
+/** Devices, preferences and the agents that send: scenario 7. */
+export const notificationRoutes = [
+  route("GET /me/devices", "notifications.devices", {
+    summary: "The devices that I am notified on",
+    access: "any",
+    success: 200,
+  }),
+  route("POST /me/devices", "notifications.addDevice", {
+    summary: "Add the push token of a device",
+    access: "any",
+    success: 201,
+  }),
+  route("DELETE /me/devices/{device_id}", "notifications.removeDevice", {
+    summary: "Remove a device",
+    access: "any",
+    success: 204,
+  }),
+  route("GET /me/notification-preferences", "notifications.preferences", {
+    summary: "Which channels I am notified by",
+    access: "any",
+    success: 200,
+  }),
+  route("PUT /me/notification-preferences", "notifications.setPreferences", {
+    summary: "Choose the channels that I am notified by",
+    access: "any",
+    success: 200,
+  }),
+  route("GET /me/notifications", "notifications.list", {
+    summary: "What I was notified of, with every attempt",
+    access: "any",
+    success: 200,
+  }),
+  route("GET /agents", "notifications.agents", {
+    summary: "The senders of notifications",
+    access: ["admin"],
+    success: 200,
+  }),
+  route("POST /agents", "notifications.createAgent", {
+    summary: "Add a sender of notifications",
+    access: ["admin"],
+    success: 201,
+  }),
+  route("PATCH /agents/{agent_id}", "notifications.updateAgent", {
+    summary: "Change a sender of notifications",
+    access: ["admin"],
+    success: 200,
+  }),
+];

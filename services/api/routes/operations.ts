@@ -1,0 +1,54 @@
+import { table } from "./route.ts";
+
+const route = table("Operations");
+
+const admin = { access: ["admin"], success: 200 } as const;
+
+/** What operators do: scenario 10. */
+export const operationRoutes = [
+  route("POST /banks", "orders.createBank", {
+    ...admin,
+    summary: "Register a bank",
+    description: "Its settings hold secrets: they are kept encrypted and never shown again.",
+    success: 201,
+  }),
+  route("PATCH /banks/{bank_id}", "orders.updateBank", { ...admin, summary: "Change a bank" }),
+  route("POST /orders/{order_id}/refund", "orders.refund", {
+    ...admin,
+    summary: "Refund an order",
+    description: "Without an amount, all that was kept.",
+    problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
+  }),
+  route("POST /orders/{order_id}/reassign", "orders.reassign", {
+    ...admin,
+    summary: "Give an order to another deliverer, or back to the pool",
+    problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
+  }),
+  route("POST /orders/{order_id}/override", "orders.override", {
+    ...admin,
+    summary: "Move an order by hand",
+    description: "Along the legal moves only; the reason is kept in its history.",
+    problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
+  }),
+  route("GET /orders/{order_id}/diagnosis", "orders.diagnosis", {
+    ...admin,
+    summary: "Why is this order where it is?",
+    description: "History, next deadline, undelivered messages, receipts and refunds in one answer.",
+  }),
+  route("GET /dead-letters", "api.deadLetters", {
+    ...admin,
+    summary: "Messages that nobody could handle",
+    description: "Of all services; `unreachable` names those that did not answer.",
+  }),
+  route("POST /dead-letters/{dead_letter_id}/replay", "api.replayDeadLetter", {
+    ...admin,
+    summary: "Have a message handled again",
+    success: 204,
+  }),
+  route("DELETE /dead-letters/{dead_letter_id}", "api.dropDeadLetter", {
+    ...admin,
+    summary: "Drop a message for good",
+    success: 204,
+  }),
+  route("GET /audit", "identity.audit", { ...admin, summary: "What was done, by whom" }),
+];

@@ -1,0 +1,129 @@
+import { table } from "./route.ts";
+
+const checkout = table("Checkout");
+const route = table("Orders");
+const delivery = table("Delivery");
+
+/** From the cart to the door: scenarios 3 to 9. */
+export const orderRoutes = [
+  checkout("GET /banks", "orders.listBanks", {
+    summary: "The banks that one can pay with",
+    access: "any",
+    success: 200,
+  }),
+  checkout("POST /orders/check", "api.check", {
+    summary: "Check a cart",
+    description: "Prices and stock are promised until `expires_at`. A changed cart is a new check.",
+    access: ["customer"],
+    success: 200,
+    idempotencyKey: "never",
+    problems: ["NOT_FOUND", "PARTNER_CLOSED", "PRODUCT_UNAVAILABLE"],
+  }),
+  checkout("POST /orders/confirm", "api.confirm", {
+    summary: "Order what was checked",
+    description: "Answers where to pay. One check makes one order, however often it is confirmed.",
+    access: ["customer"],
+    success: 201,
+    location: "/orders/{order_id}",
+    idempotencyKey: "required",
+    problems: [
+      "CHECK_EXPIRED",
+      "CHECK_USED",
+      "QUOTE_CHANGED",
+      "PARTNER_CLOSED",
+      "PRODUCT_UNAVAILABLE",
+      "BANK_INACTIVE",
+      "BANK_UNAVAILABLE",
+    ],
+  }),
+  route("GET /orders", "orders.list", {
+    summary: "My orders",
+    description: "A customer's own, a partner's, a deliverer's, or all for an admin; the newest first.",
+    access: "any",
+    success: 200,
+  }),
+  route("GET /orders/{order_id}", "orders.get", { summary: "One order", access: "any", success: 200 }),
+  route("PATCH /orders/{order_id}", "orders.update", {
+    summary: "Change the address or the note",
+    description: "As long as the order is pending.",
+    access: ["customer"],
+    success: 200,
+    problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
+  }),
+  route("GET /orders/{order_id}/history", "orders.history", {
+    summary: "What happened to the order",
+    access: "any",
+    success: 200,
+  }),
+  route("GET /orders/{order_id}/events", "api.orderEvents", {
+    summary: "Follow the order",
+    description: [
+      "Server-sent events: `order` whenever the order moves (its history's entry, with the order's version as the",
+      "event's id) and `position` whenever its deliverer reports one. `Last-Event-ID` resumes after that version.",
+      "The stream ends with the access token; connect again with a fresh one.",
+    ].join("\n"),
+    access: "any",
+    success: 200,
+    content: "events",
+  }),
+  route("POST /orders/{order_id}/cancel", "orders.cancel", {
+    summary: "Cancel the order",
+    description: "Who may cancel in which state, and what is refunded, is one table: see the documentation.",
+    access: "any",
+    success: 200,
+    problems: ["FORBIDDEN", "ILLEGAL_TRANSITION", "ORDER_NOT_CANCELLABLE", "ORDER_CHANGED"],
+  }),
+  delivery("GET /deliveries/available", "orders.available", {
+    summary: "Orders that wait for a deliverer",
+    description: "The nearest first when a position is given, else the longest waiting.",
+    access: ["deliverer"],
+    success: 200,
+  }),
+  delivery("POST /orders/{order_id}/assign", "orders.claim", {
+    summary: "Take the order",
+    description: "Of any number of simultaneous claims exactly one wins.",
+    access: ["deliverer"],
+    success: 200,
+    problems: ["ALREADY_ASSIGNED", "ILLEGAL_TRANSITION", "ORDER_CHANGED"],
+  }),
+  delivery("POST /orders/{order_id}/release", "orders.unclaim", {
+    summary: "Give the order back",
+    access: ["deliverer"],
+    success: 200,
+    problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
+  }),
+  delivery("POST /orders/{order_id}/location", "orders.reportLocation", {
+    summary: "Report where I am",
+    access: ["deliverer"],
+    success: 204,
+    body: { json: "position" },
+    idempotencyKey: "never",
+    problems: ["ILLEGAL_TRANSITION"],
+  }),
+  delivery("PUT /orders/{order_id}/proof", "media.putProof", {
+    summary: "Upload the photo of the handover",
+    description: "The bytes of a PNG, JPEG or WebP image; `photo_id` goes with the delivery.",
+    access: ["deliverer"],
+    success: 200,
+    body: { image: "base64" },
+    problems: ["IMAGE_INVALID", "IMAGE_TOO_LARGE"],
+  }),
+  delivery("POST /orders/{order_id}/deliver", "orders.deliver", {
+    summary: "Hand the order over",
+    description: "With the PIN that the customer tells; five wrong ones lock the handover.",
+    access: ["deliverer"],
+    success: 200,
+    problems: ["WRONG_PIN", "PROOF_REQUIRED", "HANDOVER_LOCKED", "ILLEGAL_TRANSITION", "ORDER_CHANGED"],
+  }),
+  delivery("POST /orders/{order_id}/fail", "orders.fail", {
+    summary: "Say that the order cannot be delivered",
+    access: ["deliverer"],
+    success: 200,
+    problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
+  }),
+  delivery("GET /track/{token}", "orders.track", {
+    summary: "Follow a delivery by its public link",
+    access: "public",
+    success: 200,
+  }),
+];
