@@ -10,6 +10,8 @@ import {
   object,
   oneOf,
   optional,
+  page,
+  paging,
   text,
   time,
   uuid,
@@ -44,6 +46,8 @@ export const profile = object({
   language,
   role,
   partnerId: optional(uuid),
+  /** Staff who may invite others of their partner. */
+  partnerAdmin: optional(boolean),
   emailConfirmed: boolean,
   /** A new address that waits for its code. */
   pendingEmail: optional(text(254)),
@@ -153,6 +157,7 @@ export const identityActions = {
     }),
     object({ invitationId: uuid, expiresAt: time }),
   ),
+  /** Whoever has an account already proves it by its password and keeps the name that it has. */
   "identity.acceptInvitation": action(
     object({
       token: text(200),
@@ -165,12 +170,12 @@ export const identityActions = {
     object({ userId: uuid, email: text(254) }),
   ),
   "identity.setAvatar": action(object({ present: boolean }), profile),
-  "identity.audit": action(
-    object({ limit: optional({ ...integer(1, 100), convert: true } as const) }),
-    object({ items: listOf(auditEntry) }),
-    {
-      idempotent: true,
-    },
-  ),
+  /** Newest first. */
+  "identity.audit": action(object(paging), page(auditEntry), { idempotent: true }),
+  /**
+   * The first admin, for the launcher alone: it can be called only on identity's own node and has no route.
+   * Repeated for an admin who is there, it changes nothing, not even the password.
+   */
+  "identity.createAdmin": action(object({ email, password }), object({ userId: uuid, created: boolean })),
   "identity.jwks": action(object({}), object({ keys: listOf(publicKey) }), { idempotent: true }),
 } as const;

@@ -1,0 +1,257 @@
+import type { Client, Grant, ProviderSession, SigningKey } from "./port.ts";
+
+/** The database that the built-in provider is given; whoever gives it owns the pool. */
+export interface Sql {
+  /** The rows of one statement, columns in camelCase, absent values left out. `?` stands for a binding. */
+  rows<T>(sql: string, bindings?: readonly unknown[]): Promise<T[]>;
+  transact<T>(work: (sql: Sql) => Promise<T>): Promise<T>;
+}
+
+export interface AccountRow extends Grant {
+  id: string;
+  email: string;
+  passwordHash: string;
+  confirmed: boolean;
+}
+
+export interface SessionRow {
+  id: string;
+  accountId: string;
+  salt: string;
+  generation: number;
+  /** Whether the last rotation is so fresh that its answer may have been lost. */
+  inGrace: boolean;
+  live: boolean;
+}
+
+export interface SigningKeyRow {
+  id: string;
+  publicJwk: SigningKey;
+  privateKeySealed: string;
+  /** Whether every verifier has had the time to learn of it. */
+  known: boolean;
+}
+
+const ACCOUNT = "id, email, password_hash, confirmed, role, partner_id, partner_admin";
+
+/** @returns the account that has the address now, and whether it is this one */
+export async function insertAccount(
+  sql: Sql,
+  account: AccountRow,
+): Promise<{ id: string; created: boolean }> {
+  const { id, email, passwordHash, confirmed, role, partnerId, partnerAdmin = false } = account;
+  const [made] = await sql.rows<{ id: string }>(
+    `INSERT INTO accounts (${ACCOUNT}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (email) DO NOTHING RETURNING id`,
+    [id, email, passwordHash, confirmed, role, partnerId ?? null, partnerAdmin],
+  );
+  if (made) return { id: made.id, created: true };
+  const present = await accountByEmail(sql, email);
+  if (!present) return insertAccount(sql, account); // removed between the two statements
+  return { id: present.id, created: false };
+}
+
+export async function accountByEmail(sql: Sql, email: string): Promise<AccountRow | undefined> {
+  return (await sql.rows<AccountRow>(`SELECT ${ACCOUNT} FROM accounts WHERE email = ?`, [email]))[0];
+}
+
+export async function accountById(sql: Sql, id: string): Promise<AccountRow | undefined> {
+  return (await sql.rows<AccountRow>(`SELECT ${ACCOUNT} FROM accounts WHERE id = ?`, [id]))[0];
+}
+
+/** @param guard the hash that is replaced; without it, whichever there is */
+export async function setPasswordHash(sql: Sql, id: string, hash: string, guard?: string): Promise<boolean> {
+  const done = await sql.rows(
+    `UPDATE accounts SET password_hash = ?, updated_at = now()
+     WHERE id = ? AND password_hash = coalesce(?, password_hash) RETURNING id`,
+    [hash, id, guard ?? null],
+  );
+  return done.length === 1;
+}
+
+export async function setConfirmed(sql: Sql, id: string): Promise<boolean> {
+  const done = await sql.rows(
+    "UPDATE accounts SET confirmed = true, updated_at = now() WHERE id = ? RETURNING id",
+    [id],
+  );
+  return done.length === 1;
+}
+
+export async function setEmail(sql: Sql, id: string, email: string): Promise<"done" | "taken" | "unknown"> {
+  const done = await sql.rows(
+    `UPDATE accounts SET email = ?, confirmed = true, updated_at = now()
+     WHERE id = ? AND NOT EXISTS (SELECT FROM accounts WHERE email = ? AND id <> ?) RETURNING id`,
+    [email, id, email, id],
+  );
+  if (done.length === 1) return "done";
+  return (await accountById(sql, id)) ? "taken" : "unknown";
+}
+
+export async function setAccountGrant(sql: Sql, id: string, grant: Grant): Promise<boolean> {
+  const done = await sql.rows(
+    `UPDATE accounts SET role = ?, partner_id = ?, partner_admin = ?, updated_at = now()
+     WHERE id = ? RETURNING id`,
+    [grant.role, grant.partnerId ?? null, grant.partnerAdmin ?? false, id],
+  );
+  return done.length === 1;
+}
+
+export async function deleteAccount(sql: Sql, id: string): Promise<void> {
+  await sql.rows("DELETE FROM accounts WHERE id = ?", [id]);
+}
+
+/**
+ * A new session; the oldest ones beyond `keep` are ended with it. The lock on the account makes a change of the
+ * password wait, or this wait for it: no session is opened by a password that is changed meanwhile.
+ * @returns false when the account is gone or has another password now
+ */
+export async function insertSession(
+  sql: Sql,
+  session: {
+    id: string;
+    account: AccountRow;
+    salt: string;
+    client: Client;
+    idleSeconds: number;
+    keep: number;
+  },
+): Promise<boolean> {
+  const { id, account, salt, client, idleSeconds, keep } = session;
+  const made = await sql.rows(
+    `WITH account AS (
+       SELECT id FROM accounts WHERE id = ? AND password_hash = ? FOR SHARE
+     ), oldest AS (
+       UPDATE sessions SET ended_at = now(), updated_at = now()
+       WHERE id IN (
+         SELECT s.id FROM sessions s JOIN account ON s.account_id = account.id WHERE s.ended_at IS NULL
+         ORDER BY s.rotated_at DESC OFFSET ?
+       )
+     )
+     INSERT INTO sessions (id, account_id, salt, expires_at, user_agent, ip)
+     SELECT ?, account.id, ?, now() + ? * interval '1 second', ?, ? FROM account RETURNING id`,
+    [
+      account.id,
+      account.passwordHash,
+      keep - 1,
+      id,
+      salt,
+      idleSeconds,
+      client.userAgent ?? null,
+      client.ip ?? null,
+    ],
+  );
+  return made.length === 1;
+}
+
+export async function sessionById(
+  sql: Sql,
+  id: string,
+  graceSeconds: number,
+): Promise<SessionRow | undefined> {
+  const [found] = await sql.rows<SessionRow>(
+    `SELECT id, account_id, salt, generation, rotated_at > now() - ? * interval '1 second' AS in_grace,
+       ended_at IS NULL AND expires_at > now() AS live
+     FROM sessions WHERE id = ?`,
+    [graceSeconds, id],
+  );
+  return found;
+}
+
+/** Makes the next generation the live one. @returns false when another did it first or the session is over */
+export async function rotate(
+  sql: Sql,
+  session: { id: string; generation: number; client: Client; idleSeconds: number; lifeSeconds: number },
+): Promise<boolean> {
+  const { id, generation, client, idleSeconds, lifeSeconds } = session;
+  const done = await sql.rows(
+    `UPDATE sessions SET generation = generation + 1, rotated_at = now(), updated_at = now(),
+       user_agent = coalesce(?, user_agent), ip = coalesce(?, ip),
+       expires_at = least(now() + ? * interval '1 second', created_at + ? * interval '1 second')
+     WHERE id = ? AND generation = ? AND ended_at IS NULL AND expires_at > now()
+     RETURNING id`,
+    [client.userAgent ?? null, client.ip ?? null, idleSeconds, lifeSeconds, id, generation],
+  );
+  return done.length === 1;
+}
+
+export async function liveSessions(sql: Sql, accountId: string): Promise<ProviderSession[]> {
+  return sql.rows<ProviderSession>(
+    `SELECT id, created_at, rotated_at AS last_used_at, user_agent, ip FROM sessions
+     WHERE account_id = ? AND ended_at IS NULL AND expires_at > now() ORDER BY rotated_at DESC, id DESC`,
+    [accountId],
+  );
+}
+
+/** Whether the account has or had such a session. */
+export async function endOneSession(sql: Sql, accountId: string, id: string): Promise<boolean> {
+  const done = await sql.rows(
+    `UPDATE sessions SET ended_at = coalesce(ended_at, now()), updated_at = now()
+     WHERE id = ? AND account_id = ? RETURNING id`,
+    [id, accountId],
+  );
+  return done.length === 1;
+}
+
+export async function endAllSessions(sql: Sql, accountId: string, except?: string): Promise<string[]> {
+  const ended = await sql.rows<{ id: string }>(
+    `UPDATE sessions SET ended_at = now(), updated_at = now()
+     WHERE account_id = ? AND ended_at IS NULL AND id IS DISTINCT FROM ?::uuid RETURNING id`,
+    [accountId, except ?? null],
+  );
+  return ended.map(({ id }) => id);
+}
+
+/** Forgets sessions that have been over for a day: until then a re-use is still told from rubbish. */
+export async function sweepSessions(sql: Sql): Promise<void> {
+  await sql.rows(
+    `DELETE FROM sessions WHERE id IN (
+       SELECT id FROM sessions WHERE least(ended_at, expires_at) < now() - interval '1 day' LIMIT 1000
+     )`,
+  );
+}
+
+/** Newest first. */
+export async function signingKeys(sql: Sql, knownAfterSeconds: number): Promise<SigningKeyRow[]> {
+  return sql.rows<SigningKeyRow>(
+    `SELECT id, public_jwk, private_key_sealed, created_at < now() - ? * interval '1 second' AS known
+     FROM signing_keys ORDER BY created_at DESC, id DESC`,
+    [knownAfterSeconds],
+  );
+}
+
+/** One replica at a time decides about keys, until its transaction ends. */
+export async function lockSigningKeys(sql: Sql): Promise<void> {
+  await sql.rows("SELECT pg_advisory_xact_lock(hashtext('signing_keys'))");
+}
+
+/** Whether the newest key has been there for longer than this; so it is when there is none. */
+export async function signingKeyIsDue(sql: Sql, afterSeconds: number): Promise<boolean> {
+  const fresh = await sql.rows(
+    "SELECT id FROM signing_keys WHERE created_at > now() - ? * interval '1 second' LIMIT 1",
+    [afterSeconds],
+  );
+  return fresh.length === 0;
+}
+
+export async function insertSigningKey(sql: Sql, key: Omit<SigningKeyRow, "known">): Promise<void> {
+  await sql.rows("INSERT INTO signing_keys (id, public_jwk, private_key_sealed) VALUES (?, ?, ?)", [
+    key.id,
+    JSON.stringify(key.publicJwk),
+    key.privateKeySealed,
+  ]);
+}
+
+/** Forgets the keys that a newer one replaced longer ago than this. */
+export async function sweepSigningKeys(sql: Sql, afterSeconds: number): Promise<void> {
+  await sql.rows(
+    `DELETE FROM signing_keys old WHERE EXISTS (
+       SELECT FROM signing_keys new
+       WHERE new.created_at > old.created_at AND new.created_at < now() - ? * interval '1 second'
+     )`,
+    [afterSeconds],
+  );
+}
+
+export async function answers(sql: Sql): Promise<boolean> {
+  const pong = await sql.rows("SELECT 1").catch(() => []);
+  return pong.length === 1;
+}

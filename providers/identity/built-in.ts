@@ -1,0 +1,185 @@
+import { randomBytes } from "node:crypto";
+import { SignJWT } from "jose";
+import { type Clock, systemClock } from "../../lib/clock.ts";
+import { newId } from "../../lib/ids.ts";
+import type { SealKeys } from "../../lib/seal.ts";
+import {
+  type AccountRow,
+  accountByEmail,
+  accountById,
+  answers,
+  deleteAccount,
+  endAllSessions,
+  endOneSession,
+  insertAccount,
+  insertSession,
+  liveSessions,
+  rotate,
+  type Sql,
+  sessionById,
+  setAccountGrant,
+  setConfirmed,
+  setEmail,
+  setPasswordHash,
+  sweepSessions,
+} from "./built-in.repository.ts";
+import { type PasswordCost, passwordHasher } from "./password-hash.ts";
+import { type Client, IdentityError, type IdentityProvider, type IssuedTokens } from "./port.ts";
+import { isGenuine, mintRefreshToken, readRefreshToken } from "./refresh-token.ts";
+import { signingKeyStore } from "./signing-keys.ts";
+
+const ACCESS_TOKEN_SECONDS = 600;
+const SESSION_IDLE_SECONDS = 30 * 86_400;
+const SESSION_LIFE_SECONDS = 180 * 86_400;
+const REFRESH_GRACE_SECONDS = 10;
+const MAX_SESSIONS_PER_ACCOUNT = 50;
+const SALT_BYTES = 16;
+const UNIQUE_VIOLATION = "23505";
+
+export interface BuiltInOptions {
+  sql: Sql;
+  /** Seals the signing keys and, derived, makes the refresh tokens. */
+  seals: SealKeys;
+  /** The `iss` of access tokens. */
+  issuer: string;
+  /** The `aud` of access tokens. */
+  audience: string;
+  clock?: Clock;
+  passwordCost?: PasswordCost;
+}
+
+export interface BuiltInProvider extends IdentityProvider {
+  /** A new signing key now; it signs as soon as every verifier has had the time to learn of it. */
+  rotateKeys(): Promise<void>;
+}
+
+/** The identity provider that needs no server: accounts and sessions in PostgreSQL, argon2id, ES256. */
+export function builtInProvider(options: BuiltInOptions): BuiltInProvider {
+  const { sql, seals, issuer, audience, clock = systemClock } = options;
+  const passwords = passwordHasher(options.passwordCost);
+  const keys = signingKeyStore(sql, seals, clock);
+
+  async function issue(account: AccountRow, sessionId: string, refreshToken: string): Promise<IssuedTokens> {
+    const { kid, privateKey } = await keys.signer();
+    const nowSeconds = Math.floor(clock.now() / 1000);
+    const accessToken = await new SignJWT(claimsOf(account, sessionId))
+      .setProtectedHeader({ alg: "ES256", typ: "at+jwt", kid })
+      .setIssuer(issuer)
+      .setAudience(audience)
+      .setSubject(account.id)
+      .setJti(newId())
+      .setIssuedAt(nowSeconds)
+      .setExpirationTime(nowSeconds + ACCESS_TOKEN_SECONDS)
+      .sign(privateKey);
+    return {
+      userId: account.id,
+      sessionId,
+      accessToken,
+      refreshToken,
+      expiresInSeconds: ACCESS_TOKEN_SECONDS,
+    };
+  }
+
+  async function openSession(account: AccountRow, client: Client): Promise<IssuedTokens> {
+    const id = newId();
+    const salt = randomBytes(SALT_BYTES).toString("base64url");
+    const tokens = await issue(account, id, mintRefreshToken({ sessionId: id, generation: 0 }, salt, seals));
+    const limits = { idleSeconds: SESSION_IDLE_SECONDS, keep: MAX_SESSIONS_PER_ACCOUNT };
+    if (await insertSession(sql, { id, account, salt, client, ...limits })) return tokens;
+    throw new IdentityError("wrong_credentials");
+  }
+
+  /** The answer for the live generation, which is the successor of the token that was presented. */
+  async function successor(session: { id: string; accountId: string; salt: string }, generation: number) {
+    const account = await accountById(sql, session.accountId);
+    if (!account) throw new IdentityError("session_ended");
+    const token = mintRefreshToken({ sessionId: session.id, generation }, session.salt, seals);
+    return issue(account, session.id, token);
+  }
+
+  return {
+    async register({ email, password, confirmed, grant }) {
+      const passwordHash = await passwords.hash(password);
+      const { id, created } = await insertAccount(sql, {
+        id: newId(),
+        email,
+        passwordHash,
+        confirmed,
+        ...grant,
+      });
+      return { userId: id, created };
+    },
+
+    async signIn(email, password, client) {
+      const account = await accountByEmail(sql, email);
+      const right = await passwords.matches(password, account?.passwordHash);
+      if (!account || !right) throw new IdentityError("wrong_credentials");
+      if (!account.confirmed) throw new IdentityError("not_confirmed");
+      if (!passwords.isOutdated(account.passwordHash)) return openSession(account, client);
+      const passwordHash = await passwords.hash(password);
+      await setPasswordHash(sql, account.id, passwordHash, account.passwordHash);
+      return openSession({ ...account, passwordHash }, client);
+    },
+
+    async refresh(refreshToken, client) {
+      const presented = readRefreshToken(refreshToken);
+      const session = presented && (await sessionById(sql, presented.sessionId, REFRESH_GRACE_SECONDS));
+      if (!session || !isGenuine(refreshToken, session.salt, seals)) throw new IdentityError("token_invalid");
+      const { sessionId, generation } = presented;
+      const limits = { idleSeconds: SESSION_IDLE_SECONDS, lifeSeconds: SESSION_LIFE_SECONDS };
+      if (await rotate(sql, { id: sessionId, generation, client, ...limits })) {
+        return successor(session, generation + 1);
+      }
+      // Somebody was faster, or the session is over: read again what is true now.
+      const now = await sessionById(sql, sessionId, REFRESH_GRACE_SECONDS);
+      if (!now?.live) throw new IdentityError("session_ended");
+      if (now.generation === generation + 1 && now.inGrace) return successor(now, now.generation);
+      await endOneSession(sql, now.accountId, sessionId);
+      throw new IdentityError("session_ended", { userId: now.accountId, sessionId });
+    },
+
+    async checkPassword(userId, password) {
+      return passwords.matches(password, (await accountById(sql, userId))?.passwordHash);
+    },
+
+    async setPassword(userId, password) {
+      const hash = await passwords.hash(password);
+      if (!(await setPasswordHash(sql, userId, hash))) throw new IdentityError("unknown_user");
+    },
+
+    async markConfirmed(userId) {
+      if (!(await setConfirmed(sql, userId))) throw new IdentityError("unknown_user");
+    },
+
+    async changeEmail(userId, email) {
+      const outcome = await setEmail(sql, userId, email).catch((error) => {
+        if ((error as { code?: string }).code === UNIQUE_VIOLATION) return "taken";
+        throw error;
+      });
+      if (outcome === "taken") throw new IdentityError("email_taken");
+      if (outcome === "unknown") throw new IdentityError("unknown_user");
+    },
+
+    async setGrant(userId, grant) {
+      if (!(await setAccountGrant(sql, userId, grant))) throw new IdentityError("unknown_user");
+    },
+
+    sessions: (userId) => liveSessions(sql, userId),
+    endSession: (userId, sessionId) => endOneSession(sql, userId, sessionId),
+    endSessions: (userId, except) => endAllSessions(sql, userId, except),
+    remove: (userId) => deleteAccount(sql, userId),
+    keys: () => keys.published(),
+    ping: () => answers(sql),
+    rotateKeys: () => keys.rotate({ atOnce: true }),
+
+    async maintain() {
+      await keys.rotate();
+      await sweepSessions(sql);
+    },
+  };
+}
+
+function claimsOf({ role, partnerId, partnerAdmin }: AccountRow, sessionId: string) {
+  const staff = partnerId && { partner_id: partnerId, partner_admin: partnerAdmin ?? false };
+  return { sid: sessionId, role, ...staff };
+}

@@ -1,0 +1,3 @@
+export type { Sql } from "./built-in.repository.ts";
+export { type BuiltInOptions, type BuiltInProvider, builtInProvider } from "./built-in.ts";
+export * from "./port.ts";

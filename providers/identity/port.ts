@@ -1,0 +1,125 @@
+import type { Role } from "../../contracts/meta.ts";
+
+/** What somebody may do: a role and, for staff, the partner that it holds for. */
+export interface Grant {
+  role: Role;
+  partnerId?: string;
+  partnerAdmin?: boolean;
+}
+
+export interface NewAccount {
+  /** In lower case. */
+  email: string;
+  password: string;
+  /** Whether the address is proved already; nobody signs in before it is. */
+  confirmed: boolean;
+  grant: Grant;
+}
+
+/** Where a session is used from, for the list that its owner sees. */
+export interface Client {
+  userAgent?: string | undefined;
+  ip?: string | undefined;
+}
+
+export interface IssuedTokens {
+  userId: string;
+  sessionId: string;
+  accessToken: string;
+  refreshToken: string;
+  /** Of the access token. */
+  expiresInSeconds: number;
+}
+
+export interface ProviderSession {
+  id: string;
+  createdAt: string;
+  lastUsedAt: string;
+  userAgent?: string;
+  ip?: string;
+}
+
+/** A public signing key, RFC 7517. */
+export interface SigningKey {
+  kty: string;
+  crv?: string;
+  x?: string;
+  y?: string;
+  n?: string;
+  e?: string;
+  kid: string;
+  alg: string;
+  use: "sig";
+}
+
+export type IdentityErrorKind =
+  /** No such address, or another password: never told apart. */
+  | "wrong_credentials"
+  /** The password is right, but the address is not proved yet. */
+  | "not_confirmed"
+  /** This is no refresh token of ours. */
+  | "token_invalid"
+  /** It was one, but its session is over: signed out, expired, or ended just now because of a re-use. */
+  | "session_ended"
+  | "email_taken"
+  | "unknown_user"
+  /** More passwords are waiting to be checked than can be in time. */
+  | "overloaded"
+  /** The provider cannot be reached; a later try may succeed. */
+  | "unavailable";
+
+export class IdentityError extends Error {
+  readonly kind: IdentityErrorKind;
+  /** The session that a re-used refresh token ended, where the provider can tell. */
+  readonly reused?: { userId: string; sessionId: string } | undefined;
+
+  constructor(kind: IdentityErrorKind, reused?: { userId: string; sessionId: string }) {
+    super(kind);
+    this.kind = kind;
+    this.reused = reused;
+  }
+}
+
+/**
+ * Keeps accounts, passwords and sessions, and signs access tokens. Codes, profiles, invitations, limits and the
+ * audit log are Waybill's own with every provider. Every method can fail with `unavailable`, and all but the
+ * ones that issue tokens may be repeated.
+ *
+ * Access tokens are JWTs of type `at+jwt` with `sub`, `sid`, `role` and, for staff, `partner_id` and
+ * `partner_admin`; they live for 15 minutes at most.
+ */
+export interface IdentityProvider {
+  /** Makes the account, or answers which one has the address already and leaves that as it is. */
+  register(account: NewAccount): Promise<{ userId: string; created: boolean }>;
+  /** Takes the same time for an unknown address. @throws wrong_credentials, not_confirmed, overloaded */
+  signIn(email: string, password: string, client: Client): Promise<IssuedTokens>;
+  /**
+   * Exchanges a refresh token, which then is used up. Whoever repeats it within ten seconds, because the answer
+   * was lost, gets the same successor; whoever comes later ends the session.
+   * @throws token_invalid, session_ended
+   */
+  refresh(refreshToken: string, client: Client): Promise<IssuedTokens>;
+  /** @throws overloaded */
+  checkPassword(userId: string, password: string): Promise<boolean>;
+  /** @throws unknown_user, overloaded */
+  setPassword(userId: string, password: string): Promise<void>;
+  /** @throws unknown_user */
+  markConfirmed(userId: string): Promise<void>;
+  /** The new address is taken to be proved. @throws unknown_user, email_taken */
+  changeEmail(userId: string, email: string): Promise<void>;
+  /** Shows in access tokens that are issued from now on. @throws unknown_user */
+  setGrant(userId: string, grant: Grant): Promise<void>;
+  /** Those that are live, the last used first. */
+  sessions(userId: string): Promise<ProviderSession[]>;
+  /** Whether the user has, or had, such a session; it is over now. */
+  endSession(userId: string, sessionId: string): Promise<boolean>;
+  /** Ends all sessions of a user. @returns the ids of those that it ended */
+  endSessions(userId: string, except?: string): Promise<string[]>;
+  /** Forgets the account, its sessions and everything it knows of the person; no error when there is none. */
+  remove(userId: string): Promise<void>;
+  /** Those that sign, will sign or did sign a token that may still be live. */
+  keys(): Promise<SigningKey[]>;
+  ping(): Promise<boolean>;
+  /** What has to be done now and then, as changing keys; called every few minutes by each replica. */
+  maintain(): Promise<void>;
+}
