@@ -1,0 +1,85 @@
+import { type MessageType, message, type NewMessage } from "../../contracts/messages.ts";
+import type { receiptOutcome } from "../../contracts/orders.ts";
+import type { Infer } from "../../contracts/schema.ts";
+import type { Money } from "../../lib/money.ts";
+import { present } from "../../lib/present.ts";
+import type { Order, Transition } from "./order-model.ts";
+import type { Refund } from "./order-refund.ts";
+
+export type OrderMessage = MessageType & `order.${string}`;
+export type Outcome = Infer<typeof receiptOutcome>;
+
+/** A payment as the bank reported it. */
+export interface Payment {
+  bankId: string;
+  eventId: string;
+  paymentId: string;
+  amount: Money;
+}
+
+type Identified = Pick<Order, "id" | "version">;
+type AtBank = Pick<Order, "id" | "version" | "bankId">;
+
+/** The order's snapshot after a move. */
+export function orderMessage(order: Order, { type, from, actor, reason }: Transition): NewMessage {
+  const { currency, partner } = order;
+  const data = present({
+    version: order.version,
+    orderId: order.id,
+    status: order.status,
+    previousStatus: from,
+    paymentStatus: order.paymentStatus,
+    customer: order.customer,
+    partnerId: partner.id,
+    partnerTitle: partner.title,
+    delivererId: order.delivererId,
+    lines: order.lines,
+    fee: { amountMinor: order.feeMinor, currency },
+    total: { amountMinor: order.totalMinor, currency },
+    paid: { amountMinor: order.paidMinor, currency },
+    refunded: { amountMinor: order.refundedMinor, currency },
+    address: order.address,
+    pickup: partner.pickup,
+    note: order.note,
+    actor: actor.name,
+    reason,
+    readyAt: order.readyAt,
+    deadlineAt: order.deadlineAt,
+    traceId: actor.traceId,
+  });
+  return message(type, order.id, data);
+}
+
+/** About a payment; one that is unmatched may name no order of ours. */
+export function paymentMessage(
+  type: "payment.received" | "payment.unmatched",
+  { bankId, paymentId, eventId, amount }: Payment,
+  outcome: Outcome,
+  order?: Identified,
+): NewMessage {
+  const data = { version: order?.version ?? 1, bankId, paymentId, eventId, outcome, amount };
+  return message(type, order?.id ?? bankId, order ? { ...data, orderId: order.id } : data);
+}
+
+export function refundRequested(order: AtBank, refund: Refund): NewMessage {
+  return message("refund.requested", order.id, refundData(order, refund));
+}
+
+export function refundCompleted(order: AtBank, refund: Refund): NewMessage {
+  return message("refund.completed", order.id, refundData(order, refund));
+}
+
+/** @param why the bank's reason */
+export function refundFailed(order: Identified, { id, amount }: Refund, why: string): NewMessage {
+  const sum = `${amount.amountMinor} ${amount.currency} (minor units)`;
+  return alert("refund.failed", order, `Refund ${id} of ${sum} failed: ${why || "no reason given"}.`);
+}
+
+/** Something that an operator has to look at. */
+export function alert(kind: string, order: Identified, detail: string): NewMessage {
+  return message("alert.raised", order.id, { version: order.version, kind, subject: order.id, detail });
+}
+
+function refundData({ id: orderId, version, bankId }: AtBank, { id: refundId, ...refund }: Refund) {
+  return { version, refundId, orderId, bankId, ...refund };
+}

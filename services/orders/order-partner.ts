@@ -1,0 +1,78 @@
+import { invalidField } from "../../contracts/errors.ts";
+import type { OrderStatus } from "../../contracts/orders.ts";
+import type { PartnerCallback } from "../../contracts/partners.ts";
+import { isoTime } from "../../lib/clock.ts";
+import { deadlineOf, decided, illegal, move, unchanged } from "./order.ts";
+import type { Actor, Decision, Order } from "./order-model.ts";
+
+const MINUTE_MS = 60_000;
+const PROMISE_MAX_MS = 24 * 60 * MINUTE_MS;
+
+const AFTER_ACCEPTANCE: readonly OrderStatus[] = ["preparing", "ready", "delivering", "delivered", "failed"];
+const AFTER_PREPARATION: readonly OrderStatus[] = ["ready", "delivering", "delivered", "failed"];
+
+/**
+ * What a partner's system says of its order. Reports may come twice and in any order: one that the order has
+ * already gone past has no effect.
+ * @throws ILLEGAL_TRANSITION for what the order can no longer become, VALIDATION_ERROR for a promise beyond a day
+ */
+export function partnerSays(
+  order: Order,
+  says: Pick<PartnerCallback, "type" | "reason" | "readyAt">,
+  actor: Actor,
+  nowMs: number,
+): Decision {
+  const { status } = order;
+  switch (says.type) {
+    case "order.accepted":
+      if (AFTER_ACCEPTANCE.includes(status)) return unchanged(order);
+      return accept(order, actor, nowMs, { readyAt: says.readyAt });
+    case "order.delayed":
+      // A partner that says when it will be ready has taken the order, whether it said so or not.
+      if (status === "paid") return accept(order, actor, nowMs, { readyAt: says.readyAt });
+      if (AFTER_PREPARATION.includes(status)) return unchanged(order);
+      return delay(order, actor, nowMs, says.readyAt, says.reason);
+    case "order.ready":
+      if (AFTER_PREPARATION.includes(status)) return unchanged(order);
+      return makeReady(order, actor, nowMs);
+    case "order.rejected":
+      if (status === "cancelled") return unchanged(order);
+      return move(order, "reject", actor, nowMs, { reason: says.reason ?? "The partner cannot prepare it." });
+  }
+}
+
+/** The partner takes the order. @param readyAt unless promised: after the partner's usual preparation time */
+export function accept(
+  order: Order,
+  actor: Actor,
+  nowMs: number,
+  { readyAt, reason }: { readyAt?: string | undefined; reason?: string } = {},
+): Decision {
+  const usual = isoTime(nowMs + order.partner.preparationMinutes * MINUTE_MS);
+  return move(order, "accept", actor, nowMs, { readyAt: promised(readyAt, nowMs) ?? usual, reason });
+}
+
+export function makeReady(order: Order, actor: Actor, nowMs: number, reason?: string): Decision {
+  return move(order, "makeReady", actor, nowMs, { readySince: isoTime(nowMs), reason });
+}
+
+function delay(order: Order, actor: Actor, nowMs: number, readyAt?: string, reason?: string): Decision {
+  if (order.status !== "preparing") throw illegal(order, "makeReady");
+  const later = promised(readyAt, nowMs);
+  if (!later) throw invalidField("readyAt", "required", "Say when the order will be ready.");
+  if (later === order.readyAt) return unchanged(order);
+  const { alertedAt: _, ...waiting } = order;
+  const delayed = { ...waiting, readyAt: later, version: order.version + 1, updatedAt: isoTime(nowMs) };
+  const deadlineAt = deadlineOf(delayed, nowMs);
+  const next = deadlineAt ? { ...delayed, deadlineAt } : delayed;
+  return decided(order, next, "order.delayed", actor, { reason });
+}
+
+function promised(readyAt: string | undefined, nowMs: number): string | undefined {
+  if (!readyAt) return undefined;
+  const atMs = Date.parse(readyAt);
+  // The schema knows the form of a time, not that there is no 31 February.
+  if (!(atMs - nowMs <= PROMISE_MAX_MS))
+    throw invalidField("readyAt", "max", "Not a time within a day from now.");
+  return isoTime(atMs);
+}

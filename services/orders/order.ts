@@ -1,0 +1,235 @@
+import { type ErrorType, fail } from "../../contracts/errors.ts";
+import type { OrderStatus } from "../../contracts/orders.ts";
+import { isoTime } from "../../lib/clock.ts";
+import { present } from "../../lib/present.ts";
+import { type OrderMessage, orderMessage, refundRequested } from "./order-messages.ts";
+import type { Actor, ActorKind, Decision, Order, Transition } from "./order-model.ts";
+import { keptMinor, type Refund, refund } from "./order-refund.ts";
+
+const MINUTE_MS = 60_000;
+
+interface Move {
+  to: OrderStatus;
+  /** Who may make it, and out of which states. */
+  may: Partial<Record<ActorKind, readonly OrderStatus[]>>;
+  tells: OrderMessage;
+  /** What goes back to the customer: nothing, what was paid beyond the total, or all that was not refunded. */
+  refunds?: "excess" | "everything";
+}
+
+/** Every way from one state to another; docs/states.md is drawn from here. */
+export const moves = {
+  pay: { to: "paid", may: { bank: ["pending"] }, tells: "order.paid", refunds: "excess" },
+  expire: { to: "expired", may: { deadline: ["pending"] }, tells: "order.expired", refunds: "everything" },
+  accept: { to: "preparing", may: { partner: ["paid"], admin: ["paid"] }, tells: "order.accepted" },
+  makeReady: {
+    to: "ready",
+    may: { partner: ["paid", "preparing"], admin: ["paid", "preparing"] },
+    tells: "order.ready",
+  },
+  reject: {
+    to: "cancelled",
+    may: { partner: ["paid", "preparing"] },
+    tells: "order.rejected",
+    refunds: "everything",
+  },
+  cancel: {
+    to: "cancelled",
+    may: {
+      customer: ["pending", "paid"],
+      partner: ["paid", "preparing"],
+      admin: ["pending", "paid", "preparing", "ready", "failed"],
+      deadline: ["paid"],
+    },
+    tells: "order.cancelled",
+    refunds: "everything",
+  },
+  claim: { to: "delivering", may: { deliverer: ["ready"], admin: ["ready"] }, tells: "order.assigned" },
+  release: {
+    to: "ready",
+    may: { deliverer: ["delivering"], admin: ["delivering", "failed"] },
+    tells: "order.released",
+  },
+  deliver: {
+    to: "delivered",
+    may: { deliverer: ["delivering"], admin: ["delivering"] },
+    tells: "order.delivered",
+  },
+  giveUp: {
+    to: "failed",
+    may: { deliverer: ["delivering"], admin: ["delivering"] },
+    tells: "order.failed",
+  },
+} as const satisfies Record<string, Move>;
+
+export type MoveName = keyof typeof moves;
+
+interface Deadline {
+  afterMs: number;
+  /** What the time counts from, where that is not the entry into the state. */
+  from?: "readyAt";
+  /** Either the order moves, or an operator is told, and again after as long as `againMs`. */
+  acts: { move: MoveName; reason: string } | { alert: string; againMs: number };
+  effect: string;
+}
+
+/** What happens when an order waits too long; states that are not here do not wait. */
+export const deadlines = {
+  pending: {
+    afterMs: 30 * MINUTE_MS,
+    acts: { move: "expire", reason: "It was not paid in time." },
+    effect: "expires; what was paid in part is refunded",
+  },
+  paid: {
+    afterMs: 10 * MINUTE_MS,
+    acts: { move: "cancel", reason: "The partner did not accept it in time." },
+    effect: "is cancelled and refunded, because the partner did not accept",
+  },
+  preparing: {
+    afterMs: 0,
+    from: "readyAt",
+    acts: { alert: "order.not_ready", againMs: 30 * MINUTE_MS },
+    effect: "alert: not ready by the promised time",
+  },
+  ready: {
+    afterMs: 15 * MINUTE_MS,
+    acts: { alert: "order.no_deliverer", againMs: 15 * MINUTE_MS },
+    effect: "alert: no deliverer has claimed it",
+  },
+  delivering: {
+    afterMs: 20 * MINUTE_MS,
+    acts: { alert: "order.deliverer_silent", againMs: 20 * MINUTE_MS },
+    effect: "alert: the deliverer has reported no position",
+  },
+  failed: {
+    afterMs: 60 * MINUTE_MS,
+    acts: { alert: "order.undeliverable", againMs: 60 * MINUTE_MS },
+    effect: "alert: an undeliverable order waits for an operator",
+  },
+} as const satisfies Partial<Record<OrderStatus, Deadline>>;
+
+/** The answer to a repeat: the order as it is. */
+export function unchanged(order: Order): Decision {
+  return { next: order, messages: [], refunds: [] };
+}
+
+/** The states that can follow a state, by whoever. */
+export function legalNext(status: OrderStatus): OrderStatus[] {
+  return [
+    ...new Set(
+      Object.values<Move>(moves)
+        .filter(({ may }) => Object.values(may).some((from) => from.includes(status)))
+        .map(({ to }) => to),
+    ),
+  ];
+}
+
+/**
+ * Makes one move of the table.
+ * @param change what the order keeps of it besides its state; undefined takes a value away
+ * @throws ILLEGAL_TRANSITION, for a cancellation ORDER_NOT_CANCELLABLE, both naming the legal next states
+ */
+export function move(
+  order: Order,
+  name: MoveName,
+  actor: Actor,
+  nowMs: number,
+  { reason, ...change }: { [K in keyof Order]?: Order[K] | undefined } = {},
+): Decision {
+  const { to, may, tells, refunds: owed }: Move = moves[name];
+  if (!may[actor.kind]?.includes(order.status)) throw illegal(order, name);
+  const moved = present({
+    ...order,
+    status: to,
+    version: order.version + 1,
+    reason,
+    alertedAt: undefined,
+    lastMove: name,
+    lastActor: actor.name,
+    closedAt: isFinal(to) ? isoTime(nowMs) : undefined,
+    updatedAt: isoTime(nowMs),
+    ...change,
+  });
+  const { next, refunds } = refund(moved, owedMinor(moved, owed), reason ?? `order ${to}`);
+  return decided(order, present({ ...next, deadlineAt: deadlineOf(next, nowMs) }), tells, actor, {
+    reason,
+    refunds,
+  });
+}
+
+/** A change that is told and kept in the history without leaving the state. */
+export function decided(
+  before: Order,
+  next: Order,
+  type: Transition["type"],
+  actor: Actor,
+  { reason, refunds = [] }: { reason?: string | undefined; refunds?: Refund[] } = {},
+): Decision {
+  const transition: Transition = {
+    type,
+    from: before.status,
+    to: next.status,
+    actor,
+    ...(reason && { reason }),
+  };
+  const messages = [orderMessage(next, transition), ...refunds.map((one) => refundRequested(next, one))];
+  return { next, transition, messages, refunds };
+}
+
+/** The order that a confirmed quote begins with. @param order everything but what is always the same */
+export function create(
+  order: Pick<Order, "id" | "customer" | "partner" | "lines" | "currency" | "feeMinor" | "totalMinor"> &
+    Pick<Order, "address" | "note" | "bankId">,
+  actor: Actor,
+  nowMs: number,
+): Decision {
+  const at = isoTime(nowMs);
+  const payBy = isoTime(nowMs + deadlines.pending.afterMs);
+  const next: Order = {
+    ...order,
+    version: 1,
+    status: "pending",
+    paymentStatus: "unpaid",
+    paidMinor: 0,
+    refundedMinor: 0,
+    refundPendingMinor: 0,
+    refundFailedMinor: 0,
+    receipts: [],
+    payBy,
+    deadlineAt: payBy,
+    handoverFailures: 0,
+    createdAt: at,
+    updatedAt: at,
+  };
+  const transition: Transition = { type: "order.created", to: "pending", actor };
+  return { next, transition, messages: [orderMessage(next, transition)], refunds: [] };
+}
+
+/** When the state that the order is in ends by itself; undefined for one that does not wait. */
+export function deadlineOf(order: Order, nowMs: number): string | undefined {
+  if (!hasDeadline(order.status)) return undefined;
+  const { afterMs, from }: Deadline = deadlines[order.status];
+  const sinceMs = from && order[from] ? Math.max(nowMs, Date.parse(order[from])) : nowMs;
+  return isoTime(sinceMs + afterMs);
+}
+
+export function hasDeadline(status: OrderStatus): status is keyof typeof deadlines {
+  return Object.hasOwn(deadlines, status);
+}
+
+export function isFinal(status: OrderStatus): boolean {
+  return legalNext(status).length === 0;
+}
+
+/** @returns ILLEGAL_TRANSITION or its kin for cancellations, to be thrown */
+export function illegal(order: Order, name: MoveName): Error {
+  const type: ErrorType = name === "cancel" ? "ORDER_NOT_CANCELLABLE" : "ILLEGAL_TRANSITION";
+  const legal = legalNext(order.status);
+  const ways = legal.length > 0 ? `can become ${legal.join(", ")}` : "stays as it is";
+  return fail(type, `The order is ${order.status} and ${ways}.`, { status: order.status, legal });
+}
+
+function owedMinor(order: Order, owed: Move["refunds"]): number {
+  if (!owed) return 0;
+  return owed === "everything" ? keptMinor(order) : Math.max(0, keptMinor(order) - order.totalMinor);
+}
