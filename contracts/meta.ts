@@ -15,6 +15,8 @@ export interface Meta {
   clientIp?: string;
   /** The key of RFC draft idempotency-key-header, with the SHA-256 of the body that came with it. */
   idempotency?: { key: string; bodyHash: string };
+  /** Written by the service on the way back: the answer was stored by an earlier request with the same key. */
+  replayed?: boolean;
 }
 
 /** Who calls, read from a verified token by the caller middleware of the service that runs the action. */

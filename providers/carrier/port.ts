@@ -12,13 +12,14 @@ export interface Carrier {
   publish(messages: readonly Message[]): Promise<void>;
   /**
    * Delivers the messages of these types to a consumer group from now on, and those that it missed.
-   * @param accept commits them to the group's inbox; while it rejects, they are delivered again
+   * @param accept commits them to the group's inbox; while it rejects, they are delivered again. It takes
+   *   whatever came, whole or not, and puts aside what it cannot read
    * @returns ends the subscription after the running delivery
    */
   subscribe(
     group: string,
     types: readonly MessageType[],
-    accept: (messages: readonly Message[]) => Promise<void>,
+    accept: (messages: readonly unknown[]) => Promise<void>,
   ): Promise<() => Promise<void>>;
   /** Whether it could take a message now. */
   ready(): Promise<boolean>;

@@ -1,0 +1,40 @@
+/**
+ * Places where a crash test ends the process with SIGKILL. The variable FAILPOINTS names them, each with the
+ * visit that kills: `relay.published` (the first) or `relay.published:3`. Unset, as it always is outside such
+ * tests, a failpoint is an empty function.
+ */
+export type Failpoint =
+  | "relay.claimed"
+  | "relay.published"
+  | "relay.sent"
+  | "consumer.accepting"
+  | "consumer.accepted"
+  | "consumer.claimed"
+  | "consumer.applied"
+  | "consumer.performed"
+  | "consumer.committed"
+  | "idempotency.claimed"
+  | "idempotency.stored";
+
+/** Does nothing, or kills the process. @throws Error when the module loads with FAILPOINTS in production */
+export const failpoint: (name: Failpoint) => void = arm(process.env.FAILPOINTS, process.env.NODE_ENV);
+
+function arm(armed: string | undefined, environment: string | undefined): (name: Failpoint) => void {
+  if (!armed) return () => undefined;
+  if (environment === "production") throw new Error("FAILPOINTS must not be set in production");
+  const visitsLeft = new Map(
+    armed.split(",").map((entry) => {
+      const [name = "", visit = "1"] = entry.trim().split(":");
+      return [name, Number(visit)] as const;
+    }),
+  );
+  return (name) => {
+    const left = visitsLeft.get(name);
+    if (left === undefined) return;
+    visitsLeft.set(name, left - 1);
+    if (left !== 1) return;
+    process.kill(process.pid, "SIGKILL");
+    // The signal may reach another thread first: nothing after this line may run.
+    for (;;) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_000);
+  };
+}

@@ -1,0 +1,1 @@
+export { messagingDown as down, messagingUp as up } from "../shared/messaging.ts";

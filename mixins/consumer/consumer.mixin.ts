@@ -1,0 +1,178 @@
+import type { ServiceSchema } from "moleculer";
+import type { MessageType } from "../../contracts/messages.ts";
+import { type Clock, systemClock } from "../../lib/clock.ts";
+import { failpoint } from "../../lib/failpoint.ts";
+import { newId } from "../../lib/ids.ts";
+import type { Carrier } from "../../providers/carrier/index.ts";
+import { announcer } from "../messages/announcer.ts";
+import { background } from "../messages/background.ts";
+import { startListener } from "../messages/listener.ts";
+import type { Logger } from "../messages/logger.ts";
+import { assertRetention, INBOX_RETENTION_MS, OUTBOX_RETENTION_MS } from "../messages/retention.ts";
+import { startRunner } from "../messages/runner.ts";
+import type { Postgres } from "../postgres/postgres.mixin.ts";
+import { listUndelivered, type Undelivered } from "./dead-letters.repository.ts";
+import { deadLetterActions } from "./dead-letters.ts";
+import type { Handlers } from "./handlers.ts";
+import { acceptMessages, type InboxStats, inboxStats, pruneInbox } from "./inbox.repository.ts";
+import { judge } from "./judge.ts";
+import { startWorker, type WorkerLimits } from "./worker.ts";
+
+export type { Handler, HandlerError, Handlers, Lease } from "./handlers.ts";
+
+const CHANNEL = "waybill_inbox";
+const PRUNE_INTERVAL_MS = 600_000;
+const PRUNE_BATCH = 1_000;
+const UNDELIVERED_MAX = 100;
+
+export interface ConsumerLimits extends WorkerLimits {
+  /** How long the inbox remembers what it has handled. */
+  retentionMs: number;
+  /** Messages whose effect is in the database alone: claimed at once, and run at once. */
+  applyClaims: number;
+  applyConcurrency: number;
+  /** Messages whose effect is outside that run at once. */
+  performConcurrency: number;
+}
+
+export const consumerLimits: ConsumerLimits = {
+  deliveries: 5,
+  backoff: { firstMs: 500, factor: 5, maxMs: 60_000, jitter: 0.5 },
+  deliveryMs: 60_000,
+  leaseMs: 10_000,
+  renewMs: 3_000,
+  sweepMs: 1_000,
+  drainMs: 5_000,
+  retentionMs: INBOX_RETENTION_MS,
+  applyClaims: 64,
+  applyConcurrency: 4,
+  performConcurrency: 32,
+};
+
+export interface ConsumerOptions {
+  postgres: Postgres;
+  carrier: Carrier;
+  /** The consumer group: the name of the service, unless it has several inboxes. */
+  group: string;
+  handlers: Handlers;
+  clock?: Clock;
+  limits?: Partial<ConsumerLimits>;
+}
+
+export interface Consumer {
+  /**
+   * Goes into the service's `mixins`: subscribes and works while the service runs, and brings the actions
+   * `deadLetters`, `replayDeadLetter` and `dropDeadLetter`.
+   */
+  readonly mixin: Partial<ServiceSchema>;
+  stats(): Promise<InboxStats>;
+  /** Messages about a subject, in this database's inbox and outbox, that have not had their effect yet. */
+  undelivered(subject: string): Promise<Undelivered[]>;
+}
+
+/**
+ * The inbox of one consumer group and the workers that empty it.
+ * @throws Error when the inbox would forget before the outboxes do
+ */
+export function consumer(options: ConsumerOptions): Consumer {
+  const { postgres, group } = options;
+  const limits = { ...consumerLimits, ...options.limits };
+  assertRetention(OUTBOX_RETENTION_MS, limits.retentionMs);
+  let running: Awaited<ReturnType<typeof start>> | undefined;
+  const start = async (logger: Logger) => startConsumer(options, limits, logger);
+  return {
+    stats: () => inboxStats(postgres.db, group),
+    undelivered: (subject) => listUndelivered(postgres.db, subject, UNDELIVERED_MAX),
+    mixin: {
+      actions: deadLetterActions(group, postgres, () => running?.wake()),
+      ...background({
+        async start({ logger }) {
+          running = await start(logger);
+        },
+        async stop() {
+          const stopping = running;
+          running = undefined;
+          await stopping?.stop();
+        },
+      }),
+    },
+  };
+}
+
+async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, logger: Logger) {
+  const { postgres, carrier, group, handlers, clock = systemClock } = options;
+  const db = () => postgres.db;
+  const me = newId();
+  // Two workers, so that calls to the slow outside never stand in front of effects in the database.
+  const [applying, performing] = split(handlers);
+  const common = { db, group, limits, logger };
+  const workers = [
+    startWorker({
+      ...common,
+      name: `inbox ${group}, apply`,
+      handlers: applying,
+      concurrency: limits.applyConcurrency,
+      claims: limits.applyClaims,
+    }),
+    startWorker({
+      ...common,
+      name: `inbox ${group}, perform`,
+      handlers: performing,
+      concurrency: limits.performConcurrency,
+      claims: limits.performConcurrency,
+    }),
+  ];
+  const wakeHere = () => {
+    for (const worker of workers) worker.wake();
+  };
+  const announcing = announcer({ db, channel: CHANNEL, from: me });
+  const wake = () => {
+    wakeHere();
+    announcing.announce();
+  };
+  const listener = startListener({
+    url: postgres.url,
+    channel: CHANNEL,
+    logger,
+    onWake: (from) => from !== me && wakeHere(),
+  });
+  const pruner = startRunner({
+    name: `pruning the inbox of ${group}`,
+    sweepMs: PRUNE_INTERVAL_MS,
+    logger,
+    run: async () => {
+      const before = newId(clock.now() - limits.retentionMs);
+      while ((await pruneInbox(db(), before, PRUNE_BATCH)) === PRUNE_BATCH);
+    },
+  });
+
+  const accept = async (messages: readonly unknown[]) => {
+    const nowMs = clock.now();
+    const judged = messages.map((message) => judge(message, nowMs, limits.retentionMs));
+    for (const { id, type, error } of judged) {
+      if (error) logger.error(`quarantined ${type} ${id}:`, error);
+    }
+    failpoint("consumer.accepting");
+    const fresh = await acceptMessages(db(), group, judged);
+    failpoint("consumer.accepted");
+    if (fresh > 0) wake();
+  };
+  const unsubscribe = await carrier.subscribe(group, Object.keys(handlers) as MessageType[], accept);
+
+  return {
+    wake,
+    async stop() {
+      await unsubscribe();
+      announcing.stop();
+      await Promise.all([listener.stop(), pruner.stop(), ...workers.map((worker) => worker.stop())]);
+    },
+  };
+}
+
+function split(handlers: Handlers): [applying: Handlers, performing: Handlers] {
+  const entries = Object.entries(handlers);
+  return [
+    Object.fromEntries(entries.filter(([, handler]) => handler.apply)),
+    Object.fromEntries(entries.filter(([, handler]) => handler.perform)),
+  ];
+}

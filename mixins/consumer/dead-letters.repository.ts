@@ -1,0 +1,80 @@
+import type { DeadLetter } from "../../contracts/orders.ts";
+import { affected, type Db, row, rows } from "../postgres/database.ts";
+import type { InboxRow } from "./inbox.repository.ts";
+
+/** The dead and quarantined messages of every group in this database, the latest first. */
+export async function listDeadLetters(db: Db, limit: number): Promise<Omit<DeadLetter, "service">[]> {
+  return rows(
+    db,
+    `SELECT dead_letter_id AS id, consumer, message_id, type, left(subject, 100) AS subject, attempts,
+       coalesce(error, '') AS error, updated_at AS at
+     FROM inbox WHERE state IN ('dead', 'quarantined')
+     ORDER BY dead_letter_id DESC LIMIT ?`,
+    [limit],
+  );
+}
+
+export interface Buried extends Omit<InboxRow, "id" | "state"> {
+  messageId: string;
+  consumer: string;
+  state: "dead" | "quarantined";
+}
+
+/** Locks one dead letter; undefined when there is none of this id. */
+export async function lockDeadLetter(trx: Db, id: string): Promise<Buried | undefined> {
+  return row<Buried>(
+    trx,
+    "SELECT * FROM inbox WHERE dead_letter_id = ? AND state IN ('dead', 'quarantined') FOR UPDATE",
+    [id],
+  );
+}
+
+/** Puts a dead letter back into its queue, its deliveries counted from the start. */
+export async function revive(trx: Db, id: string, content: InboxRow): Promise<void> {
+  await affected(
+    trx,
+    `UPDATE inbox SET state = 'waiting', attempts = 0, next_at = now(), error = NULL, updated_at = now(),
+       source = ?, type = ?, subject = ?, time = ?, dataschema = ?, traceparent = ?, data = ?::jsonb
+     WHERE dead_letter_id = ? AND state IN ('dead', 'quarantined')`,
+    [
+      ...[content.source, content.type, content.subject, content.time, content.dataschema],
+      ...[content.traceparent ?? null, JSON.stringify(content.data), id],
+    ],
+  );
+}
+
+/** @returns false when it is no dead letter */
+export async function drop(db: Db, id: string): Promise<boolean> {
+  const count = await affected(
+    db,
+    `UPDATE inbox SET state = 'dropped', updated_at = now()
+     WHERE dead_letter_id = ? AND state IN ('dead', 'quarantined')`,
+    [id],
+  );
+  return count === 1;
+}
+
+/** Whether the dead letter was dropped or replayed before. */
+export async function wasDeadLetter(db: Db, id: string): Promise<boolean> {
+  return (await row(db, "SELECT 1 AS found FROM inbox WHERE dead_letter_id = ?", [id])) !== undefined;
+}
+
+export interface Undelivered {
+  messageId: string;
+  type: string;
+  attempts: number;
+  error?: string;
+}
+
+/** What has been said or told about a subject and has not had its effect yet. */
+export async function listUndelivered(db: Db, subject: string, limit: number): Promise<Undelivered[]> {
+  return rows<Undelivered>(
+    db,
+    `SELECT message_id, type, attempts, error FROM inbox
+     WHERE subject = ? AND state IN ('waiting', 'dead', 'quarantined')
+     UNION ALL
+     SELECT id, type, attempts, error FROM outbox WHERE subject = ? AND sent_at IS NULL
+     LIMIT ?`,
+    [subject, subject, limit],
+  );
+}

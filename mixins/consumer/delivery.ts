@@ -1,0 +1,195 @@
+import { context, propagation, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
+import type { Knex } from "knex";
+import type { Message } from "../../contracts/messages.ts";
+import { type Backoff, backoffMs, jittered } from "../../lib/backoff.ts";
+import { failpoint } from "../../lib/failpoint.ts";
+import { newId } from "../../lib/ids.ts";
+import type { Logger } from "../messages/logger.ts";
+import type { Handler, HandlerError } from "./handlers.ts";
+import { type Claimed, type Fence, markDead, markDone, reschedule } from "./inbox.repository.ts";
+
+const ERROR_LENGTH = 2_000;
+const SCHEDULE_JITTER = 0.2;
+/** How often the handler's `dead` may fail before the message dies without it. */
+const DEAD_HANDLER_TRIES = 5;
+const NOT_ENTERED_DELAY_MS = 500;
+
+export interface DeliveryLimits {
+  /** Deliveries of a message whose handler has no schedule of its own. */
+  deliveries: number;
+  backoff: Backoff;
+  /** The longest time that one delivery may take. */
+  deliveryMs: number;
+}
+
+/** A claimed message on its way through its handler. */
+export interface Delivery extends Fence {
+  readonly claimed: Claimed;
+  readonly abort: AbortController;
+  /** Its end is being written: the row is locked, so the lease needs no renewal and cannot be lost. */
+  ending: boolean;
+}
+
+class LeaseLost extends Error {}
+
+const tracer = trace.getTracer("waybill.consumer");
+
+/**
+ * Brings one message to its handler and writes what became of it. Rejects only when that could not be written;
+ * the lease then runs out, and the message comes again.
+ */
+export async function deliver(
+  db: Knex,
+  handler: Handler,
+  delivery: Delivery,
+  limits: DeliveryLimits,
+  logger: Logger,
+): Promise<void> {
+  const { claimed } = delivery;
+  const deliveries = handler.schedule ? handler.schedule.length + 1 : limits.deliveries;
+  if (claimed.attempts > deliveries) {
+    await bury(db, handler, delivery, deliveries, claimed.error ?? "the process ended during its delivery");
+    return;
+  }
+  const entered = { value: false };
+  try {
+    await traced(claimed, () => handle(db, handler, delivery, deliveries, limits.deliveryMs, entered));
+    failpoint("consumer.committed");
+  } catch (error) {
+    if (error instanceof LeaseLost) {
+      logger.warn(`${claimed.type} ${claimed.messageId}: the lease was lost, its effect was rolled back`);
+      return;
+    }
+    if (!entered.value) {
+      await reschedule(db, delivery, NOT_ENTERED_DELAY_MS, 0);
+      return;
+    }
+    const failure = describe(error);
+    if (claimed.attempts >= deliveries || failure.permanent) {
+      logger.error(`${claimed.type} ${claimed.messageId} is dead after ${claimed.attempts}:`, failure.text);
+      await bury(db, handler, delivery, claimed.attempts, failure.text);
+      return;
+    }
+    logger.warn(`${claimed.type} ${claimed.messageId} failed, delivery ${claimed.attempts}:`, failure.text);
+    const scheduled = handler.schedule?.[claimed.attempts - 1];
+    const delayMs =
+      scheduled === undefined
+        ? backoffMs(limits.backoff, claimed.attempts)
+        : jittered(scheduled, SCHEDULE_JITTER);
+    await reschedule(db, delivery, Math.max(delayMs, failure.retryAfterMs), 1, failure.text);
+  }
+}
+
+/** The handler's effect and the message's state, committed together. */
+async function handle(
+  db: Knex,
+  handler: Handler,
+  delivery: Delivery,
+  deliveries: number,
+  deliveryMs: number,
+  entered: { value: boolean },
+): Promise<void> {
+  const message = messageOf(delivery.claimed);
+  const { signal } = delivery.abort;
+  if (handler.apply) {
+    delivery.ending = true;
+    await db.transaction(async (trx) => {
+      if (!(await markDone(trx, delivery))) throw new LeaseLost();
+      entered.value = true;
+      await within(handler.apply(trx, message), deliveryMs, delivery.abort);
+      failpoint("consumer.applied");
+    });
+    return;
+  }
+  entered.value = true;
+  const attempt = delivery.claimed.attempts;
+  const work = handler.perform(message, { signal, attempt, last: attempt >= deliveries });
+  const commit = await within(work, deliveryMs, delivery.abort);
+  failpoint("consumer.performed");
+  delivery.ending = true;
+  await db.transaction(async (trx) => {
+    if (!(await markDone(trx, delivery))) throw new LeaseLost();
+    await commit(trx);
+    failpoint("consumer.applied");
+  });
+}
+
+/** State `dead`, together with what the handler does about it. */
+async function bury(db: Knex, handler: Handler, delivery: Delivery, attempts: number, error: string) {
+  delivery.ending = true;
+  const died = { attempts, error, deadLetterId: newId() };
+  const tries = delivery.claimed.attempts - attempts;
+  if (!handler.dead || tries >= DEAD_HANDLER_TRIES) {
+    await markDead(db, delivery, died);
+    return;
+  }
+  const { dead } = handler;
+  try {
+    await db.transaction(async (trx) => {
+      if (await markDead(trx, delivery, died)) await dead(trx, messageOf(delivery.claimed), error);
+    });
+  } catch {
+    // Claimed again, it is over its count and comes straight here.
+    await reschedule(db, delivery, NOT_ENTERED_DELAY_MS * 2 ** tries, 1, error);
+  }
+}
+
+/** @throws Error when the work takes longer; it is told by the signal and its result is not used */
+async function within<T>(work: Promise<T>, ms: number, abort: AbortController): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      const reason = new Error(`the handler took longer than ${ms} ms`);
+      reject(reason);
+      abort.abort(reason);
+    }, ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function messageOf({ messageId, source, type, subject, time, dataschema, traceparent, data }: Claimed) {
+  const trace = traceparent === undefined ? {} : { traceparent };
+  return {
+    ...{ specversion: "1.0", id: messageId, source, type, subject, time, dataschema, ...trace, data },
+  } as Message;
+}
+
+function describe(error: unknown): { text: string; permanent: boolean; retryAfterMs: number } {
+  const { type, message, permanent, retryAfterMs } = (error ?? {}) as Partial<HandlerError> & {
+    type?: string;
+  };
+  const text = message === undefined ? String(error) : type === undefined ? message : `${type}: ${message}`;
+  return {
+    text: text.replaceAll("\0", "").toWellFormed().slice(0, ERROR_LENGTH),
+    permanent: permanent === true,
+    retryAfterMs: Number(retryAfterMs) || 0,
+  };
+}
+
+/** Runs the work in a span that continues the trace of whoever sent the message. */
+async function traced(claimed: Claimed, work: () => Promise<void>): Promise<void> {
+  const parent = propagation.extract(ROOT_CONTEXT, { traceparent: claimed.traceparent });
+  const attributes = {
+    "messaging.system": "waybill",
+    "messaging.operation.type": "process",
+    "messaging.message.id": claimed.messageId,
+    "messaging.destination.name": claimed.type,
+    "waybill.delivery": claimed.attempts,
+  };
+  const options = { kind: SpanKind.CONSUMER, attributes };
+  await tracer.startActiveSpan(`process ${claimed.type}`, options, parent, async (span) => {
+    try {
+      await context.with(context.active(), work);
+    } catch (error) {
+      span.recordException(error as Error);
+      span.setStatus({ code: SpanStatusCode.ERROR, message: String(error).slice(0, ERROR_LENGTH) });
+      throw error;
+    } finally {
+      span.end();
+    }
+  });
+}

@@ -1,0 +1,48 @@
+import type { Knex } from "knex";
+import type { Message, MessageType } from "../../contracts/messages.ts";
+
+/** The right to work on one message, renewed for as long as the work runs. */
+export interface Lease {
+  /** Aborted when the lease is lost or the work takes too long: then nothing of it may be committed. */
+  readonly signal: AbortSignal;
+  /** 1 for the first delivery. */
+  readonly attempt: number;
+  /** Whether the message is dead if this try fails too. */
+  readonly last: boolean;
+}
+
+interface Common<T extends MessageType> {
+  /** The waits between deliveries in milliseconds; there is one delivery more than there are waits. */
+  readonly schedule?: readonly number[];
+  /** Committed together with the message's death, after its last delivery has failed. */
+  readonly dead?: (trx: Knex.Transaction, message: Message<T>, error: string) => Promise<void>;
+}
+
+/** An effect in the database alone: it and the message's state are one transaction, so it happens once. */
+interface Applies<T extends MessageType> extends Common<T> {
+  apply(trx: Knex.Transaction, message: Message<T>): Promise<void>;
+  perform?: never;
+}
+
+/**
+ * An effect outside (HTTP, push): it runs without a transaction, under a lease. What it returns is committed
+ * with the message's state, and only while the lease is held. The outside may see it more than once, with the
+ * same message id.
+ */
+interface Performs<T extends MessageType> extends Common<T> {
+  perform(message: Message<T>, lease: Lease): Promise<(trx: Knex.Transaction) => Promise<void>>;
+  apply?: never;
+}
+
+export type Handler<T extends MessageType = MessageType> = Applies<T> | Performs<T>;
+
+/** Who handles what. Order is not promised: handlers compare versions and ignore what is older than they know. */
+export type Handlers = { readonly [T in MessageType]?: Handler<T> };
+
+/** What a handler may throw to say more than that it failed. */
+export interface HandlerError extends Error {
+  /** Further tries would fail alike: the message is dead at once. */
+  permanent?: boolean;
+  /** Not before so many milliseconds from now, when that is later than the schedule says. */
+  retryAfterMs?: number;
+}

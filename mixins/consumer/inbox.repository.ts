@@ -1,0 +1,191 @@
+import { affected, type Db, row, rows } from "../postgres/database.ts";
+
+/** What the inbox keeps of a message. */
+export interface InboxRow {
+  id: string;
+  source: string;
+  type: string;
+  subject: string;
+  time: string;
+  dataschema: string;
+  traceparent?: string;
+  data: unknown;
+  state: "waiting" | "quarantined";
+  error?: string;
+  deadLetterId?: string;
+}
+
+/** A message that this process works on until its lease ends. */
+export interface Claimed extends Omit<InboxRow, "id" | "state" | "deadLetterId"> {
+  messageId: string;
+  /** Deliveries, this one included. */
+  attempts: number;
+  /** Whether an earlier delivery ended without a word, as when the process was killed. */
+  suspect: boolean;
+}
+
+/** Commits messages to a group's inbox in one statement; returns how many it did not know. */
+export async function acceptMessages(db: Db, group: string, messages: readonly InboxRow[]): Promise<number> {
+  return affected(
+    db,
+    `INSERT INTO inbox (message_id, consumer, source, type, subject, time, dataschema, traceparent, data, state,
+       error, dead_letter_id)
+     SELECT id, ?, source, type, subject, time, dataschema, traceparent, data, state, error, "deadLetterId"
+     FROM jsonb_to_recordset(?::jsonb) AS m(id uuid, source text, type text, subject text, time timestamptz,
+       dataschema text, traceparent text, data jsonb, state text, error text, "deadLetterId" uuid)
+     ON CONFLICT (message_id, consumer) DO NOTHING`,
+    [group, JSON.stringify(messages)],
+  );
+}
+
+/**
+ * Takes messages that are due under a lease, in one committed statement: a delivery counts from here, so that
+ * a message that kills the process is counted too.
+ *
+ * A row that is due and still bears a lease token was being worked on when its worker vanished. Such suspects
+ * come one at a time beside the others: whoever was merely near a message that kills, is cleared when its turn
+ * comes, and only the killer dies of the count.
+ */
+export async function claimDue(
+  db: Db,
+  claim: {
+    group: string;
+    types: readonly string[];
+    limit: number;
+    suspects: number;
+    token: string;
+    leaseMs: number;
+  },
+): Promise<Claimed[]> {
+  const due = (suspect: boolean) => `
+    SELECT message_id, ${suspect} AS suspect FROM inbox
+    WHERE consumer = ? AND state = 'waiting' AND next_at <= now() AND type = ANY(?)
+      AND lease_token IS ${suspect ? "NOT NULL" : "NULL"}
+    ORDER BY next_at LIMIT ? FOR UPDATE SKIP LOCKED`;
+  return rows<Claimed>(
+    db,
+    `WITH due AS (${due(false)}), suspects AS (${due(true)})
+     UPDATE inbox SET attempts = attempts + 1, lease_token = ?, updated_at = now(),
+       next_at = now() + ? * interval '1 millisecond'
+     FROM (SELECT * FROM due UNION ALL SELECT * FROM suspects) AS claimed
+     WHERE inbox.message_id = claimed.message_id AND inbox.consumer = ?
+     RETURNING inbox.message_id, source, type, subject, time, dataschema, traceparent, data, attempts, error,
+       suspect`,
+    [
+      ...[claim.group, claim.types, claim.limit],
+      ...[claim.group, claim.types, claim.suspects],
+      ...[claim.token, claim.leaseMs, claim.group],
+    ],
+  );
+}
+
+/** Extends leases; returns the ids of those that were still held. Rows in a running transaction are skipped. */
+export async function renewLeases(
+  db: Db,
+  group: string,
+  held: readonly { messageId: string; token: string }[],
+  leaseMs: number,
+): Promise<Set<string>> {
+  const renewed = await rows<{ messageId: string }>(
+    db,
+    `WITH held AS (
+       SELECT message_id FROM inbox
+       JOIN jsonb_to_recordset(?::jsonb) AS h("messageId" uuid, token uuid)
+         ON message_id = h."messageId" AND lease_token = h.token
+       WHERE consumer = ? AND state = 'waiting'
+       FOR UPDATE OF inbox SKIP LOCKED)
+     UPDATE inbox SET next_at = now() + ? * interval '1 millisecond'
+     FROM held WHERE inbox.message_id = held.message_id AND consumer = ?
+     RETURNING inbox.message_id`,
+    [JSON.stringify(held), group, leaseMs, group],
+  );
+  return new Set(renewed.map(({ messageId }) => messageId));
+}
+
+/** What stands in the WHERE of every end of a delivery: only who holds the lease may write it. */
+export interface Fence {
+  group: string;
+  messageId: string;
+  token: string;
+}
+
+const FENCED = "WHERE message_id = ? AND consumer = ? AND state = 'waiting' AND lease_token = ?";
+const fence = ({ messageId, group, token }: Fence) => [messageId, group, token];
+
+/** @returns false when the lease was lost: then nothing may be committed */
+export async function markDone(trx: Db, lease: Fence): Promise<boolean> {
+  const count = await affected(
+    trx,
+    `UPDATE inbox SET state = 'done', lease_token = NULL, error = NULL, updated_at = now() ${FENCED}`,
+    fence(lease),
+  );
+  return count === 1;
+}
+
+/** Gives a message back after a failure. @param countsAs 1, or 0 when its handler was never entered */
+export async function reschedule(
+  db: Db,
+  lease: Fence,
+  delayMs: number,
+  countsAs: 0 | 1,
+  error?: string,
+): Promise<boolean> {
+  const count = await affected(
+    db,
+    `UPDATE inbox SET lease_token = NULL, next_at = now() + ? * interval '1 millisecond',
+       attempts = attempts - ?, error = coalesce(?, error), updated_at = now() ${FENCED}`,
+    [delayMs, 1 - countsAs, error ?? null, ...fence(lease)],
+  );
+  return count === 1;
+}
+
+export async function markDead(
+  db: Db,
+  lease: Fence,
+  dead: { attempts: number; error: string; deadLetterId: string },
+): Promise<boolean> {
+  const count = await affected(
+    db,
+    `UPDATE inbox SET state = 'dead', lease_token = NULL, attempts = ?, error = ?,
+       dead_letter_id = coalesce(dead_letter_id, ?), updated_at = now() ${FENCED}`,
+    [dead.attempts, dead.error, dead.deadLetterId, ...fence(lease)],
+  );
+  return count === 1;
+}
+
+export interface InboxStats {
+  waiting: number;
+  /** Dead and quarantined: they wait for an operator. */
+  deadLetters: number;
+  /** Age of the message that waits longest; 0 when none does. */
+  oldestAgeMs: number;
+}
+
+export async function inboxStats(db: Db, group: string): Promise<InboxStats> {
+  const stats = await row<InboxStats>(
+    db,
+    `SELECT
+       (SELECT count(*)::integer FROM inbox WHERE consumer = ? AND state = 'waiting') AS waiting,
+       (SELECT count(*)::integer FROM inbox
+        WHERE consumer = ? AND state IN ('dead', 'quarantined')) AS dead_letters,
+       (SELECT coalesce(extract(epoch FROM now() - min(created_at)) * 1000, 0)::bigint FROM inbox
+        WHERE consumer = ? AND state = 'waiting') AS oldest_age_ms`,
+    [group, group, group],
+  );
+  return stats ?? { waiting: 0, deadLetters: 0, oldestAgeMs: 0 };
+}
+
+/**
+ * Forgets up to `limit` messages that are over and whose id (which tells the time) is below `beforeId`; returns
+ * how many. Dead letters stay until somebody decides.
+ */
+export async function pruneInbox(db: Db, beforeId: string, limit: number): Promise<number> {
+  return affected(
+    db,
+    `DELETE FROM inbox WHERE (message_id, consumer) IN (
+       SELECT message_id, consumer FROM inbox
+       WHERE message_id < ? AND state IN ('done', 'dropped')
+       ORDER BY message_id LIMIT ? FOR UPDATE SKIP LOCKED)`,
+    [beforeId, limit],
+  );
+}

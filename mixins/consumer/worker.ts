@@ -1,0 +1,132 @@
+import type { Knex } from "knex";
+import { newId } from "../../lib/ids.ts";
+import type { Logger } from "../messages/logger.ts";
+import { type Runner, startRunner } from "../messages/runner.ts";
+import { type Delivery, type DeliveryLimits, deliver } from "./delivery.ts";
+import type { Handler, Handlers } from "./handlers.ts";
+import { claimDue, renewLeases, reschedule } from "./inbox.repository.ts";
+
+export interface WorkerLimits extends DeliveryLimits {
+  leaseMs: number;
+  renewMs: number;
+  sweepMs: number;
+  /** How long a stop waits for running deliveries. */
+  drainMs: number;
+}
+
+export interface WorkerOptions {
+  name: string;
+  db: () => Knex;
+  group: string;
+  handlers: Handlers;
+  /** Deliveries that run at once. */
+  concurrency: number;
+  /** Messages claimed at once, those that wait for their turn included. */
+  claims: number;
+  limits: WorkerLimits;
+  logger: Logger;
+}
+
+export interface Worker {
+  wake(): void;
+  stop(): Promise<void>;
+}
+
+/** Claims due messages of one group and brings them to their handlers, until it is stopped. */
+export function startWorker(options: WorkerOptions): Worker {
+  const { db, group, handlers, concurrency, claims, limits, logger } = options;
+  const types = Object.keys(handlers);
+  const held = new Map<string, Delivery>();
+  const queue: Delivery[] = [];
+  const running = new Set<Promise<void>>();
+  let suspects = 0;
+  let stopped = false;
+
+  const claim = async () => {
+    for (;;) {
+      const limit = claims - held.size;
+      if (stopped || limit <= 0 || types.length === 0) return;
+      const token = newId();
+      const wanted = { group, types, limit, suspects: suspects > 0 ? 0 : 1, token, leaseMs: limits.leaseMs };
+      const claimed = await claimDue(db(), wanted);
+      for (const one of claimed) {
+        const abort = new AbortController();
+        const delivery = { group, messageId: one.messageId, token, claimed: one, abort, ending: false };
+        held.set(one.messageId, delivery);
+        if (one.suspect) suspects += 1;
+        queue.push(delivery);
+      }
+      startQueued();
+      if (claimed.length < limit) return;
+    }
+  };
+
+  const startQueued = () => {
+    while (!stopped && running.size < concurrency && queue.length > 0) {
+      const run = work(queue.shift() as Delivery);
+      running.add(run);
+      run.finally(() => {
+        running.delete(run);
+        startQueued();
+        // Claim again while the last ones of a batch are still at work, not only after them.
+        if (queue.length === 0) runner.wake();
+      });
+    }
+  };
+
+  const work = async (delivery: Delivery) => {
+    const { messageId, claimed } = delivery;
+    try {
+      if (delivery.abort.signal.aborted) return; // lost while it waited for its turn
+      await deliver(db(), handlers[claimed.type as keyof Handlers] as Handler, delivery, limits, logger);
+    } catch (error) {
+      logger.warn(`${claimed.type} ${messageId}: its state could not be written:`, String(error));
+    } finally {
+      held.delete(messageId);
+      if (claimed.suspect) suspects -= 1;
+    }
+  };
+
+  const renew = async () => {
+    const open = [...held.values()].filter(({ ending }) => !ending);
+    if (open.length === 0) return;
+    const keys = open.map(({ messageId, token }) => ({ messageId, token }));
+    const renewed = await renewLeases(db(), group, keys, limits.leaseMs);
+    for (const delivery of open) {
+      if (!renewed.has(delivery.messageId) && !delivery.ending) {
+        delivery.abort.abort(new Error("the lease was lost"));
+      }
+    }
+  };
+
+  const runner: Runner = startRunner({ name: options.name, sweepMs: limits.sweepMs, run: claim, logger });
+  const renewer = startRunner({
+    name: `${options.name} leases`,
+    sweepMs: limits.renewMs,
+    run: renew,
+    logger,
+  });
+
+  return {
+    wake: runner.wake,
+    async stop() {
+      stopped = true;
+      await runner.stop();
+      const unstarted = queue.splice(0);
+      await Promise.allSettled(unstarted.map((delivery) => reschedule(db(), delivery, 0, 0)));
+      await settled([...running], limits.drainMs);
+      await renewer.stop();
+      for (const delivery of held.values()) delivery.abort.abort(new Error("the service stops"));
+    },
+  };
+}
+
+/** Waits for all, but not longer than `ms`. */
+async function settled(work: readonly Promise<unknown>[], ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([Promise.allSettled(work), late]);
+  clearTimeout(timer);
+}

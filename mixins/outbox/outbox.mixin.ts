@@ -1,0 +1,104 @@
+import type { Knex } from "knex";
+import type { ServiceSchema } from "moleculer";
+import type { NewMessage } from "../../contracts/messages.ts";
+import { type Clock, systemClock } from "../../lib/clock.ts";
+import { newId } from "../../lib/ids.ts";
+import type { Carrier } from "../../providers/carrier/index.ts";
+import { type Announcer, announcer } from "../messages/announcer.ts";
+import { background } from "../messages/background.ts";
+import { type Listener, startListener } from "../messages/listener.ts";
+import { OUTBOX_RETENTION_MS } from "../messages/retention.ts";
+import { type Runner, startRunner } from "../messages/runner.ts";
+import type { Postgres } from "../postgres/postgres.mixin.ts";
+import { envelope } from "./envelope.ts";
+import { insertMessages, type OutboxStats, outboxStats, pruneOutbox } from "./outbox.repository.ts";
+import { type RelayLimits, relay, relayLimits } from "./relay.ts";
+
+const CHANNEL = "waybill_outbox";
+const SWEEP_MS = 1_000;
+const PRUNE_INTERVAL_MS = 600_000;
+const PRUNE_BATCH = 1_000;
+
+export interface Outbox {
+  /** Goes into the service's `mixins`; runs the relay while the service runs. */
+  readonly mixin: Partial<ServiceSchema>;
+  /**
+   * Writes messages in the caller's transaction, so that they are said if and only if it commits.
+   * @throws Error when a message is not as its contract says
+   */
+  add(trx: Knex.Transaction, messages: readonly NewMessage[]): Promise<void>;
+  /** What waits to be handed over. */
+  stats(): Promise<OutboxStats>;
+}
+
+export interface OutboxOptions {
+  postgres: Postgres;
+  carrier: Carrier;
+  /** Who says it, as the `source` of each message: `waybill/orders`. */
+  source: string;
+  clock?: Clock;
+  limits?: Partial<RelayLimits & { sweepMs: number; retentionMs: number }>;
+}
+
+/** The outbox of one service, with the relay that hands its messages to the carrier. */
+export function outbox(options: OutboxOptions): Outbox {
+  const { postgres, carrier, source, clock = systemClock } = options;
+  const limits = { ...relayLimits, sweepMs: SWEEP_MS, retentionMs: OUTBOX_RETENTION_MS, ...options.limits };
+  const me = newId();
+  let running: { relay: Runner; pruner: Runner; listener: Listener; announcer: Announcer } | undefined;
+
+  const wakeAll = () => {
+    running?.relay.wake();
+    running?.announcer.announce();
+  };
+
+  return {
+    async add(trx, messages) {
+      if (messages.length === 0) return;
+      const nowMs = clock.now();
+      await insertMessages(
+        trx,
+        messages.map((message) => envelope(source, message, nowMs)),
+      );
+      // After the commit: earlier there is nothing to see. What was rolled back concerns nobody.
+      trx.executionPromise.then(wakeAll, () => undefined);
+    },
+    stats: () => outboxStats(postgres.db),
+    mixin: background({
+      async start({ logger }) {
+        const db = () => postgres.db;
+        const runner = startRunner({
+          name: "relay",
+          sweepMs: limits.sweepMs,
+          logger,
+          run: relay({ db, carrier, logger, limits }),
+        });
+        running = {
+          relay: runner,
+          pruner: startRunner({
+            name: "pruning the outbox",
+            sweepMs: PRUNE_INTERVAL_MS,
+            logger,
+            run: async () => {
+              while ((await pruneOutbox(db(), limits.retentionMs, PRUNE_BATCH)) === PRUNE_BATCH);
+            },
+          }),
+          listener: startListener({
+            url: postgres.url,
+            channel: CHANNEL,
+            logger,
+            onWake: (from) => from !== me && runner.wake(),
+          }),
+          announcer: announcer({ db, channel: CHANNEL, from: me }),
+        };
+      },
+      async stop() {
+        const stopping = running;
+        running = undefined;
+        if (!stopping) return;
+        stopping.announcer.stop();
+        await Promise.all([stopping.listener.stop(), stopping.pruner.stop(), stopping.relay.stop()]);
+      },
+    }),
+  };
+}

@@ -1,0 +1,91 @@
+import type { Knex } from "knex";
+import { type Backoff, backoffMs } from "../../lib/backoff.ts";
+import { failpoint } from "../../lib/failpoint.ts";
+import type { Carrier } from "../../providers/carrier/index.ts";
+import type { Logger } from "../messages/logger.ts";
+import { claimMessages, markFailed, markSent } from "./outbox.repository.ts";
+
+const PUBLISH_TIMEOUT_MS = 4_000; // below the database's idle-in-transaction timeout
+const ERROR_LENGTH = 500;
+
+export interface RelayLimits {
+  batch: number;
+  backoff: Backoff;
+}
+
+export const relayLimits: RelayLimits = {
+  batch: 500,
+  backoff: { firstMs: 100, factor: 2, maxMs: 5_000, jitter: 0.5 },
+};
+
+type Handed = "none" | "some" | "all" | "failed";
+
+/**
+ * One pass over the outbox: hands over what is due until nothing is left or the carrier refuses.
+ *
+ * A batch is claimed, published and marked in one transaction, so that the row locks are the claim: when the
+ * process dies the rows are free at once. What died between publish and commit is published again, and the
+ * inboxes know it by its id. A lease in the row instead would cost a second write for each message.
+ */
+export function relay(options: {
+  db: () => Knex;
+  carrier: Carrier;
+  logger: Logger;
+  limits: RelayLimits;
+}): () => Promise<void> {
+  const { db, carrier, logger, limits } = options;
+  // What was refused before is tried one by one, then in growing batches: one message that the carrier cannot
+  // take does not take others along, and after an outage the batches are full again after nine good ones.
+  let cautiousBatch = 1;
+
+  const handOver = async (retried: boolean, limit: number): Promise<Handed> => {
+    const handed = await db().transaction(async (trx): Promise<Handed> => {
+      const waiting = await claimMessages(trx, retried, limit);
+      if (waiting.length === 0) return "none";
+      failpoint("relay.claimed");
+      try {
+        await withTimeout(carrier.publish(waiting.map(({ message }) => message)));
+      } catch (error) {
+        logger.warn(`${waiting.length} messages were not taken and wait:`, String(error));
+        const failures = waiting.map(({ message, attempts }) => ({
+          id: message.id,
+          delayMs: backoffMs(limits.backoff, attempts + 1),
+        }));
+        await markFailed(trx, failures, String(error).slice(0, ERROR_LENGTH));
+        return "failed";
+      }
+      failpoint("relay.published");
+      await markSent(
+        trx,
+        waiting.map(({ message }) => message.id),
+      );
+      return waiting.length < limit ? "some" : "all";
+    });
+    failpoint("relay.sent");
+    return handed;
+  };
+
+  return async () => {
+    if (!(await carrier.ready())) return;
+    let fresh: Handed;
+    let retried: Handed;
+    do {
+      fresh = await handOver(false, limits.batch);
+      retried = await handOver(true, cautiousBatch);
+      if (retried === "failed") cautiousBatch = 1;
+      else if (retried === "all") cautiousBatch = Math.min(limits.batch, cautiousBatch * 2);
+    } while (fresh === "all" || retried === "all");
+  };
+}
+
+async function withTimeout(publishing: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error("the carrier did not answer in time")), PUBLISH_TIMEOUT_MS);
+  });
+  try {
+    await Promise.race([publishing, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,29 @@
+import type { ServiceSchema } from "moleculer";
+import { background } from "../messages/background.ts";
+import { type Runner, startRunner } from "../messages/runner.ts";
+
+export interface Timer {
+  readonly mixin: Partial<ServiceSchema>;
+  /** Asks for a run now. */
+  wake(): void;
+}
+
+/**
+ * Runs `run` when the service has started and then every `intervalMs`. Runs never overlap, an error is logged
+ * and the next run comes, and the service stops only when the running one is over. Each replica has its own.
+ */
+export function timer(options: { name: string; intervalMs: number; run: () => Promise<void> }): Timer {
+  let runner: Runner | undefined;
+  return {
+    wake: () => runner?.wake(),
+    mixin: background({
+      async start({ logger }) {
+        runner = startRunner({ name: options.name, sweepMs: options.intervalMs, run: options.run, logger });
+      },
+      async stop() {
+        await runner?.stop();
+        runner = undefined;
+      },
+    }),
+  };
+}
