@@ -15,7 +15,10 @@ pg.types.setTypeParser(pg.types.builtins.INT8, (text) => {
   if (!Number.isSafeInteger(value)) throw new RangeError("a bigint beyond 2^53 - 1 came from the database");
   return value;
 });
-pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, (text) => isoTime(Date.parse(text.replace(" ", "T"))));
+pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, (text) => {
+  // PostgreSQL writes "2026-11-22 08:00:00.123+00": ISO 8601 but for the blank and the minutes of the offset.
+  return isoTime(Date.parse(text.replace(" ", "T").replace(/[+-]\d\d$/, "$&:00")));
+});
 
 /** Opens a pool; nothing is connected before the first statement. The caller destroys it. */
 export function openDatabase(url: string, poolSize: number, applicationName: string): Knex {
