@@ -62,14 +62,19 @@ export const notification = object({
   title: text(200),
   body: text(2000),
   orderId: optional(uuid),
-  state: oneOf("pending", "sent", "failed"),
+  /** `muted`: kept here only, since the recipient wants neither pushes nor mails. */
+  state: oneOf("pending", "sent", "muted", "failed"),
   attempts: listOf(attempt),
   createdAt: time,
 });
 export type NotificationView = Infer<typeof notification>;
 
 export const notificationsActions = {
-  "notifications.addDevice": action(object({ ...pushToken.props, language: optional(language) }), device),
+  /** Keeps the token; one that another device held moves. With `deviceId`, a further token of a device of mine. */
+  "notifications.addDevice": action(
+    object({ ...pushToken.props, language: optional(language), deviceId: optional(uuid) }),
+    device,
+  ),
   "notifications.devices": action(object({}), object({ items: listOf(device) }), { idempotent: true }),
   "notifications.removeDevice": action(object({ deviceId: uuid }), nothing, { idempotent: true }),
   "notifications.preferences": action(object({}), preferences, { idempotent: true }),

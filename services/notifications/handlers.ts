@@ -1,0 +1,123 @@
+import type { Knex } from "knex";
+import type { Message } from "../../contracts/messages.ts";
+import type { Handler, HandlerError, Handlers } from "../../mixins/consumer/handlers.ts";
+import { addresseesOf, audience, type OrderMessageType } from "./audience.ts";
+import { saveToken } from "./devices.repository.ts";
+import { project } from "./history.ts";
+import { noteOrderVersion } from "./notifications.repository.ts";
+import { forgetRecipient, isForgotten, recipientsOf, saveRecipient } from "./recipients.repository.ts";
+import { giveUp, type Letter, type SendingDeps, sendLetters } from "./sending.ts";
+import { renderDirect, renderOrder, renderOrderMail } from "./templates/render.ts";
+
+/** News of an order are of no use to anybody much later. */
+const ORDER_WAITS_MS = [2_000, 10_000, 60_000];
+/** A code is waited for, and expires. */
+const DIRECT_WAITS_MS = [500, 2_000, 10_000, 60_000, 180_000];
+const PROJECTION_WAITS_MS = [1_000, 10_000, 60_000, 300_000, 900_000];
+/** Messages that merely overtook each other are all told; one that comes so late after newer news is not. */
+const STALE_AFTER_MS = 30_000;
+
+/** What the consumer group does with each message that concerns it. */
+export function handlers(deps: SendingDeps): Handlers {
+  const dead = (trx: Knex.Transaction, { id }: Message) => giveUp(deps, trx, id);
+  const projecting = <T extends "notification.sent" | "notification.failed">(): Handler<T> => ({
+    schedule: PROJECTION_WAITS_MS,
+    async perform({ data }) {
+      await project(deps, data.notificationId);
+      return nothingMore;
+    },
+  });
+  const order: Handler<OrderMessageType> = {
+    schedule: ORDER_WAITS_MS,
+    dead,
+    async perform(message, lease) {
+      if (lease.attempt === 1 && (await isStale(deps, message))) return nothingMore;
+      return sendLetters(deps, await orderLetters(deps, message), lease);
+    },
+  };
+  return {
+    ...(Object.fromEntries(
+      Object.entries(audience)
+        .filter(([, parts]) => parts.length > 0)
+        .map(([type]) => [type, order]),
+    ) as { [T in OrderMessageType]?: Handler<T> }),
+    "notification.requested": {
+      schedule: DIRECT_WAITS_MS,
+      dead,
+      perform: async (message, lease) => sendLetters(deps, [directLetter(message)], lease),
+    },
+    "notification.sent": projecting(),
+    "notification.failed": projecting(),
+    "user.registered": { apply: (trx, { data }) => keepUser(trx, data) },
+    "user.updated": { apply: (trx, { data }) => keepUser(trx, data) },
+    "user.deleted": {
+      async perform({ data }) {
+        await deps.postgres.transact((trx) => forgetRecipient(trx, data.userId, data.version));
+        await deps.documents.remove({ userId: data.userId });
+        return nothingMore;
+      },
+    },
+  };
+}
+
+const nothingMore = async () => undefined;
+
+async function keepUser(
+  trx: Knex.Transaction,
+  user: Message<"user.registered" | "user.updated">["data"],
+): Promise<void> {
+  if (!(await saveRecipient(trx, user)) || !user.pushToken) return;
+  const { provider, token, deviceName } = user.pushToken;
+  await saveToken(trx, user.userId, { provider, token, deviceName, language: user.language });
+}
+
+/** Whether people know something newer for a while already. */
+async function isStale(deps: SendingDeps, { data, time }: Message<OrderMessageType>): Promise<boolean> {
+  const newest = await noteOrderVersion(deps.postgres.db, data.orderId, data.version);
+  return newest > data.version && deps.clock.now() - Date.parse(time) > STALE_AFTER_MS;
+}
+
+async function orderLetters(
+  deps: SendingDeps,
+  { id, type, time, data: order }: Message<OrderMessageType>,
+): Promise<Letter[]> {
+  const addressees = addresseesOf(type, order);
+  const concerned = [...addressees.map(({ userId }) => userId), order.delivererId].filter(
+    (id) => id !== undefined,
+  );
+  const people = await recipientsOf(deps.postgres.db, concerned);
+  const letters: Letter[] = [];
+  for (const { userId, event } of addressees) {
+    const person = people.get(userId);
+    if (!person && (await isForgotten(deps.postgres.db, userId))) continue;
+    const language = person?.language ?? "en";
+    const deliverer = order.delivererId && people.get(order.delivererId)?.firstName;
+    const customer = person?.firstName ?? order.customer.name;
+    const text = renderOrder(event, { order, customer, at: time, ...(deliverer && { deliverer }) }, language);
+    letters.push({
+      news: { messageId: id, addressee: userId, userId, orderId: order.orderId, event: type, ...text },
+      ...(person && {
+        mail: { to: person.email, ...renderOrderMail(text, person.firstName, language) },
+      }),
+    });
+  }
+  return letters;
+}
+
+function directLetter({ id, data }: Message<"notification.requested">): Letter {
+  const { summary, ...mail } = rendered(data);
+  return {
+    news: { messageId: id, addressee: "address", userId: data.userId, event: data.template, ...summary },
+    mail: { to: data.email, ...mail },
+    mailOnly: true,
+  };
+}
+
+function rendered({ template, values, language }: Message<"notification.requested">["data"]) {
+  try {
+    return renderDirect(template, values, language);
+  } catch (error) {
+    (error as HandlerError).permanent = true;
+    throw error;
+  }
+}

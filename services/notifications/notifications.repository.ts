@@ -1,0 +1,106 @@
+import type { Attempt, NotificationView } from "../../contracts/notifications.ts";
+import { newId } from "../../lib/ids.ts";
+import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts";
+
+export interface NotificationRow extends NotificationView {
+  userId?: string;
+  passes: number;
+}
+
+const COLUMNS = "id, user_id, order_id, event, title, body, state, attempts, passes, created_at";
+
+export interface NewNotification {
+  messageId: string;
+  /** The user's id, or `address`. */
+  addressee: string;
+  userId?: string | undefined;
+  orderId?: string | undefined;
+  event: string;
+  title: string;
+  body: string;
+}
+
+/** Stores it, or finds the one that an earlier try of the same message stored. */
+export async function storeNotification(db: Db, news: NewNotification): Promise<NotificationRow> {
+  const stored = await row<NotificationRow>(
+    db,
+    `WITH added AS (
+       INSERT INTO notifications (id, message_id, addressee, user_id, order_id, event, title, body)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id, addressee) DO NOTHING RETURNING ${COLUMNS})
+     SELECT ${COLUMNS} FROM added
+     UNION ALL SELECT ${COLUMNS} FROM notifications WHERE message_id = ? AND addressee = ? LIMIT 1`,
+    [
+      newId(),
+      news.messageId,
+      news.addressee,
+      news.userId ?? null,
+      news.orderId ?? null,
+      news.event,
+      news.title,
+      news.body,
+      news.messageId,
+      news.addressee,
+    ],
+  );
+  if (!stored) throw new Error("a notification was neither stored nor found");
+  return stored;
+}
+
+/**
+ * Adds what a pass over all ways found out. One that failed may be tried again by an operator.
+ * @returns whether it was still unsettled: only then is it news
+ */
+export async function savePass(
+  db: Db,
+  id: string,
+  state: NotificationRow["state"],
+  attempts: readonly Attempt[],
+): Promise<boolean> {
+  const count = await affected(
+    db,
+    `UPDATE notifications
+     SET state = ?, attempts = attempts || ?::jsonb, passes = passes + 1, updated_at = now()
+     WHERE id = ? AND state IN ('pending', 'failed')`,
+    [state, JSON.stringify(attempts), id],
+  );
+  return count === 1;
+}
+
+/** Gives up those of a message that are still pending. @returns their ids */
+export async function failPending(db: Db, messageId: string): Promise<NotificationRow[]> {
+  return rows<NotificationRow>(
+    db,
+    `UPDATE notifications SET state = 'failed', updated_at = now()
+     WHERE message_id = ? AND state = 'pending' RETURNING ${COLUMNS}`,
+    [messageId],
+  );
+}
+
+export async function getNotification(db: Db, id: string): Promise<NotificationRow | undefined> {
+  return row<NotificationRow>(db, `SELECT ${COLUMNS} FROM notifications WHERE id = ?`, [id]);
+}
+
+/** The settled ones after `id`, oldest first, for making the history anew. */
+export async function settledAfter(db: Db, id: string, limit: number): Promise<NotificationRow[]> {
+  return rows<NotificationRow>(
+    db,
+    `SELECT ${COLUMNS} FROM notifications WHERE id > ? AND state <> 'pending' ORDER BY id LIMIT ?`,
+    [id, limit],
+  );
+}
+
+/**
+ * Notes the version of an order that people are told of.
+ * @returns the newest version that anybody was told of, this one included
+ */
+export async function noteOrderVersion(db: Db, orderId: string, version: number): Promise<number> {
+  const newest = await row<{ version: number }>(
+    db,
+    `INSERT INTO order_versions AS known (order_id, version) VALUES (?, ?)
+     ON CONFLICT (order_id) DO UPDATE
+       SET version = greatest(known.version, excluded.version), updated_at = now()
+     RETURNING version`,
+    [orderId, version],
+  );
+  return newest?.version ?? version;
+}

@@ -1,0 +1,129 @@
+import { join } from "node:path";
+import type { ServiceSchema } from "moleculer";
+import { implement } from "../../contracts/actions.ts";
+import { fail } from "../../contracts/errors.ts";
+import { type Clock, systemClock } from "../../lib/clock.ts";
+import type { Settings } from "../../lib/config/config.ts";
+import { callerOf } from "../../mixins/caller/caller.ts";
+import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
+import { documents } from "../../mixins/documents/documents.mixin.ts";
+import { health } from "../../mixins/health/health.mixin.ts";
+import { idempotent } from "../../mixins/idempotency/idempotency.ts";
+import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
+import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import type { Carrier } from "../../providers/carrier/index.ts";
+import { type Mailer, mailer } from "../../providers/email/index.ts";
+import { type PushProvider, pushProviders } from "../../providers/push/index.ts";
+import { listAgents } from "./agents.repository.ts";
+import { createAgent, updateAgent } from "./agents.ts";
+import { listDevices, removeDevice, saveToken } from "./devices.repository.ts";
+import { handlers } from "./handlers.ts";
+import { listHistory, type NotificationDocument } from "./history.ts";
+import { providerHealth } from "./provider-health.ts";
+import { preferencesOf, savePreferences } from "./recipients.repository.ts";
+import type { SendingDeps } from "./sending.ts";
+
+export interface NotificationsDeps {
+  config: Settings;
+  carrier: Carrier;
+  clock?: Clock;
+  /** Unless told otherwise, those that the configuration names. */
+  push?: ReadonlyMap<string, PushProvider>;
+  mailer?: Mailer;
+}
+
+/** Tells people what concerns them: by push, and by e-mail where no push comes through. */
+export function notificationsService({ config, carrier, ...deps }: NotificationsDeps): ServiceSchema {
+  const clock = deps.clock ?? systemClock;
+  const db = postgres({
+    url: config.POSTGRES_URL_NOTIFICATIONS,
+    poolSize: config.POSTGRES_POOL,
+    name: "notifications",
+  });
+  const out = outbox({ postgres: db, carrier, source: "waybill/notifications", clock });
+  const history = documents<NotificationDocument>({
+    collection: "notifications",
+    dir: join(config.DATA_DIR, "documents"),
+    indexes: ["userId"],
+  });
+  const push = deps.push ?? pushProviders(config);
+  const mail = deps.mailer ?? mailer(config);
+  const keys = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };
+  const sending: SendingDeps = {
+    postgres: db,
+    outbox: out,
+    documents: history,
+    keys,
+    push,
+    mailer: mail,
+    health: providerHealth(clock),
+    clock,
+    warn: () => undefined,
+  };
+  const inbox = consumer({
+    postgres: db,
+    carrier,
+    group: "notifications",
+    handlers: handlers(sending),
+    clock,
+  });
+
+  return {
+    name: "notifications",
+    mixins: [
+      db.mixin,
+      history.mixin,
+      out.mixin,
+      inbox.mixin,
+      health({ checks: { postgres: () => db.ping() } }).mixin,
+    ],
+
+    actions: {
+      addDevice: implement("notifications.addDevice", async (ctx) => {
+        const { id } = callerOf(ctx);
+        return idempotent(db, ctx, "devices.add", async (trx) => {
+          const device = await saveToken(trx, id, ctx.params);
+          if (!device) throw fail("NOT_FOUND", "There is no such device of yours.");
+          return device;
+        });
+      }),
+      devices: implement("notifications.devices", async (ctx) => ({
+        items: await listDevices(db.db, callerOf(ctx).id),
+      })),
+      removeDevice: implement("notifications.removeDevice", async (ctx) => {
+        if (!(await removeDevice(db.db, callerOf(ctx).id, ctx.params.deviceId))) throw fail("NOT_FOUND");
+        return {};
+      }),
+      preferences: implement("notifications.preferences", async (ctx) =>
+        preferencesOf(db.db, callerOf(ctx).id),
+      ),
+      setPreferences: implement("notifications.setPreferences", async (ctx) => {
+        await savePreferences(db.db, callerOf(ctx).id, ctx.params);
+        return ctx.params;
+      }),
+      list: implement("notifications.list", async (ctx) =>
+        listHistory({ documents: history }, callerOf(ctx).id, ctx.params),
+      ),
+
+      agents: implement("notifications.agents", async (ctx) => {
+        callerOf(ctx, "admin");
+        return { items: await listAgents(db.db) };
+      }),
+      createAgent: implement("notifications.createAgent", async (ctx) => {
+        callerOf(ctx, "admin");
+        return idempotent(db, ctx, "agents.create", (trx) => createAgent(trx, { push, keys }, ctx.params));
+      }),
+      updateAgent: implement("notifications.updateAgent", async (ctx) => {
+        callerOf(ctx, "admin");
+        return db.transact((trx) => updateAgent(trx, { push, keys }, ctx.params));
+      }),
+    },
+
+    started() {
+      sending.warn = (text) => this.logger.warn(text);
+    },
+    async stopped() {
+      mail.close();
+    },
+  };
+}

@@ -1,0 +1,84 @@
+import type { MessageData } from "../../contracts/messages.ts";
+import type { Role } from "../../contracts/meta.ts";
+import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts";
+
+/** A person as identity described them last. */
+export interface Recipient {
+  userId: string;
+  email: string;
+  firstName: string;
+  language: string;
+  role: Role;
+}
+
+const COLUMNS = "user_id, email, first_name, language, role";
+
+/** Keeps what identity says of a user, unless something newer is known. @returns whether it was news */
+export async function saveRecipient(db: Db, user: MessageData<"user.registered">): Promise<boolean> {
+  const count = await affected(
+    db,
+    `INSERT INTO recipients AS known (user_id, version, email, first_name, language, role)
+     VALUES (?, ?, ?, ?, ?, ?)
+     ON CONFLICT (user_id) DO UPDATE
+       SET version = excluded.version, email = excluded.email, first_name = excluded.first_name,
+           language = excluded.language, role = excluded.role, updated_at = now()
+       WHERE known.version < excluded.version AND known.deleted_at IS NULL`,
+    [user.userId, user.version, user.email, user.firstName, user.language, user.role],
+  );
+  return count === 1;
+}
+
+/** Forgets a person but for the mark that keeps older messages from bringing them back. */
+export async function forgetRecipient(db: Db, userId: string, version: number): Promise<void> {
+  await affected(
+    db,
+    `INSERT INTO recipients (user_id, version, deleted_at) VALUES (?, ?, now())
+     ON CONFLICT (user_id) DO UPDATE
+       SET version = greatest(recipients.version, excluded.version), deleted_at = now(),
+           email = NULL, first_name = NULL, language = NULL, role = NULL, updated_at = now()`,
+    [userId, version],
+  );
+  await affected(db, "DELETE FROM preferences WHERE user_id = ?", [userId]);
+  await affected(db, "DELETE FROM devices WHERE user_id = ?", [userId]);
+  await affected(db, "DELETE FROM notifications WHERE user_id = ?", [userId]);
+}
+
+export async function recipientsOf(db: Db, userIds: readonly string[]): Promise<Map<string, Recipient>> {
+  const found = await rows<Recipient>(
+    db,
+    `SELECT ${COLUMNS} FROM recipients WHERE user_id = ANY(?::uuid[]) AND deleted_at IS NULL`,
+    [userIds],
+  );
+  return new Map(found.map((recipient) => [recipient.userId, recipient]));
+}
+
+export async function isForgotten(db: Db, userId: string): Promise<boolean> {
+  const found = await row(
+    db,
+    "SELECT 1 AS one FROM recipients WHERE user_id = ? AND deleted_at IS NOT NULL",
+    [userId],
+  );
+  return found !== undefined;
+}
+
+export interface Preferences {
+  push: boolean;
+  email: boolean;
+}
+
+/** Who never chose gets both. */
+export async function preferencesOf(db: Db, userId: string): Promise<Preferences> {
+  const chosen = await row<Preferences>(db, "SELECT push, email FROM preferences WHERE user_id = ?", [
+    userId,
+  ]);
+  return chosen ?? { push: true, email: true };
+}
+
+export async function savePreferences(db: Db, userId: string, { push, email }: Preferences): Promise<void> {
+  await affected(
+    db,
+    `INSERT INTO preferences (user_id, push, email) VALUES (?, ?, ?)
+     ON CONFLICT (user_id) DO UPDATE SET push = excluded.push, email = excluded.email, updated_at = now()`,
+    [userId, push, email],
+  );
+}

@@ -1,0 +1,145 @@
+import type { Knex } from "knex";
+import { message } from "../../contracts/messages.ts";
+import type { SealKeys } from "../../lib/seal.ts";
+import type { Lease } from "../../mixins/consumer/handlers.ts";
+import type { Documents } from "../../mixins/documents/documents.mixin.ts";
+import type { Outbox } from "../../mixins/outbox/outbox.mixin.ts";
+import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import type { Mail } from "../../providers/email/index.ts";
+import { openSender } from "./agents.ts";
+import { type Delivered, type DeliveryDeps, deliver, type Sender } from "./delivery.ts";
+import { devicesToPush, noteTokenFailure, removeToken } from "./devices.repository.ts";
+import { type NotificationDocument, remember } from "./history.ts";
+import {
+  failPending,
+  type NewNotification,
+  type NotificationRow,
+  savePass,
+  storeNotification,
+} from "./notifications.repository.ts";
+import { preferencesOf } from "./recipients.repository.ts";
+
+export interface SendingDeps extends DeliveryDeps {
+  postgres: Postgres;
+  outbox: Outbox;
+  documents: Documents<NotificationDocument>;
+  keys: SealKeys;
+  warn(text: string): void;
+}
+
+/** One notification to one person, as a message asks for it. */
+export interface Letter {
+  news: NewNotification;
+  /** Absent while no address is known. */
+  mail?: Omit<Mail, "messageId">;
+  mailOnly?: true;
+}
+
+interface Sent {
+  row: NotificationRow;
+  result: Delivered;
+}
+
+/**
+ * Stores the letters, delivers those that are not delivered yet, and returns what to commit with the message.
+ * @throws Error when some could not be delivered now but perhaps later; what the others came to is committed
+ */
+export async function sendLetters(
+  deps: SendingDeps,
+  letters: readonly Letter[],
+  lease: Pick<Lease, "attempt">,
+): Promise<(trx: Knex.Transaction) => Promise<void>> {
+  const due = await store(deps, letters, lease.attempt === 1);
+  const sender = due.some(({ letter }) => !letter.mailOnly) ? await senderOf(deps) : undefined;
+  const sent = await Promise.all(
+    due.map(
+      async ({ row, letter }): Promise<Sent> => ({
+        row,
+        result: await deliverLetter(deps, row, letter, sender),
+      }),
+    ),
+  );
+  for (const { row, result } of sent) {
+    if (result.state === "muted") await remember(deps, { ...row, ...result });
+  }
+  const open = sent.filter(({ result }) => result.state === "failed" && result.retryable);
+  if (open.length === 0) return (trx) => settle(deps, trx, sent);
+  await deps.postgres.transact((trx) => settle(deps, trx, sent));
+  throw new Error(`${open.length} of ${letters.length} could not be delivered: ${reasonOf(open)}`);
+}
+
+/** Gives up what is still pending of a message whose last try has failed. */
+export async function giveUp(deps: SendingDeps, trx: Knex.Transaction, messageId: string): Promise<void> {
+  const failed = await failPending(trx, messageId);
+  await deps.outbox.add(
+    trx,
+    failed.map((row) => outcomeOf(row, "notification.failed")),
+  );
+}
+
+/** @param anew whether those that were given up are due again: the operator replays the message */
+async function store(deps: SendingDeps, letters: readonly Letter[], anew: boolean) {
+  return deps.postgres.transact(async (trx) => {
+    const stored: { row: NotificationRow; letter: Letter }[] = [];
+    for (const letter of letters) stored.push({ row: await storeNotification(trx, letter.news), letter });
+    return stored.filter(({ row }) => row.state === "pending" || (anew && row.state === "failed"));
+  });
+}
+
+async function senderOf(deps: SendingDeps): Promise<Sender | undefined> {
+  try {
+    return await openSender(deps.postgres.db, deps.keys);
+  } catch (error) {
+    if (!(error instanceof Error) || error.name !== "SealError") throw error;
+    deps.warn("the sending agent's settings were sealed by a secret that is gone: enter them again");
+    return undefined;
+  }
+}
+
+async function deliverLetter(
+  deps: SendingDeps,
+  row: NotificationRow,
+  { mail, mailOnly, news }: Letter,
+  sender: Sender | undefined,
+): Promise<Delivered> {
+  const { db } = deps.postgres;
+  const { userId } = news;
+  return deliver(
+    {
+      notificationId: row.id,
+      title: row.title,
+      body: row.body,
+      data: { event: row.event, notificationId: row.id, ...(row.orderId && { orderId: row.orderId }) },
+      devices: userId && !mailOnly ? await devicesToPush(db, userId) : [],
+      preferences: mailOnly || !userId ? "mailOnly" : await preferencesOf(db, userId),
+      sender,
+      mail: mail && { ...mail, messageId: `${row.id}@waybill` },
+    },
+    deps,
+  );
+}
+
+async function settle(deps: SendingDeps, trx: Knex.Transaction, sent: readonly Sent[]): Promise<void> {
+  for (const { row, result } of sent) {
+    const { state, retryable, attempts, troubles } = result;
+    const next = state === "failed" && retryable ? "pending" : state;
+    if (!(await savePass(trx, row.id, next, attempts))) continue;
+    for (const trouble of troubles) {
+      await (trouble.unregistered ? removeToken(trx, trouble) : noteTokenFailure(trx, trouble));
+    }
+    if (next === "sent") await deps.outbox.add(trx, [outcomeOf(row, "notification.sent")]);
+    if (next === "failed") await deps.outbox.add(trx, [outcomeOf(row, "notification.failed")]);
+  }
+}
+
+function outcomeOf(
+  { id, userId, event, passes }: NotificationRow,
+  type: "notification.sent" | "notification.failed",
+) {
+  return message(type, id, { version: passes + 1, notificationId: id, event, ...(userId && { userId }) });
+}
+
+function reasonOf(open: readonly Sent[]): string {
+  const last = open[0]?.result.attempts.at(-1);
+  return last ? `${last.provider} ${last.outcome}: ${last.detail ?? ""}` : "no reason known";
+}

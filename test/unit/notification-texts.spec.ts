@@ -1,0 +1,113 @@
+import { describe, expect, it } from "@jest/globals";
+import { addresseesOf, audience, type OrderMessageType } from "../../services/notifications/audience.ts";
+import { directTemplates, orderEvents } from "../../services/notifications/templates/catalogue.ts";
+import {
+  languageOf,
+  renderDirect,
+  renderOrder,
+  renderOrderMail,
+  TemplateError,
+} from "../../services/notifications/templates/render.ts";
+import { sampleOrder } from "../support/notifications.ts";
+
+const at = "2026-11-22T10:00:00.000Z";
+const values = { code: "123456", token: "inv_abc", minutes: "15", firstName: "Zoë" };
+const canary = `<script>alert("1")</script>&'`;
+
+describe("audience", () => {
+  it("every event that is told, to whomever, has its text, and every text is told to somebody", () => {
+    const told = Object.keys(audience).flatMap((type) =>
+      addresseesOf(type as OrderMessageType, sampleOrder({ delivererId: "d" })).map(({ event }) => event),
+    );
+    expect(new Set(told)).toEqual(new Set(orderEvents));
+  });
+
+  it("an assigned order, by its deliverer's own claim, is told to customer and deliverer", () => {
+    const order = sampleOrder({ delivererId: "d", actor: "d" });
+    expect(addresseesOf("order.assigned", order)).toEqual([
+      { userId: order.customer.id, event: "order.assigned:customer" },
+      { userId: "d", event: "order.assigned:deliverer" },
+    ]);
+  });
+
+  it("a cancelled order, before anybody carries it, is told to the customer only", () => {
+    const order = sampleOrder();
+    expect(addresseesOf("order.cancelled", order).map(({ userId }) => userId)).toEqual([order.customer.id]);
+  });
+});
+
+describe.each(["en", "de"])("texts in %s", (language) => {
+  it.each(orderEvents)("%s, with and without what may be missing, is a short text without gaps", (event) => {
+    const full = sampleOrder({
+      reason: "No bread left.",
+      readyAt: "2026-11-22T10:20:00.000Z",
+      delivererId: "d",
+    });
+    for (const order of [full, sampleOrder()]) {
+      const { title, body } = renderOrder(event, { order, customer: "Zoë", deliverer: "Dora", at }, language);
+      expect(title.length).toBeGreaterThan(3);
+      expect(`${title} ${body}`).not.toMatch(/undefined|null|NaN|\[object| {2}/);
+      expect(title.length + body.length).toBeLessThan(400);
+    }
+  });
+
+  it("an order's text, with the longest names, fits the columns", () => {
+    const order = sampleOrder({ partnerTitle: "x".repeat(120), reason: "y".repeat(500) });
+    for (const event of orderEvents) {
+      const { title, body } = renderOrder(event, { order, customer: "z".repeat(100), at }, language);
+      expect(title.length).toBeLessThanOrEqual(200);
+      expect(body.length).toBeLessThanOrEqual(2_000);
+    }
+  });
+
+  it.each(directTemplates)(
+    "%s, as a mail, says the same in text and markup and escapes its values",
+    (template) => {
+      const mail = renderDirect(template, { ...values, firstName: canary }, language);
+      expect(mail.text).toContain(canary);
+      expect(mail.html).not.toContain("<script>");
+      expect(mail.html).toContain("&lt;script&gt;");
+      expect(mail.html).toContain(`lang="${language}"`);
+    },
+  );
+
+  it.each(["confirm-email", "reset-password", "change-email"])(
+    "%s shows its code, but not in the history",
+    (name) => {
+      const { text, html, summary } = renderDirect(name, values, language);
+      expect(text).toContain("123456");
+      expect(html).toContain("123456");
+      expect(JSON.stringify(summary)).not.toContain("123456");
+    },
+  );
+
+  it("an order's mail, whatever the partner is called, carries no markup of theirs", () => {
+    const order = sampleOrder({ partnerTitle: canary });
+    const text = renderOrder("order.delivered:customer", { order, customer: "Zoë", at }, language);
+    expect(renderOrderMail(text, "Zoë", language).html).not.toContain("<script>");
+  });
+});
+
+describe("languages", () => {
+  it.each([
+    ["de", "de"],
+    ["de-AT", "de"],
+    ["en-GB", "en"],
+    ["fr", "en"],
+    ["constructor", "en"],
+  ])("a text wanted in %s is written in %s", (wanted, written) => {
+    expect(languageOf(wanted)).toBe(written);
+  });
+
+  it("an amount, in each language, is written as people there write it", () => {
+    const news = { order: sampleOrder(), customer: "Zoë", at };
+    expect(renderOrder("order.paid:customer", news, "en").body).toContain("€24.50");
+    expect(renderOrder("order.paid:customer", news, "de").body).toContain("24,50\u00a0€");
+  });
+
+  it("a direct send, of an unknown template or without its code, is refused with TemplateError", () => {
+    expect(() => renderDirect("nonsense", values, "en")).toThrow(TemplateError);
+    expect(() => renderDirect("toString", values, "en")).toThrow(TemplateError);
+    expect(() => renderDirect("confirm-email", {}, "en")).toThrow(/needs the value code/);
+  });
+});

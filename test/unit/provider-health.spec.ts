@@ -1,0 +1,47 @@
+import { describe, expect, it } from "@jest/globals";
+import { providerHealth } from "../../services/notifications/provider-health.ts";
+
+function at(startMs = 0) {
+  const clock = { nowMs: startMs, now: () => clock.nowMs };
+  return { clock, health: providerHealth(clock) };
+}
+
+function failTimes(health: ReturnType<typeof providerHealth>, times: number): void {
+  for (let i = 0; i < times; i++) health.failed("onesignal");
+}
+
+describe("provider health", () => {
+  it("a provider, after four failures and a success, is tried", () => {
+    const { health } = at();
+    failTimes(health, 4);
+    health.worked("onesignal");
+    failTimes(health, 4);
+    expect(health.healthy("onesignal")).toBe(true);
+  });
+
+  it("a provider, after five failures in a row, is left out while others are tried", () => {
+    const { health } = at();
+    failTimes(health, 5);
+    expect(health.healthy("onesignal")).toBe(false);
+    expect(health.healthy("sandbox")).toBe(true);
+  });
+
+  it("a provider that was left out for 15 s is tried by one push only, until that one worked", () => {
+    const { clock, health } = at();
+    failTimes(health, 5);
+    clock.nowMs = 15_000;
+    expect([health.healthy("onesignal"), health.healthy("onesignal")]).toEqual([true, false]);
+    health.worked("onesignal");
+    expect(health.healthy("onesignal")).toBe(true);
+  });
+
+  it("a provider whose trial failed is left out for another 15 s", () => {
+    const { clock, health } = at();
+    failTimes(health, 5);
+    clock.nowMs = 15_000;
+    health.healthy("onesignal");
+    health.failed("onesignal");
+    clock.nowMs = 29_999;
+    expect(health.healthy("onesignal")).toBe(false);
+  });
+});
