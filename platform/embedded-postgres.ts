@@ -71,11 +71,11 @@ export async function startPostgres(options: EmbeddedPostgresOptions): Promise<E
   let server = orphan ?? (await launch(options, cluster, binaries, runAs));
   if (orphan) progress("PostgreSQL: took over the server that an earlier process left behind");
 
-  let stopping = false;
+  const unwatched = new AbortController();
   const watch = async () => {
-    while (!stopping) {
-      await delay(WATCH_INTERVAL_MS, undefined, { ref: false });
-      if (stopping || isAlive(server.pid)) continue;
+    for (;;) {
+      await delay(WATCH_INTERVAL_MS, undefined, { ref: false, signal: unwatched.signal });
+      if (isAlive(server.pid)) continue;
       progress("PostgreSQL: the server died and is started again");
       server = await launch(options, cluster, binaries, runAs, server.port).catch((error: Error) => {
         progress(`PostgreSQL: ${error.message}`);
@@ -83,17 +83,15 @@ export async function startPostgres(options: EmbeddedPostgresOptions): Promise<E
       });
     }
   };
-  const watching = watch();
+  const watching = watch().catch(() => undefined);
   return {
     port: server.port,
     takenOver: orphan !== undefined,
     url: (database) => urlOf(server.port, database),
-    unwatch() {
-      stopping = true;
-    },
+    unwatch: () => unwatched.abort(),
     async stop() {
-      stopping = true;
-      await Promise.race([watching, delay(WATCH_INTERVAL_MS, undefined, { ref: false })]);
+      unwatched.abort();
+      await watching;
       await stopPostgres(dataDir);
     },
   };
@@ -196,7 +194,7 @@ async function tryToLaunch(
     timezone: "UTC",
     log_timezone: "UTC",
     jit: "off",
-    ...(options.unsafe ? { fsync: "off", synchronous_commit: "off", full_page_writes: "off" } : {}),
+    ...(options.unsafe ? { fsync: "off", full_page_writes: "off" } : {}),
   };
   const flags = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
   const [program, args] = asCommand(runAs, binaries.postgres, ["-D", cluster, ...flags]);

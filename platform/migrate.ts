@@ -8,6 +8,7 @@ import pg from "pg";
 export const databases = ["orders", "partners", "notifications", "identity"] as const;
 export type DatabaseName = (typeof databases)[number];
 
+const TABLE = "knex_migrations";
 const LOCK_KEY = 7_205_119;
 const NO_SUCH_DATABASE = "3D000";
 const DATABASE_EXISTS = new Set(["42P04", "23505"]);
@@ -37,6 +38,26 @@ export async function migrate(service: DatabaseName, url: string): Promise<Migra
   }
 }
 
+/**
+ * For a process that must not migrate: says whether the schema is exactly the one that this code was written for.
+ * @throws Error in one line when it is older or newer
+ */
+export async function checkSchema(service: DatabaseName, url: string): Promise<void> {
+  await withKnex(service, url, async (db) => {
+    const known = await sourceOf(migrationsFolder(service)).getMigrations([]);
+    const applied = (await db.schema.hasTable(TABLE))
+      ? (await db.raw(`SELECT name FROM ${TABLE}`)).rows.map(({ name }: { name: string }) => name)
+      : [];
+    const pending = known.filter((name) => !applied.includes(name));
+    const unknown = applied.filter((name: string) => !known.includes(name));
+    if (unknown.length > 0)
+      throw new Error(`the database of ${service} is newer than this code: ${unknown[0]}`);
+    if (pending.length > 0) {
+      throw new Error(`the database of ${service} lacks ${pending.length} migrations: npm run migrate`);
+    }
+  });
+}
+
 /** Undoes everything; for the test that each migration has a way back. */
 export async function migrateDown(service: DatabaseName, url: string): Promise<void> {
   await withKnex(service, url, (db) => db.migrate.rollback(undefined, true));
@@ -45,7 +66,7 @@ export async function migrateDown(service: DatabaseName, url: string): Promise<v
 async function runMigrations(service: DatabaseName, url: string): Promise<string[]> {
   return await withKnex(service, url, async (db) => {
     // Who holds our lock is the only one here, so a mark left by a process that was killed means nothing.
-    if (await db.schema.hasTable("knex_migrations_lock")) await db.migrate.forceFreeMigrationsLock();
+    if (await db.schema.hasTable(`${TABLE}_lock`)) await db.migrate.forceFreeMigrationsLock();
     const [, applied] = (await db.migrate.latest()) as [number, string[]];
     return applied;
   });
@@ -56,7 +77,7 @@ async function withKnex<T>(service: DatabaseName, url: string, work: (db: Knex) 
     client: "pg",
     connection: { connectionString: url, application_name: `waybill migrate ${service}` },
     pool: { min: 0, max: 2 },
-    migrations: { migrationSource: sourceOf(migrationsFolder(service)) },
+    migrations: { tableName: TABLE, migrationSource: sourceOf(migrationsFolder(service)) },
   });
   try {
     return await work(db);

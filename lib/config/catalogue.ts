@@ -20,12 +20,15 @@ const postgresUrl = (service: string) =>
     requiredInProduction: true,
   });
 
+const perMinute = (which: string, fallback: number) =>
+  integer(`Requests a minute ${which}; 0: any number`, 0, 10_000_000, { fallback });
+
 /** Every environment variable that Waybill reads. docs/configuration.md and .env.example are generated from it. */
 export const catalogue = {
   NODE_ENV: choice(
     "`production` refuses embedded stores, the sandbox and generated secrets",
     ["development", "test", "production"],
-    "development",
+    { fallback: "development" },
   ),
   SERVICES: list("The services that this process runs", serviceNames, [...serviceNames]),
   NAMESPACE: shaped(
@@ -52,9 +55,25 @@ export const catalogue = {
     "be a comma-separated list of origins such as https://shop.example.org, without a path",
     { fallback: "" },
   ),
+  TRUSTED_PROXIES: shaped(
+    "Addresses and networks (CIDR), comma-separated, of the proxies whose X-Forwarded-For is believed",
+    /^[0-9a-f:.]+(\/\d{1,3})?(\s*,\s*[0-9a-f:.]+(\/\d{1,3})?)*$/i,
+    "be a comma-separated list of addresses or networks such as 10.0.0.0/8",
+    { fallback: "" },
+  ),
+  RATE_LIMIT_ADDRESS: perMinute("from one address", 12_000),
+  RATE_LIMIT_USER: perMinute("of one signed-in user", 3_000),
+  RATE_LIMIT_SIGN_IN: perMinute("from one address that sign up, sign in or send a code or password", 300),
   SANDBOX: flag("Runs the payment system, partner and deliverer of the sandbox beside the platform", true),
   SANDBOX_PORT: port("Port of the sandbox's checkout page and mailbox", 3002),
-  LOG_LEVEL: choice("How much is logged", ["fatal", "error", "warn", "info", "debug", "trace"], "info"),
+  LOG_LEVEL: choice("How much is logged; unset: info in production, else warn", [
+    "fatal",
+    "error",
+    "warn",
+    "info",
+    "debug",
+    "trace",
+  ]),
 
   GRPC_HOST: host("Address that the bridge listens on and announces", "127.0.0.1"),
   GRPC_PORT: port("Port of the bridge; 0 takes any free one", 0),

@@ -32,12 +32,16 @@ export function shaped<const O extends Options<string>>(
   return { about, kind: "text", parse, ...options } satisfies Setting<string>;
 }
 
-export function choice<const V extends string>(about: string, allowed: readonly V[], fallback: V) {
+export function choice<const V extends string, const O extends Options<V>>(
+  about: string,
+  allowed: readonly V[],
+  options: O = {} as O,
+) {
   const parse = (value: string) => {
     if (!allowed.includes(value as V)) throw new Error(`must be one of ${allowed.join(", ")}`);
     return value as V;
   };
-  return { about, kind: allowed.join(", "), parse, fallback } satisfies Setting<V>;
+  return { about, kind: allowed.join(", "), parse, ...options } satisfies Setting<V>;
 }
 
 /** An IP address or a host name, without a port. */

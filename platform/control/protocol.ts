@@ -1,7 +1,14 @@
+import type { GaugeResult } from "../../mixins/health/health.mixin.ts";
+
 /** What an operator's program may ask of the process itself, with the answer to each. */
 export interface ControlRequests {
-  /** The platform to join, and whether it is ready. */
-  hello: { params: object; result: { namespace: string; pid: number; ready: boolean } };
+  /** The platform to join, the services that it runs, and whether it is ready. */
+  hello: {
+    params: object;
+    result: { namespace: string; services: readonly string[]; pid: number; ready: boolean };
+  };
+  /** What the services count now. */
+  gauges: { params: object; result: { gauges: GaugeResult[] } };
   /** An access token of the local operator, for the actions that ask who calls. */
   token: { params: object; result: { token: string } };
   /** Makes an admin, or makes the one with this address one again. */

@@ -29,8 +29,8 @@ describe("the configuration", () => {
   it("of an empty environment runs everything on this machine", () => {
     const config: Config = readConfig({});
     const host: string = config.HOST;
-    const level: "fatal" | "error" | "warn" | "info" | "debug" | "trace" = config.LOG_LEVEL;
-    expect([host, config.PORT, level, config.SANDBOX]).toEqual(["127.0.0.1", 3000, "info", true]);
+    const mode: "development" | "test" | "production" = config.NODE_ENV;
+    expect([host, config.PORT, mode, config.SANDBOX]).toEqual(["127.0.0.1", 3000, "development", true]);
     expect(config.SERVICES).toContain("orders");
     expect(config.POSTGRES_URL_ORDERS).toBeUndefined();
   });

@@ -1,0 +1,44 @@
+import type { ServiceBroker } from "moleculer";
+import type { ControlConnection } from "../control/client.ts";
+
+/** What was asked for cannot be done; the message is all that the operator needs. */
+export class CommandError extends Error {}
+
+export interface Answer {
+  /** What `--json` prints, in one document. */
+  json: unknown;
+  text: string;
+}
+
+export interface CommandCall {
+  broker: ServiceBroker;
+  platform: ControlConnection;
+  args: Record<string, string | undefined>;
+  options: { yes: boolean; limit: number };
+}
+
+/** A command of ours beside Moleculer's own. */
+export interface Command {
+  /** Name and arguments, as `order <id>`. */
+  usage: string;
+  about: string;
+  example: string;
+  /** Whether it destroys something, and so is only done with --yes. */
+  destroys?: string;
+  run(call: CommandCall): Promise<Answer>;
+}
+
+const SECRET = /token|secret|password|^pin$/i;
+
+/** The same data with every secret in it masked, whatever it is called. */
+export function masked(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(masked);
+  if (typeof value !== "object" || value === null || Buffer.isBuffer(value)) return value;
+  if (Object.getPrototypeOf(value) !== Object.prototype) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => [
+      key,
+      typeof inner === "string" && SECRET.test(key) ? "***" : masked(inner),
+    ]),
+  );
+}

@@ -1,0 +1,220 @@
+import { call, type Result } from "../../contracts/actions.ts";
+import { typeOf } from "../../contracts/errors.ts";
+import { type Command, CommandError } from "./command.ts";
+import { moneyText, shortTime, table } from "./table.ts";
+
+/** The services that have an inbox, and so dead letters. */
+const services = ["orders", "partners", "notifications"] as const;
+const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+const order: Command = {
+  usage: "order <id>",
+  about: "Where an order is, how it came there and what it waits for",
+  example: "order 0199c1a2-7f31-7a10-9d2e-0b7c5d1e2f30",
+  async run({ broker, args }) {
+    const found = await call(broker, "orders.diagnosis", { orderId: idOf(args.id) });
+    return { json: found, text: diagnosisText(found) };
+  },
+};
+
+function diagnosisText(found: Result<"orders.diagnosis">): string {
+  const { order: it, history, deadline, undelivered, receipts, refunds } = found;
+  const parts = [
+    table(
+      ["ORDER", it.id],
+      [
+        ["status", `${it.status}, ${it.paymentStatus}, version ${it.version}`],
+        ["customer", it.customer.name],
+        ["partner", it.partner.title],
+        ["deliverer", it.delivererId ?? "none"],
+        ["total", `${moneyText(it.total)}, paid ${moneyText(it.paid)}, refunded ${moneyText(it.refunded)}`],
+        ["waits", deadline ? `until ${shortTime(deadline.at)}: ${deadline.effect}` : "for nothing"],
+      ],
+    ),
+    table(
+      ["AT (UTC)", "TO", "BY", "REASON", "TRACE"],
+      history.map((event) => [
+        shortTime(event.at),
+        event.to,
+        event.actor,
+        event.reason ?? "",
+        event.traceId?.slice(0, 8) ?? "",
+      ]),
+    ),
+  ];
+  const more: [string, string[], string[][]][] = [
+    [
+      "UNDELIVERED",
+      ["TRIES", "ERROR"],
+      undelivered.map(({ type, attempts, error }) => [type, String(attempts), error ?? ""]),
+    ],
+    [
+      "PAYMENT",
+      ["OUTCOME", "AMOUNT", "AT (UTC)"],
+      receipts.map(({ paymentId, outcome, amount, at }) => [
+        paymentId,
+        outcome,
+        moneyText(amount),
+        shortTime(at),
+      ]),
+    ],
+    [
+      "REFUND",
+      ["STATE", "AMOUNT", "REASON"],
+      refunds.map(({ id, state, amount, reason }) => [id, state, moneyText(amount), reason]),
+    ],
+  ];
+  for (const [first, headings, rows] of more)
+    if (rows.length > 0) parts.push(table([first, ...headings], rows));
+  return parts.join("\n\n");
+}
+
+const orders: Command = {
+  usage: "orders <which>",
+  about: "Orders whose deadline has passed without its effect (which: stuck)",
+  example: "orders stuck --limit 20",
+  async run({ broker, args, options }) {
+    if (args.which !== "stuck") throw new CommandError('say "orders stuck"');
+    const { items } = await call(broker, "orders.stuck", { limit: options.limit });
+    const rows = items.map((it) => [it.id, it.status, it.paymentStatus, shortTime(it.deadlineAt)]);
+    return {
+      json: items,
+      text: rows.length > 0 ? table(["ORDER", "STATUS", "PAYMENT", "DUE (UTC)"], rows) : "No order is stuck.",
+    };
+  },
+};
+
+const deadLetters: Command = {
+  usage: "dead-letters",
+  about: "Messages that were given up, of every service",
+  example: "dead-letters --json",
+  async run({ broker, options }) {
+    const lists = await Promise.all(
+      services.map((service) => call(broker, `${service}.deadLetters`, { limit: options.limit })),
+    );
+    const items = lists.flatMap((list) => list.items);
+    const rows = items.map((it) => [it.id, it.service, it.type, String(it.attempts), it.error]);
+    return {
+      json: items,
+      text:
+        rows.length > 0
+          ? table(["ID", "SERVICE", "TYPE", "TRIES", "ERROR"], rows)
+          : "There are no dead letters.",
+    };
+  },
+};
+
+const replay: Command = {
+  usage: "replay <id>",
+  about: "Delivers a dead letter again",
+  example: "replay 0199c1a2-7f31-7a10-9d2e-0b7c5d1e2f30",
+  run: (command) => decide(command, "replayDeadLetter", "will be delivered again"),
+};
+
+const drop: Command = {
+  usage: "drop <id>",
+  about: "Gives a dead letter up for good",
+  example: "drop 0199c1a2-7f31-7a10-9d2e-0b7c5d1e2f30 --yes",
+  destroys: "the dead letter; its effect will never happen",
+  run: (command) => decide(command, "dropDeadLetter", "is dropped"),
+};
+
+/** The service whose inbox holds the letter is not part of its id: the one that knows it does it. */
+async function decide(
+  { broker, args }: Parameters<Command["run"]>[0],
+  action: "replayDeadLetter" | "dropDeadLetter",
+  done: string,
+) {
+  const id = idOf(args.id);
+  for (const service of services) {
+    try {
+      await call(broker, `${service}.${action}`, { id });
+      return { json: { id, service }, text: `The letter ${id} of ${service} ${done}.` };
+    } catch (error) {
+      if (typeOf(error) !== "NOT_FOUND") throw error;
+    }
+  }
+  throw new CommandError(`no service has a dead letter ${id}`);
+}
+
+const outbox: Command = {
+  usage: "outbox",
+  about: "How many messages wait in the outboxes and inboxes, and how long",
+  example: "outbox",
+  async run({ platform }) {
+    const { gauges } = await platform.request("gauges", {});
+    const rows = gauges.map(({ service, name, figures }) => [
+      service,
+      name,
+      typeof figures === "number"
+        ? String(figures)
+        : Object.entries(figures)
+            .map(([label, figure]) => `${label} ${figure}`)
+            .join(", "),
+    ]);
+    return { json: gauges, text: table(["SERVICE", "WHAT", "NOW"], rows) };
+  },
+};
+
+const partner: Command = {
+  usage: "partner <what> <id>",
+  about: "Stops new orders to a partner or lets them through (what: pause, resume)",
+  example: "partner pause 0199c1a2-7f31-7a10-9d2e-0b7c5d1e2f30",
+  async run({ broker, args }) {
+    if (args.what !== "pause" && args.what !== "resume") {
+      throw new CommandError('say "partner pause" or "partner resume"');
+    }
+    const paused = args.what === "pause";
+    const found = await call(broker, "partners.update", { partnerId: idOf(args.id), enabled: !paused });
+    return { json: found, text: `${found.title} ${paused ? "takes no orders" : "takes orders again"}.` };
+  },
+};
+
+const banks: Command = {
+  usage: "banks",
+  about: "The payment systems that are registered",
+  example: "banks",
+  async run({ broker }) {
+    const { items } = await call(broker, "orders.listBanks", {});
+    const rows = items.map((it) => [it.id, it.title, it.adapter, it.active ? "active" : "off"]);
+    return { json: items, text: table(["BANK", "TITLE", "ADAPTER", "STATE"], rows) };
+  },
+};
+
+const webhooks: Command = {
+  usage: "webhooks <partner>",
+  about: "The last calls to a partner's system",
+  example: "webhooks 0199c1a2-7f31-7a10-9d2e-0b7c5d1e2f30 --limit 20",
+  async run({ broker, args, options }) {
+    const { items } = await call(broker, "partners.listWebhookDeliveries", {
+      partnerId: idOf(args.partner),
+      limit: options.limit,
+    });
+    const rows = items.map((it) => [
+      it.id,
+      it.type,
+      it.state,
+      String(it.attempt),
+      it.statusCode === undefined ? "" : String(it.statusCode),
+      shortTime(it.createdAt),
+    ]);
+    return { json: items, text: table(["DELIVERY", "TYPE", "STATE", "TRY", "HTTP", "AT (UTC)"], rows) };
+  },
+};
+
+export const commands: readonly Command[] = [
+  order,
+  orders,
+  deadLetters,
+  replay,
+  drop,
+  outbox,
+  partner,
+  banks,
+  webhooks,
+];
+
+function idOf(text: string | undefined): string {
+  if (!text || !ID.test(text)) throw new CommandError("that is no id: ids look like 0199c1a2-7f31-7a10-…");
+  return text;
+}

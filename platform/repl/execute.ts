@@ -1,0 +1,96 @@
+import { parseArgs } from "node:util";
+import type { ServiceBroker } from "moleculer";
+import { typeOf } from "../../contracts/errors.ts";
+import type { ControlConnection } from "../control/client.ts";
+import { type Command, CommandError, masked } from "./command.ts";
+
+const DEFAULT_LIMIT = 50;
+const MAX_LIMIT = 100;
+
+/** What a command's options look like, for its own parser and for moleculer-repl's. */
+export const optionsOf = (command: Command) => [
+  { option: "--json", description: "prints one JSON document" },
+  { option: "--limit <n>", description: `how many at most (1 to ${MAX_LIMIT})` },
+  ...(command.destroys ? [{ option: "--yes", description: "does it without asking again" }] : []),
+];
+
+export interface Output {
+  print(text: string): void;
+  complain(text: string): void;
+}
+
+export const console_: Output = { print: console.log, complain: console.error };
+
+/**
+ * Runs a command on the words that follow its name.
+ * @returns whether it succeeded; a failure was said in one line
+ */
+export async function execute(
+  command: Command,
+  words: readonly string[],
+  on: { broker: ServiceBroker; platform: ControlConnection; output?: Output },
+): Promise<boolean> {
+  const { print, complain } = on.output ?? console_;
+  try {
+    const { values, args } = parse(command, words);
+    if (values.help) {
+      print(helpOf(command));
+      return true;
+    }
+    if (command.destroys && !values.yes) {
+      throw new CommandError(`this destroys ${command.destroys}: repeat it with --yes`);
+    }
+    const options = { limit: limitOf(values.limit), yes: values.yes === true };
+    const answer = await command.run({ broker: on.broker, platform: on.platform, args, options });
+    print(values.json ? JSON.stringify(masked(answer.json), undefined, 2) : answer.text);
+    return true;
+  } catch (error) {
+    complain(`error: ${problem(error)}`);
+    return false;
+  }
+}
+
+export function helpOf(command: Command): string {
+  const options = optionsOf(command).map(({ option, description }) => `  ${option.padEnd(14)}${description}`);
+  return [command.usage, `  ${command.about}.`, "", ...options, "", "Example:", `  ${command.example}`].join(
+    "\n",
+  );
+}
+
+function parse(command: Command, words: readonly string[]) {
+  const names = [...command.usage.matchAll(/<(\w+)>/g)].map(([, name]) => name as string);
+  let parsed: { values: Record<string, unknown>; positionals: string[] };
+  try {
+    parsed = parseArgs({
+      args: [...words],
+      allowPositionals: true,
+      options: {
+        json: { type: "boolean" },
+        yes: { type: "boolean" },
+        limit: { type: "string" },
+        help: { type: "boolean", short: "h" },
+      },
+    });
+  } catch (error) {
+    throw new CommandError((error as Error).message.split(". ")[0] as string);
+  }
+  const { values, positionals } = parsed;
+  if (positionals.length !== names.length && !values.help) throw new CommandError(`usage: ${command.usage}`);
+  const args = Object.fromEntries(names.map((name, index) => [name, positionals[index]]));
+  return { values, args };
+}
+
+function limitOf(text: unknown): number {
+  if (text === undefined) return DEFAULT_LIMIT;
+  const limit = Number(text);
+  if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT) {
+    throw new CommandError(`--limit takes a whole number from 1 to ${MAX_LIMIT}`);
+  }
+  return limit;
+}
+
+function problem(error: unknown): string {
+  if (error instanceof CommandError) return error.message;
+  const { message } = error as Error;
+  return typeOf(error) === "NOT_FOUND" ? "there is none with this id" : message;
+}

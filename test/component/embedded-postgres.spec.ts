@@ -1,0 +1,116 @@
+import { spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import pg from "pg";
+import { type EmbeddedPostgres, startPostgres, stopPostgres } from "../../platform/embedded-postgres.ts";
+import { eventually } from "../support/eventually.ts";
+
+const NOBODY = 65_534;
+const fixture = fileURLToPath(new URL("../fixtures/postgres-once.ts", import.meta.url));
+
+let dataDir: string;
+let server: EmbeddedPostgres;
+const progress: string[] = [];
+const start = () => startPostgres({ dataDir, unsafe: true, progress: (line) => progress.push(line) });
+const pidFile = () => join(dataDir, "postgres", "postmaster.pid");
+const pidOf = () => Number(readFileSync(pidFile(), "utf8").split("\n")[0]);
+const isAlive = (pid: number) => existsSync(`/proc/${pid}`);
+
+async function query(sql: string): Promise<unknown[]> {
+  const client = new pg.Client({ connectionString: server.url("postgres"), connectionTimeoutMillis: 500 });
+  client.on("error", () => undefined);
+  try {
+    await client.connect();
+    return (await client.query(sql)).rows;
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+beforeAll(async () => {
+  dataDir = mkdtempSync(join(tmpdir(), "embedded postgres "));
+  chmodSync(dataDir, 0o700);
+  server = await start();
+});
+afterAll(async () => {
+  await server.stop();
+  rmSync(dataDir, { recursive: true, force: true });
+});
+
+describe("the embedded PostgreSQL", () => {
+  it("runs from a path with spaces in a folder of its owner's alone, and keeps its password there", async () => {
+    expect(await query("SELECT 1 AS one")).toEqual([{ one: 1 }]);
+    expect(statSync(join(dataDir, "postgres.password")).mode & 0o777).toBe(0o600);
+    expect(progress).toEqual([expect.stringContaining("creating")]);
+  });
+
+  it("lets nobody in without the password", async () => {
+    const url = new URL(server.url("postgres"));
+    url.password = "wrong";
+    const client = new pg.Client({ connectionString: url.href });
+    await expect(client.connect()).rejects.toMatchObject({ code: "28P01" });
+  });
+
+  it("that outlived its supervisor is taken over by the next one", async () => {
+    const port = server.port;
+    server.unwatch();
+    server = await start();
+    expect([server.takenOver, server.port]).toEqual([true, port]);
+  });
+
+  it("that is killed comes back at the same address with everything that was committed", async () => {
+    await query("CREATE TABLE kept AS SELECT 7 AS n");
+    process.kill(pidOf(), "SIGKILL");
+    await eventually(async () => expect(await query("SELECT n FROM kept")).toEqual([{ n: 7 }]));
+    expect(progress.at(-1)).toContain("started again");
+  });
+
+  it("when stopped leaves no process and no pid file", async () => {
+    const pid = pidOf();
+    await server.stop();
+    expect([isAlive(pid), existsSync(pidFile())]).toEqual([false, false]);
+  });
+
+  it("is not kept from starting by a pid file whose number has become another program's", async () => {
+    writeFileSync(pidFile(), `${process.pid}\n${join(dataDir, "postgres")}\n0\n5432\n\n127.0.0.1\n`);
+    server = await start();
+    expect(await query("SELECT n FROM kept")).toEqual([{ n: 7 }]);
+  });
+
+  it("is stopped by its folder alone, whoever started it", async () => {
+    const pid = pidOf();
+    server.unwatch();
+    await stopPostgres(dataDir);
+    expect(isAlive(pid)).toBe(false);
+  });
+});
+
+const mayBecomeNobody =
+  process.getuid?.() === 0 &&
+  spawnSync(process.execPath, ["--version"], { uid: NOBODY, gid: NOBODY, cwd: "/" }).status === 0;
+
+(mayBecomeNobody ? it : it.skip)("an ordinary user runs it as well", () => {
+  const home = mkdtempSync(join(tmpdir(), "ordinary user "));
+  chownSync(home, NOBODY, NOBODY);
+  const result = spawnSync(process.execPath, [fixture, join(home, "data")], {
+    uid: NOBODY,
+    gid: NOBODY,
+    cwd: "/",
+    encoding: "utf8",
+  });
+  rmSync(home, { recursive: true, force: true });
+  expect(result.stderr).toBe("");
+  expect(result.stdout).toMatch(/^uid 65534 port \d+\n$/);
+});
