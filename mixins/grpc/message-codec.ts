@@ -30,7 +30,7 @@ export interface MessageCodec {
 
 /** Between plain values as contracts have them and the bytes of the message `name`. */
 export function messageCodec(definition: PackageDefinition, shapes: Shapes, name: string): MessageCodec {
-  const shape = shapes.of(name);
+  const shape = shapes(name);
   const { serialize, deserialize } = messageOf(definition, name);
   return {
     shape,

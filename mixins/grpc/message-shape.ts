@@ -1,4 +1,4 @@
-import type { AnyDefinition, MessageTypeDefinition, PackageDefinition } from "@grpc/proto-loader";
+import type { MessageTypeDefinition, PackageDefinition } from "@grpc/proto-loader";
 
 export type FieldKind = "string" | "bool" | "int32" | "uint32" | "int64" | "double" | "enum" | "message";
 
@@ -49,59 +49,55 @@ const SCALARS: Readonly<Record<string, FieldKind>> = {
   TYPE_DOUBLE: "double",
 };
 
+/** Finds the shape of a message. @throws Error naming the field that has no counterpart in a contract */
+export type Shapes = (name: string) => MessageShape;
+
 /**
  * What the messages of a package look like, in the little that our contracts need. Messages and enums stand at
  * the top level of their file; `oneof`, `bytes` and the rarer numbers have no counterpart in a contract.
  */
-export class Shapes {
-  readonly #package: PackageDefinition;
-  readonly #known = new Map<string, MessageShape>();
+export function shapesOf(definition: PackageDefinition): Shapes {
+  const known = new Map<string, MessageShape>();
 
-  constructor(definition: PackageDefinition) {
-    this.#package = definition;
-  }
-
-  /** @throws Error naming the message and the field that has no counterpart in a contract */
-  of(name: string): MessageShape {
-    const known = this.#known.get(name);
-    if (known) return known;
-    const definition = messageOf(this.#package, name);
+  return function shapeOf(name) {
+    const before = known.get(name);
+    if (before) return before;
+    const message = messageOf(definition, name);
+    const descriptor = message.type as Descriptor;
+    refuseWhatContractsLack(name, descriptor);
     const fields = new Map<string, Field>();
     const shape = { name, fields };
-    this.#known.set(name, shape); // before its fields: a message may hold itself
-    const descriptor = definition.type as Descriptor;
-    refuseWhatContractsLack(name, descriptor);
+    known.set(name, shape); // before its fields: a message may hold itself
     // The loader's descriptors do not tell optional fields from others; what an empty message decodes to does.
-    const empty = definition.deserialize(Buffer.alloc(0)) as Record<string, unknown>;
+    const empty = message.deserialize(Buffer.alloc(0)) as Record<string, unknown>;
     for (const field of descriptor.field) {
-      const optional = !(field.name in empty);
-      fields.set(field.name, this.#field(name, descriptor, field, optional));
+      fields.set(field.name, fieldOf(name, descriptor, field, !(field.name in empty)));
     }
     return shape;
-  }
 
-  #field(owner: string, descriptor: Descriptor, field: DescriptorField, optional: boolean): Field {
-    const { name, type, typeName } = field;
-    const many = field.label === "LABEL_REPEATED" ? "list" : "one";
-    const scalar = SCALARS[type];
-    if (scalar) return { name, kind: scalar, many, optional };
-    const map = descriptor.nestedType.find((nested) => nested.name === typeName);
-    if (map) {
-      if (map.field.every((part) => part.type === "TYPE_STRING")) {
+    function fieldOf(
+      owner: string,
+      { nestedType }: Descriptor,
+      { name, type, typeName, label }: DescriptorField,
+      optional: boolean,
+    ): Field {
+      const many = label === "LABEL_REPEATED" ? "list" : "one";
+      const scalar = SCALARS[type];
+      if (scalar) return { name, kind: scalar, many, optional };
+      const map = nestedType.find((nested) => nested.name === typeName);
+      if (map?.field.every((part) => part.type === "TYPE_STRING")) {
         return { name, kind: "string", many: "map", optional: false };
       }
-      throw new Error(`${owner}.${name}: maps hold strings only`);
+      const target = map ? undefined : resolveName(definition, owner, typeName);
+      if (type === "TYPE_MESSAGE" && target) {
+        return { name, kind: "message", many, optional, message: shapeOf(target) };
+      }
+      if (type === "TYPE_ENUM" && target) {
+        return { name, kind: "enum", many, optional, values: enumValues(definition, target) };
+      }
+      throw new Error(`${owner}.${name}: ${map ? "such a map" : type} has no counterpart in a contract`);
     }
-    const target = resolveName(this.#package, owner, typeName);
-    if (type === "TYPE_MESSAGE" && target) {
-      return { name, kind: "message", many, optional, message: this.of(target) };
-    }
-    if (type === "TYPE_ENUM" && target) {
-      const values = enumValues(this.#package[target] as AnyDefinition, target);
-      return { name, kind: "enum", many, optional, values };
-    }
-    throw new Error(`${owner}.${name}: ${type} has no counterpart in a contract`);
-  }
+  };
 }
 
 /** @throws Error for a name that is no message at the top level of a proto file */
@@ -134,8 +130,8 @@ function refuseWhatContractsLack(name: string, descriptor: Descriptor): void {
 }
 
 /** ORDER_STATUS_PENDING of OrderStatus is our "pending"; the zero is UNSPECIFIED and never a value. */
-function enumValues(definition: AnyDefinition, name: string): ReadonlyMap<string, string> {
-  const descriptor = (definition as unknown as { type: EnumDescriptor }).type;
+function enumValues(definition: PackageDefinition, name: string): ReadonlyMap<string, string> {
+  const descriptor = (definition[name] as unknown as { type: EnumDescriptor }).type;
   const prefix = `${descriptor.name.replace(/([a-z0-9])([A-Z])/g, "$1_$2").toUpperCase()}_`;
   const values = new Map<string, string>();
   for (const value of descriptor.value) {

@@ -1,0 +1,90 @@
+import { type ServiceError, status as Status } from "@grpc/grpc-js";
+import type { Context, ServiceBroker } from "moleculer";
+import { fail } from "../../contracts/errors.ts";
+import type { Clock } from "../../lib/clock.ts";
+import { announced } from "./address.ts";
+import { MAX_MESSAGE_BYTES } from "./channel-options.ts";
+import { bridgeCredential, CREDENTIAL_KEY } from "./credential.ts";
+import { fromTrailer, invalidParams } from "./errors.ts";
+import { toMetadata } from "./metadata.ts";
+import { openPeers } from "./peers.ts";
+import type { Method } from "./proto-catalogue.ts";
+
+/** The broker's own timer comes this much later, so that it is always the deadline that speaks. */
+const DEADLINE_LEAD_MS = 10;
+const DEFAULT_BUDGET_MS = 5_000;
+
+/** The half of the bridge that asks: actions of other nodes, by gRPC to the address that the node announces. */
+export interface BridgeClient {
+  /**
+   * @returns what the action returned
+   * @throws whatever the action threw, unchanged; VALIDATION_ERROR for parameters that the proto does not know;
+   * PAYLOAD_TOO_LARGE, SERVICE_UNAVAILABLE, DEADLINE_EXCEEDED, OVERLOADED or INTERNAL from the bridge itself
+   */
+  send(method: Method, ctx: Context): Promise<unknown>;
+  close(): void;
+}
+
+export function bridgeClient(options: { broker: ServiceBroker; secret: string; clock: Clock }): BridgeClient {
+  const { broker, secret, clock } = options;
+  const peers = openPeers();
+  broker.localBus.on("$node.disconnected", ({ node }: { node: { id: string } }) => peers.forget(node.id));
+
+  function errorOf(method: Method, error: ServiceError): Error {
+    const thrown = fromTrailer(broker, error.metadata);
+    if (thrown) return thrown;
+    switch (error.code) {
+      case Status.UNAVAILABLE:
+      case Status.CANCELLED: // we never cancel: the other side was cut off
+        return fail("SERVICE_UNAVAILABLE", `${method.service} cannot be reached.`);
+      case Status.DEADLINE_EXCEEDED:
+        return fail("DEADLINE_EXCEEDED", `${method.action} did not answer in time.`);
+      case Status.RESOURCE_EXHAUSTED:
+        return fail("OVERLOADED", `${method.service} takes no more calls now.`);
+      default:
+        // UNAUTHENTICATED, UNIMPLEMENTED: two nodes of ours that do not fit each other are nobody's bad request.
+        broker.logger.error(`${method.action} was refused by the bridge: ${error.message}`);
+        return fail("INTERNAL");
+    }
+  }
+
+  function decoded(method: Method, answer: Buffer): unknown {
+    try {
+      return method.response.decode(answer);
+    } catch (error) {
+      broker.logger.error(`${method.action} answered nonsense over the bridge`, error);
+      throw fail("INTERNAL");
+    }
+  }
+
+  return {
+    async send(method, ctx) {
+      const { path } = method;
+      const bytes = encoded(method, ctx.params);
+      const nodeID = ctx.nodeID as string;
+      const address = announced(broker, nodeID);
+      if (address === undefined) throw fail("SERVICE_UNAVAILABLE", `${nodeID} announces no gRPC address.`);
+      const metadata = toMetadata(ctx);
+      metadata.set(CREDENTIAL_KEY, bridgeCredential({ secret, path, node: broker.nodeID, clock }));
+      const budgetMs = ctx.options.timeout || DEFAULT_BUDGET_MS;
+      const deadline = Date.now() + Math.max(1, budgetMs - DEADLINE_LEAD_MS);
+      const call = peers.call(nodeID, address, { path, bytes, metadata, deadline });
+      const answer = await call.catch((error: ServiceError) => {
+        throw errorOf(method, error);
+      });
+      return decoded(method, answer);
+    },
+    close: peers.close,
+  };
+}
+
+function encoded(method: Method, params: unknown): Buffer {
+  let bytes: Buffer;
+  try {
+    bytes = method.request.encode(params);
+  } catch (error) {
+    throw invalidParams(error);
+  }
+  if (bytes.length > MAX_MESSAGE_BYTES) throw fail("PAYLOAD_TOO_LARGE", "The call has more than 1 MiB.");
+  return bytes;
+}

@@ -1,0 +1,49 @@
+import { createHmac, timingSafeEqual } from "node:crypto";
+import { type Clock, systemClock } from "../../lib/clock.ts";
+
+/** The metadata key that a call's credential stands in. */
+export const CREDENTIAL_KEY = "waybill-credential";
+
+const LIFETIME_MS = 30_000;
+/** Machines' clocks differ a little. */
+const LEEWAY_MS = 5_000;
+const MAX_LENGTH = 512;
+
+export interface CredentialOptions {
+  /** BRIDGE_SECRET. */
+  secret: string;
+  /** The method's path, `/waybill.orders.v1.Orders/Confirm`: the credential opens no other. */
+  path: string;
+  /** Who calls: a node's id, or the name of a plain client. */
+  node: string;
+  clock?: Clock;
+}
+
+/**
+ * What a gRPC client sends as `waybill-credential` with one call: who calls which method until when, with a MAC
+ * over it. It lives for 30 seconds, so whoever reads one off the wire can repeat that method for so long at most.
+ */
+export function bridgeCredential({ secret, path, node, clock = systemClock }: CredentialOptions): string {
+  const claims = `${Buffer.from(node).toString("base64url")}.${clock.now() + LIFETIME_MS}`;
+  return `v1.${claims}.${mac(secret, path, claims).toString("base64url")}`;
+}
+
+/** The caller whom a credential proves for this method now; undefined for anything else. */
+export function provenNode(
+  credential: unknown,
+  { secret, path, clock }: { secret: string; path: string; clock: Clock },
+): string | undefined {
+  if (typeof credential !== "string" || credential.length > MAX_LENGTH) return undefined;
+  const [, node, expires, signature] = /^v1\.([\w-]{1,300})\.(\d{1,15})\.([\w-]{43})$/.exec(credential) ?? [];
+  if (node === undefined || expires === undefined || signature === undefined) return undefined;
+  const given = Buffer.from(signature, "base64url");
+  const wanted = mac(secret, path, `${node}.${expires}`);
+  if (given.length !== wanted.length || !timingSafeEqual(given, wanted)) return undefined;
+  const leftMs = Number(expires) - clock.now();
+  if (leftMs < -LEEWAY_MS || leftMs > LIFETIME_MS + LEEWAY_MS) return undefined;
+  return Buffer.from(node, "base64url").toString();
+}
+
+function mac(secret: string, path: string, claims: string): Buffer {
+  return createHmac("sha256", secret).update(`waybill bridge v1\n${path}\n${claims}`).digest();
+}

@@ -1,0 +1,124 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Context, Middleware, Service, ServiceBroker } from "moleculer";
+import { type Clock, systemClock } from "../../lib/clock.ts";
+import { announce } from "./address.ts";
+import { type BridgeClient, bridgeClient } from "./client.ts";
+import { type Method, protoCatalogue } from "./proto-catalogue.ts";
+import type { GrpcExposure } from "./schema.ts";
+import { type BridgeServer, bridgeServer } from "./server.ts";
+
+export { bridgeCredential, CREDENTIAL_KEY } from "./credential.ts";
+export type { GrpcExposure } from "./schema.ts";
+
+/** Until other nodes have heard that this one takes no more calls; the broker itself waits 100 ms more. */
+const NEWS_TRAVELS_MS = 400;
+/** From the beginning of a stop to the end of whatever is still under way. */
+const DRAIN_MS = 8_000;
+const LEAST_GRACE_MS = 100;
+
+export interface BridgeOptions {
+  /** BRIDGE_SECRET, the same on every node. */
+  secret: string;
+  /** The address to listen on and to announce. */
+  host: string;
+  /** 0 takes any free port. */
+  port: number;
+  /** The folder that holds the .proto files of the whole platform. */
+  protoDir: string;
+  clock?: Clock;
+}
+
+/**
+ * The gRPC bridge of one broker. A service whose schema says `grpc: { proto, service }` offers its actions as
+ * unary methods; every action of another node that stands in a proto is called by gRPC, all others by the
+ * transporter, and nothing goes the other way when one is down. Finding nodes, balancing, retries, breaker and
+ * timeouts stay the broker's.
+ * @throws Error for a proto that cannot be bridged; the start of the broker is refused for a proto file or
+ * service that is missing and for a method without a public action
+ */
+export function grpcBridge(options: BridgeOptions): Middleware {
+  const { secret, host, port, protoDir, clock = systemClock } = options;
+  const catalogue = protoCatalogue(protoDir);
+  let client: BridgeClient | undefined;
+  let server: BridgeServer | undefined;
+  let stopBeganMs = 0;
+
+  function methodsOf(service: Service, { proto, service: name }: GrpcExposure): Method[] {
+    const methods = catalogue.methodsOf(name);
+    if (!existsSync(join(protoDir, proto))) throw refusal(service, `there is no ${proto}`);
+    if (methods.length === 0) throw refusal(service, `${proto} has no service ${name}`);
+    for (const method of methods) {
+      if (
+        method.action !== `${service.fullName}.${method.rawAction}` ||
+        !isPublic(service, method.rawAction)
+      ) {
+        throw refusal(service, `the method ${method.path.slice(1)} has no public action ${method.action}`);
+      }
+    }
+    return methods;
+  }
+
+  return {
+    name: "grpcBridge",
+    created(broker) {
+      if (client) throw new Error("a bridge belongs to one broker");
+      client = bridgeClient({ broker, secret, clock });
+      // Added last, it hears of the stop first, before the broker waits for the calls that are under way.
+      broker.middlewares.add({
+        name: "grpcBridgeStop",
+        async stopping() {
+          stopBeganMs = Date.now();
+          server?.serving(false);
+        },
+      });
+    },
+    async starting(broker) {
+      const exposed = broker.services.flatMap(({ schema }) => schema.grpc?.service ?? []);
+      if (exposed.length === 0) return;
+      server = bridgeServer({ broker, catalogue, secret, clock }, exposed);
+      // Before the node first tells about itself, or it would announce the port 0.
+      const address = await server.bind(host, port);
+      announce(broker, address);
+      broker.logger.info(`gRPC on ${address}`);
+    },
+    async serviceStarting(service) {
+      const exposure = service.schema.grpc;
+      if (!exposure) return;
+      const methods = methodsOf(service, exposure);
+      if (!server)
+        throw refusal(service, "it was created after the start of a node that had nothing to offer");
+      server.expose(methods, service);
+    },
+    async started() {
+      server?.serving(true);
+    },
+    remoteAction(next, action) {
+      const method = catalogue.methodOf(action.name as string);
+      return method ? (ctx: Context) => (client as BridgeClient).send(method, ctx) : next;
+    },
+    async stopping(broker) {
+      if (server && hasPeers(broker)) await delay(NEWS_TRAVELS_MS);
+      await server?.close(Math.max(LEAST_GRACE_MS, DRAIN_MS - (Date.now() - stopBeganMs)));
+    },
+    async stopped() {
+      client?.close();
+    },
+  };
+}
+
+function refusal(service: Service, reason: string): Error {
+  return new Error(`${service.fullName} cannot be offered by gRPC: ${reason}`);
+}
+
+function isPublic(service: Service, rawAction: string): boolean {
+  const action = service.schema.actions?.[rawAction];
+  if (!action) return false;
+  const visibility = typeof action === "object" ? action.visibility : undefined;
+  return visibility === undefined || visibility === "published" || visibility === "public";
+}
+
+function hasPeers(broker: ServiceBroker): boolean {
+  return broker.registry.getNodeList({ onlyAvailable: true }).some((node) => node.id !== broker.nodeID);
+}

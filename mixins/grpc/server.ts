@@ -1,0 +1,80 @@
+import { type handleUnaryCall, type MethodDefinition, Server, ServerCredentials } from "@grpc/grpc-js";
+import { ReflectionService } from "@grpc/reflection";
+import { HealthImplementation } from "grpc-health-check";
+import type { Service } from "moleculer";
+import { hostAndPort, reachableHost } from "./address.ts";
+import { type AnswerOptions, answerer } from "./answer.ts";
+import { SERVER_OPTIONS } from "./channel-options.ts";
+import type { Method, ProtoCatalogue } from "./proto-catalogue.ts";
+
+/** The half of the bridge that answers: unary gRPC methods that are actions of this node. */
+export interface BridgeServer {
+  /**
+   * @param port 0 takes any free one
+   * @returns the address that other nodes reach this one by
+   * @throws Error when the port cannot be had
+   */
+  bind(host: string, port: number): Promise<string>;
+  /** Offers the actions of a service as these methods. */
+  expose(methods: readonly Method[], service: Service): void;
+  /** Health checks answer SERVING or NOT_SERVING from now on. */
+  serving(yes: boolean): void;
+  /** Answers what is under way and closes; what is not done after `graceMs` is cut off. */
+  close(graceMs: number): Promise<void>;
+}
+
+/** @param services the gRPC services that reflection tells of */
+export function bridgeServer(
+  options: AnswerOptions & { catalogue: ProtoCatalogue },
+  services: string[],
+): BridgeServer {
+  const server = new Server(SERVER_OPTIONS);
+  const health = new HealthImplementation({ "": "NOT_SERVING" });
+  health.addToServer(server);
+  new ReflectionService(options.catalogue.asWritten(), { services }).addToServer(server);
+
+  return {
+    async bind(host, port) {
+      const bound = await new Promise<number>((resolve, reject) => {
+        const done = (error: Error | null, actual: number) => (error ? reject(error) : resolve(actual));
+        server.bindAsync(hostAndPort(host, port), ServerCredentials.createInsecure(), done);
+      });
+      return hostAndPort(reachableHost(host), bound);
+    },
+    expose(methods, service) {
+      const definition: Record<string, MethodDefinition<Buffer, Buffer>> = {};
+      const handlers: Record<string, handleUnaryCall<Buffer, Buffer>> = {};
+      for (const method of methods) {
+        definition[method.name] = rawMethod(method.path);
+        handlers[method.name] = answerer(options, method, service);
+      }
+      server.addService(definition, handlers);
+    },
+    serving(yes) {
+      for (const name of ["", ...services]) health.setStatus(name, yes ? "SERVING" : "NOT_SERVING");
+    },
+    async close(graceMs) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(() => server.forceShutdown(), graceMs);
+        server.tryShutdown(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+      });
+    },
+  };
+}
+
+/** Bytes in and out: what is wrong with them is said in our own words, by the codec. */
+function rawMethod(path: string): MethodDefinition<Buffer, Buffer> {
+  const asIs = (bytes: Buffer) => bytes;
+  return {
+    path,
+    requestStream: false,
+    responseStream: false,
+    requestSerialize: asIs,
+    requestDeserialize: asIs,
+    responseSerialize: asIs,
+    responseDeserialize: asIs,
+  };
+}
