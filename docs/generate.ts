@@ -7,12 +7,14 @@ import { join, resolve } from "node:path";
 import { configurationPage, envExample } from "./generate/configuration.ts";
 import { errorsPage } from "./generate/errors.ts";
 import { messagesPage } from "./generate/messages.ts";
+import { statesPage } from "./generate/states.ts";
 
 const ROOT = resolve(import.meta.dirname, "..");
 
 const pages: Record<string, string> = {
   "docs/errors.md": errorsPage(),
   "docs/messages.md": messagesPage(),
+  "docs/states.md": statesPage(),
   "docs/configuration.md": configurationPage(),
   ".env.example": envExample(),
 };

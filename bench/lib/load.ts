@@ -1,0 +1,91 @@
+import { Agent, request } from "node:http";
+
+export interface Answer {
+  status: number;
+  headers: Record<string, string | string[] | undefined>;
+  body: Buffer;
+}
+
+export interface Measured {
+  /** Finished units of work a second. */
+  perSecond: number;
+  p50Ms: number;
+  p99Ms: number;
+  errors: number;
+}
+
+/** One HTTP/1.1 request over a kept connection; no parsing, no redirects, so that the load costs little. */
+export function send(
+  agent: Agent,
+  url: string,
+  options: { method?: string; headers?: Record<string, string>; body?: string } = {},
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request(
+      url,
+      { agent, method: options.method ?? "GET", headers: options.headers },
+      (incoming) => {
+        const chunks: Buffer[] = [];
+        incoming.on("data", (chunk: Buffer) => chunks.push(chunk));
+        incoming.on("end", () =>
+          resolve({
+            status: incoming.statusCode ?? 0,
+            headers: incoming.headers,
+            body: Buffer.concat(chunks),
+          }),
+        );
+        incoming.on("error", reject);
+      },
+    );
+    outgoing.on("error", reject);
+    outgoing.end(options.body);
+  });
+}
+
+/**
+ * Closed loop: each of `clients` starts its next unit of work when the last one ended.
+ * @param work one unit; gets the client's number and a keep-alive agent; a throw counts as an error
+ */
+export async function drive(
+  clients: number,
+  durationMs: number,
+  work: (client: number, agent: Agent) => Promise<void>,
+): Promise<Measured> {
+  const agent = new Agent({ keepAlive: true, maxSockets: clients });
+  const latenciesMs: number[] = [];
+  let errors = 0;
+  const started = performance.now();
+  const until = started + durationMs;
+  const loop = async (client: number) => {
+    while (performance.now() < until) {
+      const begun = performance.now();
+      try {
+        await work(client, agent);
+        latenciesMs.push(performance.now() - begun);
+      } catch {
+        errors++;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: clients }, (_, client) => loop(client)));
+  const seconds = (performance.now() - started) / 1000;
+  agent.destroy();
+  latenciesMs.sort((a, b) => a - b);
+  return {
+    perSecond: latenciesMs.length / seconds,
+    p50Ms: percentile(latenciesMs, 0.5),
+    p99Ms: percentile(latenciesMs, 0.99),
+    errors,
+  };
+}
+
+export function median(values: number[]): number {
+  return percentile(
+    [...values].sort((a, b) => a - b),
+    0.5,
+  );
+}
+
+function percentile(sorted: number[], share: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
