@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync, statSync, symlinkSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, statSync, symlinkSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 
 export interface Binaries {
@@ -52,7 +52,8 @@ export function chooseRunAs(binaries: Binaries, dataDir: string, cluster: string
   if (process.getuid?.() !== 0) return { prefix: [] };
   const users = otherUsers();
   const works = (runAs: RunAs) => {
-    const [program = "", ...args] = [...runAs.prefix, binaries.postgres, "--version"];
+    const test = ["/bin/sh", "-c", 'cd "$1" && exec "$2" --version', "sh", dataDir, binaries.postgres];
+    const [program = "", ...args] = [...runAs.prefix, ...test];
     return spawnSync(program, args, { cwd: "/", ...runAs.owner, stdio: "ignore" }).status === 0;
   };
   const clusterOwner = existsSync(cluster) ? statSync(cluster) : undefined;
@@ -66,6 +67,8 @@ export function chooseRunAs(binaries: Binaries, dataDir: string, cluster: string
     }
   }
   const folder = statSync(dataDir);
+  // The other user has to pass through the folder; what is in it stays its owners' alone.
+  chmodSync(dataDir, (folder.mode & 0o777) | 0o011);
   const owners = clusterOwner && clusterOwner.uid !== 0 ? [clusterOwner] : [folder, ...users];
   for (const { uid, gid } of owners) {
     const asOther: RunAs = { prefix: [], owner: { uid, gid } };

@@ -1,0 +1,41 @@
+import type { Context, Service, ServiceSchema } from "moleculer";
+
+const EVENT = "cache.outdated";
+
+export interface Caching {
+  /** Goes into the service's `mixins`. */
+  readonly mixin: Partial<ServiceSchema>;
+  /** Has every node forget the cached answers of this service; for after the commit of a change. */
+  outdated(): Promise<void>;
+}
+
+/**
+ * Clears cached answers wherever they are. Moleculer's cacher in memory knows only its own node, so a change on
+ * one replica has to be told to the others; with a shared cacher (Redis) the second clearing finds nothing.
+ * The event is a hint that may be lost: a cached action has a time to live besides.
+ * @param actions full names of the cached actions
+ */
+export function caching(actions: readonly string[]): Caching {
+  let service: Service | undefined;
+  const patterns = actions.map((action) => `${action}:**`);
+  return {
+    async outdated() {
+      await service?.broker.broadcast(EVENT, { patterns });
+    },
+    mixin: {
+      events: {
+        async [EVENT](ctx: Context<{ patterns?: unknown }>) {
+          // What others cache is theirs to clear, so a stranger's patterns are no business of ours.
+          if (JSON.stringify(ctx.params.patterns) !== JSON.stringify(patterns)) return;
+          await ctx.broker.cacher?.clean([...actions, ...patterns]);
+        },
+      },
+      async started(this: Service) {
+        service = this;
+      },
+      async stopped() {
+        service = undefined;
+      },
+    },
+  };
+}
