@@ -34,20 +34,25 @@ export interface SigningKeyRow {
 
 const ACCOUNT = "id, email, password_hash, confirmed, role, partner_id, partner_admin";
 
-/** @returns the account that has the address now, and whether it is this one */
-export async function insertAccount(
+/** Makes the account, also in the place of one with the same address that was never confirmed. */
+export async function saveAccount(
   sql: Sql,
   account: AccountRow,
-): Promise<{ id: string; created: boolean }> {
+): Promise<{ userId: string; taken: boolean }> {
   const { id, email, passwordHash, confirmed, role, partnerId, partnerAdmin = false } = account;
   const [made] = await sql.rows<{ id: string }>(
-    `INSERT INTO accounts (${ACCOUNT}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (email) DO NOTHING RETURNING id`,
+    `INSERT INTO accounts AS present (${ACCOUNT}) VALUES (?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT (email) DO UPDATE
+       SET password_hash = excluded.password_hash, confirmed = excluded.confirmed, role = excluded.role,
+           partner_id = excluded.partner_id, partner_admin = excluded.partner_admin, updated_at = now()
+       WHERE NOT present.confirmed
+     RETURNING id`,
     [id, email, passwordHash, confirmed, role, partnerId ?? null, partnerAdmin],
   );
-  if (made) return { id: made.id, created: true };
+  if (made) return { userId: made.id, taken: false };
   const present = await accountByEmail(sql, email);
-  if (!present) return insertAccount(sql, account); // removed between the two statements
-  return { id: present.id, created: false };
+  if (!present) return saveAccount(sql, account); // removed between the two statements
+  return { userId: present.id, taken: true };
 }
 
 export async function accountByEmail(sql: Sql, email: string): Promise<AccountRow | undefined> {

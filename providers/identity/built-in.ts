@@ -11,11 +11,11 @@ import {
   deleteAccount,
   endAllSessions,
   endOneSession,
-  insertAccount,
   insertSession,
   liveSessions,
   rotate,
   type Sql,
+  saveAccount,
   sessionById,
   setAccountGrant,
   setConfirmed,
@@ -100,14 +100,7 @@ export function builtInProvider(options: BuiltInOptions): BuiltInProvider {
   return {
     async register({ email, password, confirmed, grant }) {
       const passwordHash = await passwords.hash(password);
-      const { id, created } = await insertAccount(sql, {
-        id: newId(),
-        email,
-        passwordHash,
-        confirmed,
-        ...grant,
-      });
-      return { userId: id, created };
+      return saveAccount(sql, { id: newId(), email, passwordHash, confirmed, ...grant });
     },
 
     async signIn(email, password, client) {

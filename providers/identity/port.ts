@@ -89,8 +89,11 @@ export class IdentityError extends Error {
  * `partner_admin`; they live for 15 minutes at most.
  */
 export interface IdentityProvider {
-  /** Makes the account, or answers which one has the address already and leaves that as it is. */
-  register(account: NewAccount): Promise<{ userId: string; created: boolean }>;
+  /**
+   * Makes the account. One whose address was never proved gives way to it and keeps but its id; one whose
+   * address was proved is left as it is, and the answer says so after the same time. @throws overloaded
+   */
+  register(account: NewAccount): Promise<{ userId: string; taken: boolean }>;
   /** Takes the same time for an unknown address. @throws wrong_credentials, not_confirmed, overloaded */
   signIn(email: string, password: string, client: Client): Promise<IssuedTokens>;
   /**

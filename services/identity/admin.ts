@@ -1,0 +1,58 @@
+import type { Params, Result } from "../../contracts/actions.ts";
+import { fail, invalidField } from "../../contracts/errors.ts";
+import { isId } from "../../lib/ids.ts";
+import { addAudit, auditPage } from "./audit.repository.ts";
+import { openAccount } from "./invitations.ts";
+import { userMessage } from "./messages.ts";
+import type { Parts } from "./parts.ts";
+import { checkPerson, DEFAULT_LANGUAGE } from "./people.ts";
+import { profileByEmail, saveNewProfile } from "./profiles.repository.ts";
+
+const PAGE_SIZE = 50;
+const NAME = "Admin";
+
+/**
+ * Makes the first admin. One who is there already is left alone, so that the launcher may ask at every start.
+ * @throws EMAIL_TAKEN when the address belongs to somebody else, PASSWORD_TOO_COMMON, VALIDATION_ERROR
+ */
+export async function createFirstAdmin(
+  parts: Parts,
+  { email, password }: Params<"identity.createAdmin">,
+): Promise<Result<"identity.createAdmin">> {
+  checkPerson(parts, { email });
+  const present = await profileByEmail(parts.postgres.db, email);
+  if (present?.emailConfirmed) {
+    if (present.role === "admin") return { userId: present.id, created: false };
+    throw fail("EMAIL_TAKEN", "This address has an account that is no admin's.");
+  }
+  const grant = { role: "admin" } as const;
+  const userId = await openAccount(parts, { email, password, grant }, []);
+  const created = await parts.postgres.transact(async (trx) => {
+    const profile = await saveNewProfile(trx, {
+      id: userId,
+      email,
+      emailConfirmed: true,
+      firstName: NAME,
+      lastName: NAME,
+      language: DEFAULT_LANGUAGE,
+      grant,
+    });
+    if (!profile) return false; // another start was faster
+    await addAudit(trx, { action: "admin.created", subject: userId });
+    await parts.out.add(trx, [userMessage("user.registered", profile)]);
+    return true;
+  });
+  return { userId, created };
+}
+
+/** The audit log by pages, newest first. @throws VALIDATION_ERROR for a cursor that is none of ours */
+export async function listAudit(
+  { postgres }: Parts,
+  { cursor, limit = PAGE_SIZE }: Params<"identity.audit">,
+): Promise<Result<"identity.audit">> {
+  if (cursor !== undefined && !isId(cursor))
+    throw invalidField("cursor", "cursor", "Is not a cursor of ours.");
+  const found = await auditPage(postgres.db, limit + 1, cursor);
+  const items = found.slice(0, limit);
+  return { items, ...(found.length > limit && { nextCursor: items.at(-1)?.id as string }) };
+}

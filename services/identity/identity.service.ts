@@ -1,0 +1,152 @@
+import type { ServiceSchema } from "moleculer";
+import { type ActionName, implement, type Params, type Result } from "../../contracts/actions.ts";
+import type { Ctx } from "../../contracts/meta.ts";
+import { type Clock, systemClock } from "../../lib/clock.ts";
+import type { Settings } from "../../lib/config/config.ts";
+import { callerOf } from "../../mixins/caller/caller.ts";
+import { AUDIENCE } from "../../mixins/caller/token-verifier.ts";
+import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
+import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import { timer } from "../../mixins/timer/timer.mixin.ts";
+import type { Carrier } from "../../providers/carrier/index.ts";
+import { builtInProvider, type IdentityProvider, type Sql } from "../../providers/identity/index.ts";
+import { deleteAccount, exportData, sweepAccounts } from "./account.ts";
+import { createFirstAdmin, listAudit } from "./admin.ts";
+import { sweepCodes } from "./codes.repository.ts";
+import { sweepInvitations } from "./invitations.repository.ts";
+import { acceptInvitation, invite } from "./invitations.ts";
+import { sweepAllowances } from "./limits.repository.ts";
+import { profileView } from "./messages.ts";
+import { digestUnder, type Parts, providerSql, toFailure } from "./parts.ts";
+import { changePassword, forgotPassword, resetPassword } from "./passwords.ts";
+import { ownProfile } from "./people.ts";
+import { confirmEmail, setAvatar, updateProfile } from "./profile.ts";
+import { listSessions, refresh, signIn, signOut, signOutEverywhere } from "./sessions.ts";
+import { confirm, register, resendCode } from "./sign-up.ts";
+
+const SWEEP_INTERVAL_MS = 300_000;
+const INVITATIONS_KEPT_DAYS = 30;
+const MAX_IP_LENGTH = 45;
+
+export interface IdentityDeps {
+  config: Settings;
+  carrier: Carrier;
+  clock?: Clock;
+  /** Who keeps passwords and sessions; unless told otherwise, the built-in provider in the service's database. */
+  provider?: (sql: Sql) => IdentityProvider;
+}
+
+/** Users: who they are, how they prove it, what they may do. */
+export function identityService({
+  config,
+  carrier,
+  clock = systemClock,
+  ...deps
+}: IdentityDeps): ServiceSchema {
+  const db = postgres({
+    url: config.POSTGRES_URL_IDENTITY,
+    poolSize: config.POSTGRES_POOL,
+    name: "identity",
+  });
+  const out = outbox({ postgres: db, carrier, source: "waybill/identity", clock });
+  const seals = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };
+  const makeProvider =
+    deps.provider ??
+    ((sql) => builtInProvider({ sql, seals, issuer: config.PUBLIC_URL, audience: AUDIENCE, clock }));
+  const provider = makeProvider(providerSql(() => db.db));
+  const parts: Parts = { postgres: db, out, provider, clock, digest: digestUnder(config.SEAL_SECRET) };
+
+  const sweep = timer({
+    name: "identity's sweep",
+    intervalMs: SWEEP_INTERVAL_MS,
+    async run() {
+      await provider.maintain();
+      await sweepCodes(db.db);
+      await sweepAllowances(db.db);
+      await sweepInvitations(db.db, INVITATIONS_KEPT_DAYS);
+      await sweepAccounts(parts);
+    },
+  });
+
+  return {
+    name: "identity",
+    mixins: [db.mixin, out.mixin, sweep.mixin],
+    actions: {
+      register: action("identity.register", (ctx) => register(parts, ctx.params)),
+      confirm: action("identity.confirm", (ctx) => done(confirm(parts, ctx.params))),
+      resendCode: action("identity.resendCode", (ctx) => done(resendCode(parts, ctx.params))),
+
+      signIn: action("identity.signIn", (ctx) =>
+        signIn(parts, ctx.params, clientOf(ctx, ctx.params.userAgent)),
+      ),
+      refresh: action("identity.refresh", (ctx) =>
+        refresh(parts, ctx, ctx.params.refreshToken, clientOf(ctx)),
+      ),
+      sessions: action("identity.sessions", (ctx) => listSessions(parts, callerOf(ctx))),
+      signOut: action("identity.signOut", (ctx) =>
+        done(signOut(parts, ctx, callerOf(ctx), ctx.params.sessionId)),
+      ),
+      signOutEverywhere: action("identity.signOutEverywhere", (ctx) =>
+        done(signOutEverywhere(parts, ctx, callerOf(ctx))),
+      ),
+
+      forgotPassword: action("identity.forgotPassword", (ctx) => done(forgotPassword(parts, ctx.params))),
+      resetPassword: action("identity.resetPassword", (ctx) => done(resetPassword(parts, ctx, ctx.params))),
+      changePassword: action("identity.changePassword", (ctx) =>
+        done(changePassword(parts, ctx, callerOf(ctx), ctx.params)),
+      ),
+
+      profile: action("identity.profile", async (ctx) =>
+        profileView(await ownProfile(parts, callerOf(ctx).id)),
+      ),
+      updateProfile: action("identity.updateProfile", (ctx) =>
+        updateProfile(parts, callerOf(ctx), ctx.params),
+      ),
+      confirmEmail: action("identity.confirmEmail", (ctx) =>
+        confirmEmail(parts, callerOf(ctx), ctx.params.code),
+      ),
+      setAvatar: action("identity.setAvatar", (ctx) => setAvatar(parts, callerOf(ctx), ctx.params.present)),
+      deleteAccount: action("identity.deleteAccount", (ctx) =>
+        done(deleteAccount(parts, ctx, callerOf(ctx), ctx.params.password)),
+      ),
+      exportData: action("identity.exportData", (ctx) => exportData(parts, callerOf(ctx))),
+
+      invite: action("identity.invite", (ctx) => invite(parts, ctx, callerOf(ctx, "admin", "partner"))),
+      acceptInvitation: action("identity.acceptInvitation", (ctx) =>
+        acceptInvitation(parts, ctx, ctx.params),
+      ),
+      audit: action("identity.audit", async (ctx) => {
+        callerOf(ctx, "admin");
+        return listAudit(parts, ctx.params);
+      }),
+      /** Reachable on this node only: `broker.call("identity.createAdmin", { email, password })` by the launcher. */
+      createAdmin: action("identity.createAdmin", (ctx) => createFirstAdmin(parts, ctx.params), {
+        visibility: "protected",
+      }),
+      jwks: action("identity.jwks", async () => ({ keys: await provider.keys() })),
+    },
+  };
+}
+
+type Handler<N extends ActionName> = (ctx: Ctx<Params<N>>) => Promise<Result<N>>;
+
+/** An action whose handler's errors are those of the catalogue, whatever provider and database throw. */
+function action<N extends ActionName>(name: N, handler: Handler<N>, more?: Parameters<typeof implement>[2]) {
+  const guarded: Handler<N> = async (ctx) => {
+    try {
+      return await handler(ctx);
+    } catch (error) {
+      throw toFailure(error);
+    }
+  };
+  return implement(name, guarded, more);
+}
+
+async function done(work: Promise<void>): Promise<Record<string, never>> {
+  await work;
+  return {};
+}
+
+function clientOf(ctx: Ctx<unknown>, userAgent?: string) {
+  return { userAgent, ip: ctx.meta.clientIp?.slice(0, MAX_IP_LENGTH) };
+}

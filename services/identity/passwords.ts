@@ -1,0 +1,89 @@
+import type { Context } from "moleculer";
+import type { Params } from "../../contracts/actions.ts";
+import { fail } from "../../contracts/errors.ts";
+import type { Caller } from "../../contracts/meta.ts";
+import { addAudit } from "./audit.repository.ts";
+import { checkCode, issueCode } from "./codes.ts";
+import { forgetUses } from "./limits.repository.ts";
+import { limitedPasswordTry, MAILS, PASSWORD_TRIES, takeOne } from "./limits.ts";
+import { mail } from "./messages.ts";
+import type { Parts } from "./parts.ts";
+import { refuseCommonPassword } from "./password-policy.ts";
+import { ownProfile } from "./people.ts";
+import { type ProfileRow, profileByEmail } from "./profiles.repository.ts";
+import { endSessions } from "./sessions.ts";
+
+/** Sends a code to an address with an account; answers the same for every other. @throws TOO_MANY_REQUESTS */
+export async function forgotPassword(
+  parts: Parts,
+  { email }: Params<"identity.forgotPassword">,
+): Promise<void> {
+  await takeOne(parts.postgres.db, MAILS, parts.digest(email));
+  await parts.postgres.transact(async (trx) => {
+    const profile = await profileByEmail(trx, email);
+    const values = await issueCode(parts, trx, "reset-password", parts.digest(email));
+    if (!profile?.emailConfirmed) return;
+    const { id: userId, language } = profile;
+    await parts.out.add(trx, [mail({ template: "reset-password", email, language, userId, values })]);
+  });
+}
+
+/**
+ * Sets a new password by the code and ends every session. The code is used up first: two who hold it cannot
+ * both set a password.
+ * @throws CODE_INVALID, PASSWORD_TOO_COMMON, TOO_MANY_REQUESTS
+ */
+export async function resetPassword(
+  parts: Parts,
+  ctx: Context,
+  { email, code, password }: Params<"identity.resetPassword">,
+): Promise<void> {
+  refuseCommonPassword(password, [email]);
+  const useUp = await checkCode(parts, "reset-password", parts.digest(email), code);
+  const profile = await profileByEmail(parts.postgres.db, email);
+  if (!profile?.emailConfirmed) throw fail("CODE_INVALID");
+  await parts.postgres.transact(useUp);
+  await parts.provider.setPassword(profile.id, password);
+  await endSessions(parts, ctx, profile.id);
+  await forgetUses(parts.postgres.db, PASSWORD_TRIES.scope, parts.digest(email));
+  await tellOfChange(parts, profile, { action: "password.reset", subject: profile.id });
+}
+
+/** Sets a new password and ends every other session. @throws INVALID_CREDENTIALS, PASSWORD_TOO_COMMON */
+export async function changePassword(
+  parts: Parts,
+  ctx: Context,
+  caller: Caller,
+  { currentPassword, newPassword }: Params<"identity.changePassword">,
+): Promise<void> {
+  const profile = await ownProfile(parts, caller.id);
+  refuseCommonPassword(newPassword, [profile.email, profile.firstName, profile.lastName]);
+  await requirePassword(parts, profile, currentPassword, ctx.meta as { clientIp?: string });
+  await parts.provider.setPassword(caller.id, newPassword);
+  await endSessions(parts, ctx, caller.id, caller.sessionId);
+  await tellOfChange(parts, profile, { actorId: caller.id, action: "password.changed", subject: caller.id });
+}
+
+/** @throws INVALID_CREDENTIALS for a wrong password, TOO_MANY_REQUESTS after too many of them */
+export async function requirePassword(
+  parts: Parts,
+  { id, email }: ProfileRow,
+  password: string,
+  { clientIp }: { clientIp?: string },
+): Promise<void> {
+  const right = await limitedPasswordTry(parts, { email, ip: clientIp }, () =>
+    parts.provider.checkPassword(id, password),
+  );
+  if (!right) throw fail("INVALID_CREDENTIALS", "The password is wrong.");
+}
+
+async function tellOfChange(
+  { postgres, out }: Parts,
+  { id: userId, email, language }: ProfileRow,
+  entry: { actorId?: string; action: string; subject: string },
+): Promise<void> {
+  await postgres.transact(async (trx) => {
+    await addAudit(trx, entry);
+    await out.add(trx, [mail({ template: "password-changed", email, language, userId })]);
+  });
+}

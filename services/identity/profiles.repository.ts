@@ -1,0 +1,210 @@
+import type { pushToken } from "../../contracts/identity.ts";
+import type { Infer } from "../../contracts/schema.ts";
+import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts";
+import type { Grant } from "../../providers/identity/index.ts";
+
+export type PushToken = Infer<typeof pushToken>;
+
+export interface Person {
+  firstName: string;
+  lastName: string;
+  phone?: string | undefined;
+  birthDate?: string | undefined;
+  language: string;
+}
+
+export interface ProfileRow extends Person, Grant {
+  id: string;
+  email: string;
+  emailConfirmed: boolean;
+  pendingEmail?: string;
+  partnerAdmin: boolean;
+  hasAvatar: boolean;
+  avatarVersion: number;
+  pushToken?: PushToken;
+  version: number;
+  createdAt: string;
+}
+
+const PROFILE = `id, email, email_confirmed, pending_email, first_name, last_name, phone,
+  to_char(birth_date, 'YYYY-MM-DD') AS birth_date, language, role, partner_id, partner_admin, has_avatar,
+  avatar_version, push_token, version, created_at`;
+
+export async function profileById(db: Db, id: string): Promise<ProfileRow | undefined> {
+  return row<ProfileRow>(db, `SELECT ${PROFILE} FROM profiles WHERE id = ?`, [id]);
+}
+
+export async function profileByEmail(db: Db, email: string): Promise<ProfileRow | undefined> {
+  return row<ProfileRow>(db, `SELECT ${PROFILE} FROM profiles WHERE email = ?`, [email]);
+}
+
+export interface NewProfile extends Person {
+  id: string;
+  email: string;
+  emailConfirmed: boolean;
+  grant: Grant;
+  pushToken?: PushToken | undefined;
+}
+
+/**
+ * Writes the profile of a registration, also over an earlier one that was never confirmed.
+ * @returns undefined when the id or the address belongs to a profile that was confirmed
+ */
+export async function saveNewProfile(db: Db, profile: NewProfile): Promise<ProfileRow | undefined> {
+  const { id, email, emailConfirmed, grant, pushToken } = profile;
+  const values = [
+    emailConfirmed,
+    profile.firstName,
+    profile.lastName,
+    profile.phone ?? null,
+    profile.birthDate ?? null,
+    profile.language,
+    grant.role,
+    grant.partnerId ?? null,
+    grant.partnerAdmin ?? false,
+    pushToken ? JSON.stringify(pushToken) : null,
+  ];
+  const replaced = await row<ProfileRow>(
+    db,
+    `UPDATE profiles SET email_confirmed = ?, first_name = ?, last_name = ?, phone = ?, birth_date = ?,
+       language = ?, role = ?, partner_id = ?, partner_admin = ?, push_token = ?, version = version + 1,
+       updated_at = now()
+     WHERE id = ? AND email = ? AND NOT email_confirmed RETURNING ${PROFILE}`,
+    [...values, id, email],
+  );
+  if (replaced) return replaced;
+  return row<ProfileRow>(
+    db,
+    `INSERT INTO profiles (email_confirmed, first_name, last_name, phone, birth_date, language, role, partner_id,
+       partner_admin, push_token, id, email)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING ${PROFILE}`,
+    [...values, id, email],
+  );
+}
+
+/** Marks the address as proved and lets go of the push token, which the returned row still holds. */
+export async function confirmProfile(db: Db, id: string): Promise<ProfileRow | undefined> {
+  const before = await row<ProfileRow>(
+    db,
+    `SELECT ${PROFILE} FROM profiles WHERE id = ? AND NOT email_confirmed FOR UPDATE`,
+    [id],
+  );
+  if (!before) return undefined;
+  const after = await row<ProfileRow>(
+    db,
+    `UPDATE profiles SET email_confirmed = true, push_token = NULL, version = version + 1, updated_at = now()
+     WHERE id = ? RETURNING ${PROFILE}`,
+    [id],
+  );
+  return after && { ...after, ...(before.pushToken && { pushToken: before.pushToken }) };
+}
+
+export interface Changes extends Partial<Person> {
+  pendingEmail?: string | undefined;
+}
+
+/** Only the fields that are given change. @returns undefined when the profile is gone or has another version */
+export async function updateProfileRow(
+  db: Db,
+  id: string,
+  changes: Changes,
+  expectedVersion?: number,
+): Promise<ProfileRow | undefined> {
+  return row<ProfileRow>(
+    db,
+    `UPDATE profiles SET first_name = coalesce(?, first_name), last_name = coalesce(?, last_name),
+       phone = coalesce(?, phone), birth_date = coalesce(?, birth_date), language = coalesce(?, language),
+       pending_email = coalesce(?, pending_email), version = version + 1, updated_at = now()
+     WHERE id = ? AND version = coalesce(?, version) RETURNING ${PROFILE}`,
+    [
+      changes.firstName ?? null,
+      changes.lastName ?? null,
+      changes.phone ?? null,
+      changes.birthDate ?? null,
+      changes.language ?? null,
+      changes.pendingEmail ?? null,
+      id,
+      expectedVersion ?? null,
+    ],
+  );
+}
+
+/** Makes the pending address the profile's own. @returns undefined when it is no longer the pending one */
+export async function adoptEmail(db: Db, id: string, email: string): Promise<ProfileRow | undefined> {
+  return row<ProfileRow>(
+    db,
+    `UPDATE profiles SET email = pending_email, pending_email = NULL, version = version + 1, updated_at = now()
+     WHERE id = ? AND pending_email = ? RETURNING ${PROFILE}`,
+    [id, email],
+  );
+}
+
+export async function setProfileGrant(db: Db, id: string, grant: Grant): Promise<ProfileRow | undefined> {
+  return row<ProfileRow>(
+    db,
+    `UPDATE profiles SET role = ?, partner_id = ?, partner_admin = ?, version = version + 1, updated_at = now()
+     WHERE id = ? RETURNING ${PROFILE}`,
+    [grant.role, grant.partnerId ?? null, grant.partnerAdmin ?? false, id],
+  );
+}
+
+/** A new picture takes a new number, also after one was removed, so that no cache shows the old one. */
+export async function setAvatarRow(db: Db, id: string, present: boolean): Promise<ProfileRow | undefined> {
+  return row<ProfileRow>(
+    db,
+    `UPDATE profiles SET has_avatar = ?, avatar_version = avatar_version + ?::integer,
+       version = version + 1, updated_at = now()
+     WHERE id = ? RETURNING ${PROFILE}`,
+    [present, present ? 1 : 0, id],
+  );
+}
+
+/** @returns the last version of the profile; undefined when there is none */
+export async function deleteProfileRow(db: Db, id: string): Promise<ProfileRow | undefined> {
+  return row<ProfileRow>(db, `DELETE FROM profiles WHERE id = ? RETURNING ${PROFILE}`, [id]);
+}
+
+/** Profiles that nobody confirmed in time. */
+export async function unconfirmedIds(db: Db, olderThanDays: number, limit: number): Promise<string[]> {
+  const found = await rows<{ id: string }>(
+    db,
+    `SELECT id FROM profiles WHERE NOT email_confirmed AND updated_at < now() - ? * interval '1 day'
+     ORDER BY created_at LIMIT ?`,
+    [olderThanDays, limit],
+  );
+  return found.map(({ id }) => id);
+}
+
+/** Writes down that the provider has an account to forget. */
+export async function insertErasure(db: Db, userId: string): Promise<void> {
+  await affected(db, "INSERT INTO erasures (user_id) VALUES (?) ON CONFLICT DO NOTHING", [userId]);
+}
+
+export async function pendingErasures(db: Db, limit: number): Promise<string[]> {
+  const found = await rows<{ userId: string }>(
+    db,
+    "SELECT user_id FROM erasures ORDER BY created_at LIMIT ?",
+    [limit],
+  );
+  return found.map(({ userId }) => userId);
+}
+
+export async function deleteErasure(db: Db, userId: string): Promise<void> {
+  await affected(db, "DELETE FROM erasures WHERE user_id = ?", [userId]);
+}
+
+/** Removes what else of a person stands in this database: messages that were sent, codes, limits, invitations. */
+export async function eraseTraces(
+  db: Db,
+  user: { id: string; email: string; subjects: readonly string[] },
+): Promise<void> {
+  await affected(
+    db,
+    `DELETE FROM outbox WHERE subject = ? OR subject IN (SELECT id::text FROM invitations WHERE email = ?)`,
+    [user.id, user.email],
+  );
+  await affected(db, "DELETE FROM invitations WHERE email = ?", [user.email]);
+  await affected(db, "DELETE FROM verification_codes WHERE subject = ANY(?)", [user.subjects]);
+  await affected(db, "DELETE FROM allowances WHERE subject = ANY(?)", [user.subjects]);
+  await affected(db, "DELETE FROM idempotency_keys WHERE user_id = ?", [user.id]);
+}

@@ -1,0 +1,80 @@
+import type { Params, Result } from "../../contracts/actions.ts";
+import { fail } from "../../contracts/errors.ts";
+import { newId } from "../../lib/ids.ts";
+import { checkCode, issueCode } from "./codes.ts";
+import { MAILS, takeOne } from "./limits.ts";
+import { mail, userMessage } from "./messages.ts";
+import type { Parts } from "./parts.ts";
+import { refuseCommonPassword } from "./password-policy.ts";
+import { checkPerson, DEFAULT_LANGUAGE } from "./people.ts";
+import { confirmProfile, profileByEmail, saveNewProfile } from "./profiles.repository.ts";
+
+/**
+ * Makes a customer who cannot sign in before the code has come back. An address that has an account already is
+ * answered in the same way after the same work; its owner is told by mail. Nobody proved an address before it
+ * is confirmed, so until then the newest registration counts and earlier codes are worth nothing.
+ * @throws PASSWORD_TOO_COMMON, VALIDATION_ERROR, TOO_MANY_REQUESTS after too many mails to the address
+ */
+export async function register(
+  parts: Parts,
+  params: Params<"identity.register">,
+): Promise<Result<"identity.register">> {
+  const { email, password, pushToken, language = DEFAULT_LANGUAGE, ...person } = params;
+  checkPerson(parts, { email, birthDate: person.birthDate });
+  refuseCommonPassword(password, [email, person.firstName, person.lastName]);
+  await takeOne(parts.postgres.db, MAILS, parts.digest(email));
+
+  const grant = { role: "customer" } as const;
+  const account = await parts.provider.register({ email, password, confirmed: false, grant });
+  const isNew = await parts.postgres.transact(async (trx) => {
+    const values = await issueCode(parts, trx, "confirm-email", parts.digest(email));
+    const saved = account.taken
+      ? undefined
+      : await saveNewProfile(trx, {
+          ...person,
+          id: account.userId,
+          email,
+          emailConfirmed: false,
+          language,
+          grant,
+          pushToken,
+        });
+    const owner = saved ?? (await profileByEmail(trx, email));
+    const about = { email, language: owner?.language ?? language, ...(owner && { userId: owner.id }) };
+    const letter = saved
+      ? mail({ ...about, template: "confirm-email", values })
+      : mail({ ...about, template: "account-exists" });
+    await parts.out.add(trx, [letter]);
+    return saved !== undefined;
+  });
+  return { userId: isNew ? account.userId : newId(), email };
+}
+
+/**
+ * Takes the code back: from now on the customer can sign in, and the others learn of them.
+ * @throws CODE_INVALID, TOO_MANY_REQUESTS
+ */
+export async function confirm(parts: Parts, { email, code }: Params<"identity.confirm">): Promise<void> {
+  const useUp = await checkCode(parts, "confirm-email", parts.digest(email), code);
+  const profile = await profileByEmail(parts.postgres.db, email);
+  if (!profile) throw fail("CODE_INVALID");
+  await parts.provider.markConfirmed(profile.id);
+  await parts.postgres.transact(async (trx) => {
+    await useUp(trx);
+    const confirmed = await confirmProfile(trx, profile.id);
+    if (!confirmed) return;
+    await parts.out.add(trx, [userMessage("user.registered", confirmed, confirmed.pushToken)]);
+  });
+}
+
+/** Sends a new code to an address that waits for one; answers the same for every other. @throws TOO_MANY_REQUESTS */
+export async function resendCode(parts: Parts, { email }: Params<"identity.resendCode">): Promise<void> {
+  await takeOne(parts.postgres.db, MAILS, parts.digest(email));
+  await parts.postgres.transact(async (trx) => {
+    const profile = await profileByEmail(trx, email);
+    const values = await issueCode(parts, trx, "confirm-email", parts.digest(email));
+    if (!profile || profile.emailConfirmed) return;
+    const { id: userId, language } = profile;
+    await parts.out.add(trx, [mail({ template: "confirm-email", email, language, userId, values })]);
+  });
+}

@@ -1,0 +1,62 @@
+import { describe, expect, it } from "@jest/globals";
+import fc from "fast-check";
+import { isCommonPassword, refuseCommonPassword } from "../../services/identity/password-policy.ts";
+
+describe("the password policy", () => {
+  it.each([
+    "password",
+    "Password1!",
+    "P@ssw0rd2024!",
+    "PASSWORT123",
+    "12345678",
+    "87654321",
+    "123456789012",
+    "aaaaaaaa",
+    "abcabcabcabc",
+    "abcdefgh",
+    "qwertyuiop",
+    "poiuytrewq",
+    "asdfghjkl",
+    "iloveyou",
+    "!!monkey99",
+    "monkeymonkey",
+    "Summer2026!",
+    "trustno1!",
+    "letmein!!",
+    "11111111111111111111",
+  ])("refuses %s", (password) => {
+    expect(isCommonPassword(password)).toBe(true);
+    expect(() => refuseCommonPassword(password)).toThrow(
+      expect.objectContaining({ type: "PASSWORD_TOO_COMMON" }),
+    );
+  });
+
+  it.each([
+    "correct horse battery staple",
+    "vK8#mQ2z!p",
+    "Blaubeere-Teppich-91",
+    "password manager of my aunt",
+    "пароль-и-ещё-слово",
+  ])("takes %s", (password) => {
+    expect(isCommonPassword(password)).toBe(false);
+  });
+
+  it("refuses what everybody knows of the person: address, its parts and the name", () => {
+    const personal = ["grete.hansen@example.org", "Grete", "Hansen"];
+    for (const password of ["grete.hansen@example.org", "Grete123!", "hansen2024", "GreteGrete"]) {
+      expect(isCommonPassword(password, personal)).toBe(true);
+    }
+    expect(isCommonPassword("grete walks her dog", personal)).toBe(false);
+  });
+
+  it("answers for any text, quickly", () => {
+    fc.assert(
+      fc.property(fc.string({ maxLength: 128, unit: "grapheme" }), (text) => {
+        expect(typeof isCommonPassword(text, [text.slice(0, 5), undefined])).toBe("boolean");
+      }),
+    );
+    const startedAt = performance.now();
+    isCommonPassword("1".repeat(64) + "a".repeat(64), ["a".repeat(128)]);
+    expect(performance.now() - startedAt).toBeLessThan(50);
+  });
+});
