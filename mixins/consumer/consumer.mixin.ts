@@ -84,7 +84,7 @@ export function consumer(options: ConsumerOptions): Consumer {
     stats: () => inboxStats(postgres.db, group),
     undelivered: (subject) => listUndelivered(postgres.db, subject, UNDELIVERED_MAX),
     mixin: {
-      actions: deadLetterActions(group, postgres, () => running?.wake()),
+      actions: deadLetterActions(group, postgres, () => running?.revived()),
       ...background({
         async start({ logger }) {
           running = await start(logger);
@@ -105,7 +105,8 @@ async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, l
   const me = newId();
   // Two workers, so that calls to the slow outside never stand in front of effects in the database.
   const [applying, performing] = split(handlers);
-  const common = { db, group, limits, logger };
+  const announcing = announcer({ db, channel: CHANNEL, from: me });
+  const common = { db, group, limits, logger, onMore: announcing.announce };
   const workers = [
     startWorker({
       ...common,
@@ -122,19 +123,16 @@ async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, l
       claims: limits.performConcurrency,
     }),
   ];
-  const wakeHere = () => {
-    for (const worker of workers) worker.wake();
-  };
-  const announcing = announcer({ db, channel: CHANNEL, from: me });
-  const wake = () => {
-    wakeHere();
-    announcing.announce();
+  const wake = (types?: ReadonlySet<string>) => {
+    for (const worker of workers) {
+      if (!types || worker.types.some((type) => types.has(type))) worker.wake();
+    }
   };
   const listener = startListener({
     url: postgres.url,
     channel: CHANNEL,
     logger,
-    onWake: (from) => from !== me && wakeHere(),
+    onWake: (from) => from !== me && wake(),
   });
   const pruner = startRunner({
     name: `pruning the inbox of ${group}`,
@@ -155,12 +153,16 @@ async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, l
     failpoint("consumer.accepting");
     const fresh = await acceptMessages(db(), group, judged);
     failpoint("consumer.accepted");
-    if (fresh > 0) wake();
+    if (fresh > 0) wake(new Set(judged.map(({ type }) => type)));
   };
   const unsubscribe = await carrier.subscribe(group, Object.keys(handlers) as MessageType[], accept);
 
   return {
-    wake,
+    /** A dead letter is back: whichever worker and replica has its group. */
+    revived() {
+      wake();
+      announcing.announce();
+    },
     async stop() {
       await unsubscribe();
       announcing.stop();

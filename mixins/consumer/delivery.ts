@@ -6,7 +6,7 @@ import { failpoint } from "../../lib/failpoint.ts";
 import { newId } from "../../lib/ids.ts";
 import type { Logger } from "../messages/logger.ts";
 import type { Handler, HandlerError } from "./handlers.ts";
-import { type Claimed, type Fence, markDead, markDone, reschedule } from "./inbox.repository.ts";
+import { type Claimed, type Fence, markAllDone, markDead, markDone, reschedule } from "./inbox.repository.ts";
 
 const ERROR_LENGTH = 2_000;
 const SCHEDULE_JITTER = 0.2;
@@ -30,6 +30,9 @@ export interface Delivery extends Fence {
   ending: boolean;
 }
 
+/** Messages whose handler says `together`, in one transaction at most. */
+export const TOGETHER_MAX = 32;
+
 class LeaseLost extends Error {}
 
 const tracer = trace.getTracer("waybill.consumer");
@@ -47,8 +50,11 @@ export async function deliver(
 ): Promise<void> {
   const { claimed } = delivery;
   const deliveries = handler.schedule ? handler.schedule.length + 1 : limits.deliveries;
-  if (claimed.attempts > deliveries) {
-    await bury(db, handler, delivery, deliveries, claimed.error ?? "the process ended during its delivery");
+  // Above the count without a failure: the process ended each time. That may happen to anybody who is near, so
+  // it takes the usual number of deliveries even where the handler's own schedule is shorter.
+  const most = claimed.suspect ? Math.max(deliveries, limits.deliveries) : deliveries;
+  if (claimed.attempts > most) {
+    await bury(db, handler, delivery, most, claimed.error ?? "the process ended during its delivery");
     return;
   }
   const entered = { value: false };
@@ -77,6 +83,39 @@ export async function deliver(
         ? backoffMs(limits.backoff, claimed.attempts)
         : jittered(scheduled, SCHEDULE_JITTER);
     await reschedule(db, delivery, Math.max(delayMs, failure.retryAfterMs), 1, failure.text);
+  }
+}
+
+/** A message that may share a transaction: its handler says so, and nothing ever went wrong with it. */
+export function mayShare(handler: Handler | undefined, { claimed }: Delivery): boolean {
+  return handler?.together === true && claimed.attempts === 1 && !claimed.suspect;
+}
+
+/**
+ * Brings messages to their handlers in one transaction. @throws what the first failing handler threw, with
+ * nothing committed; each message then deserves a delivery of its own
+ */
+export async function deliverTogether(
+  db: Knex,
+  handlerOf: (delivery: Delivery) => Handler,
+  deliveries: readonly Delivery[],
+  deliveryMs: number,
+): Promise<void> {
+  for (const delivery of deliveries) delivery.ending = true;
+  try {
+    await db.transaction(async (trx) => {
+      const done = await markAllDone(trx, deliveries);
+      for (const delivery of deliveries) {
+        const { apply } = handlerOf(delivery);
+        if (!apply || !done.has(delivery.messageId)) continue;
+        const { claimed, abort } = delivery;
+        await traced(claimed, () => within(apply(trx, messageOf(claimed)), deliveryMs, abort));
+      }
+      failpoint("consumer.applied");
+    });
+    failpoint("consumer.committed");
+  } finally {
+    for (const delivery of deliveries) delivery.ending = false;
   }
 }
 

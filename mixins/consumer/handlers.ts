@@ -21,6 +21,12 @@ interface Common<T extends MessageType> {
 /** An effect in the database alone: it and the message's state are one transaction, so it happens once. */
 interface Applies<T extends MessageType> extends Common<T> {
   apply(trx: Knex.Transaction, message: Message<T>): Promise<void>;
+  /**
+   * Under load, up to 32 such messages share one transaction; when one of them fails, each is repeated in one
+   * of its own. For effects that lock nothing which others lock in another order: inserts, and rows that belong
+   * to the message's subject alone. It spares three of four statements a message.
+   */
+  readonly together?: true;
   perform?: never;
 }
 
@@ -32,6 +38,7 @@ interface Applies<T extends MessageType> extends Common<T> {
 interface Performs<T extends MessageType> extends Common<T> {
   perform(message: Message<T>, lease: Lease): Promise<(trx: Knex.Transaction) => Promise<void>>;
   apply?: never;
+  together?: never;
 }
 
 export type Handler<T extends MessageType = MessageType> = Applies<T> | Performs<T>;

@@ -38,13 +38,21 @@ export async function acceptMessages(db: Db, group: string, messages: readonly I
   );
 }
 
+/** After so many deliveries that ended without a word, a message is delivered apart from others. */
+const SUSPECT_AFTER = 2;
+
+/** Whether nothing else that is suspect may be delivered beside it. */
+export function isAlone({ suspect, attempts }: Claimed): boolean {
+  return suspect && attempts > SUSPECT_AFTER;
+}
+
 /**
  * Takes messages that are due under a lease, in one committed statement: a delivery counts from here, so that
  * a message that kills the process is counted too.
  *
- * A row that is due and still bears a lease token was being worked on when its worker vanished. Such suspects
- * come one at a time beside the others: whoever was merely near a message that kills, is cleared when its turn
- * comes, and only the killer dies of the count.
+ * A row that is due and still bears a lease token was being worked on when its worker vanished. Once may be
+ * anybody's misfortune; from the second time on such rows come one at a time, so that whoever was merely near
+ * a message that kills is cleared when its turn comes, and only the killer dies of the count.
  */
 export async function claimDue(
   db: Db,
@@ -52,28 +60,28 @@ export async function claimDue(
     group: string;
     types: readonly string[];
     limit: number;
-    suspects: number;
+    alone: 0 | 1;
     token: string;
     leaseMs: number;
   },
 ): Promise<Claimed[]> {
-  const due = (suspect: boolean) => `
-    SELECT message_id, ${suspect} AS suspect FROM inbox
-    WHERE consumer = ? AND state = 'waiting' AND next_at <= now() AND type = ANY(?)
-      AND lease_token IS ${suspect ? "NOT NULL" : "NULL"}
+  const due = (which: string) => `
+    SELECT message_id, lease_token IS NOT NULL AS suspect FROM inbox
+    WHERE consumer = ? AND state = 'waiting' AND next_at <= now() AND type = ANY(?) AND ${which}
     ORDER BY next_at LIMIT ? FOR UPDATE SKIP LOCKED`;
   return rows<Claimed>(
     db,
-    `WITH due AS (${due(false)}), suspects AS (${due(true)})
+    `WITH ordinary AS (${due(`(lease_token IS NULL OR attempts < ${SUSPECT_AFTER})`)}),
+       alone AS (${due(`lease_token IS NOT NULL AND attempts >= ${SUSPECT_AFTER}`)})
      UPDATE inbox SET attempts = attempts + 1, lease_token = ?, updated_at = now(),
        next_at = now() + ? * interval '1 millisecond'
-     FROM (SELECT * FROM due UNION ALL SELECT * FROM suspects) AS claimed
+     FROM (SELECT * FROM ordinary UNION ALL SELECT * FROM alone) AS claimed
      WHERE inbox.message_id = claimed.message_id AND inbox.consumer = ?
      RETURNING inbox.message_id, source, type, subject, time, dataschema, traceparent, data, attempts, error,
        suspect`,
     [
       ...[claim.group, claim.types, claim.limit],
-      ...[claim.group, claim.types, claim.suspects],
+      ...[claim.group, claim.types, claim.alone],
       ...[claim.token, claim.leaseMs, claim.group],
     ],
   );
@@ -120,6 +128,19 @@ export async function markDone(trx: Db, lease: Fence): Promise<boolean> {
     fence(lease),
   );
   return count === 1;
+}
+
+/** As `markDone` for many messages of a group in one statement; returns the ids of those still held. */
+export async function markAllDone(trx: Db, leases: readonly Fence[]): Promise<Set<string>> {
+  const done = await rows<{ messageId: string }>(
+    trx,
+    `UPDATE inbox SET state = 'done', lease_token = NULL, error = NULL, updated_at = now()
+     FROM jsonb_to_recordset(?::jsonb) AS h("messageId" uuid, "group" text, token uuid)
+     WHERE message_id = h."messageId" AND consumer = h."group" AND state = 'waiting' AND lease_token = h.token
+     RETURNING message_id`,
+    [JSON.stringify(leases.map(({ messageId, group, token }) => ({ messageId, group, token })))],
+  );
+  return new Set(done.map(({ messageId }) => messageId));
 }
 
 /** Gives a message back after a failure. @param countsAs 1, or 0 when its handler was never entered */

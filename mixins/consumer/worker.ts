@@ -2,9 +2,16 @@ import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
 import type { Logger } from "../messages/logger.ts";
 import { type Runner, startRunner } from "../messages/runner.ts";
-import { type Delivery, type DeliveryLimits, deliver } from "./delivery.ts";
+import {
+  type Delivery,
+  type DeliveryLimits,
+  deliver,
+  deliverTogether,
+  mayShare,
+  TOGETHER_MAX,
+} from "./delivery.ts";
 import type { Handler, Handlers } from "./handlers.ts";
-import { claimDue, renewLeases, reschedule } from "./inbox.repository.ts";
+import { claimDue, isAlone, renewLeases, reschedule } from "./inbox.repository.ts";
 
 export interface WorkerLimits extends DeliveryLimits {
   leaseMs: number;
@@ -21,6 +28,8 @@ export interface WorkerOptions {
   handlers: Handlers;
   /** Deliveries that run at once. */
   concurrency: number;
+  /** There is more than this worker takes at once: other replicas may help. */
+  onMore: () => void;
   /** Messages claimed at once, those that wait for their turn included. */
   claims: number;
   limits: WorkerLimits;
@@ -28,18 +37,21 @@ export interface WorkerOptions {
 }
 
 export interface Worker {
+  readonly types: readonly string[];
   wake(): void;
   stop(): Promise<void>;
 }
 
 /** Claims due messages of one group and brings them to their handlers, until it is stopped. */
 export function startWorker(options: WorkerOptions): Worker {
-  const { db, group, handlers, concurrency, claims, limits, logger } = options;
+  const { db, group, handlers, concurrency, claims, limits, logger, onMore } = options;
   const types = Object.keys(handlers);
-  const held = new Map<string, Delivery>();
+  const held = new Set<Delivery>();
   const queue: Delivery[] = [];
   const running = new Set<Promise<void>>();
-  let suspects = 0;
+  const handlerOf = ({ claimed }: Delivery) => handlers[claimed.type as keyof Handlers] as Handler;
+  let alone = 0;
+  let more = false;
   let stopped = false;
 
   const claim = async () => {
@@ -47,48 +59,82 @@ export function startWorker(options: WorkerOptions): Worker {
       const limit = claims - held.size;
       if (stopped || limit <= 0 || types.length === 0) return;
       const token = newId();
-      const wanted = { group, types, limit, suspects: suspects > 0 ? 0 : 1, token, leaseMs: limits.leaseMs };
+      const wanted = {
+        group,
+        types,
+        limit,
+        alone: alone > 0 ? (0 as const) : (1 as const),
+        token,
+        leaseMs: limits.leaseMs,
+      };
       const claimed = await claimDue(db(), wanted);
       for (const one of claimed) {
         const abort = new AbortController();
         const delivery = { group, messageId: one.messageId, token, claimed: one, abort, ending: false };
-        held.set(one.messageId, delivery);
-        if (one.suspect) suspects += 1;
+        held.add(delivery);
+        if (isAlone(one)) alone += 1;
         queue.push(delivery);
       }
+      more = claimed.length >= limit;
       startQueued();
-      if (claimed.length < limit) return;
+      if (!more) return;
+      onMore();
     }
   };
 
   const startQueued = () => {
     while (!stopped && running.size < concurrency && queue.length > 0) {
-      const run = work(queue.shift() as Delivery);
+      const run = work(nextOfQueue());
       running.add(run);
       run.finally(() => {
         running.delete(run);
         startQueued();
         // Claim again while the last ones of a batch are still at work, not only after them.
-        if (queue.length === 0) runner.wake();
+        if (more && queue.length === 0) runner.wake();
       });
     }
   };
 
-  const work = async (delivery: Delivery) => {
+  /** The next message, or the next ones that may share a transaction. */
+  const nextOfQueue = (): Delivery[] => {
+    const shared = queue.findIndex((delivery) => !mayShare(handlerOf(delivery), delivery));
+    // Spread over the free runs: sharing saves statements, running beside each other saves waiting.
+    const fair = Math.ceil(queue.length / (concurrency - running.size));
+    const sharing = Math.min(shared < 0 ? queue.length : shared, fair, TOGETHER_MAX);
+    return queue.splice(0, Math.max(1, sharing));
+  };
+
+  const work = async (deliveries: Delivery[]) => {
+    if (deliveries.length > 1) {
+      try {
+        await deliverTogether(db(), handlerOf, deliveries, limits.deliveryMs);
+        for (const delivery of deliveries) held.delete(delivery);
+        return;
+      } catch (error) {
+        logger.debug(`${deliveries.length} messages are repeated one by one:`, String(error));
+      }
+    }
+    for (const delivery of deliveries) await workOn(delivery);
+  };
+
+  const workOn = async (delivery: Delivery) => {
     const { messageId, claimed } = delivery;
     try {
       if (delivery.abort.signal.aborted) return; // lost while it waited for its turn
-      await deliver(db(), handlers[claimed.type as keyof Handlers] as Handler, delivery, limits, logger);
+      await deliver(db(), handlerOf(delivery), delivery, limits, logger);
     } catch (error) {
       logger.warn(`${claimed.type} ${messageId}: its state could not be written:`, String(error));
     } finally {
-      held.delete(messageId);
-      if (claimed.suspect) suspects -= 1;
+      held.delete(delivery);
+      if (isAlone(claimed)) {
+        alone -= 1;
+        runner.wake();
+      }
     }
   };
 
   const renew = async () => {
-    const open = [...held.values()].filter(({ ending }) => !ending);
+    const open = [...held].filter(({ ending }) => !ending);
     if (open.length === 0) return;
     const keys = open.map(({ messageId, token }) => ({ messageId, token }));
     const renewed = await renewLeases(db(), group, keys, limits.leaseMs);
@@ -108,6 +154,7 @@ export function startWorker(options: WorkerOptions): Worker {
   });
 
   return {
+    types,
     wake: runner.wake,
     async stop() {
       stopped = true;
@@ -116,7 +163,7 @@ export function startWorker(options: WorkerOptions): Worker {
       await Promise.allSettled(unstarted.map((delivery) => reschedule(db(), delivery, 0, 0)));
       await settled([...running], limits.drainMs);
       await renewer.stop();
-      for (const delivery of held.values()) delivery.abort.abort(new Error("the service stops"));
+      for (const delivery of held) delivery.abort.abort(new Error("the service stops"));
     },
   };
 }

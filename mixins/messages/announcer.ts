@@ -4,9 +4,11 @@ import { rows } from "../postgres/database.ts";
 const QUIET_MS = 20;
 
 /**
- * Tells other replicas that there is something in a queue. Not inside the transactions that put it there:
- * PostgreSQL lets only one transaction that notifies commit at a time and holds the others until its log is
- * on disk (see ADR 4 for what was measured). Many announcements within 20 ms are one statement.
+ * Tells other replicas that a queue holds more than this one takes at once. Who writes to a queue wakes its own
+ * relay or workers without it, so most messages need no notification; and none is sent inside the transaction
+ * that writes: PostgreSQL lets only one transaction that notifies commit at a time and holds the others until
+ * its log is on disk (16 clients on two cores: 2,900 commits a second with it, 5,400 without). Many
+ * announcements within 20 ms are one statement.
  */
 export function announcer(options: { db: () => Db; channel: string; from: string }) {
   let timer: NodeJS.Timeout | undefined;

@@ -1,5 +1,8 @@
 import type { Logger } from "./logger.ts";
 
+/** Why there is a run: somebody said that there is work, or it is time to look. */
+export type Cause = "woken" | "sweep";
+
 export interface Runner {
   /** Asks for a run; asked during a run, there is another one after it. */
   wake(): void;
@@ -14,36 +17,37 @@ export interface Runner {
 export function startRunner(options: {
   name: string;
   sweepMs: number;
-  run: () => Promise<void>;
+  run: (cause: Cause) => Promise<void>;
   logger: Logger;
 }): Runner {
-  let wanted = false;
+  let wanted: Cause | undefined;
   let running: Promise<void> | undefined;
   let stopped = false;
 
   const work = async () => {
     while (wanted && !stopped) {
-      wanted = false;
+      const cause = wanted;
+      wanted = undefined;
       try {
-        await options.run();
+        await options.run(cause);
       } catch (error) {
         options.logger.warn(`${options.name} failed, the next sweep tries again:`, String(error));
       }
     }
   };
-  const wake = () => {
-    wanted = true;
+  const want = (cause: Cause) => {
+    if (wanted !== "woken") wanted = cause;
     if (stopped || running) return;
     running = work().finally(() => {
       running = undefined;
-      if (wanted) wake(); // woken between the last look and this line
+      if (wanted) want(wanted); // woken between the last look and this line
     });
   };
-  const sweep = setInterval(wake, options.sweepMs);
+  const sweep = setInterval(() => want("sweep"), options.sweepMs);
   sweep.unref();
-  wake();
+  want("sweep");
   return {
-    wake,
+    wake: () => want("woken"),
     async stop() {
       stopped = true;
       clearInterval(sweep);

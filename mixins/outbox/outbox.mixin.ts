@@ -18,6 +18,7 @@ const CHANNEL = "waybill_outbox";
 const SWEEP_MS = 1_000;
 const PRUNE_INTERVAL_MS = 600_000;
 const PRUNE_BATCH = 1_000;
+const DRAIN_MS = 2_000;
 
 export interface Outbox {
   /** Goes into the service's `mixins`; runs the relay while the service runs. */
@@ -45,12 +46,9 @@ export function outbox(options: OutboxOptions): Outbox {
   const { postgres, carrier, source, clock = systemClock } = options;
   const limits = { ...relayLimits, sweepMs: SWEEP_MS, retentionMs: OUTBOX_RETENTION_MS, ...options.limits };
   const me = newId();
-  let running: { relay: Runner; pruner: Runner; listener: Listener; announcer: Announcer } | undefined;
-
-  const wakeAll = () => {
-    running?.relay.wake();
-    running?.announcer.announce();
-  };
+  let running:
+    | { relay: Runner; drain(): Promise<void>; pruner: Runner; listener: Listener; announcer: Announcer }
+    | undefined;
 
   return {
     async add(trx, messages) {
@@ -61,20 +59,26 @@ export function outbox(options: OutboxOptions): Outbox {
         messages.map((message) => envelope(source, message, nowMs)),
       );
       // After the commit: earlier there is nothing to see. What was rolled back concerns nobody.
-      trx.executionPromise.then(wakeAll, () => undefined);
+      trx.executionPromise.then(
+        () => running?.relay.wake(),
+        () => undefined,
+      );
     },
     stats: () => outboxStats(postgres.db),
     mixin: background({
       async start({ logger }) {
         const db = () => postgres.db;
+        const announcing = announcer({ db, channel: CHANNEL, from: me });
+        const pass = relay({ db, carrier, logger, limits, onMore: announcing.announce });
         const runner = startRunner({
           name: "relay",
           sweepMs: limits.sweepMs,
           logger,
-          run: relay({ db, carrier, logger, limits }),
+          run: (why) => pass(why),
         });
         running = {
           relay: runner,
+          drain: () => pass("sweep", Date.now() + DRAIN_MS).catch(() => undefined),
           pruner: startRunner({
             name: "pruning the outbox",
             sweepMs: PRUNE_INTERVAL_MS,
@@ -89,7 +93,7 @@ export function outbox(options: OutboxOptions): Outbox {
             logger,
             onWake: (from) => from !== me && runner.wake(),
           }),
-          announcer: announcer({ db, channel: CHANNEL, from: me }),
+          announcer: announcing,
         };
       },
       async stop() {
@@ -98,6 +102,7 @@ export function outbox(options: OutboxOptions): Outbox {
         if (!stopping) return;
         stopping.announcer.stop();
         await Promise.all([stopping.listener.stop(), stopping.pruner.stop(), stopping.relay.stop()]);
+        await stopping.drain(); // what the last requests said should not wait for the next start
       },
     }),
   };

@@ -23,6 +23,17 @@ export async function insertMessages(trx: Db, messages: readonly Message[]): Pro
   );
 }
 
+/** Whether there is anything to hand over: one cheap look, so that an idle service costs next to nothing. */
+export async function dueMessages(db: Db): Promise<{ fresh: boolean; retried: boolean }> {
+  const due = await row<{ fresh: boolean; retried: boolean }>(
+    db,
+    `SELECT
+       EXISTS (SELECT FROM outbox WHERE sent_at IS NULL AND attempts = 0 AND next_at <= now()) AS fresh,
+       EXISTS (SELECT FROM outbox WHERE sent_at IS NULL AND attempts > 0 AND next_at <= now()) AS retried`,
+  );
+  return due ?? { fresh: false, retried: false };
+}
+
 /**
  * Locks up to `limit` messages that are due until the transaction ends, skipping what another relay has.
  * @param retried those that a carrier refused before, else the fresh ones

@@ -3,7 +3,8 @@ import { type Backoff, backoffMs } from "../../lib/backoff.ts";
 import { failpoint } from "../../lib/failpoint.ts";
 import type { Carrier } from "../../providers/carrier/index.ts";
 import type { Logger } from "../messages/logger.ts";
-import { claimMessages, markFailed, markSent } from "./outbox.repository.ts";
+import type { Cause } from "../messages/runner.ts";
+import { claimMessages, dueMessages, markFailed, markSent } from "./outbox.repository.ts";
 
 const PUBLISH_TIMEOUT_MS = 4_000; // below the database's idle-in-transaction timeout
 const ERROR_LENGTH = 500;
@@ -21,7 +22,8 @@ export const relayLimits: RelayLimits = {
 type Handed = "none" | "some" | "all" | "failed";
 
 /**
- * One pass over the outbox: hands over what is due until nothing is left or the carrier refuses.
+ * One pass over the outbox: hands over what is due until nothing is left, the carrier refuses, or it is
+ * `untilMs` in Unix time.
  *
  * A batch is claimed, published and marked in one transaction, so that the row locks are the claim: when the
  * process dies the rows are free at once. What died between publish and commit is published again, and the
@@ -32,8 +34,10 @@ export function relay(options: {
   carrier: Carrier;
   logger: Logger;
   limits: RelayLimits;
-}): () => Promise<void> {
-  const { db, carrier, logger, limits } = options;
+  /** There is more than one pass can take: other replicas may help. */
+  onMore: () => void;
+}): (cause: Cause, untilMs?: number) => Promise<void> {
+  const { db, carrier, logger, limits, onMore } = options;
   // What was refused before is tried one by one, then in growing batches: one message that the carrier cannot
   // take does not take others along, and after an outage the batches are full again after nine good ones.
   let cautiousBatch = 1;
@@ -65,16 +69,20 @@ export function relay(options: {
     return handed;
   };
 
-  return async () => {
-    if (!(await carrier.ready())) return;
-    let fresh: Handed;
-    let retried: Handed;
+  return async (cause, untilMs = Number.POSITIVE_INFINITY) => {
+    // Woken by a commit there is something fresh, and what was refused waits for the next sweep.
+    let due = cause === "woken" ? { fresh: true, retried: false } : await dueMessages(db());
+    if ((!due.fresh && !due.retried) || !(await carrier.ready())) return;
     do {
-      fresh = await handOver(false, limits.batch);
-      retried = await handOver(true, cautiousBatch);
+      const fresh = due.fresh ? await handOver(false, limits.batch) : "none";
+      if (fresh === "all") onMore();
+      const tried = cautiousBatch;
+      const retried = due.retried ? await handOver(true, tried) : "none";
       if (retried === "failed") cautiousBatch = 1;
-      else if (retried === "all") cautiousBatch = Math.min(limits.batch, cautiousBatch * 2);
-    } while (fresh === "all" || retried === "all");
+      else if (retried === "all") cautiousBatch = Math.min(limits.batch, tried * 2);
+      // A batch that failed waits now, so the next ones may be better; when a single one fails, give it time.
+      due = { fresh: fresh === "all", retried: retried === "all" || (retried === "failed" && tried > 1) };
+    } while ((due.fresh || due.retried) && Date.now() < untilMs);
   };
 }
 
