@@ -1,0 +1,148 @@
+import { randomUUID } from "node:crypto";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { WebError } from "../web.ts";
+
+const CHECKOUTS_MAX = 5_000;
+const SAVE_AFTER_MS = 300;
+
+export interface Checkout {
+  id: string;
+  idempotencyKey: string;
+  orderId: string;
+  amountMinor: number;
+  currency: string;
+  description: string;
+  callbackUrl: string;
+  returnUrl?: string;
+  /** Attempts of the customer that the bank declined. */
+  declined: number;
+}
+
+export interface Payment {
+  id: string;
+  checkoutId: string;
+  orderId: string;
+  amountMinor: number;
+  currency: string;
+  refundedMinor: number;
+}
+
+export interface Refund {
+  id: string;
+  paymentId: string;
+  amountMinor: number;
+  state: "completed";
+}
+
+interface Books {
+  checkouts: Checkout[];
+  payments: Payment[];
+  refunds: Refund[];
+}
+
+/**
+ * The books of the payment system: who was to pay, who paid, what went back. In memory; with a file they survive
+ * a restart, so that an order of yesterday can still be paid or refunded.
+ */
+export function ledger(file?: string) {
+  const books = read(file);
+  const checkouts = new Map(books.checkouts.map((checkout) => [checkout.id, checkout]));
+  const byKey = new Map(books.checkouts.map((checkout) => [checkout.idempotencyKey, checkout]));
+  const payments = new Map(books.payments.map((payment) => [payment.id, payment]));
+  const refunds = new Map(books.refunds.map((refund) => [refund.id, refund]));
+  let saving: NodeJS.Timeout | undefined;
+
+  const save = () => {
+    clearTimeout(saving);
+    saving = undefined;
+    if (!file) return;
+    const all: Books = {
+      checkouts: [...checkouts.values()],
+      payments: [...payments.values()],
+      refunds: [...refunds.values()],
+    };
+    writeFileSync(`${file}.new`, JSON.stringify(all), { mode: 0o600 });
+    renameSync(`${file}.new`, file);
+  };
+  const changed = () => {
+    if (file) saving ??= setTimeout(save, SAVE_AFTER_MS).unref();
+  };
+  const forgetOldest = () => {
+    if (checkouts.size < CHECKOUTS_MAX) return;
+    const [oldest] = checkouts.values();
+    if (!oldest) return;
+    checkouts.delete(oldest.id);
+    byKey.delete(oldest.idempotencyKey);
+    for (const payment of paymentsOf(oldest.id)) payments.delete(payment.id);
+  };
+  const paymentsOf = (checkoutId: string) =>
+    [...payments.values()].filter((payment) => payment.checkoutId === checkoutId);
+
+  return {
+    /** @returns the one that was opened with this key before, whatever is asked now */
+    openCheckout(wanted: Omit<Checkout, "id" | "declined">): Checkout {
+      const known = byKey.get(wanted.idempotencyKey);
+      if (known) return known;
+      forgetOldest();
+      const checkout = { ...wanted, id: randomUUID(), declined: 0 };
+      checkouts.set(checkout.id, checkout);
+      byKey.set(checkout.idempotencyKey, checkout);
+      changed();
+      return checkout;
+    },
+    /** @throws WebError 404 */
+    checkout(id: string | undefined): Checkout {
+      const found = checkouts.get(id ?? "");
+      if (!found) throw new WebError(404, "There is no such checkout.");
+      return found;
+    },
+    paymentsOf,
+    paymentsOfOrder: (orderId: string) =>
+      [...payments.values()].filter((payment) => payment.orderId === orderId),
+    pay({ id: checkoutId, orderId, currency }: Checkout, amountMinor: number): Payment {
+      const payment = { id: randomUUID(), checkoutId, orderId, amountMinor, currency, refundedMinor: 0 };
+      payments.set(payment.id, payment);
+      changed();
+      return payment;
+    },
+    decline(checkout: Checkout): void {
+      checkout.declined += 1;
+      changed();
+    },
+    refund: (id: string) => refunds.get(id),
+    /** @throws WebError 404 for an unknown payment, 422 when more is wanted than is left of it */
+    giveBack({ id, paymentId, amountMinor }: Omit<Refund, "state">): {
+      refund: Refund;
+      payment: Payment;
+      fresh: boolean;
+    } {
+      const payment = payments.get(paymentId);
+      if (!payment) throw new WebError(404, "There is no such payment.");
+      const known = refunds.get(id);
+      if (known) return { refund: known, payment, fresh: false };
+      if (amountMinor > payment.amountMinor - payment.refundedMinor) {
+        throw new WebError(422, "More than is left of the payment.");
+      }
+      const refund: Refund = { id, paymentId, amountMinor, state: "completed" };
+      payment.refundedMinor += amountMinor;
+      refunds.set(id, refund);
+      changed();
+      return { refund, payment, fresh: true };
+    },
+    /** Writes what is not written yet. */
+    close(): void {
+      if (saving) save();
+    },
+  };
+}
+
+export type Ledger = ReturnType<typeof ledger>;
+
+function read(file: string | undefined): Books {
+  try {
+    if (file) return JSON.parse(readFileSync(file, "utf8")) as Books;
+  } catch {
+    // None yet, or torn by a power failure: the sandbox's money is not worth an error.
+  }
+  return { checkouts: [], payments: [], refunds: [] };
+}
