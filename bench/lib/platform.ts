@@ -1,0 +1,73 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+
+const ROOT = resolve(import.meta.dirname, "../..");
+const START_TIMEOUT_MS = 60_000;
+const POLL_MS = 10;
+
+export interface RunningPlatform {
+  pid: number;
+  apiUrl: string;
+  sandboxUrl: string;
+  dataDir: string;
+  /** From the start of the process until it said that it is ready. */
+  readyAfterMs: number;
+  admin: { email: string; password: string };
+  stop(): Promise<void>;
+}
+
+export function newDataDir(): string {
+  return mkdtempSync(join(tmpdir(), "waybill-bench-"));
+}
+
+export function removeDataDir(dataDir: string): void {
+  rmSync(dataDir, { recursive: true, force: true });
+}
+
+/** Starts the product as `npm start` does, on free ports, and waits until it is ready. */
+export async function startPlatform(dataDir: string): Promise<RunningPlatform> {
+  const started = performance.now();
+  const child = spawn(process.execPath, ["--import", "./platform/telemetry.ts", "platform/main.ts"], {
+    cwd: ROOT,
+    env: { ...process.env, DATA_DIR: dataDir, PORT: "0", OPS_PORT: "0", SANDBOX_PORT: "0", ...NO_LIMITS },
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  const file = join(dataDir, "platform.json");
+  while (!existsSync(file)) {
+    if (child.exitCode !== null) throw new Error(`the platform ended with ${child.exitCode}`);
+    if (performance.now() - started > START_TIMEOUT_MS) throw new Error("the platform did not become ready");
+    await delay(POLL_MS);
+  }
+  const readyAfterMs = performance.now() - started;
+  const places = JSON.parse(readFileSync(file, "utf8")) as {
+    apiUrl: string;
+    sandboxUrl: string;
+    adminEmail: string;
+  };
+  const secrets = JSON.parse(readFileSync(join(dataDir, "secrets.json"), "utf8")) as {
+    ADMIN_PASSWORD: string;
+  };
+  return {
+    pid: child.pid as number,
+    apiUrl: `${places.apiUrl}/api/v1`,
+    sandboxUrl: places.sandboxUrl,
+    dataDir,
+    readyAfterMs,
+    admin: { email: places.adminEmail, password: secrets.ADMIN_PASSWORD },
+    stop: () => stop(child),
+  };
+}
+
+// One address sends everything here, which the limits are made to refuse.
+const NO_LIMITS = { RATE_LIMIT_ADDRESS: "0", RATE_LIMIT_USER: "0", RATE_LIMIT_SIGN_IN: "0" };
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null) return;
+  const ended = once(child, "exit");
+  child.kill("SIGTERM");
+  await ended;
+}
