@@ -23,6 +23,8 @@ export const catalogue = {
   IDEMPOTENCY_IN_FLIGHT: { status: 409, title: "A request with this Idempotency-Key is still running" },
   METHOD_NOT_ALLOWED: { status: 405, title: "The resource does not know this method" },
   PAYLOAD_TOO_LARGE: { status: 413, title: "The body is too large" },
+  HEADERS_TOO_LARGE: { status: 431, title: "The header fields are too large" },
+  REQUEST_TOO_SLOW: { status: 408, title: "The request did not arrive in time" },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, title: "The body's media type is not accepted here" },
   TOO_MANY_REQUESTS: { status: 429, title: "Too many requests" },
   PRECONDITION_FAILED: { status: 412, title: "The resource was changed meanwhile" },

@@ -52,7 +52,7 @@ export function parseJson(bytes: Buffer): unknown {
 }
 
 function inspect(value: unknown, depth: number): void {
-  if (typeof value === "string") return inspectText(value);
+  if (typeof value === "string") inspectText(value);
   if (typeof value !== "object" || value === null) return;
   if (depth > MAX_DEPTH) throw fail("BAD_REQUEST", `The body is nested more than ${MAX_DEPTH} levels deep.`);
   if (Array.isArray(value)) {

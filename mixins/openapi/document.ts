@@ -1,0 +1,210 @@
+import type { Rule } from "../../contracts/schema.ts";
+import { exampleOf } from "./example.ts";
+import { componentsOf, type JsonSchema, jsonSchemaOf, type SchemaNames } from "./json-schema.ts";
+
+export interface Parameter {
+  in: "path" | "query" | "header";
+  name: string;
+  rule: Rule;
+  required: boolean;
+  description?: string;
+}
+
+export interface ProblemCode {
+  code: string;
+  title: string;
+}
+
+export interface Answer {
+  status: number;
+  description: string;
+  /** Media types and what they hold; a media type without a rule holds bytes or text. */
+  content?: Record<string, Rule | undefined>;
+  /** The codes that a problem document of this status may carry. */
+  problems?: readonly ProblemCode[];
+  headers?: Record<string, string>;
+}
+
+/** One operation, in whatever words its owner describes it. */
+export interface Operation {
+  method: string;
+  path: string;
+  tag: string;
+  summary: string;
+  description?: string;
+  /** Whether an access token is needed. */
+  secured: boolean;
+  parameters: readonly Parameter[];
+  body?: { content: Record<string, Rule | undefined>; required: boolean };
+  answers: readonly Answer[];
+}
+
+export interface DocumentOptions {
+  title: string;
+  version: string;
+  description: string;
+  /** Relative to where the document is served. */
+  basePath: string;
+  operations: readonly Operation[];
+  names: SchemaNames;
+  /** Where the codes are explained. */
+  docsUrl: string;
+}
+
+/** The OpenAPI 3.1 document of these operations. Examples are made from the schemas, so none can be wrong. */
+export function openApiDocument(options: DocumentOptions): JsonSchema {
+  const { operations, names } = options;
+  const responses: Record<string, JsonSchema> = {};
+  const paths: Record<string, Record<string, unknown>> = {};
+  for (const operation of operations) {
+    const path = paths[operation.path] ?? {};
+    path[operation.method.toLowerCase()] = operationOf(operation, options, responses);
+    paths[operation.path] = path;
+  }
+  return {
+    openapi: "3.1.0",
+    info: {
+      title: options.title,
+      version: options.version,
+      description: options.description,
+      license: { name: "Apache-2.0", identifier: "Apache-2.0" },
+    },
+    servers: [{ url: options.basePath }],
+    tags: [...new Set(operations.map(({ tag }) => tag))].map((name) => ({ name })),
+    paths,
+    components: {
+      schemas: { ...componentsOf(names), Problem: problemSchema },
+      responses,
+      securitySchemes: { bearer: { type: "http", scheme: "bearer", bearerFormat: "JWT" } },
+    },
+  };
+}
+
+function operationOf(
+  operation: Operation,
+  options: DocumentOptions,
+  shared: Record<string, JsonSchema>,
+): JsonSchema {
+  const { method, path, tag, summary, description, secured, parameters, body, answers } = operation;
+  const { names } = options;
+  return {
+    operationId: operationIdOf(method, path),
+    tags: [tag],
+    summary,
+    ...(description && { description }),
+    security: secured ? [{ bearer: [] }] : [],
+    ...(parameters.length > 0 && { parameters: parameters.map((one) => parameterOf(one, names)) }),
+    ...(body && { requestBody: { required: body.required, content: contentOf(body.content, names) } }),
+    responses: Object.fromEntries(
+      answers.map((answer) => [answer.status, sharedAnswer(answer, options, shared)]),
+    ),
+  };
+}
+
+/** `POST /orders/{order_id}/cancel` is `postOrdersOrderIdCancel`. */
+export function operationIdOf(method: string, path: string): string {
+  const words = path.split(/[^A-Za-z0-9]+/).filter(Boolean);
+  return method.toLowerCase() + words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join("");
+}
+
+function parameterOf(
+  { in: place, name, rule, required, description }: Parameter,
+  names: SchemaNames,
+): JsonSchema {
+  return {
+    in: place,
+    name,
+    required,
+    ...(description && { description }),
+    schema: jsonSchemaOf(rule, names),
+    // An example of a parameter that may be left out would be sent by whoever tries the operation.
+    ...(required && { example: exampleOf(rule, name) }),
+  };
+}
+
+function contentOf(content: Record<string, Rule | undefined>, names: SchemaNames): JsonSchema {
+  const entries = Object.entries(content).map(([type, rule]) => [
+    type,
+    rule ? { schema: jsonSchemaOf(rule, names), example: exampleOf(rule) } : { schema: {} },
+  ]);
+  return Object.fromEntries(entries);
+}
+
+/** Most operations have most problems in common: each set of codes stands in the document once. */
+function sharedAnswer(
+  answer: Answer,
+  options: DocumentOptions,
+  shared: Record<string, JsonSchema>,
+): JsonSchema {
+  if (!answer.problems) return answerOf(answer, options);
+  const name = answer.problems.map(({ code }) => code).join("-");
+  shared[name] ??= answerOf(answer, options);
+  return { $ref: `#/components/responses/${name}` };
+}
+
+function answerOf(answer: Answer, options: DocumentOptions): JsonSchema {
+  const headers = Object.entries(answer.headers ?? {}).map(([name, description]) => [
+    name,
+    { description, schema: { type: "string" } },
+  ]);
+  const content = answer.problems
+    ? { "application/problem+json": problemContent(answer.status, answer.problems, options.docsUrl) }
+    : answer.content && contentOf(answer.content, options.names);
+  return {
+    description: answer.description,
+    ...(headers.length > 0 && { headers: Object.fromEntries(headers) }),
+    ...(content && { content }),
+  };
+}
+
+function problemContent(status: number, problems: readonly ProblemCode[], docsUrl: string): JsonSchema {
+  const codes = problems.map(({ code }) => code);
+  const examples = problems.map(({ code, title }) => [
+    code,
+    {
+      value: {
+        type: `${docsUrl}#${code}`,
+        title,
+        status,
+        code,
+        ...(code === "validation_error" && wrongField),
+      },
+    },
+  ]);
+  return {
+    schema: {
+      allOf: [{ $ref: "#/components/schemas/Problem" }, { properties: { code: { enum: codes } } }],
+    },
+    examples: Object.fromEntries(examples),
+  };
+}
+
+const wrongField = {
+  errors: [{ field: "quantity", rule: "numberMax", message: "Must be less than or equal to 99." }],
+};
+
+/** RFC 9457, with our members. */
+const problemSchema: JsonSchema = {
+  type: "object",
+  properties: {
+    type: { type: "string", description: "Where the code is explained." },
+    title: { type: "string" },
+    status: { type: "integer" },
+    detail: { type: "string", description: "What happened this time, and what to do next." },
+    instance: { type: "string", description: "This one occurrence." },
+    code: { type: "string", description: "Stable; programs branch on it." },
+    errors: {
+      type: "array",
+      items: {
+        type: "object",
+        properties: { field: { type: "string" }, rule: { type: "string" }, message: { type: "string" } },
+        required: ["field", "rule", "message"],
+        additionalProperties: false,
+      },
+    },
+    data: { type: "object", description: "Facts for the caller's program." },
+    trace_id: { type: "string" },
+  },
+  required: ["type", "title", "status", "code"],
+  additionalProperties: false,
+};

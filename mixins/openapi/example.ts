@@ -1,0 +1,95 @@
+import type { Props, Rule } from "../../contracts/schema.ts";
+import { checkOf } from "../validation/validation.ts";
+
+/** What a field of this name usually holds; where the schema disagrees, the schema wins. */
+const byName: Record<string, unknown> = {
+  access_token: "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl",
+  amount_minor: 1250,
+  brand: "Crema",
+  city: "Berlin",
+  country: "DE",
+  delivery_fee_minor: 290,
+  description: "Double shot, whole milk.",
+  device_name: "Ada's phone",
+  expires_in_seconds: 600,
+  first_name: "Ada",
+  from_minute: 480,
+  language: "en",
+  last_name: "Lovelace",
+  latitude: 52.52,
+  limit: 20,
+  line1: "Unter den Linden 1",
+  line2: "Second floor",
+  longitude: 13.405,
+  name: "Ada Lovelace",
+  note: "Please ring twice.",
+  partner_title: "Café Central",
+  password: "correct horse battery staple",
+  phone: "+4915112345678",
+  pin: "4711",
+  postal_code: "10117",
+  preparation_minutes: 15,
+  quantity: 2,
+  reason: "Nobody at home.",
+  stock: 40,
+  time_zone: "Europe/Berlin",
+  title: "Flat White",
+  until_minute: 1320,
+  version: 3,
+};
+
+/** Values of the shapes that contracts know; the first that fits is taken. */
+const candidates = [
+  "2026-11-22T10:30:00Z",
+  "EUR",
+  "DE",
+  "en",
+  "482913",
+  "4711",
+  "1990-05-17",
+  "https://shop.example.org/waybill",
+  "+4915112345678",
+  "9f86d081884c7d659a2feaa0c55ad015",
+  "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+  "orders:0198c0de-0000-7000-8000-000000000001",
+  "c29tZXRoaW5n",
+  "text",
+];
+
+const ID = "0198c0de-0000-7000-8000-000000000001";
+
+interface AnyRule extends Rule {
+  readonly props?: Props;
+  readonly items?: Rule;
+  readonly values?: readonly string[];
+  readonly min?: number;
+}
+
+/**
+ * A value that the rule accepts and that a reader recognizes; the same each time.
+ * @throws Error for text of a shape that no candidate has: add one
+ */
+export function exampleOf(rule: Rule, name = ""): unknown {
+  const { type, props, items, values, min } = rule as AnyRule;
+  if (type === "object") {
+    const fields = Object.entries(props ?? {}).map(([field, inner]) => [field, exampleOf(inner, field)]);
+    return Object.fromEntries(fields);
+  }
+  if (type === "array") return [exampleOf(items as Rule, name)];
+  if (type === "record") return { key: "value" };
+  if (type === "enum") return values?.[0];
+  if (type === "boolean") return true;
+  if (type === "uuid") return ID;
+  if (type === "email") return "ada@example.com";
+  const usual = byName[name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)];
+  if (type === "number") return fits(rule, usual) ? usual : Math.max(1, min ?? 1);
+  const found = [usual, ...candidates].find((value) => fits(rule, value));
+  if (found === undefined) throw new Error(`no example fits the field ${name}`);
+  return found;
+}
+
+function fits(rule: Rule, value: unknown): boolean {
+  return (
+    value !== undefined && checkOf({ type: "object", props: { value: rule } } as Rule)({ value }).length === 0
+  );
+}

@@ -1,0 +1,77 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Result } from "../../contracts/actions.ts";
+import { etagOf, isFresh } from "./conditional.ts";
+import { exchangeOf, send } from "./edge/exchange.ts";
+import { type Endpoint, placeholders } from "./endpoint.ts";
+import { limitHeaders } from "./limits.ts";
+import type { Problem } from "./problem.ts";
+import { BASE_PATH } from "./routes/index.ts";
+
+const JSON_TYPE = "application/json; charset=utf-8";
+/** A client may keep what it read, and asks each time whether it is still so. */
+const REVALIDATE = "private, no-cache";
+
+/** Answers with the result of the action, in the client's names; an unchanged read with 304. */
+export function sendResult(
+  endpoint: Endpoint,
+  req: IncomingMessage,
+  res: ServerResponse,
+  result: unknown,
+): void {
+  const { route } = endpoint;
+  const limits = limitHeaders(exchangeOf(req).standings);
+  if (route.content === "image") {
+    sendImage(req, res, result as Result<"media.getAvatar">, limits);
+    return;
+  }
+  const value = endpoint.encode(result) as Record<string, unknown>;
+  const headers = { ...limits, ...locationOf(route.location, value) };
+  if (route.success === 204 || route.success === 202) {
+    send(res, route.success, headers);
+    return;
+  }
+  const body = JSON.stringify(value);
+  const version = typeof value.version === "number" ? value.version : undefined;
+  // A write answers the new version's tag too, so that the next write needs no read before it.
+  const etag = route.method === "GET" || version !== undefined ? etagOf(body, version) : undefined;
+  if (etag) headers.ETag = etag;
+  if (route.method === "GET") headers["Cache-Control"] = REVALIDATE;
+  const unchanged = route.method === "GET" && etag && isFresh(req.headers["if-none-match"], etag);
+  if (unchanged) send(res, 304, headers);
+  else send(res, route.success, { ...headers, "Content-Type": JSON_TYPE }, body);
+}
+
+function sendImage(
+  req: IncomingMessage,
+  res: ServerResponse,
+  { base64, contentType, etag }: Result<"media.getAvatar">,
+  limits: Record<string, string>,
+): void {
+  const headers = { ...limits, ETag: `"${etag.replaceAll('"', "")}"`, "Cache-Control": REVALIDATE };
+  if (isFresh(req.headers["if-none-match"], headers.ETag)) send(res, 304, headers);
+  else send(res, 200, { ...headers, "Content-Type": contentType }, Buffer.from(base64, "base64"));
+}
+
+function locationOf(template: string | undefined, value: Record<string, unknown>): Record<string, string> {
+  if (!template) return {};
+  const path = placeholders(template).reduce(
+    (text, name) => text.replace(`{${name}}`, encodeURIComponent(String(value[name]))),
+    template,
+  );
+  return { Location: `${BASE_PATH}${path}` };
+}
+
+export function sendProblem(
+  req: IncomingMessage,
+  res: ServerResponse,
+  { status, headers, document }: Problem,
+  more: Record<string, string> = {},
+): void {
+  const limits = limitHeaders(exchangeOf(req).standings);
+  send(
+    res,
+    status,
+    { ...limits, ...headers, ...more, "Content-Type": "application/problem+json" },
+    JSON.stringify(document),
+  );
+}

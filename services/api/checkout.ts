@@ -1,0 +1,88 @@
+import type { ServiceBroker } from "moleculer";
+import { call, type Params, type Result } from "../../contracts/actions.ts";
+import { fail, typeOf } from "../../contracts/errors.ts";
+import type { Caller, Ctx } from "../../contracts/meta.ts";
+import type { Quote } from "../../contracts/partners.ts";
+import type { Clock } from "../../lib/clock.ts";
+import { callerOf } from "../../mixins/caller/caller.ts";
+import type { RoutableParams } from "./contract.ts";
+
+const MAX_NAME_LENGTH = 100;
+
+type Confirmation = Result<"orders.confirm">;
+
+/** The checks that customers may still confirm. They live in the broker's cacher, which all gateways share. */
+export interface Checks {
+  keep(customerId: string, quote: Quote): Promise<void>;
+  /** Undefined for what has expired, was never there or cannot be read now. */
+  find(customerId: string, checkId: string): Promise<Quote | undefined>;
+}
+
+export function checksIn(broker: ServiceBroker, clock: Clock): Checks {
+  const keyOf = (customerId: string, checkId: string) => `check:${customerId}:${checkId}`;
+  return {
+    async keep(customerId, quote) {
+      const seconds = Math.floor((Date.parse(quote.expiresAt) - clock.now()) / 1000);
+      if (seconds <= 0) return;
+      // A check that cannot be kept is one that has expired when it is confirmed: wrong for nobody.
+      await broker.cacher?.set(keyOf(customerId, quote.checkId), quote, seconds).catch(() => undefined);
+    },
+    async find(customerId, checkId) {
+      const found = await broker.cacher?.get(keyOf(customerId, checkId)).catch(() => undefined);
+      const quote = (found ?? undefined) as Quote | undefined;
+      return quote && Date.parse(quote.expiresAt) > clock.now() ? quote : undefined;
+    },
+  };
+}
+
+export async function check(checks: Checks, ctx: Ctx<Params<"partners.check">>): Promise<Quote> {
+  const customer = callerOf(ctx, "customer");
+  const quote = await call(ctx, "partners.check", ctx.params);
+  await checks.keep(customer.id, quote);
+  return quote;
+}
+
+/**
+ * Orders what was checked. The kept check spares the catalogue's work; prices and stock are Orders' and
+ * Partners' last word.
+ * @throws CHECK_EXPIRED, and what Orders refuses
+ */
+export async function confirm(
+  checks: Checks,
+  publicUrl: string,
+  ctx: Ctx<RoutableParams<"api.confirm">>,
+): Promise<Confirmation> {
+  const caller = callerOf(ctx, "customer");
+  const { checkId, bankId } = ctx.params;
+  const quote = await checks.find(caller.id, checkId);
+  if (!quote) return await confirmedBefore(ctx, publicUrl);
+  const customer = await customerOf(ctx, caller);
+  return await call(ctx, "orders.confirm", { bankId, quote, customer });
+}
+
+/** A check that has gone may have become an order: its repeat gets that order's answer and no error. */
+async function confirmedBefore(
+  ctx: Ctx<RoutableParams<"api.confirm">>,
+  publicUrl: string,
+): Promise<Confirmation> {
+  const { checkId, bankId } = ctx.params;
+  // An order takes the id of its check.
+  const order = await call(ctx, "orders.get", { orderId: checkId }).catch((error) => {
+    throw typeOf(error) === "NOT_FOUND" ? fail("CHECK_EXPIRED", "Make a new check.") : error;
+  });
+  if (order.bankId !== bankId) throw fail("CHECK_USED");
+  if (!order.checkoutUrl) throw fail("CHECK_EXPIRED", "Its order can no longer be paid.");
+  return {
+    orderId: order.id,
+    status: order.status,
+    checkoutUrl: order.checkoutUrl,
+    callbackUrl: `${publicUrl}/api/v1/webhooks/payments/${bankId}`,
+    payBy: order.deadlineAt ?? order.createdAt,
+  };
+}
+
+async function customerOf(ctx: Ctx<unknown>, { id }: Caller): Promise<Params<"orders.confirm">["customer"]> {
+  const { firstName, lastName, phone } = await call(ctx, "identity.profile", {});
+  const name = [...`${firstName} ${lastName}`].slice(0, MAX_NAME_LENGTH).join("").trim();
+  return { id, name, ...(phone && { phone }) };
+}

@@ -1,0 +1,44 @@
+import { type ActionName, call, type Result } from "../../contracts/actions.ts";
+import { fail, typeOf } from "../../contracts/errors.ts";
+import type { Ctx } from "../../contracts/meta.ts";
+import { callerOf } from "../../mixins/caller/caller.ts";
+import { type QueueOwner, queueOwners, type RoutableParams, type RoutableResult } from "./contract.ts";
+
+const DEFAULT_LIMIT = 50;
+/** Refusals of the caller; whatever else goes wrong is the service's own trouble. */
+const REFUSALS = ["UNAUTHENTICATED", "SESSION_REVOKED", "FORBIDDEN", "VALIDATION_ERROR"];
+
+/** Those of all services, the newest first. A service that does not answer is named, and hides no other's. */
+export async function deadLetters(
+  ctx: Ctx<RoutableParams<"api.deadLetters">>,
+): Promise<RoutableResult<"api.deadLetters">> {
+  callerOf(ctx, "admin");
+  const { limit = DEFAULT_LIMIT } = ctx.params;
+  const unreachable: QueueOwner[] = [];
+  const lists = await Promise.all(
+    queueOwners.map(async (service): Promise<Result<"orders.deadLetters">["items"]> => {
+      try {
+        const { items } = await call(ctx, `${service}.deadLetters`, { limit });
+        return items.map((item) => ({ ...item, id: `${service}:${item.id}` }));
+      } catch (error) {
+        if (REFUSALS.includes(typeOf(error) ?? "")) throw error;
+        unreachable.push(service);
+        return [];
+      }
+    }),
+  );
+  if (unreachable.length === queueOwners.length) throw fail("SERVICE_UNAVAILABLE");
+  const items = lists.flat().sort((a, b) => (a.at < b.at ? 1 : -1));
+  return { items: items.slice(0, limit), unreachable };
+}
+
+/** Asks the service that holds the dead letter. @throws NOT_FOUND */
+export async function onDeadLetter(
+  ctx: Ctx<{ deadLetterId: string }>,
+  what: "replayDeadLetter" | "dropDeadLetter",
+): Promise<Record<string, never>> {
+  callerOf(ctx, "admin");
+  const [service, id] = ctx.params.deadLetterId.split(":") as [QueueOwner, string];
+  await call(ctx, `${service}.${what}` satisfies ActionName, { id });
+  return {};
+}

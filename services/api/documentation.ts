@@ -1,0 +1,132 @@
+import { catalogue, type ErrorType } from "../../contracts/errors.ts";
+import { integer, matching, type Rule } from "../../contracts/schema.ts";
+import {
+  type Answer,
+  type Operation,
+  openApiDocument,
+  type Parameter,
+} from "../../mixins/openapi/document.ts";
+import { documentationRoutes } from "../../mixins/openapi/pages.ts";
+import { type Endpoint, IMAGE_TYPES, type Part } from "./endpoint.ts";
+import { BASE_PATH } from "./routes/index.ts";
+import { schemaNames } from "./schemas.ts";
+
+const TITLE = "Waybill";
+const VERSION = "1";
+
+const DESCRIPTION = [
+  "Orders from check to handover. Names are in snake_case, times in RFC 3339 UTC, money in minor units.",
+  "Errors are problem documents (RFC 9457): branch on their `code`.",
+  "Sign in by `POST /sessions` and authorize with the access token to try an operation here.",
+].join("\n\n");
+
+/** The document and the pages that are made from the tables. */
+export function documentation(endpoints: readonly Endpoint[], publicUrl: string) {
+  const document = openApiDocument({
+    title: TITLE,
+    version: VERSION,
+    description: DESCRIPTION,
+    basePath: BASE_PATH,
+    operations: endpoints.map(operationOf),
+    names: schemaNames,
+    docsUrl: `${publicUrl}/docs/errors`,
+  });
+  const codes = (Object.keys(catalogue) as ErrorType[]).map(codeOf);
+  return { document, routes: documentationRoutes(document, TITLE, codes) };
+}
+
+function codeOf(type: ErrorType) {
+  const { status, title } = catalogue[type];
+  return { code: type.toLowerCase(), status, title };
+}
+
+function operationOf(endpoint: Endpoint): Operation {
+  const { route, body } = endpoint;
+  return {
+    method: route.method,
+    path: route.path,
+    tag: route.tag,
+    summary: route.summary,
+    ...(route.description && { description: route.description }),
+    secured: route.access !== "public" && route.access !== "signed",
+    parameters: parametersOf(endpoint),
+    ...(body && { body: { required: !body.mayBeAbsent, content: bodyContent(body) } }),
+    answers: [...successOf(endpoint), ...problemsOf(endpoint)],
+  };
+}
+
+function bodyContent({ kind, part }: NonNullable<Endpoint["body"]>): Record<string, Rule | undefined> {
+  if (kind === "image") return Object.fromEntries(IMAGE_TYPES.map((type) => [type, undefined]));
+  return { "application/json": part?.rule };
+}
+
+function parametersOf(endpoint: Endpoint): Parameter[] {
+  const { idempotencyKey, versioned, route } = endpoint;
+  return [
+    ...inPlace("path", endpoint.path),
+    ...inPlace("query", endpoint.query),
+    ...(idempotencyKey === "never" ? [] : [keyParameter(idempotencyKey === "required")]),
+    ...(versioned ? [ifMatch] : []),
+    ...(route.content === "events" ? [lastEventId] : []),
+  ];
+}
+
+function inPlace(place: "path" | "query", { rule }: Part): Parameter[] {
+  return Object.entries(rule.props).map(([name, field]) => ({
+    in: place,
+    name,
+    rule: field,
+    required: place === "path" || !field.optional,
+  }));
+}
+
+const keyParameter = (required: boolean): Parameter => ({
+  in: "header",
+  name: "Idempotency-Key",
+  rule: matching(/^[\x21-\x7e]{1,255}$/, 255),
+  required,
+  description: "Repeats with the same key and body get the first answer; kept for 24 hours.",
+});
+
+const ifMatch: Parameter = {
+  in: "header",
+  name: "If-Match",
+  rule: matching(/^"[\x21\x23-\x7e]{1,60}"$|^\*$/, 62),
+  required: false,
+  description: "The ETag of the version that is to be changed; another one is refused with 412.",
+};
+
+const lastEventId: Parameter = {
+  in: "header",
+  name: "Last-Event-ID",
+  rule: integer(0, 2 ** 31),
+  required: false,
+  description: "The id of the last event that was seen.",
+};
+
+function successOf({ route, answer, statuses }: Endpoint): Answer[] {
+  const headers: Record<string, string> = {
+    ...(statuses.includes(304) && {
+      ETag: "For If-None-Match, and for If-Match where a version is changed.",
+    }),
+    ...(route.location && { Location: "Where the new resource is." }),
+  };
+  const done: Answer = { status: route.success, description: "Done.", headers };
+  if (route.content === "image") done.content = { "image/*": undefined };
+  else if (route.content === "events") done.content = { "text/event-stream": undefined };
+  else if (route.success === 200 || route.success === 201) done.content = { "application/json": answer };
+  return statuses.includes(304) ? [done, { status: 304, description: "Unchanged." }] : [done];
+}
+
+function problemsOf({ problems }: Endpoint): Answer[] {
+  return [...problems].map(([status, types]) => ({
+    status,
+    description: types.map((type) => catalogue[type].title).join("; or: "),
+    problems: types.map(codeOf),
+    headers: {
+      ...(status === 401 && { "WWW-Authenticate": "How to authenticate." }),
+      ...((status === 429 || status === 503) && { "Retry-After": "Seconds to wait." }),
+      ...(status === 429 && { RateLimit: "How much is left.", "RateLimit-Policy": "What is allowed." }),
+    },
+  }));
+}

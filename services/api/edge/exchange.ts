@@ -1,0 +1,40 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Standing } from "../limits.ts";
+
+/** What the edge found out about a request before it was routed. */
+export interface Exchange {
+  requestId: string;
+  clientIp: string;
+  query: Record<string, string>;
+  /** How the client stands with the limits that were counted so far. */
+  standings: Standing[];
+  startedMs: number;
+  /** Of the trace that the request belongs to. */
+  traceId?: string;
+}
+
+const exchanges = new WeakMap<IncomingMessage, Exchange>();
+
+export function begin(req: IncomingMessage, exchange: Exchange): void {
+  exchanges.set(req, exchange);
+}
+
+/** @throws Error for a request that did not come in by the edge */
+export function exchangeOf(req: IncomingMessage): Exchange {
+  const exchange = exchanges.get(req);
+  if (!exchange) throw new Error("the request did not come in by the edge");
+  return exchange;
+}
+
+/** Sends a whole answer, unless one has begun already. */
+export function send(
+  res: ServerResponse,
+  status: number,
+  headers: Record<string, string>,
+  body?: string | Buffer,
+): void {
+  if (res.headersSent || res.destroyed) return;
+  const length = body === undefined ? undefined : Buffer.byteLength(body);
+  res.writeHead(status, { ...headers, ...(length !== undefined && { "Content-Length": String(length) }) });
+  res.end(body);
+}

@@ -1,0 +1,70 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { fail } from "../../../contracts/errors.ts";
+import { type Limiter, refuseBeyond } from "../limits.ts";
+import { begin, exchangeOf } from "./exchange.ts";
+import { baseHeaders, type Cors, requestIdOf } from "./headers.ts";
+import { targetOf } from "./target.ts";
+
+export interface FrontDeps {
+  limiter: Limiter;
+  cors: Cors;
+  clientIp: (req: IncomingMessage) => string;
+  https: boolean;
+  /** The methods that the tables know for a path. */
+  methodsOf: (path: string) => readonly string[];
+  refuse: (req: IncomingMessage, res: ServerResponse, error: unknown) => void;
+}
+
+const PAGE_METHODS = ["GET", "HEAD", "OPTIONS"];
+const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/**
+ * What happens to every request before it is routed, whatever it asks for: it gets its id and its headers, the
+ * address is counted, and a target that is not sound goes no further.
+ * @param route hands it to the router, with the path alone as its URL
+ */
+export function front(deps: FrontDeps, route: (req: IncomingMessage, res: ServerResponse) => void) {
+  const headers = baseHeaders(deps);
+  return async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
+    const requestId = requestIdOf(req);
+    begin(req, {
+      requestId,
+      clientIp: deps.clientIp(req),
+      query: {},
+      standings: [],
+      startedMs: performance.now(),
+    });
+    // The router takes these for its own context, so they are what we made of them.
+    req.headers["x-request-id"] = requestId;
+    delete req.headers["x-correlation-id"];
+    res.setHeader("X-Request-Id", requestId);
+    for (const [name, value] of headers) res.setHeader(name, value);
+    try {
+      const { path, query } = targetOf(req.url ?? "");
+      req.url = path;
+      exchangeOf(req).query = query;
+      await countAddress(deps.limiter, req);
+      if (deps.cors.handle(req, res, deps.methodsOf)) return;
+      if (!METHODS.includes(req.method ?? "")) throw fail("METHOD_NOT_ALLOWED");
+      if (req.method === "OPTIONS") {
+        const methods = deps.methodsOf(path);
+        res.writeHead(204, { Allow: (methods.length > 0 ? methods : PAGE_METHODS).join(", ") }).end();
+        return;
+      }
+      // Node leaves the body of an answer to HEAD away by itself.
+      if (req.method === "HEAD") req.method = "GET";
+    } catch (error) {
+      deps.refuse(req, res, error);
+      return;
+    }
+    route(req, res);
+  };
+}
+
+async function countAddress(limiter: Limiter, req: IncomingMessage): Promise<void> {
+  const exchange = exchangeOf(req);
+  const standing = await limiter.take("address", exchange.clientIp);
+  if (!standing) return;
+  exchange.standings.push(standing);
+  refuseBeyond(standing);
+}

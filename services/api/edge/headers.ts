@@ -1,0 +1,58 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { newId } from "../../../lib/ids.ts";
+
+const PREFLIGHT_MAX_AGE_SECONDS = 600;
+const REQUEST_ID = /^[\w.:-]{1,128}$/;
+
+/** X-Request-Id as the client gave it, or a new one where it gave none that can be logged as it stands. */
+export function requestIdOf(req: IncomingMessage): string {
+  const given = req.headers["x-request-id"];
+  return typeof given === "string" && REQUEST_ID.test(given) ? given : newId();
+}
+
+/** The headers of every answer. Routes that serve pages set their own content security policy. */
+export function baseHeaders(options: { https: boolean }): [name: string, value: string][] {
+  return [
+    ["X-Content-Type-Options", "nosniff"],
+    ["Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"],
+    ["Referrer-Policy", "no-referrer"],
+    ["Cache-Control", "no-store"],
+    ...(options.https ? [["Strict-Transport-Security", "max-age=31536000"] as [string, string]] : []),
+  ];
+}
+
+const EXPOSED = "ETag, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id";
+const ALLOWED =
+  "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Traceparent, X-Request-Id";
+
+export interface Cors {
+  /**
+   * Lets a page of an allowed origin read the answer.
+   * @returns whether the request was a preflight, and is answered
+   */
+  handle(req: IncomingMessage, res: ServerResponse, methodsOf: (path: string) => readonly string[]): boolean;
+}
+
+/** @param origins exactly those whose pages may read answers; any other page's browser refuses by itself */
+export function cors(origins: readonly string[]): Cors {
+  const allowed = new Set(origins);
+  return {
+    handle(req, res, methodsOf) {
+      const { origin } = req.headers;
+      if (allowed.size > 0) res.setHeader("Vary", "Origin");
+      const preflight =
+        req.method === "OPTIONS" && req.headers["access-control-request-method"] !== undefined;
+      if (origin !== undefined && allowed.has(origin)) {
+        res.setHeader("Access-Control-Allow-Origin", origin);
+        res.setHeader("Access-Control-Expose-Headers", EXPOSED);
+        if (preflight) {
+          res.setHeader("Access-Control-Allow-Methods", methodsOf(req.url ?? "/").join(", "));
+          res.setHeader("Access-Control-Allow-Headers", ALLOWED);
+          res.setHeader("Access-Control-Max-Age", PREFLIGHT_MAX_AGE_SECONDS);
+        }
+      }
+      if (preflight) res.writeHead(204).end();
+      return preflight;
+    },
+  };
+}

@@ -1,0 +1,174 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { ActionSchema, Service, ServiceSchema } from "moleculer";
+import type { ApiRouteSchema, IncomingRequest } from "moleculer-web";
+import { fail } from "../../contracts/errors.ts";
+import type { LiveData } from "../../contracts/live.ts";
+import type { Ctx } from "../../contracts/meta.ts";
+import { rootOf } from "../../contracts/schema.ts";
+import type { Clock } from "../../lib/clock.ts";
+import type { Settings } from "../../lib/config/config.ts";
+import { verifierOf } from "../../mixins/caller/caller.middleware.ts";
+import { type Checks, check, checksIn, confirm } from "./checkout.ts";
+import { contractOf, type GatewayActionName, type RoutableParams, type RoutableResult } from "./contract.ts";
+import { deadLetters, onDeadLetter } from "./dead-letters.ts";
+import { documentation } from "./documentation.ts";
+import { clientIpOf } from "./edge/client-ip.ts";
+import { front } from "./edge/front.ts";
+import { cors } from "./edge/headers.ts";
+import { edgeServer } from "./edge/server.ts";
+import { type Endpoint, endpointOf } from "./endpoint.ts";
+import { limiter, memoryCounters } from "./limits.ts";
+import { orderStreams } from "./order-events.ts";
+import { problemOf } from "./problem.ts";
+import { BASE_PATH, routes } from "./routes/index.ts";
+import { fall, type ServeDeps, serve } from "./serve.ts";
+
+/** What the service file puts together: the parts of the schema, and the server's beginning and end. */
+export interface Gateway {
+  routes: ApiRouteSchema[];
+  actions: Record<string, ActionSchema>;
+  events: ServiceSchema["events"];
+  methods: NonNullable<ServiceSchema["methods"]>;
+  /** The router's own error hook: for what goes wrong outside of our operations. */
+  onError: (req: IncomingRequest, res: ServerResponse, error: Error) => void;
+  /** @returns the port it listens on */
+  start(service: Service): Promise<number>;
+  stop(): Promise<void>;
+}
+
+/** @throws Error for a route that contradicts its action's contract */
+export function gateway(config: Settings, clock: Clock): Gateway {
+  const endpoints = routes.map(endpointOf);
+  const methodsOf = methodIndex(endpoints);
+  const limits = limiter(
+    {
+      address: config.RATE_LIMIT_ADDRESS,
+      user: config.RATE_LIMIT_USER,
+      "sign-in": config.RATE_LIMIT_SIGN_IN,
+    },
+    memoryCounters(clock),
+    clock,
+  );
+  const streams = orderStreams();
+  const docsUrl = `${config.PUBLIC_URL}/docs/errors`;
+  const docs = documentation(endpoints, config.PUBLIC_URL);
+  let deps: ServeDeps | undefined;
+  let checks: Checks | undefined;
+  const started = <T>(part: T | undefined): T => {
+    if (part === undefined) throw fail("SERVICE_UNAVAILABLE");
+    return part;
+  };
+
+  const server = edgeServer(
+    (req, res) => handle(req, res),
+    (error) => problemOf(error, { docsUrl, instance: "urn:waybill:request:unread" }),
+  );
+  let handle: (req: IncomingMessage, res: ServerResponse) => void = (_req, res) => res.destroy();
+  const refuse = (req: IncomingMessage, res: ServerResponse, error: unknown) =>
+    fall(started(deps), req, res, error);
+
+  return {
+    routes: [
+      {
+        path: BASE_PATH,
+        aliases: aliasesOf(endpoints, () => started(deps)),
+        mappingPolicy: "restrict",
+        mergeParams: false,
+        bodyParsers: false,
+        logging: false,
+        pathToRegexpOptions: { sensitive: true },
+      } as ApiRouteSchema,
+      ...docs.routes,
+    ],
+    onError: refuse,
+    actions: ownActions(() => started(checks), config.PUBLIC_URL),
+    events: {
+      "order.moved": (ctx: Ctx<LiveData<"order.moved">>) => streams.moved(ctx.params),
+      "order.position": (ctx: Ctx<LiveData<"order.position">>) => streams.position(ctx.params),
+    },
+    methods: {
+      /** The edge has taken the query away already. */
+      parseQueryString: (req: IncomingMessage) => ({ url: req.url, query: {} }),
+      /** Nothing matched: another method of a path that we know, or no path of ours. */
+      send404(req: IncomingRequest, res: ServerResponse) {
+        const methods = methodsOf(req.originalUrl);
+        if (methods.length === 0) return refuse(req, res, fail("NOT_FOUND", "There is no such path."));
+        const allow = { Allow: methods.join(", ") };
+        fall(started(deps), req, res, fail("METHOD_NOT_ALLOWED", undefined), false, allow);
+      },
+    },
+    async start(service) {
+      const { broker, logger } = service;
+      deps = { limiter: limits, verifier: verifierOf(broker), streams, docsUrl, logger };
+      checks = checksIn(broker, clock);
+      const router = service as unknown as { httpHandler: typeof handle };
+      handle = front(
+        {
+          limiter: limits,
+          cors: cors(listOf(config.CORS_ORIGINS)),
+          clientIp: clientIpOf(listOf(config.TRUSTED_PROXIES)),
+          https: config.PUBLIC_URL.startsWith("https:"),
+          methodsOf,
+          refuse,
+        },
+        (req, res) => router.httpHandler(req, res),
+      );
+      return await server.listen(config.PORT, config.HOST);
+    },
+    async stop() {
+      streams.close();
+      await server.close();
+    },
+  };
+}
+
+function aliasesOf(endpoints: readonly Endpoint[], deps: () => ServeDeps): ApiRouteSchema["aliases"] {
+  return Object.fromEntries(
+    endpoints.map((endpoint) => {
+      const { method, path } = endpoint.route;
+      const pattern = path.replace(/\{(\w+)\}/g, ":$1");
+      const handler = (req: IncomingRequest, res: ServerResponse) =>
+        void serve(deps(), endpoint, { req, res, ctx: req.$ctx, inPath: req.$params.params });
+      return [`${method} ${pattern}`, handler];
+    }),
+  );
+}
+
+/** The actions that are the gateway's own, held to their contracts like everybody's. */
+function ownActions(checks: () => Checks, publicUrl: string): Record<string, ActionSchema> {
+  return {
+    check: own("api.check", (ctx) => check(checks(), ctx)),
+    confirm: own("api.confirm", (ctx) => confirm(checks(), publicUrl, ctx)),
+    deadLetters: own("api.deadLetters", deadLetters),
+    replayDeadLetter: own("api.replayDeadLetter", (ctx) => onDeadLetter(ctx, "replayDeadLetter")),
+    dropDeadLetter: own("api.dropDeadLetter", (ctx) => onDeadLetter(ctx, "dropDeadLetter")),
+  };
+}
+
+function own<N extends GatewayActionName>(
+  name: N,
+  handler: (ctx: Ctx<RoutableParams<N>>) => Promise<RoutableResult<N>>,
+): ActionSchema {
+  return {
+    visibility: "protected",
+    params: rootOf(contractOf(name).params) as ActionSchema["params"],
+    handler: handler as ActionSchema["handler"],
+  };
+}
+
+/** Which methods the tables know for a path; GET brings HEAD, and every path has OPTIONS. */
+function methodIndex(endpoints: readonly Endpoint[]): (path: string) => string[] {
+  const patterns = endpoints.map(({ route: { method, path } }) => ({
+    method,
+    pattern: new RegExp(`^${BASE_PATH}${path.replace(/\{\w+\}/g, "[^/]+")}/?$`),
+  }));
+  return (path) => {
+    const methods = patterns.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method);
+    if (methods.length === 0) return [];
+    return [...methods, ...(methods.includes("GET") ? ["HEAD"] : []), "OPTIONS"].sort();
+  };
+}
+
+function listOf(text: string): string[] {
+  return text.split(",").flatMap((part) => part.trim() || []);
+}

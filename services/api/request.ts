@@ -1,0 +1,109 @@
+import type { IncomingMessage } from "node:http";
+import { type FieldError, fail } from "../../contracts/errors.ts";
+import { expectedVersion } from "./conditional.ts";
+import { parseJson, readBody, requireMediaType } from "./edge/body.ts";
+import { exchangeOf } from "./edge/exchange.ts";
+import { type Endpoint, IMAGE_TYPES, type Part } from "./endpoint.ts";
+
+const MAX_USER_AGENT_LENGTH = 300;
+/** Headers that a signature may need; the bank's and the partner's adapters know which. */
+const SIGNED_HEADERS = /^(?:webhook-|stripe-|x-)(?!forwarded)|^content-type$/;
+
+export interface Read {
+  /** The parameters of the action. */
+  params: Record<string, unknown>;
+  /** The body as it came. */
+  raw?: Buffer;
+}
+
+/**
+ * Reads the request into the parameters of its action, every value checked by the schema that the client sees:
+ * bad input never costs a call, and errors name fields as they were sent.
+ * @param inPath the values of the path's placeholders, decoded
+ * @throws NOT_FOUND for a path that can name nothing, VALIDATION_ERROR, BAD_JSON, BAD_REQUEST,
+ * UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE, PRECONDITION_FAILED
+ */
+export async function readRequest(
+  endpoint: Endpoint,
+  req: IncomingMessage,
+  inPath: Record<string, string>,
+): Promise<Read> {
+  const path = { ...inPath };
+  if (endpoint.path.check(path).length > 0) throw fail("NOT_FOUND");
+  const { values: query, wrong } = queryValues(endpoint.query, exchangeOf(req).query);
+  const body = await readFields(endpoint, req);
+  const errors = [...wrong, ...body.errors];
+  if (errors.length > 0) throw fail("VALIDATION_ERROR", undefined, { errors });
+  const params = {
+    ...endpoint.query.decode(query),
+    ...body.fields,
+    ...endpoint.path.decode(path),
+    ...fromHeaders(endpoint, req),
+  };
+  return { params, ...(body.raw && { raw: body.raw }) };
+}
+
+/** Everything in a query is text: what the schema calls a number is read as one. */
+function queryValues(part: Part, query: Record<string, string>) {
+  const values: Record<string, unknown> = { ...query };
+  for (const [name, rule] of Object.entries(part.rule.props)) {
+    const text = query[name];
+    if (text !== undefined && rule.type === "number" && /^-?\d+(?:\.\d+)?$/.test(text))
+      values[name] = Number(text);
+    else if (text !== undefined && rule.type === "number") values[name] = Number.NaN;
+  }
+  return { values, wrong: part.check(values) };
+}
+
+interface Fields {
+  fields: Record<string, unknown>;
+  errors: FieldError[];
+  raw?: Buffer;
+}
+
+async function readFields({ body }: Endpoint, req: IncomingMessage): Promise<Fields> {
+  if (!body) return { fields: {}, errors: [] };
+  const { kind, field = "" } = body;
+  if (kind === "image") {
+    requireMediaType(req, IMAGE_TYPES);
+    const raw = await readBody(req, body.maxBytes);
+    if (raw.length === 0) throw fail("IMAGE_INVALID", "The body is empty.");
+    return { fields: { [field]: raw.toString("base64") }, errors: [], raw };
+  }
+  const raw = await readBody(req, body.maxBytes);
+  if (kind === "signed") return { fields: { [field]: raw.toString("utf8") }, errors: [], raw };
+  const part = body.part as Part;
+  const value = raw.length === 0 && body.mayBeAbsent ? {} : parsed(req, raw);
+  const errors = part.check(value);
+  if (errors.length > 0) return { fields: {}, errors };
+  const decoded = part.decode(value);
+  return { fields: field ? { [field]: decoded } : decoded, errors: [], raw };
+}
+
+function parsed(req: IncomingMessage, raw: Buffer): unknown {
+  requireMediaType(req, ["application/json"]);
+  return parseJson(raw);
+}
+
+function fromHeaders({ versioned, route }: Endpoint, req: IncomingMessage): Record<string, unknown> {
+  const version = versioned ? expectedVersion(req.headers["if-match"]) : undefined;
+  const userAgent = route.action === "identity.signIn" ? userAgentOf(req) : undefined;
+  return {
+    ...(version !== undefined && { expectedVersion: version }),
+    ...(userAgent && { userAgent }),
+    ...(route.access === "signed" && { headers: signedHeaders(req) }),
+  };
+}
+
+function userAgentOf(req: IncomingMessage): string {
+  const text = req.headers["user-agent"] ?? "";
+  return text
+    .replace(/\p{Cc}/gu, "")
+    .slice(0, MAX_USER_AGENT_LENGTH)
+    .trim();
+}
+
+function signedHeaders(req: IncomingMessage): Record<string, string> {
+  const pairs = Object.entries(req.headers).filter(([name]) => SIGNED_HEADERS.test(name));
+  return Object.fromEntries(pairs.map(([name, value]) => [name, String(value)]));
+}

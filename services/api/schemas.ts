@@ -1,0 +1,47 @@
+import * as identity from "../../contracts/identity.ts";
+import * as notifications from "../../contracts/notifications.ts";
+import * as orders from "../../contracts/orders.ts";
+import * as partners from "../../contracts/partners.ts";
+import { money, type Props } from "../../contracts/schema.ts";
+import { address, position } from "../../contracts/shared.ts";
+import { wireProps } from "./wire.ts";
+
+const named: Record<string, { readonly props: Props }> = {
+  Address: address,
+  Agent: notifications.agent,
+  Attempt: notifications.attempt,
+  AuditEntry: identity.auditEntry,
+  Availability: partners.availability,
+  Bank: orders.bank,
+  Confirmation: orders.confirmation,
+  Device: notifications.device,
+  Diagnosis: orders.diagnosis,
+  HistoryEvent: orders.historyEvent,
+  Hours: partners.hours,
+  Money: money,
+  Notification: notifications.notification,
+  NotificationPreferences: notifications.preferences,
+  Offer: partners.offer,
+  Order: orders.order,
+  OrderCustomer: orders.orderCustomer,
+  OrderLine: partners.quotedLine,
+  OrderPartner: partners.partnerSnapshot,
+  Partner: partners.partner,
+  PoolEntry: orders.poolEntry,
+  Position: position,
+  Product: partners.product,
+  Profile: identity.profile,
+  PushToken: identity.pushToken,
+  Quote: partners.quote,
+  Session: identity.session,
+  Tokens: identity.tokens,
+  Tracking: orders.tracking,
+  WantedLine: partners.wantedLine,
+  WebhookDelivery: partners.webhookDelivery,
+  WebhookEndpoint: partners.webhookEndpoint,
+};
+
+/** The schemas that the documentation calls by name, as the client sees them. */
+export const schemaNames: ReadonlyMap<Props, string> = new Map(
+  Object.entries(named).map(([name, { props }]) => [wireProps(props), name]),
+);

@@ -1,0 +1,118 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Context, ServiceBroker } from "moleculer";
+import type { Meta } from "../../contracts/meta.ts";
+import type { TokenVerifier } from "../../mixins/caller/token-verifier.ts";
+import { sendProblem, sendResult } from "./answer.ts";
+import { authenticate, authorize, metaOf } from "./auth.ts";
+import { exchangeOf } from "./edge/exchange.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { type Limiter, type LimitName, limitHeaders, refuseBeyond } from "./limits.ts";
+import { afterVersion, historyReader, type OrderStreams } from "./order-events.ts";
+import { problemOf } from "./problem.ts";
+import { readRequest } from "./request.ts";
+
+export interface ServeDeps {
+  limiter: Limiter;
+  verifier: TokenVerifier;
+  streams: OrderStreams;
+  docsUrl: string;
+  logger: ServiceBroker["logger"];
+}
+
+/** One request that the router has matched. */
+export interface Matched {
+  req: IncomingMessage;
+  res: ServerResponse;
+  ctx: Context;
+  /** The values of the path's placeholders, decoded. */
+  inPath: Record<string, string>;
+}
+
+/**
+ * Serves one request from the credential to the answer: limits come before the body is read, whoever may not do
+ * it is refused before anything is validated, and what is not valid never becomes a call.
+ */
+export async function serve(deps: ServeDeps, endpoint: Endpoint, matched: Matched): Promise<void> {
+  const { req, res } = matched;
+  try {
+    await answer(deps, endpoint, matched);
+  } catch (error) {
+    fall(deps, req, res, error, endpoint.route.access === "signed");
+  }
+  log(deps.logger, endpoint, req, res);
+}
+
+async function answer(
+  deps: ServeDeps,
+  endpoint: Endpoint,
+  { req, res, ctx, inPath }: Matched,
+): Promise<void> {
+  const { route } = endpoint;
+  const { clientIp } = exchangeOf(req);
+  if (route.limit) await count(deps.limiter, req, route.limit, clientIp);
+  const proved = await authenticate(endpoint, req, deps.verifier);
+  if (proved) {
+    await count(deps.limiter, req, "user", proved.caller.id);
+    authorize(endpoint, proved);
+  }
+  const { params, raw } = await readRequest(endpoint, req, inPath);
+  const meta: Meta = metaOf(endpoint, req, proved, raw);
+  if (proved && route.content === "events") {
+    const { orderId } = params as { orderId: string };
+    const watcher = {
+      orderId,
+      userId: proved.caller.id,
+      afterVersion: afterVersion(req.headers["last-event-id"]?.toString()),
+      history: historyReader(ctx, orderId, meta),
+    };
+    return await deps.streams.open(watcher, res, limitHeaders(exchangeOf(req).standings));
+  }
+  sendResult(endpoint, req, res, await ctx.call(route.action, params, { meta }));
+}
+
+/** @throws TOO_MANY_REQUESTS */
+async function count(
+  limiter: Limiter,
+  req: IncomingMessage,
+  name: LimitName,
+  subject: string,
+): Promise<void> {
+  const standing = await limiter.take(name, subject);
+  if (!standing) return;
+  exchangeOf(req).standings.push(standing);
+  refuseBeyond(standing);
+}
+
+/** Answers with the problem; what nobody foresaw is logged whole and told to nobody. */
+export function fall(
+  deps: Pick<ServeDeps, "docsUrl" | "logger">,
+  req: IncomingMessage,
+  res: ServerResponse,
+  error: unknown,
+  sealed = false,
+  headers?: Record<string, string>,
+): void {
+  const { requestId, traceId } = exchangeOf(req);
+  const problem = problemOf(error, {
+    docsUrl: deps.docsUrl,
+    instance: `urn:waybill:request:${requestId}`,
+    ...(traceId && { traceId }),
+    sealed,
+  });
+  if (problem.unexpected) deps.logger.error("Unexpected error", { requestId, traceId }, error);
+  sendProblem(req, res, problem, headers);
+}
+
+function log(
+  logger: ServiceBroker["logger"],
+  { operation, route }: Endpoint,
+  req: IncomingMessage,
+  res: ServerResponse,
+): void {
+  const { requestId, traceId, startedMs } = exchangeOf(req);
+  const durationMs = Math.round(performance.now() - startedMs);
+  // The operation and not the target: paths and queries hold tracking tokens and names.
+  const line = { status: res.statusCode, durationMs, requestId, traceId };
+  if (route.method === "GET" && res.statusCode < 500) logger.debug(operation, line);
+  else logger.info(operation, line);
+}

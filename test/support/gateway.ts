@@ -1,0 +1,90 @@
+import { ServiceBroker, type ServiceSchema } from "moleculer";
+import { type ActionName, actions, implement } from "../../contracts/actions.ts";
+import type { Ctx } from "../../contracts/meta.ts";
+import { readConfig, type Settings } from "../../lib/config/config.ts";
+import { exampleOf } from "../../mixins/openapi/example.ts";
+import { brokerOptions } from "../../moleculer.config.ts";
+import { apiService } from "../../services/api/api.service.ts";
+import { testIdentity } from "./tokens.ts";
+
+/** What an action behind the gateway does in a test. */
+type Behaviour = (ctx: Ctx<unknown>) => unknown;
+
+/**
+ * The gateway with a real broker and, for each service that it calls, a small one whose actions stand under their
+ * real contracts: they answer an example of their result unless a test says otherwise.
+ */
+export async function startGateway(overrides: Partial<Settings> = {}) {
+  const identity = testIdentity();
+  const behaviours = new Map<ActionName, Behaviour>();
+  const calls: { action: ActionName; params: unknown; meta: Record<string, unknown> }[] = [];
+  const broker = new ServiceBroker({
+    ...brokerOptions({
+      nodeID: "gateway",
+      namespace: "test",
+      transporter: null as never,
+      logLevel: "fatal",
+      json: false,
+      middlewares: [identity.middleware()],
+    }),
+    logger: false,
+  });
+  for (const schema of standIns(behaviours, calls, identity.keys)) broker.createService(schema);
+  let port = 0;
+  const config: Settings = {
+    ...(readConfig({}) as Settings),
+    PORT: 0,
+    PUBLIC_URL: identity.issuer,
+    ...overrides,
+  };
+  broker.createService(
+    apiService({
+      config,
+      onListening: (chosen) => {
+        port = chosen;
+      },
+    }),
+  );
+  await broker.start();
+  const url = `http://127.0.0.1:${port}`;
+  return {
+    broker,
+    identity,
+    url,
+    port,
+    calls,
+    /** From now on the action does this. */
+    on(action: ActionName, behaviour: Behaviour) {
+      behaviours.set(action, behaviour);
+    },
+    reset() {
+      behaviours.clear();
+      calls.length = 0;
+    },
+    stop: () => broker.stop(),
+  };
+}
+
+export type TestGateway = Awaited<ReturnType<typeof startGateway>>;
+
+function standIns(
+  behaviours: Map<ActionName, Behaviour>,
+  calls: { action: ActionName; params: unknown; meta: Record<string, unknown> }[],
+  keys: unknown,
+): ServiceSchema[] {
+  const byService = Map.groupBy(Object.keys(actions) as ActionName[], (name) => name.split(".")[0] as string);
+  return [...byService].map(([service, names]) => ({
+    name: service,
+    actions: Object.fromEntries(
+      names.map((name) => [
+        name.slice(service.length + 1),
+        implement(name, async (ctx) => {
+          if (name === "identity.jwks") return { keys } as never;
+          calls.push({ action: name, params: ctx.params, meta: { ...ctx.meta } });
+          const behaviour = behaviours.get(name);
+          return (behaviour ? await behaviour(ctx) : exampleOf(actions[name].result)) as never;
+        }),
+      ]),
+    ),
+  }));
+}
