@@ -23,6 +23,12 @@ import {
 import { address, phone } from "./shared.ts";
 
 const quantity = integer(1, 99);
+const version = integer(1, 2 ** 31);
+/** What a piece costs: never nothing, and so much at most that no cart overflows a sum. */
+const price = object({ amountMinor: integer(1, 1_000_000_000_00), currency });
+const stock = integer(0, 1_000_000);
+/** What comes back from cancelled orders may lift it above what a partner can set. */
+const stockLeft = integer(0, 2 ** 31 - 1);
 
 /**
  * From and until in minutes after midnight in the partner's time zone; `until` may lie past midnight.
@@ -58,7 +64,7 @@ export const partner = object({
   busyUntil: optional(time),
   verified: boolean,
   enabled: boolean,
-  version: integer(1, 2 ** 31),
+  version,
 });
 export type Partner = Infer<typeof partner>;
 
@@ -80,7 +86,7 @@ const productFields = {
   brand: optional(text(120)),
   imageUrl: optional(httpUrl),
 } as const;
-export const product = object({ id: uuid, ...productFields, version: integer(1, 2 ** 31) });
+export const product = object({ id: uuid, ...productFields, version });
 export type Product = Infer<typeof product>;
 
 /** A partner's offer of a product: one row of the customers' list. */
@@ -94,7 +100,11 @@ export const offer = object({
   imageUrl: optional(httpUrl),
   price: money,
   /** Pieces left; absent where the partner does not count them. */
-  stock: optional(integer(0, 1_000_000)),
+  stock: optional(stockLeft),
+  /** Told to those who manage it; customers meet only active ones. */
+  active: optional(boolean),
+  /** The product's version, for a conditional change; told to those who manage it. */
+  version: optional(version),
 });
 export type Offer = Infer<typeof offer>;
 
@@ -102,9 +112,9 @@ export const availability = object({
   partnerId: uuid,
   productId: uuid,
   price: money,
-  stock: optional(integer(0, 1_000_000)),
+  stock: optional(stockLeft),
   active: boolean,
-  version: integer(1, 2 ** 31),
+  version,
 });
 export type Availability = Infer<typeof availability>;
 
@@ -157,6 +167,7 @@ export const webhookDelivery = object({
 export type WebhookDelivery = Infer<typeof webhookDelivery>;
 
 const partnerId = { partnerId: uuid } as const;
+const httpUrlOrEmpty = matching(/^(?:https?:\/\/[^\s\p{Cc}\p{Cs}]+)?$/u, 2048);
 
 /** What a partner's system says of an order, once its signature was found genuine. */
 export const partnerCallback = object({
@@ -175,16 +186,17 @@ export const partnersActions = {
   "partners.list": action(object({ ...paging }), page(partner), { idempotent: true }),
   "partners.get": action(object({ ...partnerId }), partner, { idempotent: true }),
   "partners.create": action(object(partnerFields), partner),
+  /** An empty text takes an optional field away. */
   "partners.update": action(
     object({
       ...partnerId,
-      expectedVersion: optional(integer(1, 2 ** 31)),
+      expectedVersion: optional(version),
       title: optional(partnerFields.title),
-      brand: partnerFields.brand,
+      brand: optional(text(120, 0)),
       phone: optional(partnerFields.phone),
       email: optional(partnerFields.email),
       address: optional(partnerFields.address),
-      apiUrl: partnerFields.apiUrl,
+      apiUrl: optional(httpUrlOrEmpty),
       deliveryFeeMinor: optional(partnerFields.deliveryFeeMinor),
       preparationMinutes: optional(partnerFields.preparationMinutes),
       proof: optional(partnerFields.proof),
@@ -204,16 +216,19 @@ export const partnersActions = {
     { idempotent: true },
   ),
   "partners.createProduct": action(
-    object({ ...partnerId, ...productFields, price: money, stock: optional(integer(0, 1_000_000)) }),
+    object({ ...partnerId, ...productFields, price, stock: optional(stock) }),
     offer,
   ),
+  /** An empty text takes an optional field away. */
   "partners.updateProduct": action(
     object({
       ...partnerId,
       productId: uuid,
-      expectedVersion: optional(integer(1, 2 ** 31)),
-      ...productFields,
-      title: optional(text(160)),
+      expectedVersion: optional(version),
+      title: optional(productFields.title),
+      description: optional(text(2000, 0)),
+      brand: optional(text(120, 0)),
+      imageUrl: optional(httpUrlOrEmpty),
     }),
     product,
   ),
@@ -222,8 +237,8 @@ export const partnersActions = {
     object({
       ...partnerId,
       productId: uuid,
-      price: money,
-      stock: optional(integer(0, 1_000_000)),
+      price,
+      stock: optional(stock),
       active: boolean,
     }),
     availability,

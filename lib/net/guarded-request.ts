@@ -53,6 +53,8 @@ export interface GuardedRequest {
   timeoutMs: number;
   /** How much of the answer's body is wanted; the connection is closed after it. */
   maxBodyBytes: number;
+  /** Breaks the call off. */
+  signal?: AbortSignal;
 }
 
 export interface GuardedResponse {
@@ -72,12 +74,13 @@ export async function guardedPost(call: GuardedRequest, options: GuardOptions): 
   if (trouble) throw new GuardedRequestError("blocked", `the URL ${trouble}`);
   const url = new URL(call.url);
   const { promise, resolve, reject } = Promise.withResolvers<GuardedResponse>();
+  const timeout = AbortSignal.timeout(call.timeoutMs);
   const request = (url.protocol === "https:" ? httpsRequest : httpRequest)(url, {
     method: "POST",
     headers: { ...call.headers, "content-length": String(Buffer.byteLength(call.body)) },
     agent: false,
     lookup: guardedLookup(options),
-    signal: AbortSignal.timeout(call.timeoutMs),
+    signal: call.signal ? AbortSignal.any([call.signal, timeout]) : timeout,
   });
   request.once("error", (error) => reject(explained(error, call.timeoutMs)));
   request.once("response", (response) => resolve(readHead(response, call.maxBodyBytes)));

@@ -1,0 +1,13 @@
+import type { Clock } from "../../lib/clock.ts";
+import type { GuardOptions } from "../../lib/net/guarded-request.ts";
+import type { Outbox } from "../../mixins/outbox/outbox.mixin.ts";
+import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
+
+/** What the handlers of this service work with. */
+export interface PartnersDeps {
+  postgres: Postgres;
+  outbox: Pick<Outbox, "add">;
+  clock: Clock;
+  /** Which URLs of partners may be called. */
+  guard: GuardOptions;
+}

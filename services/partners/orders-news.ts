@@ -1,0 +1,61 @@
+import type { Knex } from "knex";
+import type { Message } from "../../contracts/messages.ts";
+import type { Handlers } from "../../mixins/consumer/consumer.mixin.ts";
+import type { PartnersDeps } from "./deps.ts";
+import { followOrder } from "./reservations.ts";
+import { announceOrder, callOff, inform } from "./webhooks/announce.ts";
+import type { ToldEvent } from "./webhooks/events.ts";
+import type { Sender } from "./webhooks/sender.ts";
+
+interface NewsDeps extends Pick<PartnersDeps, "outbox"> {
+  sender: Sender;
+  publicUrl: string;
+}
+
+/** What Partners does when it hears of an order: its stock follows, and the partner's system is told. */
+export function orderHandlers({ outbox, sender, publicUrl }: NewsDeps): Handlers {
+  const tellAfter = async (trx: Knex.Transaction, told: Promise<void>) => {
+    await told;
+    sender.wakeAfter(trx);
+  };
+  const news = {
+    apply: (trx: Knex.Transaction, message: Message<ToldEvent>) => tellAfter(trx, inform(trx, message)),
+  };
+  return {
+    "order.created": {
+      async apply(trx, { data }) {
+        await followOrder({ outbox }, trx, data);
+      },
+    },
+    "order.paid": {
+      async apply(trx, message) {
+        // Old news: the order was cancelled before its payment got here.
+        if (await followOrder({ outbox }, trx, message.data)) {
+          await tellAfter(trx, announceOrder(trx, message, publicUrl));
+        }
+      },
+    },
+    "order.cancelled": {
+      async apply(trx, message) {
+        await followOrder({ outbox }, trx, message.data);
+        await callOff(trx, message.data.orderId);
+        await tellAfter(trx, inform(trx, message));
+      },
+    },
+    "order.rejected": {
+      async apply(trx, { data }) {
+        await followOrder({ outbox }, trx, data);
+        await callOff(trx, data.orderId);
+      },
+    },
+    "order.expired": {
+      async apply(trx, { data }) {
+        await followOrder({ outbox }, trx, data);
+      },
+    },
+    "order.assigned": news,
+    "order.released": news,
+    "order.delivered": news,
+    "order.failed": news,
+  };
+}

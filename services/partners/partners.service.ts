@@ -1,0 +1,142 @@
+import type { ServiceSchema } from "moleculer";
+import { implement } from "../../contracts/actions.ts";
+import { fail } from "../../contracts/errors.ts";
+import { type Clock, systemClock } from "../../lib/clock.ts";
+import type { Settings } from "../../lib/config/config.ts";
+import type { GuardOptions } from "../../lib/net/guarded-request.ts";
+import { callerOf } from "../../mixins/caller/caller.ts";
+import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
+import "../../mixins/grpc/schema.ts";
+import { idempotent } from "../../mixins/idempotency/idempotency.ts";
+import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
+import { isConnectionTrouble, postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import { timer } from "../../mixins/timer/timer.mixin.ts";
+import type { Carrier } from "../../providers/carrier/index.ts";
+import { managerOf } from "./access.ts";
+import { check } from "./check.ts";
+import { deadLetterActions } from "./dead-letters.ts";
+import { orderHandlers } from "./orders-news.ts";
+import * as partners from "./partners.ts";
+import * as products from "./products.ts";
+import { release, reserve, SWEEP_GRACE_MS, sweepReservations } from "./reservations.ts";
+import { receiveCallback } from "./webhooks/callback.ts";
+import { pruneWebhooks } from "./webhooks/deliveries.repository.ts";
+import * as endpoint from "./webhooks/endpoint.ts";
+import { type SenderOptions, webhookSender } from "./webhooks/sender.ts";
+
+const SWEEP_INTERVAL_MS = 30_000;
+const KEEP_WEBHOOKS_MS = 30 * 86_400_000;
+const PRUNE_BATCH = 500;
+
+export interface PartnersServiceDeps {
+  config: Settings;
+  carrier: Carrier;
+  clock?: Clock;
+  /** How the addresses of partners' systems are found. */
+  resolve?: GuardOptions["resolve"];
+  /** How webhooks are sent. */
+  webhooks?: Pick<SenderOptions, "limits" | "schedule">;
+  /** How often reservations are swept, and how long after their end they are left to an order still to come. */
+  sweep?: { intervalMs: number; graceMs: number };
+}
+
+/** Partners with their catalogue and stock, what they are told of orders, and what they say. */
+export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
+  const { config, carrier, clock = systemClock, webhooks = {} } = deps;
+  const sweep = deps.sweep ?? { intervalMs: SWEEP_INTERVAL_MS, graceMs: SWEEP_GRACE_MS };
+  const db = postgres({
+    url: config.POSTGRES_URL_PARTNERS,
+    poolSize: config.POSTGRES_POOL,
+    name: "partners",
+  });
+  const out = outbox({ postgres: db, carrier, source: "waybill/partners", clock });
+  const keys = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };
+  const guard = { allowLoopback: config.SANDBOX, ...(deps.resolve && { resolve: deps.resolve }) };
+  const work = { postgres: db, outbox: out, clock, guard, keys };
+  const sender = webhookSender({ ...work, ...webhooks });
+  const inbox = consumer({
+    ...{ postgres: db, carrier, group: "partners", clock },
+    handlers: orderHandlers({ outbox: out, sender, publicUrl: config.PUBLIC_URL }),
+  });
+  const sweeper = timer({
+    name: "sweeping reservations and old webhooks",
+    intervalMs: sweep.intervalMs,
+    async run() {
+      await sweepReservations(work, sweep.graceMs);
+      while ((await pruneWebhooks(db.db, KEEP_WEBHOOKS_MS, PRUNE_BATCH)) === PRUNE_BATCH);
+    },
+  });
+
+  return {
+    name: "partners",
+    grpc: { proto: "waybill/partners/v1/partners.proto", service: "waybill.partners.v1.Partners" },
+    hooks: { error: { "*": (_ctx, error) => Promise.reject(reachable(error)) } },
+    mixins: [db.mixin, out.mixin, inbox.mixin, sender.mixin, sweeper.mixin],
+    actions: {
+      list: implement("partners.list", (ctx) => partners.list(work, ctx)),
+      get: implement("partners.get", (ctx) => partners.get(work, ctx)),
+      create: implement("partners.create", async (ctx) => {
+        callerOf(ctx, "admin");
+        return await idempotent(db, ctx, "partners.create", (trx) => partners.create(work, trx, ctx.params));
+      }),
+      update: implement("partners.update", (ctx) => partners.update(work, ctx)),
+      setHours: implement("partners.setHours", (ctx) => partners.setHours(work, ctx)),
+      setBusy: implement("partners.setBusy", (ctx) => partners.setBusy(work, ctx)),
+
+      listOffers: implement("partners.listOffers", (ctx) => products.listOffers(work, ctx)),
+      createProduct: implement("partners.createProduct", async (ctx) => {
+        managerOf(ctx);
+        const once = idempotent(db, ctx, "partners.createProduct", (trx) =>
+          products.createProduct(work, trx, ctx.params),
+        );
+        return await once;
+      }),
+      updateProduct: implement("partners.updateProduct", (ctx) => products.updateProduct(work, ctx)),
+      deleteProduct: implement("partners.deleteProduct", (ctx) => products.deleteProduct(work, ctx)),
+      setAvailability: implement("partners.setAvailability", (ctx) => products.setAvailability(work, ctx)),
+
+      check: implement("partners.check", (ctx) => check(work, ctx)),
+      // For Orders, which acts for its customer or for a deadline: never published by the gateway.
+      reserve: implement("partners.reserve", (ctx) => reserve(work, ctx.params), { visibility: "public" }),
+      release: implement(
+        "partners.release",
+        async (ctx) => {
+          await release(work, ctx.params.orderId);
+          return {};
+        },
+        { visibility: "public" },
+      ),
+
+      getWebhook: implement("partners.getWebhook", (ctx) => endpoint.getWebhook(work, ctx)),
+      setWebhook: implement("partners.setWebhook", (ctx) => endpoint.setWebhook(work, ctx)),
+      rotateWebhookSecret: implement("partners.rotateWebhookSecret", (ctx) =>
+        endpoint.rotateSecret(work, ctx),
+      ),
+      testWebhook: implement("partners.testWebhook", async (ctx) => {
+        managerOf(ctx);
+        return await idempotent(db, ctx, "partners.testWebhook", (trx) => {
+          sender.wakeAfter(trx);
+          return endpoint.testWebhook(work, trx, ctx.params.partnerId);
+        });
+      }),
+      listWebhookDeliveries: implement("partners.listWebhookDeliveries", (ctx) =>
+        endpoint.listWebhookDeliveries(work, ctx),
+      ),
+      replayWebhookDelivery: implement("partners.replayWebhookDelivery", async (ctx) => {
+        managerOf(ctx);
+        const { deliveryId, partnerId } = ctx.params;
+        return await idempotent(db, ctx, "partners.replayWebhookDelivery", (trx) => {
+          sender.wakeAfter(trx);
+          return endpoint.replayWebhook(work, trx, deliveryId, partnerId);
+        });
+      }),
+      receiveCallback: implement("partners.receiveCallback", (ctx) => receiveCallback(work, ctx)),
+      ...deadLetterActions({ ...work, sender }, inbox.mixin.actions),
+    },
+  };
+}
+
+/** A lost connection is nobody's fault, and the next try may find it. */
+function reachable(error: Error): Error {
+  return isConnectionTrouble(error) ? fail("SERVICE_UNAVAILABLE", "The database cannot be reached.") : error;
+}

@@ -1,0 +1,142 @@
+import type { Knex } from "knex";
+import type { Params, Result } from "../../contracts/actions.ts";
+import { fail, invalidField } from "../../contracts/errors.ts";
+import { message } from "../../contracts/messages.ts";
+import type { Ctx } from "../../contracts/meta.ts";
+import type { Partner } from "../../contracts/partners.ts";
+import { isoTime } from "../../lib/clock.ts";
+import { newId } from "../../lib/ids.ts";
+import { callerOrOperator, managerOf, manages, noSuchPartner } from "./access.ts";
+import type { PartnersDeps } from "./deps.ts";
+import { hoursTrouble } from "./opening-hours.ts";
+import { afterOf, pageOf } from "./pages.ts";
+import {
+  findPartner,
+  insertPartner,
+  listPartners,
+  type PartnerChange,
+  type PartnerRow,
+  setBusyUntil,
+  updatePartner,
+} from "./partners.repository.ts";
+import { partnerView, partnerViewFor } from "./views.ts";
+import { refuseBadUrl } from "./webhooks/url.ts";
+
+const UNIQUE_VIOLATION = "23505";
+const DEFAULT_PAGE_SIZE = 20;
+/** A pause is for a rush or a holiday; whoever closes for longer is disabled by the operator. */
+const MAX_BUSY_MS = 90 * 86_400_000;
+
+/** Partners that the caller may meet: staff only their own, customers those that are enabled and verified. */
+export async function list(
+  { postgres, clock }: PartnersDeps,
+  ctx: Ctx<Params<"partners.list">>,
+): Promise<Result<"partners.list">> {
+  const caller = callerOrOperator(ctx);
+  const { limit = DEFAULT_PAGE_SIZE, cursor } = ctx.params;
+  const found = await listPartners(postgres.db, {
+    publicOnly: caller.role !== "admin" && caller.role !== "partner",
+    id: caller.partnerId,
+    afterId: afterOf(cursor, 1)?.[0],
+    limit: limit + 1,
+  });
+  return pageOf(
+    found,
+    limit,
+    (partner) => [partner.id],
+    (partner) => partnerViewFor(caller, partner, clock.now()),
+  );
+}
+
+/** @throws NOT_FOUND, also for a partner that the caller may not meet */
+export async function get(
+  { postgres, clock }: PartnersDeps,
+  ctx: Ctx<Params<"partners.get">>,
+): Promise<Partner> {
+  const caller = callerOrOperator(ctx);
+  const partner = await findPartner(postgres.db, ctx.params.partnerId);
+  if (!partner) throw noSuchPartner();
+  const shown =
+    caller.role === "partner" ? caller.partnerId === partner.id : partner.enabled && partner.verified;
+  if (!shown && !manages(caller, partner.id)) throw noSuchPartner();
+  return partnerViewFor(caller, partner, clock.now());
+}
+
+/** A new partner, not verified yet and, without hours, closed. @throws PARTNER_EXISTS */
+export async function create(
+  deps: PartnersDeps,
+  trx: Knex.Transaction,
+  fields: Params<"partners.create">,
+): Promise<Partner> {
+  refuseBadUrl(deps.guard, "apiUrl", fields.apiUrl);
+  const made = await insertPartner(trx, { id: newId(deps.clock.now()), ...fields });
+  if (!made) throw fail("PARTNER_EXISTS");
+  return await announced(deps, trx, made);
+}
+
+/** @throws FORBIDDEN when staff say whether they are enabled or verified, PRECONDITION_FAILED, PARTNER_EXISTS */
+export async function update(deps: PartnersDeps, ctx: Ctx<Params<"partners.update">>): Promise<Partner> {
+  const caller = managerOf(ctx);
+  const { partnerId, expectedVersion, ...change } = ctx.params;
+  const operators = change.enabled !== undefined || change.verified !== undefined;
+  if (operators && caller.role !== "admin") {
+    throw fail("FORBIDDEN", "Whether a partner is enabled and verified is an admin's to say.");
+  }
+  refuseBadUrl(deps.guard, "apiUrl", change.apiUrl);
+  return await save(deps, partnerId, change, expectedVersion);
+}
+
+/** @throws VALIDATION_ERROR for an unknown time zone or a span that ends before it begins */
+export async function setHours(deps: PartnersDeps, ctx: Ctx<Params<"partners.setHours">>): Promise<Partner> {
+  managerOf(ctx);
+  const { partnerId, hours } = ctx.params;
+  const trouble = hoursTrouble(hours);
+  if (trouble) throw invalidField(trouble.field, "hours", trouble.message);
+  return await save(deps, partnerId, { timeZone: hours.timeZone, openingSpans: hours.spans }, undefined);
+}
+
+/** Pauses a partner until a time; without one it takes orders again. */
+export async function setBusy(deps: PartnersDeps, ctx: Ctx<Params<"partners.setBusy">>): Promise<Partner> {
+  managerOf(ctx);
+  const { partnerId, busyUntil } = ctx.params;
+  const untilMs = busyUntil === undefined ? undefined : Date.parse(busyUntil);
+  // Also refuses what has the form of a time and is none, as 31 February.
+  if (untilMs !== undefined && !(untilMs <= deps.clock.now() + MAX_BUSY_MS)) {
+    throw invalidField("busyUntil", "max", "Not a time within the next 90 days.");
+  }
+  return await deps.postgres.transact(async (trx) => {
+    const until = untilMs === undefined ? undefined : isoTime(untilMs);
+    const saved = await setBusyUntil(trx, partnerId, until);
+    if (!saved) throw noSuchPartner();
+    return await announced(deps, trx, saved);
+  });
+}
+
+async function save(
+  deps: PartnersDeps,
+  partnerId: string,
+  change: PartnerChange,
+  expectedVersion: number | undefined,
+): Promise<Partner> {
+  return await deps.postgres.transact(async (trx) => {
+    const saved = await updatePartner(trx, partnerId, change, expectedVersion).catch(refusedTitle);
+    if (saved) return await announced(deps, trx, saved);
+    // After a refused title the transaction can say no more, but that has thrown already.
+    throw (await findPartner(trx, partnerId)) ? fail("PRECONDITION_FAILED") : noSuchPartner();
+  });
+}
+
+function refusedTitle(error: { code?: string }): never {
+  throw error.code === UNIQUE_VIOLATION ? fail("PARTNER_EXISTS") : error;
+}
+
+/** The partner as it now is, told to whoever listens in the same transaction. */
+export async function announced(
+  { outbox, clock }: Pick<PartnersDeps, "outbox" | "clock">,
+  trx: Knex.Transaction,
+  saved: PartnerRow,
+): Promise<Partner> {
+  const partner = partnerView(saved, clock.now());
+  await outbox.add(trx, [message("partner.updated", partner.id, { version: partner.version, partner })]);
+  return partner;
+}

@@ -1,0 +1,150 @@
+import type { Knex } from "knex";
+import type { Params } from "../../contracts/actions.ts";
+import { fail } from "../../contracts/errors.ts";
+import { message, type OrderSnapshot } from "../../contracts/messages.ts";
+import type { PartnerSnapshot } from "../../contracts/partners.ts";
+import { money } from "../../lib/money.ts";
+import { noSuchPartner } from "./access.ts";
+import type { PartnersDeps } from "./deps.ts";
+import { findPartner } from "./partners.repository.ts";
+import { offersOf } from "./products.repository.ts";
+import {
+  findReservation,
+  giveStockBack,
+  hasSameLines,
+  insertReservation,
+  lockForgottenReservation,
+  lockReservation,
+  pruneReservations,
+  saveReservation,
+  takeStock,
+  takeStockAgain,
+} from "./reservations.repository.ts";
+import { afterOrderNews, quoteDifferences } from "./stock.ts";
+import { snapshotOf } from "./views.ts";
+
+/** How often a reservation is tried while nothing stands in its way that could be told to anybody. */
+const RESERVE_TRIES = 3;
+/** How long after its end a reservation is left to an order that may still be heard of. */
+export const SWEEP_GRACE_MS = 300_000;
+/** Tombstones outlive every message that could still come (the inbox refuses what is older than 14 days). */
+const KEEP_ENDED_MS = 30 * 86_400_000;
+const PRUNE_BATCH = 1_000;
+
+/**
+ * Holds the stock of an order at the prices and the fee that it expects. A repeat finds its own reservation.
+ * @throws QUOTE_CHANGED with the differences, PARTNER_CLOSED while the partner is paused by the operator,
+ * CHECK_EXPIRED after the reservation was given back, IDEMPOTENCY_MISMATCH for an order that holds other lines
+ */
+export async function reserve(
+  { postgres: { db } }: PartnersDeps,
+  params: Params<"partners.reserve">,
+): Promise<PartnerSnapshot> {
+  const { orderId, partnerId, lines, fee, expiresAt } = params;
+  const wanted = { orderId, partnerId, lines, feeMinor: fee.amountMinor, currency: fee.currency, expiresAt };
+  for (let tries = 0; tries < RESERVE_TRIES; tries++) {
+    const taken = await takeStock(db, wanted);
+    if (taken) return snapshotOf(taken);
+    const earlier = await earlierReservation(db, params);
+    if (earlier) return earlier;
+    await refuseIfChanged(db, params);
+  }
+  throw fail("OVERLOADED", "The stock changed faster than it could be read.");
+}
+
+async function earlierReservation(
+  db: Knex,
+  { orderId, partnerId, lines }: Params<"partners.reserve">,
+): Promise<PartnerSnapshot | undefined> {
+  const known = await findReservation(db, orderId);
+  if (!known) return undefined;
+  if (known.state === "released") throw fail("CHECK_EXPIRED", "This order's stock was given back.");
+  if (known.partnerId !== partnerId || !(await hasSameLines(db, orderId, lines))) {
+    throw fail("IDEMPOTENCY_MISMATCH", "This order holds another reservation.");
+  }
+  const partner = await findPartner(db, partnerId);
+  return partner && snapshotOf(partner);
+}
+
+/** Returns when nothing is different any more: what was in the way is gone, and the next try may succeed. */
+async function refuseIfChanged(
+  db: Knex,
+  { partnerId, lines, fee }: Params<"partners.reserve">,
+): Promise<void> {
+  const partner = await findPartner(db, partnerId);
+  if (!partner) throw noSuchPartner();
+  if (!partner.enabled || !partner.verified) throw fail("PARTNER_CLOSED", undefined, { partnerId });
+  const offers = await offersOf(
+    db,
+    partnerId,
+    lines.map((line) => line.productId),
+  );
+  const now = { offers, fee: money(partner.deliveryFeeMinor, partner.currency) };
+  const differences = quoteDifferences({ lines, fee }, now);
+  if (differences) throw fail("QUOTE_CHANGED", undefined, differences);
+}
+
+/** Gives the stock of an order back and leaves a tombstone that refuses a reservation that comes late. */
+export async function release({ postgres }: PartnersDeps, orderId: string): Promise<void> {
+  await postgres.transact(async (trx) => {
+    const tombstone = { orderId, partnerId: undefined, state: "released", orderVersion: 0 } as const;
+    if (await insertReservation(trx, { ...tombstone, reason: "release" })) return;
+    const known = await lockReservation(trx, orderId);
+    if (known?.state !== "held") return;
+    await saveReservation(trx, orderId, { ...known, state: "released", reason: "release" });
+    await giveStockBack(trx, orderId);
+  });
+}
+
+/** Follows an order in the transaction of the message that tells of it; false when the news are old. */
+export async function followOrder(
+  { outbox }: Pick<PartnersDeps, "outbox">,
+  trx: Knex.Transaction,
+  order: OrderSnapshot,
+): Promise<boolean> {
+  const { orderId, partnerId, status, version } = order;
+  let known = await lockReservation(trx, orderId);
+  const decision = afterOrderNews(known, order);
+  if (!decision) return false;
+  const next = { state: decision.state, orderVersion: version, reason: `order ${status}` };
+  if (!known && next.state !== "held") {
+    if (!(await insertReservation(trx, { orderId, partnerId, ...next, state: next.state }))) {
+      // A reservation was committed between the look and the insert: look again, now that it is there.
+      known = await lockReservation(trx, orderId);
+      return known ? await followOrder({ outbox }, trx, order) : false;
+    }
+  } else {
+    await saveReservation(trx, orderId, next);
+  }
+  if (decision.pieces === "give_back") await giveStockBack(trx, orderId);
+  if (decision.pieces === "take_again") await takeAgain({ outbox }, trx, order);
+  return true;
+}
+
+async function takeAgain(
+  { outbox }: Pick<PartnersDeps, "outbox">,
+  trx: Knex.Transaction,
+  { orderId, partnerId, lines, version }: OrderSnapshot,
+): Promise<void> {
+  const short = await takeStockAgain(trx, orderId, partnerId, lines);
+  if (short.length === 0) return;
+  const detail = `The order was paid after its stock had been given back; too few pieces of ${short.join(", ")}.`;
+  const alert = { version, kind: "stock.oversold", subject: orderId, detail };
+  await outbox.add(trx, [message("alert.raised", orderId, alert)]);
+}
+
+/** Gives back what is held for orders that never came into being, and forgets what ended long ago. */
+export async function sweepReservations({ postgres }: PartnersDeps, graceMs: number): Promise<void> {
+  let swept: boolean;
+  do {
+    // One a transaction: two at once could lock products in different orders.
+    swept = await postgres.transact(async (trx) => {
+      const forgotten = await lockForgottenReservation(trx, graceMs);
+      if (!forgotten) return false;
+      await saveReservation(trx, forgotten.orderId, { ...forgotten, state: "released", reason: "swept" });
+      await giveStockBack(trx, forgotten.orderId);
+      return true;
+    });
+  } while (swept);
+  while ((await pruneReservations(postgres.db, KEEP_ENDED_MS, PRUNE_BATCH)) === PRUNE_BATCH);
+}

@@ -1,0 +1,54 @@
+import { context, propagation } from "@opentelemetry/api";
+import type { Knex } from "knex";
+import type { Message } from "../../../contracts/messages.ts";
+import { isoTime } from "../../../lib/clock.ts";
+import { newId } from "../../../lib/ids.ts";
+import { insertWebhook, stopPreparation, wasAnnounced } from "./deliveries.repository.ts";
+import { findEndpoint } from "./endpoint.repository.ts";
+import { informationBody, preparationBody, type ToldEvent } from "./events.ts";
+
+/** How long a partner has to accept an order that does not say itself until when. */
+const ACCEPT_WITHIN_MS = 600_000;
+
+/** The partner's system is to be told to prepare the order; once, however often the order says that it is paid. */
+export async function announceOrder(
+  trx: Knex.Transaction,
+  paid: Message<"order.paid">,
+  publicUrl: string,
+): Promise<void> {
+  const { orderId, partnerId, deadlineAt } = paid.data;
+  if (await wasAnnounced(trx, orderId)) return;
+  await insertWebhook(trx, {
+    ...{ id: newId(), deliveryId: newId(), partnerId, messageId: paid.id, type: paid.type, orderId },
+    urgency: "preparation",
+    body: preparationBody(paid, `${publicUrl}/api/v1/webhooks/partners/${partnerId}`),
+    deadlineAt: deadlineAt ?? isoTime(Date.parse(paid.time) + ACCEPT_WITHIN_MS),
+    traceparent: traceparentOf(paid),
+  });
+}
+
+/** The order ended: nobody tells the partner to prepare it any more. */
+export async function callOff(trx: Knex.Transaction, orderId: string): Promise<void> {
+  await stopPreparation(trx, orderId);
+}
+
+/** News of an order, for a partner that was told of it and has a system that listens. */
+export async function inform(trx: Knex.Transaction, news: Message<ToldEvent>): Promise<void> {
+  const { orderId, partnerId } = news.data;
+  if (!(await wasAnnounced(trx, orderId))) return;
+  const endpoint = await findEndpoint(trx, partnerId);
+  if (!endpoint?.apiUrl || !endpoint.webhookSecret) return;
+  await insertWebhook(trx, {
+    ...{ id: newId(), deliveryId: newId(), partnerId, messageId: news.id, type: news.type, orderId },
+    urgency: "information",
+    body: informationBody(news),
+    traceparent: traceparentOf(news),
+  });
+}
+
+/** The work that goes on now, or, without telemetry, what the message says. */
+function traceparentOf(message: Message): string | undefined {
+  const carrier: { traceparent?: string } = {};
+  propagation.inject(context.active(), carrier);
+  return carrier.traceparent ?? message.traceparent;
+}

@@ -1,0 +1,174 @@
+import type { Knex } from "knex";
+import type { Params, Result } from "../../../contracts/actions.ts";
+import { fail } from "../../../contracts/errors.ts";
+import type { Ctx } from "../../../contracts/meta.ts";
+import type { WebhookDelivery, WebhookEndpoint } from "../../../contracts/partners.ts";
+import { isoTime } from "../../../lib/clock.ts";
+import { newId } from "../../../lib/ids.ts";
+import type { SealKeys } from "../../../lib/seal.ts";
+import { managerOf, noSuchPartner } from "../access.ts";
+import type { PartnersDeps } from "../deps.ts";
+import { afterOf, pageOf } from "../pages.ts";
+import { announced } from "../partners.ts";
+import {
+  addTry,
+  findDelivery,
+  hurry,
+  insertWebhook,
+  type LockedWebhook,
+  listDeliveries,
+  lockWebhookOf,
+} from "./deliveries.repository.ts";
+import {
+  type EndpointRow,
+  findEndpoint,
+  lockEndpoint,
+  saveEndpoint,
+  saveSecrets,
+} from "./endpoint.repository.ts";
+import { testBody } from "./events.ts";
+import { sealSecret } from "./secrets.ts";
+import { newSecret } from "./signature.ts";
+import { refuseBadUrl } from "./url.ts";
+
+const PREVIOUS_SECRET_VALID_MS = 86_400_000;
+const DEFAULT_PAGE_SIZE = 20;
+
+export interface EndpointDeps extends PartnersDeps {
+  keys: SealKeys;
+}
+
+export async function getWebhook(
+  { postgres, clock }: EndpointDeps,
+  ctx: Ctx<Params<"partners.getWebhook">>,
+): Promise<WebhookEndpoint> {
+  managerOf(ctx);
+  const { partnerId } = ctx.params;
+  const endpoint = await findEndpoint(postgres.db, partnerId);
+  if (!endpoint) throw noSuchPartner();
+  return endpointView(partnerId, endpoint, clock.now());
+}
+
+/**
+ * Sets where the partner's system is told of orders. The first time the answer holds the secret.
+ * @throws VALIDATION_ERROR for a URL that we would not call
+ */
+export async function setWebhook(
+  deps: EndpointDeps,
+  ctx: Ctx<Params<"partners.setWebhook">>,
+): Promise<WebhookEndpoint> {
+  managerOf(ctx);
+  const { partnerId, url, enabled } = ctx.params;
+  refuseBadUrl(deps.guard, "url", url);
+  return await deps.postgres.transact(async (trx) => {
+    const before = await lockEndpoint(trx, partnerId);
+    if (!before) throw noSuchPartner();
+    await announced(deps, trx, await saveEndpoint(trx, partnerId, url, enabled));
+    const secret = before.webhookSecret === undefined ? newSecret() : undefined;
+    if (secret) await saveSecrets(trx, partnerId, { secret: sealSecret(secret, deps.keys, partnerId) });
+    const after = { ...before, apiUrl: url, webhookEnabled: enabled };
+    return { ...endpointView(partnerId, after, deps.clock.now()), ...(secret && { secret }) };
+  });
+}
+
+/** A new secret, shown this once. The one before still signs and verifies for a day. */
+export async function rotateSecret(
+  { postgres, keys, clock }: EndpointDeps,
+  ctx: Ctx<Params<"partners.rotateWebhookSecret">>,
+): Promise<WebhookEndpoint> {
+  managerOf(ctx);
+  const { partnerId } = ctx.params;
+  const nowMs = clock.now();
+  return await postgres.transact(async (trx) => {
+    const before = await lockEndpoint(trx, partnerId);
+    if (!before) throw noSuchPartner();
+    const secret = newSecret();
+    const until = isoTime(nowMs + PREVIOUS_SECRET_VALID_MS);
+    const previous = before.webhookSecret ? { secret: before.webhookSecret, until } : undefined;
+    await saveSecrets(trx, partnerId, { secret: sealSecret(secret, keys, partnerId), previous });
+    const after = { ...before, ...(previous && { webhookPreviousUntil: until }) };
+    return { ...endpointView(partnerId, after, nowMs), secret };
+  });
+}
+
+/** Tells the partner's system `webhook.test`, once; what came of it is in the deliveries. */
+export async function testWebhook(
+  { clock }: EndpointDeps,
+  trx: Knex.Transaction,
+  partnerId: string,
+): Promise<WebhookDelivery> {
+  if (!(await findEndpoint(trx, partnerId))) throw noSuchPartner();
+  const nowMs = clock.now();
+  const messageId = newId(nowMs);
+  const deliveryId = newId(nowMs);
+  await insertWebhook(trx, {
+    ...{ id: newId(nowMs), deliveryId, partnerId, messageId },
+    ...{ type: "webhook.test", urgency: "test", body: testBody(messageId, partnerId, isoTime(nowMs)) },
+  });
+  return await delivery(trx, deliveryId);
+}
+
+export async function listWebhookDeliveries(
+  { postgres }: EndpointDeps,
+  ctx: Ctx<Params<"partners.listWebhookDeliveries">>,
+): Promise<Result<"partners.listWebhookDeliveries">> {
+  managerOf(ctx);
+  const { partnerId, cursor, limit = DEFAULT_PAGE_SIZE } = ctx.params;
+  const [beforeId] = afterOf(cursor, 1) ?? [];
+  const found = await listDeliveries(postgres.db, partnerId, beforeId, limit + 1);
+  if (found.length === 0 && !(await findEndpoint(postgres.db, partnerId))) throw noSuchPartner();
+  return pageOf(
+    found,
+    limit,
+    ({ id }) => [id],
+    (one) => one,
+  );
+}
+
+/**
+ * Sends a message again, with its id of old.
+ * @param partnerId absent for the operator, who may replay everybody's
+ * @throws NOT_FOUND, ILLEGAL_TRANSITION for an order that is not to be prepared any more
+ */
+export async function replayWebhook(
+  { clock }: Pick<PartnersDeps, "clock">,
+  trx: Knex.Transaction,
+  deliveryId: string,
+  partnerId: string | undefined,
+): Promise<WebhookDelivery> {
+  const webhook = await lockWebhookOf(trx, deliveryId, partnerId);
+  if (!webhook) throw fail("NOT_FOUND", "There is no such delivery.");
+  if (webhook.stoppedAt !== undefined) {
+    throw fail("ILLEGAL_TRANSITION", "The order was cancelled: it is not to be prepared any more.");
+  }
+  return await delivery(trx, await tryAgain(trx, webhook, newId(clock.now())));
+}
+
+async function tryAgain(
+  trx: Knex.Transaction,
+  webhook: LockedWebhook,
+  newDeliveryId: string,
+): Promise<string> {
+  if (webhook.lastState === "pending") {
+    await hurry(trx, webhook.lastDeliveryId);
+    return webhook.lastDeliveryId;
+  }
+  await addTry(trx, webhook, newDeliveryId);
+  return newDeliveryId;
+}
+
+async function delivery(trx: Knex.Transaction, id: string): Promise<WebhookDelivery> {
+  const found = await findDelivery(trx, id);
+  if (!found) throw fail("NOT_FOUND");
+  return found;
+}
+
+function endpointView(partnerId: string, endpoint: EndpointRow, nowMs: number): WebhookEndpoint {
+  const { apiUrl, webhookEnabled, webhookPreviousUntil: until } = endpoint;
+  return {
+    partnerId,
+    ...(apiUrl !== undefined && { url: apiUrl }),
+    enabled: webhookEnabled,
+    ...(until !== undefined && Date.parse(until) > nowMs && { previousSecretUntil: until }),
+  };
+}

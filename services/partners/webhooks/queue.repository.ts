@@ -1,0 +1,154 @@
+import type { Knex } from "knex";
+import type { WebhookDelivery } from "../../../contracts/partners.ts";
+import { affected, type Db, row, rows } from "../../../mixins/postgres/database.ts";
+import type { Urgency } from "./schedule.ts";
+
+const CLAIM_LOCK_KEY = 7_205_120;
+
+/** One try that this process makes, with all that it needs. */
+export interface ClaimedTry {
+  id: string;
+  leaseId: string;
+  webhookMessageId: string;
+  partnerId: string;
+  attempt: number;
+  messageId: string;
+  type: string;
+  orderId?: string;
+  urgency: Urgency;
+  body: string;
+  traceparent?: string;
+  /** Until the moment after which no try makes sense; negative when it is past. */
+  remainingMs?: number;
+  apiUrl?: string;
+  webhookEnabled: boolean;
+  webhookSecret?: string;
+  webhookPreviousSecret?: string;
+  webhookPreviousUntil?: string;
+}
+
+export interface Claim {
+  leaseId: string;
+  leaseMs: number;
+  /** How many tries of one partner may be under way at once, by all processes together. */
+  perPartner: number;
+  limit: number;
+}
+
+/**
+ * Takes tries that are due, at most so many of each partner that not more of it are under way at once: a partner
+ * that hangs fills its own places and nobody else's.
+ *
+ * Counting and claiming have to be one, so claims take turns (an advisory lock, held for one statement): with
+ * row locks alone two processes would each count the places before the other filled them. The queue is walked
+ * from partner to partner by the index, so a long queue of one costs the others nothing.
+ */
+export async function claimTries(trx: Knex.Transaction, claim: Claim): Promise<ClaimedTry[]> {
+  await affected(trx, "SELECT pg_advisory_xact_lock(?)", [CLAIM_LOCK_KEY]);
+  return await rows<ClaimedTry>(
+    trx,
+    `WITH RECURSIVE waiting AS (
+       (SELECT partner_id FROM webhook_deliveries WHERE state = 'pending' ORDER BY partner_id LIMIT 1)
+       UNION ALL
+       SELECT (SELECT d.partner_id FROM webhook_deliveries d
+               WHERE d.state = 'pending' AND d.partner_id > w.partner_id ORDER BY d.partner_id LIMIT 1)
+       FROM waiting w WHERE w.partner_id IS NOT NULL
+     ), due AS (
+       SELECT next.id FROM waiting w CROSS JOIN LATERAL (
+         SELECT d.id, d.due_at FROM webhook_deliveries d
+         WHERE d.partner_id = w.partner_id AND d.state = 'pending' AND d.due_at <= now()
+         ORDER BY d.due_at
+         LIMIT greatest(0, ? - (
+           SELECT count(*) FROM webhook_deliveries busy
+           WHERE busy.partner_id = w.partner_id AND busy.lease_id IS NOT NULL AND busy.due_at > now()))
+       ) next
+       ORDER BY next.due_at LIMIT ?
+     ), claimed AS (
+       UPDATE webhook_deliveries d
+       SET lease_id = ?, due_at = now() + ? * interval '1 millisecond', updated_at = now()
+       FROM due WHERE d.id = due.id AND d.state = 'pending'
+       RETURNING d.id, d.lease_id, d.webhook_message_id, d.partner_id, d.attempt
+     )
+     SELECT c.id, c.lease_id, c.webhook_message_id, c.partner_id, c.attempt, m.message_id, m.type, m.order_id,
+       m.urgency, m.body, m.traceparent,
+       floor(extract(epoch FROM m.deadline_at - now()) * 1000)::bigint AS remaining_ms,
+       p.api_url, p.webhook_enabled, p.webhook_secret, p.webhook_previous_secret, p.webhook_previous_until
+     FROM claimed c
+     JOIN webhook_messages m ON m.id = c.webhook_message_id
+     JOIN partners p ON p.id = c.partner_id`,
+    [claim.perPartner, claim.limit, claim.leaseId, claim.leaseMs],
+  );
+}
+
+/** How a try ended. */
+export interface TryResult {
+  state: "accepted" | "failed" | "dead";
+  statusCode?: number;
+  durationMs: number;
+  responseHead?: string;
+  error?: string;
+}
+
+/**
+ * Notes the end of a try and answers the state that it now has; undefined when the lease had run out and
+ * somebody else has it. A try that was stopped meanwhile stays stopped, unless the partner accepted it.
+ */
+export async function endTry(
+  trx: Db,
+  { id, leaseId }: Pick<ClaimedTry, "id" | "leaseId">,
+  result: TryResult,
+): Promise<WebhookDelivery["state"] | undefined> {
+  const ended = await row<{ state: WebhookDelivery["state"] }>(
+    trx,
+    `UPDATE webhook_deliveries
+     SET state = CASE WHEN state = 'stopped' AND ?::text <> 'accepted' THEN state ELSE ? END,
+       status_code = ?, duration_ms = ?, response_head = ?, error = ?, lease_id = NULL, updated_at = now()
+     WHERE id = ? AND lease_id = ? AND state IN ('pending', 'stopped')
+     RETURNING state`,
+    [
+      result.state,
+      result.state,
+      result.statusCode ?? null,
+      result.durationMs,
+      result.responseHead ?? null,
+      result.error ?? null,
+      id,
+      leaseId,
+    ],
+  );
+  return ended?.state;
+}
+
+/** The try after one that failed. */
+export async function insertNextTry(trx: Db, failed: ClaimedTry, id: string, delayMs: number): Promise<void> {
+  await affected(
+    trx,
+    `INSERT INTO webhook_deliveries (id, webhook_message_id, partner_id, attempt, state, due_at)
+     VALUES (?, ?, ?, ?, 'pending', now() + ? * interval '1 millisecond')
+     ON CONFLICT (webhook_message_id, attempt) DO NOTHING`,
+    [id, failed.webhookMessageId, failed.partnerId, failed.attempt + 1, delayMs],
+  );
+}
+
+/** Gives back a try that was broken off because this process stops: the next one makes it at once. */
+export async function giveTryBack(
+  db: Db,
+  { id, leaseId }: Pick<ClaimedTry, "id" | "leaseId">,
+): Promise<void> {
+  await affected(
+    db,
+    `UPDATE webhook_deliveries SET lease_id = NULL, due_at = now(), updated_at = now()
+     WHERE id = ? AND lease_id = ?`,
+    [id, leaseId],
+  );
+}
+
+/** The partner's system said that it is gone for good; false when its endpoint was disabled before. */
+export async function disableEndpoint(trx: Db, partnerId: string): Promise<boolean> {
+  const disabled = await affected(
+    trx,
+    "UPDATE partners SET webhook_enabled = false, updated_at = now() WHERE id = ? AND webhook_enabled",
+    [partnerId],
+  );
+  return disabled > 0;
+}

@@ -1,0 +1,151 @@
+import type { Knex } from "knex";
+import type { ServiceSchema } from "moleculer";
+import { message } from "../../../contracts/messages.ts";
+import { newId } from "../../../lib/ids.ts";
+import { background } from "../../../mixins/messages/background.ts";
+import type { Logger } from "../../../mixins/messages/logger.ts";
+import { type Runner, startRunner } from "../../../mixins/messages/runner.ts";
+import type { EndpointDeps } from "./endpoint.ts";
+import {
+  type ClaimedTry,
+  claimTries,
+  disableEndpoint,
+  endTry,
+  giveTryBack,
+  insertNextTry,
+} from "./queue.repository.ts";
+import { type FailedTry, nextTryMs } from "./schedule.ts";
+import { type Told, tell } from "./tell.ts";
+
+export interface SenderLimits {
+  /** Tries under way at once: of one partner (in all processes together), and of this process. */
+  perPartner: number;
+  atOnce: number;
+  timeoutMs: number;
+  /** Longer than a try can take: after it the try is made again by whoever is there. */
+  leaseMs: number;
+  sweepMs: number;
+  /** How long the tries under way may take to end when the service stops. */
+  drainMs: number;
+}
+
+export const senderLimits: SenderLimits = {
+  perPartner: 4,
+  atOnce: 200,
+  timeoutMs: 10_000,
+  leaseMs: 13_000,
+  sweepMs: 1_000,
+  drainMs: 3_000,
+};
+
+export interface SenderOptions extends EndpointDeps {
+  limits?: Partial<SenderLimits> | undefined;
+  /** When the next try is; undefined: never. Tests have a quicker one. */
+  schedule?: ((failed: FailedTry) => number | undefined) | undefined;
+}
+
+export interface Sender {
+  readonly mixin: Partial<ServiceSchema>;
+  /** Looks for tries that are due, once the transaction that makes them has committed. */
+  wakeAfter(trx: Knex.Transaction): void;
+}
+
+/** Makes the tries that are due, each partner's beside the others', and notes how each ended. */
+export function webhookSender(options: SenderOptions): Sender {
+  const limits = { ...senderLimits, ...options.limits };
+  const underWay = new Set<Promise<void>>();
+  let stopping = new AbortController();
+  let runner: Runner | undefined;
+  let logger: Logger;
+
+  async function claim(): Promise<void> {
+    const limit = limits.atOnce - underWay.size;
+    if (limit <= 0 || stopping.signal.aborted) return;
+    const { leaseMs, perPartner } = limits;
+    const claimed = await options.postgres.transact((trx) =>
+      claimTries(trx, { leaseId: newId(), leaseMs, perPartner, limit }),
+    );
+    for (const one of claimed) {
+      const work = make(one).finally(() => {
+        underWay.delete(work);
+        runner?.wake();
+      });
+      underWay.add(work);
+    }
+  }
+
+  async function make(claimed: ClaimedTry): Promise<void> {
+    try {
+      const { signal } = stopping;
+      const told = await tell(
+        claimed,
+        { ...options, timeoutMs: limits.timeoutMs, signal },
+        options.clock.now(),
+      );
+      if (signal.aborted && !told.accepted) await giveTryBack(options.postgres.db, claimed);
+      else await settle(claimed, told);
+    } catch (error) {
+      // Nothing was noted: the lease runs out, and the same try is made again, with the same id.
+      logger.warn(`webhook ${claimed.messageId}, try ${claimed.attempt}, could not be noted:`, String(error));
+    }
+  }
+
+  async function settle(claimed: ClaimedTry, told: Told): Promise<void> {
+    const { accepted, gone, retryAfterMs, ...result } = told;
+    const delayMs =
+      accepted || gone ? undefined : (options.schedule ?? nextTryMs)({ ...claimed, retryAfterMs });
+    const last = claimed.urgency === "test" ? "failed" : "dead";
+    const state = accepted ? "accepted" : delayMs === undefined ? last : "failed";
+    await options.postgres.transact(async (trx) => {
+      const ended = await endTry(trx, claimed, { ...result, state });
+      if (ended === "failed" && delayMs !== undefined) {
+        await insertNextTry(trx, claimed, newId(options.clock.now()), delayMs);
+      }
+      if (ended !== undefined && gone && (await disableEndpoint(trx, claimed.partnerId))) {
+        await raise(
+          trx,
+          claimed,
+          "webhook.disabled",
+          "The partner's endpoint answered 410 and was disabled.",
+        );
+      }
+      if (ended === "dead" && claimed.urgency === "preparation") {
+        const why = result.error ?? `status ${result.statusCode}`;
+        await raise(trx, claimed, "webhook.dead", `The partner was not told to prepare the order: ${why}.`);
+      }
+    });
+  }
+
+  async function raise(
+    trx: Knex.Transaction,
+    claimed: ClaimedTry,
+    kind: string,
+    detail: string,
+  ): Promise<void> {
+    const subject = claimed.orderId ?? claimed.partnerId;
+    await options.outbox.add(trx, [message("alert.raised", subject, { version: 1, kind, subject, detail })]);
+  }
+
+  return {
+    wakeAfter(trx) {
+      trx.executionPromise.then(
+        () => runner?.wake(),
+        () => undefined,
+      );
+    },
+    mixin: background({
+      async start(service) {
+        logger = service.logger;
+        stopping = new AbortController();
+        runner = startRunner({ name: "partner webhooks", sweepMs: limits.sweepMs, logger, run: claim });
+      },
+      async stop() {
+        await runner?.stop();
+        const patience = setTimeout(() => stopping.abort(), limits.drainMs);
+        await Promise.all(underWay);
+        clearTimeout(patience);
+        runner = undefined;
+      },
+    }),
+  };
+}

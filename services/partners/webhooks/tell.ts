@@ -1,0 +1,134 @@
+import { context, propagation, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
+import {
+  type GuardedRequestError,
+  type GuardedResponse,
+  type GuardOptions,
+  guardedPost,
+} from "../../../lib/net/guarded-request.ts";
+import type { SealKeys } from "../../../lib/seal.ts";
+import type { ClaimedTry, TryResult } from "./queue.repository.ts";
+import { retryAfterMs } from "./schedule.ts";
+import { secretsOf } from "./secrets.ts";
+import { signedHeaders } from "./signature.ts";
+
+const RESPONSE_HEAD_BYTES = 1_024;
+const GONE = 410;
+const USER_AGENT = "Waybill-Webhooks/1";
+
+export interface TellOptions {
+  keys: SealKeys;
+  guard: GuardOptions;
+  timeoutMs: number;
+  /** Breaks the call off, because this process stops. */
+  signal: AbortSignal;
+}
+
+/** What one try came to. */
+export interface Told extends Omit<TryResult, "state"> {
+  accepted: boolean;
+  /** The endpoint said that it is gone for good. */
+  gone: boolean;
+  retryAfterMs?: number | undefined;
+}
+
+const tracer = trace.getTracer("waybill.partners");
+
+/** Makes one try. Never rejects: whatever goes wrong is how the try ended. */
+export async function tell(claimed: ClaimedTry, options: TellOptions, nowMs: number): Promise<Told> {
+  const startedMs = performance.now();
+  const outcome = await attempt(claimed, options, nowMs);
+  return { ...outcome, durationMs: Math.round(performance.now() - startedMs) };
+}
+
+async function attempt(
+  claimed: ClaimedTry,
+  options: TellOptions,
+  nowMs: number,
+): Promise<Omit<Told, "durationMs">> {
+  const { apiUrl, webhookEnabled, partnerId } = claimed;
+  if (!webhookEnabled) return unanswered("the endpoint is disabled");
+  if (claimed.remainingMs !== undefined && claimed.remainingMs < 0) return unanswered("the deadline is past");
+  try {
+    const secrets = secretsOf(claimed, options.keys, partnerId, nowMs);
+    if (apiUrl === undefined || secrets.length === 0) return unanswered("no endpoint has been set up");
+    const headers = {
+      "content-type": "application/json",
+      "user-agent": USER_AGENT,
+      ...signedHeaders(claimed.messageId, claimed.body, secrets, nowMs),
+    };
+    const response = await traced(claimed, apiUrl, headers, (traceHeaders) =>
+      guardedPost(
+        {
+          url: apiUrl,
+          headers: traceHeaders,
+          body: claimed.body,
+          timeoutMs: options.timeoutMs,
+          maxBodyBytes: RESPONSE_HEAD_BYTES,
+          signal: options.signal,
+        },
+        options.guard,
+      ),
+    );
+    return answered(response, nowMs);
+  } catch (error) {
+    return unanswered((error as Error).message);
+  }
+}
+
+function answered({ status, headers, body }: GuardedResponse, nowMs: number): Omit<Told, "durationMs"> {
+  return {
+    accepted: status >= 200 && status < 300,
+    gone: status === GONE,
+    statusCode: status,
+    responseHead: printable(body),
+    retryAfterMs: retryAfterMs(headers["retry-after"], nowMs),
+  };
+}
+
+function unanswered(error: string): Omit<Told, "durationMs"> {
+  return { accepted: false, gone: false, error: error.slice(0, 200) };
+}
+
+/** Text that a person may be shown and a database stores. */
+function printable(body: Buffer): string {
+  return body
+    .toString("utf8")
+    .replace(/[^\P{Cc}\n]/gu, " ")
+    .slice(0, RESPONSE_HEAD_BYTES)
+    .toWellFormed()
+    .trim();
+}
+
+/** A span for the call, below the work that caused it; without telemetry the trace goes on all the same. */
+async function traced(
+  claimed: ClaimedTry,
+  url: string,
+  headers: Record<string, string>,
+  work: (headers: Record<string, string>) => Promise<GuardedResponse>,
+): Promise<GuardedResponse> {
+  const { traceparent } = claimed;
+  const parent = propagation.extract(ROOT_CONTEXT, { traceparent });
+  const attributes = {
+    "http.request.method": "POST",
+    "server.address": new URL(url).hostname,
+    "http.request.resend_count": claimed.attempt - 1,
+    "waybill.webhook.type": claimed.type,
+    "waybill.webhook.id": claimed.messageId,
+  };
+  const span = tracer.startSpan("POST partner webhook", { kind: SpanKind.CLIENT, attributes }, parent);
+  const carried: Record<string, string> = { ...(traceparent && { traceparent }), ...headers };
+  const inSpan = trace.setSpan(parent, span);
+  propagation.inject(inSpan, carried);
+  try {
+    const response = await context.with(inSpan, () => work(carried));
+    span.setAttribute("http.response.status_code", response.status);
+    if (response.status >= 300) span.setStatus({ code: SpanStatusCode.ERROR });
+    return response;
+  } catch (error) {
+    span.recordException(error as GuardedRequestError);
+    span.setStatus({ code: SpanStatusCode.ERROR, message: (error as Error).message });
+    throw error;
+  } finally {
+    span.end();
+  }
+}
