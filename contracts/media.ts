@@ -11,5 +11,7 @@ export const mediaActions = {
   "media.putAvatar": action(object({ base64 }), object({ etag: text(100), bytes: integer(1, 5_000_000) })),
   "media.getAvatar": action(object({}), image, { idempotent: true }),
   "media.deleteAvatar": action(object({}), nothing, { idempotent: true }),
+  /** For the deliverer who has the order; the photo's id goes with the delivery. */
   "media.putProof": action(object({ orderId: uuid, base64 }), object({ photoId: text(100) })),
+  "media.getProof": action(object({ orderId: uuid }), image, { idempotent: true }),
 } as const;

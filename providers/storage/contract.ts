@@ -1,0 +1,96 @@
+import { randomBytes } from "node:crypto";
+import { afterAll, beforeAll, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
+import type { Storage } from "./port.ts";
+
+export interface StorageHarness {
+  storage: Storage;
+  stop(): Promise<void>;
+}
+
+/** What every store keeps. Called inside a `describe`. */
+export function storageContract(start: () => Promise<StorageHarness>): void {
+  let harness: StorageHarness;
+  let storage: Storage;
+  beforeAll(async () => {
+    harness = await start();
+    storage = harness.storage;
+  });
+  afterAll(() => harness.stop());
+  const freshKey = () => `things/${newId()}.bin`;
+
+  it("get, of what was put, answers the very same bytes", async () => {
+    const [key, bytes] = [freshKey(), randomBytes(300_000)];
+    await storage.put(key, bytes);
+    expect((await storage.get(key))?.equals(bytes)).toBe(true);
+  });
+
+  it("get, of what was never put, answers undefined", async () => {
+    await expect(storage.get(freshKey())).resolves.toBeUndefined();
+    await expect(storage.get(`${newId()}/nowhere/at-all.bin`)).resolves.toBeUndefined();
+  });
+
+  it("put, of an empty object, keeps it", async () => {
+    const key = freshKey();
+    await storage.put(key, new Uint8Array());
+    expect((await storage.get(key))?.length).toBe(0);
+  });
+
+  it("put, a second time, replaces what was there", async () => {
+    const key = freshKey();
+    await storage.put(key, Buffer.from("a longer first version"));
+    await storage.put(key, Buffer.from("second"));
+    expect((await storage.get(key))?.toString()).toBe("second");
+  });
+
+  it("put, of many versions at once, lets readers see one whole version at any time", async () => {
+    const key = freshKey();
+    const versions = Array.from({ length: 12 }, (_, index) => Buffer.alloc(50_000, index + 1));
+    await storage.put(key, versions[0] as Buffer);
+    const reads = async () => {
+      for (let index = 0; index < 20; index++) {
+        const seen = (await storage.get(key)) as Buffer;
+        expect(seen.length).toBe(50_000);
+        expect(seen.every((byte) => byte === seen[0])).toBe(true);
+      }
+    };
+    await Promise.all([...versions.map((bytes) => storage.put(key, bytes)), reads()]);
+  });
+
+  it("delete, once and again, leaves nothing and does not mind", async () => {
+    const key = freshKey();
+    await storage.put(key, Buffer.from("x"));
+    await storage.delete(key);
+    await storage.delete(key);
+    await expect(storage.get(key)).resolves.toBeUndefined();
+  });
+
+  it.each([
+    "",
+    "/etc/passwd",
+    "../secret",
+    "a/../../b",
+    "a//b",
+    "a/./b",
+    "a/.hidden",
+    ".incoming/x",
+    "a\\b",
+    "a\u0000b",
+    "a/b/",
+    "Upper/case",
+    "a/b..c",
+    "ä/b",
+    "a b",
+    "x".repeat(200),
+    `${"abc/".repeat(100)}x`,
+  ])("refuses the key %j with invalid_key", async (key) => {
+    const refusal = { kind: "invalid_key" };
+    await expect(storage.put(key, Buffer.from("x"))).rejects.toMatchObject(refusal);
+    await expect(storage.get(key)).rejects.toMatchObject(refusal);
+    await expect(storage.delete(key)).rejects.toMatchObject(refusal);
+  });
+
+  it("ready, while the store works, says so", async () => {
+    await expect(storage.ready()).resolves.toBe(true);
+  });
+}

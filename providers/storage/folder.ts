@@ -1,0 +1,111 @@
+import { constants } from "node:fs";
+import { access, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { newId } from "../../lib/ids.ts";
+import { requireKey, type Storage, StorageError } from "./port.ts";
+
+const FILE_MODE = 0o600;
+const FOLDER_MODE = 0o700;
+/** No key begins with a dot, so nobody can ask for a file that is still being written. */
+const INCOMING = ".incoming";
+const ABANDONED_AFTER_MS = 3_600_000;
+
+/** Objects as files of one folder on this machine, which is made when it is not there. */
+export function folderStorage(folder: string): Storage {
+  const root = resolve(folder);
+  const incoming = join(root, INCOMING);
+  let cleaned: Promise<void> | undefined;
+
+  /** What a process that was killed left behind. */
+  async function removeAbandoned(): Promise<void> {
+    await mkdir(incoming, { recursive: true, mode: FOLDER_MODE });
+    for (const name of await readdir(incoming)) {
+      const { mtimeMs } = await stat(join(incoming, name)).catch(() => ({
+        mtimeMs: Number.POSITIVE_INFINITY,
+      }));
+      if (Date.now() - mtimeMs > ABANDONED_AFTER_MS) await rm(join(incoming, name), { force: true });
+    }
+  }
+
+  return {
+    async put(key, bytes) {
+      const target = join(root, requireKey(key));
+      await reachable(async () => {
+        cleaned ??= removeAbandoned();
+        await cleaned.catch(() => {
+          cleaned = undefined;
+        });
+        await mkdir(incoming, { recursive: true, mode: FOLDER_MODE });
+        await mkdir(dirname(target), { recursive: true, mode: FOLDER_MODE });
+        const draft = join(incoming, newId());
+        try {
+          await writeDurably(draft, bytes);
+          await rename(draft, target);
+        } catch (error) {
+          await rm(draft, { force: true });
+          throw error;
+        }
+        await syncFolder(dirname(target));
+      });
+    },
+    async get(key) {
+      const source = join(root, requireKey(key));
+      return reachable(() =>
+        readFile(source).catch((error) => {
+          if (isAbsent(error)) return undefined;
+          throw error;
+        }),
+      );
+    },
+    async delete(key) {
+      const target = join(root, requireKey(key));
+      await reachable(() =>
+        rm(target).catch((error) => {
+          if (!isAbsent(error)) throw error;
+        }),
+      );
+    },
+    async ready() {
+      const usable = mkdir(root, { recursive: true, mode: FOLDER_MODE }).then(() =>
+        access(root, constants.R_OK | constants.W_OK),
+      );
+      return usable.then(
+        () => true,
+        () => false,
+      );
+    },
+  };
+}
+
+async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
+  const file = await open(path, "wx", FILE_MODE);
+  try {
+    await file.writeFile(bytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** Only then does the name survive a power failure too. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, "r");
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+async function reachable<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw new StorageError("unavailable", error);
+  }
+}
+
+function isAbsent(error: unknown): boolean {
+  const { code } = error as { code?: string };
+  return code === "ENOENT" || code === "ENOTDIR";
+}

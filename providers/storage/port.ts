@@ -1,0 +1,35 @@
+/** Why an object could not be kept or fetched: the caller's mistake, or a store that cannot be used now. */
+export class StorageError extends Error {
+  readonly kind: "invalid_key" | "unavailable";
+
+  constructor(kind: "invalid_key" | "unavailable", cause?: unknown) {
+    super(kind, { cause });
+    this.kind = kind;
+  }
+}
+
+/**
+ * Keeps objects of some megabytes under keys such as `avatars/<user id>.webp`: segments of small letters,
+ * digits, hyphens, underscores and dots, joined by slashes. What a reader gets is one whole version, never a
+ * mixture of two. Every method can fail with `unavailable`, and all may be repeated.
+ */
+export interface Storage {
+  /** Keeps the bytes, in place of what was there; they are safe once it resolves. @throws invalid_key */
+  put(key: string, bytes: Uint8Array): Promise<void>;
+  /** Undefined when there is no such object. @throws invalid_key */
+  get(key: string): Promise<Buffer | undefined>;
+  /** No error when there is no such object. @throws invalid_key */
+  delete(key: string): Promise<void>;
+  /** Whether an object could be kept now. */
+  ready(): Promise<boolean>;
+}
+
+const MAX_KEY_LENGTH = 300;
+const KEY = /^[a-z0-9][a-z0-9._-]{0,127}(?:\/[a-z0-9][a-z0-9._-]{0,127})*$/;
+
+/** @throws StorageError invalid_key for what could lead anywhere else than to one object */
+export function requireKey(key: string): string {
+  if (key.length > MAX_KEY_LENGTH || !KEY.test(key) || key.includes(".."))
+    throw new StorageError("invalid_key");
+  return key;
+}

@@ -1,0 +1,116 @@
+import { hash } from "node:crypto";
+import type { ActionSchema, ServiceSchema } from "moleculer";
+import { type ActionName, call, implement, type Params, type Result } from "../../contracts/actions.ts";
+import { fail, typeOf } from "../../contracts/errors.ts";
+import type { Ctx } from "../../contracts/meta.ts";
+import type { Settings } from "../../lib/config/config.ts";
+import { newId } from "../../lib/ids.ts";
+import { callerOf } from "../../mixins/caller/caller.ts";
+import { openStorage, type Storage, StorageError } from "../../providers/storage/index.ts";
+import { IMAGE_TYPE, reencode } from "./image.ts";
+
+const AVATAR_PIXELS = 512;
+const PROOF_PIXELS = 1_600;
+const ETAG_LENGTH = 32;
+/** A large picture takes 100 MB while it is decoded: few at once, and a queue that is still answered in time. */
+const BULKHEAD = { enabled: true, concurrency: 2, maxQueueSize: 16 };
+
+export interface MediaDeps {
+  config: Settings;
+  storage?: Storage;
+}
+
+/** Pictures: one of each user, and those that prove a delivery. */
+export function mediaService({ config, storage = openStorage(config) }: MediaDeps): ServiceSchema {
+  return {
+    name: "media",
+    actions: {
+      putAvatar: action(
+        "media.putAvatar",
+        async (ctx) => {
+          const { id } = callerOf(ctx);
+          const picture = await reencode(Buffer.from(ctx.params.base64, "base64"), { cover: AVATAR_PIXELS });
+          await storage.put(avatarKey(id), picture);
+          try {
+            await call(ctx, "identity.setAvatar", { present: true });
+          } catch (error) {
+            // The account was deleted meanwhile: nothing of it may stay.
+            if (typeOf(error) === "NOT_FOUND") await storage.delete(avatarKey(id));
+            throw error;
+          }
+          return { etag: etagOf(picture), bytes: picture.length };
+        },
+        { bulkhead: BULKHEAD },
+      ),
+      getAvatar: action("media.getAvatar", async (ctx) => {
+        return imageView(await storage.get(avatarKey(callerOf(ctx).id)));
+      }),
+      deleteAvatar: action("media.deleteAvatar", async (ctx) => {
+        await storage.delete(avatarKey(callerOf(ctx).id));
+        await call(ctx, "identity.setAvatar", { present: false });
+        return {};
+      }),
+      putProof: action(
+        "media.putProof",
+        async (ctx) => {
+          const { id } = callerOf(ctx, "deliverer");
+          const { orderId, base64 } = ctx.params;
+          const order = await call(ctx, "orders.get", { orderId });
+          if (order.delivererId !== id) throw fail("NOT_FOUND");
+          if (order.status !== "delivering") {
+            throw fail("ILLEGAL_TRANSITION", "The order is not being delivered.");
+          }
+          const picture = await reencode(Buffer.from(base64, "base64"), { inside: PROOF_PIXELS });
+          const photoId = newId();
+          await storage.put(proofKey(orderId, photoId), picture);
+          return { photoId };
+        },
+        { bulkhead: BULKHEAD },
+      ),
+      /** For whoever may see the order. */
+      getProof: action("media.getProof", async (ctx) => {
+        const { orderId } = ctx.params;
+        const { proofPhotoId } = await call(ctx, "orders.get", { orderId });
+        return imageView(proofPhotoId && (await storage.get(proofKey(orderId, proofPhotoId))));
+      }),
+    },
+  };
+}
+
+type Handler<N extends ActionName> = (ctx: Ctx<Params<N>>) => Promise<Result<N>>;
+
+function action<N extends ActionName>(
+  name: N,
+  handler: Handler<N>,
+  more?: Partial<ActionSchema>,
+): ActionSchema {
+  const guarded: Handler<N> = async (ctx) => {
+    try {
+      return await handler(ctx);
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      throw error.kind === "unavailable"
+        ? fail("SERVICE_UNAVAILABLE", "Pictures cannot be kept or shown now.")
+        : fail("NOT_FOUND");
+    }
+  };
+  return implement(name, guarded, more);
+}
+
+function avatarKey(userId: string): string {
+  return `avatars/${userId}.webp`;
+}
+
+function proofKey(orderId: string, photoId: string): string {
+  return `proofs/${orderId}/${photoId}.webp`;
+}
+
+/** @throws NOT_FOUND without a picture */
+function imageView(picture: Buffer | "" | undefined): Result<"media.getAvatar"> {
+  if (!picture) throw fail("NOT_FOUND");
+  return { contentType: IMAGE_TYPE, etag: etagOf(picture), base64: picture.toString("base64") };
+}
+
+function etagOf(picture: Buffer): string {
+  return hash("sha256", picture, "hex").slice(0, ETAG_LENGTH);
+}

@@ -1,0 +1,48 @@
+import { mkdtemp, readdir, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "@jest/globals";
+import { storageContract } from "../../providers/storage/contract.ts";
+import { folderStorage } from "../../providers/storage/index.ts";
+
+const freshFolder = () => mkdtemp(join(tmpdir(), "waybill storage "));
+
+describe("storage in a folder", () => {
+  storageContract(async () => {
+    const folder = await freshFolder();
+    return {
+      storage: folderStorage(join(folder, "not made yet")),
+      stop: () => rm(folder, { recursive: true }),
+    };
+  });
+
+  it("files are for their owner alone, and nothing half-written stays", async () => {
+    const folder = await freshFolder();
+    await folderStorage(folder).put("avatars/a.webp", Buffer.from("x"));
+    expect((await stat(join(folder, "avatars/a.webp"))).mode & 0o777).toBe(0o600);
+    expect((await stat(join(folder, "avatars"))).mode & 0o777).toBe(0o700);
+    expect(await readdir(join(folder, ".incoming"))).toEqual([]);
+    await rm(folder, { recursive: true });
+  });
+
+  it("drafts of a process that was killed long ago are removed, younger ones are left", async () => {
+    const folder = await freshFolder();
+    await folderStorage(folder).put("a/b", Buffer.from("x"));
+    const [old, young] = ["old", "young"].map((name) => join(folder, ".incoming", name)) as [string, string];
+    await Promise.all([writeFile(old, "x"), writeFile(young, "x")]);
+    await utimes(old, new Date(0), new Date(0));
+    await folderStorage(folder).put("a/b", Buffer.from("y"));
+    expect(await readdir(join(folder, ".incoming"))).toEqual(["young"]);
+    await rm(folder, { recursive: true });
+  });
+
+  it("a folder that cannot be used is unavailable, and says so by ready", async () => {
+    const folder = await freshFolder();
+    const file = join(folder, "file");
+    await writeFile(file, "x");
+    const storage = folderStorage(join(file, "below a file"));
+    await expect(storage.put("a/b", Buffer.from("x"))).rejects.toMatchObject({ kind: "unavailable" });
+    await expect(storage.ready()).resolves.toBe(false);
+    await rm(folder, { recursive: true });
+  });
+});
