@@ -7,6 +7,7 @@ import { MESSAGE_MAX_BYTES } from "../outbox/envelope.ts";
 import type { InboxRow } from "./inbox.repository.ts";
 
 const EXCERPT_LENGTH = 2_000;
+const QUARANTINE_MAX_DEPTH = 100;
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7/;
@@ -18,7 +19,7 @@ const UNSTORABLE = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f][0-9a-f]{2})/;
  * knows, else `quarantined` with the reason. It never throws, so that one bad message cannot hold up others.
  */
 export function judge(incoming: unknown, nowMs: number, retentionMs: number): InboxRow {
-  const text = JSON.stringify(incoming) ?? String(incoming);
+  const text = textOf(incoming);
   const problem = problemWith(incoming, text, nowMs, retentionMs);
   if (problem !== undefined) return quarantined(incoming, text, problem, nowMs);
   const message = incoming as Omit<InboxRow, "state">;
@@ -65,7 +66,7 @@ function quarantined(incoming: unknown, text: string, problem: string, nowMs: nu
   const hash = createHash("sha256").update(text).digest("hex");
   // What cannot be handled need not be stored as it is: an escaped excerpt tells the operator enough, while a
   // message that a newer version of the program may understand is kept whole.
-  const whole = Buffer.byteLength(text) <= MESSAGE_MAX_BYTES && !UNSTORABLE.test(text);
+  const whole = Buffer.byteLength(text) <= MESSAGE_MAX_BYTES && !UNSTORABLE.test(text) && isFlat(text);
   return {
     id: isId(id) ? id : derivedId("quarantine", hash),
     source: label(source, 100),
@@ -78,6 +79,26 @@ function quarantined(incoming: unknown, text: string, problem: string, nowMs: nu
     error: JSON.stringify(problem).slice(1, -1).slice(0, EXCERPT_LENGTH),
     deadLetterId: newId(nowMs),
   };
+}
+
+/** As JSON; what is nested beyond the engine's stack becomes a word that is no message. */
+function textOf(incoming: unknown): string {
+  try {
+    return JSON.stringify(incoming) ?? String(incoming);
+  } catch (error) {
+    return `unreadable: ${error}`;
+  }
+}
+
+/** Whether the nesting is one that PostgreSQL's parser has the stack for. */
+function isFlat(text: string): boolean {
+  let depth = 0;
+  for (const character of text) {
+    if (character === "[" || character === "{") depth += 1;
+    else if (character === "]" || character === "}") depth -= 1;
+    if (depth > QUARANTINE_MAX_DEPTH) return false;
+  }
+  return true;
 }
 
 function isText(value: unknown, maxLength: number): value is string {

@@ -1,0 +1,36 @@
+import { spawnSync } from "node:child_process";
+import { describe, expect, it } from "@jest/globals";
+
+const program = `
+  import { failpoint } from "./lib/failpoint.ts";
+  for (const name of ["relay.sent", "relay.published", "relay.published", "relay.published"]) {
+    console.log(name);
+    failpoint(name);
+  }`;
+
+function run(env: Record<string, string>) {
+  const { PATH } = process.env;
+  return spawnSync(process.execPath, ["--input-type=module", "--eval", program], {
+    cwd: `${import.meta.dirname}/../..`,
+    env: { PATH, ...env },
+    encoding: "utf8",
+  });
+}
+
+describe("failpoint", () => {
+  it("without the variable, does nothing", () => {
+    expect(run({})).toMatchObject({ status: 0, signal: null });
+  });
+
+  it("at the visit that the variable names, kills the process there and then", () => {
+    const { signal, stdout } = run({ FAILPOINTS: "relay.published:2" });
+    expect(signal).toBe("SIGKILL");
+    expect(stdout.trim().split("\n")).toEqual(["relay.sent", "relay.published", "relay.published"]);
+  });
+
+  it("in production, is refused before anything runs", () => {
+    const { status, stdout, stderr } = run({ FAILPOINTS: "relay.sent", NODE_ENV: "production" });
+    expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+    expect(stderr).toContain("FAILPOINTS must not be set in production");
+  });
+});

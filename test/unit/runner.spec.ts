@@ -1,0 +1,69 @@
+import { describe, expect, it } from "@jest/globals";
+import { ServiceBroker } from "moleculer";
+import { type Cause, startRunner } from "../../mixins/messages/runner.ts";
+import { eventually } from "../support/eventually.ts";
+
+const logger = new ServiceBroker({ logger: false }).logger;
+const NEVER_MS = 1_000_000;
+
+describe("startRunner", () => {
+  it("woken again and again during a run, runs once more after it and never twice at once", async () => {
+    const gates: (() => void)[] = [];
+    let inside = 0;
+    let most = 0;
+    const run = async () => {
+      inside += 1;
+      most = Math.max(most, inside);
+      await new Promise<void>((resolve) => gates.push(resolve));
+      inside -= 1;
+    };
+    const runner = startRunner({ name: "test", sweepMs: NEVER_MS, run, logger });
+    for (let i = 0; i < 10; i += 1) runner.wake();
+    expect(gates).toHaveLength(1);
+    gates[0]?.();
+    await eventually(() => expect(gates).toHaveLength(2));
+    gates[1]?.();
+    await runner.stop();
+    expect({ runs: gates.length, most }).toEqual({ runs: 2, most: 1 });
+  });
+
+  it("after a run that threw, sweeps again", async () => {
+    const causes: Cause[] = [];
+    const runner = startRunner({
+      name: "test",
+      sweepMs: 5,
+      logger,
+      run: async (cause) => {
+        causes.push(cause);
+        throw new Error("as the test wants it");
+      },
+    });
+    await eventually(() => expect(causes.length).toBeGreaterThan(2));
+    await runner.stop();
+    expect(new Set(causes)).toEqual(new Set(["sweep"]));
+  });
+
+  it("stopped during a run, resolves when that is over and never runs again", async () => {
+    let open: () => void = () => undefined;
+    let runs = 0;
+    const run = async () => {
+      runs += 1;
+      await new Promise<void>((resolve) => {
+        open = resolve;
+      });
+    };
+    const runner = startRunner({ name: "test", sweepMs: NEVER_MS, run, logger });
+    let stopped = false;
+    const stopping = runner.stop().then(() => {
+      stopped = true;
+    });
+    runner.wake();
+    await new Promise(setImmediate);
+    expect(stopped).toBe(false);
+    open();
+    await stopping;
+    runner.wake();
+    await new Promise(setImmediate);
+    expect(runs).toBe(1);
+  });
+});
