@@ -1,6 +1,6 @@
-import type { PackageDefinition } from "@grpc/proto-loader";
+import type { MessageTypeDefinition, PackageDefinition } from "@grpc/proto-loader";
 import type { FieldError } from "../../contracts/errors.ts";
-import { type Field, type MessageShape, messageOf, type Shapes } from "./message-shape.ts";
+import type { Field, MessageShape, Shapes } from "./message-shape.ts";
 
 /** More than so many wrong fields help nobody. */
 const MAX_PROBLEMS = 20;
@@ -31,7 +31,7 @@ export interface MessageCodec {
 /** Between plain values as contracts have them and the bytes of the message `name`. */
 export function messageCodec(definition: PackageDefinition, shapes: Shapes, name: string): MessageCodec {
   const shape = shapes(name);
-  const { serialize, deserialize } = messageOf(definition, name);
+  const { serialize, deserialize } = definition[name] as MessageTypeDefinition<object, object>;
   return {
     shape,
     encode(value) {

@@ -1,8 +1,9 @@
 import { readdirSync } from "node:fs";
 import { resolve } from "node:path";
-import { loadSync, type MethodDefinition, type PackageDefinition } from "@grpc/proto-loader";
+import { loadSync } from "@grpc/proto-loader";
+import { filesOf, type ServiceDescriptor, serializeFile } from "./descriptors.ts";
 import { type MessageCodec, messageCodec } from "./message-codec.ts";
-import { resolveName, shapesOf } from "./message-shape.ts";
+import { shapesOf } from "./message-shape.ts";
 
 export interface Method {
   /** `orders.confirm` for the method Confirm of waybill.orders.v1.Orders. */
@@ -24,11 +25,11 @@ export interface ProtoCatalogue {
   methodOf(action: string): Method | undefined;
   /** The methods of a gRPC service, none for an unknown one. */
   methodsOf(service: string): Method[];
-  /** The same files with their names as written, which is what server reflection has to show. */
-  asWritten(): PackageDefinition;
+  /** The descriptors for server reflection: the files with their names as written. */
+  reflected(): Buffer[];
 }
 
-type WireMethod = MethodDefinition<object, object>;
+type MethodDescriptor = NonNullable<ServiceDescriptor["method"]>[number];
 
 const read = new Map<string, ProtoCatalogue>();
 
@@ -53,61 +54,41 @@ function load(folder: string): ProtoCatalogue {
     .sort();
   const includeDirs = [folder];
   const definition = loadSync(files, { includeDirs, longs: String, enums: String, defaults: true });
-  const shapes = shapesOf(definition);
-  const methods = Object.entries(definition).flatMap(([service, entry]) =>
-    "format" in entry ? [] : Object.entries(entry).map(([name, wire]) => method(service, name, wire)),
+  const descriptors = filesOf(definition);
+  const shapes = shapesOf(descriptors);
+  const methods = descriptors.flatMap((file) =>
+    (file.service ?? []).flatMap(({ name, method = [] }) =>
+      method.map((each) => methodOf(`${file.package}.${name}`, each)),
+    ),
   );
   const byAction = new Map(methods.map((each) => [each.action, each]));
   if (byAction.size < methods.length) throw new Error(`${folder}: two methods stand for the same action`);
 
-  function method(service: string, name: string, wire: WireMethod): Method {
-    if (wire.requestStream || wire.responseStream)
-      throw new Error(`${service}.${name}: streams are not bridged`);
+  function methodOf(service: string, method: MethodDescriptor): Method {
+    const { name, inputType, outputType, clientStreaming, serverStreaming } = method;
+    const path = `/${service}/${name}`;
+    if (clientStreaming || serverStreaming) throw new Error(`${path}: streams are not bridged`);
     const rawAction = lowerFirst(name);
     return {
       action: `${lowerFirst(service.slice(service.lastIndexOf(".") + 1))}.${rawAction}`,
       rawAction,
       service,
       name,
-      path: wire.path,
-      request: codec(service, name, wire.requestType),
-      response: codec(service, name, wire.responseType),
+      path,
+      request: messageCodec(definition, shapes, inputType.slice(1)),
+      response: messageCodec(definition, shapes, outputType.slice(1)),
     };
   }
 
-  function codec(service: string, name: string, message: WireMethod["requestType"]): MessageCodec {
-    const type = message.type as { name: string };
-    const found = fullName(definition, service, type);
-    if (!found) throw new Error(`${service}.${name}: which ${type.name} is meant cannot be told`);
-    return messageCodec(definition, shapes, found);
-  }
-
-  let written: PackageDefinition | undefined;
   return {
     methods,
     methodOf: (action) => byAction.get(action),
     methodsOf: (service) => methods.filter((each) => each.service === service),
-    asWritten() {
-      written ??= loadSync(files, { includeDirs, keepCase: true });
-      return written;
+    reflected() {
+      const asWritten = loadSync(files, { includeDirs, keepCase: true });
+      return filesOf(asWritten).map(serializeFile);
     },
   };
-}
-
-/** A method's definition holds the descriptors of its messages, but not the packages that they are from. */
-function fullName(
-  definition: PackageDefinition,
-  service: string,
-  type: { name: string },
-): string | undefined {
-  const descriptor = JSON.stringify(type);
-  const alike = Object.keys(definition).filter((name) => {
-    const found = definition[name] as { type?: { name: string } };
-    return found.type?.name === type.name && JSON.stringify(found.type) === descriptor;
-  });
-  const near = resolveName(definition, service, type.name);
-  if (near && alike.includes(near)) return near;
-  return alike.length === 1 ? alike[0] : undefined;
 }
 
 function lowerFirst(name: string): string {

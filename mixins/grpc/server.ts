@@ -1,4 +1,5 @@
 import { type handleUnaryCall, type MethodDefinition, Server, ServerCredentials } from "@grpc/grpc-js";
+import type { PackageDefinition } from "@grpc/proto-loader";
 import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation } from "grpc-health-check";
 import type { Service } from "moleculer";
@@ -31,7 +32,8 @@ export function bridgeServer(
   const server = new Server(SERVER_OPTIONS);
   const health = new HealthImplementation({ "": "NOT_SERVING" });
   health.addToServer(server);
-  new ReflectionService(options.catalogue.asWritten(), { services }).addToServer(server);
+  const reflected = { files: { fileDescriptorProtos: options.catalogue.reflected() } };
+  new ReflectionService(reflected as unknown as PackageDefinition, { services }).addToServer(server);
 
   return {
     async bind(host, port) {
