@@ -39,8 +39,7 @@ export function deadLetterActions(
       const limit = ctx.params.limit ?? DEFAULT_LIMIT;
       const webhooks = await listDeadWebhooks(postgres.db, limit);
       const letters = webhooks.map((letter) => ({ ...letter, service: "partners", consumer: CONSUMER }));
-      // Both lists are ordered by the moment of death, which is also that of their ids.
-      return { items: [...items, ...letters].sort((a, b) => (a.id < b.id ? 1 : -1)).slice(0, limit) };
+      return { items: [...items, ...letters].sort((a, b) => (a.at < b.at ? 1 : -1)).slice(0, limit) };
     }),
     replayDeadLetter: implement("partners.replayDeadLetter", async (ctx) => {
       if (!(await isWebhook(ctx))) return await replayInbox(ctx);
