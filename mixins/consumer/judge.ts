@@ -7,7 +7,7 @@ import { MESSAGE_MAX_BYTES } from "../outbox/envelope.ts";
 import type { InboxRow } from "./inbox.repository.ts";
 
 const EXCERPT_LENGTH = 2_000;
-const QUARANTINE_MAX_DEPTH = 100;
+const MAX_DEPTH = 100;
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7/;
@@ -55,6 +55,7 @@ function problemWith(
   if (dataschema !== dataschemaOf(type)) return `unknown version: ${String(dataschema).slice(0, 200)}`;
   if (!isText(source, 100) || !isText(subject, 200)) return "source or subject is missing or too long";
   if (typeof time !== "string" || !TIME.test(time) || Number.isNaN(Date.parse(time))) return "bad time";
+  if (!isFlat(text)) return "nested too deep";
   if (UNSTORABLE.test(text)) return "contains a NUL or a lone surrogate";
   // The inbox forgets after a while: what is older may have been handled, so it takes a human to let it in.
   if (idTimeMs(id) < nowMs - retentionMs + INBOX_MARGIN_MS) return "older than the inbox remembers";
@@ -90,13 +91,14 @@ function textOf(incoming: unknown): string {
   }
 }
 
-/** Whether the nesting is one that PostgreSQL's parser has the stack for. */
+/** Whether the nesting is one that the validator and PostgreSQL have the stack for. */
 function isFlat(text: string): boolean {
   let depth = 0;
-  for (const character of text) {
-    if (character === "[" || character === "{") depth += 1;
-    else if (character === "]" || character === "}") depth -= 1;
-    if (depth > QUARANTINE_MAX_DEPTH) return false;
+  for (let i = 0; i < text.length; i += 1) {
+    const code = text.charCodeAt(i) | 0x20; // "[" and "{" differ in this bit, and so do "]" and "}"
+    if (code === 0x7b) depth += 1;
+    else if (code === 0x7d) depth -= 1;
+    if (depth > MAX_DEPTH) return false;
   }
   return true;
 }
