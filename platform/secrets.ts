@@ -2,7 +2,12 @@ import { randomBytes } from "node:crypto";
 import { chmodSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-export type SecretName = "BRIDGE_SECRET" | "HANDOVER_SECRET" | "SEAL_SECRET" | "ADMIN_PASSWORD";
+export type SecretName =
+  | "BRIDGE_SECRET"
+  | "HANDOVER_SECRET"
+  | "SEAL_SECRET"
+  | "ADMIN_PASSWORD"
+  | "OPERATOR_PASSWORD";
 export type KeptSecrets = Partial<Record<SecretName, string>>;
 
 export function secretsFile(dataDir: string): string {

@@ -1,4 +1,4 @@
-import type { Service, ServiceSchema } from "moleculer";
+import type { Service, ServiceBroker, ServiceSchema } from "moleculer";
 import { fail } from "../../contracts/errors.ts";
 import { fileStore } from "./file-store.ts";
 
@@ -44,6 +44,8 @@ export interface DocumentsOptions<D> {
   dir?: string;
   /** The fields that queries look for. */
   indexes?: readonly Field<D>[];
+  /** Fills the emptied collection anew from PostgreSQL and returns how many documents it wrote. */
+  rebuild?: () => Promise<number>;
 }
 
 /** What of moleculer-db's adapters is used here; the one for MongoDB has the same methods. */
@@ -110,14 +112,25 @@ export function documents<D extends StoredDocument>(options: DocumentsOptions<D>
         opening.init(this.broker, this);
         await opening.connect();
         opened = opening;
+        if (options.rebuild) rebuildsOf(this.broker).set(options.collection, options.rebuild);
       },
-      async stopped() {
+      async stopped(this: Service) {
+        rebuildsOf(this.broker).delete(options.collection);
         const closing = opened;
         opened = undefined;
         await closing?.disconnect();
       },
     },
   };
+}
+
+const rebuilds = new WeakMap<ServiceBroker, Map<string, () => Promise<number>>>();
+
+/** How the open collections of this broker's services are made anew, by their names. */
+export function rebuildsOf(broker: ServiceBroker): Map<string, () => Promise<number>> {
+  const known = rebuilds.get(broker) ?? new Map();
+  rebuilds.set(broker, known);
+  return known;
 }
 
 const MONGO_DUPLICATE_KEY = 11_000;

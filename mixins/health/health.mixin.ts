@@ -11,9 +11,14 @@ export type Figures = number | Record<string, number>;
 export interface HealthOptions {
   /** By what is looked at: `{ postgres: () => db.ping() }`. */
   checks?: Record<string, Check>;
+  /** The queues of the messages that must arrive, if the service has them. */
+  outbox?: { stats(): Promise<{ waiting: number; oldestAgeMs: number }> };
+  inbox?: { stats(): Promise<{ waiting: number; deadLetters: number; oldestAgeMs: number }> };
   /** By the metric's name without the prefix, as `outbox_messages`, and the label of its values if it has any. */
-  gauges?: Record<string, { about: string; label?: string; read: Gauge }>;
+  gauges?: Gauges;
 }
+
+type Gauges = Record<string, { about: string; label?: string; read: Gauge }>;
 
 export interface CheckResult {
   service: string;
@@ -29,8 +34,10 @@ export interface GaugeResult {
   figures: Figures;
 }
 
-interface Registered extends HealthOptions {
+interface Registered {
   service: string;
+  checks: Record<string, Check>;
+  gauges: Gauges;
 }
 
 const registries = new WeakMap<ServiceBroker, Set<Registered>>();
@@ -46,7 +53,8 @@ export function health(options: HealthOptions): { mixin: Partial<ServiceSchema> 
       async started(this: Service) {
         const registry = registries.get(this.broker) ?? new Set();
         registries.set(this.broker, registry);
-        registered = { service: this.name, ...options };
+        const gauges = { ...queueGauges(options), ...options.gauges };
+        registered = { service: this.name, checks: options.checks ?? {}, gauges };
         registry.add(registered);
       },
       async stopped(this: Service) {
@@ -58,7 +66,7 @@ export function health(options: HealthOptions): { mixin: Partial<ServiceSchema> 
 
 /** Asks every check of this broker's services, all at once. */
 export async function checkHealth(broker: ServiceBroker): Promise<CheckResult[]> {
-  const asked = [...(registries.get(broker) ?? [])].flatMap(({ service, checks = {} }) =>
+  const asked = [...(registries.get(broker) ?? [])].flatMap(({ service, checks }) =>
     Object.entries(checks).map(async ([check, ask]) => ({ service, check, ok: await passes(ask) })),
   );
   return await Promise.all(asked);
@@ -66,13 +74,42 @@ export async function checkHealth(broker: ServiceBroker): Promise<CheckResult[]>
 
 /** Reads every gauge of this broker's services; one that cannot be read is left out. */
 export async function readGauges(broker: ServiceBroker): Promise<GaugeResult[]> {
-  const read = [...(registries.get(broker) ?? [])].flatMap(({ service, gauges = {} }) =>
+  const read = [...(registries.get(broker) ?? [])].flatMap(({ service, gauges }) =>
     Object.entries(gauges).map(async ([name, { about, label, read }]): Promise<GaugeResult[]> => {
       const figures = await inTime(read).catch(() => undefined);
       return figures === undefined ? [] : [{ name, about, service, figures, ...(label && { label }) }];
     }),
   );
   return (await Promise.all(read)).flat();
+}
+
+function queueGauges({ outbox, inbox }: HealthOptions): Gauges {
+  const about = {
+    depth: "Messages that wait.",
+    age: "Age of the message that waits longest.",
+    dead: "Messages that were given up and wait for an operator.",
+  };
+  return {
+    ...(outbox && {
+      outbox_messages: { about: about.depth, read: async () => (await outbox.stats()).waiting },
+      outbox_oldest_seconds: {
+        about: about.age,
+        read: async () => seconds((await outbox.stats()).oldestAgeMs),
+      },
+    }),
+    ...(inbox && {
+      inbox_messages: { about: about.depth, read: async () => (await inbox.stats()).waiting },
+      inbox_oldest_seconds: {
+        about: about.age,
+        read: async () => seconds((await inbox.stats()).oldestAgeMs),
+      },
+      dead_letters: { about: about.dead, read: async () => (await inbox.stats()).deadLetters },
+    }),
+  };
+}
+
+function seconds(ms: number): number {
+  return Math.round(ms) / 1000;
 }
 
 async function passes(check: Check): Promise<boolean> {

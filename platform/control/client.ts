@@ -5,7 +5,8 @@ import { frames } from "./frames.ts";
 import type { ControlRequest, ControlRequests, FromPlatform, ToPlatform } from "./protocol.ts";
 
 const CONNECT_TIMEOUT_MS = 3_000;
-const ANSWER_TIMEOUT_MS = 10_000;
+/** A rebuild reads a whole history. */
+const ANSWER_TIMEOUT_MS = 120_000;
 
 /** Nothing listens for the operators of this data folder. */
 export class NotRunning extends Error {}

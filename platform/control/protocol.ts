@@ -9,10 +9,17 @@ export interface ControlRequests {
   };
   /** What the services count now. */
   gauges: { params: object; result: { gauges: GaugeResult[] } };
+  /** The collections of documents that can be made anew. */
+  collections: { params: object; result: { collections: string[] } };
+  /** Makes one anew from PostgreSQL. */
+  rebuild: { params: { collection: string }; result: { documents: number } };
   /** An access token of the local operator, for the actions that ask who calls. */
   token: { params: object; result: { token: string } };
-  /** Makes an admin, or makes the one with this address one again. */
-  createAdmin: { params: { email: string; password: string }; result: { userId: string } };
+  /** Makes an admin, unless there is one with this address. */
+  createAdmin: {
+    params: { email: string; password: string };
+    result: { userId: string; created: boolean };
+  };
 }
 
 export type ControlRequest = keyof ControlRequests;

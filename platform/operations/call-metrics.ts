@@ -35,8 +35,9 @@ export function callMetrics(): CallMetrics {
       localAction(wrapped, action) {
         const next = wrapped as (ctx: Context) => Promise<unknown>;
         if (action.name?.startsWith("$")) return next;
-        const series = seriesOf(action.name ?? "unknown");
+        const name = action.name ?? "unknown";
         return async (ctx: Context) => {
+          const series = seriesOf(name);
           const startedMs = performance.now();
           try {
             const result = await next(ctx);

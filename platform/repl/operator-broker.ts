@@ -7,7 +7,7 @@ import { masked } from "./command.ts";
 const REQUEST_TIMEOUT_MS = 10_000;
 const JOIN_TIMEOUT_MS = 5_000;
 /** Tokens live ten minutes. */
-const TOKEN_FRESH_MS = 300_000;
+const TOKEN_FRESH_MS = 240_000;
 
 /**
  * A node of the platform that runs nothing and calls everything, as the operator of this machine: each of its
@@ -23,7 +23,7 @@ export async function operatorBroker(
     namespace,
     nodeID: `operator-${process.pid}`,
     transporter: new SocketTransporter(platform),
-    logger: { type: "Console", options: { level: "warn", formatter: "simple" } },
+    logger: { type: "Console", options: { level: "error", formatter: "simple" } },
     requestTimeout: REQUEST_TIMEOUT_MS,
     contextParamsCloning: false,
     skipProcessEventRegistration: true,
@@ -39,14 +39,14 @@ type Call = (name: string, params?: unknown, options?: CallingOptions) => Promis
 
 /** Puts the operator's token to every call and masks the secrets of every answer that is shown. */
 function asOperator(platform: ControlConnection): Middleware {
-  let token: string | undefined;
+  let token: Promise<{ token: string }> | undefined;
   let freshUntilMs = 0;
   const tokenOf = async () => {
     if (!token || performance.now() > freshUntilMs) {
-      token = (await platform.request("token", {})).token;
+      token = platform.request("token", {});
       freshUntilMs = performance.now() + TOKEN_FRESH_MS;
     }
-    return token;
+    return (await token).token;
   };
   return {
     name: "Operator",

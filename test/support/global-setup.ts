@@ -1,13 +1,19 @@
 import { rmSync } from "node:fs";
 import { stopPostgres } from "../../platform/embedded-postgres.ts";
+import { platformFolder, stopPlatform } from "./platform.ts";
 import { postgresFolder } from "./postgres.ts";
 import { abandonedRunFolders, createRunFolder } from "./test-run.ts";
 
 /** Makes the run's folder; clears away what runs that were killed have left. */
 export default async function globalSetup(): Promise<void> {
-  for (const folder of abandonedRunFolders()) {
-    await stopPostgres(postgresFolder(folder), "SIGQUIT");
-    rmSync(folder, { recursive: true, force: true });
-  }
+  for (const folder of abandonedRunFolders()) await clearRun(folder);
   createRunFolder();
+}
+
+/** Stops what the files of a run have started for all of them, and removes it. */
+export async function clearRun(folder: string): Promise<void> {
+  await stopPlatform(folder);
+  await stopPostgres(`${platformFolder(folder)}/data`, "SIGQUIT");
+  await stopPostgres(postgresFolder(folder), "SIGQUIT");
+  rmSync(folder, { recursive: true, force: true });
 }

@@ -1,0 +1,51 @@
+/**
+ * `npm run admin:create -- --email a@example.org` makes an admin on the platform that runs on DATA_DIR. The
+ * password comes from ADMIN_PASSWORD, from standard input, or is asked for without showing it.
+ */
+import { createInterface } from "node:readline/promises";
+import { Writable } from "node:stream";
+import { parseArgs } from "node:util";
+import { readConfig } from "../../lib/config/config.ts";
+import { connectToPlatform } from "../control/client.ts";
+import { dataDirOf } from "../settings.ts";
+import { runCommand, UsageError } from "./command.ts";
+
+const MIN_PASSWORD_LENGTH = 8;
+
+runCommand(async () => {
+  const { ADMIN_EMAIL, ADMIN_PASSWORD, ...env } = process.env;
+  const dataDir = dataDirOf(readConfig(env));
+  const email = emailOf(ADMIN_EMAIL);
+  const platform = await connectToPlatform(dataDir);
+  const password = ADMIN_PASSWORD ?? (await askFor("Password: "));
+  if (password.length < MIN_PASSWORD_LENGTH) {
+    throw new UsageError(`The password needs at least ${MIN_PASSWORD_LENGTH} characters.`);
+  }
+  const { userId, created } = await platform.request("createAdmin", { email, password });
+  platform.close();
+  if (!created) throw new Error(`${email} is an admin already (${userId}); the password stays as it was.`);
+  console.log(`${email} is an admin now (${userId}).`);
+});
+
+function emailOf(fallback: string | undefined): string {
+  const usage = "npm run admin:create -- --email admin@example.org";
+  try {
+    const { values } = parseArgs({ options: { email: { type: "string" } } });
+    const email = values.email ?? fallback;
+    if (email) return email;
+  } catch {
+    // Unknown options get the same answer as none.
+  }
+  throw new UsageError(usage);
+}
+
+/** One line from the terminal without an echo, or from whatever standard input is. */
+async function askFor(question: string): Promise<string> {
+  process.stderr.write(process.stdin.isTTY ? question : "");
+  const unseen = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const input = createInterface({ input: process.stdin, output: unseen, terminal: process.stdin.isTTY });
+  const password = await input.question("");
+  input.close();
+  process.stderr.write(process.stdin.isTTY ? "\n" : "");
+  return password;
+}

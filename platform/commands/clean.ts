@@ -1,0 +1,32 @@
+/** `npm run clean -- --yes` removes the data folder with everything in it. Refused while a platform runs on it. */
+import { existsSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { readConfig } from "../../lib/config/config.ts";
+import { stopPostgres } from "../embedded-postgres.ts";
+import { lockFolder } from "../folder-lock.ts";
+import { dataDirOf } from "../settings.ts";
+import { runCommand, UsageError } from "./command.ts";
+
+/** A folder without any of these is none of ours, whatever DATA_DIR says. */
+const OURS = ["postgres", "secrets.json", "postgres.half", "platform.lock"];
+
+runCommand(async () => {
+  const dataDir = dataDirOf(readConfig(process.env));
+  const { values } = parseArgs({ options: { yes: { type: "boolean" } }, strict: false });
+  if (!existsSync(dataDir)) {
+    console.log(`There is no ${dataDir}.`);
+    return;
+  }
+  if (!OURS.some((name) => existsSync(join(dataDir, name)))) {
+    throw new Error(`${dataDir} does not look like a data folder of Waybill: nothing was removed.`);
+  }
+  if (values.yes !== true) {
+    throw new UsageError(`This removes ${dataDir} with all orders and users: npm run clean -- --yes`);
+  }
+  const unlock = lockFolder(dataDir);
+  await stopPostgres(dataDir, "SIGQUIT");
+  rmSync(dataDir, { recursive: true });
+  unlock();
+  console.log(`Removed ${dataDir}.`);
+});

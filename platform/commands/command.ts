@@ -1,0 +1,31 @@
+import { ConfigError } from "../../lib/config/config.ts";
+import { NotRunning } from "../control/client.ts";
+import { FolderInUse } from "../folder-lock.ts";
+import { inUse } from "../welcome.ts";
+
+/** sysexits.h */
+const EX_USAGE = 64;
+const EX_UNAVAILABLE = 69;
+const EX_CONFIG = 78;
+
+/** The command line is wrong; the message says how it should be. */
+export class UsageError extends Error {}
+
+/** Runs a script of package.json: what went wrong is said in a line each, and shows in the exit code. */
+export function runCommand(work: () => Promise<void>): void {
+  work().then(
+    () => process.exit(0),
+    (error: Error) => {
+      if (error instanceof ConfigError) for (const line of error.lines) console.error(line);
+      else if (error instanceof FolderInUse) console.error(inUse(process.env.DATA_DIR));
+      else console.error(error.message);
+      process.exit(codeOf(error));
+    },
+  );
+}
+
+function codeOf(error: Error): number {
+  if (error instanceof UsageError) return EX_USAGE;
+  if (error instanceof ConfigError) return EX_CONFIG;
+  return error instanceof NotRunning ? EX_UNAVAILABLE : 1;
+}

@@ -1,0 +1,196 @@
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Config, Settings } from "../lib/config/config.ts";
+import type { Sandbox } from "../sandbox/index.ts";
+import { controlSocketPath } from "./control/address.ts";
+import { startPostgres, stopPostgres } from "./embedded-postgres.ts";
+import { lockFolder } from "./folder-lock.ts";
+import { checkSchema, databases, migrate } from "./migrate.ts";
+import {
+  choosePorts,
+  dataDirOf,
+  needsEmbeddedPostgres,
+  type PostgresUrls,
+  postgresUrlName,
+  settle,
+} from "./settings.ts";
+
+/** All of a stop has to be over within ten seconds; what is left is for PostgreSQL's last checkpoint. */
+const DRAIN_TIMEOUT_MS = 7_500;
+
+/** Where everything is, also written to data/platform.json for programs. */
+export interface Places {
+  pid: number;
+  apiUrl: string;
+  opsUrl: string;
+  /** The sandbox's pages: its index, and the mails that the platform has sent. */
+  sandboxUrl?: string;
+  mailboxUrl?: string;
+  adminEmail?: string;
+  dataDir: string;
+}
+
+export interface Platform {
+  readonly places: Places;
+  /** Finishes running work and ends everything that was started, within ten seconds. */
+  stop(): Promise<void>;
+  /** Ends PostgreSQL without any waiting; committed data is recovered at the next start. */
+  kill(): Promise<void>;
+}
+
+export interface LaunchOptions {
+  /** Aborted when the platform is not wanted any more while it starts. */
+  signal: AbortSignal;
+  progress: (line: string) => void;
+}
+
+/** What undoes a step of the start; run in reverse order at a stop and after a failed start. */
+type Undo = () => void | Promise<void>;
+
+/**
+ * Starts the platform of this process: stores, services and, where it is wanted, the sandbox.
+ * @throws Error in one line; whatever was started by then is ended again
+ */
+export async function launch(config: Config, options: LaunchOptions): Promise<Platform> {
+  const undo: Undo[] = [];
+  const stop = async () => {
+    for (let step = undo.pop(); step; step = undo.pop()) await step();
+  };
+  try {
+    const places = await start(config, options, undo);
+    return { places, stop, kill: () => stopPostgres(dataDirOf(config), "SIGQUIT") };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function start(wanted: Config, { signal, progress }: LaunchOptions, undo: Undo[]): Promise<Places> {
+  const dataDir = dataDirOf(wanted);
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  undo.push(lockFolder(dataDir));
+  const config = await choosePorts(wanted);
+  // The modules of all services take a second of one core: they are read while PostgreSQL starts on the other.
+  const parts = Promise.all([
+    import("./topology.ts"),
+    import("./operations/operations-server.ts"),
+    import("./operations/call-metrics.ts"),
+    import("./control/server.ts"),
+    import("./operator.ts"),
+  ]);
+  parts.catch(() => undefined);
+
+  const urls = await databaseUrls(config, progress, undo);
+  signal.throwIfAborted();
+  await prepareDatabases(config, urls, progress);
+  signal.throwIfAborted();
+  const settings = await settle(config, urls);
+  const [
+    { topology },
+    { startOperationsServer },
+    { callMetrics },
+    { startControlServer },
+    { ensureFirstAdmin, operatorHandlers },
+  ] = await parts;
+
+  progress("Services: starting");
+  const metrics = callMetrics();
+  const services = topology(settings, metrics);
+  const operations = await startOperationsServer({
+    host: settings.OPS_HOST,
+    port: settings.OPS_PORT,
+    brokers: () => services.brokers,
+    counters: metrics.text,
+  });
+  undo.push(() => operations.stop());
+  undo.push(() => inTime(services.stop()));
+  const [sandbox] = await Promise.all([openSandbox(settings, undo), services.start()]);
+  signal.throwIfAborted();
+  await ensureFirstAdmin(services, settings);
+
+  let ready = false;
+  undo.push(
+    await startControlServer(controlSocketPath(dataDir), services.namespace, {
+      hello: () => ({
+        namespace: services.namespace,
+        services: settings.SERVICES,
+        pid: process.pid,
+        ready,
+      }),
+      ...operatorHandlers(services, settings),
+    }),
+  );
+  if (sandbox) {
+    progress("Sandbox: setting up a bank, partners and a deliverer");
+    await sandbox.seed();
+  }
+  signal.throwIfAborted();
+  operations.ready();
+  ready = true;
+  undo.push(() => operations.unready());
+  const places: Places = {
+    pid: process.pid,
+    apiUrl: settings.PUBLIC_URL,
+    opsUrl: `http://${settings.OPS_HOST}:${operations.port}`,
+    dataDir,
+    ...(sandbox && { sandboxUrl: new URL(sandbox.urls.index).origin, mailboxUrl: sandbox.urls.mailbox }),
+    ...(settings.ADMIN_EMAIL && { adminEmail: settings.ADMIN_EMAIL }),
+  };
+  undo.push(announce(dataDir, places));
+  return places;
+}
+
+async function databaseUrls(
+  config: Config,
+  progress: (line: string) => void,
+  undo: Undo[],
+): Promise<PostgresUrls> {
+  const given = config as Partial<PostgresUrls>;
+  if (!needsEmbeddedPostgres(config)) return given as PostgresUrls;
+  const server = await startPostgres({ dataDir: config.DATA_DIR, progress });
+  undo.push(() => server.stop());
+  const urls = databases.map((database) => {
+    const name = postgresUrlName(database);
+    return [name, given[name] ?? server.url(database)];
+  });
+  return Object.fromEntries(urls) as PostgresUrls;
+}
+
+/** In production the schema is brought up to date by one job (`npm run migrate`) before anything is started. */
+async function prepareDatabases(
+  config: Config,
+  urls: PostgresUrls,
+  progress: (line: string) => void,
+): Promise<void> {
+  const needed = databases.filter((database) => config.SERVICES.includes(database));
+  if (config.NODE_ENV === "production") {
+    await Promise.all(needed.map((database) => checkSchema(database, urls[postgresUrlName(database)])));
+    return;
+  }
+  const done = await Promise.all(
+    needed.map((database) => migrate(database, urls[postgresUrlName(database)])),
+  );
+  for (const { service, applied } of done) {
+    if (applied.length > 0) progress(`PostgreSQL: ${service} migrated (${applied.length})`);
+  }
+}
+
+/** Opens the sandbox's mailbox and pages before anybody sends something there. */
+async function openSandbox(settings: Settings, undo: Undo[]): Promise<Sandbox | undefined> {
+  if (!settings.SANDBOX) return undefined;
+  const { startSandbox } = await import("../sandbox/index.ts");
+  const sandbox = await startSandbox({ config: settings });
+  undo.push(() => sandbox.stop());
+  return sandbox;
+}
+
+function announce(dataDir: string, places: Places): Undo {
+  const path = join(dataDir, "platform.json");
+  writeFileSync(path, `${JSON.stringify(places, undefined, 2)}\n`, { mode: 0o600 });
+  return () => rmSync(path, { force: true });
+}
+
+async function inTime(work: Promise<void>): Promise<void> {
+  await Promise.race([work, delay(DRAIN_TIMEOUT_MS, undefined, { ref: false })]);
+}

@@ -1,0 +1,64 @@
+import { call } from "../contracts/actions.ts";
+import { fail } from "../contracts/errors.ts";
+import type { Settings } from "../lib/config/config.ts";
+import { rebuildsOf } from "../mixins/documents/documents.mixin.ts";
+import { readGauges } from "../mixins/health/health.mixin.ts";
+import type { ControlHandlers } from "./control/server.ts";
+import { keepSecrets } from "./secrets.ts";
+import type { Topology } from "./topology.ts";
+
+/** The account that the console of this machine acts with; made when somebody first uses it. */
+const OPERATOR_EMAIL = "operator@waybill.local";
+/** Access tokens live for ten minutes. */
+const TOKEN_KEPT_MS = 240_000;
+
+/**
+ * Makes the first admin that the settings name; one who is there is left alone.
+ * @throws Error when the address belongs to somebody who is no admin
+ */
+export async function ensureFirstAdmin({ brokerOf }: Topology, settings: Settings): Promise<void> {
+  const { ADMIN_EMAIL: email, ADMIN_PASSWORD: password } = settings;
+  if (!email || !password || !settings.SERVICES.includes("identity")) return;
+  await call(brokerOf("identity"), "identity.createAdmin", { email, password });
+}
+
+/**
+ * What the process does for whoever may open its control socket. The operator is an account like any other, with
+ * a password that nobody types: so every service verifies the operator's calls like everybody's, and the audit
+ * log names who it was. See docs/adr/0007-topologies.md.
+ */
+export function operatorHandlers(
+  { brokers, brokerOf }: Topology,
+  settings: Settings,
+): Omit<ControlHandlers, "hello"> {
+  let kept: { token: Promise<string>; untilMs: number } | undefined;
+  const signIn = async () => {
+    const { OPERATOR_PASSWORD: password } = keepSecrets(settings.DATA_DIR, ["OPERATOR_PASSWORD"]);
+    const account = { email: OPERATOR_EMAIL, password };
+    const identity = brokerOf("identity");
+    await call(identity, "identity.createAdmin", account);
+    return (await call(identity, "identity.signIn", { ...account, userAgent: "console" })).accessToken;
+  };
+  return {
+    async token() {
+      if (!kept || performance.now() > kept.untilMs) {
+        kept = { token: signIn(), untilMs: performance.now() + TOKEN_KEPT_MS };
+        kept.token.catch(() => {
+          kept = undefined;
+        });
+      }
+      return { token: await kept.token };
+    },
+    createAdmin: ({ email, password }) =>
+      call(brokerOf("identity"), "identity.createAdmin", { email, password }),
+    collections: () => ({ collections: brokers.flatMap((broker) => [...rebuildsOf(broker).keys()]) }),
+    async rebuild({ collection }) {
+      const rebuild = brokers.map((broker) => rebuildsOf(broker).get(collection)).find(Boolean);
+      if (!rebuild) throw fail("NOT_FOUND", `There is no collection ${collection} that can be made anew.`);
+      return { documents: await rebuild() };
+    },
+    async gauges() {
+      return { gauges: (await Promise.all(brokers.map(readGauges))).flat() };
+    },
+  };
+}

@@ -1,0 +1,54 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
+import type { Places } from "./launch.ts";
+import { secretsFile } from "./secrets.ts";
+
+const LABEL_WIDTH = 12;
+
+/** What is where, in lines that fit a terminal of 80 columns as long as the paths do. */
+export function welcome(places: Places, tookMs: number): string[] {
+  const { apiUrl, sandboxUrl, mailboxUrl, opsUrl, adminEmail, dataDir } = places;
+  const line = (label: string, value: string) => `  ${label.padEnd(LABEL_WIDTH)}${value}`;
+  const sandbox =
+    sandboxUrl && mailboxUrl
+      ? [
+          line("Sandbox", `${sandboxUrl}/`),
+          line("  checkout", "opens at the checkout_url that a confirmed order answers"),
+          line("  mailbox", mailboxUrl),
+        ]
+      : [];
+  const admin = adminEmail
+    ? [line("Admin", adminEmail), line("  password", shown(secretsFile(dataDir)))]
+    : [];
+  return [
+    "",
+    `Waybill is ready after ${(tookMs / 1000).toFixed(1)} s.`,
+    "",
+    line("API", `${apiUrl}/api/v1`),
+    line("API docs", `${apiUrl}/docs/`),
+    ...sandbox,
+    ...admin,
+    line("Operations", `${opsUrl}/readyz and /metrics`),
+    line("Data", shown(dataDir)),
+    "",
+    ...(sandboxUrl ? [line("npm run demo", "  takes an order from sign-up to delivered")] : []),
+    line("npm run repl", "  is the operator's console"),
+    line("Ctrl-C", "stops everything"),
+    "",
+  ];
+}
+
+/** Says which process works in the data folder that was wanted, and what to do, in one line. */
+export function inUse(dataDir: string | undefined): string {
+  const folder = resolve(dataDir || "./data");
+  const file = join(folder, "platform.json");
+  const places = existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Places) : undefined;
+  const who = places ? `process ${places.pid}, ${places.apiUrl}` : "it is starting or stopping";
+  return `A platform already runs on ${shown(folder)} (${who}): stop it, or start with another DATA_DIR and PORT.`;
+}
+
+/** The shorter spelling of a path. */
+function shown(path: string): string {
+  const fromHere = relative(process.cwd(), path);
+  return fromHere.length > 0 && fromHere.length < path.length ? fromHere : path;
+}
