@@ -1,0 +1,236 @@
+import { ApiError, type Session, signIn } from "../api-client.ts";
+import { page } from "../look.ts";
+import { html, jsonOf, type Routes, WebError } from "../web.ts";
+
+const POLL_MS = 1_000;
+const SIGN_IN_AGAIN_MS = 5_000;
+const STEP_MS = 1_000;
+const STEPS = 5;
+/** Who carries so many waits for their PINs before they take more. */
+const CARRIED_MAX = 20;
+/** Then nobody is at the door. */
+const PATIENCE_MS = 30 * 60_000;
+const DONE_MAX = 100;
+
+interface Position {
+  latitude: number;
+  longitude: number;
+}
+
+interface Order {
+  id: string;
+  status: string;
+  partner: { title: string; pickup: { line1: string; position?: Position } };
+  address: { line1: string; city: string; position?: Position };
+}
+
+interface Ride {
+  orderId: string;
+  from: string;
+  to: string;
+  path: Position[];
+  state: "riding" | "at the door" | "delivered" | "gone";
+  sinceMs: number;
+}
+
+export interface Deliverer {
+  routes: Routes;
+  /** Begins to work. */
+  start(credentials: { email: string; password: string }): void;
+  stop(): Promise<void>;
+}
+
+/**
+ * A deliverer: watches the pool, claims what is ready, rides there and reports where they are. At the door they
+ * wait until somebody tells them the PIN, on their page or by `POST <base>/orders/{id}/pin`.
+ * @param apiUrl asked for each request, since the address is settled after this is built
+ */
+export function deliverer({ base, apiUrl }: { base: string; apiUrl: string }): Deliverer {
+  const rides = new Map<string, Ride>();
+  const stopping = new AbortController();
+  let session: Session | undefined;
+  let working: Promise<void> | undefined;
+  let onDuty = true;
+
+  const waiting = () =>
+    [...rides.values()].filter(({ state }) => state === "riding" || state === "at the door");
+
+  async function work(credentials: { email: string; password: string }): Promise<void> {
+    while (!stopping.signal.aborted) {
+      try {
+        if (!session) {
+          session = await signIn(apiUrl, credentials.email, credentials.password);
+          await resume(session);
+        }
+        await advance(session);
+        if (onDuty && waiting().length < CARRIED_MAX) await claimNext(session);
+      } catch (error) {
+        if ((error as ApiError).status === 401) session = undefined;
+      }
+      await pause(session ? POLL_MS : SIGN_IN_AGAIN_MS, stopping.signal);
+    }
+  }
+
+  /** What was carried when the program ended is carried on. */
+  async function resume(as: Session): Promise<void> {
+    const { items } = await as.call<{ items: Order[] }>("GET", "/orders?status=delivering&limit=100");
+    for (const order of items) carry(order);
+  }
+
+  async function claimNext(as: Session): Promise<void> {
+    const { items } = await as.call<{ items: { order_id: string }[] }>(
+      "GET",
+      "/deliveries/available?limit=20",
+    );
+    for (const { order_id: id } of items) {
+      const idempotencyKey = `claim-${id}-${Date.now()}`;
+      try {
+        carry(await as.call<Order>("POST", `/orders/${id}/assign`, { idempotencyKey }));
+      } catch (error) {
+        // Somebody was quicker, or it is no longer there to be had.
+        if (!(error instanceof ApiError) || error.status === 0 || error.status >= 500) throw error;
+      }
+    }
+  }
+
+  function carry(order: Order): void {
+    if (rides.size >= DONE_MAX) {
+      for (const [id, { state }] of rides) if (state === "delivered" || state === "gone") rides.delete(id);
+    }
+    rides.set(order.id, {
+      orderId: order.id,
+      from: `${order.partner.title}, ${order.partner.pickup.line1}`,
+      to: `${order.address.line1}, ${order.address.city}`,
+      path: pathBetween(order.partner.pickup.position, order.address.position),
+      state: "riding",
+      sinceMs: Date.now(),
+    });
+  }
+
+  /** One report of each ride, at the place where it is by now. */
+  async function advance(as: Session): Promise<void> {
+    for (const ride of waiting()) {
+      const step = Math.min(STEPS, Math.floor((Date.now() - ride.sinceMs) / STEP_MS));
+      const position = ride.path[step];
+      try {
+        if (ride.state === "riding" && position)
+          await as.call("POST", `/orders/${ride.orderId}/location`, { body: position });
+        if (step === STEPS) ride.state = "at the door";
+        if (Date.now() - ride.sinceMs > PATIENCE_MS) {
+          await as.call("POST", `/orders/${ride.orderId}/fail`, {
+            body: { reason: "Nobody told the PIN at the door." },
+            idempotencyKey: `fail-${ride.orderId}-${ride.sinceMs}`,
+          });
+          ride.state = "gone";
+        }
+      } catch (error) {
+        if (!(error instanceof ApiError) || error.status < 403 || error.status >= 429) throw error;
+        ride.state = "gone";
+      }
+    }
+  }
+
+  /** Hands over at the door. @throws WebError with the API's answer */
+  async function handOver(id: string, pin: string): Promise<void> {
+    const ride = rides.get(id);
+    if (!ride || !session) throw new WebError(404, "This order is not with the deliverer.");
+    try {
+      await session.call("POST", `/orders/${id}/deliver`, {
+        body: { pin },
+        idempotencyKey: `deliver-${id}-${pin}-${ride.sinceMs}`,
+      });
+    } catch (error) {
+      const { status, message } = error as ApiError;
+      throw new WebError(status || 503, message);
+    }
+    ride.state = "delivered";
+  }
+
+  return {
+    start(credentials) {
+      working ??= work(credentials);
+    },
+    async stop() {
+      stopping.abort();
+      await working;
+    },
+    routes: {
+      [`GET ${base}.json`]: () => ({
+        json: {
+          on_duty: onDuty,
+          rides: [...rides.values()].map(({ orderId, state }) => ({ order_id: orderId, state })),
+        },
+      }),
+      [`POST ${base}/orders/:id/pin`]: async (request) => {
+        await handOver(request.params.id ?? "", String(jsonOf(request).pin ?? ""));
+        return { json: { state: "delivered" } };
+      },
+      [`POST ${base}`]: async ({ body }) => {
+        const form = new URLSearchParams(body);
+        const duty = form.get("duty");
+        if (duty) onDuty = duty === "on";
+        const order = form.get("order");
+        if (!order) return { location: base };
+        try {
+          await handOver(order, form.get("pin") ?? "");
+        } catch (error) {
+          return ridesPage(base, [...rides.values()], onDuty, (error as Error).message);
+        }
+        return { location: base };
+      },
+      [`GET ${base}`]: () => ridesPage(base, [...rides.values()], onDuty),
+    },
+  };
+}
+
+/** From one place to another in even steps; none where one of them is not known. */
+function pathBetween(from: Position | undefined, to: Position | undefined): Position[] {
+  if (!from || !to) return [];
+  return Array.from({ length: STEPS + 1 }, (_, step) => ({
+    latitude: between(from.latitude, to.latitude, step / STEPS),
+    longitude: between(from.longitude, to.longitude, step / STEPS),
+  }));
+}
+
+function between(from: number, to: number, share: number): number {
+  return Number((from + (to - from) * share).toFixed(6));
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener("abort", end);
+  });
+}
+
+function ridesPage(base: string, rides: Ride[], onDuty: boolean, problem?: string) {
+  return page({
+    title: "Deliveries",
+    of: "Courier",
+    ...(problem && { status: 422 }),
+    body: html`<h1>Deliveries</h1>
+${problem ? html`<p class="card notice warn" role="alert">${problem}</p>` : ""}
+<form method="post" action="${base}"><button name="duty" value="${onDuty ? "off" : "on"}">${
+      onDuty ? "On duty: claims every ready order. Go off duty" : "Off duty. Go on duty"
+    }</button></form>
+${rides.reverse().map(
+  ({ orderId, from, to, state }) => html`<article class="card"><strong>${state}</strong>
+<p>${from} → ${to}</p><p class="quiet small">order ${orderId}</p>
+${
+  state === "riding" || state === "at the door"
+    ? html`<form method="post" action="${base}"><input type="hidden" name="order" value="${orderId}">
+<label for="pin-${orderId}">PIN that the customer tells</label><div class="row">
+<input id="pin-${orderId}" name="pin" inputmode="numeric" pattern="[0-9]{4}" maxlength="4" autocomplete="off" required>
+<button>Hand over</button></div></form>`
+    : ""
+}</article>`,
+)}
+${rides.length === 0 ? html`<p>Nothing yet.</p>` : ""}`,
+  });
+}

@@ -1,0 +1,255 @@
+import { sandboxPartners } from "../catalogue.ts";
+import { amountText } from "../look.ts";
+import { type DemoClient, DemoError, until } from "./client.ts";
+import type { Terminal } from "./terminal.ts";
+
+interface Money {
+  amount_minor: number;
+  currency: string;
+}
+interface Order {
+  id: string;
+  status: string;
+  payment_status: string;
+  pin?: string;
+  tracking_token?: string;
+}
+interface Offer {
+  product_id: string;
+  title: string;
+  price: Money;
+}
+
+export interface Demo {
+  client: DemoClient;
+  terminal: Terminal;
+}
+
+const text = ({ amount_minor: minor, currency }: Money) => amountText(minor, currency);
+const LONG_ID = /^[0-9a-f]{8}-/;
+const short = (id: string) => (LONG_ID.test(id) ? `…${id.slice(-6)}` : id);
+
+/** Scenario 1: signs up with a phone that takes pushes, confirms by the mailed code, signs in. */
+export async function register({ client, terminal }: Demo): Promise<{ phone: string }> {
+  terminal.step(1, "Register", "A customer signs up, confirms the code from the mailbox and signs in.");
+  const mark = crypto.randomUUID().slice(0, 8);
+  const email = `zoe.${mark}@customers.example`;
+  const password = `correct-horse-${mark}`;
+  const phone = `phone-${mark}`;
+  const body = {
+    email,
+    password,
+    first_name: "Zoë",
+    last_name: "Brandt",
+    phone: "+4915112345678",
+    language: "en",
+    push_token: { provider: "sandbox", token: phone, device_name: "Zoë's phone" },
+  };
+  await client.call<{ user_id: string }>(
+    "POST",
+    "/users",
+    { body },
+    (user) => `user ${short(user.user_id)}, ${email}`,
+  );
+  const code = await until("the code by e-mail", async () => {
+    const mails = await client.sandbox<{ text: string }[]>(`/mailbox.json?to=${encodeURIComponent(email)}`);
+    return mails.map((mail) => /\b(\d{6})\b/.exec(mail.text)?.[1]).find(Boolean);
+  });
+  terminal.event(`mail to ${email}: the code is ${code}`);
+  await client.call("POST", "/users/confirm", { body: { email, code } }, () => "the address is confirmed");
+  const tokens = await client.call<{ access_token: string; expires_in_seconds: number }>(
+    "POST",
+    "/sessions",
+    { body: { email, password } },
+    ({ expires_in_seconds: seconds }) => `access token for ${seconds / 60} minutes, refresh token`,
+  );
+  client.signedInWith(tokens.access_token);
+  await client.call<{ first_name: string; role: string }>(
+    "GET",
+    "/me",
+    {},
+    (me) => `${me.first_name}, ${me.role}`,
+  );
+  return { phone };
+}
+
+/** Scenario 2: looks what there is. */
+export async function browse({ client, terminal }: Demo) {
+  terminal.step(2, "List products", "What partners offer at this moment, with prices, page by page.");
+  const partners = await client.call<{ items: { id: string; title: string; open: boolean }[] }>(
+    "GET",
+    "/partners?limit=100",
+    {},
+    ({ items }) => `${items.length} partners`,
+  );
+  const known = sandboxPartners.map(({ fields }) => fields.title);
+  const partner = partners.items.find(({ title, open }) => open && known.includes(title));
+  if (!partner) throw new DemoError("no partner of the sandbox is open");
+  const offers = await client.call<{ items: Offer[]; next_cursor?: string }>(
+    "GET",
+    `/products?partner_id=${partner.id}&limit=4`,
+    {},
+    ({ items, next_cursor: more }) =>
+      `${items.length} of ${partner.title}${more ? ", and there is a next page" : ""}`,
+  );
+  for (const { title, price } of offers.items) terminal.row(title.padEnd(34), text(price).padStart(10));
+  if (offers.items.length < 2) throw new DemoError(`${partner.title} offers too little`);
+  return { partner, offers: offers.items };
+}
+
+type Choice = Awaited<ReturnType<typeof browse>>;
+
+/** Scenario 3: has the cart checked. */
+export async function check({ client, terminal }: Demo, { partner, offers }: Choice): Promise<string> {
+  terminal.step(
+    3,
+    "Check",
+    "The partner's side computes every price itself and promises it for ten minutes.",
+  );
+  const body = {
+    partner_id: partner.id,
+    lines: offers.slice(0, 2).map(({ product_id }, i) => ({ product_id, quantity: i + 1 })),
+    address: {
+      line1: "Kastanienallee 77",
+      city: "Berlin",
+      postal_code: "10435",
+      country: "DE",
+      position: { latitude: 52.5386, longitude: 13.4098 },
+    },
+    note: "Second floor, please ring twice.",
+  };
+  const quote = await client.call<{ check_id: string; fee: Money; total: Money; expires_at: string }>(
+    "POST",
+    "/orders/check",
+    { body },
+    ({ fee, total }) => `total ${text(total)}, of which delivery ${text(fee)}`,
+  );
+  return quote.check_id;
+}
+
+/** Scenario 4: orders. */
+export async function confirm({ client, terminal }: Demo, checkId: string) {
+  terminal.step(4, "Confirm", "The stock is held, the order stored, and the bank opens its checkout.");
+  const banks = await client.call<{
+    items: { id: string; title: string; adapter: string; active: boolean }[];
+  }>("GET", "/banks", {}, ({ items }) => items.map(({ title }) => title).join(", "));
+  const bank = banks.items.find(({ adapter, active }) => adapter === "sandbox" && active);
+  if (!bank) throw new DemoError("no bank of the sandbox is active");
+  return client.call<{ order_id: string; status: string; checkout_url: string; pay_by: string }>(
+    "POST",
+    "/orders/confirm",
+    { body: { check_id: checkId, bank_id: bank.id }, idempotencyKey: crypto.randomUUID() },
+    (order) => `order ${short(order.order_id)} is ${order.status}, to be paid at ${order.checkout_url}`,
+  );
+}
+
+async function reached({ client, terminal }: Demo, orderId: string, ...states: string[]): Promise<Order> {
+  const startMs = performance.now();
+  const order = await until(`the state ${states.join(" or ")}`, async () => {
+    const now = await client.quietly<Order>("GET", `/orders/${orderId}`);
+    return states.includes(now.status) ? now : undefined;
+  });
+  terminal.event(`the order is ${order.status} after ${Math.round(performance.now() - startMs)} ms`);
+  return order;
+}
+
+/** Scenario 5: pays on the bank's page. */
+export async function pay(demo: Demo, orderId: string, checkoutUrl: string): Promise<void> {
+  demo.terminal.step(5, "Pay", "The customer presses Pay on the bank's page; the bank calls back, signed.");
+  await demo.client.submit(checkoutUrl, { action: "pay" }, "the checkout page, button Pay");
+  await reached(demo, orderId, "paid", "preparing", "ready", "delivering");
+}
+
+/** Scenario 6: the partner's system accepts and prepares. */
+export async function prepare(demo: Demo, orderId: string): Promise<void> {
+  demo.terminal.step(
+    6,
+    "Ready",
+    "The partner's system was told, signed; it accepts, prepares and calls back.",
+  );
+  await reached(demo, orderId, "preparing", "ready", "delivering");
+  await reached(demo, orderId, "ready", "delivering");
+}
+
+/** Scenario 7: a deliverer claims, and the customer's phone shows it. */
+export async function assign(demo: Demo, orderId: string, phone: string): Promise<void> {
+  const { client, terminal } = demo;
+  terminal.step(7, "Assign", "A deliverer claims the order from the pool; the customer's phone is told.");
+  await reached(demo, orderId, "delivering");
+  const push = await until("the push", async () => {
+    const pushes = await client.sandbox<{ title: string; body: string; data: Record<string, string> }[]>(
+      `/push.json?token=${phone}`,
+    );
+    return pushes.find(({ data }) => data.event === "order.assigned");
+  });
+  terminal.event(`push on the phone: ${push.title}. ${push.body}`);
+}
+
+/** Scenario 8: the ride and the handover. */
+export async function deliver(demo: Demo, orderId: string): Promise<void> {
+  const { client, terminal } = demo;
+  terminal.step(8, "Deliver", "The courier rides; at the door the customer tells the PIN.");
+  const order = await client.call<Order>(
+    "GET",
+    `/orders/${orderId}`,
+    {},
+    ({ pin }) => `only the customer sees the PIN ${pin}`,
+  );
+  if (order.tracking_token) {
+    await client.call<{ status: string; position?: { latitude: number; longitude: number } }>(
+      "GET",
+      `/track/${order.tracking_token}`,
+      {},
+      ({ status, position }) =>
+        `${status}${position ? ` at ${position.latitude}, ${position.longitude}` : ", no position yet"}`,
+    );
+  }
+  await client.post(`/courier/orders/${orderId}/pin`, { pin: order.pin }, "the courier has handed it over");
+  await reached(demo, orderId, "delivered");
+}
+
+interface Notification {
+  event: string;
+  title: string;
+  state: string;
+  attempts: { channel: string; provider: string; outcome: string }[];
+}
+interface HistoryEvent {
+  type: string;
+  at: string;
+  to: string;
+  actor: string;
+}
+
+/** What everybody was told, and what the order remembers. */
+export async function lookBack({ client, terminal }: Demo, orderId: string): Promise<void> {
+  terminal.step(9, "Look back", "What the customer was told, by which way, and what the order remembers.");
+  await until("the last notification", async () => {
+    const { items } = await client.quietly<{ items: Notification[] }>("GET", "/me/notifications?limit=50");
+    return items.find(({ event }) => event === "order.delivered");
+  });
+  const notifications = await client.call<{ items: Notification[] }>(
+    "GET",
+    "/me/notifications?limit=50",
+    {},
+    ({ items }) => `${items.length} notifications`,
+  );
+  for (const { event, title, attempts } of notifications.items.reverse()) {
+    const last = attempts.at(-1);
+    terminal.row(
+      event.padEnd(16),
+      title.slice(0, 36).padEnd(36),
+      last ? `${last.channel} ${last.outcome}` : "",
+    );
+  }
+  const history = await client.call<{ items: HistoryEvent[] }>(
+    "GET",
+    `/orders/${orderId}/history`,
+    {},
+    ({ items }) => `${items.length} events`,
+  );
+  for (const { at, type, to, actor } of history.items) {
+    const [kind = "", id] = actor.split(":");
+    terminal.row(at.slice(11, 23), type.padEnd(16), to.padEnd(10), id ? `${kind} ${short(id)}` : short(kind));
+  }
+}

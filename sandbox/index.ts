@@ -1,0 +1,159 @@
+import { join } from "node:path";
+import { deliverer } from "./deliverer/deliverer.ts";
+import { page } from "./look.ts";
+import { type Mailbox, startMailbox } from "./mailbox/mailbox.ts";
+import { openMemory } from "./memory.ts";
+import { partnerSystem } from "./partner-system/system.ts";
+import { paymentSystem } from "./payment-system/server.ts";
+import { pushReceiver } from "./push/receiver.ts";
+import { seed } from "./seed.ts";
+import { html, serve } from "./web.ts";
+
+const HOST = "127.0.0.1";
+const PREPARATION_MS = 1_500;
+
+/** What of the platform's settings its surroundings must know: where it is, and where its mails go. */
+export interface SandboxConfig {
+  readonly NODE_ENV: string;
+  readonly DATA_DIR: string;
+  readonly PUBLIC_URL: string;
+  readonly SANDBOX_PORT: number;
+  readonly SMTP_URL?: string | undefined;
+  readonly ADMIN_EMAIL?: string | undefined;
+  readonly ADMIN_PASSWORD?: string | undefined;
+}
+
+export interface Sandbox {
+  /** The pages, by what they are. */
+  readonly urls: Record<"index" | "mailbox" | "push" | "kitchen" | "courier" | "payments", string>;
+  /** Where the platform's mails have to go to be seen here. */
+  readonly smtpUrl: string;
+  /** Once the API is up: makes a bank, partners, a sender of pushes and a deliverer, and sends the deliverer out. */
+  seed(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface SandboxOptions {
+  config: SandboxConfig;
+  /** The operator as whom the sandbox is set up; unless told otherwise, ADMIN_EMAIL and ADMIN_PASSWORD. */
+  adminEmail?: string;
+  adminPassword?: string;
+  /** Whether the deliverer claims what is ready by themselves; tests that deliver for themselves say no. */
+  courier?: boolean;
+  /** Between an order's acceptance by the kitchen and its being ready. */
+  preparationMs?: number;
+}
+
+/**
+ * Starts the world around a platform: a payment system, the partners' kitchens, a deliverer, a mailbox and phones.
+ * They are strangers to it and speak to it by its public API only.
+ * @throws Error in production, and with the code EADDRINUSE when a port is taken
+ */
+export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
+  const { config, adminEmail = config.ADMIN_EMAIL, adminPassword = config.ADMIN_PASSWORD } = options;
+  if (config.NODE_ENV === "production") throw new Error("There is no sandbox in production.");
+  const { memory, save } = openMemory(join(config.DATA_DIR, "sandbox.json"));
+  let url = "";
+  const phones = pushReceiver("/push");
+  const kitchens = partnerSystem({
+    base: "/kitchen",
+    preparationMs: options.preparationMs ?? PREPARATION_MS,
+  });
+  const courier = deliverer({ base: "/courier", apiUrl: config.PUBLIC_URL });
+  const bank = paymentSystem({
+    base: "/pay",
+    publicUrl: () => url,
+    apiKey: memory.bank.apiKey,
+    webhookSecret: memory.bank.webhookSecret,
+    file: join(config.DATA_DIR, "sandbox-payments.json"),
+  });
+  const mailbox = await openMailbox(smtpPortOf(config.SMTP_URL));
+  const mailsArrive = smtpPortOf(config.SMTP_URL) === Number(new URL(mailbox.smtpUrl).port);
+  const web = await serve(
+    {
+      "GET /": () => indexPage(config.PUBLIC_URL),
+      ...phones.routes,
+      ...kitchens.routes,
+      ...courier.routes,
+      ...bank.routes,
+      ...mailbox.routes,
+    },
+    { host: HOST, port: config.SANDBOX_PORT },
+  ).catch(async (error) => {
+    await mailbox.stop();
+    throw error;
+  });
+  url = web.url;
+
+  return {
+    urls: {
+      index: `${url}/`,
+      mailbox: `${url}/mailbox`,
+      push: `${url}/push`,
+      kitchen: `${url}/kitchen`,
+      courier: `${url}/courier`,
+      payments: `${url}/pay`,
+    },
+    smtpUrl: mailbox.smtpUrl,
+    async seed() {
+      if (!adminEmail || !adminPassword) throw new Error("The sandbox needs ADMIN_EMAIL and ADMIN_PASSWORD.");
+      await seed({
+        apiUrl: config.PUBLIC_URL,
+        admin: { email: adminEmail, password: adminPassword },
+        memory,
+        save,
+        bankUrl: `${url}/pay`,
+        pushUrl: `${url}/push/send`,
+        webhookUrl: (partnerId) => url + kitchens.pathOf(partnerId),
+        openKitchen: kitchens.open,
+        ...(mailsArrive && { mails: (to) => mailbox.mails().filter((mail) => mail.to.includes(to)) }),
+      });
+      if (memory.deliverer.accepted && (options.courier ?? true)) courier.start(memory.deliverer);
+    },
+    async stop() {
+      kitchens.stop();
+      await courier.stop();
+      await web.stop();
+      bank.stop();
+      await mailbox.stop();
+    },
+  };
+}
+
+/** Where another mail server has the port already, the platform's mails go there and this mailbox stays empty. */
+async function openMailbox(smtpPort: number): Promise<Mailbox> {
+  const open = (port: number) => startMailbox({ base: "/mailbox", host: HOST, smtpPort: port });
+  try {
+    return await open(smtpPort);
+  } catch (error) {
+    if (smtpPort === 0 || (error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
+    return open(0);
+  }
+}
+
+/** The port that the platform sends its mails to, when it is one of this machine; any free one otherwise. */
+function smtpPortOf(smtpUrl: string | undefined): number {
+  if (!smtpUrl) return 0;
+  const { hostname, port } = new URL(smtpUrl);
+  return hostname === HOST || hostname === "localhost" ? Number(port) : 0;
+}
+
+function indexPage(apiUrl: string) {
+  return page({
+    title: "Sandbox",
+    of: "Waybill",
+    body: html`<h1>The world around Waybill</h1>
+<p>These programs play everybody whom the platform deals with. They know only its public API.</p>
+<section class="card"><a href="/mailbox"><strong>Mailbox</strong></a>
+<p>Every mail that the platform sent: codes, invitations, news of orders.</p></section>
+<section class="card"><a href="/push"><strong>Phones</strong></a><p>What pushes are shown on the phones.</p></section>
+<section class="card"><strong>Payment system</strong>
+<p>Its checkout page opens at the address that an order's confirmation answers. There one pays, declines, pays twice
+or pays too little.</p></section>
+<section class="card"><a href="/kitchen"><strong>Kitchens</strong></a>
+<p>The partners' own system: accepts orders and says when they are ready.</p></section>
+<section class="card"><a href="/courier"><strong>Courier</strong></a>
+<p>Dora, who claims what is ready, rides, and waits at the door for the PIN.</p></section>
+<p class="quiet">The platform: <a href="${apiUrl}/docs/">API documentation</a></p>`,
+  });
+}

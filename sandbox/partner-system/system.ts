@@ -1,0 +1,190 @@
+import { Webhook } from "standardwebhooks";
+import { page } from "../look.ts";
+import { html, type Routes, WebError } from "../web.ts";
+
+const CALL_TIMEOUT_MS = 5_000;
+const WAITS_MS = [300, 1_000, 3_000, 10_000, 30_000, 60_000];
+const ORDERS_MAX = 500;
+const DELAY_MS = 60_000;
+
+/** A partner whose kitchen this system runs. */
+export interface Kitchen {
+  partnerId: string;
+  title: string;
+  /** Signs in both directions: `whsec_<base64>`. */
+  secret: string;
+}
+
+interface Ticket {
+  orderId: string;
+  partnerId: string;
+  lines: { title: string; quantity: number }[];
+  note: string;
+  callbackUrl: string;
+  state: "received" | "accepted" | "ready" | "rejected";
+  at: string;
+}
+
+interface PaidOrder {
+  order_id: string;
+  lines: { title: string; quantity: number }[];
+  note?: string;
+  callback_url: string;
+}
+
+export interface PartnerSystem {
+  routes: Routes;
+  /** Adds a kitchen, or gives it another secret. */
+  open(kitchen: Kitchen): void;
+  /** Where a partner's webhook goes, below the server's address. */
+  pathOf(partnerId: string): string;
+  stop(): void;
+}
+
+/**
+ * What a partner runs on their side: it takes signed orders, accepts them, and says after a while that they are
+ * ready. A note with the word "reject" makes it decline, one with "delay" makes it ask for more time first.
+ * @param preparationMs between accepting and being ready
+ */
+export function partnerSystem({
+  base,
+  preparationMs,
+}: {
+  base: string;
+  preparationMs: number;
+}): PartnerSystem {
+  const kitchens = new Map<string, Kitchen>();
+  const tickets = new Map<string, Ticket>();
+  const timers = new Set<NodeJS.Timeout>();
+  let stopped = false;
+
+  function after(waitMs: number, work: () => void): void {
+    if (stopped) return;
+    const timer = setTimeout(() => {
+      timers.delete(timer);
+      work();
+    }, waitMs);
+    timers.add(timer.unref());
+  }
+
+  /** Says something of an order until the platform has taken it. */
+  async function say(ticket: Ticket, type: string, more: object = {}, tries = 0): Promise<boolean> {
+    const kitchen = kitchens.get(ticket.partnerId);
+    if (!kitchen || stopped) return false;
+    const id = `${ticket.orderId}.${type}`;
+    const body = JSON.stringify({ type, order_id: ticket.orderId, ...more });
+    const status = await post(ticket.callbackUrl, id, body, kitchen.secret);
+    if (status >= 200 && status < 300) return true;
+    // The order has moved on without us, or we are not believed: nothing to repeat.
+    if (status >= 400 && status < 500 && status !== 429 && status !== 408) return false;
+    const waitMs = WAITS_MS[tries];
+    if (waitMs === undefined) return false;
+    return new Promise((resolve) => {
+      after(waitMs, () => resolve(say(ticket, type, more, tries + 1)));
+    });
+  }
+
+  async function prepare(ticket: Ticket): Promise<void> {
+    if (/\breject/i.test(ticket.note)) {
+      if (await say(ticket, "order.rejected", { reason: "The note asked for it." }))
+        ticket.state = "rejected";
+      return;
+    }
+    const readyAt = (inMs: number) => new Date(Date.now() + inMs).toISOString();
+    if (!(await say(ticket, "order.accepted", { ready_at: readyAt(preparationMs + 1_000) }))) return;
+    ticket.state = "accepted";
+    const delayed = /\bdelay/i.test(ticket.note);
+    if (delayed) {
+      await say(ticket, "order.delayed", { ready_at: readyAt(DELAY_MS), reason: "The note asked for it." });
+    }
+    after(delayed ? DELAY_MS : preparationMs, () => {
+      say(ticket, "order.ready").then((taken) => {
+        if (taken) ticket.state = "ready";
+      });
+    });
+  }
+
+  function receive(partnerId: string, event: { type?: string; data?: unknown }): void {
+    if (event.type !== "order.paid") return;
+    const { order_id: orderId, lines, note = "", callback_url: callbackUrl } = event.data as PaidOrder;
+    // A webhook that comes again is the same order.
+    if (tickets.has(orderId)) return;
+    if (tickets.size >= ORDERS_MAX) tickets.delete(tickets.keys().next().value as string);
+    const at = new Date().toISOString();
+    const ticket: Ticket = { orderId, partnerId, lines, note, callbackUrl, state: "received", at };
+    tickets.set(orderId, ticket);
+    void prepare(ticket);
+  }
+
+  return {
+    open: (kitchen) => void kitchens.set(kitchen.partnerId, kitchen),
+    pathOf: (partnerId) => `${base}/webhooks/${partnerId}`,
+    stop() {
+      stopped = true;
+      for (const timer of timers) clearTimeout(timer);
+    },
+    routes: {
+      [`POST ${base}/webhooks/:id`]: ({ params, headers, body }) => {
+        const kitchen = kitchens.get(params.id ?? "");
+        if (!kitchen) throw new WebError(404, "There is no such partner here.");
+        receive(kitchen.partnerId, verified(kitchen.secret, headers as Record<string, string>, body));
+        return { status: 204 };
+      },
+      [`GET ${base}`]: () => ordersPage([...tickets.values()].reverse(), kitchens),
+    },
+  };
+}
+
+function verified(
+  secret: string,
+  headers: Record<string, string>,
+  body: string,
+): { type?: string; data?: unknown } {
+  try {
+    return new Webhook(secret).verify(body, headers) as { type?: string };
+  } catch {
+    throw new WebError(401, "The signature is not valid.");
+  }
+}
+
+/** @returns the status, 0 without an answer */
+async function post(url: string, id: string, body: string, secret: string): Promise<number> {
+  const at = new Date();
+  try {
+    const response = await fetch(url, {
+      method: "POST",
+      redirect: "manual",
+      headers: {
+        "content-type": "application/json",
+        "webhook-id": id,
+        "webhook-timestamp": String(Math.floor(at.getTime() / 1000)),
+        "webhook-signature": new Webhook(secret).sign(id, at, body),
+      },
+      body,
+      signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
+    });
+    await response.arrayBuffer();
+    return response.status;
+  } catch {
+    return 0;
+  }
+}
+
+function ordersPage(tickets: Ticket[], kitchens: ReadonlyMap<string, Kitchen>) {
+  return page({
+    title: "Orders",
+    of: "Kitchen",
+    refreshSeconds: 2,
+    body: html`<h1>Orders that came in</h1>
+<p class="quiet">Newest first. Each is accepted at once and ready a moment later. A note with the word “reject” has
+it declined, one with “delay” has it take a minute longer.</p>
+${tickets.map(
+  ({ orderId, partnerId, lines, note, state, at }) => html`<article class="card">
+<strong>${kitchens.get(partnerId)?.title ?? partnerId}</strong> · ${state}
+<ul>${lines.map(({ title, quantity }) => html`<li>${quantity} × ${title}</li>`)}</ul>
+${note ? html`<p>“${note}”</p>` : ""}
+<p class="quiet small">order ${orderId} · ${at}</p></article>`,
+)}
+${tickets.length === 0 ? html`<p>Nothing yet.</p>` : ""}`,
+  });
+}
