@@ -1,0 +1,219 @@
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import fc from "fast-check";
+import { type GuardOptions, guardedPost, urlTrouble } from "../../lib/net/guarded-request.ts";
+import { isLoopbackAddress, isPublicAddress } from "../../lib/net/public-address.ts";
+
+const strict: GuardOptions = { allowLoopback: false };
+const sandbox: GuardOptions = { allowLoopback: true };
+
+describe("a public address", () => {
+  it.each([
+    ["0.0.0.0", "this host"],
+    ["10.1.2.3", "private"],
+    ["100.64.0.1", "carrier-grade NAT"],
+    ["100.127.255.254", "carrier-grade NAT"],
+    ["127.0.0.1", "loopback"],
+    ["127.255.255.254", "loopback"],
+    ["169.254.169.254", "link-local, cloud metadata"],
+    ["172.16.0.1", "private"],
+    ["172.31.255.255", "private"],
+    ["192.0.0.8", "protocol assignments"],
+    ["192.0.2.1", "documentation"],
+    ["192.88.99.1", "6to4 relay"],
+    ["192.168.1.1", "private"],
+    ["198.18.0.1", "benchmarking"],
+    ["198.51.100.7", "documentation"],
+    ["203.0.113.7", "documentation"],
+    ["224.0.0.1", "multicast"],
+    ["255.255.255.255", "broadcast"],
+    ["::", "unspecified"],
+    ["::1", "loopback"],
+    ["::ffff:127.0.0.1", "mapped loopback"],
+    ["::ffff:8.8.8.8", "mapped"],
+    ["::ffff:a00:1", "mapped private"],
+    ["::127.0.0.1", "compatible"],
+    ["64:ff9b::7f00:1", "NAT64"],
+    ["64:ff9b:1::1", "local NAT64"],
+    ["100::1", "discard"],
+    ["2001::1", "Teredo"],
+    ["2001:db8::1", "documentation"],
+    ["2002:7f00:1::", "6to4 of loopback"],
+    ["3fff::1", "documentation"],
+    ["fc00::1", "unique local"],
+    ["fd00:ec2::254", "cloud metadata"],
+    ["fe80::1", "link-local"],
+    ["fe80::1%eth0", "link-local with a zone"],
+    ["fec0::1", "site-local"],
+    ["ff02::1", "multicast"],
+    ["localhost", "no address"],
+    ["2130706433", "no address"],
+    ["0x7f.1", "no address"],
+    ["", "no address"],
+  ])("is not %s (%s)", (address) => {
+    expect(isPublicAddress(address)).toBe(false);
+  });
+
+  it.each(["1.1.1.1", "8.8.8.8", "100.63.255.255", "100.128.0.1", "172.15.0.1", "172.32.0.1", "193.0.0.1"])(
+    "is %s",
+    (address) => {
+      expect(isPublicAddress(address)).toBe(true);
+    },
+  );
+
+  it.each(["2606:4700::1111", "2a00:1450:4001::200e", "2400:cb00::1"])("is %s", (address) => {
+    expect(isPublicAddress(address)).toBe(true);
+  });
+
+  it("of any spelling, is never also a loopback address", () => {
+    const any = fc.oneof(fc.ipV4(), fc.ipV6(), fc.string());
+    fc.assert(fc.property(any, (address) => !(isPublicAddress(address) && isLoopbackAddress(address))));
+  });
+});
+
+describe("a URL that a stranger gave", () => {
+  it.each([
+    "https://shop.example/hooks",
+    "https://shop.example:443/hooks",
+    "https://shop.example:8443/hooks?x=1",
+    "https://8.8.8.8/",
+    "https://[2606:4700::1111]/",
+    "https://xn--bcher-kva.example/",
+  ])("%s is fine", (url) => {
+    expect(urlTrouble(url, strict)).toBeUndefined();
+  });
+
+  it.each([
+    ["http://shop.example/", "https"],
+    ["ftp://shop.example/", "https"],
+    ["file:///etc/passwd", "https"],
+    ["gopher://127.0.0.1:6379/_FLUSHALL", "https"],
+    ["https://shop.example:22/", "port"],
+    ["https://shop.example:80/", "port"],
+    ["https://shop.example:8080/", "port"],
+    ["https://user:secret@shop.example/", "user name"],
+    ["https://user@shop.example/", "user name"],
+    ["https://localhost/", "internet"],
+    ["https://partners/", "internet"],
+    ["https://127.0.0.1/", "internet"],
+    ["https://127.1/", "internet"],
+    ["https://2130706433/", "internet"],
+    ["https://0x7f000001/", "internet"],
+    ["https://0177.0.0.1/", "internet"],
+    ["https://%31%32%37.0.0.1/", "internet"],
+    ["https://１２７.0.0.1/", "internet"],
+    ["https://0/", "internet"],
+    ["https://10.0.0.8/", "internet"],
+    ["https://169.254.169.254/latest/meta-data", "internet"],
+    ["https://100.64.1.1/", "internet"],
+    ["https://[::1]/", "internet"],
+    ["https://[::]/", "internet"],
+    ["https://[::ffff:127.0.0.1]/", "internet"],
+    ["https://[::ffff:7f00:1]/", "internet"],
+    ["https://[0:0:0:0:0:ffff:10.0.0.1]/", "internet"],
+    ["https://[fe80::1]/", "internet"],
+    ["https://[fd12:3456::1]/", "internet"],
+    ["https://[64:ff9b::a00:1]/", "internet"],
+    ["https://", "not a URL"],
+    ["shop.example", "not a URL"],
+  ])("%s is refused", (url, reason) => {
+    expect(urlTrouble(url, strict)).toContain(reason);
+  });
+
+  it.each([
+    "http://127.0.0.1:3003/orders",
+    "http://localhost:3003/",
+    "http://[::1]:3003/",
+    "https://127.0.0.2:9/",
+  ])("%s is fine with the sandbox switch alone", (url) => {
+    expect(urlTrouble(url, sandbox)).toBeUndefined();
+    expect(urlTrouble(url, strict)).toBeDefined();
+  });
+
+  it.each(["http://shop.example/", "https://10.0.0.8/", "https://shop.example:22/", "ftp://127.0.0.1/"])(
+    "%s is refused also with the sandbox switch",
+    (url) => {
+      expect(urlTrouble(url, sandbox)).toBeDefined();
+    },
+  );
+});
+
+describe("a guarded request", () => {
+  let server: Server;
+  let port: number;
+  const seen: string[] = [];
+  beforeAll(async () => {
+    server = createServer((request, response) => {
+      seen.push(`${request.method} ${request.url}`);
+      if (request.url === "/moved") response.writeHead(307, { location: "/inside" }).end();
+      else if (request.url === "/drip") response.writeHead(200).write("drop");
+      else if (request.url === "/flood") response.writeHead(200).end(Buffer.alloc(1_000_000, "x"));
+      else if (request.url !== "/hang") response.end("ok");
+    });
+    await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+    port = (server.address() as AddressInfo).port;
+  });
+  afterAll(async () => {
+    server.closeAllConnections();
+    await new Promise((done) => server.close(done));
+  });
+  const post = (url: string, options: GuardOptions, timeoutMs = 2_000) =>
+    guardedPost({ url, headers: {}, body: "{}", timeoutMs, maxBodyBytes: 1_024 }, options);
+
+  it.each([
+    ["a private address", ["10.0.0.8"]],
+    ["loopback", ["127.0.0.1"]],
+    ["a good and a bad address", ["93.184.215.14", "::ffff:127.0.0.1"]],
+    ["cloud metadata by IPv6", ["fd00:ec2::254"]],
+  ])("to a name that leads to %s, never connects", async (_, addresses) => {
+    const guarded = post("https://shop.example/", { ...strict, resolve: async () => addresses });
+    await expect(guarded).rejects.toMatchObject({ kind: "blocked" });
+  });
+
+  it("to a name that is fine when asked and bad when connected to, is judged by the address it connects to", async () => {
+    const answers = [["127.0.0.1"], ["93.184.215.14"]];
+    let asked = 0;
+    const resolve = async () => answers[asked++] ?? [];
+    await expect(post("https://rebind.example/", { ...strict, resolve })).rejects.toMatchObject({
+      kind: "blocked",
+    });
+    expect(asked).toBe(1);
+  });
+
+  it("to a name without an address, fails", async () => {
+    const guarded = post("https://shop.example/", { ...strict, resolve: async () => [] });
+    await expect(guarded).rejects.toMatchObject({ kind: "blocked" });
+  });
+
+  it("answered by a redirect, returns it and goes nowhere", async () => {
+    const answer = await post(`http://127.0.0.1:${port}/moved`, sandbox);
+    expect(answer).toMatchObject({ status: 307, headers: { location: "/inside" } });
+    expect(seen).not.toContain("POST /inside");
+  });
+
+  it("answered by more than is wanted, takes only so much", async () => {
+    const { body } = await post(`http://127.0.0.1:${port}/flood`, sandbox);
+    expect(body.length).toBe(1_024);
+  });
+
+  it("answered by a head and then nothing, is answered all the same", async () => {
+    const { status, body } = await post(`http://127.0.0.1:${port}/drip`, sandbox, 300);
+    expect({ status, body: body.toString() }).toEqual({ status: 200, body: "drop" });
+  });
+
+  it("never answered, ends at its timeout", async () => {
+    const startedMs = performance.now();
+    await expect(post(`http://127.0.0.1:${port}/hang`, sandbox, 200)).rejects.toMatchObject({
+      kind: "timeout",
+    });
+    expect(performance.now() - startedMs).toBeLessThan(1_500);
+  });
+
+  it("to a port where nobody listens, fails as the network does", async () => {
+    await expect(post("http://127.0.0.1:1/", sandbox)).rejects.toMatchObject({
+      kind: "network",
+      message: "ECONNREFUSED",
+    });
+  });
+});

@@ -1,0 +1,86 @@
+import { describe, expect, it } from "@jest/globals";
+import fc from "fast-check";
+import {
+  type FailedTry,
+  nextTryMs,
+  retryAfterMs,
+  type Urgency,
+} from "../../services/partners/webhooks/schedule.ts";
+
+const TIMEOUT_MS = 10_000;
+const ACCEPT_WITHIN_MS = 600_000;
+
+/** The moments of all tries when each of them takes `tryMs`, from the first at 0. */
+function momentsOf(urgency: Urgency, tryMs: number, random: () => number): number[] {
+  const moments = [0];
+  for (;;) {
+    const endMs = (moments.at(-1) ?? 0) + tryMs;
+    const waitMs = nextTryMs({ urgency, attempt: moments.length }, random());
+    if (waitMs === undefined) return moments;
+    moments.push(endMs + waitMs);
+  }
+}
+
+const chance = fc.infiniteStream(fc.double({ min: 0, max: 1, noNaN: true }));
+
+describe("the schedule of tries", () => {
+  it("for an order to prepare, has ten within ten minutes, also when each runs into its timeout", () => {
+    fc.assert(
+      fc.property(chance, (stream) => {
+        const moments = momentsOf("preparation", TIMEOUT_MS, () => stream.next().value as number);
+        expect(moments).toHaveLength(10);
+        expect((moments.at(-1) ?? 0) + TIMEOUT_MS).toBeLessThan(ACCEPT_WITHIN_MS);
+      }),
+    );
+  });
+
+  it("for an order to prepare, makes the waits longer and longer", () => {
+    const waits = [1, 2, 3, 4, 5, 6, 7, 8, 9].map(
+      (attempt) => nextTryMs({ urgency: "preparation", attempt }, 0) ?? 0,
+    );
+    expect(waits).toEqual([...waits].sort((a, b) => a - b));
+  });
+
+  it("for news, is that of the Standard Webhooks specification", () => {
+    const hours = momentsOf("information", 0, () => 0).map((ms, at, all) => ms - (all[at - 1] ?? 0));
+    expect(hours).toEqual([0, 5e3, 3e5, 18e5, 72e5, 18e6, 36e6, 504e5, 72e6, 864e5]);
+  });
+
+  it("for a test, is a single try", () => {
+    expect(nextTryMs({ urgency: "test", attempt: 1 })).toBeUndefined();
+  });
+
+  it("asked by the partner to wait, never comes earlier, and never after the deadline", () => {
+    const failed = fc.record({
+      urgency: fc.constantFrom<Urgency>("preparation", "information"),
+      attempt: fc.integer({ min: 1, max: 9 }),
+      retryAfterMs: fc.integer({ min: 0, max: 86_400_000 }),
+      remainingMs: fc.integer({ min: -1_000, max: 86_400_000 }),
+    });
+    fc.assert(
+      fc.property(failed, (one: FailedTry) => {
+        const waitMs = nextTryMs(one);
+        if (waitMs === undefined) return;
+        expect(waitMs).toBeGreaterThanOrEqual(one.retryAfterMs ?? 0);
+        expect(waitMs).toBeLessThanOrEqual(one.remainingMs ?? 0);
+      }),
+    );
+  });
+});
+
+describe("Retry-After", () => {
+  const nowMs = Date.parse("2026-11-22T10:00:00Z");
+  it.each([
+    ["120", 120_000],
+    ["0", 0],
+    ["Sun, 22 Nov 2026 10:01:00 GMT", 60_000],
+    ["Sun, 22 Nov 2026 09:00:00 GMT", 0],
+    ["-5", undefined],
+    ["soon", undefined],
+    ["2026-11-22T10:01:00Z", undefined],
+    ["1e9", undefined],
+    [undefined, undefined],
+  ])("%s is %s", (header, expected) => {
+    expect(retryAfterMs(header, nowMs)).toBe(expected);
+  });
+});
