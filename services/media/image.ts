@@ -1,7 +1,7 @@
 import sharp from "sharp";
 import { fail, typeOf } from "../../contracts/errors.ts";
 
-const MAX_BYTES = 5 * 1024 * 1024;
+const MAX_BYTES = 5_000_000;
 const MAX_PIXELS = 25_000_000;
 const TIMEOUT_SECONDS = 5;
 const QUALITY = 82;

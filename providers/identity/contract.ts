@@ -1,0 +1,245 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { createLocalJWKSet, decodeProtectedHeader, type JWTPayload, jwtVerify } from "jose";
+import { newId } from "../../lib/ids.ts";
+import type { Grant, IdentityProvider, IssuedTokens } from "./port.ts";
+
+export interface IdentityHarness {
+  provider: IdentityProvider;
+  issuer: string;
+  audience: string;
+  /** Lets ten seconds and more pass for the refresh tokens of a session. */
+  outliveGrace(sessionId: string): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const PASSWORD = "Blaubeere-Teppich-91";
+const MAX_TOKEN_SECONDS = 900;
+
+/** What every identity provider keeps. Called inside a `describe`. */
+export function identityContract(start: () => Promise<IdentityHarness>): void {
+  let harness: IdentityHarness;
+  let provider: IdentityProvider;
+  beforeAll(async () => {
+    harness = await start();
+    provider = harness.provider;
+  });
+  afterAll(() => harness.stop());
+
+  async function account(more: { confirmed?: boolean; grant?: Grant } = {}) {
+    const email = `user-${newId()}@example.org`;
+    const grant: Grant = { role: "customer" };
+    const made = await provider.register({ email, password: PASSWORD, confirmed: true, grant, ...more });
+    return { email, userId: made.userId };
+  }
+  async function signedIn(more: Parameters<typeof account>[0] = {}) {
+    const { email, userId } = await account(more);
+    return { email, userId, tokens: await provider.signIn(email, PASSWORD, {}) };
+  }
+  async function claimsOf(token: string): Promise<JWTPayload> {
+    const keys = createLocalJWKSet({ keys: await provider.keys() });
+    const { issuer, audience } = harness;
+    return (await jwtVerify(token, keys, { issuer, audience, typ: "at+jwt" })).payload;
+  }
+  const refused = (kind: string) => expect.objectContaining({ kind });
+
+  describe("accounts", () => {
+    it("register, of an address that was proved, leaves the account alone and says so", async () => {
+      const { email, userId } = await account();
+      const again = await provider.register({
+        email,
+        password: "another-Passw-0rt",
+        confirmed: false,
+        grant: { role: "customer" },
+      });
+      expect(again).toEqual({ userId, taken: true });
+      await expect(provider.signIn(email, PASSWORD, {})).resolves.toMatchObject({ userId });
+    });
+
+    it("register, of an address that nobody proved, takes its place", async () => {
+      const { email, userId } = await account({ confirmed: false });
+      const again = await provider.register({
+        email,
+        password: "another-Passw-0rt",
+        confirmed: false,
+        grant: { role: "customer" },
+      });
+      expect(again).toEqual({ userId, taken: false });
+      await provider.markConfirmed(userId);
+      await expect(provider.signIn(email, PASSWORD, {})).rejects.toEqual(refused("wrong_credentials"));
+      await expect(provider.signIn(email, "another-Passw-0rt", {})).resolves.toMatchObject({ userId });
+    });
+
+    it("signIn, before the address is proved, is refused to whoever knows the password only as such", async () => {
+      const { email, userId } = await account({ confirmed: false });
+      await expect(provider.signIn(email, PASSWORD, {})).rejects.toEqual(refused("not_confirmed"));
+      await expect(provider.signIn(email, "wrong-Passw-0rt", {})).rejects.toEqual(
+        refused("wrong_credentials"),
+      );
+      await provider.markConfirmed(userId);
+      await expect(provider.signIn(email, PASSWORD, {})).resolves.toMatchObject({ userId });
+    });
+
+    it("signIn, for an address that nobody has, is refused as a wrong password is", async () => {
+      const nobody = `nobody-${newId()}@example.org`;
+      await expect(provider.signIn(nobody, PASSWORD, {})).rejects.toEqual(refused("wrong_credentials"));
+    });
+
+    it("setPassword puts the new one in the old one's place", async () => {
+      const { email, userId } = await account();
+      await provider.setPassword(userId, "Nebelhorn und Käse");
+      await expect(provider.checkPassword(userId, PASSWORD)).resolves.toBe(false);
+      await expect(provider.checkPassword(userId, "Nebelhorn und Käse")).resolves.toBe(true);
+      await expect(provider.signIn(email, PASSWORD, {})).rejects.toEqual(refused("wrong_credentials"));
+    });
+
+    it("changeEmail moves the account to a free address and refuses one that is taken", async () => {
+      const [first, second] = [await account(), await account()];
+      await expect(provider.changeEmail(first.userId, second.email)).rejects.toEqual(refused("email_taken"));
+      const email = `moved-${newId()}@example.org`;
+      await provider.changeEmail(first.userId, email);
+      await expect(provider.signIn(first.email, PASSWORD, {})).rejects.toEqual(refused("wrong_credentials"));
+      await expect(provider.signIn(email, PASSWORD, {})).resolves.toMatchObject({ userId: first.userId });
+    });
+
+    it("remove forgets the account and its sessions, and does not mind a repeat", async () => {
+      const { email, userId, tokens } = await signedIn();
+      await provider.remove(userId);
+      await provider.remove(userId);
+      await expect(provider.signIn(email, PASSWORD, {})).rejects.toEqual(refused("wrong_credentials"));
+      await expect(provider.refresh(tokens.refreshToken, {})).rejects.toMatchObject({
+        kind: expect.stringMatching(/^(session_ended|token_invalid)$/),
+      });
+      await expect(provider.checkPassword(userId, PASSWORD)).resolves.toBe(false);
+      await expect(provider.sessions(userId)).resolves.toEqual([]);
+    });
+
+    it.each(["setPassword", "markConfirmed", "changeEmail", "setGrant"] as const)(
+      "%s, for a user who is not there, is refused",
+      async (method) => {
+        const calls = {
+          setPassword: () => provider.setPassword(newId(), PASSWORD),
+          markConfirmed: () => provider.markConfirmed(newId()),
+          changeEmail: () => provider.changeEmail(newId(), `x-${newId()}@example.org`),
+          setGrant: () => provider.setGrant(newId(), { role: "admin" }),
+        };
+        await expect(calls[method]()).rejects.toEqual(refused("unknown_user"));
+      },
+    );
+  });
+
+  describe("tokens", () => {
+    it("an access token is verified by the published keys and names user, session and role", async () => {
+      const { userId, tokens } = await signedIn();
+      const claims = await claimsOf(tokens.accessToken);
+      expect(claims).toMatchObject({ sub: userId, sid: tokens.sessionId, role: "customer" });
+      expect(claims).not.toHaveProperty("partner_id");
+      expect((claims.exp as number) - (claims.iat as number)).toBe(tokens.expiresInSeconds);
+      expect(tokens.expiresInSeconds).toBeLessThanOrEqual(MAX_TOKEN_SECONDS);
+      expect(decodeProtectedHeader(tokens.accessToken).alg).toMatch(/^(ES256|EdDSA)$/);
+    });
+
+    it("the token of staff names the partner, also when the role is granted later", async () => {
+      const partnerId = newId();
+      const grant: Grant = { role: "partner", partnerId, partnerAdmin: true };
+      const stated = { role: "partner", partner_id: partnerId, partner_admin: true };
+      const { tokens } = await signedIn({ grant });
+      expect(await claimsOf(tokens.accessToken)).toMatchObject(stated);
+
+      const later = await signedIn();
+      await provider.setGrant(later.userId, grant);
+      const refreshed = await provider.refresh(later.tokens.refreshToken, {});
+      expect(await claimsOf(refreshed.accessToken)).toMatchObject(stated);
+    });
+
+    it("keys holds public halves only", async () => {
+      await signedIn();
+      for (const key of await provider.keys()) expect(Object.keys(key)).not.toContain("d");
+    });
+  });
+
+  describe("sessions", () => {
+    it("refresh goes on with the same session by a new token", async () => {
+      const { userId, tokens } = await signedIn();
+      const next = await provider.refresh(tokens.refreshToken, {});
+      expect(next).toMatchObject({ userId, sessionId: tokens.sessionId });
+      expect(next.refreshToken).not.toBe(tokens.refreshToken);
+      await expect(provider.refresh(next.refreshToken, {})).resolves.toMatchObject({ userId });
+    });
+
+    it("refresh, repeated within the grace, answers the very same successor", async () => {
+      const { tokens } = await signedIn();
+      const first = await provider.refresh(tokens.refreshToken, {});
+      const second = await provider.refresh(tokens.refreshToken, {});
+      expect(second.refreshToken).toBe(first.refreshToken);
+      await expect(provider.refresh(second.refreshToken, {})).resolves.toBeDefined();
+    });
+
+    it("refresh, of one token by twenty at once, leaves one live successor", async () => {
+      const { tokens } = await signedIn();
+      const answers = await Promise.all(
+        Array.from({ length: 20 }, () => provider.refresh(tokens.refreshToken, {})),
+      );
+      expect(new Set(answers.map(({ refreshToken }) => refreshToken)).size).toBe(1);
+      const [answer] = answers as [IssuedTokens];
+      await expect(provider.refresh(answer.refreshToken, {})).resolves.toBeDefined();
+    });
+
+    it("refresh, of a used-up token after the grace, ends the session with all its tokens", async () => {
+      const { userId, tokens } = await signedIn();
+      const thief = await provider.refresh(tokens.refreshToken, {});
+      await harness.outliveGrace(tokens.sessionId);
+      await expect(provider.refresh(tokens.refreshToken, {})).rejects.toEqual(refused("session_ended"));
+      await expect(provider.refresh(thief.refreshToken, {})).rejects.toEqual(refused("session_ended"));
+      await expect(provider.sessions(userId)).resolves.toEqual([]);
+    });
+
+    it("refresh, of a token whose successor was used already, ends the session within the grace too", async () => {
+      const { tokens } = await signedIn();
+      const next = await provider.refresh(tokens.refreshToken, {});
+      const last = await provider.refresh(next.refreshToken, {});
+      await expect(provider.refresh(tokens.refreshToken, {})).rejects.toEqual(refused("session_ended"));
+      await expect(provider.refresh(last.refreshToken, {})).rejects.toEqual(refused("session_ended"));
+    });
+
+    it("refresh, of what was never a refresh token, harms no session", async () => {
+      const { tokens } = await signedIn();
+      const { refreshToken } = tokens;
+      const changed = refreshToken.slice(0, -4) + (refreshToken.endsWith("AAAA") ? "BBBB" : "AAAA");
+      for (const rubbish of [changed, "", "rubbish", tokens.accessToken, `${tokens.sessionId}.0.`]) {
+        await expect(provider.refresh(rubbish, {})).rejects.toEqual(refused("token_invalid"));
+      }
+      await expect(provider.refresh(refreshToken, {})).resolves.toBeDefined();
+    });
+
+    it("sessions lists those that are live, and endSession ends one of the user's own", async () => {
+      const { email, userId, tokens } = await signedIn();
+      const other = await provider.signIn(email, PASSWORD, { userAgent: "Phone", ip: "192.0.2.7" });
+      const listed = await provider.sessions(userId);
+      expect(listed.map(({ id }) => id).sort()).toEqual([tokens.sessionId, other.sessionId].sort());
+
+      const stranger = await account();
+      await expect(provider.endSession(stranger.userId, other.sessionId)).resolves.toBe(false);
+      await expect(provider.endSession(userId, newId())).resolves.toBe(false);
+      await expect(provider.endSession(userId, other.sessionId)).resolves.toBe(true);
+      await expect(provider.endSession(userId, other.sessionId)).resolves.toBe(true);
+      await expect(provider.refresh(other.refreshToken, {})).rejects.toEqual(refused("session_ended"));
+      expect((await provider.sessions(userId)).map(({ id }) => id)).toEqual([tokens.sessionId]);
+    });
+
+    it("endSessions ends all but one and names those that it ended", async () => {
+      const { email, userId, tokens } = await signedIn();
+      const others = [await provider.signIn(email, PASSWORD, {}), await provider.signIn(email, PASSWORD, {})];
+      const ended = await provider.endSessions(userId, tokens.sessionId);
+      expect(ended.sort()).toEqual(others.map(({ sessionId }) => sessionId).sort());
+      await expect(provider.endSessions(userId)).resolves.toEqual([tokens.sessionId]);
+      await expect(provider.endSessions(userId)).resolves.toEqual([]);
+      await expect(provider.refresh(tokens.refreshToken, {})).rejects.toEqual(refused("session_ended"));
+    });
+  });
+
+  it("ping and maintain work at any time", async () => {
+    await expect(provider.ping()).resolves.toBe(true);
+    await provider.maintain();
+    await provider.maintain();
+  });
+}

@@ -1,0 +1,67 @@
+import { describe, expect, it } from "@jest/globals";
+import { PASSWORD_COST, passwordHasher } from "../../providers/identity/password-hash.ts";
+
+const cheap = { memoryKiB: 64, passes: 1 };
+
+describe("the password hasher", () => {
+  it("a hash matches its password, in either spelling of Unicode, and no other", async () => {
+    const hasher = passwordHasher(cheap);
+    const hash = await hasher.hash("Zoë’s passphrase".normalize("NFC"));
+    await expect(hasher.matches("Zoë’s passphrase".normalize("NFD"), hash)).resolves.toBe(true);
+    await expect(hasher.matches("Zoe’s passphrase", hash)).resolves.toBe(false);
+  });
+
+  it("two hashes of one password differ, and say what they cost", async () => {
+    const hasher = passwordHasher(cheap);
+    const [first, second] = [await hasher.hash("a passphrase"), await hasher.hash("a passphrase")];
+    expect(first).not.toBe(second);
+    expect(first).toMatch(/^\$argon2id\$v=19\$m=64,t=1,p=1\$[^$]+\$[^$]+$/);
+    expect(hasher.isOutdated(first)).toBe(false);
+    expect(passwordHasher().isOutdated(first)).toBe(true);
+  });
+
+  it("a hash of another cost is checked at its own", async () => {
+    const hash = await passwordHasher(cheap).hash("a passphrase");
+    await expect(passwordHasher({ memoryKiB: 128, passes: 2 }).matches("a passphrase", hash)).resolves.toBe(
+      true,
+    );
+  });
+
+  it("nobody's hash, and one that is damaged, match nothing", async () => {
+    const hasher = passwordHasher(cheap);
+    for (const hash of [undefined, "", "$argon2id$v=19$m=64,t=1,p=1$short$hash", "plain text"]) {
+      await expect(hasher.matches("", hash)).resolves.toBe(false);
+    }
+  });
+
+  it("without a hash, does the work of a real one", async () => {
+    const hasher = passwordHasher();
+    const hash = await hasher.hash("a passphrase");
+    const timeOf = async (known: string | undefined) => {
+      const startedAt = performance.now();
+      await hasher.matches("another passphrase", known);
+      return performance.now() - startedAt;
+    };
+    const least = async (known: string | undefined) =>
+      Math.min(await timeOf(known), await timeOf(known), await timeOf(known));
+    const [nobody, somebody] = [await least(undefined), await least(hash)];
+    expect(nobody).toBeGreaterThan(somebody / 3);
+    expect(somebody).toBeGreaterThan(nobody / 3);
+  });
+
+  it("costs what OWASP asks for unless told otherwise", () => {
+    expect(PASSWORD_COST).toEqual({ memoryKiB: 19_456, passes: 2 });
+  });
+
+  it("refuses what cannot be done in time, and takes passwords again afterwards", async () => {
+    const hasher = passwordHasher(cheap);
+    const outcomes = await Promise.all(
+      Array.from({ length: 60 }, () =>
+        hasher.matches("x", undefined).catch((error) => (error as { kind: string }).kind),
+      ),
+    );
+    expect(outcomes.filter((outcome) => outcome === false)).toHaveLength(48);
+    expect(outcomes.filter((outcome) => outcome === "overloaded")).toHaveLength(12);
+    await expect(hasher.matches("x", undefined)).resolves.toBe(false);
+  });
+});
