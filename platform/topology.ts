@@ -7,6 +7,9 @@ import { inProcessCarrier } from "../providers/carrier/index.ts";
 import type { CallMetrics } from "./operations/call-metrics.ts";
 import { consumers, nodeMiddlewares, services } from "./services.ts";
 
+const JOIN_TIMEOUT_MS = 10_000;
+const JOIN_POLL_MS = 10;
+
 /** The nodes of the embedded topology: four as in a cluster, so that calls take the cluster's paths. */
 const nodes: Record<string, readonly ServiceName[]> = {
   gateway: ["api", "identity", "media"],
@@ -74,6 +77,11 @@ export function topology(settings: Settings, metrics: CallMetrics): Topology {
     },
     async start() {
       await Promise.all(brokers.map((broker) => broker.start()));
+      // A node tells what it offers a moment after its start, and each waits for the others to have heard it.
+      const names = [...hosts.keys()];
+      await Promise.all(
+        brokers.map((broker) => broker.waitForServices(names, JOIN_TIMEOUT_MS, JOIN_POLL_MS)),
+      );
     },
     async stop() {
       await gateway?.stop();

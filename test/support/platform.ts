@@ -54,7 +54,7 @@ export async function startPlatform(
   mkdirSync(join(dataDir, ".."), { recursive: true });
   const logFile = `${dataDir}.log`;
   const log = openSync(logFile, "a");
-  const child = spawn(process.execPath, ["--import", "./platform/telemetry.ts", "platform/main.ts"], {
+  const child = spawn(process.execPath, ["platform/main.ts"], {
     cwd: root,
     detached: true,
     stdio: ["ignore", log, log],

@@ -1,0 +1,124 @@
+import { execFile, spawnSync } from "node:child_process";
+import { chmodSync, chownSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { type StartedPlatform, startPlatform } from "../support/platform.ts";
+
+const NOBODY = 65_534;
+const STOP_BUDGET_MS = 10_000;
+const root = fileURLToPath(new URL("../..", import.meta.url));
+/** A platform without orders and sandbox starts in half the time, and is launched and stopped like the whole. */
+const small = { SERVICES: "identity,partners", SANDBOX: "false", LOG_LEVEL: "error" };
+
+const folder = mkdtempSync(join(tmpdir(), "launcher "));
+const dataDir = join(folder, "data of mine");
+const mayBecomeNobody =
+  process.getuid?.() === 0 &&
+  spawnSync(process.execPath, ["--version"], { uid: NOBODY, gid: NOBODY, cwd: "/" }).status === 0;
+const user = mayBecomeNobody ? { uid: NOBODY, gid: NOBODY } : {};
+let first: StartedPlatform;
+
+/** Runs the launcher until it ends by itself. */
+async function refusal(env: Record<string, string>): Promise<{ code: number; stderr: string }> {
+  const all = { ...process.env, PORT: "0", OPS_PORT: "0", SANDBOX_PORT: "0", ...small, ...env };
+  const run = promisify(execFile)(process.execPath, ["platform/main.ts"], { cwd: root, env: all });
+  return await run.then(
+    () => ({ code: 0, stderr: "" }),
+    ({ code, stderr }) => ({ code, stderr }),
+  );
+}
+
+const processesOf = (path: string) =>
+  readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => spawnSync("grep", ["-qsF", path, `/proc/${pid}/cmdline`]).status === 0);
+
+beforeAll(async () => {
+  chmodSync(folder, 0o700);
+  if (mayBecomeNobody) chownSync(folder, NOBODY, NOBODY);
+  first = await startPlatform(dataDir, small, user);
+});
+afterAll(async () => {
+  await first.end("SIGKILL").catch(() => undefined);
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describe("the launcher", () => {
+  it("starts for an ordinary user, in a path with spaces below a folder of mode 0700", () => {
+    expect(first.output()).toContain("Waybill is ready after");
+    expect(statSync(join(dataDir, "secrets.json"))).toMatchObject({ mode: 0o100600 });
+    expect(statSync(join(dataDir, "control.sock")).mode & 0o777).toBe(0o600);
+  });
+
+  it("says where everything is in lines that fit a terminal, without any secret", () => {
+    const tooLong = first
+      .output()
+      .split("\n")
+      .filter((line) => line.length > 80 && !line.includes(dataDir));
+    expect(tooLong).toEqual([]);
+    expect(first.output()).not.toContain(first.adminPassword || "postgres://");
+  });
+
+  it("is alive, ready and measured on the port of the operators", async () => {
+    const get = async (path: string) => (await fetch(first.opsUrl + path)).status;
+    expect(await Promise.all(["/livez", "/readyz", "/metrics", "/"].map(get))).toEqual([200, 200, 200, 404]);
+    expect(await (await fetch(`${first.opsUrl}/metrics`)).text()).toContain("process_resident_memory_bytes");
+  });
+
+  it("started again on the same folder is refused in one line that says what to do", async () => {
+    const options = user.uid === undefined ? {} : { uid: user.uid, gid: user.gid };
+    const run = spawnSync(process.execPath, ["platform/main.ts"], {
+      cwd: root,
+      encoding: "utf8",
+      env: { ...process.env, ...small, PORT: "0", OPS_PORT: "0", DATA_DIR: dataDir },
+      ...options,
+    });
+    expect(run.status).toBe(1);
+    expect(run.stderr).toMatch(/^A platform already runs on .*process \d+.*another DATA_DIR and PORT\.\n$/);
+  });
+
+  it("with a port that is taken is refused in one line that says what to do", async () => {
+    const other = createServer().listen(0, "127.0.0.1");
+    await new Promise((resolve) => other.once("listening", resolve));
+    const { port } = other.address() as { port: number };
+    const { code, stderr } = await refusal({ OPS_PORT: String(port), DATA_DIR: join(folder, "never") });
+    other.close();
+    expect(code).toBe(1);
+    expect(stderr).toBe(
+      `Port ${port} on 127.0.0.1 is taken: start with another OPS_PORT, as in OPS_PORT=0 npm start\n`,
+    );
+  });
+
+  it("with wrong variables ends with 78 and a line for each of them", async () => {
+    const { code, stderr } = await refusal({ PORT: "none", SANDBOX: "perhaps" });
+    expect(code).toBe(78);
+    expect(stderr).toBe("PORT must be a whole number from 0 to 65535\nSANDBOX must be true or false\n");
+  });
+
+  it("runs twice beside itself, and stops one without the other", async () => {
+    const second = await startPlatform(join(folder, "second"), small, user);
+    expect(second.opsUrl).not.toBe(first.opsUrl);
+    expect(await second.end("SIGTERM")).toBe(0);
+    expect((await fetch(`${first.opsUrl}/readyz`)).status).toBe(200);
+  });
+
+  it("killed without warning starts again on what it left behind", async () => {
+    await first.end("SIGKILL");
+    first = await startPlatform(dataDir, small, user);
+    expect(first.output()).toContain("took over the server");
+    expect((await fetch(`${first.opsUrl}/readyz`)).status).toBe(200);
+  });
+
+  it("stops on Ctrl-C with 0, in time, and leaves no process, no lock and no address behind", async () => {
+    const startedMs = performance.now();
+    expect(await first.end("SIGINT")).toBe(0);
+    expect(performance.now() - startedMs).toBeLessThan(STOP_BUDGET_MS);
+    expect(processesOf(dataDir)).toEqual([]);
+    const left = ["platform.lock", "platform.json", "control.sock", "postgres/postmaster.pid"];
+    expect(left.filter((name) => existsSync(join(dataDir, name)))).toEqual([]);
+  });
+});
