@@ -1,0 +1,177 @@
+import { describe, expect, it } from "@jest/globals";
+import fc from "fast-check";
+import type { OrderStatus } from "../../contracts/orders.ts";
+import { quoteOf, type StockedOffer, type Wish } from "../../services/partners/quote.ts";
+import { afterOrderNews, quoteDifferences, type Reservation } from "../../services/partners/stock.ts";
+
+const address = { line1: "Kirchgasse 3", city: "Bern", postalCode: "3011", country: "CH" };
+const partner = {
+  ...{ id: "0190a000-0000-7000-8000-000000000001", title: "Bakery", phone: "+41315550100" },
+  ...{ pickup: address, preparationMinutes: 15, proof: "pin" as const },
+};
+const euro = (amountMinor: number) => ({ amountMinor, currency: "EUR" });
+const made = { checkId: "0190a000-0000-7000-8000-000000000002", nowMs: Date.parse("2026-11-22T10:00:00Z") };
+const quote = (wishes: Wish[], offers: StockedOffer[], feeMinor = 300) =>
+  quoteOf({ wishes, address, note: "Ring twice" }, partner, euro(feeMinor), offers, made);
+
+const offer = fc.record(
+  {
+    title: fc.constant("Bread"),
+    priceMinor: fc.integer({ min: 1, max: 100_000_000_000 }),
+    currency: fc.constant("EUR"),
+    stock: fc.integer({ min: 0, max: 200 }),
+    active: fc.boolean(),
+  },
+  { requiredKeys: ["title", "priceMinor", "currency", "active"] },
+);
+const cart = fc
+  .array(fc.record({ offer: fc.option(offer), quantity: fc.integer({ min: 1, max: 99 }) }), {
+    minLength: 1,
+    maxLength: 50,
+  })
+  .map((entries) => ({
+    wishes: entries.map(({ quantity }, at) => ({ productId: `p${at}`, quantity })),
+    offers: entries.flatMap((entry, at) => (entry.offer ? [{ ...entry.offer, productId: `p${at}` }] : [])),
+  }));
+
+function attempt<T>(work: () => T): {
+  value?: T;
+  error?: { type: string; data: { lines: { productId: string }[] } };
+} {
+  try {
+    return { value: work() };
+  } catch (error) {
+    return { error: error as { type: string; data: { lines: { productId: string }[] } } };
+  }
+}
+
+describe("a quote", () => {
+  it("of any cart, is the sum of the partner's own prices and the fee, or names just the lines that cannot be had", () => {
+    fc.assert(
+      fc.property(cart, fc.nat(1_000_000), ({ wishes, offers }, feeMinor) => {
+        const byProduct = new Map(offers.map((one) => [one.productId, one]));
+        const impossible = wishes.filter(({ productId, quantity }) => {
+          const found = byProduct.get(productId);
+          return !found?.active || (found.stock !== undefined && found.stock < quantity);
+        });
+        const { value, error } = attempt(() => quote(wishes, offers, feeMinor));
+        if (impossible.length > 0) {
+          expect(error?.type).toBe("PRODUCT_UNAVAILABLE");
+          expect(error?.data.lines.map(({ productId }) => productId)).toEqual(
+            impossible.map((one) => one.productId),
+          );
+          return;
+        }
+        const sum = wishes.reduce(
+          (total, wish) =>
+            total + BigInt(byProduct.get(wish.productId)?.priceMinor ?? 0) * BigInt(wish.quantity),
+          BigInt(feeMinor),
+        );
+        expect(BigInt(value?.total.amountMinor ?? 0)).toBe(sum);
+        expect(value?.lines.map(({ productId, quantity }) => ({ productId, quantity }))).toEqual(wishes);
+      }),
+    );
+  });
+
+  it("passes address and note through and holds for ten minutes", () => {
+    const offers = [{ productId: "p0", title: "Bread", priceMinor: 450, currency: "EUR", active: true }];
+    expect(quote([{ productId: "p0", quantity: 2 }], offers)).toEqual({
+      checkId: made.checkId,
+      expiresAt: "2026-11-22T10:10:00.000Z",
+      partner,
+      lines: [{ productId: "p0", title: "Bread", quantity: 2, unitPrice: euro(450) }],
+      fee: euro(300),
+      total: euro(1200),
+      address,
+      note: "Ring twice",
+    });
+  });
+
+  it("with a product in two lines, is refused", () => {
+    const wishes = [
+      { productId: "p0", quantity: 1 },
+      { productId: "p0", quantity: 2 },
+    ];
+    expect(attempt(() => quote(wishes, [])).error?.type).toBe("VALIDATION_ERROR");
+  });
+
+  it("against the offers that it was made from, shows no difference, and against others shows each", () => {
+    fc.assert(
+      fc.property(cart, ({ wishes, offers }) => {
+        const { value } = attempt(() => quote(wishes, offers));
+        fc.pre(value !== undefined);
+        const expected = { lines: value?.lines ?? [], fee: euro(300) };
+        expect(quoteDifferences(expected, { offers, fee: euro(300) })).toBeUndefined();
+        expect(quoteDifferences(expected, { offers, fee: euro(301) })).toEqual({
+          fee: { expected: euro(300), now: euro(301) },
+          lines: [],
+        });
+        const dearer = offers.map((one) => ({ ...one, priceMinor: one.priceMinor + 1 }));
+        expect(quoteDifferences(expected, { offers: dearer, fee: euro(300) })?.lines).toHaveLength(
+          wishes.length,
+        );
+        expect(quoteDifferences(expected, { offers: [], fee: euro(300) })?.lines).toHaveLength(wishes.length);
+      }),
+    );
+  });
+});
+
+describe("stock, as orders go on", () => {
+  const states: (Reservation | undefined)[] = [
+    undefined,
+    { state: "held", orderVersion: 0 },
+    { state: "committed", orderVersion: 4 },
+    { state: "released", orderVersion: 4 },
+  ];
+  const statuses: OrderStatus[] = ["pending", "paid", "cancelled", "expired"];
+
+  it("by news that are not newer than what is known, does not move", () => {
+    for (const known of states) {
+      if (!known) continue;
+      for (const status of statuses) {
+        expect(afterOrderNews(known, { status, version: known.orderVersion })).toBeUndefined();
+      }
+    }
+  });
+
+  it.each([
+    [undefined, "paid", undefined, { state: "committed", pieces: "take_again" }],
+    ["held", "paid", undefined, { state: "committed" }],
+    ["committed", "paid", undefined, { state: "committed" }],
+    ["released", "paid", undefined, { state: "committed", pieces: "take_again" }],
+    [undefined, "cancelled", "pending", { state: "released", pieces: "give_back" }],
+    ["held", "expired", "pending", { state: "released", pieces: "give_back" }],
+    ["committed", "cancelled", "paid", { state: "released", pieces: "give_back" }],
+    ["held", "cancelled", "preparing", { state: "committed" }],
+    ["committed", "cancelled", "ready", { state: "committed" }],
+    ["committed", "cancelled", "failed", { state: "committed" }],
+    ["released", "cancelled", "ready", { state: "released" }],
+    ["held", "pending", undefined, { state: "held" }],
+    [undefined, "pending", undefined, undefined],
+  ] as const)("%s, by %s after %s, comes to %j", (state, status, previousStatus, expected) => {
+    const known = state && { state, orderVersion: 1 };
+    expect(afterOrderNews(known, { status, previousStatus, version: 2 })).toEqual(expected);
+  });
+
+  it("by the same news in any order, ends in the same state", () => {
+    const news: { status: OrderStatus; previousStatus?: OrderStatus; version: number }[] = [
+      { status: "pending", version: 1 },
+      { status: "paid", previousStatus: "pending", version: 2 },
+      { status: "cancelled", previousStatus: "paid", version: 3 },
+    ];
+    fc.assert(
+      fc.property(fc.shuffledSubarray(news, { minLength: 3 }), (shuffled) => {
+        let known: Reservation | undefined = { state: "held", orderVersion: 0 };
+        let pieces = 1; // held at the start
+        for (const one of shuffled) {
+          const decision = afterOrderNews(known, one);
+          if (!decision) continue;
+          if (decision.pieces === "give_back") pieces = 0;
+          if (decision.pieces === "take_again") pieces = 1;
+          known = { state: decision.state, orderVersion: one.version };
+        }
+        expect({ state: known?.state, pieces }).toEqual({ state: "released", pieces: 0 });
+      }),
+    );
+  });
+});
