@@ -18,7 +18,7 @@ import { listAgents } from "./agents.repository.ts";
 import { createAgent, updateAgent } from "./agents.ts";
 import { listDevices, removeDevice, saveToken } from "./devices.repository.ts";
 import { handlers } from "./handlers.ts";
-import { listHistory, type NotificationDocument } from "./history.ts";
+import { listHistory, type NotificationDocument, rebuild } from "./history.ts";
 import { providerHealth } from "./provider-health.ts";
 import { preferencesOf, savePreferences } from "./recipients.repository.ts";
 import type { SendingDeps } from "./sending.ts";
@@ -45,6 +45,7 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
     collection: "notifications",
     dir: join(config.DATA_DIR, "documents"),
     indexes: ["userId"],
+    rebuild: () => rebuild(sending),
   });
   const push = deps.push ?? pushProviders(config);
   const mail = deps.mailer ?? mailer(config);

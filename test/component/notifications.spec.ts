@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { MessageData, OrderSnapshot } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
 
+import { rebuildsOf } from "../../mixins/documents/documents.mixin.ts";
 import { openDatabase, rows } from "../../mixins/postgres/database.ts";
 import { eventually } from "../support/eventually.ts";
 import { type NotificationsHarness, sampleOrder, startNotifications } from "../support/notifications.ts";
@@ -423,5 +424,14 @@ describe("the list", () => {
         .sort()
         .reverse(),
     );
+  });
+
+  it("the history, emptied and made anew from the database, is what it was", async () => {
+    const who = await person();
+    await platform.say("order.delivered", orderOf(who));
+    const before = await settled(who);
+    const rebuild = rebuildsOf(platform.broker).get("notifications");
+    expect(await rebuild?.()).toBeGreaterThan(0);
+    expect(await historyOf(who)).toEqual([before]);
   });
 });

@@ -28,7 +28,6 @@ export const directTemplates = [
   "change-email",
   "email-changed",
   "invitation",
-  "account-deleted",
 ] as const;
 export type DirectTemplate = (typeof directTemplates)[number];
 
@@ -49,13 +48,12 @@ export interface Text {
   body: string;
 }
 
-/** A mail of its own; `code` stands out, `link` is a button. */
+/** A mail of its own; `code` stands out. */
 export interface DirectText {
   title: string;
   paragraphs: readonly string[];
   code?: string;
-  link?: { label: string; url: string };
-  /** After code and link. */
+  /** After the code. */
   closing?: readonly string[];
 }
 

@@ -117,12 +117,6 @@ export const de: Language = {
       code: values.need("token"),
       closing: ["Wenn Sie nicht wissen, worum es geht, müssen Sie nichts tun."],
     }),
-    "account-deleted": () => ({
-      title: "Ihr Konto wurde gelöscht",
-      paragraphs: [
-        "Ihr Konto und was wir über Sie gespeichert hatten, sind gelöscht. Danke, dass Sie da waren.",
-      ],
-    }),
   },
   mail: {
     greeting: (firstName) => (firstName ? `Guten Tag ${firstName},` : "Guten Tag,"),

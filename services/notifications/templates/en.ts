@@ -117,10 +117,6 @@ export const en: Language = {
       code: values.need("token"),
       closing: ["If you do not know why, you need not do anything."],
     }),
-    "account-deleted": () => ({
-      title: "Your account was deleted",
-      paragraphs: ["Your account and what we kept of you are gone. Thank you for having been with us."],
-    }),
   },
   mail: {
     greeting: (firstName) => (firstName ? `Hello ${firstName},` : "Hello,"),

@@ -9,24 +9,19 @@ export interface MailText {
 
 /** A mail as plain text and as markup that says the same. Every inserted word is escaped. */
 export function mailOf(
-  { title, paragraphs, code, link, closing = [] }: DirectText,
+  { title, paragraphs, code, closing = [] }: DirectText,
   { greeting, footer }: Language["mail"],
   firstName: string | undefined,
   language: string,
 ): MailText {
   const before = [greeting(firstName), ...paragraphs].filter(Boolean);
   const after = closing.filter(Boolean);
-  const text = [
-    ...before,
-    ...(code ? [`    ${code}`] : []),
-    ...(link ? [`${link.label}: ${link.url}`] : []),
-    ...after,
-    `-- \n${footer}`,
-  ].join("\n\n");
+  const text = [...before, ...(code ? [`    ${code}`] : []), ...after, `-- \n${footer}`].join("\n\n");
   const parts = [
     ...before.map(paragraph),
-    code ? `<p style="font-size:28px;letter-spacing:4px;font-weight:bold">${escaped(code)}</p>` : "",
-    link ? `<p><a href="${escaped(link.url)}">${escaped(link.label)}</a></p>` : "",
+    code
+      ? `<p style="font-size:28px;letter-spacing:2px;font-weight:bold;overflow-wrap:anywhere">${escaped(code)}</p>`
+      : "",
     ...after.map(paragraph),
     `<p style="color:#666;font-size:13px">${escaped(footer)}</p>`,
   ];
