@@ -1,0 +1,25 @@
+import { fail } from "../../contracts/errors.ts";
+import type { Caller } from "../../contracts/meta.ts";
+import type { Owner } from "./lists.repository.ts";
+import type { Actor } from "./order-model.ts";
+import type { Viewer } from "./orders.repository.ts";
+import { acting } from "./trace.ts";
+
+/** Which orders a caller may see at all. @throws FORBIDDEN for staff without a partner */
+export function viewerOf(caller: Caller): Viewer {
+  const owner = ownerOf(caller);
+  return owner.role === "admin" ? { role: "anybody" } : owner;
+}
+
+/** Whose orders the caller's own list holds. @throws FORBIDDEN for staff without a partner */
+export function ownerOf({ role, id, partnerId }: Caller): Owner {
+  if (role === "admin") return { role };
+  if (role !== "partner") return { role, id };
+  if (!partnerId) throw fail("FORBIDDEN");
+  return { role, partnerId };
+}
+
+/** The caller as the table of moves knows them. */
+export function actorOf({ role, id }: Caller): Actor {
+  return acting(role, id);
+}

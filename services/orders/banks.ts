@@ -1,0 +1,85 @@
+import type { Params, Result } from "../../contracts/actions.ts";
+import { fail, invalidField } from "../../contracts/errors.ts";
+import type { Caller } from "../../contracts/meta.ts";
+import type { Bank as BankView } from "../../contracts/orders.ts";
+import { newId } from "../../lib/ids.ts";
+import { open, type SealKeys, seal } from "../../lib/seal.ts";
+import type { Db } from "../../mixins/postgres/database.ts";
+import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import { type Bank, openBank } from "../../providers/banks/index.ts";
+import { type BankRow, findBank, insertBank, listBanks, saveBank } from "./banks.repository.ts";
+
+const OPEN_BANKS_MAX = 100;
+const SETTINGS_MAX_LENGTH = 8_192;
+
+export interface OpenedBank extends BankRow {
+  /** The bank itself, its settings unsealed. @throws SealError, Error */
+  connect(): Bank;
+}
+
+export interface Banks {
+  find(db: Db, bankId: string): Promise<OpenedBank | undefined>;
+  list(caller: Caller): Promise<Result<"orders.listBanks">>;
+  create(trx: Db, params: Params<"orders.createBank">): Promise<BankView>;
+  update(params: Params<"orders.updateBank">): Promise<BankView>;
+}
+
+/** The banks that are registered here, each opened once for every version of its row. */
+export function banks({ postgres, keys }: { postgres: Postgres; keys: SealKeys }): Banks {
+  const opened = new Map<string, Bank>();
+  const place = (id: string) => `banks/${id}`;
+
+  const connect = ({ id, version, adapter, settings, webcheckoutUrl }: BankRow): Bank => {
+    const key = `${id}/${version}`;
+    const known = opened.get(key);
+    if (known) return known;
+    const bank = openBank(adapter, JSON.parse(open(settings, keys, place(id))), webcheckoutUrl);
+    if (opened.size >= OPEN_BANKS_MAX) opened.clear();
+    opened.set(key, bank);
+    return bank;
+  };
+
+  /** Settings that no bank can be opened with are refused when they are given, not when somebody pays. */
+  const sealed = (row: BankRow, settings: Record<string, string>): string => {
+    try {
+      openBank(row.adapter, settings, row.webcheckoutUrl);
+    } catch (error) {
+      throw invalidField("settings", "settings", `${(error as Error).message}.`);
+    }
+    const text = JSON.stringify(settings);
+    if (text.length > SETTINGS_MAX_LENGTH)
+      throw invalidField("settings", "max", "The settings are too long.");
+    return seal(text, keys, place(row.id));
+  };
+
+  return {
+    async find(db, bankId) {
+      const row = await findBank(db, bankId);
+      return row && { ...row, connect: () => connect(row) };
+    },
+    async list({ role }) {
+      return { items: (await listBanks(postgres.db, role !== "admin")).map(viewOf) };
+    },
+    async create(trx, { settings, ...bank }) {
+      const row: BankRow = { ...bank, id: newId(), settings: "", version: 1 };
+      const made = { ...row, settings: sealed(row, settings) };
+      await insertBank(trx, made);
+      return viewOf(made);
+    },
+    async update({ bankId, expectedVersion, settings, ...change }) {
+      const row = await findBank(postgres.db, bankId);
+      if (!row) throw fail("NOT_FOUND", "There is no such bank.");
+      const changed = { ...row, ...change, version: row.version + 1 };
+      // A map that is not given comes as an empty one over gRPC.
+      const given = settings && Object.keys(settings).length > 0 ? settings : undefined;
+      if (given) changed.settings = sealed(changed, given);
+      const expected = expectedVersion === undefined || expectedVersion === row.version;
+      if (!expected || !(await saveBank(postgres.db, changed))) throw fail("PRECONDITION_FAILED");
+      return viewOf(changed);
+    },
+  };
+}
+
+function viewOf({ id, title, adapter, active, webcheckoutUrl, version }: BankRow): BankView {
+  return { id, title, adapter: adapter as BankView["adapter"], active, webcheckoutUrl, version };
+}

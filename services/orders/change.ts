@@ -1,0 +1,87 @@
+import type { Knex } from "knex";
+import { fail } from "../../contracts/errors.ts";
+import type { Ctx } from "../../contracts/meta.ts";
+import { idempotent } from "../../mixins/idempotency/idempotency.ts";
+import type { OrdersDeps } from "./deps.ts";
+import type { Decision, Order } from "./order-model.ts";
+import { findOrder, type Loaded, lockOrder, saveOrder, type Viewer } from "./orders.repository.ts";
+import { insertRefunds } from "./payments.repository.ts";
+
+const TRIES = 4;
+const DEADLOCK_DETECTED = "40P01";
+
+/** The order was changed between the look at it and the write. */
+class LostRace extends Error {}
+
+/**
+ * Runs a transaction, and again when the order that it decided on was changed meanwhile. The first try locks
+ * nothing, since it nearly always wins; from the second on it waits for its turn and cannot lose.
+ * @throws ORDER_CHANGED when it lost all the same
+ */
+export async function untilWon<T>(transaction: (locked: boolean) => Promise<T>): Promise<T> {
+  for (let tries = 0; tries < TRIES; tries++) {
+    try {
+      return await transaction(tries > 0);
+    } catch (error) {
+      if (!(error instanceof LostRace) && (error as { code?: string }).code !== DEADLOCK_DETECTED)
+        throw error;
+    }
+  }
+  throw fail("ORDER_CHANGED");
+}
+
+/** The order as the viewer may see it. @throws NOT_FOUND */
+export async function load(
+  trx: Knex.Transaction,
+  id: string,
+  viewer: Viewer,
+  locked = false,
+): Promise<Loaded> {
+  if (locked) await lockOrder(trx, id);
+  const found = await findOrder(trx, id, viewer);
+  if (!found) throw fail("NOT_FOUND", "There is no such order.");
+  return found;
+}
+
+/** Saves what was decided: state, history, refunds and messages, all in the caller's transaction. */
+export async function commit(
+  { outbox, live, wakeRefunds }: Pick<OrdersDeps, "outbox" | "live" | "wakeRefunds">,
+  trx: Knex.Transaction,
+  before: Order,
+  decision: Decision,
+): Promise<Order> {
+  const { next, messages, refunds, transition } = decision;
+  if (next === before) return before;
+  if (!(await saveOrder(trx, before, decision))) throw new LostRace("the order was changed meanwhile");
+  await insertRefunds(trx, next, refunds);
+  await outbox.add(trx, messages);
+  const committed = () => {
+    if (transition) live.tell("order.moved", { orderId: next.id, version: next.version });
+    if (refunds.length > 0) wakeRefunds();
+  };
+  trx.executionPromise.then(committed, () => undefined);
+  return next;
+}
+
+/**
+ * One command on one order, as a sentence: load what the viewer may see, decide, save, return. With an
+ * Idempotency-Key the answer is kept with the effect.
+ * @param scope the action's name
+ * @param answer what is kept and returned; it must hold no secret
+ */
+export async function changeOrder<D extends Decision, T>(
+  deps: OrdersDeps,
+  ctx: Ctx<{ orderId: string }>,
+  scope: string,
+  viewer: Viewer,
+  decide: (loaded: Loaded, trx: Knex.Transaction) => D | Promise<D>,
+  answer: (order: Order, decision: D) => T,
+): Promise<T> {
+  return untilWon((locked) =>
+    idempotent(deps.postgres, ctx, scope, async (trx) => {
+      const found = await load(trx, ctx.params.orderId, viewer, locked);
+      const decision = await decide(found, trx);
+      return answer(await commit(deps, trx, found.order, decision), decision);
+    }),
+  );
+}

@@ -1,0 +1,99 @@
+import type { Params } from "../../contracts/actions.ts";
+import { invalidField } from "../../contracts/errors.ts";
+import type { Ctx } from "../../contracts/meta.ts";
+import type { OrderView } from "../../contracts/orders.ts";
+import { callerOf } from "../../mixins/caller/caller.ts";
+import { idempotent } from "../../mixins/idempotency/idempotency.ts";
+import { actorOf, viewerOf } from "./access.ts";
+import { changeOrder, commit, load, untilWon } from "./change.ts";
+import type { OrdersDeps } from "./deps.ts";
+import { edit } from "./order-customer.ts";
+import { cancel, claim, override, release } from "./order-delivery.ts";
+import type { Order } from "./order-model.ts";
+import { giveBack } from "./order-payment.ts";
+import { viewFor, viewOf } from "./views.ts";
+
+/** Address and note, before the payment. @throws PRECONDITION_FAILED, ILLEGAL_TRANSITION, NOT_FOUND */
+export async function updateOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.update">>): Promise<OrderView> {
+  const caller = callerOf(ctx, "customer");
+  const view = await changeOrder(
+    deps,
+    ctx,
+    "orders.update",
+    viewerOf(caller),
+    ({ order, nowMs }) => edit(order, ctx.params, nowMs),
+    viewOf,
+  );
+  return viewFor(caller, view, deps.handover);
+}
+
+/** By the table: customers, partner staff and operators, each in their states. @throws ORDER_NOT_CANCELLABLE */
+export async function cancelOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.cancel">>): Promise<OrderView> {
+  const caller = callerOf(ctx, "customer", "partner", "admin");
+  const actor = actorOf(caller);
+  const view = await changeOrder(
+    deps,
+    ctx,
+    "orders.cancel",
+    viewerOf(caller),
+    ({ order, nowMs }) => cancel(order, actor, nowMs, ctx.params.reason),
+    viewOf,
+  );
+  return viewFor(caller, view, deps.handover);
+}
+
+/** An operator sends money back. @throws VALIDATION_ERROR for more than is there, ILLEGAL_TRANSITION if pending */
+export function refundOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.refund">>): Promise<OrderView> {
+  const caller = callerOf(ctx, "admin");
+  const { amount, reason } = ctx.params;
+  return changeOrder(
+    deps,
+    ctx,
+    "orders.refund",
+    viewerOf(caller),
+    ({ order, nowMs }) => giveBack(order, amount, `${reason} (by ${caller.id})`.slice(-REASON_MAX), nowMs),
+    viewOf,
+  );
+}
+
+/** An operator brings an order into a state that the table lets operators bring about. @throws ILLEGAL_TRANSITION */
+export function overrideOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.override">>): Promise<OrderView> {
+  const caller = callerOf(ctx, "admin");
+  const actor = actorOf(caller);
+  const { to, reason } = ctx.params;
+  return changeOrder(
+    deps,
+    ctx,
+    "orders.override",
+    viewerOf(caller),
+    ({ order, nowMs }) => override(order, to, actor, nowMs, reason),
+    viewOf,
+  );
+}
+
+/** Takes an order from its deliverer, into the pool or to another one. @throws ILLEGAL_TRANSITION, NOT_FOUND */
+export function reassignOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.reassign">>): Promise<OrderView> {
+  const caller = callerOf(ctx, "admin");
+  const actor = actorOf(caller);
+  const { orderId, delivererId, reason } = ctx.params;
+  return untilWon((locked) =>
+    idempotent(deps.postgres, ctx, "orders.reassign", async (trx) => {
+      const { order, nowMs } = await load(trx, orderId, viewerOf(caller), locked);
+      if (order.status === "delivering" && order.delivererId === delivererId) return viewOf(order);
+      let free: Order = order;
+      if (order.status !== "ready") {
+        free = await commit(deps, trx, order, release(order, actor, nowMs, reason));
+      } else if (!delivererId) {
+        throw invalidField(
+          "delivererId",
+          "required",
+          "The order is in the pool already: say who shall carry it.",
+        );
+      }
+      if (!delivererId) return viewOf(free);
+      return viewOf(await commit(deps, trx, free, claim(free, delivererId, actor, nowMs)));
+    }),
+  );
+}
+
+const REASON_MAX = 500;

@@ -1,0 +1,127 @@
+import { call, type Params, type Result } from "../../contracts/actions.ts";
+import { fail } from "../../contracts/errors.ts";
+import type { Caller, Ctx } from "../../contracts/meta.ts";
+import type { Quote } from "../../contracts/partners.ts";
+import { callerOf } from "../../mixins/caller/caller.ts";
+import { idempotentLeased } from "../../mixins/idempotency/idempotency.ts";
+import type { OpenedBank } from "./banks.ts";
+import type { OrdersDeps } from "./deps.ts";
+import { confirm } from "./order-customer.ts";
+import type { Actor, Order } from "./order-model.ts";
+import { databaseNowMs, findOrder, insertOrder, saveCheckoutUrl } from "./orders.repository.ts";
+import { acting, currentTraceparent } from "./trace.ts";
+
+/** The service's own budget; the caller waits 1.4 s. */
+const BUDGET_MS = 1_300;
+const RESERVE_TIMEOUT_MS = 700;
+const CHECKOUT_TIMEOUT_MIN_MS = 300;
+
+type Confirm = Ctx<Params<"orders.confirm">>;
+
+/**
+ * Makes the order of a check and opens the bank's checkout. Every step bears a repeat: the reservation and the
+ * checkout are the same for the same order, and the order is the same for the same check. So a crash between any
+ * two of them is healed by the customer's next try.
+ */
+export async function confirmOrder(deps: OrdersDeps, ctx: Confirm): Promise<Result<"orders.confirm">> {
+  const startedMs = Date.now();
+  const caller = callerOf(ctx, "customer");
+  const { bankId, quote, customer } = ctx.params;
+  if (customer.id !== caller.id) throw fail("FORBIDDEN", "An order is confirmed by its own customer.");
+  return idempotentLeased(deps.postgres, ctx, "orders.confirm", async (finish) => {
+    const bank = await deps.banks.find(deps.postgres.db, bankId);
+    const order = (await confirmedBefore(deps, caller, quote, bankId)) ?? (await makeOrder(deps, ctx, bank));
+    const timeoutMs = Math.max(CHECKOUT_TIMEOUT_MIN_MS, BUDGET_MS - (Date.now() - startedMs));
+    const checkoutUrl = order.checkoutUrl ?? (await openCheckout(deps, ctx, order, bank, timeoutMs));
+    const answer = {
+      orderId: order.id,
+      status: order.status,
+      checkoutUrl,
+      callbackUrl: callbackUrl(deps, bankId),
+      payBy: order.payBy,
+    };
+    return deps.postgres.transact(async (trx) => {
+      if (!order.checkoutUrl) await saveCheckoutUrl(trx, order.id, checkoutUrl);
+      return finish(trx, answer);
+    });
+  });
+}
+
+/** @throws CHECK_USED for the order of this check at another bank */
+async function confirmedBefore(
+  { postgres }: OrdersDeps,
+  caller: Caller,
+  quote: Quote,
+  bankId: string,
+): Promise<Order | undefined> {
+  const found = await findOrder(postgres.db, quote.checkId, { role: "customer", id: caller.id });
+  if (found && found.order.bankId !== bankId) throw fail("CHECK_USED");
+  return found?.order;
+}
+
+/** Reserves the lines and saves the order. @throws BANK_INACTIVE, CHECK_EXPIRED, and what partners.reserve throws */
+async function makeOrder(deps: OrdersDeps, ctx: Confirm, bank: OpenedBank | undefined): Promise<Order> {
+  const { postgres, outbox } = deps;
+  const { bankId, quote, customer } = ctx.params;
+  if (!bank?.active) throw fail("BANK_INACTIVE");
+  const actor: Actor = acting("customer", customer.id);
+  const nowMs = await databaseNowMs(postgres.db);
+  const decide = (partner: Quote["partner"]) =>
+    confirm({ ...quote, partner }, customer, bankId, actor, nowMs);
+  const expected = decide(quote.partner).next; // refuses before anything is reserved
+  const partner = await call(
+    ctx,
+    "partners.reserve",
+    {
+      orderId: expected.id,
+      partnerId: quote.partner.id,
+      lines: quote.lines,
+      fee: quote.fee,
+      expiresAt: expected.payBy,
+    },
+    { timeout: RESERVE_TIMEOUT_MS },
+  );
+  const decision = decide(partner);
+  const made = await postgres.transact(async (trx) => {
+    if (!(await insertOrder(trx, decision, currentTraceparent()))) return undefined;
+    await outbox.add(trx, decision.messages);
+    return decision.next;
+  });
+  // Somebody was faster: the same customer with the same check, or else it is nobody's business here.
+  const order = made ?? (await confirmedBefore(deps, callerOf(ctx), quote, bankId));
+  if (!order) throw fail("NOT_FOUND", "There is no such check.");
+  return order;
+}
+
+/** @throws BANK_UNAVAILABLE; the order stays pending, and a repeat tries again */
+async function openCheckout(
+  deps: OrdersDeps,
+  ctx: Confirm,
+  order: Order,
+  bank: OpenedBank | undefined,
+  timeoutMs: number,
+): Promise<string> {
+  if (order.status !== "pending") throw fail("CHECK_EXPIRED", `The order of this check is ${order.status}.`);
+  try {
+    if (!bank) throw new Error("the bank is not registered");
+    const { checkoutUrl } = await bank.connect().openCheckout({
+      orderId: order.id,
+      amount: { amountMinor: order.totalMinor, currency: order.currency },
+      idempotencyKey: order.id,
+      callbackUrl: callbackUrl(deps, bank.id),
+      description: `${order.partner.title}: ${order.lines.map(({ title }) => title).join(", ")}`.slice(
+        0,
+        200,
+      ),
+      timeoutMs,
+    });
+    return checkoutUrl;
+  } catch (error) {
+    ctx.broker.logger.warn(`bank ${order.bankId}: no checkout for ${order.id}:`, String(error));
+    throw fail("BANK_UNAVAILABLE", "The bank opens no checkout now. Try again.");
+  }
+}
+
+function callbackUrl({ publicUrl }: OrdersDeps, bankId: string): string {
+  return `${publicUrl}/api/v1/webhooks/payments/${bankId}`;
+}

@@ -1,0 +1,43 @@
+import { commit, load } from "./change.ts";
+import type { OrdersDeps } from "./deps.ts";
+import { overdue } from "./order-deadline.ts";
+import { dueOrders, findPosition, lockDueOrder, postponeDeadline } from "./orders.repository.ts";
+
+const BATCH = 50;
+/** How long a deadline that could not be acted on stands aside. */
+const POSTPONE_MS = 60_000;
+
+interface Logger {
+  error(...text: unknown[]): void;
+}
+
+/**
+ * One pass over the deadlines that have passed, by the database's clock. Each order is a transaction of its own,
+ * so that one that cannot be moved holds up nobody; replicas share the work by skipping what another has locked.
+ */
+export function deadlineSweep(deps: OrdersDeps, logger: () => Logger): () => Promise<void> {
+  return async () => {
+    let ids: string[];
+    do {
+      ids = await dueOrders(deps.postgres.db, BATCH);
+      for (const id of ids) {
+        try {
+          await act(deps, id);
+        } catch (error) {
+          logger().error(`order ${id}: its deadline could not be acted on:`, String(error));
+          await postponeDeadline(deps.postgres.db, id, POSTPONE_MS);
+        }
+      }
+    } while (ids.length === BATCH);
+  };
+}
+
+async function act(deps: OrdersDeps, id: string): Promise<void> {
+  await deps.postgres.transact(async (trx) => {
+    if (!(await lockDueOrder(trx, id))) return;
+    const { order, nowMs } = await load(trx, id, { role: "anybody" });
+    const seen = order.status === "delivering" ? await findPosition(trx, id) : undefined;
+    const decision = overdue(order, nowMs, seen?.reportedAt);
+    if (decision) await commit(deps, trx, order, decision);
+  });
+}

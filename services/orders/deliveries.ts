@@ -1,0 +1,125 @@
+import type { Params, Result } from "../../contracts/actions.ts";
+import { fail } from "../../contracts/errors.ts";
+import type { Caller, Ctx } from "../../contracts/meta.ts";
+import type { OrderView } from "../../contracts/orders.ts";
+import { isoTime } from "../../lib/clock.ts";
+import { callerOf } from "../../mixins/caller/caller.ts";
+import { changeOrder } from "./change.ts";
+import type { OrdersDeps } from "./deps.ts";
+import { poolOrders } from "./lists.repository.ts";
+import { illegal } from "./order.ts";
+import { claim, deliver, giveUp, release, WRONG_PINS_MAX } from "./order-delivery.ts";
+import type { Order } from "./order-model.ts";
+import { findOrder, type Loaded, savePosition } from "./orders.repository.ts";
+import { acting } from "./trace.ts";
+import { viewFor, viewOf } from "./views.ts";
+
+const POOL_DEFAULT = 20;
+
+/** The orders that wait for a deliverer, the nearest first when a position is given. */
+export async function availableOrders(
+  { postgres }: OrdersDeps,
+  ctx: Ctx<Params<"orders.available">>,
+): Promise<Result<"orders.available">> {
+  callerOf(ctx, "deliverer", "admin");
+  const { latitude, longitude, limit = POOL_DEFAULT } = ctx.params;
+  const from = latitude !== undefined && longitude !== undefined ? { latitude, longitude } : undefined;
+  const found = await poolOrders(postgres.db, from, limit);
+  const items = found.map(({ feeMinor, currency, ...entry }) => ({
+    ...entry,
+    fee: { amountMinor: feeMinor, currency },
+  }));
+  return { items };
+}
+
+/** Of any number of claims at the same moment one wins. @throws ALREADY_ASSIGNED, NOT_FOUND */
+export function claimOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.claim">>): Promise<OrderView> {
+  const caller = callerOf(ctx, "deliverer");
+  const actor = acting("deliverer", caller.id);
+  return changeOrder(
+    deps,
+    ctx,
+    "orders.claim",
+    { role: "anybody" },
+    ({ order, nowMs }) => claim(order, caller.id, actor, nowMs),
+    (order) => viewFor(caller, viewOf(order), deps.handover),
+  );
+}
+
+/** Gives an order back to the pool. @throws NOT_FOUND unless the caller carries it */
+export function unclaimOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.unclaim">>): Promise<OrderView> {
+  const caller = callerOf(ctx, "deliverer");
+  const actor = acting("deliverer", caller.id);
+  return changeOrder(
+    deps,
+    ctx,
+    "orders.unclaim",
+    caller as Deliverer,
+    ({ order, nowMs }) => release(order, actor, nowMs, ctx.params.reason),
+    (order) => viewFor(caller, viewOf(order), deps.handover),
+  );
+}
+
+/** The order could not be handed over. @throws NOT_FOUND unless the caller carries it */
+export function failOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.fail">>): Promise<OrderView> {
+  const caller = callerOf(ctx, "deliverer");
+  const actor = acting("deliverer", caller.id);
+  return changeOrder(
+    deps,
+    ctx,
+    "orders.fail",
+    caller as Deliverer,
+    ({ order, nowMs }) => giveUp(carried(order, caller), actor, nowMs, ctx.params.reason),
+    (order) => viewFor(caller, viewOf(order), deps.handover),
+  );
+}
+
+/** The handover. @throws WRONG_PIN, HANDOVER_LOCKED, PROOF_REQUIRED, ILLEGAL_TRANSITION, NOT_FOUND */
+export async function deliverOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.deliver">>): Promise<OrderView> {
+  const caller = callerOf(ctx, "deliverer");
+  const actor = acting("deliverer", caller.id);
+  const { orderId, pin, photoId } = ctx.params;
+  const pinIsRight = deps.handover.isPin(orderId, pin);
+  const decide = ({ order, nowMs }: Loaded) =>
+    deliver(carried(order, caller), { pinIsRight, photoId }, actor, nowMs);
+  // A wrong PIN is counted before it is refused, so the refusal comes after the commit.
+  const { view, refused, failures } = await changeOrder(
+    deps,
+    ctx,
+    "orders.deliver",
+    caller as Deliverer,
+    decide,
+    (order, { refused }) => ({
+      view: viewFor(caller, viewOf(order), deps.handover),
+      refused,
+      failures: order.handoverFailures,
+    }),
+  );
+  if (refused) throw fail(refused, undefined, { triesLeft: WRONG_PINS_MAX - failures });
+  return view;
+}
+
+/** Where the deliverer is now: kept as the last position and told to whoever watches. */
+export async function reportLocation(
+  { postgres, live }: OrdersDeps,
+  ctx: Ctx<Params<"orders.reportLocation">>,
+): Promise<Record<string, never>> {
+  const caller = callerOf(ctx, "deliverer");
+  const { orderId, position } = ctx.params;
+  const saved = await savePosition(postgres.db, orderId, caller.id, position);
+  if (saved) {
+    live.tell("order.position", { orderId, position, at: isoTime(Date.parse(saved.at)) });
+    return {};
+  }
+  const found = await findOrder(postgres.db, orderId, caller as Deliverer);
+  if (found?.order.delivererId !== caller.id) throw fail("NOT_FOUND", "There is no such order.");
+  throw illegal(found.order, "deliver");
+}
+
+type Deliverer = { role: "deliverer"; id: string };
+
+/** The pool is open to every deliverer, the handover only to the one who carries the order. */
+function carried(order: Order, { id }: Caller): Order {
+  if (order.delivererId !== id) throw fail("NOT_FOUND", "There is no such order.");
+  return order;
+}

@@ -1,0 +1,20 @@
+import type { Clock } from "../../lib/clock.ts";
+import type { Outbox } from "../../mixins/outbox/outbox.mixin.ts";
+import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import type { Banks } from "./banks.ts";
+import type { Handover } from "./handover.ts";
+import type { Live } from "./live.ts";
+
+/** What the handlers of this service work with. */
+export interface OrdersDeps {
+  clock: Clock;
+  postgres: Postgres;
+  outbox: Pick<Outbox, "add">;
+  banks: Banks;
+  handover: Handover;
+  live: Pick<Live, "tell">;
+  /** There are refunds to be done: the worker need not wait for its next look. */
+  wakeRefunds(): void;
+  /** Where banks reach the gateway. */
+  publicUrl: string;
+}

@@ -1,0 +1,112 @@
+import type { HistoryEvent, OrderStatus } from "../../contracts/orders.ts";
+import type { Address, Position } from "../../contracts/shared.ts";
+import { type Db, rows } from "../../mixins/postgres/database.ts";
+import type { Order } from "./order-model.ts";
+import { loaded, ORDER_SELECT, type OrderRow } from "./orders.repository.ts";
+
+const EARTH_RADIUS_METERS = 6_371_000;
+
+/** Whose orders a list holds. */
+export type Owner =
+  | { role: "customer" | "deliverer"; id: string }
+  | { role: "partner"; partnerId: string }
+  | { role: "admin" };
+
+const FINAL: readonly OrderStatus[] = ["delivered", "cancelled", "expired"];
+
+/** The owner's orders before the one that the last page ended with, the newest first. */
+export async function listOrders(
+  db: Db,
+  owner: Owner,
+  filter: { status?: OrderStatus | undefined; before?: string | undefined; limit: number },
+): Promise<Order[]> {
+  const conditions: string[] = [];
+  const bindings: unknown[] = [];
+  const where = (sql: string, ...values: unknown[]) => {
+    conditions.push(sql);
+    bindings.push(...values);
+  };
+  if (owner.role === "customer") where("o.customer_id = ?", owner.id);
+  if (owner.role === "deliverer") where("o.deliverer_id = ?", owner.id);
+  if (owner.role === "partner") where("o.partner_id = ?", owner.partnerId);
+  if (filter.before) where("o.id < ?", filter.before);
+  if (filter.status) {
+    where("o.status = ?", filter.status);
+    // Says what follows from the state, so that the index of open orders can serve it.
+    if (!FINAL.includes(filter.status)) where("o.closed_at IS NULL");
+  }
+  const condition = conditions.length > 0 ? `WHERE ${conditions.join(" AND ")}` : "";
+  const found = await rows<OrderRow>(db, `${ORDER_SELECT} ${condition} ORDER BY o.id DESC LIMIT ?`, [
+    ...bindings,
+    filter.limit,
+  ]);
+  return found.map((row) => loaded(row).order);
+}
+
+/** Orders that wait for an operator: an alert was raised, a refund failed, or a deadline was not acted on. */
+export async function stuckOrders(db: Db, lateMs: number, limit: number): Promise<Order[]> {
+  const found = await rows<OrderRow>(
+    db,
+    `${ORDER_SELECT}
+     WHERE o.id IN (
+       SELECT id FROM orders WHERE alerted_at IS NOT NULL OR payment_status = 'refund_failed'
+       UNION SELECT id FROM orders WHERE deadline_at < now() - ? * interval '1 millisecond')
+     ORDER BY o.id LIMIT ?`,
+    [lateMs, limit],
+  );
+  return found.map((row) => loaded(row).order);
+}
+
+export interface PoolRow {
+  orderId: string;
+  partnerTitle: string;
+  pickup: Address;
+  destination: Address;
+  feeMinor: number;
+  currency: string;
+  readySince: string;
+  distanceMeters?: number;
+}
+
+/** The orders that wait for a deliverer: the nearest first from a position, else the longest waiting. */
+export async function poolOrders(db: Db, from: Position | undefined, limit: number): Promise<PoolRow[]> {
+  const distance = from
+    ? `round(2 * ${EARTH_RADIUS_METERS} * asin(sqrt(least(1,
+         power(sin(radians(o.pickup_latitude - ?) / 2), 2) + cos(radians(?)) * cos(radians(o.pickup_latitude))
+         * power(sin(radians(o.pickup_longitude - ?) / 2), 2)))))::integer`
+    : "NULL::integer";
+  return rows<PoolRow>(
+    db,
+    `SELECT o.id AS order_id, o.partner ->> 'title' AS partner_title, o.partner -> 'pickup' AS pickup,
+       o.address AS destination, o.fee_minor, o.currency, o.ready_since, ${distance} AS distance_meters
+     FROM orders o WHERE o.status = 'ready'
+     ORDER BY distance_meters NULLS LAST, o.ready_since, o.id LIMIT ?`,
+    from ? [from.latitude, from.latitude, from.longitude, limit] : [limit],
+  );
+}
+
+/** An order's history, the oldest first. */
+export async function listTransitions(db: Db, orderId: string): Promise<HistoryEvent[]> {
+  return rows<HistoryEvent>(db, `${TRANSITION} WHERE order_id = ? ORDER BY version`, [orderId]);
+}
+
+/** Every line of every history after an id, to make the projection anew. */
+export async function transitionsAfter(
+  db: Db,
+  id: string,
+  limit: number,
+): Promise<(HistoryEvent & { orderId: string })[]> {
+  return rows(db, `${TRANSITION} WHERE id > ? ORDER BY id LIMIT ?`, [id, limit]);
+}
+
+const TRANSITION = `SELECT id, order_id, type, created_at AS at, from_status AS "from", to_status AS "to", actor,
+  reason, trace_id, version FROM order_transitions`;
+
+/** How many orders are in each state that does not end them. */
+export async function countOrders(db: Db): Promise<Record<string, number>> {
+  const found = await rows<{ status: string; count: number }>(
+    db,
+    "SELECT status, count(*)::integer AS count FROM orders WHERE closed_at IS NULL GROUP BY status",
+  );
+  return Object.fromEntries(found.map(({ status, count }) => [status, count]));
+}

@@ -1,0 +1,250 @@
+import type { OrderStatus } from "../../contracts/orders.ts";
+import type { PartnerCallback } from "../../contracts/partners.ts";
+import type { Position } from "../../contracts/shared.ts";
+import { newId } from "../../lib/ids.ts";
+import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts";
+import type { Decision, Order } from "./order-model.ts";
+import type { Receipt } from "./order-refund.ts";
+
+/** Who looks: it stands in the statement, so that what is not theirs is as if it were not there. */
+export type Viewer =
+  | { role: "customer" | "deliverer"; id: string }
+  | { role: "partner"; partnerId: string }
+  | { role: "bank"; bankId: string }
+  | { role: "anybody" };
+
+export interface Loaded {
+  order: Order;
+  /** The database's clock, in milliseconds of Unix time. */
+  nowMs: number;
+  /** The trace that the order was confirmed in. */
+  traceparent?: string;
+}
+
+const ORDER = `
+  SELECT o.*, clock_timestamp() AS now,
+    (SELECT json_agg(json_build_object('productId', l.product_id, 'title', l.title, 'quantity', l.quantity,
+       'unitPrice', json_build_object('amountMinor', l.unit_price_minor, 'currency', o.currency))
+       ORDER BY l.line_number)
+     FROM order_lines l WHERE l.order_id = o.id) AS lines,
+    (SELECT json_agg(json_build_object('paymentId', r.payment_id, 'amountMinor', r.amount_minor,
+       'refundMinor', r.refund_minor) ORDER BY r.id)
+     FROM payment_receipts r WHERE r.order_id = o.id AND r.outcome <> 'unmatched') AS receipts
+  FROM orders o`;
+
+/**
+ * The condition is wrapped so that no index can serve it: with stale statistics the planner would rather walk
+ * all orders of a customer than take the one row that the primary key gives.
+ */
+function ownedBy(viewer: Viewer): { sql: string; bindings: string[] } {
+  switch (viewer.role) {
+    case "customer":
+      return { sql: "(o.customer_id = ?) IS TRUE", bindings: [viewer.id] };
+    case "partner":
+      return { sql: "(o.partner_id = ?) IS TRUE", bindings: [viewer.partnerId] };
+    case "deliverer":
+      return { sql: "(o.deliverer_id = ? OR o.status = 'ready') IS TRUE", bindings: [viewer.id] };
+    case "bank":
+      return { sql: "(o.bank_id = ?) IS TRUE", bindings: [viewer.bankId] };
+    case "anybody":
+      return { sql: "TRUE", bindings: [] };
+  }
+}
+
+/** One order, or undefined when there is none of this id that the viewer may see. */
+export async function findOrder(db: Db, id: string, viewer: Viewer): Promise<Loaded | undefined> {
+  const owned = ownedBy(viewer);
+  const found = await row<OrderRow>(db, `${ORDER} WHERE o.id = ? AND ${owned.sql}`, [id, ...owned.bindings]);
+  return found && loaded(found);
+}
+
+/** Waits until nobody else changes the order, and keeps others waiting until the transaction ends. */
+export async function lockOrder(trx: Db, id: string): Promise<void> {
+  await row(trx, "SELECT id FROM orders WHERE id = ? FOR NO KEY UPDATE", [id]);
+}
+
+/** The same, unless somebody else is at it. @returns whether it is locked now */
+export async function lockDueOrder(trx: Db, id: string): Promise<boolean> {
+  const sql = "SELECT id FROM orders WHERE id = ? AND deadline_at <= now() FOR NO KEY UPDATE SKIP LOCKED";
+  return (await row(trx, sql, [id])) !== undefined;
+}
+
+/** Inserts a confirmed order with its lines and the first line of its history; false when it is there already. */
+export async function insertOrder(trx: Db, decision: Decision, traceparent?: string): Promise<boolean> {
+  const { next: order, transition } = decision;
+  const { customer, partner } = order;
+  const count = await affected(
+    trx,
+    `WITH made AS (
+       INSERT INTO orders (id, version, status, payment_status, customer_id, customer_name, customer_phone,
+         partner_id, partner, pickup_latitude, pickup_longitude, currency, fee_minor, total_minor, address, note,
+         bank_id, pay_by, deadline_at, traceparent, created_at, updated_at)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?::jsonb, ?, ?, ?, ?, ?, ?::jsonb, ?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (id) DO NOTHING RETURNING id),
+     lines AS (
+       INSERT INTO order_lines (order_id, line_number, product_id, title, quantity, unit_price_minor)
+       SELECT made.id, l.number, l."productId", l.title, l.quantity, (l."unitPrice" ->> 'amountMinor')::bigint
+       FROM made, ROWS FROM (jsonb_to_recordset(?::jsonb) AS ("productId" uuid, title text, quantity integer,
+         "unitPrice" jsonb)) WITH ORDINALITY AS l("productId", title, quantity, "unitPrice", number))
+     INSERT INTO order_transitions (id, order_id, version, type, to_status, actor, trace_id, created_at)
+     SELECT ?, made.id, 1, ?, ?, ?, ?, ? FROM made`,
+    [
+      ...[order.id, order.version, order.status, order.paymentStatus],
+      ...[customer.id, customer.name, customer.phone ?? null],
+      ...[partner.id, JSON.stringify(partner)],
+      ...[partner.pickup.position?.latitude ?? null, partner.pickup.position?.longitude ?? null],
+      ...[order.currency, order.feeMinor, order.totalMinor],
+      ...[JSON.stringify(order.address), order.note ?? null, order.bankId, order.payBy],
+      ...[order.deadlineAt ?? null, traceparent ?? null, order.createdAt, order.updatedAt],
+      JSON.stringify(order.lines),
+      ...[newId(), transition?.type, order.status, transition?.actor.name],
+      ...[transition?.actor.traceId ?? null, order.createdAt],
+    ] as unknown[],
+  );
+  return count === 1;
+}
+
+/**
+ * Writes what a decision made of an order, guarded by the state and version that it was decided on.
+ * @returns false when the order has changed meanwhile: nothing was written
+ */
+export async function saveOrder(trx: Db, before: Order, { next, transition }: Decision): Promise<boolean> {
+  const update = `
+    UPDATE orders SET version = ?, status = ?, payment_status = ?, deliverer_id = ?, paid_minor = ?,
+      refunded_minor = ?, refund_pending_minor = ?, refund_failed_minor = ?, address = ?::jsonb, note = ?,
+      deadline_at = ?, alerted_at = ?, ready_at = ?, ready_since = ?, closed_at = ?, reason = ?,
+      handover_failures = ?, proof_photo_id = ?, last_move = ?, last_actor = ?, updated_at = ?
+    WHERE id = ? AND version = ? AND status = ?`;
+  const bindings: unknown[] = [
+    ...[next.version, next.status, next.paymentStatus, next.delivererId ?? null, next.paidMinor],
+    ...[next.refundedMinor, next.refundPendingMinor, next.refundFailedMinor],
+    ...[JSON.stringify(next.address), next.note ?? null, next.deadlineAt ?? null, next.alertedAt ?? null],
+    ...[next.readyAt ?? null, next.readySince ?? null, next.closedAt ?? null, next.reason ?? null],
+    ...[next.handoverFailures, next.proofPhotoId ?? null, next.lastMove ?? null, next.lastActor ?? null],
+    ...[next.updatedAt, before.id, before.version, before.status],
+  ];
+  if (!transition) return (await affected(trx, update, bindings)) === 1;
+  const { type, from, to, actor, reason } = transition;
+  const count = await affected(
+    trx,
+    `WITH saved AS (${update} RETURNING id, version)
+     INSERT INTO order_transitions (id, order_id, version, type, from_status, to_status, actor, reason, trace_id,
+       created_at)
+     SELECT ?, id, version, ?, ?, ?, ?, ?, ?, ? FROM saved`,
+    [
+      ...bindings,
+      ...[newId(), type, from ?? null, to, actor.name, reason ?? null, actor.traceId ?? null, next.updatedAt],
+    ],
+  );
+  return count === 1;
+}
+
+/** Keeps the page that the bank opened. Guarded, so that of two confirmations at once both answer the same. */
+export async function saveCheckoutUrl(trx: Db, id: string, checkoutUrl: string): Promise<void> {
+  await affected(trx, "UPDATE orders SET checkout_url = ? WHERE id = ? AND checkout_url IS NULL", [
+    checkoutUrl,
+    id,
+  ]);
+}
+
+/** Orders whose deadline has passed, the longest overdue first. */
+export async function dueOrders(db: Db, limit: number): Promise<string[]> {
+  const found = await rows<{ id: string }>(
+    db,
+    "SELECT id FROM orders WHERE deadline_at <= now() ORDER BY deadline_at LIMIT ?",
+    [limit],
+  );
+  return found.map(({ id }) => id);
+}
+
+/** Puts off a deadline that could not be acted on, so that it does not stand in front of all others. */
+export async function postponeDeadline(db: Db, id: string, delayMs: number): Promise<void> {
+  await affected(
+    db,
+    `UPDATE orders SET deadline_at = now() + ? * interval '1 millisecond'
+     WHERE id = ? AND deadline_at <= now()`,
+    [delayMs, id],
+  );
+}
+
+/** Keeps the last position of an order on its way. @returns false unless this deliverer carries it now */
+export async function savePosition(
+  db: Db,
+  orderId: string,
+  delivererId: string,
+  { latitude, longitude }: Position,
+): Promise<{ at: string } | undefined> {
+  return row<{ at: string }>(
+    db,
+    `INSERT INTO order_positions AS p (order_id, latitude, longitude, reported_at)
+     SELECT o.id, ?, ?, now() FROM orders o
+     WHERE o.id = ? AND (o.deliverer_id = ?) IS TRUE AND o.status = 'delivering'
+     ON CONFLICT (order_id) DO UPDATE SET latitude = excluded.latitude, longitude = excluded.longitude,
+       reported_at = excluded.reported_at, updated_at = now()
+     RETURNING p.reported_at AS at`,
+    [latitude, longitude, orderId, delivererId],
+  );
+}
+
+export async function findPosition(
+  db: Db,
+  orderId: string,
+): Promise<(Position & { reportedAt: string }) | undefined> {
+  return row(db, "SELECT latitude, longitude, reported_at FROM order_positions WHERE order_id = ?", [
+    orderId,
+  ]);
+}
+
+export type OrderRow = Omit<Order, "customer" | "receipts"> & {
+  customerId: string;
+  customerName: string;
+  customerPhone?: string;
+  receipts?: Receipt[];
+  status: OrderStatus;
+  traceparent?: string;
+  now: string;
+  pickupLatitude?: number;
+  pickupLongitude?: number;
+  partnerId: string;
+};
+
+/** The order out of its row. */
+export function loaded(found: OrderRow): Loaded {
+  const { customerId, customerName, customerPhone, receipts = [], traceparent, now, ...rest } = found;
+  const { pickupLatitude: _1, pickupLongitude: _2, partnerId: _3, ...order } = rest;
+  const customer = { id: customerId, name: customerName, ...(customerPhone && { phone: customerPhone }) };
+  return {
+    order: { ...order, customer, receipts },
+    nowMs: Date.parse(now),
+    ...(traceparent && { traceparent }),
+  };
+}
+
+export { ORDER as ORDER_SELECT };
+
+/** The database's clock, in milliseconds of Unix time: the one clock that deadlines are counted by. */
+export async function databaseNowMs(db: Db): Promise<number> {
+  const found = await row<{ now: string }>(db, "SELECT clock_timestamp() AS now");
+  return Date.parse(found?.now as string);
+}
+
+/** `known`: it came before, word for word. `mismatch`: it came before with another body. */
+export async function insertCallback(
+  trx: Db,
+  callback: PartnerCallback,
+): Promise<"new" | "known" | "mismatch"> {
+  const { partnerId, eventId, bodyHash } = callback;
+  const count = await affected(
+    trx,
+    `INSERT INTO partner_callbacks (partner_id, event_id, body_hash, type, order_id, reason, ready_at)
+     VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (partner_id, event_id) DO NOTHING`,
+    [
+      ...[partnerId, eventId, bodyHash, callback.type, callback.orderId],
+      ...[callback.reason ?? null, callback.readyAt ?? null],
+    ],
+  );
+  if (count === 1) return "new";
+  const sql = "SELECT body_hash FROM partner_callbacks WHERE partner_id = ? AND event_id = ?";
+  const known = await row<{ bodyHash: string }>(trx, sql, [partnerId, eventId]);
+  return known?.bodyHash === bodyHash ? "known" : "mismatch";
+}

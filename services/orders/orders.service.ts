@@ -1,0 +1,168 @@
+import { join } from "node:path";
+import type { ServiceSchema } from "moleculer";
+import { implement } from "../../contracts/actions.ts";
+import { fail } from "../../contracts/errors.ts";
+import { type Clock, systemClock } from "../../lib/clock.ts";
+import type { Settings } from "../../lib/config/config.ts";
+import { callerOf } from "../../mixins/caller/caller.ts";
+import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
+import { documents } from "../../mixins/documents/documents.mixin.ts";
+import "../../mixins/grpc/schema.ts";
+import { health } from "../../mixins/health/health.mixin.ts";
+import { idempotent } from "../../mixins/idempotency/idempotency.ts";
+import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
+import { isConnectionTrouble, postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import { timer } from "../../mixins/timer/timer.mixin.ts";
+import type { Carrier } from "../../providers/carrier/index.ts";
+import { banks } from "./banks.ts";
+import * as changing from "./changing.ts";
+import { confirmOrder } from "./confirm.ts";
+import { deadlineSweep } from "./deadlines.ts";
+import * as deliveries from "./deliveries.ts";
+import type { OrdersDeps } from "./deps.ts";
+import { handover } from "./handover.ts";
+import { countOrders } from "./lists.repository.ts";
+import { live } from "./live.ts";
+import { applyPartnerCallback } from "./partner-callbacks.ts";
+import { receivePayment } from "./payments.ts";
+import {
+  type HistoryDocument,
+  type PaymentDocument,
+  type Projections,
+  projectionHandlers,
+  rebuildHistory,
+  rebuildPayments,
+} from "./projections.ts";
+import * as reading from "./reading.ts";
+import { refundWorker } from "./refunds.ts";
+
+const DEADLINE_INTERVAL_MS = 1_000;
+const REFUND_INTERVAL_MS = 1_000;
+
+export interface OrdersServiceDeps {
+  config: Settings;
+  carrier: Carrier;
+  clock?: Clock;
+}
+
+/** Orders from the confirmed check to the handover, with their payments, refunds and deadlines. */
+export function ordersService({ config, carrier, clock = systemClock }: OrdersServiceDeps): ServiceSchema {
+  const db = postgres({ url: config.POSTGRES_URL_ORDERS, poolSize: config.POSTGRES_POOL, name: "orders" });
+  const out = outbox({ postgres: db, carrier, source: "waybill/orders", clock });
+  const dir = join(config.DATA_DIR, "documents");
+  const projections: Projections = {
+    history: documents<HistoryDocument>({
+      collection: "order_history",
+      dir,
+      indexes: ["orderId"],
+      rebuild: () => rebuildHistory(db, projections),
+    }),
+    payments: documents<PaymentDocument>({
+      collection: "payments",
+      dir,
+      indexes: ["orderId"],
+      rebuild: () => rebuildPayments(db, projections),
+    }),
+  };
+  const watchers = live();
+  const deps: OrdersDeps = {
+    clock,
+    postgres: db,
+    outbox: out,
+    live: watchers,
+    banks: banks({
+      postgres: db,
+      keys: { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS },
+    }),
+    handover: handover(config.HANDOVER_SECRET),
+    publicUrl: config.PUBLIC_URL,
+    wakeRefunds: () => refunds.wake(),
+  };
+  const refunds = timer({
+    name: "refunds",
+    intervalMs: REFUND_INTERVAL_MS,
+    run: refundWorker(deps, () => watchers.logger),
+  });
+  const deadlines = timer({
+    name: "deadlines",
+    intervalMs: DEADLINE_INTERVAL_MS,
+    run: deadlineSweep(deps, () => watchers.logger),
+  });
+  const inbox = consumer({
+    ...{ postgres: db, carrier, group: "orders", clock },
+    handlers: projectionHandlers(projections),
+  });
+  const byState = {
+    about: "Orders that have not ended.",
+    label: "status",
+    read: () => countOrders(db.db),
+  };
+
+  return {
+    name: "orders",
+    grpc: { proto: "waybill/orders/v1/orders.proto", service: "waybill.orders.v1.Orders" },
+    hooks: { error: { "*": (_ctx, error) => Promise.reject(reachable(error)) } },
+    mixins: [
+      db.mixin,
+      watchers.mixin,
+      projections.history.mixin,
+      projections.payments.mixin,
+      out.mixin,
+      inbox.mixin,
+      refunds.mixin,
+      deadlines.mixin,
+      health({
+        checks: { postgres: () => db.ping(), documents: () => projections.history.ready() },
+        outbox: out,
+        inbox,
+        gauges: { orders_open: byState },
+      }).mixin,
+    ],
+
+    actions: {
+      confirm: implement("orders.confirm", (ctx) => confirmOrder(deps, ctx)),
+      receivePayment: implement("orders.receivePayment", (ctx) => receivePayment(deps, ctx)),
+      // For Partners, which has verified it: never published by the gateway.
+      applyPartnerCallback: implement(
+        "orders.applyPartnerCallback",
+        (ctx) => applyPartnerCallback(deps, ctx.params),
+        { visibility: "public" },
+      ),
+
+      get: implement("orders.get", (ctx) => reading.getOrder(deps, ctx)),
+      list: implement("orders.list", (ctx) => reading.listOwnOrders(deps, ctx)),
+      history: implement("orders.history", (ctx) => reading.getHistory(deps, projections, ctx)),
+      update: implement("orders.update", (ctx) => changing.updateOrder(deps, ctx)),
+      cancel: implement("orders.cancel", (ctx) => changing.cancelOrder(deps, ctx)),
+
+      available: implement("orders.available", (ctx) => deliveries.availableOrders(deps, ctx)),
+      claim: implement("orders.claim", (ctx) => deliveries.claimOrder(deps, ctx)),
+      unclaim: implement("orders.unclaim", (ctx) => deliveries.unclaimOrder(deps, ctx)),
+      reportLocation: implement("orders.reportLocation", (ctx) => deliveries.reportLocation(deps, ctx)),
+      deliver: implement("orders.deliver", (ctx) => deliveries.deliverOrder(deps, ctx)),
+      fail: implement("orders.fail", (ctx) => deliveries.failOrder(deps, ctx)),
+      track: implement("orders.track", (ctx) => reading.track(deps, ctx)),
+
+      refund: implement("orders.refund", (ctx) => changing.refundOrder(deps, ctx)),
+      reassign: implement("orders.reassign", (ctx) => changing.reassignOrder(deps, ctx)),
+      override: implement("orders.override", (ctx) => changing.overrideOrder(deps, ctx)),
+      diagnosis: implement("orders.diagnosis", (ctx) => reading.diagnose(deps, inbox, ctx)),
+      stuck: implement("orders.stuck", (ctx) => reading.listStuck(deps, ctx)),
+
+      listBanks: implement("orders.listBanks", async (ctx) => deps.banks.list(callerOf(ctx))),
+      createBank: implement("orders.createBank", async (ctx) => {
+        callerOf(ctx, "admin");
+        return idempotent(db, ctx, "orders.createBank", (trx) => deps.banks.create(trx, ctx.params));
+      }),
+      updateBank: implement("orders.updateBank", async (ctx) => {
+        callerOf(ctx, "admin");
+        return deps.banks.update(ctx.params);
+      }),
+    },
+  };
+}
+
+/** A lost connection is nobody's fault, and the next try may find it. */
+function reachable(error: Error): Error {
+  return isConnectionTrouble(error) ? fail("SERVICE_UNAVAILABLE", "The database cannot be reached.") : error;
+}

@@ -1,0 +1,160 @@
+import { createHash } from "node:crypto";
+import type { Knex } from "knex";
+import type { Params } from "../../contracts/actions.ts";
+import { fail } from "../../contracts/errors.ts";
+import { message } from "../../contracts/messages.ts";
+import type { Ctx } from "../../contracts/meta.ts";
+import { derivedId, isId, newId } from "../../lib/ids.ts";
+import type { BankEvent } from "../../providers/banks/index.ts";
+import { commit, untilWon } from "./change.ts";
+import type { OrdersDeps } from "./deps.ts";
+import { type Payment, paymentMessage, refundRequested } from "./order-messages.ts";
+import type { Order } from "./order-model.ts";
+import { receive } from "./order-payment.ts";
+import type { Refund } from "./order-refund.ts";
+import { findOrder, type Loaded, lockOrder } from "./orders.repository.ts";
+import { findReceipt, insertEvent, insertReceipt, insertRefunds } from "./payments.repository.ts";
+import { refundReported } from "./refunds.ts";
+import { acting, linkTo } from "./trace.ts";
+
+/**
+ * A bank's callback, from its very bytes to the commit. Nothing that is genuine is dropped: what fits no order is
+ * kept and an operator is told.
+ * @throws BAD_SIGNATURE, always the same, for what does not come from this bank; EVENT_MISMATCH for an event that
+ *   came before with another body
+ */
+export async function receivePayment(
+  deps: OrdersDeps,
+  ctx: Ctx<Params<"orders.receivePayment">>,
+): Promise<Record<string, never>> {
+  const { bankId, headers, body } = ctx.params;
+  const bank = await deps.banks.find(deps.postgres.db, bankId);
+  const verdict = bank?.connect().verify({ headers, body, now: deps.clock.now() });
+  if (!verdict || verdict.kind === "refused") {
+    ctx.broker.logger.info(`bank ${bankId}: a callback was refused:`, verdict?.reason ?? "no such bank");
+    throw fail("BAD_SIGNATURE");
+  }
+  const bodyHash = createHash("sha256").update(body).digest("hex");
+  await untilWon((locked) =>
+    deps.postgres.transact(async (trx) => {
+      const event = verdict.kind === "event" ? verdict.event : undefined;
+      const kind = event?.kind ?? "unusable";
+      const eventId = event?.eventId ?? (verdict as { eventId: string }).eventId;
+      const seen = await insertEvent(trx, {
+        bankId,
+        eventId,
+        bodyHash,
+        body,
+        kind,
+        paymentId: event?.paymentId,
+      });
+      if (seen === "mismatch") throw fail("EVENT_MISMATCH");
+      if (seen === "known") return;
+      if (verdict.kind === "unusable") {
+        await alarm(deps, trx, "payment.unusable", bankId, `Event ${eventId}: ${verdict.reason}.`);
+      }
+      if (event?.kind === "paid") await receipt(deps, trx, bankId, event, locked);
+      if (event?.kind === "refunded" && !(await refundReported(deps, trx, bankId, event.refundId ?? ""))) {
+        const detail = `The bank reports the refund ${event.refundId} of payment ${event.paymentId}: it is not ours.`;
+        await alarm(deps, trx, "refund.unknown", bankId, detail);
+      }
+    }),
+  );
+  return {};
+}
+
+async function receipt(
+  deps: OrdersDeps,
+  trx: Knex.Transaction,
+  bankId: string,
+  event: BankEvent,
+  locked: boolean,
+): Promise<void> {
+  const payment: Payment = { bankId, ...event };
+  const found = await orderOf(trx, bankId, event.orderId, locked);
+  if (!found || found.order.currency !== event.amount.currency) {
+    return unmatched(deps, trx, payment, event.orderId, found?.order);
+  }
+  linkTo(found.traceparent);
+  const { order, nowMs } = found;
+  const decision = receive(order, payment, acting("bank", `bank:${bankId}`), nowMs);
+  const row = { ...payment, id: newId(), orderId: order.id, statedOrder: event.orderId };
+  if (await insertReceipt(trx, { ...row, outcome: decision.outcome })) {
+    await commit(deps, trx, order, decision);
+  } else {
+    await reportedAgain(deps, trx, payment);
+  }
+}
+
+async function orderOf(
+  trx: Knex.Transaction,
+  bankId: string,
+  orderId: string,
+  locked: boolean,
+): Promise<Loaded | undefined> {
+  if (!isId(orderId)) return undefined;
+  if (locked) await lockOrder(trx, orderId);
+  // A bank speaks for its own orders only, or the secret of one would pay the orders of all.
+  return findOrder(trx, orderId, { role: "bank", bankId });
+}
+
+/** Money that fits no order: kept, told, and sent back where we know at least whose it is. */
+async function unmatched(
+  deps: OrdersDeps,
+  trx: Knex.Transaction,
+  payment: Payment,
+  statedOrder: string,
+  order?: Order,
+): Promise<void> {
+  const { bankId, paymentId, amount } = payment;
+  const row = { ...payment, id: newId(), orderId: order?.id, statedOrder };
+  if (!(await insertReceipt(trx, { ...row, outcome: "unmatched" }))) {
+    return reportedAgain(deps, trx, payment);
+  }
+  await deps.outbox.add(trx, [paymentMessage("payment.unmatched", payment, "unmatched", order)]);
+  const sum = `Payment ${paymentId} of ${amount.amountMinor} ${amount.currency} (minor units)`;
+  if (!order) {
+    return alarm(
+      deps,
+      trx,
+      "payment.unmatched",
+      bankId,
+      `${sum} names the order ${statedOrder}, which is none.`,
+    );
+  }
+  const refund: Refund = {
+    id: derivedId("refund", `${bankId}/${paymentId}`),
+    paymentId,
+    amount,
+    reason: "paid in another currency",
+  };
+  await insertRefunds(trx, order, [refund]);
+  await deps.outbox.add(trx, [refundRequested(order, refund)]);
+  trx.executionPromise.then(deps.wakeRefunds, () => undefined);
+  await alarm(
+    deps,
+    trx,
+    "payment.unmatched",
+    order.id,
+    `${sum} is refunded: the order is in ${order.currency}.`,
+  );
+}
+
+/** Another event about a payment that is known: no effect, unless it contradicts the first one. */
+async function reportedAgain(deps: OrdersDeps, trx: Knex.Transaction, payment: Payment): Promise<void> {
+  const { bankId, paymentId, amount } = payment;
+  const known = await findReceipt(trx, bankId, paymentId);
+  if (known?.amountMinor === amount.amountMinor && known.currency === amount.currency) return;
+  const detail = `Payment ${paymentId} was first ${known?.amountMinor} ${known?.currency}, now ${amount.amountMinor} ${amount.currency} (minor units).`;
+  await alarm(deps, trx, "payment.contradiction", bankId, detail);
+}
+
+async function alarm(
+  { outbox }: Pick<OrdersDeps, "outbox">,
+  trx: Knex.Transaction,
+  kind: string,
+  subject: string,
+  detail: string,
+): Promise<void> {
+  await outbox.add(trx, [message("alert.raised", subject, { version: 1, kind, subject, detail })]);
+}

@@ -1,0 +1,134 @@
+import type { Params, Result } from "../../contracts/actions.ts";
+import { fail, invalidField } from "../../contracts/errors.ts";
+import type { Ctx } from "../../contracts/meta.ts";
+import type { OrderView } from "../../contracts/orders.ts";
+import { cursorOf, idsOf } from "../../lib/cursor.ts";
+import { present } from "../../lib/present.ts";
+import { callerOf } from "../../mixins/caller/caller.ts";
+import type { Consumer } from "../../mixins/consumer/consumer.mixin.ts";
+import { ownerOf, viewerOf } from "./access.ts";
+import type { OrdersDeps } from "./deps.ts";
+import { listOrders, listTransitions, stuckOrders } from "./lists.repository.ts";
+import { deadlines, hasDeadline, isFinal } from "./order.ts";
+import type { Order } from "./order-model.ts";
+import { databaseNowMs, findOrder, findPosition } from "./orders.repository.ts";
+import { receiptsOf, refundsOf } from "./payments.repository.ts";
+import { historyOf, type Projections } from "./projections.ts";
+import { firstName, viewFor, viewOf } from "./views.ts";
+
+const LIST_DEFAULT = 20;
+/** How long the tracking page of an order that is over still tells how it ended. */
+const TRACKED_AFTERWARDS_MS = 86_400_000;
+/** A deadline that was not acted on for so long has nobody acting on it. */
+const DEADLINE_LATE_MS = 60_000;
+
+/** @throws NOT_FOUND for an order that is not the caller's to see */
+export async function getOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.get">>): Promise<OrderView> {
+  const caller = callerOf(ctx);
+  return viewFor(caller, viewOf(await seenOrder(deps, ctx)), deps.handover);
+}
+
+export async function listOwnOrders(
+  { postgres, handover }: OrdersDeps,
+  ctx: Ctx<Params<"orders.list">>,
+): Promise<Result<"orders.list">> {
+  const caller = callerOf(ctx);
+  const { cursor, status, limit = LIST_DEFAULT } = ctx.params;
+  const [before] = cursor === undefined ? [undefined] : (idsOf(cursor, 1) ?? [""]);
+  if (before === "") throw invalidField("cursor", "cursor", "This cursor did not come from this list.");
+  const found = await listOrders(postgres.db, ownerOf(caller), { status, before, limit: limit + 1 });
+  const items = found.slice(0, limit).map((order) => viewFor(caller, viewOf(order), handover));
+  const last = items.at(-1);
+  return found.length > limit && last ? { items, nextCursor: cursorOf(last.id) } : { items };
+}
+
+/** Read from the document store, which follows the order's messages within moments. */
+export async function getHistory(
+  deps: OrdersDeps,
+  projections: Projections,
+  ctx: Ctx<Params<"orders.history">>,
+): Promise<Result<"orders.history">> {
+  await seenOrder(deps, ctx);
+  return { items: await historyOf(projections, ctx.params.orderId) };
+}
+
+async function seenOrder({ postgres }: OrdersDeps, ctx: Ctx<{ orderId: string }>): Promise<Order> {
+  const found = await findOrder(postgres.db, ctx.params.orderId, viewerOf(callerOf(ctx)));
+  if (!found) throw fail("NOT_FOUND", "There is no such order.");
+  return found.order;
+}
+
+/** The public page: no more than a first name, and no longer than a day after the order's end. */
+export async function track(
+  { postgres, handover }: OrdersDeps,
+  ctx: Ctx<Params<"orders.track">>,
+): Promise<Result<"orders.track">> {
+  const nowMs = await databaseNowMs(postgres.db);
+  const orderId = handover.orderOfToken(ctx.params.token, nowMs);
+  const found = orderId && (await findOrder(postgres.db, orderId, { role: "anybody" }));
+  if (!found) throw fail("NOT_FOUND");
+  const { order } = found;
+  if (order.closedAt && Date.parse(order.closedAt) + TRACKED_AFTERWARDS_MS < nowMs) throw fail("NOT_FOUND");
+  const seen = order.status === "delivering" ? await findPosition(postgres.db, order.id) : undefined;
+  return present({
+    status: order.status,
+    partnerTitle: order.partner.title,
+    firstName: firstName(order.customer.name),
+    position: seen && { latitude: seen.latitude, longitude: seen.longitude },
+    positionAt: seen?.reportedAt,
+    updatedAt: order.updatedAt,
+  });
+}
+
+/** Why an order is where it is, read from PostgreSQL alone: right also when messages are late. */
+export async function diagnose(
+  { postgres }: OrdersDeps,
+  consumer: Pick<Consumer, "undelivered">,
+  ctx: Ctx<Params<"orders.diagnosis">>,
+): Promise<Result<"orders.diagnosis">> {
+  callerOf(ctx, "admin");
+  const { orderId } = ctx.params;
+  const order = await seenOrder({ postgres } as OrdersDeps, ctx);
+  const [history, receipts, refunds, undelivered, nowMs] = await Promise.all([
+    listTransitions(postgres.db, orderId),
+    receiptsOf(postgres.db, orderId),
+    refundsOf(postgres.db, orderId),
+    consumer.undelivered(orderId),
+    databaseNowMs(postgres.db),
+  ]);
+  return present({
+    order: viewOf(order),
+    history: history.map(({ id, type, at, from, to, actor, reason, traceId, version }) =>
+      present({ id, type, at, from, to, actor, reason, traceId, version }),
+    ),
+    deadline: deadlineOf(order, nowMs),
+    undelivered,
+    receipts: receipts.map(({ paymentId, outcome, amountMinor, currency, at }) => ({
+      paymentId,
+      outcome,
+      amount: { amountMinor, currency },
+      at,
+    })),
+    refunds: refunds.map(({ id, amountMinor, currency, state, reason }) => ({
+      id,
+      amount: { amountMinor, currency },
+      state,
+      reason,
+    })),
+  });
+}
+
+function deadlineOf(order: Order, nowMs: number) {
+  if (isFinal(order.status) || !order.deadlineAt || !hasDeadline(order.status)) return undefined;
+  const overdue = Date.parse(order.deadlineAt) <= nowMs;
+  return { at: order.deadlineAt, overdue, effect: deadlines[order.status].effect };
+}
+
+export async function listStuck(
+  { postgres }: OrdersDeps,
+  ctx: Ctx<Params<"orders.stuck">>,
+): Promise<Result<"orders.stuck">> {
+  callerOf(ctx, "admin");
+  const found = await stuckOrders(postgres.db, DEADLINE_LATE_MS, ctx.params.limit ?? LIST_DEFAULT);
+  return { items: found.map(viewOf) };
+}

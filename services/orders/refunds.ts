@@ -1,0 +1,162 @@
+import type { Knex } from "knex";
+import { type Backoff, backoffMs } from "../../lib/backoff.ts";
+import { isId, newId } from "../../lib/ids.ts";
+import type { Bank, RefundState } from "../../providers/banks/index.ts";
+import { commit, load } from "./change.ts";
+import type { OrdersDeps } from "./deps.ts";
+import { alert, refundCompleted, refundFailed } from "./order-messages.ts";
+import { settle } from "./order-payment.ts";
+import type { Refund } from "./order-refund.ts";
+import { findOrder, lockOrder } from "./orders.repository.ts";
+import {
+  type ClaimedRefund,
+  claimRefunds,
+  endRefund,
+  findRefund,
+  releaseRefund,
+} from "./payments.repository.ts";
+
+const BATCH = 8;
+/** Longer than a look-up and a refund together, each of which the bank's port ends within five seconds. */
+const LEASE_MS = 30_000;
+const BACKOFF: Backoff = { firstMs: 1_000, factor: 2, maxMs: 300_000, jitter: 0.2 };
+/** After about a quarter of an hour an operator is told; the tries go on. */
+const ALERT_AT_ATTEMPT = 10;
+const BLIND_DELAY_MS = 3_600_000;
+const ERROR_LENGTH = 500;
+
+interface Logger {
+  warn(...text: unknown[]): void;
+}
+
+/** One pass over the refunds that are due. */
+export function refundWorker(deps: OrdersDeps, logger: () => Logger): () => Promise<void> {
+  return async () => {
+    let claimed: ClaimedRefund[];
+    do {
+      const token = newId();
+      claimed = await claimRefunds(deps.postgres.db, { token, leaseMs: LEASE_MS, limit: BATCH });
+      const done = await Promise.allSettled(claimed.map((refund) => work(deps, refund, token)));
+      for (const [index, one] of done.entries()) {
+        if (one.status === "rejected") {
+          logger().warn(`refund ${claimed[index]?.id}: waits for its lease to end:`, String(one.reason));
+        }
+      }
+    } while (claimed.length === BATCH);
+  };
+}
+
+/** What a try has come to: an answer of the bank, or why there is none. */
+type Try = RefundState | { state: "again"; as: "pending" | "unknown"; error: string } | { state: "blind" };
+
+async function work(deps: OrdersDeps, claimed: ClaimedRefund, token: string): Promise<void> {
+  const tried = await askBank(deps, claimed);
+  switch (tried.state) {
+    case "completed":
+    case "failed":
+      return end(deps, claimed, tried, token);
+    case "blind":
+      return postpone(deps, claimed, token, {
+        state: "unknown",
+        delayMs: BLIND_DELAY_MS,
+        error: "the bank cannot say what became of it",
+        alarm: true,
+      });
+    default: {
+      const { attempts } = claimed;
+      const again = tried.state === "again";
+      return postpone(deps, claimed, token, {
+        state: again ? tried.as : "sent",
+        delayMs: backoffMs(BACKOFF, attempts),
+        error: again ? tried.error : "the bank is at it",
+        alarm: attempts === ALERT_AT_ATTEMPT,
+      });
+    }
+  }
+}
+
+/** Asks for the refund; one that may have been asked for before is looked up first. */
+async function askBank(deps: OrdersDeps, refund: ClaimedRefund): Promise<Try> {
+  let as: "pending" | "unknown" = refund.state === "pending" ? "pending" : "unknown";
+  try {
+    const registered = await deps.banks.find(deps.postgres.db, refund.bankId);
+    if (!registered) throw new Error("the bank is not registered");
+    const bank: Bank = registered.connect();
+    if (as === "unknown") {
+      if (!bank.findRefund) return { state: "blind" };
+      const found = await bank.findRefund(refund.id);
+      if (found) return found;
+      as = "pending";
+    }
+    const amount = { amountMinor: refund.amountMinor, currency: refund.currency };
+    return await bank.refund({ refundId: refund.id, paymentId: refund.paymentId, amount });
+  } catch (error) {
+    const text = String((error as Error).message).slice(0, ERROR_LENGTH);
+    const { kind } = error as { kind?: string };
+    if (kind === "refused" && as === "pending") return { state: "failed", reason: text };
+    // Whatever went wrong before anything was sent leaves the refund as it was.
+    return { state: "again", as: kind === "unclear" ? "unknown" : as, error: text };
+  }
+}
+
+async function end(
+  deps: OrdersDeps,
+  claimed: ClaimedRefund,
+  { state, reason }: RefundState,
+  token?: string,
+): Promise<void> {
+  await deps.postgres.transact(async (trx) => {
+    await endIn(deps, trx, claimed, { state: state as "completed" | "failed", error: reason, token });
+  });
+}
+
+/**
+ * The bank itself reports that a refund is done, perhaps before it answered the request for it.
+ * @returns false when it is none of ours
+ */
+export async function refundReported(
+  deps: OrdersDeps,
+  trx: Knex.Transaction,
+  bankId: string,
+  refundId: string,
+): Promise<boolean> {
+  const known = isId(refundId) ? await findRefund(trx, bankId, refundId) : undefined;
+  if (known) await endIn(deps, trx, known, { state: "completed" });
+  return known !== undefined;
+}
+
+/** The refund's end, what it means for its order, and the message. A refund that is over stays as it ended. */
+async function endIn(
+  deps: OrdersDeps,
+  trx: Knex.Transaction,
+  { id, orderId }: { id: string; orderId: string },
+  how: { state: "completed" | "failed"; error?: string | undefined; token?: string | undefined },
+): Promise<void> {
+  await lockOrder(trx, orderId); // in the order in which everybody locks: the order, then its payments
+  const ended = await endRefund(trx, id, how);
+  if (!ended) return;
+  const { paymentId, amountMinor, currency, reason } = ended;
+  const refund: Refund = { id, paymentId, amount: { amountMinor, currency }, reason };
+  const { order, nowMs } = await load(trx, orderId, { role: "anybody" });
+  const done = how.state === "completed";
+  if (ended.counted) {
+    await commit(deps, trx, order, settle(order, refund, done, nowMs, how.error));
+  } else {
+    const told = done ? refundCompleted(order, refund) : refundFailed(order, refund, how.error ?? "");
+    await deps.outbox.add(trx, [told]);
+  }
+}
+
+async function postpone(
+  deps: OrdersDeps,
+  { id, orderId }: ClaimedRefund,
+  token: string,
+  next: { state: "pending" | "sent" | "unknown"; delayMs: number; error: string; alarm: boolean },
+): Promise<void> {
+  await deps.postgres.transact(async (trx) => {
+    if (!(await releaseRefund(trx, id, token, next)) || !next.alarm) return;
+    const found = await findOrder(trx, orderId, { role: "anybody" });
+    if (found)
+      await deps.outbox.add(trx, [alert("refund.stuck", found.order, `Refund ${id}: ${next.error}.`)]);
+  });
+}
