@@ -1,4 +1,8 @@
-import FastestValidator, { type ValidationError, type ValidationSchema } from "fastest-validator";
+import FastestValidator, {
+  type ValidationError,
+  type ValidationSchema,
+  type ValidatorConstructorOptions,
+} from "fastest-validator";
 import type { FieldError } from "../../contracts/errors.ts";
 import type { Rule } from "../../contracts/schema.ts";
 
@@ -15,10 +19,23 @@ export type Check = (value: unknown) => FieldError[];
 // The module is CommonJS and exports the class itself, which its types state as a default export.
 const Validator = FastestValidator as unknown as typeof FastestValidator.default;
 
+// Absent is left out: null is no value for any field, be it optional.
+const notNull = { nullable: false };
+
 const validator = new Validator({
   useNewCustomCheckerFunction: true,
-  considerNullAsAValue: true, // what is absent is left out; null is a wrong value
-  defaults: { object: { strict: true } },
+  considerNullAsAValue: true,
+  defaults: {
+    object: { strict: true, ...notNull },
+    array: notNull,
+    boolean: notNull,
+    email: notNull,
+    enum: notNull,
+    number: notNull,
+    record: notNull,
+    string: notNull,
+    uuid: notNull,
+  } as ValidatorConstructorOptions["defaults"],
 });
 
 /** Compiles a contract's schema, which is closed at every level, once. */

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Result } from "../../contracts/actions.ts";
 import { etagOf, isFresh } from "./conditional.ts";
 import { exchangeOf, send } from "./edge/exchange.ts";
-import { type Endpoint, placeholders } from "./endpoint.ts";
+import { type Endpoint, IMAGE_TYPES, placeholders } from "./endpoint.ts";
 import { limitHeaders } from "./limits.ts";
 import type { Problem } from "./problem.ts";
 import { BASE_PATH } from "./routes/index.ts";
@@ -49,7 +49,12 @@ function sendImage(
 ): void {
   const headers = { ...limits, ETag: `"${etag.replaceAll('"', "")}"`, "Cache-Control": REVALIDATE };
   if (isFresh(req.headers["if-none-match"], headers.ETag)) send(res, 304, headers);
-  else send(res, 200, { ...headers, "Content-Type": contentType }, Buffer.from(base64, "base64"));
+  else send(res, 200, { ...headers, "Content-Type": imageType(contentType) }, Buffer.from(base64, "base64"));
+}
+
+/** Never a type that a browser would run, whatever the store says. */
+function imageType(type: string): string {
+  return (IMAGE_TYPES as readonly string[]).includes(type) ? type : "application/octet-stream";
 }
 
 function locationOf(template: string | undefined, value: Record<string, unknown>): Record<string, string> {
@@ -59,6 +64,13 @@ function locationOf(template: string | undefined, value: Record<string, unknown>
     template,
   );
   return { Location: `${BASE_PATH}${path}` };
+}
+
+const CLOSE = { Connection: "close" };
+
+/** Whether the client is still sending a body that nobody will read: the connection has no further use. */
+function isUnread(req: IncomingMessage): boolean {
+  return !req.complete && (Number(req.headers["content-length"]) > 0 || "transfer-encoding" in req.headers);
 }
 
 export function sendProblem(
@@ -71,7 +83,13 @@ export function sendProblem(
   send(
     res,
     status,
-    { ...limits, ...headers, ...more, "Content-Type": "application/problem+json" },
+    {
+      ...limits,
+      ...headers,
+      ...more,
+      ...(isUnread(req) && CLOSE),
+      "Content-Type": "application/problem+json",
+    },
     JSON.stringify(document),
   );
 }

@@ -1,5 +1,5 @@
 import { type ActionName, call, type Result } from "../../contracts/actions.ts";
-import { fail, typeOf } from "../../contracts/errors.ts";
+import { typeOf } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { type QueueOwner, queueOwners, type RoutableParams, type RoutableResult } from "./contract.ts";
@@ -15,6 +15,7 @@ export async function deadLetters(
   callerOf(ctx, "admin");
   const { limit = DEFAULT_LIMIT } = ctx.params;
   const unreachable: QueueOwner[] = [];
+  let failure: unknown;
   const lists = await Promise.all(
     queueOwners.map(async (service): Promise<Result<"orders.deadLetters">["items"]> => {
       try {
@@ -23,11 +24,12 @@ export async function deadLetters(
       } catch (error) {
         if (REFUSALS.includes(typeOf(error) ?? "")) throw error;
         unreachable.push(service);
+        failure = error;
         return [];
       }
     }),
   );
-  if (unreachable.length === queueOwners.length) throw fail("SERVICE_UNAVAILABLE");
+  if (unreachable.length === queueOwners.length) throw failure;
   const items = lists.flat().sort((a, b) => (a.at < b.at ? 1 : -1));
   return { items: items.slice(0, limit), unreachable };
 }

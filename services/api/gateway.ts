@@ -16,7 +16,7 @@ import { clientIpOf } from "./edge/client-ip.ts";
 import { front } from "./edge/front.ts";
 import { cors } from "./edge/headers.ts";
 import { edgeServer } from "./edge/server.ts";
-import { type Endpoint, endpointOf } from "./endpoint.ts";
+import { type Endpoint, endpointOf, placeholders } from "./endpoint.ts";
 import { limiter, memoryCounters } from "./limits.ts";
 import { orderStreams } from "./order-events.ts";
 import { problemOf } from "./problem.ts";
@@ -156,14 +156,20 @@ function own<N extends GatewayActionName>(
   };
 }
 
-/** Which methods the tables know for a path; GET brings HEAD, and every path has OPTIONS. */
+/**
+ * Which methods the tables know for a path; GET brings HEAD, and every path has OPTIONS. A path that is written
+ * out in a table is not also one of a placeholder.
+ */
 function methodIndex(endpoints: readonly Endpoint[]): (path: string) => string[] {
   const patterns = endpoints.map(({ route: { method, path } }) => ({
     method,
+    holes: placeholders(path).length,
     pattern: new RegExp(`^${BASE_PATH}${path.replace(/\{\w+\}/g, "[^/]+")}/?$`),
   }));
   return (path) => {
-    const methods = patterns.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method);
+    const matching = patterns.filter(({ pattern }) => pattern.test(path));
+    const fewest = Math.min(...matching.map(({ holes }) => holes));
+    const methods = matching.filter(({ holes }) => holes === fewest).map(({ method }) => method as string);
     if (methods.length === 0) return [];
     return [...methods, ...(methods.includes("GET") ? ["HEAD"] : []), "OPTIONS"].sort();
   };

@@ -91,15 +91,16 @@ function challengeOf(type: ErrorType): string {
 }
 
 function factsOf(type: ErrorType, data: unknown): Pick<ProblemDocument, "errors" | "data"> {
-  if (type === "VALIDATION_ERROR") return { errors: errorsOf(data).map(onTheWire) };
+  if (type === "VALIDATION_ERROR") return { errors: errorsOf(data) };
   return typeof data === "object" && data !== null ? { data: encodeFacts(data) } : {};
 }
 
-/** Ours carry `errors`; those of a service's own validator are the validator's findings. */
+/** Those that the gateway found name fields as they were sent; a service knows the contract's names. */
 function errorsOf(data: unknown): FieldError[] {
-  if (Array.isArray(data)) return fieldErrors(data);
-  const { errors } = (data ?? {}) as { errors?: FieldError[] };
-  return Array.isArray(errors) ? errors : [];
+  if (Array.isArray(data)) return fieldErrors(data).map(onTheWire);
+  const { errors, asSent } = (data ?? {}) as { errors?: FieldError[]; asSent?: boolean };
+  if (!Array.isArray(errors)) return [];
+  return asSent ? errors : errors.map(onTheWire);
 }
 
 function onTheWire({ field, rule, message }: FieldError): FieldError {

@@ -7,7 +7,7 @@ import { type Endpoint, IMAGE_TYPES, type Part } from "./endpoint.ts";
 
 const MAX_USER_AGENT_LENGTH = 300;
 /** Headers that a signature may need; the bank's and the partner's adapters know which. */
-const SIGNED_HEADERS = /^(?:webhook-|stripe-|x-)(?!forwarded)|^content-type$/;
+const SIGNED_HEADERS = /^(?:webhook-|stripe-)|^content-type$/;
 
 export interface Read {
   /** The parameters of the action. */
@@ -29,11 +29,14 @@ export async function readRequest(
   inPath: Record<string, string>,
 ): Promise<Read> {
   const path = { ...inPath };
-  if (endpoint.path.check(path).length > 0) throw fail("NOT_FOUND");
+  // Whoever cannot sign does not learn which senders there are.
+  if (endpoint.path.check(path).length > 0) {
+    throw fail(endpoint.route.access === "signed" ? "BAD_SIGNATURE" : "NOT_FOUND");
+  }
   const { values: query, wrong } = queryValues(endpoint.query, exchangeOf(req).query);
   const body = await readFields(endpoint, req);
   const errors = [...wrong, ...body.errors];
-  if (errors.length > 0) throw fail("VALIDATION_ERROR", undefined, { errors });
+  if (errors.length > 0) throw fail("VALIDATION_ERROR", undefined, { errors, asSent: true });
   const params = {
     ...endpoint.query.decode(query),
     ...body.fields,

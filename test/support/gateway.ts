@@ -1,4 +1,4 @@
-import { ServiceBroker, type ServiceSchema } from "moleculer";
+import { type BrokerOptions, ServiceBroker, type ServiceSchema } from "moleculer";
 import { type ActionName, actions, implement } from "../../contracts/actions.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { readConfig, type Settings } from "../../lib/config/config.ts";
@@ -13,23 +13,25 @@ type Behaviour = (ctx: Ctx<unknown>) => unknown;
 /**
  * The gateway with a real broker and, for each service that it calls, a small one whose actions stand under their
  * real contracts: they answer an example of their result unless a test says otherwise.
+ * @param options.alone no service but the one that has the keys
  */
-export async function startGateway(overrides: Partial<Settings> = {}) {
+export async function startGateway(overrides: Partial<Settings> = {}, options: { alone?: boolean } = {}) {
   const identity = testIdentity();
   const behaviours = new Map<ActionName, Behaviour>();
   const calls: { action: ActionName; params: unknown; meta: Record<string, unknown> }[] = [];
-  const broker = new ServiceBroker({
-    ...brokerOptions({
-      nodeID: "gateway",
-      namespace: "test",
-      transporter: null as never,
-      logLevel: "fatal",
-      json: false,
-      middlewares: [identity.middleware()],
-    }),
-    logger: false,
+  const settings = brokerOptions({
+    nodeID: "gateway",
+    namespace: "test",
+    transporter: null as never,
+    logLevel: "fatal",
+    json: false,
+    middlewares: [identity.middleware()],
   });
-  for (const schema of standIns(behaviours, calls, identity.keys)) broker.createService(schema);
+  // What fails in a test fails at once.
+  const retryPolicy = { ...settings.retryPolicy, retries: 0 } as BrokerOptions["retryPolicy"];
+  const broker = new ServiceBroker({ ...settings, retryPolicy, logger: false });
+  const services = options.alone ? [identity.service] : standIns(behaviours, calls, identity.keys);
+  for (const schema of services) broker.createService(schema);
   let port = 0;
   const config: Settings = {
     ...(readConfig({}) as Settings),

@@ -6,13 +6,26 @@ import type { Problem } from "../problem.ts";
 const MAX_HEADER_BYTES = 16 * 1024;
 const MAX_HEADERS = 100;
 const MAX_CONNECTIONS = 10_000;
-const HEADERS_TIMEOUT_MS = 5_000;
-const REQUEST_TIMEOUT_MS = 20_000;
-const KEEP_ALIVE_TIMEOUT_MS = 15_000;
-/** How often connections are looked through for those that are too slow. */
-const TIMEOUT_CHECK_INTERVAL_MS = 1_000;
-/** How long running requests may take after the server stopped to listen. */
-const CLOSE_GRACE_MS = 5_000;
+const IDLE_CHECK_INTERVAL_MS = 20;
+
+/** How long a client may take. */
+export interface Patience {
+  headersMs: number;
+  requestMs: number;
+  keepAliveMs: number;
+  /** How often connections are looked through for those that are too slow. */
+  checkIntervalMs: number;
+  /** How long running requests may go on after the server stopped to listen. */
+  closeGraceMs: number;
+}
+
+const PATIENCE: Patience = {
+  headersMs: 5_000,
+  requestMs: 20_000,
+  keepAliveMs: 15_000,
+  checkIntervalMs: 1_000,
+  closeGraceMs: 5_000,
+};
 
 export interface EdgeServer {
   /** @returns the port. @throws Error with the code EADDRINUSE when it is taken */
@@ -28,14 +41,15 @@ export interface EdgeServer {
 export function edgeServer(
   onRequest: (req: IncomingMessage, res: ServerResponse) => void,
   problemFor: (error: Error) => Problem,
+  patience: Patience = PATIENCE,
 ): EdgeServer {
   const server = createServer(
     {
       maxHeaderSize: MAX_HEADER_BYTES,
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      requestTimeout: REQUEST_TIMEOUT_MS,
-      keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
-      connectionsCheckingInterval: TIMEOUT_CHECK_INTERVAL_MS,
+      headersTimeout: patience.headersMs,
+      requestTimeout: patience.requestMs,
+      keepAliveTimeout: patience.keepAliveMs,
+      connectionsCheckingInterval: patience.checkIntervalMs,
       requireHostHeader: true,
     },
     (req, res) => {
@@ -73,9 +87,11 @@ export function edgeServer(
       closing = true;
       if (!server.listening) return;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      server.closeIdleConnections();
-      const cut = setTimeout(() => server.closeAllConnections(), CLOSE_GRACE_MS);
+      // A connection becomes idle when its last request has been answered, so one look is not enough.
+      const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_INTERVAL_MS);
+      const cut = setTimeout(() => server.closeAllConnections(), patience.closeGraceMs);
       await closed;
+      clearInterval(idle);
       clearTimeout(cut);
     },
   };

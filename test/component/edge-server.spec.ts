@@ -1,0 +1,100 @@
+import { once } from "node:events";
+import { Agent, get, type IncomingMessage, type ServerResponse } from "node:http";
+import { connect, type Socket } from "node:net";
+import { afterEach, describe, expect, it } from "@jest/globals";
+import { type EdgeServer, edgeServer } from "../../services/api/edge/server.ts";
+import { problemOf } from "../../services/api/problem.ts";
+import { eventually } from "../support/eventually.ts";
+
+const patience = {
+  headersMs: 300,
+  requestMs: 600,
+  keepAliveMs: 2_000,
+  checkIntervalMs: 100,
+  closeGraceMs: 300,
+};
+
+let server: EdgeServer | undefined;
+const sockets: Socket[] = [];
+
+afterEach(async () => {
+  for (const socket of sockets.splice(0)) socket.destroy();
+  await server?.close();
+});
+
+async function listen(handler: (req: IncomingMessage, res: ServerResponse) => void): Promise<number> {
+  const problemFor = (error: Error) =>
+    problemOf(error, { docsUrl: "http://x/docs/errors", instance: "urn:x" });
+  server = edgeServer(handler, problemFor, patience);
+  return await server.listen(0, "127.0.0.1");
+}
+
+/** A connection, and what came back on it so far. */
+function talk(port: number, bytes: string): { socket: Socket; text: () => string } {
+  const socket = connect(port, "127.0.0.1", () => socket.write(bytes));
+  sockets.push(socket);
+  let text = "";
+  socket.on("data", (chunk) => {
+    text += chunk;
+  });
+  socket.on("error", () => undefined);
+  return { socket, text: () => text };
+}
+
+describe("edge server", () => {
+  it.each([
+    ["header", "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "],
+    ["body", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1"],
+  ])("whose client sends its %s too slowly, answers 408 and closes", async (_, bytes) => {
+    const port = await listen((req, res) => req.on("end", () => res.end()).resume());
+    const { socket, text } = talk(port, bytes);
+    await once(socket, "close");
+    expect(text()).toMatch(/^HTTP\/1\.1 408 [\s\S]*"code":"request_too_slow"/);
+  });
+
+  it("with 500 sockets that never finish a header, serves others at once", async () => {
+    const port = await listen((_, res) => res.end("here"));
+    const slow = Array.from({ length: 500 }, () => talk(port, "GET / HTTP/1.1\r\n"));
+    await Promise.all(slow.slice(-1).map(({ socket }) => once(socket, "connect")));
+    const startedMs = performance.now();
+    const other = talk(port, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    await once(other.socket, "close");
+    expect(other.text()).toContain("here");
+    expect(performance.now() - startedMs).toBeLessThan(500);
+  });
+
+  it("that is closed, lets a running request end and takes no other on its connection", async () => {
+    let answer: ServerResponse | undefined;
+    const port = await listen((_, res) => {
+      answer = res;
+    });
+    const { socket, text } = talk(port, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    await eventually(async () => expect(answer).toBeDefined());
+    const closing = server?.close();
+    answer?.end("finished");
+    await Promise.all([closing, once(socket, "close")]);
+    expect(text()).toContain("finished");
+    await expect(once(connect(port, "127.0.0.1"), "connect")).rejects.toMatchObject({ code: "ECONNREFUSED" });
+  });
+
+  it("that is closed under a request that does not end, cuts it off after its grace", async () => {
+    const port = await listen((_, res) => res.writeHead(200).write("and so on"));
+    const { socket, text } = talk(port, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    await eventually(async () => expect(text()).toContain("and so on"));
+    const startedMs = performance.now();
+    await Promise.all([server?.close(), once(socket, "close")]);
+    expect(performance.now() - startedMs).toBeLessThan(2_000);
+  });
+
+  it("with idle connections, closes them when it is closed itself", async () => {
+    const port = await listen((_, res) => res.end("ok"));
+    const agent = new Agent({ keepAlive: true });
+    const request = get({ port, agent });
+    const [response] = (await once(request, "response")) as [IncomingMessage];
+    await once(response.resume(), "end");
+    const startedMs = performance.now();
+    await server?.close();
+    expect(performance.now() - startedMs).toBeLessThan(200);
+    agent.destroy();
+  });
+});

@@ -1,0 +1,435 @@
+import { connect } from "node:net";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import type { Params } from "../../contracts/actions.ts";
+import { newId } from "../../lib/ids.ts";
+import { exampleOf } from "../../mixins/openapi/example.ts";
+import { endpointOf } from "../../services/api/endpoint.ts";
+import { routes } from "../../services/api/routes/index.ts";
+import { startGateway, type TestGateway } from "../support/gateway.ts";
+
+const SHOP = "https://shop.example.org";
+
+let gateway: TestGateway;
+let authorization: string;
+
+beforeAll(async () => {
+  gateway = await startGateway({ CORS_ORIGINS: `${SHOP}, https://other.example.org` });
+  authorization = `Bearer ${await gateway.identity.token()}`;
+});
+afterAll(() => gateway.stop());
+beforeEach(() => gateway.reset());
+
+interface Problem {
+  code: string;
+  status: number;
+  type: string;
+  instance: string;
+  detail?: string;
+  errors?: { field: string; rule: string }[];
+}
+
+async function request(
+  method: string,
+  path: string,
+  init: { headers?: Record<string, string>; body?: string | Buffer } = {},
+) {
+  const response = await fetch(`${gateway.url}${path}`, {
+    method,
+    headers: { Authorization: authorization, "Content-Type": "application/json", ...init.headers },
+    ...(init.body !== undefined && { body: init.body }),
+  });
+  const text = await response.text();
+  const body = (
+    text && response.headers.get("content-type")?.includes("json") ? JSON.parse(text) : {}
+  ) as Problem;
+  return { status: response.status, headers: response.headers, body, text };
+}
+
+/** What the server sends back for exactly these bytes. */
+function raw(bytes: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(gateway.port, "127.0.0.1", () => socket.write(bytes, "latin1"));
+    let text = "";
+    socket.setEncoding("utf8");
+    socket.on("data", (chunk) => {
+      text += chunk;
+    });
+    socket.on("close", () => resolve(text));
+    socket.on("error", reject);
+  });
+}
+
+function rawGet(target: string, headers = ""): Promise<string> {
+  return raw(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${headers}\r\n`);
+}
+
+const sound = { partner_id: newId(), lines: [{ product_id: newId(), quantity: 2 }], address: addressOf() };
+
+function addressOf() {
+  return { line1: "Unter den Linden 1", city: "Berlin", postal_code: "10117", country: "DE" };
+}
+
+function check(body: unknown) {
+  return request("POST", "/api/v1/orders/check", {
+    body: typeof body === "string" ? body : JSON.stringify(body),
+  });
+}
+
+describe("gateway, given a body", () => {
+  it("that is sound, passes it on in the names of the contract", async () => {
+    await check(sound);
+    expect(gateway.calls[0]).toMatchObject({
+      action: "partners.check",
+      params: {
+        partnerId: sound.partner_id,
+        lines: [{ productId: sound.lines[0]?.product_id, quantity: 2 }],
+      },
+    });
+  });
+
+  const deep = `{"a":${"[".repeat(40)}${"]".repeat(40)}}`;
+  it.each([
+    ["that is no JSON", "{", 400, "bad_json"],
+    ["that is not UTF-8", Buffer.from([0x22, 0xff, 0x22]), 400, "bad_json"],
+    ["nested too deeply", deep, 400, "bad_request"],
+    ["with __proto__", '{"__proto__":{"role":"admin"}}', 400, "bad_request"],
+    ["with __proto__ deep inside", '{"address":{"__proto__":{}}}', 400, "bad_request"],
+    ["with constructor", '{"constructor":{"prototype":{}}}', 400, "bad_request"],
+    ["with a NUL", '{"note":"a\\u0000b"}', 400, "bad_request"],
+    ["with half a surrogate pair", '{"note":"\\ud800"}', 400, "bad_request"],
+    ["that is an array", "[]", 422, "validation_error"],
+    ["that is null", "null", 422, "validation_error"],
+    ["that is a number", "1", 422, "validation_error"],
+  ])("%s, answers %#", async (_, body, status, code) => {
+    const answer = await request("POST", "/api/v1/orders/check", { body });
+    expect({ status: answer.status, code: answer.body.code }).toEqual({ status, code });
+    expect(gateway.calls).toEqual([]);
+  });
+
+  it.each([
+    ["an unknown field", { ...sound, role: "admin" }, "role", "unknown"],
+    [
+      "an unknown field deep inside",
+      { ...sound, address: { ...addressOf(), zip: "1" } },
+      "address.zip",
+      "unknown",
+    ],
+    ["a contract's own spelling", { ...sound, partnerId: newId() }, "partnerId", "unknown"],
+    ["a missing field", { ...sound, partner_id: undefined }, "partner_id", "required"],
+    ["null", { ...sound, note: null }, "note", "required"],
+    ["quantity 0", withQuantity(0), "lines[0].quantity", "numberMin"],
+    ["quantity 100", withQuantity(100), "lines[0].quantity", "numberMax"],
+    ["a fraction", withQuantity(1.5), "lines[0].quantity", "numberInteger"],
+    ["text for a number", withQuantity("2"), "lines[0].quantity", "number"],
+    ["no lines", { ...sound, lines: [] }, "lines", "arrayMin"],
+  ])("with %s, names the field as it was sent", async (_, body, field, rule) => {
+    const answer = await check(body);
+    expect(answer.status).toBe(422);
+    expect(answer.body.errors).toContainEqual(expect.objectContaining({ field, rule }));
+    expect(gateway.calls).toEqual([]);
+  });
+
+  function withQuantity(quantity: unknown) {
+    return { ...sound, lines: [{ product_id: newId(), quantity }] };
+  }
+
+  it("that is too large, answers 413 although its sender has not finished", async () => {
+    const answer = await check(`{"note":"${"x".repeat(200 * 1024)}"}`);
+    expect(answer.status).toBe(413);
+  });
+
+  it("that never ends, keeps no more of it than is allowed", async () => {
+    const response = await raw(
+      "POST /api/v1/orders/check HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" +
+        `Authorization: ${authorization}\r\nContent-Length: 99999999999\r\n\r\n{`,
+    );
+    expect(response).toMatch(/^HTTP\/1\.1 413 /);
+  });
+
+  it.each([
+    ["text/plain", {}],
+    ["application/json; charset=latin1", {}],
+    ["application/json", { "Content-Encoding": "gzip" }],
+    ["", {}],
+  ])("of the media type %p, answers 415", async (type, more) => {
+    const answer = await request("POST", "/api/v1/orders/check", {
+      headers: { "Content-Type": type, ...more },
+      body: JSON.stringify(sound),
+    });
+    expect(answer.status).toBe(415);
+  });
+
+  it("with what a service refuses by its own schema, names the field as the client knows it", async () => {
+    gateway.on("partners.check", () => {
+      throw Object.assign(new Error("Parameters validation error!"), {
+        type: "VALIDATION_ERROR",
+        code: 422,
+        data: [{ type: "stringPattern", field: "address.postalCode", message: "no", nodeID: "partners-1" }],
+      });
+    });
+    const answer = await check(sound);
+    expect(answer.body.errors).toEqual([
+      { field: "address.postal_code", rule: "stringPattern", message: "no" },
+    ]);
+    expect(answer.text).not.toContain("partners-1");
+  });
+});
+
+describe("gateway, given a target", () => {
+  it.each([
+    ["/api/v1/products?q=%zz"],
+    ["/api/v1/products?q=%ff"],
+    ["/api/v1/products?q=a%00b"],
+    ["/api/v1/products?q=a&q=b"],
+    ["/api/v1/products?__proto__=1"],
+    ["/api/v1/products?constructor=1"],
+    [`/api/v1/products?${Array.from({ length: 101 }, (_, index) => `p${index}=1`).join("&")}`],
+    ["/api/v1/orders/%E0%A4%A"],
+    ["/api/v1/ünicode"],
+    ["http://elsewhere/api/v1/products"],
+  ])("%s, answers 400", async (target) => {
+    expect(await rawGet(target)).toMatch(/^HTTP\/1\.1 400 [\s\S]*"code":"bad_request"/);
+  });
+
+  it.each([
+    ["limit=0"],
+    ["limit=101"],
+    ["limit=1e1"],
+    ["limit="],
+    ["limit=abc"],
+    ["limit=0x10"],
+    ["x=1"],
+    ["q="],
+  ])("with the query %s, answers 422", async (query) => {
+    expect((await request("GET", `/api/v1/products?${query}`)).status).toBe(422);
+  });
+
+  it("with a query, passes numbers on as numbers and text as it was meant", async () => {
+    await request("GET", "/api/v1/products?limit=7&q=caf%C3%A9+cr%C3%A8me");
+    expect(gateway.calls[0]?.params).toEqual({ limit: 7, q: "café crème" });
+  });
+
+  it("whose id is no id, answers 404 and asks nobody", async () => {
+    expect((await request("GET", "/api/v1/orders/1")).status).toBe(404);
+    expect(gateway.calls).toEqual([]);
+  });
+
+  it.each([["/api/v1/nothing"], ["/api/v1/Orders"], ["/nothing"], ["/docs/../package.json"], ["/api/v1"]])(
+    "%s, which is no path of ours, answers 404 with a problem document",
+    async (path) => {
+      const answer = await rawGet(path);
+      expect(answer).toMatch(/^HTTP\/1\.1 404 [\s\S]*"code":"not_found"/);
+    },
+  );
+
+  it("with a method that the path does not know, answers 405 and says which it knows", async () => {
+    const answer = await request("DELETE", "/api/v1/orders");
+    expect({ status: answer.status, code: answer.body.code, allow: answer.headers.get("allow") }).toEqual({
+      status: 405,
+      code: "method_not_allowed",
+      allow: "GET, HEAD, OPTIONS",
+    });
+    const patched = await request("PUT", `/api/v1/orders/${newId()}`, { body: "{}" });
+    expect(patched.headers.get("allow")).toBe("GET, HEAD, OPTIONS, PATCH");
+  });
+
+  it("by HEAD, answers like GET without a body", async () => {
+    const [got, head] = await Promise.all([
+      request("GET", "/api/v1/orders"),
+      request("HEAD", "/api/v1/orders"),
+    ]);
+    expect(head.status).toBe(200);
+    expect(head.text).toBe("");
+    expect(head.headers.get("etag")).toBe(got.headers.get("etag"));
+    expect(head.headers.get("content-length")).toBe(got.headers.get("content-length"));
+  });
+
+  it("by OPTIONS, answers what it knows and calls nothing", async () => {
+    const answer = await request("OPTIONS", "/api/v1/orders");
+    expect({ status: answer.status, allow: answer.headers.get("allow") }).toEqual({
+      status: 204,
+      allow: "GET, HEAD, OPTIONS",
+    });
+    expect(gateway.calls).toEqual([]);
+  });
+
+  it("by a method that nobody knows, answers 405", async () => {
+    const answer = await raw("PROPFIND /api/v1/orders HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    expect(answer).toMatch(/^HTTP\/1\.1 405 /);
+  });
+});
+
+describe("gateway, given headers", () => {
+  it("beyond 16 KB, answers 431 with a problem document", async () => {
+    const answer = await rawGet("/api/v1/products", `X-Much: ${"x".repeat(17 * 1024)}\r\n`);
+    expect(answer).toMatch(
+      /^HTTP\/1\.1 431 [\s\S]*application\/problem\+json[\s\S]*"code":"headers_too_large"/,
+    );
+  });
+
+  it("that are no HTTP, answers 400 with a problem document", async () => {
+    expect(await raw("nonsense\r\n\r\n")).toMatch(/^HTTP\/1\.1 400 [\s\S]*"code":"bad_request"/);
+  });
+
+  it("with both lengths of a smuggled request, answers 400", async () => {
+    const answer = await raw(
+      "POST /api/v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    );
+    expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+  });
+
+  it("with a request id, echoes and passes on one that is sound and replaces any other", async () => {
+    const given = await request("GET", "/api/v1/orders", { headers: { "X-Request-Id": "req-42" } });
+    expect(given.headers.get("x-request-id")).toBe("req-42");
+    expect(gateway.calls[0]?.meta.requestId).toBe("req-42");
+    const forged = await request("GET", "/api/v1/orders", { headers: { "X-Request-Id": 'x"; drop' } });
+    expect(forged.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
+  it.each([["Basic abc"], ["Bearer"], ["Bearer a b"], ["Bearer not.a.token"], ["bearer e30.e30.e30"]])(
+    "with the credential %p, answers 401 and how to authenticate",
+    async (credential) => {
+      const answer = await request("GET", "/api/v1/orders", { headers: { Authorization: credential } });
+      expect({ status: answer.status, code: answer.body.code }).toEqual({
+        status: 401,
+        code: "unauthenticated",
+      });
+      expect(answer.headers.get("www-authenticate")).toBe('Bearer realm="waybill"');
+    },
+  );
+
+  it("with a role that may not do it, refuses before it looks at the body", async () => {
+    const answer = await request("POST", "/api/v1/banks", { body: "{" });
+    expect({ status: answer.status, code: answer.body.code }).toEqual({ status: 403, code: "forbidden" });
+  });
+
+  it("with an Idempotency-Key, passes it on with a digest of path and body", async () => {
+    const [one, two] = [newId(), newId()];
+    const cancel = (orderId: string, key: string) =>
+      request("POST", `/api/v1/orders/${orderId}/cancel`, {
+        headers: { "Idempotency-Key": key },
+        body: "{}",
+      });
+    await cancel(one, "key-1");
+    await cancel(two, '"key-1"');
+    const [first, second] = gateway.calls.map(
+      ({ meta }) => meta.idempotency as { key: string; bodyHash: string },
+    );
+    expect(first).toEqual({ key: "key-1", bodyHash: expect.stringMatching(/^[0-9a-f]{64}$/) });
+    expect(second?.key).toBe("key-1");
+    expect(second?.bodyHash).not.toBe(first?.bodyHash);
+    expect((await cancel(one, "ü")).status).toBe(400);
+    expect((await cancel(one, "x".repeat(256))).status).toBe(400);
+  });
+
+  it("with If-Match, passes on the version of the tag that it gave out", async () => {
+    gateway.on("orders.get", () => ({
+      ...(exampleOf(endpoint("GET /orders/{order_id}").answer) as object),
+      version: 7,
+    }));
+    const path = `/api/v1/orders/${newId()}`;
+    const etag = (await request("GET", path)).headers.get("etag") as string;
+    expect(etag).toMatch(/^"7-[\w-]{22}"$/);
+    const patch = async (ifMatch: string) =>
+      (await request("PATCH", path, { headers: { "If-Match": ifMatch }, body: '{"note":"x"}' })).status;
+    expect([await patch(etag), await patch("*"), await patch(`W/${etag}`), await patch('"7"')]).toEqual([
+      200, 200, 412, 200,
+    ]);
+    const versions = gateway.calls
+      .slice(1)
+      .map(({ params }) => (params as Params<"orders.update">).expectedVersion);
+    expect(versions).toEqual([7, undefined, 7]);
+  });
+
+  it("of a page of another origin, lets exactly the listed ones read", async () => {
+    const from = async (origin: string) =>
+      (await request("GET", "/api/v1/orders", { headers: { Origin: origin } })).headers.get(
+        "access-control-allow-origin",
+      );
+    expect(await from(SHOP)).toBe(SHOP);
+    expect(await from("https://shop.example.or")).toBeNull();
+    expect(await from(`${SHOP}.evil.example`)).toBeNull();
+    expect(await from("null")).toBeNull();
+    const preflight = await request("OPTIONS", "/api/v1/orders/check", {
+      headers: { Origin: SHOP, "Access-Control-Request-Method": "POST", Authorization: "" },
+    });
+    expect({
+      status: preflight.status,
+      methods: preflight.headers.get("access-control-allow-methods"),
+    }).toEqual({
+      status: 204,
+      methods: "OPTIONS, POST",
+    });
+  });
+
+  it("of any kind, answers with the headers that keep a browser safe", async () => {
+    const { headers } = await request("GET", "/api/v1/orders");
+    expect(headers.get("x-content-type-options")).toBe("nosniff");
+    expect(headers.get("content-security-policy")).toContain("default-src 'none'");
+    expect(headers.get("cache-control")).toBe("private, no-cache");
+    expect(headers.get("x-powered-by")).toBeNull();
+  });
+});
+
+describe("gateway, told of a callback", () => {
+  const path = `/api/v1/webhooks/payments/${newId()}`;
+
+  it("passes on the raw body and the headers that signatures need, and no others", async () => {
+    const body = '{ "spaced" :1}';
+    const answer = await request("POST", path, {
+      headers: {
+        "Webhook-Id": "evt_1",
+        "Webhook-Signature": "v1,abc",
+        Cookie: "a=b",
+        "X-Forwarded-For": "1.2.3.4",
+      },
+      body,
+    });
+    expect(answer.status).toBe(204);
+    const { params, meta } = gateway.calls[0] as { params: Params<"orders.receivePayment">; meta: object };
+    expect(params.body).toBe(body);
+    expect(Object.keys(params.headers).sort()).toEqual(["content-type", "webhook-id", "webhook-signature"]);
+    expect(meta).not.toHaveProperty("token");
+  });
+
+  it("that is not genuine, answers the same to the byte whatever was wrong", async () => {
+    const { fail } = await import("../../contracts/errors.ts");
+    const reasons = ["The timestamp is stale.", "The signature is wrong."];
+    gateway.on("orders.receivePayment", () => {
+      throw fail("BAD_SIGNATURE", reasons.shift());
+    });
+    const answers = [await request("POST", path, { body: "1" }), await request("POST", path, { body: "2" })];
+    const nobody = await request("POST", "/api/v1/webhooks/payments/nobody", { body: "3" });
+    expect(answers.map(({ status }) => status)).toEqual([401, 401]);
+    expect(new Set([...answers, nobody].map(({ text }) => text)).size).toBe(1);
+  });
+
+  it("larger than 64 KB, answers 413", async () => {
+    expect((await request("POST", path, { body: Buffer.alloc(64 * 1024 + 1) })).status).toBe(413);
+  });
+});
+
+describe("gateway, given an image", () => {
+  it("passes on its bytes, up to 5 MB", async () => {
+    const image = { "Content-Type": "image/png" };
+    const bytes = Buffer.alloc(5_000_000, 7);
+    expect((await request("PUT", "/api/v1/me/avatar", { headers: image, body: bytes })).status).toBe(200);
+    expect(gateway.calls[0]?.params).toEqual({ base64: bytes.toString("base64") });
+    const larger = await request("PUT", "/api/v1/me/avatar", {
+      headers: image,
+      body: Buffer.alloc(5_000_001),
+    });
+    expect(larger.status).toBe(413);
+  });
+
+  it("of a type that could hold a script, answers 415", async () => {
+    const svg = { headers: { "Content-Type": "image/svg+xml" }, body: "<svg/>" };
+    expect((await request("PUT", "/api/v1/me/avatar", svg)).status).toBe(415);
+  });
+});
+
+function endpoint(operation: string) {
+  return endpointOf(
+    routes.find(({ method, path }) => `${method} ${path}` === operation) as (typeof routes)[number],
+  );
+}

@@ -1,0 +1,215 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import { type ActionName, actions } from "../../contracts/actions.ts";
+import { type ErrorType, fail } from "../../contracts/errors.ts";
+import type { Role } from "../../contracts/meta.ts";
+import { isoTime } from "../../lib/clock.ts";
+import { newId } from "../../lib/ids.ts";
+import { exampleOf } from "../../mixins/openapi/example.ts";
+import { type Endpoint, endpointOf } from "../../services/api/endpoint.ts";
+import { routes } from "../../services/api/routes/index.ts";
+import { type AnswerChecker, answerChecker, type OpenApi } from "../support/answers.ts";
+import { startGateway, type TestGateway } from "../support/gateway.ts";
+import type { TestClaims } from "../support/tokens.ts";
+
+const endpoints = routes.map(endpointOf);
+const ROLES: Role[] = ["customer", "deliverer", "partner", "admin"];
+const QUOTE_TTL_MS = 600_000;
+
+let gateway: TestGateway;
+let limited: TestGateway;
+let alone: TestGateway;
+let answers: AnswerChecker;
+
+beforeAll(async () => {
+  [gateway, limited, alone] = await Promise.all([
+    startGateway(),
+    startGateway({ RATE_LIMIT_ADDRESS: 1 }),
+    startGateway({}, { alone: true }),
+  ]);
+  answers = answerChecker((await (await fetch(`${gateway.url}/openapi.json`)).json()) as OpenApi);
+});
+afterAll(() => Promise.all([gateway.stop(), limited.stop(), alone.stop()]));
+beforeEach(() => gateway.reset());
+
+interface Change {
+  to?: TestGateway;
+  query?: string;
+  headers?: Record<string, string>;
+  body?: string | Buffer;
+  claims?: TestClaims;
+}
+
+/** Sends what the operation answers with its success, but for the change; the answer is as it is declared. */
+async function send(endpoint: Endpoint, change: Change = {}) {
+  const { to = gateway, claims = claimsFor(endpoint) } = change;
+  const { method } = endpoint.route;
+  const path = pathOf(endpoint);
+  const body = change.body ?? bodyOf(endpoint);
+  const headers = { ...(await headersOf(endpoint, to, claims)), ...change.headers };
+  const response = await fetch(`${to.url}/api/v1${path}${change.query ?? ""}`, {
+    method,
+    headers: Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== "")),
+    ...(body !== undefined && { body }),
+  });
+  const { status } = response;
+  const type = response.headers.get("content-type") ?? undefined;
+  if (type?.startsWith("text/event-stream")) {
+    await response.body?.cancel();
+    answers.check({ method, path, status, type });
+    return { status, headers: response.headers, body: {} as Record<string, unknown> };
+  }
+  const text = await response.text();
+  const json = (/json/.test(type ?? "") ? JSON.parse(text) : {}) as Record<string, unknown>;
+  answers.check({ method, path, status, type, body: json });
+  return { status, headers: response.headers, body: json };
+}
+
+function pathOf({ route, path }: Endpoint): string {
+  const values = exampleOf(path.rule) as Record<string, string>;
+  return route.path.replace(/\{(\w+)\}/g, (_, name: string) => values[name] as string);
+}
+
+function claimsFor({ route: { access } }: Endpoint): TestClaims {
+  const role = Array.isArray(access) ? (access[0] as Role) : "customer";
+  return { role };
+}
+
+async function headersOf({ body, idempotencyKey }: Endpoint, to: TestGateway, claims: TestClaims) {
+  return {
+    Authorization: `Bearer ${await tokenOf(to, claims)}`,
+    ...(body && { "Content-Type": body.kind === "image" ? "image/png" : "application/json" }),
+    ...(idempotencyKey === "required" && { "Idempotency-Key": newId() }),
+  } as Record<string, string>;
+}
+
+const tokens = new Map<string, Promise<string>>();
+
+/** Signing costs more than anything else here: one token for those who are alike. */
+function tokenOf(to: TestGateway, claims: TestClaims): Promise<string> {
+  const key = `${to.port} ${JSON.stringify(claims)}`;
+  const token = tokens.get(key) ?? to.identity.token(claims);
+  tokens.set(key, token);
+  return token;
+}
+
+function bodyOf({ body }: Endpoint): string | Buffer | undefined {
+  if (!body) return undefined;
+  return body.part ? JSON.stringify(exampleOf(body.part.rule)) : Buffer.from("bytes");
+}
+
+const behindOwnActions: Record<string, ActionName> = {
+  "api.check": "partners.check",
+  "api.confirm": "orders.confirm",
+  "api.deadLetters": "orders.deadLetters",
+  "api.replayDeadLetter": "orders.replayDeadLetter",
+  "api.dropDeadLetter": "orders.dropDeadLetter",
+  "api.orderEvents": "orders.history",
+};
+
+/** Has whatever stands behind the operation fail. */
+function failing({ route: { action } }: Endpoint, error: () => Error): void {
+  const behind = behindOwnActions[action] ?? (action as ActionName);
+  const all: ActionName[] =
+    action === "api.deadLetters" ? [behind, "partners.deadLetters", "notifications.deadLetters"] : [behind];
+  for (const name of all) {
+    gateway.on(name, () => {
+      throw error();
+    });
+  }
+}
+
+/** What has to be there before the operation can succeed: a confirmation needs the customer's check. */
+async function ready(endpoint: Endpoint): Promise<Change> {
+  if (endpoint.route.content === "image") {
+    gateway.on("media.getAvatar", () => ({ contentType: "image/webp", etag: "1", base64: "" }));
+  }
+  if (endpoint.route.action !== "api.confirm") return {};
+  const claims = { id: newId() };
+  const quote = exampleOf(actions["partners.check"].result) as object;
+  gateway.on("partners.check", () => ({ ...quote, expiresAt: isoTime(Date.now() + QUOTE_TTL_MS) }));
+  await send(byAction("api.check"), { claims });
+  return { claims };
+}
+
+function byAction(action: string): Endpoint {
+  return endpoints.find(({ route }) => route.action === action) as Endpoint;
+}
+
+/** How a problem that the edge finds by itself is provoked; every other one comes from the service behind. */
+const provoke: Partial<Record<ErrorType, (endpoint: Endpoint) => Promise<Change>>> = {
+  BAD_REQUEST: async () => ({ query: "?broken=%zz" }),
+  BAD_JSON: async () => ({ body: "{" }),
+  UNAUTHENTICATED: async () => ({ headers: { Authorization: "" } }),
+  SESSION_REVOKED: async (endpoint) => {
+    const claims = { ...claimsFor(endpoint), sessionId: newId() };
+    await gateway.broker.broadcast("session.revoked", { sessionId: claims.sessionId });
+    return { claims };
+  },
+  FORBIDDEN: async ({ route: { access } }) => {
+    const role = ROLES.find((one) => !access.includes(one)) as Role;
+    return { claims: role === "partner" ? { role, partnerId: newId() } : { role } };
+  },
+  IDEMPOTENCY_KEY_REQUIRED: async () => ({ headers: { "Idempotency-Key": "" } }),
+  PRECONDITION_FAILED: async () => ({ headers: { "If-Match": '"another"' } }),
+  PAYLOAD_TOO_LARGE: async ({ body }) => ({ body: Buffer.alloc((body?.maxBytes ?? 0) + 1, " ") }),
+  UNSUPPORTED_MEDIA_TYPE: async () => ({ headers: { "Content-Type": "text/plain" } }),
+  VALIDATION_ERROR: async ({ body }) =>
+    body ? { body: '{"no_such_field":1}' } : { query: "?no_such_field=1" },
+};
+
+/** Those that the edge finds for some operations and the service for others. */
+function atTheEdge(type: ErrorType, endpoint: Endpoint): boolean {
+  const { access } = endpoint.route;
+  if (type === "FORBIDDEN") return Array.isArray(access);
+  if (type === "SESSION_REVOKED") return access === "any" || Array.isArray(access);
+  if (type === "VALIDATION_ERROR") return endpoint.body?.kind !== "signed";
+  return type in provoke;
+}
+
+/** Provokes the problem. */
+async function provoked(endpoint: Endpoint, type: ErrorType) {
+  if (type === "TOO_MANY_REQUESTS") {
+    await send(endpoint, { to: limited });
+    return await send(endpoint, { to: limited });
+  }
+  if (atTheEdge(type, endpoint)) return await send(endpoint, await provoke[type]?.(endpoint));
+  const change = await ready(endpoint);
+  failing(endpoint, () => (type === "INTERNAL" ? new Error("the secret of the house") : fail(type)));
+  return await send(endpoint, change);
+}
+
+describe("every route, by its table", () => {
+  it.each(endpoints.map((endpoint) => [endpoint.operation, endpoint] as const))(
+    "%s, brought to each of its outcomes, answers every status and problem that it declares",
+    async (_, endpoint) => {
+      const first = await send(endpoint, await ready(endpoint));
+      expect(first.status).toBe(endpoint.route.success);
+      const seen = new Set([first.status]);
+      if (endpoint.statuses.includes(304)) {
+        const etag = first.headers.get("etag") as string;
+        seen.add((await send(endpoint, { headers: { "If-None-Match": etag } })).status);
+        expect((await send(endpoint, { headers: { "If-None-Match": '"another"' } })).status).toBe(200);
+      }
+      for (const [status, types] of endpoint.problems) {
+        for (const type of types) {
+          const { headers, body, ...answer } = await provoked(endpoint, type);
+          expect({ ...answer, code: body.code }).toEqual({ status, code: type.toLowerCase() });
+          expect(headers.get("content-type")).toBe("application/problem+json");
+          expect(headers.has("www-authenticate")).toBe(status === 401);
+          expect(headers.has("retry-after")).toBe(status === 429 || status === 503);
+          expect(JSON.stringify(body)).not.toContain("secret of the house");
+          seen.add(answer.status);
+        }
+      }
+      expect([...seen].sort()).toEqual([...endpoint.statuses].sort());
+    },
+  );
+
+  it.each(endpoints.map((endpoint) => [endpoint.operation, endpoint] as const))(
+    "%s, while the service behind it is away, answers 503",
+    async (_, endpoint) => {
+      const { status, body } = await send(endpoint, { to: alone });
+      expect({ status, code: body.code }).toEqual({ status: 503, code: "service_unavailable" });
+    },
+  );
+});
