@@ -1,9 +1,7 @@
 import type { ServiceSchema } from "moleculer";
-import { type ActionName, actions, implement, type Params } from "../../contracts/actions.ts";
+import { actions, implement } from "../../contracts/actions.ts";
 import { fail } from "../../contracts/errors.ts";
-import type { Ctx } from "../../contracts/meta.ts";
 import { callerOf } from "../caller/caller.ts";
-import { isOperator } from "../caller/operator.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
 import { drop, listDeadLetters, lockDeadLetter, revive, wasDeadLetter } from "./dead-letters.repository.ts";
 import { judge } from "./judge.ts";
@@ -25,28 +23,23 @@ export function deadLetterActions(
   const service = group as Service;
   return {
     deadLetters: implement(`${service}.deadLetters` as "orders.deadLetters", async (ctx) => {
-      operate(ctx);
+      callerOf(ctx, "admin");
       const found = await listDeadLetters(postgres.db, ctx.params.limit ?? DEFAULT_LIMIT);
       return { items: found.map((letter) => ({ ...letter, service })) };
     }),
     replayDeadLetter: implement(`${service}.replayDeadLetter` as "orders.replayDeadLetter", async (ctx) => {
-      operate(ctx);
+      callerOf(ctx, "admin");
       await replayDeadLetter(postgres, ctx.params.id);
       wake();
       return {};
     }),
     dropDeadLetter: implement(`${service}.dropDeadLetter` as "orders.dropDeadLetter", async (ctx) => {
-      operate(ctx);
+      callerOf(ctx, "admin");
       const { id } = ctx.params;
       if (!(await drop(postgres.db, id)) && !(await wasDeadLetter(postgres.db, id))) throw fail("NOT_FOUND");
       return {};
     }),
   };
-}
-
-/** An admin by token, or whoever sits at this process's own REPL. */
-function operate(ctx: Ctx<Params<ActionName>>): void {
-  if (!isOperator(ctx)) callerOf(ctx, "admin");
 }
 
 /**

@@ -8,6 +8,7 @@ import type { InboxRow } from "./inbox.repository.ts";
 
 const EXCERPT_LENGTH = 2_000;
 const MAX_DEPTH = 100;
+const TOO_DEEP = "nested too deep";
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7/;
@@ -20,6 +21,7 @@ const UNSTORABLE = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f][0-9a-f]{2})/;
  */
 export function judge(incoming: unknown, nowMs: number, retentionMs: number): InboxRow {
   const text = textOf(incoming);
+  if (text === undefined) return quarantined(undefined, newId(nowMs), TOO_DEEP, nowMs);
   const problem = problemWith(incoming, text, nowMs, retentionMs);
   if (problem !== undefined) return quarantined(incoming, text, problem, nowMs);
   const message = incoming as Omit<InboxRow, "state">;
@@ -55,7 +57,7 @@ function problemWith(
   if (dataschema !== dataschemaOf(type)) return `unknown version: ${String(dataschema).slice(0, 200)}`;
   if (!isText(source, 100) || !isText(subject, 200)) return "source or subject is missing or too long";
   if (typeof time !== "string" || !TIME.test(time) || Number.isNaN(Date.parse(time))) return "bad time";
-  if (!isFlat(text)) return "nested too deep";
+  if (!isFlat(text)) return TOO_DEEP;
   if (UNSTORABLE.test(text)) return "contains a NUL or a lone surrogate";
   // The inbox forgets after a while: what is older may have been handled, so it takes a human to let it in.
   if (idTimeMs(id) < nowMs - retentionMs + INBOX_MARGIN_MS) return "older than the inbox remembers";
@@ -82,12 +84,12 @@ function quarantined(incoming: unknown, text: string, problem: string, nowMs: nu
   };
 }
 
-/** As JSON; what is nested beyond the engine's stack becomes a word that is no message. */
-function textOf(incoming: unknown): string {
+/** As JSON; undefined for what is nested beyond the engine's own stack. */
+function textOf(incoming: unknown): string | undefined {
   try {
     return JSON.stringify(incoming) ?? String(incoming);
-  } catch (error) {
-    return `unreadable: ${error}`;
+  } catch {
+    return undefined;
   }
 }
 

@@ -1,0 +1,232 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import { message, type NewMessage } from "../../contracts/messages.ts";
+import { newId } from "../../lib/ids.ts";
+import { rows } from "../../mixins/postgres/database.ts";
+import { eventually } from "../support/eventually.ts";
+import { type MessagingBench, messagingBench, recordingCarrier, userDeleted } from "../support/messaging.ts";
+
+const DAY_MS = 86_400_000;
+
+let bench: MessagingBench;
+beforeAll(async () => {
+  bench = await messagingBench();
+});
+afterAll(() => bench.stop());
+beforeEach(async () => {
+  await bench.db.db.raw("TRUNCATE outbox");
+});
+
+const allSent = async (count: number) => {
+  const found = await bench.outboxRows();
+  expect(found).toHaveLength(count);
+  expect(found.filter(({ sentAt }) => !sentAt)).toEqual([]);
+};
+
+describe("outbox.add", () => {
+  it("in a transaction that commits, says the message with everything a reader needs", async () => {
+    const { carrier, taken } = recordingCarrier();
+    const { out, broker, db } = await bench.sender(carrier);
+    const userId = newId();
+    await db.transact((trx) => out.add(trx, [userDeleted(userId)]));
+    await eventually(() => expect(taken.flat()).toHaveLength(1));
+    expect(taken.flat()[0]).toEqual({
+      specversion: "1.0",
+      id: expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-/),
+      source: "waybill/test",
+      type: "user.deleted",
+      time: expect.stringMatching(/^\d{4}-.*Z$/),
+      subject: userId,
+      dataschema: "urn:waybill:message:user.deleted:1",
+      data: { version: 1, userId },
+    });
+    await eventually(() => allSent(1));
+    await broker.stop();
+  });
+
+  it("in a transaction that rolls back, says nothing", async () => {
+    const { carrier, taken } = recordingCarrier();
+    const { out, broker, db } = await bench.sender(carrier);
+    const failing = db.transact(async (trx) => {
+      await out.add(trx, [userDeleted()]);
+      throw new Error("changed my mind");
+    });
+    await expect(failing).rejects.toThrow("changed my mind");
+    await db.transact((trx) => out.add(trx, [userDeleted("0190a5a0-0000-7000-8000-000000000001")]));
+    await eventually(() => allSent(1));
+    expect(taken.flat().map(({ subject }) => subject)).toEqual(["0190a5a0-0000-7000-8000-000000000001"]);
+    await broker.stop();
+  });
+
+  it.each([
+    ["data that is not as its contract says", { ...userDeleted(), data: { version: 0, userId: "me" } }],
+    ["a field that the contract does not know", { ...userDeleted(), data: { ...userDeleted().data, x: 1 } }],
+    ["a type that there is not", { ...userDeleted(), type: "user.eaten" }],
+  ])("of %s, throws and rolls the change back with it", async (_what, wrong) => {
+    const { carrier } = recordingCarrier();
+    const { out, broker, db } = await bench.sender(carrier);
+    const adding = db.transact((trx) => out.add(trx, [userDeleted(), wrong as NewMessage]));
+    await expect(adding).rejects.toThrow("cannot be sent");
+    expect(await bench.outboxRows()).toEqual([]);
+    await broker.stop();
+  });
+
+  it("of more than 256 KB, throws", async () => {
+    const { carrier } = recordingCarrier();
+    const { out, broker, db } = await bench.sender(carrier);
+    const values = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`k${i}`, "x".repeat(1_000)]));
+    const data = { version: 1, email: "a@b.example", template: "code", language: "en", values };
+    const adding = db.transact((trx) => out.add(trx, [message("notification.requested", newId(), data)]));
+    await expect(adding).rejects.toThrow("too large");
+    await broker.stop();
+  });
+});
+
+describe("the relay", () => {
+  const addMany = (sender: Awaited<ReturnType<typeof bench.sender>>, count: number) =>
+    sender.db.transact((trx) =>
+      sender.out.add(
+        trx,
+        Array.from({ length: count }, () => userDeleted()),
+      ),
+    );
+
+  it("while the carrier refuses, keeps the messages with the reason and hands them over when it may", async () => {
+    const { carrier, state, ids } = recordingCarrier();
+    state.refuses = () => true;
+    const sender = await bench.sender(carrier);
+    await addMany(sender, 3);
+    await eventually(async () => {
+      const found = await bench.outboxRows();
+      expect(found.every(({ attempts, error }) => attempts >= 2 && error?.includes("refused"))).toBe(true);
+    });
+    expect(await sender.out.stats()).toEqual({ waiting: 3, oldestAgeMs: expect.any(Number) });
+    state.refuses = () => false;
+    await eventually(() => allSent(3));
+    expect(new Set(ids()).size).toBe(3);
+    expect(await sender.out.stats()).toEqual({ waiting: 0, oldestAgeMs: 0 });
+    await sender.broker.stop();
+  });
+
+  it("while the carrier is not ready, touches nothing", async () => {
+    const { carrier, state } = recordingCarrier();
+    state.up = false;
+    const sender = await bench.sender(carrier, { sweepMs: 5 });
+    await addMany(sender, 1);
+    state.up = true;
+    await eventually(() => allSent(1));
+    expect((await bench.outboxRows())[0]?.attempts).toBe(0);
+    await sender.broker.stop();
+  });
+
+  it("with one message that the carrier never takes, delivers the hundred others", async () => {
+    const { carrier, state } = recordingCarrier();
+    const sender = await bench.sender(carrier);
+    let poison = "";
+    state.refuses = async (messages) => {
+      poison ||= messages[50]?.id ?? "";
+      return messages.some(({ id }) => id === poison);
+    };
+    await addMany(sender, 101);
+    await eventually(async () => {
+      const waiting = (await bench.outboxRows()).filter(({ sentAt }) => !sentAt);
+      expect(waiting.map(({ id }) => id)).toEqual([poison]);
+    });
+    state.refuses = () => false;
+    await eventually(() => allSent(101));
+    await sender.broker.stop();
+  });
+
+  it("in three replicas on one database, hands each message over once", async () => {
+    const { carrier, state, ids } = recordingCarrier();
+    const pace = new Promise((resolve) => setTimeout(resolve, 20));
+    state.refuses = async () => {
+      await pace;
+      return false;
+    };
+    const senders = await Promise.all([1, 2, 3].map(() => bench.sender(carrier, { batch: 7 })));
+    await Promise.all(senders.map((sender) => addMany(sender, 100)));
+    await eventually(() => allSent(300));
+    expect(ids()).toHaveLength(300);
+    expect(new Set(ids()).size).toBe(300);
+    await Promise.all(senders.map(({ broker }) => broker.stop()));
+  });
+
+  it("marks a message as sent only after the carrier has it", async () => {
+    const { carrier, state } = recordingCarrier();
+    let answer: (refuse: boolean) => void = () => undefined;
+    let asked = 0;
+    state.refuses = () => {
+      asked += 1;
+      return new Promise((resolve) => {
+        answer = resolve;
+      });
+    };
+    const sender = await bench.sender(carrier);
+    await addMany(sender, 1);
+    await eventually(() => expect(asked).toBe(1));
+    expect((await bench.outboxRows())[0]?.sentAt).toBeUndefined();
+    answer(false);
+    await eventually(() => allSent(1));
+    await sender.broker.stop();
+  });
+
+  it("when its connections are cut, listening and relaying go on", async () => {
+    const { carrier } = recordingCarrier();
+    const sender = await bench.sender(carrier, { sweepMs: 100 });
+    const listeners = () =>
+      rows<{ pid: number }>(
+        bench.db.db,
+        `SELECT pid FROM pg_stat_activity
+         WHERE datname = current_database() AND query LIKE 'LISTEN%' AND state = 'idle'`,
+      );
+    const before = await eventually(async () => {
+      const found = await listeners();
+      expect(found).toHaveLength(1);
+      return found;
+    });
+    await bench.db.db.raw(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    );
+    await eventually(async () => {
+      const after = await listeners();
+      expect(after).toHaveLength(1);
+      expect(after).not.toEqual(before);
+    });
+    await eventually(() => addMany(sender, 5));
+    await eventually(() => allSent(5));
+    await sender.broker.stop();
+  });
+
+  it("when the service stops, hands over what the last requests said", async () => {
+    const { carrier, state, ids } = recordingCarrier();
+    state.up = false;
+    const sender = await bench.sender(carrier);
+    await addMany(sender, 1_200);
+    state.up = true;
+    await sender.broker.stop();
+    expect(ids()).toHaveLength(1_200);
+    await allSent(1_200);
+  });
+
+  it("forgets what was handed over more than seven days ago, and nothing that waits", async () => {
+    const { carrier, state } = recordingCarrier();
+    state.up = false;
+    const seeding = await bench.sender(carrier);
+    await addMany(seeding, 3);
+    await seeding.broker.stop();
+    const [old, young, waiting] = await bench.outboxRows();
+    const sentAgo = (id: string | undefined, ageMs: number) =>
+      bench.db.db.raw("UPDATE outbox SET sent_at = now() - ? * interval '1 ms' WHERE id = ?", [
+        ageMs,
+        id ?? "",
+      ]);
+    await sentAgo(old?.id, 7.1 * DAY_MS);
+    await sentAgo(young?.id, 6.9 * DAY_MS);
+    await bench.db.db.raw("UPDATE outbox SET created_at = now() - interval '90 days'");
+    const sender = await bench.sender(carrier);
+    await eventually(async () => {
+      expect((await bench.outboxRows()).map(({ id }) => id)).toEqual([young?.id, waiting?.id]);
+    });
+    await sender.broker.stop();
+  });
+});
