@@ -1,0 +1,85 @@
+import { spawn } from "node:child_process";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+import { beforeAll, describe, expect, it } from "@jest/globals";
+import { platform, type TestPlatform } from "../support/platform.ts";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const ABSENT = "0199c1a2-7f31-7a10-9d2e-0b7c5d1e2f30";
+let it_: TestPlatform;
+
+async function repl(words: string[], input?: string, dataDir = it_.dataDir) {
+  const child = spawn(process.execPath, ["platform/repl/client.ts", ...words], {
+    cwd: root,
+    env: { ...process.env, DATA_DIR: dataDir, BRIDGE_SECRET: "canary-canary-canary-canary-canary-0" },
+    stdio: ["pipe", "pipe", "pipe"],
+  });
+  child.stdin.end(input);
+  const [stdout, stderr, code] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    new Promise<number | null>((resolve) => child.once("exit", resolve)),
+  ]);
+  return { stdout, stderr, code };
+}
+
+beforeAll(async () => {
+  it_ = await platform();
+}, 60_000);
+
+describe("the operator's console", () => {
+  it("runs one command, as an admin, and ends with 0", async () => {
+    const { stdout, stderr, code } = await repl(["banks"]);
+    expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
+    expect(stdout).toMatch(/^BANK +TITLE +ADAPTER +STATE\n[0-9a-f-]{36} /);
+    expect(stdout.split("\n").filter((line) => line.length > 80)).toEqual([]);
+  });
+
+  it("prints one JSON document for programs", async () => {
+    const { stdout, code } = await repl(["dead-letters --json --limit 5"]);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toEqual(expect.any(Array));
+  });
+
+  it("runs the lines of its standard input, Moleculer's commands among them", async () => {
+    const { stdout, code } = await repl([], "# what runs here\nnodes\n\norders stuck\noutbox\n");
+    expect(code).toBe(0);
+    for (const node of ["gateway", "orders", "partners", "notifications"]) expect(stdout).toContain(node);
+    expect(stdout).toContain("outbox_messages");
+  });
+
+  it.each([
+    ["an unknown command", ["nonsense"], /unknown command/],
+    ["a word that is no id", ["order", "latest"], /^error: that is no id/],
+    ["an id that nobody has", ["replay", ABSENT], /^error: no service has a dead letter/],
+    ["an order that does not exist", ["order", ABSENT], /^error: there is none with this id/],
+    ["a limit beyond all bounds", ["orders", "stuck", "--limit", "5000"], /^error: --limit takes/],
+    ["an option that it does not know", ["banks", "--all"], /^error: Unknown option/],
+    ["something destructive without --yes", ["drop", ABSENT], /^error: this destroys .*--yes/],
+    ["a call that fails", [`call orders.get '{"orderId":"${ABSENT}"}'`], /./],
+  ])("refuses %s with a message and a code other than 0", async (_what, words, message) => {
+    const { stdout, stderr, code } = await repl(words);
+    expect(code).toBe(1);
+    expect(stderr || stdout).toMatch(message);
+  });
+
+  it("explains each command with an example", async () => {
+    const { stdout, code } = await repl(["help", "replay"]);
+    expect(code).toBe(0);
+    expect(stdout).toContain("Example:\n  replay ");
+  });
+
+  it("masks secrets, in its environment and in answers", async () => {
+    const signIn = JSON.stringify({ email: it_.adminEmail, password: it_.adminPassword });
+    const { stdout, code } = await repl([], `env\ncall identity.signIn '${signIn}'\n`);
+    expect(code).toBe(0);
+    expect(stdout).not.toContain("canary");
+    expect(stdout).toMatch(/accessToken: '\*\*\*'/);
+  });
+
+  it("says that nothing runs where nothing runs", async () => {
+    const { stderr, code } = await repl(["banks"], undefined, `${it_.dataDir}/nowhere`);
+    expect(code).toBe(69);
+    expect(stderr).toMatch(/^no platform runs on .*: npm start\n$/);
+  });
+});
