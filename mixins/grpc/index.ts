@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
 import type { Context, Middleware, Service, ServiceBroker } from "moleculer";
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import { announce } from "./address.ts";
@@ -40,7 +41,10 @@ export interface BridgeOptions {
  */
 export function grpcBridge(options: BridgeOptions): Middleware {
   const { secret, host, port, protoDir, clock = systemClock } = options;
+  setLogVerbosity(logVerbosity.NONE); // what fails here reaches the broker's log as an error of ours
   const catalogue = protoCatalogue(protoDir);
+  const owners = new Set<ServiceBroker>();
+  const offered = new WeakSet<Service>();
   let client: BridgeClient | undefined;
   let server: BridgeServer | undefined;
   let stopBeganMs = 0;
@@ -60,10 +64,19 @@ export function grpcBridge(options: BridgeOptions): Middleware {
     return methods;
   }
 
+  function offer(service: Service): void {
+    const exposure = service.schema.grpc;
+    if (!exposure) return;
+    const methods = methodsOf(service, exposure);
+    if (!server) throw refusal(service, "it was created after the start of a node that had nothing to offer");
+    server.expose(methods, service);
+    offered.add(service);
+  }
+
   return {
     name: "grpcBridge",
     created(broker) {
-      if (client) throw new Error("a bridge belongs to one broker");
+      owners.add(broker);
       client = bridgeClient({ broker, secret, clock });
       // Added last, it hears of the stop first, before the broker waits for the calls that are under way.
       broker.middlewares.add({
@@ -75,21 +88,19 @@ export function grpcBridge(options: BridgeOptions): Middleware {
       });
     },
     async starting(broker) {
-      const exposed = broker.services.flatMap(({ schema }) => schema.grpc?.service ?? []);
-      if (exposed.length === 0) return;
-      server = bridgeServer({ broker, catalogue, secret, clock }, exposed);
+      if (owners.size > 1) throw new Error("a bridge belongs to one broker: make one for each");
+      const services = broker.services.filter(({ schema }) => schema.grpc);
+      if (services.length === 0) return;
+      const names = services.flatMap(({ schema }) => schema.grpc?.service ?? []);
+      server = bridgeServer({ broker, catalogue, secret, clock }, names);
+      for (const service of services) offer(service);
       // Before the node first tells about itself, or it would announce the port 0.
       const address = await server.bind(host, port);
       announce(broker, address);
       broker.logger.info(`gRPC on ${address}`);
     },
     async serviceStarting(service) {
-      const exposure = service.schema.grpc;
-      if (!exposure) return;
-      const methods = methodsOf(service, exposure);
-      if (!server)
-        throw refusal(service, "it was created after the start of a node that had nothing to offer");
-      server.expose(methods, service);
+      if (!offered.has(service)) offer(service);
     },
     async started() {
       server?.serving(true);

@@ -1,12 +1,15 @@
 import { type handleUnaryCall, type MethodDefinition, Server, ServerCredentials } from "@grpc/grpc-js";
-import type { PackageDefinition } from "@grpc/proto-loader";
+import { loadSync, type PackageDefinition } from "@grpc/proto-loader";
 import { ReflectionService } from "@grpc/reflection";
-import { HealthImplementation } from "grpc-health-check";
+import { HealthImplementation, protoPath as healthProto } from "grpc-health-check";
 import type { Service } from "moleculer";
 import { hostAndPort, reachableHost } from "./address.ts";
 import { type AnswerOptions, answerer } from "./answer.ts";
 import { SERVER_OPTIONS } from "./channel-options.ts";
+import { filesOf, serializeFile } from "./descriptors.ts";
 import type { Method, ProtoCatalogue } from "./proto-catalogue.ts";
+
+const HEALTH_SERVICE = "grpc.health.v1.Health";
 
 /** The half of the bridge that answers: unary gRPC methods that are actions of this node. */
 export interface BridgeServer {
@@ -32,8 +35,7 @@ export function bridgeServer(
   const server = new Server(SERVER_OPTIONS);
   const health = new HealthImplementation({ "": "NOT_SERVING" });
   health.addToServer(server);
-  const reflected = { files: { fileDescriptorProtos: options.catalogue.reflected() } };
-  new ReflectionService(reflected as unknown as PackageDefinition, { services }).addToServer(server);
+  reflection(options.catalogue, [...services, HEALTH_SERVICE]).addToServer(server);
 
   return {
     async bind(host, port) {
@@ -65,6 +67,13 @@ export function bridgeServer(
       });
     },
   };
+}
+
+/** Tells clients such as grpcurl what can be called here, and in which words. */
+function reflection(catalogue: ProtoCatalogue, services: string[]): ReflectionService {
+  const health = filesOf(loadSync(healthProto, { keepCase: true })).map(serializeFile);
+  const all = { files: { fileDescriptorProtos: [...catalogue.reflected(), ...health] } };
+  return new ReflectionService(all as unknown as PackageDefinition, { services });
 }
 
 /** Bytes in and out: what is wrong with them is said in our own words, by the codec. */

@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { Client, credentials, type Deadline, Metadata, type ServiceError } from "@grpc/grpc-js";
 import { loadSync, type MethodDefinition } from "@grpc/proto-loader";
+import { service as healthService } from "grpc-health-check";
 import {
   type BrokerOptions,
   type Context,
@@ -32,6 +33,7 @@ export function probeService(state: ProbeState, more: Partial<ServiceSchema> = {
     grpc: { proto: "waybill/test/v1/probe.proto", service: SERVICE },
     actions: {
       echo: {
+        retryPolicy: { enabled: true },
         params: {
           settings: { type: "record", optional: true },
           words: { type: "array" },
@@ -195,6 +197,24 @@ export function cluster() {
   };
 }
 
+/** Options of a node that finds others in other processes; `urls` names every node as `tcp://host:port/nodeID`. */
+export function tcpNode(nodeID: string, namespace: string, urls: string[]): BrokerOptions {
+  const options = { udpDiscovery: false, useHostname: false, gossipPeriod: 1, urls };
+  return {
+    namespace,
+    nodeID,
+    logger: false,
+    transporter: { type: "TCP", options } as unknown as BrokerOptions["transporter"],
+    requestTimeout: 2_000,
+    retryPolicy: { enabled: false, retries: 2, delay: 20, maxDelay: 100, factor: 2, check: isRetryable },
+    skipProcessEventRegistration: true,
+  };
+}
+
+export function isRetryable(error: Error): boolean {
+  return (error as { retryable?: boolean }).retryable === true;
+}
+
 /** Waits until `broker` knows that so many nodes offer an action. */
 export async function offeredBy(broker: ServiceBroker, action: string, count: number): Promise<void> {
   await eventually(() => {
@@ -234,7 +254,17 @@ export function plainClient(address: string) {
     });
     return Object.assign(answer as Promise<Record<string, unknown>>, { cancel });
   }
-  return { call, client, close: () => client.close() };
+  function health(name: string): Promise<string> {
+    const { Check } = healthService as unknown as Record<string, MethodDefinition<object, object>>;
+    const { path, requestSerialize, responseDeserialize } = Check as MethodDefinition<object, object>;
+    return new Promise((done, failed) => {
+      const answered = (error: ServiceError | null, value?: object) =>
+        error ? failed(error) : done((value as { status: string }).status);
+      client.makeUnaryRequest(path, requestSerialize, responseDeserialize, { service: name }, answered);
+    });
+  }
+
+  return { call, health, client, close: () => client.close() };
 }
 
 /** Metadata with a credential for a method, by the recipe for plain clients. */

@@ -1,0 +1,336 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { connect, createServer } from "node:net";
+import { resolve } from "node:path";
+import { afterAll, describe, expect, it } from "@jest/globals";
+import { type ActionSchema, type Middleware, ServiceBroker, type ServiceSchema } from "moleculer";
+import { newId } from "../../lib/ids.ts";
+import { grpcBridge } from "../../mixins/grpc/index.ts";
+import { freePort } from "../../platform/free-port.ts";
+import {
+  cluster,
+  EMPTY_ECHO,
+  isRetryable,
+  newState,
+  offeredBy,
+  PROTO_DIR,
+  type ProbeState,
+  plainClient,
+  probeService,
+  SECRET,
+  SERVICE,
+  tcpNode,
+} from "../support/bridge.ts";
+import { eventually } from "../support/eventually.ts";
+
+const CHILD = resolve(import.meta.dirname, "../support/bridge-child.ts");
+
+/** Most of the time goes by waiting for nodes to find each other, so these wait all at once. */
+function concurrently(name: string, test: (nodes: ReturnType<typeof cluster>) => Promise<void>): void {
+  it.concurrent(name, async () => {
+    const nodes = cluster();
+    try {
+      await test(nodes);
+    } finally {
+      await nodes.stopAll();
+    }
+  });
+}
+
+const retries = {
+  retryPolicy: { enabled: false, retries: 2, delay: 10, maxDelay: 50, factor: 2, check: isRetryable },
+};
+
+/** Makes a node announce another address than the one that its bridge listens on. */
+function announcing(address: string | undefined): Middleware {
+  return {
+    name: "announcing",
+    async starting(broker) {
+      broker.metadata.grpc = address;
+    },
+  };
+}
+
+function isOpen(address: string): Promise<boolean> {
+  const [host, port] = address.split(":");
+  return new Promise((done) => {
+    const socket = connect({ host, port: Number(port) });
+    socket.once("connect", () => {
+      socket.destroy();
+      done(true);
+    });
+    socket.once("error", () => done(false));
+  });
+}
+
+describe("nodes that come and go", () => {
+  concurrently("two servers share the calls, and each answers its own", async (nodes) => {
+    const [first, second, { broker }] = await Promise.all([
+      nodes.server({ nodeID: "first" }),
+      nodes.server({ nodeID: "second" }),
+      nodes.start({ nodeID: "caller" }),
+    ]);
+    await offeredBy(broker, "probe.echo", 2);
+    await Promise.all(Array.from({ length: 10 }, () => broker.call("probe.echo", EMPTY_ECHO)));
+    expect(first.state.contexts).toHaveLength(5);
+    expect(second.state.contexts).toHaveLength(5);
+    expect(first.address).not.toBe(second.address);
+  });
+
+  concurrently(
+    "a server whose port is closed is never reached round the bridge: SERVICE_UNAVAILABLE, 503",
+    async (nodes) => {
+      const closed = `127.0.0.1:${await freePort()}`;
+      const lie = announcing(closed);
+      const server = await nodes.server({ nodeID: "server", middlewares: [lie] });
+      const { broker } = await nodes.start({ nodeID: "caller" });
+      await offeredBy(broker, "probe.echo", 1);
+      const began = Date.now();
+      const call = broker.call("probe.whoCalls");
+      await expect(call).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE", code: 503, retryable: true });
+      expect(Date.now() - began).toBeLessThan(1_000);
+      expect(server.state.contexts).toEqual([]);
+      await expect(broker.call("probe.nodeOf")).resolves.toEqual({ node: "server" });
+    },
+  );
+
+  concurrently(
+    "a server that announces no address is not reached by the transporter instead",
+    async (nodes) => {
+      const silent: Middleware = {
+        name: "silent",
+        starting: async (broker) => void delete broker.metadata.grpc,
+      };
+      const server = await nodes.server({ nodeID: "server", middlewares: [silent] });
+      const { broker } = await nodes.start({ nodeID: "caller" });
+      await offeredBy(broker, "probe.echo", 1);
+      const call = broker.call("probe.whoCalls");
+      await expect(call).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE", retryable: true });
+      expect(server.state.contexts).toEqual([]);
+    },
+  );
+
+  concurrently(
+    "a node with another secret is let nowhere, and its users are told INTERNAL, not to sign in",
+    async (nodes) => {
+      const server = await nodes.server({ nodeID: "server" });
+      const secret = "a secret of another platform altogether";
+      const { broker } = await nodes.start({ nodeID: "stranger", bridge: { secret } });
+      await offeredBy(broker, "probe.echo", 1);
+      await expect(broker.call("probe.echo", EMPTY_ECHO)).rejects.toMatchObject({
+        type: "INTERNAL",
+        code: 500,
+      });
+      expect(server.state.contexts).toEqual([]);
+    },
+  );
+
+  concurrently(
+    "only the broker repeats, only what may be repeated, and each time on another node",
+    async (nodes) => {
+      const closed = `127.0.0.1:${await freePort()}`;
+      const lie = announcing(closed);
+      const [, well, { broker }] = await Promise.all([
+        nodes.server({ nodeID: "ill", middlewares: [lie] }),
+        nodes.server({ nodeID: "well" }),
+        nodes.start({ nodeID: "caller", broker: retries }),
+      ]);
+      await offeredBy(broker, "probe.echo", 2);
+      for (let call = 0; call < 6; call++) await broker.call("probe.echo", EMPTY_ECHO);
+      expect(well.state.contexts).toHaveLength(6);
+      const outcomes: string[] = [];
+      for (let call = 0; call < 6; call++) {
+        await broker.call("probe.whoCalls").then(
+          () => outcomes.push("answered"),
+          ({ type }) => outcomes.push(type),
+        );
+      }
+      outcomes.sort();
+      expect(outcomes).toEqual([...Array(3).fill("SERVICE_UNAVAILABLE"), ...Array(3).fill("answered")]);
+    },
+  );
+
+  concurrently(
+    "a failure that may be repeated is repeated by the caller alone, not once more by the callee",
+    async (nodes) => {
+      let runs = 0;
+      const services = (state: ProbeState): ServiceSchema[] => [
+        probeService(state, {
+          actions: {
+            ...probeService(state).actions,
+            echo: {
+              retryPolicy: { enabled: true },
+              handler() {
+                runs += 1;
+                throw Object.assign(new Error("later"), {
+                  name: "MoleculerRetryableError",
+                  code: 503,
+                  retryable: true,
+                });
+              },
+            },
+          },
+        }),
+      ];
+      await nodes.start({ nodeID: "server", services, broker: retries });
+      const { broker } = await nodes.start({ nodeID: "caller", broker: retries });
+      await offeredBy(broker, "probe.echo", 1);
+      await expect(broker.call("probe.echo", EMPTY_ECHO)).rejects.toMatchObject({
+        message: "later",
+        code: 503,
+      });
+      expect(runs).toBe(3);
+    },
+  );
+
+  concurrently(
+    "a server that stops, answers what is under way, takes nothing new, and closes its port",
+    async (nodes) => {
+      const server = await nodes.server({ nodeID: "server" });
+      const { broker } = await nodes.start({ nodeID: "caller" });
+      await offeredBy(broker, "probe.wait", 1);
+      const underWay = Array.from({ length: 20 }, (_, key) => broker.call("probe.wait", { key: `${key}` }));
+      await eventually(() => expect(server.state.started).toHaveLength(20));
+      const stopping = nodes.stop(server.broker);
+      await offeredBy(broker, "probe.wait", 0);
+      await expect(broker.call("probe.wait", { key: "new" })).rejects.toMatchObject({
+        type: "SERVICE_NOT_AVAILABLE",
+      });
+      for (const done of server.state.waiting.values()) done();
+      await expect(Promise.all(underWay)).resolves.toHaveLength(20);
+      await stopping;
+      await expect(isOpen(server.address)).resolves.toBe(false);
+    },
+  );
+
+  concurrently(
+    "a server that stops, says NOT_SERVING and still answers clients that have not heard",
+    async (nodes) => {
+      const server = await nodes.server({ nodeID: "server" });
+      await nodes.start({ nodeID: "caller" });
+      const client = plainClient(server.address);
+      await client.call("Echo", { ...EMPTY_ECHO, colour: 1 });
+      const stopping = nodes.stop(server.broker);
+      await expect(client.call("Echo", { ...EMPTY_ECHO, colour: 1 })).resolves.toBeDefined();
+      await stopping;
+      client.close();
+    },
+  );
+
+  concurrently("a server that comes back at another address is found there", async (nodes) => {
+    const before = await nodes.server({ nodeID: "server" });
+    const { broker } = await nodes.start({ nodeID: "caller" });
+    await offeredBy(broker, "probe.echo", 1);
+    await broker.call("probe.echo", EMPTY_ECHO);
+    await nodes.stop(before.broker);
+    const after = await nodes.server({ nodeID: "server" });
+    await offeredBy(broker, "probe.echo", 1);
+    await broker.call("probe.echo", EMPTY_ECHO);
+    expect(after.address).not.toBe(before.address);
+    expect(after.state.contexts).toHaveLength(1);
+  });
+});
+
+describe("nodes in processes of their own", () => {
+  const children = new Set<ChildProcess>();
+  let caller: ServiceBroker | undefined;
+  afterAll(async () => {
+    for (const child of children) child.kill("SIGKILL");
+    await caller?.stop();
+  });
+
+  async function child(nodeID: string, namespace: string, urls: string[]): Promise<ChildProcess> {
+    const argument = JSON.stringify({ nodeID, namespace, urls });
+    const process = fork(CHILD, [argument], { execArgv: ["--disable-warning=ExperimentalWarning"] });
+    children.add(process);
+    await once(process, "message");
+    return process;
+  }
+
+  it("of two, one is killed: what it had is refused at once, and calls go on without a failure", async () => {
+    const namespace = newId();
+    const names = ["caller", "first", "second"];
+    const urls = await Promise.all(names.map(async (name) => `tcp://127.0.0.1:${await freePort()}/${name}`));
+    const broker = new ServiceBroker({
+      ...tcpNode("caller", namespace, urls),
+      middlewares: [grpcBridge({ secret: SECRET, host: "127.0.0.1", port: 0, protoDir: PROTO_DIR })],
+    });
+    caller = broker;
+    const [first] = await Promise.all([
+      child("first", namespace, urls),
+      child("second", namespace, urls),
+      broker.start(),
+    ]);
+    await offeredBy(broker, "probe.echo", 2);
+
+    const hanging = broker.call("probe.wait", { key: "x" }, { nodeID: "first" });
+    const cut = expect(hanging).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE" });
+    for (let big = 0; big < 100; big++) {
+      if (big === 50) first.kill("SIGKILL");
+      await expect(broker.call("probe.echo", { ...EMPTY_ECHO, big })).resolves.toMatchObject({ big });
+    }
+    await cut;
+  });
+});
+
+describe("the start of a node", () => {
+  const proto = "waybill/test/v1/probe.proto";
+  const actions = probeService(newState()).actions as Record<string, object>;
+  const nodes = cluster();
+  afterAll(() => nodes.stopAll());
+
+  function start(schema: Partial<ServiceSchema>, bridge = {}): Promise<unknown> {
+    const services = (state: ProbeState) => [probeService(state, schema)];
+    return nodes.start({ nodeID: newId(), services, bridge });
+  }
+
+  function withEcho(echo: ActionSchema | undefined): Partial<ServiceSchema> {
+    return { actions: { ...actions, echo: echo ?? false } as ServiceSchema["actions"] };
+  }
+
+  it.each<[string, Partial<ServiceSchema>, string]>([
+    [
+      "a proto file that is missing",
+      { grpc: { proto: "none.proto", service: SERVICE } },
+      "there is no none.proto",
+    ],
+    [
+      "a service that is missing",
+      { grpc: { proto, service: "a.v1.None" } },
+      "probe.proto has no service a.v1.None",
+    ],
+    [
+      "a service of another name",
+      { grpc: { proto, service: "waybill.test.v1.Ghost" } },
+      "waybill.test.v1.Ghost/Appear has no public action ghost.appear",
+    ],
+    ["a method without an action", withEcho(undefined), `${SERVICE}/Echo has no public action probe.echo`],
+    [
+      "a method whose action is private",
+      withEcho({ visibility: "private", handler: async () => ({}) }),
+      `${SERVICE}/Echo has no public action probe.echo`,
+    ],
+  ])("with %s is refused by name", async (_, schema, message) => {
+    await expect(start(schema)).rejects.toThrow(message);
+  });
+
+  it("on a port that is taken is refused", async () => {
+    const holder = createServer();
+    await new Promise<void>((listening) => holder.listen(0, "127.0.0.1", listening));
+    const { port } = holder.address() as { port: number };
+    await expect(start({}, { port })).rejects.toThrow("EADDRINUSE");
+    holder.close();
+  });
+
+  it("with a bridge that another node has is refused", async () => {
+    const bridge = grpcBridge({ secret: SECRET, host: "127.0.0.1", port: 0, protoDir: PROTO_DIR });
+    const options = { logger: false, skipProcessEventRegistration: true, middlewares: [bridge] };
+    const [one] = [new ServiceBroker(options), new ServiceBroker(options)] as const;
+    await expect(one.start()).rejects.toThrow("a bridge belongs to one broker");
+  });
+
+  it("with nothing to offer opens no port", async () => {
+    const { address } = await nodes.start({ nodeID: "front" });
+    expect(address).toBeUndefined();
+  });
+});
