@@ -86,9 +86,10 @@ export async function up(knex: Knex): Promise<void> {
     );
     CREATE INDEX notifications_user_idx ON notifications (user_id, id) WHERE user_id IS NOT NULL;
 
-    -- The newest version of each order that anybody was told of.
-    CREATE TABLE order_versions (
+    -- Of each order that anybody was told of: whose it is, and the newest version that was told.
+    CREATE TABLE known_orders (
       order_id uuid PRIMARY KEY,
+      customer_id uuid NOT NULL,
       version integer NOT NULL CHECK (version > 0),
       created_at timestamptz NOT NULL DEFAULT now(),
       updated_at timestamptz NOT NULL DEFAULT now()
@@ -98,6 +99,6 @@ export async function up(knex: Knex): Promise<void> {
 
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(
-    "DROP TABLE order_versions, notifications, device_tokens, devices, preferences, recipients, agents",
+    "DROP TABLE known_orders, notifications, device_tokens, devices, preferences, recipients, agents",
   );
 }

@@ -1,13 +1,13 @@
 import type { Knex } from "knex";
 import type { Message } from "../../contracts/messages.ts";
-import type { Handler, HandlerError, Handlers } from "../../mixins/consumer/handlers.ts";
-import { addresseesOf, audience, type OrderMessageType } from "./audience.ts";
+import type { Handler, Handlers } from "../../mixins/consumer/handlers.ts";
+import { audience, type OrderMessageType } from "./audience.ts";
 import { saveToken } from "./devices.repository.ts";
 import { project } from "./history.ts";
-import { noteOrderVersion } from "./notifications.repository.ts";
-import { forgetRecipient, isForgotten, recipientsOf, saveRecipient } from "./recipients.repository.ts";
-import { giveUp, type Letter, type SendingDeps, sendLetters } from "./sending.ts";
-import { renderDirect, renderOrder, renderOrderMail } from "./templates/render.ts";
+import { alertIdOf, alertLetters, directLetter, orderLetters, refundLetters } from "./letters.ts";
+import { noteOrder } from "./notifications.repository.ts";
+import { forgetRecipient, saveRecipient } from "./recipients.repository.ts";
+import { giveUp, type SendingDeps, sendLetters } from "./sending.ts";
 
 /** News of an order are of no use to anybody much later. */
 const ORDER_WAITS_MS = [2_000, 10_000, 60_000];
@@ -32,7 +32,7 @@ export function handlers(deps: SendingDeps): Handlers {
     dead,
     async perform(message, lease) {
       if (lease.attempt === 1 && (await isStale(deps, message))) return nothingMore;
-      return sendLetters(deps, await orderLetters(deps, message), lease);
+      return sendLetters(deps, await orderLetters(deps.postgres.db, message), lease);
     },
   };
   return {
@@ -45,6 +45,18 @@ export function handlers(deps: SendingDeps): Handlers {
       schedule: DIRECT_WAITS_MS,
       dead,
       perform: async (message, lease) => sendLetters(deps, [directLetter(message)], lease),
+    },
+    "refund.completed": {
+      schedule: ORDER_WAITS_MS,
+      dead,
+      perform: async (message, lease) =>
+        sendLetters(deps, await refundLetters(deps.postgres.db, message), lease),
+    },
+    "alert.raised": {
+      schedule: DIRECT_WAITS_MS,
+      dead: (trx, message) => giveUp(deps, trx, alertIdOf(message)),
+      perform: async (message, lease) =>
+        sendLetters(deps, await alertLetters(deps.postgres.db, message), lease),
     },
     "notification.sent": projecting(),
     "notification.failed": projecting(),
@@ -73,51 +85,6 @@ async function keepUser(
 
 /** Whether people know something newer for a while already. */
 async function isStale(deps: SendingDeps, { data, time }: Message<OrderMessageType>): Promise<boolean> {
-  const newest = await noteOrderVersion(deps.postgres.db, data.orderId, data.version);
+  const newest = await noteOrder(deps.postgres.db, data.orderId, data.version, data.customer.id);
   return newest > data.version && deps.clock.now() - Date.parse(time) > STALE_AFTER_MS;
-}
-
-async function orderLetters(
-  deps: SendingDeps,
-  { id, type, time, data: order }: Message<OrderMessageType>,
-): Promise<Letter[]> {
-  const addressees = addresseesOf(type, order);
-  const concerned = [...addressees.map(({ userId }) => userId), order.delivererId].filter(
-    (id) => id !== undefined,
-  );
-  const people = await recipientsOf(deps.postgres.db, concerned);
-  const letters: Letter[] = [];
-  for (const { userId, event } of addressees) {
-    const person = people.get(userId);
-    if (!person && (await isForgotten(deps.postgres.db, userId))) continue;
-    const language = person?.language ?? "en";
-    const deliverer = order.delivererId && people.get(order.delivererId)?.firstName;
-    const customer = person?.firstName ?? order.customer.name;
-    const text = renderOrder(event, { order, customer, at: time, ...(deliverer && { deliverer }) }, language);
-    letters.push({
-      news: { messageId: id, addressee: userId, userId, orderId: order.orderId, event: type, ...text },
-      ...(person && {
-        mail: { to: person.email, ...renderOrderMail(text, person.firstName, language) },
-      }),
-    });
-  }
-  return letters;
-}
-
-function directLetter({ id, data }: Message<"notification.requested">): Letter {
-  const { summary, ...mail } = rendered(data);
-  return {
-    news: { messageId: id, addressee: "address", userId: data.userId, event: data.template, ...summary },
-    mail: { to: data.email, ...mail },
-    mailOnly: true,
-  };
-}
-
-function rendered({ template, values, language }: Message<"notification.requested">["data"]) {
-  try {
-    return renderDirect(template, values, language);
-  } catch (error) {
-    (error as HandlerError).permanent = true;
-    throw error;
-  }
 }

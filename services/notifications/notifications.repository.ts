@@ -90,17 +90,32 @@ export async function settledAfter(db: Db, id: string, limit: number): Promise<N
 }
 
 /**
- * Notes the version of an order that people are told of.
+ * Notes whose order it is and at which version people are told of it.
  * @returns the newest version that anybody was told of, this one included
  */
-export async function noteOrderVersion(db: Db, orderId: string, version: number): Promise<number> {
+export async function noteOrder(
+  db: Db,
+  orderId: string,
+  version: number,
+  customerId: string,
+): Promise<number> {
   const newest = await row<{ version: number }>(
     db,
-    `INSERT INTO order_versions AS known (order_id, version) VALUES (?, ?)
+    `INSERT INTO known_orders AS known (order_id, version, customer_id) VALUES (?, ?, ?)
      ON CONFLICT (order_id) DO UPDATE
        SET version = greatest(known.version, excluded.version), updated_at = now()
      RETURNING version`,
-    [orderId, version],
+    [orderId, version, customerId],
   );
   return newest?.version ?? version;
+}
+
+/** Whose order it is, once anybody was told of it. */
+export async function customerOf(db: Db, orderId: string): Promise<string | undefined> {
+  const known = await row<{ customerId: string }>(
+    db,
+    "SELECT customer_id FROM known_orders WHERE order_id = ?",
+    [orderId],
+  );
+  return known?.customerId;
 }

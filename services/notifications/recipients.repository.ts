@@ -11,6 +11,7 @@ export interface Recipient {
   role: Role;
 }
 
+const ADMINS_MAX = 100;
 const COLUMNS = "user_id, email, first_name, language, role";
 
 /** Keeps what identity says of a user, unless something newer is known. @returns whether it was news */
@@ -50,6 +51,15 @@ export async function recipientsOf(db: Db, userIds: readonly string[]): Promise<
     [userIds],
   );
   return new Map(found.map((recipient) => [recipient.userId, recipient]));
+}
+
+/** The operators, a hundred at most. */
+export async function adminsOf(db: Db): Promise<Recipient[]> {
+  return rows<Recipient>(
+    db,
+    `SELECT ${COLUMNS} FROM recipients WHERE role = 'admin' ORDER BY user_id LIMIT ?`,
+    [ADMINS_MAX],
+  );
 }
 
 export async function isForgotten(db: Db, userId: string): Promise<boolean> {

@@ -152,6 +152,46 @@ describe("notifications of orders", () => {
     expect(await historyOf(who)).toHaveLength(1);
   });
 
+  it("a refund that went through is told to the customer of its order", async () => {
+    const who = await person();
+    const order = orderOf(who);
+    await platform.say("order.cancelled", order);
+    await settled(who);
+    await platform.say("refund.completed", {
+      version: 6,
+      refundId: newId(),
+      orderId: order.orderId,
+      bankId: newId(),
+      paymentId: "p1",
+      amount: order.paid,
+      reason: "cancelled",
+    });
+    await eventually(async () =>
+      expect(await historyOf(who)).toContainEqual(
+        expect.objectContaining({ event: "refund.completed", body: expect.stringContaining("€24.50") }),
+      ),
+    );
+  });
+
+  it("an alert, raised again and again, is told to each admin once an hour", async () => {
+    const admins = [await person({ role: "admin" }), await person({ role: "admin", language: "de" })];
+    const alert = { version: 1, kind: "refund.failed", subject: newId(), detail: "It failed <again>." };
+    for (let i = 0; i < 3; i++) {
+      const time = "2026-11-22T10:30:00.000Z";
+      const { id } = await platform.say("alert.raised", alert, { time });
+      await eventually(async () =>
+        expect(await rows(db, "SELECT state FROM inbox WHERE message_id = ?", [id])).toEqual([
+          { state: "done" },
+        ]),
+      );
+    }
+    expect(admins.map(({ email }) => platform.mails(email).map(({ subject }) => subject))).toEqual([
+      ["Alert: refund.failed"],
+      ["Alarm: refund.failed"],
+    ]);
+    expect(platform.mails(admins[0]?.email ?? "")[0]?.html).not.toContain("<again>");
+  });
+
   it("a notification that was sent is said as a message", async () => {
     const who = await person();
     await platform.say("order.delivered", orderOf(who));

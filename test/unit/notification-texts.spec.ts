@@ -5,7 +5,7 @@ import {
   languageOf,
   renderDirect,
   renderOrder,
-  renderOrderMail,
+  renderTextMail,
   TemplateError,
 } from "../../services/notifications/templates/render.ts";
 import { sampleOrder } from "../support/notifications.ts";
@@ -84,7 +84,7 @@ describe.each(["en", "de"])("texts in %s", (language) => {
   it("an order's mail, whatever the partner is called, carries no markup of theirs", () => {
     const order = sampleOrder({ partnerTitle: canary });
     const text = renderOrder("order.delivered:customer", { order, customer: "Zoë", at }, language);
-    expect(renderOrderMail(text, "Zoë", language).html).not.toContain("<script>");
+    expect(renderTextMail(text, "Zoë", language).html).not.toContain("<script>");
   });
 });
 

@@ -67,14 +67,28 @@ export interface Values {
 export interface Language {
   orders: Record<OrderEvent, (news: OrderNews, format: Format) => Text>;
   direct: Record<DirectTemplate, (values: Values) => DirectText>;
+  refunded: (amount: Amount, format: Format) => Text;
+  alert: (alert: Alert) => Text;
   mail: { greeting: (firstName: string | undefined) => string; footer: string };
   /** Stands in the history in place of a mail whose content is a secret. */
   byMailOnly: string;
 }
 
+export interface Amount {
+  amountMinor: number;
+  currency: string;
+}
+
+/** Something that an operator has to look at, in the words of whoever raised it. */
+export interface Alert {
+  kind: string;
+  subject: string;
+  detail: string;
+}
+
 /** How a language writes amounts. */
 export interface Format {
-  money(amount: { amountMinor: number; currency: string }): string;
+  money(amount: Amount): string;
 }
 
 /** Whole minutes from one moment to a later one, at least one. */

@@ -118,6 +118,14 @@ export const de: Language = {
       closing: ["Wenn Sie nicht wissen, worum es geht, müssen Sie nichts tun."],
     }),
   },
+  refunded: (amount, { money }) => ({
+    title: "Ihr Geld ist unterwegs zu Ihnen",
+    body: `${money(amount)} wurden erstattet. Bis Ihre Bank es zeigt, können einige Tage vergehen.`,
+  }),
+  alert: ({ kind, subject, detail }) => ({
+    title: `Alarm: ${kind}`,
+    body: `${detail} Es betrifft ${subject}.`,
+  }),
   mail: {
     greeting: (firstName) => (firstName ? `Guten Tag ${firstName},` : "Guten Tag,"),
     footer:

@@ -118,6 +118,14 @@ export const en: Language = {
       closing: ["If you do not know why, you need not do anything."],
     }),
   },
+  refunded: (amount, { money }) => ({
+    title: "Your money is on its way back",
+    body: `${money(amount)} were returned. Your bank may take some days to show it.`,
+  }),
+  alert: ({ kind, subject, detail }) => ({
+    title: `Alert: ${kind}`,
+    body: `${detail} It concerns ${subject}.`,
+  }),
   mail: {
     greeting: (firstName) => (firstName ? `Hello ${firstName},` : "Hello,"),
     footer: "This mail was sent by Waybill. Which ones you get is up to you in your notification settings.",

@@ -1,4 +1,6 @@
 import {
+  type Alert,
+  type Amount,
   type DirectTemplate,
   directTemplates,
   type Format,
@@ -30,12 +32,20 @@ export function languageOf(wanted: string): string {
 /** What the customer or deliverer reads of an order, short enough for every phone and column. */
 export function renderOrder(event: OrderEvent, news: OrderNews, language: string): Text {
   const tag = languageOf(language);
-  const { title, body } = textsOf(tag).orders[event](news, formatOf(tag));
-  return { title: clipped(title, TITLE_MAX), body: clipped(body, BODY_MAX) };
+  return clippedText(textsOf(tag).orders[event](news, formatOf(tag)));
+}
+
+export function renderRefund(amount: Amount, language: string): Text {
+  const tag = languageOf(language);
+  return clippedText(textsOf(tag).refunded(amount, formatOf(tag)));
+}
+
+export function renderAlert({ kind, subject, detail }: Alert, language: string): Text {
+  return clippedText(textsOf(languageOf(language)).alert({ kind, subject, detail }));
 }
 
 /** The mail that says the same as the push. */
-export function renderOrderMail(text: Text, firstName: string | undefined, language: string): MailText {
+export function renderTextMail(text: Text, firstName: string | undefined, language: string): MailText {
   const { mail } = textsOf(languageOf(language));
   return mailOf({ title: text.title, paragraphs: [text.body] }, mail, firstName, languageOf(language));
 }
@@ -89,6 +99,10 @@ function formatOf(tag: string): Format {
       return format.format(amountMinor / 10 ** digits);
     },
   };
+}
+
+function clippedText({ title, body }: Text): Text {
+  return { title: clipped(title, TITLE_MAX), body: clipped(body, BODY_MAX) };
 }
 
 function clipped(text: string, max: number): string {
