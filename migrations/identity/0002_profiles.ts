@@ -69,7 +69,7 @@ export async function up(knex: Knex): Promise<void> {
       invited_by uuid NOT NULL,
       expires_at timestamptz NOT NULL,
       -- One acceptance at a time works on it.
-      claimed_until timestamptz NOT NULL DEFAULT '-infinity',
+      claimed_until timestamptz NOT NULL DEFAULT 'epoch',
       accepted_by uuid,
       created_at timestamptz NOT NULL DEFAULT now(),
       updated_at timestamptz NOT NULL DEFAULT now(),

@@ -60,11 +60,11 @@ export function identityService({
     name: "identity's sweep",
     intervalMs: SWEEP_INTERVAL_MS,
     async run() {
-      await provider.maintain();
       await sweepCodes(db.db);
       await sweepAllowances(db.db);
       await sweepInvitations(db.db, INVITATIONS_KEPT_DAYS);
-      await sweepAccounts(parts);
+      await sweepAccounts(parts); // from here on the provider has to answer
+      await provider.maintain();
     },
   });
 

@@ -61,7 +61,7 @@ export async function claimInvitation(db: Db, tokenHash: string): Promise<Invita
 export async function releaseInvitation(db: Db, id: string): Promise<void> {
   await affected(
     db,
-    "UPDATE invitations SET claimed_until = '-infinity', updated_at = now() WHERE id = ? AND accepted_by IS NULL",
+    "UPDATE invitations SET claimed_until = 'epoch', updated_at = now() WHERE id = ? AND accepted_by IS NULL",
     [id],
   );
 }

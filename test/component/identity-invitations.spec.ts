@@ -1,0 +1,305 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
+import { eventually } from "../support/eventually.ts";
+import { type IdentityBench, PASSWORD, startIdentity } from "../support/identity.ts";
+
+let bench: IdentityBench;
+beforeAll(async () => {
+  bench = await startIdentity();
+});
+afterAll(() => bench.stop());
+
+const address = () => `staff-${newId()}@example.org`;
+const person = { password: PASSWORD, firstName: "Jonas", lastName: "Meier" };
+const forbidden = expect.objectContaining({ type: "FORBIDDEN", code: 403 });
+const invalid = expect.objectContaining({ type: "INVITATION_INVALID", code: 422 });
+
+describe("identity.invite", () => {
+  it.each(["deliverer", "admin"] as const)("by an admin, makes a %s of whoever accepts", async (role) => {
+    const { userId, email, meta } = await bench.staff(role);
+    await expect(bench.ask("identity.profile", {}, meta)).resolves.toMatchObject({
+      id: userId,
+      email,
+      role,
+      emailConfirmed: true,
+    });
+    const told = await bench.said("user.registered", (user) => user.userId === userId);
+    expect(told).toMatchObject({ role, email });
+  });
+
+  it("by an admin, makes staff of one partner, whose admin then invites staff of that partner and no other", async () => {
+    const partnerId = newId();
+    const boss = await bench.staff("partner", { partnerId, partnerAdmin: true });
+    await expect(bench.ask("identity.profile", {}, boss.meta)).resolves.toMatchObject({
+      role: "partner",
+      partnerId,
+      partnerAdmin: true,
+    });
+    const invite = (more: object) =>
+      bench.ask("identity.invite", { email: address(), role: "partner", ...more }, boss.meta);
+    const email = address();
+    const { token = "" } = await bench.mailed(email, "invitation", () => invite({ email }));
+    await bench.ask("identity.acceptInvitation", { ...person, token });
+    const tokens = await bench.signIn(email);
+    await expect(bench.ask("identity.profile", {}, { token: tokens.accessToken })).resolves.toMatchObject({
+      role: "partner",
+      partnerId,
+      partnerAdmin: false,
+    });
+
+    await expect(invite({ partnerId })).resolves.toBeDefined();
+    await expect(invite({ partnerId: newId() })).rejects.toEqual(forbidden);
+    await expect(invite({ role: "admin" })).rejects.toEqual(forbidden);
+    await expect(invite({ role: "deliverer" })).rejects.toEqual(forbidden);
+  });
+
+  it("by staff who are no admins, deliverers and customers, is refused", async () => {
+    const others = [
+      await bench.staff("partner", { partnerId: newId() }),
+      await bench.staff("deliverer"),
+      await bench.customer(),
+    ];
+    for (const { meta } of others) {
+      await expect(bench.ask("identity.invite", { email: address(), role: "partner" }, meta)).rejects.toEqual(
+        forbidden,
+      );
+    }
+  });
+
+  it.each([
+    ["staff of no partner", { role: "partner" }, "partnerId"],
+    ["a deliverer of a partner", { role: "deliverer", partnerId: newId() }, "partnerId"],
+    ["an admin who is a partner's admin", { role: "admin", partnerAdmin: true }, "partnerAdmin"],
+  ] as const)("of %s, is refused naming the field", async (_name, more, field) => {
+    const { meta } = await bench.admin();
+    await expect(bench.ask("identity.invite", { email: address(), ...more }, meta)).rejects.toMatchObject({
+      type: "VALIDATION_ERROR",
+      data: { errors: [expect.objectContaining({ field })] },
+    });
+  });
+
+  it("of a customer's role, is refused by the contract", async () => {
+    const { meta } = await bench.admin();
+    const asked = { email: address(), role: "customer" } as unknown as { email: string; role: "admin" };
+    await expect(bench.ask("identity.invite", asked, meta)).rejects.toMatchObject({
+      type: "VALIDATION_ERROR",
+    });
+  });
+
+  it("repeated with its Idempotency-Key, answers the same and sends one mail", async () => {
+    const { meta } = await bench.admin();
+    const email = address();
+    const keyed = { ...meta, idempotency: { key: newId(), bodyHash: "a".repeat(64) } };
+    const first = await bench.ask("identity.invite", { email, role: "deliverer" }, keyed);
+    await expect(bench.ask("identity.invite", { email, role: "deliverer" }, keyed)).resolves.toEqual(first);
+    const count = await bench.sql("SELECT 1 FROM invitations WHERE email = $1", [email]);
+    expect(count).toHaveLength(1);
+  });
+
+  it("again to the same address, makes the earlier token worth nothing", async () => {
+    const email = address();
+    const { token: earlier } = await bench.invited("deliverer", { email });
+    const { token } = await bench.invited("deliverer", { email });
+    await expect(bench.ask("identity.acceptInvitation", { ...person, token: earlier })).rejects.toEqual(
+      invalid,
+    );
+    await expect(bench.ask("identity.acceptInvitation", { ...person, token })).resolves.toMatchObject({
+      email,
+    });
+  });
+});
+
+describe("identity.acceptInvitation", () => {
+  it("works once, also for ten at the same moment", async () => {
+    const { token, email } = await bench.invited("deliverer");
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 10 }, () => bench.ask("identity.acceptInvitation", { ...person, token })),
+    );
+    expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+    for (const outcome of outcomes) {
+      if (outcome.status === "rejected") expect(outcome.reason).toEqual(invalid);
+    }
+    await expect(bench.ask("identity.acceptInvitation", { ...person, token })).rejects.toEqual(invalid);
+    await expect(bench.signIn(email)).resolves.toBeDefined();
+  });
+
+  it("of a wrong or expired token, is refused", async () => {
+    await expect(bench.ask("identity.acceptInvitation", { ...person, token: "rubbish" })).rejects.toEqual(
+      invalid,
+    );
+    const { token, email } = await bench.invited("deliverer");
+    await bench.sql("UPDATE invitations SET expires_at = now() - interval '1 second' WHERE email = $1", [
+      email,
+    ]);
+    await expect(bench.ask("identity.acceptInvitation", { ...person, token })).rejects.toEqual(invalid);
+  });
+
+  it("with a password that is too common, is refused and may be repeated with another", async () => {
+    const { token } = await bench.invited("deliverer");
+    const accept = (password: string) =>
+      bench.ask("identity.acceptInvitation", { ...person, token, password });
+    await expect(accept("password1")).rejects.toMatchObject({ type: "PASSWORD_TOO_COMMON" });
+    await expect(accept(PASSWORD)).resolves.toBeDefined();
+  });
+
+  it("by a customer, takes their password, gives the role and ends sessions that state the former one", async () => {
+    const customer = await bench.customer();
+    const { token } = await bench.invited("deliverer", { email: customer.email });
+    const accept = (password: string) =>
+      bench.ask("identity.acceptInvitation", { ...person, token, password });
+    await expect(accept("wrong-Passw-0rt")).rejects.toMatchObject({ type: "INVALID_CREDENTIALS" });
+    await expect(accept(PASSWORD)).resolves.toMatchObject({ userId: customer.userId });
+    await eventually(() =>
+      expect(bench.ask("identity.profile", {}, customer.meta)).rejects.toMatchObject({
+        type: "SESSION_REVOKED",
+      }),
+    );
+    const tokens = await bench.signIn(customer.email);
+    await expect(bench.ask("identity.profile", {}, { token: tokens.accessToken })).resolves.toMatchObject({
+      role: "deliverer",
+      firstName: "Grete",
+    });
+    const told = await bench.said("user.updated", (user) => user.userId === customer.userId);
+    expect(told.role).toBe("deliverer");
+  });
+
+  it("by somebody with another role than customer, is refused", async () => {
+    const { email } = await bench.admin();
+    const { token } = await bench.invited("deliverer", { email });
+    await expect(bench.ask("identity.acceptInvitation", { ...person, token })).rejects.toMatchObject({
+      type: "EMAIL_TAKEN",
+    });
+  });
+
+  it("for an address that somebody registered and never confirmed, belongs to whoever has the token", async () => {
+    const squatter = await bench.registered({ password: "Nebelhorn-und-Kaese" });
+    const { token } = await bench.invited("deliverer", { email: squatter.email });
+    await bench.ask("identity.acceptInvitation", { ...person, token });
+    await expect(bench.signIn(squatter.email, "Nebelhorn-und-Kaese")).rejects.toMatchObject({
+      type: "INVALID_CREDENTIALS",
+    });
+    const tokens = await bench.signIn(squatter.email);
+    await expect(bench.ask("identity.profile", {}, { token: tokens.accessToken })).resolves.toMatchObject({
+      role: "deliverer",
+      firstName: "Jonas",
+    });
+    await expect(
+      bench.ask("identity.confirm", { email: squatter.email, code: squatter.code }),
+    ).resolves.toEqual({});
+    await expect(bench.signIn(squatter.email)).resolves.toBeDefined();
+  });
+
+  it("when it was interrupted after the provider made the account, can be repeated", async () => {
+    const { token, email } = await bench.invited("deliverer");
+    const { userId } = await bench.ask("identity.acceptInvitation", { ...person, token });
+    await bench.sql("DELETE FROM profiles WHERE id = $1", [userId]);
+    await bench.sql(
+      "UPDATE invitations SET accepted_by = NULL, claimed_until = 'epoch' WHERE email = $1",
+      [email],
+    );
+    await expect(bench.ask("identity.acceptInvitation", { ...person, token })).resolves.toEqual({
+      userId,
+      email,
+    });
+    await expect(bench.signIn(email)).resolves.toBeDefined();
+  });
+
+  it("keeps no token that could be read from its table", async () => {
+    const { token } = await bench.invited("deliverer");
+    expect(JSON.stringify(await bench.sql("SELECT * FROM invitations"))).not.toContain(token);
+  });
+});
+
+describe("identity.createAdmin", () => {
+  const make = (email: string, password = PASSWORD) =>
+    bench.inside.call("identity.createAdmin", { email, password });
+
+  it("makes an admin on its own node; repeated, it changes nothing, not even the password", async () => {
+    const email = address();
+    const made = (await make(email)) as { userId: string };
+    expect(made).toEqual({ userId: expect.any(String), created: true });
+    await expect(make(email, "Nebelhorn-und-Kaese")).resolves.toEqual({
+      userId: made.userId,
+      created: false,
+    });
+    const tokens = await bench.signIn(email);
+    await expect(bench.ask("identity.profile", {}, { token: tokens.accessToken })).resolves.toMatchObject({
+      role: "admin",
+    });
+  });
+
+  it("by several starts at once, makes one", async () => {
+    const email = address();
+    const outcomes = (await Promise.all(Array.from({ length: 5 }, () => make(email)))) as {
+      created: boolean;
+    }[];
+    expect(outcomes.filter(({ created }) => created)).toHaveLength(1);
+    await expect(bench.signIn(email)).resolves.toBeDefined();
+  });
+
+  it("cannot be called from another node", async () => {
+    const { meta } = await bench.admin();
+    await expect(
+      bench.edge.call("identity.createAdmin", { email: address(), password: PASSWORD }, { meta }),
+    ).rejects.toMatchObject({ type: "SERVICE_NOT_FOUND" });
+  });
+
+  it("of a customer's address or with a common password, is refused", async () => {
+    const { email } = await bench.customer();
+    await expect(make(email)).rejects.toMatchObject({ type: "EMAIL_TAKEN" });
+    await expect(make(address(), "password1")).rejects.toMatchObject({ type: "PASSWORD_TOO_COMMON" });
+  });
+});
+
+describe("the audit log", () => {
+  it("identity.audit, for an admin, tells who invited whom to what, newest first, by pages", async () => {
+    const boss = await bench.admin();
+    const invite = (role: "deliverer" | "admin") =>
+      bench.ask("identity.invite", { email: address(), role }, { ...boss.meta, clientIp: "192.0.2.44" });
+    const [first, second] = [await invite("deliverer"), await invite("admin")];
+    const page = await bench.ask("identity.audit", { limit: 1 }, boss.meta);
+    expect(page.items).toEqual([
+      {
+        id: expect.any(String),
+        at: expect.stringMatching(/Z$/),
+        actorId: boss.userId,
+        action: "invitation.sent",
+        subject: second.invitationId,
+        detail: "admin",
+        ip: "192.0.2.44",
+      },
+    ]);
+    const next = await bench.ask(
+      "identity.audit",
+      { limit: 1, cursor: page.nextCursor as string },
+      boss.meta,
+    );
+    expect(next.items).toEqual([
+      expect.objectContaining({ subject: first.invitationId, detail: "deliverer" }),
+    ]);
+    const all = await bench.ask("identity.audit", { limit: 100 }, boss.meta);
+    expect(all.items).toContainEqual(
+      expect.objectContaining({ action: "admin.created", subject: boss.userId }),
+    );
+  });
+
+  it("identity.audit, for anybody else, is refused; so is a cursor that is none", async () => {
+    const { meta } = await bench.customer();
+    await expect(bench.ask("identity.audit", {}, meta)).rejects.toEqual(forbidden);
+    const boss = await bench.admin();
+    await expect(bench.ask("identity.audit", { cursor: "abc" }, boss.meta)).rejects.toMatchObject({
+      type: "VALIDATION_ERROR",
+    });
+  });
+
+  it.each([
+    ["UPDATE audit_entries SET action = 'nothing'"],
+    ["DELETE FROM audit_entries"],
+    ["TRUNCATE audit_entries"],
+  ])("refuses the service's own database user: %s", async (statement) => {
+    await bench.admin();
+    const before = await bench.sql("SELECT * FROM audit_entries ORDER BY id");
+    await expect(bench.sql(statement)).rejects.toMatchObject({ code: "42501" });
+    expect(await bench.sql("SELECT * FROM audit_entries ORDER BY id")).toEqual(before);
+  });
+});

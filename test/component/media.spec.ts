@@ -1,0 +1,248 @@
+import { randomBytes } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import type { ServiceSchema } from "moleculer";
+import sharp from "sharp";
+import type { Ctx } from "../../contracts/meta.ts";
+import { newId } from "../../lib/ids.ts";
+import { callerOf } from "../../mixins/caller/caller.ts";
+import { type IdentityBench, PASSWORD, startIdentity } from "../support/identity.ts";
+
+/** Orders as far as a proof asks it: one order, and who may see it. */
+const order = {
+  orderId: newId(),
+  delivererId: "",
+  status: "delivering",
+  proofPhotoId: undefined as string | undefined,
+};
+const orders: ServiceSchema = {
+  name: "orders",
+  actions: {
+    get: (ctx: Ctx<{ orderId: string }>) => {
+      callerOf(ctx);
+      if (ctx.params.orderId !== order.orderId)
+        throw Object.assign(new Error("none"), { type: "NOT_FOUND", code: 404 });
+      return order;
+    },
+  },
+};
+
+let bench: IdentityBench;
+beforeAll(async () => {
+  bench = await startIdentity({ services: [orders] });
+});
+afterAll(() => bench.stop());
+
+const picture = (width = 40, height = 30) =>
+  sharp({ create: { width, height, channels: 3, background: { r: 200, g: 30, b: 30 } } });
+const put = (bytes: Buffer, meta: { token: string }) =>
+  bench.ask("media.putAvatar", { base64: bytes.toString("base64") }, meta);
+const get = async (meta: { token: string }) => {
+  const { base64, ...rest } = await bench.ask("media.getAvatar", {}, meta);
+  return { ...rest, bytes: Buffer.from(base64, "base64") };
+};
+
+describe("media.putAvatar", () => {
+  it.each(["jpeg", "png", "webp"] as const)(
+    "of a %s, keeps a square WebP and tells the profile",
+    async (format) => {
+      const { meta } = await bench.customer();
+      const stored = await put(await picture().toFormat(format).toBuffer(), meta);
+      const avatar = await get(meta);
+      expect(avatar).toMatchObject({ contentType: "image/webp", etag: stored.etag });
+      expect(avatar.bytes.length).toBe(stored.bytes);
+      const shown = await sharp(avatar.bytes).metadata();
+      expect(shown).toMatchObject({ format: "webp", width: 512, height: 512 });
+      await expect(bench.ask("identity.profile", {}, meta)).resolves.toMatchObject({ avatarVersion: 1 });
+    },
+  );
+
+  it("forgets metadata and whatever follows the picture, and keeps it upright", async () => {
+    const { meta } = await bench.customer();
+    // Half red, half blue, to be turned by a quarter: upright, the red half is on top.
+    const blue = await sharp({ create: { width: 50, height: 100, channels: 3, background: "blue" } })
+      .png()
+      .toBuffer();
+    const turned = await sharp({ create: { width: 100, height: 100, channels: 3, background: "red" } })
+      .composite([{ input: blue, left: 50, top: 0 }])
+      .withExif({ IFD0: { Copyright: "canary-exif", ImageDescription: "canary-exif" } })
+      .withMetadata({ orientation: 6 })
+      .jpeg()
+      .toBuffer();
+    const trailing = Buffer.from("canary-trailer");
+    await put(Buffer.concat([turned, trailing]), meta);
+    const { bytes } = await get(meta);
+    expect(bytes.includes("canary")).toBe(false);
+    const shown = await sharp(bytes).metadata();
+    for (const kind of ["exif", "xmp", "iptc", "icc", "orientation"]) expect(shown).not.toHaveProperty(kind);
+    const { data, info } = await sharp(bytes).raw().toBuffer({ resolveWithObject: true });
+    const pixel = (x: number, y: number) => [
+      ...data.subarray((y * info.width + x) * info.channels).subarray(0, 3),
+    ];
+    const [top, bottom] = [pixel(256, 100), pixel(256, 400)] as [number[], number[]];
+    expect(top[0]).toBeGreaterThan(200);
+    expect(bottom[2]).toBeGreaterThan(200);
+  });
+
+  it("of an animation, keeps its first picture", async () => {
+    const { meta } = await bench.customer();
+    const frames = await Promise.all(
+      ["red", "blue"].map((background) =>
+        sharp({ create: { width: 20, height: 20, channels: 3, background } })
+          .png()
+          .toBuffer(),
+      ),
+    );
+    const animation = await sharp(frames, { join: { animated: true } })
+      .webp()
+      .toBuffer();
+    await put(animation, meta);
+    expect((await sharp((await get(meta)).bytes).metadata()).pages ?? 1).toBe(1);
+  });
+
+  const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect/></svg>');
+  const gif = Buffer.from("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7", "base64");
+  it.each<[string, () => Promise<Buffer>, string, number]>([
+    ["an SVG", async () => svg, "UNSUPPORTED_MEDIA_TYPE", 415],
+    ["a GIF", async () => gif, "UNSUPPORTED_MEDIA_TYPE", 415],
+    ["text", async () => Buffer.from("hello"), "UNSUPPORTED_MEDIA_TYPE", 415],
+    ["nothing", async () => Buffer.alloc(0), "UNSUPPORTED_MEDIA_TYPE", 415],
+    ["a PDF", async () => Buffer.from("%PDF-1.7"), "UNSUPPORTED_MEDIA_TYPE", 415],
+    [
+      "a JPEG that is a page too",
+      async () =>
+        Buffer.concat([await picture().jpeg().toBuffer(), Buffer.from("<script>alert(1)</script>")]),
+      "UNSUPPORTED_MEDIA_TYPE",
+      415,
+    ],
+    [
+      "a PNG that is an archive too",
+      async () =>
+        Buffer.concat([await picture().png().toBuffer(), Buffer.from(`PK\x05\x06${"\0".repeat(18)}`)]),
+      "UNSUPPORTED_MEDIA_TYPE",
+      415,
+    ],
+    [
+      "an SVG behind the first bytes of a PNG",
+      async () => Buffer.concat([Buffer.from("\x89PNG\r\n\x1a\n", "latin1"), svg]),
+      "UNSUPPORTED_MEDIA_TYPE",
+      415,
+    ],
+    ["more than 5 MB", async () => randomBytes(5_000_001), "PAYLOAD_TOO_LARGE", 413],
+    ["a PNG of 26 megapixels", async () => picture(6_500, 4_000).png().toBuffer(), "IMAGE_TOO_LARGE", 422],
+    ["a JPEG of 26 megapixels", async () => picture(6_500, 4_000).jpeg().toBuffer(), "IMAGE_TOO_LARGE", 422],
+    ["half a JPEG", async () => half(await noise().jpeg().toBuffer()), "IMAGE_INVALID", 422],
+    ["half a PNG", async () => half(await noise().png().toBuffer()), "IMAGE_INVALID", 422],
+    ["half a WebP", async () => half(await noise().webp().toBuffer()), "IMAGE_INVALID", 422],
+    [
+      "a JPEG of rubbish",
+      async () => Buffer.concat([Buffer.from([0xff, 0xd8, 0xff]), randomBytes(500)]),
+      "IMAGE_INVALID",
+      422,
+    ],
+  ])("of %s, is refused and leaves the avatar as it was", async (_name, make, type, code) => {
+    const { meta } = await bench.customer();
+    await put(await picture().png().toBuffer(), meta);
+    const before = await get(meta);
+    await expect(put(await make(), meta)).rejects.toMatchObject({ type, code });
+    expect(await get(meta)).toEqual(before);
+    await expect(bench.ask("identity.profile", {}, meta)).resolves.toMatchObject({ avatarVersion: 1 });
+  });
+
+  it("of a bomb, whose header claims what its bytes do not hold, is refused before a pixel is decoded", async () => {
+    const { meta } = await bench.customer();
+    const png = await picture(10, 10).png().toBuffer();
+    png.writeUInt32BE(60_000, 16);
+    png.writeUInt32BE(60_000, 20);
+    const startedAt = performance.now();
+    await expect(put(png, meta)).rejects.toMatchObject({ code: 422 });
+    expect(performance.now() - startedAt).toBeLessThan(500);
+  });
+
+  it("of what is no base64, and without a token, is refused", async () => {
+    const { meta } = await bench.customer();
+    await expect(bench.ask("media.putAvatar", { base64: "<>" }, meta)).rejects.toMatchObject({
+      type: "VALIDATION_ERROR",
+    });
+    await expect(bench.ask("media.putAvatar", { base64: "AAAA" })).rejects.toMatchObject({
+      type: "UNAUTHENTICATED",
+    });
+    await expect(bench.ask("media.getAvatar", {})).rejects.toMatchObject({ type: "UNAUTHENTICATED" });
+    await expect(bench.ask("media.deleteAvatar", {})).rejects.toMatchObject({ type: "UNAUTHENTICATED" });
+  });
+});
+
+describe("an avatar", () => {
+  it("is its owner's alone; removed, it is gone, and the next one has another version", async () => {
+    const [owner, other] = [await bench.customer(), await bench.customer()];
+    await put(await picture().png().toBuffer(), owner.meta);
+    await expect(get(other.meta)).rejects.toMatchObject({ type: "NOT_FOUND", code: 404 });
+
+    await bench.ask("media.deleteAvatar", {}, owner.meta);
+    await bench.ask("media.deleteAvatar", {}, owner.meta);
+    await expect(get(owner.meta)).rejects.toMatchObject({ type: "NOT_FOUND" });
+    expect(await bench.ask("identity.profile", {}, owner.meta)).not.toHaveProperty("avatarVersion");
+
+    await put(await picture().png().toBuffer(), owner.meta);
+    await expect(bench.ask("identity.profile", {}, owner.meta)).resolves.toMatchObject({ avatarVersion: 2 });
+  });
+
+  it("goes with its owner's account", async () => {
+    const { email, userId, meta } = await bench.customer();
+    await put(await picture().png().toBuffer(), meta);
+    expect(bench.stored()).toContain(`avatars/${userId}.webp`);
+    await bench.ask("identity.deleteAccount", { password: PASSWORD }, meta);
+    expect(bench.stored()).not.toContain(`avatars/${userId}.webp`);
+    await expect(bench.signIn(email)).rejects.toMatchObject({ type: "INVALID_CREDENTIALS" });
+  });
+});
+
+describe("a proof of delivery", () => {
+  const putProof = async (meta: { token: string }, orderId = order.orderId) => {
+    const base64 = (await picture(2_000, 1_000).jpeg().toBuffer()).toString("base64");
+    return bench.ask("media.putProof", { orderId, base64 }, meta);
+  };
+
+  it("is kept for the deliverer who has the order, whole and scaled down, and shown with the order", async () => {
+    const deliverer = await bench.staff("deliverer");
+    order.delivererId = deliverer.userId;
+    const { photoId } = await putProof(deliverer.meta);
+    await expect(
+      bench.ask("media.getProof", { orderId: order.orderId }, deliverer.meta),
+    ).rejects.toMatchObject({ type: "NOT_FOUND" });
+    order.proofPhotoId = photoId;
+    const { meta } = await bench.customer();
+    const { base64 } = await bench.ask("media.getProof", { orderId: order.orderId }, meta);
+    expect(await sharp(Buffer.from(base64, "base64")).metadata()).toMatchObject({
+      width: 1_600,
+      height: 800,
+    });
+  });
+
+  it("is refused to other deliverers, to other roles, and for an order that is not on its way", async () => {
+    const deliverer = await bench.staff("deliverer");
+    order.delivererId = newId();
+    await expect(putProof(deliverer.meta)).rejects.toMatchObject({ type: "NOT_FOUND" });
+    await expect(putProof(deliverer.meta, newId())).rejects.toMatchObject({ type: "NOT_FOUND" });
+    const { meta } = await bench.customer();
+    await expect(putProof(meta)).rejects.toMatchObject({ type: "FORBIDDEN" });
+    Object.assign(order, { delivererId: deliverer.userId, status: "delivered" });
+    await expect(putProof(deliverer.meta)).rejects.toMatchObject({ type: "ILLEGAL_TRANSITION" });
+  });
+
+  it("whose id in the order leads elsewhere, is not found", async () => {
+    const { meta } = await bench.customer();
+    order.proofPhotoId = "../../avatars/x";
+    await expect(bench.ask("media.getProof", { orderId: order.orderId }, meta)).rejects.toMatchObject({
+      type: "NOT_FOUND",
+    });
+  });
+});
+
+/** Something that does not compress away. */
+function noise() {
+  return sharp(randomBytes(200 * 200 * 3), { raw: { width: 200, height: 200, channels: 3 } });
+}
+
+function half(bytes: Buffer): Buffer {
+  return bytes.subarray(0, bytes.length / 2);
+}

@@ -1,0 +1,189 @@
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ServiceBroker, type ServiceSchema } from "moleculer";
+import { type ActionName, call, type Params, type Result } from "../../contracts/actions.ts";
+import type { Tokens } from "../../contracts/identity.ts";
+import type { Message, MessageData } from "../../contracts/messages.ts";
+import type { Meta, Role } from "../../contracts/meta.ts";
+import { readConfig } from "../../lib/config/config.ts";
+import { newId } from "../../lib/ids.ts";
+import { callerMiddleware } from "../../mixins/caller/caller.middleware.ts";
+import { AUDIENCE } from "../../mixins/caller/token-verifier.ts";
+import { brokerOptions } from "../../moleculer.config.ts";
+import { inProcessCarrier } from "../../providers/carrier/index.ts";
+import { builtInProvider, type IdentityProvider } from "../../providers/identity/index.ts";
+import { identityService } from "../../services/identity/identity.service.ts";
+import { mediaService } from "../../services/media/media.service.ts";
+import { eventually } from "./eventually.ts";
+import { createDatabase } from "./postgres.ts";
+import { query } from "./sql.ts";
+import { TEST_ISSUER } from "./tokens.ts";
+
+export const PASSWORD = "Blaubeere-Teppich-91";
+const TYPES = ["user.registered", "user.updated", "user.deleted", "notification.requested"] as const;
+type SeenType = (typeof TYPES)[number];
+
+/** argon2id as in production, at a cost that tests can bear. */
+const passwordCost = { memoryKiB: 64, passes: 1 };
+
+export interface IdentityBenchOptions {
+  /** Goes around the built-in provider, e.g. to let it fail. */
+  around?: (provider: IdentityProvider) => IdentityProvider;
+  /** Other services on the same node. */
+  services?: ServiceSchema[];
+}
+
+/**
+ * Identity and media on a node with a real database, and a second node that calls them as the gateway does. What
+ * they say to the others is collected where a consumer's inbox would be.
+ */
+export async function startIdentity({
+  around = (provider) => provider,
+  services = [],
+}: IdentityBenchOptions = {}) {
+  const database = await createDatabase("identity");
+  const dataDir = mkdtempSync(join(tmpdir(), "waybill-identity-"));
+  const seen: Message[] = [];
+  const carrier = inProcessCarrier({ groups: ["tests"] });
+  await carrier.subscribe("tests", TYPES, async (messages) => {
+    seen.push(...(messages as Message[]));
+  });
+  const config = {
+    ...readConfig({ DATA_DIR: dataDir }),
+    POSTGRES_URL_IDENTITY: database.url,
+    POSTGRES_URL_ORDERS: "",
+    POSTGRES_URL_PARTNERS: "",
+    POSTGRES_URL_NOTIFICATIONS: "",
+    PUBLIC_URL: TEST_ISSUER,
+    SMTP_URL: "",
+    BRIDGE_SECRET: "bridge-secret-of-the-tests-0123456789",
+    HANDOVER_SECRET: "handover-secret-of-the-tests-0123456",
+    SEAL_SECRET: "seal-secret-of-the-tests-0123456789ab",
+  };
+  const platform = newId();
+  const node = (nodeID: string, namespace: string = platform) =>
+    new ServiceBroker({
+      ...brokerOptions({
+        nodeID,
+        namespace,
+        transporter: "Fake",
+        logLevel: "fatal",
+        json: false,
+        middlewares: [callerMiddleware({ issuer: TEST_ISSUER })],
+      }),
+      logger: false,
+    });
+  const [inside, edge] = [node("identity"), node("edge")];
+  const seals = { secret: config.SEAL_SECRET };
+  const provider = (sql: Parameters<typeof builtInProvider>[0]["sql"]) =>
+    around(builtInProvider({ sql, seals, issuer: TEST_ISSUER, audience: AUDIENCE, passwordCost }));
+  inside.createService(identityService({ config, carrier, provider }));
+  inside.createService(mediaService({ config }));
+  for (const service of services) inside.createService(service);
+  await Promise.all([inside.start(), edge.start()]);
+  await edge.waitForServices(["identity", "media"]);
+
+  const ask = <N extends ActionName>(name: N, params: Params<N>, meta: Meta = {}): Promise<Result<N>> =>
+    call(edge, name, params, { meta });
+
+  /** The data of the newest message of a type that fits. */
+  const said = <T extends SeenType>(type: T, fits: (data: MessageData<T>) => boolean = () => true) =>
+    eventually(() => {
+      const found = seen.findLast((one) => one.type === type && fits(one.data as MessageData<T>));
+      if (!found) throw new Error(`no ${type} yet`);
+      return found.data as MessageData<T>;
+    });
+  /** Runs `work` and returns the values of the mail of this template that it causes to be sent. */
+  const mailed = async (email: string, template: string, work: () => Promise<unknown>) => {
+    const before = seen.length;
+    await work();
+    return eventually(() => {
+      const letters = seen.slice(before).filter(({ type }) => type === "notification.requested");
+      const found = letters.map(({ data }) => data as MessageData<"notification.requested">);
+      const letter = found.find((one) => one.email === email && one.template === template);
+      if (!letter) throw new Error(`no ${template} for ${email} yet`);
+      return letter.values;
+    });
+  };
+
+  async function registered(more: Partial<Params<"identity.register">> = {}) {
+    const email = more.email ?? `user-${newId()}@example.org`;
+    const person = { email, password: PASSWORD, firstName: "Grete", lastName: "Hansen", ...more };
+    let userId = "";
+    const { code = "" } = await mailed(email, "confirm-email", async () => {
+      userId = (await ask("identity.register", person)).userId;
+    });
+    return { email, userId, code };
+  }
+  async function signIn(email: string, password = PASSWORD, meta: Meta = {}): Promise<Tokens> {
+    return ask("identity.signIn", { email, password }, meta);
+  }
+  /** A confirmed customer with a session. */
+  async function customer(more: Partial<Params<"identity.register">> = {}) {
+    const { email, userId, code } = await registered(more);
+    await ask("identity.confirm", { email, code });
+    const tokens = await signIn(email, more.password);
+    return { email, userId, tokens, meta: { token: tokens.accessToken } };
+  }
+  async function admin() {
+    const email = `admin-${newId()}@example.org`;
+    const { userId } = await call(inside, "identity.createAdmin", { email, password: PASSWORD });
+    const tokens = await signIn(email);
+    return { email, userId, tokens, meta: { token: tokens.accessToken } };
+  }
+  /** Staff by invitation of an admin. */
+  async function invited(role: Exclude<Role, "customer">, more: Partial<Params<"identity.invite">> = {}) {
+    const { meta } = await admin();
+    const email = more.email ?? `staff-${newId()}@example.org`;
+    const { token = "" } = await mailed(email, "invitation", () =>
+      ask("identity.invite", { email, role, ...more }, meta),
+    );
+    return { email, token };
+  }
+  async function staff(role: Exclude<Role, "customer">, more: Partial<Params<"identity.invite">> = {}) {
+    const { email, token } = await invited(role, more);
+    const person = { token, password: PASSWORD, firstName: "Jonas", lastName: "Meier" };
+    const { userId } = await ask("identity.acceptInvitation", person);
+    const tokens = await signIn(email);
+    return { email, userId, tokens, meta: { token: tokens.accessToken } };
+  }
+
+  return {
+    inside,
+    edge,
+    database,
+    seen,
+    ask,
+    said,
+    mailed,
+    registered,
+    customer,
+    admin,
+    invited,
+    staff,
+    signIn,
+    /** What each replica does when it starts, and every few minutes. */
+    async sweep() {
+      const replica = node("replica", newId());
+      replica.createService(identityService({ config, carrier, provider }));
+      await replica.start();
+      await replica.stop();
+    },
+    /** The keys of the objects that media keeps. */
+    stored: () =>
+      readdirSync(join(dataDir, "media"), { recursive: true, encoding: "utf8" }).map((name) =>
+        name.replaceAll("\\", "/"),
+      ),
+    sql: <T>(text: string, values: unknown[] = []) => query<T>(database.url, text, values),
+    async stop() {
+      await edge.stop();
+      await inside.stop();
+      await carrier.close();
+      await database.drop();
+      rmSync(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+export type IdentityBench = Awaited<ReturnType<typeof startIdentity>>;
