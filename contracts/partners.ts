@@ -278,10 +278,12 @@ export const partnersActions = {
     idempotent: true,
   }),
   "partners.replayWebhookDelivery": action(object({ ...partnerId, deliveryId: uuid }), webhookDelivery),
-  /** Verifies the raw callback and has Orders commit it before it answers. */
+  /**
+   * Verifies the raw callback and has Orders commit it before it answers. A repeat has no further effect, but
+   * it is the partner's system that repeats: our own tries would outlast the gateway's patience.
+   */
   "partners.receiveCallback": action(
     object({ ...partnerId, headers: stringRecord, body: { type: "string", max: 65_536 } as const }),
     nothing,
-    { idempotent: true },
   ),
 } as const;

@@ -1,22 +1,13 @@
 import { fail } from "../../contracts/errors.ts";
-import type { Caller, Ctx, Role } from "../../contracts/meta.ts";
+import type { Caller, Ctx } from "../../contracts/meta.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
-import { isOperator } from "../../mixins/caller/operator.ts";
-
-/** Whoever sits at this process's own REPL. */
-const OPERATOR: Caller = { id: "operator", role: "admin", sessionId: "operator" };
-
-/** The caller; the operator at the REPL counts as an admin. @throws UNAUTHENTICATED, FORBIDDEN */
-export function callerOrOperator(ctx: Ctx<unknown>, ...roles: Role[]): Caller {
-  return isOperator(ctx) ? OPERATOR : callerOf(ctx, ...roles);
-}
 
 /**
  * The caller, who must be an operator or staff of this very partner.
  * @throws UNAUTHENTICATED, FORBIDDEN with another role, NOT_FOUND for staff of another partner
  */
 export function managerOf(ctx: Ctx<{ partnerId: string }>): Caller {
-  const caller = callerOrOperator(ctx, "admin", "partner");
+  const caller = callerOf(ctx, "admin", "partner");
   if (!manages(caller, ctx.params.partnerId)) throw noSuchPartner();
   return caller;
 }

@@ -1,7 +1,7 @@
 import type { ActionSchema, ServiceSchema } from "moleculer";
 import { implement, type Params, type Result } from "../../contracts/actions.ts";
 import type { Ctx } from "../../contracts/meta.ts";
-import { callerOrOperator } from "./access.ts";
+import { callerOf } from "../../mixins/caller/caller.ts";
 import type { PartnersDeps } from "./deps.ts";
 import { dropDeadWebhook, findDelivery, listDeadWebhooks } from "./webhooks/deliveries.repository.ts";
 import { replayWebhook } from "./webhooks/endpoint.ts";
@@ -30,7 +30,7 @@ export function deadLetterActions(
   const replayInbox = handlerOf(inbox, "replayDeadLetter") as OneLetter;
   const dropInbox = handlerOf(inbox, "dropDeadLetter") as OneLetter;
   const isWebhook = async (ctx: Ctx<{ id: string }>) => {
-    callerOrOperator(ctx, "admin");
+    callerOf(ctx, "admin");
     return (await findDelivery(postgres.db, ctx.params.id)) !== undefined;
   };
   return {

@@ -6,7 +6,8 @@ import type { Ctx } from "../../contracts/meta.ts";
 import type { Partner } from "../../contracts/partners.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
-import { callerOrOperator, managerOf, manages, noSuchPartner } from "./access.ts";
+import { callerOf } from "../../mixins/caller/caller.ts";
+import { managerOf, manages, noSuchPartner } from "./access.ts";
 import type { PartnersDeps } from "./deps.ts";
 import { hoursTrouble } from "./opening-hours.ts";
 import { afterOf, pageOf } from "./pages.ts";
@@ -32,7 +33,7 @@ export async function list(
   { postgres, clock }: PartnersDeps,
   ctx: Ctx<Params<"partners.list">>,
 ): Promise<Result<"partners.list">> {
-  const caller = callerOrOperator(ctx);
+  const caller = callerOf(ctx);
   const { limit = DEFAULT_PAGE_SIZE, cursor } = ctx.params;
   const found = await listPartners(postgres.db, {
     publicOnly: caller.role !== "admin" && caller.role !== "partner",
@@ -53,7 +54,7 @@ export async function get(
   { postgres, clock }: PartnersDeps,
   ctx: Ctx<Params<"partners.get">>,
 ): Promise<Partner> {
-  const caller = callerOrOperator(ctx);
+  const caller = callerOf(ctx);
   const partner = await findPartner(postgres.db, ctx.params.partnerId);
   if (!partner) throw noSuchPartner();
   const shown =

@@ -100,6 +100,16 @@ export async function deleteAvailability(
   );
 }
 
+/** Counts every offer of a product as changed, because its texts are; answers them. */
+export async function touchOffers(trx: Db, productId: string): Promise<AvailabilityRow[]> {
+  return await rows<AvailabilityRow>(
+    trx,
+    `UPDATE availability SET version = version + 1, updated_at = now()
+     WHERE product_id = ? RETURNING ${AVAILABILITY}`,
+    [productId],
+  );
+}
+
 /** After the last offer the product goes; while others offer it, it only loses `partnerId` as its owner. */
 export async function abandonProduct(db: Db, productId: string, partnerId: string): Promise<void> {
   const gone = await affected(

@@ -5,7 +5,9 @@ import { message } from "../../contracts/messages.ts";
 import type { Caller, Ctx } from "../../contracts/meta.ts";
 import type { Availability, Offer, Product } from "../../contracts/partners.ts";
 import { newId } from "../../lib/ids.ts";
-import { callerOrOperator, managerOf, manages, noSuchPartner } from "./access.ts";
+import { present } from "../../lib/present.ts";
+import { callerOf } from "../../mixins/caller/caller.ts";
+import { managerOf, manages, noSuchPartner } from "./access.ts";
 import type { PartnersDeps } from "./deps.ts";
 import { listOffers as findOffers } from "./offers.repository.ts";
 import { afterOf, pageOf } from "./pages.ts";
@@ -19,6 +21,7 @@ import {
   lockProduct,
   type ProductRow,
   saveProductTexts,
+  touchOffers,
   upsertAvailability,
 } from "./products.repository.ts";
 import { searchQuery } from "./search-words.ts";
@@ -34,7 +37,7 @@ export async function listOffers(
   { postgres }: PartnersDeps,
   ctx: Ctx<Params<"partners.listOffers">>,
 ): Promise<Result<"partners.listOffers">> {
-  const caller = callerOrOperator(ctx);
+  const caller = callerOf(ctx);
   const { cursor, limit = DEFAULT_PAGE_SIZE, q } = ctx.params;
   const partnerId = ctx.params.partnerId ?? (caller.role === "partner" ? caller.partnerId : undefined);
   const managed = partnerId !== undefined && manages(caller, partnerId);
@@ -73,9 +76,9 @@ export async function createProduct(
   });
   if (!offered) throw fail("INTERNAL");
   await announce(deps, trx, offered, false);
-  const { id: productId, ownerPartnerId: _owner, ...rest } = product;
-  const row = { ...offered, ...rest, productId, partnerTitle: partner.title, version: product.version };
-  return offerView(row, true);
+  const { version, description, brand, imageUrl } = product;
+  const shown = { title: product.title, description, brand, imageUrl, partnerTitle: partner.title };
+  return offerView({ ...offered, ...present(shown), version }, true);
 }
 
 /**
@@ -83,17 +86,19 @@ export async function createProduct(
  * @throws FORBIDDEN for staff of a partner that offers it but did not make it, PRECONDITION_FAILED
  */
 export async function updateProduct(
-  { postgres }: PartnersDeps,
+  deps: PartnersDeps,
   ctx: Ctx<Params<"partners.updateProduct">>,
 ): Promise<Product> {
   const caller = managerOf(ctx);
   const { partnerId, productId, expectedVersion, ...change } = ctx.params;
-  return await postgres.transact(async (trx) => {
+  return await deps.postgres.transact(async (trx) => {
     const product = await offeredProduct(trx, productId, partnerId);
     refuseOthersTexts(caller, product);
     if (expectedVersion !== undefined && expectedVersion !== product.version)
       throw fail("PRECONDITION_FAILED");
-    return productView(await saveProductTexts(trx, productId, changed(product, change)));
+    const saved = await saveProductTexts(trx, productId, changed(product, change));
+    for (const offer of await touchOffers(trx, productId)) await announce(deps, trx, offer, false);
+    return productView(saved);
   });
 }
 

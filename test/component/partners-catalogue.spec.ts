@@ -211,10 +211,9 @@ describe("partners.listOffers", () => {
     expect(seen.map((offer) => offer.productId)).toEqual([active.productId]);
     expect(seen[0]).not.toHaveProperty("active");
     const own = await shop.as(staffOf(partner.id), "partners.listOffers", {});
-    expect(own.items.map((offer) => [offer.productId, offer.active])).toEqual([
-      [active.productId, true],
-      [inactive.productId, false],
-    ]);
+    expect(own.items).toHaveLength(2);
+    const told = new Map(own.items.map((offer) => [offer.productId, offer.active]));
+    expect([told.get(active.productId), told.get(inactive.productId)]).toEqual([true, false]);
   });
 
   it.each([

@@ -65,7 +65,9 @@ function read(body: string): CallbackBody {
 /** Orders' refusals are the partner's to know; anything else means only that it should ask again. */
 async function tellOrders(ctx: Ctx<unknown>, callback: Params<"orders.applyPartnerCallback">): Promise<void> {
   try {
-    await call(ctx, "orders.applyPartnerCallback", callback, { timeout: ORDERS_TIMEOUT_MS });
+    // Not repeated here either: the partner's system repeats.
+    const options = { timeout: ORDERS_TIMEOUT_MS, retries: 0 };
+    await call(ctx, "orders.applyPartnerCallback", callback, options);
   } catch (error) {
     const entry = entryOf(typeOf(error) ?? "");
     if (entry && entry.status < 500) throw error;

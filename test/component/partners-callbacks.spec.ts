@@ -1,0 +1,174 @@
+import { createHash } from "node:crypto";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import type { Params } from "../../contracts/actions.ts";
+import { fail } from "../../contracts/errors.ts";
+import { newId } from "../../lib/ids.ts";
+import { signedHeaders } from "../../services/partners/webhooks/signature.ts";
+import { type PartnersHarness, startPartners } from "../support/partners.ts";
+
+type Callback = Params<"orders.applyPartnerCallback">;
+
+const applied: Callback[] = [];
+let orders: (callback: Callback) => Promise<void>;
+let shop: PartnersHarness;
+const clock = { aheadMs: 0, now: () => Date.now() + clock.aheadMs };
+const apply = async (callback: Callback) => {
+  applied.push(callback);
+};
+beforeAll(async () => {
+  shop = await startPartners({ applyPartnerCallback: (callback) => orders(callback), clock });
+});
+beforeEach(() => {
+  applied.length = 0;
+  orders = apply;
+  clock.aheadMs = 0;
+});
+afterAll(() => shop.stop());
+
+async function integrated() {
+  const { id: partnerId } = await shop.openPartner();
+  const url = "https://shop.example/hooks";
+  const { secret = "" } = await shop.asAdmin("partners.setWebhook", { partnerId, url, enabled: true });
+  return { partnerId, secret };
+}
+
+const orderId = newId();
+const ready = { type: "order.ready", timestamp: "2026-11-22T10:00:00Z", data: { order_id: orderId } };
+
+async function send(
+  partnerId: string,
+  secrets: string[],
+  content: unknown = ready,
+  change: Record<string, string> = {},
+  id: string = newId(),
+) {
+  const body = typeof content === "string" ? content : JSON.stringify(content);
+  const headers = {
+    "content-type": "application/json",
+    ...signedHeaders(id, body, secrets, clock.now()),
+    ...change,
+  };
+  await shop.bare("partners.receiveCallback", { partnerId, headers, body });
+  return { id, body };
+}
+
+/** Everything that an answer could tell apart. */
+async function refusal(work: Promise<unknown>): Promise<object> {
+  const error = (await work.then(
+    () => fail("INTERNAL", "it was accepted"),
+    (thrown) => thrown,
+  )) as { type: string; code: number; message: string; data?: unknown };
+  return { type: error.type, code: error.code, message: error.message, data: error.data };
+}
+
+describe("partners.receiveCallback", () => {
+  it("of a genuine callback, answers once Orders has committed it, with what it says", async () => {
+    const { partnerId, secret } = await integrated();
+    const said = {
+      ...ready,
+      type: "order.delayed",
+      data: { order_id: orderId, reason: "Oven", ready_at: "2026-11-22T11:00:00Z" },
+    };
+    const { id, body } = await send(partnerId, [secret], said);
+    expect(applied).toEqual([
+      {
+        ...{ partnerId, eventId: id, type: "order.delayed", orderId },
+        bodyHash: createHash("sha256").update(body).digest("hex"),
+        ...{ reason: "Oven", readyAt: "2026-11-22T11:00:00Z" },
+      },
+    ]);
+  });
+
+  it("whatever makes it not genuine, is refused by one and the same answer and reaches nobody", async () => {
+    const { partnerId, secret } = await integrated();
+    const other = await integrated();
+    const bare = await shop.openPartner();
+    const late = String(Math.floor(Date.now() / 1000) - 400);
+    const answers = [
+      await refusal(send(newId(), [secret])),
+      await refusal(send(bare.id, [secret])),
+      await refusal(send(partnerId, [other.secret])),
+      await refusal(send(other.partnerId, [secret])),
+      await refusal(send(partnerId, [secret], ready, { "webhook-timestamp": late })),
+      await refusal(send(partnerId, [secret], ready, { "webhook-id": newId() })),
+      await refusal(send(partnerId, [secret], ready, { "webhook-signature": "" })),
+      await refusal(send(partnerId, [secret], ready, { "webhook-signature": "v1,AAAA v2,BBBB" })),
+      await refusal(send(partnerId, [], "not even JSON")),
+    ];
+    expect(answers[0]).toMatchObject({ type: "BAD_SIGNATURE", code: 401 });
+    for (const answer of answers) expect(answer).toEqual(answers[0]);
+    expect(applied).toEqual([]);
+  });
+
+  it("while the secret is replaced, is accepted with either, and a day later only with the new one", async () => {
+    const { partnerId, secret } = await integrated();
+    const { secret: next = "" } = await shop.asAdmin("partners.rotateWebhookSecret", { partnerId });
+    for (const one of [secret, next]) await send(partnerId, [one]);
+    expect(applied).toHaveLength(2);
+    clock.aheadMs = 86_400_001;
+    await expect(send(partnerId, [secret])).rejects.toMatchObject({ type: "BAD_SIGNATURE" });
+    await send(partnerId, [next]);
+    expect(applied).toHaveLength(3);
+  });
+
+  it("while the endpoint is disabled, is accepted all the same: it is the partner that speaks", async () => {
+    const { partnerId, secret } = await integrated();
+    const url = "https://shop.example/hooks";
+    await shop.asAdmin("partners.setWebhook", { partnerId, url, enabled: false });
+    await send(partnerId, [secret]);
+    expect(applied).toHaveLength(1);
+  });
+
+  it.each([
+    ["no JSON", "{", "BAD_JSON"],
+    ["no object", "null", "VALIDATION_ERROR"],
+    ["an unknown type", { ...ready, type: "order.eaten" }, "VALIDATION_ERROR"],
+    ["no order", { ...ready, data: {} }, "VALIDATION_ERROR"],
+    ["an order id that is none", { ...ready, data: { order_id: "42" } }, "VALIDATION_ERROR"],
+    [
+      "a field that nobody knows",
+      { ...ready, data: { order_id: orderId, redy_at: "x" } },
+      "VALIDATION_ERROR",
+    ],
+    ["a time that is none", { ...ready, data: { order_id: orderId, ready_at: "noon" } }, "VALIDATION_ERROR"],
+  ])("genuine but with %s, is refused", async (_, content, type) => {
+    const { partnerId, secret } = await integrated();
+    await expect(send(partnerId, [secret], content)).rejects.toMatchObject({ type });
+    expect(applied).toEqual([]);
+  });
+
+  it.each(["NOT_FOUND", "ILLEGAL_TRANSITION", "EVENT_MISMATCH"] as const)(
+    "that Orders refuses by %s, passes the refusal on",
+    async (type) => {
+      orders = async () => {
+        throw fail(type, "because", { legal: ["ready"] });
+      };
+      const { partnerId, secret } = await integrated();
+      await expect(send(partnerId, [secret])).rejects.toMatchObject({ type, data: { legal: ["ready"] } });
+    },
+  );
+
+  it("that Orders cannot handle in time, asks the partner to come again", async () => {
+    const { partnerId, secret } = await integrated();
+    const hanging = Promise.withResolvers<void>();
+    orders = () => hanging.promise;
+    const startedMs = Date.now();
+    await expect(send(partnerId, [secret])).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE", code: 503 });
+    expect(Date.now() - startedMs).toBeLessThan(1_500);
+    hanging.resolve();
+    orders = async () => {
+      throw new Error("a bug");
+    };
+    await expect(send(partnerId, [secret])).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE" });
+  });
+
+  it("without Orders anywhere, asks the partner to come again", async () => {
+    const alone = await startPartners({ url: shop.url });
+    const { partnerId, secret } = await integrated();
+    const body = JSON.stringify(ready);
+    const headers = { ...signedHeaders(newId(), body, [secret], Date.now()) };
+    const sent = alone.bare("partners.receiveCallback", { partnerId, headers, body });
+    await expect(sent).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE" });
+    await alone.stop();
+  });
+});
