@@ -173,20 +173,19 @@ async function bury(db: Knex, handler: Handler, delivery: Delivery, attempts: nu
   }
 }
 
-/** @throws Error when the work takes longer; it is told by the signal and its result is not used */
+/** @throws the reason of the abort, which comes from outside or after `ms`; the work's own result is not used then */
 async function within<T>(work: Promise<T>, ms: number, abort: AbortController): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      const reason = new Error(`the handler took longer than ${ms} ms`);
-      reject(reason);
-      abort.abort(reason);
-    }, ms);
-  });
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const { signal } = abort;
+  const onAbort = () => reject(signal.reason);
+  const timer = setTimeout(() => abort.abort(new Error(`the handler took longer than ${ms} ms`)), ms);
+  signal.addEventListener("abort", onAbort);
+  if (signal.aborted) onAbort();
   try {
-    return await Promise.race([work, late]);
+    return await Promise.race([work, aborted]);
   } finally {
     clearTimeout(timer);
+    signal.removeEventListener("abort", onAbort);
   }
 }
 

@@ -13,6 +13,8 @@ import {
 import type { Handler, Handlers } from "./handlers.ts";
 import { claimDue, isAlone, renewLeases, reschedule } from "./inbox.repository.ts";
 
+const GIVE_BACK_MS = 1_000;
+
 export interface WorkerLimits extends DeliveryLimits {
   leaseMs: number;
   renewMs: number;
@@ -163,7 +165,9 @@ export function startWorker(options: WorkerOptions): Worker {
       await Promise.allSettled(unstarted.map((delivery) => reschedule(db(), delivery, 0, 0)));
       await settled([...running], limits.drainMs);
       await renewer.stop();
+      // Whoever is not done now is told, and its message given back while the database is still there.
       for (const delivery of held) delivery.abort.abort(new Error("the service stops"));
+      await settled([...running], GIVE_BACK_MS);
     },
   };
 }
