@@ -1,0 +1,58 @@
+import { describe, expect, it } from "@jest/globals";
+import { timer } from "../../mixins/timer/timer.mixin.ts";
+import { eventually } from "../support/eventually.ts";
+import { startService } from "../support/messaging.ts";
+
+describe("timer", () => {
+  it("runs when everything of its service has started, and again after a run that failed", async () => {
+    const order: string[] = [];
+    const sweep = timer({
+      name: "sweep",
+      intervalMs: 5,
+      run: async () => {
+        order.push("run");
+        throw new Error("as the test wants it");
+      },
+    });
+    const broker = await startService({
+      mixins: [{ started: async () => void order.push("mixin") }, sweep.mixin],
+      started: async () => void order.push("service"),
+    });
+    await eventually(() => expect(order.length).toBeGreaterThan(4));
+    await broker.stop();
+    expect(order.slice(0, 4)).toEqual(["mixin", "service", "run", "run"]);
+  });
+
+  it("woken while it runs, runs again after it; stopped, waits for the run and then stays still", async () => {
+    let inside = 0;
+    let most = 0;
+    let runs = 0;
+    let open: () => void = () => undefined;
+    const sweep = timer({
+      name: "sweep",
+      intervalMs: 1_000_000,
+      run: async () => {
+        inside += 1;
+        most = Math.max(most, inside);
+        await new Promise<void>((resolve) => {
+          open = resolve;
+        });
+        inside -= 1;
+        runs += 1;
+      },
+    });
+    const broker = await startService({ mixins: [sweep.mixin] });
+    sweep.wake();
+    sweep.wake();
+    open();
+    await eventually(() => expect({ runs, inside }).toEqual({ runs: 1, inside: 1 }));
+    const stopping = broker.stop().then(() => "stopped");
+    expect(await Promise.race([stopping, new Promise((resolve) => setTimeout(resolve, 50, "waits"))])).toBe(
+      "waits",
+    );
+    open();
+    expect(await stopping).toBe("stopped");
+    sweep.wake();
+    expect({ runs, inside, most }).toEqual({ runs: 2, inside: 0, most: 1 });
+  });
+});
