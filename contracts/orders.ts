@@ -184,10 +184,11 @@ export const diagnosis = object({
 const orderId = { orderId: uuid } as const;
 
 export const ordersActions = {
-  /** For the gateway, which vouches for the quote out of its cache of checks. */
-  "orders.confirm": action(object({ bankId: uuid, quote, customer: orderCustomer }), confirmation, {
-    idempotent: true,
-  }),
+  /**
+   * For the gateway, which vouches for the quote out of its cache of checks. It bears a repeat, but the time budget
+   * holds one try with Partners and the bank: the next one is the client's.
+   */
+  "orders.confirm": action(object({ bankId: uuid, quote, customer: orderCustomer }), confirmation),
   /** The raw callback of a bank; verified by that bank's adapter. Answers after the commit only. */
   "orders.receivePayment": action(
     object({ bankId: uuid, headers: stringRecord, body: { type: "string", max: 65_536 } as const }),

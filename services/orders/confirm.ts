@@ -79,7 +79,7 @@ async function makeOrder(deps: OrdersDeps, ctx: Confirm, bank: OpenedBank | unde
       fee: quote.fee,
       expiresAt: expected.payBy,
     },
-    { timeout: RESERVE_TIMEOUT_MS },
+    { timeout: RESERVE_TIMEOUT_MS, retries: 0 },
   );
   const decision = decide(partner);
   const made = await postgres.transact(async (trx) => {

@@ -1,0 +1,258 @@
+import { randomBytes } from "node:crypto";
+import { ServiceBroker, type ServiceSchema } from "moleculer";
+import { Webhook } from "standardwebhooks";
+import { type ActionName, call, implement, type Params, type Result } from "../../contracts/actions.ts";
+import { type Message, type MessageType, messages } from "../../contracts/messages.ts";
+import { readConfig, type Settings } from "../../lib/config/config.ts";
+import { newId } from "../../lib/ids.ts";
+import { brokerOptions } from "../../moleculer.config.ts";
+import { type Carrier, inProcessCarrier } from "../../providers/carrier/index.ts";
+import { startPaymentSystem } from "../../sandbox/payment-system/server.ts";
+import { type OrdersServiceDeps, ordersService } from "../../services/orders/orders.service.ts";
+import { eventually } from "./eventually.ts";
+import { sampleQuote } from "./orders.ts";
+import { createDatabase } from "./postgres.ts";
+import { query } from "./sql.ts";
+import { TEST_ISSUER, type TestClaims, testIdentity } from "./tokens.ts";
+
+const API_KEY = "sk_test_orders";
+export const WEBHOOK_SECRET = `whsec_${randomBytes(32).toString("base64")}`;
+const webhook = new Webhook(WEBHOOK_SECRET);
+
+export interface OrdersTestOptions {
+  /** What Partners answers a reservation with, or throws. */
+  reserve?: (params: Params<"partners.reserve">) => Promise<Result<"partners.reserve">>;
+  clock?: OrdersServiceDeps["clock"];
+  /** Where the bank is, in place of the sandbox's payment system. */
+  bankUrl?: string;
+}
+
+export function ordersSettings(url: string): Settings {
+  return {
+    ...readConfig({ DATA_DIR: `/nonexistent/${newId()}` }),
+    POSTGRES_URL_PARTNERS: "",
+    POSTGRES_URL_ORDERS: url,
+    POSTGRES_URL_NOTIFICATIONS: "",
+    POSTGRES_URL_IDENTITY: "",
+    PUBLIC_URL: TEST_ISSUER,
+    SMTP_URL: "",
+    BRIDGE_SECRET: "bridge-secret-of-the-tests-0123456789",
+    HANDOVER_SECRET: "handover-secret-of-the-tests-0123456",
+    SEAL_SECRET: "seal-secret-of-the-tests-0123456789ab",
+  };
+}
+
+/** The orders service on a real database, joined to a node with a stand-in of Partners; a real bank beside. */
+export async function startOrders(options: OrdersTestOptions = {}) {
+  const database = await createDatabase("orders");
+  const identity = testIdentity();
+  const carrier = inProcessCarrier({ groups: ["orders"] });
+  const said: Message[] = [];
+  const stopListening = await listen(carrier, said);
+  const bank = await startPaymentSystem({
+    host: "127.0.0.1",
+    port: 0,
+    apiKey: API_KEY,
+    webhookSecret: WEBHOOK_SECRET,
+  });
+  const reserved: Params<"partners.reserve">[] = [];
+  const quotes = new Map<string, ReturnType<typeof sampleQuote>>();
+  const stand: { reserve: NonNullable<OrdersTestOptions["reserve"]> } = {
+    reserve: options.reserve ?? (async ({ orderId }) => (quotes.get(orderId) ?? sampleQuote()).partner),
+  };
+  const namespace = newId();
+  const node = (nodeID: string) =>
+    new ServiceBroker(
+      brokerOptions({
+        nodeID,
+        namespace,
+        transporter: { type: "Fake" },
+        logLevel: "fatal",
+        json: false,
+        middlewares: [identity.middleware()],
+      }),
+    );
+  const edge = node("edge");
+  const orders = node("orders");
+  edge.createService(identity.service);
+  edge.createService(
+    standInPartners((params) => {
+      reserved.push(params);
+      return stand.reserve(params);
+    }),
+  );
+  const live: { event: string; data: unknown }[] = [];
+  edge.createService({
+    name: "watcher",
+    events: {
+      "order.moved": (ctx: { params: unknown }) => void live.push({ event: "order.moved", data: ctx.params }),
+      "order.position": (ctx: { params: unknown }) =>
+        void live.push({ event: "order.position", data: ctx.params }),
+    },
+  });
+  const config = { ...ordersSettings(database.url), DATA_DIR: `${process.env.WAYBILL_TEST_RUN}/${newId()}` };
+  orders.createService(ordersService({ config, carrier, ...(options.clock && { clock: options.clock }) }));
+  await Promise.all([edge.start(), orders.start()]);
+  await edge.waitForServices(["orders"]);
+  await orders.waitForServices(["partners", "identity"]);
+
+  const as = async <N extends ActionName>(
+    who: TestClaims,
+    name: N,
+    params: Params<N>,
+    key?: { key: string; bodyHash: string },
+  ): Promise<Result<N>> =>
+    call(edge, name, params, {
+      meta: { token: await identity.token(who), ...(key && { idempotency: key }) },
+    });
+  const admin: TestClaims = { id: newId(), role: "admin" };
+  const sql = <T = Record<string, unknown>>(text: string, values: unknown[] = []) =>
+    query<T>(database.url, text, values);
+  const { id: bankId } = await as(admin, "orders.createBank", {
+    title: "Sandbox bank",
+    adapter: "sandbox",
+    settings: { apiKey: API_KEY, webhookSecret: WEBHOOK_SECRET },
+    webcheckoutUrl: options.bankUrl ?? bank.url,
+    active: true,
+  });
+
+  /** A signed callback of the bank. */
+  const report = (
+    event: { type?: string; id?: string; data: Record<string, unknown> | string },
+    change: { secret?: string; at?: Date; headers?: Record<string, string>; bankId?: string } = {},
+  ) => {
+    const { type = "payment.succeeded", id = `evt_${newId()}`, data } = event;
+    const body = typeof data === "string" ? data : JSON.stringify({ type, data });
+    const at = change.at ?? new Date();
+    const signer = change.secret ? new Webhook(change.secret) : webhook;
+    const headers = {
+      "webhook-id": id,
+      "webhook-timestamp": String(Math.floor(at.getTime() / 1000)),
+      "webhook-signature": signer.sign(id, at, body),
+      ...change.headers,
+    };
+    return call(edge, "orders.receivePayment", { bankId: change.bankId ?? bankId, headers, body });
+  };
+  const paid = (
+    orderId: string,
+    amountMinor = 2950,
+    change: { paymentId?: string; id?: string; currency?: string } = {},
+  ) =>
+    report({
+      ...(change.id && { id: change.id }),
+      data: {
+        payment_id: change.paymentId ?? `pay_${newId()}`,
+        order_id: orderId,
+        amount_minor: amountMinor,
+        currency: change.currency ?? "EUR",
+      },
+    });
+
+  const confirmed = async (quote: Partial<ReturnType<typeof sampleQuote>> = {}) => {
+    const customer: TestClaims = { id: newId(), role: "customer" };
+    const made = sampleQuote(quote);
+    quotes.set(made.checkId, made);
+    const confirmation = await as(customer, "orders.confirm", {
+      bankId,
+      quote: made,
+      customer: { id: customer.id as string, name: "Ada Byron", phone: "+41790000000" },
+    });
+    return { customer, quote: made, orderId: confirmation.orderId, confirmation };
+  };
+  type Placed = Awaited<ReturnType<typeof confirmed>>;
+  const say = (
+    order: Placed,
+    type: `order.${"accepted" | "rejected" | "delayed" | "ready"}`,
+    more: { reason?: string; readyAt?: string } = {},
+  ) =>
+    call(edge, "orders.applyPartnerCallback", {
+      partnerId: order.quote.partner.id,
+      eventId: newId(),
+      bodyHash: "a".repeat(64),
+      type,
+      orderId: order.orderId,
+      ...more,
+    });
+
+  /** An order that was brought into a state by those who bring orders there. */
+  const placed = async (
+    status: "pending" | "paid" | "preparing" | "ready" | "delivering",
+    quote: Partial<ReturnType<typeof sampleQuote>> = {},
+  ) => {
+    const order = await confirmed(quote);
+    const deliverer: TestClaims = { id: newId(), role: "deliverer" };
+    const states = ["pending", "paid", "preparing", "ready", "delivering"];
+    const until = states.indexOf(status);
+    if (until >= 1) await paid(order.orderId);
+    if (until >= 2) await say(order, "order.accepted");
+    if (until >= 3) await say(order, "order.ready");
+    if (until >= 4) await as(deliverer, "orders.claim", { orderId: order.orderId });
+    return { ...order, deliverer };
+  };
+
+  return {
+    edge,
+    orders,
+    url: database.url,
+    bankId,
+    bankUrl: bank.url,
+    admin,
+    as,
+    bare: <N extends ActionName>(name: N, params: Params<N>) => call(edge, name, params),
+    sql,
+    /** Messages that reached the carrier. */
+    said,
+    saidOf: (subject: string, type?: MessageType) =>
+      said.filter((one) => one.subject === subject && (!type || one.type === type)),
+    live,
+    reserved,
+    stand,
+    quotes,
+    report,
+    paid,
+    say,
+    confirmed,
+    placed,
+    get: (order: { customer: TestClaims; orderId: string }) =>
+      as(order.customer, "orders.get", { orderId: order.orderId }),
+    /** Puts an order's deadline into the past, by the database's clock. */
+    overdue: (orderId: string) =>
+      sql("UPDATE orders SET deadline_at = now() - interval '1 second' WHERE id = $1", [orderId]),
+    /** Waits until every message has been handed over and handled. */
+    settled: () =>
+      eventually(async () => {
+        const [open] = await sql<{ count: number }>(
+          `SELECT ((SELECT count(*) FROM outbox WHERE sent_at IS NULL)
+            + (SELECT count(*) FROM inbox WHERE state = 'waiting')
+            + (SELECT count(*) FROM refunds WHERE state IN ('pending', 'sent', 'unknown')))::integer AS count`,
+        );
+        if (open?.count !== 0) throw new Error(`${open?.count} are open`);
+      }),
+    async stop() {
+      await edge.stop();
+      await orders.stop();
+      await stopListening();
+      await carrier.close();
+      await bank.stop();
+      await database.drop();
+    },
+  };
+}
+
+export type OrdersHarness = Awaited<ReturnType<typeof startOrders>>;
+
+function standInPartners(
+  reserve: (params: Params<"partners.reserve">) => Promise<Result<"partners.reserve">>,
+): ServiceSchema {
+  return {
+    name: "partners",
+    actions: { reserve: implement("partners.reserve", (ctx) => reserve(ctx.params)) },
+  };
+}
+
+async function listen(carrier: Carrier, said: Message[]): Promise<() => Promise<void>> {
+  const types = Object.keys(messages) as MessageType[];
+  return await carrier.subscribe("test", types, async (batch) => {
+    said.push(...(batch as readonly Message[]));
+  });
+}
