@@ -27,6 +27,8 @@ export function apiService({ config, clock = systemClock, onListening }: ApiDeps
       logResponse: null,
       logRouteRegistration: null,
       onError: api.onError,
+      // The server itself waits for running requests; an open stream must not be waited for.
+      rootCallOptions: { tracking: false },
     } satisfies ApiSettingsSchema as ServiceSettingSchema,
     actions: {
       ...api.actions,

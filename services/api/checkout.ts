@@ -8,29 +8,35 @@ import { callerOf } from "../../mixins/caller/caller.ts";
 import type { RoutableParams } from "./contract.ts";
 
 const MAX_NAME_LENGTH = 100;
+/** As long as an Idempotency-Key is kept: so long a confirmation may be repeated. */
+const CONFIRMED_KEPT_SECONDS = 86_400;
 
 type Confirmation = Result<"orders.confirm">;
 
-/** The checks that customers may still confirm. They live in the broker's cacher, which all gateways share. */
+/** The checks that customers may confirm. They live in the broker's cacher, which all gateways share. */
 export interface Checks {
   keep(customerId: string, quote: Quote): Promise<void>;
+  /** Keeps a confirmed check for its repeats, which Orders answers like the first time. */
+  keepConfirmed(customerId: string, quote: Quote): Promise<void>;
   /** Undefined for what has expired, was never there or cannot be read now. */
   find(customerId: string, checkId: string): Promise<Quote | undefined>;
 }
 
 export function checksIn(broker: ServiceBroker, clock: Clock): Checks {
   const keyOf = (customerId: string, checkId: string) => `check:${customerId}:${checkId}`;
+  const keepFor = async (customerId: string, quote: Quote, seconds: number) => {
+    // A check that cannot be kept is one that has expired when it is confirmed: wrong for nobody.
+    await broker.cacher?.set(keyOf(customerId, quote.checkId), quote, seconds).catch(() => undefined);
+  };
   return {
     async keep(customerId, quote) {
       const seconds = Math.floor((Date.parse(quote.expiresAt) - clock.now()) / 1000);
-      if (seconds <= 0) return;
-      // A check that cannot be kept is one that has expired when it is confirmed: wrong for nobody.
-      await broker.cacher?.set(keyOf(customerId, quote.checkId), quote, seconds).catch(() => undefined);
+      if (seconds > 0) await keepFor(customerId, quote, seconds);
     },
+    keepConfirmed: (customerId, quote) => keepFor(customerId, quote, CONFIRMED_KEPT_SECONDS),
     async find(customerId, checkId) {
       const found = await broker.cacher?.get(keyOf(customerId, checkId)).catch(() => undefined);
-      const quote = (found ?? undefined) as Quote | undefined;
-      return quote && Date.parse(quote.expiresAt) > clock.now() ? quote : undefined;
+      return (found ?? undefined) as Quote | undefined;
     },
   };
 }
@@ -57,10 +63,12 @@ export async function confirm(
   const quote = await checks.find(caller.id, checkId);
   if (!quote) return await confirmedBefore(ctx, publicUrl);
   const customer = await customerOf(ctx, caller);
-  return await call(ctx, "orders.confirm", { bankId, quote, customer });
+  const confirmation = await call(ctx, "orders.confirm", { bankId, quote, customer });
+  await checks.keepConfirmed(caller.id, quote);
+  return confirmation;
 }
 
-/** A check that has gone may have become an order: its repeat gets that order's answer and no error. */
+/** A check that was lost may have become an order before: its repeat gets that order's answer and no error. */
 async function confirmedBefore(
   ctx: Ctx<RoutableParams<"api.confirm">>,
   publicUrl: string,

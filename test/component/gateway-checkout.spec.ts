@@ -1,0 +1,177 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import { actions } from "../../contracts/actions.ts";
+import { fail } from "../../contracts/errors.ts";
+import { isoTime } from "../../lib/clock.ts";
+import { newId } from "../../lib/ids.ts";
+import { exampleOf } from "../../mixins/openapi/example.ts";
+import { startGateway, type TestGateway } from "../support/gateway.ts";
+
+const TEN_MINUTES_MS = 600_000;
+
+let gateway: TestGateway;
+let customerId: string;
+let authorization: string;
+
+beforeAll(async () => {
+  gateway = await startGateway();
+});
+afterAll(() => gateway.stop());
+beforeEach(async () => {
+  gateway.reset();
+  customerId = newId();
+  authorization = `Bearer ${await gateway.identity.token({ id: customerId })}`;
+});
+
+const cart = {
+  partner_id: newId(),
+  lines: [{ product_id: newId(), quantity: 1 }],
+  address: { line1: "Unter den Linden 1", city: "Berlin", postal_code: "10117", country: "DE" },
+};
+
+async function post(path: string, body: object, headers: Record<string, string> = {}) {
+  const response = await fetch(`${gateway.url}/api/v1${path}`, {
+    method: "POST",
+    headers: {
+      Authorization: authorization,
+      "Content-Type": "application/json",
+      "Idempotency-Key": newId(),
+      ...headers,
+    },
+    body: JSON.stringify(body),
+  });
+  return {
+    status: response.status,
+    headers: response.headers,
+    body: (await response.json()) as Record<string, unknown>,
+  };
+}
+
+/** Has Partners quote a cart, and checks it. */
+async function check(expiresAtMs = Date.now() + TEN_MINUTES_MS): Promise<string> {
+  const checkId = newId();
+  const quote = exampleOf(actions["partners.check"].result) as object;
+  gateway.on("partners.check", () => ({ ...quote, checkId, expiresAt: isoTime(expiresAtMs) }));
+  expect(await post("/orders/check", cart)).toMatchObject({ status: 200, body: { check_id: checkId } });
+  return checkId;
+}
+
+function called(action: string) {
+  return gateway.calls.filter((one) => one.action === action);
+}
+
+describe("checkout at the gateway", () => {
+  const bank_id = newId();
+
+  it("confirming a check, hands the kept quote and the customer's own profile to Orders", async () => {
+    const check_id = await check();
+    gateway.on("identity.profile", () => ({
+      ...(exampleOf(actions["identity.profile"].result) as object),
+      firstName: "Zoë",
+      lastName: "O’Brien",
+    }));
+    const { status, headers, body } = await post("/orders/confirm", { check_id, bank_id });
+    expect(status).toBe(201);
+    expect(headers.get("location")).toBe(`/api/v1/orders/${body.order_id}`);
+    expect(called("orders.confirm")[0]?.params).toMatchObject({
+      bankId: bank_id,
+      quote: { checkId: check_id },
+      customer: { id: customerId, name: "Zoë O’Brien" },
+    });
+  });
+
+  it("confirming what another customer checked, knows no such check", async () => {
+    const check_id = await check();
+    gateway.on("orders.get", () => {
+      throw fail("NOT_FOUND");
+    });
+    authorization = `Bearer ${await gateway.identity.token({ id: newId() })}`;
+    expect(await post("/orders/confirm", { check_id, bank_id })).toMatchObject({
+      status: 409,
+      body: { code: "check_expired" },
+    });
+    expect(called("orders.confirm")).toEqual([]);
+  });
+
+  it("confirming again, asks Orders again, which answers as before", async () => {
+    const check_id = await check();
+    const first = await post("/orders/confirm", { check_id, bank_id });
+    const second = await post("/orders/confirm", { check_id, bank_id });
+    expect(second.body).toEqual(first.body);
+    expect(called("orders.confirm")).toHaveLength(2);
+  });
+
+  it("confirming again after the cache was lost, answers the order of this check", async () => {
+    const check_id = await check();
+    await post("/orders/confirm", { check_id, bank_id });
+    await gateway.broker.cacher?.clean();
+    const order = exampleOf(actions["orders.get"].result) as object;
+    gateway.on("orders.get", () => ({
+      ...order,
+      id: check_id,
+      bankId: bank_id,
+      status: "pending",
+      checkoutUrl: "https://bank.example/checkout/1",
+      deadlineAt: "2030-01-01T00:00:00Z",
+    }));
+    expect(await post("/orders/confirm", { check_id, bank_id })).toMatchObject({
+      status: 201,
+      body: {
+        order_id: check_id,
+        status: "pending",
+        checkout_url: "https://bank.example/checkout/1",
+        callback_url: `http://waybill.test/api/v1/webhooks/payments/${bank_id}`,
+        pay_by: "2030-01-01T00:00:00Z",
+      },
+    });
+    expect(await post("/orders/confirm", { check_id, bank_id: newId() })).toMatchObject({
+      status: 409,
+      body: { code: "check_used" },
+    });
+  });
+
+  it.each([
+    ["the cache was lost", async () => gateway.broker.cacher?.clean()],
+    [
+      "the cache is down",
+      async () => {
+        const cacher = gateway.broker.cacher as unknown as { get: () => Promise<unknown> };
+        const { get } = cacher;
+        cacher.get = () => {
+          cacher.get = get;
+          return Promise.reject(new Error("connection refused"));
+        };
+      },
+    ],
+  ])("confirming when %s, answers CHECK_EXPIRED", async (_, lose) => {
+    const check_id = await check();
+    gateway.on("orders.get", () => {
+      throw fail("NOT_FOUND");
+    });
+    await lose();
+    expect(await post("/orders/confirm", { check_id, bank_id })).toMatchObject({
+      status: 409,
+      body: { code: "check_expired" },
+    });
+  });
+
+  it("confirming with changed prices, tells the differences in the client's names", async () => {
+    const check_id = await check();
+    gateway.on("orders.confirm", () => {
+      throw fail("QUOTE_CHANGED", "A price changed.", {
+        changes: [{ productId: "p", unitPrice: { amountMinor: 2 } }],
+      });
+    });
+    expect(await post("/orders/confirm", { check_id, bank_id })).toMatchObject({
+      status: 409,
+      body: {
+        code: "quote_changed",
+        data: { changes: [{ product_id: "p", unit_price: { amount_minor: 2 } }] },
+      },
+    });
+  });
+
+  it("checking as anybody but a customer, is refused", async () => {
+    authorization = `Bearer ${await gateway.identity.token({ role: "admin" })}`;
+    expect(await post("/orders/check", cart)).toMatchObject({ status: 403 });
+  });
+});
