@@ -9,6 +9,7 @@ import { apiService } from "../services/api/api.service.ts";
 import { identityService } from "../services/identity/identity.service.ts";
 import { mediaService } from "../services/media/media.service.ts";
 import { notificationsService } from "../services/notifications/notifications.service.ts";
+import { ordersService } from "../services/orders/orders.service.ts";
 import { partnersService } from "../services/partners/partners.service.ts";
 
 export interface ServiceDeps {
@@ -17,16 +18,17 @@ export interface ServiceDeps {
 }
 
 /** How each service of SERVICES is made. */
-export const services: Partial<Record<ServiceName, (deps: ServiceDeps) => ServiceSchema>> = {
+export const services: Record<ServiceName, (deps: ServiceDeps) => ServiceSchema> = {
   api: apiService,
   identity: identityService,
   media: mediaService,
+  orders: ordersService,
   partners: partnersService,
   notifications: notificationsService,
 };
 
 /** The services with an inbox: the in-process carrier takes nothing before all of them are there. */
-export const consumers: readonly ServiceName[] = ["partners", "notifications"];
+export const consumers: readonly ServiceName[] = ["orders", "partners", "notifications"];
 
 /**
  * What every node has around its actions, the outermost first: a span, who calls, and the bridge, which calls the

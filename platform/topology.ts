@@ -61,8 +61,7 @@ export function topology(settings: Settings, metrics: CallMetrics): Topology {
     );
     for (const service of wanted) {
       hosts.set(service, broker);
-      const make = services[service];
-      if (make) broker.createService(make({ config: settings, carrier }));
+      broker.createService(services[service]({ config: settings, carrier }));
     }
     return [broker];
   });
