@@ -49,17 +49,19 @@ export async function limitedPasswordTry<T>(
   const client = who.ip === undefined ? undefined : digest(who.ip);
   await takeOne(postgres.db, PASSWORD_TRIES, address);
   if (client) await takeOne(postgres.db, PASSWORD_TRIES_PER_IP, client);
-  const giveBack = async () => {
-    await uncountUse(postgres.db, PASSWORD_TRIES.scope, address);
+  const uncountClient = async () => {
     if (client) await uncountUse(postgres.db, PASSWORD_TRIES_PER_IP.scope, client);
   };
   const result = await work().catch(async (error) => {
-    if (!isKind(error, "wrong_credentials")) await giveBack();
+    if (!isKind(error, "wrong_credentials")) {
+      await uncountUse(postgres.db, PASSWORD_TRIES.scope, address);
+      await uncountClient();
+    }
     throw error;
   });
   if (result !== false) {
-    await giveBack();
     await forgetUses(postgres.db, PASSWORD_TRIES.scope, address);
+    await uncountClient();
   }
   return result;
 }
