@@ -47,7 +47,8 @@ interface Verified {
 
 /**
  * Verifies access tokens by signature, algorithm, type, issuer, audience and expiry. A verification by ES256
- * costs 150 us of CPU, a look-up 1.3, so its outcome is kept under the token's hash: bounded, and never longer than the token lives.
+ * costs 150 us of CPU, a look-up 1.3: so its outcome is kept under the token's hash, bounded, and never longer
+ * than the token lives.
  */
 export function tokenVerifier(options: TokenVerifierOptions): TokenVerifier {
   const { issuer, audience = AUDIENCE, clock = systemClock, maxVerified = MAX_VERIFIED } = options;
