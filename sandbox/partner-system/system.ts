@@ -72,7 +72,8 @@ export function partnerSystem({
     const kitchen = kitchens.get(ticket.partnerId);
     if (!kitchen || stopped) return false;
     const id = `${ticket.orderId}.${type}`;
-    const body = JSON.stringify({ type, order_id: ticket.orderId, ...more });
+    const data = { order_id: ticket.orderId, ...more };
+    const body = JSON.stringify({ type, timestamp: new Date().toISOString(), data });
     const status = await post(ticket.callbackUrl, id, body, kitchen.secret);
     if (status >= 200 && status < 300) return true;
     // The order has moved on without us, or we are not believed: nothing to repeat.
