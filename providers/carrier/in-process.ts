@@ -13,6 +13,13 @@ export class CarrierError extends Error {
   }
 }
 
+interface InProcessOptions {
+  /** Who must be there before anything is taken, so that none misses what is said while it starts. */
+  groups: readonly string[];
+  /** How long a `publish` waits for them. */
+  joinTimeoutMs?: number;
+}
+
 interface Subscription {
   types: ReadonlySet<MessageType>;
   accept: (messages: readonly unknown[]) => Promise<void>;
@@ -21,9 +28,8 @@ interface Subscription {
 /**
  * The carrier of a platform that lives in one process. It keeps nothing: `publish` resolves when every group
  * has committed the messages to its inbox, and what it rejects stays in the sender's outbox.
- * @param groups who must be there before anything is taken, so that none misses what is said while it starts
  */
-export function inProcessCarrier({ groups }: { groups: readonly string[] }): Carrier {
+export function inProcessCarrier({ groups, joinTimeoutMs = JOIN_TIMEOUT_MS }: InProcessOptions): Carrier {
   // Several replicas of a group take turns.
   const subscriptions = new Map<string, Subscription[]>();
   const running = new Set<Promise<unknown>>();
@@ -45,7 +51,7 @@ export function inProcessCarrier({ groups }: { groups: readonly string[] }): Car
     if (missing().length === 0) return;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, JOIN_TIMEOUT_MS);
+      timer = setTimeout(resolve, joinTimeoutMs);
     });
     await Promise.race([joined.promise, late]);
     clearTimeout(timer);

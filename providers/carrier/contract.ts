@@ -1,0 +1,207 @@
+import { afterEach, beforeEach, expect, it } from "@jest/globals";
+import { type Message, type MessageType, message } from "../../contracts/messages.ts";
+import { isoTime } from "../../lib/clock.ts";
+import { newId } from "../../lib/ids.ts";
+import type { Carrier } from "./port.ts";
+
+const PATIENCE_MS = 8_000;
+const POLL_MS = 10;
+
+/** What lies between the sender and the consumers, for one test. */
+export interface CarrierMedium {
+  /** A carrier on this medium. Where the medium is the carrier itself, it is the same one each time. */
+  connect(): Promise<Carrier>;
+  stop(): Promise<void>;
+}
+
+/**
+ * What every carrier keeps; called inside a `describe`. A sender repeats what was not taken, as the relay does,
+ * and a consumer group remembers what it knows, as the inbox does: a carrier may say no and may say things
+ * twice, but what it took it must bring.
+ * @param start makes an empty medium on which these groups will listen
+ */
+export function carrierContract(start: (groups: readonly string[]) => Promise<CarrierMedium>): void {
+  const KITCHEN = "kitchen";
+  const COURIER = "courier";
+  let medium: CarrierMedium;
+  let sender: Carrier;
+  const open: Carrier[] = [];
+
+  const connect = async () => {
+    const carrier = await medium.connect();
+    if (!open.includes(carrier)) open.push(carrier);
+    return carrier;
+  };
+  beforeEach(async () => {
+    medium = await start([KITCHEN, COURIER]);
+    sender = await connect();
+  });
+  afterEach(async () => {
+    await Promise.all(open.splice(0).map((carrier) => carrier.close()));
+    await medium.stop();
+  });
+
+  /** A group whose inbox is a list. */
+  const group = async (name: string, types: readonly MessageType[] = ["user.deleted"]) => {
+    const inbox: Message[] = [];
+    const state: { before: (messages: readonly Message[]) => Promise<void> | void } = { before: () => {} };
+    const carrier = await connect();
+    const unsubscribe = await carrier.subscribe(name, types, async (messages) => {
+      await state.before(messages as Message[]);
+      inbox.push(...(messages as Message[]));
+    });
+    return {
+      inbox,
+      state,
+      unsubscribe,
+      async has(messages: readonly Message[]) {
+        await until(() => messages.every(({ id }) => inbox.some((known) => known.id === id)));
+      },
+    };
+  };
+
+  it("publish, to two groups, resolves and brings every message to both as it was", async () => {
+    const groups = [await group(KITCHEN), await group(COURIER)];
+    const messages = some(25);
+    await handOver(sender, messages);
+    for (const { inbox, has } of groups) {
+      await has(messages);
+      const byId = new Map(inbox.map((one) => [one.id, one]));
+      expect(messages.map(({ id }) => byId.get(id))).toEqual(messages);
+    }
+  });
+
+  it("subscribe, to some types, brings these and no others", async () => {
+    const deleted = await group(KITCHEN, ["user.deleted"]);
+    const both = await group(COURIER, ["user.deleted", "notification.sent"]);
+    const messages = [...some(2), ...some(2, "notification.sent")];
+    await handOver(sender, messages);
+    await both.has(messages);
+    await deleted.has(messages.slice(0, 2));
+    expect(new Set(deleted.inbox.map(({ type }) => type))).toEqual(new Set(["user.deleted"]));
+  });
+
+  it("publish, before a group has subscribed, is not lost for it", async () => {
+    const kitchen = await group(KITCHEN);
+    const messages = some(3);
+    const handing = handOver(sender, messages);
+    const courier = await group(COURIER);
+    await handing;
+    await kitchen.has(messages);
+    await courier.has(messages);
+  });
+
+  it("a group that goes and comes back gets what it missed", async () => {
+    const kitchen = await group(KITCHEN);
+    const courier = await group(COURIER);
+    const [before, missed, after] = [some(3), some(3), some(3)];
+    await handOver(sender, before);
+    await courier.has(before);
+    await courier.unsubscribe();
+    const handing = handOver(sender, missed);
+    const again = await group(COURIER);
+    await handing;
+    await handOver(sender, after);
+    await again.has([...missed, ...after]);
+    await kitchen.has([...before, ...missed, ...after]);
+  });
+
+  it("accept that rejects, is asked again until it commits", async () => {
+    const kitchen = await group(KITCHEN);
+    const courier = await group(COURIER);
+    let refusals = 0;
+    courier.state.before = () => {
+      refusals += 1;
+      if (refusals <= 3) throw new Error("the database is away");
+    };
+    const messages = some(3);
+    await handOver(sender, messages);
+    await courier.has(messages);
+    await kitchen.has(messages);
+    expect(refusals).toBeGreaterThan(3);
+  });
+
+  it("publish, of messages that were published before, resolves and brings nothing new", async () => {
+    const [kitchen] = [await group(KITCHEN), await group(COURIER)];
+    const messages = some(3);
+    await handOver(sender, messages);
+    await handOver(sender, messages);
+    const last = some(1);
+    await handOver(sender, last);
+    await kitchen.has([...messages, ...last]);
+    expect(new Set(kitchen.inbox.map(({ id }) => id)).size).toBe(4);
+  });
+
+  it("unsubscribe and close, during a delivery, wait until it is committed", async () => {
+    const kitchen = await group(KITCHEN);
+    const courier = await group(COURIER);
+    const { promise: gate, resolve: openGate } = Promise.withResolvers<void>();
+    let inside = 0;
+    for (const { state } of [kitchen, courier]) {
+      state.before = async () => {
+        inside += 1;
+        await gate;
+      };
+    }
+    const messages = some(1);
+    const handing = handOver(sender, messages);
+    await until(() => inside === 2);
+    const ended: string[] = [];
+    const ending = [
+      kitchen.unsubscribe().then(() => ended.push("kitchen")),
+      ...open.map((carrier) => carrier.close().then(() => ended.push("carrier"))),
+    ];
+    await new Promise(setImmediate);
+    expect(ended).toEqual([]);
+    openGate();
+    await Promise.all(ending);
+    expect(kitchen.inbox).toEqual(messages);
+    expect(courier.inbox).toEqual(messages);
+    await handing.catch(() => undefined);
+  });
+
+  it("ready, tells whether it could take a message; closed, it takes none", async () => {
+    await group(KITCHEN);
+    await group(COURIER);
+    await until(() => sender.ready());
+    await sender.close();
+    expect(await sender.ready()).toBe(false);
+    await expect(sender.publish(some(1))).rejects.toThrow();
+  });
+}
+
+/** Hands over as the relay does: again, until it was taken. */
+async function handOver(carrier: Carrier, messages: readonly Message[]): Promise<void> {
+  await until(() =>
+    carrier.publish(messages).then(
+      () => true,
+      () => false,
+    ),
+  );
+}
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + PATIENCE_MS;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error("it did not come to pass");
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+function some(count: number, type: "user.deleted" | "notification.sent" = "user.deleted"): Message[] {
+  return Array.from({ length: count }, () => {
+    const subject = newId();
+    const stated =
+      type === "user.deleted"
+        ? message("user.deleted", subject, { version: 1, userId: subject })
+        : message("notification.sent", subject, { version: 1, notificationId: subject, event: "test" });
+    return {
+      specversion: "1.0",
+      id: newId(),
+      source: "waybill/test",
+      time: isoTime(Date.now()),
+      dataschema: `urn:waybill:message:${type}:1`,
+      ...stated,
+    } as Message;
+  });
+}
