@@ -36,16 +36,18 @@ export interface ProblemContext {
 }
 
 /** What the framework throws by itself, in our words: its own words would name nodes and actions. */
-const framework: Record<string, ErrorType> = {
-  SERVICE_NOT_FOUND: "SERVICE_UNAVAILABLE",
-  SERVICE_NOT_AVAILABLE: "SERVICE_UNAVAILABLE",
-  BAD_GATEWAY: "SERVICE_UNAVAILABLE",
-  REQUEST_REJECTED: "SERVICE_UNAVAILABLE",
-  REQUEST_TIMEOUT: "DEADLINE_EXCEEDED",
-  REQUEST_SKIPPED: "DEADLINE_EXCEEDED",
-  QUEUE_FULL: "OVERLOADED",
-  UNABLE_DECODE_PARAM: "BAD_REQUEST",
-};
+const framework = new Map<string, ErrorType>(
+  Object.entries({
+    SERVICE_NOT_FOUND: "SERVICE_UNAVAILABLE",
+    SERVICE_NOT_AVAILABLE: "SERVICE_UNAVAILABLE",
+    BAD_GATEWAY: "SERVICE_UNAVAILABLE",
+    REQUEST_REJECTED: "SERVICE_UNAVAILABLE",
+    REQUEST_TIMEOUT: "DEADLINE_EXCEEDED",
+    REQUEST_SKIPPED: "DEADLINE_EXCEEDED",
+    QUEUE_FULL: "OVERLOADED",
+    UNABLE_DECODE_PARAM: "BAD_REQUEST",
+  }),
+);
 
 interface Thrown {
   message?: unknown;
@@ -57,7 +59,7 @@ export function problemOf(error: unknown, context: ProblemContext): Problem {
   const thrown = (error ?? {}) as Thrown;
   const own = typeOf(error) ?? "";
   const ours = entryOf(own) !== undefined;
-  const type = (ours ? own : (framework[own] ?? "INTERNAL")) as ErrorType;
+  const type = (ours ? own : (framework.get(own) ?? "INTERNAL")) as ErrorType;
   const { status, title } = catalogue[type];
   const detail =
     ours && type !== "INTERNAL" && typeof thrown.message === "string" ? thrown.message : undefined;

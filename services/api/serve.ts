@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Context, ServiceBroker } from "moleculer";
 import type { Meta } from "../../contracts/meta.ts";
 import type { TokenVerifier } from "../../mixins/caller/token-verifier.ts";
+import { nameHttpSpan } from "../../mixins/tracing/index.ts";
 import { sendProblem, sendResult } from "./answer.ts";
 import { authenticate, authorize, metaOf } from "./auth.ts";
 import { exchangeOf } from "./edge/exchange.ts";
@@ -10,6 +11,7 @@ import { type Limiter, type LimitName, limitHeaders, refuseBeyond } from "./limi
 import { afterVersion, historyReader, type OrderStreams } from "./order-events.ts";
 import { problemOf } from "./problem.ts";
 import { readRequest } from "./request.ts";
+import { BASE_PATH } from "./routes/index.ts";
 
 export interface ServeDeps {
   limiter: Limiter;
@@ -49,6 +51,7 @@ async function answer(
 ): Promise<void> {
   const { route } = endpoint;
   const { clientIp } = exchangeOf(req);
+  nameHttpSpan(req, BASE_PATH + route.path);
   if (route.limit) await count(deps.limiter, req, route.limit, clientIp);
   const proved = await authenticate(endpoint, req, deps.verifier);
   if (proved) {
@@ -96,7 +99,7 @@ export function fall(
   const problem = problemOf(error, {
     docsUrl: deps.docsUrl,
     instance: `urn:waybill:request:${requestId}`,
-    ...(traceId && { traceId }),
+    traceId,
     sealed,
   });
   if (problem.unexpected) deps.logger.error("Unexpected error", { requestId, traceId }, error);

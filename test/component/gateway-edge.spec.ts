@@ -25,6 +25,7 @@ interface Problem {
   type: string;
   instance: string;
   detail?: string;
+  trace_id?: string;
   errors?: { field: string; rule: string }[];
 }
 
@@ -339,6 +340,16 @@ describe("gateway, given headers", () => {
       .slice(1)
       .map(({ params }) => (params as Params<"orders.update">).expectedVersion);
     expect(versions).toEqual([7, undefined, 7]);
+  });
+
+  it("with a traceparent, names its trace in a problem, else a new one", async () => {
+    const traceId = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const known = await request("GET", "/nothing", {
+      headers: { Traceparent: `00-${traceId}-00f067aa0ba902b7-01` },
+    });
+    expect(known.body.trace_id).toBe(traceId);
+    const unknown = await request("GET", "/nothing", { headers: { Traceparent: "nonsense" } });
+    expect(unknown.body.trace_id).toMatch(/^(?!4bf92f)[0-9a-f]{32}$/);
   });
 
   it("of a page of another origin, lets exactly the listed ones read", async () => {

@@ -121,7 +121,11 @@ function failing({ route: { action } }: Endpoint, error: () => Error): void {
 /** What has to be there before the operation can succeed: a confirmation needs the customer's check. */
 async function ready(endpoint: Endpoint): Promise<Change> {
   if (endpoint.route.content === "image") {
-    gateway.on("media.getAvatar", () => ({ contentType: "image/webp", etag: "1", base64: "" }));
+    gateway.on(endpoint.route.action as ActionName, () => ({
+      contentType: "image/webp",
+      etag: "1",
+      base64: "",
+    }));
   }
   if (endpoint.route.action !== "api.confirm") return {};
   const claims = { id: newId() };

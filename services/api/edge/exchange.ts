@@ -10,7 +10,7 @@ export interface Exchange {
   standings: Standing[];
   startedMs: number;
   /** Of the trace that the request belongs to. */
-  traceId?: string;
+  traceId: string;
 }
 
 const exchanges = new WeakMap<IncomingMessage, Exchange>();

@@ -1,5 +1,7 @@
+import { randomBytes } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { fail } from "../../../contracts/errors.ts";
+import { nameHttpSpan, traceIdOf, withHttpServerSpan } from "../../../mixins/tracing/index.ts";
 import { type Limiter, refuseBeyond } from "../limits.ts";
 import { begin, exchangeOf } from "./exchange.ts";
 import { baseHeaders, type Cors, requestIdOf } from "./headers.ts";
@@ -25,10 +27,11 @@ const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
  */
 export function front(deps: FrontDeps, route: (req: IncomingMessage, res: ServerResponse) => void) {
   const headers = baseHeaders(deps);
-  return async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
+  const enter = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     const requestId = requestIdOf(req);
     begin(req, {
       requestId,
+      traceId: nameHttpSpan(req, undefined, requestId) ?? traceIdFor(req),
       clientIp: deps.clientIp(req),
       query: {},
       standings: [],
@@ -59,6 +62,16 @@ export function front(deps: FrontDeps, route: (req: IncomingMessage, res: Server
     }
     route(req, res);
   };
+  return (req: IncomingMessage, res: ServerResponse): Promise<void> =>
+    withHttpServerSpan(req, res, () => enter(req, res));
+}
+
+/** An id to find a request by also where nothing is traced: the one that the client brought, or a new one. */
+function traceIdFor(req: IncomingMessage): string {
+  const { traceparent } = req.headers;
+  return (
+    traceIdOf(typeof traceparent === "string" ? traceparent : undefined) ?? randomBytes(16).toString("hex")
+  );
 }
 
 async function countAddress(limiter: Limiter, req: IncomingMessage): Promise<void> {

@@ -108,6 +108,12 @@ export const orderRoutes = [
     body: { image: "base64" },
     problems: ["IMAGE_INVALID", "IMAGE_TOO_LARGE"],
   }),
+  delivery("GET /orders/{order_id}/proof", "media.getProof", {
+    summary: "The photo of the handover",
+    access: "any",
+    success: 200,
+    content: "image",
+  }),
   delivery("POST /orders/{order_id}/deliver", "orders.deliver", {
     summary: "Hand the order over",
     description: "With the PIN that the customer tells; five wrong ones lock the handover.",

@@ -1,0 +1,57 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { catalogue } from "../../contracts/errors.ts";
+import { startGateway, type TestGateway } from "../support/gateway.ts";
+
+let gateway: TestGateway;
+beforeAll(async () => {
+  gateway = await startGateway();
+});
+afterAll(() => gateway.stop());
+
+const get = (path: string, init: RequestInit = {}) => fetch(gateway.url + path, init);
+
+describe("documentation", () => {
+  it.each([["/docs/"], ["/docs/index.html"]])(
+    "at %s, is Swagger UI with scripts of its own origin only",
+    async (path) => {
+      const response = await get(path);
+      const html = await response.text();
+      expect(response.headers.get("content-type")).toBe("text/html; charset=utf-8");
+      expect(response.headers.get("content-security-policy")).toContain("script-src 'self'");
+      const links = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, link]) => link as string);
+      expect(links).toHaveLength(4);
+      for (const link of links) {
+        const asset = await get(new URL(link, "http://x/docs/").pathname);
+        expect({ link, status: asset.status }).toEqual({ link, status: 200 });
+        expect((await asset.arrayBuffer()).byteLength).toBeGreaterThan(100);
+      }
+      expect(html).not.toMatch(/<script>|https?:/);
+    },
+  );
+
+  it.each([["/"], ["/docs"]])("asked for at %s, is at /docs/", async (path) => {
+    const response = await get(path, { redirect: "manual" });
+    expect([response.status, response.headers.get("location")]).toEqual([302, "/docs/"]);
+  });
+
+  it.each([
+    ["/docs/package.json"],
+    ["/docs/swagger-ui.js.map"],
+    ["/docs/..%2fpackage.json"],
+    ["/docs/%2e%2e/x"],
+  ])("at %s, which no page needs, is not there", async (path) => {
+    expect((await get(path)).status).toBe(404);
+  });
+
+  it("of the errors, explains each code where its problem document leads", async () => {
+    const page = await (await get("/docs/errors")).text();
+    for (const type of Object.keys(catalogue)) expect(page).toContain(`<tr id="${type.toLowerCase()}">`);
+  });
+
+  it("at /openapi.json, is the document that the page shows", async () => {
+    const response = await get("/openapi.json");
+    expect(response.headers.get("content-type")).toBe("application/json; charset=utf-8");
+    expect(await response.json()).toMatchObject({ openapi: "3.1.0", servers: [{ url: "/api/v1" }] });
+    expect(await (await get("/docs/start.js")).text()).toContain('url: "/openapi.json"');
+  });
+});

@@ -1,0 +1,85 @@
+import type { IncomingMessage } from "node:http";
+import { describe, expect, it } from "@jest/globals";
+import { etagOf, expectedVersion, isFresh } from "../../services/api/conditional.ts";
+import { clientIpOf } from "../../services/api/edge/client-ip.ts";
+import { limiter, limitHeaders, memoryCounters, refuseBeyond } from "../../services/api/limits.ts";
+
+describe("client address", () => {
+  const from = (trusted: string[], peer: string, forwarded?: string) =>
+    clientIpOf(trusted)({
+      socket: { remoteAddress: peer },
+      headers: { "x-forwarded-for": forwarded },
+    } as unknown as IncomingMessage);
+
+  it.each([
+    ["nobody trusted", [], "9.9.9.9", "1.1.1.1", "9.9.9.9"],
+    ["from a stranger", ["10.0.0.0/8"], "9.9.9.9", "1.1.1.1", "9.9.9.9"],
+    ["from our proxy", ["10.0.0.0/8"], "10.0.0.1", "1.1.1.1", "1.1.1.1"],
+    ["with an invented hop in front", ["10.0.0.0/8"], "10.0.0.1", "6.6.6.6, 1.1.1.1", "1.1.1.1"],
+    ["through two of our proxies", ["10.0.0.0/8"], "10.0.0.1", "1.1.1.1, 10.0.0.2", "1.1.1.1"],
+    ["from our proxy without the header", ["10.0.0.0/8"], "10.0.0.1", undefined, "10.0.0.1"],
+    ["with nonsense", ["10.0.0.0/8"], "10.0.0.1", "nonsense", "10.0.0.1"],
+    ["mapped into IPv6", ["10.0.0.1"], "::ffff:10.0.0.1", "2001:db8::1", "2001:db8::1"],
+    ["from a network in IPv6", ["fd00::/8"], "fd00::1", "1.1.1.1", "1.1.1.1"],
+  ])("%s, is %#", (_, trusted, peer, forwarded, expected) => {
+    expect(from(trusted, peer, forwarded)).toBe(expected);
+  });
+});
+
+describe("conditions", () => {
+  const etag = etagOf('{"a":1}', 7);
+
+  it("of a versioned resource, hold the version that If-Match gives back", () => {
+    expect(etag).toMatch(/^"7-[\w-]{22}"$/);
+    expect(expectedVersion(etag)).toBe(7);
+    expect(expectedVersion('"7"')).toBe(7);
+    expect([expectedVersion(undefined), expectedVersion("*")]).toEqual([undefined, undefined]);
+  });
+
+  it.each([['"abc"'], ["7"], [`W/${etag}`], ['"0"'], ['"99999999999"'], ['"7", "8"'], [""]])(
+    "with If-Match: %s, fail",
+    (header) => {
+      expect(() => expectedVersion(header)).toThrow(expect.objectContaining({ type: "PRECONDITION_FAILED" }));
+    },
+  );
+
+  it("of a read, compare the whole tag weakly", () => {
+    expect(isFresh(etag, etag)).toBe(true);
+    expect(isFresh(`"x", W/${etag}`, etag)).toBe(true);
+    expect(isFresh("*", etag)).toBe(true);
+    expect(isFresh('"7"', etag)).toBe(false);
+    expect(isFresh(undefined, etag)).toBe(false);
+    expect(etagOf('{"a":2}', 7)).not.toBe(etag);
+    expect(etagOf("{}")).toMatch(/^"[\w-]{22}"$/);
+  });
+});
+
+describe("limits", () => {
+  it("count each subject by itself and begin anew with the minute", async () => {
+    let nowMs = 60_000;
+    const clock = { now: () => nowMs };
+    const limits = limiter({ address: 2, user: 0, "sign-in": 1 }, memoryCounters(clock), clock);
+    const take = async (subject: string) => (await limits.take("address", subject))?.left;
+    expect([await take("a"), await take("a"), await take("b"), await take("a")]).toEqual([1, 0, 1, -1]);
+    nowMs += 59_999;
+    expect(await take("a")).toBe(-2);
+    nowMs += 1;
+    expect(await take("a")).toBe(1);
+    expect(await limits.take("user", "a")).toBeUndefined();
+  });
+
+  it("that are used up, are refused with the time to wait, and announced before", async () => {
+    const clock = { now: () => 90_500 };
+    const limits = limiter({ address: 1, user: 1, "sign-in": 1 }, memoryCounters(clock), clock);
+    const first = await limits.take("address", "a");
+    expect(() => refuseBeyond(first)).not.toThrow();
+    expect(limitHeaders([first as NonNullable<typeof first>])).toEqual({
+      "RateLimit-Policy": '"address";q=1;w=60',
+      RateLimit: '"address";r=0;t=30',
+    });
+    const second = await limits.take("address", "a");
+    expect(() => refuseBeyond(second)).toThrow(
+      expect.objectContaining({ type: "TOO_MANY_REQUESTS", data: { retryAfterSeconds: 30 } }),
+    );
+  });
+});

@@ -1,0 +1,96 @@
+import { describe, expect, it } from "@jest/globals";
+import { type ActionName, actions } from "../../contracts/actions.ts";
+import { endpointOf } from "../../services/api/endpoint.ts";
+import { routes } from "../../services/api/routes/index.ts";
+
+/** Actions that services call, the operators' shell, or nobody outside: no route leads to them. */
+const inside: ActionName[] = [
+  "identity.createAdmin",
+  "identity.jwks",
+  "identity.setAvatar",
+  "orders.applyPartnerCallback",
+  "orders.stuck",
+  "partners.release",
+  "partners.reserve",
+  // Behind operations of the gateway's own.
+  "orders.confirm",
+  "partners.check",
+  "orders.deadLetters",
+  "orders.replayDeadLetter",
+  "orders.dropDeadLetter",
+  "partners.deadLetters",
+  "partners.replayDeadLetter",
+  "partners.dropDeadLetter",
+  "notifications.deadLetters",
+  "notifications.replayDeadLetter",
+  "notifications.dropDeadLetter",
+];
+
+describe("route tables", () => {
+  const endpoints = routes.map(endpointOf);
+
+  it("of all operations, name each but once", () => {
+    const names = endpoints.map(({ operation }) => operation);
+    expect(names.toSorted()).toEqual([...new Set(names)].toSorted());
+  });
+
+  it("and the actions that are kept inside, together hold every action", () => {
+    const outside = new Set<string>(routes.map(({ action }) => action));
+    const missing = (Object.keys(actions) as ActionName[]).filter(
+      (name) => !outside.has(name) && !inside.includes(name),
+    );
+    expect(missing).toEqual([]);
+    expect(inside.filter((name) => outside.has(name))).toEqual([]);
+  });
+
+  it("of mutating POSTs, take an Idempotency-Key unless they answer secrets or tell of what cannot be repeated", () => {
+    const without = endpoints.filter(
+      ({ route, idempotencyKey }) => route.method === "POST" && idempotencyKey === "never",
+    );
+    expect(without.map(({ route }) => route.path).toSorted()).toEqual([
+      "/invitations/accept",
+      "/orders/check",
+      "/orders/{order_id}/location",
+      "/partners/{partner_id}/webhook/rotate-secret",
+      "/password/forgot",
+      "/password/reset",
+      "/sessions",
+      "/sessions/refresh",
+      "/users",
+      "/users/confirm",
+      "/users/confirm/resend",
+      "/webhooks/partners/{partner_id}",
+      "/webhooks/payments/{bank_id}",
+    ]);
+    const required = endpoints.filter(({ idempotencyKey }) => idempotencyKey === "required");
+    expect(required.map(({ route }) => route.path)).toEqual(["/orders/confirm"]);
+  });
+
+  it("without a sign-in, are few and known", () => {
+    const open = routes
+      .filter(({ access }) => access === "public")
+      .map(({ method, path }) => `${method} ${path}`);
+    expect(open.toSorted()).toEqual([
+      "GET /track/{token}",
+      "POST /invitations/accept",
+      "POST /password/forgot",
+      "POST /password/reset",
+      "POST /sessions",
+      "POST /sessions/refresh",
+      "POST /users",
+      "POST /users/confirm",
+      "POST /users/confirm/resend",
+    ]);
+  });
+
+  it("of PATCH on a versioned resource, take If-Match", () => {
+    const patches = endpoints.filter(({ route }) => route.method === "PATCH");
+    expect(patches.filter(({ versioned }) => !versioned)).toEqual([]);
+  });
+
+  it("that contradict their contract, are refused", () => {
+    const [route] = routes;
+    if (!route) throw new Error("no routes");
+    expect(() => endpointOf({ ...route, path: "/users/{nobody}" })).toThrow(/knows no \{nobody\}/);
+  });
+});

@@ -1,0 +1,106 @@
+import { describe, expect, it } from "@jest/globals";
+import { Validator } from "@seriousme/openapi-schema-validator";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import addFormats from "ajv-formats";
+import { actions } from "../../contracts/actions.ts";
+import { messages } from "../../contracts/messages.ts";
+import type { Rule } from "../../contracts/schema.ts";
+import { exampleOf } from "../../mixins/openapi/example.ts";
+import { checkOf } from "../../mixins/validation/validation.ts";
+import { documentation } from "../../services/api/documentation.ts";
+import { endpointOf } from "../../services/api/endpoint.ts";
+import { BASE_PATH, routes } from "../../services/api/routes/index.ts";
+
+interface Media {
+  schema: object;
+  example?: unknown;
+  examples?: Record<string, { value: unknown }>;
+}
+interface Operation {
+  operationId: string;
+  requestBody?: { content: Record<string, Media> };
+  responses: Record<string, { $ref?: string; content?: Record<string, Media> }>;
+  security: object[];
+}
+interface Document {
+  servers: { url: string }[];
+  paths: Record<string, Record<string, Operation>>;
+  components: {
+    schemas: Record<string, object>;
+    responses: Record<string, { content: Record<string, Media> }>;
+  };
+}
+
+const endpoints = routes.map(endpointOf);
+const document = documentation(endpoints, "https://delivery.example.org").document as unknown as Document;
+const operations = Object.values(document.paths).flatMap((path) => Object.values(path));
+
+describe("OpenAPI document", () => {
+  it("is valid OpenAPI 3.1", async () => {
+    const { valid, errors } = await new Validator().validate(structuredClone(document) as never);
+    expect({ valid, errors }).toEqual({ valid: true, errors: undefined });
+  });
+
+  it("holds every operation of the tables with every status", () => {
+    for (const { route, statuses } of endpoints) {
+      const operation = document.paths[route.path]?.[route.method.toLowerCase()];
+      expect(Object.keys(operation?.responses ?? {}).map(Number)).toEqual(statuses);
+      expect(operation?.security).toEqual(
+        route.access === "public" || route.access === "signed" ? [] : [{ bearer: [] }],
+      );
+    }
+    expect(operations).toHaveLength(endpoints.length);
+    expect(new Set(operations.map(({ operationId }) => operationId)).size).toBe(endpoints.length);
+    expect(document.servers).toEqual([{ url: BASE_PATH }]);
+  });
+
+  it("holds no example that its own schema refuses, nor one that the validator of the contract does", () => {
+    const ajv = new Ajv2020({ strict: false });
+    (addFormats as unknown as (ajv: Ajv2020) => void)(ajv);
+    ajv.addSchema({ $id: "doc", components: document.components });
+    const accepts = ({ schema, example, examples }: Media) => {
+      const validate = ajv.compile(JSON.parse(JSON.stringify(schema).replaceAll('"#/', '"doc#/')));
+      const values = [
+        ...(example === undefined ? [] : [example]),
+        ...Object.values(examples ?? {}).map(({ value }) => value),
+      ];
+      return values.filter((value) => !validate(value)).map((value) => ({ value, errors: validate.errors }));
+    };
+    const media = [
+      ...operations.flatMap(({ requestBody, responses }) => [
+        ...Object.values(requestBody?.content ?? {}),
+        ...Object.values(responses).flatMap(({ content }) => Object.values(content ?? {})),
+      ]),
+      ...Object.values(document.components.responses).flatMap(({ content }) => Object.values(content)),
+    ];
+    expect(media.flatMap(accepts)).toEqual([]);
+    const rules: Rule[] = [
+      ...Object.values(actions).flatMap(({ params, result }): Rule[] => [params, result]),
+      ...Object.values(messages),
+    ];
+    for (const rule of rules) expect(checkOf(rule)(exampleOf(rule))).toEqual([]);
+  });
+
+  it("refers to nothing that is not there, and names nothing that nobody refers to", () => {
+    const text = JSON.stringify(document);
+    const referred = new Set(
+      [...text.matchAll(/"#\/components\/(schemas|responses)\/([^"]+)"/g)].map(
+        ([, kind, name]) => `${kind}/${name}`,
+      ),
+    );
+    const there = [
+      ...Object.keys(document.components.schemas).map((name) => `schemas/${name}`),
+      ...Object.keys(document.components.responses).map((name) => `responses/${name}`),
+    ];
+    expect([...referred].toSorted()).toEqual(there.toSorted());
+  });
+
+  it("spells every name in snake_case", () => {
+    const names = [...JSON.stringify(document.components.schemas).matchAll(/"properties":\{([^{}]*)/g)];
+    expect(names.length).toBeGreaterThan(10);
+    const properties = Object.values(document.components.schemas).flatMap((schema) =>
+      Object.keys((schema as { properties?: object }).properties ?? {}),
+    );
+    expect(properties.filter((name) => !/^[a-z][a-z0-9_]*$/.test(name))).toEqual([]);
+  });
+});
