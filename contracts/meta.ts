@@ -35,6 +35,8 @@ export interface Locals {
   caller?: Caller;
   /** The node (or plain gRPC client) that called over the bridge, as its credential proved. */
   peer?: string;
+  /** What carried the call, on both of its sides: the bridge says so, the transporter does not. */
+  wire?: "grpc";
   /** Aborted when whoever called over the bridge has gone or waits no longer. */
   signal?: AbortSignal;
 }

@@ -48,7 +48,7 @@ export function answerer({ broker, secret, clock }: AnswerOptions, method: Metho
     const ctx = broker.ContextFactory.create(broker, null as never, params, options);
     const gone = new AbortController();
     call.once("cancelled", () => gone.abort());
-    Object.assign(ctx.locals, { peer, signal: gone.signal } satisfies Locals);
+    Object.assign(ctx.locals, { peer, wire: "grpc", signal: gone.signal } satisfies Locals);
     return Object.assign(ctx, { level, parentID: parentID ?? null });
   }
 

@@ -1,6 +1,7 @@
 import { type ServiceError, status as Status } from "@grpc/grpc-js";
 import type { Context, ServiceBroker } from "moleculer";
 import { fail } from "../../contracts/errors.ts";
+import type { Locals } from "../../contracts/meta.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { announced } from "./address.ts";
 import { MAX_MESSAGE_BYTES } from "./channel-options.ts";
@@ -60,6 +61,7 @@ export function bridgeClient(options: { broker: ServiceBroker; secret: string; c
   return {
     async send(method, ctx) {
       const { path } = method;
+      (ctx.locals as Locals).wire = "grpc";
       const bytes = encoded(method, ctx.params);
       const nodeID = ctx.nodeID as string;
       const address = announced(broker, nodeID);

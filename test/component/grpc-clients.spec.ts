@@ -44,7 +44,7 @@ describe("a plain gRPC client", () => {
     metadata.set("x-request-id", "r-9");
     const who = await client.call("WhoCalls", {}, { metadata });
     expect(JSON.parse(who.meta as string)).toEqual({ token: "a-token", requestId: "r-9" });
-    expect(JSON.parse(who.locals as string)).toEqual({ peer: "plain-client", aborted: false });
+    expect(JSON.parse(who.locals as string)).toEqual({ peer: "plain-client", wire: "grpc", aborted: false });
   });
 
   it("that puts more into its metadata than there is, puts nothing into the context", async () => {
@@ -61,7 +61,7 @@ describe("a plain gRPC client", () => {
     }
     const who = await client.call("WhoCalls", {}, { metadata });
     expect(JSON.parse(who.meta as string)).toEqual({});
-    expect(JSON.parse(who.locals as string)).toEqual({ peer: "plain-client", aborted: false });
+    expect(JSON.parse(who.locals as string)).toEqual({ peer: "plain-client", wire: "grpc", aborted: false });
   });
 
   const path = `/${SERVICE}/Echo`;

@@ -127,7 +127,7 @@ describe("a call over the bridge", () => {
     const { role, user, ...known } = meta;
     expect(JSON.parse(answer.meta as string)).toEqual(known);
     expect(JSON.parse(answer.headers as string)).toEqual({ traceparent: headers.traceparent });
-    expect(JSON.parse(answer.locals as string)).toEqual({ peer: "caller", aborted: false });
+    expect(JSON.parse(answer.locals as string)).toEqual({ peer: "caller", wire: "grpc", aborted: false });
     expect(answer).toMatchObject({ requestId: "req-7", level: 1 });
     expect(answer.timeoutMs).toBeGreaterThan(800);
     expect(answer.timeoutMs).toBeLessThanOrEqual(1_000);

@@ -67,6 +67,11 @@ export function probeService(state: ProbeState, more: Partial<ServiceSchema> = {
           timeoutMs: ctx.options.timeout ?? 0,
         };
       },
+      async relay(ctx: Context<{ action: string }>) {
+        await ctx.call(ctx.params.action, {});
+        await ctx.emit("probe.relayed", {});
+        return {};
+      },
       drift: (ctx: Context<{ kind: string }>) => drifted(ctx.params.kind),
       /** Stands in no proto, so it is called by the transporter. */
       nodeOf: (ctx: Context) => ({ node: ctx.broker.nodeID, peer: (ctx.locals as Locals).peer }),

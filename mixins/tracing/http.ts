@@ -1,0 +1,67 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { type Context, context, type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
+import { fromHeaders, isTraced, tracer } from "./trace-context.ts";
+
+const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
+const spans = new WeakMap<IncomingMessage, Span>();
+
+/** The trace that an HTTP client says its request belongs to, or none. */
+export function fromHttpHeaders(headers: IncomingMessage["headers"]): Context {
+  const { traceparent, tracestate } = headers;
+  return fromHeaders({ traceparent, tracestate });
+}
+
+/**
+ * Runs `handle` in the span of a request, which ends with its answer or when the client has gone. The span has
+ * the path, never the query, which may hold what is nobody's business.
+ */
+export function withHttpServerSpan<T>(
+  request: IncomingMessage,
+  response: ServerResponse,
+  handle: () => T,
+): T {
+  if (!isTraced()) return handle();
+  const parent = fromHttpHeaders(request.headers);
+  const method = METHODS.has(request.method ?? "") ? (request.method as string) : "_OTHER";
+  const span = tracer().startSpan(
+    method === "_OTHER" ? "HTTP" : method,
+    {
+      kind: SpanKind.SERVER,
+      attributes: {
+        "http.request.method": method,
+        "url.path": (request.url ?? "").split("?", 1)[0],
+        "url.scheme": "http",
+        "network.protocol.version": request.httpVersion,
+        "client.address": request.socket.remoteAddress,
+      },
+    },
+    parent,
+  );
+  spans.set(request, span);
+  response.once("close", () => {
+    span.setAttribute("http.response.status_code", response.statusCode);
+    if (!response.writableFinished) span.setAttribute("error.type", "client_gone");
+    if (response.statusCode >= 500) {
+      span.setAttribute("error.type", String(response.statusCode));
+      span.setStatus({ code: SpanStatusCode.ERROR });
+    }
+    span.end();
+  });
+  return context.with(trace.setSpan(parent, span), handle);
+}
+
+/**
+ * Names the span of a request by the route that was found for it: `POST /api/v1/orders/:id/cancel`.
+ * @returns the trace's id, for the answer and the log; undefined where nothing is traced
+ */
+export function nameHttpSpan(
+  request: IncomingMessage,
+  route?: string,
+  requestId?: string,
+): string | undefined {
+  const span = spans.get(request);
+  if (!span) return undefined;
+  if (route !== undefined) span.updateName(`${request.method} ${route}`).setAttribute("http.route", route);
+  if (requestId !== undefined) span.setAttribute("waybill.request_id", requestId);
+  return span.spanContext().traceId;
+}

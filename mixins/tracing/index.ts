@@ -1,0 +1,11 @@
+export { fromHttpHeaders, nameHttpSpan, withHttpServerSpan } from "./http.ts";
+export { inTraceOf, recordFailure, type WorkInTrace } from "./spans.ts";
+export {
+  currentTraceparent,
+  isTraced,
+  linksTo,
+  type TraceHeaders,
+  traceHeaders,
+  traceIdOf,
+} from "./trace-context.ts";
+export { tracing } from "./tracing.middleware.ts";

@@ -1,0 +1,58 @@
+import {
+  type Context,
+  context,
+  type Link,
+  ProxyTracerProvider,
+  propagation,
+  ROOT_CONTEXT,
+  trace,
+} from "@opentelemetry/api";
+
+const TRACER = "waybill";
+const TRACEPARENT = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/;
+
+/** The headers of W3C trace context, as they travel with HTTP requests, calls and messages. */
+export interface TraceHeaders {
+  traceparent?: string;
+  tracestate?: string;
+}
+
+export function tracer() {
+  return trace.getTracer(TRACER);
+}
+
+/** Whether anybody collects spans in this process. Where nobody does, nothing is wrapped and nothing measured. */
+export function isTraced(): boolean {
+  const provider = trace.getTracerProvider();
+  return !(provider instanceof ProxyTracerProvider) || provider.getDelegateTracer(TRACER) !== undefined;
+}
+
+/** The headers that continue the trace of the work that runs now; empty where nothing is traced. */
+export function traceHeaders(of: Context = context.active()): TraceHeaders {
+  const headers: TraceHeaders = {};
+  propagation.inject(of, headers);
+  return headers;
+}
+
+/** The W3C `traceparent` of the work that runs now; undefined where nothing is traced. */
+export function currentTraceparent(): string | undefined {
+  return traceHeaders().traceparent;
+}
+
+/** The trace id, 32 hexadecimal digits, within a `traceparent`; undefined for anything else. */
+export function traceIdOf(traceparent: string | undefined): string | undefined {
+  return traceparent === undefined ? undefined : TRACEPARENT.exec(traceparent)?.[1];
+}
+
+/** The context that a caller sent, or one without any trace. Never the one that happens to be active here. */
+export function fromHeaders(headers: object): Context {
+  return propagation.extract(ROOT_CONTEXT, headers);
+}
+
+/** Links to the spans that these `traceparent`s name; what is none is left out. */
+export function linksTo(traceparents: readonly (string | undefined)[]): Link[] {
+  return traceparents.flatMap((traceparent) => {
+    const named = trace.getSpanContext(fromHeaders({ traceparent }));
+    return named ? [{ context: named }] : [];
+  });
+}

@@ -1,0 +1,44 @@
+/**
+ * Loaded before everything else (`node --import ./platform/telemetry.ts`). Where OTEL_EXPORTER_OTLP_ENDPOINT is
+ * set, spans are collected and sent there in batches; where it is not, not even the SDK is read.
+ */
+const MAX_FLUSH_MS = 2_000;
+
+let shutdown: (() => Promise<void>) | undefined;
+
+/** Sends the spans that are still here; waits two seconds at most. To be called before the process exits. */
+export async function stopTelemetry(): Promise<void> {
+  const flush = shutdown;
+  shutdown = undefined;
+  if (!flush) return;
+  const tooLong = new Promise<void>((resolve) => setTimeout(resolve, MAX_FLUSH_MS).unref());
+  await Promise.race([flush().catch(() => undefined), tooLong]);
+}
+
+async function startTelemetry(): Promise<() => Promise<void>> {
+  const { register } = await import("node:module");
+  // Instruments what is imported as ECMAScript modules; it has to be there before any of them is read.
+  register("@opentelemetry/instrumentation/hook.mjs", import.meta.url);
+  const [{ NodeSDK }, { PgInstrumentation }, { UndiciInstrumentation }] = await Promise.all([
+    import("@opentelemetry/sdk-node"),
+    import("@opentelemetry/instrumentation-pg"),
+    import("@opentelemetry/instrumentation-undici"),
+  ]);
+  const sdk = new NodeSDK({
+    serviceName: process.env.OTEL_SERVICE_NAME ?? "waybill",
+    instrumentations: [
+      // Sweeps and relays ask the database all day long: a query without work around it is no trace of its own.
+      new PgInstrumentation({ requireParentSpan: true }),
+      new UndiciInstrumentation({ requireParentforSpans: true }),
+    ],
+    metricReaders: [],
+    logRecordProcessors: [],
+  });
+  sdk.start();
+  return () => sdk.shutdown();
+}
+
+if (process.env.OTEL_EXPORTER_OTLP_ENDPOINT) {
+  shutdown = await startTelemetry();
+  process.once("beforeExit", () => stopTelemetry());
+}

@@ -1,0 +1,240 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import { SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
+import type { Context, ServiceBroker, ServiceSchema } from "moleculer";
+import { fail } from "../../contracts/errors.ts";
+import {
+  currentTraceparent,
+  inTraceOf,
+  nameHttpSpan,
+  traceIdOf,
+  tracing,
+  withHttpServerSpan,
+} from "../../mixins/tracing/index.ts";
+import { cluster, offeredBy, probeService } from "../support/bridge.ts";
+import { eventually } from "../support/eventually.ts";
+import { type RecordedSpan, recordSpans, titleOf } from "../support/spans.ts";
+
+const TRACE_ID = "0af7651916cd43dd8448eb211c80319c";
+const REMOTE = `00-${TRACE_ID}-b7ad6b7169203331-01`;
+
+const { ended, stop } = recordSpans();
+const nodes = cluster();
+let front: ServiceBroker;
+let http: Server;
+/** What crossed the wire, by what it was for. */
+const wire: Record<string, string | undefined> = {};
+let failures = 0;
+
+const farService: ServiceSchema = {
+  name: "far",
+  actions: {
+    pong(ctx: Context<unknown, object, object, { traceparent?: string }>) {
+      wire.transporter = ctx.headers.traceparent;
+      return {};
+    },
+    refuse: () => {
+      throw fail("ILLEGAL_TRANSITION", "Not now.");
+    },
+    break: () => {
+      throw new TypeError("a slip");
+    },
+    strict: { params: { $$strict: true, name: "string" }, handler: () => ({}) },
+    flaky: {
+      retryPolicy: { enabled: true },
+      handler() {
+        failures += 1;
+        if (failures === 1) throw fail("SERVICE_UNAVAILABLE");
+        return {};
+      },
+    },
+  },
+  events: {
+    "probe.relayed"(ctx: Context<unknown, object, object, { traceparent?: string }>) {
+      wire.event = ctx.headers.traceparent;
+    },
+  },
+};
+
+beforeAll(async () => {
+  const [{ broker }] = await Promise.all([
+    nodes.start({
+      nodeID: "front",
+      middlewares: [tracing()],
+      services: () => [
+        {
+          name: "api",
+          actions: { relay: (ctx: Context) => ctx.call("probe.relay", { action: "far.pong" }) },
+        },
+      ],
+    }),
+    nodes.start({
+      nodeID: "probe",
+      middlewares: [tracing()],
+      services: (state) => [probeService(state)],
+    }),
+    nodes.start({ nodeID: "far", middlewares: [tracing()], services: () => [farService] }),
+  ]);
+  front = broker;
+  await Promise.all([offeredBy(front, "probe.relay", 1), offeredBy(front, "far.pong", 1)]);
+  http = createServer((request, response) =>
+    withHttpServerSpan(request, response, () => handle(request, response)),
+  );
+  await new Promise<void>((listening) => http.listen(0, "127.0.0.1", listening));
+});
+afterAll(async () => {
+  http.close();
+  await nodes.stopAll();
+  await stop();
+});
+beforeEach(() => {
+  ended.length = 0;
+  for (const key of Object.keys(wire)) delete wire[key];
+});
+
+async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const traceId = nameHttpSpan(request, "/orders/:id", "r-1");
+  await front.call("api.relay", {}, { meta: { requestId: "r-1" } }).catch(() => response.writeHead(500));
+  response.end(traceId);
+}
+
+async function get(headers: Record<string, string> = {}): Promise<string> {
+  const { port } = http.address() as { port: number };
+  return (await fetch(`http://127.0.0.1:${port}/orders/17?secret=1`, { headers })).text();
+}
+
+function spanOf(title: string): RecordedSpan {
+  const found = ended.filter((span) => titleOf(span) === title);
+  if (found.length !== 1) throw new Error(`${found.length} spans are ${title}`);
+  return found[0] as RecordedSpan;
+}
+
+const HTTP = "SERVER GET /orders/:id";
+
+describe("one request", () => {
+  it("over HTTP, bridge, transporter and event, is one trace in which each span has the right parent", async () => {
+    await get({ traceparent: REMOTE });
+    const chain = [
+      HTTP,
+      "INTERNAL api/relay",
+      "CLIENT probe/relay",
+      "SERVER probe/relay",
+      "CLIENT far/pong",
+      "SERVER far/pong",
+    ];
+    await eventually(() => [...chain, "CONSUMER process probe.relayed"].map(spanOf));
+    expect(spanOf(HTTP).parentSpanContext?.spanId).toBe("b7ad6b7169203331");
+    for (const [index, title] of chain.slice(1).entries()) {
+      expect(spanOf(title).parentSpanContext?.spanId).toBe(
+        spanOf(chain[index] as string).spanContext().spanId,
+      );
+    }
+    const event = spanOf("CONSUMER process probe.relayed");
+    expect(event.parentSpanContext?.spanId).toBe(spanOf("SERVER probe/relay").spanContext().spanId);
+    expect(new Set(ended.map((span) => span.spanContext().traceId))).toEqual(new Set([TRACE_ID]));
+  });
+
+  it("on the wire, carries the span of the call, not what happens to be active", async () => {
+    await get({ traceparent: REMOTE });
+    await eventually(() => expect(wire).toHaveProperty("event"));
+    expect(wire.transporter).toBe(`00-${TRACE_ID}-${spanOf("CLIENT far/pong").spanContext().spanId}-01`);
+    expect(wire.event).toBe(`00-${TRACE_ID}-${spanOf("SERVER probe/relay").spanContext().spanId}-01`);
+  });
+
+  it("says by which way each call went, by the conventions' names, and what request it was for", async () => {
+    const traceId = await get();
+    await eventually(() => spanOf(HTTP));
+    expect(spanOf(HTTP).attributes).toMatchObject({
+      "http.request.method": "GET",
+      "http.route": "/orders/:id",
+      "url.path": "/orders/17",
+      "http.response.status_code": 200,
+      "waybill.request_id": "r-1",
+    });
+    expect(JSON.stringify(spanOf(HTTP).attributes)).not.toContain("secret");
+    expect(spanOf(HTTP).spanContext().traceId).toBe(traceId);
+    for (const kind of ["CLIENT", "SERVER"]) {
+      expect(spanOf(`${kind} probe/relay`).attributes).toMatchObject({
+        "rpc.system.name": "grpc",
+        "rpc.method": "probe/relay",
+        "waybill.request_id": "r-1",
+      });
+      expect(spanOf(`${kind} far/pong`).attributes).toMatchObject({ "rpc.system.name": "moleculer" });
+    }
+  });
+});
+
+describe("a failure", () => {
+  it("that is the caller's fault, stands with its type on both spans and fails the caller's", async () => {
+    await expect(front.call("far.refuse")).rejects.toMatchObject({ type: "ILLEGAL_TRANSITION" });
+    expect(spanOf("CLIENT far/refuse")).toMatchObject({
+      attributes: { "error.type": "ILLEGAL_TRANSITION" },
+      status: { code: SpanStatusCode.ERROR, message: "ILLEGAL_TRANSITION" },
+    });
+    expect(spanOf("SERVER far/refuse")).toMatchObject({
+      attributes: { "error.type": "ILLEGAL_TRANSITION" },
+      status: { code: SpanStatusCode.UNSET },
+    });
+  });
+
+  it("that is ours, stands on the server's span with what was thrown", async () => {
+    await expect(front.call("far.break")).rejects.toThrow("a slip");
+    const { status, events, attributes } = spanOf("SERVER far/break");
+    expect(status.code).toBe(SpanStatusCode.ERROR);
+    expect(attributes["error.type"]).toBe("TypeError");
+    expect(events[0]?.attributes).toMatchObject({
+      "exception.type": "TypeError",
+      "exception.message": "a slip",
+    });
+  });
+
+  it("of validation, before any handler, is inside of the span", async () => {
+    await expect(front.call("far.strict", {})).rejects.toMatchObject({ type: "VALIDATION_ERROR" });
+    expect(spanOf("SERVER far/strict").attributes["error.type"]).toBe("VALIDATION_ERROR");
+  });
+
+  it("that is repeated, has a span for each try, in one trace", async () => {
+    await front.call("far.flaky");
+    const tries = ended.filter((span) => titleOf(span) === "SERVER far/flaky");
+    expect(tries.map(({ attributes }) => attributes["error.type"])).toEqual([
+      "SERVICE_UNAVAILABLE",
+      undefined,
+    ]);
+    expect(new Set(tries.map((span) => span.spanContext().traceId)).size).toBe(1);
+  });
+});
+
+describe("work that goes on later", () => {
+  it("in the trace of an earlier one, is its child, and linked to what caused it now", async () => {
+    const now = await trace.getTracer("test").startActiveSpan("the bank's callback", async (span) => {
+      const traceparent = currentTraceparent();
+      await inTraceOf(REMOTE, "pay order", async () => expect(currentTraceparent()).toContain(TRACE_ID), {
+        links: [traceparent, undefined, "nonsense"],
+        kind: SpanKind.INTERNAL,
+      });
+      span.end();
+      return span.spanContext();
+    });
+    const paid = spanOf("INTERNAL pay order");
+    expect(paid.parentSpanContext?.spanId).toBe("b7ad6b7169203331");
+    expect(paid.spanContext().traceId).toBe(TRACE_ID);
+    expect(paid.links.map(({ context }) => context.spanId)).toEqual([now.spanId]);
+  });
+
+  it("without an earlier trace, begins one of its own and tells what went wrong", async () => {
+    const work = inTraceOf(undefined, "sweep", async () => {
+      throw fail("BANK_UNAVAILABLE");
+    });
+    await expect(work).rejects.toMatchObject({ type: "BANK_UNAVAILABLE" });
+    expect(spanOf("CONSUMER sweep").parentSpanContext).toBeUndefined();
+    expect(spanOf("CONSUMER sweep").attributes["error.type"]).toBe("BANK_UNAVAILABLE");
+  });
+
+  it.each([
+    [REMOTE, TRACE_ID],
+    [undefined, undefined],
+    ["00-xyz", undefined],
+  ])("the trace id of %p is %p", (traceparent, traceId) => {
+    expect(traceIdOf(traceparent)).toBe(traceId);
+  });
+});
