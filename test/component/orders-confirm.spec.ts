@@ -5,8 +5,7 @@ import { fail } from "../../contracts/errors.ts";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
 import { sampleQuote } from "../support/orders.ts";
-import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
-import { TEST_ISSUER } from "../support/tokens.ts";
+import { type OrdersHarness, PUBLIC_URL_OF_TESTS, startOrders } from "../support/orders-service.ts";
 
 let shop: OrdersHarness;
 beforeAll(async () => {
@@ -34,7 +33,7 @@ describe("orders.confirm", () => {
       orderId: quote.checkId,
       status: "pending",
       checkoutUrl: expect.stringContaining(`${shop.bankUrl}/checkout/`),
-      callbackUrl: `${TEST_ISSUER}/api/v1/webhooks/payments/${shop.bankId}`,
+      callbackUrl: `${PUBLIC_URL_OF_TESTS}/api/v1/webhooks/payments/${shop.bankId}`,
       payBy: expect.any(String),
     });
     const minutes = (Date.parse(confirmation.payBy) - Date.now()) / 60_000;

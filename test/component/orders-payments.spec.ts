@@ -1,0 +1,346 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
+import { eventually } from "../support/eventually.ts";
+import { API_KEY, type OrdersHarness, startOrders } from "../support/orders-service.ts";
+
+let shop: OrdersHarness;
+beforeAll(async () => {
+  shop = await startOrders();
+});
+afterAll(() => shop.stop());
+
+/** Pays on the bank's own page, so that the bank knows the payment and can give it back. */
+async function pay(checkoutUrl: string, form: Record<string, string>): Promise<void> {
+  const response = await fetch(checkoutUrl, {
+    method: "POST",
+    body: new URLSearchParams(form),
+    redirect: "manual",
+  });
+  expect(response.status).toBe(303);
+}
+
+/** What the bank holds for an order: its reports go nowhere here, so the test reports in its place. */
+async function reportAll(orderId: string): Promise<{ payment_id: string; amount_minor: number }[]> {
+  const response = await fetch(`${shop.bankUrl}/payments?order_id=${orderId}`, {
+    headers: { authorization: `Bearer ${API_KEY}` },
+  });
+  const { items } = (await response.json()) as { items: { payment_id: string; amount_minor: number }[] };
+  for (const { payment_id: paymentId, amount_minor: amountMinor } of items) {
+    await shop.paid(orderId, amountMinor, { paymentId });
+  }
+  return items;
+}
+
+const receipts = (orderId: string) =>
+  shop.sql<{ outcome: string; amount: number; refund: number }>(
+    `SELECT outcome, amount_minor::float AS amount, refund_minor::float AS refund FROM payment_receipts
+     WHERE order_id = $1 ORDER BY id`,
+    [orderId],
+  );
+const refunds = (orderId: string) =>
+  shop.sql<{ state: string; amount: number; reason: string }>(
+    "SELECT state, amount_minor::float AS amount, reason FROM refunds WHERE order_id = $1 ORDER BY created_at",
+    [orderId],
+  );
+const alerts = (subject: string) =>
+  shop.saidOf(subject, "alert.raised").map(({ data }) => (data as { kind: string }).kind);
+
+describe("a payment", () => {
+  it("of the total, makes the order paid and says so, all by the time of the answer", async () => {
+    const order = await shop.confirmed();
+    await expect(shop.paid(order.orderId)).resolves.toEqual({});
+    expect(await shop.get(order)).toMatchObject({
+      status: "paid",
+      paymentStatus: "paid",
+      version: 2,
+      paid: { amountMinor: 2950, currency: "EUR" },
+    });
+    expect(await receipts(order.orderId)).toEqual([{ outcome: "accepted", amount: 2950, refund: 0 }]);
+    await shop.settled();
+    expect(
+      shop
+        .saidOf(order.orderId)
+        .map(({ type }) => type)
+        .sort(),
+    ).toEqual(["order.created", "order.paid", "payment.received"]);
+    expect(shop.live).toContainEqual({ event: "order.moved", data: { orderId: order.orderId, version: 2 } });
+  });
+
+  it("that falls short, waits for the rest, and the rest completes it", async () => {
+    const order = await shop.confirmed();
+    await shop.paid(order.orderId, 1000);
+    expect(await shop.get(order)).toMatchObject({ status: "pending", paymentStatus: "partially_paid" });
+    await shop.paid(order.orderId, 1950);
+    expect(await shop.get(order)).toMatchObject({ status: "paid", paymentStatus: "paid" });
+    expect(await receipts(order.orderId)).toMatchObject([{ outcome: "underpaid" }, { outcome: "accepted" }]);
+    expect(await refunds(order.orderId)).toEqual([]);
+  });
+
+  it("that falls short and stays so, goes back when the order expires", async () => {
+    const order = await shop.confirmed();
+    await pay(order.confirmation.checkoutUrl, { action: "underpay", amount: "10.00" });
+    await reportAll(order.orderId);
+    await shop.overdue(order.orderId);
+    await eventually(async () =>
+      expect(await shop.get(order)).toMatchObject({
+        status: "expired",
+        paymentStatus: "refunded",
+        paid: { amountMinor: 1000 },
+        refunded: { amountMinor: 1000 },
+      }),
+    );
+    expect(await refunds(order.orderId)).toMatchObject([{ state: "completed", amount: 1000 }]);
+  });
+
+  it("of too much, makes it paid and sends the excess back", async () => {
+    const order = await shop.confirmed();
+    await pay(order.confirmation.checkoutUrl, { action: "underpay", amount: "40.00" });
+    await reportAll(order.orderId);
+    expect(await shop.get(order)).toMatchObject({ status: "paid", paymentStatus: "paid" });
+    await eventually(async () =>
+      expect(await shop.get(order)).toMatchObject({
+        status: "paid",
+        paymentStatus: "paid",
+        paid: { amountMinor: 4000 },
+        refunded: { amountMinor: 1050 },
+      }),
+    );
+    expect(await receipts(order.orderId)).toEqual([{ outcome: "overpaid", amount: 4000, refund: 1050 }]);
+    await shop.settled();
+    expect(shop.saidOf(order.orderId, "refund.completed")).toMatchObject([
+      { data: { amount: { amountMinor: 1050, currency: "EUR" } } },
+    ]);
+  });
+
+  it("made twice, keeps one and sends the other back in full", async () => {
+    const order = await shop.confirmed();
+    await pay(order.confirmation.checkoutUrl, { action: "pay_twice" });
+    await reportAll(order.orderId);
+    await eventually(async () =>
+      expect(await shop.get(order)).toMatchObject({
+        status: "paid",
+        paid: { amountMinor: 5900 },
+        refunded: { amountMinor: 2950 },
+      }),
+    );
+    expect(await receipts(order.orderId)).toEqual([
+      { outcome: "accepted", amount: 2950, refund: 0 },
+      { outcome: "overpaid", amount: 2950, refund: 2950 },
+    ]);
+  });
+
+  it.each(["cancelled", "expired"])("that comes when the order is %s, goes back in full", async (ending) => {
+    const order = await shop.confirmed();
+    await pay(order.confirmation.checkoutUrl, { action: "pay" });
+    if (ending === "cancelled") await shop.as(order.customer, "orders.cancel", { orderId: order.orderId });
+    else await shop.overdue(order.orderId);
+    await eventually(async () => expect((await shop.get(order)).status).toBe(ending));
+    await reportAll(order.orderId);
+    await eventually(async () =>
+      expect(await shop.get(order)).toMatchObject({
+        status: ending,
+        paymentStatus: "refunded",
+        refunded: { amountMinor: 2950 },
+      }),
+    );
+    expect(await receipts(order.orderId)).toEqual([{ outcome: "late", amount: 2950, refund: 2950 }]);
+  });
+
+  it("reported again, by the same event or another one, has no further effect", async () => {
+    const order = await shop.confirmed();
+    const event = { id: `evt_${newId()}`, paymentId: `pay_${newId()}` };
+    await Promise.all(Array.from({ length: 10 }, () => shop.paid(order.orderId, 2950, event)));
+    await shop.paid(order.orderId, 2950, { paymentId: event.paymentId });
+    expect(await receipts(order.orderId)).toHaveLength(1);
+    expect(await shop.get(order)).toMatchObject({ version: 2, paid: { amountMinor: 2950 } });
+    await shop.settled();
+    expect(shop.saidOf(order.orderId, "order.paid")).toHaveLength(1);
+  });
+
+  it("reported again with another amount, has no effect but an alert", async () => {
+    const order = await shop.confirmed();
+    const paymentId = `pay_${newId()}`;
+    await shop.paid(order.orderId, 1000, { paymentId });
+    await shop.paid(order.orderId, 2950, { paymentId });
+    expect(await shop.get(order)).toMatchObject({ status: "pending", paid: { amountMinor: 1000 } });
+    await eventually(() => expect(alerts(shop.bankId)).toContain("payment.contradiction"));
+  });
+
+  it("under the id of an earlier event with another body, is refused with EVENT_MISMATCH", async () => {
+    const order = await shop.confirmed();
+    const id = `evt_${newId()}`;
+    await shop.paid(order.orderId, 1000, { id });
+    await expect(shop.paid(order.orderId, 2950, { id })).rejects.toMatchObject({
+      type: "EVENT_MISMATCH",
+      code: 409,
+    });
+    expect(await shop.get(order)).toMatchObject({ paid: { amountMinor: 1000 } });
+  });
+
+  it("for no order of ours, is kept, told and answered", async () => {
+    for (const stranger of [newId(), "not-an-id"]) {
+      const paymentId = `pay_${newId()}`;
+      await expect(shop.paid(stranger, 500, { paymentId })).resolves.toEqual({});
+      const kept = await shop.sql(
+        "SELECT order_id, stated_order, outcome FROM payment_receipts WHERE payment_id = $1",
+        [paymentId],
+      );
+      expect(kept).toEqual([{ order_id: null, stated_order: stranger, outcome: "unmatched" }]);
+      await eventually(() =>
+        expect(shop.saidOf(shop.bankId, "payment.unmatched").map(({ data }) => data)).toContainEqual(
+          expect.objectContaining({
+            paymentId,
+            outcome: "unmatched",
+            amount: { amountMinor: 500, currency: "EUR" },
+          }),
+        ),
+      );
+    }
+    expect(alerts(shop.bankId)).toContain("payment.unmatched");
+  });
+
+  it("for an order of another bank, pays nothing", async () => {
+    const secret = `whsec_${"C".repeat(43)}=`;
+    const other = await shop.as(shop.admin, "orders.createBank", {
+      title: "Other bank",
+      adapter: "sandbox",
+      settings: { apiKey: "other", webhookSecret: secret },
+      webcheckoutUrl: shop.bankUrl,
+      active: true,
+    });
+    const order = await shop.confirmed();
+    const data = { payment_id: newId(), order_id: order.orderId, amount_minor: 2950, currency: "EUR" };
+    await shop.report({ data }, { bankId: other.id, secret });
+    expect(await shop.get(order)).toMatchObject({ status: "pending", paymentStatus: "unpaid" });
+    await eventually(() => expect(alerts(other.id)).toEqual(["payment.unmatched"]));
+  });
+
+  it("in another currency, pays nothing and goes back, and an operator is told", async () => {
+    const order = await shop.confirmed();
+    await pay(order.confirmation.checkoutUrl, { action: "pay" });
+    const response = await fetch(`${shop.bankUrl}/payments?order_id=${order.orderId}`, {
+      headers: { authorization: `Bearer ${API_KEY}` },
+    });
+    const { items } = (await response.json()) as { items: { payment_id: string }[] };
+    const paymentId = items[0]?.payment_id as string;
+    await shop.paid(order.orderId, 2950, { currency: "CHF", paymentId });
+    expect(await shop.get(order)).toMatchObject({ status: "pending", paymentStatus: "unpaid" });
+    await shop.settled();
+    expect(await receipts(order.orderId)).toEqual([{ outcome: "unmatched", amount: 2950, refund: 2950 }]);
+    expect(await refunds(order.orderId)).toMatchObject([{ state: "completed", amount: 2950 }]);
+    expect(await shop.get(order)).toMatchObject({ refunded: { amountMinor: 0 }, paymentStatus: "unpaid" });
+    expect(alerts(order.orderId)).toEqual(["payment.unmatched"]);
+    expect(shop.saidOf(order.orderId, "refund.completed")).toHaveLength(1);
+  });
+
+  it("that was declined, is kept and changes nothing", async () => {
+    const order = await shop.confirmed();
+    const data = { payment_id: newId(), order_id: order.orderId, amount_minor: 2950, currency: "EUR" };
+    await shop.report({ type: "payment.failed", data });
+    expect(await shop.get(order)).toMatchObject({ status: "pending", version: 1 });
+    const kept = await shop.sql("SELECT kind FROM payment_events WHERE payment_id = $1", [data.payment_id]);
+    expect(kept).toEqual([{ kind: "failed" }]);
+  });
+
+  it.each([
+    ["not JSON", "{"],
+    ["of an unknown type", JSON.stringify({ type: "payment.pondered", data: {} })],
+    [
+      "an amount of nothing",
+      JSON.stringify({
+        type: "payment.succeeded",
+        data: { payment_id: "p", order_id: "o", amount_minor: 0, currency: "EUR" },
+      }),
+    ],
+    [
+      "a fraction",
+      JSON.stringify({
+        type: "payment.succeeded",
+        data: { payment_id: "p", order_id: "o", amount_minor: 1.5, currency: "EUR" },
+      }),
+    ],
+  ])("whose genuine report is %s, is kept word for word, told and answered", async (_, body) => {
+    const id = `evt_${newId()}`;
+    await expect(shop.report({ id, data: body })).resolves.toEqual({});
+    await expect(shop.report({ id, data: body })).resolves.toEqual({});
+    const kept = await shop.sql("SELECT kind, body FROM payment_events WHERE event_id = $1", [id]);
+    expect(kept).toEqual([{ kind: "unusable", body }]);
+    await eventually(() => {
+      const details = shop
+        .saidOf(shop.bankId, "alert.raised")
+        .map(({ data }) => (data as { detail: string }).detail);
+      expect(details.filter((detail) => detail.includes(id))).toHaveLength(1);
+    });
+  });
+});
+
+describe("a callback that is not the bank's", () => {
+  it("is refused, for whatever reason, with one and the same answer, and leaves nothing", async () => {
+    const order = await shop.confirmed();
+    const data = { payment_id: newId(), order_id: order.orderId, amount_minor: 2950, currency: "EUR" };
+    const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000);
+    const forged = [
+      shop.report({ data }, { secret: `whsec_${"D".repeat(43)}=` }),
+      shop.report({ data }, { at: minutesAgo(6) }),
+      shop.report({ data }, { at: minutesAgo(-6) }),
+      shop.report({ data }, { headers: { "webhook-signature": "" } }),
+      shop.report({ data }, { headers: { "webhook-id": "another" } }),
+      shop.report({ data }, { headers: { "webhook-timestamp": "1e9" } }),
+      shop.report({ data }, { bankId: newId() }),
+      shop.bare("orders.receivePayment", {
+        bankId: shop.bankId,
+        headers: {},
+        body: JSON.stringify({ data }),
+      }),
+    ];
+    const refusals = await Promise.allSettled(forged);
+    const answers = refusals.map((one) => {
+      const { type, code, message, data: facts } = (one as PromiseRejectedResult).reason;
+      return { type, code, message, facts };
+    });
+    expect(new Set(answers.map((one) => JSON.stringify(one))).size).toBe(1);
+    expect(answers[0]).toMatchObject({ type: "BAD_SIGNATURE", code: 401 });
+    expect(await shop.get(order)).toMatchObject({ status: "pending", version: 1 });
+    const kept = await shop.sql("SELECT 1 FROM payment_events WHERE payment_id = $1", [data.payment_id]);
+    expect(kept).toEqual([]);
+  });
+});
+
+describe("payments, cancellation and expiry at the same moment", () => {
+  it("whoever wins, neither make nor lose money, and each refund happens once", async () => {
+    const orders = await Promise.all(Array.from({ length: 12 }, () => shop.confirmed()));
+    await Promise.all(
+      orders.map(({ confirmation }, index) =>
+        pay(confirmation.checkoutUrl, { action: index % 2 ? "pay_twice" : "pay" }),
+      ),
+    );
+    await Promise.all(
+      orders.flatMap((order) => [
+        reportAll(order.orderId),
+        shop.as(order.customer, "orders.cancel", { orderId: order.orderId }).catch((error) => {
+          expect(error).toMatchObject({ type: expect.stringMatching(/ORDER_NOT_CANCELLABLE|ORDER_CHANGED/) });
+        }),
+        shop.sql("UPDATE orders SET deadline_at = now() WHERE id = $1 AND status = 'pending'", [
+          order.orderId,
+        ]),
+      ]),
+    );
+    await shop.settled();
+    const broken = await shop.sql(
+      `SELECT id FROM orders o WHERE
+         paid_minor <> (SELECT sum(amount_minor) FROM payment_receipts r WHERE r.order_id = o.id)
+         OR refunded_minor <> (SELECT coalesce(sum(amount_minor), 0) FROM refunds f
+           WHERE f.order_id = o.id AND f.state = 'completed')
+         OR refund_pending_minor <> 0
+         OR paid_minor - refunded_minor <> CASE WHEN status = 'paid' THEN total_minor ELSE 0 END`,
+    );
+    expect(broken.filter(({ id }) => orders.some(({ orderId }) => orderId === id))).toEqual([]);
+    for (const { orderId } of orders) {
+      const versions = await shop.sql<{ version: number }>(
+        "SELECT version FROM order_transitions WHERE order_id = $1 ORDER BY version",
+        [orderId],
+      );
+      expect(new Set(versions.map(({ version }) => version)).size).toBe(versions.length);
+    }
+  });
+});
