@@ -1,0 +1,125 @@
+import { describe, expect, it } from "@jest/globals";
+import fc from "fast-check";
+import {
+  array,
+  boolean,
+  email,
+  integer,
+  money,
+  object,
+  oneOf,
+  optional,
+  stringRecord,
+  text,
+  time,
+  uuid,
+} from "../../contracts/schema.ts";
+import { personName, phone } from "../../contracts/shared.ts";
+import { checkOf, fieldErrors } from "../../mixins/validation/validation.ts";
+
+const check = checkOf(
+  object({
+    name: text(5),
+    note: optional(text(5)),
+    inner: optional(object({ count: integer(1, 9) })),
+    list: optional(array(object({ kind: oneOf("a", "b") }), { max: 2 })),
+  }),
+);
+
+const rules = (value: unknown) => check(value).map(({ field, rule }) => `${field} ${rule}`);
+
+describe("validation", () => {
+  it("of a sound value, finds nothing and trims it", () => {
+    const value = { name: " ab " };
+    expect(check(value)).toEqual([]);
+    expect(value).toEqual({ name: "ab" });
+  });
+
+  it("names each wrong field by its path, unknown ones too", () => {
+    expect(rules({ name: 1, extra: 1, other: 2 })).toEqual(["name string", "extra unknown", "other unknown"]);
+    expect(rules({ name: "a", inner: { count: 10, x: 1 } })).toEqual([
+      "inner.count numberMax",
+      "inner.x unknown",
+    ]);
+    expect(rules({ name: "a", list: [{ kind: "a" }, { kind: "c" }] })).toEqual(["list[1].kind enumValue"]);
+  });
+
+  it.each([[null], [undefined], [[]], ["text"], [1]])("of %p in an object's place, finds that", (value) => {
+    expect(check(value)).toHaveLength(1);
+  });
+
+  it("of null in an optional field's place, finds it: absent is left out", () => {
+    expect(rules({ name: "a", note: null })).toEqual(["note required"]);
+    expect(rules({ name: "a", inner: null })).toEqual(["inner required"]);
+  });
+
+  it("never repeats the value, which may be a password", () => {
+    const secret = object({ password: { type: "string", min: 8, max: 10, pattern: /^x/ } as const });
+    expect(JSON.stringify(checkOf(secret)({ password: "hunter2" }))).not.toContain("hunter2");
+  });
+
+  it("finds no more than fifty faults, in bounded words", () => {
+    const many = Object.fromEntries(
+      Array.from({ length: 200 }, (_, index) => [`${"x".repeat(1_000)}${index}`, 1]),
+    );
+    const found = check({ name: "a", ...many });
+    expect(found).toHaveLength(50);
+    expect(Math.max(...found.map(({ field }) => field.length))).toBeLessThan(400);
+  });
+
+  it.each([
+    [
+      "a name",
+      personName,
+      ["Ada", "Jean-Luc", "O’Brien", "O'Brien", "Þóra", "Ngọc Ánh", "李"],
+      ["", " ", "-x", "a1", "a@b", "<b>", "a\u0000"],
+    ],
+    [
+      "a phone number",
+      phone,
+      ["+4915112345678", "+12025550123"],
+      ["0151", "+0123456789", "+1", "+1234567890123456", "+49 151"],
+    ],
+    ["an e-mail address", email, ["a@b.de", " A@B.DE "], ["a", "a@b", "a@@b.de", `${"a".repeat(255)}@b.de`]],
+    ["an id", uuid, ["0198c0de-0000-7000-8000-000000000001"], ["1", "0198c0de00007000800000000000000"]],
+    [
+      "a moment",
+      time,
+      ["2026-11-22T10:30:00Z", "2026-11-22T10:30:00.123Z"],
+      ["2026-11-22", "2026-11-22T10:30:00+01:00"],
+    ],
+    [
+      "money",
+      money,
+      [
+        { amountMinor: 0, currency: "EUR" },
+        { amountMinor: 2 ** 53 - 1, currency: "EUR" },
+      ],
+      [
+        { amountMinor: -1, currency: "EUR" },
+        { amountMinor: 1.5, currency: "EUR" },
+        { amountMinor: 2 ** 53, currency: "EUR" },
+        { amountMinor: 1, currency: "eur" },
+      ],
+    ],
+    ["a record", stringRecord, [{}, { a: "b" }], [{ a: 1 }, []]],
+    ["a choice", boolean, [true, false], ["true", 1]],
+  ] as const)("of %s, takes what is one and nothing else", (_, rule, sound, wrong) => {
+    const one = checkOf(object({ value: rule }));
+    for (const value of sound) expect({ value, found: one({ value }) }).toEqual({ value, found: [] });
+    for (const value of wrong)
+      expect({ value, ok: one({ value }).length === 0 }).toEqual({ value, ok: false });
+  });
+
+  it("of whatever is sent, never throws", () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) => {
+        expect(Array.isArray(check(value))).toBe(true);
+      }),
+    );
+  });
+
+  it("of findings that are no findings, makes something readable", () => {
+    expect(fieldErrors([{}])).toEqual([{ field: "", rule: "invalid", message: "Is not valid." }]);
+  });
+});
