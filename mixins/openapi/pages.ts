@@ -131,7 +131,7 @@ const START_SCRIPT = `window.ui = SwaggerUIBundle({
   dom_id: "#swagger-ui",
   deepLinking: true,
   displayRequestDuration: true,
-  docExpansion: "none",
+  docExpansion: "list",
   persistAuthorization: true,
   tryItOutEnabled: true,
   validatorUrl: null,
