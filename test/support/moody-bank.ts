@@ -1,0 +1,53 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+
+/** How the bank treats requests for refunds: `lost` does the refund and says nothing. */
+export type Mood = "well" | "lost" | "down" | "refuses" | "slow" | "hangs";
+
+/** A bank that speaks the sandbox's language and can be put into any mood; it counts what it really gave back. */
+export async function startMoodyBank() {
+  const done = new Map<string, { state: "pending" | "completed" }>();
+  const asked: string[] = [];
+  const bank = {
+    mood: "well" as Mood,
+    url: "",
+    done,
+    asked,
+    finish: () => finish(),
+    stop: async () => stop(),
+  };
+  const finish = () => {
+    for (const refund of done.values()) refund.state = "completed";
+  };
+  const server = createServer((request, response) => {
+    let text = "";
+    request.on("data", (chunk) => {
+      text += chunk;
+    });
+    request.on("end", () => {
+      const path = request.url ?? "";
+      const send = (status: number, body: object) => response.writeHead(status).end(JSON.stringify(body));
+      if (path === "/checkouts") return void send(201, { id: "c", url: `${bank.url}/pay` });
+      asked.push(`${request.method} ${path}`);
+      if (bank.mood === "down") return void request.socket.destroy();
+      if (bank.mood === "hangs") return;
+      if (request.method === "GET") {
+        const refund = done.get(path.slice("/refunds/".length));
+        return void (refund ? send(200, { id: "r", ...refund }) : send(404, {}));
+      }
+      if (bank.mood === "refuses") return void send(422, {});
+      const { id } = JSON.parse(text) as { id: string };
+      const known = done.get(id) ?? { state: bank.mood === "slow" ? "pending" : "completed" };
+      done.set(id, known);
+      if (bank.mood === "lost") return void request.socket.destroy();
+      send(201, { id, ...known });
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  bank.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const stop = () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  return bank;
+}
