@@ -87,12 +87,12 @@ export function demoClient({ apiUrl, sandboxUrl }: DemoPlaces, terminal: Termina
 export type DemoClient = ReturnType<typeof demoClient>;
 
 /** Looks again and again until there is something. @throws DemoError saying what did not come */
-export async function until<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
+export async function until<T>(what: () => string, look: () => Promise<T | undefined>): Promise<T> {
   const deadlineMs = Date.now() + WAIT_MS;
   for (;;) {
     const found = await look();
     if (found !== undefined) return found;
-    if (Date.now() > deadlineMs) throw new DemoError(`${what} did not come within ${WAIT_MS / 1000} s`);
+    if (Date.now() > deadlineMs) throw new DemoError(`${what()} did not come within ${WAIT_MS / 1000} s`);
     await delay(POLL_MS);
   }
 }

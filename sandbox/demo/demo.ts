@@ -16,14 +16,14 @@ async function main(): Promise<void> {
   screen.title(`Waybill at ${places.apiUrl}: an order from sign-up to the door`);
   const demo = { client: demoClient(places, screen), terminal: screen };
   try {
-    const { phone } = await register(demo);
+    const customer = await register(demo);
     const checkId = await check(demo, await browse(demo));
     const order = await confirm(demo, checkId);
     await pay(demo, order.order_id, order.checkout_url);
     await prepare(demo, order.order_id);
-    await assign(demo, order.order_id, phone);
+    await assign(demo, order.order_id, customer.phone);
     await deliver(demo, order.order_id);
-    await lookBack(demo, order.order_id);
+    await lookBack(demo, order.order_id, customer.id);
     screen.done(
       `Delivered: order ${order.order_id} in ${((performance.now() - startedMs) / 1000).toFixed(1)} s.`,
     );
@@ -31,6 +31,7 @@ async function main(): Promise<void> {
   } catch (error) {
     if (!(error instanceof ApiError || error instanceof DemoError)) throw error;
     screen.failed(`${error.message}.`);
+    screen.note(`What the others saw: ${places.sandboxUrl}/ (mailbox, phones, kitchens, courier)`);
     process.exitCode = 1;
   }
 }

@@ -20,17 +20,30 @@ interface Offer {
   price: Money;
 }
 
+interface Tracking {
+  status: string;
+  position?: { latitude: number; longitude: number };
+}
+
 export interface Demo {
   client: DemoClient;
   terminal: Terminal;
 }
 
+const TITLE_WIDTH = 38;
 const text = ({ amount_minor: minor, currency }: Money) => amountText(minor, currency);
 const LONG_ID = /^[0-9a-f]{8}-/;
+const cut = (words: string, max: number) => (words.length > max ? `${words.slice(0, max - 1)}…` : words);
 const short = (id: string) => (LONG_ID.test(id) ? `…${id.slice(-6)}` : id);
 
+interface Customer {
+  id: string;
+  /** The token of their phone. */
+  phone: string;
+}
+
 /** Scenario 1: signs up with a phone that takes pushes, confirms by the mailed code, signs in. */
-export async function register({ client, terminal }: Demo): Promise<{ phone: string }> {
+export async function register({ client, terminal }: Demo): Promise<Customer> {
   terminal.step(1, "Register", "A customer signs up, confirms the code from the mailbox and signs in.");
   const mark = crypto.randomUUID().slice(0, 8);
   const email = `zoe.${mark}@customers.example`;
@@ -45,16 +58,19 @@ export async function register({ client, terminal }: Demo): Promise<{ phone: str
     language: "en",
     push_token: { provider: "sandbox", token: phone, device_name: "Zoë's phone" },
   };
-  await client.call<{ user_id: string }>(
+  const user = await client.call<{ user_id: string }>(
     "POST",
     "/users",
     { body },
-    (user) => `user ${short(user.user_id)}, ${email}`,
+    ({ user_id: id }) => `user ${short(id)}, ${email}`,
   );
-  const code = await until("the code by e-mail", async () => {
-    const mails = await client.sandbox<{ text: string }[]>(`/mailbox.json?to=${encodeURIComponent(email)}`);
-    return mails.map((mail) => /\b(\d{6})\b/.exec(mail.text)?.[1]).find(Boolean);
-  });
+  const code = await until(
+    () => "the code by e-mail",
+    async () => {
+      const mails = await client.sandbox<{ text: string }[]>(`/mailbox.json?to=${encodeURIComponent(email)}`);
+      return mails.map((mail) => /\b(\d{6})\b/.exec(mail.text)?.[1]).find(Boolean);
+    },
+  );
   terminal.event(`mail to ${email}: the code is ${code}`);
   await client.call("POST", "/users/confirm", { body: { email, code } }, () => "the address is confirmed");
   const tokens = await client.call<{ access_token: string; expires_in_seconds: number }>(
@@ -70,7 +86,7 @@ export async function register({ client, terminal }: Demo): Promise<{ phone: str
     {},
     (me) => `${me.first_name}, ${me.role}`,
   );
-  return { phone };
+  return { id: user.user_id, phone };
 }
 
 /** Scenario 2: looks what there is. */
@@ -145,10 +161,15 @@ export async function confirm({ client, terminal }: Demo, checkId: string) {
 
 async function reached({ client, terminal }: Demo, orderId: string, ...states: string[]): Promise<Order> {
   const startMs = performance.now();
-  const order = await until(`the state ${states.join(" or ")}`, async () => {
-    const now = await client.quietly<Order>("GET", `/orders/${orderId}`);
-    return states.includes(now.status) ? now : undefined;
-  });
+  let last = "";
+  const order = await until(
+    () => `the state ${states[0]} (the order is ${last})`,
+    async () => {
+      const now = await client.quietly<Order>("GET", `/orders/${orderId}`);
+      last = now.status;
+      return states.includes(last) ? now : undefined;
+    },
+  );
   terminal.event(`the order is ${order.status} after ${Math.round(performance.now() - startMs)} ms`);
   return order;
 }
@@ -176,12 +197,15 @@ export async function assign(demo: Demo, orderId: string, phone: string): Promis
   const { client, terminal } = demo;
   terminal.step(7, "Assign", "A deliverer claims the order from the pool; the customer's phone is told.");
   await reached(demo, orderId, "delivering");
-  const push = await until("the push", async () => {
-    const pushes = await client.sandbox<{ title: string; body: string; data: Record<string, string> }[]>(
-      `/push.json?token=${phone}`,
-    );
-    return pushes.find(({ data }) => data.event === "order.assigned");
-  });
+  const push = await until(
+    () => "the push",
+    async () => {
+      const pushes = await client.sandbox<{ title: string; body: string; data: Record<string, string> }[]>(
+        `/push.json?token=${phone}`,
+      );
+      return pushes.find(({ data }) => data.event === "order.assigned");
+    },
+  );
   terminal.event(`push on the phone: ${push.title}. ${push.body}`);
 }
 
@@ -195,15 +219,18 @@ export async function deliver(demo: Demo, orderId: string): Promise<void> {
     {},
     ({ pin }) => `only the customer sees the PIN ${pin}`,
   );
-  if (order.tracking_token) {
-    await client.call<{ status: string; position?: { latitude: number; longitude: number } }>(
-      "GET",
-      `/track/${order.tracking_token}`,
-      {},
-      ({ status, position }) =>
-        `${status}${position ? ` at ${position.latitude}, ${position.longitude}` : ", no position yet"}`,
-    );
-  }
+  const path = `/track/${order.tracking_token}`;
+  await until(
+    () => "the courier's position",
+    async () => (await client.quietly<Tracking>("GET", path)).position,
+  );
+  await client.call<Tracking>(
+    "GET",
+    path,
+    {},
+    ({ status, position }) =>
+      `anybody with this link sees: ${status}, at ${position?.latitude}, ${position?.longitude}`,
+  );
   await client.post(`/courier/orders/${orderId}/pin`, { pin: order.pin }, "the courier has handed it over");
   await reached(demo, orderId, "delivered");
 }
@@ -222,12 +249,19 @@ interface HistoryEvent {
 }
 
 /** What everybody was told, and what the order remembers. */
-export async function lookBack({ client, terminal }: Demo, orderId: string): Promise<void> {
+export async function lookBack(
+  { client, terminal }: Demo,
+  orderId: string,
+  customerId: string,
+): Promise<void> {
   terminal.step(9, "Look back", "What the customer was told, by which way, and what the order remembers.");
-  await until("the last notification", async () => {
-    const { items } = await client.quietly<{ items: Notification[] }>("GET", "/me/notifications?limit=50");
-    return items.find(({ event }) => event === "order.delivered");
-  });
+  await until(
+    () => "the last notification",
+    async () => {
+      const { items } = await client.quietly<{ items: Notification[] }>("GET", "/me/notifications?limit=50");
+      return items.find(({ event }) => event === "order.delivered");
+    },
+  );
   const notifications = await client.call<{ items: Notification[] }>(
     "GET",
     "/me/notifications?limit=50",
@@ -238,7 +272,7 @@ export async function lookBack({ client, terminal }: Demo, orderId: string): Pro
     const last = attempts.at(-1);
     terminal.row(
       event.padEnd(16),
-      title.slice(0, 36).padEnd(36),
+      cut(title, TITLE_WIDTH).padEnd(TITLE_WIDTH),
       last ? `${last.channel} ${last.outcome}` : "",
     );
   }
@@ -249,7 +283,8 @@ export async function lookBack({ client, terminal }: Demo, orderId: string): Pro
     ({ items }) => `${items.length} events`,
   );
   for (const { at, type, to, actor } of history.items) {
-    const [kind = "", id] = actor.split(":");
-    terminal.row(at.slice(11, 23), type.padEnd(16), to.padEnd(10), id ? `${kind} ${short(id)}` : short(kind));
+    const [kind = ""] = actor.split(":");
+    const who = actor === customerId ? "customer" : LONG_ID.test(actor) ? "courier" : kind;
+    terminal.row(at.slice(11, 23), type.padEnd(16), to.padEnd(10), `by the ${who}`);
   }
 }

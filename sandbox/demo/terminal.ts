@@ -25,8 +25,9 @@ export function terminal(out: NodeJS.WriteStream = process.stdout) {
       line(`${paint("bold", head)}${paint("dim", seconds.padStart(WIDTH - head.length))}`);
       indented(what);
     },
+    /** Ids are shown by their ends, which differ. */
     request(method: string, path: string): void {
-      line(`${INDENT}${paint("cyan", `-> ${method} ${path}`)}`);
+      line(`${INDENT}${paint("cyan", `-> ${method} ${shortIds(path)}`)}`);
     },
     answer(status: number, tookMs: number, what: string): void {
       const head = `<- ${status} in ${Math.round(tookMs)} ms`;
@@ -56,6 +57,12 @@ export function terminal(out: NodeJS.WriteStream = process.stdout) {
       line(`${paint("red", "The demo stops here:")} ${text}`);
     },
   };
+}
+
+function shortIds(path: string): string {
+  return path
+    .replace(/[0-9a-f]{8}-[0-9a-f-]{21}([0-9a-f]{6})/g, "…$1")
+    .replace(/[\w.-]{40,}/g, (long) => `…${long.slice(-6)}`);
 }
 
 export type Terminal = ReturnType<typeof terminal>;

@@ -4,6 +4,7 @@ import { html, type Routes, WebError } from "../web.ts";
 
 const CALL_TIMEOUT_MS = 5_000;
 const WAITS_MS = [300, 1_000, 3_000, 10_000, 30_000, 60_000];
+const FINAL = new Set([409, 410, 422]);
 const ORDERS_MAX = 500;
 const DELAY_MS = 60_000;
 
@@ -22,6 +23,8 @@ interface Ticket {
   note: string;
   callbackUrl: string;
   state: "received" | "accepted" | "ready" | "rejected";
+  /** What could not be said. */
+  trouble?: string;
   at: string;
 }
 
@@ -76,10 +79,12 @@ export function partnerSystem({
     const body = JSON.stringify({ type, timestamp: new Date().toISOString(), data });
     const status = await post(ticket.callbackUrl, id, body, kitchen.secret);
     if (status >= 200 && status < 300) return true;
-    // The order has moved on without us, or we are not believed: nothing to repeat.
-    if (status >= 400 && status < 500 && status !== 429 && status !== 408) return false;
     const waitMs = WAITS_MS[tries];
-    if (waitMs === undefined) return false;
+    // The order has moved on without us, or it is said for the last time.
+    if (FINAL.has(status) || waitMs === undefined) {
+      ticket.trouble = `${type} was answered ${status || "by nobody"}`;
+      return false;
+    }
     return new Promise((resolve) => {
       after(waitMs, () => resolve(say(ticket, type, more, tries + 1)));
     });
@@ -180,10 +185,11 @@ function ordersPage(tickets: Ticket[], kitchens: ReadonlyMap<string, Kitchen>) {
 <p class="quiet">Newest first. Each is accepted at once and ready a moment later. A note with the word “reject” has
 it declined, one with “delay” has it take a minute longer.</p>
 ${tickets.map(
-  ({ orderId, partnerId, lines, note, state, at }) => html`<article class="card">
+  ({ orderId, partnerId, lines, note, state, trouble, at }) => html`<article class="card">
 <strong>${kitchens.get(partnerId)?.title ?? partnerId}</strong> · ${state}
 <ul>${lines.map(({ title, quantity }) => html`<li>${quantity} × ${title}</li>`)}</ul>
 ${note ? html`<p>“${note}”</p>` : ""}
+${trouble ? html`<p class="warn">${trouble}</p>` : ""}
 <p class="quiet small">order ${orderId} · ${at}</p></article>`,
 )}
 ${tickets.length === 0 ? html`<p>Nothing yet.</p>` : ""}`,
