@@ -4,6 +4,7 @@ import type { ServiceName } from "../lib/config/catalogue.ts";
 import type { Settings } from "../lib/config/config.ts";
 import { callerMiddleware } from "../mixins/caller/caller.middleware.ts";
 import { grpcBridge } from "../mixins/grpc/index.ts";
+import { tracing } from "../mixins/tracing/index.ts";
 import type { Carrier } from "../providers/carrier/index.ts";
 import { apiService } from "../services/api/api.service.ts";
 import { identityService } from "../services/identity/identity.service.ts";
@@ -31,11 +32,12 @@ export const services: Record<ServiceName, (deps: ServiceDeps) => ServiceSchema>
 export const consumers: readonly ServiceName[] = ["orders", "partners", "notifications"];
 
 /**
- * What every node has around its actions, the outermost first: a span, who calls, and the bridge, which calls the
- * actions of a proto by gRPC and offers those of this node.
+ * What every node has around its actions: a span, who calls, and the bridge, which calls the actions of a proto by
+ * gRPC and offers those of this node.
  */
 export function nodeMiddlewares(settings: Settings, grpcPort: number): Middleware[] {
   return [
+    tracing(),
     callerMiddleware({ issuer: settings.PUBLIC_URL }),
     grpcBridge({
       secret: settings.BRIDGE_SECRET,

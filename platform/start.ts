@@ -1,6 +1,7 @@
 import { ConfigError, readConfig } from "../lib/config/config.ts";
 import { FolderInUse } from "./folder-lock.ts";
 import { launch, type Platform } from "./launch.ts";
+import { stopTelemetry } from "./telemetry.ts";
 import { inUse, welcome } from "./welcome.ts";
 
 /** sysexits.h: something is wrong with the configuration. */
@@ -25,6 +26,7 @@ async function main(): Promise<void> {
     stopping ??= (async () => {
       starting.abort();
       await (await launched.catch(() => undefined))?.stop();
+      await stopTelemetry();
       process.exit(exitCode);
     })();
   };
