@@ -1,0 +1,300 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
+import { eventually } from "../support/eventually.ts";
+import { sampleQuote } from "../support/orders.ts";
+import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
+
+let shop: OrdersHarness;
+beforeAll(async () => {
+  shop = await startOrders();
+});
+afterAll(() => shop.stop());
+
+const deliverer = () => ({ id: newId(), role: "deliverer" }) as const;
+const pinOf = async (order: Parameters<OrdersHarness["get"]>[0]) => (await shop.get(order)).pin as string;
+const wrong = (pin: string) => String((Number(pin) + 1) % 10_000).padStart(4, "0");
+const types = async (orderId: string) =>
+  (
+    await shop.sql<{ type: string }>(
+      "SELECT type FROM order_transitions WHERE order_id = $1 ORDER BY version",
+      [orderId],
+    )
+  ).map(({ type }) => type);
+
+describe("orders.claim", () => {
+  it("by fifty deliverers at once, is won by exactly one; the others get ALREADY_ASSIGNED", async () => {
+    const order = await shop.placed("ready");
+    const everybody = Array.from({ length: 50 }, deliverer);
+    const claims = await Promise.allSettled(
+      everybody.map((who) => shop.as(who, "orders.claim", { orderId: order.orderId })),
+    );
+    const won = claims.flatMap((one, index) => (one.status === "fulfilled" ? [{ index, ...one.value }] : []));
+    expect(won).toHaveLength(1);
+    expect(won[0]).toMatchObject({
+      status: "delivering",
+      delivererId: everybody[won[0]?.index as number]?.id,
+    });
+    for (const one of claims) {
+      if (one.status === "rejected")
+        expect(one.reason).toMatchObject({ type: "ALREADY_ASSIGNED", code: 409 });
+    }
+    expect((await types(order.orderId)).filter((type) => type === "order.assigned")).toHaveLength(1);
+    await shop.settled();
+    expect(shop.saidOf(order.orderId, "order.assigned")).toHaveLength(1);
+  });
+
+  it("again by the one who has it, answers the same", async () => {
+    const order = await shop.placed("delivering");
+    const first = await shop.as(order.deliverer, "orders.get", { orderId: order.orderId });
+    await expect(shop.as(order.deliverer, "orders.claim", { orderId: order.orderId })).resolves.toEqual(
+      first,
+    );
+  });
+
+  it("of an order that is not in the pool, finds nothing", async () => {
+    const order = await shop.placed("preparing");
+    const asked = shop.as(deliverer(), "orders.claim", { orderId: order.orderId });
+    await expect(asked).rejects.toMatchObject({ type: "NOT_FOUND", code: 404 });
+    await expect(shop.as(deliverer(), "orders.claim", { orderId: newId() })).rejects.toMatchObject({
+      type: "NOT_FOUND",
+    });
+  });
+
+  it("tells the winner who and where the customer is, and nobody before", async () => {
+    const order = await shop.placed("ready");
+    const who = deliverer();
+    const before = await shop.as(who, "orders.get", { orderId: order.orderId });
+    expect(before.customer).toEqual({ id: order.customer.id, name: "Ada" });
+    const after = await shop.as(who, "orders.claim", { orderId: order.orderId });
+    expect(after.customer).toEqual({ id: order.customer.id, name: "Ada Byron", phone: "+41790000000" });
+    for (const view of [before, after]) {
+      for (const secret of ["pin", "trackingToken", "checkoutUrl"]) expect(view).not.toHaveProperty(secret);
+    }
+  });
+});
+
+describe("orders.available", () => {
+  it("with a position, lists the nearest first with the distance; without, who waits longest", async () => {
+    const at = (latitude: number, longitude: number) => {
+      const { partner } = sampleQuote();
+      return { partner: { ...partner, pickup: { ...partner.pickup, position: { latitude, longitude } } } };
+    };
+    // On Tuvalu, away from the orders of the other tests.
+    const far = await shop.placed("ready", at(-8.6, 179.3));
+    const near = await shop.placed("ready", at(-8.521, 179.198));
+    const who = deliverer();
+    const { items } = await shop.as(who, "orders.available", {
+      latitude: -8.52,
+      longitude: 179.197,
+      limit: 2,
+    });
+    expect(items.map(({ orderId }) => orderId)).toEqual([near.orderId, far.orderId]);
+    expect(items[0]?.distanceMeters).toBeGreaterThan(140);
+    expect(items[0]?.distanceMeters).toBeLessThan(170);
+    expect(items[1]?.distanceMeters).toBeGreaterThan(14_000);
+    expect(JSON.stringify(items)).not.toContain("Ada");
+    const waiting = (await shop.as(who, "orders.available", { limit: 100 })).items;
+    const since = waiting.map(({ readySince }) => readySince);
+    expect(since).toEqual([...since].sort());
+    expect(waiting[0]).not.toHaveProperty("distanceMeters");
+    await expect(shop.as(near.customer, "orders.available", {})).rejects.toMatchObject({ type: "FORBIDDEN" });
+  });
+});
+
+describe("orders.deliver", () => {
+  it("with the customer's PIN, ends the order; a repeat answers the same", async () => {
+    const order = await shop.placed("delivering");
+    const pin = await pinOf(order);
+    const done = await shop.as(order.deliverer, "orders.deliver", { orderId: order.orderId, pin });
+    expect(done).toMatchObject({ status: "delivered", delivererId: order.deliverer.id });
+    expect(done).not.toHaveProperty("deadlineAt");
+    await expect(
+      shop.as(order.deliverer, "orders.deliver", { orderId: order.orderId, pin }),
+    ).resolves.toEqual(done);
+    expect(await types(order.orderId)).toEqual([
+      "order.created",
+      "order.paid",
+      "order.accepted",
+      "order.ready",
+      "order.assigned",
+      "order.delivered",
+    ]);
+  });
+
+  it("with wrong PINs, counts each and locks at the fifth, for the right one too", async () => {
+    const order = await shop.placed("delivering");
+    const pin = await pinOf(order);
+    const deliver = (given: string) =>
+      shop.as(order.deliverer, "orders.deliver", { orderId: order.orderId, pin: given });
+    for (const triesLeft of [4, 3, 2, 1]) {
+      await expect(deliver(wrong(pin))).rejects.toMatchObject({
+        type: "WRONG_PIN",
+        code: 422,
+        data: { triesLeft },
+      });
+    }
+    await expect(deliver(wrong(pin))).rejects.toMatchObject({ type: "HANDOVER_LOCKED", code: 409 });
+    await expect(deliver(pin)).rejects.toMatchObject({ type: "HANDOVER_LOCKED" });
+    await eventually(() =>
+      expect(shop.saidOf(order.orderId, "alert.raised")).toMatchObject([
+        { data: { kind: "handover.locked" } },
+      ]),
+    );
+    const again = { orderId: order.orderId, delivererId: newId(), reason: "Locked" };
+    await shop.as(shop.admin, "orders.reassign", again);
+    const next = { id: again.delivererId, role: "deliverer" } as const;
+    await expect(shop.as(next, "orders.deliver", { orderId: order.orderId, pin })).resolves.toMatchObject({
+      status: "delivered",
+    });
+  });
+
+  it("with a hundred guesses at once, takes no more than five of them", async () => {
+    const order = await shop.placed("delivering");
+    const pin = await pinOf(order);
+    const guesses = Array.from({ length: 100 }, (_, index) =>
+      String((Number(pin) + 1 + index) % 10_000).padStart(4, "0"),
+    );
+    const answers = await Promise.allSettled(
+      guesses.map((guess) =>
+        shop.as(order.deliverer, "orders.deliver", { orderId: order.orderId, pin: guess }),
+      ),
+    );
+    const refused = answers.map((one) => (one as PromiseRejectedResult).reason.type);
+    expect(refused.filter((type) => type === "WRONG_PIN").length).toBeLessThanOrEqual(4);
+    expect(new Set(refused)).toEqual(new Set(["WRONG_PIN", "HANDOVER_LOCKED"]));
+  });
+
+  it("where the partner wants a photo, is refused without one and keeps the one that came", async () => {
+    const { partner } = sampleQuote();
+    const order = await shop.placed("delivering", { partner: { ...partner, proof: "pin_and_photo" } });
+    const pin = await pinOf(order);
+    const deliver = (more: { photoId?: string }) =>
+      shop.as(order.deliverer, "orders.deliver", { orderId: order.orderId, pin, ...more });
+    await expect(deliver({})).rejects.toMatchObject({ type: "PROOF_REQUIRED", code: 422 });
+    await expect(deliver({ photoId: "photo-1" })).resolves.toMatchObject({
+      status: "delivered",
+      proofPhotoId: "photo-1",
+    });
+  });
+
+  it("by anybody but its deliverer, finds nothing, whether the PIN is right or not", async () => {
+    const order = await shop.placed("delivering");
+    const pin = await pinOf(order);
+    for (const given of [pin, wrong(pin)]) {
+      const asked = shop.as(deliverer(), "orders.deliver", { orderId: order.orderId, pin: given });
+      await expect(asked).rejects.toMatchObject({ type: "NOT_FOUND" });
+    }
+    const [row] = await shop.sql("SELECT handover_failures FROM orders WHERE id = $1", [order.orderId]);
+    expect(row).toEqual({ handover_failures: 0 });
+  });
+});
+
+describe("orders.unclaim and orders.fail", () => {
+  it("give an order back to the pool, where another one can claim it", async () => {
+    const order = await shop.placed("delivering");
+    const { orderId } = order;
+    const freed = await shop.as(order.deliverer, "orders.unclaim", { orderId, reason: "Flat tyre" });
+    expect(freed).toMatchObject({ status: "ready", reason: "Flat tyre" });
+    expect(freed).not.toHaveProperty("delivererId");
+    await expect(shop.as(order.deliverer, "orders.unclaim", { orderId })).resolves.toEqual(freed);
+    await expect(shop.as(deliverer(), "orders.claim", { orderId })).resolves.toMatchObject({
+      status: "delivering",
+    });
+    await expect(shop.as(order.deliverer, "orders.unclaim", { orderId })).rejects.toMatchObject({
+      type: "NOT_FOUND",
+    });
+  });
+
+  it("end a delivery that failed, until an operator sends it out again", async () => {
+    const order = await shop.placed("delivering");
+    const { orderId } = order;
+    const failed = await shop.as(order.deliverer, "orders.fail", { orderId, reason: "Nobody there" });
+    expect(failed).toMatchObject({ status: "failed", reason: "Nobody there" });
+    await expect(
+      shop.as(order.deliverer, "orders.fail", { orderId, reason: "Nobody there" }),
+    ).resolves.toEqual(failed);
+    await expect(shop.as(order.deliverer, "orders.claim", { orderId })).rejects.toMatchObject({
+      type: "NOT_FOUND",
+    });
+    const other = newId();
+    const back = await shop.as(shop.admin, "orders.reassign", {
+      orderId,
+      delivererId: other,
+      reason: "Second try",
+    });
+    expect(back).toMatchObject({ status: "delivering", delivererId: other });
+    expect((await types(orderId)).slice(-3)).toEqual(["order.failed", "order.released", "order.assigned"]);
+  });
+});
+
+describe("orders.reportLocation", () => {
+  it("keeps the last position, tells whoever watches, and shows on the tracking page", async () => {
+    const order = await shop.placed("delivering");
+    const position = { latitude: 46.95, longitude: 7.44 };
+    const { orderId } = order;
+    await shop.as(order.deliverer, "orders.reportLocation", {
+      orderId,
+      position: { latitude: 0, longitude: 0 },
+    });
+    await shop.as(order.deliverer, "orders.reportLocation", { orderId, position });
+    await eventually(() =>
+      expect(shop.live).toContainEqual({
+        event: "order.position",
+        data: { orderId, position, at: expect.stringMatching(/Z$/) },
+      }),
+    );
+    const token = (await shop.get(order)).trackingToken as string;
+    const tracked = await shop.bare("orders.track", { token });
+    expect(tracked).toEqual({
+      status: "delivering",
+      partnerTitle: "Bäckerei Aare",
+      firstName: "Ada",
+      position,
+      positionAt: expect.any(String),
+      updatedAt: expect.any(String),
+    });
+  });
+
+  it("of an order that is not under way, or not the caller's, is refused", async () => {
+    const order = await shop.placed("delivering");
+    const { orderId } = order;
+    const report = (who: object) =>
+      shop.as(who, "orders.reportLocation", { orderId, position: { latitude: 1, longitude: 1 } });
+    await expect(report(deliverer())).rejects.toMatchObject({ type: "NOT_FOUND" });
+    await shop.as(order.deliverer, "orders.fail", { orderId, reason: "Flood" });
+    await expect(report(order.deliverer)).rejects.toMatchObject({ type: "ILLEGAL_TRANSITION" });
+  });
+});
+
+describe("orders.track", () => {
+  it("with a token that was changed anywhere, made for another order, or made up, finds nothing", async () => {
+    const order = await shop.placed("paid");
+    const token = (await shop.get(order)).trackingToken as string;
+    await expect(shop.bare("orders.track", { token })).resolves.toMatchObject({
+      status: "paid",
+      firstName: "Ada",
+    });
+    const bytes = Buffer.from(token, "base64url");
+    const forged = [...bytes.keys()].map((index) => {
+      const changed = Buffer.from(bytes);
+      changed.writeUInt8(changed.readUInt8(index) ^ 1, index);
+      return changed.toString("base64url");
+    });
+    for (const made of [...forged, "x", "A".repeat(51), order.orderId]) {
+      await expect(shop.bare("orders.track", { token: made })).rejects.toMatchObject({ type: "NOT_FOUND" });
+    }
+  });
+
+  it("tells how an order ended for a day, then nothing", async () => {
+    const order = await shop.placed("pending");
+    const token = (await shop.get(order)).trackingToken as string;
+    await shop.as(order.customer, "orders.cancel", { orderId: order.orderId });
+    const tracked = await shop.bare("orders.track", { token });
+    expect(tracked).toMatchObject({ status: "cancelled" });
+    expect(tracked).not.toHaveProperty("position");
+    await shop.sql("UPDATE orders SET closed_at = now() - interval '25 hours' WHERE id = $1", [
+      order.orderId,
+    ]);
+    await expect(shop.bare("orders.track", { token })).rejects.toMatchObject({ type: "NOT_FOUND" });
+  });
+});
