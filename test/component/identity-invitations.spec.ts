@@ -193,10 +193,9 @@ describe("identity.acceptInvitation", () => {
     const { token, email } = await bench.invited("deliverer");
     const { userId } = await bench.ask("identity.acceptInvitation", { ...person, token });
     await bench.sql("DELETE FROM profiles WHERE id = $1", [userId]);
-    await bench.sql(
-      "UPDATE invitations SET accepted_by = NULL, claimed_until = 'epoch' WHERE email = $1",
-      [email],
-    );
+    await bench.sql("UPDATE invitations SET accepted_by = NULL, claimed_until = 'epoch' WHERE email = $1", [
+      email,
+    ]);
     await expect(bench.ask("identity.acceptInvitation", { ...person, token })).resolves.toEqual({
       userId,
       email,

@@ -155,7 +155,7 @@ describe("media.putAvatar", () => {
     png.writeUInt32BE(60_000, 20);
     const startedAt = performance.now();
     await expect(put(png, meta)).rejects.toMatchObject({ code: 422 });
-    expect(performance.now() - startedAt).toBeLessThan(500);
+    expect(performance.now() - startedAt).toBeLessThan(2_000);
   });
 
   it("of what is no base64, and without a token, is refused", async () => {
