@@ -3,7 +3,7 @@ import type { Context } from "moleculer";
 import type { Meta } from "../../contracts/meta.ts";
 
 const MAX_LEVEL = 100;
-const MAX_VALUE_LENGTH = 8_192;
+const MAX_VALUE_LENGTH = 16_384;
 
 /** The only headers of a context that cross the bridge: W3C trace context. */
 const TRACE_HEADERS = ["traceparent", "tracestate"];
