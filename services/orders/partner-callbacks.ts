@@ -1,5 +1,6 @@
-import { fail } from "../../contracts/errors.ts";
+import { fail, invalidField } from "../../contracts/errors.ts";
 import type { PartnerCallback } from "../../contracts/partners.ts";
+import { isoTime } from "../../lib/clock.ts";
 import { commit, load, untilWon } from "./change.ts";
 import type { OrdersDeps } from "./deps.ts";
 import { partnerSays } from "./order-partner.ts";
@@ -14,8 +15,9 @@ import { acting, linkTo } from "./trace.ts";
  */
 export async function applyPartnerCallback(
   deps: OrdersDeps,
-  callback: PartnerCallback,
+  said: PartnerCallback,
 ): Promise<Record<string, never>> {
+  const callback = withRealTime(said);
   const { partnerId, orderId } = callback;
   const actor = acting("partner", `partner:${partnerId}`);
   await untilWon((locked) =>
@@ -29,4 +31,13 @@ export async function applyPartnerCallback(
     }),
   );
   return {};
+}
+
+/** The schema knows the form of a time, but not that no hour has 61 minutes. */
+function withRealTime(callback: PartnerCallback): PartnerCallback {
+  const { readyAt } = callback;
+  if (!readyAt) return callback;
+  const atMs = Date.parse(readyAt);
+  if (Number.isNaN(atMs)) throw invalidField("readyAt", "time", "This is no moment in time.");
+  return { ...callback, readyAt: isoTime(atMs) };
 }
