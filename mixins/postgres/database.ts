@@ -9,6 +9,9 @@ const STATEMENT_TIMEOUT_MS = 1_500;
 const LOCK_TIMEOUT_MS = 1_000;
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000;
 
+const ignore = () => undefined;
+const SILENT = { debug: ignore, deprecate: ignore, warn: ignore, error: ignore };
+
 // One spelling of values everywhere behind this line: whole numbers that count exactly, moments as ISO text.
 pg.types.setTypeParser(pg.types.builtins.INT8, (text) => {
   const value = Number(text);
@@ -33,6 +36,7 @@ export function openDatabase(url: string, poolSize: number, applicationName: str
     } as Knex.PgConnectionConfig,
     pool: { min: 0, max: poolSize },
     acquireConnectionTimeout: ACQUIRE_TIMEOUT_MS,
+    log: SILENT, // whatever knex prints to the console is also thrown to whom it concerns
   });
 }
 

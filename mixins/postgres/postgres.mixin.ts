@@ -1,9 +1,13 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { Knex } from "knex";
 import type { ServiceSchema } from "moleculer";
 import { fail } from "../../contracts/errors.ts";
 import { openDatabase } from "./database.ts";
 
 const READY_PROBE_TIMEOUT_MS = 2_000;
+/** How long a service that starts waits for its database: a machine that starts everything at once is slow. */
+const START_TIMEOUT_MS = 10_000;
+const START_POLL_MS = 100;
 
 export interface Postgres {
   /** Goes into the service's `mixins`; opens the pool when the service starts and closes it when it stops. */
@@ -49,7 +53,7 @@ export function postgres(options: { url: string; poolSize: number; name: string 
     mixin: {
       async started() {
         pool = openDatabase(options.url, options.poolSize, `waybill ${options.name}`);
-        await pool.raw("SELECT 1");
+        await firstAnswer(pool);
       },
       async stopped() {
         const closing = pool;
@@ -58,6 +62,19 @@ export function postgres(options: { url: string; poolSize: number; name: string 
       },
     },
   };
+}
+
+async function firstAnswer(pool: Knex): Promise<void> {
+  const deadline = Date.now() + START_TIMEOUT_MS;
+  for (;;) {
+    try {
+      await pool.raw("SELECT 1");
+      return;
+    } catch (error) {
+      if (!isConnectionTrouble(error) || Date.now() > deadline) throw error;
+    }
+    await delay(START_POLL_MS);
+  }
 }
 
 const TROUBLE = /^(?:08|53|57P)|^(?:55P03|57014|25P03)$/;
