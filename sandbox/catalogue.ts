@@ -18,8 +18,17 @@ export interface SandboxPartner {
   products: readonly Product[];
 }
 
+/** Where all of them are, and where the courier rides. */
+export const sandboxCity = "Berlin";
+
 function address(line1: string, postalCode: string, latitude: number, longitude: number): object {
-  return { line1, city: "Berlin", postal_code: postalCode, country: "DE", position: { latitude, longitude } };
+  return {
+    line1,
+    city: sandboxCity,
+    postal_code: postalCode,
+    country: "DE",
+    position: { latitude, longitude },
+  };
 }
 
 /** Who sells what in the sandbox. */

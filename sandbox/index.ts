@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { sandboxCity } from "./catalogue.ts";
 import { deliverer } from "./deliverer/deliverer.ts";
 import { page } from "./look.ts";
 import { type Mailbox, startMailbox } from "./mailbox/mailbox.ts";
@@ -59,7 +60,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     base: "/kitchen",
     preparationMs: options.preparationMs ?? PREPARATION_MS,
   });
-  const courier = deliverer({ base: "/courier", apiUrl: config.PUBLIC_URL });
+  const courier = deliverer({ base: "/courier", apiUrl: config.PUBLIC_URL, city: sandboxCity });
   const bank = paymentSystem({
     base: "/pay",
     publicUrl: () => url,
@@ -153,7 +154,7 @@ or pays too little.</p></section>
 <section class="card"><a href="/kitchen"><strong>Kitchens</strong></a>
 <p>The partners' own system: accepts orders and says when they are ready.</p></section>
 <section class="card"><a href="/courier"><strong>Courier</strong></a>
-<p>Dora, who claims what is ready, rides, and waits at the door for the PIN.</p></section>
+<p>Dora, who claims what is ready in ${sandboxCity}, rides, and waits at the door for the PIN.</p></section>
 <p class="quiet">The platform: <a href="${apiUrl}/docs/">API documentation</a></p>`,
   });
 }

@@ -4,7 +4,10 @@ import { alwaysOpen, type SandboxPartner, sandboxPartners } from "./catalogue.ts
 import type { ReceivedMail } from "./mailbox/mailbox.ts";
 import type { SandboxMemory } from "./memory.ts";
 
-const AT_ONCE = 6;
+const AT_ONCE = 4;
+/** A platform that has just started may be busy: what it could not do is asked for again. */
+const BUSY_TRIES = 30;
+const BUSY_WAIT_MS = 300;
 const MAIL_POLL_MS = 50;
 const MAIL_TIMEOUT_MS = 20_000;
 const INVITATION_TOKEN = /^ {4}(\S+)$/m;
@@ -30,14 +33,32 @@ export interface SeedDeps {
  * @throws ApiError
  */
 export async function seed(deps: SeedDeps): Promise<void> {
-  const admin = await signIn(deps.apiUrl, deps.admin.email, deps.admin.password);
-  const steps = [
-    () => seedBank(deps, admin),
-    () => seedAgent(deps, admin),
-    () => seedDeliverer(deps, admin),
-    ...sandboxPartners.map((partner) => () => seedPartner(deps, admin, partner)),
-  ];
-  await Promise.all(steps.map((step) => step()));
+  const { apiUrl, admin: account } = deps;
+  const admin = patient(await patiently(() => signIn(apiUrl, account.email, account.password)));
+  await Promise.all([
+    seedBank(deps, admin),
+    seedAgent(deps, admin),
+    seedDeliverer(deps, admin),
+    inTurns(sandboxPartners, (partner) => seedPartner(deps, admin, partner), 1),
+  ]);
+}
+
+/** Every request of it is repeated while the platform says that it is busy; the keys of POSTs stay the same. */
+function patient(session: Session): Session {
+  return { call: (method, path, options) => patiently(() => session.call(method, path, options)) };
+}
+
+async function patiently<T>(work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work();
+    } catch (error) {
+      const { status, code } = error as ApiError;
+      const busy = status === 0 || status === 429 || status === 503 || code === "idempotency_in_flight";
+      if (tries === BUSY_TRIES || !busy) throw error;
+      await delay(BUSY_WAIT_MS);
+    }
+  }
 }
 
 async function seedBank({ memory, save, bankUrl }: SeedDeps, admin: Session): Promise<void> {
@@ -131,7 +152,8 @@ async function seedDeliverer(deps: SeedDeps, admin: Session): Promise<void> {
   await create(admin, "/invitations", { email, role: "deliverer" });
   const token = await invitationToken(() => mails(email).filter(({ id }) => !before.has(id)));
   const body = { token, password, first_name: "Dora", last_name: "Ritter", language: "en" };
-  await request(apiUrl, "POST", "/invitations/accept", { body, idempotencyKey: key() });
+  const idempotencyKey = key();
+  await patiently(() => request(apiUrl, "POST", "/invitations/accept", { body, idempotencyKey }));
   memory.deliverer.accepted = true;
   save();
 }
@@ -150,7 +172,7 @@ async function invitationToken(mails: () => readonly ReceivedMail[]): Promise<st
 
 async function canSignIn(apiUrl: string, email: string, password: string): Promise<boolean> {
   try {
-    await signIn(apiUrl, email, password);
+    await patiently(() => signIn(apiUrl, email, password));
     return true;
   } catch (error) {
     if ((error as ApiError).status === 401) return false;
@@ -177,10 +199,14 @@ function key(): string {
 }
 
 /** A few at once: the platform has just started and others want something of it too. */
-async function inTurns<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+async function inTurns<T>(
+  items: readonly T[],
+  work: (item: T) => Promise<void>,
+  atOnce = AT_ONCE,
+): Promise<void> {
   const queue = [...items];
   const worker = async () => {
     for (let item = queue.shift(); item !== undefined; item = queue.shift()) await work(item);
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  await Promise.all(Array.from({ length: atOnce }, worker));
 }

@@ -24,6 +24,11 @@ interface Order {
   address: { line1: string; city: string; position?: Position };
 }
 
+interface Waiting {
+  order_id: string;
+  pickup: { city: string };
+}
+
 interface Ride {
   orderId: string;
   from: string;
@@ -43,9 +48,9 @@ export interface Deliverer {
 /**
  * A deliverer: watches the pool, claims what is ready, rides there and reports where they are. At the door they
  * wait until somebody tells them the PIN, on their page or by `POST <base>/orders/{id}/pin`.
- * @param apiUrl asked for each request, since the address is settled after this is built
+ * @param city where they ride; what is to be collected elsewhere they leave to others
  */
-export function deliverer({ base, apiUrl }: { base: string; apiUrl: string }): Deliverer {
+export function deliverer({ base, apiUrl, city }: { base: string; apiUrl: string; city: string }): Deliverer {
   const rides = new Map<string, Ride>();
   const stopping = new AbortController();
   let session: Session | undefined;
@@ -78,11 +83,8 @@ export function deliverer({ base, apiUrl }: { base: string; apiUrl: string }): D
   }
 
   async function claimNext(as: Session): Promise<void> {
-    const { items } = await as.call<{ items: { order_id: string }[] }>(
-      "GET",
-      "/deliveries/available?limit=20",
-    );
-    for (const { order_id: id } of items) {
+    const { items } = await as.call<{ items: Waiting[] }>("GET", "/deliveries/available?limit=100");
+    for (const { order_id: id } of items.filter(({ pickup }) => pickup.city === city)) {
       const idempotencyKey = `claim-${id}-${Date.now()}`;
       try {
         carry(await as.call<Order>("POST", `/orders/${id}/assign`, { idempotencyKey }));

@@ -13,7 +13,7 @@ const partnerId = newId();
 
 interface Said {
   type: string;
-  order_id: string;
+  data: { order_id: string; reason?: string };
   id: string;
 }
 
@@ -77,7 +77,7 @@ function tell(orderId: string, { note, signed = webhook }: { note?: string; sign
 }
 
 const saidOf = (orderId: string) =>
-  platform.said.filter(({ order_id: id }) => id === orderId).map(({ type }) => type);
+  platform.said.filter(({ data }) => data.order_id === orderId).map(({ type }) => type);
 
 describe("the sandbox's kitchen", () => {
   it("an order, told twice, is accepted once and then ready", async () => {
@@ -93,7 +93,10 @@ describe("the sandbox's kitchen", () => {
     await tell(orderId, { note: "please reject this" });
     await eventually(() =>
       expect(platform.said).toContainEqual(
-        expect.objectContaining({ order_id: orderId, type: "order.rejected", reason: expect.any(String) }),
+        expect.objectContaining({
+          type: "order.rejected",
+          data: { order_id: orderId, reason: expect.any(String) },
+        }),
       ),
     );
   });
@@ -105,7 +108,9 @@ describe("the sandbox's kitchen", () => {
     await eventually(() =>
       expect(saidOf(orderId)).toEqual(["order.accepted", "order.accepted", "order.ready"]),
     );
-    const ids = platform.said.filter(({ type, order_id: id }) => id === orderId && type === "order.accepted");
+    const ids = platform.said.filter(
+      ({ type, data }) => data.order_id === orderId && type === "order.accepted",
+    );
     expect(new Set(ids.map(({ id }) => id)).size).toBe(1);
   });
 

@@ -1,0 +1,140 @@
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { beforeAll, describe, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
+import { request, type Session, signIn } from "../../sandbox/api-client.ts";
+import { sandboxPartners } from "../../sandbox/catalogue.ts";
+import { eventually } from "../support/eventually.ts";
+import { platform, type TestPlatform } from "../support/platform.ts";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const DEMO_TIMEOUT_MS = 60_000;
+
+interface Order {
+  id: string;
+  status: string;
+  payment_status: string;
+  total: { amount_minor: number };
+  paid: { amount_minor: number };
+  refunded: { amount_minor: number };
+  reason?: string;
+}
+
+let places: TestPlatform;
+let customer: Session;
+
+beforeAll(async () => {
+  places = await platform();
+  customer = await newCustomer();
+}, 60_000);
+
+/** Signs up by the mailed code, as anybody would. */
+async function newCustomer(): Promise<Session> {
+  const email = `${newId()}@customers.example`;
+  const password = "correct-horse-battery";
+  const person = { email, password, first_name: "Zoë", last_name: "Brandt" };
+  await request(places.url, "POST", "/users", { body: person });
+  const code = await eventually(async () => {
+    const mails = (await (await fetch(`${places.sandboxUrl}/mailbox.json?to=${email}`)).json()) as {
+      text: string;
+    }[];
+    const found = /\b\d{6}\b/.exec(mails[0]?.text ?? "")?.[0];
+    if (!found) throw new Error("no code yet");
+    return found;
+  });
+  await request(places.url, "POST", "/users/confirm", { body: { email, code } });
+  return signIn(places.url, email, password);
+}
+
+/** An order that waits for its payment. */
+async function newOrder(note?: string) {
+  const { items: partners } = await customer.call<{ items: { id: string; title: string }[] }>(
+    "GET",
+    "/partners?limit=100",
+  );
+  const partner = partners.find(({ title }) => title === sandboxPartners[1]?.fields.title);
+  const { items: offers } = await customer.call<{ items: { product_id: string }[] }>(
+    "GET",
+    `/products?partner_id=${partner?.id}&limit=1`,
+  );
+  const { items: banks } = await customer.call<{ items: { id: string }[] }>("GET", "/banks");
+  const quote = await customer.call<{ check_id: string }>("POST", "/orders/check", {
+    body: {
+      partner_id: partner?.id,
+      lines: [{ product_id: offers[0]?.product_id, quantity: 1 }],
+      address: { line1: "Kastanienallee 77", city: "Berlin", postal_code: "10435", country: "DE" },
+      ...(note && { note }),
+    },
+  });
+  return customer.call<{ order_id: string; checkout_url: string }>("POST", "/orders/confirm", {
+    body: { check_id: quote.check_id, bank_id: banks[0]?.id },
+    idempotencyKey: newId(),
+  });
+}
+
+const press = (url: string, fields: Record<string, string>) =>
+  fetch(url, { method: "POST", body: new URLSearchParams(fields) });
+
+const orderAs = (id: string, expected: object) =>
+  eventually(async () => {
+    const order = await customer.call<Order>("GET", `/orders/${id}`);
+    expect(order).toMatchObject(expected);
+    return order;
+  });
+
+describe("the sandbox around a platform", () => {
+  it(
+    "npm run demo takes an order to delivered, says so, and exits with 0",
+    async () => {
+      const run = promisify(execFile)(process.execPath, ["sandbox/demo/demo.ts"], {
+        cwd: root,
+        env: { ...process.env, DATA_DIR: places.dataDir },
+      });
+      const { stdout } = await run;
+      expect(stdout).toMatch(/^Delivered: order [0-9a-f-]{36} in \d/m);
+      expect(stdout).not.toContain("\u001b");
+      const tooLong = stdout.split("\n").filter((line) => [...line].length > 80 && !line.includes("http"));
+      expect(tooLong).toEqual([]);
+    },
+    DEMO_TIMEOUT_MS,
+  );
+
+  it("npm run demo, without a platform, says in one line what to do and exits with 1", async () => {
+    const run = promisify(execFile)(process.execPath, ["sandbox/demo/demo.ts"], {
+      cwd: root,
+      env: { ...process.env, DATA_DIR: "/nonexistent", PORT: "1" },
+    });
+    await expect(run).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^[^\n]*npm start[^\n]*\n$/),
+    });
+  });
+
+  it("an order that the kitchen declines is cancelled, and the bank's page shows the money going back", async () => {
+    const { order_id: id, checkout_url: url } = await newOrder("Please reject.");
+    await press(url, { action: "pay" });
+    const order = await orderAs(id, { status: "cancelled", payment_status: "refunded" });
+    expect(order.refunded).toEqual(order.paid);
+    expect(await (await fetch(url)).text()).toContain("went back");
+  });
+
+  it("an order that is paid twice is paid once; the excess goes back", async () => {
+    const { order_id: id, checkout_url: url } = await newOrder();
+    await press(url, { action: "pay_twice" });
+    const order = await orderAs(id, {
+      payment_status: expect.stringMatching(/^(?:paid|partially_refunded)$/),
+    });
+    await eventually(async () => expect(await (await fetch(url)).text()).toContain("went back"));
+    expect(["paid", "preparing", "ready", "delivering"]).toContain(order.status);
+  });
+
+  it("an order that is underpaid waits for the rest", async () => {
+    const { order_id: id, checkout_url: url } = await newOrder();
+    await press(url, { action: "decline" });
+    await press(url, { action: "underpay", amount: "1.00" });
+    await orderAs(id, { status: "pending", payment_status: "partially_paid" });
+    await press(url, { action: "pay" });
+    await orderAs(id, { payment_status: "paid" });
+  });
+});
