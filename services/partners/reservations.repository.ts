@@ -19,16 +19,19 @@ export interface Wanted {
  * Answers undefined when prices, fee or stock are not as wanted, or the order has a reservation already.
  */
 export async function takeStock(db: Db, wanted: Wanted): Promise<PartnerRow | undefined> {
+  const { lines, partnerId, currency } = wanted;
+  // Said to each access to the table itself: by a join alone the planner would read all that the partner offers.
+  const products = lines.map((line) => line.productId);
   return await row<PartnerRow>(
     db,
     `WITH wanted AS (
        SELECT * FROM jsonb_to_recordset(?::jsonb) AS w(product_id uuid, quantity integer, price bigint)
      ), locked AS MATERIALIZED (
        SELECT a.product_id, a.price_minor, a.stock, a.active
-       FROM availability a JOIN wanted w USING (product_id)
-       WHERE a.partner_id = ? AND a.currency = ?
+       FROM availability a
+       WHERE a.partner_id = ? AND a.product_id = ANY (?::uuid[]) AND a.currency = ?
        ORDER BY a.product_id
-       FOR UPDATE OF a
+       FOR UPDATE
      ), good AS (
        SELECT w.product_id, w.quantity, w.price, l.stock
        FROM locked l JOIN wanted w USING (product_id)
@@ -43,7 +46,7 @@ export async function takeStock(db: Db, wanted: Wanted): Promise<PartnerRow | un
      ), taken AS (
        UPDATE availability a SET stock = a.stock - w.quantity
        FROM wanted w, reservation r
-       WHERE a.partner_id = r.partner_id AND a.product_id = w.product_id
+       WHERE a.partner_id = ? AND a.product_id = ANY (?::uuid[]) AND a.product_id = w.product_id
      ), noted AS (
        INSERT INTO stock_reservation_lines (order_id, product_id, quantity, unit_price_minor, taken)
        SELECT r.order_id, g.product_id, g.quantity, g.price,
@@ -52,14 +55,9 @@ export async function takeStock(db: Db, wanted: Wanted): Promise<PartnerRow | un
      )
      SELECT ${PARTNER_COLUMNS} FROM partners WHERE id = (SELECT partner_id FROM reservation)`,
     [
-      wantedJson(wanted.lines),
-      wanted.partnerId,
-      wanted.currency,
-      wanted.orderId,
-      wanted.expiresAt,
-      wanted.partnerId,
-      wanted.feeMinor,
-      wanted.currency,
+      ...[wantedJson(lines), partnerId, products, currency],
+      ...[wanted.orderId, wanted.expiresAt, partnerId, wanted.feeMinor, currency],
+      ...[partnerId, products],
     ],
   );
 }
@@ -125,17 +123,18 @@ export async function insertReservation(db: Db, made: NewReservation): Promise<b
   return inserted > 0;
 }
 
-/** Changes a reservation that the transaction has locked. */
+/** Changes a reservation that the transaction has locked. @param partnerId for a tombstone that knew none */
 export async function saveReservation(
   db: Db,
   orderId: string,
-  change: { state: ReservationState; orderVersion: number; reason: string },
+  change: { state: ReservationState; orderVersion: number; reason: string; partnerId?: string | undefined },
 ): Promise<void> {
   await affected(
     db,
-    `UPDATE stock_reservations SET state = ?, order_version = ?, reason = ?, updated_at = now()
+    `UPDATE stock_reservations
+     SET state = ?, order_version = ?, reason = ?, partner_id = coalesce(partner_id, ?), updated_at = now()
      WHERE order_id = ?`,
-    [change.state, change.orderVersion, change.reason, orderId],
+    [change.state, change.orderVersion, change.reason, change.partnerId ?? null, orderId],
   );
 }
 
@@ -177,7 +176,7 @@ export async function takeStockAgain(
      ), locked AS MATERIALIZED (
        SELECT a.partner_id, a.product_id, a.stock, w.quantity, w.price
        FROM availability a JOIN wanted w USING (product_id)
-       WHERE a.partner_id = ?
+       WHERE a.partner_id = ? AND a.product_id = ANY (?::uuid[])
        ORDER BY a.product_id
        FOR UPDATE OF a
      ), taken AS (
@@ -193,7 +192,7 @@ export async function takeStockAgain(
      )
      SELECT w.product_id FROM wanted w LEFT JOIN locked l USING (product_id)
      WHERE l.product_id IS NULL OR l.stock < w.quantity`,
-    [wantedJson(lines), partnerId, orderId],
+    [wantedJson(lines), partnerId, lines.map((line) => line.productId), orderId],
   );
   return short.map(({ productId }) => productId);
 }

@@ -23,6 +23,7 @@ import {
 import { afterOrderNews, quoteDifferences } from "./stock.ts";
 import { snapshotOf } from "./views.ts";
 
+const DEADLOCK = "40P01";
 /** How often a reservation is tried while nothing stands in its way that could be told to anybody. */
 const RESERVE_TRIES = 3;
 /** How long after its end a reservation is left to an order that may still be heard of. */
@@ -43,13 +44,18 @@ export async function reserve(
   const { orderId, partnerId, lines, fee, expiresAt } = params;
   const wanted = { orderId, partnerId, lines, feeMinor: fee.amountMinor, currency: fee.currency, expiresAt };
   for (let tries = 0; tries < RESERVE_TRIES; tries++) {
-    const taken = await takeStock(db, wanted);
+    const taken = await takeStock(db, wanted).catch(unlessDeadlock);
     if (taken) return snapshotOf(taken);
     const earlier = await earlierReservation(db, params);
     if (earlier) return earlier;
     await refuseIfChanged(db, params);
   }
   throw fail("OVERLOADED", "The stock changed faster than it could be read.");
+}
+
+/** A message about this very order may hold what this reservation waits for; then it is our turn again. */
+function unlessDeadlock(error: { code?: string }): undefined {
+  if (error.code !== DEADLOCK) throw error;
 }
 
 async function earlierReservation(
@@ -106,9 +112,9 @@ export async function followOrder(
   let known = await lockReservation(trx, orderId);
   const decision = afterOrderNews(known, order);
   if (!decision) return false;
-  const next = { state: decision.state, orderVersion: version, reason: `order ${status}` };
+  const next = { state: decision.state, orderVersion: version, reason: `order ${status}`, partnerId };
   if (!known && next.state !== "held") {
-    if (!(await insertReservation(trx, { orderId, partnerId, ...next, state: next.state }))) {
+    if (!(await insertReservation(trx, { orderId, ...next, state: next.state }))) {
       // A reservation was committed between the look and the insert: look again, now that it is there.
       known = await lockReservation(trx, orderId);
       return known ? await followOrder({ outbox }, trx, order) : false;

@@ -1,0 +1,185 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import fc from "fast-check";
+import type { Params } from "../../contracts/actions.ts";
+import { typeOf } from "../../contracts/errors.ts";
+import type { Offer, Partner } from "../../contracts/partners.ts";
+import { isoTime } from "../../lib/clock.ts";
+import { eventually } from "../support/eventually.ts";
+import { lineOf, orderOf, type PartnersHarness, reservationOf, startPartners } from "../support/partners.ts";
+import { createDatabase } from "../support/postgres.ts";
+
+const STOCK = 8;
+const RACES = 15;
+const RIVALS = 20;
+const EXPECTED_REFUSALS = ["QUOTE_CHANGED", "CHECK_EXPIRED"];
+
+let shop: PartnersHarness;
+let partner: Partner;
+beforeAll(async () => {
+  shop = await startPartners({ sweep: { intervalMs: 10, graceMs: 0 } });
+  partner = await shop.openPartner();
+});
+afterAll(() => shop.stop());
+
+/** Pieces on sale and pieces that orders hold, by product; together they are what was put in. */
+async function pieces(of: PartnersHarness = shop): Promise<Map<string, { stock: number; taken: number }>> {
+  const found = await of.sql<{ productId: string; stock: number; taken: number }>(
+    `SELECT a.product_id AS "productId", a.stock, coalesce(sum(l.taken), 0)::int AS taken
+     FROM availability a LEFT JOIN stock_reservation_lines l USING (product_id) GROUP BY 1, 2`,
+  );
+  return new Map(found.map(({ productId, stock, taken }) => [productId, { stock, taken }]));
+}
+
+async function quiet(): Promise<void> {
+  await eventually(async () => {
+    const waiting = await shop.sql("SELECT 1 FROM inbox WHERE state <> 'done'");
+    const overdue = await shop.sql(
+      "SELECT 1 FROM stock_reservations WHERE state = 'held' AND order_version = 0 AND expires_at < now()",
+    );
+    expect([...waiting, ...overdue]).toEqual([]);
+  });
+}
+
+describe("stock", () => {
+  it(`of one last piece, wanted by ${RIVALS} orders at once, goes to exactly one, in each of ${RACES} races`, async () => {
+    for (let race = 0; race < RACES; race++) {
+      const offer = await shop.product(partner.id, { stock: 1 });
+      const answers = await Promise.allSettled(
+        Array.from({ length: RIVALS }, () =>
+          shop.bare("partners.reserve", reservationOf(partner, [lineOf(offer, 1)])),
+        ),
+      );
+      expect(answers.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+      expect((await pieces()).get(offer.productId)).toEqual({ stock: 0, taken: 1 });
+    }
+  });
+
+  it("of products that orders want in opposite orders, is reserved without a deadlock", async () => {
+    const offers = [
+      await shop.product(partner.id, { stock: 100_000 }),
+      await shop.product(partner.id, { stock: 100_000 }),
+      await shop.product(partner.id, { stock: 100_000 }),
+    ];
+    const lines = offers.map((offer) => lineOf(offer, 1));
+    const orders = Array.from({ length: 60 }, (_, at) =>
+      shop.bare("partners.reserve", reservationOf(partner, at % 2 ? lines : lines.toReversed())),
+    );
+    await Promise.all(orders);
+    for (const { productId } of offers) {
+      expect((await pieces()).get(productId)).toEqual({ stock: 99_940, taken: 60 });
+    }
+  });
+
+  it("whatever orders do at once, is conserved, and each order holds all of its pieces or none", async () => {
+    const step = fc.record({
+      order: fc.nat(5),
+      does: fc.constantFrom("reserve", "release", "paid", "cancelled", "expired", "forgotten"),
+    });
+    const cart = fc.uniqueArray(fc.tuple(fc.nat(2), fc.integer({ min: 1, max: 4 })), {
+      selector: ([product]) => product,
+      minLength: 1,
+    });
+    const scenario = fc.record({
+      carts: fc.array(cart, { minLength: 6, maxLength: 6 }),
+      steps: fc.array(step, { minLength: 5, maxLength: 25 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(scenario, async ({ carts, steps }) => {
+        const offers: Offer[] = [];
+        for (let count = 0; count < 3; count++) offers.push(await shop.product(partner.id, { stock: STOCK }));
+        const orders = carts.map((wanted) =>
+          reservationOf(
+            partner,
+            wanted.map(([product, quantity]) => lineOf(offers[product] as Offer, quantity)),
+          ),
+        );
+        await Promise.all(
+          steps.map(({ order, does }) => act(orders[order] as Params<"partners.reserve">, does)),
+        );
+        await quiet();
+        const now = await pieces();
+        for (const { productId } of offers) {
+          const { stock = -1, taken = -1 } = now.get(productId) ?? {};
+          expect(stock).toBeGreaterThanOrEqual(0);
+          expect(stock + taken).toBe(STOCK);
+        }
+        await expectWhole(orders.map(({ orderId }) => orderId));
+      }),
+      { numRuns: 15, endOnFailure: true },
+    );
+  });
+
+  it("of orders whose caller and whose Partners were killed in between, comes back, and no late order takes it", async () => {
+    const database = await createDatabase("partners");
+    const expiresAt = isoTime(Date.now() + 600_000);
+    const child = spawn(process.execPath, [join(import.meta.dirname, "../support/partners-crash.ts")], {
+      env: { ...process.env, POSTGRES_URL: database.url, EXPIRES_AT: expiresAt },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const promised: Params<"partners.reserve">[] = [];
+    for await (const line of createInterface(child.stdout)) {
+      if (line.startsWith("{")) promised.push(JSON.parse(line));
+      if (promised.length === 40) child.kill("SIGKILL");
+    }
+    if (child.signalCode === null) await once(child, "exit");
+    expect(child.signalCode).toBe("SIGKILL");
+
+    const next = await startPartners({ url: database.url, sweep: { intervalMs: 20, graceMs: 0 } });
+    const held = [...(await pieces(next)).values()];
+    expect(held).toHaveLength(2);
+    for (const { stock, taken } of held) {
+      expect(stock + taken).toBe(100_000);
+      expect(taken).toBeGreaterThanOrEqual(promised.length * 3); // what was promised had been committed
+    }
+    await next.sql("UPDATE stock_reservations SET expires_at = now()");
+    await eventually(async () => {
+      for (const now of (await pieces(next)).values()) expect(now).toEqual({ stock: 100_000, taken: 0 });
+    });
+    const late = next.bare("partners.reserve", promised[0] as Params<"partners.reserve">);
+    await expect(late).rejects.toMatchObject({ type: "CHECK_EXPIRED" });
+    await next.stop();
+    await database.drop();
+  });
+});
+
+async function act(wanted: Params<"partners.reserve">, does: string): Promise<void> {
+  const ended = { version: 3, previousStatus: "paid" } as const;
+  switch (does) {
+    case "reserve":
+      await shop.bare("partners.reserve", wanted).catch((error) => {
+        if (!EXPECTED_REFUSALS.includes(typeOf(error) ?? "")) throw error;
+      });
+      return;
+    case "release":
+      await shop.bare("partners.release", { orderId: wanted.orderId });
+      return;
+    case "paid":
+      await shop.say("order.paid", orderOf(wanted));
+      return;
+    case "cancelled":
+    case "expired":
+      await shop.say(`order.${does}`, orderOf(wanted, { ...ended, status: does }));
+      return;
+    case "forgotten":
+      await shop.sql(
+        "UPDATE stock_reservations SET expires_at = now() WHERE order_id = $1 AND state = 'held'",
+        [wanted.orderId],
+      );
+  }
+}
+
+/** Held and committed orders have all of their pieces (unless too few were left when they came back), others none. */
+async function expectWhole(orderIds: string[]): Promise<void> {
+  const torn = await shop.sql(
+    `SELECT r.order_id, r.state, r.reason FROM stock_reservations r JOIN stock_reservation_lines l USING (order_id)
+     WHERE r.order_id = ANY ($1)
+     GROUP BY 1, 2, 3
+     HAVING (r.state = 'released' AND sum(l.taken) > 0) OR (r.state = 'held' AND bool_or(l.taken = 0))`,
+    [orderIds],
+  );
+  expect(torn).toEqual([]);
+}
