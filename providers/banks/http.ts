@@ -15,7 +15,7 @@ export interface BankRequest {
  * One exchange of JSON with a bank. A redirect is an answer like another: what carries a merchant's key is sent
  * to the address that was configured and to no other.
  * @returns undefined for 404
- * @throws BankError: `refused` for any other 3xx or 4xx but 408, 409, 425 and 429; else `unclear`
+ * @throws BankError: `refused` for what the bank will never do, `unclear` for whatever may pass
  */
 export async function exchange({ method, url, headers, body, timeoutMs }: BankRequest): Promise<unknown> {
   const signal = AbortSignal.timeout(Math.min(timeoutMs ?? TIMEOUT_MS, TIMEOUT_MS));
@@ -43,9 +43,12 @@ export async function exchange({ method, url, headers, body, timeoutMs }: BankRe
   }
 }
 
-/** 409 is what many banks say while the first request with the same key is still running. */
+/**
+ * Said of this very request. A wrong key or a redirect is said of us and passes once an operator mends it; 409 is
+ * what many banks say while the first request with the same key is still running.
+ */
 function isDefinite(status: number): boolean {
-  return status >= 300 && status < 500 && ![408, 409, 425, 429].includes(status);
+  return status >= 400 && status < 500 && ![401, 403, 408, 409, 425, 429].includes(status);
 }
 
 async function readLimited(response: Response): Promise<string> {
