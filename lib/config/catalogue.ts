@@ -96,7 +96,7 @@ export const catalogue = {
     requiredInProduction: true,
   }),
   MAIL_FROM: text("Sender of e-mails", { fallback: "Waybill <no-reply@waybill.local>" }),
-  ONESIGNAL_API_URL: url("OneSignal's API", ["http", "https"], { fallback: "https://onesignal.com/api/v1" }),
+  ONESIGNAL_API_URL: url("OneSignal's API", ["http", "https"], { fallback: "https://api.onesignal.com" }),
 
   ADMIN_EMAIL: shaped(
     "With ADMIN_PASSWORD: the first admin, made at the first start",

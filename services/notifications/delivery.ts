@@ -42,6 +42,8 @@ export interface DeliveryDeps {
   push: ReadonlyMap<string, PushProvider>;
   mailer: Mailer;
   health: ProviderHealth;
+  /** Counts the tries to push, by "provider outcome". */
+  tries: Map<string, number>;
   clock: Clock;
 }
 
@@ -171,6 +173,8 @@ async function tryPush(run: Run, { device, provider, settings, token }: Try) {
     timeoutMs,
   });
   const unregistered = outcome === "unregistered";
+  const result = `${provider.name} ${outcome}`;
+  deps.tries.set(result, (deps.tries.get(result) ?? 0) + 1);
   if (outcome !== "accepted") run.troubles.push({ provider: provider.name, token, detail, unregistered });
   if (outcome === "accepted" || unregistered) deps.health.worked(provider.name);
   else deps.health.failed(provider.name);

@@ -58,6 +58,7 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
     push,
     mailer: mail,
     health: providerHealth(clock),
+    tries: new Map(),
     clock,
     warn: () => undefined,
   };
@@ -76,7 +77,18 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
       history.mixin,
       out.mixin,
       inbox.mixin,
-      health({ checks: { postgres: () => db.ping() } }).mixin,
+      health({
+        checks: { postgres: () => db.ping(), documents: () => history.ready() },
+        outbox: out,
+        inbox,
+        gauges: {
+          push_tries: {
+            about: "Tries to push since the process started, by provider and outcome",
+            label: "result",
+            read: () => Object.fromEntries(sending.tries),
+          },
+        },
+      }).mixin,
     ],
 
     actions: {
