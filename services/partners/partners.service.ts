@@ -7,6 +7,7 @@ import type { GuardOptions } from "../../lib/net/guarded-request.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import "../../mixins/grpc/schema.ts";
+import { health } from "../../mixins/health/health.mixin.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { isConnectionTrouble, postgres } from "../../mixins/postgres/postgres.mixin.ts";
@@ -71,7 +72,10 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
     name: "partners",
     grpc: { proto: "waybill/partners/v1/partners.proto", service: "waybill.partners.v1.Partners" },
     hooks: { error: { "*": (_ctx, error) => Promise.reject(reachable(error)) } },
-    mixins: [db.mixin, out.mixin, inbox.mixin, sender.mixin, sweeper.mixin],
+    mixins: [
+      ...[db.mixin, out.mixin, inbox.mixin, sender.mixin, sweeper.mixin],
+      health({ checks: { postgres: () => db.ping() }, outbox: out, inbox }).mixin,
+    ],
     actions: {
       list: implement("partners.list", (ctx) => partners.list(work, ctx)),
       get: implement("partners.get", (ctx) => partners.get(work, ctx)),

@@ -84,9 +84,12 @@ export async function listDeliveries(
   return await rows<WebhookDelivery>(
     db,
     `SELECT ${DELIVERY}
-     FROM webhook_deliveries d JOIN webhook_messages m ON m.id = d.webhook_message_id
-     WHERE d.partner_id = ? AND d.id < coalesce(?::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-     ORDER BY d.id DESC LIMIT ?`,
+     FROM (
+       SELECT * FROM webhook_deliveries
+       WHERE partner_id = ? AND id < coalesce(?::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+       ORDER BY id DESC LIMIT ?
+     ) d JOIN webhook_messages m ON m.id = d.webhook_message_id
+     ORDER BY d.id DESC`,
     [partnerId, beforeId ?? null, limit],
   );
 }
