@@ -14,7 +14,9 @@ export type Failpoint =
   | "consumer.performed"
   | "consumer.committed"
   | "idempotency.claimed"
-  | "idempotency.stored";
+  | "idempotency.stored"
+  /** A test's own places. */
+  | `test.${string}`;
 
 /** Does nothing, or kills the process. @throws Error when the module loads with FAILPOINTS in production */
 export const failpoint: (name: Failpoint) => void = arm(process.env.FAILPOINTS, process.env.NODE_ENV);

@@ -60,7 +60,8 @@ export async function claimDue(
     group: string;
     types: readonly string[];
     limit: number;
-    alone: 0 | 1;
+    /** How many of those that must be alone: one at most. */
+    alone: number;
     token: string;
     leaseMs: number;
   },

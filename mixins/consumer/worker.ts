@@ -11,7 +11,7 @@ import {
   TOGETHER_MAX,
 } from "./delivery.ts";
 import type { Handler, Handlers } from "./handlers.ts";
-import { claimDue, isAlone, renewLeases, reschedule } from "./inbox.repository.ts";
+import { type Claimed, claimDue, isAlone, renewLeases, reschedule } from "./inbox.repository.ts";
 
 const GIVE_BACK_MS = 1_000;
 
@@ -44,6 +44,12 @@ export interface Worker {
   stop(): Promise<void>;
 }
 
+/**
+ * Whether a message that may kill the process is being delivered: one at a time in the whole process, whatever
+ * service it belongs to, or the killer would take suspects of other inboxes along until they are counted dead.
+ */
+const isolation = { taken: false };
+
 /** Claims due messages of one group and brings them to their handlers, until it is stopped. */
 export function startWorker(options: WorkerOptions): Worker {
   const { db, group, handlers, concurrency, claims, limits, logger, onMore } = options;
@@ -52,7 +58,6 @@ export function startWorker(options: WorkerOptions): Worker {
   const queue: Delivery[] = [];
   const running = new Set<Promise<void>>();
   const handlerOf = ({ claimed }: Delivery) => handlers[claimed.type as keyof Handlers] as Handler;
-  let alone = 0;
   let more = false;
   let stopped = false;
 
@@ -61,20 +66,19 @@ export function startWorker(options: WorkerOptions): Worker {
       const limit = claims - held.size;
       if (stopped || limit <= 0 || types.length === 0) return;
       const token = newId();
-      const wanted = {
-        group,
-        types,
-        limit,
-        alone: alone > 0 ? (0 as const) : (1 as const),
-        token,
-        leaseMs: limits.leaseMs,
-      };
-      const claimed = await claimDue(db(), wanted);
+      const mayIsolate = !isolation.taken;
+      if (mayIsolate) isolation.taken = true;
+      let claimed: Claimed[] = [];
+      try {
+        const wanted = { group, types, limit, alone: mayIsolate ? 1 : 0, token, leaseMs: limits.leaseMs };
+        claimed = await claimDue(db(), wanted);
+      } finally {
+        if (mayIsolate && !claimed.some(isAlone)) isolation.taken = false;
+      }
       for (const one of claimed) {
         const abort = new AbortController();
         const delivery = { group, messageId: one.messageId, token, claimed: one, abort, ending: false };
         held.add(delivery);
-        if (isAlone(one)) alone += 1;
         queue.push(delivery);
       }
       more = claimed.length >= limit;
@@ -129,7 +133,7 @@ export function startWorker(options: WorkerOptions): Worker {
     } finally {
       held.delete(delivery);
       if (isAlone(claimed)) {
-        alone -= 1;
+        isolation.taken = false;
         runner.wake();
       }
     }
@@ -162,6 +166,7 @@ export function startWorker(options: WorkerOptions): Worker {
       stopped = true;
       await runner.stop();
       const unstarted = queue.splice(0);
+      if (unstarted.some(({ claimed }) => isAlone(claimed))) isolation.taken = false;
       await Promise.allSettled(unstarted.map((delivery) => reschedule(db(), delivery, 0, 0)));
       await settled([...running], limits.drainMs);
       await renewer.stop();
