@@ -101,6 +101,7 @@ async function start(wanted: Config, { signal, progress }: LaunchOptions, undo: 
     host: settings.OPS_HOST,
     port: settings.OPS_PORT,
     brokers: () => services.brokers,
+    checks: { carrier: services.carries },
     counters: metrics.text,
   });
   undo.push(() => operations.stop());

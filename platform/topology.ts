@@ -26,6 +26,8 @@ export interface Topology {
   readonly brokers: readonly ServiceBroker[];
   /** The node that runs a service here. @throws Error when SERVICES leaves it out */
   brokerOf(service: ServiceName): ServiceBroker;
+  /** Whether messages between the services get through now. */
+  carries(): Promise<boolean>;
   start(): Promise<void>;
   /** The gateway first, so that no request meets a service that has gone; running calls are finished. */
   stop(): Promise<void>;
@@ -74,6 +76,7 @@ export function topology(settings: Settings, metrics: CallMetrics): Topology {
       if (!broker) throw new Error(`SERVICES leaves out ${service}`);
       return broker;
     },
+    carries: () => carrier.ready(),
     async start() {
       await Promise.all(brokers.map((broker) => broker.start()));
       // A node tells what it offers a moment after its start, and each waits for the others to have heard it.

@@ -112,7 +112,7 @@ function seconds(ms: number): number {
   return Math.round(ms) / 1000;
 }
 
-async function passes(check: Check): Promise<boolean> {
+export async function passes(check: Check): Promise<boolean> {
   return await inTime(check).catch(() => false);
 }
 

@@ -1,7 +1,13 @@
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { ServiceBroker } from "moleculer";
-import { checkHealth, type GaugeResult, readGauges } from "../../mixins/health/health.mixin.ts";
+import {
+  type Check,
+  checkHealth,
+  type GaugeResult,
+  passes,
+  readGauges,
+} from "../../mixins/health/health.mixin.ts";
 import { labelValue } from "./call-metrics.ts";
 
 const HEADERS_TIMEOUT_MS = 5_000;
@@ -20,6 +26,8 @@ export interface OperationsOptions {
   host: string;
   port: number;
   brokers: () => readonly ServiceBroker[];
+  /** What the process needs besides what its services do, by what it is. */
+  checks: Record<string, Check>;
   /** What the process counts itself, in the text format of Prometheus. */
   counters: () => string;
 }
@@ -50,7 +58,10 @@ export async function startOperationsServer(options: OperationsOptions): Promise
   const live = async (response: ServerResponse) =>
     send(response, 200, "application/json", '{"status":"live"}');
   const readiness = async (response: ServerResponse) => {
-    const checks = (await Promise.all(options.brokers().map(checkHealth))).flat();
+    const own = Object.entries(options.checks).map(async ([check, ask]) => [
+      { service: "platform", check, ok: await passes(ask) },
+    ]);
+    const checks = (await Promise.all([...own, ...options.brokers().map(checkHealth)])).flat();
     const ok = started && checks.every((check) => check.ok);
     const body = JSON.stringify({ status: ok ? "ready" : "not ready", checks });
     if (!ok) response.setHeader("Retry-After", "2");

@@ -1,7 +1,7 @@
 import { call, type Result } from "../../contracts/actions.ts";
 import { typeOf } from "../../contracts/errors.ts";
 import { type Command, CommandError } from "./command.ts";
-import { moneyText, shortTime, table } from "./table.ts";
+import { actorText, facts, moneyText, shortTime, table } from "./table.ts";
 
 /** The services that have an inbox, and so dead letters. */
 const services = ["orders", "partners", "notifications"] as const;
@@ -20,25 +20,23 @@ const order: Command = {
 function diagnosisText(found: Result<"orders.diagnosis">): string {
   const { order: it, history, deadline, undelivered, receipts, refunds } = found;
   const parts = [
-    table(
+    facts([
       ["ORDER", it.id],
-      [
-        ["status", `${it.status}, ${it.paymentStatus}, version ${it.version}`],
-        ["customer", it.customer.name],
-        ["partner", it.partner.title],
-        ["deliverer", it.delivererId ?? "none"],
-        ["total", `${moneyText(it.total)}, paid ${moneyText(it.paid)}, refunded ${moneyText(it.refunded)}`],
-        ["waits", deadline ? `until ${shortTime(deadline.at)}: ${deadline.effect}` : "for nothing"],
-      ],
-    ),
+      ["status", `${it.status}, ${it.paymentStatus}, version ${it.version}`],
+      ["customer", it.customer.name],
+      ["partner", it.partner.title],
+      ["deliverer", it.delivererId ?? "none"],
+      ["total", `${moneyText(it.total)}, paid ${moneyText(it.paid)}, refunded ${moneyText(it.refunded)}`],
+      ["waits", deadline ? `until ${shortTime(deadline.at)}: ${deadline.effect}` : "for nothing"],
+    ]),
     table(
-      ["AT (UTC)", "TO", "BY", "REASON", "TRACE"],
+      ["AT (UTC)", "TO", "BY", "TRACE", "REASON"],
       history.map((event) => [
         shortTime(event.at),
         event.to,
-        event.actor,
-        event.reason ?? "",
+        actorText(event.actor),
         event.traceId?.slice(0, 8) ?? "",
+        event.reason ?? "",
       ]),
     ),
   ];
@@ -65,7 +63,7 @@ function diagnosisText(found: Result<"orders.diagnosis">): string {
     ],
   ];
   for (const [first, headings, rows] of more)
-    if (rows.length > 0) parts.push(table([first, ...headings], rows));
+    if (rows.length > 0) parts.push(table([first, ...headings], rows, first === "PAYMENT" ? 0 : undefined));
   return parts.join("\n\n");
 }
 
@@ -177,7 +175,7 @@ const banks: Command = {
   async run({ broker }) {
     const { items } = await call(broker, "orders.listBanks", {});
     const rows = items.map((it) => [it.id, it.title, it.adapter, it.active ? "active" : "off"]);
-    return { json: items, text: table(["BANK", "TITLE", "ADAPTER", "STATE"], rows) };
+    return { json: items, text: table(["BANK", "TITLE", "ADAPTER", "STATE"], rows, 1) };
   },
 };
 
@@ -198,7 +196,7 @@ const webhooks: Command = {
       it.statusCode === undefined ? "" : String(it.statusCode),
       shortTime(it.createdAt),
     ]);
-    return { json: items, text: table(["DELIVERY", "TYPE", "STATE", "TRY", "HTTP", "AT (UTC)"], rows) };
+    return { json: items, text: table(["DELIVERY", "TYPE", "STATE", "TRY", "HTTP", "AT (UTC)"], rows, 1) };
   },
 };
 

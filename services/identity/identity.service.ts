@@ -5,6 +5,7 @@ import { type Clock, systemClock } from "../../lib/clock.ts";
 import type { Settings } from "../../lib/config/config.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { AUDIENCE } from "../../mixins/caller/token-verifier.ts";
+import { health } from "../../mixins/health/health.mixin.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
@@ -70,7 +71,12 @@ export function identityService({
 
   return {
     name: "identity",
-    mixins: [db.mixin, out.mixin, sweep.mixin],
+    mixins: [
+      db.mixin,
+      out.mixin,
+      sweep.mixin,
+      health({ checks: { postgres: () => db.ping() }, outbox: out }).mixin,
+    ],
     actions: {
       register: action("identity.register", (ctx) => register(parts, ctx.params)),
       confirm: action("identity.confirm", (ctx) => done(confirm(parts, ctx.params))),
