@@ -1,8 +1,8 @@
-import { context, propagation } from "@opentelemetry/api";
 import type { Knex } from "knex";
 import type { Message } from "../../../contracts/messages.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import { newId } from "../../../lib/ids.ts";
+import { currentTraceparent } from "../../../mixins/tracing/index.ts";
 import { insertWebhook, stopPreparation, wasAnnounced } from "./deliveries.repository.ts";
 import { findEndpoint } from "./endpoint.repository.ts";
 import { informationBody, preparationBody, type ToldEvent } from "./events.ts";
@@ -23,7 +23,7 @@ export async function announceOrder(
     urgency: "preparation",
     body: preparationBody(paid, `${publicUrl}/api/v1/webhooks/partners/${partnerId}`),
     deadlineAt: deadlineAt ?? isoTime(Date.parse(paid.time) + ACCEPT_WITHIN_MS),
-    traceparent: traceparentOf(paid),
+    traceparent: currentTraceparent() ?? paid.traceparent,
   });
 }
 
@@ -42,13 +42,6 @@ export async function inform(trx: Knex.Transaction, news: Message<ToldEvent>): P
     ...{ id: newId(), deliveryId: newId(), partnerId, messageId: news.id, type: news.type, orderId },
     urgency: "information",
     body: informationBody(news),
-    traceparent: traceparentOf(news),
+    traceparent: currentTraceparent() ?? news.traceparent,
   });
-}
-
-/** The work that goes on now, or, without telemetry, what the message says. */
-function traceparentOf(message: Message): string | undefined {
-  const carrier: { traceparent?: string } = {};
-  propagation.inject(context.active(), carrier);
-  return carrier.traceparent ?? message.traceparent;
 }

@@ -1,11 +1,7 @@
-import { context, propagation, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
-import {
-  type GuardedRequestError,
-  type GuardedResponse,
-  type GuardOptions,
-  guardedPost,
-} from "../../../lib/net/guarded-request.ts";
+import { SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
+import { type GuardedResponse, type GuardOptions, guardedPost } from "../../../lib/net/guarded-request.ts";
 import type { SealKeys } from "../../../lib/seal.ts";
+import { inTraceOf, type TraceHeaders, traceHeaders } from "../../../mixins/tracing/index.ts";
 import type { ClaimedTry, TryResult } from "./queue.repository.ts";
 import { retryAfterMs } from "./schedule.ts";
 import { secretsOf } from "./secrets.ts";
@@ -31,8 +27,6 @@ export interface Told extends Omit<TryResult, "state"> {
   retryAfterMs?: number | undefined;
 }
 
-const tracer = trace.getTracer("waybill.partners");
-
 /** Makes one try. Never rejects: whatever goes wrong is how the try ended. */
 export async function tell(claimed: ClaimedTry, options: TellOptions, nowMs: number): Promise<Told> {
   const startedMs = performance.now();
@@ -56,11 +50,11 @@ async function attempt(
       "user-agent": USER_AGENT,
       ...signedHeaders(claimed.messageId, claimed.body, secrets, nowMs),
     };
-    const response = await traced(claimed, apiUrl, headers, (traceHeaders) =>
+    const response = await traced(claimed, apiUrl, (context) =>
       guardedPost(
         {
           url: apiUrl,
-          headers: traceHeaders,
+          headers: { ...headers, ...context },
           body: claimed.body,
           timeoutMs: options.timeoutMs,
           maxBodyBytes: RESPONSE_HEAD_BYTES,
@@ -103,32 +97,22 @@ function printable(body: Buffer): string {
 async function traced(
   claimed: ClaimedTry,
   url: string,
-  headers: Record<string, string>,
-  work: (headers: Record<string, string>) => Promise<GuardedResponse>,
+  post: (trace: TraceHeaders) => Promise<GuardedResponse>,
 ): Promise<GuardedResponse> {
   const { traceparent } = claimed;
-  const parent = propagation.extract(ROOT_CONTEXT, { traceparent });
   const attributes = {
     "http.request.method": "POST",
-    "server.address": new URL(url).hostname,
     "http.request.resend_count": claimed.attempt - 1,
+    "server.address": new URL(url).hostname,
     "waybill.webhook.type": claimed.type,
     "waybill.webhook.id": claimed.messageId,
   };
-  const span = tracer.startSpan("POST partner webhook", { kind: SpanKind.CLIENT, attributes }, parent);
-  const carried: Record<string, string> = { ...(traceparent && { traceparent }), ...headers };
-  const inSpan = trace.setSpan(parent, span);
-  propagation.inject(inSpan, carried);
-  try {
-    const response = await context.with(inSpan, () => work(carried));
-    span.setAttribute("http.response.status_code", response.status);
-    if (response.status >= 300) span.setStatus({ code: SpanStatusCode.ERROR });
+  const work = async () => {
+    const response = await post({ ...(traceparent && { traceparent }), ...traceHeaders() });
+    const span = trace.getActiveSpan();
+    span?.setAttribute("http.response.status_code", response.status);
+    if (response.status >= 300) span?.setStatus({ code: SpanStatusCode.ERROR });
     return response;
-  } catch (error) {
-    span.recordException(error as GuardedRequestError);
-    span.setStatus({ code: SpanStatusCode.ERROR, message: (error as Error).message });
-    throw error;
-  } finally {
-    span.end();
-  }
+  };
+  return await inTraceOf(traceparent, "POST", work, { kind: SpanKind.CLIENT, attributes });
 }
