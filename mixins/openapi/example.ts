@@ -11,6 +11,7 @@ const byName: Record<string, unknown> = {
   delivery_fee_minor: 290,
   description: "Double shot, whole milk.",
   device_name: "Ada's phone",
+  email: "ada@example.com",
   expires_in_seconds: 600,
   first_name: "Ada",
   from_minute: 480,
@@ -48,11 +49,13 @@ const candidates = [
   "4711",
   "1990-05-17",
   "https://shop.example.org/waybill",
+  "ada@example.com",
   "+4915112345678",
   "9f86d081884c7d659a2feaa0c55ad015",
   "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
   "orders:0198c0de-0000-7000-8000-000000000001",
   "c29tZXRoaW5n",
+  "ada@example.com",
   "text",
 ];
 
@@ -66,8 +69,8 @@ interface AnyRule extends Rule {
 }
 
 /**
- * A value that the rule accepts and that a reader recognizes; the same each time.
- * @throws Error for text of a shape that no candidate has: add one
+ * A value that the rule accepts and that a reader recognizes; the same each time. Text of a shape that no
+ * candidate has is left out, which a test finds: add a candidate.
  */
 export function exampleOf(rule: Rule, name = ""): unknown {
   const { type, props, items, values, min } = rule as AnyRule;
@@ -80,12 +83,9 @@ export function exampleOf(rule: Rule, name = ""): unknown {
   if (type === "enum") return values?.[0];
   if (type === "boolean") return true;
   if (type === "uuid") return ID;
-  if (type === "email") return "ada@example.com";
   const usual = byName[name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)];
   if (type === "number") return fits(rule, usual) ? usual : Math.max(1, min ?? 1);
-  const found = [usual, ...candidates].find((value) => fits(rule, value));
-  if (found === undefined) throw new Error(`no example fits the field ${name}`);
-  return found;
+  return [usual, ...candidates].find((value) => fits(rule, value));
 }
 
 function fits(rule: Rule, value: unknown): boolean {

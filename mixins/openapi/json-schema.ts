@@ -55,8 +55,6 @@ function bodyOf(rule: Rule, names: SchemaNames): JsonSchema {
       return { type: "boolean" };
     case "uuid":
       return { type: "string", format: "uuid" };
-    case "email":
-      return given({ type: "string", format: "email", maxLength: max });
     case "string":
       return given({ type: "string", minLength: min, maxLength: max, pattern: pattern?.source });
     default:

@@ -165,8 +165,9 @@ const provoke: Partial<Record<ErrorType, (endpoint: Endpoint) => Promise<Change>
 function atTheEdge(type: ErrorType, endpoint: Endpoint): boolean {
   const { access } = endpoint.route;
   if (type === "FORBIDDEN") return Array.isArray(access);
-  if (type === "SESSION_REVOKED") return access === "any" || Array.isArray(access);
-  if (type === "VALIDATION_ERROR") return endpoint.body?.kind !== "signed";
+  const signedIn = access === "any" || Array.isArray(access);
+  if (type === "SESSION_REVOKED" || type === "UNAUTHENTICATED") return signedIn;
+  if (type === "VALIDATION_ERROR" || type === "BAD_JSON") return endpoint.body?.kind !== "signed";
   return type in provoke;
 }
 

@@ -46,7 +46,7 @@ export const accountRoutes = [
     success: 200,
     idempotencyKey: "never",
     limit: "sign-in",
-    problems: ["SESSION_REVOKED", "INVALID_CREDENTIALS"],
+    problems: ["UNAUTHENTICATED", "SESSION_REVOKED"],
   }),
   route("GET /sessions", "identity.sessions", { summary: "My sessions", access: "any", success: 200 }),
   route("DELETE /sessions/current", "identity.signOut", {
@@ -146,6 +146,6 @@ export const accountRoutes = [
     success: 201,
     idempotencyKey: "never",
     limit: "sign-in",
-    problems: ["INVITATION_INVALID", "EMAIL_TAKEN", "PASSWORD_TOO_COMMON"],
+    problems: ["INVITATION_INVALID", "INVALID_CREDENTIALS", "EMAIL_TAKEN", "PASSWORD_TOO_COMMON"],
   }),
 ];

@@ -23,6 +23,6 @@ export const callbackRoutes = [
     success: 202,
     body: { signed: "body" },
     idempotencyKey: "never",
-    problems: ["EVENT_MISMATCH", "NOT_FOUND", "ILLEGAL_TRANSITION", "VALIDATION_ERROR"],
+    problems: ["BAD_JSON", "EVENT_MISMATCH", "NOT_FOUND", "ILLEGAL_TRANSITION", "VALIDATION_ERROR"],
   }),
 ];

@@ -101,6 +101,11 @@ export const catalogueRoutes = [
   manage(
     "POST /partners/{partner_id}/webhook/deliveries/{delivery_id}/replay",
     "partners.replayWebhookDelivery",
-    { summary: "Send it to the partner's system again", access: staff, success: 200 },
+    {
+      summary: "Send it to the partner's system again",
+      access: staff,
+      success: 200,
+      problems: ["ILLEGAL_TRANSITION"],
+    },
   ),
 ];

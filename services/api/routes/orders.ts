@@ -27,6 +27,7 @@ export const orderRoutes = [
     location: "/orders/{order_id}",
     idempotencyKey: "required",
     problems: [
+      "NOT_FOUND",
       "CHECK_EXPIRED",
       "CHECK_USED",
       "QUOTE_CHANGED",
@@ -106,7 +107,7 @@ export const orderRoutes = [
     access: ["deliverer"],
     success: 200,
     body: { image: "base64" },
-    problems: ["IMAGE_INVALID", "IMAGE_TOO_LARGE"],
+    problems: ["IMAGE_INVALID", "IMAGE_TOO_LARGE", "ILLEGAL_TRANSITION"],
   }),
   delivery("GET /orders/{order_id}/proof", "media.getProof", {
     summary: "The photo of the handover",

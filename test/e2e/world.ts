@@ -1,0 +1,356 @@
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { Webhook } from "standardwebhooks";
+import { newId } from "../../lib/ids.ts";
+import { eventually } from "../support/eventually.ts";
+import type { Client } from "./client.ts";
+
+export interface Money {
+  amount_minor: number;
+  currency: string;
+}
+export interface Order {
+  id: string;
+  status: string;
+  payment_status: string;
+  version: number;
+  total: Money;
+  fee: Money;
+  paid: Money;
+  refunded: Money;
+  partner: { id: string; title: string; pickup: { line1: string } };
+  lines: { product_id: string; quantity: number; unit_price: Money }[];
+  address: typeof home;
+  note?: string;
+  pin?: string;
+  tracking_token?: string;
+  deliverer_id?: string;
+  reason?: string;
+}
+export interface Person {
+  id: string;
+  email: string;
+  password: string;
+  token: string;
+  refreshToken: string;
+  /** The token of the sandbox's phone that is told. */
+  phone: string;
+}
+interface Tokens {
+  access_token: string;
+  refresh_token: string;
+}
+
+export const home = {
+  line1: "Kastanienallee 77",
+  city: "Berlin",
+  postal_code: "10435",
+  country: "DE",
+  position: { latitude: 52.5386, longitude: 13.4098 },
+};
+export const PASSWORD = "correct horse battery staple";
+const alwaysOpen = {
+  time_zone: "Europe/Berlin",
+  spans: Array.from({ length: 7 }, (_, weekday) => ({ weekday, from_minute: 0, until_minute: 1440 })),
+};
+
+/** The first thing in the mails to this address that the pattern finds, newest mail first. */
+export async function mailed(api: Client, to: string, pattern: RegExp, since = 0): Promise<string> {
+  return await eventually(async () => {
+    const response = await fetch(`${api.sandboxUrl}/mailbox.json?to=${encodeURIComponent(to)}`);
+    const mails = (await response.json()) as { id: string; text: string }[];
+    const found = mails.filter(({ id }) => Number(id) > since).map(({ text }) => pattern.exec(text)?.[1]);
+    const first = found.find(Boolean);
+    if (!first) throw new Error(`no mail to ${to} holds ${pattern}`);
+    return first;
+  });
+}
+
+export const CODE = /\b(\d{6})\b/;
+
+export async function signIn(api: Client, email: string, password = PASSWORD): Promise<Tokens> {
+  return await api.ok<Tokens>("POST /sessions", { body: { email, password } });
+}
+
+export async function admin(api: Client): Promise<string> {
+  return (await signIn(api, api.adminEmail, api.adminPassword)).access_token;
+}
+
+/** Registers, confirms by the mailed code and signs in. */
+export async function customer(api: Client, name = "Zoë"): Promise<Person> {
+  const mark = newId();
+  const email = `${mark}@customers.example`;
+  const phone = `phone-${mark}`;
+  const user = await api.ok<{ user_id: string }>("POST /users", {
+    body: {
+      email,
+      password: PASSWORD,
+      first_name: name,
+      last_name: "Brandt-O’Neill",
+      phone: "+4915112345678",
+      push_token: { provider: "sandbox", token: phone, device_name: "My phone" },
+    },
+  });
+  const code = await mailed(api, email, CODE);
+  await api.ok("POST /users/confirm", { body: { email, code } });
+  const tokens = await signIn(api, email);
+  return person(user.user_id, email, tokens, phone);
+}
+
+/** Invites, accepts by the mailed token and signs in. */
+export async function invited(
+  api: Client,
+  adminToken: string,
+  invitation: { role: "deliverer" | "partner" | "admin"; partner_id?: string; partner_admin?: boolean },
+): Promise<Person> {
+  const email = `${newId()}@staff.example`;
+  await api.ok("POST /invitations", { token: adminToken, body: { email, ...invitation }, key: newId() });
+  const token = await mailed(api, email, /^ {4}(\S+)$/m);
+  const user = await api.ok<{ user_id: string }>("POST /invitations/accept", {
+    body: { token, password: PASSWORD, first_name: "Dora", last_name: "Ritter" },
+  });
+  return person(user.user_id, email, await signIn(api, email), "");
+}
+
+function person(id: string, email: string, tokens: Tokens, phone: string): Person {
+  return {
+    id,
+    email,
+    password: PASSWORD,
+    token: tokens.access_token,
+    refreshToken: tokens.refresh_token,
+    phone,
+  };
+}
+
+export interface Received {
+  type: string;
+  id: string;
+  data: { order_id: string; callback_url: string; lines: { product_id: string; quantity: number }[] };
+}
+
+/** A partner with its own system, which writes down what it is told and answers as the test says. */
+export interface Kitchen {
+  partnerId: string;
+  title: string;
+  products: string[];
+  secret: string;
+  received: Received[];
+  /** What its system answers; 204 unless told otherwise. */
+  answer: (event: Received) => number;
+  /** What was received with whatever signature. */
+  forged: number;
+  /** Tells the platform, signed, by the callback that came with the order. */
+  say(type: string, orderId: string, more?: Saying): Promise<{ status: number; body: string }>;
+  close(): Promise<void>;
+}
+
+interface Saying {
+  data?: object;
+  /** The same id is the same event. */
+  id?: string;
+  secret?: string;
+  at?: Date;
+}
+
+export interface Stocked {
+  price: number;
+  stock?: number;
+}
+
+/** Adds a partner that is open at any hour, with products and a system that is listening. */
+export async function kitchen(
+  api: Client,
+  adminToken: string,
+  stocked: Stocked[] = [{ price: 950 }, { price: 420 }],
+) {
+  const mark = newId().slice(-12);
+  const title = `Kitchen ${mark}`;
+  const made = await api.ok<{ id: string }>("POST /partners", {
+    token: adminToken,
+    key: newId(),
+    body: {
+      title,
+      phone: "+493055501001",
+      email: `kitchen-${mark}@partners.example`,
+      address: { ...home, line1: "Oderberger Straße 12" },
+      currency: "EUR",
+      delivery_fee_minor: 290,
+      preparation_minutes: 10,
+      proof: "pin",
+    },
+  });
+  const at = `/partners/${made.id}`;
+  await api.ok(`PUT ${at}/hours`, { token: adminToken, body: alwaysOpen });
+  await api.ok(`PATCH ${at}`, { token: adminToken, body: { verified: true, enabled: true } });
+  const products = await Promise.all(
+    stocked.map(async ({ price, stock }, index) => {
+      const body = {
+        title: `Dish ${index} ${mark}`,
+        price: { amount_minor: price, currency: "EUR" },
+        ...(stock !== undefined && { stock }),
+      };
+      return (
+        await api.ok<{ product_id: string }>(`POST ${at}/products`, { token: adminToken, key: newId(), body })
+      ).product_id;
+    }),
+  );
+  const system = await partnerSystem(api, made.id);
+  const endpoint = await api.ok<{ secret: string }>(`PUT ${at}/webhook`, {
+    token: adminToken,
+    body: { url: system.url, enabled: true },
+  });
+  return Object.assign(system.kitchen, {
+    title,
+    products,
+    secret: endpoint.secret,
+  }) satisfies Kitchen as Kitchen;
+}
+
+async function partnerSystem(api: Client, partnerId: string) {
+  const open: Kitchen = {
+    partnerId,
+    title: "",
+    products: [],
+    secret: "",
+    received: [],
+    forged: 0,
+    answer: () => 204,
+    async say(type, orderId, { data = {}, id = newId(), secret = open.secret, at = new Date() } = {}) {
+      const body = JSON.stringify({
+        type,
+        timestamp: at.toISOString(),
+        data: { order_id: orderId, ...data },
+      });
+      const response = await fetch(`${api.url}/api/v1/webhooks/partners/${partnerId}`, {
+        method: "POST",
+        headers: signed(secret, id, at, body),
+        body,
+      });
+      return { status: response.status, body: await response.text() };
+    },
+    close: () => closed(server),
+  };
+  const server = createServer((req, res) => {
+    const chunks: Buffer[] = [];
+    req.on("data", (chunk) => chunks.push(chunk));
+    req.on("end", () => {
+      try {
+        const body = Buffer.concat(chunks).toString("utf8");
+        const event = new Webhook(open.secret).verify(
+          body,
+          req.headers as Record<string, string>,
+        ) as Received;
+        const received = { ...event, id: String(req.headers["webhook-id"]) };
+        open.received.push(received);
+        res.writeHead(open.answer(received)).end();
+      } catch {
+        open.forged += 1;
+        res.writeHead(401).end();
+      }
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return { kitchen: open, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook` };
+}
+
+/** The headers of Standard Webhooks. */
+export function signed(secret: string, id: string, at: Date, body: string): Record<string, string> {
+  return {
+    "Content-Type": "application/json",
+    "webhook-id": id,
+    "webhook-timestamp": String(Math.floor(at.getTime() / 1000)),
+    "webhook-signature": new Webhook(secret).sign(id, at, body),
+  };
+}
+
+function closed(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}
+
+export interface Quote {
+  check_id: string;
+  expires_at: string;
+  partner: { id: string };
+  lines: { product_id: string; title: string; quantity: number; unit_price: Money }[];
+  fee: Money;
+  total: Money;
+}
+
+export async function check(api: Client, by: Person, at: Kitchen, quantities = [2]): Promise<Quote> {
+  const lines = quantities.map((quantity, index) => ({ product_id: at.products[index] as string, quantity }));
+  const body = { partner_id: at.partnerId, lines, address: home, note: "Please ring twice." };
+  return await api.ok<Quote>("POST /orders/check", { token: by.token, body });
+}
+
+export interface Confirmation {
+  order_id: string;
+  status: string;
+  checkout_url: string;
+  callback_url: string;
+  pay_by: string;
+}
+
+/** The bank of the sandbox. */
+export async function sandboxBank(api: Client, by: Person): Promise<string> {
+  const { items } = await api.ok<{ items: { id: string; title: string }[] }>("GET /banks", {
+    token: by.token,
+  });
+  const bank = items.find(({ title }) => title === "Sandbox Pay");
+  if (!bank) throw new Error("the sandbox's bank is not there");
+  return bank.id;
+}
+
+/** Checks and confirms. */
+export async function order(
+  api: Client,
+  by: Person,
+  at: Kitchen,
+  options: { quantities?: number[]; bankId?: string } = {},
+): Promise<Confirmation & { total: Money }> {
+  const { check_id, total } = await check(api, by, at, options.quantities);
+  const bank_id = options.bankId ?? (await sandboxBank(api, by));
+  const body = { check_id, bank_id };
+  const confirmed = await api.ok<Confirmation>("POST /orders/confirm", {
+    token: by.token,
+    key: newId(),
+    body,
+  });
+  return { ...confirmed, total };
+}
+
+/** Presses a button of the bank's checkout page. */
+export async function atCheckout(url: string, fields: Record<string, string>): Promise<void> {
+  const page = await fetch(url, { method: "POST", body: new URLSearchParams(fields), redirect: "manual" });
+  if (page.status !== 303) throw new Error(`the checkout page answered ${page.status}: ${await page.text()}`);
+}
+
+/** The order once it is as the check wants it, as its customer sees it. */
+export async function orderWhen(
+  api: Client,
+  by: { token: string },
+  id: string,
+  wanted: (order: Order) => void,
+): Promise<Order> {
+  return await eventually(async () => {
+    const seen = await api.ok<Order>(`GET /orders/${id}`, { token: by.token });
+    wanted(seen);
+    return seen;
+  });
+}
+
+/** An order that waits for a deliverer: paid at the bank, accepted and ready in the kitchen. */
+export async function readyOrder(api: Client, by: Person, at: Kitchen) {
+  const made = await order(api, by, at);
+  await atCheckout(made.checkout_url, { action: "pay" });
+  await eventually(() => {
+    if (!at.received.some(({ data }) => data.order_id === made.order_id))
+      throw new Error("the kitchen was not told");
+  });
+  const said = await at.say("order.ready", made.order_id);
+  if (said.status !== 202) throw new Error(`order.ready answered ${said.status}: ${said.body}`);
+  return made;
+}
