@@ -1,0 +1,56 @@
+import { describe, expect, it } from "@jest/globals";
+import fc from "fast-check";
+import { email, httpUrl, object, type Rule, text } from "../../contracts/schema.ts";
+import { checkOf } from "../../mixins/validation/validation.ts";
+
+const accepts = (rule: Rule, value: unknown) => {
+  const input = { value };
+  return checkOf(object({ value: rule }))(input).length === 0 && input;
+};
+
+describe("the rule for e-mail addresses", () => {
+  it("an address with capitals and spaces around it, is taken in lower case and trimmed", () => {
+    expect(accepts(email, " Ada@Example.COM ")).toEqual({ value: "ada@example.com" });
+  });
+
+  it.each([
+    "ada@example.com\u0000",
+    "ada\u0000@example.com",
+    "ada",
+    "@example.com",
+    "ada@localhost",
+    "a b@example.com",
+  ])("%j, which is no address, is refused", (value) => {
+    expect(accepts(email, value)).toBe(false);
+  });
+
+  it("whatever it accepts, holds no control character and one @", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "binary" }), (name) => {
+        if (accepts(email, `${name}@example.com`)) expect(name.trimStart()).toMatch(/^[!-?A-~]+$/);
+      }),
+    );
+  });
+});
+
+describe("the rule for texts", () => {
+  it.each(["a\u0000b", "\u001b[31m", "\ud800"])(
+    "%j, which no database or terminal wants, is refused",
+    (value) => {
+      expect(accepts(text(100), value)).toBe(false);
+    },
+  );
+
+  it("letters of any script with line feeds, are accepted", () => {
+    expect(accepts(text(100), "Grüße\nالسلام 👋")).toBeTruthy();
+  });
+});
+
+describe("the rule for URLs", () => {
+  it.each(["javascript:alert(1)", "http://a b", "//example.com", `https://e.com/${"x".repeat(2048)}`])(
+    "%j, is refused",
+    (value) => {
+      expect(accepts(httpUrl, value)).toBe(false);
+    },
+  );
+});
