@@ -4,12 +4,13 @@ import type { Caller, Ctx } from "../../contracts/meta.ts";
 import type { Quote } from "../../contracts/partners.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { idempotentLeased } from "../../mixins/idempotency/idempotency.ts";
+import { currentTraceparent } from "../../mixins/tracing/index.ts";
 import type { OpenedBank } from "./banks.ts";
 import type { OrdersDeps } from "./deps.ts";
 import { confirm } from "./order-customer.ts";
 import type { Actor, Order } from "./order-model.ts";
 import { databaseNowMs, findOrder, insertOrder, saveCheckoutUrl } from "./orders.repository.ts";
-import { acting, currentTraceparent } from "./trace.ts";
+import { acting } from "./trace.ts";
 
 /** The service's own budget; the caller waits 1.4 s. */
 const BUDGET_MS = 1_300;

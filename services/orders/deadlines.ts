@@ -2,6 +2,7 @@ import { commit, load } from "./change.ts";
 import type { OrdersDeps } from "./deps.ts";
 import { overdue } from "./order-deadline.ts";
 import { dueOrders, findPosition, lockDueOrder, postponeDeadline } from "./orders.repository.ts";
+import { acting, inOrderTrace } from "./trace.ts";
 
 const BATCH = 50;
 /** How long a deadline that could not be acted on stands aside. */
@@ -35,9 +36,11 @@ export function deadlineSweep(deps: OrdersDeps, logger: () => Logger): () => Pro
 async function act(deps: OrdersDeps, id: string): Promise<void> {
   await deps.postgres.transact(async (trx) => {
     if (!(await lockDueOrder(trx, id))) return;
-    const { order, nowMs } = await load(trx, id, { role: "anybody" });
+    const { order, nowMs, traceparent } = await load(trx, id, { role: "anybody" });
     const seen = order.status === "delivering" ? await findPosition(trx, id) : undefined;
-    const decision = overdue(order, nowMs, seen?.reportedAt);
-    if (decision) await commit(deps, trx, order, decision);
+    await inOrderTrace(traceparent, "deadline passed", async () => {
+      const decision = overdue(order, acting("deadline", "deadline"), nowMs, seen?.reportedAt);
+      if (decision) await commit(deps, trx, order, decision);
+    });
   });
 }

@@ -5,7 +5,7 @@ import { commit, load, untilWon } from "./change.ts";
 import type { OrdersDeps } from "./deps.ts";
 import { partnerSays } from "./order-partner.ts";
 import { insertCallback } from "./orders.repository.ts";
-import { acting, linkTo } from "./trace.ts";
+import { acting, inOrderTrace } from "./trace.ts";
 
 /**
  * Commits what a partner's system said, together with its effect; Partners has found it genuine. A repeat has no
@@ -19,15 +19,16 @@ export async function applyPartnerCallback(
 ): Promise<Record<string, never>> {
   const callback = withRealTime(said);
   const { partnerId, orderId } = callback;
-  const actor = acting("partner", `partner:${partnerId}`);
   await untilWon((locked) =>
     deps.postgres.transact(async (trx) => {
       const { order, nowMs, traceparent } = await load(trx, orderId, { role: "partner", partnerId }, locked);
       const seen = await insertCallback(trx, callback);
       if (seen === "mismatch") throw fail("EVENT_MISMATCH");
       if (seen === "known") return;
-      linkTo(traceparent);
-      await commit(deps, trx, order, partnerSays(order, callback, actor, nowMs));
+      await inOrderTrace(traceparent, callback.type, () => {
+        const actor = acting("partner", `partner:${partnerId}`);
+        return commit(deps, trx, order, partnerSays(order, callback, actor, nowMs));
+      });
     }),
   );
   return {};

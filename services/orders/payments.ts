@@ -15,7 +15,7 @@ import type { Refund } from "./order-refund.ts";
 import { findOrder, type Loaded, lockOrder } from "./orders.repository.ts";
 import { findReceipt, insertEvent, insertReceipt, insertRefunds } from "./payments.repository.ts";
 import { refundReported } from "./refunds.ts";
-import { acting, linkTo } from "./trace.ts";
+import { acting, inOrderTrace } from "./trace.ts";
 
 /**
  * A bank's callback, from its very bytes to the commit. Nothing that is genuine is dropped: what fits no order is
@@ -75,15 +75,16 @@ async function receipt(
   if (!found || found.order.currency !== event.amount.currency) {
     return unmatched(deps, trx, payment, event.orderId, found?.order);
   }
-  linkTo(found.traceparent);
-  const { order, nowMs } = found;
-  const decision = receive(order, payment, acting("bank", `bank:${bankId}`), nowMs);
-  const row = { ...payment, id: newId(), orderId: order.id, statedOrder: event.orderId };
-  if (await insertReceipt(trx, { ...row, outcome: decision.outcome })) {
-    await commit(deps, trx, order, decision);
-  } else {
-    await reportedAgain(deps, trx, payment);
-  }
+  await inOrderTrace(found.traceparent, "payment received", async () => {
+    const { order, nowMs } = found;
+    const decision = receive(order, payment, acting("bank", `bank:${bankId}`), nowMs);
+    const row = { ...payment, id: newId(), orderId: order.id, statedOrder: event.orderId };
+    if (await insertReceipt(trx, { ...row, outcome: decision.outcome })) {
+      await commit(deps, trx, order, decision);
+    } else {
+      await reportedAgain(deps, trx, payment);
+    }
+  });
 }
 
 async function orderOf(

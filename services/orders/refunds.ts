@@ -15,6 +15,7 @@ import {
   findRefund,
   releaseRefund,
 } from "./payments.repository.ts";
+import { inOrderTrace } from "./trace.ts";
 
 const BATCH = 8;
 /** Longer than a look-up and a refund together, each of which the bank's port ends within five seconds. */
@@ -137,14 +138,16 @@ async function endIn(
   if (!ended) return;
   const { paymentId, amountMinor, currency, reason } = ended;
   const refund: Refund = { id, paymentId, amount: { amountMinor, currency }, reason };
-  const { order, nowMs } = await load(trx, orderId, { role: "anybody" });
+  const { order, nowMs, traceparent } = await load(trx, orderId, { role: "anybody" });
   const done = how.state === "completed";
-  if (ended.counted) {
-    await commit(deps, trx, order, settle(order, refund, done, nowMs, how.error));
-  } else {
-    const told = done ? refundCompleted(order, refund) : refundFailed(order, refund, how.error ?? "");
-    await deps.outbox.add(trx, [told]);
-  }
+  await inOrderTrace(traceparent, `refund ${how.state}`, async () => {
+    if (ended.counted) {
+      await commit(deps, trx, order, settle(order, refund, done, nowMs, how.error));
+    } else {
+      const told = done ? refundCompleted(order, refund) : refundFailed(order, refund, how.error ?? "");
+      await deps.outbox.add(trx, [told]);
+    }
+  });
 }
 
 async function postpone(

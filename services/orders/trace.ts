@@ -1,22 +1,24 @@
-import { context, propagation, ROOT_CONTEXT, trace } from "@opentelemetry/api";
+import { SpanKind } from "@opentelemetry/api";
+import { currentTraceparent, inTraceOf, traceIdOf } from "../../mixins/tracing/index.ts";
 import type { Actor, ActorKind } from "./order-model.ts";
-
-/** The W3C trace context of the work that runs now; undefined where nothing is traced. */
-export function currentTraceparent(): string | undefined {
-  const carrier: { traceparent?: string } = {};
-  propagation.inject(context.active(), carrier);
-  return carrier.traceparent;
-}
-
-/** Links the work that runs now to the trace of an earlier one, whose caller could not carry it along. */
-export function linkTo(traceparent: string | undefined): void {
-  if (!traceparent) return;
-  const earlier = trace.getSpanContext(propagation.extract(ROOT_CONTEXT, { traceparent }));
-  if (earlier) trace.getActiveSpan()?.addLink({ context: earlier });
-}
 
 /** Who acts, with the trace that the history shall name. */
 export function acting(kind: ActorKind, name: string): Actor {
-  const traceId = trace.getActiveSpan()?.spanContext().traceId;
+  const traceId = traceIdOf(currentTraceparent());
   return traceId ? { kind, name, traceId } : { kind, name };
+}
+
+/**
+ * Does what concerns an order in the trace that it was confirmed in. A bank's callback brings no trace and a
+ * deadline has none; what brought the work here is linked, and what follows from it stays in the order's one trace.
+ * @param traceparent as it is stored with the order
+ */
+export function inOrderTrace<T>(
+  traceparent: string | undefined,
+  name: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  const now = currentTraceparent();
+  if (!traceparent || traceIdOf(traceparent) === traceIdOf(now)) return work();
+  return inTraceOf(traceparent, name, work, { links: [now], kind: SpanKind.INTERNAL });
 }

@@ -101,10 +101,10 @@ const once = fc.oneof(
   fc.constant<Step>(({ order, nowMs }) => giveBack(order, undefined, "goodwill", nowMs)),
   fc.constant<Step>(({ order, nowMs }) => deliver(order, { pinIsRight: false }, deliverer(0), nowMs)),
   fc.constant<Step>(({ order, nowMs }) => edit(order, { note: "ring twice" }, nowMs)),
-  fc.constant<Step>(({ order, nowMs }) => overdue(order, nowMs)),
+  fc.constant<Step>(({ order, nowMs }) => overdue(order, actor("deadline"), nowMs)),
   fc.integer({ min: 1, max: 40 }).map<Step>((minutes) => (world) => {
     world.nowMs += minutes * 60_000;
-    return overdue(world.order, world.nowMs);
+    return overdue(world.order, actor("deadline"), world.nowMs);
   }),
 );
 
@@ -118,9 +118,8 @@ const happy: Step[] = [
   ({ order, nowMs }) => giveUp(order, deliverer(0), nowMs, "nobody there"),
 ];
 
-/** @returns undefined when the step was refused, which must leave everything as it was */
+/** @returns undefined when the step was refused */
 function take(world: World, step: Step): Decision | undefined {
-  const before = structuredClone(world.order);
   let decision: Decision | undefined;
   try {
     decision = step(world);
@@ -128,13 +127,19 @@ function take(world: World, step: Step): Decision | undefined {
     expect(error).toMatchObject({ type: expect.any(String), code: expect.any(Number) });
     expect((error as { code: number }).code).toBeLessThan(500);
   }
-  expect(world.order).toEqual(before);
   if (!decision) return undefined;
   check(world.order, decision);
-  world.order = decision.next;
+  world.order = frozen(decision.next);
   world.open.push(...decision.refunds);
   world.everyRefundId.push(...decision.refunds.map(({ id }) => id));
   return decision;
+}
+
+/** Whoever would write into an order instead of deciding on a new one meets an error that no catalogue knows. */
+function frozen<T>(value: T): T {
+  if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value;
+  for (const part of Object.values(value)) frozen(part);
+  return Object.freeze(value);
 }
 
 function check(before: Order, { next, transition, messages, refunds }: Decision): void {
@@ -177,7 +182,7 @@ function checkMoney({ order, receivedMinor, open, everyRefundId }: World): void 
 function world(): World {
   const quote = sampleQuote({ expiresAt: new Date(START_MS + 600_000).toISOString() });
   const { next } = confirm(quote, customer, bankId, actor("customer", customer.id), START_MS);
-  return { order: next, nowMs: START_MS, receivedMinor: 0, open: [], everyRefundId: [], payments: 0 };
+  return { order: frozen(next), nowMs: START_MS, receivedMinor: 0, open: [], everyRefundId: [], payments: 0 };
 }
 
 describe("an order under any sequence of commands", () => {
