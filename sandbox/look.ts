@@ -11,11 +11,11 @@ const css = `
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
 header { padding: 1rem 1.25rem; border-bottom: 1px solid var(--line); background: var(--card);
   display: flex; gap: 1rem; align-items: baseline; flex-wrap: wrap; }
-header strong { font-size: 1.05rem; } header a { color: var(--quiet); }
+header strong { font-size: 1.05rem; } header a { margin-left: auto; }
 main { max-width: 44rem; margin: 0 auto; padding: 1.5rem 1.25rem 4rem; }
 main.narrow { max-width: 28rem; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 1rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-p { margin: 0 0 .75rem; } a { color: var(--brand); } code { overflow-wrap: anywhere; }
+p, ul { margin: 0 0 .75rem; } ul { padding-left: 1.25rem; } .card > :last-child { margin-bottom: 0; } a { color: var(--brand); } code { overflow-wrap: anywhere; }
 .quiet { color: var(--quiet); } .small { font-size: .875rem; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 1.25rem;
   margin: 0 0 1rem; }
@@ -46,10 +46,12 @@ export function page(options: {
   of: string;
   body: Html;
   narrow?: boolean;
+  /** Where the way back to the others leads; absent on a page for strangers. */
+  home?: string;
   status?: number;
   refreshSeconds?: number;
 }): WebAnswer {
-  const { title, of, body, narrow, refreshSeconds } = options;
+  const { title, of, body, narrow, home, refreshSeconds } = options;
   return {
     status: options.status ?? 200,
     headers: {
@@ -65,7 +67,9 @@ export function page(options: {
 <style>${{ markup: css }}</style>
 </head>
 <body>
-<header><strong>${of}</strong> <span class="quiet small">sandbox: no real money, no real people</span></header>
+<header><strong>${of}</strong> <span class="quiet small">sandbox: no real money, no real people</span>${
+      home ? html` <a href="${home}">All of the sandbox</a>` : ""
+    }</header>
 <main${{ markup: narrow ? ' class="narrow"' : "" }}>
 ${body}
 </main>
@@ -73,6 +77,13 @@ ${body}
 </html>
 `,
   };
+}
+
+/** `14:03:07 UTC`, with the date when it is not today's. */
+export function timeText(iso: string): string {
+  const [date, time] = iso.split("T") as [string, string];
+  const today = new Date().toISOString().startsWith(date);
+  return `${today ? "" : `${date} `}${time.slice(0, 8)} UTC`;
 }
 
 /** `EUR 12.50`; minor units are taken as hundredths unless the currency has others. */

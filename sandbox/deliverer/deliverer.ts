@@ -215,6 +215,7 @@ function ridesPage(base: string, rides: Ride[], onDuty: boolean, problem?: strin
   return page({
     title: "Deliveries",
     of: "Courier",
+    home: "/",
     ...(problem && { status: 422 }),
     body: html`<h1>Deliveries</h1>
 ${problem ? html`<p class="card notice warn" role="alert">${problem}</p>` : ""}

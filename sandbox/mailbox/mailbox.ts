@@ -1,6 +1,6 @@
 import PostalMime from "postal-mime";
 import { SMTPServer } from "smtp-server";
-import { page } from "../look.ts";
+import { page, timeText } from "../look.ts";
 import { html, type Routes, WebError } from "../web.ts";
 
 const MAILS_MAX = 500;
@@ -115,6 +115,7 @@ function listPage(base: string, mails: ReceivedMail[]) {
   return {
     title: "Mailbox",
     of: "Mailbox",
+    home: "/",
     refreshSeconds: 5,
     body: html`<h1>Every mail that was sent</h1>
 <p class="quiet">Newest first. The page loads itself again every five seconds.</p>
@@ -122,7 +123,7 @@ function listPage(base: string, mails: ReceivedMail[]) {
 <div class="row"><input id="to" name="to" type="email" autocomplete="off"><button>Show</button></div></form>
 ${mails.map(
   (mail) => html`<article class="card"><a href="${base}/${mail.id}"><strong>${mail.subject}</strong></a>
-<p class="quiet small">to ${mail.to.join(", ")} · ${mail.at}</p></article>`,
+<p class="quiet small">to ${mail.to.join(", ")} · ${timeText(mail.at)}</p></article>`,
 )}
 ${mails.length === 0 ? html`<p>Nothing yet.</p>` : ""}`,
   };
@@ -132,9 +133,10 @@ function mailPage(base: string, mail: ReceivedMail) {
   return {
     title: mail.subject,
     of: "Mailbox",
+    home: "/",
     body: html`<p><a href="${base}">All mails</a></p>
 <h1>${mail.subject}</h1>
-<p class="quiet small">from ${mail.from} to ${mail.to.join(", ")} · ${mail.at}</p>
+<p class="quiet small">from ${mail.from} to ${mail.to.join(", ")} · ${timeText(mail.at)}</p>
 <pre>${mail.text}</pre>
 ${mail.html ? html`<h2>As a mail program shows it</h2><iframe src="${base}/${mail.id}/html" title="The mail" sandbox></iframe>` : ""}`,
   };

@@ -1,5 +1,5 @@
 import { Webhook } from "standardwebhooks";
-import { page } from "../look.ts";
+import { page, timeText } from "../look.ts";
 import { html, type Routes, WebError } from "../web.ts";
 
 const CALL_TIMEOUT_MS = 5_000;
@@ -180,6 +180,7 @@ function ordersPage(tickets: Ticket[], kitchens: ReadonlyMap<string, Kitchen>) {
   return page({
     title: "Orders",
     of: "Kitchen",
+    home: "/",
     refreshSeconds: 2,
     body: html`<h1>Orders that came in</h1>
 <p class="quiet">Newest first. Each is accepted at once and ready a moment later. A note with the word “reject” has
@@ -190,7 +191,7 @@ ${tickets.map(
 <ul>${lines.map(({ title, quantity }) => html`<li>${quantity} × ${title}</li>`)}</ul>
 ${note ? html`<p>“${note}”</p>` : ""}
 ${trouble ? html`<p class="warn">${trouble}</p>` : ""}
-<p class="quiet small">order ${orderId} · ${at}</p></article>`,
+<p class="quiet small">order ${orderId} · ${timeText(at)}</p></article>`,
 )}
 ${tickets.length === 0 ? html`<p>Nothing yet.</p>` : ""}`,
   });

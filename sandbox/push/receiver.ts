@@ -1,4 +1,4 @@
-import { page } from "../look.ts";
+import { page, timeText } from "../look.ts";
 import { html, jsonOf, type Routes, WebError } from "../web.ts";
 
 const PUSHES_MAX = 500;
@@ -66,13 +66,14 @@ export function pushReceiver(base: string): { routes: Routes; pushes(): Received
         page({
           title: "Pushes",
           of: "Phones",
+          home: "/",
           refreshSeconds: 5,
           body: html`<h1>What the phones show</h1>
 <p class="quiet">Newest first. The page loads itself again every five seconds.</p>
 ${newestFirst().map(
   (push) => html`<article class="card"><strong>${push.title}</strong>
 <p>${push.body}</p>
-<p class="quiet small">${push.at} · token <code>${push.token.slice(0, 40)}</code>${
+<p class="quiet small">${timeText(push.at)} · token <code>${push.token.slice(0, 40)}</code>${
     push.times > 1 ? ` · came ${push.times} times, shown once` : ""
   }</p></article>`,
 )}

@@ -69,7 +69,11 @@ export interface Language {
   direct: Record<DirectTemplate, (values: Values) => DirectText>;
   refunded: (amount: Amount, format: Format) => Text;
   alert: (alert: Alert) => Text;
-  mail: { greeting: (firstName: string | undefined) => string; footer: string };
+  mail: {
+    greeting: (firstName: string | undefined) => string;
+    /** Below news, which one can turn off, and below answers to somebody's own act. */
+    footer: { news: string; direct: string };
+  };
   /** Stands in the history in place of a mail whose content is a secret. */
   byMailOnly: string;
 }

@@ -128,8 +128,10 @@ export const de: Language = {
   }),
   mail: {
     greeting: (firstName) => (firstName ? `Guten Tag ${firstName},` : "Guten Tag,"),
-    footer:
-      "Diese Nachricht hat Waybill versandt. Welche Sie bekommen, bestimmen Sie in Ihren Benachrichtigungen.",
+    footer: {
+      news: "Das hat Ihnen Waybill gesandt. Welche Nachrichten per E-Mail kommen, bestimmen Sie in Ihren Einstellungen.",
+      direct: "Waybill hat diese E-Mail gesandt, weil Ihre Adresse dort angegeben wurde.",
+    },
   },
   byMailOnly: "Nur per E-Mail versandt.",
 };

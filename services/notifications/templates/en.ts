@@ -128,7 +128,10 @@ export const en: Language = {
   }),
   mail: {
     greeting: (firstName) => (firstName ? `Hello ${firstName},` : "Hello,"),
-    footer: "This mail was sent by Waybill. Which ones you get is up to you in your notification settings.",
+    footer: {
+      news: "Waybill sent you this. Which news you get by mail is up to you, in your notification settings.",
+      direct: "Waybill sent this mail because somebody used your e-mail address there.",
+    },
   },
   byMailOnly: "Sent by e-mail only.",
 };

@@ -10,7 +10,7 @@ export interface MailText {
 /** A mail as plain text and as markup that says the same. Every inserted word is escaped. */
 export function mailOf(
   { title, paragraphs, code, closing = [] }: DirectText,
-  { greeting, footer }: Language["mail"],
+  { greeting, footer }: { greeting: Language["mail"]["greeting"]; footer: string },
   firstName: string | undefined,
   language: string,
 ): MailText {

@@ -46,8 +46,10 @@ export function renderAlert({ kind, subject, detail }: Alert, language: string):
 
 /** The mail that says the same as the push. */
 export function renderTextMail(text: Text, firstName: string | undefined, language: string): MailText {
-  const { mail } = textsOf(languageOf(language));
-  return mailOf({ title: text.title, paragraphs: [text.body] }, mail, firstName, languageOf(language));
+  const tag = languageOf(language);
+  const { greeting, footer } = textsOf(tag).mail;
+  const letter = { title: text.title, paragraphs: [text.body] };
+  return mailOf(letter, { greeting, footer: footer.news }, firstName, tag);
 }
 
 export interface DirectMail extends MailText {
@@ -64,9 +66,10 @@ export function renderDirect(
   if (!isDirectTemplate(template)) throw new TemplateError(`there is no template ${template}`);
   const tag = languageOf(language);
   const texts = textsOf(tag);
+  const { greeting, footer } = texts.mail;
   const text = texts.direct[template](valuesOf(template, values));
   return {
-    ...mailOf(text, texts.mail, values.firstName, tag),
+    ...mailOf(text, { greeting, footer: footer.direct }, values.firstName, tag),
     summary: { title: clipped(text.title, TITLE_MAX), body: texts.byMailOnly },
   };
 }
