@@ -1,5 +1,6 @@
 import { type ServerUnaryCall, status as Status, type sendUnaryData } from "@grpc/grpc-js";
 import type { Context, Service, ServiceBroker } from "moleculer";
+import { fail } from "../../contracts/errors.ts";
 import type { Locals } from "../../contracts/meta.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { MAX_MESSAGE_BYTES } from "./channel-options.ts";
@@ -7,6 +8,9 @@ import { CREDENTIAL_KEY, provenNode } from "./credential.ts";
 import { bareRefusal, invalidParams, isForCallers, type Refusal, toRefusal } from "./errors.ts";
 import { fromMetadata } from "./metadata.ts";
 import type { Method } from "./proto-catalogue.ts";
+
+/** What `signal.throwIfAborted()` throws; one for all, since grpc-js says "cancelled" at the end of every call. */
+const GONE = fail("DEADLINE_EXCEEDED", "Whoever called waits no longer.");
 
 /** How long a call may take that names no deadline, or one further off. */
 const MAX_BUDGET_MS = 5_000;
@@ -47,7 +51,7 @@ export function answerer({ broker, secret, clock }: AnswerOptions, method: Metho
     const options = { ...facts, timeout: timeoutMs, retries: 0 };
     const ctx = broker.ContextFactory.create(broker, null as never, params, options);
     const gone = new AbortController();
-    call.once("cancelled", () => gone.abort());
+    call.once("cancelled", () => gone.abort(GONE));
     Object.assign(ctx.locals, { peer, wire: "grpc", signal: gone.signal } satisfies Locals);
     return Object.assign(ctx, { level, parentID: parentID ?? null });
   }

@@ -80,13 +80,14 @@ function load(folder: string): ProtoCatalogue {
     };
   }
 
+  let reflected: Buffer[] | undefined;
   return {
     methods,
     methodOf: (action) => byAction.get(action),
     methodsOf: (service) => methods.filter((each) => each.service === service),
     reflected() {
-      const asWritten = loadSync(files, { includeDirs, keepCase: true });
-      return filesOf(asWritten).map(serializeFile);
+      reflected ??= filesOf(loadSync(files, { includeDirs, keepCase: true })).map(serializeFile);
+      return reflected;
     },
   };
 }
