@@ -275,9 +275,11 @@ export const partnersActions = {
   "partners.setWebhook": action(object({ ...partnerId, url: httpUrl, enabled: boolean }), webhookEndpoint),
   "partners.rotateWebhookSecret": action(object(partnerId), webhookEndpoint),
   "partners.testWebhook": action(object(partnerId), webhookDelivery),
-  "partners.listWebhookDeliveries": action(object({ ...partnerId, ...paging }), page(webhookDelivery), {
-    idempotent: true,
-  }),
+  "partners.listWebhookDeliveries": action(
+    object({ ...partnerId, ...paging, orderId: optional(uuid) }),
+    page(webhookDelivery),
+    { idempotent: true },
+  ),
   "partners.replayWebhookDelivery": action(object({ ...partnerId, deliveryId: uuid }), webhookDelivery),
   /**
    * Verifies the raw callback and has Orders commit it before it answers. A repeat has no further effect, but

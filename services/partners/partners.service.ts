@@ -21,7 +21,7 @@ import * as partners from "./partners.ts";
 import * as products from "./products.ts";
 import { release, reserve, SWEEP_GRACE_MS, sweepReservations } from "./reservations.ts";
 import { receiveCallback } from "./webhooks/callback.ts";
-import { pruneWebhooks } from "./webhooks/deliveries.repository.ts";
+import { countWebhooks, pruneWebhooks } from "./webhooks/deliveries.repository.ts";
 import * as endpoint from "./webhooks/endpoint.ts";
 import { type SenderOptions, webhookSender } from "./webhooks/sender.ts";
 
@@ -68,13 +68,24 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
     },
   });
 
+  const webhooksByState = {
+    about: "Calls to partners' systems that wait for their time, and those that nobody accepted.",
+    label: "state",
+    read: () => countWebhooks(db.db),
+  };
+
   return {
     name: "partners",
     grpc: { proto: "waybill/partners/v1/partners.proto", service: "waybill.partners.v1.Partners" },
     hooks: { error: { "*": (_ctx, error) => Promise.reject(reachable(error)) } },
     mixins: [
       ...[db.mixin, out.mixin, inbox.mixin, sender.mixin, sweeper.mixin],
-      health({ checks: { postgres: () => db.ping() }, outbox: out, inbox }).mixin,
+      health({
+        checks: { postgres: () => db.ping() },
+        outbox: out,
+        inbox,
+        gauges: { partner_webhooks: webhooksByState },
+      }).mixin,
     ],
     actions: {
       list: implement("partners.list", (ctx) => partners.list(work, ctx)),

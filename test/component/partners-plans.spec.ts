@@ -137,7 +137,8 @@ describe.each(["stale", "fresh"])("at 100,000 products, with %s statistics", (st
   });
 
   it("the log of a partner with 20,000 tries is read by pages", async () => {
-    const read = (explaining: Db) => listDeliveries(explaining, partners[0] as string, undefined, PAGE);
+    const read = (explaining: Db) =>
+      listDeliveries(explaining, { partnerId: partners[0] as string, limit: PAGE });
     const { pages } = await explain(db, read);
     expect(pages).toBeLessThan(statistics === "fresh" ? 200 : 1_000); // a table never analysed is sorted once
   });

@@ -374,6 +374,19 @@ describe("a partner's own view of its webhook", () => {
     expect(seen).toEqual([10, 9, 8, 7, 6, 5, 4, 3, 2, 1]);
   });
 
+  it("partners.listWebhookDeliveries, of one order, shows the tries about it alone", async () => {
+    const { partnerId, order } = await integrated();
+    const [first, second] = [order(), order()];
+    for (const paid of [first, second]) await shop.say("order.paid", paid);
+    await eventually(async () => {
+      const both = await deliveriesOf(partnerId);
+      expect(both.map(({ state }) => state)).toEqual(["accepted", "accepted"]);
+    });
+    const one = { partnerId, orderId: first.orderId };
+    const { items } = await shop.asAdmin("partners.listWebhookDeliveries", one);
+    expect(items).toMatchObject([{ orderId: first.orderId }]);
+  });
+
   it("partners.replayWebhookDelivery, of another partner's delivery, finds nothing", async () => {
     const { partnerId, order } = await integrated();
     await shop.say("order.paid", order());

@@ -70,27 +70,32 @@ export async function stopPreparation(trx: Db, orderId: string): Promise<void> {
   );
 }
 
+const LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff";
 const DELIVERY = `d.id, m.message_id, m.type, m.order_id, d.attempt, d.state, d.status_code, d.duration_ms,
   d.response_head, d.error, CASE WHEN d.state = 'pending' AND d.lease_id IS NULL THEN d.due_at END AS due_at,
   d.created_at`;
 
+export interface DeliveryFilter {
+  partnerId: string;
+  orderId?: string | undefined;
+  beforeId?: string | undefined;
+  limit: number;
+}
+
 /** The tries of one partner, the newest first. */
-export async function listDeliveries(
-  db: Db,
-  partnerId: string,
-  beforeId: string | undefined,
-  limit: number,
-): Promise<WebhookDelivery[]> {
+export async function listDeliveries(db: Db, filter: DeliveryFilter): Promise<WebhookDelivery[]> {
+  const { partnerId, orderId, beforeId = LAST_ID, limit } = filter;
+  const ofOrder = "AND webhook_message_id = ANY (ARRAY(SELECT id FROM webhook_messages WHERE order_id = ?))";
   return await rows<WebhookDelivery>(
     db,
     `SELECT ${DELIVERY}
      FROM (
        SELECT * FROM webhook_deliveries
-       WHERE partner_id = ? AND id < coalesce(?::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+       WHERE partner_id = ? AND id < ? ${orderId === undefined ? "" : ofOrder}
        ORDER BY id DESC LIMIT ?
      ) d JOIN webhook_messages m ON m.id = d.webhook_message_id
      ORDER BY d.id DESC`,
-    [partnerId, beforeId ?? null, limit],
+    [partnerId, beforeId, ...(orderId === undefined ? [] : [orderId]), limit],
   );
 }
 
@@ -194,6 +199,16 @@ export async function dropDeadWebhook(db: Db, deliveryId: string): Promise<boole
     [deliveryId],
   );
   return dropped > 0;
+}
+
+/** How many tries wait or are under way, and how many messages are dead. */
+export async function countWebhooks(db: Db): Promise<{ pending: number; dead: number }> {
+  const counted = await row<{ pending: number; dead: number }>(
+    db,
+    `SELECT (SELECT count(*)::integer FROM webhook_deliveries WHERE state = 'pending') AS pending,
+       (SELECT count(*)::integer FROM webhook_deliveries WHERE state = 'dead') AS dead`,
+  );
+  return counted ?? { pending: 0, dead: 0 };
 }
 
 /** Forgets what was told longer than `ageMs` ago, up to `limit`; what waits or is dead stays. */

@@ -113,9 +113,9 @@ export async function listWebhookDeliveries(
   ctx: Ctx<Params<"partners.listWebhookDeliveries">>,
 ): Promise<Result<"partners.listWebhookDeliveries">> {
   managerOf(ctx);
-  const { partnerId, cursor, limit = DEFAULT_PAGE_SIZE } = ctx.params;
+  const { partnerId, orderId, cursor, limit = DEFAULT_PAGE_SIZE } = ctx.params;
   const [beforeId] = afterOf(cursor, 1) ?? [];
-  const found = await listDeliveries(postgres.db, partnerId, beforeId, limit + 1);
+  const found = await listDeliveries(postgres.db, { partnerId, orderId, beforeId, limit: limit + 1 });
   if (found.length === 0 && !(await findEndpoint(postgres.db, partnerId))) throw noSuchPartner();
   return pageOf(
     found,
