@@ -46,7 +46,7 @@ export async function messagingUp(knex: Knex): Promise<void> {
         CHECK (state IN ('waiting', 'done', 'dead', 'quarantined', 'dropped')),
       attempts integer NOT NULL DEFAULT 0 CHECK (attempts >= 0),
       next_at timestamptz NOT NULL DEFAULT now(),
-      lease_token uuid,
+      lease_token uuid CHECK (lease_token IS NULL OR state = 'waiting'),
       error text CHECK (length(error) <= 2000),
       dead_letter_id uuid CHECK (dead_letter_id IS NOT NULL OR state NOT IN ('dead', 'quarantined')),
       created_at timestamptz NOT NULL DEFAULT now(),

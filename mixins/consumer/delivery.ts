@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { context, propagation, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
 import type { Knex } from "knex";
 import type { Message } from "../../contracts/messages.ts";
@@ -5,6 +6,7 @@ import { type Backoff, backoffMs, jittered } from "../../lib/backoff.ts";
 import { failpoint } from "../../lib/failpoint.ts";
 import { newId } from "../../lib/ids.ts";
 import type { Logger } from "../messages/logger.ts";
+import { isConnectionTrouble } from "../postgres/postgres.mixin.ts";
 import type { Handler, HandlerError } from "./handlers.ts";
 import { type Claimed, type Fence, markAllDone, markDead, markDone, reschedule } from "./inbox.repository.ts";
 
@@ -13,6 +15,8 @@ const SCHEDULE_JITTER = 0.2;
 /** How often the handler's `dead` may fail before the message dies without it. */
 const DEAD_HANDLER_TRIES = 5;
 const NOT_ENTERED_DELAY_MS = 500;
+const COMMIT_PATIENCE_MS = 5_000;
+const COMMIT_RETRY_MS = 200;
 
 export interface DeliveryLimits {
   /** Deliveries of a message whose handler has no schedule of its own. */
@@ -145,12 +149,30 @@ async function handle(
   const work = handler.perform(message, { signal, attempt, last: attempt >= deliveries });
   const commit = await within(work, deliveryMs, delivery.abort);
   failpoint("consumer.performed");
-  delivery.ending = true;
-  await db.transaction(async (trx) => {
-    if (!(await markDone(trx, delivery))) throw new LeaseLost();
-    await commit(trx);
-    failpoint("consumer.applied");
-  });
+  await commitPatiently(db, delivery, commit);
+}
+
+/** The outside has been called: a database that is away for a moment must not make it be called again. */
+async function commitPatiently(
+  db: Knex,
+  delivery: Delivery,
+  commit: (trx: Knex.Transaction) => Promise<void>,
+): Promise<void> {
+  const deadline = Date.now() + COMMIT_PATIENCE_MS;
+  for (;;) {
+    delivery.ending = true;
+    try {
+      return await db.transaction(async (trx) => {
+        if (!(await markDone(trx, delivery))) throw new LeaseLost();
+        await commit(trx);
+        failpoint("consumer.applied");
+      });
+    } catch (error) {
+      delivery.ending = false; // the lease is renewed meanwhile
+      if (!isConnectionTrouble(error) || Date.now() > deadline || delivery.abort.signal.aborted) throw error;
+    }
+    await delay(COMMIT_RETRY_MS);
+  }
 }
 
 /** State `dead`, together with what the handler does about it. */

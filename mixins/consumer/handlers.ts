@@ -32,8 +32,8 @@ interface Applies<T extends MessageType> extends Common<T> {
 
 /**
  * An effect outside (HTTP, push): it runs without a transaction, under a lease. What it returns is committed
- * with the message's state, and only while the lease is held. The outside may see it more than once, with the
- * same message id.
+ * with the message's state, and only while the lease is held; it writes to the database alone, since it runs again
+ * when the connection broke. The outside may see the work more than once, with the same message id.
  */
 interface Performs<T extends MessageType> extends Common<T> {
   perform(message: Message<T>, lease: Lease): Promise<(trx: Knex.Transaction) => Promise<void>>;

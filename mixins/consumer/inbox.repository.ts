@@ -101,7 +101,7 @@ export async function renewLeases(
        SELECT message_id FROM inbox
        JOIN jsonb_to_recordset(?::jsonb) AS h("messageId" uuid, token uuid)
          ON message_id = h."messageId" AND lease_token = h.token
-       WHERE consumer = ? AND state = 'waiting'
+       WHERE consumer = ?
        FOR UPDATE OF inbox SKIP LOCKED)
      UPDATE inbox SET next_at = now() + ? * interval '1 millisecond'
      FROM held WHERE inbox.message_id = held.message_id AND consumer = ?
@@ -118,7 +118,9 @@ export interface Fence {
   token: string;
 }
 
-const FENCED = "WHERE message_id = ? AND consumer = ? AND state = 'waiting' AND lease_token = ?";
+// Only what waits has a token, so the state need not be asked for: asked, the planner may take the index of all
+// that wait instead of the primary key.
+const FENCED = "WHERE message_id = ? AND consumer = ? AND lease_token = ?";
 const fence = ({ messageId, group, token }: Fence) => [messageId, group, token];
 
 /** @returns false when the lease was lost: then nothing may be committed */
@@ -137,7 +139,7 @@ export async function markAllDone(trx: Db, leases: readonly Fence[]): Promise<Se
     trx,
     `UPDATE inbox SET state = 'done', lease_token = NULL, error = NULL, updated_at = now()
      FROM jsonb_to_recordset(?::jsonb) AS h("messageId" uuid, "group" text, token uuid)
-     WHERE message_id = h."messageId" AND consumer = h."group" AND state = 'waiting' AND lease_token = h.token
+     WHERE message_id = h."messageId" AND consumer = h."group" AND lease_token = h.token
      RETURNING message_id`,
     [JSON.stringify(leases.map(({ messageId, group, token }) => ({ messageId, group, token })))],
   );
@@ -176,6 +178,7 @@ export async function markDead(
 }
 
 export interface InboxStats {
+  /** Counted up to 100,000: beyond, the figure need not be exact. */
   waiting: number;
   /** Dead and quarantined: they wait for an operator. */
   deadLetters: number;
@@ -183,16 +186,20 @@ export interface InboxStats {
   oldestAgeMs: number;
 }
 
+const COUNT_MAX = 100_000;
+
 export async function inboxStats(db: Db, group: string): Promise<InboxStats> {
   const stats = await row<InboxStats>(
     db,
-    `SELECT
-       (SELECT count(*)::integer FROM inbox WHERE consumer = ? AND state = 'waiting') AS waiting,
+    `WITH waiting AS (
+       SELECT created_at FROM inbox WHERE consumer = ? AND state = 'waiting' ORDER BY next_at LIMIT ${COUNT_MAX})
+     SELECT
+       (SELECT count(*)::integer FROM waiting) AS waiting,
+       (SELECT coalesce(extract(epoch FROM now() - min(created_at)) * 1000, 0)::bigint FROM waiting)
+         AS oldest_age_ms,
        (SELECT count(*)::integer FROM inbox
-        WHERE consumer = ? AND state IN ('dead', 'quarantined')) AS dead_letters,
-       (SELECT coalesce(extract(epoch FROM now() - min(created_at)) * 1000, 0)::bigint FROM inbox
-        WHERE consumer = ? AND state = 'waiting') AS oldest_age_ms`,
-    [group, group, group],
+        WHERE consumer = ? AND state IN ('dead', 'quarantined')) AS dead_letters`,
+    [group, group],
   );
   return stats ?? { waiting: 0, deadLetters: 0, oldestAgeMs: 0 };
 }
@@ -204,10 +211,10 @@ export async function inboxStats(db: Db, group: string): Promise<InboxStats> {
 export async function pruneInbox(db: Db, beforeId: string, limit: number): Promise<number> {
   return affected(
     db,
-    `DELETE FROM inbox WHERE (message_id, consumer) IN (
-       SELECT message_id, consumer FROM inbox
+    `DELETE FROM inbox WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM inbox
        WHERE message_id < ? AND state IN ('done', 'dropped')
-       ORDER BY message_id LIMIT ? FOR UPDATE SKIP LOCKED)`,
+       ORDER BY message_id LIMIT ? FOR UPDATE SKIP LOCKED))`,
     [beforeId, limit],
   );
 }

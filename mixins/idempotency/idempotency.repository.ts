@@ -92,9 +92,9 @@ export async function releaseKey(db: Db, of: KeyOf, token: string): Promise<void
 export async function pruneKeys(db: Db, limit: number): Promise<void> {
   await affected(
     db,
-    `DELETE FROM idempotency_keys WHERE (user_id, scope, key) IN (
-       SELECT user_id, scope, key FROM idempotency_keys WHERE created_at < now() - ${retentionSql}
-       ORDER BY created_at LIMIT ? FOR UPDATE SKIP LOCKED)`,
+    `DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM idempotency_keys WHERE created_at < now() - ${retentionSql}
+       ORDER BY created_at LIMIT ? FOR UPDATE SKIP LOCKED))`,
     [limit],
   );
 }

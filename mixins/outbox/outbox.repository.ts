@@ -73,17 +73,23 @@ export async function markFailed(trx: Db, failures: readonly Failure[], error: s
 }
 
 export interface OutboxStats {
+  /** Counted up to 100,000 of the fresh and as many of the refused: beyond, the figure need not be exact. */
   waiting: number;
   /** Age of the message that waits longest; 0 when none does. */
   oldestAgeMs: number;
 }
 
+const COUNT_MAX = 100_000;
+
 export async function outboxStats(db: Db): Promise<OutboxStats> {
+  const some = (which: string) => `
+    (SELECT created_at FROM outbox WHERE sent_at IS NULL AND attempts ${which} 0
+     ORDER BY next_at LIMIT ${COUNT_MAX})`;
   const stats = await row<OutboxStats>(
     db,
     `SELECT count(*)::integer AS waiting,
        coalesce(extract(epoch FROM now() - min(created_at)) * 1000, 0)::bigint AS oldest_age_ms
-     FROM outbox WHERE sent_at IS NULL`,
+     FROM (${some("=")} UNION ALL ${some(">")}) AS waiting`,
   );
   return stats ?? { waiting: 0, oldestAgeMs: 0 };
 }
@@ -92,10 +98,10 @@ export async function outboxStats(db: Db): Promise<OutboxStats> {
 export async function pruneOutbox(db: Db, retentionMs: number, limit: number): Promise<number> {
   return affected(
     db,
-    `DELETE FROM outbox WHERE id IN (
-       SELECT id FROM outbox
+    `DELETE FROM outbox WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM outbox
        WHERE sent_at IS NOT NULL AND sent_at < now() - ? * interval '1 millisecond'
-       ORDER BY sent_at LIMIT ? FOR UPDATE SKIP LOCKED)`,
+       ORDER BY sent_at LIMIT ? FOR UPDATE SKIP LOCKED))`,
     [retentionMs, limit],
   );
 }

@@ -16,6 +16,9 @@ import {
 } from "../support/messaging.ts";
 
 const DAY_MS = 86_400_000;
+/** Cuts every connection to this database but the one that says it. */
+const CUT = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+  WHERE datname = current_database() AND pid <> pg_backend_pid()`;
 
 let bench: MessagingBench;
 let carrier: Carrier;
@@ -213,6 +216,29 @@ describe("a consumer's perform", () => {
     await broker.stop();
   });
 
+  it("whose database is away when the outside has answered, commits when it is back, without a second call", async () => {
+    let calls = 0;
+    const { broker } = await bench.receiver(
+      carrier,
+      {
+        "notification.sent": {
+          async perform(message) {
+            calls += 1;
+            await bench.db.db.raw(CUT);
+            return (trx) => enter(trx, message);
+          },
+        },
+      },
+      { sweepMs: 1_000_000, renewMs: 1_000_000, leaseMs: 60_000 },
+    );
+    const message = incoming(notificationSent());
+    await publish(message);
+    await eventually(() => effectsOnce([message]));
+    expect(calls).toBe(1);
+    expect(await oneRow()).toMatchObject({ state: "done", attempts: 1 });
+    await broker.stop();
+  });
+
   it("that takes longer than its lease, keeps it, so that no other replica begins the work", async () => {
     let begun = 0;
     const handlers: Handlers = {
@@ -384,9 +410,7 @@ describe("an inbox", () => {
           await enter(trx, message);
           entered += 1;
           if (entered === 20) {
-            await bench.db.db.raw(
-              "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
-            );
+            await bench.db.db.raw(CUT);
           }
         },
       },
