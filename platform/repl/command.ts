@@ -28,7 +28,7 @@ export interface Command {
   run(call: CommandCall): Promise<Answer>;
 }
 
-const SECRET = /token|secret|password|^pin$/i;
+const SECRET = /(?:token|secret|password|^pin)$/i;
 
 /** The same data with every secret in it masked, whatever it is called. */
 export function masked(value: unknown): unknown {

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import { stripVTControlCharacters } from "node:util";
 import { beforeAll, describe, expect, it } from "@jest/globals";
 import { platform, type TestPlatform } from "../support/platform.ts";
 
@@ -20,7 +21,7 @@ async function repl(words: string[], input?: string, dataDir = it_.dataDir) {
     text(child.stderr),
     new Promise<number | null>((resolve) => child.once("exit", resolve)),
   ]);
-  return { stdout, stderr, code };
+  return { stdout: stripVTControlCharacters(stdout), stderr, code };
 }
 
 beforeAll(async () => {

@@ -37,8 +37,13 @@ export async function platform(): Promise<TestPlatform> {
   const dataDir = join(platformFolder(runFolder()), "data");
   if (existsSync(readyFile())) return placesOf(dataDir);
   return await exclusively("platform", async () => {
+    // Once it did not start, it would not start for the other files either.
+    if (existsSync(failedFile())) throw new Error(readFileSync(failedFile(), "utf8"));
     if (!existsSync(readyFile())) {
-      const { pid } = await startPlatform(dataDir);
+      const { pid } = await startPlatform(dataDir).catch((error: Error) => {
+        writeFileSync(failedFile(), error.message);
+        throw error;
+      });
       writeFileSync(readyFile(), String(pid));
     }
     return placesOf(dataDir);
@@ -54,7 +59,7 @@ export async function startPlatform(
   mkdirSync(join(dataDir, ".."), { recursive: true });
   const logFile = `${dataDir}.log`;
   const log = openSync(logFile, "a");
-  const child = spawn(process.execPath, ["platform/main.ts"], {
+  const child = spawn(process.execPath, ["--import", "./platform/telemetry.ts", "platform/main.ts"], {
     cwd: root,
     detached: true,
     stdio: ["ignore", log, log],
@@ -109,6 +114,7 @@ export function platformFolder(run: string): string {
   return join(run, "platform");
 }
 
+const failedFile = () => join(platformFolder(runFolder()), "failed");
 const readyFile = () => join(platformFolder(runFolder()), "ready");
 
 function placesIn(dataDir: string): Places | undefined {
