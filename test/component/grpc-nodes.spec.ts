@@ -1,9 +1,9 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { resolve } from "node:path";
 import { afterAll, describe, expect, it } from "@jest/globals";
-import { type ActionSchema, type Middleware, ServiceBroker, type ServiceSchema } from "moleculer";
+import { type Middleware, ServiceBroker, type ServiceSchema } from "moleculer";
 import { newId } from "../../lib/ids.ts";
 import { grpcBridge } from "../../mixins/grpc/index.ts";
 import { freePort } from "../../platform/free-port.ts";
@@ -11,7 +11,6 @@ import {
   cluster,
   EMPTY_ECHO,
   isRetryable,
-  newState,
   offeredBy,
   PROTO_DIR,
   type ProbeState,
@@ -270,67 +269,5 @@ describe("nodes in processes of their own", () => {
       await expect(broker.call("probe.echo", { ...EMPTY_ECHO, big })).resolves.toMatchObject({ big });
     }
     await cut;
-  });
-});
-
-describe("the start of a node", () => {
-  const proto = "waybill/test/v1/probe.proto";
-  const actions = probeService(newState()).actions as Record<string, object>;
-  const nodes = cluster();
-  afterAll(() => nodes.stopAll());
-
-  function start(schema: Partial<ServiceSchema>, bridge = {}): Promise<unknown> {
-    const services = (state: ProbeState) => [probeService(state, schema)];
-    return nodes.start({ nodeID: newId(), services, bridge });
-  }
-
-  function withEcho(echo: ActionSchema | undefined): Partial<ServiceSchema> {
-    return { actions: { ...actions, echo: echo ?? false } as ServiceSchema["actions"] };
-  }
-
-  it.each<[string, Partial<ServiceSchema>, string]>([
-    [
-      "a proto file that is missing",
-      { grpc: { proto: "none.proto", service: SERVICE } },
-      "there is no none.proto",
-    ],
-    [
-      "a service that is missing",
-      { grpc: { proto, service: "a.v1.None" } },
-      "probe.proto has no service a.v1.None",
-    ],
-    [
-      "a service of another name",
-      { grpc: { proto, service: "waybill.test.v1.Ghost" } },
-      "waybill.test.v1.Ghost/Appear has no public action ghost.appear",
-    ],
-    ["a method without an action", withEcho(undefined), `${SERVICE}/Echo has no public action probe.echo`],
-    [
-      "a method whose action is private",
-      withEcho({ visibility: "private", handler: async () => ({}) }),
-      `${SERVICE}/Echo has no public action probe.echo`,
-    ],
-  ])("with %s is refused by name", async (_, schema, message) => {
-    await expect(start(schema)).rejects.toThrow(message);
-  });
-
-  it("on a port that is taken is refused", async () => {
-    const holder = createServer();
-    await new Promise<void>((listening) => holder.listen(0, "127.0.0.1", listening));
-    const { port } = holder.address() as { port: number };
-    await expect(start({}, { port })).rejects.toThrow("EADDRINUSE");
-    holder.close();
-  });
-
-  it("with a bridge that another node has is refused", async () => {
-    const bridge = grpcBridge({ secret: SECRET, host: "127.0.0.1", port: 0, protoDir: PROTO_DIR });
-    const options = { logger: false, skipProcessEventRegistration: true, middlewares: [bridge] };
-    const [one] = [new ServiceBroker(options), new ServiceBroker(options)] as const;
-    await expect(one.start()).rejects.toThrow("a bridge belongs to one broker");
-  });
-
-  it("with nothing to offer opens no port", async () => {
-    const { address } = await nodes.start({ nodeID: "front" });
-    expect(address).toBeUndefined();
   });
 });
