@@ -210,6 +210,7 @@ describe("nodes that come and go", () => {
       const client = plainClient(server.address);
       await client.call("Echo", { ...EMPTY_ECHO, colour: 1 });
       const stopping = nodes.stop(server.broker);
+      await eventually(async () => expect(await client.health(SERVICE)).toBe("NOT_SERVING"));
       await expect(client.call("Echo", { ...EMPTY_ECHO, colour: 1 })).resolves.toBeDefined();
       await stopping;
       client.close();
