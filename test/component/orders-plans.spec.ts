@@ -1,0 +1,189 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import type { Knex } from "knex";
+import { type Db, openDatabase } from "../../mixins/postgres/database.ts";
+import {
+  countOrders,
+  listOrders,
+  listTransitions,
+  type Owner,
+  poolOrders,
+  stuckOrders,
+} from "../../services/orders/lists.repository.ts";
+import { move } from "../../services/orders/order.ts";
+import type { Actor } from "../../services/orders/order-model.ts";
+import {
+  dueOrders,
+  findOrder,
+  lockDueOrder,
+  saveOrder,
+  savePosition,
+  type Viewer,
+} from "../../services/orders/orders.repository.ts";
+import {
+  claimRefunds,
+  findRefund,
+  receiptsOf,
+  refundsOf,
+} from "../../services/orders/payments.repository.ts";
+import { explain } from "../support/explain.ts";
+import { createDatabase, type TestDatabase } from "../support/postgres.ts";
+
+const ORDERS = 100_000;
+/** One order with its lines, receipts and what else hangs on it: a dozen pages, whatever the size of the tables. */
+const ONE_ORDER_PAGES = 40;
+
+let database: TestDatabase;
+let db: Knex;
+const BANK = "00000000-0000-7000-8000-00000000beef";
+const idOf = (kind: string, number: number) =>
+  `00000000-0000-7000-8${kind}-${String(number).padStart(12, "0")}`;
+const orderId = (number: number) => idOf("000", number);
+// One customer in ten has a thousand orders: for a planner with old statistics, a tempting index.
+const customerId = (number: number) => idOf("001", number % 100);
+const partnerId = (number: number) => idOf("002", number % 20);
+const delivererId = (number: number) => idOf("003", number % 500);
+
+beforeAll(async () => {
+  database = await createDatabase("orders");
+  db = openDatabase(database.url, 1, "plans");
+  await db.raw("SET statement_timeout = '60s'");
+  await db.raw("SET session_replication_role = replica"); // what is loaded here refers to what is there
+  for (const table of ["orders", "order_lines", "order_transitions", "payment_receipts", "refunds"]) {
+    await db.raw(`ALTER TABLE ${table} SET (autovacuum_enabled = false)`);
+  }
+  await db.raw(
+    `INSERT INTO banks (id, title, adapter, settings, webcheckout_url, active)
+     VALUES (?, 'Bank', 'sandbox', 's', 'http://bank.example', true)`,
+    [BANK],
+  );
+  await load(0, 1_000);
+  await db.raw("ANALYZE");
+  await load(1_000, ORDERS);
+}, 60_000);
+afterAll(async () => {
+  await db.destroy();
+  await database.drop();
+});
+
+/** Of a hundred orders 95 are delivered; what hangs on an order is there for those that the tests look at. */
+async function load(from: number, to: number): Promise<void> {
+  const id = (kind: string, number: string) =>
+    `('00000000-0000-7000-8${kind}-' || lpad((${number})::text, 12, '0'))::uuid`;
+  await db.raw(
+    `INSERT INTO orders (id, version, status, payment_status, customer_id, customer_name, partner_id, partner,
+       pickup_latitude, pickup_longitude, deliverer_id, currency, fee_minor, total_minor, paid_minor, address, bank_id,
+       pay_by, deadline_at, ready_since, closed_at, created_at, updated_at)
+     SELECT ${id("000", "n")}, 3, status, CASE status WHEN 'pending' THEN 'unpaid' ELSE 'paid' END,
+       ${id("001", "n % 100")}, 'Ada Byron', ${id("002", "n % 20")}, '{"title": "Bakery", "pickup": {}}',
+       46 + random(), 7 + random(), CASE WHEN status IN ('delivered', 'delivering') THEN ${id("003", "n % 500")} END,
+       'EUR', 300, 1000, CASE status WHEN 'pending' THEN 0 ELSE 1000 END, '{}', '${BANK}', now(),
+       CASE WHEN status <> 'delivered' THEN now() + n * interval '1 second' END,
+       CASE WHEN status = 'ready' THEN now() END, CASE WHEN status = 'delivered' THEN now() END, now(), now()
+     FROM (SELECT n, CASE n % 100 WHEN 0 THEN 'pending' WHEN 1 THEN 'paid' WHEN 2 THEN 'preparing' WHEN 3 THEN 'ready'
+       WHEN 4 THEN 'delivering' ELSE 'delivered' END AS status
+       FROM generate_series(?::int, ?::int - 1) n) AS made`,
+    [from, to],
+  );
+  await db.raw(
+    `INSERT INTO order_lines (order_id, line_number, product_id, title, quantity, unit_price_minor)
+     SELECT ${id("000", "n")}, 1, gen_random_uuid(), 'Bread', 1, 350 FROM generate_series(?::int, ?::int - 1) n
+     WHERE n % 10 IN (0, 3, 4)`,
+    [from, to],
+  );
+  await db.raw(
+    `INSERT INTO order_transitions (id, order_id, version, type, to_status, actor)
+     SELECT gen_random_uuid(), ${id("000", "n")}, 1, 'order.created', 'pending', 'somebody'
+     FROM generate_series(?::int, ?::int - 1) n
+     WHERE n % 10 IN (0, 3, 4)`,
+    [from, to],
+  );
+  await db.raw(
+    `INSERT INTO payment_receipts (id, bank_id, payment_id, event_id, order_id, stated_order, amount_minor, currency,
+       outcome)
+     SELECT gen_random_uuid(), '${BANK}', 'p' || n, 'e' || n, ${id("000", "n")}, '', 1000, 'EUR', 'accepted'
+     FROM generate_series(?::int, ?::int - 1) n WHERE n % 10 IN (0, 3, 4)`,
+    [from, to],
+  );
+  await db.raw(
+    `INSERT INTO refunds (id, order_id, bank_id, payment_id, amount_minor, currency, reason, state)
+     SELECT ${id("004", "n")}, ${id("000", "n")}, '${BANK}', 'p' || n, 100, 'EUR', 'r',
+       CASE WHEN n % 1000 = 0 THEN 'pending' ELSE 'completed' END
+     FROM generate_series(?::int, ?::int - 1) n WHERE n % 10 = 0`,
+    [from, to],
+  );
+}
+
+const viewers: [string, Viewer][] = [
+  ["its customer", { role: "customer", id: customerId(50_003) }],
+  ["its partner", { role: "partner", partnerId: partnerId(50_003) }],
+  ["a deliverer", { role: "deliverer", id: delivererId(1) }],
+  ["its bank", { role: "bank", bankId: BANK }],
+  ["an operator", { role: "anybody" }],
+];
+const lists: [string, Owner, { status?: "ready" | "delivered" }][] = [
+  ["a customer's", { role: "customer", id: customerId(7) }, {}],
+  ["a partner's", { role: "partner", partnerId: partnerId(7) }, {}],
+  ["a deliverer's", { role: "deliverer", id: delivererId(7) }, {}],
+  ["an operator's", { role: "admin" }, {}],
+  ["an operator's ready", { role: "admin" }, { status: "ready" }],
+  ["an operator's delivered", { role: "admin" }, { status: "delivered" }],
+];
+
+describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (statistics) => {
+  beforeAll(async () => {
+    if (statistics === "fresh") await db.raw("ANALYZE");
+  }, 30_000);
+  const pagesOf = async (work: (explaining: Db) => Promise<unknown>) => (await explain(db, work)).pages;
+
+  it.each(viewers)("an order for %s is found by its key", async (_, viewer) => {
+    expect(await pagesOf((on) => findOrder(on, orderId(50_003), viewer))).toBeLessThan(ONE_ORDER_PAGES);
+  });
+
+  it("a move touches the order and nothing else", async () => {
+    const found = await findOrder(db, orderId(50_003), { role: "anybody" });
+    if (!found) throw new Error("not there");
+    const actor: Actor = { kind: "deliverer", name: "somebody" };
+    const decision = move(found.order, "claim", actor, Date.now(), { delivererId: delivererId(1) });
+    expect(await pagesOf((on) => saveOrder(on, found.order, decision))).toBeLessThan(ONE_ORDER_PAGES * 2);
+  });
+
+  it("a position touches the order and nothing else", async () => {
+    const at = { latitude: 46, longitude: 7 };
+    const report = (on: Db) => savePosition(on, orderId(50_004), delivererId(50_004), at);
+    expect(await pagesOf(report)).toBeLessThan(ONE_ORDER_PAGES);
+  });
+
+  it.each(lists)("a page of %s orders costs a page", async (_, owner, filter) => {
+    const before = orderId(90_000);
+    expect(await pagesOf((on) => listOrders(on, owner, { ...filter, before, limit: 21 }))).toBeLessThan(700);
+  });
+
+  it("the deadlines that have passed are found without looking at the others", async () => {
+    await db.raw("UPDATE orders SET deadline_at = now() - interval '1 second' WHERE id = ?", [orderId(100)]);
+    expect(await dueOrders(db, 50)).toContain(orderId(100));
+    expect(await pagesOf((on) => dueOrders(on, 50))).toBeLessThan(20);
+    expect(await pagesOf((on) => lockDueOrder(on, orderId(100)))).toBeLessThan(20);
+  });
+
+  it("refunds that are due are found without looking at those that are done", async () => {
+    const claim = { token: "00000000-0000-7000-8000-000000000001", leaseMs: 1, limit: 8 };
+    expect(await pagesOf((on) => claimRefunds(on, claim))).toBeLessThan(300);
+    expect(await pagesOf((on) => findRefund(on, BANK, idOf("004", 50_000)))).toBeLessThan(20);
+    expect(await pagesOf((on) => refundsOf(on, orderId(50_000)))).toBeLessThan(20);
+    expect(await pagesOf((on) => receiptsOf(on, orderId(50_000)))).toBeLessThan(20);
+  });
+
+  it("the pool costs the ready orders, not all of them", async () => {
+    const [all] = (await db.raw("SELECT relpages AS pages FROM pg_class WHERE relname = 'orders'")).rows;
+    const from = { latitude: 46.5, longitude: 7.5 };
+    expect(await pagesOf((on) => poolOrders(on, from, 20))).toBeLessThan(2_500);
+    expect(await pagesOf((on) => poolOrders(on, undefined, 20))).toBeLessThan(2_500);
+    expect(Number(all.pages)).toBeGreaterThan(0);
+  });
+
+  it("a history, what is stuck, and the counts of open orders cost what they show", async () => {
+    expect(await pagesOf((on) => listTransitions(on, orderId(50_003)))).toBeLessThan(20);
+    expect(await pagesOf((on) => stuckOrders(on, 60_000, 20))).toBeLessThan(60);
+    expect(await pagesOf((on) => countOrders(on))).toBeLessThan(6_000);
+  });
+});
