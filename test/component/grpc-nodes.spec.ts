@@ -22,6 +22,8 @@ import {
 } from "../support/bridge.ts";
 import { eventually } from "../support/eventually.ts";
 
+/** Processes take seconds to start where the machine has other work. */
+const PROCESSES_MS = 60_000;
 const CHILD = resolve(import.meta.dirname, "../support/bridge-child.ts");
 
 /** Most of the time goes by waiting for nodes to find each other, so these wait all at once. */
@@ -87,7 +89,7 @@ describe("nodes that come and go", () => {
       const began = Date.now();
       const call = broker.call("probe.whoCalls");
       await expect(call).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE", code: 503, retryable: true });
-      expect(Date.now() - began).toBeLessThan(1_000);
+      expect(Date.now() - began).toBeLessThan(3_000);
       expect(server.state.contexts).toEqual([]);
       await expect(broker.call("probe.nodeOf")).resolves.toEqual({ node: "server" });
     },
@@ -202,20 +204,23 @@ describe("nodes that come and go", () => {
     },
   );
 
-  concurrently(
-    "a server that stops, says NOT_SERVING and still answers clients that have not heard",
-    async (nodes) => {
-      const server = await nodes.server({ nodeID: "server" });
-      await nodes.start({ nodeID: "caller" });
-      const client = plainClient(server.address);
-      await client.call("Echo", { ...EMPTY_ECHO, colour: 1 });
-      const stopping = nodes.stop(server.broker);
-      await eventually(async () => expect(await client.health(SERVICE)).toBe("NOT_SERVING"));
-      await expect(client.call("Echo", { ...EMPTY_ECHO, colour: 1 })).resolves.toBeDefined();
-      await stopping;
-      client.close();
-    },
-  );
+  concurrently("a server that begins to stop, says so and still answers who has not heard", async (nodes) => {
+    let client: ReturnType<typeof plainClient> | undefined;
+    const seen: unknown[] = [];
+    const atTheStop: Middleware = {
+      name: "at the stop",
+      async stopping() {
+        seen.push(await client?.health(SERVICE));
+        seen.push((await client?.call("Echo", { ...EMPTY_ECHO, colour: 1 }))?.colour);
+      },
+    };
+    const server = await nodes.server({ nodeID: "server", middlewares: [atTheStop] });
+    client = plainClient(server.address);
+    await expect(client.health(SERVICE)).resolves.toBe("SERVING");
+    await nodes.stop(server.broker);
+    expect(seen).toEqual(["NOT_SERVING", 1]);
+    client.close();
+  });
 
   concurrently("a server that comes back at another address is found there", async (nodes) => {
     const before = await nodes.server({ nodeID: "server" });
@@ -247,28 +252,34 @@ describe("nodes in processes of their own", () => {
     return process;
   }
 
-  it("of two, one is killed: what it had is refused at once, and calls go on without a failure", async () => {
-    const namespace = newId();
-    const names = ["caller", "first", "second"];
-    const urls = await Promise.all(names.map(async (name) => `tcp://127.0.0.1:${await freePort()}/${name}`));
-    const broker = new ServiceBroker({
-      ...tcpNode("caller", namespace, urls),
-      middlewares: [grpcBridge({ secret: SECRET, host: "127.0.0.1", port: 0, protoDir: PROTO_DIR })],
-    });
-    caller = broker;
-    const [first] = await Promise.all([
-      child("first", namespace, urls),
-      child("second", namespace, urls),
-      broker.start(),
-    ]);
-    await offeredBy(broker, "probe.echo", 2);
+  it(
+    "of two, one is killed: what it had is refused at once, and calls go on without a failure",
+    async () => {
+      const namespace = newId();
+      const names = ["caller", "first", "second"];
+      const urls = await Promise.all(
+        names.map(async (name) => `tcp://127.0.0.1:${await freePort()}/${name}`),
+      );
+      const broker = new ServiceBroker({
+        ...tcpNode("caller", namespace, urls),
+        middlewares: [grpcBridge({ secret: SECRET, host: "127.0.0.1", port: 0, protoDir: PROTO_DIR })],
+      });
+      caller = broker;
+      const [first] = await Promise.all([
+        child("first", namespace, urls),
+        child("second", namespace, urls),
+        broker.start(),
+      ]);
+      await offeredBy(broker, "probe.echo", 2);
 
-    const hanging = broker.call("probe.wait", { key: "x" }, { nodeID: "first" });
-    const cut = expect(hanging).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE" });
-    for (let big = 0; big < 100; big++) {
-      if (big === 50) first.kill("SIGKILL");
-      await expect(broker.call("probe.echo", { ...EMPTY_ECHO, big })).resolves.toMatchObject({ big });
-    }
-    await cut;
-  });
+      const hanging = broker.call("probe.wait", { key: "x" }, { nodeID: "first" });
+      const cut = expect(hanging).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE" });
+      for (let big = 0; big < 100; big++) {
+        if (big === 50) first.kill("SIGKILL");
+        await expect(broker.call("probe.echo", { ...EMPTY_ECHO, big })).resolves.toMatchObject({ big });
+      }
+      await cut;
+    },
+    PROCESSES_MS,
+  );
 });

@@ -171,7 +171,7 @@ export function cluster() {
       nodeID,
       logger: false,
       transporter: { type: "Fake" } as BrokerOptions["transporter"],
-      requestTimeout: 2_000,
+      requestTimeout: 5_000,
       tracking: { enabled: true, shutdownTimeout: 5_000 },
       skipProcessEventRegistration: true,
       middlewares: [
@@ -210,7 +210,7 @@ export function tcpNode(nodeID: string, namespace: string, urls: string[]): Brok
     nodeID,
     logger: false,
     transporter: { type: "TCP", options } as unknown as BrokerOptions["transporter"],
-    requestTimeout: 2_000,
+    requestTimeout: 5_000,
     retryPolicy: { enabled: false, retries: 2, delay: 20, maxDelay: 100, factor: 2, check: isRetryable },
     skipProcessEventRegistration: true,
   };
@@ -222,10 +222,11 @@ export function isRetryable(error: Error): boolean {
 
 /** Waits until `broker` knows that so many nodes offer an action. */
 export async function offeredBy(broker: ServiceBroker, action: string, count: number): Promise<void> {
-  await eventually(() => {
+  const check = () => {
     const endpoints = broker.registry.getActionEndpoints(action)?.count() ?? 0;
     if (endpoints !== count) throw new Error(`${action} is offered by ${endpoints} nodes`);
-  });
+  };
+  await eventually(check, { timeoutMs: 30_000 });
 }
 
 /** A client that knows the proto files and the secret, and nothing of the bridge. */
