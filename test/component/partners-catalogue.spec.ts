@@ -1,10 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import type { Params } from "../../contracts/actions.ts";
-import type { Offer } from "../../contracts/partners.ts";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
 import {
-  alwaysOpen,
   euro,
   type PartnersHarness,
   sampleAddress,
@@ -21,23 +18,6 @@ afterAll(() => shop.stop());
 
 const CUSTOMER = { role: "customer" } as const;
 const staffOf = (partnerId: string) => ({ role: "partner", partnerId }) as const;
-
-/** Every page of a list, the cursor followed to its end. */
-async function all(params: Params<"partners.listOffers">, limit: number, between?: () => Promise<unknown>) {
-  const found: Offer[] = [];
-  let cursor: string | undefined;
-  do {
-    const page = await shop.as(CUSTOMER, "partners.listOffers", {
-      ...params,
-      limit,
-      ...(cursor && { cursor }),
-    });
-    found.push(...page.items);
-    cursor = page.nextCursor;
-    await between?.();
-  } while (cursor);
-  return found;
-}
 
 describe("partners", () => {
   it("partners.create, with the title of another in other letters, is refused with PARTNER_EXISTS", async () => {
@@ -167,132 +147,6 @@ describe("partners", () => {
   });
 });
 
-describe("partners.listOffers", () => {
-  it("by pages of any size, while products are added and changed, shows what was there once and in order", async () => {
-    const [one, two] = [await shop.openPartner(), await shop.openPartner()];
-    const word = `harvest${Date.now()}`;
-    const before: Offer[] = [];
-    for (let count = 0; count < 12; count++) {
-      const { id } = count % 2 ? one : two;
-      before.push(await shop.product(id, { title: `${word} ${count}` }));
-    }
-    const key = ({ productId, partnerId }: Offer) => `${productId} ${partnerId}`;
-    for (const limit of [1, 5, 100]) {
-      const added: Offer[] = [];
-      const pages = await all({ q: word }, limit, async () => {
-        if (limit === 5) added.push(await shop.product(one.id, { title: `${word} late` }));
-        await shop.asAdmin("partners.setAvailability", {
-          ...{ partnerId: before[3]?.partnerId ?? "", productId: before[3]?.productId ?? "" },
-          ...{ price: euro(999), active: true },
-        });
-      });
-      const seen = pages.map(key);
-      expect(seen).toEqual([...new Set(seen)].sort());
-      expect(seen).toEqual(expect.arrayContaining(before.map(key)));
-      for (const { productId, partnerId } of added) {
-        await shop.asAdmin("partners.deleteProduct", { productId, partnerId });
-      }
-    }
-  });
-
-  it("shows neither inactive offers nor those of partners that are disabled or not verified", async () => {
-    const word = `hidden${Date.now()}`;
-    const partner = await shop.openPartner();
-    const [disabled, unverified] = [await shop.openPartner(), await shop.openPartner()];
-    const active = await shop.product(partner.id, { title: word });
-    const inactive = await shop.product(partner.id, { title: word });
-    await shop.product(disabled.id, { title: word });
-    await shop.product(unverified.id, { title: word });
-    const { productId, partnerId, price } = inactive;
-    await shop.asAdmin("partners.setAvailability", { productId, partnerId, price, active: false });
-    await shop.asAdmin("partners.update", { partnerId: disabled.id, enabled: false });
-    await shop.asAdmin("partners.update", { partnerId: unverified.id, verified: false });
-    const seen = await all({ q: word }, 100);
-    expect(seen.map((offer) => offer.productId)).toEqual([active.productId]);
-    expect(seen[0]).not.toHaveProperty("active");
-    const own = await shop.as(staffOf(partner.id), "partners.listOffers", {});
-    expect(own.items).toHaveLength(2);
-    const told = new Map(own.items.map((offer) => [offer.productId, offer.active]));
-    expect([told.get(active.productId), told.get(inactive.productId)]).toEqual([true, false]);
-  });
-
-  it.each([
-    ["the beginning of a word", "brûl", 1],
-    ["other letters and no accents", "CREME brulee", 1],
-    ["a word of the description", "vanilla", 1],
-    ["words of two fields", "creme alpina", 1],
-    ["a word that is not there", "creme chocolate", 0],
-    ["the inside of a word", "rulee", 0],
-    ["no word at all", "?!", 0],
-    ["what looks like an operator", "creme & | !", 1],
-    ["what looks like SQL", "'; DROP TABLE products; --", 0],
-  ])("by %s: %s, finds %d", async (_, q, count) => {
-    const partner = await shop.openPartner();
-    const texts = { title: "Crème brûlée", brand: "Alpina", description: "With real vanilla" };
-    await shop.product(partner.id, texts);
-    const { items } = await shop.as(CUSTOMER, "partners.listOffers", { partnerId: partner.id, q });
-    expect(items).toHaveLength(count);
-  });
-});
-
-describe("products", () => {
-  it("partners.createProduct, in another currency than the partner's, is refused", async () => {
-    const partner = await shop.openPartner();
-    const made = shop.product(partner.id, { price: { amountMinor: 100, currency: "USD" } });
-    await expect(made).rejects.toMatchObject({ type: "VALIDATION_ERROR" });
-  });
-
-  it("shared by two partners, is changed only by who made it, and outlives that one's offer", async () => {
-    const [maker, other] = [await shop.openPartner(), await shop.openPartner()];
-    const { productId } = await shop.product(maker.id);
-    const theirs = { partnerId: other.id, productId };
-    const offered = { ...theirs, price: euro(500), stock: 3, active: true };
-    const unknown = shop.as(staffOf(other.id), "partners.updateProduct", { ...theirs, title: "Mine" });
-    await expect(unknown).rejects.toMatchObject({ type: "NOT_FOUND" });
-    const availability = await shop.as(staffOf(other.id), "partners.setAvailability", offered);
-    expect(availability).toEqual({ ...offered, version: 1 });
-    const foreign = shop.as(staffOf(other.id), "partners.updateProduct", { ...theirs, title: "Mine" });
-    await expect(foreign).rejects.toMatchObject({ type: "FORBIDDEN" });
-    const own = { partnerId: maker.id, productId };
-    const stale = shop.as(staffOf(maker.id), "partners.updateProduct", {
-      ...own,
-      title: "Loaf",
-      expectedVersion: 7,
-    });
-    await expect(stale).rejects.toMatchObject({ type: "PRECONDITION_FAILED" });
-    const loaf = { ...own, title: "Loaf", description: "Dark", expectedVersion: 1 };
-    const saved = await shop.as(staffOf(maker.id), "partners.updateProduct", loaf);
-    expect(saved).toEqual({ id: productId, title: "Loaf", description: "Dark", version: 2 });
-
-    await shop.as(staffOf(maker.id), "partners.deleteProduct", own);
-    const again = shop.as(staffOf(maker.id), "partners.deleteProduct", own);
-    await expect(again).rejects.toMatchObject({ type: "NOT_FOUND" });
-    const { items } = await shop.as(CUSTOMER, "partners.listOffers", { partnerId: other.id, q: "loaf" });
-    expect(items).toMatchObject([{ productId, title: "Loaf", stock: 3 }]);
-    await shop.as(staffOf(other.id), "partners.deleteProduct", theirs);
-    expect(await shop.sql("SELECT 1 FROM products WHERE id = $1", [productId])).toEqual([]);
-    await eventually(() =>
-      expect(shop.said).toContainEqual(
-        expect.objectContaining({
-          type: "availability.changed",
-          data: expect.objectContaining({
-            deleted: true,
-            availability: expect.objectContaining({ partnerId: other.id, productId }),
-          }),
-        }),
-      ),
-    );
-  });
-
-  it("partners.setAvailability, of a product that does not exist, finds nothing", async () => {
-    const partner = await shop.openPartner();
-    const wanted = { partnerId: partner.id, productId: newId(), price: euro(1), active: true };
-    await expect(shop.asAdmin("partners.setAvailability", wanted)).rejects.toMatchObject({
-      type: "NOT_FOUND",
-    });
-  });
-});
-
 describe("partners.check", () => {
   it("of a cart, computes every price itself and changes nothing", async () => {
     const partner = await shop.openPartner();
@@ -354,92 +208,5 @@ describe("partners.check", () => {
     });
     await shop.asAdmin("partners.update", { partnerId: partner.id, enabled: false });
     await expect(shop.as(CUSTOMER, "partners.check", cart)).rejects.toMatchObject({ type: "NOT_FOUND" });
-  });
-});
-
-describe("who may do what with a partner", () => {
-  type Act = (partnerId: string, productId: string) => { [N in "name"]: string } & { params: object };
-  const managing: Record<string, Act> = {
-    update: (partnerId) => ({ name: "partners.update", params: { partnerId, phone: "+41315550177" } }),
-    setHours: (partnerId) => ({ name: "partners.setHours", params: { partnerId, hours: alwaysOpen } }),
-    setBusy: (partnerId) => ({ name: "partners.setBusy", params: { partnerId } }),
-    createProduct: (partnerId) => ({
-      name: "partners.createProduct",
-      params: { partnerId, title: "Cake", price: euro(100) },
-    }),
-    updateProduct: (partnerId, productId) => ({
-      name: "partners.updateProduct",
-      params: { partnerId, productId, title: "Roll" },
-    }),
-    setAvailability: (partnerId, productId) => ({
-      name: "partners.setAvailability",
-      params: { partnerId, productId, price: euro(1), active: true },
-    }),
-    deleteProduct: (partnerId, productId) => ({
-      name: "partners.deleteProduct",
-      params: { partnerId, productId },
-    }),
-    getWebhook: (partnerId) => ({ name: "partners.getWebhook", params: { partnerId } }),
-    setWebhook: (partnerId) => ({
-      name: "partners.setWebhook",
-      params: { partnerId, url: "https://shop.example/hooks", enabled: true },
-    }),
-    rotateWebhookSecret: (partnerId) => ({ name: "partners.rotateWebhookSecret", params: { partnerId } }),
-    testWebhook: (partnerId) => ({ name: "partners.testWebhook", params: { partnerId } }),
-    listWebhookDeliveries: (partnerId) => ({ name: "partners.listWebhookDeliveries", params: { partnerId } }),
-  };
-
-  it.each(Object.keys(managing))(
-    "partners.%s: the operator and its own staff may, all others may not",
-    async (act) => {
-      const partner = await shop.openPartner();
-      const other = await shop.openPartner();
-      const { productId } = await shop.product(partner.id);
-      const { name, params } = (managing[act] as Act)(partner.id, productId);
-      const as = (who: object) => shop.as(who, name as "partners.get", params as Params<"partners.get">);
-      await expect(shop.bare(name as "partners.get", params as never)).rejects.toMatchObject({
-        type: "UNAUTHENTICATED",
-      });
-      await expect(as(CUSTOMER)).rejects.toMatchObject({ type: "FORBIDDEN" });
-      await expect(as({ role: "deliverer" })).rejects.toMatchObject({ type: "FORBIDDEN" });
-      await expect(as(staffOf(other.id))).rejects.toMatchObject({ type: "NOT_FOUND" });
-      await expect(as(staffOf(partner.id))).resolves.toBeDefined();
-      if (act !== "deleteProduct") await expect(as({ role: "admin" })).resolves.toBeDefined();
-    },
-  );
-
-  it("partners.create, and whether it is verified or enabled, are the operator's alone", async () => {
-    const partner = await shop.openPartner();
-    for (const who of [CUSTOMER, staffOf(partner.id), { role: "deliverer" } as const]) {
-      await expect(shop.as(who, "partners.create", samplePartner())).rejects.toMatchObject({
-        type: "FORBIDDEN",
-      });
-    }
-    for (const change of [{ verified: true }, { enabled: false }]) {
-      const update = shop.as(staffOf(partner.id), "partners.update", { partnerId: partner.id, ...change });
-      await expect(update).rejects.toMatchObject({ type: "FORBIDDEN" });
-    }
-  });
-
-  it("partners.get, of a hidden partner, is for its staff and the operator; staff see only their own", async () => {
-    const hidden = await shop.asAdmin("partners.create", {
-      ...samplePartner(),
-      apiUrl: "https://shop.example/h",
-    });
-    const partnerId = hidden.id;
-    const shown = await shop.openPartner();
-    await expect(shop.as(CUSTOMER, "partners.get", { partnerId })).rejects.toMatchObject({
-      type: "NOT_FOUND",
-    });
-    expect(await shop.as(staffOf(partnerId), "partners.get", { partnerId })).toMatchObject({
-      apiUrl: hidden.apiUrl,
-    });
-    expect(await shop.asAdmin("partners.get", { partnerId })).toMatchObject({ id: partnerId });
-    const foreign = shop.as(staffOf(partnerId), "partners.get", { partnerId: shown.id });
-    await expect(foreign).rejects.toMatchObject({ type: "NOT_FOUND" });
-    const offers = shop.as(staffOf(partnerId), "partners.listOffers", { partnerId: shown.id });
-    await expect(offers).rejects.toMatchObject({ type: "NOT_FOUND" });
-    const own = await shop.as(staffOf(partnerId), "partners.list", {});
-    expect(own.items.map(({ id }) => id)).toEqual([partnerId]);
   });
 });

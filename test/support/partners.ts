@@ -83,8 +83,12 @@ export async function startPartners(options: PartnersTestOptions = {}) {
       meta: { token: await identity.token(who), ...(key && { idempotency: key }) },
     });
 
+  const stopping: (() => Promise<void>)[] = [];
+
   return {
     broker,
+    /** Stops this too, once the service has. */
+    afterStop: (stop: () => Promise<void>) => void stopping.push(stop),
     url: databaseUrl,
     carrier,
     /** Messages of this service that reached the carrier. */
@@ -120,6 +124,7 @@ export async function startPartners(options: PartnersTestOptions = {}) {
       await broker.stop();
       await stopListening();
       await carrier.close();
+      await Promise.all(stopping.map((stop) => stop()));
       await database?.drop();
     },
   };

@@ -1,0 +1,99 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import type { Params } from "../../contracts/actions.ts";
+import { alwaysOpen, euro, type PartnersHarness, samplePartner, startPartners } from "../support/partners.ts";
+
+let shop: PartnersHarness;
+beforeAll(async () => {
+  shop = await startPartners({ settings: { SANDBOX: false } });
+});
+afterAll(() => shop.stop());
+
+const CUSTOMER = { role: "customer" } as const;
+const staffOf = (partnerId: string) => ({ role: "partner", partnerId }) as const;
+
+describe("who may do what with a partner", () => {
+  type Act = (partnerId: string, productId: string) => { [N in "name"]: string } & { params: object };
+  const managing: Record<string, Act> = {
+    update: (partnerId) => ({ name: "partners.update", params: { partnerId, phone: "+41315550177" } }),
+    setHours: (partnerId) => ({ name: "partners.setHours", params: { partnerId, hours: alwaysOpen } }),
+    setBusy: (partnerId) => ({ name: "partners.setBusy", params: { partnerId } }),
+    createProduct: (partnerId) => ({
+      name: "partners.createProduct",
+      params: { partnerId, title: "Cake", price: euro(100) },
+    }),
+    updateProduct: (partnerId, productId) => ({
+      name: "partners.updateProduct",
+      params: { partnerId, productId, title: "Roll" },
+    }),
+    setAvailability: (partnerId, productId) => ({
+      name: "partners.setAvailability",
+      params: { partnerId, productId, price: euro(1), active: true },
+    }),
+    deleteProduct: (partnerId, productId) => ({
+      name: "partners.deleteProduct",
+      params: { partnerId, productId },
+    }),
+    getWebhook: (partnerId) => ({ name: "partners.getWebhook", params: { partnerId } }),
+    setWebhook: (partnerId) => ({
+      name: "partners.setWebhook",
+      params: { partnerId, url: "https://shop.example/hooks", enabled: true },
+    }),
+    rotateWebhookSecret: (partnerId) => ({ name: "partners.rotateWebhookSecret", params: { partnerId } }),
+    testWebhook: (partnerId) => ({ name: "partners.testWebhook", params: { partnerId } }),
+    listWebhookDeliveries: (partnerId) => ({ name: "partners.listWebhookDeliveries", params: { partnerId } }),
+  };
+
+  it.each(Object.keys(managing))(
+    "partners.%s: the operator and its own staff may, all others may not",
+    async (act) => {
+      const partner = await shop.openPartner();
+      const other = await shop.openPartner();
+      const { productId } = await shop.product(partner.id);
+      const { name, params } = (managing[act] as Act)(partner.id, productId);
+      const as = (who: object) => shop.as(who, name as "partners.get", params as Params<"partners.get">);
+      await expect(shop.bare(name as "partners.get", params as never)).rejects.toMatchObject({
+        type: "UNAUTHENTICATED",
+      });
+      await expect(as(CUSTOMER)).rejects.toMatchObject({ type: "FORBIDDEN" });
+      await expect(as({ role: "deliverer" })).rejects.toMatchObject({ type: "FORBIDDEN" });
+      await expect(as(staffOf(other.id))).rejects.toMatchObject({ type: "NOT_FOUND" });
+      await expect(as(staffOf(partner.id))).resolves.toBeDefined();
+      if (act !== "deleteProduct") await expect(as({ role: "admin" })).resolves.toBeDefined();
+    },
+  );
+
+  it("partners.create, and whether it is verified or enabled, are the operator's alone", async () => {
+    const partner = await shop.openPartner();
+    for (const who of [CUSTOMER, staffOf(partner.id), { role: "deliverer" } as const]) {
+      await expect(shop.as(who, "partners.create", samplePartner())).rejects.toMatchObject({
+        type: "FORBIDDEN",
+      });
+    }
+    for (const change of [{ verified: true }, { enabled: false }]) {
+      const update = shop.as(staffOf(partner.id), "partners.update", { partnerId: partner.id, ...change });
+      await expect(update).rejects.toMatchObject({ type: "FORBIDDEN" });
+    }
+  });
+
+  it("partners.get, of a hidden partner, is for its staff and the operator; staff see only their own", async () => {
+    const hidden = await shop.asAdmin("partners.create", {
+      ...samplePartner(),
+      apiUrl: "https://shop.example/h",
+    });
+    const partnerId = hidden.id;
+    const shown = await shop.openPartner();
+    await expect(shop.as(CUSTOMER, "partners.get", { partnerId })).rejects.toMatchObject({
+      type: "NOT_FOUND",
+    });
+    expect(await shop.as(staffOf(partnerId), "partners.get", { partnerId })).toMatchObject({
+      apiUrl: hidden.apiUrl,
+    });
+    expect(await shop.asAdmin("partners.get", { partnerId })).toMatchObject({ id: partnerId });
+    const foreign = shop.as(staffOf(partnerId), "partners.get", { partnerId: shown.id });
+    await expect(foreign).rejects.toMatchObject({ type: "NOT_FOUND" });
+    const offers = shop.as(staffOf(partnerId), "partners.listOffers", { partnerId: shown.id });
+    await expect(offers).rejects.toMatchObject({ type: "NOT_FOUND" });
+    const own = await shop.as(staffOf(partnerId), "partners.list", {});
+    expect(own.items.map(({ id }) => id)).toEqual([partnerId]);
+  });
+});

@@ -1,0 +1,108 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
+import { eventually } from "../support/eventually.ts";
+import { deliveriesOf, integrated, quickWebhooks, until } from "../support/partner-integration.ts";
+import { type PartnersHarness, startPartners } from "../support/partners.ts";
+
+let shop: PartnersHarness;
+beforeAll(async () => {
+  shop = await startPartners({ webhooks: quickWebhooks() });
+});
+afterAll(() => shop.stop());
+
+describe("a partner's own view of its webhook", () => {
+  it("partners.setWebhook, the first time, shows the secret, and later neither it nor anything else does", async () => {
+    const { system, partnerId, secret } = await integrated(shop);
+    expect(secret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
+    const again = await shop.asAdmin("partners.setWebhook", { partnerId, url: system.url, enabled: false });
+    expect(again).toEqual({ partnerId, url: system.url, enabled: false });
+    expect(await shop.asAdmin("partners.getWebhook", { partnerId })).toEqual(again);
+    const [stored] = await shop.sql<{ row: string }>(
+      "SELECT partners::text AS row FROM partners WHERE id = $1",
+      [partnerId],
+    );
+    expect(stored?.row).not.toContain(secret.slice(6));
+  });
+
+  it("partners.testWebhook, whatever comes of it, is one try that is never a dead letter", async () => {
+    const { system, partnerId } = await integrated(shop, { status: 500 });
+    const test = await shop.asAdmin("partners.testWebhook", { partnerId });
+    expect(test).toMatchObject({ type: "webhook.test", attempt: 1, state: "pending" });
+    await until(shop, partnerId, "failed");
+    expect(system.calls).toHaveLength(1);
+    expect(JSON.parse(system.calls[0]?.body ?? "")).toMatchObject({
+      type: "webhook.test",
+      data: { partner_id: partnerId },
+    });
+    const { items } = await shop.asAdmin("partners.deadLetters", {});
+    expect(items.map(({ messageId }) => messageId)).not.toContain(test.messageId);
+  });
+
+  it("partners.listWebhookDeliveries, by pages, shows every try once, the newest first", async () => {
+    const { partnerId, order } = await integrated(shop, { status: 500 });
+    await shop.say("order.paid", order());
+    await until(shop, partnerId, "dead");
+    const seen: number[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await shop.asAdmin("partners.listWebhookDeliveries", {
+        partnerId,
+        limit: 3,
+        ...(cursor && { cursor }),
+      });
+      seen.push(...page.items.map(({ attempt }) => attempt));
+      cursor = page.nextCursor;
+    } while (cursor);
+    expect(seen).toEqual([10, 9, 8, 7, 6, 5, 4, 3, 2, 1]);
+  });
+
+  it("partners.listWebhookDeliveries, of one order, shows the tries about it alone", async () => {
+    const { partnerId, order } = await integrated(shop);
+    const [first, second] = [order(), order()];
+    for (const paid of [first, second]) await shop.say("order.paid", paid);
+    await eventually(async () => {
+      const both = await deliveriesOf(shop, partnerId);
+      expect(both.map(({ state }) => state)).toEqual(["accepted", "accepted"]);
+    });
+    const one = { partnerId, orderId: first.orderId };
+    const { items } = await shop.asAdmin("partners.listWebhookDeliveries", one);
+    expect(items).toMatchObject([{ orderId: first.orderId }]);
+  });
+
+  it("partners.replayWebhookDelivery, of another partner's delivery, finds nothing", async () => {
+    const { partnerId, order } = await integrated(shop);
+    await shop.say("order.paid", order());
+    const [delivery] = await until(shop, partnerId, "accepted");
+    const other = await integrated(shop);
+    const replay = shop.as(
+      { role: "partner", partnerId: other.partnerId },
+      "partners.replayWebhookDelivery",
+      {
+        partnerId: other.partnerId,
+        deliveryId: delivery?.id ?? "",
+      },
+    );
+    await expect(replay).rejects.toMatchObject({ type: "NOT_FOUND" });
+  });
+
+  it("partners.replayWebhookDelivery, of an accepted call with an Idempotency-Key, sends it once more", async () => {
+    const { system, partnerId, order } = await integrated(shop);
+    await shop.say("order.paid", order());
+    const [delivery] = await until(shop, partnerId, "accepted");
+    const staff = { id: newId(), role: "partner", partnerId } as const;
+    const replay = () =>
+      shop.as(
+        staff,
+        "partners.replayWebhookDelivery",
+        { partnerId, deliveryId: delivery?.id ?? "" },
+        { key: "again", bodyHash: "0".repeat(64) },
+      );
+    const [first, second] = [await replay(), await replay()];
+    expect(first).toMatchObject({ attempt: 2, messageId: delivery?.messageId });
+    expect(second).toEqual(first);
+    await eventually(async () =>
+      expect((await deliveriesOf(shop, partnerId))[0]).toMatchObject({ state: "accepted", attempt: 2 }),
+    );
+    expect(system.calls).toHaveLength(2);
+  });
+});

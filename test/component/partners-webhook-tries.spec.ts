@@ -1,0 +1,142 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import type { WebhookDelivery } from "../../contracts/partners.ts";
+import { isoTime } from "../../lib/clock.ts";
+import type { FailedTry } from "../../services/partners/webhooks/schedule.ts";
+import { eventually } from "../support/eventually.ts";
+import {
+  deliveriesOf,
+  integrated,
+  quickWebhooks,
+  TIMEOUT_MS,
+  TRIES,
+  until,
+} from "../support/partner-integration.ts";
+import type { Behaviour } from "../support/partner-system.ts";
+import { lineOf, orderOf, type PartnersHarness, reservationOf, startPartners } from "../support/partners.ts";
+
+const failures: FailedTry[] = [];
+
+let shop: PartnersHarness;
+beforeAll(async () => {
+  shop = await startPartners({ webhooks: quickWebhooks(failures) });
+});
+afterAll(() => shop.stop());
+
+describe("a call to a partner's system", () => {
+  const failing: [string, Behaviour, Partial<WebhookDelivery>][] = [
+    ["500", { status: 500, body: "oven on fire" }, { statusCode: 500, responseHead: "oven on fire" }],
+    ["a redirect", { status: 302, headers: { location: "/elsewhere" } }, { statusCode: 302 }],
+    ["429", { status: 429, headers: { "retry-after": "7" } }, { statusCode: 429 }],
+    ["a reset", "reset", { error: "ECONNRESET" }],
+    ["silence", "hang", { error: `no answer within ${TIMEOUT_MS} ms` }],
+  ];
+  it.each(failing)(
+    "answered by %s, is a failed try, and the next has the same id",
+    async (_, does, logged) => {
+      const { system, partnerId, order } = await integrated(shop, does);
+      const said = await shop.say("order.paid", order());
+      await eventually(() => expect(system.calls.length).toBeGreaterThan(1));
+      system.does({ status: 202 });
+      const deliveries = await until(shop, partnerId, "accepted");
+      expect(deliveries.at(-1)).toMatchObject({ ...logged, state: "failed", attempt: 1 });
+      expect(new Set(system.calls.map(({ headers }) => headers["webhook-id"]))).toEqual(new Set([said.id]));
+      expect(new Set(system.calls.map(({ path }) => path))).toEqual(new Set(["/orders"]));
+      expect(deliveries.map(({ attempt }) => attempt)).toEqual(
+        deliveries.map((_one, at, all) => all.length - at),
+      );
+    },
+  );
+
+  it("answered by Retry-After, hands the wait to the schedule", async () => {
+    const { partnerId, order, system } = await integrated(shop, {
+      status: 503,
+      headers: { "retry-after": "7" },
+    });
+    await shop.say("order.paid", order());
+    await eventually(() => expect(system.calls.length).toBeGreaterThan(0));
+    system.does({ status: 204 });
+    await until(shop, partnerId, "accepted");
+    expect(failures).toContainEqual(expect.objectContaining({ partnerId, retryAfterMs: 7_000, attempt: 1 }));
+  });
+
+  it("failed ten times, is a dead letter with an alert, which replayed arrives with its old id", async () => {
+    const { system, partnerId, order } = await integrated(shop, { status: 500 });
+    const paid = order();
+    const said = await shop.say("order.paid", paid);
+    await until(shop, partnerId, "dead");
+    expect(system.calls).toHaveLength(TRIES);
+    await eventually(() =>
+      expect(shop.said).toContainEqual(
+        expect.objectContaining({
+          data: expect.objectContaining({ kind: "webhook.dead", subject: paid.orderId }),
+        }),
+      ),
+    );
+    const { items } = await shop.asAdmin("partners.deadLetters", {});
+    const letter = items.find(({ messageId }) => messageId === said.id);
+    expect(letter).toMatchObject({
+      ...{ service: "partners", consumer: "partner-webhooks", type: "order.paid" },
+      ...{ subject: paid.orderId, attempts: TRIES, error: "status 500" },
+    });
+    system.does({ status: 204 });
+    await shop.asAdmin("partners.replayDeadLetter", { id: letter?.id ?? "" });
+    await until(shop, partnerId, "accepted");
+    expect(system.calls.at(-1)?.headers["webhook-id"]).toBe(said.id);
+    const left = await shop.asAdmin("partners.deadLetters", {});
+    expect(left.items.map(({ messageId }) => messageId)).not.toContain(said.id);
+  });
+
+  it("dead and dropped by the operator, is no dead letter any more; others may not drop it", async () => {
+    const { partnerId, order } = await integrated(shop, { status: 500 });
+    const said = await shop.say("order.paid", order());
+    const [dead] = await until(shop, partnerId, "dead");
+    const id = dead?.id ?? "";
+    const drop = (role: "partner" | "customer") =>
+      shop.as({ role, partnerId }, "partners.dropDeadLetter", { id });
+    await expect(drop("partner")).rejects.toMatchObject({ type: "FORBIDDEN" });
+    await expect(drop("customer")).rejects.toMatchObject({ type: "FORBIDDEN" });
+    await shop.asAdmin("partners.dropDeadLetter", { id });
+    const { items } = await shop.asAdmin("partners.deadLetters", {});
+    expect(items.map(({ messageId }) => messageId)).not.toContain(said.id);
+  });
+
+  it("answered by 410, disables the endpoint until it is set again", async () => {
+    const { system, partnerId, order } = await integrated(shop, { status: 410 });
+    await shop.say("order.paid", order());
+    const [dead] = await until(shop, partnerId, "dead");
+    expect(dead).toMatchObject({ attempt: 1, statusCode: 410 });
+    expect(await shop.asAdmin("partners.getWebhook", { partnerId })).toMatchObject({ enabled: false });
+    await eventually(() =>
+      expect(shop.said).toContainEqual(
+        expect.objectContaining({ data: expect.objectContaining({ kind: "webhook.disabled" }) }),
+      ),
+    );
+    await shop.say("order.paid", order());
+    const unsent = await eventually(async () => {
+      const [latest] = await deliveriesOf(shop, partnerId);
+      expect(latest).toMatchObject({ state: "dead", attempt: TRIES, error: "the endpoint is disabled" });
+      return latest;
+    });
+    expect(system.calls).toHaveLength(1);
+    system.does({ status: 204 });
+    await shop.asAdmin("partners.setWebhook", { partnerId, url: system.url, enabled: true });
+    await shop.asAdmin("partners.replayWebhookDelivery", { partnerId, deliveryId: unsent?.id ?? "" });
+    await until(shop, partnerId, "accepted");
+  });
+
+  it("without an endpoint, or after its deadline, is a dead letter that says so", async () => {
+    const partner = await shop.openPartner();
+    const offer = await shop.product(partner.id);
+    await shop.say("order.paid", orderOf(reservationOf(partner, [lineOf(offer, 1)])));
+    const [unsent] = await until(shop, partner.id, "dead");
+    expect(unsent).toMatchObject({ error: "no endpoint has been set up" });
+
+    const { system, partnerId, order } = await integrated(shop);
+    await shop.say("order.paid", { ...order(), deadlineAt: isoTime(Date.now() - 1_000) });
+    await eventually(async () => {
+      const [late] = await deliveriesOf(shop, partnerId);
+      expect(late).toMatchObject({ error: "the deadline is past" });
+    });
+    expect(system.calls).toHaveLength(0);
+  });
+});
