@@ -25,16 +25,24 @@ export interface Reply<T> {
 export interface Client extends TestPlatform {
   /** Operations that have answered 2xx so far, as the document calls them. */
   readonly reached: ReadonlySet<string>;
+  /** @param operation `"POST /orders/check"`: the method, and the path below /api/v1 with its query */
   request<T = unknown>(operation: string, sending?: Sending): Promise<Reply<T>>;
   /** The body of a success. @throws Error with the problem document for anything else */
   ok<T = unknown>(operation: string, sending?: Sending): Promise<T>;
+  /** Follows a stream of server-sent events until the test ends it. */
+  follow(operation: string, sending?: Sending): Promise<Stream>;
   /** The code of a refusal with its status. @throws Error for a success */
   refused(operation: string, sending?: Sending): Promise<{ status: number; code: string }>;
 }
 
-/** @param operation `"POST /orders/check"`: the method, and the path below /api/v1 with its query */
-export async function connect(): Promise<Client> {
-  const there = await platform();
+export interface Stream {
+  readonly events: readonly { event: string; id?: number; data: Record<string, unknown> }[];
+  end(): void;
+}
+
+/** @param platformOf the platform to talk to; the one that the whole run shares unless the test has its own */
+export async function connect(platformOf: () => Promise<TestPlatform> = platform): Promise<Client> {
+  const there = await platformOf();
   const document = (await (await fetch(`${there.url}/openapi.json`)).json()) as OpenApi;
   const checker: AnswerChecker = answerChecker(document);
   const reached = new Set<string>();
@@ -64,10 +72,26 @@ export async function connect(): Promise<Client> {
     return { status, headers: response.headers, body: parsed as T, bytes };
   }
 
+  async function follow(operation: string, { token, headers }: Sending = {}): Promise<Stream> {
+    const [method = "", path = ""] = operation.split(" ");
+    const ending = new AbortController();
+    const response = await fetch(`${there.url}/api/v1${path}`, {
+      method,
+      headers: { ...(token && { Authorization: `Bearer ${token}` }), ...headers },
+      signal: ending.signal,
+    });
+    const type = response.headers.get("content-type") ?? undefined;
+    reached.add(checker.check({ method, path, status: response.status, type }));
+    const stream: Stream & { events: unknown[] } = { events: [], end: () => ending.abort() };
+    void collect(response, stream.events as Stream["events"][number][]).catch(() => undefined);
+    return stream;
+  }
+
   return {
     ...there,
     reached,
     request,
+    follow,
     async ok<T>(operation: string, sending?: Sending) {
       const { status, body } = await request<T>(operation, sending);
       if (status >= 300) throw new Error(`${operation} answered ${status}: ${JSON.stringify(body)}`);
@@ -79,4 +103,19 @@ export async function connect(): Promise<Client> {
       return { status, code: body.code };
     },
   };
+}
+
+async function collect(response: Response, events: Stream["events"][number][]): Promise<void> {
+  let text = "";
+  const decoder = new TextDecoder();
+  for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
+    text += decoder.decode(chunk, { stream: true });
+    const blocks = text.split("\n\n");
+    text = blocks.pop() as string;
+    for (const block of blocks) {
+      const field = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(block)?.[1];
+      const [event, id, data] = [field("event"), field("id"), field("data")];
+      if (event && data) events.push({ event, data: JSON.parse(data), ...(id && { id: Number(id) }) });
+    }
+  }
 }

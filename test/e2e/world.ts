@@ -48,6 +48,14 @@ export const home = {
   country: "DE",
   position: { latitude: 52.5386, longitude: 13.4098 },
 };
+/** Where the tests' kitchens are: the sandbox's courier rides in another city and leaves their orders alone. */
+export const pickup = {
+  line1: "Große Bergstraße 12",
+  city: "Hamburg",
+  postal_code: "22767",
+  country: "DE",
+  position: { latitude: 53.5503, longitude: 9.9454 },
+};
 export const PASSWORD = "correct horse battery staple";
 const alwaysOpen = {
   time_zone: "Europe/Berlin",
@@ -76,11 +84,14 @@ export async function admin(api: Client): Promise<string> {
   return (await signIn(api, api.adminEmail, api.adminPassword)).access_token;
 }
 
-/** Registers, confirms by the mailed code and signs in. */
-export async function customer(api: Client, name = "Zoë"): Promise<Person> {
+/**
+ * Registers, confirms by the mailed code and signs in.
+ * @param phoneIs how the sandbox's phone behaves: `phone` shows what comes, `refuse` refuses it
+ */
+export async function customer(api: Client, { name = "Zoë", phoneIs = "phone" } = {}): Promise<Person> {
   const mark = newId();
   const email = `${mark}@customers.example`;
-  const phone = `phone-${mark}`;
+  const phone = `${phoneIs}-${mark}`;
   const user = await api.ok<{ user_id: string }>("POST /users", {
     body: {
       email,
@@ -126,6 +137,8 @@ function person(id: string, email: string, tokens: Tokens, phone: string): Perso
 export interface Received {
   type: string;
   id: string;
+  /** The trace that the call said it belongs to. */
+  traceparent?: string | undefined;
   data: { order_id: string; callback_url: string; lines: { product_id: string; quantity: number }[] };
 }
 
@@ -151,6 +164,8 @@ interface Saying {
   id?: string;
   secret?: string;
   at?: Date;
+  /** The trace that the callback continues. */
+  traceparent?: string | undefined;
 }
 
 export interface Stocked {
@@ -163,6 +178,7 @@ export async function kitchen(
   api: Client,
   adminToken: string,
   stocked: Stocked[] = [{ price: 950 }, { price: 420 }],
+  proof: "pin" | "pin_and_photo" = "pin",
 ) {
   const mark = newId().slice(-12);
   const title = `Kitchen ${mark}`;
@@ -173,11 +189,11 @@ export async function kitchen(
       title,
       phone: "+493055501001",
       email: `kitchen-${mark}@partners.example`,
-      address: { ...home, line1: "Oderberger Straße 12" },
+      address: pickup,
       currency: "EUR",
       delivery_fee_minor: 290,
       preparation_minutes: 10,
-      proof: "pin",
+      proof,
     },
   });
   const at = `/partners/${made.id}`;
@@ -216,18 +232,21 @@ async function partnerSystem(api: Client, partnerId: string) {
     received: [],
     forged: 0,
     answer: () => 204,
-    async say(type, orderId, { data = {}, id = newId(), secret = open.secret, at = new Date() } = {}) {
+    async say(
+      type,
+      orderId,
+      { data = {}, id = newId(), secret = open.secret, at = new Date(), traceparent } = {},
+    ) {
       const body = JSON.stringify({
         type,
         timestamp: at.toISOString(),
         data: { order_id: orderId, ...data },
       });
-      const response = await fetch(`${api.url}/api/v1/webhooks/partners/${partnerId}`, {
-        method: "POST",
-        headers: signed(secret, id, at, body),
+      const { status, bytes } = await api.request(`POST /webhooks/partners/${partnerId}`, {
+        headers: { ...signed(secret, id, at, body), ...(traceparent && { traceparent }) },
         body,
       });
-      return { status: response.status, body: await response.text() };
+      return { status, body: bytes.toString() };
     },
     close: () => closed(server),
   };
@@ -241,7 +260,8 @@ async function partnerSystem(api: Client, partnerId: string) {
           body,
           req.headers as Record<string, string>,
         ) as Received;
-        const received = { ...event, id: String(req.headers["webhook-id"]) };
+        const { "webhook-id": id, traceparent } = req.headers;
+        const received = { ...event, id: String(id), traceparent: traceparent as string | undefined };
         open.received.push(received);
         res.writeHead(open.answer(received)).end();
       } catch {
@@ -352,5 +372,12 @@ export async function readyOrder(api: Client, by: Person, at: Kitchen) {
   });
   const said = await at.say("order.ready", made.order_id);
   if (said.status !== 202) throw new Error(`order.ready answered ${said.status}: ${said.body}`);
+  return made;
+}
+
+/** A ready order that this courier has claimed. */
+export async function carriedOrder(api: Client, by: Person, at: Kitchen, courier: Person) {
+  const made = await readyOrder(api, by, at);
+  await api.ok(`POST /orders/${made.order_id}/assign`, { ...courier, key: newId() });
   return made;
 }

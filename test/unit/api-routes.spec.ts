@@ -2,6 +2,7 @@ import { describe, expect, it } from "@jest/globals";
 import { type ActionName, actions } from "../../contracts/actions.ts";
 import { endpointOf } from "../../services/api/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
+import { covered, uncovered } from "../e2e/covered.ts";
 
 /** Actions that services call, the operators' shell, or nobody outside: no route leads to them. */
 const inside: ActionName[] = [
@@ -92,5 +93,12 @@ describe("route tables", () => {
     const [route] = routes;
     if (!route) throw new Error("no routes");
     expect(() => endpointOf({ ...route, path: "/users/{nobody}" })).toThrow(/knows no \{nobody\}/);
+  });
+});
+
+describe("scenarios over HTTP", () => {
+  it("together show every operation in its success", () => {
+    const shown = [...Object.values(covered).flat(), ...uncovered].toSorted();
+    expect(shown).toEqual(routes.map(({ method, path }) => `${method} ${path}`).toSorted());
   });
 });

@@ -1,0 +1,168 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
+import { eventually } from "../support/eventually.ts";
+import { type Client, connect } from "./client.ts";
+import { covered } from "./covered.ts";
+import {
+  admin,
+  atCheckout,
+  customer,
+  invited,
+  type Kitchen,
+  kitchen,
+  type Order,
+  order,
+  orderWhen,
+  type Person,
+  pickup,
+} from "./world.ts";
+
+const MINUTE_MS = 60_000;
+
+let api: Client;
+let root: string;
+let me: Person;
+let shop: Kitchen;
+
+beforeAll(async () => {
+  api = await connect();
+  root = await admin(api);
+  me = await customer(api);
+  shop = await kitchen(api, root);
+}, 60_000);
+afterAll(async () => {
+  await shop.close();
+  expect([...api.reached]).toEqual(expect.arrayContaining([...covered["scenario-6"]]));
+});
+
+/** Paid, and the kitchen knows. */
+async function paidOrder() {
+  const made = await order(api, me, shop);
+  await atCheckout(made.checkout_url, { action: "pay" });
+  await eventually(() =>
+    expect(shop.received.some(({ data }) => data.order_id === made.order_id)).toBe(true),
+  );
+  return made;
+}
+
+const seen = (id: string) => api.ok<Order & { ready_at?: string }>(`GET /orders/${id}`, me);
+const soon = (minutes: number) => new Date(Date.now() + minutes * MINUTE_MS).toISOString();
+
+describe("scenario 6, ready", () => {
+  it("the partner's system accepts, asks for more time and is ready, and the order moves before it is answered", async () => {
+    const { order_id } = await paidOrder();
+    const stream = await api.follow(`GET /orders/${order_id}/events`, me);
+    const ready_at = soon(20);
+    expect((await shop.say("order.accepted", order_id, { data: { ready_at } })).status).toBe(202);
+    expect(await seen(order_id)).toMatchObject({ status: "preparing", ready_at });
+    const later = soon(40);
+    expect(
+      (await shop.say("order.delayed", order_id, { data: { ready_at: later, reason: "A long queue." } }))
+        .status,
+    ).toBe(202);
+    expect(await seen(order_id)).toMatchObject({ status: "preparing", ready_at: later });
+    expect((await shop.say("order.ready", order_id)).status).toBe(202);
+    const ready = await seen(order_id);
+    expect(ready.status).toBe("ready");
+    expect(ready.partner).toMatchObject({
+      id: shop.partnerId,
+      pickup: { line1: pickup.line1, city: "Hamburg" },
+    });
+    await eventually(() => {
+      const types = stream.events.map(({ data }) => data.type);
+      expect(types.slice(0, 5)).toEqual([
+        "order.created",
+        "order.paid",
+        "order.accepted",
+        "order.delayed",
+        "order.ready",
+      ]);
+    });
+    stream.end();
+    const after = stream.events[2]?.id as number;
+    const resumed = await api.follow(`GET /orders/${order_id}/events`, {
+      ...me,
+      headers: { "Last-Event-ID": String(after) },
+    });
+    await eventually(() => {
+      expect(resumed.events.slice(0, 2).map(({ data }) => data.type)).toEqual([
+        "order.delayed",
+        "order.ready",
+      ]);
+    });
+    resumed.end();
+  });
+
+  it("a kitchen that never said so may be ready at once", async () => {
+    const { order_id } = await paidOrder();
+    expect((await shop.say("order.ready", order_id)).status).toBe(202);
+    expect((await seen(order_id)).status).toBe("ready");
+  });
+
+  it("a kitchen that cannot, rejects with its reason, and the money goes back", async () => {
+    const { order_id, total } = await paidOrder();
+    const reason = "The oven is cold.";
+    expect((await shop.say("order.rejected", order_id, { data: { reason } })).status).toBe(202);
+    await orderWhen(api, me, order_id, (now) => {
+      expect(now).toMatchObject({ status: "cancelled", reason, payment_status: "refunded", refunded: total });
+    });
+    expect(JSON.parse((await shop.say("order.ready", order_id)).body)).toMatchObject({
+      status: 409,
+      code: "illegal_transition",
+    });
+  });
+
+  it("a callback that comes again has no further effect, one that says something else is refused", async () => {
+    const { order_id } = await paidOrder();
+    const at = new Date();
+    const id = newId();
+    const accept = (ready_at: string) => shop.say("order.accepted", order_id, { id, at, data: { ready_at } });
+    const promised = soon(15);
+    const answers = await Promise.all([accept(promised), accept(promised), accept(promised)]);
+    expect(answers.map(({ status }) => status)).toEqual([202, 202, 202]);
+    const { version } = await seen(order_id);
+    expect((await accept(promised)).status).toBe(202);
+    expect((await seen(order_id)).version).toBe(version);
+    expect(JSON.parse((await accept(soon(30))).body)).toMatchObject({ status: 409, code: "event_mismatch" });
+  });
+
+  it("what is not this partner's own word is refused with one answer, to the byte", async () => {
+    const { order_id } = await paidOrder();
+    const other = await kitchen(api, root);
+    const refused = [
+      await shop.say("order.accepted", order_id, { secret: other.secret }),
+      await shop.say("order.accepted", order_id, { at: new Date(Date.now() - 6 * MINUTE_MS) }),
+      await shop.say("order.accepted", order_id, { at: new Date(Date.now() + 6 * MINUTE_MS) }),
+    ];
+    const unsigned = await api.request(`POST /webhooks/partners/${shop.partnerId}`, { body: "{}" });
+    const nobody = await api.request(`POST /webhooks/partners/${newId()}`, { body: "{}" });
+    expect([...refused, unsigned, nobody].map(({ status }) => status)).toEqual([401, 401, 401, 401, 401]);
+    const bodies = [...refused.map(({ body }) => body), unsigned.bytes.toString(), nobody.bytes.toString()];
+    expect(new Set(bodies).size).toBe(1);
+    expect((await other.say("order.accepted", order_id)).status).toBe(404);
+    expect((await seen(order_id)).status).toBe("paid");
+    await other.close();
+  });
+
+  it("a genuine callback that says nothing sensible is refused by name", async () => {
+    const { order_id } = await paidOrder();
+    expect((await shop.say("order.eaten", order_id)).status).toBe(422);
+    expect((await shop.say("order.accepted", order_id, { data: { ready_at: "soon" } })).status).toBe(422);
+    expect((await shop.say("order.accepted", newId())).status).toBe(404);
+  });
+
+  it("the partner's staff sees its orders, another partner's staff does not", async () => {
+    const { order_id } = await paidOrder();
+    const other = await kitchen(api, root);
+    const [mine, theirs] = await Promise.all([
+      invited(api, root, { role: "partner", partner_id: shop.partnerId }),
+      invited(api, root, { role: "partner", partner_id: other.partnerId }),
+    ]);
+    const { items } = await api.ok<{ items: Order[] }>("GET /orders?limit=100", mine);
+    expect(items.map(({ id }) => id)).toContain(order_id);
+    expect(items.some(({ pin, tracking_token }) => pin || tracking_token)).toBe(false);
+    expect(await api.refused(`GET /orders/${order_id}`, theirs)).toMatchObject({ status: 404 });
+    expect(await api.refused(`GET /orders/${order_id}/events`, theirs)).toMatchObject({ status: 404 });
+    await other.close();
+  });
+});

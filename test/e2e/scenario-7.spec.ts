@@ -1,0 +1,179 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
+import { eventually } from "../support/eventually.ts";
+import { type Client, connect } from "./client.ts";
+import { covered } from "./covered.ts";
+import {
+  admin,
+  customer,
+  invited,
+  type Kitchen,
+  kitchen,
+  mailed,
+  type Order,
+  type Person,
+  pickup,
+  readyOrder,
+} from "./world.ts";
+
+const COURIERS = 20;
+const AT_ONCE = 5;
+
+interface PoolEntry {
+  order_id: string;
+  distance_meters?: number;
+}
+interface Notification {
+  event: string;
+  order_id?: string;
+  state: string;
+  attempts: { channel: string; provider: string; outcome: string }[];
+}
+
+let api: Client;
+let root: string;
+let me: Person;
+let shop: Kitchen;
+let couriers: Person[];
+
+beforeAll(async () => {
+  api = await connect();
+  root = await admin(api);
+  me = await customer(api);
+  shop = await kitchen(api, root);
+  couriers = [];
+  while (couriers.length < COURIERS) {
+    const some = Array.from({ length: AT_ONCE }, () => invited(api, root, { role: "deliverer" }));
+    couriers.push(...(await Promise.all(some)));
+  }
+}, 90_000);
+afterAll(async () => {
+  await shop.close();
+  expect([...api.reached]).toEqual(expect.arrayContaining([...covered["scenario-7"]]));
+});
+
+const claim = (courier: Person, orderId: string) =>
+  api.request<Order & { code: string }>(`POST /orders/${orderId}/assign`, { ...courier, key: newId() });
+
+async function race(orderId: string): Promise<Person> {
+  const claims = await Promise.all(couriers.map((courier) => claim(courier, orderId)));
+  const winners = couriers.filter((_, index) => claims[index]?.status === 200);
+  const others = claims.filter(({ status }) => status !== 200);
+  expect(winners).toHaveLength(1);
+  expect(new Set(others.map(({ status, body }) => `${status} ${body.code}`))).toEqual(
+    new Set(["409 already_assigned"]),
+  );
+  return winners[0] as Person;
+}
+
+async function notificationOf(event: string, orderId: string, by = me): Promise<Notification> {
+  return await eventually(async () => {
+    const { items } = await api.ok<{ items: Notification[] }>("GET /me/notifications?limit=100", by);
+    const found = items.find(
+      (one) => one.event.startsWith(event) && one.order_id === orderId && one.state === "sent",
+    );
+    expect(found).toBeDefined();
+    return found as Notification;
+  });
+}
+
+describe("scenario 7, assign", () => {
+  it("of twenty couriers who claim at the same moment exactly one wins, and the customer is told", async () => {
+    const { order_id } = await readyOrder(api, me, shop);
+    const winner = await race(order_id);
+    expect((await claim(winner, order_id)).body).toMatchObject({
+      status: "delivering",
+      deliverer_id: winner.id,
+    });
+    const { attempts } = await notificationOf("order.assigned", order_id);
+    expect(attempts.at(-1)).toMatchObject({ channel: "push", provider: "sandbox", outcome: "accepted" });
+    await eventually(async () => {
+      const response = await fetch(`${api.sandboxUrl}/push.json?token=${me.phone}`);
+      const pushes = (await response.json()) as { data: { event: string; order_id?: string } }[];
+      expect(pushes.filter(({ data }) => data.event === "order.assigned")).toHaveLength(1);
+    });
+  });
+
+  it("the pool shows what is ready, the nearest first, and nothing of the customer", async () => {
+    const { order_id } = await readyOrder(api, me, shop);
+    const [courier] = couriers as [Person];
+    const { latitude, longitude } = pickup.position;
+    const near = await api.ok<{ items: PoolEntry[] }>(
+      `GET /deliveries/available?latitude=${latitude}&longitude=${longitude}&limit=100`,
+      courier,
+    );
+    const distances = near.items.map(({ distance_meters }) => distance_meters ?? Number.POSITIVE_INFINITY);
+    expect(distances).toEqual(distances.toSorted((a, b) => a - b));
+    expect(near.items.map((entry) => entry.order_id)).toContain(order_id);
+    expect(JSON.stringify(near)).not.toContain("Brandt");
+    expect(await api.refused("GET /deliveries/available", me)).toEqual({ status: 403, code: "forbidden" });
+    await race(order_id);
+  });
+
+  it("an order that is given back is there for the next", async () => {
+    const { order_id } = await readyOrder(api, me, shop);
+    const first = await race(order_id);
+    const body = { reason: "A flat tyre." };
+    expect(await api.ok(`POST /orders/${order_id}/release`, { ...first, key: newId(), body })).toMatchObject({
+      status: "ready",
+    });
+    const next = couriers.find(({ id }) => id !== first.id) as Person;
+    expect((await claim(next, order_id)).body).toMatchObject({ deliverer_id: next.id });
+    expect(
+      await api.refused(`POST /orders/${order_id}/release`, { ...first, key: newId(), body: {} }),
+    ).toMatchObject({
+      status: 404,
+    });
+  });
+
+  it("an order that is not ready is nobody's to claim", async () => {
+    expect((await claim(couriers[0] as Person, newId())).status).toBe(404);
+    expect((await claim(me, newId())).status).toBe(403);
+  });
+
+  it("a phone that refuses is written to instead", async () => {
+    const silent = await customer(api, { phoneIs: "refuse" });
+    const { order_id } = await readyOrder(api, silent, shop);
+    await race(order_id);
+    const { attempts } = await notificationOf("order.assigned", order_id, silent);
+    expect(attempts.map(({ channel, outcome }) => `${channel} ${outcome}`)).toEqual([
+      "push refused",
+      "email accepted",
+    ]);
+    await mailed(api, silent.email, /(courier|way|deliver)/i);
+  });
+
+  it("devices and channels are one's own to choose", async () => {
+    const by = await customer(api);
+    await eventually(async () => {
+      expect((await api.ok<{ items: object[] }>("GET /me/devices", by)).items).toHaveLength(1);
+    });
+    const body = { provider: "sandbox", token: `phone-${newId()}`, device_name: "Tablet" };
+    const { id } = await api.ok<{ id: string }>("POST /me/devices", { ...by, key: newId(), body });
+    await api.ok(`DELETE /me/devices/${id}`, by);
+    expect(
+      (await api.ok<{ items: { id: string }[] }>("GET /me/devices", by)).items.map((one) => one.id),
+    ).not.toContain(id);
+    expect(await api.ok("GET /me/notification-preferences", by)).toEqual({ push: true, email: true });
+    await api.ok("PUT /me/notification-preferences", { ...by, body: { push: false, email: true } });
+    expect(await api.ok("GET /me/notification-preferences", by)).toEqual({ push: false, email: true });
+  });
+
+  it("the senders are the operators' to set, and their secrets are never shown again", async () => {
+    const body = {
+      name: "A sender in reserve",
+      priority: 999,
+      providers: ["sandbox"],
+      settings: [{ provider: "sandbox", values: { url: `${api.sandboxUrl}/push/send` } }],
+      enabled: false,
+    };
+    const { id } = await api.ok<{ id: string }>("POST /agents", { token: root, key: newId(), body });
+    expect(await api.ok(`PATCH /agents/${id}`, { token: root, body: { priority: 998 } })).toMatchObject({
+      priority: 998,
+    });
+    const agents = await api.ok<{ items: { id: string }[] }>("GET /agents", { token: root });
+    expect(agents.items.map((agent) => agent.id)).toContain(id);
+    expect(JSON.stringify(agents)).not.toContain("/push/send");
+    expect(await api.refused("GET /agents", me)).toMatchObject({ status: 403 });
+  });
+});

@@ -1,0 +1,142 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
+import { type Client, connect } from "./client.ts";
+import { covered } from "./covered.ts";
+import {
+  admin,
+  atCheckout,
+  carriedOrder,
+  customer,
+  invited,
+  type Kitchen,
+  kitchen,
+  type Order,
+  order,
+  orderWhen,
+  type Person,
+} from "./world.ts";
+
+let api: Client;
+let root: string;
+let me: Person;
+let shop: Kitchen;
+let courier: Person;
+
+beforeAll(async () => {
+  api = await connect();
+  root = await admin(api);
+  [me, courier, shop] = await Promise.all([
+    customer(api),
+    invited(api, root, { role: "deliverer" }),
+    kitchen(api, root),
+  ]);
+}, 60_000);
+afterAll(async () => {
+  await shop.close();
+  expect([...api.reached]).toEqual(expect.arrayContaining([...covered["scenario-9"]]));
+});
+
+const cancel = (id: string, by: { token: string }, reason = "Changed my mind.") =>
+  api.request<Order & { code: string; data?: { legal: string[] } }>(`POST /orders/${id}/cancel`, {
+    token: by.token,
+    key: newId(),
+    body: { reason },
+  });
+const asAdmin = (operation: string, body?: object) =>
+  api.ok<Order>(operation, { token: root, key: newId(), ...(body && { body }) });
+
+describe("scenarios 9 and 10, cancel, refund and operate", () => {
+  it("an order that nobody paid is cancelled by its customer, and a repeat is answered alike", async () => {
+    const { order_id } = await order(api, me, shop);
+    const first = await cancel(order_id, me);
+    expect(first.body).toMatchObject({ status: "cancelled", payment_status: "unpaid" });
+    expect((await cancel(order_id, me)).body).toMatchObject({ status: "cancelled" });
+  });
+
+  it("a paid order is cancelled and refunded as long as it is not prepared", async () => {
+    const made = await order(api, me, shop);
+    await atCheckout(made.checkout_url, { action: "pay" });
+    await orderWhen(api, me, made.order_id, ({ status }) => expect(status).toBe("paid"));
+    expect((await cancel(made.order_id, me)).status).toBe(200);
+    await orderWhen(api, me, made.order_id, ({ payment_status, refunded }) => {
+      expect({ payment_status, refunded }).toEqual({ payment_status: "refunded", refunded: made.total });
+    });
+  });
+
+  it("once the courier has the bag, the customer cancels no more and is told what can still become of it", async () => {
+    const { order_id } = await carriedOrder(api, me, shop, courier);
+    const refused = await cancel(order_id, me);
+    expect(refused).toMatchObject({ status: 409, body: { code: "order_not_cancellable" } });
+    expect(refused.body.data?.legal).toEqual(expect.arrayContaining(["delivered", "ready", "failed"]));
+    expect((await cancel(order_id, courier)).status).toBe(403);
+    expect((await cancel(order_id, await customer(api))).status).toBe(404);
+  });
+
+  it("an operator gives an order to another courier, moves it by hand and sends money back", async () => {
+    const other = await invited(api, root, { role: "deliverer" });
+    const { order_id, total } = await carriedOrder(api, me, shop, courier);
+    const reason = "The courier has a flat tyre.";
+    const body = { deliverer_id: other.id, reason };
+    expect(await asAdmin(`POST /orders/${order_id}/reassign`, body)).toMatchObject({
+      status: "delivering",
+      deliverer_id: other.id,
+    });
+    expect(await asAdmin(`POST /orders/${order_id}/override`, { to: "delivered", reason })).toMatchObject({
+      status: "delivered",
+    });
+    const amount = { amount_minor: 100, currency: "EUR" };
+    await asAdmin(`POST /orders/${order_id}/refund`, { amount, reason: "For the wait." });
+    await orderWhen(api, me, order_id, ({ refunded, payment_status }) => {
+      expect({ refunded, payment_status }).toEqual({
+        refunded: amount,
+        payment_status: "partially_refunded",
+      });
+    });
+    expect(
+      await api.refused(`POST /orders/${order_id}/refund`, {
+        token: root,
+        key: newId(),
+        body: { amount: total, reason: "More than there is." },
+      }),
+    ).toEqual({ status: 422, code: "validation_error" });
+    expect(
+      await api.refused(`POST /orders/${order_id}/override`, {
+        token: root,
+        key: newId(),
+        body: { to: "pending", reason },
+      }),
+    ).toMatchObject({ status: 409 });
+  });
+
+  it("why an order is where it is, is one answer", async () => {
+    const made = await order(api, me, shop);
+    await atCheckout(made.checkout_url, { action: "pay" });
+    await orderWhen(api, me, made.order_id, ({ status }) => expect(status).toBe("paid"));
+    const diagnosis = await api.ok(`GET /orders/${made.order_id}/diagnosis`, { token: root });
+    expect(diagnosis).toMatchObject({
+      order: { id: made.order_id },
+      receipts: [{ outcome: "accepted", amount: made.total }],
+      deadline: { overdue: false },
+    });
+    expect(await api.refused(`GET /orders/${made.order_id}/diagnosis`, me)).toMatchObject({ status: 403 });
+  });
+
+  it("dead letters of all services and the audit are the operators' to read", async () => {
+    const dead = await api.ok<{ items: object[]; unreachable: string[] }>("GET /dead-letters?limit=10", {
+      token: root,
+    });
+    expect(dead.unreachable).toEqual([]);
+    const audit = await api.ok<{ items: { action: string }[] }>("GET /audit?limit=100", { token: root });
+    expect(audit.items.length).toBeGreaterThan(0);
+    expect(await api.refused("GET /audit", me)).toMatchObject({ status: 403 });
+    const unknown = `orders:${newId()}`;
+    expect(
+      await api.refused(`POST /dead-letters/${unknown}/replay`, { token: root, key: newId() }),
+    ).toMatchObject({
+      status: 404,
+    });
+    expect(await api.refused(`DELETE /dead-letters/${unknown}`, { token: root })).toMatchObject({
+      status: 404,
+    });
+  });
+});
