@@ -19,6 +19,12 @@ export interface NodeOptions {
   middlewares: Middleware[];
 }
 
+/** A call that took too long is not repeated: each repeat would get the whole time again. */
+function mayRepeat(error: unknown): boolean {
+  const { retryable, type } = (error ?? {}) as { retryable?: boolean; type?: string };
+  return retryable === true && type !== "REQUEST_TIMEOUT";
+}
+
 /**
  * The options of one Moleculer node: everything that Moleculer leaves off (timeouts, retries, breaker, bulkhead,
  * tracking of running calls at shutdown) is on. Only actions whose contract says `idempotent` are ever retried.
@@ -37,7 +43,7 @@ export function brokerOptions(node: NodeOptions): BrokerOptions {
       delay: RETRY_DELAY_MS,
       maxDelay: 500,
       factor: 3,
-      check: (error) => Boolean((error as { retryable?: boolean } | undefined)?.retryable),
+      check: mayRepeat,
     },
     circuitBreaker: {
       enabled: true,

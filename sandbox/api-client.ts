@@ -1,4 +1,9 @@
+import { setTimeout as delay } from "node:timers/promises";
+
 const TIMEOUT_MS = 10_000;
+/** A platform that has just started may be busy: what it could not do is asked for again. */
+const BUSY_TRIES = 30;
+const BUSY_WAIT_MS = 300;
 /** A token is exchanged this long before it ends. */
 const RENEW_BEFORE_MS = 60_000;
 
@@ -129,4 +134,23 @@ export async function signIn(apiUrl: string, email: string, password: string): P
       return (await request<T>(apiUrl, method, path, { ...options, token: tokens.access_token })).body;
     },
   };
+}
+
+/** Every request of it is repeated while the platform says that it is busy; the keys of POSTs stay the same. */
+export function patient(session: Session): Session {
+  return { call: (method, path, options) => patiently(() => session.call(method, path, options)) };
+}
+
+/** Does it again while the platform says that it is busy. @throws ApiError for every other refusal */
+export async function patiently<T>(work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work();
+    } catch (error) {
+      const { status, code } = error as ApiError;
+      const busy = status === 0 || status === 429 || status === 503 || code === "idempotency_in_flight";
+      if (tries === BUSY_TRIES || !busy) throw error;
+      await delay(BUSY_WAIT_MS);
+    }
+  }
 }

@@ -9,6 +9,7 @@ export interface SandboxMemory {
   partners: Record<string, { id: string; products: string[]; secret?: string }>;
   agentId?: string;
   deliverer: { email: string; password: string; accepted?: boolean };
+  customerConfirmed?: boolean;
 }
 
 const PASSWORD_BYTES = 18;

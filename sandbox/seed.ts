@@ -1,16 +1,10 @@
-import { setTimeout as delay } from "node:timers/promises";
-import { ApiError, request, type Session, signIn } from "./api-client.ts";
+import { ApiError, patient, patiently, type Session, signIn } from "./api-client.ts";
 import { alwaysOpen, type SandboxPartner, sandboxPartners } from "./catalogue.ts";
 import type { ReceivedMail } from "./mailbox/mailbox.ts";
 import type { SandboxMemory } from "./memory.ts";
+import { seedCustomer, seedDeliverer } from "./people.ts";
 
 const AT_ONCE = 4;
-/** A platform that has just started may be busy: what it could not do is asked for again. */
-const BUSY_TRIES = 30;
-const BUSY_WAIT_MS = 300;
-const MAIL_POLL_MS = 50;
-const MAIL_TIMEOUT_MS = 20_000;
-const INVITATION_TOKEN = /^ {4}(\S+)$/m;
 
 export interface SeedDeps {
   apiUrl: string;
@@ -28,8 +22,8 @@ export interface SeedDeps {
 }
 
 /**
- * Makes a bank, partners with their products, a sender of notifications and a deliverer, as an operator would:
- * by the public API. What an earlier start made is found again and only told the new addresses.
+ * Makes a bank, partners with their products, a sender of notifications, a deliverer and a customer, as an operator
+ * would: by the public API. What an earlier start made is found again and only told the new addresses.
  * @throws ApiError
  */
 export async function seed(deps: SeedDeps): Promise<void> {
@@ -39,26 +33,9 @@ export async function seed(deps: SeedDeps): Promise<void> {
     seedBank(deps, admin),
     seedAgent(deps, admin),
     seedDeliverer(deps, admin),
+    seedCustomer(deps),
     inTurns(sandboxPartners, (partner) => seedPartner(deps, admin, partner), 1),
   ]);
-}
-
-/** Every request of it is repeated while the platform says that it is busy; the keys of POSTs stay the same. */
-function patient(session: Session): Session {
-  return { call: (method, path, options) => patiently(() => session.call(method, path, options)) };
-}
-
-async function patiently<T>(work: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await work();
-    } catch (error) {
-      const { status, code } = error as ApiError;
-      const busy = status === 0 || status === 429 || status === 503 || code === "idempotency_in_flight";
-      if (tries === BUSY_TRIES || !busy) throw error;
-      await delay(BUSY_WAIT_MS);
-    }
-  }
 }
 
 async function seedBank({ memory, save, bankUrl }: SeedDeps, admin: Session): Promise<void> {
@@ -140,46 +117,6 @@ async function rotatedSecret(admin: Session, path: string): Promise<string> {
   return (await admin.call<{ secret: string }>("POST", `${path}/webhook/rotate-secret`, { body: {} })).secret;
 }
 
-async function seedDeliverer(deps: SeedDeps, admin: Session): Promise<void> {
-  const { memory, save, apiUrl, mails } = deps;
-  const { email, password, accepted } = memory.deliverer;
-  if (accepted && (await canSignIn(apiUrl, email, password))) return;
-  if (!mails) {
-    console.warn("Sandbox: no deliverer, since its invitation goes to another mail server (SMTP_URL).");
-    return;
-  }
-  const before = new Set(mails(email).map(({ id }) => id));
-  await create(admin, "/invitations", { email, role: "deliverer" });
-  const token = await invitationToken(() => mails(email).filter(({ id }) => !before.has(id)));
-  const body = { token, password, first_name: "Dora", last_name: "Ritter", language: "en" };
-  const idempotencyKey = key();
-  await patiently(() => request(apiUrl, "POST", "/invitations/accept", { body, idempotencyKey }));
-  memory.deliverer.accepted = true;
-  save();
-}
-
-async function invitationToken(mails: () => readonly ReceivedMail[]): Promise<string> {
-  const deadlineMs = Date.now() + MAIL_TIMEOUT_MS;
-  while (Date.now() < deadlineMs) {
-    for (const { text } of mails()) {
-      const token = INVITATION_TOKEN.exec(text)?.[1];
-      if (token) return token;
-    }
-    await delay(MAIL_POLL_MS);
-  }
-  throw new Error("the invitation of the sandbox's deliverer did not reach the sandbox's mailbox");
-}
-
-async function canSignIn(apiUrl: string, email: string, password: string): Promise<boolean> {
-  try {
-    await patiently(() => signIn(apiUrl, email, password));
-    return true;
-  } catch (error) {
-    if ((error as ApiError).status === 401) return false;
-    throw error;
-  }
-}
-
 async function exists(admin: Session, path: string): Promise<boolean> {
   try {
     await admin.call("GET", path);
@@ -190,12 +127,8 @@ async function exists(admin: Session, path: string): Promise<boolean> {
   }
 }
 
-function create<T>(admin: Session, path: string, body: object): Promise<T> {
-  return admin.call<T>("POST", path, { body, idempotencyKey: key() });
-}
-
-function key(): string {
-  return crypto.randomUUID();
+export function create<T>(admin: Session, path: string, body: object): Promise<T> {
+  return admin.call<T>("POST", path, { body, idempotencyKey: crypto.randomUUID() });
 }
 
 /** A few at once: the platform has just started and others want something of it too. */

@@ -1,0 +1,79 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { type ApiError, patiently, request, type Session, signIn } from "./api-client.ts";
+import { create, type SeedDeps } from "./seed.ts";
+
+const MAIL_POLL_MS = 50;
+const MAIL_TIMEOUT_MS = 20_000;
+const INVITATION_TOKEN = /^ {4}(\S+)$/m;
+const CODE = /\b(\d{6})\b/;
+
+/** Who the README's calls sign in as. Known to everybody, as everything in the sandbox may be. */
+export const sandboxCustomer = { email: "carla@sandbox.example", password: "carla-likes-pretzels" };
+
+/** Invites the deliverer, who accepts by the mailed token. @throws ApiError */
+export async function seedDeliverer(deps: SeedDeps, admin: Session): Promise<void> {
+  const { memory, save, apiUrl } = deps;
+  const { email, password, accepted } = memory.deliverer;
+  if (accepted && (await canSignIn(apiUrl, email, password))) return;
+  const token = await mailedAfter(deps, email, INVITATION_TOKEN, () =>
+    create(admin, "/invitations", { email, role: "deliverer" }),
+  );
+  if (!token) return;
+  const body = { token, password, first_name: "Dora", last_name: "Ritter", language: "en" };
+  const idempotencyKey = crypto.randomUUID();
+  await patiently(() => request(apiUrl, "POST", "/invitations/accept", { body, idempotencyKey }));
+  memory.deliverer.accepted = true;
+  save();
+}
+
+/** Signs the customer up, who confirms by the mailed code. @throws ApiError */
+export async function seedCustomer(deps: SeedDeps): Promise<void> {
+  const { memory, save, apiUrl } = deps;
+  const { email, password } = sandboxCustomer;
+  if (memory.customerConfirmed && (await canSignIn(apiUrl, email, password))) return;
+  const names = { first_name: "Carla", last_name: "Winter", language: "en" };
+  const code = await mailedAfter(deps, email, CODE, () =>
+    patiently(() => request(apiUrl, "POST", "/users", { body: { email, password, ...names } })),
+  );
+  if (!code) return;
+  await patiently(() => request(apiUrl, "POST", "/users/confirm", { body: { email, code } }));
+  memory.customerConfirmed = true;
+  save();
+}
+
+/**
+ * What the pattern finds in the mail that `send` causes; undefined where mails go to another server.
+ * @throws Error when no such mail comes
+ */
+async function mailedAfter(
+  { mails }: SeedDeps,
+  email: string,
+  pattern: RegExp,
+  send: () => Promise<unknown>,
+): Promise<string | undefined> {
+  if (!mails) {
+    console.warn(`Sandbox: no ${email}, since mails go to another server (SMTP_URL).`);
+    return undefined;
+  }
+  const before = new Set(mails(email).map(({ id }) => id));
+  await send();
+  const deadlineMs = Date.now() + MAIL_TIMEOUT_MS;
+  while (Date.now() < deadlineMs) {
+    for (const { id, text } of mails(email)) {
+      const found = before.has(id) ? undefined : pattern.exec(text)?.[1];
+      if (found) return found;
+    }
+    await delay(MAIL_POLL_MS);
+  }
+  throw new Error(`the mail to ${email} did not reach the sandbox's mailbox`);
+}
+
+async function canSignIn(apiUrl: string, email: string, password: string): Promise<boolean> {
+  try {
+    await patiently(() => signIn(apiUrl, email, password));
+    return true;
+  } catch (error) {
+    if ((error as ApiError).status === 401) return false;
+    throw error;
+  }
+}
