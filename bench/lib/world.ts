@@ -80,7 +80,7 @@ async function makeBank(platform: RunningPlatform, admin: string) {
   const bank = await api(platform, "/banks", admin, {
     title: `Bench ${randomUUID()}`,
     adapter: "sandbox",
-    settings: { api_key: randomBytes(16).toString("hex"), webhook_secret: secret },
+    settings: { apiKey: randomBytes(16).toString("hex"), webhookSecret: secret },
     webcheckout_url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     active: true,
   });
