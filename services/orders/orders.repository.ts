@@ -33,8 +33,8 @@ const ORDER = `
   FROM orders o`;
 
 /**
- * The condition is wrapped so that no index can serve it: with stale statistics the planner would rather walk
- * all orders of a customer than take the one row that the primary key gives.
+ * The condition is wrapped so that no index can serve it: the row is found by the primary key, whatever the
+ * planner believes about the number of orders of a customer.
  */
 function ownedBy(viewer: Viewer): { sql: string; bindings: string[] } {
   switch (viewer.role) {
