@@ -1,4 +1,4 @@
-import { execFile, spawn, spawnSync } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import {
   chownSync,
@@ -17,10 +17,17 @@ import { promisify } from "node:util";
 import pg from "pg";
 import { freePort } from "./free-port.ts";
 import { type Binaries, chooseRunAs, findBinaries, type RunAs } from "./postgres-binaries.ts";
+import {
+  clusterOf,
+  isAlive,
+  isServerOf,
+  readPidFile,
+  type Server,
+  stopPostgres,
+} from "./postgres-process.ts";
 
 const USER = "waybill";
 const START_TIMEOUT_MS = 30_000;
-const STOP_TIMEOUT_MS = 8_000;
 const POLL_MS = 10;
 const WATCH_INTERVAL_MS = 500;
 const START_TRIES = 3;
@@ -97,30 +104,6 @@ export async function startPostgres(options: EmbeddedPostgresOptions): Promise<E
   };
 }
 
-/**
- * Stops the server of a data folder, whoever started it; resolves when it is gone.
- * @param how SIGINT disconnects clients and writes a checkpoint; SIGQUIT recovers at the next start instead
- */
-export async function stopPostgres(dataDir: string, how: "SIGINT" | "SIGQUIT" = "SIGINT"): Promise<void> {
-  const server = readPidFile(clusterOf(dataDir));
-  if (!server || !isServerOf(server.pid, clusterOf(dataDir))) return;
-  process.kill(server.pid, how);
-  const deadline = Date.now() + STOP_TIMEOUT_MS;
-  while (isAlive(server.pid)) {
-    if (Date.now() > deadline) {
-      process.kill(server.pid, "SIGQUIT");
-      return;
-    }
-    await delay(POLL_MS);
-  }
-}
-
-interface Server {
-  pid: number;
-  port: number;
-}
-
-const clusterOf = (dataDir: string) => join(dataDir, "postgres");
 const passwordFile = (dataDir: string) => join(dataDir, "postgres.password");
 const logFile = (dataDir: string) => join(dataDir, "postgres.log");
 
@@ -256,32 +239,4 @@ async function answers(url: string): Promise<boolean> {
   } finally {
     await client.end().catch(() => undefined);
   }
-}
-
-/** Lines of postmaster.pid: pid, folder, start time, port, socket folder, address, shared memory, status. */
-function readPidFile(cluster: string): (Server & { ready: boolean }) | undefined {
-  const path = join(cluster, "postmaster.pid");
-  if (!existsSync(path)) return undefined;
-  const lines = readFileSync(path, "utf8").split("\n");
-  const pid = Number(lines[0]);
-  if (!Number.isInteger(pid) || pid <= 0) return undefined;
-  return { pid, port: Number(lines[3]), ready: lines[7]?.trim() === "ready" };
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
-}
-
-/** Whether the process is the server of this very folder, and not one that got the number after it. */
-function isServerOf(pid: number, cluster: string): boolean {
-  if (!isAlive(pid)) return false;
-  const command = existsSync(`/proc/${pid}/cmdline`)
-    ? readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ")
-    : spawnSync("ps", ["-ww", "-o", "command=", "-p", String(pid)], { encoding: "utf8" }).stdout;
-  return command.includes(cluster);
 }

@@ -4,9 +4,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Config, Settings } from "../lib/config/config.ts";
 import type { Sandbox } from "../sandbox/index.ts";
 import { controlSocketPath } from "./control/address.ts";
-import { startPostgres, stopPostgres } from "./embedded-postgres.ts";
+import { startPostgres } from "./embedded-postgres.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { checkSchema, databases, migrate } from "./migrate.ts";
+import { stopPostgres } from "./postgres-process.ts";
 import {
   choosePorts,
   dataDirOf,

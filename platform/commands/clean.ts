@@ -3,8 +3,8 @@ import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { readConfig } from "../../lib/config/config.ts";
-import { stopPostgres } from "../embedded-postgres.ts";
 import { lockFolder } from "../folder-lock.ts";
+import { stopPostgres } from "../postgres-process.ts";
 import { dataDirOf } from "../settings.ts";
 import { runCommand, UsageError } from "./command.ts";
 

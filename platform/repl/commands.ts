@@ -200,6 +200,21 @@ const webhooks: Command = {
   },
 };
 
+const roles = ["deliverer", "admin"] as const;
+
+const users: Command = {
+  usage: "users <what> <role> <email>",
+  about: "Invites somebody by e-mail (what: invite; role: deliverer, admin)",
+  example: "users invite deliverer dora@example.org",
+  async run({ broker, args }) {
+    const role = roles.find((name) => name === args.role);
+    if (args.what !== "invite" || !role)
+      throw new CommandError(`say "users invite ${roles.join("|")} <email>"`);
+    const found = await call(broker, "identity.invite", { email: args.email ?? "", role });
+    return { json: found, text: `${args.email} is invited as ${role} until ${shortTime(found.expiresAt)}.` };
+  },
+};
+
 export const commands: readonly Command[] = [
   order,
   orders,
@@ -210,6 +225,7 @@ export const commands: readonly Command[] = [
   partner,
   banks,
   webhooks,
+  users,
 ];
 
 function idOf(text: string | undefined): string {

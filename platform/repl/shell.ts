@@ -17,6 +17,7 @@ const require = createRequire(import.meta.url);
 const { parseArgsStringToArgv } = require("string-argv") as {
   parseArgsStringToArgv(line: string): string[];
 };
+const WHOLE_ID = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/;
 /** How commander says that it has printed what was asked for. */
 const HELP_CODES = new Set(["commander.helpDisplayed", "commander.help"]);
 
@@ -24,7 +25,7 @@ const HELP_CODES = new Set(["commander.helpDisplayed", "commander.help"]);
 export function customCommands(session: () => Session): unknown[] {
   return commands.map((command) => ({
     command: command.usage,
-    description: `${command.about}; as ${command.example}`,
+    description: `${command.about}: ${command.example.replace(WHOLE_ID, "0199c1a2-…")}`,
     options: optionsOf(command),
     action: async (_broker: unknown, { rawCommand }: { rawCommand: string }) => {
       await execute(command, parseArgsStringToArgv(rawCommand).slice(1), session());

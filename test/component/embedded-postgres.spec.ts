@@ -14,7 +14,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import pg from "pg";
-import { type EmbeddedPostgres, startPostgres, stopPostgres } from "../../platform/embedded-postgres.ts";
+import { type EmbeddedPostgres, startPostgres } from "../../platform/embedded-postgres.ts";
+import { stopPostgres } from "../../platform/postgres-process.ts";
 import { eventually } from "../support/eventually.ts";
 
 const NOBODY = 65_534;

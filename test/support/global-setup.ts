@@ -1,5 +1,5 @@
 import { rmSync } from "node:fs";
-import { stopPostgres } from "../../platform/embedded-postgres.ts";
+import { stopPostgres } from "../../platform/postgres-process.ts";
 import { platformFolder, stopPlatform } from "./platform.ts";
 import { postgresFolder } from "./postgres.ts";
 import { abandonedRunFolders, createRunFolder } from "./test-run.ts";
