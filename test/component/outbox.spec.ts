@@ -82,6 +82,12 @@ describe("outbox.add", () => {
 });
 
 describe("the relay", () => {
+  const listeners = () =>
+    rows<{ pid: number }>(
+      bench.db.db,
+      `SELECT pid FROM pg_stat_activity
+       WHERE datname = current_database() AND query LIKE 'LISTEN%' AND state = 'idle'`,
+    );
   const addMany = (sender: Awaited<ReturnType<typeof bench.sender>>, count: number) =>
     sender.db.transact((trx) =>
       sender.out.add(
@@ -173,12 +179,6 @@ describe("the relay", () => {
   it("when its connections are cut, listening and relaying go on", async () => {
     const { carrier } = recordingCarrier();
     const sender = await bench.sender(carrier, { sweepMs: 100 });
-    const listeners = () =>
-      rows<{ pid: number }>(
-        bench.db.db,
-        `SELECT pid FROM pg_stat_activity
-         WHERE datname = current_database() AND query LIKE 'LISTEN%' AND state = 'idle'`,
-      );
     const before = await eventually(async () => {
       const found = await listeners();
       expect(found).toHaveLength(1);
@@ -195,6 +195,20 @@ describe("the relay", () => {
     await eventually(() => addMany(sender, 5));
     await eventually(() => allSent(5));
     await sender.broker.stop();
+  });
+
+  it("with more to hand over than it takes at once, calls the other replicas", async () => {
+    const NEVER_MS = 1_000_000;
+    const [busy, idle] = [recordingCarrier(), recordingCarrier()];
+    busy.state.refuses = () => new Promise((resolve) => setTimeout(resolve, 10, false));
+    const sender = await bench.sender(busy.carrier, { sweepMs: NEVER_MS, batch: 2 });
+    const helper = await bench.sender(idle.carrier, { sweepMs: NEVER_MS, batch: 2 });
+    await eventually(async () => expect(await listeners()).toHaveLength(2));
+    await addMany(sender, 60);
+    await eventually(() => allSent(60));
+    expect(idle.ids().length).toBeGreaterThan(0);
+    expect(new Set([...busy.ids(), ...idle.ids()]).size).toBe(60);
+    await Promise.all([sender.broker.stop(), helper.broker.stop()]);
   });
 
   it("when the service stops, hands over what the last requests said", async () => {
