@@ -2,6 +2,7 @@ import type { Knex } from "knex";
 import { fail } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
+import { linkTo } from "../../mixins/tracing/index.ts";
 import type { OrdersDeps } from "./deps.ts";
 import type { Decision, Order } from "./order-model.ts";
 import { findOrder, type Loaded, lockOrder, saveOrder, type Viewer } from "./orders.repository.ts";
@@ -80,6 +81,7 @@ export async function changeOrder<D extends Decision, T>(
   return untilWon((locked) =>
     idempotent(deps.postgres, ctx, scope, async (trx) => {
       const found = await load(trx, ctx.params.orderId, viewer, locked);
+      linkTo(found.traceparent);
       const decision = await decide(found, trx);
       return answer(await commit(deps, trx, found.order, decision), decision);
     }),

@@ -30,8 +30,11 @@ export async function confirmOrder(deps: OrdersDeps, ctx: Confirm): Promise<Resu
   const { bankId, quote, customer } = ctx.params;
   if (customer.id !== caller.id) throw fail("FORBIDDEN", "An order is confirmed by its own customer.");
   return idempotentLeased(deps.postgres, ctx, "orders.confirm", async (finish) => {
-    const bank = await deps.banks.find(deps.postgres.db, bankId);
-    const order = (await confirmedBefore(deps, caller, quote, bankId)) ?? (await makeOrder(deps, ctx, bank));
+    const [bank, known] = await Promise.all([
+      deps.banks.find(deps.postgres.db, bankId),
+      confirmedBefore(deps, caller, quote, bankId),
+    ]);
+    const order = known ?? (await makeOrder(deps, ctx, bank));
     const timeoutMs = Math.max(CHECKOUT_TIMEOUT_MIN_MS, BUDGET_MS - (Date.now() - startedMs));
     const checkoutUrl = order.checkoutUrl ?? (await openCheckout(deps, ctx, order, bank, timeoutMs));
     const answer = {

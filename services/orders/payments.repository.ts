@@ -94,6 +94,8 @@ export interface ClaimedRefund {
   /** As it was before it was claimed: `sent` means that the process which sent it has not come back. */
   state: "pending" | "sent" | "unknown";
   attempts: number;
+  /** Of the order. */
+  traceparent?: string;
 }
 
 /**
@@ -112,7 +114,8 @@ export async function claimRefunds(
      UPDATE refunds r SET state = 'sent', lease_token = ?, attempts = attempts + 1, updated_at = now(),
        next_at = now() + ? * interval '1 millisecond'
      FROM due WHERE r.id = due.id
-     RETURNING r.id, r.order_id, r.bank_id, r.payment_id, r.amount_minor, r.currency, r.reason, due.state, r.attempts`,
+     RETURNING r.id, r.order_id, r.bank_id, r.payment_id, r.amount_minor, r.currency, r.reason, due.state, r.attempts,
+       (SELECT traceparent FROM orders o WHERE o.id = r.order_id)`,
     [claim.limit, claim.token, claim.leaseMs],
   );
 }

@@ -37,7 +37,7 @@ export function refundWorker(deps: OrdersDeps, logger: () => Logger): () => Prom
     do {
       const token = newId();
       claimed = await claimRefunds(deps.postgres.db, { token, leaseMs: LEASE_MS, limit: BATCH });
-      const done = await Promise.allSettled(claimed.map((refund) => work(deps, refund, token)));
+      const done = await Promise.allSettled(claimed.map((refund) => workOn(deps, refund, token)));
       for (const [index, one] of done.entries()) {
         if (one.status === "rejected") {
           logger().warn(`refund ${claimed[index]?.id}: waits for its lease to end:`, String(one.reason));
@@ -49,6 +49,10 @@ export function refundWorker(deps: OrdersDeps, logger: () => Logger): () => Prom
 
 /** What a try has come to: an answer of the bank, or why there is none. */
 type Try = RefundState | { state: "again"; as: "pending" | "unknown"; error: string } | { state: "blind" };
+
+function workOn(deps: OrdersDeps, claimed: ClaimedRefund, token: string): Promise<void> {
+  return inOrderTrace(claimed.traceparent, "refund", () => work(deps, claimed, token));
+}
 
 async function work(deps: OrdersDeps, claimed: ClaimedRefund, token: string): Promise<void> {
   const tried = await askBank(deps, claimed);

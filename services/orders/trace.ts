@@ -1,5 +1,5 @@
 import { SpanKind } from "@opentelemetry/api";
-import { currentTraceparent, inTraceOf, traceIdOf } from "../../mixins/tracing/index.ts";
+import { currentTraceparent, inTraceOf, linkTo, traceIdOf } from "../../mixins/tracing/index.ts";
 import type { Actor, ActorKind } from "./order-model.ts";
 
 /** Who acts, with the trace that the history shall name. */
@@ -10,7 +10,8 @@ export function acting(kind: ActorKind, name: string): Actor {
 
 /**
  * Does what concerns an order in the trace that it was confirmed in. A bank's callback brings no trace and a
- * deadline has none; what brought the work here is linked, and what follows from it stays in the order's one trace.
+ * deadline has none; what brought the work here is linked in both directions, and what follows from it stays in the
+ * order's one trace.
  * @param traceparent as it is stored with the order
  */
 export function inOrderTrace<T>(
@@ -20,5 +21,6 @@ export function inOrderTrace<T>(
 ): Promise<T> {
   const now = currentTraceparent();
   if (!traceparent || traceIdOf(traceparent) === traceIdOf(now)) return work();
+  linkTo(traceparent);
   return inTraceOf(traceparent, name, work, { links: [now], kind: SpanKind.INTERNAL });
 }

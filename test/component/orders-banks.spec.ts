@@ -1,0 +1,183 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
+import { open } from "../../lib/seal.ts";
+import { openDatabase } from "../../mixins/postgres/database.ts";
+import type { Bank } from "../../providers/banks/index.ts";
+import type { OrdersDeps } from "../../services/orders/deps.ts";
+import { refundWorker } from "../../services/orders/refunds.ts";
+import { type OrdersHarness, ordersSettings, startOrders } from "../support/orders-service.ts";
+import { createDatabase } from "../support/postgres.ts";
+
+let shop: OrdersHarness;
+beforeAll(async () => {
+  shop = await startOrders();
+});
+afterAll(() => shop.stop());
+
+const secret = `whsec_${"E".repeat(43)}=`;
+const wanted = () => ({
+  title: "Bank of the tests",
+  adapter: "sandbox" as const,
+  settings: { apiKey: "key-that-nobody-sees", webhookSecret: secret },
+  webcheckoutUrl: shop.bankUrl,
+  active: true,
+});
+const settingsOf = async (id: string) =>
+  (await shop.sql<{ settings: string }>("SELECT settings FROM banks WHERE id = $1", [id]))[0]
+    ?.settings as string;
+const customer = () => ({ id: newId(), role: "customer" }) as const;
+
+describe("banks", () => {
+  it("orders.createBank keeps the settings sealed for this very row and never shows them", async () => {
+    const bank = await shop.as(shop.admin, "orders.createBank", wanted());
+    expect(bank).toEqual({
+      id: bank.id,
+      title: "Bank of the tests",
+      adapter: "sandbox",
+      active: true,
+      webcheckoutUrl: shop.bankUrl,
+      version: 1,
+    });
+    const sealed = await settingsOf(bank.id);
+    expect(sealed).not.toContain("key-that-nobody-sees");
+    const keys = { secret: ordersSettings("").SEAL_SECRET };
+    expect(JSON.parse(open(sealed, keys, `banks/${bank.id}`))).toEqual(wanted().settings);
+    expect(() => open(sealed, keys, `banks/${newId()}`)).toThrow();
+    const [dump] = await shop.sql<{ text: string }>(
+      "SELECT coalesce(string_agg(t::text, ''), '') AS text FROM (SELECT data::text AS t FROM outbox) x",
+    );
+    expect(dump?.text).not.toContain("key-that-nobody-sees");
+  });
+
+  it("orders.createBank, under one key, makes one bank", async () => {
+    const key = { key: newId(), bodyHash: "a".repeat(64) };
+    const first = await shop.as(shop.admin, "orders.createBank", wanted(), key);
+    await expect(shop.as(shop.admin, "orders.createBank", wanted(), key)).resolves.toEqual(first);
+  });
+
+  it("orders.createBank, with settings that open no bank, is refused without repeating them", async () => {
+    for (const settings of [
+      { apiKey: "only-this-one" },
+      { ...wanted().settings, webhookSecret: "not-a-secret" },
+    ]) {
+      const error = await shop.as(shop.admin, "orders.createBank", { ...wanted(), settings } as never).then(
+        () => undefined,
+        (thrown) => thrown,
+      );
+      expect(error).toMatchObject({ type: "VALIDATION_ERROR", data: { errors: [{ field: "settings" }] } });
+      expect(JSON.stringify([error.message, error.data])).not.toMatch(/only-this-one|not-a-secret/);
+    }
+  });
+
+  it("orders.updateBank changes what is given, by version, and the rest stays", async () => {
+    const { id: bankId } = await shop.as(shop.admin, "orders.createBank", wanted());
+    const sealed = await settingsOf(bankId);
+    const renamed = await shop.as(shop.admin, "orders.updateBank", {
+      bankId,
+      expectedVersion: 1,
+      title: "Renamed",
+    });
+    expect(renamed).toMatchObject({ title: "Renamed", active: true, version: 2 });
+    expect(await settingsOf(bankId)).toBe(sealed);
+    const stale = shop.as(shop.admin, "orders.updateBank", { bankId, expectedVersion: 1, active: false });
+    await expect(stale).rejects.toMatchObject({ type: "PRECONDITION_FAILED" });
+    const missing = shop.as(shop.admin, "orders.updateBank", { bankId: newId(), active: false });
+    await expect(missing).rejects.toMatchObject({ type: "NOT_FOUND" });
+  });
+
+  it("orders.updateBank with a new secret: reports signed by the old one are refused from then on", async () => {
+    const bank = await shop.as(shop.admin, "orders.createBank", wanted());
+    const data = () => ({ payment_id: newId(), order_id: newId(), amount_minor: 1, currency: "EUR" });
+    await shop.report({ data: data() }, { bankId: bank.id, secret });
+    const next = `whsec_${"F".repeat(43)}=`;
+    const settings = { ...wanted().settings, webhookSecret: next };
+    await shop.as(shop.admin, "orders.updateBank", { bankId: bank.id, settings });
+    await expect(shop.report({ data: data() }, { bankId: bank.id, secret })).rejects.toMatchObject({
+      type: "BAD_SIGNATURE",
+    });
+    await expect(shop.report({ data: data() }, { bankId: bank.id, secret: next })).resolves.toEqual({});
+  });
+
+  it("orders.listBanks shows customers the active ones, operators all of them", async () => {
+    const { id } = await shop.as(shop.admin, "orders.createBank", { ...wanted(), active: false });
+    const idsFor = async (who: object) =>
+      (await shop.as(who, "orders.listBanks", {})).items.map((bank) => bank.id);
+    expect(await idsFor(customer())).not.toContain(id);
+    expect(await idsFor(shop.admin)).toContain(id);
+  });
+
+  it("are made and changed by operators only", async () => {
+    for (const role of ["customer", "deliverer", "partner"] as const) {
+      const who = { id: newId(), role, partnerId: newId() };
+      await expect(shop.as(who, "orders.createBank", wanted())).rejects.toMatchObject({ type: "FORBIDDEN" });
+      const change = shop.as(who, "orders.updateBank", { bankId: shop.bankId, active: false });
+      await expect(change).rejects.toMatchObject({ type: "FORBIDDEN" });
+    }
+  });
+
+  it("that became inactive, still report what was paid before", async () => {
+    const { id: bankId } = await shop.as(shop.admin, "orders.createBank", wanted());
+    await shop.as(shop.admin, "orders.updateBank", { bankId, active: false });
+    const data = { payment_id: newId(), order_id: newId(), amount_minor: 1, currency: "EUR" };
+    await expect(shop.report({ data }, { bankId, secret })).resolves.toEqual({});
+  });
+});
+
+describe("a refund whose answer was lost, at a bank that cannot say what became of it", () => {
+  it("is not repeated: an operator is told", async () => {
+    const database = await createDatabase("orders");
+    const db = openDatabase(database.url, 2, "worker");
+    const [bankId, orderId, refundId] = [newId(), newId(), newId()];
+    await db.raw(
+      `INSERT INTO banks (id, title, adapter, settings, webcheckout_url, active)
+       VALUES (:bankId, 'Blind', 'sandbox', '', '', true)`,
+      { bankId },
+    );
+    await db.raw(
+      `INSERT INTO orders (id, version, status, payment_status, customer_id, customer_name, partner_id, partner,
+         currency, fee_minor, total_minor, paid_minor, refund_pending_minor, address, bank_id, pay_by, closed_at,
+         created_at, updated_at)
+       VALUES (:orderId, 3, 'cancelled', 'refund_pending', :orderId, 'Ada', :orderId, '{}', 'EUR', 0, 100, 100, 100, '{}',
+         :bankId, now(), now(), now(), now())`,
+      { orderId, bankId },
+    );
+    await db.raw(
+      `INSERT INTO payment_receipts (id, bank_id, payment_id, event_id, order_id, stated_order, amount_minor, currency,
+         outcome, refund_minor)
+       VALUES (:orderId, :bankId, 'p', 'e', :orderId, '', 100, 'EUR', 'accepted', 100)`,
+      { orderId, bankId },
+    );
+    // As a worker that was killed leaves it.
+    await db.raw(
+      `INSERT INTO refunds (id, order_id, bank_id, payment_id, amount_minor, currency, reason, state)
+       VALUES (:refundId, :orderId, :bankId, 'p', 100, 'EUR', 'cancelled', 'sent')`,
+      { refundId, orderId, bankId },
+    );
+    const asked: string[] = [];
+    const blind: Bank = {
+      openCheckout: async () => ({ checkoutUrl: "http://bank.example" }),
+      verify: () => ({ kind: "refused", reason: "unsigned" }),
+      findPayments: async () => [],
+      async refund(request) {
+        asked.push(request.refundId);
+        return { state: "completed" };
+      },
+    };
+    const told: string[] = [];
+    const deps = {
+      postgres: { db, transact: db.transaction.bind(db) },
+      outbox: { add: async (_: unknown, messages: unknown) => void told.push(JSON.stringify(messages)) },
+      banks: { find: async () => ({ connect: () => blind }) },
+    } as unknown as OrdersDeps;
+    const worker = refundWorker(deps, () => ({ warn: (...text) => void told.push(text.join(" ")) }));
+    await worker();
+    await worker();
+    const { rows } = await db.raw("SELECT state, error, attempts FROM refunds");
+    expect(rows).toEqual([{ state: "unknown", error: "the bank cannot say what became of it", attempts: 1 }]);
+    expect(asked).toEqual([]);
+    expect(told).toHaveLength(1);
+    expect(told[0]).toContain("refund.stuck");
+    await db.destroy();
+    await database.drop();
+  });
+});
