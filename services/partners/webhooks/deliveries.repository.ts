@@ -57,16 +57,19 @@ export async function wasAnnounced(db: Db, orderId: string): Promise<boolean> {
 
 /** No further try tells the partner to prepare this order. One that is under way ends, and is noted. */
 export async function stopPreparation(trx: Db, orderId: string): Promise<void> {
+  const stopped = await rows<{ id: string }>(
+    trx,
+    `UPDATE webhook_messages SET stopped_at = now(), updated_at = now()
+     WHERE order_id = ? AND urgency = 'preparation' AND stopped_at IS NULL
+     RETURNING id`,
+    [orderId],
+  );
+  // A statement of its own: it sees the try that was written while the first one waited for the lock.
   await affected(
     trx,
-    `WITH message AS (
-       UPDATE webhook_messages SET stopped_at = now(), updated_at = now()
-       WHERE order_id = ? AND urgency = 'preparation' AND stopped_at IS NULL
-       RETURNING id
-     )
-     UPDATE webhook_deliveries d SET state = 'stopped', updated_at = now()
-     FROM message WHERE d.webhook_message_id = message.id AND d.state = 'pending'`,
-    [orderId],
+    `UPDATE webhook_deliveries SET state = 'stopped', updated_at = now()
+     WHERE webhook_message_id = ANY (?::uuid[]) AND state = 'pending'`,
+    [stopped.map(({ id }) => id)],
   );
 }
 

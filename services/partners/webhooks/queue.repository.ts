@@ -92,29 +92,30 @@ export interface TryResult {
 
 /**
  * Notes the end of a try and answers the state that it now has; undefined when the lease had run out and
- * somebody else has it. A try that was stopped meanwhile stays stopped, unless the partner accepted it.
+ * somebody else has it. A try whose message was stopped meanwhile is stopped, unless the partner accepted it.
+ *
+ * The message is locked first, as by whoever stops it: so either the stop sees the try that follows this one,
+ * or this sees the stop and none follows.
  */
 export async function endTry(
   trx: Db,
-  { id, leaseId }: Pick<ClaimedTry, "id" | "leaseId">,
+  { id, leaseId, webhookMessageId }: Pick<ClaimedTry, "id" | "leaseId" | "webhookMessageId">,
   result: TryResult,
 ): Promise<WebhookDelivery["state"] | undefined> {
   const ended = await row<{ state: WebhookDelivery["state"] }>(
     trx,
-    `UPDATE webhook_deliveries
-     SET state = CASE WHEN state = 'stopped' AND ?::text <> 'accepted' THEN state ELSE ? END,
+    `WITH message AS MATERIALIZED (
+       SELECT stopped_at IS NOT NULL AS stopped FROM webhook_messages WHERE id = ? FOR SHARE
+     )
+     UPDATE webhook_deliveries d
+     SET state = CASE WHEN message.stopped AND ?::text <> 'accepted' THEN 'stopped' ELSE ? END,
        status_code = ?, duration_ms = ?, response_head = ?, error = ?, lease_id = NULL, updated_at = now()
-     WHERE id = ? AND lease_id = ? AND state IN ('pending', 'stopped')
-     RETURNING state`,
+     FROM message
+     WHERE d.id = ? AND d.lease_id = ? AND d.state IN ('pending', 'stopped')
+     RETURNING d.state`,
     [
-      result.state,
-      result.state,
-      result.statusCode ?? null,
-      result.durationMs,
-      result.responseHead ?? null,
-      result.error ?? null,
-      id,
-      leaseId,
+      ...[webhookMessageId, result.state, result.state, result.statusCode ?? null, result.durationMs],
+      ...[result.responseHead ?? null, result.error ?? null, id, leaseId],
     ],
   );
   return ended?.state;

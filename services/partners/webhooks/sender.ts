@@ -1,3 +1,4 @@
+import { SpanKind } from "@opentelemetry/api";
 import type { Knex } from "knex";
 import type { ServiceSchema } from "moleculer";
 import { message } from "../../../contracts/messages.ts";
@@ -5,6 +6,7 @@ import { newId } from "../../../lib/ids.ts";
 import { background } from "../../../mixins/messages/background.ts";
 import type { Logger } from "../../../mixins/messages/logger.ts";
 import { type Runner, startRunner } from "../../../mixins/messages/runner.ts";
+import { inTraceOf } from "../../../mixins/tracing/index.ts";
 import type { EndpointDeps } from "./endpoint.ts";
 import {
   type ClaimedTry,
@@ -66,7 +68,10 @@ export function webhookSender(options: SenderOptions): Sender {
       claimTries(trx, { leaseId: newId(), leaseMs, perPartner, limit }),
     );
     for (const one of claimed) {
-      const work = make(one).finally(() => {
+      const making = inTraceOf(one.traceparent, `webhook ${one.type}`, () => make(one), {
+        kind: SpanKind.INTERNAL,
+      });
+      const work = making.finally(() => {
         underWay.delete(work);
         runner?.wake();
       });

@@ -1,7 +1,12 @@
 import { SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
 import { type GuardedResponse, type GuardOptions, guardedPost } from "../../../lib/net/guarded-request.ts";
 import type { SealKeys } from "../../../lib/seal.ts";
-import { inTraceOf, type TraceHeaders, traceHeaders } from "../../../mixins/tracing/index.ts";
+import {
+  currentTraceparent,
+  inTraceOf,
+  type TraceHeaders,
+  traceHeaders,
+} from "../../../mixins/tracing/index.ts";
 import type { ClaimedTry, TryResult } from "./queue.repository.ts";
 import { retryAfterMs } from "./schedule.ts";
 import { secretsOf } from "./secrets.ts";
@@ -93,7 +98,7 @@ function printable(body: Buffer): string {
     .trim();
 }
 
-/** A span for the call, below the work that caused it; without telemetry the trace goes on all the same. */
+/** A span for the call, below the work of making this try; without telemetry the trace goes on all the same. */
 async function traced(
   claimed: ClaimedTry,
   url: string,
@@ -111,8 +116,10 @@ async function traced(
     const response = await post({ ...(traceparent && { traceparent }), ...traceHeaders() });
     const span = trace.getActiveSpan();
     span?.setAttribute("http.response.status_code", response.status);
-    if (response.status >= 300) span?.setStatus({ code: SpanStatusCode.ERROR });
+    if (response.status >= 300) {
+      span?.setAttribute("error.type", String(response.status)).setStatus({ code: SpanStatusCode.ERROR });
+    }
     return response;
   };
-  return await inTraceOf(traceparent, "POST", work, { kind: SpanKind.CLIENT, attributes });
+  return await inTraceOf(currentTraceparent(), "POST", work, { kind: SpanKind.CLIENT, attributes });
 }

@@ -1,0 +1,121 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import type { Knex } from "knex";
+import { newId } from "../../lib/ids.ts";
+import { openDatabase, rows } from "../../mixins/postgres/database.ts";
+import { insertPartner } from "../../services/partners/partners.repository.ts";
+import { insertWebhook, stopPreparation } from "../../services/partners/webhooks/deliveries.repository.ts";
+import {
+  type ClaimedTry,
+  claimTries,
+  endTry,
+  insertNextTry,
+} from "../../services/partners/webhooks/queue.repository.ts";
+import { eventually } from "../support/eventually.ts";
+import { samplePartner } from "../support/partners.ts";
+import { createDatabase, type TestDatabase } from "../support/postgres.ts";
+
+const failed = { state: "failed", durationMs: 1, statusCode: 500 } as const;
+
+let database: TestDatabase;
+let db: Knex;
+beforeAll(async () => {
+  database = await createDatabase("partners");
+  db = openDatabase(database.url, 8, "queue");
+});
+beforeEach(() => db.raw("TRUNCATE webhook_messages CASCADE"));
+afterAll(async () => {
+  await db.destroy();
+  await database.drop();
+});
+
+/** A partner with so many calls that are due; answers the orders that they are about. */
+async function due(count: number): Promise<{ partnerId: string; orderIds: string[] }> {
+  const partnerId = newId();
+  await insertPartner(db, { id: partnerId, ...samplePartner() });
+  const orderIds = Array.from({ length: count }, () => newId());
+  for (const orderId of orderIds) {
+    await insertWebhook(db, {
+      ...{ id: newId(), deliveryId: newId(), messageId: newId(), partnerId, orderId },
+      ...{ type: "order.paid", urgency: "preparation", body: "{}" },
+    });
+  }
+  return { partnerId, orderIds };
+}
+
+const claim = (perPartner: number, limit = 100): Promise<ClaimedTry[]> =>
+  db.transaction((trx) => claimTries(trx, { leaseId: newId(), leaseMs: 60_000, perPartner, limit }));
+
+async function statesOf(orderId: string): Promise<string[]> {
+  const found = await rows<{ state: string }>(
+    db,
+    `SELECT d.state FROM webhook_deliveries d JOIN webhook_messages m ON m.id = d.webhook_message_id
+     WHERE m.order_id = ? ORDER BY d.attempt`,
+    [orderId],
+  );
+  return found.map(({ state }) => state);
+}
+
+describe("the queue of webhooks", () => {
+  it("claimed by many processes at once, gives each try to one of them and each partner its places", async () => {
+    const partners = [await due(9), await due(2), await due(5)];
+    const claims = await Promise.all(Array.from({ length: 8 }, () => claim(3)));
+    const claimed = claims.flat();
+    expect(new Set(claimed.map(({ id }) => id)).size).toBe(claimed.length);
+    const taken = partners.map(
+      ({ partnerId }) => claimed.filter((one) => one.partnerId === partnerId).length,
+    );
+    expect(taken).toEqual([3, 2, 3]);
+    expect(await claim(3)).toEqual([]);
+    await endTry(db, claimed[0] as ClaimedTry, failed);
+    expect(await claim(3)).toMatchObject([{ partnerId: claimed[0]?.partnerId }]);
+  });
+
+  it("claimed with few hands, gives those that have waited longest", async () => {
+    const { orderIds } = await due(4);
+    expect((await claim(10, 2)).map(({ orderId }) => orderId).sort()).toEqual(orderIds.slice(0, 2).sort());
+  });
+
+  it("whose lease has run out, gives the try to the next, and the first may not note its end any more", async () => {
+    const { orderIds } = await due(1);
+    const [first] = await claim(1);
+    await db.raw("UPDATE webhook_deliveries SET due_at = now()");
+    const [second] = await claim(1);
+    expect(second).toMatchObject({ id: first?.id, attempt: 1 });
+    expect(await endTry(db, first as ClaimedTry, { ...failed, state: "accepted" })).toBeUndefined();
+    expect(await endTry(db, second as ClaimedTry, failed)).toBe("failed");
+    expect(await statesOf(orderIds[0] as string)).toEqual(["failed"]);
+  });
+
+  it("of an order that is called off while the end of a try is being written, has no try left", async () => {
+    const { orderIds } = await due(1);
+    const orderId = orderIds[0] as string;
+    const [claimed] = await claim(1);
+    const ending = await db.transaction();
+    expect(await endTry(ending, claimed as ClaimedTry, failed)).toBe("failed");
+    const stopping = db.transaction((trx) => stopPreparation(trx, orderId));
+    await eventually(async () => {
+      const waiting = await rows(
+        db,
+        "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
+      );
+      expect(waiting).toHaveLength(1);
+    });
+    await insertNextTry(ending, claimed as ClaimedTry, newId(), 0);
+    await ending.commit();
+    await stopping;
+    expect(await statesOf(orderId)).toEqual(["failed", "stopped"]);
+  });
+
+  it.each(["failed", "accepted"] as const)(
+    "of an order that was called off during a try that is %s, notes it so and tries no more",
+    async (state) => {
+      const { orderIds } = await due(1);
+      const orderId = orderIds[0] as string;
+      const [claimed] = await claim(1);
+      await stopPreparation(db, orderId);
+      const ended = await endTry(db, claimed as ClaimedTry, { ...failed, state });
+      expect(ended).toBe(state === "accepted" ? "accepted" : "stopped");
+      expect(await claim(1)).toEqual([]);
+    },
+  );
+});
