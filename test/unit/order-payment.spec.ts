@@ -1,0 +1,109 @@
+import { describe, expect, it } from "@jest/globals";
+import { isoTime } from "../../lib/clock.ts";
+import { newId } from "../../lib/ids.ts";
+import { confirm } from "../../services/orders/order-customer.ts";
+import { cancel } from "../../services/orders/order-delivery.ts";
+import type { Actor, Order } from "../../services/orders/order-model.ts";
+import { giveBack, receive, settle } from "../../services/orders/order-payment.ts";
+import { sampleQuote } from "../support/orders.ts";
+
+const NOW_MS = Date.parse("2026-03-01T12:00:00.000Z");
+const bank: Actor = { kind: "bank", name: "bank:b" };
+const admin: Actor = { kind: "admin", name: "an admin" };
+const euro = (amountMinor: number) => ({ amountMinor, currency: "EUR" });
+const bankId = newId();
+
+function pending(): Order {
+  const quote = sampleQuote({ expiresAt: isoTime(NOW_MS + 1) });
+  return confirm(quote, { id: newId(), name: "Ada" }, bankId, admin, NOW_MS).next;
+}
+const pay = (order: Order, amountMinor: number, paymentId: string = newId()) =>
+  receive(order, { bankId, eventId: newId(), paymentId, amount: euro(amountMinor) }, bank, NOW_MS);
+
+describe("receive", () => {
+  it.each([
+    [[2950], ["accepted"], "paid", "paid", []],
+    [[2949], ["underpaid"], "pending", "partially_paid", []],
+    [[2949, 1], ["underpaid", "accepted"], "paid", "paid", []],
+    [[2000, 2000], ["underpaid", "overpaid"], "paid", "paid", [1050]],
+    [[2951], ["overpaid"], "paid", "paid", [1]],
+    [[2950, 2950], ["accepted", "overpaid"], "paid", "paid", [2950]],
+  ])("of %j of 2950, is %j", (amounts, outcomes, status, paymentStatus, refunds) => {
+    let order = pending();
+    const seen: string[] = [];
+    const back: number[] = [];
+    for (const amount of amounts) {
+      const decision = pay(order, amount);
+      seen.push(decision.outcome);
+      back.push(...decision.refunds.map(({ amount: { amountMinor } }) => amountMinor));
+      order = decision.next;
+    }
+    expect([seen, order.status, order.paymentStatus, back]).toEqual([
+      outcomes,
+      status,
+      paymentStatus,
+      refunds,
+    ]);
+  });
+
+  it("of too much in two payments, sends the excess back out of the later one", () => {
+    const first = pay(pending(), 2000, "first").next;
+    const { refunds } = pay(first, 2000, "second");
+    expect(refunds).toMatchObject([{ paymentId: "second", amount: euro(1050) }]);
+  });
+
+  it("decides the same refund under the same id, and another one under another", () => {
+    const order = pay(pending(), 2950, "p").next;
+    const [once, again] = [cancel(order, admin, NOW_MS), cancel(order, admin, NOW_MS)];
+    expect(again.refunds).toEqual(once.refunds);
+    const later = giveBack(order, euro(10), "goodwill", NOW_MS).next;
+    expect(cancel(later, admin, NOW_MS).refunds[0]?.id).not.toBe(once.refunds[0]?.id);
+  });
+});
+
+describe("a refund over several payments", () => {
+  it("takes the newest first and no more of each than is left", () => {
+    const paid = pay(pay(pay(pending(), 1000, "a").next, 1000, "b").next, 950, "c").next;
+    const part = giveBack(paid, euro(1500), "late", NOW_MS);
+    expect(part.refunds.map(({ paymentId, amount }) => [paymentId, amount.amountMinor])).toEqual([
+      ["c", 950],
+      ["b", 550],
+    ]);
+    const rest = giveBack(part.next, undefined, "late", NOW_MS);
+    expect(rest.refunds.map(({ paymentId, amount }) => [paymentId, amount.amountMinor])).toEqual([
+      ["b", 450],
+      ["a", 1000],
+    ]);
+  });
+
+  it("that fails, shows, frees its payment, and is over once it was asked for again", () => {
+    const paid = pay(pending(), 2950, "p").next;
+    const { next: cancelled, refunds } = cancel(paid, admin, NOW_MS);
+    const [refund] = refunds;
+    if (!refund) throw new Error("nothing goes back");
+    const failed = settle(cancelled, refund, false, NOW_MS, "account closed");
+    expect(failed.next).toMatchObject({
+      paymentStatus: "refund_failed",
+      refundPendingMinor: 0,
+      refundedMinor: 0,
+    });
+    expect(failed.messages).toMatchObject([{ type: "alert.raised", data: { kind: "refund.failed" } }]);
+    const again = giveBack(failed.next, undefined, "another account", NOW_MS);
+    expect(again.next.paymentStatus).toBe("refund_pending");
+    const [second] = again.refunds;
+    if (!second) throw new Error("nothing goes back");
+    expect(settle(again.next, second, true, NOW_MS).next).toMatchObject({
+      paymentStatus: "refunded",
+      refundedMinor: 2950,
+    });
+  });
+
+  it("of a failed one and of money that comes late, are kept apart", () => {
+    const { next: cancelled, refunds } = cancel(pay(pending(), 2950, "p").next, admin, NOW_MS);
+    const failed = settle(cancelled, refunds[0] as never, false, NOW_MS).next;
+    const late = pay(failed, 100, "late");
+    expect(late.outcome).toBe("late");
+    expect(late.refunds).toMatchObject([{ paymentId: "late", amount: euro(100) }]);
+    expect(late.next.paymentStatus).toBe("refund_failed");
+  });
+});
