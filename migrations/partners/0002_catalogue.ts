@@ -51,6 +51,8 @@ export async function up(knex: Knex): Promise<void> {
     CREATE INDEX products_search_idx ON products USING gin (search);
     CREATE INDEX products_owner_idx ON products (owner_partner_id);
 
+    -- One count for all offers: one that was taken away and made again is newer than it ever was.
+    CREATE SEQUENCE availability_versions AS integer;
     CREATE TABLE availability (
       partner_id uuid NOT NULL REFERENCES partners (id),
       product_id uuid NOT NULL REFERENCES products (id),
@@ -59,7 +61,7 @@ export async function up(knex: Knex): Promise<void> {
       -- Pieces on sale, those that reservations hold not among them; null where nobody counts.
       stock integer CHECK (stock >= 0),
       active boolean NOT NULL DEFAULT true,
-      version integer NOT NULL DEFAULT 1 CHECK (version > 0),
+      version integer NOT NULL DEFAULT nextval('availability_versions') CHECK (version > 0),
       created_at timestamptz NOT NULL DEFAULT now(),
       updated_at timestamptz NOT NULL DEFAULT now(),
       PRIMARY KEY (partner_id, product_id),
@@ -71,5 +73,5 @@ export async function up(knex: Knex): Promise<void> {
 }
 
 export async function down(knex: Knex): Promise<void> {
-  await knex.raw("DROP TABLE availability, products, partners");
+  await knex.raw("DROP TABLE availability, products, partners; DROP SEQUENCE availability_versions");
 }

@@ -78,16 +78,17 @@ export async function upsertAvailability(
 ): Promise<AvailabilityRow | undefined> {
   return await row<AvailabilityRow>(
     db,
-    `INSERT INTO availability AS old (partner_id, product_id, price_minor, currency, stock, active)
+    `INSERT INTO availability (partner_id, product_id, price_minor, currency, stock, active)
      SELECT ?, id, ?, ?, ?, ? FROM products WHERE id = ? FOR KEY SHARE
      ON CONFLICT (partner_id, product_id) DO UPDATE
        SET price_minor = excluded.price_minor, stock = excluded.stock, active = excluded.active,
-           version = old.version + 1, updated_at = now()
+           version = nextval('availability_versions'), updated_at = now()
      RETURNING ${AVAILABILITY}`,
     [offer.partnerId, offer.priceMinor, offer.currency, offer.stock ?? null, offer.active, offer.productId],
   );
 }
 
+/** Answers the offer as it is from now on: not active, and newer than it was. */
 export async function deleteAvailability(
   db: Db,
   partnerId: string,
@@ -95,7 +96,9 @@ export async function deleteAvailability(
 ): Promise<AvailabilityRow | undefined> {
   return await row<AvailabilityRow>(
     db,
-    `DELETE FROM availability WHERE partner_id = ? AND product_id = ? RETURNING ${AVAILABILITY}`,
+    `DELETE FROM availability WHERE partner_id = ? AND product_id = ?
+     RETURNING partner_id, product_id, price_minor, currency, stock, false AS active,
+       nextval('availability_versions')::integer AS version`,
     [partnerId, productId],
   );
 }
@@ -104,7 +107,7 @@ export async function deleteAvailability(
 export async function touchOffers(trx: Db, productId: string): Promise<AvailabilityRow[]> {
   return await rows<AvailabilityRow>(
     trx,
-    `UPDATE availability SET version = version + 1, updated_at = now()
+    `UPDATE availability SET version = nextval('availability_versions'), updated_at = now()
      WHERE product_id = ? RETURNING ${AVAILABILITY}`,
     [productId],
   );

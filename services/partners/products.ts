@@ -114,7 +114,7 @@ export async function deleteProduct(
     const gone = await deleteAvailability(trx, partnerId, productId);
     if (!gone) throw noSuchProduct();
     await abandonProduct(trx, productId, partnerId);
-    await announce(deps, trx, { ...gone, active: false, version: gone.version + 1 }, true);
+    await announce(deps, trx, gone, true);
   });
   return {};
 }
@@ -163,8 +163,7 @@ type ProductChange = Omit<Params<"partners.updateProduct">, "partnerId" | "produ
 
 /** The texts after a change, in which an empty text takes an optional field away. */
 function changed(product: ProductRow, change: ProductChange): Omit<Product, "id" | "version"> {
-  const texts = { ...product, ...change };
-  const { title, description, brand, imageUrl } = texts;
+  const { title, description, brand, imageUrl } = { ...product, ...change };
   return {
     title,
     ...(description && { description }),

@@ -114,7 +114,7 @@ describe("products", () => {
     const unknown = shop.as(staffOf(other.id), "partners.updateProduct", { ...theirs, title: "Mine" });
     await expect(unknown).rejects.toMatchObject({ type: "NOT_FOUND" });
     const availability = await shop.as(staffOf(other.id), "partners.setAvailability", offered);
-    expect(availability).toEqual({ ...offered, version: 1 });
+    expect(availability).toEqual({ ...offered, version: expect.any(Number) });
     const foreign = shop.as(staffOf(other.id), "partners.updateProduct", { ...theirs, title: "Mine" });
     await expect(foreign).rejects.toMatchObject({ type: "FORBIDDEN" });
     const own = { partnerId: maker.id, productId };
@@ -146,6 +146,29 @@ describe("products", () => {
         }),
       ),
     );
+  });
+
+  it("an offer that was taken away and made again, is newer than it was before", async () => {
+    const [partner, other] = [await shop.openPartner(), await shop.openPartner()];
+    const { productId } = await shop.product(partner.id);
+    await shop.asAdmin("partners.setAvailability", {
+      partnerId: other.id,
+      productId,
+      price: euro(1),
+      active: true,
+    });
+    const offered = { partnerId: partner.id, productId, price: euro(450), active: true };
+    const { version: before } = await shop.asAdmin("partners.setAvailability", offered);
+    await shop.asAdmin("partners.deleteProduct", { partnerId: partner.id, productId });
+    const { version: after } = await shop.asAdmin("partners.setAvailability", offered);
+    const deleted = await eventually(() => {
+      const told = shop.said.filter(({ subject }) => subject === productId).map(({ data }) => data);
+      const gone = (told as { deleted: boolean; version: number }[]).find((one) => one.deleted);
+      expect(gone).toBeDefined();
+      return gone;
+    });
+    expect(deleted?.version).toBeGreaterThan(before);
+    expect(after).toBeGreaterThan(deleted?.version ?? 0);
   });
 
   it("partners.setAvailability, of a product that does not exist, finds nothing", async () => {
