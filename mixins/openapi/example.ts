@@ -1,5 +1,5 @@
 import type { Props, Rule } from "../../contracts/schema.ts";
-import { checkOf } from "../validation/validation.ts";
+import { type Check, checkOf } from "../validation/validation.ts";
 
 /** What a field of this name usually holds; where the schema disagrees, the schema wins. */
 const byName: Record<string, unknown> = {
@@ -88,8 +88,12 @@ export function exampleOf(rule: Rule, name = ""): unknown {
   return [usual, ...candidates].find((value) => fits(rule, value));
 }
 
+/** Compiling a rule takes most of the time, and the same rules stand in many bodies and answers. */
+const checks = new WeakMap<Rule, Check>();
+
 function fits(rule: Rule, value: unknown): boolean {
-  return (
-    value !== undefined && checkOf({ type: "object", props: { value: rule } } as Rule)({ value }).length === 0
-  );
+  if (value === undefined) return false;
+  const check = checks.get(rule) ?? checkOf({ type: "object", props: { value: rule } } as Rule);
+  checks.set(rule, check);
+  return check({ value }).length === 0;
 }
