@@ -1,15 +1,21 @@
+import { randomInt } from "node:crypto";
 import { createServer } from "node:net";
 
-/** A TCP port of this machine that nobody listens on at this moment. */
-export function freePort(host = "127.0.0.1"): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, host, () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
+/**
+ * Below the ports that kernels give to outgoing connections: one of those could be taken between the moment
+ * that it was found free and the moment that its server listens, seconds later.
+ */
+const FIRST = 20_000;
+const LAST = 32_000;
+const TRIES = 50;
+
+/** A TCP port of this machine that nobody listens on at this moment. @throws Error when fifty were taken */
+export async function freePort(host = "127.0.0.1"): Promise<number> {
+  for (let left = TRIES; left > 0; left--) {
+    const port = randomInt(FIRST, LAST);
+    if (await isPortFree(port, host)) return port;
+  }
+  throw new Error(`no free port was found on ${host}`);
 }
 
 /** Whether a server could listen there now. */

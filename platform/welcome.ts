@@ -4,11 +4,13 @@ import type { Places } from "./launch.ts";
 import { secretsFile } from "./secrets.ts";
 
 const LABEL_WIDTH = 12;
+const ACT_WIDTH = 15;
 
 /** What is where, in lines that fit a terminal of 80 columns as long as the paths do. */
 export function welcome(places: Places, tookMs: number): string[] {
   const { apiUrl, sandboxUrl, mailboxUrl, opsUrl, adminEmail, dataDir } = places;
   const line = (label: string, value: string) => `  ${label.padEnd(LABEL_WIDTH)}${value}`;
+  const act = (what: string, does: string) => `  ${what.padEnd(ACT_WIDTH)}${does}`;
   const sandbox =
     sandboxUrl && mailboxUrl
       ? [
@@ -31,9 +33,9 @@ export function welcome(places: Places, tookMs: number): string[] {
     line("Operations", `${opsUrl}/readyz and /metrics`),
     line("Data", shown(dataDir)),
     "",
-    ...(sandboxUrl ? [line("npm run demo", "  takes an order from sign-up to delivered")] : []),
-    line("npm run repl", "  is the operator's console"),
-    line("Ctrl-C", "stops everything"),
+    ...(sandboxUrl ? [act("npm run demo", "takes an order from sign-up to delivered")] : []),
+    act("npm run repl", "is the operator's console"),
+    act("Ctrl-C", "stops everything"),
     "",
   ];
 }
