@@ -1,5 +1,4 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { context, propagation, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
 import type { Knex } from "knex";
 import type { Message } from "../../contracts/messages.ts";
 import { type Backoff, backoffMs, jittered } from "../../lib/backoff.ts";
@@ -7,6 +6,7 @@ import { failpoint } from "../../lib/failpoint.ts";
 import { newId } from "../../lib/ids.ts";
 import type { Logger } from "../messages/logger.ts";
 import { isConnectionTrouble } from "../postgres/postgres.mixin.ts";
+import { inTraceOf } from "../tracing/index.ts";
 import type { Handler, HandlerError } from "./handlers.ts";
 import { type Claimed, type Fence, markAllDone, markDead, markDone, reschedule } from "./inbox.repository.ts";
 
@@ -39,8 +39,6 @@ export const TOGETHER_MAX = 32;
 
 class LeaseLost extends Error {}
 
-const tracer = trace.getTracer("waybill.consumer");
-
 /**
  * Brings one message to its handler and writes what became of it. Rejects only when that could not be written;
  * the lease then runs out, and the message comes again.
@@ -63,7 +61,9 @@ export async function deliver(
   }
   const entered = { value: false };
   try {
-    await traced(claimed, () => handle(db, handler, delivery, deliveries, limits.deliveryMs, entered));
+    await traced("process", delivery, () =>
+      handle(db, handler, delivery, deliveries, limits.deliveryMs, entered),
+    );
     failpoint("consumer.committed");
   } catch (error) {
     if (error instanceof LeaseLost) {
@@ -113,7 +113,7 @@ export async function deliverTogether(
         const { apply } = handlerOf(delivery);
         if (!apply || !done.has(delivery.messageId)) continue;
         const { claimed, abort } = delivery;
-        await traced(claimed, () => within(apply(trx, messageOf(claimed)), deliveryMs, abort));
+        await traced("process", delivery, () => within(apply(trx, messageOf(claimed)), deliveryMs, abort));
       }
       failpoint("consumer.applied");
     });
@@ -187,7 +187,8 @@ async function bury(db: Knex, handler: Handler, delivery: Delivery, attempts: nu
   const { dead } = handler;
   try {
     await db.transaction(async (trx) => {
-      if (await markDead(trx, delivery, died)) await dead(trx, messageOf(delivery.claimed), error);
+      if (!(await markDead(trx, delivery, died))) return;
+      await traced("settle", delivery, () => dead(trx, messageOf(delivery.claimed), error));
     });
   } catch {
     // Claimed again, it is over its count and comes straight here.
@@ -231,25 +232,19 @@ function describe(error: unknown): { text: string; permanent: boolean; retryAfte
 }
 
 /** Runs the work in a span that continues the trace of whoever sent the message. */
-async function traced(claimed: Claimed, work: () => Promise<void>): Promise<void> {
-  const parent = propagation.extract(ROOT_CONTEXT, { traceparent: claimed.traceparent });
+function traced<T>(
+  operation: "process" | "settle",
+  { claimed, group }: Delivery,
+  work: () => Promise<T>,
+): Promise<T> {
   const attributes = {
     "messaging.system": "waybill",
-    "messaging.operation.type": "process",
+    "messaging.operation.name": operation,
+    "messaging.operation.type": operation,
+    "messaging.consumer.group.name": group,
     "messaging.message.id": claimed.messageId,
     "messaging.destination.name": claimed.type,
     "waybill.delivery": claimed.attempts,
   };
-  const options = { kind: SpanKind.CONSUMER, attributes };
-  await tracer.startActiveSpan(`process ${claimed.type}`, options, parent, async (span) => {
-    try {
-      await context.with(context.active(), work);
-    } catch (error) {
-      span.recordException(error as Error);
-      span.setStatus({ code: SpanStatusCode.ERROR, message: String(error).slice(0, ERROR_LENGTH) });
-      throw error;
-    } finally {
-      span.end();
-    }
-  });
+  return inTraceOf(claimed.traceparent, `${operation} ${claimed.type}`, work, { attributes });
 }

@@ -1,3 +1,4 @@
+import { outsideOfTraces } from "../tracing/index.ts";
 import type { Logger } from "./logger.ts";
 
 /** Why there is a run: somebody said that there is work, or it is time to look. */
@@ -12,7 +13,7 @@ export interface Runner {
 
 /**
  * Calls `run` whenever it is woken and at least every `sweepMs`, never twice at once. What `run` throws is
- * logged and forgotten: the next sweep tries again.
+ * logged and forgotten: the next sweep tries again. A run serves all, so it is no part of the trace that woke it.
  */
 export function startRunner(options: {
   name: string;
@@ -29,7 +30,7 @@ export function startRunner(options: {
       const cause = wanted;
       wanted = undefined;
       try {
-        await options.run(cause);
+        await outsideOfTraces(() => options.run(cause));
       } catch (error) {
         options.logger.warn(`${options.name} failed, the next sweep tries again:`, String(error));
       }

@@ -1,8 +1,8 @@
-import { context, propagation } from "@opentelemetry/api";
 import type { Message, NewMessage } from "../../contracts/messages.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import { dataschemaOf, isMessageType, problemOf } from "../messages/validate.ts";
+import { traceparentOfMessage } from "../tracing/index.ts";
 
 /** The largest message, as JSON; a carrier must take it and a consumer refuses more. */
 export const MESSAGE_MAX_BYTES = 256 * 1024;
@@ -15,17 +15,17 @@ export function envelope(source: string, message: NewMessage, nowMs: number): Me
   const { type, subject, data } = message;
   const problem = isMessageType(type) ? problemOf(type, data) : "there is no such type";
   if (problem) throw new Error(`the message ${type} cannot be sent: ${problem}`);
-  const carrier: { traceparent?: string } = {};
-  propagation.inject(context.active(), carrier);
+  const id = newId(nowMs);
+  const traceparent = traceparentOfMessage(type, id);
   const enveloped: Message = {
     specversion: "1.0",
-    id: newId(nowMs),
+    id,
     source,
     type,
     time: isoTime(nowMs),
     subject,
     dataschema: dataschemaOf(type),
-    ...(carrier.traceparent && { traceparent: carrier.traceparent }),
+    ...(traceparent && { traceparent }),
     data,
   };
   const bytes = Buffer.byteLength(JSON.stringify(enveloped));

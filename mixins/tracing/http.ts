@@ -4,6 +4,7 @@ import { fromHeaders, isTraced, tracer } from "./trace-context.ts";
 
 const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
 const spans = new WeakMap<IncomingMessage, Span>();
+const refused = new WeakSet<IncomingMessage>();
 
 /** The trace that an HTTP client says its request belongs to, or none. */
 export function fromHttpHeaders(headers: IncomingMessage["headers"]): Context {
@@ -42,7 +43,7 @@ export function withHttpServerSpan<T>(
     span.setAttribute("http.response.status_code", response.statusCode);
     if (!response.writableFinished) span.setAttribute("error.type", "client_gone");
     if (response.statusCode >= 500) {
-      span.setAttribute("error.type", String(response.statusCode));
+      if (!refused.has(request)) span.setAttribute("error.type", String(response.statusCode));
       span.setStatus({ code: SpanStatusCode.ERROR });
     }
     span.end();
@@ -64,4 +65,21 @@ export function nameHttpSpan(
   if (route !== undefined) span.updateName(`${request.method} ${route}`).setAttribute("http.route", route);
   if (requestId !== undefined) span.setAttribute("waybill.request_id", requestId);
   return span.spanContext().traceId;
+}
+
+/**
+ * Writes on the span of a request why it is answered with a problem.
+ * @param type the catalogue's
+ * @param unexpected what was thrown, where the catalogue does not know it
+ */
+export function failHttpSpan(request: IncomingMessage, type: string, unexpected?: unknown): void {
+  const span = spans.get(request);
+  if (!span) return;
+  refused.add(request);
+  if (unexpected !== undefined) span.recordException(asException(unexpected));
+  span.setAttribute("error.type", type);
+}
+
+function asException(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
 }

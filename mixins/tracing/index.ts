@@ -1,5 +1,12 @@
-export { fromHttpHeaders, nameHttpSpan, withHttpServerSpan } from "./http.ts";
-export { inTraceOf, recordFailure, type WorkInTrace } from "./spans.ts";
+export { failHttpSpan, fromHttpHeaders, nameHttpSpan, withHttpServerSpan } from "./http.ts";
+export {
+  inTraceOf,
+  linkTo,
+  outsideOfTraces,
+  recordFailure,
+  traceparentOfMessage,
+  type WorkInTrace,
+} from "./spans.ts";
 export {
   currentTraceparent,
   isTraced,

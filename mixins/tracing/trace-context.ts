@@ -9,7 +9,7 @@ import {
 } from "@opentelemetry/api";
 
 const TRACER = "waybill";
-const TRACEPARENT = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/;
+const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /** The headers of W3C trace context, as they travel with HTTP requests, calls and messages. */
 export interface TraceHeaders {

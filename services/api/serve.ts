@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Context, ServiceBroker } from "moleculer";
 import type { Meta } from "../../contracts/meta.ts";
 import type { TokenVerifier } from "../../mixins/caller/token-verifier.ts";
-import { nameHttpSpan } from "../../mixins/tracing/index.ts";
+import { failHttpSpan, nameHttpSpan } from "../../mixins/tracing/index.ts";
 import { sendProblem, sendResult } from "./answer.ts";
 import { authenticate, authorize, metaOf } from "./auth.ts";
 import { exchangeOf } from "./edge/exchange.ts";
@@ -102,6 +102,7 @@ export function fall(
     traceId,
     sealed,
   });
+  failHttpSpan(req, problem.document.code.toUpperCase(), problem.unexpected ? error : undefined);
   if (problem.unexpected) deps.logger.error("Unexpected error", { requestId, traceId }, error);
   sendProblem(req, res, problem, headers);
 }

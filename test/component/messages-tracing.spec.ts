@@ -1,31 +1,21 @@
-import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { afterAll, afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
-import { NodeSDK } from "@opentelemetry/sdk-node";
+import { fail } from "../../contracts/errors.ts";
 import { inProcessCarrier } from "../../providers/carrier/index.ts";
 import { eventually } from "../support/eventually.ts";
 import { GROUP, type MessagingBench, messagingBench, userDeleted } from "../support/messaging.ts";
+import { recordSpans } from "../support/spans.ts";
 
-type Processor = NonNullable<NonNullable<ConstructorParameters<typeof NodeSDK>[0]>["spanProcessors"]>[number];
-type Span = Parameters<Processor["onEnd"]>[0];
-
-const ended: Span[] = [];
-const recorder: Processor = {
-  onStart: () => undefined,
-  onEnd: (span) => void ended.push(span),
-  forceFlush: async () => undefined,
-  shutdown: async () => undefined,
-};
-const sdk = new NodeSDK({ spanProcessors: [recorder], instrumentations: [], autoDetectResources: false });
-
+const { ended, stop } = recordSpans();
 let bench: MessagingBench;
-beforeAll(async () => {
-  sdk.start();
+beforeEach(async () => {
+  ended.length = 0;
   bench = await messagingBench();
 });
-afterAll(async () => {
-  await bench.stop();
-  await sdk.shutdown();
-});
+afterEach(() => bench.stop());
+afterAll(stop);
+
+const named = (name: string) => ended.filter((span) => span.name === name);
 
 describe("a message, said within a trace", () => {
   it("carries the trace to its handler, whose failures stand on their span", async () => {
@@ -37,7 +27,7 @@ describe("a message, said within a trace", () => {
         async apply() {
           tries += 1;
           seen = trace.getActiveSpan()?.spanContext().spanId;
-          if (tries === 1) throw new Error("the first time fails");
+          if (tries === 1) throw fail("NOT_FOUND", "the first time fails");
         },
       },
     });
@@ -49,17 +39,61 @@ describe("a message, said within a trace", () => {
       return span.spanContext();
     });
     await eventually(() => expect(tries).toBe(2));
-    const handled = () => ended.filter(({ name }) => name === "process user.deleted");
-    await eventually(() => expect(handled()).toHaveLength(2));
-    for (const span of handled()) {
+    await eventually(() => expect(named("process user.deleted")).toHaveLength(2));
+    const [made] = named("create user.deleted");
+    expect(made?.kind).toBe(SpanKind.PRODUCER);
+    expect(made?.parentSpanContext?.spanId).toBe(spanId);
+    for (const span of named("process user.deleted")) {
       expect(span.spanContext().traceId).toBe(traceId);
-      expect(span.parentSpanContext?.spanId).toBe(spanId);
+      expect(span.parentSpanContext?.spanId).toBe(made?.spanContext().spanId);
       expect(span.kind).toBe(SpanKind.CONSUMER);
     }
-    const [failed, succeeded] = handled();
-    expect(failed?.status).toMatchObject({ code: SpanStatusCode.ERROR });
+    const [failed, succeeded] = named("process user.deleted");
+    expect(failed).toMatchObject({
+      status: { code: SpanStatusCode.ERROR },
+      attributes: { "error.type": "NOT_FOUND", "messaging.consumer.group.name": GROUP },
+    });
     expect(failed?.events[0]?.attributes?.["exception.message"]).toBe("the first time fails");
     expect(succeeded?.status.code).toBe(SpanStatusCode.UNSET);
     expect(seen).toBe(succeeded?.spanContext().spanId);
+  });
+
+  it("dies within the trace, and what is said of its death belongs to it", async () => {
+    const carrier = inProcessCarrier({ groups: [GROUP] });
+    let said: string | undefined;
+    await bench.receiver(carrier, {
+      "user.deleted": {
+        schedule: [],
+        async apply() {
+          throw new Error("for good");
+        },
+        async dead() {
+          said = trace.getActiveSpan()?.spanContext().traceId;
+        },
+      },
+    });
+    const sender = await bench.sender(carrier);
+    const traceId = await trace.getTracer("test").startActiveSpan("the change", async (span) => {
+      await sender.db.transact((trx) => sender.out.add(trx, [userDeleted()]));
+      span.end();
+      return span.spanContext().traceId;
+    });
+    await eventually(() => expect(said).toBe(traceId));
+  });
+
+  it("is handed over outside of the trace: what serves all is no part of one", async () => {
+    const carrier = inProcessCarrier({ groups: [GROUP] });
+    let active: unknown = "not yet";
+    const publish: typeof carrier.publish = async (messages) => {
+      active = trace.getActiveSpan();
+      await carrier.publish(messages);
+    };
+    await bench.receiver(carrier, { "user.deleted": { apply: async () => undefined } });
+    const sender = await bench.sender({ ...carrier, publish });
+    await trace.getTracer("test").startActiveSpan("the change", async (span) => {
+      await sender.db.transact((trx) => sender.out.add(trx, [userDeleted()]));
+      span.end();
+    });
+    await eventually(() => expect(active).toBeUndefined());
   });
 });

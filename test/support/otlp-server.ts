@@ -7,8 +7,15 @@ export interface ExportedSpan {
   parentSpanId?: string;
   name: string;
   kind: number;
-  attributes?: { key: string; value: { stringValue?: string } }[];
-  status?: { code?: number };
+  attributes?: Attribute[];
+  status?: { code?: number; message?: string };
+  events?: { name: string; attributes?: Attribute[] }[];
+  links?: { traceId: string; spanId: string }[];
+}
+
+interface Attribute {
+  key: string;
+  value: { stringValue?: string; intValue?: number | string };
 }
 
 interface Exported {
