@@ -16,6 +16,7 @@ import { acting } from "./trace.ts";
 const BUDGET_MS = 1_300;
 const RESERVE_TIMEOUT_MS = 700;
 const CHECKOUT_TIMEOUT_MIN_MS = 300;
+const DESCRIPTION_LENGTH = 200;
 
 type Confirm = Ctx<Params<"orders.confirm">>;
 
@@ -113,10 +114,7 @@ async function openCheckout(
       amount: { amountMinor: order.totalMinor, currency: order.currency },
       idempotencyKey: order.id,
       callbackUrl: callbackUrl(deps, bank.id),
-      description: `${order.partner.title}: ${order.lines.map(({ title }) => title).join(", ")}`.slice(
-        0,
-        200,
-      ),
+      description: descriptionOf(order),
       timeoutMs,
     });
     return checkoutUrl;
@@ -124,6 +122,12 @@ async function openCheckout(
     ctx.broker.logger.warn(`bank ${order.bankId}: no checkout for ${order.id}:`, String(error));
     throw fail("BANK_UNAVAILABLE", "The bank opens no checkout now. Try again.");
   }
+}
+
+/** What the customer reads on the bank's page: "Café: 2 × Flat White, Croissant". */
+function descriptionOf({ partner, lines }: Order): string {
+  const items = lines.map(({ title, quantity }) => (quantity > 1 ? `${quantity} × ${title}` : title));
+  return `${partner.title}: ${items.join(", ")}`.slice(0, DESCRIPTION_LENGTH);
 }
 
 function callbackUrl({ publicUrl }: OrdersDeps, bankId: string): string {
