@@ -13,6 +13,7 @@ export const notificationRoutes = [
     summary: "Add the push token of a device",
     access: "any",
     success: 201,
+    problems: ["NOT_FOUND"],
   }),
   route("DELETE /me/devices/{device_id}", "notifications.removeDevice", {
     summary: "Remove a device",
