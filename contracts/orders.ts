@@ -224,10 +224,10 @@ export const ordersActions = {
   "orders.claim": action(object(orderId), order, { idempotent: true }),
   "orders.unclaim": action(object({ ...orderId, reason: optional(reason) }), order, { idempotent: true }),
   "orders.reportLocation": action(object({ ...orderId, position }), nothing, { idempotent: true }),
+  /** A wrong PIN counts each time it comes, so that nothing but the deliverer repeats it. */
   "orders.deliver": action(
     object({ ...orderId, pin: matching(/^\d{4}$/, 4), photoId: optional(text(100)) }),
     order,
-    { idempotent: true },
   ),
   "orders.fail": action(object({ ...orderId, reason }), order, { idempotent: true }),
   "orders.track": action(object({ token: text(200) }), tracking, { idempotent: true }),

@@ -46,21 +46,17 @@ export async function load(
 
 /** Saves what was decided: state, history, refunds and messages, all in the caller's transaction. */
 export async function commit(
-  { outbox, live, wakeRefunds }: Pick<OrdersDeps, "outbox" | "live" | "wakeRefunds">,
+  { outbox, wakeRefunds }: Pick<OrdersDeps, "outbox" | "wakeRefunds">,
   trx: Knex.Transaction,
   before: Order,
   decision: Decision,
 ): Promise<Order> {
-  const { next, messages, refunds, transition } = decision;
+  const { next, messages, refunds } = decision;
   if (next === before) return before;
   if (!(await saveOrder(trx, before, decision))) throw new LostRace("the order was changed meanwhile");
   await insertRefunds(trx, next, refunds);
   await outbox.add(trx, messages);
-  const committed = () => {
-    if (transition) live.tell("order.moved", { orderId: next.id, version: next.version });
-    if (refunds.length > 0) wakeRefunds();
-  };
-  trx.executionPromise.then(committed, () => undefined);
+  if (refunds.length > 0) trx.executionPromise.then(wakeRefunds, () => undefined);
   return next;
 }
 

@@ -90,7 +90,7 @@ export function ordersService({ config, carrier, clock = systemClock }: OrdersSe
   });
   const inbox = consumer({
     ...{ postgres: db, carrier, group: "orders", clock },
-    handlers: projectionHandlers(projections),
+    handlers: projectionHandlers(projections, watchers),
   });
   const byState = {
     about: "Orders that have not ended.",

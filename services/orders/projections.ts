@@ -7,6 +7,7 @@ import type { Handler, Handlers } from "../../mixins/consumer/handlers.ts";
 import type { Documents } from "../../mixins/documents/documents.mixin.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { transitionsAfter } from "./lists.repository.ts";
+import type { Live } from "./live.ts";
 import type { Outcome } from "./order-messages.ts";
 import { completedRefundsAfter, receiptsAfter } from "./payments.repository.ts";
 
@@ -47,11 +48,12 @@ const receiptId = (bankId: string, paymentId: string) => derivedId("payments", `
 
 type OrderMessageType = MessageType & `order.${string}`;
 
-/** What of this service's own messages becomes documents. */
-export function projectionHandlers({ history, payments }: Projections): Handlers {
+/** What of this service's own messages becomes documents; who watches an order is told when its history tells. */
+export function projectionHandlers({ history, payments }: Projections, live: Pick<Live, "tell">): Handlers {
   const remember: Handler<OrderMessageType> = {
     async apply(_trx, { type, time, data }) {
       await history.insert(historyDocument(type, time, data));
+      live.tell("order.moved", { orderId: data.orderId, version: data.version });
     },
   };
   const receipt = {

@@ -63,7 +63,8 @@ describe("a payment", () => {
         .map(({ type }) => type)
         .sort(),
     ).toEqual(["order.created", "order.paid", "payment.received"]);
-    expect(shop.live).toContainEqual({ event: "order.moved", data: { orderId: order.orderId, version: 2 } });
+    const moved = { event: "order.moved", data: { orderId: order.orderId, version: 2 } };
+    await eventually(() => expect(shop.live).toContainEqual(moved));
   });
 
   it("that falls short, waits for the rest, and the rest completes it", async () => {

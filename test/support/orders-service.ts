@@ -32,6 +32,7 @@ export interface OrdersTestOptions {
 export function ordersSettings(url: string): Settings {
   return {
     ...readConfig({ DATA_DIR: `/nonexistent/${newId()}` }),
+    POSTGRES_POOL: 20,
     POSTGRES_URL_PARTNERS: "",
     POSTGRES_URL_ORDERS: url,
     POSTGRES_URL_NOTIFICATIONS: "",
