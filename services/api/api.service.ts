@@ -2,6 +2,7 @@ import type { Service, ServiceSchema, ServiceSettingSchema } from "moleculer";
 import ApiGateway, { type ApiSettingsSchema } from "moleculer-web";
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import type { Settings } from "../../lib/config/config.ts";
+import { health } from "../../mixins/health/health.mixin.ts";
 import { gateway } from "./gateway.ts";
 
 export interface ApiDeps {
@@ -16,7 +17,7 @@ export function apiService({ config, clock = systemClock, onListening }: ApiDeps
   const api = gateway(config, clock);
   return {
     name: "api",
-    mixins: [ApiGateway as unknown as ServiceSchema],
+    mixins: [ApiGateway as unknown as ServiceSchema, health({ checks: { http: api.listening } }).mixin],
     settings: {
       // Not broadcast: they are nobody's business, and hold functions.
       $secureSettings: ["routes", "onError"],

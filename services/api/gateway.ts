@@ -31,6 +31,8 @@ export interface Gateway {
   methods: NonNullable<ServiceSchema["methods"]>;
   /** The router's own error hook: for what goes wrong outside of our operations. */
   onError: (req: IncomingRequest, res: ServerResponse, error: Error) => void;
+  /** Whether requests are taken. */
+  listening(): boolean;
   /** @returns the port it listens on */
   start(service: Service): Promise<number>;
   stop(): Promise<void>;
@@ -97,6 +99,7 @@ export function gateway(config: Settings, clock: Clock): Gateway {
         fall(started(deps), req, res, fail("METHOD_NOT_ALLOWED", undefined), false, allow);
       },
     },
+    listening: () => server.listening,
     async start(service) {
       const { broker, logger } = service;
       deps = { limiter: limits, verifier: verifierOf(broker), streams, docsUrl, logger };

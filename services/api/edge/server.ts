@@ -28,6 +28,7 @@ const PATIENCE: Patience = {
 };
 
 export interface EdgeServer {
+  readonly listening: boolean;
   /** @returns the port. @throws Error with the code EADDRINUSE when it is taken */
   listen(port: number, host: string): Promise<number>;
   /** Stops to listen, lets running requests end, and cuts off those that take too long. */
@@ -73,6 +74,9 @@ export function edgeServer(
     );
   });
   return {
+    get listening() {
+      return server.listening && !closing;
+    },
     async listen(port, host) {
       await new Promise<void>((resolve, reject) => {
         server.once("error", reject);
