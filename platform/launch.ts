@@ -148,13 +148,13 @@ async function databaseUrls(
   progress: (line: string) => void,
   undo: Undo[],
 ): Promise<PostgresUrls> {
-  const given = config as Partial<PostgresUrls>;
-  if (!needsEmbeddedPostgres(config)) return given as PostgresUrls;
-  const server = await startPostgres({ dataDir: config.DATA_DIR, progress });
-  undo.push(() => server.stop());
+  const server = needsEmbeddedPostgres(config)
+    ? await startPostgres({ dataDir: config.DATA_DIR, progress })
+    : undefined;
+  if (server) undo.push(() => server.stop());
   const urls = databases.map((database) => {
     const name = postgresUrlName(database);
-    return [name, given[name] ?? server.url(database)];
+    return [name, config[name] ?? server?.url(database)];
   });
   return Object.fromEntries(urls) as PostgresUrls;
 }
