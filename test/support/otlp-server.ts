@@ -59,3 +59,47 @@ export function exported(spans: readonly ExportedSpan[], kind: SpanKind, name: s
   if (found.length !== 1) throw new Error(`${found.length} spans are ${SpanKind[kind]} ${name}`);
   return found[0] as ExportedSpan;
 }
+
+/** `CLIENT partners/reserve` and the like: what a span is, in a line. */
+export function exportedTitle({ kind, name }: ExportedSpan): string {
+  return `${SpanKind[kind - 1]} ${name}`;
+}
+
+export function exportedAttributes(of: { attributes?: Attribute[] }): Record<string, string | undefined> {
+  const entries = (of.attributes ?? []).map(({ key, value }) => [
+    key,
+    value.stringValue ?? (value.intValue === undefined ? undefined : String(value.intValue)),
+  ]);
+  return Object.fromEntries(entries);
+}
+
+/**
+ * Goes down a trace from parent to child.
+ * @param titles each the title of exactly one child of the span before; ` @orders` behind it names the consumer group
+ * @returns the spans in that order
+ * @throws Error that says where the way ends, and what is there instead
+ */
+export function descend(
+  spans: readonly ExportedSpan[],
+  parentSpanId: string | undefined,
+  titles: readonly string[],
+): ExportedSpan[] {
+  let parent = parentSpanId;
+  return titles.map((wanted) => {
+    const [title, group] = wanted.split(" @");
+    const children = spans.filter((span) => span.parentSpanId === parent);
+    const found = children.filter(
+      (span) =>
+        exportedTitle(span) === title &&
+        (!group || exportedAttributes(span)["messaging.consumer.group.name"] === group),
+    );
+    const [only] = found;
+    if (found.length !== 1 || !only) {
+      throw new Error(
+        `${found.length} children of ${parent} are ${wanted}: ${children.map(exportedTitle).join(", ")}`,
+      );
+    }
+    parent = only.spanId;
+    return only;
+  });
+}

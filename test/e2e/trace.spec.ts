@@ -1,0 +1,317 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
+import { eventually } from "../support/eventually.ts";
+import {
+  descend,
+  type ExportedSpan,
+  exportedAttributes,
+  exportedTitle,
+  otlpServer,
+} from "../support/otlp-server.ts";
+import { type StartedPlatform, startPlatform } from "../support/platform.ts";
+import { createDatabase, type TestDatabase } from "../support/postgres.ts";
+import { type Client, connect } from "./client.ts";
+import {
+  admin,
+  type Confirmation,
+  check,
+  customer,
+  type Kitchen,
+  kitchen,
+  type Person,
+  type Received,
+  signed,
+} from "./world.ts";
+
+const SECRET = `whsec_${Buffer.from("the secret of the traced bank").toString("base64")}`;
+const TRACE_ID = "0af7651916cd43dd8448eb211c80319c";
+/** The span of the front app's, in which it confirms. */
+const APP_SPAN_ID = "b7ad6b7169203331";
+const APP = `00-${TRACE_ID}-${APP_SPAN_ID}-01`;
+const OTHER_TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736";
+const STATUS_ERROR = 2;
+
+const folder = mkdtempSync(join(tmpdir(), "waybill-trace-"));
+const databases: TestDatabase[] = [];
+let collector: Awaited<ReturnType<typeof otlpServer>>;
+let there: StartedPlatform;
+let api: Client;
+let root: string;
+let me: Person;
+let shop: Kitchen;
+let bank: Server;
+let bankId: string;
+/** What the bank was asked for its checkout page with. */
+const asked: IncomingHttpHeaders[] = [];
+let orderId: string;
+let told: Received;
+
+/** A platform of its own, whose spans come here; the databases are the run's, so it starts quickly. */
+async function tracedPlatform(): Promise<StartedPlatform> {
+  const names = ["orders", "partners", "notifications", "identity"] as const;
+  databases.push(...(await Promise.all(names.map((name) => createDatabase(name)))));
+  const urls = names.map((name, index) => [`POSTGRES_URL_${name.toUpperCase()}`, databases[index]?.url]);
+  return await startPlatform(join(folder, "data"), {
+    ...Object.fromEntries(urls),
+    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+    OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
+    OTEL_BSP_SCHEDULE_DELAY: "50",
+  });
+}
+
+/** A bank that notes the headers of what it is asked. */
+async function registerBank(): Promise<void> {
+  bank = createServer((request, response) => {
+    if (request.url === "/checkouts") asked.push(request.headers);
+    request.resume();
+    response.writeHead(201, { "Content-Type": "application/json" });
+    response.end(JSON.stringify({ id: "c", url: "http://127.0.0.1:9/pay" }));
+  });
+  await new Promise<void>((listening) => bank.listen(0, "127.0.0.1", listening));
+  const body = {
+    title: "Bank of the trace",
+    adapter: "sandbox",
+    settings: { apiKey: "a".repeat(32), webhookSecret: SECRET },
+    webcheckout_url: `http://127.0.0.1:${(bank.address() as AddressInfo).port}`,
+    active: true,
+  };
+  bankId = (await api.ok<{ id: string }>("POST /banks", { token: root, key: newId(), body })).id;
+}
+
+const confirm = (check_id: string, bank_id: string, headers: Record<string, string> = {}) =>
+  api.request<Confirmation & { code: string; trace_id: string }>("POST /orders/confirm", {
+    ...{ token: me.token, key: newId(), headers },
+    body: { check_id, bank_id },
+  });
+
+/** Confirmed by an app that is traced, paid by a bank that is not, accepted with the trace and ready without. */
+async function scenario5(): Promise<void> {
+  const quote = await check(api, me, shop);
+  const confirmed = await confirm(quote.check_id, bankId, { traceparent: APP });
+  expect(confirmed.status).toBe(201);
+  orderId = confirmed.body.order_id;
+  const data = { payment_id: newId(), order_id: orderId, ...quote.total };
+  const body = JSON.stringify({ type: "payment.succeeded", data });
+  await api.ok(`POST /webhooks/payments/${bankId}`, {
+    body,
+    headers: signed(SECRET, newId(), new Date(), body),
+  });
+  told = await eventually(() => {
+    const [first] = shop.received;
+    if (!first) throw new Error("the kitchen was not told");
+    return first;
+  });
+  const { traceparent } = told;
+  expect((await shop.say("order.accepted", orderId, { traceparent })).status).toBe(202);
+  expect((await shop.say("order.ready", orderId)).status).toBe(202);
+}
+
+beforeAll(async () => {
+  collector = await otlpServer();
+  there = await tracedPlatform();
+  api = await connect(async () => there);
+  root = await admin(api);
+  me = await customer(api);
+  shop = await kitchen(api, root);
+  await registerBank();
+  await scenario5();
+}, 60_000);
+afterAll(async () => {
+  await shop?.close();
+  await there?.end("SIGTERM");
+  bank?.closeAllConnections();
+  bank?.close();
+  collector?.close();
+  await Promise.all(databases.map((database) => database.drop()));
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const ofTrace = (traceId: string) => collector.spans.filter((span) => span.traceId === traceId);
+
+/** Down the order's trace; waits until it has been exported. */
+const down = (from: string | undefined, ...titles: string[]) =>
+  eventually(() => descend(ofTrace(TRACE_ID), from, titles));
+const last = async (spans: Promise<ExportedSpan[]>) => (await spans).at(-1) as ExportedSpan;
+
+const orderConfirmed = () =>
+  last(
+    down(
+      APP_SPAN_ID,
+      "SERVER POST /api/v1/orders/confirm",
+      "INTERNAL api/rest",
+      "INTERNAL api/confirm",
+      "CLIENT orders/confirm",
+      "SERVER orders/confirm",
+    ),
+  );
+const paymentReceived = async () => last(down((await orderConfirmed()).spanId, "INTERNAL payment received"));
+const partnerTold = async () =>
+  last(
+    down(
+      (await paymentReceived()).spanId,
+      "PRODUCER create order.paid",
+      "CONSUMER process order.paid @partners",
+      "INTERNAL webhook order.paid",
+      "CLIENT POST",
+    ),
+  );
+const traceparentOf = ({ traceId, spanId }: ExportedSpan) => `00-${traceId}-${spanId}-01`;
+const attributes = (span: ExportedSpan | undefined) => exportedAttributes(span ?? {});
+
+/** The spans from a callback's request to the action in which Orders commits it. */
+const CALLBACK = [
+  "SERVER POST /api/v1/webhooks/partners/{partner_id}",
+  "INTERNAL api/rest",
+  "CLIENT partners/receiveCallback",
+  "SERVER partners/receiveCallback",
+  "CLIENT orders/applyPartnerCallback",
+  "SERVER orders/applyPartnerCallback",
+];
+
+describe("scenario 5 is one trace", () => {
+  it("from the app's span over the gateway and the bridge to Orders, and on to Partners", async () => {
+    const spans = await down(
+      (await orderConfirmed()).spanId,
+      "CLIENT partners/reserve",
+      "SERVER partners/reserve",
+    );
+    for (const span of [await orderConfirmed(), ...spans]) {
+      expect(attributes(span)).toMatchObject({ "rpc.system.name": "grpc" });
+    }
+  });
+
+  it("in which the bank is asked for its page, as the header on the wire says", async () => {
+    const call = await last(down((await orderConfirmed()).spanId, "CLIENT POST"));
+    expect(asked.map(({ traceparent }) => traceparent)).toEqual([traceparentOf(call)]);
+  });
+
+  it("in which the payment is received, though the bank brought no context: linked both ways", async () => {
+    const received = await paymentReceived();
+    const [link] = received.links ?? [];
+    expect(link?.traceId).not.toBe(TRACE_ID);
+    const callback = await eventually(() => {
+      const spans = ofTrace(link?.traceId as string);
+      const chain = [
+        "SERVER POST /api/v1/webhooks/payments/{bank_id}",
+        "INTERNAL api/rest",
+        "CLIENT orders/receivePayment",
+        "SERVER orders/receivePayment",
+      ];
+      return descend(spans, undefined, chain).at(-1) as ExportedSpan;
+    });
+    expect(link?.spanId).toBe(callback.spanId);
+    const back = (callback.links ?? []).map(({ traceId, spanId }) => ({ traceId, spanId }));
+    expect(back).toEqual([{ traceId: TRACE_ID, spanId: (await orderConfirmed()).spanId }]);
+  });
+
+  it("in which the message brings Partners to tell the partner, as the header on the wire says", async () => {
+    const call = await partnerTold();
+    expect(told.traceparent).toBe(traceparentOf(call));
+    expect(attributes(call)).toMatchObject({
+      "http.request.method": "POST",
+      "http.response.status_code": "204",
+      "waybill.webhook.type": "order.paid",
+    });
+  });
+
+  it("in which the message reaches each service that listens, from the one span that made it", async () => {
+    const { spanId } = await last(down((await paymentReceived()).spanId, "PRODUCER create order.paid"));
+    for (const group of ["orders", "partners", "notifications"]) {
+      await down(spanId, `CONSUMER process order.paid @${group}`);
+    }
+  });
+
+  it("which the partner continues by its callback: to Partners by bridge, to Orders by transporter", async () => {
+    const spans = await down((await partnerTold()).spanId, ...CALLBACK, "PRODUCER create order.accepted");
+    const ways = spans.slice(2, 6).map((span) => attributes(span)["rpc.system.name"]);
+    expect(ways).toEqual(["grpc", "grpc", "moleculer", "moleculer"]);
+  });
+
+  it("and stays one when the partner's callback, too, brings no context", async () => {
+    const ready = await last(down((await orderConfirmed()).spanId, "INTERNAL order.ready"));
+    await down(ready.spanId, "PRODUCER create order.ready", "CONSUMER process order.ready @notifications");
+    const [link] = ready.links ?? [];
+    const callback = await eventually(() =>
+      descend(ofTrace(link?.traceId as string), undefined, CALLBACK).at(-1),
+    );
+    expect(link?.spanId).toBe(callback?.spanId);
+  });
+
+  it("without a gap: every span's parent is there, and nobody else's work", async () => {
+    await partnerTold();
+    await down((await orderConfirmed()).spanId, "INTERNAL order.ready", "PRODUCER create order.ready");
+    await eventually(() => {
+      const spans = ofTrace(TRACE_ID);
+      const known = new Set([APP_SPAN_ID, ...spans.map(({ spanId }) => spanId)]);
+      const orphans = spans.filter(({ parentSpanId }) => !known.has(parentSpanId as string));
+      expect(orphans.map(exportedTitle)).toEqual([]);
+    });
+    const queries = ofTrace(TRACE_ID).flatMap((span) => attributes(span)["db.query.text"] ?? []);
+    expect(queries.length).toBeGreaterThan(10);
+    // Claiming a queue's rows serves all orders, so it belongs to none.
+    expect(queries.filter((sql) => /SKIP LOCKED|pg_advisory_xact_lock/.test(sql))).toEqual([]);
+  });
+
+  it("that the order's history names at each step, also as PostgreSQL has it", async () => {
+    const steps = ["order.created", "order.paid", "order.accepted", "order.ready"];
+    const first = (items: { type: string; trace_id: string }[]) =>
+      items.filter(({ type }) => steps.includes(type)).map(({ type, trace_id }) => [type, trace_id]);
+    const expected = steps.map((type) => [type, TRACE_ID]);
+    await eventually(async () => {
+      const { items } = await api.ok<{ items: { type: string; trace_id: string }[] }>(
+        `GET /orders/${orderId}/history`,
+        me,
+      );
+      expect(first(items)).toEqual(expected);
+    });
+    const { history } = await api.ok<{ history: { type: string; trace_id: string }[] }>(
+      `GET /orders/${orderId}/diagnosis`,
+      { token: root },
+    );
+    expect(first(history)).toEqual(expected);
+  });
+});
+
+describe("a refusal", () => {
+  it("stands with the catalogue's code on each span on its way, and its problem names the trace", async () => {
+    const { check_id } = await check(api, me, shop);
+    const { body } = await confirm(check_id, newId(), {
+      traceparent: `00-${OTHER_TRACE_ID}-${APP_SPAN_ID}-01`,
+    });
+    expect(body).toMatchObject({ code: "bank_inactive", trace_id: OTHER_TRACE_ID });
+    const spans = await eventually(() =>
+      descend(ofTrace(OTHER_TRACE_ID), APP_SPAN_ID, [
+        "SERVER POST /api/v1/orders/confirm",
+        "INTERNAL api/rest",
+        "INTERNAL api/confirm",
+        "CLIENT orders/confirm",
+        "SERVER orders/confirm",
+      ]),
+    );
+    const [request, , action, call, callee] = spans;
+    for (const span of [request, action, call, callee]) {
+      expect(attributes(span)["error.type"]).toBe("BANK_INACTIVE");
+    }
+    // Refusing is what the server is there for; it is the caller whose work came to nothing.
+    expect([request, callee].map((span) => span?.status?.code ?? 0)).toEqual([0, 0]);
+    expect(call?.status).toEqual({ code: STATUS_ERROR, message: "BANK_INACTIVE" });
+    expect(call?.events?.map(exportedAttributes)).toMatchObject([{ "exception.type": "BANK_INACTIVE" }]);
+  });
+
+  it("of the gateway itself, in a request without context, names the trace that it made", async () => {
+    const { body } = await confirm("no-id", bankId);
+    expect(body.code).toBe("validation_error");
+    const [request] = await eventually(() =>
+      descend(ofTrace(body.trace_id), undefined, ["SERVER POST /api/v1/orders/confirm"]),
+    );
+    expect(attributes(request)).toMatchObject({
+      "error.type": "VALIDATION_ERROR",
+      "http.response.status_code": "422",
+    });
+  });
+});
