@@ -112,7 +112,8 @@ describe("an order under commands of everybody at the same moment", () => {
       expect(version).toBeGreaterThanOrEqual(last);
     }
     expect(orders).toHaveLength(HISTORIES);
-    expect(steps).toBeGreaterThan(HISTORIES * 4);
+    // Bringing the orders to where they start takes three steps on the average.
+    expect(steps).toBeGreaterThan(HISTORIES * 3);
     await shop.settled();
     const broken = await shop.sql(
       `SELECT o.id FROM orders o
