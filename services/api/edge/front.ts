@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { fail } from "../../../contracts/errors.ts";
+import { isId } from "../../../lib/ids.ts";
 import { nameHttpSpan, traceIdOf, withHttpServerSpan } from "../../../mixins/tracing/index.ts";
 import { type Limiter, refuseBeyond } from "../limits.ts";
 import { begin, exchangeOf } from "./exchange.ts";
@@ -31,7 +32,7 @@ export function front(deps: FrontDeps, route: (req: IncomingMessage, res: Server
     const requestId = requestIdOf(req);
     begin(req, {
       requestId,
-      traceId: nameHttpSpan(req, undefined, requestId) ?? traceIdFor(req),
+      traceId: nameHttpSpan(req, undefined, requestId) ?? traceIdFor(req, requestId),
       clientIp: deps.clientIp(req),
       query: {},
       standings: [],
@@ -66,12 +67,11 @@ export function front(deps: FrontDeps, route: (req: IncomingMessage, res: Server
     withHttpServerSpan(req, res, () => enter(req, res));
 }
 
-/** An id to find a request by also where nothing is traced: the one that the client brought, or a new one. */
-function traceIdFor(req: IncomingMessage): string {
+/** An id to find a request by also where nothing is traced: the one that the client brought, or its request's. */
+function traceIdFor(req: IncomingMessage, requestId: string): string {
   const { traceparent } = req.headers;
-  return (
-    traceIdOf(typeof traceparent === "string" ? traceparent : undefined) ?? randomBytes(16).toString("hex")
-  );
+  const brought = traceIdOf(typeof traceparent === "string" ? traceparent : undefined);
+  return brought ?? (isId(requestId) ? requestId.replaceAll("-", "") : randomBytes(16).toString("hex"));
 }
 
 async function countAddress(limiter: Limiter, req: IncomingMessage): Promise<void> {
