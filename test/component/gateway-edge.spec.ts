@@ -1,4 +1,3 @@
-import { connect } from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import type { Params } from "../../contracts/actions.ts";
 import { newId } from "../../lib/ids.ts";
@@ -6,175 +5,23 @@ import { exampleOf } from "../../mixins/openapi/example.ts";
 import { endpointOf } from "../../services/api/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
+import { requestsTo } from "../support/requests.ts";
+
+type Requests = ReturnType<typeof requestsTo>;
 
 const SHOP = "https://shop.example.org";
 
 let gateway: TestGateway;
-let authorization: string;
+let request: Requests["request"];
+let raw: Requests["raw"];
+let rawGet: Requests["rawGet"];
 
 beforeAll(async () => {
   gateway = await startGateway({ CORS_ORIGINS: `${SHOP}, https://other.example.org` });
-  authorization = `Bearer ${await gateway.identity.token()}`;
+  ({ request, raw, rawGet } = requestsTo(gateway, `Bearer ${await gateway.identity.token()}`));
 });
 afterAll(() => gateway.stop());
 beforeEach(() => gateway.reset());
-
-interface Problem {
-  code: string;
-  status: number;
-  type: string;
-  instance: string;
-  detail?: string;
-  trace_id?: string;
-  errors?: { field: string; rule: string }[];
-}
-
-async function request(
-  method: string,
-  path: string,
-  init: { headers?: Record<string, string>; body?: string | Buffer } = {},
-) {
-  const response = await fetch(`${gateway.url}${path}`, {
-    method,
-    headers: { Authorization: authorization, "Content-Type": "application/json", ...init.headers },
-    ...(init.body !== undefined && { body: init.body }),
-  });
-  const text = await response.text();
-  const body = (
-    text && response.headers.get("content-type")?.includes("json") ? JSON.parse(text) : {}
-  ) as Problem;
-  return { status: response.status, headers: response.headers, body, text };
-}
-
-/** What the server sends back for exactly these bytes. */
-function raw(bytes: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(gateway.port, "127.0.0.1", () => socket.write(bytes, "latin1"));
-    let text = "";
-    socket.setEncoding("utf8");
-    socket.on("data", (chunk) => {
-      text += chunk;
-    });
-    socket.on("close", () => resolve(text));
-    socket.on("error", reject);
-  });
-}
-
-function rawGet(target: string, headers = ""): Promise<string> {
-  return raw(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${headers}\r\n`);
-}
-
-const sound = { partner_id: newId(), lines: [{ product_id: newId(), quantity: 2 }], address: addressOf() };
-
-function addressOf() {
-  return { line1: "Unter den Linden 1", city: "Berlin", postal_code: "10117", country: "DE" };
-}
-
-function check(body: unknown) {
-  return request("POST", "/api/v1/orders/check", {
-    body: typeof body === "string" ? body : JSON.stringify(body),
-  });
-}
-
-describe("gateway, given a body", () => {
-  it("that is sound, passes it on in the names of the contract", async () => {
-    await check(sound);
-    expect(gateway.calls[0]).toMatchObject({
-      action: "partners.check",
-      params: {
-        partnerId: sound.partner_id,
-        lines: [{ productId: sound.lines[0]?.product_id, quantity: 2 }],
-      },
-    });
-  });
-
-  const deep = `{"a":${"[".repeat(40)}${"]".repeat(40)}}`;
-  it.each([
-    ["that is no JSON", "{", 400, "bad_json"],
-    ["that is not UTF-8", Buffer.from([0x22, 0xff, 0x22]), 400, "bad_json"],
-    ["nested too deeply", deep, 400, "bad_request"],
-    ["with __proto__", '{"__proto__":{"role":"admin"}}', 400, "bad_request"],
-    ["with __proto__ deep inside", '{"address":{"__proto__":{}}}', 400, "bad_request"],
-    ["with constructor", '{"constructor":{"prototype":{}}}', 400, "bad_request"],
-    ["with a NUL", '{"note":"a\\u0000b"}', 400, "bad_request"],
-    ["with half a surrogate pair", '{"note":"\\ud800"}', 400, "bad_request"],
-    ["that is an array", "[]", 422, "validation_error"],
-    ["that is null", "null", 422, "validation_error"],
-    ["that is a number", "1", 422, "validation_error"],
-  ])("%s, answers %#", async (_, body, status, code) => {
-    const answer = await request("POST", "/api/v1/orders/check", { body });
-    expect({ status: answer.status, code: answer.body.code }).toEqual({ status, code });
-    expect(gateway.calls).toEqual([]);
-  });
-
-  it.each([
-    ["an unknown field", { ...sound, role: "admin" }, "role", "unknown"],
-    [
-      "an unknown field deep inside",
-      { ...sound, address: { ...addressOf(), zip: "1" } },
-      "address.zip",
-      "unknown",
-    ],
-    ["a contract's own spelling", { ...sound, partnerId: newId() }, "partnerId", "unknown"],
-    ["a missing field", { ...sound, partner_id: undefined }, "partner_id", "required"],
-    ["null", { ...sound, note: null }, "note", "required"],
-    ["quantity 0", withQuantity(0), "lines[0].quantity", "numberMin"],
-    ["quantity 100", withQuantity(100), "lines[0].quantity", "numberMax"],
-    ["a fraction", withQuantity(1.5), "lines[0].quantity", "numberInteger"],
-    ["text for a number", withQuantity("2"), "lines[0].quantity", "number"],
-    ["no lines", { ...sound, lines: [] }, "lines", "arrayMin"],
-  ])("with %s, names the field as it was sent", async (_, body, field, rule) => {
-    const answer = await check(body);
-    expect(answer.status).toBe(422);
-    expect(answer.body.errors).toContainEqual(expect.objectContaining({ field, rule }));
-    expect(gateway.calls).toEqual([]);
-  });
-
-  function withQuantity(quantity: unknown) {
-    return { ...sound, lines: [{ product_id: newId(), quantity }] };
-  }
-
-  it("that is too large, answers 413 although its sender has not finished", async () => {
-    const answer = await check(`{"note":"${"x".repeat(200 * 1024)}"}`);
-    expect(answer.status).toBe(413);
-  });
-
-  it("that never ends, keeps no more of it than is allowed", async () => {
-    const response = await raw(
-      "POST /api/v1/orders/check HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" +
-        `Authorization: ${authorization}\r\nContent-Length: 99999999999\r\n\r\n{`,
-    );
-    expect(response).toMatch(/^HTTP\/1\.1 413 /);
-  });
-
-  it.each([
-    ["text/plain", {}],
-    ["application/json; charset=latin1", {}],
-    ["application/json", { "Content-Encoding": "gzip" }],
-    ["", {}],
-  ])("of the media type %p, answers 415", async (type, more) => {
-    const answer = await request("POST", "/api/v1/orders/check", {
-      headers: { "Content-Type": type, ...more },
-      body: JSON.stringify(sound),
-    });
-    expect(answer.status).toBe(415);
-  });
-
-  it("with what a service refuses by its own schema, names the field as the client knows it", async () => {
-    gateway.on("partners.check", () => {
-      throw Object.assign(new Error("Parameters validation error!"), {
-        type: "VALIDATION_ERROR",
-        code: 422,
-        data: [{ type: "stringPattern", field: "address.postalCode", message: "no", nodeID: "partners-1" }],
-      });
-    });
-    const answer = await check(sound);
-    expect(answer.body.errors).toEqual([
-      { field: "address.postal_code", rule: "stringPattern", message: "no" },
-    ]);
-    expect(answer.text).not.toContain("partners-1");
-  });
-});
 
 describe("gateway, given a target", () => {
   it.each([
@@ -379,63 +226,6 @@ describe("gateway, given headers", () => {
     expect(headers.get("content-security-policy")).toContain("default-src 'none'");
     expect(headers.get("cache-control")).toBe("private, no-cache");
     expect(headers.get("x-powered-by")).toBeNull();
-  });
-});
-
-describe("gateway, told of a callback", () => {
-  const path = `/api/v1/webhooks/payments/${newId()}`;
-
-  it("passes on the raw body and the headers that signatures need, and no others", async () => {
-    const body = '{ "spaced" :1}';
-    const answer = await request("POST", path, {
-      headers: {
-        "Webhook-Id": "evt_1",
-        "Webhook-Signature": "v1,abc",
-        Cookie: "a=b",
-        "X-Forwarded-For": "1.2.3.4",
-      },
-      body,
-    });
-    expect(answer.status).toBe(204);
-    const { params, meta } = gateway.calls[0] as { params: Params<"orders.receivePayment">; meta: object };
-    expect(params.body).toBe(body);
-    expect(Object.keys(params.headers).sort()).toEqual(["content-type", "webhook-id", "webhook-signature"]);
-    expect(meta).not.toHaveProperty("token");
-  });
-
-  it("that is not genuine, answers the same to the byte whatever was wrong", async () => {
-    const { fail } = await import("../../contracts/errors.ts");
-    const reasons = ["The timestamp is stale.", "The signature is wrong."];
-    gateway.on("orders.receivePayment", () => {
-      throw fail("BAD_SIGNATURE", reasons.shift());
-    });
-    const answers = [await request("POST", path, { body: "1" }), await request("POST", path, { body: "2" })];
-    const nobody = await request("POST", "/api/v1/webhooks/payments/nobody", { body: "3" });
-    expect(answers.map(({ status }) => status)).toEqual([401, 401]);
-    expect(new Set([...answers, nobody].map(({ text }) => text)).size).toBe(1);
-  });
-
-  it("larger than 64 KB, answers 413", async () => {
-    expect((await request("POST", path, { body: Buffer.alloc(64 * 1024 + 1) })).status).toBe(413);
-  });
-});
-
-describe("gateway, given an image", () => {
-  it("passes on its bytes, up to 5 MB", async () => {
-    const image = { "Content-Type": "image/png" };
-    const bytes = Buffer.alloc(5_000_000, 7);
-    expect((await request("PUT", "/api/v1/me/avatar", { headers: image, body: bytes })).status).toBe(200);
-    expect(gateway.calls[0]?.params).toEqual({ base64: bytes.toString("base64") });
-    const larger = await request("PUT", "/api/v1/me/avatar", {
-      headers: image,
-      body: Buffer.alloc(5_000_001),
-    });
-    expect(larger.status).toBe(413);
-  });
-
-  it("of a type that could hold a script, answers 415", async () => {
-    const svg = { headers: { "Content-Type": "image/svg+xml" }, body: "<svg/>" };
-    expect((await request("PUT", "/api/v1/me/avatar", svg)).status).toBe(415);
   });
 });
 
