@@ -18,11 +18,6 @@ export function add(a: Money, b: Money): Money {
   return money(a.amountMinor + b.amountMinor, sameCurrency(a, b));
 }
 
-/** @throws MoneyError for different currencies. The result may be negative. */
-export function subtract(a: Money, b: Money): Money {
-  return money(a.amountMinor - b.amountMinor, sameCurrency(a, b));
-}
-
 /** @throws MoneyError when the product is beyond 2^53 - 1 or the quantity is no whole number. */
 export function times(a: Money, quantity: number): Money {
   return money(a.amountMinor * quantity, a.currency);

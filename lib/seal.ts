@@ -51,11 +51,6 @@ export function open(sealed: string, keys: SealKeys, place: string): string {
   }
 }
 
-/** Whether the text was sealed by the present secret; if not, seal it again before the former one is dropped. */
-export function isSealedByPresent(sealed: string, keys: SealKeys): boolean {
-  return sealed.split(".")[1] === keyOf(keys.secret).id;
-}
-
 interface Key {
   id: string;
   bytes: Buffer;

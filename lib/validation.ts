@@ -5,7 +5,6 @@
 
 const DATE = /^(\d{4})-(\d\d)-(\d\d)$/;
 const OLDEST_BIRTH_YEAR = 1900;
-const UNPRINTABLE = /[\p{Cc}\p{Cs}]/u;
 
 /** Whether the text is a day of the calendar, as YYYY-MM-DD: 2026-02-29 is none. */
 export function isCalendarDate(text: string): boolean {
@@ -26,9 +25,4 @@ export function birthDateProblem(text: string, nowMs: number): string | undefine
   if (text >= today) return "Must lie in the past.";
   if (Number(text.slice(0, 4)) < OLDEST_BIRTH_YEAR) return `Must not lie before ${OLDEST_BIRTH_YEAR}.`;
   return undefined;
-}
-
-/** What is wrong with an e-mail address that has the shape of one: characters that no mail server would take. */
-export function emailProblem(text: string): string | undefined {
-  return UNPRINTABLE.test(text) ? "Must not hold control characters." : undefined;
 }

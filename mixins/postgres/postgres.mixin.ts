@@ -34,15 +34,7 @@ export function postgres(options: { url: string; poolSize: number; name: string 
     get db() {
       return db();
     },
-    async transact(work) {
-      try {
-        return await db().transaction(work);
-      } catch (error) {
-        throw isConnectionTrouble(error)
-          ? fail("SERVICE_UNAVAILABLE", "The database cannot be reached.")
-          : error;
-      }
-    },
+    transact: (work) => db().transaction(work),
     async ping() {
       const answer = db()
         .raw("SELECT 1")
@@ -51,6 +43,8 @@ export function postgres(options: { url: string; poolSize: number; name: string 
       return answer.catch(() => false);
     },
     mixin: {
+      // A lost connection is nobody's fault, and the caller's next try may find it.
+      hooks: { error: { "*": (_ctx, error) => Promise.reject(reachable(error)) } },
       async started() {
         pool = openDatabase(options.url, options.poolSize, `waybill ${options.name}`);
         await firstAnswer(pool);
@@ -75,6 +69,10 @@ async function firstAnswer(pool: Knex): Promise<void> {
     }
     await delay(START_POLL_MS);
   }
+}
+
+function reachable(error: Error): Error {
+  return isConnectionTrouble(error) ? fail("SERVICE_UNAVAILABLE", "The database cannot be reached.") : error;
 }
 
 const TROUBLE = /^(?:08|53|57P)|^(?:55P03|57014|25P03)$/;

@@ -5,7 +5,7 @@ import { addAudit, auditPage } from "./audit.repository.ts";
 import { openAccount } from "./invitations.ts";
 import { userMessage } from "./messages.ts";
 import type { Parts } from "./parts.ts";
-import { checkPerson, DEFAULT_LANGUAGE } from "./people.ts";
+import { DEFAULT_LANGUAGE } from "./people.ts";
 import { profileByEmail, saveNewProfile } from "./profiles.repository.ts";
 
 const PAGE_SIZE = 50;
@@ -19,7 +19,6 @@ export async function createFirstAdmin(
   parts: Parts,
   { email, password }: Params<"identity.createAdmin">,
 ): Promise<Result<"identity.createAdmin">> {
-  checkPerson(parts, { email });
   const present = await profileByEmail(parts.postgres.db, email);
   if (present?.emailConfirmed) {
     if (present.role === "admin") return { userId: present.id, created: false };

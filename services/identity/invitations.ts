@@ -19,7 +19,7 @@ import { mail, userMessage } from "./messages.ts";
 import type { Parts } from "./parts.ts";
 import { refuseCommonPassword } from "./password-policy.ts";
 import { requirePassword } from "./passwords.ts";
-import { checkPerson, DEFAULT_LANGUAGE } from "./people.ts";
+import { DEFAULT_LANGUAGE } from "./people.ts";
 import {
   type ProfileRow,
   profileByEmail,
@@ -43,7 +43,6 @@ export async function invite(
   caller: Caller,
 ): Promise<Result<"identity.invite">> {
   const { email } = ctx.params;
-  checkPerson(parts, { email });
   const grant = grantFor(caller, ctx.params);
   return idempotent(parts.postgres, ctx, "identity.invite", async (trx) => {
     await takeOne(parts.postgres.db, MAILS, parts.digest(email));

@@ -5,7 +5,7 @@ import { fail, typeOf } from "../../contracts/errors.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { type Db, rows } from "../../mixins/postgres/database.ts";
-import { isConnectionTrouble, type Postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import {
   IdentityError,
   type IdentityErrorKind,
@@ -52,11 +52,10 @@ const answers: Record<IdentityErrorKind, () => Error> = {
   unavailable: () => fail("SERVICE_UNAVAILABLE", "The identity provider cannot be reached."),
 };
 
-/** The error of the catalogue for what a provider or the database threw. */
+/** The error of the catalogue for what a provider threw. */
 export function toFailure(error: unknown): unknown {
   if (typeOf(error) !== undefined) return error;
   if (error instanceof IdentityError) return answers[error.kind]();
-  if (isConnectionTrouble(error)) return fail("SERVICE_UNAVAILABLE", "The database cannot be reached.");
   return error;
 }
 

@@ -8,7 +8,7 @@ import { checkCode, issueCode } from "./codes.ts";
 import { MAILS, takeOne } from "./limits.ts";
 import { mail, profileView, userMessage } from "./messages.ts";
 import { isKind, type Parts } from "./parts.ts";
-import { checkPerson, ownProfile } from "./people.ts";
+import { checkBirthDate, ownProfile } from "./people.ts";
 import {
   adoptEmail,
   profileByEmail,
@@ -28,7 +28,7 @@ export async function updateProfile(
   caller: Caller,
   { expectedVersion, pushToken, email, ...changes }: Params<"identity.updateProfile">,
 ): Promise<Profile> {
-  checkPerson(parts, { email, birthDate: changes.birthDate });
+  checkBirthDate(parts, changes.birthDate);
   const present = await ownProfile(parts, caller.id);
   const pendingEmail = email === present.email ? undefined : email;
   if (pendingEmail) await takeOne(parts.postgres.db, MAILS, parts.digest(pendingEmail));

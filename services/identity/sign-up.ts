@@ -6,7 +6,7 @@ import { MAILS, takeOne } from "./limits.ts";
 import { mail, userMessage } from "./messages.ts";
 import type { Parts } from "./parts.ts";
 import { refuseCommonPassword } from "./password-policy.ts";
-import { checkPerson, DEFAULT_LANGUAGE } from "./people.ts";
+import { checkBirthDate, DEFAULT_LANGUAGE } from "./people.ts";
 import { confirmProfile, profileByEmail, saveNewProfile } from "./profiles.repository.ts";
 
 /**
@@ -20,7 +20,7 @@ export async function register(
   params: Params<"identity.register">,
 ): Promise<Result<"identity.register">> {
   const { email, password, pushToken, language = DEFAULT_LANGUAGE, ...person } = params;
-  checkPerson(parts, { email, birthDate: person.birthDate });
+  checkBirthDate(parts, person.birthDate);
   refuseCommonPassword(password, [email, person.firstName, person.lastName]);
   await takeOne(parts.postgres.db, MAILS, parts.digest(email));
 

@@ -1,7 +1,6 @@
 import { join } from "node:path";
 import type { ServiceSchema } from "moleculer";
 import { implement } from "../../contracts/actions.ts";
-import { fail } from "../../contracts/errors.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import type { Settings } from "../../lib/config/config.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
@@ -11,7 +10,7 @@ import "../../mixins/grpc/schema.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
-import { isConnectionTrouble, postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { Carrier } from "../../providers/carrier/index.ts";
 import { banks } from "./banks.ts";
@@ -101,7 +100,6 @@ export function ordersService({ config, carrier, clock = systemClock }: OrdersSe
   return {
     name: "orders",
     grpc: { proto: "waybill/orders/v1/orders.proto", service: "waybill.orders.v1.Orders" },
-    hooks: { error: { "*": (_ctx, error) => Promise.reject(reachable(error)) } },
     mixins: [
       db.mixin,
       watchers.mixin,
@@ -160,9 +158,4 @@ export function ordersService({ config, carrier, clock = systemClock }: OrdersSe
       }),
     },
   };
-}
-
-/** A lost connection is nobody's fault, and the next try may find it. */
-function reachable(error: Error): Error {
-  return isConnectionTrouble(error) ? fail("SERVICE_UNAVAILABLE", "The database cannot be reached.") : error;
 }

@@ -1,6 +1,6 @@
 import type { Hours, Partner } from "../../contracts/partners.ts";
 import type { Address } from "../../contracts/shared.ts";
-import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts";
+import { type Db, row, rows } from "../../mixins/postgres/database.ts";
 
 /** A partner as it is stored; what depends on the moment is computed from it. */
 export interface PartnerRow {
@@ -150,8 +150,4 @@ export async function setBusyUntil(
      WHERE id = ? RETURNING ${PARTNER_COLUMNS}`,
     [busyUntil ?? null, id],
   );
-}
-
-export async function partnerExists(db: Db, id: string): Promise<boolean> {
-  return (await affected(db, "SELECT 1 FROM partners WHERE id = ?", [id])) > 0;
 }

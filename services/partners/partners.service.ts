@@ -1,6 +1,5 @@
 import type { ServiceSchema } from "moleculer";
 import { implement } from "../../contracts/actions.ts";
-import { fail } from "../../contracts/errors.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import type { Settings } from "../../lib/config/config.ts";
 import type { GuardOptions } from "../../lib/net/guarded-request.ts";
@@ -10,7 +9,7 @@ import "../../mixins/grpc/schema.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
-import { isConnectionTrouble, postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { Carrier } from "../../providers/carrier/index.ts";
 import { managerOf } from "./access.ts";
@@ -77,7 +76,6 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
   return {
     name: "partners",
     grpc: { proto: "waybill/partners/v1/partners.proto", service: "waybill.partners.v1.Partners" },
-    hooks: { error: { "*": (_ctx, error) => Promise.reject(reachable(error)) } },
     mixins: [
       ...[db.mixin, out.mixin, inbox.mixin, sender.mixin, sweeper.mixin],
       health({
@@ -149,9 +147,4 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
       ...deadLetterActions({ ...work, sender }, inbox.mixin.actions),
     },
   };
-}
-
-/** A lost connection is nobody's fault, and the next try may find it. */
-function reachable(error: Error): Error {
-  return isConnectionTrouble(error) ? fail("SERVICE_UNAVAILABLE", "The database cannot be reached.") : error;
 }
