@@ -22,7 +22,12 @@ type AdapterClass = new (options: object) => FileAdapter;
  * A collection in one file, read whole into memory when it opens and appended to at every change. For one node:
  * the file has one writer. Opening it also compacts it.
  */
-export function fileStore(collection: string, dir: string | undefined, indexes: readonly string[]): Store {
+export function fileStore(
+  collection: string,
+  dir: string | undefined,
+  indexes: readonly string[],
+  compactAfterChanges = COMPACT_AFTER_CHANGES,
+): Store {
   const { MemoryAdapter } = database as unknown as { MemoryAdapter: AdapterClass };
   const adapter = new MemoryAdapter(
     dir === undefined
@@ -41,9 +46,9 @@ export function fileStore(collection: string, dir: string | undefined, indexes: 
   /** Each update and removal leaves a dead line; the more documents live, the more of them are worth a rewrite. */
   const changed = async () => {
     changes++;
-    if (changes < COMPACT_AFTER_CHANGES) return;
+    if (changes < compactAfterChanges) return;
     const alive = await adapter.count({ query: {} });
-    if (changes < Math.max(COMPACT_AFTER_CHANGES, alive)) return;
+    if (changes < Math.max(compactAfterChanges, alive)) return;
     changes = 0;
     compacting = adapter.db.compactDatafileAsync().catch(() => undefined);
   };

@@ -1,9 +1,10 @@
-import { appendFileSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
-import { documents } from "../../mixins/documents/documents.mixin.ts";
+import { documents, rebuildsOf } from "../../mixins/documents/documents.mixin.ts";
+import { fileStore } from "../../mixins/documents/file-store.ts";
 
 interface Event {
   _id: string;
@@ -71,6 +72,40 @@ describe("documents", () => {
     appendFileSync(file, '{"_id":"m2","orderId":"o');
     const again = await open();
     expect(await again.find({})).toEqual([{ _id: "m1", orderId: "o1", version: 1 }]);
+  });
+
+  it("are made anew by the name of their collection while it is open", async () => {
+    let events: ReturnType<typeof documents<Event>>;
+    events = documents<Event>({
+      collection: "events",
+      rebuild: async () => {
+        await events.clear();
+        await events.insert({ _id: "m1", orderId: "o1", version: 1 });
+        return await events.count();
+      },
+    });
+    broker = new ServiceBroker({ logger: false });
+    broker.createService({ name: "holder", mixins: [events.mixin] });
+    await broker.start();
+    await events.insert({ _id: "stray", orderId: "o9", version: 1 });
+    expect(await rebuildsOf(broker).get("events")?.()).toBe(1);
+    expect(await events.get("stray")).toBeUndefined();
+    await broker.stop();
+    expect(rebuildsOf(broker).size).toBe(0);
+  });
+
+  it("that change often do not let their file grow without end", async () => {
+    await open();
+    const store = fileStore("busy", dir, [], 100);
+    await store.connect();
+    await store.insert({ _id: "m1", version: 0 });
+    for (let version = 1; version <= 350; version++) {
+      await store.updateById("m1", { $set: { version } });
+    }
+    await store.disconnect();
+    const lines = readFileSync(join(dir, "busy.db"), "utf8").trim().split("\n");
+    expect(lines.length).toBeLessThan(110);
+    expect(lines.at(-1)).toContain('"version":350');
   });
 
   it("of a collection that is not open are unavailable, and no action offers them", async () => {

@@ -37,6 +37,18 @@ const processesOf = (path: string) =>
     .filter((name) => /^\d+$/.test(name))
     .filter((pid) => spawnSync("grep", ["-qsF", path, `/proc/${pid}/cmdline`]).status === 0);
 
+/** What /readyz answered, one after the other, until nobody listened any more. */
+async function readinessUntilGone(): Promise<number[]> {
+  const statuses: number[] = [];
+  for (;;) {
+    const answer = await fetch(`${first.opsUrl}/readyz`, { headers: { connection: "close" } }).catch(
+      () => undefined,
+    );
+    if (!answer) return statuses;
+    statuses.push(answer.status);
+  }
+}
+
 beforeAll(async () => {
   chmodSync(folder, 0o700);
   if (mayBecomeNobody) chownSync(folder, NOBODY, NOBODY);
@@ -113,12 +125,20 @@ describe("the launcher", () => {
     expect((await fetch(`${first.opsUrl}/readyz`)).status).toBe(200);
   });
 
-  it("stops on Ctrl-C with 0, in time, and leaves no process, no lock and no address behind", async () => {
+  it("stops on Ctrl-C with 0, in time, unready first, and leaves no process, lock or address", async () => {
     const startedMs = performance.now();
-    expect(await first.end("SIGINT")).toBe(0);
+    const ended = first.end("SIGINT");
+    expect(await readinessUntilGone()).toEqual(expect.arrayContaining([503]));
+    expect(await ended).toBe(0);
     expect(performance.now() - startedMs).toBeLessThan(STOP_BUDGET_MS);
     expect(processesOf(dataDir)).toEqual([]);
-    const left = ["platform.lock", "platform.json", "control.sock", "postgres/postmaster.pid"];
+    const left = [
+      "platform.lock",
+      "platform.lock-journal",
+      "platform.json",
+      "control.sock",
+      "postgres/postmaster.pid",
+    ];
     expect(left.filter((name) => existsSync(join(dataDir, name)))).toEqual([]);
   });
 });

@@ -1,0 +1,111 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { ServiceBroker } from "moleculer";
+import { fail } from "../../contracts/errors.ts";
+import { health } from "../../mixins/health/health.mixin.ts";
+import { callMetrics } from "../../platform/operations/call-metrics.ts";
+import { type OperationsServer, startOperationsServer } from "../../platform/operations/operations-server.ts";
+
+let broker: ServiceBroker;
+let server: OperationsServer;
+let database: () => Promise<boolean> = async () => true;
+const metrics = callMetrics();
+
+const get = async (path: string, method = "GET") => {
+  const response = await fetch(`http://127.0.0.1:${server.port}${path}`, { method });
+  return { status: response.status, headers: response.headers, body: await response.text() };
+};
+
+beforeAll(async () => {
+  broker = new ServiceBroker({ logger: false, middlewares: [metrics.middleware] });
+  const queues = health({
+    checks: { database: () => database() },
+    outbox: { stats: async () => ({ waiting: 3, oldestAgeMs: 1_500 }) },
+    inbox: { stats: async () => ({ waiting: 0, deadLetters: 2, oldestAgeMs: 0 }) },
+    gauges: {
+      orders_open: { about: "Orders by state.", label: "state", read: () => ({ paid: 4, 'od"d': 1 }) },
+      broken: { about: "Cannot be read.", read: () => Promise.reject(new Error("no")) },
+    },
+  });
+  broker.createService({
+    name: "shop",
+    mixins: [queues.mixin],
+    actions: {
+      sell: () => "sold",
+      refuse: () => {
+        throw fail("PARTNER_CLOSED");
+      },
+    },
+  });
+  await broker.start();
+  server = await startOperationsServer({
+    host: "127.0.0.1",
+    port: 0,
+    brokers: () => [broker],
+    checks: { carrier: () => true },
+    counters: metrics.text,
+  });
+});
+afterAll(async () => {
+  await server.stop();
+  await broker.stop();
+});
+
+describe("the operations port", () => {
+  it("is live from the beginning, and ready only once it is told so", async () => {
+    expect(await get("/livez")).toMatchObject({ status: 200, body: '{"status":"live"}' });
+    expect((await get("/readyz")).status).toBe(503);
+    server.ready();
+    expect((await get("/readyz")).status).toBe(200);
+  });
+
+  it.each([
+    ["says no", async () => false],
+    ["throws", () => Promise.reject(new Error("secret address"))],
+    ["hangs", () => new Promise<boolean>(() => undefined)],
+  ])("is not ready while a check %s, and names it", async (_how, check) => {
+    database = check;
+    const { status, headers, body } = await get("/readyz");
+    database = async () => true;
+    expect([status, headers.get("retry-after")]).toEqual([503, "2"]);
+    expect(JSON.parse(body).checks).toEqual([
+      { service: "platform", check: "carrier", ok: true },
+      { service: "shop", check: "database", ok: false },
+    ]);
+    expect(body).not.toContain("secret");
+  });
+
+  it("is not ready any more from the moment that a stop begins", async () => {
+    server.unready();
+    expect((await get("/readyz")).status).toBe(503);
+    server.ready();
+  });
+
+  it("measures calls by outcome, queues, and what services count, in Prometheus's format", async () => {
+    await broker.call("shop.sell");
+    await broker.call("shop.refuse").catch(() => undefined);
+    const { body, headers } = await get("/metrics");
+    expect(headers.get("content-type")).toContain("text/plain; version=0.0.4");
+    for (const line of [
+      'waybill_calls_total{action="shop.sell",outcome="ok"} 1',
+      'waybill_calls_total{action="shop.refuse",outcome="PARTNER_CLOSED"} 1',
+      'waybill_call_duration_seconds_bucket{action="shop.sell",le="+Inf"} 1',
+      'waybill_call_duration_seconds_count{action="shop.sell"} 1',
+      'waybill_outbox_messages{service="shop"} 3',
+      'waybill_outbox_oldest_seconds{service="shop"} 1.5',
+      'waybill_dead_letters{service="shop"} 2',
+      'waybill_orders_open{service="shop",state="paid"} 4',
+      'waybill_orders_open{service="shop",state="od\\"d"} 1',
+      "# TYPE waybill_orders_open gauge",
+    ]) {
+      expect(body.split("\n")).toContain(line);
+    }
+    expect(body).not.toContain("broken");
+    expect(body).not.toContain("$node");
+  });
+
+  it("knows nothing else, and changes nothing", async () => {
+    expect((await get("/")).status).toBe(404);
+    const { status, headers } = await get("/readyz", "POST");
+    expect([status, headers.get("allow")]).toEqual([405, "GET, HEAD"]);
+  });
+});
