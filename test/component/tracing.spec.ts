@@ -5,8 +5,11 @@ import type { Context, ServiceBroker, ServiceSchema } from "moleculer";
 import { fail } from "../../contracts/errors.ts";
 import {
   currentTraceparent,
+  failHttpSpan,
   inTraceOf,
+  linkTo,
   nameHttpSpan,
+  outsideOfTraces,
   traceIdOf,
   tracing,
   withHttpServerSpan,
@@ -94,13 +97,18 @@ beforeEach(() => {
 
 async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const traceId = nameHttpSpan(request, "/orders/:id", "r-1");
+  if (request.url === "/orders/broken") {
+    failHttpSpan(request, "INTERNAL", new TypeError("a slip of the gateway"));
+    response.writeHead(500).end();
+    return;
+  }
   await front.call("api.relay", {}, { meta: { requestId: "r-1" } }).catch(() => response.writeHead(500));
   response.end(traceId);
 }
 
-async function get(headers: Record<string, string> = {}): Promise<string> {
+async function get(headers: Record<string, string> = {}, path = "/orders/17?secret=1"): Promise<string> {
   const { port } = http.address() as { port: number };
-  return (await fetch(`http://127.0.0.1:${port}/orders/17?secret=1`, { headers })).text();
+  return (await fetch(`http://127.0.0.1:${port}${path}`, { headers })).text();
 }
 
 function spanOf(title: string): RecordedSpan {
@@ -188,6 +196,25 @@ describe("a failure", () => {
     });
   });
 
+  it("of a request, stands on its span with the catalogue's type and what was thrown", async () => {
+    await get({}, "/orders/broken");
+    const { status, events, attributes } = await eventually(() => spanOf(HTTP));
+    expect(status.code).toBe(SpanStatusCode.ERROR);
+    expect(attributes).toMatchObject({ "error.type": "INTERNAL", "http.response.status_code": 500 });
+    expect(events[0]?.attributes?.["exception.message"]).toBe("a slip of the gateway");
+  });
+
+  it("of the work that a message asked for, fails that work's span whosever fault it is", async () => {
+    const work = inTraceOf(REMOTE, "process order.paid", async () => {
+      throw fail("NOT_FOUND");
+    });
+    await expect(work).rejects.toMatchObject({ type: "NOT_FOUND" });
+    expect(spanOf("CONSUMER process order.paid")).toMatchObject({
+      attributes: { "error.type": "NOT_FOUND" },
+      status: { code: SpanStatusCode.ERROR },
+    });
+  });
+
   it("of validation, before any handler, is inside of the span", async () => {
     await expect(front.call("far.strict", {})).rejects.toMatchObject({ type: "VALIDATION_ERROR" });
     expect(spanOf("SERVER far/strict").attributes["error.type"]).toBe("VALIDATION_ERROR");
@@ -230,10 +257,28 @@ describe("work that goes on later", () => {
     expect(spanOf("CONSUMER sweep").attributes["error.type"]).toBe("BANK_UNAVAILABLE");
   });
 
+  it("that serves all, is no part of the trace that woke it", async () => {
+    await inTraceOf(REMOTE, "an order", async () => {
+      expect(outsideOfTraces(currentTraceparent)).toBeUndefined();
+      expect(currentTraceparent()).toContain(TRACE_ID);
+    });
+  });
+
+  it("has a link to each other trace that it turns out to concern", async () => {
+    await inTraceOf(undefined, "claim", async () => {
+      linkTo(REMOTE);
+      linkTo(undefined);
+    });
+    expect(spanOf("CONSUMER claim").links.map(({ context }) => context.traceId)).toEqual([TRACE_ID]);
+  });
+
   it.each([
     [REMOTE, TRACE_ID],
     [undefined, undefined],
     ["00-xyz", undefined],
+    [`00-${"0".repeat(32)}-b7ad6b7169203331-01`, undefined],
+    [`00-${TRACE_ID}-${"0".repeat(16)}-01`, undefined],
+    [`ff-${TRACE_ID}-b7ad6b7169203331-01`, undefined],
   ])("the trace id of %p is %p", (traceparent, traceId) => {
     expect(traceIdOf(traceparent)).toBe(traceId);
   });
