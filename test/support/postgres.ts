@@ -1,15 +1,19 @@
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import { newId } from "../../lib/ids.ts";
 import { startPostgres } from "../../platform/embedded-postgres.ts";
 import { type DatabaseName, migrate, migrationsFolder } from "../../platform/migrate.ts";
 import { exclusively, runFolder } from "./test-run.ts";
 
+const LEAVE_TIMEOUT_MS = 2_000;
+const LEAVE_POLL_MS = 20;
+
 export interface TestDatabase {
   readonly url: string;
-  /** Removes it, with whoever is still connected. */
+  /** Removes it. @throws Error when something of the test is still connected: a pool or a service that leaked */
   drop(): Promise<void>;
 }
 
@@ -34,7 +38,9 @@ export async function createDatabase(service: DatabaseName): Promise<TestDatabas
   return {
     url: urlOf(server, name),
     drop: async () => {
+      const leaked = await connectionsTo(server, name);
       await query(server, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+      if (leaked.length > 0) throw new Error(`the test left connections open: ${leaked.join(", ")}`);
     },
   };
 }
@@ -50,6 +56,18 @@ async function serverUrl(): Promise<string> {
     writeFileSync(addressFile, server.url("postgres"));
     return server.url("postgres");
   });
+}
+
+/** Who is connected to a database and does not leave within two seconds, since leaving takes a moment. */
+async function connectionsTo(server: string, name: string): Promise<string[]> {
+  for (const deadline = Date.now() + LEAVE_TIMEOUT_MS; ; await delay(LEAVE_POLL_MS)) {
+    const found = await query(
+      server,
+      "SELECT application_name AS who FROM pg_stat_activity WHERE datname = $1",
+      [name],
+    );
+    if (found.length === 0 || Date.now() > deadline) return found.map((row) => (row as { who: string }).who);
+  }
 }
 
 export function postgresFolder(run: string): string {
