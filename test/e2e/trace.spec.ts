@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
+import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -35,6 +35,7 @@ const APP_SPAN_ID = "b7ad6b7169203331";
 const APP = `00-${TRACE_ID}-${APP_SPAN_ID}-01`;
 const OTHER_TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736";
 const STATUS_ERROR = 2;
+const EXPORTED_WITHIN_MS = 5_000;
 
 const folder = mkdtempSync(join(tmpdir(), "waybill-trace-"));
 const databases: TestDatabase[] = [];
@@ -46,8 +47,8 @@ let me: Person;
 let shop: Kitchen;
 let bank: Server;
 let bankId: string;
-/** What the bank was asked for its checkout page with. */
-const asked: IncomingHttpHeaders[] = [];
+/** The traces that the bank was told, by what it was asked for. */
+const asked: [path: string, traceparent: unknown][] = [];
 let orderId: string;
 let told: Received;
 
@@ -64,13 +65,13 @@ async function tracedPlatform(): Promise<StartedPlatform> {
   });
 }
 
-/** A bank that notes the headers of what it is asked. */
+/** A bank that notes the header of what it is asked, and does it. */
 async function registerBank(): Promise<void> {
   bank = createServer((request, response) => {
-    if (request.url === "/checkouts") asked.push(request.headers);
+    asked.push([`${request.method} ${request.url}`, request.headers.traceparent]);
     request.resume();
     response.writeHead(201, { "Content-Type": "application/json" });
-    response.end(JSON.stringify({ id: "c", url: "http://127.0.0.1:9/pay" }));
+    response.end(JSON.stringify({ id: "b", url: "http://127.0.0.1:9/pay", state: "completed" }));
   });
   await new Promise<void>((listening) => bank.listen(0, "127.0.0.1", listening));
   const body = {
@@ -89,13 +90,17 @@ const confirm = (check_id: string, bank_id: string, headers: Record<string, stri
     body: { check_id, bank_id },
   });
 
-/** Confirmed by an app that is traced, paid by a bank that is not, accepted with the trace and ready without. */
+/**
+ * Confirmed by an app that is traced; paid, with an euro too much, at a bank that is not; accepted with the trace
+ * and ready without.
+ */
 async function scenario5(): Promise<void> {
   const quote = await check(api, me, shop);
   const confirmed = await confirm(quote.check_id, bankId, { traceparent: APP });
   expect(confirmed.status).toBe(201);
   orderId = confirmed.body.order_id;
-  const data = { payment_id: newId(), order_id: orderId, ...quote.total };
+  const { amount_minor, currency } = quote.total;
+  const data = { payment_id: newId(), order_id: orderId, amount_minor: amount_minor + 100, currency };
   const body = JSON.stringify({ type: "payment.succeeded", data });
   await api.ok(`POST /webhooks/payments/${bankId}`, {
     body,
@@ -135,7 +140,7 @@ const ofTrace = (traceId: string) => collector.spans.filter((span) => span.trace
 
 /** Down the order's trace; waits until it has been exported. */
 const down = (from: string | undefined, ...titles: string[]) =>
-  eventually(() => descend(ofTrace(TRACE_ID), from, titles));
+  eventually(() => descend(ofTrace(TRACE_ID), from, titles), { timeoutMs: EXPORTED_WITHIN_MS });
 const last = async (spans: Promise<ExportedSpan[]>) => (await spans).at(-1) as ExportedSpan;
 
 const orderConfirmed = () =>
@@ -187,7 +192,18 @@ describe("scenario 5 is one trace", () => {
 
   it("in which the bank is asked for its page, as the header on the wire says", async () => {
     const call = await last(down((await orderConfirmed()).spanId, "CLIENT POST"));
-    expect(asked.map(({ traceparent }) => traceparent)).toEqual([traceparentOf(call)]);
+    expect(asked.filter(([path]) => path === "POST /checkouts")).toEqual([
+      ["POST /checkouts", traceparentOf(call)],
+    ]);
+  });
+
+  it("in which the bank is asked to give back what was too much, by a worker that nobody waits for", async () => {
+    const refund = await last(down((await orderConfirmed()).spanId, "INTERNAL refund"));
+    const call = await last(down(refund.spanId, "CLIENT POST"));
+    expect(asked.filter(([path]) => path === "POST /refunds")).toEqual([
+      ["POST /refunds", traceparentOf(call)],
+    ]);
+    await down(refund.spanId, "PRODUCER create refund.completed");
   });
 
   it("in which the payment is received, though the bank brought no context: linked both ways", async () => {
