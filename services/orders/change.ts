@@ -9,10 +9,8 @@ import { findOrder, type Loaded, lockOrder, saveOrder, type Viewer } from "./ord
 import { insertRefunds } from "./payments.repository.ts";
 
 const TRIES = 4;
-const DEADLOCK_DETECTED = "40P01";
-
-/** The order was changed between the look at it and the write. */
-class LostRace extends Error {}
+/** PostgreSQL's deadlock_detected, and our own: the order was changed between the look at it and the write. */
+const WORTH_ANOTHER_TRY = ["40P01", "LOST_RACE"];
 
 /**
  * Runs a transaction, and again when the order that it decided on was changed meanwhile. The first try locks
@@ -24,8 +22,7 @@ export async function untilWon<T>(transaction: (locked: boolean) => Promise<T>):
     try {
       return await transaction(tries > 0);
     } catch (error) {
-      if (!(error instanceof LostRace) && (error as { code?: string }).code !== DEADLOCK_DETECTED)
-        throw error;
+      if (!WORTH_ANOTHER_TRY.includes((error as { code?: string }).code ?? "")) throw error;
     }
   }
   throw fail("ORDER_CHANGED");
@@ -53,7 +50,7 @@ export async function commit(
 ): Promise<Order> {
   const { next, messages, refunds } = decision;
   if (next === before) return before;
-  if (!(await saveOrder(trx, before, decision))) throw new LostRace("the order was changed meanwhile");
+  if (!(await saveOrder(trx, before, decision))) throw lostRace();
   await insertRefunds(trx, next, refunds);
   await outbox.add(trx, messages);
   if (refunds.length > 0) trx.executionPromise.then(wakeRefunds, () => undefined);
@@ -82,4 +79,8 @@ export async function changeOrder<D extends Decision, T>(
       return answer(await commit(deps, trx, found.order, decision), decision);
     }),
   );
+}
+
+function lostRace(): Error {
+  return Object.assign(new Error("the order was changed meanwhile"), { code: "LOST_RACE" });
 }

@@ -35,17 +35,19 @@ import {
 import * as reading from "./reading.ts";
 import { refundWorker } from "./refunds.ts";
 
-const DEADLINE_INTERVAL_MS = 1_000;
-const REFUND_INTERVAL_MS = 1_000;
+const SWEEP_INTERVAL_MS = 1_000;
 
 export interface OrdersServiceDeps {
   config: Settings;
   carrier: Carrier;
   clock?: Clock;
+  /** How often deadlines and refunds are looked for. */
+  sweepIntervalMs?: number;
 }
 
 /** Orders from the confirmed check to the handover, with their payments, refunds and deadlines. */
-export function ordersService({ config, carrier, clock = systemClock }: OrdersServiceDeps): ServiceSchema {
+export function ordersService(options: OrdersServiceDeps): ServiceSchema {
+  const { config, carrier, clock = systemClock, sweepIntervalMs = SWEEP_INTERVAL_MS } = options;
   const db = postgres({ url: config.POSTGRES_URL_ORDERS, poolSize: config.POSTGRES_POOL, name: "orders" });
   const out = outbox({ postgres: db, carrier, source: "waybill/orders", clock });
   const dir = join(config.DATA_DIR, "documents");
@@ -79,12 +81,12 @@ export function ordersService({ config, carrier, clock = systemClock }: OrdersSe
   };
   const refunds = timer({
     name: "refunds",
-    intervalMs: REFUND_INTERVAL_MS,
+    intervalMs: sweepIntervalMs,
     run: refundWorker(deps, () => watchers.logger),
   });
   const deadlines = timer({
     name: "deadlines",
-    intervalMs: DEADLINE_INTERVAL_MS,
+    intervalMs: sweepIntervalMs,
     run: deadlineSweep(deps, () => watchers.logger),
   });
   const inbox = consumer({

@@ -6,7 +6,7 @@ import { legalNext } from "../../services/orders/order.ts";
 import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
 import type { TestClaims } from "../support/tokens.ts";
 
-const HISTORIES = 30;
+const HISTORIES = 20;
 const COMMANDS = 14;
 
 let shop: OrdersHarness;
@@ -129,7 +129,7 @@ describe("an order under commands of everybody at the same moment", () => {
   });
 
   it("is won by one courier of twenty, race after race", async () => {
-    const races = 10;
+    const races = 5;
     for (let race = 0; race < races; race++) {
       const { orderId } = await shop.placed("ready");
       const claims = await Promise.allSettled(

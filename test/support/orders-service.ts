@@ -94,7 +94,9 @@ export async function startOrders(options: OrdersTestOptions = {}) {
     },
   });
   const config = { ...ordersSettings(database.url), DATA_DIR: `${process.env.WAYBILL_TEST_RUN}/${newId()}` };
-  orders.createService(ordersService({ config, carrier, ...(options.clock && { clock: options.clock }) }));
+  orders.createService(
+    ordersService({ config, carrier, sweepIntervalMs: 100, ...(options.clock && { clock: options.clock }) }),
+  );
   await Promise.all([edge.start(), orders.start()]);
   await edge.waitForServices(["orders"]);
   await orders.waitForServices(["partners", "identity"]);
