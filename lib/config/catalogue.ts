@@ -83,6 +83,12 @@ export const catalogue = {
   POSTGRES_URL_NOTIFICATIONS: postgresUrl("notifications"),
   POSTGRES_URL_IDENTITY: postgresUrl("identity"),
   POSTGRES_POOL: integer("Connections that each service keeps at most", 2, 100, { fallback: 10 }),
+  POSTGRES_ACQUIRE_TIMEOUT_MS: integer(
+    "How long a request waits for one of them before it is answered 503",
+    50,
+    60_000,
+    { fallback: 300 },
+  ),
 
   BRIDGE_SECRET: secret("Signs the credential of each gRPC call"),
   HANDOVER_SECRET: secret("Derives delivery PINs and tracking tokens"),

@@ -4,7 +4,6 @@ import { isoTime } from "../../lib/clock.ts";
 
 export type Db = Knex | Knex.Transaction;
 
-const ACQUIRE_TIMEOUT_MS = 300;
 const STATEMENT_TIMEOUT_MS = 1_500;
 const LOCK_TIMEOUT_MS = 1_000;
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000;
@@ -23,8 +22,16 @@ pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, (text) => {
   return isoTime(Date.parse(text.replace(" ", "T").replace(/[+-]\d\d$/, "$&:00")));
 });
 
+export interface DatabaseOptions {
+  url: string;
+  poolSize: number;
+  /** How long a statement waits for a free connection, making one included. */
+  acquireTimeoutMs: number;
+  applicationName: string;
+}
+
 /** Opens a pool; nothing is connected before the first statement. The caller destroys it. */
-export function openDatabase(url: string, poolSize: number, applicationName: string): Knex {
+export function openDatabase({ url, poolSize, acquireTimeoutMs, applicationName }: DatabaseOptions): Knex {
   return knex({
     client: "pg",
     connection: {
@@ -35,7 +42,7 @@ export function openDatabase(url: string, poolSize: number, applicationName: str
       idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
     } as Knex.PgConnectionConfig,
     pool: { min: 0, max: poolSize },
-    acquireConnectionTimeout: ACQUIRE_TIMEOUT_MS,
+    acquireConnectionTimeout: acquireTimeoutMs,
     log: SILENT, // whatever knex prints to the console is also thrown to whom it concerns
   });
 }

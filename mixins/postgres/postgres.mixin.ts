@@ -22,8 +22,15 @@ export interface Postgres {
   ping(): Promise<boolean>;
 }
 
+export interface PostgresOptions {
+  url: string;
+  poolSize: number;
+  acquireTimeoutMs: number;
+  name: string;
+}
+
 /** The database of one service. @throws Error when the service mixes it in twice (by its name, at start) */
-export function postgres(options: { url: string; poolSize: number; name: string }): Postgres {
+export function postgres(options: PostgresOptions): Postgres {
   let pool: Knex | undefined;
   const db = () => {
     if (!pool) throw new Error(`the database of ${options.name} is not open`);
@@ -46,7 +53,7 @@ export function postgres(options: { url: string; poolSize: number; name: string 
       // A lost connection is nobody's fault, and the caller's next try may find it.
       hooks: { error: { "*": (_ctx, error) => Promise.reject(reachable(error)) } },
       async started() {
-        pool = openDatabase(options.url, options.poolSize, `waybill ${options.name}`);
+        pool = openDatabase({ ...options, applicationName: `waybill ${options.name}` });
         await firstAnswer(pool);
       },
       async stopped() {

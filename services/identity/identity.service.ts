@@ -47,6 +47,7 @@ export function identityService({
   const db = postgres({
     url: config.POSTGRES_URL_IDENTITY,
     poolSize: config.POSTGRES_POOL,
+    acquireTimeoutMs: config.POSTGRES_ACQUIRE_TIMEOUT_MS,
     name: "identity",
   });
   const out = outbox({ postgres: db, carrier, source: "waybill/identity", clock });

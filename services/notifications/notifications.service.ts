@@ -38,6 +38,7 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
   const db = postgres({
     url: config.POSTGRES_URL_NOTIFICATIONS,
     poolSize: config.POSTGRES_POOL,
+    acquireTimeoutMs: config.POSTGRES_ACQUIRE_TIMEOUT_MS,
     name: "notifications",
   });
   const out = outbox({ postgres: db, carrier, source: "waybill/notifications", clock });

@@ -48,7 +48,12 @@ export interface OrdersServiceDeps {
 /** Orders from the confirmed check to the handover, with their payments, refunds and deadlines. */
 export function ordersService(options: OrdersServiceDeps): ServiceSchema {
   const { config, carrier, clock = systemClock, sweepIntervalMs = SWEEP_INTERVAL_MS } = options;
-  const db = postgres({ url: config.POSTGRES_URL_ORDERS, poolSize: config.POSTGRES_POOL, name: "orders" });
+  const db = postgres({
+    url: config.POSTGRES_URL_ORDERS,
+    poolSize: config.POSTGRES_POOL,
+    acquireTimeoutMs: config.POSTGRES_ACQUIRE_TIMEOUT_MS,
+    name: "orders",
+  });
   const out = outbox({ postgres: db, carrier, source: "waybill/orders", clock });
   const dir = join(config.DATA_DIR, "documents");
   const projections: Projections = {

@@ -47,6 +47,7 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
   const db = postgres({
     url: config.POSTGRES_URL_PARTNERS,
     poolSize: config.POSTGRES_POOL,
+    acquireTimeoutMs: config.POSTGRES_ACQUIRE_TIMEOUT_MS,
     name: "partners",
   });
   const out = outbox({ postgres: db, carrier, source: "waybill/partners", clock });

@@ -16,6 +16,7 @@ import {
   quickConsumer,
   userDeleted,
 } from "../support/messaging.ts";
+import { ACQUIRE_TIMEOUT_MS } from "../support/postgres.ts";
 import { type TestClaims, testIdentity } from "../support/tokens.ts";
 
 const DAY_MS = 86_400_000;
@@ -29,7 +30,12 @@ let con: Consumer;
 
 beforeAll(async () => {
   bench = await messagingBench();
-  const db = postgres({ url: bench.database.url, poolSize: 5, name: "test" });
+  const db = postgres({
+    url: bench.database.url,
+    poolSize: 5,
+    acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
+    name: "test",
+  });
   con = consumer({
     postgres: db,
     carrier,

@@ -8,7 +8,7 @@ import { idempotent, idempotentLeased } from "../../mixins/idempotency/idempoten
 import { rows } from "../../mixins/postgres/database.ts";
 import { type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { eventually } from "../support/eventually.ts";
-import { createDatabase, type TestDatabase } from "../support/postgres.ts";
+import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
 import { testIdentity } from "../support/tokens.ts";
 
 const identity = testIdentity();
@@ -24,7 +24,7 @@ let ran = 0;
 
 beforeAll(async () => {
   database = await createDatabase("orders");
-  db = postgres({ url: database.url, poolSize: 20, name: "test" });
+  db = postgres({ url: database.url, poolSize: 20, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, name: "test" });
   broker = new ServiceBroker({
     nodeID: newId(),
     namespace: newId(),

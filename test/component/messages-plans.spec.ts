@@ -24,7 +24,7 @@ import {
 } from "../../mixins/outbox/outbox.repository.ts";
 import { openDatabase, row } from "../../mixins/postgres/database.ts";
 import { userDeleted } from "../support/messaging.ts";
-import { createDatabase, type TestDatabase } from "../support/postgres.ts";
+import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
 
 const OLD = 100_000;
 const WAITING = 50;
@@ -39,7 +39,12 @@ let messages: ReturnType<typeof envelope>[];
 
 beforeAll(async () => {
   database = await createDatabase("orders");
-  db = openDatabase(database.url, 1, "plans"); // one connection, so that its figures are complete
+  db = openDatabase({
+    url: database.url,
+    poolSize: 1,
+    acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
+    applicationName: "plans",
+  }); // one connection, so that its figures are complete
   // A hundred thousand messages of the last days, handled, in the order of their ids.
   const made = `lpad(to_hex((extract(epoch FROM now() - interval '3 days') * 1000)::bigint + n), 12, '0')`;
   const id = `(substr(${made}, 1, 8) || '-' || substr(${made}, 9, 4) || '-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid`;

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { MessageData, OrderSnapshot } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
-
 import { rebuildsOf } from "../../mixins/documents/documents.mixin.ts";
 import { openDatabase, rows } from "../../mixins/postgres/database.ts";
 import { eventually } from "../support/eventually.ts";
 import { type NotificationsHarness, sampleOrder, startNotifications } from "../support/notifications.ts";
+import { ACQUIRE_TIMEOUT_MS } from "../support/postgres.ts";
 
 const admin = { role: "admin" } as const;
 
@@ -14,7 +14,12 @@ let db: ReturnType<typeof openDatabase>;
 
 beforeAll(async () => {
   platform = await startNotifications();
-  db = openDatabase(platform.database.url, 3, "test");
+  db = openDatabase({
+    url: platform.database.url,
+    poolSize: 3,
+    acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
+    applicationName: "test",
+  });
 });
 afterAll(async () => {
   await db.destroy();

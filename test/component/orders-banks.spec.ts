@@ -6,7 +6,7 @@ import type { Bank } from "../../providers/banks/index.ts";
 import type { OrdersDeps } from "../../services/orders/deps.ts";
 import { refundWorker } from "../../services/orders/refunds.ts";
 import { type OrdersHarness, ordersSettings, startOrders } from "../support/orders-service.ts";
-import { createDatabase } from "../support/postgres.ts";
+import { ACQUIRE_TIMEOUT_MS, createDatabase } from "../support/postgres.ts";
 
 let shop: OrdersHarness;
 beforeAll(async () => {
@@ -126,7 +126,12 @@ describe("banks", () => {
 describe("a refund whose answer was lost, at a bank that cannot say what became of it", () => {
   it("is not repeated: an operator is told", async () => {
     const database = await createDatabase("orders");
-    const db = openDatabase(database.url, 2, "worker");
+    const db = openDatabase({
+      url: database.url,
+      poolSize: 2,
+      acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
+      applicationName: "worker",
+    });
     const [bankId, orderId, refundId] = [newId(), newId(), newId()];
     await db.raw(
       `INSERT INTO banks (id, title, adapter, settings, webcheckout_url, active)

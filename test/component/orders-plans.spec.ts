@@ -26,7 +26,7 @@ import {
   refundsOf,
 } from "../../services/orders/payments.repository.ts";
 import { explain } from "../support/explain.ts";
-import { createDatabase, type TestDatabase } from "../support/postgres.ts";
+import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
 
 const ORDERS = 100_000;
 /** One order with its lines, receipts and what else hangs on it: a dozen pages, whatever the size of the tables. */
@@ -45,7 +45,12 @@ const delivererId = (number: number) => idOf("003", number % 500);
 
 beforeAll(async () => {
   database = await createDatabase("orders");
-  db = openDatabase(database.url, 1, "plans");
+  db = openDatabase({
+    url: database.url,
+    poolSize: 1,
+    acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
+    applicationName: "plans",
+  });
   await db.raw("SET statement_timeout = '60s'");
   await db.raw("SET session_replication_role = replica"); // what is loaded here refers to what is there
   for (const table of ["orders", "order_lines", "order_transitions", "payment_receipts", "refunds"]) {

@@ -8,7 +8,7 @@ import { searchQuery } from "../../services/partners/search-words.ts";
 import { listDeliveries } from "../../services/partners/webhooks/deliveries.repository.ts";
 import { claimTries } from "../../services/partners/webhooks/queue.repository.ts";
 import { explain } from "../support/explain.ts";
-import { createDatabase, type TestDatabase } from "../support/postgres.ts";
+import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
 
 const PRODUCTS = 100_000;
 const PARTNERS = 200;
@@ -21,7 +21,12 @@ let middle: { productId: string; partnerId: string };
 
 beforeAll(async () => {
   database = await createDatabase("partners");
-  db = openDatabase(database.url, 2, "plans");
+  db = openDatabase({
+    url: database.url,
+    poolSize: 2,
+    acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
+    applicationName: "plans",
+  });
   await db.raw("SET statement_timeout = '60s'");
   for (const table of ["partners", "products", "availability", "webhook_messages", "webhook_deliveries"]) {
     await db.raw(`ALTER TABLE ${table} SET (autovacuum_enabled = false)`);

@@ -12,7 +12,7 @@ import {
 } from "../../services/partners/webhooks/queue.repository.ts";
 import { eventually } from "../support/eventually.ts";
 import { samplePartner } from "../support/partners.ts";
-import { createDatabase, type TestDatabase } from "../support/postgres.ts";
+import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
 
 const failed = { state: "failed", durationMs: 1, statusCode: 500 } as const;
 
@@ -20,7 +20,12 @@ let database: TestDatabase;
 let db: Knex;
 beforeAll(async () => {
   database = await createDatabase("partners");
-  db = openDatabase(database.url, 8, "queue");
+  db = openDatabase({
+    url: database.url,
+    poolSize: 8,
+    acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
+    applicationName: "queue",
+  });
 });
 beforeEach(() => db.raw("TRUNCATE webhook_messages CASCADE"));
 afterAll(async () => {

@@ -11,7 +11,7 @@ const broker = new ServiceBroker({ namespace: newId(), logger: false, skipProces
 
 beforeAll(async () => {
   database = await createDatabase("orders");
-  db = postgres({ url: database.url, poolSize: 2, name: "probe" });
+  db = postgres({ url: database.url, poolSize: 2, acquireTimeoutMs: 300, name: "probe" });
   broker.createService({
     name: "probe",
     mixins: [db.mixin as ServiceSchema],

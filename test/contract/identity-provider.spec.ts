@@ -6,7 +6,7 @@ import { openDatabase } from "../../mixins/postgres/database.ts";
 import { identityContract } from "../../providers/identity/contract.ts";
 import { type BuiltInProvider, builtInProvider } from "../../providers/identity/index.ts";
 import { providerSql } from "../../services/identity/parts.ts";
-import { createDatabase } from "../support/postgres.ts";
+import { ACQUIRE_TIMEOUT_MS, createDatabase } from "../support/postgres.ts";
 
 /** The same algorithm at a cost that tests can bear. */
 const passwordCost = { memoryKiB: 64, passes: 1 };
@@ -16,7 +16,12 @@ const PASSWORD = "Blaubeere-Teppich-91";
 
 async function start() {
   const database = await createDatabase("identity");
-  const pool = openDatabase(database.url, 10, "identity contract");
+  const pool = openDatabase({
+    url: database.url,
+    poolSize: 10,
+    acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
+    applicationName: "identity contract",
+  });
   const open = (more: object = {}) =>
     builtInProvider({ sql: providerSql(() => pool), seals, ...names, passwordCost, ...more });
   return {

@@ -10,6 +10,7 @@ import { row } from "../../mixins/postgres/database.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { type Carrier, inProcessCarrier } from "../../providers/carrier/index.ts";
 import { enter, notificationSent, quickConsumer, quickRelay, userDeleted } from "../support/messaging.ts";
+import { ACQUIRE_TIMEOUT_MS } from "../support/postgres.ts";
 
 /**
  * The process that the crash tests kill: a shop that makes changes and says so, a kitchen that hears it, each
@@ -33,8 +34,13 @@ const POLL_MS = 20;
 
 const carrier =
   FAULT === "early-ack" ? acknowledgingEarly(["kitchen"]) : inProcessCarrier({ groups: ["kitchen"] });
-const shopDb = postgres({ url: SHOP_URL, poolSize: 10, name: "shop" });
-const kitchenDb = postgres({ url: KITCHEN_URL, poolSize: 10, name: "kitchen" });
+const shopDb = postgres({ url: SHOP_URL, poolSize: 10, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, name: "shop" });
+const kitchenDb = postgres({
+  url: KITCHEN_URL,
+  poolSize: 10,
+  acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
+  name: "kitchen",
+});
 const out = outbox({
   postgres: shopDb,
   carrier,

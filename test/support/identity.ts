@@ -16,7 +16,7 @@ import { builtInProvider, type IdentityProvider } from "../../providers/identity
 import { identityService } from "../../services/identity/identity.service.ts";
 import { mediaService } from "../../services/media/media.service.ts";
 import { eventually } from "./eventually.ts";
-import { createDatabase } from "./postgres.ts";
+import { ACQUIRE_TIMEOUT_MS, createDatabase } from "./postgres.ts";
 import { query } from "./sql.ts";
 import { TEST_ISSUER } from "./tokens.ts";
 
@@ -51,6 +51,7 @@ export async function startIdentity({
   });
   const config = {
     ...readConfig({ DATA_DIR: dataDir }),
+    POSTGRES_ACQUIRE_TIMEOUT_MS: ACQUIRE_TIMEOUT_MS,
     POSTGRES_URL_IDENTITY: database.url,
     POSTGRES_URL_ORDERS: "",
     POSTGRES_URL_PARTNERS: "",

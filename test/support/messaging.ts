@@ -7,7 +7,7 @@ import { type OutboxOptions, outbox } from "../../mixins/outbox/outbox.mixin.ts"
 import { rows } from "../../mixins/postgres/database.ts";
 import { type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import type { Carrier } from "../../providers/carrier/index.ts";
-import { createDatabase, type TestDatabase } from "./postgres.ts";
+import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "./postgres.ts";
 
 export const GROUP = "orders";
 
@@ -44,7 +44,8 @@ export async function startService(
 export async function messagingBench() {
   const database: TestDatabase = await createDatabase("orders");
   const brokers: ServiceBroker[] = [];
-  const open = () => postgres({ url: database.url, poolSize: 10, name: "test" });
+  const open = () =>
+    postgres({ url: database.url, poolSize: 10, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, name: "test" });
   const db = open();
   brokers.push(await startService({ name: "observer", mixins: [db.mixin] }));
   await db.db.raw("CREATE TABLE ledger (message_id uuid, subject text, made_by text)");

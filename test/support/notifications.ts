@@ -14,7 +14,7 @@ import { pushReceiver } from "../../sandbox/push/receiver.ts";
 import { serve } from "../../sandbox/web.ts";
 import { notificationsService } from "../../services/notifications/notifications.service.ts";
 import { startOneSignal } from "./onesignal-server.ts";
-import { createDatabase } from "./postgres.ts";
+import { ACQUIRE_TIMEOUT_MS, createDatabase } from "./postgres.ts";
 import { TEST_ISSUER, type TestClaims, testIdentity } from "./tokens.ts";
 
 const HOST = "127.0.0.1";
@@ -36,6 +36,7 @@ export async function startNotifications() {
   const carrier = inProcessCarrier({ groups: ["notifications"] });
   const config = {
     ...readConfig({ DATA_DIR: dataDir, ONESIGNAL_API_URL: oneSignal.url }),
+    POSTGRES_ACQUIRE_TIMEOUT_MS: ACQUIRE_TIMEOUT_MS,
     POSTGRES_URL_NOTIFICATIONS: database.url,
     POSTGRES_URL_ORDERS: "",
     POSTGRES_URL_PARTNERS: "",

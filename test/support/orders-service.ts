@@ -11,7 +11,7 @@ import { startPaymentSystem } from "../../sandbox/payment-system/server.ts";
 import { type OrdersServiceDeps, ordersService } from "../../services/orders/orders.service.ts";
 import { eventually } from "./eventually.ts";
 import { sampleQuote } from "./orders.ts";
-import { createDatabase } from "./postgres.ts";
+import { ACQUIRE_TIMEOUT_MS, createDatabase } from "./postgres.ts";
 import { query } from "./sql.ts";
 import { type TestClaims, testIdentity } from "./tokens.ts";
 
@@ -32,6 +32,7 @@ export interface OrdersTestOptions {
 export function ordersSettings(url: string): Settings {
   return {
     ...readConfig({ DATA_DIR: `/nonexistent/${newId()}` }),
+    POSTGRES_ACQUIRE_TIMEOUT_MS: ACQUIRE_TIMEOUT_MS,
     POSTGRES_POOL: 20,
     POSTGRES_URL_PARTNERS: "",
     POSTGRES_URL_ORDERS: url,

@@ -9,7 +9,7 @@ import { envelope } from "../../mixins/outbox/envelope.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
 import { type Carrier, inProcessCarrier } from "../../providers/carrier/index.ts";
 import { type PartnersServiceDeps, partnersService } from "../../services/partners/partners.service.ts";
-import { createDatabase } from "./postgres.ts";
+import { ACQUIRE_TIMEOUT_MS, createDatabase } from "./postgres.ts";
 import { query } from "./sql.ts";
 import { TEST_ISSUER, type TestClaims, testIdentity } from "./tokens.ts";
 
@@ -33,6 +33,7 @@ export interface PartnersTestOptions extends Omit<PartnersServiceDeps, "config" 
 export function partnersSettings(url: string, change: Partial<Settings> = {}): Settings {
   return {
     ...readConfig({}),
+    POSTGRES_ACQUIRE_TIMEOUT_MS: ACQUIRE_TIMEOUT_MS,
     POSTGRES_URL_PARTNERS: url,
     POSTGRES_URL_ORDERS: "",
     POSTGRES_URL_NOTIFICATIONS: "",

@@ -10,6 +10,7 @@ import { exclusively, runFolder } from "./test-run.ts";
 
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 10_000;
+const FREE_PORTS = { PORT: "0", OPS_PORT: "0", SANDBOX_PORT: "0" };
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
 export interface TestPlatform {
@@ -63,7 +64,7 @@ export async function startPlatform(
     cwd: root,
     detached: true,
     stdio: ["ignore", log, log],
-    env: { ...process.env, PORT: "0", OPS_PORT: "0", SANDBOX_PORT: "0", DATA_DIR: dataDir, ...env },
+    env: { ...process.env, ...FREE_PORTS, POSTGRES_ACQUIRE_TIMEOUT_MS: "2000", DATA_DIR: dataDir, ...env },
     ...options,
   });
   closeSync(log);

@@ -8,6 +8,9 @@ import { startPostgres } from "../../platform/embedded-postgres.ts";
 import { type DatabaseName, migrate, migrationsFolder } from "../../platform/migrate.ts";
 import { exclusively, runFolder } from "./test-run.ts";
 
+/** Longer than in the product: a test waits for a connection on a busy machine where a customer would be told. */
+export const ACQUIRE_TIMEOUT_MS = 10_000;
+
 const LEAVE_TIMEOUT_MS = 2_000;
 const LEAVE_POLL_MS = 20;
 
