@@ -11,7 +11,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import pg from "pg";
@@ -61,7 +61,8 @@ export interface EmbeddedPostgresOptions {
  * @throws Error in one line, with the place of the server's log when it does not come up
  */
 export async function startPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
-  const { dataDir, progress = () => undefined } = options;
+  const { progress = () => undefined } = options;
+  const dataDir = resolve(options.dataDir); // the server's programs run elsewhere
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const cluster = clusterOf(dataDir);
   const binaries = await findBinaries();
@@ -75,7 +76,7 @@ export async function startPostgres(options: EmbeddedPostgresOptions): Promise<E
     `postgres://${USER}:${password}@127.0.0.1:${port}/${database}`;
 
   const orphan = await findOrphan(cluster, (port) => urlOf(port, "postgres"));
-  let server = orphan ?? (await launch(options, cluster, binaries, runAs));
+  let server = orphan ?? (await launch({ ...options, dataDir }, cluster, binaries, runAs));
   if (orphan) progress("PostgreSQL: took over the server that an earlier process left behind");
 
   const unwatched = new AbortController();
@@ -84,10 +85,12 @@ export async function startPostgres(options: EmbeddedPostgresOptions): Promise<E
       await delay(WATCH_INTERVAL_MS, undefined, { ref: false, signal: unwatched.signal });
       if (isAlive(server.pid)) continue;
       progress("PostgreSQL: the server died and is started again");
-      server = await launch(options, cluster, binaries, runAs, server.port).catch((error: Error) => {
-        progress(`PostgreSQL: ${error.message}`);
-        return server;
-      });
+      server = await launch({ ...options, dataDir }, cluster, binaries, runAs, server.port).catch(
+        (error: Error) => {
+          progress(`PostgreSQL: ${error.message}`);
+          return server;
+        },
+      );
     }
   };
   const watching = watch().catch(() => undefined);

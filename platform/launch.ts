@@ -149,7 +149,7 @@ async function databaseUrls(
   undo: Undo[],
 ): Promise<PostgresUrls> {
   const server = needsEmbeddedPostgres(config)
-    ? await startPostgres({ dataDir: config.DATA_DIR, progress })
+    ? await startPostgres({ dataDir: dataDirOf(config), progress })
     : undefined;
   if (server) undo.push(() => server.stop());
   const urls = databases.map((database) => {

@@ -111,8 +111,9 @@ describe("the launcher", () => {
     expect(stderr).toBe("PORT must be a whole number from 0 to 65535\nSANDBOX must be true or false\n");
   });
 
-  it("runs twice beside itself, and stops one without the other", async () => {
-    const second = await startPlatform(join(folder, "second"), small, user);
+  it("runs twice beside itself, on a folder named from where it was started, and stops alone", async () => {
+    const env = { ...small, DATA_DIR: "./from here" };
+    const second = await startPlatform(join(folder, "from here"), env, { ...user, cwd: folder });
     expect(second.opsUrl).not.toBe(first.opsUrl);
     expect(await second.end("SIGTERM")).toBe(0);
     expect((await fetch(`${first.opsUrl}/readyz`)).status).toBe(200);

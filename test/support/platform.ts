@@ -12,6 +12,7 @@ const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 10_000;
 const FREE_PORTS = { PORT: "0", OPS_PORT: "0", SANDBOX_PORT: "0" };
 const root = fileURLToPath(new URL("../..", import.meta.url));
+const fileInPlatform = (name: string) => join(root, "platform", name);
 
 export interface TestPlatform {
   url: string;
@@ -55,18 +56,22 @@ export async function platform(): Promise<TestPlatform> {
 export async function startPlatform(
   dataDir: string,
   env: Record<string, string> = {},
-  options: { uid?: number; gid?: number } = {},
+  options: { uid?: number; gid?: number; cwd?: string } = {},
 ): Promise<StartedPlatform> {
   mkdirSync(join(dataDir, ".."), { recursive: true });
   const logFile = `${dataDir}.log`;
   const log = openSync(logFile, "a");
-  const child = spawn(process.execPath, ["--import", "./platform/telemetry.ts", "platform/main.ts"], {
-    cwd: root,
-    detached: true,
-    stdio: ["ignore", log, log],
-    env: { ...process.env, ...FREE_PORTS, POSTGRES_ACQUIRE_TIMEOUT_MS: "2000", DATA_DIR: dataDir, ...env },
-    ...options,
-  });
+  const child = spawn(
+    process.execPath,
+    ["--import", fileInPlatform("telemetry.ts"), fileInPlatform("main.ts")],
+    {
+      cwd: root,
+      detached: true,
+      stdio: ["ignore", log, log],
+      env: { ...process.env, ...FREE_PORTS, POSTGRES_ACQUIRE_TIMEOUT_MS: "2000", DATA_DIR: dataDir, ...env },
+      ...options,
+    },
+  );
   closeSync(log);
   child.unref();
   const output = () => readFileSync(logFile, "utf8");
