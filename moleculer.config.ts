@@ -7,6 +7,8 @@ const BREAKER_MIN_REQUESTS = 20;
 const BREAKER_HALF_OPEN_MS = 5_000;
 const BULKHEAD_CONCURRENCY = 200;
 const BULKHEAD_QUEUE = 400;
+/** What a node offers is told this long after it changed; the default makes each start a second longer. */
+const NEWS_DEBOUNCE_MS = 20;
 const SHUTDOWN_TIMEOUT_MS = 8_000;
 
 export interface NodeOptions {
@@ -54,6 +56,8 @@ export function brokerOptions(node: NodeOptions): BrokerOptions {
       check: (error) => ((error as { code?: number } | undefined)?.code ?? 0) >= 500,
     },
     bulkhead: { enabled: true, concurrency: BULKHEAD_CONCURRENCY, maxQueueSize: BULKHEAD_QUEUE },
+    // The types of this version forget the option.
+    transit: { serviceChangedDebounceTime: NEWS_DEBOUNCE_MS } as BrokerOptions["transit"],
     tracking: { enabled: true, shutdownTimeout: SHUTDOWN_TIMEOUT_MS },
     validator: {
       type: "Fastest",
