@@ -1,4 +1,5 @@
 import { rmSync } from "node:fs";
+import { resolve } from "node:path";
 import { stopPostgres } from "../../platform/postgres-process.ts";
 import { platformFolder, stopPlatform } from "./platform.ts";
 import { postgresFolder } from "./postgres.ts";
@@ -8,6 +9,8 @@ import { abandonedRunFolders, createRunFolder } from "./test-run.ts";
 export default async function globalSetup(): Promise<void> {
   for (const folder of abandonedRunFolders()) await clearRun(folder);
   createRunFolder();
+  // Half of what a child process does in a test is reading our sources.
+  process.env.NODE_COMPILE_CACHE ??= resolve("node_modules/.cache/waybill");
 }
 
 /** Stops what the files of a run have started for all of them, and removes it. */
