@@ -12,7 +12,6 @@ const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 10_000;
 const FREE_PORTS = { PORT: "0", OPS_PORT: "0", SANDBOX_PORT: "0" };
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const fileInPlatform = (name: string) => join(root, "platform", name);
 
 export interface TestPlatform {
   url: string;
@@ -61,17 +60,13 @@ export async function startPlatform(
   mkdirSync(join(dataDir, ".."), { recursive: true });
   const logFile = `${dataDir}.log`;
   const log = openSync(logFile, "a");
-  const child = spawn(
-    process.execPath,
-    ["--import", fileInPlatform("telemetry.ts"), fileInPlatform("main.ts")],
-    {
-      cwd: root,
-      detached: true,
-      stdio: ["ignore", log, log],
-      env: { ...process.env, ...FREE_PORTS, POSTGRES_ACQUIRE_TIMEOUT_MS: "2000", DATA_DIR: dataDir, ...env },
-      ...options,
-    },
-  );
+  const child = spawn(process.execPath, startArguments(), {
+    cwd: root,
+    detached: true,
+    stdio: ["ignore", log, log],
+    env: { ...process.env, ...FREE_PORTS, POSTGRES_ACQUIRE_TIMEOUT_MS: "2000", DATA_DIR: dataDir, ...env },
+    ...options,
+  });
   closeSync(log);
   child.unref();
   const output = () => readFileSync(logFile, "utf8");
@@ -97,6 +92,15 @@ export async function startPlatform(
       return await ended;
     },
   };
+}
+
+/** What `npm start` gives to Node, with its files named from the root, since tests start it elsewhere too. */
+function startArguments(): string[] {
+  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const words: string[] = scripts.start.split(" ");
+  return words
+    .slice(words.indexOf("node") + 1)
+    .map((word) => (/\.[jt]s$/.test(word) ? join(root, word) : word));
 }
 
 /** Stops the shared platform of a run, if there is one. */
