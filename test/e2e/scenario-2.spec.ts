@@ -68,9 +68,14 @@ describe("scenario 2, list products", () => {
     expect(again.status).toBe(304);
   });
 
-  it("a text finds titles", async () => {
-    const items = await offers("&q=dish%203");
-    expect(items.map(({ product_id }) => product_id)).toEqual([shop.products[3]]);
+  it("a text finds the titles with words that begin so", async () => {
+    const product = shop.products[3] as string;
+    const path = `/partners/${shop.partnerId}/products/${product}`;
+    await api.ok(`PATCH ${path}`, { token: root, body: { title: "Pumpkin soup with ginger" } });
+    await eventually(async () => {
+      const items = await offers("&q=pumpk%20soup");
+      expect(items.map(({ product_id }) => product_id)).toEqual([product]);
+    });
   });
 
   it("a price, stock or title that changes is seen, and what is not offered is not", async () => {
