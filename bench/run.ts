@@ -35,12 +35,9 @@ async function load(): Promise<Row[]> {
 
 /** The embedded server's own `postgres` database: beside ours, on the same disk. */
 function benchDatabase(dataDir: string): string {
-  const [port, password] = [
-    readFileSync(join(dataDir, "postgres/postmaster.pid"), "utf8").split("\n")[3],
-    (JSON.parse(readFileSync(join(dataDir, "secrets.json"), "utf8")) as Record<string, string>)
-      .POSTGRES_PASSWORD,
-  ];
-  return `postgresql://postgres:${password}@127.0.0.1:${port}/postgres`;
+  const port = readFileSync(join(dataDir, "postgres/postmaster.pid"), "utf8").split("\n")[3];
+  const password = readFileSync(join(dataDir, "postgres.password"), "utf8").trim();
+  return `postgresql://waybill:${encodeURIComponent(password)}@127.0.0.1:${port}/postgres`;
 }
 
 say("Cold starts");

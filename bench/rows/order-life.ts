@@ -90,13 +90,12 @@ interface Reference {
 /** One round of pgbench on a database of its own beside ours; undefined where the machine has no pgbench. */
 function pgbench(databaseUrl: string): (() => Reference) | undefined {
   try {
-    execFileSync("psql", [databaseUrl, "-q", "-f", join(PGBENCH, "schema.sql")], {
-      stdio: ["ignore", "ignore", "ignore"],
-    });
     execFileSync("pgbench", ["--version"], { stdio: "ignore" });
   } catch {
     return undefined;
   }
+  const schema = [databaseUrl, "-q", "-v", "ON_ERROR_STOP=1", "-f", join(PGBENCH, "schema.sql")];
+  execFileSync("psql", schema, { stdio: ["ignore", "ignore", "ignore"] });
   return () => {
     const seconds = String(ROUND_MS / 1000);
     const args = [

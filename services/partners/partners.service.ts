@@ -1,14 +1,16 @@
 import type { ServiceSchema } from "moleculer";
 import { implement } from "../../contracts/actions.ts";
+import { optional, uuid } from "../../contracts/schema.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import type { Settings } from "../../lib/config/config.ts";
 import type { GuardOptions } from "../../lib/net/guarded-request.ts";
+import { type Caching, caching } from "../../mixins/caching/caching.mixin.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import "../../mixins/grpc/schema.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
-import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
+import { type Outbox, outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { Carrier } from "../../providers/carrier/index.ts";
@@ -24,6 +26,8 @@ import { countWebhooks, pruneWebhooks } from "./webhooks/deliveries.repository.t
 import * as endpoint from "./webhooks/endpoint.ts";
 import { type SenderOptions, webhookSender } from "./webhooks/sender.ts";
 
+/** Stock moves without an announcement; a list may show it this much later. */
+const FRONT_PAGE_TTL_SECONDS = 30;
 const SWEEP_INTERVAL_MS = 30_000;
 const KEEP_WEBHOOKS_MS = 30 * 86_400_000;
 const PRUNE_BATCH = 500;
@@ -53,7 +57,8 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
   const out = outbox({ postgres: db, carrier, source: "waybill/partners", clock });
   const keys = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };
   const guard = { allowLoopback: config.SANDBOX, ...(deps.resolve && { resolve: deps.resolve }) };
-  const work = { postgres: db, outbox: out, clock, guard, keys };
+  const frontPage = caching([products.FRONT_PAGE]);
+  const work = { postgres: db, outbox: tellingCaches(out, frontPage), clock, guard, keys };
   const sender = webhookSender({ ...work, ...webhooks });
   const inbox = consumer({
     ...{ postgres: db, carrier, group: "partners", clock },
@@ -78,6 +83,7 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
     name: "partners",
     grpc: { proto: "waybill/partners/v1/partners.proto", service: "waybill.partners.v1.Partners" },
     mixins: [
+      frontPage.mixin,
       ...[db.mixin, out.mixin, inbox.mixin, sender.mixin, sweeper.mixin],
       health({
         checks: { postgres: () => db.ping() },
@@ -97,6 +103,12 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
       setHours: implement("partners.setHours", (ctx) => partners.setHours(work, ctx)),
       setBusy: implement("partners.setBusy", (ctx) => partners.setBusy(work, ctx)),
 
+      frontPage: {
+        visibility: "protected",
+        params: { $$strict: true, partnerId: optional(uuid) },
+        cache: { keys: ["partnerId"], ttl: FRONT_PAGE_TTL_SECONDS },
+        handler: (ctx) => products.offersPage(work, ctx.params, false),
+      },
       listOffers: implement("partners.listOffers", (ctx) => products.listOffers(work, ctx)),
       createProduct: implement("partners.createProduct", async (ctx) => {
         managerOf(ctx);
@@ -146,6 +158,19 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
       }),
       receiveCallback: implement("partners.receiveCallback", (ctx) => receiveCallback(work, ctx)),
       ...deadLetterActions({ ...work, sender }, inbox.mixin.actions),
+    },
+  };
+}
+
+/** Whatever the catalogue announces is a change that the cached pages do not show. */
+function tellingCaches(out: Outbox, cached: Caching): Pick<Outbox, "add"> {
+  return {
+    async add(trx, messages) {
+      await out.add(trx, messages);
+      trx.executionPromise.then(
+        () => cached.outdated(),
+        () => undefined,
+      );
     },
   };
 }

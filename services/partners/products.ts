@@ -29,19 +29,33 @@ import { availabilityView, offerView, productView } from "./views.ts";
 
 const DEFAULT_PAGE_SIZE = 20;
 
+type Listing = Params<"partners.listOffers">;
+type Offers = Result<"partners.listOffers">;
+
 /**
  * What can be ordered, by pages. Staff see their own partner's offers, and like operators who name a partner,
  * also those that are not active.
  */
-export async function listOffers(
-  { postgres }: PartnersDeps,
-  ctx: Ctx<Params<"partners.listOffers">>,
-): Promise<Result<"partners.listOffers">> {
+export async function listOffers(deps: PartnersDeps, ctx: Ctx<Listing>): Promise<Offers> {
   const caller = callerOf(ctx);
   const { cursor, limit = DEFAULT_PAGE_SIZE, q } = ctx.params;
   const partnerId = ctx.params.partnerId ?? (caller.role === "partner" ? caller.partnerId : undefined);
   const managed = partnerId !== undefined && manages(caller, partnerId);
   if (caller.role === "partner" && !managed) throw noSuchPartner();
+  const isFrontPage = !managed && cursor === undefined && q === undefined && limit === DEFAULT_PAGE_SIZE;
+  if (isFrontPage) return await ctx.call<Offers, Listing>(FRONT_PAGE, present({ partnerId }));
+  return await offersPage(deps, { ...ctx.params, partnerId }, managed);
+}
+
+/** The action behind the page that everybody opens first; the only one that is cached, so that few are. */
+export const FRONT_PAGE = "partners.frontPage";
+
+/** A page of offers. @param managed for those who manage the partner: with what is not active */
+export async function offersPage(
+  { postgres }: Pick<PartnersDeps, "postgres">,
+  { partnerId, cursor, limit = DEFAULT_PAGE_SIZE, q }: Listing,
+  managed: boolean,
+): Promise<Offers> {
   const [productId, ofPartnerId] = afterOf(cursor, 2) ?? [];
   const search = q === undefined ? undefined : searchQuery(q);
   if (q !== undefined && search === undefined) return { items: [] };

@@ -25,7 +25,7 @@ let first: StartedPlatform;
 /** Runs the launcher until it ends by itself. */
 async function refusal(env: Record<string, string>): Promise<{ code: number; stderr: string }> {
   const all = { ...process.env, PORT: "0", OPS_PORT: "0", SANDBOX_PORT: "0", ...small, ...env };
-  const run = promisify(execFile)(process.execPath, ["platform/main.ts"], { cwd: root, env: all });
+  const run = promisify(execFile)(process.execPath, ["platform/waybill.js"], { cwd: root, env: all });
   return await run.then(
     () => ({ code: 0, stderr: "" }),
     ({ code, stderr }) => ({ code, stderr }),
@@ -83,7 +83,7 @@ describe("the launcher", () => {
 
   it("started again on the same folder is refused in one line that says what to do", async () => {
     const options = user.uid === undefined ? {} : { uid: user.uid, gid: user.gid };
-    const run = spawnSync(process.execPath, ["platform/main.ts"], {
+    const run = spawnSync(process.execPath, ["platform/waybill.js"], {
       cwd: root,
       encoding: "utf8",
       env: { ...process.env, ...small, PORT: "0", OPS_PORT: "0", DATA_DIR: dataDir },
