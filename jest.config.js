@@ -8,6 +8,7 @@ export default {
   collectCoverageFrom: ["{services,mixins,providers,contracts,lib,platform}/**/*.ts"],
   globalSetup: "<rootDir>/test/support/global-setup.ts",
   globalTeardown: "<rootDir>/test/support/global-teardown.ts",
-  maxWorkers: 2,
+  // One more than the cores of a small machine: much of a test is waiting for a server.
+  maxWorkers: 3,
   testTimeout: 20_000,
 };
