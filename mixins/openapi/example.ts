@@ -3,18 +3,30 @@ import { type Check, checkOf } from "../validation/validation.ts";
 
 /** What a field of this name usually holds; where the schema disagrees, the schema wins. */
 const byName: Record<string, unknown> = {
+  "Idempotency-Key": "0198c0de-7f31-7a10-9d2e-0b7c5d1e2f30",
   access_token: "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl",
+  action: "admin.created",
+  actor: "bank:0198c0de-0000-7000-8000-000000000002",
   amount_minor: 1250,
+  body: "A courier will collect it shortly.",
   brand: "Crema",
   city: "Berlin",
+  consumer: "partners",
   country: "DE",
+  current_password: "correct horse battery staple",
   delivery_fee_minor: 290,
   description: "Double shot, whole milk.",
+  detail: "250 OK: message queued",
   device_name: "Ada's phone",
+  effect: "it expires",
   email: "ada@example.com",
+  error: "no answer within 10 s",
+  etag: "6960204a136c1800469d85bd62bea60e",
+  event: "order.ready",
   expires_in_seconds: 600,
   first_name: "Ada",
   from_minute: 480,
+  ip: "192.0.2.7",
   language: "en",
   last_name: "Lovelace",
   latitude: 52.52,
@@ -22,20 +34,38 @@ const byName: Record<string, unknown> = {
   line1: "Unter den Linden 1",
   line2: "Second floor",
   longitude: 13.405,
+  message_id: "msg_0198c0de00007000800000000000a1b2",
   name: "Ada Lovelace",
+  new_password: "battery staple correct horse",
+  next_cursor: "MDE5OGMwZGUtMDAwMC03MDAw",
   note: "Please ring twice.",
   partner_title: "Café Central",
   password: "correct horse battery staple",
+  payment_id: "pay_4711",
+  pending_email: "ada.new@example.com",
   phone: "+4915112345678",
+  photo_id: "0198c0de-0000-7000-8000-000000000003",
   pin: "4711",
   postal_code: "10117",
   preparation_minutes: 15,
+  proof_photo_id: "0198c0de-0000-7000-8000-000000000003",
+  provider: "onesignal",
+  providers: "onesignal",
   quantity: 2,
   reason: "Nobody at home.",
+  refresh_token: "0198c0de-0000-7000-8000-000000000004.0.gVDq5fbALK4zGNsnOL0b7CZq",
+  response_head: "204 No Content",
+  secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+  service: "orders",
   stock: 40,
+  subject: "0198c0de-0000-7000-8000-000000000005",
   time_zone: "Europe/Berlin",
   title: "Flat White",
+  token: "0d3a5da4-6df2-4efc-8259-6b9de1b73aa8",
+  tracking_token: "AaICgRsCeI2prPEJIn9NWgGiJo2fafb68uahdPosED5ueZcupyQ",
+  type: "order.paid",
   until_minute: 1320,
+  user_agent: "Mozilla/5.0 (Android 16)",
   version: 3,
 };
 
@@ -83,7 +113,7 @@ export function exampleOf(rule: Rule, name = ""): unknown {
   if (type === "enum") return values?.[0];
   if (type === "boolean") return true;
   if (type === "uuid") return ID;
-  const usual = byName[name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)];
+  const usual = byName[name] ?? byName[name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)];
   if (type === "number") return fits(rule, usual) ? usual : Math.max(1, min ?? 1);
   return [usual, ...candidates].find((value) => fits(rule, value));
 }

@@ -71,12 +71,21 @@ function parametersOf(endpoint: Endpoint): Parameter[] {
   ];
 }
 
+/** What the parameters of lists mean; a name says it where there is no line. */
+const meanings: Record<string, string> = {
+  cursor: "The `next_cursor` of the page before; left out, the list begins.",
+  limit: "How many a page holds at most.",
+  q: "Words, or beginnings of words, that the product is called or described by.",
+  status: "Only orders in this state.",
+};
+
 function inPlace(place: "path" | "query", { rule }: Part): Parameter[] {
   return Object.entries(rule.props).map(([name, field]) => ({
     in: place,
     name,
     rule: field,
     required: place === "path" || !field.optional,
+    ...(place === "query" && meanings[name] && { description: meanings[name] }),
   }));
 }
 
