@@ -20,8 +20,8 @@ import { language, personName, phone } from "./shared.ts";
 
 /** NIST SP 800-63B: length counts, composition rules do not. */
 const password = { type: "string", min: 8, max: 128 } as const;
-const code = matching(/^\d{6}$/, 6);
-const birthDate = matching(/^\d{4}-\d\d-\d\d$/, 10);
+const code = matching(/^\d{6}$/, 6, "six digits");
+const birthDate = matching(/^\d{4}-\d\d-\d\d$/, 10, "a date, as 1990-05-17");
 
 export const role = oneOf("customer", "deliverer", "partner", "admin");
 

@@ -44,7 +44,7 @@ const orderSnapshot = object({
   reason: optional(text(500)),
   readyAt: optional(time),
   deadlineAt: optional(time),
-  traceId: optional(matching(/^[0-9a-f]{32}$/, 32)),
+  traceId: optional(matching(/^[0-9a-f]{32}$/, 32, "32 hexadecimal digits")),
 });
 export type OrderSnapshot = Infer<typeof orderSnapshot>;
 

@@ -77,7 +77,7 @@ export const order = object({
   /** The photo that was taken at the handover, where the partner requires one. */
   proofPhotoId: optional(text(100)),
   /** Four digits that the customer tells the deliverer; shown to the customer only. */
-  pin: optional(matching(/^\d{4}$/, 4)),
+  pin: optional(matching(/^\d{4}$/, 4, "four digits")),
   /** Opens the public tracking page; shown to the customer only. */
   trackingToken: optional(text(200)),
   createdAt: time,
@@ -101,7 +101,7 @@ export const historyEvent = object({
   to: orderStatus,
   actor: text(100),
   reason: optional(reason),
-  traceId: optional(matching(/^[0-9a-f]{32}$/, 32)),
+  traceId: optional(matching(/^[0-9a-f]{32}$/, 32, "32 hexadecimal digits")),
   version,
 });
 export type HistoryEvent = Infer<typeof historyEvent>;
@@ -226,7 +226,7 @@ export const ordersActions = {
   "orders.reportLocation": action(object({ ...orderId, position }), nothing, { idempotent: true }),
   /** A wrong PIN counts each time it comes, so that nothing but the deliverer repeats it. */
   "orders.deliver": action(
-    object({ ...orderId, pin: matching(/^\d{4}$/, 4), photoId: optional(text(100)) }),
+    object({ ...orderId, pin: matching(/^\d{4}$/, 4, "four digits"), photoId: optional(text(100)) }),
     order,
   ),
   "orders.fail": action(object({ ...orderId, reason }), order, { idempotent: true }),

@@ -168,13 +168,17 @@ export const webhookDelivery = object({
 export type WebhookDelivery = Infer<typeof webhookDelivery>;
 
 const partnerId = { partnerId: uuid } as const;
-const httpUrlOrEmpty = matching(/^(?:https?:\/\/[^\s\p{Cc}\p{Cs}]+)?$/u, 2048);
+const httpUrlOrEmpty = matching(
+  /^(?:https?:\/\/[^\s\p{Cc}\p{Cs}]+)?$/u,
+  2048,
+  "an address that begins with http:// or https://",
+);
 
 /** What a partner's system says of an order, once its signature was found genuine. */
 export const partnerCallback = object({
   partnerId: uuid,
   eventId: text(200),
-  bodyHash: matching(/^[0-9a-f]{64}$/, 64),
+  bodyHash: matching(/^[0-9a-f]{64}$/, 64, "64 hexadecimal digits"),
   type: oneOf("order.accepted", "order.rejected", "order.delayed", "order.ready"),
   orderId: uuid,
   reason: optional(text(500)),

@@ -67,11 +67,16 @@ export function oneOf<const V extends string>(...values: V[]) {
 
 /** Text of a bounded length without control characters (a NUL would be refused by PostgreSQL only later). */
 export function text(max: number, min = 1) {
-  return { type: "string", min, max, trim: true, pattern: NO_CONTROL_CHARACTERS } as const;
+  const messages = { stringPattern: "Must not hold control characters." };
+  return { type: "string", min, max, trim: true, pattern: NO_CONTROL_CHARACTERS, messages } as const;
 }
 
-export function matching(pattern: RegExp, max: number) {
-  return { type: "string", pattern, max } as const;
+/**
+ * Text of one form.
+ * @param form tells people what it is, after "Must be"; without quotation marks, for the validator compiles it
+ */
+export function matching(pattern: RegExp, max: number, form: string) {
+  return { type: "string", pattern, max, messages: { stringPattern: `Must be ${form}.` } } as const;
 }
 
 export function integer(min: number, max: number) {
@@ -99,26 +104,37 @@ export const email = {
   lowercase: true,
   pattern:
     /^[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+@(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\.)+[a-zA-Z0-9-]{1,63}$/,
+  messages: { stringPattern: "Must be an e-mail address, as ada@example.com." },
 } as const;
 /** Names and values of text, as HTTP headers or the values of a template. */
 export const stringRecord = { type: "record", key: "string", value: "string" } as const;
 /** An absolute http(s) address. (fastest-validator's own `url` rule knows no length.) */
-export const httpUrl = matching(/^https?:\/\/[^\s\p{Cc}\p{Cs}]+$/u, 2048);
+export const httpUrl = matching(
+  /^https?:\/\/[^\s\p{Cc}\p{Cs}]+$/u,
+  2048,
+  "an address that begins with http:// or https://",
+);
 /** RFC 3339 in UTC. */
-export const time = matching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$/, 27);
-export const currency = matching(/^[A-Z]{3}$/, 3);
+export const time = matching(
+  /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$/,
+  27,
+  "a time in UTC, as 2026-11-22T10:30:00Z",
+);
+export const currency = matching(/^[A-Z]{3}$/, 3, "a currency, as EUR");
 export const money = object({ amountMinor: integer(0, Number.MAX_SAFE_INTEGER), currency });
 /** An answer that says nothing but "done". */
 export const nothing = object({});
 
+const cursor = matching(/^[A-Za-z0-9_-]+$/, 512, "the next_cursor of the page before");
+
 /** One page of a list: the cursor that continues it is absent on the last one. */
 export function page<const R extends Rule>(items: R) {
-  return object({ items: listOf(items), nextCursor: optional(matching(/^[A-Za-z0-9_-]+$/, 512)) });
+  return object({ items: listOf(items), nextCursor: optional(cursor) });
 }
 
 /** The parameters of a list by pages. */
 export const paging = {
-  cursor: optional(matching(/^[A-Za-z0-9_-]+$/, 512)),
+  cursor: optional(cursor),
   limit: optional({ type: "number", integer: true, min: 1, max: 100, convert: true } as const),
 } as const;
 

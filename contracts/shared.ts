@@ -10,14 +10,18 @@ export const address = object({
   city: text(100),
   postalCode: text(20),
   /** ISO 3166-1 alpha-2. */
-  country: matching(/^[A-Z]{2}$/, 2),
+  country: matching(/^[A-Z]{2}$/, 2, "a country of ISO 3166, as DE"),
   position: optional(position),
 });
 export type Address = Infer<typeof address>;
 
 /** E.164: a plus and at most fifteen digits, none of them a leading zero. */
-export const phone = matching(/^\+[1-9]\d{6,14}$/, 16);
+export const phone = matching(/^\+[1-9]\d{6,14}$/, 16, "a number with its country, as +4915112345678");
 /** The name of a person: letters of any script with their marks, spaces, hyphens and apostrophes. */
-export const personName = { ...text(100), pattern: /^\p{L}[\p{L}\p{M} '’-]*$/u } as const;
+export const personName = {
+  ...text(100),
+  pattern: /^\p{L}[\p{L}\p{M} '’-]*$/u,
+  messages: { stringPattern: "Must be a name: letters, with spaces, hyphens and apostrophes between them." },
+} as const;
 /** BCP 47, the part that we have templates for. */
-export const language = matching(/^[a-z]{2}(-[A-Z]{2})?$/, 5);
+export const language = matching(/^[a-z]{2}(-[A-Z]{2})?$/, 5, "a language, as en or de-AT");

@@ -180,7 +180,7 @@ function problemContent(status: number, problems: readonly ProblemCode[], docsUr
 }
 
 const wrongField = {
-  errors: [{ field: "quantity", rule: "numberMax", message: "Must be less than or equal to 99." }],
+  errors: [{ field: "quantity", rule: "numberMax", message: "Must be 99 or less." }],
 };
 
 /** RFC 9457, with our members. */

@@ -19,12 +19,33 @@ export type Check = (value: unknown) => FieldError[];
 // The module is CommonJS and exports the class itself, which its types state as a default export.
 const Validator = FastestValidator as unknown as typeof FastestValidator.default;
 
+/** What is wrong, to be read beside the field's name; what a form looks like says its rule. */
+const messages = {
+  required: "Is required.",
+  string: "Must be a text.",
+  stringEmpty: "Must not be empty.",
+  stringMin: "Must have a length of {expected} or more.",
+  stringMax: "Must have a length of {expected} or less.",
+  number: "Must be a number.",
+  numberMin: "Must be {expected} or more.",
+  numberMax: "Must be {expected} or less.",
+  numberInteger: "Must be a whole number.",
+  array: "Must be a list.",
+  arrayMin: "Must hold {expected} or more.",
+  arrayMax: "Must hold {expected} or fewer.",
+  boolean: "Must be true or false.",
+  object: "Must be an object.",
+  record: "Must be an object.",
+  uuid: "Must be an id, as 0198c0de-7f31-7a10-9d2e-0b7c5d1e2f30.",
+};
+
 // Absent is left out: null is no value for any field, be it optional.
 const notNull = { nullable: false };
 
 const validator = new Validator({
   useNewCustomCheckerFunction: true,
   considerNullAsAValue: true,
+  messages,
   defaults: {
     object: { strict: true, ...notNull },
     array: notNull,

@@ -12,6 +12,7 @@ export type QueueOwner = (typeof queueOwners)[number];
 const deadLetterId = matching(
   /^(?:orders|partners|notifications):[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/,
   60,
+  "the id of a dead letter, as the list shows it",
 );
 
 /** What the gateway itself does beyond passing on: called within its own node only, by the same rules. */

@@ -92,7 +92,7 @@ function inPlace(place: "path" | "query", { rule }: Part): Parameter[] {
 const keyParameter = (required: boolean): Parameter => ({
   in: "header",
   name: "Idempotency-Key",
-  rule: matching(/^[\x21-\x7e]{1,255}$/, 255),
+  rule: matching(/^[\x21-\x7e]{1,255}$/, 255, "printable ASCII"),
   required,
   description: "Repeats with the same key and body get the first answer; kept for 24 hours.",
 });
@@ -100,7 +100,7 @@ const keyParameter = (required: boolean): Parameter => ({
 const ifMatch: Parameter = {
   in: "header",
   name: "If-Match",
-  rule: matching(/^"[\x21\x23-\x7e]{1,60}"$|^\*$/, 62),
+  rule: matching(/^"[\x21\x23-\x7e]{1,60}"$|^\*$/, 62, "an ETag"),
   required: false,
   description: "The ETag of the version that is to be changed; another one is refused with 412.",
 };
