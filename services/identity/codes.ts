@@ -10,6 +10,11 @@ const LIFE_MINUTES = 15;
 const MAX_TRIES = 5;
 const DIGITS = 6;
 
+/** One answer for every reason, so that it tells nobody which addresses there are. */
+export function invalidCode(): Error {
+  return fail("CODE_INVALID", "Only the newest mail's code counts, for a few tries: have a new one sent.");
+}
+
 /** A new code, whose values go into the mail; only its digest is kept. */
 export async function issueCode(
   { digest }: Pick<Parts, "digest">,
@@ -37,9 +42,9 @@ export async function checkCode(
   await takeOne(postgres.db, CODE_TRIES, subject);
   const expected = await tryCode(postgres.db, purpose, subject, MAX_TRIES);
   const given = Buffer.from(digest(purpose, subject, code));
-  if (!expected || !timingSafeEqual(given, Buffer.from(expected))) throw fail("CODE_INVALID");
+  if (!expected || !timingSafeEqual(given, Buffer.from(expected))) throw invalidCode();
   await forgetUses(postgres.db, CODE_TRIES.scope, subject);
   return async (trx) => {
-    if (!(await deleteCode(trx, purpose, subject, expected))) throw fail("CODE_INVALID");
+    if (!(await deleteCode(trx, purpose, subject, expected))) throw invalidCode();
   };
 }

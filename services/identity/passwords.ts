@@ -3,7 +3,7 @@ import type { Params } from "../../contracts/actions.ts";
 import { fail } from "../../contracts/errors.ts";
 import type { Caller } from "../../contracts/meta.ts";
 import { addAudit } from "./audit.repository.ts";
-import { checkCode, issueCode } from "./codes.ts";
+import { checkCode, invalidCode, issueCode } from "./codes.ts";
 import { forgetUses } from "./limits.repository.ts";
 import { limitedPasswordTry, MAILS, PASSWORD_TRIES, takeOne } from "./limits.ts";
 import { mail } from "./messages.ts";
@@ -41,7 +41,7 @@ export async function resetPassword(
   refuseCommonPassword(password, [email]);
   const useUp = await checkCode(parts, "reset-password", parts.digest(email), code);
   const profile = await profileByEmail(parts.postgres.db, email);
-  if (!profile?.emailConfirmed) throw fail("CODE_INVALID");
+  if (!profile?.emailConfirmed) throw invalidCode();
   await parts.postgres.transact(useUp);
   await parts.provider.setPassword(profile.id, password);
   await endSessions(parts, ctx, profile.id);

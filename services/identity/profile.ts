@@ -4,7 +4,7 @@ import type { Profile } from "../../contracts/identity.ts";
 import type { Caller } from "../../contracts/meta.ts";
 import { eraseUnconfirmed } from "./account.ts";
 import { addAudit } from "./audit.repository.ts";
-import { checkCode, issueCode } from "./codes.ts";
+import { checkCode, invalidCode, issueCode } from "./codes.ts";
 import { MAILS, takeOne } from "./limits.ts";
 import { mail, profileView, userMessage } from "./messages.ts";
 import { isKind, type Parts } from "./parts.ts";
@@ -62,7 +62,7 @@ export async function updateProfile(
 export async function confirmEmail(parts: Parts, caller: Caller, code: string): Promise<Profile> {
   const useUp = await checkCode(parts, "change-email", caller.id, code);
   const { email: former, pendingEmail } = await ownProfile(parts, caller.id);
-  if (!pendingEmail) throw fail("CODE_INVALID");
+  if (!pendingEmail) throw invalidCode();
   const other = await profileByEmail(parts.postgres.db, pendingEmail);
   if (other?.emailConfirmed) throw fail("EMAIL_TAKEN");
   if (other) await eraseUnconfirmed(parts, other.id);
@@ -72,7 +72,7 @@ export async function confirmEmail(parts: Parts, caller: Caller, code: string): 
   return parts.postgres.transact(async (trx) => {
     await useUp(trx);
     const updated = await adoptEmail(trx, caller.id, pendingEmail);
-    if (!updated) throw fail("CODE_INVALID");
+    if (!updated) throw invalidCode();
     const { id: userId, language } = updated;
     await addAudit(trx, { actorId: userId, action: "email.changed", subject: userId });
     await parts.out.add(trx, [

@@ -1,7 +1,6 @@
 import type { Params, Result } from "../../contracts/actions.ts";
-import { fail } from "../../contracts/errors.ts";
 import { newId } from "../../lib/ids.ts";
-import { checkCode, issueCode } from "./codes.ts";
+import { checkCode, invalidCode, issueCode } from "./codes.ts";
 import { MAILS, takeOne } from "./limits.ts";
 import { mail, userMessage } from "./messages.ts";
 import type { Parts } from "./parts.ts";
@@ -57,7 +56,7 @@ export async function register(
 export async function confirm(parts: Parts, { email, code }: Params<"identity.confirm">): Promise<void> {
   const useUp = await checkCode(parts, "confirm-email", parts.digest(email), code);
   const profile = await profileByEmail(parts.postgres.db, email);
-  if (!profile) throw fail("CODE_INVALID");
+  if (!profile) throw invalidCode();
   await parts.provider.markConfirmed(profile.id);
   await parts.postgres.transact(async (trx) => {
     await useUp(trx);

@@ -113,7 +113,7 @@ export async function reportLocation(
   }
   const found = await findOrder(postgres.db, orderId, caller as Deliverer);
   if (found?.order.delivererId !== caller.id) throw fail("NOT_FOUND", "There is no such order.");
-  throw illegal(found.order, "deliver");
+  throw illegal(found.order);
 }
 
 type Deliverer = { role: "deliverer"; id: string };

@@ -13,7 +13,7 @@ export function claim(order: Order, delivererId: string, actor: Actor, nowMs: nu
   if (order.status === "delivering" && order.delivererId === delivererId) return unchanged(order);
   if (order.status === "delivering" || order.status === "delivered") throw fail("ALREADY_ASSIGNED");
   // Orders that are not in the pool do not exist for deliverers; operators may know why.
-  if (order.status !== "ready") throw actor.kind === "admin" ? illegal(order, "claim") : fail("NOT_FOUND");
+  if (order.status !== "ready") throw actor.kind === "admin" ? illegal(order) : fail("NOT_FOUND");
   return move(order, "claim", actor, nowMs, { delivererId, handoverFailures: 0 });
 }
 
@@ -42,7 +42,7 @@ export function deliver(
   nowMs: number,
 ): Decision & { refused?: ErrorType } {
   if (proof.pinIsRight && isRepeat(order, "deliver", actor)) return unchanged(order);
-  if (order.status !== "delivering") throw illegal(order, "deliver");
+  if (order.status !== "delivering") throw illegal(order);
   if (order.handoverFailures >= WRONG_PINS_MAX) throw fail("HANDOVER_LOCKED");
   if (order.partner.proof === "pin_and_photo" && !proof.photoId) {
     throw fail("PROOF_REQUIRED", "The partner requires a photo of the handover.");
@@ -80,7 +80,7 @@ export function override(
   reason: string,
 ): Decision {
   if (order.status === to) return unchanged(order);
-  if (!legalNext(order.status).includes(to)) throw illegal(order, "makeReady");
+  if (!legalNext(order.status).includes(to)) throw illegal(order);
   switch (to) {
     case "preparing":
       return accept(order, actor, nowMs, { reason });

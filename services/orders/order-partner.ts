@@ -57,7 +57,7 @@ export function makeReady(order: Order, actor: Actor, nowMs: number, reason?: st
 }
 
 function delay(order: Order, actor: Actor, nowMs: number, readyAt?: string, reason?: string): Decision {
-  if (order.status !== "preparing") throw illegal(order, "makeReady");
+  if (order.status !== "preparing") throw illegal(order);
   const later = promised(readyAt, nowMs);
   if (!later) throw invalidField("readyAt", "required", "Say when the order will be ready.");
   if (later === order.readyAt) return unchanged(order);

@@ -1,4 +1,4 @@
-import { type ErrorType, fail } from "../../contracts/errors.ts";
+import { fail } from "../../contracts/errors.ts";
 import type { OrderStatus } from "../../contracts/orders.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { present } from "../../lib/present.ts";
@@ -137,7 +137,8 @@ export function move(
   { reason, ...change }: { [K in keyof Order]?: Order[K] | undefined } = {},
 ): Decision {
   const { to, may, tells, refunds: owed }: Move = moves[name];
-  if (!may[actor.kind]?.includes(order.status)) throw illegal(order, name);
+  const from = may[actor.kind];
+  if (!from?.includes(order.status)) throw name === "cancel" ? notCancellable(order, from) : illegal(order);
   const moved = present({
     ...order,
     status: to,
@@ -221,12 +222,21 @@ export function isFinal(status: OrderStatus): boolean {
   return legalNext(status).length === 0;
 }
 
-/** @returns ILLEGAL_TRANSITION or its kin for cancellations, to be thrown */
-export function illegal(order: Order, name: MoveName): Error {
-  const type: ErrorType = name === "cancel" ? "ORDER_NOT_CANCELLABLE" : "ILLEGAL_TRANSITION";
+/** @returns ILLEGAL_TRANSITION, to be thrown */
+export function illegal(order: Order): Error {
   const legal = legalNext(order.status);
   const ways = legal.length > 0 ? `can become ${legal.join(", ")}` : "stays as it is";
-  return fail(type, `The order is ${order.status} and ${ways}.`, { status: order.status, legal });
+  return fail("ILLEGAL_TRANSITION", `The order is ${order.status} and ${ways}.`, {
+    status: order.status,
+    legal,
+  });
+}
+
+function notCancellable(order: Order, from: readonly OrderStatus[] = []): Error {
+  const when =
+    from.length > 0 ? `you can cancel while it is ${from.join(" or ")}` : "it is not yours to cancel";
+  const data = { status: order.status, legal: legalNext(order.status) };
+  return fail("ORDER_NOT_CANCELLABLE", `The order is ${order.status}; ${when}.`, data);
 }
 
 function owedMinor(order: Order, owed: Move["refunds"]): number {

@@ -88,6 +88,14 @@ describe("move", () => {
     expect(cases).toHaveLength(10 * 9 * 6);
   });
 
+  it("says to whoever may not cancel any more until when they could", () => {
+    const cancelled = (kind: ActorKind) => () => move(inState("delivering"), "cancel", actor(kind), NOW_MS);
+    expect(cancelled("customer")).toThrow(
+      "The order is delivering; you can cancel while it is pending or paid.",
+    );
+    expect(cancelled("deliverer")).toThrow("The order is delivering; it is not yours to cancel.");
+  });
+
   it("tells each move by a message that its schema accepts", () => {
     for (const { name, status, kind } of cases) {
       const may = moves[name].may as Partial<Record<ActorKind, readonly OrderStatus[]>>;
