@@ -51,6 +51,14 @@ describe.each(["en", "de"])("texts in %s", (language) => {
     }
   });
 
+  it("a reason, with or without a full stop of its own, is a sentence before the next one", () => {
+    for (const reason of ["No bread left", "No bread left."]) {
+      const order = sampleOrder({ reason });
+      const { body } = renderOrder("order.cancelled:customer", { order, customer: "Zoë", at }, language);
+      expect(body).toMatch(/ No bread left\.(?: \p{Lu}|$)/u);
+    }
+  });
+
   it("an order's text, with the longest names, fits the columns", () => {
     const order = sampleOrder({ partnerTitle: "x".repeat(120), reason: "y".repeat(500) });
     for (const event of orderEvents) {

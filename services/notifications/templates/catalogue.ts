@@ -99,3 +99,8 @@ export interface Format {
 export function minutesBetween(from: string, until: string): number {
   return Math.max(1, Math.ceil((Date.parse(until) - Date.parse(from)) / 60_000));
 }
+
+/** What somebody wrote, as a sentence that others may follow. */
+export function sentence(text: string): string {
+  return /\p{Po}$/u.test(text) ? text : `${text}.`;
+}

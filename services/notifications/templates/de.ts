@@ -1,6 +1,6 @@
-import { type Language, minutesBetween, type OrderNews } from "./catalogue.ts";
+import { type Language, minutesBetween, type OrderNews, sentence } from "./catalogue.ts";
 
-const because = ({ order }: OrderNews) => (order.reason ? ` Grund: ${order.reason}` : "");
+const because = ({ order }: OrderNews) => (order.reason ? ` Grund: ${sentence(order.reason)}` : "");
 const courier = ({ deliverer }: OrderNews) => deliverer ?? "Ein Kurier";
 const readyIn = ({ order, at }: OrderNews) => {
   const minutes = order.readyAt && order.readyAt > at ? minutesBetween(at, order.readyAt) : undefined;

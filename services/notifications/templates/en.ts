@@ -1,6 +1,6 @@
-import { type Language, minutesBetween, type OrderNews } from "./catalogue.ts";
+import { type Language, minutesBetween, type OrderNews, sentence } from "./catalogue.ts";
 
-const because = ({ order }: OrderNews) => (order.reason ? ` Reason: ${order.reason}` : "");
+const because = ({ order }: OrderNews) => (order.reason ? ` Reason: ${sentence(order.reason)}` : "");
 const courier = ({ deliverer }: OrderNews) => deliverer ?? "A courier";
 const readyIn = ({ order, at }: OrderNews) => {
   const minutes = order.readyAt && order.readyAt > at ? minutesBetween(at, order.readyAt) : undefined;
@@ -120,7 +120,7 @@ export const en: Language = {
   },
   refunded: (amount, { money }) => ({
     title: "Your money is on its way back",
-    body: `${money(amount)} were returned. Your bank may take some days to show it.`,
+    body: `You get ${money(amount)} back. Your bank may take some days to show it.`,
   }),
   alert: ({ kind, subject, detail }) => ({
     title: `Alert: ${kind}`,
