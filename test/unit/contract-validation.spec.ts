@@ -53,6 +53,18 @@ describe("validation", () => {
     expect(rules({ name: "a", inner: null })).toEqual(["inner required"]);
   });
 
+  it("says what form is asked for instead of showing a pattern", () => {
+    const form = checkOf(object({ email, name: personName, phone, password: text(128, 8), at: time }));
+    const wrong = form({ email: "ada", name: "St. John", phone: "0151", password: "short", at: "noon" });
+    expect(wrong.map(({ message }) => message)).toEqual([
+      "Must be an e-mail address, as ada@example.com.",
+      "Must be a name: letters, with spaces, hyphens and apostrophes between them.",
+      "Must be a number with its country, as +4915112345678.",
+      "Must have a length of 8 or more.",
+      "Must be a time in UTC, as 2026-11-22T10:30:00Z.",
+    ]);
+  });
+
   it("never repeats the value, which may be a password", () => {
     const secret = object({ password: { type: "string", min: 8, max: 10, pattern: /^x/ } as const });
     expect(JSON.stringify(checkOf(secret)({ password: "hunter2" }))).not.toContain("hunter2");
