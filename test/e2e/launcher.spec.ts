@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { eventually } from "../support/eventually.ts";
 import { type StartedPlatform, startPlatform } from "../support/platform.ts";
 
 const NOBODY = 65_534;
@@ -60,8 +61,8 @@ afterAll(async () => {
 });
 
 describe("the launcher", () => {
-  it("starts for an ordinary user, in a path with spaces below a folder of mode 0700", () => {
-    expect(first.output()).toContain("Waybill is ready after");
+  it("starts for an ordinary user, in a path with spaces below a folder of mode 0700", async () => {
+    await eventually(() => expect(first.output()).toContain("Waybill is ready after"));
     expect(statSync(join(dataDir, "secrets.json"))).toMatchObject({ mode: 0o100600 });
     expect(statSync(join(dataDir, "control.sock")).mode & 0o777).toBe(0o600);
   });
