@@ -2,6 +2,8 @@
 export default {
   testEnvironment: "node",
   testMatch: ["<rootDir>/test/**/*.spec.ts"],
+  // What needs servers that are not npm packages has a run of its own: npm run test:cluster.
+  testPathIgnorePatterns: ["/node_modules/", "<rootDir>/test/cluster/"],
   extensionsToTreatAsEsm: [".ts"],
   transform: { "\\.ts$": "<rootDir>/test/support/strip-types.js" },
   coverageProvider: "v8",
