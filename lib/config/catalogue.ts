@@ -4,6 +4,7 @@ import {
   host,
   integer,
   list,
+  password,
   port,
   type Setting,
   secret,
@@ -75,8 +76,39 @@ export const catalogue = {
     "trace",
   ]),
 
-  GRPC_HOST: host("Address that the bridge listens on and announces", "127.0.0.1"),
+  GRPC_HOST: host("Address that the bridge listens on", "127.0.0.1"),
   GRPC_PORT: port("Port of the bridge; 0 takes any free one", 0),
+  GRPC_ANNOUNCE: shaped(
+    "Host that other processes reach the bridge at; unset: GRPC_HOST, or where that is any address, this machine's",
+    /^(?=.{1,253}$)[a-z0-9]([a-z0-9.-]*[a-z0-9])?$|^[0-9a-f:.]*:[0-9a-f:.]*$/i,
+    "be an IP address or a host name",
+  ),
+
+  NATS_URL: url("NATS server with JetStream; unset: all services in this process, joined in memory", [
+    "nats",
+    "tls",
+  ]),
+  NATS_USER: text("User of this process at NATS"),
+  NATS_PASSWORD: password("Password of NATS_USER"),
+  REDIS_URL: url("Redis of the cache, the checks and the rate limits; unset: this process's memory", [
+    "redis",
+    "rediss",
+  ]),
+  MONGO_URL: url("MongoDB of the document store; unset: files in DATA_DIR", ["mongodb", "mongodb+srv"]),
+  S3_ENDPOINT: url("S3 or MinIO server of the pictures; unset: a folder in DATA_DIR", ["http", "https"]),
+  S3_REGION: text("Region of the bucket", { fallback: "us-east-1" }),
+  S3_BUCKET: shaped("Bucket of the pictures", /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, "be a bucket's name", {
+    fallback: "waybill",
+  }),
+  S3_ACCESS_KEY: text("Access key of the S3 server"),
+  S3_SECRET_KEY: password("Secret key of the S3 server"),
+  KEYCLOAK_URL: url("Keycloak server; unset: users, passwords and sessions are in identity's database", [
+    "http",
+    "https",
+  ]),
+  KEYCLOAK_REALM: text("Realm of the users", { fallback: "waybill" }),
+  KEYCLOAK_CLIENT_ID: text("Client that identity uses, with a service account", { fallback: "waybill" }),
+  KEYCLOAK_CLIENT_SECRET: password("Secret of KEYCLOAK_CLIENT_ID"),
 
   POSTGRES_URL_ORDERS: postgresUrl("orders"),
   POSTGRES_URL_PARTNERS: postgresUrl("partners"),
@@ -103,6 +135,7 @@ export const catalogue = {
   }),
   MAIL_FROM: text("Sender of e-mails", { fallback: "Waybill <no-reply@waybill.local>" }),
   ONESIGNAL_API_URL: url("OneSignal's API", ["http", "https"], { fallback: "https://api.onesignal.com" }),
+  STRIPE_API_URL: url("Stripe's API", ["http", "https"], { fallback: "https://api.stripe.com" }),
 
   ADMIN_EMAIL: shaped(
     "With ADMIN_PASSWORD: the first admin, made at the first start",

@@ -101,6 +101,11 @@ export function list<const V extends string>(about: string, allowed: readonly V[
   return { about, kind: allowed.join(", "), parse, fallback } satisfies Setting<V[]>;
 }
 
+/** A secret that another server has set: no rule of ours holds for it, but it is never shown. */
+export function password(about: string) {
+  return { about, kind: "secret", parse: (value: string) => value, secret: true } satisfies Setting<string>;
+}
+
 /** At least 32 characters; "changeme" and its like are refused. */
 export function secret(about: string) {
   const parse = (value: string) => {
