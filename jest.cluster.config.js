@@ -1,0 +1,10 @@
+import base from "./jest.config.js";
+
+/** The adapters on real servers, and the platform's scenarios on a cluster of processes: npm run test:cluster. */
+export default {
+  ...base,
+  testMatch: ["<rootDir>/test/cluster/**/*.spec.ts", "<rootDir>/test/e2e/scenario-[1-8].spec.ts"],
+  testPathIgnorePatterns: ["/node_modules/"],
+  maxWorkers: 2,
+  testTimeout: 60_000,
+};
