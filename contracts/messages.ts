@@ -114,6 +114,15 @@ export const messages = {
   "notification.sent": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
   "notification.failed": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
   "alert.raised": object({ version, kind: text(60), subject: text(200), detail: text(2000) }),
+  /** What an operator did, for the audit log that Identity keeps. Nobody's name stands in it. */
+  "audit.recorded": object({
+    version,
+    actorId: uuid,
+    action: text(60),
+    subject: text(200),
+    detail: optional(text(2000)),
+    ip: optional(text(45)),
+  }),
 } as const satisfies Record<string, Rule>;
 
 export type MessageType = keyof typeof messages;

@@ -21,4 +21,7 @@ export const operationsActions = {
   "notifications.deadLetters": deadLetters,
   "notifications.replayDeadLetter": oneDeadLetter,
   "notifications.dropDeadLetter": oneDeadLetter,
+  "identity.deadLetters": deadLetters,
+  "identity.replayDeadLetter": oneDeadLetter,
+  "identity.dropDeadLetter": oneDeadLetter,
 } as const;

@@ -29,7 +29,7 @@ export const services: Record<ServiceName, (deps: ServiceDeps) => ServiceSchema>
 };
 
 /** The services with an inbox: the in-process carrier takes nothing before all of them are there. */
-export const consumers: readonly ServiceName[] = ["orders", "partners", "notifications"];
+export const consumers: readonly ServiceName[] = ["orders", "partners", "notifications", "identity"];
 
 /**
  * What every node has around its actions: a span, who calls, and the bridge, which calls the actions of a proto by

@@ -10,6 +10,7 @@ import { startListener } from "../messages/listener.ts";
 import type { Logger } from "../messages/logger.ts";
 import { assertRetention, INBOX_RETENTION_MS, OUTBOX_RETENTION_MS } from "../messages/retention.ts";
 import { startRunner } from "../messages/runner.ts";
+import type { Outbox } from "../outbox/outbox.mixin.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
 import { listUndelivered, type Undelivered } from "./dead-letters.repository.ts";
 import { deadLetterActions } from "./dead-letters.ts";
@@ -56,6 +57,8 @@ export interface ConsumerOptions {
   group: string;
   handlers: Handlers;
   clock?: Clock;
+  /** Where it is told what operators do with dead letters; without it there are no actions for them. */
+  outbox?: Pick<Outbox, "add">;
   limits?: Partial<ConsumerLimits>;
 }
 
@@ -84,7 +87,7 @@ export function consumer(options: ConsumerOptions): Consumer {
     stats: () => inboxStats(postgres.db, group),
     undelivered: (subject) => listUndelivered(postgres.db, subject, UNDELIVERED_MAX),
     mixin: {
-      actions: deadLetterActions(group, postgres, () => running?.revived()),
+      actions: deadLetterActions({ ...options, wake: () => running?.revived() }),
       ...background({
         async start({ logger }) {
           running = await start(logger);

@@ -1,25 +1,36 @@
+import type { Knex } from "knex";
 import type { ServiceSchema } from "moleculer";
 import { actions, implement } from "../../contracts/actions.ts";
 import { fail } from "../../contracts/errors.ts";
+import { audit } from "../audit/audit.ts";
 import { callerOf } from "../caller/caller.ts";
+import type { Outbox } from "../outbox/outbox.mixin.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
 import { drop, listDeadLetters, lockDeadLetter, revive, wasDeadLetter } from "./dead-letters.repository.ts";
 import { judge } from "./judge.ts";
 
 const DEFAULT_LIMIT = 50;
 
-type Service = "orders" | "partners" | "notifications";
+type Service = "orders" | "partners" | "notifications" | "identity";
+
+interface DeadLetterDeps {
+  group: string;
+  postgres: Postgres;
+  outbox?: Pick<Outbox, "add">;
+  wake(): void;
+}
 
 /**
  * The actions by which an operator sees and decides on the dead letters of a service. They are the same for
- * every service that has them in its contract; a group without is operated through the service it belongs to.
+ * every service that has them in its contract; a group without, or without an outbox to tell the acts by, has none.
  */
-export function deadLetterActions(
-  group: string,
-  postgres: Postgres,
-  wake: () => void,
-): ServiceSchema["actions"] {
-  if (!Object.hasOwn(actions, `${group}.deadLetters`)) return {};
+export function deadLetterActions({
+  group,
+  postgres,
+  outbox,
+  wake,
+}: DeadLetterDeps): ServiceSchema["actions"] {
+  if (!outbox || !Object.hasOwn(actions, `${group}.deadLetters`)) return {};
   const service = group as Service;
   return {
     deadLetters: implement(`${service}.deadLetters` as "orders.deadLetters", async (ctx) => {
@@ -29,14 +40,20 @@ export function deadLetterActions(
     }),
     replayDeadLetter: implement(`${service}.replayDeadLetter` as "orders.replayDeadLetter", async (ctx) => {
       callerOf(ctx, "admin");
-      await replayDeadLetter(postgres, ctx.params.id);
+      await postgres.transact(async (trx) => {
+        await replayDeadLetter(trx, ctx.params.id);
+        await audit(outbox, trx, ctx, ctx.params.id);
+      });
       wake();
       return {};
     }),
     dropDeadLetter: implement(`${service}.dropDeadLetter` as "orders.dropDeadLetter", async (ctx) => {
       callerOf(ctx, "admin");
       const { id } = ctx.params;
-      if (!(await drop(postgres.db, id)) && !(await wasDeadLetter(postgres.db, id))) throw fail("NOT_FOUND");
+      await postgres.transact(async (trx) => {
+        if (!(await drop(trx, id)) && !(await wasDeadLetter(trx, id))) throw fail("NOT_FOUND");
+        await audit(outbox, trx, ctx, id);
+      });
       return {};
     }),
   };
@@ -47,20 +64,18 @@ export function deadLetterActions(
  * its type; its age no longer counts, for a human has looked at it.
  * @throws NOT_FOUND, and VALIDATION_ERROR for a message that still cannot be understood
  */
-async function replayDeadLetter(postgres: Postgres, id: string): Promise<void> {
-  await postgres.transact(async (trx) => {
-    const letter = await lockDeadLetter(trx, id);
-    if (!letter) {
-      if (await wasDeadLetter(trx, id)) return;
-      throw fail("NOT_FOUND");
-    }
-    const { messageId, state } = letter;
-    if (state === "dead") return revive(trx, id, { ...letter, id: messageId, state: "waiting" });
-    const { incoming } = letter.data as { incoming?: unknown };
-    const content = judge(incoming, Date.now(), Number.POSITIVE_INFINITY);
-    if (content.state === "quarantined" || content.id !== messageId) {
-      throw fail("VALIDATION_ERROR", `The message still cannot be understood: ${content.error}`);
-    }
-    await revive(trx, id, content);
-  });
+async function replayDeadLetter(trx: Knex.Transaction, id: string): Promise<void> {
+  const letter = await lockDeadLetter(trx, id);
+  if (!letter) {
+    if (await wasDeadLetter(trx, id)) return;
+    throw fail("NOT_FOUND");
+  }
+  const { messageId, state } = letter;
+  if (state === "dead") return revive(trx, id, { ...letter, id: messageId, state: "waiting" });
+  const { incoming } = letter.data as { incoming?: unknown };
+  const content = judge(incoming, Date.now(), Number.POSITIVE_INFINITY);
+  if (content.state === "quarantined" || content.id !== messageId) {
+    throw fail("VALIDATION_ERROR", `The message still cannot be understood: ${content.error}`);
+  }
+  await revive(trx, id, content);
 }

@@ -5,12 +5,12 @@ import { partnersActions, quote } from "../../contracts/partners.ts";
 import { listOf, matching, nothing, object, oneOf, paging, uuid } from "../../contracts/schema.ts";
 
 /** The services that have queues, and so dead letters. */
-export const queueOwners = ["orders", "partners", "notifications"] as const;
+export const queueOwners = ["orders", "partners", "notifications", "identity"] as const;
 export type QueueOwner = (typeof queueOwners)[number];
 
 /** Says which service's queue holds it, so that one id is enough to find it again. */
 const deadLetterId = matching(
-  /^(?:orders|partners|notifications):[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/,
+  new RegExp(`^(?:${queueOwners.join("|")}):[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$`),
   60,
   "the id of a dead letter, as the list shows it",
 );

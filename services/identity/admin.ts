@@ -1,7 +1,9 @@
+import type { Knex } from "knex";
 import type { Params, Result } from "../../contracts/actions.ts";
 import { fail, invalidField } from "../../contracts/errors.ts";
+import type { Message } from "../../contracts/messages.ts";
 import { isId } from "../../lib/ids.ts";
-import { addAudit, auditPage } from "./audit.repository.ts";
+import { addAudit, addToldAudit, auditPage } from "./audit.repository.ts";
 import { openAccount } from "./invitations.ts";
 import { userMessage } from "./messages.ts";
 import type { Parts } from "./parts.ts";
@@ -42,6 +44,15 @@ export async function createFirstAdmin(
     return true;
   });
   return { userId, created };
+}
+
+/** Writes down what an operator did at another service. */
+export async function recordTold(
+  trx: Knex.Transaction,
+  { id, time, data }: Message<"audit.recorded">,
+): Promise<void> {
+  const { version: _, ...entry } = data;
+  await addToldAudit(trx, id, time, entry);
 }
 
 /** The audit log by pages, newest first. @throws VALIDATION_ERROR for a cursor that is none of ours */

@@ -23,11 +23,23 @@ export interface NewAuditEntry {
 
 const ENTRY = "id, created_at AS at, actor_id, action, subject, detail, ip";
 
+/** What somebody did here and now. */
 export async function addAudit(db: Db, entry: NewAuditEntry): Promise<void> {
+  await insertAudit(db, newId(), null, entry);
+}
+
+/** What was done elsewhere: the id of the message that tells it is the entry's, so telling it twice adds nothing. */
+export async function addToldAudit(db: Db, id: string, at: string, entry: NewAuditEntry): Promise<void> {
+  await insertAudit(db, id, at, entry);
+}
+
+async function insertAudit(db: Db, id: string, at: string | null, entry: NewAuditEntry): Promise<void> {
+  const { actorId = null, action, subject, detail = null, ip = null } = entry;
   await affected(
     db,
-    "INSERT INTO audit_entries (id, actor_id, action, subject, detail, ip) VALUES (?, ?, ?, ?, ?, ?)",
-    [newId(), entry.actorId ?? null, entry.action, entry.subject, entry.detail ?? null, entry.ip ?? null],
+    `INSERT INTO audit_entries (id, created_at, actor_id, action, subject, detail, ip)
+     VALUES (?, COALESCE(?::timestamptz, now()), ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+    [id, at, actorId, action, subject, detail, ip],
   );
 }
 

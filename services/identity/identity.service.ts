@@ -5,6 +5,7 @@ import { type Clock, systemClock } from "../../lib/clock.ts";
 import type { Settings } from "../../lib/config/config.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { AUDIENCE } from "../../mixins/caller/token-verifier.ts";
+import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
@@ -12,7 +13,7 @@ import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { Carrier } from "../../providers/carrier/index.ts";
 import { builtInProvider, type IdentityProvider, type Sql } from "../../providers/identity/index.ts";
 import { deleteAccount, exportData, sweepAccounts } from "./account.ts";
-import { createFirstAdmin, listAudit } from "./admin.ts";
+import { createFirstAdmin, listAudit, recordTold } from "./admin.ts";
 import { sweepCodes } from "./codes.repository.ts";
 import { sweepInvitations } from "./invitations.repository.ts";
 import { acceptInvitation, invite } from "./invitations.ts";
@@ -56,6 +57,10 @@ export function identityService({
     deps.provider ??
     ((sql) => builtInProvider({ sql, seals, issuer: config.PUBLIC_URL, audience: AUDIENCE, clock }));
   const provider = makeProvider(providerSql(() => db.db));
+  const inbox = consumer({
+    ...{ postgres: db, carrier, group: "identity", clock, outbox: out },
+    handlers: { "audit.recorded": { apply: recordTold, together: true } },
+  });
   const parts: Parts = { postgres: db, out, provider, clock, digest: digestUnder(config.SEAL_SECRET) };
 
   const sweep = timer({
@@ -75,8 +80,9 @@ export function identityService({
     mixins: [
       db.mixin,
       out.mixin,
+      inbox.mixin,
       sweep.mixin,
-      health({ checks: { postgres: () => db.ping() }, outbox: out }).mixin,
+      health({ checks: { postgres: () => db.ping() }, outbox: out, inbox }).mixin,
     ],
     actions: {
       register: action("identity.register", (ctx) => register(parts, ctx.params)),

@@ -4,6 +4,7 @@ import { implement } from "../../contracts/actions.ts";
 import { fail } from "../../contracts/errors.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import type { Settings } from "../../lib/config/config.ts";
+import { audit, fieldsOf } from "../../mixins/audit/audit.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { documents } from "../../mixins/documents/documents.mixin.ts";
@@ -67,6 +68,7 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
     postgres: db,
     carrier,
     group: "notifications",
+    outbox: out,
     handlers: handlers(sending),
     clock,
   });
@@ -125,11 +127,19 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
       }),
       createAgent: implement("notifications.createAgent", async (ctx) => {
         callerOf(ctx, "admin");
-        return idempotent(db, ctx, "agents.create", (trx) => createAgent(trx, { push, keys }, ctx.params));
+        return idempotent(db, ctx, "agents.create", async (trx) => {
+          const agent = await createAgent(trx, { push, keys }, ctx.params);
+          await audit(out, trx, ctx, agent.id);
+          return agent;
+        });
       }),
       updateAgent: implement("notifications.updateAgent", async (ctx) => {
         callerOf(ctx, "admin");
-        return db.transact((trx) => updateAgent(trx, { push, keys }, ctx.params));
+        return db.transact(async (trx) => {
+          const agent = await updateAgent(trx, { push, keys }, ctx.params);
+          await audit(out, trx, ctx, agent.id, fieldsOf(ctx.params));
+          return agent;
+        });
       }),
     },
 

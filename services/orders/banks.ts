@@ -21,7 +21,7 @@ export interface Banks {
   find(db: Db, bankId: string): Promise<OpenedBank | undefined>;
   list(caller: Caller): Promise<Result<"orders.listBanks">>;
   create(trx: Db, params: Params<"orders.createBank">): Promise<BankView>;
-  update(params: Params<"orders.updateBank">): Promise<BankView>;
+  update(trx: Db, params: Params<"orders.updateBank">): Promise<BankView>;
 }
 
 /** The banks that are registered here, each opened once for every version of its row. */
@@ -66,15 +66,15 @@ export function banks({ postgres, keys }: { postgres: Postgres; keys: SealKeys }
       await insertBank(trx, made);
       return viewOf(made);
     },
-    async update({ bankId, expectedVersion, settings, ...change }) {
-      const row = await findBank(postgres.db, bankId);
+    async update(trx, { bankId, expectedVersion, settings, ...change }) {
+      const row = await findBank(trx, bankId);
       if (!row) throw fail("NOT_FOUND", "There is no such bank.");
       const changed = { ...row, ...change, version: row.version + 1 };
       // A map that is not given comes as an empty one over gRPC.
       const given = settings && Object.keys(settings).length > 0 ? settings : undefined;
       if (given) changed.settings = sealed(changed, given);
       const expected = expectedVersion === undefined || expectedVersion === row.version;
-      if (!expected || !(await saveBank(postgres.db, changed))) throw fail("PRECONDITION_FAILED");
+      if (!expected || !(await saveBank(trx, changed))) throw fail("PRECONDITION_FAILED");
       return viewOf(changed);
     },
   };

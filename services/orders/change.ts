@@ -1,6 +1,7 @@
 import type { Knex } from "knex";
 import { fail } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
+import { audit } from "../../mixins/audit/audit.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
 import { linkTo } from "../../mixins/tracing/index.ts";
 import type { OrdersDeps } from "./deps.ts";
@@ -76,6 +77,7 @@ export async function changeOrder<D extends Decision, T>(
       const found = await load(trx, ctx.params.orderId, viewer, locked);
       linkTo(found.traceparent);
       const decision = await decide(found, trx);
+      await audit(deps.outbox, trx, ctx, ctx.params.orderId);
       return answer(await commit(deps, trx, found.order, decision), decision);
     }),
   );

@@ -2,6 +2,7 @@ import type { Params } from "../../contracts/actions.ts";
 import { invalidField } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import type { OrderView } from "../../contracts/orders.ts";
+import { audit } from "../../mixins/audit/audit.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
 import { actorOf, viewerOf } from "./access.ts";
@@ -79,6 +80,7 @@ export function reassignOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.reassign
   return untilWon((locked) =>
     idempotent(deps.postgres, ctx, "orders.reassign", async (trx) => {
       const { order, nowMs } = await load(trx, orderId, viewerOf(caller), locked);
+      await audit(deps.outbox, trx, ctx, orderId, delivererId && `to ${delivererId}`);
       if (order.status === "delivering" && order.delivererId === delivererId) return viewOf(order);
       let free: Order = order;
       if (order.status !== "ready") {

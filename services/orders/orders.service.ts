@@ -3,6 +3,7 @@ import type { ServiceSchema } from "moleculer";
 import { implement } from "../../contracts/actions.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import type { Settings } from "../../lib/config/config.ts";
+import { audit, fieldsOf } from "../../mixins/audit/audit.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { documents } from "../../mixins/documents/documents.mixin.ts";
@@ -95,7 +96,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     run: deadlineSweep(deps, () => watchers.logger),
   });
   const inbox = consumer({
-    ...{ postgres: db, carrier, group: "orders", clock },
+    ...{ postgres: db, carrier, group: "orders", clock, outbox: out },
     handlers: projectionHandlers(projections, watchers),
   });
   const byState = {
@@ -157,11 +158,19 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       listBanks: implement("orders.listBanks", async (ctx) => deps.banks.list(callerOf(ctx))),
       createBank: implement("orders.createBank", async (ctx) => {
         callerOf(ctx, "admin");
-        return idempotent(db, ctx, "orders.createBank", (trx) => deps.banks.create(trx, ctx.params));
+        return idempotent(db, ctx, "orders.createBank", async (trx) => {
+          const bank = await deps.banks.create(trx, ctx.params);
+          await audit(out, trx, ctx, bank.id);
+          return bank;
+        });
       }),
       updateBank: implement("orders.updateBank", async (ctx) => {
         callerOf(ctx, "admin");
-        return deps.banks.update(ctx.params);
+        return db.transact(async (trx) => {
+          const bank = await deps.banks.update(trx, ctx.params);
+          await audit(out, trx, ctx, bank.id, fieldsOf(ctx.params));
+          return bank;
+        });
       }),
     },
   };

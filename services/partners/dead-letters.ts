@@ -1,6 +1,7 @@
 import type { ActionSchema, ServiceSchema } from "moleculer";
 import { implement, type Params, type Result } from "../../contracts/actions.ts";
 import type { Ctx } from "../../contracts/meta.ts";
+import { audit } from "../../mixins/audit/audit.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import type { PartnersDeps } from "./deps.ts";
 import { dropDeadWebhook, findDelivery, listDeadWebhooks } from "./webhooks/deliveries.repository.ts";
@@ -44,14 +45,17 @@ export function deadLetterActions(
     replayDeadLetter: implement("partners.replayDeadLetter", async (ctx) => {
       if (!(await isWebhook(ctx))) return await replayInbox(ctx);
       await postgres.transact(async (trx) => {
-        await replayWebhook(deps, trx, ctx.params.id, undefined);
+        await replayWebhook(deps, trx, ctx, ctx.params.id, undefined);
         deps.sender.wakeAfter(trx);
       });
       return {};
     }),
     dropDeadLetter: implement("partners.dropDeadLetter", async (ctx) => {
       if (!(await isWebhook(ctx))) return await dropInbox(ctx);
-      await dropDeadWebhook(postgres.db, ctx.params.id);
+      await postgres.transact(async (trx) => {
+        await dropDeadWebhook(trx, ctx.params.id);
+        await audit(deps.outbox, trx, ctx, ctx.params.id);
+      });
       return {};
     }),
   };

@@ -61,7 +61,7 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
   const work = { postgres: db, outbox: tellingCaches(out, frontPage), clock, guard, keys };
   const sender = webhookSender({ ...work, ...webhooks });
   const inbox = consumer({
-    ...{ postgres: db, carrier, group: "partners", clock },
+    ...{ postgres: db, carrier, group: "partners", clock, outbox: out },
     handlers: orderHandlers({ outbox: out, sender, publicUrl: config.PUBLIC_URL }),
   });
   const sweeper = timer({
@@ -97,7 +97,7 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
       get: implement("partners.get", (ctx) => partners.get(work, ctx)),
       create: implement("partners.create", async (ctx) => {
         callerOf(ctx, "admin");
-        return await idempotent(db, ctx, "partners.create", (trx) => partners.create(work, trx, ctx.params));
+        return await idempotent(db, ctx, "partners.create", (trx) => partners.create(work, trx, ctx));
       }),
       update: implement("partners.update", (ctx) => partners.update(work, ctx)),
       setHours: implement("partners.setHours", (ctx) => partners.setHours(work, ctx)),
@@ -113,7 +113,7 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
       createProduct: implement("partners.createProduct", async (ctx) => {
         managerOf(ctx);
         const once = idempotent(db, ctx, "partners.createProduct", (trx) =>
-          products.createProduct(work, trx, ctx.params),
+          products.createProduct(work, trx, ctx),
         );
         return await once;
       }),
@@ -142,7 +142,7 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
         managerOf(ctx);
         return await idempotent(db, ctx, "partners.testWebhook", (trx) => {
           sender.wakeAfter(trx);
-          return endpoint.testWebhook(work, trx, ctx.params.partnerId);
+          return endpoint.testWebhook(work, trx, ctx);
         });
       }),
       listWebhookDeliveries: implement("partners.listWebhookDeliveries", (ctx) =>
@@ -153,7 +153,7 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
         const { deliveryId, partnerId } = ctx.params;
         return await idempotent(db, ctx, "partners.replayWebhookDelivery", (trx) => {
           sender.wakeAfter(trx);
-          return endpoint.replayWebhook(work, trx, deliveryId, partnerId);
+          return endpoint.replayWebhook(work, trx, ctx, deliveryId, partnerId);
         });
       }),
       receiveCallback: implement("partners.receiveCallback", (ctx) => receiveCallback(work, ctx)),

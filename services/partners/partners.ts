@@ -6,6 +6,7 @@ import type { Ctx } from "../../contracts/meta.ts";
 import type { Partner } from "../../contracts/partners.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
+import { audit, fieldsOf } from "../../mixins/audit/audit.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { managerOf, manages, noSuchPartner } from "./access.ts";
 import type { PartnersDeps } from "./deps.ts";
@@ -67,33 +68,35 @@ export async function get(
 export async function create(
   deps: PartnersDeps,
   trx: Knex.Transaction,
-  fields: Params<"partners.create">,
+  ctx: Ctx<Params<"partners.create">>,
 ): Promise<Partner> {
+  const fields = ctx.params;
   refuseBadUrl(deps.guard, "apiUrl", fields.apiUrl);
   const made = await insertPartner(trx, { id: newId(deps.clock.now()), ...fields });
   if (!made) throw fail("PARTNER_EXISTS");
+  await audit(deps.outbox, trx, ctx, made.id);
   return await announced(deps, trx, made);
 }
 
 /** @throws FORBIDDEN when staff say whether they are enabled or verified, PRECONDITION_FAILED, PARTNER_EXISTS */
 export async function update(deps: PartnersDeps, ctx: Ctx<Params<"partners.update">>): Promise<Partner> {
   const caller = managerOf(ctx);
-  const { partnerId, expectedVersion, ...change } = ctx.params;
+  const { partnerId: _, expectedVersion, ...change } = ctx.params;
   const operators = change.enabled !== undefined || change.verified !== undefined;
   if (operators && caller.role !== "admin") {
     throw fail("FORBIDDEN", "Whether a partner is enabled and verified is an admin's to say.");
   }
   refuseBadUrl(deps.guard, "apiUrl", change.apiUrl);
-  return await save(deps, partnerId, change, expectedVersion);
+  return await save(deps, ctx, change, expectedVersion);
 }
 
 /** @throws VALIDATION_ERROR for an unknown time zone or a span that ends before it begins */
 export async function setHours(deps: PartnersDeps, ctx: Ctx<Params<"partners.setHours">>): Promise<Partner> {
   managerOf(ctx);
-  const { partnerId, hours } = ctx.params;
+  const { hours } = ctx.params;
   const trouble = hoursTrouble(hours);
   if (trouble) throw invalidField(trouble.field, "hours", trouble.message);
-  return await save(deps, partnerId, { timeZone: hours.timeZone, openingSpans: hours.spans }, undefined);
+  return await save(deps, ctx, { timeZone: hours.timeZone, openingSpans: hours.spans }, undefined);
 }
 
 /** Pauses a partner until a time; without one it takes orders again. */
@@ -109,19 +112,24 @@ export async function setBusy(deps: PartnersDeps, ctx: Ctx<Params<"partners.setB
     const until = untilMs === undefined ? undefined : isoTime(untilMs);
     const saved = await setBusyUntil(trx, partnerId, until);
     if (!saved) throw noSuchPartner();
+    await audit(deps.outbox, trx, ctx, partnerId, busyUntil && `until ${busyUntil}`);
     return await announced(deps, trx, saved);
   });
 }
 
 async function save(
   deps: PartnersDeps,
-  partnerId: string,
+  ctx: Ctx<{ partnerId: string }>,
   change: PartnerChange,
   expectedVersion: number | undefined,
 ): Promise<Partner> {
+  const { partnerId } = ctx.params;
   return await deps.postgres.transact(async (trx) => {
     const saved = await updatePartner(trx, partnerId, change, expectedVersion).catch(refusedTitle);
-    if (saved) return await announced(deps, trx, saved);
+    if (saved) {
+      await audit(deps.outbox, trx, ctx, partnerId, fieldsOf(change));
+      return await announced(deps, trx, saved);
+    }
     // After a refused title the transaction can say no more, but that has thrown already.
     throw (await findPartner(trx, partnerId)) ? fail("PRECONDITION_FAILED") : noSuchPartner();
   });

@@ -6,6 +6,7 @@ import type { Caller, Ctx } from "../../contracts/meta.ts";
 import type { Availability, Offer, Product } from "../../contracts/partners.ts";
 import { newId } from "../../lib/ids.ts";
 import { present } from "../../lib/present.ts";
+import { audit, fieldsOf } from "../../mixins/audit/audit.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { managerOf, manages, noSuchPartner } from "./access.ts";
 import type { PartnersDeps } from "./deps.ts";
@@ -78,9 +79,9 @@ export async function offersPage(
 export async function createProduct(
   deps: PartnersDeps,
   trx: Knex.Transaction,
-  params: Params<"partners.createProduct">,
+  ctx: Ctx<Params<"partners.createProduct">>,
 ): Promise<Offer> {
-  const { partnerId, price, stock, ...texts } = params;
+  const { partnerId, price, stock, ...texts } = ctx.params;
   const partner = await payableIn(trx, partnerId, price.currency);
   const product = await insertProduct(trx, newId(deps.clock.now()), partnerId, texts);
   const offered = await upsertAvailability(trx, {
@@ -90,6 +91,7 @@ export async function createProduct(
   });
   if (!offered) throw fail("INTERNAL");
   await announce(deps, trx, offered, false);
+  await audit(deps.outbox, trx, ctx, product.id);
   const { version, description, brand, imageUrl } = product;
   const shown = { title: product.title, description, brand, imageUrl, partnerTitle: partner.title };
   return offerView({ ...offered, ...present(shown), version }, true);
@@ -112,6 +114,7 @@ export async function updateProduct(
       throw fail("PRECONDITION_FAILED");
     const saved = await saveProductTexts(trx, productId, changed(product, change));
     for (const offer of await touchOffers(trx, productId)) await announce(deps, trx, offer, false);
+    await audit(deps.outbox, trx, ctx, productId, fieldsOf(change));
     return productView(saved);
   });
 }
@@ -129,6 +132,7 @@ export async function deleteProduct(
     if (!gone) throw noSuchProduct();
     await abandonProduct(trx, productId, partnerId);
     await announce(deps, trx, gone, true);
+    await audit(deps.outbox, trx, ctx, productId, `of partner ${partnerId}`);
   });
   return {};
 }
@@ -147,6 +151,7 @@ export async function setAvailability(
       ...(stock !== undefined && { stock }),
     });
     if (!saved) throw noSuchProduct();
+    await audit(deps.outbox, trx, ctx, productId, `of partner ${partnerId}`);
     return await announce(deps, trx, saved, false);
   });
 }

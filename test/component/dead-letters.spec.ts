@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
 import { call } from "../../contracts/actions.ts";
-import type { Message } from "../../contracts/messages.ts";
+import type { Message, NewMessage } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
 import { type Consumer, consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
@@ -23,6 +23,7 @@ const DAY_MS = 86_400_000;
 const identity = testIdentity();
 const carrier = inProcessCarrier({ groups: [GROUP] });
 const broken = new Set<string>();
+const told: NewMessage[] = [];
 
 let bench: MessagingBench;
 let broker: ServiceBroker;
@@ -41,6 +42,7 @@ beforeAll(async () => {
     carrier,
     group: GROUP,
     limits: quickConsumer,
+    outbox: { add: async (_trx, messages) => void told.push(...messages) },
     handlers: {
       "user.deleted": {
         schedule: [],
@@ -69,6 +71,7 @@ afterAll(async () => {
 beforeEach(async () => {
   await bench.db.db.raw("TRUNCATE inbox, ledger");
   broken.clear();
+  told.length = 0;
 });
 
 const as = async (claims: TestClaims = { role: "admin" }) => ({
@@ -195,6 +198,22 @@ describe("dropDeadLetter", () => {
     await eventually(async () => expect(await bench.ledger()).toMatchObject([{ messageId: other.id }]));
     expect(await list()).toEqual([]);
     expect((await bench.inboxRows()).map(({ state }) => state).sort()).toEqual(["done", "dropped"]);
+  });
+
+  it("and a replay are told to the audit log with who did it, and a refusal is not", async () => {
+    const { id } = await deadLetter();
+    const operator = newId();
+    const meta = await as({ role: "admin", id: operator });
+    await expect(call(broker, "orders.dropDeadLetter", { id: newId() }, meta)).rejects.toBeDefined();
+    await call(broker, "orders.replayDeadLetter", { id }, meta);
+    await call(broker, "orders.dropDeadLetter", { id }, meta);
+    expect(told.map(({ type, subject, data }) => ({ type, subject, data }))).toEqual(
+      ["orders.replayDeadLetter", "orders.dropDeadLetter"].map((action) => ({
+        type: "audit.recorded",
+        subject: id,
+        data: { version: 1, actorId: operator, action, subject: id },
+      })),
+    );
   });
 
   it("of what is no dead letter, is not found", async () => {

@@ -25,6 +25,9 @@ const inside: ActionName[] = [
   "notifications.deadLetters",
   "notifications.replayDeadLetter",
   "notifications.dropDeadLetter",
+  "identity.deadLetters",
+  "identity.replayDeadLetter",
+  "identity.dropDeadLetter",
 ];
 
 describe("route tables", () => {

@@ -6,6 +6,7 @@ import type { WebhookDelivery, WebhookEndpoint } from "../../../contracts/partne
 import { isoTime } from "../../../lib/clock.ts";
 import { newId } from "../../../lib/ids.ts";
 import type { SealKeys } from "../../../lib/seal.ts";
+import { audit } from "../../../mixins/audit/audit.ts";
 import { managerOf, noSuchPartner } from "../access.ts";
 import type { PartnersDeps } from "../deps.ts";
 import { afterOf, pageOf } from "../pages.ts";
@@ -64,6 +65,7 @@ export async function setWebhook(
     const before = await lockEndpoint(trx, partnerId);
     if (!before) throw noSuchPartner();
     await announced(deps, trx, await saveEndpoint(trx, partnerId, url, enabled));
+    await audit(deps.outbox, trx, ctx, partnerId, enabled ? "enabled" : "disabled");
     const secret = before.webhookSecret === undefined ? newSecret() : undefined;
     if (secret) await saveSecrets(trx, partnerId, { secret: sealSecret(secret, deps.keys, partnerId) });
     const after = { ...before, apiUrl: url, webhookEnabled: enabled };
@@ -73,7 +75,7 @@ export async function setWebhook(
 
 /** A new secret, shown this once. The one before still signs and verifies for a day. */
 export async function rotateSecret(
-  { postgres, keys, clock }: EndpointDeps,
+  { postgres, keys, clock, outbox }: EndpointDeps,
   ctx: Ctx<Params<"partners.rotateWebhookSecret">>,
 ): Promise<WebhookEndpoint> {
   managerOf(ctx);
@@ -86,6 +88,7 @@ export async function rotateSecret(
     const until = isoTime(nowMs + PREVIOUS_SECRET_VALID_MS);
     const previous = before.webhookSecret ? { secret: before.webhookSecret, until } : undefined;
     await saveSecrets(trx, partnerId, { secret: sealSecret(secret, keys, partnerId), previous });
+    await audit(outbox, trx, ctx, partnerId);
     const after = { ...before, ...(previous && { webhookPreviousUntil: until }) };
     return { ...endpointView(partnerId, after, nowMs), secret };
   });
@@ -93,10 +96,11 @@ export async function rotateSecret(
 
 /** Tells the partner's system `webhook.test`, once; what came of it is in the deliveries. */
 export async function testWebhook(
-  { clock }: EndpointDeps,
+  { clock, outbox }: EndpointDeps,
   trx: Knex.Transaction,
-  partnerId: string,
+  ctx: Ctx<Params<"partners.testWebhook">>,
 ): Promise<WebhookDelivery> {
+  const { partnerId } = ctx.params;
   if (!(await findEndpoint(trx, partnerId))) throw noSuchPartner();
   const nowMs = clock.now();
   const messageId = newId(nowMs);
@@ -105,6 +109,7 @@ export async function testWebhook(
     ...{ id: newId(nowMs), deliveryId, partnerId, messageId },
     ...{ type: "webhook.test", urgency: "test", body: testBody(messageId, partnerId, isoTime(nowMs)) },
   });
+  await audit(outbox, trx, ctx, partnerId);
   return await delivery(trx, deliveryId);
 }
 
@@ -131,8 +136,9 @@ export async function listWebhookDeliveries(
  * @throws NOT_FOUND, ILLEGAL_TRANSITION for an order that is not to be prepared any more
  */
 export async function replayWebhook(
-  { clock }: Pick<PartnersDeps, "clock">,
+  { clock, outbox }: Pick<PartnersDeps, "clock" | "outbox">,
   trx: Knex.Transaction,
+  ctx: Ctx<unknown>,
   deliveryId: string,
   partnerId: string | undefined,
 ): Promise<WebhookDelivery> {
@@ -141,6 +147,7 @@ export async function replayWebhook(
   if (webhook.stoppedAt !== undefined) {
     throw fail("ILLEGAL_TRANSITION", "The order was cancelled: it is not to be prepared any more.");
   }
+  await audit(outbox, trx, ctx, deliveryId);
   return await delivery(trx, await tryAgain(trx, webhook, newId(clock.now())));
 }
 
