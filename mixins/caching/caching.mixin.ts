@@ -1,4 +1,5 @@
 import type { Context, Service, ServiceSchema } from "moleculer";
+import { sharedStoreOf } from "./shared-cacher.ts";
 
 const EVENT = "cache.outdated";
 
@@ -11,8 +12,8 @@ export interface Caching {
 
 /**
  * Clears cached answers wherever they are. Moleculer's cacher in memory knows only its own node, so a change on
- * one replica has to be told to the others; with a shared cacher (Redis) the second clearing finds nothing.
- * The event is a hint that may be lost: a cached action has a time to live besides.
+ * one replica has to be told to the others; what all share (Redis) the one that speaks clears for all.
+ * The event is a hint that may be lost, as may Redis be: a cached action has a time to live besides.
  * @param actions full names of the cached actions
  */
 export function caching(actions: readonly string[]): Caching {
@@ -27,6 +28,7 @@ export function caching(actions: readonly string[]): Caching {
         async [EVENT](ctx: Context<{ patterns?: unknown }>) {
           // What others cache is theirs to clear, so a stranger's patterns are no business of ours.
           if (JSON.stringify(ctx.params.patterns) !== JSON.stringify(patterns)) return;
+          if (sharedStoreOf(ctx.broker) && ctx.nodeID !== ctx.broker.nodeID) return;
           await ctx.broker.cacher?.clean([...actions, ...patterns]);
         },
       },

@@ -1,0 +1,63 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { eventually } from "../support/eventually.ts";
+
+const OUTPUT_MAX = 20_000;
+
+export interface ServerProcess {
+  readonly pid: number;
+  /** What it has said so far, the latest 20,000 characters. */
+  output(): string;
+  signal(signal: NodeJS.Signals): void;
+  /** Ends it and waits for its end; nothing happens when it has ended. */
+  end(signal: NodeJS.Signals): Promise<void>;
+}
+
+/**
+ * Runs a server until `answers` no longer throws.
+ * @throws Error with the server's last words when it ends instead
+ */
+export async function startProcess(
+  path: string,
+  words: readonly string[],
+  answers: () => Promise<unknown>,
+  env: Record<string, string> = {},
+): Promise<ServerProcess> {
+  let text = "";
+  const child: ChildProcess = spawn(path, words, {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, ...env },
+  });
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on("data", (chunk: Buffer) => {
+      text = (text + chunk).slice(-OUTPUT_MAX);
+    });
+  }
+  const ended = once(child, "exit").catch(() => undefined);
+  const isOver = () => child.exitCode !== null || child.signalCode !== null || child.pid === undefined;
+  const killWithUs = () => child.kill("SIGKILL");
+  process.once("exit", killWithUs);
+  const running: ServerProcess = {
+    pid: child.pid ?? 0,
+    output: () => text,
+    signal: (signal) => void child.kill(signal),
+    async end(signal) {
+      process.off("exit", killWithUs);
+      if (isOver()) return;
+      // A process that was stopped takes no other signal before it runs again.
+      child.kill("SIGCONT");
+      child.kill(signal);
+      await ended;
+    },
+  };
+  try {
+    await eventually(async () => {
+      if (!isOver()) await answers();
+    });
+    if (isOver()) throw new Error("it ended at once");
+    return running;
+  } catch (error) {
+    await running.end("SIGKILL");
+    throw new Error(`${path} does not answer: ${(error as Error).message}\n${text}`);
+  }
+}
