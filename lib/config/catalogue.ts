@@ -16,9 +16,9 @@ import {
 export const serviceNames = ["api", "identity", "media", "orders", "partners", "notifications"] as const;
 export type ServiceName = (typeof serviceNames)[number];
 
-const postgresUrl = (service: string) =>
+const postgresUrl = (service: ServiceName) =>
   url(`PostgreSQL database of ${service}; unset: the embedded server`, ["postgres", "postgresql"], {
-    requiredInProduction: true,
+    neededBy: [service],
   });
 
 const perMinute = (which: string, fallback: number) =>
@@ -46,9 +46,7 @@ export const catalogue = {
   PUBLIC_URL: url(
     "Where clients, banks and partners reach the gateway; unset: http://HOST:PORT",
     ["http", "https"],
-    {
-      requiredInProduction: true,
-    },
+    { neededBy: serviceNames },
   ),
   CORS_ORIGINS: shaped(
     "Exact origins, comma-separated, whose pages may call the API",
@@ -122,16 +120,18 @@ export const catalogue = {
     { fallback: 300 },
   ),
 
-  BRIDGE_SECRET: secret("Signs the credential of each gRPC call"),
-  HANDOVER_SECRET: secret("Derives delivery PINs and tracking tokens"),
-  SEAL_SECRET: secret("Encrypts the secrets of banks, agents and webhooks at rest"),
-  SEAL_SECRET_PREVIOUS: {
-    ...secret("The former SEAL_SECRET, while it is being replaced"),
-    requiredInProduction: false,
-  },
+  BRIDGE_SECRET: secret("Signs the credential of each gRPC call", serviceNames),
+  HANDOVER_SECRET: secret("Derives delivery PINs and tracking tokens", ["orders"]),
+  SEAL_SECRET: secret("Encrypts the secrets of banks, agents and webhooks at rest", [
+    "identity",
+    "orders",
+    "partners",
+    "notifications",
+  ]),
+  SEAL_SECRET_PREVIOUS: secret("The former SEAL_SECRET, while it is being replaced"),
 
   SMTP_URL: url("Mail server; unset: the sandbox's mailbox", ["smtp", "smtps"], {
-    requiredInProduction: true,
+    neededBy: ["identity", "notifications"],
   }),
   MAIL_FROM: text("Sender of e-mails", { fallback: "Waybill <no-reply@waybill.local>" }),
   ONESIGNAL_API_URL: url("OneSignal's API", ["http", "https"], { fallback: "https://api.onesignal.com" }),

@@ -1,4 +1,5 @@
 import { catalogue } from "./catalogue.ts";
+import { unmetNeeds } from "./needs.ts";
 import type { Setting } from "./setting.ts";
 
 type Catalogue = typeof catalogue;
@@ -23,24 +24,28 @@ export class ConfigError extends Error {
 
 /**
  * @param env usually process.env; an empty value counts as unset
+ * @param options.needs whether what the process needs to run services must be there; a command that asks a running
+ *   platform needs none of it
  * @throws ConfigError naming every wrong variable at once
  */
-export function readConfig(env: Record<string, string | undefined>): Config {
-  const production = env.NODE_ENV === "production";
+export function readConfig(
+  env: Record<string, string | undefined>,
+  { needs = true }: { needs?: boolean } = {},
+): Config {
   const lines: string[] = [];
   const values: Record<string, unknown> = {};
   for (const [name, setting] of Object.entries<Setting<unknown>>(catalogue)) {
     const text = env[name];
     try {
-      if (text) values[name] = setting.parse(text);
-      else if (production && setting.requiredInProduction) throw new Error("must be set in production");
-      else values[name] = setting.fallback;
+      values[name] = text ? setting.parse(text) : setting.fallback;
     } catch (error) {
       lines.push(`${name} ${(error as Error).message}`);
     }
   }
+  const production = env.NODE_ENV === "production";
   if (production && !env.SANDBOX) values.SANDBOX = false;
   if (production && values.SANDBOX) lines.push("SANDBOX must not be true in production");
+  if (needs) lines.push(...unmetNeeds(env, values.SERVICES as Config["SERVICES"] | undefined));
   if (!values.ADMIN_EMAIL !== !values.ADMIN_PASSWORD && lines.length === 0) {
     const missing = values.ADMIN_EMAIL ? "ADMIN_PASSWORD" : "ADMIN_EMAIL";
     lines.push(`${missing} must be set too: the first admin needs both`);

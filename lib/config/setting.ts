@@ -6,12 +6,16 @@ export interface Setting<T> {
   readonly parse: (text: string) => T;
   /** What an unset variable stands for. */
   readonly fallback?: T;
-  /** Never printed, never shown; in production it has no fallback. */
+  /** Never printed, never shown; where `neededBy` holds it has no fallback. */
   readonly secret?: boolean;
-  readonly requiredInProduction?: boolean;
+  /**
+   * The services that need it where nothing may stand in for it: in production, and in a process that runs only
+   * some of the services.
+   */
+  readonly neededBy?: readonly string[];
 }
 
-type Options<T> = Partial<Pick<Setting<T>, "fallback" | "requiredInProduction">>;
+type Options<T> = Partial<Pick<Setting<T>, "fallback" | "neededBy">>;
 
 /** Generic over its options, so that a fallback takes `undefined` out of the variable's type. */
 export function text<const O extends Options<string>>(about: string, options: O = {} as O) {
@@ -107,7 +111,7 @@ export function password(about: string) {
 }
 
 /** At least 32 characters; "changeme" and its like are refused. */
-export function secret(about: string) {
+export function secret(about: string, neededBy: readonly string[] = []) {
   const parse = (value: string) => {
     if (value.length < 32) throw new Error("must have at least 32 characters (openssl rand -base64 32)");
     if (/^(.)\1+$/.test(value) || /changeme|example|password|default/i.test(value)) {
@@ -120,6 +124,6 @@ export function secret(about: string) {
     kind: "secret",
     parse,
     secret: true,
-    requiredInProduction: true,
+    neededBy,
   } satisfies Setting<string>;
 }

@@ -14,7 +14,7 @@ const MIN_PASSWORD_LENGTH = 8;
 
 runCommand(async () => {
   const { ADMIN_EMAIL, ADMIN_PASSWORD, ...env } = process.env;
-  const dataDir = dataDirOf(readConfig(env));
+  const dataDir = dataDirOf(readConfig(env, { needs: false }));
   const email = emailOf(ADMIN_EMAIL);
   const platform = await connectToPlatform(dataDir);
   const password = ADMIN_PASSWORD ?? (await askFor("Password: "));

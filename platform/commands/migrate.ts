@@ -11,7 +11,7 @@ import { dataDirOf, needsEmbeddedPostgres, postgresUrlName } from "../settings.t
 import { runCommand } from "./command.ts";
 
 runCommand(async () => {
-  const config = readConfig(process.env);
+  const config = readConfig(process.env, { needs: false });
   const embedded = needsEmbeddedPostgres(config) ? await startEmbedded(dataDirOf(config)) : undefined;
   try {
     for (const database of databases) {

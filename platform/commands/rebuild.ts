@@ -8,7 +8,7 @@ import { dataDirOf } from "../settings.ts";
 import { runCommand, UsageError } from "./command.ts";
 
 runCommand(async () => {
-  const platform = await connectToPlatform(dataDirOf(readConfig(process.env)));
+  const platform = await connectToPlatform(dataDirOf(readConfig(process.env, { needs: false })));
   const { collections } = await platform.request("collections", {});
   const [collection, ...more] = process.argv.slice(2);
   if (!collection || more.length > 0 || !collections.includes(collection)) {

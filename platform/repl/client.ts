@@ -15,7 +15,7 @@ const EX_UNAVAILABLE = 69;
 const EX_CONFIG = 78;
 
 async function main(): Promise<number> {
-  const dataDir = dataDirOf(readConfig(process.env));
+  const dataDir = dataDirOf(readConfig(process.env, { needs: false }));
   hideSecrets();
   const platform = await connectToPlatform(dataDir);
   const session: Session = {

@@ -5,6 +5,7 @@ const SECRET = "n0t-for-anybodys-eyes-0123456789";
 
 const production = {
   NODE_ENV: "production",
+  DATA_DIR: "/var/lib/waybill",
   PUBLIC_URL: "https://delivery.example.org",
   POSTGRES_URL_ORDERS: "postgres://db/orders",
   POSTGRES_URL_PARTNERS: "postgres://db/partners",
@@ -86,11 +87,82 @@ describe("the configuration in production", () => {
     expect(readConfig(production).SANDBOX).toBe(false);
   });
 
-  it.each(Object.keys(production).filter((name) => name !== "NODE_ENV"))("is refused without %s", (name) => {
-    expect(linesOf({ ...production, [name]: "" })).toEqual([`${name} must be set in production`]);
+  it.each(Object.keys(production).filter((name) => !["NODE_ENV", "DATA_DIR"].includes(name)))(
+    "is refused without %s",
+    (name) => {
+      expect(linesOf({ ...production, [name]: "" })).toEqual([`${name} must be set in production`]);
+    },
+  );
+
+  it("is refused without a place for pictures that somebody chose: a bucket or a folder", () => {
+    expect(linesOf({ ...production, DATA_DIR: "" })).toEqual([
+      "DATA_DIR must be set in production: pictures are kept there, unless S3_ENDPOINT is set",
+    ]);
+    const bucket = { S3_ENDPOINT: "http://minio:9000", S3_ACCESS_KEY: "waybill", S3_SECRET_KEY: SECRET };
+    expect(linesOf({ ...production, DATA_DIR: "", ...bucket })).toEqual([]);
+  });
+
+  it("is refused with a NATS that does not know who publishes", () => {
+    const lines = ["NATS_USER must be set in production: NATS must know who publishes"];
+    expect(linesOf({ ...production, NATS_URL: "nats://nats:4222" })).toEqual(lines);
+    const user = { NATS_USER: "orders", NATS_PASSWORD: "p" };
+    expect(linesOf({ ...production, NATS_URL: "nats://nats:4222", ...user })).toEqual([]);
+    expect(linesOf({ ...production, NATS_URL: "nats://orders:p@nats:4222" })).toEqual([]);
   });
 
   it("refuses the sandbox", () => {
     expect(linesOf({ ...production, SANDBOX: "true" })).toEqual(["SANDBOX must not be true in production"]);
+  });
+});
+
+describe("the configuration of a process that runs some of the services", () => {
+  const media = {
+    SERVICES: "media",
+    NATS_URL: "nats://127.0.0.1:4222",
+    PUBLIC_URL: "http://127.0.0.1:3000",
+    BRIDGE_SECRET: production.BRIDGE_SECRET,
+  };
+  const orders = {
+    ...media,
+    SERVICES: "orders",
+    POSTGRES_URL_ORDERS: "postgres://db/orders",
+    HANDOVER_SECRET: production.HANDOVER_SECRET,
+    SEAL_SECRET: production.SEAL_SECRET,
+  };
+
+  it("asks for what its services use and for nothing else", () => {
+    expect(linesOf(media)).toEqual([]);
+    expect(linesOf(orders)).toEqual([]);
+  });
+
+  it.each(Object.keys(orders).filter((name) => name !== "SERVICES"))("is refused without %s", (name) => {
+    expect(linesOf({ ...orders, [name]: "" })).toEqual([
+      expect.stringMatching(`^${name} must be set where SERVICES names only some of the services`),
+    ]);
+  });
+
+  it("in production asks for the stores that replicas share", () => {
+    const inProduction = { NODE_ENV: "production", NATS_USER: "u", NATS_PASSWORD: "p" };
+    const needs = (env: Record<string, string>) =>
+      linesOf({ ...env, ...inProduction }).map((line) => line.split(" ")[0]);
+    expect(needs({ ...orders, SERVICES: "api" })).toEqual(["REDIS_URL"]);
+    expect(needs(orders)).toEqual(["MONGO_URL"]);
+    expect(needs(media)).toEqual(["S3_ENDPOINT"]);
+  });
+
+  it.each([
+    ["NATS_USER", "orders", "NATS_PASSWORD", "orders"],
+    ["S3_ENDPOINT", "http://minio:9000", "S3_SECRET_KEY", "media"],
+    ["KEYCLOAK_URL", "http://keycloak:8080", "KEYCLOAK_CLIENT_SECRET", "identity"],
+  ])("with %s asks for the secret that belongs to it, where it is used", (name, value, secret, service) => {
+    expect(linesOf({ [name]: value }).join("\n")).toContain(`${secret} must be set too, since ${name} is`);
+    const elsewhere = { ...media, SERVICES: service === "media" ? "api" : "media", [name]: value };
+    if (name !== "NATS_USER") expect(linesOf(elsewhere)).toEqual([]);
+  });
+
+  it("asks for nothing when it is a command that only wants to know where the platform is", () => {
+    expect(readConfig({ SERVICES: "orders", NODE_ENV: "production" }, { needs: false }).SERVICES).toEqual([
+      "orders",
+    ]);
   });
 });
