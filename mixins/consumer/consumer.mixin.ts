@@ -15,9 +15,15 @@ import type { Postgres } from "../postgres/postgres.mixin.ts";
 import { listUndelivered, type Undelivered } from "./dead-letters.repository.ts";
 import { deadLetterActions } from "./dead-letters.ts";
 import type { Handlers } from "./handlers.ts";
-import { acceptMessages, type InboxStats, inboxStats, pruneInbox } from "./inbox.repository.ts";
+import {
+  acceptMessages,
+  type InboxStats,
+  inboxStats,
+  oldestWaitingMs,
+  pruneInbox,
+} from "./inbox.repository.ts";
 import { judge } from "./judge.ts";
-import { startWorker, type WorkerLimits } from "./worker.ts";
+import { type Isolation, startWorker, type WorkerLimits } from "./worker.ts";
 
 export type { Handler, HandlerError, Handlers, Lease } from "./handlers.ts";
 
@@ -60,6 +66,8 @@ export interface ConsumerOptions {
   /** Where it is told what operators do with dead letters; without it there are no actions for them. */
   outbox?: Pick<Outbox, "add">;
   limits?: Partial<ConsumerLimits>;
+  /** Where one process plays several: each its own. */
+  isolation?: Isolation;
 }
 
 export interface Consumer {
@@ -69,6 +77,8 @@ export interface Consumer {
    */
   readonly mixin: Partial<ServiceSchema>;
   stats(): Promise<InboxStats>;
+  /** Age of the oldest message that waits for something outside that its handler needs; 0 when none does. */
+  lagMs(): Promise<number>;
   /** Messages about a subject, in this database's inbox and outbox, that have not had their effect yet. */
   undelivered(subject: string): Promise<Undelivered[]>;
 }
@@ -81,10 +91,12 @@ export function consumer(options: ConsumerOptions): Consumer {
   const { postgres, group } = options;
   const limits = { ...consumerLimits, ...options.limits };
   assertRetention(OUTBOX_RETENTION_MS, limits.retentionMs);
+  const needy = Object.entries(options.handlers).flatMap(([type, { needs }]) => (needs ? [type] : []));
   let running: Awaited<ReturnType<typeof start>> | undefined;
   const start = async (logger: Logger) => startConsumer(options, limits, logger);
   return {
     stats: () => inboxStats(postgres.db, group),
+    lagMs: () => oldestWaitingMs(postgres.db, group, needy),
     undelivered: (subject) => listUndelivered(postgres.db, subject, UNDELIVERED_MAX),
     mixin: {
       actions: deadLetterActions({ ...options, wake: () => running?.revived() }),
@@ -109,7 +121,11 @@ async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, l
   // Two workers, so that calls to the slow outside never stand in front of effects in the database.
   const [applying, performing] = split(handlers);
   const announcing = announcer({ db, channel: CHANNEL, from: me });
-  const common = { db, group, limits, logger, onMore: announcing.announce };
+  const { isolation } = options;
+  const common = {
+    ...{ db, group, limits, logger, onMore: announcing.announce },
+    ...(isolation && { isolation }),
+  };
   const workers = [
     startWorker({
       ...common,

@@ -36,6 +36,8 @@ export interface WorkerOptions {
   claims: number;
   limits: WorkerLimits;
   logger: Logger;
+  /** Shared by all workers of a process, which is what it is without. */
+  isolation?: Isolation;
 }
 
 export interface Worker {
@@ -48,11 +50,16 @@ export interface Worker {
  * Whether a message that may kill the process is being delivered: one at a time in the whole process, whatever
  * service it belongs to, or the killer would take suspects of other inboxes along until they are counted dead.
  */
-const isolation = { taken: false };
+export interface Isolation {
+  taken: boolean;
+}
+
+const ofThisProcess: Isolation = { taken: false };
 
 /** Claims due messages of one group and brings them to their handlers, until it is stopped. */
 export function startWorker(options: WorkerOptions): Worker {
   const { db, group, handlers, concurrency, claims, limits, logger, onMore } = options;
+  const { isolation = ofThisProcess } = options;
   const types = Object.keys(handlers);
   const held = new Set<Delivery>();
   const queue: Delivery[] = [];
@@ -64,13 +71,22 @@ export function startWorker(options: WorkerOptions): Worker {
   const claim = async () => {
     for (;;) {
       const limit = claims - held.size;
-      if (stopped || limit <= 0 || types.length === 0) return;
+      // What waits for something that is away stays where it is, however much it is, and costs nothing.
+      const workable = types.filter((type) => handlers[type as keyof Handlers]?.needs?.available() !== false);
+      if (stopped || limit <= 0 || workable.length === 0) return;
       const token = newId();
       const mayIsolate = !isolation.taken;
       if (mayIsolate) isolation.taken = true;
       let claimed: Claimed[] = [];
       try {
-        const wanted = { group, types, limit, alone: mayIsolate ? 1 : 0, token, leaseMs: limits.leaseMs };
+        const wanted = {
+          group,
+          types: workable,
+          limit,
+          alone: mayIsolate ? 1 : 0,
+          token,
+          leaseMs: limits.leaseMs,
+        };
         claimed = await claimDue(db(), wanted);
       } finally {
         if (mayIsolate && !claimed.some(isAlone)) isolation.taken = false;
