@@ -15,6 +15,9 @@ export interface NodeOptions {
   nodeID: string;
   namespace: string;
   transporter: BrokerOptions["transporter"];
+  /** Seconds; where nodes are processes of their own, which may vanish without a word. */
+  heartbeatInterval?: number | undefined;
+  heartbeatTimeout?: number | undefined;
   cacher?: BrokerOptions["cacher"];
   logLevel: string;
   json: boolean;
@@ -36,6 +39,8 @@ export function brokerOptions(node: NodeOptions): BrokerOptions {
     nodeID: node.nodeID,
     namespace: node.namespace,
     transporter: node.transporter,
+    ...(node.heartbeatInterval && { heartbeatInterval: node.heartbeatInterval }),
+    ...(node.heartbeatTimeout && { heartbeatTimeout: node.heartbeatTimeout }),
     cacher: node.cacher ?? { type: "MemoryLRU", options: { max: 10_000 } },
     logger: { type: "Console", options: { level: node.logLevel, formatter: node.json ? "json" : "short" } },
     requestTimeout: REQUEST_TIMEOUT_MS,
@@ -66,6 +71,8 @@ export function brokerOptions(node: NodeOptions): BrokerOptions {
     contextParamsCloning: false,
     maxCallLevel: 20,
     skipProcessEventRegistration: true,
+    // Not offered: a broker's options hold the passwords of the transporter and the cacher.
+    internalServices: { $node: { actions: { options: false } } },
     middlewares: node.middlewares,
   };
 }

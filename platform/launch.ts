@@ -14,6 +14,7 @@ import {
   needsEmbeddedPostgres,
   type PostgresUrls,
   postgresUrlName,
+  runsSandbox,
   settle,
 } from "./settings.ts";
 
@@ -97,18 +98,18 @@ async function start(wanted: Config, { signal, progress }: LaunchOptions, undo: 
 
   progress("Services: starting");
   const metrics = callMetrics();
-  const services = topology(settings, metrics);
+  const services = await topology(settings, metrics, progress);
   const operations = await startOperationsServer({
     host: settings.OPS_HOST,
     port: settings.OPS_PORT,
     brokers: () => services.brokers,
-    checks: { carrier: services.carries },
+    checks: services.checks,
     counters: metrics.text,
   });
   undo.push(() => operations.stop());
   undo.push(() => inTime(services.stop()));
-  const [sandbox] = await Promise.all([openSandbox(settings, undo), services.start()]);
-  signal.throwIfAborted();
+  // NATS may be away for as long as it likes: whoever wants an end before it is back gets one.
+  const [sandbox] = await unlessAborted(signal, [openSandbox(settings, undo), services.start()]);
   await ensureFirstAdmin(services, settings);
 
   let ready = false;
@@ -154,7 +155,8 @@ async function databaseUrls(
   if (server) undo.push(() => server.stop());
   const urls = databases.map((database) => {
     const name = postgresUrlName(database);
-    return [name, config[name] ?? server?.url(database)];
+    // Of a service that runs elsewhere neither the URL nor the database is any of our business.
+    return [name, config.SERVICES.includes(database) ? (config[name] ?? server?.url(database)) : undefined];
   });
   return Object.fromEntries(urls) as PostgresUrls;
 }
@@ -180,7 +182,7 @@ async function prepareDatabases(
 
 /** Opens the sandbox's mailbox and pages before anybody sends something there. */
 async function openSandbox(settings: Settings, undo: Undo[]): Promise<Sandbox | undefined> {
-  if (!settings.SANDBOX) return undefined;
+  if (!runsSandbox(settings)) return undefined;
   const { startSandbox } = await import("../sandbox/index.ts");
   const sandbox = await startSandbox({ config: settings });
   undo.push(() => sandbox.stop());
@@ -191,6 +193,21 @@ function announce(dataDir: string, places: Places): Undo {
   const path = join(dataDir, "platform.json");
   writeFileSync(path, `${JSON.stringify(places, undefined, 2)}\n`, { mode: 0o600 });
   return () => rmSync(path, { force: true });
+}
+
+async function unlessAborted<T extends readonly unknown[]>(
+  signal: AbortSignal,
+  work: readonly [...{ [K in keyof T]: Promise<T[K]> }],
+): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal.reason);
+  signal.addEventListener("abort", abort);
+  try {
+    signal.throwIfAborted();
+    return (await Promise.race([Promise.all(work), aborted])) as unknown as T;
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
 }
 
 async function inTime(work: Promise<void>): Promise<void> {

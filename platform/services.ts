@@ -43,6 +43,7 @@ export function nodeMiddlewares(settings: Settings, grpcPort: number): Middlewar
       secret: settings.BRIDGE_SECRET,
       host: settings.GRPC_HOST,
       port: grpcPort,
+      announce: settings.GRPC_ANNOUNCE,
       protoDir: fileURLToPath(new URL("../proto", import.meta.url)),
     }),
   ];

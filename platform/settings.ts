@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { serviceNames } from "../lib/config/catalogue.ts";
 import type { Config, Settings } from "../lib/config/config.ts";
 import { freePort, isPortFree } from "./free-port.ts";
 import { databases } from "./migrate.ts";
@@ -16,9 +17,21 @@ export function postgresUrlName<D extends (typeof databases)[number]>(
   return `POSTGRES_URL_${database.toUpperCase() as Uppercase<D>}`;
 }
 
-/** Whether a database is left to the server that this process starts itself. */
+/** Whether this process runs all services; then it may have stores of its own. */
+export function runsEverything(config: Config): boolean {
+  return serviceNames.every((service) => config.SERVICES.includes(service));
+}
+
+/** Whether a database of these services is left to the server that this process starts itself. */
 export function needsEmbeddedPostgres(config: Config): boolean {
-  return databases.some((database) => config[postgresUrlName(database)] === undefined);
+  return databases.some(
+    (database) => config.SERVICES.includes(database) && config[postgresUrlName(database)] === undefined,
+  );
+}
+
+/** The sandbox is the world around the gateway; elsewhere the switch only says that its world may be spoken to. */
+export function runsSandbox(config: Config): boolean {
+  return config.SANDBOX && config.SERVICES.includes("api");
 }
 
 export function dataDirOf(config: Config): string {
@@ -34,7 +47,7 @@ export async function choosePorts(config: Config): Promise<Config> {
   const wanted = [
     ["PORT", config.HOST, config.SERVICES.includes("api")],
     ["OPS_PORT", config.OPS_HOST, true],
-    ["SANDBOX_PORT", "127.0.0.1", config.SANDBOX],
+    ["SANDBOX_PORT", "127.0.0.1", runsSandbox(config)],
   ] as const;
   const chosen: Partial<Record<(typeof wanted)[number][0], number>> = {};
   for (const [name, host, needed] of wanted) {
@@ -50,28 +63,34 @@ export async function choosePorts(config: Config): Promise<Config> {
   return { ...config, ...chosen };
 }
 
-/** Everything that services are built from: the environment's values first, then what the launcher supplies. */
+/**
+ * Everything that services are built from: the environment's values first, then what the launcher supplies. What
+ * no service of this process uses stays unset.
+ */
 export async function settle(config: Config, urls: PostgresUrls): Promise<Settings> {
   const dataDir = dataDirOf(config);
   const given: Config = {
     ...config,
-    ...(config.SANDBOX && config.ADMIN_EMAIL === undefined && { ADMIN_EMAIL: SANDBOX_ADMIN_EMAIL }),
+    ...(config.SANDBOX &&
+      runsEverything(config) &&
+      config.ADMIN_EMAIL === undefined && { ADMIN_EMAIL: SANDBOX_ADMIN_EMAIL }),
   };
+  // A process of a cluster was given those that its services use.
+  const own = runsEverything(config) ? secretNames : [];
   const kept = keepSecrets(dataDir, [
-    ...secretNames.filter((name) => given[name] === undefined),
+    ...own.filter((name) => given[name] === undefined),
     ...(given.ADMIN_EMAIL !== undefined && given.ADMIN_PASSWORD === undefined
       ? ["ADMIN_PASSWORD" as const]
       : []),
   ]);
+  const secrets = Object.fromEntries(secretNames.map((name) => [name, given[name] ?? kept[name]]));
   return {
     ...given,
     ...urls,
+    ...(secrets as Record<(typeof secretNames)[number], string>),
     DATA_DIR: dataDir,
     PUBLIC_URL: config.PUBLIC_URL ?? `http://${reachable(config.HOST)}:${config.PORT}`,
     SMTP_URL: config.SMTP_URL ?? `smtp://127.0.0.1:${await freePort()}`,
-    BRIDGE_SECRET: config.BRIDGE_SECRET ?? kept.BRIDGE_SECRET,
-    HANDOVER_SECRET: config.HANDOVER_SECRET ?? kept.HANDOVER_SECRET,
-    SEAL_SECRET: config.SEAL_SECRET ?? kept.SEAL_SECRET,
     ...(given.ADMIN_EMAIL !== undefined && { ADMIN_PASSWORD: config.ADMIN_PASSWORD ?? kept.ADMIN_PASSWORD }),
   };
 }

@@ -1,16 +1,19 @@
-import { createHash } from "node:crypto";
 import { ServiceBroker } from "moleculer";
 import type { ServiceName } from "../lib/config/catalogue.ts";
 import type { Settings } from "../lib/config/config.ts";
+import { cacherOf } from "../mixins/caching/shared-cacher.ts";
 import { brokerOptions } from "../moleculer.config.ts";
-import { inProcessCarrier } from "../providers/carrier/index.ts";
+import { inMemory, type Joint, overNats } from "./joint.ts";
 import type { CallMetrics } from "./operations/call-metrics.ts";
+import { operationsService } from "./operations/operations-service.ts";
 import { consumers, nodeMiddlewares, services } from "./services.ts";
 
 const JOIN_TIMEOUT_MS = 10_000;
 const JOIN_POLL_MS = 10;
+/** Services of other processes that are not there by then are taken for down: this one begins without them. */
+const OTHERS_TIMEOUT_MS = 5_000;
 
-/** The nodes of the embedded topology: four as in a cluster, so that calls take the cluster's paths. */
+/** The nodes of one process with all services: four as in a cluster, so that calls take the cluster's paths. */
 const nodes: Record<string, readonly ServiceName[]> = {
   gateway: ["api", "identity", "media"],
   orders: ["orders"],
@@ -21,69 +24,85 @@ const nodes: Record<string, readonly ServiceName[]> = {
 /** The services that offer their actions by gRPC. */
 const bridged: readonly ServiceName[] = ["orders", "partners"];
 
+/** Whom each service calls to answer a request. */
+const needs: Partial<Record<ServiceName, readonly ServiceName[]>> = {
+  api: ["identity", "media", "orders", "partners", "notifications"],
+  orders: ["partners", "identity"],
+};
+
 export interface Topology {
   readonly namespace: string;
   readonly brokers: readonly ServiceBroker[];
   /** The node that runs a service here. @throws Error when SERVICES leaves it out */
   brokerOf(service: ServiceName): ServiceBroker;
-  /** Whether messages between the services get through now. */
-  carries(): Promise<boolean>;
+  /** What the process needs besides what its services do: that calls and messages get through now. */
+  readonly checks: Record<"carrier" | "transporter", () => Promise<boolean>>;
   start(): Promise<void>;
   /** The gateway first, so that no request meets a service that has gone; running calls are finished. */
   stop(): Promise<void>;
 }
 
 /**
- * Builds the brokers of this process, with the services that SERVICES names, joined by the in-memory transporter.
+ * Builds the brokers of this process with the services that SERVICES names, joined by NATS where NATS_URL is set
+ * and else in memory.
  * @param metrics counts the calls of all of them
+ * @param report takes a line that operators should read
  */
-export function topology(settings: Settings, metrics: CallMetrics): Topology {
-  const namespace = `${settings.NAMESPACE}-${shortHash(settings.DATA_DIR)}`;
-  const carrier = inProcessCarrier({
-    groups: consumers.filter((service) => settings.SERVICES.includes(service)),
-  });
-  // One port can be given to one node only; where several of them offer gRPC in one process, each takes its own.
-  const grpcPort =
-    bridged.filter((service) => settings.SERVICES.includes(service)).length > 1 ? 0 : settings.GRPC_PORT;
-  const production = settings.NODE_ENV === "production";
+export async function topology(
+  settings: Settings,
+  metrics: CallMetrics,
+  report: (line: string) => void,
+): Promise<Topology> {
+  const { NATS_URL, SERVICES } = settings;
+  const joint = NATS_URL
+    ? await overNats({ ...settings, NATS_URL }, report)
+    : inMemory(
+        settings,
+        consumers.filter((service) => SERVICES.includes(service)),
+      );
+  const { carrier } = joint;
   const hosts = new Map<ServiceName, ServiceBroker>();
-
-  const brokers = Object.entries(nodes).flatMap(([nodeID, names]) => {
-    const wanted = names.filter((service) => settings.SERVICES.includes(service));
-    if (wanted.length === 0) return [];
-    const broker = new ServiceBroker(
-      brokerOptions({
-        nodeID,
-        namespace,
-        transporter: { type: "Fake" },
-        logLevel: settings.LOG_LEVEL ?? (production ? "info" : "warn"),
-        json: production,
-        middlewares: [metrics.middleware, ...nodeMiddlewares(settings, grpcPort)],
-      }),
-    );
+  const brokers = Object.entries(nodes).flatMap(([node, names]) => {
+    const wanted = names.filter((service) => SERVICES.includes(service));
+    const [first] = wanted;
+    if (!first) return [];
+    // Identity and media are guests of the gateway's node; where they run alone, the node is called after them.
+    const broker = brokerOf(joint, wanted.includes("api") ? node : first, settings, metrics);
     for (const service of wanted) {
       hosts.set(service, broker);
       broker.createService(services[service]({ config: settings, carrier }));
     }
+    if (NATS_URL) broker.createService(operationsService(broker));
     return [broker];
   });
+
   const [gateway, ...others] = brokers;
   return {
-    namespace,
+    namespace: joint.namespace,
     brokers,
     brokerOf(service) {
       const broker = hosts.get(service);
       if (!broker) throw new Error(`SERVICES leaves out ${service}`);
       return broker;
     },
-    carries: () => carrier.ready(),
+    checks: {
+      carrier: () => carrier.ready(),
+      transporter: async () => (await Promise.all(brokers.map(joint.answers))).every(Boolean),
+    },
     async start() {
       await Promise.all(brokers.map((broker) => broker.start()));
       // A node tells what it offers a moment after its start, and each waits for the others to have heard it.
-      const names = [...hosts.keys()];
-      await Promise.all(
-        brokers.map((broker) => broker.waitForServices(names, JOIN_TIMEOUT_MS, JOIN_POLL_MS)),
+      const own = [...hosts.keys()];
+      await Promise.all(brokers.map((broker) => broker.waitForServices(own, JOIN_TIMEOUT_MS, JOIN_POLL_MS)));
+      const elsewhere = [...new Set(own.flatMap((name) => needs[name] ?? []))].filter(
+        (name) => !hosts.has(name),
       );
+      if (elsewhere.length === 0) return;
+      await gateway?.waitForServices(elsewhere, OTHERS_TIMEOUT_MS, JOIN_POLL_MS).catch(() => {
+        report(
+          `Not all of ${elsewhere.join(", ")} are there: what needs them is answered 503 until they are`,
+        );
+      });
     },
     async stop() {
       await gateway?.stop();
@@ -93,6 +112,19 @@ export function topology(settings: Settings, metrics: CallMetrics): Topology {
   };
 }
 
-function shortHash(text: string): string {
-  return createHash("sha256").update(text).digest("hex").slice(0, 8);
+function brokerOf(joint: Joint, node: string, settings: Settings, metrics: CallMetrics): ServiceBroker {
+  const production = settings.NODE_ENV === "production";
+  // One port can be given to one node only; where several of them offer gRPC in one process, each takes its own.
+  const several = bridged.filter((service) => settings.SERVICES.includes(service)).length > 1;
+  return new ServiceBroker(
+    brokerOptions({
+      ...joint.transport(),
+      nodeID: joint.nodeIdOf(node),
+      namespace: joint.namespace,
+      cacher: cacherOf(settings),
+      logLevel: settings.LOG_LEVEL ?? (production ? "info" : "warn"),
+      json: production,
+      middlewares: [metrics.middleware, ...nodeMiddlewares(settings, several ? 0 : settings.GRPC_PORT)],
+    }),
+  );
 }

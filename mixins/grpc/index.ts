@@ -22,8 +22,10 @@ const LEAST_GRACE_MS = 100;
 export interface BridgeOptions {
   /** BRIDGE_SECRET, the same on every node. */
   secret: string;
-  /** The address to listen on and to announce. */
+  /** The address to listen on. */
   host: string;
+  /** The host that other nodes reach this one by; absent: `host`, or this machine's where that is any address. */
+  announce?: string | undefined;
   /** 0 takes any free port. */
   port: number;
   /** The folder that holds the .proto files of the whole platform. */
@@ -40,7 +42,7 @@ export interface BridgeOptions {
  * service that is missing and for a method without a public action
  */
 export function grpcBridge(options: BridgeOptions): Middleware {
-  const { secret, host, port, protoDir, clock = systemClock } = options;
+  const { secret, host, port, announce: announcedHost, protoDir, clock = systemClock } = options;
   setLogVerbosity(logVerbosity.NONE); // what fails here reaches the broker's log as an error of ours
   const catalogue = protoCatalogue(protoDir);
   const owners = new Set<ServiceBroker>();
@@ -96,7 +98,7 @@ export function grpcBridge(options: BridgeOptions): Middleware {
       server = bridgeServer({ broker, catalogue, secret, clock }, names);
       for (const service of services) offer(service);
       // Before the node first tells about itself, or it would announce the port 0.
-      const address = await server.bind(host, port);
+      const address = await server.bind(host, port, announcedHost);
       announce(broker, address);
       broker.logger.info(`gRPC on ${address}`);
     },

@@ -15,10 +15,11 @@ const HEALTH_SERVICE = "grpc.health.v1.Health";
 export interface BridgeServer {
   /**
    * @param port 0 takes any free one
+   * @param announce the host part of the answer, where it is not to be found out
    * @returns the address that other nodes reach this one by
    * @throws Error when the port cannot be had
    */
-  bind(host: string, port: number): Promise<string>;
+  bind(host: string, port: number, announce?: string): Promise<string>;
   /** Offers the actions of a service as these methods. */
   expose(methods: readonly Method[], service: Service): void;
   /** Health checks answer SERVING or NOT_SERVING from now on. */
@@ -38,12 +39,12 @@ export function bridgeServer(
   reflection(options.catalogue, [...services, HEALTH_SERVICE]).addToServer(server);
 
   return {
-    async bind(host, port) {
+    async bind(host, port, announce) {
       const bound = await new Promise<number>((resolve, reject) => {
         const done = (error: Error | null, actual: number) => (error ? reject(error) : resolve(actual));
         server.bindAsync(hostAndPort(host, port), ServerCredentials.createInsecure(), done);
       });
-      return hostAndPort(reachableHost(host), bound);
+      return hostAndPort(announce ?? reachableHost(host), bound);
     },
     expose(methods, service) {
       const definition: Record<string, MethodDefinition<Buffer, Buffer>> = {};
