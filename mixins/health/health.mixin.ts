@@ -18,7 +18,8 @@ export interface HealthOptions {
   gauges?: Gauges;
 }
 
-type Gauges = Record<string, { about: string; label?: string; read: Gauge }>;
+/** A counter's name ends in `_total`, and its figures only grow. */
+export type Gauges = Record<string, { about: string; label?: string; kind?: "counter"; read: Gauge }>;
 
 export interface CheckResult {
   service: string;
@@ -31,6 +32,7 @@ export interface GaugeResult {
   about: string;
   service: string;
   label?: string;
+  kind?: "counter";
   figures: Figures;
 }
 
@@ -75,9 +77,10 @@ export async function checkHealth(broker: ServiceBroker): Promise<CheckResult[]>
 /** Reads every gauge of this broker's services; one that cannot be read is left out. */
 export async function readGauges(broker: ServiceBroker): Promise<GaugeResult[]> {
   const read = [...(registries.get(broker) ?? [])].flatMap(({ service, gauges }) =>
-    Object.entries(gauges).map(async ([name, { about, label, read }]): Promise<GaugeResult[]> => {
+    Object.entries(gauges).map(async ([name, { about, label, kind, read }]): Promise<GaugeResult[]> => {
       const figures = await inTime(read).catch(() => undefined);
-      return figures === undefined ? [] : [{ name, about, service, figures, ...(label && { label }) }];
+      if (figures === undefined) return [];
+      return [{ name, about, service, figures, ...(label && { label }), ...(kind && { kind }) }];
     }),
   );
   return (await Promise.all(read)).flat();

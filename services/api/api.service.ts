@@ -17,7 +17,10 @@ export function apiService({ config, clock = systemClock, onListening }: ApiDeps
   const api = gateway(config, clock);
   return {
     name: "api",
-    mixins: [ApiGateway as unknown as ServiceSchema, health({ checks: { http: api.listening } }).mixin],
+    mixins: [
+      ApiGateway as unknown as ServiceSchema,
+      health({ checks: { http: api.listening }, gauges: api.gauges }).mixin,
+    ],
     settings: {
       // Not broadcast: they are nobody's business, and hold functions.
       $secureSettings: ["routes", "onError"],

@@ -10,10 +10,15 @@ import type { RoutableParams } from "./contract.ts";
 const MAX_NAME_LENGTH = 100;
 /** As long as an Idempotency-Key is kept: so long a confirmation may be repeated. */
 const CONFIRMED_KEPT_SECONDS = 86_400;
+/** Of those that could not be kept where all gateways find them. */
+const MAX_KEPT_HERE = 2_000;
 
 type Confirmation = Result<"orders.confirm">;
 
-/** The checks that customers may confirm. They live in the broker's cacher, which all gateways share. */
+/**
+ * The checks that customers may confirm. They live in the broker's cacher, which all gateways share; while that
+ * is away, a check is kept by the gateway that made it.
+ */
 export interface Checks {
   keep(customerId: string, quote: Quote): Promise<void>;
   /** Keeps a confirmed check for its repeats, which Orders answers like the first time. */
@@ -23,20 +28,36 @@ export interface Checks {
 }
 
 export function checksIn(broker: ServiceBroker, clock: Clock): Checks {
+  const keptHere = new Map<string, { quote: Quote; untilMs: number }>();
   const keyOf = (customerId: string, checkId: string) => `check:${customerId}:${checkId}`;
-  const keepFor = async (customerId: string, quote: Quote, seconds: number) => {
-    // A check that cannot be kept is one that has expired when it is confirmed: wrong for nobody.
-    await broker.cacher?.set(keyOf(customerId, quote.checkId), quote, seconds).catch(() => undefined);
+  /** @returns whether every gateway finds it now */
+  const keepFor = async (customerId: string, quote: Quote, seconds: number): Promise<boolean> => {
+    const kept = broker.cacher?.set(keyOf(customerId, quote.checkId), quote, seconds) as Promise<unknown>;
+    return await kept.then(
+      (answer) => answer !== undefined,
+      () => false,
+    );
   };
   return {
     async keep(customerId, quote) {
       const seconds = Math.floor((Date.parse(quote.expiresAt) - clock.now()) / 1000);
-      if (seconds > 0) await keepFor(customerId, quote, seconds);
+      if (seconds <= 0 || (await keepFor(customerId, quote, seconds))) return;
+      keptHere.set(keyOf(customerId, quote.checkId), { quote, untilMs: clock.now() + seconds * 1000 });
+      for (const [oldest, { untilMs }] of keptHere) {
+        if (keptHere.size <= MAX_KEPT_HERE && untilMs > clock.now()) break;
+        keptHere.delete(oldest);
+      }
     },
-    keepConfirmed: (customerId, quote) => keepFor(customerId, quote, CONFIRMED_KEPT_SECONDS),
+    async keepConfirmed(customerId, quote) {
+      // One that is lost is answered from its order.
+      await keepFor(customerId, quote, CONFIRMED_KEPT_SECONDS);
+    },
     async find(customerId, checkId) {
-      const found = await broker.cacher?.get(keyOf(customerId, checkId)).catch(() => undefined);
-      return (found ?? undefined) as Quote | undefined;
+      const key = keyOf(customerId, checkId);
+      const found = await broker.cacher?.get(key).catch(() => undefined);
+      if (found) return found as unknown as Quote;
+      const here = keptHere.get(key);
+      return here && here.untilMs > clock.now() ? here.quote : undefined;
     },
   };
 }

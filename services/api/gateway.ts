@@ -7,21 +7,28 @@ import type { Ctx } from "../../contracts/meta.ts";
 import { rootOf } from "../../contracts/schema.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Settings } from "../../lib/config/config.ts";
+import { sharedStoreOf } from "../../mixins/caching/shared-cacher.ts";
 import { verifierOf } from "../../mixins/caller/caller.middleware.ts";
+import type { Gauges } from "../../mixins/health/health.mixin.ts";
 import { type Checks, check, checksIn, confirm } from "./checkout.ts";
 import { contractOf, type GatewayActionName, type RoutableParams, type RoutableResult } from "./contract.ts";
 import { deadLetters, onDeadLetter } from "./dead-letters.ts";
 import { documentation } from "./documentation.ts";
 import { clientIpOf } from "./edge/client-ip.ts";
+import { count } from "./edge/count.ts";
 import { front } from "./edge/front.ts";
 import { cors } from "./edge/headers.ts";
 import { edgeServer } from "./edge/server.ts";
 import { type Endpoint, endpointOf, placeholders } from "./endpoint.ts";
-import { limiter, memoryCounters } from "./limits.ts";
+import { type Counters, type Limiter, limiter, memoryCounters } from "./limits.ts";
 import { orderStreams } from "./order-events.ts";
 import { problemOf } from "./problem.ts";
 import { BASE_PATH, routes } from "./routes/index.ts";
 import { fall, type ServeDeps, serve } from "./serve.ts";
+import { sharedCounters } from "./shared-counters.ts";
+
+/** Until Redis answers nothing is counted; where it does not, the gateway starts without. */
+const REDIS_WAIT_MS = 2_000;
 
 /** What the service file puts together: the parts of the schema, and the server's beginning and end. */
 export interface Gateway {
@@ -33,6 +40,7 @@ export interface Gateway {
   onError: (req: IncomingRequest, res: ServerResponse, error: Error) => void;
   /** Whether requests are taken. */
   listening(): boolean;
+  gauges: Gauges;
   /** @returns the port it listens on */
   start(service: Service): Promise<number>;
   stop(): Promise<void>;
@@ -42,20 +50,17 @@ export interface Gateway {
 export function gateway(config: Settings, clock: Clock): Gateway {
   const endpoints = routes.map(endpointOf);
   const methodsOf = methodIndex(endpoints);
-  const limits = limiter(
-    {
-      address: config.RATE_LIMIT_ADDRESS,
-      user: config.RATE_LIMIT_USER,
-      "sign-in": config.RATE_LIMIT_SIGN_IN,
-    },
-    memoryCounters(clock),
-    clock,
-  );
+  const limits = {
+    address: config.RATE_LIMIT_ADDRESS,
+    user: config.RATE_LIMIT_USER,
+    "sign-in": config.RATE_LIMIT_SIGN_IN,
+  };
   const streams = orderStreams();
   const docsUrl = `${config.PUBLIC_URL}/docs/errors`;
   const docs = documentation(endpoints, config.PUBLIC_URL);
   let deps: ServeDeps | undefined;
   let checks: Checks | undefined;
+  let counting: { counters: Counters; limiter: Limiter; unanswered: () => number } | undefined;
   const started = <T>(part: T | undefined): T => {
     if (part === undefined) throw fail("SERVICE_UNAVAILABLE");
     return part;
@@ -66,8 +71,11 @@ export function gateway(config: Settings, clock: Clock): Gateway {
     (error) => problemOf(error, { docsUrl, instance: "urn:waybill:request:unread" }),
   );
   let handle: (req: IncomingMessage, res: ServerResponse) => void = (_req, res) => res.destroy();
-  const refuse = (req: IncomingMessage, res: ServerResponse, error: unknown) =>
+  const refuse = (req: IncomingMessage, res: ServerResponse, error: unknown) => {
+    // What the router itself refuses never came to where it would have been counted.
+    count(started(deps).limiter, req, []).catch(() => undefined);
     fall(started(deps), req, res, error);
+  };
 
   return {
     routes: [
@@ -100,14 +108,41 @@ export function gateway(config: Settings, clock: Clock): Gateway {
       },
     },
     listening: () => server.listening,
+    gauges: {
+      rate_limited_total: {
+        about: "Requests that a rate limit refused.",
+        label: "limit",
+        kind: "counter",
+        read: () => counting?.limiter.refused() ?? {},
+      },
+      rate_limit_leased_hits: {
+        about: "Hits of rate limits that this gateway has drawn from Redis for reads and not used.",
+        read: () => counting?.counters.leased() ?? 0,
+      },
+      redis_unanswered_total: {
+        about: "Commands for Redis that had no answer: the request went on without.",
+        kind: "counter",
+        read: () => counting?.unanswered() ?? 0,
+      },
+    },
     async start(service) {
       const { broker, logger } = service;
-      deps = { limiter: limits, verifier: verifierOf(broker), streams, docsUrl, logger };
+      const store = sharedStoreOf(broker);
+      await store?.ready(REDIS_WAIT_MS);
+      const counters = store
+        ? sharedCounters(store, `${broker.namespace}:limit:`, clock)
+        : memoryCounters(clock);
+      counting = {
+        counters,
+        limiter: limiter(limits, counters, clock),
+        unanswered: () => store?.unanswered() ?? 0,
+      };
+      deps = { limiter: counting.limiter, verifier: verifierOf(broker), streams, docsUrl, logger };
       checks = checksIn(broker, clock);
       const router = service as unknown as { httpHandler: typeof handle };
       handle = front(
         {
-          limiter: limits,
+          limiter: counting.limiter,
           cors: cors(listOf(config.CORS_ORIGINS)),
           clientIp: clientIpOf(listOf(config.TRUSTED_PROXIES)),
           https: config.PUBLIC_URL.startsWith("https:"),

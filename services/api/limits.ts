@@ -1,7 +1,7 @@
 import { fail } from "../../contracts/errors.ts";
 import type { Clock } from "../../lib/clock.ts";
 
-const WINDOW_SECONDS = 60;
+export const WINDOW_MS = 60_000;
 const MAX_COUNTED = 200_000;
 
 /** What one limit allows in a window of a minute; 0 allows everything. */
@@ -12,7 +12,20 @@ export interface Limits {
 }
 export type LimitName = keyof Limits;
 
+/** One limit that a request falls under, and whose budget it takes from. */
+export interface Want {
+  name: LimitName;
+  subject: string;
+}
+
+/** A budget to take one hit from. */
+export interface Take {
+  key: string;
+  limit: number;
+}
+
 export interface Count {
+  /** Of the running window, this one included; more than the limit means that it was refused. */
   hits: number;
   /** When the window ends, in milliseconds of Unix time. */
   endsAtMs: number;
@@ -20,69 +33,103 @@ export interface Count {
 
 /** Where hits are counted. Gateways that share a limit share the counters. */
 export interface Counters {
-  /** Counts one more hit in the running window of `key`. */
-  hit(key: string, windowMs: number): Promise<Count> | Count;
+  /**
+   * Takes a hit from each budget, in order, up to the first that has nothing left.
+   * @param exact false lets a gateway draw a handful at once and count them by itself
+   * @returns a count for each; undefined for one that cannot be counted now; none behind the first refused
+   */
+  take(takes: readonly Take[], exact: boolean): Promise<(Count | undefined)[]>;
+  /** Whether the budget is known to be spent, without asking anybody. */
+  isSpent(take: Take): boolean;
+  /** Hits that were drawn for this process and not used yet. */
+  leased(): number;
 }
 
 /** Counters of one process: bounded, and forgotten when their window has ended. */
 export function memoryCounters(clock: Clock): Counters {
   const counts = new Map<string, Count>();
   let endsAtMs = 0;
+  const hit = (key: string): Count => {
+    const nowMs = clock.now();
+    // All windows begin and end together, so forgetting costs one clear and not a timer for each key.
+    if (nowMs >= endsAtMs || counts.size >= MAX_COUNTED) {
+      counts.clear();
+      endsAtMs = nowMs - (nowMs % WINDOW_MS) + WINDOW_MS;
+    }
+    const count = { hits: (counts.get(key)?.hits ?? 0) + 1, endsAtMs };
+    counts.set(key, count);
+    return count;
+  };
   return {
-    hit(key, windowMs) {
-      const nowMs = clock.now();
-      // All windows begin and end together, so forgetting costs one clear and not a timer for each key.
-      if (nowMs >= endsAtMs || counts.size >= MAX_COUNTED) {
-        counts.clear();
-        endsAtMs = nowMs - (nowMs % windowMs) + windowMs;
+    async take(takes) {
+      const taken: Count[] = [];
+      for (const { key, limit } of takes) {
+        const count = hit(key);
+        taken.push(count);
+        if (count.hits > limit) break;
       }
-      const count = counts.get(key) ?? { hits: 0, endsAtMs };
-      count.hits += 1;
-      counts.set(key, count);
-      return count;
+      return taken;
     },
+    isSpent: ({ key, limit }) => clock.now() < endsAtMs && (counts.get(key)?.hits ?? 0) >= limit,
+    leased: () => 0,
   };
 }
 
 export interface Limiter {
   /**
-   * Counts a request against one limit.
-   * @returns what the client is told of it; undefined where there is no limit
-   * @throws TOO_MANY_REQUESTS with `retryAfterSeconds`, and with `standing` for the headers
+   * Counts a request against its limits.
+   * @param exact whether one hit too many would matter: true for whatever changes something
+   * @returns what the client is told of them; nothing of limits that are off or cannot be counted now
    */
-  take(name: LimitName, subject: string): Promise<Standing | undefined>;
+  take(wants: readonly Want[], exact: boolean): Promise<Standing[]>;
+  /** Whether a request would be refused for sure; costs nothing, and counts nothing. */
+  refuses(want: Want): boolean;
+  /** How many were refused since the start, by limit. */
+  refused(): Record<LimitName, number>;
 }
 
 /** How a client stands with one limit, for the headers of draft-ietf-httpapi-ratelimit-headers. */
 export interface Standing {
   name: LimitName;
   limit: number;
+  /** Below zero for a request that is refused. */
   left: number;
   resetSeconds: number;
 }
 
 export function limiter(limits: Limits, counters: Counters, clock: Clock): Limiter {
+  const refused: Record<LimitName, number> = { address: 0, user: 0, "sign-in": 0 };
+  const budgetOf = ({ name, subject }: Want): Take => ({ key: `${name}:${subject}`, limit: limits[name] });
   return {
-    async take(name, subject) {
-      const limit = limits[name];
-      if (limit === 0) return undefined;
-      const { hits, endsAtMs } = await counters.hit(`${name}:${subject}`, WINDOW_SECONDS * 1000);
-      const resetSeconds = Math.max(1, Math.ceil((endsAtMs - clock.now()) / 1000));
-      return { name, limit, left: limit - hits, resetSeconds };
+    async take(wants, exact) {
+      const held = wants.filter(({ name }) => limits[name] > 0);
+      if (held.length === 0) return [];
+      const counts = await counters.take(held.map(budgetOf), exact);
+      const nowMs = clock.now();
+      return counts.flatMap((count, index) => {
+        const { name } = held[index] as Want;
+        if (!count) return [];
+        if (count.hits > limits[name]) refused[name]++;
+        const resetSeconds = Math.max(1, Math.ceil((count.endsAtMs - nowMs) / 1000));
+        return { name, limit: limits[name], left: limits[name] - count.hits, resetSeconds };
+      });
     },
+    refuses: (want) => limits[want.name] > 0 && counters.isSpent(budgetOf(want)),
+    refused: () => ({ ...refused }),
   };
 }
 
-/** @throws TOO_MANY_REQUESTS when nothing is left */
-export function refuseBeyond(standing: Standing | undefined): void {
-  if (!standing || standing.left >= 0) return;
-  const { resetSeconds } = standing;
+/** @throws TOO_MANY_REQUESTS with `retryAfterSeconds` when nothing is left of one */
+export function refuseBeyond(standings: readonly Standing[]): void {
+  const spent = standings.find(({ left }) => left < 0);
+  if (!spent) return;
+  const { resetSeconds } = spent;
   throw fail("TOO_MANY_REQUESTS", `Try again in ${resetSeconds} s.`, { retryAfterSeconds: resetSeconds });
 }
 
 export function limitHeaders(standings: readonly Standing[]): Record<string, string> {
   if (standings.length === 0) return {};
-  const policies = standings.map(({ name, limit }) => `"${name}";q=${limit};w=${WINDOW_SECONDS}`);
+  const policies = standings.map(({ name, limit }) => `"${name}";q=${limit};w=${WINDOW_MS / 1000}`);
   const states = standings.map(
     ({ name, left, resetSeconds }) => `"${name}";r=${Math.max(0, left)};t=${resetSeconds}`,
   );

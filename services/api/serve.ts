@@ -5,9 +5,10 @@ import type { TokenVerifier } from "../../mixins/caller/token-verifier.ts";
 import { failHttpSpan, nameHttpSpan } from "../../mixins/tracing/index.ts";
 import { sendProblem, sendResult } from "./answer.ts";
 import { authenticate, authorize, metaOf } from "./auth.ts";
+import { count } from "./edge/count.ts";
 import { exchangeOf } from "./edge/exchange.ts";
 import type { Endpoint } from "./endpoint.ts";
-import { type Limiter, type LimitName, limitHeaders, refuseBeyond } from "./limits.ts";
+import { type Limiter, limitHeaders, type Want } from "./limits.ts";
 import { afterVersion, historyReader, type OrderStreams } from "./order-events.ts";
 import { problemOf } from "./problem.ts";
 import { readRequest } from "./request.ts";
@@ -52,12 +53,14 @@ async function answer(
   const { route } = endpoint;
   const { clientIp } = exchangeOf(req);
   nameHttpSpan(req, BASE_PATH + route.path);
-  if (route.limit) await count(deps.limiter, req, route.limit, clientIp);
-  const proved = await authenticate(endpoint, req, deps.verifier);
-  if (proved) {
-    await count(deps.limiter, req, "user", proved.caller.id);
-    authorize(endpoint, proved);
-  }
+  const wants: Want[] = route.limit ? [{ name: route.limit, subject: clientIp }] : [];
+  const proved = await authenticate(endpoint, req, deps.verifier).catch(async (error) => {
+    await count(deps.limiter, req, wants);
+    throw error;
+  });
+  if (proved) wants.push({ name: "user", subject: proved.caller.id });
+  await count(deps.limiter, req, wants);
+  if (proved) authorize(endpoint, proved);
   const { params, raw } = await readRequest(endpoint, req, inPath);
   const meta: Meta = metaOf(endpoint, req, proved, raw);
   if (proved && route.content === "events") {
@@ -71,19 +74,6 @@ async function answer(
     return await deps.streams.open(watcher, res, limitHeaders(exchangeOf(req).standings));
   }
   sendResult(endpoint, req, res, await ctx.call(route.action, params, { meta }));
-}
-
-/** @throws TOO_MANY_REQUESTS */
-async function count(
-  limiter: Limiter,
-  req: IncomingMessage,
-  name: LimitName,
-  subject: string,
-): Promise<void> {
-  const standing = await limiter.take(name, subject);
-  if (!standing) return;
-  exchangeOf(req).standings.push(standing);
-  refuseBeyond(standing);
 }
 
 /** Answers with the problem; what nobody foresaw is logged whole and told to nobody. */

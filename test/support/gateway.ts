@@ -2,6 +2,7 @@ import { type BrokerOptions, ServiceBroker, type ServiceSchema } from "moleculer
 import { type ActionName, actions, implement } from "../../contracts/actions.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { readConfig, type Settings } from "../../lib/config/config.ts";
+import { cacherOf } from "../../mixins/caching/shared-cacher.ts";
 import { exampleOf } from "../../mixins/openapi/example.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
 import { apiService } from "../../services/api/api.service.ts";
@@ -23,6 +24,7 @@ export async function startGateway(overrides: Partial<Settings> = {}, options: {
     nodeID: "gateway",
     namespace: "test",
     transporter: null as never,
+    cacher: cacherOf(overrides),
     logLevel: "fatal",
     json: false,
     middlewares: [identity.middleware()],

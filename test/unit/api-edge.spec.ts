@@ -59,27 +59,43 @@ describe("limits", () => {
     let nowMs = 60_000;
     const clock = { now: () => nowMs };
     const limits = limiter({ address: 2, user: 0, "sign-in": 1 }, memoryCounters(clock), clock);
-    const take = async (subject: string) => (await limits.take("address", subject))?.left;
+    const take = async (subject: string) =>
+      (await limits.take([{ name: "address", subject }], true))[0]?.left;
     expect([await take("a"), await take("a"), await take("b"), await take("a")]).toEqual([1, 0, 1, -1]);
     nowMs += 59_999;
     expect(await take("a")).toBe(-2);
     nowMs += 1;
     expect(await take("a")).toBe(1);
-    expect(await limits.take("user", "a")).toBeUndefined();
+    expect(await limits.take([{ name: "user", subject: "a" }], true)).toEqual([]);
   });
 
   it("that are used up, are refused with the time to wait, and announced before", async () => {
     const clock = { now: () => 90_500 };
     const limits = limiter({ address: 1, user: 1, "sign-in": 1 }, memoryCounters(clock), clock);
-    const first = await limits.take("address", "a");
+    const address = { name: "address", subject: "a" } as const;
+    expect(limits.refuses(address)).toBe(false);
+    const first = await limits.take([address], true);
     expect(() => refuseBeyond(first)).not.toThrow();
-    expect(limitHeaders([first as NonNullable<typeof first>])).toEqual({
+    expect(limitHeaders(first)).toEqual({
       "RateLimit-Policy": '"address";q=1;w=60',
       RateLimit: '"address";r=0;t=30',
     });
-    const second = await limits.take("address", "a");
+    expect(limits.refuses(address)).toBe(true);
+    const second = await limits.take([address], true);
     expect(() => refuseBeyond(second)).toThrow(
       expect.objectContaining({ type: "TOO_MANY_REQUESTS", data: { retryAfterSeconds: 30 } }),
     );
+    expect(limits.refused()).toEqual({ address: 1, user: 0, "sign-in": 0 });
+  });
+
+  it("of several kinds, behind the first that is used up, are not taken from", async () => {
+    const clock = { now: () => 90_500 };
+    const limits = limiter({ address: 1, user: 2, "sign-in": 0 }, memoryCounters(clock), clock);
+    const wants = [
+      { name: "address", subject: "a" },
+      { name: "user", subject: "u" },
+    ] as const;
+    const lefts = async () => (await limits.take(wants, true)).map(({ left }) => left);
+    expect([await lefts(), await lefts(), await lefts()]).toEqual([[0, 1], [-1], [-2]]);
   });
 });

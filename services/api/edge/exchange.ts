@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Standing } from "../limits.ts";
+import type { Standing, Want } from "../limits.ts";
 
 /** What the edge found out about a request before it was routed. */
 export interface Exchange {
@@ -8,6 +8,8 @@ export interface Exchange {
   query: Record<string, string>;
   /** How the client stands with the limits that were counted so far. */
   standings: Standing[];
+  /** What is counted together with the limits that come to light only after routing. */
+  uncounted: Want[];
   startedMs: number;
   /** Of the trace that the request belongs to. */
   traceId: string;

@@ -3,7 +3,8 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { fail } from "../../../contracts/errors.ts";
 import { isId } from "../../../lib/ids.ts";
 import { nameHttpSpan, traceIdOf, withHttpServerSpan } from "../../../mixins/tracing/index.ts";
-import { type Limiter, refuseBeyond } from "../limits.ts";
+import type { Limiter } from "../limits.ts";
+import { count, countLater, isRead } from "./count.ts";
 import { begin, exchangeOf } from "./exchange.ts";
 import { baseHeaders, type Cors, requestIdOf } from "./headers.ts";
 import { targetOf } from "./target.ts";
@@ -36,6 +37,7 @@ export function front(deps: FrontDeps, route: (req: IncomingMessage, res: Server
       clientIp: deps.clientIp(req),
       query: {},
       standings: [],
+      uncounted: [],
       startedMs: performance.now(),
     });
     // The router takes these for its own context, so they are what we made of them.
@@ -47,7 +49,7 @@ export function front(deps: FrontDeps, route: (req: IncomingMessage, res: Server
       const { path, query } = targetOf(req.url ?? "");
       req.url = path;
       exchangeOf(req).query = query;
-      await countAddress(deps.limiter, req);
+      await countAddress(deps, req, path);
       if (deps.cors.handle(req, res, deps.methodsOf)) return;
       if (!METHODS.includes(req.method ?? "")) throw fail("METHOD_NOT_ALLOWED");
       if (req.method === "OPTIONS") {
@@ -74,10 +76,13 @@ function traceIdFor(req: IncomingMessage, requestId: string): string {
   return brought ?? (isId(requestId) ? requestId.replaceAll("-", "") : randomBytes(16).toString("hex"));
 }
 
-async function countAddress(limiter: Limiter, req: IncomingMessage): Promise<void> {
-  const exchange = exchangeOf(req);
-  const standing = await limiter.take("address", exchange.clientIp);
-  if (!standing) return;
-  exchange.standings.push(standing);
-  refuseBeyond(standing);
+/** An operation of the tables that changes something has further limits, with which its address is counted. */
+async function countAddress(
+  { limiter, methodsOf }: FrontDeps,
+  req: IncomingMessage,
+  path: string,
+): Promise<void> {
+  const address = { name: "address", subject: exchangeOf(req).clientIp } as const;
+  if (!isRead(req) && methodsOf(path).includes(req.method ?? "")) await countLater(limiter, req, address);
+  else await count(limiter, req, [address]);
 }
