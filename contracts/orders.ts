@@ -118,7 +118,7 @@ export const poolEntry = object({
   readySince: time,
 });
 
-export const bankAdapter = oneOf("sandbox");
+export const bankAdapter = oneOf("sandbox", "stripe");
 
 export const bank = object({
   id: uuid,
@@ -127,6 +127,17 @@ export const bank = object({
   active: boolean,
   webcheckoutUrl: httpUrl,
   version,
+  /** How it answers when it is asked what was paid; for operators, once it was asked. */
+  contact: optional(
+    object({
+      answeredAt: optional(time),
+      /** Since when it has not answered. */
+      silentSince: optional(time),
+      /** It is left alone until then. */
+      retryAt: optional(time),
+      error: optional(text(500)),
+    }),
+  ),
 });
 export type Bank = Infer<typeof bank>;
 
@@ -177,6 +188,16 @@ export const diagnosis = object({
       amount: money,
       state: refundState,
       reason,
+    }),
+  ),
+  /** How its bank is asked what was paid, in case the callback was lost. */
+  reconciliation: optional(
+    object({
+      /** Absent: it need not be asked any more. */
+      nextAt: optional(time),
+      looks: integer(0, 1000),
+      answeredAt: optional(time),
+      error: optional(text(500)),
     }),
   ),
 });

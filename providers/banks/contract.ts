@@ -26,9 +26,9 @@ export function bankContract(start: () => Promise<BankFixture>): void {
   });
   afterAll(() => fixture.stop());
 
-  const request = (orderId: string) => ({
+  const request = (orderId: string, amountMinor = 1250) => ({
     orderId,
-    amount: euro(1250),
+    amount: euro(amountMinor),
     idempotencyKey: orderId,
     callbackUrl: "http://127.0.0.1:9/callback",
     description: "Bread & butter — “zwei”",
@@ -40,9 +40,9 @@ export function bankContract(start: () => Promise<BankFixture>): void {
   };
   const paid = async (amountMinor = 1250) => {
     const orderId = newId();
-    const { checkoutUrl } = await fixture.bank.openCheckout(request(orderId));
+    const { checkoutUrl, reference } = await fixture.bank.openCheckout(request(orderId, amountMinor));
     const report = await fixture.pay(checkoutUrl, amountMinor);
-    return { orderId, report, event: eventOf(report) };
+    return { orderId, reference, report, event: eventOf(report) };
   };
 
   it("openCheckout, asked twice with one key, opens one page", async () => {
@@ -113,9 +113,28 @@ export function bankContract(start: () => Promise<BankFixture>): void {
   });
 
   it("findPayments tells all that was paid for an order, and of others nothing", async () => {
-    const { orderId, event } = await paid(800);
-    equal(await fixture.bank.findPayments(orderId), [{ paymentId: event.paymentId, amount: euro(800) }]);
+    const { orderId, reference, event } = await paid(800);
+    const { paymentId } = event;
+    const theirs = [{ paymentId, amount: euro(800), refundedMinor: 0 }];
+    equal(await fixture.bank.findPayments(orderId, reference), theirs);
+    equal(await fixture.bank.findPayments(orderId), theirs);
     equal(await fixture.bank.findPayments(newId()), []);
+    const unpaid = await fixture.bank.openCheckout(request(newId()));
+    equal(await fixture.bank.findPayments(newId(), unpaid.reference), []);
+    await fixture.bank.refund({ refundId: newId(), paymentId, amount: euro(300) });
+    equal(await fixture.bank.findPayments(orderId, reference), [{ ...theirs[0], refundedMinor: 300 }]);
+    eventOf(await fixture.nextReport());
+  });
+
+  it("closeCheckout, of an open page, a closed and a paid one, leaves nothing to be paid and what was paid", async () => {
+    const { closeCheckout } = fixture.bank;
+    if (!closeCheckout) return;
+    const { reference = "" } = await fixture.bank.openCheckout(request(newId()));
+    await closeCheckout(reference);
+    await closeCheckout(reference);
+    const done = await paid();
+    await closeCheckout(done.reference ?? "");
+    equal((await fixture.bank.findPayments(done.orderId, done.reference)).length, 1);
   });
 
   it("refund, asked twice with one id, gives the money back once and reports it", async () => {
@@ -147,9 +166,9 @@ export function bankContract(start: () => Promise<BankFixture>): void {
     if (!fixture.bank.findRefund) return;
     const { event } = await paid();
     const refundId = newId();
-    equal(await fixture.bank.findRefund(refundId), undefined);
+    equal(await fixture.bank.findRefund(refundId, event.paymentId), undefined);
     const { state } = await fixture.bank.refund({ refundId, paymentId: event.paymentId, amount: euro(100) });
-    equal((await fixture.bank.findRefund(refundId))?.state, state);
+    equal((await fixture.bank.findRefund(refundId, event.paymentId))?.state, state);
   });
 }
 

@@ -1,10 +1,14 @@
-import type { Bank, BankAdapter } from "./port.ts";
+import type { Bank, BankAdapter, BankEnvironment } from "./port.ts";
 import { sandboxBank } from "./sandbox.ts";
+import { stripeBank } from "./stripe.ts";
 
 export * from "./port.ts";
 
 /** Every kind of bank that there is, by the name in `banks.adapter`. */
-const adapters: Readonly<Record<string, BankAdapter>> = { sandbox: sandboxBank };
+const adapters: Readonly<Record<string, BankAdapter>> = {
+  sandbox: sandboxBank,
+  stripe: stripeBank,
+};
 
 /**
  * A bank, ready to be talked to; nothing is sent yet.
@@ -14,10 +18,12 @@ export function openBank(
   adapterName: string,
   settings: Readonly<Record<string, string>>,
   webcheckoutUrl: string,
+  environment: BankEnvironment = {},
 ): Bank {
   const adapter = Object.hasOwn(adapters, adapterName) ? adapters[adapterName] : undefined;
   if (!adapter) throw new Error("there is no such adapter");
   for (const name of adapter.settings) if (!settings[name]) throw new Error(`${name} is missing`);
-  for (const name in settings) if (!adapter.settings.includes(name)) throw new Error(`${name} is unknown`);
-  return adapter.open(settings, webcheckoutUrl);
+  const known = [...adapter.settings, ...(adapter.optional ?? [])];
+  for (const name of Object.keys(settings)) if (!known.includes(name)) throw new Error(`${name} is unknown`);
+  return adapter.open(settings, webcheckoutUrl, environment);
 }

@@ -1,6 +1,6 @@
-import { createHash, timingSafeEqual } from "node:crypto";
 import { Webhook } from "standardwebhooks";
 import type { Money } from "../../lib/money.ts";
+import { type Fields, fieldsOf, isText } from "./fields.ts";
 import { exchange } from "./http.ts";
 import {
   type Bank,
@@ -11,8 +11,8 @@ import {
   type RefundState,
   type Verdict,
 } from "./port.ts";
+import { oneMatches, TOLERANCE_SECONDS } from "./signature.ts";
 
-const TOLERANCE_SECONDS = 300;
 const ID_MAX_LENGTH = 200;
 
 /**
@@ -26,7 +26,8 @@ const ID_MAX_LENGTH = 200;
  *   `{ id, payment_id, amount_minor, currency }` answers 201 `{ id, state, reason? }`, the same refund again for
  *   the same key; `state` is `pending`, `completed` or `failed`. More than what is left of the payment: 422.
  * - `GET <base>/refunds/{id}` answers 200 `{ id, state, reason? }`, or 404.
- * - `GET <base>/payments?order_id=…` answers 200 `{ items: [{ payment_id, amount_minor, currency }] }`.
+ * - `GET <base>/payments?order_id=…` answers 200 `{ items: [{ payment_id, amount_minor, currency,
+ *   refunded_minor? }] }`.
  *
  * It reports to the checkout's `callback_url` by POST with the headers of Standard Webhooks (`webhook-id`,
  * `webhook-timestamp`, `webhook-signature`; secret `whsec_<base64>`) and
@@ -34,17 +35,24 @@ const ID_MAX_LENGTH = 200;
  * `payment.succeeded`, `payment.failed` or `refund.completed`; it repeats the same id and body until a 2xx.
  * 409 and 5xx to the requests above mean "ask again", every other 4xx is a refusal.
  */
-export const sandboxBank: BankAdapter = { settings: ["apiKey", "webhookSecret"], open };
+export const sandboxBank: BankAdapter = {
+  settings: ["apiKey", "webhookSecret"],
+  optional: ["webhookSecretPrevious"],
+  open,
+};
 
 function open(settings: Readonly<Record<string, string>>, webcheckoutUrl: string): Bank {
-  const { apiKey = "", webhookSecret = "" } = settings;
+  const { apiKey = "", webhookSecret = "", webhookSecretPrevious = "" } = settings;
   if (!/^[\x21-\x7e]{1,500}$/.test(apiKey)) throw new Error("apiKey is not printable ASCII");
-  if (!/^whsec_[A-Za-z0-9+/]{22,100}={0,2}$/.test(webhookSecret)) {
-    throw new Error("webhookSecret is not of the form whsec_<base64>");
+  const secrets = Object.entries({ webhookSecret, webhookSecretPrevious }).filter(([, secret]) => secret);
+  for (const [name, secret] of secrets) {
+    if (!/^whsec_[A-Za-z0-9+/]{22,100}={0,2}$/.test(secret)) {
+      throw new Error(`${name} is not of the form whsec_<base64>`);
+    }
   }
   const base = webcheckoutUrl.replace(/\/+$/, "");
   const authorization = { authorization: `Bearer ${apiKey}` };
-  const webhook = new Webhook(webhookSecret);
+  const webhooks = secrets.map(([, secret]) => new Webhook(secret));
 
   const post = (path: string, key: string, body: object, timeoutMs?: number) =>
     exchange({
@@ -73,7 +81,7 @@ function open(settings: Readonly<Record<string, string>>, webcheckoutUrl: string
       }
       return { checkoutUrl: url };
     },
-    verify: (callback) => verify(webhook, callback),
+    verify: (callback) => verify(webhooks, callback),
     async refund({ refundId, paymentId, amount }) {
       const body = { id: refundId, payment_id: paymentId, ...amountOut(amount) };
       const answer = await post("/refunds", refundId, body);
@@ -92,15 +100,16 @@ function open(settings: Readonly<Record<string, string>>, webcheckoutUrl: string
   };
 }
 
-function verify(webhook: Webhook, { headers, body, now }: Callback): Verdict {
+function verify(webhooks: readonly Webhook[], { headers, body, now }: Callback): Verdict {
   const id = headers["webhook-id"];
   const timestamp = headers["webhook-timestamp"];
   const signatures = headers["webhook-signature"];
   if (!id || !timestamp || !signatures) return { kind: "refused", reason: "unsigned" };
   // The package's own `verify` takes "1700000000x" for a time and knows no other clock than the machine's.
   if (!/^\d{1,12}$/.test(timestamp) || id.length > ID_MAX_LENGTH) return { kind: "refused", reason: "wrong" };
-  const expected = webhook.sign(id, new Date(Number(timestamp) * 1000), body);
-  if (!signatures.split(" ").some((signature) => equalInConstantTime(signature, expected))) {
+  const at = new Date(Number(timestamp) * 1000);
+  const expected = webhooks.map((webhook) => webhook.sign(id, at, body));
+  if (!oneMatches(signatures.split(" "), expected)) {
     return { kind: "refused", reason: "wrong" };
   }
   if (Math.abs(now / 1000 - Number(timestamp)) > TOLERANCE_SECONDS)
@@ -136,17 +145,6 @@ function read(eventId: string, body: string): Verdict {
   };
 }
 
-type Fields = Readonly<Record<string, unknown>>;
-
-/** The fields of whatever it is; none of what is no object. */
-function fieldsOf(value: unknown): Fields {
-  return typeof value === "object" && value !== null ? (value as Fields) : {};
-}
-
-function isText(value: unknown): value is string {
-  return typeof value === "string" && /^[\x21-\x7e]+$/.test(value) && value.length <= ID_MAX_LENGTH;
-}
-
 function amountOut({ amountMinor, currency }: Money) {
   return { amount_minor: amountMinor, currency };
 }
@@ -161,7 +159,9 @@ function paymentOf(item: unknown): Payment {
   const fields = fieldsOf(item);
   const amount = amountIn(fields);
   if (!isText(fields.payment_id) || !amount) throw new BankError("unclear", "a payment cannot be read");
-  return { paymentId: fields.payment_id, amount };
+  const { payment_id: paymentId, refunded_minor: refundedMinor } = fields;
+  const tells = Number.isSafeInteger(refundedMinor) && (refundedMinor as number) >= 0;
+  return { paymentId, amount, ...(tells && { refundedMinor: refundedMinor as number }) };
 }
 
 function refundState(answer: unknown): RefundState {
@@ -174,10 +174,4 @@ function refundState(answer: unknown): RefundState {
 
 function protocolOf(url: string): string {
   return URL.canParse(url) ? new URL(url).protocol : "";
-}
-
-/** Of hashes, because the comparison wants equal lengths. */
-function equalInConstantTime(a: string, b: string): boolean {
-  const hash = (text: string) => createHash("sha256").update(text).digest();
-  return timingSafeEqual(hash(a), hash(b));
 }

@@ -71,11 +71,14 @@ export function paymentSystem(options: PaymentSystemOptions): { routes: Routes; 
       }),
       [`GET ${base}/payments`]: guarded(({ query }) => ({
         json: {
-          items: books.paymentsOfOrder(query.get("order_id") ?? "").map(({ id, amountMinor, currency }) => ({
-            payment_id: id,
-            amount_minor: amountMinor,
-            currency,
-          })),
+          items: books
+            .paymentsOfOrder(query.get("order_id") ?? "")
+            .map(({ id, amountMinor, currency, refundedMinor }) => ({
+              payment_id: id,
+              amount_minor: amountMinor,
+              currency,
+              refunded_minor: refundedMinor,
+            })),
         },
       })),
       [`GET ${base}/checkout/:id`]: ({ params }) => view(books.checkout(params.id)),

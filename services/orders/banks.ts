@@ -6,8 +6,9 @@ import { newId } from "../../lib/ids.ts";
 import { open, type SealKeys, seal } from "../../lib/seal.ts";
 import type { Db } from "../../mixins/postgres/database.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
-import { type Bank, openBank } from "../../providers/banks/index.ts";
+import { type Bank, type BankEnvironment, openBank } from "../../providers/banks/index.ts";
 import { type BankRow, findBank, insertBank, listBanks, saveBank } from "./banks.repository.ts";
+import { type BankContact, bankContacts } from "./reconciliation.repository.ts";
 
 const OPEN_BANKS_MAX = 100;
 const SETTINGS_MAX_LENGTH = 8_192;
@@ -25,7 +26,15 @@ export interface Banks {
 }
 
 /** The banks that are registered here, each opened once for every version of its row. */
-export function banks({ postgres, keys }: { postgres: Postgres; keys: SealKeys }): Banks {
+export function banks({
+  postgres,
+  keys,
+  environment = {},
+}: {
+  postgres: Postgres;
+  keys: SealKeys;
+  environment?: BankEnvironment;
+}): Banks {
   const opened = new Map<string, Bank>();
   const place = (id: string) => `banks/${id}`;
 
@@ -33,7 +42,7 @@ export function banks({ postgres, keys }: { postgres: Postgres; keys: SealKeys }
     const key = `${id}/${version}`;
     const known = opened.get(key);
     if (known) return known;
-    const bank = openBank(adapter, JSON.parse(open(settings, keys, place(id))), webcheckoutUrl);
+    const bank = openBank(adapter, JSON.parse(open(settings, keys, place(id))), webcheckoutUrl, environment);
     if (opened.size >= OPEN_BANKS_MAX) opened.clear();
     opened.set(key, bank);
     return bank;
@@ -42,7 +51,7 @@ export function banks({ postgres, keys }: { postgres: Postgres; keys: SealKeys }
   /** Settings that no bank can be opened with are refused when they are given, not when somebody pays. */
   const sealed = (row: BankRow, settings: Record<string, string>): string => {
     try {
-      openBank(row.adapter, settings, row.webcheckoutUrl);
+      openBank(row.adapter, settings, row.webcheckoutUrl, environment);
     } catch (error) {
       throw invalidField("settings", "settings", `${(error as Error).message}.`);
     }
@@ -58,7 +67,10 @@ export function banks({ postgres, keys }: { postgres: Postgres; keys: SealKeys }
       return row && { ...row, connect: () => connect(row) };
     },
     async list({ role }) {
-      return { items: (await listBanks(postgres.db, role !== "admin")).map(viewOf) };
+      if (role !== "admin") return { items: (await listBanks(postgres.db, true)).map((row) => viewOf(row)) };
+      const [rows, contacts] = await Promise.all([listBanks(postgres.db, false), bankContacts(postgres.db)]);
+      const byBank = new Map(contacts.map((contact) => [contact.bankId, contact]));
+      return { items: rows.map((row) => viewOf(row, byBank.get(row.id))) };
     },
     async create(trx, { settings, ...bank }) {
       const row: BankRow = { ...bank, id: newId(), settings: "", version: 1 };
@@ -80,6 +92,10 @@ export function banks({ postgres, keys }: { postgres: Postgres; keys: SealKeys }
   };
 }
 
-function viewOf({ id, title, adapter, active, webcheckoutUrl, version }: BankRow): BankView {
-  return { id, title, adapter: adapter as BankView["adapter"], active, webcheckoutUrl, version };
+function viewOf(row: BankRow, contact?: BankContact): BankView {
+  const { id, title, adapter, active, webcheckoutUrl, version } = row;
+  const view = { id, title, adapter: adapter as BankView["adapter"], active, webcheckoutUrl, version };
+  if (!contact) return view;
+  const { bankId: _, ...facts } = contact;
+  return { ...view, contact: facts };
 }

@@ -5,6 +5,7 @@ import type { Quote } from "../../contracts/partners.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { idempotentLeased } from "../../mixins/idempotency/idempotency.ts";
 import { currentTraceparent } from "../../mixins/tracing/index.ts";
+import type { Checkout, CheckoutLine } from "../../providers/banks/index.ts";
 import type { OpenedBank } from "./banks.ts";
 import type { OrdersDeps } from "./deps.ts";
 import { confirm } from "./order-customer.ts";
@@ -37,16 +38,19 @@ export async function confirmOrder(deps: OrdersDeps, ctx: Confirm): Promise<Resu
     ]);
     const order = known ?? (await makeOrder(deps, ctx, bank));
     const timeoutMs = Math.max(CHECKOUT_TIMEOUT_MIN_MS, BUDGET_MS - (Date.now() - startedMs));
-    const checkoutUrl = order.checkoutUrl ?? (await openCheckout(deps, ctx, order, bank, timeoutMs));
+    const checkout: Checkout = order.checkoutUrl
+      ? { checkoutUrl: order.checkoutUrl }
+      : await openCheckout(deps, ctx, order, bank, timeoutMs);
     const answer = {
       orderId: order.id,
       status: order.status,
-      checkoutUrl,
+      checkoutUrl: checkout.checkoutUrl,
       callbackUrl: callbackUrl(deps, bankId),
       payBy: order.payBy,
     };
     return deps.postgres.transact(async (trx) => {
-      if (!order.checkoutUrl) await saveCheckoutUrl(trx, order.id, checkoutUrl);
+      const { checkoutUrl, reference } = checkout;
+      if (!order.checkoutUrl) await saveCheckoutUrl(trx, order.id, checkoutUrl, reference);
       return finish(trx, answer);
     });
   });
@@ -105,19 +109,20 @@ async function openCheckout(
   order: Order,
   bank: OpenedBank | undefined,
   timeoutMs: number,
-): Promise<string> {
+): Promise<Checkout> {
   if (order.status !== "pending") throw fail("CHECK_EXPIRED", `The order of this check is ${order.status}.`);
   try {
     if (!bank) throw new Error("the bank is not registered");
-    const { checkoutUrl } = await bank.connect().openCheckout({
+    return await bank.connect().openCheckout({
       orderId: order.id,
       amount: { amountMinor: order.totalMinor, currency: order.currency },
       idempotencyKey: order.id,
       callbackUrl: callbackUrl(deps, bank.id),
       description: descriptionOf(order),
+      lines: linesOf(order),
+      payBy: order.payBy,
       timeoutMs,
     });
-    return checkoutUrl;
   } catch (error) {
     ctx.broker.logger.warn(`bank ${order.bankId}: no checkout for ${order.id}:`, String(error));
     throw fail("BANK_UNAVAILABLE", "The bank opens no checkout now. Try again.");
@@ -128,6 +133,16 @@ async function openCheckout(
 function descriptionOf({ partner, lines }: Order): string {
   const items = lines.map(({ title, quantity }) => (quantity > 1 ? `${quantity} × ${title}` : title));
   return `${partner.title}: ${items.join(", ")}`.slice(0, DESCRIPTION_LENGTH);
+}
+
+/** What is paid for, one by one; they add up to the total. */
+function linesOf({ lines, feeMinor }: Order): CheckoutLine[] {
+  const items = lines.map(({ title, quantity, unitPrice }) => ({
+    title,
+    quantity,
+    unitAmountMinor: unitPrice.amountMinor,
+  }));
+  return feeMinor > 0 ? [...items, { title: "Delivery", quantity: 1, unitAmountMinor: feeMinor }] : items;
 }
 
 function callbackUrl({ publicUrl }: OrdersDeps, bankId: string): string {

@@ -78,6 +78,15 @@ export function settled(order: Order, { paymentId, amount }: Refund, done: boole
   });
 }
 
+/** The order as it was before a refund was done: the bank says that it did not arrive after all. */
+export function reopened(order: Order, { amount: { amountMinor } }: Refund): Order {
+  return {
+    ...order,
+    refundedMinor: order.refundedMinor - amountMinor,
+    refundPendingMinor: order.refundPendingMinor + amountMinor,
+  };
+}
+
 export function withPaymentStatus(order: Order): Order {
   return { ...order, paymentStatus: paymentStatusOf(order) };
 }

@@ -4,6 +4,7 @@ import type { Position } from "../../contracts/shared.ts";
 import { newId } from "../../lib/ids.ts";
 import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts";
 import type { Decision, Order } from "./order-model.ts";
+import { nextLookAt } from "./order-reconciliation.ts";
 import type { Receipt } from "./order-refund.ts";
 
 /** Who looks: it stands in the statement, so that what is not theirs is as if it were not there. */
@@ -78,8 +79,8 @@ export async function insertOrder(trx: Db, decision: Decision, traceparent?: str
     `WITH made AS (
        INSERT INTO orders (id, version, status, payment_status, customer_id, customer_name, customer_phone,
          partner_id, partner, pickup_latitude, pickup_longitude, currency, fee_minor, total_minor, address, note,
-         bank_id, pay_by, deadline_at, traceparent, created_at, updated_at)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?::jsonb, ?, ?, ?, ?, ?, ?::jsonb, ?, ?, ?, ?, ?, ?, ?)
+         bank_id, pay_by, deadline_at, reconcile_at, traceparent, created_at, updated_at)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?::jsonb, ?, ?, ?, ?, ?, ?::jsonb, ?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT (id) DO NOTHING RETURNING id),
      lines AS (
        INSERT INTO order_lines (order_id, line_number, product_id, title, quantity, unit_price_minor)
@@ -95,7 +96,8 @@ export async function insertOrder(trx: Db, decision: Decision, traceparent?: str
       ...[partner.pickup.position?.latitude ?? null, partner.pickup.position?.longitude ?? null],
       ...[order.currency, order.feeMinor, order.totalMinor],
       ...[JSON.stringify(order.address), order.note ?? null, order.bankId, order.payBy],
-      ...[order.deadlineAt ?? null, traceparent ?? null, order.createdAt, order.updatedAt],
+      ...[order.deadlineAt ?? null, nextLookAt(order.createdAt, Date.parse(order.createdAt)) ?? null],
+      ...[traceparent ?? null, order.createdAt, order.updatedAt],
       JSON.stringify(order.lines),
       ...[newId(), transition?.type, order.status, transition?.actor.name],
       ...[transition?.actor.traceId ?? null, order.createdAt],
@@ -140,11 +142,14 @@ export async function saveOrder(trx: Db, before: Order, { next, transition }: De
 }
 
 /** Keeps the page that the bank opened. Guarded, so that of two confirmations at once both answer the same. */
-export async function saveCheckoutUrl(trx: Db, id: string, checkoutUrl: string): Promise<void> {
-  await affected(trx, "UPDATE orders SET checkout_url = ? WHERE id = ? AND checkout_url IS NULL", [
-    checkoutUrl,
-    id,
-  ]);
+export async function saveCheckoutUrl(
+  trx: Db,
+  id: string,
+  checkoutUrl: string,
+  reference?: string,
+): Promise<void> {
+  const sql = "UPDATE orders SET checkout_url = ?, checkout_ref = ? WHERE id = ? AND checkout_url IS NULL";
+  await affected(trx, sql, [checkoutUrl, reference ?? null, id]);
 }
 
 /** Orders whose deadline has passed, the longest overdue first. */
@@ -206,12 +211,19 @@ export type OrderRow = Omit<Order, "customer" | "receipts"> & {
   pickupLatitude?: number;
   pickupLongitude?: number;
   partnerId: string;
+  checkoutRef?: string;
+  reconcileAt?: string;
+  reconcileLooks?: number;
+  reconciledAt?: string;
+  reconcileError?: string;
 };
 
 /** The order out of its row. */
 export function loaded(found: OrderRow): Loaded {
   const { customerId, customerName, customerPhone, receipts = [], traceparent, now, ...rest } = found;
-  const { pickupLatitude: _1, pickupLongitude: _2, partnerId: _3, ...order } = rest;
+  const { pickupLatitude: _1, pickupLongitude: _2, partnerId: _3, ...known } = rest;
+  const { checkoutRef: _4, reconcileAt: _5, reconcileLooks: _6, reconciledAt: _7, ...more } = known;
+  const { reconcileError: _8, ...order } = more;
   const customer = { id: customerId, name: customerName, ...(customerPhone && { phone: customerPhone }) };
   return {
     order: { ...order, customer, receipts },

@@ -11,7 +11,7 @@ export interface StoredEvent {
   eventId: string;
   bodyHash: string;
   body: string;
-  kind: "paid" | "refunded" | "failed" | "unusable";
+  kind: "paid" | "refunded" | "refund_failed" | "failed" | "noted" | "unusable";
   paymentId?: string | undefined;
 }
 
@@ -137,22 +137,27 @@ export async function releaseRefund(
   return count === 1;
 }
 
+export interface EndOfRefund {
+  state: "completed" | "failed";
+  error?: string | undefined;
+  /** Of the lease; absent: because the bank itself reported it, whoever holds it. */
+  token?: string | undefined;
+  /** It had been completed, and did not arrive after all. */
+  bounced?: boolean;
+}
+
 /**
  * Ends a refund; one that failed frees its payment for another.
- * @param token of the lease; absent: because the bank itself reported it, whoever holds it
- * @returns undefined when it was over already or the lease was lost
+ * @returns undefined when it was over already (or not completed) or the lease was lost
  */
-export async function endRefund(
-  trx: Db,
-  id: string,
-  end: { state: "completed" | "failed"; error?: string | undefined; token?: string | undefined },
-): Promise<EndedRefund | undefined> {
+export async function endRefund(trx: Db, id: string, end: EndOfRefund): Promise<EndedRefund | undefined> {
+  const before = end.bounced ? "'completed'" : "'pending', 'sent', 'unknown'";
   const fence = end.token === undefined ? "" : "AND lease_token = ?";
   return row<EndedRefund>(
     trx,
     `WITH ended AS (
        UPDATE refunds SET state = ?, error = ?, lease_token = NULL, updated_at = now()
-       WHERE id = ? AND state IN ('pending', 'sent', 'unknown') ${fence} RETURNING *),
+       WHERE id = ? AND state IN (${before}) ${fence} RETURNING *),
      freed AS (
        UPDATE payment_receipts r SET refund_minor = refund_minor - e.amount_minor, updated_at = now()
        FROM ended e WHERE e.state = 'failed' AND r.bank_id = e.bank_id AND r.payment_id = e.payment_id)
@@ -188,15 +193,11 @@ export interface ReceiptRow {
   at: string;
 }
 
-const RECEIPT = `SELECT id, bank_id, payment_id, event_id, order_id, amount_minor, currency, outcome, created_at AS at
+export const RECEIPT = `SELECT id, bank_id, payment_id, event_id, order_id, amount_minor, currency, outcome, created_at AS at
   FROM payment_receipts`;
 
 export async function receiptsOf(db: Db, orderId: string): Promise<ReceiptRow[]> {
   return rows(db, `${RECEIPT} WHERE order_id = ? ORDER BY id`, [orderId]);
-}
-
-export async function receiptsAfter(db: Db, id: string, limit: number): Promise<ReceiptRow[]> {
-  return rows(db, `${RECEIPT} WHERE id > ? ORDER BY id LIMIT ?`, [id, limit]);
 }
 
 export interface RefundRow {
@@ -212,13 +213,9 @@ export interface RefundRow {
   at: string;
 }
 
-const REFUND = `SELECT id, order_id, bank_id, payment_id, amount_minor, currency, reason, state, error,
+export const REFUND = `SELECT id, order_id, bank_id, payment_id, amount_minor, currency, reason, state, error,
   updated_at AS at FROM refunds`;
 
 export async function refundsOf(db: Db, orderId: string): Promise<RefundRow[]> {
   return rows(db, `${REFUND} WHERE order_id = ? ORDER BY created_at, id`, [orderId]);
-}
-
-export async function completedRefundsAfter(db: Db, id: string, limit: number): Promise<RefundRow[]> {
-  return rows(db, `${REFUND} WHERE id > ? AND state = 'completed' ORDER BY id LIMIT ?`, [id, limit]);
 }

@@ -5,7 +5,7 @@ import { fail } from "../../contracts/errors.ts";
 import { message } from "../../contracts/messages.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { derivedId, isId, newId } from "../../lib/ids.ts";
-import type { BankEvent } from "../../providers/banks/index.ts";
+import type { BankEvent, Verdict } from "../../providers/banks/index.ts";
 import { commit, untilWon } from "./change.ts";
 import type { OrdersDeps } from "./deps.ts";
 import { type Payment, paymentMessage, refundRequested } from "./order-messages.ts";
@@ -34,33 +34,54 @@ export async function receivePayment(
     ctx.broker.logger.info(`bank ${bankId}: a callback was refused:`, verdict?.reason ?? "no such bank");
     throw fail("BAD_SIGNATURE");
   }
+  await intake(deps, bankId, body, verdict);
+  return {};
+}
+
+/**
+ * What a bank says, whether it called us or was asked: kept, and applied once, in one transaction.
+ * @param body the bank's own words
+ * @returns whether it was news
+ * @throws EVENT_MISMATCH for an event that came before with another body
+ */
+export async function intake(
+  deps: OrdersDeps,
+  bankId: string,
+  body: string,
+  verdict: Exclude<Verdict, { kind: "refused" }>,
+): Promise<boolean> {
   const bodyHash = createHash("sha256").update(body).digest("hex");
-  await untilWon((locked) =>
+  const event = verdict.kind === "event" ? verdict.event : undefined;
+  const { eventId } = verdict.kind === "event" ? verdict.event : verdict;
+  const kind = verdict.kind === "event" ? verdict.event.kind : verdict.kind;
+  const stored = { bankId, eventId, bodyHash, body, kind, paymentId: event?.paymentId };
+  return untilWon((locked) =>
     deps.postgres.transact(async (trx) => {
-      const event = verdict.kind === "event" ? verdict.event : undefined;
-      const kind = event?.kind ?? "unusable";
-      const eventId = event?.eventId ?? (verdict as { eventId: string }).eventId;
-      const seen = await insertEvent(trx, {
-        bankId,
-        eventId,
-        bodyHash,
-        body,
-        kind,
-        paymentId: event?.paymentId,
-      });
+      const seen = await insertEvent(trx, stored);
       if (seen === "mismatch") throw fail("EVENT_MISMATCH");
-      if (seen === "known") return;
+      if (seen === "known") return false;
       if (verdict.kind === "unusable") {
         await alarm(deps, trx, "payment.unusable", bankId, `Event ${eventId}: ${verdict.reason}.`);
       }
-      if (event?.kind === "paid") await receipt(deps, trx, bankId, event, locked);
-      if (event?.kind === "refunded" && !(await refundReported(deps, trx, bankId, event.refundId ?? ""))) {
-        const detail = `The bank reports the refund ${event.refundId} of payment ${event.paymentId}: it is not ours.`;
-        await alarm(deps, trx, "refund.unknown", bankId, detail);
+      if (event?.kind === "paid") return receipt(deps, trx, bankId, event, locked);
+      if (event?.kind === "refunded" || event?.kind === "refund_failed") {
+        await refundTold(deps, trx, bankId, event);
       }
+      return true;
     }),
   );
-  return {};
+}
+
+async function refundTold(
+  deps: OrdersDeps,
+  trx: Knex.Transaction,
+  bankId: string,
+  { kind, refundId = "", paymentId }: BankEvent,
+): Promise<void> {
+  const state = kind === "refunded" ? "completed" : "failed";
+  if (await refundReported(deps, trx, bankId, { refundId, state })) return;
+  const detail = `The bank reports the refund ${refundId} of payment ${paymentId} (${state}): it is not ours.`;
+  await alarm(deps, trx, "refund.unknown", bankId, detail);
 }
 
 async function receipt(
@@ -69,21 +90,21 @@ async function receipt(
   bankId: string,
   event: BankEvent,
   locked: boolean,
-): Promise<void> {
+): Promise<boolean> {
   const payment: Payment = { bankId, ...event };
   const found = await orderOf(trx, bankId, event.orderId, locked);
   if (!found || found.order.currency !== event.amount.currency) {
     return unmatched(deps, trx, payment, event.orderId, found?.order);
   }
-  await inOrderTrace(found.traceparent, "payment received", async () => {
+  return inOrderTrace(found.traceparent, "payment received", async () => {
     const { order, nowMs } = found;
     const decision = receive(order, payment, acting("bank", `bank:${bankId}`), nowMs);
     const row = { ...payment, id: newId(), orderId: order.id, statedOrder: event.orderId };
     if (await insertReceipt(trx, { ...row, outcome: decision.outcome })) {
       await commit(deps, trx, order, decision);
-    } else {
-      await reportedAgain(deps, trx, payment);
+      return true;
     }
+    return reportedAgain(deps, trx, payment);
   });
 }
 
@@ -106,7 +127,7 @@ async function unmatched(
   payment: Payment,
   statedOrder: string,
   order?: Order,
-): Promise<void> {
+): Promise<boolean> {
   const { bankId, paymentId, amount } = payment;
   const row = { ...payment, id: newId(), orderId: order?.id, statedOrder };
   if (!(await insertReceipt(trx, { ...row, outcome: "unmatched" }))) {
@@ -115,13 +136,9 @@ async function unmatched(
   await deps.outbox.add(trx, [paymentMessage("payment.unmatched", payment, "unmatched", order)]);
   const sum = `Payment ${paymentId} of ${amount.amountMinor} ${amount.currency} (minor units)`;
   if (!order) {
-    return alarm(
-      deps,
-      trx,
-      "payment.unmatched",
-      bankId,
-      `${sum} names the order ${statedOrder}, which is none.`,
-    );
+    const detail = `${sum} names the order ${statedOrder}, which is none.`;
+    await alarm(deps, trx, "payment.unmatched", bankId, detail);
+    return true;
   }
   const refund: Refund = {
     id: derivedId("refund", `${bankId}/${paymentId}`),
@@ -139,15 +156,17 @@ async function unmatched(
     order.id,
     `${sum} is refunded: the order is in ${order.currency}.`,
   );
+  return true;
 }
 
 /** Another event about a payment that is known: no effect, unless it contradicts the first one. */
-async function reportedAgain(deps: OrdersDeps, trx: Knex.Transaction, payment: Payment): Promise<void> {
+async function reportedAgain(deps: OrdersDeps, trx: Knex.Transaction, payment: Payment): Promise<false> {
   const { bankId, paymentId, amount } = payment;
   const known = await findReceipt(trx, bankId, paymentId);
-  if (known?.amountMinor === amount.amountMinor && known.currency === amount.currency) return;
+  if (known?.amountMinor === amount.amountMinor && known.currency === amount.currency) return false;
   const detail = `Payment ${paymentId} was first ${known?.amountMinor} ${known?.currency}, now ${amount.amountMinor} ${amount.currency} (minor units).`;
   await alarm(deps, trx, "payment.contradiction", bankId, detail);
+  return false;
 }
 
 async function alarm(

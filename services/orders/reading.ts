@@ -14,6 +14,7 @@ import type { Order } from "./order-model.ts";
 import { databaseNowMs, findOrder, findPosition } from "./orders.repository.ts";
 import { receiptsOf, refundsOf } from "./payments.repository.ts";
 import { historyOf, type Projections } from "./projections.ts";
+import { reconciliationOf } from "./reconciliation.repository.ts";
 import { firstName, viewFor, viewOf } from "./views.ts";
 
 const LIST_DEFAULT = 20;
@@ -89,12 +90,13 @@ export async function diagnose(
   callerOf(ctx, "admin");
   const { orderId } = ctx.params;
   const order = await seenOrder({ postgres } as OrdersDeps, ctx);
-  const [history, receipts, refunds, undelivered, nowMs] = await Promise.all([
+  const [history, receipts, refunds, undelivered, nowMs, reconciliation] = await Promise.all([
     listTransitions(postgres.db, orderId),
     receiptsOf(postgres.db, orderId),
     refundsOf(postgres.db, orderId),
     consumer.undelivered(orderId),
     databaseNowMs(postgres.db),
+    reconciliationOf(postgres.db, orderId),
   ]);
   return present({
     order: viewOf(order),
@@ -115,6 +117,7 @@ export async function diagnose(
       state,
       reason,
     })),
+    reconciliation,
   });
 }
 

@@ -6,11 +6,12 @@ import { commit, load } from "./change.ts";
 import type { OrdersDeps } from "./deps.ts";
 import { alert, refundCompleted, refundFailed } from "./order-messages.ts";
 import { settle } from "./order-payment.ts";
-import type { Refund } from "./order-refund.ts";
+import { type Refund, reopened } from "./order-refund.ts";
 import { findOrder, lockOrder } from "./orders.repository.ts";
 import {
   type ClaimedRefund,
   claimRefunds,
+  type EndOfRefund,
   endRefund,
   findRefund,
   releaseRefund,
@@ -89,12 +90,13 @@ async function askBank(deps: OrdersDeps, refund: ClaimedRefund): Promise<Try> {
     const bank: Bank = registered.connect();
     if (as === "unknown") {
       if (!bank.findRefund) return { state: "blind" };
-      const found = await bank.findRefund(refund.id);
+      const found = await bank.findRefund(refund.id, refund.paymentId);
       if (found) return found;
       as = "pending";
     }
     const amount = { amountMinor: refund.amountMinor, currency: refund.currency };
-    return await bank.refund({ refundId: refund.id, paymentId: refund.paymentId, amount });
+    const { id: refundId, paymentId, orderId } = refund;
+    return await bank.refund({ refundId, paymentId, amount, orderId });
   } catch (error) {
     const text = String((error as Error).message).slice(0, ERROR_LENGTH);
     const { kind } = error as { kind?: string };
@@ -116,18 +118,22 @@ async function end(
 }
 
 /**
- * The bank itself reports that a refund is done, perhaps before it answered the request for it.
+ * The bank itself reports what became of a refund, perhaps before it answered the request for it, or long after it had
+ * called it done: an account that is closed sends the money back.
  * @returns false when it is none of ours
  */
 export async function refundReported(
   deps: OrdersDeps,
   trx: Knex.Transaction,
   bankId: string,
-  refundId: string,
+  { refundId, state }: { refundId: string; state: "completed" | "failed" },
 ): Promise<boolean> {
   const known = isId(refundId) ? await findRefund(trx, bankId, refundId) : undefined;
-  if (known) await endIn(deps, trx, known, { state: "completed" });
-  return known !== undefined;
+  if (!known) return false;
+  const error = state === "failed" ? "the bank reports that it failed" : undefined;
+  const ended = await endIn(deps, trx, known, { state, error });
+  if (!ended && state === "failed") await endIn(deps, trx, known, { state, error, bounced: true });
+  return true;
 }
 
 /** The refund's end, what it means for its order, and the message. A refund that is over stays as it ended. */
@@ -135,23 +141,25 @@ async function endIn(
   deps: OrdersDeps,
   trx: Knex.Transaction,
   { id, orderId }: { id: string; orderId: string },
-  how: { state: "completed" | "failed"; error?: string | undefined; token?: string | undefined },
-): Promise<void> {
+  how: EndOfRefund,
+): Promise<boolean> {
   await lockOrder(trx, orderId); // in the order in which everybody locks: the order, then its payments
   const ended = await endRefund(trx, id, how);
-  if (!ended) return;
+  if (!ended) return false;
   const { paymentId, amountMinor, currency, reason } = ended;
   const refund: Refund = { id, paymentId, amount: { amountMinor, currency }, reason };
   const { order, nowMs, traceparent } = await load(trx, orderId, { role: "anybody" });
   const done = how.state === "completed";
   await inOrderTrace(traceparent, `refund ${how.state}`, async () => {
     if (ended.counted) {
-      await commit(deps, trx, order, settle(order, refund, done, nowMs, how.error));
+      const open = how.bounced ? reopened(order, refund) : order;
+      await commit(deps, trx, order, settle(open, refund, done, nowMs, how.error));
     } else {
       const told = done ? refundCompleted(order, refund) : refundFailed(order, refund, how.error ?? "");
       await deps.outbox.add(trx, [told]);
     }
   });
+  return true;
 }
 
 async function postpone(

@@ -137,7 +137,12 @@ describe("the orders' database", () => {
     );
     expect(left.filter(({ name }) => !name.startsWith("knex_"))).toEqual([]);
     const { applied } = await migrate("orders", own.url);
-    expect(applied).toEqual(["0001_messaging.ts", "0002_orders.ts", "0003_payments.ts"]);
+    expect(applied).toEqual([
+      "0001_messaging.ts",
+      "0002_orders.ts",
+      "0003_payments.ts",
+      "0004_reconciliation.ts",
+    ]);
     await own.drop();
   });
 });

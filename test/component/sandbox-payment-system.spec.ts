@@ -104,9 +104,9 @@ describe("the payment system's API", () => {
     await press(checkoutUrl, { action: "pay" });
     const [payment] = await bank.findPayments(orderId);
     const refund = { refundId: newId(), paymentId: payment?.paymentId ?? "", amount: euro(2000) };
-    expect(await bank.findRefund?.(refund.refundId)).toBeUndefined();
+    expect(await bank.findRefund?.(refund.refundId, refund.paymentId)).toBeUndefined();
     for (let i = 0; i < 3; i++) expect(await bank.refund(refund)).toEqual({ state: "completed" });
-    expect(await bank.findRefund?.(refund.refundId)).toEqual({ state: "completed" });
+    expect(await bank.findRefund?.(refund.refundId, refund.paymentId)).toEqual({ state: "completed" });
     await expect(bank.refund({ ...refund, refundId: newId() })).rejects.toMatchObject({ kind: "refused" });
     const events = await told(orderId, 2);
     expect(events[1]).toMatchObject({ kind: "refunded", refundId: refund.refundId, amount: euro(2000) });

@@ -1,0 +1,44 @@
+import { BankError } from "./port.ts";
+
+const ANSWER_LIMIT_BYTES = 2_000_000;
+
+/** What of an error of Stripe's library is looked at: its messages may hold parts of the key. */
+interface StripeFailure {
+  type?: string;
+  code?: string;
+  param?: string;
+  statusCode?: number;
+}
+
+/**
+ * Waits for an answer of Stripe's and says of a failure what it means: `refused` is said of this very request (a bad
+ * parameter, nothing left to refund, a card), `unclear` is everything that may pass or may have happened: no answer, a
+ * rate limit, the first request with the same key still running, a wrong key, an error of Stripe's own. That a key
+ * came with other parameters before (`idempotency_error`) says nothing of what became of the first request.
+ * @throws BankError
+ */
+export async function mapped<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof BankError) throw error;
+    const { type, code, param, statusCode } = error as StripeFailure;
+    const isDefinite = type === "StripeInvalidRequestError" || type === "StripeCardError";
+    const words = [statusCode ?? "no answer", code ?? type ?? (error as Error).name, param].filter(Boolean);
+    throw new BankError(isDefinite ? "refused" : "unclear", `Stripe: ${words.join(" ")}`);
+  }
+}
+
+/** fetch that follows no redirect, since the merchant's key would go along, and reads no endless answer. */
+export const limitedFetch: typeof fetch = async (url, init) => {
+  const response = await fetch(url, { ...init, redirect: "manual" });
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.byteLength;
+    if (size > ANSWER_LIMIT_BYTES) throw new BankError("unclear", "the answer is too long");
+    chunks.push(chunk);
+  }
+  const { status, headers } = response;
+  return new Response(status === 204 || status === 304 ? null : Buffer.concat(chunks), { status, headers });
+};

@@ -1,0 +1,106 @@
+import { createHash, createHmac } from "node:crypto";
+import { type Fields, fieldsOf, isText } from "./fields.ts";
+import type { BankEvent, Callback, Verdict } from "./port.ts";
+import { oneMatches, TOLERANCE_SECONDS } from "./signature.ts";
+import { fromStripe } from "./stripe-amounts.ts";
+
+const HEADER_MAX_LENGTH = 2_000;
+
+/**
+ * A report of Stripe's: `Stripe-Signature: t=<seconds>,v1=<hex>[,v1=<hex>…]`, where each v1 is the HMAC-SHA256 of
+ * `<t>.<body>` under one of the endpoint's secrets (two while a secret is being rolled). Schemes other than v1 count
+ * for nothing, or a report could be downgraded to one that anybody can make.
+ */
+export function verifyStripe(secrets: readonly string[], { headers, body, now }: Callback): Verdict {
+  const header = headers["stripe-signature"];
+  if (!header || header.length > HEADER_MAX_LENGTH) return { kind: "refused", reason: "unsigned" };
+  const parts = header.split(",").map((part) => part.split("=", 2) as [string, string?]);
+  const times = parts.flatMap(([name, value = ""]) => (name === "t" ? [value] : []));
+  const signatures = parts.flatMap(([name, value = ""]) => (name === "v1" ? [value] : []));
+  const [time = ""] = times;
+  if (times.length === 0 || signatures.length === 0) return { kind: "refused", reason: "unsigned" };
+  if (times.length > 1 || !/^\d{1,12}$/.test(time)) return { kind: "refused", reason: "wrong" };
+  const expected = secrets.map((secret) =>
+    createHmac("sha256", secret).update(`${time}.${body}`).digest("hex"),
+  );
+  if (!oneMatches(signatures, expected)) return { kind: "refused", reason: "wrong" };
+  // The library's own check takes reports from the future, and so for ever.
+  if (Math.abs(now / 1000 - Number(time)) > TOLERANCE_SECONDS) return { kind: "refused", reason: "stale" };
+  return read(body);
+}
+
+/** By type; whatever is not here is kept and has no effect. */
+const readers: Readonly<Record<string, (object: Fields) => Reading>> = {
+  "checkout.session.completed": (session) =>
+    session.payment_status === "unpaid" ? "the customer's bank is still at it" : paid(session),
+  "checkout.session.async_payment_succeeded": paid,
+  "checkout.session.async_payment_failed": (session) => {
+    const reading = paid(session);
+    return "kind" in Object(reading) ? { ...(reading as Draft), kind: "failed" } : reading;
+  },
+  "refund.created": refunded,
+  "refund.updated": refunded,
+  "refund.failed": refunded,
+  "charge.refund.updated": refunded,
+  "charge.dispute.created": () => new Error("the customer disputes it: answer that at Stripe"),
+};
+
+type Draft = Omit<BankEvent, "eventId">;
+/** An event; a sentence about what has no effect; or what is wrong with it. */
+type Reading = Draft | string | Error;
+
+function read(body: string): Verdict {
+  let event: Fields;
+  try {
+    event = fieldsOf(JSON.parse(body));
+  } catch {
+    event = {};
+  }
+  const { id, type } = event;
+  // Without an id of Stripe's, the same body is the same event.
+  const eventId = isText(id) ? id : `body-${createHash("sha256").update(body).digest("hex")}`;
+  if (!isText(id) || typeof type !== "string") {
+    return { kind: "unusable", eventId, reason: "it is no event of Stripe's" };
+  }
+  const reader = Object.hasOwn(readers, type) ? readers[type] : undefined;
+  const reading = reader?.(fieldsOf(fieldsOf(event.data).object)) ?? `${type} has no effect`;
+  if (typeof reading === "string") return { kind: "noted", eventId, what: reading };
+  if (reading instanceof Error) return { kind: "unusable", eventId, reason: reading.message };
+  return { kind: "event", event: { eventId, ...reading } };
+}
+
+function paid(session: Fields): Reading {
+  const paymentId = idOf(session.payment_intent);
+  const orderId = session.client_reference_id ?? fieldsOf(session.metadata).order_id;
+  const amount = fromStripe(session.amount_total, session.currency);
+  if (!isText(orderId)) return new Error("the checkout names no order");
+  if (!paymentId) return new Error("the checkout names no payment");
+  if (!amount) return new Error("the amount is not a positive whole number of minor units with a currency");
+  return { kind: "paid", paymentId, orderId, amount };
+}
+
+/** Refunds that somebody made at Stripe itself bear no id of ours: they are told by Stripe's, which is unknown here. */
+function refunded(refund: Fields): Reading {
+  const metadata = fieldsOf(refund.metadata);
+  const refundId = metadata.refund_id ?? refund.id;
+  const paymentId = idOf(refund.payment_intent) ?? idOf(refund.charge);
+  const amount = fromStripe(refund.amount, refund.currency);
+  if (!isText(refundId) || !paymentId) return new Error("the refund names no payment");
+  if (!amount) return new Error("the amount is not a positive whole number of minor units with a currency");
+  const orderId = isText(metadata.order_id) ? metadata.order_id : "";
+  switch (refund.status) {
+    case "succeeded":
+      return { kind: "refunded", paymentId, orderId, amount, refundId };
+    case "failed":
+    case "canceled":
+      return { kind: "refund_failed", paymentId, orderId, amount, refundId };
+    default:
+      return "the refund is on its way";
+  }
+}
+
+/** Of an object that Stripe names by its id or puts in whole. */
+export function idOf(value: unknown): string | undefined {
+  const id = typeof value === "string" ? value : fieldsOf(value).id;
+  return isText(id) ? id : undefined;
+}

@@ -1,0 +1,94 @@
+import { isoTime } from "../../lib/clock.ts";
+import type { Money } from "../../lib/money.ts";
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+
+/**
+ * When the bank is asked what was paid for an order that lacks its payment, counted from the order's beginning:
+ * soon, because most callbacks that get lost get lost alone; once more right before the order expires; and after its
+ * end, for money that came too late, until the bank itself has given up repeating its callback.
+ */
+export const looksMs: readonly number[] = [
+  2 * MINUTE_MS,
+  5 * MINUTE_MS,
+  10 * MINUTE_MS,
+  20 * MINUTE_MS,
+  28 * MINUTE_MS,
+  32 * MINUTE_MS,
+  HOUR_MS,
+  6 * HOUR_MS,
+  24 * HOUR_MS,
+];
+/** A payment that we know and the bank does not name may be on its way into the bank's own lists. */
+const SETTLING_MS = 10 * MINUTE_MS;
+
+/** The next look after `nowMs`; those that were missed are not made up for. Undefined: there is none. */
+export function nextLookAt(createdAt: string, nowMs: number): string | undefined {
+  const startMs = Date.parse(createdAt);
+  const nextMs = looksMs.map((ms) => startMs + ms).find((ms) => ms > nowMs);
+  return nextMs === undefined ? undefined : isoTime(nextMs);
+}
+
+/** A payment as our books have it. */
+export interface BookedPayment {
+  paymentId: string;
+  amount: Money;
+  /** Done by the bank, as far as we know. */
+  refundedMinor: number;
+  /** Asked for, its end not known. */
+  refundOpenMinor: number;
+  at: string;
+}
+
+/** A payment as the bank tells it. */
+export interface ToldPayment {
+  paymentId: string;
+  amount: Money;
+  refundedMinor?: number;
+}
+
+/** What differs between the bank's books and ours, in words for an operator. */
+export interface Difference {
+  kind: "payment.missing" | "refund.difference";
+  detail: string;
+}
+
+/**
+ * Holds our books of one order against the bank's.
+ * @returns `unknown`: payments that we have to take in (also those whose amount is another one: the intake says so);
+ *   `differences`: what nobody can repair but a person
+ */
+export function compareBooks(
+  ours: readonly BookedPayment[],
+  theirs: readonly ToldPayment[],
+  nowMs: number,
+): { unknown: ToldPayment[]; differences: Difference[] } {
+  const differences: Difference[] = [];
+  const booked = new Map(ours.map((one) => [one.paymentId, one]));
+  const told = new Set(theirs.map(({ paymentId }) => paymentId));
+  const unknown = theirs.filter(({ paymentId, amount }) => {
+    const known = booked.get(paymentId)?.amount;
+    return known?.amountMinor !== amount.amountMinor || known.currency !== amount.currency;
+  });
+  for (const { paymentId, amount, at } of ours) {
+    if (told.has(paymentId) || Date.parse(at) + SETTLING_MS > nowMs) continue;
+    const detail = `The bank does not know the payment ${paymentId} of ${text(amount)} any more.`;
+    differences.push({ kind: "payment.missing", detail });
+  }
+  for (const { paymentId, amount, refundedMinor: toldMinor } of theirs) {
+    const known = booked.get(paymentId);
+    if (!known || toldMinor === undefined) continue;
+    const { refundedMinor, refundOpenMinor } = known;
+    // What is on its way may stand in the bank's books already, and ours follow.
+    if (toldMinor >= refundedMinor && toldMinor <= refundedMinor + refundOpenMinor) continue;
+    const [bank, we] = [toldMinor, refundedMinor].map((amountMinor) => text({ ...amount, amountMinor }));
+    const detail = `Of payment ${paymentId} the bank has given back ${bank}; by our books it is ${we}.`;
+    differences.push({ kind: "refund.difference", detail });
+  }
+  return { unknown, differences };
+}
+
+function text({ amountMinor, currency }: Money): string {
+  return `${amountMinor} ${currency} (minor units)`;
+}

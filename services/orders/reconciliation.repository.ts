@@ -1,0 +1,164 @@
+import type { OrderStatus } from "../../contracts/orders.ts";
+import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts";
+import type { BookedPayment } from "./order-reconciliation.ts";
+
+/** As it stands in the index: orders that lack their payment, or ended without needing it. */
+const ASKABLE = "o.status IN ('pending', 'cancelled', 'expired') AND o.reconcile_at";
+
+export interface DueBank {
+  id: string;
+  /** How often it has not answered in a row. */
+  failures: number;
+}
+
+/** The banks that have to be asked about some order and are not left alone now. */
+export async function dueBanks(db: Db): Promise<DueBank[]> {
+  return rows<DueBank>(
+    db,
+    `SELECT b.id, coalesce(c.failures, 0) AS failures FROM banks b LEFT JOIN bank_contacts c ON c.bank_id = b.id
+     WHERE (c.retry_at IS NULL OR c.retry_at <= now())
+       AND EXISTS (SELECT 1 FROM orders o WHERE o.bank_id = b.id AND ${ASKABLE} <= now())`,
+  );
+}
+
+/** An order whose bank is to be asked. */
+export interface ClaimedLook {
+  id: string;
+  status: OrderStatus;
+  checkoutRef?: string;
+  createdAt: string;
+}
+
+/** Takes due orders of one bank; whoever takes one and dies leaves it to the next after the lease. */
+export async function claimLooks(
+  db: Db,
+  claim: { bankId: string; leaseMs: number; limit: number },
+): Promise<ClaimedLook[]> {
+  return rows<ClaimedLook>(
+    db,
+    `WITH due AS (
+       SELECT o.id FROM orders o WHERE o.bank_id = ? AND ${ASKABLE} <= now()
+       ORDER BY o.reconcile_at LIMIT ? FOR NO KEY UPDATE SKIP LOCKED)
+     UPDATE orders o SET reconcile_looks = reconcile_looks + 1,
+       reconcile_at = now() + ? * interval '1 millisecond'
+     FROM due WHERE o.id = due.id RETURNING o.id, o.status, o.checkout_ref, o.created_at`,
+    [claim.bankId, claim.limit, claim.leaseMs],
+  );
+}
+
+/** The bank has answered. @param nextAt absent: it need not be asked again @param error what it refused to say */
+export async function endLook(
+  db: Db,
+  id: string,
+  end: { nextAt?: string | undefined; error?: string | undefined },
+): Promise<void> {
+  const sql = `UPDATE orders SET reconcile_at = ?, reconcile_error = ?, reconciled_at = now() WHERE id = ?`;
+  await affected(db, sql, [end.nextAt ?? null, end.error ?? null, id]);
+}
+
+/** The bank has not answered: again when it does. */
+export async function postponeLook(db: Db, id: string, delayMs: number, error: string): Promise<void> {
+  const sql = `UPDATE orders SET reconcile_at = now() + ? * interval '1 millisecond', reconcile_error = ?
+    WHERE id = ?`;
+  await affected(db, sql, [delayMs, error, id]);
+}
+
+/** What our books say of an order's payments at its bank. */
+export async function bookedPayments(db: Db, orderId: string): Promise<BookedPayment[]> {
+  const found = await rows<Omit<BookedPayment, "amount"> & { amountMinor: number; currency: string }>(
+    db,
+    `SELECT r.payment_id, r.amount_minor, r.currency, r.created_at AS at,
+       coalesce(sum(f.amount_minor) FILTER (WHERE f.state = 'completed'), 0)::bigint AS refunded_minor,
+       coalesce(sum(f.amount_minor) FILTER (WHERE f.state IN ('pending', 'sent', 'unknown')), 0)::bigint
+         AS refund_open_minor
+     FROM payment_receipts r LEFT JOIN refunds f USING (bank_id, payment_id)
+     WHERE r.order_id = ? GROUP BY r.id`,
+    [orderId],
+  );
+  return found.map(({ amountMinor, currency, ...one }) => ({ ...one, amount: { amountMinor, currency } }));
+}
+
+/** @returns whether it had been silent before */
+export async function bankAnswered(db: Db, bankId: string): Promise<boolean> {
+  const before = await row<{ failures: number }>(
+    db,
+    `WITH before AS (SELECT failures FROM bank_contacts WHERE bank_id = ?)
+     INSERT INTO bank_contacts (bank_id, answered_at) VALUES (?, now())
+     ON CONFLICT (bank_id) DO UPDATE SET failures = 0, answered_at = now(), silent_since = NULL, retry_at = NULL,
+       error = NULL, alerted = false, updated_at = now()
+     RETURNING coalesce((SELECT failures FROM before), 0) AS failures`,
+    [bankId, bankId],
+  );
+  return (before?.failures ?? 0) > 0;
+}
+
+/** @returns how often in a row by now */
+export async function bankSilent(
+  db: Db,
+  bankId: string,
+  { delayMs, error }: { delayMs: number; error: string },
+): Promise<number> {
+  const found = await row<{ failures: number }>(
+    db,
+    `INSERT INTO bank_contacts AS c (bank_id, failures, silent_since, retry_at, error)
+     VALUES (?, 1, now(), now() + ? * interval '1 millisecond', ?)
+     ON CONFLICT (bank_id) DO UPDATE SET failures = c.failures + 1, error = excluded.error,
+       silent_since = coalesce(c.silent_since, now()), retry_at = excluded.retry_at, updated_at = now()
+     RETURNING c.failures`,
+    [bankId, delayMs, error],
+  );
+  return found?.failures ?? 1;
+}
+
+/** Marks that an operator is told of a silent bank. @returns since when, or undefined when it is not yet time or done */
+export async function markAlerted(trx: Db, bankId: string, afterMs: number): Promise<string | undefined> {
+  const found = await row<{ since: string }>(
+    trx,
+    `UPDATE bank_contacts SET alerted = true, updated_at = now()
+     WHERE bank_id = ? AND NOT alerted AND silent_since <= now() - ? * interval '1 millisecond'
+     RETURNING silent_since AS since`,
+    [bankId, afterMs],
+  );
+  return found?.since;
+}
+
+export interface BankContact {
+  bankId: string;
+  answeredAt?: string;
+  silentSince?: string;
+  retryAt?: string;
+  error?: string;
+}
+
+export async function bankContacts(db: Db): Promise<BankContact[]> {
+  return rows(db, "SELECT bank_id, answered_at, silent_since, retry_at, error FROM bank_contacts");
+}
+
+export interface OrderReconciliation {
+  nextAt?: string;
+  looks: number;
+  answeredAt?: string;
+  error?: string;
+}
+
+/** What the diagnosis tells of it. */
+export async function reconciliationOf(db: Db, orderId: string): Promise<OrderReconciliation | undefined> {
+  return row(
+    db,
+    `SELECT CASE WHEN status IN ('pending', 'cancelled', 'expired') THEN reconcile_at END AS next_at,
+       reconcile_looks AS looks, reconciled_at AS answered_at, reconcile_error AS error
+     FROM orders WHERE id = ?`,
+    [orderId],
+  );
+}
+
+/** How many orders wait for their bank's word longer than they should. */
+export async function countOverdueLooks(db: Db, lateMs: number): Promise<number> {
+  const found = await row<{ count: number }>(
+    db,
+    `SELECT count(*)::integer AS count FROM orders o
+     WHERE ${ASKABLE} <= now() - ? * interval '1 millisecond'`,
+    [lateMs],
+  );
+  return found?.count ?? 0;
+}

@@ -1,0 +1,195 @@
+import { createHash } from "node:crypto";
+import { message } from "../../contracts/messages.ts";
+import { type Backoff, backoffMs } from "../../lib/backoff.ts";
+import { derivedId } from "../../lib/ids.ts";
+import type { Bank, Payment } from "../../providers/banks/index.ts";
+import type { OrdersDeps } from "./deps.ts";
+import { alert } from "./order-messages.ts";
+import { compareBooks, type Difference, nextLookAt } from "./order-reconciliation.ts";
+import { databaseNowMs, findOrder } from "./orders.repository.ts";
+import { insertEvent } from "./payments.repository.ts";
+import { intake } from "./payments.ts";
+import {
+  bankAnswered,
+  bankSilent,
+  bookedPayments,
+  type ClaimedLook,
+  claimLooks,
+  type DueBank,
+  dueBanks,
+  endLook,
+  markAlerted,
+  postponeLook,
+} from "./reconciliation.repository.ts";
+
+/** So many orders of one bank at once; a bank that has not answered is tried by one. */
+const BATCH = 16;
+/** Longer than two answers, each of which the bank's port ends within five seconds. */
+const LEASE_MS = 30_000;
+/** An order whose look got no answer is due again by the time that its bank is asked again. */
+const AGAIN_MS = 5_000;
+/** How long a silent bank is left alone. */
+const BACKOFF: Backoff = { firstMs: 5_000, factor: 2, maxMs: 300_000, jitter: 0.2 };
+/** A shorter silence is nothing that an operator could mend. */
+const ALERT_AFTER_MS = 600_000;
+const ERROR_LENGTH = 300;
+
+interface Logger {
+  info(...text: unknown[]): void;
+  warn(...text: unknown[]): void;
+}
+
+/** What this process has done since it started; each replica counts its own. */
+export interface ReconciliationCounts extends Record<string, number> {
+  /** Orders about which the bank has answered. */
+  answered: number;
+  /** Payments that no callback had told us of. */
+  repaired: number;
+  /** Told to operators. */
+  differing: number;
+  unanswered: number;
+}
+
+export function reconciliationCounts(): ReconciliationCounts {
+  return { answered: 0, repaired: 0, differing: 0, unanswered: 0 };
+}
+
+/**
+ * One pass over the orders that lack their payment at their time: asks each one's bank what was paid. A payment that
+ * we do not know goes the way of a callback, so that both at once have one effect; what cannot be repaired so is told
+ * to an operator, once. Banks are asked beside each other, so that a silent one holds up none; it is asked less and
+ * less often, about one order at a time, until it answers.
+ */
+export function reconciler(
+  deps: OrdersDeps,
+  logger: () => Logger,
+  counts: ReconciliationCounts,
+): () => Promise<void> {
+  return async () => {
+    const banks = await dueBanks(deps.postgres.db);
+    const done = await Promise.allSettled(banks.map((bank) => askBank(deps, logger(), counts, bank)));
+    for (const one of done) if (one.status === "rejected") throw one.reason;
+  };
+}
+
+async function askBank(
+  deps: OrdersDeps,
+  logger: Logger,
+  counts: ReconciliationCounts,
+  { id: bankId, failures }: DueBank,
+): Promise<void> {
+  const { db } = deps.postgres;
+  let [silent, limit] = [failures > 0, failures > 0 ? 1 : BATCH];
+  for (;;) {
+    const claimed = await claimLooks(db, { bankId, leaseMs: LEASE_MS, limit });
+    if (claimed.length === 0) return;
+    const errors = await Promise.all(claimed.map((order) => look(deps, logger, counts, bankId, order)));
+    const unanswered = errors.filter((error) => error !== undefined);
+    if (unanswered.length === claimed.length) {
+      const error = unanswered[0] as string;
+      const times = await bankSilent(db, bankId, { delayMs: backoffMs(BACKOFF, failures + 1), error });
+      // Once: whoever looks later finds it in the list of banks.
+      if (times === 1) logger.warn(`bank ${bankId}: does not answer, and is asked less often:`, error);
+      return tellOfSilence(deps, bankId);
+    }
+    const wasSilent = await bankAnswered(db, bankId);
+    if (wasSilent) logger.info(`bank ${bankId}: answers again`);
+    // After a silence a single order was asked about; the others are due as well.
+    if (claimed.length < limit && !silent) return;
+    [silent, limit] = [false, BATCH];
+  }
+}
+
+/** @returns why there was no answer; undefined: there was one */
+async function look(
+  deps: OrdersDeps,
+  logger: Logger,
+  counts: ReconciliationCounts,
+  bankId: string,
+  order: ClaimedLook,
+): Promise<string | undefined> {
+  const { db } = deps.postgres;
+  let found: Payment[];
+  try {
+    found = await askAbout(deps, bankId, order);
+  } catch (error) {
+    const text = String((error as Error).message).slice(0, ERROR_LENGTH);
+    if ((error as { kind?: string }).kind === "refused") {
+      // An answer, though not a helpful one: the next look is the ordinary one.
+      await endLook(db, order.id, {
+        nextAt: nextLookAt(order.createdAt, await databaseNowMs(db)),
+        error: text,
+      });
+      return undefined;
+    }
+    counts.unanswered += 1;
+    await postponeLook(db, order.id, AGAIN_MS, text);
+    return text;
+  }
+  counts.answered += 1;
+  const nowMs = await databaseNowMs(db);
+  const { unknown, differences } = compareBooks(await bookedPayments(db, order.id), found, nowMs);
+  for (const payment of unknown) {
+    if (await repair(deps, bankId, order.id, payment)) {
+      counts.repaired += 1;
+      logger.info(`order ${order.id}: payment ${payment.paymentId} was found by asking the bank`);
+    }
+  }
+  for (const difference of differences) {
+    if (await report(deps, bankId, order.id, difference)) counts.differing += 1;
+  }
+  await endLook(db, order.id, { nextAt: nextLookAt(order.createdAt, nowMs) });
+  return undefined;
+}
+
+/** Closes the page of an order that has ended before it asks, so that nothing can be paid after the answer. */
+async function askAbout(
+  { postgres, banks }: OrdersDeps,
+  bankId: string,
+  { id, status, checkoutRef }: ClaimedLook,
+): Promise<Payment[]> {
+  const registered = await banks.find(postgres.db, bankId);
+  if (!registered) throw new Error("the bank is not registered");
+  const bank: Bank = registered.connect();
+  if (status !== "pending" && checkoutRef) await bank.closeCheckout?.(checkoutRef);
+  return bank.findPayments(id, checkoutRef);
+}
+
+/** @returns whether it was news */
+function repair(deps: OrdersDeps, bankId: string, orderId: string, payment: Payment): Promise<boolean> {
+  const { paymentId, amount } = payment;
+  const body = JSON.stringify({ reconciliation: { orderId, paymentId, amount } });
+  const eventId = `reconciliation-${derivedId("payment", body)}`;
+  const event = { kind: "paid" as const, eventId, paymentId, orderId, amount };
+  return intake(deps, bankId, body, { kind: "event", event });
+}
+
+/** @returns false when it was told before */
+function report(
+  deps: OrdersDeps,
+  bankId: string,
+  orderId: string,
+  { kind, detail }: Difference,
+): Promise<boolean> {
+  return deps.postgres.transact(async (trx) => {
+    const found = await findOrder(trx, orderId, { role: "bank", bankId });
+    if (!found) return false;
+    const body = JSON.stringify({ reconciliation: { orderId, kind, detail } });
+    const bodyHash = createHash("sha256").update(body).digest("hex");
+    const eventId = `reconciliation-${derivedId(kind, body)}`;
+    const seen = await insertEvent(trx, { bankId, eventId, bodyHash, body, kind: "noted" });
+    if (seen !== "new") return false;
+    await deps.outbox.add(trx, [alert(kind, found.order, detail)]);
+    return true;
+  });
+}
+
+async function tellOfSilence({ postgres, outbox }: OrdersDeps, bankId: string): Promise<void> {
+  await postgres.transact(async (trx) => {
+    const since = await markAlerted(trx, bankId, ALERT_AFTER_MS);
+    if (!since) return;
+    const detail = `The bank has not answered since ${since}: payments whose callback was lost wait.`;
+    const data = { version: 1, kind: "bank.silent", subject: bankId, detail };
+    await outbox.add(trx, [message("alert.raised", bankId, data)]);
+  });
+}
