@@ -113,6 +113,8 @@ export const messages = {
   }),
   "notification.sent": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
   "notification.failed": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
+  /** Its receiver wants no such news: it stands in the history and was sent to nobody. */
+  "notification.muted": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
   "alert.raised": object({ version, kind: text(60), subject: text(200), detail: text(2000) }),
   /** What an operator did, for the audit log that Identity keeps. Nobody's name stands in it. */
   "audit.recorded": object({

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Knex } from "knex";
+import { typeOf } from "../../contracts/errors.ts";
 import type { Message } from "../../contracts/messages.ts";
 import { type Backoff, backoffMs, jittered } from "../../lib/backoff.ts";
 import { failpoint } from "../../lib/failpoint.ts";
@@ -15,6 +16,9 @@ const SCHEDULE_JITTER = 0.2;
 /** How often the handler's `dead` may fail before the message dies without it. */
 const DEAD_HANDLER_TRIES = 5;
 const NOT_ENTERED_DELAY_MS = 500;
+/** How soon a message comes again that found what it needs away; it is not claimed before that is back. */
+const NEED_AWAY_DELAY_MS = 5_000;
+const NEED_AWAY_JITTER = 0.8;
 const COMMIT_PATIENCE_MS = 5_000;
 const COMMIT_RETRY_MS = 200;
 
@@ -75,6 +79,11 @@ export async function deliver(
       return;
     }
     const failure = describe(error);
+    if (handler.needs && isAway(error)) {
+      logger.debug(`${claimed.type} ${claimed.messageId} waits:`, failure.text);
+      await reschedule(db, delivery, jittered(NEED_AWAY_DELAY_MS, NEED_AWAY_JITTER), 0, failure.text);
+      return;
+    }
     if (claimed.attempts >= deliveries || failure.permanent) {
       logger.error(`${claimed.type} ${claimed.messageId} is dead after ${claimed.attempts}:`, failure.text);
       await bury(db, handler, delivery, claimed.attempts, failure.text);
@@ -217,6 +226,11 @@ function messageOf({ messageId, source, type, subject, time, dataschema, tracepa
   return {
     ...{ specversion: "1.0", id: messageId, source, type, subject, time, dataschema, ...trace, data },
   } as Message;
+}
+
+/** What a handler needs, or the way to it, and not the message itself. */
+function isAway(error: unknown): boolean {
+  return typeOf(error) === "SERVICE_UNAVAILABLE" || isConnectionTrouble(error);
 }
 
 function describe(error: unknown): { text: string; permanent: boolean; retryAfterMs: number } {

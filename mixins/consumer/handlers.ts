@@ -11,7 +11,19 @@ export interface Lease {
   readonly last: boolean;
 }
 
+/** Something that may be away for hours without harm, as the store of a projection. */
+export interface Need {
+  /** Whether it seems to be there; costs nothing. */
+  available(): boolean;
+}
+
 interface Common<T extends MessageType> {
+  /**
+   * What the effect cannot do without, and what nobody waits for: while it is away, messages are not even claimed,
+   * and a delivery that finds it away (SERVICE_UNAVAILABLE) does not count. Such a message never dies of an outage,
+   * but of its own failures.
+   */
+  readonly needs?: Need;
   /** The waits between deliveries in milliseconds; there is one delivery more than there are waits. */
   readonly schedule?: readonly number[];
   /** Committed together with the message's death, after its last delivery has failed. */

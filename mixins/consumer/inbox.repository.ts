@@ -204,6 +204,18 @@ export async function inboxStats(db: Db, group: string): Promise<InboxStats> {
   return stats ?? { waiting: 0, deadLetters: 0, oldestAgeMs: 0 };
 }
 
+/** Age of the oldest message of these types that waits for its effect; 0 when none does. */
+export async function oldestWaitingMs(db: Db, group: string, types: readonly string[]): Promise<number> {
+  const oldest = await row<{ ageMs: number }>(
+    db,
+    `SELECT extract(epoch FROM now() - min(created_at)) * 1000 AS age_ms FROM (
+       SELECT created_at FROM inbox
+       WHERE consumer = ? AND state = 'waiting' AND type = ANY(?) LIMIT ${COUNT_MAX}) AS waiting`,
+    [group, types],
+  );
+  return Number(oldest?.ageMs ?? 0);
+}
+
 /**
  * Forgets up to `limit` messages that are over and whose id (which tells the time) is below `beforeId`; returns
  * how many. Dead letters stay until somebody decides.

@@ -13,15 +13,16 @@ import { giveUp, type SendingDeps, sendLetters } from "./sending.ts";
 const ORDER_WAITS_MS = [2_000, 10_000, 60_000];
 /** A code is waited for, and expires. */
 const DIRECT_WAITS_MS = [500, 2_000, 10_000, 60_000, 180_000];
-const PROJECTION_WAITS_MS = [1_000, 10_000, 60_000, 300_000, 900_000];
 /** Messages that merely overtook each other are all told; one that comes so late after newer news is not. */
 const STALE_AFTER_MS = 30_000;
+
+type SettledType = "notification.sent" | "notification.failed" | "notification.muted";
 
 /** What the consumer group does with each message that concerns it. */
 export function handlers(deps: SendingDeps): Handlers {
   const dead = (trx: Knex.Transaction, { id }: Message) => giveUp(deps, trx, id);
-  const projecting = <T extends "notification.sent" | "notification.failed">(): Handler<T> => ({
-    schedule: PROJECTION_WAITS_MS,
+  const projecting = <T extends SettledType>(): Handler<T> => ({
+    needs: deps.documents,
     async perform({ data }) {
       await project(deps, data.notificationId);
       return nothingMore;
@@ -60,9 +61,12 @@ export function handlers(deps: SendingDeps): Handlers {
     },
     "notification.sent": projecting(),
     "notification.failed": projecting(),
+    "notification.muted": projecting(),
     "user.registered": { apply: (trx, { data }) => keepUser(trx, data) },
     "user.updated": { apply: (trx, { data }) => keepUser(trx, data) },
     "user.deleted": {
+      // Delivered at once all the same: what the database knows of the person does not wait for the store.
+      needs: { available: () => true },
       async perform({ data }) {
         await deps.postgres.transact((trx) => forgetRecipient(trx, data.userId, data.version));
         await deps.documents.remove({ userId: data.userId });

@@ -2,18 +2,40 @@ import type { Result } from "../../contracts/actions.ts";
 import { invalidField } from "../../contracts/errors.ts";
 import type { NotificationView } from "../../contracts/notifications.ts";
 import { isId } from "../../lib/ids.ts";
-import type { Documents } from "../../mixins/documents/documents.mixin.ts";
+import { present } from "../../lib/present.ts";
+import { type Documents, documents, type StorePlace } from "../../mixins/documents/documents.mixin.ts";
+import { inBatches, reconcile } from "../../mixins/documents/reconcile.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
-import { getNotification, type NotificationRow, settledAfter } from "./notifications.repository.ts";
+import {
+  getNotification,
+  getNotifications,
+  type NotificationRow,
+  settledAfter,
+} from "./notifications.repository.ts";
 
 const LIMIT_DEFAULT = 20;
-const REBUILD_BATCH = 500;
-const BEFORE_ALL = "00000000-0000-0000-0000-000000000000";
 
 /** One notification with its attempts, as people read it; made from PostgreSQL at any time. */
 export interface NotificationDocument extends Omit<NotificationView, "id"> {
   readonly _id: string;
   userId?: string;
+  /** How often all ways to its receiver were tried: the document with more of them is the newer one. */
+  passes: number;
+}
+
+/** The collection of this service, and how it is made anew from its database. */
+export function notificationDocuments(
+  postgres: Postgres,
+  place: StorePlace,
+): Documents<NotificationDocument> {
+  const history: Documents<NotificationDocument> = documents({
+    ...place,
+    collection: "notifications",
+    indexes: [["userId", "-_id"]],
+    version: "passes",
+    rebuild: (progress) => rebuild({ postgres, documents: history }, progress),
+  });
+  return history;
 }
 
 interface HistoryDeps {
@@ -25,41 +47,35 @@ interface HistoryDeps {
 export async function project({ postgres, documents }: HistoryDeps, id: string): Promise<void> {
   const row = await getNotification(postgres.db, id);
   if (!row) return;
-  await remember({ documents }, row);
+  await documents.put(documentOf(row));
   // Its owner may have been forgotten in between, and then this was the last trace.
   if (!(await getNotification(postgres.db, id))) await documents.remove({ _id: id });
 }
 
-export async function remember(
-  { documents }: Pick<HistoryDeps, "documents">,
-  { id, userId, orderId, event, title, body, state, attempts, createdAt }: NotificationRow,
-): Promise<void> {
-  await documents.put({
-    _id: id,
-    event,
-    title,
-    body,
-    state,
-    attempts,
-    createdAt,
-    ...(userId && { userId }),
-    ...(orderId && { orderId }),
-  });
+function documentOf(row: NotificationRow): NotificationDocument {
+  const { id, userId, orderId, event, title, body, state, attempts, passes, createdAt } = row;
+  return present({ _id: id, userId, orderId, event, title, body, state, attempts, passes, createdAt });
 }
 
-/** Makes the whole history anew. @returns how many notifications it holds now */
-export async function rebuild({ postgres, documents }: HistoryDeps): Promise<number> {
-  await documents.clear();
-  let count = 0;
-  let after = BEFORE_ALL;
-  for (;;) {
-    const batch = await settledAfter(postgres.db, after, REBUILD_BATCH);
-    for (const row of batch) await remember({ documents }, row);
-    count += batch.length;
-    const last = batch.at(-1);
-    if (!last) return count;
-    after = last.id;
-  }
+/** Makes the whole history what PostgreSQL says. @returns how many notifications it has */
+export async function rebuild(
+  { postgres, documents }: HistoryDeps,
+  progress?: (documents: number) => void,
+): Promise<number> {
+  return reconcile(
+    documents,
+    {
+      async of(found) {
+        const ids = found.map(({ _id }) => _id);
+        return (await getNotifications(postgres.db, ids)).map(documentOf);
+      },
+      async *all() {
+        const batches = inBatches((after, limit) => settledAfter(postgres.db, after, limit));
+        for await (const batch of batches) yield batch.map(documentOf);
+      },
+    },
+    progress,
+  );
 }
 
 /** A person's notifications, the newest first. @throws VALIDATION_ERROR for a cursor that is not one of ours */

@@ -80,6 +80,10 @@ export async function getNotification(db: Db, id: string): Promise<NotificationR
   return row<NotificationRow>(db, `SELECT ${COLUMNS} FROM notifications WHERE id = ?`, [id]);
 }
 
+export async function getNotifications(db: Db, ids: readonly string[]): Promise<NotificationRow[]> {
+  return rows<NotificationRow>(db, `SELECT ${COLUMNS} FROM notifications WHERE id = ANY(?::uuid[])`, [ids]);
+}
+
 /** The settled ones after `id`, oldest first, for making the history anew. */
 export async function settledAfter(db: Db, id: string, limit: number): Promise<NotificationRow[]> {
   return rows<NotificationRow>(

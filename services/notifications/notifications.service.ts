@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import type { ServiceSchema } from "moleculer";
 import { implement } from "../../contracts/actions.ts";
 import { fail } from "../../contracts/errors.ts";
@@ -7,7 +6,7 @@ import type { Settings } from "../../lib/config/config.ts";
 import { audit, fieldsOf } from "../../mixins/audit/audit.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
-import { documents } from "../../mixins/documents/documents.mixin.ts";
+import { documentGauges, documentStore } from "../../mixins/documents/place.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
@@ -19,7 +18,7 @@ import { listAgents } from "./agents.repository.ts";
 import { createAgent, updateAgent } from "./agents.ts";
 import { listDevices, removeDevice, saveToken } from "./devices.repository.ts";
 import { handlers } from "./handlers.ts";
-import { listHistory, type NotificationDocument, rebuild } from "./history.ts";
+import { listHistory, notificationDocuments } from "./history.ts";
 import { providerHealth } from "./provider-health.ts";
 import { preferencesOf, savePreferences } from "./recipients.repository.ts";
 import type { SendingDeps } from "./sending.ts";
@@ -43,12 +42,7 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
     name: "notifications",
   });
   const out = outbox({ postgres: db, carrier, source: "waybill/notifications", clock });
-  const history = documents<NotificationDocument>({
-    collection: "notifications",
-    dir: join(config.DATA_DIR, "documents"),
-    indexes: ["userId"],
-    rebuild: () => rebuild(sending),
-  });
+  const history = notificationDocuments(db, documentStore(config));
   const push = deps.push ?? pushProviders(config);
   const mail = deps.mailer ?? mailer(config);
   const keys = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };
@@ -85,6 +79,7 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
         outbox: out,
         inbox,
         gauges: {
+          ...documentGauges([history], inbox),
           push_tries: {
             about: "Tries to push since the process started, by provider and outcome",
             label: "result",

@@ -9,7 +9,7 @@ import type { Mail } from "../../providers/email/index.ts";
 import { openSender } from "./agents.ts";
 import { type Delivered, type DeliveryDeps, deliver, type Sender } from "./delivery.ts";
 import { devicesToPush, noteTokenFailure, removeToken } from "./devices.repository.ts";
-import { type NotificationDocument, remember } from "./history.ts";
+import type { NotificationDocument } from "./history.ts";
 import {
   failPending,
   type NewNotification,
@@ -59,9 +59,6 @@ export async function sendLetters(
       }),
     ),
   );
-  for (const { row, result } of sent) {
-    if (result.state === "muted") await remember(deps, { ...row, ...result });
-  }
   const open = sent.filter(({ result }) => result.state === "failed" && result.retryable);
   if (open.length === 0) return (trx) => settle(deps, trx, sent);
   await deps.postgres.transact((trx) => settle(deps, trx, sent));
@@ -128,13 +125,14 @@ async function settle(deps: SendingDeps, trx: Knex.Transaction, sent: readonly S
       await (trouble.unregistered ? removeToken(trx, trouble) : noteTokenFailure(trx, trouble));
     }
     if (next === "sent") await deps.outbox.add(trx, [outcomeOf(row, "notification.sent")]);
+    if (next === "muted") await deps.outbox.add(trx, [outcomeOf(row, "notification.muted")]);
     if (next === "failed") await deps.outbox.add(trx, [outcomeOf(row, "notification.failed")]);
   }
 }
 
 function outcomeOf(
   { id, userId, event, passes }: NotificationRow,
-  type: "notification.sent" | "notification.failed",
+  type: "notification.sent" | "notification.failed" | "notification.muted",
 ) {
   return message(type, id, { version: passes + 1, notificationId: id, event, ...(userId && { userId }) });
 }

@@ -90,16 +90,8 @@ export async function listTransitions(db: Db, orderId: string): Promise<HistoryE
   return rows<HistoryEvent>(db, `${TRANSITION} WHERE order_id = ? ORDER BY version`, [orderId]);
 }
 
-/** Every line of every history after an id, to make the projection anew. */
-export async function transitionsAfter(
-  db: Db,
-  id: string,
-  limit: number,
-): Promise<(HistoryEvent & { orderId: string })[]> {
-  return rows(db, `${TRANSITION} WHERE id > ? ORDER BY id LIMIT ?`, [id, limit]);
-}
-
-const TRANSITION = `SELECT id, order_id, type, created_at AS at, from_status AS "from", to_status AS "to", actor,
+/** One line of a history. */
+export const TRANSITION = `SELECT id, order_id, type, created_at AS at, from_status AS "from", to_status AS "to", actor,
   reason, trace_id, version FROM order_transitions`;
 
 /** How many orders are in each state that does not end them. */

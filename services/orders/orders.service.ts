@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import type { ServiceSchema } from "moleculer";
 import { implement } from "../../contracts/actions.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
@@ -6,7 +5,7 @@ import type { Settings } from "../../lib/config/config.ts";
 import { audit, fieldsOf } from "../../mixins/audit/audit.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
-import { documents } from "../../mixins/documents/documents.mixin.ts";
+import { documentGauges, documentStore } from "../../mixins/documents/place.ts";
 import "../../mixins/grpc/schema.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
@@ -25,18 +24,15 @@ import { countOrders } from "./lists.repository.ts";
 import { live } from "./live.ts";
 import { applyPartnerCallback } from "./partner-callbacks.ts";
 import { receivePayment } from "./payments.ts";
-import {
-  type HistoryDocument,
-  type PaymentDocument,
-  type Projections,
-  projectionHandlers,
-  rebuildHistory,
-  rebuildPayments,
-} from "./projections.ts";
+import { orderProjections, projectionHandlers } from "./projections.ts";
 import * as reading from "./reading.ts";
+import { countOverdueLooks } from "./reconciliation.repository.ts";
+import { reconciler, reconciliationCounts } from "./reconciliation.ts";
 import { refundWorker } from "./refunds.ts";
 
 const SWEEP_INTERVAL_MS = 1_000;
+const RECONCILE_INTERVAL_MS = 5_000;
+const LOOK_LATE_MS = 60_000;
 
 export interface OrdersServiceDeps {
   config: Settings;
@@ -44,11 +40,14 @@ export interface OrdersServiceDeps {
   clock?: Clock;
   /** How often deadlines and refunds are looked for. */
   sweepIntervalMs?: number;
+  /** How often orders are looked for whose bank has to be asked. */
+  reconcileIntervalMs?: number;
 }
 
 /** Orders from the confirmed check to the handover, with their payments, refunds and deadlines. */
 export function ordersService(options: OrdersServiceDeps): ServiceSchema {
   const { config, carrier, clock = systemClock, sweepIntervalMs = SWEEP_INTERVAL_MS } = options;
+  const { reconcileIntervalMs = RECONCILE_INTERVAL_MS } = options;
   const db = postgres({
     url: config.POSTGRES_URL_ORDERS,
     poolSize: config.POSTGRES_POOL,
@@ -56,21 +55,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     name: "orders",
   });
   const out = outbox({ postgres: db, carrier, source: "waybill/orders", clock });
-  const dir = join(config.DATA_DIR, "documents");
-  const projections: Projections = {
-    history: documents<HistoryDocument>({
-      collection: "order_history",
-      dir,
-      indexes: ["orderId"],
-      rebuild: () => rebuildHistory(db, projections),
-    }),
-    payments: documents<PaymentDocument>({
-      collection: "payments",
-      dir,
-      indexes: ["orderId"],
-      rebuild: () => rebuildPayments(db, projections),
-    }),
-  };
+  const projections = orderProjections(db, documentStore(config));
   const watchers = live();
   const deps: OrdersDeps = {
     clock,
@@ -80,6 +65,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     banks: banks({
       postgres: db,
       keys: { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS },
+      environment: { stripeApiUrl: config.STRIPE_API_URL },
     }),
     handover: handover(config.HANDOVER_SECRET),
     publicUrl: config.PUBLIC_URL,
@@ -94,6 +80,12 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     name: "deadlines",
     intervalMs: sweepIntervalMs,
     run: deadlineSweep(deps, () => watchers.logger),
+  });
+  const looks = reconciliationCounts();
+  const reconciliation = timer({
+    name: "reconciliation",
+    intervalMs: reconcileIntervalMs,
+    run: reconciler(deps, () => watchers.logger, looks),
   });
   const inbox = consumer({
     ...{ postgres: db, carrier, group: "orders", clock, outbox: out },
@@ -117,11 +109,24 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       inbox.mixin,
       refunds.mixin,
       deadlines.mixin,
+      reconciliation.mixin,
       health({
         checks: { postgres: () => db.ping(), documents: () => projections.history.ready() },
         outbox: out,
         inbox,
-        gauges: { orders_open: byState },
+        gauges: {
+          ...documentGauges([projections.history, projections.payments], inbox),
+          orders_open: byState,
+          reconciliation_overdue: {
+            about: "Orders whose bank should have been asked a minute ago or longer.",
+            read: () => countOverdueLooks(db.db, LOOK_LATE_MS),
+          },
+          reconciliation_looks: {
+            about: "What asking the banks has come to since this process started.",
+            label: "outcome",
+            read: () => looks,
+          },
+        },
       }).mixin,
     ],
 

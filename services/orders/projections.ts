@@ -4,15 +4,11 @@ import { derivedId } from "../../lib/ids.ts";
 import type { Money } from "../../lib/money.ts";
 import { present } from "../../lib/present.ts";
 import type { Handler, Handlers } from "../../mixins/consumer/handlers.ts";
-import type { Documents } from "../../mixins/documents/documents.mixin.ts";
+import { type Documents, documents, type StorePlace } from "../../mixins/documents/documents.mixin.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
-import { transitionsAfter } from "./lists.repository.ts";
 import type { Live } from "./live.ts";
 import type { Outcome } from "./order-messages.ts";
-import { completedRefundsAfter, receiptsAfter } from "./payments.repository.ts";
-
-const REBUILD_BATCH = 500;
-const BEFORE_ALL = "00000000-0000-0000-0000-000000000000";
+import { rebuildHistory, rebuildPayments } from "./rebuild.ts";
 
 /** One line of an order's history, as people read it. */
 export interface HistoryDocument extends Omit<HistoryEvent, "id"> {
@@ -38,39 +34,59 @@ export interface Projections {
   payments: Documents<PaymentDocument>;
 }
 
+/** The collections of this service, and how they are made anew from its database. */
+export function orderProjections(postgres: Postgres, place: StorePlace): Projections {
+  const history: Projections["history"] = documents({
+    ...place,
+    collection: "order_history",
+    indexes: [["orderId", "version"]],
+    rebuild: (progress) => rebuildHistory(postgres, history, progress),
+  });
+  const payments: Projections["payments"] = documents({
+    ...place,
+    collection: "payments",
+    indexes: [["orderId"]],
+    rebuild: (progress) => rebuildPayments(postgres, payments, progress),
+  });
+  return { history, payments };
+}
+
 /*
  * The ids follow from what a document tells, which says the same as the message's id as long as there are only
  * messages, and still holds after a rebuild from tables that do not know it: a message that comes late then
  * meets its own document.
  */
-const historyId = (orderId: string, version: number) => derivedId("order_history", `${orderId}/${version}`);
-const receiptId = (bankId: string, paymentId: string) => derivedId("payments", `${bankId}/${paymentId}`);
+export const historyId = (orderId: string, version: number) =>
+  derivedId("order_history", `${orderId}/${version}`);
+export const receiptId = (bankId: string, paymentId: string) =>
+  derivedId("payments", `${bankId}/${paymentId}`);
 
 type OrderMessageType = MessageType & `order.${string}`;
 
-/** What of this service's own messages becomes documents; who watches an order is told when its history tells. */
+const nothingMore = async () => undefined;
+
+/**
+ * What of this service's own messages becomes documents; who watches an order is told when its history tells.
+ * While the store is away, they wait.
+ */
 export function projectionHandlers({ history, payments }: Projections, live: Pick<Live, "tell">): Handlers {
   const remember: Handler<OrderMessageType> = {
-    async apply(_trx, { type, time, data }) {
+    needs: history,
+    async perform({ type, time, data }) {
       await history.insert(historyDocument(type, time, data));
       live.tell("order.moved", { orderId: data.orderId, version: data.version });
+      return nothingMore;
     },
   };
   const receipt = {
-    async apply(_trx: unknown, { time, data }: Message<"payment.received" | "payment.unmatched">) {
+    needs: payments,
+    async perform({ time, data }: Message<"payment.received" | "payment.unmatched">) {
       const { bankId, paymentId, orderId, amount, outcome } = data;
+      const facts = { orderId, bankId, paymentId, amount, outcome, at: time };
       await payments.insert(
-        present({
-          _id: receiptId(bankId, paymentId),
-          kind: "receipt" as const,
-          orderId,
-          bankId,
-          paymentId,
-          amount,
-          outcome,
-          at: time,
-        }),
+        present({ _id: receiptId(bankId, paymentId), kind: "receipt" as const, ...facts }),
       );
+      return nothingMore;
     },
   };
   const orderTypes: OrderMessageType[] = [
@@ -92,10 +108,12 @@ export function projectionHandlers({ history, payments }: Projections, live: Pic
     "payment.received": receipt,
     "payment.unmatched": receipt,
     "refund.completed": {
-      async apply(_trx, { time, data }) {
+      needs: payments,
+      async perform({ time, data }) {
         const { refundId, orderId, bankId, paymentId, amount, reason } = data;
         const facts = { orderId, bankId, paymentId, amount, reason };
         await payments.insert({ _id: refundId, kind: "refund", ...facts, at: time });
+        return nothingMore;
       },
     },
   };
@@ -117,47 +135,4 @@ export async function historyOf({ history }: Projections, orderId: string): Prom
   return found.map(({ _id, type, at, from, to, actor, reason, traceId, version }) =>
     present({ id: _id, type, at, from, to, actor, reason, traceId, version }),
   );
-}
-
-/** Makes the history of all orders anew from PostgreSQL. @returns how many documents it holds now */
-export async function rebuildHistory(postgres: Postgres, { history }: Projections): Promise<number> {
-  await history.clear();
-  await everything(
-    (after) => transitionsAfter(postgres.db, after, REBUILD_BATCH),
-    ({ id: _, ...event }) => history.insert({ _id: historyId(event.orderId, event.version), ...event }),
-  );
-  return history.count();
-}
-
-/** Makes the receipts and refunds anew from PostgreSQL. @returns how many documents there are now */
-export async function rebuildPayments(postgres: Postgres, { payments }: Projections): Promise<number> {
-  await payments.clear();
-  await everything(
-    (after) => receiptsAfter(postgres.db, after, REBUILD_BATCH),
-    ({ bankId, paymentId, orderId, amountMinor, currency, outcome, at }) => {
-      const amount = { amountMinor, currency };
-      const facts = present({ kind: "receipt" as const, orderId, bankId, paymentId, amount, outcome, at });
-      return payments.insert({ _id: receiptId(bankId, paymentId), ...facts });
-    },
-  );
-  await everything(
-    (after) => completedRefundsAfter(postgres.db, after, REBUILD_BATCH),
-    ({ id, orderId, bankId, paymentId, amountMinor, currency, reason, at }) => {
-      const amount = { amountMinor, currency };
-      return payments.insert({ _id: id, kind: "refund", orderId, bankId, paymentId, amount, reason, at });
-    },
-  );
-  return payments.count();
-}
-
-async function everything<R extends { id: string }>(
-  batchAfter: (id: string) => Promise<R[]>,
-  work: (row: R) => Promise<void>,
-): Promise<void> {
-  let after: string | undefined = BEFORE_ALL;
-  while (after !== undefined) {
-    const batch: R[] = await batchAfter(after);
-    for (const row of batch) await work(row);
-    after = batch.at(-1)?.id;
-  }
 }

@@ -1,0 +1,111 @@
+import { createRequire } from "node:module";
+import { setTimeout as delay } from "node:timers/promises";
+import type { MongoClient, MongoClientOptions } from "mongodb";
+import type { Logger } from "../messages/logger.ts";
+
+const SERVER_SELECTION_MS = 600;
+const WAIT_QUEUE_MS = 600;
+const CONNECT_MS = 1_000;
+/** How often the driver looks at each server; also how soon it sees that one is back. */
+const HEARTBEAT_MS = 1_000;
+/** After this, an operation that nobody waits for any more gives its connection back. */
+const SOCKET_MS = 10_000;
+/** How long a primary waits for the majority before it says that there is none. */
+const WRITE_CONCERN_MS = 3_000;
+const POOL_MAX = 10;
+const RECONNECT_MS = 1_000;
+
+/** An acknowledged write is on the disks of the majority and is never rolled back; reads see such writes only. */
+export const clientOptions = {
+  writeConcern: { w: "majority", journal: true, wtimeoutMS: WRITE_CONCERN_MS },
+  readConcern: { level: "majority" },
+  readPreference: "primary",
+  retryWrites: true,
+  retryReads: true,
+  serverSelectionTimeoutMS: SERVER_SELECTION_MS,
+  waitQueueTimeoutMS: WAIT_QUEUE_MS,
+  connectTimeoutMS: CONNECT_MS,
+  heartbeatFrequencyMS: HEARTBEAT_MS,
+  socketTimeoutMS: SOCKET_MS,
+  maxPoolSize: POOL_MAX,
+  ignoreUndefined: true,
+  appName: "waybill",
+} as const satisfies MongoClientOptions;
+
+const WRITABLE = new Set(["Standalone", "RSPrimary", "Mongos", "LoadBalancer"]);
+
+export interface SharedClient {
+  readonly client: MongoClient;
+  /** Whether a server that takes writes was there when the driver last looked. */
+  reachable(): boolean;
+  /** Resolves once it has been connected, however long that takes; rejects when it is closed before. */
+  readonly connected: Promise<void>;
+  release(): Promise<void>;
+}
+
+const shared = new Map<
+  string,
+  { users: number; opened: Omit<SharedClient, "release"> & { close(): Promise<void> } }
+>();
+
+/**
+ * The process's connections to one MongoDB, which all collections share; closed when the last one is released. It
+ * is there at once and connects by itself, again and again until it succeeds: from then on the driver watches.
+ */
+export function shareClient(url: string, logger: Logger): SharedClient {
+  const known = shared.get(url) ?? { users: 0, opened: open(url, logger) };
+  known.users++;
+  shared.set(url, known);
+  let released = false;
+  return {
+    ...known.opened,
+    async release() {
+      if (released) return;
+      released = true;
+      known.users--;
+      if (known.users > 0) return;
+      shared.delete(url);
+      await known.opened.close();
+    },
+  };
+}
+
+function open(url: string, logger: Logger) {
+  // Required, since telemetry wraps what is required.
+  const mongodb = createRequire(import.meta.url)("mongodb") as typeof import("mongodb");
+  const client = new mongodb.MongoClient(url, clientOptions);
+  const closing = new AbortController();
+  let reachable = false;
+  client.on("error", (error: Error) => logger.warn("the document store:", error.message));
+  client.on("topologyDescriptionChanged", ({ newDescription }) => {
+    const now = [...newDescription.servers.values()].some(({ type }) => WRITABLE.has(type));
+    if (now === reachable) return;
+    reachable = now;
+    if (now) logger.info("the document store can be reached");
+    else if (!closing.signal.aborted) logger.warn("the document store cannot be reached: projections wait");
+  });
+  const connected = connect(client, closing.signal, logger);
+  connected.catch(() => undefined);
+  return {
+    client,
+    connected,
+    reachable: () => reachable,
+    async close() {
+      closing.abort();
+      await client.close();
+    },
+  };
+}
+
+async function connect(client: MongoClient, closing: AbortSignal, logger: Logger): Promise<void> {
+  for (let failures = 0; ; failures++) {
+    closing.throwIfAborted();
+    try {
+      await client.connect();
+      return;
+    } catch (error) {
+      if (failures === 0) logger.warn("the document store is not there yet:", (error as Error).message);
+    }
+    await delay(RECONNECT_MS, undefined, { signal: closing, ref: false });
+  }
+}

@@ -1,0 +1,64 @@
+import type { Logger } from "../messages/logger.ts";
+
+export interface StoredDocument {
+  readonly _id: string;
+}
+
+export type Field<D> = keyof D & string;
+/** A field to sort or to index by; a minus in front means downwards. */
+export type Direction<D> = Field<D> | `-${Field<D>}`;
+
+type Comparison<V> = { $in?: V[]; $lt?: V; $lte?: V; $gt?: V; $gte?: V; $ne?: V };
+/** What the file-backed store and MongoDB understand alike; written by our code only, never by a client. */
+export type Query<D> = { readonly [K in keyof D]?: D[K] | Comparison<D[K]> };
+
+/** The fields of one index, first the most important, as in `["orderId", "-version"]`. */
+export type Index = readonly string[];
+
+export interface Search {
+  query: object;
+  sort: readonly string[];
+  limit: number;
+}
+
+/**
+ * One collection of a document store. Two adapters keep this promise, which test/support/documents-contract.ts
+ * spells out: a file on one node, MongoDB in a cluster. Whatever is not there for a while makes every method throw
+ * SERVICE_UNAVAILABLE, within the time that a request has.
+ */
+export interface Store {
+  connect(): Promise<void>;
+  disconnect(): Promise<void>;
+  /** Whether it seems to be there. Costs nothing: asked before each batch of work. */
+  available(): boolean;
+  /** Adds those whose ids are not known yet, and leaves the others as they are. */
+  insert(documents: readonly StoredDocument[]): Promise<void>;
+  /**
+   * Makes the document what is there under its id, in one atomic step. With `version`, the name of a field: unless
+   * the one that is there has a higher number in it.
+   */
+  put(document: StoredDocument, version?: string): Promise<void>;
+  get(id: string): Promise<object | undefined>;
+  find(search: Search): Promise<object[]>;
+  count(query: object): Promise<number>;
+  /** @returns how many went */
+  remove(query: object): Promise<number>;
+  /** All documents in batches, in no order; those that come or go meanwhile may be among them or not. */
+  batches(size: number): AsyncIterable<object[]>;
+}
+
+/** Where a store's collections are. */
+export interface StorePlace {
+  /** MongoDB; absent: files. */
+  mongoUrl?: string | undefined;
+  /** The name of the database in MongoDB. */
+  database?: string;
+  /** The folder of the files; absent: in memory only, for tests. */
+  dir?: string;
+}
+
+export interface StoreOptions extends StorePlace {
+  collection: string;
+  indexes: readonly Index[];
+  logger: Logger;
+}

@@ -1,0 +1,108 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { createConnection } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { freePort } from "../../platform/free-port.ts";
+import { eventually } from "../support/eventually.ts";
+import { binary } from "./binaries.ts";
+
+const HOST = "127.0.0.1";
+const START_TIMEOUT_MS = 10_000;
+
+export interface Ferretdb {
+  /** Without a database: each user names its own. */
+  readonly url: string;
+  readonly port: number;
+  readonly version: string;
+  /** Starts it again on the same port and the same data. */
+  start(): Promise<void>;
+  /** Ends it and keeps its data. */
+  halt(): Promise<void>;
+  /** As a power failure of the process: SIGKILL. */
+  kill(): Promise<void>;
+  /** Ends it for good and removes its data. */
+  stop(): Promise<void>;
+}
+
+/**
+ * A server that speaks MongoDB's protocol, with its data in SQLite files of a temporary folder, or in the database
+ * of `postgresUrl`. It does not know write concerns beyond taking them: what they promise is MongoDB's own matter.
+ */
+export async function startFerretdb(options: { postgresUrl?: string } = {}): Promise<Ferretdb> {
+  const program = await binary("ferretdb");
+  const folder = mkdtempSync(join(tmpdir(), "waybill-ferretdb-"));
+  const port = await freePort();
+  const logFile = join(folder, "log");
+  const backend = options.postgresUrl
+    ? ["--handler=postgresql", `--postgresql-url=${options.postgresUrl}`]
+    : ["--handler=sqlite", `--sqlite-url=file:${folder}/`];
+  let child: ChildProcess | undefined;
+
+  const start = async () => {
+    const log = openSync(logFile, "a");
+    const own = spawn(
+      program,
+      [
+        ...backend,
+        `--state-dir=${folder}`,
+        `--listen-addr=${HOST}:${port}`,
+        ...["--debug-addr=-", "--telemetry=disable", "--log-level=error"],
+      ],
+      { stdio: ["ignore", log, log] },
+    );
+    closeSync(log);
+    child = own;
+    await eventually(
+      async () => {
+        if (own.exitCode !== null) throw new Error(`ferretdb ended: ${readFileSync(logFile, "utf8")}`);
+        await knock(port);
+      },
+      { timeoutMs: START_TIMEOUT_MS },
+    );
+  };
+  const end = async (signal: "SIGTERM" | "SIGKILL") => {
+    const ending = child;
+    child = undefined;
+    if (!ending || ending.exitCode !== null || ending.signalCode !== null) return;
+    const ended = new Promise((resolve) => ending.once("exit", resolve));
+    ending.kill(signal);
+    await ended;
+  };
+
+  await start();
+  return {
+    url: `mongodb://${HOST}:${port}/`,
+    port,
+    version: await versionOf(`mongodb://${HOST}:${port}/`),
+    start,
+    halt: () => end("SIGTERM"),
+    kill: () => end("SIGKILL"),
+    async stop() {
+      await end("SIGTERM");
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** What it answers when it is asked. */
+async function versionOf(url: string): Promise<string> {
+  const { MongoClient } = await import("mongodb");
+  const client = new MongoClient(url, { serverSelectionTimeoutMS: START_TIMEOUT_MS });
+  try {
+    const { version, ferretdbVersion } = await client.db("admin").command({ buildInfo: 1 });
+    return `FerretDB ${ferretdbVersion} (MongoDB ${version})`;
+  } finally {
+    await client.close();
+  }
+}
+
+function knock(port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = createConnection({ host: HOST, port }, () => {
+      socket.destroy();
+      resolve();
+    });
+    socket.once("error", reject);
+  });
+}
