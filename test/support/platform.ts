@@ -1,17 +1,12 @@
-import { spawn } from "node:child_process";
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import type { Places } from "../../platform/launch.ts";
 import { readSecrets } from "../../platform/secrets.ts";
-import { eventually } from "./eventually.ts";
 import { exclusively, runFolder } from "./test-run.ts";
+import { placesIn, type SpawnedAs, type StartedProcess, startWaybill } from "./waybill-process.ts";
 
-const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 10_000;
-const FREE_PORTS = { PORT: "0", OPS_PORT: "0", SANDBOX_PORT: "0" };
-const root = fileURLToPath(new URL("../..", import.meta.url));
 
 export interface TestPlatform {
   url: string;
@@ -22,13 +17,7 @@ export interface TestPlatform {
   adminPassword: string;
 }
 
-export interface StartedPlatform extends TestPlatform {
-  pid: number;
-  /** What it has printed so far. */
-  output(): string;
-  /** Sends a signal and waits for the end. @returns the exit code */
-  end(signal: "SIGINT" | "SIGTERM" | "SIGKILL"): Promise<number | null>;
-}
+export type StartedPlatform = TestPlatform & StartedProcess;
 
 /**
  * The real platform in a process of its own, with all its services and the sandbox: started by the first file of
@@ -55,52 +44,10 @@ export async function platform(): Promise<TestPlatform> {
 export async function startPlatform(
   dataDir: string,
   env: Record<string, string> = {},
-  options: { uid?: number; gid?: number; cwd?: string } = {},
+  options: SpawnedAs = {},
 ): Promise<StartedPlatform> {
-  mkdirSync(join(dataDir, ".."), { recursive: true });
-  const logFile = `${dataDir}.log`;
-  const log = openSync(logFile, "a");
-  const child = spawn(process.execPath, startArguments(), {
-    cwd: root,
-    detached: true,
-    stdio: ["ignore", log, log],
-    env: { ...process.env, ...FREE_PORTS, POSTGRES_ACQUIRE_TIMEOUT_MS: "2000", DATA_DIR: dataDir, ...env },
-    ...options,
-  });
-  closeSync(log);
-  child.unref();
-  const output = () => readFileSync(logFile, "utf8");
-  const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
-  let exited = false;
-  ended.then(() => {
-    exited = true;
-  });
-  await eventually(
-    () => {
-      const ready = placesIn(dataDir)?.pid === child.pid;
-      if (!ready && !exited) throw new Error(`the platform is not ready yet:\n${output()}`);
-    },
-    { timeoutMs: START_TIMEOUT_MS },
-  );
-  if (exited) throw new Error(`the platform ended while it started:\n${output()}`);
-  return {
-    ...placesOf(dataDir),
-    pid: child.pid as number,
-    output,
-    async end(signal) {
-      process.kill(child.pid as number, signal);
-      return await ended;
-    },
-  };
-}
-
-/** What `npm start` gives to Node, with its files named from the root, since tests start it elsewhere too. */
-function startArguments(): string[] {
-  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  const words: string[] = scripts.start.split(" ");
-  return words
-    .slice(words.indexOf("node") + 1)
-    .map((word) => (/\.[jt]s$/.test(word) ? join(root, word) : word));
+  const started = await startWaybill(dataDir, { POSTGRES_ACQUIRE_TIMEOUT_MS: "2000", ...env }, options);
+  return { ...started, ...placesOf(dataDir) };
 }
 
 /** Stops the shared platform of a run, if there is one. */
@@ -126,11 +73,6 @@ export function platformFolder(run: string): string {
 
 const failedFile = () => join(platformFolder(runFolder()), "failed");
 const readyFile = () => join(platformFolder(runFolder()), "ready");
-
-function placesIn(dataDir: string): Places | undefined {
-  const file = join(dataDir, "platform.json");
-  return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : undefined;
-}
 
 function placesOf(dataDir: string): TestPlatform {
   const places = placesIn(dataDir) as Places;

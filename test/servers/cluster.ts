@@ -1,0 +1,126 @@
+import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { freePort } from "../../platform/free-port.ts";
+import { type StartedProcess, startWaybill } from "../support/waybill-process.ts";
+import { type Servers, startServers } from "./all.ts";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const ADMIN_EMAIL = "admin@cluster.example";
+
+/** What runs in the cluster: the name of each process and its SERVICES. */
+export const processes = [
+  ["gateway-1", "api"],
+  ["gateway-2", "api"],
+  ["orders-1", "orders"],
+  ["orders-2", "orders"],
+  ["partners", "partners"],
+  ["notifications", "notifications"],
+  ["identity", "identity"],
+  ["media", "media"],
+] as const;
+export type ProcessName = (typeof processes)[number][0];
+
+/** How tests find a cluster: what `cluster.json` holds. */
+export interface ClusterPlaces {
+  gateways: string[];
+  sandboxUrl: string;
+  adminEmail: string;
+  adminPassword: string;
+  versions: string[];
+  processes: { name: ProcessName; pid: number; opsUrl: string; readyAfterMs: number }[];
+  /** The settings of all processes. */
+  env: Record<string, string>;
+}
+
+export interface Cluster {
+  readonly places: ClusterPlaces;
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts the platform as a cluster: real servers, and every service in a process of its own, gateway and orders
+ * twice. What the processes print is in `<folder>/<name>.log`.
+ */
+export async function startCluster(folder: string): Promise<Cluster> {
+  mkdirSync(folder, { recursive: true });
+  const servers = await startServers();
+  const running: StartedProcess[] = [];
+  const stop = async () => {
+    // The gateways first: what they are asked meanwhile must find somebody.
+    const gateways = running.splice(0, 2);
+    await Promise.all(gateways.map((each) => each.end("SIGTERM")));
+    await Promise.all(running.map((each) => each.end("SIGTERM")));
+    await servers.stop();
+  };
+  try {
+    const env = await settingsOf(servers);
+    await promisify(execFile)(process.execPath, [join(root, "platform/commands/migrate.ts")], {
+      env: { ...process.env, ...env },
+    });
+    const ports = await Promise.all([freePort(), freePort()]);
+    const started = await Promise.all(
+      processes.map(async ([name, services]) => {
+        const gateway = name.startsWith("gateway") ? Number(name.at(-1)) : 0;
+        return await startWaybill(join(folder, name), {
+          ...env,
+          SERVICES: services,
+          OTEL_SERVICE_NAME: name,
+          PUBLIC_URL: `http://127.0.0.1:${ports[0]}`,
+          ...(gateway > 0 && { PORT: String(ports[gateway - 1]) }),
+          ...(gateway === 2 && { SANDBOX: "false" }),
+        });
+      }),
+    );
+    running.push(...started);
+    return {
+      places: {
+        gateways: ports.map((port) => `http://127.0.0.1:${port}`),
+        sandboxUrl: started[0]?.places.sandboxUrl ?? "",
+        adminEmail: ADMIN_EMAIL,
+        adminPassword: env.ADMIN_PASSWORD as string,
+        versions: servers.versions,
+        processes: started.map(({ pid, places, readyAfterMs }, index) => ({
+          name: processes[index]?.[0] as ProcessName,
+          ...{ pid, readyAfterMs, opsUrl: places.opsUrl },
+        })),
+        env,
+      },
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function settingsOf(servers: Servers): Promise<Record<string, string>> {
+  const secret = () => randomBytes(32).toString("base64url");
+  return {
+    NODE_ENV: "test",
+    ...servers.env,
+    SMTP_URL: servers.env.SMTP_URL ?? `smtp://127.0.0.1:${await freePort()}`,
+    BRIDGE_SECRET: secret(),
+    HANDOVER_SECRET: secret(),
+    SEAL_SECRET: secret(),
+    ADMIN_EMAIL,
+    ADMIN_PASSWORD: secret(),
+    POSTGRES_ACQUIRE_TIMEOUT_MS: "2000",
+  };
+}
+
+// `node test/servers/cluster.ts <folder>` keeps a cluster up until it is told to end, and says where it is.
+if (import.meta.main) {
+  const folder = process.argv[2] as string;
+  const cluster = await startCluster(folder);
+  const file = join(folder, "cluster.json");
+  writeFileSync(`${file}.half`, JSON.stringify({ pid: process.pid, ...cluster.places }, undefined, 2));
+  renameSync(`${file}.half`, file);
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.once(signal, () => void cluster.stop().then(() => process.exit(0)));
+  }
+  setInterval(() => undefined, 60_000);
+}
