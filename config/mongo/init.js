@@ -1,0 +1,8 @@
+// Run by the mongo image once, when its volume is empty: the services' user may use their database and no other.
+const { MONGO_PASSWORD } = process.env;
+
+db.getSiblingDB("waybill").createUser({
+  user: "waybill",
+  pwd: MONGO_PASSWORD,
+  roles: [{ role: "readWrite", db: "waybill" }],
+});
