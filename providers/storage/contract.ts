@@ -16,7 +16,10 @@ export function storageContract(start: () => Promise<StorageHarness>): void {
     harness = await start();
     storage = harness.storage;
   });
-  afterAll(() => harness.stop());
+  afterAll(async () => {
+    storage.close();
+    await harness.stop();
+  });
   const freshKey = () => `things/${newId()}.bin`;
 
   it("get, of what was put, answers the very same bytes", async () => {
@@ -88,6 +91,26 @@ export function storageContract(start: () => Promise<StorageHarness>): void {
     await expect(storage.put(key, Buffer.from("x"))).rejects.toMatchObject(refusal);
     await expect(storage.get(key)).rejects.toMatchObject(refusal);
     await expect(storage.delete(key)).rejects.toMatchObject(refusal);
+  });
+
+  it("open, however often and after the first use, does no harm", async () => {
+    const key = freshKey();
+    await storage.put(key, Buffer.from("x"), "text/plain");
+    await Promise.all([storage.open(), storage.open()]);
+    expect((await storage.get(key))?.toString()).toBe("x");
+  });
+
+  it("put, of several megabytes, keeps them", async () => {
+    const [key, bytes] = [freshKey(), randomBytes(6_000_000)];
+    await storage.put(key, bytes);
+    expect((await storage.get(key))?.equals(bytes)).toBe(true);
+  });
+
+  it("delete, of one object, leaves the others", async () => {
+    const [key, other] = [freshKey(), freshKey()];
+    await Promise.all([storage.put(key, Buffer.from("1")), storage.put(other, Buffer.from("2"))]);
+    await storage.delete(key);
+    expect((await storage.get(other))?.toString()).toBe("2");
   });
 
   it("ready, while the store works, says so", async () => {

@@ -28,6 +28,9 @@ export function folderStorage(folder: string): Storage {
   }
 
   return {
+    async open() {
+      await reachable(() => mkdir(root, { recursive: true, mode: FOLDER_MODE }));
+    },
     async put(key, bytes) {
       const target = join(root, requireKey(key));
       await reachable(async () => {
@@ -74,6 +77,7 @@ export function folderStorage(folder: string): Storage {
         () => false,
       );
     },
+    close: () => undefined,
   };
 }
 

@@ -1,11 +1,14 @@
 import { join } from "node:path";
 import { folderStorage } from "./folder.ts";
 import type { Storage } from "./port.ts";
+import { type S3Settings, s3Storage } from "./s3.ts";
 
 export * from "./port.ts";
-export { folderStorage };
+export { folderStorage, s3Storage };
 
-/** The store that the configuration chooses. */
-export function openStorage(config: { readonly DATA_DIR: string }): Storage {
-  return folderStorage(join(config.DATA_DIR, "media"));
+/** The store that the configuration chooses: the S3 server that S3_ENDPOINT names, else a folder. */
+export function openStorage(config: { readonly DATA_DIR: string } & Partial<S3Settings>): Storage {
+  return config.S3_ENDPOINT === undefined
+    ? folderStorage(join(config.DATA_DIR, "media"))
+    : s3Storage(config as S3Settings);
 }

@@ -1,9 +1,12 @@
-/** Why an object could not be kept or fetched: the caller's mistake, or a store that cannot be used now. */
+/**
+ * Why an object could not be kept or fetched: the caller's mistake, a store that cannot be used now, or settings
+ * with which it never can; only then the message says more, and names the setting without its value.
+ */
 export class StorageError extends Error {
-  readonly kind: "invalid_key" | "unavailable";
+  readonly kind: "invalid_key" | "unavailable" | "misconfigured";
 
-  constructor(kind: "invalid_key" | "unavailable", cause?: unknown) {
-    super(kind, { cause });
+  constructor(kind: StorageError["kind"], cause?: unknown, message: string = kind) {
+    super(message, { cause });
     this.kind = kind;
   }
 }
@@ -14,14 +17,25 @@ export class StorageError extends Error {
  * mixture of two. Every method can fail with `unavailable`, and all may be repeated.
  */
 export interface Storage {
-  /** Keeps the bytes, in place of what was there; they are safe once it resolves. @throws invalid_key */
-  put(key: string, bytes: Uint8Array): Promise<void>;
+  /**
+   * Makes the store usable, once and before anything is asked of it, which does so else by itself.
+   * @throws misconfigured, when no waiting will help
+   */
+  open(): Promise<void>;
+  /**
+   * Keeps the bytes, in place of what was there; they are safe once it resolves.
+   * @param contentType told to whoever reads the store by other means
+   * @throws invalid_key
+   */
+  put(key: string, bytes: Uint8Array, contentType?: string): Promise<void>;
   /** Undefined when there is no such object. @throws invalid_key */
   get(key: string): Promise<Buffer | undefined>;
   /** No error when there is no such object. @throws invalid_key */
   delete(key: string): Promise<void>;
   /** Whether an object could be kept now. */
   ready(): Promise<boolean>;
+  /** Lets go of connections. Nothing may be asked afterwards. */
+  close(): void;
 }
 
 const MAX_KEY_LENGTH = 300;

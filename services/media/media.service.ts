@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import type { ActionSchema, ServiceSchema } from "moleculer";
+import type { ActionSchema, Service, ServiceSchema } from "moleculer";
 import { type ActionName, call, implement, type Params, type Result } from "../../contracts/actions.ts";
 import { fail, typeOf } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
@@ -24,13 +24,25 @@ export interface MediaDeps {
 export function mediaService({ config, storage = openStorage(config) }: MediaDeps): ServiceSchema {
   return {
     name: "media",
+    async started(this: Service) {
+      await storage.open().catch((error: StorageError) => {
+        // A store that is away comes back; one with wrong keys never works, and is told to the operator now.
+        if (error.kind !== "unavailable") throw error;
+        this.logger.warn(
+          "The object store does not answer: pictures cannot be kept or shown before it does.",
+        );
+      });
+    },
+    async stopped() {
+      storage.close();
+    },
     actions: {
       putAvatar: action(
         "media.putAvatar",
         async (ctx) => {
           const { id } = callerOf(ctx);
           const picture = await reencode(Buffer.from(ctx.params.base64, "base64"), { cover: AVATAR_PIXELS });
-          await storage.put(avatarKey(id), picture);
+          await storage.put(avatarKey(id), picture, IMAGE_TYPE);
           try {
             await call(ctx, "identity.setAvatar", { present: true });
           } catch (error) {
@@ -62,7 +74,7 @@ export function mediaService({ config, storage = openStorage(config) }: MediaDep
           }
           const picture = await reencode(Buffer.from(base64, "base64"), { inside: PROOF_PIXELS });
           const photoId = newId();
-          await storage.put(proofKey(orderId, photoId), picture);
+          await storage.put(proofKey(orderId, photoId), picture, IMAGE_TYPE);
           return { photoId };
         },
         { bulkhead: BULKHEAD },
@@ -89,9 +101,9 @@ function action<N extends ActionName>(
       return await handler(ctx);
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
-      throw error.kind === "unavailable"
-        ? fail("SERVICE_UNAVAILABLE", "Pictures cannot be kept or shown now.")
-        : fail("NOT_FOUND");
+      throw error.kind === "invalid_key"
+        ? fail("NOT_FOUND")
+        : fail("SERVICE_UNAVAILABLE", "Pictures cannot be kept or shown now.");
     }
   };
   return implement(name, guarded, more);

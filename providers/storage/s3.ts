@@ -1,0 +1,173 @@
+import { Agent as HttpAgent, request as httpRequest, type RequestOptions } from "node:http";
+import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import { buffer } from "node:stream/consumers";
+import type { Client, ClientOptions } from "minio";
+import { requireKey, type Storage, StorageError } from "./port.ts";
+
+/** One request, from the connection to the last byte. */
+const REQUEST_TIMEOUT_MS = 1_200;
+/** What failed sooner is tried once more: both together stay within the time that a request of ours has. */
+const RETRY_WITHIN_MS = 250;
+/** After a failure the store is left alone for so long, and everybody is told at once. */
+const REST_MS = 1_000;
+const CONNECTIONS_MAX = 16;
+/** Nobody else may keep them, and whoever does has to ask whether they are still the same. */
+const CACHE_CONTROL = "private, no-cache";
+/** Asked for, never there: the answer tells whether bucket and keys are right. */
+const PROBE_KEY = "waybill-probe";
+
+export interface S3Settings {
+  readonly S3_ENDPOINT: string;
+  readonly S3_REGION: string;
+  readonly S3_BUCKET: string;
+  readonly S3_ACCESS_KEY?: string | undefined;
+  readonly S3_SECRET_KEY?: string | undefined;
+}
+
+/** What the server's refusals say about our settings. The values stay out of it. */
+const misconfigurations: Record<string, string> = {
+  InvalidAccessKeyId: "S3_ACCESS_KEY is not known to the server of S3_ENDPOINT",
+  SignatureDoesNotMatch: "S3_SECRET_KEY does not belong to S3_ACCESS_KEY",
+  AuthorizationHeaderMalformed: "S3_REGION is not the region of the bucket",
+  IllegalLocationConstraintException: "S3_REGION is not the region of the server of S3_ENDPOINT",
+  InvalidRegion: "S3_REGION is not the region of the server of S3_ENDPOINT",
+  PermanentRedirect: "S3_ENDPOINT or S3_REGION is not that of the bucket",
+  MovedPermanently: "S3_ENDPOINT or S3_REGION is not that of the bucket",
+  BucketAlreadyExists: "S3_BUCKET belongs to somebody else",
+  RequestTimeTooSkewed: "the clock of this machine is not that of the server of S3_ENDPOINT",
+};
+
+/**
+ * Objects in a bucket of an S3 server, which is made when it is not there. The client library is loaded at the
+ * first use. A server that is away or slow costs 1.5 s once and then nothing for a second.
+ */
+export function s3Storage(settings: S3Settings): Storage {
+  const { S3_BUCKET: bucket, S3_REGION: region } = settings;
+  const { protocol, hostname, port } = new URL(settings.S3_ENDPOINT);
+  const secure = protocol === "https:";
+  const agentOptions = { keepAlive: true, maxSockets: CONNECTIONS_MAX };
+  const agent = secure ? new HttpsAgent(agentOptions) : new HttpAgent(agentOptions);
+  let restUntilMs = 0;
+  let opened: Promise<Client> | undefined;
+
+  async function connect(): Promise<Client> {
+    const { S3_ACCESS_KEY: accessKey, S3_SECRET_KEY: secretKey } = settings;
+    for (const [name, value] of Object.entries({ S3_ACCESS_KEY: accessKey, S3_SECRET_KEY: secretKey })) {
+      if (!value) throw misconfigured(`${name} must be set, as S3_ENDPOINT is`);
+    }
+    const minio = await import("minio");
+    const client = new minio.Client({
+      endPoint: hostname.replace(/^\[|\]$/g, ""),
+      port: Number(port) || (secure ? 443 : 80),
+      useSSL: secure,
+      region,
+      accessKey: accessKey as string,
+      secretKey: secretKey as string,
+      transportAgent: agent,
+      transport: boundedTransport(secure) as NonNullable<ClientOptions["transport"]>,
+      retryOptions: { disableRetry: true },
+    });
+    const answer = await probe(client, bucket);
+    if (answer === "no bucket") {
+      await client.makeBucket(bucket, region).catch((error) => {
+        // Another process was faster.
+        if (codeOf(error) !== "BucketAlreadyOwnedByYou") throw error;
+      });
+    }
+    return client;
+  }
+  const client = (): Promise<Client> => {
+    opened ??= connect().catch((error) => {
+      opened = undefined;
+      throw error;
+    });
+    return opened;
+  };
+
+  /** @throws StorageError, whatever went wrong */
+  async function reachable<T>(work: (client: Client) => Promise<T>): Promise<T> {
+    if (performance.now() < restUntilMs) throw new StorageError("unavailable");
+    const startedMs = performance.now();
+    for (let again = true; ; again = false) {
+      try {
+        return await work(await client());
+      } catch (error) {
+        if (error instanceof StorageError) throw error;
+        const code = codeOf(error);
+        const about = misconfigurations[code];
+        if (about !== undefined) throw misconfigured(about, error);
+        // Somebody removed the bucket: connecting anew makes it again.
+        if (code === "NoSuchBucket") opened = undefined;
+        const soon = performance.now() - startedMs < RETRY_WITHIN_MS;
+        // Every operation may be repeated; a kept connection that the server has closed is the usual reason.
+        if (again && soon && (code === "NoSuchBucket" || !isRefusal(code))) continue;
+        if (!isRefusal(code)) restUntilMs = performance.now() + REST_MS;
+        throw new StorageError("unavailable", error);
+      }
+    }
+  }
+
+  return {
+    async open() {
+      await reachable(async () => undefined);
+    },
+    async put(key, bytes, contentType = "application/octet-stream") {
+      const name = requireKey(key);
+      const headers = { "Content-Type": contentType, "Cache-Control": CACHE_CONTROL };
+      await reachable((s3) => s3.putObject(bucket, name, Buffer.from(bytes), bytes.length, headers));
+    },
+    async get(key) {
+      const name = requireKey(key);
+      return await reachable(async (s3) => {
+        const stream = await s3.getObject(bucket, name).catch((error) => {
+          if (codeOf(error) === "NoSuchKey") return undefined;
+          throw error;
+        });
+        return stream && (await buffer(stream));
+      });
+    },
+    async delete(key) {
+      const name = requireKey(key);
+      await reachable((s3) => s3.removeObject(bucket, name));
+    },
+    async ready() {
+      return await reachable(async (s3) => (await probe(s3, bucket)) === "bucket").catch(() => false);
+    },
+    close: () => agent.destroy(),
+  };
+}
+
+async function probe(client: Client, bucket: string): Promise<"bucket" | "no bucket"> {
+  try {
+    (await client.getObject(bucket, PROBE_KEY)).destroy();
+    return "bucket";
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === "NoSuchBucket") return "no bucket";
+    // Whoever may not list a bucket is not told what is missing in it.
+    if (code === "NoSuchKey" || code === "AccessDenied") return "bucket";
+    throw error;
+  }
+}
+
+/** The library knows no timeouts: every request of it, with its body and its answer, is cut off. */
+function boundedTransport(secure: boolean) {
+  const send = secure ? httpsRequest : httpRequest;
+  return {
+    request: (options: RequestOptions, listener: Parameters<typeof httpRequest>[2]) =>
+      send({ ...options, signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) }, listener),
+  };
+}
+
+function codeOf(error: unknown): string {
+  return String((error as { code?: unknown } | undefined)?.code ?? "");
+}
+
+/** Whether the server has answered, and would answer the same again. */
+function isRefusal(code: string): boolean {
+  return /^[A-Z][a-z]/.test(code) && !["SlowDown", "InternalError", "ServiceUnavailable"].includes(code);
+}
+
+function misconfigured(about: string, cause?: unknown): StorageError {
+  return new StorageError("misconfigured", cause, about);
+}

@@ -1,0 +1,130 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
+import { Client } from "minio";
+import { newId } from "../../lib/ids.ts";
+import { storageContract } from "../../providers/storage/contract.ts";
+import { openStorage, type Storage } from "../../providers/storage/index.ts";
+import { type MinioServer, startMinio } from "../servers/minio.ts";
+import { eventually } from "../support/eventually.ts";
+
+let minio: MinioServer;
+beforeAll(async () => {
+  minio = await startMinio();
+});
+afterAll(() => minio.remove());
+
+const open: Storage[] = [];
+afterEach(() => {
+  for (const storage of open.splice(0)) storage.close();
+});
+
+function storageOf(change: Partial<Parameters<typeof openStorage>[0]> = {}): Storage {
+  const storage = openStorage({
+    DATA_DIR: "/nowhere",
+    S3_ENDPOINT: minio.url,
+    S3_REGION: "us-east-1",
+    S3_BUCKET: `waybill-${newId()}`,
+    S3_ACCESS_KEY: minio.accessKey,
+    S3_SECRET_KEY: minio.secretKey,
+    ...change,
+  });
+  open.push(storage);
+  return storage;
+}
+
+function admin(): Client {
+  return new Client({
+    endPoint: "127.0.0.1",
+    port: Number(new URL(minio.url).port),
+    useSSL: false,
+    accessKey: minio.accessKey,
+    secretKey: minio.secretKey,
+  });
+}
+
+async function failureOf(work: Promise<unknown>): Promise<Error & { kind?: string }> {
+  return await work.then(
+    () => {
+      throw new Error("it did not fail");
+    },
+    (error) => error,
+  );
+}
+
+describe("storage on MinIO", () => {
+  storageContract(async () => {
+    const storage = storageOf();
+    open.length = 0;
+    return { storage, stop: async () => undefined };
+  });
+
+  it("open, without the bucket, makes it, also when two do so at once", async () => {
+    const S3_BUCKET = `waybill-${newId()}`;
+    await Promise.all([storageOf({ S3_BUCKET }).open(), storageOf({ S3_BUCKET }).open()]);
+    expect(await admin().bucketExists(S3_BUCKET)).toBe(true);
+  });
+
+  it("put, with a type, has the server tell it, and that nobody else may keep the object", async () => {
+    const S3_BUCKET = `waybill-${newId()}`;
+    await storageOf({ S3_BUCKET }).put("avatars/a.webp", Buffer.from("x"), "image/webp");
+    expect((await admin().statObject(S3_BUCKET, "avatars/a.webp")).metaData).toMatchObject({
+      "content-type": "image/webp",
+      "cache-control": "private, no-cache",
+    });
+  });
+
+  it("put, after somebody removed the bucket, makes it again", async () => {
+    const S3_BUCKET = `waybill-${newId()}`;
+    const storage = storageOf({ S3_BUCKET });
+    await storage.open();
+    await admin().removeBucket(S3_BUCKET);
+    await storage.put("a/b", Buffer.from("x"));
+    expect((await storage.get("a/b"))?.toString()).toBe("x");
+  });
+
+  it.each([
+    ["S3_SECRET_KEY", "not-the-secret-of-the-tests"],
+    ["S3_ACCESS_KEY", "not-the-key-of-the-tests"],
+    ["S3_SECRET_KEY", undefined],
+    ["S3_ACCESS_KEY", undefined],
+  ])("open, with a wrong %s (%s), says which it is and not its value", async (name, value) => {
+    const error = await failureOf(storageOf({ [name]: value }).open());
+    expect(error).toMatchObject({ kind: "misconfigured" });
+    expect(error.message).toContain(name);
+    if (value) expect(`${error.message} ${error.stack}`).not.toContain(value);
+    expect(await storageOf({ [name]: value }).ready()).toBe(false);
+  });
+
+  it("open, with another region than the server's, says so", async () => {
+    const error = await failureOf(storageOf({ S3_REGION: "eu-central-1" }).open());
+    expect(error).toMatchObject({ kind: "misconfigured", message: expect.stringContaining("S3_REGION") });
+  });
+
+  it.each([
+    ["killed", () => minio.kill(), () => minio.start()],
+    ["frozen", async () => minio.freeze(), async () => minio.thaw()],
+  ])(
+    "with the server %s, is unavailable in bounded time, and back with what it kept",
+    async (_, lose, back) => {
+      const storage = storageOf();
+      await storage.put("a/b", Buffer.from("kept"));
+      await lose();
+      try {
+        for (const work of [
+          () => storage.put("a/c", Buffer.from("x")),
+          () => storage.get("a/b"),
+          () => storage.delete("a/b"),
+          () => storageOf().open(),
+        ]) {
+          const startedMs = performance.now();
+          expect(await failureOf(work())).toMatchObject({ kind: "unavailable" });
+          expect(performance.now() - startedMs).toBeLessThan(1_800);
+        }
+        expect(await storage.ready()).toBe(false);
+      } finally {
+        await back();
+      }
+      await eventually(async () => expect((await storage.get("a/b"))?.toString()).toBe("kept"));
+      await eventually(async () => expect(await storage.ready()).toBe(true));
+    },
+  );
+});
