@@ -1,10 +1,15 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
 import { Client } from "minio";
+import { ServiceBroker } from "moleculer";
+import sharp from "sharp";
+import { readConfig, type Settings } from "../../lib/config/config.ts";
 import { newId } from "../../lib/ids.ts";
 import { storageContract } from "../../providers/storage/contract.ts";
 import { openStorage, type Storage } from "../../providers/storage/index.ts";
+import { mediaService } from "../../services/media/media.service.ts";
 import { type MinioServer, startMinio } from "../servers/minio.ts";
 import { eventually } from "../support/eventually.ts";
+import { startIdentity } from "../support/identity.ts";
 
 let minio: MinioServer;
 beforeAll(async () => {
@@ -17,16 +22,18 @@ afterEach(() => {
   for (const storage of open.splice(0)) storage.close();
 });
 
-function storageOf(change: Partial<Parameters<typeof openStorage>[0]> = {}): Storage {
-  const storage = openStorage({
-    DATA_DIR: "/nowhere",
+function settingsOf() {
+  return {
     S3_ENDPOINT: minio.url,
     S3_REGION: "us-east-1",
     S3_BUCKET: `waybill-${newId()}`,
     S3_ACCESS_KEY: minio.accessKey,
     S3_SECRET_KEY: minio.secretKey,
-    ...change,
-  });
+  };
+}
+
+function storageOf(change: Partial<Parameters<typeof openStorage>[0]> = {}): Storage {
+  const storage = openStorage({ DATA_DIR: "/nowhere", ...settingsOf(), ...change });
   open.push(storage);
   return storage;
 }
@@ -127,4 +134,52 @@ describe("storage on MinIO", () => {
       await eventually(async () => expect(await storage.ready()).toBe(true));
     },
   );
+});
+
+describe("media on MinIO", () => {
+  it("with the store away, answers for pictures that they cannot be had now, and everything else goes on", async () => {
+    const { S3_BUCKET, ...keys } = settingsOf();
+    const bench = await startIdentity({ settings: { ...keys, S3_BUCKET } });
+    try {
+      const { meta } = await bench.customer();
+      const png = await sharp({ create: { width: 8, height: 8, channels: 3, background: "red" } })
+        .png()
+        .toBuffer();
+      const base64 = png.toString("base64");
+      const { etag } = await bench.ask("media.putAvatar", { base64 }, meta);
+      expect(await admin().bucketExists(S3_BUCKET)).toBe(true);
+      expect(await bench.ask("media.getAvatar", {}, meta)).toMatchObject({ etag, contentType: "image/webp" });
+      await minio.kill();
+      try {
+        const startedMs = performance.now();
+        const gone = { type: "SERVICE_UNAVAILABLE", code: 503 };
+        await expect(bench.ask("media.getAvatar", {}, meta)).rejects.toMatchObject(gone);
+        await expect(bench.ask("media.putAvatar", { base64 }, meta)).rejects.toMatchObject(gone);
+        await expect(bench.ask("media.deleteAvatar", {}, meta)).rejects.toMatchObject(gone);
+        expect(performance.now() - startedMs).toBeLessThan(2_000);
+        expect(await bench.ask("identity.profile", {}, meta)).toMatchObject({ firstName: "Grete" });
+      } finally {
+        await minio.start();
+      }
+      await eventually(async () => {
+        expect(await bench.ask("media.getAvatar", {}, meta)).toMatchObject({ etag });
+      });
+    } finally {
+      await bench.stop();
+    }
+  });
+
+  it("with a store that is away, starts; with keys that never work, does not", async () => {
+    const start = async (change: Partial<Settings>) => {
+      const broker = new ServiceBroker({ logger: false, skipProcessEventRegistration: true });
+      broker.createService(
+        mediaService({ config: { ...readConfig({}), ...settingsOf(), ...change } as Settings }),
+      );
+      await broker.start().finally(() => broker.stop());
+    };
+    await start({ S3_ENDPOINT: "http://127.0.0.1:1" });
+    await expect(start({ S3_SECRET_KEY: "not-the-secret-of-the-tests" })).rejects.toThrow(
+      "S3_SECRET_KEY does not belong to S3_ACCESS_KEY",
+    );
+  });
 });

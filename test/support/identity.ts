@@ -6,7 +6,7 @@ import { type ActionName, call, type Params, type Result } from "../../contracts
 import type { Tokens } from "../../contracts/identity.ts";
 import type { Message, MessageData } from "../../contracts/messages.ts";
 import type { Meta, Role } from "../../contracts/meta.ts";
-import { readConfig } from "../../lib/config/config.ts";
+import { readConfig, type Settings } from "../../lib/config/config.ts";
 import { newId } from "../../lib/ids.ts";
 import { callerMiddleware } from "../../mixins/caller/caller.middleware.ts";
 import { AUDIENCE } from "../../mixins/caller/token-verifier.ts";
@@ -32,6 +32,8 @@ export interface IdentityBenchOptions {
   around?: (provider: IdentityProvider) => IdentityProvider;
   /** Other services on the same node. */
   services?: ServiceSchema[];
+  /** Settings beside those that the bench makes. */
+  settings?: Partial<Settings>;
 }
 
 /**
@@ -41,6 +43,7 @@ export interface IdentityBenchOptions {
 export async function startIdentity({
   around = (provider) => provider,
   services = [],
+  settings = {},
 }: IdentityBenchOptions = {}) {
   const database = await createDatabase("identity");
   const dataDir = mkdtempSync(join(tmpdir(), "waybill-identity-"));
@@ -61,6 +64,7 @@ export async function startIdentity({
     BRIDGE_SECRET: "bridge-secret-of-the-tests-0123456789",
     HANDOVER_SECRET: "handover-secret-of-the-tests-0123456",
     SEAL_SECRET: "seal-secret-of-the-tests-0123456789ab",
+    ...settings,
   };
   const platform = newId();
   const node = (nodeID: string, namespace: string = platform) =>
