@@ -5,6 +5,7 @@ export default {
   ...base,
   testMatch: ["<rootDir>/test/cluster/**/*.spec.ts", "<rootDir>/test/e2e/scenario-[1-8].spec.ts"],
   testPathIgnorePatterns: ["/node_modules/"],
+  globalSetup: "<rootDir>/test/support/cluster-setup.ts",
   maxWorkers: 2,
   testTimeout: 60_000,
 };

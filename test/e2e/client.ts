@@ -46,13 +46,17 @@ export async function connect(platformOf: () => Promise<TestPlatform> = platform
   const document = (await (await fetch(`${there.url}/openapi.json`)).json()) as OpenApi;
   const checker: AnswerChecker = answerChecker(document);
   const reached = new Set<string>();
+  // What one gateway has done, the next has to know.
+  const gateways = [there.url, ...there.alsoAt];
+  let turn = 0;
+  const gateway = () => gateways[turn++ % gateways.length];
 
   async function request<T>(operation: string, sending: Sending = {}): Promise<Reply<T>> {
     const [method = "", target = ""] = operation.split(" ");
     const { token, body, image, key, headers } = sending;
     const sent =
       image ?? (typeof body === "string" ? body : body === undefined ? undefined : JSON.stringify(body));
-    const response = await fetch(`${there.url}/api/v1${target}`, {
+    const response = await fetch(`${gateway()}/api/v1${target}`, {
       method,
       headers: {
         ...(sent !== undefined && { "Content-Type": image ? "image/png" : "application/json" }),
@@ -75,7 +79,7 @@ export async function connect(platformOf: () => Promise<TestPlatform> = platform
   async function follow(operation: string, { token, headers }: Sending = {}): Promise<Stream> {
     const [method = "", path = ""] = operation.split(" ");
     const ending = new AbortController();
-    const response = await fetch(`${there.url}/api/v1${path}`, {
+    const response = await fetch(`${gateway()}/api/v1${path}`, {
       method,
       headers: { ...(token && { Authorization: `Bearer ${token}` }), ...headers },
       signal: ending.signal,

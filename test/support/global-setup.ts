@@ -1,6 +1,7 @@
 import { rmSync } from "node:fs";
 import { resolve } from "node:path";
 import { stopPostgres } from "../../platform/postgres-process.ts";
+import { stopCluster } from "./cluster.ts";
 import { platformFolder, stopPlatform } from "./platform.ts";
 import { postgresFolder } from "./postgres.ts";
 import { abandonedRunFolders, createRunFolder } from "./test-run.ts";
@@ -16,6 +17,7 @@ export default async function globalSetup(): Promise<void> {
 /** Stops what the files of a run have started for all of them, and removes it. */
 export async function clearRun(folder: string): Promise<void> {
   await stopPlatform(folder);
+  await stopCluster(folder);
   await stopPostgres(`${platformFolder(folder)}/data`, "SIGQUIT");
   await stopPostgres(postgresFolder(folder), "SIGQUIT");
   rmSync(folder, { recursive: true, force: true });

@@ -3,13 +3,17 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Places } from "../../platform/launch.ts";
 import { readSecrets } from "../../platform/secrets.ts";
+import { cluster } from "./cluster.ts";
 import { exclusively, runFolder } from "./test-run.ts";
 import { placesIn, type SpawnedAs, type StartedProcess, startWaybill } from "./waybill-process.ts";
 
 const STOP_TIMEOUT_MS = 10_000;
 
 export interface TestPlatform {
+  /** Its public URL, which signed callbacks are sent to. */
   url: string;
+  /** Where else its API answers: the other gateways of a cluster. */
+  alsoAt: readonly string[];
   sandboxUrl: string;
   opsUrl: string;
   dataDir: string;
@@ -20,10 +24,12 @@ export interface TestPlatform {
 export type StartedPlatform = TestPlatform & StartedProcess;
 
 /**
- * The real platform in a process of its own, with all its services and the sandbox: started by the first file of
- * a run that asks for it, shared by all, stopped at the end of the run. Tests make their own users in it.
+ * The real platform, with all its services and the sandbox: started by the first file of a run that asks for it,
+ * shared by all, stopped at the end of the run. Tests make their own users in it. It is one process, as of
+ * `npm start`; in a run of jest.cluster.config.js it is the cluster.
  */
 export async function platform(): Promise<TestPlatform> {
+  if (process.env.TEST_TOPOLOGY === "cluster") return (await cluster()).platform;
   const dataDir = join(platformFolder(runFolder()), "data");
   if (existsSync(readyFile())) return placesOf(dataDir);
   return await exclusively("platform", async () => {
@@ -78,6 +84,7 @@ function placesOf(dataDir: string): TestPlatform {
   const places = placesIn(dataDir) as Places;
   return {
     url: places.apiUrl,
+    alsoAt: [],
     sandboxUrl: places.sandboxUrl ?? "",
     opsUrl: places.opsUrl,
     dataDir,
