@@ -31,12 +31,19 @@ async function startTelemetry(): Promise<() => Promise<void>> {
       // Sweeps and relays ask the database all day long: a query without work around it is no trace of its own.
       new PgInstrumentation({ requireParentSpan: true }),
       new UndiciInstrumentation({ requireParentforSpans: true }),
+      ...(process.env.MONGO_URL ? [await mongodbInstrumentation()] : []),
     ],
     metricReaders: [],
     logRecordProcessors: [],
   });
   sdk.start();
   return () => sdk.shutdown();
+}
+
+/** Its spans say what was asked, without the values. */
+async function mongodbInstrumentation() {
+  const { MongoDBInstrumentation } = await import("@opentelemetry/instrumentation-mongodb");
+  return new MongoDBInstrumentation({ requireParentSpan: true, enhancedDatabaseReporting: false });
 }
 
 if (process.env.OTEL_EXPORTER_OTLP_ENDPOINT) {

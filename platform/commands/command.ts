@@ -1,3 +1,4 @@
+import { typeOf } from "../../contracts/errors.ts";
 import { ConfigError } from "../../lib/config/config.ts";
 import { NotRunning } from "../control/client.ts";
 import { FolderInUse } from "../folder-lock.ts";
@@ -27,5 +28,5 @@ export function runCommand(work: () => Promise<void>): void {
 function codeOf(error: Error): number {
   if (error instanceof UsageError) return EX_USAGE;
   if (error instanceof ConfigError) return EX_CONFIG;
-  return error instanceof NotRunning ? EX_UNAVAILABLE : 1;
+  return error instanceof NotRunning || typeOf(error) === "SERVICE_UNAVAILABLE" ? EX_UNAVAILABLE : 1;
 }

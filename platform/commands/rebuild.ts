@@ -1,20 +1,83 @@
 /**
- * `npm run rebuild -- payments` makes a collection of documents anew from PostgreSQL, on the platform that runs
- * on DATA_DIR. Reads go on meanwhile and may miss what is not there again yet.
+ * `npm run rebuild -- payments` makes a collection of documents what PostgreSQL says. Where the environment names
+ * MongoDB and the database (in a cluster, also in a container), it does so itself, whatever else runs; elsewhere the
+ * platform that runs on DATA_DIR does, whose files have one writer. Reads and messages go on meanwhile.
  */
-import { readConfig } from "../../lib/config/config.ts";
+import { ServiceBroker } from "moleculer";
+import { type Config, readConfig } from "../../lib/config/config.ts";
+import { rebuildsOf } from "../../mixins/documents/documents.mixin.ts";
+import { documentStore } from "../../mixins/documents/place.ts";
+import { type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import { notificationDocuments } from "../../services/notifications/history.ts";
+import { orderProjections } from "../../services/orders/projections.ts";
 import { connectToPlatform } from "../control/client.ts";
-import { dataDirOf } from "../settings.ts";
+import { dataDirOf, postgresUrlName } from "../settings.ts";
 import { runCommand, UsageError } from "./command.ts";
 
+const PROGRESS_MS = 2_000;
+const POOL = 4;
+const ACQUIRE_TIMEOUT_MS = 5_000;
+
+/** As people call them, and as they are called. */
+const names: Record<string, string> = { history: "order_history" };
+
+/** Whose database each is made from, and the collections of that. */
+const sources = {
+  payments: { database: "orders", open: ordersMixins },
+  order_history: { database: "orders", open: ordersMixins },
+  notifications: { database: "notifications", open: notificationsMixins },
+} as const;
+type Collection = keyof typeof sources;
+
 runCommand(async () => {
-  const platform = await connectToPlatform(dataDirOf(readConfig(process.env, { needs: false })));
-  const { collections } = await platform.request("collections", {});
-  const [collection, ...more] = process.argv.slice(2);
-  if (!collection || more.length > 0 || !collections.includes(collection)) {
-    throw new UsageError(`npm run rebuild -- ${collections.join("|") || "<collection>"}`);
+  const config = readConfig(process.env);
+  const [word = "", ...more] = process.argv.slice(2);
+  const collection = names[word] ?? word;
+  if (!Object.hasOwn(sources, collection) || more.length > 0) {
+    const known = [...Object.keys(names), ...Object.keys(sources)].join("|");
+    throw new UsageError(`npm run rebuild -- ${known}`);
   }
-  const { documents } = await platform.request("rebuild", { collection });
-  platform.close();
+  const documents = await rebuild(config, collection as Collection);
   console.log(`${collection}: ${documents} documents`);
 });
+
+async function rebuild(config: Config, collection: Collection): Promise<number> {
+  const { database, open } = sources[collection];
+  const url = config[postgresUrlName(database)];
+  if (config.MONGO_URL === undefined || url === undefined) return await byThePlatform(config, collection);
+  const db = postgres({ url, poolSize: POOL, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, name: "rebuild" });
+  const broker = new ServiceBroker({ logger: false });
+  broker.createService({ name: "rebuild", mixins: [db.mixin, ...open(db, config)] });
+  await broker.start();
+  try {
+    return (await rebuildsOf(broker).get(collection)?.(progressOf(collection))) as number;
+  } finally {
+    await broker.stop();
+  }
+}
+
+function ordersMixins(db: Postgres, config: Config) {
+  const { history, payments } = orderProjections(db, documentStore(config));
+  return [history.mixin, payments.mixin];
+}
+
+function notificationsMixins(db: Postgres, config: Config) {
+  return [notificationDocuments(db, documentStore(config)).mixin];
+}
+
+async function byThePlatform(config: Config, collection: Collection): Promise<number> {
+  const platform = await connectToPlatform(dataDirOf(config));
+  const { documents } = await platform.request("rebuild", { collection });
+  platform.close();
+  return documents;
+}
+
+/** A line now and then, where it takes long. */
+function progressOf(collection: string): (documents: number) => void {
+  let toldMs = performance.now();
+  return (documents) => {
+    if (performance.now() - toldMs < PROGRESS_MS) return;
+    toldMs = performance.now();
+    console.error(`${collection}: ${documents} looked at`);
+  };
+}
