@@ -7,6 +7,7 @@ const SOCKET_TIMEOUT_MS = 10_000;
 const IDLE_TIMEOUT_MS = 30_000;
 const DETAIL_MAX = 300;
 
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 // Nothing but one bare address: no list, no name, no comment, no line break that would start a header.
 const ADDRESS = /^[^\s<>(),;:"\\[\]@\p{Cc}]+@[^\s<>(),;:"\\[\]@\p{Cc}]+$/u;
 
@@ -20,7 +21,8 @@ interface SmtpError extends Error {
 
 /**
  * Mail by SMTP, over a few kept connections.
- * @param url `smtp://user:password@host:587` (STARTTLS where the server offers it) or `smtps://…`
+ * @param url `smtp://user:password@host:587` (STARTTLS where the server offers it, and always before a password
+ * leaves this machine) or `smtps://…`; a certificate that is not vouched for is refused
  * @param from `Name <address>`
  */
 export function smtp({ url, from }: { url: string; from: string }): Mailer {
@@ -32,6 +34,8 @@ export function smtp({ url, from }: { url: string; from: string }): Mailer {
       host: hostname.replace(/^\[|\]$/g, ""),
       port: Number(port) || (secure ? 465 : 587),
       secure,
+      // Who tears STARTTLS out of a greeting must not get the password.
+      requireTLS: !secure && username !== "" && !LOOPBACK.test(hostname),
       auth: username ? { user: decodeURIComponent(username), pass: decodeURIComponent(password) } : undefined,
       maxConnections: CONNECTIONS_MAX,
       // A requeue inside the pool would be a second try that the history does not know.
@@ -84,6 +88,8 @@ function envelope({ to, subject, text, html, messageId, language }: Mail) {
 
 function failed(error: SmtpError): MailResult {
   const detail = shorten(error.response ?? `${error.code ?? error.name}: ${error.message}`);
+  // The mail is right and the account is wrong: somebody will mend that.
+  if (error.code === "EAUTH") return { outcome: "refused", retryable: true, detail };
   if (error.responseCode !== undefined) {
     return { outcome: "refused", retryable: error.permanent === false, detail };
   }
