@@ -1,0 +1,148 @@
+import type { Order } from "../../services/orders/order-model.ts";
+import type { World } from "./engine.ts";
+import type { InboxRecord } from "./stores/inbox.ts";
+import type { OrderRecord } from "./stores/orders.ts";
+import type { OfferRecord, ReservedLine } from "./stores/reservations.ts";
+import type { Change } from "./view.ts";
+
+/** The table of the product's specification, written down a second time: the code's own is under test. */
+const LEGAL: Readonly<Record<string, readonly string[]>> = {
+  pending: ["paid", "cancelled", "expired"],
+  paid: ["preparing", "ready", "cancelled"],
+  preparing: ["ready", "cancelled"],
+  ready: ["delivering", "cancelled"],
+  delivering: ["delivered", "ready", "failed"],
+  failed: ["ready", "cancelled"],
+};
+export const FINAL = ["delivered", "cancelled", "expired"];
+
+type Version = Pick<Order, "version" | "status"> & { delivererId?: string };
+
+/** What must hold after every commit; what must hold in the end is in rest.ts. */
+export class Checks {
+  readonly #world: World;
+  /** Every committed version of every order. */
+  readonly history = new Map<string, Version[]>();
+  readonly effects = new Map<string, number>();
+  readonly #pieces = new Map<string, number>();
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  /** The pieces of a product that there are, on sale and taken together. */
+  stocked(productId: string, pieces: number): void {
+    this.#pieces.set(productId, pieces);
+  }
+
+  committed(kind: string, changes: readonly Change[]): void {
+    const touched = new Set<string>();
+    for (const { table, key, before, after } of changes) {
+      const where = `${kind}.${table}`;
+      if (where === "orders.orders")
+        this.#order(before as OrderRecord | undefined, after as unknown as OrderRecord);
+      if (where === "orders.refunds" && before) this.#refund(key, before, after);
+      if (table === "effects") this.#effect(after as { group: string; messageId: string });
+      if (table === "inbox")
+        this.#inbox(key, before as InboxRecord | undefined, after as unknown as InboxRecord);
+      if (where === "partners.availability") touched.add((after as unknown as OfferRecord).productId);
+      if (where === "partners.stock_reservation_lines") {
+        touched.add((after as unknown as ReservedLine).productId);
+        this.#line(before as ReservedLine | undefined, after as unknown as ReservedLine);
+      }
+    }
+    for (const productId of touched) this.#stock(productId, changes);
+  }
+
+  #order(before: OrderRecord | undefined, after: OrderRecord): void {
+    const name = `order ${after.id}`;
+    const { version, status, delivererId } = after;
+    const known = this.history.get(after.id) ?? [];
+    this.history.set(after.id, known);
+    if (before?.version === version && before.status === status) return; // its checkout or its deadline alone
+    known.push({ version, status, ...(delivererId && { delivererId }) });
+    this.#world.say(`${name} is ${status}, version ${version}`);
+    // One commit may make two moves (an operator's reassignment); each is in the history.
+    if (before && version <= before.version)
+      this.#world.violated(`${name}: version ${before.version} to ${version}`);
+    if (!before && (version !== 1 || status !== "pending")) {
+      this.#world.violated(`${name} begins as ${status}, version ${version}`);
+    }
+    if (before && before.status !== status && !reaches(before.status, status, version - before.version)) {
+      this.#world.violated(`${name}: ${before.status} to ${status}`);
+    }
+    if (before && FINAL.includes(before.status) && status !== before.status) {
+      this.#world.violated(`${name} was over`);
+    }
+    const { paidMinor, refundedMinor, refundPendingMinor } = after;
+    if (refundedMinor + refundPendingMinor > paidMinor || Math.min(refundedMinor, refundPendingMinor) < 0) {
+      this.#world.violated(`${name}: of ${paidMinor} went ${refundedMinor} back, ${refundPendingMinor} go`);
+    }
+    const kitchen = ["paid", "preparing", "ready", "delivering", "delivered"].includes(status);
+    if (kitchen && paidMinor < after.totalMinor) this.#world.violated(`${name} is ${status} and not paid`);
+    if (["delivering", "delivered"].includes(status) && !delivererId) {
+      const byHand = status === "delivered";
+      if (!byHand) this.#world.violated(`${name} is ${status} by nobody`);
+    }
+    if (before?.status === "delivering" && status === "delivering" && before.delivererId !== delivererId) {
+      // Only an operator takes an order from one to give it to another, which is two moves.
+      if (version - before.version < 2) this.#world.violated(`${name} went from courier to courier`);
+    }
+    if (FINAL.includes(status) === (after.deadlineAt !== undefined)) {
+      this.#world.violated(`${name} is ${status} with deadline ${after.deadlineAt}`);
+    }
+  }
+
+  #refund(id: string, before: object, after: object | undefined): void {
+    const was = before as { state?: string };
+    const is = (after ?? {}) as { state?: string };
+    const bounced = was.state === "completed" && is.state === "failed";
+    const over = (was.state === "completed" || was.state === "failed") && !bounced;
+    if (over && is.state !== was.state) this.#world.violated(`refund ${id}: ${was.state} to ${is.state}`);
+  }
+
+  #effect({ group, messageId }: { group: string; messageId: string }): void {
+    // The planted inbox keeps a known message under another key; it is the same message.
+    const key = `${group} ${messageId.split("/")[0]}`;
+    const times = (this.effects.get(key) ?? 0) + 1;
+    this.effects.set(key, times);
+    if (times > 1) this.#world.violated(`${key}: ${times} effects`);
+  }
+
+  #inbox(key: string, before: InboxRecord | undefined, after: InboxRecord): void {
+    const over = before?.state === "done" || before?.state === "dead";
+    if (over && after.state !== before.state)
+      this.#world.violated(`${key}: ${before.state} to ${after.state}`);
+  }
+
+  readonly #offers = new Map<string, number>();
+  readonly #taken = new Map<string, number>();
+
+  #line(before: ReservedLine | undefined, after: ReservedLine): void {
+    const taken = (this.#taken.get(after.productId) ?? 0) - (before?.taken ?? 0) + after.taken;
+    this.#taken.set(after.productId, taken);
+  }
+
+  #stock(productId: string, changes: readonly Change[]): void {
+    for (const { table, after } of changes) {
+      const offer = after as unknown as OfferRecord;
+      if (table !== "availability" || offer.productId !== productId) continue;
+      if (offer.stock !== undefined) this.#offers.set(productId, offer.stock);
+    }
+    const pieces = this.#pieces.get(productId);
+    const left = this.#offers.get(productId);
+    if (pieces === undefined || left === undefined) return;
+    const taken = this.#taken.get(productId) ?? 0;
+    if (left < 0) this.#world.violated(`product ${productId}: ${left} pieces on sale`);
+    if (left + taken !== pieces) {
+      this.#world.violated(`product ${productId}: ${left} on sale and ${taken} taken of ${pieces}`);
+    }
+  }
+}
+
+/** Whether a state can follow another one within so many moves. */
+function reaches(from: string, to: string, moves: number): boolean {
+  if (moves <= 0) return false;
+  const next = LEGAL[from] ?? [];
+  return next.includes(to) || next.some((between) => reaches(between, to, Math.min(moves, 3) - 1));
+}

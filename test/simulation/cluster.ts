@@ -1,0 +1,262 @@
+import type { ServiceSchema } from "moleculer";
+import type { Params } from "../../contracts/actions.ts";
+import type { Message, MessageType } from "../../contracts/messages.ts";
+import type { Ctx } from "../../contracts/meta.ts";
+import { newId } from "../../lib/ids.ts";
+import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
+import type { Handler, Handlers } from "../../mixins/consumer/handlers.ts";
+import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
+import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import { timer } from "../../mixins/timer/timer.mixin.ts";
+import * as changing from "../../services/orders/changing.ts";
+import { confirmOrder } from "../../services/orders/confirm.ts";
+import { deadlineSweep } from "../../services/orders/deadlines.ts";
+import * as deliveries from "../../services/orders/deliveries.ts";
+import type { OrdersDeps } from "../../services/orders/deps.ts";
+import { handover } from "../../services/orders/handover.ts";
+import { applyPartnerCallback } from "../../services/orders/partner-callbacks.ts";
+import { receivePayment } from "../../services/orders/payments.ts";
+import { reconciler, reconciliationCounts } from "../../services/orders/reconciliation.ts";
+import { refundWorker } from "../../services/orders/refunds.ts";
+import { orderHandlers } from "../../services/partners/orders-news.ts";
+import { reserve, SWEEP_GRACE_MS, sweepReservations } from "../../services/partners/reservations.ts";
+import { SimulatedBank } from "./bank.ts";
+import { Checks } from "./checks.ts";
+import { Machine, type World } from "./engine.ts";
+import { Server, statement } from "./memory.ts";
+import { Network } from "./network.ts";
+import { Stream } from "./stream.ts";
+
+const SWEEP_MS = 10_000;
+const JOBS_MS = 20_000;
+/** What the customer's PINs are made with. */
+export const HANDOVER = handover("handover-secret-of-the-simulation-01");
+
+const CREATED_TO_ENDED = [
+  ...["order.created", "order.paid", "order.accepted", "order.rejected", "order.ready", "order.delayed"],
+  ...[
+    "order.assigned",
+    "order.released",
+    "order.delivered",
+    "order.failed",
+    "order.cancelled",
+    "order.expired",
+  ],
+] as readonly (MessageType & `order.${string}`)[];
+const GROUPS = {
+  orders: [...CREATED_TO_ENDED, "payment.received", "refund.completed"] as MessageType[],
+  partners: [
+    ...["order.created", "order.paid", "order.cancelled", "order.rejected", "order.expired"],
+    ...["order.assigned", "order.released", "order.delivered", "order.failed"],
+  ] as MessageType[],
+  notifications: CREATED_TO_ENDED as MessageType[],
+};
+export type Kind = keyof typeof GROUPS;
+export const KINDS = Object.keys(GROUPS) as Kind[];
+
+/** An order whose news nobody can handle, by its note. */
+export const POISON = { throws: "a message that throws", kills: "a message that kills" } as const;
+
+/** The product on machines that die, with what is around it. */
+export class Cluster {
+  readonly world: World;
+  readonly network: Network;
+  readonly stream: Stream;
+  readonly bank: SimulatedBank;
+  readonly checks: Checks;
+  readonly servers: Record<Kind, Server>;
+  readonly machines = new Set<Machine>();
+  /** Pushes as the outside saw them, by message. */
+  readonly pushed = new Map<string, number>();
+  /** Requests from outside that have no answer yet. */
+  unanswered = 0;
+
+  constructor(world: World, report: (event: unknown) => void) {
+    this.world = world;
+    this.network = new Network(world);
+    this.stream = new Stream(world, GROUPS);
+    this.bank = new SimulatedBank(world, report);
+    this.checks = new Checks(world);
+    const server = (kind: Kind) => new Server(world, kind, (changes) => this.checks.committed(kind, changes));
+    this.servers = {
+      orders: server("orders"),
+      partners: server("partners"),
+      notifications: server("notifications"),
+    };
+  }
+
+  boot(kind: Kind, name: string): void {
+    const machine = new Machine(this.world, name);
+    this.machines.add(machine);
+    machine.skewMs = this.world.random.between(-2_000, 2_000);
+    machine.whenKilled(() => {
+      this.machines.delete(machine);
+      this.world.at(this.world.random.between(100, 4_000), () => this.boot(kind, name));
+    });
+    const start = { orders: this.#orders, partners: this.#partners, notifications: this.#notifications }[
+      kind
+    ];
+    this.world.at(0, () => start.call(this, machine), machine);
+  }
+
+  #orders(machine: Machine): void {
+    const { base, out, run, db } = this.#common("orders", machine);
+    const deps: OrdersDeps = {
+      ...base,
+      outbox: out,
+      live: { tell: () => undefined },
+      banks: {
+        find: async (_db, id) =>
+          id === this.bank.id
+            ? {
+                ...{ id, title: "Bank", adapter: "sandbox", settings: "", active: true, version: 1 },
+                ...{ webcheckoutUrl: "https://bank.example", connect: () => this.bank.client() },
+              }
+            : undefined,
+      } as OrdersDeps["banks"],
+      handover: HANDOVER,
+      wakeRefunds: () => refunds.wake(),
+      publicUrl: "https://waybill.example",
+    };
+    const logger = this.#logger(machine);
+    const refunds = timer({ name: "refunds", intervalMs: JOBS_MS, run: refundWorker(deps, () => logger) });
+    const deadlines = timer({
+      name: "deadlines",
+      intervalMs: JOBS_MS,
+      run: deadlineSweep(deps, () => logger),
+    });
+    const remember: Handler = { apply: async () => undefined };
+    run(
+      this.#inbox("orders", machine, db, Object.fromEntries(GROUPS.orders.map((type) => [type, remember]))),
+    );
+    run(out.mixin);
+    run(refunds.mixin);
+    const asks = reconciler(deps, () => logger, reconciliationCounts());
+    run(timer({ name: "reconciliation", intervalMs: JOBS_MS, run: asks }).mixin);
+    run(deadlines.mixin);
+    this.network.offer(machine, {
+      "orders.confirm": (ctx) => confirmOrder(deps, ctx),
+      "orders.receivePayment": (ctx) => receivePayment(deps, ctx),
+      "orders.applyPartnerCallback": (ctx: Ctx<Params<"orders.applyPartnerCallback">>) =>
+        applyPartnerCallback(deps, ctx.params),
+      "orders.update": (ctx) => changing.updateOrder(deps, ctx),
+      "orders.cancel": (ctx) => changing.cancelOrder(deps, ctx),
+      "orders.refund": (ctx) => changing.refundOrder(deps, ctx),
+      "orders.override": (ctx) => changing.overrideOrder(deps, ctx),
+      "orders.reassign": (ctx) => changing.reassignOrder(deps, ctx),
+      "orders.claim": (ctx) => deliveries.claimOrder(deps, ctx),
+      "orders.unclaim": (ctx) => deliveries.unclaimOrder(deps, ctx),
+      "orders.deliver": (ctx) => deliveries.deliverOrder(deps, ctx),
+      "orders.fail": (ctx) => deliveries.failOrder(deps, ctx),
+    });
+  }
+
+  #partners(machine: Machine): void {
+    const { base, out, run, db } = this.#common("partners", machine);
+    const deps = { ...base, outbox: out, guard: {} as never };
+    const sender = { wakeAfter: () => undefined } as never;
+    const handlers = orderHandlers({ outbox: out, sender, publicUrl: "https://waybill.example" });
+    run(this.#inbox("partners", machine, db, handlers));
+    run(out.mixin);
+    const sweep = () => sweepReservations(deps, SWEEP_GRACE_MS);
+    run(timer({ name: "reservations", intervalMs: JOBS_MS, run: sweep }).mixin);
+    this.network.offer(machine, {
+      "partners.reserve": (ctx: Ctx<Params<"partners.reserve">>) => reserve(deps, ctx.params),
+    });
+  }
+
+  /** Whoever is told of orders and calls the outside: a stand-in, for its machinery is the same as everybody's. */
+  #notifications(machine: Machine): void {
+    const { run, db } = this.#common("notifications", machine);
+    const push: Handler<MessageType & `order.${string}`> = {
+      perform: async ({ id, data }) => {
+        if (data.note === POISON.throws) throw new Error("poison");
+        if (data.note === POISON.kills) {
+          machine.kill();
+          await machine.mayEnd(1);
+        }
+        const slow = this.world.trouble(0.05);
+        await this.world.pause(slow ? this.world.random.between(1_000, 25_000) : 20, machine);
+        if (this.world.trouble(0.05)) throw new Error("the provider did not answer");
+        this.pushed.set(id, (this.pushed.get(id) ?? 0) + 1);
+        return async () => undefined;
+      },
+    };
+    const handlers = Object.fromEntries(CREATED_TO_ENDED.map((type) => [type, push]));
+    run(this.#inbox("notifications", machine, db, handlers));
+  }
+
+  #common(kind: Kind, machine: Machine) {
+    const postgres = this.servers[kind].connect(machine);
+    const clock = { now: () => Date.now() };
+    const carrier = this.stream.carrier(machine);
+    const limits = { sweepMs: SWEEP_MS, batch: 20 };
+    const out = outbox({ postgres, carrier, source: `waybill/${kind}`, clock, limits });
+    const run = (mixin: Partial<ServiceSchema>) => start(mixin, machine, this.#logger(machine));
+    return { base: { clock, postgres }, out, run, db: postgres };
+  }
+
+  #inbox(group: Kind, machine: Machine, postgres: Postgres, handlers: Handlers) {
+    return consumer({
+      ...{ postgres, carrier: this.stream.carrier(machine), group },
+      handlers: Object.fromEntries(
+        Object.entries(handlers).map(([type, handler]) => [
+          type,
+          this.#watched(group, postgres, handler as Handler),
+        ]),
+      ),
+      isolation: { taken: false },
+      limits: { sweepMs: SWEEP_MS },
+    }).mixin;
+  }
+
+  /** The handler with a line in a ledger for each effect, where each belongs: in the message's transaction. */
+  #watched(group: Kind, { db }: Postgres, handler: Handler): Handler {
+    const enter = (trx: typeof db, message: Message) => {
+      const outside = this.world.faults.has("effect outside the transaction");
+      const line = { group, messageId: message.id };
+      return statement(outside ? db : trx, (view) => view.insert("effects", newId(), line));
+    };
+    if (handler.perform) {
+      return {
+        async perform(message, lease) {
+          const commit = await handler.perform(message, lease);
+          return async (trx) => {
+            await enter(trx, message);
+            await commit(trx);
+          };
+        },
+      };
+    }
+    return {
+      async apply(trx, message) {
+        await enter(trx, message);
+        await handler.apply(trx, message);
+      },
+    };
+  }
+
+  #logger(machine: Machine) {
+    const note = (...text: unknown[]) => {
+      const line = text.join(" ");
+      this.world.say(`${machine.name}: ${line}`);
+      if (/TypeError|RangeError|ReferenceError|violates|is not a function/.test(line)) {
+        this.world.violated(`a failure of ours: ${line}`);
+      }
+    };
+    return { fatal: note, error: note, warn: note, info: note, debug: note, trace: note } as never;
+  }
+}
+
+interface Hooks {
+  started?: ((this: unknown) => Promise<void>)[];
+}
+
+/** Starts what a mixin runs in the background, as Moleculer would. */
+function start(mixin: Partial<ServiceSchema>, machine: Machine, logger: never): void {
+  const schema: Hooks = {};
+  const { merged } = mixin as { merged?: (schema: Hooks) => void };
+  merged?.(schema);
+  const service = { logger, broker: { nodeID: machine.name } };
+  for (const started of schema.started ?? []) void started.call(service);
+}

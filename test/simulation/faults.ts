@@ -1,0 +1,33 @@
+/** Mistakes that can be planted, each of which the checkers must find. */
+export const plantable = [
+  /** The inbox takes a message that it knows for a new one. */
+  "no inbox dedupe",
+  /** The stream forgets a message before the inbox has committed it. */
+  "acknowledge before commit",
+  /** An order is saved whatever became of it since it was read. */
+  "no version guard",
+  /** Whoever finds a refund that may have been asked for asks again, under a key of his own. */
+  "refund repeated on timeout",
+  /** Who lost the lease of a message may still commit. */
+  "lease not fenced",
+  /** A handler's effect is committed before the message is done. */
+  "effect outside the transaction",
+  /** Older news of an order overwrite newer ones. */
+  "oldest version wins",
+  /** Two reservations may count down from the same figure. */
+  "stock read before the lock",
+] as const;
+
+export type Fault = (typeof plantable)[number];
+
+export class Faults {
+  readonly #planted: Fault | undefined;
+
+  constructor(planted?: Fault) {
+    this.#planted = planted;
+  }
+
+  has(fault: Fault): boolean {
+    return this.#planted === fault;
+  }
+}

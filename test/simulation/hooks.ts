@@ -1,0 +1,35 @@
+import { registerHooks } from "node:module";
+
+/**
+ * Where the product's modules reach a server, they get a stand-in that keeps everything in memory: the
+ * repositories, which hold all SQL, and the two files that send and hear notifications. All else is the product.
+ */
+const stores = [
+  ["services/orders/orders.repository.ts", "orders.ts"],
+  ["services/orders/payments.repository.ts", "payments.ts"],
+  ["services/orders/reconciliation.repository.ts", "reconciliation.ts"],
+  ["services/partners/reservations.repository.ts", "reservations.ts"],
+  ["services/partners/partners.repository.ts", "partners.ts"],
+  ["services/partners/products.repository.ts", "products.ts"],
+  ["services/partners/webhooks/announce.ts", "announce.ts"],
+  ["mixins/outbox/outbox.repository.ts", "outbox.ts"],
+  ["mixins/consumer/inbox.repository.ts", "inbox.ts"],
+  ["mixins/idempotency/idempotency.repository.ts", "idempotency.ts"],
+  ["mixins/messages/listener.ts", "listener.ts"],
+  ["mixins/messages/announcer.ts", "announcer.ts"],
+] as const;
+
+const root = new URL("../../", import.meta.url).href;
+const own = `${root}test/simulation/`;
+const instead = new Map<string, string>(
+  stores.map(([file, store]) => [root + file, `${own}stores/${store}`]),
+);
+
+registerHooks({
+  resolve(specifier, context, next) {
+    const found = next(specifier, context);
+    if (context.parentURL?.startsWith(own)) return found;
+    const store = instead.get(found.url);
+    return store ? { ...found, url: store } : found;
+  },
+});

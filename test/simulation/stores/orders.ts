@@ -1,0 +1,158 @@
+import { isoTime } from "../../../lib/clock.ts";
+import { newId } from "../../../lib/ids.ts";
+import { present } from "../../../lib/present.ts";
+import type { Order } from "../../../services/orders/order-model.ts";
+import { nextLookAt } from "../../../services/orders/order-reconciliation.ts";
+import type * as real from "../../../services/orders/orders.repository.ts";
+import { statement } from "../memory.ts";
+import type { View } from "../view.ts";
+import type { ReceiptRecord } from "./payments.ts";
+
+export * from "../../../services/orders/orders.repository.ts";
+
+/** What the row holds besides the order: no decision writes it. */
+interface Beside {
+  traceparent?: string;
+  checkoutRef?: string;
+  reconcileAt?: string;
+}
+
+export type OrderRecord = Omit<Order, "receipts"> & Beside;
+
+export interface TransitionRecord {
+  orderId: string;
+  version: number;
+  type: string;
+  from?: string;
+  to: string;
+  actor: string;
+}
+
+export const findOrder: typeof real.findOrder = (db, id, viewer) =>
+  statement(db, (view) => {
+    const found = view.get<OrderRecord>("orders", id);
+    return found && maySee(found, viewer) ? loadedOf(view, found) : undefined;
+  });
+
+export const lockOrder: typeof real.lockOrder = async (trx, id) => {
+  await statement(trx, (view) => view.locked("orders", id));
+};
+
+export const lockDueOrder: typeof real.lockDueOrder = (trx, id) =>
+  statement(trx, (view) => {
+    const found = view.get<OrderRecord>("orders", id);
+    if (!found || !isDue(view, found)) return false;
+    const locked = view.lockedNow<OrderRecord>("orders", id);
+    return locked !== undefined && isDue(view, locked);
+  });
+
+export const insertOrder: typeof real.insertOrder = (trx, { next, transition }, traceparent) =>
+  statement(trx, (view) => {
+    const { receipts: _, ...order } = next;
+    const beside = present({
+      traceparent,
+      reconcileAt: nextLookAt(order.createdAt, Date.parse(order.createdAt)),
+    });
+    if (!view.insert("orders", next.id, { ...order, ...beside })) return false;
+    if (transition) remember(view, next, transition.type, undefined, transition.to, transition.actor.name);
+    return true;
+  });
+
+export const saveOrder: typeof real.saveOrder = (trx, before, { next, transition }) =>
+  statement(trx, (view) => {
+    const found = view.locked<OrderRecord>("orders", before.id);
+    if (!found) return false;
+    const guarded = found.version === before.version && found.status === before.status;
+    if (!guarded && !view.world.faults.has("no version guard")) return false;
+    const { receipts: _, checkoutUrl: __, ...order } = next;
+    const { checkoutUrl, traceparent, checkoutRef, reconcileAt } = found;
+    const beside = present({ checkoutUrl, traceparent, checkoutRef, reconcileAt });
+    view.update("orders", before.id, { ...order, ...beside });
+    if (transition) {
+      remember(view, next, transition.type, transition.from, transition.to, transition.actor.name);
+    }
+    return true;
+  });
+
+export const saveCheckoutUrl: typeof real.saveCheckoutUrl = async (trx, id, checkoutUrl, checkoutRef) => {
+  await statement(trx, (view) => {
+    const found = view.locked<OrderRecord>("orders", id);
+    if (found && !found.checkoutUrl) {
+      view.update("orders", id, present({ ...found, checkoutUrl, checkoutRef }));
+    }
+  });
+};
+
+export const dueOrders: typeof real.dueOrders = (db, limit) =>
+  statement(db, (view) =>
+    view
+      .all<OrderRecord>("orders")
+      .filter(([, order]) => isDue(view, order))
+      .sort(([, a], [, b]) => ((a.deadlineAt ?? "") < (b.deadlineAt ?? "") ? -1 : 1))
+      .slice(0, limit)
+      .map(([id]) => id),
+  );
+
+export const postponeDeadline: typeof real.postponeDeadline = async (db, id, delayMs) => {
+  await statement(db, (view) => {
+    const found = view.locked<OrderRecord>("orders", id);
+    if (!found || !isDue(view, found)) return;
+    view.update("orders", id, { ...found, deadlineAt: isoTime(view.nowMs + delayMs) });
+  });
+};
+
+export const findPosition: typeof real.findPosition = (db, orderId) =>
+  statement(db, (view) =>
+    view.get<{ latitude: number; longitude: number; reportedAt: string }>("order_positions", orderId),
+  );
+
+export const databaseNowMs: typeof real.databaseNowMs = (db) => statement(db, (view) => view.clockMs);
+
+export const insertCallback: typeof real.insertCallback = (trx, callback) =>
+  statement(trx, (view) => {
+    const key = `${callback.partnerId}/${callback.eventId}`;
+    if (view.insert("partner_callbacks", key, callback)) return "new";
+    const known = view.get<{ bodyHash: string }>("partner_callbacks", key);
+    return known?.bodyHash === callback.bodyHash ? "known" : "mismatch";
+  });
+
+export function loadedOf(view: View, found: OrderRecord): real.Loaded {
+  const { traceparent, checkoutRef: _, reconcileAt: __, ...order } = found;
+  const receipts = view
+    .all<ReceiptRecord>("payment_receipts")
+    .filter(([, { orderId, outcome }]) => orderId === found.id && outcome !== "unmatched")
+    .sort(([, a], [, b]) => (a.id < b.id ? -1 : 1))
+    .map(([, { paymentId, amountMinor, refundMinor }]) => ({ paymentId, amountMinor, refundMinor }));
+  return { order: { ...order, receipts }, nowMs: view.clockMs, ...(traceparent && { traceparent }) };
+}
+
+function maySee(order: OrderRecord, viewer: real.Viewer): boolean {
+  switch (viewer.role) {
+    case "customer":
+      return order.customer.id === viewer.id;
+    case "partner":
+      return order.partner.id === viewer.partnerId;
+    case "deliverer":
+      return order.delivererId === viewer.id || order.status === "ready";
+    case "bank":
+      return order.bankId === viewer.bankId;
+    case "anybody":
+      return true;
+  }
+}
+
+function isDue(view: View, { deadlineAt }: OrderRecord): boolean {
+  return deadlineAt !== undefined && Date.parse(deadlineAt) <= view.nowMs;
+}
+
+function remember(
+  view: View,
+  { id: orderId, version }: Order,
+  type: string,
+  from: string | undefined,
+  to: string,
+  actor: string,
+) {
+  const line: TransitionRecord = { orderId, version, type, to, actor, ...(from && { from }) };
+  view.insert("order_transitions", newId(), line);
+}

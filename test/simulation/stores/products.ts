@@ -1,0 +1,13 @@
+import type * as real from "../../../services/partners/products.repository.ts";
+import { statement } from "../memory.ts";
+import type { OfferRecord } from "./reservations.ts";
+
+export * from "../../../services/partners/products.repository.ts";
+
+export const offersOf: typeof real.offersOf = (db, partnerId, productIds) =>
+  statement(db, (view) =>
+    productIds.flatMap((productId) => {
+      const offer = view.get<OfferRecord>("availability", `${partnerId}/${productId}`);
+      return offer ? [{ ...offer, version: 1 }] : [];
+    }),
+  );

@@ -1,0 +1,109 @@
+import { isoTime } from "../../../lib/clock.ts";
+import type * as real from "../../../services/orders/reconciliation.repository.ts";
+import { statement } from "../memory.ts";
+import type { View } from "../view.ts";
+import type { OrderRecord } from "./orders.ts";
+import type { ReceiptRecord, RefundRecord } from "./payments.ts";
+
+export * from "../../../services/orders/reconciliation.repository.ts";
+
+interface ContactRecord {
+  failures: number;
+  silentSince?: string;
+  retryAtMs?: number;
+  alerted: boolean;
+}
+
+const CONTACTS = "bank_contacts";
+
+function isDue({ status, reconcileAt }: OrderRecord, nowMs: number): boolean {
+  const askable = status === "pending" || status === "cancelled" || status === "expired";
+  return askable && reconcileAt !== undefined && Date.parse(reconcileAt) <= nowMs;
+}
+
+export const dueBanks: typeof real.dueBanks = (db) =>
+  statement(db, (view) => {
+    const due = view.all<OrderRecord>("orders").filter(([, order]) => isDue(order, view.nowMs));
+    return [...new Set(due.map(([, { bankId }]) => bankId))].flatMap((id) => {
+      const contact = view.get<ContactRecord>(CONTACTS, id);
+      return (contact?.retryAtMs ?? 0) <= view.nowMs ? [{ id, failures: contact?.failures ?? 0 }] : [];
+    });
+  });
+
+export const claimLooks: typeof real.claimLooks = (db, { bankId, leaseMs, limit }) =>
+  statement(db, (view) =>
+    view
+      .all<OrderRecord>("orders")
+      .filter(([, order]) => order.bankId === bankId && isDue(order, view.nowMs))
+      .filter(([id]) => view.lockedNow("orders", id) !== undefined)
+      .slice(0, limit)
+      .map(([id, order]) => {
+        view.update("orders", id, { ...order, reconcileAt: isoTime(view.nowMs + leaseMs) });
+        const { status, createdAt, checkoutRef } = order;
+        return { id, status, createdAt, ...(checkoutRef && { checkoutRef }) };
+      }),
+  );
+
+export const endLook: typeof real.endLook = async (db, id, { nextAt }) => {
+  await statement(db, (view) => change(view, id, nextAt));
+};
+
+export const postponeLook: typeof real.postponeLook = async (db, id, delayMs) => {
+  await statement(db, (view) => change(view, id, isoTime(view.nowMs + delayMs)));
+};
+
+export const bookedPayments: typeof real.bookedPayments = (db, orderId) =>
+  statement(db, (view) => {
+    const refunds = view.all<RefundRecord>("refunds").map(([, one]) => one);
+    return view
+      .all<ReceiptRecord>("payment_receipts")
+      .filter(([, receipt]) => receipt.orderId === orderId)
+      .map(([, { paymentId, amountMinor, currency, atMs }]) => {
+        const sum = (...states: string[]) =>
+          refunds
+            .filter((one) => one.paymentId === paymentId && states.includes(one.state))
+            .reduce((all, one) => all + one.amountMinor, 0);
+        return {
+          ...{ paymentId, amount: { amountMinor, currency }, at: isoTime(atMs) },
+          refundedMinor: sum("completed"),
+          refundOpenMinor: sum("pending", "sent", "unknown"),
+        };
+      });
+  });
+
+export const bankAnswered: typeof real.bankAnswered = (db, bankId) =>
+  statement(db, (view) => {
+    const before = view.locked<ContactRecord>(CONTACTS, bankId);
+    const row: ContactRecord = { failures: 0, alerted: false };
+    if (!view.insert(CONTACTS, bankId, row)) view.update(CONTACTS, bankId, row);
+    return (before?.failures ?? 0) > 0;
+  });
+
+export const bankSilent: typeof real.bankSilent = (db, bankId, { delayMs }) =>
+  statement(db, (view) => {
+    const before = view.locked<ContactRecord>(CONTACTS, bankId);
+    const row: ContactRecord = {
+      failures: (before?.failures ?? 0) + 1,
+      silentSince: before?.silentSince ?? isoTime(view.nowMs),
+      retryAtMs: view.nowMs + delayMs,
+      alerted: before?.alerted ?? false,
+    };
+    if (!view.insert(CONTACTS, bankId, row)) view.update(CONTACTS, bankId, row);
+    return row.failures;
+  });
+
+export const markAlerted: typeof real.markAlerted = (db, bankId, afterMs) =>
+  statement(db, (view) => {
+    const found = view.locked<ContactRecord>(CONTACTS, bankId);
+    if (!found?.silentSince || found.alerted) return undefined;
+    if (Date.parse(found.silentSince) > view.nowMs - afterMs) return undefined;
+    view.update(CONTACTS, bankId, { ...found, alerted: true });
+    return found.silentSince;
+  });
+
+function change(view: View, id: string, reconcileAt: string | undefined): void {
+  const found = view.locked<OrderRecord>("orders", id);
+  if (!found) return;
+  const { reconcileAt: _, ...order } = found;
+  view.update("orders", id, reconcileAt ? { ...order, reconcileAt } : order);
+}

@@ -1,0 +1,130 @@
+import type { Message, MessageType } from "../../contracts/messages.ts";
+import type { Carrier } from "../../providers/carrier/index.ts";
+import type { Machine, World } from "./engine.ts";
+
+const LOST = 0.03;
+const TWICE = 0.05;
+const LATE = 0.05;
+const REDELIVERY_MS = 4_000;
+const BATCH_MAX = 8;
+
+interface Member {
+  machine: Machine;
+  types: ReadonlySet<MessageType>;
+  accept: (messages: readonly unknown[]) => Promise<void>;
+}
+
+interface Group {
+  types: ReadonlySet<MessageType>;
+  members: Member[];
+  /** Not acknowledged yet: of each, when it may be delivered (again). */
+  open: Map<Message, number>;
+  timed: boolean;
+}
+
+/**
+ * A stream between the outboxes and the inboxes: it keeps what it took until each group has acknowledged it,
+ * delivers at least once and in any order, loses answers, and comes late.
+ */
+export class Stream {
+  readonly #world: World;
+  readonly #groups = new Map<string, Group>();
+
+  constructor(world: World, groups: Readonly<Record<string, readonly MessageType[]>>) {
+    this.#world = world;
+    for (const [name, types] of Object.entries(groups)) {
+      this.#groups.set(name, { types: new Set(types), members: [], open: new Map(), timed: false });
+    }
+  }
+
+  /** Messages that a group has not acknowledged. */
+  waiting(): number {
+    return [...this.#groups.values()].reduce((sum, { open }) => sum + open.size, 0);
+  }
+
+  concerns(group: string, type: MessageType): boolean {
+    return this.#groups.get(group)?.types.has(type) === true;
+  }
+
+  carrier(machine: Machine): Carrier {
+    const world = this.#world;
+    return {
+      publish: async (messages) => {
+        await world.pause(world.random.next() * 4, machine);
+        if (world.trouble(LOST / 2)) throw new Error("the stream did not answer");
+        this.#keep(messages);
+        await machine.mayEnd(0.005);
+        if (world.trouble(LOST / 2)) throw new Error("the stream's answer was lost");
+      },
+      subscribe: async (name, types, accept) => {
+        const group = this.#groups.get(name);
+        const member: Member = { machine, types: new Set(types), accept };
+        group?.members.push(member);
+        return async () => void group?.members.splice(group.members.indexOf(member), 1);
+      },
+      watch: async () => async () => undefined,
+      ready: async () => true,
+      close: async () => undefined,
+    };
+  }
+
+  #keep(messages: readonly Message[]): void {
+    for (const [name, group] of this.#groups) {
+      for (const one of messages) {
+        if (!group.types.has(one.type)) continue;
+        const late = this.#world.trouble(LATE) ? this.#world.random.between(1_000, 90_000) : 0;
+        // What crossed the wire is a copy: whoever changes it changes nothing for others.
+        const copy = JSON.parse(JSON.stringify(one)) as Message;
+        group.open.set(copy, this.#world.nowMs + late);
+      }
+      this.#schedule(name, group, this.#world.random.next() * 5);
+    }
+  }
+
+  #schedule(name: string, group: Group, delayMs: number): void {
+    if (group.timed || group.open.size === 0) return;
+    group.timed = true;
+    this.#world.at(delayMs, () => {
+      group.timed = false;
+      this.#deliver(name, group);
+    });
+  }
+
+  #deliver(name: string, group: Group): void {
+    const { random, faults } = this.#world;
+    group.members = group.members.filter(({ machine }) => !machine.dead);
+    const due = [...group.open].filter(([, atMs]) => atMs <= this.#world.nowMs).map(([message]) => message);
+    if (due.length > 0 && group.members.length > 0) {
+      const from = random.between(0, due.length - 1);
+      const batch = due.slice(from, from + random.between(1, BATCH_MAX));
+      for (const message of batch) group.open.set(message, this.#world.nowMs + REDELIVERY_MS);
+      if (faults.has("acknowledge before commit")) for (const message of batch) group.open.delete(message);
+      this.#hand(group, batch);
+      if (this.#world.trouble(TWICE)) this.#hand(group, batch);
+    }
+    const next = Math.min(...group.open.values()) - this.#world.nowMs;
+    this.#schedule(name, group, Math.max(due.length > 0 ? 1 : 20, next));
+  }
+
+  #hand(group: Group, batch: readonly Message[]): void {
+    const world = this.#world;
+    const { machine, accept } = world.random.pick(group.members);
+    if (world.trouble(LOST)) return;
+    const copies = batch.map((message) => structuredClone(message));
+    world.at(
+      world.random.next() * 3,
+      () => {
+        accept(copies).then(
+          () => {
+            if (world.trouble(LOST)) return;
+            world.at(world.random.next() * 3, () => {
+              for (const message of batch) group.open.delete(message);
+            });
+          },
+          () => undefined,
+        );
+      },
+      machine,
+    );
+  }
+}

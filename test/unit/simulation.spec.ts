@@ -1,0 +1,61 @@
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { describe, expect, it } from "@jest/globals";
+import { plantable } from "../simulation/faults.ts";
+import { runFolder } from "../support/test-run.ts";
+
+const FOLDER = join(import.meta.dirname, "..", "simulation");
+const TIMEOUT_MS = 180_000;
+
+/** A process of its own, because a run takes the process's clock, timers and chance away. */
+function run(env: Record<string, string>): Promise<string[]> {
+  const program = ["--import", join(FOLDER, "hooks.ts"), join(FOLDER, "main.ts")];
+  const cache = join(runFolder(), "compile-cache");
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      program,
+      { env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: cache, ...env }, maxBuffer: 1e8 },
+      (_error, out, complaint) => resolve(`${out}${complaint}`.trimEnd().split("\n")),
+    );
+  });
+}
+
+const lastOf = (lines: readonly string[]) => JSON.parse(lines.at(-1) ?? "");
+
+describe("the simulated platform", () => {
+  it(
+    "under crashes, lost answers, clocks that jump and a bank that hesitates, keeps every promise by 100 seeds",
+    async () => {
+      const lines = await run({ SEEDS: process.env.SIMULATION_SEEDS ?? "100", STEPS: "500" });
+      expect(lines).toHaveLength(1); // else a line for each seed that found something
+      const totals = lastOf(lines);
+      expect(totals.broken).toEqual([]);
+      expect(totals.steps).toBeGreaterThan(totals.seeds * 500);
+      expect(totals.orders).toBeGreaterThan(totals.seeds * 3);
+      expect(totals.kills).toBeGreaterThan(totals.seeds / 2);
+      expect(totals.deadLetters).toBeGreaterThan(0);
+    },
+    TIMEOUT_MS,
+  );
+
+  it("of the same seed, does the same step by step", async () => {
+    const [one, other] = await Promise.all([run({ SEED: "42" }), run({ SEED: "42" })]);
+    expect(one.length).toBeGreaterThan(50);
+    expect(other).toEqual(one);
+  });
+});
+
+describe("the simulation's checkers", () => {
+  it(
+    "find every mistake that can be planted",
+    async () => {
+      const lines = (await run({ FAULT: "all", SEEDS: "150", STEPS: "1000" })).map((line) =>
+        JSON.parse(line),
+      );
+      expect(lines.map(({ fault }) => fault)).toEqual([...plantable]);
+      expect(lines.filter(({ found }) => found === null)).toEqual([]);
+    },
+    TIMEOUT_MS,
+  );
+});
