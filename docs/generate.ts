@@ -4,6 +4,7 @@
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { clientTypes } from "./generate/client.ts";
 import { configurationPage, envExample } from "./generate/configuration.ts";
 import { errorsPage } from "./generate/errors.ts";
 import { messagesPage } from "./generate/messages.ts";
@@ -17,6 +18,7 @@ const pages: Record<string, string> = {
   "docs/states.md": statesPage(),
   "docs/configuration.md": configurationPage(),
   ".env.example": envExample(),
+  "client/src/api.ts": clientTypes(),
 };
 
 const stale = Object.entries(pages).filter(([path, text]) => {

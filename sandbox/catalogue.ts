@@ -1,3 +1,5 @@
+import type { Schemas } from "../client/src/index.ts";
+
 /** Title, price in cents, pieces in stock (absent: not counted) and what it is. */
 type Product = readonly [title: string, priceMinor: number, description: string, stock?: number];
 
@@ -9,7 +11,7 @@ export interface SandboxPartner {
     brand?: string;
     phone: string;
     email: string;
-    address: object;
+    address: Schemas["Address"];
     currency: string;
     delivery_fee_minor: number;
     preparation_minutes: number;
@@ -21,7 +23,7 @@ export interface SandboxPartner {
 /** Where all of them are, and where the courier rides. */
 export const sandboxCity = "Berlin";
 
-function address(line1: string, postalCode: string, latitude: number, longitude: number): object {
+function address(line1: string, postalCode: string, latitude: number, longitude: number): Schemas["Address"] {
   return {
     line1,
     city: sandboxCity,

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type ApiError, patiently, request, type Session, signIn } from "./api-client.ts";
-import { create, type SeedDeps } from "./seed.ts";
+import { type ApiError, type Waybill, waybill } from "../client/src/index.ts";
+import { patiently } from "./patience.ts";
+import type { SeedDeps } from "./seed.ts";
 
 const MAIL_POLL_MS = 50;
 const MAIL_TIMEOUT_MS = 20_000;
@@ -11,17 +12,17 @@ const CODE = /\b(\d{6})\b/;
 export const sandboxCustomer = { email: "carla@sandbox.example", password: "carla-likes-pretzels" };
 
 /** Invites the deliverer, who accepts by the mailed token. @throws ApiError */
-export async function seedDeliverer(deps: SeedDeps, admin: Session): Promise<void> {
+export async function seedDeliverer(deps: SeedDeps, admin: Waybill): Promise<void> {
   const { memory, save, apiUrl } = deps;
   const { email, password, accepted } = memory.deliverer;
   if (accepted && (await canSignIn(apiUrl, email, password))) return;
   const token = await mailedAfter(deps, email, INVITATION_TOKEN, () =>
-    create(admin, "/invitations", { email, role: "deliverer" }),
+    admin.POST("/invitations", { body: { email, role: "deliverer" } }),
   );
   if (!token) return;
   const body = { token, password, first_name: "Dora", last_name: "Ritter", language: "en" };
-  const idempotencyKey = crypto.randomUUID();
-  await patiently(() => request(apiUrl, "POST", "/invitations/accept", { body, idempotencyKey }));
+  const nobody = waybill({ url: apiUrl });
+  await patiently(() => nobody.POST("/invitations/accept", { body }));
   memory.deliverer.accepted = true;
   save();
 }
@@ -31,12 +32,13 @@ export async function seedCustomer(deps: SeedDeps): Promise<void> {
   const { memory, save, apiUrl } = deps;
   const { email, password } = sandboxCustomer;
   if (memory.customerConfirmed && (await canSignIn(apiUrl, email, password))) return;
+  const nobody = waybill({ url: apiUrl });
   const names = { first_name: "Carla", last_name: "Winter", language: "en" };
   const code = await mailedAfter(deps, email, CODE, () =>
-    patiently(() => request(apiUrl, "POST", "/users", { body: { email, password, ...names } })),
+    patiently(() => nobody.POST("/users", { body: { email, password, ...names } })),
   );
   if (!code) return;
-  await patiently(() => request(apiUrl, "POST", "/users/confirm", { body: { email, code } }));
+  await patiently(() => nobody.POST("/users/confirm", { body: { email, code } }));
   memory.customerConfirmed = true;
   save();
 }
@@ -70,7 +72,8 @@ async function mailedAfter(
 
 async function canSignIn(apiUrl: string, email: string, password: string): Promise<boolean> {
   try {
-    await patiently(() => signIn(apiUrl, email, password));
+    const nobody = waybill({ url: apiUrl });
+    await patiently(() => nobody.signIn({ email, password }));
     return true;
   } catch (error) {
     if ((error as ApiError).status === 401) return false;

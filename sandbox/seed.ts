@@ -1,7 +1,8 @@
-import { ApiError, patient, patiently, type Session, signIn } from "./api-client.ts";
+import { ApiError, answered, type Waybill } from "../client/src/index.ts";
 import { alwaysOpen, type SandboxPartner, sandboxPartners } from "./catalogue.ts";
 import type { ReceivedMail } from "./mailbox/mailbox.ts";
 import type { SandboxMemory } from "./memory.ts";
+import { patientClient, patiently } from "./patience.ts";
 import { seedCustomer, seedDeliverer } from "./people.ts";
 
 const AT_ONCE = 4;
@@ -27,8 +28,8 @@ export interface SeedDeps {
  * @throws ApiError
  */
 export async function seed(deps: SeedDeps): Promise<void> {
-  const { apiUrl, admin: account } = deps;
-  const admin = patient(await patiently(() => signIn(apiUrl, account.email, account.password)));
+  const admin = patientClient(deps.apiUrl);
+  await patiently(() => admin.signIn(deps.admin));
   await Promise.all([
     seedBank(deps, admin),
     seedAgent(deps, admin),
@@ -38,97 +39,95 @@ export async function seed(deps: SeedDeps): Promise<void> {
   ]);
 }
 
-async function seedBank({ memory, save, bankUrl }: SeedDeps, admin: Session): Promise<void> {
+async function seedBank({ memory, save, bankUrl }: SeedDeps, admin: Waybill): Promise<void> {
   const { id, apiKey, webhookSecret } = memory.bank;
-  const { items } = await admin.call<{ items: { id: string; webcheckout_url: string }[] }>("GET", "/banks");
+  const { items } = await answered(admin.GET("/banks"));
   const known = items.find((bank) => bank.id === id);
   if (known) {
     if (known.webcheckout_url === bankUrl) return;
-    await admin.call("PATCH", `/banks/${known.id}`, { body: { webcheckout_url: bankUrl } });
+    const params = { path: { bank_id: known.id } };
+    await admin.PATCH("/banks/{bank_id}", { params, body: { webcheckout_url: bankUrl } });
     return;
   }
   const body = {
     title: "Sandbox Pay",
-    adapter: "sandbox",
+    adapter: "sandbox" as const,
     settings: { apiKey, webhookSecret },
     webcheckout_url: bankUrl,
     active: true,
   };
-  const bank = await create<{ id: string }>(admin, "/banks", body);
-  memory.bank.id = bank.id;
+  memory.bank.id = (await answered(admin.POST("/banks", { body }))).id;
   save();
 }
 
-async function seedAgent({ memory, save, pushUrl }: SeedDeps, admin: Session): Promise<void> {
-  const settings = [{ provider: "sandbox", values: { url: pushUrl } }];
-  const { items } = await admin.call<{ items: { id: string }[] }>("GET", "/agents");
-  if (items.some(({ id }) => id === memory.agentId)) {
-    await admin.call("PATCH", `/agents/${memory.agentId}`, { body: { settings } });
+async function seedAgent({ memory, save, pushUrl }: SeedDeps, admin: Waybill): Promise<void> {
+  const provider = "sandbox" as const;
+  const settings = [{ provider, values: { url: pushUrl } }];
+  const { items } = await answered(admin.GET("/agents"));
+  const known = items.find(({ id }) => id === memory.agentId);
+  if (known) {
+    await admin.PATCH("/agents/{agent_id}", { params: { path: { agent_id: known.id } }, body: { settings } });
     return;
   }
-  const body = { name: "Sandbox phones", priority: 1000, providers: ["sandbox"], settings, enabled: true };
-  memory.agentId = (await create<{ id: string }>(admin, "/agents", body)).id;
+  const body = { name: "Sandbox phones", priority: 1000, providers: [provider], settings, enabled: true };
+  memory.agentId = (await answered(admin.POST("/agents", { body }))).id;
   save();
 }
 
-async function seedPartner(deps: SeedDeps, admin: Session, partner: SandboxPartner): Promise<void> {
+async function seedPartner(deps: SeedDeps, admin: Waybill, partner: SandboxPartner): Promise<void> {
   const { memory, save, webhookUrl, openKitchen } = deps;
   let known = memory.partners[partner.key];
-  if (known && !(await exists(admin, `/partners/${known.id}`))) known = undefined;
+  if (known && !(await exists(admin, known.id))) known = undefined;
   if (!known) {
     known = { id: (await addPartner(admin, partner)).id, products: [] };
     memory.partners[partner.key] = known;
     save();
   }
-  const path = `/partners/${known.id}`;
+  const params = { path: { partner_id: known.id } };
   const missing = partner.products.filter(([title]) => !known.products.includes(title));
   await inTurns(missing, async ([title, priceMinor, description, stock]) => {
     const price = { amount_minor: priceMinor, currency: partner.fields.currency };
-    await create(admin, `${path}/products`, { title, description, price, ...(stock && { stock }) });
+    const body = { title, description, price, ...(stock && { stock }) };
+    await admin.POST("/partners/{partner_id}/products", { params, body });
     known.products.push(title);
   });
   if (missing.length > 0) save();
   const body = { url: webhookUrl(known.id), enabled: true };
-  const endpoint = await admin.call<{ secret?: string }>("PUT", `${path}/webhook`, { body });
+  const endpoint = await answered(admin.PUT("/partners/{partner_id}/webhook", { params, body }));
   if (endpoint.secret) known.secret = endpoint.secret;
-  else known.secret ??= await rotatedSecret(admin, path);
+  else known.secret ??= await rotatedSecret(admin, known.id);
   save();
   openKitchen({ partnerId: known.id, title: partner.fields.title, secret: known.secret ?? "" });
 }
 
 /** A partner of this name that an operator or a start with a lost memory made is taken over. */
-async function addPartner(admin: Session, { fields }: SandboxPartner): Promise<{ id: string }> {
-  const made = await create<{ id: string }>(admin, "/partners", fields).catch(async (error) => {
+async function addPartner(admin: Waybill, { fields }: SandboxPartner): Promise<{ id: string }> {
+  const made = await answered(admin.POST("/partners", { body: fields })).catch(async (error) => {
     if ((error as ApiError).code !== "partner_exists") throw error;
-    const { items } = await admin.call<{ items: { id: string; title: string }[] }>(
-      "GET",
-      "/partners?limit=100",
-    );
+    const { items } = await answered(admin.GET("/partners", { params: { query: { limit: 100 } } }));
     const same = items.find(({ title }) => title === fields.title);
     if (!same) throw error;
     return same;
   });
-  await admin.call("PUT", `/partners/${made.id}/hours`, { body: alwaysOpen });
-  await admin.call("PATCH", `/partners/${made.id}`, { body: { verified: true, enabled: true } });
+  const params = { path: { partner_id: made.id } };
+  await admin.PUT("/partners/{partner_id}/hours", { params, body: alwaysOpen });
+  await admin.PATCH("/partners/{partner_id}", { params, body: { verified: true, enabled: true } });
   return made;
 }
 
-async function rotatedSecret(admin: Session, path: string): Promise<string> {
-  return (await admin.call<{ secret: string }>("POST", `${path}/webhook/rotate-secret`, { body: {} })).secret;
+async function rotatedSecret(admin: Waybill, id: string): Promise<string | undefined> {
+  const params = { path: { partner_id: id } };
+  return (await answered(admin.POST("/partners/{partner_id}/webhook/rotate-secret", { params }))).secret;
 }
 
-async function exists(admin: Session, path: string): Promise<boolean> {
+async function exists(admin: Waybill, id: string): Promise<boolean> {
   try {
-    await admin.call("GET", path);
+    await admin.GET("/partners/{partner_id}", { params: { path: { partner_id: id } } });
     return true;
   } catch (error) {
     if (error instanceof ApiError && error.status === 404) return false;
     throw error;
   }
-}
-
-export function create<T>(admin: Session, path: string, body: object): Promise<T> {
-  return admin.call<T>("POST", path, { body, idempotencyKey: crypto.randomUUID() });
 }
 
 /** A few at once: the platform has just started and others want something of it too. */

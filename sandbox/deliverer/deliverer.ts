@@ -1,4 +1,4 @@
-import { ApiError, type Session, signIn } from "../api-client.ts";
+import { ApiError, answered, type Schemas, type Waybill, waybill } from "../../client/src/index.ts";
 import { page } from "../look.ts";
 import { html, jsonOf, type Routes, WebError } from "../web.ts";
 
@@ -12,22 +12,7 @@ const CARRIED_MAX = 20;
 const PATIENCE_MS = 30 * 60_000;
 const DONE_MAX = 100;
 
-interface Position {
-  latitude: number;
-  longitude: number;
-}
-
-interface Order {
-  id: string;
-  status: string;
-  partner: { title: string; pickup: { line1: string; position?: Position } };
-  address: { line1: string; city: string; position?: Position };
-}
-
-interface Waiting {
-  order_id: string;
-  pickup: { city: string };
-}
+type Position = Schemas["Position"];
 
 interface Ride {
   orderId: string;
@@ -53,7 +38,7 @@ export interface Deliverer {
 export function deliverer({ base, apiUrl, city }: { base: string; apiUrl: string; city: string }): Deliverer {
   const rides = new Map<string, Ride>();
   const stopping = new AbortController();
-  let session: Session | undefined;
+  let session: Waybill | undefined;
   let working: Promise<void> | undefined;
   let onDuty = true;
 
@@ -64,7 +49,9 @@ export function deliverer({ base, apiUrl, city }: { base: string; apiUrl: string
     while (!stopping.signal.aborted) {
       try {
         if (!session) {
-          session = await signIn(apiUrl, credentials.email, credentials.password);
+          const entering = waybill({ url: apiUrl });
+          await entering.signIn(credentials);
+          session = entering;
           await resume(session);
         }
         await advance(session);
@@ -77,17 +64,18 @@ export function deliverer({ base, apiUrl, city }: { base: string; apiUrl: string
   }
 
   /** What was carried when the program ended is carried on. */
-  async function resume(as: Session): Promise<void> {
-    const { items } = await as.call<{ items: Order[] }>("GET", "/orders?status=delivering&limit=100");
+  async function resume(as: Waybill): Promise<void> {
+    const query = { status: "delivering", limit: 100 } as const;
+    const { items } = await answered(as.GET("/orders", { params: { query } }));
     for (const order of items) carry(order);
   }
 
-  async function claimNext(as: Session): Promise<void> {
-    const { items } = await as.call<{ items: Waiting[] }>("GET", "/deliveries/available?limit=100");
+  async function claimNext(as: Waybill): Promise<void> {
+    const { items } = await answered(as.GET("/deliveries/available", { params: { query: { limit: 100 } } }));
     for (const { order_id: id } of items.filter(({ pickup }) => pickup.city === city)) {
-      const idempotencyKey = `claim-${id}-${Date.now()}`;
       try {
-        carry(await as.call<Order>("POST", `/orders/${id}/assign`, { idempotencyKey }));
+        const params = { path: { order_id: id } };
+        carry(await answered(as.POST("/orders/{order_id}/assign", { params })));
       } catch (error) {
         // Somebody was quicker, or it is no longer there to be had.
         if (!(error instanceof ApiError) || error.status === 0 || error.status >= 500) throw error;
@@ -95,7 +83,7 @@ export function deliverer({ base, apiUrl, city }: { base: string; apiUrl: string
     }
   }
 
-  function carry(order: Order): void {
+  function carry(order: Schemas["Order"]): void {
     if (rides.size >= DONE_MAX) {
       for (const [id, { state }] of rides) if (state === "delivered" || state === "gone") rides.delete(id);
     }
@@ -110,19 +98,17 @@ export function deliverer({ base, apiUrl, city }: { base: string; apiUrl: string
   }
 
   /** One report of each ride, at the place where it is by now. */
-  async function advance(as: Session): Promise<void> {
+  async function advance(as: Waybill): Promise<void> {
     for (const ride of waiting()) {
       const step = Math.min(STEPS, Math.floor((Date.now() - ride.sinceMs) / STEP_MS));
-      const position = ride.path[step];
+      const body = ride.path[step];
+      const params = { path: { order_id: ride.orderId } };
       try {
-        if (ride.state === "riding" && position)
-          await as.call("POST", `/orders/${ride.orderId}/location`, { body: position });
+        if (ride.state === "riding" && body) await as.POST("/orders/{order_id}/location", { params, body });
         if (step === STEPS) ride.state = "at the door";
         if (Date.now() - ride.sinceMs > PATIENCE_MS) {
-          await as.call("POST", `/orders/${ride.orderId}/fail`, {
-            body: { reason: "Nobody told the PIN at the door." },
-            idempotencyKey: `fail-${ride.orderId}-${ride.sinceMs}`,
-          });
+          const reason = "Nobody told the PIN at the door.";
+          await as.POST("/orders/{order_id}/fail", { params, body: { reason } });
           ride.state = "gone";
         }
       } catch (error) {
@@ -137,10 +123,7 @@ export function deliverer({ base, apiUrl, city }: { base: string; apiUrl: string
     const ride = rides.get(id);
     if (!ride || !session) throw new WebError(404, "This order is not with the deliverer.");
     try {
-      await session.call("POST", `/orders/${id}/deliver`, {
-        body: { pin },
-        idempotencyKey: `deliver-${id}-${pin}-${ride.sinceMs}`,
-      });
+      await session.POST("/orders/{order_id}/deliver", { params: { path: { order_id: id } }, body: { pin } });
     } catch (error) {
       const { status, message } = error as ApiError;
       throw new WebError(status || 503, message);

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { ApiError, type ApiRequest, request } from "../api-client.ts";
+import { ApiError, answered, waybill } from "../../client/src/index.ts";
 import type { DemoPlaces } from "./places.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -11,30 +11,22 @@ export class DemoError extends Error {}
 
 /** Speaks to the platform and to the sandbox's pages, and shows each exchange. */
 export function demoClient({ apiUrl, sandboxUrl }: DemoPlaces, terminal: Terminal) {
-  let token: string | undefined;
-
-  async function exchange<T>(method: string, path: string, options: ApiRequest): Promise<T> {
-    return (await request<T>(apiUrl, method, path, { ...options, ...(token && { token }) })).body;
-  }
+  const api = waybill({ url: apiUrl });
 
   return {
-    signedInWith(accessToken: string): void {
-      token = accessToken;
-    },
+    api,
     /** One exchange that is shown, with what matters of its answer. */
-    async call<T>(
-      method: string,
-      path: string,
-      options: ApiRequest,
+    async shown<T>(
+      operation: string,
+      exchange: Promise<{ data?: T; response: Response }>,
       essence: (body: T) => string,
     ): Promise<T> {
+      const [method = "", path = ""] = operation.split(" ");
       terminal.request(method, `/api/v1${path}`);
       const startMs = performance.now();
       try {
-        const { status, body } = await request<T>(apiUrl, method, path, {
-          ...options,
-          ...(token && { token }),
-        });
+        const body = await answered(exchange);
+        const { status } = (await exchange).response;
         terminal.answer(status, performance.now() - startMs, essence(body));
         return body;
       } catch (error) {
@@ -44,8 +36,6 @@ export function demoClient({ apiUrl, sandboxUrl }: DemoPlaces, terminal: Termina
         throw error;
       }
     },
-    quietly: <T>(method: string, path: string, options: ApiRequest = {}) =>
-      exchange<T>(method, path, options),
     /** One of the sandbox's JSON pages. */
     async sandbox<T>(path: string): Promise<T> {
       const response = await fetch(sandboxUrl + path);

@@ -1,4 +1,4 @@
-import { ApiError } from "../api-client.ts";
+import { ApiError } from "../../client/src/index.ts";
 import { DemoError, demoClient } from "./client.ts";
 import { findPlatform } from "./places.ts";
 import { assign, browse, check, confirm, deliver, lookBack, pay, prepare, register } from "./steps.ts";

@@ -1,29 +1,11 @@
+import { answered, type Schemas, sessionOf } from "../../client/src/index.ts";
 import { sandboxPartners } from "../catalogue.ts";
 import { amountText } from "../look.ts";
 import { type DemoClient, DemoError, until } from "./client.ts";
 import type { Terminal } from "./terminal.ts";
 
-interface Money {
-  amount_minor: number;
-  currency: string;
-}
-interface Order {
-  id: string;
-  status: string;
-  payment_status: string;
-  pin?: string;
-  tracking_token?: string;
-}
-interface Offer {
-  product_id: string;
-  title: string;
-  price: Money;
-}
-
-interface Tracking {
-  status: string;
-  position?: { latitude: number; longitude: number };
-}
+type Order = Schemas["Order"];
+type Money = Schemas["Money"];
 
 export interface Demo {
   client: DemoClient;
@@ -55,13 +37,12 @@ export async function register({ client, terminal }: Demo): Promise<Customer> {
     first_name: "Zoë",
     last_name: "Brandt",
     phone: "+4915112345678",
-    language: "en",
-    push_token: { provider: "sandbox", token: phone, device_name: "Zoë's phone" },
+    language: "en" as const,
+    push_token: { provider: "sandbox" as const, token: phone, device_name: "Zoë's phone" },
   };
-  const user = await client.call<{ user_id: string }>(
-    "POST",
-    "/users",
-    { body },
+  const user = await client.shown(
+    "POST /users",
+    client.api.POST("/users", { body }),
     ({ user_id: id }) => `user ${short(id)}, ${email}`,
   );
   const code = await until(
@@ -72,39 +53,35 @@ export async function register({ client, terminal }: Demo): Promise<Customer> {
     },
   );
   terminal.event(`mail to ${email}: the code is ${code}`);
-  await client.call("POST", "/users/confirm", { body: { email, code } }, () => "the address is confirmed");
-  const tokens = await client.call<{ access_token: string; expires_in_seconds: number }>(
-    "POST",
-    "/sessions",
-    { body: { email, password } },
+  await client.shown(
+    "POST /users/confirm",
+    client.api.POST("/users/confirm", { body: { email, code } }),
+    () => "the address is confirmed",
+  );
+  const tokens = await client.shown(
+    "POST /sessions",
+    client.api.POST("/sessions", { body: { email, password } }),
     ({ expires_in_seconds: seconds }) => `access token for ${seconds / 60} minutes, refresh token`,
   );
-  client.signedInWith(tokens.access_token);
-  await client.call<{ first_name: string; role: string }>(
-    "GET",
-    "/me",
-    {},
-    (me) => `${me.first_name}, ${me.role}`,
-  );
+  client.api.signedInWith(sessionOf(tokens));
+  await client.shown("GET /me", client.api.GET("/me"), (me) => `${me.first_name}, ${me.role}`);
   return { id: user.user_id, phone };
 }
 
 /** Scenario 2: looks what there is. */
 export async function browse({ client, terminal }: Demo) {
   terminal.step(2, "List products", "What partners offer at this moment, with prices, page by page.");
-  const partners = await client.call<{ items: { id: string; title: string; open: boolean }[] }>(
-    "GET",
-    "/partners?limit=100",
-    {},
+  const partners = await client.shown(
+    "GET /partners?limit=100",
+    client.api.GET("/partners", { params: { query: { limit: 100 } } }),
     ({ items }) => `${items.length} partners`,
   );
   const known = sandboxPartners.map(({ fields }) => fields.title);
   const partner = partners.items.find(({ title, open }) => open && known.includes(title));
   if (!partner) throw new DemoError("no partner of the sandbox is open");
-  const offers = await client.call<{ items: Offer[]; next_cursor?: string }>(
-    "GET",
-    `/products?partner_id=${partner.id}&limit=4`,
-    {},
+  const offers = await client.shown(
+    `GET /products?partner_id=${partner.id}&limit=4`,
+    client.api.GET("/products", { params: { query: { partner_id: partner.id, limit: 4 } } }),
     ({ items, next_cursor: more }) =>
       `${items.length} of ${partner.title}${more ? ", and there is a next page" : ""}`,
   );
@@ -134,10 +111,9 @@ export async function check({ client, terminal }: Demo, { partner, offers }: Cho
     },
     note: "Second floor, please ring twice.",
   };
-  const quote = await client.call<{ check_id: string; fee: Money; total: Money; expires_at: string }>(
-    "POST",
-    "/orders/check",
-    { body },
+  const quote = await client.shown(
+    "POST /orders/check",
+    client.api.POST("/orders/check", { body }),
     ({ fee, total }) => `total ${text(total)}, of which delivery ${text(fee)}`,
   );
   return quote.check_id;
@@ -146,26 +122,26 @@ export async function check({ client, terminal }: Demo, { partner, offers }: Cho
 /** Scenario 4: orders. */
 export async function confirm({ client, terminal }: Demo, checkId: string) {
   terminal.step(4, "Confirm", "The stock is held, the order stored, and the bank opens its checkout.");
-  const banks = await client.call<{
-    items: { id: string; title: string; adapter: string; active: boolean }[];
-  }>("GET", "/banks", {}, ({ items }) => items.map(({ title }) => title).join(", "));
+  const banks = await client.shown("GET /banks", client.api.GET("/banks"), ({ items }) =>
+    items.map(({ title }) => title).join(", "),
+  );
   const bank = banks.items.find(({ adapter, active }) => adapter === "sandbox" && active);
   if (!bank) throw new DemoError("no bank of the sandbox is active");
-  return client.call<{ order_id: string; status: string; checkout_url: string; pay_by: string }>(
-    "POST",
-    "/orders/confirm",
-    { body: { check_id: checkId, bank_id: bank.id }, idempotencyKey: crypto.randomUUID() },
+  return client.shown(
+    "POST /orders/confirm",
+    client.api.POST("/orders/confirm", { body: { check_id: checkId, bank_id: bank.id } }),
     (order) => `order ${short(order.order_id)} is ${order.status}, to be paid at ${order.checkout_url}`,
   );
 }
 
 async function reached({ client, terminal }: Demo, orderId: string, ...states: string[]): Promise<Order> {
+  const params = { path: { order_id: orderId } };
   const startMs = performance.now();
   let last = "";
   const order = await until(
     () => `the state ${states[0]} (the order is ${last})`,
     async () => {
-      const now = await client.quietly<Order>("GET", `/orders/${orderId}`);
+      const now = await answered(client.api.GET("/orders/{order_id}", { params }));
       last = now.status;
       return states.includes(last) ? now : undefined;
     },
@@ -213,39 +189,24 @@ export async function assign(demo: Demo, orderId: string, phone: string): Promis
 export async function deliver(demo: Demo, orderId: string): Promise<void> {
   const { client, terminal } = demo;
   terminal.step(8, "Deliver", "The courier rides; at the door the customer tells the PIN.");
-  const order = await client.call<Order>(
-    "GET",
-    `/orders/${orderId}`,
-    {},
+  const order = await client.shown(
+    `GET /orders/${orderId}`,
+    client.api.GET("/orders/{order_id}", { params: { path: { order_id: orderId } } }),
     ({ pin }) => `only the customer sees the PIN ${pin}`,
   );
-  const path = `/track/${order.tracking_token}`;
+  const params = { path: { token: order.tracking_token ?? "" } };
   await until(
     () => "the courier's position",
-    async () => (await client.quietly<Tracking>("GET", path)).position,
+    async () => (await answered(client.api.GET("/track/{token}", { params }))).position,
   );
-  await client.call<Tracking>(
-    "GET",
-    path,
-    {},
+  await client.shown(
+    `GET /track/${order.tracking_token}`,
+    client.api.GET("/track/{token}", { params }),
     ({ status, position }) =>
       `anybody with this link sees: ${status}, at ${position?.latitude}, ${position?.longitude}`,
   );
   await client.post(`/courier/orders/${orderId}/pin`, { pin: order.pin }, "the courier has handed it over");
   await reached(demo, orderId, "delivered");
-}
-
-interface Notification {
-  event: string;
-  title: string;
-  state: string;
-  attempts: { channel: string; provider: string; outcome: string }[];
-}
-interface HistoryEvent {
-  type: string;
-  at: string;
-  to: string;
-  actor: string;
 }
 
 /** What everybody was told, and what the order remembers. */
@@ -255,17 +216,17 @@ export async function lookBack(
   customerId: string,
 ): Promise<void> {
   terminal.step(9, "Look back", "What the customer was told, by which way, and what the order remembers.");
+  const params = { query: { limit: 50 } };
   await until(
     () => "the last notification",
     async () => {
-      const { items } = await client.quietly<{ items: Notification[] }>("GET", "/me/notifications?limit=50");
+      const { items } = await answered(client.api.GET("/me/notifications", { params }));
       return items.find(({ event }) => event === "order.delivered");
     },
   );
-  const notifications = await client.call<{ items: Notification[] }>(
-    "GET",
-    "/me/notifications?limit=50",
-    {},
+  const notifications = await client.shown(
+    "GET /me/notifications?limit=50",
+    client.api.GET("/me/notifications", { params }),
     ({ items }) => `${items.length} notifications`,
   );
   for (const { event, title, attempts } of notifications.items.reverse()) {
@@ -276,10 +237,9 @@ export async function lookBack(
       last ? `${last.channel} ${last.outcome}` : "",
     );
   }
-  const history = await client.call<{ items: HistoryEvent[] }>(
-    "GET",
-    `/orders/${orderId}/history`,
-    {},
+  const history = await client.shown(
+    `GET /orders/${orderId}/history`,
+    client.api.GET("/orders/{order_id}/history", { params: { path: { order_id: orderId } } }),
     ({ items }) => `${items.length} events`,
   );
   for (const { at, type, to, actor } of history.items) {

@@ -2,8 +2,8 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { beforeAll, describe, expect, it } from "@jest/globals";
+import { answered, type Waybill, waybill } from "../../client/src/index.ts";
 import { newId } from "../../lib/ids.ts";
-import { request, type Session, signIn } from "../../sandbox/api-client.ts";
 import { sandboxPartners } from "../../sandbox/catalogue.ts";
 import { eventually } from "../support/eventually.ts";
 import { platform, type TestPlatform } from "../support/platform.ts";
@@ -11,18 +11,8 @@ import { platform, type TestPlatform } from "../support/platform.ts";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const DEMO_TIMEOUT_MS = 60_000;
 
-interface Order {
-  id: string;
-  status: string;
-  payment_status: string;
-  total: { amount_minor: number };
-  paid: { amount_minor: number };
-  refunded: { amount_minor: number };
-  reason?: string;
-}
-
 let places: TestPlatform;
-let customer: Session;
+let customer: Waybill;
 
 beforeAll(async () => {
   places = await platform();
@@ -30,11 +20,12 @@ beforeAll(async () => {
 }, 60_000);
 
 /** Signs up by the mailed code, as anybody would. */
-async function newCustomer(): Promise<Session> {
+async function newCustomer(): Promise<Waybill> {
   const email = `${newId()}@customers.example`;
   const password = "correct-horse-battery";
   const person = { email, password, first_name: "Zoë", last_name: "Brandt" };
-  await request(places.url, "POST", "/users", { body: person });
+  const me = waybill({ url: places.url });
+  await me.POST("/users", { body: person });
   const code = await eventually(async () => {
     const mails = (await (await fetch(`${places.sandboxUrl}/mailbox.json?to=${email}`)).json()) as {
       text: string;
@@ -43,34 +34,29 @@ async function newCustomer(): Promise<Session> {
     if (!found) throw new Error("no code yet");
     return found;
   });
-  await request(places.url, "POST", "/users/confirm", { body: { email, code } });
-  return signIn(places.url, email, password);
+  await me.POST("/users/confirm", { body: { email, code } });
+  await me.signIn({ email, password });
+  return me;
 }
 
 /** An order that waits for its payment. */
 async function newOrder(note?: string) {
-  const { items: partners } = await customer.call<{ items: { id: string; title: string }[] }>(
-    "GET",
-    "/partners?limit=100",
+  const { items: partners } = await answered(
+    customer.GET("/partners", { params: { query: { limit: 100 } } }),
   );
-  const partner = partners.find(({ title }) => title === sandboxPartners[1]?.fields.title);
-  const { items: offers } = await customer.call<{ items: { product_id: string }[] }>(
-    "GET",
-    `/products?partner_id=${partner?.id}&limit=1`,
-  );
-  const { items: banks } = await customer.call<{ items: { id: string }[] }>("GET", "/banks");
-  const quote = await customer.call<{ check_id: string }>("POST", "/orders/check", {
-    body: {
-      partner_id: partner?.id,
-      lines: [{ product_id: offers[0]?.product_id, quantity: 1 }],
-      address: { line1: "Kastanienallee 77", city: "Berlin", postal_code: "10435", country: "DE" },
-      ...(note && { note }),
-    },
-  });
-  return customer.call<{ order_id: string; checkout_url: string }>("POST", "/orders/confirm", {
-    body: { check_id: quote.check_id, bank_id: banks[0]?.id },
-    idempotencyKey: newId(),
-  });
+  const partner_id = partners.find(({ title }) => title === sandboxPartners[1]?.fields.title)?.id ?? "";
+  const query = { partner_id, limit: 1 };
+  const { items: offers } = await answered(customer.GET("/products", { params: { query } }));
+  const { items: banks } = await answered(customer.GET("/banks"));
+  const body = {
+    partner_id,
+    lines: [{ product_id: offers[0]?.product_id ?? "", quantity: 1 }],
+    address: { line1: "Kastanienallee 77", city: "Berlin", postal_code: "10435", country: "DE" },
+    ...(note && { note }),
+  };
+  const { check_id } = await answered(customer.POST("/orders/check", { body }));
+  const bank_id = banks[0]?.id ?? "";
+  return answered(customer.POST("/orders/confirm", { body: { check_id, bank_id } }));
 }
 
 const press = (url: string, fields: Record<string, string>) =>
@@ -78,7 +64,7 @@ const press = (url: string, fields: Record<string, string>) =>
 
 const orderAs = (id: string, expected: object) =>
   eventually(async () => {
-    const order = await customer.call<Order>("GET", `/orders/${id}`);
+    const order = await answered(customer.GET("/orders/{order_id}", { params: { path: { order_id: id } } }));
     expect(order).toMatchObject(expected);
     return order;
   });

@@ -1,0 +1,40 @@
+import type { components } from "./api.ts";
+
+type Problem = components["schemas"]["Problem"];
+
+/** A refusal of the API (RFC 9457), or that there was no answer. */
+export class ApiError extends Error {
+  /** 0: no answer at all. */
+  readonly status: number;
+  /** Stable: programs branch on it. `no_answer` and `unknown` are this client's own. */
+  readonly code: string;
+  /** The whole problem document, as far as there was one. */
+  readonly problem: Partial<Problem>;
+
+  constructor(status: number, problem: Partial<Problem>, message?: string) {
+    super(message ?? problem.detail ?? problem.title ?? `the answer was ${status}`);
+    this.name = "ApiError";
+    this.status = status;
+    this.code = problem.code ?? "unknown";
+    this.problem = problem;
+  }
+}
+
+export async function apiErrorOf(request: Request, response: Response): Promise<ApiError> {
+  const problem = (await response.json().catch(() => ({}))) as Partial<Problem>;
+  const { code = "unknown", title, detail, errors = [] } = problem;
+  const fields = errors.map(({ field, message }) => `${field}: ${message}`).join(" ");
+  const what = `${request.method} ${new URL(request.url).pathname}: ${response.status}`;
+  return new ApiError(
+    response.status,
+    problem,
+    `${what} ${[code, detail ?? title, fields].filter(Boolean).join(", ")}`,
+  );
+}
+
+export function noAnswer(request: Request, error: unknown): ApiError {
+  const { message, cause } = error as Error & { cause?: { code?: string } };
+  const why = cause?.code ?? message;
+  const what = `${request.method} ${new URL(request.url).pathname}`;
+  return new ApiError(0, { code: "no_answer" }, `${what}: no answer (${why})`);
+}
