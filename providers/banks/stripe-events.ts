@@ -5,6 +5,7 @@ import { oneMatches, TOLERANCE_SECONDS } from "./signature.ts";
 import { fromStripe } from "./stripe-amounts.ts";
 
 const HEADER_MAX_LENGTH = 2_000;
+const PART = /^([a-z][a-z0-9]*)=([0-9a-f]+)$/;
 
 /**
  * A report of Stripe's: `Stripe-Signature: t=<seconds>,v1=<hex>[,v1=<hex>…]`, where each v1 is the HMAC-SHA256 of
@@ -14,9 +15,10 @@ const HEADER_MAX_LENGTH = 2_000;
 export function verifyStripe(secrets: readonly string[], { headers, body, now }: Callback): Verdict {
   const header = headers["stripe-signature"];
   if (!header || header.length > HEADER_MAX_LENGTH) return { kind: "refused", reason: "unsigned" };
-  const parts = header.split(",").map((part) => part.split("=", 2) as [string, string?]);
-  const times = parts.flatMap(([name, value = ""]) => (name === "t" ? [value] : []));
-  const signatures = parts.flatMap(([name, value = ""]) => (name === "v1" ? [value] : []));
+  const parts = header.split(",").map((part) => PART.exec(part) ?? []);
+  const values = (scheme: string) =>
+    parts.flatMap(([, name, value = ""]) => (name === scheme ? [value] : []));
+  const [times, signatures] = [values("t"), values("v1")];
   const [time = ""] = times;
   if (times.length === 0 || signatures.length === 0) return { kind: "refused", reason: "unsigned" };
   if (times.length > 1 || !/^\d{1,12}$/.test(time)) return { kind: "refused", reason: "wrong" };

@@ -27,6 +27,8 @@ export interface OrdersTestOptions {
   clock?: OrdersServiceDeps["clock"];
   /** Where the bank is, in place of the sandbox's payment system. */
   bankUrl?: string;
+  /** Where Stripe is. */
+  stripeUrl?: string;
 }
 
 export function ordersSettings(url: string): Settings {
@@ -94,9 +96,16 @@ export async function startOrders(options: OrdersTestOptions = {}) {
         void live.push({ event: "order.position", data: ctx.params }),
     },
   });
-  const config = { ...ordersSettings(database.url), DATA_DIR: `${process.env.WAYBILL_TEST_RUN}/${newId()}` };
+  const config = {
+    ...ordersSettings(database.url),
+    ...(options.stripeUrl && { STRIPE_API_URL: options.stripeUrl }),
+    DATA_DIR: `${process.env.WAYBILL_TEST_RUN}/${newId()}`,
+  };
   orders.createService(
-    ordersService({ config, carrier, sweepIntervalMs: 100, ...(options.clock && { clock: options.clock }) }),
+    ordersService({
+      ...{ config, carrier, sweepIntervalMs: 100, reconcileIntervalMs: 100 },
+      ...(options.clock && { clock: options.clock }),
+    }),
   );
   await Promise.all([edge.start(), orders.start()]);
   await edge.waitForServices(["orders"]);
@@ -154,12 +163,12 @@ export async function startOrders(options: OrdersTestOptions = {}) {
       },
     });
 
-  const confirmed = async (quote: Partial<ReturnType<typeof sampleQuote>> = {}) => {
+  const confirmed = async (quote: Partial<ReturnType<typeof sampleQuote>> = {}, atBank = bankId) => {
     const customer: TestClaims = { id: newId(), role: "customer" };
     const made = sampleQuote(quote);
     quotes.set(made.checkId, made);
     const confirmation = await as(customer, "orders.confirm", {
-      bankId,
+      bankId: atBank,
       quote: made,
       customer: { id: customer.id as string, name: "Ada Byron", phone: "+41790000000" },
     });
@@ -221,6 +230,12 @@ export async function startOrders(options: OrdersTestOptions = {}) {
     placed,
     get: (order: { customer: TestClaims; orderId: string }) =>
       as(order.customer, "orders.get", { orderId: order.orderId }),
+    /** The bank is to be asked about an order now. @param minutesAgo when the order was made, as it were */
+    lookDue: (orderId: string, minutesAgo = 3) =>
+      sql(
+        `UPDATE orders SET reconcile_at = now(), created_at = now() - $2 * interval '1 minute' WHERE id = $1`,
+        [orderId, minutesAgo],
+      ),
     /** Puts an order's deadline into the past, by the database's clock. */
     overdue: (orderId: string) =>
       sql("UPDATE orders SET deadline_at = now() - interval '1 second' WHERE id = $1", [orderId]),

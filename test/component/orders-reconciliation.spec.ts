@@ -1,0 +1,246 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
+import { eventually } from "../support/eventually.ts";
+import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
+
+interface TestPayment {
+  payment_id: string;
+  amount_minor: number;
+  currency: string;
+  refunded_minor?: number;
+}
+
+/** A bank of the sandbox's language whose books the test writes. */
+async function startBooks() {
+  const books = new Map<string, TestPayment[]>();
+  const asked: string[] = [];
+  const bank = { up: true, url: "", books, asked, stop: () => server.close() };
+  const server = createServer((request, response) => {
+    const url = new URL(request.url ?? "/", "http://bank");
+    const send = (status: number, body: object) => response.writeHead(status).end(JSON.stringify(body));
+    if (url.pathname === "/checkouts") return void send(201, { id: "c", url: `${bank.url}/pay` });
+    if (url.pathname !== "/payments") return void send(422, {});
+    asked.push(url.searchParams.get("order_id") ?? "");
+    if (!bank.up) return void request.socket.destroy();
+    send(200, { items: books.get(url.searchParams.get("order_id") ?? "") ?? [] });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  bank.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return bank;
+}
+
+let shop: OrdersHarness;
+let bank: Awaited<ReturnType<typeof startBooks>>;
+beforeAll(async () => {
+  bank = await startBooks();
+  shop = await startOrders({ bankUrl: bank.url });
+});
+beforeEach(() => {
+  bank.up = true;
+});
+afterAll(async () => {
+  await shop.stop();
+  bank.stop();
+});
+
+const payment = (more: Partial<TestPayment> = {}): TestPayment => ({
+  payment_id: `pay_${newId()}`,
+  amount_minor: 2950,
+  currency: "EUR",
+  refunded_minor: 0,
+  ...more,
+});
+const receipts = (orderId: string) =>
+  shop.sql<{ payment_id: string }>("SELECT payment_id FROM payment_receipts WHERE order_id = $1", [orderId]);
+const alerts = (subject: string) =>
+  shop.saidOf(subject, "alert.raised").map(({ data }) => (data as { kind: string }).kind);
+const diagnosis = async (orderId: string) =>
+  (await shop.as(shop.admin, "orders.diagnosis", { orderId })).reconciliation;
+/** Has the bank asked about the order, and waits until it has answered. */
+async function look(orderId: string, minutesAgo?: number): Promise<void> {
+  const before = (await diagnosis(orderId))?.answeredAt;
+  await shop.lookDue(orderId, minutesAgo);
+  await eventually(async () => expect((await diagnosis(orderId))?.answeredAt).not.toBe(before));
+}
+const bankRow = async () =>
+  (await shop.as(shop.admin, "orders.listBanks", {})).items.find(({ id }) => id === shop.bankId);
+
+describe("a payment whose callback never came", () => {
+  it("is found by asking the bank, and taken in as if it had", async () => {
+    const order = await shop.confirmed();
+    bank.books.set(order.orderId, [payment()]);
+    await shop.lookDue(order.orderId);
+    await eventually(async () =>
+      expect(await shop.get(order)).toMatchObject({ status: "paid", paid: { amountMinor: 2950 } }),
+    );
+    await shop.settled();
+    for (const type of ["payment.received", "order.paid"] as const) {
+      expect(shop.saidOf(order.orderId, type)).toHaveLength(1);
+    }
+    expect(alerts(order.orderId)).toEqual([]);
+  });
+
+  it("is one with the callback that comes at the same time, or later", async () => {
+    const orders = await Promise.all(Array.from({ length: 8 }, () => shop.confirmed()));
+    const paid = orders.map(({ orderId }) => {
+      const one = payment();
+      bank.books.set(orderId, [one]);
+      return { orderId, one };
+    });
+    await Promise.all(
+      paid.flatMap(({ orderId, one }) => [
+        shop.lookDue(orderId),
+        shop.paid(orderId, one.amount_minor, { paymentId: one.payment_id }),
+        shop.paid(orderId, one.amount_minor, { paymentId: one.payment_id }),
+      ]),
+    );
+    for (const { orderId, one } of paid) {
+      await shop.paid(orderId, one.amount_minor, { paymentId: one.payment_id });
+      expect(await receipts(orderId)).toEqual([{ payment_id: one.payment_id }]);
+    }
+    await shop.settled();
+    for (const order of orders) {
+      expect(await shop.get(order)).toMatchObject({ status: "paid", version: 2 });
+      expect(shop.saidOf(order.orderId, "order.paid")).toHaveLength(1);
+    }
+  });
+
+  it("in part, adds to what is known; too late, goes back", async () => {
+    const [first, late] = [await shop.confirmed(), await shop.confirmed()];
+    const known = payment({ amount_minor: 1000 });
+    await shop.paid(first.orderId, 1000, { paymentId: known.payment_id });
+    bank.books.set(first.orderId, [known, payment({ amount_minor: 1950 })]);
+    await shop.lookDue(first.orderId);
+    await eventually(async () => expect(await shop.get(first)).toMatchObject({ status: "paid" }));
+    await shop.as(late.customer, "orders.cancel", { orderId: late.orderId });
+    bank.books.set(late.orderId, [payment()]);
+    await shop.lookDue(late.orderId);
+    await eventually(async () =>
+      expect(await shop.get(late)).toMatchObject({ status: "cancelled", paid: { amountMinor: 2950 } }),
+    );
+    const refunds = await shop.sql("SELECT reason FROM refunds WHERE order_id = $1", [late.orderId]);
+    expect(refunds).toEqual([{ reason: "paid when it was cancelled" }]);
+  });
+});
+
+describe("an order that is not paid", () => {
+  it("is asked about at its ages, ever less often, and no more after a day", async () => {
+    const order = await shop.confirmed();
+    const { nextAt = "", looks } = (await diagnosis(order.orderId)) ?? {};
+    expect(looks).toBe(0);
+    expect((Date.parse(nextAt) - Date.now()) / 60_000).toBeGreaterThan(1.5);
+    await look(order.orderId, 3);
+    const second = await diagnosis(order.orderId);
+    expect(second).toMatchObject({ looks: 1, answeredAt: expect.any(String) });
+    expect((Date.parse(second?.nextAt ?? "") - Date.now()) / 60_000).toBeLessThan(2.1);
+    await look(order.orderId, 25 * 60);
+    expect(await diagnosis(order.orderId)).not.toHaveProperty("nextAt");
+  });
+
+  it("leaves the queue with its payment: nobody asks about paid orders", async () => {
+    const order = await shop.confirmed();
+    await shop.paid(order.orderId);
+    await shop.lookDue(order.orderId);
+    const other = await shop.confirmed();
+    await look(other.orderId);
+    expect(bank.asked).not.toContain(order.orderId);
+    expect(await diagnosis(order.orderId)).not.toHaveProperty("nextAt");
+  });
+});
+
+describe("books that differ", () => {
+  it.each<[string, string, (known: TestPayment) => TestPayment[]]>([
+    [
+      "the bank gave back what nobody asked for",
+      "refund.difference",
+      (one) => [{ ...one, refunded_minor: 500 }],
+    ],
+    ["the bank does not know a payment any more", "payment.missing", () => []],
+    [
+      "the bank calls a payment another amount",
+      "payment.contradiction",
+      (one) => [{ ...one, amount_minor: 999 }],
+    ],
+  ])("%s: an operator is told once, and nothing else happens", async (_, kind, theirs) => {
+    const order = await shop.confirmed();
+    const known = payment({ amount_minor: 1000 });
+    await shop.paid(order.orderId, 1000, { paymentId: known.payment_id });
+    await shop.sql("UPDATE payment_receipts SET created_at = now() - interval '1 hour' WHERE order_id = $1", [
+      order.orderId,
+    ]);
+    bank.books.set(order.orderId, theirs(known));
+    const told = () =>
+      [...shop.saidOf(order.orderId, "alert.raised"), ...shop.saidOf(shop.bankId, "alert.raised")].filter(
+        ({ data }) => (data as { kind: string }).kind === kind,
+      );
+    const before = told().length;
+    await look(order.orderId);
+    await look(order.orderId);
+    await shop.settled();
+    await eventually(() => expect(told().length - before).toBe(1));
+    expect(await shop.get(order)).toMatchObject({ status: "pending", paid: { amountMinor: 1000 } });
+  });
+
+  it("of a refund that is on its way, do not differ", async () => {
+    const order = await shop.confirmed();
+    const known = payment();
+    await shop.paid(order.orderId, 2950, { paymentId: known.payment_id });
+    await shop.as(order.customer, "orders.cancel", { orderId: order.orderId });
+    await shop.sql(
+      "UPDATE refunds SET state = 'unknown', next_at = now() + interval '1 hour' WHERE order_id = $1",
+      [order.orderId],
+    );
+    for (const refunded of [0, 2950]) {
+      bank.books.set(order.orderId, [{ ...known, refunded_minor: refunded }]);
+      await look(order.orderId);
+    }
+    expect(alerts(order.orderId).filter((kind) => kind === "refund.difference")).toEqual([]);
+    await shop.sql("UPDATE refunds SET state = 'failed' WHERE order_id = $1", [order.orderId]);
+  });
+});
+
+describe("a bank that does not answer", () => {
+  it("is left alone for longer and longer, shows it to operators, alarms once, and is caught up with", async () => {
+    const orders = await Promise.all(Array.from({ length: 6 }, () => shop.confirmed()));
+    const failuresAre = (sql: string) =>
+      eventually(async () => {
+        const [row] = await shop.sql(`SELECT 1 FROM bank_contacts WHERE ${sql}`);
+        expect(row).toBeDefined();
+      });
+    const again = () =>
+      shop.sql(
+        "UPDATE bank_contacts SET retry_at = now(); UPDATE orders SET reconcile_at = now() WHERE reconcile_at < now() + interval '1 minute'",
+      );
+    bank.up = false;
+    for (const { orderId } of orders) bank.books.set(orderId, [payment()]);
+    await Promise.all(orders.map(({ orderId }) => shop.lookDue(orderId)));
+    await failuresAre("failures = 1 AND retry_at > now()");
+    const view = await bankRow();
+    expect(view).toMatchObject({ contact: { silentSince: expect.any(String), error: expect.any(String) } });
+    const [customer] = orders;
+    const seen = await shop.as(customer?.customer ?? {}, "orders.listBanks", {});
+    expect(JSON.stringify(seen)).not.toContain("silent");
+    // Nobody asks before its time; then one asks about one order.
+    const asked = bank.asked.length;
+    await again();
+    await failuresAre("failures = 2");
+    expect(bank.asked.length - asked).toBe(1);
+    expect(alerts(shop.bankId)).not.toContain("bank.silent");
+    await shop.sql("UPDATE bank_contacts SET silent_since = now() - interval '11 minutes'");
+    for (const times of [3, 4]) {
+      await again();
+      await failuresAre(`failures = ${times}`);
+    }
+    await eventually(() =>
+      expect(alerts(shop.bankId).filter((kind) => kind === "bank.silent")).toHaveLength(1),
+    );
+    bank.up = true;
+    await again();
+    for (const order of orders) {
+      await eventually(async () => expect(await shop.get(order)).toMatchObject({ status: "paid" }));
+    }
+    await failuresAre("failures = 0 AND silent_since IS NULL");
+  });
+});

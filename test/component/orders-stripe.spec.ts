@@ -1,0 +1,208 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import { call } from "../../contracts/actions.ts";
+import { newId } from "../../lib/ids.ts";
+import { eventually } from "../support/eventually.ts";
+import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
+import { stripeEvent, stripeSignature } from "../support/stripe-events.ts";
+import { startStripe } from "../support/stripe-server.ts";
+
+const key = "sk_test_component";
+const secret = `whsec_${"s".repeat(32)}`;
+const STALE_MS = 301_000;
+
+let shop: OrdersHarness;
+let stripe: Awaited<ReturnType<typeof startStripe>>;
+let bankId: string;
+beforeAll(async () => {
+  stripe = await startStripe({ key, secrets: [secret] });
+  shop = await startOrders({ stripeUrl: stripe.url });
+  const bank = await shop.as(shop.admin, "orders.createBank", {
+    title: "Cards",
+    adapter: "stripe",
+    settings: { secretKey: key, webhookSecret: secret, returnUrl: "https://shop.example/done" },
+    webcheckoutUrl: "https://checkout.stripe.com",
+    active: true,
+  });
+  bankId = bank.id;
+});
+beforeEach(() => {
+  stripe.mood = "well";
+});
+afterAll(async () => {
+  await shop.stop();
+  await stripe.stop();
+});
+
+const tell = (body: string, header: string) =>
+  call(shop.edge, "orders.receivePayment", { bankId, headers: { "stripe-signature": header }, body });
+/** Hands over everything that Stripe has reported so far. */
+async function tellAll(): Promise<void> {
+  for (const { headers, body } of stripe.reports.splice(0)) {
+    await call(shop.edge, "orders.receivePayment", { bankId, headers, body });
+  }
+}
+const confirmed = () => shop.confirmed({}, bankId);
+async function paid() {
+  const order = await confirmed();
+  const session = stripe.pay(order.confirmation.checkoutUrl);
+  await tellAll();
+  return { ...order, session };
+}
+const refundPosts = () => stripe.asked.filter((one) => one === "POST /v1/refunds").length;
+const refundId = async (orderId: string) => {
+  const [row] = await shop.sql<{ id: string }>("SELECT id FROM refunds WHERE order_id = $1", [orderId]);
+  return row?.id as string;
+};
+const alerts = (subject: string) =>
+  shop.saidOf(subject, "alert.raised").map(({ data }) => (data as { kind: string }).kind);
+
+describe("an order paid by Stripe", () => {
+  it("opens a checkout with the order's lines, becomes paid by the signed report, and a repeat changes nothing", async () => {
+    const order = await confirmed();
+    const session = stripe.pay(order.confirmation.checkoutUrl);
+    expect(session).toMatchObject({ client_reference_id: order.orderId, amount_total: 2950 });
+    const [report] = stripe.reports;
+    await tellAll();
+    expect(await shop.get(order)).toMatchObject({
+      status: "paid",
+      paid: { amountMinor: 2950, currency: "EUR" },
+    });
+    await tell(report?.body ?? "", report?.headers["stripe-signature"] ?? "");
+    expect(await shop.get(order)).toMatchObject({ version: 2 });
+    const kept = await shop.sql("SELECT payment_id, outcome FROM payment_receipts WHERE order_id = $1", [
+      order.orderId,
+    ]);
+    expect(kept).toEqual([{ payment_id: session.payment_intent, outcome: "accepted" }]);
+  });
+
+  it("by a way that takes days, becomes paid when the money arrives", async () => {
+    const order = await confirmed();
+    const session = stripe.pay(order.confirmation.checkoutUrl, "later");
+    await tellAll();
+    expect(await shop.get(order)).toMatchObject({ status: "pending", paymentStatus: "unpaid" });
+    stripe.arrive(session);
+    await tellAll();
+    expect(await shop.get(order)).toMatchObject({ status: "paid" });
+  });
+
+  it("and rejected by the partner, is refunded once", async () => {
+    const order = await paid();
+    await shop.say(order, "order.rejected", { reason: "Out of flour" });
+    const before = refundPosts();
+    await eventually(async () =>
+      expect(await shop.get(order)).toMatchObject({
+        status: "cancelled",
+        paymentStatus: "refunded",
+        refunded: { amountMinor: 2950, currency: "EUR" },
+      }),
+    );
+    await tellAll();
+    expect(refundPosts() - before).toBeLessThanOrEqual(1);
+    expect(
+      [...stripe.refunds.values()].filter((one) => one.payment_intent === order.session.payment_intent),
+    ).toMatchObject([{ amount: 2950, metadata: { order_id: order.orderId } }]);
+    expect(alerts(shop.bankId)).not.toContain("refund.unknown");
+  });
+
+  it("whose refund's answer is lost, is looked up before anything is repeated", async () => {
+    const order = await paid();
+    stripe.mood = "lost";
+    await shop.as(order.customer, "orders.cancel", { orderId: order.orderId });
+    await eventually(async () => {
+      const states = await shop.sql("SELECT state FROM refunds WHERE order_id = $1", [order.orderId]);
+      expect(states).toEqual([{ state: "unknown" }]);
+    });
+    const before = refundPosts();
+    stripe.mood = "well";
+    await shop.sql("UPDATE refunds SET next_at = now() WHERE order_id = $1", [order.orderId]);
+    await eventually(async () => expect(await shop.get(order)).toMatchObject({ paymentStatus: "refunded" }));
+    expect(refundPosts()).toBe(before);
+  });
+
+  it("whose refund comes back long after it was done, shows it, and can be refunded again", async () => {
+    const order = await paid();
+    await shop.as(order.customer, "orders.cancel", { orderId: order.orderId });
+    await eventually(async () => expect(await shop.get(order)).toMatchObject({ paymentStatus: "refunded" }));
+    await tellAll();
+    stripe.endRefund(await refundId(order.orderId), "failed");
+    const [report] = stripe.reports;
+    await tellAll();
+    expect(await shop.get(order)).toMatchObject({
+      paymentStatus: "refund_failed",
+      refunded: { amountMinor: 0 },
+    });
+    await eventually(() => expect(alerts(order.orderId)).toContain("refund.failed"));
+    // The same said again, by the event that Stripe sends besides: nothing goes back twice in the books.
+    const again = { ...JSON.parse(report?.body ?? "{}"), id: "evt_again", type: "refund.updated" };
+    const body = JSON.stringify(again);
+    await tell(body, stripeSignature(body, [secret]));
+    expect(await shop.get(order)).toMatchObject({
+      paid: { amountMinor: 2950 },
+      refunded: { amountMinor: 0 },
+    });
+    const [row] = await shop.sql(
+      "SELECT refund_minor::float AS back FROM payment_receipts WHERE order_id = $1",
+      [order.orderId],
+    );
+    expect(row).toEqual({ back: 0 });
+  });
+
+  it("whose customer disputes the payment, calls an operator", async () => {
+    const body = stripeEvent("charge.dispute.created", `evt_${newId()}`, {});
+    await tell(body, stripeSignature(body, [secret]));
+    await eventually(() => expect(alerts(bankId)).toContain("payment.unusable"));
+  });
+});
+
+describe("a report that is not Stripe's", () => {
+  it("mutated, stale, of a foreign secret or unsigned, has one and the same answer and leaves nothing", async () => {
+    const order = await confirmed();
+    const id = `evt_${newId()}`;
+    const body = stripeEvent("checkout.session.completed", id, { client_reference_id: order.orderId });
+    const good = stripeSignature(body, [secret]);
+    const forged: [string, string][] = [
+      [body.replace("2950", "2951"), good],
+      [`${body} `, good],
+      [body, stripeSignature(body, [`whsec_${"x".repeat(32)}`])],
+      [body, stripeSignature(body, [secret], Date.now() - STALE_MS)],
+      [body, stripeSignature(body, [secret], Date.now() + STALE_MS)],
+      [body, good.replace("v1=", "v0=")],
+      [body, ""],
+    ];
+    const answers = await Promise.all(
+      forged.map(([text, header]) =>
+        tell(text, header).then(
+          () => "taken",
+          ({ type, code, message, data }) => JSON.stringify({ type, code, message, data }),
+        ),
+      ),
+    );
+    expect(new Set(answers).size).toBe(1);
+    expect(answers[0]).toContain('"BAD_SIGNATURE","code":401');
+    expect(await shop.get(order)).toMatchObject({ status: "pending", version: 1 });
+    expect(await shop.sql("SELECT 1 FROM payment_events WHERE event_id = $1", [id])).toEqual([]);
+  });
+});
+
+describe("an order at Stripe whose report was lost", () => {
+  it("becomes paid by asking Stripe about its very checkout", async () => {
+    const order = await confirmed();
+    stripe.pay(order.confirmation.checkoutUrl);
+    const lost = stripe.reports.splice(0);
+    await shop.lookDue(order.orderId);
+    await eventually(async () => expect(await shop.get(order)).toMatchObject({ status: "paid" }));
+    expect(stripe.asked).not.toContain("GET /v1/payment_intents/search");
+    // It comes after all.
+    stripe.reports.push(...lost);
+    await tellAll();
+    expect(await shop.get(order)).toMatchObject({ version: 2, paid: { amountMinor: 2950 } });
+  });
+
+  it("that was cancelled meanwhile, has its page closed, so that nobody pays for nothing", async () => {
+    const order = await confirmed();
+    await shop.as(order.customer, "orders.cancel", { orderId: order.orderId });
+    await shop.lookDue(order.orderId);
+    await eventually(() => expect(() => stripe.pay(order.confirmation.checkoutUrl)).toThrow("no payment"));
+    await tellAll();
+  });
+});

@@ -1,0 +1,352 @@
+import { describe, expect, it } from "@jest/globals";
+import fc from "fast-check";
+import { newId } from "../../lib/ids.ts";
+import { type BankFixture, bankContract } from "../../providers/banks/contract.ts";
+import { type Bank, BankError, type Callback, openBank } from "../../providers/banks/index.ts";
+import { stripeEvent, stripeFixture, stripeSignature } from "../support/stripe-events.ts";
+import { type StripeMood, startStripe } from "../support/stripe-server.ts";
+
+const MUTATIONS = 10_000;
+const key = "sk_test_contract";
+const secret = `whsec_${"s".repeat(32)}`;
+const previous = `whsec_${"p".repeat(32)}`;
+const settings = { secretKey: key, webhookSecret: secret, returnUrl: "https://shop.example/done" };
+const euro = (amountMinor: number) => ({ amountMinor, currency: "EUR" });
+const opened = (url: string, more: Record<string, string> = {}) =>
+  openBank("stripe", { ...settings, ...more }, "https://checkout.stripe.com", { stripeApiUrl: url });
+const payBy = () => new Date(Date.now() + 1_800_000).toISOString();
+
+describe("bank stripe", () => {
+  bankContract(async (): Promise<BankFixture> => {
+    const stripe = await startStripe({ key, secrets: [secret] });
+    const bank = opened(stripe.url);
+    const next = () => {
+      // Stripe tells the same thing in several events; those without an effect are no reports to the suite.
+      for (;;) {
+        const report = stripe.reports.shift();
+        if (!report) throw new Error("Stripe has reported nothing");
+        if (bank.verify({ ...report, now: Date.now() }).kind === "event") return report;
+      }
+    };
+    return {
+      bank,
+      stranger: opened(stripe.url, { webhookSecret: `whsec_${"o".repeat(32)}` }),
+      async pay(checkoutUrl) {
+        stripe.reports.length = 0;
+        stripe.pay(checkoutUrl);
+        return next();
+      },
+      nextReport: async () => next(),
+      stop: () => stripe.stop(),
+    };
+  });
+});
+
+describe("openBank of stripe", () => {
+  it.each([
+    ["a key of another form", { secretKey: "pk_test_publishable" }],
+    ["a secret of another form", { webhookSecret: "secret-of-somebody" }],
+    ["an address that is none", { returnUrl: "javascript:alert(1)" }],
+    ["a setting that is missing", { returnUrl: "" }],
+  ])("with %s, refuses without showing a value", (_, change) => {
+    let message = "";
+    try {
+      openBank("stripe", { ...settings, ...change }, "https://checkout.stripe.com");
+    } catch (error) {
+      message = (error as Error).message;
+    }
+    expect(message).not.toBe("");
+    for (const value of Object.values(change)) if (value) expect(message).not.toContain(value);
+  });
+});
+
+describe("Stripe's adapter, asking", () => {
+  async function withStripe<T>(
+    work: (bank: Bank, stripe: Awaited<ReturnType<typeof startStripe>>) => Promise<T>,
+  ): Promise<T> {
+    const stripe = await startStripe({ key, secrets: [secret] });
+    try {
+      return await work(opened(stripe.url), stripe);
+    } finally {
+      await stripe.stop();
+    }
+  }
+  const kindOf = async (work: Promise<unknown>) =>
+    work.then(
+      () => "done",
+      (error: BankError) => (error instanceof BankError ? error.kind : String(error)),
+    );
+  const request = (more: object = {}) => {
+    const orderId = newId();
+    return {
+      orderId,
+      amount: euro(2950),
+      idempotencyKey: orderId,
+      callbackUrl: "http://127.0.0.1:9",
+      description: "Bäckerei Aare: 2 × Bread, Butter",
+      payBy: payBy(),
+      ...more,
+    };
+  };
+
+  it("names the order wherever Stripe keeps it, and shows the lines, if they add up", async () => {
+    await withStripe(async (bank, stripe) => {
+      const lines = [
+        { title: "Bread", quantity: 2, unitAmountMinor: 1000 },
+        { title: "Delivery", quantity: 1, unitAmountMinor: 950 },
+      ];
+      for (const given of [lines, [], [{ title: "Bread", quantity: 1, unitAmountMinor: 1 }]]) {
+        const asked = request({ lines: given });
+        const { reference = "" } = await bank.openCheckout(asked);
+        expect(stripe.sessions.get(reference)).toMatchObject({
+          client_reference_id: asked.orderId,
+          metadata: { order_id: asked.orderId },
+          intent_metadata: { order_id: asked.orderId },
+          amount_total: 2950,
+          currency: "eur",
+        });
+      }
+    });
+  });
+
+  it("for a page of an order that can be paid for a second more, asks for no time that Stripe refuses", async () => {
+    await withStripe(async (bank) => {
+      for (const leftMs of [1_000, 1_800_000]) {
+        const checkout = bank.openCheckout(request({ payBy: new Date(Date.now() + leftMs).toISOString() }));
+        expect(await kindOf(checkout)).toBe("done");
+      }
+    });
+  });
+
+  it("again under one key for another amount, is told so and does not take the old page for the new", async () => {
+    await withStripe(async (bank) => {
+      const asked = request();
+      await bank.openCheckout(asked);
+      expect(await kindOf(bank.openCheckout({ ...asked, amount: euro(1) }))).toBe("unclear");
+    });
+  });
+
+  it.each<[StripeMood, string]>([
+    ["down", "unclear"],
+    ["lost", "unclear"],
+    [500, "unclear"],
+    [503, "unclear"],
+    [429, "unclear"],
+    [409, "unclear"],
+    [403, "unclear"],
+    [401, "unclear"],
+    [402, "refused"],
+    [400, "refused"],
+    [404, "refused"],
+    [307, "unclear"],
+  ])("when Stripe is %s, a refund is %s", async (mood, kind) => {
+    await withStripe(async (bank, stripe) => {
+      const { checkoutUrl, reference } = await bank.openCheckout(request());
+      stripe.pay(checkoutUrl);
+      const [payment] = await bank.findPayments("o", reference);
+      stripe.mood = mood;
+      const refund = { refundId: newId(), paymentId: payment?.paymentId ?? "", amount: euro(1) };
+      expect(await kindOf(bank.refund(refund))).toBe(kind);
+      expect(await kindOf(bank.findRefund?.("r", "p") as Promise<unknown>)).toBe(kind);
+    });
+  });
+
+  it("gives up when its time is over", async () => {
+    await withStripe(async (bank, stripe) => {
+      stripe.mood = "hangs";
+      expect(await kindOf(bank.openCheckout(request({ timeoutMs: 100 })))).toBe("unclear");
+    });
+  });
+
+  it("with a key that Stripe does not know, says so without the key", async () => {
+    const stripe = await startStripe({ key: "sk_test_another", secrets: [secret] });
+    const error = await opened(stripe.url)
+      .findPayments("o")
+      .catch((thrown: Error) => thrown);
+    expect(error).toMatchObject({ kind: "unclear", message: expect.stringContaining("401") });
+    expect(JSON.stringify([String(error), error])).not.toContain(key);
+    await stripe.stop();
+  });
+
+  it("about a refund whose answer was lost, finds it, and nothing of another", async () => {
+    await withStripe(async (bank, stripe) => {
+      const { checkoutUrl, reference } = await bank.openCheckout(request());
+      stripe.pay(checkoutUrl);
+      const [payment] = await bank.findPayments("o", reference);
+      const paymentId = payment?.paymentId ?? "";
+      const refundId = newId();
+      stripe.mood = "lost";
+      expect(await kindOf(bank.refund({ refundId, paymentId, amount: euro(100) }))).toBe("unclear");
+      stripe.mood = "well";
+      expect(await bank.findRefund?.(refundId, paymentId)).toEqual({ state: "completed" });
+      expect(await bank.findRefund?.(newId(), paymentId)).toBeUndefined();
+    });
+  });
+
+  it.each([
+    ["EUR", 1250, 1250],
+    ["JPY", 1250, 1250],
+    ["ISK", 1250, 125_000],
+    ["UGX", 5, 500],
+    ["MGA", 1200, 12],
+    ["KWD", 1230, 1230],
+  ])("counts %s as Stripe counts it: %i is %i", async (currency, amountMinor, atStripe) => {
+    await withStripe(async (bank, stripe) => {
+      const asked = request({ amount: { amountMinor, currency } });
+      const { checkoutUrl, reference = "" } = await bank.openCheckout(asked);
+      expect(stripe.sessions.get(reference)).toMatchObject({ amount_total: atStripe });
+      stripe.pay(checkoutUrl);
+      const found = await bank.findPayments(asked.orderId, reference);
+      expect(found).toMatchObject([{ amount: { amountMinor, currency } }]);
+    });
+  });
+
+  it.each([
+    ["KWD", 1234],
+    ["MGA", 1250],
+  ])(
+    "an amount in %s that Stripe has no number for, is refused before anything is sent",
+    async (currency, amountMinor) => {
+      await withStripe(async (bank, stripe) => {
+        const checkout = bank.openCheckout(request({ amount: { amountMinor, currency } }));
+        expect(await kindOf(checkout)).toBe("refused");
+        expect(stripe.asked).toEqual([]);
+      });
+    },
+  );
+});
+
+describe("Stripe's adapter, told", () => {
+  const bank = opened("http://127.0.0.1:9");
+  const told = (body: string, change: Partial<Callback> & { secrets?: string[] } = {}) => {
+    const { secrets = [secret], now = Date.now(), ...rest } = change;
+    return bank.verify({
+      headers: { "stripe-signature": stripeSignature(body, secrets) },
+      body,
+      now,
+      ...rest,
+    });
+  };
+  const ORDER = "0198b000-0000-7000-8000-000000000001";
+  const REFUND = "0198b000-0000-8000-8000-00000000000f";
+  const PAYMENT = "pi_3SVqL2B7WZ01zgkW1aVb2c3D";
+
+  it.each([
+    ["checkout.session.completed", { kind: "paid", paymentId: PAYMENT, orderId: ORDER }],
+    ["checkout.session.async_payment_succeeded", { kind: "paid", paymentId: PAYMENT, orderId: ORDER }],
+    ["checkout.session.async_payment_failed", { kind: "failed", paymentId: PAYMENT, orderId: ORDER }],
+    ["refund.updated", { kind: "refunded", paymentId: PAYMENT, orderId: ORDER, refundId: REFUND }],
+    ["refund.failed", { kind: "refund_failed", paymentId: PAYMENT, orderId: ORDER, refundId: REFUND }],
+  ])("%s, reads what it means", (type, event) => {
+    const { id } = stripeFixture(type);
+    expect(told(JSON.stringify(stripeFixture(type)))).toEqual({
+      kind: "event",
+      event: { ...event, eventId: id, amount: euro(2950) },
+    });
+  });
+
+  it.each(["checkout.session.expired", "refund.created", "charge.refunded", "payment_intent.succeeded"])(
+    "%s, keeps it and does nothing",
+    (type) => {
+      expect(told(JSON.stringify(stripeFixture(type)))).toMatchObject({ kind: "noted" });
+    },
+  );
+
+  it("a checkout whose payment takes days, waits for its end", () => {
+    const body = stripeEvent("checkout.session.completed", "evt_1", { payment_status: "unpaid" });
+    expect(told(body)).toMatchObject({ kind: "noted", eventId: "evt_1" });
+  });
+
+  it("a refund that somebody made at Stripe itself, names it by Stripe's id", () => {
+    const body = stripeEvent("refund.updated", "evt_1", { metadata: {} });
+    expect(told(body)).toMatchObject({ event: { refundId: "re_3SVqL2B7WZ01zgkW1qRsTuVw", orderId: "" } });
+  });
+
+  it.each([
+    ["a dispute", JSON.stringify(stripeFixture("charge.dispute.created"))],
+    ["no JSON", "{"],
+    ["no event", "[]"],
+    [
+      "no order",
+      stripeEvent("checkout.session.completed", "e", { client_reference_id: null, metadata: null }),
+    ],
+    ["no payment", stripeEvent("checkout.session.completed", "e", { payment_intent: null })],
+    ["no amount", stripeEvent("checkout.session.completed", "e", { amount_total: null })],
+    ["an amount of nothing", stripeEvent("checkout.session.completed", "e", { amount_total: 0 })],
+    [
+      "half an amount",
+      stripeEvent("checkout.session.completed", "e", { currency: "isk", amount_total: 150 }),
+    ],
+    ["a name out of Object.prototype", JSON.stringify({ id: "e", type: "constructor" })],
+  ])("%s, genuine, is never dropped", (what, body) => {
+    const { kind } = told(body);
+    expect(kind).toBe(what.startsWith("a name") ? "noted" : "unusable");
+  });
+
+  it("two secrets while one is rolled: what either signed is genuine, and nothing else", () => {
+    const body = JSON.stringify(stripeFixture("checkout.session.completed"));
+    const rolling = opened("http://127.0.0.1:9", { webhookSecretPrevious: previous });
+    const by = (secrets: string[]) =>
+      rolling.verify({
+        headers: { "stripe-signature": stripeSignature(body, secrets) },
+        body,
+        now: Date.now(),
+      });
+    for (const secrets of [[secret], [previous], [secret, previous], ["whsec_other", previous]]) {
+      expect(by(secrets).kind).toBe("event");
+    }
+    expect(by(["whsec_other"])).toEqual({ kind: "refused", reason: "wrong" });
+    expect(told(body, { secrets: [previous] })).toEqual({ kind: "refused", reason: "wrong" });
+  });
+
+  it("a signature of another scheme only, or two times, is refused", () => {
+    const body = JSON.stringify(stripeFixture("checkout.session.completed"));
+    const good = stripeSignature(body, [secret]);
+    for (const header of [good.replace("v1=", "v0="), `${good},t=1`, `t=1,${good}`, "t=,v1=", "", "v1=a"]) {
+      expect(told(body, { headers: { "stripe-signature": header } }).kind).toBe("refused");
+    }
+    expect(told(body, { headers: { "stripe-signature": `${good},v0=abc` } }).kind).toBe("event");
+  });
+
+  it(`of ${MUTATIONS} mutations of a signed report, refuses every one`, () => {
+    const body = JSON.stringify(stripeFixture("checkout.session.completed"));
+    const header = stripeSignature(body, [secret]);
+    const now = Date.now();
+    const character = fc.integer({ min: 0x20, max: 0x7e }).map((code) => String.fromCharCode(code));
+    const mutationOf = (text: string) =>
+      fc.record({
+        at: fc.nat(text.length - 1),
+        how: fc.constantFrom("replace", "remove", "insert", "swap", "cut", "double"),
+        character,
+      });
+    const apply = (text: string, { at, how, character }: { at: number; how: string; character: string }) => {
+      const [before, after] = [text.slice(0, at), text.slice(at + 1)];
+      if (how === "replace") return before + character + after;
+      if (how === "remove") return before + after;
+      if (how === "insert") return before + character + text.slice(at);
+      if (how === "swap") return before + (text[at + 1] ?? "") + (text[at] ?? "") + text.slice(at + 2);
+      return how === "cut" ? before : text + text.slice(at);
+    };
+    let tried = 0;
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          mutationOf(body).map((one) => ({ header, body: apply(body, one) })),
+          mutationOf(header).map((one) => ({ header: apply(header, one), body })),
+        ),
+        (changed) => {
+          if (changed.header === header && changed.body === body) return;
+          tried += 1;
+          const headers = { "stripe-signature": changed.header };
+          const { kind } = bank.verify({ headers, body: changed.body, now });
+          // More signatures beside the right one, or parts that mean nothing, change nothing of what was signed.
+          if (kind === "refused") return;
+          expect(changed.body).toBe(body);
+          for (const part of header.split(",")) expect(changed.header.split(",")).toContain(part);
+        },
+      ),
+      { numRuns: MUTATIONS * 1.1 },
+    );
+    expect(tried).toBeGreaterThanOrEqual(MUTATIONS);
+  });
+});
