@@ -24,17 +24,8 @@ RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
 FROM ${NODE_IMAGE} AS sources
 WORKDIR /app
 COPY --from=dependencies /app/node_modules ./node_modules
-COPY package.json moleculer.config.ts ./
-COPY config/image ./config/image
-COPY contracts ./contracts
-COPY lib ./lib
-COPY migrations ./migrations
-COPY mixins ./mixins
-COPY platform ./platform
-COPY proto ./proto
-COPY providers ./providers
-COPY sandbox ./sandbox
-COPY services ./services
+# What .dockerignore lets through.
+COPY . ./
 RUN groupadd --gid 10001 waybill && useradd --uid 10001 --gid waybill --no-create-home waybill \
   && install -d -o waybill -g waybill node_modules/.cache
 USER waybill

@@ -1,0 +1,147 @@
+#!/bin/sh
+# Prints the Secrets of k8s/overlays/dev with passwords made on this machine; nothing is written to a file:
+#   sh k8s/make-secrets.sh | kubectl apply -f -
+# For production it shows which keys each Secret needs; make them with what keeps your secrets.
+set -eu
+
+secret() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
+
+for name in GATEWAY ORDERS PARTNERS NOTIFICATIONS IDENTITY MEDIA OPERATOR; do
+  eval "nats_$name=$(secret)"
+done
+for name in MIGRATE ORDERS PARTNERS NOTIFICATIONS IDENTITY KEYCLOAK; do
+  eval "postgres_$name=$(secret)"
+done
+redis=$(secret) mongo=$(secret) s3=$(secret) keycloak=$(secret) bridge=$(secret) seal=$(secret)
+
+# shellcheck disable=SC2154
+cat <<END
+apiVersion: v1
+kind: Secret
+metadata: { name: waybill-gateway, namespace: waybill }
+stringData:
+  NATS_USER: gateway
+  NATS_PASSWORD: $nats_GATEWAY
+  REDIS_URL: redis://:$redis@redis:6379
+  BRIDGE_SECRET: $bridge
+---
+apiVersion: v1
+kind: Secret
+metadata: { name: waybill-orders, namespace: waybill }
+stringData:
+  NATS_USER: orders
+  NATS_PASSWORD: $nats_ORDERS
+  REDIS_URL: redis://:$redis@redis:6379
+  BRIDGE_SECRET: $bridge
+  SEAL_SECRET: $seal
+  HANDOVER_SECRET: $(secret)
+  POSTGRES_URL_ORDERS: postgres://orders:$postgres_ORDERS@postgres:5432/orders
+  MONGO_URL: mongodb://waybill:$mongo@mongo:27017/waybill?authSource=waybill
+---
+apiVersion: v1
+kind: Secret
+metadata: { name: waybill-partners, namespace: waybill }
+stringData:
+  NATS_USER: partners
+  NATS_PASSWORD: $nats_PARTNERS
+  REDIS_URL: redis://:$redis@redis:6379
+  BRIDGE_SECRET: $bridge
+  SEAL_SECRET: $seal
+  POSTGRES_URL_PARTNERS: postgres://partners:$postgres_PARTNERS@postgres:5432/partners
+---
+apiVersion: v1
+kind: Secret
+metadata: { name: waybill-notifications, namespace: waybill }
+stringData:
+  NATS_USER: notifications
+  NATS_PASSWORD: $nats_NOTIFICATIONS
+  REDIS_URL: redis://:$redis@redis:6379
+  BRIDGE_SECRET: $bridge
+  SEAL_SECRET: $seal
+  POSTGRES_URL_NOTIFICATIONS: postgres://notifications:$postgres_NOTIFICATIONS@postgres:5432/notifications
+  MONGO_URL: mongodb://waybill:$mongo@mongo:27017/waybill?authSource=waybill
+---
+apiVersion: v1
+kind: Secret
+metadata: { name: waybill-identity, namespace: waybill }
+stringData:
+  NATS_USER: identity
+  NATS_PASSWORD: $nats_IDENTITY
+  REDIS_URL: redis://:$redis@redis:6379
+  BRIDGE_SECRET: $bridge
+  SEAL_SECRET: $seal
+  POSTGRES_URL_IDENTITY: postgres://identity:$postgres_IDENTITY@postgres:5432/identity
+  KEYCLOAK_CLIENT_SECRET: $keycloak
+  ADMIN_EMAIL: admin@delivery.local
+  ADMIN_PASSWORD: $(secret)
+---
+apiVersion: v1
+kind: Secret
+metadata: { name: waybill-media, namespace: waybill }
+stringData:
+  NATS_USER: media
+  NATS_PASSWORD: $nats_MEDIA
+  REDIS_URL: redis://:$redis@redis:6379
+  BRIDGE_SECRET: $bridge
+  S3_ACCESS_KEY: waybill
+  S3_SECRET_KEY: $s3
+---
+apiVersion: v1
+kind: Secret
+metadata: { name: waybill-migrate, namespace: waybill }
+stringData:
+  POSTGRES_URL_ORDERS: postgres://migrate:$postgres_MIGRATE@postgres:5432/orders
+  POSTGRES_URL_PARTNERS: postgres://migrate:$postgres_MIGRATE@postgres:5432/partners
+  POSTGRES_URL_NOTIFICATIONS: postgres://migrate:$postgres_MIGRATE@postgres:5432/notifications
+  POSTGRES_URL_IDENTITY: postgres://migrate:$postgres_MIGRATE@postgres:5432/identity
+---
+apiVersion: v1
+kind: Secret
+metadata: { name: nats, namespace: waybill }
+stringData:
+  NATS_PASSWORD_GATEWAY: $nats_GATEWAY
+  NATS_PASSWORD_ORDERS: $nats_ORDERS
+  NATS_PASSWORD_PARTNERS: $nats_PARTNERS
+  NATS_PASSWORD_NOTIFICATIONS: $nats_NOTIFICATIONS
+  NATS_PASSWORD_IDENTITY: $nats_IDENTITY
+  NATS_PASSWORD_MEDIA: $nats_MEDIA
+  NATS_PASSWORD_OPERATOR: $nats_OPERATOR
+---
+apiVersion: v1
+kind: Secret
+metadata: { name: postgres, namespace: waybill }
+stringData:
+  POSTGRES_PASSWORD: $(secret)
+  POSTGRES_PASSWORD_MIGRATE: $postgres_MIGRATE
+  POSTGRES_PASSWORD_ORDERS: $postgres_ORDERS
+  POSTGRES_PASSWORD_PARTNERS: $postgres_PARTNERS
+  POSTGRES_PASSWORD_NOTIFICATIONS: $postgres_NOTIFICATIONS
+  POSTGRES_PASSWORD_IDENTITY: $postgres_IDENTITY
+  POSTGRES_PASSWORD_KEYCLOAK: $postgres_KEYCLOAK
+---
+apiVersion: v1
+kind: Secret
+metadata: { name: redis, namespace: waybill }
+stringData:
+  REDIS_PASSWORD: $redis
+---
+apiVersion: v1
+kind: Secret
+metadata: { name: mongo, namespace: waybill }
+stringData:
+  MONGO_ROOT_PASSWORD: $(secret)
+  MONGO_PASSWORD: $mongo
+---
+apiVersion: v1
+kind: Secret
+metadata: { name: minio, namespace: waybill }
+stringData:
+  MINIO_ROOT_PASSWORD: $(secret)
+---
+apiVersion: v1
+kind: Secret
+metadata: { name: keycloak, namespace: waybill }
+stringData:
+  KEYCLOAK_ADMIN_PASSWORD: $(secret)
+  KEYCLOAK_CLIENT_SECRET: $keycloak
+END
