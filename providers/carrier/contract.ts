@@ -51,6 +51,7 @@ export function carrierContract(start: (groups: readonly string[]) => Promise<Ca
       inbox.push(...(messages as Message[]));
     });
     return {
+      carrier,
       inbox,
       state,
       unsubscribe,
@@ -149,7 +150,9 @@ export function carrierContract(start: (groups: readonly string[]) => Promise<Ca
     const ended: string[] = [];
     const ending = [
       kitchen.unsubscribe().then(() => ended.push("kitchen")),
-      ...open.map((carrier) => carrier.close().then(() => ended.push("carrier"))),
+      ...[...new Set([kitchen.carrier, courier.carrier])].map((carrier) =>
+        carrier.close().then(() => ended.push("carrier")),
+      ),
     ];
     await new Promise(setImmediate);
     expect(ended).toEqual([]);

@@ -1,17 +1,8 @@
 import type { Message, MessageType } from "../../contracts/messages.ts";
+import { CarrierError } from "./error.ts";
 import type { Carrier } from "./port.ts";
 
 const JOIN_TIMEOUT_MS = 2_000;
-
-/** What a carrier refuses with. `not-ready`: not everybody is there to take it; `refused`: a group rejected. */
-export class CarrierError extends Error {
-  readonly kind: "not-ready" | "refused" | "closed";
-
-  constructor(kind: CarrierError["kind"], message: string) {
-    super(message);
-    this.kind = kind;
-  }
-}
 
 interface InProcessOptions {
   /** Who must be there before anything is taken, so that none misses what is said while it starts. */
@@ -95,6 +86,7 @@ export function inProcessCarrier({ groups, joinTimeoutMs = JOIN_TIMEOUT_MS }: In
         await Promise.allSettled(running);
       };
     },
+    watch: async () => async () => undefined, // it keeps nothing that it could lose
     async ready() {
       return !closed && missing().length === 0;
     },

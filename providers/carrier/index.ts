@@ -1,2 +1,5 @@
-export { CarrierError, inProcessCarrier } from "./in-process.ts";
-export type { Carrier } from "./port.ts";
+export { CarrierError } from "./error.ts";
+export { inProcessCarrier } from "./in-process.ts";
+export { deployCarrier, type JetStreamOptions, jetStreamCarrier } from "./jetstream.ts";
+export { type NatsOptions, natsOptions } from "./nats-options.ts";
+export type { Carrier, Extent, Keeper } from "./port.ts";

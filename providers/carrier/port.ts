@@ -2,7 +2,8 @@ import type { Message, MessageType } from "../../contracts/messages.ts";
 
 /**
  * Takes messages from the outboxes of some services to the inboxes of others. It may deliver a message twice
- * and in any order; what it must not do is forget one that `publish` resolved for.
+ * and in any order; what it must not do is forget one that `publish` resolved for, or if that happens to it, tell
+ * the outboxes, which keep what they handed over.
  */
 export interface Carrier {
   /**
@@ -21,7 +22,30 @@ export interface Carrier {
     types: readonly MessageType[],
     accept: (messages: readonly unknown[]) => Promise<void>,
   ): Promise<() => Promise<void>>;
+  /**
+   * Asks an outbox to hand over again whenever something that the carrier took may be gone. A carrier that keeps
+   * nothing itself never asks.
+   * @returns ends the watch
+   */
+  watch(outbox: Keeper): Promise<() => Promise<void>>;
   /** Whether it could take a message now. */
   ready(): Promise<boolean>;
   close(): Promise<void>;
+}
+
+/**
+ * How much an outbox hands over again: `recent` is what it handed over in its last minutes, which a broker may
+ * have acknowledged from memory before it died; `all` is everything that it still keeps.
+ */
+export type Extent = "recent" | "all";
+
+/** An outbox as a carrier sees it that may lose what it took. */
+export interface Keeper {
+  /** What the carrier last noted about its store, here, where it outlives the broker and this process. */
+  mark(): Promise<string | undefined>;
+  /**
+   * Notes `next` in place of `seen` and, in the same transaction, that so much is to be handed over again.
+   * @returns false when it is no longer `seen` that stands there: another replica was quicker
+   */
+  note(next: string, seen: string | undefined, again?: Extent): Promise<boolean>;
 }

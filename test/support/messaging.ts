@@ -155,6 +155,7 @@ export function recordingCarrier() {
       taken.push([...messages]);
     },
     subscribe: async () => async () => undefined,
+    watch: async () => async () => undefined,
     ready: async () => state.up,
     close: async () => undefined,
   };

@@ -1,0 +1,296 @@
+import {
+  connect,
+  headers,
+  type JetStreamManager,
+  type NatsConnection,
+  type NatsError,
+  type PubAck,
+} from "nats";
+import type { Message } from "../../contracts/messages.ts";
+import { CarrierError } from "./error.ts";
+import { startLink } from "./jetstream-link.ts";
+import { lossSince, markOf, parseMark } from "./jetstream-mark.ts";
+import { type Reader, startReader } from "./jetstream-reader.ts";
+import {
+  consumerConfig,
+  deployStream,
+  ensureConsumer,
+  ensureStream,
+  type StreamLimits,
+  streamConfig,
+  streamLimits,
+  streamName,
+  subjectOf,
+} from "./jetstream-stream.ts";
+import type { NatsOptions } from "./nats-options.ts";
+import type { Carrier, Keeper } from "./port.ts";
+
+/** Below the relay's own patience, so that its rows say what was wrong. */
+const PUBLISH_TIMEOUT_MS = 3_000;
+const API_TIMEOUT_MS = 3_000;
+const CHECK_INTERVAL_MS = 5_000;
+/** Replicas that note at the same time go round once more. */
+const NOTE_TRIES = 5;
+const STORE_FAILED = 10_077;
+const NO_RESPONDERS = "503";
+
+export interface JetStreamOptions {
+  nats: NatsOptions;
+  /** Names the stream and its subjects, so that platforms may share a server. */
+  namespace: string;
+  limits?: Partial<StreamLimits>;
+  /** Hears what an operator should know, in one line. */
+  report?: (line: string) => void;
+}
+
+/**
+ * The carrier of a platform in several processes: a JetStream stream between outboxes and inboxes. It connects in
+ * the background and comes back for as long as it takes; `subscribe` rejects only when NATS refuses the user.
+ */
+export function jetStreamCarrier(options: JetStreamOptions): Carrier {
+  const { nats, namespace } = options;
+  const stream = streamName(namespace);
+  const wanted = streamConfig(namespace, { ...streamLimits, ...options.limits });
+  const report = seldom(options.report);
+  const readers = new Set<Reader>();
+  const watchers = new Set<Watcher>();
+  const publishing = new Set<Promise<unknown>>();
+  let preparing: Promise<JetStreamManager> | undefined;
+  let prepared: JetStreamManager | undefined;
+  let closed = false;
+
+  const link = startLink({
+    nats,
+    report,
+    onUp() {
+      for (const watcher of watchers) watcher.recent = true;
+      void check();
+    },
+    onDown() {
+      prepared = undefined;
+      for (const reader of readers) reader.interrupt();
+    },
+  });
+
+  /** The way to a stream that is there: made by whoever first finds that it is not. */
+  const prepare = (): Promise<JetStreamManager> => {
+    preparing ??= (async () => {
+      const manager = await managerOf(link.get());
+      const { asWanted } = await link.unlessLost(ensureStream(manager, wanted)).catch(explain(stream));
+      if (!asWanted) {
+        // Most users may not; whoever deploys does.
+        await link.unlessLost(deployStream(manager, wanted)).catch(() => {
+          report(`the stream ${stream} has other settings than this process: deploy it`);
+        });
+      }
+      prepared = manager;
+      return manager;
+    })().finally(() => {
+      preparing = undefined;
+    });
+    return preparing;
+  };
+  /** Something shows that the stream may no longer be what it was. */
+  const doubt = () => {
+    prepared = undefined;
+    void check();
+  };
+
+  const publishAll = async (messages: readonly Message[]) => {
+    const connection = link.get();
+    if (!prepared) await prepare();
+    const client = connection.jetstream({ timeout: PUBLISH_TIMEOUT_MS });
+    const send = (message: Message, msgID?: string) => {
+      const h = headers();
+      if (message.traceparent) h.set("traceparent", message.traceparent);
+      return client.publish(subjectOf(namespace, message.type), JSON.stringify(message), {
+        headers: h,
+        ...(msgID && { msgID }),
+        expect: { streamName: stream },
+      });
+    };
+    const acks = await Promise.all(messages.map((message) => send(message, message.id)));
+    const known = acks.flatMap((ack, index) => (ack.duplicate ? [{ ack, index }] : []));
+    if (known.length > 0) {
+      // The server remembers ids for a while after a purge too: such a message would be "known", and nowhere.
+      const gone = await goneFrom(await prepare(), stream, known);
+      await Promise.all(gone.map(({ index }) => send(messages[index] as Message)));
+    }
+  };
+
+  const checkOne = async (watcher: Watcher, manager: JetStreamManager) => {
+    for (let tries = 0; tries < NOTE_TRIES; tries += 1) {
+      const seen = await watcher.outbox.mark();
+      const info = await link.unlessLost(manager.streams.info(stream)); // after the mark, or it may be the older
+      const before = parseMark(seen);
+      const loss = before && lossSince(before, info, Date.now());
+      const next = JSON.stringify(markOf(info));
+      const again = loss ? "all" : watcher.recent ? "recent" : undefined;
+      if (!again && next === seen) return;
+      if (loss) report(`${loss}: everything that the outbox keeps is handed over again`);
+      if (!(await watcher.outbox.note(next, seen, again))) continue;
+      watcher.recent = false;
+      return;
+    }
+  };
+  let checking: Promise<void> | undefined;
+  let checkAgain = false;
+  const check = async (): Promise<void> => {
+    if (checking) {
+      checkAgain = true;
+      return checking;
+    }
+    checking = (async () => {
+      do {
+        checkAgain = false;
+        if (closed || watchers.size === 0) return;
+        const manager = await prepare();
+        await Promise.all([...watchers].map((watcher) => checkOne(watcher, manager)));
+      } while (checkAgain);
+    })();
+    await checking.catch(() => undefined); // who publishes is told, and there is a next time
+    checking = undefined;
+  };
+  const timer = setInterval(check, CHECK_INTERVAL_MS);
+  timer.unref();
+
+  const refuseClosed = () => {
+    if (closed) throw new CarrierError("closed", "the carrier is closed");
+  };
+
+  return {
+    async publish(messages) {
+      refuseClosed();
+      const work = link.unlessLost(publishAll(messages)).catch((error) => {
+        if ((error as NatsError).code === NO_RESPONDERS) doubt();
+        throw explained(error, stream);
+      });
+      publishing.add(work);
+      try {
+        await work;
+      } finally {
+        publishing.delete(work);
+      }
+    },
+    async subscribe(group, types, accept) {
+      refuseClosed();
+      await link.attempted;
+      const consumer = consumerConfig(namespace, group, types);
+      const reader = startReader({
+        ...{ stream, group, inboxPrefix: nats.inboxPrefix, accept, report },
+        async connect() {
+          const manager = await prepare();
+          await link.unlessLost(ensureConsumer(manager, stream, consumer)).catch(explain(stream));
+          return link.get();
+        },
+      });
+      readers.add(reader);
+      return async () => {
+        readers.delete(reader);
+        await reader.stop();
+      };
+    },
+    async watch(outbox) {
+      refuseClosed();
+      const watcher: Watcher = { outbox, recent: true };
+      watchers.add(watcher);
+      void check();
+      return async () => {
+        watchers.delete(watcher);
+        await checking?.catch(() => undefined);
+      };
+    },
+    async ready() {
+      if (closed || !(await link.answers())) return false;
+      return (
+        prepared !== undefined ||
+        (await prepare().then(
+          () => true,
+          () => false,
+        ))
+      );
+    },
+    async close() {
+      closed = true;
+      clearInterval(timer);
+      watchers.clear();
+      await Promise.all([...readers].map((reader) => reader.stop()));
+      await Promise.allSettled([...publishing, checking]);
+      await link.close();
+    },
+  };
+}
+
+interface Watcher {
+  outbox: Keeper;
+  /** It has to hand over its last minutes again. */
+  recent: boolean;
+}
+
+/**
+ * Makes the stream or brings it to these settings, as the deployment does with a user of its own.
+ * @throws CarrierError that says what is wrong
+ */
+export async function deployCarrier({ nats, namespace, limits }: JetStreamOptions): Promise<void> {
+  const stream = streamName(namespace);
+  let connection: NatsConnection | undefined;
+  try {
+    connection = await connect({ ...nats, reconnect: false });
+    await deployStream(await managerOf(connection), streamConfig(namespace, { ...streamLimits, ...limits }));
+  } catch (error) {
+    throw explained(error, stream);
+  } finally {
+    await connection?.close();
+  }
+}
+
+function managerOf(connection: NatsConnection): Promise<JetStreamManager> {
+  return connection.jetstreamManager({ checkAPI: false, timeout: API_TIMEOUT_MS });
+}
+
+/** Those of the messages said to be known that the stream has no longer. */
+async function goneFrom<T extends { ack: PubAck }>(
+  manager: JetStreamManager,
+  stream: string,
+  known: readonly T[],
+): Promise<T[]> {
+  const { state } = await manager.streams.info(stream, { deleted_details: true });
+  const deleted = new Set(state.deleted ?? []);
+  return known.filter(({ ack }) => ack.seq < state.first_seq || deleted.has(ack.seq));
+}
+
+function explain(stream: string): (error: unknown) => never {
+  return (error) => {
+    throw explained(error, stream);
+  };
+}
+
+function explained(error: unknown, stream: string): CarrierError {
+  if (error instanceof CarrierError) return error;
+  const { code, message, api_error, permissionContext } = (error ?? {}) as Partial<NatsError>;
+  const cause = { cause: error };
+  if (permissionContext) {
+    const { operation, subject } = permissionContext;
+    return new CarrierError("denied", `NATS does not let this user ${operation} ${subject}`, cause);
+  }
+  if (code === "AUTHORIZATION_VIOLATION") {
+    return new CarrierError("denied", "NATS refuses the user: check NATS_USER and NATS_PASSWORD", cause);
+  }
+  if (api_error?.err_code === STORE_FAILED) {
+    return new CarrierError("full", `the stream ${stream} takes no more: ${api_error.description}`, cause);
+  }
+  if (api_error) return new CarrierError("refused", `JetStream refuses: ${api_error.description}`, cause);
+  return new CarrierError("unreachable", `JetStream does not answer: ${message}`, cause);
+}
+
+/** Says a line at most once in a while: what is tried again fails again. */
+function seldom(report: (line: string) => void = () => undefined): (line: string) => void {
+  const REPEAT_MS = 30_000;
+  let last = { line: "", atMs: 0 };
+  return (line) => {
+    const nowMs = Date.now();
+    if (line === last.line && nowMs - last.atMs < REPEAT_MS) return;
+    last = { line, atMs: nowMs };
+    report(line);
+  };
+}
