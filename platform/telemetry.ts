@@ -32,6 +32,7 @@ async function startTelemetry(): Promise<() => Promise<void>> {
       new PgInstrumentation({ requireParentSpan: true }),
       new UndiciInstrumentation({ requireParentforSpans: true }),
       ...(process.env.MONGO_URL ? [await mongodbInstrumentation()] : []),
+      ...(process.env.REDIS_URL ? [await redisInstrumentation()] : []),
     ],
     metricReaders: [],
     logRecordProcessors: [],
@@ -44,6 +45,12 @@ async function startTelemetry(): Promise<() => Promise<void>> {
 async function mongodbInstrumentation() {
   const { MongoDBInstrumentation } = await import("@opentelemetry/instrumentation-mongodb");
   return new MongoDBInstrumentation({ requireParentSpan: true, enhancedDatabaseReporting: false });
+}
+
+/** Its spans name the command alone: the keys hold addresses of clients and ids of customers. */
+async function redisInstrumentation() {
+  const { IORedisInstrumentation } = await import("@opentelemetry/instrumentation-ioredis");
+  return new IORedisInstrumentation({ requireParentSpan: true, dbStatementSerializer: (command) => command });
 }
 
 if (process.env.OTEL_EXPORTER_OTLP_ENDPOINT) {
