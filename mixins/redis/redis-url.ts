@@ -26,7 +26,7 @@ export function redisOptions(url: string): RedisOptions {
     family: 0,
     ...(username && { username: decodeURIComponent(username) }),
     ...(password && { password: decodeURIComponent(password) }),
-    ...(protocol === "rediss:" && { tls: { servername: host } }),
+    ...(protocol === "rediss:" && { tls: {} }),
     connectionName: "waybill",
     disableClientInfo: true,
     connectTimeout: CONNECT_TIMEOUT_MS,

@@ -5,6 +5,7 @@ import type { TokenVerifier } from "../../mixins/caller/token-verifier.ts";
 import { failHttpSpan, nameHttpSpan } from "../../mixins/tracing/index.ts";
 import { sendProblem, sendResult } from "./answer.ts";
 import { authenticate, authorize, metaOf } from "./auth.ts";
+import { networkOf } from "./edge/client-ip.ts";
 import { count } from "./edge/count.ts";
 import { exchangeOf } from "./edge/exchange.ts";
 import type { Endpoint } from "./endpoint.ts";
@@ -53,7 +54,7 @@ async function answer(
   const { route } = endpoint;
   const { clientIp } = exchangeOf(req);
   nameHttpSpan(req, BASE_PATH + route.path);
-  const wants: Want[] = route.limit ? [{ name: route.limit, subject: clientIp }] : [];
+  const wants: Want[] = route.limit ? [{ name: route.limit, subject: networkOf(clientIp) }] : [];
   const proved = await authenticate(endpoint, req, deps.verifier).catch(async (error) => {
     await count(deps.limiter, req, wants);
     throw error;

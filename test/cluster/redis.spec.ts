@@ -1,3 +1,4 @@
+import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
 import { actions } from "../../contracts/actions.ts";
@@ -157,14 +158,14 @@ describe("the address of Redis", () => {
     ["redis://cache:6380/3", { host: "cache", port: 6380, db: 3 }],
     ["redis://:p%40ss@cache", { host: "cache", password: "p@ss" }],
     ["redis://user:p%2Fw@cache", { username: "user", password: "p/w" }],
-    ["rediss://cache:6390", { host: "cache", port: 6390, tls: { servername: "cache" } }],
+    ["rediss://cache:6390", { host: "cache", port: 6390, tls: {} }],
     ["redis://[::1]:6379", { host: "::1", port: 6379 }],
   ])("%s, is understood", (url, expected) => {
     expect(redisOptions(url)).toMatchObject(expected);
     if (url.startsWith("redis:")) expect(redisOptions(url).tls).toBeUndefined();
   });
 
-  it("with TLS to a server whose certificate nobody vouches for, is not believed", async () => {
+  it("with TLS, is used when somebody vouches for its certificate, and only then", async () => {
     const certificate = await makeCertificate();
     const server = await startRedis({ tls: certificate });
     stops.push(
@@ -179,6 +180,11 @@ describe("the address of Redis", () => {
     stops.push(() => broker.stop());
     expect(await sharedStoreOf(broker)?.ready(500)).toBe(false);
     expect(await server.admin.ping()).toBe("PONG");
+    const vouched = getCACertificates("default");
+    setDefaultCACertificates([...vouched, certificate.cert]);
+    stops.push(async () => setDefaultCACertificates(vouched));
+    const { list } = await node(newId(), "one", server.url);
+    expect([await list(1), await list(1)]).toEqual(["one 1", "one 1"]);
   });
 });
 

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { describe, expect, it } from "@jest/globals";
 import { etagOf, expectedVersion, isFresh } from "../../services/api/conditional.ts";
-import { clientIpOf } from "../../services/api/edge/client-ip.ts";
+import { clientIpOf, networkOf } from "../../services/api/edge/client-ip.ts";
 import { limiter, limitHeaders, memoryCounters, refuseBeyond } from "../../services/api/limits.ts";
 
 describe("client address", () => {
@@ -23,6 +23,22 @@ describe("client address", () => {
     ["from a network in IPv6", ["fd00::/8"], "fd00::1", "1.1.1.1", "1.1.1.1"],
   ])("%s, is %#", (_, trusted, peer, forwarded, expected) => {
     expect(from(trusted, peer, forwarded)).toBe(expected);
+  });
+});
+
+describe("what an address counts against", () => {
+  it.each([
+    ["192.0.2.7", "192.0.2.7"],
+    ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"],
+    ["2001:0db8:0001:0002:ffff::1", "2001:db8:1:2::/64"],
+    ["2001:db8::1", "2001:db8:0:0::/64"],
+    ["2001:db8:1:2::", "2001:db8:1:2::/64"],
+    ["::1", "0:0:0:0::/64"],
+    ["64:ff9b::192.0.2.7", "64:ff9b:0:0::/64"],
+    ["fe80::1%eth0", "fe80:0:0:0::/64"],
+    ["nonsense", "nonsense"],
+  ])("%s, is %s", (ip, expected) => {
+    expect(networkOf(ip)).toBe(expected);
   });
 });
 

@@ -4,6 +4,7 @@ import { fail } from "../../../contracts/errors.ts";
 import { isId } from "../../../lib/ids.ts";
 import { nameHttpSpan, traceIdOf, withHttpServerSpan } from "../../../mixins/tracing/index.ts";
 import type { Limiter } from "../limits.ts";
+import { networkOf } from "./client-ip.ts";
 import { count, countLater, isRead } from "./count.ts";
 import { begin, exchangeOf } from "./exchange.ts";
 import { baseHeaders, type Cors, requestIdOf } from "./headers.ts";
@@ -82,7 +83,7 @@ async function countAddress(
   req: IncomingMessage,
   path: string,
 ): Promise<void> {
-  const address = { name: "address", subject: exchangeOf(req).clientIp } as const;
+  const address = { name: "address", subject: networkOf(exchangeOf(req).clientIp) } as const;
   if (!isRead(req) && methodsOf(path).includes(req.method ?? "")) await countLater(limiter, req, address);
   else await count(limiter, req, [address]);
 }
