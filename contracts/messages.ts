@@ -1,4 +1,4 @@
-import { orderCustomer, orderStatus, paymentStatus, receiptOutcome } from "./orders.ts";
+import { bearer, orderCustomer, orderStatus, paymentStatus, receiptOutcome } from "./orders.ts";
 import { availability, partner, quotedLine } from "./partners.ts";
 import {
   boolean,
@@ -66,6 +66,7 @@ const refund = object({
   paymentId: text(200),
   amount: money,
   reason: text(500),
+  borneBy: optional(bearer),
 });
 
 const user = object({

@@ -144,6 +144,9 @@ export type Bank = Infer<typeof bank>;
 export const receiptOutcome = oneOf("accepted", "underpaid", "overpaid", "late", "unmatched");
 export const refundState = oneOf("pending", "sent", "unknown", "completed", "failed");
 
+/** Whose loss a refund is; `nobody`: the money never was anybody's but the customer's. */
+export const bearer = oneOf("nobody", "partner", "platform");
+
 export const tracking = object({
   status: orderStatus,
   partnerTitle: text(120),
@@ -188,6 +191,7 @@ export const diagnosis = object({
       amount: money,
       state: refundState,
       reason,
+      borneBy: optional(bearer),
     }),
   ),
   /** How its bank is asked what was paid, in case the callback was lost. */

@@ -1270,6 +1270,7 @@ export interface components {
         amount: Schemas["Money"];
         state: "pending" | "sent" | "unknown" | "completed" | "failed";
         reason: string;
+        borne_by?: "nobody" | "partner" | "platform";
       }[];
       reconciliation?: { next_at?: string; looks: number; answered_at?: string; error?: string };
     };

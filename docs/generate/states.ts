@@ -1,5 +1,6 @@
 import { orderStatus } from "../../contracts/orders.ts";
-import { deadlines, moves } from "../../services/orders/order.ts";
+import { deadlines, endings, moves } from "../../services/orders/order.ts";
+import { looksMs } from "../../services/orders/order-reconciliation.ts";
 import { generated, table } from "./markdown.ts";
 
 interface Row {
@@ -25,10 +26,51 @@ export function statesPage(): string {
       ["move", "to", "who, and out of which states", "told as", "goes back to the customer"],
       rows.map(moveRow),
     ),
+    "\n## Who may end it, and whose loss it is\n",
+    ENDINGS,
+    table(["state", ...ENDERS], Object.entries(endings).map(endingRow)),
     "\n## When it waits too long\n",
+    DEADLINES,
     table(["state", "after", "then it"], Object.entries(deadlines).map(deadlineRow)),
+    "\n## When its bank is asked\n",
+    LOOKS,
     "",
   ].join("\n");
+}
+
+const ENDERS = ["customer", "partner", "admin", "deadline"];
+const ENDINGS = [
+  "Whatever was paid goes back in full, whoever ends it; the cell says by which command, and who bears what the order",
+  "has cost until then. An empty cell refuses with `order_not_cancellable` or `illegal_transition`. Besides, an operator",
+  "can send back any part of what is kept of an order that is no longer pending (`POST /orders/{id}/refund`); the",
+  "platform bears that. Money that was too much, late or paid twice goes back as nobody's loss.",
+  "",
+].join("\n");
+const DEADLINES = [
+  "Counted by the database's clock from the moment the order came into the state. An alert is `alert.raised`, repeated",
+  "until somebody acts; the order then stands among `orders stuck`.",
+  "",
+].join("\n");
+const LOOKS = [
+  `An order that lacks its payment is asked about at its bank ${looksMs.map(ageText).join(", ")} after it was made, for`,
+  "the callback may be lost: the last times after it has ended, when its page is closed too. What is found is taken in",
+  "as a callback would be; what differs otherwise (`payment.missing`, `refund.difference`, `payment.contradiction`) is",
+  "told to operators, once.",
+].join("\n");
+
+function ageText(ms: number): string {
+  return ms < 3_600_000 ? `${ms / 60_000} min` : `${ms / 3_600_000} h`;
+}
+
+function endingRow([state, actors]: [string, (typeof endings)[keyof typeof endings]]): string[] {
+  const cells = new Map(Object.entries(actors ?? {}));
+  return [
+    state,
+    ...ENDERS.map((actor) => {
+      const cell = cells.get(actor);
+      return cell ? `${cell.by.join(", ")}: ${cell.bears}` : "";
+    }),
+  ];
 }
 
 function diagram(): string {

@@ -11,7 +11,7 @@ import {
   refundRequested,
 } from "./order-messages.ts";
 import type { Actor, Decision, Order } from "./order-model.ts";
-import { keptMinor, type Refund, refund, settled, withPaymentStatus } from "./order-refund.ts";
+import { type Bearer, keptMinor, type Refund, refund, settled, withPaymentStatus } from "./order-refund.ts";
 
 /**
  * What becomes of money that arrived for an order, in the order's currency. Whatever an order cannot use goes
@@ -44,7 +44,7 @@ function decide(
   if (order.status !== "pending") {
     const isLate = order.status === "cancelled" || order.status === "expired";
     const reason = isLate ? `paid when it was ${order.status}` : "paid more than once";
-    const given = refundNow(richer, amountMinor, reason, nowMs);
+    const given = refundNow(richer, amountMinor, reason, "nobody", nowMs);
     return { ...given, outcome: isLate ? "late" : "overpaid" };
   }
   const keepsMinor = keptMinor(richer);
@@ -75,7 +75,7 @@ export function giveBack(order: Order, amount: Money | undefined, reason: string
   }
   // It takes the place of as much as had failed before.
   const refundFailedMinor = Math.max(0, order.refundFailedMinor - amountMinor);
-  return refundNow({ ...order, refundFailedMinor }, amountMinor, reason, nowMs);
+  return refundNow({ ...order, refundFailedMinor }, amountMinor, reason, "platform", nowMs);
 }
 
 /**
@@ -87,8 +87,14 @@ export function settle(order: Order, one: Refund, done: boolean, nowMs: number, 
   return { next, messages: [done ? refundCompleted(next, one) : refundFailed(next, one, why)], refunds: [] };
 }
 
-function refundNow(order: Order, amountMinor: number, reason: string, nowMs: number): Decision {
+function refundNow(
+  order: Order,
+  amountMinor: number,
+  reason: string,
+  borneBy: Bearer,
+  nowMs: number,
+): Decision {
   const newer = { ...order, version: order.version + 1, updatedAt: isoTime(nowMs) };
-  const { next, refunds } = refund(newer, amountMinor, reason);
+  const { next, refunds } = refund(newer, amountMinor, reason, borneBy);
   return { next, messages: refunds.map((one) => refundRequested(next, one)), refunds };
 }

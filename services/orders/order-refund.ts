@@ -1,4 +1,5 @@
-import type { PaymentStatus } from "../../contracts/orders.ts";
+import type { bearer, PaymentStatus } from "../../contracts/orders.ts";
+import type { Infer } from "../../contracts/schema.ts";
 import { derivedId } from "../../lib/ids.ts";
 import type { Money } from "../../lib/money.ts";
 import type { Order } from "./order-model.ts";
@@ -10,6 +11,8 @@ export interface Receipt {
   refundMinor: number;
 }
 
+export type Bearer = Infer<typeof bearer>;
+
 /** Money that goes back, out of one payment. */
 export interface Refund {
   /** Derived from what it is for, so that the same decision cannot be written twice. */
@@ -17,6 +20,8 @@ export interface Refund {
   paymentId: string;
   amount: Money;
   reason: string;
+  /** Whose loss it is; `nobody`: it never was anybody's but the customer's. */
+  borneBy?: Bearer;
 }
 
 /** What we hold of the customer's money: received, neither refunded nor promised back. */
@@ -32,6 +37,7 @@ export function refund(
   order: Order,
   amountMinor: number,
   reason: string,
+  borneBy: Bearer,
 ): { next: Order; refunds: Refund[] } {
   if (amountMinor === 0) return { next: withPaymentStatus(order), refunds: [] };
   if (amountMinor > keptMinor(order)) throw new RangeError("more than what is kept cannot be refunded");
@@ -48,6 +54,7 @@ export function refund(
         paymentId: receipt.paymentId,
         amount: { amountMinor: takenMinor, currency: order.currency },
         reason,
+        borneBy,
       });
       return { ...receipt, refundMinor: receipt.refundMinor + takenMinor };
     })

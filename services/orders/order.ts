@@ -4,7 +4,7 @@ import { isoTime } from "../../lib/clock.ts";
 import { present } from "../../lib/present.ts";
 import { type OrderMessage, orderMessage, refundRequested } from "./order-messages.ts";
 import type { Actor, ActorKind, Decision, Order, Transition } from "./order-model.ts";
-import { keptMinor, type Refund, refund } from "./order-refund.ts";
+import { type Bearer, keptMinor, type Refund, refund } from "./order-refund.ts";
 
 const MINUTE_MS = 60_000;
 
@@ -17,33 +17,49 @@ interface Move {
   refunds?: "excess" | "everything";
 }
 
+interface Ending {
+  by: readonly ("cancel" | "reject" | "expire")[];
+  /** Who bears what the order has cost until then: all that was paid goes back in any case. */
+  bears: Bearer;
+}
+
+/**
+ * Who may end an order before it is delivered, by the state that it is in. Nobody has lost anything before the
+ * partner has begun; from then on whoever ends it bears the loss: the partner its own, the platform that of an
+ * operator's decision. A partner that lets the time pass has ended it by that.
+ */
+export const endings: Partial<Record<OrderStatus, Partial<Record<ActorKind, Ending>>>> = {
+  pending: {
+    customer: { by: ["cancel"], bears: "nobody" },
+    admin: { by: ["cancel"], bears: "nobody" },
+    deadline: { by: ["expire"], bears: "nobody" },
+  },
+  paid: {
+    customer: { by: ["cancel"], bears: "nobody" },
+    partner: { by: ["reject", "cancel"], bears: "partner" },
+    admin: { by: ["cancel"], bears: "platform" },
+    deadline: { by: ["cancel"], bears: "partner" },
+  },
+  preparing: {
+    partner: { by: ["reject", "cancel"], bears: "partner" },
+    admin: { by: ["cancel"], bears: "platform" },
+  },
+  ready: { admin: { by: ["cancel"], bears: "platform" } },
+  failed: { admin: { by: ["cancel"], bears: "platform" } },
+};
+
 /** Every way from one state to another; docs/states.md is drawn from here. */
 export const moves = {
   pay: { to: "paid", may: { bank: ["pending"] }, tells: "order.paid", refunds: "excess" },
-  expire: { to: "expired", may: { deadline: ["pending"] }, tells: "order.expired", refunds: "everything" },
+  expire: { to: "expired", may: mayEnd("expire"), tells: "order.expired", refunds: "everything" },
   accept: { to: "preparing", may: { partner: ["paid"], admin: ["paid"] }, tells: "order.accepted" },
   makeReady: {
     to: "ready",
     may: { partner: ["paid", "preparing"], admin: ["paid", "preparing"] },
     tells: "order.ready",
   },
-  reject: {
-    to: "cancelled",
-    may: { partner: ["paid", "preparing"] },
-    tells: "order.rejected",
-    refunds: "everything",
-  },
-  cancel: {
-    to: "cancelled",
-    may: {
-      customer: ["pending", "paid"],
-      partner: ["paid", "preparing"],
-      admin: ["pending", "paid", "preparing", "ready", "failed"],
-      deadline: ["paid"],
-    },
-    tells: "order.cancelled",
-    refunds: "everything",
-  },
+  reject: { to: "cancelled", may: mayEnd("reject"), tells: "order.rejected", refunds: "everything" },
+  cancel: { to: "cancelled", may: mayEnd("cancel"), tells: "order.cancelled", refunds: "everything" },
   claim: { to: "delivering", may: { deliverer: ["ready"], admin: ["ready"] }, tells: "order.assigned" },
   release: {
     to: "ready",
@@ -151,7 +167,8 @@ export function move(
     updatedAt: isoTime(nowMs),
     ...change,
   });
-  const { next, refunds } = refund(moved, owedMinor(moved, owed), reason ?? `order ${to}`);
+  const borneBy = endings[order.status]?.[actor.kind]?.bears ?? "nobody";
+  const { next, refunds } = refund(moved, owedMinor(moved, owed), reason ?? `order ${to}`, borneBy);
   return decided(order, present({ ...next, deadlineAt: deadlineOf(next, nowMs) }), tells, actor, {
     reason,
     refunds,
@@ -237,6 +254,17 @@ function notCancellable(order: Order, from: readonly OrderStatus[] = []): Error 
     from.length > 0 ? `you can cancel while it is ${from.join(" or ")}` : "it is not yours to cancel";
   const data = { status: order.status, legal: legalNext(order.status) };
   return fail("ORDER_NOT_CANCELLABLE", `The order is ${order.status}; ${when}.`, data);
+}
+
+function mayEnd(name: Ending["by"][number]): Move["may"] {
+  const may: Partial<Record<ActorKind, OrderStatus[]>> = {};
+  for (const [status, actors] of Object.entries(endings)) {
+    for (const [kind, { by }] of Object.entries(actors)) {
+      if (!by.includes(name)) continue;
+      may[kind as ActorKind] = [...(may[kind as ActorKind] ?? []), status as OrderStatus];
+    }
+  }
+  return may;
 }
 
 function owedMinor(order: Order, owed: Move["refunds"]): number {

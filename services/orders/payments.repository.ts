@@ -2,7 +2,7 @@ import type { refundState } from "../../contracts/orders.ts";
 import type { Infer } from "../../contracts/schema.ts";
 import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts";
 import type { Outcome, Payment } from "./order-messages.ts";
-import type { Refund } from "./order-refund.ts";
+import type { Bearer, Refund } from "./order-refund.ts";
 
 export type RefundState = Infer<typeof refundState>;
 
@@ -69,14 +69,16 @@ export async function insertRefunds(
   const count = await affected(
     trx,
     `WITH wanted AS (
-       SELECT * FROM jsonb_to_recordset(?::jsonb) AS w(id uuid, "paymentId" text, amount jsonb, reason text)),
+       SELECT * FROM jsonb_to_recordset(?::jsonb) AS w(id uuid, "paymentId" text, amount jsonb, reason text,
+         "borneBy" text)),
      taken AS (
        UPDATE payment_receipts r
        SET refund_minor = refund_minor + (w.amount ->> 'amountMinor')::bigint, updated_at = now()
        FROM wanted w WHERE r.bank_id = ? AND r.payment_id = w."paymentId"
        RETURNING w.*)
-     INSERT INTO refunds (id, order_id, bank_id, payment_id, amount_minor, currency, reason)
-     SELECT id, ?, ?, "paymentId", (amount ->> 'amountMinor')::bigint, amount ->> 'currency', reason FROM taken`,
+     INSERT INTO refunds (id, order_id, bank_id, payment_id, amount_minor, currency, reason, borne_by)
+     SELECT id, ?, ?, "paymentId", (amount ->> 'amountMinor')::bigint, amount ->> 'currency', reason, "borneBy"
+     FROM taken`,
     [JSON.stringify(refunds), order.bankId, order.id, order.bankId],
   );
   if (count !== refunds.length) throw new Error("a refund names a payment that is not there");
@@ -161,7 +163,7 @@ export async function endRefund(trx: Db, id: string, end: EndOfRefund): Promise<
      freed AS (
        UPDATE payment_receipts r SET refund_minor = refund_minor - e.amount_minor, updated_at = now()
        FROM ended e WHERE e.state = 'failed' AND r.bank_id = e.bank_id AND r.payment_id = e.payment_id)
-     SELECT e.id, e.order_id, e.bank_id, e.payment_id, e.amount_minor, e.currency, e.reason,
+     SELECT e.id, e.order_id, e.bank_id, e.payment_id, e.amount_minor, e.currency, e.reason, e.borne_by,
        r.outcome <> 'unmatched' AS counted
      FROM ended e JOIN payment_receipts r USING (bank_id, payment_id)`,
     [end.state, end.error ?? null, id, ...(end.token === undefined ? [] : [end.token])],
@@ -177,6 +179,7 @@ export async function findRefund(
 }
 
 export interface EndedRefund extends Omit<ClaimedRefund, "state" | "attempts"> {
+  borneBy?: Bearer;
   /** Whether its payment is among what was paid for the order (it was in the order's currency). */
   counted: boolean;
 }
@@ -208,12 +211,13 @@ export interface RefundRow {
   amountMinor: number;
   currency: string;
   reason: string;
+  borneBy?: Bearer;
   state: RefundState;
   error?: string;
   at: string;
 }
 
-export const REFUND = `SELECT id, order_id, bank_id, payment_id, amount_minor, currency, reason, state, error,
+export const REFUND = `SELECT id, order_id, bank_id, payment_id, amount_minor, currency, reason, borne_by, state, error,
   updated_at AS at FROM refunds`;
 
 export async function refundsOf(db: Db, orderId: string): Promise<RefundRow[]> {

@@ -145,6 +145,7 @@ async function unmatched(
     paymentId,
     amount,
     reason: "paid in another currency",
+    borneBy: "nobody",
   };
   await insertRefunds(trx, order, [refund]);
   await deps.outbox.add(trx, [refundRequested(order, refund)]);

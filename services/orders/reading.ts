@@ -111,12 +111,9 @@ export async function diagnose(
       amount: { amountMinor, currency },
       at,
     })),
-    refunds: refunds.map(({ id, amountMinor, currency, state, reason }) => ({
-      id,
-      amount: { amountMinor, currency },
-      state,
-      reason,
-    })),
+    refunds: refunds.map(({ id, amountMinor, currency, state, reason, borneBy }) =>
+      present({ id, amount: { amountMinor, currency }, state, reason, borneBy }),
+    ),
     reconciliation,
   });
 }

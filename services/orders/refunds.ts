@@ -146,8 +146,9 @@ async function endIn(
   await lockOrder(trx, orderId); // in the order in which everybody locks: the order, then its payments
   const ended = await endRefund(trx, id, how);
   if (!ended) return false;
-  const { paymentId, amountMinor, currency, reason } = ended;
-  const refund: Refund = { id, paymentId, amount: { amountMinor, currency }, reason };
+  const { paymentId, amountMinor, currency, reason, borneBy } = ended;
+  const amount = { amountMinor, currency };
+  const refund: Refund = { id, paymentId, amount, reason, ...(borneBy && { borneBy }) };
   const { order, nowMs, traceparent } = await load(trx, orderId, { role: "anybody" });
   const done = how.state === "completed";
   await inOrderTrace(traceparent, `refund ${how.state}`, async () => {

@@ -142,6 +142,7 @@ describe("the orders' database", () => {
       "0002_orders.ts",
       "0003_payments.ts",
       "0004_reconciliation.ts",
+      "0005_refund_bearer.ts",
     ]);
     await own.drop();
   });

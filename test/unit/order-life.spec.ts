@@ -10,7 +10,7 @@ import { cancel, claim, deliver, giveUp, override, release } from "../../service
 import type { Actor, ActorKind, Decision, Order } from "../../services/orders/order-model.ts";
 import { partnerSays } from "../../services/orders/order-partner.ts";
 import { giveBack, receive, settle } from "../../services/orders/order-payment.ts";
-import type { Refund } from "../../services/orders/order-refund.ts";
+import { type Refund, reopened } from "../../services/orders/order-refund.ts";
 import { sampleQuote } from "../support/orders.ts";
 
 const START_MS = Date.parse("2026-03-01T12:00:00.000Z");
@@ -24,6 +24,7 @@ interface World {
   nowMs: number;
   receivedMinor: number;
   open: Refund[];
+  done: Refund[];
   everyRefundId: string[];
   payments: number;
 }
@@ -47,9 +48,16 @@ function pay(amountMinor: number): Step {
 function settleOldest(done: boolean): Step {
   return (world) => {
     const refund = world.open.shift();
+    if (refund && done) world.done.push(refund);
     return refund && settle(world.order, refund, done, world.nowMs);
   };
 }
+
+/** A refund that was done comes back. */
+const bounceOldest: Step = (world) => {
+  const refund = world.done.shift();
+  return refund && settle(reopened(world.order, refund), refund, false, world.nowMs);
+};
 
 const deliverer = (index: number) => actor("deliverer", delivererIds[index]);
 /** Commands whose repeat must change nothing. */
@@ -93,6 +101,7 @@ const repeatable = fc.oneof(
 const once = fc.oneof(
   { weight: 4, arbitrary: fc.constantFrom(1, 500, 2949, 2950, 2950, 2951, 6000).map(pay) },
   { weight: 2, arbitrary: fc.constantFrom(true, true, false).map(settleOldest) },
+  fc.constant(bounceOldest),
   fc.nat({ max: 4000 }).map<Step>(
     (amount) =>
       ({ order, nowMs }) =>
@@ -182,7 +191,15 @@ function checkMoney({ order, receivedMinor, open, everyRefundId }: World): void 
 function world(): World {
   const quote = sampleQuote({ expiresAt: new Date(START_MS + 600_000).toISOString() });
   const { next } = confirm(quote, customer, bankId, actor("customer", customer.id), START_MS);
-  return { order: frozen(next), nowMs: START_MS, receivedMinor: 0, open: [], everyRefundId: [], payments: 0 };
+  return {
+    order: frozen(next),
+    nowMs: START_MS,
+    receivedMinor: 0,
+    open: [],
+    done: [],
+    everyRefundId: [],
+    payments: 0,
+  };
 }
 
 describe("an order under any sequence of commands", () => {

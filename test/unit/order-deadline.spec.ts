@@ -1,0 +1,136 @@
+import { describe, expect, it } from "@jest/globals";
+import { type OrderStatus, orderStatus } from "../../contracts/orders.ts";
+import { isoTime } from "../../lib/clock.ts";
+import { newId } from "../../lib/ids.ts";
+import { problemOf } from "../../mixins/messages/validate.ts";
+import { deadlineOf, deadlines, hasDeadline, isFinal } from "../../services/orders/order.ts";
+import { confirm } from "../../services/orders/order-customer.ts";
+import { overdue } from "../../services/orders/order-deadline.ts";
+import { claim, giveUp } from "../../services/orders/order-delivery.ts";
+import type { Actor, Order } from "../../services/orders/order-model.ts";
+import { makeReady, partnerSays } from "../../services/orders/order-partner.ts";
+import { receive } from "../../services/orders/order-payment.ts";
+import { sampleQuote } from "../support/orders.ts";
+
+const START_MS = Date.parse("2026-03-01T12:00:00.000Z");
+const MINUTE_MS = 60_000;
+const bankId = newId();
+const deadline: Actor = { kind: "deadline", name: "deadline" };
+const admin: Actor = { kind: "admin", name: "admin" };
+const partner: Actor = { kind: "partner", name: "partner:p" };
+
+/** One order's life, every step at the very same moment, up to a state. */
+function orderIn(status: OrderStatus, nowMs = START_MS): Order {
+  const quote = sampleQuote({ expiresAt: isoTime(nowMs + 1) });
+  const steps: [OrderStatus, (order: Order) => Order][] = [
+    [
+      "paid",
+      (order) => {
+        const amount = { amountMinor: 2950, currency: "EUR" };
+        const payment = { bankId, eventId: newId(), paymentId: newId(), amount };
+        return receive(order, payment, { kind: "bank", name: "b" }, nowMs).next;
+      },
+    ],
+    ["preparing", (order) => partnerSays(order, { type: "order.accepted" }, partner, nowMs).next],
+    ["ready", (order) => makeReady(order, partner, nowMs).next],
+    ["delivering", (order) => claim(order, newId(), admin, nowMs).next],
+    ["failed", (order) => giveUp(order, admin, nowMs, "nobody there").next],
+  ];
+  let order = confirm(quote, { id: newId(), name: "Ada" }, bankId, admin, nowMs).next;
+  for (const [reached, step] of steps) {
+    if (order.status === status) break;
+    order = step(order);
+    expect(order.status).toBe(reached);
+  }
+  return order;
+}
+
+/** State, minutes until its deadline, what happens then, and after how many minutes again. */
+const rows: [OrderStatus, number, { becomes: OrderStatus } | { alert: string; again: number }][] = [
+  ["pending", 30, { becomes: "expired" }],
+  ["paid", 10, { becomes: "cancelled" }],
+  ["preparing", 20, { alert: "order.not_ready", again: 30 }],
+  ["ready", 15, { alert: "order.no_deliverer", again: 15 }],
+  ["delivering", 20, { alert: "order.deliverer_silent", again: 20 }],
+  ["failed", 60, { alert: "order.undeliverable", again: 60 }],
+];
+
+describe("the deadline of an order", () => {
+  it("stands in the table for every state that waits, and each row is tested here", () => {
+    const waiting = orderStatus.values.filter((status) => !isFinal(status));
+    expect(rows.map(([status]) => status).sort()).toEqual([...waiting].sort());
+    expect(Object.keys(deadlines).sort()).toEqual([...waiting].sort());
+  });
+
+  it.each(rows)("that is %s, comes after %i minutes and not a moment sooner", (status, minutes, effect) => {
+    const order = orderIn(status);
+    const atMs = START_MS + minutes * MINUTE_MS;
+    expect(order.deadlineAt).toBe(isoTime(atMs));
+    expect(overdue(order, deadline, atMs - 1)).toBeUndefined();
+    const decision = overdue(order, deadline, atMs);
+    if (!decision) throw new Error("nothing happened");
+    const { next, transition, messages, refunds } = decision;
+    for (const { type, data } of messages) expect([type, problemOf(type, data)]).toEqual([type, undefined]);
+    if ("becomes" in effect) {
+      expect(next.status).toBe(effect.becomes);
+      expect(next).not.toHaveProperty("deadlineAt");
+      expect(transition).toMatchObject({ from: status, actor: deadline });
+      expect(messages[0]).toMatchObject({ type: `order.${effect.becomes}`, data: { actor: "deadline" } });
+      expect(refunds).toHaveLength(status === "paid" ? 1 : 0);
+      return;
+    }
+    expect(next).toMatchObject({ status, version: order.version + 1, alertedAt: isoTime(atMs) });
+    expect(messages).toMatchObject([
+      { type: "alert.raised", data: { kind: effect.alert, subject: order.id } },
+    ]);
+    // It says it once in a while until somebody does something, and keeps since when.
+    const againMs = atMs + effect.again * MINUTE_MS;
+    expect(next.deadlineAt).toBe(isoTime(againMs));
+    expect(overdue(next, deadline, againMs - 1)).toBeUndefined();
+    expect(overdue(next, deadline, againMs)).toMatchObject({
+      next: { alertedAt: isoTime(atMs) },
+      messages: [{ type: "alert.raised" }],
+    });
+  });
+
+  it("of one that was paid in part, sends that back when it expires", () => {
+    const pending = orderIn("pending");
+    const amount = { amountMinor: 1000, currency: "EUR" };
+    const payment = { bankId, eventId: newId(), paymentId: newId(), amount };
+    const part = receive(pending, payment, { kind: "bank", name: "b" }, START_MS + MINUTE_MS).next;
+    expect(part.deadlineAt).toBe(pending.deadlineAt);
+    const expired = overdue(part, deadline, START_MS + 30 * MINUTE_MS);
+    expect(expired).toMatchObject({ next: { status: "expired" }, refunds: [{ amount }] });
+  });
+
+  it("of one that is prepared, moves with the partner's promise, and an alert is forgotten with it", () => {
+    const late = overdue(orderIn("preparing"), deadline, START_MS + 20 * MINUTE_MS)?.next as Order;
+    const readyAt = isoTime(START_MS + 45 * MINUTE_MS);
+    const delayed = partnerSays(
+      late,
+      { type: "order.delayed", readyAt },
+      partner,
+      START_MS + 21 * MINUTE_MS,
+    ).next;
+    expect(delayed).toMatchObject({ readyAt, deadlineAt: readyAt });
+    expect(delayed).not.toHaveProperty("alertedAt");
+  });
+
+  it("of a deliverer who was seen, counts from there", () => {
+    const order = orderIn("delivering");
+    const atMs = START_MS + 20 * MINUTE_MS;
+    const seen = overdue(order, deadline, atMs, isoTime(atMs - MINUTE_MS));
+    expect(seen).toMatchObject({ next: { deadlineAt: isoTime(atMs + 19 * MINUTE_MS) }, messages: [] });
+    const lost = overdue(order, deadline, atMs, isoTime(START_MS));
+    expect(lost).toMatchObject({ messages: [{ data: { kind: "order.deliverer_silent" } }] });
+  });
+
+  it("is no order's that has ended", () => {
+    for (const status of orderStatus.values.filter(isFinal)) {
+      const order = { ...orderIn("pending"), status };
+      expect(hasDeadline(status)).toBe(false);
+      expect(deadlineOf(order, START_MS)).toBeUndefined();
+      expect(overdue(order, deadline, START_MS + 999 * MINUTE_MS)).toBeUndefined();
+    }
+  });
+});
