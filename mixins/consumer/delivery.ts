@@ -8,7 +8,7 @@ import { newId } from "../../lib/ids.ts";
 import type { Logger } from "../messages/logger.ts";
 import { isConnectionTrouble } from "../postgres/postgres.mixin.ts";
 import { inTraceOf } from "../tracing/index.ts";
-import type { Handler, HandlerError } from "./handlers.ts";
+import type { Commit, Handler, HandlerError } from "./handlers.ts";
 import { type Claimed, type Fence, markAllDone, markDead, markDone, reschedule } from "./inbox.repository.ts";
 
 const ERROR_LENGTH = 2_000;
@@ -162,15 +162,15 @@ async function handle(
 }
 
 /** The outside has been called: a database that is away for a moment must not make it be called again. */
-async function commitPatiently(
-  db: Knex,
-  delivery: Delivery,
-  commit: (trx: Knex.Transaction) => Promise<void>,
-): Promise<void> {
+async function commitPatiently(db: Knex, delivery: Delivery, commit: Commit | undefined): Promise<void> {
   const deadline = Date.now() + COMMIT_PATIENCE_MS;
   for (;;) {
     delivery.ending = true;
     try {
+      if (!commit) {
+        if (!(await markDone(db, delivery))) throw new LeaseLost();
+        return;
+      }
       return await db.transaction(async (trx) => {
         if (!(await markDone(trx, delivery))) throw new LeaseLost();
         await commit(trx);

@@ -17,6 +17,8 @@ export interface Need {
   available(): boolean;
 }
 
+export type Commit = (trx: Knex.Transaction) => Promise<void>;
+
 interface Common<T extends MessageType> {
   /**
    * What the effect cannot do without, and what nobody waits for: while it is away, messages are not even claimed,
@@ -43,12 +45,13 @@ interface Applies<T extends MessageType> extends Common<T> {
 }
 
 /**
- * An effect outside (HTTP, push): it runs without a transaction, under a lease. What it returns is committed
- * with the message's state, and only while the lease is held; it writes to the database alone, since it runs again
- * when the connection broke. The outside may see the work more than once, with the same message id.
+ * An effect outside (HTTP, push, a document): it runs without a transaction, under a lease. What it returns, if
+ * anything, is committed with the message's state, and only while the lease is held; it writes to the database alone,
+ * since it runs again when the connection broke. The outside may see the work more than once, with the same message
+ * id.
  */
 interface Performs<T extends MessageType> extends Common<T> {
-  perform(message: Message<T>, lease: Lease): Promise<(trx: Knex.Transaction) => Promise<void>>;
+  perform(message: Message<T>, lease: Lease): Promise<Commit | undefined>;
   apply?: never;
   together?: never;
 }

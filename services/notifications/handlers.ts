@@ -25,14 +25,13 @@ export function handlers(deps: SendingDeps): Handlers {
     needs: deps.documents,
     async perform({ data }) {
       await project(deps, data.notificationId);
-      return nothingMore;
     },
   });
   const order: Handler<OrderMessageType> = {
     schedule: ORDER_WAITS_MS,
     dead,
     async perform(message, lease) {
-      if (lease.attempt === 1 && (await isStale(deps, message))) return nothingMore;
+      if (lease.attempt === 1 && (await isStale(deps, message))) return undefined;
       return sendLetters(deps, await orderLetters(deps.postgres.db, message), lease);
     },
   };
@@ -70,13 +69,10 @@ export function handlers(deps: SendingDeps): Handlers {
       async perform({ data }) {
         await deps.postgres.transact((trx) => forgetRecipient(trx, data.userId, data.version));
         await deps.documents.remove({ userId: data.userId });
-        return nothingMore;
       },
     },
   };
 }
-
-const nothingMore = async () => undefined;
 
 async function keepUser(
   trx: Knex.Transaction,

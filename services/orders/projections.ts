@@ -1,4 +1,4 @@
-import type { Message, MessageData, MessageType } from "../../contracts/messages.ts";
+import type { MessageData, MessageType } from "../../contracts/messages.ts";
 import type { HistoryEvent } from "../../contracts/orders.ts";
 import { derivedId } from "../../lib/ids.ts";
 import type { Money } from "../../lib/money.ts";
@@ -63,8 +63,6 @@ export const receiptId = (bankId: string, paymentId: string) =>
 
 type OrderMessageType = MessageType & `order.${string}`;
 
-const nothingMore = async () => undefined;
-
 /**
  * What of this service's own messages becomes documents; who watches an order is told when its history tells.
  * While the store is away, they wait.
@@ -75,18 +73,16 @@ export function projectionHandlers({ history, payments }: Projections, live: Pic
     async perform({ type, time, data }) {
       await history.insert(historyDocument(type, time, data));
       live.tell("order.moved", { orderId: data.orderId, version: data.version });
-      return nothingMore;
     },
   };
-  const receipt = {
+  const receipt: Handler<"payment.received" | "payment.unmatched"> = {
     needs: payments,
-    async perform({ time, data }: Message<"payment.received" | "payment.unmatched">) {
+    async perform({ time, data }) {
       const { bankId, paymentId, orderId, amount, outcome } = data;
       const facts = { orderId, bankId, paymentId, amount, outcome, at: time };
       await payments.insert(
         present({ _id: receiptId(bankId, paymentId), kind: "receipt" as const, ...facts }),
       );
-      return nothingMore;
     },
   };
   const orderTypes: OrderMessageType[] = [
@@ -113,7 +109,6 @@ export function projectionHandlers({ history, payments }: Projections, live: Pic
         const { refundId, orderId, bankId, paymentId, amount, reason } = data;
         const facts = { orderId, bankId, paymentId, amount, reason };
         await payments.insert({ _id: refundId, kind: "refund", ...facts, at: time });
-        return nothingMore;
       },
     },
   };

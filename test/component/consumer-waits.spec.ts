@@ -1,0 +1,164 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import { fail } from "../../contracts/errors.ts";
+import type { Message } from "../../contracts/messages.ts";
+import type { Handlers } from "../../mixins/consumer/consumer.mixin.ts";
+import { documentGauges } from "../../mixins/documents/place.ts";
+import { type Carrier, inProcessCarrier } from "../../providers/carrier/index.ts";
+import { eventually } from "../support/eventually.ts";
+import {
+  enter,
+  GROUP,
+  incoming,
+  type MessagingBench,
+  messagingBench,
+  notificationSent,
+  userDeleted,
+} from "../support/messaging.ts";
+
+/** More than the five deliveries that a message has. */
+const MANY = 12;
+
+let bench: MessagingBench;
+let carrier: Carrier;
+beforeAll(async () => {
+  bench = await messagingBench();
+});
+afterAll(() => bench.stop());
+beforeEach(async () => {
+  carrier = inProcessCarrier({ groups: [GROUP] });
+  await bench.db.db.raw("TRUNCATE inbox, ledger");
+});
+
+/** A store of documents that a test takes away; it says so at once, or only to those who come. */
+function outside() {
+  const written = new Set<string>();
+  const store = {
+    there: true,
+    admits: true,
+    tries: 0,
+    written,
+    available: () => store.there || !store.admits,
+    async write(id: string): Promise<undefined> {
+      store.tries++;
+      if (!store.there) throw fail("SERVICE_UNAVAILABLE", "The document store cannot be reached.");
+      written.add(id);
+    },
+  };
+  return store;
+}
+
+const projecting = (store: ReturnType<typeof outside>): Handlers => ({
+  "notification.sent": { needs: store, perform: ({ id }) => store.write(id) },
+  "user.deleted": { apply: (trx, message) => enter(trx, message) },
+});
+const some = (count: number) => Array.from({ length: count }, () => incoming(notificationSent()));
+const publish = (messages: readonly Message[]) => carrier.publish(messages);
+const states = async () => (await bench.inboxRows()).map(({ state, attempts }) => ({ state, attempts }));
+/** What waits is due, and came the day before: as after a day of such waits. */
+const aDayLater = () =>
+  bench.db.db.raw(
+    "UPDATE inbox SET next_at = now(), created_at = created_at - interval '1 day' WHERE lease_token IS NULL",
+  );
+
+describe("messages whose handler needs what is away", () => {
+  it("are not even claimed, for days, while others are; all have their effect when it is back, none is dead", async () => {
+    const store = outside();
+    store.there = false;
+    const { broker, con } = await bench.receiver(carrier, projecting(store));
+    const waiting = some(100);
+    await publish(waiting);
+    for (let day = 1; day <= 3; day++) {
+      const other = incoming(userDeleted());
+      await publish([other]);
+      await eventually(async () =>
+        expect((await bench.ledger()).map(({ messageId }) => messageId)).toContain(other.id),
+      );
+      await aDayLater();
+    }
+    expect(store.tries).toBe(0);
+    expect(await con.lagMs()).toBeGreaterThan(2.9 * 86_400_000);
+    store.there = true;
+    await eventually(() => expect(store.written.size).toBe(100));
+    await eventually(async () => expect(await con.lagMs()).toBe(0));
+    expect(new Set(waiting.map(({ id }) => id))).toEqual(store.written);
+    expect((await states()).every(({ state, attempts }) => state === "done" && attempts === 1)).toBe(true);
+    expect(await con.stats()).toMatchObject({ waiting: 0, deadLetters: 0 });
+    await broker.stop();
+  });
+
+  it("and that find it away only when they come, may do so any number of times without dying of it", async () => {
+    const store = outside();
+    Object.assign(store, { there: false, admits: false });
+    const { broker, con } = await bench.receiver(carrier, projecting(store));
+    const messages = some(3);
+    await publish(messages);
+    await eventually(async () => {
+      await aDayLater();
+      expect(store.tries).toBeGreaterThan(MANY * messages.length);
+    });
+    await eventually(async () =>
+      expect((await states()).every(({ state }) => state === "waiting")).toBe(true),
+    );
+    expect(await con.stats()).toMatchObject({ waiting: 3, deadLetters: 0 });
+    const [row] = await bench.inboxRows();
+    expect(row?.error).toContain("SERVICE_UNAVAILABLE");
+    store.there = true;
+    await eventually(async () => {
+      await aDayLater();
+      expect(store.written.size).toBe(3);
+    });
+    await eventually(async () =>
+      expect(await states()).toEqual(messages.map(() => ({ state: "done", attempts: 1 }))),
+    );
+    await broker.stop();
+  });
+
+  it("die all the same after five deliveries when it is there and they are what is wrong", async () => {
+    const store = outside();
+    const poison = some(1)[0] as Message;
+    const { broker } = await bench.receiver(carrier, {
+      "notification.sent": {
+        needs: store,
+        async perform({ id }) {
+          if (id === poison.id) throw new Error("this document cannot be written");
+          await store.write(id);
+          return undefined;
+        },
+      },
+    });
+    const others = some(20);
+    await publish([poison, ...others]);
+    await eventually(() => expect(store.written.size).toBe(20));
+    await eventually(async () => {
+      const dead = (await bench.inboxRows()).filter(({ state }) => state === "dead");
+      expect(dead).toEqual([expect.objectContaining({ messageId: poison.id, attempts: 5 })]);
+    });
+    await broker.stop();
+  });
+
+  it("without such a need, still die of what is away: who waits for them must hear of it", async () => {
+    const { broker } = await bench.receiver(carrier, {
+      "notification.sent": { perform: () => Promise.reject(fail("SERVICE_UNAVAILABLE")) },
+    });
+    await publish(some(1));
+    await eventually(async () => expect(await states()).toEqual([{ state: "dead", attempts: 5 }]));
+    await broker.stop();
+  });
+});
+
+describe("the gauges of documents", () => {
+  it("tell whether each collection's store is there, and how far the projection is behind", async () => {
+    const store = outside();
+    const gauges = documentGauges(
+      [
+        { collection: "payments", available: () => true },
+        { collection: "order_history", available: () => store.there },
+      ],
+      { lagMs: async () => 61_500 },
+    );
+    expect(gauges.documents_available.read()).toEqual({ payments: 1, order_history: 1 });
+    store.there = false;
+    expect(gauges.documents_available.read()).toEqual({ payments: 1, order_history: 0 });
+    expect(await gauges.projection_oldest_seconds.read()).toBe(61.5);
+  });
+});
