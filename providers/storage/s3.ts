@@ -8,7 +8,7 @@ import { requireKey, type Storage, StorageError } from "./port.ts";
 const REQUEST_TIMEOUT_MS = 1_200;
 /** What failed sooner is tried once more: both together stay within the time that a request of ours has. */
 const RETRY_WITHIN_MS = 250;
-/** After a failure the store is left alone for so long, and everybody is told at once. */
+/** A store that has failed, and done nothing else for so long, is left alone for as long: nobody else waits for it. */
 const REST_MS = 1_000;
 const CONNECTIONS_MAX = 16;
 /** Nobody else may keep them, and whoever does has to ask whether they are still the same. */
@@ -39,7 +39,7 @@ const misconfigurations: Record<string, string> = {
 
 /**
  * Objects in a bucket of an S3 server, which is made when it is not there. The client library is loaded at the
- * first use. A server that is away or slow costs 1.5 s once and then nothing for a second.
+ * first use. A server that is away or slow costs 1.5 s at most, and nothing while it is left alone.
  */
 export function s3Storage(settings: S3Settings): Storage {
   const { S3_BUCKET: bucket, S3_REGION: region } = settings;
@@ -48,6 +48,7 @@ export function s3Storage(settings: S3Settings): Storage {
   const agentOptions = { keepAlive: true, maxSockets: CONNECTIONS_MAX };
   const agent = secure ? new HttpsAgent(agentOptions) : new HttpAgent(agentOptions);
   let restUntilMs = 0;
+  let workedAtMs = Number.NEGATIVE_INFINITY;
   let opened: Promise<Client> | undefined;
 
   async function connect(): Promise<Client> {
@@ -90,7 +91,9 @@ export function s3Storage(settings: S3Settings): Storage {
     const startedMs = performance.now();
     for (let again = true; ; again = false) {
       try {
-        return await work(await client());
+        const result = await work(await client());
+        workedAtMs = performance.now();
+        return result;
       } catch (error) {
         if (error instanceof StorageError) throw error;
         const code = codeOf(error);
@@ -101,7 +104,8 @@ export function s3Storage(settings: S3Settings): Storage {
         const soon = performance.now() - startedMs < RETRY_WITHIN_MS;
         // Every operation may be repeated; a kept connection that the server has closed is the usual reason.
         if (again && soon && (code === "NoSuchBucket" || !isRefusal(code))) continue;
-        if (!isRefusal(code)) restUntilMs = performance.now() + REST_MS;
+        const nowMs = performance.now();
+        if (!isRefusal(code) && nowMs - workedAtMs > REST_MS) restUntilMs = nowMs + REST_MS;
         throw new StorageError("unavailable", error);
       }
     }
