@@ -1,0 +1,98 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { courierRaces } from "../histories/courier-races.ts";
+import { brokenCouriers, brokenHistories, brokenMoney } from "../histories/final-rows.ts";
+import { type OrderHistory, orderHistories } from "../histories/order-histories.ts";
+import { withoutVersionGuard } from "../histories/planted.ts";
+import { startMoodyBank } from "../support/moody-bank.ts";
+import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
+
+/** The long form sets these; a seed repeats what the clients do, not how it interleaves. */
+const HISTORIES = Number(process.env.HISTORIES ?? 200);
+const RACES = Number(process.env.RACES ?? 12);
+const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000);
+const FAULTY_HISTORIES_MAX = 200;
+const TIMEOUT_MS = 60_000 + HISTORIES * 100 + RACES * 500;
+
+let bank: Awaited<ReturnType<typeof startMoodyBank>>;
+let shop: OrdersHarness;
+beforeAll(async () => {
+  // One that has done each refund when it is asked for: what a bank may do besides is not under test here.
+  bank = await startMoodyBank();
+  shop = await startOrders({ bankUrl: bank.url });
+});
+afterAll(async () => {
+  await shop.stop();
+  await bank.stop();
+});
+
+/** What an operator of this test needs to see of a history that nothing explains. */
+const shown = ({ seed, orderId, operations, verdict }: OrderHistory) => ({
+  ...{ seed, orderId, explained: verdict.longest },
+  operations: operations.map(({ input, invoked, returned, outcome }) =>
+    JSON.stringify([invoked, returned, input, outcome.kind === "answer" ? brief(outcome.value) : outcome]),
+  ),
+});
+const brief = (value: unknown) => {
+  const { status, version, paymentStatus, delivererId, paid, refunded } = value as Record<string, unknown>;
+  return { status, version, paymentStatus, delivererId, paid, refunded };
+};
+
+describe("an order to which many do everything at the same moment", () => {
+  it(
+    "can be explained by one operation after the other, and its money, history and courier add up",
+    async () => {
+      const { violations, operations } = await orderHistories(shop, { histories: HISTORIES, seed: SEED });
+      expect({ seed: SEED, violations: violations.map(shown) }).toEqual({ seed: SEED, violations: [] });
+      expect(operations).toBeGreaterThan(HISTORIES * 10);
+      await shop.settled();
+      expect(await brokenMoney(shop.sql)).toEqual([]);
+      expect(await brokenHistories(shop.sql)).toEqual([]);
+      expect(await brokenCouriers(shop.sql)).toEqual([]);
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
+    "is won by one courier of twenty, race after race",
+    async () => {
+      const { violations, refusals } = await courierRaces(shop, { races: RACES });
+      expect(violations).toEqual([]);
+      expect(refusals.filter((type) => !/^(?:ALREADY_ASSIGNED|SERVICE_UNAVAILABLE)$/.test(type))).toEqual([]);
+    },
+    TIMEOUT_MS,
+  );
+});
+
+describe("these checkers, given a service that saves whatever became of the order meanwhile", () => {
+  let broken: OrdersHarness;
+  beforeAll(async () => {
+    broken = await startOrders({ bankUrl: bank.url });
+    // The database would refuse the second of two equal versions, which is one more guard.
+    await broken.sql("ALTER TABLE order_transitions DROP CONSTRAINT order_transitions_order_id_version_key");
+  });
+  afterAll(() => broken.stop());
+
+  it(
+    "find a history that nothing explains",
+    async () => {
+      await withoutVersionGuard(async () => {
+        for (let seed = 1; seed < FAULTY_HISTORIES_MAX; seed += 20) {
+          const { violations } = await orderHistories(broken, { histories: 20, seed });
+          if (violations.length > 0) return;
+        }
+        throw new Error("nothing was found");
+      });
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
+    "find a race with more than one winner",
+    async () => {
+      const { violations } = await withoutVersionGuard(() => courierRaces(broken, { races: 3 }));
+      expect(violations.length).toBeGreaterThan(0);
+      expect(violations[0]).toMatch(/winners|another one/);
+    },
+    TIMEOUT_MS,
+  );
+});

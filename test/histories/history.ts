@@ -1,0 +1,53 @@
+/** What came of an operation: an answer, a refusal, or silence, after which it may or may not have happened. */
+export type Outcome =
+  | { kind: "answer"; value: unknown }
+  | { kind: "refusal"; type: string }
+  | { kind: "unknown" };
+
+export interface Operation<Input> {
+  readonly input: Input;
+  /** Moments on one clock that counts events, so that before and after are exact. */
+  readonly invoked: number;
+  readonly returned: number;
+  readonly outcome: Outcome;
+}
+
+export const NEVER = Number.POSITIVE_INFINITY;
+
+/** Refusals that leave open whether something happened. */
+const SILENT = /^(?:REQUEST_TIMEOUT|SERVICE_UNAVAILABLE|OVERLOADED|QUEUE_FULL|SERVICE_NOT_AVAILABLE)$/;
+/** Refusals that tell of nothing but bad luck: nothing happened. */
+const BAD_LUCK = /^(?:ORDER_CHANGED)$/;
+
+/** Notes what clients do at the same time, in the order in which it begins and ends. */
+export class Recorder<Input> {
+  readonly operations: Operation<Input>[] = [];
+  #clock = 0;
+
+  /**
+   * Does something and notes what came of it.
+   * @param abandoned the client does not wait for the answer
+   */
+  async run(input: Input, work: () => Promise<unknown>, abandoned = false): Promise<void> {
+    this.#clock += 1;
+    const invoked = this.#clock;
+    const outcome = await outcomeOf(work());
+    this.#clock += 1;
+    if (outcome.kind === "refusal" && BAD_LUCK.test(outcome.type)) return;
+    const unknown = abandoned || (outcome.kind === "refusal" && SILENT.test(outcome.type));
+    this.operations.push({
+      ...{ input, invoked },
+      returned: unknown ? NEVER : this.#clock,
+      outcome: unknown ? { kind: "unknown" } : outcome,
+    });
+  }
+}
+
+async function outcomeOf(work: Promise<unknown>): Promise<Outcome> {
+  try {
+    return { kind: "answer", value: await work };
+  } catch (error) {
+    const { type, message } = error as { type?: string; message?: string };
+    return { kind: "refusal", type: type ?? `unexpected: ${message}` };
+  }
+}

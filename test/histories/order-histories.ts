@@ -1,0 +1,204 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { newId } from "../../lib/ids.ts";
+import { handover } from "../../services/orders/handover.ts";
+import { Random } from "../simulation/random.ts";
+import { type OrdersHarness, ordersSettings } from "../support/orders-service.ts";
+import type { TestClaims } from "../support/tokens.ts";
+import { type Operation, Recorder } from "./history.ts";
+import { check, type Verdict } from "./linearizable.ts";
+import { type OrderInput, orderModel } from "./order-model.ts";
+
+const TOTAL_MINOR = 2950;
+const ORDERS_AT_ONCE = 6;
+const CLIENTS = 6;
+const OPERATIONS_EACH = 2;
+const ABANDONED = 0.08;
+const PAUSE_MAX_MS = 8;
+const BEGINNINGS: readonly OrderInput["do"][] = ["pay", "accept", "ready", "claim"];
+
+export interface OrderHistory {
+  seed: number;
+  orderId: string;
+  operations: readonly Operation<OrderInput>[];
+  verdict: Verdict;
+}
+
+export interface HistoriesReport {
+  histories: number;
+  operations: number;
+  unknown: number;
+  violations: OrderHistory[];
+}
+
+/**
+ * Lets several clients at once do to each of many orders whatever they may, and looks whether every order can be
+ * explained by one operation after the other.
+ * @param seed of the first history; each next one has the next
+ */
+export async function orderHistories(
+  shop: OrdersHarness,
+  { histories, seed }: { histories: number; seed: number },
+): Promise<HistoriesReport> {
+  const report: HistoriesReport = { histories, operations: 0, unknown: 0, violations: [] };
+  let next = seed;
+  const worker = async () => {
+    while (next < seed + histories) {
+      const mine = next;
+      next += 1;
+      const history = await oneHistory(shop, mine);
+      report.operations += history.operations.length;
+      report.unknown += history.operations.filter(({ outcome }) => outcome.kind === "unknown").length;
+      if (!history.verdict.linearizable) report.violations.push(history);
+    }
+  };
+  await Promise.all(Array.from({ length: ORDERS_AT_ONCE }, worker));
+  return report;
+}
+
+async function oneHistory(shop: OrdersHarness, seed: number): Promise<OrderHistory> {
+  const random = new Random(seed);
+  const order = await shop.confirmed();
+  const people = new People(shop, order, random);
+  const recorder = new Recorder<OrderInput>();
+  const act = (what: OrderInput["do"], abandoned = false) => {
+    const input = people.input(what);
+    return recorder.run(input, () => people.act(input), abandoned);
+  };
+  for (const what of BEGINNINGS.slice(0, random.between(0, BEGINNINGS.length))) await act(what);
+  const scripts = Array.from({ length: CLIENTS }, () =>
+    Array.from({ length: OPERATIONS_EACH }, () => ({
+      what: random.pick(WEIGHTED),
+      pauseMs: random.between(0, PAUSE_MAX_MS),
+      abandoned: random.chance(ABANDONED),
+    })),
+  );
+  await Promise.all(
+    scripts.map(async (script) => {
+      for (const { what, pauseMs, abandoned } of script) {
+        await delay(pauseMs);
+        await act(what, abandoned);
+      }
+    }),
+  );
+  await act("read");
+  const { operations } = recorder;
+  const verdict = check(orderModel(TOTAL_MINOR), operations);
+  return { seed, orderId: order.orderId, operations, verdict };
+}
+
+const WEIGHTED: readonly OrderInput["do"][] = [
+  ...(["pay", "pay", "accept", "ready", "reject", "cancel", "cancel", "claim", "claim", "claim"] as const),
+  ...([
+    "release",
+    "fail",
+    "deliver",
+    "deliver",
+    "refund",
+    "edit",
+    "read",
+    "read",
+    "overdue",
+    "confirm",
+  ] as const),
+];
+
+const { pinOf } = handover(ordersSettings("").HANDOVER_SECRET);
+const wrongPinOf = (orderId: string) => String((Number(pinOf(orderId)) + 1) % 10_000).padStart(4, "0");
+
+type Placed = Awaited<ReturnType<OrdersHarness["confirmed"]>>;
+
+/** Everybody who has to do with one order. */
+class People {
+  readonly #shop: OrdersHarness;
+  readonly #order: Placed;
+  readonly #random: Random;
+  readonly #couriers: TestClaims[] = [
+    { id: newId(), role: "deliverer" },
+    { id: newId(), role: "deliverer" },
+  ];
+  readonly #payments = [`pay_${newId()}`, `pay_${newId()}`, `pay_${newId()}`];
+
+  constructor(shop: OrdersHarness, order: Placed, random: Random) {
+    this.#shop = shop;
+    this.#order = order;
+    this.#random = random;
+  }
+
+  input(what: OrderInput["do"]): OrderInput {
+    const random = this.#random;
+    const by = random.pick(this.#couriers).id as string;
+    switch (what) {
+      case "pay": {
+        const which = random.between(0, 2);
+        // A payment is of the same amount however often it is reported.
+        return {
+          do: what,
+          paymentId: this.#payments[which] as string,
+          amountMinor: [2950, 1950, 3000][which] as number,
+        };
+      }
+      case "cancel":
+        return { do: what, by: random.pick(["customer", "admin"] as const) };
+      case "claim":
+      case "release":
+      case "fail":
+        return { do: what, by };
+      case "deliver":
+        return { do: what, by, rightPin: random.chance(0.6) };
+      case "refund":
+        return random.chance(0.5) ? { do: what } : { do: what, amountMinor: random.between(1, 1_500) };
+      default:
+        return { do: what };
+    }
+  }
+
+  act(input: OrderInput): Promise<unknown> {
+    const shop = this.#shop;
+    const { orderId, customer, quote } = this.#order;
+    const as = (id: string): TestClaims => ({ id, role: "deliverer" });
+    switch (input.do) {
+      case "confirm":
+        return shop.as(customer, "orders.confirm", {
+          ...{ bankId: shop.bankId, quote },
+          customer: { id: customer.id as string, name: "Ada Byron", phone: "+41790000000" },
+        });
+      case "pay":
+        return shop.paid(orderId, input.amountMinor, { paymentId: input.paymentId });
+      case "accept":
+        return shop.say(this.#order, "order.accepted");
+      case "ready":
+        return shop.say(this.#order, "order.ready");
+      case "reject":
+        return shop.say(this.#order, "order.rejected", { reason: "sold out" });
+      case "cancel":
+        return shop.as(input.by === "admin" ? shop.admin : customer, "orders.cancel", { orderId });
+      case "claim":
+        return shop.as(as(input.by), "orders.claim", { orderId });
+      case "release":
+        return shop.as(as(input.by), "orders.unclaim", { orderId });
+      case "fail":
+        return shop.as(as(input.by), "orders.fail", { orderId, reason: "nobody there" });
+      case "deliver": {
+        const pin = input.rightPin ? pinOf(orderId) : wrongPinOf(orderId);
+        return shop.as(as(input.by), "orders.deliver", { orderId, pin });
+      }
+      case "refund": {
+        const amount = input.amountMinor && { amountMinor: input.amountMinor, currency: "EUR" };
+        return shop.as(shop.admin, "orders.refund", {
+          orderId,
+          reason: "goodwill",
+          ...(amount && { amount }),
+        });
+      }
+      case "edit":
+        return shop.as(customer, "orders.update", { orderId, note: newId() });
+      case "read":
+        return shop.get(this.#order);
+      case "overdue":
+        return shop.sql(
+          "UPDATE orders SET deadline_at = now() - interval '1 second' WHERE id = $1 AND deadline_at IS NOT NULL",
+          [orderId],
+        );
+    }
+  }
+}
