@@ -24,6 +24,9 @@ const nodes: Record<string, readonly ServiceName[]> = {
 /** The services that offer their actions by gRPC. */
 const bridged: readonly ServiceName[] = ["orders", "partners"];
 
+/** The services that keep something in the cacher; the others are spared its connection and its 16 MB. */
+const remembering: readonly ServiceName[] = ["api", "partners"];
+
 /** Whom each service calls to answer a request. */
 const needs: Partial<Record<ServiceName, readonly ServiceName[]>> = {
   api: ["identity", "media", "orders", "partners", "notifications"],
@@ -115,13 +118,16 @@ export async function topology(
 function brokerOf(joint: Joint, node: string, settings: Settings, metrics: CallMetrics): ServiceBroker {
   const production = settings.NODE_ENV === "production";
   // One port can be given to one node only; where several of them offer gRPC in one process, each takes its own.
+  const remembers = nodes[node]?.some(
+    (name) => remembering.includes(name) && settings.SERVICES.includes(name),
+  );
   const several = bridged.filter((service) => settings.SERVICES.includes(service)).length > 1;
   return new ServiceBroker(
     brokerOptions({
       ...joint.transport(),
       nodeID: joint.nodeIdOf(node),
       namespace: joint.namespace,
-      cacher: cacherOf(settings),
+      cacher: remembers ? cacherOf(settings) : undefined,
       logLevel: settings.LOG_LEVEL ?? (production ? "info" : "warn"),
       json: production,
       middlewares: [metrics.middleware, ...nodeMiddlewares(settings, several ? 0 : settings.GRPC_PORT)],
