@@ -2,31 +2,34 @@ import { fileURLToPath } from "node:url";
 import type { Middleware, ServiceSchema } from "moleculer";
 import type { ServiceName } from "../lib/config/catalogue.ts";
 import type { Settings } from "../lib/config/config.ts";
+import { tokenIssuer } from "../lib/config/issuer.ts";
 import { callerMiddleware } from "../mixins/caller/caller.middleware.ts";
 import { grpcBridge } from "../mixins/grpc/index.ts";
 import { tracing } from "../mixins/tracing/index.ts";
 import type { Carrier } from "../providers/carrier/index.ts";
-import { apiService } from "../services/api/api.service.ts";
-import { identityService } from "../services/identity/identity.service.ts";
-import { mediaService } from "../services/media/media.service.ts";
-import { notificationsService } from "../services/notifications/notifications.service.ts";
-import { ordersService } from "../services/orders/orders.service.ts";
-import { partnersService } from "../services/partners/partners.service.ts";
 
 export interface ServiceDeps {
   config: Settings;
   carrier: Carrier;
 }
 
-/** How each service of SERVICES is made. */
-export const services: Record<ServiceName, (deps: ServiceDeps) => ServiceSchema> = {
-  api: apiService,
-  identity: identityService,
-  media: mediaService,
-  orders: ordersService,
-  partners: partnersService,
-  notifications: notificationsService,
+type Factory = (deps: ServiceDeps) => ServiceSchema;
+
+/** How each service of SERVICES is made. A process reads the modules of its own services only. */
+const factories: Record<ServiceName, () => Promise<Factory>> = {
+  api: async () => (await import("../services/api/api.service.ts")).apiService,
+  identity: async () => (await import("../services/identity/identity.service.ts")).identityService,
+  media: async () => (await import("../services/media/media.service.ts")).mediaService,
+  orders: async () => (await import("../services/orders/orders.service.ts")).ordersService,
+  partners: async () => (await import("../services/partners/partners.service.ts")).partnersService,
+  notifications: async () =>
+    (await import("../services/notifications/notifications.service.ts")).notificationsService,
 };
+
+/** Reads the modules of these services. @returns what makes each of them */
+export async function serviceFactories(names: readonly ServiceName[]): Promise<Map<ServiceName, Factory>> {
+  return new Map(await Promise.all(names.map(async (name) => [name, await factories[name]()] as const)));
+}
 
 /** The services with an inbox: the in-process carrier takes nothing before all of them are there. */
 export const consumers: readonly ServiceName[] = ["orders", "partners", "notifications", "identity"];
@@ -38,7 +41,7 @@ export const consumers: readonly ServiceName[] = ["orders", "partners", "notific
 export function nodeMiddlewares(settings: Settings, grpcPort: number): Middleware[] {
   return [
     tracing(),
-    callerMiddleware({ issuer: settings.PUBLIC_URL }),
+    callerMiddleware({ issuer: tokenIssuer(settings) }),
     grpcBridge({
       secret: settings.BRIDGE_SECRET,
       host: settings.GRPC_HOST,

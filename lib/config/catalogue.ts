@@ -106,6 +106,10 @@ export const catalogue = {
   ]),
   KEYCLOAK_REALM: text("Realm of the users", { fallback: "waybill" }),
   KEYCLOAK_CLIENT_ID: text("Client that identity uses, with a service account", { fallback: "waybill" }),
+  KEYCLOAK_ISSUER: url("How Keycloak names the realm in tokens; unset: KEYCLOAK_URL/realms/KEYCLOAK_REALM", [
+    "http",
+    "https",
+  ]),
   KEYCLOAK_CLIENT_SECRET: password("Secret of KEYCLOAK_CLIENT_ID"),
 
   POSTGRES_URL_ORDERS: postgresUrl("orders"),

@@ -1,16 +1,15 @@
 import { hash } from "node:crypto";
-import { decodeProtectedHeader, type JWK, type JWTPayload, jwtVerify } from "jose";
+import { decodeProtectedHeader, type JWK, jwtVerify } from "jose";
+import { callerFrom } from "../../contracts/claims.ts";
 import { fail, typeOf } from "../../contracts/errors.ts";
-import type { Caller, Role } from "../../contracts/meta.ts";
+import type { Caller } from "../../contracts/meta.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
-import { isId } from "../../lib/ids.ts";
 import { keySet } from "./key-set.ts";
 
 export const AUDIENCE = "waybill";
 export const TOKEN_TYPE = "at+jwt";
 
 const ALGORITHMS = ["ES256", "EdDSA"];
-const ROLES: readonly string[] = ["customer", "deliverer", "partner", "admin"] satisfies Role[];
 const MAX_TOKEN_LENGTH = 8_192;
 const MAX_VERIFIED = 10_000;
 const MAX_REVOKED = 100_000;
@@ -110,16 +109,6 @@ export function tokenVerifier(options: TokenVerifierOptions): TokenVerifier {
 
 function invalid(): Error {
   return fail("UNAUTHENTICATED", "The access token is not valid or has expired.");
-}
-
-function callerFrom(claims: JWTPayload): Caller {
-  const { sub, sid, role, partner_id: partnerId, partner_admin: partnerAdmin } = claims;
-  if (!isId(sub) || !isId(sid)) throw new Error("no user or no session");
-  if (typeof role !== "string" || !ROLES.includes(role)) throw new Error("no role of ours");
-  const caller: Caller = { id: sub, role: role as Role, sessionId: sid };
-  if (role !== "partner") return Object.freeze(caller);
-  if (!isId(partnerId)) throw new Error("staff of no partner");
-  return Object.freeze({ ...caller, partnerId, partnerAdmin: partnerAdmin === true });
 }
 
 function dropFirst(map: Map<string, unknown>): void {

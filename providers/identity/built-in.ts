@@ -24,7 +24,7 @@ import {
   sweepSessions,
 } from "./built-in.repository.ts";
 import { type PasswordCost, passwordHasher } from "./password-hash.ts";
-import { type Client, IdentityError, type IdentityProvider, type IssuedTokens } from "./port.ts";
+import { type Client, type Grant, IdentityError, type IdentityProvider, type IssuedTokens } from "./port.ts";
 import { isGenuine, mintRefreshToken, readRefreshToken } from "./refresh-token.ts";
 import { signingKeyStore } from "./signing-keys.ts";
 
@@ -74,6 +74,7 @@ export function builtInProvider(options: BuiltInOptions): BuiltInProvider {
     return {
       userId: account.id,
       sessionId,
+      grant: grantOf(account),
       accessToken,
       refreshToken,
       expiresInSeconds: ACCESS_TOKEN_SECONDS,
@@ -131,6 +132,11 @@ export function builtInProvider(options: BuiltInOptions): BuiltInProvider {
       throw new IdentityError("session_ended", { userId: now.accountId, sessionId });
     },
 
+    async holder(userId) {
+      const account = await accountById(sql, userId);
+      return account && { email: account.email };
+    },
+
     async checkPassword(userId, password) {
       return passwords.matches(password, (await accountById(sql, userId))?.passwordHash);
     },
@@ -170,6 +176,10 @@ export function builtInProvider(options: BuiltInOptions): BuiltInProvider {
       await sweepSessions(sql);
     },
   };
+}
+
+function grantOf({ role, partnerId, partnerAdmin }: AccountRow): Grant {
+  return partnerId ? { role, partnerId, partnerAdmin: partnerAdmin ?? false } : { role };
 }
 
 function claimsOf({ role, partnerId, partnerAdmin }: AccountRow, sessionId: string) {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { createLocalJWKSet, decodeProtectedHeader, type JWTPayload, jwtVerify } from "jose";
+import { callerFrom } from "../../contracts/claims.ts";
 import { newId } from "../../lib/ids.ts";
 import type { Grant, IdentityProvider, IssuedTokens } from "./port.ts";
 
@@ -127,12 +128,18 @@ export function identityContract(start: () => Promise<IdentityHarness>): void {
     );
   });
 
+  it("holder says whose account it is, and nothing of one that is not there", async () => {
+    const { email, userId } = await account();
+    await expect(provider.holder(userId)).resolves.toEqual({ email });
+    await expect(provider.holder(newId())).resolves.toBeUndefined();
+  });
+
   describe("tokens", () => {
     it("an access token is verified by the published keys and names user, session and role", async () => {
       const { userId, tokens } = await signedIn();
       const claims = await claimsOf(tokens.accessToken);
-      expect(claims).toMatchObject({ sub: userId, sid: tokens.sessionId, role: "customer" });
-      expect(claims).not.toHaveProperty("partner_id");
+      expect(callerFrom(claims)).toEqual({ id: userId, sessionId: tokens.sessionId, role: "customer" });
+      expect(tokens).toMatchObject({ userId, grant: { role: "customer" } });
       expect((claims.exp as number) - (claims.iat as number)).toBe(tokens.expiresInSeconds);
       expect(tokens.expiresInSeconds).toBeLessThanOrEqual(MAX_TOKEN_SECONDS);
       expect(decodeProtectedHeader(tokens.accessToken).alg).toMatch(/^(ES256|EdDSA)$/);
@@ -141,14 +148,31 @@ export function identityContract(start: () => Promise<IdentityHarness>): void {
     it("the token of staff names the partner, also when the role is granted later", async () => {
       const partnerId = newId();
       const grant: Grant = { role: "partner", partnerId, partnerAdmin: true };
-      const stated = { role: "partner", partner_id: partnerId, partner_admin: true };
       const { tokens } = await signedIn({ grant });
-      expect(await claimsOf(tokens.accessToken)).toMatchObject(stated);
+      expect(callerFrom(await claimsOf(tokens.accessToken))).toMatchObject(grant);
 
       const later = await signedIn();
       await provider.setGrant(later.userId, grant);
       const refreshed = await provider.refresh(later.tokens.refreshToken, {});
-      expect(await claimsOf(refreshed.accessToken)).toMatchObject(stated);
+      expect(callerFrom(await claimsOf(refreshed.accessToken))).toMatchObject(grant);
+      expect(refreshed.grant).toEqual(grant);
+    });
+
+    it("a role that is taken back stands in no token from then on", async () => {
+      const { userId, tokens } = await signedIn({
+        grant: { role: "partner", partnerId: newId(), partnerAdmin: true },
+      });
+      await provider.setGrant(userId, { role: "customer" });
+      const refreshed = await provider.refresh(tokens.refreshToken, {});
+      const caller = callerFrom(await claimsOf(refreshed.accessToken));
+      expect(caller).toEqual({ id: userId, sessionId: tokens.sessionId, role: "customer" });
+    });
+
+    it("an admin's token says so, and that a deliverer is none", async () => {
+      for (const role of ["admin", "deliverer"] as const) {
+        const { tokens } = await signedIn({ grant: { role } });
+        expect(callerFrom(await claimsOf(tokens.accessToken)).role).toBe(role);
+      }
     });
 
     it("keys holds public halves only", async () => {

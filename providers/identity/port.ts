@@ -25,6 +25,8 @@ export interface Client {
 export interface IssuedTokens {
   userId: string;
   sessionId: string;
+  /** What the access token says that the user may do. */
+  grant: Grant;
   accessToken: string;
   refreshToken: string;
   /** Of the access token. */
@@ -37,6 +39,13 @@ export interface ProviderSession {
   lastUsedAt: string;
   userAgent?: string;
   ip?: string;
+}
+
+/** Who an account belongs to, as far as the provider knows. */
+export interface AccountHolder {
+  email: string;
+  firstName?: string;
+  lastName?: string;
 }
 
 /** A public signing key, RFC 7517. */
@@ -63,6 +72,8 @@ export type IdentityErrorKind =
   | "session_ended"
   | "email_taken"
   | "unknown_user"
+  /** The provider has a rule of its own that the new password breaks. */
+  | "password_refused"
   /** More passwords are waiting to be checked than can be in time. */
   | "overloaded"
   /** The provider cannot be reached; a later try may succeed. */
@@ -73,8 +84,13 @@ export class IdentityError extends Error {
   /** The session that a re-used refresh token ended, where the provider can tell. */
   readonly reused?: { userId: string; sessionId: string } | undefined;
 
-  constructor(kind: IdentityErrorKind, reused?: { userId: string; sessionId: string }) {
-    super(kind);
+  /** @param detail for the log, where the kind alone would not help an operator */
+  constructor(
+    kind: IdentityErrorKind,
+    reused?: { userId: string; sessionId: string },
+    detail: string = kind,
+  ) {
+    super(detail);
     this.kind = kind;
     this.reused = reused;
   }
@@ -85,13 +101,13 @@ export class IdentityError extends Error {
  * audit log are Waybill's own with every provider. Every method can fail with `unavailable`, and all but the
  * ones that issue tokens may be repeated.
  *
- * Access tokens are JWTs of type `at+jwt` with `sub`, `sid`, `role` and, for staff, `partner_id` and
- * `partner_admin`; they live for 15 minutes at most.
+ * Access tokens are JWTs of type `at+jwt` whose claims contracts/claims.ts can read: `sub`, `sid`, `role` or
+ * Keycloak's `realm_access.roles` and, for staff, `partner_id` and `partner_admin`; they live for 15 minutes at most.
  */
 export interface IdentityProvider {
   /**
    * Makes the account. One whose address was never proved gives way to it and keeps but its id; one whose
-   * address was proved is left as it is, and the answer says so after the same time. @throws overloaded
+   * address was proved is left as it is, and the answer says so after the same time. @throws password_refused, overloaded
    */
   register(account: NewAccount): Promise<{ userId: string; taken: boolean }>;
   /** Takes the same time for an unknown address. @throws wrong_credentials, not_confirmed, overloaded */
@@ -102,9 +118,11 @@ export interface IdentityProvider {
    * @throws token_invalid, session_ended
    */
   refresh(refreshToken: string, client: Client): Promise<IssuedTokens>;
+  /** Who it is; accounts may have been made elsewhere, as in Keycloak's own console. */
+  holder(userId: string): Promise<AccountHolder | undefined>;
   /** @throws overloaded */
   checkPassword(userId: string, password: string): Promise<boolean>;
-  /** @throws unknown_user, overloaded */
+  /** @throws unknown_user, password_refused, overloaded */
   setPassword(userId: string, password: string): Promise<void>;
   /** @throws unknown_user */
   markConfirmed(userId: string): Promise<void>;

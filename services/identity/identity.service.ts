@@ -4,14 +4,13 @@ import type { Ctx } from "../../contracts/meta.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import type { Settings } from "../../lib/config/config.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
-import { AUDIENCE } from "../../mixins/caller/token-verifier.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { Carrier } from "../../providers/carrier/index.ts";
-import { builtInProvider, type IdentityProvider, type Sql } from "../../providers/identity/index.ts";
+import type { IdentityProvider, Sql } from "../../providers/identity/index.ts";
 import { deleteAccount, exportData, sweepAccounts } from "./account.ts";
 import { createFirstAdmin, listAudit, recordTold } from "./admin.ts";
 import { sweepCodes } from "./codes.repository.ts";
@@ -23,6 +22,7 @@ import { digestUnder, type Parts, providerSql, toFailure } from "./parts.ts";
 import { changePassword, forgotPassword, resetPassword } from "./passwords.ts";
 import { ownProfile } from "./people.ts";
 import { confirmEmail, setAvatar, updateProfile } from "./profile.ts";
+import { providerOf } from "./provider.ts";
 import { listSessions, refresh, signIn, signOut, signOutEverywhere } from "./sessions.ts";
 import { confirm, register, resendCode } from "./sign-up.ts";
 
@@ -34,7 +34,7 @@ export interface IdentityDeps {
   config: Settings;
   carrier: Carrier;
   clock?: Clock;
-  /** Who keeps passwords and sessions; unless told otherwise, the built-in provider in the service's database. */
+  /** Who keeps passwords and sessions; unless told otherwise, what the settings name. */
   provider?: (sql: Sql) => IdentityProvider;
 }
 
@@ -52,10 +52,7 @@ export function identityService({
     name: "identity",
   });
   const out = outbox({ postgres: db, carrier, source: "waybill/identity", clock });
-  const seals = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };
-  const makeProvider =
-    deps.provider ??
-    ((sql) => builtInProvider({ sql, seals, issuer: config.PUBLIC_URL, audience: AUDIENCE, clock }));
+  const makeProvider = deps.provider ?? providerOf(config, clock);
   const provider = makeProvider(providerSql(() => db.db));
   const inbox = consumer({
     ...{ postgres: db, carrier, group: "identity", clock, outbox: out },

@@ -48,6 +48,7 @@ const answers: Record<IdentityErrorKind, () => Error> = {
   session_ended: () => fail("SESSION_REVOKED", "Sign in again."),
   email_taken: () => fail("EMAIL_TAKEN"),
   unknown_user: () => fail("NOT_FOUND"),
+  password_refused: () => fail("PASSWORD_TOO_COMMON", "The identity provider has a rule that it breaks."),
   overloaded: () => fail("OVERLOADED"),
   unavailable: () => fail("SERVICE_UNAVAILABLE", "The identity provider cannot be reached."),
 };

@@ -189,6 +189,11 @@ export async function pendingErasures(db: Db, limit: number): Promise<string[]> 
   return found.map(({ userId }) => userId);
 }
 
+/** Whether the person was erased and the provider has still to forget the account. */
+export async function isErased(db: Db, userId: string): Promise<boolean> {
+  return (await row(db, "SELECT user_id FROM erasures WHERE user_id = ?", [userId])) !== undefined;
+}
+
 export async function deleteErasure(db: Db, userId: string): Promise<void> {
   await affected(db, "DELETE FROM erasures WHERE user_id = ?", [userId]);
 }

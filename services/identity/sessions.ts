@@ -3,13 +3,15 @@ import type { Params, Result } from "../../contracts/actions.ts";
 import { fail } from "../../contracts/errors.ts";
 import type { Caller } from "../../contracts/meta.ts";
 import type { Client, IssuedTokens } from "../../providers/identity/index.ts";
+import { adopt } from "./adoption.ts";
 import { addAudit } from "./audit.repository.ts";
 import { limitedPasswordTry } from "./limits.ts";
 import { broadcastRevoked, isKind, type Parts } from "./parts.ts";
 
 /**
  * @throws INVALID_CREDENTIALS, also and after the same time for an address that nobody has;
- *   EMAIL_NOT_CONFIRMED to whoever knows the password; TOO_MANY_REQUESTS with `retryAfterSeconds`
+ *   EMAIL_NOT_CONFIRMED to whoever knows the password; EMAIL_TAKEN for an account made at the provider whose
+ *   address is the profile of another; TOO_MANY_REQUESTS with `retryAfterSeconds`
  */
 export async function signIn(
   parts: Parts,
@@ -19,6 +21,7 @@ export async function signIn(
   const issued = await limitedPasswordTry(parts, { email, ip: client.ip }, () =>
     parts.provider.signIn(email, password, client),
   );
+  await adopt(parts, issued);
   return tokensView(issued);
 }
 

@@ -22,6 +22,7 @@ export async function startProcess(
   words: readonly string[],
   answers: () => Promise<unknown>,
   env: Record<string, string> = {},
+  limits: { timeoutMs?: number } = {},
 ): Promise<ServerProcess> {
   let text = "";
   const child: ChildProcess = spawn(path, words, {
@@ -53,7 +54,7 @@ export async function startProcess(
   try {
     await eventually(async () => {
       if (!isOver()) await answers();
-    });
+    }, limits);
     if (isOver()) throw new Error("it ended at once");
     return running;
   } catch (error) {

@@ -7,12 +7,13 @@ import type { Tokens } from "../../contracts/identity.ts";
 import type { Message, MessageData } from "../../contracts/messages.ts";
 import type { Meta, Role } from "../../contracts/meta.ts";
 import { readConfig, type Settings } from "../../lib/config/config.ts";
+import { tokenIssuer } from "../../lib/config/issuer.ts";
 import { newId } from "../../lib/ids.ts";
 import { callerMiddleware } from "../../mixins/caller/caller.middleware.ts";
 import { AUDIENCE } from "../../mixins/caller/token-verifier.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
 import { inProcessCarrier } from "../../providers/carrier/index.ts";
-import { builtInProvider, type IdentityProvider } from "../../providers/identity/index.ts";
+import { builtInProvider, type IdentityProvider, type Sql } from "../../providers/identity/index.ts";
 import { identityService } from "../../services/identity/identity.service.ts";
 import { mediaService } from "../../services/media/media.service.ts";
 import { eventually } from "./eventually.ts";
@@ -32,7 +33,7 @@ export interface IdentityBenchOptions {
   around?: (provider: IdentityProvider) => IdentityProvider;
   /** Other services on the same node. */
   services?: ServiceSchema[];
-  /** Settings beside those that the bench makes. */
+  /** Settings beside those that the bench makes; those of a Keycloak put it in the built-in provider's place. */
   settings?: Partial<Settings>;
 }
 
@@ -66,6 +67,7 @@ export async function startIdentity({
     SEAL_SECRET: "seal-secret-of-the-tests-0123456789ab",
     ...settings,
   };
+  const issuer = tokenIssuer(config);
   const platform = newId();
   const node = (nodeID: string, namespace: string = platform) =>
     new ServiceBroker({
@@ -75,15 +77,16 @@ export async function startIdentity({
         transporter: "Fake",
         logLevel: "fatal",
         json: false,
-        middlewares: [callerMiddleware({ issuer: TEST_ISSUER })],
+        middlewares: [callerMiddleware({ issuer })],
       }),
       logger: false,
     });
   const [inside, edge] = [node("identity"), node("edge")];
   const seals = { secret: config.SEAL_SECRET };
-  const provider = (sql: Parameters<typeof builtInProvider>[0]["sql"]) =>
-    around(builtInProvider({ sql, seals, issuer: TEST_ISSUER, audience: AUDIENCE, passwordCost }));
-  inside.createService(identityService({ config, carrier, provider }));
+  const builtIn = (sql: Sql) =>
+    around(builtInProvider({ sql, seals, issuer, audience: AUDIENCE, passwordCost }));
+  const provider = config.KEYCLOAK_URL ? {} : { provider: builtIn };
+  inside.createService(identityService({ config, carrier, ...provider }));
   inside.createService(mediaService({ config }));
   for (const service of services) inside.createService(service);
   await Promise.all([inside.start(), edge.start()]);
@@ -171,7 +174,7 @@ export async function startIdentity({
     /** What each replica does when it starts, and every few minutes. */
     async sweep() {
       const replica = node("replica", newId());
-      replica.createService(identityService({ config, carrier, provider }));
+      replica.createService(identityService({ config, carrier, ...provider }));
       await replica.start();
       await replica.stop();
     },

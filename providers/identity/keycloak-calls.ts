@@ -1,0 +1,159 @@
+import { type Clock, systemClock } from "../../lib/clock.ts";
+import { IdentityError } from "./port.ts";
+
+/** What one operation may take, all its calls together: the gateway waits 1.8 s for the whole of it. */
+const BUDGET_MS = 1_500;
+/** The service account's token is renewed before it can lapse on its way. */
+const TOKEN_MARGIN_MS = 30_000;
+/** The one scope whose tokens Keycloak's admin API takes; the tokens of users never have it. */
+const ADMIN_SCOPE = "roles";
+
+export interface KeycloakServer {
+  /** Where Waybill reaches Keycloak. */
+  url: string;
+  realm: string;
+  clientId: string;
+  clientSecret: string;
+}
+
+export interface KeycloakAnswer {
+  status: number;
+  /** What the JSON of the answer says; undefined when there is none. */
+  body: unknown;
+  location: string | undefined;
+}
+
+/** The calls of one operation, which share one budget of time. All throw `unavailable` when there is no answer. */
+export interface KeycloakCalls {
+  /** A grant at the token endpoint, as Waybill's client. @returns also refusals: 400 and 401 */
+  token(form: Record<string, string>): Promise<KeycloakAnswer>;
+  /** Ends the session that a refresh token belongs to. */
+  logOut(refreshToken: string): Promise<void>;
+  /** A call of the realm's admin API. @returns also 400, 404 and 409 */
+  admin(method: "GET" | "POST" | "PUT" | "DELETE", path: string, body?: object): Promise<KeycloakAnswer>;
+  /** What the realm publishes. */
+  published(path: string): Promise<unknown>;
+}
+
+export interface KeycloakOptions extends KeycloakServer {
+  clock?: Clock;
+  budgetMs?: number;
+}
+
+/** Begins an operation. The service account's token is shared by all of them. */
+export function keycloakCalls(options: KeycloakOptions): () => KeycloakCalls {
+  const { url, realm, clientId, clientSecret, clock = systemClock, budgetMs = BUDGET_MS } = options;
+  const root = url.replace(/\/+$/, "");
+  const realmUrl = `${root}/realms/${encodeURIComponent(realm)}`;
+  const adminUrl = `${root}/admin/realms/${encodeURIComponent(realm)}`;
+  const basic = Buffer.from(`${encodeURIComponent(clientId)}:${encodeURIComponent(clientSecret)}`);
+  const asClient = { authorization: `Basic ${basic.toString("base64")}` };
+  let account: { token: Promise<string>; untilMs: number } | undefined;
+
+  async function fetchToken(calls: KeycloakCalls): Promise<{ token: string; untilMs: number }> {
+    const askedMs = clock.now();
+    const { status, body } = await calls.token({ grant_type: "client_credentials", scope: ADMIN_SCOPE });
+    const { access_token: token, expires_in: seconds = 0 } = (body ?? {}) as {
+      access_token?: string;
+      expires_in?: number;
+    };
+    if (status !== 200 || !token) {
+      throw unavailable(`Keycloak refuses the client ${clientId}: check KEYCLOAK_CLIENT_SECRET`);
+    }
+    return { token, untilMs: askedMs + seconds * 1_000 - TOKEN_MARGIN_MS };
+  }
+
+  /** One at a time is asked for, whoever needs it. */
+  function accountToken(calls: KeycloakCalls): Promise<string> {
+    if (account && account.untilMs > clock.now()) return account.token;
+    const asking = fetchToken(calls);
+    const fresh = { token: asking.then(({ token }) => token), untilMs: Number.POSITIVE_INFINITY };
+    account = fresh;
+    asking.then(
+      ({ untilMs }) => {
+        fresh.untilMs = untilMs;
+      },
+      () => {
+        if (account === fresh) account = undefined;
+      },
+    );
+    return fresh.token;
+  }
+
+  return () => {
+    const signal = AbortSignal.timeout(budgetMs);
+    const send = (target: string, init: RequestInit) => answerOf(target, { ...init, signal });
+    const post = (path: string, form: Record<string, string>) =>
+      send(`${realmUrl}/protocol/openid-connect/${path}`, {
+        method: "POST",
+        headers: asClient,
+        body: new URLSearchParams(form),
+      });
+
+    const calls: KeycloakCalls = {
+      token: (form) => post("token", form),
+      async logOut(refreshToken) {
+        await post("logout", { refresh_token: refreshToken });
+      },
+      async admin(method, path, body) {
+        const attempt = async () => {
+          const headers = { authorization: `Bearer ${await accountToken(calls)}` };
+          const json = body && { body: JSON.stringify(body) };
+          const type = body && { "content-type": "application/json" };
+          return send(`${adminUrl}${path}`, { method, headers: { ...headers, ...type }, ...json });
+        };
+        const first = await attempt();
+        if (first.status !== 401) return refuseForbidden(first);
+        account = undefined; // Keycloak was restarted or its keys were changed: the call had no effect
+        return refuseForbidden(await attempt());
+      },
+      async published(path) {
+        const { status, body } = await send(`${realmUrl}${path}`, {});
+        if (status !== 200) throw new IdentityError("unavailable");
+        return body;
+      },
+    };
+    return calls;
+  };
+}
+
+/** Rights that are missing are the installation's fault, never the user's. */
+function refuseForbidden(answer: KeycloakAnswer): KeycloakAnswer {
+  if (answer.status === 401 || answer.status === 403) {
+    throw unavailable("Keycloak's admin API refuses the service account: see config/keycloak/README.md");
+  }
+  return answer;
+}
+
+function unavailable(detail: string): IdentityError {
+  return new IdentityError("unavailable", undefined, detail);
+}
+
+/** One request; what may be repeated is, once, when the connection broke under it. */
+async function answerOf(url: string, init: RequestInit): Promise<KeycloakAnswer> {
+  try {
+    return await request(url, init);
+  } catch (error) {
+    if (error instanceof IdentityError) throw error;
+    if (init.method === "POST" || init.signal?.aborted) throw unavailable("Keycloak does not answer");
+  }
+  return request(url, init).catch((error) => {
+    throw error instanceof IdentityError ? error : unavailable("Keycloak does not answer");
+  });
+}
+
+async function request(url: string, init: RequestInit): Promise<KeycloakAnswer> {
+  const answer = await fetch(url, { ...init, redirect: "manual" });
+  const text = await answer.text();
+  const { status } = answer;
+  if (status >= 500 || status === 429 || (status >= 300 && status < 400)) {
+    throw unavailable(`Keycloak answers ${status}`);
+  }
+  const isJson = answer.headers.get("content-type")?.includes("json") && text.length > 0;
+  const location = answer.headers.get("location") ?? undefined;
+  try {
+    return { status, body: isJson ? JSON.parse(text) : undefined, location };
+  } catch {
+    throw new IdentityError("unavailable");
+  }
+}

@@ -1,0 +1,187 @@
+import { randomBytes } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Clock } from "../../lib/clock.ts";
+import { isId } from "../../lib/ids.ts";
+import { open, SealError, type SealKeys, seal } from "../../lib/seal.ts";
+import type { Sql } from "./built-in.repository.ts";
+import {
+  claimExchange,
+  endAllSessions,
+  endOneSession,
+  forgetSessions,
+  insertSession,
+  type KeycloakSessionRow,
+  liveSessions,
+  markClosed,
+  releaseExchange,
+  rotate,
+  sessionById,
+  sweepSessions,
+  unclosedSessions,
+} from "./keycloak.repository.ts";
+import { deleteSession, sessionIds } from "./keycloak-accounts.ts";
+import type { KeycloakCalls } from "./keycloak-calls.ts";
+import { issued, type KeycloakTokens, refreshGrant } from "./keycloak-tokens.ts";
+import { type Client, IdentityError, type IdentityProvider, type IssuedTokens } from "./port.ts";
+import { isGenuine, mintRefreshToken, readRefreshToken } from "./refresh-token.ts";
+
+const SESSION_IDLE_SECONDS = 30 * 86_400;
+const REFRESH_GRACE_SECONDS = 10;
+const MAX_SESSIONS_PER_ACCOUNT = 50;
+const SALT_BYTES = 16;
+/** Longer than an exchange can take; what whoever began one and died held is free after it. */
+const EXCHANGE_LEASE_SECONDS = 4;
+const EXCHANGE_POLL_MS = 40;
+const EXCHANGE_WAIT_MS = 1_200;
+const CLOSE_BATCH = 100;
+
+export interface KeycloakSessionsOptions {
+  sql: Sql;
+  seals: SealKeys;
+  clock: Clock;
+  /** Begins an operation at Keycloak. */
+  begin: () => KeycloakCalls;
+}
+
+export interface KeycloakSessions
+  extends Pick<IdentityProvider, "refresh" | "sessions" | "endSession" | "endSessions"> {
+  /** Keeps the session that Keycloak has just opened. */
+  open(tokens: KeycloakTokens, client: Client): Promise<IssuedTokens>;
+  /** Forgets the sessions of an account that is gone. */
+  forget(userId: string): Promise<void>;
+  /** Ends at Keycloak what is over here, and forgets what has been over for long. */
+  sweep(): Promise<void>;
+}
+
+/**
+ * Sessions are Keycloak's, but its refresh tokens stay here, sealed: clients hold tokens of ours, which rotate as the
+ * built-in provider's do. See docs/adr/0023-keycloak.md.
+ */
+export function keycloakSessions({ sql, seals, clock, begin }: KeycloakSessionsOptions): KeycloakSessions {
+  const placeOf = (id: string, generation: number) => `keycloak_sessions/${id}/${generation}`;
+  const sealed = (tokens: KeycloakTokens, id: string, generation: number) =>
+    seal(JSON.stringify(tokens), seals, placeOf(id, generation));
+
+  function tokensOf({ tokensSealed, id, generation }: KeycloakSessionRow): KeycloakTokens {
+    try {
+      return JSON.parse(open(tokensSealed, seals, placeOf(id, generation)));
+    } catch (error) {
+      if (error instanceof SealError) throw new IdentityError("session_ended");
+      throw error;
+    }
+  }
+
+  /** Changes Keycloak's tokens of a session for new ones, and ours with them. */
+  async function exchange(
+    calls: KeycloakCalls,
+    session: KeycloakSessionRow,
+    client: Client,
+  ): Promise<IssuedTokens> {
+    const { id, accountId, salt, generation } = session;
+    const next = await refreshGrant(calls, tokensOf(session).refreshToken, clock.now()).catch(
+      async (error) => {
+        await releaseExchange(sql, id);
+        throw error;
+      },
+    );
+    if (!next) {
+      await endOneSession(sql, accountId, id);
+      throw new IdentityError("session_ended");
+    }
+    const tokensSealed = sealed(next, id, generation + 1);
+    if (!(await rotate(sql, { id, generation, tokensSealed, client, idleSeconds: SESSION_IDLE_SECONDS }))) {
+      throw new IdentityError("session_ended");
+    }
+    return issued(
+      next,
+      mintRefreshToken({ sessionId: id, generation: generation + 1 }, salt, seals),
+      clock.now(),
+    );
+  }
+
+  /** Tells Keycloak of sessions that are over here; what fails now, the sweep does. */
+  async function close(ids: readonly string[]): Promise<void> {
+    const calls = begin();
+    try {
+      for (const id of ids) await deleteSession(calls, id);
+      await markClosed(sql, ids);
+    } catch (error) {
+      unlessUnavailable(undefined)(error);
+    }
+  }
+
+  return {
+    async open(tokens, client) {
+      const { sessionId: id, userId: accountId } = issued(tokens, "", clock.now());
+      const salt = randomBytes(SALT_BYTES).toString("base64url");
+      const limits = { lifeSeconds: SESSION_IDLE_SECONDS, keep: MAX_SESSIONS_PER_ACCOUNT };
+      const tokensSealed = sealed(tokens, id, 0);
+      await insertSession(sql, { id, accountId, salt, tokensSealed, client, ...limits });
+      return issued(tokens, mintRefreshToken({ sessionId: id, generation: 0 }, salt, seals), clock.now());
+    },
+
+    async refresh(refreshToken, client) {
+      const presented = readRefreshToken(refreshToken);
+      const session = presented && (await sessionById(sql, presented.sessionId, REFRESH_GRACE_SECONDS));
+      if (!session || !isGenuine(refreshToken, session.salt, seals)) throw new IdentityError("token_invalid");
+      const { sessionId, generation } = presented;
+      const calls = begin();
+      const untilMs = performance.now() + EXCHANGE_WAIT_MS;
+      for (;;) {
+        if (await claimExchange(sql, { id: sessionId, generation, leaseSeconds: EXCHANGE_LEASE_SECONDS })) {
+          return exchange(calls, session, client);
+        }
+        // Somebody was faster or is at it, or the session is over: read again what is true now.
+        const now = await sessionById(sql, sessionId, REFRESH_GRACE_SECONDS);
+        if (!now?.live) throw new IdentityError("session_ended");
+        if (now.generation === generation + 1 && now.inGrace) {
+          const successor = { sessionId, generation: now.generation };
+          return issued(tokensOf(now), mintRefreshToken(successor, now.salt, seals), clock.now());
+        }
+        if (now.generation !== generation) {
+          await endOneSession(sql, now.accountId, sessionId);
+          await close([sessionId]);
+          throw new IdentityError("session_ended", { userId: now.accountId, sessionId });
+        }
+        if (performance.now() > untilMs) throw new IdentityError("unavailable");
+        await delay(EXCHANGE_POLL_MS);
+      }
+    },
+
+    async sessions(userId) {
+      const ours = await liveSessions(sql, userId);
+      if (ours.length === 0) return [];
+      const known = new Set(await sessionIds(begin(), userId));
+      return ours.filter(({ id }) => known.has(id));
+    },
+
+    async endSession(userId, sessionId) {
+      if (!isId(sessionId) || !(await endOneSession(sql, userId, sessionId))) return false;
+      await close([sessionId]);
+      return true;
+    },
+
+    async endSessions(userId, except) {
+      const ended = await endAllSessions(sql, userId, except);
+      // Also those that a former password opened a moment ago and that are not written down yet.
+      const known = await sessionIds(begin(), userId).catch(unlessUnavailable<string[]>([]));
+      await close(known.filter((id) => id !== except));
+      return ended;
+    },
+
+    forget: (userId) => forgetSessions(sql, userId),
+
+    async sweep() {
+      await close(await unclosedSessions(sql, CLOSE_BATCH));
+      await sweepSessions(sql);
+    },
+  };
+}
+
+/** What goes on without Keycloak. */
+function unlessUnavailable<T>(instead: T): (error: unknown) => T {
+  return (error) => {
+    if (error instanceof IdentityError && error.kind === "unavailable") return instead;
+    throw error;
+  };
+}

@@ -1,0 +1,75 @@
+import { decodeJwt } from "jose";
+import { callerFrom } from "../../contracts/claims.ts";
+import { newId } from "../../lib/ids.ts";
+import { userByEmail } from "./keycloak-accounts.ts";
+import type { KeycloakAnswer, KeycloakCalls } from "./keycloak-calls.ts";
+import { IdentityError, type IssuedTokens } from "./port.ts";
+
+/** Keycloak's tokens of one session, as they are kept. */
+export interface KeycloakTokens {
+  accessToken: string;
+  refreshToken: string;
+  expiresAtMs: number;
+}
+
+const NOT_SET_UP = "Account is not fully set up";
+
+/** @throws wrong_credentials, not_confirmed, unavailable */
+export async function passwordGrant(
+  calls: KeycloakCalls,
+  username: string,
+  password: string,
+  nowMs: number,
+): Promise<KeycloakTokens> {
+  const answer = await calls.token({ grant_type: "password", username, password });
+  if (answer.status === 200) return tokensFrom(answer, nowMs);
+  if (!isRefused(answer)) throw new IdentityError("unavailable");
+  const { error_description: reason } = answer.body as { error_description?: string };
+  if (reason !== NOT_SET_UP) throw new IdentityError("wrong_credentials");
+  // The password is right; what is missing may be the proof of the address or something of Keycloak's own.
+  const user = await userByEmail(calls, username);
+  throw new IdentityError(user?.emailVerified === false ? "not_confirmed" : "wrong_credentials");
+}
+
+/** @returns undefined when the session is over. @throws unavailable */
+export async function refreshGrant(
+  calls: KeycloakCalls,
+  refreshToken: string,
+  nowMs: number,
+): Promise<KeycloakTokens | undefined> {
+  const answer = await calls.token({ grant_type: "refresh_token", refresh_token: refreshToken });
+  if (answer.status === 200) return tokensFrom(answer, nowMs);
+  if (isRefused(answer)) return undefined;
+  throw new IdentityError("unavailable");
+}
+
+/** What the client gets: Keycloak's access token with a refresh token of ours. */
+export function issued(
+  { accessToken, expiresAtMs }: KeycloakTokens,
+  refreshToken: string,
+  nowMs: number,
+): IssuedTokens {
+  const { id: userId, sessionId, role, partnerId, partnerAdmin } = callerFrom(decodeJwt(accessToken));
+  const staff = partnerId && { partnerId, partnerAdmin: partnerAdmin ?? false };
+  const expiresInSeconds = Math.max(1, Math.round((expiresAtMs - nowMs) / 1_000));
+  return { userId, sessionId, grant: { role, ...staff }, accessToken, refreshToken, expiresInSeconds };
+}
+
+/** An address that nobody can have: a password checked against it takes as long as any. */
+export function nobody(): string {
+  return `${newId()}@waybill.invalid`;
+}
+
+function tokensFrom({ body }: KeycloakAnswer, nowMs: number): KeycloakTokens {
+  const { access_token, refresh_token, expires_in } = body as Record<string, string | number>;
+  return {
+    accessToken: String(access_token),
+    refreshToken: String(refresh_token),
+    expiresAtMs: nowMs + Number(expires_in) * 1_000,
+  };
+}
+
+/** It is the user that is refused, not our client. */
+function isRefused({ body }: KeycloakAnswer): boolean {
+  return (body as { error?: string } | undefined)?.error === "invalid_grant";
+}

@@ -1,0 +1,164 @@
+import type { Sql } from "./built-in.repository.ts";
+import type { Client, ProviderSession } from "./port.ts";
+
+export interface KeycloakSessionRow {
+  id: string;
+  accountId: string;
+  salt: string;
+  generation: number;
+  tokensSealed: string;
+  /** Whether the last rotation is so fresh that its answer may have been lost. */
+  inGrace: boolean;
+  live: boolean;
+}
+
+const LIVE = "ended_at IS NULL AND expires_at > now()";
+
+/** Keeps a new session; the oldest ones of the account beyond `keep` are ended with it. */
+export async function insertSession(
+  sql: Sql,
+  session: {
+    id: string;
+    accountId: string;
+    salt: string;
+    tokensSealed: string;
+    client: Client;
+    lifeSeconds: number;
+    keep: number;
+  },
+): Promise<void> {
+  const { id, accountId, salt, tokensSealed, client, lifeSeconds, keep } = session;
+  await sql.rows(
+    `WITH oldest AS (
+       UPDATE keycloak_sessions SET ended_at = now(), updated_at = now()
+       WHERE id IN (
+         SELECT id FROM keycloak_sessions WHERE account_id = ? AND ${LIVE}
+         ORDER BY rotated_at DESC OFFSET ?
+       )
+     )
+     INSERT INTO keycloak_sessions (id, account_id, salt, tokens_sealed, expires_at, user_agent, ip)
+     VALUES (?, ?, ?, ?, now() + ? * interval '1 second', ?, ?)`,
+    [
+      accountId,
+      keep - 1,
+      id,
+      accountId,
+      salt,
+      tokensSealed,
+      lifeSeconds,
+      client.userAgent ?? null,
+      client.ip ?? null,
+    ],
+  );
+}
+
+export async function sessionById(
+  sql: Sql,
+  id: string,
+  graceSeconds: number,
+): Promise<KeycloakSessionRow | undefined> {
+  const [found] = await sql.rows<KeycloakSessionRow>(
+    `SELECT id, account_id, salt, generation, tokens_sealed,
+       rotated_at > now() - ? * interval '1 second' AS in_grace, ${LIVE} AS live
+     FROM keycloak_sessions WHERE id = ?`,
+    [graceSeconds, id],
+  );
+  return found;
+}
+
+/** Whether the live generation is this one and nobody else exchanges it; for so long nobody else will. */
+export async function claimExchange(
+  sql: Sql,
+  session: { id: string; generation: number; leaseSeconds: number },
+): Promise<boolean> {
+  const claimed = await sql.rows(
+    `UPDATE keycloak_sessions SET exchanged_until = now() + ? * interval '1 second', updated_at = now()
+     WHERE id = ? AND generation = ? AND exchanged_until < now() AND ${LIVE} RETURNING id`,
+    [session.leaseSeconds, session.id, session.generation],
+  );
+  return claimed.length === 1;
+}
+
+/** Lets another try do what this one could not. */
+export async function releaseExchange(sql: Sql, id: string): Promise<void> {
+  await sql.rows(
+    "UPDATE keycloak_sessions SET exchanged_until = 'epoch', updated_at = now() WHERE id = ? RETURNING id",
+    [id],
+  );
+}
+
+/** Makes the next generation the live one. @returns false when the session ended or was rotated meanwhile */
+export async function rotate(
+  sql: Sql,
+  session: { id: string; generation: number; tokensSealed: string; client: Client; idleSeconds: number },
+): Promise<boolean> {
+  const { id, generation, tokensSealed, client, idleSeconds } = session;
+  const done = await sql.rows(
+    `UPDATE keycloak_sessions SET generation = generation + 1, tokens_sealed = ?, exchanged_until = 'epoch',
+       rotated_at = now(), updated_at = now(), expires_at = now() + ? * interval '1 second',
+       user_agent = coalesce(?, user_agent), ip = coalesce(?, ip)
+     WHERE id = ? AND generation = ? AND ${LIVE} RETURNING id`,
+    [tokensSealed, idleSeconds, client.userAgent ?? null, client.ip ?? null, id, generation],
+  );
+  return done.length === 1;
+}
+
+export async function liveSessions(sql: Sql, accountId: string): Promise<ProviderSession[]> {
+  return sql.rows<ProviderSession>(
+    `SELECT id, created_at, rotated_at AS last_used_at, user_agent, ip FROM keycloak_sessions
+     WHERE account_id = ? AND ${LIVE} ORDER BY rotated_at DESC, id DESC`,
+    [accountId],
+  );
+}
+
+/** Whether the account has or had such a session. */
+export async function endOneSession(sql: Sql, accountId: string, id: string): Promise<boolean> {
+  const done = await sql.rows(
+    `UPDATE keycloak_sessions SET ended_at = coalesce(ended_at, now()), updated_at = now()
+     WHERE id = ? AND account_id = ? RETURNING id`,
+    [id, accountId],
+  );
+  return done.length === 1;
+}
+
+export async function endAllSessions(sql: Sql, accountId: string, except?: string): Promise<string[]> {
+  const ended = await sql.rows<{ id: string }>(
+    `UPDATE keycloak_sessions SET ended_at = now(), updated_at = now()
+     WHERE account_id = ? AND ended_at IS NULL AND id IS DISTINCT FROM ?::uuid RETURNING id`,
+    [accountId, except ?? null],
+  );
+  return ended.map(({ id }) => id);
+}
+
+/** Keycloak knows that these are over. */
+export async function markClosed(sql: Sql, ids: readonly string[]): Promise<void> {
+  if (ids.length === 0) return;
+  await sql.rows(
+    `UPDATE keycloak_sessions SET closed = true, updated_at = now()
+     WHERE id = ANY(?) AND ended_at IS NOT NULL RETURNING id`,
+    [ids],
+  );
+}
+
+/** Sessions that are over and of which Keycloak has still to be told. */
+export async function unclosedSessions(sql: Sql, limit: number): Promise<string[]> {
+  const found = await sql.rows<{ id: string }>(
+    "SELECT id FROM keycloak_sessions WHERE ended_at IS NOT NULL AND NOT closed ORDER BY ended_at LIMIT ?",
+    [limit],
+  );
+  return found.map(({ id }) => id);
+}
+
+export async function forgetSessions(sql: Sql, accountId: string): Promise<void> {
+  await sql.rows("DELETE FROM keycloak_sessions WHERE account_id = ? RETURNING id", [accountId]);
+}
+
+/** Forgets sessions that have been over for a day: until then a re-use is still told from rubbish. */
+export async function sweepSessions(sql: Sql): Promise<void> {
+  await sql.rows(
+    `DELETE FROM keycloak_sessions WHERE id IN (
+       SELECT id FROM keycloak_sessions
+       WHERE least(ended_at, expires_at) < now() - interval '1 day' AND (closed OR ended_at IS NULL) LIMIT 1000
+     ) RETURNING id`,
+  );
+}

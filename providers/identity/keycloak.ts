@@ -1,0 +1,158 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { systemClock } from "../../lib/clock.ts";
+import type { SealKeys } from "../../lib/seal.ts";
+import type { Sql } from "./built-in.repository.ts";
+import {
+  changeGrant,
+  createUser,
+  deleteUser,
+  type KeycloakUser,
+  resetPassword,
+  updateUser,
+  userByEmail,
+  userById,
+} from "./keycloak-accounts.ts";
+import { type KeycloakCalls, type KeycloakOptions, keycloakCalls } from "./keycloak-calls.ts";
+import { keycloakSessions } from "./keycloak-sessions.ts";
+import { nobody, passwordGrant } from "./keycloak-tokens.ts";
+import { IdentityError, type IdentityProvider, type NewAccount, type SigningKey } from "./port.ts";
+
+/** Registering takes no less, whatever is found: the time would tell who has an account. */
+const REGISTER_MIN_MS = 250;
+
+export interface KeycloakProviderOptions extends KeycloakOptions {
+  /** Keeps what Keycloak cannot: the generations of refresh tokens and where sessions are used from. */
+  sql: Sql;
+  /** The `iss` that every service expects: how Keycloak names its realm. */
+  issuer: string;
+  /** Seals Keycloak's tokens and, derived, makes the refresh tokens that clients hold. */
+  seals: SealKeys;
+}
+
+/** Accounts, passwords, roles and signing keys of a Keycloak realm, made by config/keycloak/waybill-realm.json. */
+export function keycloakProvider(options: KeycloakProviderOptions): IdentityProvider {
+  const { sql, issuer, seals, clock = systemClock } = options;
+  const begin = keycloakCalls(options);
+  const { open, forget, sweep, ...sessions } = keycloakSessions({ sql, seals, clock, begin });
+  let lastKeys: SigningKey[] | undefined;
+
+  async function registered(calls: KeycloakCalls, account: NewAccount) {
+    const { email, password, grant, confirmed } = account;
+    let present = await userByEmail(calls, email);
+    if (!present) {
+      const userId = await createUser(calls, account);
+      if (userId) return { userId, taken: false };
+      present = await userByEmail(calls, email);
+    }
+    if (!present) throw new IdentityError("unavailable"); // removed between the two calls
+    const userId = present.id;
+    if (present.emailVerified) {
+      await passwordGrant(calls, nobody(), password, clock.now()).catch(() => undefined);
+      return { userId, taken: true };
+    }
+    await resetPassword(calls, userId, password);
+    await changeGrant(calls, userId, grant);
+    if (confirmed) await updateUser(calls, userId, confirmedNow);
+    return { userId, taken: false };
+  }
+
+  return {
+    ...sessions,
+
+    async register(account) {
+      const earliest = delay(REGISTER_MIN_MS);
+      const made = await registered(begin(), account);
+      await earliest;
+      return made;
+    },
+
+    async signIn(email, password, client) {
+      return open(await passwordGrant(begin(), email, password, clock.now()), client);
+    },
+
+    async holder(userId) {
+      const user = await userById(begin(), userId);
+      if (!user?.email) return undefined;
+      const { email, firstName, lastName } = user;
+      return { email, ...(firstName && { firstName }), ...(lastName && { lastName }) };
+    },
+
+    async checkPassword(userId, password) {
+      const calls = begin();
+      const user = await userById(calls, userId);
+      try {
+        const tokens = await passwordGrant(calls, user?.username ?? nobody(), password, clock.now());
+        await calls.logOut(tokens.refreshToken).catch(() => undefined);
+        return true;
+      } catch (error) {
+        const { kind } = error as IdentityError;
+        if (kind === "not_confirmed") return true;
+        if (kind === "wrong_credentials") return false;
+        throw error;
+      }
+    },
+
+    setPassword: (userId, password) => resetPassword(begin(), userId, password),
+    markConfirmed: (userId) => updateUser(begin(), userId, confirmedNow),
+    changeEmail: (userId, email) =>
+      updateUser(begin(), userId, (user) => ({ ...confirmedNow(user), email, username: email })),
+    setGrant: (userId, grant) => changeGrant(begin(), userId, grant),
+
+    async remove(userId) {
+      await deleteUser(begin(), userId);
+      await forget(userId);
+    },
+
+    async keys() {
+      try {
+        lastKeys = await publishedKeys(begin());
+        return lastKeys;
+      } catch (error) {
+        if (lastKeys) return lastKeys;
+        throw error;
+      }
+    },
+
+    async ping() {
+      const asked = issuerOf(begin());
+      return asked.then(
+        () => true,
+        () => false,
+      );
+    },
+
+    async maintain() {
+      const calls = begin();
+      const named = await issuerOf(calls);
+      if (named !== issuer) {
+        throw new Error(`Keycloak names itself ${named}, Waybill expects ${issuer}: see KEYCLOAK_ISSUER`);
+      }
+      await calls.admin("GET", "/users/count"); // a wrong secret shows in the log, not at the first customer
+      await sweep();
+    },
+  };
+}
+
+function confirmedNow({ requiredActions = [] }: KeycloakUser) {
+  return {
+    emailVerified: true,
+    requiredActions: requiredActions.filter((action) => action !== "VERIFY_EMAIL"),
+  };
+}
+
+async function issuerOf(calls: KeycloakCalls): Promise<string | undefined> {
+  return ((await calls.published("/.well-known/openid-configuration")) as { issuer?: string }).issuer;
+}
+
+/** @throws unavailable for a set without a key that signs access tokens: the one before is better */
+async function publishedKeys(calls: KeycloakCalls): Promise<SigningKey[]> {
+  const { keys } = (await calls.published("/protocol/openid-connect/certs")) as { keys?: SigningKey[] };
+  const usable = (keys ?? []).filter(({ use, kty }) => use === "sig" && (kty === "EC" || kty === "OKP"));
+  if (usable.length === 0) throw new IdentityError("unavailable");
+  return usable.map(publicHalf);
+}
+
+/** What verifiers need of a key, without the certificates that Keycloak adds. */
+function publicHalf({ kty, crv, x, y, kid, alg }: SigningKey): SigningKey {
+  return { kty, kid, alg, use: "sig", ...(crv && { crv }), ...(x && { x }), ...(y && { y }) };
+}

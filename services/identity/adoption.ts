@@ -1,0 +1,48 @@
+import { fail } from "../../contracts/errors.ts";
+import type { Grant, IssuedTokens } from "../../providers/identity/index.ts";
+import { addAudit } from "./audit.repository.ts";
+import { userMessage } from "./messages.ts";
+import type { Parts } from "./parts.ts";
+import { DEFAULT_LANGUAGE } from "./people.ts";
+import { isErased, profileById, saveNewProfile, setProfileGrant } from "./profiles.repository.ts";
+
+const NAMES = { customer: "Customer", deliverer: "Deliverer", partner: "Partner", admin: "Admin" } as const;
+
+/**
+ * Brings the profile in line with an account that was made, or given another role, at the provider itself, as in
+ * Keycloak's console: whoever has none gets one at the first sign-in, and the others learn of it. The token says
+ * what somebody may do; the profile follows.
+ * @throws INVALID_CREDENTIALS for an account that is being erased; EMAIL_TAKEN when the address belongs to the profile of another account
+ */
+export async function adopt(parts: Parts, { userId, grant }: IssuedTokens): Promise<void> {
+  const { postgres, out, provider } = parts;
+  const profile = await profileById(postgres.db, userId);
+  if (profile && same(profile, grant)) return;
+  const holder = profile ? undefined : await provider.holder(userId);
+  await postgres.transact(async (trx) => {
+    const entry = { actorId: userId, subject: userId, detail: grant.role };
+    if (profile) {
+      const changed = await setProfileGrant(trx, userId, grant);
+      if (!changed) return;
+      await addAudit(trx, { ...entry, action: "role.adopted" });
+      return out.add(trx, [userMessage("user.updated", changed)]);
+    }
+    if (!holder || (await isErased(trx, userId))) throw fail("INVALID_CREDENTIALS");
+    const { email, firstName = NAMES[grant.role], lastName = NAMES[grant.role] } = holder;
+    const person = { firstName, lastName, language: DEFAULT_LANGUAGE };
+    const made = await saveNewProfile(trx, { ...person, id: userId, email, emailConfirmed: true, grant });
+    if (made) {
+      await addAudit(trx, { ...entry, action: "account.adopted" });
+      return out.add(trx, [userMessage("user.registered", made)]);
+    }
+    if (!(await profileById(trx, userId))) throw fail("EMAIL_TAKEN"); // else another sign-in was faster
+  });
+}
+
+function same(profile: Grant, grant: Grant): boolean {
+  return (
+    profile.role === grant.role &&
+    profile.partnerId === grant.partnerId &&
+    (profile.partnerAdmin ?? false) === (grant.partnerAdmin ?? false)
+  );
+}

@@ -1,0 +1,26 @@
+import type { Clock } from "../../lib/clock.ts";
+import type { Settings } from "../../lib/config/config.ts";
+import { tokenIssuer } from "../../lib/config/issuer.ts";
+import { AUDIENCE } from "../../mixins/caller/token-verifier.ts";
+import {
+  builtInProvider,
+  type IdentityProvider,
+  keycloakProvider,
+  type Sql,
+} from "../../providers/identity/index.ts";
+
+/** Who keeps passwords and sessions: Keycloak where the settings name one, else the service's own database. */
+export function providerOf(config: Settings, clock: Clock): (sql: Sql) => IdentityProvider {
+  const seals = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };
+  const issuer = tokenIssuer(config);
+  if (!config.KEYCLOAK_URL) {
+    return (sql) => builtInProvider({ sql, seals, issuer, audience: AUDIENCE, clock });
+  }
+  const server = {
+    url: config.KEYCLOAK_URL,
+    realm: config.KEYCLOAK_REALM,
+    clientId: config.KEYCLOAK_CLIENT_ID,
+    clientSecret: config.KEYCLOAK_CLIENT_SECRET ?? "", // lib/config/needs.ts asks for it
+  };
+  return (sql) => keycloakProvider({ ...server, sql, seals, issuer, clock });
+}

@@ -1,0 +1,43 @@
+import { describe } from "@jest/globals";
+import { openDatabase } from "../../mixins/postgres/database.ts";
+import { identityContract } from "../../providers/identity/contract.ts";
+import { keycloakProvider } from "../../providers/identity/index.ts";
+import { providerSql } from "../../services/identity/parts.ts";
+import { sharedKeycloak } from "../servers/keycloak.ts";
+import { keycloakOptions } from "../support/keycloak.ts";
+import { ACQUIRE_TIMEOUT_MS, createDatabase } from "../support/postgres.ts";
+
+const seals = { secret: "seal-secret-of-the-tests-0123456789ab" };
+/** A machine that runs many servers at once is slow; what is tested is not how fast. */
+const budgetMs = 10_000;
+
+async function start() {
+  const [server, database] = await Promise.all([sharedKeycloak(), createDatabase("identity")]);
+  const pool = openDatabase({
+    url: database.url,
+    poolSize: 10,
+    acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
+    applicationName: "identity contract",
+  });
+  const options = keycloakOptions(server);
+  return {
+    issuer: options.issuer,
+    audience: "waybill",
+    provider: keycloakProvider({ ...options, sql: providerSql(() => pool), seals, budgetMs }),
+    async outliveGrace(sessionId: string) {
+      await pool.raw(
+        "UPDATE keycloak_sessions SET rotated_at = rotated_at - interval '11 seconds' WHERE id = ?",
+        [sessionId],
+      );
+    },
+    async stop() {
+      await pool.destroy();
+      await database.drop();
+      await server.stop();
+    },
+  };
+}
+
+describe("the Keycloak identity provider", () => {
+  identityContract(start);
+});

@@ -1,0 +1,54 @@
+import { type KeycloakServer, keycloakAdminToken } from "../servers/keycloak.ts";
+
+const REALM = "waybill";
+const CLIENT_ID = "waybill";
+
+/** How the settings name this server; the secret is the one that the import was given. */
+export function keycloakSettings({ url, clientSecret }: Pick<KeycloakServer, "url" | "clientSecret">) {
+  return {
+    KEYCLOAK_URL: url,
+    KEYCLOAK_REALM: REALM,
+    KEYCLOAK_CLIENT_ID: CLIENT_ID,
+    KEYCLOAK_CLIENT_SECRET: clientSecret,
+  };
+}
+
+/** What the provider is made with. */
+export function keycloakOptions({ url, clientSecret }: Pick<KeycloakServer, "url" | "clientSecret">) {
+  return { url, realm: REALM, clientId: CLIENT_ID, clientSecret, issuer: `${url}/realms/${REALM}` };
+}
+
+/** What an operator does in Keycloak's own console. */
+export async function keycloakConsole({ url, adminUser, adminPassword }: KeycloakServer) {
+  const token = await keycloakAdminToken(url, adminUser, adminPassword);
+  async function send(method: string, path: string, body?: object) {
+    const answer = await fetch(`${url}/admin/realms/${REALM}${path}`, {
+      method,
+      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+      ...(body && { body: JSON.stringify(body) }),
+    });
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+    const text = await answer.text();
+    return { location: answer.headers.get("location"), body: text ? JSON.parse(text) : undefined };
+  }
+  return {
+    send,
+    /** @returns the new user's id */
+    async addUser(user: { email: string; password: string } & Record<string, unknown>): Promise<string> {
+      const { email, password, ...more } = user;
+      const { location } = await send("POST", "/users", {
+        username: email,
+        email,
+        enabled: true,
+        emailVerified: true,
+        credentials: [{ type: "password", value: password, temporary: false }],
+        ...more,
+      });
+      return location?.split("/").at(-1) as string;
+    },
+    async change(userId: string, changes: object): Promise<void> {
+      const { body } = await send("GET", `/users/${userId}`);
+      await send("PUT", `/users/${userId}`, { ...body, ...changes });
+    },
+  };
+}
