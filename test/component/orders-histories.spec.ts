@@ -11,7 +11,7 @@ const HISTORIES = Number(process.env.HISTORIES ?? 200);
 const RACES = Number(process.env.RACES ?? 12);
 const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000);
 const FAULTY_HISTORIES_MAX = 200;
-const TIMEOUT_MS = 60_000 + HISTORIES * 100 + RACES * 500;
+const TIMEOUT_MS = 60_000 + HISTORIES * 200 + RACES * 500;
 
 let bank: Awaited<ReturnType<typeof startMoodyBank>>;
 let shop: OrdersHarness;

@@ -43,7 +43,8 @@ export class Recorder<Input> {
   }
 }
 
-async function outcomeOf(work: Promise<unknown>): Promise<Outcome> {
+/** What came of one operation. */
+export async function outcomeOf(work: Promise<unknown>): Promise<Outcome> {
   try {
     return { kind: "answer", value: await work };
   } catch (error) {

@@ -8,7 +8,7 @@ import { type Operation, Recorder } from "./history.ts";
 import { check, type Verdict } from "./linearizable.ts";
 import { type OrderInput, orderModel } from "./order-model.ts";
 
-const TOTAL_MINOR = 2950;
+export const TOTAL_MINOR = 2950;
 const ORDERS_AT_ONCE = 6;
 const CLIENTS = 6;
 const OPERATIONS_EACH = 2;
@@ -58,10 +58,10 @@ export async function orderHistories(
 async function oneHistory(shop: OrdersHarness, seed: number): Promise<OrderHistory> {
   const random = new Random(seed);
   const order = await shop.confirmed();
-  const people = new People(shop, order, random);
+  const people = new People(shop, order);
   const recorder = new Recorder<OrderInput>();
   const act = (what: OrderInput["do"], abandoned = false) => {
-    const input = people.input(what);
+    const input = people.input(what, random);
     return recorder.run(input, () => people.act(input), abandoned);
   };
   for (const what of BEGINNINGS.slice(0, random.between(0, BEGINNINGS.length))) await act(what);
@@ -108,35 +108,37 @@ const wrongPinOf = (orderId: string) => String((Number(pinOf(orderId)) + 1) % 10
 type Placed = Awaited<ReturnType<OrdersHarness["confirmed"]>>;
 
 /** Everybody who has to do with one order. */
-class People {
+export class People {
   readonly #shop: OrdersHarness;
   readonly #order: Placed;
-  readonly #random: Random;
   readonly #couriers: TestClaims[] = [
     { id: newId(), role: "deliverer" },
     { id: newId(), role: "deliverer" },
   ];
   readonly #payments = [`pay_${newId()}`, `pay_${newId()}`, `pay_${newId()}`];
 
-  constructor(shop: OrdersHarness, order: Placed, random: Random) {
+  constructor(shop: OrdersHarness, order: Placed) {
     this.#shop = shop;
     this.#order = order;
-    this.#random = random;
   }
 
-  input(what: OrderInput["do"]): OrderInput {
-    const random = this.#random;
-    const by = random.pick(this.#couriers).id as string;
+  /** @param which 0 or 1 */
+  courier(which: number): string {
+    return this.#couriers[which]?.id as string;
+  }
+
+  /** A payment is of the same amount however often it is reported. @param which 0 to 2: exact, too little, too much */
+  payment(which: number): OrderInput {
+    const amountMinor = [TOTAL_MINOR, 1_950, 3_000][which] as number;
+    return { do: "pay", paymentId: this.#payments[which] as string, amountMinor };
+  }
+
+  /** What somebody may want, by chance. */
+  input(what: OrderInput["do"], random: Random): OrderInput {
+    const by = this.courier(random.between(0, 1));
     switch (what) {
-      case "pay": {
-        const which = random.between(0, 2);
-        // A payment is of the same amount however often it is reported.
-        return {
-          do: what,
-          paymentId: this.#payments[which] as string,
-          amountMinor: [2950, 1950, 3000][which] as number,
-        };
-      }
+      case "pay":
+        return this.payment(random.between(0, 2));
       case "cancel":
         return { do: what, by: random.pick(["customer", "admin"] as const) };
       case "claim":
