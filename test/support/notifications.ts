@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { ServiceBroker } from "moleculer";
 import { type ActionName, call, type Params, type Result } from "../../contracts/actions.ts";
 import { type MessageData, type MessageType, message, type OrderSnapshot } from "../../contracts/messages.ts";
-import { readConfig } from "../../lib/config/config.ts";
+import { readConfig, type Settings } from "../../lib/config/config.ts";
 import { newId } from "../../lib/ids.ts";
 import { envelope } from "../../mixins/outbox/envelope.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
@@ -24,7 +24,7 @@ const oneSignalSettings = {
 };
 
 /** The notifications service on a real database, with servers of our own behind its push and mail providers. */
-export async function startNotifications() {
+export async function startNotifications(settings: Partial<Settings> = {}) {
   const database = await createDatabase("notifications");
   const dataDir = mkdtempSync(join(tmpdir(), "waybill-notifications-"));
   const phones = pushReceiver("/push");
@@ -46,6 +46,7 @@ export async function startNotifications() {
     BRIDGE_SECRET: "bridge-secret-of-the-tests-0123456789",
     HANDOVER_SECRET: "handover-secret-of-the-tests-0123456",
     SEAL_SECRET: "seal-secret-of-the-tests-0123456789ab",
+    ...settings,
   };
   const broker = new ServiceBroker(
     brokerOptions({

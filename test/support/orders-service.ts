@@ -22,11 +22,15 @@ export const WEBHOOK_SECRET = `whsec_${randomBytes(32).toString("base64")}`;
 const webhook = new Webhook(WEBHOOK_SECRET);
 
 export interface OrdersTestOptions {
+  /** Settings that differ, as the address of a MongoDB. */
+  settings?: Partial<Settings>;
   /** What Partners answers a reservation with, or throws. */
   reserve?: (params: Params<"partners.reserve">) => Promise<Result<"partners.reserve">>;
   clock?: OrdersServiceDeps["clock"];
   /** Where the bank is, in place of the sandbox's payment system. */
   bankUrl?: string;
+  /** A database that outlives the service, so that several may share it. */
+  url?: string;
   /** Where Stripe is. */
   stripeUrl?: string;
 }
@@ -50,7 +54,9 @@ export function ordersSettings(url: string): Settings {
 
 /** The orders service on a real database, joined to a node with a stand-in of Partners; a real bank beside. */
 export async function startOrders(options: OrdersTestOptions = {}) {
-  const database = await createDatabase("orders");
+  const database = options.url
+    ? { url: options.url, drop: async () => undefined }
+    : await createDatabase("orders");
   const identity = testIdentity();
   const carrier = inProcessCarrier({ groups: ["orders"] });
   const said: Message[] = [];
@@ -98,6 +104,7 @@ export async function startOrders(options: OrdersTestOptions = {}) {
   });
   const config = {
     ...ordersSettings(database.url),
+    ...options.settings,
     ...(options.stripeUrl && { STRIPE_API_URL: options.stripeUrl }),
     DATA_DIR: `${process.env.WAYBILL_TEST_RUN}/${newId()}`,
   };
