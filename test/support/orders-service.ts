@@ -31,6 +31,8 @@ export interface OrdersTestOptions {
   bankUrl?: string;
   /** A database that outlives the service, so that several may share it. */
   url?: string;
+  /** A database that outlives the service, so that several may share it. */
+  url?: string;
   /** Where Stripe is. */
   stripeUrl?: string;
 }

@@ -1,0 +1,126 @@
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import type { Result } from "../../contracts/actions.ts";
+import { newId } from "../../lib/ids.ts";
+import { startMoodyBank } from "../support/moody-bank.ts";
+import { sampleQuote } from "../support/orders.ts";
+import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
+import { createDatabase, type TestDatabase } from "../support/postgres.ts";
+import { runFolder } from "../support/test-run.ts";
+import type { TestClaims } from "../support/tokens.ts";
+
+const PROGRAM = join(import.meta.dirname, "..", "support", "confirming.ts");
+const ASKERS = 100;
+const LEASE_SECONDS = 15;
+/** Of a lease's time, what is really waited; the rest is taken off it. All of it in the long form. */
+const WAITED_SECONDS = process.env.NIGHTLY ? LEASE_SECONDS : 0.5;
+const TIMEOUT_MS = 60_000;
+
+let bank: Awaited<ReturnType<typeof startMoodyBank>>;
+let database: TestDatabase;
+let shop: OrdersHarness;
+beforeAll(async () => {
+  database = await createDatabase("orders");
+  bank = await startMoodyBank();
+  shop = await startOrders({ url: database.url, bankUrl: bank.url });
+});
+afterAll(async () => {
+  await shop.stop();
+  await bank.stop();
+  await database.drop();
+});
+
+/** What one customer asks, the same however often. */
+function confirmation() {
+  const quote = sampleQuote();
+  const who: TestClaims & { id: string } = { id: newId(), role: "customer" };
+  shop.quotes.set(quote.checkId, quote);
+  const params = { bankId: shop.bankId, quote, customer: { id: who.id, name: "Ada Byron" } };
+  const key = { key: newId(), bodyHash: "c".repeat(64) };
+  const ask = () => shop.as(who, "orders.confirm", params, key);
+  return { who, quote, params, key, ask };
+}
+
+type Answer = Result<"orders.confirm">;
+
+/** As a client: again, until there is an answer. */
+async function untilAnswered(ask: () => Promise<Answer>): Promise<Answer> {
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      const { type } = error as { type: string };
+      if (!/^(?:IDEMPOTENCY_IN_FLIGHT|SERVICE_UNAVAILABLE|OVERLOADED|BANK_UNAVAILABLE)$/.test(type))
+        throw error;
+    }
+    await delay(20);
+  }
+}
+
+const ordersOf = (customerId: string) =>
+  shop.sql<{ id: string }>("SELECT id FROM orders WHERE customer_id = $1", [customerId]);
+
+describe("orders.confirm under one Idempotency-Key", () => {
+  it(
+    "asked a hundred times at once, makes one order, and every asker gets the same answer to the letter",
+    async () => {
+      const { ask, quote, who } = confirmation();
+      const answers = await Promise.all(Array.from({ length: ASKERS }, () => untilAnswered(ask)));
+      expect(new Set(answers.map((answer) => JSON.stringify(answer))).size).toBe(1);
+      expect(answers[0]).toMatchObject({ orderId: quote.checkId, status: "pending" });
+      expect(await ordersOf(who.id)).toEqual([{ id: quote.checkId }]);
+      expect(shop.reserved.filter(({ orderId }) => orderId === quote.checkId)).toHaveLength(1);
+    },
+    TIMEOUT_MS,
+  );
+
+  it.each(["idempotency.claimed"])(
+    "whose holder is killed with -9 at %s, is free after fifteen seconds, and a repeat makes the one order",
+    async (point) => {
+      const { ask, quote, who, params, key } = confirmation();
+      expect(await endOf({ who, params, key }, point)).toBe("SIGKILL");
+      await expect(ask()).rejects.toMatchObject({ type: "IDEMPOTENCY_IN_FLIGHT", code: 409 });
+      const [lease] = await shop.sql<{ seconds: number }>(
+        "SELECT extract(epoch FROM lease_until - now())::float AS seconds FROM idempotency_keys WHERE key = $1",
+        [key.key],
+      );
+      expect(lease?.seconds).toBeLessThanOrEqual(LEASE_SECONDS);
+      await shop.sql(
+        `UPDATE idempotency_keys SET lease_until = lease_until - interval '1 second' * $2 WHERE key = $1`,
+        [key.key, LEASE_SECONDS - WAITED_SECONDS],
+      );
+      const startedMs = Date.now();
+      const answer = await untilAnswered(ask);
+      expect(Date.now() - startedMs).toBeLessThan(WAITED_SECONDS * 1_000 + 1_500);
+      expect(answer.orderId).toBe(quote.checkId);
+      expect(await ask()).toEqual(answer);
+      expect(await ordersOf(who.id)).toEqual([{ id: quote.checkId }]);
+    },
+    TIMEOUT_MS,
+  );
+});
+
+/** By which signal the process ended that confirmed; what it said when it was none. */
+async function endOf(asked: object, failpoint: string): Promise<string> {
+  const child = spawn(process.execPath, [PROGRAM], {
+    env: {
+      PATH: process.env.PATH,
+      WAYBILL_TEST_RUN: runFolder(),
+      NODE_COMPILE_CACHE: join(runFolder(), "compile-cache"),
+      POSTGRES_URL: database.url,
+      BANK_URL: bank.url,
+      CONFIRMATION: JSON.stringify(asked),
+      FAILPOINTS: failpoint,
+    },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  let complaint = "";
+  child.stderr.setEncoding("utf8").on("data", (part) => {
+    complaint += part;
+  });
+  return await new Promise((resolve) =>
+    child.on("close", (code, signal) => resolve(signal ?? `${code}: ${complaint}`)),
+  );
+}
