@@ -10,6 +10,7 @@ import type { Settings } from "../../lib/config/config.ts";
 import { sharedStoreOf } from "../../mixins/caching/shared-cacher.ts";
 import { verifierOf } from "../../mixins/caller/caller.middleware.ts";
 import type { Gauges } from "../../mixins/health/health.mixin.ts";
+import type { SharedStore } from "../../mixins/redis/shared-store.ts";
 import { type Checks, check, checksIn, confirm } from "./checkout.ts";
 import { contractOf, type GatewayActionName, type RoutableParams, type RoutableResult } from "./contract.ts";
 import { deadLetters, onDeadLetter } from "./dead-letters.ts";
@@ -60,7 +61,7 @@ export function gateway(config: Settings, clock: Clock): Gateway {
   const docs = documentation(endpoints, config.PUBLIC_URL);
   let deps: ServeDeps | undefined;
   let checks: Checks | undefined;
-  let counting: { counters: Counters; limiter: Limiter; unanswered: () => number } | undefined;
+  let counting: { counters: Counters; limiter: Limiter; store: SharedStore | undefined } | undefined;
   const started = <T>(part: T | undefined): T => {
     if (part === undefined) throw fail("SERVICE_UNAVAILABLE");
     return part;
@@ -122,7 +123,11 @@ export function gateway(config: Settings, clock: Clock): Gateway {
       redis_unanswered_total: {
         about: "Commands for Redis that had no answer: the request went on without.",
         kind: "counter",
-        read: () => counting?.unanswered() ?? 0,
+        read: () => counting?.store?.unanswered() ?? {},
+      },
+      redis_up: {
+        about: "Whether Redis answers this gateway; nothing is shared while it is 0.",
+        read: () => (counting?.store ? Number(counting.store.available()) : {}),
       },
     },
     async start(service) {
@@ -132,11 +137,7 @@ export function gateway(config: Settings, clock: Clock): Gateway {
       const counters = store
         ? sharedCounters(store, `${broker.namespace}:limit:`, clock)
         : memoryCounters(clock);
-      counting = {
-        counters,
-        limiter: limiter(limits, counters, clock),
-        unanswered: () => store?.unanswered() ?? 0,
-      };
+      counting = { counters, limiter: limiter(limits, counters, clock), store };
       deps = { limiter: counting.limiter, verifier: verifierOf(broker), streams, docsUrl, logger };
       checks = checksIn(broker, clock);
       const router = service as unknown as { httpHandler: typeof handle };

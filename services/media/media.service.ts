@@ -6,6 +6,7 @@ import type { Ctx } from "../../contracts/meta.ts";
 import type { Settings } from "../../lib/config/config.ts";
 import { newId } from "../../lib/ids.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
+import { health } from "../../mixins/health/health.mixin.ts";
 import { openStorage, type Storage, StorageError } from "../../providers/storage/index.ts";
 import { IMAGE_TYPE, reencode } from "./image.ts";
 
@@ -24,6 +25,16 @@ export interface MediaDeps {
 export function mediaService({ config, storage = openStorage(config) }: MediaDeps): ServiceSchema {
   return {
     name: "media",
+    mixins: [
+      health({
+        gauges: {
+          object_store_up: {
+            about: "Whether pictures could be kept and shown now.",
+            read: async () => Number(await storage.ready()),
+          },
+        },
+      }).mixin,
+    ],
     async started(this: Service) {
       await storage.open().catch((error: StorageError) => {
         // A store that is away comes back; one with wrong keys never works, and is told to the operator now.

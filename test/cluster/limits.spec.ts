@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
+import { readGauges } from "../../mixins/health/health.mixin.ts";
 import { LEASE_SHARE } from "../../services/api/shared-counters.ts";
 import { type RedisServer, startRedis } from "../servers/redis.ts";
 import { eventually } from "../support/eventually.ts";
@@ -141,6 +142,30 @@ describe("limits of two gateways on one Redis", () => {
     expect(await redis.admin.pttl(key)).toBeGreaterThan(50_000);
     await redis.admin.del(key);
     expect((await signUp(other)).status).not.toBe(429);
+  });
+
+  it("without any Redis at the start, do not keep the gateway from starting", async () => {
+    const gateway = await startGateway({ RATE_LIMIT_SIGN_IN: 1, REDIS_URL: "redis://127.0.0.1:1" });
+    gateways.push(gateway);
+    expect(await refusedOf(3, () => signUp(gateway))).toBe(0);
+    const gauges = await readGauges(gateway.broker);
+    expect(gauges).toContainEqual(expect.objectContaining({ name: "redis_up", figures: 0 }));
+  });
+
+  it("tell the operator how many they refused, by limit, and what is leased", async () => {
+    const [one] = await twoGateways({ RATE_LIMIT_SIGN_IN: 1, RATE_LIMIT_USER: 100 });
+    await refusedOf(3, () => signUp(one));
+    await (await signedIn(one, newId())).read();
+    const figures = Object.fromEntries(
+      (await readGauges(one.broker)).map(({ name, figures }) => [name, figures]),
+    );
+    expect(figures).toMatchObject({
+      rate_limited_total: { address: 0, user: 0, "sign-in": 2 },
+      redis_up: 1,
+      redis_unanswered_total: 0,
+    });
+    // Five of the user, and fifty of the address.
+    expect(figures.rate_limit_leased_hits).toBe(5 - 1 + 50 - 1);
   });
 
   it.each([
