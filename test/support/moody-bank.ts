@@ -8,10 +8,13 @@ export type Mood = "well" | "lost" | "down" | "refuses" | "slow" | "hangs";
 export async function startMoodyBank() {
   const done = new Map<string, { state: "pending" | "completed" }>();
   const asked: string[] = [];
+  const given = new Map<string, number>();
   const bank = {
     mood: "well" as Mood,
     url: "",
     done,
+    /** What really went back, in minor units, by the refund's id. */
+    given,
     asked,
     finish: () => finish(),
     stop: async () => stop(),
@@ -36,8 +39,9 @@ export async function startMoodyBank() {
         return void (refund ? send(200, { id: "r", ...refund }) : send(404, {}));
       }
       if (bank.mood === "refuses") return void send(422, {});
-      const { id } = JSON.parse(text) as { id: string };
+      const { id, amount_minor: amountMinor } = JSON.parse(text) as { id: string; amount_minor: number };
       const known = done.get(id) ?? { state: bank.mood === "slow" ? "pending" : "completed" };
+      if (!done.has(id)) given.set(id, (given.get(id) ?? 0) + amountMinor);
       done.set(id, known);
       if (bank.mood === "lost") return void request.socket.destroy();
       send(201, { id, ...known });
