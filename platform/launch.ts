@@ -80,6 +80,7 @@ async function start(wanted: Config, { signal, progress }: LaunchOptions, undo: 
     import("./operations/call-metrics.ts"),
     import("./control/server.ts"),
     import("./operator.ts"),
+    import("./services.ts").then(({ serviceFactories }) => serviceFactories(config.SERVICES)),
   ]);
   parts.catch(() => undefined);
 

@@ -6,7 +6,7 @@ import { brokerOptions } from "../moleculer.config.ts";
 import { inMemory, type Joint, overNats } from "./joint.ts";
 import type { CallMetrics } from "./operations/call-metrics.ts";
 import { operationsService } from "./operations/operations-service.ts";
-import { consumers, nodeMiddlewares, services } from "./services.ts";
+import { consumers, nodeMiddlewares, serviceFactories } from "./services.ts";
 
 const JOIN_TIMEOUT_MS = 10_000;
 const JOIN_POLL_MS = 10;
@@ -64,6 +64,7 @@ export async function topology(
         consumers.filter((service) => SERVICES.includes(service)),
       );
   const { carrier } = joint;
+  const factories = await serviceFactories(SERVICES);
   const hosts = new Map<ServiceName, ServiceBroker>();
   const brokers = Object.entries(nodes).flatMap(([node, names]) => {
     const wanted = names.filter((service) => SERVICES.includes(service));
@@ -73,7 +74,8 @@ export async function topology(
     const broker = brokerOf(joint, wanted.includes("api") ? node : first, settings, metrics);
     for (const service of wanted) {
       hosts.set(service, broker);
-      broker.createService(services[service]({ config: settings, carrier }));
+      const make = factories.get(service);
+      if (make) broker.createService(make({ config: settings, carrier }));
     }
     if (NATS_URL) broker.createService(operationsService(broker));
     return [broker];
