@@ -1,5 +1,6 @@
 import { newId } from "../../lib/ids.ts";
 import type { OrdersHarness } from "../support/orders-service.ts";
+import { type Outcome, outcomeOf, SILENT, untilMade } from "./history.ts";
 
 const RACES_AT_ONCE = 3;
 
@@ -22,21 +23,37 @@ export async function courierRaces(
   const worker = async () => {
     while (left > 0) {
       left -= 1;
-      const { orderId } = await shop.placed("ready");
+      const { orderId } = await untilMade(() => shop.placed("ready"));
       const ids = Array.from({ length: couriers }, () => newId());
-      const claims = await Promise.allSettled(
-        ids.map((id) => shop.as({ id, role: "deliverer" }, "orders.claim", { orderId })),
+      const heard = await Promise.all(
+        ids.map((id) => outcomeOf(shop.as({ id, role: "deliverer" }, "orders.claim", { orderId }))),
       );
-      const winners = ids.filter((_, index) => claims[index]?.status === "fulfilled");
-      for (const one of claims) if (one.status === "rejected") refusals.add(one.reason.type);
       const [row] = await shop.sql<{ deliverer_id: string }>(
         "SELECT deliverer_id FROM orders WHERE id = $1",
         [orderId],
       );
-      if (winners.length !== 1) violations.push(`${orderId}: ${winners.length} winners`);
-      else if (row?.deliverer_id !== winners[0]) violations.push(`${orderId}: another one has it`);
+      for (const outcome of heard) if (outcome.kind === "refusal") refusals.add(outcome.type);
+      const wrong = wrongWith(
+        ids.map((id, index) => ({ id, outcome: heard[index] as Outcome })),
+        row?.deliverer_id,
+      );
+      if (wrong) violations.push(`${orderId}: ${wrong}`);
     }
   };
   await Promise.all(Array.from({ length: RACES_AT_ONCE }, worker));
   return { races, violations, refusals: [...refusals].sort() };
+}
+
+/** One has it and was told so, or heard nothing; nobody else was told; who was refused was refused for a reason. */
+function wrongWith(
+  claims: readonly { id: string; outcome: Outcome }[],
+  deliverer: string | null | undefined,
+): string | undefined {
+  const told = claims.filter(({ outcome }) => outcome.kind === "answer").map(({ id }) => id);
+  if (told.length > 1) return `${told.length} winners`;
+  if (told.length === 1) return told[0] === deliverer ? undefined : "another one has it";
+  const silent = claims.filter(({ outcome }) => outcome.kind === "refusal" && SILENT.test(outcome.type));
+  if (silent.some(({ id }) => id === deliverer)) return undefined; // the winner's answer was lost
+  if (!deliverer && silent.length === claims.length) return undefined;
+  return `no winner, and ${deliverer ?? "nobody"} has it`;
 }

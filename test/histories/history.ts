@@ -15,7 +15,8 @@ export interface Operation<Input> {
 export const NEVER = Number.POSITIVE_INFINITY;
 
 /** Refusals that leave open whether something happened. */
-const SILENT = /^(?:REQUEST_TIMEOUT|SERVICE_UNAVAILABLE|OVERLOADED|QUEUE_FULL|SERVICE_NOT_AVAILABLE)$/;
+export const SILENT = /^(?:REQUEST_TIMEOUT|SERVICE_UNAVAILABLE|OVERLOADED|QUEUE_FULL|SERVICE_NOT_AVAILABLE)$/;
+const MAKE_TRIES = 10;
 /** Refusals that tell of nothing but bad luck: nothing happened. */
 const BAD_LUCK = /^(?:ORDER_CHANGED)$/;
 
@@ -50,5 +51,16 @@ export async function outcomeOf(work: Promise<unknown>): Promise<Outcome> {
   } catch (error) {
     const { type, message } = error as { type?: string; message?: string };
     return { kind: "refusal", type: type ?? `unexpected: ${message}` };
+  }
+}
+
+/** What a test needs to begin with, again when a busy machine made it fail for a moment. */
+export async function untilMade<T>(make: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await make();
+    } catch (error) {
+      if (tries === MAKE_TRIES || !(error as { retryable?: boolean }).retryable) throw error;
+    }
   }
 }

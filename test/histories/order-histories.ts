@@ -4,7 +4,7 @@ import { handover } from "../../services/orders/handover.ts";
 import { Random } from "../simulation/random.ts";
 import { type OrdersHarness, ordersSettings } from "../support/orders-service.ts";
 import type { TestClaims } from "../support/tokens.ts";
-import { type Operation, Recorder } from "./history.ts";
+import { type Operation, Recorder, untilMade } from "./history.ts";
 import { check, type Verdict } from "./linearizable.ts";
 import { type OrderInput, orderModel } from "./order-model.ts";
 
@@ -57,7 +57,7 @@ export async function orderHistories(
 
 async function oneHistory(shop: OrdersHarness, seed: number): Promise<OrderHistory> {
   const random = new Random(seed);
-  const order = await shop.confirmed();
+  const order = await untilMade(() => shop.confirmed());
   const people = new People(shop, order);
   const recorder = new Recorder<OrderInput>();
   const act = (what: OrderInput["do"], abandoned = false) => {
