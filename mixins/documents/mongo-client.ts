@@ -38,6 +38,7 @@ export interface SharedClient {
   readonly client: MongoClient;
   /** Whether a server that takes writes was there when the driver last looked. */
   reachable(): boolean;
+  readonly openedAtMs: number;
   /** Resolves once it has been connected, however long that takes; rejects when it is closed before. */
   readonly connected: Promise<void>;
   release(): Promise<void>;
@@ -88,6 +89,7 @@ function open(url: string, logger: Logger) {
   connected.catch(() => undefined);
   return {
     client,
+    openedAtMs: performance.now(),
     connected,
     reachable: () => reachable,
     async close() {

@@ -81,7 +81,9 @@ export function mongoStore(options: StoreOptions & { mongoUrl: string; database:
       shared = shareClient(mongoUrl, logger);
       adapter.open(shared.client);
       const prepared = shared.connected.then(makeIndexes, () => undefined);
-      await inTime(prepared, START_MS).catch(() => undefined);
+      // Once for all collections of the process, not for each.
+      const leftMs = START_MS - (performance.now() - shared.openedAtMs);
+      await inTime(prepared, Math.max(0, leftMs)).catch(() => undefined);
     },
     async disconnect() {
       const closing = shared;

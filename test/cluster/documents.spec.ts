@@ -1,21 +1,16 @@
 import { spawnSync } from "node:child_process";
 import { createRequire } from "node:module";
-import { createServer, type Server, type Socket } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
 import type { CommandStartedEvent, MongoClient } from "mongodb";
 import { newId } from "../../lib/ids.ts";
 import type { StorePlace } from "../../mixins/documents/documents.mixin.ts";
 import { shareClient } from "../../mixins/documents/mongo-client.ts";
 import { ensureIndexes } from "../../mixins/documents/mongo-indexes.ts";
-import { freePort } from "../../platform/free-port.ts";
 import { type Ferretdb, startFerretdb } from "../servers/ferretdb.ts";
 import { documentsContract, type Event, eventOptions, openEvents } from "../support/documents-contract.ts";
 import { eventually } from "../support/eventually.ts";
 import { createDatabase, type TestDatabase } from "../support/postgres.ts";
 
-/** What a request may spend on its document, in the promise that it is answered within two seconds. */
-const READ_MS = 1_400;
-const BACK_MS = 10_000;
 const SILENT = { debug: nothing, info: nothing, warn: nothing, error: nothing };
 function nothing() {}
 
@@ -141,114 +136,6 @@ describe("documents in MongoDB", () => {
     expect(stderr).toBe("");
     expect(stdout.trim()).toBe("0");
   });
-
-  describe("that is away", () => {
-    let own: Ferretdb;
-    beforeAll(async () => {
-      own = await startFerretdb();
-    });
-    afterAll(() => own.stop());
-    afterEach(async () => {
-      await own.halt();
-      await own.start();
-    });
-
-    const timed = async (work: Promise<unknown>) => {
-      const startedMs = performance.now();
-      const error = await work.then(
-        () => undefined,
-        (reason: Error) => reason,
-      );
-      return { error: error as (Error & { type?: string }) | undefined, ms: performance.now() - startedMs };
-    };
-
-    it("are answered SERVICE_UNAVAILABLE in time and without a word of what is inside, until it is back", async () => {
-      const where = place(own);
-      const { events } = await open(where);
-      await events.insert(event(1));
-      await own.kill();
-      for (const work of [() => events.get("m1"), () => events.find({}), () => events.insert(event(2))]) {
-        const { error, ms } = await timed(work());
-        expect(error).toMatchObject({ type: "SERVICE_UNAVAILABLE", code: 503 });
-        expect(error?.message).not.toMatch(/mongo|127\.0\.0\.1|ECONN|\d{4}/i);
-        expect(ms).toBeLessThan(READ_MS);
-      }
-      await eventually(() => expect(events.available()).toBe(false));
-      expect(events.ready()).toBe(true);
-      const backMs = performance.now();
-      await own.start();
-      await eventually(() => expect(events.available()).toBe(true), { timeoutMs: BACK_MS });
-      expect(performance.now() - backMs).toBeLessThan(BACK_MS);
-      expect(await events.get("m1")).toEqual(event(1));
-      await events.insert(event(2));
-    });
-
-    it("does not keep a service from starting, and has its indexes once it is there", async () => {
-      await own.halt();
-      const where = place(own);
-      const startedMs = performance.now();
-      const { events } = await open(where);
-      expect(performance.now() - startedMs).toBeLessThan(5_000);
-      expect(events.available()).toBe(false);
-      await expect(events.find({})).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE" });
-      await own.start();
-      await eventually(() => expect(events.available()).toBe(true), { timeoutMs: BACK_MS });
-      await events.insert(event(1));
-      const { client, release } = shareClient(where.mongoUrl, SILENT as never);
-      await eventually(async () => {
-        const indexes = await client.db(where.database).collection("events").indexes();
-        expect(indexes.map(({ name }) => name)).toContain("orderId_1_version_-1");
-      });
-      await release();
-    });
-
-    it("loses nothing that it has acknowledged when it is killed", async () => {
-      const where = place(own);
-      const { events } = await open(where);
-      const acknowledged: string[] = [];
-      let stop = false;
-      const writers = Array.from({ length: 8 }, async (_, writer) => {
-        for (let i = 0; !stop; i++) {
-          const one = { ...event(i), _id: `${writer}-${i}` };
-          await events.insert(one).then(
-            () => acknowledged.push(one._id),
-            () => {
-              stop = true;
-            },
-          );
-        }
-      });
-      await eventually(() => expect(acknowledged.length).toBeGreaterThan(100));
-      await own.kill();
-      await Promise.all(writers);
-      await own.start();
-      await eventually(() => expect(events.available()).toBe(true), { timeoutMs: BACK_MS });
-      const there = new Set<string>();
-      for await (const batch of events.batches(500)) for (const { _id } of batch) there.add(_id);
-      expect(acknowledged.filter((id) => !there.has(id))).toEqual([]);
-    });
-
-    it("or hangs, is left after the time of a read, and found again when it answers", async () => {
-      const wire = await hangingWire(own.port);
-      const where = { mongoUrl: `mongodb://127.0.0.1:${wire.port}/`, database: "hanging" };
-      const { events } = await open(where);
-      await events.insert(event(1));
-      wire.hang(true);
-      const { error, ms } = await timed(events.get("m1"));
-      expect(error).toMatchObject({ type: "SERVICE_UNAVAILABLE" });
-      expect(ms).toBeLessThan(READ_MS);
-      expect(events.available()).toBe(false);
-      await eventually(async () => {
-        const { ms } = await timed(events.get("m1"));
-        expect(ms).toBeLessThan(READ_MS);
-        expect(events.available()).toBe(false);
-      });
-      wire.hang(false);
-      await eventually(async () => expect(await events.get("m1")).toEqual(event(1)), { timeoutMs: BACK_MS });
-      await opened.pop()?.broker.stop();
-      await wire.close();
-    });
-  });
 });
 
 describe("documents in MongoDB's protocol on PostgreSQL", () => {
@@ -288,34 +175,3 @@ describe("moleculer-db-adapter-mongo", () => {
     expect((require("mongodb") as { MongoClient: MongoClient }).MongoClient).toBeDefined();
   });
 });
-
-/** A wire to a server that can go quiet without a word: what comes in while it hangs comes out afterwards. */
-async function hangingWire(to: number) {
-  const { connect } = await import("node:net");
-  const sockets = new Set<Socket>();
-  let hanging = false;
-  const wire: Server = createServer((near) => {
-    const far = connect(to, "127.0.0.1");
-    for (const socket of [near, far]) {
-      sockets.add(socket);
-      socket.on("error", nothing);
-      socket.on("close", () => sockets.delete(socket));
-      if (hanging) socket.pause();
-    }
-    near.on("data", (data) => far.write(data)).on("close", () => far.destroy());
-    far.on("data", (data) => near.write(data)).on("close", () => near.destroy());
-  });
-  const port = await freePort();
-  await new Promise<void>((resolve) => wire.listen(port, "127.0.0.1", resolve));
-  return {
-    port,
-    hang(now: boolean) {
-      hanging = now;
-      for (const socket of sockets) now ? socket.pause() : socket.resume();
-    },
-    async close() {
-      for (const socket of sockets) socket.destroy();
-      await new Promise((resolve) => wire.close(resolve));
-    },
-  };
-}

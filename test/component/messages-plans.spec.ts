@@ -7,6 +7,7 @@ import {
   markAllDone,
   markDead,
   markDone,
+  oldestWaitingMs,
   pruneInbox,
   renewLeases,
   reschedule,
@@ -122,6 +123,7 @@ const statements: [name: string, work: () => Promise<unknown>][] = [
       ),
   ],
   ["inbox: count", () => inboxStats(db, GROUP)],
+  ["inbox: lag", () => oldestWaitingMs(db, GROUP, ["user.deleted"])],
   [
     "inbox: claim",
     async () => {
