@@ -124,9 +124,7 @@ async function settle(deps: SendingDeps, trx: Knex.Transaction, sent: readonly S
     for (const trouble of troubles) {
       await (trouble.unregistered ? removeToken(trx, trouble) : noteTokenFailure(trx, trouble));
     }
-    if (next === "sent") await deps.outbox.add(trx, [outcomeOf(row, "notification.sent")]);
-    if (next === "muted") await deps.outbox.add(trx, [outcomeOf(row, "notification.muted")]);
-    if (next === "failed") await deps.outbox.add(trx, [outcomeOf(row, "notification.failed")]);
+    if (next !== "pending") await deps.outbox.add(trx, [outcomeOf(row, `notification.${next}`)]);
   }
 }
 

@@ -67,6 +67,11 @@ describe("npm run rebuild", () => {
     const { stdout, stderr, code } = await run("rebuild", ["payments"], dataDir);
     expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
     expect(stdout).toMatch(/^payments: \d+ documents\n$/);
+    const history = await run("rebuild", ["history"], dataDir);
+    expect(history).toMatchObject({
+      stdout: expect.stringMatching(/^order_history: \d+ documents\n$/),
+      code: 0,
+    });
   });
 
   it("names the collections when asked for another one", async () => {
