@@ -7,15 +7,19 @@ import type { Carrier } from "../../providers/carrier/index.ts";
 import { type Announcer, announcer } from "../messages/announcer.ts";
 import { background } from "../messages/background.ts";
 import { type Listener, startListener } from "../messages/listener.ts";
+import type { Logger } from "../messages/logger.ts";
 import { OUTBOX_RETENTION_MS } from "../messages/retention.ts";
 import { type Runner, startRunner } from "../messages/runner.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
 import { envelope } from "./envelope.ts";
 import { insertMessages, type OutboxStats, outboxStats, pruneOutbox } from "./outbox.repository.ts";
 import { type RelayLimits, relay, relayLimits } from "./relay.ts";
+import { keeper, replay } from "./replay.ts";
 
 const CHANNEL = "waybill_outbox";
 const SWEEP_MS = 1_000;
+/** How soon another replica goes on with a repeated hand-over whose process died. */
+const REPLAY_SWEEP_MS = 5_000;
 const PRUNE_INTERVAL_MS = 600_000;
 const PRUNE_BATCH = 1_000;
 const DRAIN_MS = 2_000;
@@ -46,9 +50,7 @@ export function outbox(options: OutboxOptions): Outbox {
   const { postgres, carrier, source, clock = systemClock } = options;
   const limits = { ...relayLimits, sweepMs: SWEEP_MS, retentionMs: OUTBOX_RETENTION_MS, ...options.limits };
   const me = newId();
-  let running:
-    | { relay: Runner; drain(): Promise<void>; pruner: Runner; listener: Listener; announcer: Announcer }
-    | undefined;
+  let running: Running | undefined;
 
   return {
     async add(trx, messages) {
@@ -94,6 +96,7 @@ export function outbox(options: OutboxOptions): Outbox {
             onWake: (from) => from !== me && runner.wake(),
           }),
           announcer: announcing,
+          endReplays: await startReplays({ db, carrier, logger, batch: limits.batch }),
         };
       },
       async stop() {
@@ -101,9 +104,37 @@ export function outbox(options: OutboxOptions): Outbox {
         running = undefined;
         if (!stopping) return;
         stopping.announcer.stop();
+        await stopping.endReplays();
         await Promise.all([stopping.listener.stop(), stopping.pruner.stop(), stopping.relay.stop()]);
         await stopping.drain(); // what the last requests said should not wait for the next start
       },
     }),
+  };
+}
+
+interface Running {
+  relay: Runner;
+  drain(): Promise<void>;
+  pruner: Runner;
+  listener: Listener;
+  announcer: Announcer;
+  endReplays(): Promise<void>;
+}
+
+/** Hands over again what the carrier asks for, if it is one that may. */
+async function startReplays(options: {
+  db: () => Knex;
+  carrier: Carrier;
+  logger: Logger;
+  batch: number;
+}): Promise<() => Promise<void>> {
+  const { db, carrier, logger } = options;
+  if (!carrier.watch) return async () => undefined;
+  const run = replay(options);
+  const runner = startRunner({ name: "handing over again", sweepMs: REPLAY_SWEEP_MS, logger, run });
+  const endWatch = await carrier.watch(keeper(db, runner.wake));
+  return async () => {
+    await endWatch();
+    await runner.stop();
   };
 }

@@ -87,7 +87,8 @@ export function relay(options: {
   };
 }
 
-async function withTimeout(publishing: Promise<void>): Promise<void> {
+/** @throws Error when the carrier takes longer than a transaction may be idle */
+export async function withTimeout(publishing: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error("the carrier did not answer in time")), PUBLISH_TIMEOUT_MS);

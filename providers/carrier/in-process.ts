@@ -86,7 +86,6 @@ export function inProcessCarrier({ groups, joinTimeoutMs = JOIN_TIMEOUT_MS }: In
         await Promise.allSettled(running);
       };
     },
-    watch: async () => async () => undefined, // it keeps nothing that it could lose
     async ready() {
       return !closed && missing().length === 0;
     },

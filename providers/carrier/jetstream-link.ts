@@ -88,10 +88,10 @@ export function startLink(options: {
   };
   const unlessLost = <T>(work: Promise<T>): Promise<T> =>
     new Promise((resolve, reject) => {
-      if (!connection) return reject(problem);
       // Not Promise.race with one long promise of loss: that would remember every race of the connection's life.
       waiting.add(reject);
       work.then(resolve, reject).finally(() => waiting.delete(reject));
+      if (!connection) reject(problem);
     });
 
   const living = live();

@@ -9,6 +9,7 @@ const PULL_MS = 10_000;
 const HEARTBEAT_MS = 2_000;
 /** The server died, or lost the consumer, without a word. */
 const SILENCE_MS = 5_000;
+const LEAVE_MS = 1_000;
 const WORKING_INTERVAL_MS = ACK_WAIT_MS / 3;
 const REDELIVERY: Backoff = { firstMs: 100, factor: 2, maxMs: 5_000, jitter: 0.5 };
 const RETRY: Backoff = { firstMs: 100, factor: 2, maxMs: 2_000, jitter: 0.5 };
@@ -49,6 +50,7 @@ export function startReader(options: {
   let endPull: (end: PullEnd) => void = () => undefined;
   let waiting = new AbortController();
   let delivering: Promise<void> | undefined;
+  let leaving: Promise<void> | undefined;
   // What was refused together is tried one by one, so that one message cannot hold up others for ever.
   let limit = BATCH;
 
@@ -56,11 +58,16 @@ export function startReader(options: {
     new Promise<PullEnd>((resolve) => {
       const inbox = createInbox(inboxPrefix);
       let missing = BATCH;
+      let ended = false;
       let silence: NodeJS.Timeout;
       const end = (how: PullEnd) => {
+        if (ended) return;
+        ended = true;
         clearTimeout(silence);
         endPull = () => undefined;
-        if (!connection.isClosed()) subscription.unsubscribe();
+        // What is on its way to us when we leave is not to wait for the server to miss the acknowledgement.
+        const left = connection.isClosed() ? Promise.resolve() : subscription.drain().catch(() => undefined);
+        leaving = Promise.race([left, pause(LEAVE_MS)]);
         resolve(how);
       };
       const heard = () => {
@@ -70,8 +77,9 @@ export function startReader(options: {
       const subscription = connection.subscribe(inbox, {
         callback: (error, msg) => {
           if (error) return end("gone");
-          heard();
+          if (!ended) heard();
           if (msg.subject !== inbox) {
+            if (stopped) return answer(msg, notNow(0));
             queue.push(msg);
             held.add(msg);
             delivering ??= deliver();
@@ -151,6 +159,7 @@ export function startReader(options: {
       this.interrupt();
       for (const msg of queue.splice(0)) answer(msg, notNow(0));
       await Promise.all([working, delivering]);
+      await leaving;
       clearInterval(heartbeat);
     },
   };

@@ -8,8 +8,8 @@ import {
 } from "nats";
 import type { Message } from "../../contracts/messages.ts";
 import { CarrierError } from "./error.ts";
+import { explain, explained } from "./jetstream-errors.ts";
 import { startLink } from "./jetstream-link.ts";
-import { lossSince, markOf, parseMark } from "./jetstream-mark.ts";
 import { type Reader, startReader } from "./jetstream-reader.ts";
 import {
   consumerConfig,
@@ -22,16 +22,13 @@ import {
   streamName,
   subjectOf,
 } from "./jetstream-stream.ts";
+import { startWatch } from "./jetstream-watch.ts";
 import type { NatsOptions } from "./nats-options.ts";
-import type { Carrier, Keeper } from "./port.ts";
+import type { Carrier } from "./port.ts";
 
 /** Below the relay's own patience, so that its rows say what was wrong. */
 const PUBLISH_TIMEOUT_MS = 3_000;
 const API_TIMEOUT_MS = 3_000;
-const CHECK_INTERVAL_MS = 5_000;
-/** Replicas that note at the same time go round once more. */
-const NOTE_TRIES = 5;
-const STORE_FAILED = 10_077;
 const NO_RESPONDERS = "503";
 
 export interface JetStreamOptions {
@@ -53,19 +50,16 @@ export function jetStreamCarrier(options: JetStreamOptions): Carrier {
   const wanted = streamConfig(namespace, { ...streamLimits, ...options.limits });
   const report = seldom(options.report);
   const readers = new Set<Reader>();
-  const watchers = new Set<Watcher>();
   const publishing = new Set<Promise<unknown>>();
   let preparing: Promise<JetStreamManager> | undefined;
   let prepared: JetStreamManager | undefined;
+  let compared = false;
   let closed = false;
 
   const link = startLink({
     nats,
     report,
-    onUp() {
-      for (const watcher of watchers) watcher.recent = true;
-      void check();
-    },
+    onUp: () => watch.reconnected(),
     onDown() {
       prepared = undefined;
       for (const reader of readers) reader.interrupt();
@@ -77,12 +71,13 @@ export function jetStreamCarrier(options: JetStreamOptions): Carrier {
     preparing ??= (async () => {
       const manager = await managerOf(link.get());
       const { asWanted } = await link.unlessLost(ensureStream(manager, wanted)).catch(explain(stream));
-      if (!asWanted) {
-        // Most users may not; whoever deploys does.
+      // At the start only, so that what an operator changed is not changed back; and few users may. Who deploys may.
+      if (!asWanted && !compared) {
         await link.unlessLost(deployStream(manager, wanted)).catch(() => {
           report(`the stream ${stream} has other settings than this process: deploy it`);
         });
       }
+      compared = true;
       prepared = manager;
       return manager;
     })().finally(() => {
@@ -93,7 +88,7 @@ export function jetStreamCarrier(options: JetStreamOptions): Carrier {
   /** Something shows that the stream may no longer be what it was. */
   const doubt = () => {
     prepared = undefined;
-    void check();
+    void watch.check();
   };
 
   const publishAll = async (messages: readonly Message[]) => {
@@ -118,41 +113,14 @@ export function jetStreamCarrier(options: JetStreamOptions): Carrier {
     }
   };
 
-  const checkOne = async (watcher: Watcher, manager: JetStreamManager) => {
-    for (let tries = 0; tries < NOTE_TRIES; tries += 1) {
-      const seen = await watcher.outbox.mark();
-      const info = await link.unlessLost(manager.streams.info(stream)); // after the mark, or it may be the older
-      const before = parseMark(seen);
-      const loss = before && lossSince(before, info, Date.now());
-      const next = JSON.stringify(markOf(info));
-      const again = loss ? "all" : watcher.recent ? "recent" : undefined;
-      if (!again && next === seen) return;
-      if (loss) report(`${loss}: everything that the outbox keeps is handed over again`);
-      if (!(await watcher.outbox.note(next, seen, again))) continue;
-      watcher.recent = false;
-      return;
-    }
-  };
-  let checking: Promise<void> | undefined;
-  let checkAgain = false;
-  const check = async (): Promise<void> => {
-    if (checking) {
-      checkAgain = true;
-      return checking;
-    }
-    checking = (async () => {
-      do {
-        checkAgain = false;
-        if (closed || watchers.size === 0) return;
-        const manager = await prepare();
-        await Promise.all([...watchers].map((watcher) => checkOne(watcher, manager)));
-      } while (checkAgain);
-    })();
-    await checking.catch(() => undefined); // who publishes is told, and there is a next time
-    checking = undefined;
-  };
-  const timer = setInterval(check, CHECK_INTERVAL_MS);
-  timer.unref();
+  const watch = startWatch({
+    stream,
+    report,
+    async info() {
+      const manager = await prepare();
+      return await link.unlessLost(manager.streams.info(stream));
+    },
+  });
 
   const refuseClosed = () => {
     if (closed) throw new CarrierError("closed", "the carrier is closed");
@@ -186,19 +154,13 @@ export function jetStreamCarrier(options: JetStreamOptions): Carrier {
       });
       readers.add(reader);
       return async () => {
-        readers.delete(reader);
         await reader.stop();
+        readers.delete(reader);
       };
     },
     async watch(outbox) {
       refuseClosed();
-      const watcher: Watcher = { outbox, recent: true };
-      watchers.add(watcher);
-      void check();
-      return async () => {
-        watchers.delete(watcher);
-        await checking?.catch(() => undefined);
-      };
+      return watch.add(outbox);
     },
     async ready() {
       if (closed || !(await link.answers())) return false;
@@ -212,19 +174,11 @@ export function jetStreamCarrier(options: JetStreamOptions): Carrier {
     },
     async close() {
       closed = true;
-      clearInterval(timer);
-      watchers.clear();
       await Promise.all([...readers].map((reader) => reader.stop()));
-      await Promise.allSettled([...publishing, checking]);
+      await Promise.allSettled([...publishing, watch.stop()]);
       await link.close();
     },
   };
-}
-
-interface Watcher {
-  outbox: Keeper;
-  /** It has to hand over its last minutes again. */
-  recent: boolean;
 }
 
 /**
@@ -257,30 +211,6 @@ async function goneFrom<T extends { ack: PubAck }>(
   const { state } = await manager.streams.info(stream, { deleted_details: true });
   const deleted = new Set(state.deleted ?? []);
   return known.filter(({ ack }) => ack.seq < state.first_seq || deleted.has(ack.seq));
-}
-
-function explain(stream: string): (error: unknown) => never {
-  return (error) => {
-    throw explained(error, stream);
-  };
-}
-
-function explained(error: unknown, stream: string): CarrierError {
-  if (error instanceof CarrierError) return error;
-  const { code, message, api_error, permissionContext } = (error ?? {}) as Partial<NatsError>;
-  const cause = { cause: error };
-  if (permissionContext) {
-    const { operation, subject } = permissionContext;
-    return new CarrierError("denied", `NATS does not let this user ${operation} ${subject}`, cause);
-  }
-  if (code === "AUTHORIZATION_VIOLATION") {
-    return new CarrierError("denied", "NATS refuses the user: check NATS_USER and NATS_PASSWORD", cause);
-  }
-  if (api_error?.err_code === STORE_FAILED) {
-    return new CarrierError("full", `the stream ${stream} takes no more: ${api_error.description}`, cause);
-  }
-  if (api_error) return new CarrierError("refused", `JetStream refuses: ${api_error.description}`, cause);
-  return new CarrierError("unreachable", `JetStream does not answer: ${message}`, cause);
 }
 
 /** Says a line at most once in a while: what is tried again fails again. */

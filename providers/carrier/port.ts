@@ -23,11 +23,11 @@ export interface Carrier {
     accept: (messages: readonly unknown[]) => Promise<void>,
   ): Promise<() => Promise<void>>;
   /**
-   * Asks an outbox to hand over again whenever something that the carrier took may be gone. A carrier that keeps
-   * nothing itself never asks.
+   * Asks an outbox to hand over again whenever something that the carrier took may be gone. One that keeps
+   * nothing itself has nothing to ask for.
    * @returns ends the watch
    */
-  watch(outbox: Keeper): Promise<() => Promise<void>>;
+  watch?(outbox: Keeper): Promise<() => Promise<void>>;
   /** Whether it could take a message now. */
   ready(): Promise<boolean>;
   close(): Promise<void>;

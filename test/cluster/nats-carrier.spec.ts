@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { carrierContract } from "../../providers/carrier/contract.ts";
-import { jetStreamCarrier, natsOptions } from "../../providers/carrier/index.ts";
+import { jetStreamCarrier } from "../../providers/carrier/jetstream.ts";
+import { natsOptions } from "../../providers/carrier/nats-options.ts";
 import { type NatsServer, startNats } from "../servers/nats.ts";
 
 let server: NatsServer;

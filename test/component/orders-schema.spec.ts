@@ -143,6 +143,7 @@ describe("the orders' database", () => {
       "0003_payments.ts",
       "0004_reconciliation.ts",
       "0005_refund_bearer.ts",
+      "0006_carrier_marks.ts",
     ]);
     await own.drop();
   });

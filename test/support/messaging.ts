@@ -108,6 +108,8 @@ export async function messagingBench() {
         deadLetterId?: string;
         data: unknown;
       }>(db.db, "SELECT * FROM inbox ORDER BY message_id, consumer"),
+    /** What the outbox noted of its carrier. */
+    marks: () => rows<{ mark: string; againUntil?: string }>(db.db, "SELECT * FROM carrier_marks"),
     ledger: () =>
       rows<{ messageId: string; subject: string; madeBy?: string }>(db.db, "SELECT * FROM ledger"),
     async stop() {
@@ -155,7 +157,6 @@ export function recordingCarrier() {
       taken.push([...messages]);
     },
     subscribe: async () => async () => undefined,
-    watch: async () => async () => undefined,
     ready: async () => state.up,
     close: async () => undefined,
   };

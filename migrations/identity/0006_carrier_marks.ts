@@ -1,0 +1,1 @@
+export { carrierMarksDown as down, carrierMarksUp as up } from "../shared/carrier-marks.ts";

@@ -1,0 +1,67 @@
+import type { Knex } from "knex";
+import type { Carrier, Extent, Keeper } from "../../providers/carrier/index.ts";
+import type { Logger } from "../messages/logger.ts";
+import { withTimeout } from "./relay.ts";
+import {
+  advanceReplay,
+  carrierMark,
+  claimReplay,
+  endReplay,
+  isReplaying,
+  noteMark,
+  replayedMessages,
+} from "./replay.repository.ts";
+
+/** What a broker may have acknowledged before it had it on disk, with a wide margin. */
+const RECENT_MS = 600_000;
+
+const lookbacksMs: Record<Extent, number> = { recent: RECENT_MS, all: Number.POSITIVE_INFINITY };
+
+/** The outbox as its carrier sees it. @param onAgain there is something to hand over again */
+export function keeper(db: () => Knex, onAgain: () => void): Keeper {
+  return {
+    mark: () => carrierMark(db()),
+    async note(next, seen, again) {
+      const noted = await noteMark(db(), next, seen, again && lookbacksMs[again]);
+      if (noted && again) onAgain();
+      return noted;
+    },
+  };
+}
+
+/**
+ * One pass of a repeated hand-over: what was handed over goes to the carrier again, the newest first, since what
+ * was lost is most likely the newest. How far it came stands in the database, batch by batch, so that it outlives
+ * this process; the rows themselves are not touched. One replica at a time does it.
+ */
+export function replay(options: {
+  db: () => Knex;
+  carrier: Carrier;
+  batch: number;
+  logger: Logger;
+}): () => Promise<void> {
+  const { db, carrier, batch, logger } = options;
+
+  const handOver = (): Promise<{ count: number; over: boolean }> =>
+    db().transaction(async (trx) => {
+      const claimed = await claimReplay(trx);
+      if (!claimed) return { count: 0, over: true };
+      const found = await replayedMessages(trx, claimed, batch);
+      if (found.length > 0) await withTimeout(carrier.publish(found.map(({ message }) => message)));
+      const last = found.at(-1);
+      if (!last || found.length < batch) await endReplay(trx);
+      else await advanceReplay(trx, last.sentAt, last.message.id);
+      return { count: found.length, over: found.length < batch };
+    });
+
+  return async () => {
+    if (!(await isReplaying(db())) || !(await carrier.ready())) return;
+    let total = 0;
+    for (let over = false; !over; ) {
+      const handed = await handOver();
+      total += handed.count;
+      over = handed.over;
+    }
+    if (total > 0) logger.info(`${total} messages were handed over again`);
+  };
+}

@@ -1,0 +1,249 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { connect, type JetStreamManager, type NatsConnection } from "nats";
+import { newId } from "../../lib/ids.ts";
+import { type NatsServer, startNats } from "../servers/nats.ts";
+import { eventually } from "../support/eventually.ts";
+import { enter, type MessagingBench, messagingBench, userDeleted } from "../support/messaging.ts";
+import { carriers } from "../support/nats.ts";
+
+/** What a promise of the specification allows until everything has arrived again. */
+const CAUGHT_UP_MS = 30_000;
+const TEST_TIMEOUT_MS = 90_000;
+
+let server: NatsServer;
+let bench: MessagingBench;
+let net: ReturnType<typeof carriers>;
+beforeEach(async () => {
+  [server, bench] = await Promise.all([startNats(), messagingBench()]);
+  net = carriers(server);
+});
+afterEach(async () => {
+  await bench.stop();
+  await net.close();
+  await server.remove();
+});
+
+/** A sender and a receiver in "processes" of their own. */
+async function stage() {
+  const sender = await bench.sender(net.connect());
+  const receiver = await bench.receiver(net.connect(), { "user.deleted": { apply: enter } });
+  const said: string[] = [];
+  const say = async (count: number) => {
+    const subjects = Array.from({ length: count }, () => newId());
+    await sender.db.transact((trx) =>
+      sender.out.add(
+        trx,
+        subjects.map((subject) => userDeleted(subject)),
+      ),
+    );
+    said.push(...subjects);
+  };
+  /** Says something every few milliseconds until it is stopped. */
+  const sayOn = () => {
+    let stopped = false;
+    const saying = (async () => {
+      while (!stopped) {
+        await say(3);
+        await delay(5);
+      }
+    })();
+    return async () => {
+      stopped = true;
+      await saying;
+    };
+  };
+  const arrived = () =>
+    eventually(
+      async () => {
+        const effects = (await bench.ledger()).map(({ subject }) => subject);
+        expect({
+          missing: said.filter((one) => !effects.includes(one)).length,
+          count: effects.length,
+        }).toEqual({
+          missing: 0,
+          count: said.length,
+        });
+      },
+      { timeoutMs: CAUGHT_UP_MS },
+    );
+  return { sender, receiver, said, say, sayOn, arrived };
+}
+
+async function managed(work: (manager: JetStreamManager) => Promise<unknown>): Promise<void> {
+  const connection: NatsConnection = await connect({ servers: server.url });
+  await work(await connection.jetstreamManager());
+  await connection.close();
+}
+
+describe("messages over JetStream", () => {
+  it(
+    "of a server that is killed with -9 and comes back, are neither lost nor doubled",
+    async () => {
+      const { sayOn, arrived } = await stage();
+      const stop = sayOn();
+      for (let kills = 0; kills < 5; kills += 1) {
+        await delay(150);
+        await server.kill();
+        await delay(kills * 100);
+        await server.start();
+      }
+      await stop();
+      await arrived();
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  it(
+    "of a server that loses its store in mid-run, arrive within thirty seconds",
+    async () => {
+      const { say, sayOn, arrived, receiver, said } = await stage();
+      await say(200);
+      await arrived();
+      // What is in the stream and in no inbox yet goes with the store.
+      await receiver.broker.stop();
+      await say(200);
+      await eventually(async () => {
+        expect((await bench.outboxRows()).filter(({ sentAt }) => !sentAt)).toEqual([]);
+      });
+      const stop = sayOn();
+      await delay(100);
+      await server.kill();
+      server.deleteStore();
+      await server.start();
+      await delay(100);
+      await stop();
+      await bench.receiver(net.connect(), { "user.deleted": { apply: enter } });
+      const startedMs = performance.now();
+      await arrived();
+      expect(performance.now() - startedMs).toBeLessThan(CAUGHT_UP_MS);
+      expect(said.length).toBeGreaterThan(400);
+      expect(net.reports.join("\n")).toContain("the stream was made anew");
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  it.each<[string, string, (manager: JetStreamManager) => Promise<unknown>]>([
+    ["is deleted", "made anew", (manager) => manager.streams.delete(net.stream)],
+    ["is purged", "purged", (manager) => manager.streams.purge(net.stream)],
+    [
+      "loses one message of its middle",
+      "deleted",
+      (manager) => manager.streams.deleteMessage(net.stream, 150),
+    ],
+  ])(
+    "of a stream that %s while nobody receives, arrive all the same",
+    async (_what, why, harm) => {
+      const { say, arrived, receiver } = await stage();
+      await say(100);
+      await arrived();
+      await receiver.broker.stop();
+      await say(100);
+      await eventually(async () => {
+        expect((await bench.outboxRows()).filter(({ sentAt }) => !sentAt)).toEqual([]);
+      });
+      // The outbox has noted the stream as it is now, as it does every few seconds.
+      await eventually(async () => {
+        const [noted] = await bench.marks();
+        expect(JSON.parse(noted?.mark ?? "{}").lastSeq).toBeGreaterThanOrEqual(200);
+      });
+      await managed(harm);
+      await bench.receiver(net.connect(), { "user.deleted": { apply: enter } });
+      await arrived();
+      expect(net.reports.join("\n")).toContain(why);
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  it(
+    "said while the server is away, wait in the outbox with the reason, and refusing takes no time",
+    async () => {
+      const { say, arrived } = await stage();
+      await say(1);
+      await arrived();
+      await server.kill();
+      const startedMs = performance.now();
+      const refused = net.connect().publish([]);
+      await expect(refused).rejects.toMatchObject({ kind: "unreachable" });
+      expect(performance.now() - startedMs).toBeLessThan(500);
+      await say(10);
+      await delay(300);
+      expect((await bench.outboxRows()).filter(({ sentAt }) => !sentAt)).toHaveLength(10);
+      await server.start();
+      await arrived();
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  it(
+    "that were lost while their sender was down too, are handed over when it starts again",
+    async () => {
+      const { say, sender, receiver, arrived } = await stage();
+      await receiver.broker.stop();
+      await say(20);
+      await eventually(async () => {
+        expect((await bench.outboxRows()).filter(({ sentAt }) => !sentAt)).toEqual([]);
+      });
+      await sender.broker.stop();
+      await server.kill();
+      server.deleteStore();
+      await server.start();
+      await bench.receiver(net.connect(), { "user.deleted": { apply: enter } });
+      await bench.sender(net.connect());
+      await arrived();
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  it(
+    "of a stream that is full, are refused and wait until there is room",
+    async () => {
+      const tight = net.connect({ limits: { maxBytes: 50_000 } });
+      const sender = await bench.sender(tight);
+      const say = (count: number) =>
+        sender.db.transact((trx) =>
+          sender.out.add(
+            trx,
+            Array.from({ length: count }, () => userDeleted()),
+          ),
+        );
+      await say(300);
+      await eventually(async () => {
+        const waiting = (await bench.outboxRows()).filter(({ sentAt }) => !sentAt);
+        expect(waiting.length).toBeGreaterThan(0);
+        expect(waiting.some(({ error }) => error?.includes("takes no more"))).toBe(true);
+      });
+      await managed((manager) => manager.streams.update(net.stream, { max_bytes: 10_000_000 }));
+      await eventually(async () => {
+        expect((await bench.outboxRows()).filter(({ sentAt }) => !sentAt)).toEqual([]);
+      });
+      await sender.broker.stop();
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  it("of a sender in two replicas that see the same loss, are handed over by one of them", async () => {
+    const senders = [await bench.sender(net.connect()), await bench.sender(net.connect())];
+    await senders[0]?.db.transact((trx) => (senders[0] as (typeof senders)[0]).out.add(trx, [userDeleted()]));
+    await eventually(async () => {
+      expect((await bench.outboxRows()).filter(({ sentAt }) => !sentAt)).toEqual([]);
+    });
+    await eventually(async () => {
+      const [noted] = await bench.marks();
+      expect(JSON.parse(noted?.mark ?? "{}").lastSeq).toBe(1);
+    });
+    await managed((manager) => manager.streams.delete(net.stream));
+    await eventually(
+      () => expect(net.reports.filter((line) => line.includes("made anew")).length).toBeGreaterThan(0),
+      { timeoutMs: CAUGHT_UP_MS },
+    );
+    await eventually(async () => {
+      const [noted] = await bench.marks();
+      expect(noted?.againUntil).toBeUndefined();
+    });
+    await managed(async (manager) => {
+      expect((await manager.streams.info(net.stream)).state.messages).toBe(1);
+    });
+    expect(net.reports.filter((line) => line.includes("made anew"))).toHaveLength(1);
+  });
+});
