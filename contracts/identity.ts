@@ -169,6 +169,10 @@ export const identityActions = {
     }),
     object({ userId: uuid, email: text(254) }),
   ),
+  /** For Orders, on behalf of an operator; absent: nobody of this id has confirmed an account. */
+  "identity.findRole": action(object({ userId: uuid }), object({ role: optional(role) }), {
+    idempotent: true,
+  }),
   "identity.setAvatar": action(object({ present: boolean }), profile),
   /** Newest first. */
   "identity.audit": action(object(paging), page(auditEntry), { idempotent: true }),

@@ -1,5 +1,5 @@
 import { action } from "./action.ts";
-import { integer, nothing, object, text, uuid } from "./schema.ts";
+import { boolean, integer, nothing, object, text, uuid } from "./schema.ts";
 
 /** Bytes travel as base64: the transporter carries JSON, and an avatar is small. */
 const base64 = { type: "string", max: 7_000_000, pattern: /^[A-Za-z0-9+/]*={0,2}$/ } as const;
@@ -13,5 +13,9 @@ export const mediaActions = {
   "media.deleteAvatar": action(object({}), nothing, { idempotent: true }),
   /** For the deliverer who has the order; the photo's id goes with the delivery. */
   "media.putProof": action(object({ orderId: uuid, base64 }), object({ photoId: text(100) })),
+  /** For Orders: whether a deliverer who states a photo has taken it of this order. */
+  "media.hasProof": action(object({ orderId: uuid, photoId: text(100) }), object({ exists: boolean }), {
+    idempotent: true,
+  }),
   "media.getProof": action(object({ orderId: uuid }), image, { idempotent: true }),
 } as const;

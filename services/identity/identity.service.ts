@@ -22,6 +22,7 @@ import { digestUnder, type Parts, providerSql, toFailure } from "./parts.ts";
 import { changePassword, forgotPassword, resetPassword } from "./passwords.ts";
 import { ownProfile } from "./people.ts";
 import { confirmEmail, setAvatar, updateProfile } from "./profile.ts";
+import { profileById } from "./profiles.repository.ts";
 import { providerOf } from "./provider.ts";
 import { listSessions, refresh, signIn, signOut, signOutEverywhere } from "./sessions.ts";
 import { confirm, register, resendCode } from "./sign-up.ts";
@@ -109,6 +110,11 @@ export function identityService({
       profile: action("identity.profile", async (ctx) =>
         profileView(await ownProfile(parts, callerOf(ctx).id)),
       ),
+      findRole: action("identity.findRole", async (ctx) => {
+        callerOf(ctx, "admin");
+        const found = await profileById(db.db, ctx.params.userId);
+        return found?.emailConfirmed ? { role: found.role } : {};
+      }),
       updateProfile: action("identity.updateProfile", (ctx) =>
         updateProfile(parts, callerOf(ctx), ctx.params),
       ),

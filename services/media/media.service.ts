@@ -4,7 +4,7 @@ import { type ActionName, call, implement, type Params, type Result } from "../.
 import { fail, typeOf } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import type { Settings } from "../../lib/config/config.ts";
-import { newId } from "../../lib/ids.ts";
+import { isId, newId } from "../../lib/ids.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
 import { openStorage, type Storage, StorageError } from "../../providers/storage/index.ts";
@@ -90,6 +90,11 @@ export function mediaService({ config, storage = openStorage(config) }: MediaDep
         },
         { bulkhead: BULKHEAD },
       ),
+      hasProof: action("media.hasProof", async (ctx) => {
+        callerOf(ctx, "deliverer");
+        const { orderId, photoId } = ctx.params;
+        return { exists: isId(photoId) && (await storage.get(proofKey(orderId, photoId))) !== undefined };
+      }),
       /** For whoever may see the order. */
       getProof: action("media.getProof", async (ctx) => {
         const { orderId } = ctx.params;

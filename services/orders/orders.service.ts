@@ -15,6 +15,7 @@ import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { Carrier } from "../../providers/carrier/index.ts";
 import { banks } from "./banks.ts";
 import * as changing from "./changing.ts";
+import { requireDeliverer, requirePhoto } from "./checks.ts";
 import { confirmOrder } from "./confirm.ts";
 import { deadlineSweep } from "./deadlines.ts";
 import * as deliveries from "./deliveries.ts";
@@ -150,12 +151,18 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       claim: implement("orders.claim", (ctx) => deliveries.claimOrder(deps, ctx)),
       unclaim: implement("orders.unclaim", (ctx) => deliveries.unclaimOrder(deps, ctx)),
       reportLocation: implement("orders.reportLocation", (ctx) => deliveries.reportLocation(deps, ctx)),
-      deliver: implement("orders.deliver", (ctx) => deliveries.deliverOrder(deps, ctx)),
+      deliver: implement("orders.deliver", async (ctx) => {
+        await requirePhoto(ctx);
+        return deliveries.deliverOrder(deps, ctx);
+      }),
       fail: implement("orders.fail", (ctx) => deliveries.failOrder(deps, ctx)),
       track: implement("orders.track", (ctx) => reading.track(deps, ctx)),
 
       refund: implement("orders.refund", (ctx) => changing.refundOrder(deps, ctx)),
-      reassign: implement("orders.reassign", (ctx) => changing.reassignOrder(deps, ctx)),
+      reassign: implement("orders.reassign", async (ctx) => {
+        await requireDeliverer(ctx);
+        return changing.reassignOrder(deps, ctx);
+      }),
       override: implement("orders.override", (ctx) => changing.overrideOrder(deps, ctx)),
       diagnosis: implement("orders.diagnosis", (ctx) => reading.diagnose(deps, inbox, ctx)),
       stuck: implement("orders.stuck", (ctx) => reading.listStuck(deps, ctx)),

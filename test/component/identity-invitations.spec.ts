@@ -23,6 +23,11 @@ describe("identity.invite", () => {
       role,
       emailConfirmed: true,
     });
+    const { meta: admin } = await bench.staff("admin");
+    await expect(bench.ask("identity.findRole", { userId }, admin)).resolves.toEqual({ role });
+    await expect(bench.ask("identity.findRole", { userId: newId() }, admin)).resolves.toEqual({});
+    if (role !== "admin")
+      await expect(bench.ask("identity.findRole", { userId }, meta)).rejects.toEqual(forbidden);
     const told = await bench.said("user.registered", (user) => user.userId === userId);
     expect(told).toMatchObject({ role, email });
   });

@@ -206,6 +206,11 @@ describe("a proof of delivery", () => {
     const deliverer = await bench.staff("deliverer");
     order.delivererId = deliverer.userId;
     const { photoId } = await putProof(deliverer.meta);
+    const known = (id: string, orderId = order.orderId) =>
+      bench.ask("media.hasProof", { orderId, photoId: id }, deliverer.meta);
+    expect(await known(photoId)).toEqual({ exists: true });
+    for (const other of [newId(), "../../avatars/x"]) expect(await known(other)).toEqual({ exists: false });
+    expect(await known(photoId, newId())).toEqual({ exists: false });
     await expect(
       bench.ask("media.getProof", { orderId: order.orderId }, deliverer.meta),
     ).rejects.toMatchObject({ type: "NOT_FOUND" });

@@ -173,6 +173,11 @@ describe("orders.deliver", () => {
     const deliver = (more: { photoId?: string }) =>
       shop.as(order.deliverer, "orders.deliver", { orderId: order.orderId, pin, ...more });
     await expect(deliver({})).rejects.toMatchObject({ type: "PROOF_REQUIRED", code: 422 });
+    await expect(deliver({ photoId: "of-another-order" })).rejects.toMatchObject({
+      type: "VALIDATION_ERROR",
+      data: { errors: [{ field: "photoId" }] },
+    });
+    await expect(deliver({ photoId: "out-of-order" })).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE" });
     await expect(deliver({ photoId: "photo-1" })).resolves.toMatchObject({
       status: "delivered",
       proofPhotoId: "photo-1",
@@ -218,7 +223,11 @@ describe("orders.unclaim and orders.fail", () => {
     await expect(shop.as(order.deliverer, "orders.claim", { orderId })).rejects.toMatchObject({
       type: "NOT_FOUND",
     });
-    const other = newId();
+    const [other, customer] = [newId(), newId()];
+    shop.strangers.add(customer);
+    await expect(
+      shop.as(shop.admin, "orders.reassign", { orderId, delivererId: customer, reason: "Who is that" }),
+    ).rejects.toMatchObject({ type: "VALIDATION_ERROR", data: { errors: [{ field: "delivererId" }] } });
     const back = await shop.as(shop.admin, "orders.reassign", {
       orderId,
       delivererId: other,

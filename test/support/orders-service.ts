@@ -31,8 +31,6 @@ export interface OrdersTestOptions {
   bankUrl?: string;
   /** A database that outlives the service, so that several may share it. */
   url?: string;
-  /** A database that outlives the service, so that several may share it. */
-  url?: string;
   /** Where Stripe is. */
   stripeUrl?: string;
 }
@@ -95,6 +93,16 @@ export async function startOrders(options: OrdersTestOptions = {}) {
       return stand.reserve(params);
     }),
   );
+  const photos = new Set(["photo-1"]);
+  edge.createService({
+    name: "media",
+    actions: {
+      hasProof: implement("media.hasProof", async ({ params }) => {
+        if (params.photoId === "out-of-order") throw new Error("the store is away");
+        return { exists: photos.has(params.photoId) };
+      }),
+    },
+  });
   const live: { event: string; data: unknown }[] = [];
   edge.createService({
     name: "watcher",
@@ -118,7 +126,7 @@ export async function startOrders(options: OrdersTestOptions = {}) {
   );
   await Promise.all([edge.start(), orders.start()]);
   await edge.waitForServices(["orders"]);
-  await orders.waitForServices(["partners", "identity"]);
+  await orders.waitForServices(["partners", "identity", "media"]);
 
   const as = async <N extends ActionName>(
     who: TestClaims,
@@ -217,6 +225,7 @@ export async function startOrders(options: OrdersTestOptions = {}) {
   return {
     edge,
     orders,
+    strangers: identity.strangers,
     url: database.url,
     bankId,
     bankUrl: bank.url,

@@ -19,20 +19,28 @@ export interface TestClaims extends Partial<Caller> {
 
 /**
  * Stands in for the identity service where a test needs tokens and nothing else of it: a real key, real
- * signatures, and the action `identity.jwks` that the caller middleware asks.
+ * signatures, the action `identity.jwks` that the caller middleware asks, and who is a deliverer.
  */
 export function testIdentity(issuer: string = TEST_ISSUER) {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const kid = newId();
   const jwk = { ...publicKey.export({ format: "jwk" }), kid, alg: "ES256", use: "sig" };
   const keys = [jwk] as Result<"identity.jwks">["keys"];
+  const strangers = new Set<string>();
   return {
     issuer,
+    /** Whom it calls customers; everybody else that it is asked about delivers. */
+    strangers,
     privateKey,
     keys,
     service: {
       name: "identity",
-      actions: { jwks: implement("identity.jwks", async () => ({ keys })) },
+      actions: {
+        jwks: implement("identity.jwks", async () => ({ keys })),
+        findRole: implement("identity.findRole", async ({ params }) => ({
+          role: strangers.has(params.userId) ? "customer" : "deliverer",
+        })),
+      },
     } satisfies ServiceSchema,
     /** For the `middlewares` of the broker under test. */
     middleware: () => callerMiddleware({ issuer }),

@@ -7,8 +7,10 @@ import { covered, uncovered } from "../e2e/covered.ts";
 /** Actions that services call, the operators' shell, or nobody outside: no route leads to them. */
 const inside: ActionName[] = [
   "identity.createAdmin",
+  "identity.findRole",
   "identity.jwks",
   "identity.setAvatar",
+  "media.hasProof",
   "orders.applyPartnerCallback",
   "orders.stuck",
   "partners.release",
