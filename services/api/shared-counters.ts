@@ -9,8 +9,6 @@ export const LEASE_HITS = 50;
 /** A lease is never more than this part of a limit: what one gateway holds is missing at the others. */
 export const LEASE_SHARE = 1 / 20;
 const MAX_BUDGETS = 100_000;
-/** A lease that many waited for can be used up by the others; so often a read asks again. */
-const LEASE_TRIES = 8;
 
 /**
  * Grants up to `wanted` hits of each budget, in order, and stops at the first that has none. The window of a
@@ -105,12 +103,12 @@ export function sharedCounters(store: SharedStore, prefix: string, clock: Clock)
     return asked;
   };
   const takeLeased = async (take: Take): Promise<Count | undefined> => {
-    for (let tries = LEASE_TRIES; tries > 0; tries--) {
+    // The others that waited may use a lease up, but each serves somebody or says that nothing is left.
+    for (;;) {
       const count = fromKnown(take);
       if (count) return count;
       if (!(await lease(take))) return undefined;
     }
-    return undefined;
   };
 
   /** What is leased already is used up first; the rest is asked for in one go. */

@@ -1,7 +1,11 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import { ServiceBroker } from "moleculer";
+import { systemClock } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
+import { cacherOf, sharedStoreOf } from "../../mixins/caching/shared-cacher.ts";
 import { readGauges } from "../../mixins/health/health.mixin.ts";
-import { LEASE_SHARE } from "../../services/api/shared-counters.ts";
+import type { SharedStore } from "../../mixins/redis/shared-store.ts";
+import { LEASE_SHARE, sharedCounters } from "../../services/api/shared-counters.ts";
 import { type RedisServer, startRedis } from "../servers/redis.ts";
 import { eventually } from "../support/eventually.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
@@ -97,6 +101,28 @@ describe("limits of two gateways on one Redis", () => {
     const [atOne, atOther] = [await signedIn(one, id), await signedIn(other, id)];
     const refused = await refusedOf(240, atOne.read, atOther.write, atOther.read, atOne.write);
     expect(refused).toBe(140);
+  });
+
+  it("of reads that all come at once, let never one more pass", async () => {
+    const broker = new ServiceBroker({
+      logger: false,
+      cacher: cacherOf({ REDIS_URL: redis.url }) as never,
+      skipProcessEventRegistration: true,
+    });
+    const store = sharedStoreOf(broker) as SharedStore;
+    try {
+      expect(await store.ready(2_000)).toBe(true);
+      const limit = 40;
+      const [one, other] = [0, 1].map(() => sharedCounters(store, "test:limit:", systemClock));
+      const take = { key: newId(), limit };
+      const counts = await Promise.all(
+        Array.from({ length: 500 }, (_, index) => (index % 2 ? one : other)?.take([take], index % 5 === 0)),
+      );
+      const passed = counts.filter((count) => (count?.[0]?.hits ?? 0) <= limit);
+      expect(passed).toHaveLength(limit);
+    } finally {
+      await broker.stop();
+    }
   });
 
   it("reading, ask Redis once for many reads", async () => {
