@@ -110,6 +110,12 @@ export const catalogue = {
     "http",
     "https",
   ]),
+  KEYCLOAK_TIMEOUT_MS: integer(
+    "How long an operation at Keycloak may take, all its calls together, before it is answered 503",
+    100,
+    60_000,
+    { fallback: 1_500 },
+  ),
   KEYCLOAK_CLIENT_SECRET: password("Secret of KEYCLOAK_CLIENT_ID"),
 
   POSTGRES_URL_ORDERS: postgresUrl("orders"),

@@ -1,8 +1,6 @@
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import { IdentityError } from "./port.ts";
 
-/** What one operation may take, all its calls together: the gateway waits 1.8 s for the whole of it. */
-const BUDGET_MS = 1_500;
 /** The service account's token is renewed before it can lapse on its way. */
 const TOKEN_MARGIN_MS = 30_000;
 /** The one scope whose tokens Keycloak's admin API takes; the tokens of users never have it. */
@@ -37,12 +35,13 @@ export interface KeycloakCalls {
 
 export interface KeycloakOptions extends KeycloakServer {
   clock?: Clock;
-  budgetMs?: number;
+  /** What one operation may take, all its calls together: the gateway waits 1.8 s for the whole of it. */
+  budgetMs: number;
 }
 
 /** Begins an operation. The service account's token is shared by all of them. */
 export function keycloakCalls(options: KeycloakOptions): () => KeycloakCalls {
-  const { url, realm, clientId, clientSecret, clock = systemClock, budgetMs = BUDGET_MS } = options;
+  const { url, realm, clientId, clientSecret, clock = systemClock, budgetMs } = options;
   const root = url.replace(/\/+$/, "");
   const realmUrl = `${root}/realms/${encodeURIComponent(realm)}`;
   const adminUrl = `${root}/admin/realms/${encodeURIComponent(realm)}`;

@@ -78,12 +78,10 @@ export function keycloakSessions({ sql, seals, clock, begin }: KeycloakSessionsO
     client: Client,
   ): Promise<IssuedTokens> {
     const { id, accountId, salt, generation } = session;
-    const next = await refreshGrant(calls, tokensOf(session).refreshToken, clock.now()).catch(
-      async (error) => {
-        await releaseExchange(sql, id);
-        throw error;
-      },
-    );
+    const next = await refreshGrant(calls, tokensOf(session).refreshToken, clock).catch(async (error) => {
+      await releaseExchange(sql, id);
+      throw error;
+    });
     if (!next) {
       await endOneSession(sql, accountId, id);
       throw new IdentityError("session_ended");
@@ -92,11 +90,7 @@ export function keycloakSessions({ sql, seals, clock, begin }: KeycloakSessionsO
     if (!(await rotate(sql, { id, generation, tokensSealed, client, idleSeconds: SESSION_IDLE_SECONDS }))) {
       throw new IdentityError("session_ended");
     }
-    return issued(
-      next,
-      mintRefreshToken({ sessionId: id, generation: generation + 1 }, salt, seals),
-      clock.now(),
-    );
+    return issued(next, mintRefreshToken({ sessionId: id, generation: generation + 1 }, salt, seals));
   }
 
   /** Tells Keycloak of sessions that are over here; what fails now, the sweep does. */
@@ -112,12 +106,12 @@ export function keycloakSessions({ sql, seals, clock, begin }: KeycloakSessionsO
 
   return {
     async open(tokens, client) {
-      const { sessionId: id, userId: accountId } = issued(tokens, "", clock.now());
+      const { sessionId: id, userId: accountId } = issued(tokens, "");
       const salt = randomBytes(SALT_BYTES).toString("base64url");
       const limits = { lifeSeconds: SESSION_IDLE_SECONDS, keep: MAX_SESSIONS_PER_ACCOUNT };
       const tokensSealed = sealed(tokens, id, 0);
       await insertSession(sql, { id, accountId, salt, tokensSealed, client, ...limits });
-      return issued(tokens, mintRefreshToken({ sessionId: id, generation: 0 }, salt, seals), clock.now());
+      return issued(tokens, mintRefreshToken({ sessionId: id, generation: 0 }, salt, seals));
     },
 
     async refresh(refreshToken, client) {

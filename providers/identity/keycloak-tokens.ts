@@ -1,5 +1,6 @@
 import { decodeJwt } from "jose";
 import { callerFrom } from "../../contracts/claims.ts";
+import type { Clock } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import { userByEmail } from "./keycloak-accounts.ts";
 import type { KeycloakAnswer, KeycloakCalls } from "./keycloak-calls.ts";
@@ -9,7 +10,7 @@ import { IdentityError, type IssuedTokens } from "./port.ts";
 export interface KeycloakTokens {
   accessToken: string;
   refreshToken: string;
-  expiresAtMs: number;
+  receivedAtMs: number;
 }
 
 const NOT_SET_UP = "Account is not fully set up";
@@ -19,10 +20,10 @@ export async function passwordGrant(
   calls: KeycloakCalls,
   username: string,
   password: string,
-  nowMs: number,
+  clock: Clock,
 ): Promise<KeycloakTokens> {
   const answer = await calls.token({ grant_type: "password", username, password });
-  if (answer.status === 200) return tokensFrom(answer, nowMs);
+  if (answer.status === 200) return tokensFrom(answer, clock);
   if (!isRefused(answer)) throw new IdentityError("unavailable");
   const { error_description: reason } = answer.body as { error_description?: string };
   if (reason !== NOT_SET_UP) throw new IdentityError("wrong_credentials");
@@ -35,23 +36,28 @@ export async function passwordGrant(
 export async function refreshGrant(
   calls: KeycloakCalls,
   refreshToken: string,
-  nowMs: number,
+  clock: Clock,
 ): Promise<KeycloakTokens | undefined> {
   const answer = await calls.token({ grant_type: "refresh_token", refresh_token: refreshToken });
-  if (answer.status === 200) return tokensFrom(answer, nowMs);
+  if (answer.status === 200) return tokensFrom(answer, clock);
   if (isRefused(answer)) return undefined;
   throw new IdentityError("unavailable");
 }
 
-/** What the client gets: Keycloak's access token with a refresh token of ours. */
+/**
+ * What the client gets: Keycloak's access token with a refresh token of ours.
+ * @param nowMs when it is answered again
+ */
 export function issued(
-  { accessToken, expiresAtMs }: KeycloakTokens,
+  { accessToken, receivedAtMs }: KeycloakTokens,
   refreshToken: string,
-  nowMs: number,
+  nowMs: number = receivedAtMs,
 ): IssuedTokens {
-  const { id: userId, sessionId, role, partnerId, partnerAdmin } = callerFrom(decodeJwt(accessToken));
+  const claims = decodeJwt(accessToken);
+  const { id: userId, sessionId, role, partnerId, partnerAdmin } = callerFrom(claims);
   const staff = partnerId && { partnerId, partnerAdmin: partnerAdmin ?? false };
-  const expiresInSeconds = Math.max(1, Math.round((expiresAtMs - nowMs) / 1_000));
+  const lifeSeconds = (claims.exp ?? 0) - (claims.iat ?? 0);
+  const expiresInSeconds = Math.max(1, lifeSeconds - Math.floor((nowMs - receivedAtMs) / 1_000));
   return { userId, sessionId, grant: { role, ...staff }, accessToken, refreshToken, expiresInSeconds };
 }
 
@@ -60,12 +66,12 @@ export function nobody(): string {
   return `${newId()}@waybill.invalid`;
 }
 
-function tokensFrom({ body }: KeycloakAnswer, nowMs: number): KeycloakTokens {
-  const { access_token, refresh_token, expires_in } = body as Record<string, string | number>;
+function tokensFrom({ body }: KeycloakAnswer, clock: Clock): KeycloakTokens {
+  const { access_token, refresh_token } = body as Record<string, unknown>;
   return {
     accessToken: String(access_token),
     refreshToken: String(refresh_token),
-    expiresAtMs: nowMs + Number(expires_in) * 1_000,
+    receivedAtMs: clock.now(),
   };
 }
 

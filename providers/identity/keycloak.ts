@@ -47,7 +47,7 @@ export function keycloakProvider(options: KeycloakProviderOptions): IdentityProv
     if (!present) throw new IdentityError("unavailable"); // removed between the two calls
     const userId = present.id;
     if (present.emailVerified) {
-      await passwordGrant(calls, nobody(), password, clock.now()).catch(() => undefined);
+      await passwordGrant(calls, nobody(), password, clock).catch(() => undefined);
       return { userId, taken: true };
     }
     await resetPassword(calls, userId, password);
@@ -67,7 +67,7 @@ export function keycloakProvider(options: KeycloakProviderOptions): IdentityProv
     },
 
     async signIn(email, password, client) {
-      return open(await passwordGrant(begin(), email, password, clock.now()), client);
+      return open(await passwordGrant(begin(), email, password, clock), client);
     },
 
     async holder(userId) {
@@ -81,7 +81,7 @@ export function keycloakProvider(options: KeycloakProviderOptions): IdentityProv
       const calls = begin();
       const user = await userById(calls, userId);
       try {
-        const tokens = await passwordGrant(calls, user?.username ?? nobody(), password, clock.now());
+        const tokens = await passwordGrant(calls, user?.username ?? nobody(), password, clock);
         await calls.logOut(tokens.refreshToken).catch(() => undefined);
         return true;
       } catch (error) {

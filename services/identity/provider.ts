@@ -20,6 +20,7 @@ export function providerOf(config: Settings, clock: Clock): (sql: Sql) => Identi
     url: config.KEYCLOAK_URL,
     realm: config.KEYCLOAK_REALM,
     clientId: config.KEYCLOAK_CLIENT_ID,
+    budgetMs: config.KEYCLOAK_TIMEOUT_MS,
     clientSecret: config.KEYCLOAK_CLIENT_SECRET ?? "", // lib/config/needs.ts asks for it
   };
   return (sql) => keycloakProvider({ ...server, sql, seals, issuer, clock });

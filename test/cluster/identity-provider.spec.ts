@@ -8,8 +8,6 @@ import { keycloakOptions } from "../support/keycloak.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase } from "../support/postgres.ts";
 
 const seals = { secret: "seal-secret-of-the-tests-0123456789ab" };
-/** A machine that runs many servers at once is slow; what is tested is not how fast. */
-const budgetMs = 10_000;
 
 async function start() {
   const [server, database] = await Promise.all([sharedKeycloak(), createDatabase("identity")]);
@@ -23,7 +21,7 @@ async function start() {
   return {
     issuer: options.issuer,
     audience: "waybill",
-    provider: keycloakProvider({ ...options, sql: providerSql(() => pool), seals, budgetMs }),
+    provider: keycloakProvider({ ...options, sql: providerSql(() => pool), seals }),
     async outliveGrace(sessionId: string) {
       await pool.raw(
         "UPDATE keycloak_sessions SET rotated_at = rotated_at - interval '11 seconds' WHERE id = ?",

@@ -187,6 +187,8 @@ function environment(): Record<string, string> {
     KC_BOOTSTRAP_ADMIN_USERNAME: KEYCLOAK_ADMIN,
     KC_BOOTSTRAP_ADMIN_PASSWORD: KEYCLOAK_ADMIN_PASSWORD,
     KEYCLOAK_CLIENT_SECRET,
+    // Else one of two sign-ins at the same moment is refused as if the password were wrong.
+    KC_SPI_BRUTE_FORCE_PROTECTOR__DEFAULT_BRUTE_FORCE_DETECTOR__ALLOW_CONCURRENT_REQUESTS: "true",
   };
 }
 

@@ -6,6 +6,7 @@ import { type ActionName, call, type Params, type Result } from "../../contracts
 import type { Tokens } from "../../contracts/identity.ts";
 import type { Message, MessageData } from "../../contracts/messages.ts";
 import type { Meta, Role } from "../../contracts/meta.ts";
+import { systemClock } from "../../lib/clock.ts";
 import { readConfig, type Settings } from "../../lib/config/config.ts";
 import { tokenIssuer } from "../../lib/config/issuer.ts";
 import { newId } from "../../lib/ids.ts";
@@ -15,6 +16,7 @@ import { brokerOptions } from "../../moleculer.config.ts";
 import { inProcessCarrier } from "../../providers/carrier/index.ts";
 import { builtInProvider, type IdentityProvider, type Sql } from "../../providers/identity/index.ts";
 import { identityService } from "../../services/identity/identity.service.ts";
+import { providerOf } from "../../services/identity/provider.ts";
 import { mediaService } from "../../services/media/media.service.ts";
 import { eventually } from "./eventually.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase } from "./postgres.ts";
@@ -29,12 +31,14 @@ type SeenType = (typeof TYPES)[number];
 const passwordCost = { memoryKiB: 64, passes: 1 };
 
 export interface IdentityBenchOptions {
-  /** Goes around the built-in provider, e.g. to let it fail. */
+  /** Goes around the provider, e.g. to let it fail. */
   around?: (provider: IdentityProvider) => IdentityProvider;
   /** Other services on the same node. */
   services?: ServiceSchema[];
   /** Settings beside those that the bench makes; those of a Keycloak put it in the built-in provider's place. */
   settings?: Partial<Settings>;
+  /** How long a call may take; unless told otherwise, what it may in production. */
+  requestTimeoutMs?: number;
 }
 
 /**
@@ -45,6 +49,7 @@ export async function startIdentity({
   around = (provider) => provider,
   services = [],
   settings = {},
+  requestTimeoutMs,
 }: IdentityBenchOptions = {}) {
   const database = await createDatabase("identity");
   const dataDir = mkdtempSync(join(tmpdir(), "waybill-identity-"));
@@ -79,14 +84,16 @@ export async function startIdentity({
         json: false,
         middlewares: [callerMiddleware({ issuer })],
       }),
+      ...(requestTimeoutMs && { requestTimeout: requestTimeoutMs }),
       logger: false,
     });
   const [inside, edge] = [node("identity"), node("edge")];
   const seals = { secret: config.SEAL_SECRET };
-  const builtIn = (sql: Sql) =>
-    around(builtInProvider({ sql, seals, issuer, audience: AUDIENCE, passwordCost }));
-  const provider = config.KEYCLOAK_URL ? {} : { provider: builtIn };
-  inside.createService(identityService({ config, carrier, ...provider }));
+  const make = config.KEYCLOAK_URL
+    ? providerOf(config, systemClock)
+    : (sql: Sql) => builtInProvider({ sql, seals, issuer, audience: AUDIENCE, passwordCost });
+  const provider = (sql: Sql) => around(make(sql));
+  inside.createService(identityService({ config, carrier, provider }));
   inside.createService(mediaService({ config }));
   for (const service of services) inside.createService(service);
   await Promise.all([inside.start(), edge.start()]);
@@ -174,7 +181,7 @@ export async function startIdentity({
     /** What each replica does when it starts, and every few minutes. */
     async sweep() {
       const replica = node("replica", newId());
-      replica.createService(identityService({ config, carrier, ...provider }));
+      replica.createService(identityService({ config, carrier, provider }));
       await replica.start();
       await replica.stop();
     },

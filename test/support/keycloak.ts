@@ -3,6 +3,9 @@ import { type KeycloakServer, keycloakAdminToken } from "../servers/keycloak.ts"
 const REALM = "waybill";
 const CLIENT_ID = "waybill";
 
+/** A machine that runs many servers at once is slow: most tests are not about how fast they are. */
+export const PATIENT_MS = 20_000;
+
 /** How the settings name this server; the secret is the one that the import was given. */
 export function keycloakSettings({ url, clientSecret }: Pick<KeycloakServer, "url" | "clientSecret">) {
   return {
@@ -10,12 +13,14 @@ export function keycloakSettings({ url, clientSecret }: Pick<KeycloakServer, "ur
     KEYCLOAK_REALM: REALM,
     KEYCLOAK_CLIENT_ID: CLIENT_ID,
     KEYCLOAK_CLIENT_SECRET: clientSecret,
+    KEYCLOAK_TIMEOUT_MS: PATIENT_MS,
   };
 }
 
 /** What the provider is made with. */
 export function keycloakOptions({ url, clientSecret }: Pick<KeycloakServer, "url" | "clientSecret">) {
-  return { url, realm: REALM, clientId: CLIENT_ID, clientSecret, issuer: `${url}/realms/${REALM}` };
+  const names = { realm: REALM, clientId: CLIENT_ID, issuer: `${url}/realms/${REALM}` };
+  return { url, ...names, clientSecret, budgetMs: PATIENT_MS };
 }
 
 /** What an operator does in Keycloak's own console. */

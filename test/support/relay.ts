@@ -1,0 +1,42 @@
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+
+/** A TCP relay on the loopback that can be cut or held up: what lies between Waybill and a server. */
+export async function startRelay(target: string) {
+  const { hostname, port } = new URL(target);
+  const sockets = new Set<Socket>();
+  let state: "open" | "cut" | "held" = "open";
+  const server = createServer((near) => {
+    sockets.add(near);
+    near.on("error", () => undefined).on("close", () => sockets.delete(near));
+    if (state === "cut") return near.destroy();
+    if (state === "held") return undefined;
+    const far = connect(Number(port), hostname);
+    sockets.add(far);
+    far.on("error", () => near.destroy()).on("close", () => sockets.delete(far));
+    near.on("close", () => far.destroy());
+    far.on("close", () => near.destroy());
+    return near.pipe(far).pipe(near);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const become = (next: typeof state) => {
+    state = next;
+    for (const socket of sockets) socket.destroy();
+  };
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    /** Connections are refused from now on, and those that are open break. */
+    cut: () => become("cut"),
+    /** Connections are taken and nothing answers. */
+    hold: () => become("held"),
+    open: () => become("open"),
+    async stop() {
+      become("cut");
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
+
+export type Relay = Awaited<ReturnType<typeof startRelay>>;
