@@ -18,7 +18,7 @@ const order: Command = {
 };
 
 function diagnosisText(found: Result<"orders.diagnosis">): string {
-  const { order: it, history, deadline, undelivered, receipts, refunds } = found;
+  const { order: it, history, deadline, undelivered, receipts, refunds, reconciliation } = found;
   const parts = [
     facts([
       ["ORDER", it.id],
@@ -27,6 +27,7 @@ function diagnosisText(found: Result<"orders.diagnosis">): string {
       ["partner", it.partner.title],
       ["deliverer", it.delivererId ?? "none"],
       ["total", `${moneyText(it.total)}, paid ${moneyText(it.paid)}, refunded ${moneyText(it.refunded)}`],
+      ["bank", reconciliation ? bankText(reconciliation) : "never asked"],
       ["waits", deadline ? `until ${shortTime(deadline.at)}: ${deadline.effect}` : "for nothing"],
     ]),
     table(
@@ -65,6 +66,17 @@ function diagnosisText(found: Result<"orders.diagnosis">): string {
   for (const [first, headings, rows] of more)
     if (rows.length > 0) parts.push(table([first, ...headings], rows, first === "PAYMENT" ? 0 : undefined));
   return parts.join("\n\n");
+}
+
+function bankText({
+  looks,
+  answeredAt,
+  nextAt,
+  error,
+}: NonNullable<Result<"orders.diagnosis">["reconciliation"]>): string {
+  const answered = answeredAt ? `, answered ${shortTime(answeredAt)}` : "";
+  const next = nextAt ? `, again ${shortTime(nextAt)}` : "";
+  return `asked ${looks} times${answered}${next}${error ? `: ${error}` : ""}`;
 }
 
 const orders: Command = {
@@ -170,11 +182,13 @@ const partner: Command = {
 
 const banks: Command = {
   usage: "banks",
-  about: "The payment systems that are registered",
+  about: "The payment systems that are registered, and whether they answer when they are asked",
   example: "banks",
   async run({ broker }) {
     const { items } = await call(broker, "orders.listBanks", {});
-    const rows = items.map((it) => [it.id, it.title, it.adapter, it.active ? "active" : "off"]);
+    const stateOf = ({ active, contact }: (typeof items)[number]) =>
+      contact?.silentSince ? `silent since ${shortTime(contact.silentSince)}` : active ? "active" : "off";
+    const rows = items.map((it) => [it.id, it.title, it.adapter, stateOf(it)]);
     return { json: items, text: table(["BANK", "TITLE", "ADAPTER", "STATE"], rows, 1) };
   },
 };
