@@ -1,7 +1,9 @@
+import { readFileSync } from "node:fs";
 import { type KeycloakServer, keycloakAdminToken } from "../servers/keycloak.ts";
 
 const REALM = "waybill";
 const CLIENT_ID = "waybill";
+const REALM_FILE = new URL("../../config/keycloak/waybill-realm.json", import.meta.url);
 
 /** A machine that runs many servers at once is slow: most tests are not about how fast they are. */
 export const PATIENT_MS = 20_000;
@@ -18,16 +20,39 @@ export function keycloakSettings({ url, clientSecret }: Pick<KeycloakServer, "ur
 }
 
 /** What the provider is made with. */
-export function keycloakOptions({ url, clientSecret }: Pick<KeycloakServer, "url" | "clientSecret">) {
-  const names = { realm: REALM, clientId: CLIENT_ID, issuer: `${url}/realms/${REALM}` };
+export function keycloakOptions(
+  { url, clientSecret }: Pick<KeycloakServer, "url" | "clientSecret">,
+  realm: string = REALM,
+) {
+  const names = { realm, clientId: CLIENT_ID, issuer: `${url}/realms/${realm}` };
   return { url, ...names, clientSecret, budgetMs: PATIENT_MS };
 }
 
+/** A realm like Waybill's for one test, which may do to it what the others would suffer from. */
+export async function importRealm(server: KeycloakServer, realm: string): Promise<void> {
+  const text = readFileSync(REALM_FILE, "utf8")
+    .replaceAll(/\$\{KEYCLOAK_CLIENT_ID:[^}]*\}/g, CLIENT_ID)
+    .replaceAll(/\$\{KEYCLOAK_CLIENT_SECRET\}/g, server.clientSecret);
+  const { url, adminUser, adminPassword } = server;
+  const answer = await fetch(`${url}/admin/realms`, {
+    method: "POST",
+    headers: {
+      authorization: `Bearer ${await keycloakAdminToken(url, adminUser, adminPassword)}`,
+      "content-type": "application/json",
+    },
+    body: JSON.stringify({ ...JSON.parse(text), realm }),
+  });
+  if (!answer.ok) throw new Error(`the realm is not imported: ${answer.status} ${await answer.text()}`);
+}
+
 /** What an operator does in Keycloak's own console. */
-export async function keycloakConsole({ url, adminUser, adminPassword }: KeycloakServer) {
+export async function keycloakConsole(
+  { url, adminUser, adminPassword }: KeycloakServer,
+  realm: string = REALM,
+) {
   const token = await keycloakAdminToken(url, adminUser, adminPassword);
   async function send(method: string, path: string, body?: object) {
-    const answer = await fetch(`${url}/admin/realms/${REALM}${path}`, {
+    const answer = await fetch(`${url}/admin/realms/${realm}${path}`, {
       method,
       headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
       ...(body && { body: JSON.stringify(body) }),

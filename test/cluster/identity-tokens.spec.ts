@@ -1,0 +1,271 @@
+import { createHmac, generateKeyPairSync } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { decodeJwt, decodeProtectedHeader, type JWK, SignJWT } from "jose";
+import type { Knex } from "knex";
+import { newId } from "../../lib/ids.ts";
+import { type TokenVerifier, tokenVerifier } from "../../mixins/caller/token-verifier.ts";
+import { openDatabase } from "../../mixins/postgres/database.ts";
+import {
+  type IdentityProvider,
+  type IssuedTokens,
+  keycloakProvider,
+} from "../../providers/identity/index.ts";
+import { providerSql } from "../../services/identity/parts.ts";
+import { type KeycloakServer, sharedKeycloak } from "../servers/keycloak.ts";
+import { importRealm, keycloakConsole, keycloakOptions } from "../support/keycloak.ts";
+import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
+import { type Relay, startRelay } from "../support/relay.ts";
+import { testIdentity } from "../support/tokens.ts";
+
+const PASSWORD = "Blaubeere-Teppich-91";
+const seals = { secret: "seal-secret-of-the-tests-0123456789ab" };
+const refusal = expect.objectContaining({ type: "UNAUTHENTICATED", code: 401 });
+
+let server: KeycloakServer;
+let database: TestDatabase;
+let pool: Knex;
+let provider: IdentityProvider;
+let relay: Relay;
+let verifier: TokenVerifier;
+let email: string;
+let tokens: IssuedTokens;
+beforeAll(async () => {
+  [server, database] = await Promise.all([sharedKeycloak(), createDatabase("identity")]);
+  relay = await startRelay(server.url);
+  pool = openDatabase({
+    url: database.url,
+    poolSize: 5,
+    acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
+    applicationName: "identity tokens",
+  });
+  provider = keycloakOver();
+  const { issuer } = keycloakOptions(server);
+  verifier = tokenVerifier({ jwks: () => provider.keys(), issuer });
+  email = `user-${newId()}@example.org`;
+  await provider.register({ email, password: PASSWORD, confirmed: true, grant: { role: "deliverer" } });
+  tokens = await provider.signIn(email, PASSWORD, {});
+}, 240_000);
+afterAll(async () => {
+  await pool.destroy();
+  await relay.stop();
+  await database.drop();
+  await server.stop();
+}, 60_000);
+
+function keycloakOver(more: Partial<Parameters<typeof keycloakProvider>[0]> = {}) {
+  return keycloakProvider({ ...keycloakOptions(server), sql: providerSql(() => pool), seals, ...more });
+}
+
+/** What Keycloak itself answers to our client: also what the provider never hands out. */
+async function granted(form: Record<string, string>): Promise<Record<string, string>> {
+  const { url, realm, clientId, clientSecret } = keycloakOptions(server);
+  const answer = await fetch(`${url}/realms/${realm}/protocol/openid-connect/token`, {
+    method: "POST",
+    body: new URLSearchParams({ client_id: clientId, client_secret: clientSecret, ...form }),
+  });
+  return (await answer.json()) as Record<string, string>;
+}
+
+const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
+
+describe("of Keycloak's tokens", () => {
+  it("the access token of a user proves who calls", async () => {
+    const { accessToken, userId, sessionId } = tokens;
+    await expect(verifier.verify(accessToken)).resolves.toEqual({ id: userId, sessionId, role: "deliverer" });
+    expect(decodeProtectedHeader(accessToken)).toMatchObject({ alg: "ES256", typ: "at+jwt" });
+    expect(decodeJwt(accessToken)).toMatchObject({ aud: "waybill", iss: keycloakOptions(server).issuer });
+  });
+
+  it("the access token holds nothing personal, and Keycloak's admin API refuses it", async () => {
+    const claims = decodeJwt(tokens.accessToken);
+    expect(JSON.stringify(claims)).not.toContain(email);
+    for (const name of ["email", "preferred_username", "name", "resource_access"]) {
+      expect(claims).not.toHaveProperty(name);
+    }
+    const answer = await fetch(`${server.url}/admin/realms/waybill/users`, {
+      headers: { authorization: `Bearer ${tokens.accessToken}` },
+    });
+    expect(answer.status).toBe(403);
+  });
+
+  it("refresh and ID tokens prove nothing, nor does the service account's token", async () => {
+    const password = { grant_type: "password", username: email, password: PASSWORD };
+    const user = await granted({ ...password, scope: "openid" });
+    const { access_token: account } = await granted({ grant_type: "client_credentials", scope: "roles" });
+    expect(user).toMatchObject({ id_token: expect.any(String), refresh_token: expect.any(String) });
+    for (const token of [user.id_token, user.refresh_token, account]) {
+      await expect(verifier.verify(token as string)).rejects.toEqual(refusal);
+    }
+  });
+
+  it("those of another realm, or of another client of this one, prove nothing", async () => {
+    const answer = await fetch(`${server.url}/realms/master/protocol/openid-connect/token`, {
+      method: "POST",
+      body: new URLSearchParams({
+        client_id: "admin-cli",
+        grant_type: "password",
+        username: server.adminUser,
+        password: server.adminPassword,
+      }),
+    });
+    const { access_token: master } = (await answer.json()) as { access_token: string };
+    await expect(verifier.verify(master)).rejects.toEqual(refusal);
+
+    const console = await keycloakConsole(server);
+    const clientId = `other-${newId()}`;
+    const { location } = await console.send("POST", "/clients", {
+      clientId,
+      publicClient: true,
+      directAccessGrantsEnabled: true,
+      attributes: { "access.token.header.type.rfc9068": "true" },
+    });
+    const other = await fetch(`${server.url}/realms/waybill/protocol/openid-connect/token`, {
+      method: "POST",
+      body: new URLSearchParams({
+        client_id: clientId,
+        grant_type: "password",
+        username: email,
+        password: PASSWORD,
+      }),
+    });
+    const { access_token: foreign } = (await other.json()) as { access_token: string };
+    await console.send("DELETE", `/clients/${location?.split("/").at(-1)}`);
+    expect(decodeProtectedHeader(foreign)).toMatchObject({ typ: "at+jwt" });
+    await expect(verifier.verify(foreign)).rejects.toEqual(refusal);
+  });
+
+  it("none that was forged from a good one is taken", async () => {
+    const [header = "", payload = "", signature = ""] = tokens.accessToken.split(".");
+    const { kid } = decodeProtectedHeader(tokens.accessToken) as { kid: string };
+    const claims = decodeJwt(tokens.accessToken);
+    const raised = part({ ...claims, realm_access: { roles: ["admin"] } });
+    const [publicKey] = (await provider.keys()) as [JWK];
+    const hs256 = `${part({ alg: "HS256", typ: "at+jwt", kid })}.${raised}`;
+    const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    const signed = (more: object) =>
+      new SignJWT(claims).setProtectedHeader({ alg: "ES256", typ: "at+jwt", kid, ...more }).sign(privateKey);
+    const forged = [
+      `${part({ alg: "none", typ: "at+jwt", kid })}.${raised}.`,
+      `${part({ alg: "none", typ: "at+jwt", kid })}.${raised}.${signature}`,
+      `${header}.${raised}.${signature}`,
+      `${header}.${payload}.`,
+      `${hs256}.${createHmac("sha256", JSON.stringify(publicKey)).update(hs256).digest("base64url")}`,
+      await signed({}),
+      await signed({ kid: "another" }),
+      await signed({ jku: `${server.url}/realms/waybill/protocol/openid-connect/certs` }),
+      await signed({ jwk: publicKey }),
+    ];
+    for (const token of forged) await expect(verifier.verify(token)).rejects.toEqual(refusal);
+  });
+
+  it("with another issuer or audience expected, none is taken; and none of the built-in provider's with this one", async () => {
+    const jwks = () => provider.keys();
+    const { issuer } = keycloakOptions(server);
+    for (const rules of [{ issuer: "http://waybill.test" }, { issuer, audience: "another" }]) {
+      const strict = tokenVerifier({ jwks, ...rules });
+      await expect(strict.verify(tokens.accessToken)).rejects.toEqual(refusal);
+    }
+    const builtIn = testIdentity();
+    await expect(verifier.verify(await builtIn.token())).rejects.toEqual(refusal);
+    await expect(verifier.verify(await builtIn.token({ issuer }))).rejects.toEqual(refusal);
+  });
+});
+
+describe("a Keycloak that does not do as it should", () => {
+  const unavailable = expect.objectContaining({ kind: "unavailable" });
+
+  it("hanging, is waited for no longer than the budget, all calls of an operation together", async () => {
+    const impatient = keycloakOver({ url: relay.url, budgetMs: 600 });
+    relay.hold();
+    const beganMs = performance.now();
+    await Promise.all([
+      expect(impatient.signIn(email, PASSWORD, {})).rejects.toEqual(unavailable),
+      expect(impatient.refresh(tokens.refreshToken, {})).rejects.toEqual(unavailable),
+      expect(impatient.checkPassword(newId(), PASSWORD)).rejects.toEqual(unavailable),
+      expect(
+        impatient.register({ email, password: PASSWORD, confirmed: false, grant: { role: "customer" } }),
+      ).rejects.toEqual(unavailable),
+      expect(impatient.ping()).resolves.toBe(false),
+    ]);
+    expect(performance.now() - beganMs).toBeLessThan(2_000);
+    relay.open();
+    tokens = await keycloakOver({ url: relay.url }).refresh(tokens.refreshToken, {});
+  });
+
+  it("with connections that break while they are idle, is asked again where that is safe", async () => {
+    const over = keycloakOver({ url: relay.url });
+    await over.holder(tokens.userId);
+    relay.open(); // every connection of the pool is closed under it
+    await expect(over.holder(tokens.userId)).resolves.toEqual({ email });
+  });
+
+  it("without the keys that it had, leaves the former ones in use", async () => {
+    const over = keycloakOver({ url: relay.url });
+    const had = await over.keys();
+    relay.cut();
+    await expect(over.keys()).resolves.toEqual(had);
+    await expect(keycloakOver({ url: relay.url }).keys()).rejects.toEqual(unavailable);
+    relay.open();
+  });
+
+  it("refusing our client, says so to the operator and not to the customer", async () => {
+    const stranger = keycloakOver({ clientSecret: "another-secret-0123456789" });
+    await expect(stranger.signIn(email, PASSWORD, {})).rejects.toEqual(unavailable);
+    await expect(stranger.maintain()).rejects.toThrow("check KEYCLOAK_CLIENT_SECRET");
+  });
+
+  it("naming itself otherwise than expected, is found out at the start", async () => {
+    const other = keycloakOver({ issuer: "https://id.example.org/realms/waybill" });
+    await expect(other.maintain()).rejects.toThrow("KEYCLOAK_ISSUER");
+  });
+
+  it("with a stricter rule for passwords, has its rule kept", async () => {
+    const console = await keycloakConsole(server);
+    const asked = { email: `short-${newId()}@example.org`, password: "kurz", confirmed: false };
+    await expect(provider.register({ ...asked, grant: { role: "customer" } })).rejects.toMatchObject({
+      kind: "password_refused",
+    });
+    await expect(provider.setPassword(tokens.userId, "kurz")).rejects.toMatchObject({
+      kind: "password_refused",
+    });
+    expect((await console.send("GET", `/users?email=${encodeURIComponent(asked.email)}`)).body).toEqual([]);
+  });
+
+  it("with a new signing key, is trusted by whoever asks for its keys again", async () => {
+    const realm = `waybill-${newId()}`;
+    await importRealm(server, realm);
+    const console = await keycloakConsole(server, realm);
+    try {
+      const options = keycloakOptions(server, realm);
+      const other = keycloakOver(options);
+      const account = { email, password: PASSWORD, confirmed: true, grant: { role: "admin" } } as const;
+      await other.register(account);
+      const first = await other.signIn(email, PASSWORD, {});
+      let nowMs = Date.now();
+      const later = tokenVerifier({
+        jwks: () => other.keys(),
+        issuer: options.issuer,
+        clock: { now: () => nowMs },
+      });
+      await expect(later.verify(first.accessToken)).resolves.toMatchObject({ role: "admin" });
+
+      const { body } = await console.send("GET", "");
+      await console.send("POST", "/components", {
+        name: "another key",
+        providerId: "ecdsa-generated",
+        providerType: "org.keycloak.keys.KeyProvider",
+        parentId: body.id,
+        config: { ecdsaEllipticCurveKey: ["P-256"], priority: ["200"] },
+      });
+      const next = await other.signIn(email, PASSWORD, {});
+      const kidOf = (token: string) => decodeProtectedHeader(token).kid;
+      expect(kidOf(next.accessToken)).not.toBe(kidOf(first.accessToken));
+      nowMs += 4_000;
+      await expect(later.verify(next.accessToken)).resolves.toMatchObject({ role: "admin" });
+      await expect(later.verify(first.accessToken)).resolves.toMatchObject({ role: "admin" });
+      await expect(verifier.verify(next.accessToken)).rejects.toEqual(refusal);
+    } finally {
+      await console.send("DELETE", "");
+    }
+  });
+});
