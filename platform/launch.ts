@@ -111,7 +111,7 @@ async function start(wanted: Config, { signal, progress }: LaunchOptions, undo: 
   undo.push(() => inTime(services.stop()));
   // NATS may be away for as long as it likes: whoever wants an end before it is back gets one.
   const [sandbox] = await unlessAborted(signal, [openSandbox(settings, undo), services.start()]);
-  await ensureFirstAdmin(services, settings);
+  await ensureFirstAdmin(services, settings, { signal, report: progress });
 
   let ready = false;
   undo.push(

@@ -1,5 +1,6 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { call } from "../contracts/actions.ts";
-import { fail } from "../contracts/errors.ts";
+import { fail, typeOf } from "../contracts/errors.ts";
 import type { Settings } from "../lib/config/config.ts";
 import { rebuildsOf } from "../mixins/documents/documents.mixin.ts";
 import { readGauges } from "../mixins/health/health.mixin.ts";
@@ -11,15 +12,33 @@ import type { Topology } from "./topology.ts";
 const OPERATOR_EMAIL = "operator@waybill.local";
 /** Access tokens live for ten minutes. */
 const TOKEN_KEPT_MS = 240_000;
+const ADMIN_RETRY_MS = 1_000;
+/** What is over when the other side is there. */
+const PASSING = new Set(["SERVICE_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_TIMEOUT"]);
 
 /**
- * Makes the first admin that the settings name; one who is there is left alone.
- * @throws Error when the address belongs to somebody who is no admin
+ * Makes the first admin that the settings name; one who is there is left alone. In a cluster, whose parts start in any
+ * order, it waits for the identity provider for as long as that takes.
+ * @param report takes a line that operators should read
+ * @throws Error when the address belongs to somebody who is no admin; AbortError
  */
-export async function ensureFirstAdmin({ brokerOf }: Topology, settings: Settings): Promise<void> {
+export async function ensureFirstAdmin(
+  { brokerOf }: Topology,
+  settings: Settings,
+  { signal, report }: { signal: AbortSignal; report: (line: string) => void },
+): Promise<void> {
   const { ADMIN_EMAIL: email, ADMIN_PASSWORD: password } = settings;
   if (!email || !password || !settings.SERVICES.includes("identity")) return;
-  await call(brokerOf("identity"), "identity.createAdmin", { email, password });
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await call(brokerOf("identity"), "identity.createAdmin", { email, password });
+      return;
+    } catch (error) {
+      if (!PASSING.has(typeOf(error) ?? "")) throw error;
+      if (tries === 1) report("The first admin waits for the identity provider, which does not answer");
+      await delay(ADMIN_RETRY_MS, undefined, { signal });
+    }
+  }
 }
 
 /**

@@ -43,15 +43,29 @@ interface Tokens {
 
 export const PASSWORD = "correct horse battery staple";
 /** The first thing in the mails to this address that the pattern finds, newest mail first. */
-export async function mailed(api: Client, to: string, pattern: RegExp, since = 0): Promise<string> {
+export async function mailed(api: Client, to: string, pattern: RegExp): Promise<string> {
   return await eventually(async () => {
-    const response = await fetch(`${api.sandboxUrl}/mailbox.json?to=${encodeURIComponent(to)}`);
-    const mails = (await response.json()) as { id: string; text: string }[];
-    const found = mails.filter(({ id }) => Number(id) > since).map(({ text }) => pattern.exec(text)?.[1]);
+    const found = (await mailsTo(api, to)).map((text) => pattern.exec(text)?.[1]);
     const first = found.find(Boolean);
     if (!first) throw new Error(`no mail to ${to} holds ${pattern}`);
     return first;
   });
+}
+
+/** The texts of the mails to this address, newest first. */
+async function mailsTo({ sandboxUrl, mailpitUrl }: Client, to: string): Promise<string[]> {
+  const read = async <T>(url: string) => (await (await fetch(url)).json()) as T;
+  if (!mailpitUrl) {
+    const mails = await read<{ text: string }[]>(`${sandboxUrl}/mailbox.json?to=${encodeURIComponent(to)}`);
+    return mails.map(({ text }) => text);
+  }
+  const query = encodeURIComponent(`to:"${to}"`);
+  const { messages } = await read<{ messages: { ID: string }[] }>(
+    `${mailpitUrl}/api/v1/search?query=${query}&limit=10`,
+  );
+  return await Promise.all(
+    messages.map(async ({ ID }) => (await read<{ Text: string }>(`${mailpitUrl}/api/v1/message/${ID}`)).Text),
+  );
 }
 
 export const CODE = /\b(\d{6})\b/;

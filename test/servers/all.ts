@@ -3,6 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import { startPostgres } from "../../platform/embedded-postgres.ts";
+import { startFerretdb } from "./ferretdb.ts";
+import { sharedKeycloak } from "./keycloak.ts";
+import { startMailpit } from "./mailpit.ts";
+import { startMinio } from "./minio.ts";
 import { startNats } from "./nats.ts";
 import { startRedis } from "./redis.ts";
 
@@ -12,47 +16,73 @@ export interface Servers {
   readonly env: Record<string, string>;
   /** What each server said about itself, as `nats-server 2.15.2`. */
   readonly versions: string[];
+  readonly mailpitUrl: string;
+  readonly keycloak: { url: string; adminUser: string; adminPassword: string };
   stop(): Promise<void>;
 }
 
+const BUCKET = "waybill";
 const databases = ["orders", "partners", "notifications", "identity"] as const;
 
-/** Brings up every server that the cluster needs, on free ports of the loopback, with its data in a folder of its own. */
+/**
+ * Brings up every server that the cluster needs, on free ports of the loopback, each with its data in a folder of its
+ * own. @throws Error in one line that names the server which is missing or does not answer
+ */
 export async function startServers(): Promise<Servers> {
   const folder = mkdtempSync(join(tmpdir(), "waybill-servers-"));
-  const undo: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })];
+  const undo: (() => unknown)[] = [];
   const stop = async () => {
-    for (let step = undo.pop(); step; step = undo.pop()) await step();
+    await Promise.all(undo.splice(0).map((step) => step()));
+    rmSync(folder, { recursive: true, force: true });
   };
+  /** Whatever has started by the time that another one fails is stopped with it. */
+  const up = async <S>(starting: Promise<S>, end: (server: S) => unknown): Promise<S> => {
+    const server = await starting;
+    undo.push(() => end(server));
+    return server;
+  };
+  const starting = [
+    up(startNats(), (server) => server.remove()),
+    up(startRedis(), (server) => server.remove()),
+    up(startPostgres({ dataDir: join(folder, "postgres"), unsafe: true }), (server) => server.stop()),
+    up(startFerretdb(), (server) => server.stop()),
+    up(startMinio(), (server) => server.remove()),
+    up(startMailpit(), (server) => server.remove()),
+    up(sharedKeycloak(), (server) => server.stop()),
+  ] as const;
   try {
-    const [nats, redis, postgres] = await Promise.all([
-      startNats().then((server) => {
-        undo.push(() => server.remove());
-        return server;
-      }),
-      startRedis().then((server) => {
-        undo.push(() => server.remove());
-        return server;
-      }),
-      startPostgres({ dataDir: join(folder, "postgres"), unsafe: true }).then((server) => {
-        undo.push(() => server.stop());
-        return server;
-      }),
-    ]);
-    const env = {
-      NATS_URL: nats.url,
-      REDIS_URL: redis.url,
-      ...Object.fromEntries(
-        databases.map((name) => [`POSTGRES_URL_${name.toUpperCase()}`, postgres.url(name)]),
-      ),
+    const [nats, redis, postgres, ferretdb, minio, mailpit, keycloak] = await Promise.all(starting);
+    return {
+      env: {
+        NATS_URL: nats.url,
+        REDIS_URL: redis.url,
+        ...Object.fromEntries(
+          databases.map((name) => [`POSTGRES_URL_${name.toUpperCase()}`, postgres.url(name)]),
+        ),
+        MONGO_URL: ferretdb.url,
+        S3_ENDPOINT: minio.url,
+        S3_BUCKET: BUCKET,
+        S3_ACCESS_KEY: minio.accessKey,
+        S3_SECRET_KEY: minio.secretKey,
+        KEYCLOAK_URL: keycloak.url,
+        KEYCLOAK_CLIENT_SECRET: keycloak.clientSecret,
+        SMTP_URL: mailpit.url,
+      },
+      versions: [
+        `nats-server ${nats.version}`,
+        `redis-server ${redis.version}`,
+        await versionOfPostgres(postgres.url("postgres")),
+        ferretdb.version,
+        `MinIO ${minio.version}`,
+        `Keycloak ${keycloak.version}`,
+        `mailpit ${mailpit.version}`,
+      ],
+      mailpitUrl: mailpit.pagesUrl,
+      keycloak,
+      stop,
     };
-    const versions = [
-      `nats-server ${nats.version}`,
-      `redis-server ${redis.version}`,
-      await versionOfPostgres(postgres.url("postgres")),
-    ];
-    return { env, versions, stop };
   } catch (error) {
+    await Promise.allSettled(starting);
     await stop();
     throw error;
   }

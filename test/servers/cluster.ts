@@ -28,6 +28,9 @@ export type ProcessName = (typeof processes)[number][0];
 export interface ClusterPlaces {
   gateways: string[];
   sandboxUrl: string;
+  /** Where the cluster's mails are. */
+  mailpitUrl: string;
+  keycloak: Servers["keycloak"];
   adminEmail: string;
   adminPassword: string;
   versions: string[];
@@ -51,35 +54,38 @@ export async function startCluster(folder: string): Promise<Cluster> {
   const running: StartedProcess[] = [];
   const stop = async () => {
     // The gateways first: what they are asked meanwhile must find somebody.
-    const gateways = running.splice(0, 2);
-    await Promise.all(gateways.map((each) => each.end("SIGTERM")));
-    await Promise.all(running.map((each) => each.end("SIGTERM")));
+    const isGateway = ({ places }: StartedProcess) => /gateway-\d$/.test(places.dataDir);
+    await Promise.all(running.filter(isGateway).map((each) => each.end("SIGTERM")));
+    await Promise.all(running.filter((each) => !isGateway(each)).map((each) => each.end("SIGTERM")));
     await servers.stop();
   };
   try {
-    const env = await settingsOf(servers);
+    const env = settingsOf(servers);
     await promisify(execFile)(process.execPath, [join(root, "platform/commands/migrate.ts")], {
       env: { ...process.env, ...env },
     });
     const ports = await Promise.all([freePort(), freePort()]);
-    const started = await Promise.all(
-      processes.map(async ([name, services]) => {
-        const gateway = name.startsWith("gateway") ? Number(name.at(-1)) : 0;
-        return await startWaybill(join(folder, name), {
-          ...env,
-          SERVICES: services,
-          OTEL_SERVICE_NAME: name,
-          PUBLIC_URL: `http://127.0.0.1:${ports[0]}`,
-          ...(gateway > 0 && { PORT: String(ports[gateway - 1]) }),
-          ...(gateway === 2 && { SANDBOX: "false" }),
-        });
-      }),
-    );
-    running.push(...started);
+    const starting = processes.map(async ([name, services]) => {
+      const gateway = name.startsWith("gateway") ? Number(name.at(-1)) : 0;
+      const process = await startWaybill(join(folder, name), {
+        ...env,
+        SERVICES: services,
+        OTEL_SERVICE_NAME: name,
+        PUBLIC_URL: `http://127.0.0.1:${ports[0]}`,
+        ...(gateway > 0 && { PORT: String(ports[gateway - 1]) }),
+        ...(gateway === 2 && { SANDBOX: "false" }),
+      });
+      running.push(process);
+      return process;
+    });
+    await Promise.allSettled(starting);
+    const started = await Promise.all(starting);
     return {
       places: {
         gateways: ports.map((port) => `http://127.0.0.1:${port}`),
         sandboxUrl: started[0]?.places.sandboxUrl ?? "",
+        mailpitUrl: servers.mailpitUrl,
+        keycloak: servers.keycloak,
         adminEmail: ADMIN_EMAIL,
         adminPassword: env.ADMIN_PASSWORD as string,
         versions: servers.versions,
@@ -97,12 +103,11 @@ export async function startCluster(folder: string): Promise<Cluster> {
   }
 }
 
-async function settingsOf(servers: Servers): Promise<Record<string, string>> {
+function settingsOf(servers: Servers): Record<string, string> {
   const secret = () => randomBytes(32).toString("base64url");
   return {
     NODE_ENV: "test",
     ...servers.env,
-    SMTP_URL: servers.env.SMTP_URL ?? `smtp://127.0.0.1:${await freePort()}`,
     BRIDGE_SECRET: secret(),
     HANDOVER_SECRET: secret(),
     SEAL_SECRET: secret(),

@@ -73,10 +73,13 @@ function clusterFolder(run: string): string {
 function read(file: string): TestCluster {
   const places = JSON.parse(readFileSync(file, "utf8")) as ClusterPlaces;
   const [url = "", ...alsoAt] = places.gateways;
-  const { sandboxUrl, adminEmail, adminPassword } = places;
+  const { sandboxUrl, mailpitUrl, adminEmail, adminPassword } = places;
   const opsUrl = places.processes[0]?.opsUrl ?? "";
   return {
     ...places,
-    platform: { url, alsoAt, opsUrl, sandboxUrl, adminEmail, adminPassword, dataDir: join(file, "..") },
+    platform: {
+      ...{ url, alsoAt, opsUrl, sandboxUrl, mailpitUrl },
+      ...{ adminEmail, adminPassword, dataDir: join(file, "..") },
+    },
   };
 }

@@ -15,6 +15,8 @@ export interface TestPlatform {
   /** Where else its API answers: the other gateways of a cluster. */
   alsoAt: readonly string[];
   sandboxUrl: string;
+  /** Where its mails go, unless that is the sandbox's mailbox. */
+  mailpitUrl?: string;
   opsUrl: string;
   dataDir: string;
   adminEmail: string;
