@@ -15,6 +15,9 @@ export type Failpoint =
   | "consumer.committed"
   | "idempotency.claimed"
   | "idempotency.stored"
+  | "refund.claimed"
+  | "refund.asked"
+  | "refund.ended"
   /** A test's own places. */
   | `test.${string}`;
 

@@ -1,5 +1,6 @@
 import type { Knex } from "knex";
 import { type Backoff, backoffMs } from "../../lib/backoff.ts";
+import { failpoint } from "../../lib/failpoint.ts";
 import { isId, newId } from "../../lib/ids.ts";
 import type { Bank, RefundState } from "../../providers/banks/index.ts";
 import { commit, load } from "./change.ts";
@@ -38,6 +39,7 @@ export function refundWorker(deps: OrdersDeps, logger: () => Logger): () => Prom
     do {
       const token = newId();
       claimed = await claimRefunds(deps.postgres.db, { token, leaseMs: LEASE_MS, limit: BATCH });
+      if (claimed.length > 0) failpoint("refund.claimed");
       const done = await Promise.allSettled(claimed.map((refund) => workOn(deps, refund, token)));
       for (const [index, one] of done.entries()) {
         if (one.status === "rejected") {
@@ -57,10 +59,13 @@ function workOn(deps: OrdersDeps, claimed: ClaimedRefund, token: string): Promis
 
 async function work(deps: OrdersDeps, claimed: ClaimedRefund, token: string): Promise<void> {
   const tried = await askBank(deps, claimed);
+  failpoint("refund.asked");
   switch (tried.state) {
     case "completed":
     case "failed":
-      return end(deps, claimed, tried, token);
+      await end(deps, claimed, tried, token);
+      failpoint("refund.ended");
+      return;
     case "blind":
       return postpone(deps, claimed, token, {
         state: "unknown",

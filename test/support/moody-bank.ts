@@ -15,6 +15,8 @@ export async function startMoodyBank() {
     done,
     /** What really went back, in minor units, by the refund's id. */
     given,
+    /** How often a refund was asked for that the bank had done already. */
+    repeats: 0,
     asked,
     finish: () => finish(),
     stop: async () => stop(),
@@ -41,7 +43,8 @@ export async function startMoodyBank() {
       if (bank.mood === "refuses") return void send(422, {});
       const { id, amount_minor: amountMinor } = JSON.parse(text) as { id: string; amount_minor: number };
       const known = done.get(id) ?? { state: bank.mood === "slow" ? "pending" : "completed" };
-      if (!done.has(id)) given.set(id, (given.get(id) ?? 0) + amountMinor);
+      if (done.has(id)) bank.repeats += 1;
+      else given.set(id, amountMinor);
       done.set(id, known);
       if (bank.mood === "lost") return void request.socket.destroy();
       send(201, { id, ...known });
