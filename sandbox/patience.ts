@@ -5,6 +5,9 @@ import { type ApiError, type Waybill, waybill } from "../client/src/index.ts";
 const TRIES = 8;
 const BUSY_TRIES = 30;
 const BUSY_WAIT_MS = 300;
+/** In a cluster the gateway may be there before identity has made the first admin. */
+const ACCOUNT_TRIES = 20;
+const ACCOUNT_WAIT_MS = 2_000;
 
 /** A client for the start, with more patience than others. */
 export function patientClient(url: string): Waybill {
@@ -20,6 +23,19 @@ export async function patiently<T>(work: () => Promise<T>): Promise<T> {
       const busy = [0, 429, 503].includes((error as ApiError).status);
       if (tries === BUSY_TRIES || !busy) throw error;
       await delay(BUSY_WAIT_MS);
+    }
+  }
+}
+
+/** Signs in with an account that may be made only now. @throws ApiError */
+export async function signInSoon(as: Waybill, account: { email: string; password: string }): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      await patiently(() => as.signIn(account));
+      return;
+    } catch (error) {
+      if (tries === ACCOUNT_TRIES || (error as ApiError).status !== 401) throw error;
+      await delay(ACCOUNT_WAIT_MS);
     }
   }
 }

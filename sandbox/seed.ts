@@ -2,7 +2,7 @@ import { ApiError, answered, type Waybill } from "../client/src/index.ts";
 import { alwaysOpen, type SandboxPartner, sandboxPartners } from "./catalogue.ts";
 import type { ReceivedMail } from "./mailbox/mailbox.ts";
 import type { SandboxMemory } from "./memory.ts";
-import { patientClient, patiently } from "./patience.ts";
+import { patientClient, signInSoon } from "./patience.ts";
 import { seedCustomer, seedDeliverer } from "./people.ts";
 
 const AT_ONCE = 4;
@@ -29,7 +29,7 @@ export interface SeedDeps {
  */
 export async function seed(deps: SeedDeps): Promise<void> {
   const admin = patientClient(deps.apiUrl);
-  await patiently(() => admin.signIn(deps.admin));
+  await signInSoon(admin, deps.admin);
   await Promise.all([
     seedBank(deps, admin),
     seedAgent(deps, admin),
