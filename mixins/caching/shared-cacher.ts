@@ -11,9 +11,11 @@ const SCAN_COUNT = 1_000;
  */
 export class SharedCacher extends Cachers.Redis<Redis> {
   #store: SharedStore | undefined;
+  readonly #timeoutMs: number | undefined;
 
-  constructor(url: string) {
+  constructor(url: string, timeoutMs?: number) {
     super({ redis: redisOptions(url), redlock: false } as never);
+    this.#timeoutMs = timeoutMs;
   }
 
   /** The connection, for what else is shared: one for each broker is enough. */
@@ -32,6 +34,7 @@ export class SharedCacher extends Cachers.Redis<Redis> {
     this.#store = sharedStore({
       client: this.client,
       logger: this.logger,
+      ...(this.#timeoutMs !== undefined && { timeoutMs: this.#timeoutMs }),
       onChange: (available) => {
         this.connected = available;
       },
@@ -60,27 +63,33 @@ export class SharedCacher extends Cachers.Redis<Redis> {
   override async clean(match: string | string[] = "*"): Promise<void> {
     const [searched, named] = [/\*/, /^[^*]+$/].map((kind) => [match].flat().filter((one) => kind.test(one)));
     if (named?.length) await this.del(named);
-    for (const pattern of searched ?? []) await this.store.attempt((client) => this.#unlink(client, pattern));
+    for (const pattern of searched ?? []) await this.#unlink(this.prefix + pattern.replaceAll("**", "*"));
   }
 
-  async #unlink(client: Redis, pattern: string): Promise<true> {
-    const matching = this.prefix + pattern.replaceAll("**", "*");
+  async #unlink(pattern: string): Promise<void> {
     let cursor = "0";
     do {
-      const [next, keys] = await client.scan(cursor, "MATCH", matching, "COUNT", SCAN_COUNT);
-      if (keys.length > 0) await client.unlink(keys);
+      const found = await this.store.attempt((client) =>
+        client.scan(cursor, "MATCH", pattern, "COUNT", SCAN_COUNT),
+      );
+      if (!found) return;
+      const [next, keys] = found;
+      if (keys.length > 0) await this.store.attempt((client) => client.unlink(keys));
       cursor = next;
     } while (cursor !== "0");
-    return true;
   }
 }
 
 /**
  * The cacher for one broker: Redis where REDIS_URL names one; undefined leaves the broker its own, in memory.
  * Each broker needs one of its own.
+ * @param timeoutMs how long an answer of Redis is waited for; 100 unless told otherwise
  */
-export function cacherOf(settings: { readonly REDIS_URL?: string | undefined }): BrokerOptions["cacher"] {
-  return settings.REDIS_URL === undefined ? undefined : new SharedCacher(settings.REDIS_URL);
+export function cacherOf(
+  settings: { readonly REDIS_URL?: string | undefined },
+  timeoutMs?: number,
+): BrokerOptions["cacher"] {
+  return settings.REDIS_URL === undefined ? undefined : new SharedCacher(settings.REDIS_URL, timeoutMs);
 }
 
 /** What this broker shares with other processes; undefined where its cacher is its own. */

@@ -1,7 +1,5 @@
 import type { RedisOptions } from "ioredis";
 
-/** A command that has had no answer by then is given up: the request goes on without Redis. */
-export const COMMAND_TIMEOUT_MS = 100;
 const CONNECT_TIMEOUT_MS = 1_000;
 /** Nothing heard for this long although something was asked: the connection is dead, whatever TCP believes. */
 const SILENCE_MAX_MS = 1_500;
@@ -30,7 +28,6 @@ export function redisOptions(url: string): RedisOptions {
     connectionName: "waybill",
     disableClientInfo: true,
     connectTimeout: CONNECT_TIMEOUT_MS,
-    commandTimeout: COMMAND_TIMEOUT_MS,
     socketTimeout: SILENCE_MAX_MS,
     keepAlive: KEEP_ALIVE_MS,
     enableOfflineQueue: false,

@@ -1,15 +1,17 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
 
+/** A request that has had no answer of Redis by then goes on without. */
+export const ANSWER_TIMEOUT_MS = 100;
 /** How often a Redis that did not answer is asked whether it does again. */
 const PROBE_INTERVAL_MS = 250;
 const READY_POLL_MS = 10;
-const TIMED_OUT = "Command timed out";
+const SILENCE = Symbol("no answer in time");
 
 /** What is shared between processes and may be lost at any time. */
 export interface SharedStore {
   /**
-   * Runs commands, unless Redis is known to be away: only the first to find it silent waits for its timeout.
+   * Runs a command, unless Redis is known to be away: only the first to find it silent waits for the timeout.
    * @returns undefined when there was no answer, whatever the reason: the caller goes on without
    */
   attempt<T>(work: (client: Redis) => Promise<T>): Promise<T | undefined>;
@@ -24,12 +26,15 @@ export interface SharedStore {
 
 export interface SharedStoreOptions {
   client: Redis;
+  /** 100 unless told otherwise. */
+  timeoutMs?: number;
   logger: { info: (line: string) => void; warn: (line: string) => void };
   onChange?: (available: boolean) => void;
 }
 
 /** Stands between Redis and whoever uses it, so that its loss costs one short timeout and never an error. */
-export function sharedStore({ client, logger, onChange }: SharedStoreOptions): SharedStore {
+export function sharedStore(options: SharedStoreOptions): SharedStore {
+  const { client, logger, onChange, timeoutMs = ANSWER_TIMEOUT_MS } = options;
   let available = false;
   let closed = false;
   let told = true;
@@ -57,9 +62,10 @@ export function sharedStore({ client, logger, onChange }: SharedStoreOptions): S
   // While there is no connection the client makes one and says "ready"; a connection that is silent is asked.
   const ask = () => {
     probe ??= setTimeout(async () => {
-      const answered = client.status === "ready" && (await client.ping().catch(() => undefined)) === "PONG";
+      const asked = client.status === "ready" ? inTime(client.ping(), timeoutMs) : undefined;
+      const answer = await asked?.catch(() => undefined);
       probe = undefined;
-      if (answered) up();
+      if (answer === "PONG") up();
       else if (!closed && !available) ask();
     }, PROBE_INTERVAL_MS).unref();
   };
@@ -80,14 +86,16 @@ export function sharedStore({ client, logger, onChange }: SharedStoreOptions): S
         return undefined;
       }
       try {
-        return await work(client);
+        const answer = await inTime(work(client), timeoutMs);
+        if (answer !== SILENCE) return answer;
+        reason = "no answer in time";
+        if (available) down();
       } catch (error) {
-        unanswered++;
+        // It may refuse one command and answer the next: only silence says something of Redis as a whole.
         reason = (error as Error).message;
-        // Only silence says something of Redis as a whole: it may refuse one command and answer the next.
-        if (reason === TIMED_OUT && available) down();
-        return undefined;
       }
+      unanswered++;
+      return undefined;
     },
     available: () => available,
     async ready(timeoutMs) {
@@ -99,8 +107,17 @@ export function sharedStore({ client, logger, onChange }: SharedStoreOptions): S
     async close() {
       closed = true;
       clearTimeout(probe);
-      if (available) await client.quit().catch(() => undefined);
+      if (available) await inTime(client.quit(), timeoutMs).catch(() => undefined);
       client.disconnect();
     },
   };
+}
+
+async function inTime<T>(work: Promise<T>, timeoutMs: number): Promise<T | typeof SILENCE> {
+  let timer: NodeJS.Timeout | undefined;
+  const silence = new Promise<typeof SILENCE>((resolve) => {
+    // A process that was busy for so long may have the answer in its socket, which is read after the timers.
+    timer = setTimeout(() => setImmediate(() => resolve(SILENCE)), timeoutMs);
+  });
+  return await Promise.race([work, silence]).finally(() => clearTimeout(timer));
 }

@@ -15,8 +15,12 @@ type Behaviour = (ctx: Ctx<unknown>) => unknown;
  * The gateway with a real broker and, for each service that it calls, a small one whose actions stand under their
  * real contracts: they answer an example of their result unless a test says otherwise.
  * @param options.alone no service but the one that has the keys
+ * @param options.redisTimeoutMs how long an answer of Redis is waited for
  */
-export async function startGateway(overrides: Partial<Settings> = {}, options: { alone?: boolean } = {}) {
+export async function startGateway(
+  overrides: Partial<Settings> = {},
+  options: { alone?: boolean; redisTimeoutMs?: number } = {},
+) {
   const identity = testIdentity();
   const behaviours = new Map<ActionName, Behaviour>();
   const calls: { action: ActionName; params: unknown; meta: Record<string, unknown> }[] = [];
@@ -24,7 +28,7 @@ export async function startGateway(overrides: Partial<Settings> = {}, options: {
     nodeID: "gateway",
     namespace: "test",
     transporter: null as never,
-    cacher: cacherOf(overrides),
+    cacher: cacherOf(overrides, options.redisTimeoutMs),
     logLevel: "fatal",
     json: false,
     middlewares: [identity.middleware()],
