@@ -15,7 +15,9 @@ export interface Wanted {
 /**
  * Takes the pieces of an order, all of them or none, in one statement that is its own transaction: locked in the
  * order of products (so that two orders never wait for each other in a circle), compared, counted down and noted.
- * The locks show each row as it is after the wait, so what is compared is what is changed.
+ * The locks show each row as it is after the wait, so what is compared is what is changed; and what is written is
+ * counted from there too. Counted from the row itself, it would first be tried on the row as it was before the wait,
+ * and fail the check of a stock below zero though pieces had come back meanwhile.
  * Answers undefined when prices, fee or stock are not as wanted, or the order has a reservation already.
  */
 export async function takeStock(db: Db, wanted: Wanted): Promise<PartnerRow | undefined> {
@@ -44,9 +46,9 @@ export async function takeStock(db: Db, wanted: Wanted): Promise<PartnerRow | un
        ON CONFLICT (order_id) DO NOTHING
        RETURNING order_id, partner_id
      ), taken AS (
-       UPDATE availability a SET stock = a.stock - w.quantity
-       FROM wanted w, reservation r
-       WHERE a.partner_id = ? AND a.product_id = ANY (?::uuid[]) AND a.product_id = w.product_id
+       UPDATE availability a SET stock = g.stock - g.quantity
+       FROM good g, reservation r
+       WHERE a.partner_id = ? AND a.product_id = ANY (?::uuid[]) AND a.product_id = g.product_id
      ), noted AS (
        INSERT INTO stock_reservation_lines (order_id, product_id, quantity, unit_price_minor, taken)
        SELECT r.order_id, g.product_id, g.quantity, g.price,
@@ -180,7 +182,7 @@ export async function takeStockAgain(
        ORDER BY a.product_id
        FOR UPDATE OF a
      ), taken AS (
-       UPDATE availability a SET stock = a.stock - l.quantity
+       UPDATE availability a SET stock = l.stock - l.quantity
        FROM locked l
        WHERE a.partner_id = l.partner_id AND a.product_id = l.product_id AND l.stock >= l.quantity
      ), noted AS (

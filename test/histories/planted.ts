@@ -1,15 +1,15 @@
 import pg from "pg";
 
 /**
- * Breaks the service for as long as `work` runs: its updates of orders no longer ask for the state and version
- * that they were decided on. The statement is changed on its way to the database, so the service itself is whole.
+ * Breaks a service for as long as `work` runs: a statement is changed on its way to the database, so the service
+ * itself is whole.
  */
-export async function withoutVersionGuard<T>(work: () => Promise<T>): Promise<T> {
+async function withStatement<T>(change: (sql: string) => string, work: () => Promise<T>): Promise<T> {
   const prototype = pg.Client.prototype as unknown as { query: (...args: unknown[]) => unknown };
   const real = prototype.query;
   prototype.query = function (this: unknown, ...args: unknown[]) {
     const [query] = args as [string | { text?: string }];
-    if (typeof query === "object" && query.text) query.text = unguarded(query.text);
+    if (typeof query === "object" && query.text) query.text = change(query.text);
     return real.apply(this, args);
   };
   try {
@@ -22,6 +22,16 @@ export async function withoutVersionGuard<T>(work: () => Promise<T>): Promise<T>
 const GUARDED =
   /(UPDATE orders SET version = .*?WHERE id = \$\d+) AND version = (\$\d+) AND status = (\$\d+)/s;
 
-function unguarded(text: string): string {
-  return text.replace(GUARDED, "$1 AND $2::integer > 0 AND $3::text <> ''");
+/** Updates of orders no longer ask for the state and version that they were decided on. */
+export function withoutVersionGuard<T>(work: () => Promise<T>): Promise<T> {
+  return withStatement((sql) => sql.replace(GUARDED, "$1 AND $2::integer > 0 AND $3::text <> ''"), work);
+}
+
+/** News of an order that were heard before are taken for new ones. */
+export function withoutNewestWins<T>(work: () => Promise<T>): Promise<T> {
+  const known = "order_id, partner_id, state, order_version FROM stock_reservations";
+  return withStatement(
+    (sql) => sql.replace(known, known.replace("order_version", "0 AS order_version")),
+    work,
+  );
 }
