@@ -3,6 +3,7 @@ import type { AddressInfo } from "node:net";
 import type { ServiceBroker } from "moleculer";
 import {
   type Check,
+  type CheckResult,
   checkHealth,
   type GaugeResult,
   passes,
@@ -57,19 +58,29 @@ export async function startOperationsServer(options: OperationsOptions): Promise
 
   const live = async (response: ServerResponse) =>
     send(response, 200, "application/json", '{"status":"live"}');
-  const readiness = async (response: ServerResponse) => {
+  const askAll = async (): Promise<CheckResult[]> => {
     const own = Object.entries(options.checks).map(async ([check, ask]) => [
       { service: "platform", check, ok: await passes(ask) },
     ]);
-    const checks = (await Promise.all([...own, ...options.brokers().map(checkHealth)])).flat();
+    return (await Promise.all([...own, ...options.brokers().map(checkHealth)])).flat();
+  };
+  const readiness = async (response: ServerResponse) => {
+    const checks = await askAll();
     const ok = started && checks.every((check) => check.ok);
     const body = JSON.stringify({ status: ok ? "ready" : "not ready", checks });
     if (!ok) response.setHeader("Retry-After", "2");
     send(response, ok ? 200 : 503, "application/json", body);
   };
   const metrics = async (response: ServerResponse) => {
-    const gauges = (await Promise.all(options.brokers().map(readGauges))).flat();
-    const text = [...gaugeLines(gauges), ...processLines(), options.counters(), ""].join("\n");
+    const reading = options.brokers().map(readGauges);
+    const [checks, ...gauges] = await Promise.all([askAll(), ...reading]);
+    const text = [
+      ...checkLines(checks),
+      ...gaugeLines(gauges.flat()),
+      ...processLines(),
+      options.counters(),
+      "",
+    ].join("\n");
     send(response, 200, "text/plain; version=0.0.4; charset=utf-8", text);
   };
 
@@ -101,6 +112,15 @@ function send(response: ServerResponse, status: number, type: string, body: stri
     "X-Content-Type-Options": "nosniff",
   });
   response.end(body);
+}
+
+/** Readiness as figures, so that an alert can say which check it is. */
+function* checkLines(checks: readonly CheckResult[]): Generator<string> {
+  yield "# HELP waybill_ready Whether a check of the readiness passes.";
+  yield "# TYPE waybill_ready gauge";
+  for (const { service, check, ok } of checks) {
+    yield `waybill_ready{service="${service}",check="${labelValue(check)}"} ${ok ? 1 : 0}`;
+  }
 }
 
 function* gaugeLines(gauges: readonly GaugeResult[]): Generator<string> {

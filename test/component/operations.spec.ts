@@ -96,6 +96,8 @@ describe("the operations port", () => {
       'waybill_orders_open{service="shop",state="paid"} 4',
       'waybill_orders_open{service="shop",state="od\\"d"} 1',
       "# TYPE waybill_orders_open gauge",
+      'waybill_ready{service="shop",check="database"} 1',
+      'waybill_ready{service="platform",check="carrier"} 1',
     ]) {
       expect(body.split("\n")).toContain(line);
     }
