@@ -1,6 +1,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, it } from "@jest/globals";
+import { Webhook } from "standardwebhooks";
 import { newId } from "../../lib/ids.ts";
 import { type BankFixture, bankContract } from "../../providers/banks/contract.ts";
 import { BankError, type Callback, openBank } from "../../providers/banks/index.ts";
@@ -67,6 +68,32 @@ describe("bank sandbox", () => {
         merchant.stop();
       },
     };
+  });
+});
+
+describe("the sandbox's adapter, while a secret is rolled", () => {
+  it("takes what either secret signed, and nothing else", () => {
+    const previous = `whsec_${Buffer.alloc(32, 8).toString("base64")}`;
+    const rolling = openBank(
+      "sandbox",
+      { ...settings, webhookSecretPrevious: previous },
+      "http://127.0.0.1:9",
+    );
+    const body = JSON.stringify({
+      type: "payment.succeeded",
+      data: { payment_id: "p", order_id: "o", amount_minor: 1, currency: "EUR" },
+    });
+    const by = (secret: string) => {
+      const now = new Date();
+      const headers = {
+        "webhook-id": "e",
+        "webhook-timestamp": String(Math.floor(now.getTime() / 1000)),
+        "webhook-signature": new Webhook(secret).sign("e", now, body),
+      };
+      return rolling.verify({ headers, body, now: now.getTime() }).kind;
+    };
+    expect([by(webhookSecret), by(previous)]).toEqual(["event", "event"]);
+    expect(by(`whsec_${Buffer.alloc(32, 9).toString("base64")}`)).toBe("refused");
   });
 });
 
