@@ -47,12 +47,17 @@ export async function overNats(
   settings: Config & { NATS_URL: string },
   report: (line: string) => void,
 ): Promise<Joint> {
-  const { jetStreamCarrier } = await import("../providers/carrier/jetstream.ts");
+  const { jetStreamCarrier, streamLimitsOf } = await import("../providers/carrier/jetstream.ts");
   const { natsOptions } = await import("../providers/carrier/nats-options.ts");
   const nats = natsOptions(settings);
   return {
     ...(await natsTransport(settings)),
-    carrier: jetStreamCarrier({ nats, namespace: settings.NAMESPACE, report }),
+    carrier: jetStreamCarrier({
+      nats,
+      namespace: settings.NAMESPACE,
+      limits: streamLimitsOf(settings),
+      report,
+    }),
   };
 }
 
@@ -61,14 +66,15 @@ export async function natsTransport(
   settings: Config & { NATS_URL: string },
 ): Promise<Omit<Joint, "carrier">> {
   const { natsOptions } = await import("../providers/carrier/nats-options.ts");
+  const { natsTransporter } = await import("../mixins/transporter/nats.ts");
   // A node that starts again is another one, so nobody waits for answers to what its forerunner was asked.
   const mark = randomBytes(4).toString("hex");
   return {
     namespace: settings.NAMESPACE,
-    // The user of a service may subscribe to the subjects of its own nodes only: config/nats.
+    // The user of a service may speak and be spoken to as nodes of this name only: config/nats.
     nodeIdOf: (node) => `${node}.${mark}`,
     transport: () => ({
-      transporter: { type: "NATS", options: natsOptions(settings) },
+      transporter: natsTransporter(natsOptions(settings)),
       heartbeatInterval: HEARTBEAT_SECONDS,
       heartbeatTimeout: SILENCE_SECONDS,
     }),

@@ -88,6 +88,21 @@ export const catalogue = {
   ]),
   NATS_USER: text("User of this process at NATS"),
   NATS_PASSWORD: password("Password of NATS_USER"),
+  NATS_STREAM_MAX_MB: integer(
+    "Size of the stream of messages; when it is full, they wait in the outboxes",
+    16,
+    1_048_576,
+    { fallback: 1_024 },
+  ),
+  NATS_STREAM_MAX_AGE_HOURS: integer(
+    "How long the stream keeps messages: a service that is away for longer misses some",
+    1,
+    168,
+    { fallback: 72 },
+  ),
+  NATS_STREAM_REPLICAS: integer("On how many servers of a NATS cluster each message is kept", 1, 5, {
+    fallback: 1,
+  }),
   REDIS_URL: url("Redis of the cache, the checks and the rate limits; unset: this process's memory", [
     "redis",
     "rediss",

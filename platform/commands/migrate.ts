@@ -1,9 +1,10 @@
 /**
  * `npm run migrate` brings the databases up to date: those of POSTGRES_URL_*, and otherwise the embedded ones,
- * whose server it starts for that time. In production this is the job that runs before the services.
+ * whose server it starts for that time. With NATS_URL it also brings the stream of messages to its settings. In
+ * production this is the job that runs before the services.
  */
 import { mkdirSync } from "node:fs";
-import { readConfig } from "../../lib/config/config.ts";
+import { type Config, readConfig } from "../../lib/config/config.ts";
 import { startPostgres } from "../embedded-postgres.ts";
 import { lockFolder } from "../folder-lock.ts";
 import { databases, migrate } from "../migrate.ts";
@@ -22,7 +23,16 @@ runCommand(async () => {
   } finally {
     await embedded?.stop();
   }
+  if (config.NATS_URL) await deployStream({ ...config, NATS_URL: config.NATS_URL });
 });
+
+async function deployStream(config: Config & { NATS_URL: string }): Promise<void> {
+  const { deployCarrier, streamLimitsOf } = await import("../../providers/carrier/jetstream.ts");
+  const { natsOptions } = await import("../../providers/carrier/nats-options.ts");
+  const namespace = config.NAMESPACE;
+  await deployCarrier({ nats: natsOptions(config), namespace, limits: streamLimitsOf(config) });
+  console.log(`stream of ${namespace}: up to date`);
+}
 
 async function startEmbedded(dataDir: string) {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });

@@ -9,8 +9,11 @@ const POLL_MS = 10;
 
 /** What lies between the sender and the consumers, for one test. */
 export interface CarrierMedium {
-  /** A carrier on this medium. Where the medium is the carrier itself, it is the same one each time. */
-  connect(): Promise<Carrier>;
+  /**
+   * A carrier on this medium, for the sender or a group. Where the medium is the carrier itself, it is the same one
+   * each time.
+   */
+  connect(who: string): Promise<Carrier>;
   stop(): Promise<void>;
 }
 
@@ -19,22 +22,25 @@ export interface CarrierMedium {
  * and a consumer group remembers what it knows, as the inbox does: a carrier may say no and may say things
  * twice, but what it took it must bring.
  * @param start makes an empty medium on which these groups will listen
+ * @param names of the two groups and of who sends, where the medium is particular about them
  */
-export function carrierContract(start: (groups: readonly string[]) => Promise<CarrierMedium>): void {
-  const KITCHEN = "kitchen";
-  const COURIER = "courier";
+export function carrierContract(
+  start: (groups: readonly string[]) => Promise<CarrierMedium>,
+  names = { sender: "notifications", groups: ["kitchen", "courier"] as [string, string] },
+): void {
+  const [KITCHEN, COURIER] = names.groups;
   let medium: CarrierMedium;
   let sender: Carrier;
   const open: Carrier[] = [];
 
-  const connect = async () => {
-    const carrier = await medium.connect();
+  const connect = async (who: string) => {
+    const carrier = await medium.connect(who);
     if (!open.includes(carrier)) open.push(carrier);
     return carrier;
   };
   beforeEach(async () => {
     medium = await start([KITCHEN, COURIER]);
-    sender = await connect();
+    sender = await connect(names.sender);
   });
   afterEach(async () => {
     await Promise.all(open.splice(0).map((carrier) => carrier.close()));
@@ -42,10 +48,10 @@ export function carrierContract(start: (groups: readonly string[]) => Promise<Ca
   });
 
   /** A group whose inbox is a list. */
-  const group = async (name: string, types: readonly MessageType[] = ["user.deleted"]) => {
+  const group = async (name: string, types: readonly MessageType[] = ["notification.sent"]) => {
     const inbox: Message[] = [];
     const state: { before: (messages: readonly Message[]) => Promise<void> | void } = { before: () => {} };
-    const carrier = await connect();
+    const carrier = await connect(name);
     const unsubscribe = await carrier.subscribe(name, types, async (messages) => {
       await state.before(messages as Message[]);
       inbox.push(...(messages as Message[]));
@@ -73,13 +79,13 @@ export function carrierContract(start: (groups: readonly string[]) => Promise<Ca
   });
 
   it("subscribe, to some types, brings these and no others", async () => {
-    const deleted = await group(KITCHEN, ["user.deleted"]);
-    const both = await group(COURIER, ["user.deleted", "notification.sent"]);
-    const messages = [...some(2), ...some(2, "notification.sent")];
+    const sent = await group(KITCHEN, ["notification.sent"]);
+    const both = await group(COURIER, ["notification.sent", "notification.failed"]);
+    const messages = [...some(2), ...some(2, "notification.failed")];
     await handOver(sender, messages);
     await both.has(messages);
-    await deleted.has(messages.slice(0, 2));
-    expect(new Set(deleted.inbox.map(({ type }) => type))).toEqual(new Set(["user.deleted"]));
+    await sent.has(messages.slice(0, 2));
+    expect(new Set(sent.inbox.map(({ type }) => type))).toEqual(new Set(["notification.sent"]));
   });
 
   it("publish, before a group has subscribed, is not lost for it", async () => {
@@ -131,6 +137,35 @@ export function carrierContract(start: (groups: readonly string[]) => Promise<Ca
     await handOver(sender, last);
     await kitchen.has([...messages, ...last]);
     expect(new Set(kitchen.inbox.map(({ id }) => id)).size).toBe(4);
+  });
+
+  it("a group of two members, hands each message to one of them, and all to the one that stays", async () => {
+    await group(COURIER);
+    const members = [await group(KITCHEN), await group(KITCHEN)];
+    const messages = some(20);
+    for (const message of messages) await handOver(sender, [message]);
+    const ids = () => members.flatMap(({ inbox }) => inbox.map(({ id }) => id));
+    await until(() => ids().length >= messages.length);
+    expect(ids().sort()).toEqual(messages.map(({ id }) => id).sort());
+    await members[0]?.unsubscribe();
+    const later = some(5);
+    await handOver(sender, later);
+    await members[1]?.has(later);
+  });
+
+  it("publish, of a message of the largest size in letters of every kind, brings it as it was", async () => {
+    const [kitchen] = [await group(KITCHEN), await group(COURIER)];
+    const messages = some(2, "notification.sent", '\u00e9\u4e2d\u{1f355}\\"\n'.repeat(20_000));
+    await handOver(sender, messages);
+    await kitchen.has(messages);
+    expect(kitchen.inbox).toEqual(expect.arrayContaining(messages));
+  });
+
+  it("publish, of nothing, resolves", async () => {
+    await group(KITCHEN);
+    await group(COURIER);
+    await until(() => sender.ready());
+    await sender.publish([]);
   });
 
   it("unsubscribe and close, during a delivery, wait until it is committed", async () => {
@@ -191,20 +226,20 @@ async function until(condition: () => boolean | Promise<boolean>): Promise<void>
   }
 }
 
-function some(count: number, type: "user.deleted" | "notification.sent" = "user.deleted"): Message[] {
+function some(
+  count: number,
+  type: "notification.sent" | "notification.failed" = "notification.sent",
+  event = "test",
+): Message[] {
   return Array.from({ length: count }, () => {
     const subject = newId();
-    const stated =
-      type === "user.deleted"
-        ? message("user.deleted", subject, { version: 1, userId: subject })
-        : message("notification.sent", subject, { version: 1, notificationId: subject, event: "test" });
     return {
       specversion: "1.0",
       id: newId(),
       source: "waybill/test",
       time: isoTime(Date.now()),
       dataschema: `urn:waybill:message:${type}:1`,
-      ...stated,
+      ...message(type, subject, { version: 1, notificationId: subject, event }),
     } as Message;
   });
 }

@@ -13,7 +13,8 @@ import {
   type StreamInfo,
 } from "nats";
 
-const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
+const MB = 1_048_576;
 /**
  * A hand-over of the last ten minutes after each reconnect falls on messages that the stream still knows. Half a
  * megabyte of the server's memory for each message a second.
@@ -31,12 +32,25 @@ const CONSUMER_NOT_FOUND = 10_014;
 export interface StreamLimits {
   /** When the stream holds so much it refuses, and the outboxes wait. */
   maxBytes: number;
-  /** A group that is away for longer misses messages; as long as the outboxes keep theirs. */
+  /** A group that is away for longer misses messages. */
   maxAgeMs: number;
   replicas: number;
 }
 
-export const streamLimits: StreamLimits = { maxBytes: 4 * 1024 ** 3, maxAgeMs: 7 * DAY_MS, replicas: 1 };
+/** Half a million messages: three days of ten orders a minute. */
+export const streamLimits: StreamLimits = { maxBytes: 1024 * MB, maxAgeMs: 72 * HOUR_MS, replicas: 1 };
+
+export function streamLimitsOf(config: {
+  NATS_STREAM_MAX_MB: number;
+  NATS_STREAM_MAX_AGE_HOURS: number;
+  NATS_STREAM_REPLICAS: number;
+}): StreamLimits {
+  return {
+    maxBytes: config.NATS_STREAM_MAX_MB * MB,
+    maxAgeMs: config.NATS_STREAM_MAX_AGE_HOURS * HOUR_MS,
+    replicas: config.NATS_STREAM_REPLICAS,
+  };
+}
 
 /** The stream of the platform `waybill` is WAYBILL. */
 export function streamName(namespace: string): string {

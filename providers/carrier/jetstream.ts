@@ -31,6 +31,8 @@ const PUBLISH_TIMEOUT_MS = 3_000;
 const API_TIMEOUT_MS = 3_000;
 const NO_RESPONDERS = "503";
 
+export { streamLimitsOf } from "./jetstream-stream.ts";
+
 export interface JetStreamOptions {
   nats: NatsOptions;
   /** Names the stream and its subjects, so that platforms may share a server. */

@@ -1,8 +1,33 @@
+import { fileURLToPath } from "node:url";
 import { newId } from "../../lib/ids.ts";
 import { type JetStreamOptions, jetStreamCarrier } from "../../providers/carrier/jetstream.ts";
 import { natsOptions } from "../../providers/carrier/nats-options.ts";
 import type { Carrier } from "../../providers/carrier/port.ts";
-import type { NatsServer } from "../servers/nats.ts";
+import { type NatsServer, startNats } from "../servers/nats.ts";
+
+/** The users of the shipped configuration; `monitor` belongs to the system account. */
+export const natsUsers = [
+  ...["gateway", "identity", "media", "orders", "partners", "notifications"],
+  ...["operator", "deploy", "monitor"],
+] as const;
+
+/** A server with the configuration that ships, and a password for each of its users. */
+export async function startShippedNats(options: { port?: number } = {}): Promise<NatsServer> {
+  const passwords = natsUsers.map((user) => [`NATS_PASSWORD_${user.toUpperCase()}`, passwordOf(user)]);
+  return await startNats({
+    ...options,
+    configFile: fileURLToPath(new URL("../../config/nats/nats.conf", import.meta.url)),
+    env: Object.fromEntries(passwords),
+  });
+}
+
+export function natsAs(server: NatsServer, user: string) {
+  return natsOptions({ NATS_URL: server.url, NATS_USER: user, NATS_PASSWORD: passwordOf(user) });
+}
+
+function passwordOf(user: string): string {
+  return `password-of-${user}`;
+}
 
 /** Carriers on one namespace of a real server; closed together. */
 export function carriers(server: NatsServer, options: Partial<JetStreamOptions> = {}) {
