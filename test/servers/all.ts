@@ -3,17 +3,19 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import { startPostgres } from "../../platform/embedded-postgres.ts";
+import { natsAs, startShippedNats } from "../support/nats.ts";
 import { startFerretdb } from "./ferretdb.ts";
 import { sharedKeycloak } from "./keycloak.ts";
 import { startMailpit } from "./mailpit.ts";
 import { startMinio } from "./minio.ts";
-import { startNats } from "./nats.ts";
 import { startRedis } from "./redis.ts";
 
 /** The servers of a cluster, running. */
 export interface Servers {
-  /** The settings by which services find them; NATS_USER and its password differ from process to process. */
+  /** The settings by which services find them. */
   readonly env: Record<string, string>;
+  /** As whom a process speaks at NATS: the name of its service, `gateway`, `operator` or `deploy`. */
+  natsUser(name: string): { NATS_USER: string; NATS_PASSWORD: string };
   /** What each server said about itself, as `nats-server 2.15.2`. */
   readonly versions: string[];
   readonly mailpitUrl: string;
@@ -42,7 +44,7 @@ export async function startServers(): Promise<Servers> {
     return server;
   };
   const starting = [
-    up(startNats(), (server) => server.remove()),
+    up(startShippedNats(), (server) => server.remove()),
     up(startRedis(), (server) => server.remove()),
     up(startPostgres({ dataDir: join(folder, "postgres"), unsafe: true }), (server) => server.stop()),
     up(startFerretdb(), (server) => server.stop()),
@@ -67,6 +69,10 @@ export async function startServers(): Promise<Servers> {
         KEYCLOAK_URL: keycloak.url,
         KEYCLOAK_CLIENT_SECRET: keycloak.clientSecret,
         SMTP_URL: mailpit.url,
+      },
+      natsUser(name) {
+        const { user = "", pass = "" } = natsAs(nats, name);
+        return { NATS_USER: user, NATS_PASSWORD: pass };
       },
       versions: [
         `nats-server ${nats.version}`,

@@ -37,6 +37,8 @@ export interface ClusterPlaces {
   processes: { name: ProcessName; pid: number; opsUrl: string; readyAfterMs: number }[];
   /** The settings of all processes. */
   env: Record<string, string>;
+  /** What an operator's commands need besides. */
+  operatorEnv: Record<string, string>;
 }
 
 export interface Cluster {
@@ -62,7 +64,7 @@ export async function startCluster(folder: string): Promise<Cluster> {
   try {
     const env = settingsOf(servers);
     await promisify(execFile)(process.execPath, [join(root, "platform/commands/migrate.ts")], {
-      env: { ...process.env, ...env },
+      env: { ...process.env, ...env, ...servers.natsUser("deploy") },
     });
     const ports = await Promise.all([freePort(), freePort()]);
     const starting = processes.map(async ([name, services]) => {
@@ -94,6 +96,7 @@ export async function startCluster(folder: string): Promise<Cluster> {
           ...{ pid, readyAfterMs, opsUrl: places.opsUrl },
         })),
         env,
+        operatorEnv: servers.natsUser("operator"),
       },
       stop,
     };
