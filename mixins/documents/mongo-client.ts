@@ -9,7 +9,7 @@ const CONNECT_MS = 1_000;
 /** How often the driver looks at each server; also how soon it sees that one is back. */
 const HEARTBEAT_MS = 1_000;
 /** After this, an operation that nobody waits for any more gives its connection back. */
-const SOCKET_MS = 10_000;
+const SOCKET_MS = 12_000;
 /** How long a primary waits for the majority before it says that there is none. */
 const WRITE_CONCERN_MS = 3_000;
 const POOL_MAX = 10;

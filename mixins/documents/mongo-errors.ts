@@ -21,6 +21,9 @@ const AWAY_NAMES = new Set([
   "MongoWriteConcernError",
   "StoreTimeout",
 ]);
+/** A socket's own errors: the driver lets some through as they are, as when it writes to one that just ended. */
+const SOCKET =
+  /^(?:EPIPE|ECONN[A-Z]+|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|ERR_STREAM_[A-Z_]+)$/;
 const AWAY_LABELS = ["RetryableWriteError", "SystemOverloadedError"];
 
 const DUPLICATE_KEY = 11_000;
@@ -37,6 +40,9 @@ interface MongoError {
 export function isAway(error: unknown): boolean {
   const known = (error ?? {}) as MongoError;
   if (AWAY_NAMES.has(known.name ?? "") || AWAY_CODES.has(known.code as number)) return true;
+  if (typeof known.code === "string" && SOCKET.test(known.code)) return true;
+  // What broke a batch before any document was judged stands in its message alone.
+  if (known.name === "MongoBulkWriteError" && known.code === undefined) return true;
   return isUnconfirmed(known) || AWAY_LABELS.some((label) => known.hasErrorLabel?.(label) === true);
 }
 

@@ -9,7 +9,7 @@ import type { Search, Store, StoredDocument, StoreOptions } from "./port.ts";
 
 /** A read belongs to a request, whose service has 1.4 s for everything. */
 const READ_MS = 900;
-const WRITE_MS = 5_000;
+const WRITE_MS = 8_000;
 /** How long the start of a service waits for MongoDB; it then starts without, since only projections need it. */
 const START_MS = 2_000;
 /** After a failure the store counts as away for so long, whatever the driver's view of it is. */

@@ -4,8 +4,9 @@
  * platform that runs on DATA_DIR does, whose files have one writer. Reads and messages go on meanwhile.
  */
 import { ServiceBroker } from "moleculer";
+import { fail } from "../../contracts/errors.ts";
 import { type Config, readConfig } from "../../lib/config/config.ts";
-import { rebuildsOf } from "../../mixins/documents/documents.mixin.ts";
+import { type Documents, rebuildsOf } from "../../mixins/documents/documents.mixin.ts";
 import { documentStore } from "../../mixins/documents/place.ts";
 import { type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { notificationDocuments } from "../../services/notifications/history.ts";
@@ -23,9 +24,9 @@ const names: Record<string, string> = { history: "order_history" };
 
 /** Whose database each is made from, and the collections of that. */
 const sources = {
-  payments: { database: "orders", open: ordersMixins },
-  order_history: { database: "orders", open: ordersMixins },
-  notifications: { database: "notifications", open: notificationsMixins },
+  payments: { database: "orders", open: ofOrders },
+  order_history: { database: "orders", open: ofOrders },
+  notifications: { database: "notifications", open: ofNotifications },
 } as const;
 type Collection = keyof typeof sources;
 
@@ -47,22 +48,27 @@ async function rebuild(config: Config, collection: Collection): Promise<number> 
   if (config.MONGO_URL === undefined || url === undefined) return await byThePlatform(config, collection);
   const db = postgres({ url, poolSize: POOL, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, name: "rebuild" });
   const broker = new ServiceBroker({ logger: false });
-  broker.createService({ name: "rebuild", mixins: [db.mixin, ...open(db, config)] });
+  const collections = open(db, config);
+  broker.createService({ name: "rebuild", mixins: [db.mixin, ...collections.map(({ mixin }) => mixin)] });
   await broker.start();
   try {
+    if (!collections.every(({ available }) => available())) {
+      throw fail("SERVICE_UNAVAILABLE", "The document store cannot be reached.");
+    }
     return (await rebuildsOf(broker).get(collection)?.(progressOf(collection))) as number;
   } finally {
     await broker.stop();
   }
 }
 
-function ordersMixins(db: Postgres, config: Config) {
-  const { history, payments } = orderProjections(db, documentStore(config));
-  return [history.mixin, payments.mixin];
+type Opened = Pick<Documents<never>, "mixin" | "available">;
+
+function ofOrders(db: Postgres, config: Config): Opened[] {
+  return Object.values(orderProjections(db, documentStore(config)));
 }
 
-function notificationsMixins(db: Postgres, config: Config) {
-  return [notificationDocuments(db, documentStore(config)).mixin];
+function ofNotifications(db: Postgres, config: Config): Opened[] {
+  return [notificationDocuments(db, documentStore(config))];
 }
 
 async function byThePlatform(config: Config, collection: Collection): Promise<number> {

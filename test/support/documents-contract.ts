@@ -33,8 +33,11 @@ export async function openEvents(place: StorePlace, change: Partial<DocumentsOpt
   return { events, broker };
 }
 
-/** What every document store does; `place` makes one that is empty. */
-export function documentsContract(name: string, place: () => StorePlace): void {
+/**
+ * What every document store does; `place` makes one that is empty.
+ * @param race false for a server that looks and writes in two steps, as FerretDB 1 does: MongoDB replaces atomically
+ */
+export function documentsContract(name: string, place: () => StorePlace, { race = true } = {}): void {
   describe(`the documents of ${name}`, () => {
     let events: Documents<Event>;
     let broker: ServiceBroker;
@@ -80,7 +83,7 @@ export function documentsContract(name: string, place: () => StorePlace): void {
       expect(await events.count()).toBe(1);
     });
 
-    it("put at the same moment in many versions, end as the newest one", async () => {
+    (race ? it : it.skip)("put at the same moment in many versions, end as the newest one", async () => {
       const versions = Array.from({ length: 20 }, (_, i) => ((i * 7) % 20) + 1);
       await Promise.all(versions.map((version) => events.put({ _id: "m1", orderId: "o1", version })));
       expect(await events.find({})).toEqual([{ _id: "m1", orderId: "o1", version: 20 }]);

@@ -21,6 +21,8 @@ describe("an error of MongoDB", () => {
   it.each([
     ["a network that broke", new mongodb.MongoNetworkError("connection 1 closed")],
     ["a socket without an answer", new mongodb.MongoNetworkTimeoutError("timed out")],
+    ["a socket that had ended", Object.assign(new Error("ended by the other party"), { code: "EPIPE" })],
+    ["a batch that never arrived", Object.assign(new Error("refused"), { name: "MongoBulkWriteError" })],
     ["no server", new mongodb.MongoServerSelectionError("none", {} as never)],
     ["a client that closes", new mongodb.MongoTopologyClosedError("closed")],
     ["no majority in time", new mongodb.MongoWriteConcernError({ writeConcernError: { code: 64 } } as never)],
@@ -59,6 +61,6 @@ describe("an error of MongoDB", () => {
     expect(given).toEqual(
       expect.arrayContaining(["MongoNetworkError", "MongoServerSelectionError", "MongoWriteConcernError"]),
     );
-    expect(given).toHaveLength(9);
+    expect(given).toHaveLength(10);
   });
 });
