@@ -1,0 +1,233 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { connect, type NatsConnection } from "nats";
+import { messages } from "../../contracts/messages.ts";
+import { carrierContract } from "../../providers/carrier/contract.ts";
+import { deployCarrier, jetStreamCarrier } from "../../providers/carrier/jetstream.ts";
+import type { NatsServer } from "../servers/nats.ts";
+import { natsAs, natsUsers, startShippedNats } from "../support/nats.ts";
+
+const NAMESPACE = "waybill";
+const services = ["gateway", "identity", "media", "orders", "partners", "notifications"] as const;
+const users = [...services, "operator", "deploy"] as const;
+type User = (typeof users)[number];
+
+/** Whose outbox says which messages. */
+const says: Record<User, RegExp> = {
+  gateway: /^$/,
+  identity: /^(user\..*|notification\.requested|audit\.recorded|alert\.raised)$/,
+  media: /^$/,
+  orders: /^(order\..*|payment\..*|refund\..*|audit\.recorded|alert\.raised)$/,
+  partners: /^(partner\.updated|availability\.changed|audit\.recorded|alert\.raised)$/,
+  notifications: /^(notification\.(sent|failed|muted)|audit\.recorded|alert\.raised)$/,
+  operator: /^$/,
+  deploy: /^$/,
+};
+
+/** Whom each service's code calls over the transporter. */
+const asks: Record<User, readonly User[]> = {
+  gateway: users.filter((user) => user !== "deploy"),
+  identity: ["identity", "media"],
+  media: ["identity"],
+  orders: ["identity", "media", "partners"],
+  partners: ["identity", "orders"],
+  notifications: ["identity"],
+  operator: users.filter((user) => user !== "deploy"),
+  deploy: [],
+};
+
+let server: NatsServer;
+const connections = new Map<User, NatsConnection>();
+const refused = new Map<User, Set<string>>();
+beforeAll(async () => {
+  server = await startShippedNats();
+  await deployCarrier({ nats: natsAs(server, "deploy"), namespace: NAMESPACE });
+  for (const user of users) {
+    const connection = await connect({ ...natsAs(server, user), reconnect: false });
+    const denials = new Set<string>();
+    connections.set(user, connection);
+    refused.set(user, denials);
+    void (async () => {
+      for await (const { permissionContext } of connection.status()) {
+        if (permissionContext) denials.add(`${permissionContext.operation} ${permissionContext.subject}`);
+      }
+    })();
+  }
+});
+afterAll(async () => {
+  await Promise.all([...connections.values()].map((connection) => connection.close()));
+  await server.remove();
+});
+
+/** Those of the subjects that the server does not let a user publish to or subscribe to. */
+async function denied(user: User, operation: "publish" | "subscription", subjects: readonly string[]) {
+  const connection = connections.get(user) as NatsConnection;
+  for (const subject of subjects) {
+    if (operation === "publish") connection.publish(subject, "{}", { reply: `_INBOX.${user}.test` });
+    else connection.subscribe(subject, { callback: () => undefined }).unsubscribe(1);
+  }
+  await connection.flush();
+  await new Promise((resolve) => setTimeout(resolve, 10)); // the client hands its errors on in a later turn
+  return subjects.filter((subject) => refused.get(user)?.has(`${operation} ${subject}`));
+}
+
+const types = Object.keys(messages);
+
+describe("NATS with the configuration that ships", () => {
+  it("lets nobody in without a user, with a wrong password, or as another's", async () => {
+    const options = { servers: server.url.replace("nats://", ""), reconnect: false };
+    const violation = { code: "AUTHORIZATION_VIOLATION" };
+    await expect(connect(options)).rejects.toMatchObject(violation);
+    for (const user of natsUsers) {
+      await expect(connect({ ...options, user, pass: "guessed" })).rejects.toMatchObject(violation);
+      await expect(connect({ ...options, user, pass: "" })).rejects.toMatchObject(violation);
+    }
+    const crossed = { ...natsAs(server, "orders"), user: "partners", reconnect: false };
+    await expect(connect(crossed)).rejects.toMatchObject(violation);
+  });
+
+  it.each(users)("lets %s publish the messages that it owns, and no others", async (user) => {
+    const subjects = types.map((type) => `${NAMESPACE}.${type}`);
+    const foreign = types.filter((type) => !says[user].test(type)).map((type) => `${NAMESPACE}.${type}`);
+    expect(await denied(user, "publish", subjects)).toEqual(foreign);
+  });
+
+  it.each(users)("lets %s speak on the transporter as itself, and as nobody else", async (user) => {
+    const kinds = ["INFO", "HEARTBEAT", "DISCONNECT", "DISCOVER", "PING"];
+    const targeted = ["RES", "EVENT", "INFO", "DISCOVER", "PING", "PONG"];
+    const said = (as: string) => [
+      ...kinds.map((kind) => `MOL-${NAMESPACE}.${kind}.${as}.a1`),
+      ...targeted.map((kind) => `MOL-${NAMESPACE}.${kind}.${as}.a1.identity.b2`),
+    ];
+    expect(await denied(user, "publish", said(user))).toEqual(user === "deploy" ? said(user) : []);
+    for (const other of [...users, "stranger"]) {
+      if (other !== user) expect(await denied(user, "publish", said(other))).toEqual(said(other));
+    }
+    // The subjects of Moleculer's own transporter, which name no sender.
+    const plain = ["INFO", "DISCONNECT", "REQ.a.b", "RES.a.b", "REQB.a.b", "EVENTB.a.b", "INFO.a"];
+    const foreign = plain.map((subject) => `MOL-${NAMESPACE}.${subject}`);
+    expect(await denied(user, "publish", foreign)).toEqual(foreign);
+  });
+
+  it.each(users)("lets %s ask the services that its code calls, and no others", async (user) => {
+    const requests = users.map((other) => `MOL-${NAMESPACE}.REQ.${user}.a1.${other}.b2`);
+    const allowed = asks[user].map((other) => `MOL-${NAMESPACE}.REQ.${user}.a1.${other}.b2`);
+    const anybody = user === "gateway" || user === "operator";
+    const others = requests.filter((subject) => !allowed.includes(subject));
+    expect(await denied(user, "publish", requests)).toEqual(anybody ? [] : others);
+    const inAnothersName = users
+      .filter((other) => other !== user)
+      .map((other) => `MOL-${NAMESPACE}.REQ.${other}.a1.orders.b2`);
+    expect(await denied(user, "publish", inAnothersName)).toEqual(inAnothersName);
+  });
+
+  it.each(users)("lets %s hear what is meant for it, and not what is meant for others", async (user) => {
+    const broadcast = ["INFO", "DISCOVER", "DISCONNECT", "HEARTBEAT", "PING"].map(
+      (kind) => `MOL-${NAMESPACE}.${kind}.*.*`,
+    );
+    const own = ["REQ", "RES", "EVENT", "INFO", "PONG"].map(
+      (kind) => `MOL-${NAMESPACE}.${kind}.*.*.${user}.a1`,
+    );
+    const mine = [...(user === "deploy" ? [] : [...broadcast, ...own]), `_INBOX.${user}.>`];
+    expect(await denied(user, "subscription", mine)).toEqual([]);
+    const foreign = [
+      ...users.filter((other) => other !== user).map((other) => `_INBOX.${other}.>`),
+      ...users
+        .filter((other) => other !== user)
+        .flatMap((other) =>
+          ["REQ", "RES", "EVENT"].map((kind) => `MOL-${NAMESPACE}.${kind}.*.*.${other}.a1`),
+        ),
+      ...[">", "_INBOX.>", `${NAMESPACE}.>`, `${NAMESPACE}.order.paid`, `MOL-${NAMESPACE}.>`],
+      ...[
+        `MOL-${NAMESPACE}.REQ.>`,
+        `MOL-${NAMESPACE}.*.*.*.*.*`,
+        "$JS.API.>",
+        "$JS.ACK.>",
+        "$JS.EVENT.>",
+        "$SYS.>",
+      ],
+    ];
+    expect(await denied(user, "subscription", foreign)).toEqual(foreign);
+  });
+
+  it.each(users)("lets %s do to the stream what it must, and nothing else", async (user) => {
+    const consumes = ["identity", "orders", "partners", "notifications"].includes(user);
+    const mayMake = consumes || user === "deploy";
+    const may = [
+      "$JS.API.STREAM.INFO.WAYBILL",
+      ...(mayMake ? ["$JS.API.STREAM.CREATE.WAYBILL"] : []),
+      ...(user === "deploy" ? ["$JS.API.STREAM.UPDATE.WAYBILL"] : []),
+      ...(user === "operator"
+        ? ["$JS.API.CONSUMER.LIST.WAYBILL", "$JS.API.CONSUMER.INFO.WAYBILL.orders"]
+        : []),
+      ...(consumes
+        ? ["INFO", "DURABLE.CREATE", "MSG.NEXT"].map((what) => `$JS.API.CONSUMER.${what}.WAYBILL.${user}`)
+        : []),
+      ...(consumes ? [`$JS.ACK.WAYBILL.${user}.1.2.3.4.5`] : []),
+    ];
+    expect(await denied(user, "publish", may)).toEqual([]);
+    const mayNot = [
+      ...["STREAM.DELETE", "STREAM.PURGE", "STREAM.UPDATE", "STREAM.SNAPSHOT", "STREAM.RESTORE"],
+      ...["STREAM.MSG.DELETE", "STREAM.MSG.GET", "DIRECT.GET", "CONSUMER.LIST", "CONSUMER.NAMES"],
+      ...["STREAM.CREATE", "STREAM.PEER.REMOVE", "STREAM.LEADER.STEPDOWN"],
+    ].map((what) => `$JS.API.${what}.WAYBILL`);
+    const ofOthers = services
+      .filter((other) => other !== user)
+      .flatMap((other) => [
+        ...["DELETE", "INFO", "MSG.NEXT", "DURABLE.CREATE", "CREATE", "PAUSE"].map(
+          (what) => `$JS.API.CONSUMER.${what}.WAYBILL.${other}`,
+        ),
+        `$JS.ACK.WAYBILL.${other}.1.2.3.4.5`,
+      ]);
+    const rest = [
+      "$JS.API.STREAM.CREATE.MINE",
+      "$JS.API.STREAM.LIST",
+      "$JS.API.INFO",
+      "$SYS.REQ.SERVER.PING",
+    ];
+    const allowed = user === "operator" ? /CONSUMER\.(INFO\.WAYBILL\..*|LIST\.WAYBILL)$/ : /^$/;
+    const foreign = [...mayNot, ...ofOthers, `$JS.API.CONSUMER.DELETE.WAYBILL.${user}`, ...rest].filter(
+      (subject) => !may.includes(subject) && !allowed.test(subject),
+    );
+    expect(await denied(user, "publish", foreign)).toEqual(foreign);
+  });
+
+  it("lets the monitor, and only the monitor, see the server", async () => {
+    const monitor = await connect({ ...natsAs(server, "monitor"), reconnect: false });
+    const answer = await monitor.request("$SYS.REQ.SERVER.PING.CONNZ", "{}", { timeout: 2_000 });
+    expect(answer.json<{ data: { num_connections: number } }>().data.num_connections).toBeGreaterThan(5);
+    // Of the account that works it sees the figures, and none of the messages.
+    const stream = await monitor.request("$JS.API.STREAM.INFO.WAYBILL", "", { timeout: 2_000 });
+    expect(stream.json()).toHaveProperty("error");
+    await monitor.close();
+  });
+
+  it("has a service that may not, told in words what it may not", async () => {
+    const reports: string[] = [];
+    const report = (line: string) => void reports.push(line);
+    const stranger = { ...natsAs(server, "orders"), pass: "wrong" };
+    const outside = jetStreamCarrier({ nats: stranger, namespace: NAMESPACE, report });
+    const words = "NATS refuses the user orders: check NATS_USER and NATS_PASSWORD";
+    const denial = { kind: "denied", message: words };
+    await expect(outside.subscribe("orders", [], async () => undefined)).rejects.toMatchObject(denial);
+    await expect(outside.publish([])).rejects.toMatchObject(denial);
+    expect(await outside.ready()).toBe(false);
+    await outside.close();
+    expect(reports).toContain(words);
+    await expect(deployCarrier({ nats: stranger, namespace: NAMESPACE })).rejects.toMatchObject({
+      kind: "denied",
+    });
+  });
+});
+
+describe("carrier on JetStream, each group as the user of its service", () => {
+  carrierContract(
+    async () => {
+      const own = await startShippedNats();
+      return {
+        connect: async (user) => jetStreamCarrier({ nats: natsAs(own, user), namespace: NAMESPACE }),
+        stop: () => own.remove(),
+      };
+    },
+    { sender: "notifications", groups: ["orders", "partners"] },
+  );
+});
