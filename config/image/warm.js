@@ -18,6 +18,8 @@ const loaded = [
   "platform/operations/call-metrics.ts",
   "platform/control/server.ts",
   "platform/welcome.ts",
+  "platform/migrate.ts",
+  "providers/carrier/jetstream.ts",
   "sandbox/index.ts",
 ];
 for (const file of loaded) await import(new URL(file, root).href);
