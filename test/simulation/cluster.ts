@@ -223,7 +223,7 @@ export class Cluster {
           const commit = await handler.perform(message, lease);
           return async (trx) => {
             await enter(trx, message);
-            await commit(trx);
+            await commit?.(trx);
           };
         },
       };

@@ -16,6 +16,8 @@ export const plantable = [
   "oldest version wins",
   /** Two reservations may count down from the same figure. */
   "stock read before the lock",
+  /** Nobody hands over again what a stream lost. */
+  "stream lost unnoticed",
 ] as const;
 
 export type Fault = (typeof plantable)[number];

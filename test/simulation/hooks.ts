@@ -13,6 +13,7 @@ const stores = [
   ["services/partners/products.repository.ts", "products.ts"],
   ["services/partners/webhooks/announce.ts", "announce.ts"],
   ["mixins/outbox/outbox.repository.ts", "outbox.ts"],
+  ["mixins/outbox/replay.repository.ts", "replay.ts"],
   ["mixins/consumer/inbox.repository.ts", "inbox.ts"],
   ["mixins/idempotency/idempotency.repository.ts", "idempotency.ts"],
   ["mixins/messages/listener.ts", "listener.ts"],

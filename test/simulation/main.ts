@@ -56,6 +56,8 @@ if (SEED) {
   );
   const broken = results.filter((result) => result.broken.length > 0).map(({ seed }) => seed);
   const ms = Math.round(realNow() - startedMs);
-  print(JSON.stringify({ seeds: results.length, first: Number(FIRST), ...totals, ms, broken }));
+  const { user, system } = process.cpuUsage();
+  const cpuMs = Math.round((user + system) / 1_000);
+  print(JSON.stringify({ seeds: results.length, first: Number(FIRST), ...totals, ms, cpuMs, broken }));
   process.exitCode = broken.length > 0 ? 1 : 0;
 }

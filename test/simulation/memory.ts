@@ -73,6 +73,11 @@ export class Server {
   }
 }
 
+/** Whoever adds a statement to the product learns here that the simulation does not know it yet. */
+function unknownStatement(sql: string): never {
+  throw new RangeError(`the simulation has no stand-in (test/simulation/stores) for: ${sql.slice(0, 80)}`);
+}
+
 class Pool {
   readonly server: Server;
   readonly machine: Machine;
@@ -81,6 +86,8 @@ class Pool {
     this.server = server;
     this.machine = machine;
   }
+
+  raw = unknownStatement;
 
   async transaction<T>(work: (trx: Knex.Transaction) => Promise<T>): Promise<T> {
     const session = new Session(this.server, this.machine);
@@ -129,6 +136,8 @@ export class Session {
       server.world.at(server.world.random.pick([0, 0, 200, 2_000]), () => this.rollBack(new Error("killed"))),
     );
   }
+
+  raw = unknownStatement;
 
   /** @param alone it is its own transaction */
   async statement<T>(body: (view: View) => T, alone = false): Promise<T> {

@@ -14,6 +14,8 @@ export function unrest(cluster: Cluster): string | undefined {
     const server = cluster.servers[kind];
     const unsent = server.all<OutboxRecord>("outbox").filter(({ sentAtMs }) => sentAtMs === undefined);
     if (unsent.length > 0) return `${unsent.length} messages wait in the outbox of ${kind}`;
+    if (server.all<{ again?: object }>("carrier_marks").some(({ again }) => again))
+      return `${kind} hands over again`;
     const waiting = server.all<InboxRecord>("inbox").filter(({ state }) => state === "waiting");
     if (waiting.length > 0) return `${waiting.length} messages wait in the inbox of ${kind}`;
   }

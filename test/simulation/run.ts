@@ -81,6 +81,8 @@ class Mischief {
         } else if (what < 0.75) {
           machine.frozenUntilMs = world.nowMs + random.between(1_000, 25_000);
           world.say(`${machine.name} stands still`);
+        } else if (what < 0.8) {
+          cluster.stream.lose();
         } else if (what < 0.9) {
           machine.skewMs += random.between(-60_000, 60_000);
         } else {

@@ -1,5 +1,5 @@
 import type { Message, MessageType } from "../../contracts/messages.ts";
-import type { Carrier } from "../../providers/carrier/index.ts";
+import type { Carrier, Keeper } from "../../providers/carrier/index.ts";
 import type { Machine, World } from "./engine.ts";
 
 const LOST = 0.03;
@@ -29,6 +29,9 @@ interface Group {
 export class Stream {
   readonly #world: World;
   readonly #groups = new Map<string, Group>();
+  readonly #keepers = new Map<Keeper, Machine>();
+  /** Another one after each loss. */
+  #identity = 1;
 
   constructor(world: World, groups: Readonly<Record<string, readonly MessageType[]>>) {
     this.#world = world;
@@ -40,6 +43,26 @@ export class Stream {
   /** Messages that a group has not acknowledged. */
   waiting(): number {
     return [...this.#groups.values()].reduce((sum, { open }) => sum + open.size, 0);
+  }
+
+  /** Everything that it took and nobody has acknowledged is gone. */
+  lose(): void {
+    this.#identity += 1;
+    this.#world.say("the stream loses everything");
+    for (const { open } of this.#groups.values()) open.clear();
+    for (const [keeper, machine] of this.#keepers) this.#ask(keeper, machine);
+  }
+
+  /** Asks an outbox to hand over again when it last saw another stream. */
+  #ask(keeper: Keeper, machine: Machine): void {
+    if (this.#world.faults.has("stream lost unnoticed")) return;
+    const ask = async () => {
+      const seen = await keeper.mark();
+      const now = String(this.#identity);
+      if (seen !== now) await keeper.note(now, seen, seen === undefined ? undefined : "all");
+    };
+    const again = () => ask().catch(() => void this.#world.at(500, again, machine));
+    this.#world.at(this.#world.random.between(1, 2_000), again, machine);
   }
 
   concerns(group: string, type: MessageType): boolean {
@@ -62,7 +85,12 @@ export class Stream {
         group?.members.push(member);
         return async () => void group?.members.splice(group.members.indexOf(member), 1);
       },
-      watch: async () => async () => undefined,
+      watch: async (keeper) => {
+        this.#keepers.set(keeper, machine);
+        machine.whenKilled(() => this.#keepers.delete(keeper));
+        this.#ask(keeper, machine);
+        return async () => void this.#keepers.delete(keeper);
+      },
       ready: async () => true,
       close: async () => undefined,
     };
