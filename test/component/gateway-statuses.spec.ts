@@ -5,6 +5,7 @@ import type { Role } from "../../contracts/meta.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import { exampleOf } from "../../mixins/openapi/example.ts";
+import { queueOwners } from "../../services/api/contract.ts";
 import { type Endpoint, endpointOf } from "../../services/api/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { type AnswerChecker, answerChecker, type OpenApi } from "../support/answers.ts";
@@ -109,8 +110,8 @@ const behindOwnActions: Record<string, ActionName> = {
 /** Has whatever stands behind the operation fail. */
 function failing({ route: { action } }: Endpoint, error: () => Error): void {
   const behind = behindOwnActions[action] ?? (action as ActionName);
-  const all: ActionName[] =
-    action === "api.deadLetters" ? [behind, "partners.deadLetters", "notifications.deadLetters"] : [behind];
+  const all: readonly ActionName[] =
+    action === "api.deadLetters" ? queueOwners.map((owner) => `${owner}.deadLetters` as const) : [behind];
   for (const name of all) {
     gateway.on(name, () => {
       throw error();
