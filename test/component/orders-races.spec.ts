@@ -127,17 +127,4 @@ describe("an order under commands of everybody at the same moment", () => {
     );
     expect(broken).toEqual([]);
   });
-
-  it("is won by one courier of twenty, race after race", async () => {
-    const races = 5;
-    for (let race = 0; race < races; race++) {
-      const { orderId } = await shop.placed("ready");
-      const claims = await Promise.allSettled(
-        Array.from({ length: 20 }, () =>
-          shop.as({ id: newId(), role: "deliverer" }, "orders.claim", { orderId }),
-        ),
-      );
-      expect(claims.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
-    }
-  });
 });
