@@ -70,6 +70,28 @@ export function identityContract(start: () => Promise<IdentityHarness>): void {
       await expect(provider.signIn(email, "another-Passw-0rt", {})).resolves.toMatchObject({ userId });
     });
 
+    it.each([true, false])("register, by five at once (proved: %s), makes one account", async (confirmed) => {
+      const email = `user-${newId()}@example.org`;
+      const grant: Grant = { role: "admin" };
+      const made = await Promise.all(
+        Array.from({ length: 5 }, () => provider.register({ email, password: PASSWORD, confirmed, grant })),
+      );
+      expect(new Set(made.map(({ userId }) => userId)).size).toBe(1);
+      expect(made.filter(({ taken }) => !taken).length).toBe(confirmed ? 1 : 5);
+    });
+
+    it("setGrant and setPassword, by five at once, take effect", async () => {
+      const { email, userId } = await account();
+      await Promise.all(
+        Array.from({ length: 5 }, async () => {
+          await provider.setPassword(userId, "Nebelhorn und Käse");
+          await provider.setGrant(userId, { role: "deliverer" });
+        }),
+      );
+      const tokens = await provider.signIn(email, "Nebelhorn und Käse", {});
+      expect(tokens.grant).toEqual({ role: "deliverer" });
+    });
+
     it("signIn, before the address is proved, is refused to whoever knows the password only as such", async () => {
       const { email, userId } = await account({ confirmed: false });
       await expect(provider.signIn(email, PASSWORD, {})).rejects.toEqual(refused("not_confirmed"));

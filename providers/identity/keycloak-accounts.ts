@@ -32,7 +32,7 @@ export async function userByEmail(calls: KeycloakCalls, email: string): Promise<
   return (body as KeycloakUser[])[0];
 }
 
-/** @returns the id; undefined when the address is somebody's. @throws password_refused */
+/** @returns the id; undefined when Keycloak refuses, as for an address that is taken. @throws password_refused */
 export async function createUser(
   calls: KeycloakCalls,
   {
@@ -52,8 +52,9 @@ export async function createUser(
     attributes: attributesOf(grant),
     ...(group && { groups: [`/${group}`] }),
   });
-  if (answer.status === 409) return undefined;
   refuseBadPassword(answer);
+  // 409 for an address that is taken, and 400 for one that somebody took at the same moment.
+  if (answer.status === 409 || answer.status === 400) return undefined;
   const id = answer.location?.split("/").at(-1);
   if (answer.status !== 201 || !id) throw new IdentityError("unavailable");
   return id;
@@ -98,7 +99,8 @@ export async function changeGrant(calls: KeycloakCalls, userId: string, grant: G
     return { attributes: { ...others, ...attributesOf(grant) } };
   });
   if (wanted && !present.some(({ name }) => name === wanted)) {
-    expectDone(await calls.admin("PUT", `${pathOf(userId)}/groups/${await groupId(calls, wanted)}`));
+    const answer = await calls.admin("PUT", `${pathOf(userId)}/groups/${await groupId(calls, wanted)}`);
+    if (answer.status !== 409) expectDone(answer); // another one has done it at the same moment
   }
 }
 

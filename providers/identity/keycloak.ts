@@ -44,7 +44,7 @@ export function keycloakProvider(options: KeycloakProviderOptions): IdentityProv
       if (userId) return { userId, taken: false };
       present = await userByEmail(calls, email);
     }
-    if (!present) throw new IdentityError("unavailable"); // removed between the two calls
+    if (!present) throw new IdentityError("unavailable"); // removed between the calls, or refused for another reason
     const userId = present.id;
     if (present.emailVerified) {
       await passwordGrant(calls, nobody(), password, clock).catch(() => undefined);
