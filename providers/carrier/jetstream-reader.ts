@@ -10,7 +10,7 @@ const HEARTBEAT_MS = 2_000;
 /** The server died, or lost the consumer, without a word. */
 const SILENCE_MS = 5_000;
 const LEAVE_MS = 1_000;
-const WORKING_INTERVAL_MS = ACK_WAIT_MS / 3;
+const WORKING_INTERVAL_MS = ACK_WAIT_MS / 4;
 const REDELIVERY: Backoff = { firstMs: 100, factor: 2, maxMs: 5_000, jitter: 0.5 };
 const RETRY: Backoff = { firstMs: 100, factor: 2, maxMs: 2_000, jitter: 0.5 };
 

@@ -22,8 +22,8 @@ const MB = 1_048_576;
 const DUPLICATE_WINDOW_MS = 720_000;
 /** Above the largest message of ours, so that one that is too large is quarantined where an operator sees it. */
 const MESSAGE_MAX_BYTES = 524_288;
-/** How long a group has for a delivery before another member gets it, unless it says that it is at work. */
-export const ACK_WAIT_MS = 30_000;
+/** What a member that died had in its hands goes to another after this; who is at work says so in between. */
+export const ACK_WAIT_MS = 10_000;
 /** Delivered and not yet acknowledged, over all members of a group. */
 const ACK_PENDING_MAX = 5_000;
 const STREAM_NOT_FOUND = 10_059;

@@ -1,15 +1,55 @@
-import { afterAll, beforeAll, describe } from "@jest/globals";
+import { setTimeout as delay } from "node:timers/promises";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import { type ConsumerInfo, connect, type JetStreamManager, type NatsConnection, type StoredMsg } from "nats";
+import type { Message } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
 import { carrierContract } from "../../providers/carrier/contract.ts";
 import { jetStreamCarrier } from "../../providers/carrier/jetstream.ts";
 import { natsOptions } from "../../providers/carrier/nats-options.ts";
 import { type NatsServer, startNats } from "../servers/nats.ts";
+import { eventually } from "../support/eventually.ts";
+import { incoming, userDeleted } from "../support/messaging.ts";
+import { carriers } from "../support/nats.ts";
+
+const GROUP = "kitchen";
+const TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+/** What a killed member had is with another after this, and some time for the machine. */
+const TAKEN_OVER_MS = 15_000;
+/** Longer than the server waits for an acknowledgement. */
+const SLOW_MS = 12_000;
 
 let server: NatsServer;
+let net: ReturnType<typeof carriers>;
+let admin: NatsConnection;
+let manager: JetStreamManager;
 beforeAll(async () => {
   server = await startNats();
 });
+beforeEach(async () => {
+  net = carriers(server);
+  admin = await connect({ servers: server.url });
+  manager = await admin.jetstreamManager();
+});
+afterEach(async () => {
+  await net.close();
+  await admin.close();
+});
 afterAll(() => server.remove());
+
+const some = (count: number): Message[] => Array.from({ length: count }, () => incoming(userDeleted()));
+const stream = async () => (await manager.streams.info(net.stream)).state;
+const cursor = (): Promise<ConsumerInfo> => manager.consumers.info(net.stream, GROUP);
+
+/** A member of the group whose inbox is a list. */
+async function member(before: () => Promise<void> | void = () => undefined, carrier = net.connect()) {
+  const inbox: unknown[] = [];
+  const unsubscribe = await carrier.subscribe(GROUP, ["user.deleted"], async (messages) => {
+    await before();
+    inbox.push(...messages);
+  });
+  const ids = () => inbox.map((message) => (message as Message).id);
+  return { carrier, inbox, ids, unsubscribe };
+}
 
 describe("carrier on JetStream", () => {
   carrierContract(async () => {
@@ -18,5 +58,206 @@ describe("carrier on JetStream", () => {
       connect: async () => jetStreamCarrier({ nats: natsOptions({ NATS_URL: server.url }), namespace }),
       stop: async () => undefined,
     };
+  });
+
+  it("makes the stream as the promises need it", async () => {
+    const carrier = net.connect({ limits: { maxBytes: 64_000_000 } });
+    await eventually(async () => expect(await carrier.ready()).toBe(true));
+    const { config } = await manager.streams.info(net.stream);
+    expect(config).toMatchObject({
+      subjects: [`${net.namespace}.>`],
+      storage: "file",
+      retention: "limits",
+      discard: "new",
+      max_bytes: 64_000_000,
+      num_replicas: 1,
+      max_msgs: -1,
+      max_consumers: -1,
+    });
+    expect(config.duplicate_window).toBeGreaterThan(600 * 1e9); // longer than what is repeated after a reconnect
+  });
+
+  it("publish, twice of the same, keeps it once, with its id and its trace in the headers", async () => {
+    const carrier = net.connect();
+    const message = { ...incoming(userDeleted()), traceparent: TRACEPARENT };
+    await eventually(() => carrier.publish([message]));
+    await carrier.publish([message, message]);
+    expect((await stream()).messages).toBe(1);
+    const stored: StoredMsg = await manager.streams.getMessage(net.stream, { seq: 1 });
+    expect(stored.subject).toBe(`${net.namespace}.user.deleted`);
+    expect(stored.header.get("Nats-Msg-Id")).toBe(message.id);
+    expect(stored.header.get("traceparent")).toBe(TRACEPARENT);
+    expect(stored.json()).toEqual(message);
+  });
+
+  it("publish, of what the server remembers of a stream that was purged, keeps it again", async () => {
+    const carrier = net.connect();
+    const messages = some(3);
+    await eventually(() => carrier.publish(messages));
+    await manager.streams.purge(net.stream);
+    expect((await stream()).messages).toBe(0);
+    await carrier.publish(messages);
+    expect((await stream()).messages).toBe(3);
+  });
+
+  it("what is no message, is handed over as it came, and holds up nobody", async () => {
+    const { inbox, carrier } = await member();
+    await eventually(async () => expect(await carrier.ready()).toBe(true));
+    const subject = `${net.namespace}.user.deleted`;
+    const poison = ["not JSON", "", "\u0000", '{"half":', "[1,2]", '"text"', "null"];
+    for (const text of poison) admin.publish(subject, text);
+    admin.publish(subject, Uint8Array.from([0xff, 0xfe, 0x00]));
+    const [good] = some(1);
+    await admin.flush();
+    await carrier.publish([good as Message]);
+    await eventually(() => expect(inbox).toContainEqual(good));
+    expect(inbox).toHaveLength(poison.length + 2);
+    expect(inbox.slice(0, 3)).toEqual(poison.slice(0, 3));
+    await eventually(async () => expect((await cursor()).num_ack_pending).toBe(0));
+  });
+
+  it("one message that an inbox never takes, holds up no other", async () => {
+    let poison = "";
+    const { ids, carrier } = await (async () => {
+      const known: string[] = [];
+      const own = net.connect();
+      await own.subscribe(GROUP, ["user.deleted"], async (messages) => {
+        const arrived = messages.map((message) => (message as Message).id);
+        if (arrived.includes(poison)) throw new Error("this one is refused");
+        known.push(...arrived);
+      });
+      return { ids: () => known, carrier: own };
+    })();
+    const messages = some(100);
+    poison = messages[50]?.id ?? "";
+    await eventually(() => carrier.publish(messages));
+    await eventually(() => expect(new Set(ids()).size).toBe(99));
+    expect((await cursor()).num_ack_pending).toBe(1);
+    poison = "";
+    await eventually(() => expect(new Set(ids()).size).toBe(100));
+  });
+
+  it(
+    "a delivery that takes long, is not given to another member meanwhile",
+    async () => {
+      const one = await member(() => delay(SLOW_MS));
+      await eventually(() => one.carrier.publish(some(1)));
+      await eventually(async () => expect((await cursor()).num_ack_pending).toBe(1));
+      const other = await member();
+      await eventually(() => expect(one.ids()).toHaveLength(1), { timeoutMs: SLOW_MS + 5_000 });
+      expect(other.ids()).toEqual([]);
+      expect((await cursor()).num_redelivered).toBe(0);
+    },
+    SLOW_MS * 3,
+  );
+
+  it(
+    "what a member had that died, is with another within fifteen seconds",
+    async () => {
+      // It is silent from the moment that it has them, as a process is whose machine was switched off.
+      const dying = await connect({ servers: server.url });
+      const sender = net.connect();
+      const first = await member();
+      await eventually(async () => expect((await cursor()).num_waiting).toBe(1));
+      await first.carrier.close();
+      const inbox = "_INBOX.dying";
+      const held: string[] = [];
+      dying.subscribe(inbox, { callback: (_, msg) => void held.push(msg.subject) });
+      dying.publish(
+        `$JS.API.CONSUMER.MSG.NEXT.${net.stream}.${GROUP}`,
+        '{"batch":10,"expires":60000000000}',
+        {
+          reply: inbox,
+        },
+      );
+      await dying.flush();
+      const messages = some(5);
+      await sender.publish(messages);
+      await eventually(() => expect(held).toHaveLength(5));
+      await dying.close();
+      const heir = await member();
+      await eventually(() => expect(heir.ids().sort()).toEqual(messages.map(({ id }) => id).sort()), {
+        timeoutMs: TAKEN_OVER_MS,
+      });
+    },
+    TAKEN_OVER_MS * 2,
+  );
+
+  it("a group whose cursor was deleted, makes it anew and gets everything", async () => {
+    const { ids, carrier } = await member();
+    const before = some(5);
+    await eventually(() => carrier.publish(before));
+    await eventually(() => expect(ids()).toHaveLength(5));
+    await manager.consumers.delete(net.stream, GROUP);
+    const after = some(5);
+    await carrier.publish(after);
+    await eventually(() => {
+      expect(new Set(ids())).toEqual(new Set([...before, ...after].map(({ id }) => id)));
+    });
+  });
+
+  it("a group that wants more types than before, gets them from then on", async () => {
+    const { unsubscribe, carrier } = await member();
+    await eventually(async () => expect((await cursor()).config.filter_subjects).toHaveLength(1));
+    await unsubscribe();
+    const types: string[] = [];
+    await carrier.subscribe(GROUP, ["user.deleted", "user.updated"], async (messages) => {
+      types.push(...messages.map((message) => (message as Message).type));
+    });
+    await eventually(async () => expect((await cursor()).config.filter_subjects).toHaveLength(2));
+    await carrier.publish([{ ...incoming(userDeleted()), type: "user.updated" } as Message, ...some(1)]);
+    await eventually(() => expect(types.sort()).toEqual(["user.deleted", "user.updated"]));
+  });
+
+  it("close, during a delivery, has it acknowledged, and gives back what was not begun", async () => {
+    const { promise: gate, resolve: open } = Promise.withResolvers<void>();
+    const leaving = await member(() => gate);
+    await eventually(() => leaving.carrier.publish(some(1)));
+    await eventually(async () => expect((await cursor()).num_ack_pending).toBe(1));
+    const later = some(20);
+    await leaving.carrier.publish(later);
+    await eventually(async () => expect((await cursor()).num_ack_pending).toBe(21));
+    const closing = leaving.carrier.close();
+    open();
+    await closing;
+    expect(leaving.ids()).toHaveLength(1);
+    const staying = await member();
+    await eventually(() => expect(staying.ids()).toHaveLength(20), { timeoutMs: 3_000 });
+    expect(staying.ids().sort()).toEqual(later.map(({ id }) => id).sort());
+  });
+
+  it("a server that hangs, is not ready, and publish rejects before the relay's patience ends", async () => {
+    const own = await startNats();
+    const hung = carriers(own);
+    const carrier = hung.connect();
+    await eventually(async () => expect(await carrier.ready()).toBe(true));
+    own.freeze();
+    const startedMs = performance.now();
+    expect(await carrier.ready()).toBe(false);
+    expect(performance.now() - startedMs).toBeLessThan(1_900); // a check of readiness waits for two seconds
+    await expect(carrier.publish(some(1))).rejects.toMatchObject({ kind: "unreachable" });
+    expect(performance.now() - startedMs).toBeLessThan(5_500);
+    own.thaw();
+    await eventually(async () => expect(await carrier.ready()).toBe(true));
+    await carrier.publish(some(1));
+    await hung.close();
+    await own.remove();
+  });
+
+  it("a server that is not there yet, is waited for; meanwhile everything is refused at once", async () => {
+    const own = await startNats();
+    await own.stop();
+    const early = carriers(own);
+    const { carrier, ids } = await member(undefined, early.connect());
+    expect(await carrier.ready()).toBe(false);
+    const startedMs = performance.now();
+    await expect(carrier.publish(some(1))).rejects.toMatchObject({ kind: "unreachable" });
+    expect(performance.now() - startedMs).toBeLessThan(200);
+    await own.start();
+    const messages = some(2);
+    await eventually(() => carrier.publish(messages));
+    await eventually(() => expect(ids().sort()).toEqual(messages.map(({ id }) => id).sort()));
+    await early.close();
+    await own.remove();
   });
 });
