@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Config, Settings } from "../lib/config/config.ts";
@@ -192,7 +192,9 @@ async function openSandbox(settings: Settings, undo: Undo[]): Promise<Sandbox | 
 
 function announce(dataDir: string, places: Places): Undo {
   const path = join(dataDir, "platform.json");
-  writeFileSync(path, `${JSON.stringify(places, undefined, 2)}\n`, { mode: 0o600 });
+  // Programs that wait for it never read half of it.
+  writeFileSync(`${path}.new`, `${JSON.stringify(places, undefined, 2)}\n`, { mode: 0o600 });
+  renameSync(`${path}.new`, path);
   return () => rmSync(path, { force: true });
 }
 

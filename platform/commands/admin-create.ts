@@ -2,12 +2,11 @@
  * `npm run admin:create -- --email a@example.org` makes an admin on the platform that runs on DATA_DIR. The
  * password comes from ADMIN_PASSWORD, from standard input, or is asked for without showing it.
  */
-import { createInterface } from "node:readline/promises";
-import { Writable } from "node:stream";
 import { parseArgs } from "node:util";
 import { readConfig } from "../../lib/config/config.ts";
 import { connectToPlatform } from "../control/client.ts";
 import { dataDirOf } from "../settings.ts";
+import { askFor } from "./ask.ts";
 import { runCommand, UsageError } from "./command.ts";
 
 const MIN_PASSWORD_LENGTH = 8;
@@ -37,15 +36,4 @@ function emailOf(fallback: string | undefined): string {
     // Unknown options get the same answer as none.
   }
   throw new UsageError(usage);
-}
-
-/** One line from the terminal without an echo, or from whatever standard input is. */
-async function askFor(question: string): Promise<string> {
-  process.stderr.write(process.stdin.isTTY ? question : "");
-  const unseen = new Writable({ write: (_chunk, _encoding, done) => done() });
-  const input = createInterface({ input: process.stdin, output: unseen, terminal: process.stdin.isTTY });
-  const password = await input.question("");
-  input.close();
-  process.stderr.write(process.stdin.isTTY ? "\n" : "");
-  return password;
 }

@@ -1,15 +1,11 @@
 import type { Context, ServiceBroker, ServiceSchema } from "moleculer";
-import { fail } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
-import { rebuildsOf } from "../../mixins/documents/documents.mixin.ts";
-import { readGauges } from "../../mixins/health/health.mixin.ts";
+import { type GaugeResult, readGauges } from "../../mixins/health/health.mixin.ts";
 
 /** What a node of a cluster answers about itself; see `operationsService`. */
 export interface NodeState {
-  gauges: Awaited<ReturnType<typeof readGauges>>;
-  /** The collections of documents that it can make anew. */
-  collections: string[];
+  gauges: GaugeResult[];
 }
 
 /**
@@ -18,26 +14,15 @@ export interface NodeState {
  * right to open it.
  */
 export function operationsService(broker: ServiceBroker): ServiceSchema {
-  const strict = { $$strict: true } as const;
   return {
     name: "operations",
     actions: {
       state: {
         visibility: "public",
-        params: strict,
+        params: { $$strict: true },
         async handler(ctx: Context): Promise<NodeState> {
           callerOf(ctx as Ctx<unknown>, "admin");
-          return { gauges: await readGauges(broker), collections: [...rebuildsOf(broker).keys()] };
-        },
-      },
-      rebuild: {
-        visibility: "public",
-        params: { ...strict, collection: { type: "string", max: 64 } },
-        async handler(ctx: Context<{ collection: string }>): Promise<{ documents: number }> {
-          callerOf(ctx as Ctx<unknown>, "admin");
-          const rebuild = rebuildsOf(broker).get(ctx.params.collection);
-          if (!rebuild) throw fail("NOT_FOUND", `There is no collection ${ctx.params.collection} here.`);
-          return { documents: await rebuild() };
+          return { gauges: await readGauges(broker) };
         },
       },
     },

@@ -1,46 +1,48 @@
 /**
- * `npm run repl` joins the platform that runs on DATA_DIR. On a terminal it is a session; with words behind it
- * (`npm run repl -- orders stuck`) or with lines on its standard input it runs those and ends, with an exit code
- * other than 0 when one of them failed.
+ * `npm run repl` joins the platform: over NATS where NATS_URL names one, else the one that runs on DATA_DIR. On a
+ * terminal it is a session; with words behind it (`npm run repl -- orders stuck`) or with lines on its standard input
+ * it runs those and ends, with an exit code other than 0 when one of them failed. In a cluster it signs in as
+ * ADMIN_EMAIL with ADMIN_PASSWORD, or asks for both.
  */
 import { catalogue } from "../../lib/config/catalogue.ts";
 import { ConfigError, readConfig } from "../../lib/config/config.ts";
 import type { Setting } from "../../lib/config/setting.ts";
-import { connectToPlatform, NotRunning } from "../control/client.ts";
-import { dataDirOf } from "../settings.ts";
-import { operatorBroker } from "./operator-broker.ts";
-import { customCommands, linesOfStdin, runLines, type Session } from "./shell.ts";
+import { askFor } from "../commands/ask.ts";
+import { NotRunning } from "../control/client.ts";
+import { type Joined, joinCluster, joinHere } from "./join.ts";
+import { customCommands, linesOfStdin, runLines } from "./shell.ts";
 
 const EX_UNAVAILABLE = 69;
 const EX_CONFIG = 78;
 
 async function main(): Promise<number> {
-  const dataDir = dataDirOf(readConfig(process.env, { needs: false }));
+  const { ADMIN_EMAIL, ADMIN_PASSWORD, ...env } = process.env;
+  const config = readConfig(env, { needs: false });
+  const { NATS_URL } = config;
   hideSecrets();
-  const platform = await connectToPlatform(dataDir);
-  const session: Session = {
-    platform,
-    broker: await operatorBroker(
-      platform,
-      customCommands(() => session),
-    ),
-  };
-  let leaving = false;
+  const commands = customCommands(() => platform);
+  const account = async () => ({
+    email: ADMIN_EMAIL || (await askFor("Admin's e-mail: ", { hidden: false })),
+    password: ADMIN_PASSWORD || (await askFor("Password: ")),
+  });
+  const platform: Joined = NATS_URL
+    ? await joinCluster({ ...config, NATS_URL }, account, commands)
+    : await joinHere(config, commands);
   platform.onLost(() => {
-    if (leaving) return;
     console.error("The platform has stopped.");
     process.exit(EX_UNAVAILABLE);
   });
   const words = process.argv.slice(2);
   if (words.length === 0 && process.stdin.isTTY) {
-    console.log('Operator of this machine. "help" lists the commands, Ctrl-D leaves.');
-    session.broker.repl();
+    // Asked for before the session takes the terminal.
+    if (NATS_URL) await platform.broker.call("orders.listBanks", {});
+    const where = NATS_URL ? `the cluster at ${new URL(NATS_URL).host}` : "this machine";
+    console.log(`Operator of ${where}. "help" lists the commands, Ctrl-D leaves.`);
+    platform.broker.repl();
     return await new Promise<never>(() => undefined);
   }
-  const succeeded = await runLines(words.length > 0 ? oneLine(words) : linesOfStdin(), session);
-  leaving = true;
-  await session.broker.stop();
-  platform.close();
+  const succeeded = await runLines(words.length > 0 ? oneLine(words) : linesOfStdin(), platform);
+  await platform.leave();
   return succeeded ? 0 : 1;
 }
 

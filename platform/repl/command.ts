@@ -1,5 +1,5 @@
 import type { ServiceBroker } from "moleculer";
-import type { ControlConnection } from "../control/client.ts";
+import type { GaugeResult } from "../../mixins/health/health.mixin.ts";
 
 /** What was asked for cannot be done; the message is all that the operator needs. */
 export class CommandError extends Error {}
@@ -12,7 +12,8 @@ export interface Answer {
 
 export interface CommandCall {
   broker: ServiceBroker;
-  platform: ControlConnection;
+  /** What the services count now. */
+  gauges: () => Promise<GaugeResult[]>;
   args: Record<string, string | undefined>;
   options: { yes: boolean; limit: number };
 }

@@ -151,8 +151,8 @@ const outbox: Command = {
   usage: "outbox",
   about: "How many messages wait in the outboxes and inboxes, and how long",
   example: "outbox",
-  async run({ platform }) {
-    const { gauges } = await platform.request("gauges", {});
+  async run({ gauges: read }) {
+    const gauges = await read();
     const rows = gauges.map(({ service, name, figures }) => [
       service,
       name,

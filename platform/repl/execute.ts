@@ -1,8 +1,6 @@
 import { parseArgs } from "node:util";
-import type { ServiceBroker } from "moleculer";
 import { typeOf } from "../../contracts/errors.ts";
-import type { ControlConnection } from "../control/client.ts";
-import { type Command, CommandError, masked } from "./command.ts";
+import { type Command, type CommandCall, CommandError, masked } from "./command.ts";
 
 const DEFAULT_LIMIT = 50;
 const MAX_LIMIT = 100;
@@ -28,7 +26,7 @@ export const console_: Output = { print: console.log, complain: console.error };
 export async function execute(
   command: Command,
   words: readonly string[],
-  on: { broker: ServiceBroker; platform: ControlConnection; output?: Output },
+  on: Pick<CommandCall, "broker" | "gauges"> & { output?: Output },
 ): Promise<boolean> {
   const { print, complain } = on.output ?? console_;
   try {
@@ -41,7 +39,7 @@ export async function execute(
       throw new CommandError(`this destroys ${command.destroys}: repeat it with --yes`);
     }
     const options = { limit: limitOf(values.limit), yes: values.yes === true };
-    const answer = await command.run({ broker: on.broker, platform: on.platform, args, options });
+    const answer = await command.run({ broker: on.broker, gauges: on.gauges, args, options });
     print(values.json ? JSON.stringify(masked(answer.json), undefined, 2) : answer.text);
     return true;
   } catch (error) {

@@ -1,58 +1,84 @@
-import { type CallingOptions, type Middleware, ServiceBroker } from "moleculer";
+import { setTimeout as delay } from "node:timers/promises";
+import { type BrokerOptions, type CallingOptions, type Middleware, ServiceBroker } from "moleculer";
 import type { Meta } from "../../contracts/meta.ts";
-import type { ControlConnection } from "../control/client.ts";
-import { SocketTransporter } from "../control/socket-transporter.ts";
+import { NotRunning } from "../control/client.ts";
 import { masked } from "./command.ts";
 
 const REQUEST_TIMEOUT_MS = 10_000;
 const JOIN_TIMEOUT_MS = 5_000;
+/** How a token is come by. */
+export const SIGN_IN = "identity.signIn";
 /** Tokens live ten minutes. */
 const TOKEN_FRESH_MS = 240_000;
 
+export interface OperatorNode extends Pick<BrokerOptions, "namespace" | "nodeID" | "transporter"> {
+  /** The services to wait for. */
+  services: readonly string[];
+  /** An access token of an admin, for a call of this node. */
+  token: (broker: ServiceBroker) => Promise<string>;
+}
+
 /**
- * A node of the platform that runs nothing and calls everything, as the operator of this machine: each of its
- * calls carries an access token that the platform gave out over its control socket.
+ * A node of the platform that runs nothing and calls everything, as an operator: each of its calls carries an
+ * operator's access token.
  * @param customCommands for an interactive session
+ * @throws NotRunning when the platform cannot be joined
  */
 export async function operatorBroker(
-  platform: ControlConnection,
+  { services, token, ...options }: OperatorNode,
   customCommands: unknown[],
 ): Promise<ServiceBroker> {
-  const { namespace, services } = await platform.request("hello", {});
   const broker = new ServiceBroker({
-    namespace,
-    nodeID: `operator-${process.pid}`,
-    transporter: new SocketTransporter(platform),
+    ...options,
     logger: { type: "Console", options: { level: "error", formatter: "simple" } },
     requestTimeout: REQUEST_TIMEOUT_MS,
     contextParamsCloning: false,
     skipProcessEventRegistration: true,
-    middlewares: [asOperator(platform)],
+    middlewares: [asOperator(token)],
     replOptions: { delimiter: "waybill $", customCommands },
   } as ConstructorParameters<typeof ServiceBroker>[0]);
-  await broker.start();
-  await broker.waitForServices([...services], JOIN_TIMEOUT_MS, 20);
+  await inTime(broker.start());
+  await inTime(broker.waitForServices([...services], JOIN_TIMEOUT_MS, 20));
   return broker;
+}
+
+async function inTime(work: Promise<unknown>): Promise<void> {
+  const late = delay(JOIN_TIMEOUT_MS, true, { ref: false });
+  const missed = await Promise.race([
+    work.then(
+      () => false,
+      () => true,
+    ),
+    late,
+  ]);
+  if (missed) throw new NotRunning("the platform does not answer: is it running, and is this its broker?");
 }
 
 type Call = (name: string, params?: unknown, options?: CallingOptions) => Promise<unknown>;
 
 /** Puts the operator's token to every call and masks the secrets of every answer that is shown. */
-function asOperator(platform: ControlConnection): Middleware {
-  let token: Promise<{ token: string }> | undefined;
+function asOperator(tokenFor: OperatorNode["token"]): Middleware {
+  let node: ServiceBroker;
+  let token: Promise<string> | undefined;
   let freshUntilMs = 0;
   const tokenOf = async () => {
     if (!token || performance.now() > freshUntilMs) {
-      token = platform.request("token", {});
+      token = tokenFor(node);
       freshUntilMs = performance.now() + TOKEN_FRESH_MS;
+      token.catch(() => {
+        token = undefined;
+      });
     }
-    return (await token).token;
+    return await token;
   };
   return {
     name: "Operator",
+    created(broker: ServiceBroker) {
+      node = broker;
+    },
     call(next: Call): Call {
       return async (name, params, options = {}) => {
-        if (name.startsWith("$")) return await next(name, params, options);
+        if (name.startsWith("$") || name === SIGN_IN) return await next(name, params, options);
         const meta: Meta = { token: await tokenOf(), ...options.meta };
         return masked(await next(name, params, { ...options, meta }));
       };

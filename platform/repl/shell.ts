@@ -1,10 +1,10 @@
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 import type { ServiceBroker } from "moleculer";
-import type { ControlConnection } from "../control/client.ts";
 import type { Command } from "./command.ts";
 import { commands } from "./commands.ts";
 import { execute, helpOf, optionsOf } from "./execute.ts";
+import type { Joined } from "./join.ts";
 
 /** What of commander is used here. */
 interface Program {
@@ -33,10 +33,8 @@ export function customCommands(session: () => Session): unknown[] {
   }));
 }
 
-export interface Session {
-  broker: ServiceBroker;
-  platform: ControlConnection;
-}
+/** Where commands are run. */
+export type Session = Pick<Joined, "broker" | "gauges">;
 
 /**
  * Runs lines of commands without a terminal, ours and Moleculer's own.

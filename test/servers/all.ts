@@ -4,6 +4,7 @@ import { join } from "node:path";
 import pg from "pg";
 import { startPostgres } from "../../platform/embedded-postgres.ts";
 import { natsAs, startShippedNats } from "../support/nats.ts";
+import { sources } from "./binaries.ts";
 import { startFerretdb } from "./ferretdb.ts";
 import { sharedKeycloak } from "./keycloak.ts";
 import { startMailpit } from "./mailpit.ts";
@@ -81,7 +82,7 @@ export async function startServers(): Promise<Servers> {
         ferretdb.version,
         `MinIO ${minio.version}`,
         `Keycloak ${keycloak.version}`,
-        `mailpit ${mailpit.version}`,
+        `mailpit ${sources.mailpit.version}`,
       ],
       mailpitUrl: mailpit.pagesUrl,
       keycloak,

@@ -9,6 +9,8 @@ import { type StartedProcess, startWaybill } from "../support/waybill-process.ts
 import { type Servers, startServers } from "./all.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
+/** Eight processes start at once on whatever cores there are. */
+const START_TIMEOUT_MS = 90_000;
 const ADMIN_EMAIL = "admin@cluster.example";
 
 /** What runs in the cluster: the name of each process and its SERVICES. */
@@ -62,21 +64,23 @@ export async function startCluster(folder: string): Promise<Cluster> {
     await servers.stop();
   };
   try {
-    const env = settingsOf(servers);
+    const shared = settingsOf(servers);
     await promisify(execFile)(process.execPath, [join(root, "platform/commands/migrate.ts")], {
-      env: { ...process.env, ...env, ...servers.natsUser("deploy") },
+      env: { ...process.env, ...shared, ...servers.natsUser("deploy") },
     });
     const ports = await Promise.all([freePort(), freePort()]);
     const starting = processes.map(async ([name, services]) => {
       const gateway = name.startsWith("gateway") ? Number(name.at(-1)) : 0;
-      const process = await startWaybill(join(folder, name), {
-        ...env,
+      const env = {
+        ...shared,
+        ...servers.natsUser(services === "api" ? "gateway" : services),
         SERVICES: services,
         OTEL_SERVICE_NAME: name,
         PUBLIC_URL: `http://127.0.0.1:${ports[0]}`,
         ...(gateway > 0 && { PORT: String(ports[gateway - 1]) }),
         ...(gateway === 2 && { SANDBOX: "false" }),
-      });
+      };
+      const process = await startWaybill(join(folder, name), env, { timeoutMs: START_TIMEOUT_MS });
       running.push(process);
       return process;
     });
@@ -89,13 +93,13 @@ export async function startCluster(folder: string): Promise<Cluster> {
         mailpitUrl: servers.mailpitUrl,
         keycloak: servers.keycloak,
         adminEmail: ADMIN_EMAIL,
-        adminPassword: env.ADMIN_PASSWORD as string,
+        adminPassword: shared.ADMIN_PASSWORD as string,
         versions: servers.versions,
         processes: started.map(({ pid, places, readyAfterMs }, index) => ({
           name: processes[index]?.[0] as ProcessName,
           ...{ pid, readyAfterMs, opsUrl: places.opsUrl },
         })),
-        env,
+        env: shared,
         operatorEnv: servers.natsUser("operator"),
       },
       stop,

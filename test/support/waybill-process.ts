@@ -10,6 +10,8 @@ const FREE_PORTS = { PORT: "0", OPS_PORT: "0", SANDBOX_PORT: "0" };
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
 export interface SpawnedAs {
+  /** For a machine on which much else starts. */
+  timeoutMs?: number;
   uid?: number;
   gid?: number;
   cwd?: string;
@@ -30,7 +32,7 @@ export interface StartedProcess {
 export async function startWaybill(
   dataDir: string,
   env: Record<string, string>,
-  options: SpawnedAs = {},
+  { timeoutMs = START_TIMEOUT_MS, ...options }: SpawnedAs = {},
 ): Promise<StartedProcess> {
   mkdirSync(join(dataDir, ".."), { recursive: true });
   const logFile = `${dataDir}.log`;
@@ -56,8 +58,11 @@ export async function startWaybill(
       const ready = placesIn(dataDir)?.pid === child.pid;
       if (!ready && !exited) throw new Error(`the platform is not ready yet:\n${output()}`);
     },
-    { timeoutMs: START_TIMEOUT_MS },
-  );
+    { timeoutMs },
+  ).catch((error) => {
+    child.kill("SIGKILL");
+    throw error;
+  });
   if (exited) throw new Error(`the platform ended while it started:\n${output()}`);
   return {
     pid: child.pid as number,

@@ -1,0 +1,28 @@
+import type { ServiceBroker } from "moleculer";
+import { call } from "../../contracts/actions.ts";
+import type { GaugeResult } from "../../mixins/health/health.mixin.ts";
+import type { NodeState } from "../operations/operations-service.ts";
+
+export interface Account {
+  email: string;
+  password: string;
+}
+
+/** Signs the console in like everybody. @throws UNAUTHENTICATED for a wrong password */
+export async function signedIn(broker: ServiceBroker, account: Account): Promise<string> {
+  return (await call(broker, "identity.signIn", { ...account, userAgent: "console" })).accessToken;
+}
+
+/** What the services of a cluster count, each asked at one of its nodes: replicas read the same database. */
+export async function clusterGauges(broker: ServiceBroker): Promise<GaugeResult[]> {
+  const nodes = broker.registry.getNodeList({ onlyAvailable: true, withServices: true }) as unknown as {
+    id: string;
+    services: { name: string }[];
+  }[];
+  const asked = nodes.filter(({ services }) => services.some(({ name }) => name === "operations"));
+  const states = await Promise.all(
+    asked.map(({ id }) => broker.call("operations.state", {}, { nodeID: id }) as Promise<NodeState>),
+  );
+  const gauges = states.flatMap((state) => state.gauges);
+  return [...new Map(gauges.map((gauge) => [`${gauge.service} ${gauge.name}`, gauge])).values()];
+}

@@ -1,0 +1,81 @@
+import type { ServiceBroker } from "moleculer";
+import type { Config } from "../../lib/config/config.ts";
+import type { GaugeResult } from "../../mixins/health/health.mixin.ts";
+import { connectToPlatform } from "../control/client.ts";
+import { SocketTransporter } from "../control/socket-transporter.ts";
+import { natsTransport } from "../joint.ts";
+import { dataDirOf } from "../settings.ts";
+import { type Account, clusterGauges, signedIn } from "./cluster-link.ts";
+import { operatorBroker } from "./operator-broker.ts";
+
+const OPERATOR = "operator";
+/** What the commands ask; the console is of use as soon as these are there. */
+const ASKED = ["identity", "orders", "partners", "notifications"];
+
+/** The platform as the console sees it. */
+export interface Joined {
+  readonly broker: ServiceBroker;
+  /** What the services count now. */
+  gauges(): Promise<GaugeResult[]>;
+  /** Called when the platform has gone. */
+  onLost(listener: () => void): void;
+  leave(): Promise<void>;
+}
+
+/**
+ * Joins the platform of this machine over its control socket.
+ * @throws NotRunning
+ */
+export async function joinHere(config: Config, customCommands: unknown[]): Promise<Joined> {
+  const platform = await connectToPlatform(dataDirOf(config));
+  const { namespace, services } = await platform.request("hello", {});
+  const node = {
+    namespace,
+    nodeID: `${OPERATOR}-${process.pid}`,
+    transporter: new SocketTransporter(platform),
+    services,
+    token: async () => (await platform.request("token", {})).token,
+  };
+  const broker = await operatorBroker(node, customCommands);
+  let leaving = false;
+  return {
+    broker,
+    gauges: async () => (await platform.request("gauges", {})).gauges,
+    onLost: (listener) => platform.onLost(() => leaving || listener()),
+    async leave() {
+      leaving = true;
+      await broker.stop();
+      platform.close();
+    },
+  };
+}
+
+/**
+ * Joins a cluster over NATS, as the user that NATS knows for operators. A right at NATS is none at the services:
+ * to them the console is whoever signs in there.
+ * @param account an admin's; asked for at the first call
+ * @throws NotRunning
+ */
+export async function joinCluster(
+  config: Config & { NATS_URL: string },
+  account: () => Promise<Account>,
+  customCommands: unknown[],
+): Promise<Joined> {
+  const nats = await natsTransport(config);
+  const { transporter } = nats.transport();
+  const node = {
+    namespace: nats.namespace,
+    nodeID: nats.nodeIdOf(config.NATS_USER ?? OPERATOR),
+    transporter,
+    services: ASKED,
+    token: async (broker: ServiceBroker) => await signedIn(broker, await account()),
+  };
+  const broker = await operatorBroker(node, customCommands);
+  return {
+    broker,
+    gauges: () => clusterGauges(broker),
+    // NATS comes back by itself, and the cluster with it.
+    onLost: () => undefined,
+    leave: () => broker.stop(),
+  };
+}
