@@ -9,6 +9,8 @@ const PULL_MS = 10_000;
 const HEARTBEAT_MS = 2_000;
 /** The server died, or lost the consumer, without a word. */
 const SILENCE_MS = 5_000;
+/** So many pulls in a row that a consumer which is there did not answer. */
+const STALLED_PULLS = 3;
 const LEAVE_MS = 1_000;
 const WORKING_INTERVAL_MS = ACK_WAIT_MS / 4;
 const REDELIVERY: Backoff = { firstMs: 100, factor: 2, maxMs: 5_000, jitter: 0.5 };
@@ -31,14 +33,15 @@ export interface Reader {
 /**
  * One member of a consumer group: pulls, has each batch committed, and acknowledges it only then. Its own lines on
  * the protocol instead of the client's `consume`, which keeps asking for a consumer that is no longer there.
- * @param connect the connection, with the stream and the group's consumer made where they are missing
+ * @param connect the connection, with the stream and the group's consumer made where they are missing; anew if the
+ *   consumer is there and does not answer, as was seen after restarts of a server
  */
 export function startReader(options: {
   stream: string;
   group: string;
   /** Where this user may be answered. */
   inboxPrefix?: string | undefined;
-  connect: () => Promise<NatsConnection>;
+  connect: (stalled: boolean) => Promise<NatsConnection>;
   accept: (messages: readonly unknown[]) => Promise<void>;
   report: (line: string) => void;
 }): Reader {
@@ -125,6 +128,8 @@ export function startReader(options: {
   };
 
   const work = async () => {
+    let connection: NatsConnection | undefined;
+    let unanswered = 0;
     for (let failures = 0; !stopped; ) {
       waiting = new AbortController();
       if (queue.length >= BATCH) {
@@ -133,14 +138,21 @@ export function startReader(options: {
       }
       let end: PullEnd = "interrupted";
       try {
-        const connection = await connect();
+        connection ??= await connect(unanswered >= STALLED_PULLS);
         if (stopped) return;
         end = await pull(connection);
+        unanswered = end === "gone" ? unanswered + 1 : 0;
       } catch (error) {
+        unanswered = 0;
         report(`${group} gets no messages: ${error instanceof Error ? error.message : error}`);
       }
-      failures = end === "over" ? 0 : failures + 1;
-      if (failures > 0 && !stopped) await pause(backoffMs(RETRY, failures), waiting.signal);
+      if (end === "over") {
+        failures = 0;
+        continue;
+      }
+      connection = undefined;
+      failures += 1;
+      if (!stopped) await pause(backoffMs(RETRY, failures), waiting.signal);
     }
   };
   const heartbeat = setInterval(() => {

@@ -125,14 +125,17 @@ export async function deployStream(
   return asWanted ? info : await manager.streams.update(wanted.name, wanted);
 }
 
+/** @param anew although it is there: then the group gets everything again, and its inbox drops what it knows */
 export async function ensureConsumer(
   manager: JetStreamManager,
   stream: string,
   wanted: ReturnType<typeof consumerConfig>,
+  anew: boolean,
 ): Promise<void> {
   const name = wanted.durable_name;
   const info = await found(manager.consumers.info(stream, name), CONSUMER_NOT_FOUND);
-  if (!info) {
+  if (info && anew) await manager.consumers.delete(stream, name);
+  if (!info || anew) {
     await manager.consumers.add(stream, wanted);
     return;
   }

@@ -148,9 +148,10 @@ export function jetStreamCarrier(options: JetStreamOptions): Carrier {
       const consumer = consumerConfig(namespace, group, types);
       const reader = startReader({
         ...{ stream, group, inboxPrefix: nats.inboxPrefix, accept, report },
-        async connect() {
+        async connect(stalled) {
           const manager = await prepare();
-          await link.unlessLost(ensureConsumer(manager, stream, consumer)).catch(explain(stream));
+          if (stalled) report(`the cursor of ${group} does not answer: it is made anew`);
+          await link.unlessLost(ensureConsumer(manager, stream, consumer, stalled)).catch(explain(stream));
           return link.get();
         },
       });

@@ -1,6 +1,13 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
-import { type ConsumerInfo, connect, type JetStreamManager, type NatsConnection, type StoredMsg } from "nats";
+import {
+  AckPolicy,
+  type ConsumerInfo,
+  connect,
+  type JetStreamManager,
+  type NatsConnection,
+  type StoredMsg,
+} from "nats";
 import type { Message } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
 import { carrierContract } from "../../providers/carrier/contract.ts";
@@ -194,6 +201,22 @@ describe("carrier on JetStream", () => {
     await eventually(() => {
       expect(new Set(ids())).toEqual(new Set([...before, ...after].map(({ id }) => id)));
     });
+  });
+
+  it("a group whose cursor is there and gives nothing, makes it anew and gets everything", async () => {
+    const sender = net.connect();
+    const messages = some(5);
+    await eventually(() => sender.publish(messages));
+    // Who pulls from a cursor that pushes is refused, each time.
+    await manager.consumers.add(net.stream, {
+      durable_name: GROUP,
+      ack_policy: AckPolicy.Explicit,
+      deliver_subject: "nobody.listens",
+      filter_subjects: [`${net.namespace}.user.deleted`],
+    });
+    const { ids } = await member();
+    await eventually(() => expect(ids().sort()).toEqual(messages.map(({ id }) => id).sort()));
+    expect(net.reports).toContain(`the cursor of ${GROUP} does not answer: it is made anew`);
   });
 
   it("a group that wants more types than before, gets them from then on", async () => {

@@ -160,7 +160,9 @@ describe("NATS with the configuration that ships", () => {
         ? ["$JS.API.CONSUMER.LIST.WAYBILL", "$JS.API.CONSUMER.INFO.WAYBILL.orders"]
         : []),
       ...(consumes
-        ? ["INFO", "DURABLE.CREATE", "MSG.NEXT"].map((what) => `$JS.API.CONSUMER.${what}.WAYBILL.${user}`)
+        ? ["INFO", "DURABLE.CREATE", "MSG.NEXT", "DELETE"].map(
+            (what) => `$JS.API.CONSUMER.${what}.WAYBILL.${user}`,
+          )
         : []),
       ...(consumes ? [`$JS.ACK.WAYBILL.${user}.1.2.3.4.5`] : []),
     ];
