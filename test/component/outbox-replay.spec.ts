@@ -1,0 +1,104 @@
+import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
+import type { Keeper } from "../../providers/carrier/port.ts";
+import { eventually } from "../support/eventually.ts";
+import { type MessagingBench, messagingBench, recordingCarrier, userDeleted } from "../support/messaging.ts";
+
+const MINUTE_MS = 60_000;
+
+let bench: MessagingBench;
+beforeEach(async () => {
+  bench = await messagingBench();
+});
+afterEach(() => bench.stop());
+
+/** A carrier that may ask for everything again, and an outbox whose messages it has all taken. */
+async function handedOver(count: number, batch = 3) {
+  const recording = recordingCarrier();
+  const keepers: Keeper[] = [];
+  const carrier = {
+    ...recording.carrier,
+    watch: async (keeper: Keeper) => {
+      keepers.push(keeper);
+      return async () => undefined;
+    },
+  };
+  const sender = await bench.sender(carrier, { batch });
+  await sender.db.transact((trx) =>
+    sender.out.add(
+      trx,
+      Array.from({ length: count }, () => userDeleted(newId())),
+    ),
+  );
+  await eventually(async () => {
+    expect((await bench.outboxRows()).filter(({ sentAt }) => sentAt)).toHaveLength(count);
+  });
+  const sent = (await bench.outboxRows()).map(({ id }) => id);
+  recording.taken.length = 0;
+  const keeper = keepers[0] as Keeper;
+  const over = () => eventually(async () => expect((await bench.marks())[0]?.againUntil).toBeUndefined());
+  return { ...recording, keeper, sender, sent, carrier, over };
+}
+
+describe("an outbox whose carrier asks for messages again", () => {
+  it("hands over everything that it keeps, each message once, the newest first", async () => {
+    const { keeper, sent, ids, over } = await handedOver(10);
+    for (const [index, id] of sent.entries()) {
+      await bench.db.db.raw("UPDATE outbox SET sent_at = now() - ? * interval '1 hour' WHERE id = ?", [
+        10 - Math.floor(index / 4), // several share their time, across the edges of batches
+        id,
+      ]);
+    }
+    expect(await keeper.mark()).toBeUndefined();
+    expect(await keeper.note("one", undefined, "all")).toBe(true);
+    await eventually(() => expect(ids()).toHaveLength(10));
+    await over();
+    expect(ids()).toEqual([...sent].reverse());
+    expect(await keeper.mark()).toBe("one");
+  });
+
+  it("hands over the last ten minutes before its last hand-over, however long ago that was", async () => {
+    const { keeper, sent, ids, over } = await handedOver(4);
+    for (const [index, id] of sent.entries()) {
+      await bench.db.db.raw("UPDATE outbox SET sent_at = now() - ? * interval '1 millisecond' WHERE id = ?", [
+        60 * MINUTE_MS + (3 - index) * 4 * MINUTE_MS, // 72, 68, 64 and 60 minutes ago
+        id,
+      ]);
+    }
+    expect(await keeper.note("one", undefined, "recent")).toBe(true);
+    await eventually(() => expect(ids()).toHaveLength(3));
+    await over();
+    expect(ids()).toEqual(sent.slice(1).reverse());
+  });
+
+  it("asked by two replicas that compared with the same note, does it for the first", async () => {
+    const { keeper, ids, over } = await handedOver(2);
+    expect(await keeper.note("one", undefined)).toBe(true);
+    expect(await keeper.note("two", "one", "all")).toBe(true);
+    expect(await keeper.note("two", "one", "all")).toBe(false);
+    expect(await keeper.note("three", undefined, "all")).toBe(false);
+    await eventually(() => expect(ids()).toHaveLength(2));
+    await over();
+    expect(await keeper.mark()).toBe("two");
+  });
+
+  it("is noted and never begun anew by a note that asks for nothing", async () => {
+    const { keeper, ids } = await handedOver(2);
+    expect(await keeper.note("one", undefined)).toBe(true);
+    expect(await keeper.note("two", "one")).toBe(true);
+    expect((await bench.marks())[0]?.againUntil).toBeUndefined();
+    expect(ids()).toEqual([]);
+  });
+
+  it("broken off by a stop, goes on where it was at the next start", async () => {
+    const { keeper, sent, sender, carrier, state, ids, taken, over } = await handedOver(9);
+    state.refuses = () => taken.length >= 1; // the first batch is taken, then the carrier refuses
+    expect(await keeper.note("one", undefined, "all")).toBe(true);
+    await eventually(() => expect(taken).toHaveLength(1));
+    await sender.broker.stop();
+    state.refuses = () => false;
+    await bench.sender(carrier, { batch: 3 });
+    await over();
+    expect(ids().sort()).toEqual([...sent].sort()); // none left out, and none of the first batch again
+  });
+});

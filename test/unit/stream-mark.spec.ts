@@ -1,0 +1,49 @@
+import { describe, expect, it } from "@jest/globals";
+import type { StreamInfo } from "nats";
+import { lossSince, markOf, parseMark } from "../../providers/carrier/jetstream-mark.ts";
+
+const HOUR_MS = 3_600_000;
+const NOW_MS = Date.parse("2026-11-22T12:00:00Z");
+
+function stream(state: Partial<StreamInfo["state"]>, created = "2026-11-01T00:00:00Z"): StreamInfo {
+  return {
+    created,
+    config: { max_age: 72 * HOUR_MS * 1_000_000 },
+    state: { first_seq: 1, last_seq: 100, last_ts: "2026-11-22T11:59:00Z", num_deleted: 0, ...state },
+  } as unknown as StreamInfo;
+}
+
+const noted = markOf(stream({}));
+
+describe("what an outbox noted of the stream, held against the stream", () => {
+  it.each([
+    ["as it was", stream({})],
+    ["with new messages", stream({ last_seq: 5_000 })],
+    ["without its oldest messages, which were old enough", stream({ first_seq: 90 })],
+    ["with all gone, the newest too because it was old", stream({ first_seq: 101 }), 80],
+  ])("%s, shows no loss", (_how, now, hoursLater = 0) => {
+    expect(lossSince(noted, now, NOW_MS + hoursLater * HOUR_MS)).toBeUndefined();
+  });
+
+  it.each([
+    ["made anew", stream({}, "2026-11-22T11:59:30Z"), "made anew"],
+    ["with a sequence that went back", stream({ last_seq: 99 }), "went back from 100 to 99"],
+    ["with a hole", stream({ num_deleted: 1 }), "deleted"],
+    ["emptied although its messages were young", stream({ first_seq: 101 }), "purged"],
+    ["emptied and filled again", stream({ first_seq: 101, last_seq: 300 }), "purged"],
+  ])("%s, shows why something is lost", (_how, now, why) => {
+    expect(lossSince(noted, now, NOW_MS)).toContain(why);
+  });
+
+  it("of an empty stream, shows no loss as it fills", () => {
+    const empty = markOf(stream({ first_seq: 0, last_seq: 0, last_ts: "0001-01-01T00:00:00Z" }));
+    expect(lossSince(empty, stream({}), NOW_MS)).toBeUndefined();
+  });
+
+  it("is read back as it was written, and what is no mark is none", () => {
+    expect(parseMark(JSON.stringify(noted))).toEqual(noted);
+    for (const text of [undefined, "", "{}", "null", "[]", '{"created":1}']) {
+      expect(parseMark(text)).toBeUndefined();
+    }
+  });
+});
