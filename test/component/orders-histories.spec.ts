@@ -4,6 +4,7 @@ import { brokenCouriers, brokenHistories, brokenMoney } from "../histories/final
 import { SILENT } from "../histories/history.ts";
 import { type OrderHistory, orderHistories } from "../histories/order-histories.ts";
 import { withoutVersionGuard } from "../histories/planted.ts";
+import { eventually } from "../support/eventually.ts";
 import { startMoodyBank } from "../support/moody-bank.ts";
 import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
 
@@ -13,9 +14,10 @@ const RACES = Number(process.env.RACES ?? 12);
 const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000);
 const FAULTY_HISTORIES_MAX = 200;
 const CHUNK = 500;
+const SETTLE_TIMEOUT_MS = 60_000;
 /** The long form takes minutes, and says how far it is. */
 const progress = (text: string) => void (HISTORIES > CHUNK && process.stderr.write(`${text}\n`));
-const TIMEOUT_MS = 60_000 + HISTORIES * 200 + RACES * 500;
+const TIMEOUT_MS = 120_000 + HISTORIES * 200 + RACES * 500;
 
 let bank: Awaited<ReturnType<typeof startMoodyBank>>;
 let shop: OrdersHarness;
@@ -55,7 +57,8 @@ describe("an order to which many do everything at the same moment", () => {
         progress(`${done + chunk.histories} histories of ${operations} operations can be explained`);
       }
       expect(operations).toBeGreaterThan(HISTORIES * 10);
-      await shop.settled();
+      // A refund whose bank was too slow on a busy machine comes again after a pause.
+      await eventually(shop.settled, { timeoutMs: SETTLE_TIMEOUT_MS });
       expect(await brokenMoney(shop.sql)).toEqual([]);
       expect(await brokenHistories(shop.sql)).toEqual([]);
       expect(await brokenCouriers(shop.sql)).toEqual([]);
