@@ -1,6 +1,7 @@
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import type { ServiceName } from "../lib/config/catalogue.ts";
 import type { Config, Settings } from "../lib/config/config.ts";
 import type { Sandbox } from "../sandbox/index.ts";
 import { controlSocketPath } from "./control/address.ts";
@@ -24,6 +25,8 @@ const DRAIN_TIMEOUT_MS = 7_500;
 /** Where everything is, also written to data/platform.json for programs. */
 export interface Places {
   pid: number;
+  /** What runs here. */
+  services: readonly ServiceName[];
   apiUrl: string;
   opsUrl: string;
   /** The sandbox's pages: its index, and the mails that the platform has sent. */
@@ -135,6 +138,7 @@ async function start(wanted: Config, { signal, progress }: LaunchOptions, undo: 
   undo.push(() => operations.unready());
   const places: Places = {
     pid: process.pid,
+    services: settings.SERVICES,
     apiUrl: settings.PUBLIC_URL,
     opsUrl: `http://${settings.OPS_HOST}:${operations.port}`,
     dataDir,

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
+import { serviceNames } from "../lib/config/catalogue.ts";
 import type { Places } from "./launch.ts";
 import { secretsFile } from "./secrets.ts";
 
@@ -22,6 +23,15 @@ export function welcome(places: Places, tookMs: number): string[] {
   const admin = adminEmail
     ? [line("Admin", adminEmail), line("  password", shown(secretsFile(dataDir)))]
     : [];
+  if (!serviceNames.every((service) => places.services.includes(service))) {
+    return [
+      "",
+      `${places.services.join(", ")}: ready after ${(tookMs / 1000).toFixed(1)} s, as part of the cluster.`,
+      line("Operations", `${opsUrl}/readyz and /metrics`),
+      ...sandbox,
+      "",
+    ];
+  }
   return [
     "",
     `Waybill is ready after ${(tookMs / 1000).toFixed(1)} s.`,

@@ -38,6 +38,9 @@ export function unmetNeeds(env: Env, services: readonly ServiceName[] = serviceN
       if (runsOneOf(neededBy)) need(name, where);
     }
   }
+  if (partly && !production && services.includes("api") && env.SANDBOX !== "false") {
+    need("ADMIN_EMAIL", "for the sandbox, which the first admin sets up; or start with SANDBOX=false");
+  }
   for (const [name, others, users] of together) {
     if (env[name] && runsOneOf(users)) for (const other of others) need(other, `too, since ${name} is`);
   }

@@ -141,6 +141,13 @@ describe("the configuration of a process that runs some of the services", () => 
     ]);
   });
 
+  it("asks who sets up the sandbox beside the gateway, unless there is none", () => {
+    const api = { ...media, SERVICES: "api" };
+    expect(linesOf(api)).toEqual([expect.stringMatching(/^ADMIN_EMAIL must be set for the sandbox/)]);
+    expect(linesOf({ ...api, SANDBOX: "false" })).toEqual([]);
+    expect(linesOf({ ...api, ADMIN_EMAIL: "admin@example.org", ADMIN_PASSWORD: SECRET })).toEqual([]);
+  });
+
   it("in production asks for the stores that replicas share", () => {
     const inProduction = { NODE_ENV: "production", NATS_USER: "u", NATS_PASSWORD: "p" };
     const needs = (env: Record<string, string>) =>
@@ -156,7 +163,10 @@ describe("the configuration of a process that runs some of the services", () => 
     ["KEYCLOAK_URL", "http://keycloak:8080", "KEYCLOAK_CLIENT_SECRET", "identity"],
   ])("with %s asks for the secret that belongs to it, where it is used", (name, value, secret, service) => {
     expect(linesOf({ [name]: value }).join("\n")).toContain(`${secret} must be set too, since ${name} is`);
-    const elsewhere = { ...media, SERVICES: service === "media" ? "api" : "media", [name]: value };
+    const elsewhere = {
+      ...{ ...media, SANDBOX: "false", [name]: value },
+      SERVICES: service === "media" ? "api" : "media",
+    };
     if (name !== "NATS_USER") expect(linesOf(elsewhere)).toEqual([]);
   });
 
