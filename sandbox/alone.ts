@@ -6,9 +6,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { readConfig } from "../lib/config/config.ts";
 import { startSandbox } from "./index.ts";
 
-const POLL_MS = 500;
-/** A platform that is not there by then is looked for by whoever started this. */
-const PATIENCE_MS = 120_000;
+const PAUSE_MS = 2_000;
+const PROBE_TIMEOUT_MS = 2_000;
 
 const config = readConfig(process.env, { needs: false });
 const { PUBLIC_URL } = config;
@@ -19,18 +18,21 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
   process.once(signal, () => void sandbox.stop().then(() => process.exit(0)));
 }
 
-const deadline = Date.now() + PATIENCE_MS;
-while (!(await answers(PUBLIC_URL))) {
-  if (Date.now() > deadline) throw new Error(`Nobody answers at ${PUBLIC_URL}`);
-  await delay(POLL_MS);
+// The platform may come later, or be busy with its own start: what was set up by then is found again.
+for (;;) {
+  try {
+    await expectAnswer(PUBLIC_URL);
+    await sandbox.seed();
+    break;
+  } catch (error) {
+    process.stderr.write(`The sandbox waits for the platform: ${(error as Error).message}\n`);
+    await delay(PAUSE_MS);
+  }
 }
-await sandbox.seed();
 process.stdout.write(`The sandbox is ready: ${sandbox.urls.index}\n`);
 
-async function answers(url: string): Promise<boolean> {
-  const answer = await fetch(`${url}/openapi.json`, { signal: AbortSignal.timeout(2_000) }).catch(
-    () => undefined,
-  );
-  await answer?.body?.cancel();
-  return answer?.ok ?? false;
+async function expectAnswer(url: string): Promise<void> {
+  const answer = await fetch(`${url}/openapi.json`, { signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) });
+  await answer.body?.cancel();
+  if (!answer.ok) throw new Error(`${url} answered ${answer.status}`);
 }

@@ -179,7 +179,7 @@ describe("docker-compose.yml", () => {
         const [source = ""] = volume.split(":");
         if (source.startsWith("./"))
           expect([name, source, existsSync(join(root, source))]).toEqual([name, source, true]);
-        else expect(Object.keys(compose.volumes)).toContain(source);
+        else expect(Object.keys({ ...compose.volumes, ...sandbox.volumes })).toContain(source);
       }
     }
   });
