@@ -13,6 +13,8 @@ const OPERATOR_EMAIL = "operator@waybill.local";
 /** Access tokens live for ten minutes. */
 const TOKEN_KEPT_MS = 240_000;
 const ADMIN_RETRY_MS = 1_000;
+/** Nobody waits for it, and an identity provider that has just started takes its time. */
+const ADMIN_TIMEOUT_MS = 20_000;
 /** What is over when the other side is there. */
 const PASSING = new Set(["SERVICE_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_TIMEOUT"]);
 
@@ -31,7 +33,8 @@ export async function ensureFirstAdmin(
   if (!email || !password || !settings.SERVICES.includes("identity")) return;
   for (let tries = 1; ; tries += 1) {
     try {
-      await call(brokerOf("identity"), "identity.createAdmin", { email, password });
+      const options = { timeout: ADMIN_TIMEOUT_MS };
+      await call(brokerOf("identity"), "identity.createAdmin", { email, password }, options);
       return;
     } catch (error) {
       if (!PASSING.has(typeOf(error) ?? "")) throw error;

@@ -34,7 +34,8 @@ export async function signInSoon(as: Waybill, account: { email: string; password
       await patiently(() => as.signIn(account));
       return;
     } catch (error) {
-      if (tries === ACCOUNT_TRIES || (error as ApiError).status !== 401) throw error;
+      const early = [401, 503].includes((error as ApiError).status);
+      if (tries === ACCOUNT_TRIES || !early) throw error;
       await delay(ACCOUNT_WAIT_MS);
     }
   }
