@@ -3,6 +3,8 @@ import { type Context, context, type Span, SpanKind, SpanStatusCode, trace } fro
 import { fromHeaders, isTraced, tracer } from "./trace-context.ts";
 
 const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
+/** A placeholder whose name does not end in `id`, as `{token}`; also in the spelling `:token`. */
+const SECRET_PART = /^(?:\{(?!\w*id\})\w+\}|:(?!\w*id$)\w+)$/;
 const spans = new WeakMap<IncomingMessage, Span>();
 const refused = new WeakSet<IncomingMessage>();
 
@@ -13,8 +15,8 @@ export function fromHttpHeaders(headers: IncomingMessage["headers"]): Context {
 }
 
 /**
- * Runs `handle` in the span of a request, which ends with its answer or when the client has gone. The span has
- * the path, never the query, which may hold what is nobody's business.
+ * Runs `handle` in the span of a request, which ends with its answer or when the client has gone. The span gets
+ * no query, and a path only once its route says which parts of it are nobody's business.
  */
 export function withHttpServerSpan<T>(
   request: IncomingMessage,
@@ -30,7 +32,6 @@ export function withHttpServerSpan<T>(
       kind: SpanKind.SERVER,
       attributes: {
         "http.request.method": method,
-        "url.path": (request.url ?? "").split("?", 1)[0],
         "url.scheme": "http",
         "network.protocol.version": request.httpVersion,
         "client.address": request.socket.remoteAddress,
@@ -62,7 +63,10 @@ export function nameHttpSpan(
 ): string | undefined {
   const span = spans.get(request);
   if (!span) return undefined;
-  if (route !== undefined) span.updateName(`${request.method} ${route}`).setAttribute("http.route", route);
+  if (route !== undefined) {
+    span.updateName(`${request.method} ${route}`);
+    span.setAttributes({ "http.route": route, "url.path": shownPath(request, route) });
+  }
   if (requestId !== undefined) span.setAttribute("waybill.request_id", requestId);
   return span.spanContext().traceId;
 }
@@ -78,6 +82,16 @@ export function failHttpSpan(request: IncomingMessage, type: string, unexpected?
   refused.add(request);
   if (unexpected !== undefined) span.recordException(asException(unexpected));
   span.setAttribute("error.type", type);
+}
+
+/** The path with what is no id in it replaced: a tracking token in a span would let its readers in. */
+function shownPath(request: IncomingMessage & { originalUrl?: string }, route: string): string {
+  const path = (request.originalUrl ?? request.url ?? "").split("?", 1)[0] ?? "";
+  const segments = path.split("/");
+  const shown = route
+    .split("/")
+    .map((part, index) => (SECRET_PART.test(part) ? "REDACTED" : segments[index]));
+  return shown.join("/");
 }
 
 function asException(thrown: unknown): Error {

@@ -18,7 +18,7 @@ import { documentation } from "./documentation.ts";
 import { clientIpOf } from "./edge/client-ip.ts";
 import { count } from "./edge/count.ts";
 import { front } from "./edge/front.ts";
-import { cors } from "./edge/headers.ts";
+import { baseHeaders, cors } from "./edge/headers.ts";
 import { edgeServer } from "./edge/server.ts";
 import { type Endpoint, endpointOf, placeholders } from "./endpoint.ts";
 import { type Counters, type Limiter, limiter, memoryCounters } from "./limits.ts";
@@ -50,15 +50,16 @@ export interface Gateway {
 /** @throws Error for a route that contradicts its action's contract */
 export function gateway(config: Settings, clock: Clock): Gateway {
   const endpoints = routes.map(endpointOf);
-  const methodsOf = methodIndex(endpoints);
   const limits = {
     address: config.RATE_LIMIT_ADDRESS,
     user: config.RATE_LIMIT_USER,
     "sign-in": config.RATE_LIMIT_SIGN_IN,
   };
   const streams = orderStreams();
+  const https = config.PUBLIC_URL.startsWith("https:");
   const docsUrl = `${config.PUBLIC_URL}/docs/errors`;
   const docs = documentation(endpoints, config.PUBLIC_URL);
+  const methodsOf = methodIndex([...endpoints.map(({ route }) => route), ...pagesOf(docs.routes)]);
   let deps: ServeDeps | undefined;
   let checks: Checks | undefined;
   let counting: { counters: Counters; limiter: Limiter; store: SharedStore | undefined } | undefined;
@@ -69,13 +70,21 @@ export function gateway(config: Settings, clock: Clock): Gateway {
 
   const server = edgeServer(
     (req, res) => handle(req, res),
-    (error) => problemOf(error, { docsUrl, instance: "urn:waybill:request:unread" }),
+    (error) => {
+      const problem = problemOf(error, { docsUrl, instance: "urn:waybill:request:unread" });
+      return { ...problem, headers: { ...Object.fromEntries(baseHeaders({ https })), ...problem.headers } };
+    },
   );
   let handle: (req: IncomingMessage, res: ServerResponse) => void = (_req, res) => res.destroy();
-  const refuse = (req: IncomingMessage, res: ServerResponse, error: unknown) => {
+  const refuse = (
+    req: IncomingMessage,
+    res: ServerResponse,
+    error: unknown,
+    headers: Record<string, string> = {},
+  ) => {
     // What the router itself refuses never came to where it would have been counted.
     count(started(deps).limiter, req, []).catch(() => undefined);
-    fall(started(deps), req, res, error);
+    fall(started(deps), req, res, error, false, headers);
   };
 
   return {
@@ -91,7 +100,7 @@ export function gateway(config: Settings, clock: Clock): Gateway {
       } as ApiRouteSchema,
       ...docs.routes,
     ],
-    onError: refuse,
+    onError: (req, res, error) => refuse(req, res, error),
     actions: ownActions(() => started(checks), config.PUBLIC_URL),
     events: {
       "order.moved": (ctx: Ctx<LiveData<"order.moved">>) => streams.moved(ctx.params),
@@ -146,7 +155,7 @@ export function gateway(config: Settings, clock: Clock): Gateway {
           limiter: counting.limiter,
           cors: cors(listOf(config.CORS_ORIGINS)),
           clientIp: clientIpOf(listOf(config.TRUSTED_PROXIES)),
-          https: config.PUBLIC_URL.startsWith("https:"),
+          https,
           methodsOf,
           refuse,
         },
@@ -199,19 +208,30 @@ function own<N extends GatewayActionName>(
  * Which methods the tables know for a path; GET brings HEAD, and every path has OPTIONS. A path that is written
  * out in a table is not also one of a placeholder.
  */
-function methodIndex(endpoints: readonly Endpoint[]): (path: string) => string[] {
-  const patterns = endpoints.map(({ route: { method, path } }) => ({
+function methodIndex(known: readonly { method: string; path: string; base?: string }[]) {
+  const patterns = known.map(({ method, path, base = BASE_PATH }) => ({
     method,
     holes: placeholders(path).length,
-    pattern: new RegExp(`^${BASE_PATH}${path.replace(/\{\w+\}/g, "[^/]+")}/?$`),
+    pattern: new RegExp(`^${base}${path.replace(/\{\w+\}/g, "[^/]+")}/?$`),
   }));
-  return (path) => {
+  return (path: string): string[] => {
     const matching = patterns.filter(({ pattern }) => pattern.test(path));
     const fewest = Math.min(...matching.map(({ holes }) => holes));
-    const methods = matching.filter(({ holes }) => holes === fewest).map(({ method }) => method as string);
+    const methods = matching.filter(({ holes }) => holes === fewest).map(({ method }) => method);
     if (methods.length === 0) return [];
     return [...methods, ...(methods.includes("GET") ? ["HEAD"] : []), "OPTIONS"].sort();
   };
+}
+
+/** The pages, as the tables would have them. */
+function pagesOf(pages: readonly { path: string; aliases: object }[]) {
+  const escaped = (path: string) => path.replace(/\/$/, "").replaceAll(".", "\\.");
+  return pages.flatMap(({ path: base, aliases }) =>
+    Object.keys(aliases).map((alias) => {
+      const [method = "", path = ""] = alias.split(" ");
+      return { method, path: escaped(path), base: escaped(base) };
+    }),
+  );
 }
 
 function listOf(text: string): string[] {

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { type FieldError, fail } from "../../contracts/errors.ts";
 import { expectedVersion } from "./conditional.ts";
-import { parseJson, readBody, requireMediaType } from "./edge/body.ts";
+import { parseJson, readBody, requireMediaType, textOf } from "./edge/body.ts";
 import { exchangeOf } from "./edge/exchange.ts";
 import { type Endpoint, IMAGE_TYPES, type Part } from "./endpoint.ts";
 
@@ -74,7 +74,12 @@ async function readFields({ body }: Endpoint, req: IncomingMessage): Promise<Fie
     return { fields: { [field]: raw.toString("base64") }, errors: [], raw };
   }
   const raw = await readBody(req, body.maxBytes);
-  if (kind === "signed") return { fields: { [field]: raw.toString("utf8") }, errors: [], raw };
+  if (kind === "signed") {
+    const text = textOf(raw);
+    // A decoder that mends would make one text of many bodies, and one signature would be genuine for them all.
+    if (text === undefined) throw fail("BAD_SIGNATURE");
+    return { fields: { [field]: text }, errors: [], raw };
+  }
   const part = body.part as Part;
   const value = raw.length === 0 && body.mayBeAbsent ? {} : parsed(req, raw);
   const errors = part.check(value);

@@ -54,6 +54,21 @@ describe("gateway, given a body", () => {
     ["with constructor", '{"constructor":{"prototype":{}}}', 400, "bad_request"],
     ["with a NUL", '{"note":"a\\u0000b"}', 400, "bad_request"],
     ["with half a surrogate pair", '{"note":"\\ud800"}', 400, "bad_request"],
+    ["with a byte order mark", "\ufeff{}", 400, "bad_json"],
+    ["in UTF-16", Buffer.from('\ufeff{"note":"a"}', "utf16le"), 400, "bad_json"],
+    ["in UTF-16 without a mark", Buffer.from('{"note":"a"}', "utf16le"), 400, "bad_json"],
+    ["with an overlong slash", Buffer.from('{"note":"\xc0\xaf"}', "latin1"), 400, "bad_json"],
+    ["with an overlong NUL", Buffer.from('{"note":"\xc0\x80"}', "latin1"), 400, "bad_json"],
+    ["with a surrogate in UTF-8", Buffer.from('{"note":"\xed\xa0\x80"}', "latin1"), 400, "bad_json"],
+    ["with a character that ends early", Buffer.from('{"note":"\xe2\x82"}', "latin1"), 400, "bad_json"],
+    ["with a name twice", '{"note":"a","note":"b"}', 400, "bad_request"],
+    ["with a name twice in two spellings", '{"note":"a","\\u006eote":"b"}', 400, "bad_request"],
+    ["with a name twice deep inside", '{"lines":[{"a":{"b":1,"b":2}}]}', 400, "bad_request"],
+    ["with prototype in a list", '{"lines":[[{"prototype":1}]]}', 400, "bad_request"],
+    ["with __proto__ in an escape", '{"\\u005f_proto__":1}', 400, "bad_request"],
+    ["with a comment", '{"note":"a"/**/}', 400, "bad_json"],
+    ["with NaN", '{"note":NaN}', 400, "bad_json"],
+    ["that goes on behind its end", "{}{}", 400, "bad_json"],
     ["that is an array", "[]", 422, "validation_error"],
     ["that is null", "null", 422, "validation_error"],
     ["that is a number", "1", 422, "validation_error"],
@@ -86,6 +101,19 @@ describe("gateway, given a body", () => {
     expect(gateway.calls).toEqual([]);
   });
 
+  it("with colons, quotes and backslashes in its texts, finds no name twice", async () => {
+    await check({ ...sound, note: 'a: "b": \\":" \\\\ : {"note":1}' });
+    expect(gateway.calls).toHaveLength(1);
+  });
+
+  it.each(["1e400", "-1e400", "9007199254740993", "1.0000001"])(
+    "with the number %s, answers 422",
+    async (number) => {
+      const body = JSON.stringify(withQuantity(0)).replace('"quantity":0', `"quantity":${number}`);
+      expect((await check(body)).status).toBe(422);
+    },
+  );
+
   function withQuantity(quantity: unknown) {
     return { ...sound, lines: [{ product_id: newId(), quantity }] };
   }
@@ -106,7 +134,14 @@ describe("gateway, given a body", () => {
   it.each([
     ["text/plain", {}],
     ["application/json; charset=latin1", {}],
+    ["application/json; charset=utf-8; charset=latin1", {}],
+    ["application/json; charset", {}],
+    ["application/jsonp", {}],
+    ["application/json, text/plain", {}],
+    ["application/problem+json", {}],
     ["application/json", { "Content-Encoding": "gzip" }],
+    ["application/json", { "Content-Encoding": "br" }],
+    ["application/json", { "Content-Encoding": "identity, gzip" }],
     ["", {}],
   ])("of the media type %p, answers 415", async (type, more) => {
     const answer = await request("POST", "/api/v1/orders/check", {
@@ -162,6 +197,16 @@ describe("gateway, told of a callback", () => {
     const nobody = await request("POST", "/api/v1/webhooks/payments/nobody", { body: "3" });
     expect(answers.map(({ status }) => status)).toEqual([401, 401]);
     expect(new Set([...answers, nobody].map(({ text }) => text)).size).toBe(1);
+  });
+
+  it("whose bytes are no text, answers as to any that is not genuine, and mends nothing", async () => {
+    const genuine = '{"note":"\ufffd"}';
+    const mutated = Buffer.from(genuine.replace("\ufffd", "\xff"), "latin1");
+    const answer = await request("POST", path, { body: mutated });
+    expect({ status: answer.status, code: answer.body.code }).toEqual({ status: 401, code: "bad_signature" });
+    expect(gateway.calls).toEqual([]);
+    expect((await request("POST", path, { body: `\ufeff${genuine}` })).status).toBe(204);
+    expect(gateway.calls[0]?.params).toMatchObject({ body: `\ufeff${genuine}` });
   });
 
   it("larger than 64 KB, answers 413", async () => {

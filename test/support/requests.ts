@@ -44,9 +44,24 @@ export function requestsTo(gateway: TestGateway, authorization: string) {
     });
   }
 
+  /** The head of the answer to exactly these bytes: all there is to wait for in a stream that does not end. */
+  function rawHead(bytes: string): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const socket = connect(gateway.port, "127.0.0.1", () => socket.write(bytes, "latin1"));
+      let text = "";
+      socket.setEncoding("utf8");
+      socket.on("data", (chunk) => {
+        text += chunk;
+        if (text.includes("\r\n\r\n")) socket.destroy();
+      });
+      socket.on("close", () => resolve(text.split("\r\n\r\n", 1)[0] as string));
+      socket.on("error", reject);
+    });
+  }
+
   function rawGet(target: string, headers = ""): Promise<string> {
     return raw(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${headers}\r\n`);
   }
 
-  return { request, raw, rawGet };
+  return { request, raw, rawGet, rawHead };
 }

@@ -3,11 +3,11 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { fail } from "../../../contracts/errors.ts";
 import { isId } from "../../../lib/ids.ts";
 import { nameHttpSpan, traceIdOf, withHttpServerSpan } from "../../../mixins/tracing/index.ts";
-import type { Limiter } from "../limits.ts";
+import type { Limiter, Want } from "../limits.ts";
 import { networkOf } from "./client-ip.ts";
 import { count, countLater, isRead } from "./count.ts";
 import { begin, exchangeOf } from "./exchange.ts";
-import { baseHeaders, type Cors, requestIdOf } from "./headers.ts";
+import { baseHeaders, type Cors, refuseOddHeaders, requestIdOf } from "./headers.ts";
 import { targetOf } from "./target.ts";
 
 export interface FrontDeps {
@@ -17,10 +17,15 @@ export interface FrontDeps {
   https: boolean;
   /** The methods that the tables know for a path. */
   methodsOf: (path: string) => readonly string[];
-  refuse: (req: IncomingMessage, res: ServerResponse, error: unknown) => void;
+  refuse: (
+    req: IncomingMessage,
+    res: ServerResponse,
+    error: unknown,
+    headers?: Record<string, string>,
+  ) => void;
 }
 
-const PAGE_METHODS = ["GET", "HEAD", "OPTIONS"];
+const READING = ["GET", "HEAD", "OPTIONS"];
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /**
@@ -47,15 +52,18 @@ export function front(deps: FrontDeps, route: (req: IncomingMessage, res: Server
     res.setHeader("X-Request-Id", requestId);
     for (const [name, value] of headers) res.setHeader(name, value);
     try {
+      soundHeaders(req, res);
       const { path, query } = targetOf(req.url ?? "");
       req.url = path;
       exchangeOf(req).query = query;
       await countAddress(deps, req, path);
       if (deps.cors.handle(req, res, deps.methodsOf)) return;
-      if (!METHODS.includes(req.method ?? "")) throw fail("METHOD_NOT_ALLOWED");
-      if (req.method === "OPTIONS") {
+      const isKnown = METHODS.includes(req.method ?? "");
+      if (!isKnown || req.method === "OPTIONS") {
         const methods = deps.methodsOf(path);
-        res.writeHead(204, { Allow: (methods.length > 0 ? methods : PAGE_METHODS).join(", ") }).end();
+        const allow = { Allow: (methods.length > 0 ? methods : READING).join(", ") };
+        if (isKnown) res.writeHead(204, allow).end();
+        else deps.refuse(req, res, fail("METHOD_NOT_ALLOWED"), allow);
         return;
       }
       // Node leaves the body of an answer to HEAD away by itself.
@@ -77,13 +85,31 @@ function traceIdFor(req: IncomingMessage, requestId: string): string {
   return brought ?? (isId(requestId) ? requestId.replaceAll("-", "") : randomBytes(16).toString("hex"));
 }
 
+/**
+ * Who reads a request in another way than we do may also see another end of it: nothing that is read behind it on
+ * this connection is taken. It is so before anything is waited for, since the next one may be here already.
+ */
+function soundHeaders(req: IncomingMessage, res: ServerResponse): void {
+  try {
+    refuseOddHeaders(req);
+  } catch (error) {
+    res.setHeader("Connection", "close");
+    exchangeOf(req).uncounted.push(addressOf(req));
+    throw error;
+  }
+}
+
 /** An operation of the tables that changes something has further limits, with which its address is counted. */
 async function countAddress(
   { limiter, methodsOf }: FrontDeps,
   req: IncomingMessage,
   path: string,
 ): Promise<void> {
-  const address = { name: "address", subject: networkOf(exchangeOf(req).clientIp) } as const;
+  const address = addressOf(req);
   if (!isRead(req) && methodsOf(path).includes(req.method ?? "")) await countLater(limiter, req, address);
   else await count(limiter, req, [address]);
+}
+
+function addressOf(req: IncomingMessage): Want {
+  return { name: "address", subject: networkOf(exchangeOf(req).clientIp) };
 }

@@ -1,6 +1,22 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { fail } from "../../../contracts/errors.ts";
 import { newId } from "../../../lib/ids.ts";
 
+/** How many fields a request may have; Node would leave those beyond out without a word. */
+export const MAX_HEADERS = 100;
+/** Fields of which a second one would make it a matter of taste what the request says. */
+const SINGLE_HEADERS: ReadonlySet<string> = new Set([
+  "authorization",
+  "content-encoding",
+  "content-length",
+  "content-type",
+  "host",
+  "idempotency-key",
+  "if-match",
+  "last-event-id",
+  "webhook-id",
+  "webhook-timestamp",
+]);
 const PREFLIGHT_MAX_AGE_SECONDS = 600;
 const REQUEST_ID = /^[\w.:-]{1,128}$/;
 
@@ -8,6 +24,22 @@ const REQUEST_ID = /^[\w.:-]{1,128}$/;
 export function requestIdOf(req: IncomingMessage): string {
   const given = req.headers["x-request-id"];
   return typeof given === "string" && REQUEST_ID.test(given) ? given : newId();
+}
+
+/**
+ * @throws HEADERS_TOO_LARGE for too many fields, BAD_REQUEST for two of one that has a single meaning, and where
+ * HTTP/1.1 names no host
+ */
+export function refuseOddHeaders({ rawHeaders, headers, httpVersion }: IncomingMessage): void {
+  if (rawHeaders.length > 2 * MAX_HEADERS) throw fail("HEADERS_TOO_LARGE", `At most ${MAX_HEADERS} fields.`);
+  const seen = new Set<string>();
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = (rawHeaders[index] as string).toLowerCase();
+    if (!SINGLE_HEADERS.has(name)) continue;
+    if (seen.has(name)) throw fail("BAD_REQUEST", `The header ${name} comes twice.`);
+    seen.add(name);
+  }
+  if (headers.host === undefined && httpVersion !== "1.0") throw fail("BAD_REQUEST", "There is no Host.");
 }
 
 /** The headers of every answer. Routes that serve pages set their own content security policy. */

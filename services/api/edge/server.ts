@@ -2,9 +2,9 @@ import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES }
 import type { AddressInfo, Socket } from "node:net";
 import { fail } from "../../../contracts/errors.ts";
 import type { Problem } from "../problem.ts";
+import { MAX_HEADERS } from "./headers.ts";
 
 const MAX_HEADER_BYTES = 16 * 1024;
-const MAX_HEADERS = 100;
 const MAX_CONNECTIONS = 10_000;
 const IDLE_CHECK_INTERVAL_MS = 20;
 
@@ -37,7 +37,7 @@ export interface EdgeServer {
 
 /**
  * The HTTP server in front of the router, with a limit on everything that a client can make it wait for or keep.
- * @param problemFor the answer to a request that was not even read
+ * @param problemFor the answer, with all its headers, to a request that was not even read
  */
 export function edgeServer(
   onRequest: (req: IncomingMessage, res: ServerResponse) => void,
@@ -51,27 +51,35 @@ export function edgeServer(
       requestTimeout: patience.requestMs,
       keepAliveTimeout: patience.keepAliveMs,
       connectionsCheckingInterval: patience.checkIntervalMs,
-      requireHostHeader: true,
+      // Node would refuse it by itself, in its own words; the front does.
+      requireHostHeader: false,
     },
-    (req, res) => {
-      if (closing) res.setHeader("Connection", "close");
-      onRequest(req, res);
-    },
+    take,
   );
   server.maxConnections = MAX_CONNECTIONS;
-  server.maxHeadersCount = MAX_HEADERS;
+  // One more than is allowed, so that too many are told from enough.
+  server.maxHeadersCount = MAX_HEADERS + 1;
   let closing = false;
+  const answering = new WeakMap<Socket, ServerResponse>();
+  function take(req: IncomingMessage, res: ServerResponse): void {
+    // Whoever was told that the connection ends with an answer gets no other one on it.
+    if (answering.get(req.socket)?.getHeader("Connection") === "close") return;
+    if (closing) res.setHeader("Connection", "close");
+    answering.set(req.socket, res);
+    onRequest(req, res);
+  }
+  // Node would answer 417 by itself, in its own words; nobody has to understand an expectation.
+  server.on("checkExpectation", take);
+  server.on("connect", (_req: IncomingMessage, socket: Socket) => {
+    refuse(socket, problemFor(fail("METHOD_NOT_ALLOWED", "This is no proxy.")), { Allow: "GET" });
+  });
   server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
-    if (error.code === "ECONNRESET" || !socket.writable) {
-      socket.destroy();
-      return;
-    }
-    const { status, document } = problemFor(unreadable(error.code));
-    const body = JSON.stringify(document);
-    socket.end(
-      `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/problem+json\r\n` +
-        `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-    );
+    const answer = answering.get(socket);
+    // Bytes of ours would be read as a part of the answer that has begun, or as the one to the request before.
+    const isTaken =
+      answer !== undefined && !answer.writableFinished && (answer.headersSent || answer.req.complete);
+    if (error.code === "ECONNRESET" || !socket.writable || isTaken) socket.destroy();
+    else refuse(socket, problemFor(unreadable(error.code)));
   });
   return {
     get listening() {
@@ -99,6 +107,24 @@ export function edgeServer(
       clearTimeout(cut);
     },
   };
+}
+
+/** Answers on the bare connection, and closes it. */
+function refuse(
+  socket: Socket,
+  { status, headers, document }: Problem,
+  more: Record<string, string> = {},
+): void {
+  const body = JSON.stringify(document);
+  const fields = Object.entries({
+    ...headers,
+    ...more,
+    "Content-Type": "application/problem+json",
+    "Content-Length": String(Buffer.byteLength(body)),
+    Connection: "close",
+  }).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.on("error", () => socket.destroy());
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${fields.join("")}\r\n${body}`);
 }
 
 function unreadable(code: string | undefined): Error {
