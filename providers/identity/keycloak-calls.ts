@@ -1,8 +1,12 @@
+import { randomInt } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import { IdentityError } from "./port.ts";
 
 /** The service account's token is renewed before it can lapse on its way. */
 const TOKEN_MARGIN_MS = 30_000;
+const REPEATS = 2;
+const REPEAT_AFTER_MS = [20, 120] as const;
 /** The one scope whose tokens Keycloak's admin API takes; the tokens of users never have it. */
 const ADMIN_SCOPE = "roles";
 
@@ -128,17 +132,20 @@ function unavailable(detail: string): IdentityError {
   return new IdentityError("unavailable", undefined, detail);
 }
 
-/** One request; what may be repeated is, once, when the connection broke under it. */
+/**
+ * One request. What may be repeated is: when the connection broke under it, and when Keycloak answers 500, as it does to
+ * one of two who change an account at the same moment.
+ */
 async function answerOf(url: string, init: RequestInit): Promise<KeycloakAnswer> {
-  try {
-    return await request(url, init);
-  } catch (error) {
-    if (error instanceof IdentityError) throw error;
-    if (init.method === "POST" || init.signal?.aborted) throw unavailable("Keycloak does not answer");
+  for (let triesLeft = init.method === "POST" ? 0 : REPEATS; ; triesLeft--) {
+    try {
+      return await request(url, init);
+    } catch (error) {
+      const isOver = triesLeft === 0 || init.signal?.aborted;
+      if (isOver) throw error instanceof IdentityError ? error : unavailable("Keycloak does not answer");
+    }
+    await delay(randomInt(...REPEAT_AFTER_MS));
   }
-  return request(url, init).catch((error) => {
-    throw error instanceof IdentityError ? error : unavailable("Keycloak does not answer");
-  });
 }
 
 async function request(url: string, init: RequestInit): Promise<KeycloakAnswer> {

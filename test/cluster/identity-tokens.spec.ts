@@ -111,7 +111,7 @@ describe("of Keycloak's tokens", () => {
     const { access_token: master } = (await answer.json()) as { access_token: string };
     await expect(verifier.verify(master)).rejects.toEqual(refusal);
 
-    const console = await keycloakConsole(server);
+    const console = keycloakConsole(server);
     const clientId = `other-${newId()}`;
     const { location } = await console.send("POST", "/clients", {
       clientId,
@@ -220,7 +220,7 @@ describe("a Keycloak that does not do as it should", () => {
   });
 
   it("with a stricter rule for passwords, has its rule kept", async () => {
-    const console = await keycloakConsole(server);
+    const console = keycloakConsole(server);
     const asked = { email: `short-${newId()}@example.org`, password: "kurz", confirmed: false };
     await expect(provider.register({ ...asked, grant: { role: "customer" } })).rejects.toMatchObject({
       kind: "password_refused",
@@ -234,7 +234,7 @@ describe("a Keycloak that does not do as it should", () => {
   it("with a new signing key, is trusted by whoever asks for its keys again", async () => {
     const realm = `waybill-${newId()}`;
     await importRealm(server, realm);
-    const console = await keycloakConsole(server, realm);
+    const console = keycloakConsole(server, realm);
     try {
       const options = keycloakOptions(server, realm);
       const other = keycloakOver(options);

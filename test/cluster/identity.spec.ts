@@ -11,7 +11,7 @@ const NEW_PASSWORD = "Nebelhorn-und-Kaese";
 let server: KeycloakServer;
 let relay: Relay;
 let bench: IdentityBench;
-let console: Awaited<ReturnType<typeof keycloakConsole>>;
+let console: ReturnType<typeof keycloakConsole>;
 beforeAll(async () => {
   server = await sharedKeycloak();
   relay = await startRelay(server.url);
@@ -20,7 +20,7 @@ beforeAll(async () => {
     requestTimeoutMs: PATIENT_MS,
     settings: { ...settings, KEYCLOAK_ISSUER: `${server.url}/realms/${settings.KEYCLOAK_REALM}` },
   });
-  console = await keycloakConsole(server);
+  console = keycloakConsole(server);
 }, 240_000);
 afterAll(async () => {
   await bench.stop();
@@ -143,7 +143,7 @@ describe("identity on Keycloak", () => {
   });
 });
 
-describe("accounts that were made in Keycloak's console", () => {
+describe("accounts that Keycloak has and this database has not", () => {
   const address = () => `console-${newId()}@example.org`;
 
   it("get a profile at the first sign-in, and the others learn of them once", async () => {
@@ -169,6 +169,34 @@ describe("accounts that were made in Keycloak's console", () => {
     expect(
       bench.seen.filter(({ type, subject }) => type === "user.registered" && subject === userId),
     ).toHaveLength(1);
+  });
+
+  it("get the password and the role of the first admin, where the database is a new one", async () => {
+    const email = address();
+    const userId = await console.addUser({ email, password: NEW_PASSWORD });
+    const admin = { email, password: PASSWORD };
+    await expect(bench.inside.call("identity.createAdmin", admin)).resolves.toEqual({
+      userId,
+      created: true,
+    });
+    await expect(bench.signIn(email, NEW_PASSWORD)).rejects.toEqual(wrong);
+    const { accessToken } = await bench.signIn(email);
+    await expect(profileWith(accessToken)).resolves.toMatchObject({ id: userId, role: "admin" });
+  });
+
+  it("are told to whoever registers their address, and to nobody else", async () => {
+    const email = address();
+    await console.addUser({ email, password: PASSWORD });
+    await bench.mailed(email, "account-exists", () =>
+      bench.ask("identity.register", {
+        email,
+        password: NEW_PASSWORD,
+        firstName: "Eve",
+        lastName: "Mallory",
+      }),
+    );
+    await expect(bench.signIn(email, NEW_PASSWORD)).rejects.toEqual(wrong);
+    await expect(bench.signIn(email)).resolves.toBeDefined();
   });
 
   it("without a group are customers', and a group that is given later counts from the next sign-in", async () => {

@@ -46,12 +46,9 @@ export async function importRealm(server: KeycloakServer, realm: string): Promis
 }
 
 /** What an operator does in Keycloak's own console. */
-export async function keycloakConsole(
-  { url, adminUser, adminPassword }: KeycloakServer,
-  realm: string = REALM,
-) {
-  const token = await keycloakAdminToken(url, adminUser, adminPassword);
+export function keycloakConsole({ url, adminUser, adminPassword }: KeycloakServer, realm: string = REALM) {
   async function send(method: string, path: string, body?: object) {
+    const token = await keycloakAdminToken(url, adminUser, adminPassword); // it lives for a minute
     const answer = await fetch(`${url}/admin/realms/${realm}${path}`, {
       method,
       headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
