@@ -69,4 +69,4 @@ KEYCLOAK_CLIENT_SECRET=$(secret)
 GRAFANA_PASSWORD=$(secret)
 END
 mv "$target.half" "$target"
-echo "$target is written. Next: docker compose up --detach --wait"
+echo "$target is written. Next: docker compose up --detach"
