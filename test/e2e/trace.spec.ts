@@ -5,15 +5,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
+import { cluster } from "../support/cluster.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   descend,
   type ExportedSpan,
   exportedAttributes,
   exportedTitle,
+  followedCollector,
   otlpServer,
 } from "../support/otlp-server.ts";
-import { type StartedPlatform, startPlatform } from "../support/platform.ts";
+import { type StartedPlatform, startPlatform, type TestPlatform } from "../support/platform.ts";
 import { createDatabase, type TestDatabase } from "../support/postgres.ts";
 import { type Client, connect } from "./client.ts";
 import {
@@ -40,7 +42,7 @@ const EXPORTED_WITHIN_MS = 5_000;
 const folder = mkdtempSync(join(tmpdir(), "waybill-trace-"));
 const databases: TestDatabase[] = [];
 let collector: Awaited<ReturnType<typeof otlpServer>>;
-let there: StartedPlatform;
+let there: StartedPlatform | undefined;
 let api: Client;
 let root: string;
 let me: Person;
@@ -52,8 +54,20 @@ const asked: [path: string, traceparent: unknown][] = [];
 let orderId: string;
 let told: Received;
 
-/** A platform of its own, whose spans come here; the databases are the run's, so it starts quickly. */
-async function tracedPlatform(): Promise<StartedPlatform> {
+/** The cluster, whose processes all send their spans to its collector, or a platform of the test's own. */
+async function tracedPlatform(): Promise<TestPlatform> {
+  if (process.env.TEST_TOPOLOGY === "cluster") {
+    const { platform, collectorUrl } = await cluster();
+    collector = await followedCollector(collectorUrl);
+    return platform;
+  }
+  collector = await otlpServer();
+  there = await ownPlatform();
+  return there;
+}
+
+/** Its spans come here; the databases are the run's, so it starts quickly. */
+async function ownPlatform(): Promise<StartedPlatform> {
   const names = ["orders", "partners", "notifications", "identity"] as const;
   databases.push(...(await Promise.all(names.map((name) => createDatabase(name)))));
   const urls = names.map((name, index) => [`POSTGRES_URL_${name.toUpperCase()}`, databases[index]?.url]);
@@ -117,9 +131,8 @@ async function scenario5(): Promise<void> {
 }
 
 beforeAll(async () => {
-  collector = await otlpServer();
-  there = await tracedPlatform();
-  api = await connect(async () => there);
+  const platform = await tracedPlatform();
+  api = await connect(async () => platform);
   root = await admin(api);
   me = await customer(api);
   shop = await kitchen(api, root);

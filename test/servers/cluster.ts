@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { freePort } from "../../platform/free-port.ts";
+import { otlpServer } from "../support/otlp-server.ts";
 import { type StartedProcess, startWaybill } from "../support/waybill-process.ts";
 import { type Servers, startServers } from "./all.ts";
 
@@ -33,6 +34,8 @@ export interface ClusterPlaces {
   /** Where the cluster's mails are. */
   mailpitUrl: string;
   keycloak: Servers["keycloak"];
+  /** Where every process sends its spans. */
+  collectorUrl: string;
   adminEmail: string;
   adminPassword: string;
   versions: string[];
@@ -55,12 +58,14 @@ export interface Cluster {
 export async function startCluster(folder: string): Promise<Cluster> {
   mkdirSync(folder, { recursive: true });
   const servers = await startServers();
+  const collector = await otlpServer();
   const running: StartedProcess[] = [];
   const stop = async () => {
     // The gateways first: what they are asked meanwhile must find somebody.
     const isGateway = ({ places }: StartedProcess) => /gateway-\d$/.test(places.dataDir);
     await Promise.all(running.filter(isGateway).map((each) => each.end("SIGTERM")));
     await Promise.all(running.filter((each) => !isGateway(each)).map((each) => each.end("SIGTERM")));
+    collector.close();
     await servers.stop();
   };
   try {
@@ -76,6 +81,9 @@ export async function startCluster(folder: string): Promise<Cluster> {
         ...servers.natsUser(services === "api" ? "gateway" : services),
         SERVICES: services,
         OTEL_SERVICE_NAME: name,
+        OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+        OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
+        OTEL_BSP_SCHEDULE_DELAY: "100",
         PUBLIC_URL: `http://127.0.0.1:${ports[0]}`,
         ...(gateway > 0 && { PORT: String(ports[gateway - 1]) }),
         ...(gateway === 2 && { SANDBOX: "false" }),
@@ -92,6 +100,7 @@ export async function startCluster(folder: string): Promise<Cluster> {
         sandboxUrl: started[0]?.places.sandboxUrl ?? "",
         mailpitUrl: servers.mailpitUrl,
         keycloak: servers.keycloak,
+        collectorUrl: collector.url,
         adminEmail: ADMIN_EMAIL,
         adminPassword: shared.ADMIN_PASSWORD as string,
         versions: servers.versions,

@@ -1,7 +1,11 @@
 import { createServer } from "node:http";
 import { SpanKind } from "@opentelemetry/api";
 
+const FOLLOW_MS = 200;
+
 export interface ExportedSpan {
+  /** OTEL_SERVICE_NAME of the process that sent it. */
+  process?: string;
   traceId: string;
   spanId: string;
   parentSpanId?: string;
@@ -36,10 +40,14 @@ export async function otlpServer() {
       if (request.url === "/v1/traces") {
         const { resourceSpans } = JSON.parse(Buffer.concat(chunks).toString()) as Exported;
         for (const { resource, scopeSpans } of resourceSpans) {
-          services.add(resource.attributes.find(({ key }) => key === "service.name")?.value.stringValue);
-          spans.push(...scopeSpans.flatMap((scope) => scope.spans));
+          const name = resource.attributes.find(({ key }) => key === "service.name")?.value.stringValue;
+          services.add(name);
+          const sent = scopeSpans.flatMap((scope) => scope.spans);
+          spans.push(...sent.map((span) => ({ ...span, ...(name && { process: name }) })));
         }
       }
+      const from = /^\/spans\?from=(\d+)$/.exec(request.url ?? "")?.[1];
+      if (from) return response.end(JSON.stringify(spans.slice(Number(from))));
       response.writeHead(200, { "Content-Type": "application/json" }).end("{}");
     });
   });
@@ -49,8 +57,32 @@ export async function otlpServer() {
     url: `http://127.0.0.1:${port}`,
     spans,
     services,
-    close: () => server.close(),
+    close: (): void => void server.close(),
   };
+}
+
+/** Follows such a collector that is in another process. */
+export async function followedCollector(url: string): Promise<Awaited<ReturnType<typeof otlpServer>>> {
+  const spans: ExportedSpan[] = [];
+  const services = new Set<string | undefined>();
+  const follow = async () => {
+    const answer = await fetch(`${url}/spans?from=${spans.length}`);
+    const news = (await answer.json()) as ExportedSpan[];
+    spans.push(...news);
+    for (const { process } of news) services.add(process);
+  };
+  await follow();
+  let closed = false;
+  let timer: NodeJS.Timeout | undefined;
+  const again = () => {
+    timer = setTimeout(() => follow().finally(() => closed || again()), FOLLOW_MS);
+  };
+  again();
+  const close = () => {
+    closed = true;
+    clearTimeout(timer);
+  };
+  return { url, spans, services, close };
 }
 
 /** The one span of that kind and name. OTLP counts kinds from one, the API from zero. */
