@@ -111,6 +111,8 @@ export const messages = {
     template: text(60),
     language,
     values: stringRecord,
+    /** Further values as JSON, for nobody to read on the way: codes and tokens, sealed for `mailSealPlace`. */
+    sealed: optional(text(8_000)),
   }),
   "notification.sent": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
   "notification.failed": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
@@ -152,6 +154,11 @@ export interface NewMessage<T extends MessageType = MessageType> {
   type: T;
   subject: string;
   data: MessageData<T>;
+}
+
+/** What the sealed values of a mail belong to: copied into a mail of another kind or to somebody else they do not open. */
+export function mailSealPlace({ template, email }: { template: string; email: string }): string {
+  return `mails/${template}/${email}`;
 }
 
 /** A message of one type, its data held to the type's schema by the compiler. */

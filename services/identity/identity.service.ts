@@ -59,7 +59,8 @@ export function identityService({
     ...{ postgres: db, carrier, group: "identity", clock, outbox: out },
     handlers: { "audit.recorded": { apply: recordTold, together: true } },
   });
-  const parts: Parts = { postgres: db, out, provider, clock, digest: digestUnder(config.SEAL_SECRET) };
+  const seals = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };
+  const parts: Parts = { postgres: db, out, provider, clock, digest: digestUnder(config.SEAL_SECRET), seals };
 
   const sweep = timer({
     name: "identity's sweep",

@@ -66,7 +66,7 @@ export async function invite(
     });
     const language = inviter?.language ?? DEFAULT_LANGUAGE;
     await parts.out.add(trx, [
-      mail({ template: "invitation", email, language, subject: id, values: { token } }),
+      mail(parts, { template: "invitation", email, language, subject: id, values: { token } }),
     ]);
     return { invitationId: id, expiresAt };
   });

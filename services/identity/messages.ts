@@ -1,5 +1,6 @@
 import type { Profile } from "../../contracts/identity.ts";
-import { message, type NewMessage } from "../../contracts/messages.ts";
+import { mailSealPlace, message, type NewMessage } from "../../contracts/messages.ts";
+import { type SealKeys, seal } from "../../lib/seal.ts";
 import type { ProfileRow, PushToken } from "./profiles.repository.ts";
 
 /** The profile as its owner sees it. */
@@ -41,11 +42,15 @@ export interface Mail {
   userId?: string;
   /** What it is about when it is nobody's. */
   subject?: string;
+  /** A code or a token with what is said of it: sealed, since a message stands for days in tables and streams. */
   values?: Record<string, string>;
 }
 
 /** Asks for a mail. Its version says nothing: each is sent for itself. */
-export function mail({ template, email, language, userId, subject, values = {} }: Mail): NewMessage {
+export function mail(
+  { seals }: { seals: SealKeys },
+  { template, email, language, userId, subject, values }: Mail,
+): NewMessage {
   const about = userId ?? subject ?? template;
   return message("notification.requested", about, {
     version: 1,
@@ -53,6 +58,7 @@ export function mail({ template, email, language, userId, subject, values = {} }
     email,
     template,
     language,
-    values,
+    values: {},
+    ...(values && { sealed: seal(JSON.stringify(values), seals, mailSealPlace({ template, email })) }),
   });
 }

@@ -3,6 +3,7 @@ import type { Knex } from "knex";
 import type { Context } from "moleculer";
 import { fail, typeOf } from "../../contracts/errors.ts";
 import type { Clock } from "../../lib/clock.ts";
+import type { SealKeys } from "../../lib/seal.ts";
 import type { Outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { type Db, rows } from "../../mixins/postgres/database.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
@@ -21,6 +22,8 @@ export interface Parts {
   clock: Clock;
   /** A digest under our own key: codes and addresses cannot be guessed back from it. */
   digest: (...texts: string[]) => string;
+  /** Codes and tokens travel to Notifications sealed by these. */
+  seals: SealKeys;
 }
 
 export function digestUnder(secret: string): Parts["digest"] {

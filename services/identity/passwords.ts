@@ -24,7 +24,7 @@ export async function forgotPassword(
     const values = await issueCode(parts, trx, "reset-password", parts.digest(email));
     if (!profile?.emailConfirmed) return;
     const { id: userId, language } = profile;
-    await parts.out.add(trx, [mail({ template: "reset-password", email, language, userId, values })]);
+    await parts.out.add(trx, [mail(parts, { template: "reset-password", email, language, userId, values })]);
   });
 }
 
@@ -78,12 +78,12 @@ export async function requirePassword(
 }
 
 async function tellOfChange(
-  { postgres, out }: Parts,
+  parts: Parts,
   { id: userId, email, language }: ProfileRow,
   entry: { actorId?: string; action: string; subject: string },
 ): Promise<void> {
-  await postgres.transact(async (trx) => {
+  await parts.postgres.transact(async (trx) => {
     await addAudit(trx, entry);
-    await out.add(trx, [mail({ template: "password-changed", email, language, userId })]);
+    await parts.out.add(trx, [mail(parts, { template: "password-changed", email, language, userId })]);
   });
 }

@@ -41,13 +41,13 @@ export async function updateProfile(
       const values = await issueCode(parts, trx, "change-email", userId);
       const other = await profileByEmail(trx, pendingEmail);
       const letter = other?.emailConfirmed
-        ? mail({
+        ? mail(parts, {
             template: "account-exists",
             email: pendingEmail,
             language: other.language,
             userId: other.id,
           })
-        : mail({ template: "change-email", email: pendingEmail, language, userId, values });
+        : mail(parts, { template: "change-email", email: pendingEmail, language, userId, values });
       await parts.out.add(trx, [letter]);
     }
     return profileView(updated);
@@ -77,7 +77,7 @@ export async function confirmEmail(parts: Parts, caller: Caller, code: string): 
     await addAudit(trx, { actorId: userId, action: "email.changed", subject: userId });
     await parts.out.add(trx, [
       userMessage("user.updated", updated),
-      mail({ template: "email-changed", email: former, language, userId }),
+      mail(parts, { template: "email-changed", email: former, language, userId }),
     ]);
     return profileView(updated);
   });

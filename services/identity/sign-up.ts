@@ -41,8 +41,8 @@ export async function register(
     const owner = saved ?? (await profileByEmail(trx, email));
     const about = { email, language: owner?.language ?? language, ...(owner && { userId: owner.id }) };
     const letter = saved
-      ? mail({ ...about, template: "confirm-email", values })
-      : mail({ ...about, template: "account-exists" });
+      ? mail(parts, { ...about, template: "confirm-email", values })
+      : mail(parts, { ...about, template: "account-exists" });
     await parts.out.add(trx, [letter]);
     return saved !== undefined;
   });
@@ -74,6 +74,6 @@ export async function resendCode(parts: Parts, { email }: Params<"identity.resen
     const values = await issueCode(parts, trx, "confirm-email", parts.digest(email));
     if (!profile || profile.emailConfirmed) return;
     const { id: userId, language } = profile;
-    await parts.out.add(trx, [mail({ template: "confirm-email", email, language, userId, values })]);
+    await parts.out.add(trx, [mail(parts, { template: "confirm-email", email, language, userId, values })]);
   });
 }

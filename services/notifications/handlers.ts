@@ -44,7 +44,7 @@ export function handlers(deps: SendingDeps): Handlers {
     "notification.requested": {
       schedule: DIRECT_WAITS_MS,
       dead,
-      perform: async (message, lease) => sendLetters(deps, [directLetter(message)], lease),
+      perform: async (message, lease) => sendLetters(deps, [directLetter(deps.keys, message)], lease),
     },
     "refund.completed": {
       schedule: ORDER_WAITS_MS,

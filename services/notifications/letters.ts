@@ -1,5 +1,6 @@
-import type { Message } from "../../contracts/messages.ts";
+import { type Message, mailSealPlace } from "../../contracts/messages.ts";
 import { derivedId } from "../../lib/ids.ts";
+import { open, type SealKeys } from "../../lib/seal.ts";
 import type { HandlerError } from "../../mixins/consumer/handlers.ts";
 import type { Db } from "../../mixins/postgres/database.ts";
 import { addresseesOf, type OrderMessageType } from "./audience.ts";
@@ -86,9 +87,12 @@ function languageOf(person: Recipient | undefined): string {
   return person?.language ?? DEFAULT_LANGUAGE;
 }
 
-/** A mail that somebody's own act asks for. @throws TemplateError, which no repeat mends */
-export function directLetter({ id, data }: Message<"notification.requested">): Letter {
-  const { summary, ...mail } = rendered(data);
+/**
+ * A mail that somebody's own act asks for.
+ * @throws TemplateError, which no repeat mends; SealError, which the new secret of a running change does
+ */
+export function directLetter(keys: SealKeys, { id, data }: Message<"notification.requested">): Letter {
+  const { summary, ...mail } = rendered(data, valuesOf(keys, data));
   return {
     news: { messageId: id, addressee: "address", userId: data.userId, event: data.template, ...summary },
     mail: { to: data.email, ...mail },
@@ -96,7 +100,14 @@ export function directLetter({ id, data }: Message<"notification.requested">): L
   };
 }
 
-function rendered({ template, values, language }: Message<"notification.requested">["data"]) {
+type Requested = Message<"notification.requested">["data"];
+
+function valuesOf(keys: SealKeys, { values, sealed, ...about }: Requested): Record<string, string> {
+  if (sealed === undefined) return values;
+  return { ...values, ...(JSON.parse(open(sealed, keys, mailSealPlace(about))) as Record<string, string>) };
+}
+
+function rendered({ template, language }: Requested, values: Record<string, string>) {
   try {
     return renderDirect(template, values, language);
   } catch (error) {

@@ -216,6 +216,20 @@ describe("codes", () => {
     expect(stored).not.toContain(`"${code}"`);
   });
 
+  it("no code and no token of an invitation stand readable in the message that asks for the mail", async () => {
+    const registered = await bench.registered();
+    const invited = await bench.invited("deliverer");
+    for (const { email, secret } of [
+      { ...registered, secret: registered.code },
+      { ...invited, secret: invited.token },
+    ]) {
+      const rows = await bench.sql("SELECT * FROM outbox WHERE data ->> 'email' = $1", [email]);
+      expect(JSON.stringify(rows)).toContain('"sealed":"s1.');
+      expect(secret.length).toBeGreaterThan(5);
+      expect(JSON.stringify(rows)).not.toContain(secret);
+    }
+  });
+
   it("resendCode and forgotPassword, for an address that nobody has, do the same work and send nothing", async () => {
     const email = address();
     const before = bench.seen.length;

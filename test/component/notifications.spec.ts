@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import type { MessageData, OrderSnapshot } from "../../contracts/messages.ts";
+import { type MessageData, mailSealPlace, type OrderSnapshot } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
+import { seal } from "../../lib/seal.ts";
 import { rebuildsOf } from "../../mixins/documents/documents.mixin.ts";
 import { openDatabase, rows } from "../../mixins/postgres/database.ts";
 import { eventually } from "../support/eventually.ts";
@@ -303,6 +304,32 @@ describe("direct sends", () => {
     expect(notification).toMatchObject({ event: "confirm-email", state: "sent" });
     expect(JSON.stringify(notification)).not.toContain("482913");
     expect(JSON.stringify(await rows(db, "SELECT * FROM notifications"))).not.toContain("482913");
+  });
+
+  it("a code that came sealed, is mailed, and stands readable in no table", async () => {
+    const email = `${newId()}@example.org`;
+    const place = mailSealPlace({ template: "confirm-email", email });
+    const keys = { secret: platform.config.SEAL_SECRET };
+    const sealed = seal(JSON.stringify({ code: "771204" }), keys, place);
+    const { id } = await request(email, { values: {}, sealed });
+    await eventually(() => expect(platform.mails(email)).toHaveLength(1));
+    expect(platform.mails(email)[0]?.text).toContain("771204");
+    const inbox = await rows(db, "SELECT * FROM inbox WHERE message_id = ?", [id]);
+    const stored = await rows(db, "SELECT * FROM notifications WHERE message_id = ?", [id]);
+    expect(inbox).toHaveLength(1);
+    expect(JSON.stringify([inbox, stored])).not.toContain("771204");
+  });
+
+  it("a code that was sealed for somebody else, is not mailed", async () => {
+    const email = `${newId()}@example.org`;
+    const place = mailSealPlace({ template: "confirm-email", email: "other@example.org" });
+    const sealed = seal('{"code":"771205"}', { secret: platform.config.SEAL_SECRET }, place);
+    const { id } = await request(email, { values: {}, sealed });
+    await eventually(async () => {
+      const [row] = await rows(db, "SELECT error FROM inbox WHERE message_id = ?", [id]);
+      expect(row).toMatchObject({ error: "cannot be opened" });
+    });
+    expect(platform.mails(email)).toEqual([]);
   });
 
   it("a code, while the mail server is away, is mailed once it is back", async () => {

@@ -4,12 +4,13 @@ import { join } from "node:path";
 import { ServiceBroker, type ServiceSchema } from "moleculer";
 import { type ActionName, call, type Params, type Result } from "../../contracts/actions.ts";
 import type { Tokens } from "../../contracts/identity.ts";
-import type { Message, MessageData } from "../../contracts/messages.ts";
+import { type Message, type MessageData, mailSealPlace } from "../../contracts/messages.ts";
 import type { Meta, Role } from "../../contracts/meta.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { readConfig, type Settings } from "../../lib/config/config.ts";
 import { tokenIssuer } from "../../lib/config/issuer.ts";
 import { newId } from "../../lib/ids.ts";
+import { open } from "../../lib/seal.ts";
 import { callerMiddleware } from "../../mixins/caller/caller.middleware.ts";
 import { AUDIENCE } from "../../mixins/caller/token-verifier.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
@@ -118,7 +119,8 @@ export async function startIdentity({
       const found = letters.map(({ data }) => data as MessageData<"notification.requested">);
       const letter = found.find((one) => one.email === email && one.template === template);
       if (!letter) throw new Error(`no ${template} for ${email} yet`);
-      return letter.values;
+      if (letter.sealed === undefined) return letter.values;
+      return JSON.parse(open(letter.sealed, seals, mailSealPlace(letter))) as Record<string, string>;
     });
   };
 

@@ -63,6 +63,7 @@ export async function startNotifications(settings: Partial<Settings> = {}) {
   await broker.start();
 
   return {
+    config,
     database,
     broker,
     phones,
