@@ -1,11 +1,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Context, ServiceBroker } from "moleculer";
 import type { Meta } from "../../contracts/meta.ts";
+import { networkOf } from "../../lib/net/network-of.ts";
 import type { TokenVerifier } from "../../mixins/caller/token-verifier.ts";
 import { failHttpSpan, nameHttpSpan } from "../../mixins/tracing/index.ts";
 import { sendProblem, sendResult } from "./answer.ts";
 import { authenticate, authorize, metaOf } from "./auth.ts";
-import { networkOf } from "./edge/client-ip.ts";
 import { count } from "./edge/count.ts";
 import { exchangeOf } from "./edge/exchange.ts";
 import type { Endpoint } from "./endpoint.ts";

@@ -30,8 +30,22 @@ export async function uncountUse(db: Db, scope: string, subject: string): Promis
   );
 }
 
-export async function forgetUses(db: Db, scope: string, subject: string): Promise<void> {
+/** Whether the allowance was used in the window that runs. */
+export async function hasUse(db: Db, scope: string, subject: string): Promise<boolean> {
+  const sql = "SELECT 1 FROM allowances WHERE scope = ? AND subject = ? AND renewed_at > now()";
+  return (await row(db, sql, [scope, subject])) !== undefined;
+}
+
+export async function forgetUse(db: Db, scope: string, subject: string): Promise<void> {
   await affected(db, "DELETE FROM allowances WHERE scope = ? AND subject = ?", [scope, subject]);
+}
+
+/** Forgets the uses of a subject and, where its clients are counted apart, those of each of them. */
+export async function forgetUses(db: Db, scope: string, subject: string): Promise<void> {
+  await affected(db, "DELETE FROM allowances WHERE scope = ? AND split_part(subject, '.', 1) = ?", [
+    scope,
+    subject,
+  ]);
 }
 
 export async function sweepAllowances(db: Db): Promise<void> {

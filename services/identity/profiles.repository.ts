@@ -210,6 +210,6 @@ export async function eraseTraces(
   );
   await affected(db, "DELETE FROM invitations WHERE email = ?", [user.email]);
   await affected(db, "DELETE FROM verification_codes WHERE subject = ANY(?)", [user.subjects]);
-  await affected(db, "DELETE FROM allowances WHERE subject = ANY(?)", [user.subjects]);
+  await affected(db, "DELETE FROM allowances WHERE split_part(subject, '.', 1) = ANY(?)", [user.subjects]);
   await affected(db, "DELETE FROM idempotency_keys WHERE user_id = ?", [user.id]);
 }

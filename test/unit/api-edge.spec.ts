@@ -1,7 +1,8 @@
 import type { IncomingMessage } from "node:http";
 import { describe, expect, it } from "@jest/globals";
+import { networkOf } from "../../lib/net/network-of.ts";
 import { etagOf, expectedVersion, isFresh } from "../../services/api/conditional.ts";
-import { clientIpOf, networkOf } from "../../services/api/edge/client-ip.ts";
+import { clientIpOf } from "../../services/api/edge/client-ip.ts";
 import { limiter, limitHeaders, memoryCounters, refuseBeyond } from "../../services/api/limits.ts";
 
 describe("client address", () => {

@@ -2,9 +2,6 @@ import type { IncomingMessage } from "node:http";
 import { BlockList, isIP } from "node:net";
 
 const MAX_HOPS = 10;
-const GROUPS = 8;
-/** Of IPv6, the half that names a network. */
-const NETWORK_GROUPS = 4;
 
 /**
  * The address of the client: the socket's, unless that is one of our own proxies. Then it is the last address
@@ -38,17 +35,4 @@ export function clientIpOf(trusted: readonly string[]): (req: IncomingMessage) =
 /** `::ffff:10.0.0.1` is the IPv4 address 10.0.0.1 on a socket that listens for both. */
 function plain(ip: string): string {
   return ip.startsWith("::ffff:") && isIP(ip.slice(7)) === 4 ? ip.slice(7) : ip;
-}
-
-/**
- * Whose limit an address counts against. With IPv6 a household has 2^64 of them, so there it is the network's.
- */
-export function networkOf(ip: string): string {
-  if (isIP(ip) !== 6) return ip;
-  const [head = [], tail] = ip
-    .split("::")
-    .map((part) => part.split(":").flatMap((group) => (group.includes(".") ? ["0", "0"] : group || [])));
-  const zeros = tail ? Array.from({ length: GROUPS - head.length - tail.length }, () => "0") : [];
-  const network = [...head, ...zeros, ...(tail ?? [])].slice(0, NETWORK_GROUPS);
-  return `${network.map((group) => Number.parseInt(group, 16).toString(16)).join(":")}::/64`;
 }

@@ -1,0 +1,18 @@
+import { isIP } from "node:net";
+
+const GROUPS = 8;
+/** Of IPv6, the half that names a network. */
+const NETWORK_GROUPS = 4;
+
+/**
+ * Whose limit an address counts against. With IPv6 a household has 2^64 of them, so there it is the network's.
+ */
+export function networkOf(ip: string): string {
+  if (isIP(ip) !== 6) return ip;
+  const [head = [], tail] = ip
+    .split("::")
+    .map((part) => part.split(":").flatMap((group) => (group.includes(".") ? ["0", "0"] : group || [])));
+  const zeros = tail ? Array.from({ length: GROUPS - head.length - tail.length }, () => "0") : [];
+  const network = [...head, ...zeros, ...(tail ?? [])].slice(0, NETWORK_GROUPS);
+  return `${network.map((group) => Number.parseInt(group, 16).toString(16)).join(":")}::/64`;
+}

@@ -1,0 +1,105 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
+import { type IdentityBench, PASSWORD, startIdentity } from "../support/identity.ts";
+
+const WRONG = "wrong-Passw-0rt";
+const NEW_PASSWORD = "Nebelhorn-und-Kaese";
+const HOME = { clientIp: "198.51.100.7" };
+const STRANGER = { clientIp: "203.0.113.66" };
+
+let bench: IdentityBench;
+beforeAll(async () => {
+  bench = await startIdentity();
+});
+afterAll(() => bench.stop());
+
+const refused = { type: "TOO_MANY_REQUESTS", code: 429 };
+
+async function guess(email: string, count: number, meta: (index: number) => { clientIp?: string }) {
+  const tries = Array.from({ length: count }, (_, index) =>
+    bench.signIn(email, WRONG, meta(index)).then(
+      () => "signed in",
+      ({ type }) => type as string,
+    ),
+  );
+  return Promise.all(tries);
+}
+
+/** Clients of which each is another's: none of them is refused for its own tries. */
+const crowd = (index: number) => ({ clientIp: `192.0.2.${index % 250}` });
+
+describe("guessing a password", () => {
+  it("locks out the client that guesses, and nobody else", async () => {
+    const { email } = await bench.customer();
+    const outcomes = await guess(email, 12, () => STRANGER);
+    expect(outcomes.filter((type) => type === "INVALID_CREDENTIALS")).toHaveLength(10);
+    await expect(bench.signIn(email, PASSWORD, STRANGER)).rejects.toMatchObject(refused);
+    await expect(bench.signIn(email, PASSWORD, HOME)).resolves.toBeDefined();
+  });
+
+  it("by many clients, is refused to all but those that the owner signed in from; a new password ends it", async () => {
+    const { email } = await bench.customer();
+    await bench.signIn(email, PASSWORD, HOME);
+    const outcomes = await guess(email, 60, crowd);
+    expect(outcomes.filter((type) => type === "INVALID_CREDENTIALS")).toHaveLength(50);
+    const late = await bench.signIn(email, PASSWORD, STRANGER).catch((error) => error);
+    expect(late).toMatchObject(refused);
+    expect(late.data.retryAfterSeconds).toBeGreaterThan(900);
+    await expect(bench.signIn(email, PASSWORD, HOME)).resolves.toBeDefined();
+
+    const { code = "" } = await bench.mailed(email, "reset-password", () =>
+      bench.ask("identity.forgotPassword", { email }),
+    );
+    await bench.ask("identity.resetPassword", { email, code, password: NEW_PASSWORD });
+    await expect(bench.signIn(email, NEW_PASSWORD, STRANGER)).resolves.toBeDefined();
+  });
+
+  it("from the client that the owner uses, has the tries of that client and no more", async () => {
+    const { email } = await bench.customer();
+    await bench.signIn(email, PASSWORD, HOME);
+    const outcomes = await guess(email, 12, () => HOME);
+    expect(outcomes.filter((type) => type === "INVALID_CREDENTIALS")).toHaveLength(10);
+    await expect(bench.signIn(email, PASSWORD, HOME)).rejects.toMatchObject(refused);
+  });
+
+  it("of the console's account by any number of clients, keeps nobody out who signs in from inside", async () => {
+    const { email } = await bench.admin();
+    await guess(email, 60, crowd);
+    await guess(email, 12, () => STRANGER);
+    await expect(bench.signIn(email, PASSWORD, STRANGER)).rejects.toMatchObject(refused);
+    await expect(bench.signIn(email)).resolves.toBeDefined();
+  });
+
+  it("by the addresses of one IPv6 network, is that of one client", async () => {
+    const { email } = await bench.customer();
+    const outcomes = await guess(email, 12, (index) => ({ clientIp: `2001:db8:1:2::${index + 1}` }));
+    expect(outcomes.filter((type) => type === "INVALID_CREDENTIALS")).toHaveLength(10);
+    await expect(bench.signIn(email, PASSWORD, { clientIp: "2001:db8:1:2:3::1" })).rejects.toMatchObject(
+      refused,
+    );
+    await expect(bench.signIn(email, PASSWORD, { clientIp: "2001:db8:1:3::1" })).resolves.toBeDefined();
+  });
+
+  it("of an address that nobody has, is limited and answered as ever", async () => {
+    const nobody = `nobody-${newId()}@example.org`;
+    const outcomes = await guess(nobody, 60, crowd);
+    expect(outcomes.filter((type) => type === "INVALID_CREDENTIALS")).toHaveLength(50);
+    expect(outcomes.filter((type) => type === "TOO_MANY_REQUESTS")).toHaveLength(10);
+  });
+
+  it("leaves no address of a client or a person readable where it is counted, and nothing after an erasure", async () => {
+    const { email, meta } = await bench.customer();
+    await bench.signIn(email, PASSWORD, HOME);
+    await guess(email, 2, () => STRANGER);
+    const counted = JSON.stringify(await bench.sql("SELECT * FROM allowances"));
+    for (const text of [email, HOME.clientIp, STRANGER.clientIp]) expect(counted).not.toContain(text);
+    const before = await bench.sql<{ subject: string }>("SELECT subject FROM allowances");
+    await bench.ask("identity.deleteAccount", { password: PASSWORD }, meta);
+    const after = await bench.sql<{ subject: string }>("SELECT subject FROM allowances");
+    const gone = before.filter(({ subject }) => !after.some((left) => left.subject === subject));
+    // Of each client the tries and that the owner uses it; of all together; codes and mails of the registration.
+    expect(gone.length).toBeGreaterThanOrEqual(4);
+    const owner = gone[0]?.subject.split(".")[0];
+    expect(after.filter(({ subject }) => subject.startsWith(owner as string))).toEqual([]);
+  });
+});
