@@ -15,6 +15,8 @@ export type Failpoint =
   | "consumer.committed"
   | "idempotency.claimed"
   | "idempotency.stored"
+  | "transaction.ending"
+  | "transaction.ended"
   | "refund.claimed"
   | "refund.asked"
   | "refund.ended"

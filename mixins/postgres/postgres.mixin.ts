@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Knex } from "knex";
 import type { ServiceSchema } from "moleculer";
 import { fail } from "../../contracts/errors.ts";
+import { failpoint } from "../../lib/failpoint.ts";
 import { openDatabase } from "./database.ts";
 
 const READY_PROBE_TIMEOUT_MS = 2_000;
@@ -41,7 +42,15 @@ export function postgres(options: PostgresOptions): Postgres {
     get db() {
       return db();
     },
-    transact: (work) => db().transaction(work),
+    async transact(work) {
+      const result = await db().transaction(async (trx) => {
+        const done = await work(trx);
+        failpoint("transaction.ending");
+        return done;
+      });
+      failpoint("transaction.ended");
+      return result;
+    },
     async ping() {
       const answer = db()
         .raw("SELECT 1")

@@ -1,0 +1,90 @@
+/** `npm run test:faults [-- --nightly] [--only=P1,P7] [--scale=0.1] [--report=<file>]`; SEED=n repeats a schedule. */
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { startFaultCluster } from "./cluster.ts";
+import { reportOf, writeReport } from "./report.ts";
+import { type Outcome, openRun, type Run, type Scale } from "./run.ts";
+import { scenarios } from "./scenarios/index.ts";
+
+const short: Scale = {
+  ...{
+    name: "short",
+    events: 1_000,
+    kills: 20,
+    restarts: 4,
+    requestsPerSecond: 50,
+    toxicMs: 2_500,
+    concurrency: 12,
+  },
+};
+const nightly: Scale = {
+  ...{ name: "nightly", events: 20_000, kills: 200, restarts: 20, requestsPerSecond: 200, toxicMs: 8_000 },
+  concurrency: 16,
+};
+
+const words = process.argv.slice(2);
+const option = (name: string) => words.find((word) => word.startsWith(`--${name}=`))?.split("=")[1];
+const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1_000_000));
+const factor = Number(option("scale") ?? 1);
+const only = option("only")?.split(",");
+const base = words.includes("--nightly") ? nightly : short;
+const scale: Scale =
+  factor === 1
+    ? base
+    : {
+        ...base,
+        name: "scaled",
+        events: Math.round(base.events * factor),
+        kills: Math.max(1, Math.round(base.kills * factor)),
+      };
+
+const startedMs = performance.now();
+const say = (line: string) => {
+  process.stdout.write(
+    `${`${((performance.now() - startedMs) / 1000).toFixed(1)} s`.padStart(8)}  ${line}\n`,
+  );
+};
+const folder = mkdtempSync(join(tmpdir(), "waybill-faults-"));
+process.env.WAYBILL_TEST_RUN ??= folder;
+mkdirSync(join(folder, "cluster"));
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+
+say(`SEED=${seed}  ${scale.name}: ${scale.events} events, ${scale.kills} kills`);
+const cluster = await startFaultCluster(join(folder, "cluster"));
+let run: Run | undefined;
+const outcomes: Outcome[] = [];
+try {
+  run = await openRun(seed, scale, cluster, say);
+  say(`the cluster is up: ${cluster.versions.join(", ")}`);
+  for (const [promise, scenario] of scenarios) {
+    if (only && !only.includes(promise)) continue;
+    const deathsBefore = run.deaths.length;
+    run.ledger.answers.reset();
+    const outcome = await scenario(run).catch((error: Error) => ({
+      ...{ promise, title: "", figures: {}, problems: [`the scenario ended: ${error.stack}`] },
+    }));
+    for (const { name, how } of run.deaths.slice(deathsBefore)) outcome.problems.push(`${name} died: ${how}`);
+    outcomes.push(outcome);
+    say(
+      `${outcome.problems.length === 0 ? "kept  " : "BROKEN"} ${promise} ${outcome.title} ${JSON.stringify(outcome.figures)}`,
+    );
+    for (const problem of outcome.problems.slice(0, 40)) say(`       ${problem}`);
+  }
+} finally {
+  await run?.world.stop();
+  await cluster.stop();
+}
+const kept = outcomes.every(({ problems }) => problems.length === 0);
+const report = reportOf({
+  seed,
+  scale,
+  versions: cluster.versions,
+  outcomes,
+  seconds: (performance.now() - startedMs) / 1000,
+});
+const file = option("report");
+if (file) writeReport(file, report);
+if (kept) rmSync(folder, { recursive: true, force: true });
+else say(`what the processes said is in ${folder}; SEED=${seed} repeats the schedule`);
+process.exit(kept ? 0 : 1);

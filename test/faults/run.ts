@@ -1,0 +1,132 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { Random } from "../simulation/random.ts";
+import { query } from "../support/sql.ts";
+import { readBooks, whatMoves } from "./books.ts";
+import type { FaultCluster, MemberName } from "./cluster.ts";
+import { judge } from "./invariants.ts";
+import { type Ledger, newLedger, percentile } from "./ledger.ts";
+import { makeWorld, STOCK, type World } from "./world.ts";
+
+const QUIET_TIMEOUT_MS = 180_000;
+const QUIET_POLL_MS = 250;
+const SHOWN = 8;
+
+/** How much is done: the short form of every commit, or the long one of a night. */
+export interface Scale {
+  name: "short" | "nightly" | "scaled";
+  events: number;
+  kills: number;
+  restarts: number;
+  requestsPerSecond: number;
+  /** How long each toxic is in the way. */
+  toxicMs: number;
+  concurrency: number;
+}
+
+/** What a scenario has come to. */
+export interface Outcome {
+  promise: string;
+  title: string;
+  figures: Record<string, string | number>;
+  problems: string[];
+}
+
+/** One cluster with its world, and everything that is known of it so far. */
+export interface Run {
+  seed: number;
+  scale: Scale;
+  cluster: FaultCluster;
+  world: World;
+  ledger: Ledger;
+  random: Random;
+  say(line: string): void;
+  /** Deaths since the start, by whom: `random` and by failpoint. */
+  deaths: { name: MemberName; how: string }[];
+}
+
+export async function openRun(
+  seed: number,
+  scale: Scale,
+  cluster: FaultCluster,
+  say: Run["say"],
+): Promise<Run> {
+  const ledger = newLedger();
+  const world = await makeWorld(cluster, ledger);
+  const run: Run = { seed, scale, cluster, world, ledger, say, random: new Random(seed), deaths: [] };
+  watchDeaths(run);
+  return run;
+}
+
+/** Whoever dies is started again, as whatever runs containers does; that somebody exits by itself is a problem. */
+function watchDeaths(run: Run): void {
+  run.cluster.onDeath = (name, signal, code) => {
+    run.deaths.push({ name, how: signal === "SIGKILL" ? "failpoint" : `exit ${code ?? signal}` });
+    void run.cluster.members[name].start().catch((error: Error) => run.say(`${name}: ${error.message}`));
+  };
+}
+
+/** Waits until every queue is empty. @returns how long that took, and what still moves when it is given up */
+export async function quiet(
+  run: Run,
+  timeoutMs = QUIET_TIMEOUT_MS,
+): Promise<{ ms: number; moving: Record<string, number> }> {
+  const sinceMs = performance.now();
+  for (;;) {
+    const moving = await whatMoves(run.cluster.url).catch(() => ({ database: 1 }));
+    const ms = Math.round(performance.now() - sinceMs);
+    if (Object.keys(moving).length === 0 || ms > timeoutMs) return { ms, moving };
+    await delay(QUIET_POLL_MS);
+  }
+}
+
+/** Compares everything with everything. @returns what is wrong, a line each */
+export async function compare(run: Run): Promise<string[]> {
+  const { cluster, world, ledger } = run;
+  const books = await readBooks({ url: cluster.url, mongoUrl: cluster.documents.url });
+  const stockBefore = new Map(
+    world.kitchens.flatMap(({ products }) => products.map((id) => [id, STOCK] as const)),
+  );
+  return judge({ ledger, books, bank: world.bank, stockBefore }).flatMap(({ promise, problems }) => [
+    ...problems.slice(0, SHOWN).map((problem) => `${promise}: ${problem}`),
+    ...(problems.length > SHOWN ? [`${promise}: and ${problems.length - SHOWN} more`] : []),
+  ]);
+}
+
+/**
+ * From a commit in orders to the beginning of its handler in partners, over all messages since, in milliseconds: both
+ * moments are the begin of a transaction by the same server's clock.
+ */
+export async function deliveryTimes(run: Run, sinceIso: string): Promise<number[]> {
+  const { url } = run.cluster;
+  const said = await query<{ id: string; at: Date }>(
+    url("orders"),
+    "SELECT id, created_at AS at FROM outbox WHERE created_at > $1",
+    [sinceIso],
+  );
+  const saidAt = new Map(said.map(({ id, at }) => [id, at.getTime()]));
+  const heard = await query<{ id: string; at: Date }>(
+    url("partners"),
+    "SELECT message_id AS id, updated_at AS at FROM inbox WHERE state = 'done' AND created_at > $1",
+    [sinceIso],
+  );
+  return heard.flatMap(({ id, at }) => {
+    const from = saidAt.get(id);
+    return from === undefined ? [] : [at.getTime() - from];
+  });
+}
+
+/** The answers since the ledger's last reset, as figures. */
+export function answerFigures({ answers }: Ledger): Record<string, string | number> {
+  const byStatus = [...answers.byStatus]
+    .sort(([a], [b]) => a - b)
+    .map(([status, count]) => `${status || "none"}: ${count}`);
+  return {
+    answers: byStatus.join(", "),
+    "p50 ms": percentile(answers.times, 0.5),
+    "p99 ms": percentile(answers.times, 0.99),
+  };
+}
+
+export async function untilUp(run: Run): Promise<void> {
+  while (!Object.values(run.cluster.members).every((one) => one.isUp)) await delay(100);
+}

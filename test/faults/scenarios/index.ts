@@ -1,0 +1,19 @@
+import type { Outcome, Run } from "../run.ts";
+import { callbacksUnderKills } from "./p1-callbacks.ts";
+import { badPartners } from "./p2-partners.ts";
+import { leaseHolderKilled } from "./p6-lease.ts";
+import { natsLost } from "./p7-nats.ts";
+import { postgresKilled } from "./p8-postgres.ts";
+import { rollingRestarts } from "./p10-restarts.ts";
+import { toxicNetwork } from "./p11-toxics.ts";
+
+/** In the order in which they run: what is measured while nothing is wrong comes first. */
+export const scenarios: readonly (readonly [promise: string, scenario: (run: Run) => Promise<Outcome>])[] = [
+  ["P6", leaseHolderKilled],
+  ["P2", badPartners],
+  ["P7", natsLost],
+  ["P8", postgresKilled],
+  ["P10", rollingRestarts],
+  ["P1", callbacksUnderKills],
+  ["P11", toxicNetwork],
+];

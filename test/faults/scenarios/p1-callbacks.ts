@@ -1,0 +1,140 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Failpoint } from "../../../lib/failpoint.ts";
+import type { MemberName } from "../cluster.ts";
+import { acknowledged } from "../ledger.ts";
+import { load, untilEvents } from "../load.ts";
+import { answerFigures, compare, type Outcome, quiet, type Run, untilUp } from "../run.ts";
+
+const DRAINED_WITHIN_MS = 30_000;
+const OUTAGE_MS = 300;
+const MOST_VISITS = 12;
+
+const consuming: Failpoint[] = [
+  "consumer.accepting",
+  "consumer.accepted",
+  "consumer.applied",
+  "consumer.performed",
+  "consumer.committed",
+];
+const relaying: Failpoint[] = ["relay.claimed", "relay.published", "relay.sent"];
+/** Around each commit, acknowledgement, publication and call to the outside. */
+const failpoints: Partial<Record<MemberName, Failpoint[]>> = {
+  "orders-1": [
+    ...consuming,
+    ...relaying,
+    "idempotency.claimed",
+    "idempotency.stored",
+    "refund.claimed",
+    "refund.asked",
+    "refund.ended",
+    "transaction.ended",
+    "transaction.ending",
+  ],
+  "orders-2": [
+    ...consuming,
+    ...relaying,
+    "idempotency.claimed",
+    "idempotency.stored",
+    "refund.claimed",
+    "refund.asked",
+    "refund.ended",
+    "transaction.ended",
+    "transaction.ending",
+  ],
+  partners: [...consuming, ...relaying, "transaction.ended", "transaction.ending"],
+  notifications: [...consuming, ...relaying, "transaction.ended", "transaction.ending"],
+};
+const victims = [
+  ...["orders-1", "orders-1", "orders-2", "orders-2", "partners", "partners", "notifications"],
+  ...["gateway-1", "gateway-2", "identity", "nats", "redis", "documents"],
+] as const;
+
+/** Kills of whatever there is, at random moments and where it hurts, while payments and callbacks come in. */
+export async function callbacksUnderKills(run: Run): Promise<Outcome> {
+  const { cluster, ledger, random, scale } = run;
+  const before = acknowledged(ledger);
+  const killed: Record<string, number> = {};
+  const armed = new Map<MemberName, string>();
+  const strangeEnds: string[] = [];
+  let finished = false;
+  let deaths = 0;
+
+  const count = (how: string) => {
+    deaths += 1;
+    killed[how] = (killed[how] ?? 0) + 1;
+  };
+  const start = async (name: MemberName) => {
+    const places = failpoints[name];
+    const arms = places && !finished && deaths < scale.kills && random.chance(0.6);
+    const place = arms ? `${random.pick(places)}:${random.between(1, MOST_VISITS)}` : "";
+    armed.set(name, place);
+    await cluster.members[name].start(place).catch((error: Error) => strangeEnds.push(error.message));
+  };
+  const forerunner = cluster.onDeath;
+  cluster.onDeath = (name, signal, code) => {
+    if (signal === "SIGKILL" && armed.get(name)) count(`at ${armed.get(name)?.split(":")[0]}`);
+    else strangeEnds.push(`${name} ended by itself (${signal ?? code}): ${cluster.members[name].output()}`);
+    void start(name);
+  };
+  const kill = async (victim: (typeof victims)[number]) => {
+    if (victim === "nats" || victim === "redis" || victim === "documents") {
+      await cluster[victim].kill();
+      await delay(OUTAGE_MS);
+      await cluster[victim].start();
+    } else {
+      if (!cluster.members[victim].isUp) return;
+      await cluster.members[victim].kill();
+      count(`random: ${victim}`);
+      await start(victim);
+      return;
+    }
+    count(`random: ${victim}`);
+  };
+
+  const load1 = load(run.world, ledger, random);
+  const until = untilEvents(ledger, scale.events);
+  const sinceMs = performance.now();
+  const killing = (async () => {
+    while (!finished && deaths < scale.kills) {
+      const due = Math.floor(((acknowledged(ledger) - before) / scale.events) * (scale.kills + 1));
+      if (deaths < due) await kill(random.pick(victims));
+      else await delay(20);
+    }
+  })();
+  await load1.run(until, scale.concurrency);
+  finished = true;
+  await killing;
+  while (deaths < scale.kills) await kill(random.pick(victims));
+  await untilUp(run);
+  cluster.onDeath = forerunner;
+  const loadedMs = Math.round(performance.now() - sinceMs);
+  const { ms: drainedMs, moving } = await quiet(run);
+  // What is armed still would kill in the next scenario.
+  for (const [name, place] of armed) {
+    if (!place) continue;
+    await cluster.members[name].kill();
+    await cluster.members[name].start();
+  }
+  return {
+    promise: "P1",
+    title: "callbacks under kills",
+    figures: {
+      events: acknowledged(ledger) - before,
+      kills: deaths,
+      where: Object.entries(killed)
+        .map(([how, times]) => `${how} ${times}`)
+        .join(", "),
+      orders: load1.lives,
+      "load s": Math.round(loadedMs / 1000),
+      "drained ms": drainedMs,
+      "refunds asked for again": run.world.bank.repeats,
+      ...answerFigures(ledger),
+    },
+    problems: [
+      ...(drainedMs > DRAINED_WITHIN_MS ? [`drained after ${drainedMs} ms: ${JSON.stringify(moving)}`] : []),
+      ...strangeEnds,
+      ...load1.strange,
+      ...(await compare(run)),
+    ],
+  };
+}

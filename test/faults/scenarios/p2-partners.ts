@@ -1,0 +1,142 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import { newId } from "../../../lib/ids.ts";
+import { type Kitchen, kitchen } from "../../e2e/kitchen.ts";
+import { admin } from "../../e2e/world.ts";
+import { query } from "../../support/sql.ts";
+import { percentile } from "../ledger.ts";
+import { load } from "../load.ts";
+import { compare, type Outcome, quiet, type Run } from "../run.ts";
+
+const ORDERS = 40;
+const ORDERS_OF_BAD = 4;
+const TROUBLE_MS = 6_000;
+/** Of the p99 without them; and a busy machine's own noise. */
+const SHARE = 1.1;
+const NOISE_MS = 150;
+
+type Mood = "hang" | "reset" | 500 | 410 | 429 | "well";
+const moods: Mood[] = ["hang", "reset", 500, 410, 429];
+
+/** Partners whose systems misbehave in every way, beside others who must not notice. */
+export async function badPartners(run: Run): Promise<Outcome> {
+  const { world, ledger, random, cluster } = run;
+  const root = await admin(world.api);
+  const bad: { mood: Mood; place: Kitchen; system: Awaited<ReturnType<typeof moodySystem>> }[] = [];
+  for (const mood of moods) {
+    const place = await kitchen(world.api, root, [{ price: 500 }]);
+    const system = await moodySystem(run, place.partnerId, mood);
+    const body = { url: system.url, enabled: true };
+    await world.api.ok(`PUT /partners/${place.partnerId}/webhook`, { token: root, key: newId(), body });
+    bad.push({ mood, place, system });
+  }
+  const { paid, strange } = load(world, ledger, random);
+  const problems: string[] = [];
+  const measured = async () => {
+    const ids: string[] = [];
+    for (let n = 0; n < ORDERS; n += 1) {
+      const id = await paid(world.kitchens[n % world.kitchens.length] as Kitchen);
+      if (id) ids.push(id);
+    }
+    await delay(1_000);
+    const found = await query<{ ms: number }>(
+      cluster.url("partners"),
+      `SELECT extract(epoch FROM d.updated_at - i.time)::float * 1000 AS ms
+       FROM webhook_messages m JOIN webhook_deliveries d ON d.webhook_message_id = m.id
+         JOIN inbox i ON i.message_id::text = m.message_id AND i.consumer = 'partners'
+       WHERE m.order_id = ANY($1) AND m.type = 'order.paid' AND d.attempt = 1 AND d.state = 'accepted'`,
+      [ids],
+    );
+    return found.map(({ ms }) => ms);
+  };
+  const without = await measured();
+  const orders: string[] = [];
+  for (const { place } of bad) {
+    for (let n = 0; n < ORDERS_OF_BAD; n += 1) orders.push((await paid(place)) ?? "");
+  }
+  const beside = await measured();
+  await delay(TROUBLE_MS);
+  const triesBefore = Object.fromEntries(bad.map(({ mood, system }) => [mood, system.calls.length]));
+  for (const { mood, system, place } of bad) {
+    const ids = Map.groupBy(system.calls, ({ orderId }) => orderId);
+    for (const [orderId, calls] of ids) {
+      if (new Set(calls.map(({ webhookId }) => webhookId)).size > 1)
+        problems.push(`${mood}: order ${orderId} was told under several ids`);
+    }
+    if (mood !== 410 && !system.calls.some((call) => (ids.get(call.orderId)?.length ?? 0) > 1)) {
+      problems.push(`${mood}: nothing was tried again within ${TROUBLE_MS} ms`);
+    }
+    const { body } = await world.api.request<{ enabled?: boolean }>(
+      `GET /partners/${place.partnerId}/webhook`,
+      { token: root },
+    );
+    if (mood === 410 && body.enabled !== false) problems.push("410 did not disable the endpoint");
+    system.mood = "well";
+  }
+  // Those that answer again are told; what met a 410 is a visible dead letter.
+  const { ms: drainedMs } = await quiet(run, 60_000);
+  for (const { mood, place, system } of bad) {
+    const states = await query<{ order: string; state: string }>(
+      cluster.url("partners"),
+      `SELECT DISTINCT ON (m.id) m.order_id AS order, d.state FROM webhook_messages m
+       JOIN webhook_deliveries d ON d.webhook_message_id = m.id WHERE m.partner_id = $1 AND m.type = 'order.paid'
+       ORDER BY m.id, d.attempt DESC`,
+      [place.partnerId],
+    );
+    const wanted = mood === 410 ? "dead" : "accepted";
+    const other = states.filter(({ state }) => state !== wanted);
+    if (states.length !== ORDERS_OF_BAD || other.length > 0) {
+      problems.push(
+        `${mood}: of ${ORDERS_OF_BAD} orders ${states.length} are known and ${other.length} are not ${wanted} but ${other[0]?.state}`,
+      );
+    }
+    await system.stop();
+    await place.close();
+  }
+  const [p99Without, p99Beside] = [percentile(without, 0.99), percentile(beside, 0.99)];
+  if (p99Beside > p99Without * SHARE + NOISE_MS)
+    problems.push(`others' p99 went from ${p99Without} to ${p99Beside} ms`);
+  return {
+    promise: "P2",
+    title: "partners that hang, reset, and answer 500, 410, 429",
+    figures: {
+      "orders of bad partners": orders.length,
+      "tries while bad": JSON.stringify(triesBefore),
+      "others' p99 without ms": p99Without,
+      "others' p99 beside ms": p99Beside,
+      "told after recovery ms": drainedMs,
+    },
+    problems: [...problems, ...strange, ...(await compare(run))],
+  };
+}
+
+async function moodySystem(run: Run, partnerId: string, mood: Mood) {
+  const calls: { webhookId: string; orderId: string }[] = [];
+  const system = { url: "", mood, calls, stop: async () => stop() };
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on("data", (chunk) => chunks.push(chunk));
+    request.on("end", () => {
+      const { type, data } = JSON.parse(Buffer.concat(chunks).toString()) as {
+        type: string;
+        data: { order_id: string };
+      };
+      const webhookId = String(request.headers["webhook-id"]);
+      const does = system.mood;
+      const status = does === "well" ? 204 : typeof does === "number" ? does : 0;
+      if (type === "order.paid") calls.push({ webhookId, orderId: data.order_id });
+      run.ledger.told.push({ partnerId, webhookId, type, orderId: data.order_id, status: status || 599 });
+      if (does === "hang") return;
+      if (does === "reset") request.socket.resetAndDestroy();
+      else response.writeHead(status, does === 429 ? { "Retry-After": "2" } : {}).end();
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  system.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`;
+  const stop = () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  return system;
+}
