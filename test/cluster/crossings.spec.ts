@@ -84,7 +84,7 @@ describe("calls between the cluster's processes", () => {
       "identity.signIn": "moleculer",
       "identity.register": "moleculer",
       "media.putAvatar": "moleculer",
-      "notifications.listMine": "moleculer",
+      "notifications.list": "moleculer",
       "orders.confirm": "grpc",
       "orders.receivePayment": "grpc",
       "orders.claim": "grpc",

@@ -98,7 +98,7 @@ export async function connect(platformOf: () => Promise<TestPlatform> = platform
 
   /** As the API tells its clients: what is busy is asked again, as long as a repeat cannot do it twice. */
   async function patiently<T>(operation: string, sending?: Sending): Promise<Reply<T>> {
-    const repeatable = sending?.key !== undefined || /^(?!POST )|^POST \/sessions$/.test(operation);
+    const repeatable = sending?.key !== undefined || /^(?!POST )|^POST \/(sessions|users)$/.test(operation);
     for (let tries = 1; ; tries += 1) {
       const reply = await request<T>(operation, sending);
       if (reply.status !== 503 || !repeatable || tries === tryCount) return reply;
