@@ -1,5 +1,5 @@
 import { newId } from "../../lib/ids.ts";
-import { affected, type Db, rows } from "../../mixins/postgres/database.ts";
+import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts";
 
 export interface AuditEntry {
   id: string;
@@ -59,4 +59,14 @@ export async function auditOf(db: Db, userId: string, limit: number): Promise<Au
     `SELECT ${ENTRY} FROM audit_entries WHERE actor_id = ? OR subject = ? ORDER BY id DESC LIMIT ?`,
     [userId, userId, limit],
   );
+}
+
+/** Whether the database user of this service could take entries back: as their owner, or by a privilege. */
+export async function mayChangeAudit(db: Db): Promise<boolean> {
+  const found = await row<{ may: boolean }>(
+    db,
+    `SELECT pg_has_role(relowner, 'MEMBER') OR has_table_privilege(oid, 'UPDATE, DELETE, TRUNCATE, TRIGGER') AS may
+     FROM pg_class WHERE oid = 'audit_entries'::regclass`,
+  );
+  return found?.may ?? true;
 }

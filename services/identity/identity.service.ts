@@ -1,4 +1,4 @@
-import type { ServiceSchema } from "moleculer";
+import type { Service, ServiceSchema } from "moleculer";
 import { type ActionName, implement, type Params, type Result } from "../../contracts/actions.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
@@ -13,6 +13,7 @@ import type { Carrier } from "../../providers/carrier/index.ts";
 import type { IdentityProvider, Sql } from "../../providers/identity/index.ts";
 import { deleteAccount, exportData, sweepAccounts } from "./account.ts";
 import { createFirstAdmin, listAudit, recordTold } from "./admin.ts";
+import { mayChangeAudit } from "./audit.repository.ts";
 import { sweepCodes } from "./codes.repository.ts";
 import { sweepInvitations } from "./invitations.repository.ts";
 import { acceptInvitation, invite } from "./invitations.ts";
@@ -30,6 +31,8 @@ import { confirm, register, resendCode } from "./sign-up.ts";
 const SWEEP_INTERVAL_MS = 300_000;
 const INVITATIONS_KEPT_DAYS = 30;
 const MAX_IP_LENGTH = 45;
+const AUDIT_NOT_SAFE =
+  "The user of POSTGRES_URL_IDENTITY could change the audit log: give it one that owns no tables (docs/security.md).";
 
 export interface IdentityDeps {
   config: Settings;
@@ -83,6 +86,10 @@ export function identityService({
       sweep.mixin,
       health({ checks: { postgres: () => db.ping() }, outbox: out, inbox }).mixin,
     ],
+    async started(this: Service) {
+      // On one machine the process owns the server and its files; in a cluster the log is worth its user's rights.
+      if (config.NODE_ENV === "production" && (await mayChangeAudit(db.db))) this.logger.warn(AUDIT_NOT_SAFE);
+    },
     actions: {
       register: action("identity.register", (ctx) => register(parts, ctx.params)),
       confirm: action("identity.confirm", (ctx) => done(confirm(parts, ctx.params))),
