@@ -4,7 +4,7 @@
  * production this is the job that runs before the services.
  */
 import { mkdirSync } from "node:fs";
-import { type Config, readConfig } from "../../lib/config/config.ts";
+import { type Config, ConfigError, readConfig } from "../../lib/config/config.ts";
 import { startPostgres } from "../embedded-postgres.ts";
 import { lockFolder } from "../folder-lock.ts";
 import { databases, migrate } from "../migrate.ts";
@@ -13,9 +13,14 @@ import { runCommand } from "./command.ts";
 
 runCommand(async () => {
   const config = readConfig(process.env, { needs: false });
+  const wanted = databases.filter((database) => config.SERVICES.includes(database));
+  if (config.NODE_ENV === "production" && needsEmbeddedPostgres(config)) {
+    const missing = wanted.map(postgresUrlName).filter((name) => config[name] === undefined);
+    throw new ConfigError(missing.map((name) => `${name} must be set in production`));
+  }
   const embedded = needsEmbeddedPostgres(config) ? await startEmbedded(dataDirOf(config)) : undefined;
   try {
-    for (const database of databases) {
+    for (const database of wanted) {
       const url = config[postgresUrlName(database)] ?? embedded?.url(database);
       const { applied } = await migrate(database, url as string);
       console.log(`${database}: ${applied.length > 0 ? applied.join(", ") : "up to date"}`);
