@@ -9,5 +9,5 @@ export function tokenIssuer(
 ): string {
   const { PUBLIC_URL, KEYCLOAK_URL: url, KEYCLOAK_REALM: realm, KEYCLOAK_ISSUER: named } = settings;
   if (!url) return PUBLIC_URL;
-  return named || `${url.replace(/\/+$/, "")}/realms/${encodeURIComponent(realm)}`;
+  return named || `${url.replace(/(?<!\/)\/+$/, "")}/realms/${encodeURIComponent(realm)}`;
 }

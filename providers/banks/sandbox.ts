@@ -50,7 +50,7 @@ function open(settings: Readonly<Record<string, string>>, webcheckoutUrl: string
       throw new Error(`${name} is not of the form whsec_<base64>`);
     }
   }
-  const base = webcheckoutUrl.replace(/\/+$/, "");
+  const base = webcheckoutUrl.replace(/(?<!\/)\/+$/, "");
   const authorization = { authorization: `Bearer ${apiKey}` };
   const webhooks = secrets.map(([, secret]) => new Webhook(secret));
 

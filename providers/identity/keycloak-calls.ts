@@ -46,7 +46,7 @@ export interface KeycloakOptions extends KeycloakServer {
 /** Begins an operation. The service account's token is shared by all of them. */
 export function keycloakCalls(options: KeycloakOptions): () => KeycloakCalls {
   const { url, realm, clientId, clientSecret, clock = systemClock, budgetMs } = options;
-  const root = url.replace(/\/+$/, "");
+  const root = url.replace(/(?<!\/)\/+$/, "");
   const realmUrl = `${root}/realms/${encodeURIComponent(realm)}`;
   const adminUrl = `${root}/admin/realms/${encodeURIComponent(realm)}`;
   const basic = Buffer.from(`${encodeURIComponent(clientId)}:${encodeURIComponent(clientSecret)}`);

@@ -62,10 +62,10 @@ function isRun(text: string): boolean {
 
 /** What is left of a password when ornaments are taken away: `P@ssw0rd2024!` is password. */
 function coresOf(text: string): string[] {
-  const bare = text.replace(/^[^\p{L}]+|[^\p{L}]+$/gu, "");
+  const bare = text.replace(/^[^\p{L}]+|(?<=\p{L})[^\p{L}]+$/gu, "");
   const spelled = [...text].map((letter) => REPLACED.get(letter) ?? letter).join("");
   const spelledBare = [...bare].map((letter) => REPLACED.get(letter) ?? letter).join("");
-  const stripped = spelled.replace(/^[^\p{L}]+|[^\p{L}]+$/gu, "");
+  const stripped = spelled.replace(/^[^\p{L}]+|(?<=\p{L})[^\p{L}]+$/gu, "");
   const cores = [text, bare, spelled, spelledBare, stripped].filter(
     (core) => core.length > 0 && text.length - core.length <= MAX_ORNAMENT,
   );

@@ -143,6 +143,28 @@ describe("a plain gRPC client", () => {
     expect(timeoutMs).toBeLessThanOrEqual(5_000);
   });
 
+  it.each([
+    ["a thousand entries", () => Array.from({ length: 1_000 }, (_, index) => [`x-${index}`, "1"])],
+    ["one of 60 KB", () => [["x-much", "x".repeat(60_000)]]],
+    ["one key a thousand times", () => Array.from({ length: 1_000 }, () => ["x-again", "1"])],
+    ["one of a megabyte", () => [["x-much", "x".repeat(1_000_000)]]],
+  ] as const)(
+    "that sends metadata of %s, is answered or cut off, and the next one is served",
+    async (_, entries) => {
+      const flooding = plainClient(server.address);
+      const metadata = credential(path);
+      for (const [key, value] of entries()) metadata.add(key as string, value as string);
+      const before = server.state.contexts.length;
+      const error = await flooding
+        .call("Echo", ECHO, { metadata, deadline: Date.now() + 4_000 })
+        .catch((thrown) => thrown);
+      flooding.close();
+      if (error instanceof Error) expect(server.state.contexts).toHaveLength(before);
+      else expect(server.state.contexts.at(-1)?.meta).toEqual({});
+      await expect(client.call("Echo", ECHO)).resolves.toBeDefined();
+    },
+  );
+
   it("that cancels, is heard by the handler", async () => {
     const call = client.call("Wait", { key: "cancelled" });
     const refused = expect(call).rejects.toMatchObject({ code: Status.CANCELLED });

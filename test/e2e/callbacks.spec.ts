@@ -1,0 +1,155 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
+import { Random } from "../simulation/random.ts";
+import { type Client, connect } from "./client.ts";
+import { admin, type Kitchen, kitchen, signed } from "./world.ts";
+
+/** Of each kind of callback; the adapters' own tests make ten thousand without the HTTP. */
+const MUTATIONS = Number(process.env.CALLBACK_MUTATIONS ?? 250);
+const AT_ONCE = 10;
+const STALE_MS = 301_000;
+
+interface Callback {
+  path: string;
+  headers: Record<string, string>;
+  body: Buffer;
+}
+
+let api: Client;
+let shop: Kitchen;
+let bankId: string;
+const bankSecret = `whsec_${Buffer.from("the secret of the bank that is forged").toString("base64")}`;
+
+beforeAll(async () => {
+  api = await connect();
+  const root = await admin(api);
+  shop = await kitchen(api, root);
+  const body = {
+    title: `Bank ${newId()}`,
+    adapter: "sandbox",
+    settings: { apiKey: "b".repeat(32), webhookSecret: bankSecret },
+    webcheckout_url: "http://127.0.0.1:9/pay",
+    active: false,
+  };
+  bankId = (await api.ok<{ id: string }>("POST /banks", { token: root, key: newId(), body })).id;
+}, 60_000);
+afterAll(() => shop?.close());
+
+/** Their texts hold what a decoder puts in place of bytes that it cannot read. */
+function fromBank(change: { id?: string; at?: Date; secret?: string; amount?: number } = {}): Callback {
+  const { id = newId(), at = new Date(), secret = bankSecret, amount = 1250 } = change;
+  const data = { payment_id: `p-\ufffd-${id}`, order_id: id, amount_minor: amount, currency: "EUR" };
+  const body = JSON.stringify({ type: "payment.succeeded", data });
+  return { path: `payments/${bankId}`, headers: signed(secret, id, at, body), body: Buffer.from(body) };
+}
+
+function fromPartner(change: { id?: string; at?: Date; secret?: string } = {}): Callback {
+  const { id = newId(), at = new Date(), secret = shop.secret } = change;
+  const data = { order_id: newId(), reason: "\ufffd" };
+  const body = JSON.stringify({ type: "order.rejected", timestamp: at.toISOString(), data });
+  return {
+    path: `partners/${shop.partnerId}`,
+    headers: signed(secret, id, at, body),
+    body: Buffer.from(body),
+  };
+}
+
+async function send({ path, headers, body }: Callback): Promise<{ status: number; text: string }> {
+  const response = await fetch(`${api.url}/api/v1/webhooks/${path}`, {
+    method: "POST",
+    headers,
+    body: new Uint8Array(body),
+  });
+  return { status: response.status, text: await response.text() };
+}
+
+const SIGNED = ["webhook-id", "webhook-timestamp", "webhook-signature"];
+
+/** The callback with one small change somewhere; undefined where the change changes nothing that was signed. */
+function mutated(callback: Callback, chance: Random): Callback | undefined {
+  const below = (max: number) => chance.between(0, max - 1);
+  const where = below(5);
+  if (where < 2) {
+    const body = Buffer.from(callback.body);
+    const at = below(body.length);
+    const how = below(4);
+    if (how === 0) body[at] = (body[at] as number) ^ (1 << below(8));
+    else if (how === 1) body[at] = below(256);
+    else if (how === 2)
+      return { ...callback, body: Buffer.concat([body.subarray(0, at), body.subarray(at + 1)]) };
+    else return { ...callback, body: Buffer.concat([body, Buffer.from([below(256)])]) };
+    return body.equals(callback.body) ? undefined : { ...callback, body };
+  }
+  const name = SIGNED[where - 2] as string;
+  const value = callback.headers[name] as string;
+  const at = below(value.length);
+  const letter = String.fromCharCode(0x21 + below(0x5e));
+  const rest = below(2) === 0 ? value.slice(at + 1) : value.slice(at);
+  const changed = value.slice(0, at) + letter + rest;
+  if (changed === value || changed.split(" ").includes(value)) return undefined;
+  return { ...callback, headers: { ...callback.headers, [name]: changed } };
+}
+
+describe("a callback that nobody signed so", () => {
+  it("in whatever way it differs, is refused by one and the same answer to the byte, from banks and partners alike", async () => {
+    const seed = Date.now() % 1_000_000;
+    const chance = new Random(seed);
+    const forged: Callback[] = [];
+    for (const make of [fromBank, fromPartner]) {
+      const genuine = make();
+      for (let made = 0; made < MUTATIONS; ) {
+        const one = mutated(genuine, chance);
+        if (!one) continue;
+        forged.push(one);
+        made++;
+      }
+      const bare = { ...genuine, headers: { "Content-Type": "application/json" } };
+      const elsewhere = { ...genuine, path: genuine.path.replace(/[^/]+$/, newId()) };
+      const nowhere = { ...genuine, path: genuine.path.replace(/[^/]+$/, "nobody") };
+      const stale = make({ at: new Date(Date.now() - STALE_MS) });
+      const early = make({ at: new Date(Date.now() + 2 * STALE_MS) });
+      forged.push(bare, elsewhere, nowhere, stale, early);
+    }
+    forged.push(fromBank({ secret: shop.secret }), fromPartner({ secret: bankSecret }));
+    forged.push({ ...fromBank(), path: fromPartner().path }, { ...fromPartner(), path: fromBank().path });
+    const answers = new Map<string, number>();
+    while (forged.length > 0) {
+      for (const { status, text } of await Promise.all(forged.splice(0, AT_ONCE).map(send))) {
+        const answer = `${status} ${text}`;
+        answers.set(answer, (answers.get(answer) ?? 0) + 1);
+      }
+    }
+    expect({ seed, answers: [...answers.keys()] }).toEqual({
+      seed,
+      answers: [expect.stringMatching(/^401 .*"code":"bad_signature"/)],
+    });
+  }, 120_000);
+
+  it("unlike the genuine ones, which it was made of", async () => {
+    expect(await send(fromBank())).toMatchObject({ status: 204 });
+    expect(await send(fromPartner())).toMatchObject({
+      status: 404,
+      text: expect.stringContaining("not_found"),
+    });
+  });
+});
+
+describe("a genuine callback", () => {
+  it("that is replayed, is answered as the first time; with another body under its id, by 409", async () => {
+    const id = newId();
+    const first = fromBank({ id });
+    expect((await send(first)).status).toBe(204);
+    expect((await send(first)).status).toBe(204);
+    const other = await send(fromBank({ id, amount: 1251 }));
+    expect(other).toMatchObject({ status: 409, text: expect.stringContaining("event_mismatch") });
+  });
+
+  it.each([["bank", fromBank] as const, ["partner", fromPartner] as const])(
+    "of a %s that is larger than 64 KB, answers 413 before anybody looks at its signature",
+    async (_, make) => {
+      const callback = make();
+      const body = Buffer.concat([callback.body, Buffer.alloc(64 * 1024, " ")]);
+      expect((await send({ ...callback, body })).status).toBe(413);
+    },
+  );
+});
