@@ -88,7 +88,7 @@ export function decimal(min: number, max: number) {
 }
 
 // Every control character but the line feed, and every lone surrogate.
-const NO_CONTROL_CHARACTERS = /^(?:\n|[^\p{Cc}\p{Cs}])*$/u;
+export const NO_CONTROL_CHARACTERS = /^(?:\n|[^\p{Cc}\p{Cs}])*$/u;
 
 export const uuid = { type: "uuid" } as const;
 export const boolean = { type: "boolean" } as const;

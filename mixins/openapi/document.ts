@@ -35,7 +35,8 @@ export interface Operation {
   /** Whether an access token is needed. */
   secured: boolean;
   parameters: readonly Parameter[];
-  body?: { content: Record<string, Rule | undefined>; required: boolean };
+  /** @property example of JSON, where the one that is made from the schema would not be true */
+  body?: { content: Record<string, Rule | undefined>; required: boolean; example?: unknown };
   answers: readonly Answer[];
 }
 
@@ -94,7 +95,9 @@ function operationOf(
     ...(description && { description }),
     security: secured ? [{ bearer: [] }] : [],
     ...(parameters.length > 0 && { parameters: parameters.map((one) => parameterOf(one, names)) }),
-    ...(body && { requestBody: { required: body.required, content: contentOf(body.content, names) } }),
+    ...(body && {
+      requestBody: { required: body.required, content: contentOf(body.content, names, body.example) },
+    }),
     responses: Object.fromEntries(
       answers.map((answer) => [answer.status, sharedAnswer(answer, options, shared)]),
     ),
@@ -122,10 +125,14 @@ function parameterOf(
   };
 }
 
-function contentOf(content: Record<string, Rule | undefined>, names: SchemaNames): JsonSchema {
+function contentOf(
+  content: Record<string, Rule | undefined>,
+  names: SchemaNames,
+  example?: unknown,
+): JsonSchema {
   const entries = Object.entries(content).map(([type, rule]) => [
     type,
-    rule ? { schema: jsonSchemaOf(rule, names), example: exampleOf(rule) } : { schema: {} },
+    rule ? { schema: jsonSchemaOf(rule, names), example: example ?? exampleOf(rule) } : { schema: {} },
   ]);
   return Object.fromEntries(entries);
 }

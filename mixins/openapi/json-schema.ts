@@ -1,4 +1,4 @@
-import type { Props, Rule } from "../../contracts/schema.ts";
+import { NO_CONTROL_CHARACTERS, type Props, type Rule } from "../../contracts/schema.ts";
 
 /** JSON Schema 2020-12, the part that contracts need. */
 export interface JsonSchema {
@@ -16,6 +16,7 @@ interface AnyRule extends Rule {
   readonly min?: number;
   readonly max?: number;
   readonly integer?: boolean;
+  readonly trim?: boolean;
 }
 
 /** @returns the schema of a rule, with a reference wherever the rule's fields have a name */
@@ -34,7 +35,7 @@ export function componentsOf(names: SchemaNames): Record<string, JsonSchema> {
 }
 
 function bodyOf(rule: Rule, names: SchemaNames): JsonSchema {
-  const { type, props, items, values, pattern, min, max, integer } = rule as AnyRule;
+  const { type, props, items, values, min, max, integer } = rule as AnyRule;
   switch (type) {
     case "object":
       return objectOf(props ?? {}, names);
@@ -56,10 +57,27 @@ function bodyOf(rule: Rule, names: SchemaNames): JsonSchema {
     case "uuid":
       return { type: "string", format: "uuid" };
     case "string":
-      return given({ type: "string", minLength: min, maxLength: max, pattern: pattern?.source });
+      return given({ type: "string", minLength: min, maxLength: max, pattern: patternOf(rule as AnyRule) });
     default:
       throw new Error(`no JSON Schema is known for a rule of type ${type}`);
   }
+}
+
+/** Every control character but the line feed. Half a surrogate pair is no text that JSON could carry. */
+const CONTROL = "\\x00-\\x09\\x0b-\\x1f\\x7f-\\x9f";
+
+/**
+ * The pattern as other people's tools read it: few know Unicode's properties of characters. What surrounds a text
+ * that is trimmed before it is looked at may be any white space, and a text that may not be empty may not be blank.
+ */
+function patternOf({ pattern, trim, min = 0 }: AnyRule): string | undefined {
+  if (!pattern) return undefined;
+  if (pattern.source === NO_CONTROL_CHARACTERS.source) {
+    const inside = `[^${CONTROL}\\s](?:[^${CONTROL}]*[^${CONTROL}\\s])?`;
+    return `^\\s*${min > 0 ? inside : `(?:${inside})?`}\\s*$`;
+  }
+  const portable = pattern.source.replaceAll("\\p{Cc}", "\\x00-\\x1f\\x7f-\\x9f").replaceAll("\\p{Cs}", "");
+  return trim ? portable.replace(/^\^/, "^\\s*(?:").replace(/\$$/, ")\\s*$") : portable;
 }
 
 function objectOf(props: Props, names: SchemaNames): JsonSchema {

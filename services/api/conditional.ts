@@ -20,12 +20,16 @@ export function isFresh(ifNoneMatch: string | undefined, etag: string): boolean 
   return ifNoneMatch.split(",").some((tag) => tag.trim().replace(/^W\//, "") === etag);
 }
 
+/** `*`, or entity tags: RFC 9110, section 13.1.1. */
+export const IF_MATCH = /^(?:\*|(?:W\/)?"[\x21\x23-\x7e]*"(?: *, *(?:W\/)?"[\x21\x23-\x7e]*")*)$/;
+
 /**
  * The version that the client wants to change; undefined where it does not say or does not mind (`*`).
- * @throws PRECONDITION_FAILED for a tag that no version of ours ever had
+ * @throws BAD_REQUEST for what is no entity tag, PRECONDITION_FAILED for one that no version of ours ever had
  */
 export function expectedVersion(ifMatch: string | undefined): number | undefined {
   if (ifMatch === undefined || ifMatch.trim() === "*") return undefined;
+  if (!IF_MATCH.test(ifMatch.trim())) throw fail("BAD_REQUEST", "If-Match holds no ETag.");
   const version = /^"(\d{1,10})(?:-[\w-]+)?"$/.exec(ifMatch.trim())?.[1];
   if (version === undefined || Number(version) < 1 || Number(version) > 2 ** 31) {
     throw fail("PRECONDITION_FAILED", "If-Match does not hold the ETag of this resource.");

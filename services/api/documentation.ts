@@ -7,12 +7,14 @@ import {
   type Parameter,
 } from "../../mixins/openapi/document.ts";
 import { documentationRoutes } from "../../mixins/openapi/pages.ts";
+import { IF_MATCH } from "./conditional.ts";
 import { type Endpoint, IMAGE_TYPES, type Part } from "./endpoint.ts";
 import { BASE_PATH } from "./routes/index.ts";
 import { schemaNames } from "./schemas.ts";
 
 const TITLE = "Waybill";
 const VERSION = "1";
+const MAX_IF_MATCH_LENGTH = 512;
 
 const DESCRIPTION = [
   "Orders from check to handover. Names are in snake_case, times in RFC 3339 UTC, money in minor units.",
@@ -50,7 +52,7 @@ function operationOf(endpoint: Endpoint): Operation {
     ...(route.description && { description: route.description }),
     secured: route.access !== "public" && route.access !== "signed",
     parameters: parametersOf(endpoint),
-    ...(body && { body: { required: !body.mayBeAbsent, content: bodyContent(body) } }),
+    ...(body && { body: { required: !body.mayBeAbsent, content: bodyContent(body), example: body.example } }),
     answers: [...successOf(endpoint), ...problemsOf(endpoint)],
   };
 }
@@ -100,7 +102,7 @@ const keyParameter = (required: boolean): Parameter => ({
 const ifMatch: Parameter = {
   in: "header",
   name: "If-Match",
-  rule: matching(/^"[\x21\x23-\x7e]{1,60}"$|^\*$/, 62, "an ETag"),
+  rule: matching(IF_MATCH, MAX_IF_MATCH_LENGTH, "an ETag"),
   required: false,
   description: "The ETag of the version that is to be changed; another one is refused with 412.",
 };

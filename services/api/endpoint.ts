@@ -1,5 +1,6 @@
 import { catalogue, type ErrorType } from "../../contracts/errors.ts";
 import { object, type Props, type Rule } from "../../contracts/schema.ts";
+import { exampleOf } from "../../mixins/openapi/example.ts";
 import { type Check, checkOf } from "../../mixins/validation/validation.ts";
 import { contractOf } from "./contract.ts";
 import type { Method, Route } from "./routes/route.ts";
@@ -25,6 +26,8 @@ export interface Body {
   readonly maxBytes: number;
   /** What JSON must look like. */
   readonly part?: Part;
+  /** JSON that the operation takes, as the documentation shows it. */
+  readonly example?: unknown;
   /** Whether a request without a body is one with an empty object. */
   readonly mayBeAbsent: boolean;
   /** The field of the contract that the whole body is; else its fields are the contract's. */
@@ -113,7 +116,9 @@ function bodyOf(route: Route, props: Props, all: Props): Body | undefined {
   if (!json && Object.keys(props).length === 0) return undefined;
   const fields = json ? (all[json] as Part["rule"]) : object(props);
   const mayBeAbsent = Object.values(fields.props).every((rule) => rule.optional);
-  return { kind: "json", maxBytes: MAX_JSON_BYTES, part: part(fields), mayBeAbsent, field: json };
+  const taken = part(fields);
+  const example = { ...(exampleOf(taken.rule) as object), ...route.example };
+  return { kind: "json", maxBytes: MAX_JSON_BYTES, part: taken, example, mayBeAbsent, field: json };
 }
 
 type Shape = Pick<Endpoint, "body" | "versioned" | "idempotencyKey" | "query"> & { inPath: string[] };

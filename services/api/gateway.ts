@@ -91,7 +91,7 @@ export function gateway(config: Settings, clock: Clock): Gateway {
     routes: [
       {
         path: BASE_PATH,
-        aliases: aliasesOf(endpoints, () => started(deps)),
+        aliases: aliasesOf(endpoints, methodsOf, () => started(deps)),
         mappingPolicy: "restrict",
         mergeParams: false,
         bodyParsers: false,
@@ -113,8 +113,7 @@ export function gateway(config: Settings, clock: Clock): Gateway {
       send404(req: IncomingRequest, res: ServerResponse) {
         const methods = methodsOf(req.originalUrl);
         if (methods.length === 0) return refuse(req, res, fail("NOT_FOUND", "There is no such path."));
-        const allow = { Allow: methods.join(", ") };
-        fall(started(deps), req, res, fail("METHOD_NOT_ALLOWED", undefined), false, allow);
+        refuseMethod(started(deps), req, res, methods);
       },
     },
     listening: () => server.listening,
@@ -170,13 +169,30 @@ export function gateway(config: Settings, clock: Clock): Gateway {
   };
 }
 
-function aliasesOf(endpoints: readonly Endpoint[], deps: () => ServeDeps): ApiRouteSchema["aliases"] {
+function refuseMethod(
+  deps: ServeDeps,
+  req: IncomingMessage,
+  res: ServerResponse,
+  methods: readonly string[],
+): void {
+  fall(deps, req, res, fail("METHOD_NOT_ALLOWED"), false, { Allow: methods.join(", ") });
+}
+
+function aliasesOf(
+  endpoints: readonly Endpoint[],
+  methodsOf: (path: string) => readonly string[],
+  deps: () => ServeDeps,
+): ApiRouteSchema["aliases"] {
   return Object.fromEntries(
     endpoints.map((endpoint) => {
       const { method, path } = endpoint.route;
       const pattern = path.replace(/\{(\w+)\}/g, ":$1");
-      const handler = (req: IncomingRequest, res: ServerResponse) =>
+      const handler = (req: IncomingRequest, res: ServerResponse) => {
+        // `GET /orders/check` is not the order whose id is "check": that path has methods of its own.
+        const methods = methodsOf(req.originalUrl);
+        if (!methods.includes(method)) return refuseMethod(deps(), req, res, methods);
         void serve(deps(), endpoint, { req, res, ctx: req.$ctx, inPath: req.$params.params });
+      };
       return [`${method} ${pattern}`, handler];
     }),
   );

@@ -95,7 +95,7 @@ function tokenOf(to: TestGateway, claims: TestClaims): Promise<string> {
 
 function bodyOf({ body }: Endpoint): string | Buffer | undefined {
   if (!body) return undefined;
-  return body.part ? JSON.stringify(exampleOf(body.part.rule)) : Buffer.from("bytes");
+  return body.part ? JSON.stringify(body.example) : Buffer.from("bytes");
 }
 
 const behindOwnActions: Record<string, ActionName> = {

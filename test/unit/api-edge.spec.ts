@@ -53,7 +53,14 @@ describe("conditions", () => {
     expect([expectedVersion(undefined), expectedVersion("*")]).toEqual([undefined, undefined]);
   });
 
-  it.each([['"abc"'], ["7"], [`W/${etag}`], ['"0"'], ['"99999999999"'], ['"7", "8"'], [""]])(
+  it.each(["7", "", '"', '"7', '"7" "8"', "*, *", '"7",'])(
+    "that are none, as If-Match: %s, are bad",
+    (header) => {
+      expect(() => expectedVersion(header)).toThrow(expect.objectContaining({ type: "BAD_REQUEST" }));
+    },
+  );
+
+  it.each([['"abc"'], [`W/${etag}`], ['"0"'], ['"99999999999"'], ['"7", "8"']])(
     "with If-Match: %s, fail",
     (header) => {
       expect(() => expectedVersion(header)).toThrow(expect.objectContaining({ type: "PRECONDITION_FAILED" }));

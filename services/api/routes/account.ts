@@ -139,6 +139,7 @@ export const accountRoutes = [
     description: "An admin invites anyone; a partner's admin invites staff of that partner.",
     access: ["admin", "partner"],
     success: 201,
+    example: { role: "partner" },
   }),
   route("POST /invitations/accept", "identity.acceptInvitation", {
     summary: "Accept an invitation",

@@ -2,6 +2,14 @@ import { table } from "./route.ts";
 
 const route = table("Notifications");
 
+/** What OneSignal wants to know. */
+const settings = [
+  {
+    provider: "onesignal",
+    values: { appId: "0198c0de-0000-7000-8000-000000000006", apiKey: "os_v2_app_0d3a5da46df24efc" },
+  },
+];
+
 /** Devices, preferences and the agents that send: scenario 7. */
 export const notificationRoutes = [
   route("GET /me/devices", "notifications.devices", {
@@ -44,10 +52,12 @@ export const notificationRoutes = [
     summary: "Add a sender of notifications",
     access: ["admin"],
     success: 201,
+    example: { settings },
   }),
   route("PATCH /agents/{agent_id}", "notifications.updateAgent", {
     summary: "Change a sender of notifications",
     access: ["admin"],
     success: 200,
+    example: { settings },
   }),
 ];

@@ -2,6 +2,12 @@ import { table } from "./route.ts";
 
 const route = table("Operations");
 
+/** What the sandbox's payment system wants to know. */
+const bankSettings = {
+  apiKey: "sandbox-key-0d3a5da4",
+  webhookSecret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+};
+
 const admin = { access: ["admin"], success: 200 } as const;
 
 /** What operators do: scenario 10. */
@@ -11,8 +17,13 @@ export const operationRoutes = [
     summary: "Register a bank",
     description: "Its settings hold secrets: they are kept encrypted and never shown again.",
     success: 201,
+    example: { settings: bankSettings },
   }),
-  route("PATCH /banks/{bank_id}", "orders.updateBank", { ...admin, summary: "Change a bank" }),
+  route("PATCH /banks/{bank_id}", "orders.updateBank", {
+    ...admin,
+    summary: "Change a bank",
+    example: { settings: bankSettings },
+  }),
   route("POST /orders/{order_id}/refund", "orders.refund", {
     ...admin,
     summary: "Refund an order",

@@ -41,6 +41,8 @@ export interface Route<N extends Routable = Routable> {
   readonly fields?: "body" | "query";
   /** The one field that the whole body is, as JSON, as an image's bytes or as the text that was signed. */
   readonly body?: { readonly [kind in "json" | "image" | "signed"]?: keyof RoutableParams<N> };
+  /** Fields of the documented example, as the client sends them, where their schemas alone cannot make a true one. */
+  readonly example?: Readonly<Record<string, unknown>>;
   /** Where the new resource is: a path below the base path with placeholders out of the answer. */
   readonly location?: string;
   /** A POST accepts an Idempotency-Key unless told otherwise. */
