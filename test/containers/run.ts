@@ -153,6 +153,7 @@ async function scenarios(api: string, sandboxUrl: string, env: Record<string, st
   const words = [
     "--experimental-vm-modules",
     jest,
+    "--forceExit",
     "--config",
     join(root, "jest.cluster.config.js"),
     ...files,
