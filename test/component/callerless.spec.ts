@@ -1,0 +1,194 @@
+import { generateKeyPairSync } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { SignJWT } from "jose";
+import { type Middleware, ServiceBroker } from "moleculer";
+import { actions as contracts } from "../../contracts/actions.ts";
+import type { Rule } from "../../contracts/schema.ts";
+import { readConfig } from "../../lib/config/config.ts";
+import { tokenIssuer } from "../../lib/config/issuer.ts";
+import { newId } from "../../lib/ids.ts";
+import { AUDIENCE, TOKEN_TYPE } from "../../mixins/caller/token-verifier.ts";
+import { grpcBridge } from "../../mixins/grpc/index.ts";
+import { exampleOf } from "../../mixins/openapi/example.ts";
+import { brokerOptions } from "../../moleculer.config.ts";
+import { callMetrics } from "../../platform/operations/call-metrics.ts";
+import { type Topology, topology } from "../../platform/topology.ts";
+import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
+
+/**
+ * The actions that answer without a caller, and why they may. Whoever adds one writes the reason down here; every
+ * other action refuses, whatever its meta says about who calls.
+ */
+const OPEN: Record<string, string> = {
+  "identity.register": "nobody has an account before",
+  "identity.confirm": "the code is the proof",
+  "identity.resendCode": "answers the same for every address",
+  "identity.signIn": "the password is the proof",
+  "identity.refresh": "the refresh token is the proof",
+  "identity.forgotPassword": "answers the same for every address",
+  "identity.resetPassword": "the code is the proof",
+  "identity.acceptInvitation": "the invitation's token is the proof",
+  "identity.jwks": "public keys, which a caller is verified by",
+  "orders.track": "the link's token is the proof; it shows no more than a first name",
+  "orders.receivePayment": "the bank's signature is the proof",
+  "partners.receiveCallback": "the partner's signature is the proof",
+  // Between services, where no customer is there to ask: closed to everybody else by the bridge's credential and by
+  // the users of NATS, and never published by the gateway.
+  "orders.applyPartnerCallback":
+    "for Partners, which has verified the signature; only it may ask that over NATS",
+  "partners.reserve": "for Orders, at prices that are checked again; over the bridge",
+  "partners.release": "for Orders, also when a deadline passes; over the bridge",
+};
+const BETWEEN_SERVICES = ["orders.applyPartnerCallback", "partners.release", "partners.reserve"];
+
+const SERVICES = ["identity", "media", "orders", "partners", "notifications"] as const;
+const PROTO_DIR = fileURLToPath(new URL("../../proto", import.meta.url));
+
+const dataDir = mkdtempSync(join(tmpdir(), "waybill-callerless-"));
+const forger = generateKeyPairSync("ec", { namedCurve: "P-256" });
+let databases: TestDatabase[];
+let platform: Topology;
+let config: ReturnType<typeof settings>;
+const strangers: Record<"over the transporter" | "over the bridge", ServiceBroker> = {} as never;
+let offered: { name: string; visibility: string; example: unknown }[];
+
+function settings(urls: string[]) {
+  const [orders = "", partners = "", notifications = "", identity = ""] = urls;
+  return {
+    ...readConfig({ DATA_DIR: dataDir }),
+    SERVICES: [...SERVICES],
+    LOG_LEVEL: "fatal" as const,
+    POSTGRES_ACQUIRE_TIMEOUT_MS: ACQUIRE_TIMEOUT_MS,
+    POSTGRES_URL_ORDERS: orders,
+    POSTGRES_URL_PARTNERS: partners,
+    POSTGRES_URL_NOTIFICATIONS: notifications,
+    POSTGRES_URL_IDENTITY: identity,
+    PUBLIC_URL: "http://waybill.test",
+    SMTP_URL: "smtp://127.0.0.1:9",
+    BRIDGE_SECRET: "bridge-secret-of-the-tests-0123456789",
+    HANDOVER_SECRET: "handover-secret-of-the-tests-0123456",
+    SEAL_SECRET: "seal-secret-of-the-tests-0123456789ab",
+  };
+}
+
+beforeAll(async () => {
+  databases = await Promise.all(
+    (["orders", "partners", "notifications", "identity"] as const).map(createDatabase),
+  );
+  config = settings(databases.map(({ url }) => url));
+  platform = await topology(config, callMetrics(), () => undefined);
+  const stranger = (nodeID: string, middlewares: Middleware[]) =>
+    new ServiceBroker({
+      ...brokerOptions({
+        ...{ nodeID, namespace: platform.namespace, transporter: "Fake", logLevel: "fatal", json: false },
+        middlewares,
+      }),
+      requestTimeout: 10_000,
+      circuitBreaker: { enabled: false },
+      logger: false,
+    });
+  // Both hold what opens the doors between nodes: what is left is whether the services ask who calls.
+  strangers["over the transporter"] = stranger("stranger-1", []);
+  strangers["over the bridge"] = stranger("stranger-2", [
+    grpcBridge({ secret: config.BRIDGE_SECRET, host: "127.0.0.1", port: 0, protoDir: PROTO_DIR }),
+  ]);
+  await platform.start();
+  await Promise.all(Object.values(strangers).map((broker) => broker.start()));
+  await Promise.all(Object.values(strangers).map((broker) => broker.waitForServices([...SERVICES])));
+
+  const registered = platform.brokers.flatMap((broker) =>
+    (broker.registry.getActionList({ onlyLocal: true, withEndpoints: false }) as unknown as Listed[])
+      .filter(({ name }) => !name.startsWith("$"))
+      .map(({ name, action }) => ({ name, visibility: action.visibility ?? "published" })),
+  );
+  offered = registered
+    .filter(({ visibility }) => visibility === "published" || visibility === "public")
+    .map((action) => {
+      const { params } = contracts[action.name as keyof typeof contracts] ?? {};
+      return { ...action, example: params && exampleOf(params as Rule) };
+    });
+}, 60_000);
+afterAll(async () => {
+  await Promise.all(Object.values(strangers).map((broker) => broker.stop()));
+  await platform?.stop();
+  await Promise.all(databases.map((database) => database.drop()));
+  rmSync(dataDir, { recursive: true, force: true });
+});
+
+interface Listed {
+  name: string;
+  action: { visibility?: string };
+}
+
+/** Everything that somebody could believe in who does not look at the token. */
+function forgedMeta() {
+  const admin = { id: newId(), role: "admin", sessionId: newId(), partnerId: newId(), partnerAdmin: true };
+  return { user: admin, caller: admin, locals: { caller: admin }, role: "admin", userId: admin.id };
+}
+
+/** As identity signs one, but by a key of the forger. */
+function forgedToken(): Promise<string> {
+  return new SignJWT({ sid: newId(), role: "admin" })
+    .setProtectedHeader({ alg: "ES256", typ: TOKEN_TYPE, kid: newId() })
+    .setSubject(newId())
+    .setIssuer(tokenIssuer(config))
+    .setAudience(AUDIENCE)
+    .setIssuedAt()
+    .setExpirationTime("5m")
+    .sign(forger.privateKey);
+}
+
+async function outcomes(from: ServiceBroker, meta: object): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  for (const { name, example } of offered) {
+    const outcome = await from.call(name, example, { meta }).then(
+      () => "answered",
+      ({ type, message }) => (type as string | undefined) ?? String(message),
+    );
+    found.set(name, outcome);
+  }
+  return found;
+}
+
+describe("every action that a service offers to others", () => {
+  it("has a contract, and there is none that only the contracts know", () => {
+    expect(offered.filter(({ example }) => example === undefined)).toEqual([]);
+    const names = new Set(offered.map(({ name }) => name));
+    // Made on its own node only, by whoever starts the platform.
+    const kept = ["identity.createAdmin"];
+    expect(Object.keys(contracts).filter((name) => !names.has(name))).toEqual(kept);
+    expect(Object.keys(OPEN).filter((name) => !names.has(name))).toEqual([]);
+    expect(offered.length).toBeGreaterThan(85);
+  });
+
+  it("between services only, is not published", () => {
+    const inner = offered.filter(({ visibility }) => visibility === "public").map(({ name }) => name);
+    expect(inner.sort()).toEqual(BETWEEN_SERVICES);
+  });
+
+  it.each(["over the transporter", "over the bridge"] as const)(
+    "called %s with a forged meta and no token, refuses unless the table says why it need not",
+    async (way) => {
+      const found = await outcomes(strangers[way], forgedMeta());
+      const refused = [...found].filter(([, outcome]) => outcome === "UNAUTHENTICATED").map(([name]) => name);
+      // A refresh token that is none of ours is refused by the same name.
+      const open = [...found.keys()].filter((name) => !refused.includes(name) || name === "identity.refresh");
+      expect(open.sort()).toEqual(Object.keys(OPEN).sort());
+      // Nothing was answered for want of a good question.
+      for (const [name, outcome] of found) expect([name, outcome]).not.toEqual([name, "VALIDATION_ERROR"]);
+    },
+  );
+
+  it.each(["over the transporter", "over the bridge"] as const)(
+    "called %s with a forged token, refuses, also where none is needed",
+    async (way) => {
+      const token = await forgedToken();
+      const found = await outcomes(strangers[way], { ...forgedMeta(), token });
+      expect([...found].filter(([, outcome]) => outcome !== "UNAUTHENTICATED")).toEqual([]);
+    },
+  );
+});
