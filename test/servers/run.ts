@@ -4,7 +4,7 @@
  * files that need no platform, none is started:
  *   npm run test:cluster -- test/cluster/storage.spec.ts
  */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -24,6 +24,14 @@ const say = (line: string) => process.stdout.write(`${line}\n`);
 const seconds = () => `${Math.round(performance.now() / 1000)} s`;
 let cluster: Cluster | undefined;
 let interrupted = false;
+let running: ChildProcess | undefined;
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  // What has been started has to be taken down again, so the end is that of `finally`.
+  process.on(signal, () => {
+    interrupted = true;
+    running?.kill(signal);
+  });
+}
 
 try {
   for (const name of needed) await binary(name);
@@ -35,7 +43,7 @@ try {
       say(`  ${name} ready after ${readyAfterMs} ms`);
     say(`Cluster: ready after ${seconds()}`);
   }
-  process.exitCode = await jest();
+  process.exitCode = interrupted ? 1 : await jest();
 } catch (error) {
   process.stderr.write(`${(error as Error).message}\n`);
   process.exitCode = 1;
@@ -61,12 +69,7 @@ function jest(): Promise<number> {
     ],
     { cwd: root, stdio: "inherit", env: { ...process.env, ...env } },
   );
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.on(signal, () => {
-      interrupted = true;
-      child.kill(signal);
-    });
-  }
+  running = child;
   return new Promise((done) => child.once("exit", (code) => done(code ?? 1)));
 }
 
