@@ -22,10 +22,13 @@ afterEach(async () => {
   await server?.close();
 });
 
-async function listen(handler: (req: IncomingMessage, res: ServerResponse) => void): Promise<number> {
+async function listen(
+  handler: (req: IncomingMessage, res: ServerResponse) => void,
+  limits = patience,
+): Promise<number> {
   const problemFor = (error: Error) =>
     problemOf(error, { docsUrl: "http://x/docs/errors", instance: "urn:x" });
-  server = edgeServer(handler, problemFor, patience);
+  server = edgeServer(handler, problemFor, limits);
   return await server.listen(0, "127.0.0.1");
 }
 
@@ -52,16 +55,42 @@ describe("edge server", () => {
     expect(text()).toMatch(/^HTTP\/1\.1 408 [\s\S]*"code":"request_too_slow"/);
   });
 
-  it("with 500 sockets that never finish a header, serves others at once", async () => {
-    const port = await listen((_, res) => res.end("here"));
-    const slow = Array.from({ length: 500 }, () => talk(port, "GET / HTTP/1.1\r\n"));
-    await Promise.all(slow.slice(-1).map(({ socket }) => once(socket, "connect")));
-    const startedMs = performance.now();
-    const other = talk(port, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    await once(other.socket, "close");
-    expect(other.text()).toContain("here");
-    expect(performance.now() - startedMs).toBeLessThan(500);
+  it.each([
+    ["never finish a header", "GET / HTTP/1.1\r\nX-Slow: ", "x"],
+    ["never finish a body", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n", "1"],
+    ["say nothing at all", "", ""],
+  ])("with 500 sockets that %s, serves others at once", async (_, bytes, drop) => {
+    const port = await listen((req, res) => req.on("end", () => res.end("here")).resume(), {
+      ...patience,
+      headersMs: 30_000,
+      requestMs: 30_000,
+    });
+    const alone = await slowestOf(port);
+    const slow = Array.from({ length: 500 }, () => talk(port, bytes).socket);
+    await Promise.all(slow.map((socket) => socket.readyState === "open" || once(socket, "connect")));
+    // A drop now and then keeps them alive.
+    const dripping = setInterval(() => {
+      for (const socket of slow) if (drop) socket.write(drop);
+    }, 100);
+    const beset = await slowestOf(port);
+    clearInterval(dripping);
+    expect(slow.filter(({ destroyed }) => destroyed)).toEqual([]);
+    // On a machine that is busy with other things, it is held against itself.
+    expect(beset).toBeLessThan(Math.max(500, 5 * alone));
   });
+
+  /** The 99th percentile of what requests on new connections take, in milliseconds. */
+  async function slowestOf(port: number): Promise<number> {
+    const tookMs: number[] = [];
+    for (let count = 0; count < 100; count++) {
+      const startedMs = performance.now();
+      const other = talk(port, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+      await once(other.socket, "close");
+      expect(other.text()).toContain("here");
+      tookMs.push(performance.now() - startedMs);
+    }
+    return tookMs.sort((a, b) => a - b)[98] as number;
+  }
 
   it("that is closed, lets a running request end and takes no other on its connection", async () => {
     let answer: ServerResponse | undefined;

@@ -1,0 +1,49 @@
+import { describe, expect, it } from "@jest/globals";
+import { ServiceBroker } from "moleculer";
+import { serviceNames } from "../../lib/config/catalogue.ts";
+import { readConfig, type Settings } from "../../lib/config/config.ts";
+import { serviceFactories } from "../../platform/services.ts";
+import { inProcessCarrier } from "../../providers/carrier/index.ts";
+
+const CANARY = "canary-0f9c2b7e41d8a635";
+/** Everything that an operator sets and that opens something. */
+const secret = {
+  BRIDGE_SECRET: `${CANARY}-of-the-bridge-0123456789`,
+  HANDOVER_SECRET: `${CANARY}-of-the-handover-0123456789`,
+  SEAL_SECRET: `${CANARY}-of-the-seal-0123456789`,
+  SEAL_SECRET_PREVIOUS: `${CANARY}-of-the-former-seal-0123456789`,
+  ADMIN_PASSWORD: `${CANARY}-of-the-admin`,
+  NATS_PASSWORD: `${CANARY}-of-nats`,
+  S3_SECRET_KEY: `${CANARY}-of-s3`,
+  KEYCLOAK_CLIENT_SECRET: `${CANARY}-of-keycloak`,
+  SMTP_URL: `smtp://mail:${CANARY}@127.0.0.1:25`,
+};
+const databases = Object.fromEntries(
+  ["ORDERS", "PARTNERS", "NOTIFICATIONS", "IDENTITY"].map((name) => [
+    `POSTGRES_URL_${name}`,
+    `postgres://waybill:${CANARY}@127.0.0.1:1/${name.toLowerCase()}`,
+  ]),
+);
+
+describe("what a service tells of itself to every node", () => {
+  it("holds none of the secrets that it was made with", async () => {
+    const config = {
+      ...readConfig({}),
+      ...secret,
+      ...databases,
+      PUBLIC_URL: "http://127.0.0.1:3000",
+    } as unknown as Settings;
+    const carrier = inProcessCarrier({ groups: [] });
+    const factories = await serviceFactories(serviceNames);
+    const broker = new ServiceBroker({ logger: false, nodeID: "told", transporter: null as never });
+    for (const make of factories.values()) {
+      // With those of its mixins, and its actions: what a node's packets and `$node.services` tell everybody.
+      const { name, settings, metadata, schema } = broker.createService(make({ config, carrier }));
+      const told = JSON.stringify({ name, settings, metadata, actions: schema.actions });
+      expect(told).toContain(`"name":"${name}"`);
+      expect({ name, tells: told.includes(CANARY) }).toEqual({ name, tells: false });
+    }
+    expect(factories.size).toBe(serviceNames.length);
+    await carrier.close();
+  });
+});
