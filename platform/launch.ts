@@ -21,6 +21,11 @@ import {
 
 /** All of a stop has to be over within ten seconds; what is left is for PostgreSQL's last checkpoint. */
 const DRAIN_TIMEOUT_MS = 7_500;
+/**
+ * How long a gateway of a cluster goes on serving after /readyz has said that it leaves: proxies that ask every half
+ * second or more often have heard it before a connection is refused.
+ */
+const FAREWELL_MS = 1_500;
 
 /** Where everything is, also written to data/platform.json for programs. */
 export interface Places {
@@ -135,7 +140,11 @@ async function start(wanted: Config, { signal, progress }: LaunchOptions, undo: 
   signal.throwIfAborted();
   operations.ready();
   ready = true;
-  undo.push(() => operations.unready());
+  const isBehindProxy = settings.NATS_URL !== undefined && settings.SERVICES.includes("api");
+  undo.push(async () => {
+    operations.unready();
+    if (isBehindProxy) await delay(FAREWELL_MS);
+  });
   const places: Places = {
     pid: process.pid,
     services: settings.SERVICES,

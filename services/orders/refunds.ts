@@ -20,8 +20,11 @@ import {
 import { inOrderTrace } from "./trace.ts";
 
 const BATCH = 8;
-/** Longer than a look-up and a refund together, each of which the bank's port ends within five seconds. */
-const LEASE_MS = 30_000;
+/**
+ * Longer than a look-up and a refund together, each of which the bank's port ends within five seconds; and short enough
+ * that what a killed service had begun goes on within fifteen.
+ */
+const LEASE_MS = 12_000;
 const BACKOFF: Backoff = { firstMs: 1_000, factor: 2, maxMs: 300_000, jitter: 0.2 };
 /** After about a quarter of an hour an operator is told; the tries go on. */
 const ALERT_AT_ATTEMPT = 10;

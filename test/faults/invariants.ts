@@ -151,11 +151,18 @@ export const invariants = {
     const asked = new Map(
       books.webhooks.filter(({ type }) => type === "order.paid").map((webhook) => [webhook.orderId, webhook]),
     );
+    // The news that it is off may overtake the news that it is on.
+    const calledOff = new Set(
+      books.transitions
+        .filter(({ from, to }) => from === "paid" && to === "cancelled")
+        .map(({ orderId }) => orderId),
+    );
     return [
       ...[...paid].flatMap((orderId) => {
         const accepted = told.get(orderId)?.some(({ status }) => status < 300);
         const webhook = asked.get(orderId);
-        if (accepted || webhook?.stopped || webhook?.states.at(-1) === "dead") return [];
+        if (accepted || calledOff.has(orderId) || webhook?.stopped || webhook?.states.at(-1) === "dead")
+          return [];
         return [
           `order ${orderId} was paid and its partner was not told (${webhook?.states.join() ?? "never tried"})`,
         ];

@@ -6,6 +6,7 @@ import { startFaultCluster } from "./cluster.ts";
 import { reportOf, writeReport } from "./report.ts";
 import { type Outcome, openRun, type Run, type Scale } from "./run.ts";
 import { scenarios } from "./scenarios/index.ts";
+import { longForms } from "./scenarios/long-forms.ts";
 
 const short: Scale = {
   ...{
@@ -23,36 +24,48 @@ const nightly: Scale = {
   concurrency: 16,
 };
 
+const PROBLEMS_SHOWN = 40;
+
 const words = process.argv.slice(2);
 const option = (name: string) => words.find((word) => word.startsWith(`--${name}=`))?.split("=")[1];
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1_000_000));
 const factor = Number(option("scale") ?? 1);
 const only = option("only")?.split(",");
 const base = words.includes("--nightly") ? nightly : short;
+const concurrency = Number(option("concurrency") ?? base.concurrency);
 const scale: Scale =
-  factor === 1
+  factor === 1 && concurrency === base.concurrency
     ? base
     : {
         ...base,
+        concurrency,
         name: "scaled",
         events: Math.round(base.events * factor),
         kills: Math.max(1, Math.round(base.kills * factor)),
       };
 
+// Every server and process ends with this one.
+process.setMaxListeners(64);
 const startedMs = performance.now();
 const say = (line: string) => {
   process.stdout.write(
     `${`${((performance.now() - startedMs) / 1000).toFixed(1)} s`.padStart(8)}  ${line}\n`,
   );
 };
+const tell = ({ promise, title, figures, problems }: Outcome) => {
+  say(`${problems.length === 0 ? "kept  " : "BROKEN"} ${promise} ${title} ${JSON.stringify(figures)}`);
+  for (const problem of problems.slice(0, PROBLEMS_SHOWN)) say(`       ${problem}`);
+};
 const folder = mkdtempSync(join(tmpdir(), "waybill-faults-"));
 process.env.WAYBILL_TEST_RUN ??= folder;
 mkdirSync(join(folder, "cluster"));
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
 
 say(`SEED=${seed}  ${scale.name}: ${scale.events} events, ${scale.kills} kills`);
 const cluster = await startFaultCluster(join(folder, "cluster"));
 let run: Run | undefined;
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => void cluster.stop().finally(() => process.exit(130)));
+}
 const outcomes: Outcome[] = [];
 try {
   run = await openRun(seed, scale, cluster, say);
@@ -66,14 +79,17 @@ try {
     }));
     for (const { name, how } of run.deaths.slice(deathsBefore)) outcome.problems.push(`${name} died: ${how}`);
     outcomes.push(outcome);
-    say(
-      `${outcome.problems.length === 0 ? "kept  " : "BROKEN"} ${promise} ${outcome.title} ${JSON.stringify(outcome.figures)}`,
-    );
-    for (const problem of outcome.problems.slice(0, 40)) say(`       ${problem}`);
+    tell(outcome);
   }
 } finally {
   await run?.world.stop();
   await cluster.stop();
+}
+if (base === nightly && (!only || only.includes("P4") || only.includes("P16"))) {
+  for (const outcome of await longForms(factor)) {
+    outcomes.push(outcome);
+    tell(outcome);
+  }
 }
 const kept = outcomes.every(({ problems }) => problems.length === 0);
 const report = reportOf({

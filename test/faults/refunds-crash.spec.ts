@@ -16,6 +16,8 @@ const TOTAL_MINOR = 2950;
 const TEST_TIMEOUT_MS = 60_000;
 const RUN_TIMEOUT_MS = 20_000;
 const KILLED = "SIGKILL";
+/** What a killed service had begun goes on after fifteen seconds at most; a sweep may take one of them. */
+const RESUMED_WITHIN_MS = 14_000;
 
 let database: TestDatabase;
 let bank: Awaited<ReturnType<typeof startMoodyBank>>;
@@ -89,6 +91,15 @@ async function run(failpoints: string): Promise<string> {
   return end;
 }
 
+/** Milliseconds until somebody else may take up what the dead one had begun. */
+async function untilResumed(): Promise<number> {
+  const [row] = await sql<{ ms: number }>(
+    `SELECT extract(epoch FROM max(next_at) - now())::float * 1000 AS ms FROM refunds
+     WHERE state NOT IN ('completed', 'failed')`,
+  );
+  return row?.ms ?? 0;
+}
+
 /** The lease of whoever was killed is over. */
 const later = () => sql("UPDATE refunds SET next_at = now() WHERE state NOT IN ('completed', 'failed')");
 
@@ -99,6 +110,7 @@ describe("refunds of a service that is killed again and again", () => {
       await owed();
       for (const place of ["refund.claimed", "refund.asked:3", "refund.ended:2"]) {
         expect([place, await run(place)]).toEqual([place, KILLED]);
+        expect(await untilResumed()).toBeLessThan(RESUMED_WITHIN_MS);
         await later();
       }
       expect(await run("")).toBe("done");

@@ -12,8 +12,8 @@ export const scenarios: readonly (readonly [promise: string, scenario: (run: Run
   ["P6", leaseHolderKilled],
   ["P2", badPartners],
   ["P7", natsLost],
-  ["P8", postgresKilled],
   ["P10", rollingRestarts],
-  ["P1", callbacksUnderKills],
   ["P11", toxicNetwork],
+  ["P8", postgresKilled],
+  ["P1", callbacksUnderKills],
 ];
