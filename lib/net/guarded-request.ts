@@ -5,6 +5,7 @@ import { isIP, type LookupFunction } from "node:net";
 import { isLoopbackAddress, isPublicAddress } from "./public-address.ts";
 
 const PORTS = ["", "443", "8443"];
+const PRIVATE_NAME = /\.(?:localhost|local|internal)$/;
 const RESOLVE_TIMEOUT_MS = 2_000;
 const RESOLVE_TRIES = 2;
 /** Once the status is known, the body has this long to arrive before we go on without the rest of it. */
@@ -41,7 +42,7 @@ export function urlTrouble(text: string, options: GuardOptions): string | undefi
   }
   if (url.protocol !== "https:") return "must start with https://";
   if (!PORTS.includes(url.port)) return "must use port 443 or 8443";
-  if (isIP(host) ? !isPublicAddress(host) : !host.includes(".")) return "must be an address of the internet";
+  if (isIP(host) ? !isPublicAddress(host) : !isPublicName(host)) return "must be an address of the internet";
   return undefined;
 }
 
@@ -86,6 +87,12 @@ export async function guardedPost(call: GuardedRequest, options: GuardOptions): 
   request.once("response", (response) => resolve(readHead(response, call.maxBodyBytes)));
   request.end(call.body);
   return await promise.finally(() => request.destroy());
+}
+
+/** Names that only a machine or a network of its own knows, also with the dot of the root behind them. */
+function isPublicName(host: string): boolean {
+  const name = host.replace(/\.$/, "");
+  return name.includes(".") && !PRIVATE_NAME.test(name);
 }
 
 function hostOf(url: URL): string {
