@@ -20,6 +20,7 @@ import { confirmOrder } from "./confirm.ts";
 import { deadlineSweep } from "./deadlines.ts";
 import * as deliveries from "./deliveries.ts";
 import type { OrdersDeps } from "./deps.ts";
+import { erasureHandlers, sweepErasures } from "./erasure.ts";
 import { handover } from "./handover.ts";
 import { countOrders } from "./lists.repository.ts";
 import { live } from "./live.ts";
@@ -34,6 +35,7 @@ import { refundWorker } from "./refunds.ts";
 const SWEEP_INTERVAL_MS = 1_000;
 const RECONCILE_INTERVAL_MS = 5_000;
 const LOOK_LATE_MS = 60_000;
+const ERASE_INTERVAL_MS = 300_000;
 
 export interface OrdersServiceDeps {
   config: Settings;
@@ -43,6 +45,8 @@ export interface OrdersServiceDeps {
   sweepIntervalMs?: number;
   /** How often orders are looked for whose bank has to be asked. */
   reconcileIntervalMs?: number;
+  /** How often ended orders are looked for whose customer was erased meanwhile. */
+  eraseIntervalMs?: number;
 }
 
 /** Orders from the confirmed check to the handover, with their payments, refunds and deadlines. */
@@ -90,7 +94,12 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
   });
   const inbox = consumer({
     ...{ postgres: db, carrier, group: "orders", clock, outbox: out },
-    handlers: projectionHandlers(projections, watchers),
+    handlers: { ...projectionHandlers(projections, watchers), ...erasureHandlers },
+  });
+  const erasures = timer({
+    name: "erasures",
+    intervalMs: options.eraseIntervalMs ?? ERASE_INTERVAL_MS,
+    run: () => sweepErasures(db),
   });
   const byState = {
     about: "Orders that have not ended.",
@@ -111,6 +120,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       refunds.mixin,
       deadlines.mixin,
       reconciliation.mixin,
+      erasures.mixin,
       health({
         checks: { postgres: () => db.ping(), documents: () => projections.history.ready() },
         outbox: out,

@@ -120,7 +120,7 @@ export async function startOrders(options: OrdersTestOptions = {}) {
   };
   orders.createService(
     ordersService({
-      ...{ config, carrier, sweepIntervalMs: 100, reconcileIntervalMs: 100 },
+      ...{ config, carrier, sweepIntervalMs: 100, reconcileIntervalMs: 100, eraseIntervalMs: 100 },
       ...(options.clock && { clock: options.clock }),
     }),
   );
