@@ -4,6 +4,7 @@
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { asyncApiPage } from "./generate/asyncapi.ts";
 import { clientTypes } from "./generate/client.ts";
 import { configurationPage, envExample } from "./generate/configuration.ts";
 import { errorsPage } from "./generate/errors.ts";
@@ -15,6 +16,7 @@ const ROOT = resolve(import.meta.dirname, "..");
 const pages: Record<string, string> = {
   "docs/errors.md": errorsPage(),
   "docs/messages.md": messagesPage(),
+  "asyncapi.yaml": asyncApiPage(),
   "docs/states.md": statesPage(),
   "docs/configuration.md": configurationPage(),
   ".env.example": envExample(),

@@ -1,0 +1,147 @@
+/** What of an operation a program relies on that was written for an earlier release. */
+export interface ReleasedOperation {
+  method: string;
+  path: string;
+  success: string;
+  /** What may be sent, by place and name: `query limit`, `body.lines[].quantity`; with its type, `!` when required. */
+  takes: Record<string, string>;
+  /** What is answered: `lines[].title`; with its type, `!` when it is always there. */
+  answers: Record<string, string>;
+}
+export type ReleasedApi = Record<string, ReleasedOperation>;
+
+interface Schema {
+  $ref?: string;
+  type?: string;
+  format?: string;
+  enum?: string[];
+  properties?: Record<string, Schema>;
+  required?: string[];
+  items?: Schema;
+  additionalProperties?: Schema | boolean;
+}
+interface Media {
+  content?: Record<string, { schema: Schema }>;
+}
+interface Operation {
+  operationId: string;
+  parameters?: { in: string; name: string; required: boolean; schema: Schema }[];
+  requestBody?: Media & { required: boolean };
+  responses: Record<string, Media>;
+}
+export interface ApiDocument {
+  paths: Record<string, Record<string, Operation>>;
+  components: { schemas: Record<string, Schema> };
+}
+
+/** The part of the document that later releases are held against. */
+export function releasedApi({ paths, components }: ApiDocument): ReleasedApi {
+  const operations = Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => [path, method, operation] as const),
+  );
+  const fields = (schema: Schema, place: string, required: boolean): [string, string][] => {
+    const known = schema.$ref
+      ? (components.schemas[schema.$ref.split("/").at(-1) as string] as Schema)
+      : schema;
+    const inner = Object.entries(known.properties ?? {}).flatMap(([name, one]) =>
+      fields(one, place === "" ? name : `${place}.${name}`, known.required?.includes(name) ?? false),
+    );
+    const items = known.items ? fields(known.items, `${place}[]`, true) : [];
+    return [[place, `${typeOf(known)}${required ? "!" : ""}`], ...inner, ...items];
+  };
+  const contents = ({ content = {} }: Media, place: string, required: boolean) =>
+    Object.entries(content).flatMap(([type, { schema }]) =>
+      type === "application/json"
+        ? fields(schema, place, required)
+        : [[`${place} ${type}`.trim(), "bytes"] as [string, string]],
+    );
+  const entries = operations.map(
+    ([path, method, { operationId, parameters = [], requestBody, responses }]) => {
+      const success = Object.keys(responses).filter((status) => status.startsWith("2"));
+      const takes = [
+        ...parameters.map((one): [string, string] => [
+          `${one.in} ${one.name}`,
+          `${typeOf(one.schema)}${one.required ? "!" : ""}`,
+        ]),
+        ...contents(requestBody ?? {}, "body", requestBody?.required ?? false),
+      ];
+      const answers = success.flatMap((status) => contents(responses[status] as Media, "", true));
+      return [
+        operationId,
+        {
+          method,
+          path,
+          success: success.join(),
+          takes: Object.fromEntries(takes),
+          answers: Object.fromEntries(answers),
+        },
+      ] as const;
+    },
+  );
+  return Object.fromEntries(entries.toSorted(([a], [b]) => a.localeCompare(b)));
+}
+
+function typeOf({ type = "any", enum: values }: Schema): string {
+  return values ? `one of ${values.join(" ")}` : type;
+}
+
+/** What would break a program that was written for the earlier release, a line each. */
+export function apiBreaks(before: ReleasedApi, now: ReleasedApi): string[] {
+  return Object.entries(before).flatMap(([id, old]) => {
+    const operation = now[id];
+    if (!operation) return [`${id}: removed`];
+    const moved = (["method", "path", "success"] as const)
+      .filter((part) => old[part] !== operation[part])
+      .map((part) => `${id}: its ${part} was ${old[part]}, is ${operation[part]}`);
+    return [
+      ...moved,
+      ...takesLess(old.takes, operation.takes).map((line) => `${id} takes ${line}`),
+      ...answersLess(old.answers, operation.answers).map((line) => `${id} answers ${line}`),
+    ];
+  });
+}
+
+function takesLess(before: Record<string, string>, now: Record<string, string>): string[] {
+  const fewer = Object.entries(before).flatMap(([name, old]) => {
+    const type = now[name];
+    if (type === undefined) return [`${name} no longer`];
+    if (bare(old) !== bare(type) && !holdsAll(type, old))
+      return [`${name} as ${bare(type)}, was ${bare(old)}`];
+    return [];
+  });
+  const more = Object.entries(now).flatMap(([name, type]) => {
+    if (!type.endsWith("!") || before[name]?.endsWith("!")) return [];
+    // Required within what is itself new and may be left out asks nothing of anybody.
+    const owner = ownerOf(name);
+    return owner !== undefined && !(owner in before) ? [] : [`only with ${name}`];
+  });
+  return [...fewer, ...more];
+}
+
+function answersLess(before: Record<string, string>, now: Record<string, string>): string[] {
+  return Object.entries(before).flatMap(([name, old]) => {
+    const type = now[name];
+    if (type === undefined) return [`${name} no longer`];
+    if (bare(old) !== bare(type) && !(bare(old).startsWith("one of ") && bare(type).startsWith("one of ")))
+      return [`${name} as ${bare(type)}, was ${bare(old)}`];
+    return old.endsWith("!") && !type.endsWith("!") ? [`${name} not always`] : [];
+  });
+}
+
+const bare = (type: string) => type.replace(/!$/, "");
+
+/** Whether an enum has every value of an earlier one. */
+function holdsAll(now: string, before: string): boolean {
+  if (!now.startsWith("one of ") || !before.startsWith("one of ")) return false;
+  const values = bare(now).split(" ");
+  return bare(before)
+    .split(" ")
+    .every((value) => values.includes(value));
+}
+
+/** `body.lines[].quantity` stands in `body.lines[]`; `query limit` in nothing. */
+function ownerOf(name: string): string | undefined {
+  const at = name.lastIndexOf(".");
+  if (at > 0) return name.slice(0, at);
+  return name.endsWith("[]") ? name.slice(0, -2) : undefined;
+}
