@@ -44,6 +44,7 @@ export function nodeMiddlewares(settings: Settings, grpcPort: number): Middlewar
     callerMiddleware({ issuer: tokenIssuer(settings) }),
     grpcBridge({
       secret: settings.BRIDGE_SECRET,
+      previousSecret: settings.BRIDGE_SECRET_PREVIOUS,
       host: settings.GRPC_HOST,
       port: grpcPort,
       announce: settings.GRPC_ANNOUNCE,

@@ -146,6 +146,7 @@ export const catalogue = {
   ),
 
   BRIDGE_SECRET: secret("Signs the credential of each gRPC call", serviceNames),
+  BRIDGE_SECRET_PREVIOUS: secret("Accepted beside BRIDGE_SECRET, while it is being replaced"),
   HANDOVER_SECRET: secret("Derives delivery PINs and tracking tokens", ["orders"]),
   SEAL_SECRET: secret("Encrypts the secrets of banks, agents and webhooks at rest", [
     "identity",

@@ -21,11 +21,13 @@ type Plain = Record<string, unknown>;
 export interface AnswerOptions {
   broker: ServiceBroker;
   secret: string;
+  previousSecret?: string | undefined;
   clock: Clock;
 }
 
 /** Answers the calls of one method by its action, called through the broker like any other call. */
-export function answerer({ broker, secret, clock }: AnswerOptions, method: Method, service: Service) {
+export function answerer(options: AnswerOptions, method: Method, service: Service) {
+  const { broker, secret, previousSecret, clock } = options;
   const emptiable = emptyMeansAbsent(method, service);
 
   /** @returns why the call is not even tried */
@@ -68,7 +70,7 @@ export function answerer({ broker, secret, clock }: AnswerOptions, method: Metho
 
   return async (call: Call, respond: sendUnaryData<Buffer>): Promise<void> => {
     const { path } = method;
-    const peer = provenNode(call.metadata.get(CREDENTIAL_KEY)[0], { secret, path, clock });
+    const peer = provenNode(call.metadata.get(CREDENTIAL_KEY)[0], { secret, previousSecret, path, clock });
     const timeoutMs = budgetMs(call);
     const refusal = refused(call, peer, timeoutMs);
     if (refusal) {

@@ -28,17 +28,29 @@ export function bridgeCredential({ secret, path, node, clock = systemClock }: Cr
   return `v1.${claims}.${mac(secret, path, claims)}`;
 }
 
+export interface ProofOptions {
+  /** BRIDGE_SECRET. */
+  secret: string;
+  /** The one that is accepted beside it, while it is being replaced. */
+  previousSecret?: string | undefined;
+  path: string;
+  clock: Clock;
+}
+
 /** The caller whom a credential proves for this method now; undefined for anything else. */
 export function provenNode(
   credential: unknown,
-  { secret, path, clock }: { secret: string; path: string; clock: Clock },
+  { secret, previousSecret, path, clock }: ProofOptions,
 ): string | undefined {
   if (typeof credential !== "string" || credential.length > MAX_LENGTH) return undefined;
   const [, node, expires, signature] = /^v1\.([\w-]{1,300})\.(\d{1,15})\.([\w-]{43})$/.exec(credential) ?? [];
   if (node === undefined || expires === undefined || signature === undefined) return undefined;
-  // As text: several texts stand for the same bytes in base64, and only one of them is ours.
-  const wanted = mac(secret, path, `${node}.${expires}`);
-  if (!timingSafeEqual(Buffer.from(signature), Buffer.from(wanted))) return undefined;
+  const genuine = (by: string) => {
+    // As text: several texts stand for the same bytes in base64, and only one of them is ours.
+    const wanted = mac(by, path, `${node}.${expires}`);
+    return timingSafeEqual(Buffer.from(signature), Buffer.from(wanted));
+  };
+  if (!genuine(secret) && !(previousSecret && genuine(previousSecret))) return undefined;
   const leftMs = Number(expires) - clock.now();
   if (leftMs < -LEEWAY_MS || leftMs > LIFETIME_MS + LEEWAY_MS) return undefined;
   return Buffer.from(node, "base64url").toString();

@@ -22,6 +22,8 @@ const LEAST_GRACE_MS = 100;
 export interface BridgeOptions {
   /** BRIDGE_SECRET, the same on every node. */
   secret: string;
+  /** Another one whose credentials are let in too; calls are always signed by `secret`. */
+  previousSecret?: string | undefined;
   /** The address to listen on. */
   host: string;
   /** The host that other nodes reach this one by; absent: `host`, or this machine's where that is any address. */
@@ -42,7 +44,15 @@ export interface BridgeOptions {
  * service that is missing and for a method without a public action
  */
 export function grpcBridge(options: BridgeOptions): Middleware {
-  const { secret, host, port, announce: announcedHost, protoDir, clock = systemClock } = options;
+  const {
+    secret,
+    previousSecret,
+    host,
+    port,
+    announce: announcedHost,
+    protoDir,
+    clock = systemClock,
+  } = options;
   setLogVerbosity(logVerbosity.NONE); // what fails here reaches the broker's log as an error of ours
   const catalogue = protoCatalogue(protoDir);
   const owners = new Set<ServiceBroker>();
@@ -95,7 +105,7 @@ export function grpcBridge(options: BridgeOptions): Middleware {
       const services = broker.services.filter(({ schema }) => schema.grpc);
       if (services.length === 0) return;
       const names = services.flatMap(({ schema }) => schema.grpc?.service ?? []);
-      server = bridgeServer({ broker, catalogue, secret, clock }, names);
+      server = bridgeServer({ broker, catalogue, secret, previousSecret, clock }, names);
       for (const service of services) offer(service);
       // Before the node first tells about itself, or it would announce the port 0.
       const address = await server.bind(host, port, announcedHost);

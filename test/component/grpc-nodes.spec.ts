@@ -127,6 +127,36 @@ describe("nodes that come and go", () => {
   );
 
   concurrently(
+    "whose secret is being replaced, reach each other at every step, in either order",
+    async (nodes) => {
+      const [former, next] = [
+        "the former secret of this very platform",
+        "the next secret of this very platform",
+      ];
+      // The steps of docs/security.md; while one is taken, some nodes stand before it and some behind.
+      const steps = [
+        { secret: former },
+        { secret: former, previousSecret: next },
+        { secret: next, previousSecret: former },
+        { secret: next },
+      ];
+      for (const [index, before] of steps.slice(0, -1).entries()) {
+        const after = steps[index + 1] as typeof before;
+        for (const [calling, called] of [
+          [before, after],
+          [after, before],
+        ]) {
+          const server = await nodes.server({ nodeID: "server", bridge: called });
+          const { broker } = await nodes.start({ nodeID: "caller", bridge: calling });
+          await offeredBy(broker, "probe.echo", 1);
+          await expect(broker.call("probe.echo", EMPTY_ECHO)).resolves.toBeDefined();
+          await Promise.all([nodes.stop(broker), nodes.stop(server.broker)]);
+        }
+      }
+    },
+  );
+
+  concurrently(
     "only the broker repeats, only what may be repeated, and each time on another node",
     async (nodes) => {
       const closed = `127.0.0.1:${await freePort()}`;

@@ -9,6 +9,7 @@ const CANARY = "canary-0f9c2b7e41d8a635";
 /** Everything that an operator sets and that opens something. */
 const secret = {
   BRIDGE_SECRET: `${CANARY}-of-the-bridge-0123456789`,
+  BRIDGE_SECRET_PREVIOUS: `${CANARY}-of-the-former-bridge-0123456789`,
   HANDOVER_SECRET: `${CANARY}-of-the-handover-0123456789`,
   SEAL_SECRET: `${CANARY}-of-the-seal-0123456789`,
   SEAL_SECRET_PREVIOUS: `${CANARY}-of-the-former-seal-0123456789`,

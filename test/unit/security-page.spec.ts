@@ -1,0 +1,46 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { describe, expect, it } from "@jest/globals";
+
+const root = resolve(import.meta.dirname, "../..");
+const page = readFileSync(join(root, "docs/security.md"), "utf8");
+
+/** `a/test/file.ts` "what one of its tests is called" · "another one". */
+const NAMED = /`((?:test|providers)\/[\w/.-]+\.ts)`((?:\s*(?:·\s*)?"[^"\n]+")*)/g;
+
+const named = [...page.matchAll(NAMED)].map(([, file = "", titles = ""]) => ({
+  file,
+  titles: [...titles.matchAll(/"([^"]+)"/g)].map(([, title]) => title as string),
+}));
+
+/** The cells of the last column of each table of threats. */
+const defended = page
+  .slice(page.indexOf("## Threats"), page.indexOf("## What an operator must set"))
+  .split("\n")
+  .filter((line) => line.startsWith("| ") && !line.startsWith("| threat "))
+  .map((line) => line.split(" | "));
+
+describe("docs/security.md", () => {
+  it("names tests that there are", () => {
+    const missing = named.flatMap(({ file, titles }) => {
+      if (!existsSync(join(root, file))) return [file];
+      const code = readFileSync(join(root, file), "utf8").replaceAll(/"\s*\+\s*"/g, "");
+      return titles.filter((title) => !code.includes(title)).map((title) => `${file}: ${title}`);
+    });
+    expect(missing).toEqual([]);
+  });
+
+  it("has a defence and a test for each threat", () => {
+    expect(defended.length).toBeGreaterThanOrEqual(30);
+    for (const cells of defended) {
+      expect(cells).toHaveLength(3);
+      expect(cells[2]).toMatch(/`test\/[\w/.-]+\.spec\.ts`/);
+    }
+  });
+
+  it("names every secret that an operator may have to change", () => {
+    for (const name of ["SEAL_SECRET", "SEAL_SECRET_PREVIOUS", "BRIDGE_SECRET", "HANDOVER_SECRET"]) {
+      expect(page).toContain(`\`${name}\``);
+    }
+  });
+});
