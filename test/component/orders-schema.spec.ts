@@ -144,6 +144,7 @@ describe("the orders' database", () => {
       "0004_reconciliation.ts",
       "0005_refund_bearer.ts",
       "0006_carrier_marks.ts",
+      "0007_erased_customers.ts",
     ]);
     await own.drop();
   });
