@@ -102,7 +102,8 @@ export async function connect(platformOf: () => Promise<TestPlatform> = platform
     for (let tries = 1; ; tries += 1) {
       const reply = await request<T>(operation, sending);
       // What a try without an answer has removed, the next one does not find.
-      if (tries > 1 && reply.status === 404 && operation.startsWith("DELETE ")) return { ...reply, status: 204 };
+      if (tries > 1 && reply.status === 404 && operation.startsWith("DELETE "))
+        return { ...reply, status: 204 };
       if (reply.status !== 503 || !repeatable || tries === tryCount) return reply;
       await delay(Number(reply.headers.get("retry-after") ?? 1) * 1_000);
     }
