@@ -16,8 +16,14 @@ const MAX_MESSAGE_LENGTH = 300;
  */
 export type Check = (value: unknown) => FieldError[];
 
+type Compile = Parameters<FastestValidator.default["add"]>[1];
+/** What its rules are made with; the package's types leave it out. */
+interface Validator {
+  makeError(error: { type: string; messages: unknown; expected: number; actual: string }): string;
+}
+
 // The module is CommonJS and exports the class itself, which its types state as a default export.
-const Validator = FastestValidator as unknown as typeof FastestValidator.default;
+const FieldValidator = FastestValidator as unknown as typeof FastestValidator.default;
 
 /** What is wrong, to be read beside the field's name; what a form looks like says its rule. */
 const messages = {
@@ -42,7 +48,7 @@ const messages = {
 // Absent is left out: null is no value for any field, be it optional.
 const notNull = { nullable: false };
 
-const validator = new Validator({
+const validator = new FieldValidator({
   useNewCustomCheckerFunction: true,
   considerNullAsAValue: true,
   messages,
@@ -57,6 +63,25 @@ const validator = new Validator({
     string: notNull,
     uuid: notNull,
   } as ValidatorConstructorOptions["defaults"],
+});
+
+/**
+ * A text that is trimmed is measured as it came: the documentation states its length, and white space has one too.
+ * What is too long then is not looked at any further.
+ */
+const builtIn = validator.rules.string as unknown as Compile;
+validator.add("string", function (this: Validator, rule, path, context) {
+  const made = builtIn.call(this, rule, path, context);
+  const { trim, max } = rule.schema as { trim?: boolean; max?: number };
+  if (!trim || max === undefined) return made;
+  const tooLong = this.makeError({
+    type: "stringMax",
+    messages: rule.messages,
+    expected: max,
+    actual: "value.length",
+  });
+  const first = `if (typeof value === "string" && value.length > ${max}) { ${tooLong} return value; }`;
+  return { ...made, source: `${first}\n${made.source}` };
 });
 
 /** Compiles a contract's schema, which is closed at every level, once. */

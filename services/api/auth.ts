@@ -7,7 +7,8 @@ import { exchangeOf } from "./edge/exchange.ts";
 import type { Endpoint } from "./endpoint.ts";
 
 const BEARER = /^Bearer +([\w.~+/-]+=*) *$/i;
-const IDEMPOTENCY_KEY = /^(?:"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255}))$/;
+/** Bare, or as a string of RFC 9651. */
+export const IDEMPOTENCY_KEY = /^(?:"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255}))$/;
 
 /** Who calls, and the token that proves it. */
 export interface Proved {

@@ -1,5 +1,5 @@
 import { catalogue, type ErrorType } from "../../contracts/errors.ts";
-import { integer, matching, type Rule } from "../../contracts/schema.ts";
+import { integer, type Rule } from "../../contracts/schema.ts";
 import {
   type Answer,
   type Operation,
@@ -7,6 +7,7 @@ import {
   type Parameter,
 } from "../../mixins/openapi/document.ts";
 import { documentationRoutes } from "../../mixins/openapi/pages.ts";
+import { IDEMPOTENCY_KEY } from "./auth.ts";
 import { IF_MATCH } from "./conditional.ts";
 import { type Endpoint, IMAGE_TYPES, type Part } from "./endpoint.ts";
 import { BASE_PATH } from "./routes/index.ts";
@@ -14,7 +15,6 @@ import { schemaNames } from "./schemas.ts";
 
 const TITLE = "Waybill";
 const VERSION = "1";
-const MAX_IF_MATCH_LENGTH = 512;
 
 const DESCRIPTION = [
   "Orders from check to handover. Names are in snake_case, times in RFC 3339 UTC, money in minor units.",
@@ -94,7 +94,7 @@ function inPlace(place: "path" | "query", { rule }: Part): Parameter[] {
 const keyParameter = (required: boolean): Parameter => ({
   in: "header",
   name: "Idempotency-Key",
-  rule: matching(/^[\x21-\x7e]{1,255}$/, 255, "printable ASCII"),
+  rule: { type: "string", pattern: IDEMPOTENCY_KEY } as Rule,
   required,
   description: "Repeats with the same key and body get the first answer; kept for 24 hours.",
 });
@@ -102,7 +102,7 @@ const keyParameter = (required: boolean): Parameter => ({
 const ifMatch: Parameter = {
   in: "header",
   name: "If-Match",
-  rule: matching(IF_MATCH, MAX_IF_MATCH_LENGTH, "an ETag"),
+  rule: { type: "string", pattern: IF_MATCH } as Rule,
   required: false,
   description: "The ETag of the version that is to be changed; another one is refused with 412.",
 };

@@ -7,18 +7,19 @@ import { callerOf } from "../../mixins/caller/caller.ts";
 const TIMEOUT_MS = 500;
 
 /**
- * Whoever hands over may state a photo only that was taken of this very order, or a proof would prove nothing.
- * @throws VALIDATION_ERROR, SERVICE_UNAVAILABLE when nobody can say
+ * Whoever hands over may state a photo only that was taken of this very order, or a proof would prove nothing. That
+ * there is none is told once it is clear that the order is theirs: others do not hear of an order's photos.
+ * @throws SERVICE_UNAVAILABLE when nobody can say
  */
-export async function requirePhoto(ctx: Ctx<Params<"orders.deliver">>): Promise<void> {
+export async function photoIsThere(ctx: Ctx<Params<"orders.deliver">>): Promise<boolean> {
   callerOf(ctx, "deliverer");
   const { orderId, photoId } = ctx.params;
-  if (!photoId) return;
+  if (!photoId) return true;
   const { exists } = await answered(
     call(ctx, "media.hasProof", { orderId, photoId }, { timeout: TIMEOUT_MS }),
     "Photos cannot be looked up now.",
   );
-  if (!exists) throw invalidField("photoId", "exists", "There is no such photo of this order.");
+  return exists;
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { Params, Result } from "../../contracts/actions.ts";
-import { fail } from "../../contracts/errors.ts";
+import { fail, invalidField } from "../../contracts/errors.ts";
 import type { Caller, Ctx } from "../../contracts/meta.ts";
 import type { OrderView } from "../../contracts/orders.ts";
 import { isoTime } from "../../lib/clock.ts";
@@ -74,14 +74,25 @@ export function failOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.fail">>): Pr
   );
 }
 
-/** The handover. @throws WRONG_PIN, HANDOVER_LOCKED, PROOF_REQUIRED, ILLEGAL_TRANSITION, NOT_FOUND */
-export async function deliverOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.deliver">>): Promise<OrderView> {
+/**
+ * The handover.
+ * @param photoExists whether the photo that is stated was taken of this order
+ * @throws WRONG_PIN, HANDOVER_LOCKED, PROOF_REQUIRED, ILLEGAL_TRANSITION, NOT_FOUND, VALIDATION_ERROR
+ */
+export async function deliverOrder(
+  deps: OrdersDeps,
+  ctx: Ctx<Params<"orders.deliver">>,
+  photoExists = true,
+): Promise<OrderView> {
   const caller = callerOf(ctx, "deliverer");
   const actor = acting("deliverer", caller.id);
   const { orderId, pin, photoId } = ctx.params;
   const pinIsRight = deps.handover.isPin(orderId, pin);
-  const decide = ({ order, nowMs }: Loaded) =>
-    deliver(carried(order, caller), { pinIsRight, photoId }, actor, nowMs);
+  const decide = ({ order, nowMs }: Loaded) => {
+    const own = carried(order, caller);
+    if (!photoExists) throw invalidField("photoId", "exists", "There is no such photo of this order.");
+    return deliver(own, { pinIsRight, photoId }, actor, nowMs);
+  };
   // A wrong PIN is counted before it is refused, so the refusal comes after the commit.
   const { view, refused, failures } = await changeOrder(
     deps,

@@ -15,7 +15,7 @@ import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { Carrier } from "../../providers/carrier/index.ts";
 import { banks } from "./banks.ts";
 import * as changing from "./changing.ts";
-import { requireDeliverer, requirePhoto } from "./checks.ts";
+import { photoIsThere, requireDeliverer } from "./checks.ts";
 import { confirmOrder } from "./confirm.ts";
 import { deadlineSweep } from "./deadlines.ts";
 import * as deliveries from "./deliveries.ts";
@@ -161,10 +161,9 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       claim: implement("orders.claim", (ctx) => deliveries.claimOrder(deps, ctx)),
       unclaim: implement("orders.unclaim", (ctx) => deliveries.unclaimOrder(deps, ctx)),
       reportLocation: implement("orders.reportLocation", (ctx) => deliveries.reportLocation(deps, ctx)),
-      deliver: implement("orders.deliver", async (ctx) => {
-        await requirePhoto(ctx);
-        return deliveries.deliverOrder(deps, ctx);
-      }),
+      deliver: implement("orders.deliver", async (ctx) =>
+        deliveries.deliverOrder(deps, ctx, await photoIsThere(ctx)),
+      ),
       fail: implement("orders.fail", (ctx) => deliveries.failOrder(deps, ctx)),
       track: implement("orders.track", (ctx) => reading.track(deps, ctx)),
 
