@@ -63,6 +63,7 @@ budweiser corona purple yellow orange silver golden gold diamond crystal platinu
 shadow mystery magic magician wizard witch ghost vampire zombie demon devil lucifer satan hell fire thunder lightning
 storm hurricane tornado snow snowball icecream ocean island beach mountain forest river sunset sunrise money dollar
 millionaire rich lucky luckyone lottery casino poker jackpot fortune success victory champion number one onetwothree
+fuckyou fuckme fuckoff asshole bitch pussycat sexy bismillah inshallah alhamdulillah woaini iloveyou2 mynoob dearbook
 waybill delivery deliverer courier partner customer order orders
 `;
 

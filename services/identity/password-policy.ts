@@ -1,20 +1,14 @@
 import { fail } from "../../contracts/errors.ts";
 import { commonWords } from "./common-passwords.ts";
+import { isWalked } from "./password-walks.ts";
 
 /** So many digits and signs around a common word do not make it an uncommon password. */
 const MAX_ORNAMENT = 6;
-/** A password that repeats a piece as short as this is as easy to try as the piece. */
-const MAX_PERIOD = 4;
 const MIN_PERSONAL_LENGTH = 3;
+const MARKS = /\p{M}/gu;
+/** What people put between the halves of a word. */
+const BETWEEN = /[\s._-]/gu;
 
-const ROWS = [
-  "abcdefghijklmnopqrstuvwxyz",
-  "0123456789",
-  "qwertyuiop",
-  "qwertzuiop",
-  "azertyuiop",
-  "asdfghjkl",
-];
 const REPLACED = new Map(
   Object.entries({ "0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", $: "s", "!": "i" }),
 );
@@ -31,33 +25,13 @@ export function refuseCommonPassword(password: string, personal: readonly (strin
 }
 
 export function isCommonPassword(password: string, personal: readonly (string | undefined)[] = []): boolean {
-  const text = password.normalize("NFKC").toLowerCase();
-  if (isRepetition(text) || isRun(text)) return true;
+  // Without the marks, for `Pässwörd` is tried as soon as `Passwort`.
+  const text = bared(password);
+  if (isWalked(text, commonWords)) return true;
   const own = personal.flatMap((value) => piecesOf(value ?? ""));
-  return coresOf(text).some((core) => commonWords.has(core) || own.includes(core));
-}
-
-function isRepetition(text: string): boolean {
-  for (let period = 1; period <= MAX_PERIOD; period++) {
-    if (
-      text ===
-      text
-        .slice(0, period)
-        .repeat(Math.ceil(text.length / period))
-        .slice(0, text.length)
-    )
-      return true;
-  }
-  return false;
-}
-
-/** A walk along the alphabet, the digits or the keyboard, in either direction, round and round. */
-function isRun(text: string): boolean {
-  const reversed = [...text].reverse().join("");
-  return ROWS.some((row) => {
-    const endless = row.repeat(Math.ceil(text.length / row.length) + 1);
-    return endless.includes(text) || endless.includes(reversed);
-  });
+  return [...coresOf(text), ...coresOf(text.replaceAll(BETWEEN, ""))].some(
+    (core) => commonWords.has(core) || own.includes(core),
+  );
 }
 
 /** What is left of a password when ornaments are taken away: `P@ssw0rd2024!` is password. */
@@ -78,8 +52,12 @@ function halfOf(text: string): string[] {
   return text.length % 2 === 0 && text === half + half ? [half] : [];
 }
 
+function bared(value: string): string {
+  return value.normalize("NFKD").replaceAll(MARKS, "").normalize("NFKC").toLowerCase();
+}
+
 function piecesOf(value: string): string[] {
-  const text = value.normalize("NFKC").toLowerCase();
+  const text = bared(value);
   const local = text.split("@")[0] as string;
   return [text, local, ...local.split(/[^\p{L}\p{N}]+/u)].filter(
     (piece) => piece.length >= MIN_PERSONAL_LENGTH,
