@@ -12,6 +12,7 @@ export const catalogueRoutes = [
     description: "Active offers of enabled, verified partners, by partner and by text.",
     access: "any",
     success: 200,
+    problems: ["NOT_FOUND"],
   }),
   route("GET /partners", "partners.list", { summary: "Partners", access: "any", success: 200 }),
   route("GET /partners/{partner_id}", "partners.get", {
