@@ -96,7 +96,8 @@ beforeEach(() => {
 });
 
 async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const traceId = nameHttpSpan(request, "/orders/:id", "r-1");
+  const route = request.url?.startsWith("/track/") ? "/track/{token}" : "/orders/:id";
+  const traceId = nameHttpSpan(request, request.url === "/lost/letter" ? undefined : route, "r-1");
   if (request.url === "/orders/broken") {
     failHttpSpan(request, "INTERNAL", new TypeError("a slip of the gateway"));
     response.writeHead(500).end();
@@ -169,6 +170,18 @@ describe("one request", () => {
       });
       expect(spanOf(`${kind} far/pong`).attributes).toMatchObject({ "rpc.system.name": "moleculer" });
     }
+  });
+});
+
+describe("the path of a request", () => {
+  it("that holds a token, is written without it, and one that no route knows is not written", async () => {
+    await get({}, "/track/c2VjcmV0LXRva2Vu");
+    await get({}, "/lost/letter");
+    await eventually(() => [spanOf("SERVER GET /track/{token}"), spanOf("SERVER GET")]);
+    const track = spanOf("SERVER GET /track/{token}").attributes;
+    expect(track).toMatchObject({ "http.route": "/track/{token}", "url.path": "/track/REDACTED" });
+    expect(JSON.stringify(ended.map(({ attributes, name }) => [name, attributes]))).not.toContain("c2VjcmV0");
+    expect(spanOf("SERVER GET").attributes).not.toHaveProperty("url.path");
   });
 });
 
