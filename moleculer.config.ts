@@ -1,4 +1,5 @@
 import type { BrokerOptions, Middleware } from "moleculer";
+import { budget } from "./mixins/budget/budget.middleware.ts";
 
 const REQUEST_TIMEOUT_MS = 1_800;
 const RETRIES = 2;
@@ -73,6 +74,6 @@ export function brokerOptions(node: NodeOptions): BrokerOptions {
     skipProcessEventRegistration: true,
     // Not offered: a broker's options hold the passwords of the transporter and the cacher.
     internalServices: { $node: { actions: { options: false } } },
-    middlewares: node.middlewares,
+    middlewares: [budget(), ...node.middlewares],
   };
 }

@@ -93,9 +93,13 @@ function reachable(error: Error): Error {
 
 const TROUBLE = /^(?:08|53|57P)|^(?:55P03|57014|25P03)$/;
 
+/** What the driver says, without a code, of a connection that ends under a statement; knex puts the statement before it. */
+const ENDED = /(?:^| - )(?:Connection terminated|Client has encountered a connection error|timeout expired)/;
+
 /** Connections lost or refused, the pool exhausted, statement and lock timeouts: a later try may succeed. */
 export function isConnectionTrouble(error: unknown): boolean {
-  const { code, name } = (error ?? {}) as { code?: string; name?: string };
+  const { code, name, message } = (error ?? {}) as { code?: string; name?: string; message?: string };
   if (name === "KnexTimeoutError") return true;
+  if (code === undefined && ENDED.test(message ?? "")) return true;
   return typeof code === "string" && (TROUBLE.test(code) || /^E(?:CONN|PIPE|TIMEDOUT|NOTFOUND)/.test(code));
 }

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { ServiceBroker, type ServiceSchema } from "moleculer";
 import { newId } from "../../lib/ids.ts";
 import { row } from "../../mixins/postgres/database.ts";
-import { type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import { isConnectionTrouble, type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { createDatabase } from "../support/postgres.ts";
 
 let database: { url: string; drop(): Promise<void> };
@@ -28,6 +28,21 @@ afterAll(async () => {
 });
 
 describe("the postgres mixin", () => {
+  it.each([
+    "Connection terminated unexpectedly",
+    "SELECT id FROM orders WHERE id = $1 - Connection terminated unexpectedly",
+    "Client has encountered a connection error and is not queryable",
+  ])("takes what the driver says of a lost connection for an outage: %s", (message) => {
+    expect(isConnectionTrouble(new Error(message))).toBe(true);
+  });
+
+  it("does not take a text of somebody else's for an outage", () => {
+    expect(isConnectionTrouble(new Error("the order Connection terminated was not found"))).toBe(false);
+    expect(
+      isConnectionTrouble(Object.assign(new Error("x - Connection terminated"), { code: "23505" })),
+    ).toBe(false);
+  });
+
   it("of rows, gives names in camelCase, moments as ISO text, whole numbers, and nothing for null", async () => {
     const sql =
       "SELECT 9007199254740991::bigint AS big_one, NULL AS no_one, '2026-11-22 10:00+02'::timestamptz AS at_time";
