@@ -7,7 +7,7 @@ import { describe, expect, it } from "@jest/globals";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const FOLDERS = ["contracts", "lib", "mixins", "platform", "providers", "services"];
 /** What a quadratic expression needs seconds for, and one that is linear a fraction of a millisecond. */
-const LENGTH = 30_000;
+const LENGTH = 16_000;
 const MAX_MS = 60;
 /** Exponential ones are broken off here. */
 const CUT_OFF_MS = 10_000;
@@ -51,7 +51,7 @@ function alphabetOf({ source }: RegExp): string[] {
     .replace(/\\[pP]\{\w+\}|\\[dDwWsSbB]|\\x[0-9a-f]{2}|\(\?<?[:=!]/g, "")
     .match(/[\w "'#%&,/:;<=>@~.+*?()[\]{}^$|\\-]/g);
   const found = [...classes.filter(([mark]) => mark.test(source)).map(([, one]) => one), ...ranges];
-  return [...new Set([...found, ...(literal ?? []), "a", "0", " "])].slice(0, 14);
+  return [...new Set([...found, ...(literal ?? []), "a", "0", " "])].slice(0, 10);
 }
 
 /** Texts that begin as the expression wants it, go on for long, and end as it does not. */
@@ -71,7 +71,7 @@ function* attacksOn(expression: RegExp): Generator<string> {
   const pumps = alphabet.flatMap((one) => [one, ...alphabet.map((other) => one + other)]);
   for (const pump of pumps) {
     const long = pump.repeat(LENGTH / pump.length);
-    for (const prefix of pump.length === 1 ? prefixes : prefixes.slice(0, 2)) {
+    for (const prefix of pump.length === 1 ? prefixes : [prefixes[1] ?? ""]) {
       for (const suffix of ["\u0000", "a"]) yield prefix + long + suffix;
     }
   }
