@@ -1,0 +1,54 @@
+import { newId } from "../../lib/ids.ts";
+import type { Client } from "../e2e/client.ts";
+import { CODE, carriedOrder, customer, mailed, PASSWORD } from "../e2e/world.ts";
+import { png } from "./own.ts";
+import type { FuzzWorld } from "./world.ts";
+
+/**
+ * What no generator comes upon, since it takes a code out of a mail, a PIN or a token: done once as it is meant, so
+ * that every operation has succeeded on the platform that is fuzzed.
+ */
+export async function lives(api: Client, { people, shop, ids }: FuzzWorld): Promise<void> {
+  const somebody = await customer(api);
+  const { email } = somebody;
+  await api.ok("POST /sessions/refresh", { body: { refresh_token: somebody.refreshToken } });
+  await api.ok("POST /users/confirm/resend", { body: { email } });
+  const newEmail = `${newId()}@customers.example`;
+  await api.ok("PATCH /me", { ...somebody, body: { email: newEmail } });
+  const code = await mailed(api, newEmail, CODE);
+  await api.ok("POST /me/email/confirm", { ...somebody, key: newId(), body: { code } });
+  await api.ok("POST /password/forgot", { body: { email: newEmail } });
+  // The code of the change is in an older mail to this address.
+  const reset = await mailed(api, newEmail, new RegExp(`\\b(?!${code})(\\d{6})\\b`));
+  await api.ok("POST /password/reset", {
+    body: { email: newEmail, code: reset, password: `new ${PASSWORD}` },
+  });
+
+  const { customer: me, deliverer } = people;
+  await api.ok(`PATCH /orders/${ids.pending_order_id}`, { ...me, body: { note: "Please ring twice." } });
+  const image = await png();
+  await api.ok("PUT /me/avatar", { ...me, image });
+  await api.ok("GET /me/avatar", me);
+  const order = (await carriedOrder(api, me, shop, deliverer)).order_id;
+  const { pin, tracking_token } = await api.ok<{ pin: string; tracking_token: string }>(
+    `GET /orders/${order}`,
+    me,
+  );
+  const stream = await api.follow(`GET /orders/${order}/events`, me);
+  stream.end();
+  await api.ok(`GET /track/${tracking_token}`);
+  const position = { latitude: 52.52, longitude: 13.405 };
+  await api.ok(`POST /orders/${order}/location`, { ...deliverer, body: position });
+  const { photo_id } = await api.ok<{ photo_id: string }>(`PUT /orders/${order}/proof`, {
+    ...deliverer,
+    image,
+  });
+  await api.ok(`POST /orders/${order}/deliver`, { ...deliverer, key: newId(), body: { pin, photo_id } });
+  await api.ok(`GET /orders/${order}/proof`, me);
+  const other = (await carriedOrder(api, me, shop, deliverer)).order_id;
+  await api.ok(`POST /orders/${other}/fail`, {
+    ...deliverer,
+    key: newId(),
+    body: { reason: "Nobody at home." },
+  });
+}

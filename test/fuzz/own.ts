@@ -1,0 +1,111 @@
+import fc from "fast-check";
+import sharp from "sharp";
+import type { Role } from "../../contracts/meta.ts";
+import { newId } from "../../lib/ids.ts";
+import { endpointOf } from "../../services/api/endpoint.ts";
+import { routes } from "../../services/api/routes/index.ts";
+import type { Client } from "../e2e/client.ts";
+import { isRepeatable, requestsOf, sendMutated } from "./mutations.ts";
+import { count, find, type Tally } from "./tally.ts";
+import type { FuzzWorld } from "./world.ts";
+
+/** What a request that is well-formed is never answered with. */
+const MALFORMED = ["bad_request", "bad_json", "validation_error", "unsupported_media_type"];
+const endpoints = routes.map(endpointOf);
+
+/**
+ * Sends the documented example of every operation, with real ids in the place of the example's.
+ * @param tally is told of every example that is not as the operation takes it
+ */
+export async function examples(api: Client, world: FuzzWorld, tally: Tally): Promise<void> {
+  const tokens = await tokensOf(world);
+  const picture = await png();
+  for (const endpoint of endpoints.filter(isRepeatable)) {
+    const { route, body, operation } = endpoint;
+    const [role = "customer"] = Array.isArray(route.access) ? (route.access as Role[]) : [];
+    const path = route.path.replace(/\{(\w+)\}/g, (_, name: string) => world.ids[name] ?? newId());
+    const sent = body?.part && withIds(body.example, world.ids);
+    const answer = api.request<{ code?: string }>(`${route.method} ${path}`, {
+      // What an example of an account's says is not true of anybody: whoever is nobody hears so.
+      ...(route.access !== "public" && route.access !== "signed" && { token: tokens[role] }),
+      ...(sent !== undefined && { body: sent }),
+      ...(body?.kind === "image" && { image: picture }),
+      ...(body?.kind === "signed" && { body: "{}" }),
+      ...(route.method === "POST" && { key: newId() }),
+    });
+    await judged(tally, operation, answer, (status, code) =>
+      status >= 500 || MALFORMED.includes(code)
+        ? `its documented example is answered ${status} ${code}`
+        : undefined,
+    );
+  }
+}
+
+/** A picture that the platform takes. */
+export function png(): Promise<Buffer> {
+  const create = { width: 8, height: 8, channels: 3, background: "#a03020" } as const;
+  return sharp({ create }).png().toBuffer();
+}
+
+/** The example with what stands in the world: ids and the like, by the names of the fields. */
+export function withIds(example: unknown, ids: Readonly<Record<string, string>>): unknown {
+  if (Array.isArray(example)) return example.map((item) => withIds(item, ids));
+  if (typeof example !== "object" || example === null) return example;
+  return Object.fromEntries(
+    Object.entries(example).map(([name, value]) => [name, ids[name] ?? withIds(value, ids)]),
+  );
+}
+
+/** Sends requests that are nearly right. @param options.runs how many to each operation */
+export async function breakRequests(
+  api: Client,
+  world: FuzzWorld,
+  tally: Tally,
+  { seed, runs }: { seed: number; runs: number },
+): Promise<void> {
+  const tokens = await tokensOf(world);
+  for (const endpoint of endpoints.filter(isRepeatable)) {
+    // A property that fails is sought a smaller example for, and so names the smallest in the tally too.
+    const property = fc.asyncProperty(requestsOf(endpoint, world.ids), async (sent) => {
+      const answer = sendMutated(api, endpoint, sent, tokens).then((status) => ({
+        status,
+        body: { code: "" },
+      }));
+      const wrong = (status: number) => (status >= 500 ? `answered ${status}` : undefined);
+      return await judged(tally, endpoint.operation, answer, wrong, JSON.stringify(sent));
+    });
+    await fc.check(property, { seed, numRuns: runs });
+  }
+}
+
+/** @returns whether nothing was wrong with it */
+async function judged(
+  tally: Tally,
+  operation: string,
+  answer: Promise<{ status: number; body: { code?: string } | undefined }>,
+  wrong: (status: number, code: string) => string | undefined,
+  sample = "",
+): Promise<boolean> {
+  try {
+    const { status, body } = await answer;
+    count(tally, operation, status);
+    const what = wrong(status, body?.code ?? "");
+    if (what) find(tally, operation, what, `${sample} -> ${JSON.stringify(body)}`);
+    return what === undefined;
+  } catch (error) {
+    // The client throws for whatever the document does not declare.
+    find(
+      tally,
+      operation,
+      (error as Error).message.slice(0, 160),
+      `${sample} -> ${(error as Error).message}`,
+    );
+    return false;
+  }
+}
+
+export async function tokensOf(world: FuzzWorld): Promise<Record<Role, string>> {
+  const roles = ["customer", "partner", "deliverer", "admin"] as const;
+  const pairs = await Promise.all(roles.map(async (role) => [role, await world.token(role)]));
+  return Object.fromEntries(pairs) as Record<Role, string>;
+}

@@ -1,0 +1,85 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Role } from "../../contracts/meta.ts";
+import { newId } from "../../lib/ids.ts";
+import type { Client } from "../e2e/client.ts";
+import {
+  admin,
+  atCheckout,
+  carriedOrder,
+  check,
+  customer,
+  invited,
+  type Kitchen,
+  kitchen,
+  order,
+  type Person,
+  readyOrder,
+  sandboxBank,
+  signIn,
+} from "../e2e/world.ts";
+
+/** Who sends: each role, and somebody who is not signed in. */
+export const senders = ["customer", "deliverer", "partner", "admin", "nobody"] as const;
+export type Sender = (typeof senders)[number];
+
+/** What the generated requests may name: one real id for each placeholder, and who may ask. */
+export interface FuzzWorld {
+  /** Real values for placeholders of paths and for fields of bodies of the same name. */
+  ids: Record<string, string>;
+  people: Record<Role, Person>;
+  shop: Kitchen;
+  /** A fresh access token, since one lives shorter than a long run; none for nobody. */
+  token(sender: Sender): Promise<string | undefined>;
+  close(): Promise<void>;
+}
+
+/** One user of each role, a partner with its system, and orders in the states that most operations need. */
+export async function fuzzWorld(api: Client): Promise<FuzzWorld> {
+  const root = await admin(api);
+  const shop = await kitchen(api, root);
+  const [me, courier, staff, operator] = await Promise.all([
+    customer(api),
+    invited(api, root, { role: "deliverer" }),
+    invited(api, root, { role: "partner", partner_id: shop.partnerId, partner_admin: true }),
+    // Not the first admin: what is sent here may well end the session of whoever sends it.
+    invited(api, root, { role: "admin" }),
+  ]);
+  const people = { customer: me, deliverer: courier, partner: staff, admin: operator };
+  const carried = await carriedOrder(api, me, shop, courier);
+  await readyOrder(api, me, shop);
+  const pending = await order(api, me, shop);
+  const paid = await order(api, me, shop);
+  await atCheckout(paid.checkout_url, { action: "pay" });
+  const { check_id } = await check(api, me, shop);
+  const first = async (operation: string, token: string) => {
+    const { items } = await api.ok<{ items: { id: string }[] }>(operation, { token });
+    return items[0]?.id ?? newId();
+  };
+  const { tracking_token } = await api.ok<{ tracking_token?: string }>(`GET /orders/${carried.order_id}`, me);
+  const ids: Record<string, string> = {
+    order_id: carried.order_id,
+    pending_order_id: pending.order_id,
+    partner_id: shop.partnerId,
+    product_id: shop.products[0] as string,
+    bank_id: await sandboxBank(api, me),
+    agent_id: await first("GET /agents", root),
+    delivery_id: await first(`GET /partners/${shop.partnerId}/webhook/deliveries`, root),
+    device_id: await first("GET /me/devices", me.token),
+    deliverer_id: courier.id,
+    session_id: newId(),
+    dead_letter_id: `orders:${newId()}`,
+    token: tracking_token ?? "A".repeat(51),
+    check_id,
+  };
+  return {
+    ids,
+    people,
+    shop,
+    token: async (sender) =>
+      sender === "nobody" ? undefined : (await signIn(api, people[sender].email)).access_token,
+    async close() {
+      await shop.close();
+      await delay(0);
+    },
+  };
+}
