@@ -723,7 +723,7 @@ export interface paths {
 event's id) and `position` whenever its deliverer reports one. `Last-Event-ID` resumes after that version.
 The stream ends with the access token; connect again with a fresh one. */
     get: {
-      parameters: { path: { order_id: string }; query?: never; header?: { "Last-Event-ID"?: number } };
+      parameters: { path: { order_id: string }; query?: never; header?: { "Last-Event-ID"?: string } };
       requestBody?: never;
       responses: { 200: { content: { "text/event-stream": Blob } }; default: Refusal };
     };

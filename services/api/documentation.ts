@@ -1,5 +1,5 @@
 import { catalogue, type ErrorType } from "../../contracts/errors.ts";
-import { integer, type Rule } from "../../contracts/schema.ts";
+import type { Rule } from "../../contracts/schema.ts";
 import {
   type Answer,
   type Operation,
@@ -110,9 +110,9 @@ const ifMatch: Parameter = {
 const lastEventId: Parameter = {
   in: "header",
   name: "Last-Event-ID",
-  rule: integer(0, 2 ** 31),
+  rule: { type: "string" },
   required: false,
-  description: "The id of the last event that was seen.",
+  description: "The id of the last event that was seen; what is no such id counts as none.",
 };
 
 function successOf({ route, answer, statuses }: Endpoint): Answer[] {
