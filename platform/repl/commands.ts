@@ -187,7 +187,7 @@ const banks: Command = {
   async run({ broker }) {
     const { items } = await call(broker, "orders.listBanks", {});
     const stateOf = ({ active, contact }: (typeof items)[number]) =>
-      contact?.silentSince ? `silent since ${shortTime(contact.silentSince)}` : active ? "active" : "off";
+      contact?.silentSince ? `silent: ${shortTime(contact.silentSince)}` : active ? "active" : "off";
     const rows = items.map((it) => [it.id, it.title, it.adapter, stateOf(it)]);
     return { json: items, text: table(["BANK", "TITLE", "ADAPTER", "STATE"], rows, 1) };
   },
