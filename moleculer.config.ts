@@ -74,6 +74,7 @@ export function brokerOptions(node: NodeOptions): BrokerOptions {
     skipProcessEventRegistration: true,
     // Not offered: a broker's options hold the passwords of the transporter and the cacher.
     internalServices: { $node: { actions: { options: false } } },
-    middlewares: [budget(), ...node.middlewares],
+    // Last, and so around those that send a call on a way of their own.
+    middlewares: [...node.middlewares, budget()],
   };
 }
