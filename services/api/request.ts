@@ -46,14 +46,16 @@ export async function readRequest(
   return { params, ...(body.raw && { raw: body.raw }) };
 }
 
+/** As JSON spells numbers; JavaScript would also read " 1", "0x1" and "". */
+const JSON_NUMBER = /^-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?$/;
+
 /** Everything in a query is text: what the schema calls a number is read as one. */
 function queryValues(part: Part, query: Record<string, string>) {
   const values: Record<string, unknown> = { ...query };
   for (const [name, rule] of Object.entries(part.rule.props)) {
     const text = query[name];
-    if (text !== undefined && rule.type === "number" && /^-?\d+(?:\.\d+)?$/.test(text))
-      values[name] = Number(text);
-    else if (text !== undefined && rule.type === "number") values[name] = Number.NaN;
+    if (text !== undefined && rule.type === "number")
+      values[name] = JSON_NUMBER.test(text) ? Number(text) : Number.NaN;
   }
   return { values, wrong: part.check(values) };
 }

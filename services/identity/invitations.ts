@@ -85,7 +85,7 @@ function grantFor(caller: Caller, asked: Params<"identity.invite">): Grant {
     return { role: asked.role };
   }
   const partnerId = caller.partnerId ?? asked.partnerId;
-  if (!partnerId) throw invalidField("partnerId", "required", "Say which partner the staff is of.");
+  if (!partnerId) throw invalidField("partnerId", "role", "Say which partner the staff is of.");
   return { role: "partner", partnerId, partnerAdmin: asked.partnerAdmin ?? false };
 }
 

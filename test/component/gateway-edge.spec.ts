@@ -55,6 +55,8 @@ describe("gateway, given a target", () => {
   it("with a query, passes numbers on as numbers and text as it was meant", async () => {
     await request("GET", "/api/v1/products?limit=7&q=caf%C3%A9+cr%C3%A8me");
     expect(gateway.calls[0]?.params).toEqual({ limit: 7, q: "café crème" });
+    await request("GET", "/api/v1/products?limit=2e1");
+    expect(gateway.calls[1]?.params).toEqual({ limit: 20 });
   });
 
   it("whose id is no id, answers 404 and asks nobody", async () => {
