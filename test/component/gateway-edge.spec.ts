@@ -42,7 +42,7 @@ describe("gateway, given a target", () => {
   it.each([
     ["limit=0"],
     ["limit=101"],
-    ["limit=1e1"],
+    ["limit=1e"],
     ["limit="],
     ["limit=abc"],
     ["limit=0x10"],
