@@ -5,7 +5,8 @@ const REQUEST_TIMEOUT_MS = 1_800;
 const RETRIES = 2;
 const RETRY_DELAY_MS = 30;
 const BREAKER_MIN_REQUESTS = 20;
-const BREAKER_HALF_OPEN_MS = 5_000;
+/** Calls pass several breakers, one behind the other: what each waits adds up, and ten seconds are all there is. */
+const BREAKER_HALF_OPEN_MS = 2_000;
 const BULKHEAD_CONCURRENCY = 200;
 const BULKHEAD_QUEUE = 400;
 /** What a node offers is told this long after it changed; the default makes each start a second longer. */

@@ -4,6 +4,7 @@ import { newId } from "../../lib/ids.ts";
 import { type Endpoint, endpointOf } from "../../services/api/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { eventually } from "../support/eventually.ts";
+import { platformApart, type StartedPlatform } from "../support/platform.ts";
 import { type Client, connect } from "./client.ts";
 import {
   admin,
@@ -60,6 +61,7 @@ interface Outcome {
 
 const endpoints = routes.map(endpointOf);
 
+let there: StartedPlatform;
 let api: Client;
 let root: string;
 let owner: Person;
@@ -71,7 +73,8 @@ let insiders: Record<Role, Person>;
 let known: Record<string, string>;
 
 beforeAll(async () => {
-  api = await connect();
+  there = await platformApart();
+  api = await connect(async () => there);
   root = await admin(api);
   [shop, elsewhere] = await Promise.all([kitchen(api, root), kitchen(api, root)]);
   const [courier, stranger, otherCourier, otherStaff, staff, operator] = await Promise.all([
@@ -104,7 +107,7 @@ beforeAll(async () => {
     token: "A".repeat(51),
   };
 }, 90_000);
-afterAll(() => Promise.all([shop?.close(), elsewhere?.close()]));
+afterAll(() => Promise.all([shop?.close(), elsewhere?.close(), there?.end("SIGTERM")]));
 
 async function firstId(operation: string, token: string): Promise<string> {
   const { items } = await api.ok<{ items: { id: string }[] }>(operation, { token });

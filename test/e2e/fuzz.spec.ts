@@ -4,6 +4,7 @@ import type { Role } from "../../contracts/meta.ts";
 import { endpointOf } from "../../services/api/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { isRepeatable, requestsOf, sendMutated } from "../fuzz/mutations.ts";
+import { platformApart, type StartedPlatform } from "../support/platform.ts";
 import { type Client, connect } from "./client.ts";
 import { admin, customer, invited, type Kitchen, kitchen } from "./world.ts";
 
@@ -12,12 +13,14 @@ const RUNS = 5;
 /** Sign-ups and the like are counted by the minute, and mails by the hour. */
 const endpoints = routes.map(endpointOf).filter((one) => !one.route.limit && isRepeatable(one));
 
+let there: StartedPlatform;
 let api: Client;
 let shop: Kitchen;
 let tokens: Record<Role, string>;
 
 beforeAll(async () => {
-  api = await connect();
+  there = await platformApart();
+  api = await connect(async () => there);
   const root = await admin(api);
   shop = await kitchen(api, root);
   const [me, courier, staff, operator] = await Promise.all([
@@ -29,7 +32,7 @@ beforeAll(async () => {
   ]);
   tokens = { customer: me.token, deliverer: courier.token, partner: staff.token, admin: operator.token };
 }, 60_000);
-afterAll(() => shop?.close());
+afterAll(() => Promise.all([shop?.close(), there?.end("SIGTERM")]));
 
 describe("whatever is sent, for every operation", () => {
   it.each(endpoints.map((endpoint) => [endpoint.operation, endpoint] as const))(

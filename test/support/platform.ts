@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Places } from "../../platform/launch.ts";
@@ -7,6 +7,7 @@ import { cluster } from "./cluster.ts";
 import { exclusively, runFolder } from "./test-run.ts";
 import { placesIn, type SpawnedAs, type StartedProcess, startWaybill } from "./waybill-process.ts";
 
+const APART_START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 10_000;
 
 export interface TestPlatform {
@@ -56,6 +57,12 @@ export async function startPlatform(
 ): Promise<StartedPlatform> {
   const started = await startWaybill(dataDir, { POSTGRES_ACQUIRE_TIMEOUT_MS: "2000", ...env }, options);
   return { ...started, ...placesOf(dataDir) };
+}
+
+/** One for a test that changes banks and senders at will, which the others' orders would not survive. */
+export async function platformApart(): Promise<StartedPlatform> {
+  const folder = mkdtempSync(join(runFolder(), "apart-"));
+  return await startPlatform(join(folder, "data"), {}, { timeoutMs: APART_START_TIMEOUT_MS });
 }
 
 /** Stops the shared platform of a run, if there is one. */
