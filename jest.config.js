@@ -2,15 +2,16 @@
 export default {
   testEnvironment: "node",
   testMatch: ["<rootDir>/test/**/*.spec.ts"],
-  // What needs servers that are not npm packages has a run of its own: npm run test:cluster.
-  testPathIgnorePatterns: ["/node_modules/", "<rootDir>/test/cluster/"],
+  // What needs servers that are not npm packages, or kills processes for half a minute, has runs of its own:
+  // npm run test:cluster, npm run test:faults.
+  testPathIgnorePatterns: ["/node_modules/", "<rootDir>/test/cluster/", "<rootDir>/test/faults/"],
   extensionsToTreatAsEsm: [".ts"],
   transform: { "\\.ts$": "<rootDir>/test/support/strip-types.js" },
   coverageProvider: "v8",
   collectCoverageFrom: ["{services,mixins,providers,contracts,lib,platform}/**/*.ts"],
   globalSetup: "<rootDir>/test/support/global-setup.ts",
   globalTeardown: "<rootDir>/test/support/global-teardown.ts",
-  // One more than the cores of a small machine: much of a test is waiting for a server.
-  maxWorkers: 3,
+  // Two more than the cores of a small machine: much of a test is waiting for a server.
+  maxWorkers: 4,
   testTimeout: 20_000,
 };
