@@ -75,16 +75,14 @@ const commands = [
   fc.constant(new Command("pay 0", (people) => people.payment(0))),
   ...(["accept", "ready", "ready", "reject", "edit", "read", "overdue", "confirm"] as const).map(plain),
   ...(["claim", "claim", "release", "fail"] as const).map(byCourier),
-  fc
-    .tuple(fc.nat(1), fc.boolean())
-    .map(
-      ([n, rightPin]) =>
-        new Command(`deliver ${n} ${rightPin}`, (people) => ({
-          do: "deliver",
-          by: people.courier(n),
-          rightPin,
-        })),
-    ),
+  fc.tuple(fc.nat(1), fc.boolean()).map(
+    ([n, rightPin]) =>
+      new Command(`deliver ${n} ${rightPin}`, (people) => ({
+        do: "deliver",
+        by: people.courier(n),
+        rightPin,
+      })),
+  ),
   fc
     .constantFrom("customer", "admin")
     .map((by) => new Command(`cancel by ${by}`, () => ({ do: "cancel", by }))),
