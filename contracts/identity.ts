@@ -65,8 +65,11 @@ export const tokens = object({
 });
 export type Tokens = Infer<typeof tokens>;
 
+/** Of whichever provider: Keycloak's look like UUIDs, with any digit where a UUID says its version. */
+const sessionId = matching(/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 36, "the id of a session");
+
 export const session = object({
-  id: uuid,
+  id: sessionId,
   current: boolean,
   createdAt: time,
   lastUsedAt: time,
@@ -115,7 +118,7 @@ export const identityActions = {
   ),
   "identity.refresh": action(object({ refreshToken: text(8192) }), tokens),
   "identity.sessions": action(object({}), object({ items: listOf(session) }), { idempotent: true }),
-  "identity.signOut": action(object({ sessionId: optional(uuid) }), nothing, { idempotent: true }),
+  "identity.signOut": action(object({ sessionId: optional(sessionId) }), nothing, { idempotent: true }),
   "identity.signOutEverywhere": action(object({}), nothing, { idempotent: true }),
   "identity.forgotPassword": action(object({ email }), nothing),
   "identity.resetPassword": action(object({ email, code, password }), nothing),

@@ -84,6 +84,7 @@ const candidates = [
   "9f86d081884c7d659a2feaa0c55ad015",
   "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
   "orders:0198c0de-0000-7000-8000-000000000001",
+  "0198c0de-0000-7000-8000-000000000001",
   "c29tZXRoaW5n",
   "ada@example.com",
   "text",

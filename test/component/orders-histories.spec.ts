@@ -9,7 +9,7 @@ import { startMoodyBank } from "../support/moody-bank.ts";
 import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
 
 /** The long form sets these; a seed repeats what the clients do, not how it interleaves. */
-const HISTORIES = Number(process.env.HISTORIES ?? 100);
+const HISTORIES = Number(process.env.HISTORIES ?? 60);
 const RACES = Number(process.env.RACES ?? 12);
 const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000);
 const FAULTY_HISTORIES_MAX = 200;
