@@ -88,7 +88,7 @@ export function reassignOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.reassign
       } else if (!delivererId) {
         throw invalidField(
           "delivererId",
-          "required",
+          "state",
           "The order is in the pool already: say who shall carry it.",
         );
       }
