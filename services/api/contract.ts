@@ -11,7 +11,7 @@ export type QueueOwner = (typeof queueOwners)[number];
 /** Says which service's queue holds it, so that one id is enough to find it again. */
 const deadLetterId = matching(
   new RegExp(
-    `^(?:${queueOwners.join("|")}):[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$`,
+    `^(?:${queueOwners.join("|")}):[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`,
   ),
   60,
   "the id of a dead letter, as the list shows it",
