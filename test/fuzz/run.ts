@@ -82,7 +82,10 @@ try {
   process.stderr.write(`${(error as Error).stack}\n`);
   process.exitCode = 1;
 } finally {
+  // The platform is a process of its own, and nothing else would keep this one until that has ended.
+  const waiting = setInterval(() => undefined, 1_000);
   for (const undo of deeds.reverse()) await undo().catch(() => undefined);
+  clearInterval(waiting);
   if (process.exitCode === 0) rmSync(folder, { recursive: true, force: true });
   else say(`What the tools and the platform printed is in ${folder}`);
 }
