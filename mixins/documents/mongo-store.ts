@@ -59,8 +59,14 @@ export function mongoStore(options: StoreOptions & { mongoUrl: string; database:
       if (!isAway(error)) throw error;
       pausedUntilMs = performance.now() + PAUSE_MS;
       logger.debug(`${collection}:`, String(error));
-      throw fail("SERVICE_UNAVAILABLE", "The document store cannot be reached.");
+      throw away();
     }
+  };
+
+  /** A request does not wait for a server that the driver knows to be away: what it has left is short. */
+  const read = async <T>(work: () => Promise<T>): Promise<T> => {
+    if (!shared?.reachable()) throw away();
+    return await bounded(READ_MS, work);
   };
 
   /** Once it is connected; whatever goes wrong then is tried again, since without them all works, but slowly. */
@@ -115,9 +121,8 @@ export function mongoStore(options: StoreOptions & { mongoUrl: string; database:
         }
       });
     },
-    get: (id) => bounded(READ_MS, async () => (await adapter.findById(id)) ?? undefined),
-    find: (search) =>
-      bounded(READ_MS, () => adapter.createCursor(search, false).maxTimeMS(READ_MS).toArray()),
+    get: (id) => read(async () => (await adapter.findById(id)) ?? undefined),
+    find: (search) => read(() => adapter.createCursor(search, false).maxTimeMS(READ_MS).toArray()),
     count: (query) => bounded(WRITE_MS, () => adapter.count({ query })),
     remove: (query) => bounded(WRITE_MS, () => adapter.removeMany(query)),
     async *batches(size) {
@@ -138,6 +143,8 @@ export function mongoStore(options: StoreOptions & { mongoUrl: string; database:
     },
   };
 }
+
+const away = () => fail("SERVICE_UNAVAILABLE", "The document store cannot be reached.");
 
 /** @throws StoreTimeout after `ms`; the work's own end is not used then */
 async function inTime<T>(work: Promise<T>, ms: number): Promise<T> {
