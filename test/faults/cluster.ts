@@ -12,6 +12,7 @@ import type { NatsServer } from "../servers/nats.ts";
 import { type RedisServer, startRedis } from "../servers/redis.ts";
 import { type FaultProxy, startToxiproxy } from "../servers/toxiproxy.ts";
 import { natsAs, startShippedNats } from "../support/nats.ts";
+import { query } from "../support/sql.ts";
 import { type Member, member } from "./member.ts";
 
 const MIGRATE = fileURLToPath(new URL("../../platform/commands/migrate.ts", import.meta.url));
@@ -80,7 +81,7 @@ async function start(
   const [nats, redis, postgres, documents, toxiproxy] = await Promise.all([
     up(startShippedNats(), (server) => server.remove()),
     up(startRedis(), (server) => server.remove()),
-    up(startPostgres({ dataDir: postgresDir }), (server) => server.stop()),
+    up(startDatedPostgres(postgresDir), (server) => server.stop()),
     up(startFerretdb(), (server) => server.stop()),
     up(startToxiproxy(), (server) => server.stop()),
   ]);
@@ -170,6 +171,14 @@ async function start(
   });
   await Promise.all(Object.values(members).map((one) => one.start()));
   return cluster;
+}
+
+/** A PostgreSQL that can say when a transaction committed: harnesses measure from there. */
+async function startDatedPostgres(dataDir: string): Promise<EmbeddedPostgres> {
+  const asShipped = await startPostgres({ dataDir });
+  await query(asShipped.url("postgres"), "ALTER SYSTEM SET track_commit_timestamp = on");
+  await asShipped.stop();
+  return await startPostgres({ dataDir });
 }
 
 /** The same address, through the proxy. */

@@ -65,16 +65,23 @@ function watchDeaths(run: Run): void {
   };
 }
 
-/** Waits until every queue is empty. @returns how long that took, and what still moves when it is given up */
-export async function quiet(
-  run: Run,
-  timeoutMs = QUIET_TIMEOUT_MS,
-): Promise<{ ms: number; moving: Record<string, number> }> {
+/** What was waited for last, and how long. */
+export interface Drain {
+  ms: number;
+  /** What moved when the queues were looked at for the last time before they were empty, or were given up. */
+  last: Record<string, number>;
+}
+
+/** Waits until every queue is empty. */
+export async function quiet(run: Run, timeoutMs = QUIET_TIMEOUT_MS): Promise<Drain> {
   const sinceMs = performance.now();
+  let last: Record<string, number> = {};
   for (;;) {
     const moving = await whatMoves(run.cluster.url).catch(() => ({ database: 1 }));
     const ms = Math.round(performance.now() - sinceMs);
-    if (Object.keys(moving).length === 0 || ms > timeoutMs) return { ms, moving };
+    const isQuiet = Object.keys(moving).length === 0;
+    if (!isQuiet) last = moving;
+    if (isQuiet || ms > timeoutMs) return { ms, last };
     await delay(QUIET_POLL_MS);
   }
 }
@@ -93,14 +100,18 @@ export async function compare(run: Run): Promise<string[]> {
 }
 
 /**
- * From a commit in orders to the beginning of its handler in partners, over all messages since, in milliseconds: both
- * moments are the begin of a transaction by the same server's clock.
+ * From a commit in orders to the beginning of its handler in partners, over all messages about moves of orders since,
+ * in milliseconds. PostgreSQL itself says when the transaction of a move had committed; the handler's moment is the
+ * begin of its transaction.
  */
 export async function deliveryTimes(run: Run, sinceIso: string): Promise<number[]> {
   const { url } = run.cluster;
   const said = await query<{ id: string; at: Date }>(
     url("orders"),
-    "SELECT id, created_at AS at FROM outbox WHERE created_at > $1",
+    `SELECT outbox.id, pg_xact_commit_timestamp(moves.xmin) AS at
+     FROM outbox JOIN order_transitions AS moves
+       ON moves.order_id::text = subject AND moves.version = (data ->> 'version')::integer
+     WHERE outbox.created_at > $1`,
     [sinceIso],
   );
   const saidAt = new Map(said.map(({ id, at }) => [id, at.getTime()]));

@@ -108,7 +108,7 @@ export async function callbacksUnderKills(run: Run): Promise<Outcome> {
   await untilUp(run);
   cluster.onDeath = forerunner;
   const loadedMs = Math.round(performance.now() - sinceMs);
-  const { ms: drainedMs, moving } = await quiet(run);
+  const { ms: drainedMs, last } = await quiet(run);
   // What is armed still would kill in the next scenario.
   for (const [name, place] of armed) {
     if (!place) continue;
@@ -131,7 +131,7 @@ export async function callbacksUnderKills(run: Run): Promise<Outcome> {
       ...answerFigures(ledger),
     },
     problems: [
-      ...(drainedMs > DRAINED_WITHIN_MS ? [`drained after ${drainedMs} ms: ${JSON.stringify(moving)}`] : []),
+      ...(drainedMs > DRAINED_WITHIN_MS ? [`drained after ${drainedMs} ms: ${JSON.stringify(last)}`] : []),
       ...strangeEnds,
       ...load1.strange,
       ...(await compare(run)),

@@ -16,8 +16,7 @@ export async function postgresKilled(run: Run): Promise<Outcome> {
     promise: "P8",
     title: "kill -9 of PostgreSQL in mid-run",
     events: EVENTS,
-    // What failed while it was away waits for its next try; nothing is promised of that but that it comes.
-    drainedWithinMs: 60_000,
+    drainedWithinMs: 30_000,
     async fault({ cluster }) {
       const away: number[] = [];
       for (let kill = 0; kill < KILLS; kill += 1) {

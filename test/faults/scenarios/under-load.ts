@@ -25,7 +25,7 @@ export async function underLoad(run: Run, trouble: Trouble): Promise<Outcome> {
   })();
   await Promise.all([living.run(() => isAll() && figures !== undefined, run.scale.concurrency), troubling]);
   await untilUp(run);
-  const { ms: drainedMs, moving } = await quiet(run);
+  const { ms: drainedMs, last } = await quiet(run);
   return {
     promise: trouble.promise,
     title: trouble.title,
@@ -37,7 +37,7 @@ export async function underLoad(run: Run, trouble: Trouble): Promise<Outcome> {
     },
     problems: [
       ...(drainedMs > trouble.drainedWithinMs
-        ? [`drained after ${drainedMs} ms: ${JSON.stringify(moving)}`]
+        ? [`drained after ${drainedMs} ms: ${JSON.stringify(last)}`]
         : []),
       ...living.strange,
       ...(await compare(run)),
