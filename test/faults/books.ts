@@ -111,35 +111,49 @@ async function readDocuments(
   }
 }
 
-const WAITING = "SELECT count(*)::integer AS n FROM outbox WHERE sent_at IS NULL";
-const UNHANDLED = "SELECT count(*)::integer AS n FROM inbox WHERE state = 'waiting'";
+interface Queue {
+  where: string;
+  database: Database;
+  /** By what its rows are counted, and where they stand. */
+  what: string;
+  tries: string;
+  rows: string;
+}
 
-/** What still moves, by what it is; empty when all is quiet. */
-export async function whatMoves(url: (database: Database) => string): Promise<Record<string, number>> {
-  const asked: [string, Database, string][] = [
-    ...(["orders", "partners", "notifications", "identity"] as const).flatMap(
-      (name): [string, Database, string][] => [
-        [`outbox of ${name}`, name, WAITING],
-        [`inbox of ${name}`, name, UNHANDLED],
-      ],
-    ),
-    [
-      "refunds",
-      "orders",
-      "SELECT count(*)::integer AS n FROM refunds WHERE state NOT IN ('completed', 'failed')",
-    ],
-    ["webhooks", "partners", "SELECT count(*)::integer AS n FROM webhook_deliveries WHERE state = 'pending'"],
-    [
-      "notifications",
-      "notifications",
-      "SELECT count(*)::integer AS n FROM notifications WHERE state = 'pending'",
-    ],
-  ];
+const queues: readonly Queue[] = [
+  ...(["orders", "partners", "notifications", "identity"] as const).flatMap((database) => {
+    const message = { database, what: "type", tries: "attempts" };
+    return [
+      { ...message, where: `outbox of ${database}`, rows: "outbox WHERE sent_at IS NULL" },
+      { ...message, where: `inbox of ${database}`, rows: "inbox WHERE state = 'waiting'" },
+    ];
+  }),
+  {
+    ...{ where: "refunds", database: "orders", what: "state", tries: "attempts" },
+    rows: "refunds WHERE state NOT IN ('completed', 'failed')",
+  },
+  {
+    ...{ where: "webhooks", database: "partners", what: "type", tries: "attempt" },
+    rows: "webhook_deliveries d JOIN webhook_messages m ON m.id = d.webhook_message_id WHERE d.state = 'pending'",
+  },
+  {
+    ...{ where: "notifications", database: "notifications", what: "state", tries: "0" },
+    rows: "notifications WHERE state = 'pending'",
+  },
+];
+
+/** What still moves, by what it is, with the most tries that one of a kind has had; empty when all is quiet. */
+export async function whatMoves(url: (database: Database) => string): Promise<Record<string, string>> {
   const found = await Promise.all(
-    asked.map(async ([what, database, text]) => {
-      const [row] = await query<{ n: number }>(url(database), text);
-      return [what, row?.n ?? 0] as const;
+    queues.map(async ({ where, database, what, tries, rows }) => {
+      const kinds = await query<{ kind: string; count: number; tries: number }>(
+        url(database),
+        `SELECT ${what} AS kind, count(*)::integer AS count, max(${tries}) AS tries FROM ${rows} GROUP BY 1`,
+      );
+      return kinds.map(
+        ({ kind, count, tries }) => [`${where}: ${kind}`, `${count}, tries ${tries}`] as const,
+      );
     }),
   );
-  return Object.fromEntries(found.filter(([, count]) => count > 0));
+  return Object.fromEntries(found.flat());
 }

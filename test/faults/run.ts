@@ -69,15 +69,15 @@ function watchDeaths(run: Run): void {
 export interface Drain {
   ms: number;
   /** What moved when the queues were looked at for the last time before they were empty, or were given up. */
-  last: Record<string, number>;
+  last: Record<string, string>;
 }
 
 /** Waits until every queue is empty. */
 export async function quiet(run: Run, timeoutMs = QUIET_TIMEOUT_MS): Promise<Drain> {
   const sinceMs = performance.now();
-  let last: Record<string, number> = {};
+  let last: Record<string, string> = {};
   for (;;) {
-    const moving = await whatMoves(run.cluster.url).catch(() => ({ database: 1 }));
+    const moving = await whatMoves(run.cluster.url).catch(() => ({ database: "away" }));
     const ms = Math.round(performance.now() - sinceMs);
     const isQuiet = Object.keys(moving).length === 0;
     if (!isQuiet) last = moving;

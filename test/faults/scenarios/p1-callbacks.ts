@@ -17,32 +17,21 @@ const consuming: Failpoint[] = [
   "consumer.committed",
 ];
 const relaying: Failpoint[] = ["relay.claimed", "relay.published", "relay.sent"];
+const everywhere: Failpoint[] = [...consuming, ...relaying, "transaction.ended", "transaction.ending"];
+const ofOrders: Failpoint[] = [
+  ...everywhere,
+  "idempotency.claimed",
+  "idempotency.stored",
+  "refund.claimed",
+  "refund.asked",
+  "refund.ended",
+];
 /** Around each commit, acknowledgement, publication and call to the outside. */
 const failpoints: Partial<Record<MemberName, Failpoint[]>> = {
-  "orders-1": [
-    ...consuming,
-    ...relaying,
-    "idempotency.claimed",
-    "idempotency.stored",
-    "refund.claimed",
-    "refund.asked",
-    "refund.ended",
-    "transaction.ended",
-    "transaction.ending",
-  ],
-  "orders-2": [
-    ...consuming,
-    ...relaying,
-    "idempotency.claimed",
-    "idempotency.stored",
-    "refund.claimed",
-    "refund.asked",
-    "refund.ended",
-    "transaction.ended",
-    "transaction.ending",
-  ],
-  partners: [...consuming, ...relaying, "transaction.ended", "transaction.ending"],
-  notifications: [...consuming, ...relaying, "transaction.ended", "transaction.ending"],
+  "orders-1": ofOrders,
+  "orders-2": ofOrders,
+  partners: everywhere,
+  notifications: everywhere,
 };
 const victims = [
   ...["orders-1", "orders-1", "orders-2", "orders-2", "partners", "partners", "notifications"],
@@ -76,9 +65,10 @@ export async function callbacksUnderKills(run: Run): Promise<Outcome> {
     else strangeEnds.push(`${name} ended by itself (${signal ?? code}): ${cluster.members[name].output()}`);
     void start(name);
   };
-  const kill = async (victim: (typeof victims)[number]) => {
+  const kill = async (victim: MemberName | (typeof victims)[number]) => {
     if (victim === "nats" || victim === "redis" || victim === "documents") {
       await cluster[victim].kill();
+      count(`random: ${victim}`);
       await delay(OUTAGE_MS);
       await cluster[victim].start();
     } else {
@@ -86,9 +76,7 @@ export async function callbacksUnderKills(run: Run): Promise<Outcome> {
       await cluster.members[victim].kill();
       count(`random: ${victim}`);
       await start(victim);
-      return;
     }
-    count(`random: ${victim}`);
   };
 
   const load1 = load(run.world, ledger, random);
@@ -106,15 +94,12 @@ export async function callbacksUnderKills(run: Run): Promise<Outcome> {
   await killing;
   while (deaths < scale.kills) await kill(random.pick(victims));
   await untilUp(run);
+  // What is armed still would kill in the next scenario. These are the last deaths: from here on all is to drain.
+  for (const [name, place] of armed) if (place) await kill(name);
+  await untilUp(run);
   cluster.onDeath = forerunner;
   const loadedMs = Math.round(performance.now() - sinceMs);
   const { ms: drainedMs, last } = await quiet(run);
-  // What is armed still would kill in the next scenario.
-  for (const [name, place] of armed) {
-    if (!place) continue;
-    await cluster.members[name].kill();
-    await cluster.members[name].start();
-  }
   return {
     promise: "P1",
     title: "callbacks under kills",
