@@ -7,12 +7,14 @@ import { type MessageData, type MessageType, message, type OrderSnapshot } from 
 import { readConfig, type Settings } from "../../lib/config/config.ts";
 import { newId } from "../../lib/ids.ts";
 import { envelope } from "../../mixins/outbox/envelope.ts";
+import { openDatabase, rows as rowsOf } from "../../mixins/postgres/database.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
 import { inProcessCarrier } from "../../providers/carrier/index.ts";
 import { startMailbox } from "../../sandbox/mailbox/mailbox.ts";
 import { pushReceiver } from "../../sandbox/push/receiver.ts";
 import { serve } from "../../sandbox/web.ts";
 import { notificationsService } from "../../services/notifications/notifications.service.ts";
+import { eventually } from "./eventually.ts";
 import { startOneSignal } from "./onesignal-server.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase } from "./postgres.ts";
 import { TEST_ISSUER, type TestClaims, testIdentity } from "./tokens.ts";
@@ -23,12 +25,22 @@ const oneSignalSettings = {
   apiKey: "os_v2_app_canary_7d1f0c2e",
 };
 
+const ADMIN = { role: "admin" } as const;
+
+type Provider = "onesignal" | "sandbox";
+
+export interface Person {
+  id: string;
+  email: string;
+}
+
 /** The notifications service on a real database, with servers of our own behind its push and mail providers. */
 export async function startNotifications(settings: Partial<Settings> = {}) {
   const database = await createDatabase("notifications");
   const dataDir = mkdtempSync(join(tmpdir(), "waybill-notifications-"));
   const phones = pushReceiver("/push");
   const web = await serve(phones.routes, { host: HOST, port: 0 });
+  const sandboxSettings = { url: `${web.url}/push/send` };
   const oneSignal = await startOneSignal(oneSignalSettings);
   let mailbox = await startMailbox({ base: "/mailbox", host: HOST, smtpPort: 0 });
   const smtpPort = Number(new URL(mailbox.smtpUrl).port);
@@ -62,14 +74,82 @@ export async function startNotifications(settings: Partial<Settings> = {}) {
   broker.createService(notificationsService({ config, carrier }));
   await broker.start();
 
+  const db = openDatabase({
+    url: database.url,
+    poolSize: 3,
+    acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
+    applicationName: "test",
+  });
+  const rows = (sql: string, values: unknown[] = []) => rowsOf(db, sql, values);
+
+  /** Calls an action as somebody. */
+  const as = async <N extends ActionName>(who: TestClaims, name: N, params: Params<N>): Promise<Result<N>> =>
+    call(broker, name, params, { meta: { token: await identity.token(who) } });
+
+  /** Says a message as another service's outbox would; again, when it has that id. */
+  async function say<T extends MessageType>(
+    type: T,
+    data: MessageData<T>,
+    change: { id?: string; time?: string } = {},
+  ) {
+    const said = { ...envelope("waybill/test", message(type, newId(), data), Date.now()), ...change };
+    await carrier.publish([said]);
+    return said;
+  }
+
+  /** Somebody whom identity has told of, and who is known by now. */
+  async function person(change: Partial<MessageData<"user.registered">> = {}): Promise<Person> {
+    const id = newId();
+    const email = `${id}@example.org`;
+    await say("user.registered", {
+      ...{ version: 1, userId: id, email, firstName: "Zoë", language: "en", role: "customer" },
+      ...change,
+    });
+    await eventually(async () => {
+      const known = await rows("SELECT 1 FROM recipients WHERE user_id = ?", [id]);
+      if (known.length !== 1) throw new Error(`${id} is not known yet`);
+    });
+    return { id, email };
+  }
+
+  const historyOf = async ({ id }: Person) => (await as({ id }, "notifications.list", {})).items;
+
+  /** Makes one agent send: the one with the lowest number. */
+  async function sendBy(...providers: Provider[]) {
+    const [first] = (await as(ADMIN, "notifications.agents", {})).items;
+    const settings = [
+      { provider: "onesignal" as const, values: oneSignalSettings },
+      { provider: "sandbox" as const, values: sandboxSettings },
+    ];
+    if (first) return as(ADMIN, "notifications.updateAgent", { agentId: first.id, providers, settings });
+    return as(ADMIN, "notifications.createAgent", {
+      ...{ name: "Main", priority: 1, providers, settings, enabled: true },
+    });
+  }
+
   return {
     config,
     database,
     broker,
-    phones,
     oneSignal,
     oneSignalSettings,
-    sandboxSettings: { url: `${web.url}/push/send` },
+    as,
+    say,
+    rows,
+    person,
+    historyOf,
+    sendBy,
+    /** The one notification of a person, once it is settled. */
+    settled: (who: Person) =>
+      eventually(async () => {
+        const [one, ...more] = await historyOf(who);
+        if (!one || more.length > 0) throw new Error(`${who.id} has ${one ? "several" : "no"} notifications`);
+        return one;
+      }),
+    device: (who: Person, provider: Provider, token: string, deviceId?: string) =>
+      as({ id: who.id }, "notifications.addDevice", { provider, token, ...(deviceId && { deviceId }) }),
+    /** What the phone with this token has shown. */
+    shownTo: (token: string) => phones.pushes().filter((push) => push.token === token),
     mails: (to: string) => mailbox.mails().filter((mail) => mail.to.includes(to)),
     async stopMailbox() {
       await mailbox.stop();
@@ -77,21 +157,8 @@ export async function startNotifications(settings: Partial<Settings> = {}) {
     async startMailbox() {
       mailbox = await startMailbox({ base: "/mailbox", host: HOST, smtpPort });
     },
-    /** Calls an action as somebody. */
-    async as<N extends ActionName>(who: TestClaims, name: N, params: Params<N>): Promise<Result<N>> {
-      return call(broker, name, params, { meta: { token: await identity.token(who) } });
-    },
-    /** Says a message as another service's outbox would; again, when it has that id. */
-    async say<T extends MessageType>(
-      type: T,
-      data: MessageData<T>,
-      change: { id?: string; time?: string } = {},
-    ) {
-      const said = { ...envelope("waybill/test", message(type, newId(), data), Date.now()), ...change };
-      await carrier.publish([said]);
-      return said;
-    },
     async stop() {
+      await db.destroy();
       await broker.stop();
       await carrier.close();
       await Promise.all([mailbox.stop(), web.stop(), oneSignal.stop()]);
@@ -102,6 +169,16 @@ export async function startNotifications(settings: Partial<Settings> = {}) {
 }
 
 export type NotificationsHarness = Awaited<ReturnType<typeof startNotifications>>;
+
+/** An order of somebody's, under way to them. */
+export function orderOf(who: Person, change: Partial<OrderSnapshot> = {}): OrderSnapshot {
+  return sampleOrder({ customer: { id: who.id, name: "Zoë" }, delivererId: newId(), ...change });
+}
+
+/** Each try to tell them: `sandbox accepted` and the like. */
+export function outcomesOf({ attempts }: { attempts: { provider: string; outcome: string }[] }): string[] {
+  return attempts.map(({ provider, outcome }) => `${provider} ${outcome}`);
+}
 
 export function sampleOrder(change: Partial<OrderSnapshot> = {}): OrderSnapshot {
   const euro = (amountMinor: number) => ({ amountMinor, currency: "EUR" });

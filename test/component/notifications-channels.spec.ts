@@ -1,0 +1,244 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { type MessageData, mailSealPlace } from "../../contracts/messages.ts";
+import { newId } from "../../lib/ids.ts";
+import { seal } from "../../lib/seal.ts";
+import { eventually } from "../support/eventually.ts";
+import {
+  type NotificationsHarness,
+  orderOf,
+  outcomesOf,
+  startNotifications,
+} from "../support/notifications.ts";
+
+const admin = { role: "admin" } as const;
+
+let platform: NotificationsHarness;
+beforeAll(async () => {
+  platform = await startNotifications();
+});
+afterAll(() => platform.stop());
+
+describe("honest push (P17)", () => {
+  beforeAll(() => platform.sendBy("onesignal", "sandbox"));
+
+  it("a definite refusal, with a second provider on the device, goes to that one", async () => {
+    const who = await platform.person();
+    const { id } = await platform.device(who, "onesignal", platform.oneSignal.subscription("rate_limited"));
+    const token = `phone-${newId()}`;
+    expect((await platform.device(who, "sandbox", token, id)).providers).toEqual(["onesignal", "sandbox"]);
+    await platform.say("order.assigned", orderOf(who));
+    expect(outcomesOf(await platform.settled(who))).toEqual(["onesignal refused", "sandbox accepted"]);
+    expect(platform.shownTo(token)).toHaveLength(1);
+  });
+
+  it("an unclear timeout is repeated at the same provider under the same id, then mailed, all within 5 s", async () => {
+    const who = await platform.person();
+    const subscription = platform.oneSignal.subscription("hang");
+    const { id } = await platform.device(who, "onesignal", subscription);
+    const token = `phone-${newId()}`;
+    await platform.device(who, "sandbox", token, id);
+    await platform.say("order.assigned", orderOf(who));
+    const notification = await platform.settled(who);
+    const [first, , last] = notification.attempts.map(({ at, durationMs }) => ({
+      at: Date.parse(at),
+      durationMs,
+    }));
+    expect((last?.at ?? Number.NaN) + (last?.durationMs ?? 0) - (first?.at ?? 0)).toBeLessThan(5_000);
+    expect(outcomesOf(notification)).toEqual(["onesignal unclear", "onesignal unclear", "smtp accepted"]);
+    expect(platform.shownTo(token)).toEqual([]);
+    const keys = platform.oneSignal.requests
+      .filter(({ body }) => body.include_subscription_ids?.includes(subscription))
+      .map(({ body }) => body.idempotency_key);
+    expect(keys).toHaveLength(2);
+    expect(new Set(keys).size).toBe(1);
+    expect(platform.oneSignal.shown().filter((push) => push.subscription === subscription)).toHaveLength(1);
+  });
+
+  it("a token that its provider no longer knows is removed, and the device with its last one", async () => {
+    const who = await platform.person();
+    const { id } = await platform.device(who, "onesignal", platform.oneSignal.subscription("invalid_ids"));
+    await platform.device(who, "sandbox", `phone-${newId()}`, id);
+    await platform.device(who, "sandbox", `unregistered-${newId()}`);
+    await platform.say("order.assigned", orderOf(who));
+    expect((await platform.settled(who)).state).toBe("sent");
+    const { items } = await platform.as({ id: who.id }, "notifications.devices", {});
+    expect(items).toEqual([expect.objectContaining({ id, providers: ["sandbox"] })]);
+  });
+
+  it("pushes that are turned off are not tried; with mails off too it is kept, and nothing is sent", async () => {
+    const who = await platform.person();
+    const token = `phone-${newId()}`;
+    await platform.device(who, "sandbox", token);
+    await platform.as({ id: who.id }, "notifications.setPreferences", { push: false, email: false });
+    await platform.say("order.assigned", orderOf(who));
+    expect(await platform.settled(who)).toMatchObject({ state: "muted", title: "Your order is on its way" });
+    expect(platform.shownTo(token)).toEqual([]);
+    expect(platform.mails(who.email)).toEqual([]);
+  });
+
+  it("with mails turned off, a push that is refused is the end, and said so", async () => {
+    const who = await platform.person();
+    await platform.device(who, "sandbox", `refuse-${newId()}`);
+    await platform.as({ id: who.id }, "notifications.setPreferences", { push: true, email: false });
+    await platform.say("order.assigned", orderOf(who));
+    const notification = await platform.settled(who);
+    expect(notification.state).toBe("failed");
+    expect(await platform.rows("SELECT type FROM outbox WHERE subject = ?", [notification.id])).toEqual([
+      { type: "notification.failed" },
+    ]);
+  });
+});
+
+describe("direct sends", () => {
+  const request = (email: string, change: Partial<MessageData<"notification.requested">> = {}) =>
+    platform.say("notification.requested", {
+      version: 1,
+      email,
+      template: "confirm-email",
+      language: "en",
+      values: { code: "482913", firstName: "Zoë" },
+      ...change,
+    });
+
+  it("a code is mailed, and the history keeps that, but not the code", async () => {
+    const who = await platform.person();
+    await platform.as({ id: who.id }, "notifications.setPreferences", { push: false, email: false });
+    await request(who.email, { userId: who.id });
+    const notification = await platform.settled(who);
+    expect(platform.mails(who.email)).toEqual([
+      expect.objectContaining({ text: expect.stringContaining("482913") }),
+    ]);
+    expect(notification).toMatchObject({ event: "confirm-email", state: "sent" });
+    expect(JSON.stringify(notification)).not.toContain("482913");
+    expect(JSON.stringify(await platform.rows("SELECT * FROM notifications"))).not.toContain("482913");
+  });
+
+  it("a code that came sealed, is mailed, and stands readable in no table", async () => {
+    const email = `${newId()}@example.org`;
+    const place = mailSealPlace({ template: "confirm-email", email });
+    const keys = { secret: platform.config.SEAL_SECRET };
+    const sealed = seal(JSON.stringify({ code: "771204" }), keys, place);
+    const { id } = await request(email, { values: {}, sealed });
+    await eventually(() => expect(platform.mails(email)).toHaveLength(1));
+    expect(platform.mails(email)[0]?.text).toContain("771204");
+    const inbox = await platform.rows("SELECT * FROM inbox WHERE message_id = ?", [id]);
+    const stored = await platform.rows("SELECT * FROM notifications WHERE message_id = ?", [id]);
+    expect(inbox).toHaveLength(1);
+    expect(JSON.stringify([inbox, stored])).not.toContain("771204");
+  });
+
+  it("a code that was sealed for somebody else, is not mailed", async () => {
+    const email = `${newId()}@example.org`;
+    const place = mailSealPlace({ template: "confirm-email", email: "other@example.org" });
+    const sealed = seal('{"code":"771205"}', { secret: platform.config.SEAL_SECRET }, place);
+    const { id } = await request(email, { values: {}, sealed });
+    await eventually(async () => {
+      const [row] = await platform.rows("SELECT error FROM inbox WHERE message_id = ?", [id]);
+      expect(row).toMatchObject({ error: "cannot be opened" });
+    });
+    expect(platform.mails(email)).toEqual([]);
+  });
+
+  it("a code, while the mail server is away, is mailed once it is back", async () => {
+    const email = `${newId()}@example.org`;
+    await platform.stopMailbox();
+    const { id } = await request(email);
+    await eventually(async () =>
+      expect(
+        await platform.rows("SELECT 1 FROM notifications WHERE message_id = ? AND passes > 0", [id]),
+      ).toHaveLength(1),
+    );
+    await platform.startMailbox();
+    await eventually(() => expect(platform.mails(email)).toHaveLength(1));
+    await eventually(async () =>
+      expect(await platform.rows("SELECT state FROM notifications WHERE message_id = ?", [id])).toEqual([
+        { state: "sent" },
+      ]),
+    );
+  });
+
+  it("a send by a template that does not exist is a dead letter at once", async () => {
+    const { id } = await request(`${newId()}@example.org`, { template: "nonsense" });
+    await eventually(async () => {
+      const { items } = await platform.as(admin, "notifications.deadLetters", {});
+      expect(items).toContainEqual(
+        expect.objectContaining({ messageId: id, attempts: 1, error: expect.stringContaining("nonsense") }),
+      );
+    });
+  });
+});
+
+describe("devices", () => {
+  it("a token, registered by the next person on the same phone, moves with the phone", async () => {
+    const [first, second] = [await platform.person(), await platform.person()];
+    const token = `phone-${newId()}`;
+    await platform.device(first, "sandbox", token);
+    await platform.device(second, "sandbox", token);
+    expect((await platform.as({ id: first.id }, "notifications.devices", {})).items).toEqual([]);
+    expect((await platform.as({ id: second.id }, "notifications.devices", {})).items).toHaveLength(1);
+  });
+
+  it("a token, registered twice or by ten requests at once, is one device", async () => {
+    const who = await platform.person();
+    const token = `phone-${newId()}`;
+    const made = await Promise.all(Array.from({ length: 10 }, () => platform.device(who, "sandbox", token)));
+    expect(new Set(made.map(({ id }) => id)).size).toBe(1);
+  });
+
+  it("a token of 4096 characters is kept", async () => {
+    const who = await platform.person();
+    const token = Array.from({ length: 128 }, newId).join("").replaceAll("-", "").slice(0, 4096);
+    expect((await platform.device(who, "sandbox", token)).providers).toEqual(["sandbox"]);
+  });
+
+  it("another's device, added to or removed, is NOT_FOUND", async () => {
+    const [owner, other] = [await platform.person(), await platform.person()];
+    const { id } = await platform.device(owner, "sandbox", `phone-${newId()}`);
+    await expect(platform.device(other, "sandbox", `phone-${newId()}`, id)).rejects.toMatchObject({
+      type: "NOT_FOUND",
+    });
+    await expect(
+      platform.as({ id: other.id }, "notifications.removeDevice", { deviceId: id }),
+    ).rejects.toMatchObject({ type: "NOT_FOUND" });
+    await platform.as({ id: owner.id }, "notifications.removeDevice", { deviceId: id });
+    expect((await platform.as({ id: owner.id }, "notifications.devices", {})).items).toEqual([]);
+  });
+});
+
+describe("agents", () => {
+  it("settings, once given, are sealed in the database and in no answer", async () => {
+    const made = await platform.sendBy("onesignal");
+    const listed = await platform.as(admin, "notifications.agents", {});
+    const stored = await platform.rows("SELECT * FROM agents");
+    for (const seen of [made, listed, stored]) {
+      expect(JSON.stringify(seen)).not.toContain(platform.oneSignalSettings.apiKey);
+    }
+  });
+
+  it("an agent, changed at a version that is not its own, is PRECONDITION_FAILED", async () => {
+    const { id, version } = await platform.sendBy("sandbox");
+    await expect(
+      platform.as(admin, "notifications.updateAgent", {
+        agentId: id,
+        expectedVersion: version - 1,
+        name: "B",
+      }),
+    ).rejects.toMatchObject({ type: "PRECONDITION_FAILED" });
+  });
+
+  it.each([
+    [{ providers: ["onesignal" as const], settings: [] }, "appId"],
+    [
+      { providers: ["sandbox" as const], settings: [{ provider: "sandbox" as const, values: { url: "x" } }] },
+      "url",
+    ],
+  ])("an agent without what its provider needs %# is refused and says what", async (fields, needed) => {
+    await expect(
+      platform.as(admin, "notifications.createAgent", { name: "A", priority: 5, enabled: false, ...fields }),
+    ).rejects.toMatchObject({ type: "VALIDATION_ERROR", message: expect.stringContaining(needed) });
+  });
+
+  it("agents, for anybody but an admin, are FORBIDDEN", async () => {
+    await expect(platform.as({}, "notifications.agents", {})).rejects.toMatchObject({ type: "FORBIDDEN" });
+  });
+});
