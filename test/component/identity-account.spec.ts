@@ -1,262 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import type { Params } from "../../contracts/actions.ts";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
-import { type IdentityBench, PASSWORD, startIdentity } from "../support/identity.ts";
+import { type IdentityBench, newAddress, otherCode, PASSWORD, startIdentity } from "../support/identity.ts";
 
 let bench: IdentityBench;
 beforeAll(async () => {
   bench = await startIdentity();
 });
 afterAll(() => bench.stop());
-
-const address = () => `user-${newId()}@example.org`;
-const person = (email: string, more: Partial<Params<"identity.register">> = {}) => ({
-  email,
-  password: PASSWORD,
-  firstName: "Grete",
-  lastName: "Hansen",
-  ...more,
-});
-const wrong = (code: string) => (code === "000000" ? "111111" : "000000");
-
-describe("identity.register", () => {
-  it("makes a customer who can sign in once the code came back, and only then tells the others", async () => {
-    const pushToken = { provider: "sandbox", token: "phone-1", deviceName: "Phone" } as const;
-    const { email, userId, code } = await bench.registered({
-      language: "de",
-      phone: "+41791234567",
-      pushToken,
-    });
-    expect(code).toMatch(/^\d{6}$/);
-    await expect(bench.signIn(email)).rejects.toMatchObject({ type: "EMAIL_NOT_CONFIRMED", code: 403 });
-    expect(
-      bench.seen.filter(({ subject, type }) => subject === userId && type === "user.registered"),
-    ).toEqual([]);
-
-    await bench.ask("identity.confirm", { email, code });
-    const told = await bench.said("user.registered", (user) => user.userId === userId);
-    expect(told).toEqual({
-      version: 2,
-      userId,
-      email,
-      firstName: "Grete",
-      language: "de",
-      role: "customer",
-      pushToken,
-    });
-    const tokens = await bench.signIn(email);
-    const profile = await bench.ask("identity.profile", {}, { token: tokens.accessToken });
-    expect(profile).toMatchObject({
-      id: userId,
-      email,
-      role: "customer",
-      emailConfirmed: true,
-      phone: "+41791234567",
-    });
-    expect(profile).not.toHaveProperty("pushToken");
-    expect(await bench.sql("SELECT push_token FROM profiles WHERE id = $1", [userId])).toEqual([
-      { push_token: null },
-    ]);
-  });
-
-  it("with a role in the body, is refused", async () => {
-    const asAdmin = { ...person(address()), role: "admin" };
-    await expect(bench.ask("identity.register", asAdmin)).rejects.toMatchObject({ type: "VALIDATION_ERROR" });
-  });
-
-  it.each([
-    ["a birthday that never was", { birthDate: "2001-02-29" }, "birthDate"],
-    ["a birthday to come", { birthDate: "2999-01-01" }, "birthDate"],
-  ])("with %s, is refused naming the field", async (_name, more, field) => {
-    await expect(bench.ask("identity.register", person(address(), more))).rejects.toMatchObject({
-      type: "VALIDATION_ERROR",
-      data: { errors: [expect.objectContaining({ field })] },
-    });
-  });
-
-  it.each(["password1", "12345678", "GreteHansen1", "Hansen2024!"])(
-    "with the password %s, is refused",
-    async (password) => {
-      const weak = person(address(), {
-        password,
-        lastName: password === "GreteHansen1" ? "GreteHansen" : "Hansen",
-      });
-      await expect(bench.ask("identity.register", weak)).rejects.toMatchObject({
-        type: "PASSWORD_TOO_COMMON",
-      });
-    },
-  );
-
-  it("of an address that has an account, answers as ever, changes nothing and tells the owner", async () => {
-    const { email, userId } = await bench.customer();
-    let answer = {};
-    await bench.mailed(email, "account-exists", async () => {
-      answer = await bench.ask("identity.register", person(email, { password: "Nebelhorn-und-Kaese" }));
-    });
-    expect(answer).toEqual({ userId: expect.stringMatching(/^[0-9a-f-]{36}$/), email });
-    expect(answer).not.toEqual({ userId, email });
-    await expect(bench.signIn(email)).resolves.toBeDefined();
-    await expect(bench.signIn(email, "Nebelhorn-und-Kaese")).rejects.toMatchObject({
-      type: "INVALID_CREDENTIALS",
-    });
-  });
-
-  it("of an address that nobody confirmed, counts instead of the earlier one, whose code is worth nothing", async () => {
-    const email = address();
-    const squatter = await bench.registered({
-      email,
-      firstName: "Eve",
-      password: "Nebelhorn-und-Kaese",
-      pushToken: { provider: "sandbox", token: "phone-of-eve" },
-    });
-    const owner = await bench.registered({ email });
-    expect(owner.userId).toBe(squatter.userId);
-    if (squatter.code !== owner.code) {
-      await expect(bench.ask("identity.confirm", { email, code: squatter.code })).rejects.toMatchObject({
-        type: "CODE_INVALID",
-      });
-    }
-    await bench.ask("identity.confirm", { email, code: owner.code });
-    await expect(bench.signIn(email, "Nebelhorn-und-Kaese")).rejects.toMatchObject({
-      type: "INVALID_CREDENTIALS",
-    });
-    await expect(bench.signIn(email)).resolves.toBeDefined();
-    const told = await bench.said("user.registered", (user) => user.userId === owner.userId);
-    expect(told).toMatchObject({ firstName: "Grete" });
-    expect(told).not.toHaveProperty("pushToken");
-  });
-
-  it("by ten at once for one address, makes one account", async () => {
-    const email = address();
-    const answers = await Promise.allSettled(
-      Array.from({ length: 10 }, () => bench.ask("identity.register", person(email))),
-    );
-    const types = answers.map((answer) => (answer.status === "rejected" ? answer.reason.type : "done"));
-    expect(types.filter((type) => type === "done")).toHaveLength(6);
-    expect(types.filter((type) => type === "TOO_MANY_REQUESTS")).toHaveLength(4);
-    const [count] = await bench.sql<{ accounts: number; profiles: number }>(
-      `SELECT (SELECT count(*) FROM accounts WHERE email = $1) AS accounts,
-              (SELECT count(*) FROM profiles WHERE email = $1) AS profiles`,
-      [email],
-    );
-    expect(count).toEqual({ accounts: 1, profiles: 1 });
-  });
-});
-
-describe("codes", () => {
-  it("identity.confirm, after five wrong tries, refuses the right code too; a new one works", async () => {
-    const { email, code } = await bench.registered();
-    const tries = Array.from({ length: 5 }, () =>
-      bench.ask("identity.confirm", { email, code: wrong(code) }),
-    );
-    for (const outcome of await Promise.allSettled(tries)) {
-      expect(outcome).toMatchObject({ status: "rejected", reason: { type: "CODE_INVALID", code: 422 } });
-    }
-    await expect(bench.ask("identity.confirm", { email, code })).rejects.toMatchObject({
-      type: "CODE_INVALID",
-    });
-    const fresh = await bench.mailed(email, "confirm-email", () =>
-      bench.ask("identity.resendCode", { email }),
-    );
-    await expect(bench.ask("identity.confirm", { email, code: fresh.code ?? "" })).resolves.toEqual({});
-  });
-
-  it("identity.confirm, tried by ten at once, checks no more than five guesses", async () => {
-    const { email, code } = await bench.registered();
-    const guesses = Array.from({ length: 11 }, (_, index) => String(index).padStart(6, "0"));
-    const outcomes = await Promise.allSettled(
-      guesses
-        .filter((guess) => guess !== code)
-        .slice(0, 10)
-        .map((guess) => bench.ask("identity.confirm", { email, code: guess })),
-    );
-    const types = outcomes.map((outcome) => outcome.status === "rejected" && outcome.reason.type);
-    expect(new Set(types)).toEqual(new Set(["CODE_INVALID"]));
-    const tried = await bench.sql<{ tries: number }>(
-      `SELECT c.tries FROM verification_codes c
-       WHERE c.purpose = 'confirm-email' ORDER BY c.updated_at DESC LIMIT 1`,
-    );
-    expect(tried).toEqual([{ tries: 5 }]);
-  });
-
-  it("wrong codes for one address are limited, however many codes are asked for", async () => {
-    const { email, code } = await bench.registered();
-    for (let count = 0; count < 25; count++) {
-      await bench.ask("identity.confirm", { email, code: wrong(code) }).catch(() => undefined);
-    }
-    await expect(bench.ask("identity.confirm", { email, code })).rejects.toMatchObject({
-      type: "TOO_MANY_REQUESTS",
-      data: { retryAfterSeconds: expect.any(Number) },
-    });
-  });
-
-  it("an expired code is refused, and a used one is", async () => {
-    const first = await bench.registered();
-    await bench.sql("UPDATE verification_codes SET expires_at = now() - interval '1 second'");
-    await expect(bench.ask("identity.confirm", first)).rejects.toMatchObject({ type: "VALIDATION_ERROR" });
-    const { email, code } = first;
-    await expect(bench.ask("identity.confirm", { email, code })).rejects.toMatchObject({
-      type: "CODE_INVALID",
-    });
-    const second = await bench.registered();
-    await bench.ask("identity.confirm", { email: second.email, code: second.code });
-    await expect(
-      bench.ask("identity.confirm", { email: second.email, code: second.code }),
-    ).rejects.toMatchObject({ type: "CODE_INVALID" });
-  });
-
-  it("no code and no address stand readable beside the profile", async () => {
-    const { email, code } = await bench.registered();
-    const stored = JSON.stringify([
-      await bench.sql("SELECT * FROM verification_codes"),
-      await bench.sql("SELECT * FROM allowances"),
-    ]);
-    expect(stored).not.toContain(email);
-    expect(stored).not.toContain(`"${code}"`);
-  });
-
-  it("no code and no token of an invitation stand readable in the message that asks for the mail", async () => {
-    const registered = await bench.registered();
-    const invited = await bench.invited("deliverer");
-    for (const { email, secret } of [
-      { ...registered, secret: registered.code },
-      { ...invited, secret: invited.token },
-    ]) {
-      const rows = await bench.sql("SELECT * FROM outbox WHERE data ->> 'email' = $1", [email]);
-      expect(JSON.stringify(rows)).toContain('"sealed":"s1.');
-      expect(secret.length).toBeGreaterThan(5);
-      expect(JSON.stringify(rows)).not.toContain(secret);
-    }
-  });
-
-  it("resendCode and forgotPassword, for an address that nobody has, do the same work and send nothing", async () => {
-    const email = address();
-    const before = bench.seen.length;
-    await expect(bench.ask("identity.resendCode", { email })).resolves.toEqual({});
-    await expect(bench.ask("identity.forgotPassword", { email })).resolves.toEqual({});
-    const { email: known } = await bench.customer();
-    await bench.mailed(known, "reset-password", () => bench.ask("identity.forgotPassword", { email: known }));
-    expect(JSON.stringify(bench.seen.slice(before))).not.toContain(email);
-    await expect(bench.ask("identity.confirm", { email, code: "123456" })).rejects.toMatchObject({
-      type: "CODE_INVALID",
-    });
-    const reset = { email, code: "123456", password: "Nebelhorn-und-Kaese" };
-    await expect(bench.ask("identity.resetPassword", reset)).rejects.toMatchObject({ type: "CODE_INVALID" });
-  });
-
-  it("mails to one address are limited, and the refusal says for how long", async () => {
-    const email = address();
-    for (let count = 0; count < 6; count++) await bench.ask("identity.forgotPassword", { email });
-    for (const action of ["identity.forgotPassword", "identity.resendCode"] as const) {
-      await expect(bench.ask(action, { email })).rejects.toMatchObject({
-        type: "TOO_MANY_REQUESTS",
-        code: 429,
-        data: { retryAfterSeconds: expect.any(Number) },
-      });
-    }
-  });
-});
 
 describe("the profile", () => {
   it("identity.updateProfile changes what is given, raises the version and tells the others", async () => {
@@ -313,7 +64,7 @@ describe("the profile", () => {
 
   it("a new address takes effect when its code comes back; the former one is told and free again", async () => {
     const { email, userId, meta } = await bench.customer();
-    const next = address();
+    const next = newAddress();
     const { code = "" } = await bench.mailed(next, "change-email", () =>
       bench.ask("identity.updateProfile", { email: next }, meta),
     );
@@ -322,7 +73,7 @@ describe("the profile", () => {
       pendingEmail: next,
     });
     await expect(bench.signIn(email)).resolves.toBeDefined();
-    await expect(bench.ask("identity.confirmEmail", { code: wrong(code) }, meta)).rejects.toMatchObject({
+    await expect(bench.ask("identity.confirmEmail", { code: otherCode(code) }, meta)).rejects.toMatchObject({
       type: "CODE_INVALID",
     });
     await bench.mailed(email, "email-changed", () => bench.ask("identity.confirmEmail", { code }, meta));
@@ -349,7 +100,7 @@ describe("the profile", () => {
     const change = async (email: string, { meta }: typeof first) =>
       (await bench.mailed(email, "change-email", () => bench.ask("identity.updateProfile", { email }, meta)))
         .code ?? "";
-    const wanted = address();
+    const wanted = newAddress();
     const [one, two] = [await change(wanted, first), await change(wanted, second)];
     await bench.ask("identity.confirmEmail", { code: one }, first.meta);
     await expect(bench.ask("identity.confirmEmail", { code: two }, second.meta)).rejects.toMatchObject({
@@ -366,7 +117,7 @@ describe("the profile", () => {
 
   it("a code for a new address is worth nothing to another user", async () => {
     const [owner, other] = [await bench.customer(), await bench.customer()];
-    const email = address();
+    const email = newAddress();
     const { code = "" } = await bench.mailed(email, "change-email", () =>
       bench.ask("identity.updateProfile", { email }, owner.meta),
     );
@@ -384,7 +135,7 @@ describe("the profile", () => {
       bench.ask("identity.signOut", {}),
       bench.ask("identity.deleteAccount", { password: PASSWORD }),
       bench.ask("identity.setAvatar", { present: true }),
-      bench.ask("identity.invite", { email: address(), role: "admin" }),
+      bench.ask("identity.invite", { email: newAddress(), role: "admin" }),
       bench.ask("identity.audit", {}),
     ];
     for (const refusal of refusals) {

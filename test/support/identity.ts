@@ -31,6 +31,11 @@ type SeenType = (typeof TYPES)[number];
 /** argon2id as in production, at a cost that tests can bear. */
 const passwordCost = { memoryKiB: 64, passes: 1 };
 
+/** That of nobody so far. */
+export const newAddress = () => `user-${newId()}@example.org`;
+/** A code of the same form that is not this one. */
+export const otherCode = (code: string) => (code === "000000" ? "111111" : "000000");
+
 export interface IdentityBenchOptions {
   /** Goes around the provider, e.g. to let it fail. */
   around?: (provider: IdentityProvider) => IdentityProvider;
@@ -125,7 +130,7 @@ export async function startIdentity({
   };
 
   async function registered(more: Partial<Params<"identity.register">> = {}) {
-    const email = more.email ?? `user-${newId()}@example.org`;
+    const email = more.email ?? newAddress();
     const person = { email, password: PASSWORD, firstName: "Grete", lastName: "Hansen", ...more };
     let userId = "";
     const { code = "" } = await mailed(email, "confirm-email", async () => {
