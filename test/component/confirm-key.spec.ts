@@ -1,6 +1,5 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Result } from "../../contracts/actions.ts";
 import { newId } from "../../lib/ids.ts";
@@ -49,17 +48,22 @@ type Answer = Result<"orders.confirm">;
 /** What a machine with a hundred askers may answer before it has done it. */
 const BUSY = /^(?:SERVICE_UNAVAILABLE|SERVICE_NOT_AVAILABLE|REQUEST_TIMEOUT|OVERLOADED|BANK_UNAVAILABLE)$/;
 
-/** As a client: again, until there is an answer. */
+/** As a client: again, until there is an answer, or a refusal that no repeat will change. */
 async function untilAnswered(ask: () => Promise<Answer>): Promise<Answer> {
-  for (;;) {
-    try {
-      return await ask();
-    } catch (error) {
-      const { type } = error as { type: string };
-      if (type !== "IDEMPOTENCY_IN_FLIGHT" && !BUSY.test(type)) throw error;
-    }
-    await delay(20);
-  }
+  const outcome = await eventually(
+    async () => {
+      const [asked] = await Promise.allSettled([ask()]);
+      if (asked.status === "rejected" && mayChange(asked.reason)) throw asked.reason;
+      return asked;
+    },
+    { timeoutMs: TIMEOUT_MS },
+  );
+  if (outcome.status === "rejected") throw outcome.reason;
+  return outcome.value;
+}
+
+function mayChange({ type }: { type: string }): boolean {
+  return type === "IDEMPOTENCY_IN_FLIGHT" || BUSY.test(type);
 }
 
 const ordersOf = (customerId: string) =>

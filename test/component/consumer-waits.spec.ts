@@ -1,33 +1,17 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import { describe, expect, it } from "@jest/globals";
 import { fail } from "../../contracts/errors.ts";
 import type { Message } from "../../contracts/messages.ts";
 import type { Handlers } from "../../mixins/consumer/consumer.mixin.ts";
 import { documentGauges } from "../../mixins/documents/place.ts";
-import { type Carrier, inProcessCarrier } from "../../providers/carrier/index.ts";
+import { consumerStage } from "../support/consuming.ts";
 import { eventually } from "../support/eventually.ts";
-import {
-  enter,
-  GROUP,
-  incoming,
-  type MessagingBench,
-  messagingBench,
-  notificationSent,
-  userDeleted,
-} from "../support/messaging.ts";
+import { enter, incoming, notificationSent, userDeleted } from "../support/messaging.ts";
 
 /** More than the five deliveries that a message has. */
 const MANY = 12;
 
-let bench: MessagingBench;
-let carrier: Carrier;
-beforeAll(async () => {
-  bench = await messagingBench();
-});
-afterAll(() => bench.stop());
-beforeEach(async () => {
-  carrier = inProcessCarrier({ groups: [GROUP] });
-  await bench.db.db.raw("TRUNCATE inbox, ledger");
-});
+const stage = consumerStage();
+const { receiver, publish } = stage;
 
 /** A store of documents that a test takes away; it says so at once, or only to those who come. */
 function outside() {
@@ -52,11 +36,11 @@ const projecting = (store: ReturnType<typeof outside>): Handlers => ({
   "user.deleted": { apply: (trx, message) => enter(trx, message) },
 });
 const some = (count: number) => Array.from({ length: count }, () => incoming(notificationSent()));
-const publish = (messages: readonly Message[]) => carrier.publish(messages);
-const states = async () => (await bench.inboxRows()).map(({ state, attempts }) => ({ state, attempts }));
+const states = async () =>
+  (await stage.bench.inboxRows()).map(({ state, attempts }) => ({ state, attempts }));
 /** What waits is due, and came the day before: as after a day of such waits. */
 const aDayLater = () =>
-  bench.db.db.raw(
+  stage.bench.db.db.raw(
     "UPDATE inbox SET next_at = now(), created_at = created_at - interval '1 day' WHERE lease_token IS NULL",
   );
 
@@ -64,14 +48,14 @@ describe("messages whose handler needs what is away", () => {
   it("are not even claimed, for days, while others are; all have their effect when it is back, none is dead", async () => {
     const store = outside();
     store.there = false;
-    const { broker, con } = await bench.receiver(carrier, projecting(store));
+    const { broker, con } = await receiver(projecting(store));
     const waiting = some(100);
-    await publish(waiting);
+    await publish(...waiting);
     for (let day = 1; day <= 3; day++) {
       const other = incoming(userDeleted());
-      await publish([other]);
+      await publish(other);
       await eventually(async () =>
-        expect((await bench.ledger()).map(({ messageId }) => messageId)).toContain(other.id),
+        expect((await stage.bench.ledger()).map(({ messageId }) => messageId)).toContain(other.id),
       );
       await aDayLater();
     }
@@ -89,9 +73,9 @@ describe("messages whose handler needs what is away", () => {
   it("and that find it away only when they come, may do so any number of times without dying of it", async () => {
     const store = outside();
     Object.assign(store, { there: false, admits: false });
-    const { broker, con } = await bench.receiver(carrier, projecting(store));
+    const { broker, con } = await receiver(projecting(store));
     const messages = some(3);
-    await publish(messages);
+    await publish(...messages);
     await eventually(async () => {
       await aDayLater();
       expect(store.tries).toBeGreaterThan(MANY * messages.length);
@@ -100,7 +84,7 @@ describe("messages whose handler needs what is away", () => {
       expect((await states()).every(({ state }) => state === "waiting")).toBe(true),
     );
     expect(await con.stats()).toMatchObject({ waiting: 3, deadLetters: 0 });
-    const [row] = await bench.inboxRows();
+    const [row] = await stage.bench.inboxRows();
     expect(row?.error).toContain("SERVICE_UNAVAILABLE");
     store.there = true;
     await eventually(async () => {
@@ -116,7 +100,7 @@ describe("messages whose handler needs what is away", () => {
   it("die all the same after five deliveries when it is there and they are what is wrong", async () => {
     const store = outside();
     const poison = some(1)[0] as Message;
-    const { broker } = await bench.receiver(carrier, {
+    const { broker } = await receiver({
       "notification.sent": {
         needs: store,
         async perform({ id }) {
@@ -127,20 +111,20 @@ describe("messages whose handler needs what is away", () => {
       },
     });
     const others = some(20);
-    await publish([poison, ...others]);
+    await publish(poison, ...others);
     await eventually(() => expect(store.written.size).toBe(20));
     await eventually(async () => {
-      const dead = (await bench.inboxRows()).filter(({ state }) => state === "dead");
+      const dead = (await stage.bench.inboxRows()).filter(({ state }) => state === "dead");
       expect(dead).toEqual([expect.objectContaining({ messageId: poison.id, attempts: 5 })]);
     });
     await broker.stop();
   });
 
   it("without such a need, still die of what is away: who waits for them must hear of it", async () => {
-    const { broker } = await bench.receiver(carrier, {
+    const { broker } = await receiver({
       "notification.sent": { perform: () => Promise.reject(fail("SERVICE_UNAVAILABLE")) },
     });
-    await publish(some(1));
+    await publish(...some(1));
     await eventually(async () => expect(await states()).toEqual([{ state: "dead", attempts: 5 }]));
     await broker.stop();
   });

@@ -13,13 +13,6 @@ afterAll(() => shop.stop());
 const deliverer = () => ({ id: newId(), role: "deliverer" }) as const;
 const pinOf = async (order: Parameters<OrdersHarness["get"]>[0]) => (await shop.get(order)).pin as string;
 const wrong = (pin: string) => String((Number(pin) + 1) % 10_000).padStart(4, "0");
-const types = async (orderId: string) =>
-  (
-    await shop.sql<{ type: string }>(
-      "SELECT type FROM order_transitions WHERE order_id = $1 ORDER BY version",
-      [orderId],
-    )
-  ).map(({ type }) => type);
 
 describe("orders.claim", () => {
   it("by fifty deliverers at once, is won by exactly one; the others get ALREADY_ASSIGNED", async () => {
@@ -38,7 +31,7 @@ describe("orders.claim", () => {
       if (one.status === "rejected")
         expect(one.reason).toMatchObject({ type: "ALREADY_ASSIGNED", code: 409 });
     }
-    expect((await types(order.orderId)).filter((type) => type === "order.assigned")).toHaveLength(1);
+    expect((await shop.steps(order.orderId)).filter((type) => type === "order.assigned")).toHaveLength(1);
     await shop.settled();
     expect(shop.saidOf(order.orderId, "order.assigned")).toHaveLength(1);
   });
@@ -111,7 +104,7 @@ describe("orders.deliver", () => {
     await expect(
       shop.as(order.deliverer, "orders.deliver", { orderId: order.orderId, pin }),
     ).resolves.toEqual(done);
-    expect(await types(order.orderId)).toEqual([
+    expect(await shop.steps(order.orderId)).toEqual([
       "order.created",
       "order.paid",
       "order.accepted",
@@ -234,7 +227,11 @@ describe("orders.unclaim and orders.fail", () => {
       reason: "Second try",
     });
     expect(back).toMatchObject({ status: "delivering", delivererId: other });
-    expect((await types(orderId)).slice(-3)).toEqual(["order.failed", "order.released", "order.assigned"]);
+    expect((await shop.steps(orderId)).slice(-3)).toEqual([
+      "order.failed",
+      "order.released",
+      "order.assigned",
+    ]);
   });
 });
 
@@ -274,38 +271,5 @@ describe("orders.reportLocation", () => {
     await expect(report(deliverer())).rejects.toMatchObject({ type: "NOT_FOUND" });
     await shop.as(order.deliverer, "orders.fail", { orderId, reason: "Flood" });
     await expect(report(order.deliverer)).rejects.toMatchObject({ type: "ILLEGAL_TRANSITION" });
-  });
-});
-
-describe("orders.track", () => {
-  it("with a token that was changed anywhere, made for another order, or made up, finds nothing", async () => {
-    const order = await shop.placed("paid");
-    const token = (await shop.get(order)).trackingToken as string;
-    await expect(shop.bare("orders.track", { token })).resolves.toMatchObject({
-      status: "paid",
-      firstName: "Ada",
-    });
-    const bytes = Buffer.from(token, "base64url");
-    const forged = [...bytes.keys()].map((index) => {
-      const changed = Buffer.from(bytes);
-      changed.writeUInt8(changed.readUInt8(index) ^ 1, index);
-      return changed.toString("base64url");
-    });
-    for (const made of [...forged, "x", "A".repeat(51), order.orderId]) {
-      await expect(shop.bare("orders.track", { token: made })).rejects.toMatchObject({ type: "NOT_FOUND" });
-    }
-  });
-
-  it("tells how an order ended for a day, then nothing", async () => {
-    const order = await shop.placed("pending");
-    const token = (await shop.get(order)).trackingToken as string;
-    await shop.as(order.customer, "orders.cancel", { orderId: order.orderId });
-    const tracked = await shop.bare("orders.track", { token });
-    expect(tracked).toMatchObject({ status: "cancelled" });
-    expect(tracked).not.toHaveProperty("position");
-    await shop.sql("UPDATE orders SET closed_at = now() - interval '25 hours' WHERE id = $1", [
-      order.orderId,
-    ]);
-    await expect(shop.bare("orders.track", { token })).rejects.toMatchObject({ type: "NOT_FOUND" });
   });
 });

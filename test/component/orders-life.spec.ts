@@ -1,9 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import { call } from "../../contracts/actions.ts";
-import type { MessageType } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
-import { rebuildsOf } from "../../mixins/documents/documents.mixin.ts";
 import { eventually } from "../support/eventually.ts";
+import { staffOf } from "../support/orders.ts";
 import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
 import type { TestClaims } from "../support/tokens.ts";
 
@@ -13,20 +11,12 @@ beforeAll(async () => {
 });
 afterAll(() => shop.stop());
 
-type Placed = Awaited<ReturnType<OrdersHarness["placed"]>>;
-const staffOf = (order: Placed): TestClaims => ({
-  id: newId(),
-  role: "partner",
-  partnerId: order.quote.partner.id,
-});
 const inMinutes = (minutes: number) => new Date(Date.now() + minutes * 60_000).toISOString();
 const minutesUntil = (time: string | undefined) => (Date.parse(time ?? "") - Date.now()) / 60_000;
-const alerts = (orderId: string) =>
-  shop.saidOf(orderId, "alert.raised").map(({ data }) => (data as { kind: string }).kind);
-const told = async (orderId: string, type: MessageType) => {
-  await shop.settled();
-  return shop.saidOf(orderId, type);
-};
+
+const eventOf = ({ orderId }: { orderId: string }, partnerId: string) => ({
+  ...{ partnerId, orderId, eventId: newId(), bodyHash: "b".repeat(64) },
+});
 
 describe("orders.applyPartnerCallback", () => {
   it("accepted, then delayed, then ready, moves the order and its deadline", async () => {
@@ -41,8 +31,10 @@ describe("orders.applyPartnerCallback", () => {
     expect(await shop.get(order)).toMatchObject({ status: "preparing", readyAt, deadlineAt: readyAt });
     await shop.say(order, "order.ready");
     expect(await shop.get(order)).toMatchObject({ status: "ready" });
-    expect(await told(order.orderId, "order.delayed")).toMatchObject([{ data: { reason: "Oven", readyAt } }]);
-    expect(await told(order.orderId, "order.ready")).toMatchObject([
+    expect(await shop.told(order.orderId, "order.delayed")).toMatchObject([
+      { data: { reason: "Oven", readyAt } },
+    ]);
+    expect(await shop.told(order.orderId, "order.ready")).toMatchObject([
       { data: { pickup: order.quote.partner.pickup, actor: `partner:${order.quote.partner.id}` } },
     ]);
   });
@@ -61,19 +53,15 @@ describe("orders.applyPartnerCallback", () => {
       paymentStatus: "refund_pending",
       reason: "Out of flour",
     });
-    expect(await told(order.orderId, "refund.requested")).toHaveLength(1);
-    expect(await told(order.orderId, "order.rejected")).toMatchObject([{ data: { status: "cancelled" } }]);
+    expect(await shop.told(order.orderId, "refund.requested")).toHaveLength(1);
+    expect(await shop.told(order.orderId, "order.rejected")).toMatchObject([
+      { data: { status: "cancelled" } },
+    ]);
   });
 
   it("the same event again, ten times at once, has one effect; with another body EVENT_MISMATCH", async () => {
     const order = await shop.placed("paid");
-    const event = {
-      partnerId: order.quote.partner.id,
-      eventId: newId(),
-      bodyHash: "b".repeat(64),
-      type: "order.accepted" as const,
-      orderId: order.orderId,
-    };
+    const event = { ...eventOf(order, order.quote.partner.id), type: "order.accepted" as const };
     await Promise.all(Array.from({ length: 10 }, () => shop.bare("orders.applyPartnerCallback", event)));
     expect(await shop.get(order)).toMatchObject({ status: "preparing", version: 3 });
     const other = { ...event, bodyHash: "c".repeat(64), type: "order.ready" as const };
@@ -117,13 +105,7 @@ describe("orders.applyPartnerCallback", () => {
   it("about an order of another partner, finds nothing and keeps nothing", async () => {
     const order = await shop.placed("paid");
     const stranger = newId();
-    const event = {
-      partnerId: stranger,
-      eventId: newId(),
-      bodyHash: "b".repeat(64),
-      type: "order.ready" as const,
-      orderId: order.orderId,
-    };
+    const event = { ...eventOf(order, stranger), type: "order.ready" as const };
     await expect(shop.bare("orders.applyPartnerCallback", event)).rejects.toMatchObject({
       type: "NOT_FOUND",
     });
@@ -155,7 +137,7 @@ describe("orders.cancel", () => {
           // The bank of these tests knows no payment that the test itself reported: it refuses for good.
           expect(paid.amountMinor).toBe(isPaid ? 2950 : 0);
           expect(refunded.amountMinor).toBe(0);
-          expect(await told(order.orderId, "refund.requested")).toHaveLength(isPaid ? 1 : 0);
+          expect(await shop.told(order.orderId, "refund.requested")).toHaveLength(isPaid ? 1 : 0);
           expect(await shop.as(who, "orders.cancel", { orderId: order.orderId })).toMatchObject({
             status: "cancelled",
           });
@@ -222,59 +204,6 @@ describe("orders.update", () => {
   });
 });
 
-describe("who may see an order", () => {
-  it("its customer, its partner's staff, its deliverer and operators; for others it is not there", async () => {
-    const order = await shop.placed("delivering");
-    const { orderId } = order;
-    const seen = [order.customer, staffOf(order), order.deliverer, shop.admin];
-    const others: TestClaims[] = [
-      { id: newId(), role: "customer" },
-      { id: newId(), role: "deliverer" },
-      { id: newId(), role: "partner", partnerId: newId() },
-    ];
-    for (const name of ["orders.get", "orders.history"] as const) {
-      for (const who of seen) await expect(shop.as(who, name, { orderId })).resolves.toBeDefined();
-      for (const who of others) {
-        await expect(shop.as(who, name, { orderId })).rejects.toMatchObject({ type: "NOT_FOUND", code: 404 });
-      }
-      await expect(call(shop.edge, name, { orderId })).rejects.toMatchObject({ type: "UNAUTHENTICATED" });
-    }
-    for (const who of seen.slice(1)) {
-      const view = await shop.as(who, "orders.get", { orderId });
-      expect(view).not.toHaveProperty("pin");
-      expect(view).not.toHaveProperty("trackingToken");
-    }
-  });
-
-  it("in lists: each their own, newest first, page by page, by state", async () => {
-    const customer: TestClaims = { id: newId(), role: "customer" };
-    const ids: string[] = [];
-    for (let count = 0; count < 5; count++) {
-      const { orderId } = await shop.placed("pending");
-      await shop.sql("UPDATE orders SET customer_id = $2 WHERE id = $1", [orderId, customer.id]);
-      ids.unshift(orderId);
-    }
-    const walked: string[] = [];
-    let cursor: string | undefined;
-    do {
-      const page = await shop.as(customer, "orders.list", { limit: 2, ...(cursor && { cursor }) });
-      walked.push(...page.items.map(({ id }) => id));
-      cursor = page.nextCursor;
-    } while (cursor);
-    expect(walked).toEqual([...ids].sort().reverse());
-    await shop.as(customer, "orders.cancel", { orderId: ids[0] as string });
-    const cancelled = await shop.as(customer, "orders.list", { status: "cancelled" });
-    expect(cancelled.items.map(({ id }) => id)).toEqual([ids[0]]);
-    expect((await shop.as(customer, "orders.list", { status: "pending" })).items).toHaveLength(4);
-    await expect(shop.as(customer, "orders.list", { cursor: "nonsense" })).rejects.toMatchObject({
-      type: "VALIDATION_ERROR",
-    });
-    const stranger = await shop.as({ id: newId(), role: "customer" }, "orders.list", {});
-    expect(stranger.items).toEqual([]);
-    expect((await shop.as(shop.admin, "orders.list", { limit: 100 })).items.length).toBeGreaterThan(5);
-  });
-});
-
 describe("orders.override", () => {
   it("brings an order where the table lets operators bring it, with the reason in its history", async () => {
     const order = await shop.placed("paid");
@@ -312,7 +241,7 @@ describe("deadlines", () => {
     const order = await shop.placed("pending");
     await shop.overdue(order.orderId);
     await eventually(async () => expect(await shop.get(order)).toMatchObject({ status: "expired" }));
-    expect(await told(order.orderId, "order.expired")).toMatchObject([{ data: { actor: "deadline" } }]);
+    expect(await shop.told(order.orderId, "order.expired")).toMatchObject([{ data: { actor: "deadline" } }]);
   });
 
   it("of an order that the partner does not accept: it is cancelled and refunded, and that is said", async () => {
@@ -320,8 +249,10 @@ describe("deadlines", () => {
     expect(minutesUntil((await shop.get(order)).deadlineAt)).toBeGreaterThan(9);
     await shop.overdue(order.orderId);
     await eventually(async () => expect(await shop.get(order)).toMatchObject({ status: "cancelled" }));
-    expect(await told(order.orderId, "order.cancelled")).toMatchObject([{ data: { actor: "deadline" } }]);
-    expect(await told(order.orderId, "refund.requested")).toHaveLength(1);
+    expect(await shop.told(order.orderId, "order.cancelled")).toMatchObject([
+      { data: { actor: "deadline" } },
+    ]);
+    expect(await shop.told(order.orderId, "refund.requested")).toHaveLength(1);
   });
 
   it.each([
@@ -333,14 +264,14 @@ describe("deadlines", () => {
     async (status, kind) => {
       const order = await shop.placed(status);
       await shop.overdue(order.orderId);
-      await eventually(() => expect(alerts(order.orderId)).toEqual([kind]));
+      await eventually(() => expect(shop.alerts(order.orderId)).toEqual([kind]));
       const { deadlineAt, status: still } = await shop.get(order);
       expect(still).toBe(status);
       expect(minutesUntil(deadlineAt)).toBeGreaterThan(10);
       const { items } = await shop.as(shop.admin, "orders.stuck", { limit: 100 });
       expect(items.map(({ id }) => id)).toContain(order.orderId);
       await shop.settled();
-      expect(alerts(order.orderId)).toEqual([kind]);
+      expect(shop.alerts(order.orderId)).toEqual([kind]);
     },
   );
 
@@ -356,61 +287,6 @@ describe("deadlines", () => {
       expect(minutesUntil((await shop.get(order)).deadlineAt)).toBeGreaterThan(19),
     );
     await shop.settled();
-    expect(alerts(orderId)).toEqual([]);
-  });
-});
-
-describe("history and diagnosis", () => {
-  it("tell every step with who and why; the history out of the documents, which can be made anew", async () => {
-    const order = await shop.placed("ready");
-    const { orderId } = order;
-    const steps = [
-      { type: "order.created", to: "pending", actor: order.customer.id, version: 1 },
-      { type: "order.paid", from: "pending", to: "paid", actor: `bank:${shop.bankId}`, version: 2 },
-      { type: "order.accepted", from: "paid", to: "preparing", version: 3 },
-      { type: "order.ready", from: "preparing", to: "ready", version: 4 },
-    ];
-    const history = () => shop.as(order.customer, "orders.history", { orderId });
-    await eventually(async () => expect((await history()).items).toMatchObject(steps));
-    const { items } = await history();
-    const rebuild = rebuildsOf(shop.orders);
-    expect([...rebuild.keys()].sort()).toEqual(["order_history", "payments"]);
-    await shop.settled();
-    const [count] = await shop.sql<{ count: number }>(
-      "SELECT count(*)::integer AS count FROM order_transitions",
-    );
-    expect(await rebuild.get("order_history")?.()).toBe(count?.count);
-    const again = (await history()).items;
-    expect(again.map(({ id, type, version }) => [id, type, version])).toEqual(
-      items.map(({ id, type, version }) => [id, type, version]),
-    );
-    const [money] = await shop.sql<{ count: number }>(
-      `SELECT ((SELECT count(*) FROM payment_receipts)
-        + (SELECT count(*) FROM refunds WHERE state = 'completed'))::integer AS count`,
-    );
-    expect(await rebuild.get("payments")?.()).toBe(money?.count);
-  });
-
-  it("orders.diagnosis: history, next deadline, receipts and refunds in one answer, for operators only", async () => {
-    const order = await shop.placed("paid");
-    const { orderId } = order;
-    const found = await shop.as(shop.admin, "orders.diagnosis", { orderId });
-    expect(found).toMatchObject({
-      order: { id: orderId, status: "paid" },
-      history: [{ type: "order.created" }, { type: "order.paid" }],
-      deadline: { at: expect.any(String), overdue: false, effect: expect.stringContaining("cancelled") },
-      receipts: [{ outcome: "accepted", amount: { amountMinor: 2950, currency: "EUR" } }],
-      refunds: [],
-    });
-    await expect(shop.as(order.customer, "orders.diagnosis", { orderId })).rejects.toMatchObject({
-      type: "FORBIDDEN",
-    });
-  });
-
-  it("a history that somebody would change, refuses it in the database", async () => {
-    const order = await shop.placed("pending");
-    for (const sql of ["UPDATE order_transitions SET reason = 'x'", "DELETE FROM order_transitions"]) {
-      await expect(shop.sql(`${sql} WHERE order_id = $1`, [order.orderId])).rejects.toThrow("never changed");
-    }
+    expect(shop.alerts(orderId)).toEqual([]);
   });
 });

@@ -42,8 +42,6 @@ const refunds = (orderId: string) =>
     "SELECT state, amount_minor::float AS amount, reason FROM refunds WHERE order_id = $1 ORDER BY created_at",
     [orderId],
   );
-const alerts = (subject: string) =>
-  shop.saidOf(subject, "alert.raised").map(({ data }) => (data as { kind: string }).kind);
 
 describe("a payment", () => {
   it("of the total, makes the order paid and says so, all by the time of the answer", async () => {
@@ -164,7 +162,7 @@ describe("a payment", () => {
     await shop.paid(order.orderId, 1000, { paymentId });
     await shop.paid(order.orderId, 2950, { paymentId });
     expect(await shop.get(order)).toMatchObject({ status: "pending", paid: { amountMinor: 1000 } });
-    await eventually(() => expect(alerts(shop.bankId)).toContain("payment.contradiction"));
+    await eventually(() => expect(shop.alerts(shop.bankId)).toContain("payment.contradiction"));
   });
 
   it("under the id of an earlier event with another body, is refused with EVENT_MISMATCH", async () => {
@@ -197,7 +195,7 @@ describe("a payment", () => {
         ),
       );
     }
-    expect(alerts(shop.bankId)).toContain("payment.unmatched");
+    expect(shop.alerts(shop.bankId)).toContain("payment.unmatched");
   });
 
   it("for an order of another bank, pays nothing", async () => {
@@ -213,7 +211,7 @@ describe("a payment", () => {
     const data = { payment_id: newId(), order_id: order.orderId, amount_minor: 2950, currency: "EUR" };
     await shop.report({ data }, { bankId: other.id, secret });
     expect(await shop.get(order)).toMatchObject({ status: "pending", paymentStatus: "unpaid" });
-    await eventually(() => expect(alerts(other.id)).toEqual(["payment.unmatched"]));
+    await eventually(() => expect(shop.alerts(other.id)).toEqual(["payment.unmatched"]));
   });
 
   it("in another currency, pays nothing and goes back, and an operator is told", async () => {
@@ -230,7 +228,7 @@ describe("a payment", () => {
     expect(await receipts(order.orderId)).toEqual([{ outcome: "unmatched", amount: 2950, refund: 2950 }]);
     expect(await refunds(order.orderId)).toMatchObject([{ state: "completed", amount: 2950 }]);
     expect(await shop.get(order)).toMatchObject({ refunded: { amountMinor: 0 }, paymentStatus: "unpaid" });
-    expect(alerts(order.orderId)).toEqual(["payment.unmatched"]);
+    expect(shop.alerts(order.orderId)).toEqual(["payment.unmatched"]);
     expect(shop.saidOf(order.orderId, "refund.completed")).toHaveLength(1);
   });
 

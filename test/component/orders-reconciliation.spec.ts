@@ -56,8 +56,6 @@ const payment = (more: Partial<TestPayment> = {}): TestPayment => ({
 });
 const receipts = (orderId: string) =>
   shop.sql<{ payment_id: string }>("SELECT payment_id FROM payment_receipts WHERE order_id = $1", [orderId]);
-const alerts = (subject: string) =>
-  shop.saidOf(subject, "alert.raised").map(({ data }) => (data as { kind: string }).kind);
 const diagnosis = async (orderId: string) =>
   (await shop.as(shop.admin, "orders.diagnosis", { orderId })).reconciliation;
 /** Has the bank asked about the order, and waits until it has answered. */
@@ -81,7 +79,7 @@ describe("a payment whose callback never came", () => {
     for (const type of ["payment.received", "order.paid"] as const) {
       expect(shop.saidOf(order.orderId, type)).toHaveLength(1);
     }
-    expect(alerts(order.orderId)).toEqual([]);
+    expect(shop.alerts(order.orderId)).toEqual([]);
   });
 
   it("is one with the callback that comes at the same time, or later", async () => {
@@ -199,7 +197,7 @@ describe("books that differ", () => {
       bank.books.set(order.orderId, [{ ...known, refunded_minor: refunded }]);
       await look(order.orderId);
     }
-    expect(alerts(order.orderId).filter((kind) => kind === "refund.difference")).toEqual([]);
+    expect(shop.alerts(order.orderId).filter((kind) => kind === "refund.difference")).toEqual([]);
     await shop.sql("UPDATE refunds SET state = 'failed' WHERE order_id = $1", [order.orderId]);
   });
 });
@@ -230,14 +228,14 @@ describe("a bank that does not answer", () => {
     await again();
     await failuresAre("failures = 2");
     expect(bank.asked.length - asked).toBe(1);
-    expect(alerts(shop.bankId)).not.toContain("bank.silent");
+    expect(shop.alerts(shop.bankId)).not.toContain("bank.silent");
     await shop.sql("UPDATE bank_contacts SET silent_since = now() - interval '11 minutes'");
     for (const times of [3, 4]) {
       await again();
       await failuresAre(`failures = ${times}`);
     }
     await eventually(() =>
-      expect(alerts(shop.bankId).filter((kind) => kind === "bank.silent")).toHaveLength(1),
+      expect(shop.alerts(shop.bankId).filter((kind) => kind === "bank.silent")).toHaveLength(1),
     );
     bank.up = true;
     await again();

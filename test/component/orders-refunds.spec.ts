@@ -42,8 +42,6 @@ const inState = (orderId: string, state: string) =>
   eventually(async () => expect(await refundOf(orderId)).toMatchObject({ state }));
 const posts = () => bank.asked.filter((one) => one.startsWith("POST")).length;
 const looksFor = (id: string) => bank.asked.filter((one) => one === `GET /refunds/${id}`).length;
-const alerts = (orderId: string) =>
-  shop.saidOf(orderId, "alert.raised").map(({ data }) => (data as { kind: string }).kind);
 
 describe("a refund", () => {
   it("is asked for once, and its end stands in the order, in the messages and in the view", async () => {
@@ -121,7 +119,7 @@ describe("a refund", () => {
       paymentStatus: "refund_failed",
       refunded: { amountMinor: 0 },
     });
-    await eventually(() => expect(alerts(order.orderId)).toEqual(["refund.failed"]));
+    await eventually(() => expect(shop.alerts(order.orderId)).toEqual(["refund.failed"]));
     const { items } = await shop.as(shop.admin, "orders.stuck", { limit: 100 });
     expect(items.map(({ id }) => id)).toContain(order.orderId);
 

@@ -53,8 +53,6 @@ const refundId = async (orderId: string) => {
   const [row] = await shop.sql<{ id: string }>("SELECT id FROM refunds WHERE order_id = $1", [orderId]);
   return row?.id as string;
 };
-const alerts = (subject: string) =>
-  shop.saidOf(subject, "alert.raised").map(({ data }) => (data as { kind: string }).kind);
 
 describe("an order paid by Stripe", () => {
   it("opens a checkout with the order's lines, becomes paid by the signed report, and a repeat changes nothing", async () => {
@@ -101,7 +99,7 @@ describe("an order paid by Stripe", () => {
     expect(
       [...stripe.refunds.values()].filter((one) => one.payment_intent === order.session.payment_intent),
     ).toMatchObject([{ amount: 2950, metadata: { order_id: order.orderId } }]);
-    expect(alerts(shop.bankId)).not.toContain("refund.unknown");
+    expect(shop.alerts(shop.bankId)).not.toContain("refund.unknown");
   });
 
   it("whose refund's answer is lost, is looked up before anything is repeated", async () => {
@@ -131,7 +129,7 @@ describe("an order paid by Stripe", () => {
       paymentStatus: "refund_failed",
       refunded: { amountMinor: 0 },
     });
-    await eventually(() => expect(alerts(order.orderId)).toContain("refund.failed"));
+    await eventually(() => expect(shop.alerts(order.orderId)).toContain("refund.failed"));
     // The same said again, by the event that Stripe sends besides: nothing goes back twice in the books.
     const again = { ...JSON.parse(report?.body ?? "{}"), id: "evt_again", type: "refund.updated" };
     const body = JSON.stringify(again);
@@ -150,7 +148,7 @@ describe("an order paid by Stripe", () => {
   it("whose customer disputes the payment, calls an operator", async () => {
     const body = stripeEvent("charge.dispute.created", `evt_${newId()}`, {});
     await tell(body, stripeSignature(body, [secret]));
-    await eventually(() => expect(alerts(bankId)).toContain("payment.unusable"));
+    await eventually(() => expect(shop.alerts(bankId)).toContain("payment.unusable"));
   });
 });
 

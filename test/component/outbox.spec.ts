@@ -144,9 +144,13 @@ describe("the relay", () => {
 
   it("in three replicas on one database, hands each message over once", async () => {
     const { carrier, state, ids } = recordingCarrier();
-    const pace = new Promise((resolve) => setTimeout(resolve, 20));
+    // The first batches are taken when each replica has brought one.
+    const all = Promise.withResolvers<void>();
+    let brought = 0;
     state.refuses = async () => {
-      await pace;
+      brought += 1;
+      if (brought === 3) all.resolve();
+      await all.promise;
       return false;
     };
     const senders = await Promise.all([1, 2, 3].map(() => bench.sender(carrier, { batch: 7 })));
@@ -200,7 +204,17 @@ describe("the relay", () => {
   it("with more to hand over than it takes at once, calls the other replicas", async () => {
     const NEVER_MS = 1_000_000;
     const [busy, idle] = [recordingCarrier(), recordingCarrier()];
-    busy.state.refuses = () => new Promise((resolve) => setTimeout(resolve, 10, false));
+    // Who has taken a batch takes no other before the helper has come.
+    const helped = Promise.withResolvers<boolean>();
+    let batches = 0;
+    busy.state.refuses = () => {
+      batches += 1;
+      return batches === 1 ? false : helped.promise;
+    };
+    idle.state.refuses = () => {
+      helped.resolve(false);
+      return false;
+    };
     const sender = await bench.sender(busy.carrier, { sweepMs: NEVER_MS, batch: 2 });
     const helper = await bench.sender(idle.carrier, { sweepMs: NEVER_MS, batch: 2 });
     await eventually(async () => expect(await listeners()).toHaveLength(2));

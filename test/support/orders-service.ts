@@ -1,16 +1,17 @@
 import { randomBytes } from "node:crypto";
-import { ServiceBroker, type ServiceSchema } from "moleculer";
+import { ServiceBroker } from "moleculer";
 import { Webhook } from "standardwebhooks";
-import { type ActionName, call, implement, type Params, type Result } from "../../contracts/actions.ts";
-import { type Message, type MessageType, messages } from "../../contracts/messages.ts";
+import { type ActionName, call, type Params, type Result } from "../../contracts/actions.ts";
+import type { Message, MessageType } from "../../contracts/messages.ts";
 import { readConfig, type Settings } from "../../lib/config/config.ts";
 import { newId } from "../../lib/ids.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
-import { type Carrier, inProcessCarrier } from "../../providers/carrier/index.ts";
+import { inProcessCarrier } from "../../providers/carrier/index.ts";
 import { startPaymentSystem } from "../../sandbox/payment-system/server.ts";
 import { type OrdersServiceDeps, ordersService } from "../../services/orders/orders.service.ts";
 import { eventually } from "./eventually.ts";
 import { sampleQuote } from "./orders.ts";
+import { type LiveEvent, listen, standInMedia, standInPartners, watcher } from "./orders-around.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase } from "./postgres.ts";
 import { query } from "./sql.ts";
 import { type TestClaims, testIdentity } from "./tokens.ts";
@@ -93,25 +94,9 @@ export async function startOrders(options: OrdersTestOptions = {}) {
       return stand.reserve(params);
     }),
   );
-  const photos = new Set(["photo-1"]);
-  edge.createService({
-    name: "media",
-    actions: {
-      hasProof: implement("media.hasProof", async ({ params }) => {
-        if (params.photoId === "out-of-order") throw new Error("the store is away");
-        return { exists: photos.has(params.photoId) };
-      }),
-    },
-  });
-  const live: { event: string; data: unknown }[] = [];
-  edge.createService({
-    name: "watcher",
-    events: {
-      "order.moved": (ctx: { params: unknown }) => void live.push({ event: "order.moved", data: ctx.params }),
-      "order.position": (ctx: { params: unknown }) =>
-        void live.push({ event: "order.position", data: ctx.params }),
-    },
-  });
+  edge.createService(standInMedia());
+  const live: LiveEvent[] = [];
+  edge.createService(watcher(live));
   const config = {
     ...ordersSettings(database.url),
     ...options.settings,
@@ -222,6 +207,19 @@ export async function startOrders(options: OrdersTestOptions = {}) {
     return { ...order, deliverer };
   };
 
+  const saidOf = (subject: string, type?: MessageType) =>
+    said.filter((one) => one.subject === subject && (!type || one.type === type));
+  /** Waits until every message has been handed over and handled. */
+  const settled = () =>
+    eventually(async () => {
+      const [open] = await sql<{ count: number }>(
+        `SELECT ((SELECT count(*) FROM outbox WHERE sent_at IS NULL)
+          + (SELECT count(*) FROM inbox WHERE state = 'waiting')
+          + (SELECT count(*) FROM refunds WHERE state IN ('pending', 'sent', 'unknown')))::integer AS count`,
+      );
+      if (open?.count !== 0) throw new Error(`${open?.count} are open`);
+    });
+
   return {
     edge,
     orders,
@@ -235,8 +233,23 @@ export async function startOrders(options: OrdersTestOptions = {}) {
     sql,
     /** Messages that reached the carrier. */
     said,
-    saidOf: (subject: string, type?: MessageType) =>
-      said.filter((one) => one.subject === subject && (!type || one.type === type)),
+    saidOf,
+    /** What an order's messages say of something, once all have been said. */
+    async told(subject: string, type: MessageType) {
+      await settled();
+      return saidOf(subject, type);
+    },
+    /** The kinds of alert that were raised about something. */
+    alerts: (subject: string) =>
+      saidOf(subject, "alert.raised").map(({ data }) => (data as { kind: string }).kind),
+    /** The types of an order's steps in the database. */
+    async steps(orderId: string) {
+      const rows = await sql<{ type: string }>(
+        "SELECT type FROM order_transitions WHERE order_id = $1 ORDER BY version",
+        [orderId],
+      );
+      return rows.map(({ type }) => type);
+    },
     live,
     reserved,
     stand,
@@ -257,16 +270,7 @@ export async function startOrders(options: OrdersTestOptions = {}) {
     /** Puts an order's deadline into the past, by the database's clock. */
     overdue: (orderId: string) =>
       sql("UPDATE orders SET deadline_at = now() - interval '1 second' WHERE id = $1", [orderId]),
-    /** Waits until every message has been handed over and handled. */
-    settled: () =>
-      eventually(async () => {
-        const [open] = await sql<{ count: number }>(
-          `SELECT ((SELECT count(*) FROM outbox WHERE sent_at IS NULL)
-            + (SELECT count(*) FROM inbox WHERE state = 'waiting')
-            + (SELECT count(*) FROM refunds WHERE state IN ('pending', 'sent', 'unknown')))::integer AS count`,
-        );
-        if (open?.count !== 0) throw new Error(`${open?.count} are open`);
-      }),
+    settled,
     async stop() {
       await edge.stop();
       await orders.stop();
@@ -279,19 +283,3 @@ export async function startOrders(options: OrdersTestOptions = {}) {
 }
 
 export type OrdersHarness = Awaited<ReturnType<typeof startOrders>>;
-
-function standInPartners(
-  reserve: (params: Params<"partners.reserve">) => Promise<Result<"partners.reserve">>,
-): ServiceSchema {
-  return {
-    name: "partners",
-    actions: { reserve: implement("partners.reserve", (ctx) => reserve(ctx.params)) },
-  };
-}
-
-async function listen(carrier: Carrier, said: Message[]): Promise<() => Promise<void>> {
-  const types = Object.keys(messages) as MessageType[];
-  return await carrier.subscribe("test", types, async (batch) => {
-    said.push(...(batch as readonly Message[]));
-  });
-}

@@ -1,6 +1,7 @@
 import type { Quote } from "../../contracts/partners.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
+import type { TestClaims } from "./tokens.ts";
 
 const address = {
   line1: "Kirchgasse 3",
@@ -33,4 +34,9 @@ export function sampleQuote(quote: Partial<Quote> = {}): Quote {
     address,
     ...quote,
   };
+}
+
+/** Somebody who works for an order's partner. */
+export function staffOf({ quote }: { quote: Quote }): TestClaims {
+  return { id: newId(), role: "partner", partnerId: quote.partner.id };
 }

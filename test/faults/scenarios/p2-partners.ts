@@ -11,7 +11,10 @@ import { compare, type Outcome, quiet, type Run } from "../run.ts";
 
 const ORDERS = 30;
 const ORDERS_OF_BAD = 4;
-const TROUBLE_MS = 6_000;
+/** A try may take ten seconds; then there is a wait of one, and the sweep that finds the next try. */
+const TRIED_AGAIN_WITHIN_MS = 14_000;
+const TOLD_WITHIN_MS = 10_000;
+const POLL_MS = 50;
 /** Of the p99 without them; and a busy machine's own noise. */
 const SHARE = 1.1;
 const NOISE_MS = 150;
@@ -39,16 +42,13 @@ export async function badPartners(run: Run): Promise<Outcome> {
       const id = await paid(world.kitchens[n % world.kitchens.length] as Kitchen);
       if (id) ids.push(id);
     }
-    await delay(1_000);
-    const found = await query<{ ms: number }>(
-      cluster.url("partners"),
-      `SELECT extract(epoch FROM d.updated_at - i.time)::float * 1000 AS ms
-       FROM webhook_messages m JOIN webhook_deliveries d ON d.webhook_message_id = m.id
-         JOIN inbox i ON i.message_id::text = m.message_id AND i.consumer = 'partners'
-       WHERE m.order_id = ANY($1) AND m.type = 'order.paid' AND d.attempt = 1 AND d.state = 'accepted'`,
-      [ids],
+    const told = await within(
+      TOLD_WITHIN_MS,
+      () => toldAfter(run, ids),
+      (found) => found.length === ids.length,
     );
-    return found.map(({ ms }) => ms);
+    // A kitchen that refused once is told again after a wait, which is no delay of ours.
+    return told.flatMap(({ ms, attempt }) => (attempt === 1 ? [ms] : []));
   };
   await measured(); // the first orders warm the processes up
   const without = await measured();
@@ -57,7 +57,12 @@ export async function badPartners(run: Run): Promise<Outcome> {
     for (let n = 0; n < ORDERS_OF_BAD; n += 1) orders.push((await paid(place)) ?? "");
   }
   const beside = await measured();
-  await delay(TROUBLE_MS);
+  const patient = bad.filter(({ mood }) => mood !== 410);
+  await within(
+    TRIED_AGAIN_WITHIN_MS,
+    async () => patient.every(({ system }) => mostTries(system.calls) > 1),
+    (isTried) => isTried,
+  );
   const triesBefore = Object.fromEntries(bad.map(({ mood, system }) => [mood, system.calls.length]));
   for (const { mood, system, place } of bad) {
     const ids = Map.groupBy(system.calls, ({ orderId }) => orderId);
@@ -65,8 +70,8 @@ export async function badPartners(run: Run): Promise<Outcome> {
       if (new Set(calls.map(({ webhookId }) => webhookId)).size > 1)
         problems.push(`${mood}: order ${orderId} was told under several ids`);
     }
-    if (mood !== 410 && !system.calls.some((call) => (ids.get(call.orderId)?.length ?? 0) > 1)) {
-      problems.push(`${mood}: nothing was tried again within ${TROUBLE_MS} ms`);
+    if (mood !== 410 && mostTries(system.calls) < 2) {
+      problems.push(`${mood}: nothing was tried again within ${TRIED_AGAIN_WITHIN_MS} ms`);
     }
     const endpoint = `/partners/${place.partnerId}/webhook`;
     const { body } = await world.api.request<{ enabled?: boolean }>(`GET ${endpoint}`, { token: root });
@@ -108,6 +113,36 @@ export async function badPartners(run: Run): Promise<Outcome> {
     },
     problems: [...problems, ...strange, ...(await compare(run))],
   };
+}
+
+/** How long after its message, and at which try, each of these orders was told to its partner; those that were. */
+async function toldAfter({ cluster }: Run, orderIds: readonly string[]) {
+  return await query<{ ms: number; attempt: number }>(
+    cluster.url("partners"),
+    `SELECT extract(epoch FROM d.updated_at - i.time)::float * 1000 AS ms, d.attempt
+     FROM webhook_messages m JOIN webhook_deliveries d ON d.webhook_message_id = m.id
+       JOIN inbox i ON i.message_id::text = m.message_id AND i.consumer = 'partners'
+     WHERE m.order_id = ANY($1) AND m.type = 'order.paid' AND d.state = 'accepted'`,
+    [orderIds],
+  );
+}
+
+/** What is found once it is enough, or what there is when the time is over. */
+async function within<T>(ms: number, find: () => Promise<T>, isEnough: (found: T) => boolean): Promise<T> {
+  const untilMs = performance.now() + ms;
+  for (;;) {
+    const found = await find();
+    if (isEnough(found) || performance.now() > untilMs) return found;
+    await delay(POLL_MS);
+  }
+}
+
+/** How often that order was told about which was told most often. */
+function mostTries(calls: readonly { orderId: string }[]): number {
+  return Math.max(
+    0,
+    ...[...Map.groupBy(calls, ({ orderId }) => orderId).values()].map(({ length }) => length),
+  );
 }
 
 /** The partner is back: it turns its endpoint on and has what it missed sent again, dead letters among it. */
