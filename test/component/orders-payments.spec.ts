@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
-import { API_KEY, type OrdersHarness, startOrders } from "../support/orders-service.ts";
+import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
+import { pay, paymentsAtBank, receiptsOf, refundsOf, reportAll } from "../support/payments.ts";
 
 let shop: OrdersHarness;
 beforeAll(async () => {
@@ -9,39 +10,16 @@ beforeAll(async () => {
 });
 afterAll(() => shop.stop());
 
-/** Pays on the bank's own page, so that the bank knows the payment and can give it back. */
-async function pay(checkoutUrl: string, form: Record<string, string>): Promise<void> {
-  const response = await fetch(checkoutUrl, {
-    method: "POST",
-    body: new URLSearchParams(form),
-    redirect: "manual",
+/** What the bank says of a payment of a whole order. */
+const paymentOf = ({ orderId }: { orderId: string }) => ({
+  ...{ payment_id: newId(), order_id: orderId, amount_minor: 2950, currency: "EUR" },
+});
+/** A report with an amount that no payment has. */
+const ofAmount = (amount: number) =>
+  JSON.stringify({
+    type: "payment.succeeded",
+    data: { payment_id: "p", order_id: "o", amount_minor: amount, currency: "EUR" },
   });
-  expect(response.status).toBe(303);
-}
-
-/** What the bank holds for an order: its reports go nowhere here, so the test reports in its place. */
-async function reportAll(orderId: string): Promise<{ payment_id: string; amount_minor: number }[]> {
-  const response = await fetch(`${shop.bankUrl}/payments?order_id=${orderId}`, {
-    headers: { authorization: `Bearer ${API_KEY}` },
-  });
-  const { items } = (await response.json()) as { items: { payment_id: string; amount_minor: number }[] };
-  for (const { payment_id: paymentId, amount_minor: amountMinor } of items) {
-    await shop.paid(orderId, amountMinor, { paymentId });
-  }
-  return items;
-}
-
-const receipts = (orderId: string) =>
-  shop.sql<{ outcome: string; amount: number; refund: number }>(
-    `SELECT outcome, amount_minor::float AS amount, refund_minor::float AS refund FROM payment_receipts
-     WHERE order_id = $1 ORDER BY id`,
-    [orderId],
-  );
-const refunds = (orderId: string) =>
-  shop.sql<{ state: string; amount: number; reason: string }>(
-    "SELECT state, amount_minor::float AS amount, reason FROM refunds WHERE order_id = $1 ORDER BY created_at",
-    [orderId],
-  );
 
 describe("a payment", () => {
   it("of the total, makes the order paid and says so, all by the time of the answer", async () => {
@@ -53,7 +31,7 @@ describe("a payment", () => {
       version: 2,
       paid: { amountMinor: 2950, currency: "EUR" },
     });
-    expect(await receipts(order.orderId)).toEqual([{ outcome: "accepted", amount: 2950, refund: 0 }]);
+    expect(await receiptsOf(shop, order.orderId)).toEqual([{ outcome: "accepted", amount: 2950, refund: 0 }]);
     await shop.settled();
     expect(
       shop
@@ -71,14 +49,17 @@ describe("a payment", () => {
     expect(await shop.get(order)).toMatchObject({ status: "pending", paymentStatus: "partially_paid" });
     await shop.paid(order.orderId, 1950);
     expect(await shop.get(order)).toMatchObject({ status: "paid", paymentStatus: "paid" });
-    expect(await receipts(order.orderId)).toMatchObject([{ outcome: "underpaid" }, { outcome: "accepted" }]);
-    expect(await refunds(order.orderId)).toEqual([]);
+    expect(await receiptsOf(shop, order.orderId)).toMatchObject([
+      { outcome: "underpaid" },
+      { outcome: "accepted" },
+    ]);
+    expect(await refundsOf(shop, order.orderId)).toEqual([]);
   });
 
   it("that falls short and stays so, goes back when the order expires", async () => {
     const order = await shop.confirmed();
     await pay(order.confirmation.checkoutUrl, { action: "underpay", amount: "10.00" });
-    await reportAll(order.orderId);
+    await reportAll(shop, order.orderId);
     await shop.overdue(order.orderId);
     await eventually(async () =>
       expect(await shop.get(order)).toMatchObject({
@@ -88,13 +69,13 @@ describe("a payment", () => {
         refunded: { amountMinor: 1000 },
       }),
     );
-    expect(await refunds(order.orderId)).toMatchObject([{ state: "completed", amount: 1000 }]);
+    expect(await refundsOf(shop, order.orderId)).toMatchObject([{ state: "completed", amount: 1000 }]);
   });
 
   it("of too much, makes it paid and sends the excess back", async () => {
     const order = await shop.confirmed();
     await pay(order.confirmation.checkoutUrl, { action: "underpay", amount: "40.00" });
-    await reportAll(order.orderId);
+    await reportAll(shop, order.orderId);
     expect(await shop.get(order)).toMatchObject({ status: "paid", paymentStatus: "paid" });
     await eventually(async () =>
       expect(await shop.get(order)).toMatchObject({
@@ -104,7 +85,9 @@ describe("a payment", () => {
         refunded: { amountMinor: 1050 },
       }),
     );
-    expect(await receipts(order.orderId)).toEqual([{ outcome: "overpaid", amount: 4000, refund: 1050 }]);
+    expect(await receiptsOf(shop, order.orderId)).toEqual([
+      { outcome: "overpaid", amount: 4000, refund: 1050 },
+    ]);
     await shop.settled();
     expect(shop.saidOf(order.orderId, "refund.completed")).toMatchObject([
       { data: { amount: { amountMinor: 1050, currency: "EUR" } } },
@@ -114,7 +97,7 @@ describe("a payment", () => {
   it("made twice, keeps one and sends the other back in full", async () => {
     const order = await shop.confirmed();
     await pay(order.confirmation.checkoutUrl, { action: "pay_twice" });
-    await reportAll(order.orderId);
+    await reportAll(shop, order.orderId);
     await eventually(async () =>
       expect(await shop.get(order)).toMatchObject({
         status: "paid",
@@ -122,7 +105,7 @@ describe("a payment", () => {
         refunded: { amountMinor: 2950 },
       }),
     );
-    expect(await receipts(order.orderId)).toEqual([
+    expect(await receiptsOf(shop, order.orderId)).toEqual([
       { outcome: "accepted", amount: 2950, refund: 0 },
       { outcome: "overpaid", amount: 2950, refund: 2950 },
     ]);
@@ -134,7 +117,7 @@ describe("a payment", () => {
     if (ending === "cancelled") await shop.as(order.customer, "orders.cancel", { orderId: order.orderId });
     else await shop.overdue(order.orderId);
     await eventually(async () => expect((await shop.get(order)).status).toBe(ending));
-    await reportAll(order.orderId);
+    await reportAll(shop, order.orderId);
     await eventually(async () =>
       expect(await shop.get(order)).toMatchObject({
         status: ending,
@@ -142,7 +125,7 @@ describe("a payment", () => {
         refunded: { amountMinor: 2950 },
       }),
     );
-    expect(await receipts(order.orderId)).toEqual([{ outcome: "late", amount: 2950, refund: 2950 }]);
+    expect(await receiptsOf(shop, order.orderId)).toEqual([{ outcome: "late", amount: 2950, refund: 2950 }]);
   });
 
   it("reported again, by the same event or another one, has no further effect", async () => {
@@ -150,7 +133,7 @@ describe("a payment", () => {
     const event = { id: `evt_${newId()}`, paymentId: `pay_${newId()}` };
     await Promise.all(Array.from({ length: 10 }, () => shop.paid(order.orderId, 2950, event)));
     await shop.paid(order.orderId, 2950, { paymentId: event.paymentId });
-    expect(await receipts(order.orderId)).toHaveLength(1);
+    expect(await receiptsOf(shop, order.orderId)).toHaveLength(1);
     expect(await shop.get(order)).toMatchObject({ version: 2, paid: { amountMinor: 2950 } });
     await shop.settled();
     expect(shop.saidOf(order.orderId, "order.paid")).toHaveLength(1);
@@ -208,7 +191,7 @@ describe("a payment", () => {
       active: true,
     });
     const order = await shop.confirmed();
-    const data = { payment_id: newId(), order_id: order.orderId, amount_minor: 2950, currency: "EUR" };
+    const data = paymentOf(order);
     await shop.report({ data }, { bankId: other.id, secret });
     expect(await shop.get(order)).toMatchObject({ status: "pending", paymentStatus: "unpaid" });
     await eventually(() => expect(shop.alerts(other.id)).toEqual(["payment.unmatched"]));
@@ -217,16 +200,15 @@ describe("a payment", () => {
   it("in another currency, pays nothing and goes back, and an operator is told", async () => {
     const order = await shop.confirmed();
     await pay(order.confirmation.checkoutUrl, { action: "pay" });
-    const response = await fetch(`${shop.bankUrl}/payments?order_id=${order.orderId}`, {
-      headers: { authorization: `Bearer ${API_KEY}` },
-    });
-    const { items } = (await response.json()) as { items: { payment_id: string }[] };
-    const paymentId = items[0]?.payment_id as string;
+    const [payment] = await paymentsAtBank(shop, order.orderId);
+    const paymentId = payment?.payment_id as string;
     await shop.paid(order.orderId, 2950, { currency: "CHF", paymentId });
     expect(await shop.get(order)).toMatchObject({ status: "pending", paymentStatus: "unpaid" });
     await shop.settled();
-    expect(await receipts(order.orderId)).toEqual([{ outcome: "unmatched", amount: 2950, refund: 2950 }]);
-    expect(await refunds(order.orderId)).toMatchObject([{ state: "completed", amount: 2950 }]);
+    expect(await receiptsOf(shop, order.orderId)).toEqual([
+      { outcome: "unmatched", amount: 2950, refund: 2950 },
+    ]);
+    expect(await refundsOf(shop, order.orderId)).toMatchObject([{ state: "completed", amount: 2950 }]);
     expect(await shop.get(order)).toMatchObject({ refunded: { amountMinor: 0 }, paymentStatus: "unpaid" });
     expect(shop.alerts(order.orderId)).toEqual(["payment.unmatched"]);
     expect(shop.saidOf(order.orderId, "refund.completed")).toHaveLength(1);
@@ -234,7 +216,7 @@ describe("a payment", () => {
 
   it("that was declined, is kept and changes nothing", async () => {
     const order = await shop.confirmed();
-    const data = { payment_id: newId(), order_id: order.orderId, amount_minor: 2950, currency: "EUR" };
+    const data = paymentOf(order);
     await shop.report({ type: "payment.failed", data });
     expect(await shop.get(order)).toMatchObject({ status: "pending", version: 1 });
     const kept = await shop.sql("SELECT kind FROM payment_events WHERE payment_id = $1", [data.payment_id]);
@@ -244,20 +226,8 @@ describe("a payment", () => {
   it.each([
     ["not JSON", "{"],
     ["of an unknown type", JSON.stringify({ type: "payment.pondered", data: {} })],
-    [
-      "an amount of nothing",
-      JSON.stringify({
-        type: "payment.succeeded",
-        data: { payment_id: "p", order_id: "o", amount_minor: 0, currency: "EUR" },
-      }),
-    ],
-    [
-      "a fraction",
-      JSON.stringify({
-        type: "payment.succeeded",
-        data: { payment_id: "p", order_id: "o", amount_minor: 1.5, currency: "EUR" },
-      }),
-    ],
+    ["an amount of nothing", ofAmount(0)],
+    ["a fraction", ofAmount(1.5)],
   ])("whose genuine report is %s, is kept word for word, told and answered", async (_, body) => {
     const id = `evt_${newId()}`;
     await expect(shop.report({ id, data: body })).resolves.toEqual({});
@@ -276,7 +246,7 @@ describe("a payment", () => {
 describe("a callback that is not the bank's", () => {
   it("is refused, for whatever reason, with one and the same answer, and leaves nothing", async () => {
     const order = await shop.confirmed();
-    const data = { payment_id: newId(), order_id: order.orderId, amount_minor: 2950, currency: "EUR" };
+    const data = paymentOf(order);
     const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000);
     const forged = [
       shop.report({ data }, { secret: `whsec_${"D".repeat(43)}=` }),
@@ -315,7 +285,7 @@ describe("payments, cancellation and expiry at the same moment", () => {
     );
     await Promise.all(
       orders.flatMap((order) => [
-        reportAll(order.orderId),
+        reportAll(shop, order.orderId),
         shop.as(order.customer, "orders.cancel", { orderId: order.orderId }).catch((error) => {
           expect(error).toMatchObject({ type: expect.stringMatching(/ORDER_NOT_CANCELLABLE|ORDER_CHANGED/) });
         }),

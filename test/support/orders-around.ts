@@ -1,0 +1,50 @@
+import type { ServiceSchema } from "moleculer";
+import { implement, type Params, type Result } from "../../contracts/actions.ts";
+import { type Message, type MessageType, messages } from "../../contracts/messages.ts";
+import type { Carrier } from "../../providers/carrier/index.ts";
+
+/** What stands around Orders in its tests: whom it calls, and who hears what it says. */
+
+export function standInPartners(
+  reserve: (params: Params<"partners.reserve">) => Promise<Result<"partners.reserve">>,
+): ServiceSchema {
+  return {
+    name: "partners",
+    actions: { reserve: implement("partners.reserve", (ctx) => reserve(ctx.params)) },
+  };
+}
+
+/** Has the one photo `photo-1`, and fails when asked for `out-of-order`. */
+export function standInMedia(): ServiceSchema {
+  return {
+    name: "media",
+    actions: {
+      hasProof: implement("media.hasProof", async ({ params }) => {
+        if (params.photoId === "out-of-order") throw new Error("the store is away");
+        return { exists: params.photoId === "photo-1" };
+      }),
+    },
+  };
+}
+
+export interface LiveEvent {
+  event: string;
+  data: unknown;
+}
+
+/** Puts down what a gateway would pass on to those who watch an order. */
+export function watcher(live: LiveEvent[]): ServiceSchema {
+  const heard = (event: string) => (ctx: { params: unknown }) => void live.push({ event, data: ctx.params });
+  return {
+    name: "watcher",
+    events: { "order.moved": heard("order.moved"), "order.position": heard("order.position") },
+  };
+}
+
+/** Puts down every message that reaches the carrier. @returns what ends it */
+export async function listen(carrier: Carrier, said: Message[]): Promise<() => Promise<void>> {
+  const types = Object.keys(messages) as MessageType[];
+  return await carrier.subscribe("test", types, async (batch) => {
+    said.push(...(batch as readonly Message[]));
+  });
+}
