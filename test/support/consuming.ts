@@ -1,0 +1,48 @@
+import { afterAll, beforeAll, beforeEach, expect } from "@jest/globals";
+import type { Message } from "../../contracts/messages.ts";
+import type { ConsumerOptions, Handlers } from "../../mixins/consumer/consumer.mixin.ts";
+import { type Carrier, inProcessCarrier } from "../../providers/carrier/index.ts";
+import { enter, GROUP, incoming, type MessagingBench, messagingBench, userDeleted } from "./messaging.ts";
+
+export const DAY_MS = 86_400_000;
+/** A second is promised; another is for a machine that runs other tests beside this one. */
+export const OTHERS_MS = 2_000;
+/** Cuts every connection to this database but the one that says it. */
+export const CUT = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+  WHERE datname = current_database() AND pid <> pg_backend_pid()`;
+
+/** The handler that does what it is told and nothing more. */
+export const entering: Handlers = { "user.deleted": { apply: (trx, message) => enter(trx, message) } };
+export const many = (count: number) => Array.from({ length: count }, () => incoming(userDeleted()));
+
+/** For a file of tests of the consumer: one database, emptied before each test, and for each test a carrier. */
+export function consumerStage() {
+  let bench: MessagingBench;
+  let carrier: Carrier;
+  beforeAll(async () => {
+    bench = await messagingBench();
+  });
+  afterAll(() => bench.stop());
+  beforeEach(async () => {
+    carrier = inProcessCarrier({ groups: [GROUP] });
+    await bench.db.db.raw("TRUNCATE inbox, ledger");
+  });
+  return {
+    get bench() {
+      return bench;
+    },
+    get carrier() {
+      return carrier;
+    },
+    /** Starts a service with an inbox behind this test's carrier. */
+    receiver: (handlers: Handlers, limits?: ConsumerOptions["limits"]) =>
+      bench.receiver(carrier, handlers, limits),
+    publish: (...messages: unknown[]) => carrier.publish(messages as Message[]),
+    oneRow: async () => (await bench.inboxRows())[0],
+    /** Each of the messages had its effect, once, and no other had. */
+    async effectsOnce(messages: readonly Message[]) {
+      const effects = (await bench.ledger()).map(({ messageId }) => messageId).sort();
+      expect(effects).toEqual(messages.map(({ id }) => id).sort());
+    },
+  };
+}
