@@ -6,6 +6,7 @@ import type { Bank } from "../../providers/banks/index.ts";
 import type { OrdersDeps } from "../../services/orders/deps.ts";
 import { refundWorker } from "../../services/orders/refunds.ts";
 import { type OrdersHarness, ordersSettings, startOrders } from "../support/orders-service.ts";
+import { paymentOf } from "../support/payments.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase } from "../support/postgres.ts";
 
 let shop: OrdersHarness;
@@ -120,6 +121,38 @@ describe("banks", () => {
     await shop.as(shop.admin, "orders.updateBank", { bankId, active: false });
     const data = { payment_id: newId(), order_id: newId(), amount_minor: 1, currency: "EUR" };
     await expect(shop.report({ data }, { bankId, secret })).resolves.toEqual({});
+  });
+});
+
+describe("a callback that is not the bank's", () => {
+  it("is refused, for whatever reason, with one and the same answer, and leaves nothing", async () => {
+    const order = await shop.confirmed();
+    const data = paymentOf(order);
+    const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000);
+    const forged = [
+      shop.report({ data }, { secret: `whsec_${"D".repeat(43)}=` }),
+      shop.report({ data }, { at: minutesAgo(6) }),
+      shop.report({ data }, { at: minutesAgo(-6) }),
+      shop.report({ data }, { headers: { "webhook-signature": "" } }),
+      shop.report({ data }, { headers: { "webhook-id": "another" } }),
+      shop.report({ data }, { headers: { "webhook-timestamp": "1e9" } }),
+      shop.report({ data }, { bankId: newId() }),
+      shop.bare("orders.receivePayment", {
+        bankId: shop.bankId,
+        headers: {},
+        body: JSON.stringify({ data }),
+      }),
+    ];
+    const refusals = await Promise.allSettled(forged);
+    const answers = refusals.map((one) => {
+      const { type, code, message, data: facts } = (one as PromiseRejectedResult).reason;
+      return { type, code, message, facts };
+    });
+    expect(new Set(answers.map((one) => JSON.stringify(one))).size).toBe(1);
+    expect(answers[0]).toMatchObject({ type: "BAD_SIGNATURE", code: 401 });
+    expect(await shop.get(order)).toMatchObject({ status: "pending", version: 1 });
+    const kept = await shop.sql("SELECT 1 FROM payment_events WHERE payment_id = $1", [data.payment_id]);
+    expect(kept).toEqual([]);
   });
 });
 

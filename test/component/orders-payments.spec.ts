@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
 import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
-import { pay, paymentsAtBank, receiptsOf, refundsOf, reportAll } from "../support/payments.ts";
+import { pay, paymentOf, paymentsAtBank, receiptsOf, refundsOf, reportAll } from "../support/payments.ts";
 
 let shop: OrdersHarness;
 beforeAll(async () => {
@@ -10,10 +10,6 @@ beforeAll(async () => {
 });
 afterAll(() => shop.stop());
 
-/** What the bank says of a payment of a whole order. */
-const paymentOf = ({ orderId }: { orderId: string }) => ({
-  ...{ payment_id: newId(), order_id: orderId, amount_minor: 2950, currency: "EUR" },
-});
 /** A report with an amount that no payment has. */
 const ofAmount = (amount: number) =>
   JSON.stringify({
@@ -240,38 +236,6 @@ describe("a payment", () => {
         .map(({ data }) => (data as { detail: string }).detail);
       expect(details.filter((detail) => detail.includes(id))).toHaveLength(1);
     });
-  });
-});
-
-describe("a callback that is not the bank's", () => {
-  it("is refused, for whatever reason, with one and the same answer, and leaves nothing", async () => {
-    const order = await shop.confirmed();
-    const data = paymentOf(order);
-    const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000);
-    const forged = [
-      shop.report({ data }, { secret: `whsec_${"D".repeat(43)}=` }),
-      shop.report({ data }, { at: minutesAgo(6) }),
-      shop.report({ data }, { at: minutesAgo(-6) }),
-      shop.report({ data }, { headers: { "webhook-signature": "" } }),
-      shop.report({ data }, { headers: { "webhook-id": "another" } }),
-      shop.report({ data }, { headers: { "webhook-timestamp": "1e9" } }),
-      shop.report({ data }, { bankId: newId() }),
-      shop.bare("orders.receivePayment", {
-        bankId: shop.bankId,
-        headers: {},
-        body: JSON.stringify({ data }),
-      }),
-    ];
-    const refusals = await Promise.allSettled(forged);
-    const answers = refusals.map((one) => {
-      const { type, code, message, data: facts } = (one as PromiseRejectedResult).reason;
-      return { type, code, message, facts };
-    });
-    expect(new Set(answers.map((one) => JSON.stringify(one))).size).toBe(1);
-    expect(answers[0]).toMatchObject({ type: "BAD_SIGNATURE", code: 401 });
-    expect(await shop.get(order)).toMatchObject({ status: "pending", version: 1 });
-    const kept = await shop.sql("SELECT 1 FROM payment_events WHERE payment_id = $1", [data.payment_id]);
-    expect(kept).toEqual([]);
   });
 });
 

@@ -1,3 +1,4 @@
+import { newId } from "../../lib/ids.ts";
 import { API_KEY, type OrdersHarness } from "./orders-service.ts";
 
 /** What people do at the sandbox's bank, and what the bank and our own books then hold for an order. */
@@ -11,6 +12,11 @@ export async function pay(checkoutUrl: string, form: Record<string, string>): Pr
   });
   if (response.status !== 303) throw new Error(`the bank's page answered ${response.status}`);
 }
+
+/** What a report says of a payment of the whole order. */
+export const paymentOf = ({ orderId }: { orderId: string }) => ({
+  ...{ payment_id: newId(), order_id: orderId, amount_minor: 2950, currency: "EUR" },
+});
 
 /** What the bank holds for an order. */
 export async function paymentsAtBank(
