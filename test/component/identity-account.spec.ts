@@ -144,6 +144,47 @@ describe("the profile", () => {
   });
 });
 
+describe("identity.createAdmin", () => {
+  const make = (email: string, password = PASSWORD) =>
+    bench.inside.call("identity.createAdmin", { email, password });
+
+  it("makes an admin on its own node; repeated, it changes nothing, not even the password", async () => {
+    const email = newAddress();
+    const made = (await make(email)) as { userId: string };
+    expect(made).toEqual({ userId: expect.any(String), created: true });
+    await expect(make(email, "Nebelhorn-und-Kaese")).resolves.toEqual({
+      userId: made.userId,
+      created: false,
+    });
+    const tokens = await bench.signIn(email);
+    await expect(bench.ask("identity.profile", {}, { token: tokens.accessToken })).resolves.toMatchObject({
+      role: "admin",
+    });
+  });
+
+  it("by several starts at once, makes one", async () => {
+    const email = newAddress();
+    const outcomes = (await Promise.all(Array.from({ length: 5 }, () => make(email)))) as {
+      created: boolean;
+    }[];
+    expect(outcomes.filter(({ created }) => created)).toHaveLength(1);
+    await expect(bench.signIn(email)).resolves.toBeDefined();
+  });
+
+  it("cannot be called from another node", async () => {
+    const { meta } = await bench.admin();
+    await expect(
+      bench.edge.call("identity.createAdmin", { email: newAddress(), password: PASSWORD }, { meta }),
+    ).rejects.toMatchObject({ type: "SERVICE_NOT_FOUND" });
+  });
+
+  it("of a customer's address or with a common password, is refused", async () => {
+    const { email } = await bench.customer();
+    await expect(make(email)).rejects.toMatchObject({ type: "EMAIL_TAKEN" });
+    await expect(make(newAddress(), "password1")).rejects.toMatchObject({ type: "PASSWORD_TOO_COMMON" });
+  });
+});
+
 describe("erasure", () => {
   it("identity.deleteAccount asks for the password", async () => {
     const { meta, email } = await bench.customer();

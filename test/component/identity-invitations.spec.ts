@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
-import { type IdentityBench, PASSWORD, startIdentity } from "../support/identity.ts";
+import { type IdentityBench, newAddress, PASSWORD, startIdentity } from "../support/identity.ts";
 
 let bench: IdentityBench;
 beforeAll(async () => {
@@ -9,8 +9,11 @@ beforeAll(async () => {
 });
 afterAll(() => bench.stop());
 
-const address = () => `staff-${newId()}@example.org`;
-const person = { password: PASSWORD, firstName: "Jonas", lastName: "Meier" };
+const accept = (token: string, password = PASSWORD) =>
+  bench.ask("identity.acceptInvitation", { token, password, firstName: "Jonas", lastName: "Meier" });
+/** What they are, as they see it in a new session. */
+const profileOf = async (email: string) =>
+  bench.ask("identity.profile", {}, { token: (await bench.signIn(email)).accessToken });
 const forbidden = expect.objectContaining({ type: "FORBIDDEN", code: 403 });
 const invalid = expect.objectContaining({ type: "INVITATION_INVALID", code: 422 });
 
@@ -41,12 +44,11 @@ describe("identity.invite", () => {
       partnerAdmin: true,
     });
     const invite = (more: object) =>
-      bench.ask("identity.invite", { email: address(), role: "partner", ...more }, boss.meta);
-    const email = address();
+      bench.ask("identity.invite", { email: newAddress(), role: "partner", ...more }, boss.meta);
+    const email = newAddress();
     const { token = "" } = await bench.mailed(email, "invitation", () => invite({ email }));
-    await bench.ask("identity.acceptInvitation", { ...person, token });
-    const tokens = await bench.signIn(email);
-    await expect(bench.ask("identity.profile", {}, { token: tokens.accessToken })).resolves.toMatchObject({
+    await accept(token);
+    await expect(profileOf(email)).resolves.toMatchObject({
       role: "partner",
       partnerId,
       partnerAdmin: false,
@@ -65,9 +67,9 @@ describe("identity.invite", () => {
       await bench.customer(),
     ];
     for (const { meta } of others) {
-      await expect(bench.ask("identity.invite", { email: address(), role: "partner" }, meta)).rejects.toEqual(
-        forbidden,
-      );
+      await expect(
+        bench.ask("identity.invite", { email: newAddress(), role: "partner" }, meta),
+      ).rejects.toEqual(forbidden);
     }
   });
 
@@ -77,7 +79,7 @@ describe("identity.invite", () => {
     ["an admin who is a partner's admin", { role: "admin", partnerAdmin: true }, "partnerAdmin"],
   ] as const)("of %s, is refused naming the field", async (_name, more, field) => {
     const { meta } = await bench.admin();
-    await expect(bench.ask("identity.invite", { email: address(), ...more }, meta)).rejects.toMatchObject({
+    await expect(bench.ask("identity.invite", { email: newAddress(), ...more }, meta)).rejects.toMatchObject({
       type: "VALIDATION_ERROR",
       data: { errors: [expect.objectContaining({ field })] },
     });
@@ -85,7 +87,7 @@ describe("identity.invite", () => {
 
   it("of a customer's role, is refused by the contract", async () => {
     const { meta } = await bench.admin();
-    const asked = { email: address(), role: "customer" } as unknown as { email: string; role: "admin" };
+    const asked = { email: newAddress(), role: "customer" } as unknown as { email: string; role: "admin" };
     await expect(bench.ask("identity.invite", asked, meta)).rejects.toMatchObject({
       type: "VALIDATION_ERROR",
     });
@@ -93,7 +95,7 @@ describe("identity.invite", () => {
 
   it("repeated with its Idempotency-Key, answers the same and sends one mail", async () => {
     const { meta } = await bench.admin();
-    const email = address();
+    const email = newAddress();
     const keyed = { ...meta, idempotency: { key: newId(), bodyHash: "a".repeat(64) } };
     const first = await bench.ask("identity.invite", { email, role: "deliverer" }, keyed);
     await expect(bench.ask("identity.invite", { email, role: "deliverer" }, keyed)).resolves.toEqual(first);
@@ -102,13 +104,11 @@ describe("identity.invite", () => {
   });
 
   it("again to the same address, makes the earlier token worth nothing", async () => {
-    const email = address();
+    const email = newAddress();
     const { token: earlier } = await bench.invited("deliverer", { email });
     const { token } = await bench.invited("deliverer", { email });
-    await expect(bench.ask("identity.acceptInvitation", { ...person, token: earlier })).rejects.toEqual(
-      invalid,
-    );
-    await expect(bench.ask("identity.acceptInvitation", { ...person, token })).resolves.toMatchObject({
+    await expect(accept(earlier)).rejects.toEqual(invalid);
+    await expect(accept(token)).resolves.toMatchObject({
       email,
     });
   });
@@ -117,50 +117,41 @@ describe("identity.invite", () => {
 describe("identity.acceptInvitation", () => {
   it("works once, also for ten at the same moment", async () => {
     const { token, email } = await bench.invited("deliverer");
-    const outcomes = await Promise.allSettled(
-      Array.from({ length: 10 }, () => bench.ask("identity.acceptInvitation", { ...person, token })),
-    );
+    const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => accept(token)));
     expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
     for (const outcome of outcomes) {
       if (outcome.status === "rejected") expect(outcome.reason).toEqual(invalid);
     }
-    await expect(bench.ask("identity.acceptInvitation", { ...person, token })).rejects.toEqual(invalid);
+    await expect(accept(token)).rejects.toEqual(invalid);
     await expect(bench.signIn(email)).resolves.toBeDefined();
   });
 
   it("of a wrong or expired token, is refused", async () => {
-    await expect(bench.ask("identity.acceptInvitation", { ...person, token: "rubbish" })).rejects.toEqual(
-      invalid,
-    );
+    await expect(accept("rubbish")).rejects.toEqual(invalid);
     const { token, email } = await bench.invited("deliverer");
     await bench.sql("UPDATE invitations SET expires_at = now() - interval '1 second' WHERE email = $1", [
       email,
     ]);
-    await expect(bench.ask("identity.acceptInvitation", { ...person, token })).rejects.toEqual(invalid);
+    await expect(accept(token)).rejects.toEqual(invalid);
   });
 
   it("with a password that is too common, is refused and may be repeated with another", async () => {
     const { token } = await bench.invited("deliverer");
-    const accept = (password: string) =>
-      bench.ask("identity.acceptInvitation", { ...person, token, password });
-    await expect(accept("password1")).rejects.toMatchObject({ type: "PASSWORD_TOO_COMMON" });
-    await expect(accept(PASSWORD)).resolves.toBeDefined();
+    await expect(accept(token, "password1")).rejects.toMatchObject({ type: "PASSWORD_TOO_COMMON" });
+    await expect(accept(token)).resolves.toBeDefined();
   });
 
   it("by a customer, takes their password, gives the role and ends sessions that state the former one", async () => {
     const customer = await bench.customer();
     const { token } = await bench.invited("deliverer", { email: customer.email });
-    const accept = (password: string) =>
-      bench.ask("identity.acceptInvitation", { ...person, token, password });
-    await expect(accept("wrong-Passw-0rt")).rejects.toMatchObject({ type: "INVALID_CREDENTIALS" });
-    await expect(accept(PASSWORD)).resolves.toMatchObject({ userId: customer.userId });
+    await expect(accept(token, "wrong-Passw-0rt")).rejects.toMatchObject({ type: "INVALID_CREDENTIALS" });
+    await expect(accept(token)).resolves.toMatchObject({ userId: customer.userId });
     await eventually(() =>
       expect(bench.ask("identity.profile", {}, customer.meta)).rejects.toMatchObject({
         type: "SESSION_REVOKED",
       }),
     );
-    const tokens = await bench.signIn(customer.email);
-    await expect(bench.ask("identity.profile", {}, { token: tokens.accessToken })).resolves.toMatchObject({
+    await expect(profileOf(customer.email)).resolves.toMatchObject({
       role: "deliverer",
       firstName: "Grete",
     });
@@ -171,7 +162,7 @@ describe("identity.acceptInvitation", () => {
   it("by somebody with another role than customer, is refused", async () => {
     const { email } = await bench.admin();
     const { token } = await bench.invited("deliverer", { email });
-    await expect(bench.ask("identity.acceptInvitation", { ...person, token })).rejects.toMatchObject({
+    await expect(accept(token)).rejects.toMatchObject({
       type: "EMAIL_TAKEN",
     });
   });
@@ -179,12 +170,11 @@ describe("identity.acceptInvitation", () => {
   it("for an address that somebody registered and never confirmed, belongs to whoever has the token", async () => {
     const squatter = await bench.registered({ password: "Nebelhorn-und-Kaese" });
     const { token } = await bench.invited("deliverer", { email: squatter.email });
-    await bench.ask("identity.acceptInvitation", { ...person, token });
+    await accept(token);
     await expect(bench.signIn(squatter.email, "Nebelhorn-und-Kaese")).rejects.toMatchObject({
       type: "INVALID_CREDENTIALS",
     });
-    const tokens = await bench.signIn(squatter.email);
-    await expect(bench.ask("identity.profile", {}, { token: tokens.accessToken })).resolves.toMatchObject({
+    await expect(profileOf(squatter.email)).resolves.toMatchObject({
       role: "deliverer",
       firstName: "Jonas",
     });
@@ -196,12 +186,12 @@ describe("identity.acceptInvitation", () => {
 
   it("when it was interrupted after the provider made the account, can be repeated", async () => {
     const { token, email } = await bench.invited("deliverer");
-    const { userId } = await bench.ask("identity.acceptInvitation", { ...person, token });
+    const { userId } = await accept(token);
     await bench.sql("DELETE FROM profiles WHERE id = $1", [userId]);
     await bench.sql("UPDATE invitations SET accepted_by = NULL, claimed_until = 'epoch' WHERE email = $1", [
       email,
     ]);
-    await expect(bench.ask("identity.acceptInvitation", { ...person, token })).resolves.toEqual({
+    await expect(accept(token)).resolves.toEqual({
       userId,
       email,
     });
@@ -214,52 +204,11 @@ describe("identity.acceptInvitation", () => {
   });
 });
 
-describe("identity.createAdmin", () => {
-  const make = (email: string, password = PASSWORD) =>
-    bench.inside.call("identity.createAdmin", { email, password });
-
-  it("makes an admin on its own node; repeated, it changes nothing, not even the password", async () => {
-    const email = address();
-    const made = (await make(email)) as { userId: string };
-    expect(made).toEqual({ userId: expect.any(String), created: true });
-    await expect(make(email, "Nebelhorn-und-Kaese")).resolves.toEqual({
-      userId: made.userId,
-      created: false,
-    });
-    const tokens = await bench.signIn(email);
-    await expect(bench.ask("identity.profile", {}, { token: tokens.accessToken })).resolves.toMatchObject({
-      role: "admin",
-    });
-  });
-
-  it("by several starts at once, makes one", async () => {
-    const email = address();
-    const outcomes = (await Promise.all(Array.from({ length: 5 }, () => make(email)))) as {
-      created: boolean;
-    }[];
-    expect(outcomes.filter(({ created }) => created)).toHaveLength(1);
-    await expect(bench.signIn(email)).resolves.toBeDefined();
-  });
-
-  it("cannot be called from another node", async () => {
-    const { meta } = await bench.admin();
-    await expect(
-      bench.edge.call("identity.createAdmin", { email: address(), password: PASSWORD }, { meta }),
-    ).rejects.toMatchObject({ type: "SERVICE_NOT_FOUND" });
-  });
-
-  it("of a customer's address or with a common password, is refused", async () => {
-    const { email } = await bench.customer();
-    await expect(make(email)).rejects.toMatchObject({ type: "EMAIL_TAKEN" });
-    await expect(make(address(), "password1")).rejects.toMatchObject({ type: "PASSWORD_TOO_COMMON" });
-  });
-});
-
 describe("the audit log", () => {
   it("identity.audit, for an admin, tells who invited whom to what, newest first, by pages", async () => {
     const boss = await bench.admin();
     const invite = (role: "deliverer" | "admin") =>
-      bench.ask("identity.invite", { email: address(), role }, { ...boss.meta, clientIp: "192.0.2.44" });
+      bench.ask("identity.invite", { email: newAddress(), role }, { ...boss.meta, clientIp: "192.0.2.44" });
     const [first, second] = [await invite("deliverer"), await invite("admin")];
     const page = await bench.ask("identity.audit", { limit: 1 }, boss.meta);
     expect(page.items).toEqual([
