@@ -1,6 +1,5 @@
-import { resolve } from "node:path";
 import { Metadata, status as Status } from "@grpc/grpc-js";
-import { loadFileDescriptorSetFromBuffer, loadSync, type MethodDefinition } from "@grpc/proto-loader";
+import type { MethodDefinition } from "@grpc/proto-loader";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { catalogue } from "../../contracts/errors.ts";
 import { ERROR_KEY } from "../../mixins/grpc/errors.ts";
@@ -14,6 +13,7 @@ import {
   SERVICE,
 } from "../support/bridge.ts";
 import { eventually } from "../support/eventually.ts";
+import { definitionOf, reflect } from "../support/reflection.ts";
 
 /** What an EchoMessage looks like to a client that knows the proto alone. */
 const ECHO = { ...EMPTY_ECHO, colour: "COLOUR_RED", big: 0 };
@@ -232,7 +232,7 @@ describe("health and reflection", () => {
   });
 
   it("reflection tells the services that are offered", async () => {
-    const [answer] = await reflect({ list_services: "" });
+    const [answer] = await reflect(client.client, { list_services: "" });
     expect(answer?.list_services_response?.service.map(({ name }) => name)).toEqual([
       SERVICE,
       "grpc.health.v1.Health",
@@ -240,11 +240,9 @@ describe("health and reflection", () => {
   });
 
   it("a client that knows nothing but reflection calls a method, in the names of the proto file", async () => {
-    const [answer] = await reflect({ file_containing_symbol: SERVICE });
+    const [answer] = await reflect(client.client, { file_containing_symbol: SERVICE });
     const files = answer?.file_descriptor_response?.file_descriptor_proto ?? [];
-    const definition = loadFileDescriptorSetFromBuffer(Buffer.concat(files.map(asFileOfSet)), {
-      longs: Number,
-    });
+    const definition = definitionOf(files);
     const { Echo } = definition[SERVICE] as Record<string, MethodDefinition<object, object>>;
     const { requestSerialize, responseDeserialize } = Echo as MethodDefinition<object, object>;
     // protobufjs, given descriptors, knows a map as the list of entries that it is on the wire.
@@ -269,35 +267,7 @@ describe("health and reflection", () => {
     const { headers, amount, maybe_big } = request;
     expect(echoed).toMatchObject({ headers, amount, maybe_big });
   });
-
-  interface Reflected {
-    list_services_response?: { service: { name: string }[] };
-    file_descriptor_response?: { file_descriptor_proto: Buffer[] };
-  }
-
-  async function reflect(request: object): Promise<Reflected[]> {
-    const includeDirs = [resolve(import.meta.dirname, "../../node_modules/@grpc/reflection/build/proto")];
-    const definition = loadSync("grpc/reflection/v1/reflection.proto", { keepCase: true, includeDirs });
-    const service = definition["grpc.reflection.v1.ServerReflection"] as Record<string, unknown>;
-    const method = service.ServerReflectionInfo as MethodDefinition<object, object>;
-    const { path, requestSerialize, responseDeserialize } = method;
-    const stream = client.client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
-    const answers: Reflected[] = [];
-    const ended = new Promise((done, failed) => stream.on("end", done).on("error", failed));
-    stream.on("data", (answer: Reflected) => answers.push(answer));
-    stream.end(request);
-    await ended;
-    return answers;
-  }
 });
-
-/** One file of a FileDescriptorSet: field 1, its length as a varint, its bytes. */
-function asFileOfSet(file: Buffer): Buffer {
-  const length: number[] = [];
-  let rest = file.length;
-  for (; rest > 127; rest >>>= 7) length.push((rest & 127) | 128);
-  return Buffer.concat([Buffer.from([0x0a, ...length, rest]), file]);
-}
 
 function moved(metadata: Metadata): Metadata {
   const [value] = metadata.get("waybill-credential");

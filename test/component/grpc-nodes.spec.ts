@@ -1,30 +1,18 @@
-import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
 import { connect } from "node:net";
-import { resolve } from "node:path";
-import { afterAll, describe, expect, it } from "@jest/globals";
-import { type Middleware, ServiceBroker, type ServiceSchema } from "moleculer";
-import { newId } from "../../lib/ids.ts";
-import { grpcBridge } from "../../mixins/grpc/index.ts";
+import { describe, expect, it } from "@jest/globals";
+import type { Middleware, ServiceSchema } from "moleculer";
 import { freePort } from "../../platform/free-port.ts";
 import {
   cluster,
   EMPTY_ECHO,
   isRetryable,
   offeredBy,
-  PROTO_DIR,
   type ProbeState,
   plainClient,
   probeService,
-  SECRET,
   SERVICE,
-  tcpNode,
 } from "../support/bridge.ts";
 import { eventually } from "../support/eventually.ts";
-
-/** Processes take seconds to start where the machine has other work. */
-const PROCESSES_MS = 60_000;
-const CHILD = resolve(import.meta.dirname, "../support/bridge-child.ts");
 
 /** Most of the time goes by waiting for nodes to find each other, so these wait all at once. */
 function concurrently(name: string, test: (nodes: ReturnType<typeof cluster>) => Promise<void>): void {
@@ -264,52 +252,4 @@ describe("nodes that come and go", () => {
     expect(after.address).not.toBe(before.address);
     expect(after.state.contexts).toHaveLength(1);
   });
-});
-
-describe("nodes in processes of their own", () => {
-  const children = new Set<ChildProcess>();
-  let caller: ServiceBroker | undefined;
-  afterAll(async () => {
-    for (const child of children) child.kill("SIGKILL");
-    await caller?.stop();
-  });
-
-  async function child(nodeID: string, namespace: string, urls: string[]): Promise<ChildProcess> {
-    const argument = JSON.stringify({ nodeID, namespace, urls });
-    const process = fork(CHILD, [argument], { execArgv: ["--disable-warning=ExperimentalWarning"] });
-    children.add(process);
-    await once(process, "message");
-    return process;
-  }
-
-  it(
-    "of two, one is killed: what it had is refused at once, and calls go on without a failure",
-    async () => {
-      const namespace = newId();
-      const names = ["caller", "first", "second"];
-      const urls = await Promise.all(
-        names.map(async (name) => `tcp://127.0.0.1:${await freePort()}/${name}`),
-      );
-      const broker = new ServiceBroker({
-        ...tcpNode("caller", namespace, urls),
-        middlewares: [grpcBridge({ secret: SECRET, host: "127.0.0.1", port: 0, protoDir: PROTO_DIR })],
-      });
-      caller = broker;
-      const [first] = await Promise.all([
-        child("first", namespace, urls),
-        child("second", namespace, urls),
-        broker.start(),
-      ]);
-      await offeredBy(broker, "probe.echo", 2);
-
-      const hanging = broker.call("probe.wait", { key: "x" }, { nodeID: "first" });
-      const cut = expect(hanging).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE" });
-      for (let big = 0; big < 100; big++) {
-        if (big === 50) first.kill("SIGKILL");
-        await expect(broker.call("probe.echo", { ...EMPTY_ECHO, big })).resolves.toMatchObject({ big });
-      }
-      await cut;
-    },
-    PROCESSES_MS,
-  );
 });
