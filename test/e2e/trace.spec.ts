@@ -1,155 +1,21 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
-import { cluster } from "../support/cluster.ts";
 import { eventually } from "../support/eventually.ts";
-import {
-  descend,
-  type ExportedSpan,
-  exportedAttributes,
-  exportedTitle,
-  followedCollector,
-  otlpServer,
-} from "../support/otlp-server.ts";
-import { type StartedPlatform, startPlatform, type TestPlatform } from "../support/platform.ts";
-import { createDatabase, type TestDatabase } from "../support/postgres.ts";
-import { type Client, connect } from "./client.ts";
-import {
-  admin,
-  type Confirmation,
-  check,
-  customer,
-  type Kitchen,
-  kitchen,
-  type Person,
-  type Received,
-  signed,
-} from "./world.ts";
+import { descend, type ExportedSpan, exportedAttributes, exportedTitle } from "../support/otlp-server.ts";
+import { APP_SPAN_ID, confirm, startTraced, TRACE_ID, type Traced } from "./traced.ts";
+import { check } from "./world.ts";
 
-const SECRET = `whsec_${Buffer.from("the secret of the traced bank").toString("base64")}`;
-const TRACE_ID = "0af7651916cd43dd8448eb211c80319c";
-/** The span of the front app's, in which it confirms. */
-const APP_SPAN_ID = "b7ad6b7169203331";
-const APP = `00-${TRACE_ID}-${APP_SPAN_ID}-01`;
 const OTHER_TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736";
 const STATUS_ERROR = 2;
 const EXPORTED_WITHIN_MS = 5_000;
 
-const folder = mkdtempSync(join(tmpdir(), "waybill-trace-"));
-const databases: TestDatabase[] = [];
-let collector: Awaited<ReturnType<typeof otlpServer>>;
-let there: StartedPlatform | undefined;
-let api: Client;
-let root: string;
-let me: Person;
-let shop: Kitchen;
-let bank: Server;
-let bankId: string;
-/** The traces that the bank was told, by what it was asked for. */
-const asked: [path: string, traceparent: unknown][] = [];
-let orderId: string;
-let told: Received;
-
-/** The cluster, whose processes all send their spans to its collector, or a platform of the test's own. */
-async function tracedPlatform(): Promise<TestPlatform> {
-  if (process.env.TEST_TOPOLOGY === "cluster") {
-    const { platform, collectorUrl } = await cluster();
-    collector = await followedCollector(collectorUrl);
-    return platform;
-  }
-  collector = await otlpServer();
-  there = await ownPlatform();
-  return there;
-}
-
-/** Its spans come here; the databases are the run's, so it starts quickly. */
-async function ownPlatform(): Promise<StartedPlatform> {
-  const names = ["orders", "partners", "notifications", "identity"] as const;
-  databases.push(...(await Promise.all(names.map((name) => createDatabase(name)))));
-  const urls = names.map((name, index) => [`POSTGRES_URL_${name.toUpperCase()}`, databases[index]?.url]);
-  return await startPlatform(join(folder, "data"), {
-    ...Object.fromEntries(urls),
-    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
-    OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
-    OTEL_BSP_SCHEDULE_DELAY: "50",
-  });
-}
-
-/** A bank that notes the header of what it is asked, and does it. */
-async function registerBank(): Promise<void> {
-  bank = createServer((request, response) => {
-    asked.push([`${request.method} ${request.url}`, request.headers.traceparent]);
-    request.resume();
-    response.writeHead(201, { "Content-Type": "application/json" });
-    response.end(JSON.stringify({ id: "b", url: "http://127.0.0.1:9/pay", state: "completed" }));
-  });
-  await new Promise<void>((listening) => bank.listen(0, "127.0.0.1", listening));
-  const body = {
-    title: "Bank of the trace",
-    adapter: "sandbox",
-    settings: { apiKey: "a".repeat(32), webhookSecret: SECRET },
-    webcheckout_url: `http://127.0.0.1:${(bank.address() as AddressInfo).port}`,
-    active: true,
-  };
-  bankId = (await api.ok<{ id: string }>("POST /banks", { token: root, key: newId(), body })).id;
-}
-
-const confirm = (check_id: string, bank_id: string, headers: Record<string, string> = {}) =>
-  api.request<Confirmation & { code: string; trace_id: string }>("POST /orders/confirm", {
-    ...{ token: me.token, key: newId(), headers },
-    body: { check_id, bank_id },
-  });
-
-/**
- * Confirmed by an app that is traced; paid, with an euro too much, at a bank that is not; accepted with the trace
- * and ready without.
- */
-async function scenario5(): Promise<void> {
-  const quote = await check(api, me, shop);
-  const confirmed = await confirm(quote.check_id, bankId, { traceparent: APP });
-  expect(confirmed.status).toBe(201);
-  orderId = confirmed.body.order_id;
-  const { amount_minor, currency } = quote.total;
-  const data = { payment_id: newId(), order_id: orderId, amount_minor: amount_minor + 100, currency };
-  const body = JSON.stringify({ type: "payment.succeeded", data });
-  await api.ok(`POST /webhooks/payments/${bankId}`, {
-    body,
-    headers: signed(SECRET, newId(), new Date(), body),
-  });
-  told = await eventually(() => {
-    const [first] = shop.received;
-    if (!first) throw new Error("the kitchen was not told");
-    return first;
-  });
-  const { traceparent } = told;
-  expect((await shop.say("order.accepted", orderId, { traceparent })).status).toBe(202);
-  expect((await shop.say("order.ready", orderId)).status).toBe(202);
-}
-
+let traced: Traced;
 beforeAll(async () => {
-  const platform = await tracedPlatform();
-  api = await connect(async () => platform);
-  root = await admin(api);
-  me = await customer(api);
-  shop = await kitchen(api, root);
-  await registerBank();
-  await scenario5();
+  traced = await startTraced();
 }, 60_000);
-afterAll(async () => {
-  await shop?.close();
-  await there?.end("SIGTERM");
-  bank?.closeAllConnections();
-  bank?.close();
-  collector?.close();
-  await Promise.all(databases.map((database) => database.drop()));
-  rmSync(folder, { recursive: true, force: true });
-});
+afterAll(() => traced?.stop());
 
-const ofTrace = (traceId: string) => collector.spans.filter((span) => span.traceId === traceId);
+const ofTrace = (traceId: string) => traced.collector.spans.filter((span) => span.traceId === traceId);
 
 /** Down the order's trace; waits until it has been exported. */
 const down = (from: string | undefined, ...titles: string[]) =>
@@ -205,7 +71,7 @@ describe("scenario 5 is one trace", () => {
 
   it("in which the bank is asked for its page, as the header on the wire says", async () => {
     const call = await last(down((await orderConfirmed()).spanId, "CLIENT POST"));
-    expect(asked.filter(([path]) => path === "POST /checkouts")).toEqual([
+    expect(traced.asked.filter(([path]) => path === "POST /checkouts")).toEqual([
       ["POST /checkouts", traceparentOf(call)],
     ]);
   });
@@ -213,7 +79,7 @@ describe("scenario 5 is one trace", () => {
   it("in which the bank is asked to give back what was too much, by a worker that nobody waits for", async () => {
     const refund = await last(down((await orderConfirmed()).spanId, "INTERNAL refund"));
     const call = await last(down(refund.spanId, "CLIENT POST"));
-    expect(asked.filter(([path]) => path === "POST /refunds")).toEqual([
+    expect(traced.asked.filter(([path]) => path === "POST /refunds")).toEqual([
       ["POST /refunds", traceparentOf(call)],
     ]);
     await down(refund.spanId, "PRODUCER create refund.completed");
@@ -240,7 +106,7 @@ describe("scenario 5 is one trace", () => {
 
   it("in which the message brings Partners to tell the partner, as the header on the wire says", async () => {
     const call = await partnerTold();
-    expect(told.traceparent).toBe(traceparentOf(call));
+    expect(traced.told.traceparent).toBe(traceparentOf(call));
     expect(attributes(call)).toMatchObject({
       "http.request.method": "POST",
       "http.response.status_code": "204",
@@ -292,15 +158,15 @@ describe("scenario 5 is one trace", () => {
       items.filter(({ type }) => steps.includes(type)).map(({ type, trace_id }) => [type, trace_id]);
     const expected = steps.map((type) => [type, TRACE_ID]);
     await eventually(async () => {
-      const { items } = await api.ok<{ items: { type: string; trace_id: string }[] }>(
-        `GET /orders/${orderId}/history`,
-        me,
+      const { items } = await traced.api.ok<{ items: { type: string; trace_id: string }[] }>(
+        `GET /orders/${traced.orderId}/history`,
+        traced.me,
       );
       expect(first(items)).toEqual(expected);
     });
-    const { history } = await api.ok<{ history: { type: string; trace_id: string }[] }>(
-      `GET /orders/${orderId}/diagnosis`,
-      { token: root },
+    const { history } = await traced.api.ok<{ history: { type: string; trace_id: string }[] }>(
+      `GET /orders/${traced.orderId}/diagnosis`,
+      { token: traced.root },
     );
     expect(first(history)).toEqual(expected);
   });
@@ -308,8 +174,8 @@ describe("scenario 5 is one trace", () => {
 
 describe("a refusal", () => {
   it("stands with the catalogue's code on each span on its way, and its problem names the trace", async () => {
-    const { check_id } = await check(api, me, shop);
-    const { body } = await confirm(check_id, newId(), {
+    const { check_id } = await check(traced.api, traced.me, traced.shop);
+    const { body } = await confirm(traced, check_id, newId(), {
       traceparent: `00-${OTHER_TRACE_ID}-${APP_SPAN_ID}-01`,
     });
     expect(body).toMatchObject({ code: "bank_inactive", trace_id: OTHER_TRACE_ID });
@@ -333,7 +199,7 @@ describe("a refusal", () => {
   });
 
   it("of the gateway itself, in a request without context, names the trace that it made", async () => {
-    const { body } = await confirm("no-id", bankId);
+    const { body } = await confirm(traced, "no-id", traced.bankId);
     expect(body.code).toBe("validation_error");
     const [request] = await eventually(() =>
       descend(ofTrace(body.trace_id), undefined, ["SERVER POST /api/v1/orders/confirm"]),
