@@ -1,5 +1,5 @@
 import type { Books } from "../faults/books.ts";
-import type { Evidence } from "../faults/invariants.ts";
+import type { Evidence } from "../faults/evidence.ts";
 import { newLedger } from "../faults/ledger.ts";
 
 export const ORDER = "order-1";

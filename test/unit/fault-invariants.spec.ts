@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
-import { type Evidence, invariants, judge } from "../faults/invariants.ts";
+import type { Evidence } from "../faults/evidence.ts";
+import { invariants, judge } from "../faults/invariants.ts";
 import { GONE, ORDER, soundRun } from "../support/sound-run.ts";
 
 type Promised = keyof typeof invariants;
