@@ -14,7 +14,8 @@ const WRITE_MS = 8_000;
 const START_MS = 2_000;
 /** After a failure the store counts as away for so long, whatever the driver's view of it is. */
 const PAUSE_MS = 1_000;
-const PUT_TRIES = 3;
+/** The second one tells a newer document from one that had just been removed. */
+const PUT_TRIES = 2;
 const INDEX_RETRY_MS = 5_000;
 
 /** moleculer-db-adapter-mongo 0.5, as far as its class works on today's driver. */
@@ -110,14 +111,16 @@ export function mongoStore(options: StoreOptions & { mongoUrl: string; database:
     async put(document, version) {
       const filter = replaceable(document, version);
       await bounded(WRITE_MS, async () => {
-        // A duplicate means that a newer one is there, or that another upsert was faster: the next try tells.
+        // Most are new. A duplicate may be replaced if it is older; what is then no longer there is new again.
         for (let tries = 1; tries <= PUT_TRIES; tries++) {
           try {
-            await adapter.collection.replaceOne(filter, document, { upsert: true });
+            await adapter.collection.insertOne(document as never);
             return;
           } catch (error) {
             if (!isDuplicate(error)) throw error;
           }
+          const { matchedCount } = await adapter.collection.replaceOne(filter, document);
+          if (matchedCount > 0) return;
         }
       });
     },

@@ -52,6 +52,7 @@ describe("documents in MongoDB", () => {
     const { events } = await open(where);
     await events.insert(event(1), event(2));
     await events.put(event(3));
+    await events.put(event(3));
     await events.find({ query: { orderId: "o1" } });
     await events.get("m1");
     await events.count();
