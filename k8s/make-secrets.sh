@@ -2,6 +2,8 @@
 # Prints the Secrets of k8s/overlays/dev with passwords made on this machine; nothing is written to a file:
 #   sh k8s/make-secrets.sh | kubectl apply -f -
 # For production it shows which keys each Secret needs; make them with what keeps your secrets.
+# The names of passwords are put together:
+# shellcheck disable=SC2154
 set -eu
 
 secret() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
@@ -14,77 +16,61 @@ for name in MIGRATE ORDERS PARTNERS NOTIFICATIONS IDENTITY KEYCLOAK; do
 done
 redis=$(secret) mongo=$(secret) s3=$(secret) keycloak=$(secret) bridge=$(secret) seal=$(secret)
 
-# shellcheck disable=SC2154
-cat <<END
-apiVersion: v1
-kind: Secret
-metadata: { name: waybill-gateway, namespace: waybill }
-stringData:
-  NATS_USER: gateway
-  NATS_PASSWORD: $nats_GATEWAY
-  REDIS_URL: redis://:$redis@redis:6379
-  BRIDGE_SECRET: $bridge
+# What the Secret of each of our own services begins with.
+service() {
+  eval "nats=\$nats_$(printf %s "$1" | tr '[:lower:]' '[:upper:]')"
+  cat <<END
 ---
 apiVersion: v1
 kind: Secret
-metadata: { name: waybill-orders, namespace: waybill }
+metadata: { name: waybill-$1, namespace: waybill }
 stringData:
-  NATS_USER: orders
-  NATS_PASSWORD: $nats_ORDERS
+  NATS_USER: $1
+  NATS_PASSWORD: $nats
   REDIS_URL: redis://:$redis@redis:6379
   BRIDGE_SECRET: $bridge
+END
+}
+
+service gateway
+
+service orders
+cat <<END
   SEAL_SECRET: $seal
   HANDOVER_SECRET: $(secret)
   POSTGRES_URL_ORDERS: postgres://orders:$postgres_ORDERS@postgres:5432/orders
   MONGO_URL: mongodb://waybill:$mongo@mongo:27017/waybill?authSource=waybill
----
-apiVersion: v1
-kind: Secret
-metadata: { name: waybill-partners, namespace: waybill }
-stringData:
-  NATS_USER: partners
-  NATS_PASSWORD: $nats_PARTNERS
-  REDIS_URL: redis://:$redis@redis:6379
-  BRIDGE_SECRET: $bridge
+END
+
+service partners
+cat <<END
   SEAL_SECRET: $seal
   POSTGRES_URL_PARTNERS: postgres://partners:$postgres_PARTNERS@postgres:5432/partners
----
-apiVersion: v1
-kind: Secret
-metadata: { name: waybill-notifications, namespace: waybill }
-stringData:
-  NATS_USER: notifications
-  NATS_PASSWORD: $nats_NOTIFICATIONS
-  REDIS_URL: redis://:$redis@redis:6379
-  BRIDGE_SECRET: $bridge
+END
+
+service notifications
+cat <<END
   SEAL_SECRET: $seal
   POSTGRES_URL_NOTIFICATIONS: postgres://notifications:$postgres_NOTIFICATIONS@postgres:5432/notifications
   MONGO_URL: mongodb://waybill:$mongo@mongo:27017/waybill?authSource=waybill
----
-apiVersion: v1
-kind: Secret
-metadata: { name: waybill-identity, namespace: waybill }
-stringData:
-  NATS_USER: identity
-  NATS_PASSWORD: $nats_IDENTITY
-  REDIS_URL: redis://:$redis@redis:6379
-  BRIDGE_SECRET: $bridge
+END
+
+service identity
+cat <<END
   SEAL_SECRET: $seal
   POSTGRES_URL_IDENTITY: postgres://identity:$postgres_IDENTITY@postgres:5432/identity
   KEYCLOAK_CLIENT_SECRET: $keycloak
   ADMIN_EMAIL: admin@delivery.local
   ADMIN_PASSWORD: $(secret)
----
-apiVersion: v1
-kind: Secret
-metadata: { name: waybill-media, namespace: waybill }
-stringData:
-  NATS_USER: media
-  NATS_PASSWORD: $nats_MEDIA
-  REDIS_URL: redis://:$redis@redis:6379
-  BRIDGE_SECRET: $bridge
+END
+
+service media
+cat <<END
   S3_ACCESS_KEY: waybill
   S3_SECRET_KEY: $s3
+END
+
+cat <<END
 ---
 apiVersion: v1
 kind: Secret

@@ -10,6 +10,7 @@ import { serve } from "../../sandbox/web.ts";
 import { type Ferretdb, startFerretdb } from "../servers/ferretdb.ts";
 import type { NatsServer } from "../servers/nats.ts";
 import { type RedisServer, startRedis } from "../servers/redis.ts";
+import { type ProcessName, processes } from "../servers/topology.ts";
 import { type FaultProxy, startToxiproxy } from "../servers/toxiproxy.ts";
 import { natsAs, startShippedNats } from "../support/nats.ts";
 import { query } from "../support/sql.ts";
@@ -18,23 +19,15 @@ import { type Member, member } from "./member.ts";
 const MIGRATE = fileURLToPath(new URL("../../platform/commands/migrate.ts", import.meta.url));
 const ADMIN_EMAIL = "admin@faults.example";
 
-/** The processes, and their SERVICES; avatars and photos are files of the media process. */
-const parts = [
-  ["gateway-1", "api"],
-  ["gateway-2", "api"],
-  ["orders-1", "orders"],
-  ["orders-2", "orders"],
-  ["partners", "partners"],
-  ["notifications", "notifications"],
-  ["identity", "identity"],
-  ["media", "media"],
-] as const;
-export type MemberName = (typeof parts)[number][0];
+export type MemberName = ProcessName;
 export const databases = ["orders", "partners", "notifications", "identity"] as const;
 export type Database = (typeof databases)[number];
 export type Dependency = "postgres" | "nats" | "redis" | "documents";
 
-/** A cluster of separate processes on real servers, with a proxy of faults in front of each server. */
+/**
+ * A cluster of separate processes on real servers, with a proxy of faults in front of each server. Avatars and photos
+ * are files of the media process.
+ */
 export interface FaultCluster {
   readonly members: Record<MemberName, Member>;
   readonly gateways: { name: MemberName; url: string; port: number; opsPort: number }[];
@@ -143,7 +136,7 @@ async function start(
     url: (database) => postgres.url(database),
     onDeath: () => undefined,
   };
-  for (const [name, services] of parts) {
+  for (const [name, services] of processes) {
     const opsPort = await freePort();
     const gateway = services === "api" ? gatewayPorts[Number(name.at(-1)) - 1] : undefined;
     if (gateway) gateways.push({ name, port: gateway, opsPort, url: `http://127.0.0.1:${gateway}` });

@@ -8,24 +8,12 @@ import { freePort } from "../../platform/free-port.ts";
 import { otlpServer } from "../support/otlp-server.ts";
 import { type StartedProcess, startWaybill } from "../support/waybill-process.ts";
 import { type Servers, startServers } from "./all.ts";
+import { type ProcessName, processes } from "./topology.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 /** Eight processes start at once on whatever cores there are. */
 const START_TIMEOUT_MS = 90_000;
 const ADMIN_EMAIL = "admin@cluster.example";
-
-/** What runs in the cluster: the name of each process and its SERVICES. */
-export const processes = [
-  ["gateway-1", "api"],
-  ["gateway-2", "api"],
-  ["orders-1", "orders"],
-  ["orders-2", "orders"],
-  ["partners", "partners"],
-  ["notifications", "notifications"],
-  ["identity", "identity"],
-  ["media", "media"],
-] as const;
-export type ProcessName = (typeof processes)[number][0];
 
 /** How tests find a cluster: what `cluster.json` holds. */
 export interface ClusterPlaces {

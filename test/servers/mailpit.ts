@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { freePort } from "../../platform/free-port.ts";
 import { binary } from "./binaries.ts";
 import type { Certificate } from "./certificate.ts";
-import { startProcess } from "./process.ts";
+import { type Restartable, restartable, startProcess } from "./process.ts";
 
 const REQUEST_TIMEOUT_MS = 2_000;
 
@@ -18,7 +18,8 @@ export interface ReceivedMail {
   raw: string;
 }
 
-export interface MailpitServer {
+/** Each start is an empty one. */
+export interface MailpitServer extends Restartable {
   /** For SMTP_URL, with the account if there is one. */
   readonly url: string;
   /** Of its pages and its API. */
@@ -28,13 +29,6 @@ export interface MailpitServer {
   mails(): Promise<ReceivedMail[]>;
   /** Has it answer every recipient with this code from now on; undefined: no longer. */
   refuseRecipients(code: number | undefined): Promise<void>;
-  /** Starts it again after `stop` or `kill`, empty. */
-  start(): Promise<void>;
-  stop(): Promise<void>;
-  kill(): Promise<void>;
-  /** SIGSTOP and SIGCONT: it is there and does not answer. */
-  freeze(): void;
-  thaw(): void;
   /** Stops it and removes its folder. */
   remove(): Promise<void>;
 }
@@ -80,7 +74,7 @@ export async function startMailpit({
     return response;
   };
   const run = () => startProcess(path, words, () => api("GET", "info"), { HOME: folder, TMPDIR: folder });
-  let server = await run();
+  const server = await restartable(run);
   const { Version: version } = (await (await api("GET", "info")).json()) as { Version: string };
   const credentials = account
     ? `${encodeURIComponent(account.user)}:${encodeURIComponent(account.password)}@`
@@ -113,15 +107,9 @@ export async function startMailpit({
       const trigger = { ErrorCode: code ?? 451, Probability: code === undefined ? 0 : 100 };
       await api("PUT", "chaos", { Recipient: trigger });
     },
-    async start() {
-      server = await run();
-    },
-    stop: () => server.end("SIGTERM"),
-    kill: () => server.end("SIGKILL"),
-    freeze: () => server.signal("SIGSTOP"),
-    thaw: () => server.signal("SIGCONT"),
+    ...server,
     async remove() {
-      await server.end("SIGKILL");
+      await server.kill();
       await rm(folder, { recursive: true, force: true });
     },
   };

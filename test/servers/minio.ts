@@ -3,22 +3,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "../../platform/free-port.ts";
 import { binary, sources } from "./binaries.ts";
-import { startProcess } from "./process.ts";
+import { type Restartable, restartable, startProcess } from "./process.ts";
 
-export interface MinioServer {
+/** It keeps what it has from one start to the next. */
+export interface MinioServer extends Restartable {
   readonly url: string;
   readonly version: string;
   /** Its root user. */
   readonly accessKey: string;
   readonly secretKey: string;
-  /** Starts it again after `stop` or `kill`, with what it kept. */
-  start(): Promise<void>;
-  stop(): Promise<void>;
-  /** As a power failure would: SIGKILL. */
-  kill(): Promise<void>;
-  /** SIGSTOP and SIGCONT: it is there and does not answer. */
-  freeze(): void;
-  thaw(): void;
   /** Stops it and removes its folder. */
   remove(): Promise<void>;
 }
@@ -49,7 +42,7 @@ export async function startMinio(): Promise<MinioServer> {
       answers,
       env,
     );
-  let server = await run();
+  const server = await restartable(run);
   // A server that `go install` built knows no version of its own; the pinned one is that of its module.
   const version = sources.minio.version;
   return {
@@ -57,15 +50,9 @@ export async function startMinio(): Promise<MinioServer> {
     version,
     accessKey,
     secretKey,
-    async start() {
-      server = await run();
-    },
-    stop: () => server.end("SIGTERM"),
-    kill: () => server.end("SIGKILL"),
-    freeze: () => server.signal("SIGSTOP"),
-    thaw: () => server.signal("SIGCONT"),
+    ...server,
     async remove() {
-      await server.end("SIGKILL");
+      await server.kill();
       await rm(folder, { recursive: true, force: true });
     },
   };

@@ -64,3 +64,29 @@ export async function startProcess(
     throw new Error(`${path} does not answer: ${(error as Error).message}\n${text}`);
   }
 }
+
+/** A server that a test takes away and brings back. */
+export interface Restartable {
+  /** Starts it again after `stop` or `kill`, where it listened before. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  /** As a power failure would: SIGKILL. */
+  kill(): Promise<void>;
+  /** SIGSTOP and SIGCONT: it is there and does not answer. */
+  freeze(): void;
+  thaw(): void;
+}
+
+/** @param run starts the server; it answers when that resolves */
+export async function restartable(run: () => Promise<ServerProcess>): Promise<Restartable> {
+  let server = await run();
+  return {
+    async start() {
+      server = await run();
+    },
+    stop: () => server.end("SIGTERM"),
+    kill: () => server.end("SIGKILL"),
+    freeze: () => server.signal("SIGSTOP"),
+    thaw: () => server.signal("SIGCONT"),
+  };
+}

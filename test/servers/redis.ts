@@ -5,23 +5,16 @@ import { Redis } from "ioredis";
 import { freePort } from "../../platform/free-port.ts";
 import { binary } from "./binaries.ts";
 import type { Certificate } from "./certificate.ts";
-import { type ServerProcess, startProcess } from "./process.ts";
+import { type Restartable, restartable, startProcess } from "./process.ts";
 
-export interface RedisServer {
+/** Each start is an empty one. */
+export interface RedisServer extends Restartable {
   /** Changes never: a server that is started again listens where it did. */
   readonly url: string;
   readonly version: string;
   readonly port: number;
   /** A connection of the test's own; ended with the server. */
   readonly admin: Redis;
-  /** Starts it again after `stop` or `kill`, empty. */
-  start(): Promise<void>;
-  stop(): Promise<void>;
-  /** As a power failure would: SIGKILL. */
-  kill(): Promise<void>;
-  /** SIGSTOP and SIGCONT: it is there and does not answer. */
-  freeze(): void;
-  thaw(): void;
   /** Stops it and removes its folder. */
   remove(): Promise<void>;
 }
@@ -56,7 +49,7 @@ export async function startRedis({ password, tls }: RedisServerOptions = {}): Pr
   });
   admin.on("error", () => undefined);
   const run = () => startProcess(path, words, () => admin.ping());
-  let server: ServerProcess = await run();
+  const server = await restartable(run);
   const version = /redis_version:(\S+)/.exec(await admin.info("server"))?.[1] ?? "unknown";
   const secret = password ? `:${encodeURIComponent(password)}@` : "";
   return {
@@ -64,16 +57,10 @@ export async function startRedis({ password, tls }: RedisServerOptions = {}): Pr
     version,
     port,
     admin,
-    async start() {
-      server = await run();
-    },
-    stop: () => server.end("SIGTERM"),
-    kill: () => server.end("SIGKILL"),
-    freeze: () => server.signal("SIGSTOP"),
-    thaw: () => server.signal("SIGCONT"),
+    ...server,
     async remove() {
       admin.disconnect();
-      await server.end("SIGTERM");
+      await server.stop();
       await rm(folder, { recursive: true, force: true });
     },
   };

@@ -16,7 +16,7 @@ const root = resolve(import.meta.dirname, "../..");
 const needed: readonly ServerName[] = [
   ...(["nats-server", "ferretdb", "mailpit", "minio", "keycloak", "redis-server", "stripe-mock"] as const),
 ];
-const USES_PLATFORM = /support\/cluster\.ts|e2e\/client\.ts|support\/platform\.ts/;
+const USES_PLATFORM = /support\/(?:cluster|platform)\.ts|(?:e2e|"\.)\/(?:client|traced)\.ts/;
 
 const words = process.argv.slice(2);
 const folder = mkdtempSync(join(tmpdir(), "waybill-cluster-"));
