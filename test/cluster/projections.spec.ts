@@ -117,25 +117,12 @@ describe("notifications, whose history is in MongoDB", () => {
   });
   afterAll(() => platform.stop());
 
-  const person = async () => {
-    const id = newId();
-    const email = `${id}@example.org`;
-    await platform.say("user.registered", {
-      ...{ version: 1, userId: id, email, firstName: "Zoë", language: "en", role: "customer" },
-    });
-    await eventually(async () =>
-      expect(
-        await query(platform.database.url, "SELECT 1 FROM recipients WHERE user_id = $1", [id]),
-      ).toHaveLength(1),
-    );
-    return id;
-  };
-  const historyOf = async (id: string) => (await platform.as({ id }, "notifications.list", {})).items;
   const delivered = (id: string) =>
     platform.say("order.delivered", sampleOrder({ status: "delivered", customer: { id, name: "Zoë" } }));
 
   it("of a person who mutes them stand in the history, also after an outage, and are sent to nobody", async () => {
-    const id = await person();
+    const who = await platform.person();
+    const { id } = who;
     await platform.as({ id }, "notifications.setPreferences", { push: false, email: false });
     await server.kill();
     await delivered(id);
@@ -144,24 +131,25 @@ describe("notifications, whose history is in MongoDB", () => {
         await query(platform.database.url, "SELECT state FROM notifications WHERE user_id = $1", [id]),
       ).toEqual([{ state: "muted" }]),
     );
-    await expect(historyOf(id)).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE" });
+    await expect(platform.historyOf(who)).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE" });
     await server.start();
-    await eventually(async () => expect(await historyOf(id)).toMatchObject([{ state: "muted" }]), {
+    await eventually(async () => expect(await platform.historyOf(who)).toMatchObject([{ state: "muted" }]), {
       timeoutMs: BACK_MS,
     });
-    expect(platform.mails(`${id}@example.org`)).toEqual([]);
+    expect(platform.mails(who.email)).toEqual([]);
   });
 
   it("of a person who is deleted during an outage are gone from the database at once, from MongoDB afterwards", async () => {
-    const id = await person();
+    const who = await platform.person();
+    const { id } = who;
     await delivered(id);
-    await eventually(async () => expect(await historyOf(id)).toMatchObject([{ state: "sent" }]));
+    await eventually(async () => expect(await platform.historyOf(who)).toMatchObject([{ state: "sent" }]));
     await server.kill();
     const said = await platform.say("user.deleted", { version: 9, userId: id });
     const left = () => query(platform.database.url, "SELECT 1 FROM notifications WHERE user_id = $1", [id]);
     await eventually(async () => expect(await left()).toEqual([]));
     await server.start();
-    await eventually(async () => expect(await historyOf(id)).toEqual([]), { timeoutMs: BACK_MS });
+    await eventually(async () => expect(await platform.historyOf(who)).toEqual([]), { timeoutMs: BACK_MS });
     await eventually(
       async () =>
         expect(
