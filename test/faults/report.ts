@@ -1,6 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { cpus, loadavg, totalmem } from "node:os";
-import type { Outcome, Scale } from "./run.ts";
+import { type Outcome, resultOf, type Scale } from "./run.ts";
 
 export interface Reported {
   seed: number;
@@ -14,13 +14,14 @@ export interface Reported {
 export function reportOf({ seed, scale, versions, outcomes, seconds }: Reported): string {
   const [cpu] = cpus();
   const machine = `${cpus().length} cores (${cpu?.model.trim()}), ${Math.round(totalmem() / 2 ** 30)} GB, load ${loadavg()[0]?.toFixed(1)} at the end`;
-  const parts = outcomes.map(({ promise, title, figures, problems }) =>
-    [
-      `### ${promise}: ${title} — ${problems.length === 0 ? "kept" : "broken"}`,
+  const parts = outcomes.map((outcome) => {
+    const { promise, title, figures, problems, late } = outcome;
+    return [
+      `### ${promise}: ${title} — ${resultOf(outcome).toLowerCase()}`,
       ...Object.entries(figures).map(([name, value]) => `- ${name}: ${value}`),
-      ...problems.slice(0, 20).map((problem) => `- **${problem.split("\n")[0]}**`),
-    ].join("\n"),
-  );
+      ...[...problems, ...late].slice(0, 20).map((problem) => `- **${problem.split("\n")[0]}**`),
+    ].join("\n");
+  });
   return `## Seed ${seed}, ${scale.name}: ${scale.events} events, ${scale.kills} kills, ${Math.round(seconds)} s
 Machine: ${machine}. Node ${process.version}. ${versions.join(", ")}.
 

@@ -28,7 +28,16 @@ export interface Outcome {
   promise: string;
   title: string;
   figures: Record<string, string | number>;
+  /** What must never be: something lost, doubled, wrong or fallen over. */
   problems: string[];
+  /** What came right, but not in the promised time. */
+  late: string[];
+}
+
+/** What is said of an outcome: late is what came right after its time. */
+export function resultOf({ problems, late }: Outcome): "kept" | "LATE" | "BROKEN" {
+  if (problems.length > 0) return "BROKEN";
+  return late.length > 0 ? "LATE" : "kept";
 }
 
 /** One cluster with its world, and everything that is known of it so far. */

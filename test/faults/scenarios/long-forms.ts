@@ -37,6 +37,7 @@ export async function longForms(share: number): Promise<Outcome[]> {
     outcomes.push({
       ...{ promise, title },
       figures: { ...size, "tests passed": passed, seconds: Math.round((performance.now() - sinceMs) / 1000) },
+      late: [],
       problems: code === 0 ? [] : [`${file} failed: ${said.slice(-2_000)}`],
     });
   }

@@ -25,6 +25,7 @@ const dependencies: Dependency[] = ["postgres", "nats", "redis", "documents"];
 export async function toxicNetwork(run: Run): Promise<Outcome> {
   const { cluster, scale } = run;
   const problems: string[] = [];
+  const late: string[] = [];
   const figures: Record<string, string> = {};
   const probes = await makeProbes(run);
   const healthy = await round(probes);
@@ -54,8 +55,8 @@ export async function toxicNetwork(run: Run): Promise<Outcome> {
       const recoveredMs = await recovered(probes);
       said.push(`${name} ${worst.ms}/${recoveredMs}`);
       const at = `${dependency}, ${name}`;
-      if (worst.ms > SLOWEST_MS) problems.push(`${at}: ${worst.name} took ${worst.ms} ms`);
-      if (recoveredMs > RECOVERED_WITHIN_MS) problems.push(`${at}: recovered after ${recoveredMs} ms`);
+      if (worst.ms > SLOWEST_MS) late.push(`${at}: ${worst.name} took ${worst.ms} ms`);
+      if (recoveredMs > RECOVERED_WITHIN_MS) late.push(`${at}: recovered after ${recoveredMs} ms`);
       for (const one of strange) problems.push(`${at}: ${one}`);
       run.say(`       P11 ${at}: slowest ${worst.ms} ms (${worst.name}), recovered after ${recoveredMs} ms`);
     }
@@ -66,6 +67,7 @@ export async function toxicNetwork(run: Run): Promise<Outcome> {
     promise: "P11",
     title: "each dependency behind each toxic",
     figures,
+    late,
     problems: [...problems, ...(await compare(run))],
   };
 }

@@ -35,12 +35,8 @@ export async function underLoad(run: Run, trouble: Trouble): Promise<Outcome> {
       "drained ms": drainedMs,
       ...answerFigures(ledger),
     },
-    problems: [
-      ...(drainedMs > trouble.drainedWithinMs
-        ? [`drained after ${drainedMs} ms: ${JSON.stringify(last)}`]
-        : []),
-      ...living.strange,
-      ...(await compare(run)),
-    ],
+    late:
+      drainedMs > trouble.drainedWithinMs ? [`drained after ${drainedMs} ms: ${JSON.stringify(last)}`] : [],
+    problems: [...living.strange, ...(await compare(run))],
   };
 }
