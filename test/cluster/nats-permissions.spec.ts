@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { connect, type NatsConnection } from "nats";
 import { messages } from "../../contracts/messages.ts";
+import { newId } from "../../lib/ids.ts";
 import { carrierContract } from "../../providers/carrier/contract.ts";
 import { deployCarrier, jetStreamCarrier } from "../../providers/carrier/jetstream.ts";
 import type { NatsServer } from "../servers/nats.ts";
@@ -37,20 +38,11 @@ const asks: Record<User, readonly User[]> = {
 
 let server: NatsServer;
 const connections = new Map<User, NatsConnection>();
-const refused = new Map<User, Set<string>>();
 beforeAll(async () => {
   server = await startShippedNats();
   await deployCarrier({ nats: natsAs(server, "deploy"), namespace: NAMESPACE });
   for (const user of users) {
-    const connection = await connect({ ...natsAs(server, user), reconnect: false });
-    const denials = new Set<string>();
-    connections.set(user, connection);
-    refused.set(user, denials);
-    void (async () => {
-      for await (const { permissionContext } of connection.status()) {
-        if (permissionContext) denials.add(`${permissionContext.operation} ${permissionContext.subject}`);
-      }
-    })();
+    connections.set(user, await connect({ ...natsAs(server, user), reconnect: false }));
   }
 });
 afterAll(async () => {
@@ -61,13 +53,20 @@ afterAll(async () => {
 /** Those of the subjects that the server does not let a user publish to or subscribe to. */
 async function denied(user: User, operation: "publish" | "subscription", subjects: readonly string[]) {
   const connection = connections.get(user) as NatsConnection;
+  const told = connection.status();
   for (const subject of subjects) {
     if (operation === "publish") connection.publish(subject, "{}", { reply: `_INBOX.${user}.test` });
     else connection.subscribe(subject, { callback: () => undefined }).unsubscribe(1);
   }
-  await connection.flush();
-  await new Promise((resolve) => setTimeout(resolve, 10)); // the client hands its errors on in a later turn
-  return subjects.filter((subject) => refused.get(user)?.has(`${operation} ${subject}`));
+  // Nobody may say this, and the server answers in turn: what it has not refused by then, it has let pass.
+  const last = `nobodys.${newId()}`;
+  connection.publish(last, "{}");
+  const refused = new Set<string>();
+  for await (const { permissionContext } of told) {
+    if (permissionContext?.subject === last) break;
+    if (permissionContext) refused.add(`${permissionContext.operation} ${permissionContext.subject}`);
+  }
+  return subjects.filter((subject) => refused.has(`${operation} ${subject}`));
 }
 
 const types = Object.keys(messages);

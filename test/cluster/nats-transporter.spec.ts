@@ -1,4 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { type Context, ServiceBroker, type ServiceSchema } from "moleculer";
 import { connect } from "nats";
@@ -10,6 +9,10 @@ import { eventually } from "../support/eventually.ts";
 import { natsAs, startShippedNats } from "../support/nats.ts";
 
 const BACK_MS = 5_000;
+/** Nodes are looked over every four seconds, and forgotten when nothing came from them for as long. */
+const FORGOTTEN_MS = 20_000;
+/** For calls that end when the test says so. */
+const UNHURRIED_MS = 30_000;
 
 let server: NatsServer;
 let brokers: ServiceBroker[];
@@ -23,14 +26,17 @@ afterEach(async () => {
 });
 
 const heard: string[] = [];
+/** Calls that take as long as their test wants. */
+const slow = { begunOn: [] as string[], work: Promise.withResolvers<void>() };
 const schemas: Record<string, ServiceSchema> = {
   orders: {
     name: "orders",
     actions: {
       where: (ctx: Context) => ctx.nodeID,
       host: (ctx: Context) => ctx.broker.nodeID,
-      slowly: async () => {
-        await delay(300);
+      slowly: async (ctx: Context) => {
+        slow.begunOn.push(ctx.broker.nodeID);
+        await slow.work.promise;
         return "done";
       },
       ofNotifications: (ctx: Context) => ctx.call("notifications.host", {}, { timeout: 300, retries: 0 }),
@@ -64,9 +70,20 @@ async function start(user: string): Promise<ServiceBroker> {
   return broker;
 }
 
+/** The nodes that another one takes for being there. */
+async function seenBy(broker: ServiceBroker): Promise<string[]> {
+  const nodes = await broker.call<{ id: string; available: boolean }[]>("$node.list");
+  return nodes.flatMap(({ id, available }) => (available ? [id] : []));
+}
+
 describe("nodes over NATS, each as the user of its service", () => {
   it("find each other, call in turn, broadcast, and answer what runs when they stop", async () => {
-    const [gateway, one, other] = await Promise.all([start("gateway"), start("orders"), start("orders")]);
+    const [gateway, one, other, idle] = await Promise.all([
+      start("gateway"),
+      start("orders"),
+      start("orders"),
+      start("notifications"),
+    ]);
     await eventually(async () => {
       const hosts = new Set<string>();
       for (let n = 0; n < 4; n += 1) hosts.add(await gateway.call("orders.host"));
@@ -80,9 +97,20 @@ describe("nodes over NATS, each as the user of its service", () => {
     expect(heard.filter((line) => line.endsWith(" 1")).sort()).toEqual(
       [`${one.nodeID} 1`, `${other.nodeID} 1`].sort(),
     );
-    const running = Array.from({ length: 6 }, () => gateway.call("orders.slowly"));
-    await delay(50);
-    await one.stop();
+    const running = Array.from({ length: 6 }, () =>
+      gateway.call("orders.slowly", {}, { timeout: UNHURRIED_MS }),
+    );
+    await eventually(() => expect(slow.begunOn).toHaveLength(6));
+    expect(slow.begunOn).toContain(one.nodeID);
+    let stopped = false;
+    const stopping = one.stop().then(() => {
+      stopped = true;
+    });
+    // A node without calls that stops after it is through: by then this one would be, if it did not wait for its calls.
+    await idle.stop();
+    expect(stopped).toBe(false);
+    slow.work.resolve();
+    await stopping;
     expect(await Promise.all(running)).toEqual(Array(6).fill("done"));
     expect(await gateway.call("orders.host")).toBe(other.nodeID);
   });
@@ -90,9 +118,16 @@ describe("nodes over NATS, each as the user of its service", () => {
   it("after the server was killed and came back, call each other again", async () => {
     const [gateway, orders] = await Promise.all([start("gateway"), start("orders")]);
     await eventually(async () => expect(await gateway.call("orders.host")).toBe(orders.nodeID));
-    for (const awayMs of [0, 4_500]) {
+    for (const away of ["for a moment", "until all are forgotten"]) {
       await server.kill();
-      await delay(awayMs); // the second time long enough for all to be forgotten
+      if (away === "until all are forgotten") {
+        const alone = async () =>
+          expect(await Promise.all([gateway, orders].map(seenBy))).toEqual([
+            [gateway.nodeID],
+            [orders.nodeID],
+          ]);
+        await eventually(alone, { timeoutMs: FORGOTTEN_MS });
+      }
       await server.start();
       await eventually(async () => expect(await gateway.call("orders.host")).toBe(orders.nodeID), {
         timeoutMs: BACK_MS,
@@ -114,15 +149,23 @@ describe("nodes over NATS, each as the user of its service", () => {
   it("a packet in another's name, under one's own subject, changes nothing", async () => {
     const [gateway, orders] = await Promise.all([start("gateway"), start("orders")]);
     await eventually(async () => expect(await gateway.call("orders.host")).toBe(orders.nodeID));
-    const forger = await connect(natsAs(server, "partners"));
-    const forged = { ver: "4", sender: orders.nodeID };
+    const forger = await connect({ ...natsAs(server, "partners"), reconnect: false });
+    const ver = gateway.PROTOCOL_VERSION;
+    const forged = { ver, sender: orders.nodeID };
     const say = (kind: string, packet: object) =>
       forger.publish(`MOL-waybill.${kind}.partners.evil`, JSON.stringify(packet));
     say("DISCONNECT", forged);
     say("INFO", { ...forged, services: [], ipList: [], hostname: "evil", client: {}, config: {}, seq: 99 });
     say("INFO", { ...forged, sender: gateway.nodeID, services: [], instanceID: "evil", seq: 99 });
-    await forger.flush();
-    await delay(200);
+    // In its own name it is heard, and after what it said in others' names.
+    const own = { ver, sender: "partners.evil", services: [], ipList: [], hostname: "evil" };
+    say("INFO", { ...own, client: {}, config: {}, metadata: {}, instanceID: "evil", seq: 1 });
+    await eventually(async () => {
+      for (const node of [gateway, orders]) expect(await seenBy(node)).toContain(own.sender);
+    });
+    expect(await Promise.all([gateway, orders].map(seenBy))).toEqual(
+      [gateway, orders].map(() => expect.arrayContaining([gateway.nodeID, orders.nodeID])),
+    );
     expect(await gateway.call("orders.host")).toBe(orders.nodeID);
     await forger.close();
   });
