@@ -1,5 +1,6 @@
 import type { BrokerOptions, Middleware } from "moleculer";
 import { budget } from "./mixins/budget/budget.middleware.ts";
+import { unanswered } from "./mixins/transporter/unanswered.middleware.ts";
 
 const REQUEST_TIMEOUT_MS = 1_800;
 const RETRIES = 2;
@@ -76,6 +77,6 @@ export function brokerOptions(node: NodeOptions): BrokerOptions {
     // Not offered: a broker's options hold the passwords of the transporter and the cacher.
     internalServices: { $node: { actions: { options: false } } },
     // Last, and so around those that send a call on a way of their own.
-    middlewares: [...node.middlewares, budget()],
+    middlewares: [...node.middlewares, unanswered(), budget()],
   };
 }

@@ -1,0 +1,31 @@
+import type { Context, Middleware } from "moleculer";
+
+/** Moleculer's own timeout has answered the caller by then. */
+const GRACE_MS = 100;
+
+type Handler = (ctx: Context) => Promise<unknown>;
+
+/**
+ * A request to another node ends when its time is over, with or without an answer. Moleculer's timeout answers the
+ * caller alone: when the answer was lost, as with the server that carried it, the call stays among those that run, in
+ * memory for as long as the process lives, and a stop waits for it until its patience ends.
+ */
+export function unanswered(): Middleware {
+  return { name: "Unanswered", remoteAction: forget } as Middleware;
+}
+
+function forget(next: Handler): Handler {
+  return async (ctx) => {
+    const timeoutMs = ctx.options.timeout ?? 0;
+    if (timeoutMs <= 0) return await next(ctx);
+    const { promise: lost, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      reject(new Error("the answer was lost"));
+    }, timeoutMs + GRACE_MS);
+    try {
+      return await Promise.race([next(ctx), lost]);
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+}

@@ -1,0 +1,53 @@
+import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { ServiceBroker } from "moleculer";
+import { newId } from "../../lib/ids.ts";
+import { brokerOptions } from "../../moleculer.config.ts";
+
+const TIMEOUT_MS = 150;
+const STOPPED_WITHIN_MS = 2_000;
+
+/** A node whose answers are lost, and one that asks it. */
+function nodes() {
+  const namespace = newId();
+  const [silent, asking] = ["silent", "asking"].map(
+    (nodeID) =>
+      new ServiceBroker(
+        brokerOptions({
+          ...{ nodeID, namespace, transporter: { type: "Fake" }, logLevel: "fatal", json: false },
+          middlewares: [],
+        }),
+      ),
+  ) as [ServiceBroker, ServiceBroker];
+  silent.createService({ name: "well", actions: { ask: () => "an answer" } });
+  return { silent, asking };
+}
+
+describe("a request to another node whose answer is lost", () => {
+  let { silent, asking } = nodes();
+  beforeEach(async () => {
+    ({ silent, asking } = nodes());
+    await Promise.all([silent.start(), asking.start()]);
+    await asking.waitForServices("well", 5_000, 20);
+  });
+  afterEach(() => Promise.all([silent.stop(), asking.stop()]));
+
+  const lose = () => {
+    const { transit } = silent;
+    if (transit) transit.sendResponse = async () => undefined;
+  };
+
+  it("is told to its caller in time, and does not hold up the caller's stop later", async () => {
+    lose();
+    await expect(asking.call("well.ask", {}, { timeout: TIMEOUT_MS })).rejects.toMatchObject({
+      type: "REQUEST_TIMEOUT",
+    });
+    const beganMs = performance.now();
+    await asking.stop();
+    expect(performance.now() - beganMs).toBeLessThan(STOPPED_WITHIN_MS);
+  });
+
+  it("is no other request: those that are answered go on as before, also without a limit", async () => {
+    expect(await asking.call("well.ask", {}, { timeout: TIMEOUT_MS })).toBe("an answer");
+    expect(await asking.call("well.ask", {}, { timeout: 0 })).toBe("an answer");
+  });
+});
