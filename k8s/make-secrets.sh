@@ -80,6 +80,8 @@ stringData:
   POSTGRES_URL_PARTNERS: postgres://migrate:$postgres_MIGRATE@postgres:5432/partners
   POSTGRES_URL_NOTIFICATIONS: postgres://migrate:$postgres_MIGRATE@postgres:5432/notifications
   POSTGRES_URL_IDENTITY: postgres://migrate:$postgres_MIGRATE@postgres:5432/identity
+  NATS_USER: deploy
+  NATS_PASSWORD: $nats_DEPLOY
 ---
 apiVersion: v1
 kind: Secret

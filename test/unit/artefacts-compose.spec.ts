@@ -174,6 +174,11 @@ describe("docker-compose.yml", () => {
       expect(urls).toEqual(databases.includes(name) ? [`POSTGRES_URL_${name.toUpperCase()}`] : []);
       expect(named(name).environment).toMatchObject({ NATS_USER: name, NODE_ENV: "production" });
     }
+    // What makes the stream is a user of its own.
+    expect(named("migrate").environment).toMatchObject({
+      NATS_USER: "deploy",
+      NATS_PASSWORD: expect.stringContaining("NATS_PASSWORD_DEPLOY"),
+    });
     expect(named("gateway").environment).not.toHaveProperty("SEAL_SECRET");
     expect(named("partners").environment).not.toHaveProperty("HANDOVER_SECRET");
   });

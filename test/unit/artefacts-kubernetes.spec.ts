@@ -240,6 +240,24 @@ describe("all of k8s/", () => {
     }
   });
 
+  it("knows NATS by a user of nats.conf wherever it is told where NATS is, with a password", () => {
+    const users = [...text("config/nats/nats.conf").matchAll(/^ +user: ([a-z]+)$/gm)].map(([, user]) => user);
+    const made = execFileSync("sh", [join(root, "k8s/make-secrets.sh")], { encoding: "utf8" });
+    const secrets = parseAllDocuments(made).map((document) => document.toJS() as Manifest);
+    const told = everything
+      .flatMap(({ spec }) => spec?.template?.spec.containers ?? [])
+      .filter(({ envFrom }) => JSON.stringify(envFrom ?? []).includes('"configMapRef":{"name":"waybill"}'));
+    expect(told).toHaveLength(7);
+    const known = told.map(({ envFrom = [] }) => {
+      const from = envFrom.map(({ secretRef }) => secretRef?.name);
+      const { stringData = {} } = secrets.find(({ metadata }) => from.includes(metadata.name)) ?? {};
+      return { user: stringData.NATS_USER, hasPassword: Boolean(stringData.NATS_PASSWORD) };
+    });
+    const wanted = users.filter((user) => user !== "operator").map((user) => ({ user, hasPassword: true }));
+    expect(known).toHaveLength(wanted.length);
+    expect(known).toEqual(expect.arrayContaining(wanted));
+  });
+
   it("configures by words that the platform knows", () => {
     for (const file of ["base/waybill.env", "overlays/dev/waybill.env", "overlays/production/waybill.env"]) {
       const names = [...text(`k8s/${file}`).matchAll(/^([A-Z][A-Z0-9_]*)=/gm)].map(
