@@ -2,6 +2,10 @@ import { action } from "./action.ts";
 import { deadLetter } from "./orders.ts";
 import { listOf, nothing, object, paging, uuid } from "./schema.ts";
 
+/** The services that have queues, and so dead letters. */
+export const queueOwners = ["orders", "partners", "notifications", "identity"] as const;
+export type QueueOwner = (typeof queueOwners)[number];
+
 /**
  * What every service with an inbox answers about its own queues. The consumer mixin brings these actions, so
  * that the gateway and the REPL find them as `<service>.deadLetters` and so on.

@@ -1,10 +1,9 @@
 import { call, type Result } from "../../contracts/actions.ts";
 import { typeOf } from "../../contracts/errors.ts";
+import { queueOwners } from "../../contracts/operations.ts";
 import { type Command, CommandError } from "./command.ts";
 import { actorText, facts, moneyText, shortTime, table } from "./table.ts";
 
-/** The services that have an inbox, and so dead letters. */
-const services = ["orders", "partners", "notifications"] as const;
 const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 const order: Command = {
@@ -100,7 +99,7 @@ const deadLetters: Command = {
   example: "dead-letters --json",
   async run({ broker, options }) {
     const lists = await Promise.all(
-      services.map((service) => call(broker, `${service}.deadLetters`, { limit: options.limit })),
+      queueOwners.map((service) => call(broker, `${service}.deadLetters`, { limit: options.limit })),
     );
     const items = lists.flatMap((list) => list.items);
     const rows = items.map((it) => [it.id, it.service, it.type, String(it.attempts), it.error]);
@@ -136,7 +135,7 @@ async function decide(
   done: string,
 ) {
   const id = idOf(args.id);
-  for (const service of services) {
+  for (const service of queueOwners) {
     try {
       await call(broker, `${service}.${action}`, { id });
       return { json: { id, service }, text: `The letter ${id} of ${service} ${done}.` };

@@ -1,12 +1,9 @@
 import { type ActionContract, action, type ParamsOf, type ResultOf } from "../../contracts/action.ts";
 import { actions } from "../../contracts/actions.ts";
+import { queueOwners } from "../../contracts/operations.ts";
 import { confirmation, deadLetter } from "../../contracts/orders.ts";
 import { partnersActions, quote } from "../../contracts/partners.ts";
 import { listOf, matching, nothing, object, oneOf, paging, uuid } from "../../contracts/schema.ts";
-
-/** The services that have queues, and so dead letters. */
-export const queueOwners = ["orders", "partners", "notifications", "identity"] as const;
-export type QueueOwner = (typeof queueOwners)[number];
 
 /** Says which service's queue holds it, so that one id is enough to find it again. */
 const deadLetterId = matching(

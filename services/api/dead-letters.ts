@@ -1,8 +1,9 @@
 import { type ActionName, call, type Result } from "../../contracts/actions.ts";
 import { typeOf } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
+import { type QueueOwner, queueOwners } from "../../contracts/operations.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
-import { type QueueOwner, queueOwners, type RoutableParams, type RoutableResult } from "./contract.ts";
+import type { RoutableParams, RoutableResult } from "./contract.ts";
 
 const DEFAULT_LIMIT = 50;
 /** Refusals of the caller; whatever else goes wrong is the service's own trouble. */
