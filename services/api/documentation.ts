@@ -19,6 +19,10 @@ const VERSION = "1";
 const DESCRIPTION = [
   "Orders from check to handover. Names are in snake_case, times in RFC 3339 UTC, money in minor units.",
   "Errors are problem documents (RFC 9457): branch on their `code`.",
+  [
+    "Before it is known which operation a request is for, it may be refused with 400 `bad_request`, 404 `not_found`,",
+    "405 `method_not_allowed` with `Allow`, 408 `request_too_slow` or 431 `headers_too_large`.",
+  ].join(" "),
   "Sign in by `POST /sessions` and authorize with the access token to try an operation here.",
 ].join("\n\n");
 
