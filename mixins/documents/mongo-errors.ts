@@ -57,6 +57,12 @@ export function isDuplicate(error: unknown): boolean {
   return each.every(({ code }) => code === DUPLICATE_KEY);
 }
 
+/** Which of the documents of a batch were there already, by their places in it. */
+export function duplicatesOf(error: unknown): number[] {
+  const each = [(error as MongoError).writeErrors ?? []].flat() as { index?: number }[];
+  return each.map(({ index = 0 }) => index);
+}
+
 function isUnconfirmed({ result }: MongoError): boolean {
   return Boolean(result?.getWriteConcernError?.());
 }

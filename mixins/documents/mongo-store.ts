@@ -1,9 +1,10 @@
 import { createRequire } from "node:module";
 import type { Collection, Db, Document, FindCursor, MongoClient } from "mongodb";
-import { fail } from "../../contracts/errors.ts";
+import { fail, typeOf } from "../../contracts/errors.ts";
 import { replaceable } from "./file-store.ts";
+import { groupInserts } from "./group-insert.ts";
 import { type SharedClient, shareClient } from "./mongo-client.ts";
-import { isAway, isDuplicate } from "./mongo-errors.ts";
+import { duplicatesOf, isAway, isDuplicate } from "./mongo-errors.ts";
 import { ensureIndexes } from "./mongo-indexes.ts";
 import type { Search, Store, StoredDocument, StoreOptions } from "./port.ts";
 
@@ -70,6 +71,20 @@ export function mongoStore(options: StoreOptions & { mongoUrl: string; database:
     return await bounded(READ_MS, work);
   };
 
+  const insertUnknown = groupInserts(
+    (documents) =>
+      bounded(WRITE_MS, async () => {
+        try {
+          await adapter.collection.insertMany([...documents], { ordered: false });
+          return new Set<string>();
+        } catch (error) {
+          if (!isDuplicate(error)) throw error;
+          return new Set(duplicatesOf(error).map((index) => documents[index]?._id ?? ""));
+        }
+      }),
+    (error) => typeOf(error) === "SERVICE_UNAVAILABLE",
+  );
+
   /** Once it is connected; whatever goes wrong then is tried again, since without them all works, but slowly. */
   const makeIndexes = async (): Promise<void> => {
     try {
@@ -99,30 +114,18 @@ export function mongoStore(options: StoreOptions & { mongoUrl: string; database:
       await closing?.release();
     },
     async insert(documents) {
-      if (documents.length === 0) return;
-      await bounded(WRITE_MS, async () => {
-        try {
-          await adapter.collection.insertMany([...documents], { ordered: false });
-        } catch (error) {
-          if (!isDuplicate(error)) throw error;
-        }
-      });
+      if (documents.length > 0) await insertUnknown(documents);
     },
     async put(document, version) {
       const filter = replaceable(document, version);
-      await bounded(WRITE_MS, async () => {
-        // Most are new. A duplicate may be replaced if it is older; what is then no longer there is new again.
-        for (let tries = 1; tries <= PUT_TRIES; tries++) {
-          try {
-            await adapter.collection.insertOne(document as never);
-            return;
-          } catch (error) {
-            if (!isDuplicate(error)) throw error;
-          }
-          const { matchedCount } = await adapter.collection.replaceOne(filter, document);
-          if (matchedCount > 0) return;
-        }
-      });
+      // Most are new. One that is known is replaced if it is older; what is then no longer there is new again.
+      for (let tries = 1; tries <= PUT_TRIES; tries++) {
+        const known = await insertUnknown([document]);
+        if (!known.has(document._id)) return;
+        const replace = () => adapter.collection.replaceOne(filter, document);
+        const { matchedCount } = await bounded(WRITE_MS, replace);
+        if (matchedCount > 0) return;
+      }
     },
     get: (id) => read(async () => (await adapter.findById(id)) ?? undefined),
     find: (search) => read(() => adapter.createCursor(search, false).maxTimeMS(READ_MS).toArray()),
