@@ -1,14 +1,13 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "../../platform/free-port.ts";
-import { eventually } from "../support/eventually.ts";
 import { binary } from "./binaries.ts";
+import { restartable, startProcess } from "./process.ts";
 
 const HOST = "127.0.0.1";
-const START_TIMEOUT_MS = 10_000;
+const ANSWER_TIMEOUT_MS = 10_000;
 
 export interface Ferretdb {
   /** Without a database: each user names its own. */
@@ -33,53 +32,25 @@ export async function startFerretdb(options: { postgresUrl?: string } = {}): Pro
   const program = await binary("ferretdb");
   const folder = mkdtempSync(join(tmpdir(), "waybill-ferretdb-"));
   const port = await freePort();
-  const logFile = join(folder, "log");
   const backend = options.postgresUrl
     ? ["--handler=postgresql", `--postgresql-url=${options.postgresUrl}`]
     : ["--handler=sqlite", `--sqlite-url=file:${folder}/`];
-  let child: ChildProcess | undefined;
-
-  const start = async () => {
-    const log = openSync(logFile, "a");
-    const own = spawn(
-      program,
-      [
-        ...backend,
-        `--state-dir=${folder}`,
-        `--listen-addr=${HOST}:${port}`,
-        ...["--debug-addr=-", "--telemetry=disable", "--log-level=error"],
-      ],
-      { stdio: ["ignore", log, log] },
-    );
-    closeSync(log);
-    child = own;
-    await eventually(
-      async () => {
-        if (own.exitCode !== null) throw new Error(`ferretdb ended: ${readFileSync(logFile, "utf8")}`);
-        await knock(port);
-      },
-      { timeoutMs: START_TIMEOUT_MS },
-    );
-  };
-  const end = async (signal: "SIGTERM" | "SIGKILL") => {
-    const ending = child;
-    child = undefined;
-    if (!ending || ending.exitCode !== null || ending.signalCode !== null) return;
-    const ended = new Promise((resolve) => ending.once("exit", resolve));
-    ending.kill(signal);
-    await ended;
-  };
-
-  await start();
+  const words = [
+    ...backend,
+    `--state-dir=${folder}`,
+    `--listen-addr=${HOST}:${port}`,
+    ...["--debug-addr=-", "--telemetry=disable", "--log-level=error"],
+  ];
+  const server = await restartable(() => startProcess(program, words, () => knock(port)));
   return {
     url: `mongodb://${HOST}:${port}/`,
     port,
     version: await versionOf(`mongodb://${HOST}:${port}/`),
-    start,
-    halt: () => end("SIGTERM"),
-    kill: () => end("SIGKILL"),
+    start: server.start,
+    halt: server.stop,
+    kill: server.kill,
     async stop() {
-      await end("SIGTERM");
+      await server.stop();
       rmSync(folder, { recursive: true, force: true });
     },
   };
@@ -88,7 +59,7 @@ export async function startFerretdb(options: { postgresUrl?: string } = {}): Pro
 /** What it answers when it is asked. */
 async function versionOf(url: string): Promise<string> {
   const { MongoClient } = await import("mongodb");
-  const client = new MongoClient(url, { serverSelectionTimeoutMS: START_TIMEOUT_MS });
+  const client = new MongoClient(url, { serverSelectionTimeoutMS: ANSWER_TIMEOUT_MS });
   try {
     const { version, ferretdbVersion } = await client.db("admin").command({ buildInfo: 1 });
     return `FerretDB ${ferretdbVersion} (MongoDB ${version})`;
