@@ -3,6 +3,7 @@ import {
   AckPolicy,
   type ConsumerInfo,
   connect,
+  createInbox,
   type JetStreamManager,
   type NatsConnection,
   nanos,
@@ -56,16 +57,14 @@ async function member(before: () => Promise<void> | void = () => undefined, carr
   return { carrier, inbox, ids, unsubscribe };
 }
 
-/** A group with the patience of ours, whose member acknowledges nothing. @returns what it is handed */
-async function silentMember(): Promise<string[]> {
-  const { ack_wait } = (await cursor()).config;
-  const durable_name = "silent";
-  await manager.consumers.add(net.stream, { durable_name, ack_policy: AckPolicy.Explicit, ack_wait });
+/** A member of a group that acknowledges nothing. @returns the subjects of what it is handed, from then on */
+async function silentMember(group: string, batch: number, connection = admin): Promise<string[]> {
   const handed: string[] = [];
-  const reply = "_INBOX.silent";
-  admin.subscribe(reply, { callback: (_, { subject }) => void handed.push(subject) });
-  const wish = { batch: 2, expires: nanos(60_000) };
-  admin.publish(`$JS.API.CONSUMER.MSG.NEXT.${net.stream}.${durable_name}`, JSON.stringify(wish), { reply });
+  const reply = createInbox();
+  connection.subscribe(reply, { callback: (_, { subject }) => void handed.push(subject) });
+  const wish = JSON.stringify({ batch, expires: nanos(60_000) });
+  connection.publish(`$JS.API.CONSUMER.MSG.NEXT.${net.stream}.${group}`, wish, { reply });
+  await connection.flush();
   return handed;
 }
 
@@ -165,7 +164,10 @@ describe("carrier on JetStream", () => {
       const other = await member();
       try {
         // Who has it later and says nothing, has it taken away after as long a wait.
-        const silent = await silentMember();
+        const { ack_wait } = (await cursor()).config;
+        const durable_name = "silent";
+        await manager.consumers.add(net.stream, { durable_name, ack_policy: AckPolicy.Explicit, ack_wait });
+        const silent = await silentMember(durable_name, 2);
         await eventually(() => expect(silent).toHaveLength(2), { timeoutMs: TAKEN_OVER_MS });
         expect(other.ids()).toEqual([]);
         expect((await cursor()).num_redelivered).toBe(0);
@@ -187,17 +189,7 @@ describe("carrier on JetStream", () => {
       const first = await member();
       await eventually(async () => expect((await cursor()).num_waiting).toBe(1));
       await first.carrier.close();
-      const inbox = "_INBOX.dying";
-      const held: string[] = [];
-      dying.subscribe(inbox, { callback: (_, msg) => void held.push(msg.subject) });
-      dying.publish(
-        `$JS.API.CONSUMER.MSG.NEXT.${net.stream}.${GROUP}`,
-        '{"batch":10,"expires":60000000000}',
-        {
-          reply: inbox,
-        },
-      );
-      await dying.flush();
+      const held = await silentMember(GROUP, 10, dying);
       const messages = some(5);
       await sender.publish(messages);
       await eventually(() => expect(held).toHaveLength(5));
