@@ -76,7 +76,7 @@ export function brokerOptions(node: NodeOptions): BrokerOptions {
     skipProcessEventRegistration: true,
     // Not offered: a broker's options hold the passwords of the transporter and the cacher.
     internalServices: { $node: { actions: { options: false } } },
-    // Last, and so around those that send a call on a way of their own.
-    middlewares: [...node.middlewares, unanswered(), budget()],
+    // The first one is around the broker's own transport alone, the last one also around ways that others bring.
+    middlewares: [unanswered(), ...node.middlewares, budget()],
   };
 }
