@@ -1,82 +1,10 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { describe, expect, it } from "@jest/globals";
 import { parseAllDocuments, parse as parseYaml } from "yaml";
 import { catalogue } from "../../lib/config/catalogue.ts";
-
-const root = resolve(import.meta.dirname, "../..");
-const text = (path: string) => readFileSync(join(root, path), "utf8");
-
-/** As much of a manifest as is asked for here. */
-interface Manifest {
-  kind: string;
-  metadata: { name: string; labels?: Record<string, string>; annotations?: Record<string, string> };
-  spec: Spec;
-  stringData?: Record<string, string>;
-  automountServiceAccountToken?: boolean;
-}
-interface Spec {
-  template?: { metadata: { labels: Record<string, string> }; spec: Pod };
-  minReplicas?: number;
-  maxReplicas?: number;
-  maxUnavailable?: number;
-  scaleTargetRef?: { name: string };
-  selector?: { matchLabels?: Record<string, string> };
-  podSelector?: Selector;
-  policyTypes?: string[];
-  ingress?: Rule[];
-  egress?: Rule[];
-  tls?: { hosts: string[]; secretName: string }[];
-  rules?: { host: string }[];
-  strategy?: { rollingUpdate: { maxUnavailable: number } };
-}
-interface Selector {
-  matchLabels?: Record<string, string>;
-  matchExpressions?: { key: string; values: string[] }[];
-}
-interface Rule {
-  to?: { podSelector?: Selector; ipBlock?: { cidr: string; except?: string[] } }[];
-  from?: { podSelector?: Selector }[];
-  ports?: { port: number }[];
-}
-interface Pod {
-  automountServiceAccountToken?: boolean;
-  enableServiceLinks?: boolean;
-  hostNetwork?: boolean;
-  serviceAccountName?: string;
-  terminationGracePeriodSeconds?: number;
-  topologySpreadConstraints?: object[];
-  securityContext: { runAsNonRoot?: boolean; seccompProfile?: { type: string } };
-  containers: Container[];
-  volumes?: { name: string; emptyDir?: object; hostPath?: object }[];
-}
-interface Container {
-  name: string;
-  image: string;
-  env?: { name: string; value?: string; valueFrom?: { fieldRef?: { fieldPath: string } } }[];
-  envFrom?: { secretRef?: { name: string } }[];
-  resources: { requests: Record<string, string>; limits: Record<string, string> };
-  securityContext: {
-    allowPrivilegeEscalation?: boolean;
-    readOnlyRootFilesystem?: boolean;
-    runAsNonRoot?: boolean;
-    capabilities?: { drop: string[] };
-  };
-  startupProbe?: { httpGet: { path: string } };
-  livenessProbe?: { httpGet: { path: string } };
-  readinessProbe?: { httpGet: { path: string } };
-  lifecycle?: { preStop?: object };
-  volumeMounts: { name: string; mountPath: string }[];
-}
-
-function manifestsBelow(folder: string): Manifest[] {
-  return readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".yaml") && !/kustomization|patches|local-images|sizes/.test(name))
-    .flatMap((name) =>
-      parseAllDocuments(text(join(folder, name))).map((document) => document.toJS() as Manifest),
-    );
-}
+import { type Container, type Manifest, manifestsBelow, type Pod, root, text } from "../support/manifests.ts";
 
 const base = manifestsBelow("k8s/base");
 const dev = manifestsBelow("k8s/overlays/dev");

@@ -1,0 +1,82 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { parseAllDocuments } from "yaml";
+
+export const root = resolve(import.meta.dirname, "../..");
+export const text = (path: string) => readFileSync(join(root, path), "utf8");
+
+/** As much of a manifest as is asked for here. */
+export interface Manifest {
+  kind: string;
+  metadata: { name: string; labels?: Record<string, string>; annotations?: Record<string, string> };
+  spec: Spec;
+  stringData?: Record<string, string>;
+  automountServiceAccountToken?: boolean;
+}
+export interface Spec {
+  template?: { metadata: { labels: Record<string, string> }; spec: Pod };
+  minReplicas?: number;
+  maxReplicas?: number;
+  maxUnavailable?: number;
+  scaleTargetRef?: { name: string };
+  selector?: { matchLabels?: Record<string, string> };
+  podSelector?: Selector;
+  policyTypes?: string[];
+  ingress?: Rule[];
+  egress?: Rule[];
+  tls?: { hosts: string[]; secretName: string }[];
+  rules?: { host: string }[];
+  strategy?: { rollingUpdate: { maxUnavailable: number } };
+}
+export interface Selector {
+  matchLabels?: Record<string, string>;
+  matchExpressions?: { key: string; operator: "In"; values: string[] }[];
+}
+export interface Rule {
+  to?: Peer[];
+  from?: Peer[];
+  ports?: { port: number }[];
+}
+interface Peer {
+  podSelector?: Selector;
+  namespaceSelector?: Selector;
+  ipBlock?: { cidr: string; except?: string[] };
+}
+export interface Pod {
+  automountServiceAccountToken?: boolean;
+  enableServiceLinks?: boolean;
+  hostNetwork?: boolean;
+  serviceAccountName?: string;
+  terminationGracePeriodSeconds?: number;
+  topologySpreadConstraints?: object[];
+  securityContext: { runAsNonRoot?: boolean; seccompProfile?: { type: string } };
+  containers: Container[];
+  volumes?: { name: string; emptyDir?: object; hostPath?: object }[];
+}
+export interface Container {
+  name: string;
+  image: string;
+  env?: { name: string; value?: string; valueFrom?: { fieldRef?: { fieldPath: string } } }[];
+  envFrom?: { secretRef?: { name: string } }[];
+  resources: { requests: Record<string, string>; limits: Record<string, string> };
+  securityContext: {
+    allowPrivilegeEscalation?: boolean;
+    readOnlyRootFilesystem?: boolean;
+    runAsNonRoot?: boolean;
+    capabilities?: { drop: string[] };
+  };
+  startupProbe?: { httpGet: { path: string } };
+  livenessProbe?: { httpGet: { path: string } };
+  readinessProbe?: { httpGet: { path: string } };
+  lifecycle?: { preStop?: object };
+  volumeMounts: { name: string; mountPath: string }[];
+}
+
+/** The manifests of a folder below the repository's root; patches of other manifests left out. */
+export function manifestsBelow(folder: string): Manifest[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".yaml") && !/kustomization|patches|local-images|sizes/.test(name))
+    .flatMap((name) =>
+      parseAllDocuments(text(join(folder, name))).map((document) => document.toJS() as Manifest),
+    );
+}
