@@ -71,6 +71,8 @@ export function orderStreams(): OrderStreams {
 
   return {
     async open(watcher, res, headers) {
+      // A client that is gone already is not told to go again: its place would be kept for good.
+      if (res.destroyed) return;
       if (open >= MAX_STREAMS) throw fail("OVERLOADED", "Too many streams are open.");
       if ((ofUser.get(watcher.userId) ?? 0) >= MAX_STREAMS_OF_ONE_USER) {
         throw fail("TOO_MANY_REQUESTS", `At most ${MAX_STREAMS_OF_ONE_USER} streams at once.`);
@@ -82,8 +84,11 @@ export function orderStreams(): OrderStreams {
       try {
         await stream.begin(headers);
       } catch (error) {
-        res.off("close", leave);
-        leave();
+        // Whoever went away meanwhile has left by that, and once only.
+        if (!res.destroyed) {
+          res.off("close", leave);
+          leave();
+        }
         stream.end();
         throw error;
       }
@@ -147,6 +152,8 @@ function streamTo(
   return {
     async begin(headers) {
       const events = await watcher.history();
+      // Nothing would ever end what begins for a client that went away meanwhile.
+      if (res.destroyed) return;
       res.writeHead(200, {
         ...headers,
         "Content-Type": "text/event-stream; charset=utf-8",
