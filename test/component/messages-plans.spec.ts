@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
+import { listUndelivered } from "../../mixins/consumer/dead-letters.repository.ts";
 import {
   acceptMessages,
   claimDue,
@@ -30,6 +31,7 @@ import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../suppor
 const OLD = 100_000;
 const WAITING = 50;
 const GROUP = "orders";
+const UNDELIVERED_MAX = 100;
 const RETENTION_MS = 86_400_000 * 14;
 /** Rows that a statement may touch beyond those that it is about. */
 const SLACK = 200;
@@ -93,6 +95,7 @@ const statements: [name: string, work: () => Promise<unknown>][] = [
   ],
   ["outbox: look", () => dueMessages(db)],
   ["outbox: count", () => outboxStats(db)],
+  ["diagnosis: fresh in the outbox", () => undelivered(0, [0])],
   ["outbox: claim", () => claimMessages(db, false, 500)],
   [
     "outbox: refuse",
@@ -104,6 +107,7 @@ const statements: [name: string, work: () => Promise<unknown>][] = [
       ),
   ],
   ["outbox: claim what was refused", () => claimMessages(db, true, 500)],
+  ["diagnosis: refused in the outbox", () => undelivered(0, [1])],
   [
     "outbox: mark",
     () =>
@@ -123,6 +127,7 @@ const statements: [name: string, work: () => Promise<unknown>][] = [
       ),
   ],
   ["inbox: count", () => inboxStats(db, GROUP)],
+  ["diagnosis: waiting in the inbox", () => undelivered(0, [0])],
   ["inbox: lag", () => oldestWaitingMs(db, GROUP, ["user.deleted"])],
   [
     "inbox: claim",
@@ -138,12 +143,20 @@ const statements: [name: string, work: () => Promise<unknown>][] = [
     "inbox: dead",
     () => markDead(db, leases()[2] as Lease, { attempts: 1, error: "no", deadLetterId: newId() }),
   ],
+  ["diagnosis: dead in the inbox", () => undelivered(2, [1])],
+  ["diagnosis: nothing left", () => undelivered(0, [])],
   ["inbox: all done", () => markAllDone(db, leases().slice(3))],
   ["inbox: prune", () => pruneInbox(db, newId(Date.now() - RETENTION_MS), 1_000)],
 ];
 
 const token = newId();
 type Lease = { group: string; messageId: string; token: string };
+/** What a diagnosis finds of the subject of one of the messages: by their attempts. */
+async function undelivered(index: number, attempts: number[]): Promise<void> {
+  const { id, subject } = messages[index] as (typeof messages)[number];
+  const found = await listUndelivered(db, subject, UNDELIVERED_MAX);
+  expect(found).toMatchObject(attempts.map((count) => ({ messageId: id, attempts: count })));
+}
 const leases = (): Lease[] => messages.map(({ id }) => ({ group: GROUP, messageId: id, token }));
 
 describe.each([
