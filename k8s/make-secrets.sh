@@ -52,6 +52,7 @@ service notifications
 cat <<END
   SEAL_SECRET: $seal
   POSTGRES_URL_NOTIFICATIONS: postgres://notifications:$postgres_NOTIFICATIONS@postgres:5432/notifications
+  SMTP_URL: smtp://mail:1025
   MONGO_URL: mongodb://waybill:$mongo@mongo:27017/waybill?authSource=waybill
 END
 
@@ -60,6 +61,7 @@ cat <<END
   SEAL_SECRET: $seal
   POSTGRES_URL_IDENTITY: postgres://identity:$postgres_IDENTITY@postgres:5432/identity
   KEYCLOAK_CLIENT_SECRET: $keycloak
+  SMTP_URL: smtp://mail:1025
   ADMIN_EMAIL: admin@delivery.local
   ADMIN_PASSWORD: $(secret)
 END

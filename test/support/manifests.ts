@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseAllDocuments } from "yaml";
@@ -57,7 +58,7 @@ export interface Container {
   name: string;
   image: string;
   env?: { name: string; value?: string; valueFrom?: { fieldRef?: { fieldPath: string } } }[];
-  envFrom?: { secretRef?: { name: string } }[];
+  envFrom?: { configMapRef?: { name: string }; secretRef?: { name: string } }[];
   resources: { requests: Record<string, string>; limits: Record<string, string> };
   securityContext: {
     allowPrivilegeEscalation?: boolean;
@@ -79,4 +80,17 @@ export function manifestsBelow(folder: string): Manifest[] {
     .flatMap((name) =>
       parseAllDocuments(text(join(folder, name))).map((document) => document.toJS() as Manifest),
     );
+}
+
+/** What k8s/make-secrets.sh prints: the Secrets that an installation has, with passwords of this moment. */
+export function madeSecrets(): Manifest[] {
+  const made = execFileSync("sh", [join(root, "k8s/make-secrets.sh")], { encoding: "utf8" });
+  return parseAllDocuments(made).map((document) => document.toJS() as Manifest);
+}
+
+/** The variables of a file of lines NAME=value. */
+export function variablesOf(path: string): Record<string, string> {
+  return Object.fromEntries(
+    [...text(path).matchAll(/^([A-Z][A-Z0-9_]*)=(.*)$/gm)].map(([, name = "", value = ""]) => [name, value]),
+  );
 }

@@ -1,10 +1,18 @@
-import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { describe, expect, it } from "@jest/globals";
-import { parseAllDocuments, parse as parseYaml } from "yaml";
+import { parse as parseYaml } from "yaml";
 import { catalogue } from "../../lib/config/catalogue.ts";
-import { type Container, type Manifest, manifestsBelow, type Pod, root, text } from "../support/manifests.ts";
+import {
+  type Container,
+  type Manifest,
+  madeSecrets,
+  manifestsBelow,
+  type Pod,
+  root,
+  text,
+  variablesOf,
+} from "../support/manifests.ts";
 
 const base = manifestsBelow("k8s/base");
 const dev = manifestsBelow("k8s/overlays/dev");
@@ -146,8 +154,7 @@ describe("k8s/base", () => {
 describe("all of k8s/", () => {
   it("holds no secret, and knows where each comes from", () => {
     expect(of("Secret", everything)).toEqual([]);
-    const made = execFileSync("sh", [join(root, "k8s/make-secrets.sh")], { encoding: "utf8" });
-    const secrets = parseAllDocuments(made).map((document) => document.toJS() as Manifest);
+    const secrets = madeSecrets();
     const keys = new Map(
       secrets.map(({ metadata, stringData = {} }) => [metadata.name, Object.keys(stringData)]),
     );
@@ -170,8 +177,7 @@ describe("all of k8s/", () => {
 
   it("knows NATS by a user of nats.conf wherever it is told where NATS is, with a password", () => {
     const users = [...text("config/nats/nats.conf").matchAll(/^ +user: ([a-z]+)$/gm)].map(([, user]) => user);
-    const made = execFileSync("sh", [join(root, "k8s/make-secrets.sh")], { encoding: "utf8" });
-    const secrets = parseAllDocuments(made).map((document) => document.toJS() as Manifest);
+    const secrets = madeSecrets();
     const told = everything
       .flatMap(({ spec }) => spec?.template?.spec.containers ?? [])
       .filter(({ envFrom }) => JSON.stringify(envFrom ?? []).includes('"configMapRef":{"name":"waybill"}'));
@@ -188,9 +194,7 @@ describe("all of k8s/", () => {
 
   it("configures by words that the platform knows", () => {
     for (const file of ["base/waybill.env", "overlays/dev/waybill.env", "overlays/production/waybill.env"]) {
-      const names = [...text(`k8s/${file}`).matchAll(/^([A-Z][A-Z0-9_]*)=/gm)].map(
-        ([, name]) => name as string,
-      );
+      const names = Object.keys(variablesOf(`k8s/${file}`));
       expect(names.length).toBeGreaterThan(3);
       expect([file, names.filter((name) => !(name in catalogue))]).toEqual([file, []]);
     }
