@@ -4,6 +4,7 @@ import { fail, typeOf } from "../../contracts/errors.ts";
 import type { LiveData } from "../../contracts/live.ts";
 import { historyEvent } from "../../contracts/orders.ts";
 import type { Position } from "../../contracts/shared.ts";
+import { send } from "./edge/exchange.ts";
 import { encoder } from "./wire.ts";
 
 const MAX_STREAMS = 2_000;
@@ -16,6 +17,11 @@ const AGAIN_AFTER_MS = 150;
 const MAX_AGAIN = 20;
 /** A client that does not read what it asked for is cut off. */
 const MAX_UNREAD_BYTES = 256 * 1024;
+const STREAM_HEADERS = {
+  "Content-Type": "text/event-stream; charset=utf-8",
+  "Cache-Control": "no-store",
+  "X-Accel-Buffering": "no",
+};
 
 type HistoryEvents = Result<"orders.history">["items"];
 
@@ -35,6 +41,11 @@ export interface OrderStreams {
    * @throws what `history` throws, TOO_MANY_REQUESTS
    */
   open(watcher: Watcher, res: ServerResponse, headers: Record<string, string>): Promise<void>;
+  /**
+   * Answers with the headers of such a stream, to whoever may have it. Nothing follows and no place is taken.
+   * @throws what `history` throws
+   */
+  describe(watcher: Watcher, res: ServerResponse, headers: Record<string, string>): Promise<void>;
   moved(event: LiveData<"order.moved">): void;
   position(event: LiveData<"order.position">): void;
   /** Ends every stream; their clients connect again elsewhere and go on where they were. */
@@ -92,6 +103,10 @@ export function orderStreams(): OrderStreams {
         stream.end();
         throw error;
       }
+    },
+    async describe(watcher, res, headers) {
+      await watcher.history();
+      send(res, 200, { ...headers, ...STREAM_HEADERS });
     },
     moved({ orderId, version }) {
       for (const stream of byOrder.get(orderId) ?? []) stream.moved(version);
@@ -154,12 +169,7 @@ function streamTo(
       const events = await watcher.history();
       // Nothing would ever end what begins for a client that went away meanwhile.
       if (res.destroyed) return;
-      res.writeHead(200, {
-        ...headers,
-        "Content-Type": "text/event-stream; charset=utf-8",
-        "Cache-Control": "no-store",
-        "X-Accel-Buffering": "no",
-      });
+      res.writeHead(200, { ...headers, ...STREAM_HEADERS });
       begun = true;
       res.once("close", end);
       write(`retry: ${RECONNECT_AFTER_MS}\n\n`);

@@ -72,7 +72,8 @@ async function answer(
       afterVersion: afterVersion(req.headers["last-event-id"]?.toString()),
       history: historyReader(ctx, orderId, meta),
     };
-    return await deps.streams.open(watcher, res, limitHeaders(exchangeOf(req).standings));
+    const { isHead, standings } = exchangeOf(req);
+    return await deps.streams[isHead ? "describe" : "open"](watcher, res, limitHeaders(standings));
   }
   sendResult(endpoint, req, res, await ctx.call(route.action, params, { meta }));
 }

@@ -1,9 +1,12 @@
-import { get, type IncomingMessage } from "node:http";
+import { once } from "node:events";
+import { get, type IncomingMessage, request } from "node:http";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { fail } from "../../contracts/errors.ts";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
+
+const ENDS_WITHIN_MS = 3_000;
 
 let gateway: TestGateway;
 let orderId: string;
@@ -47,6 +50,19 @@ async function follow(headers: Record<string, string> = {}) {
     stream.ended = true;
   });
   return stream;
+}
+
+/** Asks for the headers of the stream alone. @throws Error when the answer does not end */
+async function head(headers: Record<string, string>): Promise<IncomingMessage> {
+  const asked = request(`${gateway.url}/api/v1/orders/${orderId}/events`, {
+    method: "HEAD",
+    headers,
+    signal: AbortSignal.timeout(ENDS_WITHIN_MS),
+  });
+  const [response] = (await once(asked.end(), "response")) as [IncomingMessage];
+  open.add(response);
+  await once(response.resume(), "end");
+  return response;
 }
 
 async function asCustomer(more: Record<string, string> = {}) {
@@ -130,6 +146,21 @@ describe("GET /orders/{order_id}/events", () => {
     expect((await follow(headers)).status).toBe(429);
     for (const response of open) response.destroy();
     await eventually(async () => expect((await follow(headers)).status).toBe(200));
+  });
+
+  it("with HEAD, answers as it would with GET, ends, and holds no place", async () => {
+    const headers = await asCustomer();
+    for (let count = 0; count < 10; count++) {
+      expect(await head(headers)).toMatchObject({
+        statusCode: 200,
+        headers: { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store" },
+      });
+    }
+    expect((await follow(headers)).status).toBe(200);
+    gateway.on("orders.history", () => {
+      throw fail("NOT_FOUND");
+    });
+    expect(await head(headers)).toMatchObject({ statusCode: 404 });
   });
 
   it("when the gateway stops, ends the stream and stops in time", async () => {

@@ -5,6 +5,8 @@ import type { Standing, Want } from "../limits.ts";
 export interface Exchange {
   requestId: string;
   clientIp: string;
+  /** Whether the headers alone were asked for: the request is routed as a GET. */
+  isHead: boolean;
   query: Record<string, string>;
   /** How the client stands with the limits that were counted so far. */
   standings: Standing[];

@@ -41,6 +41,7 @@ export function front(deps: FrontDeps, route: (req: IncomingMessage, res: Server
       requestId,
       traceId: nameHttpSpan(req, undefined, requestId) ?? traceIdFor(req, requestId),
       clientIp: deps.clientIp(req),
+      isHead: req.method === "HEAD",
       query: {},
       standings: [],
       uncounted: [],
