@@ -4,6 +4,7 @@ import {
   host,
   integer,
   list,
+  networks,
   password,
   port,
   type Setting,
@@ -54,11 +55,8 @@ export const catalogue = {
     "be a comma-separated list of origins such as https://shop.example.org, without a path",
     { fallback: "" },
   ),
-  TRUSTED_PROXIES: shaped(
+  TRUSTED_PROXIES: networks(
     "Addresses and networks (CIDR), comma-separated, of the proxies whose X-Forwarded-For is believed",
-    /^[0-9a-f:.]+(\/\d{1,3})?(\s*,\s*[0-9a-f:.]+(\/\d{1,3})?)*$/i,
-    "be a comma-separated list of addresses or networks such as 10.0.0.0/8",
-    { fallback: "" },
   ),
   RATE_LIMIT_ADDRESS: perMinute("from one address", 12_000),
   RATE_LIMIT_USER: perMinute("of one signed-in user", 3_000),

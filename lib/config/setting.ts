@@ -1,3 +1,5 @@
+import { isIP } from "node:net";
+
 /** One line of the catalogue: what an environment variable means and which values it takes. */
 export interface Setting<T> {
   readonly about: string;
@@ -103,6 +105,25 @@ export function list<const V extends string>(about: string, allowed: readonly V[
     return parts as V[];
   };
   return { about, kind: allowed.join(", "), parse, fallback } satisfies Setting<V[]>;
+}
+
+/** A text that stays as it is: IP addresses and networks in CIDR notation, comma-separated. None when it is unset. */
+export function networks(about: string) {
+  const parse = (value: string) => {
+    if (!value.split(",").every((entry) => isNetwork(entry.trim()))) {
+      throw new Error("must be a comma-separated list of addresses or networks such as 10.0.0.0/8");
+    }
+    return value;
+  };
+  return { about, kind: "text", parse, fallback: "" } satisfies Setting<string>;
+}
+
+function isNetwork(entry: string): boolean {
+  const [address = "", bits = "0", ...more] = entry.split("/");
+  const maxBits = isIP(address) === 6 ? 128 : 32;
+  // A zone (`fe80::1%eth0`) belongs to an address on one machine, and node's BlockList takes none.
+  const isAddress = isIP(address) !== 0 && !address.includes("%");
+  return isAddress && /^\d{1,3}$/.test(bits) && Number(bits) <= maxBits && more.length === 0;
 }
 
 /** A secret that another server has set: no rule of ours holds for it, but it is never shown. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import { type Config, type ConfigError, readConfig } from "../../lib/config/config.ts";
+import { clientIpOf } from "../../services/api/edge/client-ip.ts";
 
 const SECRET = "n0t-for-anybodys-eyes-0123456789";
 
@@ -53,6 +54,16 @@ describe("the configuration", () => {
     ["PUBLIC_URL", "ftp://delivery.example.org"],
     ["CORS_ORIGINS", "*"],
     ["CORS_ORIGINS", "https://shop.example.org/"],
+    ["TRUSTED_PROXIES", "10.0.0.0/40"],
+    ["TRUSTED_PROXIES", "10.0.0.1, fd00::/129"],
+    ["TRUSTED_PROXIES", "1.2.3"],
+    ["TRUSTED_PROXIES", "10.0.0.256"],
+    ["TRUSTED_PROXIES", "172.16.0.0/"],
+    ["TRUSTED_PROXIES", "10.0.0.0/1e1"],
+    ["TRUSTED_PROXIES", "10.0.0.0/8/8"],
+    ["TRUSTED_PROXIES", "fe80::1%eth0"],
+    ["TRUSTED_PROXIES", "10.0.0.1,"],
+    ["TRUSTED_PROXIES", "::/"],
     ["SANDBOX", "yes"],
     ["LOG_LEVEL", "loud"],
     ["GRPC_HOST", "a b"],
@@ -69,6 +80,17 @@ describe("the configuration", () => {
     const lines = linesOf({ [name]: value });
     expect(lines).toEqual([expect.stringMatching(new RegExp(`^${name} [^\\n]{4,}$`))]);
     if (!["yes", "short", "1", "prod", "*"].includes(value)) expect(lines[0]).not.toContain(value);
+  });
+
+  it.each([
+    "127.0.0.1",
+    "0.0.0.0/0",
+    "10.0.0.0/8 , fd00::/8,::1",
+    "192.0.2.7/32,2001:DB8::/128",
+    "::ffff:10.0.0.1",
+  ])("of proxies that are trusted, takes %s, and the gateway can hold an address against it", (value) => {
+    const { TRUSTED_PROXIES } = readConfig({ TRUSTED_PROXIES: value });
+    expect(() => clientIpOf(TRUSTED_PROXIES.split(",").map((entry) => entry.trim()))).not.toThrow();
   });
 
   it("names every wrong variable at once", () => {
