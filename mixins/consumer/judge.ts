@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { isoTime } from "../../lib/clock.ts";
+import { isoTime, momentOf } from "../../lib/clock.ts";
 import { derivedId, idTimeMs, isId, newId } from "../../lib/ids.ts";
 import { INBOX_MARGIN_MS } from "../messages/retention.ts";
 import { dataschemaOf, isMessageType, problemOf } from "../messages/validate.ts";
@@ -56,7 +56,7 @@ function problemWith(
   if (!isMessageType(type)) return "unknown type";
   if (dataschema !== dataschemaOf(type)) return `unknown version: ${String(dataschema).slice(0, 200)}`;
   if (!isText(source, 100) || !isText(subject, 200)) return "source or subject is missing or too long";
-  if (typeof time !== "string" || !TIME.test(time) || Number.isNaN(Date.parse(time))) return "bad time";
+  if (typeof time !== "string" || !TIME.test(time) || momentOf(time) === undefined) return "bad time";
   if (!isFlat(text)) return TOO_DEEP;
   if (UNSTORABLE.test(text)) return "contains a NUL or a lone surrogate";
   // The inbox forgets after a while: what is older may have been handled, so it takes a human to let it in.

@@ -1,6 +1,6 @@
 import { fail, invalidField } from "../../contracts/errors.ts";
 import type { PartnerCallback } from "../../contracts/partners.ts";
-import { isoTime } from "../../lib/clock.ts";
+import { isoTime, momentOf } from "../../lib/clock.ts";
 import { commit, load, untilWon } from "./change.ts";
 import type { OrdersDeps } from "./deps.ts";
 import { partnerSays } from "./order-partner.ts";
@@ -34,11 +34,11 @@ export async function applyPartnerCallback(
   return {};
 }
 
-/** The schema knows the form of a time, but not that no hour has 61 minutes. */
+/** The schema knows the form of a time, but not whether it is a moment. */
 function withRealTime(callback: PartnerCallback): PartnerCallback {
   const { readyAt } = callback;
   if (!readyAt) return callback;
-  const atMs = Date.parse(readyAt);
-  if (Number.isNaN(atMs)) throw invalidField("readyAt", "time", "This is no moment in time.");
+  const atMs = momentOf(readyAt);
+  if (atMs === undefined) throw invalidField("readyAt", "time", "This is no moment in time.");
   return { ...callback, readyAt: isoTime(atMs) };
 }

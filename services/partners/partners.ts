@@ -4,7 +4,7 @@ import { fail, invalidField } from "../../contracts/errors.ts";
 import { message } from "../../contracts/messages.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import type { Partner } from "../../contracts/partners.ts";
-import { isoTime } from "../../lib/clock.ts";
+import { isoTime, momentOf } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import { audit, fieldsOf } from "../../mixins/audit/audit.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
@@ -103,9 +103,8 @@ export async function setHours(deps: PartnersDeps, ctx: Ctx<Params<"partners.set
 export async function setBusy(deps: PartnersDeps, ctx: Ctx<Params<"partners.setBusy">>): Promise<Partner> {
   managerOf(ctx);
   const { partnerId, busyUntil } = ctx.params;
-  const untilMs = busyUntil === undefined ? undefined : Date.parse(busyUntil);
-  // Also refuses what has the form of a time and is none, as 31 February.
-  if (untilMs !== undefined && !(untilMs <= deps.clock.now() + MAX_BUSY_MS)) {
+  const untilMs = busyUntil === undefined ? undefined : momentOf(busyUntil);
+  if (busyUntil !== undefined && !(untilMs !== undefined && untilMs <= deps.clock.now() + MAX_BUSY_MS)) {
     throw invalidField("busyUntil", "max", "Not a time within the next 90 days.");
   }
   return await deps.postgres.transact(async (trx) => {

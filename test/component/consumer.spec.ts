@@ -40,18 +40,22 @@ describe("an inbox", () => {
       { ...incoming(userDeleted()), data: { version: 1, userId: "\0" } },
       { ...incoming(userDeleted()), data: { junk: "x".repeat(300_000) } },
       incoming(userDeleted(), Date.now() - 20 * DAY_MS),
+      { ...incoming(userDeleted()), time: "0000-01-01T00:00:00Z" },
+      { ...incoming(userDeleted()), time: "9999-12-31T23:59:59-05:00" },
     ];
     await publish(sound[0], ...strange, sound[1]);
     await publish(...strange);
     await eventually(() => effectsOnce(sound));
     const aside = (await stage.bench.inboxRows()).filter(({ state }) => state === "quarantined");
     expect(aside.map(({ error }) => error).sort()).toEqual([
+      "bad time",
+      "bad time",
       "contains a NUL or a lone surrogate",
       "older than the inbox remembers",
       expect.stringContaining("too large"),
       expect.stringContaining("unknown version"),
     ]);
-    expect(await con.stats()).toMatchObject({ waiting: 0, deadLetters: 4 });
+    expect(await con.stats()).toMatchObject({ waiting: 0, deadLetters: 6 });
     await broker.stop();
   });
 

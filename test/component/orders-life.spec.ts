@@ -95,7 +95,7 @@ describe("orders.applyPartnerCallback", () => {
 
   it("with a promise that is no time or beyond a day, is refused", async () => {
     const order = await shop.placed("paid");
-    for (const readyAt of [inMinutes(25 * 60), "2026-02-31T12:61:00Z"]) {
+    for (const readyAt of [inMinutes(25 * 60), "2026-02-31T12:61:00Z", "0000-01-01T00:00:00Z"]) {
       await expect(shop.say(order, "order.accepted", { readyAt })).rejects.toMatchObject({
         type: "VALIDATION_ERROR",
       });

@@ -32,6 +32,9 @@ describe("judge", () => {
     ],
     ["a subject without end", { ...sound(), subject: "x".repeat(201) }, "source or subject"],
     ["a time that is none", { ...sound(), time: "soon" }, "bad time"],
+    ["a time in the year 0", { ...sound(), time: "0000-01-01T00:00:00Z" }, "bad time"],
+    ["a time in the year 0 of UTC", { ...sound(), time: "0001-01-01T00:30:00+01:00" }, "bad time"],
+    ["a time in the year 10000 of UTC", { ...sound(), time: "9999-12-31T23:59:59-05:00" }, "bad time"],
     ["no data", { ...sound(), data: undefined }, "the data is not an object"],
     ["a field too many", { ...sound(), data: { ...sound().data, role: "admin" } }, "role"],
     ["a wrong field", { ...sound(), data: { version: 0, userId: newId() } }, "version"],
@@ -73,7 +76,10 @@ describe("judge", () => {
       type: fc.oneof(fc.constantFrom("user.deleted", "order.paid", "__proto__"), fc.string()),
       source: fc.string({ unit: "binary" }),
       subject: fc.string({ unit: "binary" }),
-      time: fc.oneof(fc.constantFrom("2026-02-30T25:00:00Z", "2026-11-22T10:00:00Z"), fc.string()),
+      time: fc.oneof(
+        fc.constantFrom("2026-02-30T25:00:00Z", "0000-01-01T00:00:00Z", "2026-11-22T10:00:00Z"),
+        fc.string(),
+      ),
       dataschema: fc.oneof(fc.constant("urn:waybill:message:user.deleted:1"), fc.string()),
       traceparent: fc.string(),
       data: fc.jsonValue(),
@@ -91,6 +97,7 @@ describe("judge", () => {
           expect(row[name].length).toBeLessThanOrEqual(most);
         }
         expect(Number.isNaN(Date.parse(row.time))).toBe(false);
+        expect(row.time).toMatch(/^(?!0000)\d{4}-/);
         expect(JSON.stringify(row)).not.toMatch(/(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f][0-9a-f]{2})/);
       }),
     );
