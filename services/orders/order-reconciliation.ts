@@ -55,11 +55,14 @@ export interface Difference {
 }
 
 /**
- * Holds our books of one order against the bank's.
+ * Holds our books of one order against the bank's. The bank answered at some moment between the two readings of ours,
+ * and refunds may have ended meanwhile: of those, whatever was true at one of them is no difference.
+ * @param before as our books were before the bank was asked @param ours as they are after its answer
  * @returns `unknown`: payments that we have to take in (also those whose amount is another one: the intake says so);
  *   `differences`: what nobody can repair but a person
  */
 export function compareBooks(
+  before: readonly BookedPayment[],
   ours: readonly BookedPayment[],
   theirs: readonly ToldPayment[],
   nowMs: number,
@@ -79,10 +82,16 @@ export function compareBooks(
   for (const { paymentId, amount, refundedMinor: toldMinor } of theirs) {
     const known = booked.get(paymentId);
     if (!known || toldMinor === undefined) continue;
-    const { refundedMinor, refundOpenMinor } = known;
+    const readings = [known, ...before.filter((one) => one.paymentId === paymentId)];
+    const leastMinor = Math.min(...readings.map(({ refundedMinor }) => refundedMinor));
     // What is on its way may stand in the bank's books already, and ours follow.
-    if (toldMinor >= refundedMinor && toldMinor <= refundedMinor + refundOpenMinor) continue;
-    const [bank, we] = [toldMinor, refundedMinor].map((amountMinor) => text({ ...amount, amountMinor }));
+    const mostMinor = Math.max(
+      ...readings.map(({ refundedMinor, refundOpenMinor }) => refundedMinor + refundOpenMinor),
+    );
+    if (toldMinor >= leastMinor && toldMinor <= mostMinor) continue;
+    const [bank, we] = [toldMinor, known.refundedMinor].map((amountMinor) =>
+      text({ ...amount, amountMinor }),
+    );
     const detail = `Of payment ${paymentId} the bank has given back ${bank}; by our books it is ${we}.`;
     differences.push({ kind: "refund.difference", detail });
   }

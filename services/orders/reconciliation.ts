@@ -109,6 +109,7 @@ async function look(
   order: ClaimedLook,
 ): Promise<string | undefined> {
   const { db } = deps.postgres;
+  const before = await bookedPayments(db, order.id);
   let found: Payment[];
   try {
     found = await askAbout(deps, bankId, order);
@@ -128,7 +129,7 @@ async function look(
   }
   counts.answered += 1;
   const nowMs = await databaseNowMs(db);
-  const { unknown, differences } = compareBooks(await bookedPayments(db, order.id), found, nowMs);
+  const { unknown, differences } = compareBooks(before, await bookedPayments(db, order.id), found, nowMs);
   for (const payment of unknown) {
     if (await repair(deps, bankId, order.id, payment)) {
       counts.repaired += 1;

@@ -16,15 +16,24 @@ interface TestPayment {
 async function startBooks() {
   const books = new Map<string, TestPayment[]>();
   const asked: string[] = [];
-  const bank = { up: true, url: "", books, asked, stop: () => server.close() };
-  const server = createServer((request, response) => {
+  const bank = {
+    ...{ up: true, url: "", books, asked, stop: () => server.close() },
+    refundsGetLost: false,
+    /** What happens between the bank's reading of its books and its answer. */
+    meanwhile: async (_orderId: string): Promise<void> => undefined,
+  };
+  const server = createServer(async (request, response) => {
     const url = new URL(request.url ?? "/", "http://bank");
     const send = (status: number, body: object) => response.writeHead(status).end(JSON.stringify(body));
     if (url.pathname === "/checkouts") return void send(201, { id: "c", url: `${bank.url}/pay` });
+    if (url.pathname.startsWith("/refunds") && bank.refundsGetLost) return void request.socket.destroy();
     if (url.pathname !== "/payments") return void send(422, {});
-    asked.push(url.searchParams.get("order_id") ?? "");
+    const orderId = url.searchParams.get("order_id") ?? "";
+    asked.push(orderId);
     if (!bank.up) return void request.socket.destroy();
-    send(200, { items: books.get(url.searchParams.get("order_id") ?? "") ?? [] });
+    const items = books.get(orderId) ?? [];
+    await bank.meanwhile(orderId);
+    send(200, { items });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   bank.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -39,6 +48,8 @@ beforeAll(async () => {
 });
 beforeEach(() => {
   bank.up = true;
+  bank.refundsGetLost = false;
+  bank.meanwhile = async () => undefined;
 });
 afterAll(async () => {
   await shop.stop();
@@ -184,21 +195,58 @@ describe("books that differ", () => {
     expect(await shop.get(order)).toMatchObject({ status: "pending", paid: { amountMinor: 1000 } });
   });
 
-  it("of a refund that is on its way, do not differ", async () => {
+  /** A cancelled order whose refund is on its way, its answer lost. */
+  async function refunding() {
     const order = await confirmed();
     const known = payment();
     await shop.paid(order.orderId, 2950, { paymentId: known.payment_id });
+    bank.refundsGetLost = true;
     await shop.as(order.customer, "orders.cancel", { orderId: order.orderId });
-    await shop.sql(
-      "UPDATE refunds SET state = 'unknown', next_at = now() + interval '1 hour' WHERE order_id = $1",
-      [order.orderId],
-    );
+    let refundId = "";
+    await eventually(async () => {
+      const held = await shop.sql<{ id: string }>(
+        `UPDATE refunds SET next_at = now() + interval '1 hour'
+         WHERE order_id = $1 AND state = 'unknown' AND lease_token IS NULL RETURNING id`,
+        [order.orderId],
+      );
+      expect(held).toHaveLength(1);
+      refundId = held[0]?.id ?? "";
+    });
+    const completes = async () => {
+      const { payment_id, amount_minor, currency } = known;
+      const data = { payment_id, amount_minor, currency, order_id: order.orderId, refund_id: refundId };
+      await shop.report({ type: "refund.completed", data });
+    };
+    return { ...order, known, completes };
+  }
+  const differences = (orderId: string) =>
+    shop.alerts(orderId).filter((kind) => kind === "refund.difference");
+
+  it("of a refund that is on its way, do not differ", async () => {
+    const order = await refunding();
     for (const refunded of [0, 2950]) {
-      bank.books.set(order.orderId, [{ ...known, refunded_minor: refunded }]);
+      bank.books.set(order.orderId, [{ ...order.known, refunded_minor: refunded }]);
       await look(order.orderId);
     }
-    expect(shop.alerts(order.orderId).filter((kind) => kind === "refund.difference")).toEqual([]);
-    await shop.sql("UPDATE refunds SET state = 'failed' WHERE order_id = $1", [order.orderId]);
+    expect(differences(order.orderId)).toEqual([]);
+    await order.completes();
+  });
+
+  it("of a refund that ends between the bank's answer and our reading of it, do not differ", async () => {
+    const order = await refunding();
+    bank.books.set(order.orderId, [order.known]);
+    bank.meanwhile = async (orderId) => {
+      if (orderId === order.orderId) await order.completes();
+    };
+    await look(order.orderId);
+    await shop.settled();
+    expect(shop.saidOf(order.orderId, "refund.completed")).toHaveLength(1);
+    expect(differences(order.orderId)).toEqual([]);
+    // What was over before the bank was asked has to stand in its books.
+    bank.meanwhile = async () => undefined;
+    await look(order.orderId);
+    await shop.settled();
+    await eventually(() => expect(differences(order.orderId)).toEqual(["refund.difference"]));
   });
 });
 
