@@ -25,6 +25,13 @@ MAIL_PORT=8025
 GRAFANA_PORT=8030
 JAEGER_PORT=8040
 
+# The network of the proxy and the gateways: another one where these addresses are taken, or for a second platform.
+EDGE_SUBNET=10.213.77.0/28
+
+# Who stands before the proxy and says where clients come from: addresses and networks, comma-separated. What comes
+# through the loopback of this machine is believed without.
+TRUSTED_PROXIES=
+
 # Where spans are sent: http://collector:4318 with the profile telemetry, nothing without it.
 OTEL_EXPORTER_OTLP_ENDPOINT=
 

@@ -118,6 +118,8 @@ async function settings(): Promise<Record<string, string>> {
   const own = {
     COMPOSE_PROJECT_NAME: `waybill${process.pid}`,
     COMPOSE_PROFILES: "core",
+    // A platform that runs on this machine has the other one.
+    EDGE_SUBNET: "10.213.78.0/28",
     WAYBILL_VERSION: "under-test",
     PUBLIC_URL: `http://127.0.0.1:${api}`,
     API_PORT: api,
