@@ -15,10 +15,11 @@ let gateway: TestGateway;
 let request: Requests["request"];
 let raw: Requests["raw"];
 let rawGet: Requests["rawGet"];
+let rawHead: Requests["rawHead"];
 
 beforeAll(async () => {
   gateway = await startGateway({ CORS_ORIGINS: `${SHOP}, https://other.example.org` });
-  ({ request, raw, rawGet } = requestsTo(gateway, `Bearer ${await gateway.identity.token()}`));
+  ({ request, raw, rawGet, rawHead } = requestsTo(gateway, `Bearer ${await gateway.identity.token()}`));
 });
 afterAll(() => gateway.stop());
 beforeEach(() => gateway.reset());
@@ -220,6 +221,12 @@ describe("gateway, given headers", () => {
       status: 204,
       methods: "OPTIONS, POST",
     });
+  });
+
+  it("of a proxy that keeps its connection for 60 s, never finds it closed before", async () => {
+    const answer = await rawHead("GET /docs/ HTTP/1.1\r\nHost: x\r\n\r\n");
+    const [, seconds] = /^Keep-Alive: timeout=(\d+)\r?$/m.exec(answer) ?? [];
+    expect(Number(seconds)).toBeGreaterThan(60);
   });
 
   it("of any kind, answers with the headers that keep a browser safe", async () => {

@@ -22,7 +22,8 @@ export interface Patience {
 const PATIENCE: Patience = {
   headersMs: 5_000,
   requestMs: 20_000,
-  keepAliveMs: 15_000,
+  // Proxies keep theirs for 60 s: were ours shorter, a POST could meet a connection that is just being closed.
+  keepAliveMs: 65_000,
   checkIntervalMs: 1_000,
   closeGraceMs: 5_000,
 };
