@@ -9,7 +9,7 @@ import { background } from "../messages/background.ts";
 import { startListener } from "../messages/listener.ts";
 import type { Logger } from "../messages/logger.ts";
 import { assertRetention, INBOX_RETENTION_MS, OUTBOX_RETENTION_MS } from "../messages/retention.ts";
-import { startRunner } from "../messages/runner.ts";
+import { inBatches, startRunner } from "../messages/runner.ts";
 import type { Outbox } from "../outbox/outbox.mixin.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
 import { listUndelivered, type Undelivered } from "./dead-letters.repository.ts";
@@ -157,9 +157,9 @@ async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, l
     name: `pruning the inbox of ${group}`,
     sweepMs: PRUNE_INTERVAL_MS,
     logger,
-    run: async () => {
+    run: async (_cause, stopping) => {
       const before = newId(clock.now() - limits.retentionMs);
-      while ((await pruneInbox(db(), before, PRUNE_BATCH)) === PRUNE_BATCH);
+      await inBatches(PRUNE_BATCH, () => pruneInbox(db(), before, PRUNE_BATCH), stopping);
     },
   });
 

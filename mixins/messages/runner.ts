@@ -7,30 +7,32 @@ export type Cause = "woken" | "sweep";
 export interface Runner {
   /** Asks for a run; asked during a run, there is another one after it. */
   wake(): void;
-  /** No further runs; resolves when the running one is over. */
+  /** No further runs; tells the running one, and resolves when that is over. */
   stop(): Promise<void>;
 }
 
 /**
  * Calls `run` whenever it is woken and at least every `sweepMs`, never twice at once. What `run` throws is
  * logged and forgotten: the next sweep tries again. A run serves all, so it is no part of the trace that woke it.
+ * @param options.run is told by `stopping` that it is waited for: who has much to do ends between two pieces of it
  */
 export function startRunner(options: {
   name: string;
   sweepMs: number;
-  run: (cause: Cause) => Promise<void>;
+  run: (cause: Cause, stopping: AbortSignal) => Promise<void>;
   logger: Logger;
 }): Runner {
   let wanted: Cause | undefined;
   let running: Promise<void> | undefined;
-  let stopped = false;
+  const stop = new AbortController();
+  const stopping = stop.signal;
 
   const work = async () => {
-    while (wanted && !stopped) {
+    while (wanted && !stopping.aborted) {
       const cause = wanted;
       wanted = undefined;
       try {
-        await outsideOfTraces(() => options.run(cause));
+        await outsideOfTraces(() => options.run(cause, stopping));
       } catch (error) {
         options.logger.warn(`${options.name} failed, the next sweep tries again:`, String(error));
       }
@@ -38,7 +40,7 @@ export function startRunner(options: {
   };
   const want = (cause: Cause) => {
     if (wanted !== "woken") wanted = cause;
-    if (stopped || running) return;
+    if (stopping.aborted || running) return;
     running = work().finally(() => {
       running = undefined;
       if (wanted) want(wanted); // woken between the last look and this line
@@ -50,9 +52,18 @@ export function startRunner(options: {
   return {
     wake: () => want("woken"),
     async stop() {
-      stopped = true;
+      stop.abort();
       clearInterval(sweep);
       await running;
     },
   };
+}
+
+/** Repeats `work` for as long as it finds a full batch to do, at most until whoever runs it is to stop. */
+export async function inBatches(
+  size: number,
+  work: () => Promise<number>,
+  stopping?: AbortSignal,
+): Promise<void> {
+  while (!stopping?.aborted && (await work()) === size);
 }

@@ -9,7 +9,7 @@ import { background } from "../messages/background.ts";
 import { type Listener, startListener } from "../messages/listener.ts";
 import type { Logger } from "../messages/logger.ts";
 import { OUTBOX_RETENTION_MS } from "../messages/retention.ts";
-import { type Runner, startRunner } from "../messages/runner.ts";
+import { inBatches, type Runner, startRunner } from "../messages/runner.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
 import { envelope } from "./envelope.ts";
 import { insertMessages, type OutboxStats, outboxStats, pruneOutbox } from "./outbox.repository.ts";
@@ -76,18 +76,20 @@ export function outbox(options: OutboxOptions): Outbox {
           name: "relay",
           sweepMs: limits.sweepMs,
           logger,
-          run: (why) => pass(why),
+          run: (why, stopping) => pass(why, () => stopping.aborted),
         });
         running = {
           relay: runner,
-          drain: () => pass("sweep", Date.now() + DRAIN_MS).catch(() => undefined),
+          drain() {
+            const untilMs = Date.now() + DRAIN_MS;
+            return pass("sweep", () => Date.now() >= untilMs).catch(() => undefined);
+          },
           pruner: startRunner({
             name: "pruning the outbox",
             sweepMs: PRUNE_INTERVAL_MS,
             logger,
-            run: async () => {
-              while ((await pruneOutbox(db(), limits.retentionMs, PRUNE_BATCH)) === PRUNE_BATCH);
-            },
+            run: (_cause, stopping) =>
+              inBatches(PRUNE_BATCH, () => pruneOutbox(db(), limits.retentionMs, PRUNE_BATCH), stopping),
           }),
           listener: startListener({
             url: postgres.url,
@@ -130,8 +132,13 @@ async function startReplays(options: {
 }): Promise<() => Promise<void>> {
   const { db, carrier, logger } = options;
   if (!carrier.watch) return async () => undefined;
-  const run = replay(options);
-  const runner = startRunner({ name: "handing over again", sweepMs: REPLAY_SWEEP_MS, logger, run });
+  const pass = replay(options);
+  const runner = startRunner({
+    name: "handing over again",
+    sweepMs: REPLAY_SWEEP_MS,
+    logger,
+    run: (_cause, stopping) => pass(stopping),
+  });
   const endWatch = await carrier.watch(keeper(db, runner.wake));
   return async () => {
     await endWatch();

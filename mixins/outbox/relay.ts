@@ -22,8 +22,8 @@ export const relayLimits: RelayLimits = {
 type Handed = "none" | "some" | "all" | "failed";
 
 /**
- * One pass over the outbox: hands over what is due until nothing is left, the carrier refuses, or it is
- * `untilMs` in Unix time.
+ * One pass over the outbox: hands over what is due until nothing is left, the carrier refuses, or `isOver` says
+ * so between two batches.
  *
  * A batch is claimed, published and marked in one transaction, so that the row locks are the claim: when the
  * process dies the rows are free at once. What died between publish and commit is published again, and the
@@ -37,7 +37,7 @@ export function relay(options: {
   limits: RelayLimits;
   /** There is more than one pass can take: other replicas may help. */
   onMore: () => void;
-}): (cause: Cause, untilMs?: number) => Promise<void> {
+}): (cause: Cause, isOver?: () => boolean) => Promise<void> {
   const { db, carrier, logger, limits, onMore } = options;
   // What was refused before is tried one by one, then in growing batches: one message that the carrier cannot
   // take does not take others along, and after an outage the batches are full again after nine good ones.
@@ -70,7 +70,7 @@ export function relay(options: {
     return handed;
   };
 
-  return async (cause, untilMs = Number.POSITIVE_INFINITY) => {
+  return async (cause, isOver = () => false) => {
     // Woken by a commit there is something fresh, and what was refused waits for the next sweep.
     let due = cause === "woken" ? { fresh: true, retried: false } : await dueMessages(db());
     if ((!due.fresh && !due.retried) || !(await carrier.ready())) return;
@@ -83,7 +83,7 @@ export function relay(options: {
       else if (retried === "all") cautiousBatch = Math.min(limits.batch, tried * 2);
       // A batch that failed waits now, so the next ones may be better; when a single one fails, give it time.
       due = { fresh: fresh === "all", retried: retried === "all" || (retried === "failed" && tried > 1) };
-    } while ((due.fresh || due.retried) && Date.now() < untilMs);
+    } while ((due.fresh || due.retried) && !isOver());
   };
 }
 

@@ -32,14 +32,15 @@ export function keeper(db: () => Knex, onAgain: () => void): Keeper {
 /**
  * One pass of a repeated hand-over: what was handed over goes to the carrier again, the newest first, since what
  * was lost is most likely the newest. How far it came stands in the database, batch by batch, so that it outlives
- * this process; the rows themselves are not touched. One replica at a time does it.
+ * this process; the rows themselves are not touched. One replica at a time does it. It may take minutes, so a stop
+ * ends it after the running batch.
  */
 export function replay(options: {
   db: () => Knex;
   carrier: Carrier;
   batch: number;
   logger: Logger;
-}): () => Promise<void> {
+}): (stopping?: AbortSignal) => Promise<void> {
   const { db, carrier, batch, logger } = options;
 
   const handOver = (): Promise<{ count: number; over: boolean }> =>
@@ -54,10 +55,10 @@ export function replay(options: {
       return { count: found.length, over: found.length < batch };
     });
 
-  return async () => {
+  return async (stopping) => {
     if (!(await isReplaying(db())) || !(await carrier.ready())) return;
     let total = 0;
-    for (let over = false; !over; ) {
+    for (let over = false; !over && !stopping?.aborted; ) {
       const handed = await handOver();
       total += handed.count;
       over = handed.over;

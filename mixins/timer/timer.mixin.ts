@@ -10,15 +10,25 @@ export interface Timer {
 
 /**
  * Runs `run` when the service has started and then every `intervalMs`. Runs never overlap, an error is logged
- * and the next run comes, and the service stops only when the running one is over. Each replica has its own.
+ * and the next run comes, and the service stops only when the running one is over, which hears it by its signal.
+ * Each replica has its own.
  */
-export function timer(options: { name: string; intervalMs: number; run: () => Promise<void> }): Timer {
+export function timer(options: {
+  name: string;
+  intervalMs: number;
+  run: (stopping: AbortSignal) => Promise<void>;
+}): Timer {
   let runner: Runner | undefined;
   return {
     wake: () => runner?.wake(),
     mixin: background({
       async start({ logger }) {
-        runner = startRunner({ name: options.name, sweepMs: options.intervalMs, run: options.run, logger });
+        runner = startRunner({
+          name: options.name,
+          sweepMs: options.intervalMs,
+          run: (_cause, stopping) => options.run(stopping),
+          logger,
+        });
       },
       async stop() {
         await runner?.stop();

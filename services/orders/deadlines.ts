@@ -15,13 +15,18 @@ interface Logger {
 /**
  * One pass over the deadlines that have passed, by the database's clock. Each order is a transaction of its own,
  * so that one that cannot be moved holds up nobody; replicas share the work by skipping what another has locked.
+ * A stop ends it after the running transaction.
  */
-export function deadlineSweep(deps: OrdersDeps, logger: () => Logger): () => Promise<void> {
-  return async () => {
+export function deadlineSweep(
+  deps: OrdersDeps,
+  logger: () => Logger,
+): (stopping?: AbortSignal) => Promise<void> {
+  return async (stopping) => {
     let ids: string[];
     do {
       ids = await dueOrders(deps.postgres.db, BATCH);
       for (const id of ids) {
+        if (stopping?.aborted) return;
         try {
           await act(deps, id);
         } catch (error) {

@@ -1,4 +1,5 @@
 import type { Handlers } from "../../mixins/consumer/handlers.ts";
+import { inBatches } from "../../mixins/messages/runner.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { eraseEndedOrders, insertErasedCustomer, sweepErasedCustomers } from "./erasure.repository.ts";
 
@@ -16,7 +17,7 @@ export const erasureHandlers: Handlers = {
 };
 
 /** Erases what has ended since, and whatever a handler left over. */
-export async function sweepErasures({ db }: Postgres): Promise<void> {
-  while ((await eraseEndedOrders(db, BATCH)) === BATCH);
+export async function sweepErasures({ db }: Postgres, stopping?: AbortSignal): Promise<void> {
+  await inBatches(BATCH, () => eraseEndedOrders(db, BATCH), stopping);
   await sweepErasedCustomers(db, KEPT_HOURS);
 }

@@ -99,7 +99,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
   const erasures = timer({
     name: "erasures",
     intervalMs: options.eraseIntervalMs ?? ERASE_INTERVAL_MS,
-    run: () => sweepErasures(db),
+    run: (stopping) => sweepErasures(db, stopping),
   });
   const byState = {
     about: "Orders that have not ended.",

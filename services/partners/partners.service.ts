@@ -10,6 +10,7 @@ import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import "../../mixins/grpc/schema.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
+import { inBatches } from "../../mixins/messages/runner.ts";
 import { type Outbox, outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
@@ -67,9 +68,9 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
   const sweeper = timer({
     name: "sweeping reservations and old webhooks",
     intervalMs: sweep.intervalMs,
-    async run() {
-      await sweepReservations(work, sweep.graceMs);
-      while ((await pruneWebhooks(db.db, KEEP_WEBHOOKS_MS, PRUNE_BATCH)) === PRUNE_BATCH);
+    async run(stopping) {
+      await sweepReservations(work, sweep.graceMs, stopping);
+      await inBatches(PRUNE_BATCH, () => pruneWebhooks(db.db, KEEP_WEBHOOKS_MS, PRUNE_BATCH), stopping);
     },
   });
 

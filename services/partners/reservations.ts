@@ -4,6 +4,7 @@ import { fail } from "../../contracts/errors.ts";
 import { message, type OrderSnapshot } from "../../contracts/messages.ts";
 import type { PartnerSnapshot } from "../../contracts/partners.ts";
 import { money } from "../../lib/money.ts";
+import { inBatches } from "../../mixins/messages/runner.ts";
 import { noSuchPartner } from "./access.ts";
 import type { PartnersDeps } from "./deps.ts";
 import { findPartner } from "./partners.repository.ts";
@@ -140,7 +141,11 @@ async function takeAgain(
 }
 
 /** Gives back what is held for orders that never came into being, and forgets what ended long ago. */
-export async function sweepReservations({ postgres }: PartnersDeps, graceMs: number): Promise<void> {
+export async function sweepReservations(
+  { postgres }: PartnersDeps,
+  graceMs: number,
+  stopping?: AbortSignal,
+): Promise<void> {
   let swept: boolean;
   do {
     // One a transaction: two at once could lock products in different orders.
@@ -151,6 +156,6 @@ export async function sweepReservations({ postgres }: PartnersDeps, graceMs: num
       await giveStockBack(trx, forgotten.orderId);
       return true;
     });
-  } while (swept);
-  while ((await pruneReservations(postgres.db, KEEP_ENDED_MS, PRUNE_BATCH)) === PRUNE_BATCH);
+  } while (swept && !stopping?.aborted);
+  await inBatches(PRUNE_BATCH, () => pruneReservations(postgres.db, KEEP_ENDED_MS, PRUNE_BATCH), stopping);
 }

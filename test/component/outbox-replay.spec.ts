@@ -16,11 +16,12 @@ afterEach(() => bench.stop());
 async function handedOver(count: number, batch = 3) {
   const recording = recordingCarrier();
   const keepers: Keeper[] = [];
+  const unwatched = Promise.withResolvers<void>();
   const carrier = {
     ...recording.carrier,
     watch: async (keeper: Keeper) => {
       keepers.push(keeper);
-      return async () => undefined;
+      return async () => unwatched.resolve();
     },
   };
   const sender = await bench.sender(carrier, { batch });
@@ -37,7 +38,7 @@ async function handedOver(count: number, batch = 3) {
   recording.taken.length = 0;
   const keeper = keepers[0] as Keeper;
   const over = () => eventually(async () => expect((await bench.marks())[0]?.againUntil).toBeUndefined());
-  return { ...recording, keeper, sender, sent, carrier, over };
+  return { ...recording, keeper, sender, sent, carrier, over, unwatched: unwatched.promise };
 }
 
 describe("an outbox whose carrier asks for messages again", () => {
@@ -100,5 +101,21 @@ describe("an outbox whose carrier asks for messages again", () => {
     await bench.sender(carrier, { batch: 3 });
     await over();
     expect(ids().sort()).toEqual([...sent].sort()); // none left out, and none of the first batch again
+  });
+
+  it("stopped while much is left, ends after the batch that it is at", async () => {
+    const { keeper, sender, state, taken, unwatched } = await handedOver(9);
+    let stopping: Promise<void> | undefined;
+    state.refuses = async () => {
+      stopping ??= sender.broker.stop();
+      await unwatched; // the stop has come as far as this hand-over
+      await new Promise(setImmediate);
+      return false;
+    };
+    expect(await keeper.note("one", undefined, "recent")).toBe(true);
+    await eventually(() => expect(stopping).toBeDefined());
+    await stopping;
+    expect(taken).toHaveLength(1);
+    expect((await bench.marks())[0]?.againUntil).toBeDefined();
   });
 });

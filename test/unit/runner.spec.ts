@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
-import { type Cause, startRunner } from "../../mixins/messages/runner.ts";
+import { type Cause, inBatches, startRunner } from "../../mixins/messages/runner.ts";
 import { eventually } from "../support/eventually.ts";
 
 const logger = new ServiceBroker({ logger: false }).logger;
@@ -65,5 +65,35 @@ describe("startRunner", () => {
     runner.wake();
     await new Promise(setImmediate);
     expect(runs).toBe(1);
+  });
+
+  it("stopped during a run that has much to do, tells it, and what goes batch by batch ends after this one", async () => {
+    const begun = Promise.withResolvers<void>();
+    const first = Promise.withResolvers<number>();
+    let batches = 0;
+    const batch = () => {
+      batches += 1;
+      begun.resolve();
+      return batches === 1 ? first.promise : Promise.resolve(batches < 100 ? 10 : 0);
+    };
+    const runner = startRunner({
+      name: "test",
+      sweepMs: NEVER_MS,
+      run: (_cause, stopping) => inBatches(10, batch, stopping),
+      logger,
+    });
+    await begun.promise;
+    const stopping = runner.stop();
+    first.resolve(10);
+    await stopping;
+    expect(batches).toBe(1);
+  });
+});
+
+describe("inBatches", () => {
+  it("goes on while batches are full, and no further", async () => {
+    const sizes = [3, 3, 2, 3];
+    await inBatches(3, async () => sizes.shift() ?? 0);
+    expect(sizes).toEqual([3]);
   });
 });

@@ -1,0 +1,51 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { ServiceBroker } from "moleculer";
+import { newId } from "../../lib/ids.ts";
+import { deadlineSweep } from "../../services/orders/deadlines.ts";
+import type { OrdersDeps } from "../../services/orders/deps.ts";
+import { dueOrders } from "../../services/orders/orders.repository.ts";
+import { type MessagingBench, messagingBench } from "../support/messaging.ts";
+
+const { logger } = new ServiceBroker({ logger: false });
+
+let bench: MessagingBench;
+beforeAll(async () => {
+  bench = await messagingBench();
+  const { db } = bench.db;
+  const bankId = newId();
+  await db.raw(
+    `INSERT INTO banks (id, title, adapter, settings, webcheckout_url, active)
+     VALUES (?, 'Bank', 'sandbox', '', '', true)`,
+    [bankId],
+  );
+  for (let count = 0; count < 3; count += 1) {
+    await db.raw(
+      `INSERT INTO orders (id, version, status, payment_status, customer_id, customer_name, partner_id, partner,
+         currency, fee_minor, total_minor, address, bank_id, pay_by, deadline_at, created_at, updated_at)
+       VALUES (:id, 1, 'pending', 'unpaid', :id, 'Ada', :id, '{}', 'EUR', 0, 100, '{}', :bankId, now(),
+         now() - interval '1 minute', now(), now())`,
+      { id: newId(), bankId },
+    );
+  }
+});
+afterAll(() => bench.stop());
+
+describe("the sweep of deadlines", () => {
+  it("stopped while it acts on an order, leaves the others to the next start", async () => {
+    const stop = new AbortController();
+    let acted = 0;
+    const postgres = {
+      ...{ db: bench.db.db, url: bench.db.url, mixin: {}, ping: bench.db.ping },
+      // In place of the order's end, which is not what this is about.
+      async transact<T>(): Promise<T> {
+        acted += 1;
+        stop.abort();
+        return undefined as T;
+      },
+    };
+    const deps = { postgres } as Partial<OrdersDeps> as OrdersDeps;
+    expect(await dueOrders(bench.db.db, 10)).toHaveLength(3);
+    await deadlineSweep(deps, () => logger)(stop.signal);
+    expect(acted).toBe(1);
+  });
+});
