@@ -11,7 +11,7 @@ export const mediaActions = {
   "media.putAvatar": action(object({ base64 }), object({ etag: text(100), bytes: integer(1, 5_000_000) })),
   "media.getAvatar": action(object({}), image, { idempotent: true }),
   "media.deleteAvatar": action(object({}), nothing, { idempotent: true }),
-  /** For the deliverer who has the order; the photo's id goes with the delivery. */
+  /** For the deliverer who has the order, in place of the one they took before; its id goes with the delivery. */
   "media.putProof": action(object({ orderId: uuid, base64 }), object({ photoId: text(100) })),
   /** For Orders: whether a deliverer who states a photo has taken it of this order. */
   "media.hasProof": action(object({ orderId: uuid, photoId: text(100) }), object({ exists: boolean }), {

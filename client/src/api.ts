@@ -807,7 +807,7 @@ The stream ends with the access token; connect again with a fresh one. */
       requestBody?: never;
       responses: { 200: { content: { "image/*": Blob } }; 304: { content?: never }; default: Refusal };
     };
-    /** Upload the photo of the handover. The bytes of a PNG, JPEG or WebP image; `photo_id` goes with the delivery. */
+    /** Upload the photo of the handover. The bytes of a PNG, JPEG or WebP image; `photo_id` goes with the delivery. A later photo takes the former's place. */
     put: {
       parameters: { path: { order_id: string }; query?: never; header?: never };
       requestBody: { content: { "image/png": Blob; "image/jpeg": Blob; "image/webp": Blob } };

@@ -4,7 +4,7 @@ import { type ActionName, call, implement, type Params, type Result } from "../.
 import { fail, typeOf } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import type { Settings } from "../../lib/config/config.ts";
-import { isId, newId } from "../../lib/ids.ts";
+import { derivedId, isId } from "../../lib/ids.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
 import { openStorage, type Storage, StorageError } from "../../providers/storage/index.ts";
@@ -84,7 +84,8 @@ export function mediaService({ config, storage = openStorage(config) }: MediaDep
             throw fail("ILLEGAL_TRANSITION", "The order is not being delivered.");
           }
           const picture = await reencode(Buffer.from(base64, "base64"), { inside: PROOF_PIXELS });
-          const photoId = newId();
+          // One of each deliverer who had the order: however often it is taken, the store does not fill up.
+          const photoId = derivedId("proof", `${orderId}/${id}`);
           await storage.put(proofKey(orderId, photoId), picture, IMAGE_TYPE);
           return { photoId };
         },

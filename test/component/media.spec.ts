@@ -197,8 +197,12 @@ describe("an avatar", () => {
 });
 
 describe("a proof of delivery", () => {
-  const putProof = async (meta: { token: string }, orderId = order.orderId) => {
-    const base64 = (await picture(2_000, 1_000).jpeg().toBuffer()).toString("base64");
+  const putProof = async (
+    meta: { token: string },
+    orderId = order.orderId,
+    photo = picture(2_000, 1_000),
+  ) => {
+    const base64 = (await photo.jpeg().toBuffer()).toString("base64");
     return bench.ask("media.putProof", { orderId, base64 }, meta);
   };
 
@@ -221,6 +225,28 @@ describe("a proof of delivery", () => {
       width: 1_600,
       height: 800,
     });
+  });
+
+  it("taken again takes the place of the deliverer's former one, and of nobody else's", async () => {
+    const [first, second] = [await bench.staff("deliverer"), await bench.staff("deliverer")];
+    Object.assign(order, { orderId: newId(), delivererId: first.userId, proofPhotoId: undefined });
+    const kept = () => bench.stored().filter((key) => key.startsWith(`proofs/${order.orderId}/`));
+    const widthOf = async (proofPhotoId: string) => {
+      order.proofPhotoId = proofPhotoId;
+      const { base64 } = await bench.ask("media.getProof", { orderId: order.orderId }, first.meta);
+      return (await sharp(Buffer.from(base64, "base64")).metadata()).width;
+    };
+    const { photoId } = await putProof(first.meta);
+    for (const width of [300, 400, 500]) {
+      expect(await putProof(first.meta, order.orderId, picture(width))).toEqual({ photoId });
+      expect(await widthOf(photoId)).toBe(width);
+    }
+    expect(kept()).toEqual([`proofs/${order.orderId}/${photoId}.webp`]);
+
+    order.delivererId = second.userId;
+    const other = await putProof(second.meta, order.orderId, picture(600));
+    expect([await widthOf(photoId), await widthOf(other.photoId)]).toEqual([500, 600]);
+    expect(kept()).toHaveLength(2);
   });
 
   it("is refused to other deliverers, to other roles, and for an order that is not on its way", async () => {

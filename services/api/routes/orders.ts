@@ -103,7 +103,8 @@ export const orderRoutes = [
   }),
   delivery("PUT /orders/{order_id}/proof", "media.putProof", {
     summary: "Upload the photo of the handover",
-    description: "The bytes of a PNG, JPEG or WebP image; `photo_id` goes with the delivery.",
+    description:
+      "The bytes of a PNG, JPEG or WebP image; `photo_id` goes with the delivery. A later photo takes the former's place.",
     access: ["deliverer"],
     success: 200,
     body: { image: "base64" },
