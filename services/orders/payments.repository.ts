@@ -100,25 +100,37 @@ export interface ClaimedRefund {
   traceparent?: string;
 }
 
+/** The banks that have to be asked for some refund now. */
+export async function dueRefundBanks(db: Db): Promise<string[]> {
+  const found = await rows<{ id: string }>(
+    db,
+    `SELECT b.id FROM banks b WHERE EXISTS (
+       SELECT 1 FROM refunds r
+       WHERE r.bank_id = b.id AND r.state IN ('pending', 'sent', 'unknown') AND r.next_at <= now())`,
+  );
+  return found.map(({ id }) => id);
+}
+
 /**
- * Takes due refunds under a lease. They are `sent` from here on: whoever finds one so after the lease cannot know
+ * Takes due refunds of one bank under a lease. They are `sent` from here on: whoever finds one so after the lease cannot know
  * how far it came, and has to ask the bank first.
  */
 export async function claimRefunds(
   db: Db,
-  claim: { token: string; leaseMs: number; limit: number },
+  claim: { bankId: string; token: string; leaseMs: number; limit: number },
 ): Promise<ClaimedRefund[]> {
   return rows<ClaimedRefund>(
     db,
     `WITH due AS (
-       SELECT id, state FROM refunds WHERE state IN ('pending', 'sent', 'unknown') AND next_at <= now()
+       SELECT id, state FROM refunds
+       WHERE bank_id = ? AND state IN ('pending', 'sent', 'unknown') AND next_at <= now()
        ORDER BY next_at LIMIT ? FOR UPDATE SKIP LOCKED)
      UPDATE refunds r SET state = 'sent', lease_token = ?, attempts = attempts + 1, updated_at = now(),
        next_at = now() + ? * interval '1 millisecond'
      FROM due WHERE r.id = due.id
      RETURNING r.id, r.order_id, r.bank_id, r.payment_id, r.amount_minor, r.currency, r.reason, due.state, r.attempts,
        (SELECT traceparent FROM orders o WHERE o.id = r.order_id)`,
-    [claim.limit, claim.token, claim.leaseMs],
+    [claim.bankId, claim.limit, claim.token, claim.leaseMs],
   );
 }
 

@@ -12,6 +12,7 @@ import { findOrder, lockOrder } from "./orders.repository.ts";
 import {
   type ClaimedRefund,
   claimRefunds,
+  dueRefundBanks,
   type EndOfRefund,
   endRefund,
   findRefund,
@@ -19,7 +20,10 @@ import {
 } from "./payments.repository.ts";
 import { inOrderTrace } from "./trace.ts";
 
+/** So many refunds of one bank at once. */
 const BATCH = 8;
+/** While a bank lets us wait, what has become due at others is looked for so often. */
+const LOOK_INTERVAL_MS = 1_000;
 /**
  * Longer than a look-up and a refund together, each of which the bank's port ends within five seconds; and short enough
  * that what a killed service had begun goes on within fifteen.
@@ -35,22 +39,65 @@ interface Logger {
   warn(...text: unknown[]): void;
 }
 
-/** One pass over the refunds that are due. */
-export function refundWorker(deps: OrdersDeps, logger: () => Logger): () => Promise<void> {
-  return async () => {
-    let claimed: ClaimedRefund[];
-    do {
-      const token = newId();
-      claimed = await claimRefunds(deps.postgres.db, { token, leaseMs: LEASE_MS, limit: BATCH });
-      if (claimed.length > 0) failpoint("refund.claimed");
-      const done = await Promise.allSettled(claimed.map((refund) => workOn(deps, refund, token)));
-      for (const [index, one] of done.entries()) {
-        if (one.status === "rejected") {
-          logger().warn(`refund ${claimed[index]?.id}: waits for its lease to end:`, String(one.reason));
-        }
-      }
-    } while (claimed.length === BATCH);
+/**
+ * One pass over the refunds that are due. Banks are asked beside each other, and as long as one of them lets us wait
+ * the pass goes on looking for the others' refunds: a silent bank holds up none but its own. A stop ends it after the
+ * refunds that are under way.
+ */
+export function refundWorker(
+  deps: OrdersDeps,
+  logger: () => Logger,
+): (stopping?: AbortSignal) => Promise<void> {
+  return async (stopping) => {
+    const busy = new Map<string, Promise<void>>();
+    const begin = (bankId: string) => {
+      const work = workAt(deps, logger(), bankId, stopping)
+        .catch((error) =>
+          logger().warn(`refunds at bank ${bankId}: the next look tries again:`, String(error)),
+        )
+        .finally(() => busy.delete(bankId));
+      busy.set(bankId, work);
+    };
+    try {
+      do {
+        const due = await dueRefundBanks(deps.postgres.db);
+        for (const bankId of due) if (!busy.has(bankId)) begin(bankId);
+        await atMost(LOOK_INTERVAL_MS, Promise.all(busy.values()));
+      } while (busy.size > 0 && !stopping?.aborted);
+    } finally {
+      await Promise.all(busy.values());
+    }
   };
+}
+
+async function workAt(
+  deps: OrdersDeps,
+  logger: Logger,
+  bankId: string,
+  stopping: AbortSignal | undefined,
+): Promise<void> {
+  let claimed: ClaimedRefund[];
+  do {
+    const token = newId();
+    claimed = await claimRefunds(deps.postgres.db, { bankId, token, leaseMs: LEASE_MS, limit: BATCH });
+    if (claimed.length > 0) failpoint("refund.claimed");
+    const done = await Promise.allSettled(claimed.map((refund) => workOn(deps, refund, token)));
+    for (const [index, one] of done.entries()) {
+      if (one.status === "rejected") {
+        logger.warn(`refund ${claimed[index]?.id}: waits for its lease to end:`, String(one.reason));
+      }
+    }
+  } while (claimed.length === BATCH && !stopping?.aborted);
+}
+
+/** Resolves when `work` is done, or earlier when `ms` have passed. */
+async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+  let timeout: NodeJS.Timeout | undefined;
+  const late = new Promise((resolve) => {
+    timeout = setTimeout(resolve, ms);
+  });
+  await Promise.race([work, late]);
+  clearTimeout(timeout);
 }
 
 /** What a try has come to: an answer of the bank, or why there is none. */

@@ -21,6 +21,7 @@ import {
 } from "../../services/orders/orders.repository.ts";
 import {
   claimRefunds,
+  dueRefundBanks,
   findRefund,
   receiptsOf,
   refundsOf,
@@ -197,7 +198,8 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
   });
 
   it("refunds that are due are found without looking at those that are done", async () => {
-    const claim = { token: "00000000-0000-7000-8000-000000000001", leaseMs: 1, limit: 8 };
+    const claim = { bankId: BANK, token: "00000000-0000-7000-8000-000000000001", leaseMs: 1, limit: 8 };
+    expect(await pagesOf((on) => dueRefundBanks(on))).toBeLessThan(20);
     expect(await pagesOf((on) => claimRefunds(on, claim))).toBeLessThan(300);
     expect(await pagesOf((on) => findRefund(on, BANK, idOf("004", 50_000)))).toBeLessThan(20);
     expect(await pagesOf((on) => refundsOf(on, orderId(50_000)))).toBeLessThan(20);

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/glo
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
 import { startMoodyBank } from "../support/moody-bank.ts";
-import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
+import { API_KEY, type OrdersHarness, startOrders, WEBHOOK_SECRET } from "../support/orders-service.ts";
 
 let shop: OrdersHarness;
 let bank: Awaited<ReturnType<typeof startMoodyBank>>;
@@ -189,6 +189,40 @@ describe("a refund", () => {
       });
     }
     expect(await shop.get(order)).toMatchObject({ refunded: { amountMinor: 0 } });
+  });
+});
+
+describe("a bank that hangs", () => {
+  it("holds up no refund of another bank, not even one that is asked for after its own", async () => {
+    const other = await startMoodyBank();
+    const { id: otherId } = await shop.as(shop.admin, "orders.createBank", {
+      title: "Another bank",
+      adapter: "sandbox",
+      settings: { apiKey: API_KEY, webhookSecret: WEBHOOK_SECRET },
+      webcheckoutUrl: other.url,
+      active: true,
+    });
+    const there = await shop.confirmed({}, otherId);
+    const data = {
+      payment_id: `pay_${newId()}`,
+      order_id: there.orderId,
+      amount_minor: 2950,
+      currency: "EUR",
+    };
+    await shop.report({ data }, { bankId: otherId });
+    bank.mood = "hangs";
+    const hanging = await cancelled();
+    const { id } = await refundOf(hanging.orderId);
+    await eventually(() => expect(bank.asked.at(-1)).toBe("POST /refunds"));
+    await shop.as(there.customer, "orders.cancel", { orderId: there.orderId });
+    await inState(there.orderId, "completed");
+    // Under its first lease still: nobody has waited for it.
+    const [held] = await shop.sql("SELECT id, state, attempts FROM refunds WHERE lease_token IS NOT NULL");
+    expect(held).toEqual({ id, state: "sent", attempts: 1 });
+    bank.mood = "well";
+    bank.letGo();
+    await inState(hanging.orderId, "completed");
+    await other.stop();
   });
 });
 

@@ -145,6 +145,7 @@ describe("the orders' database", () => {
       "0005_refund_bearer.ts",
       "0006_carrier_marks.ts",
       "0007_erased_customers.ts",
+      "0008_refunds_by_bank.ts",
     ]);
     await own.drop();
   });

@@ -67,11 +67,17 @@ export const insertRefunds: typeof real.insertRefunds = async (trx, order, refun
   });
 };
 
-export const claimRefunds: typeof real.claimRefunds = (db, { token, leaseMs, limit }) =>
+export const dueRefundBanks: typeof real.dueRefundBanks = (db) =>
+  statement(db, (view) => {
+    const due = view.all<RefundRecord>("refunds").map(([, one]) => one);
+    return [...new Set(due.filter((one) => isDue(one, view.nowMs)).map(({ bankId }) => bankId))];
+  });
+
+export const claimRefunds: typeof real.claimRefunds = (db, { bankId, token, leaseMs, limit }) =>
   statement(db, (view) =>
     view
       .all<RefundRecord>("refunds")
-      .filter(([, one]) => isOpen(one) && one.nextAtMs <= view.nowMs)
+      .filter(([, one]) => one.bankId === bankId && isDue(one, view.nowMs))
       .sort(([, a], [, b]) => a.nextAtMs - b.nextAtMs)
       .filter(([id]) => view.lockedNow("refunds", id) !== undefined)
       .slice(0, limit)
@@ -121,6 +127,10 @@ export const findRefund: typeof real.findRefund = (db, bankId, refundId) =>
     const one = view.get<RefundRecord>("refunds", refundId);
     return one?.bankId === bankId ? { id: one.id, orderId: one.orderId } : undefined;
   });
+
+function isDue(one: RefundRecord, nowMs: number): boolean {
+  return isOpen(one) && one.nextAtMs <= nowMs;
+}
 
 function isOpen({ state }: RefundRecord): boolean {
   return state === "pending" || state === "sent" || state === "unknown";
