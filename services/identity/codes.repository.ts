@@ -48,6 +48,11 @@ export async function deleteCode(
   return count === 1;
 }
 
+/** Makes whatever code there is worth nothing. */
+export async function dropCode(db: Db, purpose: Purpose, subject: string): Promise<void> {
+  await affected(db, "DELETE FROM verification_codes WHERE purpose = ? AND subject = ?", [purpose, subject]);
+}
+
 export async function sweepCodes(db: Db): Promise<void> {
   await affected(db, "DELETE FROM verification_codes WHERE expires_at < now()");
 }

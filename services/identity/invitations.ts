@@ -28,6 +28,7 @@ import {
   setProfileGrant,
 } from "./profiles.repository.ts";
 import { endSessions } from "./sessions.ts";
+import { inTurn } from "./turns.ts";
 
 const LIFE_SECONDS = 7 * 86_400;
 const TOKEN_BYTES = 32;
@@ -160,20 +161,22 @@ async function promote(
 /**
  * Makes a confirmed account with the provider. One that it has although we know no profile was left behind by
  * an acceptance that was interrupted; whoever holds the token may go on with it.
- * @throws PASSWORD_TOO_COMMON
+ * @throws PASSWORD_TOO_COMMON, OVERLOADED
  */
 export async function openAccount(
-  { provider }: Parts,
+  parts: Parts,
   { email, password, grant }: { email: string; password: string; grant: Grant },
   names: string[],
 ): Promise<string> {
   refuseCommonPassword(password, [email, ...names]);
-  const { userId, taken } = await provider.register({ email, password, confirmed: true, grant });
-  if (taken) {
-    await provider.setPassword(userId, password);
-    await provider.setGrant(userId, grant);
-  }
-  return userId;
+  return inTurn(parts, email, async () => {
+    const { userId, taken } = await parts.provider.register({ email, password, confirmed: true, grant });
+    if (taken) {
+      await parts.provider.setPassword(userId, password);
+      await parts.provider.setGrant(userId, grant);
+    }
+    return userId;
+  });
 }
 
 function grantOf({ role, partnerId, partnerAdmin }: Grant): Grant {

@@ -1,0 +1,36 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { fail } from "../../contracts/errors.ts";
+import { countUse, forgetUse } from "./limits.repository.ts";
+import type { Allowance } from "./limits.ts";
+import type { Parts } from "./parts.ts";
+
+/** One at a time. Longer than any turn takes: a process that dies in one keeps the others out for so long. */
+const TURN: Allowance = { scope: "sign-up", max: 1, windowSeconds: 30 };
+/** Clients are answered within 1.8 s, and the work has still to be done. */
+const MAX_WAIT_MS = 1_000;
+const POLL_MS = 25;
+
+/**
+ * Runs what makes, proves or replaces an account for an address while nobody else does: no database can exclude what
+ * happens at the provider between two of the steps, and a password must not come in between a code and what the code
+ * confirms. Who waits is told nothing: also addresses that nobody has are worked on in turns. Held by a row and not by
+ * a lock, which would keep a connection for as long as the provider takes. @throws OVERLOADED after a second
+ */
+export async function inTurn<T>(
+  { postgres, digest }: Parts,
+  email: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  const { db } = postgres;
+  const address = digest(email);
+  const deadline = performance.now() + MAX_WAIT_MS;
+  while ((await countUse(db, TURN.scope, address, TURN.windowSeconds)).used > TURN.max) {
+    if (performance.now() > deadline) throw fail("OVERLOADED");
+    await delay(POLL_MS);
+  }
+  try {
+    return await work();
+  } finally {
+    await forgetUse(db, TURN.scope, address).catch(() => undefined); // it runs out by itself
+  }
+}

@@ -1,0 +1,211 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
+import { IdentityError, type IdentityProvider } from "../../providers/identity/index.ts";
+import { eventually } from "../support/eventually.ts";
+import { type IdentityBench, newAddress, PASSWORD, startIdentity } from "../support/identity.ts";
+
+const STRANGERS = "Nebelhorn-und-Kaese";
+
+type Step = (work: () => Promise<unknown>) => Promise<void>;
+const straight: Step = async (work) => {
+  await work();
+};
+/** What stands around the provider's part of a registration, of a confirmation. */
+const steps: Record<"register" | "markConfirmed", Step> = { register: straight, markConfirmed: straight };
+
+let bench: IdentityBench;
+beforeAll(async () => {
+  bench = await startIdentity({
+    around: (provider) => ({
+      ...provider,
+      async register(account) {
+        let made: Awaited<ReturnType<IdentityProvider["register"]>> | undefined;
+        await steps.register(async () => {
+          made = await provider.register(account);
+        });
+        if (!made) throw new IdentityError("unavailable");
+        return made;
+      },
+      markConfirmed: (userId) => steps.markConfirmed(() => provider.markConfirmed(userId)),
+    }),
+  });
+});
+afterEach(() => {
+  steps.register = straight;
+  steps.markConfirmed = straight;
+});
+afterAll(() => bench.stop());
+
+/** Lets the next call of a step wait, before its work or after it, until the gate is opened. */
+function gate(step: keyof typeof steps, side: "before" | "after") {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  const reached = new Promise<void>((resolve) => {
+    steps[step] = async (work) => {
+      steps[step] = straight;
+      if (side === "after") await work();
+      resolve();
+      await opened;
+      if (side === "before") await work();
+    };
+  });
+  return { reached, open };
+}
+
+const person = { firstName: "Grete", lastName: "Hansen" };
+const register = (email: string, password: string) =>
+  bench.ask("identity.register", { ...person, email, password });
+const confirm = (email: string, code: string) => bench.ask("identity.confirm", { email, code });
+const resent = (email: string) =>
+  bench.mailed(email, "confirm-email", () => bench.ask("identity.resendCode", { email }));
+/** The mails that were asked for to an address. */
+const letters = (email: string) =>
+  bench.seen.flatMap(({ type, data }) => {
+    const { email: to, template } = data as { email?: string; template?: string };
+    return type === "notification.requested" && to === email ? [template] : [];
+  });
+/** How many want a turn at what is being done for an address; no other is under way here. */
+const wanting = async () => {
+  const rows = await bench.sql<{ used: number }>("SELECT used FROM allowances WHERE scope = 'sign-up'");
+  return rows[0]?.used ?? 0;
+};
+
+const invalid = { type: "CODE_INVALID" };
+const wrong = { type: "INVALID_CREDENTIALS" };
+const unconfirmed = { type: "EMAIL_NOT_CONFIRMED" };
+
+describe("a code and a stranger's registration for the same address", () => {
+  it("the code is worth nothing from before the stranger's password takes the place of the owner's", async () => {
+    const { email, code } = await bench.registered();
+    const { reached, open } = gate("register", "after");
+    const strangers = register(email, STRANGERS);
+    await reached;
+    await expect(confirm(email, code)).rejects.toMatchObject(invalid);
+    open();
+    await strangers;
+    await expect(bench.signIn(email, STRANGERS)).rejects.toMatchObject(unconfirmed);
+  });
+
+  it("the code is worth nothing after a registration that broke off, and a new one is had by registering", async () => {
+    const { email, code } = await bench.registered();
+    steps.register = async (work) => {
+      await work();
+      throw new IdentityError("unavailable");
+    };
+    await expect(register(email, STRANGERS)).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE" });
+    steps.register = straight;
+    await expect(confirm(email, code)).rejects.toMatchObject(invalid);
+    await expect(bench.signIn(email, STRANGERS)).rejects.toMatchObject(unconfirmed);
+
+    const again = await bench.registered({ email });
+    await confirm(email, again.code);
+    await expect(bench.signIn(email, STRANGERS)).rejects.toMatchObject(wrong);
+    await expect(bench.signIn(email, PASSWORD)).resolves.toBeDefined();
+  });
+
+  it("a registration waits for a confirmation that has begun, and then finds the address taken", async () => {
+    const { email, code } = await bench.registered();
+    const { reached, open } = gate("markConfirmed", "before");
+    const owners = confirm(email, code);
+    await reached;
+    let done = false;
+    const strangers = register(email, STRANGERS).finally(() => {
+      done = true;
+    });
+    await eventually(async () => expect(done || (await wanting()) > 1).toBe(true));
+    expect(done).toBe(false);
+    open();
+    await Promise.all([owners, strangers]);
+    await eventually(() => expect(letters(email)).toEqual(["confirm-email", "account-exists"]));
+    await expect(bench.signIn(email, STRANGERS)).rejects.toMatchObject(wrong);
+    await expect(bench.signIn(email, PASSWORD)).resolves.toBeDefined();
+  });
+
+  it("a confirmation whose code is replaced between its check and its turn, is refused", async () => {
+    const { email, code } = await bench.registered();
+    const [{ subject } = { subject: "" }] = await bench.sql<{ subject: string }>(
+      "SELECT subject FROM verification_codes ORDER BY updated_at DESC LIMIT 1",
+    );
+    await bench.sql("INSERT INTO allowances VALUES ('sign-up', $1, 1, now() + interval '30 seconds')", [
+      subject,
+    ]);
+    const owners = confirm(email, code).catch((error) => error);
+    await eventually(async () => expect(await wanting()).toBeGreaterThan(1));
+    await bench.sql("UPDATE verification_codes SET code_hash = 'another' WHERE subject = $1", [subject]);
+    await bench.sql("DELETE FROM allowances WHERE scope = 'sign-up'");
+    expect(await owners).toMatchObject(invalid);
+    await expect(bench.signIn(email)).rejects.toMatchObject(unconfirmed);
+  });
+
+  it("a code that is sent again while a registration runs, is none of before the registration", async () => {
+    const { email } = await bench.registered();
+    const { reached, open } = gate("register", "after");
+    const strangers = register(email, STRANGERS);
+    await reached;
+    const again = bench.ask("identity.resendCode", { email });
+    await eventually(async () => expect((await wanting()) > 1 || letters(email).length > 1).toBe(true));
+    expect(letters(email)).toEqual(["confirm-email"]);
+    open();
+    await Promise.all([strangers, again]);
+  });
+
+  it("two registrations at once take turns: the one that came last counts", async () => {
+    const email = newAddress();
+    const { reached, open } = gate("register", "before");
+    const strangers = register(email, STRANGERS);
+    await reached;
+    const owners = register(email, PASSWORD);
+    await eventually(async () => expect(await wanting()).toBeGreaterThan(1));
+    open();
+    await Promise.all([strangers, owners]);
+    await eventually(() => expect(letters(email)).toEqual(["confirm-email", "confirm-email"]));
+    const { code = "" } = await resent(email);
+    await confirm(email, code);
+    await expect(bench.signIn(email, PASSWORD)).resolves.toBeDefined();
+  });
+
+  it("waits no longer than a client does", async () => {
+    const { email, code } = await bench.registered();
+    const { reached, open } = gate("markConfirmed", "before");
+    const owners = confirm(email, code);
+    await reached;
+    await expect(register(email, STRANGERS)).rejects.toMatchObject({ type: "OVERLOADED", code: 503 });
+    open();
+    await owners;
+    await expect(bench.signIn(email, PASSWORD)).resolves.toBeDefined();
+  });
+});
+
+describe("identity.confirm, when it breaks off", () => {
+  it("before the provider's part, has used up the code; a new one works", async () => {
+    const { email, code } = await bench.registered();
+    steps.markConfirmed = async () => {
+      throw new IdentityError("unavailable");
+    };
+    await expect(confirm(email, code)).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE" });
+    steps.markConfirmed = straight;
+    await expect(confirm(email, code)).rejects.toMatchObject(invalid);
+    await expect(bench.signIn(email)).rejects.toMatchObject(unconfirmed);
+    const { code: fresh = "" } = await resent(email);
+    await confirm(email, fresh);
+    await expect(bench.signIn(email)).resolves.toBeDefined();
+  });
+
+  it("after the provider's part, is ended by the first sign-in, and the others learn of the customer once", async () => {
+    const { email, userId, code } = await bench.registered();
+    steps.markConfirmed = async (work) => {
+      await work();
+      throw new IdentityError("unavailable");
+    };
+    await expect(confirm(email, code)).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE" });
+    const { accessToken: token } = await bench.signIn(email);
+    await bench.signIn(email);
+    await expect(bench.ask("identity.profile", {}, { token })).resolves.toMatchObject({
+      emailConfirmed: true,
+    });
+    await bench.said("user.registered", (user) => user.userId === userId);
+    const told = bench.seen.filter(({ type, subject }) => type === "user.registered" && subject === userId);
+    expect(told).toHaveLength(1);
+  });
+});
