@@ -820,7 +820,7 @@ The stream ends with the access token; connect again with a fresh one. */
   "/orders/{order_id}/deliver": {
     get?: never;
     put?: never;
-    /** Hand the order over. With the PIN that the customer tells; five wrong ones lock the handover. */
+    /** Hand the order over. With the PIN that the customer tells; five wrong ones lock the handover until an operator acts. */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: { content: { "application/json": { pin: string; photo_id?: string } } };

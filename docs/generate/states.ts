@@ -1,5 +1,6 @@
 import { orderStatus } from "../../contracts/orders.ts";
 import { deadlines, endings, moves } from "../../services/orders/order.ts";
+import { WRONG_PINS_MAX } from "../../services/orders/order-delivery.ts";
 import { looksMs } from "../../services/orders/order-reconciliation.ts";
 import { generated, table } from "./markdown.ts";
 
@@ -29,6 +30,8 @@ export function statesPage(): string {
     "\n## Who may end it, and whose loss it is\n",
     ENDINGS,
     table(["state", ...ENDERS], Object.entries(endings).map(endingRow)),
+    "\n## When the PIN is wrong\n",
+    PINS,
     "\n## When it waits too long\n",
     DEADLINES,
     table(["state", "after", "then it"], Object.entries(deadlines).map(deadlineRow)),
@@ -45,6 +48,12 @@ const ENDINGS = [
   "can send back any part of what is kept of an order that is no longer pending (`POST /orders/{id}/refund`); the",
   "platform bears that. Money that was too much, late or paid twice goes back as nobody's loss.",
   "",
+].join("\n");
+const PINS = [
+  `Each wrong PIN counts, and the count stays with the order when a deliverer gives it back or another one takes it.`,
+  `The one that makes it ${WRONG_PINS_MAX} locks the handover: \`handover_locked\` for the right PIN too, and the alert`,
+  "`handover.locked`. A locked order that is given back is not offered in the pool and cannot be claimed. It takes an",
+  "operator to go on, who reassigns it (the count begins again) or overrides it.",
 ].join("\n");
 const DEADLINES = [
   "Counted by the database's clock from the moment the order came into the state. An alert is `alert.raised`, repeated",

@@ -81,7 +81,9 @@ export function reassignOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.reassign
     idempotent(deps.postgres, ctx, "orders.reassign", async (trx) => {
       const { order, nowMs } = await load(trx, orderId, viewerOf(caller), locked);
       await audit(deps.outbox, trx, ctx, orderId, delivererId && `to ${delivererId}`);
-      if (order.status === "delivering" && order.delivererId === delivererId) return viewOf(order);
+      // To whoever has it already it is a repeat, unless wrong PINs were counted: then it gives them new tries.
+      const theirs = order.status === "delivering" && order.delivererId === delivererId;
+      if (theirs && order.handoverFailures === 0) return viewOf(order);
       let free: Order = order;
       if (order.status !== "ready") {
         free = await commit(deps, trx, order, release(order, actor, nowMs, reason));

@@ -32,7 +32,7 @@ export async function availableOrders(
   return { items };
 }
 
-/** Of any number of claims at the same moment one wins. @throws ALREADY_ASSIGNED, NOT_FOUND */
+/** Of any number of claims at the same moment one wins. @throws ALREADY_ASSIGNED, HANDOVER_LOCKED, NOT_FOUND */
 export function claimOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.claim">>): Promise<OrderView> {
   const caller = callerOf(ctx, "deliverer");
   const actor = acting("deliverer", caller.id);

@@ -1,6 +1,7 @@
 import type { HistoryEvent, OrderStatus } from "../../contracts/orders.ts";
 import type { Address, Position } from "../../contracts/shared.ts";
 import { type Db, rows } from "../../mixins/postgres/database.ts";
+import { WRONG_PINS_MAX } from "./order-delivery.ts";
 import type { Order } from "./order-model.ts";
 import { loaded, ORDER_SELECT, type OrderRow } from "./orders.repository.ts";
 
@@ -68,7 +69,10 @@ export interface PoolRow {
   distanceMeters?: number;
 }
 
-/** The orders that wait for a deliverer: the nearest first from a position, else the longest waiting. */
+/**
+ * The orders that wait for a deliverer: the nearest first from a position, else the longest waiting. Those whose
+ * handover is locked wait for an operator.
+ */
 export async function poolOrders(db: Db, from: Position | undefined, limit: number): Promise<PoolRow[]> {
   const distance = from
     ? `round(2 * ${EARTH_RADIUS_METERS} * asin(sqrt(least(1,
@@ -79,9 +83,9 @@ export async function poolOrders(db: Db, from: Position | undefined, limit: numb
     db,
     `SELECT o.id AS order_id, o.partner ->> 'title' AS partner_title, o.partner -> 'pickup' AS pickup,
        o.address AS destination, o.fee_minor, o.currency, o.ready_since, ${distance} AS distance_meters
-     FROM orders o WHERE o.status = 'ready'
+     FROM orders o WHERE o.status = 'ready' AND o.handover_failures < ?
      ORDER BY distance_meters NULLS LAST, o.ready_since, o.id LIMIT ?`,
-    from ? [from.latitude, from.latitude, from.longitude, limit] : [limit],
+    [...(from ? [from.latitude, from.latitude, from.longitude] : []), WRONG_PINS_MAX, limit],
   );
 }
 

@@ -8,20 +8,27 @@ import { accept, makeReady } from "./order-partner.ts";
 
 export const WRONG_PINS_MAX = 5;
 
-/** @throws ALREADY_ASSIGNED when another deliverer was first, NOT_FOUND for what is not in the pool */
+/**
+ * @throws ALREADY_ASSIGNED when another deliverer was first, NOT_FOUND for what is not in the pool, HANDOVER_LOCKED
+ *   for what no deliverer could hand over before an operator has acted
+ */
 export function claim(order: Order, delivererId: string, actor: Actor, nowMs: number): Decision {
   if (order.status === "delivering" && order.delivererId === delivererId) return unchanged(order);
   if (order.status === "delivering" || order.status === "delivered") throw fail("ALREADY_ASSIGNED");
   // Orders that are not in the pool do not exist for deliverers; operators may know why.
   if (order.status !== "ready") throw actor.kind === "admin" ? illegal(order) : fail("NOT_FOUND");
-  return move(order, "claim", actor, nowMs, { delivererId, handoverFailures: 0 });
+  if (actor.kind !== "admin" && isLocked(order)) {
+    throw fail("HANDOVER_LOCKED", "An operator has to assign this order.");
+  }
+  return move(order, "claim", actor, nowMs, { delivererId, handoverFailures: failuresAfter(order, actor) });
 }
 
 /** Back into the pool. */
 export function release(order: Order, actor: Actor, nowMs: number, reason?: string): Decision {
   if (isRepeat(order, "release", actor)) return unchanged(order);
-  const freed = { delivererId: undefined, handoverFailures: 0, readySince: isoTime(nowMs) };
-  return move(order, "release", actor, nowMs, { ...freed, reason });
+  const freed = { delivererId: undefined, readySince: isoTime(nowMs) };
+  const handoverFailures = failuresAfter(order, actor);
+  return move(order, "release", actor, nowMs, { ...freed, handoverFailures, reason });
 }
 
 /** @param reason why it cannot be delivered */
@@ -43,7 +50,7 @@ export function deliver(
 ): Decision & { refused?: ErrorType } {
   if (proof.pinIsRight && isRepeat(order, "deliver", actor)) return unchanged(order);
   if (order.status !== "delivering") throw illegal(order);
-  if (order.handoverFailures >= WRONG_PINS_MAX) throw fail("HANDOVER_LOCKED");
+  if (isLocked(order)) throw fail("HANDOVER_LOCKED");
   if (order.partner.proof === "pin_and_photo" && !proof.photoId) {
     throw fail("PROOF_REQUIRED", "The partner requires a photo of the handover.");
   }
@@ -97,6 +104,18 @@ export function override(
     default:
       throw invalidField("to", "override", `No operator can make an order ${to}.`);
   }
+}
+
+function isLocked({ handoverFailures }: Order): boolean {
+  return handoverFailures >= WRONG_PINS_MAX;
+}
+
+/**
+ * The wrong PINs that an order keeps when it changes hands. Deliverers can give it back and take it again as often as
+ * they like, so that only an operator lets the tries begin again: else every round would be worth as many guesses.
+ */
+function failuresAfter({ handoverFailures }: Order, actor: Actor): number {
+  return actor.kind === "admin" ? 0 : handoverFailures;
 }
 
 function isRepeat(order: Order, name: string, actor: Actor): boolean {

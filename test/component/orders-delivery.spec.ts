@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
-import { sampleQuote } from "../support/orders.ts";
+import { deliverer, sampleQuote } from "../support/orders.ts";
 import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
 
 let shop: OrdersHarness;
@@ -9,10 +9,6 @@ beforeAll(async () => {
   shop = await startOrders();
 });
 afterAll(() => shop.stop());
-
-const deliverer = () => ({ id: newId(), role: "deliverer" }) as const;
-const pinOf = async (order: Parameters<OrdersHarness["get"]>[0]) => (await shop.get(order)).pin as string;
-const wrong = (pin: string) => String((Number(pin) + 1) % 10_000).padStart(4, "0");
 
 describe("orders.claim", () => {
   it("by fifty deliverers at once, is won by exactly one; the others get ALREADY_ASSIGNED", async () => {
@@ -91,101 +87,6 @@ describe("orders.available", () => {
     expect(since).toEqual([...since].sort());
     expect(waiting[0]).not.toHaveProperty("distanceMeters");
     await expect(shop.as(near.customer, "orders.available", {})).rejects.toMatchObject({ type: "FORBIDDEN" });
-  });
-});
-
-describe("orders.deliver", () => {
-  it("with the customer's PIN, ends the order; a repeat answers the same", async () => {
-    const order = await shop.placed("delivering");
-    const pin = await pinOf(order);
-    const done = await shop.as(order.deliverer, "orders.deliver", { orderId: order.orderId, pin });
-    expect(done).toMatchObject({ status: "delivered", delivererId: order.deliverer.id });
-    expect(done).not.toHaveProperty("deadlineAt");
-    await expect(
-      shop.as(order.deliverer, "orders.deliver", { orderId: order.orderId, pin }),
-    ).resolves.toEqual(done);
-    expect(await shop.steps(order.orderId)).toEqual([
-      "order.created",
-      "order.paid",
-      "order.accepted",
-      "order.ready",
-      "order.assigned",
-      "order.delivered",
-    ]);
-  });
-
-  it("with wrong PINs, counts each and locks at the fifth, for the right one too", async () => {
-    const order = await shop.placed("delivering");
-    const pin = await pinOf(order);
-    const deliver = (given: string) =>
-      shop.as(order.deliverer, "orders.deliver", { orderId: order.orderId, pin: given });
-    for (const triesLeft of [4, 3, 2, 1]) {
-      await expect(deliver(wrong(pin))).rejects.toMatchObject({
-        type: "WRONG_PIN",
-        code: 422,
-        data: { triesLeft },
-      });
-    }
-    await expect(deliver(wrong(pin))).rejects.toMatchObject({ type: "HANDOVER_LOCKED", code: 409 });
-    await expect(deliver(pin)).rejects.toMatchObject({ type: "HANDOVER_LOCKED" });
-    await eventually(() =>
-      expect(shop.saidOf(order.orderId, "alert.raised")).toMatchObject([
-        { data: { kind: "handover.locked" } },
-      ]),
-    );
-    const again = { orderId: order.orderId, delivererId: newId(), reason: "Locked" };
-    await shop.as(shop.admin, "orders.reassign", again);
-    const next = { id: again.delivererId, role: "deliverer" } as const;
-    await expect(shop.as(next, "orders.deliver", { orderId: order.orderId, pin })).resolves.toMatchObject({
-      status: "delivered",
-    });
-  });
-
-  it("with a hundred guesses, twenty at once, takes no more than five of them", async () => {
-    const order = await shop.placed("delivering");
-    const pin = Number(await pinOf(order));
-    const refused: string[] = [];
-    for (let round = 0; round < 5; round++) {
-      const guesses = Array.from({ length: 20 }, (_, index) => (pin + 1 + round * 20 + index) % 10_000);
-      const answers = await Promise.allSettled(
-        guesses.map((guess) => {
-          const given = { orderId: order.orderId, pin: String(guess).padStart(4, "0") };
-          return shop.as(order.deliverer, "orders.deliver", given);
-        }),
-      );
-      refused.push(...answers.map((one) => (one as PromiseRejectedResult).reason.type));
-    }
-    expect(refused.filter((type) => type === "WRONG_PIN")).toHaveLength(4);
-    expect(refused.filter((type) => type === "HANDOVER_LOCKED")).toHaveLength(96);
-  });
-
-  it("where the partner wants a photo, is refused without one and keeps the one that came", async () => {
-    const { partner } = sampleQuote();
-    const order = await shop.placed("delivering", { partner: { ...partner, proof: "pin_and_photo" } });
-    const pin = await pinOf(order);
-    const deliver = (more: { photoId?: string }) =>
-      shop.as(order.deliverer, "orders.deliver", { orderId: order.orderId, pin, ...more });
-    await expect(deliver({})).rejects.toMatchObject({ type: "PROOF_REQUIRED", code: 422 });
-    await expect(deliver({ photoId: "of-another-order" })).rejects.toMatchObject({
-      type: "VALIDATION_ERROR",
-      data: { errors: [{ field: "photoId" }] },
-    });
-    await expect(deliver({ photoId: "out-of-order" })).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE" });
-    await expect(deliver({ photoId: "photo-1" })).resolves.toMatchObject({
-      status: "delivered",
-      proofPhotoId: "photo-1",
-    });
-  });
-
-  it("by anybody but its deliverer, finds nothing, whether the PIN is right or not", async () => {
-    const order = await shop.placed("delivering");
-    const pin = await pinOf(order);
-    for (const given of [pin, wrong(pin)]) {
-      const asked = shop.as(deliverer(), "orders.deliver", { orderId: order.orderId, pin: given });
-      await expect(asked).rejects.toMatchObject({ type: "NOT_FOUND" });
-    }
-    const [row] = await shop.sql("SELECT handover_failures FROM orders WHERE id = $1", [order.orderId]);
-    expect(row).toEqual({ handover_failures: 0 });
   });
 });
 

@@ -105,4 +105,18 @@ describe("the life of an order, in any order of commands", () => {
     );
     expect(lived).toBe(RUNS);
   });
+
+  it("guessed at, given back and taken again, stays locked as the product promises", async () => {
+    const people = new People(shop, await shop.confirmed());
+    const by = people.courier(0);
+    const guess: OrderInput = { do: "deliver", by, rightPin: false };
+    const release: OrderInput = { do: "release", by };
+    const claim: OrderInput = { do: "claim", by };
+    const life: OrderInput[] = [people.payment(0), { do: "accept" }, { do: "ready" }, claim];
+    life.push(guess, guess, guess, guess, release, claim, guess, guess, release, claim);
+    life.push({ do: "claim", by: people.courier(1) }, { do: "read" });
+    const believed: Believed = { states: [initial] };
+    for (const input of life) await new Command(input.do, () => input).run(believed, people);
+    expect(believed.states).toContainEqual(expect.objectContaining({ status: "ready", wrongPins: 5 }));
+  });
 });

@@ -122,14 +122,16 @@ function courier(state: OrderState, input: OrderInput & { by: string }): Step {
     if (status === "delivering" && state.courier === by) return same(state);
     if (status === "delivering" || status === "delivered") return refused(state, "ALREADY_ASSIGNED");
     if (status !== "ready") return refused(state, "NOT_FOUND");
-    return moved(state, "delivering", "claim", by, { courier: by, wrongPins: 0 });
+    // Who takes it could not hand it over: only an operator lets the tries begin again.
+    if (state.wrongPins >= WRONG_PINS_MAX) return refused(state, "HANDOVER_LOCKED");
+    return moved(state, "delivering", "claim", by, { courier: by });
   }
   if (input.do === "release") {
     // The pool is open to all of them, and somebody else's order to none.
     if (state.courier !== by && status !== "ready") return refused(state, "NOT_FOUND");
     if (repeated) return same(state);
     if (status !== "delivering") return refused(state, "ILLEGAL_TRANSITION");
-    return moved(state, "ready", "release", by, { courier: undefined, wrongPins: 0 });
+    return moved(state, "ready", "release", by, { courier: undefined });
   }
   if (state.courier !== by) return refused(state, "NOT_FOUND");
   if (input.do === "fail") {

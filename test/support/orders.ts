@@ -40,3 +40,6 @@ export function sampleQuote(quote: Partial<Quote> = {}): Quote {
 export function staffOf({ quote }: { quote: Quote }): TestClaims {
   return { id: newId(), role: "partner", partnerId: quote.partner.id };
 }
+
+/** One that nobody has seen before. */
+export const deliverer = () => ({ id: newId(), role: "deliverer" }) as const;

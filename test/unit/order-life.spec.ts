@@ -158,6 +158,7 @@ function check(before: Order, { next, transition, messages, refunds }: Decision)
     expect(legalNext(before.status)).toContain(next.status);
     expect(transition).toMatchObject({ from: before.status, to: next.status });
   }
+  if (next.handoverFailures < before.handoverFailures) expect(transition?.actor.kind).toBe("admin");
   for (const { type, data } of messages) expect([type, problemOf(type, data)]).toEqual([type, undefined]);
   for (const { data } of messages) expect((data as { version: number }).version).toBe(next.version);
   expect(requestsIn(messages)).toEqual(refunds.map(({ id }) => id));

@@ -85,7 +85,7 @@ export const orderRoutes = [
     description: "Of any number of simultaneous claims exactly one wins.",
     access: ["deliverer"],
     success: 200,
-    problems: ["ALREADY_ASSIGNED", "ILLEGAL_TRANSITION", "ORDER_CHANGED"],
+    problems: ["ALREADY_ASSIGNED", "HANDOVER_LOCKED", "ILLEGAL_TRANSITION", "ORDER_CHANGED"],
   }),
   delivery("POST /orders/{order_id}/release", "orders.unclaim", {
     summary: "Give the order back",
@@ -118,7 +118,8 @@ export const orderRoutes = [
   }),
   delivery("POST /orders/{order_id}/deliver", "orders.deliver", {
     summary: "Hand the order over",
-    description: "With the PIN that the customer tells; five wrong ones lock the handover.",
+    description:
+      "With the PIN that the customer tells; five wrong ones lock the handover until an operator acts.",
     access: ["deliverer"],
     success: 200,
     problems: ["WRONG_PIN", "PROOF_REQUIRED", "HANDOVER_LOCKED", "ILLEGAL_TRANSITION", "ORDER_CHANGED"],
