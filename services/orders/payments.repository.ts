@@ -151,6 +151,12 @@ export async function releaseRefund(
   return count === 1;
 }
 
+/** Marks that an operator is told of a refund that is stuck. @returns false when one was told before */
+export async function markRefundAlerted(trx: Db, id: string): Promise<boolean> {
+  const sql = "UPDATE refunds SET alerted = true, updated_at = now() WHERE id = ? AND NOT alerted";
+  return (await affected(trx, sql, [id])) === 1;
+}
+
 export interface EndOfRefund {
   state: "completed" | "failed";
   error?: string | undefined;

@@ -16,6 +16,7 @@ import {
   type EndOfRefund,
   endRefund,
   findRefund,
+  markRefundAlerted,
   releaseRefund,
 } from "./payments.repository.ts";
 import { inOrderTrace } from "./trace.ts";
@@ -108,6 +109,10 @@ function workOn(deps: OrdersDeps, claimed: ClaimedRefund, token: string): Promis
 }
 
 async function work(deps: OrdersDeps, claimed: ClaimedRefund, token: string): Promise<void> {
+  // Every try so far has ended without a word, so that none of them has told: perhaps this one ends so too.
+  if (claimed.attempts > ALERT_AT_ATTEMPT) {
+    await deps.postgres.transact((trx) => tellStuck(deps, trx, claimed, "no try has come to an end"));
+  }
   const tried = await askBank(deps, claimed);
   failpoint("refund.asked");
   switch (tried.state) {
@@ -130,7 +135,7 @@ async function work(deps: OrdersDeps, claimed: ClaimedRefund, token: string): Pr
         state: again ? tried.as : "sent",
         delayMs: backoffMs(BACKOFF, attempts),
         error: again ? tried.error : "the bank is at it",
-        alarm: attempts === ALERT_AT_ATTEMPT,
+        alarm: attempts >= ALERT_AT_ATTEMPT,
       });
     }
   }
@@ -220,14 +225,24 @@ async function endIn(
 
 async function postpone(
   deps: OrdersDeps,
-  { id, orderId }: ClaimedRefund,
+  claimed: ClaimedRefund,
   token: string,
   next: { state: "pending" | "sent" | "unknown"; delayMs: number; error: string; alarm: boolean },
 ): Promise<void> {
   await deps.postgres.transact(async (trx) => {
-    if (!(await releaseRefund(trx, id, token, next)) || !next.alarm) return;
-    const found = await findOrder(trx, orderId, { role: "anybody" });
-    if (found)
-      await deps.outbox.add(trx, [alert("refund.stuck", found.order, `Refund ${id}: ${next.error}.`)]);
+    const held = await releaseRefund(trx, claimed.id, token, next);
+    if (held && next.alarm) await tellStuck(deps, trx, claimed, next.error);
   });
+}
+
+/** Once for each refund, whichever of its tries comes so far. */
+async function tellStuck(
+  deps: OrdersDeps,
+  trx: Knex.Transaction,
+  { id, orderId }: ClaimedRefund,
+  why: string,
+): Promise<void> {
+  if (!(await markRefundAlerted(trx, id))) return;
+  const found = await findOrder(trx, orderId, { role: "anybody" });
+  if (found) await deps.outbox.add(trx, [alert("refund.stuck", found.order, `Refund ${id}: ${why}.`)]);
 }

@@ -110,6 +110,50 @@ describe("a refund", () => {
     expect(posts()).toBe(before);
   });
 
+  it("that does not end, calls an operator once, also when the try that should have told was killed", async () => {
+    bank.mood = "down";
+    const order = await cancelled();
+    await inState(order.orderId, "unknown");
+    const tried = async (attempts: number) => {
+      await eventually(async () => expect((await refundOf(order.orderId)).attempts).toBe(attempts));
+      await inState(order.orderId, "unknown");
+    };
+    const stuck = () => shop.alerts(order.orderId).filter((kind) => kind === "refund.stuck");
+    await shop.sql("UPDATE refunds SET attempts = 8, next_at = now() WHERE order_id = $1", [order.orderId]);
+    await tried(9);
+    expect(stuck()).toEqual([]);
+    // As a process leaves it that is killed at the tenth try: sent, under a lease that is over.
+    await shop.sql(
+      "UPDATE refunds SET attempts = 10, state = 'sent', lease_token = $2, next_at = now() WHERE order_id = $1",
+      [order.orderId, newId()],
+    );
+    await tried(11);
+    await dueNow(order.orderId);
+    await tried(12);
+    bank.mood = "well";
+    await dueNow(order.orderId);
+    await inState(order.orderId, "completed");
+    await shop.settled();
+    expect(stuck()).toEqual(["refund.stuck"]);
+  });
+
+  it("whose every try is killed, calls an operator before it is tried once more", async () => {
+    bank.mood = "down";
+    const order = await cancelled();
+    await inState(order.orderId, "unknown");
+    bank.mood = "hangs";
+    await shop.sql("UPDATE refunds SET attempts = 10, next_at = now() WHERE order_id = $1", [order.orderId]);
+    await eventually(() => expect(shop.alerts(order.orderId)).toEqual(["refund.stuck"]));
+    expect(await refundOf(order.orderId)).toMatchObject({ state: "sent", attempts: 11 });
+    bank.mood = "well";
+    bank.letGo();
+    await inState(order.orderId, "unknown");
+    await dueNow(order.orderId);
+    await inState(order.orderId, "completed");
+    await shop.settled();
+    expect(shop.alerts(order.orderId)).toEqual(["refund.stuck"]);
+  });
+
   it("that the bank refuses, fails for good, frees its money and calls an operator, who can ask again", async () => {
     bank.mood = "refuses";
     const order = await cancelled();

@@ -146,6 +146,7 @@ describe("the orders' database", () => {
       "0006_carrier_marks.ts",
       "0007_erased_customers.ts",
       "0008_refunds_by_bank.ts",
+      "0009_refund_alerts.ts",
     ]);
     await own.drop();
   });

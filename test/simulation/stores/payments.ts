@@ -22,6 +22,7 @@ export interface RefundRecord extends Omit<real.ClaimedRefund, "state" | "tracep
   nextAtMs: number;
   leaseToken?: string | undefined;
   error?: string | undefined;
+  alerted?: boolean;
 }
 
 export const insertEvent: typeof real.insertEvent = (trx, event) =>
@@ -82,7 +83,7 @@ export const claimRefunds: typeof real.claimRefunds = (db, { bankId, token, leas
       .filter(([id]) => view.lockedNow("refunds", id) !== undefined)
       .slice(0, limit)
       .map(([id, one]) => {
-        const { state, nextAtMs: _, leaseToken: __, error: ___, ...claimed } = one;
+        const { state, nextAtMs: _, leaseToken: __, error: ___, alerted: ____, ...claimed } = one;
         const attempts = one.attempts + 1;
         const nextAtMs = view.nowMs + leaseMs;
         view.update("refunds", id, { ...one, state: "sent", leaseToken: token, attempts, nextAtMs });
@@ -99,6 +100,14 @@ export const releaseRefund: typeof real.releaseRefund = (db, id, token, { state,
     if (!one || one.leaseToken !== token) return false;
     const nextAtMs = view.nowMs + delayMs;
     view.update("refunds", id, { ...one, state, leaseToken: undefined, error, nextAtMs });
+    return true;
+  });
+
+export const markRefundAlerted: typeof real.markRefundAlerted = (trx, id) =>
+  statement(trx, (view) => {
+    const one = view.locked<RefundRecord>("refunds", id);
+    if (!one || one.alerted) return false;
+    view.update("refunds", id, { ...one, alerted: true });
     return true;
   });
 
