@@ -14,7 +14,7 @@ import type { Outbox } from "../outbox/outbox.mixin.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
 import { listUndelivered, type Undelivered } from "./dead-letters.repository.ts";
 import { deadLetterActions } from "./dead-letters.ts";
-import type { Handlers } from "./handlers.ts";
+import type { Handler, Handlers } from "./handlers.ts";
 import {
   acceptMessages,
   type InboxStats,
@@ -118,30 +118,15 @@ async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, l
   const { postgres, carrier, group, handlers, clock = systemClock } = options;
   const db = () => postgres.db;
   const me = newId();
-  // Two workers, so that calls to the slow outside never stand in front of effects in the database.
-  const [applying, performing] = split(handlers);
   const announcing = announcer({ db, channel: CHANNEL, from: me });
   const { isolation } = options;
   const common = {
     ...{ db, group, limits, logger, onMore: announcing.announce },
     ...(isolation && { isolation }),
   };
-  const workers = [
-    startWorker({
-      ...common,
-      name: `inbox ${group}, apply`,
-      handlers: applying,
-      concurrency: limits.applyConcurrency,
-      claims: limits.applyClaims,
-    }),
-    startWorker({
-      ...common,
-      name: `inbox ${group}, perform`,
-      handlers: performing,
-      concurrency: limits.performConcurrency,
-      claims: limits.performConcurrency,
-    }),
-  ];
+  const workers = kinds(handlers, limits).map(({ kind, ...own }) =>
+    startWorker({ ...common, ...own, name: `inbox ${group}, ${kind}` }),
+  );
   const wake = (types?: ReadonlySet<string>) => {
     for (const worker of workers) {
       if (!types || worker.types.some((type) => types.has(type))) worker.wake();
@@ -190,10 +175,27 @@ async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, l
   };
 }
 
-function split(handlers: Handlers): [applying: Handlers, performing: Handlers] {
-  const entries = Object.entries(handlers);
-  return [
-    Object.fromEntries(entries.filter(([, handler]) => handler.apply)),
-    Object.fromEntries(entries.filter(([, handler]) => handler.perform)),
+/**
+ * Each kind of work has a worker of its own: calls to the slow outside never stand in front of effects in the database,
+ * and what is written to a store that may be slow or away never stands in front of a push.
+ */
+function kinds(handlers: Handlers, limits: ConsumerLimits) {
+  const of = (isOfIt: (handler: Handler) => boolean): Handlers =>
+    Object.fromEntries(Object.entries(handlers).filter(([, handler]) => isOfIt(handler as Handler)));
+  const performing = { concurrency: limits.performConcurrency, claims: limits.performConcurrency };
+  const all = [
+    {
+      kind: "apply",
+      handlers: of(({ apply }) => apply !== undefined),
+      concurrency: limits.applyConcurrency,
+      claims: limits.applyClaims,
+    },
+    { kind: "perform", handlers: of(({ perform, needs }) => Boolean(perform && !needs)), ...performing },
+    {
+      kind: "perform with a store",
+      handlers: of(({ perform, needs }) => Boolean(perform && needs)),
+      ...performing,
+    },
   ];
+  return all.filter((one) => Object.keys(one.handlers).length > 0);
 }

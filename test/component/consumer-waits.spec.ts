@@ -7,6 +7,7 @@ import { consumerStage } from "../support/consuming.ts";
 import { eventually } from "../support/eventually.ts";
 import { enter, incoming, notificationSent, userDeleted } from "../support/messaging.ts";
 
+const MORE_THAN_RUN_AT_ONCE = 80;
 /** More than the five deliveries that a message has. */
 const MANY = 12;
 
@@ -117,6 +118,27 @@ describe("messages whose handler needs what is away", () => {
       const dead = (await stage.bench.inboxRows()).filter(({ state }) => state === "dead");
       expect(dead).toEqual([expect.objectContaining({ messageId: poison.id, attempts: 5 })]);
     });
+    await broker.stop();
+  });
+
+  it("hold up no others while it is there and hangs, however many they are", async () => {
+    const hung = Promise.withResolvers<undefined>();
+    const told: string[] = [];
+    const { broker } = await receiver({
+      "notification.sent": { needs: outside(), perform: () => hung.promise },
+      "user.deleted": { perform: async ({ id }) => void told.push(id) },
+    });
+    await publish(...some(MORE_THAN_RUN_AT_ONCE));
+    await eventually(async () =>
+      expect((await states()).filter(({ attempts }) => attempts > 0).length).toBeGreaterThan(1),
+    );
+    const other = incoming(userDeleted());
+    try {
+      await publish(other);
+      await eventually(() => expect(told).toEqual([other.id]));
+    } finally {
+      hung.resolve(undefined);
+    }
     await broker.stop();
   });
 
