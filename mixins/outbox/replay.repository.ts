@@ -95,6 +95,20 @@ export async function replayedMessages(
   }));
 }
 
+/**
+ * Whether what is left of a repeated hand-over, from `newest` down to `since`, is no more than `recentMs`, or
+ * `newest` itself was handed over in so long before the last one.
+ */
+export async function isRecent(trx: Db, newest: string, since: string, recentMs: number): Promise<boolean> {
+  const found = await row<{ recent: boolean }>(
+    trx,
+    `SELECT newest <= since + recent OR newest >= (SELECT max(sent_at) FROM outbox) - recent AS recent
+     FROM (VALUES (?::timestamptz, ?::timestamptz, ? * interval '1 millisecond')) AS asked (newest, since, recent)`,
+    [newest, since, recentMs],
+  );
+  return found?.recent === true;
+}
+
 /** Everything down to this message is handed over. */
 export async function advanceReplay(trx: Db, until: string, below: string): Promise<void> {
   await affected(

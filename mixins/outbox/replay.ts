@@ -7,23 +7,27 @@ import {
   carrierMark,
   claimReplay,
   endReplay,
+  isRecent,
   isReplaying,
   noteMark,
   replayedMessages,
 } from "./replay.repository.ts";
 
-/** What a broker may have acknowledged before it had it on disk, with a wide margin. */
+/**
+ * What a broker may have acknowledged before it had it on disk, with a wide margin. So little goes whether or not
+ * there is room to spare: it is next to nothing beside what a carrier keeps, which knows most of it besides.
+ */
 const RECENT_MS = 600_000;
 
-const lookbacksMs: Record<Extent, number> = { recent: RECENT_MS, all: Number.POSITIVE_INFINITY };
+const lookbackMs = (again: Extent) => (again === "recent" ? RECENT_MS : again);
 
 /** The outbox as its carrier sees it. @param onAgain there is something to hand over again */
 export function keeper(db: () => Knex, onAgain: () => void): Keeper {
   return {
     mark: () => carrierMark(db()),
     async note(next, seen, again) {
-      const noted = await noteMark(db(), next, seen, again && lookbacksMs[again]);
-      if (noted && again) onAgain();
+      const noted = await noteMark(db(), next, seen, again === undefined ? undefined : lookbackMs(again));
+      if (noted && again !== undefined) onAgain();
       return noted;
     },
   };
@@ -31,9 +35,9 @@ export function keeper(db: () => Knex, onAgain: () => void): Keeper {
 
 /**
  * One pass of a repeated hand-over: what was handed over goes to the carrier again, the newest first, since what
- * was lost is most likely the newest. How far it came stands in the database, batch by batch, so that it outlives
- * this process; the rows themselves are not touched. One replica at a time does it. It may take minutes, so a stop
- * ends it after the running batch.
+ * was lost is most likely the newest, and when there is no room for all it is the oldest that waits. How far it came
+ * stands in the database, batch by batch, so that it outlives this process; the rows themselves are not touched. One
+ * replica at a time does it. It may take minutes, so a stop ends it after the running batch.
  */
 export function replay(options: {
   db: () => Knex;
@@ -42,18 +46,26 @@ export function replay(options: {
   logger: Logger;
 }): (stopping?: AbortSignal) => Promise<void> {
   const { db, carrier, batch, logger } = options;
+  let waiting = false;
 
-  const handOver = (): Promise<{ count: number; over: boolean }> =>
-    db().transaction(async (trx) => {
+  const handOver = async (): Promise<{ count: number; over: boolean }> => {
+    const hasRoom = (await carrier.hasRoomToRepeat?.()) ?? true;
+    return db().transaction(async (trx) => {
       const claimed = await claimReplay(trx);
       if (!claimed) return { count: 0, over: true };
       const found = await replayedMessages(trx, claimed, batch);
+      const waits = !hasRoom && found[0] && !(await isRecent(trx, found[0].sentAt, claimed.since, RECENT_MS));
+      if (waits && !waiting)
+        logger.warn("the carrier has no room to spare: what is to be handed over again waits");
+      waiting = waits === true;
+      if (waiting) return { count: 0, over: true };
       if (found.length > 0) await withTimeout(carrier.publish(found.map(({ message }) => message)));
       const last = found.at(-1);
       if (!last || found.length < batch) await endReplay(trx);
       else await advanceReplay(trx, last.sentAt, last.message.id);
       return { count: found.length, over: found.length < batch };
     });
+  };
 
   return async (stopping) => {
     if (!(await isReplaying(db())) || !(await carrier.ready())) return;

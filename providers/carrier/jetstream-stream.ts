@@ -4,6 +4,7 @@ import {
   DeliverPolicy,
   DiscardPolicy,
   type JetStreamManager,
+  millis,
   type NatsError,
   nanos,
   ReplayPolicy,
@@ -26,6 +27,12 @@ const MESSAGE_MAX_BYTES = 524_288;
 export const ACK_WAIT_MS = 10_000;
 /** Delivered and not yet acknowledged, over all members of a group. */
 const ACK_PENDING_MAX = 5_000;
+/**
+ * How full the stream may be for messages that are handed over again. While it is new nothing in it grows old enough
+ * to go, so half is left to what is said until then: enough for a stream that is half full in ordinary times. In one
+ * as old as its oldest messages may get, as much goes as comes.
+ */
+const REPEATS_SHARE = { new: 0.5, old: 0.8 };
 const STREAM_NOT_FOUND = 10_059;
 const CONSUMER_NOT_FOUND = 10_014;
 
@@ -142,6 +149,15 @@ export async function ensureConsumer(
   const filters = info.config.filter_subjects ?? [info.config.filter_subject ?? ""];
   const same = [...filters].sort().join() === wanted.filter_subjects.join();
   if (!same) await manager.consumers.update(stream, name, wanted);
+}
+
+/** Whether more may be handed over again, with room left for what is fresh until something goes by its age. */
+export function hasRoomToRepeat({ config, state }: StreamInfo, nowMs: number): boolean {
+  if (config.max_bytes <= 0) return true;
+  const oldestMs = state.messages === 0 ? nowMs : Date.parse(String(state.first_ts));
+  const share = config.max_age > 0 ? Math.min(1, Math.max(0, nowMs - oldestMs) / millis(config.max_age)) : 0;
+  const limit = REPEATS_SHARE.new + (REPEATS_SHARE.old - REPEATS_SHARE.new) * share;
+  return state.bytes < config.max_bytes * limit;
 }
 
 function isAsWanted(is: StreamConfig, wanted: object): boolean {

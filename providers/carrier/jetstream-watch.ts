@@ -1,4 +1,4 @@
-import type { StreamInfo } from "nats";
+import { millis, type StreamInfo } from "nats";
 import { lossSince, markOf, parseMark } from "./jetstream-mark.ts";
 import type { Keeper } from "./port.ts";
 
@@ -46,12 +46,14 @@ export function startWatch(options: {
       const now = await info(); // after the mark: another replica's may be newer than what was asked before it
       const before = parseMark(seen);
       const loss = before && lossSince(before, now, Date.now());
-      const again = loss ? "all" : watched.recent ? "recent" : undefined;
+      // What is older than that would have gone by itself, and takes room from what is said from now on.
+      const kept = now.config.max_age > 0 ? millis(now.config.max_age) : Number.POSITIVE_INFINITY;
+      const again = loss ? kept : watched.recent ? "recent" : undefined;
       const next = JSON.stringify(markOf(now));
       if (!again && next === seen) return;
       if (!(await outbox.note(next, seen, again))) continue;
       watched.recent = false;
-      if (loss) report(`${stream}: ${loss}; all that the outbox keeps is handed over again`);
+      if (loss) report(`${stream}: ${loss}; what it may have held is handed over again`);
       if (loss) againLater();
       return;
     }

@@ -16,6 +16,7 @@ import {
   deployStream,
   ensureConsumer,
   ensureStream,
+  hasRoomToRepeat,
   type StreamLimits,
   streamConfig,
   streamLimits,
@@ -115,14 +116,11 @@ export function jetStreamCarrier(options: JetStreamOptions): Carrier {
     }
   };
 
-  const watch = startWatch({
-    stream,
-    report,
-    async info() {
-      const manager = await prepare();
-      return await link.unlessLost(manager.streams.info(stream));
-    },
-  });
+  const info = async () => {
+    const manager = await prepare();
+    return await link.unlessLost(manager.streams.info(stream));
+  };
+  const watch = startWatch({ stream, report, info });
 
   const refuseClosed = () => {
     if (closed) throw new CarrierError("closed", "the carrier is closed");
@@ -174,6 +172,10 @@ export function jetStreamCarrier(options: JetStreamOptions): Carrier {
           () => false,
         ))
       );
+    },
+    async hasRoomToRepeat() {
+      refuseClosed();
+      return hasRoomToRepeat(await info(), Date.now());
     },
     async close() {
       closed = true;

@@ -30,14 +30,20 @@ export interface Carrier {
   watch?(outbox: Keeper): Promise<() => Promise<void>>;
   /** Whether it could take a message now. */
   ready(): Promise<boolean>;
+  /**
+   * Whether there is room for what is handed over again, beside that for what will be said meanwhile. One that keeps
+   * nothing itself need not say.
+   */
+  hasRoomToRepeat?(): Promise<boolean>;
   close(): Promise<void>;
 }
 
 /**
  * How much an outbox hands over again: `recent` is what it handed over in its last minutes, which a broker may
- * have acknowledged from memory before it died; `all` is everything that it still keeps.
+ * have acknowledged from memory before it died; a number is how far it looks back from its last hand-over, in
+ * milliseconds, `Infinity` for everything that it still keeps.
  */
-export type Extent = "recent" | "all";
+export type Extent = "recent" | number;
 
 /** An outbox as a carrier sees it that may lose what it took. */
 export interface Keeper {

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
+import { keeper as keeperOf, replay } from "../../mixins/outbox/replay.ts";
 import type { Keeper } from "../../providers/carrier/port.ts";
 import { eventually } from "../support/eventually.ts";
 import { type MessagingBench, messagingBench, recordingCarrier, userDeleted } from "../support/messaging.ts";
@@ -41,6 +42,15 @@ async function handedOver(count: number, batch = 3) {
   return { ...recording, keeper, sender, sent, carrier, over, unwatched: unwatched.promise };
 }
 
+async function sentHoursAgo(ids: readonly string[], hours: (index: number) => number) {
+  for (const [index, id] of ids.entries()) {
+    await bench.db.db.raw("UPDATE outbox SET sent_at = now() - ? * interval '1 hour' WHERE id = ?", [
+      hours(index),
+      id,
+    ]);
+  }
+}
+
 describe("an outbox whose carrier asks for messages again", () => {
   it("hands over everything that it keeps, each message once, the newest first", async () => {
     const { keeper, sent, ids, over } = await handedOver(10);
@@ -51,7 +61,7 @@ describe("an outbox whose carrier asks for messages again", () => {
       ]);
     }
     expect(await keeper.mark()).toBeUndefined();
-    expect(await keeper.note("one", undefined, "all")).toBe(true);
+    expect(await keeper.note("one", undefined, Number.POSITIVE_INFINITY)).toBe(true);
     await eventually(() => expect(ids()).toHaveLength(10));
     await over();
     expect(ids()).toEqual([...sent].reverse());
@@ -72,12 +82,68 @@ describe("an outbox whose carrier asks for messages again", () => {
     expect(ids()).toEqual(sent.slice(1).reverse());
   });
 
+  it("asked for what was handed over in so many hours, leaves out what is older", async () => {
+    const { keeper, sent, ids, over } = await handedOver(4);
+    await sentHoursAgo(sent, (index) => 8 - index * 2); // 8, 6, 4 and 2 hours ago
+    expect(await keeper.note("one", undefined, 5 * 60 * MINUTE_MS)).toBe(true);
+    await eventually(() => expect(ids()).toHaveLength(3));
+    await over();
+    expect(ids()).toEqual(sent.slice(1).reverse());
+  });
+
+  it("while the carrier has no room to spare, hands over the last minutes alone, says so, and goes on when it has", async () => {
+    const { sent, sender, ids, taken, carrier, over } = await handedOver(9);
+    await sender.broker.stop();
+    await sentHoursAgo(sent, (index) => (index < 5 ? 8 - index : 0)); // the last four just now
+    expect(
+      await keeperOf(
+        () => bench.db.db,
+        () => undefined,
+      ).note("one", undefined, 24 * 60 * MINUTE_MS),
+    ).toBe(true);
+    const lines: string[] = [];
+    const logger = { ...sender.broker.logger, warn: (...text: unknown[]) => void lines.push(text.join(" ")) };
+    let room = false;
+    const pass = replay({
+      ...{ db: () => bench.db.db, batch: 2, logger },
+      carrier: { ...carrier, hasRoomToRepeat: async () => room },
+    });
+    await pass();
+    await pass();
+    expect(ids()).toEqual(sent.slice(5).reverse());
+    expect(lines).toEqual([expect.stringContaining("no room to spare")]);
+    taken.length = 0;
+    room = true;
+    await pass();
+    await over();
+    expect(ids()).toEqual(sent.slice(0, 5).reverse());
+  });
+
+  it("asked for its last minutes, does not wait for room to spare", async () => {
+    const { sent, sender, ids, carrier, over } = await handedOver(4);
+    await sender.broker.stop();
+    await sentHoursAgo(sent, () => 2);
+    expect(
+      await keeperOf(
+        () => bench.db.db,
+        () => undefined,
+      ).note("one", undefined, "recent"),
+    ).toBe(true);
+    const pass = replay({
+      ...{ db: () => bench.db.db, batch: 2, logger: sender.broker.logger },
+      carrier: { ...carrier, hasRoomToRepeat: async () => false },
+    });
+    await pass();
+    await over();
+    expect(ids()).toEqual([...sent].reverse());
+  });
+
   it("asked by two replicas that compared with the same note, does it for the first", async () => {
     const { keeper, ids, over } = await handedOver(2);
     expect(await keeper.note("one", undefined)).toBe(true);
-    expect(await keeper.note("two", "one", "all")).toBe(true);
-    expect(await keeper.note("two", "one", "all")).toBe(false);
-    expect(await keeper.note("three", undefined, "all")).toBe(false);
+    expect(await keeper.note("two", "one", Number.POSITIVE_INFINITY)).toBe(true);
+    expect(await keeper.note("two", "one", Number.POSITIVE_INFINITY)).toBe(false);
+    expect(await keeper.note("three", undefined, Number.POSITIVE_INFINITY)).toBe(false);
     await eventually(() => expect(ids()).toHaveLength(2));
     await over();
     expect(await keeper.mark()).toBe("two");
@@ -94,7 +160,7 @@ describe("an outbox whose carrier asks for messages again", () => {
   it("broken off by a stop, goes on where it was at the next start", async () => {
     const { keeper, sent, sender, carrier, state, ids, taken, over } = await handedOver(9);
     state.refuses = () => taken.length >= 1; // the first batch is taken, then the carrier refuses
-    expect(await keeper.note("one", undefined, "all")).toBe(true);
+    expect(await keeper.note("one", undefined, Number.POSITIVE_INFINITY)).toBe(true);
     await eventually(() => expect(taken).toHaveLength(1));
     await sender.broker.stop();
     state.refuses = () => false;

@@ -59,7 +59,8 @@ export class Stream {
     const ask = async () => {
       const seen = await keeper.mark();
       const now = String(this.#identity);
-      if (seen !== now) await keeper.note(now, seen, seen === undefined ? undefined : "all");
+      if (seen !== now)
+        await keeper.note(now, seen, seen === undefined ? undefined : Number.POSITIVE_INFINITY);
     };
     const again = () => ask().catch(() => void this.#world.at(500, again, machine));
     this.#world.at(this.#world.random.between(1, 2_000), again, machine);
