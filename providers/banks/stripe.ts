@@ -19,6 +19,24 @@ const API_URL = "https://api.stripe.com";
 const TIMEOUT_MS = 5_000;
 /** Stripe closes no page sooner than half an hour after it was opened; the minute is for clocks that differ. */
 const STAYS_OPEN_MS = 31 * 60_000;
+/**
+ * Ways to pay whose money is sure only days after the page: no order waits so long, and what came then would only be
+ * sent back. Stripe offers whatever of its list is switched on in the Dashboard, unless it stands here.
+ */
+const PAYS_LATER: Stripe.Checkout.SessionCreateParams.ExcludedPaymentMethodType[] = [
+  // Debits, which the customer's bank may refuse for days.
+  ...[
+    "acss_debit",
+    "au_becs_debit",
+    "bacs_debit",
+    "nz_bank_account",
+    "payto",
+    "sepa_debit",
+    "us_bank_account",
+  ],
+  // Transfers and vouchers, which the customer pays when it suits.
+  ...["boleto", "customer_balance", "konbini", "multibanco", "oxxo", "sofort"],
+];
 const LINES_MAX = 100;
 const REFUNDS_PER_PAGE = 100;
 const REASON_MAX_LENGTH = 200;
@@ -144,6 +162,7 @@ function sessionOf(request: CheckoutRequest, returnUrl: string): Stripe.Checkout
     line_items: itemsOf(request),
     // What comes in is what is owed: no conversion into the customer's own currency.
     adaptive_pricing: { enabled: false },
+    excluded_payment_method_types: PAYS_LATER,
     success_url: backTo(request.returnUrl ?? returnUrl, orderId, "paid"),
     cancel_url: backTo(request.returnUrl ?? returnUrl, orderId, "cancelled"),
     ...(payBy && { expires_at: Math.ceil((Date.parse(payBy) + STAYS_OPEN_MS) / 1000) }),

@@ -100,6 +100,16 @@ describe("Stripe's adapter, asking", () => {
     });
   });
 
+  it("offers no way to pay whose money comes days later, and leaves the others to the Dashboard", async () => {
+    await withStripe(async (bank, stripe) => {
+      const { reference = "" } = await bank.openCheckout(request());
+      const excluded = stripe.sessions.get(reference)?.excluded;
+      const late = ["sepa_debit", "us_bank_account", "bacs_debit", "boleto", "konbini", "customer_balance"];
+      expect(excluded).toEqual(expect.arrayContaining(late));
+      for (const sure of ["card", "twint", "ideal", "paypal"]) expect(excluded).not.toContain(sure);
+    });
+  });
+
   it("for a page of an order that can be paid for a second more, asks for no time that Stripe refuses", async () => {
     await withStripe(async (bank) => {
       for (const leftMs of [1_000, 1_800_000]) {

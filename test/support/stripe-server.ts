@@ -174,6 +174,7 @@ export async function startStripe({ key, secrets }: { key: string; secrets: stri
       client_reference_id: String(params.client_reference_id ?? ""),
       metadata: (params.metadata ?? {}) as Record<string, string>,
       intent_metadata: intentMetadata,
+      excluded: Object.values((params.excluded_payment_method_types ?? {}) as Record<string, string>),
       amount_total: prices.reduce((sum, { amount }) => sum + amount, 0),
       currency: prices[0]?.currency ?? "",
       expires_at: expiresAt,
