@@ -2,8 +2,7 @@ import { randomInt, timingSafeEqual } from "node:crypto";
 import { fail } from "../../contracts/errors.ts";
 import type { Db } from "../../mixins/postgres/database.ts";
 import { deleteCode, type Purpose, saveCode, tryCode } from "./codes.repository.ts";
-import { forgetUses } from "./limits.repository.ts";
-import { CODE_TRIES, takeOne } from "./limits.ts";
+import { type CodeTry, forgetCodeTries, limitedCodeTry } from "./limits.ts";
 import type { Parts } from "./parts.ts";
 
 const LIFE_MINUTES = 15;
@@ -29,21 +28,22 @@ export async function issueCode(
 }
 
 /**
- * Checks a code without using it up. The try is counted first and for itself, whatever happens next.
+ * Checks a code without using it up. The try is counted first and for itself, whatever happens next: five for a code,
+ * and so many for an address as limits.ts says.
  * @returns uses it up, in the transaction of what it is for; throws CODE_INVALID when another use was faster
  * @throws CODE_INVALID for a wrong, expired or tried-out one, TOO_MANY_REQUESTS after too many codes
  */
 export async function checkCode(
-  { postgres, digest }: Parts,
-  purpose: Purpose,
-  subject: string,
+  parts: Parts,
+  whose: CodeTry,
   code: string,
 ): Promise<(trx: Db) => Promise<void>> {
-  await takeOne(postgres.db, CODE_TRIES, subject);
-  const expected = await tryCode(postgres.db, purpose, subject, MAX_TRIES);
-  const given = Buffer.from(digest(purpose, subject, code));
+  const { db } = parts.postgres;
+  const { purpose, subject } = whose;
+  const expected = await limitedCodeTry(parts, whose, () => tryCode(db, purpose, subject, MAX_TRIES));
+  const given = Buffer.from(parts.digest(purpose, subject, code));
   if (!expected || !timingSafeEqual(given, Buffer.from(expected))) throw invalidCode();
-  await forgetUses(postgres.db, CODE_TRIES.scope, subject);
+  await forgetCodeTries(db, purpose, subject);
   return async (trx) => {
     if (!(await deleteCode(trx, purpose, subject, expected))) throw invalidCode();
   };

@@ -92,7 +92,7 @@ export function identityService({
     },
     actions: {
       register: action("identity.register", (ctx) => register(parts, ctx.params)),
-      confirm: action("identity.confirm", (ctx) => done(confirm(parts, ctx.params))),
+      confirm: action("identity.confirm", (ctx) => done(confirm(parts, ctx.params, ctx.meta.clientIp))),
       resendCode: action("identity.resendCode", (ctx) => done(resendCode(parts, ctx.params))),
 
       signIn: action("identity.signIn", (ctx) =>
@@ -127,7 +127,7 @@ export function identityService({
         updateProfile(parts, callerOf(ctx), ctx.params),
       ),
       confirmEmail: action("identity.confirmEmail", (ctx) =>
-        confirmEmail(parts, callerOf(ctx), ctx.params.code),
+        confirmEmail(parts, callerOf(ctx), ctx.params.code, ctx.meta.clientIp),
       ),
       setAvatar: action("identity.setAvatar", (ctx) => setAvatar(parts, callerOf(ctx), ctx.params.present)),
       deleteAccount: action("identity.deleteAccount", (ctx) =>

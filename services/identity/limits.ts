@@ -1,7 +1,8 @@
 import { fail } from "../../contracts/errors.ts";
 import { networkOf } from "../../lib/net/network-of.ts";
 import type { Db } from "../../mixins/postgres/database.ts";
-import { countUse, forgetUse, hasUse, uncountUse } from "./limits.repository.ts";
+import type { Purpose } from "./codes.repository.ts";
+import { countUse, forgetUse, forgetUses, hasUse, uncountUse } from "./limits.repository.ts";
 import { isKind, type Parts } from "./parts.ts";
 
 /** So many uses in a window that begins with the first one. Counted in PostgreSQL: exact over all replicas. */
@@ -28,8 +29,16 @@ const KNOWN_CLIENT: Allowance = { scope: "password-known", max: 1, windowSeconds
 const CLIENT_LENGTH = 20;
 /** Mails that strangers can cause to one address. */
 export const MAILS: Allowance = { scope: "mail", max: 6, windowSeconds: 3_600 };
-/** Wrong codes for one address, whichever codes: what five tries for each code sum up to otherwise is too many. */
-export const CODE_TRIES: Allowance = { scope: "code", max: 25, windowSeconds: 86_400 };
+/** Wrong codes of one purpose for one address from one client, counted whether or not a code is live. */
+const CODE_TRIES = { max: 10, windowSeconds: 86_400 };
+/**
+ * The same from all clients together, counted only where a code is live: nobody fills it up beforehand. Each code bears
+ * five tries and an address six mails an hour, which would be 720 tries a day; this leaves 50, so that a crowd that
+ * guesses all day finds one of the million codes with a chance of 1 in 20,000. It does not bind clients that the owner
+ * signed in from lately, of which each has its ten tries: 1 in 100,000 more. Of the purposes that strangers can guess
+ * at, a new address and a forgotten password, only one opens anything at a time.
+ */
+const CODE_TRIES_PER_ADDRESS = { max: 50, windowSeconds: 86_400 };
 
 /**
  * Takes one use, counted before the work begins, so that tries made at once do not slip through together.
@@ -60,7 +69,7 @@ export async function limitedPasswordTry<T>(
   work: () => Promise<T>,
 ): Promise<T> {
   const { db } = parts.postgres;
-  const subjects = subjectsOf(parts, who);
+  const subjects = subjectsOf(parts, { address: parts.digest(who.email), ip: who.ip });
   const counted: [Allowance, string][] = [];
   const count = async (allowance: Allowance, subject: string) => {
     await takeOne(db, allowance, subject);
@@ -87,9 +96,53 @@ export async function limitedPasswordTry<T>(
   return result;
 }
 
+/** Whose code is tried, and from where. */
+export interface CodeTry {
+  purpose: Purpose;
+  /** A digest of the address, or the id of the user who changes it. */
+  subject: string;
+  /** None for calls from inside. */
+  ip: string | undefined;
+}
+
+/**
+ * Runs a check of a code under the limits per client and per address. Counted before the check; what is refused here
+ * uses up no try of the code, so that a guesser cannot use up the codes that come after. For a client that nobody
+ * knows as many statements run with and without a live code, and as many of them write: the time tells not which it was.
+ * @param look answers what the live code has to be; undefined where there is none
+ * @throws TOO_MANY_REQUESTS
+ */
+export async function limitedCodeTry(
+  parts: Parts,
+  { purpose, subject, ip }: CodeTry,
+  look: () => Promise<string | undefined>,
+): Promise<string | undefined> {
+  const { db } = parts.postgres;
+  const scope = codeScope(purpose);
+  const { address, client, pair } = subjectsOf(parts, { address: subject, ip });
+  await takeOne(db, { ...CODE_TRIES, scope }, pair);
+  if (!client || (await hasUse(db, KNOWN_CLIENT.scope, pair))) return look();
+  await takeOne(db, { ...CODE_TRIES_PER_ADDRESS, scope }, address).catch(async (error) => {
+    // Else tries that were refused, or found no code, would fill it up.
+    await Promise.all([pair, address].map((one) => uncountUse(db, scope, one)));
+    throw error;
+  });
+  const expected = await look();
+  if (expected) await hasUse(db, scope, address);
+  else await uncountUse(db, scope, address);
+  return expected;
+}
+
+/** After a right code the tries for the address count anew. */
+export async function forgetCodeTries(db: Db, purpose: Purpose, subject: string): Promise<void> {
+  await forgetUses(db, codeScope(purpose), subject);
+}
+
+/** Each purpose has its own: who guesses at one keeps nobody from the others. */
+const codeScope = (purpose: Purpose) => `code ${purpose}`;
+
 /** What is counted under one address begins with its digest, so that it can be forgotten together with it. */
-function subjectsOf({ digest }: Parts, { email, ip }: { email: string; ip?: string | undefined }) {
-  const address = digest(email);
+function subjectsOf({ digest }: Parts, { address, ip }: { address: string; ip?: string | undefined }) {
   const client = ip === undefined ? undefined : digest(networkOf(ip));
   return { address, client, pair: `${address}.${(client ?? "inside").slice(0, CLIENT_LENGTH)}` };
 }

@@ -39,7 +39,8 @@ export async function resetPassword(
   { email, code, password }: Params<"identity.resetPassword">,
 ): Promise<void> {
   refuseCommonPassword(password, [email]);
-  const useUp = await checkCode(parts, "reset-password", parts.digest(email), code);
+  const { clientIp: ip } = ctx.meta as { clientIp?: string };
+  const useUp = await checkCode(parts, { purpose: "reset-password", subject: parts.digest(email), ip }, code);
   const profile = await profileByEmail(parts.postgres.db, email);
   if (!profile?.emailConfirmed) throw invalidCode();
   await parts.postgres.transact(useUp);

@@ -59,8 +59,13 @@ export async function updateProfile(
  * account that somebody made there and never confirmed gives way.
  * @throws CODE_INVALID; EMAIL_TAKEN when another account confirmed the address meanwhile
  */
-export async function confirmEmail(parts: Parts, caller: Caller, code: string): Promise<Profile> {
-  const useUp = await checkCode(parts, "change-email", caller.id, code);
+export async function confirmEmail(
+  parts: Parts,
+  caller: Caller,
+  code: string,
+  ip: string | undefined,
+): Promise<Profile> {
+  const useUp = await checkCode(parts, { purpose: "change-email", subject: caller.id, ip }, code);
   const { email: former, pendingEmail } = await ownProfile(parts, caller.id);
   if (!pendingEmail) throw invalidCode();
   const other = await profileByEmail(parts.postgres.db, pendingEmail);

@@ -69,8 +69,13 @@ async function makeCustomer(
  * ended by a new code, or by the first sign-in.
  * @throws CODE_INVALID, TOO_MANY_REQUESTS, OVERLOADED
  */
-export async function confirm(parts: Parts, { email, code }: Params<"identity.confirm">): Promise<void> {
-  const useUp = await checkCode(parts, "confirm-email", parts.digest(email), code);
+export async function confirm(
+  parts: Parts,
+  { email, code }: Params<"identity.confirm">,
+  ip: string | undefined,
+): Promise<void> {
+  const whose = { purpose: "confirm-email", subject: parts.digest(email), ip } as const;
+  const useUp = await checkCode(parts, whose, code);
   const profile = await profileByEmail(parts.postgres.db, email);
   if (!profile) throw invalidCode();
   await inTurn(parts, email, async () => {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
-import { type IdentityBench, PASSWORD, startIdentity } from "../support/identity.ts";
+import { type IdentityBench, newAddress, otherCode, PASSWORD, startIdentity } from "../support/identity.ts";
 
 const WRONG = "wrong-Passw-0rt";
 const NEW_PASSWORD = "Nebelhorn-und-Kaese";
@@ -101,5 +101,106 @@ describe("guessing a password", () => {
     expect(gone.length).toBeGreaterThanOrEqual(4);
     const owner = gone[0]?.subject.split(".")[0];
     expect(after.filter(({ subject }) => subject.startsWith(owner as string))).toEqual([]);
+  });
+});
+
+describe("guessing a code", () => {
+  const invalid = { type: "CODE_INVALID", code: 422 };
+  type Client = { clientIp?: string };
+  const reset = (email: string, code: string, meta: Client) =>
+    bench.ask("identity.resetPassword", { email, code, password: NEW_PASSWORD }, meta);
+  const confirm = (email: string, code: string, meta: Client) =>
+    bench.ask("identity.confirm", { email, code }, meta);
+  const forgotten = async (email: string) => {
+    const values = await bench.mailed(email, "reset-password", () =>
+      bench.ask("identity.forgotPassword", { email }),
+    );
+    return values.code ?? "";
+  };
+  /** What so many wrong codes are answered with, one after the other. */
+  async function wrong(ways: typeof reset, who: { email: string; code?: string }, metas: Client[]) {
+    const answers = [];
+    for (const meta of metas) {
+      const answer = await ways(who.email, otherCode(who.code ?? ""), meta).catch((error) => error);
+      answers.push({ type: answer.type, code: answer.code, message: answer.message });
+    }
+    return answers;
+  }
+  const times = (count: number, meta: Client) => Array.from({ length: count }, () => meta);
+  const types = (answers: { type: string }[], type: string) => answers.filter((one) => one.type === type);
+
+  it.each([
+    ["to reset a password", reset],
+    ["to confirm an address", confirm],
+  ])("%s, with none on its way, locks out the client that guesses and nobody else", async (_name, way) => {
+    const { email, code } =
+      way === confirm
+        ? await bench.registered()
+        : await bench.customer().then(({ email }) => ({ email, code: "" }));
+    await bench.sql("UPDATE verification_codes SET expires_at = now() - interval '1 second'");
+    const answers = await wrong(way, { email, code }, times(25, STRANGER));
+    expect(types(answers, "CODE_INVALID")).toHaveLength(10);
+    expect(types(answers, "TOO_MANY_REQUESTS")).toHaveLength(15);
+    const fresh =
+      way === reset
+        ? await forgotten(email)
+        : ((await bench.mailed(email, "confirm-email", () => bench.ask("identity.resendCode", { email })))
+            .code ?? "");
+    await expect(way(email, fresh, STRANGER)).rejects.toMatchObject(refused);
+    await expect(way(email, fresh, HOME)).resolves.toEqual({});
+  });
+
+  it("that is on its way, uses up the tries of two codes and of none that come after", async () => {
+    const { email } = await bench.customer();
+    for (let codes = 0; codes < 2; codes++) {
+      const code = await forgotten(email);
+      expect(types(await wrong(reset, { email, code }, times(5, STRANGER)), "CODE_INVALID")).toHaveLength(5);
+      await expect(reset(email, code, HOME)).rejects.toMatchObject(invalid);
+    }
+    const code = await forgotten(email);
+    expect(types(await wrong(reset, { email, code }, times(5, STRANGER)), "CODE_INVALID")).toEqual([]);
+    await expect(reset(email, code, HOME)).resolves.toEqual({});
+  });
+
+  it("of one purpose, keeps the same client from no other", async () => {
+    const { email } = await bench.customer();
+    await wrong(confirm, { email }, times(30, HOME));
+    await expect(reset(email, await forgotten(email), HOME)).resolves.toEqual({});
+  });
+
+  it("is answered alike whether or not there is an account, or a code", async () => {
+    const { email } = await bench.customer();
+    const code = await forgotten(email);
+    const known = await wrong(reset, { email, code }, times(12, STRANGER));
+    const idle = await wrong(reset, { email: (await bench.customer()).email }, times(12, STRANGER));
+    const nobody = await wrong(reset, { email: newAddress() }, times(12, STRANGER));
+    expect(idle).toEqual(known);
+    expect(nobody).toEqual(known);
+  });
+
+  it("by many clients, with none on its way, leaves nothing behind that refuses the owner's", async () => {
+    const { email } = await bench.customer();
+    const crowds = Array.from({ length: 60 }, (_, index) => crowd(index));
+    await Promise.all(crowds.map((meta) => wrong(reset, { email }, times(2, meta))));
+    await expect(reset(email, await forgotten(email), HOME)).resolves.toEqual({});
+  });
+
+  it("by many clients, finds no more than fifty checked a day, and keeps out no client that the owner signed in from", async () => {
+    const { email } = await bench.customer();
+    await bench.signIn(email, PASSWORD, HOME);
+    const code = await forgotten(email);
+    const answers = [];
+    for (let tries = 0; tries < 60; tries++) {
+      if (tries % 5 === 0) await bench.sql("UPDATE verification_codes SET tries = 0");
+      answers.push(...(await wrong(reset, { email, code }, [crowd(tries)])));
+    }
+    expect(types(answers, "CODE_INVALID")).toHaveLength(50);
+    expect(types(answers, "TOO_MANY_REQUESTS")).toHaveLength(10);
+    const late = await reset(email, code, STRANGER).catch((error) => error);
+    expect(late).toMatchObject(refused);
+    expect(late.data.retryAfterSeconds).toBeGreaterThan(3_600);
+    await expect(reset(email, code, HOME)).resolves.toEqual({});
+
+    await expect(reset(email, await forgotten(email), STRANGER)).resolves.toEqual({});
   });
 });
