@@ -1,4 +1,5 @@
 import type Stripe from "stripe";
+import { lazily } from "../../lib/lazily.ts";
 import type { Money } from "../../lib/money.ts";
 import {
   type Bank,
@@ -234,12 +235,4 @@ function stateOf({ status, failure_reason: why }: Stripe.Refund): RefundState {
 
 function timeoutOf({ timeoutMs = TIMEOUT_MS }: CheckoutRequest): number {
   return Math.min(timeoutMs, TIMEOUT_MS);
-}
-
-function lazily<T>(make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | undefined;
-  return () => {
-    made ??= make();
-    return made;
-  };
 }

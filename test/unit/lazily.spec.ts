@@ -1,0 +1,23 @@
+import { describe, expect, it } from "@jest/globals";
+import { lazily } from "../../lib/lazily.ts";
+
+describe("lazily", () => {
+  it("asked by many at once and again, makes one", async () => {
+    let made = 0;
+    const one = lazily(async () => ++made);
+    expect(made).toBe(0);
+    expect([...(await Promise.all([one(), one()])), await one()]).toEqual([1, 1, 1]);
+  });
+
+  it("after a failure, which all who waited hear of, tries again and keeps what worked", async () => {
+    let tries = 0;
+    const one = lazily(async () => {
+      tries += 1;
+      if (tries === 1) throw new Error("too many open files");
+      return tries;
+    });
+    const [first, second] = await Promise.allSettled([one(), one()]);
+    expect([first?.status, second?.status]).toEqual(["rejected", "rejected"]);
+    expect([await one(), await one()]).toEqual([2, 2]);
+  });
+});
