@@ -18,8 +18,12 @@ import {
 } from "./schema.ts";
 import { language, personName, phone } from "./shared.ts";
 
+/** Any characters but NUL, which no text may hold. */
+const anyText = { type: "string", max: 128, pattern: /^[^\0]*$/ } as const;
 /** NIST SP 800-63B: length counts, composition rules do not. */
-const password = { type: "string", min: 8, max: 128 } as const;
+const password = { ...anyText, min: 8 } as const;
+/** As somebody may have chosen it when other rules were in force. */
+const givenPassword = { ...anyText, min: 1 } as const;
 const code = matching(/^\d{6}$/, 6, "six digits");
 const birthDate = matching(/^\d{4}-\d\d-\d\d$/, 10, "a date, as 1990-05-17");
 
@@ -111,7 +115,7 @@ export const identityActions = {
   "identity.signIn": action(
     object({
       email,
-      password: { type: "string", min: 1, max: 128 } as const,
+      password: givenPassword,
       userAgent: optional(text(300)),
     }),
     tokens,
@@ -123,7 +127,7 @@ export const identityActions = {
   "identity.forgotPassword": action(object({ email }), nothing),
   "identity.resetPassword": action(object({ email, code, password }), nothing),
   "identity.changePassword": action(
-    object({ currentPassword: { type: "string", min: 1, max: 128 } as const, newPassword: password }),
+    object({ currentPassword: givenPassword, newPassword: password }),
     nothing,
   ),
   "identity.profile": action(object({}), profile, { idempotent: true }),
@@ -142,10 +146,7 @@ export const identityActions = {
     profile,
   ),
   "identity.confirmEmail": action(object({ code }), profile),
-  "identity.deleteAccount": action(
-    object({ password: { type: "string", min: 1, max: 128 } as const }),
-    nothing,
-  ),
+  "identity.deleteAccount": action(object({ password: givenPassword }), nothing),
   "identity.exportData": action(
     object({}),
     object({ profile, sessions: listOf(session), audit: listOf(auditEntry) }),
