@@ -124,7 +124,9 @@ async function accept(
   const present = await profileByEmail(postgres.db, email);
   const userId = present?.emailConfirmed
     ? await promote(parts, ctx, present, grant, password)
-    : await openAccount(parts, { email, password, grant }, [person.firstName, person.lastName]);
+    : await inTurn(parts, email, () =>
+        openAccount(parts, { email, password, grant }, [person.firstName, person.lastName]),
+      );
   await postgres.transact(async (trx) => {
     if (!(await acceptInvitationRow(trx, id, userId))) throw fail("INVITATION_INVALID");
     const language = person.language ?? DEFAULT_LANGUAGE;
@@ -161,22 +163,20 @@ async function promote(
 /**
  * Makes a confirmed account with the provider. One that it has although we know no profile was left behind by
  * an acceptance that was interrupted; whoever holds the token may go on with it.
- * @throws PASSWORD_TOO_COMMON, OVERLOADED
+ * @throws PASSWORD_TOO_COMMON
  */
 export async function openAccount(
-  parts: Parts,
+  { provider }: Parts,
   { email, password, grant }: { email: string; password: string; grant: Grant },
   names: string[],
 ): Promise<string> {
   refuseCommonPassword(password, [email, ...names]);
-  return inTurn(parts, email, async () => {
-    const { userId, taken } = await parts.provider.register({ email, password, confirmed: true, grant });
-    if (taken) {
-      await parts.provider.setPassword(userId, password);
-      await parts.provider.setGrant(userId, grant);
-    }
-    return userId;
-  });
+  const { userId, taken } = await provider.register({ email, password, confirmed: true, grant });
+  if (taken) {
+    await provider.setPassword(userId, password);
+    await provider.setGrant(userId, grant);
+  }
+  return userId;
 }
 
 function grantOf({ role, partnerId, partnerAdmin }: Grant): Grant {
