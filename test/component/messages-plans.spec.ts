@@ -162,7 +162,8 @@ const leases = (): Lease[] => messages.map(({ id }) => ({ group: GROUP, messageI
 describe.each([
   // The prunes run every ten minutes, not for every message: they may be slow until the table is analysed.
   ["statistics of an empty table", async () => undefined, /^(?!.*prune)/],
-  ["fresh statistics", () => db.raw("ANALYZE outbox, inbox"), /./],
+  // With what the other run left in the indexes taken away, which would be counted as read.
+  ["fresh statistics", () => db.raw("VACUUM (ANALYZE, INDEX_CLEANUP ON) outbox, inbox"), /./],
 ])("the statements of the queues, behind 100,000 handled messages with %s", (_which, prepare, chosen) => {
   it("read no more rows than the messages that they are about", async () => {
     await db.raw("DELETE FROM inbox WHERE state = 'waiting'");
