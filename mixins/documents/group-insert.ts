@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import type { StoredDocument } from "./port.ts";
 
 /** As much as one statement takes well. */
@@ -8,6 +9,8 @@ export type Insert = (documents: readonly StoredDocument[]) => Promise<ReadonlyS
 
 interface Waiting {
   documents: readonly StoredDocument[];
+  /** Runs something as a part of what the documents came from, as its trace. */
+  within: <T>(work: () => T) => T;
   resolve(known: ReadonlySet<string>): void;
   reject(error: unknown): void;
 }
@@ -17,18 +20,22 @@ interface Waiting {
  * the disks of the majority takes its time, and takes no longer for many. Nobody waits who comes alone.
  *
  * When a group fails, each of its parts is tried for itself, so that one document that cannot be written takes none
- * along; unless `isAway`, where that would only ask the same of a server that is not there.
+ * along; unless `isAway`, where that would only ask the same of a server that is not there. A group's insert stands in the
+ * trace of the first of it.
  */
 export function groupInserts(insert: Insert, isAway: (error: unknown) => boolean): Insert {
   let queue: Waiting[] = [];
   let running = false;
 
   const apart = async (group: readonly Waiting[]) => {
-    for (const { documents, resolve, reject } of group) await insert(documents).then(resolve, reject);
+    for (const { documents, within, resolve, reject } of group) {
+      await within(() => insert(documents)).then(resolve, reject);
+    }
   };
   const together = async (group: readonly Waiting[]) => {
     try {
-      const known = await insert(group.flatMap(({ documents }) => documents));
+      const first = group[0]?.within ?? ((work) => work());
+      const known = await first(() => insert(group.flatMap(({ documents }) => documents)));
       for (const { resolve } of group) resolve(known);
     } catch (error) {
       if (group.length > 1 && !isAway(error)) return await apart(group);
@@ -47,7 +54,7 @@ export function groupInserts(insert: Insert, isAway: (error: unknown) => boolean
 
   return (documents) =>
     new Promise((resolve, reject) => {
-      queue.push({ documents, resolve, reject });
+      queue.push({ documents, within: AsyncLocalStorage.snapshot(), resolve, reject });
       if (!running) void work();
     });
 }

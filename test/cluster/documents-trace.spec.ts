@@ -63,7 +63,7 @@ describe("the trace of a message that becomes a document", () => {
     });
     const below = spans.filter(({ parentSpanId }) => parentSpanId === work?.spanId);
     expect(below.map((span) => exportedAttributes(span))).toEqual([
-      expect.objectContaining({ "db.collection.name": "events", "db.operation.name": "update" }),
+      expect.objectContaining({ "db.collection.name": "events", "db.operation.name": "insert" }),
       expect.objectContaining({ "db.collection.name": "events", "db.operation.name": "find" }),
     ]);
     expect(JSON.stringify(spans)).not.toContain(CANARY);
