@@ -6,28 +6,87 @@ export interface Use {
   renewedInSeconds: number;
 }
 
-/** Counts one use in the running window, or in a new one when that is over. */
-export async function countUse(db: Db, scope: string, subject: string, windowSeconds: number): Promise<Use> {
+/** So many uses in a window that begins with the first one. Counted in PostgreSQL: exact over all replicas. */
+export interface Allowance {
+  scope: string;
+  max: number;
+  windowSeconds: number;
+}
+
+/** A use that is under way, as PostgreSQL writes down the time at which it is given up for lost. */
+export type Hold = string;
+
+const RUNS = "a.renewed_at > now()";
+const LIVE = "ARRAY(SELECT until FROM unnest(a.held) AS until WHERE until > now())";
+
+/**
+ * Takes the place of one use for so many seconds, unless what was used and what is held fill the allowance.
+ * @returns undefined when it is full
+ */
+export async function holdUse(
+  db: Db,
+  { scope, max, windowSeconds }: Allowance,
+  subject: string,
+  holdSeconds: number,
+): Promise<Hold | undefined> {
+  const taken = await row<{ hold: Hold }>(
+    db,
+    `INSERT INTO allowances AS a (scope, subject, used, renewed_at, held)
+     VALUES (?, ?, 0, now() + ? * interval '1 second', ARRAY[now() + ? * interval '1 second'])
+     ON CONFLICT (scope, subject) DO UPDATE
+       SET used = CASE WHEN ${RUNS} THEN a.used ELSE 0 END,
+           renewed_at = CASE WHEN ${RUNS} THEN a.renewed_at ELSE excluded.renewed_at END,
+           held = ${LIVE} || excluded.held,
+           updated_at = now()
+       WHERE CASE WHEN ${RUNS} THEN a.used ELSE 0 END + cardinality(${LIVE}) < ?
+     RETURNING held[cardinality(held)]::text AS hold`,
+    [scope, subject, windowSeconds, holdSeconds, max],
+  );
+  return taken?.hold;
+}
+
+/** Whole seconds until an allowance that is full has room again: its window ends, or a use under way does. */
+export async function secondsUntilRoom(db: Db, { scope, max }: Allowance, subject: string): Promise<number> {
+  const room = await row<{ seconds: number }>(
+    db,
+    `SELECT greatest(1, ceil(extract(epoch FROM
+       CASE WHEN used >= ? THEN renewed_at ELSE (SELECT min(until) FROM unnest(${LIVE}) AS until) END - now()
+     )))::integer AS seconds
+     FROM allowances AS a WHERE scope = ? AND subject = ?`,
+    [max, scope, subject],
+  );
+  return room?.seconds ?? 1;
+}
+
+/** Gives back the place of a use that came to nothing. */
+export async function releaseUse(db: Db, { scope }: Allowance, subject: string, hold: Hold): Promise<void> {
+  await affected(
+    db,
+    "UPDATE allowances SET held = array_remove(held, ?::timestamptz), updated_at = now() WHERE scope = ? AND subject = ?",
+    [hold, scope, subject],
+  );
+}
+
+/** Counts one use in the running window, or in a new one when that is over; the place that was held for it is free. */
+export async function countUse(
+  db: Db,
+  { scope, windowSeconds }: Allowance,
+  subject: string,
+  hold?: Hold,
+): Promise<Use> {
   const use = await row<Use>(
     db,
     `INSERT INTO allowances AS a (scope, subject, used, renewed_at)
      VALUES (?, ?, 1, now() + ? * interval '1 second')
      ON CONFLICT (scope, subject) DO UPDATE
-       SET used = CASE WHEN a.renewed_at <= now() THEN 1 ELSE least(a.used + 1, 1000000) END,
-           renewed_at = CASE WHEN a.renewed_at <= now() THEN excluded.renewed_at ELSE a.renewed_at END,
+       SET used = CASE WHEN ${RUNS} THEN least(a.used + 1, 1000000) ELSE 1 END,
+           renewed_at = CASE WHEN ${RUNS} THEN a.renewed_at ELSE excluded.renewed_at END,
+           held = array_remove(a.held, ?::timestamptz),
            updated_at = now()
      RETURNING used, greatest(1, ceil(extract(epoch FROM renewed_at - now())))::integer AS renewed_in_seconds`,
-    [scope, subject, windowSeconds],
+    [scope, subject, windowSeconds, hold ?? null],
   );
   return use as Use;
-}
-
-export async function uncountUse(db: Db, scope: string, subject: string): Promise<void> {
-  await affected(
-    db,
-    "UPDATE allowances SET used = used - 1, updated_at = now() WHERE scope = ? AND subject = ? AND used > 0",
-    [scope, subject],
-  );
 }
 
 /** Whether the allowance was used in the window that runs. */

@@ -2,16 +2,21 @@ import { fail } from "../../contracts/errors.ts";
 import { networkOf } from "../../lib/net/network-of.ts";
 import type { Db } from "../../mixins/postgres/database.ts";
 import type { Purpose } from "./codes.repository.ts";
-import { countUse, forgetUse, forgetUses, hasUse, uncountUse } from "./limits.repository.ts";
+import {
+  type Allowance,
+  countUse,
+  forgetUse,
+  forgetUses,
+  type Hold,
+  hasUse,
+  holdUse,
+  releaseUse,
+  secondsUntilRoom,
+} from "./limits.repository.ts";
 import { isKind, type Parts } from "./parts.ts";
 
-/** So many uses in a window that begins with the first one. Counted in PostgreSQL: exact over all replicas. */
-export interface Allowance {
-  scope: string;
-  max: number;
-  windowSeconds: number;
-}
-
+/** Longer than a try takes; what was under way when a connection or a process was lost is forgotten after it. */
+const HOLD_SECONDS = 5;
 /**
  * Wrong passwords for one address from one client. Nobody can use up the tries of another: whoever knows an address
  * locks it for themselves only.
@@ -41,26 +46,56 @@ const CODE_TRIES = { max: 10, windowSeconds: 86_400 };
 const CODE_TRIES_PER_ADDRESS = { max: 50, windowSeconds: 86_400 };
 
 /**
- * Takes one use, counted before the work begins, so that tries made at once do not slip through together.
+ * Takes one use, for good: what follows may fail.
  * @throws TOO_MANY_REQUESTS with `retryAfterSeconds`
  */
-export async function takeOne(
-  db: Db,
-  { scope, max, windowSeconds }: Allowance,
-  subject: string,
-): Promise<void> {
-  const { used, renewedInSeconds } = await countUse(db, scope, subject, windowSeconds);
-  if (used > max) {
-    throw fail("TOO_MANY_REQUESTS", "Too many tries. Wait before the next one.", {
-      retryAfterSeconds: renewedInSeconds,
-    });
-  }
+export async function takeOne(db: Db, allowance: Allowance, subject: string): Promise<void> {
+  const { used, renewedInSeconds } = await countUse(db, allowance, subject);
+  if (used > allowance.max) throw tooMany(renewedInSeconds);
+}
+
+const tooMany = (retryAfterSeconds: number) =>
+  fail("TOO_MANY_REQUESTS", "Too many tries. Wait before the next one.", { retryAfterSeconds });
+
+/** A try that is under way: it has a place in every allowance before it begins. */
+interface Place {
+  allowance: Allowance;
+  subject: string;
+  hold: Hold;
 }
 
 /**
- * Runs a check of a password under the limits per address, per client and per both. Only tries that fail count in the
- * end. The gateway always says who the client is; a call that names none comes from inside, as the console's does, and
- * only the tries of such calls can lock it.
+ * Takes the places of one try, so that tries made at once do not slip through together. They are held for seconds:
+ * a try that comes to no end, because the database is cut off or a process dies, is nobody's wrong password.
+ * @throws TOO_MANY_REQUESTS with `retryAfterSeconds`; then no place is taken
+ */
+async function begin(db: Db, wanted: readonly [Allowance, string][]): Promise<Place[]> {
+  const places: Place[] = [];
+  for (const [allowance, subject] of wanted) {
+    const hold = await holdUse(db, allowance, subject, HOLD_SECONDS);
+    if (hold === undefined) {
+      await giveBack(db, places);
+      throw tooMany(await secondsUntilRoom(db, allowance, subject));
+    }
+    places.push({ allowance, subject, hold });
+  }
+  return places;
+}
+
+/** Counts a wrong try. Nobody is told that it was wrong before this is written down. */
+async function spend(db: Db, places: readonly Place[]): Promise<void> {
+  await Promise.all(places.map(({ allowance, subject, hold }) => countUse(db, allowance, subject, hold)));
+}
+
+async function giveBack(db: Db, places: readonly Place[]): Promise<void> {
+  const released = places.map(({ allowance, subject, hold }) => releaseUse(db, allowance, subject, hold));
+  await Promise.allSettled(released); // a place that cannot be given back runs out by itself
+}
+
+/**
+ * Runs a check of a password under the limits per address, per client and per both. Only passwords that are wrong
+ * count in the end. The gateway always says who the client is; a call that names none comes from inside, as the
+ * console's does, and only the tries of such calls can lock it.
  * @param work throws, or answers false, for a wrong password
  */
 export async function limitedPasswordTry<T>(
@@ -69,29 +104,23 @@ export async function limitedPasswordTry<T>(
   work: () => Promise<T>,
 ): Promise<T> {
   const { db } = parts.postgres;
-  const subjects = subjectsOf(parts, { address: parts.digest(who.email), ip: who.ip });
-  const counted: [Allowance, string][] = [];
-  const count = async (allowance: Allowance, subject: string) => {
-    await takeOne(db, allowance, subject);
-    counted.push([allowance, subject]);
-  };
-  const uncount = () => Promise.all(counted.map(([{ scope }, subject]) => uncountUse(db, scope, subject)));
-
-  await count(PASSWORD_TRIES, subjects.pair);
-  if (subjects.client) {
-    await count(PASSWORD_TRIES_PER_CLIENT, subjects.client);
-    if (!(await hasUse(db, KNOWN_CLIENT.scope, subjects.pair))) {
-      await count(PASSWORD_TRIES_PER_ADDRESS, subjects.address);
-    }
+  const { address, client, pair } = subjectsOf(parts, { address: parts.digest(who.email), ip: who.ip });
+  const wanted: [Allowance, string][] = [[PASSWORD_TRIES, pair]];
+  if (client) {
+    wanted.push([PASSWORD_TRIES_PER_CLIENT, client]);
+    if (!(await hasUse(db, KNOWN_CLIENT.scope, pair))) wanted.push([PASSWORD_TRIES_PER_ADDRESS, address]);
   }
+  const places = await begin(db, wanted);
   const result = await work().catch(async (error) => {
-    if (!isKind(error, "wrong_credentials")) await uncount();
+    await (isKind(error, "wrong_credentials") ? spend : giveBack)(db, places);
     throw error;
   });
-  if (result !== false) {
-    await uncount();
-    await forgetUse(db, PASSWORD_TRIES.scope, subjects.pair);
-    if (subjects.client) await countUse(db, KNOWN_CLIENT.scope, subjects.pair, KNOWN_CLIENT.windowSeconds);
+  if (result === false) {
+    await spend(db, places);
+  } else {
+    await giveBack(db, places);
+    await forgetUse(db, PASSWORD_TRIES.scope, pair);
+    if (client) await countUse(db, KNOWN_CLIENT, pair);
   }
   return result;
 }
@@ -106,9 +135,9 @@ export interface CodeTry {
 }
 
 /**
- * Runs a check of a code under the limits per client and per address. Counted before the check; what is refused here
- * uses up no try of the code, so that a guesser cannot use up the codes that come after. For a client that nobody
- * knows as many statements run with and without a live code, and as many of them write: the time tells not which it was.
+ * Runs a check of a code under the limits per client and per address. What is refused here uses up no try of the code,
+ * so that a guesser cannot use up the codes that come after. For a client that nobody knows as many statements run
+ * with and without a live code, and as many of them write: the time tells not which it was.
  * @param look answers what the live code has to be; undefined where there is none
  * @throws TOO_MANY_REQUESTS
  */
@@ -120,16 +149,17 @@ export async function limitedCodeTry(
   const { db } = parts.postgres;
   const scope = codeScope(purpose);
   const { address, client, pair } = subjectsOf(parts, { address: subject, ip });
-  await takeOne(db, { ...CODE_TRIES, scope }, pair);
-  if (!client || (await hasUse(db, KNOWN_CLIENT.scope, pair))) return look();
-  await takeOne(db, { ...CODE_TRIES_PER_ADDRESS, scope }, address).catch(async (error) => {
-    // Else tries that were refused, or found no code, would fill it up.
-    await Promise.all([pair, address].map((one) => uncountUse(db, scope, one)));
+  const isKnown = !client || (await hasUse(db, KNOWN_CLIENT.scope, pair));
+  const places = await begin(db, [
+    [{ ...CODE_TRIES, scope }, pair],
+    ...(isKnown ? [] : [[{ ...CODE_TRIES_PER_ADDRESS, scope }, address] satisfies [Allowance, string]]),
+  ]);
+  const expected = await look().catch(async (error) => {
+    await giveBack(db, places);
     throw error;
   });
-  const expected = await look();
-  if (expected) await hasUse(db, scope, address);
-  else await uncountUse(db, scope, address);
+  // Tries that found no code count for the client alone: else anybody could fill up an address beforehand.
+  await Promise.all([spend(db, places.slice(0, 1)), (expected ? spend : giveBack)(db, places.slice(1))]);
   return expected;
 }
 

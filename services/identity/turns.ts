@@ -1,7 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { fail } from "../../contracts/errors.ts";
-import { countUse, forgetUse } from "./limits.repository.ts";
-import type { Allowance } from "./limits.ts";
+import { type Allowance, countUse, forgetUse } from "./limits.repository.ts";
 import type { Parts } from "./parts.ts";
 
 /** One at a time. Longer than any turn takes: a process that dies in one keeps the others out for so long. */
@@ -24,7 +23,7 @@ export async function inTurn<T>(
   const { db } = postgres;
   const address = digest(email);
   const deadline = performance.now() + MAX_WAIT_MS;
-  while ((await countUse(db, TURN.scope, address, TURN.windowSeconds)).used > TURN.max) {
+  while ((await countUse(db, TURN, address)).used > TURN.max) {
     if (performance.now() > deadline) throw fail("OVERLOADED");
     await delay(POLL_MS);
   }

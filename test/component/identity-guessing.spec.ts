@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { type IdentityBench, newAddress, otherCode, PASSWORD, startIdentity } from "../support/identity.ts";
 
@@ -101,6 +101,45 @@ describe("guessing a password", () => {
     expect(gone.length).toBeGreaterThanOrEqual(4);
     const owner = gone[0]?.subject.split(".")[0];
     expect(after.filter(({ subject }) => subject.startsWith(owner as string))).toEqual([]);
+  });
+});
+
+describe("a try whose end the database does not hear of", () => {
+  const guard = "allowances_lose_what_follows";
+  const loseEnds = async () => {
+    await bench.sql(`CREATE FUNCTION ${guard}() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN RAISE 'the connection was lost' USING ERRCODE = '08006'; END $$`);
+    await bench.sql(`CREATE TRIGGER no_end BEFORE UPDATE ON allowances FOR EACH ROW
+      WHEN (cardinality(new.held) < cardinality(old.held)) EXECUTE FUNCTION ${guard}()`);
+    await bench.sql(
+      `CREATE TRIGGER no_row_gone BEFORE DELETE ON allowances FOR EACH ROW EXECUTE FUNCTION ${guard}()`,
+    );
+  };
+  const heal = () => bench.sql(`DROP FUNCTION IF EXISTS ${guard} CASCADE`);
+  afterEach(heal);
+
+  it("keeps its place for seconds and is nobody's wrong password", async () => {
+    const { email } = await bench.customer();
+    await loseEnds();
+    for (let tries = 0; tries < 10; tries += 1) {
+      await expect(bench.signIn(email, PASSWORD, HOME)).rejects.not.toMatchObject(refused);
+    }
+    const full = await bench.signIn(email, PASSWORD, HOME).catch((error) => error);
+    expect(full).toMatchObject(refused);
+    expect(full.data.retryAfterSeconds).toBeLessThanOrEqual(5);
+
+    await heal();
+    await bench.sql("UPDATE allowances SET held = ARRAY(SELECT at - interval '5 s' FROM unnest(held) AS at)");
+    await expect(bench.signIn(email, PASSWORD, HOME)).resolves.toBeDefined();
+  });
+
+  it("tells nobody that the password was wrong", async () => {
+    const { email } = await bench.customer();
+    await loseEnds();
+    await expect(bench.signIn(email, WRONG, HOME)).rejects.not.toMatchObject({ type: "INVALID_CREDENTIALS" });
+    await heal();
+    const outcomes = await guess(email, 12, () => HOME);
+    expect(outcomes.filter((type) => type === "INVALID_CREDENTIALS")).toHaveLength(9);
   });
 });
 
