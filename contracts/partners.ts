@@ -5,6 +5,7 @@ import {
   currency,
   email,
   httpUrl,
+  httpUrlOrEmpty,
   type Infer,
   integer,
   listOf,
@@ -168,11 +169,6 @@ export const webhookDelivery = object({
 export type WebhookDelivery = Infer<typeof webhookDelivery>;
 
 const partnerId = { partnerId: uuid } as const;
-const httpUrlOrEmpty = matching(
-  /^(?:https?:\/\/[^\s\p{Cc}\p{Cs}]+)?$/u,
-  2048,
-  "an address that begins with http:// or https://",
-);
 
 /** What a partner's system says of an order, once its signature was found genuine. */
 export const partnerCallback = object({

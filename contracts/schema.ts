@@ -108,12 +108,17 @@ export const email = {
 } as const;
 /** Names and values of text, as HTTP headers or the values of a template. */
 export const stringRecord = { type: "record", key: "string", value: "string" } as const;
+// A host as browsers write it down, whose own letters are in Punycode, without anybody's name and password in front:
+// what fits is an address for every client that reads it in an answer.
+const LABEL = "[a-zA-Z0-9_-]";
+const OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
+const HOST = String.raw`(?:(?:${LABEL}+\.)*[a-zA-Z]${LABEL}*\.?|${OCTET}(?:\.${OCTET}){3})`;
+const HTTP_URL = String.raw`https?:\/\/${HOST}(?::[0-9]{1,5})?(?:[\/?#][^\s\p{Cc}\p{Cs}]*)?`;
+const HTTP_URL_FORM = "an address that begins with http:// or https:// and a host's name";
 /** An absolute http(s) address. (fastest-validator's own `url` rule knows no length.) */
-export const httpUrl = matching(
-  /^https?:\/\/[^\s\p{Cc}\p{Cs}]+$/u,
-  2048,
-  "an address that begins with http:// or https://",
-);
+export const httpUrl = matching(new RegExp(`^${HTTP_URL}$`, "u"), 2048, HTTP_URL_FORM);
+/** The same, or nothing where there was one. */
+export const httpUrlOrEmpty = matching(new RegExp(`^(?:${HTTP_URL})?$`, "u"), 2048, HTTP_URL_FORM);
 /** RFC 3339 in UTC. */
 export const time = matching(
   /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$/,

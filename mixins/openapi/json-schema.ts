@@ -76,7 +76,10 @@ function patternOf({ pattern, trim, min = 0 }: AnyRule): string | undefined {
     const inside = `[^${CONTROL}\\s](?:[^${CONTROL}]*[^${CONTROL}\\s])?`;
     return `^\\s*${min > 0 ? inside : `(?:${inside})?`}\\s*$`;
   }
-  const portable = pattern.source.replaceAll("\\p{Cc}", "\\x00-\\x1f\\x7f-\\x9f").replaceAll("\\p{Cs}", "");
+  const portable = pattern.source
+    .replaceAll("\\p{Cc}", "\\x00-\\x1f\\x7f-\\x9f")
+    .replaceAll("\\p{Cs}", "")
+    .replaceAll("\\0", "\\x00");
   return trim ? portable.replace(/^\^/, "^\\s*(?:").replace(/\$$/, ")\\s*$") : portable;
 }
 

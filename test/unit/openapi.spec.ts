@@ -95,6 +95,15 @@ describe("OpenAPI document", () => {
     expect([...referred].toSorted()).toEqual(there.toSorted());
   });
 
+  it("describes texts by patterns that every dialect of regular expressions reads", () => {
+    const patterns = [...JSON.stringify(document).matchAll(/"pattern":("(?:[^"\\]|\\.)*")/g)].map(
+      ([, quoted]) => JSON.parse(quoted as string),
+    );
+    expect(patterns.length).toBeGreaterThan(100);
+    // NUL as \0 and lookbehinds are not in all of them.
+    expect(patterns.filter((pattern) => /\\[0-7]|\(\?</.test(pattern))).toEqual([]);
+  });
+
   it("spells every name in snake_case", () => {
     const names = [...JSON.stringify(document.components.schemas).matchAll(/"properties":\{([^{}]*)/g)];
     expect(names.length).toBeGreaterThan(10);

@@ -47,10 +47,46 @@ describe("the rule for texts", () => {
 });
 
 describe("the rule for URLs", () => {
-  it.each(["javascript:alert(1)", "http://a b", "//example.com", `https://e.com/${"x".repeat(2048)}`])(
-    "%j, is refused",
-    (value) => {
-      expect(accepts(httpUrl, value)).toBe(false);
-    },
-  );
+  it.each([
+    ...[
+      "javascript:alert(1)",
+      "http://a b",
+      "//example.com",
+      `https://e.com/${"x".repeat(2048)}`,
+      "https://",
+    ],
+    ...[
+      "https://[",
+      "https://ada:secret@example.com/",
+      "https://256.1.1.1/",
+      "https://1.2.3.4.5",
+      "https://a:b",
+    ],
+    ...["https://e.com\\@evil.example", "https://ä.example"],
+  ])("%j, is refused", (value) => {
+    expect(accepts(httpUrl, value)).toBe(false);
+  });
+
+  it.each([
+    ...["https://shop.example.org", "http://localhost:3000/orders?of=today#top", "http://10.0.0.7:8080/x"],
+    ...[
+      "https://xn--kse-qla.example/brot.png",
+      "http://kitchen_system/callback",
+      "https://e.com/grüße?q[]=1",
+    ],
+  ])("%j, is accepted", (value) => {
+    expect(accepts(httpUrl, value)).toBeTruthy();
+  });
+
+  it("whatever it accepts, is an address that clients can read", () => {
+    const address = fc.stringMatching(
+      new RegExp(httpUrl.pattern.source.replace("[^\\s\\p{Cc}\\p{Cs}]", "[!-~]")),
+    );
+    fc.assert(
+      fc.property(address, (value) => {
+        fc.pre(!/xn--/i.test(value) && Number(/:(\d+)/.exec(value.slice(8))?.[1] ?? 0) < 65_536);
+        expect(URL.canParse(value)).toBe(true);
+      }),
+    );
+  });
 });
