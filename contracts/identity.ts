@@ -6,6 +6,7 @@ import {
   integer,
   listOf,
   matching,
+  NO_NUL,
   nothing,
   object,
   oneOf,
@@ -18,8 +19,7 @@ import {
 } from "./schema.ts";
 import { language, personName, phone } from "./shared.ts";
 
-/** Any characters but NUL, which no text may hold. */
-const anyText = { type: "string", max: 128, pattern: /^[^\0]*$/ } as const;
+const anyText = { type: "string", max: 128, pattern: NO_NUL } as const;
 /** NIST SP 800-63B: length counts, composition rules do not. */
 const password = { ...anyText, min: 8 } as const;
 /** As somebody may have chosen it when other rules were in force. */

@@ -106,8 +106,14 @@ export const email = {
     /^[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+@(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\.)+[a-zA-Z0-9-]{1,63}$/,
   messages: { stringPattern: "Must be an e-mail address, as ada@example.com." },
 } as const;
-/** Names and values of text, as HTTP headers or the values of a template. */
-export const stringRecord = { type: "record", key: "string", value: "string" } as const;
+/** Any characters but NUL, which no text may hold. */
+export const NO_NUL = /^[^\0]*$/;
+/** Names and values of text, as HTTP headers, the values of a template or a provider's settings. */
+export const stringRecord = {
+  type: "record",
+  key: { type: "string", pattern: /^[!-~]{1,256}$/, messages: { stringPattern: "Is no name." } },
+  value: { type: "string", max: 65_536, pattern: NO_NUL },
+} as const;
 // A host as browsers write it down, whose own letters are in Punycode, without anybody's name and password in front:
 // what fits is an address for every client that reads it in an answer.
 const LABEL = "[a-zA-Z0-9_-]";

@@ -11,6 +11,8 @@ export type SchemaNames = ReadonlyMap<Props, string>;
 interface AnyRule extends Rule {
   readonly props?: Props;
   readonly items?: Rule;
+  readonly key?: Rule;
+  readonly value?: Rule;
   readonly values?: readonly string[];
   readonly pattern?: RegExp;
   readonly min?: number;
@@ -35,7 +37,7 @@ export function componentsOf(names: SchemaNames): Record<string, JsonSchema> {
 }
 
 function bodyOf(rule: Rule, names: SchemaNames): JsonSchema {
-  const { type, props, items, values, min, max, integer } = rule as AnyRule;
+  const { type, props, items, key, value, values, min, max, integer } = rule as AnyRule;
   switch (type) {
     case "object":
       return objectOf(props ?? {}, names);
@@ -47,7 +49,11 @@ function bodyOf(rule: Rule, names: SchemaNames): JsonSchema {
         maxItems: max,
       });
     case "record":
-      return { type: "object", additionalProperties: { type: "string" } };
+      return {
+        type: "object",
+        propertyNames: jsonSchemaOf(key as Rule, names),
+        additionalProperties: jsonSchemaOf(value as Rule, names),
+      };
     case "enum":
       return { type: "string", enum: values };
     case "number":

@@ -66,22 +66,28 @@ const validator = new FieldValidator({
 });
 
 /**
- * A text that is trimmed is measured as it came: the documentation states its length, and white space has one too.
- * What is too long then is not looked at any further.
+ * Texts are measured in code points, as JSON Schema and PostgreSQL do it: an emoji is one of them and two of
+ * JavaScript's. A text that is trimmed may have so much as it came, for the documentation states its length and white
+ * space has one too; what is too long is not looked at any further.
  */
 const builtIn = validator.rules.string as unknown as Compile;
 validator.add("string", function (this: Validator, rule, path, context) {
-  const made = builtIn.call(this, rule, path, context);
-  const { trim, max } = rule.schema as { trim?: boolean; max?: number };
-  if (!trim || max === undefined) return made;
-  const tooLong = this.makeError({
-    type: "stringMax",
-    messages: rule.messages,
-    expected: max,
-    actual: "value.length",
-  });
-  const first = `if (typeof value === "string" && value.length > ${max}) { ${tooLong} return value; }`;
-  return { ...made, source: `${first}\n${made.source}` };
+  const { trim, min, max, ...schema } = rule.schema as { trim?: boolean; min?: number; max?: number };
+  const { messages } = rule;
+  const made = builtIn.call(this, { ...rule, schema: { ...schema, trim } } as typeof rule, path, context);
+  const checks: string[] = [];
+  if (max !== undefined) {
+    const error = this.makeError({ type: "stringMax", messages, expected: max, actual: "value.length" });
+    const isLonger = `value.length > ${max} && (value.length > ${2 * max} || [...value].length > ${max})`;
+    checks.push(`if (typeof value === "string" && ${isLonger}) { ${error} return value; }`);
+  }
+  if (min !== undefined) {
+    const error = this.makeError({ type: "stringMin", messages, expected: min, actual: "value.length" });
+    const isShorter = `text.length < ${min} || (text.length < ${2 * min} && [...text].length < ${min})`;
+    const text = trim ? "value.trim()" : "value";
+    checks.push(`if (typeof value === "string") { const text = ${text}; if (${isShorter}) { ${error} } }`);
+  }
+  return { ...made, source: [...checks, made.source].join("\n") };
 });
 
 /** Compiles a contract's schema, which is closed at every level, once. */

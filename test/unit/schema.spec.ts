@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
-import { email, httpUrl, object, type Rule, text } from "../../contracts/schema.ts";
+import { email, httpUrl, object, type Rule, stringRecord, text } from "../../contracts/schema.ts";
 import { checkOf } from "../../mixins/validation/validation.ts";
 
 const accepts = (rule: Rule, value: unknown) => {
@@ -43,6 +43,27 @@ describe("the rule for texts", () => {
 
   it("letters of any script with line feeds, are accepted", () => {
     expect(accepts(text(100), "Grüße\nالسلام 👋")).toBeTruthy();
+  });
+
+  it("measures them as the document says, an emoji as one", () => {
+    expect(accepts(text(3, 3), "👋👋👋")).toBeTruthy();
+    expect(accepts(text(3, 3), " 👋👋 ")).toBe(false);
+    expect(accepts(text(3, 3), "👋👋")).toBe(false);
+    expect(accepts(text(3, 3), "👋👋👋👋")).toBe(false);
+    expect(accepts(text(3, 3), "a👋bc")).toBe(false);
+  });
+});
+
+describe("the rule for names with values", () => {
+  it.each([{ "": "x" }, { "a b": "x" }, { [`x${"y".repeat(256)}`]: "x" }, { key: "a\0b" }, { key: 1 }])(
+    "%j, is refused",
+    (value) => {
+      expect(accepts(stringRecord, value)).toBe(false);
+    },
+  );
+
+  it("lines of a key, are accepted", () => {
+    expect(accepts(stringRecord, { private_key: "-----BEGIN\r\n\tMIIE\r\n-----END\r\n" })).toBeTruthy();
   });
 });
 
