@@ -1,37 +1,18 @@
-import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { connect, type JetStreamManager, type NatsConnection } from "nats";
-import { type NatsServer, startNats } from "../servers/nats.ts";
+import { describe, expect, it } from "@jest/globals";
 import { eventually } from "../support/eventually.ts";
-import { type MessagingBench, messagingBench, userDeleted } from "../support/messaging.ts";
-import { carriers } from "../support/nats.ts";
+import { userDeleted } from "../support/messaging.ts";
+import { natsStage } from "../support/nats-stage.ts";
 
 const CAUGHT_UP_MS = 30_000;
 const TEST_TIMEOUT_MS = 90_000;
 
-let server: NatsServer;
-let bench: MessagingBench;
-let net: ReturnType<typeof carriers>;
-beforeEach(async () => {
-  [server, bench] = await Promise.all([startNats(), messagingBench()]);
-  net = carriers(server);
-});
-afterEach(async () => {
-  await bench.stop();
-  await net.close();
-  await server.remove();
-});
-
-async function managed(work: (manager: JetStreamManager) => Promise<unknown>): Promise<void> {
-  const connection: NatsConnection = await connect({ servers: server.url });
-  await work(await connection.jetstreamManager());
-  await connection.close();
-}
+const nats = natsStage();
 
 describe("messages over JetStream", () => {
   it(
     "said after a loss, have room beside what is handed over again, which waits for more",
     async () => {
-      const first = await bench.sender(net.connect());
+      const first = await nats.bench.sender(nats.net.connect());
       const say = (sender: typeof first, count: number) =>
         sender.db.transact((trx) =>
           sender.out.add(
@@ -39,26 +20,26 @@ describe("messages over JetStream", () => {
             Array.from({ length: count }, () => userDeleted()),
           ),
         );
-      const unsent = async () => (await bench.outboxRows()).filter(({ sentAt }) => !sentAt);
+      const unsent = async () => (await nats.bench.outboxRows()).filter(({ sentAt }) => !sentAt);
       await say(first, 400);
       await eventually(async () => expect(await unsent()).toEqual([]));
       await eventually(async () => {
-        const [noted] = await bench.marks();
+        const [noted] = await nats.bench.marks();
         expect(JSON.parse(noted?.mark ?? "{}").lastSeq).toBe(400);
       });
       await first.broker.stop();
       // As if said over four days, of which the stream keeps three.
-      await bench.db.db.raw(
+      await nats.bench.db.db.raw(
         `UPDATE outbox SET sent_at = sent_at - place * interval '15 minutes'
          FROM (SELECT id, row_number() OVER (ORDER BY id DESC) AS place FROM outbox) AS placed
          WHERE placed.id = outbox.id`,
       );
-      await managed((manager) => manager.streams.delete(net.stream));
+      await nats.managed((manager) => manager.streams.delete(nats.net.stream));
 
       const maxBytes = 60_000;
-      const tight = net.connect({ limits: { maxBytes } });
+      const tight = nats.net.connect({ limits: { maxBytes } });
       let looks = 0;
-      const sender = await bench.sender(
+      const sender = await nats.bench.sender(
         {
           ...tight,
           async hasRoomToRepeat() {
@@ -72,17 +53,19 @@ describe("messages over JetStream", () => {
       await eventually(() => expect(looks).toBeGreaterThan(0), { timeoutMs: CAUGHT_UP_MS });
       await say(sender, 20);
       await eventually(async () => expect(await unsent()).toEqual([]));
-      expect((await bench.outboxRows()).filter(({ error, attempts }) => error || attempts > 0)).toEqual([]);
-      expect((await bench.marks())[0]?.againUntil).toBeDefined();
-      await managed(async (manager) => {
-        expect((await manager.streams.info(net.stream)).state.bytes).toBeLessThan(0.8 * maxBytes);
-        await manager.streams.update(net.stream, { max_bytes: 10_000_000 });
+      expect((await nats.bench.outboxRows()).filter(({ error, attempts }) => error || attempts > 0)).toEqual(
+        [],
+      );
+      expect((await nats.bench.marks())[0]?.againUntil).toBeDefined();
+      await nats.managed(async (manager) => {
+        expect((await manager.streams.info(nats.net.stream)).state.bytes).toBeLessThan(0.8 * maxBytes);
+        await manager.streams.update(nats.net.stream, { max_bytes: 10_000_000 });
       });
-      await eventually(async () => expect((await bench.marks())[0]?.againUntil).toBeUndefined(), {
+      await eventually(async () => expect((await nats.bench.marks())[0]?.againUntil).toBeUndefined(), {
         timeoutMs: CAUGHT_UP_MS,
       });
-      await managed(async (manager) => {
-        const { state } = await manager.streams.info(net.stream);
+      await nats.managed(async (manager) => {
+        const { state } = await manager.streams.info(nats.net.stream);
         // Three days before the last hand-over, which was fifteen minutes ago, and what is fresh.
         expect(state.messages).toBeGreaterThanOrEqual(72 * 4 + 20);
         expect(state.messages).toBeLessThan(72 * 4 + 25);

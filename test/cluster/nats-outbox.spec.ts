@@ -1,34 +1,22 @@
-import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { connect, type JetStreamManager, type NatsConnection } from "nats";
+import { describe, expect, it } from "@jest/globals";
+import type { JetStreamManager } from "nats";
 import { newId } from "../../lib/ids.ts";
-import { type NatsServer, startNats } from "../servers/nats.ts";
 import { eventually } from "../support/eventually.ts";
-import { enter, type MessagingBench, messagingBench, userDeleted } from "../support/messaging.ts";
-import { carriers } from "../support/nats.ts";
+import { enter, userDeleted } from "../support/messaging.ts";
+import { natsStage } from "../support/nats-stage.ts";
 
 /** What a promise of the specification allows until everything has arrived again. */
 const CAUGHT_UP_MS = 30_000;
 const TEST_TIMEOUT_MS = 90_000;
 
-let server: NatsServer;
-let bench: MessagingBench;
-let net: ReturnType<typeof carriers>;
-beforeEach(async () => {
-  [server, bench] = await Promise.all([startNats(), messagingBench()]);
-  net = carriers(server);
-});
-afterEach(async () => {
-  await bench.stop();
-  await net.close();
-  await server.remove();
-});
+const nats = natsStage();
 
 /** A sender and a receiver in "processes" of their own. */
 async function stage() {
-  const carrier = net.connect();
+  const carrier = nats.net.connect();
   let refusals = 0;
   let look = Promise.withResolvers<void>();
-  const sender = await bench.sender({
+  const sender = await nats.bench.sender({
     ...carrier,
     async ready() {
       look.resolve();
@@ -38,7 +26,7 @@ async function stage() {
       return isReady;
     },
   });
-  const receiver = await bench.receiver(net.connect(), { "user.deleted": { apply: enter } });
+  const receiver = await nats.bench.receiver(nats.net.connect(), { "user.deleted": { apply: enter } });
   const said: string[] = [];
   const say = async (count: number) => {
     const subjects = Array.from({ length: count }, () => newId());
@@ -65,11 +53,11 @@ async function stage() {
       await saying;
     };
   };
-  const effects = async () => new Set((await bench.ledger()).map(({ subject }) => subject));
+  const effects = async () => new Set((await nats.bench.ledger()).map(({ subject }) => subject));
   const arrived = () =>
     eventually(
       async () => {
-        const found = await bench.ledger();
+        const found = await nats.bench.ledger();
         const subjects = new Set(found.map(({ subject }) => subject));
         expect({
           missing: said.filter((one) => !subjects.has(one)).length,
@@ -101,12 +89,6 @@ async function stage() {
   };
 }
 
-async function managed(work: (manager: JetStreamManager) => Promise<unknown>): Promise<void> {
-  const connection: NatsConnection = await connect({ servers: server.url });
-  await work(await connection.jetstreamManager());
-  await connection.close();
-}
-
 describe("messages over JetStream", () => {
   it(
     "of a server that is killed with -9 and comes back, are neither lost nor doubled",
@@ -115,9 +97,9 @@ describe("messages over JetStream", () => {
       const stop = sayOn();
       for (let kills = 0; kills < 5; kills += 1) {
         await arriving();
-        await server.kill();
+        await nats.server.kill();
         await saidMore(kills * 50);
-        await server.start();
+        await nats.server.start();
       }
       await stop();
       await arrived();
@@ -135,34 +117,34 @@ describe("messages over JetStream", () => {
       await receiver.broker.stop();
       await say(200);
       await eventually(async () => {
-        expect((await bench.outboxRows()).filter(({ sentAt }) => !sentAt)).toEqual([]);
+        expect((await nats.bench.outboxRows()).filter(({ sentAt }) => !sentAt)).toEqual([]);
       });
       const stop = sayOn();
       await eventually(async () => {
-        expect((await bench.outboxRows()).filter(({ sentAt }) => sentAt).length).toBeGreaterThan(400);
+        expect((await nats.bench.outboxRows()).filter(({ sentAt }) => sentAt).length).toBeGreaterThan(400);
       });
-      await server.kill();
-      server.deleteStore();
-      await server.start();
+      await nats.server.kill();
+      nats.server.deleteStore();
+      await nats.server.start();
       await saidMore(50);
       await stop();
-      await bench.receiver(net.connect(), { "user.deleted": { apply: enter } });
+      await nats.bench.receiver(nats.net.connect(), { "user.deleted": { apply: enter } });
       const startedMs = performance.now();
       await arrived();
       expect(performance.now() - startedMs).toBeLessThan(CAUGHT_UP_MS);
       expect(said.length).toBeGreaterThan(400);
-      expect(net.reports.join("\n")).toContain("the stream was made anew");
+      expect(nats.net.reports.join("\n")).toContain("the stream was made anew");
     },
     TEST_TIMEOUT_MS,
   );
 
   it.each<[string, string, (manager: JetStreamManager) => Promise<unknown>]>([
-    ["is deleted", "made anew", (manager) => manager.streams.delete(net.stream)],
-    ["is purged", "purged", (manager) => manager.streams.purge(net.stream)],
+    ["is deleted", "made anew", (manager) => manager.streams.delete(nats.net.stream)],
+    ["is purged", "purged", (manager) => manager.streams.purge(nats.net.stream)],
     [
       "loses one message of its middle",
       "deleted",
-      (manager) => manager.streams.deleteMessage(net.stream, 150),
+      (manager) => manager.streams.deleteMessage(nats.net.stream, 150),
     ],
   ])(
     "of a stream that %s while nobody receives, arrive all the same",
@@ -173,17 +155,17 @@ describe("messages over JetStream", () => {
       await receiver.broker.stop();
       await say(100);
       await eventually(async () => {
-        expect((await bench.outboxRows()).filter(({ sentAt }) => !sentAt)).toEqual([]);
+        expect((await nats.bench.outboxRows()).filter(({ sentAt }) => !sentAt)).toEqual([]);
       });
       // The outbox has noted the stream as it is now, as it does every few seconds.
       await eventually(async () => {
-        const [noted] = await bench.marks();
+        const [noted] = await nats.bench.marks();
         expect(JSON.parse(noted?.mark ?? "{}").lastSeq).toBeGreaterThanOrEqual(200);
       });
-      await managed(harm);
-      await bench.receiver(net.connect(), { "user.deleted": { apply: enter } });
+      await nats.managed(harm);
+      await nats.bench.receiver(nats.net.connect(), { "user.deleted": { apply: enter } });
       await arrived();
-      expect(net.reports.join("\n")).toContain(why);
+      expect(nats.net.reports.join("\n")).toContain(why);
     },
     TEST_TIMEOUT_MS,
   );
@@ -194,17 +176,17 @@ describe("messages over JetStream", () => {
       const { say, arrived, refusals } = await stage();
       await say(1);
       await arrived();
-      await server.kill();
+      await nats.server.kill();
       const startedMs = performance.now();
-      const refused = net.connect().publish([]);
+      const refused = nats.net.connect().publish([]);
       await expect(refused).rejects.toMatchObject({ kind: "unreachable" });
       expect(performance.now() - startedMs).toBeLessThan(500);
       await say(10);
       // Looks follow each other, and one in between may be of what is handed over again: so one saw all, and is over.
       const before = refusals();
       await eventually(() => expect(refusals()).toBeGreaterThan(before + 3));
-      expect((await bench.outboxRows()).filter(({ sentAt }) => !sentAt)).toHaveLength(10);
-      await server.start();
+      expect((await nats.bench.outboxRows()).filter(({ sentAt }) => !sentAt)).toHaveLength(10);
+      await nats.server.start();
       await arrived();
     },
     TEST_TIMEOUT_MS,
@@ -217,14 +199,14 @@ describe("messages over JetStream", () => {
       await receiver.broker.stop();
       await say(20);
       await eventually(async () => {
-        expect((await bench.outboxRows()).filter(({ sentAt }) => !sentAt)).toEqual([]);
+        expect((await nats.bench.outboxRows()).filter(({ sentAt }) => !sentAt)).toEqual([]);
       });
       await sender.broker.stop();
-      await server.kill();
-      server.deleteStore();
-      await server.start();
-      await bench.receiver(net.connect(), { "user.deleted": { apply: enter } });
-      await bench.sender(net.connect());
+      await nats.server.kill();
+      nats.server.deleteStore();
+      await nats.server.start();
+      await nats.bench.receiver(nats.net.connect(), { "user.deleted": { apply: enter } });
+      await nats.bench.sender(nats.net.connect());
       await arrived();
     },
     TEST_TIMEOUT_MS,
@@ -233,8 +215,8 @@ describe("messages over JetStream", () => {
   it(
     "of a stream that is full, are refused and wait until there is room",
     async () => {
-      const tight = net.connect({ limits: { maxBytes: 50_000 } });
-      const sender = await bench.sender(tight);
+      const tight = nats.net.connect({ limits: { maxBytes: 50_000 } });
+      const sender = await nats.bench.sender(tight);
       const say = (count: number) =>
         sender.db.transact((trx) =>
           sender.out.add(
@@ -244,13 +226,13 @@ describe("messages over JetStream", () => {
         );
       await say(300);
       await eventually(async () => {
-        const waiting = (await bench.outboxRows()).filter(({ sentAt }) => !sentAt);
+        const waiting = (await nats.bench.outboxRows()).filter(({ sentAt }) => !sentAt);
         expect(waiting.length).toBeGreaterThan(0);
         expect(waiting.some(({ error }) => error?.includes("takes no more"))).toBe(true);
       });
-      await managed((manager) => manager.streams.update(net.stream, { max_bytes: 10_000_000 }));
+      await nats.managed((manager) => manager.streams.update(nats.net.stream, { max_bytes: 10_000_000 }));
       await eventually(async () => {
-        expect((await bench.outboxRows()).filter(({ sentAt }) => !sentAt)).toEqual([]);
+        expect((await nats.bench.outboxRows()).filter(({ sentAt }) => !sentAt)).toEqual([]);
       });
       await sender.broker.stop();
     },
@@ -258,27 +240,30 @@ describe("messages over JetStream", () => {
   );
 
   it("of a sender in two replicas that see the same loss, are handed over by one of them", async () => {
-    const senders = [await bench.sender(net.connect()), await bench.sender(net.connect())];
+    const senders = [
+      await nats.bench.sender(nats.net.connect()),
+      await nats.bench.sender(nats.net.connect()),
+    ];
     await senders[0]?.db.transact((trx) => (senders[0] as (typeof senders)[0]).out.add(trx, [userDeleted()]));
     await eventually(async () => {
-      expect((await bench.outboxRows()).filter(({ sentAt }) => !sentAt)).toEqual([]);
+      expect((await nats.bench.outboxRows()).filter(({ sentAt }) => !sentAt)).toEqual([]);
     });
     await eventually(async () => {
-      const [noted] = await bench.marks();
+      const [noted] = await nats.bench.marks();
       expect(JSON.parse(noted?.mark ?? "{}").lastSeq).toBe(1);
     });
-    await managed((manager) => manager.streams.delete(net.stream));
+    await nats.managed((manager) => manager.streams.delete(nats.net.stream));
     await eventually(
-      () => expect(net.reports.filter((line) => line.includes("made anew")).length).toBeGreaterThan(0),
+      () => expect(nats.net.reports.filter((line) => line.includes("made anew")).length).toBeGreaterThan(0),
       { timeoutMs: CAUGHT_UP_MS },
     );
     await eventually(async () => {
-      const [noted] = await bench.marks();
+      const [noted] = await nats.bench.marks();
       expect(noted?.againUntil).toBeUndefined();
     });
-    await managed(async (manager) => {
-      expect((await manager.streams.info(net.stream)).state.messages).toBe(1);
+    await nats.managed(async (manager) => {
+      expect((await manager.streams.info(nats.net.stream)).state.messages).toBe(1);
     });
-    expect(net.reports.filter((line) => line.includes("made anew"))).toHaveLength(1);
+    expect(nats.net.reports.filter((line) => line.includes("made anew"))).toHaveLength(1);
   });
 });

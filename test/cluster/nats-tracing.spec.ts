@@ -1,32 +1,22 @@
-import { afterAll, afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { afterAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { trace } from "@opentelemetry/api";
 import { connect } from "nats";
-import { type NatsServer, startNats } from "../servers/nats.ts";
 import { eventually } from "../support/eventually.ts";
-import { type MessagingBench, messagingBench, userDeleted } from "../support/messaging.ts";
-import { carriers } from "../support/nats.ts";
+import { userDeleted } from "../support/messaging.ts";
+import { natsStage } from "../support/nats-stage.ts";
 import { recordSpans } from "../support/spans.ts";
 
 const { ended, stop } = recordSpans();
-let server: NatsServer;
-let bench: MessagingBench;
-let net: ReturnType<typeof carriers>;
-beforeEach(async () => {
+const nats = natsStage();
+beforeEach(() => {
   ended.length = 0;
-  [server, bench] = await Promise.all([startNats(), messagingBench()]);
-  net = carriers(server);
-});
-afterEach(async () => {
-  await bench.stop();
-  await net.close();
-  await server.remove();
 });
 afterAll(stop);
 
 describe("a message over JetStream, said within a trace", () => {
   it("carries the trace to its handler, and on the wire to whoever else reads the stream", async () => {
-    await bench.receiver(net.connect(), { "user.deleted": { apply: async () => undefined } });
-    const sender = await bench.sender(net.connect());
+    await nats.bench.receiver(nats.net.connect(), { "user.deleted": { apply: async () => undefined } });
+    const sender = await nats.bench.sender(nats.net.connect());
     const { traceId } = await trace.getTracer("test").startActiveSpan("the change", async (span) => {
       await sender.db.transact((trx) => sender.out.add(trx, [userDeleted()]));
       span.end();
@@ -40,9 +30,9 @@ describe("a message over JetStream, said within a trace", () => {
     expect(handled?.spanContext().traceId).toBe(traceId);
     expect(handled?.parentSpanContext?.spanId).toBe(made?.spanContext().spanId);
 
-    const connection = await connect({ servers: server.url });
+    const connection = await connect({ servers: nats.server.url });
     const manager = await connection.jetstreamManager();
-    const stored = await manager.streams.getMessage(net.stream, { seq: 1 });
+    const stored = await manager.streams.getMessage(nats.net.stream, { seq: 1 });
     expect(stored.header.get("traceparent")).toContain(`${traceId}-${made?.spanContext().spanId}`);
     await connection.close();
   });
