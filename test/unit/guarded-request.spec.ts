@@ -1,6 +1,6 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { afterAll, beforeAll, describe, expect, it, jest } from "@jest/globals";
 import fc from "fast-check";
 import { type GuardOptions, guardedPost, urlTrouble } from "../../lib/net/guarded-request.ts";
 import { isLoopbackAddress, isPublicAddress } from "../../lib/net/public-address.ts";
@@ -183,6 +183,8 @@ describe("a guarded request", () => {
   });
   const post = (url: string, options: GuardOptions, timeoutMs = 2_000) =>
     guardedPost({ url, headers: {}, body: "{}", timeoutMs, maxBodyBytes: 1_024 }, options);
+  /** A name server that answers otherwise each time it is asked. */
+  const answering = (...answers: string[][]) => jest.fn(async () => answers.shift() ?? []);
 
   it.each([
     ["a private address", ["10.0.0.8"]],
@@ -199,13 +201,19 @@ describe("a guarded request", () => {
   });
 
   it("to a name that is fine when asked and bad when connected to, is judged by the address it connects to", async () => {
-    const answers = [["127.0.0.1"], ["93.184.215.14"]];
-    let asked = 0;
-    const resolve = async () => answers[asked++] ?? [];
+    const resolve = answering(["127.0.0.1"], ["10.0.0.8"]);
+    const answer = await post(`http://localhost:${port}/rebound`, { ...sandbox, resolve });
+    expect(answer).toMatchObject({ status: 200 });
+    expect(seen).toContain("POST /rebound");
+    expect(resolve).toHaveBeenCalledTimes(1);
+  });
+
+  it("to a name that is bad when asked and fine when asked again, is not asked again", async () => {
+    const resolve = answering(["127.0.0.1"], ["93.184.215.14"]);
     await expect(post("https://rebind.example/", { ...strict, resolve })).rejects.toMatchObject({
       kind: "blocked",
     });
-    expect(asked).toBe(1);
+    expect(resolve).toHaveBeenCalledTimes(1);
   });
 
   it("to a name without an address, fails", async () => {
