@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { crc32 } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { ServiceSchema } from "moleculer";
 import sharp from "sharp";
@@ -150,12 +151,15 @@ describe("media.putAvatar", () => {
 
   it("of a bomb, whose header claims what its bytes do not hold, is refused before a pixel is decoded", async () => {
     const { meta } = await bench.customer();
-    const png = await picture(10, 10).png().toBuffer();
-    png.writeUInt32BE(60_000, 16);
-    png.writeUInt32BE(60_000, 20);
     const startedAt = performance.now();
-    await expect(put(png, meta)).rejects.toMatchObject({ code: 422 });
+    await expect(put(await claiming(60_000), meta)).rejects.toMatchObject({
+      type: "IMAGE_TOO_LARGE",
+      code: 422,
+    });
     expect(performance.now() - startedAt).toBeLessThan(2_000);
+    // A decoder would have found no fault with the header, and too few pixels behind it.
+    await expect(put(await claiming(5_000), meta)).rejects.toMatchObject({ type: "IMAGE_INVALID" });
+    await expect(put(await claiming(10), meta)).resolves.toMatchObject({ bytes: expect.any(Number) });
   });
 
   it("of what is no base64, and without a token, is refused", async () => {
@@ -268,6 +272,16 @@ describe("a proof of delivery", () => {
     });
   });
 });
+
+/** A PNG of ten by ten pixels, whose header says soundly that it has so many a side. */
+async function claiming(side: number): Promise<Buffer> {
+  const png = await picture(10, 10).png().toBuffer();
+  const [type, width, height, checksum] = [12, 16, 20, 29];
+  png.writeUInt32BE(side, width);
+  png.writeUInt32BE(side, height);
+  png.writeUInt32BE(crc32(png.subarray(type, checksum)), checksum);
+  return png;
+}
 
 /** Something that does not compress away. */
 function noise() {
