@@ -1,4 +1,5 @@
 import type { Knex } from "knex";
+import { failpoint } from "../../lib/failpoint.ts";
 import { newId } from "../../lib/ids.ts";
 import type { Logger } from "../messages/logger.ts";
 import { type Runner, startRunner } from "../messages/runner.ts";
@@ -91,6 +92,7 @@ export function startWorker(options: WorkerOptions): Worker {
       } finally {
         if (mayIsolate && !claimed.some(isAlone)) isolation.taken = false;
       }
+      if (claimed.length > 0) failpoint("consumer.claimed");
       for (const one of claimed) {
         const abort = new AbortController();
         const delivery = { group, messageId: one.messageId, token, claimed: one, abort, ending: false };

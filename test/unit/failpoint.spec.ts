@@ -1,6 +1,10 @@
 import { spawnSync } from "node:child_process";
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "@jest/globals";
 
+const ROOT = join(import.meta.dirname, "..", "..");
+const sourceOf = (path: string) => readFileSync(join(ROOT, path), "utf8");
 const program = `
   import { failpoint } from "./lib/failpoint.ts";
   for (const name of ["relay.sent", "relay.published", "relay.published", "relay.published"]) {
@@ -11,7 +15,7 @@ const program = `
 function run(env: Record<string, string>) {
   const { PATH } = process.env;
   return spawnSync(process.execPath, ["--input-type=module", "--eval", program], {
-    cwd: `${import.meta.dirname}/../..`,
+    cwd: ROOT,
     env: { PATH, ...env },
     encoding: "utf8",
   });
@@ -32,5 +36,16 @@ describe("failpoint", () => {
     const { status, stdout, stderr } = run({ FAILPOINTS: "relay.sent", NODE_ENV: "production" });
     expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
     expect(stderr).toContain("FAILPOINTS must not be set in production");
+  });
+
+  it("that is declared, has a place in the product, and there is no other", () => {
+    const declared = [...sourceOf("lib/failpoint.ts").matchAll(/^ {2}\| "([a-z.]+)"/gm)].map(
+      ([, name]) => name,
+    );
+    const placed = globSync("{mixins,services}/**/*.ts", { cwd: ROOT }).flatMap((path) =>
+      [...sourceOf(path).matchAll(/\bfailpoint\("([a-z.]+)"\)/g)].map(([, name]) => name),
+    );
+    expect(declared.length).toBeGreaterThan(10);
+    expect([...new Set(placed)].sort()).toEqual([...declared].sort());
   });
 });
