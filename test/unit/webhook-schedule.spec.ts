@@ -6,8 +6,9 @@ import {
   retryAfterMs,
   type Urgency,
 } from "../../services/partners/webhooks/schedule.ts";
+import { senderLimits } from "../../services/partners/webhooks/sender.ts";
 
-const TIMEOUT_MS = 10_000;
+const TIMEOUT_MS = senderLimits.timeoutMs;
 const ACCEPT_WITHIN_MS = 600_000;
 
 /** The moments of all tries when each of them takes `tryMs`, from the first at 0. */
@@ -22,6 +23,13 @@ function momentsOf(urgency: Urgency, tryMs: number, random: () => number): numbe
 }
 
 const chance = fc.infiniteStream(fc.double({ min: 0, max: 1, noNaN: true }));
+
+describe("a try", () => {
+  it("ends after ten seconds without an answer, before its lease does", () => {
+    expect(senderLimits.timeoutMs).toBe(10_000);
+    expect(senderLimits.leaseMs).toBeGreaterThan(senderLimits.timeoutMs);
+  });
+});
 
 describe("the schedule of tries", () => {
   it("for an order to prepare, has ten within ten minutes, also when each runs into its timeout", () => {
