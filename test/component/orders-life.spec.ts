@@ -259,10 +259,13 @@ describe("deadlines", () => {
     ["preparing", "order.not_ready"],
     ["ready", "order.no_deliverer"],
     ["delivering", "order.deliverer_silent"],
+    ["failed", "order.undeliverable"],
   ] as const)(
     "of a %s order: one alert %s, the next deadline, and it shows as stuck",
     async (status, kind) => {
-      const order = await shop.placed(status);
+      const order = await shop.placed(status === "failed" ? "delivering" : status);
+      if (status === "failed")
+        await shop.as(order.deliverer, "orders.fail", { orderId: order.orderId, reason: "Nobody there" });
       await shop.overdue(order.orderId);
       await eventually(() => expect(shop.alerts(order.orderId)).toEqual([kind]));
       const { deadlineAt, status: still } = await shop.get(order);
