@@ -15,6 +15,7 @@ import {
   optional,
   page,
   paging,
+  someMoney,
   stringRecord,
   text,
   time,
@@ -257,7 +258,7 @@ export const ordersActions = {
   "orders.fail": action(object({ ...orderId, reason }), order, { idempotent: true }),
   "orders.track": action(object({ token: text(200) }), tracking, { idempotent: true }),
 
-  "orders.refund": action(object({ ...orderId, amount: optional(money), reason }), order),
+  "orders.refund": action(object({ ...orderId, amount: optional(someMoney), reason }), order),
   "orders.reassign": action(object({ ...orderId, delivererId: optional(uuid), reason }), order),
   "orders.override": action(object({ ...orderId, to: orderStatus, reason }), order),
   "orders.diagnosis": action(object(orderId), diagnosis, { idempotent: true }),

@@ -133,6 +133,8 @@ export const time = matching(
 );
 export const currency = matching(/^[A-Z]{3}$/, 3, "a currency, as EUR");
 export const money = object({ amountMinor: integer(0, Number.MAX_SAFE_INTEGER), currency });
+/** Money that changes hands, which none never does. */
+export const someMoney = object({ amountMinor: integer(1, Number.MAX_SAFE_INTEGER), currency });
 /** An answer that says nothing but "done". */
 export const nothing = object({});
 

@@ -1044,7 +1044,11 @@ The stream ends with the access token; connect again with a fresh one. */
     /** Refund an order. Without an amount, all that was kept. */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
-      requestBody: { content: { "application/json": { amount?: Schemas["Money"]; reason: string } } };
+      requestBody: {
+        content: {
+          "application/json": { amount?: { amount_minor: number; currency: string }; reason: string };
+        };
+      };
       responses: { 200: { content: { "application/json": Schemas["Order"] } }; default: Refusal };
     };
     delete?: never;

@@ -101,6 +101,17 @@ describe("gateway, given a body", () => {
     expect(gateway.calls).toEqual([]);
   });
 
+  it.each([
+    ["32 deep, looks at what is in it", 32, 422, "validation_error"],
+    ["33 deep, looks no further", 33, 400, "bad_request"],
+  ])("nested %s", async (_, depth, status, code) => {
+    const lists = depth - 1; // the object around them is one level itself
+    const answer = await check(`{"note":${"[".repeat(lists)}${"]".repeat(lists)}}`);
+    expect({ status: answer.status, code: answer.body.code }).toEqual({ status, code });
+    const objects = await check(`${'{"a":'.repeat(depth)}1${"}".repeat(depth)}`);
+    expect({ status: objects.status, code: objects.body.code }).toEqual({ status, code });
+  });
+
   it("with colons, quotes and backslashes in its texts, finds no name twice", async () => {
     await check({ ...sound, note: 'a: "b": \\":" \\\\ : {"note":1}' });
     expect(gateway.calls).toHaveLength(1);
@@ -164,6 +175,53 @@ describe("gateway, given a body", () => {
       { field: "address.postal_code", rule: "stringPattern", message: "no" },
     ]);
     expect(answer.text).not.toContain("partners-1");
+  });
+});
+
+describe("gateway, given an amount of money", () => {
+  const [partner, offered] = [newId(), newId()];
+  const price = { title: "Flat White", price: { amount_minor: 0, currency: "EUR" } };
+  const offer = { price: price.price, active: true };
+  const refund = { amount: price.price, reason: "Cold" };
+  const amounts: [string, string, string, object, string][] = [
+    ["of a refund", "POST", `/orders/${newId()}/refund`, refund, "amount.amount_minor"],
+    ["of a new product", "POST", `/partners/${partner}/products`, price, "price.amount_minor"],
+    ["of an offer", "PUT", `/partners/${partner}/availability/${offered}`, offer, "price.amount_minor"],
+  ];
+  let admin: string;
+  beforeAll(async () => {
+    admin = `Bearer ${await gateway.identity.token({ role: "admin" })}`;
+  });
+  const send = (method: string, path: string, body: object, number: string) =>
+    request(method, `/api/v1${path}`, {
+      headers: { Authorization: admin },
+      body: JSON.stringify(body).replace('"amount_minor":0', `"amount_minor":${number}`),
+    });
+
+  describe.each(amounts)("%s", (_, method, path, body, field) => {
+    it.each(["0", "-1", "1.5", "9007199254740992", "1e400", "-1e400", '"1"', "null"])(
+      "that is %s, answers 422 and names the field",
+      async (number) => {
+        const answer = await send(method, path, body, number);
+        expect(answer.status).toBe(422);
+        expect(answer.body.errors).toEqual([expect.objectContaining({ field })]);
+        expect(gateway.calls).toEqual([]);
+      },
+    );
+
+    it.each(["NaN", "Infinity", "01", "+1", "0x10", "1_000"])(
+      "that is %s, which is no JSON, answers 400",
+      async (number) => {
+        const answer = await send(method, path, body, number);
+        expect({ status: answer.status, code: answer.body.code }).toEqual({ status: 400, code: "bad_json" });
+        expect(gateway.calls).toEqual([]);
+      },
+    );
+
+    it("that is the smallest there is, passes it on", async () => {
+      expect((await send(method, path, body, "1")).status).toBeLessThan(300);
+      expect(gateway.calls).toHaveLength(1);
+    });
   });
 });
 
