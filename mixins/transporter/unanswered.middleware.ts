@@ -1,6 +1,6 @@
-import type { Context, Middleware } from "moleculer";
+import { type Context, Errors, type Middleware } from "moleculer";
 
-/** Moleculer's own timeout has answered the caller by then. */
+/** Moleculer's own timeout has answered the caller by then, unless the process stood still: then either may be first. */
 const GRACE_MS = 100;
 
 type Handler = (ctx: Context) => Promise<unknown>;
@@ -20,7 +20,7 @@ function forget(next: Handler): Handler {
     if (timeoutMs <= 0) return await next(ctx);
     const { promise: lost, reject } = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
-      reject(new Error("the answer was lost"));
+      reject(new Errors.RequestTimeoutError({ action: ctx.action?.name ?? "", nodeID: ctx.nodeID ?? "" }));
     }, timeoutMs + GRACE_MS);
     try {
       return await Promise.race([next(ctx), lost]);

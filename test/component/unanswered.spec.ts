@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { ServiceBroker } from "moleculer";
+import { type Context, ServiceBroker } from "moleculer";
 import { newId } from "../../lib/ids.ts";
+import { unanswered } from "../../mixins/transporter/unanswered.middleware.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
 
 const TIMEOUT_MS = 150;
@@ -44,6 +45,14 @@ describe("a request to another node whose answer is lost", () => {
     const beganMs = performance.now();
     await asking.stop();
     expect(performance.now() - beganMs).toBeLessThan(STOPPED_WITHIN_MS);
+  });
+
+  it("is told in the same words when the broker's own timeout comes later, as in a process that stood still", async () => {
+    const { remoteAction } = unanswered() as unknown as {
+      remoteAction: (next: () => Promise<unknown>) => (ctx: Pick<Context, "options">) => Promise<unknown>;
+    };
+    const asked = remoteAction(() => new Promise(() => undefined))({ options: { timeout: 1 } });
+    await expect(asked).rejects.toMatchObject({ type: "REQUEST_TIMEOUT", code: 504 });
   });
 
   it("is no other request: those that are answered go on as before, also without a limit", async () => {
