@@ -1,7 +1,7 @@
 import { orderStatus } from "../../contracts/orders.ts";
 import { deadlines, endings, moves } from "../../services/orders/order.ts";
 import { WRONG_PINS_MAX } from "../../services/orders/order-delivery.ts";
-import { looksMs } from "../../services/orders/order-reconciliation.ts";
+import { looksMs, paidLooksMs } from "../../services/orders/order-reconciliation.ts";
 import { generated, table } from "./markdown.ts";
 
 interface Row {
@@ -62,9 +62,10 @@ const DEADLINES = [
 ].join("\n");
 const LOOKS = [
   `An order that lacks its payment is asked about at its bank ${looksMs.map(ageText).join(", ")} after it was made, for`,
-  "the callback may be lost: the last times after it has ended, when its page is closed too. What is found is taken in",
-  "as a callback would be; what differs otherwise (`payment.missing`, `refund.difference`, `payment.contradiction`) is",
-  "told to operators, once.",
+  "the callback may be lost: the last times after it has ended, when its page is closed too. One that is paid is asked",
+  `about ${paidLooksMs.map(ageText).join(" and ")} after its payment, for it may be paid twice. What is found is taken in as a`,
+  "callback would be, and goes back where it is too much; what differs otherwise (`payment.missing`,",
+  "`refund.difference`, `payment.contradiction`) is told to operators, once.",
 ].join("\n");
 
 function ageText(ms: number): string {

@@ -1,5 +1,7 @@
+import type { OrderStatus } from "../../contracts/orders.ts";
 import { isoTime } from "../../lib/clock.ts";
 import type { Money } from "../../lib/money.ts";
+import type { Decision } from "./order-model.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -20,14 +22,43 @@ export const looksMs: readonly number[] = [
   6 * HOUR_MS,
   24 * HOUR_MS,
 ];
+/**
+ * When the bank is asked about an order that is paid, counted from its payment: somebody may have paid twice, and the
+ * report of one of the two be lost. Who does it does it while the page is open, so soon after that has closed; and
+ * once more when the bank itself has given up repeating its callback.
+ */
+export const paidLooksMs: readonly number[] = [30 * MINUTE_MS, 24 * HOUR_MS];
+/** An order in another state has its payment, and keeps it. */
+const LACKS_PAYMENT: readonly OrderStatus[] = ["pending", "cancelled", "expired"];
 /** A payment that we know and the bank does not name may be on its way into the bank's own lists. */
 const SETTLING_MS = 10 * MINUTE_MS;
 
+/** What the time of an order's next look follows from. */
+export interface LookedAt {
+  status: OrderStatus;
+  createdAt: string;
+  /** When it had its payment together; absent: it never had. */
+  paidAt?: string;
+}
+
 /** The next look after `nowMs`; those that were missed are not made up for. Undefined: there is none. */
-export function nextLookAt(createdAt: string, nowMs: number): string | undefined {
-  const startMs = Date.parse(createdAt);
-  const nextMs = looksMs.map((ms) => startMs + ms).find((ms) => ms > nowMs);
+export function nextLookAt({ status, createdAt, paidAt }: LookedAt, nowMs: number): string | undefined {
+  const keepsPayment = paidAt !== undefined && !LACKS_PAYMENT.includes(status);
+  const [since, agesMs] = keepsPayment ? [paidAt, paidLooksMs] : [createdAt, looksMs];
+  const startMs = Date.parse(since);
+  const nextMs = agesMs.map((ms) => startMs + ms).find((ms) => ms > nowMs);
   return nextMs === undefined ? undefined : isoTime(nextMs);
+}
+
+/**
+ * With a move that pays an order: when that was, and its next look. Undefined for any other decision, which leaves
+ * both as they are.
+ */
+export function paymentMarks({ next, transition }: Decision): { paidAt: string; lookAt: string } | undefined {
+  if (transition?.from !== "pending" || transition.to !== "paid") return undefined;
+  const { status, createdAt, updatedAt: paidAt } = next;
+  const lookAt = nextLookAt({ status, createdAt, paidAt }, Date.parse(paidAt));
+  return lookAt === undefined ? undefined : { paidAt, lookAt };
 }
 
 /** A payment as our books have it. */

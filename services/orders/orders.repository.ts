@@ -4,7 +4,7 @@ import type { Position } from "../../contracts/shared.ts";
 import { newId } from "../../lib/ids.ts";
 import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts";
 import type { Decision, Order } from "./order-model.ts";
-import { nextLookAt } from "./order-reconciliation.ts";
+import { nextLookAt, paymentMarks } from "./order-reconciliation.ts";
 import type { Receipt } from "./order-refund.ts";
 
 /** Who looks: it stands in the statement, so that what is not theirs is as if it were not there. */
@@ -96,7 +96,7 @@ export async function insertOrder(trx: Db, decision: Decision, traceparent?: str
       ...[partner.pickup.position?.latitude ?? null, partner.pickup.position?.longitude ?? null],
       ...[order.currency, order.feeMinor, order.totalMinor],
       ...[JSON.stringify(order.address), order.note ?? null, order.bankId, order.payBy],
-      ...[order.deadlineAt ?? null, nextLookAt(order.createdAt, Date.parse(order.createdAt)) ?? null],
+      ...[order.deadlineAt ?? null, nextLookAt(order, Date.parse(order.createdAt)) ?? null],
       ...[traceparent ?? null, order.createdAt, order.updatedAt],
       JSON.stringify(order.lines),
       ...[newId(), transition?.type, order.status, transition?.actor.name],
@@ -110,12 +110,15 @@ export async function insertOrder(trx: Db, decision: Decision, traceparent?: str
  * Writes what a decision made of an order, guarded by the state and version that it was decided on.
  * @returns false when the order has changed meanwhile: nothing was written
  */
-export async function saveOrder(trx: Db, before: Order, { next, transition }: Decision): Promise<boolean> {
+export async function saveOrder(trx: Db, before: Order, decision: Decision): Promise<boolean> {
+  const { next, transition } = decision;
+  const marks = paymentMarks(decision);
   const update = `
     UPDATE orders SET version = ?, status = ?, payment_status = ?, deliverer_id = ?, paid_minor = ?,
       refunded_minor = ?, refund_pending_minor = ?, refund_failed_minor = ?, address = ?::jsonb, note = ?,
       deadline_at = ?, alerted_at = ?, ready_at = ?, ready_since = ?, closed_at = ?, reason = ?,
-      handover_failures = ?, proof_photo_id = ?, last_move = ?, last_actor = ?, updated_at = ?
+      handover_failures = ?, proof_photo_id = ?, last_move = ?, last_actor = ?, updated_at = ?,
+      paid_at = coalesce(?, paid_at), reconcile_at = coalesce(?, reconcile_at)
     WHERE id = ? AND version = ? AND status = ?`;
   const bindings: unknown[] = [
     ...[next.version, next.status, next.paymentStatus, next.delivererId ?? null, next.paidMinor],
@@ -123,7 +126,8 @@ export async function saveOrder(trx: Db, before: Order, { next, transition }: De
     ...[JSON.stringify(next.address), next.note ?? null, next.deadlineAt ?? null, next.alertedAt ?? null],
     ...[next.readyAt ?? null, next.readySince ?? null, next.closedAt ?? null, next.reason ?? null],
     ...[next.handoverFailures, next.proofPhotoId ?? null, next.lastMove ?? null, next.lastActor ?? null],
-    ...[next.updatedAt, before.id, before.version, before.status],
+    ...[next.updatedAt, marks?.paidAt ?? null, marks?.lookAt ?? null],
+    ...[before.id, before.version, before.status],
   ];
   if (!transition) return (await affected(trx, update, bindings)) === 1;
   const { type, from, to, actor, reason } = transition;
@@ -216,6 +220,7 @@ export type OrderRow = Omit<Order, "customer" | "receipts"> & {
   reconcileLooks?: number;
   reconciledAt?: string;
   reconcileError?: string;
+  paidAt?: string;
 };
 
 /** The order out of its row. */
@@ -223,7 +228,7 @@ export function loaded(found: OrderRow): Loaded {
   const { customerId, customerName, customerPhone, receipts = [], traceparent, now, ...rest } = found;
   const { pickupLatitude: _1, pickupLongitude: _2, partnerId: _3, ...known } = rest;
   const { checkoutRef: _4, reconcileAt: _5, reconcileLooks: _6, reconciledAt: _7, ...more } = known;
-  const { reconcileError: _8, ...order } = more;
+  const { reconcileError: _8, paidAt: _9, ...order } = more;
   const customer = { id: customerId, name: customerName, ...(customerPhone && { phone: customerPhone }) };
   return {
     order: { ...order, customer, receipts },

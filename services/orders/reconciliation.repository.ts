@@ -1,9 +1,11 @@
-import type { OrderStatus } from "../../contracts/orders.ts";
 import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts";
-import type { BookedPayment } from "./order-reconciliation.ts";
+import type { BookedPayment, LookedAt } from "./order-reconciliation.ts";
 
-/** As it stands in the index: orders that lack their payment, or ended without needing it. */
-const ASKABLE = "o.status IN ('pending', 'cancelled', 'expired') AND o.reconcile_at";
+/** As it stands in its index: orders that lack their payment, or ended without needing it. */
+const LACKING = "o.status IN ('pending', 'cancelled', 'expired') AND o.reconcile_at";
+/** As it stands in another one: orders that have their payment, and perhaps a second one. */
+const PAID =
+  "o.paid_at IS NOT NULL AND o.status NOT IN ('pending', 'cancelled', 'expired') AND o.reconcile_at";
 
 export interface DueBank {
   id: string;
@@ -17,50 +19,65 @@ export async function dueBanks(db: Db): Promise<DueBank[]> {
     db,
     `SELECT b.id, coalesce(c.failures, 0) AS failures FROM banks b LEFT JOIN bank_contacts c ON c.bank_id = b.id
      WHERE (c.retry_at IS NULL OR c.retry_at <= now())
-       AND EXISTS (SELECT 1 FROM orders o WHERE o.bank_id = b.id AND ${ASKABLE} <= now())`,
+       AND (EXISTS (SELECT 1 FROM orders o WHERE o.bank_id = b.id AND ${LACKING} <= now())
+         OR EXISTS (SELECT 1 FROM orders o WHERE o.bank_id = b.id AND ${PAID} <= now()))`,
   );
 }
 
 /** An order whose bank is to be asked. */
-export interface ClaimedLook {
+export interface ClaimedLook extends LookedAt {
   id: string;
-  status: OrderStatus;
   checkoutRef?: string;
-  createdAt: string;
 }
 
-/** Takes due orders of one bank; whoever takes one and dies leaves it to the next after the lease. */
+/**
+ * Takes due orders of one bank, paid ones only where those that lack their payment leave room: however many were
+ * paid, no customer waits for them. Whoever takes one and dies leaves it to the next after the lease.
+ */
 export async function claimLooks(
   db: Db,
   claim: { bankId: string; leaseMs: number; limit: number },
 ): Promise<ClaimedLook[]> {
+  const { bankId, leaseMs, limit } = claim;
+  const due = (which: string) => `
+    SELECT o.id FROM orders o WHERE o.bank_id = ? AND ${which} <= now()
+    ORDER BY o.reconcile_at LIMIT ? FOR NO KEY UPDATE SKIP LOCKED`;
   return rows<ClaimedLook>(
     db,
     `WITH due AS (
-       SELECT o.id FROM orders o WHERE o.bank_id = ? AND ${ASKABLE} <= now()
-       ORDER BY o.reconcile_at LIMIT ? FOR NO KEY UPDATE SKIP LOCKED)
+       SELECT id FROM (${due(LACKING)}) AS lacking UNION ALL SELECT id FROM (${due(PAID)}) AS paid LIMIT ?)
      UPDATE orders o SET reconcile_looks = reconcile_looks + 1,
        reconcile_at = now() + ? * interval '1 millisecond'
-     FROM due WHERE o.id = due.id RETURNING o.id, o.status, o.checkout_ref, o.created_at`,
-    [claim.bankId, claim.limit, claim.leaseMs],
+     FROM due WHERE o.id = due.id RETURNING o.id, o.status, o.checkout_ref, o.created_at, o.paid_at`,
+    [bankId, limit, bankId, limit, limit, leaseMs],
   );
 }
+
+/** An order that was paid since it was taken, perhaps by what the bank answered, got the time of its next look then. */
+const UNLESS_PAID = (at: string) =>
+  `reconcile_at = CASE WHEN (paid_at IS NULL) = ? THEN ${at} ELSE reconcile_at END`;
 
 /** The bank has answered. @param nextAt absent: it need not be asked again @param error what it refused to say */
 export async function endLook(
   db: Db,
-  id: string,
+  { id, paidAt }: Pick<ClaimedLook, "id" | "paidAt">,
   end: { nextAt?: string | undefined; error?: string | undefined },
 ): Promise<void> {
-  const sql = `UPDATE orders SET reconcile_at = ?, reconcile_error = ?, reconciled_at = now() WHERE id = ?`;
-  await affected(db, sql, [end.nextAt ?? null, end.error ?? null, id]);
+  const sql = `UPDATE orders SET ${UNLESS_PAID("?::timestamptz")}, reconcile_error = ?, reconciled_at = now()
+    WHERE id = ?`;
+  await affected(db, sql, [paidAt === undefined, end.nextAt ?? null, end.error ?? null, id]);
 }
 
 /** The bank has not answered: again when it does. */
-export async function postponeLook(db: Db, id: string, delayMs: number, error: string): Promise<void> {
-  const sql = `UPDATE orders SET reconcile_at = now() + ? * interval '1 millisecond', reconcile_error = ?
+export async function postponeLook(
+  db: Db,
+  { id, paidAt }: Pick<ClaimedLook, "id" | "paidAt">,
+  delayMs: number,
+  error: string,
+): Promise<void> {
+  const sql = `UPDATE orders SET ${UNLESS_PAID("now() + ? * interval '1 millisecond'")}, reconcile_error = ?
     WHERE id = ?`;
-  await affected(db, sql, [delayMs, error, id]);
+  await affected(db, sql, [paidAt === undefined, delayMs, error, id]);
 }
 
 /** What our books say of an order's payments at its bank. */
@@ -145,20 +162,26 @@ export interface OrderReconciliation {
 export async function reconciliationOf(db: Db, orderId: string): Promise<OrderReconciliation | undefined> {
   return row(
     db,
-    `SELECT CASE WHEN status IN ('pending', 'cancelled', 'expired') THEN reconcile_at END AS next_at,
+    `SELECT CASE WHEN status IN ('pending', 'cancelled', 'expired') OR paid_at IS NOT NULL THEN reconcile_at END
+         AS next_at,
        reconcile_looks AS looks, reconciled_at AS answered_at, reconcile_error AS error
      FROM orders WHERE id = ?`,
     [orderId],
   );
 }
 
-/** How many orders wait for their bank's word longer than they should. */
+/** How many orders wait for their bank's word longer than they should; bank by bank, as the indexes are ordered. */
 export async function countOverdueLooks(db: Db, lateMs: number): Promise<number> {
   const found = await row<{ count: number }>(
     db,
-    `SELECT count(*)::integer AS count FROM orders o
-     WHERE ${ASKABLE} <= now() - ? * interval '1 millisecond'`,
-    [lateMs],
+    `SELECT coalesce(sum(late.count), 0)::integer AS count
+     FROM banks b CROSS JOIN LATERAL (
+       SELECT count(*) FROM orders o
+       WHERE o.bank_id = b.id AND ${LACKING} <= now() - ? * interval '1 millisecond'
+       UNION ALL
+       SELECT count(*) FROM orders o
+       WHERE o.bank_id = b.id AND ${PAID} <= now() - ? * interval '1 millisecond') AS late`,
+    [lateMs, lateMs],
   );
   return found?.count ?? 0;
 }

@@ -55,10 +55,11 @@ export function reconciliationCounts(): ReconciliationCounts {
 }
 
 /**
- * One pass over the orders that lack their payment at their time: asks each one's bank what was paid. A payment that
- * we do not know goes the way of a callback, so that both at once have one effect; what cannot be repaired so is told
- * to an operator, once. Banks are asked beside each other, so that a silent one holds up none; it is asked less and
- * less often, about one order at a time, until it answers.
+ * One pass over the orders that lack their payment at their time, or were paid long enough ago: asks each one's bank
+ * what was paid. A payment that we do not know goes the way of a callback, so that both at once have one effect and
+ * what is too much goes back; what cannot be repaired so is told to an operator, once. Banks are asked beside each
+ * other, so that a silent one holds up none; it is asked less and less often, about one order at a time, until it
+ * answers.
  */
 export function reconciler(
   deps: OrdersDeps,
@@ -117,14 +118,11 @@ async function look(
     const text = String((error as Error).message).slice(0, ERROR_LENGTH);
     if ((error as { kind?: string }).kind === "refused") {
       // An answer, though not a helpful one: the next look is the ordinary one.
-      await endLook(db, order.id, {
-        nextAt: nextLookAt(order.createdAt, await databaseNowMs(db)),
-        error: text,
-      });
+      await endLook(db, order, { nextAt: nextLookAt(order, await databaseNowMs(db)), error: text });
       return undefined;
     }
     counts.unanswered += 1;
-    await postponeLook(db, order.id, AGAIN_MS, text);
+    await postponeLook(db, order, AGAIN_MS, text);
     return text;
   }
   counts.answered += 1;
@@ -139,11 +137,14 @@ async function look(
   for (const difference of differences) {
     if (await report(deps, bankId, order.id, difference)) counts.differing += 1;
   }
-  await endLook(db, order.id, { nextAt: nextLookAt(order.createdAt, nowMs) });
+  await endLook(db, order, { nextAt: nextLookAt(order, nowMs) });
   return undefined;
 }
 
-/** Closes the page of an order that has ended before it asks, so that nothing can be paid after the answer. */
+/**
+ * Closes the page of an order that has ended before it asks, so that nothing can be paid after the answer. That of a
+ * paid one is left: a bank whose page can be closed lets it be paid once.
+ */
 async function askAbout(
   { postgres, banks }: OrdersDeps,
   bankId: string,
@@ -152,7 +153,8 @@ async function askAbout(
   const registered = await banks.find(postgres.db, bankId);
   if (!registered) throw new Error("the bank is not registered");
   const bank: Bank = registered.connect();
-  if (status !== "pending" && checkoutRef) await bank.closeCheckout?.(checkoutRef);
+  const ended = status === "cancelled" || status === "expired";
+  if (ended && checkoutRef) await bank.closeCheckout?.(checkoutRef);
   return bank.findPayments(id, checkoutRef);
 }
 

@@ -1,54 +1,19 @@
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
-import { newId } from "../../lib/ids.ts";
+import { ourBooks, payment, startBooks, type TestPayment } from "../support/bank-books.ts";
 import { eventually } from "../support/eventually.ts";
 import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
 
-interface TestPayment {
-  payment_id: string;
-  amount_minor: number;
-  currency: string;
-  refunded_minor?: number;
-}
-
-/** A bank of the sandbox's language whose books the test writes. */
-async function startBooks() {
-  const books = new Map<string, TestPayment[]>();
-  const asked: string[] = [];
-  const bank = {
-    ...{ up: true, url: "", books, asked, stop: () => server.close() },
-    refundsGetLost: false,
-    /** What happens between the bank's reading of its books and its answer. */
-    meanwhile: async (_orderId: string): Promise<void> => undefined,
-  };
-  const server = createServer(async (request, response) => {
-    const url = new URL(request.url ?? "/", "http://bank");
-    const send = (status: number, body: object) => response.writeHead(status).end(JSON.stringify(body));
-    if (url.pathname === "/checkouts") return void send(201, { id: "c", url: `${bank.url}/pay` });
-    if (url.pathname.startsWith("/refunds") && bank.refundsGetLost) return void request.socket.destroy();
-    if (url.pathname !== "/payments") return void send(422, {});
-    const orderId = url.searchParams.get("order_id") ?? "";
-    asked.push(orderId);
-    if (!bank.up) return void request.socket.destroy();
-    const items = books.get(orderId) ?? [];
-    await bank.meanwhile(orderId);
-    send(200, { items });
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  bank.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return bank;
-}
-
 let shop: OrdersHarness;
 let bank: Awaited<ReturnType<typeof startBooks>>;
+let ours: ReturnType<typeof ourBooks>;
 beforeAll(async () => {
   bank = await startBooks();
   shop = await startOrders({ bankUrl: bank.url });
+  ours = ourBooks(shop);
 });
 beforeEach(() => {
   bank.up = true;
-  bank.refundsGetLost = false;
+  bank.refunds = "refused";
   bank.meanwhile = async () => undefined;
 });
 afterAll(async () => {
@@ -58,23 +23,6 @@ afterAll(async () => {
 
 /** A busy machine may ask to come back later, as it may ask a bank. */
 const confirmed = () => eventually(() => shop.confirmed());
-const payment = (more: Partial<TestPayment> = {}): TestPayment => ({
-  payment_id: `pay_${newId()}`,
-  amount_minor: 2950,
-  currency: "EUR",
-  refunded_minor: 0,
-  ...more,
-});
-const receipts = (orderId: string) =>
-  shop.sql<{ payment_id: string }>("SELECT payment_id FROM payment_receipts WHERE order_id = $1", [orderId]);
-const diagnosis = async (orderId: string) =>
-  (await shop.as(shop.admin, "orders.diagnosis", { orderId })).reconciliation;
-/** Has the bank asked about the order, and waits until it has answered. */
-async function look(orderId: string, minutesAgo?: number): Promise<void> {
-  const before = (await diagnosis(orderId))?.answeredAt;
-  await shop.lookDue(orderId, minutesAgo);
-  await eventually(async () => expect((await diagnosis(orderId))?.answeredAt).not.toBe(before));
-}
 const bankRow = async () =>
   (await shop.as(shop.admin, "orders.listBanks", {})).items.find(({ id }) => id === shop.bankId);
 
@@ -110,7 +58,7 @@ describe("a payment whose callback never came", () => {
     );
     for (const { orderId, one } of paid) {
       await shop.paid(orderId, one.amount_minor, { paymentId: one.payment_id });
-      expect(await receipts(orderId)).toEqual([{ payment_id: one.payment_id }]);
+      expect(await ours.receipts(orderId)).toEqual([{ payment_id: one.payment_id }]);
     }
     await shop.settled();
     for (const order of orders) {
@@ -140,25 +88,81 @@ describe("a payment whose callback never came", () => {
 describe("an order that is not paid", () => {
   it("is asked about at its ages, ever less often, and no more after a day", async () => {
     const order = await confirmed();
-    const { nextAt = "", looks } = (await diagnosis(order.orderId)) ?? {};
+    const { nextAt = "", looks } = (await ours.diagnosis(order.orderId)) ?? {};
     expect(looks).toBe(0);
     expect((Date.parse(nextAt) - Date.now()) / 60_000).toBeGreaterThan(1.5);
-    await look(order.orderId, 3);
-    const second = await diagnosis(order.orderId);
+    await ours.look(order.orderId, 3);
+    const second = await ours.diagnosis(order.orderId);
     expect(second).toMatchObject({ looks: 1, answeredAt: expect.any(String) });
     expect((Date.parse(second?.nextAt ?? "") - Date.now()) / 60_000).toBeLessThan(2.1);
-    await look(order.orderId, 25 * 60);
-    expect(await diagnosis(order.orderId)).not.toHaveProperty("nextAt");
+    await ours.look(order.orderId, 25 * 60);
+    expect(await ours.diagnosis(order.orderId)).not.toHaveProperty("nextAt");
+  });
+});
+
+describe("an order that is paid", () => {
+  it.each(["paid", "preparing", "ready", "delivering"] as const)(
+    "and %s, and is paid again unheard: the second payment is booked and goes back as one that was told",
+    async (status) => {
+      bank.refunds = "completed";
+      const [told, unheard] = await Promise.all([shop.placed(status), shop.placed(status)]);
+      await shop.paid(told.orderId);
+      const [first] = await ours.receipts(unheard.orderId);
+      const second = payment();
+      bank.books.set(unheard.orderId, [payment(first), second]);
+      await ours.look(unheard.orderId);
+      await shop.settled();
+      const expected = { status, paid: { amountMinor: 5900 }, refunded: { amountMinor: 2950 } };
+      expect(await ours.moneyOf(told)).toMatchObject(expected);
+      expect(await ours.moneyOf(unheard)).toEqual(await ours.moneyOf(told));
+      // Its report comes after all, and the bank is asked once more.
+      await shop.paid(unheard.orderId, 2950, { paymentId: second.payment_id });
+      bank.books.set(unheard.orderId, [payment(first), { ...second, refunded_minor: 2950 }]);
+      await ours.look(unheard.orderId);
+      await shop.settled();
+      expect(await ours.moneyOf(unheard)).toEqual(await ours.moneyOf(told));
+      expect(shop.alerts(unheard.orderId)).toEqual([]);
+    },
+  );
+
+  it("is asked about half an hour and a day after its payment, and no more", async () => {
+    const { orderId } = await shop.placed("paid");
+    const [first] = await ours.receipts(orderId);
+    bank.books.set(orderId, [payment(first)]);
+    const nextOf = { 0: 30, 29: 30, 30: 1440, 1439: 1440, 1440: undefined };
+    for (const [minutes, next] of Object.entries(nextOf)) {
+      if (minutes !== "0") {
+        await ours.paidAgo(orderId, Number(minutes));
+        await ours.look(orderId);
+      }
+      expect([minutes, await ours.nextAfter(orderId)]).toEqual([minutes, next]);
+    }
+    expect(await ours.diagnosis(orderId)).toMatchObject({ looks: 4, answeredAt: expect.any(String) });
+    expect(await ours.diagnosis(orderId)).not.toHaveProperty("nextAt");
   });
 
-  it("leaves the queue with its payment: nobody asks about paid orders", async () => {
-    const order = await confirmed();
-    await shop.paid(order.orderId);
-    await shop.lookDue(order.orderId);
-    const other = await confirmed();
-    await look(other.orderId);
-    expect(bank.asked).not.toContain(order.orderId);
-    expect(await diagnosis(order.orderId)).not.toHaveProperty("nextAt");
+  it("while its bank is asked, or by what the bank says, has its next look half an hour later", async () => {
+    const [reported, found] = [await confirmed(), await confirmed()];
+    const one = payment();
+    bank.books.set(reported.orderId, [one]);
+    bank.books.set(found.orderId, [payment()]);
+    bank.meanwhile = async (orderId) => {
+      if (orderId === reported.orderId) await shop.paid(orderId, 2950, { paymentId: one.payment_id });
+    };
+    for (const order of [reported, found]) {
+      await ours.look(order.orderId);
+      expect(await shop.get(order)).toMatchObject({ status: "paid" });
+      expect(await ours.nextAfter(order.orderId)).toBe(30);
+    }
+  });
+
+  it("and was paid before there were such looks, is left alone", async () => {
+    const [old, other] = [await shop.placed("paid"), await confirmed()];
+    await shop.sql("UPDATE orders SET paid_at = NULL WHERE id = $1", [old.orderId]);
+    await shop.lookDue(old.orderId);
+    await ours.look(other.orderId);
+    expect(bank.asked).not.toContain(old.orderId);
+    expect(await ours.diagnosis(old.orderId)).not.toHaveProperty("nextAt");
   });
 });
 
@@ -188,8 +192,8 @@ describe("books that differ", () => {
         ({ data }) => (data as { kind: string }).kind === kind,
       );
     const before = told().length;
-    await look(order.orderId);
-    await look(order.orderId);
+    await ours.look(order.orderId);
+    await ours.look(order.orderId);
     await shop.settled();
     await eventually(() => expect(told().length - before).toBe(1));
     expect(await shop.get(order)).toMatchObject({ status: "pending", paid: { amountMinor: 1000 } });
@@ -200,7 +204,7 @@ describe("books that differ", () => {
     const order = await confirmed();
     const known = payment();
     await shop.paid(order.orderId, 2950, { paymentId: known.payment_id });
-    bank.refundsGetLost = true;
+    bank.refunds = "lost";
     await shop.as(order.customer, "orders.cancel", { orderId: order.orderId });
     let refundId = "";
     await eventually(async () => {
@@ -226,7 +230,7 @@ describe("books that differ", () => {
     const order = await refunding();
     for (const refunded of [0, 2950]) {
       bank.books.set(order.orderId, [{ ...order.known, refunded_minor: refunded }]);
-      await look(order.orderId);
+      await ours.look(order.orderId);
     }
     expect(differences(order.orderId)).toEqual([]);
     await order.completes();
@@ -238,13 +242,13 @@ describe("books that differ", () => {
     bank.meanwhile = async (orderId) => {
       if (orderId === order.orderId) await order.completes();
     };
-    await look(order.orderId);
+    await ours.look(order.orderId);
     await shop.settled();
     expect(shop.saidOf(order.orderId, "refund.completed")).toHaveLength(1);
     expect(differences(order.orderId)).toEqual([]);
     // What was over before the bank was asked has to stand in its books.
     bank.meanwhile = async () => undefined;
-    await look(order.orderId);
+    await ours.look(order.orderId);
     await shop.settled();
     await eventually(() => expect(differences(order.orderId)).toEqual(["refund.difference"]));
   });

@@ -147,6 +147,7 @@ describe("the orders' database", () => {
       "0007_erased_customers.ts",
       "0008_refunds_by_bank.ts",
       "0009_refund_alerts.ts",
+      "0010_paid_looks.ts",
     ]);
     await own.drop();
   });

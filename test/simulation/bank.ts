@@ -36,14 +36,14 @@ export class SimulatedBank {
     this.#report = report;
   }
 
-  /** A customer pays on the bank's page. @param alone nothing else will be paid for the order */
-  pay(orderId: string, amountMinor: number, alone: boolean): void {
+  /** A customer pays on the bank's page. */
+  pay(orderId: string, amountMinor: number): void {
     const paymentId = `pay_${newId()}`;
     const payment: BankPayment = { paymentId, orderId, amountMinor };
     this.payments.set(paymentId, payment);
     this.#world.say(`${orderId} is paid ${amountMinor}`);
     const event = { ...this.#event(orderId, paymentId, amountMinor), kind: "paid" as const };
-    if (alone && this.#world.trouble(0.05)) return; // its report gets lost; whoever asks can find the payment
+    if (this.#world.trouble(0.05)) return; // its report gets lost; whoever asks can find the payment
     this.#report(event);
     // Another event about the same payment, as banks have several kinds of them.
     if (this.#world.trouble(0.1)) this.#report({ ...event, eventId: `evt_${newId()}` });

@@ -18,6 +18,8 @@ export const plantable = [
   "stock read before the lock",
   /** Nobody hands over again what a stream lost. */
   "stream lost unnoticed",
+  /** A second payment that the bank does not report is found by nobody. */
+  "paid orders are not asked about",
 ] as const;
 
 export type Fault = (typeof plantable)[number];

@@ -148,7 +148,7 @@ export class Outside {
     for (const amountMinor of amounts) {
       const late = random.chance(0.05);
       this.#later(late ? [60_000, 200_000] : [0, 8_000], async () =>
-        this.#cluster.bank.pay(orderId, amountMinor, amounts.length === 1),
+        this.#cluster.bank.pay(orderId, amountMinor),
       );
     }
   }

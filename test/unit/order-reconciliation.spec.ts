@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
-import { type BookedPayment, compareBooks } from "../../services/orders/order-reconciliation.ts";
+import type { OrderStatus } from "../../contracts/orders.ts";
+import { type BookedPayment, compareBooks, nextLookAt } from "../../services/orders/order-reconciliation.ts";
 
 const NOW = Date.parse("2026-01-01T12:00:00.000Z");
 const amount = { amountMinor: 1000, currency: "EUR" };
@@ -25,5 +26,24 @@ describe("compareBooks, of what the bank says has gone back", () => {
     for (const told of fine) expect([told, kinds(before, after, told)]).toEqual([told, []]);
     for (const told of wrong)
       expect([told, kinds(before, after, told)]).toEqual([told, ["refund.difference"]]);
+  });
+});
+
+describe("nextLookAt", () => {
+  const at = (clock: string) => `2026-01-01T${clock}:00.000Z`;
+  const [createdAt, paidAt] = [at("10:00"), at("10:07")];
+  it.each<[OrderStatus, string | undefined, string, string | undefined]>([
+    ["pending", undefined, at("10:06"), at("10:10")],
+    ["expired", undefined, at("10:40"), at("11:00")],
+    ["paid", paidAt, at("10:07"), at("10:37")],
+    ["ready", paidAt, at("10:37"), "2026-01-02T10:07:00.000Z"],
+    ["failed", paidAt, at("23:00"), "2026-01-02T10:07:00.000Z"],
+    ["delivered", paidAt, "2026-01-02T10:07:00.000Z", undefined],
+    // It has ended and keeps nothing: as any other that was not paid.
+    ["cancelled", paidAt, at("10:37"), at("11:00")],
+    ["cancelled", paidAt, "2026-01-02T10:00:00.000Z", undefined],
+  ])("of an order that is %s, paid at %s, after %s, is %s", (status, paid, now, expected) => {
+    const order = { status, createdAt, ...(paid && { paidAt: paid }) };
+    expect(nextLookAt(order, Date.parse(now))).toBe(expected);
   });
 });

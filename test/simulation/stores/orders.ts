@@ -2,7 +2,7 @@ import { isoTime } from "../../../lib/clock.ts";
 import { newId } from "../../../lib/ids.ts";
 import { present } from "../../../lib/present.ts";
 import type { Order } from "../../../services/orders/order-model.ts";
-import { nextLookAt } from "../../../services/orders/order-reconciliation.ts";
+import { nextLookAt, paymentMarks } from "../../../services/orders/order-reconciliation.ts";
 import type * as real from "../../../services/orders/orders.repository.ts";
 import { statement } from "../memory.ts";
 import type { View } from "../view.ts";
@@ -15,6 +15,7 @@ interface Beside {
   traceparent?: string;
   checkoutRef?: string;
   reconcileAt?: string;
+  paidAt?: string;
 }
 
 export type OrderRecord = Omit<Order, "receipts"> & Beside;
@@ -51,22 +52,25 @@ export const insertOrder: typeof real.insertOrder = (trx, { next, transition }, 
     const { receipts: _, ...order } = next;
     const beside = present({
       traceparent,
-      reconcileAt: nextLookAt(order.createdAt, Date.parse(order.createdAt)),
+      reconcileAt: nextLookAt(order, Date.parse(order.createdAt)),
     });
     if (!view.insert("orders", next.id, { ...order, ...beside })) return false;
     if (transition) remember(view, next, transition.type, undefined, transition.to, transition.actor.name);
     return true;
   });
 
-export const saveOrder: typeof real.saveOrder = (trx, before, { next, transition }) =>
+export const saveOrder: typeof real.saveOrder = (trx, before, decision) =>
   statement(trx, (view) => {
+    const { next, transition } = decision;
     const found = view.locked<OrderRecord>("orders", before.id);
     if (!found) return false;
     const guarded = found.version === before.version && found.status === before.status;
     if (!guarded && !view.world.faults.has("no version guard")) return false;
     const { receipts: _, checkoutUrl: __, ...order } = next;
-    const { checkoutUrl, traceparent, checkoutRef, reconcileAt } = found;
-    const beside = present({ checkoutUrl, traceparent, checkoutRef, reconcileAt });
+    const marks = paymentMarks(decision);
+    const { checkoutUrl, traceparent, checkoutRef } = found;
+    const { paidAt = found.paidAt, lookAt: reconcileAt = found.reconcileAt } = marks ?? {};
+    const beside = present({ checkoutUrl, traceparent, checkoutRef, reconcileAt, paidAt });
     view.update("orders", before.id, { ...order, ...beside });
     if (transition) {
       remember(view, next, transition.type, transition.from, transition.to, transition.actor.name);
@@ -117,7 +121,7 @@ export const insertCallback: typeof real.insertCallback = (trx, callback) =>
   });
 
 export function loadedOf(view: View, found: OrderRecord): real.Loaded {
-  const { traceparent, checkoutRef: _, reconcileAt: __, ...order } = found;
+  const { traceparent, checkoutRef: _, reconcileAt: __, paidAt: ___, ...order } = found;
   const receipts = view
     .all<ReceiptRecord>("payment_receipts")
     .filter(([, { orderId, outcome }]) => orderId === found.id && outcome !== "unmatched")

@@ -1,4 +1,5 @@
 import { isoTime } from "../../../lib/clock.ts";
+import { present } from "../../../lib/present.ts";
 import type * as real from "../../../services/orders/reconciliation.repository.ts";
 import { statement } from "../memory.ts";
 import type { View } from "../view.ts";
@@ -16,14 +17,20 @@ interface ContactRecord {
 
 const CONTACTS = "bank_contacts";
 
-function isDue({ status, reconcileAt }: OrderRecord, nowMs: number): boolean {
-  const askable = status === "pending" || status === "cancelled" || status === "expired";
+function lacksPayment({ status }: OrderRecord): boolean {
+  return status === "pending" || status === "cancelled" || status === "expired";
+}
+
+function isDue({ world, nowMs }: View, order: OrderRecord): boolean {
+  const { paidAt, reconcileAt } = order;
+  const forgotten = world.faults.has("paid orders are not asked about");
+  const askable = lacksPayment(order) || (paidAt !== undefined && !forgotten);
   return askable && reconcileAt !== undefined && Date.parse(reconcileAt) <= nowMs;
 }
 
 export const dueBanks: typeof real.dueBanks = (db) =>
   statement(db, (view) => {
-    const due = view.all<OrderRecord>("orders").filter(([, order]) => isDue(order, view.nowMs));
+    const due = view.all<OrderRecord>("orders").filter(([, order]) => isDue(view, order));
     return [...new Set(due.map(([, { bankId }]) => bankId))].flatMap((id) => {
       const contact = view.get<ContactRecord>(CONTACTS, id);
       return (contact?.retryAtMs ?? 0) <= view.nowMs ? [{ id, failures: contact?.failures ?? 0 }] : [];
@@ -34,22 +41,23 @@ export const claimLooks: typeof real.claimLooks = (db, { bankId, leaseMs, limit 
   statement(db, (view) =>
     view
       .all<OrderRecord>("orders")
-      .filter(([, order]) => order.bankId === bankId && isDue(order, view.nowMs))
+      .filter(([, order]) => order.bankId === bankId && isDue(view, order))
+      .sort(([, a], [, b]) => Number(lacksPayment(b)) - Number(lacksPayment(a)))
       .filter(([id]) => view.lockedNow("orders", id) !== undefined)
       .slice(0, limit)
       .map(([id, order]) => {
         view.update("orders", id, { ...order, reconcileAt: isoTime(view.nowMs + leaseMs) });
-        const { status, createdAt, checkoutRef } = order;
-        return { id, status, createdAt, ...(checkoutRef && { checkoutRef }) };
+        const { status, createdAt, checkoutRef, paidAt } = order;
+        return { id, status, createdAt, ...present({ checkoutRef, paidAt }) };
       }),
   );
 
-export const endLook: typeof real.endLook = async (db, id, { nextAt }) => {
-  await statement(db, (view) => change(view, id, nextAt));
+export const endLook: typeof real.endLook = async (db, look, { nextAt }) => {
+  await statement(db, (view) => change(view, look, nextAt));
 };
 
-export const postponeLook: typeof real.postponeLook = async (db, id, delayMs) => {
-  await statement(db, (view) => change(view, id, isoTime(view.nowMs + delayMs)));
+export const postponeLook: typeof real.postponeLook = async (db, look, delayMs) => {
+  await statement(db, (view) => change(view, look, isoTime(view.nowMs + delayMs)));
 };
 
 export const bookedPayments: typeof real.bookedPayments = (db, orderId) =>
@@ -101,9 +109,13 @@ export const markAlerted: typeof real.markAlerted = (db, bankId, afterMs) =>
     return found.silentSince;
   });
 
-function change(view: View, id: string, reconcileAt: string | undefined): void {
+function change(
+  view: View,
+  { id, paidAt }: { id: string; paidAt?: string },
+  reconcileAt: string | undefined,
+): void {
   const found = view.locked<OrderRecord>("orders", id);
-  if (!found) return;
+  if (!found || found.paidAt !== paidAt) return; // paid meanwhile, which set the time of its next look
   const { reconcileAt: _, ...order } = found;
   view.update("orders", id, reconcileAt ? { ...order, reconcileAt } : order);
 }
