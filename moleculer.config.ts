@@ -1,6 +1,7 @@
 import type { BrokerOptions, Middleware } from "moleculer";
 import { budget } from "./mixins/budget/budget.middleware.ts";
 import { unanswered } from "./mixins/transporter/unanswered.middleware.ts";
+import { customRules } from "./mixins/validation/validation.ts";
 
 const REQUEST_TIMEOUT_MS = 1_800;
 const RETRIES = 2;
@@ -69,7 +70,7 @@ export function brokerOptions(node: NodeOptions): BrokerOptions {
     tracking: { enabled: true, shutdownTimeout: SHUTDOWN_TIMEOUT_MS },
     validator: {
       type: "Fastest",
-      options: { defaults: { object: { strict: true } } },
+      options: { defaults: { object: { strict: true } }, customRules },
     } as BrokerOptions["validator"],
     contextParamsCloning: false,
     maxCallLevel: 20,

@@ -48,30 +48,14 @@ const messages = {
 // Absent is left out: null is no value for any field, be it optional.
 const notNull = { nullable: false };
 
-const validator = new FieldValidator({
-  useNewCustomCheckerFunction: true,
-  considerNullAsAValue: true,
-  messages,
-  defaults: {
-    object: { strict: true, ...notNull },
-    array: notNull,
-    boolean: notNull,
-    email: notNull,
-    enum: notNull,
-    number: notNull,
-    record: notNull,
-    string: notNull,
-    uuid: notNull,
-  } as ValidatorConstructorOptions["defaults"],
-});
+const builtIn = new FieldValidator().rules.string as unknown as Compile;
 
 /**
  * Texts are measured in code points, as JSON Schema and PostgreSQL do it: an emoji is one of them and two of
  * JavaScript's. A text that is trimmed may have so much as it came, for the documentation states its length and white
  * space has one too; what is too long is not looked at any further.
  */
-const builtIn = validator.rules.string as unknown as Compile;
-validator.add("string", function (this: Validator, rule, path, context) {
+const measuredText: Compile = function (this: Validator, rule, path, context) {
   const { trim, min, max, ...schema } = rule.schema as { trim?: boolean; min?: number; max?: number };
   const { messages } = rule;
   const made = builtIn.call(this, { ...rule, schema: { ...schema, trim } } as typeof rule, path, context);
@@ -88,6 +72,27 @@ validator.add("string", function (this: Validator, rule, path, context) {
     checks.push(`if (typeof value === "string") { const text = ${text}; if (${isShorter}) { ${error} } }`);
   }
   return { ...made, source: [...checks, made.source].join("\n") };
+};
+
+/** What every validator is made with, of the gateway and of the brokers: what one takes, no other refuses. */
+export const customRules = { string: measuredText };
+
+const validator = new FieldValidator({
+  useNewCustomCheckerFunction: true,
+  considerNullAsAValue: true,
+  customRules,
+  messages,
+  defaults: {
+    object: { strict: true, ...notNull },
+    array: notNull,
+    boolean: notNull,
+    email: notNull,
+    enum: notNull,
+    number: notNull,
+    record: notNull,
+    string: notNull,
+    uuid: notNull,
+  } as ValidatorConstructorOptions["defaults"],
 });
 
 /** Compiles a contract's schema, which is closed at every level, once. */

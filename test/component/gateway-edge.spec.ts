@@ -53,6 +53,15 @@ describe("gateway, given a target", () => {
     expect((await request("GET", `/api/v1/products?${query}`)).status).toBe(422);
   });
 
+  it.each([
+    [100, 422, "validation_error"],
+    [101, 400, "bad_request"],
+  ])("with %d parameters, answers %d", async (length, status, code) => {
+    const query = Array.from({ length }, (_, index) => `p${index}=1`).join("&");
+    const answer = await request("GET", `/api/v1/products?${query}`);
+    expect({ status: answer.status, code: answer.body.code }).toEqual({ status, code });
+  });
+
   it("with a query, passes numbers on as numbers and text as it was meant", async () => {
     await request("GET", "/api/v1/products?limit=7&q=caf%C3%A9+cr%C3%A8me");
     expect(gateway.calls[0]?.params).toEqual({ limit: 7, q: "café crème" });

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Params } from "../../contracts/actions.ts";
 import { type IdentityBench, newAddress, otherCode, PASSWORD, startIdentity } from "../support/identity.ts";
@@ -15,6 +16,9 @@ const person = (email: string, more: Partial<Params<"identity.register">> = {}) 
   lastName: "Hansen",
   ...more,
 });
+
+/** Nobody's first guess, and no walk over the keyboard. */
+const MANY_CHARACTERS = createHash("shake256", { outputLength: 128 }).update("a long one").digest("hex");
 
 describe("identity.register", () => {
   it("makes a customer who can sign in once the code came back, and only then tells the others", async () => {
@@ -83,6 +87,30 @@ describe("identity.register", () => {
       });
     },
   );
+
+  it.each([
+    [8, "Kq7-vXz2"],
+    [64, MANY_CHARACTERS.slice(0, 64)],
+    [128, MANY_CHARACTERS.slice(0, 128)],
+    [128, "\u{1f511}".repeat(20) + MANY_CHARACTERS.slice(0, 108)],
+  ])("with a password of %d characters, signs in by the whole of it", async (length, password) => {
+    expect([...password]).toHaveLength(length);
+    const { email } = await bench.customer({ password });
+    await expect(bench.signIn(email, password)).resolves.toBeDefined();
+    const shorter = [...password].slice(0, -1).join("");
+    await expect(bench.signIn(email, shorter)).rejects.toMatchObject({ type: "INVALID_CREDENTIALS" });
+  });
+
+  it.each([
+    [7, "Kq7-vXz", "stringMin"],
+    [129, MANY_CHARACTERS.slice(0, 129), "stringMax"],
+  ])("with a password of %d characters, is refused naming the field", async (length, password, rule) => {
+    expect([...password]).toHaveLength(length);
+    await expect(bench.ask("identity.register", person(newAddress(), { password }))).rejects.toMatchObject({
+      type: "VALIDATION_ERROR",
+      data: [expect.objectContaining({ field: "password", type: rule })],
+    });
+  });
 
   it("of an address that has an account, answers as ever, changes nothing and tells the owner", async () => {
     const { email, userId } = await bench.customer();
@@ -226,7 +254,7 @@ describe("codes", () => {
     }
   });
 
-  it("resendCode and forgotPassword, for an address that nobody has, do the same work and send nothing", async () => {
+  it("resendCode and forgotPassword, for an address that nobody has, answer as ever and send nothing", async () => {
     const email = newAddress();
     const before = bench.seen.length;
     await expect(bench.ask("identity.resendCode", { email })).resolves.toEqual({});
