@@ -70,9 +70,9 @@ export const orderRoutes = [
   route("POST /orders/{order_id}/cancel", "orders.cancel", {
     summary: "Cancel the order",
     description: "Who may cancel in which state, and what is refunded, is one table: see the documentation.",
-    access: "any",
+    access: ["customer", "partner", "admin"],
     success: 200,
-    problems: ["FORBIDDEN", "ILLEGAL_TRANSITION", "ORDER_NOT_CANCELLABLE", "ORDER_CHANGED"],
+    problems: ["ILLEGAL_TRANSITION", "ORDER_NOT_CANCELLABLE", "ORDER_CHANGED"],
   }),
   delivery("GET /deliveries/available", "orders.available", {
     summary: "Orders that wait for a deliverer",

@@ -1,0 +1,102 @@
+import { type Endpoint, endpointOf } from "../../services/api/endpoint.ts";
+import { routes } from "../../services/api/routes/index.ts";
+
+/** Placeholders whose resource belongs to somebody; what else a path names is everybody's to name. */
+const OWNED = ["order_id", "session_id", "device_id"];
+/** Where the partner that a path names has to be one's own. */
+const PARTNERS_OWN = "Partner administration";
+/** An order in the pool is every deliverer's to claim; that it is taken already is no secret. */
+const answersTaken = "POST /orders/{order_id}/assign";
+
+/** What the tables leave to the service, and whom it refuses; nobody else hears 403, and nothing else answers it. */
+const FINER: Record<string, readonly Sender[]> = {
+  // Partners may invite their own staff only, and not verify themselves.
+  "POST /invitations": ["partner"],
+  "PATCH /partners/{partner_id}": ["partner"],
+};
+const SIGNED_IN: readonly Sender[] = ["customer", "deliverer", "partner", "admin"];
+/** What these do not have, or have by another id, or what the sender before has deleted; nothing else answers 404. */
+const NOT_THERE: Record<string, readonly Sender[]> = {
+  "GET /me/avatar": SIGNED_IN,
+  "POST /me/devices": SIGNED_IN,
+  "GET /orders/{order_id}/proof": SIGNED_IN,
+  "DELETE /partners/{partner_id}/products/{product_id}": ["admin"],
+  "POST /dead-letters/{dead_letter_id}/replay": ["admin"],
+  "DELETE /dead-letters/{dead_letter_id}": ["admin"],
+};
+/** What asks for the password besides, which is wrong here. */
+const ASKS_AGAIN = ["DELETE /me", "PUT /me/password"];
+/** The state of the order, or bytes that are no picture. */
+const STOPPED_BY_STATE = [409, 415, 422];
+/** What makes a resource somebody else's or nobody's, or ends who asks, in the order in which it may be done. */
+export const GIVING_AWAY = [
+  "POST /orders/{order_id}/fail",
+  "POST /orders/{order_id}/release",
+  "POST /orders/{order_id}/reassign",
+  "POST /orders/{order_id}/cancel",
+  "POST /orders/{order_id}/override",
+  "DELETE /partners/{partner_id}/products/{product_id}",
+  "DELETE /sessions",
+];
+const SENDERS = ["nobody", "customer", "deliverer", "partner", "admin"] as const;
+export type Sender = (typeof SENDERS)[number];
+
+export interface Outcome {
+  status: number;
+  code: string;
+}
+
+const endpoints = routes.map(endpointOf);
+
+function belongsToSomebody({ route: { path, tag } }: Endpoint): boolean {
+  return (
+    OWNED.some((name) => path.includes(`{${name}}`)) ||
+    (tag === PARTNERS_OWN && path.includes("{partner_id}"))
+  );
+}
+
+/** One of operation x role x owner, and what has to come of it. */
+export interface Cell {
+  endpoint: Endpoint;
+  sender: Sender;
+  /** Whose it is what the path names; an admin may see everybody's, and what is nobody's has no owner. */
+  owner: "own" | "another's" | "nobody's";
+  decided: keyof typeof verdicts;
+}
+
+/** The whole matrix, each cell decided by the tables alone. */
+export const cells: readonly Cell[] = endpoints.flatMap((endpoint) =>
+  SENDERS.flatMap((sender) => {
+    const { access } = endpoint.route;
+    const owners: Cell["owner"][] =
+      belongsToSomebody(endpoint) && sender !== "admin" ? ["another's", "own"] : ["nobody's"];
+    return owners.map((owner): Cell => {
+      const cell = (decided: Cell["decided"]) => ({ endpoint, sender, owner, decided });
+      if (access === "public" || access === "signed") return cell(access);
+      if (sender === "nobody") return cell("unknown");
+      if (access !== "any" && !access.includes(sender)) return cell("forbidden");
+      return cell(owner === "another's" ? "hidden" : "allowed");
+    });
+  }),
+);
+
+export const verdicts = {
+  /** Whoever it is; no sign-in is asked for, unless it is what the operation is about. */
+  public: ({ status, code }: Outcome, { endpoint: { operation } }: Cell) =>
+    status < 500 &&
+    code !== "forbidden" &&
+    (code !== "unauthenticated" || operation === "POST /sessions/refresh"),
+  /** Nobody has signed anything here. */
+  signed: ({ code }: Outcome) => code === "bad_signature",
+  unknown: ({ code }: Outcome) => code === "unauthenticated",
+  forbidden: ({ code }: Outcome) => code === "forbidden",
+  hidden: ({ status, code }: Outcome, { endpoint: { operation } }: Cell) =>
+    status === 404 || (code === "already_assigned" && operation === answersTaken),
+  /** Past the gate and past the owner's: what stops it now is the state or nothing. */
+  allowed: ({ status, code }: Outcome, { endpoint: { operation }, sender }: Cell) => {
+    if (FINER[operation]?.includes(sender)) return status === 403;
+    if (NOT_THERE[operation]?.includes(sender)) return status === 404;
+    if (ASKS_AGAIN.includes(operation)) return code === "invalid_credentials";
+    return status < 400 || STOPPED_BY_STATE.includes(status);
+  },
+};
