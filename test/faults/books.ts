@@ -28,7 +28,19 @@ export interface Books {
   }[];
   reservations: { orderId: string; productId: string; taken: number; state: string }[];
   stock: { productId: string; left: number }[];
-  notifications: { id: string; messageId: string; addressee: string; state: string }[];
+  notifications: {
+    id: string;
+    messageId: string;
+    addressee: string;
+    state: string;
+    /** Of which order, if of one, and by which event. */
+    orderId?: string;
+    event?: string;
+    /** It came by mail, since no phone took it. */
+    mailed?: boolean;
+  }[];
+  /** Orders whose payment was told so late that their customers know better: nobody is told then. */
+  toldTooLate?: string[];
   deadLetters: { consumer: string; type: string; subject: string; error: string }[];
   paymentDocuments: { id: string; kind: string; paymentId: string; amount: number }[];
   historyDocuments: { id: string; orderId: string; version: number }[];
@@ -79,8 +91,16 @@ export async function readBooks({ url, mongoUrl }: Shelf): Promise<Books> {
     ),
     notifications: await query(
       url("notifications"),
-      `SELECT id, message_id AS "messageId", addressee, state FROM notifications`,
+      `SELECT id, message_id AS "messageId", addressee, state, order_id AS "orderId", event,
+         attempts @> '[{"channel": "email", "outcome": "accepted"}]' AS mailed FROM notifications`,
     ),
+    toldTooLate: (
+      await query<{ orderId: string }>(
+        url("notifications"),
+        `SELECT subject AS "orderId" FROM inbox
+         WHERE type = 'order.paid' AND state = 'done' AND updated_at - time > interval '30 seconds'`,
+      )
+    ).map(({ orderId }) => orderId),
     deadLetters: (
       await Promise.all(
         (["orders", "partners", "notifications", "identity"] as const).map((name) =>

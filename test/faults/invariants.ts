@@ -1,3 +1,4 @@
+import { LEGAL } from "../simulation/checks.ts";
 import { difference, type Evidence, type Invariant, repeated, sum } from "./evidence.ts";
 
 /** Each names itself by what it promises. */
@@ -112,8 +113,10 @@ export const invariants = {
       const line = lines.get(id) ?? [];
       const last = line.at(-1);
       const problems: string[] = [];
-      for (const [index, { from, version: at }] of line.entries()) {
+      for (const [index, { from, to, version: at }] of line.entries()) {
         const before = line[index - 1];
+        const isLegal = before ? LEGAL[from ?? ""]?.includes(to) : !from && to === "pending";
+        if (!isLegal) problems.push(`order ${id}: version ${at} went from ${from ?? "nothing"} to ${to}`);
         if (before && (from !== before.to || at <= before.version)) {
           problems.push(`order ${id}: version ${at} goes on from ${from}, before it was ${before.to}`);
         }
@@ -248,6 +251,25 @@ export const invariants = {
           : [],
       ),
     ];
+  },
+
+  "each paid order's customer was told, or it is written down why not": ({ ledger, books }) => {
+    const isNews = (event?: string) => event === "order.paid";
+    const pushed = new Set(ledger.pushes.flatMap(({ event, orderId }) => (isNews(event) ? [orderId] : [])));
+    const rows = new Map(
+      books.notifications.filter(({ event }) => isNews(event)).map((row) => [row.orderId, row]),
+    );
+    const late = new Set(books.toldTooLate);
+    return books.transitions.flatMap(({ orderId, to }) => {
+      if (to !== "paid" || pushed.has(orderId)) return [];
+      const row = rows.get(orderId);
+      if (!row) return late.has(orderId) ? [] : [`of the paid order ${orderId} nobody was told`];
+      const isSaid =
+        row.state === "failed" || row.state === "pending" || (row.state === "sent" && row.mailed);
+      return isSaid
+        ? []
+        : [`the news of the paid order ${orderId} is ${row.state}, and neither phone nor mailbox got it`];
+    });
   },
 
   "no message is dead": ({ books }) =>

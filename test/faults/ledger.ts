@@ -10,8 +10,11 @@ export interface Ledger {
     string,
     { paymentId: string; orderId: string; amountMinor: number; acknowledged: boolean }
   >;
-  /** What kitchens said, by the event's id, and the last status that it was answered. */
-  readonly callbacks: Map<string, { partnerId: string; orderId: string; type: string; status: number }>;
+  /** What kitchens said, by the event's id, in which words, and the last status that it was answered. */
+  readonly callbacks: Map<
+    string,
+    { partnerId: string; orderId: string; type: string; body?: string; status: number }
+  >;
   /** Commands of people that were answered 2xx: `cancel`, `assign`, `deliver`. */
   readonly done: { orderId: string; what: "cancel" | "assign" | "deliver" }[];
   /** Every call that a kitchen took as genuine, and how it answered. */
@@ -60,7 +63,10 @@ export function acknowledged({ paymentEvents, callbacks }: Ledger): number {
   return paid + [...callbacks.values()].filter(({ status }) => status === 202).length;
 }
 
+/** @throws RangeError of nothing, which is neither fast nor slow */
 export function percentile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b);
-  return Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0);
+  const value = sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
+  if (value === undefined) throw new RangeError("nothing was measured");
+  return Math.round(value);
 }

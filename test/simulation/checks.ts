@@ -6,7 +6,7 @@ import type { OfferRecord, ReservedLine } from "./stores/reservations.ts";
 import type { Change } from "./view.ts";
 
 /** The table of the product's specification, written down a second time: the code's own is under test. */
-const LEGAL: Readonly<Record<string, readonly string[]>> = {
+export const LEGAL: Readonly<Record<string, readonly string[]>> = {
   pending: ["paid", "cancelled", "expired"],
   paid: ["preparing", "ready", "cancelled"],
   preparing: ["ready", "cancelled"],

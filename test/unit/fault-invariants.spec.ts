@@ -1,9 +1,19 @@
 import { describe, expect, it } from "@jest/globals";
 import type { Evidence } from "../faults/evidence.ts";
 import { invariants, judge } from "../faults/invariants.ts";
-import { GONE, ORDER, soundRun } from "../support/sound-run.ts";
+import { GONE, ORDER, soundRun as ordersAndMoney } from "../support/sound-run.ts";
 
 type Promised = keyof typeof invariants;
+
+/** The sound run, in which both customers were told of their payments: one by a push, the other by a mail. */
+function soundRun(): Evidence {
+  const evidence = ordersAndMoney();
+  const [pushed] = evidence.books.notifications;
+  Object.assign(pushed ?? {}, { orderId: ORDER, event: "order.paid" });
+  const news = { orderId: GONE, event: "order.paid", state: "sent", mailed: true };
+  evidence.books.notifications.push({ id: "n3", messageId: "m3", addressee: "ada", ...news });
+  return evidence;
+}
 
 /** Mistakes, each as it would show, and the promise that must be found broken. */
 const planted: [mistake: string, promise: Promised, plant: (evidence: Evidence) => void][] = [
@@ -104,6 +114,21 @@ const planted: [mistake: string, promise: Promised, plant: (evidence: Evidence) 
     ({ books }) => Object.assign(books.orders[0] ?? {}, { status: "delivered" }),
   ],
   [
+    "a move that no order may make",
+    "each history is one line",
+    ({ books }) => {
+      // From paid to delivered: each line goes on where the one before it ended, and the state is the last one's.
+      const move = books.transitions.find(({ orderId, to }) => orderId === ORDER && to === "ready");
+      Object.assign(move ?? {}, { to: "delivered" });
+      Object.assign(books.orders[0] ?? {}, { status: "delivered" });
+    },
+  ],
+  [
+    "an order that begins in the middle of its life",
+    "each history is one line",
+    ({ books }) => void books.transitions.shift(),
+  ],
+  [
     "a partner that was not told",
     "the partner is told of each paid order, by one id",
     ({ ledger, books }) => {
@@ -182,6 +207,19 @@ const planted: [mistake: string, promise: Promised, plant: (evidence: Evidence) 
     ({ books }) => Object.assign(books.notifications[0] ?? {}, { state: "pending" }),
   ],
   [
+    "a push that was lost before anybody wrote it down",
+    "each paid order's customer was told, or it is written down why not",
+    ({ ledger, books }) => {
+      ledger.pushes.length = 0;
+      books.notifications.shift();
+    },
+  ],
+  [
+    "a push that is called sent and came to no phone",
+    "each paid order's customer was told, or it is written down why not",
+    ({ ledger }) => void ledger.pushes.splice(0),
+  ],
+  [
     "a dead letter",
     "no message is dead",
     ({ books }) =>
@@ -202,6 +240,15 @@ describe("the fault harness", () => {
 
   it("every promise has a mistake that breaks it", () => {
     expect(new Set(planted.map(([, promise]) => promise))).toEqual(new Set(Object.keys(invariants)));
+  });
+
+  it("a push that failed and says so, and news that came too late for anybody, are no loss", () => {
+    const evidence = soundRun();
+    Object.assign(evidence.books.notifications[1] ?? {}, { state: "failed", mailed: false });
+    evidence.ledger.pushes.length = 0;
+    evidence.books.notifications.shift();
+    evidence.books.toldTooLate = [ORDER];
+    expect(judge(evidence)).toEqual([]);
   });
 
   it("a callback that was refused, and one that nobody acknowledged, are no loss", () => {

@@ -15,8 +15,9 @@ const ORDERS_OF_BAD = 4;
 const TRIED_AGAIN_WITHIN_MS = 14_000;
 const TOLD_WITHIN_MS = 10_000;
 const POLL_MS = 50;
-/** Of the p99 without them; and a busy machine's own noise. */
+/** Of the p99 without them. */
 const SHARE = 1.1;
+/** What the slowest of so few orders differs by when nothing is wrong; docs/reliability/faults.md says why. */
 const NOISE_MS = 150;
 
 type Mood = "hang" | "reset" | 500 | 410 | 429 | "well";
@@ -35,20 +36,25 @@ export async function badPartners(run: Run): Promise<Outcome> {
     bad.push({ mood, place, system });
   }
   const { paid, strange } = load(world, ledger, random);
+  // The others take everything at once: a try after a refusal would be no delay of ours, and each order is to count.
+  world.mood = () => 204;
   const problems: string[] = [];
+  const late: string[] = [];
   const measured = async () => {
     const ids: string[] = [];
     for (let n = 0; n < ORDERS; n += 1) {
       const id = await paid(world.kitchens[n % world.kitchens.length] as Kitchen);
       if (id) ids.push(id);
     }
+    if (ids.length < ORDERS) problems.push(`of ${ORDERS} orders of others only ${ids.length} were placed`);
     const told = await within(
       TOLD_WITHIN_MS,
       () => toldAfter(run, ids),
       (found) => found.length === ids.length,
     );
-    // A kitchen that refused once is told again after a wait, which is no delay of ours.
-    return told.flatMap(({ ms, attempt }) => (attempt === 1 ? [ms] : []));
+    const missing = ids.length - told.length;
+    if (missing > 0) late.push(`${missing} orders of others were not told within ${TOLD_WITHIN_MS} ms`);
+    return [...told, ...Array<number>(missing).fill(TOLD_WITHIN_MS)];
   };
   await measured(); // the first orders warm the processes up
   const without = await measured();
@@ -99,15 +105,15 @@ export async function badPartners(run: Run): Promise<Outcome> {
     await place.close();
   }
   const [p99Without, p99Beside] = [percentile(without, 0.99), percentile(beside, 0.99)];
-  const late =
-    p99Beside > p99Without * SHARE + NOISE_MS
-      ? [`others' p99 went from ${p99Without} to ${p99Beside} ms`]
-      : [];
+  if (p99Beside > p99Without * SHARE + NOISE_MS) {
+    late.push(`others' p99 went from ${p99Without} to ${p99Beside} ms`);
+  }
   return {
     promise: "P2",
     title: "partners that hang, reset, and answer 500, 410, 429",
     figures: {
       "orders of bad partners": orders.length,
+      "orders of others measured": `${without.length} and ${beside.length}`,
       "tries while bad": JSON.stringify(triesBefore),
       "others' p99 without ms": p99Without,
       "others' p99 beside ms": p99Beside,
@@ -118,16 +124,17 @@ export async function badPartners(run: Run): Promise<Outcome> {
   };
 }
 
-/** How long after its message, and at which try, each of these orders was told to its partner; those that were. */
-async function toldAfter({ cluster }: Run, orderIds: readonly string[]) {
-  return await query<{ ms: number; attempt: number }>(
+/** How long after its message each of these orders was told to its partner, at whatever try; those that were. */
+async function toldAfter({ cluster }: Run, orderIds: readonly string[]): Promise<number[]> {
+  const told = await query<{ ms: number }>(
     cluster.url("partners"),
-    `SELECT extract(epoch FROM d.updated_at - i.time)::float * 1000 AS ms, d.attempt
+    `SELECT extract(epoch FROM d.updated_at - i.time)::float * 1000 AS ms
      FROM webhook_messages m JOIN webhook_deliveries d ON d.webhook_message_id = m.id
        JOIN inbox i ON i.message_id::text = m.message_id AND i.consumer = 'partners'
      WHERE m.order_id = ANY($1) AND m.type = 'order.paid' AND d.state = 'accepted'`,
     [orderIds],
   );
+  return told.map(({ ms }) => ms);
 }
 
 /** What is found once it is enough, or what there is when the time is over. */

@@ -7,6 +7,8 @@ const HEALTHY_EVENTS = 60;
 const HEALTHY_CONCURRENCY = 2;
 const RESUMED_WITHIN_MS = 15_000;
 const HANDLED_P99_MS = 250;
+/** Of fewer messages a p99 says nothing. */
+const LEAST_MEASURED = 50;
 
 /** The time from commit to handler while nothing is wrong, and that work goes on whose holder was killed. */
 export async function leaseHolderKilled(run: Run): Promise<Outcome> {
@@ -20,7 +22,10 @@ export async function leaseHolderKilled(run: Run): Promise<Outcome> {
   const times = await deliveryTimes(run, now?.at ?? "");
   const p99 = percentile(times, 0.99);
 
-  const problems: string[] = [];
+  const problems =
+    times.length < LEAST_MEASURED
+      ? [`only ${times.length} messages were measured while nothing was wrong`]
+      : [];
   const late = p99 > HANDLED_P99_MS ? [`commit to handler: p99 ${p99} ms`] : [];
   const resumed: Record<string, number> = {};
   // What is outside the database is held under a lease: a push, a document.
