@@ -75,7 +75,7 @@ async function start(
     up(startShippedNats(), (server) => server.remove()),
     up(startRedis(), (server) => server.remove()),
     up(startDatedPostgres(postgresDir), (server) => server.stop()),
-    up(startFerretdb(), (server) => server.stop()),
+    up(startDocuments(join(folder, "documents")), (server) => server.stop()),
     up(startToxiproxy(), (server) => server.stop()),
   ]);
   const mailbox = await up(startMailbox({ base: "/mailbox", host: "127.0.0.1", smtpPort: 0 }), (it) =>
@@ -172,6 +172,23 @@ async function startDatedPostgres(dataDir: string): Promise<EmbeddedPostgres> {
   await query(asShipped.url("postgres"), "ALTER SYSTEM SET track_commit_timestamp = on");
   await asShipped.stop();
   return await startPostgres({ dataDir });
+}
+
+/**
+ * MongoDB's place is taken on a PostgreSQL of its own: on SQLite every query but that for one id reads its whole
+ * collection, which after some ten thousand documents takes longer than any service waits.
+ */
+async function startDocuments(dataDir: string): Promise<Ferretdb> {
+  const tables = await startPostgres({ dataDir });
+  await query(tables.url("postgres"), "CREATE DATABASE documents");
+  const server = await startFerretdb({ postgresUrl: tables.url("documents") });
+  return {
+    ...server,
+    async stop() {
+      await server.stop();
+      await tables.stop();
+    },
+  };
 }
 
 /** The same address, through the proxy. */
