@@ -5,7 +5,10 @@ import { type Outcome, outcomeOf, SILENT, untilMade } from "./history.ts";
 const RACES_AT_ONCE = 3;
 
 export interface RacesReport {
-  races: number;
+  /** Races with an end, right or wrong: as many as were asked for, unless as many again had none. */
+  decided: number;
+  /** Races that nobody won and of which nobody heard anything: each was run again. */
+  undecided: number;
   /** Orders that not exactly one was told to have, or that another one has. */
   violations: string[];
   /** What the losers heard. */
@@ -17,43 +20,49 @@ export async function courierRaces(
   shop: OrdersHarness,
   { races, couriers = 20 }: { races: number; couriers?: number },
 ): Promise<RacesReport> {
-  const violations: string[] = [];
+  const report = { decided: 0, undecided: 0, violations: [] as string[] };
   const refusals = new Set<string>();
   let left = races;
   const worker = async () => {
-    while (left > 0) {
+    while (left > 0 && report.undecided <= races) {
       left -= 1;
       const { orderId } = await untilMade(() => shop.placed("ready"));
       const ids = Array.from({ length: couriers }, () => newId());
       const heard = await Promise.all(
         ids.map((id) => outcomeOf(shop.as({ id, role: "deliverer" }, "orders.claim", { orderId }))),
       );
-      const [row] = await shop.sql<{ deliverer_id: string }>(
+      const [row] = await shop.sql<{ deliverer_id: string | null }>(
         "SELECT deliverer_id FROM orders WHERE id = $1",
         [orderId],
       );
       for (const outcome of heard) if (outcome.kind === "refusal") refusals.add(outcome.type);
-      const wrong = wrongWith(
-        ids.map((id, index) => ({ id, outcome: heard[index] as Outcome })),
-        row?.deliverer_id,
-      );
-      if (wrong) violations.push(`${orderId}: ${wrong}`);
+      const claims = ids.map((id, index) => ({ id, outcome: heard[index] as Outcome }));
+      const deliverer = row?.deliverer_id ?? undefined;
+      if (!deliverer && claims.every(({ outcome }) => isSilent(outcome))) {
+        report.undecided += 1;
+        left += 1;
+        continue;
+      }
+      report.decided += 1;
+      const wrong = wrongWith(claims, deliverer);
+      if (wrong) report.violations.push(`${orderId}: ${wrong}`);
     }
   };
   await Promise.all(Array.from({ length: RACES_AT_ONCE }, worker));
-  return { races, violations, refusals: [...refusals].sort() };
+  return { ...report, refusals: [...refusals].sort() };
 }
+
+const isSilent = (outcome: Outcome) => outcome.kind === "refusal" && SILENT.test(outcome.type);
 
 /** One has it and was told so, or heard nothing; nobody else was told; who was refused was refused for a reason. */
 function wrongWith(
   claims: readonly { id: string; outcome: Outcome }[],
-  deliverer: string | null | undefined,
+  deliverer: string | undefined,
 ): string | undefined {
   const told = claims.filter(({ outcome }) => outcome.kind === "answer").map(({ id }) => id);
   if (told.length > 1) return `${told.length} winners`;
   if (told.length === 1) return told[0] === deliverer ? undefined : "another one has it";
-  const silent = claims.filter(({ outcome }) => outcome.kind === "refusal" && SILENT.test(outcome.type));
+  const silent = claims.filter(({ outcome }) => isSilent(outcome));
   if (silent.some(({ id }) => id === deliverer)) return undefined; // the winner's answer was lost
-  if (!deliverer && silent.length === claims.length) return undefined;
   return `no winner, and ${deliverer ?? "nobody"} has it`;
 }

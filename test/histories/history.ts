@@ -23,6 +23,8 @@ const BAD_LUCK = /^(?:ORDER_CHANGED)$/;
 /** Notes what clients do at the same time, in the order in which it begins and ends. */
 export class Recorder<Input> {
   readonly operations: Operation<Input>[] = [];
+  /** Operations that are not noted, because nothing happened but bad luck. */
+  dropped = 0;
   #clock = 0;
 
   /**
@@ -34,7 +36,10 @@ export class Recorder<Input> {
     const invoked = this.#clock;
     const outcome = await outcomeOf(work());
     this.#clock += 1;
-    if (outcome.kind === "refusal" && BAD_LUCK.test(outcome.type)) return;
+    if (outcome.kind === "refusal" && BAD_LUCK.test(outcome.type)) {
+      this.dropped += 1;
+      return;
+    }
     const unknown = abandoned || (outcome.kind === "refusal" && SILENT.test(outcome.type));
     this.operations.push({
       ...{ input, invoked },

@@ -20,13 +20,18 @@ export interface OrderHistory {
   seed: number;
   orderId: string;
   operations: readonly Operation<OrderInput>[];
+  /** Operations of which nothing is known but that they did nothing. */
+  dropped: number;
   verdict: Verdict;
 }
 
 export interface HistoriesReport {
   histories: number;
   operations: number;
+  /** Operations of which nobody heard what came of them: where many are, anything can be explained. */
   unknown: number;
+  /** Operations that were refused for nothing but bad luck, and are not among the others. */
+  dropped: number;
   violations: OrderHistory[];
 }
 
@@ -39,7 +44,7 @@ export async function orderHistories(
   shop: OrdersHarness,
   { histories, seed }: { histories: number; seed: number },
 ): Promise<HistoriesReport> {
-  const report: HistoriesReport = { histories, operations: 0, unknown: 0, violations: [] };
+  const report: HistoriesReport = { histories, operations: 0, unknown: 0, dropped: 0, violations: [] };
   let next = seed;
   const worker = async () => {
     while (next < seed + histories) {
@@ -48,6 +53,7 @@ export async function orderHistories(
       const history = await oneHistory(shop, mine);
       report.operations += history.operations.length;
       report.unknown += history.operations.filter(({ outcome }) => outcome.kind === "unknown").length;
+      report.dropped += history.dropped;
       if (!history.verdict.linearizable) report.violations.push(history);
     }
   };
@@ -81,9 +87,9 @@ async function oneHistory(shop: OrdersHarness, seed: number): Promise<OrderHisto
     }),
   );
   await act("read");
-  const { operations } = recorder;
+  const { operations, dropped } = recorder;
   const verdict = check(orderModel(TOTAL_MINOR), operations);
-  return { seed, orderId: order.orderId, operations, verdict };
+  return { seed, orderId: order.orderId, operations, dropped, verdict };
 }
 
 const WEIGHTED: readonly OrderInput["do"][] = [

@@ -108,12 +108,16 @@ describe("Recorder", () => {
     await recorder.run("lost", () =>
       Promise.reject(Object.assign(new Error(""), { type: "REQUEST_TIMEOUT" })),
     );
+    await recorder.run("unlucky", () =>
+      Promise.reject(Object.assign(new Error(""), { type: "ORDER_CHANGED" })),
+    );
     slow.resolve("done");
     await first;
     expect(recorder.operations).toEqual([
       { input: "refused", invoked: 2, returned: 3, outcome: { kind: "refusal", type: "NOT_FOUND" } },
       { input: "lost", invoked: 4, returned: NEVER, outcome: { kind: "unknown" } },
-      { input: "slow", invoked: 1, returned: 6, outcome: { kind: "answer", value: "done" } },
+      { input: "slow", invoked: 1, returned: 8, outcome: { kind: "answer", value: "done" } },
     ]);
+    expect(recorder.dropped).toBe(1);
   });
 });
