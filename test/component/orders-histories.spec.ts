@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import pg from "pg";
 import { fail } from "../../contracts/errors.ts";
 import { courierRaces } from "../histories/courier-races.ts";
 import { brokenCouriers, brokenHistories, brokenMoney } from "../histories/final-rows.ts";
@@ -17,6 +18,7 @@ const FAULTY_HISTORIES_MAX = 200;
 /** Silence explains itself: of so much of it, an explanation would prove little. 8 % is what clients abandon. */
 const UNKNOWN_SHARE_MAX = 0.2;
 const DROPPED_SHARE_MAX = 0.02;
+const checkers = { brokenMoney, brokenHistories, brokenCouriers };
 const CHUNK = 500;
 const SETTLE_TIMEOUT_MS = 60_000;
 /** The long form takes minutes, and says how far it is. */
@@ -90,6 +92,7 @@ describe("these checkers, given a service that saves whatever became of the orde
     broken = await startOrders({ bankUrl: bank.url });
     // The database would refuse the second of two equal versions, which is one more guard.
     await broken.sql("ALTER TABLE order_transitions DROP CONSTRAINT order_transitions_order_id_version_key");
+    await broken.sql("ALTER TABLE order_transitions DISABLE TRIGGER order_transitions_append_only");
   });
   afterAll(() => broken.stop());
 
@@ -116,6 +119,43 @@ describe("these checkers, given a service that saves whatever became of the orde
     },
     TIMEOUT_MS,
   );
+
+  describe("find what was planted in the rows of an order", () => {
+    let client: pg.Client;
+    let orderId: string;
+    beforeAll(async () => {
+      client = new pg.Client({ connectionString: broken.url });
+      await client.connect();
+      ({ orderId } = await broken.placed("delivering"));
+    });
+    afterAll(() => client.end());
+
+    it.each([
+      ["brokenMoney", "orders SET paid_minor = paid_minor + 1 WHERE id = $1"],
+      ["brokenMoney", "orders SET refunded_minor = 1 WHERE id = $1"],
+      ["brokenMoney", "orders SET refund_pending_minor = 1 WHERE id = $1"],
+      ["brokenMoney", "orders SET total_minor = total_minor - 1 WHERE id = $1"],
+      ["brokenMoney", "orders SET status = 'expired', closed_at = now(), deadline_at = NULL WHERE id = $1"],
+      ["brokenMoney", "payment_receipts SET refund_minor = 1 WHERE order_id = $1"],
+      [
+        "brokenHistories",
+        "order_transitions SET from_status = 'paid' WHERE order_id = $1 AND to_status = 'ready'",
+      ],
+      ["brokenHistories", "orders SET status = 'failed' WHERE id = $1"],
+      ["brokenHistories", "orders SET version = version - 1 WHERE id = $1"],
+      ["brokenCouriers", "orders SET deliverer_id = gen_random_uuid() WHERE id = $1"],
+      ["brokenCouriers", "order_transitions SET actor = 'somebody' WHERE order_id = $1"],
+    ] as const)("with %s: UPDATE %s", async (checker, damage) => {
+      const sql = async <T>(text: string) => (await client.query(text)).rows as T[];
+      const found = async () => (await checkers[checker](sql)).flatMap((row) => Object.values(row));
+      expect(await found()).not.toContain(orderId);
+      await client.query("BEGIN");
+      await client.query(`UPDATE ${damage}`, [orderId]);
+      const ids = await found();
+      await client.query("ROLLBACK");
+      expect(ids).toContain(orderId);
+    });
+  });
 
   it("take neither a race for decided nor a history for told of which nobody hears anything", async () => {
     const mute = { ...broken, as: () => Promise.reject(fail("SERVICE_UNAVAILABLE")) };
