@@ -84,6 +84,7 @@ export async function idempotentLeased<T>(
   try {
     answer = await work(async (trx, result) => {
       if (!(await finishKey(trx, of, token, result))) throw fail("IDEMPOTENCY_IN_FLIGHT");
+      failpoint("idempotency.stored");
       return result;
     });
   } catch (error) {

@@ -14,8 +14,14 @@ import type { TestClaims } from "../support/tokens.ts";
 const PROGRAM = join(import.meta.dirname, "..", "support", "confirming.ts");
 const ASKERS = 100;
 const LEASE_SECONDS = 15;
+const LONG_FORM = Boolean(process.env.NIGHTLY);
+/** Places that leave in the database what the one before them leaves. */
+const uncommitted = [
+  { point: "transaction.ending:3", orders: 0 },
+  { point: "transaction.ending:4", orders: 1 },
+];
 /** Of a lease's time, what is really waited; the rest is taken off it. All of it in the long form. */
-const WAITED_SECONDS = process.env.NIGHTLY ? LEASE_SECONDS : 0.5;
+const WAITED_SECONDS = LONG_FORM ? LEASE_SECONDS : 0.5;
 const TIMEOUT_MS = 60_000;
 
 let bank: Awaited<ReturnType<typeof startMoodyBank>>;
@@ -83,14 +89,21 @@ describe("orders.confirm under one Idempotency-Key", () => {
     TIMEOUT_MS,
   );
 
-  it.each(["idempotency.claimed"])(
-    "whose holder is killed with -9 at %s, is free after fifteen seconds, and a repeat makes the one order",
-    async (point) => {
+  // The visits of a process that makes a bank, and then claims the key, saves the order and stores the answer.
+  it.each([
+    { point: "idempotency.claimed", orders: 0 },
+    { point: "transaction.ended:3", orders: 1 },
+    { point: "idempotency.stored", orders: 1 },
+    ...(LONG_FORM ? uncommitted : []),
+  ])(
+    "whose holder is killed with -9 at $point, is free after fifteen seconds, and a repeat makes the one order",
+    async ({ point, orders }) => {
       const { ask, quote, who, params, key } = confirmation();
       expect(await endOf({ who, params, key }, point)).toBe("SIGKILL");
       await eventually(async () =>
         expect(ask()).rejects.toMatchObject({ type: "IDEMPOTENCY_IN_FLIGHT", code: 409 }),
       );
+      expect(await ordersOf(who.id)).toHaveLength(orders);
       const [lease] = await shop.sql<{ seconds: number }>(
         "SELECT extract(epoch FROM lease_until - now())::float AS seconds FROM idempotency_keys WHERE key = $1",
         [key.key],
@@ -106,9 +119,23 @@ describe("orders.confirm under one Idempotency-Key", () => {
       expect(answer.orderId).toBe(quote.checkId);
       expect(await ask()).toEqual(answer);
       expect(await ordersOf(who.id)).toEqual([{ id: quote.checkId }]);
+      expect(shop.reserved.filter(({ orderId }) => orderId === quote.checkId)).toHaveLength(1 - orders);
     },
     TIMEOUT_MS,
   );
+
+  it("whose holder is killed with -9 when the answer has been committed, gives it to a repeat at once", async () => {
+    const { ask, quote, who, params, key } = confirmation();
+    expect(await endOf({ who, params, key }, "transaction.ended:4")).toBe("SIGKILL");
+    const [kept] = await shop.sql<{ answer: { value: Answer } }>(
+      "SELECT answer FROM idempotency_keys WHERE key = $1",
+      [key.key],
+    );
+    expect(kept?.answer.value).toMatchObject({ orderId: quote.checkId, status: "pending" });
+    expect(await ask()).toEqual(kept?.answer.value);
+    expect(await ordersOf(who.id)).toEqual([{ id: quote.checkId }]);
+    expect(shop.reserved.filter(({ orderId }) => orderId === quote.checkId)).toEqual([]);
+  });
 });
 
 /** By which signal the process ended that confirmed; what it said when it was none. */
