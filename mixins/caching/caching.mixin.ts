@@ -2,6 +2,22 @@ import type { Context, Service, ServiceSchema } from "moleculer";
 import { sharedStoreOf } from "./shared-cacher.ts";
 
 const EVENT = "cache.outdated";
+const patternsOf = (action: string) => `${action}:**`;
+
+/** For a service that keeps what it made of other services' cached answers: what is told when one is outdated. */
+export function outdatedEvent(
+  actions: ReadonlySet<string>,
+  forget: (action: string) => void,
+): NonNullable<ServiceSchema["events"]> {
+  return {
+    [EVENT](ctx: Context<{ patterns?: unknown }>) {
+      const { patterns } = ctx.params;
+      for (const action of actions) {
+        if (Array.isArray(patterns) && patterns.includes(patternsOf(action))) forget(action);
+      }
+    },
+  };
+}
 
 export interface Caching {
   /** Goes into the service's `mixins`. */
@@ -18,7 +34,7 @@ export interface Caching {
  */
 export function caching(actions: readonly string[]): Caching {
   let service: Service | undefined;
-  const patterns = actions.map((action) => `${action}:**`);
+  const patterns = actions.map(patternsOf);
   return {
     async outdated() {
       await service?.broker.broadcast(EVENT, { patterns });

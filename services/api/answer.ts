@@ -3,6 +3,7 @@ import type { Result } from "../../contracts/actions.ts";
 import { etagOf, isFresh } from "./conditional.ts";
 import { exchangeOf, send } from "./edge/exchange.ts";
 import { type Endpoint, IMAGE_TYPES, placeholders } from "./endpoint.ts";
+import type { Bytes } from "./kept-answers.ts";
 import { limitHeaders } from "./limits.ts";
 import type { Problem } from "./problem.ts";
 import { BASE_PATH } from "./routes/index.ts";
@@ -32,13 +33,30 @@ export function sendResult(
   }
   const body = JSON.stringify(value);
   const version = typeof value.version === "number" ? value.version : undefined;
+  if (route.method === "GET") sendRead(req, res, { body, etag: etagOf(body, version) }, headers);
   // A write answers the new version's tag too, so that the next write needs no read before it.
-  const etag = route.method === "GET" || version !== undefined ? etagOf(body, version) : undefined;
-  if (etag) headers.ETag = etag;
-  if (route.method === "GET") headers["Cache-Control"] = REVALIDATE;
-  const unchanged = route.method === "GET" && etag && isFresh(req.headers["if-none-match"], etag);
-  if (unchanged) send(res, 304, headers);
-  else send(res, route.success, { ...headers, "Content-Type": JSON_TYPE }, body);
+  else send(res, route.success, { ...headers, ...tagOf(body, version), "Content-Type": JSON_TYPE }, body);
+}
+
+const tagOf = (body: string, version: number | undefined): Record<string, string> =>
+  version === undefined ? {} : { ETag: etagOf(body, version) };
+
+/** The bytes that the action's result is sent as. */
+export function bytesOf(endpoint: Endpoint, result: unknown): Bytes {
+  const body = Buffer.from(JSON.stringify(endpoint.encode(result)));
+  return { body, etag: etagOf(body) };
+}
+
+/** Answers a read with JSON, and one that the client knows already with 304. */
+export function sendRead(
+  req: IncomingMessage,
+  res: ServerResponse,
+  { body, etag }: { body: string | Buffer; etag: string },
+  more: Record<string, string> = limitHeaders(exchangeOf(req).standings),
+): void {
+  const headers = { ...more, ETag: etag, "Cache-Control": REVALIDATE };
+  if (isFresh(req.headers["if-none-match"], etag)) send(res, 304, headers);
+  else send(res, 200, { ...headers, "Content-Type": JSON_TYPE }, body);
 }
 
 function sendImage(

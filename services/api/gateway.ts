@@ -7,6 +7,7 @@ import type { Ctx } from "../../contracts/meta.ts";
 import { rootOf } from "../../contracts/schema.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Settings } from "../../lib/config/config.ts";
+import { outdatedEvent } from "../../mixins/caching/caching.mixin.ts";
 import { sharedStoreOf } from "../../mixins/caching/shared-cacher.ts";
 import { verifierOf } from "../../mixins/caller/caller.middleware.ts";
 import type { Gauges } from "../../mixins/health/health.mixin.ts";
@@ -21,6 +22,7 @@ import { front } from "./edge/front.ts";
 import { baseHeaders, cors } from "./edge/headers.ts";
 import { edgeServer } from "./edge/server.ts";
 import { type Endpoint, endpointOf, placeholders } from "./endpoint.ts";
+import { keptAnswers } from "./kept-answers.ts";
 import { type Counters, type Limiter, limiter, memoryCounters } from "./limits.ts";
 import { orderStreams } from "./order-events.ts";
 import { problemOf } from "./problem.ts";
@@ -56,6 +58,8 @@ export function gateway(config: Settings, clock: Clock): Gateway {
     "sign-in": config.RATE_LIMIT_SIGN_IN,
   };
   const streams = orderStreams();
+  const kept = keptAnswers(clock);
+  const cached = new Set(routes.flatMap(({ sameFor }) => sameFor?.cachedAs ?? []));
   const https = config.PUBLIC_URL.startsWith("https:");
   const docsUrl = `${config.PUBLIC_URL}/docs/errors`;
   const docs = documentation(endpoints, config.PUBLIC_URL);
@@ -103,6 +107,7 @@ export function gateway(config: Settings, clock: Clock): Gateway {
     onError: (req, res, error) => refuse(req, res, error),
     actions: ownActions(() => started(checks), config.PUBLIC_URL),
     events: {
+      ...outdatedEvent(cached, (action) => kept.outdated(action)),
       "order.moved": (ctx: Ctx<LiveData<"order.moved">>) => streams.moved(ctx.params),
       "order.position": (ctx: Ctx<LiveData<"order.position">>) => streams.position(ctx.params),
     },
@@ -123,6 +128,12 @@ export function gateway(config: Settings, clock: Clock): Gateway {
         label: "limit",
         kind: "counter",
         read: () => counting?.limiter.refused() ?? {},
+      },
+      kept_answers_total: {
+        about: "Answers that are the same for many: sent as they were kept, or made.",
+        label: "outcome",
+        kind: "counter",
+        read: () => kept.uses(),
       },
       rate_limit_leased_hits: {
         about: "Hits of rate limits that this gateway has drawn from Redis for reads and not used.",
@@ -146,7 +157,7 @@ export function gateway(config: Settings, clock: Clock): Gateway {
         ? sharedCounters(store, `${broker.namespace}:limit:`, clock)
         : memoryCounters(clock);
       counting = { counters, limiter: limiter(limits, counters, clock), store };
-      deps = { limiter: counting.limiter, verifier: verifierOf(broker), streams, docsUrl, logger };
+      deps = { limiter: counting.limiter, verifier: verifierOf(broker), streams, kept, docsUrl, logger };
       checks = checksIn(broker, clock);
       const router = service as unknown as { httpHandler: typeof handle };
       handle = front(

@@ -4,11 +4,12 @@ import type { Meta } from "../../contracts/meta.ts";
 import { networkOf } from "../../lib/net/network-of.ts";
 import type { TokenVerifier } from "../../mixins/caller/token-verifier.ts";
 import { failHttpSpan, nameHttpSpan } from "../../mixins/tracing/index.ts";
-import { sendProblem, sendResult } from "./answer.ts";
+import { bytesOf, sendProblem, sendRead, sendResult } from "./answer.ts";
 import { authenticate, authorize, metaOf } from "./auth.ts";
 import { count } from "./edge/count.ts";
 import { exchangeOf } from "./edge/exchange.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { type KeptAnswers, keptAs } from "./kept-answers.ts";
 import { type Limiter, limitHeaders, type Want } from "./limits.ts";
 import { afterVersion, historyReader, type OrderStreams } from "./order-events.ts";
 import { problemOf } from "./problem.ts";
@@ -19,6 +20,7 @@ export interface ServeDeps {
   limiter: Limiter;
   verifier: TokenVerifier;
   streams: OrderStreams;
+  kept: KeptAnswers;
   docsUrl: string;
   logger: ServiceBroker["logger"];
 }
@@ -75,7 +77,16 @@ async function answer(
     const { isHead, standings } = exchangeOf(req);
     return await deps.streams[isHead ? "describe" : "open"](watcher, res, limitHeaders(standings));
   }
-  sendResult(endpoint, req, res, await ctx.call(route.action, params, { meta }));
+  const ask = () => ctx.call(route.action, params, { meta });
+  const key = keptAs(endpoint, proved, params);
+  if (key !== undefined) {
+    sendRead(req, res, await deps.kept.get(key, async () => bytesOf(endpoint, await ask())));
+    return;
+  }
+  const result = await ask();
+  // Whoever changes something here finds it changed here, without waiting for the news of it.
+  if (route.method !== "GET") deps.kept.outdated(route.action);
+  sendResult(endpoint, req, res, result);
 }
 
 /** Answers with the problem; what nobody foresaw is logged whole and told to nobody. */

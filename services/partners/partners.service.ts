@@ -27,8 +27,8 @@ import { countWebhooks, pruneWebhooks } from "./webhooks/deliveries.repository.t
 import * as endpoint from "./webhooks/endpoint.ts";
 import { type SenderOptions, webhookSender } from "./webhooks/sender.ts";
 
-/** Stock moves without an announcement; a list may show it this much later. */
-const FRONT_PAGE_TTL_SECONDS = 30;
+/** Stock moves without an announcement; a list may show it this much later, and 5 s more where a gateway keeps it. */
+const FRONT_PAGE_TTL_SECONDS = 25;
 const SWEEP_INTERVAL_MS = 30_000;
 const KEEP_WEBHOOKS_MS = 30 * 86_400_000;
 const PRUNE_BATCH = 500;

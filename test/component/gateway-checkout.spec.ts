@@ -17,7 +17,7 @@ beforeAll(async () => {
 });
 afterAll(() => gateway.stop());
 beforeEach(async () => {
-  gateway.reset();
+  await gateway.reset();
   customerId = newId();
   authorization = `Bearer ${await gateway.identity.token({ id: customerId })}`;
 });

@@ -17,10 +17,10 @@ beforeAll(async () => {
   gateway = await startGateway();
 });
 afterAll(() => gateway.stop());
-beforeEach(() => {
+beforeEach(async () => {
   for (const response of open) response.destroy();
   open.clear();
-  gateway.reset();
+  await gateway.reset();
   orderId = newId();
   history = [{ version: 1, to: "pending" }];
   gateway.on("orders.history", () => ({ items: history.map(entry) }));

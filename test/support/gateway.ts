@@ -65,8 +65,10 @@ export async function startGateway(
     on(action: ActionName, behaviour: Behaviour) {
       behaviours.set(action, behaviour);
     },
-    reset() {
+    /** Back to the examples, also where an answer would be kept. */
+    async reset() {
       behaviours.clear();
+      await broker.broadcast("cache.outdated", { patterns: ["partners.frontPage:**"] });
       calls.length = 0;
     },
     stop: () => broker.stop(),

@@ -3,6 +3,12 @@ import { table } from "./route.ts";
 const route = table("Catalogue");
 const manage = table("Partner administration");
 
+/** The page that everybody opens first. Staff see also what is not active. */
+const frontPage = {
+  roles: ["customer", "deliverer"],
+  fields: ["partnerId"],
+  cachedAs: "partners.frontPage",
+} as const;
 const staff = ["admin", "partner"] as const;
 
 /** Partners, their products, and the endpoint of their system: scenarios 2 and 5. */
@@ -12,6 +18,7 @@ export const catalogueRoutes = [
     description: "Active offers of enabled, verified partners, by partner and by text.",
     access: "any",
     success: 200,
+    sameFor: frontPage,
     problems: ["NOT_FOUND"],
   }),
   route("GET /partners", "partners.list", { summary: "Partners", access: "any", success: 200 }),
@@ -24,6 +31,7 @@ export const catalogueRoutes = [
     summary: "What can be ordered from this partner",
     access: "any",
     success: 200,
+    sameFor: frontPage,
   }),
   manage("POST /partners", "partners.create", {
     summary: "Add a partner",

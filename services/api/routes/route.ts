@@ -49,6 +49,15 @@ export interface Route<N extends Routable = Routable> {
   readonly idempotencyKey?: "required" | "never";
   /** Which limit holds besides those of the user and of the address. */
   readonly limit?: "sign-in";
+  /**
+   * To whom, as long as they ask for these fields alone, the service answers the same: what one was sent is kept
+   * for the others, until the service says that what it caches under this name is outdated.
+   */
+  readonly sameFor?: {
+    readonly roles: readonly Role[];
+    readonly fields: readonly (keyof RoutableParams<N> & string)[];
+    readonly cachedAs: string;
+  };
   /** What the service refuses; the problems that every such operation has are added by its shape. */
   readonly problems?: readonly ErrorType[];
 }

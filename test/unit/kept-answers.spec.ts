@@ -1,0 +1,93 @@
+import { describe, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
+import { type Endpoint, endpointOf } from "../../services/api/endpoint.ts";
+import { keptAnswers, keptAs } from "../../services/api/kept-answers.ts";
+import { routes } from "../../services/api/routes/index.ts";
+
+function stage() {
+  const time = { nowMs: 1_000_000 };
+  const kept = keptAnswers({ now: () => time.nowMs });
+  let made = 0;
+  const make = async () => {
+    made += 1;
+    return { body: Buffer.from(`answer ${made}`), etag: `"${made}"` };
+  };
+  return { time, kept, make, read: async (key: string) => String((await kept.get(key, make)).body) };
+}
+
+describe("kept answers", () => {
+  it("to the same question, are made once until their time is over", async () => {
+    const { time, read, kept } = stage();
+    expect([await read("partners.listOffers a"), await read("partners.listOffers a")]).toEqual([
+      "answer 1",
+      "answer 1",
+    ]);
+    expect(await read("partners.listOffers b")).toBe("answer 2");
+    time.nowMs += 5_000;
+    expect(await read("partners.listOffers a")).toBe("answer 3");
+    expect(kept.uses()).toEqual({ kept: 1, made: 3 });
+  });
+
+  it("of a service that changed, are made anew, and of another are not", async () => {
+    const { read, kept } = stage();
+    await read("partners.listOffers a");
+    await read("orders.list a");
+    kept.outdated("partners.frontPage");
+    expect(await read("partners.listOffers a")).toBe("answer 3");
+    expect(await read("orders.list a")).toBe("answer 2");
+  });
+
+  it("that were asked for before a change and come after it, are given and not kept", async () => {
+    const { kept, read, make } = stage();
+    const late = kept.get("partners.listOffers a", async () => {
+      kept.outdated("partners.updateProduct");
+      return await make();
+    });
+    expect(String((await late).body)).toBe("answer 1");
+    expect(await read("partners.listOffers a")).toBe("answer 2");
+  });
+
+  it("that cannot be made, leave nothing behind", async () => {
+    const { kept, read } = stage();
+    await expect(
+      kept.get("partners.listOffers a", () => Promise.reject(new Error("away"))),
+    ).rejects.toThrow();
+    expect(await read("partners.listOffers a")).toBe("answer 1");
+  });
+
+  it("are bounded: the oldest goes first", async () => {
+    const { read } = stage();
+    await read("partners.listOffers first");
+    for (let index = 0; index < 500; index += 1) await read(`partners.listOffers ${index}`);
+    expect(await read("partners.listOffers 499")).toBe("answer 501");
+    expect(await read("partners.listOffers first")).toBe("answer 502");
+  });
+});
+
+describe("which answers are kept", () => {
+  const endpoint = routes.filter(({ path }) => path === "/products").map(endpointOf)[0] as Endpoint;
+  const as = (role: "customer" | "deliverer" | "partner" | "admin") => ({
+    token: "t",
+    caller: { id: newId(), role, sessionId: newId() },
+  });
+
+  it("those of the front page, for everybody who is shown the same", () => {
+    expect(keptAs(endpoint, as("customer"), {})).toBe("partners.listOffers ");
+    expect(keptAs(endpoint, as("deliverer"), {})).toBe("partners.listOffers ");
+    expect(keptAs(endpoint, as("customer"), { partnerId: "p" })).toBe("partners.listOffers p");
+  });
+
+  it.each(["partner", "admin"] as const)("none of a %s, who is shown more", (role) => {
+    expect(keptAs(endpoint, as(role), {})).toBeUndefined();
+  });
+
+  it.each([{ q: "soup" }, { cursor: "x" }, { limit: 5 }])("none of another page: %j", (params) => {
+    expect(keptAs(endpoint, as("customer"), params)).toBeUndefined();
+  });
+
+  it("none of another operation, nor without a caller", () => {
+    const others = routes.filter(({ action }) => action !== "partners.listOffers").map(endpointOf);
+    expect(others.filter((one) => keptAs(one, as("customer"), {}) !== undefined)).toEqual([]);
+    expect(keptAs(endpoint, undefined, {})).toBeUndefined();
+  });
+});
