@@ -26,6 +26,8 @@ export interface Reply<T> {
  * platform serves, so a status or a field that is not declared fails the test that met it.
  */
 export interface Client extends TestPlatform {
+  /** What the platform serves as its OpenAPI document. */
+  readonly document: OpenApi;
   /** Operations that have answered 2xx so far, as the document calls them. */
   readonly reached: ReadonlySet<string>;
   /** @param operation `"POST /orders/check"`: the method, and the path below /api/v1 with its query */
@@ -111,6 +113,7 @@ export async function connect(platformOf: () => Promise<TestPlatform> = platform
 
   return {
     ...there,
+    document,
     reached,
     request,
     follow,

@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import type { Role } from "../../contracts/meta.ts";
 import { newId } from "../../lib/ids.ts";
-import type { Endpoint } from "../../services/api/endpoint.ts";
+import type { Route } from "../../services/api/routes/route.ts";
 import type { Client } from "../e2e/client.ts";
+import type { Documented } from "./documented.ts";
 
 const ROLES: readonly Role[] = ["customer", "partner", "deliverer", "admin"];
 
@@ -70,7 +71,8 @@ function applied(example: unknown, changes: [string[], unknown][]): unknown {
 
 /** What one request to an operation says. */
 interface Sent {
-  role: Role;
+  /** Who sends it; undefined for nobody who is signed in. */
+  role: Role | undefined;
   ids: string[];
   query: ([string, string] | null)[];
   body: unknown;
@@ -78,56 +80,60 @@ interface Sent {
 }
 
 /**
- * Requests to one operation that are nearly right: what it takes, with some of it broken.
+ * Requests to one operation that are nearly right: what its documentation shows, with some of it broken.
+ * @param roles who may do it, which the document does not say; now and then somebody else sends it
  * @param known a real value for a placeholder, where there is one
  */
-export function requestsOf(endpoint: Endpoint, known: Readonly<Record<string, string>>): fc.Arbitrary<Sent> {
-  const { route, body, path, query } = endpoint;
-  const ids = Object.keys(path.rule.props).map((name) =>
+export function requestsOf(
+  { placeholders, queries, body }: Documented,
+  roles: readonly Role[],
+  known: Readonly<Record<string, string>>,
+): fc.Arbitrary<Sent> {
+  const ids = placeholders.map((name) =>
     fc.constantFrom(known[name] ?? newId(), newId(), "1", "%00", "..%2f", "%ed%a0%80"),
   );
-  const queries = Object.keys(query.rule.props).map((name) =>
+  const pairs = queries.map((name) =>
     fc.option(
       fc
         .oneof(fc.constantFrom(...evilTexts), fc.string({ unit: "binary", maxLength: 20 }))
         .map((value): [string, string] => [name, value]),
     ),
   );
-  const roles = Array.isArray(route.access) ? (route.access as Role[]) : ROLES;
   return fc.record({
-    role: fc.constantFrom(...roles),
+    role: fc.oneof(
+      { weight: 6, arbitrary: fc.constantFrom<Role | undefined>(...roles) },
+      { weight: 1, arbitrary: fc.constantFrom(...ROLES, undefined) },
+    ),
     ids: fc.tuple(...ids),
-    query: fc.tuple(...queries),
-    body: body?.part ? mutated(body.example) : fc.string({ unit: "binary" }),
+    query: fc.tuple(...pairs),
+    body: body?.example === undefined ? fc.string({ unit: "binary" }) : mutated(body.example),
     ifMatch: fc.option(fc.constantFrom('"1"', '"0"', "*", 'W/"1"', "x"), { nil: undefined }),
   });
 }
 
-/** Whether requests made up for it can be sent by somebody who is needed afterwards, and end by themselves. */
-export function isRepeatable({ route: { method, path, content } }: Endpoint): boolean {
-  // Whoever is deleted, signed out or has another password can ask nothing more, and a stream does not end.
-  const ends = method === "DELETE" ? /^\/(me$|sessions)/ : /^\/me\/password$/;
-  return content !== "events" && !ends.test(path);
+/** Which roles an operation is for, by its route; all where it does not say. */
+export function rolesOf({ access }: Route): readonly Role[] {
+  return Array.isArray(access) ? access : ROLES;
 }
 
 /** @returns the status; the client has held the answer against the document */
 export async function sendMutated(
   api: Client,
-  { route, body }: Endpoint,
+  { method, path, body }: Documented,
   sent: Sent,
   tokens: Readonly<Record<Role, string>>,
 ): Promise<number> {
   const names = [...sent.ids];
-  const path = route.path.replace(/\{\w+\}/g, () => String(names.shift()));
+  const filled = path.replace(/\{\w+\}/g, () => String(names.shift()));
   const pairs = sent.query.flatMap((pair) =>
     pair ? [`${pair[0]}=${encodeURIComponent(pair[1].toWellFormed())}`] : [],
   );
-  const target = pairs.length > 0 ? `${path}?${pairs.join("&")}` : path;
-  const { status } = await api.request(`${route.method} ${target}`, {
-    token: tokens[sent.role],
-    ...((body?.part || body?.kind === "signed") && { body: JSON.stringify(sent.body) ?? "" }),
-    ...(body?.kind === "image" && { image: Buffer.from(String(sent.body)) }),
-    ...(route.method === "POST" && { key: newId() }),
+  const target = pairs.length > 0 ? `${filled}?${pairs.join("&")}` : filled;
+  const { status } = await api.request(`${method} ${target}`, {
+    ...(sent.role && { token: tokens[sent.role] }),
+    ...(body?.type === "application/json" && { body: JSON.stringify(sent.body) ?? "" }),
+    ...(body?.type.startsWith("image/") && { image: Buffer.from(String(sent.body)) }),
+    ...(method === "POST" && { key: newId() }),
     ...(sent.ifMatch && { headers: { "If-Match": sent.ifMatch } }),
   });
   return status;

@@ -2,16 +2,17 @@ import fc from "fast-check";
 import sharp from "sharp";
 import type { Role } from "../../contracts/meta.ts";
 import { newId } from "../../lib/ids.ts";
-import { endpointOf } from "../../services/api/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
+import type { Route } from "../../services/api/routes/route.ts";
 import type { Client } from "../e2e/client.ts";
-import { isRepeatable, requestsOf, sendMutated } from "./mutations.ts";
+import { documentedIn, isRepeatable } from "./documented.ts";
+import { requestsOf, rolesOf, sendMutated } from "./mutations.ts";
 import { count, find, type Tally } from "./tally.ts";
 import type { FuzzWorld } from "./world.ts";
 
 /** What a request that is well-formed is never answered with. */
 const MALFORMED = ["bad_request", "bad_json", "validation_error", "unsupported_media_type"];
-const endpoints = routes.map(endpointOf);
+const routeOf = new Map(routes.map((route) => [`${route.method} ${route.path}`, route]));
 
 /**
  * Sends the documented example of every operation, with real ids in the place of the example's.
@@ -20,18 +21,18 @@ const endpoints = routes.map(endpointOf);
 export async function examples(api: Client, world: FuzzWorld, tally: Tally): Promise<void> {
   const tokens = await tokensOf(world);
   const picture = await png();
-  for (const endpoint of endpoints.filter(isRepeatable)) {
-    const { route, body, operation } = endpoint;
-    const [role = "customer"] = Array.isArray(route.access) ? (route.access as Role[]) : [];
-    const path = route.path.replace(/\{(\w+)\}/g, (_, name: string) => world.ids[name] ?? newId());
-    const sent = body?.part && withIds(body.example, world.ids);
-    const answer = api.request<{ code?: string }>(`${route.method} ${path}`, {
+  for (const { operation, method, path, body } of documentedIn(api.document).filter(isRepeatable)) {
+    const route = routeOf.get(operation) as Route;
+    const [role = "customer"] = rolesOf(route);
+    const target = path.replace(/\{(\w+)\}/g, (_, name: string) => world.ids[name] ?? newId());
+    const sent = body?.example === undefined ? undefined : withIds(body.example, world.ids);
+    const answer = api.request<{ code?: string }>(`${method} ${target}`, {
       // What an example of an account's says is not true of anybody: whoever is nobody hears so.
       ...(route.access !== "public" && route.access !== "signed" && { token: tokens[role] }),
       ...(sent !== undefined && { body: sent }),
-      ...(body?.kind === "image" && { image: picture }),
-      ...(body?.kind === "signed" && { body: "{}" }),
-      ...(route.method === "POST" && { key: newId() }),
+      ...(body?.type.startsWith("image/") && { image: picture }),
+      ...(route.access === "signed" && { body: "{}" }),
+      ...(method === "POST" && { key: newId() }),
     });
     await judged(tally, operation, answer, (status, code) =>
       status >= 500 || MALFORMED.includes(code)
@@ -64,15 +65,16 @@ export async function breakRequests(
   { seed, runs }: { seed: number; runs: number },
 ): Promise<void> {
   const tokens = await tokensOf(world);
-  for (const endpoint of endpoints.filter(isRepeatable)) {
+  for (const one of documentedIn(api.document).filter(isRepeatable)) {
+    const roles = rolesOf(routeOf.get(one.operation) as Route);
     // A property that fails is sought a smaller example for, and so names the smallest in the tally too.
-    const property = fc.asyncProperty(requestsOf(endpoint, world.ids), async (sent) => {
-      const answer = sendMutated(api, endpoint, sent, tokens).then((status) => ({
+    const property = fc.asyncProperty(requestsOf(one, roles, world.ids), async (sent) => {
+      const answer = sendMutated(api, one, sent, tokens).then((status) => ({
         status,
         body: { code: "" },
       }));
       const wrong = (status: number) => (status >= 500 ? `answered ${status}` : undefined);
-      return await judged(tally, endpoint.operation, answer, wrong, JSON.stringify(sent));
+      return await judged(tally, one.operation, answer, wrong, JSON.stringify(sent));
     });
     await fc.check(property, { seed, numRuns: runs });
   }

@@ -32,10 +32,16 @@ export function newTally(): Tally {
   return { requests: 0, statuses: new Map(), reached: new Set(), findings: new Map() };
 }
 
-export function count(tally: Tally, operation: string, status: number): void {
+/** @param method of the request: a tool also sends others to the operation's path, which reach something else */
+export function count(
+  tally: Tally,
+  operation: string,
+  status: number,
+  method = operation.split(" ")[0],
+): void {
   tally.requests += 1;
   tally.statuses.set(status, (tally.statuses.get(status) ?? 0) + 1);
-  if (status >= 200 && status < 300) tally.reached.add(operation);
+  if (status >= 200 && status < 300 && operation.startsWith(`${method} `)) tally.reached.add(operation);
 }
 
 export function find(tally: Tally, operation: string, what: string, sample: string): void {
@@ -92,7 +98,7 @@ function addScenario(tally: Tally, { label, cases, checks, interactions }: Recor
       find(tally, operation, "no answer", sample);
       continue;
     }
-    count(tally, operation, response.status_code);
+    count(tally, operation, response.status_code, request.method);
     if (response.status_code >= 500) find(tally, operation, `answered ${response.status_code}`, sample);
     const isPositive = cases?.[id]?.value.meta?.generation?.mode === "positive";
     if (isPositive && response.status_code === 415 && !TAKES_BYTES.test(request.uri))

@@ -3,12 +3,15 @@ import addFormats from "ajv-formats";
 
 interface MediaType {
   schema: object;
+  example?: unknown;
 }
 interface Response {
   $ref?: string;
   content?: Record<string, MediaType>;
 }
 interface Operation {
+  parameters?: readonly { in: string; name: string }[];
+  requestBody?: { content: Record<string, MediaType> };
   responses: Record<string, Response>;
 }
 export interface OpenApi {

@@ -1,0 +1,39 @@
+import type { OpenApi } from "../support/answers.ts";
+
+/** One operation as the document tells it to strangers: all that a generator of requests knows. */
+export interface Documented {
+  /** `POST /orders/{order_id}/cancel` */
+  operation: string;
+  method: string;
+  path: string;
+  /** Names in the path and in the query. */
+  placeholders: string[];
+  queries: string[];
+  /** The first media type that it takes, and what it shows of JSON. */
+  body?: { type: string; example?: unknown };
+  /** Whether it answers with a stream that does not end. */
+  streams: boolean;
+}
+
+export function documentedIn({ paths }: OpenApi): Documented[] {
+  return Object.entries(paths).flatMap(([path, operations]) =>
+    Object.entries(operations).map(([verb, { parameters = [], requestBody, responses }]) => {
+      const method = verb.toUpperCase();
+      const [type, media] = Object.entries(requestBody?.content ?? {})[0] ?? [];
+      const named = (place: string) => parameters.filter((one) => one.in === place).map(({ name }) => name);
+      return {
+        ...{ operation: `${method} ${path}`, method, path },
+        ...{ placeholders: named("path"), queries: named("query") },
+        ...(type !== undefined && { body: { type, example: media?.example } }),
+        streams: "text/event-stream" in (responses["200"]?.content ?? {}),
+      };
+    }),
+  );
+}
+
+/** Whether requests made up for it can be sent by somebody who is needed afterwards, and end by themselves. */
+export function isRepeatable({ method, path, streams }: Documented): boolean {
+  // Whoever is deleted, signed out or has another password can ask nothing more.
+  const ends = method === "DELETE" ? /^\/(me$|sessions)/ : /^\/me\/password$/;
+  return !streams && !ends.test(path);
+}
