@@ -1,5 +1,5 @@
 import { mkdirSync, writeFileSync } from "node:fs";
-import { arch, cpus, release, totalmem } from "node:os";
+import { arch, cpus, platform, totalmem } from "node:os";
 import { join, resolve } from "node:path";
 
 export interface Row {
@@ -27,7 +27,7 @@ export function tableOf(rows: Row[]): string {
 export function keep(rows: Row[]): string {
   mkdirSync(RESULTS, { recursive: true });
   const at = new Date().toISOString();
-  const machine = `${cpus().length} x ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GB, Linux ${release()} ${arch()}`;
+  const machine = `${cpus().length} x ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GB, ${platform()} ${arch()}`;
   const path = join(RESULTS, `${at.slice(0, 19).replaceAll(":", "-")}.md`);
   const text = `# Bench of ${at}\n\n${machine}; Node ${process.version}\n\n\`\`\`\n${tableOf(rows)}\n\`\`\`\n`;
   writeFileSync(path, text);

@@ -735,7 +735,7 @@ The stream ends with the access token; connect again with a fresh one. */
   "/orders/{order_id}/cancel": {
     get?: never;
     put?: never;
-    /** Cancel the order. Who may cancel in which state, and what is refunded, is one table: see the documentation. */
+    /** Cancel the order. One table, which the documentation of states shows, tells for each state who may do so and how much goes back. */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody?: { content: { "application/json": { reason?: string } } };

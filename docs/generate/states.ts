@@ -17,7 +17,7 @@ const rows = Object.entries<Row>(moves);
 export function statesPage(): string {
   const intro = [
     "An order moves only along these lines, whoever asks; every other move is refused with `illegal_transition` and",
-    "the list of the legal ones. A repeat of the same command returns the same result and changes nothing.",
+    "the list of the legal ones. Whoever sends a command again is answered as the first time, and nothing moves.",
   ].join("\n");
   return [
     generated("The life of an order", intro),

@@ -97,7 +97,7 @@ export async function check({ client, terminal }: Demo, { partner, offers }: Cho
   terminal.step(
     3,
     "Check",
-    "The partner's side computes every price itself and promises it for ten minutes.",
+    "Prices come from the partner's catalogue, never from the customer, and hold for ten minutes.",
   );
   const body = {
     partner_id: partner.id,

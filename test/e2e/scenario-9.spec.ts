@@ -63,7 +63,7 @@ describe("scenarios 9 and 10, cancel, refund and operate", () => {
     });
   });
 
-  it("once the courier has the bag, the customer cancels no more and is told what can still become of it", async () => {
+  it("while the courier is on the way, the customer cancels no more and is told what can still become of it", async () => {
     const { order_id } = await carriedOrder(api, me, shop, courier);
     const refused = await cancel(order_id, me);
     expect(refused).toMatchObject({ status: 409, body: { code: "order_not_cancellable" } });

@@ -69,7 +69,8 @@ export const orderRoutes = [
   }),
   route("POST /orders/{order_id}/cancel", "orders.cancel", {
     summary: "Cancel the order",
-    description: "Who may cancel in which state, and what is refunded, is one table: see the documentation.",
+    description:
+      "One table, which the documentation of states shows, tells for each state who may do so and how much goes back.",
     access: ["customer", "partner", "admin"],
     success: 200,
     problems: ["ILLEGAL_TRANSITION", "ORDER_NOT_CANCELLABLE", "ORDER_CHANGED"],
