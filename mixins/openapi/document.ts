@@ -48,6 +48,8 @@ export interface DocumentOptions {
   basePath: string;
   operations: readonly Operation[];
   names: SchemaNames;
+  /** Headers that every answer of every operation may carry, with what they say. */
+  headers: Record<string, string>;
   /** Where the codes are explained. */
   docsUrl: string;
 }
@@ -76,6 +78,7 @@ export function openApiDocument(options: DocumentOptions): JsonSchema {
     components: {
       schemas: { ...componentsOf(names), Problem: problemSchema },
       responses,
+      headers: headersOf(options.headers),
       securitySchemes: { bearer: { type: "http", scheme: "bearer", bearerFormat: "JWT" } },
     },
   };
@@ -149,17 +152,24 @@ function sharedAnswer(
   return { $ref: `#/components/responses/${name}` };
 }
 
-function answerOf(answer: Answer, options: DocumentOptions): JsonSchema {
-  const headers = Object.entries(answer.headers ?? {}).map(([name, description]) => [
+/** What stands on every answer stands in the document once. */
+function headersOf(described: Record<string, string>): JsonSchema {
+  const headers = Object.entries(described).map(([name, description]) => [
     name,
     { description, schema: { type: "string" } },
   ]);
+  return Object.fromEntries(headers);
+}
+
+function answerOf(answer: Answer, options: DocumentOptions): JsonSchema {
+  const shared = Object.keys(options.headers).map((name) => [name, { $ref: `#/components/headers/${name}` }]);
+  const headers = { ...headersOf(answer.headers ?? {}), ...Object.fromEntries(shared) };
   const content = answer.problems
     ? { "application/problem+json": problemContent(answer.status, answer.problems, options.docsUrl) }
     : answer.content && contentOf(answer.content, options.names);
   return {
     description: answer.description,
-    ...(headers.length > 0 && { headers: Object.fromEntries(headers) }),
+    ...(Object.keys(headers).length > 0 && { headers }),
     ...(content && { content }),
   };
 }

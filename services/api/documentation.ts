@@ -26,6 +26,12 @@ const DESCRIPTION = [
   "Sign in by `POST /sessions` and authorize with the access token to try an operation here.",
 ].join("\n\n");
 
+/** On every answer to a request that was counted, refused or not. */
+const LIMIT_HEADERS = {
+  RateLimit: "How much is left of each limit, and for how many seconds.",
+  "RateLimit-Policy": "What each limit allows in how many seconds.",
+};
+
 /** The document and the pages that are made from the tables. */
 export function documentation(endpoints: readonly Endpoint[], publicUrl: string) {
   const document = openApiDocument({
@@ -35,6 +41,7 @@ export function documentation(endpoints: readonly Endpoint[], publicUrl: string)
     basePath: BASE_PATH,
     operations: endpoints.map(operationOf),
     names: schemaNames,
+    headers: LIMIT_HEADERS,
     docsUrl: `${publicUrl}/docs/errors`,
   });
   const codes = (Object.keys(catalogue) as ErrorType[]).map(codeOf);
@@ -141,7 +148,6 @@ function problemsOf({ problems }: Endpoint): Answer[] {
     headers: {
       ...(status === 401 && { "WWW-Authenticate": "How to authenticate." }),
       ...((status === 429 || status === 503) && { "Retry-After": "Seconds to wait." }),
-      ...(status === 429 && { RateLimit: "How much is left.", "RateLimit-Policy": "What is allowed." }),
     },
   }));
 }

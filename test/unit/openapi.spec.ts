@@ -19,7 +19,7 @@ interface Media {
 interface Operation {
   operationId: string;
   requestBody?: { content: Record<string, Media> };
-  responses: Record<string, { $ref?: string; content?: Record<string, Media> }>;
+  responses: Record<string, { $ref?: string; content?: Record<string, Media>; headers?: object }>;
   security: object[];
 }
 interface Document {
@@ -27,7 +27,8 @@ interface Document {
   paths: Record<string, Record<string, Operation>>;
   components: {
     schemas: Record<string, object>;
-    responses: Record<string, { content: Record<string, Media> }>;
+    responses: Record<string, { content: Record<string, Media>; headers?: object }>;
+    headers: Record<string, object>;
   };
 }
 
@@ -52,6 +53,21 @@ describe("OpenAPI document", () => {
     expect(operations).toHaveLength(endpoints.length);
     expect(new Set(operations.map(({ operationId }) => operationId)).size).toBe(endpoints.length);
     expect(document.servers).toEqual([{ url: BASE_PATH }]);
+  });
+
+  it("declares the headers of the limits on every answer, and describes them once", () => {
+    const { responses: shared, headers: described } = document.components;
+    const limits = {
+      RateLimit: { $ref: "#/components/headers/RateLimit" },
+      "RateLimit-Policy": { $ref: "#/components/headers/RateLimit-Policy" },
+    };
+    expect(Object.keys(described)).toEqual(Object.keys(limits));
+    for (const { responses } of operations) {
+      for (const answer of Object.values(responses)) {
+        const { headers } = answer.$ref ? (shared[answer.$ref.split("/").at(-1) as string] ?? {}) : answer;
+        expect(headers).toMatchObject(limits);
+      }
+    }
   });
 
   it("holds no example that its own schema refuses, nor one that the validator of the contract does", () => {
