@@ -22,6 +22,8 @@ export interface Answer {
   content?: Record<string, Rule | undefined>;
   /** The codes that a problem document of this status may carry. */
   problems?: readonly ProblemCode[];
+  /** Of such a problem nobody learns which occurrence it was. */
+  sealed?: boolean;
   headers?: Record<string, string>;
 }
 
@@ -165,7 +167,7 @@ function answerOf(answer: Answer, options: DocumentOptions): JsonSchema {
   const shared = Object.keys(options.headers).map((name) => [name, { $ref: `#/components/headers/${name}` }]);
   const headers = { ...headersOf(answer.headers ?? {}), ...Object.fromEntries(shared) };
   const content = answer.problems
-    ? { "application/problem+json": problemContent(answer.status, answer.problems, options.docsUrl) }
+    ? { "application/problem+json": problemContent(answer, answer.problems, options.docsUrl) }
     : answer.content && contentOf(answer.content, options.names);
   return {
     description: answer.description,
@@ -174,7 +176,11 @@ function answerOf(answer: Answer, options: DocumentOptions): JsonSchema {
   };
 }
 
-function problemContent(status: number, problems: readonly ProblemCode[], docsUrl: string): JsonSchema {
+function problemContent(
+  { status, sealed }: Answer,
+  problems: readonly ProblemCode[],
+  docsUrl: string,
+): JsonSchema {
   const codes = problems.map(({ code }) => code);
   const examples = problems.map(({ code, title }) => [
     code,
@@ -183,6 +189,7 @@ function problemContent(status: number, problems: readonly ProblemCode[], docsUr
         type: `${docsUrl}#${code}`,
         title,
         status,
+        ...(!sealed && occurrence),
         code,
         ...(code === "validation_error" && wrongField),
       },
@@ -190,11 +197,20 @@ function problemContent(status: number, problems: readonly ProblemCode[], docsUr
   ]);
   return {
     schema: {
-      allOf: [{ $ref: "#/components/schemas/Problem" }, { properties: { code: { enum: codes } } }],
+      allOf: [
+        { $ref: "#/components/schemas/Problem" },
+        { properties: { code: { enum: codes } }, ...(!sealed && { required: Object.keys(occurrence) }) },
+      ],
     },
     examples: Object.fromEntries(examples),
   };
 }
+
+/** Which one it was, for whoever asks us about it. */
+const occurrence = {
+  instance: "urn:waybill:request:0198c0de-7f31-7a10-9d2e-0b7c5d1e2f30",
+  trace_id: "4bf92f3577b34da6a3ce929d0e0e4736",
+};
 
 const wrongField = {
   errors: [{ field: "quantity", rule: "numberMax", message: "Must be 99 or less." }],

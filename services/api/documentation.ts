@@ -140,11 +140,12 @@ function successOf({ route, answer, statuses }: Endpoint): Answer[] {
   return statuses.includes(304) ? [done, { status: 304, description: "Unchanged." }] : [done];
 }
 
-function problemsOf({ problems }: Endpoint): Answer[] {
+function problemsOf({ problems, route }: Endpoint): Answer[] {
   return [...problems].map(([status, types]) => ({
     status,
     description: types.map((type) => catalogue[type].title).join("; or: "),
     problems: types.map(codeOf),
+    sealed: route.access === "signed" && status === 401,
     headers: {
       ...(status === 401 && { "WWW-Authenticate": "How to authenticate." }),
       ...((status === 429 || status === 503) && { "Retry-After": "Seconds to wait." }),

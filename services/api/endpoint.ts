@@ -75,7 +75,7 @@ export function endpointOf(route: Route): Endpoint {
   const versioned = offered.includes("expectedVersion");
   const idempotencyKey = route.method === "POST" ? (route.idempotencyKey ?? "accepted") : "never";
   const query = partOf(pick(params.props, toBody ? [] : rest));
-  const problems = problemsOf(route, { body, versioned, idempotencyKey, query, inPath });
+  const problems = problemsOf(route, { body, versioned, idempotencyKey, inPath });
   const conditional = route.method === "GET" && route.content !== "events";
   return {
     route,
@@ -121,7 +121,7 @@ function bodyOf(route: Route, props: Props, all: Props): Body | undefined {
   return { kind: "json", maxBytes: MAX_JSON_BYTES, part: taken, example, mayBeAbsent, field: json };
 }
 
-type Shape = Pick<Endpoint, "body" | "versioned" | "idempotencyKey" | "query"> & { inPath: string[] };
+type Shape = Pick<Endpoint, "body" | "versioned" | "idempotencyKey"> & { inPath: string[] };
 
 /** The problems that follow from an operation's shape, and those that its service has. */
 function problemsOf(route: Route, shape: Shape): Map<number, ErrorType[]> {
@@ -139,7 +139,8 @@ function problemsOf(route: Route, shape: Shape): Map<number, ErrorType[]> {
     ...(shape.idempotencyKey === "never" ? [] : (["IDEMPOTENCY_IN_FLIGHT", "IDEMPOTENCY_MISMATCH"] as const)),
     ...(shape.body ? (["PAYLOAD_TOO_LARGE"] as const) : []),
     ...(json || shape.body?.kind === "image" ? (["UNSUPPORTED_MEDIA_TYPE"] as const) : []),
-    ...(json || Object.keys(shape.query.rule.props).length > 0 ? (["VALIDATION_ERROR"] as const) : []),
+    // A parameter that there is not, if nothing else; from whoever cannot sign, it is one more wrong signature.
+    ...(access === "signed" ? [] : (["VALIDATION_ERROR"] as const)),
     ...(route.problems ?? []),
     "TOO_MANY_REQUESTS",
     "INTERNAL",

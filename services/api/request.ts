@@ -36,6 +36,7 @@ export async function readRequest(
   const { values: query, wrong } = queryValues(endpoint.query, exchangeOf(req).query);
   const body = await readFields(endpoint, req);
   const errors = [...wrong, ...body.errors];
+  if (errors.length > 0 && endpoint.route.access === "signed") throw fail("BAD_SIGNATURE");
   if (errors.length > 0) throw fail("VALIDATION_ERROR", undefined, { errors, asSent: true });
   const params = {
     ...endpoint.query.decode(query),

@@ -10,6 +10,7 @@ import { type Endpoint, endpointOf } from "../../services/api/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { type AnswerChecker, answerChecker, type OpenApi } from "../support/answers.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
+import { bodyOf, claimsFor, headersOf, pathOf } from "../support/operations.ts";
 import type { TestClaims } from "../support/tokens.ts";
 
 const endpoints = routes.map(endpointOf);
@@ -20,6 +21,7 @@ let gateway: TestGateway;
 let limited: TestGateway;
 let alone: TestGateway;
 let answers: AnswerChecker;
+let document: Documented;
 
 beforeAll(async () => {
   [gateway, limited, alone] = await Promise.all([
@@ -27,10 +29,32 @@ beforeAll(async () => {
     startGateway({ RATE_LIMIT_ADDRESS: 1 }),
     startGateway({}, { alone: true }),
   ]);
-  answers = answerChecker((await (await fetch(`${gateway.url}/openapi.json`)).json()) as OpenApi);
+  document = (await (await fetch(`${gateway.url}/openapi.json`)).json()) as Documented;
+  answers = answerChecker(document);
 });
 afterAll(() => Promise.all([gateway.stop(), limited.stop(), alone.stop()]));
 beforeEach(() => gateway.reset());
+
+type Shown = { content: Record<string, { examples: Record<string, { value: Record<string, unknown> }> }> };
+/** As much of the document as its examples of problems need. */
+type Documented = OpenApi & {
+  paths: Record<string, Record<string, { responses: Record<string, { $ref: string }> }>>;
+  components: { responses: Record<string, Shown> };
+};
+
+/** What the document shows for this problem of the operation. */
+function shownFor({ route }: Endpoint, status: number, code: string): Record<string, unknown> | undefined {
+  const { $ref } = document.paths[route.path]?.[route.method.toLowerCase()]?.responses[status] ?? {};
+  const shown = document.components.responses[$ref?.slice("#/components/responses/".length) ?? ""];
+  return shown?.content["application/problem+json"]?.examples[code]?.value;
+}
+
+/** A problem without what is another one each time. */
+function lasting(problem: Record<string, unknown>) {
+  const { type, title, status, code } = problem;
+  return { type, title, status, code, members: Object.keys(problem).filter((name) => name in ONCE) };
+}
+const ONCE = { instance: true, trace_id: true };
 
 interface Change {
   to?: TestGateway;
@@ -63,39 +87,6 @@ async function send(endpoint: Endpoint, change: Change = {}) {
   const json = (/json/.test(type ?? "") ? JSON.parse(text) : {}) as Record<string, unknown>;
   answers.check({ method, path, status, type, body: json });
   return { status, headers: response.headers, body: json };
-}
-
-function pathOf({ route, path }: Endpoint): string {
-  const values = exampleOf(path.rule) as Record<string, string>;
-  return route.path.replace(/\{(\w+)\}/g, (_, name: string) => values[name] as string);
-}
-
-function claimsFor({ route: { access } }: Endpoint): TestClaims {
-  const role = Array.isArray(access) ? (access[0] as Role) : "customer";
-  return { role };
-}
-
-async function headersOf({ body, idempotencyKey }: Endpoint, to: TestGateway, claims: TestClaims) {
-  return {
-    Authorization: `Bearer ${await tokenOf(to, claims)}`,
-    ...(body && { "Content-Type": body.kind === "image" ? "image/png" : "application/json" }),
-    ...(idempotencyKey === "required" && { "Idempotency-Key": newId() }),
-  } as Record<string, string>;
-}
-
-const tokens = new Map<string, Promise<string>>();
-
-/** Signing costs more than anything else here: one token for those who are alike. */
-function tokenOf(to: TestGateway, claims: TestClaims): Promise<string> {
-  const key = `${to.port} ${JSON.stringify(claims)}`;
-  const token = tokens.get(key) ?? to.identity.token(claims);
-  tokens.set(key, token);
-  return token;
-}
-
-function bodyOf({ body }: Endpoint): string | Buffer | undefined {
-  if (!body) return undefined;
-  return body.part ? JSON.stringify(body.example) : Buffer.from("bytes");
 }
 
 const behindOwnActions: Record<string, ActionName> = {
@@ -159,7 +150,7 @@ const provoke: Partial<Record<ErrorType, (endpoint: Endpoint) => Promise<Change>
   PAYLOAD_TOO_LARGE: async ({ body }) => ({ body: Buffer.alloc((body?.maxBytes ?? 0) + 1, " ") }),
   UNSUPPORTED_MEDIA_TYPE: async () => ({ headers: { "Content-Type": "text/plain" } }),
   VALIDATION_ERROR: async ({ body }) =>
-    body ? { body: '{"no_such_field":1}' } : { query: "?no_such_field=1" },
+    body?.part ? { body: '{"no_such_field":1}' } : { query: "?no_such_field=1" },
 };
 
 /** Those that the edge finds for some operations and the service for others. */
@@ -200,6 +191,7 @@ describe("every route, by its table", () => {
         for (const type of types) {
           const { headers, body, ...answer } = await provoked(endpoint, type);
           expect({ ...answer, code: body.code }).toEqual({ status, code: type.toLowerCase() });
+          expect(lasting(body)).toEqual(lasting(shownFor(endpoint, status, type.toLowerCase()) ?? {}));
           expect(headers.get("content-type")).toBe("application/problem+json");
           expect(headers.has("www-authenticate")).toBe(status === 401);
           expect(headers.has("retry-after")).toBe(status === 429 || status === 503);

@@ -1,0 +1,43 @@
+import type { Role } from "../../contracts/meta.ts";
+import { newId } from "../../lib/ids.ts";
+import { exampleOf } from "../../mixins/openapi/example.ts";
+import type { Endpoint } from "../../services/api/endpoint.ts";
+import type { TestGateway } from "./gateway.ts";
+import type { TestClaims } from "./tokens.ts";
+
+/** The path of the operation below the base path, with an example in each place. */
+export function pathOf({ route, path }: Endpoint): string {
+  const values = exampleOf(path.rule) as Record<string, string>;
+  return route.path.replace(/\{(\w+)\}/g, (_, name: string) => values[name] as string);
+}
+
+/** Of somebody who may. */
+export function claimsFor({ route: { access } }: Endpoint): TestClaims {
+  const role = Array.isArray(access) ? (access[0] as Role) : "customer";
+  return { role };
+}
+
+/** What the operation is sent with. */
+export async function headersOf({ body, idempotencyKey }: Endpoint, to: TestGateway, claims: TestClaims) {
+  return {
+    Authorization: `Bearer ${await tokenOf(to, claims)}`,
+    ...(body && { "Content-Type": body.kind === "image" ? "image/png" : "application/json" }),
+    ...(idempotencyKey === "required" && { "Idempotency-Key": newId() }),
+  } as Record<string, string>;
+}
+
+const tokens = new Map<string, Promise<string>>();
+
+/** Signing costs more than anything else here: one token for those who are alike. */
+function tokenOf(to: TestGateway, claims: TestClaims): Promise<string> {
+  const key = `${to.port} ${JSON.stringify(claims)}`;
+  const token = tokens.get(key) ?? to.identity.token(claims);
+  tokens.set(key, token);
+  return token;
+}
+
+/** What the documentation shows, or some bytes where it is no JSON. */
+export function bodyOf({ body }: Endpoint): string | Buffer | undefined {
+  if (!body) return undefined;
+  return body.part ? JSON.stringify(body.example) : Buffer.from("bytes");
+}
