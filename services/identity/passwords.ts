@@ -4,6 +4,7 @@ import { fail } from "../../contracts/errors.ts";
 import type { Caller } from "../../contracts/meta.ts";
 import { addAudit } from "./audit.repository.ts";
 import { checkCode, invalidCode, issueCode } from "./codes.ts";
+import { sendOrPretend } from "./letters.ts";
 import { forgetUses } from "./limits.repository.ts";
 import { limitedPasswordTry, MAILS, PASSWORD_TRIES, takeOne } from "./limits.ts";
 import { mail } from "./messages.ts";
@@ -22,9 +23,8 @@ export async function forgotPassword(
   await parts.postgres.transact(async (trx) => {
     const profile = await profileByEmail(trx, email);
     const values = await issueCode(parts, trx, "reset-password", parts.digest(email));
-    if (!profile?.emailConfirmed) return;
-    const { id: userId, language } = profile;
-    await parts.out.add(trx, [mail(parts, { template: "reset-password", email, language, userId, values })]);
+    const owner = profile?.emailConfirmed ? profile : undefined;
+    await sendOrPretend(parts, trx, owner, { template: "reset-password", email, values });
   });
 }
 

@@ -47,7 +47,8 @@ export interface NewProfile extends Person {
 }
 
 /**
- * Writes the profile of a registration, also over an earlier one that was never confirmed.
+ * Writes the profile of a registration, also over an earlier one that was never confirmed, in as many statements:
+ * the time does not tell which.
  * @returns undefined when the id or the address belongs to a profile that was confirmed
  */
 export async function saveNewProfile(db: Db, profile: NewProfile): Promise<ProfileRow | undefined> {
@@ -72,14 +73,14 @@ export async function saveNewProfile(db: Db, profile: NewProfile): Promise<Profi
      WHERE id = ? AND email = ? AND NOT email_confirmed RETURNING ${PROFILE}`,
     [...values, id, email],
   );
-  if (replaced) return replaced;
-  return row<ProfileRow>(
+  const made = await row<ProfileRow>(
     db,
     `INSERT INTO profiles (email_confirmed, first_name, last_name, phone, birth_date, language, role, partner_id,
        partner_admin, push_token, id, email)
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING ${PROFILE}`,
     [...values, id, email],
   );
+  return replaced ?? made;
 }
 
 /** Marks the address as proved and lets go of the push token, which the returned row still holds. */

@@ -3,6 +3,7 @@ import type { Params, Result } from "../../contracts/actions.ts";
 import { newId } from "../../lib/ids.ts";
 import { dropCode } from "./codes.repository.ts";
 import { checkCode, invalidCode, issueCode } from "./codes.ts";
+import { sendOrPretend } from "./letters.ts";
 import { MAILS, takeOne } from "./limits.ts";
 import { mail, userMessage } from "./messages.ts";
 import type { Parts } from "./parts.ts";
@@ -97,9 +98,8 @@ export async function resendCode(parts: Parts, { email }: Params<"identity.resen
   const resend = async (trx: Knex.Transaction) => {
     const profile = await profileByEmail(trx, email);
     const values = await issueCode(parts, trx, "confirm-email", parts.digest(email));
-    if (!profile || profile.emailConfirmed) return;
-    const { id: userId, language } = profile;
-    await parts.out.add(trx, [mail(parts, { template: "confirm-email", email, language, userId, values })]);
+    const waiting = profile?.emailConfirmed ? undefined : profile;
+    await sendOrPretend(parts, trx, waiting, { template: "confirm-email", email, values });
   };
   await inTurn(parts, email, () => parts.postgres.transact(resend));
 }

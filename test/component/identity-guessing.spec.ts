@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { type IdentityBench, newAddress, otherCode, PASSWORD, startIdentity } from "../support/identity.ts";
+import { statementsOf } from "../support/statements.ts";
 
 const WRONG = "wrong-Passw-0rt";
 const NEW_PASSWORD = "Nebelhorn-und-Kaese";
@@ -241,5 +242,37 @@ describe("guessing a code", () => {
     await expect(reset(email, code, HOME)).resolves.toEqual({});
 
     await expect(reset(email, await forgotten(email), STRANGER)).resolves.toEqual({});
+  });
+});
+
+describe("guessing who has an account", () => {
+  const TABLES = /\b(?:accounts|profiles|verification_codes|allowances|sessions|INSERT INTO outbox)\b/;
+  const WRITES = /^\s*(?:INSERT|UPDATE|DELETE)\b/;
+
+  /** What the same request costs for an address of nobody, one that waits for its code and one that is confirmed. */
+  async function costs(ask: (email: string) => Promise<unknown>) {
+    const [waiting, confirmed] = [await bench.registered(), await bench.customer()];
+    const found: { statements: number; writes: number }[] = [];
+    for (const email of [newAddress(), waiting.email, confirmed.email]) {
+      const sent = await statementsOf(TABLES, () => ask(email));
+      found.push({ statements: sent.length, writes: sent.filter((sql) => WRITES.test(sql)).length });
+    }
+    return found;
+  }
+
+  it.each<[string, number, (email: string) => Promise<unknown>]>([
+    ["identity.signIn", 8, (email) => guess(email, 1, () => STRANGER)],
+    ["identity.forgotPassword", 4, (email) => bench.ask("identity.forgotPassword", { email }, STRANGER)],
+    ["identity.resendCode", 6, (email) => bench.ask("identity.resendCode", { email }, STRANGER)],
+  ])("by the time of %s, finds as many statements and writes for every address", async (_, count, ask) => {
+    const [nobody, ...others] = await costs(ask);
+    expect(nobody?.statements).toBe(count);
+    expect(others).toEqual([nobody, nobody]);
+  });
+
+  it("by the time of identity.register, finds as many statements for every address", async () => {
+    const person = { password: PASSWORD, firstName: "Grete", lastName: "Hansen" };
+    const found = await costs((email) => bench.ask("identity.register", { ...person, email }, STRANGER));
+    expect(found.map(({ statements }) => statements)).toEqual([9, 9, 9]);
   });
 });
