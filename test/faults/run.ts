@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Random } from "../simulation/random.ts";
 import { query } from "../support/sql.ts";
-import { readBooks, whatMoves } from "./books.ts";
-import type { FaultCluster, MemberName } from "./cluster.ts";
+import { type Books, readBooks, whatMoves } from "./books.ts";
+import { databases, type FaultCluster, type MemberName } from "./cluster.ts";
 import { judge } from "./invariants.ts";
 import { type Ledger, newLedger, percentile } from "./ledger.ts";
 import { makeWorld, STOCK, type World } from "./world.ts";
@@ -10,6 +10,7 @@ import { makeWorld, STOCK, type World } from "./world.ts";
 const QUIET_TIMEOUT_MS = 180_000;
 const QUIET_POLL_MS = 250;
 const SHOWN = 8;
+const READS_MAX = 5;
 
 /** How much is done: the short form of every commit, or the long one of a night. */
 export interface Scale {
@@ -95,10 +96,29 @@ export async function quiet(run: Run, timeoutMs = QUIET_TIMEOUT_MS): Promise<Dra
   }
 }
 
+/** The books, none of which moved while they were read one after the other: the time of an order may be over meanwhile. */
+async function booksAtRest(run: Run): Promise<Books> {
+  const { url, documents } = run.cluster;
+  for (let reads = 1; ; reads += 1) {
+    const saidBefore = await lastSaid(url);
+    const books = await readBooks({ url, mongoUrl: documents.url });
+    if ((await lastSaid(url)) === saidBefore || reads === READS_MAX) return books;
+    await quiet(run);
+  }
+}
+
+/** Tells one moment of the queues from the next: what moves says so. */
+async function lastSaid(url: Run["cluster"]["url"]): Promise<string> {
+  const said = await Promise.all(
+    databases.map((name) => query<{ count: string }>(url(name), "SELECT count(*) FROM outbox")),
+  );
+  return said.map(([row]) => row?.count).join(" ");
+}
+
 /** Compares everything with everything. @returns what is wrong, a line each */
 export async function compare(run: Run): Promise<string[]> {
-  const { cluster, world, ledger } = run;
-  const books = await readBooks({ url: cluster.url, mongoUrl: cluster.documents.url });
+  const { world, ledger } = run;
+  const books = await booksAtRest(run);
   const stockBefore = new Map(
     world.kitchens.flatMap(({ products }) => products.map((id) => [id, STOCK] as const)),
   );
@@ -115,23 +135,24 @@ export async function compare(run: Run): Promise<string[]> {
  */
 export async function deliveryTimes(run: Run, sinceIso: string): Promise<number[]> {
   const { url } = run.cluster;
-  const said = await query<{ id: string; at: Date }>(
+  const said = await query<{ id: string; ms: number }>(
     url("orders"),
-    `SELECT outbox.id, pg_xact_commit_timestamp(moves.xmin) AS at
+    `SELECT outbox.id, extract(epoch FROM pg_xact_commit_timestamp(moves.xmin))::float * 1000 AS ms
      FROM outbox JOIN order_transitions AS moves
        ON moves.order_id::text = subject AND moves.version = (data ->> 'version')::integer
      WHERE outbox.created_at > $1`,
     [sinceIso],
   );
-  const saidAt = new Map(said.map(({ id, at }) => [id, at.getTime()]));
-  const heard = await query<{ id: string; at: Date }>(
+  const saidMs = new Map(said.map(({ id, ms }) => [id, ms]));
+  const heard = await query<{ id: string; ms: number }>(
     url("partners"),
-    "SELECT message_id AS id, updated_at AS at FROM inbox WHERE state = 'done' AND created_at > $1",
+    `SELECT message_id AS id, extract(epoch FROM updated_at)::float * 1000 AS ms
+     FROM inbox WHERE state = 'done' AND created_at > $1`,
     [sinceIso],
   );
-  return heard.flatMap(({ id, at }) => {
-    const from = saidAt.get(id);
-    return from === undefined ? [] : [at.getTime() - from];
+  return heard.flatMap(({ id, ms }) => {
+    const from = saidMs.get(id);
+    return from === undefined ? [] : [ms - from];
   });
 }
 

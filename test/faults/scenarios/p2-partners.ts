@@ -101,6 +101,13 @@ export async function badPartners(run: Run): Promise<Outcome> {
         `${mood}: of ${ORDERS_OF_BAD} orders ${states.length} are known and ${other.length} are not accepted but ${other[0]?.state}`,
       );
     }
+    // Its orders end some time; nobody is to be told of that at a place that is no more.
+    const closed = { url: system.url, enabled: false };
+    await world.api.ok(`PUT /partners/${place.partnerId}/webhook`, {
+      token: root,
+      key: newId(),
+      body: closed,
+    });
     await system.stop();
     await place.close();
   }
