@@ -38,7 +38,7 @@ export interface Rule {
   from?: Peer[];
   ports?: { port: number }[];
 }
-interface Peer {
+export interface Peer {
   podSelector?: Selector;
   namespaceSelector?: Selector;
   ipBlock?: { cidr: string; except?: string[] };
@@ -47,11 +47,15 @@ export interface Pod {
   automountServiceAccountToken?: boolean;
   enableServiceLinks?: boolean;
   hostNetwork?: boolean;
+  hostPID?: boolean;
+  hostIPC?: boolean;
   serviceAccountName?: string;
   terminationGracePeriodSeconds?: number;
   topologySpreadConstraints?: object[];
-  securityContext: { runAsNonRoot?: boolean; seccompProfile?: { type: string } };
+  securityContext: { runAsNonRoot?: boolean; runAsUser?: number; seccompProfile?: { type: string } };
   containers: Container[];
+  /** They run before those, on the same node and with the same volumes. */
+  initContainers?: Container[];
   volumes?: { name: string; emptyDir?: object; hostPath?: object }[];
 }
 export interface Container {
@@ -59,12 +63,17 @@ export interface Container {
   image: string;
   env?: { name: string; value?: string; valueFrom?: { fieldRef?: { fieldPath: string } } }[];
   envFrom?: { configMapRef?: { name: string }; secretRef?: { name: string } }[];
+  ports?: { containerPort: number }[];
   resources: { requests: Record<string, string>; limits: Record<string, string> };
   securityContext: {
     allowPrivilegeEscalation?: boolean;
     readOnlyRootFilesystem?: boolean;
     runAsNonRoot?: boolean;
-    capabilities?: { drop: string[] };
+    runAsUser?: number;
+    privileged?: boolean;
+    procMount?: string;
+    seccompProfile?: { type: string };
+    capabilities?: { drop: string[]; add?: string[] };
   };
   startupProbe?: { httpGet: { path: string } };
   livenessProbe?: { httpGet: { path: string } };

@@ -46,6 +46,36 @@ const networksOf = ({ networks = [] }: Service) =>
   Array.isArray(networks) ? networks : Object.keys(networks);
 const named = (name: string) => compose.services[name] as Service;
 
+/** What takes away from how a container is confined, in any of its spellings. */
+const LOOSENING = [
+  ...["privileged", "devices", "device_cgroup_rules", "cgroup", "cgroup_parent", "runtime", "sysctls"],
+  ...["pid", "ipc", "uts", "userns_mode", "group_add", "volumes_from"],
+];
+
+/** Holds a service as it is run, with every file merged, against what all are held against. */
+function expectHardened(name: string, service: Service): void {
+  expect([name, service]).toMatchObject([name, { read_only: true, cap_drop: ["ALL"] }]);
+  expect([name, service.security_opt]).toEqual([name, ["no-new-privileges:true"]]);
+  expect([name, service.cap_add]).toEqual([name, name === "folders" ? ["CHOWN"] : undefined]);
+  const loosened = LOOSENING.filter((key) => key in service);
+  expect([name, loosened]).toEqual([name, []]);
+  expect(service.mem_limit).toMatch(/^\d+[mg]$/);
+  expect(service.pids_limit).toBeGreaterThan(0);
+  expect(service.cpus).toBeGreaterThan(0);
+  expect([name, service.restart]).toEqual([name, jobs.includes(name) ? "no" : "unless-stopped"]);
+}
+
+/** As Compose reads both files: an override's lists are added, its values take the others' place. */
+function merged(service: Service | undefined, override: Service): Service {
+  const both = Object.entries(override).map(([key, value]) => {
+    const before = service?.[key as keyof Service];
+    if (Array.isArray(before) && Array.isArray(value)) return [key, [...before, ...value]];
+    const isMap = typeof before === "object" && typeof value === "object";
+    return [key, isMap ? { ...before, ...value } : value];
+  });
+  return { ...service, ...Object.fromEntries(both) };
+}
+
 describe("docker-compose.yml", () => {
   it("has what a cluster needs, and two gateways", () => {
     const needed = [
@@ -68,14 +98,7 @@ describe("docker-compose.yml", () => {
   });
 
   it.each(services)("%s: read-only root, no capabilities, no new privileges, bounded", (name, service) => {
-    expect(service).toMatchObject({ read_only: true, cap_drop: ["ALL"] });
-    expect(service.security_opt).toContain("no-new-privileges:true");
-    expect(service.privileged).toBeUndefined();
-    expect(service.mem_limit).toMatch(/^\d+[mg]$/);
-    expect(service.pids_limit).toBeGreaterThan(0);
-    expect(service.cpus).toBeGreaterThan(0);
-    expect(service.cap_add).toEqual(name === "folders" ? ["CHOWN"] : undefined);
-    expect(service.restart).toBe(jobs.includes(name) ? "no" : "unless-stopped");
+    expectHardened(name, service);
   });
 
   it.each(services.filter(([name]) => name !== "folders"))("%s is not root", (_name, { user }) => {
@@ -205,15 +228,27 @@ describe("docker-compose.sandbox.yml", () => {
     expect(sandbox.services.gateway?.environment).toMatchObject({ SANDBOX: "false" });
   });
 
-  it.each(Object.entries(sandbox.services).filter(([name]) => !(name in compose.services)))(
-    "%s is hardened like the others",
-    (_name, service) => {
-      expect(service).toMatchObject({ read_only: true, cap_drop: ["ALL"] });
-      expect(service.security_opt).toContain("no-new-privileges:true");
-      expect(service.user).toMatch(/^[1-9]\d*:\d+$/);
-      expect(service.mem_limit).toBeDefined();
+  it.each(Object.entries(sandbox.services))("%s is hardened like the others", (name, override) => {
+    const service = merged(compose.services[name], override);
+    expectHardened(name, service);
+    expect(service.user).toMatch(/^[1-9]\d*:\d+$/);
+  });
+
+  it.each(Object.entries(sandbox.services).filter(([name]) => name in compose.services))(
+    "%s gets other settings or another port, and nothing else",
+    (_name, override) => {
+      expect(["environment", "ports"]).toEqual(expect.arrayContaining(Object.keys(override)));
     },
   );
+
+  it("shares a network with one service only, and no socket of the engine's", () => {
+    for (const [name, { network_mode, volumes = [] }] of Object.entries(sandbox.services)) {
+      if (network_mode)
+        expect([name, network_mode]).toEqual([name, expect.stringMatching(/^service:[a-z-]+$/)]);
+      expect([name, volumes.filter((volume) => volume.startsWith("/"))]).toEqual([name, []]);
+    }
+    expect(JSON.stringify([compose, sandbox])).not.toContain("docker.sock");
+  });
 
   it("publishes to this machine's loopback only", () => {
     const ports = Object.values(sandbox.services).flatMap((service) => service.ports ?? []);

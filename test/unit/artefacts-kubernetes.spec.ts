@@ -37,27 +37,67 @@ const pods = [
   ]),
 ];
 
+/** All that run in a pod, with those that run before the others. */
+const containersOf = ({ containers, initContainers = [] }: Pod) => [...containers, ...initContainers];
+
+/** Every name in a manifest or a patch, however deep. */
+function keysOf(value: unknown): string[] {
+  if (typeof value !== "object" || value === null) return [];
+  const inner = Object.values(value).flatMap(keysOf);
+  return Array.isArray(value) ? inner : [...Object.keys(value), ...inner];
+}
+
 describe("every pod", () => {
+  it("is one of those that are looked at here", () => {
+    const templates = everything.filter(({ spec }) => keysOf(spec).includes("containers"));
+    expect(templates.map(({ metadata }) => metadata.name).sort()).toEqual(pods.map(([name]) => name).sort());
+  });
+
+  it("is as its own file and the patch of all services say: no overlay changes how it is confined", () => {
+    const overlays = ["k8s/overlays/dev", "k8s/overlays/production"];
+    const patches = overlays.flatMap((overlay) => {
+      const { patches = [], ...rest } = parseYaml(text(`${overlay}/kustomization.yaml`)) as {
+        patches?: { path: string; patch?: string }[];
+      };
+      const known = ["apiVersion", "configMapGenerator", "images", "kind", "namespace", "resources"];
+      expect(known).toEqual(expect.arrayContaining(Object.keys(rest)));
+      return patches.map(({ path }) => `${overlay}/${path}`);
+    });
+    const changed = patches.flatMap((path) => parseYaml(text(path)) as { path: string; value: unknown }[]);
+    expect(changed.length).toBeGreaterThan(3);
+    for (const { path, value } of changed) {
+      expect(path).toMatch(
+        /^\/metadata\/annotations$|\/imagePullPolicy$|^\/spec\/(?:tls|rules|m(?:in|ax)Replicas)/,
+      );
+      expect(keysOf(value)).toEqual(path === "/metadata/annotations" ? ["kube-score/ignore"] : []);
+    }
+  });
+
   it.each(pods)("%s satisfies the restricted Pod Security standard", (_name, pod) => {
     expect(pod.securityContext).toMatchObject({
       runAsNonRoot: true,
       seccompProfile: { type: "RuntimeDefault" },
     });
-    expect(pod.hostNetwork).toBeUndefined();
-    for (const { securityContext } of pod.containers) {
+    expect(pod.securityContext.runAsUser).not.toBe(0);
+    for (const shared of [pod.hostNetwork, pod.hostPID, pod.hostIPC]) expect(shared).toBeUndefined();
+    for (const { securityContext, ports = [] } of containersOf(pod)) {
       expect(securityContext).toMatchObject({
         allowPrivilegeEscalation: false,
         readOnlyRootFilesystem: true,
         runAsNonRoot: true,
-        capabilities: { drop: ["ALL"] },
       });
+      expect(securityContext.capabilities).toEqual({ drop: ["ALL"] });
+      expect(securityContext.runAsUser).not.toBe(0);
+      const { privileged, procMount, seccompProfile } = securityContext;
+      for (const loosened of [privileged, procMount, seccompProfile]) expect(loosened).toBeUndefined();
+      expect(keysOf(ports)).not.toContain("hostPort");
     }
     for (const volume of pod.volumes ?? []) expect(volume.hostPath).toBeUndefined();
   });
 
   it.each(pods)("%s gets no token, and is bounded", (_name, pod) => {
     expect(pod).toMatchObject({ automountServiceAccountToken: false, enableServiceLinks: false });
-    for (const { resources } of pod.containers) {
+    for (const { resources } of containersOf(pod)) {
       for (const bounds of [resources.requests, resources.limits]) {
         expect(Object.keys(bounds).sort()).toEqual(["cpu", "ephemeral-storage", "memory"]);
       }
@@ -129,10 +169,15 @@ describe("k8s/base", () => {
 
   it("lets calls to the internet reach no private network", () => {
     const internet = of("NetworkPolicy").find(({ metadata }) => metadata.name === "internet");
-    expect(internet?.spec.egress?.[0]?.to?.[0]?.ipBlock).toEqual({
-      cidr: "0.0.0.0/0",
-      except: expect.arrayContaining(["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"]),
-    });
+    const inside = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
+    const shared = ["100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"];
+    const ipBlock = { cidr: "0.0.0.0/0", except: expect.arrayContaining([...inside, ...shared]) };
+    expect(internet?.spec.egress).toEqual([{ to: [{ ipBlock }], ports: [{ port: 443 }, { port: 8443 }] }]);
+    expect(internet?.spec.podSelector?.matchExpressions?.[0]?.values).toEqual([
+      "orders",
+      "partners",
+      "notifications",
+    ]);
   });
 
   it("is reached at delivery.local, by TLS", () => {
@@ -179,7 +224,7 @@ describe("all of k8s/", () => {
     const users = [...text("config/nats/nats.conf").matchAll(/^ +user: ([a-z]+)$/gm)].map(([, user]) => user);
     const secrets = madeSecrets();
     const told = everything
-      .flatMap(({ spec }) => spec?.template?.spec.containers ?? [])
+      .flatMap(({ spec }) => (spec?.template ? containersOf(spec.template.spec) : []))
       .filter(({ envFrom }) => JSON.stringify(envFrom ?? []).includes('"configMapRef":{"name":"waybill"}'));
     expect(told).toHaveLength(7);
     const known = told.map(({ envFrom = [] }) => {
