@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
-import { serviceNames } from "../../lib/config/catalogue.ts";
+import { catalogue, serviceNames } from "../../lib/config/catalogue.ts";
 import { readConfig, type Settings } from "../../lib/config/config.ts";
 import { serviceFactories } from "../../platform/services.ts";
 import { inProcessCarrier } from "../../providers/carrier/index.ts";
@@ -18,6 +18,8 @@ const secret = {
   S3_SECRET_KEY: `${CANARY}-of-s3`,
   KEYCLOAK_CLIENT_SECRET: `${CANARY}-of-keycloak`,
   SMTP_URL: `smtp://mail:${CANARY}@127.0.0.1:25`,
+  REDIS_URL: `redis://waybill:${CANARY}@127.0.0.1:1/0`,
+  MONGO_URL: `mongodb://waybill:${CANARY}@127.0.0.1:1/waybill`,
 };
 const databases = Object.fromEntries(
   ["ORDERS", "PARTNERS", "NOTIFICATIONS", "IDENTITY"].map((name) => [
@@ -26,7 +28,16 @@ const databases = Object.fromEntries(
   ]),
 );
 
+const secretSettings = Object.entries(catalogue).filter(
+  ([, setting]) => "secret" in setting && setting.secret,
+);
+
 describe("what a service tells of itself to every node", () => {
+  it("is made with a canary for every setting that is a secret", () => {
+    expect(secretSettings.length).toBeGreaterThan(7);
+    expect(Object.keys(secret)).toEqual(expect.arrayContaining(secretSettings.map(([name]) => name)));
+  });
+
   it("holds none of the secrets that it was made with", async () => {
     const config = {
       ...readConfig({}),

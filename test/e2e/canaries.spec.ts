@@ -5,6 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
+import { endpointOf } from "../../services/api/endpoint.ts";
+import { routes } from "../../services/api/routes/index.ts";
 import { eventually } from "../support/eventually.ts";
 import { otlpServer } from "../support/otlp-server.ts";
 import { type StartedPlatform, startPlatform } from "../support/platform.ts";
@@ -34,11 +36,15 @@ const databases: TestDatabase[] = [];
 const secrets = new Map<string, string>();
 /** The bodies of all refusals. */
 const refusals: string[] = [];
+/** Successes: what was asked, by whom, and what was answered. */
+const successes: { asked: string; text: string }[] = [];
+let figures: string;
 let collector: Awaited<ReturnType<typeof otlpServer>>;
 let there: StartedPlatform;
 let api: Client;
 let bank: Server;
 let shop: Kitchen;
+let agentId: string;
 let dump: string;
 
 async function start(): Promise<void> {
@@ -62,11 +68,26 @@ async function start(): Promise<void> {
   }));
 }
 
-/** A request that may well be refused: what the refusal says is kept. */
+/** A request that may well be refused: what is answered is kept. */
 async function ask<T = Record<string, unknown>>(operation: string, sending?: Sending): Promise<Reply<T>> {
   const reply = await api.request<T>(operation, sending);
-  if (reply.status >= 400) refusals.push(reply.bytes.toString());
+  const text = reply.bytes.toString();
+  if (reply.status >= 400) refusals.push(text);
+  else successes.push({ asked: operation, text });
   return reply;
+}
+
+/** Whatever can be read, as the admin and as the customer: the tables say what there is. */
+async function readEverything(known: Record<string, string>, readers: Record<string, string>): Promise<void> {
+  const reads = routes.filter(({ method, content }) => method === "GET" && content === undefined);
+  for (const { route } of reads.map(endpointOf)) {
+    const path = route.path.replace(/\{(\w+)\}/g, (_, name: string) => known[name] as string);
+    for (const [who, token] of Object.entries(readers)) {
+      const { status, bytes } = await api.request(`GET ${path}`, { token });
+      if (status < 300) successes.push({ asked: `GET ${route.path} as ${who}`, text: bytes.toString() });
+      else refusals.push(bytes.toString());
+    }
+  }
 }
 
 /** Everything that holds a secret, done right and done wrong. */
@@ -114,7 +135,9 @@ async function merchants(root: string): Promise<void> {
   secrets.set("a partner's next secret", rotated.secret);
   const settings = [{ provider: "onesignal", values: { appId: newId(), apiKey: agentKey } }];
   const agent = { name: "Canary", priority: 900, providers: ["onesignal"], settings, enabled: false };
-  await ask("POST /agents", { token: root, key: newId(), body: agent });
+  const added = await ask<{ id: string }>("POST /agents", { token: root, key: newId(), body: agent });
+  agentId = added.body.id;
+  await ask(`PATCH /agents/${agentId}`, { token: root, body: { settings } });
   await ask("POST /agents", { token: root, key: newId(), body: { ...agent, settings: { agentKey } } });
 }
 
@@ -131,7 +154,8 @@ async function order(me: { token: string }, root: string): Promise<void> {
     webcheckout_url: `http://127.0.0.1:${(bank.address() as AddressInfo).port}`,
     active: true,
   };
-  const { id } = await api.ok<{ id: string }>("POST /banks", { token: root, key: newId(), body });
+  const { id } = (await ask<{ id: string }>("POST /banks", { token: root, key: newId(), body })).body;
+  await ask(`PATCH /banks/${id}`, { token: root, body: { settings: body.settings } });
   await ask("POST /banks", { token: root, key: newId(), body: { ...body, settings: { apiKey: bankKey } } });
   const quote = await check(api, me as Parameters<typeof check>[1], shop);
   await ask("POST /orders/confirm", { ...me, key: newId(), body: { check_id: quote.check_id, bank_id: id } });
@@ -144,6 +168,8 @@ async function order(me: { token: string }, root: string): Promise<void> {
     body: report,
     headers: signed(shop.secret, newId(), new Date(), report),
   });
+  const known = { order_id, agent_id: agentId, partner_id: shop.partnerId, token: seen.tracking_token ?? "" };
+  await readEverything(known, { "the admin": root, "the customer": me.token });
 }
 
 /** The order whose page the bank did not open: it is there, and its customer sees its tracking token. */
@@ -179,6 +205,7 @@ beforeAll(async () => {
   await life();
   await eventually(() => expect(collector.spans.some(({ name }) => name.includes("/track/"))).toBe(true));
   dump = await everythingKept();
+  figures = await (await fetch(`${there.opsUrl}/metrics`)).text();
   await there.end("SIGTERM");
 }, 2 * START_TIMEOUT_MS);
 afterAll(async () => {
@@ -220,6 +247,26 @@ describe("secrets, of which each has a canary", () => {
 
   it("stand in no body of a refusal", () => {
     expect(foundIn(refusals.join("\n"))).toEqual([]);
+  });
+
+  it("stand in no answer, but the tracking token in its own customer's orders", () => {
+    expect(new Set(successes.map(({ asked }) => asked)).size).toBeGreaterThan(30);
+    const asked = successes.map((each) => each.asked);
+    expect(asked).toEqual(
+      expect.arrayContaining(["POST /banks", "POST /agents", "GET /agents as the admin"]),
+    );
+    const found = successes.flatMap((each) => foundIn(each.text).map((name) => `${each.asked}: ${name}`));
+    expect(found.toSorted()).toEqual(
+      ["/orders", "/orders/{order_id}"].map((path) => `GET ${path} as the customer: a tracking token`),
+    );
+  });
+
+  it("stand in no figure, neither in a name nor in a label", () => {
+    // What is counted is a number: one that looks like a code is none.
+    const names = figures.replace(/ [-+.\deE]+$/gm, "");
+    expect(names).toMatch(/^waybill_\w+\{/m);
+    expect(names.length).toBeGreaterThan(1_000);
+    expect(foundIn(names)).toEqual([]);
   });
 
   it("stand readable in no table and no file: neither with whom they belong to nor in a message or a kept answer", () => {

@@ -1,4 +1,4 @@
-import { createHmac, generateKeyPairSync, type KeyObject } from "node:crypto";
+import { createHmac, createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { beforeEach, describe, expect, it } from "@jest/globals";
 import { type JWK, SignJWT } from "jose";
 import { fail } from "../../contracts/errors.ts";
@@ -94,15 +94,21 @@ describe("the token verifier refuses", () => {
 
   it("a token signed by HS256 with our public key as the secret, in each of its spellings", async () => {
     const publicKey = identity.keys[0] as JWK;
+    const { x, y } = publicKey as { x: string; y: string };
+    const key = createPublicKey({ key: { ...publicKey }, format: "jwk" });
+    const pem = key.export({ type: "spki", format: "pem" }) as string;
+    const der = key.export({ type: "spki", format: "der" });
+    const [bytesOfX, bytesOfY] = [Buffer.from(x, "base64url"), Buffer.from(y, "base64url")];
+    const point = Buffer.concat([Buffer.of(4), bytesOfX, bytesOfY]);
+    const jwk = [JSON.stringify(publicKey), JSON.stringify({ keys: [publicKey] }), x, y];
+    const lines = [pem, pem.trim(), pem.replaceAll("\n", "\r\n"), der.toString("base64")];
     const [, payload] = (await identity.token()).split(".");
-    const input = `${part({ alg: "HS256", typ: "at+jwt", kid })}.${payload}`;
-    for (const secret of [
-      JSON.stringify(publicKey),
-      publicKey.x as string,
-      JSON.stringify({ keys: [publicKey] }),
-    ]) {
-      const mac = createHmac("sha256", secret).update(input).digest("base64url");
-      await expect(verifier.verify(`${input}.${mac}`)).rejects.toEqual(refusal);
+    for (const bits of [256, 384, 512]) {
+      const input = `${part({ alg: `HS${bits}`, typ: "at+jwt", kid })}.${payload}`;
+      for (const secret of [...jwk, ...lines, der, point, bytesOfX, bytesOfY]) {
+        const mac = createHmac(`sha${bits}`, secret).update(input).digest("base64url");
+        await expect(verifier.verify(`${input}.${mac}`)).rejects.toEqual(refusal);
+      }
     }
   });
 
