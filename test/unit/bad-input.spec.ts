@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "@jest/globals";
+import { titlesIn } from "../support/titles.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const page = readFileSync(join(root, "docs/security/bad-input.md"), "utf8");
@@ -22,13 +23,13 @@ const rows = lines
     return { input: input.trim(), answer: answer.trim(), file, name };
   });
 
-/** What a source says, with the quotation marks of its strings as they read. */
-const sources = new Map<string, string>();
-function sourceOf(file: string): string {
+/** What the tests of a file are called, and the rows of their tables. */
+const titles = new Map<string, string[]>();
+function titlesOf(file: string): string[] {
   const path = join(root, file);
-  const source = sources.get(file) ?? (existsSync(path) ? readFileSync(path, "utf8") : "");
-  sources.set(file, source);
-  return source;
+  const found = titles.get(file) ?? (existsSync(path) ? titlesIn(readFileSync(path, "utf8")) : []);
+  titles.set(file, found);
+  return found;
 }
 
 describe("the page on bad input", () => {
@@ -39,6 +40,35 @@ describe("the page on bad input", () => {
 
   it.each(rows)("$input: its test is there", ({ file, name }) => {
     expect(file).toMatch(/\.(?:spec|contract)\.ts$|contract\.ts$/);
-    expect(sourceOf(file)).toContain(name);
+    expect(name).not.toBe("");
+    expect(titlesOf(file).filter((title) => title.includes(name))).not.toEqual([]);
+  });
+});
+
+describe("the names of tests, read from their source,", () => {
+  const source = [
+    '// it("in a comment", () => {});',
+    'const rows = [["a row of a constant", /\\("\\//]];',
+    'describe("a group", () => {',
+    '  it("one test, " + "in two texts", () => expect("asserted").toBe("it(\\"quoted\\")"));',
+    '  it.each<[string, () => Promise<void>]>([["a row", async () => undefined]])("of %s", async () => {});',
+    "  test.each(rows)('by rows', () => {});",
+    "});",
+  ].join("\n");
+
+  it("are its titles and the rows of its tables, and nothing that it says otherwise", () => {
+    expect(titlesIn(source)).toEqual([
+      "a group",
+      "one test, in two texts",
+      "of %s",
+      "a row",
+      "by rows",
+      "a row of a constant",
+    ]);
+  });
+
+  it("are gone when the test is", () => {
+    const renamed = source.replace("one test, ", "another test, ");
+    expect(titlesIn(renamed).join()).not.toContain("one test");
   });
 });
