@@ -5,8 +5,8 @@ import { type Carrier, inProcessCarrier } from "../../providers/carrier/index.ts
 import { enter, GROUP, incoming, type MessagingBench, messagingBench, userDeleted } from "./messaging.ts";
 
 export const DAY_MS = 86_400_000;
-/** A second is promised; another is for a machine that runs other tests beside this one. */
-export const OTHERS_MS = 2_000;
+/** How long the effect of a message may take, at most, because another one is poison. */
+const OTHERS_MS = 1_000;
 /** Cuts every connection to this database but the one that says it. */
 export const CUT = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
   WHERE datname = current_database() AND pid <> pg_backend_pid()`;
@@ -15,17 +15,29 @@ export const CUT = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 export const entering: Handlers = { "user.deleted": { apply: (trx, message) => enter(trx, message) } };
 export const many = (count: number) => Array.from({ length: count }, () => incoming(userDeleted()));
 
+/**
+ * Holds what was measured against the promise. Another program of the machine can make one measurement late, so late is
+ * what is late twice.
+ */
+export async function expectInTime(measureMs: () => Promise<number>): Promise<void> {
+  const firstMs = await measureMs();
+  if (firstMs <= OTHERS_MS) return;
+  const againMs = await measureMs();
+  expect({ firstMs, againMs, late: againMs > OTHERS_MS }).toMatchObject({ late: false });
+}
+
 /** For a file of tests of the consumer: one database, emptied before each test, and for each test a carrier. */
 export function consumerStage() {
   let bench: MessagingBench;
   let carrier: Carrier;
+  const empty = () => bench.db.db.raw("TRUNCATE inbox, ledger");
   beforeAll(async () => {
     bench = await messagingBench();
   });
   afterAll(() => bench.stop());
   beforeEach(async () => {
     carrier = inProcessCarrier({ groups: [GROUP] });
-    await bench.db.db.raw("TRUNCATE inbox, ledger");
+    await empty();
   });
   return {
     get bench() {
@@ -38,6 +50,7 @@ export function consumerStage() {
     receiver: (handlers: Handlers, limits?: ConsumerOptions["limits"]) =>
       bench.receiver(carrier, handlers, limits),
     publish: (...messages: unknown[]) => carrier.publish(messages as Message[]),
+    empty,
     oneRow: async () => (await bench.inboxRows())[0],
     /** Each of the messages had its effect, once, and no other had. */
     async effectsOnce(messages: readonly Message[]) {
