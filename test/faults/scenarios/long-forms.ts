@@ -5,38 +5,74 @@ import type { Outcome } from "../run.ts";
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const TIMEOUT_MS = 3_600_000;
 
-/** The specs of `npm test` that have a long form, with what makes it long. */
-const specs = [
+interface LongForm {
+  promise: string;
+  title: string;
+  file: string;
+  /** What makes it long, by the names of variables: counts, of which a share can be asked for. */
+  counts?: Record<string, number>;
+  /** Variables beside them. */
+  env?: Record<string, string>;
+  /** Whether SEED tells it what to do. */
+  seeded?: true;
+}
+
+/** The specs of `npm test` that have a long form. */
+const specs: readonly LongForm[] = [
+  {
+    promise: "P3",
+    title: "the whole lease of a key whose holder was killed",
+    file: "test/component/confirm-key.spec.ts",
+    env: { NIGHTLY: "1" },
+  },
   {
     promise: "P4",
     title: "histories and races, the long form",
     file: "test/component/orders-histories.spec.ts",
-    env: { HISTORIES: "10000", RACES: "1000" },
+    counts: { HISTORIES: 10_000, RACES: 1_000 },
+    seeded: true,
+  },
+  {
+    promise: "P4",
+    title: "races for pieces, the long form",
+    file: "test/component/stock-histories.spec.ts",
+    counts: { STOCK_ORDERS: 5_000 },
+    seeded: true,
+  },
+  {
+    promise: "P12",
+    title: "a message that ends its process, with the lease of the product",
+    file: "test/component/poison.spec.ts",
+    env: { NIGHTLY: "1" },
   },
   {
     promise: "P16",
     title: "the simulation, the long form",
     file: "test/unit/simulation.spec.ts",
-    env: { SIMULATION_SEEDS: "1000" },
+    counts: { SIMULATION_SEEDS: 1_000 },
   },
 ];
 
-/** Runs them, one after the other. @param share of the long form's size */
+/** Runs them, one after the other, by the SEED of the environment or another. @param share of their counts */
 export async function longForms(share: number): Promise<Outcome[]> {
+  const seed = process.env.SEED ?? String(Math.floor(Math.random() * 1_000_000));
   const outcomes: Outcome[] = [];
-  for (const { promise, title, file, env } of specs) {
-    const size = Object.fromEntries(
-      Object.entries(env).map(([name, count]) => [
-        name,
-        String(Math.max(1, Math.round(Number(count) * share))),
-      ]),
-    );
+  for (const { promise, title, file, counts = {}, env = {}, seeded } of specs) {
+    const size = Object.entries(counts).map(([name, count]) => [
+      name,
+      String(Math.max(1, Math.round(count * share))),
+    ]);
+    const given = { ...env, ...Object.fromEntries(size), ...(seeded && { SEED: seed }) };
     const sinceMs = performance.now();
-    const { code, said } = await jest(file, size);
+    const { code, said } = await jest(file, given);
     const passed = said.split("\n").filter((line) => /^\s*✓/.test(line)).length;
     outcomes.push({
       ...{ promise, title },
-      figures: { ...size, "tests passed": passed, seconds: Math.round((performance.now() - sinceMs) / 1000) },
+      figures: {
+        ...given,
+        "tests passed": passed,
+        seconds: Math.round((performance.now() - sinceMs) / 1000),
+      },
       late: [],
       problems: code === 0 ? [] : [`${file} failed: ${said.slice(-2_000)}`],
     });
