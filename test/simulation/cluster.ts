@@ -175,7 +175,7 @@ export class Cluster {
           machine.kill();
           await machine.mayEnd(1);
         }
-        const slow = this.world.trouble(0.05);
+        const slow = this.world.trouble(0.15);
         await this.world.pause(slow ? this.world.random.between(1_000, 25_000) : 20, machine);
         if (this.world.trouble(0.05)) throw new Error("the provider did not answer");
         this.pushed.set(id, (this.pushed.get(id) ?? 0) + 1);
