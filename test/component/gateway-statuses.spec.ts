@@ -170,6 +170,8 @@ async function provoked(endpoint: Endpoint, type: ErrorType) {
     return await send(endpoint, { to: limited });
   }
   if (atTheEdge(type, endpoint)) return await send(endpoint, await provoke[type]?.(endpoint));
+  // What it has just answered is not to stand in for the service that fails now.
+  await gateway.reset();
   const change = await ready(endpoint);
   failing(endpoint, () => (type === "INTERNAL" ? new Error("the secret of the house") : fail(type)));
   return await send(endpoint, change);
