@@ -1,142 +1,126 @@
-import { Agent, request } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
+import { newId } from "../../../lib/ids.ts";
+import { home } from "../../e2e/kitchen.ts";
 import { startHaproxy } from "../../servers/haproxy.ts";
 import type { MemberName } from "../cluster.ts";
 import { percentile } from "../ledger.ts";
-import type { Outcome, Run } from "../run.ts";
+import { compare, type Outcome, quiet, type Run } from "../run.ts";
+import { failures, newTally, type Shot, type Steady, steady } from "./steady.ts";
 
 const ENDED_WITHIN_MS = 10_000;
 const SETTLE_MS = 1_000;
-const REQUEST_TIMEOUT_MS = 10_000;
-const CONNECTIONS = 32;
+/** Of so many requests two are checks and one confirms what was checked; the others read. */
+const ROUND = 20;
+const CHECKS = [4, 14];
+const CONFIRMATION = 9;
 
-interface Tally {
-  sent: number;
-  failed: Map<string, number>;
-  times: number[];
-}
+const replicated: MemberName[] = ["gateway-1", "orders-1", "gateway-2", "orders-2"];
+/** While one of these is away there is no other. */
+const single: MemberName[] = ["partners", "notifications", "identity", "media"];
 
-/** Gateways and orders are restarted one after the other while customers notice nothing. */
+/**
+ * Gateways and orders are restarted one after the other while customers, who repeat nothing but what has a key, notice
+ * nothing. Then each of the other processes is ended under the same load, which may then be told to wait.
+ */
 export async function rollingRestarts(run: Run): Promise<Outcome> {
-  const { cluster, scale, world } = run;
+  const { cluster, scale } = run;
   const haproxy = await startHaproxy(
     cluster.gateways.map(({ name, port, opsPort }) => ({ name, port, opsPort })),
   );
   const problems: string[] = [];
   const late: string[] = [];
   const ends: { name: string; ms: number }[] = [];
-  const tally: Tally = { sent: 0, failed: new Map(), times: [] };
-  try {
-    const token = await world.tokenOf(world.customers[0] ?? world.operator);
-    const orderIds = [...run.ledger.confirmed].filter(
-      ([, { customerId }]) => customerId === world.customers[0]?.id,
-    );
-    const [orderId] = orderIds[0] ?? [];
-    const paths = [
-      "/api/v1/products?limit=5",
-      "/api/v1/orders?limit=5",
-      ...(orderId ? [`/api/v1/orders/${orderId}`] : []),
-    ];
-    const stopping = new AbortController();
-    const loading = steady(haproxy.url, paths, token, scale.requestsPerSecond, tally, stopping.signal);
+  const restart = async (name: MemberName) => {
+    const { code, signal, afterMs } = await cluster.members[name].terminate();
+    ends.push({ name, ms: afterMs });
+    if (code !== 0) problems.push(`${name} ended with ${signal ?? code} instead of 0`);
+    if (afterMs > ENDED_WITHIN_MS) late.push(`${name} took ${afterMs} ms to end`);
+    await cluster.members[name].start();
     await delay(SETTLE_MS);
-    const order: MemberName[] = ["gateway-1", "orders-1", "gateway-2", "orders-2"];
-    for (let restart = 0; restart < scale.restarts; restart += 1) {
-      const name = order[restart % order.length] as MemberName;
-      const { code, signal, afterMs } = await cluster.members[name].terminate();
-      ends.push({ name, ms: afterMs });
-      if (code !== 0) problems.push(`${name} ended with ${signal ?? code} instead of 0`);
-      if (afterMs > ENDED_WITHIN_MS) late.push(`${name} took ${afterMs} ms to end`);
-      await cluster.members[name].start();
-      await delay(SETTLE_MS);
-    }
+  };
+  const next = await customerAtWork(run);
+  const under = async (isBorne: Steady["isBorne"], names: readonly MemberName[]) => {
+    const tally = newTally();
+    const stopping = new AbortController();
+    const aSecond = scale.requestsPerSecond;
+    const loading = steady({ url: haproxy.url, next, aSecond, tally, isBorne, stop: stopping.signal });
+    await delay(SETTLE_MS);
+    for (const name of names) await restart(name);
     stopping.abort();
     await loading;
+    problems.push(...failures(tally).lines);
+    return tally;
+  };
+  const rounds = Array.from({ length: scale.restarts }, (_, n) => replicated[n % replicated.length]);
+  try {
+    const rolling = await under(() => false, rounds as MemberName[]);
+    const waiting = await under((status) => status === 503 || (status > 0 && status < 500), single);
+    const [slowest] = ends.toSorted((one, other) => other.ms - one.ms);
+    await quiet(run);
+    return {
+      promise: "P10",
+      title: "rolling restarts behind HAProxy",
+      figures: {
+        haproxy: haproxy.version,
+        restarts: rounds.length,
+        requests: rolling.sent,
+        confirmed: rolling.byStatus.get(201) ?? 0,
+        "confirmations repeated": rolling.repeated,
+        "wanted a second": scale.requestsPerSecond,
+        failed: failures(rolling).count,
+        "p50 ms": percentile(rolling.times, 0.5),
+        "p99 ms": percentile(rolling.times, 0.99),
+        "slowest ms": Math.round(Math.max(...rolling.times)),
+        "slowest end": `${slowest?.name} ${slowest?.ms} ms`,
+        "others ended": ends
+          .slice(rounds.length)
+          .map(({ name, ms }) => `${name} ${ms} ms`)
+          .join(", "),
+        "answers meanwhile": [...waiting.byStatus].map(([status, count]) => `${status}: ${count}`).join(", "),
+      },
+      late,
+      problems: [...problems, ...(await compare(run))],
+    };
   } finally {
     await haproxy.stop();
   }
-  for (const [why, count] of tally.failed) problems.push(`${count} requests failed: ${why}`);
-  const [slowest] = ends.toSorted((one, other) => other.ms - one.ms);
-  return {
-    promise: "P10",
-    title: "rolling restarts behind HAProxy",
-    figures: {
-      haproxy: haproxy.version,
-      restarts: ends.length,
-      requests: tally.sent,
-      "wanted a second": scale.requestsPerSecond,
-      failed: [...tally.failed.values()].reduce((all, count) => all + count, 0),
-      "p50 ms": percentile(tally.times, 0.5),
-      "p99 ms": percentile(tally.times, 0.99),
-      "slowest ms": Math.round(Math.max(...tally.times)),
-      "slowest end": `${slowest?.name} ${slowest?.ms} ms`,
-    },
-    late,
-    problems,
-  };
 }
 
-/** Requests at a steady pace over kept connections; none is repeated. */
-async function steady(
-  url: string,
-  paths: readonly string[],
-  token: string,
-  aSecond: number,
-  tally: Tally,
-  stop: AbortSignal,
-): Promise<void> {
-  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
-  const running = new Set<Promise<void>>();
-  const startedMs = performance.now();
-  while (!stop.aborted) {
-    const due = Math.floor(((performance.now() - startedMs) / 1000) * aSecond);
-    for (; tally.sent < due; tally.sent += 1) {
-      const path = paths[tally.sent % paths.length] ?? "";
-      const one: Promise<void> = get(url + path, agent, token, tally, startedMs).finally(() =>
-        running.delete(one),
-      );
-      running.add(one);
+/** A customer who looks, checks, and confirms with a key what was checked. @returns the request by its number */
+async function customerAtWork({ world, ledger }: Run): Promise<(count: number) => Shot> {
+  const [customer] = world.customers;
+  const [place] = world.kitchens;
+  if (!customer || !place) throw new Error("P10 wants a customer and a kitchen");
+  const token = await world.tokenOf(customer);
+  const [orderId] = [...ledger.confirmed].find(([, { customerId }]) => customerId === customer.id) ?? [];
+  const paths = ["/products?limit=5", "/orders?limit=5", ...(orderId ? [`/orders/${orderId}`] : [])];
+  const checked: { id: string; totalMinor: number }[] = [];
+  const lines = [{ product_id: place.products[0], quantity: 1 }];
+
+  return (count) => {
+    const turn = count % ROUND;
+    if (CHECKS.includes(turn)) {
+      return {
+        ...{ operation: "POST /orders/check", token, wants: 200 },
+        body: { partner_id: place.partnerId, lines, address: home },
+        heard(body) {
+          const { check_id: id, total } = body as { check_id: string; total: { amount_minor: number } };
+          checked.push({ id, totalMinor: total.amount_minor });
+        },
+      };
     }
-    await delay(5);
-  }
-  await Promise.all(running);
-  agent.destroy();
-}
-
-function get(url: string, agent: Agent, token: string, tally: Tally, startedMs: number): Promise<void> {
-  const sinceMs = performance.now();
-  return new Promise((resolve) => {
-    const end = (failure?: string) => {
-      tally.times.push(performance.now() - sinceMs);
-      if (failure) {
-        const what = `${failure} ${new URL(url).pathname.replace(/[0-9a-f-]{36}/, ":id")} at ${Math.round((performance.now() - startedMs) / 1000)} s`;
-        tally.failed.set(what, (tally.failed.get(what) ?? 0) + 1);
-      }
-      resolve();
-    };
-    const asked = request(
-      url,
-      {
-        agent,
-        headers: { Authorization: `Bearer ${token}` },
-        signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
-      },
-      (response) => {
-        const chunks: Buffer[] = [];
-        response.on("data", (chunk) => chunks.push(chunk));
-        response.on("error", (error) => end(error.message));
-        response.on("end", () => {
-          const { statusCode = 0 } = response;
-          const text = Buffer.concat(chunks).toString();
-          end(
-            statusCode === 200
-              ? undefined
-              : `${statusCode} ${/"code":"\w+"/.exec(text)?.[0] ?? text.slice(0, 80)}`,
-          );
-        });
-      },
-    );
-    asked.on("error", (error) => end(error.message));
-    asked.end();
-  });
+    const check = turn === CONFIRMATION ? checked.shift() : undefined;
+    if (check) {
+      return {
+        ...{ operation: "POST /orders/confirm", token, key: newId(), wants: 201 },
+        body: { check_id: check.id, bank_id: world.bankId },
+        heard(body) {
+          const of = { customerId: customer.id, partnerId: place.partnerId, quantities: [1] };
+          const { order_id: id } = body as { order_id: string };
+          ledger.confirmed.set(id, { ...of, totalMinor: check.totalMinor });
+        },
+      };
+    }
+    return { operation: `GET ${paths[count % paths.length]}`, token, wants: 200 };
+  };
 }
