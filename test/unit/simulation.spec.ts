@@ -10,6 +10,8 @@ const TIMEOUT_MS = 180_000;
 const SEEDS = Number(process.env.SIMULATION_SEEDS ?? 100);
 const STEPS = 500;
 const PROCESSES = SEEDS > 200 ? 2 : 1;
+/** What a thousand may take, on the clock: that run is made alone. */
+const THOUSAND_SEEDS_MS = 60_000;
 
 /** A process of its own, because a run takes the process's clock, timers and chance away. */
 function run(env: Record<string, string>): Promise<string[]> {
@@ -32,11 +34,13 @@ describe("the simulated platform", () => {
     "under crashes, lost answers, clocks that jump and a bank that hesitates, keeps every promise, seed after seed",
     async () => {
       const each = Math.ceil(SEEDS / PROCESSES);
+      const startedMs = performance.now();
       const parts = await Promise.all(
         Array.from({ length: PROCESSES }, (_, n) =>
           run({ FIRST: String(1 + n * each), SEEDS: String(each), STEPS: String(STEPS) }),
         ),
       );
+      const tookMs = Math.round(performance.now() - startedMs);
       for (const lines of parts) {
         expect(lines).toHaveLength(1); // else a line for each seed that found something
         const totals = lastOf(lines);
@@ -47,6 +51,10 @@ describe("the simulated platform", () => {
         expect(totals.kills).toBeGreaterThan(each / 2);
         expect(totals.deadLetters).toBeGreaterThan(0);
       }
+      if (SEEDS < 1_000) return;
+      const cpuMs = parts.reduce((sum, lines) => sum + lastOf(lines).cpuMs, 0);
+      const inTime = tookMs <= (THOUSAND_SEEDS_MS * SEEDS) / 1_000;
+      expect({ tookMs, cpuMs, inTime }).toEqual({ tookMs, cpuMs, inTime: true });
     },
     TIMEOUT_MS,
   );
