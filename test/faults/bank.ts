@@ -14,6 +14,22 @@ export interface BankRefund {
   amountMinor: number;
 }
 
+/** How the bank reports a payment, in the sandbox's language: the same payment in the same words. */
+export function paymentReport({
+  paymentId,
+  orderId,
+  amountMinor,
+}: {
+  paymentId: string;
+  orderId: string;
+  amountMinor: number;
+}): string {
+  return JSON.stringify({
+    type: "payment.succeeded",
+    data: { payment_id: paymentId, order_id: orderId, amount_minor: amountMinor, currency: "EUR" },
+  });
+}
+
 /**
  * A bank whose books outlive every kill: it speaks the sandbox's language, and what it has paid back it has paid back.
  * Each refund's id is its idempotency key, as banks promise.
@@ -25,7 +41,7 @@ export async function startBank(apiKey: string) {
     url: "",
     payments,
     refunds,
-    /** How often a refund was asked for that had been done. */
+    /** How often a refund was asked for that had been done, although a look-up would have told. */
     repeats: 0,
     pay(orderId: string, amountMinor: number): BankPayment {
       const payment = { id: newId(), orderId, amountMinor };

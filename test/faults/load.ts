@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { newId } from "../../lib/ids.ts";
 import { home, type Kitchen, signed } from "../e2e/kitchen.ts";
 import type { Random } from "../simulation/random.ts";
+import { paymentReport } from "./bank.ts";
 import { acknowledged, type Ledger } from "./ledger.ts";
 import type { Somebody, World } from "./world.ts";
 
@@ -37,10 +38,10 @@ export function load(world: World, ledger: Ledger, random: Random): Load {
   };
   const say = async (kitchen: Kitchen, type: string, orderId: string, data: object = {}) => {
     const id = newId();
-    const seen = { partnerId: kitchen.partnerId, orderId, type, status: 0 };
-    ledger.callbacks.set(id, seen);
     const at = new Date();
     const body = JSON.stringify({ type, timestamp: at.toISOString(), data: { order_id: orderId, ...data } });
+    const seen = { partnerId: kitchen.partnerId, orderId, type, body, status: 0 };
+    ledger.callbacks.set(id, seen);
     const reply = await world.client.settle(`POST /webhooks/partners/${kitchen.partnerId}`, {
       headers: signed(kitchen.secret, id, at, body),
       body,
@@ -55,10 +56,7 @@ export function load(world: World, ledger: Ledger, random: Random): Load {
     const eventId = newId();
     const seen = { paymentId: payment.id, orderId, amountMinor, acknowledged: false };
     ledger.paymentEvents.set(eventId, seen);
-    const body = JSON.stringify({
-      type: "payment.succeeded",
-      data: { payment_id: payment.id, order_id: orderId, amount_minor: amountMinor, currency: "EUR" },
-    });
+    const body = paymentReport(seen);
     const once = async () => {
       const headers = signed(world.webhookSecret, eventId, new Date(), body);
       const { status } = await world.client.settle(`POST /webhooks/payments/${world.bankId}`, {

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { home, signed } from "../../e2e/kitchen.ts";
 import type { Toxic } from "../../servers/toxiproxy.ts";
+import { paymentReport } from "../bank.ts";
 import type { Dependency } from "../cluster.ts";
 import { compare, type Outcome, quiet, type Run } from "../run.ts";
 
@@ -86,11 +87,8 @@ async function makeProbes({ world, ledger }: Run): Promise<Probe[]> {
   const known = [...ledger.paymentEvents].find(([, { acknowledged }]) => acknowledged);
   if (!place || !orderId || !known)
     throw new Error("P11 wants orders that were made before: run it after P1 or P7");
-  const [eventId, { paymentId, orderId: paidOrder, amountMinor }] = known;
-  const callback = JSON.stringify({
-    type: "payment.succeeded",
-    data: { payment_id: paymentId, order_id: paidOrder, amount_minor: amountMinor, currency: "EUR" },
-  });
+  const [eventId, payment] = known;
+  const callback = paymentReport(payment);
   const lines = [{ product_id: place.products[0], quantity: 1 }];
   const asked: [string, () => object][] = [
     ["GET /products?limit=5", () => ({ token })],
