@@ -31,7 +31,10 @@ export function handlers(deps: SendingDeps): Handlers {
     schedule: ORDER_WAITS_MS,
     dead,
     async perform(message, lease) {
-      if (lease.attempt === 1 && (await isStale(deps, message))) return undefined;
+      // At every delivery, for the first may have ended before anybody knew of the order. A later one is not judged
+      // again: the first has begun to tell.
+      const isStale = await noteNews(deps, message);
+      if (isStale && lease.attempt === 1) return undefined;
       return sendLetters(deps, await orderLetters(deps.postgres.db, message), lease);
     },
   };
@@ -83,8 +86,8 @@ async function keepUser(
   await saveToken(trx, user.userId, { provider, token, deviceName, language: user.language });
 }
 
-/** Whether people know something newer for a while already. */
-async function isStale(deps: SendingDeps, { data, time }: Message<OrderMessageType>): Promise<boolean> {
+/** Notes the order, which its refunds are told by. @returns whether people know something newer for a while already */
+async function noteNews(deps: SendingDeps, { data, time }: Message<OrderMessageType>): Promise<boolean> {
   const newest = await noteOrder(deps.postgres.db, data.orderId, data.version, data.customer.id);
   return newest > data.version && deps.clock.now() - Date.parse(time) > STALE_AFTER_MS;
 }

@@ -105,6 +105,27 @@ describe("notifications of orders", () => {
     );
   });
 
+  it("a refund is told also when the first delivery of its order's news ended with its process", async () => {
+    await platform.rows(`CREATE FUNCTION taken_before() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN new.attempts := 1; RETURN new; END $$`);
+    await platform.rows(`CREATE TRIGGER taken_before BEFORE INSERT ON inbox FOR EACH ROW
+      WHEN (new.type = 'order.cancelled') EXECUTE FUNCTION taken_before()`);
+    const who = await platform.person();
+    const order = orderOf(who);
+    await platform.say("order.cancelled", order);
+    await platform.settled(who);
+    await platform.rows("DROP FUNCTION taken_before CASCADE");
+    await platform.say("refund.completed", {
+      ...{ version: 6, refundId: newId(), orderId: order.orderId, bankId: newId(), paymentId: "p1" },
+      ...{ amount: order.paid, reason: "cancelled" },
+    });
+    await eventually(async () =>
+      expect(await platform.historyOf(who)).toContainEqual(
+        expect.objectContaining({ event: "refund.completed" }),
+      ),
+    );
+  });
+
   it("an alert, raised again and again, is told to each admin once an hour", async () => {
     const admins = [
       await platform.person({ role: "admin" }),
