@@ -54,10 +54,11 @@ const specs: readonly LongForm[] = [
 ];
 
 /** Runs them, one after the other, by the SEED of the environment or another. @param share of their counts */
-export async function longForms(share: number): Promise<Outcome[]> {
+export async function longForms(share: number, wanted: (promise: string) => boolean): Promise<Outcome[]> {
   const seed = process.env.SEED ?? String(Math.floor(Math.random() * 1_000_000));
   const outcomes: Outcome[] = [];
   for (const { promise, title, file, counts = {}, env = {}, seeded } of specs) {
+    if (!wanted(promise)) continue;
     const size = Object.entries(counts).map(([name, count]) => [
       name,
       String(Math.max(1, Math.round(count * share))),

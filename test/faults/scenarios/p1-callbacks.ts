@@ -3,6 +3,7 @@ import type { Failpoint } from "../../../lib/failpoint.ts";
 import type { MemberName } from "../cluster.ts";
 import { acknowledged } from "../ledger.ts";
 import { load, untilEvents } from "../load.ts";
+import { killPostgres } from "../postgres.ts";
 import { repeatAcknowledged } from "../repeats.ts";
 import { answerFigures, compare, type Outcome, quiet, type Run, untilUp } from "../run.ts";
 
@@ -38,7 +39,7 @@ const failpoints: Partial<Record<MemberName, Failpoint[]>> = {
 };
 const victims = [
   ...["orders-1", "orders-1", "orders-2", "orders-2", "partners", "partners", "notifications"],
-  ...["gateway-1", "gateway-2", "identity", "media", "nats", "redis", "documents"],
+  ...["gateway-1", "gateway-2", "identity", "media", "nats", "redis", "documents", "postgres"],
 ] as const;
 
 /** Kills of whatever there is, at random moments and where it hurts, while payments and callbacks come in. */
@@ -81,7 +82,10 @@ export async function callbacksUnderKills(run: Run): Promise<Outcome> {
     void start(name);
   };
   const kill = async (victim: MemberName | (typeof victims)[number]) => {
-    if (victim === "nats" || victim === "redis" || victim === "documents") {
+    if (victim === "postgres") {
+      count(`random: ${victim}`);
+      await killPostgres(cluster);
+    } else if (victim === "nats" || victim === "redis" || victim === "documents") {
       await cluster[victim].kill();
       count(`random: ${victim}`);
       await delay(OUTAGE_MS);
