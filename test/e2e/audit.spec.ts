@@ -4,7 +4,16 @@ import { endpointOf } from "../../services/api/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Client, connect } from "./client.ts";
-import { admin, carriedOrder, customer, invited, type Kitchen, kitchen, type Person } from "./world.ts";
+import {
+  admin,
+  carriedOrder,
+  customer,
+  invited,
+  type Kitchen,
+  kitchen,
+  type Person,
+  order as placeOrder,
+} from "./world.ts";
 
 interface Entry {
   id: string;
@@ -125,6 +134,8 @@ describe("the audit log", () => {
     await act("POST /orders/{order_id}/override", `${order}/override`, { to: "delivered", reason });
     const amount = { amount_minor: 100, currency: "EUR" };
     await act("POST /orders/{order_id}/refund", `${order}/refund`, { amount, reason });
+    const pending = await placeOrder(api, me, kitchenWithOrders);
+    await act("POST /orders/{order_id}/cancel", `/orders/${pending.order_id}/cancel`, { reason });
     await kitchenWithOrders.close();
 
     const told = routes.map(endpointOf).filter(({ route: { access, method, action } }) => {
