@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Random } from "../simulation/random.ts";
 import { query } from "../support/sql.ts";
+import { onTheWay } from "./arrivals.ts";
 import { type Books, readBooks, whatMoves } from "./books.ts";
 import { databases, type FaultCluster, type MemberName } from "./cluster.ts";
 import { judge } from "./invariants.ts";
@@ -82,12 +83,25 @@ export interface Drain {
   last: Record<string, string>;
 }
 
-/** Waits until every queue is empty. */
+/**
+ * What stands in a queue, and what was handed to the carrier and is not in its inbox yet: whom it was brought to may
+ * have been killed, and then it comes again when nobody has acknowledged it for a while.
+ */
+async function stillMoving(url: Run["cluster"]["url"]): Promise<Record<string, string>> {
+  const moving = await whatMoves(url);
+  if (Object.keys(moving).length > 0) return moving;
+  const away = await Promise.all(
+    databases.map(async (name) => [`on the way to ${name}`, await onTheWay(url, name)] as const),
+  );
+  return Object.fromEntries(away.filter(([, count]) => count > 0).map(([what, count]) => [what, `${count}`]));
+}
+
+/** Waits until every queue is empty, and nothing is on its way from one to another. */
 export async function quiet(run: Run, timeoutMs = QUIET_TIMEOUT_MS): Promise<Drain> {
   const sinceMs = performance.now();
   let last: Record<string, string> = {};
   for (;;) {
-    const moving = await whatMoves(run.cluster.url).catch(() => ({ database: "away" }));
+    const moving = await stillMoving(run.cluster.url).catch(() => ({ database: "away" }));
     const ms = Math.round(performance.now() - sinceMs);
     const isQuiet = Object.keys(moving).length === 0;
     if (!isQuiet) last = moving;
