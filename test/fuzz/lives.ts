@@ -1,6 +1,6 @@
 import { newId } from "../../lib/ids.ts";
 import type { Client } from "../e2e/client.ts";
-import { CODE, carriedOrder, customer, mailed, PASSWORD } from "../e2e/world.ts";
+import { CODE, carriedOrder, customer, mailed, PASSWORD, signIn } from "../e2e/world.ts";
 import { png } from "./own.ts";
 import type { FuzzWorld } from "./world.ts";
 
@@ -9,8 +9,15 @@ import type { FuzzWorld } from "./world.ts";
  * that every operation has succeeded on the platform that is fuzzed.
  */
 export async function lives(api: Client, { people, shop, ids }: FuzzWorld): Promise<void> {
+  await api.ok(`PUT /partners/${shop.partnerId}/availability/${shop.products[0]}`, {
+    ...people.admin,
+    body: { price: { amount_minor: 700, currency: "EUR" }, active: true },
+  });
   const somebody = await customer(api);
   const { email } = somebody;
+  const { access_token: token } = await signIn(api, email);
+  const { items } = await api.ok<{ items: { id: string; current: boolean }[] }>("GET /sessions", { token });
+  await api.ok(`DELETE /sessions/${items.find(({ current }) => current)?.id}`, somebody);
   await api.ok("POST /sessions/refresh", { body: { refresh_token: somebody.refreshToken } });
   await api.ok("POST /users/confirm/resend", { body: { email } });
   const newEmail = `${newId()}@customers.example`;
