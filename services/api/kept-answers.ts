@@ -25,7 +25,7 @@ export interface KeptAnswers {
 export function keptAnswers(clock: Clock): KeptAnswers {
   const answers = new Map<string, Bytes & { untilMs: number }>();
   const uses = { kept: 0, made: 0 };
-  let changes = 0;
+  const changes = new Map<string, number>();
   return {
     async get(key, make) {
       const found = answers.get(key);
@@ -33,11 +33,12 @@ export function keptAnswers(clock: Clock): KeptAnswers {
         uses.kept += 1;
         return found;
       }
-      const changesBefore = changes;
+      const service = serviceOf(key);
+      const changesBefore = changes.get(service);
       const made = await make();
       uses.made += 1;
       // What was read before a change and comes back after it is not kept: nothing would tell that it is old.
-      if (changes === changesBefore) {
+      if (changes.get(service) === changesBefore) {
         answers.delete(key);
         answers.set(key, { ...made, untilMs: clock.now() + KEPT_MS });
         const [oldest] = answers.keys();
@@ -46,8 +47,8 @@ export function keptAnswers(clock: Clock): KeptAnswers {
       return made;
     },
     outdated(action) {
-      changes += 1;
       const service = serviceOf(action);
+      changes.set(service, (changes.get(service) ?? 0) + 1);
       for (const key of answers.keys()) if (key.startsWith(service)) answers.delete(key);
     },
     uses: () => ({ ...uses }),

@@ -83,10 +83,16 @@ async function answer(
     sendRead(req, res, await deps.kept.get(key, async () => bytesOf(endpoint, await ask())));
     return;
   }
-  const result = await ask();
-  // Whoever changes something here finds it changed here, without waiting for the news of it.
-  if (route.method !== "GET") deps.kept.outdated(route.action);
-  sendResult(endpoint, req, res, result);
+  sendResult(
+    endpoint,
+    req,
+    res,
+    await ask().finally(() => {
+      // Whoever changes something here finds it changed here, without waiting for the news of it; so does whoever was
+      // not told how it ended.
+      if (route.method !== "GET") deps.kept.outdated(route.action);
+    }),
+  );
 }
 
 /** Answers with the problem; what nobody foresaw is logged whole and told to nobody. */
