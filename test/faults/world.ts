@@ -37,6 +37,8 @@ export interface World {
   /** What a kitchen answers; 204 unless told otherwise. */
   mood: (kitchen: Kitchen, event: Received) => number;
   tokenOf(who: Somebody): Promise<string>;
+  /** Called at the end of the run: whom a scenario has brought in, the platform may have to tell something later. */
+  readonly leaving: (() => unknown)[];
   stop(): Promise<void>;
 }
 
@@ -99,6 +101,7 @@ export async function makeWorld(cluster: FaultCluster, ledger: Ledger): Promise<
     operator: { id: "", ...cluster.admin },
     heard: () => undefined,
     mood: () => 204,
+    leaving: [],
     async tokenOf({ email, password }) {
       const kept = tokens.get(email);
       if (kept && performance.now() < kept.untilMs) return await kept.token;
@@ -113,6 +116,7 @@ export async function makeWorld(cluster: FaultCluster, ledger: Ledger): Promise<
     },
     async stop() {
       client.stop();
+      for (const leave of world.leaving) await leave();
       await Promise.all(kitchens.map((one) => one.close()));
       bank.stop();
       await phones.stop();
