@@ -4,6 +4,7 @@ import { join, relative } from "node:path";
 import { newDataDir, removeDataDir, startPlatform } from "./lib/platform.ts";
 import { keep, type Row, tableOf } from "./lib/report.ts";
 import { makeWorld } from "./lib/world.ts";
+import { bridgeCalls } from "./rows/bridge.ts";
 import { orderLife } from "./rows/order-life.ts";
 import { productList } from "./rows/product-list.ts";
 import { coldStart } from "./rows/start.ts";
@@ -42,5 +43,7 @@ function benchDatabase(dataDir: string): string {
 
 say("Cold starts");
 const rows = [...(await coldStart()), ...(await load())];
+say("Bridge against grpc-js");
+rows.push(...(await bridgeCalls()));
 console.log(tableOf(rows));
 say(`\nkept in ${relative(process.cwd(), keep(rows))}`);

@@ -1,21 +1,18 @@
-import { type ServerUnaryCall, status as Status, type sendUnaryData } from "@grpc/grpc-js";
 import type { Context, Service, ServiceBroker } from "moleculer";
 import { fail } from "../../contracts/errors.ts";
 import type { Locals } from "../../contracts/meta.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { MAX_MESSAGE_BYTES } from "./channel-options.ts";
-import { CREDENTIAL_KEY, provenNode } from "./credential.ts";
-import { bareRefusal, invalidParams, isForCallers, type Refusal, toRefusal } from "./errors.ts";
-import { fromMetadata } from "./metadata.ts";
+import { invalidParams, isForCallers, type Refusal, toRefusal } from "./errors.ts";
+import type { CallFacts } from "./metadata.ts";
 import type { Method } from "./proto-catalogue.ts";
 
-/** What `signal.throwIfAborted()` throws; one for all, since grpc-js says "cancelled" at the end of every call. */
-const GONE = fail("DEADLINE_EXCEEDED", "Whoever called waits no longer.");
+/** What `signal.throwIfAborted()` throws; one for all, since it is made ready for every call and hardly ever thrown. */
+export const GONE = fail("DEADLINE_EXCEEDED", "Whoever called waits no longer.");
 
 /** How long a call may take that names no deadline, or one further off. */
-const MAX_BUDGET_MS = 5_000;
+export const MAX_BUDGET_MS = 5_000;
 
-type Call = ServerUnaryCall<Buffer, Buffer>;
 type Plain = Record<string, unknown>;
 
 export interface AnswerOptions {
@@ -25,21 +22,28 @@ export interface AnswerOptions {
   clock: Clock;
 }
 
+/** A call as it came in, over a link or from a plain client. */
+export interface Asked {
+  /** Who proved to be calling. */
+  peer: string;
+  facts: CallFacts;
+  request: Buffer;
+  /** What is left of the caller's time, MAX_BUDGET_MS at most. */
+  timeoutMs: number;
+  /** Aborted when whoever calls waits no longer. */
+  signal: AbortSignal;
+}
+
+/** @returns the response's bytes, or why there are none: it never rejects */
+export type Answer = (asked: Asked) => Promise<Buffer | Refusal>;
+
 /** Answers the calls of one method by its action, called through the broker like any other call. */
-export function answerer(options: AnswerOptions, method: Method, service: Service) {
-  const { broker, secret, previousSecret, clock } = options;
+export function answerer(broker: ServiceBroker, method: Method, service: Service): Answer {
   const emptiable = emptyMeansAbsent(method, service);
 
-  /** @returns why the call is not even tried */
-  function refused(call: Call, peer: string | undefined, timeoutMs: number): Refusal | undefined {
-    if (peer === undefined) return bareRefusal(Status.UNAUTHENTICATED, "No valid credential.");
-    if (timeoutMs <= 0 || call.cancelled) return bareRefusal(Status.DEADLINE_EXCEEDED, "Too late.");
-    return undefined;
-  }
-
-  function decoded(call: Call): Plain {
+  function decoded(request: Buffer): Plain {
     try {
-      const params = method.request.decode(call.request);
+      const params = method.request.decode(request);
       for (const name of emptiable) if (isEmpty(params[name])) delete params[name];
       return params;
     } catch (error) {
@@ -48,42 +52,27 @@ export function answerer(options: AnswerOptions, method: Method, service: Servic
   }
 
   /** As the transporter would make it: the caller's context on this node. The retries are the caller's. */
-  function contextOf(call: Call, peer: string, params: Plain, timeoutMs: number): Context {
-    const { parentID, level, ...facts } = fromMetadata(call.metadata);
-    const options = { ...facts, timeout: timeoutMs, retries: 0 };
+  function contextOf({ peer, facts, timeoutMs, signal }: Asked, params: Plain): Context {
+    const { parentID, level, ...rest } = facts;
+    const options = { ...rest, timeout: timeoutMs, retries: 0 };
     const ctx = broker.ContextFactory.create(broker, null as never, params, options);
-    const gone = new AbortController();
-    call.once("cancelled", () => gone.abort(GONE));
-    Object.assign(ctx.locals, { peer, wire: "grpc", signal: gone.signal } satisfies Locals);
+    Object.assign(ctx.locals, { peer, wire: "grpc", signal } satisfies Locals);
     return Object.assign(ctx, { level, parentID: parentID ?? null });
   }
 
-  async function run(call: Call, peer: string, timeoutMs: number): Promise<Buffer> {
-    const params = decoded(call);
-    const ctx = contextOf(call, peer, params, timeoutMs);
-    // By its id, or the broker would balance the call away to another node.
-    const result = await broker.call(method.action, params, { ctx, nodeID: broker.nodeID } as object);
-    const bytes = method.response.encode(result);
-    if (bytes.length > MAX_MESSAGE_BYTES) throw new Error(`the answer has ${bytes.length} bytes`);
-    return bytes;
-  }
-
-  return async (call: Call, respond: sendUnaryData<Buffer>): Promise<void> => {
-    const { path } = method;
-    const peer = provenNode(call.metadata.get(CREDENTIAL_KEY)[0], { secret, previousSecret, path, clock });
-    const timeoutMs = budgetMs(call);
-    const refusal = refused(call, peer, timeoutMs);
-    if (refusal) {
-      respond(refusal);
-      return;
+  return async (asked) => {
+    try {
+      const params = decoded(asked.request);
+      const ctx = contextOf(asked, params);
+      // By its id, or the broker would balance the call away to another node.
+      const result = await broker.call(method.action, params, { ctx, nodeID: broker.nodeID } as object);
+      const bytes = method.response.encode(result);
+      if (bytes.length > MAX_MESSAGE_BYTES) throw new Error(`the answer has ${bytes.length} bytes`);
+      return bytes;
+    } catch (error) {
+      if (!isForCallers(error)) broker.logger.error(`${method.action} failed over the bridge`, error);
+      return toRefusal(broker, error);
     }
-    await run(call, peer as string, timeoutMs).then(
-      (bytes) => respond(null, bytes),
-      (error) => {
-        if (!isForCallers(error)) broker.logger.error(`${method.action} failed over the bridge`, error);
-        respond(toRefusal(broker, error));
-      },
-    );
   };
 }
 
@@ -99,10 +88,4 @@ function emptyMeansAbsent(method: Method, service: Service): string[] {
 
 function isEmpty(value: unknown): boolean {
   return typeof value === "object" && value !== null && Object.keys(value).length === 0;
-}
-
-function budgetMs(call: Call): number {
-  const deadline = call.getDeadline();
-  const atMs = typeof deadline === "number" ? deadline : deadline.getTime();
-  return Math.min(atMs - Date.now(), MAX_BUDGET_MS);
 }

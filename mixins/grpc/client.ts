@@ -1,14 +1,13 @@
-import { type ServiceError, status as Status } from "@grpc/grpc-js";
+import { status as Status } from "@grpc/grpc-js";
 import type { Context, ServiceBroker } from "moleculer";
 import { fail } from "../../contracts/errors.ts";
 import type { Locals } from "../../contracts/meta.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { announced } from "./address.ts";
 import { MAX_MESSAGE_BYTES } from "./channel-options.ts";
-import { bridgeCredential, CREDENTIAL_KEY } from "./credential.ts";
-import { fromTrailer, invalidParams } from "./errors.ts";
-import { toMetadata } from "./metadata.ts";
-import { openPeers } from "./peers.ts";
+import { fromRefusal, invalidParams, type Refusal } from "./errors.ts";
+import { openLinks } from "./links.ts";
+import { factsOf } from "./metadata.ts";
 import type { Method } from "./proto-catalogue.ts";
 
 /** The broker's own timer comes this much later, so that it is always the deadline that speaks. */
@@ -28,13 +27,13 @@ export interface BridgeClient {
 
 export function bridgeClient(options: { broker: ServiceBroker; secret: string; clock: Clock }): BridgeClient {
   const { broker, secret, clock } = options;
-  const peers = openPeers();
-  broker.localBus.on("$node.disconnected", ({ node }: { node: { id: string } }) => peers.forget(node.id));
+  const links = openLinks({ secret, node: broker.nodeID, clock });
+  broker.localBus.on("$node.disconnected", ({ node }: { node: { id: string } }) => links.forget(node.id));
 
-  function errorOf(method: Method, error: ServiceError): Error {
-    const thrown = fromTrailer(broker, error.metadata);
+  function errorOf(method: Method, refusal: Refusal): Error {
+    const thrown = fromRefusal(broker, refusal);
     if (thrown) return thrown;
-    switch (error.code) {
+    switch (refusal.code) {
       case Status.UNAVAILABLE:
       case Status.CANCELLED: // we never cancel: the other side was cut off
         return fail("SERVICE_UNAVAILABLE", `${method.service} cannot be reached.`);
@@ -44,7 +43,7 @@ export function bridgeClient(options: { broker: ServiceBroker; secret: string; c
         return fail("OVERLOADED", `${method.service} takes no more calls now.`);
       default:
         // UNAUTHENTICATED, UNIMPLEMENTED: two nodes of ours that do not fit each other are nobody's bad request.
-        broker.logger.error(`${method.action} was refused by the bridge: ${error.message}`);
+        broker.logger.error(`${method.action} was refused by the bridge: ${refusal.details}`);
         return fail("INTERNAL");
     }
   }
@@ -60,23 +59,24 @@ export function bridgeClient(options: { broker: ServiceBroker; secret: string; c
 
   return {
     async send(method, ctx) {
-      const { path } = method;
       (ctx.locals as Locals).wire = "grpc";
-      const bytes = encoded(method, ctx.params);
+      const request = encoded(method, ctx.params);
       const nodeID = ctx.nodeID as string;
       const address = announced(broker, nodeID);
       if (address === undefined) throw fail("SERVICE_UNAVAILABLE", `${nodeID} announces no gRPC address.`);
-      const metadata = toMetadata(ctx);
-      metadata.set(CREDENTIAL_KEY, bridgeCredential({ secret, path, node: broker.nodeID, clock }));
-      const budgetMs = ctx.options.timeout || DEFAULT_BUDGET_MS;
-      const deadline = Date.now() + Math.max(1, budgetMs - DEADLINE_LEAD_MS);
-      const call = peers.call(nodeID, address, { path, bytes, metadata, deadline });
-      const answer = await call.catch((error: ServiceError) => {
-        throw errorOf(method, error);
+      const timeoutMs = Math.max(1, (ctx.options.timeout || DEFAULT_BUDGET_MS) - DEADLINE_LEAD_MS);
+      const asked = links.call(nodeID, address, {
+        path: method.path,
+        facts: factsOf(ctx),
+        request,
+        timeoutMs,
+      });
+      const answer = await asked.catch((refusal: Refusal) => {
+        throw errorOf(method, refusal);
       });
       return decoded(method, answer);
     },
-    close: peers.close,
+    close: links.close,
   };
 }
 

@@ -37,11 +37,17 @@ export interface ProofOptions {
   clock: Clock;
 }
 
-/** The caller whom a credential proves for this method now; undefined for anything else. */
-export function provenNode(
+/** Who calls, and by which of the secrets that is proven. */
+export interface Proof {
+  node: string;
+  secret: string;
+}
+
+/** What a credential proves for this method now; undefined for anything that proves nothing. */
+export function proven(
   credential: unknown,
   { secret, previousSecret, path, clock }: ProofOptions,
-): string | undefined {
+): Proof | undefined {
   if (typeof credential !== "string" || credential.length > MAX_LENGTH) return undefined;
   const [, node, expires, signature] = /^v1\.([\w-]{1,300})\.(\d{1,15})\.([\w-]{43})$/.exec(credential) ?? [];
   if (node === undefined || expires === undefined || signature === undefined) return undefined;
@@ -50,10 +56,11 @@ export function provenNode(
     const wanted = mac(by, path, `${node}.${expires}`);
     return timingSafeEqual(Buffer.from(signature), Buffer.from(wanted));
   };
-  if (!genuine(secret) && !(previousSecret && genuine(previousSecret))) return undefined;
+  const by = [secret, previousSecret].find((each) => each && genuine(each));
+  if (by === undefined) return undefined;
   const leftMs = Number(expires) - clock.now();
   if (leftMs < -LEEWAY_MS || leftMs > LIFETIME_MS + LEEWAY_MS) return undefined;
-  return Buffer.from(node, "base64url").toString();
+  return { node: Buffer.from(node, "base64url").toString(), secret: by };
 }
 
 function mac(secret: string, path: string, claims: string): string {

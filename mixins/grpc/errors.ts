@@ -6,7 +6,7 @@ import { MessageError } from "./message-codec.ts";
 /** The trailer that carries a broker's error as JSON. Node's HTTP/2 has room for 16 KB of all headers. */
 export const ERROR_KEY = "waybill-error-bin";
 
-const MAX_TRAILER_BYTES = 6 * 1024;
+const MAX_ERROR_BYTES = 6 * 1024;
 const MAX_MESSAGE_LENGTH = 1_000;
 
 export interface PlainError {
@@ -19,11 +19,12 @@ export interface PlainError {
   nodeID?: string;
 }
 
-/** What grpc-js sends as the status of a call. */
+/** How a call ended that was not answered. */
 export interface Refusal {
   code: Status;
   details: string;
-  metadata: Metadata;
+  /** The error for brokers, in JSON; absent where the bridge itself refused. */
+  error?: Buffer;
 }
 
 const BY_HTTP_STATUS: Readonly<Record<number, Status>> = {
@@ -70,13 +71,22 @@ export function isForCallers(error: unknown): error is PlainError {
   return Number.isInteger(code) && typeof retryable === "boolean" && typeof name === "string";
 }
 
-/** The status of a failed call: the whole error in a trailer for brokers, and a sentence for everybody else. */
+/** What was thrown: the whole error for brokers, and a status with a sentence for everybody else. */
 export function toRefusal(broker: ServiceBroker, thrown: unknown): Refusal {
   const error = isForCallers(thrown) ? thrown : (fail("INTERNAL") as unknown as PlainError);
   const code = statusOf(error);
+  return { code, details: details(error, code), error: jsonError(broker, error) };
+}
+
+/** As grpc-js sends it at the end of a unary call: the error for brokers is a trailer. */
+export function toStatus({ code, details, error }: Refusal): {
+  code: Status;
+  details: string;
+  metadata: Metadata;
+} {
   const metadata = new Metadata();
-  metadata.set(ERROR_KEY, trailer(broker, error));
-  return { code, details: details(error, code), metadata };
+  if (error) metadata.set(ERROR_KEY, error);
+  return { code, details, metadata };
 }
 
 /** VALIDATION_ERROR with the fields that a codec found wrong; whatever else was thrown as it is. */
@@ -86,15 +96,9 @@ export function invalidParams(thrown: unknown): unknown {
   return fail("VALIDATION_ERROR", `${first?.field}: ${first?.message}`, { errors: thrown.problems });
 }
 
-/** A refusal that is nobody's error but the bridge's own, as for a missing credential. */
-export function bareRefusal(code: Status, details: string): Refusal {
-  return { code, details, metadata: new Metadata() };
-}
-
 /** The error as it was thrown on the other node; undefined where none came along. */
-export function fromTrailer(broker: ServiceBroker, metadata: Metadata | undefined): Error | undefined {
-  const [bytes] = metadata?.get(ERROR_KEY) ?? [];
-  if (bytes === undefined) return undefined;
+export function fromRefusal(broker: ServiceBroker, { error: bytes }: Refusal): Error | undefined {
+  if (!bytes?.length) return undefined;
   try {
     const plain = JSON.parse(bytes.toString()) as PlainError;
     if (!isForCallers(plain)) return undefined;
@@ -107,12 +111,12 @@ export function fromTrailer(broker: ServiceBroker, metadata: Metadata | undefine
   }
 }
 
-function trailer(broker: ServiceBroker, error: PlainError): Buffer {
+function jsonError(broker: ServiceBroker, error: PlainError): Buffer {
   const { name, type, code, retryable, data, nodeID = broker.nodeID } = error;
   const message = error.message.slice(0, MAX_MESSAGE_LENGTH).toWellFormed();
   const plain = { name, message, code, type, retryable, nodeID };
   const whole = jsonOf({ ...plain, data });
-  return whole && whole.length <= MAX_TRAILER_BYTES ? whole : Buffer.from(JSON.stringify(plain));
+  return whole && whole.length <= MAX_ERROR_BYTES ? whole : Buffer.from(JSON.stringify(plain));
 }
 
 function jsonOf(value: unknown): Buffer | undefined {

@@ -1,4 +1,4 @@
-import { Metadata } from "@grpc/grpc-js";
+import type { Metadata } from "@grpc/grpc-js";
 import type { Context } from "moleculer";
 import type { Meta } from "../../contracts/meta.ts";
 
@@ -18,15 +18,14 @@ export interface CallFacts {
   level: number;
 }
 
-/** Meta by name: whatever else somebody put into it stays on this side. */
-export function toMetadata(ctx: Context): Metadata {
-  const metadata = new Metadata();
+/** By name: whatever else somebody put into the meta of a context stays on this side. */
+export function factsOf(ctx: Context): Record<string, string> {
+  const facts: Record<string, string> = {};
   const put = (key: string, value: unknown) => {
-    if (typeof value === "string" && value !== "")
-      metadata.set(key, encodeURIComponent(value.toWellFormed()));
+    if (typeof value === "string" && value !== "") facts[key] = value.toWellFormed();
   };
   const { token, requestId, clientIp, idempotency } = ctx.meta as Meta;
-  if (token) metadata.set("authorization", `Bearer ${encodeURIComponent(token.toWellFormed())}`);
+  if (token) put("authorization", `Bearer ${token}`);
   put("x-request-id", requestId);
   put("waybill-client-ip", clientIp);
   put("idempotency-key", idempotency?.key);
@@ -36,14 +35,27 @@ export function toMetadata(ctx: Context): Metadata {
   put("waybill-caller", ctx.caller);
   put("waybill-level", String(ctx.level));
   for (const name of TRACE_HEADERS) put(name, (ctx.headers as Record<string, unknown>)[name]);
-  return metadata;
+  return facts;
 }
 
-/** Built anew from the keys above, so that no client can slip anything else into a context. */
+/** What a plain client says in the metadata of a unary call, in which whatever is not ASCII is escaped as in URLs. */
 export function fromMetadata(metadata: Metadata): CallFacts {
+  return toCallFacts((key) => {
+    const [value] = metadata.get(key);
+    return typeof value === "string" ? decoded(value) : undefined;
+  });
+}
+
+/** What a node says over its link. */
+export function fromFacts(facts: Readonly<Record<string, string>>): CallFacts {
+  return toCallFacts((key) => (Object.hasOwn(facts, key) ? facts[key] : undefined));
+}
+
+/** Built anew from the keys above, so that nobody can slip anything else into a context. */
+function toCallFacts(find: (key: string) => string | undefined): CallFacts {
   const take = (key: string): string | undefined => {
-    const value = metadata.get(key)[0];
-    return typeof value === "string" && value.length <= MAX_VALUE_LENGTH ? decoded(value) : undefined;
+    const value = find(key);
+    return value !== undefined && value.length <= MAX_VALUE_LENGTH ? value : undefined;
   };
   const key = take("idempotency-key");
   const bodyHash = take("waybill-body-hash");

@@ -4,14 +4,19 @@ import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation, protoPath as healthProto } from "grpc-health-check";
 import type { Service } from "moleculer";
 import { hostAndPort, reachableHost } from "./address.ts";
-import { type AnswerOptions, answerer } from "./answer.ts";
-import { SERVER_OPTIONS } from "./channel-options.ts";
+import { type Answer, type AnswerOptions, answerer } from "./answer.ts";
+import { LINK_PATH, SERVER_OPTIONS } from "./channel-options.ts";
 import { filesOf, serializeFile } from "./descriptors.ts";
+import { linkServer } from "./link-server.ts";
 import type { Method, ProtoCatalogue } from "./proto-catalogue.ts";
+import { unaryHandler } from "./unary.ts";
 
 const HEALTH_SERVICE = "grpc.health.v1.Health";
 
-/** The half of the bridge that answers: unary gRPC methods that are actions of this node. */
+/**
+ * The half of the bridge that answers. Actions of this node are unary gRPC methods for plain clients; nodes of the
+ * platform call the same methods over a link.
+ */
 export interface BridgeServer {
   /**
    * @param port 0 takes any free one
@@ -37,6 +42,12 @@ export function bridgeServer(
   const health = new HealthImplementation({ "": "NOT_SERVING" });
   health.addToServer(server);
   reflection(options.catalogue, [...services, HEALTH_SERVICE]).addToServer(server);
+  const answers = new Map<string, Answer>();
+  const links = linkServer(options, (path) => answers.get(path));
+  server.addService(
+    { Link: { ...rawMethod(LINK_PATH), requestStream: true, responseStream: true } },
+    { Link: links.handle },
+  );
 
   return {
     async bind(host, port, announce) {
@@ -50,8 +61,10 @@ export function bridgeServer(
       const definition: Record<string, MethodDefinition<Buffer, Buffer>> = {};
       const handlers: Record<string, handleUnaryCall<Buffer, Buffer>> = {};
       for (const method of methods) {
+        const answer = answerer(options.broker, method, service);
+        answers.set(method.path, answer);
         definition[method.name] = rawMethod(method.path);
-        handlers[method.name] = answerer(options, method, service);
+        handlers[method.name] = unaryHandler(options, method.path, answer);
       }
       server.addService(definition, handlers);
     },
@@ -59,6 +72,7 @@ export function bridgeServer(
       for (const name of ["", ...services]) health.setStatus(name, yes ? "SERVING" : "NOT_SERVING");
     },
     async close(graceMs) {
+      links.drain();
       await new Promise<void>((resolve) => {
         const timer = setTimeout(() => server.forceShutdown(), graceMs);
         server.tryShutdown(() => {

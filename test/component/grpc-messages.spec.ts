@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
-import { bridgeCredential, provenNode } from "../../mixins/grpc/credential.ts";
+import { bridgeCredential, proven } from "../../mixins/grpc/credential.ts";
 import { type MessageCodec, MessageError } from "../../mixins/grpc/message-codec.ts";
 import { type Method, protoCatalogue } from "../../mixins/grpc/proto-catalogue.ts";
 import { EMPTY_ECHO, PROTO_DIR } from "../support/bridge.ts";
@@ -166,9 +166,8 @@ describe("a credential", () => {
   it("proves its node, whatever the name", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary", minLength: 1, maxLength: 50 }), (node) => {
-        expect(provenNode(bridgeCredential({ secret, path, node, clock }), { secret, path, clock })).toBe(
-          node,
-        );
+        const proof = proven(bridgeCredential({ secret, path, node, clock }), { secret, path, clock });
+        expect(proof).toEqual({ node, secret });
       }),
     );
   });
@@ -179,7 +178,7 @@ describe("a credential", () => {
       fc.property(fc.nat(genuine.length - 1), fc.string({ minLength: 0, maxLength: 3 }), (at, patch) => {
         const forged = genuine.slice(0, at) + patch + genuine.slice(at + 1);
         fc.pre(forged !== genuine);
-        expect(provenNode(forged, { secret, path, clock })).toBeUndefined();
+        expect(proven(forged, { secret, path, clock })).toBeUndefined();
       }),
     );
   });
