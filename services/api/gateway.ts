@@ -18,7 +18,7 @@ import { deadLetters, onDeadLetter } from "./dead-letters.ts";
 import { documentation } from "./documentation.ts";
 import { clientIpOf } from "./edge/client-ip.ts";
 import { count } from "./edge/count.ts";
-import { front } from "./edge/front.ts";
+import { front, type Refuse } from "./edge/front.ts";
 import { baseHeaders, cors } from "./edge/headers.ts";
 import { edgeServer } from "./edge/server.ts";
 import { type Endpoint, endpointOf, placeholders } from "./endpoint.ts";
@@ -80,22 +80,17 @@ export function gateway(config: Settings, clock: Clock): Gateway {
     },
   );
   let handle: (req: IncomingMessage, res: ServerResponse) => void = (_req, res) => res.destroy();
-  const refuse = (
-    req: IncomingMessage,
-    res: ServerResponse,
-    error: unknown,
-    headers: Record<string, string> = {},
-  ) => {
-    // What the router itself refuses never came to where it would have been counted.
-    count(started(deps).limiter, req, []).catch(() => undefined);
-    fall(started(deps), req, res, error, false, headers);
+  const refuse: Refuse = (req, res, error, headers = {}) => {
+    // What the router itself refuses never came to where it would have been counted, and the answer says what is left.
+    const counted = count(started(deps).limiter, req, []).catch(() => undefined);
+    void counted.then(() => fall(started(deps), req, res, error, false, headers));
   };
 
   return {
     routes: [
       {
         path: BASE_PATH,
-        aliases: aliasesOf(endpoints, methodsOf, () => started(deps)),
+        aliases: aliasesOf(endpoints, methodsOf, () => started(deps), refuse),
         mappingPolicy: "restrict",
         mergeParams: false,
         bodyParsers: false,
@@ -118,7 +113,7 @@ export function gateway(config: Settings, clock: Clock): Gateway {
       send404(req: IncomingRequest, res: ServerResponse) {
         const methods = methodsOf(req.originalUrl);
         if (methods.length === 0) return refuse(req, res, fail("NOT_FOUND", "There is no such path."));
-        refuseMethod(started(deps), req, res, methods);
+        refuse(req, res, ...wrongMethod(methods));
       },
     },
     listening: () => server.listening,
@@ -180,19 +175,11 @@ export function gateway(config: Settings, clock: Clock): Gateway {
   };
 }
 
-function refuseMethod(
-  deps: ServeDeps,
-  req: IncomingMessage,
-  res: ServerResponse,
-  methods: readonly string[],
-): void {
-  fall(deps, req, res, fail("METHOD_NOT_ALLOWED"), false, { Allow: methods.join(", ") });
-}
-
 function aliasesOf(
   endpoints: readonly Endpoint[],
   methodsOf: (path: string) => readonly string[],
   deps: () => ServeDeps,
+  refuse: Refuse,
 ): ApiRouteSchema["aliases"] {
   return Object.fromEntries(
     endpoints.map((endpoint) => {
@@ -201,12 +188,16 @@ function aliasesOf(
       const handler = (req: IncomingRequest, res: ServerResponse) => {
         // `GET /orders/check` is not the order whose id is "check": that path has methods of its own.
         const methods = methodsOf(req.originalUrl);
-        if (!methods.includes(method)) return refuseMethod(deps(), req, res, methods);
+        if (!methods.includes(method)) return refuse(req, res, ...wrongMethod(methods));
         void serve(deps(), endpoint, { req, res, ctx: req.$ctx, inPath: req.$params.params });
       };
       return [`${method} ${pattern}`, handler];
     }),
   );
+}
+
+function wrongMethod(methods: readonly string[]): [error: Error, headers: Record<string, string>] {
+  return [fail("METHOD_NOT_ALLOWED"), { Allow: methods.join(", ") }];
 }
 
 /** The actions that are the gateway's own, held to their contracts like everybody's. */

@@ -101,6 +101,16 @@ describe("limits that are kept", () => {
     const second = await ask(2, status === 304 ? { "If-None-Match": etag } : {});
     expect(second.status).toBe(status);
   });
+
+  it.each([
+    [404, "GET", "/nothing"],
+    [405, "DELETE", "/api/v1/orders"],
+  ])("are announced on an answer of %s that no operation gives", async (status, method, path) => {
+    const answer = await fetch(roomy.url + path, { method });
+    sent++;
+    expect(answer.status).toBe(status);
+    expect(answer.headers.get("ratelimit")).toMatch(new RegExp(`^"address";r=${50 - sent};t=\\d+$`));
+  });
 });
 
 describe("gateway, beset by 500 sockets", () => {

@@ -17,13 +17,16 @@ export interface FrontDeps {
   https: boolean;
   /** The methods that the tables know for a path. */
   methodsOf: (path: string) => readonly string[];
-  refuse: (
-    req: IncomingMessage,
-    res: ServerResponse,
-    error: unknown,
-    headers?: Record<string, string>,
-  ) => void;
+  refuse: Refuse;
 }
+
+/** Answers with the problem of an error, before any operation is known. */
+export type Refuse = (
+  req: IncomingMessage,
+  res: ServerResponse,
+  error: unknown,
+  headers?: Record<string, string>,
+) => void;
 
 const READING = ["GET", "HEAD", "OPTIONS"];
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
