@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { createServer, type Server } from "node:http";
+import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { Webhook } from "standardwebhooks";
@@ -25,7 +25,8 @@ export interface World {
 export async function makeWorld(platform: RunningPlatform, customers: number): Promise<World> {
   const admin = await signIn(platform, platform.admin.email, platform.admin.password);
   const { bankId, webhook, server } = await makeBank(platform, admin);
-  const partnerId = await makePartner(platform, admin);
+  const system = await listening((_request, response) => response.writeHead(204).end());
+  const partnerId = await makePartner(platform, admin, system.url);
   const productIds: string[] = [];
   for (let n = 0; n < PRODUCTS; n++) {
     const product = { title: `Dish ${n}`, price: { amount_minor: 1000 + n, currency: "EUR" } };
@@ -61,33 +62,41 @@ export async function makeWorld(platform: RunningPlatform, customers: number): P
         lines: [{ product_id: productId, quantity: 1 }],
         address: ADDRESS,
       }),
-    close: () => server.close(),
+    close() {
+      server.close();
+      system.server.close();
+    },
   };
 }
 
-/** A bank whose checkout opens at once, so that the platform's own work is what is measured. */
-async function makeBank(platform: RunningPlatform, admin: string) {
-  const server: Server = createServer((request, response) => {
+/** A program outside of the platform that answers at once, so that the platform's own work is what is measured. */
+async function listening(answer: RequestListener): Promise<{ server: Server; url: string }> {
+  const server = createServer((request, response) => {
     request.resume();
-    request.on("end", () => {
-      const id = randomUUID();
-      response.writeHead(201, { "content-type": "application/json" });
-      response.end(JSON.stringify({ id, url: `http://127.0.0.1/pay/${id}` }));
-    });
+    request.on("end", () => answer(request, response));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+}
+
+async function makeBank(platform: RunningPlatform, admin: string) {
+  const { server, url } = await listening((_request, response) => {
+    const id = randomUUID();
+    response.writeHead(201, { "content-type": "application/json" });
+    response.end(JSON.stringify({ id, url: `http://127.0.0.1/pay/${id}` }));
+  });
   const secret = `whsec_${randomBytes(24).toString("base64")}`;
   const bank = await api(platform, "/banks", admin, {
     title: `Bench ${randomUUID()}`,
     adapter: "sandbox",
     settings: { apiKey: randomBytes(16).toString("hex"), webhookSecret: secret },
-    webcheckout_url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    webcheckout_url: url,
     active: true,
   });
   return { bankId: bank.id as string, webhook: new Webhook(secret), server };
 }
 
-async function makePartner(platform: RunningPlatform, admin: string): Promise<string> {
+async function makePartner(platform: RunningPlatform, admin: string, systemUrl: string): Promise<string> {
   const partner = await api(platform, "/partners", admin, {
     title: `Bench ${randomUUID()}`,
     phone: "+4930123456",
@@ -101,6 +110,7 @@ async function makePartner(platform: RunningPlatform, admin: string): Promise<st
   const path = `/partners/${partner.id}`;
   await api(platform, path, admin, { verified: true, enabled: true }, "PATCH");
   await api(platform, `${path}/hours`, admin, { time_zone: "UTC", spans: ALWAYS }, "PUT");
+  await api(platform, `${path}/webhook`, admin, { url: `${systemUrl}/orders`, enabled: true }, "PUT");
   return partner.id as string;
 }
 
