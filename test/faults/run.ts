@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { newId } from "../../lib/ids.ts";
 import { Random } from "../simulation/random.ts";
 import { query } from "../support/sql.ts";
 import { onTheWay } from "./arrivals.ts";
@@ -12,6 +13,7 @@ const QUIET_TIMEOUT_MS = 180_000;
 const QUIET_POLL_MS = 250;
 const SHOWN = 8;
 const READS_MAX = 5;
+const CLOSED_AT_ONCE = 8;
 
 /** How much is done: the short form of every commit, or the long one of a night. */
 export interface Scale {
@@ -110,23 +112,46 @@ export async function quiet(run: Run, timeoutMs = QUIET_TIMEOUT_MS): Promise<Dra
   }
 }
 
-/** The books, none of which moved while they were read one after the other: the time of an order may be over meanwhile. */
+/**
+ * The books, none of which moved while they were read one after the other. Where orders ran out of time meanwhile,
+ * those that still can are closed before they are read again.
+ */
 async function booksAtRest(run: Run): Promise<Books> {
   const { url, documents } = run.cluster;
   for (let reads = 1; ; reads += 1) {
-    const saidBefore = await lastSaid(url);
+    const movesBefore = await countMoves(url);
     const books = await readBooks({ url, mongoUrl: documents.url });
-    if ((await lastSaid(url)) === saidBefore || reads === READS_MAX) return books;
+    if ((await countMoves(url)) === movesBefore || reads === READS_MAX) return books;
+    await closeOrders(run);
     await quiet(run);
   }
 }
 
-/** Tells one moment of the queues from the next: what moves says so. */
-async function lastSaid(url: Run["cluster"]["url"]): Promise<string> {
+/** Tells one moment from the next: what the platform says of orders, people and partners; alerts are in no book. */
+async function countMoves(url: Run["cluster"]["url"]): Promise<string> {
   const said = await Promise.all(
-    databases.map((name) => query<{ count: string }>(url(name), "SELECT count(*) FROM outbox")),
+    databases.map((name) =>
+      query<{ count: string }>(url(name), "SELECT count(*) FROM outbox WHERE type <> 'alert.raised'"),
+    ),
   );
   return said.map(([row]) => row?.count).join(" ");
+}
+
+/** The operator cancels what nobody has paid or accepted: it would end by itself some time in the next half hour. */
+async function closeOrders({ cluster, world, ledger }: Run): Promise<void> {
+  const open = await query<{ id: string }>(
+    cluster.url("orders"),
+    "SELECT id FROM orders WHERE status IN ('pending', 'paid')",
+  );
+  const close = async () => {
+    for (let next = open.pop(); next; next = open.pop()) {
+      const token = await world.tokenOf(world.operator);
+      const sending = { token, key: newId(), body: { reason: "closing time" } };
+      const { status } = await world.client.settle(`POST /orders/${next.id}/cancel`, sending);
+      if (status === 200) ledger.done.push({ orderId: next.id, what: "cancel" });
+    }
+  };
+  await Promise.all(Array.from({ length: CLOSED_AT_ONCE }, close));
 }
 
 /** Compares everything with everything. @returns what is wrong, a line each */
