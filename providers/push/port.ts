@@ -28,6 +28,8 @@ export interface PushResult {
   outcome: "accepted" | "refused" | "unregistered" | "unclear";
   /** For the history and the operator: the provider's word, without secrets; at most 500 characters. */
   detail: string;
+  /** Where the provider asks to be left alone: for how long, in milliseconds. It holds for all its pushes. */
+  retryAfterMs?: number;
 }
 
 export interface PushProvider {
@@ -38,4 +40,6 @@ export interface PushProvider {
   check(settings: Readonly<Record<string, string>>): string | undefined;
   /** Never rejects: every failure is one of the outcomes. */
   send(push: Push): Promise<PushResult>;
+  /** Ends what it keeps open between pushes; absent where that is nothing. No push is sent afterwards. */
+  close?(): Promise<void>;
 }

@@ -1,0 +1,35 @@
+import { byStatus, parsedObject, retryAfterMs, shorten } from "./http.ts";
+import type { PushResult } from "./port.ts";
+
+/** What APNs answered to a notification. */
+export interface ApnsAnswer {
+  status: number;
+  body: string;
+  apnsId?: string | undefined;
+  retryAfter?: string | undefined;
+}
+
+/** Reasons after which no push to this token will ever come through. */
+const GONE = new Set(["BadDeviceToken", "DeviceTokenNotForTopic", "ExpiredToken", "Unregistered"]);
+
+/**
+ * All other reasons are told by their status: 500 may come after the work was done, 429 and 503 are said before it,
+ * and the rest are mistakes of ours.
+ * @param nowMs Unix time, for a `Retry-After` that names a moment
+ */
+export function apnsResult(answer: ApnsAnswer, nowMs: number): PushResult {
+  const { status } = answer;
+  if (status === 200) return { outcome: "accepted", detail: shorten(`message ${answer.apnsId ?? "taken"}`) };
+  const reason = reasonOf(answer);
+  const detail = shorten(`status ${status}${reason && `: ${reason}`}`);
+  if (GONE.has(reason) || status === 410) return { outcome: "unregistered", detail };
+  // What one phone gets too much of is nothing to the others.
+  const waitMs = reason === "TooManyRequests" ? undefined : retryAfterMs(answer.retryAfter, nowMs);
+  return { outcome: byStatus(status), detail, ...(waitMs && { retryAfterMs: waitMs }) };
+}
+
+/** The reason in APNs's word; empty where there is none. */
+export function reasonOf({ body }: ApnsAnswer): string {
+  const { reason } = parsedObject(body);
+  return typeof reason === "string" ? reason : "";
+}

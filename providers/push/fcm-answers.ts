@@ -1,0 +1,94 @@
+import { byStatus, parsedObject, retryAfterMs, shorten } from "./http.ts";
+import type { PushResult } from "./port.ts";
+
+/** What FCM answered to a message. */
+export interface FcmAnswer {
+  status: number;
+  body: string;
+  /** The header, where there is one. */
+  retryAfter?: string | null;
+}
+
+type Outcome = PushResult["outcome"];
+
+/**
+ * google.firebase.fcm.v1.ErrorCode. INTERNAL may come after the work was done. UNSPECIFIED_ERROR and what is not known
+ * here are judged by the status; INVALID_ARGUMENT by what was wrong.
+ */
+const OUTCOMES: Readonly<Record<string, Outcome>> = {
+  UNREGISTERED: "unregistered",
+  SENDER_ID_MISMATCH: "refused",
+  THIRD_PARTY_AUTH_ERROR: "refused",
+  QUOTA_EXCEEDED: "refused",
+  UNAVAILABLE: "refused",
+  INTERNAL: "unclear",
+};
+const FCM_ERROR = "google.firebase.fcm.v1.FcmError";
+const BAD_TOKEN = /registration token is not a valid/i;
+
+interface GoogleError {
+  /** Empty where there is none, as the code. */
+  message: string;
+  code: string;
+  details: readonly Fields[];
+}
+type Fields = Record<string, unknown>;
+
+/** @param nowMs Unix time, for a `Retry-After` that names a moment */
+export function fcmResult(answer: FcmAnswer, nowMs: number): PushResult {
+  const { status, body } = answer;
+  if (status >= 200 && status < 300) {
+    const { name } = parsedObject(body);
+    return typeof name === "string" && name
+      ? { outcome: "accepted", detail: shorten(`message ${name}`) }
+      : { outcome: "unclear", detail: `status ${status} without the message's name` };
+  }
+  const error = errorOf(body);
+  const outcome = outcomeOf(status, error);
+  const waitMs = ofOneDevice(error) ? undefined : retryAfterMs(answer.retryAfter, nowMs);
+  return {
+    outcome,
+    detail: shorten([`status ${status}`, error.code, error.message].filter(Boolean).join(": ")),
+    ...(waitMs && { retryAfterMs: waitMs }),
+  };
+}
+
+/** Whether our access token was not good; a 401 may also be about the key with which FCM signs in at Apple. */
+export function accessTokenRefused({ status, body }: FcmAnswer): boolean {
+  return status === 401 && errorOf(body).code !== "THIRD_PARTY_AUTH_ERROR";
+}
+
+function outcomeOf(status: number, { code, message, details }: GoogleError): Outcome {
+  const known = OUTCOMES[code];
+  if (known) return known;
+  const fields = details.flatMap(({ fieldViolations }) =>
+    objectsIn(fieldViolations).map(({ field }) => field),
+  );
+  const tokenIsWrong = status === 400 && (fields.includes("message.token") || BAD_TOKEN.test(message));
+  return tokenIsWrong ? "unregistered" : byStatus(status);
+}
+
+// Each phone has a quota of its own: the others are not concerned.
+function ofOneDevice({ details }: GoogleError): boolean {
+  const violations = details.flatMap(({ violations: those }) => objectsIn(those));
+  return violations.some(({ subject, description }) => /device/i.test(`${subject} ${description}`));
+}
+
+function errorOf(body: string): GoogleError {
+  const [error = {}] = objectsIn([parsedObject(body).error]);
+  const details = objectsIn(error.details);
+  const ofFcm = details.find((detail) => textOf(detail["@type"]).endsWith(FCM_ERROR));
+  return {
+    message: textOf(error.message),
+    code: textOf(ofFcm?.errorCode) || textOf(error.status),
+    details,
+  };
+}
+
+function objectsIn(value: unknown): Fields[] {
+  return Array.isArray(value) ? value.filter((one) => typeof one === "object" && one !== null) : [];
+}
+
+function textOf(value: unknown): string {
+  return typeof value === "string" ? value : "";
+}
