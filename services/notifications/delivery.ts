@@ -139,9 +139,13 @@ async function pushTo(run: Run, device: Device, sender: Sender): Promise<boolean
     }
     const attempt = { device, provider, settings, token };
     const first = await tryPush(run, attempt);
-    if (first === "accepted") return true;
-    if (first !== "unclear") continue;
-    const second = await tryPush(run, attempt);
+    if (first.outcome === "accepted") return true;
+    if (first.outcome !== "unclear") continue;
+    if (first.retryAfterMs) {
+      skip(run, "push", name, "asked to be left alone for a while");
+      return false;
+    }
+    const { outcome: second } = await tryPush(run, attempt);
     if (second !== "unregistered") return second === "accepted";
   }
   if (!tried) skip(run, "push", "none", "the device has no token of the agent's providers");
@@ -155,15 +159,17 @@ interface Try {
   token: string;
 }
 
-async function tryPush(run: Run, { device, provider, settings, token }: Try) {
+type Tried = Pick<PushResult, "outcome" | "retryAfterMs">;
+
+async function tryPush(run: Run, { device, provider, settings, token }: Try): Promise<Tried> {
   const { parcel, deps } = run;
   const atMs = deps.clock.now();
   const timeoutMs = Math.min(TRY_TIMEOUT_MS, run.startMs + PUSH_BUDGET_MS - atMs);
   if (timeoutMs < MIN_TRY_MS) {
     skip(run, "push", provider.name, "out of time");
-    return "refused" satisfies PushResult["outcome"];
+    return { outcome: "refused" };
   }
-  const { outcome, detail } = await provider.send({
+  const tried = await provider.send({
     token,
     title: parcel.title,
     body: parcel.body,
@@ -172,12 +178,13 @@ async function tryPush(run: Run, { device, provider, settings, token }: Try) {
     settings,
     timeoutMs,
   });
+  const { outcome, detail } = tried;
   const unregistered = outcome === "unregistered";
   const result = `${provider.name} ${outcome}`;
   deps.tries.set(result, (deps.tries.get(result) ?? 0) + 1);
   if (outcome !== "accepted") run.troubles.push({ provider: provider.name, token, detail, unregistered });
   if (outcome === "accepted" || unregistered) deps.health.worked(provider.name);
-  else deps.health.failed(provider.name);
+  else deps.health.failed(provider.name, tried.retryAfterMs);
   record(run, {
     channel: "push",
     provider: provider.name,
@@ -185,7 +192,7 @@ async function tryPush(run: Run, { device, provider, settings, token }: Try) {
     detail: unregistered ? `${detail}; the token was removed` : detail,
     atMs,
   });
-  return outcome;
+  return tried;
 }
 
 async function mail(run: Run): Promise<{ outcome: string; retryable: boolean }> {

@@ -2,10 +2,12 @@ import type { Clock } from "../../lib/clock.ts";
 
 const FAILURES_TO_OPEN = 5;
 const OPEN_MS = 15_000;
+const ASKED_MAX_MS = 600_000;
 
 /**
  * Which push providers are worth a try: one that failed five times in a row is left out for 15 seconds, then a
- * single push finds out whether it is back. Each process learns for itself.
+ * single push finds out whether it is back; one that asks to be left alone is, for ten minutes at most. Each process
+ * learns for itself.
  */
 export function providerHealth(clock: Clock) {
   const states = new Map<string, { failures: number; retryAtMs: number }>();
@@ -21,9 +23,14 @@ export function providerHealth(clock: Clock) {
     worked(provider: string): void {
       states.delete(provider);
     },
-    failed(provider: string): void {
-      const failures = (states.get(provider)?.failures ?? 0) + 1;
-      states.set(provider, { failures, retryAtMs: clock.now() + OPEN_MS });
+    /** @param askedMs how long it asked to be left alone */
+    failed(provider: string, askedMs = 0): void {
+      const { failures = 0, retryAtMs = 0 } = states.get(provider) ?? {};
+      const untilMs = clock.now() + (askedMs ? Math.min(askedMs, ASKED_MAX_MS) : OPEN_MS);
+      states.set(provider, {
+        failures: Math.max(failures + 1, askedMs ? FAILURES_TO_OPEN : 0),
+        retryAtMs: Math.max(untilMs, retryAtMs),
+      });
     },
   };
 }

@@ -35,6 +35,21 @@ describe("provider health", () => {
     expect(health.healthy("onesignal")).toBe(true);
   });
 
+  it("a provider that asked to be left alone is at once, for as long as it asked and ten minutes at most", () => {
+    for (const [askedMs, untilMs] of [
+      [40_000, 40_000],
+      [3_600_000, 600_000],
+    ] as const) {
+      const { clock, health } = at();
+      health.failed("fcm", askedMs);
+      health.failed("fcm");
+      clock.nowMs = untilMs - 1;
+      expect(health.healthy("fcm")).toBe(false);
+      clock.nowMs = untilMs;
+      expect([health.healthy("fcm"), health.healthy("fcm")]).toEqual([true, false]);
+    }
+  });
+
   it("a provider whose trial failed is left out for another 15 s", () => {
     const { clock, health } = at();
     failTimes(health, 5);
