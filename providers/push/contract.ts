@@ -23,7 +23,10 @@ export function pushContract(start: () => Promise<PushHarness>): void {
   beforeAll(async () => {
     harness = await start();
   });
-  afterAll(() => harness.stop());
+  afterAll(async () => {
+    await harness.stop();
+    await harness.provider.close?.();
+  });
 
   const push = (trouble: Trouble, change: Partial<Push> = {}): Push => ({
     token: harness.token(trouble),

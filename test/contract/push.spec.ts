@@ -1,11 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
+import { apns } from "../../providers/push/apns.ts";
 import { pushContract, type Trouble } from "../../providers/push/contract.ts";
+import { fcm } from "../../providers/push/fcm.ts";
 import { oneSignal } from "../../providers/push/onesignal.ts";
 import type { Push } from "../../providers/push/port.ts";
 import { sandboxPush } from "../../providers/push/sandbox.ts";
 import { pushReceiver } from "../../sandbox/push/receiver.ts";
 import { serve } from "../../sandbox/web.ts";
+import { type ApnsMode, apnsSettings, startApns } from "../support/apns-server.ts";
+import { type FcmMode, fcmSettings, startFcm } from "../support/fcm-server.ts";
 import { type OneSignalMode, type OneSignalServer, startOneSignal } from "../support/onesignal-server.ts";
 
 const settings = { appId: crypto.randomUUID(), apiKey: "os_v2_app_0123456789abcdef" };
@@ -24,6 +28,46 @@ describe("push provider onesignal", () => {
       provider: oneSignal({ apiUrl: server.url }),
       settings,
       token: (trouble) => server.subscription(modes[trouble]),
+      shown: server.shown,
+      stop: server.stop,
+    };
+  });
+});
+
+describe("push provider fcm", () => {
+  const modes: Record<Trouble, FcmMode> = {
+    none: "accept",
+    unregistered: "unregistered",
+    refused: "sender_mismatch",
+    broken: "internal",
+    hanging: "hang",
+  };
+  pushContract(async () => {
+    const server = await startFcm();
+    return {
+      provider: fcm(server.urls),
+      settings: fcmSettings,
+      token: (trouble) => server.token(modes[trouble]),
+      shown: server.shown,
+      stop: server.stop,
+    };
+  });
+});
+
+describe("push provider apns", () => {
+  const modes: Record<Trouble, ApnsMode> = {
+    none: "accept",
+    unregistered: "unregistered",
+    refused: "refused",
+    broken: "error",
+    hanging: "hang",
+  };
+  pushContract(async () => {
+    const server = await startApns();
+    return {
+      provider: apns({ apiUrl: server.url }),
+      settings: apnsSettings,
+      token: (trouble) => server.token(modes[trouble]),
       shown: server.shown,
       stop: server.stop,
     };

@@ -1,0 +1,89 @@
+import { SignJWT } from "jose";
+import type { Clock } from "../../lib/clock.ts";
+import type { ServiceAccount } from "./fcm-account.ts";
+import { NotSentError, parsedObject, withoutAnswer } from "./http.ts";
+
+const SCOPE = "https://www.googleapis.com/auth/firebase.messaging";
+const GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const ASSERTION_LIVES_S = 3_600;
+/** A token is not used in its last minutes: neither clocks nor the push on its way are exact. */
+const UNUSED_AT_THE_END_MS = 120_000;
+/** All pushes that wait for a token wait for the same answer, each as long as it may itself. */
+const TIMEOUT_MS = 5_000;
+
+/**
+ * Access tokens of a service account (RFC 7523): asked for when one is needed, and used until shortly before their end.
+ * @param tokenUrl where they are asked for, which is also the assertion's audience
+ */
+export function accessTokens(account: ServiceAccount, tokenUrl: string, clock: Clock) {
+  let current: { token: string; endsAtMs: number } | undefined;
+  let asking: Promise<string> | undefined;
+
+  async function ask(): Promise<string> {
+    const answer = await requested();
+    const { access_token: token, expires_in: livesS, error, error_description: why } = answer.body;
+    if (answer.status !== 200 || typeof token !== "string" || typeof livesS !== "number") {
+      const said = [error, why].filter((part) => typeof part === "string").join(": ");
+      throw new NotSentError(`no access token: status ${answer.status} ${said}`);
+    }
+    current = { token, endsAtMs: clock.now() + livesS * 1_000 - UNUSED_AT_THE_END_MS };
+    return token;
+  }
+
+  async function requested() {
+    try {
+      const assertion = await assertionOf(account, tokenUrl, clock);
+      const response = await fetch(tokenUrl, {
+        method: "POST",
+        body: new URLSearchParams({ grant_type: GRANT, assertion }),
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+        redirect: "error",
+      });
+      return { status: response.status, body: parsedObject(await response.text()) };
+    } catch (error) {
+      throw new NotSentError(`no access token: ${withoutAnswer(error, TIMEOUT_MS).detail}`);
+    }
+  }
+
+  return {
+    /**
+     * @param timeoutMs how long the caller waits; a token that comes later is for the next one
+     * @param refused one that was not good, although its time has not come
+     * @throws NotSentError
+     */
+    async get(timeoutMs: number, refused?: string): Promise<string> {
+      if (current && current.token !== refused && clock.now() < current.endsAtMs) return current.token;
+      asking ??= ask().finally(() => {
+        asking = undefined;
+      });
+      return await within(asking, timeoutMs);
+    },
+  };
+}
+
+async function assertionOf(
+  { clientEmail, privateKeyId, key }: ServiceAccount,
+  audience: string,
+  clock: Clock,
+) {
+  const nowS = Math.floor(clock.now() / 1_000);
+  return new SignJWT({ scope: SCOPE })
+    .setProtectedHeader({ alg: "RS256", typ: "JWT", ...(privateKeyId && { kid: privateKeyId }) })
+    .setIssuer(clientEmail)
+    .setAudience(audience)
+    .setIssuedAt(nowS)
+    .setExpirationTime(nowS + ASSERTION_LIVES_S)
+    .sign(key);
+}
+
+async function within<T>(work: Promise<T>, timeoutMs: number): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    reject(new NotSentError(`no access token within ${Math.round(timeoutMs)} ms`));
+  }, timeoutMs);
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
