@@ -869,7 +869,7 @@ The stream ends with the access token; connect again with a fresh one. */
       };
     };
     put?: never;
-    /** Add the push token of a device */
+    /** Add the push token of a device. `provider` says whose token it is. A device may have one of each: with `device_id` it becomes a further token of a device that is there, and a push that one provider refuses goes to the next. */
     post: {
       parameters: { path?: never; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: {
@@ -952,7 +952,7 @@ The stream ends with the access token; connect again with a fresh one. */
       };
     };
     put?: never;
-    /** Add a sender of notifications */
+    /** Add a sender of notifications. `providers` are tried in their order. Their settings are sealed and never shown again: `onesignal` takes `appId` and `apiKey`; `fcm` takes `serviceAccount`, the JSON key file as text, or of its fields `projectId`, `clientEmail` and `privateKey`; `apns` takes `teamId`, `keyId`, `privateKey` (the text of the .p8 file) and `topic` (the app's bundle id). */
     post: {
       parameters: { path?: never; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: {
@@ -960,8 +960,11 @@ The stream ends with the access token; connect again with a fresh one. */
           "application/json": {
             name: string;
             priority: number;
-            providers: ("onesignal" | "sandbox")[];
-            settings: { provider: "onesignal" | "sandbox"; values: { [name: string]: string } }[];
+            providers: ("onesignal" | "fcm" | "apns" | "sandbox")[];
+            settings: {
+              provider: "onesignal" | "fcm" | "apns" | "sandbox";
+              values: { [name: string]: string };
+            }[];
             enabled: boolean;
           };
         };
@@ -984,8 +987,11 @@ The stream ends with the access token; connect again with a fresh one. */
           "application/json": {
             name?: string;
             priority?: number;
-            providers?: ("onesignal" | "sandbox")[];
-            settings?: { provider: "onesignal" | "sandbox"; values: { [name: string]: string } }[];
+            providers?: ("onesignal" | "fcm" | "apns" | "sandbox")[];
+            settings?: {
+              provider: "onesignal" | "fcm" | "apns" | "sandbox";
+              values: { [name: string]: string };
+            }[];
             enabled?: boolean;
           };
         };
@@ -1203,7 +1209,7 @@ export interface components {
       id: string;
       name: string;
       priority: number;
-      providers: ("onesignal" | "sandbox")[];
+      providers: ("onesignal" | "fcm" | "apns" | "sandbox")[];
       enabled: boolean;
       version: number;
     };

@@ -159,6 +159,17 @@ export const catalogue = {
   }),
   MAIL_FROM: text("Sender of e-mails", { fallback: "Waybill <no-reply@waybill.local>" }),
   ONESIGNAL_API_URL: url("OneSignal's API", ["http", "https"], { fallback: "https://api.onesignal.com" }),
+  FCM_API_URL: url("Firebase Cloud Messaging's API", ["http", "https"], {
+    fallback: "https://fcm.googleapis.com",
+  }),
+  FCM_TOKEN_URL: url("Where Google gives access tokens for it", ["http", "https"], {
+    fallback: "https://oauth2.googleapis.com/token",
+  }),
+  APNS_API_URL: url(
+    "Apple's Push Notification service; for apps run from Xcode: https://api.sandbox.push.apple.com",
+    ["http", "https"],
+    { fallback: "https://api.push.apple.com" },
+  ),
   STRIPE_API_URL: url("Stripe's API", ["http", "https"], { fallback: "https://api.stripe.com" }),
 
   ADMIN_EMAIL: shaped(

@@ -143,6 +143,7 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
     },
     async stopped() {
       mail.close();
+      await Promise.all([...push.values()].map((provider) => provider.close?.()));
     },
   };
 }

@@ -2,7 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { type MessageData, mailSealPlace } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
 import { seal } from "../../lib/seal.ts";
+import { apnsSettings } from "../support/apns-server.ts";
 import { eventually } from "../support/eventually.ts";
+import { fcmSettings } from "../support/fcm-server.ts";
 import {
   type NotificationsHarness,
   orderOf,
@@ -215,6 +217,22 @@ describe("agents", () => {
     }
   });
 
+  it("an agent, and a phone, have tokens and keys of several vendors", async () => {
+    const settings = [
+      { provider: "fcm" as const, values: fcmSettings },
+      { provider: "apns" as const, values: apnsSettings },
+    ];
+    const providers = ["apns" as const, "fcm" as const];
+    const fields = { name: "Vendors", priority: 9, providers, settings, enabled: false };
+    const made = await platform.as(admin, "notifications.createAgent", fields);
+    expect(made).toMatchObject({ providers, enabled: false });
+    const stored = await platform.rows("SELECT * FROM agents WHERE id = ?", [made.id]);
+    expect(JSON.stringify([made, stored])).not.toContain("PRIVATE KEY");
+    const who = await platform.person();
+    const { id } = await platform.device(who, "fcm", `${newId()}:APA91b`);
+    expect((await platform.device(who, "apns", newId(), id)).providers).toEqual(["apns", "fcm"]);
+  });
+
   it("an agent, changed at a version that is not its own, is PRECONDITION_FAILED", async () => {
     const { id, version } = await platform.sendBy("sandbox");
     await expect(
@@ -228,6 +246,21 @@ describe("agents", () => {
 
   it.each([
     [{ providers: ["onesignal" as const], settings: [] }, "appId"],
+    [{ providers: ["fcm" as const], settings: [] }, "fcm: projectId"],
+    [
+      {
+        providers: ["fcm" as const],
+        settings: [{ provider: "fcm" as const, values: { serviceAccount: "no JSON" } }],
+      },
+      "fcm: serviceAccount",
+    ],
+    [
+      {
+        providers: ["apns" as const],
+        settings: [{ provider: "apns" as const, values: { ...apnsSettings, privateKey: "-----BEGIN" } }],
+      },
+      "apns: privateKey",
+    ],
     [
       { providers: ["sandbox" as const], settings: [{ provider: "sandbox" as const, values: { url: "x" } }] },
       "url",

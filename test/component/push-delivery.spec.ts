@@ -2,7 +2,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { systemClock } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import { smtp } from "../../providers/email/smtp.ts";
+import { apns } from "../../providers/push/apns.ts";
+import { fcm } from "../../providers/push/fcm.ts";
 import { oneSignal } from "../../providers/push/onesignal.ts";
+import type { PushProvider } from "../../providers/push/port.ts";
 import { sandboxPush } from "../../providers/push/sandbox.ts";
 import { type Mailbox, startMailbox } from "../../sandbox/mailbox/mailbox.ts";
 import { pushReceiver } from "../../sandbox/push/receiver.ts";
@@ -14,6 +17,8 @@ import {
   type Parcel,
 } from "../../services/notifications/delivery.ts";
 import { providerHealth } from "../../services/notifications/provider-health.ts";
+import { type ApnsMode, type ApnsServer, apnsSettings, startApns } from "../support/apns-server.ts";
+import { type FcmMode, type FcmServer, fcmSettings, startFcm } from "../support/fcm-server.ts";
 import { type OneSignalMode, type OneSignalServer, startOneSignal } from "../support/onesignal-server.ts";
 
 const HOST = "127.0.0.1";
@@ -22,17 +27,24 @@ const settings = { appId: crypto.randomUUID(), apiKey: "os_v2_app_0123456789abcd
 const phones = pushReceiver("/push");
 let web: WebServer;
 let server: OneSignalServer;
+let google: FcmServer;
+let apple: ApnsServer;
 let mailbox: Mailbox;
 let deps: DeliveryDeps;
+/** One of each for all tests, since Apple wants one token and one session of an account. */
+let pushes: PushProvider[];
 
 beforeAll(async () => {
   web = await serve(phones.routes, { host: HOST, port: 0 });
   server = await startOneSignal(settings);
+  google = await startFcm();
+  apple = await startApns();
+  pushes = [oneSignal({ apiUrl: server.url }), fcm(google.urls), apns({ apiUrl: apple.url }), sandboxPush()];
   mailbox = await startMailbox({ base: "/mailbox", host: HOST, smtpPort: 0 });
 });
 beforeEach(() => {
   deps = {
-    push: new Map([oneSignal({ apiUrl: server.url }), sandboxPush()].map((one) => [one.name, one])),
+    push: new Map(pushes.map((one) => [one.name, one])),
     mailer: smtp({ url: mailbox.smtpUrl, from: "Waybill <no-reply@waybill.test>" }),
     health: providerHealth(systemClock),
     tries: new Map(),
@@ -40,13 +52,26 @@ beforeEach(() => {
   };
 });
 afterEach(() => deps.mailer.close());
-afterAll(() => Promise.all([web.stop(), server.stop(), mailbox.stop()]));
+afterAll(async () => {
+  await Promise.all(pushes.map((one) => one.close?.()));
+  await Promise.all([web, server, google, apple, mailbox].map((one) => one.stop()));
+});
 
 const phone = (mode?: OneSignalMode, token?: string): Device => ({
   id: newId(),
   tokens: [
     ...(mode ? [{ provider: "onesignal", token: server.subscription(mode) }] : []),
     ...(token ? [{ provider: "sandbox", token }] : []),
+  ],
+});
+
+/** One phone that several vendors know, each by a token of its own. */
+const phoneOf = (modes: { fcm?: FcmMode; apns?: ApnsMode; sandbox?: string }): Device => ({
+  id: newId(),
+  tokens: [
+    ...(modes.fcm ? [{ provider: "fcm", token: google.token(modes.fcm) }] : []),
+    ...(modes.apns ? [{ provider: "apns", token: apple.token(modes.apns) }] : []),
+    ...(modes.sandbox ? [{ provider: "sandbox", token: `${modes.sandbox}-${newId()}` }] : []),
   ],
 });
 
@@ -65,6 +90,8 @@ function parcelFor(devices: Device[]): Parcel & { address: string } {
       name: "Main",
       providers: [
         { name: "onesignal", settings },
+        { name: "fcm", settings: fcmSettings },
+        { name: "apns", settings: apnsSettings },
         { name: "sandbox", settings: { url: `${web.url}/push/send` } },
       ],
     },
@@ -113,12 +140,13 @@ describe("deliver", () => {
   });
 
   it("a phone without a token of the agent's providers gets a mail", async () => {
-    const parcel = parcelFor([{ id: newId(), tokens: [{ provider: "fcm", token: "t" }] }]);
+    const parcel = parcelFor([{ id: newId(), tokens: [{ provider: "webpush", token: "t" }] }]);
     expect((await delivered(parcel)).ways).toEqual(["none skipped", "smtp accepted"]);
   });
 
   it("when push and mail both hang, the end comes within five and a half seconds and may be repeated", async () => {
-    const parcel = parcelFor([phone("hang"), phone("hang", `hang-${newId()}`)]);
+    const vendors = [phoneOf({ fcm: "hang", sandbox: "phone" }), phoneOf({ apns: "hang", sandbox: "phone" })];
+    const parcel = parcelFor([phone("hang"), phone("hang", `hang-${newId()}`), ...vendors]);
     const { createServer } = await import("node:net");
     const silent = createServer();
     await new Promise<void>((resolve) => {
@@ -127,9 +155,107 @@ describe("deliver", () => {
     const { port } = silent.address() as import("node:net").AddressInfo;
     deps.mailer = smtp({ url: `smtp://${HOST}:${port}`, from: "Waybill <no-reply@waybill.test>" });
     const startedMs = performance.now();
-    expect(await delivered(parcel)).toMatchObject({ state: "failed", retryable: true });
+    const { state, retryable, ways } = await delivered(parcel);
     expect(performance.now() - startedMs).toBeLessThan(5_500);
+    expect({ state, retryable }).toEqual({ state: "failed", retryable: true });
+    const twice = ["onesignal", "onesignal", "fcm", "apns"].flatMap((name) => [
+      `${name} unclear`,
+      `${name} unclear`,
+    ]);
+    expect(ways.slice(0, -1).sort()).toEqual(twice.sort());
+    expect(onesAndIds(parcel)).toEqual({ fcm: [2, 1, 1], apns: [2, 1, 1] });
     deps.mailer.close();
     silent.close();
+  });
+});
+
+/** What came of a parcel at each vendor: how many tries, under how many ids, and how often it is shown. */
+function onesAndIds({ body }: Parcel) {
+  const fcmIds = google.requests
+    .filter(({ message }) => message.notification?.body === body)
+    .map(({ message }) => message.android?.collapse_key);
+  const apnsIds = apple.requests
+    .filter(({ payload }) => payload.aps?.alert?.body === body)
+    .map(({ headers }) => headers["apns-collapse-id"]);
+  const shown = (pushed: { body: string }[]) => pushed.filter((one) => one.body === body).length;
+  return {
+    fcm: [fcmIds.length, new Set(fcmIds).size, shown(google.shown())],
+    apns: [apnsIds.length, new Set(apnsIds).size, shown(apple.shown())],
+  };
+}
+
+describe("deliver, to a phone that several vendors know (P17)", () => {
+  it.each<[string, Parameters<typeof phoneOf>[0], string[], string[]]>([
+    ["the first takes it, and no other is asked", { fcm: "accept", apns: "accept" }, ["fcm accepted"], []],
+    [
+      "a definite refusal goes to the next",
+      { fcm: "sender_mismatch", apns: "accept" },
+      ["fcm refused", "apns accepted"],
+      [],
+    ],
+    [
+      "a quota that is used up goes to the next",
+      { fcm: "quota", apns: "accept" },
+      ["fcm refused", "apns accepted"],
+      [],
+    ],
+    [
+      "a token that is gone is removed, and the next gets it",
+      { fcm: "unregistered", apns: "accept" },
+      ["fcm refused", "apns accepted"],
+      ["fcm"],
+    ],
+    [
+      "a text that is no token is removed too",
+      { fcm: "not_a_token", apns: "bad_token", sandbox: "phone" },
+      ["fcm refused", "apns refused", "sandbox accepted"],
+      ["fcm", "apns"],
+    ],
+    [
+      "a token of another app is removed",
+      { apns: "wrong_topic", sandbox: "phone" },
+      ["apns refused", "sandbox accepted"],
+      ["apns"],
+    ],
+    [
+      "all of them refuse, and a mail goes out",
+      { fcm: "third_party_auth", apns: "too_many", sandbox: "refuse" },
+      ["fcm refused", "apns refused", "sandbox refused", "smtp accepted"],
+      [],
+    ],
+    [
+      "an unclear end is repeated there and nowhere else, then a mail goes out",
+      { fcm: "internal", apns: "accept" },
+      ["fcm unclear", "fcm unclear", "smtp accepted"],
+      [],
+    ],
+    [
+      "an unclear end at the second is repeated at the second",
+      { fcm: "unregistered", apns: "error", sandbox: "phone" },
+      ["fcm refused", "apns unclear", "apns unclear", "smtp accepted"],
+      ["fcm"],
+    ],
+  ])("%s", async (_what, modes, ways, gone) => {
+    const parcel = parcelFor([phoneOf(modes)]);
+    const result = await delivered(parcel);
+    expect(result).toMatchObject({ state: "sent", ways });
+    expect(result.troubles.filter((one) => one.unregistered).map((one) => one.provider)).toEqual(gone);
+    const mails = ways.includes("smtp accepted") ? 1 : 0;
+    expect(mailsTo(parcel.address)).toHaveLength(mails);
+    const { fcm: atGoogle, apns: atApple } = onesAndIds(parcel);
+    const onPhone = phones.pushes().filter(({ body }) => body === parcel.body).length;
+    // By push once, or where that is unclear, one push that may have been shown and the mail.
+    expect((atGoogle[2] ?? 0) + (atApple[2] ?? 0) + onPhone).toBe(
+      mails && !ways.join().includes("unclear") ? 0 : 1,
+    );
+    expect(atGoogle[1]).toBe(Math.min(1, atGoogle[0] ?? 0));
+    expect(atApple[1]).toBe(Math.min(1, atApple[0] ?? 0));
+  });
+
+  it("a vendor that asks to be left alone for a while is, and its phones get the next one at once", async () => {
+    const first = await delivered(parcelFor([phoneOf({ fcm: "unavailable", apns: "accept" })]));
+    expect(first.ways).toEqual(["fcm refused", "apns accepted"]);
+    const { ways } = await delivered(parcelFor([phoneOf({ fcm: "accept", apns: "accept" })]));
+    expect(ways).toEqual(["fcm skipped", "apns accepted"]);
   });
 });

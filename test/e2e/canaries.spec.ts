@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -27,6 +28,11 @@ const operators = {
 const bankKey = "canary-of-the-bank-c04f6a1e";
 const bankSecret = `whsec_${Buffer.from("canary of the bank's webhook").toString("base64")}`;
 const agentKey = "canary-of-the-agent-88e2b7";
+const signingKey = generateKeyPairSync("ec", {
+  namedCurve: "P-256",
+  privateKeyEncoding: { type: "pkcs8", format: "pem" },
+  publicKeyEncoding: { type: "spki", format: "pem" },
+}).privateKey;
 const wrongPassword = "canary-of-a-wrong-password";
 const newPassword = "canary-of-a-new-password-6a";
 
@@ -133,12 +139,24 @@ async function merchants(root: string): Promise<void> {
     key: newId(),
   });
   secrets.set("a partner's next secret", rotated.secret);
-  const settings = [{ provider: "onesignal", values: { appId: newId(), apiKey: agentKey } }];
-  const agent = { name: "Canary", priority: 900, providers: ["onesignal"], settings, enabled: false };
+  secrets.set("an agent's signing key", signingKey.split("\n")[1] ?? "");
+  const apple = {
+    teamId: "DEF123GHIJ",
+    keyId: "ABC123DEFG",
+    privateKey: signingKey,
+    topic: "org.example.app",
+  };
+  const settings = [
+    { provider: "onesignal", values: { appId: newId(), apiKey: agentKey } },
+    { provider: "apns", values: apple },
+  ];
+  const agent = { name: "Canary", priority: 900, providers: ["onesignal", "apns"], settings, enabled: false };
   const added = await ask<{ id: string }>("POST /agents", { token: root, key: newId(), body: agent });
   agentId = added.body.id;
   await ask(`PATCH /agents/${agentId}`, { token: root, body: { settings } });
   await ask("POST /agents", { token: root, key: newId(), body: { ...agent, settings: { agentKey } } });
+  const google = [{ provider: "fcm", values: { ...apple, projectId: "canary", serviceAccount: signingKey } }];
+  await ask("POST /agents", { token: root, key: newId(), body: { ...agent, settings: google } });
 }
 
 async function order(me: { token: string }, root: string): Promise<void> {

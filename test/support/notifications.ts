@@ -146,8 +146,12 @@ export async function startNotifications(settings: Partial<Settings> = {}) {
         if (!one || more.length > 0) throw new Error(`${who.id} has ${one ? "several" : "no"} notifications`);
         return one;
       }),
-    device: (who: Person, provider: Provider, token: string, deviceId?: string) =>
-      as({ id: who.id }, "notifications.addDevice", { provider, token, ...(deviceId && { deviceId }) }),
+    device: (
+      who: Person,
+      provider: Params<"notifications.addDevice">["provider"],
+      token: string,
+      deviceId?: string,
+    ) => as({ id: who.id }, "notifications.addDevice", { provider, token, ...(deviceId && { deviceId }) }),
     /** What the phone with this token has shown. */
     shownTo: (token: string) => phones.pushes().filter((push) => push.token === token),
     mails: (to: string) => mailbox.mails().filter((mail) => mail.to.includes(to)),

@@ -2,7 +2,7 @@ import { table } from "./route.ts";
 
 const route = table("Notifications");
 
-/** What OneSignal wants to know. */
+/** What OneSignal wants to know; the others' settings are keys, which no example should look like. */
 const settings = [
   {
     provider: "onesignal",
@@ -19,6 +19,8 @@ export const notificationRoutes = [
   }),
   route("POST /me/devices", "notifications.addDevice", {
     summary: "Add the push token of a device",
+    description:
+      "`provider` says whose token it is. A device may have one of each: with `device_id` it becomes a further token of a device that is there, and a push that one provider refuses goes to the next.",
     access: "any",
     success: 201,
     problems: ["NOT_FOUND"],
@@ -50,6 +52,8 @@ export const notificationRoutes = [
   }),
   route("POST /agents", "notifications.createAgent", {
     summary: "Add a sender of notifications",
+    description:
+      "`providers` are tried in their order. Their settings are sealed and never shown again: `onesignal` takes `appId` and `apiKey`; `fcm` takes `serviceAccount`, the JSON key file as text, or of its fields `projectId`, `clientEmail` and `privateKey`; `apns` takes `teamId`, `keyId`, `privateKey` (the text of the .p8 file) and `topic` (the app's bundle id).",
     access: ["admin"],
     success: 201,
     example: { settings },
