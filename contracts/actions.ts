@@ -8,6 +8,7 @@ import { operationsActions } from "./operations.ts";
 import { ordersActions } from "./orders.ts";
 import { partnersActions } from "./partners.ts";
 import { rootOf } from "./schema.ts";
+import { templatesActions } from "./templates.ts";
 
 /** Every action that one service offers to another, by its full name. */
 export const actions = {
@@ -15,6 +16,7 @@ export const actions = {
   ...partnersActions,
   ...identityActions,
   ...notificationsActions,
+  ...templatesActions,
   ...mediaActions,
   ...operationsActions,
 } as const;

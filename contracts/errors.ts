@@ -65,6 +65,9 @@ export const catalogue = {
   PROOF_REQUIRED: { status: 422, title: "The partner requires a proof of delivery" },
   EVENT_MISMATCH: { status: 409, title: "This event id came before with another body" },
 
+  // Notifications.
+  TEMPLATE_EXISTS: { status: 409, title: "There is a text of your own for this event, language and channel" },
+
   // Media.
   IMAGE_INVALID: { status: 422, title: "The image cannot be read" },
   IMAGE_TOO_LARGE: { status: 422, title: "The image has too many pixels" },

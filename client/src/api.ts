@@ -999,6 +999,106 @@ The stream ends with the access token; connect again with a fresh one. */
       responses: { 200: { content: { "application/json": Schemas["Agent"] } }; default: Refusal };
     };
   };
+  "/templates": {
+    /** The texts that people are told by. Built-in texts and an operator's own ones, each with a preview and with the placeholders that its event offers. */
+    get: {
+      parameters: {
+        path?: never;
+        query?: {
+          cursor?: string;
+          limit?: number;
+          event?:
+            | "order.paid:customer"
+            | "order.accepted:customer"
+            | "order.rejected:customer"
+            | "order.ready:customer"
+            | "order.delayed:customer"
+            | "order.delayed:deliverer"
+            | "order.assigned:customer"
+            | "order.assigned:deliverer"
+            | "order.released:customer"
+            | "order.delivered:customer"
+            | "order.failed:customer"
+            | "order.cancelled:customer"
+            | "order.cancelled:deliverer"
+            | "order.expired:customer"
+            | "refund.completed:customer"
+            | "alert.raised:admin"
+            | "confirm-email"
+            | "account-exists"
+            | "reset-password"
+            | "password-changed"
+            | "change-email"
+            | "email-changed"
+            | "invitation";
+          language?: string;
+          channel?: "push" | "email";
+        };
+        header?: never;
+      };
+      requestBody?: never;
+      responses: {
+        200: { content: { "application/json": { items: Schemas["Template"][]; next_cursor?: string } } };
+        304: { content?: never };
+        default: Refusal;
+      };
+    };
+    put?: never;
+    /** Add a text of one's own. In the place of a built-in one, or in another language. Switched off it is a draft with a preview. */
+    post: {
+      parameters: { path?: never; query?: never; header?: { "Idempotency-Key"?: string } };
+      requestBody: {
+        content: {
+          "application/json": {
+            event:
+              | "order.paid:customer"
+              | "order.accepted:customer"
+              | "order.rejected:customer"
+              | "order.ready:customer"
+              | "order.delayed:customer"
+              | "order.delayed:deliverer"
+              | "order.assigned:customer"
+              | "order.assigned:deliverer"
+              | "order.released:customer"
+              | "order.delivered:customer"
+              | "order.failed:customer"
+              | "order.cancelled:customer"
+              | "order.cancelled:deliverer"
+              | "order.expired:customer"
+              | "refund.completed:customer"
+              | "alert.raised:admin"
+              | "confirm-email"
+              | "account-exists"
+              | "reset-password"
+              | "password-changed"
+              | "change-email"
+              | "email-changed"
+              | "invitation";
+            language: string;
+            channel: "push" | "email";
+            title: string;
+            body: string;
+            enabled: boolean;
+          };
+        };
+      };
+      responses: { 201: { content: { "application/json": Schemas["OwnTemplate"] } }; default: Refusal };
+    };
+    delete?: never;
+    patch?: never;
+  };
+  "/templates/{template_id}": {
+    get?: never;
+    put?: never;
+    post?: never;
+    delete?: never;
+    /** Change a text of one's own, or switch it off */
+    patch: {
+      parameters: { path: { template_id: string }; query?: never; header?: { "If-Match"?: string } };
+      requestBody?: { content: { "application/json": { title?: string; body?: string; enabled?: boolean } } };
+      responses: { 200: { content: { "application/json": Schemas["OwnTemplate"] } }; default: Refusal };
+    };
+  };
   "/webhooks/payments/{bank_id}": {
     get?: never;
     put?: never;
@@ -1392,6 +1492,50 @@ export interface components {
       preparation_minutes: number;
       proof: "pin" | "pin_and_photo";
     };
+    OwnTemplate: {
+      id: string;
+      version: number;
+      event:
+        | "order.paid:customer"
+        | "order.accepted:customer"
+        | "order.rejected:customer"
+        | "order.ready:customer"
+        | "order.delayed:customer"
+        | "order.delayed:deliverer"
+        | "order.assigned:customer"
+        | "order.assigned:deliverer"
+        | "order.released:customer"
+        | "order.delivered:customer"
+        | "order.failed:customer"
+        | "order.cancelled:customer"
+        | "order.cancelled:deliverer"
+        | "order.expired:customer"
+        | "refund.completed:customer"
+        | "alert.raised:admin"
+        | "confirm-email"
+        | "account-exists"
+        | "reset-password"
+        | "password-changed"
+        | "change-email"
+        | "email-changed"
+        | "invitation";
+      language: string;
+      channel: "push" | "email";
+      origin: "built_in" | "own";
+      enabled: boolean;
+      in_force: boolean;
+      title: string;
+      body: string;
+      preview: { title: string; body: string };
+      placeholders: {
+        placeholder: string;
+        about: string;
+        may_be_missing: boolean;
+        secret: boolean;
+        required: boolean;
+      }[];
+      problem?: string;
+    };
     Partner: {
       id: string;
       title: string;
@@ -1469,6 +1613,50 @@ export interface components {
       user_agent?: string;
       ip?: string;
     };
+    Template: {
+      id?: string;
+      version?: number;
+      event:
+        | "order.paid:customer"
+        | "order.accepted:customer"
+        | "order.rejected:customer"
+        | "order.ready:customer"
+        | "order.delayed:customer"
+        | "order.delayed:deliverer"
+        | "order.assigned:customer"
+        | "order.assigned:deliverer"
+        | "order.released:customer"
+        | "order.delivered:customer"
+        | "order.failed:customer"
+        | "order.cancelled:customer"
+        | "order.cancelled:deliverer"
+        | "order.expired:customer"
+        | "refund.completed:customer"
+        | "alert.raised:admin"
+        | "confirm-email"
+        | "account-exists"
+        | "reset-password"
+        | "password-changed"
+        | "change-email"
+        | "email-changed"
+        | "invitation";
+      language: string;
+      channel: "push" | "email";
+      origin: "built_in" | "own";
+      enabled: boolean;
+      in_force: boolean;
+      title: string;
+      body: string;
+      preview: { title: string; body: string };
+      placeholders: {
+        placeholder: string;
+        about: string;
+        may_be_missing: boolean;
+        secret: boolean;
+        required: boolean;
+      }[];
+      problem?: string;
+    };
     Tokens: { access_token: string; token_type: "Bearer"; expires_in_seconds: number; refresh_token: string };
     Tracking: {
       status:
@@ -1544,6 +1732,7 @@ export const keyed: readonly string[] = [
   "/orders/{order_id}/fail",
   "/me/devices",
   "/agents",
+  "/templates",
   "/orders/{order_id}/refund",
   "/orders/{order_id}/reassign",
   "/orders/{order_id}/override",

@@ -4,6 +4,7 @@ import { type Check, checkOf } from "../validation/validation.ts";
 /** What a field of this name usually holds; where the schema disagrees, the schema wins. */
 const byName: Record<string, unknown> = {
   "Idempotency-Key": "0198c0de-7f31-7a10-9d2e-0b7c5d1e2f30",
+  about: "the shop's name",
   access_token: "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl",
   action: "admin.created",
   actor: "bank:0198c0de-0000-7000-8000-000000000002",
@@ -46,8 +47,10 @@ const byName: Record<string, unknown> = {
   phone: "+4915112345678",
   photo_id: "0198c0de-0000-7000-8000-000000000003",
   pin: "4711",
+  placeholder: "partner",
   postal_code: "10117",
   preparation_minutes: 15,
+  problem: "title: There is no {{shop}} here; there are: partner, total, first_name.",
   proof_photo_id: "0198c0de-0000-7000-8000-000000000003",
   provider: "onesignal",
   providers: "onesignal",

@@ -4,6 +4,7 @@ import * as orders from "../../contracts/orders.ts";
 import * as partners from "../../contracts/partners.ts";
 import { money, type Props } from "../../contracts/schema.ts";
 import { address, position } from "../../contracts/shared.ts";
+import * as templates from "../../contracts/templates.ts";
 import { wireProps } from "./wire.ts";
 
 const named: Record<string, { readonly props: Props }> = {
@@ -26,6 +27,7 @@ const named: Record<string, { readonly props: Props }> = {
   OrderCustomer: orders.orderCustomer,
   OrderLine: partners.quotedLine,
   OrderPartner: partners.partnerSnapshot,
+  OwnTemplate: templates.ownTemplate,
   Partner: partners.partner,
   PoolEntry: orders.poolEntry,
   Position: position,
@@ -34,6 +36,7 @@ const named: Record<string, { readonly props: Props }> = {
   PushToken: identity.pushToken,
   Quote: partners.quote,
   Session: identity.session,
+  Template: templates.template,
   Tokens: identity.tokens,
   Tracking: orders.tracking,
   WantedLine: partners.wantedLine,

@@ -35,7 +35,11 @@ export function handlers(deps: SendingDeps): Handlers {
       // again: the first has begun to tell.
       const isStale = await noteNews(deps, message);
       if (isStale && lease.attempt === 1) return undefined;
-      return sendLetters(deps, await orderLetters(deps.postgres.db, message), lease);
+      return sendLetters(
+        deps,
+        await orderLetters(deps.postgres.db, await deps.texts.current(), message),
+        lease,
+      );
     },
   };
   return {
@@ -47,19 +51,20 @@ export function handlers(deps: SendingDeps): Handlers {
     "notification.requested": {
       schedule: DIRECT_WAITS_MS,
       dead,
-      perform: async (message, lease) => sendLetters(deps, [directLetter(deps.keys, message)], lease),
+      perform: async (message, lease) =>
+        sendLetters(deps, [directLetter(deps.keys, await deps.texts.current(), message)], lease),
     },
     "refund.completed": {
       schedule: ORDER_WAITS_MS,
       dead,
       perform: async (message, lease) =>
-        sendLetters(deps, await refundLetters(deps.postgres.db, message), lease),
+        sendLetters(deps, await refundLetters(deps.postgres.db, await deps.texts.current(), message), lease),
     },
     "alert.raised": {
       schedule: DIRECT_WAITS_MS,
       dead: (trx, message) => giveUp(deps, trx, alertIdOf(message)),
       perform: async (message, lease) =>
-        sendLetters(deps, await alertLetters(deps.postgres.db, message), lease),
+        sendLetters(deps, await alertLetters(deps.postgres.db, await deps.texts.current(), message), lease),
     },
     "notification.sent": projecting(),
     "notification.failed": projecting(),

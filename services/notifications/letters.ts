@@ -1,5 +1,6 @@
 import { type Message, mailSealPlace } from "../../contracts/messages.ts";
 import { derivedId } from "../../lib/ids.ts";
+import { present } from "../../lib/present.ts";
 import { open, type SealKeys } from "../../lib/seal.ts";
 import type { HandlerError } from "../../mixins/consumer/handlers.ts";
 import type { Db } from "../../mixins/postgres/database.ts";
@@ -7,8 +8,16 @@ import { addresseesOf, type OrderMessageType } from "./audience.ts";
 import { customerOf, type NewNotification } from "./notifications.repository.ts";
 import { adminsOf, isForgotten, type Recipient, recipientsOf } from "./recipients.repository.ts";
 import type { Letter } from "./sending.ts";
-import type { Text } from "./templates/catalogue.ts";
-import { renderAlert, renderDirect, renderOrder, renderRefund, renderTextMail } from "./templates/render.ts";
+import {
+  type OwnTexts,
+  renderAlert,
+  renderDirect,
+  renderOrder,
+  renderRefund,
+  renderTextMail,
+  type Way,
+  type Written,
+} from "./templates/render.ts";
 
 /** Alerts of one kind about one thing are told once in this time. */
 const ALERT_WINDOW_MS = 3_600_000;
@@ -17,6 +26,7 @@ const DEFAULT_LANGUAGE = "en";
 /** What those whom an order's event concerns are told. */
 export async function orderLetters(
   db: Db,
+  own: OwnTexts,
   { id, type, time, data: order }: Message<OrderMessageType>,
 ): Promise<Letter[]> {
   const addressees = addresseesOf(type, order);
@@ -29,38 +39,51 @@ export async function orderLetters(
     const person = people.get(userId);
     if (!person && (await isForgotten(db, userId))) continue;
     const deliverer = order.delivererId && people.get(order.delivererId)?.firstName;
-    const customer = person?.firstName ?? order.customer.name;
-    const text = renderOrder(
-      event,
-      { order, customer, at: time, ...(deliverer && { deliverer }) },
-      languageOf(person),
-    );
+    // Until identity has told of a customer, the order knows the name; of a deliverer it knows none.
+    const firstName = person?.firstName ?? (userId === order.customer.id ? order.customer.name : undefined);
+    const told = present({ order, firstName, deliverer, at: time });
+    const write = (way: Way) => renderOrder(event, told, languageOf(person), way);
     const news = { messageId: id, addressee: userId, userId, orderId: order.orderId, event: type };
-    letters.push(personal(news, text, person));
+    letters.push(personal(news, write, own, person));
   }
   return letters;
 }
 
 /** The customer learns that their money is on its way back. @throws Error while nothing is known of the order */
-export async function refundLetters(db: Db, { id, data }: Message<"refund.completed">): Promise<Letter[]> {
+export async function refundLetters(
+  db: Db,
+  own: OwnTexts,
+  { id, data }: Message<"refund.completed">,
+): Promise<Letter[]> {
   const userId = await customerOf(db, data.orderId);
   if (!userId) throw new Error("nothing is known of the order yet");
   const person = (await recipientsOf(db, [userId])).get(userId);
   if (!person && (await isForgotten(db, userId))) return [];
-  const text = renderRefund(data.amount, languageOf(person));
-  const event = "refund.completed";
-  return [personal({ messageId: id, addressee: userId, userId, orderId: data.orderId, event }, text, person)];
+  const write = (way: Way) => renderRefund(data.amount, person?.firstName, languageOf(person), way);
+  const news = {
+    messageId: id,
+    addressee: userId,
+    userId,
+    orderId: data.orderId,
+    event: "refund.completed",
+  };
+  return [personal(news, write, own, person)];
 }
 
 /** Every admin is told of an alert, but not of each repeat. */
-export async function alertLetters(db: Db, message: Message<"alert.raised">): Promise<Letter[]> {
+export async function alertLetters(
+  db: Db,
+  own: OwnTexts,
+  message: Message<"alert.raised">,
+): Promise<Letter[]> {
   const { data } = message;
   const admins = await adminsOf(db);
   const messageId = alertIdOf(message);
   return admins.map((admin) =>
     personal(
       { messageId, addressee: admin.userId, userId: admin.userId, event: "alert.raised" },
-      renderAlert(data, admin.language),
+      (way) => renderAlert(data, admin.firstName, admin.language, way),
+      own,
       admin,
     ),
   );
@@ -72,15 +95,23 @@ export function alertIdOf({ time, data }: Message<"alert.raised">): string {
   return derivedId("alert", `${data.kind}/${data.subject}/${window}`);
 }
 
+/** By push and, where there is an address, by mail, each in its own words. */
 function personal(
   news: Omit<NewNotification, "title" | "body">,
-  text: Text,
+  write: (way: Way) => Written,
+  own: OwnTexts,
   person: Recipient | undefined,
 ): Letter {
-  const letter = { news: { ...news, ...text } };
+  const { title, body } = write({ channel: "push", own });
+  const letter = { news: { ...news, title, body } };
   if (!person) return letter;
-  const { email, firstName, language } = person;
-  return { ...letter, mail: { to: email, ...renderTextMail(text, firstName, language) } };
+  const text = write({ channel: "email", own });
+  return { ...letter, mail: mailFor(text, person), mailText: text };
+}
+
+/** The mail around a text, to this person. */
+export function mailFor(text: Written, { email, firstName }: Recipient): NonNullable<Letter["mail"]> {
+  return { to: email, ...renderTextMail(text, firstName, text.language) };
 }
 
 function languageOf(person: Recipient | undefined): string {
@@ -91,8 +122,12 @@ function languageOf(person: Recipient | undefined): string {
  * A mail that somebody's own act asks for.
  * @throws TemplateError, which no repeat mends; SealError, which the new secret of a running change does
  */
-export function directLetter(keys: SealKeys, { id, data }: Message<"notification.requested">): Letter {
-  const { summary, ...mail } = rendered(data, valuesOf(keys, data));
+export function directLetter(
+  keys: SealKeys,
+  own: OwnTexts,
+  { id, data }: Message<"notification.requested">,
+): Letter {
+  const { summary, ...mail } = rendered(data, valuesOf(keys, data), own);
   return {
     news: { messageId: id, addressee: "address", userId: data.userId, event: data.template, ...summary },
     mail: { to: data.email, ...mail },
@@ -107,9 +142,9 @@ function valuesOf(keys: SealKeys, { values, sealed, ...about }: Requested): Reco
   return { ...values, ...(JSON.parse(open(sealed, keys, mailSealPlace(about))) as Record<string, string>) };
 }
 
-function rendered({ template, language }: Requested, values: Record<string, string>) {
+function rendered({ template, language }: Requested, values: Record<string, string>, own: OwnTexts) {
   try {
-    return renderDirect(template, values, language);
+    return renderDirect(template, values, language, own);
   } catch (error) {
     (error as HandlerError).permanent = true;
     throw error;

@@ -7,6 +7,7 @@ export interface NotificationRow extends NotificationView {
   passes: number;
 }
 
+const BODY_MAX = 2_000;
 const COLUMNS = "id, user_id, order_id, event, title, body, state, attempts, passes, created_at";
 
 export interface NewNotification {
@@ -48,6 +49,7 @@ export async function storeNotification(db: Db, news: NewNotification): Promise<
 
 /**
  * Adds what a pass over all ways found out. One that failed may be tried again by an operator.
+ * @param said the words that came through, where they are not those that were stored; the history keeps their beginning
  * @returns whether it was still unsettled: only then is it news
  */
 export async function savePass(
@@ -55,13 +57,15 @@ export async function savePass(
   id: string,
   state: NotificationRow["state"],
   attempts: readonly Attempt[],
+  said?: { title: string; body: string },
 ): Promise<boolean> {
   const count = await affected(
     db,
     `UPDATE notifications
-     SET state = ?, attempts = attempts || ?::jsonb, passes = passes + 1, updated_at = now()
+     SET state = ?, attempts = attempts || ?::jsonb, passes = passes + 1, updated_at = now(),
+         title = coalesce(?, title), body = coalesce(left(?, ${BODY_MAX}), body)
      WHERE id = ? AND state IN ('pending', 'failed')`,
-    [state, JSON.stringify(attempts), id],
+    [state, JSON.stringify(attempts), said?.title ?? null, said?.body ?? null, id],
   );
   return count === 1;
 }

@@ -19,9 +19,11 @@ import { createAgent, updateAgent } from "./agents.ts";
 import { listDevices, removeDevice, saveToken } from "./devices.repository.ts";
 import { handlers } from "./handlers.ts";
 import { listHistory, notificationDocuments } from "./history.ts";
+import { keptTexts } from "./own-texts.ts";
 import { providerHealth } from "./provider-health.ts";
 import { preferencesOf, savePreferences } from "./recipients.repository.ts";
 import type { SendingDeps } from "./sending.ts";
+import { createTemplate, placeOf, templatesPage, updateTemplate } from "./templates.ts";
 
 export interface NotificationsDeps {
   config: Settings;
@@ -46,10 +48,12 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
   const push = deps.push ?? pushProviders(config);
   const mail = deps.mailer ?? mailer(config);
   const keys = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };
+  const texts = keptTexts({ postgres: db, clock, warn: (text) => sending.warn(text) });
   const sending: SendingDeps = {
     postgres: db,
     outbox: out,
     documents: history,
+    texts,
     keys,
     push,
     mailer: mail,
@@ -74,6 +78,7 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
       history.mixin,
       out.mixin,
       inbox.mixin,
+      texts.mixin,
       health({
         checks: { postgres: () => db.ping(), documents: () => history.ready() },
         outbox: out,
@@ -135,6 +140,31 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
           await audit(out, trx, ctx, agent.id, fieldsOf(ctx.params));
           return agent;
         });
+      }),
+
+      templates: implement("notifications.templates", async (ctx) => {
+        callerOf(ctx, "admin");
+        return templatesPage(db.db, ctx.params);
+      }),
+      createTemplate: implement("notifications.createTemplate", async (ctx) => {
+        callerOf(ctx, "admin");
+        const template = await idempotent(db, ctx, "templates.create", async (trx) => {
+          const created = await createTemplate(trx, ctx.params);
+          await audit(out, trx, ctx, created.id, placeOf(created));
+          return created;
+        });
+        await texts.outdated();
+        return template;
+      }),
+      updateTemplate: implement("notifications.updateTemplate", async (ctx) => {
+        callerOf(ctx, "admin");
+        const template = await db.transact(async (trx) => {
+          const changed = await updateTemplate(trx, ctx.params);
+          await audit(out, trx, ctx, changed.id, `${placeOf(changed)}: ${fieldsOf(ctx.params)}`);
+          return changed;
+        });
+        await texts.outdated();
+        return template;
       }),
     },
 

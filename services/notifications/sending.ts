@@ -17,12 +17,15 @@ import {
   savePass,
   storeNotification,
 } from "./notifications.repository.ts";
+import type { KeptTexts } from "./own-texts.ts";
 import { preferencesOf } from "./recipients.repository.ts";
+import type { Written } from "./templates/render.ts";
 
 export interface SendingDeps extends DeliveryDeps {
   postgres: Postgres;
   outbox: Outbox;
   documents: Documents<NotificationDocument>;
+  texts: Pick<KeptTexts, "current">;
   keys: SealKeys;
   warn(text: string): void;
 }
@@ -32,11 +35,14 @@ export interface Letter {
   news: NewNotification;
   /** Absent while no address is known. */
   mail?: Omit<Mail, "messageId">;
+  /** What the mail says besides greeting and footer, where that is no secret. */
+  mailText?: Written;
   mailOnly?: true;
 }
 
 interface Sent {
   row: NotificationRow;
+  letter: Letter;
   result: Delivered;
 }
 
@@ -55,6 +61,7 @@ export async function sendLetters(
     due.map(
       async ({ row, letter }): Promise<Sent> => ({
         row,
+        letter,
         result: await deliverLetter(deps, row, letter, sender),
       }),
     ),
@@ -117,10 +124,12 @@ async function deliverLetter(
 }
 
 async function settle(deps: SendingDeps, trx: Knex.Transaction, sent: readonly Sent[]): Promise<void> {
-  for (const { row, result } of sent) {
+  for (const { row, letter, result } of sent) {
     const { state, retryable, attempts, troubles } = result;
     const next = state === "failed" && retryable ? "pending" : state;
-    if (!(await savePass(trx, row.id, next, attempts))) continue;
+    // The history shows the words that came through: the row has those of the push.
+    const said = attempts.at(-1)?.channel === "email" && state === "sent" ? letter.mailText : undefined;
+    if (!(await savePass(trx, row.id, next, attempts, said))) continue;
     for (const trouble of troubles) {
       await (trouble.unregistered ? removeToken(trx, trouble) : noteTokenFailure(trx, trouble));
     }

@@ -113,6 +113,11 @@ describe("the audit log", () => {
       enabled: false,
     });
     await act("PATCH /agents/{agent_id}", `/agents/${agent.id}`, { priority: 901 });
+    // In a language that nobody here reads, and switched off besides.
+    const text = { title: "Betalt", body: "{{total}} er kommet.", enabled: false };
+    const draft = { event: "order.paid:customer", language: "da", channel: "push", ...text };
+    const template = await act<{ id: string }>("POST /templates", "/templates", draft);
+    await act("PATCH /templates/{template_id}", `/templates/${template.id}`, { title: "Betaling" });
     const bank = await act<{ id: string }>("POST /banks", "/banks", {
       title: `Audited ${mark}`,
       adapter: "sandbox",

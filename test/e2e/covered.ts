@@ -72,6 +72,9 @@ export const covered = {
     "GET /agents",
     "POST /agents",
     "PATCH /agents/{agent_id}",
+    "GET /templates",
+    "POST /templates",
+    "PATCH /templates/{template_id}",
   ],
   "scenario-8": [
     "POST /orders/{order_id}/location",

@@ -177,4 +177,31 @@ describe("scenario 7, assign", () => {
     expect(JSON.stringify(agents)).not.toContain("/push/send");
     expect(await api.refused("GET /agents", me)).toMatchObject({ status: 403 });
   });
+
+  it("the texts are the operators' to override, from a draft to the one in force", async () => {
+    const place = { event: "order.delivered:customer", language: "sv", channel: "push" };
+    const draft = { ...place, title: "Levererad", body: "Från {{shop}}.", enabled: false };
+    const asked = { token: root, key: newId() };
+    expect(await api.refused("POST /templates", { ...asked, body: draft })).toMatchObject({ status: 422 });
+    const body = { ...draft, body: "Från {{partner}}." };
+    const made = await api.ok<{ id: string; preview: object }>("POST /templates", {
+      ...asked,
+      key: newId(),
+      body,
+    });
+    expect(made).toMatchObject({ in_force: false, preview: { body: "Från Café Central." }, version: 1 });
+    const enabled = { token: root, body: { enabled: true } };
+    expect(await api.ok(`PATCH /templates/${made.id}`, enabled)).toMatchObject({
+      in_force: true,
+      version: 2,
+    });
+    const of = "GET /templates?event=order.delivered:customer&channel=push";
+    const { items } = await api.ok<{ items: { language: string; origin: string }[] }>(of, { token: root });
+    expect(items.map(({ language, origin }) => `${language} ${origin}`)).toEqual([
+      "de built_in",
+      "en built_in",
+      "sv own",
+    ]);
+    expect(await api.refused("GET /templates", me)).toMatchObject({ status: 403 });
+  });
 });

@@ -44,7 +44,11 @@ describe.each(["en", "de"])("texts in %s", (language) => {
       delivererId: "d",
     });
     for (const order of [full, sampleOrder()]) {
-      const { title, body } = renderOrder(event, { order, customer: "Zoë", deliverer: "Dora", at }, language);
+      const { title, body } = renderOrder(
+        event,
+        { order, firstName: "Zoë", deliverer: "Dora", at },
+        language,
+      );
       expect(title.length).toBeGreaterThan(3);
       expect(`${title} ${body}`).not.toMatch(/undefined|null|NaN|\[object| {2}/);
       expect(title.length + body.length).toBeLessThan(400);
@@ -54,7 +58,7 @@ describe.each(["en", "de"])("texts in %s", (language) => {
   it("a reason, with or without a full stop of its own, is a sentence before the next one", () => {
     for (const reason of ["No bread left", "No bread left."]) {
       const order = sampleOrder({ reason });
-      const { body } = renderOrder("order.cancelled:customer", { order, customer: "Zoë", at }, language);
+      const { body } = renderOrder("order.cancelled:customer", { order, firstName: "Zoë", at }, language);
       expect(body).toMatch(/ No bread left\.(?: \p{Lu}|$)/u);
     }
   });
@@ -62,7 +66,7 @@ describe.each(["en", "de"])("texts in %s", (language) => {
   it("an order's text, with the longest names, fits the columns", () => {
     const order = sampleOrder({ partnerTitle: "x".repeat(120), reason: "y".repeat(500) });
     for (const event of orderEvents) {
-      const { title, body } = renderOrder(event, { order, customer: "z".repeat(100), at }, language);
+      const { title, body } = renderOrder(event, { order, firstName: "z".repeat(100), at }, language);
       expect(title.length).toBeLessThanOrEqual(200);
       expect(body.length).toBeLessThanOrEqual(2_000);
     }
@@ -91,7 +95,7 @@ describe.each(["en", "de"])("texts in %s", (language) => {
 
   it("an order's mail, whatever the partner is called, carries no markup of theirs", () => {
     const order = sampleOrder({ partnerTitle: canary });
-    const text = renderOrder("order.delivered:customer", { order, customer: "Zoë", at }, language);
+    const text = renderOrder("order.delivered:customer", { order, firstName: "Zoë", at }, language);
     expect(renderTextMail(text, "Zoë", language).html).not.toContain("<script>");
   });
 });
@@ -108,7 +112,7 @@ describe("languages", () => {
   });
 
   it("an amount, in each language, is written as people there write it", () => {
-    const news = { order: sampleOrder(), customer: "Zoë", at };
+    const news = { order: sampleOrder(), firstName: "Zoë", at };
     expect(renderOrder("order.paid:customer", news, "en").body).toContain("€24.50");
     expect(renderOrder("order.paid:customer", news, "de").body).toContain("24,50\u00a0€");
   });

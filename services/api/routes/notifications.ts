@@ -10,6 +10,11 @@ const settings = [
   },
 ];
 
+const text = {
+  title: "Thank you, {{first_name}}",
+  body: "{{total}} for your order arrived, and {{partner}} has been told.",
+};
+
 /** Devices, preferences and the agents that send: scenario 7. */
 export const notificationRoutes = [
   route("GET /me/devices", "notifications.devices", {
@@ -63,5 +68,27 @@ export const notificationRoutes = [
     access: ["admin"],
     success: 200,
     example: { settings },
+  }),
+  route("GET /templates", "notifications.templates", {
+    summary: "The texts that people are told by",
+    description:
+      "Built-in texts and an operator's own ones, each with a preview and with the placeholders that its event offers.",
+    access: ["admin"],
+    success: 200,
+  }),
+  route("POST /templates", "notifications.createTemplate", {
+    summary: "Add a text of one's own",
+    description:
+      "In the place of a built-in one, or in another language. Switched off it is a draft with a preview.",
+    access: ["admin"],
+    success: 201,
+    problems: ["TEMPLATE_EXISTS"],
+    example: text,
+  }),
+  route("PATCH /templates/{template_id}", "notifications.updateTemplate", {
+    summary: "Change a text of one's own, or switch it off",
+    access: ["admin"],
+    success: 200,
+    example: text,
   }),
 ];

@@ -1,131 +1,106 @@
-import { type Language, minutesBetween, type OrderNews, sentence } from "./catalogue.ts";
+import type { Language } from "./catalogue.ts";
 
-const because = ({ order }: OrderNews) => (order.reason ? ` Grund: ${sentence(order.reason)}` : "");
-const courier = ({ deliverer }: OrderNews) => deliverer ?? "Ein Kurier";
-const readyIn = ({ order, at }: OrderNews) => {
-  const minutes = order.readyAt && order.readyAt > at ? minutesBetween(at, order.readyAt) : undefined;
-  return minutes === undefined ? "" : ` Voraussichtlich fertig in etwa ${minutes} Min.`;
-};
-const refundOf = ({ order }: OrderNews) =>
-  order.paid.amountMinor > order.refunded.amountMinor ? " Ihre Zahlung wird erstattet." : "";
-const validFor = (minutes: string | undefined) => (minutes ? `Er gilt ${minutes} Minuten.` : "");
+const because = "[[ Grund: {{reason}}]]";
+const readyIn = "[[ Voraussichtlich fertig in etwa {{ready_in_minutes}} Min.]]";
+const goesBack = "[[ Sie erhalten {{refund}} zurück.]]";
+const validFor = "[[Er gilt {{minutes}} Minuten.]]";
 const notYou = "Wenn Sie das nicht waren, müssen Sie nichts tun.";
 
 export const de: Language = {
-  orders: {
-    "order.paid:customer": ({ order }, { money }) => ({
+  texts: {
+    "order.paid:customer": {
       title: "Zahlung eingegangen",
-      body: `${money(order.total)} für Ihre Bestellung bei ${order.partnerTitle} sind da. Der Partner weiß Bescheid.`,
-    }),
-    "order.accepted:customer": (news) => ({
-      title: `${news.order.partnerTitle} bereitet Ihre Bestellung zu`,
-      body: `Ihre Bestellung wurde angenommen.${readyIn(news)}`,
-    }),
-    "order.rejected:customer": (news) => ({
+      body: "{{total}} für Ihre Bestellung bei {{partner}} sind da. Der Partner weiß Bescheid.",
+    },
+    "order.accepted:customer": {
+      title: "{{partner}} bereitet Ihre Bestellung zu",
+      body: `Ihre Bestellung wurde angenommen.${readyIn}`,
+    },
+    "order.rejected:customer": {
       title: "Ihre Bestellung wurde abgelehnt",
-      body: `${news.order.partnerTitle} kann sie nicht zubereiten.${because(news)}${refundOf(news)}`,
-    }),
-    "order.ready:customer": ({ order }) => ({
+      body: `{{partner}} kann sie nicht zubereiten.${because}${goesBack}`,
+    },
+    "order.ready:customer": {
       title: "Ihre Bestellung ist fertig",
-      body: `${order.partnerTitle} hat sie eingepackt. Ein Kurier holt sie in Kürze ab.`,
-    }),
-    "order.delayed:customer": (news) => ({
+      body: "{{partner}} hat sie eingepackt. Ein Kurier holt sie in Kürze ab.",
+    },
+    "order.delayed:customer": {
       title: "Ihre Bestellung dauert länger",
-      body: `${news.order.partnerTitle} braucht mehr Zeit.${readyIn(news)}${because(news)}`,
-    }),
-    "order.delayed:deliverer": (news) => ({
+      body: `{{partner}} braucht mehr Zeit.${readyIn}${because}`,
+    },
+    "order.delayed:deliverer": {
       title: "Eine Ihrer Lieferungen dauert länger",
-      body: `${news.order.partnerTitle} braucht mehr Zeit.${readyIn(news)}`,
-    }),
-    "order.assigned:customer": (news) => ({
+      body: `{{partner}} braucht mehr Zeit.${readyIn}`,
+    },
+    "order.assigned:customer": {
       title: "Ihre Bestellung ist unterwegs",
-      body: `${courier(news)} bringt Ihre Bestellung von ${news.order.partnerTitle}. Nennen Sie Ihre PIN erst an der Tür.`,
-    }),
-    "order.assigned:deliverer": ({ order }) => ({
+      body: "{{deliverer|Ein Kurier}} bringt Ihre Bestellung von {{partner}}. Nennen Sie Ihre PIN erst an der Tür.",
+    },
+    "order.assigned:deliverer": {
       title: "Die Lieferung gehört Ihnen",
-      body: `Abholen bei ${order.partnerTitle}, ${order.pickup.line1}, ${order.pickup.city}. Bringen nach ${order.address.line1}, ${order.address.city}.`,
-    }),
-    "order.released:customer": ({ order }) => ({
+      body: "Abholen bei {{partner}}, {{pickup}}. Bringen nach {{destination}}.",
+    },
+    "order.released:customer": {
       title: "Wir suchen einen anderen Kurier",
-      body: `Ihre Bestellung von ${order.partnerTitle} ist fertig und wartet auf den nächsten Kurier.`,
-    }),
-    "order.delivered:customer": ({ order, customer }) => ({
+      body: "Ihre Bestellung von {{partner}} ist fertig und wartet auf den nächsten Kurier.",
+    },
+    "order.delivered:customer": {
       title: "Zugestellt",
-      body: `Guten Appetit und viel Freude, ${customer}! Ihre Bestellung von ${order.partnerTitle} wurde übergeben.`,
-    }),
-    "order.failed:customer": (news) => ({
+      body: "Guten Appetit und viel Freude, {{first_name}}! Ihre Bestellung von {{partner}} wurde übergeben.",
+    },
+    "order.failed:customer": {
       title: "Ihre Bestellung konnte nicht zugestellt werden",
-      body: `Die Bestellung von ${news.order.partnerTitle} hat Sie nicht erreicht.${because(news)}`,
-    }),
-    "order.cancelled:customer": (news) => ({
+      body: `Die Bestellung von {{partner}} hat Sie nicht erreicht.${because}`,
+    },
+    "order.cancelled:customer": {
       title: "Ihre Bestellung wurde storniert",
-      body: `Die Bestellung von ${news.order.partnerTitle} kommt nicht.${because(news)}${refundOf(news)}`,
-    }),
-    "order.cancelled:deliverer": (news) => ({
+      body: `Die Bestellung von {{partner}} kommt nicht.${because}${goesBack}`,
+    },
+    "order.cancelled:deliverer": {
       title: "Eine Lieferung wurde storniert",
-      body: `Die Bestellung von ${news.order.partnerTitle} muss nicht mehr zugestellt werden.${because(news)}`,
-    }),
-    "order.expired:customer": ({ order }) => ({
+      body: `Die Bestellung von {{partner}} muss nicht mehr zugestellt werden.${because}`,
+    },
+    "order.expired:customer": {
       title: "Ihre Bestellung ist verfallen",
-      body: `Die Bestellung von ${order.partnerTitle} wurde nicht rechtzeitig bezahlt. Sie können jederzeit neu bestellen.`,
-    }),
-  },
-  direct: {
-    "confirm-email": (values) => ({
+      body: "Die Bestellung von {{partner}} wurde nicht rechtzeitig bezahlt. Sie können jederzeit neu bestellen.",
+    },
+    "refund.completed:customer": {
+      title: "Ihr Geld ist unterwegs zu Ihnen",
+      body: "{{amount}} wurden erstattet. Bis Ihre Bank es zeigt, können einige Tage vergehen.",
+    },
+    "alert.raised:admin": {
+      title: "Alarm: {{kind}}",
+      body: "{{detail}} Es betrifft {{subject}}.",
+    },
+    "confirm-email": {
       title: "Bestätigen Sie Ihre E-Mail-Adresse",
-      paragraphs: ["Willkommen bei Waybill. Mit diesem Code bestätigen Sie Ihre E-Mail-Adresse:"],
-      code: values.need("code"),
-      closing: [validFor(values.get("minutes")), notYou],
-    }),
-    "account-exists": () => ({
+      body: `Willkommen bei Waybill. Mit diesem Code bestätigen Sie Ihre E-Mail-Adresse:\n\n{{code}}\n\n${validFor}\n\n${notYou}`,
+    },
+    "account-exists": {
       title: "Sie haben bereits ein Konto",
-      paragraphs: [
-        "Jemand wollte sich mit Ihrer E-Mail-Adresse anmelden, zu der es bereits ein Konto gibt.",
-        "Melden Sie sich damit an; ein vergessenes Passwort können Sie dort neu setzen.",
-        notYou,
-      ],
-    }),
-    "reset-password": (values) => ({
+      body: `Jemand wollte sich mit Ihrer E-Mail-Adresse anmelden, zu der es bereits ein Konto gibt.\n\nMelden Sie sich damit an; ein vergessenes Passwort können Sie dort neu setzen.\n\n${notYou}`,
+    },
+    "reset-password": {
       title: "Neues Passwort setzen",
-      paragraphs: ["Mit diesem Code setzen Sie ein neues Passwort:"],
-      code: values.need("code"),
-      closing: [validFor(values.get("minutes")), notYou],
-    }),
-    "password-changed": () => ({
+      body: `Mit diesem Code setzen Sie ein neues Passwort:\n\n{{code}}\n\n${validFor}\n\n${notYou}`,
+    },
+    "password-changed": {
       title: "Ihr Passwort wurde geändert",
-      paragraphs: [
-        "Das Passwort Ihres Kontos wurde soeben geändert, alle anderen Sitzungen sind beendet.",
-        "Wenn Sie das nicht waren, setzen Sie jetzt ein neues Passwort.",
-      ],
-    }),
-    "change-email": (values) => ({
+      body: "Das Passwort Ihres Kontos wurde soeben geändert, alle anderen Sitzungen sind beendet.\n\nWenn Sie das nicht waren, setzen Sie jetzt ein neues Passwort.",
+    },
+    "change-email": {
       title: "Bestätigen Sie Ihre neue E-Mail-Adresse",
-      paragraphs: ["Mit diesem Code gilt von nun an diese Adresse:"],
-      code: values.need("code"),
-      closing: [validFor(values.get("minutes")), notYou],
-    }),
-    "email-changed": () => ({
+      body: `Mit diesem Code gilt von nun an diese Adresse:\n\n{{code}}\n\n${validFor}\n\n${notYou}`,
+    },
+    "email-changed": {
       title: "Ihre E-Mail-Adresse wurde geändert",
-      paragraphs: [
-        "Ihr Konto hat jetzt eine andere E-Mail-Adresse. Diese hier gehört nicht mehr dazu.",
-        "Wenn Sie das nicht waren, wenden Sie sich sofort an den Betreiber.",
-      ],
-    }),
-    invitation: (values) => ({
+      body: "Ihr Konto hat jetzt eine andere E-Mail-Adresse. Diese hier gehört nicht mehr dazu.\n\nWenn Sie das nicht waren, wenden Sie sich sofort an den Betreiber.",
+    },
+    invitation: {
       title: "Einladung zu Waybill",
-      paragraphs: ["Sie sind eingeladen, mit Waybill zu arbeiten. Nehmen Sie mit diesem Token an:"],
-      code: values.need("token"),
-      closing: ["Wenn Sie nicht wissen, worum es geht, müssen Sie nichts tun."],
-    }),
+      body: "Sie sind eingeladen, mit Waybill zu arbeiten. Nehmen Sie mit diesem Token an:\n\n{{token}}\n\nWenn Sie nicht wissen, worum es geht, müssen Sie nichts tun.",
+    },
   },
-  refunded: (amount, { money }) => ({
-    title: "Ihr Geld ist unterwegs zu Ihnen",
-    body: `${money(amount)} wurden erstattet. Bis Ihre Bank es zeigt, können einige Tage vergehen.`,
-  }),
-  alert: ({ kind, subject, detail }) => ({
-    title: `Alarm: ${kind}`,
-    body: `${detail} Es betrifft ${subject}.`,
-  }),
   mail: {
     greeting: (firstName) => (firstName ? `Guten Tag ${firstName},` : "Guten Tag,"),
     footer: {

@@ -7,49 +7,87 @@ import {
   type Language,
   type OrderEvent,
   type OrderNews,
+  type Template,
+  type TemplateChannel,
+  type TemplateEvent,
   type Text,
-  type Values,
 } from "./catalogue.ts";
 import { de } from "./de.ts";
 import { en } from "./en.ts";
-import { type MailText, mailOf } from "./mail.ts";
+import { type Filled, fill, TemplateError, textOf, type Values } from "./fill.ts";
+import { type Frame, type MailText, mailOf } from "./mail.ts";
+import { alertValues, directValues, orderValues, refundValues } from "./values.ts";
+
+export { TemplateError };
 
 const TITLE_MAX = 200;
 const BODY_MAX = 2_000;
+/** A mail may say more than a push. */
+const MAIL_MAX = 20_000;
 const FALLBACK = "en";
 
 const languages: Readonly<Record<string, Language>> = { en, de };
+export const builtInLanguages: readonly string[] = Object.keys(languages);
 
-/** A direct send that asks for something that there is not; a repeat will not help. */
-export class TemplateError extends Error {}
+/** The operator's own texts that are switched on. */
+export interface OwnTexts {
+  find(event: TemplateEvent, language: string, channel: TemplateChannel): Template | undefined;
+  /** Told of one that could not be used this time. */
+  broken(event: TemplateEvent, language: string, channel: TemplateChannel, why: string): void;
+}
 
-/** The language that is written for a wanted one: `de-AT` reads `de`, one that we do not have reads English. */
+export const builtInOnly: OwnTexts = { find: () => undefined, broken: () => undefined };
+
+/** By which channel somebody is told, and what the operator has to say instead of what is built in. */
+export interface Way {
+  channel: TemplateChannel;
+  own: OwnTexts;
+}
+
+const byPush: Way = { channel: "push", own: builtInOnly };
+
+/** A text with the language that it came out in. */
+export interface Written extends Text {
+  language: string;
+}
+
+/** The built-in language for a wanted one: `de-AT` reads `de`, one that we do not have reads English. */
 export function languageOf(wanted: string): string {
-  const [base = FALLBACK] = wanted.toLowerCase().split("-");
+  const base = baseOf(wanted);
   return Object.hasOwn(languages, base) ? base : FALLBACK;
 }
 
+export function builtIn(event: TemplateEvent, language: string): Template | undefined {
+  return Object.hasOwn(languages, language) ? languages[language]?.texts[event] : undefined;
+}
+
 /** What the customer or deliverer reads of an order, short enough for every phone and column. */
-export function renderOrder(event: OrderEvent, news: OrderNews, language: string): Text {
-  const tag = languageOf(language);
-  return clippedText(textsOf(tag).orders[event](news, formatOf(tag)));
+export function renderOrder(event: OrderEvent, news: OrderNews, language: string, way = byPush): Written {
+  return written(event, (format) => orderValues(news, format), language, way);
 }
 
-export function renderRefund(amount: Amount, language: string): Text {
-  const tag = languageOf(language);
-  return clippedText(textsOf(tag).refunded(amount, formatOf(tag)));
+export function renderRefund(
+  amount: Amount,
+  firstName: string | undefined,
+  language: string,
+  way = byPush,
+): Written {
+  const values = (format: Format) => refundValues(amount, firstName, format);
+  return written("refund.completed:customer", values, language, way);
 }
 
-export function renderAlert({ kind, subject, detail }: Alert, language: string): Text {
-  return clippedText(textsOf(languageOf(language)).alert({ kind, subject, detail }));
+export function renderAlert(alert: Alert, firstName: string, language: string, way = byPush): Written {
+  return written("alert.raised:admin", () => alertValues(alert, firstName), language, way);
 }
 
-/** The mail that says the same as the push. */
-export function renderTextMail(text: Text, firstName: string | undefined, language: string): MailText {
-  const tag = languageOf(language);
-  const { greeting, footer } = textsOf(tag).mail;
-  const letter = { title: text.title, paragraphs: [text.body] };
-  return mailOf(letter, { greeting, footer: footer.news }, firstName, tag);
+/** The mail around a text that is in this language. */
+export function renderTextMail(
+  { title, body }: Text,
+  firstName: string | undefined,
+  language: string,
+): MailText {
+  const paragraphs = body.split("\n\n").map((text) => ({ text, standsOut: false }));
+  return mailOf({ title, paragraphs }, frameOf(language, "news"), firstName, language);
 }
 
 export interface DirectMail extends MailText {
@@ -60,34 +98,71 @@ export interface DirectMail extends MailText {
 /** @throws TemplateError for an unknown template, or when a value that it needs is missing */
 export function renderDirect(
   template: string,
-  values: Readonly<Record<string, string>>,
+  sent: Readonly<Record<string, string>>,
   language: string,
+  own: OwnTexts = builtInOnly,
 ): DirectMail {
   if (!isDirectTemplate(template)) throw new TemplateError(`there is no template ${template}`);
-  const tag = languageOf(language);
-  const texts = textsOf(tag);
-  const { greeting, footer } = texts.mail;
-  const text = texts.direct[template](valuesOf(template, values));
+  const values = directValues(sent);
+  const { filled, language: tag } = filledBest(template, () => values, language, { channel: "email", own });
   return {
-    ...mailOf(text, { greeting, footer: footer.direct }, values.firstName, tag),
-    summary: { title: clipped(text.title, TITLE_MAX), body: texts.byMailOnly },
+    ...mailOf(filled, frameOf(tag, "direct"), values.first_name, tag),
+    summary: { title: clipped(filled.title, TITLE_MAX), body: textsOf(languageOf(language)).byMailOnly },
   };
+}
+
+function written(
+  event: TemplateEvent,
+  values: (format: Format) => Values,
+  wanted: string,
+  way: Way,
+): Written {
+  const { filled, language } = filledBest(event, values, wanted, way);
+  const { title, body } = textOf(filled);
+  const bodyMax = way.channel === "email" ? MAIL_MAX : BODY_MAX;
+  return { title: clipped(title, TITLE_MAX), body: clipped(body, bodyMax), language };
+}
+
+/** The first text that can be written, from the one that fits its reader best to the one that is always there. */
+function filledBest(
+  event: TemplateEvent,
+  values: (format: Format) => Values,
+  wanted: string,
+  { channel, own }: Way,
+): { filled: Filled; language: string } {
+  for (const language of languagesFor(wanted)) {
+    const mine = own.find(event, language, channel);
+    if (mine) {
+      try {
+        return { filled: fill(mine, event, values(formatOf(language))), language };
+      } catch (error) {
+        own.broken(event, language, channel, (error as Error).message);
+      }
+    }
+    const ours = language === FALLBACK ? undefined : builtIn(event, language);
+    if (ours) return { filled: fill(ours, event, values(formatOf(language))), language };
+  }
+  return { filled: fill(en.texts[event], event, values(formatOf(FALLBACK))), language: FALLBACK };
+}
+
+/** The language itself, the same without its country, English. */
+function languagesFor(wanted: string): ReadonlySet<string> {
+  return new Set([wanted, baseOf(wanted), FALLBACK]);
+}
+
+function baseOf(language: string): string {
+  return language.toLowerCase().split("-")[0] ?? FALLBACK;
 }
 
 function isDirectTemplate(name: string): name is DirectTemplate {
   return (directTemplates as readonly string[]).includes(name);
 }
 
-function valuesOf(template: string, values: Readonly<Record<string, string>>): Values {
-  const get = (name: string) => (Object.hasOwn(values, name) ? values[name] : undefined);
-  return {
-    get,
-    need(name) {
-      const value = get(name);
-      if (!value) throw new TemplateError(`the template ${template} needs the value ${name}`);
-      return value;
-    },
-  };
+function frameOf(language: string, kind: "news" | "direct"): Frame | undefined {
+  const base = baseOf(language);
+  if (!Object.hasOwn(languages, base)) return undefined;
+  const { greeting, footer } = textsOf(base).mail;
+  return { greeting, footer: footer[kind] };
 }
 
 function textsOf(tag: string): Language {
@@ -102,10 +177,6 @@ function formatOf(tag: string): Format {
       return format.format(amountMinor / 10 ** digits);
     },
   };
-}
-
-function clippedText({ title, body }: Text): Text {
-  return { title: clipped(title, TITLE_MAX), body: clipped(body, BODY_MAX) };
 }
 
 function clipped(text: string, max: number): string {

@@ -1,0 +1,24 @@
+import type { Knex } from "knex";
+
+/** The operators' own texts, each in the place of a built-in one, or in a language that nothing is built in for. */
+export async function up(knex: Knex): Promise<void> {
+  await knex.raw(`
+    CREATE TABLE templates (
+      id uuid PRIMARY KEY,
+      event text NOT NULL CHECK (length(event) BETWEEN 1 AND 60),
+      language text NOT NULL CHECK (length(language) BETWEEN 2 AND 5),
+      channel text NOT NULL CHECK (channel IN ('push', 'email')),
+      title text NOT NULL CHECK (length(title) BETWEEN 1 AND 200),
+      body text NOT NULL CHECK (length(body) BETWEEN 1 AND 2000),
+      enabled boolean NOT NULL,
+      version integer NOT NULL DEFAULT 1 CHECK (version > 0),
+      created_at timestamptz NOT NULL DEFAULT now(),
+      updated_at timestamptz NOT NULL DEFAULT now(),
+      UNIQUE (event, language, channel)
+    )
+  `);
+}
+
+export async function down(knex: Knex): Promise<void> {
+  await knex.raw("DROP TABLE templates");
+}

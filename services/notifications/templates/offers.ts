@@ -1,0 +1,116 @@
+import { directTemplates, type TemplateChannel, type TemplateEvent } from "./catalogue.ts";
+
+/** What a text may speak of. */
+export interface Placeholder {
+  readonly name: string;
+  readonly about: string;
+  /** Stands in previews. */
+  readonly example: string;
+  readonly mayBeMissing?: true;
+  /** Nobody but the reader of the mail may see it: not in titles, which the history keeps. */
+  readonly secret?: true;
+  /** What the text is for: a body without it is of no use. */
+  readonly required?: true;
+}
+
+const firstName = { name: "first_name", about: "the reader's first name", example: "Ada" };
+const maybeFirstName = { ...firstName, mayBeMissing: true } as const;
+const partner = { name: "partner", about: "the partner's title", example: "Café Central" };
+const total = { name: "total", about: "what the order costs", example: "€24.50" };
+const reason = {
+  name: "reason",
+  about: "why it happened, as a sentence with its full stop",
+  example: "No bread left.",
+  mayBeMissing: true,
+} as const;
+const readyIn = {
+  name: "ready_in_minutes",
+  about: "in how many minutes the partner expects to be ready",
+  example: "15",
+  mayBeMissing: true,
+} as const;
+const deliverer = {
+  name: "deliverer",
+  about: "the courier's first name",
+  example: "Dora",
+  mayBeMissing: true,
+} as const;
+const refund = {
+  name: "refund",
+  about: "what of the payment goes back",
+  example: "€24.50",
+  mayBeMissing: true,
+} as const;
+const pickup = { name: "pickup", about: "where to collect it", example: "Marktgasse 1, Bern" };
+const destination = { name: "destination", about: "where to bring it", example: "Kirchgasse 3, Bern" };
+const code = {
+  name: "code",
+  about: "the code that is asked for",
+  example: "482913",
+  secret: true,
+  required: true,
+} as const;
+const token = {
+  name: "token",
+  about: "the invitation's token",
+  example: "0d3a5da4-6df2-4efc-8259-6b9de1b73aa8",
+  secret: true,
+  required: true,
+} as const;
+const minutes = {
+  name: "minutes",
+  about: "for how many minutes the code is valid",
+  example: "15",
+  mayBeMissing: true,
+} as const;
+
+const toCustomer = [partner, total, firstName];
+const toDeliverer = [partner, pickup, destination, maybeFirstName];
+
+/** What each event offers its texts, those built in and those of the operator alike. */
+export const offers: Readonly<Record<TemplateEvent, readonly Placeholder[]>> = {
+  "order.paid:customer": toCustomer,
+  "order.accepted:customer": [...toCustomer, readyIn],
+  "order.rejected:customer": [...toCustomer, reason, refund],
+  "order.ready:customer": toCustomer,
+  "order.delayed:customer": [...toCustomer, readyIn, reason],
+  "order.delayed:deliverer": [...toDeliverer, readyIn],
+  "order.assigned:customer": [...toCustomer, deliverer],
+  "order.assigned:deliverer": toDeliverer,
+  "order.released:customer": toCustomer,
+  "order.delivered:customer": toCustomer,
+  "order.failed:customer": [...toCustomer, reason],
+  "order.cancelled:customer": [...toCustomer, reason, refund],
+  "order.cancelled:deliverer": [...toDeliverer, reason],
+  "order.expired:customer": toCustomer,
+  "refund.completed:customer": [
+    { name: "amount", about: "what was given back", example: "€24.50" },
+    maybeFirstName,
+  ],
+  "alert.raised:admin": [
+    { name: "kind", about: "what kind of alert it is", example: "refund.failed" },
+    {
+      name: "subject",
+      about: "the id of what it is about",
+      example: "0198c0de-0000-7000-8000-000000000005",
+    },
+    {
+      name: "detail",
+      about: "what happened, as a sentence with its full stop",
+      example: "The bank refused it.",
+    },
+    firstName,
+  ],
+  "confirm-email": [code, minutes, maybeFirstName],
+  "account-exists": [maybeFirstName],
+  "reset-password": [code, minutes, maybeFirstName],
+  "password-changed": [maybeFirstName],
+  "change-email": [code, minutes, maybeFirstName],
+  "email-changed": [maybeFirstName],
+  invitation: [token, maybeFirstName],
+};
+
+/** Answers to somebody's own act, which only their mailbox gets. */
+export function channelsOf(event: TemplateEvent): readonly TemplateChannel[] {
+  return (directTemplates as readonly string[]).includes(event) ? ["email"] : ["push", "email"];
+}

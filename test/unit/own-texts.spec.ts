@@ -1,0 +1,222 @@
+import { describe, expect, it } from "@jest/globals";
+import { templateEvents } from "../../contracts/templates.ts";
+import type { Template } from "../../services/notifications/templates/catalogue.ts";
+import {
+  exampleValues,
+  fill,
+  problemsOf,
+  TemplateError,
+  textOf,
+} from "../../services/notifications/templates/fill.ts";
+import { offers } from "../../services/notifications/templates/offers.ts";
+import {
+  builtIn,
+  builtInLanguages,
+  type OwnTexts,
+  renderDirect,
+  renderOrder,
+  renderTextMail,
+} from "../../services/notifications/templates/render.ts";
+import { sampleOrder } from "../support/notifications.ts";
+
+const REJECTED = "order.rejected:customer";
+const at = "2026-11-22T10:00:00.000Z";
+const text = (body: string, title = "A title"): Template => ({ title, body });
+const rejected = (body: string, values: Record<string, string> = {}) =>
+  textOf(fill(text(body), REJECTED, { partner: "Crema", first_name: "Zoë", total: "€1.00", ...values })).body;
+const rulesOf = (template: Template, event: Parameters<typeof problemsOf>[1] = REJECTED) =>
+  problemsOf(template, event).map(({ field, rule }) => `${field} ${rule}`);
+
+/** Own texts by "event language channel". */
+function own(texts: Record<string, Template>) {
+  const broken: string[] = [];
+  const found: OwnTexts = {
+    find: (event, language, channel) => texts[`${event} ${language} ${channel}`],
+    broken: (event, language, channel, why) => broken.push(`${event} ${language} ${channel}: ${why}`),
+  };
+  return {
+    broken,
+    push: { own: found, channel: "push" as const },
+    mail: { own: found, channel: "email" as const },
+  };
+}
+
+describe("a text with placeholders", () => {
+  it("filled, has each value where its name stands", () => {
+    expect(rejected("{{first_name}}: {{ partner }} says no.")).toBe("Zoë: Crema says no.");
+  });
+
+  it("without a value that may be missing, takes the default, or leaves the part out", () => {
+    const body = "{{reason|We do not know why.}}[[ You get {{refund}} back.]] Sorry.";
+    expect(rejected(body)).toBe("We do not know why. Sorry.");
+    expect(rejected(body, { reason: "No bread.", refund: "€2" })).toBe("No bread. You get €2 back. Sorry.");
+    expect(rejected(body, { reason: "" })).toBe("We do not know why. Sorry.");
+  });
+
+  it("of several paragraphs, loses those that are left empty", () => {
+    expect(rejected("One.\n\n[[{{reason}}]]\n\nThree.")).toBe("One.\n\nThree.");
+  });
+
+  it("filled with values that look like placeholders, does not fill these", () => {
+    expect(rejected("{{partner}}", { partner: "{{total}} [[x]] $& $1" })).toBe("{{total}} [[x]] $& $1");
+  });
+
+  it("filled with lines, has one line as its title", () => {
+    const filled = fill(text("x", "No: {{reason|}}"), REJECTED, { reason: "a\r\nBcc: b@example.org" });
+    expect(filled.title).toBe("No: a Bcc: b@example.org");
+  });
+
+  it.each(["{{constructor}}", "{{__proto__}}", "{{toString}}", "{{code}}"])(
+    "that names %s, which is not offered, is not filled",
+    (name) => {
+      expect(() => fill(text(name), REJECTED, { code: "123456" })).toThrow(TemplateError);
+    },
+  );
+
+  it("with braces that are no placeholder's, keeps them", () => {
+    expect(rejected("{a} [b] {{partner}}")).toBe("{a} [b] Crema");
+  });
+});
+
+describe("the check of an own text", () => {
+  it.each(builtInLanguages)("finds nothing wrong with what is built in for %s", (language) => {
+    for (const event of templateEvents) {
+      expect([event, ...problemsOf(builtIn(event, language) as Template, event)]).toEqual([event]);
+    }
+  });
+
+  it.each([
+    ["{{shop}} says no.", "body placeholder"],
+    ["[[{{shop}}]]", "body placeholder"],
+    ["{{partner says no.", "body syntax"],
+    ["partner}} says no.", "body syntax"],
+    ["{{Partner}}", "body syntax"],
+    ["{{partner.title}}", "body syntax"],
+    ["{{}}", "body syntax"],
+    ["[[ [[ {{reason}} ]] ]]", "body syntax"],
+    ["[[ {{reason}}", "body syntax"],
+    ["{{reason}} ]]", "body syntax"],
+    ["[[ a\n\n{{reason}} ]]", "body syntax"],
+    ["Why: {{reason}}", "body mayBeMissing"],
+    ["[[{{reason}}]]", "body empty"],
+  ])("of %j, finds: %s", (body, problem) => {
+    expect(rulesOf(text(body))).toEqual([problem]);
+  });
+
+  it("looks at the title too", () => {
+    expect(rulesOf(text("x", "{{shop}}"))).toEqual(["title placeholder"]);
+    expect(rulesOf(text("x", "[[{{reason}}]]"))).toEqual(["body empty"]);
+  });
+
+  it("names the placeholders that there are", () => {
+    expect(problemsOf(text("{{shop}}"), REJECTED)[0]?.message).toBe(
+      "There is no {{shop}} here; there are: partner, total, first_name, reason, refund.",
+    );
+  });
+
+  it("lets no mail with a code go without it, and none have it in its title, which is kept", () => {
+    expect(rulesOf(text("Hello"), "confirm-email")).toEqual(["body required"]);
+    expect(rulesOf(text("[[{{code}} for {{minutes}} min]]"), "confirm-email")).toEqual(["body required"]);
+    expect(rulesOf(text("{{code}}", "{{code}} is your code"), "confirm-email")).toEqual(["title secret"]);
+    expect(rulesOf(text("{{code}}"), "confirm-email")).toEqual([]);
+  });
+
+  it("of texts that are made to take long, takes no time", () => {
+    const startMs = performance.now();
+    for (const part of ["{{", "[[", "{{a|", "{{a}}[[", "\n", "}}{{"]) {
+      problemsOf(text(part.repeat(2_000 / part.length)), REJECTED);
+    }
+    expect(performance.now() - startMs).toBeLessThan(500);
+  });
+
+  it("has an example for everything that is offered", () => {
+    for (const event of templateEvents) {
+      expect(Object.keys(exampleValues(event))).toEqual(offers[event].map(({ name }) => name));
+      expect(Object.values(exampleValues(event))).not.toContain("");
+    }
+  });
+});
+
+describe("an own text, for a reader in some language,", () => {
+  const news = { order: sampleOrder(), firstName: "Zoë", at };
+  const said = (texts: Record<string, Template>, language: string) => {
+    const { push, broken } = own(texts);
+    const { title, language: written } = renderOrder("order.paid:customer", news, language, push);
+    return { title, written, broken };
+  };
+
+  it.each([
+    ["de-AT", ["de-AT", "de", "en"], "Own de-AT"],
+    ["de-AT", ["de", "en"], "Own de"],
+    ["de-AT", ["en"], "Zahlung eingegangen"],
+    ["fr", ["fr", "en"], "Own fr"],
+    ["fr-CA", ["fr", "en"], "Own fr"],
+    ["fr", ["en"], "Own en"],
+    ["fr", [], "Payment received"],
+    ["en-GB", ["en"], "Own en"],
+  ])("%s, where there are own ones in %j, is %s", (language, languages, title) => {
+    const texts = languages.map((one) => [`order.paid:customer ${one} push`, text("x", `Own ${one}`)]);
+    expect(said(Object.fromEntries(texts), language).title).toBe(title);
+  });
+
+  it("that cannot be written, gives way to the next one, and that is told", () => {
+    const { title, broken } = said({ "order.paid:customer de push": text("{{shop}}") }, "de");
+    expect(title).toBe("Zahlung eingegangen");
+    expect(broken).toEqual([expect.stringContaining("offers no shop")]);
+  });
+
+  it("by one channel, leaves the other channel's as it is built in", () => {
+    const { push, mail } = own({ "order.paid:customer en email": text("x", "By mail") });
+    expect(renderOrder("order.paid:customer", news, "en", push).title).toBe("Payment received");
+    expect(renderOrder("order.paid:customer", news, "en", mail).title).toBe("By mail");
+  });
+
+  it("writes amounts as its own language does", () => {
+    const texts = own({ "order.paid:customer fr push": text("{{total}}") });
+    const { body } = renderOrder("order.paid:customer", news, "fr", texts.push);
+    expect(body).toBe("24,50\u00a0€");
+  });
+});
+
+describe("an own text, as a mail,", () => {
+  const direct = (
+    template: Template,
+    language = "en",
+    values: Record<string, string> = { code: "482913" },
+  ) => {
+    const texts = own({ [`confirm-email ${language} email`]: template });
+    return { ...renderDirect("confirm-email", values, language, texts.mail.own), broken: texts.broken };
+  };
+
+  it("carries no markup of its own: neither the text's nor a value's", () => {
+    const template = text("<b>Hi</b> {{first_name|x}}\n\n{{code}}", "<i>{{first_name|x}}</i>");
+    const { html } = direct(template, "en", { code: "482913", firstName: '<img src=x onerror="1">' });
+    expect(html).not.toMatch(/<b>|<i>|<img/);
+    expect(html).toContain("&lt;b&gt;Hi&lt;/b&gt; &lt;img");
+  });
+
+  it("shows the code by itself, and not in the history", () => {
+    const { text: plain, html, summary } = direct(text("Hi.\n\n{{code}}\n\nBye."));
+    expect(plain).toContain("\n\n    482913\n\n");
+    expect(html).toMatch(/font-size:28px[^>]*>482913</);
+    expect(summary).toEqual({ title: "A title", body: "Sent by e-mail only." });
+  });
+
+  it("in a language that has something built in, is greeted and signed in that", () => {
+    const { text: plain } = direct(text("Der Code: {{code}}"), "de-AT");
+    expect(plain).toMatch(/^Guten Tag,\n\nDer Code: 482913\n\n-- \nWaybill hat/);
+  });
+
+  it("in a language that has nothing built in, is all there is", () => {
+    const { text: plain, html } = direct(text("Bonjour.\n\n{{code}}"), "fr");
+    expect(plain).toBe("Bonjour.\n\n    482913");
+    expect(html).toContain('<html lang="fr">');
+    expect(renderTextMail({ title: "t", body: "Un\n\ndeux\ntrois" }, "Zoë", "fr").html).toContain(
+      "<p>Un</p>\n<p>deux<br>trois</p>",
+    );
+  });
+
+  it("without its code, is refused as the built-in one is", () => {
+    expect(() => direct(text("{{code}}"), "en", {})).toThrow(/needs the value code/);
+  });
+});
