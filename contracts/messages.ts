@@ -118,6 +118,12 @@ export const messages = {
   "notification.failed": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
   /** Its receiver wants no such news: it stands in the history and was sent to nobody. */
   "notification.muted": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
+  /** It waits for the end of its receiver's quiet hours. */
+  "notification.held": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
+  /** Its receiver's quiet hours have ended: it is delivered now. */
+  "notification.due": object({ version, notificationId: uuid }),
+  /** It waited, and when it was due there was newer news of the same order. */
+  "notification.dropped": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
   "alert.raised": object({ version, kind: text(60), subject: text(200), detail: text(2000) }),
   /** What an operator did, for the audit log that Identity keeps. Nobody's name stands in it. */
   "audit.recorded": object({

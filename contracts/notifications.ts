@@ -44,7 +44,21 @@ export const device = object({
   createdAt: time,
 });
 
-export const preferences = object({ push: boolean, email: boolean });
+/** From one minute of the day until another, which may be the next day's, by the clock on somebody's wall. */
+const quietHours = object({
+  fromMinute: integer(0, 1439),
+  untilMinute: integer(0, 1439),
+  timeZone: text(64),
+});
+export type QuietHours = Infer<typeof quietHours>;
+
+export const preferences = object({
+  push: boolean,
+  email: boolean,
+  /** What can wait is held back until they end. */
+  quietHours: optional(quietHours),
+});
+export type Preferences = Infer<typeof preferences>;
 
 export const attempt = object({
   channel: oneOf("push", "email"),
@@ -62,8 +76,11 @@ export const notification = object({
   title: text(200),
   body: text(2000),
   orderId: optional(uuid),
-  /** `muted`: kept here only, since the recipient wants neither pushes nor mails. */
-  state: oneOf("pending", "sent", "muted", "failed"),
+  /**
+   * `muted`: kept here only, since the recipient wants neither pushes nor mails. `held`: it waits for the end of
+   * their quiet hours. `dropped`: when these ended there was newer news of the same order.
+   */
+  state: oneOf("pending", "held", "sent", "muted", "dropped", "failed"),
   attempts: listOf(attempt),
   createdAt: time,
 });

@@ -49,6 +49,7 @@ const rules: { of: RegExp; may: RegExp; says: string }[] = [
 const pure = [
   /^services\/orders\/order(-[a-z]+)?\.ts$/,
   /^services\/partners\/(opening-hours|stock|quote)\.ts$/,
+  /^services\/notifications\/(quiet-hours|templates\/[a-z]+)\.ts$/,
 ];
 
 function sources(folder: string): File[] {

@@ -901,7 +901,7 @@ The stream ends with the access token; connect again with a fresh one. */
     patch?: never;
   };
   "/me/notification-preferences": {
-    /** Which channels I am notified by */
+    /** Which channels I am notified by, and when not */
     get: {
       parameters: { path?: never; query?: never; header?: never };
       requestBody?: never;
@@ -911,10 +911,18 @@ The stream ends with the access token; connect again with a fresh one. */
         default: Refusal;
       };
     };
-    /** Choose the channels that I am notified by */
+    /** Choose the channels that I am notified by, and when not. Within the quiet hours news that can wait are held back until they end; codes, and a courier on the way, are not. */
     put: {
       parameters: { path?: never; query?: never; header?: never };
-      requestBody: { content: { "application/json": { push: boolean; email: boolean } } };
+      requestBody: {
+        content: {
+          "application/json": {
+            push: boolean;
+            email: boolean;
+            quiet_hours?: { from_minute: number; until_minute: number; time_zone: string };
+          };
+        };
+      };
       responses: {
         200: { content: { "application/json": Schemas["NotificationPreferences"] } };
         default: Refusal;
@@ -1421,11 +1429,15 @@ export interface components {
       title: string;
       body: string;
       order_id?: string;
-      state: "pending" | "sent" | "muted" | "failed";
+      state: "pending" | "held" | "sent" | "muted" | "dropped" | "failed";
       attempts: Schemas["Attempt"][];
       created_at: string;
     };
-    NotificationPreferences: { push: boolean; email: boolean };
+    NotificationPreferences: {
+      push: boolean;
+      email: boolean;
+      quiet_hours?: { from_minute: number; until_minute: number; time_zone: string };
+    };
     Offer: {
       product_id: string;
       partner_id: string;

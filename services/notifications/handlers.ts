@@ -3,6 +3,7 @@ import type { Message } from "../../contracts/messages.ts";
 import type { Handler, Handlers } from "../../mixins/consumer/handlers.ts";
 import { audience, type OrderMessageType } from "./audience.ts";
 import { saveToken } from "./devices.repository.ts";
+import { deliverHeld, giveUpHeld } from "./held.ts";
 import { project } from "./history.ts";
 import { alertIdOf, alertLetters, directLetter, orderLetters, refundLetters } from "./letters.ts";
 import { noteOrder } from "./notifications.repository.ts";
@@ -16,12 +17,12 @@ const DIRECT_WAITS_MS = [500, 2_000, 10_000, 60_000, 180_000];
 /** Messages that merely overtook each other are all told; one that comes so late after newer news is not. */
 const STALE_AFTER_MS = 30_000;
 
-type SettledType = "notification.sent" | "notification.failed" | "notification.muted";
+type ShownType = `notification.${"sent" | "failed" | "muted" | "held" | "dropped"}`;
 
 /** What the consumer group does with each message that concerns it. */
 export function handlers(deps: SendingDeps): Handlers {
   const dead = (trx: Knex.Transaction, { id }: Message) => giveUp(deps, trx, id);
-  const projecting = <T extends SettledType>(): Handler<T> => ({
+  const projecting = <T extends ShownType>(): Handler<T> => ({
     needs: deps.documents,
     async perform({ data }) {
       await project(deps, data.notificationId);
@@ -69,6 +70,13 @@ export function handlers(deps: SendingDeps): Handlers {
     "notification.sent": projecting(),
     "notification.failed": projecting(),
     "notification.muted": projecting(),
+    "notification.held": projecting(),
+    "notification.dropped": projecting(),
+    "notification.due": {
+      schedule: ORDER_WAITS_MS,
+      dead: (trx, { data }) => giveUpHeld(deps, trx, data.notificationId),
+      perform: async ({ data }) => deliverHeld(deps, data.notificationId),
+    },
     "user.registered": { apply: (trx, { data }) => keepUser(trx, data) },
     "user.updated": { apply: (trx, { data }) => keepUser(trx, data) },
     "user.deleted": {

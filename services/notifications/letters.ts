@@ -8,6 +8,7 @@ import { addresseesOf, type OrderMessageType } from "./audience.ts";
 import { customerOf, type NewNotification } from "./notifications.repository.ts";
 import { adminsOf, isForgotten, type Recipient, recipientsOf } from "./recipients.repository.ts";
 import type { Letter } from "./sending.ts";
+import { canWait } from "./templates/catalogue.ts";
 import {
   type OwnTexts,
   renderAlert,
@@ -44,7 +45,8 @@ export async function orderLetters(
     const told = present({ order, firstName, deliverer, at: time });
     const write = (way: Way) => renderOrder(event, told, languageOf(person), way);
     const news = { messageId: id, addressee: userId, userId, orderId: order.orderId, event: type };
-    letters.push(personal(news, write, own, person));
+    const waits = canWait(event) ? { waits: { orderVersion: order.version } } : {};
+    letters.push({ ...personal(news, write, own, person), ...waits });
   }
   return letters;
 }
@@ -67,7 +69,8 @@ export async function refundLetters(
     orderId: data.orderId,
     event: "refund.completed",
   };
-  return [personal(news, write, own, person)];
+  const waits = canWait("refund.completed:customer") ? { waits: {} } : {};
+  return [{ ...personal(news, write, own, person), ...waits }];
 }
 
 /** Every admin is told of an alert, but not of each repeat. */
@@ -103,10 +106,9 @@ function personal(
   person: Recipient | undefined,
 ): Letter {
   const { title, body } = write({ channel: "push", own });
-  const letter = { news: { ...news, title, body } };
-  if (!person) return letter;
-  const text = write({ channel: "email", own });
-  return { ...letter, mail: mailFor(text, person), mailText: text };
+  const mailText = write({ channel: "email", own });
+  const letter = { news: { ...news, title, body }, mailText };
+  return person ? { ...letter, mail: mailFor(mailText, person) } : letter;
 }
 
 /** The mail around a text, to this person. */

@@ -8,7 +8,11 @@ export interface NotificationRow extends NotificationView {
 }
 
 const BODY_MAX = 2_000;
-const COLUMNS = "id, user_id, order_id, event, title, body, state, attempts, passes, created_at";
+export const NOTIFICATION_COLUMNS = [
+  ...["id", "user_id", "order_id", "event", "title", "body"],
+  ...["state", "attempts", "passes", "created_at"],
+] as const;
+const COLUMNS = NOTIFICATION_COLUMNS.join(", ");
 
 export interface NewNotification {
   messageId: string;
@@ -64,7 +68,7 @@ export async function savePass(
     `UPDATE notifications
      SET state = ?, attempts = attempts || ?::jsonb, passes = passes + 1, updated_at = now(),
          title = coalesce(?, title), body = coalesce(left(?, ${BODY_MAX}), body)
-     WHERE id = ? AND state IN ('pending', 'failed')`,
+     WHERE id = ? AND state IN ('pending', 'held', 'failed')`,
     [state, JSON.stringify(attempts), said?.title ?? null, said?.body ?? null, id],
   );
   return count === 1;
@@ -77,6 +81,16 @@ export async function failPending(db: Db, messageId: string): Promise<Notificati
     `UPDATE notifications SET state = 'failed', updated_at = now()
      WHERE message_id = ? AND state = 'pending' RETURNING ${COLUMNS}`,
     [messageId],
+  );
+}
+
+/** Gives up one that is not settled, also while it is held. @returns undefined when it was */
+export async function failUnsettled(db: Db, id: string): Promise<NotificationRow | undefined> {
+  return row<NotificationRow>(
+    db,
+    `UPDATE notifications SET state = 'failed', passes = passes + 1, updated_at = now()
+     WHERE id = ? AND state IN ('pending', 'held') RETURNING ${COLUMNS}`,
+    [id],
   );
 }
 

@@ -11,6 +11,7 @@ import { health } from "../../mixins/health/health.mixin.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { Carrier } from "../../providers/carrier/index.ts";
 import { type Mailer, mailer } from "../../providers/email/index.ts";
 import { type PushProvider, pushProviders } from "../../providers/push/index.ts";
@@ -18,12 +19,18 @@ import { listAgents } from "./agents.repository.ts";
 import { createAgent, updateAgent } from "./agents.ts";
 import { listDevices, removeDevice, saveToken } from "./devices.repository.ts";
 import { handlers } from "./handlers.ts";
+import { countHeld } from "./held.repository.ts";
+import { queueDue } from "./held.ts";
 import { listHistory, notificationDocuments } from "./history.ts";
 import { keptTexts } from "./own-texts.ts";
+import { setPreferences } from "./preferences.ts";
 import { providerHealth } from "./provider-health.ts";
-import { preferencesOf, savePreferences } from "./recipients.repository.ts";
+import { preferencesOf } from "./recipients.repository.ts";
 import type { SendingDeps } from "./sending.ts";
 import { createTemplate, placeOf, templatesPage, updateTemplate } from "./templates.ts";
+
+/** How long after the end of somebody's quiet hours what they held back is told at the latest. */
+const DUE_SWEEP_MS = 5_000;
 
 export interface NotificationsDeps {
   config: Settings;
@@ -32,6 +39,7 @@ export interface NotificationsDeps {
   /** Unless told otherwise, those that the configuration names. */
   push?: ReadonlyMap<string, PushProvider>;
   mailer?: Mailer;
+  dueSweepMs?: number;
 }
 
 /** Tells people what concerns them: by push, and by e-mail where no push comes through. */
@@ -70,6 +78,11 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
     handlers: handlers(sending),
     clock,
   });
+  const dueSweep = timer({
+    name: "queueing what waited for the end of quiet hours",
+    intervalMs: deps.dueSweepMs ?? DUE_SWEEP_MS,
+    run: (stopping) => queueDue(sending, stopping),
+  });
 
   return {
     name: "notifications",
@@ -79,12 +92,17 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
       out.mixin,
       inbox.mixin,
       texts.mixin,
+      dueSweep.mixin,
       health({
         checks: { postgres: () => db.ping(), documents: () => history.ready() },
         outbox: out,
         inbox,
         gauges: {
           ...documentGauges([history], inbox),
+          notifications_held: {
+            about: "Notifications that wait for the end of somebody's quiet hours",
+            read: () => countHeld(db.db),
+          },
           push_tries: {
             about: "Tries to push since the process started, by provider and outcome",
             label: "result",
@@ -114,7 +132,8 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
         preferencesOf(db.db, callerOf(ctx).id),
       ),
       setPreferences: implement("notifications.setPreferences", async (ctx) => {
-        await savePreferences(db.db, callerOf(ctx).id, ctx.params);
+        await setPreferences({ postgres: db, clock }, callerOf(ctx).id, ctx.params);
+        dueSweep.wake();
         return ctx.params;
       }),
       list: implement("notifications.list", async (ctx) =>

@@ -1,5 +1,6 @@
 import type { MessageData } from "../../contracts/messages.ts";
 import type { Role } from "../../contracts/meta.ts";
+import type { Preferences } from "../../contracts/notifications.ts";
 import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts";
 
 /** A person as identity described them last. */
@@ -71,24 +72,49 @@ export async function isForgotten(db: Db, userId: string): Promise<boolean> {
   return found !== undefined;
 }
 
-export interface Preferences {
-  push: boolean;
-  email: boolean;
+interface PreferencesRow extends Pick<Preferences, "push" | "email"> {
+  quietFromMinute?: number;
+  quietUntilMinute?: number;
+  quietTimeZone?: string;
 }
 
-/** Who never chose gets both. */
+/** Who never chose gets both, at any hour. */
 export async function preferencesOf(db: Db, userId: string): Promise<Preferences> {
-  const chosen = await row<Preferences>(db, "SELECT push, email FROM preferences WHERE user_id = ?", [
-    userId,
-  ]);
-  return chosen ?? { push: true, email: true };
+  const chosen = await row<PreferencesRow>(
+    db,
+    `SELECT push, email, quiet_from_minute, quiet_until_minute, quiet_time_zone
+     FROM preferences WHERE user_id = ?`,
+    [userId],
+  );
+  if (!chosen) return { push: true, email: true };
+  const { push, email, quietFromMinute, quietUntilMinute, quietTimeZone } = chosen;
+  if (quietFromMinute === undefined || quietUntilMinute === undefined || quietTimeZone === undefined) {
+    return { push, email };
+  }
+  const quietHours = {
+    fromMinute: quietFromMinute,
+    untilMinute: quietUntilMinute,
+    timeZone: quietTimeZone,
+  };
+  return { push, email, quietHours };
 }
 
-export async function savePreferences(db: Db, userId: string, { push, email }: Preferences): Promise<void> {
+export async function savePreferences(
+  db: Db,
+  userId: string,
+  { push, email, quietHours }: Preferences,
+): Promise<void> {
   await affected(
     db,
-    `INSERT INTO preferences (user_id, push, email) VALUES (?, ?, ?)
-     ON CONFLICT (user_id) DO UPDATE SET push = excluded.push, email = excluded.email, updated_at = now()`,
-    [userId, push, email],
+    `INSERT INTO preferences (user_id, push, email, quiet_from_minute, quiet_until_minute, quiet_time_zone)
+     VALUES (?, ?, ?, ?, ?, ?)
+     ON CONFLICT (user_id) DO UPDATE
+       SET push = excluded.push, email = excluded.email, quiet_from_minute = excluded.quiet_from_minute,
+           quiet_until_minute = excluded.quiet_until_minute, quiet_time_zone = excluded.quiet_time_zone,
+           updated_at = now()`,
+    [
+      ...[userId, push, email],
+      ...[quietHours?.fromMinute ?? null, quietHours?.untilMinute ?? null, quietHours?.timeZone ?? null],
+    ],
   );
 }

@@ -1,5 +1,7 @@
 import type { Knex } from "knex";
 import { message } from "../../contracts/messages.ts";
+import type { Attempt } from "../../contracts/notifications.ts";
+import { isoTime } from "../../lib/clock.ts";
 import type { SealKeys } from "../../lib/seal.ts";
 import type { Lease } from "../../mixins/consumer/handlers.ts";
 import type { Documents } from "../../mixins/documents/documents.mixin.ts";
@@ -9,6 +11,7 @@ import type { Mail } from "../../providers/email/index.ts";
 import { openSender } from "./agents.ts";
 import { type Delivered, type DeliveryDeps, deliver, type Sender } from "./delivery.ts";
 import { devicesToPush, noteTokenFailure, removeToken } from "./devices.repository.ts";
+import { type Holding, hold, release } from "./held.repository.ts";
 import type { NotificationDocument } from "./history.ts";
 import {
   failPending,
@@ -18,6 +21,7 @@ import {
   storeNotification,
 } from "./notifications.repository.ts";
 import type { KeptTexts } from "./own-texts.ts";
+import { heldUntil } from "./quiet-hours.ts";
 import { preferencesOf } from "./recipients.repository.ts";
 import type { Written } from "./templates/render.ts";
 
@@ -38,12 +42,23 @@ export interface Letter {
   /** What the mail says besides greeting and footer, where that is no secret. */
   mailText?: Written;
   mailOnly?: true;
+  /** It can wait for the end of somebody's quiet hours; news of an order only until there are newer ones. */
+  waits?: { orderVersion?: number | undefined };
+  /** It has waited. */
+  held?: true;
 }
 
 interface Sent {
   row: NotificationRow;
   letter: Letter;
-  result: Delivered;
+  result: Delivered | Held;
+}
+
+/** Nothing was tried: its reader is not to be disturbed before this moment. */
+interface Held extends Pick<Delivered, "attempts" | "troubles"> {
+  state: "held";
+  retryable: false;
+  untilMs: number;
 }
 
 /**
@@ -55,7 +70,14 @@ export async function sendLetters(
   letters: readonly Letter[],
   lease: Pick<Lease, "attempt">,
 ): Promise<(trx: Knex.Transaction) => Promise<void>> {
-  const due = await store(deps, letters, lease.attempt === 1);
+  return sendStored(deps, await store(deps, letters, lease.attempt === 1));
+}
+
+/** The same for what was stored before. */
+export async function sendStored(
+  deps: SendingDeps,
+  due: readonly { row: NotificationRow; letter: Letter }[],
+): Promise<(trx: Knex.Transaction) => Promise<void>> {
   const sender = due.some(({ letter }) => !letter.mailOnly) ? await senderOf(deps) : undefined;
   const sent = await Promise.all(
     due.map(
@@ -69,7 +91,7 @@ export async function sendLetters(
   const open = sent.filter(({ result }) => result.state === "failed" && result.retryable);
   if (open.length === 0) return (trx) => settle(deps, trx, sent);
   await deps.postgres.transact((trx) => settle(deps, trx, sent));
-  throw new Error(`${open.length} of ${letters.length} could not be delivered: ${reasonOf(open)}`);
+  throw new Error(`${open.length} of ${due.length} could not be delivered: ${reasonOf(open)}`);
 }
 
 /** Gives up what is still pending of a message whose last try has failed. */
@@ -103,11 +125,18 @@ async function senderOf(deps: SendingDeps): Promise<Sender | undefined> {
 async function deliverLetter(
   deps: SendingDeps,
   row: NotificationRow,
-  { mail, mailOnly, news }: Letter,
+  { mail, mailOnly, news, waits }: Letter,
   sender: Sender | undefined,
-): Promise<Delivered> {
+): Promise<Sent["result"]> {
   const { db } = deps.postgres;
   const { userId } = news;
+  const preferences = mailOnly || !userId ? "mailOnly" : await preferencesOf(db, userId);
+  const nowMs = deps.clock.now();
+  const untilMs = waits && preferences !== "mailOnly" ? heldUntil(preferences, nowMs) : undefined;
+  if (untilMs !== undefined) {
+    const attempts = [untried(nowMs, `quiet hours until ${isoTime(untilMs)}`)];
+    return { state: "held", retryable: false, attempts, troubles: [], untilMs };
+  }
   return deliver(
     {
       notificationId: row.id,
@@ -115,7 +144,7 @@ async function deliverLetter(
       body: row.body,
       data: { event: row.event, notificationId: row.id, ...(row.orderId && { orderId: row.orderId }) },
       devices: userId && !mailOnly ? await devicesToPush(db, userId) : [],
-      preferences: mailOnly || !userId ? "mailOnly" : await preferencesOf(db, userId),
+      preferences,
       sender,
       mail: mail && { ...mail, messageId: `${row.id}@waybill` },
     },
@@ -129,7 +158,9 @@ async function settle(deps: SendingDeps, trx: Knex.Transaction, sent: readonly S
     const next = state === "failed" && retryable ? "pending" : state;
     // The history shows the words that came through: the row has those of the push.
     const said = attempts.at(-1)?.channel === "email" && state === "sent" ? letter.mailText : undefined;
+    if (letter.held && (next === "sent" || next === "muted" || next === "failed")) await release(trx, row.id);
     if (!(await savePass(trx, row.id, next, attempts, said))) continue;
+    if (result.state === "held") await hold(trx, holdingOf(row, letter, result));
     for (const trouble of troubles) {
       await (trouble.unregistered ? removeToken(trx, trouble) : noteTokenFailure(trx, trouble));
     }
@@ -137,9 +168,35 @@ async function settle(deps: SendingDeps, trx: Knex.Transaction, sent: readonly S
   }
 }
 
-function outcomeOf(
+function holdingOf({ id }: NotificationRow, { news, waits, mailText }: Letter, { untilMs }: Held): Holding {
+  return {
+    notificationId: id,
+    userId: news.userId as string,
+    heldUntil: isoTime(untilMs),
+    orderVersion: waits?.orderVersion,
+    mail: mailText,
+  };
+}
+
+/** Has one that has waited end in the history, since nobody needs to be told of it any more. */
+export async function dropLetter(
+  deps: SendingDeps,
+  trx: Knex.Transaction,
+  row: NotificationRow,
+): Promise<void> {
+  await release(trx, row.id);
+  const attempts = [untried(deps.clock.now(), "newer news of the order came in the meantime")];
+  if (!(await savePass(trx, row.id, "dropped", attempts))) return;
+  await deps.outbox.add(trx, [outcomeOf(row, "notification.dropped")]);
+}
+
+function untried(atMs: number, detail: string): Attempt {
+  return { channel: "push", provider: "none", outcome: "skipped", detail, at: isoTime(atMs), durationMs: 0 };
+}
+
+export function outcomeOf(
   { id, userId, event, passes }: NotificationRow,
-  type: "notification.sent" | "notification.failed" | "notification.muted",
+  type: `notification.${"sent" | "failed" | "muted" | "held" | "dropped"}`,
 ) {
   return message(type, id, { version: passes + 1, notificationId: id, event, ...(userId && { userId }) });
 }

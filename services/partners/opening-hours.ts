@@ -1,4 +1,5 @@
 import type { Hours } from "../../contracts/partners.ts";
+import { isTimeZone, offsetMs, type WallTime, wallTime } from "../../lib/wall-clock.ts";
 
 const MINUTES_A_DAY = 1_440;
 const MINUTE_MS = 60_000;
@@ -7,17 +8,6 @@ const DAY_MS = 86_400_000;
 const DAYS_AHEAD = 8;
 
 type Span = Hours["spans"][number];
-
-/** What the clock on the wall shows. */
-interface WallTime {
-  year: number;
-  /** 1..12 */
-  month: number;
-  day: number;
-  /** 0 is Sunday. */
-  weekday: number;
-  minute: number;
-}
 
 /**
  * Whether the clock on the partner's wall stands within one of the spans. Without any span a partner is closed.
@@ -83,48 +73,4 @@ function gapEnd(timeZone: string, ms: number): number {
   let end = ms;
   while (offsetMs(timeZone, end - MINUTE_MS) === offsetMs(timeZone, ms)) end -= MINUTE_MS;
   return end;
-}
-
-function offsetMs(timeZone: string, atMs: number): number {
-  const { year, month, day, minute } = wallTime(timeZone, atMs);
-  return Date.UTC(year, month - 1, day, 0, minute) - Math.floor(atMs / MINUTE_MS) * MINUTE_MS;
-}
-
-/** Making a formatter costs a hundred times what using one does. */
-const formatters = new Map<string, Intl.DateTimeFormat>();
-
-function formatterOf(timeZone: string): Intl.DateTimeFormat {
-  let formatter = formatters.get(timeZone);
-  if (!formatter) {
-    formatter = new Intl.DateTimeFormat("en-US", {
-      timeZone,
-      hourCycle: "h23",
-      year: "numeric",
-      month: "numeric",
-      day: "numeric",
-      hour: "numeric",
-      minute: "numeric",
-    });
-    formatters.set(timeZone, formatter);
-  }
-  return formatter;
-}
-
-function isTimeZone(name: string): boolean {
-  // Intl also takes offsets ("+01:00"), which would be wrong for half of the year.
-  if (!/^[A-Za-z]/.test(name)) return false;
-  try {
-    formatterOf(name);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function wallTime(timeZone: string, atMs: number): WallTime {
-  const parts: Record<string, number> = {};
-  for (const { type, value } of formatterOf(timeZone).formatToParts(atMs)) parts[type] = Number(value);
-  const { year = 0, month = 1, day = 1, hour = 0, minute = 0 } = parts;
-  const weekday = new Date(Date.UTC(year, month - 1, day)).getUTCDay();
-  return { year, month, day, weekday, minute: hour * 60 + minute };
 }

@@ -19,7 +19,7 @@ const says: Record<User, RegExp> = {
   media: /^$/,
   orders: /^(order\..*|payment\..*|refund\..*|audit\.recorded|alert\.raised)$/,
   partners: /^(partner\.updated|availability\.changed|audit\.recorded|alert\.raised)$/,
-  notifications: /^(notification\.(sent|failed|muted)|audit\.recorded|alert\.raised)$/,
+  notifications: /^(notification\.(sent|failed|muted|held|due|dropped)|audit\.recorded|alert\.raised)$/,
   operator: /^$/,
   deploy: /^$/,
 };

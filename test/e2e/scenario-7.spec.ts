@@ -160,6 +160,35 @@ describe("scenario 7, assign", () => {
     expect(await api.ok("GET /me/notification-preferences", by)).toEqual({ push: false, email: true });
   });
 
+  it("quiet hours are one's own to have: what can wait is held, and told when they go", async () => {
+    const by = await customer(api);
+    const minute = Math.floor((Date.now() % 86_400_000) / 60_000);
+    const at = (minutes: number) => (minute + minutes + 1_440) % 1_440;
+    const quiet_hours = { from_minute: at(-60), until_minute: at(60), time_zone: "UTC" };
+    const nowhere = { ...quiet_hours, time_zone: "Mars/Olympus" };
+    const wishes = (hours?: object) => ({
+      ...by,
+      body: { push: true, email: true, ...(hours && { quiet_hours: hours }) },
+    });
+    expect(await api.refused("PUT /me/notification-preferences", wishes(nowhere))).toMatchObject({
+      status: 422,
+    });
+    await api.ok("PUT /me/notification-preferences", wishes(quiet_hours));
+    expect(await api.ok("GET /me/notification-preferences", by)).toMatchObject({ quiet_hours });
+    const { order_id } = await readyOrder(api, by, shop);
+    const stateOf = async (event: string) => {
+      const { items } = await api.ok<{ items: Notification[] }>("GET /me/notifications?limit=100", by);
+      return items.find((one) => one.event === event && one.order_id === order_id)?.state;
+    };
+    await eventually(async () => {
+      expect([await stateOf("order.paid"), await stateOf("order.ready")]).toEqual(["held", "held"]);
+    });
+    await api.ok("PUT /me/notification-preferences", wishes());
+    await eventually(async () => {
+      expect([await stateOf("order.paid"), await stateOf("order.ready")]).toEqual(["dropped", "sent"]);
+    });
+  });
+
   it("the senders are the operators' to set, and their secrets are never shown again", async () => {
     const body = {
       name: "A sender in reserve",

@@ -13,7 +13,10 @@ import { inProcessCarrier } from "../../providers/carrier/index.ts";
 import { startMailbox } from "../../sandbox/mailbox/mailbox.ts";
 import { pushReceiver } from "../../sandbox/push/receiver.ts";
 import { serve } from "../../sandbox/web.ts";
-import { notificationsService } from "../../services/notifications/notifications.service.ts";
+import {
+  type NotificationsDeps,
+  notificationsService,
+} from "../../services/notifications/notifications.service.ts";
 import { eventually } from "./eventually.ts";
 import { startOneSignal } from "./onesignal-server.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase } from "./postgres.ts";
@@ -35,7 +38,10 @@ export interface Person {
 }
 
 /** The notifications service on a real database, with servers of our own behind its push and mail providers. */
-export async function startNotifications(settings: Partial<Settings> = {}) {
+export async function startNotifications(
+  settings: Partial<Settings> = {},
+  deps: Partial<NotificationsDeps> = {},
+) {
   const database = await createDatabase("notifications");
   const dataDir = mkdtempSync(join(tmpdir(), "waybill-notifications-"));
   const phones = pushReceiver("/push");
@@ -71,7 +77,7 @@ export async function startNotifications(settings: Partial<Settings> = {}) {
     }),
   );
   broker.createService(identity.service);
-  broker.createService(notificationsService({ config, carrier }));
+  broker.createService(notificationsService({ config, carrier, ...deps }));
   await broker.start();
 
   const db = openDatabase({

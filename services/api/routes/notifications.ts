@@ -36,14 +36,17 @@ export const notificationRoutes = [
     success: 204,
   }),
   route("GET /me/notification-preferences", "notifications.preferences", {
-    summary: "Which channels I am notified by",
+    summary: "Which channels I am notified by, and when not",
     access: "any",
     success: 200,
   }),
   route("PUT /me/notification-preferences", "notifications.setPreferences", {
-    summary: "Choose the channels that I am notified by",
+    summary: "Choose the channels that I am notified by, and when not",
+    description:
+      "Within the quiet hours news that can wait are held back until they end; codes, and a courier on the way, are not.",
     access: "any",
     success: 200,
+    example: { quiet_hours: { from_minute: 1320, until_minute: 420, time_zone: "Europe/Berlin" } },
   }),
   route("GET /me/notifications", "notifications.list", {
     summary: "What I was notified of, with every attempt",

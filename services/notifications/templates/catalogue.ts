@@ -11,6 +11,40 @@ export { directTemplates, orderEvents, type TemplateChannel, type TemplateEvent 
 export type OrderEvent = (typeof orderEvents)[number];
 export type DirectTemplate = (typeof directTemplates)[number];
 
+/**
+ * What is told at any hour, and what can wait for the end of somebody's quiet hours. Now: who is at the door or has to
+ * be, what ends a meal that somebody waits for, what operators are for, and answers to one's own act.
+ */
+export const urgency = {
+  "order.paid:customer": "later",
+  "order.accepted:customer": "later",
+  "order.rejected:customer": "now",
+  "order.ready:customer": "later",
+  "order.delayed:customer": "later",
+  "order.delayed:deliverer": "now",
+  "order.assigned:customer": "now",
+  "order.assigned:deliverer": "now",
+  "order.released:customer": "later",
+  "order.delivered:customer": "later",
+  "order.failed:customer": "now",
+  "order.cancelled:customer": "now",
+  "order.cancelled:deliverer": "now",
+  "order.expired:customer": "later",
+  "refund.completed:customer": "later",
+  "alert.raised:admin": "now",
+  "confirm-email": "now",
+  "account-exists": "now",
+  "reset-password": "now",
+  "password-changed": "now",
+  "change-email": "now",
+  "email-changed": "now",
+  invitation: "now",
+} as const satisfies Record<TemplateEvent, "now" | "later">;
+
+export function canWait(event: TemplateEvent): boolean {
+  return urgency[event] === "later";
+}
+
 /** What an order's text may speak of. */
 export interface OrderNews {
   order: OrderSnapshot;

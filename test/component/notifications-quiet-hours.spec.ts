@@ -1,0 +1,213 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import type { Params } from "../../contracts/actions.ts";
+import { newId } from "../../lib/ids.ts";
+import { eventually } from "../support/eventually.ts";
+import {
+  type NotificationsHarness,
+  orderOf,
+  type Person,
+  startNotifications,
+} from "../support/notifications.ts";
+
+const DAY_MS = 86_400_000;
+const midnightMs = Date.parse(new Date().toISOString().slice(0, 10));
+const night = { fromMinute: 22 * 60, untilMinute: 7 * 60, timeZone: "UTC" };
+
+let shiftMs = 0;
+let platform: NotificationsHarness;
+beforeAll(async () => {
+  const clock = { now: () => Date.now() + shiftMs };
+  platform = await startNotifications({}, { clock, dueSweepMs: 50 });
+  await platform.sendBy("sandbox");
+});
+afterAll(() => platform.stop());
+
+/** Has the service's clock show this hour in UTC, of today or of so many days later. */
+function itIs(hour: number, days = 0): void {
+  shiftMs = midnightMs + days * DAY_MS + hour * 3_600_000 - Date.now();
+}
+
+/** Somebody with a phone. */
+async function reachable(change: Parameters<NotificationsHarness["person"]>[0] = {}) {
+  const who = await platform.person(change);
+  const phone = `phone-${newId()}`;
+  await platform.device(who, "sandbox", phone);
+  return { who, phone };
+}
+
+const wish = (who: Person, wishes: Params<"notifications.setPreferences">) =>
+  platform.as({ id: who.id }, "notifications.setPreferences", wishes);
+const atNight = { push: true, email: true, quietHours: night };
+const statesOf = async (who: Person) =>
+  (await platform.historyOf(who)).map(({ event, state }) => `${event} ${state}`).toSorted();
+const becomes = (who: Person, ...states: string[]) =>
+  eventually(async () => expect(await statesOf(who)).toEqual(states));
+const heldFor = (who: Person) =>
+  platform.rows("SELECT held_until, queued FROM held_notifications WHERE user_id = ?", [who.id]);
+
+describe("quiet hours", () => {
+  beforeEach(() => itIs(23));
+  afterEach(() => {
+    shiftMs = 0;
+  });
+
+  it("news that can wait, wait until they end, and are then told once", async () => {
+    const { who, phone } = await reachable();
+    await wish(who, atNight);
+    await platform.say("order.paid", orderOf(who));
+    await becomes(who, "order.paid held");
+    const end = new Date(midnightMs + DAY_MS + 7 * 3_600_000).toISOString();
+    expect((await platform.historyOf(who))[0]?.attempts).toEqual([
+      expect.objectContaining({ outcome: "skipped", detail: `quiet hours until ${end}` }),
+    ]);
+    expect(await heldFor(who)).toEqual([{ heldUntil: end, queued: false }]);
+    expect(platform.shownTo(phone)).toEqual([]);
+    itIs(7, 1);
+    await becomes(who, "order.paid sent");
+    expect(platform.shownTo(phone)).toEqual([
+      expect.objectContaining({ title: "Payment received", times: 1 }),
+    ]);
+    const [told] = await platform.historyOf(who);
+    expect(told?.attempts.map(({ outcome }) => outcome)).toEqual(["skipped", "accepted"]);
+    const due = "SELECT 1 FROM outbox WHERE type = 'notification.due' AND subject = ?";
+    expect(await platform.rows(due, [told?.id])).toHaveLength(1);
+    expect(await heldFor(who)).toEqual([]);
+    expect(platform.mails(who.email)).toEqual([]);
+  });
+
+  it("a courier on the way and a code, do not wait", async () => {
+    const { who, phone } = await reachable();
+    await wish(who, atNight);
+    await platform.say("order.assigned", orderOf(who));
+    await becomes(who, "order.assigned sent");
+    expect(platform.shownTo(phone)).toHaveLength(1);
+    const values = { code: "482913" };
+    await platform.say("notification.requested", {
+      ...{ version: 1, userId: who.id, email: who.email, template: "confirm-email", language: "en", values },
+    });
+    await eventually(() => expect(platform.mails(who.email)).toHaveLength(1));
+  });
+
+  it("news that newer ones have overtaken by then, are dropped, and that stands in the history", async () => {
+    const { who, phone } = await reachable();
+    await wish(who, atNight);
+    const order = orderOf(who);
+    // Said by the clock that the service reads: what is late by that is not told at all.
+    const time = () => ({ time: new Date(Date.now() + shiftMs).toISOString() });
+    await platform.say("order.paid", { ...order, version: 2 }, time());
+    await becomes(who, "order.paid held");
+    await platform.say("order.ready", { ...order, version: 4 }, time());
+    await platform.say("refund.completed", {
+      ...{ version: 1, refundId: newId(), orderId: order.orderId, bankId: newId(), paymentId: "p1" },
+      ...{ amount: order.paid, reason: "too much" },
+    });
+    await becomes(who, "order.paid held", "order.ready held", "refund.completed held");
+    await platform.say("order.delivered", { ...order, version: 7 }, time());
+    await becomes(
+      who,
+      ...["order.delivered held", "order.paid held", "order.ready held", "refund.completed held"],
+    );
+    itIs(7, 1);
+    await becomes(
+      who,
+      ...["order.delivered sent", "order.paid dropped", "order.ready dropped", "refund.completed sent"],
+    );
+    expect(
+      platform
+        .shownTo(phone)
+        .map(({ title }) => title)
+        .toSorted(),
+    ).toEqual(["Delivered", "Your money is on its way back"]);
+    expect(await heldFor(who)).toEqual([]);
+  });
+
+  it("who has no phone, is written to when they end, at the address of then", async () => {
+    const who = await platform.person({ language: "de" });
+    await wish(who, atNight);
+    await platform.say("order.delivered", orderOf(who));
+    await becomes(who, "order.delivered held");
+    const email = `new-${who.email}`;
+    await platform.say("user.updated", {
+      ...{ version: 2, userId: who.id, email, firstName: "Zoë", language: "de", role: "customer" },
+    });
+    await eventually(async () =>
+      expect(await platform.rows("SELECT email FROM recipients WHERE user_id = ?", [who.id])).toEqual([
+        { email },
+      ]),
+    );
+    itIs(7, 1);
+    await eventually(() => expect(platform.mails(email)).toHaveLength(1));
+    expect(platform.mails(email)[0]).toMatchObject({
+      subject: "Zugestellt",
+      text: expect.stringMatching(/^Guten Tag Zoë,\n\nGuten Appetit/),
+    });
+    expect(platform.mails(who.email)).toEqual([]);
+  });
+
+  it("wishes that change, change what waits: later hours keep it, none let it go at once", async () => {
+    const { who } = await reachable();
+    await wish(who, atNight);
+    await platform.say("order.paid", orderOf(who));
+    await becomes(who, "order.paid held");
+    await wish(who, { ...atNight, quietHours: { ...night, untilMinute: 9 * 60 } });
+    itIs(8, 1);
+    const later = new Date(midnightMs + DAY_MS + 9 * 3_600_000).toISOString();
+    expect(await heldFor(who)).toEqual([{ heldUntil: later, queued: false }]);
+    expect(await platform.as({ id: who.id }, "notifications.preferences", {})).toMatchObject({
+      quietHours: { untilMinute: 540 },
+    });
+    await wish(who, { push: true, email: true });
+    await becomes(who, "order.paid sent");
+    expect(await platform.as({ id: who.id }, "notifications.preferences", {})).toEqual({
+      push: true,
+      email: true,
+    });
+  });
+
+  it("what is due while the next quiet hours have begun, waits for the end of these", async () => {
+    const { who, phone } = await reachable();
+    await wish(who, atNight);
+    await platform.say("order.paid", orderOf(who));
+    await becomes(who, "order.paid held");
+    itIs(23, 1);
+    const next = new Date(midnightMs + 2 * DAY_MS + 7 * 3_600_000).toISOString();
+    await eventually(async () => expect(await heldFor(who)).toEqual([{ heldUntil: next, queued: false }]));
+    expect(platform.shownTo(phone)).toEqual([]);
+    itIs(7, 2);
+    await becomes(who, "order.paid sent");
+    expect(platform.shownTo(phone)).toHaveLength(1);
+  });
+
+  it("who wants neither pushes nor mails, is muted at once", async () => {
+    const { who } = await reachable();
+    await wish(who, { push: false, email: false, quietHours: night });
+    await platform.say("order.paid", orderOf(who));
+    await becomes(who, "order.paid muted");
+  });
+
+  it("who deletes their account, leaves nothing that waits", async () => {
+    const { who, phone } = await reachable();
+    await wish(who, atNight);
+    await platform.say("order.paid", orderOf(who));
+    await becomes(who, "order.paid held");
+    await platform.say("user.deleted", { version: 9, userId: who.id });
+    await becomes(who);
+    expect(await heldFor(who)).toEqual([]);
+    expect(platform.shownTo(phone)).toEqual([]);
+  });
+
+  it.each([
+    [{ ...night, timeZone: "Mars/Olympus" }, "quietHours.timeZone"],
+    [{ ...night, untilMinute: night.fromMinute }, "quietHours.untilMinute"],
+  ])("of %j, are refused and change nothing", async (quietHours, field) => {
+    const who = await platform.person();
+    await expect(wish(who, { push: false, email: true, quietHours })).rejects.toMatchObject({
+      type: "VALIDATION_ERROR",
+      data: { errors: [expect.objectContaining({ field })] },
+    });
+    expect(await platform.as({ id: who.id }, "notifications.preferences", {})).toEqual({
+      push: true,
+      email: true,
+    });
+  });
+});
