@@ -23,7 +23,7 @@ export async function insertTemplate(db: Db, template: TemplateRow): Promise<boo
   const count = await affected(
     db,
     `INSERT INTO templates (id, event, language, channel, title, body, enabled, version)
-     SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE (SELECT count(*) FROM templates) < ?
+     SELECT ?::uuid, ?, ?, ?, ?, ?, ?::boolean, ?::integer WHERE (SELECT count(*) FROM templates) < ?
      ON CONFLICT (event, language, channel) DO NOTHING`,
     [id, event, language, channel, title, body, enabled, version, OWN_TEMPLATES_MAX],
   );

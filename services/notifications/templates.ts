@@ -58,7 +58,7 @@ export async function createTemplate(
 ): Promise<OwnTemplate> {
   const channels = channelsOf(params.event);
   if (!channels.includes(params.channel)) {
-    throw invalidField("channel", "enum", `This is told by ${channels.join(" or ")} only.`);
+    throw invalidField("channel", "channel", `This is told by ${channels.join(" or ")} only.`);
   }
   check(params, params.event);
   const created: TemplateRow = { id: newId(), ...params, version: 1 };

@@ -115,8 +115,8 @@ describe("the check of an own text", () => {
   });
 
   it("lets no mail with a code go without it, and none have it in its title, which is kept", () => {
-    expect(rulesOf(text("Hello"), "confirm-email")).toEqual(["body required"]);
-    expect(rulesOf(text("[[{{code}} for {{minutes}} min]]"), "confirm-email")).toEqual(["body required"]);
+    expect(rulesOf(text("Hello"), "confirm-email")).toEqual(["body lacking"]);
+    expect(rulesOf(text("[[{{code}} for {{minutes}} min]]"), "confirm-email")).toEqual(["body lacking"]);
     expect(rulesOf(text("{{code}}", "{{code}} is your code"), "confirm-email")).toEqual(["title secret"]);
     expect(rulesOf(text("{{code}}"), "confirm-email")).toEqual([]);
   });
