@@ -80,7 +80,7 @@ describe("an operator's own texts", () => {
       body: "Dank u.\n\n<b>Bäckerei Aare</b>",
     });
     const [mail] = platform.mails(who.email);
-    expect(mail).toMatchObject({ subject: "Uw betaling", text: "Dank u.\n\n<b>Bäckerei Aare</b>" });
+    expect(mail).toMatchObject({ subject: "Uw betaling", text: "Dank u.\n\n<b>Bäckerei Aare</b>\n" });
     expect(mail?.html).toContain("<p>Dank u.</p>\n<p>&lt;b&gt;Bäckerei Aare&lt;/b&gt;</p>");
   });
 
@@ -92,7 +92,7 @@ describe("an operator's own texts", () => {
     const asked = { version: 1, email, template: "confirm-email", language: "it", values };
     const { id } = await platform.say("notification.requested", asked);
     await eventually(() => expect(platform.mails(email)).toHaveLength(1));
-    expect(platform.mails(email)[0]?.text).toBe("Ciao Zoë!\n\n    771206");
+    expect(platform.mails(email)[0]?.text).toBe("Ciao Zoë!\n\n    771206\n");
     const stored = await platform.rows("SELECT * FROM notifications WHERE message_id = ?", [id]);
     expect(stored).toEqual([expect.objectContaining({ title: "Ecco il codice" })]);
     expect(JSON.stringify(stored)).not.toContain("771206");

@@ -163,7 +163,7 @@ function fieldProblems(field: keyof Template, texts: readonly string[], event: T
   return [
     problem(
       field,
-      "required",
+      "lacking",
       `It has to hold {{${lacking.map(({ name }) => name).join("}}, {{")}}}, not in [[ ]].`,
     ),
   ];
