@@ -9,6 +9,7 @@ import {
   startNotifications,
 } from "../support/notifications.ts";
 
+const admin = { role: "admin" } as const;
 const DAY_MS = 86_400_000;
 const midnightMs = Date.parse(new Date().toISOString().slice(0, 10));
 const night = { fromMinute: 22 * 60, untilMinute: 7 * 60, timeZone: "UTC" };
@@ -176,6 +177,29 @@ describe("quiet hours", () => {
     itIs(7, 2);
     await becomes(who, "order.paid sent");
     expect(platform.shownTo(phone)).toHaveLength(1);
+  });
+
+  it("what is given up when it is due, has failed, and is told when its dead letter is replayed", async () => {
+    // As if three deliveries had failed before.
+    await platform.rows(`CREATE FUNCTION tried_before() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN new.attempts := 3; RETURN new; END $$`);
+    await platform.rows(`CREATE TRIGGER tried_before BEFORE INSERT ON inbox FOR EACH ROW
+      WHEN (new.type = 'notification.due') EXECUTE FUNCTION tried_before()`);
+    const who = await platform.person();
+    await wish(who, atNight);
+    await platform.say("order.paid", orderOf(who));
+    await becomes(who, "order.paid held");
+    await platform.stopMailbox();
+    itIs(7, 1);
+    await becomes(who, "order.paid failed");
+    await platform.startMailbox();
+    await platform.rows("DROP FUNCTION tried_before CASCADE");
+    const { items } = await platform.as(admin, "notifications.deadLetters", {});
+    const [dead] = items.filter(({ type }) => type === "notification.due");
+    await platform.as(admin, "notifications.replayDeadLetter", { id: dead?.id ?? "" });
+    await becomes(who, "order.paid sent");
+    expect(platform.mails(who.email)).toHaveLength(1);
+    expect(await heldFor(who)).toEqual([]);
   });
 
   it("who wants neither pushes nor mails, is muted at once", async () => {
