@@ -1,6 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import type { Params } from "../../contracts/actions.ts";
 import { newId } from "../../lib/ids.ts";
+import { openDatabase } from "../../mixins/postgres/database.ts";
+import { takeDue } from "../../services/notifications/held.repository.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   type NotificationsHarness,
@@ -8,6 +10,7 @@ import {
   type Person,
   startNotifications,
 } from "../support/notifications.ts";
+import { ACQUIRE_TIMEOUT_MS } from "../support/postgres.ts";
 
 const admin = { role: "admin" } as const;
 const DAY_MS = 86_400_000;
@@ -177,6 +180,26 @@ describe("quiet hours", () => {
     itIs(7, 2);
     await becomes(who, "order.paid sent");
     expect(platform.shownTo(phone)).toHaveLength(1);
+  });
+
+  it("what is due, is taken by one of two replicas that look at the same moment", async () => {
+    const { who } = await reachable();
+    await wish(who, atNight);
+    await platform.say("order.paid", orderOf(who));
+    await becomes(who, "order.paid held");
+    const morning = new Date(midnightMs + DAY_MS + 8 * 3_600_000).toISOString();
+    const db = openDatabase({
+      ...{ url: platform.database.url, poolSize: 2, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS },
+      applicationName: "test",
+    });
+    const [one, other] = [await db.transaction(), await db.transaction()];
+    expect(await takeDue(one, morning, 10)).toHaveLength(1);
+    expect(await takeDue(other, morning, 10)).toEqual([]);
+    // Whoever ends without a word leaves it to the other.
+    await one.rollback();
+    expect(await takeDue(other, morning, 10)).toHaveLength(1);
+    await other.rollback();
+    await db.destroy();
   });
 
   it("what is given up when it is due, has failed, and is told when its dead letter is replayed", async () => {
