@@ -9,8 +9,11 @@ export interface ApnsAnswer {
   retryAfter?: string | undefined;
 }
 
-/** Reasons after which no push to this token will ever come through. */
-const GONE = new Set(["BadDeviceToken", "DeviceTokenNotForTopic", "ExpiredToken", "Unregistered"]);
+/**
+ * Reasons after which no push to this token will ever come through. DeviceTokenNotForTopic is none of them: a wrong
+ * topic in the settings would cost every device its token.
+ */
+const GONE = new Set(["BadDeviceToken", "ExpiredToken", "Unregistered"]);
 
 /**
  * All other reasons are told by their status: 500 may come after the work was done, 429 and 503 are said before it,

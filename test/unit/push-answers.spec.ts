@@ -110,7 +110,7 @@ describe("an answer of APNs", () => {
 
   it.each([
     [400, "BadDeviceToken", "unregistered"],
-    [400, "DeviceTokenNotForTopic", "unregistered"],
+    [400, "DeviceTokenNotForTopic", "refused"],
     [410, "Unregistered", "unregistered"],
     [410, "ExpiredToken", "unregistered"],
     [400, "BadCollapseId", "refused"],
