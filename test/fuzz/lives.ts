@@ -58,4 +58,9 @@ export async function lives(api: Client, { people, shop, ids }: FuzzWorld): Prom
     key: newId(),
     body: { reason: "Nobody at home." },
   });
+  await api.ok(`POST /orders/${other}/cancel`, {
+    ...people.admin,
+    key: newId(),
+    body: { reason: "Nobody at home, twice." },
+  });
 }
