@@ -1,6 +1,6 @@
 /** Node runs the sources by stripping their types; jest does the same, so there is one compiler less to trust. */
 export default {
-  testEnvironment: "node",
+  testEnvironment: "<rootDir>/test/support/environment.js",
   testMatch: ["<rootDir>/test/**/*.spec.ts"],
   // What needs servers that are not npm packages, or kills processes for half a minute, has runs of its own:
   // npm run test:cluster, npm run test:faults.
