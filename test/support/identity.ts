@@ -21,7 +21,7 @@ import { providerOf } from "../../services/identity/provider.ts";
 import { mediaService } from "../../services/media/media.service.ts";
 import { eventually } from "./eventually.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase } from "./postgres.ts";
-import { query } from "./sql.ts";
+import { onlooker } from "./sql.ts";
 import { TEST_ISSUER } from "./tokens.ts";
 
 export const PASSWORD = "Blaubeere-Teppich-91";
@@ -79,6 +79,7 @@ export async function startIdentity({
     ...settings,
   };
   const issuer = tokenIssuer(config);
+  const { sql, close } = onlooker(database.url);
   const platform = newId();
   const node = (nodeID: string, namespace: string = platform) =>
     new ServiceBroker({
@@ -197,11 +198,12 @@ export async function startIdentity({
       readdirSync(join(dataDir, "media"), { recursive: true, encoding: "utf8" }).map((name) =>
         name.replaceAll("\\", "/"),
       ),
-    sql: <T>(text: string, values: unknown[] = []) => query<T>(database.url, text, values),
+    sql,
     async stop() {
       await edge.stop();
       await inside.stop();
       await carrier.close();
+      await close();
       await database.drop();
       rmSync(dataDir, { recursive: true, force: true });
     },

@@ -13,7 +13,7 @@ import { eventually } from "./eventually.ts";
 import { sampleQuote } from "./orders.ts";
 import { type LiveEvent, listen, standInMedia, standInPartners, watcher } from "./orders-around.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase } from "./postgres.ts";
-import { query } from "./sql.ts";
+import { onlooker } from "./sql.ts";
 import { type TestClaims, testIdentity } from "./tokens.ts";
 
 /** Where nobody listens, and no name has to be looked up: the bank's own reports go astray, tests send theirs. */
@@ -123,8 +123,7 @@ export async function startOrders(options: OrdersTestOptions = {}) {
       meta: { token: await identity.token(who), ...(key && { idempotency: key }) },
     });
   const admin: TestClaims = { id: newId(), role: "admin" };
-  const sql = <T = Record<string, unknown>>(text: string, values: unknown[] = []) =>
-    query<T>(database.url, text, values);
+  const { sql, close } = onlooker(database.url);
   const { id: bankId } = await as(admin, "orders.createBank", {
     title: "Sandbox bank",
     adapter: "sandbox",
@@ -277,6 +276,7 @@ export async function startOrders(options: OrdersTestOptions = {}) {
       await stopListening();
       await carrier.close();
       await bank.stop();
+      await close();
       await database.drop();
     },
   };

@@ -10,7 +10,7 @@ import { brokerOptions } from "../../moleculer.config.ts";
 import { type Carrier, inProcessCarrier } from "../../providers/carrier/index.ts";
 import { type PartnersServiceDeps, partnersService } from "../../services/partners/partners.service.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase } from "./postgres.ts";
-import { query } from "./sql.ts";
+import { onlooker } from "./sql.ts";
 import { TEST_ISSUER, type TestClaims, testIdentity } from "./tokens.ts";
 
 export const euro = (amountMinor: number) => ({ amountMinor, currency: "EUR" });
@@ -85,6 +85,7 @@ export async function startPartners(options: PartnersTestOptions = {}) {
     });
 
   const stopping: (() => Promise<void>)[] = [];
+  const { sql, close } = onlooker(databaseUrl);
 
   return {
     broker,
@@ -98,7 +99,7 @@ export async function startPartners(options: PartnersTestOptions = {}) {
     asAdmin: <N extends ActionName>(name: N, params: Params<N>) => as(ADMIN, name, params),
     /** A call without a token, as a machine's. */
     bare: <N extends ActionName>(name: N, params: Params<N>) => call(broker, name, params),
-    sql: <T>(text: string, values: unknown[] = []) => query<T>(databaseUrl, text, values),
+    sql,
     /** A partner that customers can order from at any time. */
     async openPartner(change: Partial<Params<"partners.create">> = {}): Promise<Partner> {
       const { id } = await as(ADMIN, "partners.create", { ...samplePartner(), ...change });
@@ -126,6 +127,7 @@ export async function startPartners(options: PartnersTestOptions = {}) {
       await stopListening();
       await carrier.close();
       await Promise.all(stopping.map((stop) => stop()));
+      await close();
       await database?.drop();
     },
   };

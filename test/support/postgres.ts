@@ -14,6 +14,8 @@ export const ACQUIRE_TIMEOUT_MS = 10_000;
 const LEAVE_TIMEOUT_MS = 2_000;
 const LEAVE_POLL_MS = 20;
 
+type Query = (sql: string, values?: unknown[]) => Promise<unknown[]>;
+
 export interface TestDatabase {
   readonly url: string;
   /** Removes it. @throws Error when something of the test is still connected: a pool or a service that leaked */
@@ -27,22 +29,25 @@ export interface TestDatabase {
 export async function createDatabase(service: DatabaseName): Promise<TestDatabase> {
   const server = await serverUrl();
   const template = `template_${service}_${fingerprintOf(service)}`;
-  await exclusively(template, async () => {
-    const known = await query(server, "SELECT 1 FROM pg_database WHERE datname = $1 AND datistemplate", [
-      template,
-    ]);
-    if (known.length > 0) return;
-    await query(server, `DROP DATABASE IF EXISTS ${template}`);
-    await migrate(service, urlOf(server, template));
-    await query(server, `ALTER DATABASE ${template} IS_TEMPLATE true`);
-  });
   const name = `${service}_${newId().replaceAll("-", "")}`;
-  await query(server, `CREATE DATABASE ${name} TEMPLATE ${template} STRATEGY file_copy`);
+  await connected(server, async (query) => {
+    await exclusively(template, async () => {
+      const known = await query("SELECT 1 FROM pg_database WHERE datname = $1 AND datistemplate", [template]);
+      if (known.length > 0) return;
+      await query(`DROP DATABASE IF EXISTS ${template}`);
+      await migrate(service, urlOf(server, template));
+      await query(`ALTER DATABASE ${template} IS_TEMPLATE true`);
+    });
+    await query(`CREATE DATABASE ${name} TEMPLATE ${template} STRATEGY file_copy`);
+  });
   return {
     url: urlOf(server, name),
     drop: async () => {
-      const leaked = await connectionsTo(server, name);
-      await query(server, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+      const leaked = await connected(server, async (query) => {
+        const there = await connectionsTo(query, name);
+        await query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+        return there;
+      });
       if (leaked.length > 0) throw new Error(`the test left connections open: ${leaked.join(", ")}`);
     },
   };
@@ -62,13 +67,11 @@ async function serverUrl(): Promise<string> {
 }
 
 /** Who is connected to a database and does not leave within two seconds, since leaving takes a moment. */
-async function connectionsTo(server: string, name: string): Promise<string[]> {
+async function connectionsTo(query: Query, name: string): Promise<string[]> {
   for (const deadline = Date.now() + LEAVE_TIMEOUT_MS; ; await delay(LEAVE_POLL_MS)) {
-    const found = await query(
-      server,
-      "SELECT application_name AS who FROM pg_stat_activity WHERE datname = $1",
-      [name],
-    );
+    const found = await query("SELECT application_name AS who FROM pg_stat_activity WHERE datname = $1", [
+      name,
+    ]);
     if (found.length === 0 || Date.now() > deadline) return found.map((row) => (row as { who: string }).who);
   }
 }
@@ -92,11 +95,12 @@ function fingerprintOf(service: DatabaseName): string {
   return hash.digest("hex").slice(0, 16);
 }
 
-async function query(url: string, sql: string, values: unknown[] = []): Promise<unknown[]> {
+/** Several statements over one connection, which costs more than most of them. */
+async function connected<T>(url: string, work: (query: Query) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {
-    return (await client.query(sql, values)).rows;
+    return await work(async (sql, values = []) => (await client.query(sql, values)).rows);
   } finally {
     await client.end();
   }
