@@ -80,6 +80,16 @@ describe("a link", () => {
       server.state.waiting.get("given up")?.();
     }, 1));
 
+  it("to a node that is said to be gone, still brings the answer of what is under way", () =>
+    withLinks(async (links) => {
+      const asked = links.call("server", server.address, ask("wait", { key: "said to be gone" }));
+      await eventually(() => expect(server.state.started).toContain("said to be gone"));
+      links.forget("server");
+      await expect(links.call("server", server.address, echo())).resolves.toBeInstanceOf(Buffer);
+      server.state.waiting.get("said to be gone")?.();
+      await expect(asked).resolves.toBeInstanceOf(Buffer);
+    }));
+
   it("whose connection breaks, fails what is under way as UNAVAILABLE, tells its handlers, and comes back", async () => {
     const between = await proxy(server.address);
     await withLinks(async (links) => {
