@@ -31,6 +31,7 @@ const START_TIMEOUT_MS = 30_000;
 const POLL_MS = 10;
 const WATCH_INTERVAL_MS = 500;
 const START_TRIES = 3;
+/** Twice what four services with pools of ten ask for. */
 const CONNECTIONS = 120;
 
 export interface EmbeddedPostgres {
@@ -52,6 +53,8 @@ export interface EmbeddedPostgresOptions {
   progress?: (line: string) => void;
   /** Gives up safety of the data for speed; only for tests, whose data nobody needs. */
   unsafe?: boolean;
+  /** How many clients may be connected at once; enough for the platform's own pools as they are shipped when not said. */
+  connections?: number;
 }
 
 /**
@@ -176,7 +179,7 @@ async function tryToLaunch(
     listen_addresses: "127.0.0.1",
     port,
     unix_socket_directories: "",
-    max_connections: CONNECTIONS,
+    max_connections: options.connections ?? CONNECTIONS,
     timezone: "UTC",
     log_timezone: "UTC",
     jit: "off",

@@ -27,6 +27,9 @@ const DRAIN_TIMEOUT_MS = 7_500;
  */
 const FAREWELL_MS = 1_500;
 
+/** What a service keeps to PostgreSQL beside its pool, at most: LISTEN, advisory locks, a tool's look. */
+const DIRECT_CONNECTIONS = 5;
+
 /** Where everything is, also written to data/platform.json for programs. */
 export interface Places {
   pid: number;
@@ -164,7 +167,7 @@ async function databaseUrls(
   undo: Undo[],
 ): Promise<PostgresUrls> {
   const server = needsEmbeddedPostgres(config)
-    ? await startPostgres({ dataDir: dataDirOf(config), progress })
+    ? await startPostgres({ dataDir: dataDirOf(config), progress, connections: connectionsOf(config) })
     : undefined;
   if (server) undo.push(() => server.stop());
   const urls = databases.map((database) => {
@@ -173,6 +176,11 @@ async function databaseUrls(
     return [name, config.SERVICES.includes(database) ? (config[name] ?? server?.url(database)) : undefined];
   });
   return Object.fromEntries(urls) as PostgresUrls;
+}
+
+/** However large the pools were made, all of them fit, and as many again while an earlier process still leaves. */
+function connectionsOf(config: Config): number {
+  return 2 * databases.length * (config.POSTGRES_POOL + DIRECT_CONNECTIONS);
 }
 
 /** In production the schema is brought up to date by one job (`npm run migrate`) before anything is started. */

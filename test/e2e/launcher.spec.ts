@@ -1,5 +1,14 @@
 import { execFile, spawnSync } from "node:child_process";
-import { chmodSync, chownSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,7 +22,7 @@ const NOBODY = 65_534;
 const STOP_BUDGET_MS = 10_000;
 const root = fileURLToPath(new URL("../..", import.meta.url));
 /** A platform without its sandbox starts sooner, and is launched and stopped like the whole. */
-const small = { SANDBOX: "false", LOG_LEVEL: "error" };
+const small = { SANDBOX: "false", LOG_LEVEL: "error", POSTGRES_POOL: "25" };
 
 const folder = mkdtempSync(join(tmpdir(), "launcher "));
 const dataDir = join(folder, "data of mine");
@@ -80,6 +89,13 @@ describe("the launcher", () => {
     const get = async (path: string) => (await fetch(first.opsUrl + path)).status;
     expect(await Promise.all(["/livez", "/readyz", "/metrics", "/"].map(get))).toEqual([200, 200, 200, 404]);
     expect(await (await fetch(`${first.opsUrl}/metrics`)).text()).toContain("process_resident_memory_bytes");
+  });
+
+  it("gives its PostgreSQL room for the pools of all services, however large they were made", () => {
+    const [postmaster = ""] = readFileSync(join(dataDir, "postgres", "postmaster.pid"), "utf8").split("\n");
+    const command = readFileSync(`/proc/${postmaster}/cmdline`, "utf8");
+    const [, connections] = /max_connections=(\d+)/.exec(command) ?? [];
+    expect(Number(connections)).toBeGreaterThan(4 * Number(small.POSTGRES_POOL) * 2);
   });
 
   it("started again on the same folder is refused in one line that says what to do", async () => {

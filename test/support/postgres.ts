@@ -11,6 +11,8 @@ import { exclusively, runFolder } from "./test-run.ts";
 /** Longer than in the product: a test waits for a connection on a busy machine where a customer would be told. */
 export const ACQUIRE_TIMEOUT_MS = 10_000;
 
+/** Every worker of a run may have a whole platform on the one server, each of whose services fills its pool. */
+const CONNECTIONS = 400;
 const LEAVE_TIMEOUT_MS = 2_000;
 const LEAVE_POLL_MS = 20;
 
@@ -59,7 +61,11 @@ async function serverUrl(): Promise<string> {
   if (existsSync(addressFile)) return readFileSync(addressFile, "utf8");
   return await exclusively("postgres", async () => {
     if (existsSync(addressFile)) return readFileSync(addressFile, "utf8");
-    const server = await startPostgres({ dataDir: postgresFolder(runFolder()), unsafe: true });
+    const server = await startPostgres({
+      dataDir: postgresFolder(runFolder()),
+      unsafe: true,
+      connections: CONNECTIONS,
+    });
     server.unwatch();
     writeFileSync(addressFile, server.url("postgres"));
     return server.url("postgres");
