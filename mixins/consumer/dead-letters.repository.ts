@@ -24,7 +24,9 @@ export interface Buried extends Omit<InboxRow, "id" | "state"> {
 export async function lockDeadLetter(trx: Db, id: string): Promise<Buried | undefined> {
   return row<Buried>(
     trx,
-    "SELECT * FROM inbox WHERE dead_letter_id = ? AND state IN ('dead', 'quarantined') FOR UPDATE",
+    `SELECT message_id, consumer, source, type, subject, time, dataschema, traceparent, data, state, error,
+       dead_letter_id
+     FROM inbox WHERE dead_letter_id = ? AND state IN ('dead', 'quarantined') FOR UPDATE`,
     [id],
   );
 }

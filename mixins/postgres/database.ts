@@ -47,13 +47,21 @@ export function openDatabase({ url, poolSize, acquireTimeoutMs, applicationName 
   });
 }
 
+/** How many statements a connection keeps prepared: more than this program has, should one be put together anew each time. */
+const PREPARED_MAX = 1_000;
+const names = new Map<string, string>();
+
 /**
  * The rows of one statement, columns in camelCase, absent values left out instead of null.
  * @param sql with `?` for each binding (knex's raw syntax; `\\?` is a literal question mark)
  */
 export async function rows<T>(db: Db, sql: string, bindings: readonly unknown[] = []): Promise<T[]> {
-  const result = await db.raw(sql, bindings as Knex.RawBinding[]);
-  return (result.rows as Record<string, unknown>[]).map((row) => camelRow(row) as T);
+  return rowsOf(await run(db, sql, bindings, nameOf(sql)));
+}
+
+/** The same of a statement whose best plan is another one for other values, as of a rare word and a common one. */
+export async function rowsPlannedAnew<T>(db: Db, sql: string, bindings: readonly unknown[]): Promise<T[]> {
+  return rowsOf(await run(db, sql, bindings, undefined));
 }
 
 /** The first row, or undefined. */
@@ -63,8 +71,30 @@ export async function row<T>(db: Db, sql: string, bindings: readonly unknown[] =
 
 /** How many rows a write touched: the guard in its WHERE tells by it whether it won. */
 export async function affected(db: Db, sql: string, bindings: readonly unknown[] = []): Promise<number> {
-  const result = await db.raw(sql, bindings as Knex.RawBinding[]);
+  const result = await run(db, sql, bindings, nameOf(sql));
   return result.rowCount as number;
+}
+
+/**
+ * Under a name each connection parses and plans a statement at its first runs and not at every one. A prepared statement
+ * breaks when its columns change under it, so none answers `*` of a table: a migration that adds a column disturbs
+ * nobody.
+ */
+function run(db: Db, sql: string, bindings: readonly unknown[], name: string | undefined) {
+  return db.raw(sql, bindings as Knex.RawBinding[]).options(name === undefined ? {} : { name });
+}
+
+function nameOf(sql: string): string | undefined {
+  let name = names.get(sql);
+  if (name === undefined && names.size < PREPARED_MAX) {
+    name = `s${names.size}`;
+    names.set(sql, name);
+  }
+  return name;
+}
+
+function rowsOf<T>(result: { rows: unknown }): T[] {
+  return (result.rows as Record<string, unknown>[]).map((row) => camelRow(row) as T);
 }
 
 const camelNames = new Map<string, string>();

@@ -1,4 +1,3 @@
-import type { OrderStatus } from "../../contracts/orders.ts";
 import type { PartnerCallback } from "../../contracts/partners.ts";
 import type { Position } from "../../contracts/shared.ts";
 import { newId } from "../../lib/ids.ts";
@@ -23,7 +22,11 @@ export interface Loaded {
 }
 
 const ORDER = `
-  SELECT o.*, clock_timestamp() AS now,
+  SELECT o.id, o.version, o.status, o.payment_status, o.customer_id, o.customer_name, o.customer_phone, o.partner,
+    o.deliverer_id, o.currency, o.fee_minor, o.total_minor, o.paid_minor, o.refunded_minor, o.refund_pending_minor,
+    o.refund_failed_minor, o.address, o.note, o.bank_id, o.checkout_url, o.pay_by, o.deadline_at, o.alerted_at,
+    o.ready_at, o.ready_since, o.closed_at, o.reason, o.handover_failures, o.proof_photo_id, o.last_move,
+    o.last_actor, o.traceparent, o.created_at, o.updated_at, clock_timestamp() AS now,
     (SELECT json_agg(json_build_object('productId', l.product_id, 'title', l.title, 'quantity', l.quantity,
        'unitPrice', json_build_object('amountMinor', l.unit_price_minor, 'currency', o.currency))
        ORDER BY l.line_number)
@@ -209,26 +212,13 @@ export type OrderRow = Omit<Order, "customer" | "receipts"> & {
   customerName: string;
   customerPhone?: string;
   receipts?: Receipt[];
-  status: OrderStatus;
   traceparent?: string;
   now: string;
-  pickupLatitude?: number;
-  pickupLongitude?: number;
-  partnerId: string;
-  checkoutRef?: string;
-  reconcileAt?: string;
-  reconcileLooks?: number;
-  reconciledAt?: string;
-  reconcileError?: string;
-  paidAt?: string;
 };
 
 /** The order out of its row. */
 export function loaded(found: OrderRow): Loaded {
-  const { customerId, customerName, customerPhone, receipts = [], traceparent, now, ...rest } = found;
-  const { pickupLatitude: _1, pickupLongitude: _2, partnerId: _3, ...known } = rest;
-  const { checkoutRef: _4, reconcileAt: _5, reconcileLooks: _6, reconciledAt: _7, ...more } = known;
-  const { reconcileError: _8, paidAt: _9, ...order } = more;
+  const { customerId, customerName, customerPhone, receipts = [], traceparent, now, ...order } = found;
   const customer = { id: customerId, name: customerName, ...(customerPhone && { phone: customerPhone }) };
   return {
     order: { ...order, customer, receipts },

@@ -1,4 +1,4 @@
-import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts";
+import { affected, type Db, row, rows, rowsPlannedAnew } from "../../mixins/postgres/database.ts";
 import type { BookedPayment, LookedAt } from "./order-reconciliation.ts";
 
 /** As it stands in its index: orders that lack their payment, or ended without needing it. */
@@ -42,7 +42,7 @@ export async function claimLooks(
   const due = (which: string) => `
     SELECT o.id FROM orders o WHERE o.bank_id = ? AND ${which} <= now()
     ORDER BY o.reconcile_at LIMIT ? FOR NO KEY UPDATE SKIP LOCKED`;
-  return rows<ClaimedLook>(
+  return rowsPlannedAnew<ClaimedLook>(
     db,
     `WITH due AS (
        SELECT id FROM (${due(LACKING)}) AS lacking UNION ALL SELECT id FROM (${due(PAID)}) AS paid LIMIT ?)

@@ -1,4 +1,4 @@
-import { type Db, rows } from "../../mixins/postgres/database.ts";
+import { type Db, rows, rowsPlannedAnew } from "../../mixins/postgres/database.ts";
 
 export interface OfferRow {
   productId: string;
@@ -47,10 +47,11 @@ export async function listOffers(db: Db, filter: OfferFilter): Promise<OfferRow[
 
 /** The products with the text, or the first ones of too many. Cheap both ways: index or the table's beginning. */
 async function productsWith(db: Db, search: string): Promise<string[]> {
-  const found = await rows<{ id: string }>(db, "SELECT id FROM products WHERE search @@ ?::tsquery LIMIT ?", [
-    search,
-    RARE_PRODUCTS,
-  ]);
+  const found = await rowsPlannedAnew<{ id: string }>(
+    db,
+    "SELECT id FROM products WHERE search @@ ?::tsquery LIMIT ?",
+    [search, RARE_PRODUCTS],
+  );
   return found.map(({ id }) => id);
 }
 

@@ -60,7 +60,7 @@ describe("the postgres mixin", () => {
   it.each(["run", "inTransaction"])(
     "when a statement takes too long in %s, says that a repeat may help",
     async (action) => {
-      const late = broker.call(`probe.${action}`, { sql: "SET statement_timeout = 50; SELECT pg_sleep(5)" });
+      const late = broker.call(`probe.${action}`, { sql: "SELECT pg_sleep(5)" });
       await expect(late).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE", retryable: true });
     },
   );

@@ -8,8 +8,12 @@ async function withStatement<T>(change: (sql: string) => string, work: () => Pro
   const prototype = pg.Client.prototype as unknown as { query: (...args: unknown[]) => unknown };
   const real = prototype.query;
   prototype.query = function (this: unknown, ...args: unknown[]) {
-    const [query] = args as [string | { text?: string }];
-    if (typeof query === "object" && query.text) query.text = change(query.text);
+    const [query] = args as [string | { text?: string; name?: string | undefined }];
+    if (typeof query === "object" && query.text) {
+      const { text } = query;
+      query.text = change(text);
+      if (query.text !== text) query.name = undefined; // which is that of the statement as it was
+    }
     return real.apply(this, args);
   };
   try {

@@ -1,5 +1,5 @@
 import type { WebhookDelivery } from "../../../contracts/partners.ts";
-import { affected, type Db, row, rows } from "../../../mixins/postgres/database.ts";
+import { affected, type Db, row, rows, rowsPlannedAnew } from "../../../mixins/postgres/database.ts";
 import type { Urgency } from "./schedule.ts";
 
 export interface NewWebhook {
@@ -89,7 +89,7 @@ export interface DeliveryFilter {
 export async function listDeliveries(db: Db, filter: DeliveryFilter): Promise<WebhookDelivery[]> {
   const { partnerId, orderId, beforeId = LAST_ID, limit } = filter;
   const ofOrder = "AND webhook_message_id = ANY (ARRAY(SELECT id FROM webhook_messages WHERE order_id = ?))";
-  return await rows<WebhookDelivery>(
+  return await rowsPlannedAnew<WebhookDelivery>(
     db,
     `SELECT ${DELIVERY}
      FROM (

@@ -1,0 +1,70 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import type { Knex } from "knex";
+import { newId } from "../../lib/ids.ts";
+import { lockDeadLetter } from "../../mixins/consumer/dead-letters.repository.ts";
+import { openDatabase, row, rows, rowsPlannedAnew } from "../../mixins/postgres/database.ts";
+import { listOrders } from "../../services/orders/lists.repository.ts";
+import { findOrder } from "../../services/orders/orders.repository.ts";
+import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
+
+let database: TestDatabase;
+/** Over one connection, so that every statement meets what the one before has left there. */
+let db: Knex;
+
+beforeAll(async () => {
+  database = await createDatabase("orders");
+  db = openDatabase({
+    url: database.url,
+    poolSize: 1,
+    acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
+    applicationName: "prepared",
+  });
+});
+afterAll(async () => {
+  await db.destroy();
+  await database.drop();
+});
+
+const preparedOf = async (like: string) => {
+  const { rows: found } = await db.raw(
+    "SELECT generic_plans + custom_plans AS plans FROM pg_prepared_statements WHERE statement LIKE ?",
+    [`${like}%`],
+  );
+  return (found as { plans: number }[]).map(({ plans }) => plans);
+};
+
+describe("statements", () => {
+  it("that come again are prepared once by their connection, whatever their values", async () => {
+    for (const value of [1, 2, 3]) {
+      expect(await row(db, "SELECT ?::int AS again", [value])).toEqual({ again: value });
+    }
+    expect(await preparedOf("SELECT $1::int AS again")).toEqual([3]);
+  });
+
+  it("whose best plan depends on their values are planned for each of them", async () => {
+    for (const value of [1, 2]) {
+      expect(await rowsPlannedAnew(db, "SELECT ?::int AS anew", [value])).toEqual([{ anew: value }]);
+    }
+    expect(await preparedOf("SELECT $1::int AS anew")).toEqual([]);
+  });
+
+  it("are not disturbed by a migration that adds columns while their service runs", async () => {
+    const asked = () =>
+      Promise.all([
+        findOrder(db, newId(), { role: "anybody" }),
+        listOrders(db, { role: "admin" }, { limit: 1 }),
+        lockDeadLetter(db, newId()),
+      ]);
+    await asked();
+    await db.raw("ALTER TABLE orders ADD COLUMN later text");
+    await db.raw("ALTER TABLE inbox ADD COLUMN later text");
+    expect(await asked()).toEqual([undefined, [], undefined]);
+  });
+
+  it("that answer all columns of a table would be: so none may", async () => {
+    const sql = "SELECT * FROM order_lines";
+    await rows(db, sql);
+    await db.raw("ALTER TABLE order_lines ADD COLUMN later text");
+    await expect(rows(db, sql)).rejects.toThrow("cached plan must not change result type");
+  });
+});
