@@ -1,11 +1,10 @@
 import { ApiError, answered, type Waybill } from "../client/src/index.ts";
 import { alwaysOpen, type SandboxPartner, sandboxPartners } from "./catalogue.ts";
+import { inTurns } from "./in-turns.ts";
 import type { ReceivedMail } from "./mailbox/mailbox.ts";
 import type { SandboxMemory } from "./memory.ts";
 import { patientClient, signInSoon } from "./patience.ts";
 import { seedCustomer, seedDeliverer } from "./people.ts";
-
-const AT_ONCE = 4;
 
 export interface SeedDeps {
   apiUrl: string;
@@ -128,17 +127,4 @@ async function exists(admin: Waybill, id: string): Promise<boolean> {
     if (error instanceof ApiError && error.status === 404) return false;
     throw error;
   }
-}
-
-/** A few at once: the platform has just started and others want something of it too. */
-async function inTurns<T>(
-  items: readonly T[],
-  work: (item: T) => Promise<void>,
-  atOnce = AT_ONCE,
-): Promise<void> {
-  const queue = [...items];
-  const worker = async () => {
-    for (let item = queue.shift(); item !== undefined; item = queue.shift()) await work(item);
-  };
-  await Promise.all(Array.from({ length: atOnce }, worker));
 }

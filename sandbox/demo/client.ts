@@ -1,17 +1,16 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { ApiError, answered, waybill } from "../../client/src/index.ts";
+import { DemoError, sandboxPages } from "./pages.ts";
 import type { DemoPlaces } from "./places.ts";
 import type { Terminal } from "./terminal.ts";
 
 const POLL_MS = 100;
 const WAIT_MS = 30_000;
 
-/** What a step of the demo cannot go on without. */
-export class DemoError extends Error {}
-
 /** Speaks to the platform and to the sandbox's pages, and shows each exchange. */
 export function demoClient({ apiUrl, sandboxUrl }: DemoPlaces, terminal: Terminal) {
   const api = waybill({ url: apiUrl });
+  const pages = sandboxPages(sandboxUrl);
 
   return {
     api,
@@ -36,40 +35,21 @@ export function demoClient({ apiUrl, sandboxUrl }: DemoPlaces, terminal: Termina
         throw error;
       }
     },
-    /** One of the sandbox's JSON pages. */
-    async sandbox<T>(path: string): Promise<T> {
-      const response = await fetch(sandboxUrl + path);
-      if (!response.ok) throw new DemoError(`the sandbox answered ${response.status} to ${path}`);
-      return (await response.json()) as T;
-    },
+    sandbox: pages.read,
     /** Presses a button of a page in the browser's way, and shows it. */
     async submit(url: string, fields: Record<string, string>, shown: string): Promise<void> {
       terminal.request("POST", `${new URL(url).pathname}  (${shown})`);
       const startMs = performance.now();
-      const response = await fetch(url, {
-        method: "POST",
-        body: new URLSearchParams(fields),
-        redirect: "follow",
-      });
-      const text = await response.text();
-      const heading = /<h1>([^<]*)<\/h1>/.exec(text)?.[1] ?? "";
-      terminal.answer(response.status, performance.now() - startMs, `the page says: ${heading}`);
-      if (!response.ok) throw new DemoError(`the page answered ${response.status}`);
+      const { status, heading } = await pages.press(url, fields);
+      terminal.answer(status, performance.now() - startMs, `the page says: ${heading}`);
+      if (status >= 400) throw new DemoError(`the page answered ${status}`);
     },
     async post(path: string, body: object, essence: string): Promise<void> {
       terminal.request("POST", `${path}  (sandbox)`);
       const startMs = performance.now();
-      const response = await fetch(sandboxUrl + path, {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify(body),
-      });
-      terminal.answer(
-        response.status,
-        performance.now() - startMs,
-        response.ok ? essence : await response.text(),
-      );
-      if (!response.ok) throw new DemoError(`the sandbox answered ${response.status} to ${path}`);
+      const { status, text } = await pages.post(path, body);
+      terminal.answer(status, performance.now() - startMs, status < 400 ? essence : text);
+      if (status >= 400) throw new DemoError(`the sandbox answered ${status} to ${path}`);
     },
   };
 }

@@ -1,18 +1,17 @@
 import { ApiError } from "../../client/src/index.ts";
-import { DemoError, demoClient } from "./client.ts";
+import { demoClient } from "./client.ts";
+import { DemoError, requireRunning } from "./pages.ts";
 import { findPlatform } from "./places.ts";
 import { assign, browse, check, confirm, deliver, lookBack, pay, prepare, register } from "./steps.ts";
 import { terminal } from "./terminal.ts";
-
-const PROBE_TIMEOUT_MS = 2_000;
 
 /** Takes a new customer's order from sign-up to the door, on a platform that runs beside it. */
 async function main(): Promise<void> {
   const startedMs = performance.now();
   const places = findPlatform(process.env);
   const screen = terminal();
-  await requireRunning(places.apiUrl, "Waybill");
-  await requireRunning(places.sandboxUrl, "The sandbox");
+  await requireRunning("Waybill", places.apiUrl, "demo");
+  await requireRunning("The sandbox", places.sandboxUrl, "demo");
   screen.title(`Waybill at ${places.apiUrl}: an order from sign-up to the door`);
   const demo = { client: demoClient(places, screen), terminal: screen };
   try {
@@ -36,18 +35,7 @@ async function main(): Promise<void> {
   }
 }
 
-async function requireRunning(url: string, name: string): Promise<void> {
-  try {
-    await fetch(`${url}/`, { signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) });
-  } catch {
-    console.error(
-      `${name} does not answer at ${url}: run npm start in another terminal, then npm run demo again.`,
-    );
-    process.exit(1);
-  }
-}
-
-main().catch((error) => {
-  console.error(`The demo broke: ${(error as Error).message}`);
+main().catch((error: Error) => {
+  console.error(error instanceof DemoError ? `${error.message}.` : `The demo broke: ${error.message}`);
   process.exit(1);
 });

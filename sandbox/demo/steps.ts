@@ -1,7 +1,8 @@
 import { answered, type Schemas, sessionOf } from "../../client/src/index.ts";
 import { sandboxPartners } from "../catalogue.ts";
 import { amountText } from "../look.ts";
-import { type DemoClient, DemoError, until } from "./client.ts";
+import { type DemoClient, until } from "./client.ts";
+import { DemoError } from "./pages.ts";
 import type { Terminal } from "./terminal.ts";
 
 type Order = Schemas["Order"];

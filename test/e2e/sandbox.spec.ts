@@ -5,6 +5,7 @@ import { beforeAll, describe, expect, it } from "@jest/globals";
 import { answered, type Waybill, waybill } from "../../client/src/index.ts";
 import { newId } from "../../lib/ids.ts";
 import { sandboxPartners } from "../../sandbox/catalogue.ts";
+import { sandboxCustomer } from "../../sandbox/people.ts";
 import { eventually } from "../support/eventually.ts";
 import { platform, type TestPlatform } from "../support/platform.ts";
 
@@ -85,6 +86,41 @@ describe("the sandbox around a platform", () => {
     },
     DEMO_TIMEOUT_MS,
   );
+
+  it(
+    "npm run seed gives the sandbox's customer orders in all states, a line each, and exits with 0",
+    async () => {
+      const { stdout } = await promisify(execFile)(
+        process.execPath,
+        ["sandbox/demo/seed.ts", "--orders", "10"],
+        { cwd: root, env: { ...process.env, DATA_DIR: places.dataDir } },
+      );
+      const tooLong = stdout.split("\n").filter((line) => [...line].length > 80 && !line.includes("http"));
+      expect(tooLong).toEqual([]);
+      const carla = waybill({ url: places.url });
+      await carla.signIn(sandboxCustomer);
+      const { items } = await answered(carla.GET("/orders", { params: { query: { limit: 100 } } }));
+      const lines = stdout.match(/^ {2}…[0-9a-f]{6} .*$/gm) ?? [];
+      const said = lines.map((line) => [line.slice(3, 9), line.slice(11, 31).trim()] as const);
+      const states = said.map(([end, fate]) => [fate, items.find(({ id }) => id.endsWith(end))?.status]);
+      expect(states.sort()).toEqual([
+        ["cancelled", "cancelled"],
+        ...Array.from({ length: 5 }, () => ["delivered", "delivered"]),
+        ["on its way", "delivering"],
+        ["payment declined", "pending"],
+        ["rejected, refunded", "cancelled"],
+        ["unpaid", "pending"],
+      ]);
+    },
+    DEMO_TIMEOUT_MS,
+  );
+
+  it.each([["0"], ["101"], ["many"]])("npm run seed of %s orders says how it is called", async (orders) => {
+    const run = promisify(execFile)(process.execPath, ["sandbox/demo/seed.ts", "--orders", orders], {
+      cwd: root,
+    });
+    await expect(run).rejects.toMatchObject({ code: 1, stderr: "npm run seed -- --orders <1 to 100>.\n" });
+  });
 
   it("npm run demo, without a platform, says in one line what to do and exits with 1", async () => {
     const run = promisify(execFile)(process.execPath, ["sandbox/demo/demo.ts"], {

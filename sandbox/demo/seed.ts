@@ -1,0 +1,114 @@
+/**
+ * `npm run seed -- --orders 40` gives the sandbox's customer orders in all states, on a platform that runs beside it:
+ * something to look at in lists, pages and consoles.
+ */
+import { parseArgs } from "node:util";
+import { type ApiError, answered, type Schemas, type Waybill, waybill } from "../../client/src/index.ts";
+import { sandboxPartners } from "../catalogue.ts";
+import { inTurns } from "../in-turns.ts";
+import { amountText } from "../look.ts";
+import { sandboxCustomer } from "../people.ts";
+import { type Fate, fateOf, type World } from "./fates.ts";
+import { DemoError, requireRunning, sandboxPages } from "./pages.ts";
+import { findPlatform } from "./places.ts";
+
+const ORDERS = 20;
+const ORDERS_MAX = 100;
+const LINES_MAX = 3;
+const TITLE_WIDTH = 22;
+const FATE_WIDTH = 20;
+const USAGE = `npm run seed -- --orders <1 to ${ORDERS_MAX}>`;
+
+async function main(): Promise<void> {
+  const count = wantedOrders();
+  const { apiUrl, sandboxUrl } = findPlatform(process.env);
+  await requireRunning("Waybill", apiUrl, "seed");
+  await requireRunning("The sandbox", sandboxUrl, "seed");
+  const customer = waybill({ url: apiUrl });
+  await customer.signIn(sandboxCustomer);
+  const world = { customer, pages: sandboxPages(sandboxUrl) };
+  const shops = await openShops(customer);
+  const bankId = await sandboxBank(customer);
+  console.log(`${count} orders of ${sandboxCustomer.email}, four at a time:`);
+  await inTurns(
+    Array.from({ length: count }, (_, index) => index),
+    async (index) => {
+      const fate = fateOf(index);
+      const shop = shops[index % shops.length] as Shop;
+      const { order, total } = await place(world, { shop, bankId, index, fate });
+      await fate.meet(order, world);
+      const about = [fate.name.padEnd(FATE_WIDTH), shop.title.padEnd(TITLE_WIDTH), total.padStart(10)];
+      console.log(`  …${order.order_id.slice(-6)}  ${about.join("  ")}`);
+    },
+  );
+  console.log(`Done. Sign in as ${sandboxCustomer.email} at ${apiUrl}/docs/, or look at ${sandboxUrl}/`);
+}
+
+function wantedOrders(): number {
+  try {
+    const { values } = parseArgs({ options: { orders: { type: "string", default: String(ORDERS) } } });
+    const count = Number(values.orders);
+    if (Number.isInteger(count) && count >= 1 && count <= ORDERS_MAX) return count;
+  } catch {
+    // Unknown options get the same answer as a bad number.
+  }
+  throw new DemoError(USAGE);
+}
+
+interface Shop {
+  id: string;
+  title: string;
+  products: string[];
+}
+
+async function openShops(customer: Waybill): Promise<Shop[]> {
+  const { items } = await answered(customer.GET("/partners", { params: { query: { limit: 100 } } }));
+  const known = sandboxPartners.map(({ fields }) => fields.title);
+  const open = items.filter(({ title, open }) => open && known.includes(title));
+  if (open.length === 0) throw new DemoError("no partner of the sandbox is open");
+  return Promise.all(
+    open.map(async ({ id, title }) => {
+      const query = { partner_id: id, limit: 100 };
+      const offers = await answered(customer.GET("/products", { params: { query } }));
+      return { id, title, products: offers.items.map(({ product_id }) => product_id) };
+    }),
+  );
+}
+
+async function sandboxBank(customer: Waybill): Promise<string> {
+  const { items } = await answered(customer.GET("/banks"));
+  const bank = items.find(({ adapter, active }) => adapter === "sandbox" && active);
+  if (!bank) throw new DemoError("no bank of the sandbox is active");
+  return bank.id;
+}
+
+interface Wanted {
+  shop: Shop;
+  bankId: string;
+  index: number;
+  fate: Fate;
+}
+
+async function place({ customer }: World, { shop, bankId, index, fate }: Wanted) {
+  const address: Schemas["Address"] = {
+    line1: `Kastanienallee ${(index % 90) + 1}`,
+    city: "Berlin",
+    postal_code: "10435",
+    country: "DE",
+    position: { latitude: 52.5386, longitude: 13.4098 },
+  };
+  const lines = Array.from({ length: (index % LINES_MAX) + 1 }, (_, line) => ({
+    product_id: shop.products[(index * LINES_MAX + line) % shop.products.length] as string,
+    quantity: 1,
+  }));
+  const body = { partner_id: shop.id, lines, address, ...(fate.note && { note: fate.note }) };
+  const check = await answered(customer.POST("/orders/check", { body }));
+  const confirmed = { check_id: check.check_id, bank_id: bankId };
+  const order = await answered(customer.POST("/orders/confirm", { body: confirmed }));
+  return { order, total: amountText(check.total.amount_minor, check.total.currency) };
+}
+
+main().catch((error: Error | ApiError) => {
+  console.error(`${error.message}.`);
+  process.exit(1);
+});
