@@ -31,9 +31,9 @@ export async function takeDue(trx: Db, now: string, limit: number): Promise<stri
   const due = await rows<{ notificationId: string }>(
     trx,
     `UPDATE held_notifications SET queued = true, updated_at = now()
-     WHERE notification_id IN (
+     WHERE notification_id = ANY (ARRAY(
        SELECT notification_id FROM held_notifications WHERE NOT queued AND held_until <= ?
-       ORDER BY held_until LIMIT ? FOR UPDATE SKIP LOCKED)
+       ORDER BY held_until LIMIT ? FOR UPDATE SKIP LOCKED))
      RETURNING notification_id`,
     [now, limit],
   );

@@ -203,10 +203,10 @@ export async function takeStockAgain(
 export async function pruneReservations(db: Db, ageMs: number, limit: number): Promise<number> {
   return await affected(
     db,
-    `DELETE FROM stock_reservations WHERE order_id IN (
+    `DELETE FROM stock_reservations WHERE order_id = ANY (ARRAY(
        SELECT order_id FROM stock_reservations
        WHERE state <> 'held' AND updated_at < now() - ? * interval '1 millisecond'
-       ORDER BY updated_at LIMIT ? FOR UPDATE SKIP LOCKED)`,
+       ORDER BY updated_at LIMIT ? FOR UPDATE SKIP LOCKED))`,
     [ageMs, limit],
   );
 }

@@ -170,13 +170,25 @@ function textsOf(tag: string): Language {
 }
 
 function formatOf(tag: string): Format {
-  return {
-    money({ amountMinor, currency }) {
-      const format = new Intl.NumberFormat(tag, { style: "currency", currency });
-      const digits = format.resolvedOptions().maximumFractionDigits ?? 2;
-      return format.format(amountMinor / 10 ** digits);
-    },
-  };
+  return { money: ({ amountMinor, currency }) => moneyFormat(tag, currency)(amountMinor) };
+}
+
+type MoneyFormat = (amountMinor: number) => string;
+
+/** Making one takes some tenths of a millisecond. Languages are whatever people say they read, so not all are kept. */
+const FORMATS_MAX = 200;
+const moneyFormats = new Map<string, MoneyFormat>();
+
+function moneyFormat(tag: string, currency: string): MoneyFormat {
+  const key = `${tag} ${currency}`;
+  const known = moneyFormats.get(key);
+  if (known) return known;
+  const format = new Intl.NumberFormat(tag, { style: "currency", currency });
+  const minorUnits = 10 ** (format.resolvedOptions().maximumFractionDigits ?? 2);
+  const made: MoneyFormat = (amountMinor) => format.format(amountMinor / minorUnits);
+  if (moneyFormats.size >= FORMATS_MAX) moneyFormats.clear();
+  moneyFormats.set(key, made);
+  return made;
 }
 
 function clipped(text: string, max: number): string {

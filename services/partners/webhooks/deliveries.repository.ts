@@ -218,12 +218,12 @@ export async function countWebhooks(db: Db): Promise<{ pending: number; dead: nu
 export async function pruneWebhooks(db: Db, ageMs: number, limit: number): Promise<number> {
   return await affected(
     db,
-    `DELETE FROM webhook_messages WHERE id IN (
+    `DELETE FROM webhook_messages WHERE id = ANY (ARRAY(
        SELECT id FROM webhook_messages m
        WHERE created_at < now() - ? * interval '1 millisecond' AND NOT EXISTS (
          SELECT 1 FROM webhook_deliveries d
          WHERE d.webhook_message_id = m.id AND d.state IN ('pending', 'dead'))
-       ORDER BY created_at LIMIT ? FOR UPDATE SKIP LOCKED)`,
+       ORDER BY created_at LIMIT ? FOR UPDATE SKIP LOCKED))`,
     [ageMs, limit],
   );
 }
