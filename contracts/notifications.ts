@@ -19,7 +19,7 @@ import {
 } from "./schema.ts";
 import { language } from "./shared.ts";
 
-export const pushProvider = oneOf("onesignal", "fcm", "apns", "sandbox");
+export const pushProvider = oneOf("onesignal", "fcm", "apns", "webpush", "sandbox");
 
 /** A sender of notifications: which push providers it may use, in which order, with which settings. */
 export const agent = object({

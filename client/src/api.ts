@@ -960,7 +960,7 @@ The stream ends with the access token; connect again with a fresh one. */
       };
     };
     put?: never;
-    /** Add a sender of notifications. `providers` are tried in their order. Their settings are sealed and never shown again: `onesignal` takes `appId` and `apiKey`; `fcm` takes `serviceAccount`, the JSON key file as text, or of its fields `projectId`, `clientEmail` and `privateKey`; `apns` takes `teamId`, `keyId`, `privateKey` (the text of the .p8 file) and `topic` (the app's bundle id). */
+    /** Add a sender of notifications. `providers` are tried in their order. Their settings are sealed and never shown again: `onesignal` takes `appId` and `apiKey`; `fcm` takes `serviceAccount`, the JSON key file as text, or of its fields `projectId`, `clientEmail` and `privateKey`; `apns` takes `teamId`, `keyId`, `privateKey` (the text of the .p8 file) and `topic` (the app's bundle id); `webpush` takes `publicKey` and `privateKey` (a VAPID pair in base64url) and `subject` (`mailto:` and an address of yours). */
     post: {
       parameters: { path?: never; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: {
@@ -968,9 +968,9 @@ The stream ends with the access token; connect again with a fresh one. */
           "application/json": {
             name: string;
             priority: number;
-            providers: ("onesignal" | "fcm" | "apns" | "sandbox")[];
+            providers: ("onesignal" | "fcm" | "apns" | "webpush" | "sandbox")[];
             settings: {
-              provider: "onesignal" | "fcm" | "apns" | "sandbox";
+              provider: "onesignal" | "fcm" | "apns" | "webpush" | "sandbox";
               values: { [name: string]: string };
             }[];
             enabled: boolean;
@@ -995,9 +995,9 @@ The stream ends with the access token; connect again with a fresh one. */
           "application/json": {
             name?: string;
             priority?: number;
-            providers?: ("onesignal" | "fcm" | "apns" | "sandbox")[];
+            providers?: ("onesignal" | "fcm" | "apns" | "webpush" | "sandbox")[];
             settings?: {
-              provider: "onesignal" | "fcm" | "apns" | "sandbox";
+              provider: "onesignal" | "fcm" | "apns" | "webpush" | "sandbox";
               values: { [name: string]: string };
             }[];
             enabled?: boolean;
@@ -1317,7 +1317,7 @@ export interface components {
       id: string;
       name: string;
       priority: number;
-      providers: ("onesignal" | "fcm" | "apns" | "sandbox")[];
+      providers: ("onesignal" | "fcm" | "apns" | "webpush" | "sandbox")[];
       enabled: boolean;
       version: number;
     };

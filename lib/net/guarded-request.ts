@@ -49,7 +49,7 @@ export function urlTrouble(text: string, options: GuardOptions): string | undefi
 export interface GuardedRequest {
   url: string;
   headers: Record<string, string>;
-  body: string;
+  body: string | Uint8Array;
   /** For the whole call: name, connection, TLS and the head of the answer. */
   timeoutMs: number;
   /** How much of the answer's body is wanted; the connection is closed after it. */

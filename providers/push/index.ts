@@ -3,6 +3,7 @@ import { fcm } from "./fcm.ts";
 import { oneSignal } from "./onesignal.ts";
 import type { PushProvider } from "./port.ts";
 import { sandboxPush } from "./sandbox.ts";
+import { webPush } from "./webpush.ts";
 
 export type { Push, PushProvider, PushResult } from "./port.ts";
 
@@ -18,6 +19,7 @@ export function pushProviders(config: {
     oneSignal({ apiUrl: config.ONESIGNAL_API_URL }),
     fcm({ apiUrl: config.FCM_API_URL, tokenUrl: config.FCM_TOKEN_URL }),
     apns({ apiUrl: config.APNS_API_URL }),
+    webPush({ guard: { allowLoopback: config.SANDBOX } }),
     ...(config.SANDBOX ? [sandboxPush()] : []),
   ];
   return new Map(providers.map((provider) => [provider.name, provider]));

@@ -38,6 +38,11 @@ export interface PushProvider {
   readonly requires: readonly string[];
   /** What is wrong with these settings, for the person who enters them; undefined when they are fine. */
   check(settings: Readonly<Record<string, string>>): string | undefined;
+  /**
+   * What fails together with a push to this token, where that is less than the whole provider: the push service that a
+   * browser has chosen. Whoever answers nothing there keeps nobody else from their pushes.
+   */
+  lineOf?(token: string): string;
   /** Never rejects: every failure is one of the outcomes. */
   send(push: Push): Promise<PushResult>;
   /** Ends what it keeps open between pushes; absent where that is nothing. No push is sent afterwards. */

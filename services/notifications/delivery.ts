@@ -133,7 +133,7 @@ async function pushTo(run: Run, device: Device, sender: Sender): Promise<boolean
     const provider = run.deps.push.get(name);
     if (!token || !provider) continue;
     tried = true;
-    if (!run.deps.health.healthy(name)) {
+    if (!run.deps.health.healthy(lineOf(provider, token))) {
       skip(run, "push", name, "left out for a while after failures");
       continue;
     }
@@ -150,6 +150,12 @@ async function pushTo(run: Run, device: Device, sender: Sender): Promise<boolean
   }
   if (!tried) skip(run, "push", "none", "the device has no token of the agent's providers");
   return false;
+}
+
+/** What is left out together after failures. */
+function lineOf(provider: PushProvider, token: string): string {
+  const line = provider.lineOf?.(token);
+  return line ? `${provider.name} ${line}` : provider.name;
 }
 
 interface Try {
@@ -183,8 +189,9 @@ async function tryPush(run: Run, { device, provider, settings, token }: Try): Pr
   const result = `${provider.name} ${outcome}`;
   deps.tries.set(result, (deps.tries.get(result) ?? 0) + 1);
   if (outcome !== "accepted") run.troubles.push({ provider: provider.name, token, detail, unregistered });
-  if (outcome === "accepted" || unregistered) deps.health.worked(provider.name);
-  else deps.health.failed(provider.name, tried.retryAfterMs);
+  const line = lineOf(provider, token);
+  if (outcome === "accepted" || unregistered) deps.health.worked(line);
+  else deps.health.failed(line, tried.retryAfterMs);
   record(run, {
     channel: "push",
     provider: provider.name,

@@ -7,6 +7,7 @@ import { fcm } from "../../providers/push/fcm.ts";
 import { oneSignal } from "../../providers/push/onesignal.ts";
 import type { PushProvider } from "../../providers/push/port.ts";
 import { sandboxPush } from "../../providers/push/sandbox.ts";
+import { webPush } from "../../providers/push/webpush.ts";
 import { type Mailbox, startMailbox } from "../../sandbox/mailbox/mailbox.ts";
 import { pushReceiver } from "../../sandbox/push/receiver.ts";
 import { serve, type WebServer } from "../../sandbox/web.ts";
@@ -20,6 +21,12 @@ import { providerHealth } from "../../services/notifications/provider-health.ts"
 import { type ApnsMode, type ApnsServer, apnsSettings, startApns } from "../support/apns-server.ts";
 import { type FcmMode, type FcmServer, fcmSettings, startFcm } from "../support/fcm-server.ts";
 import { type OneSignalMode, type OneSignalServer, startOneSignal } from "../support/onesignal-server.ts";
+import {
+  startWebPush,
+  type WebPushMode,
+  type WebPushServer,
+  webPushSettings,
+} from "../support/webpush-server.ts";
 
 const HOST = "127.0.0.1";
 const settings = { appId: crypto.randomUUID(), apiKey: "os_v2_app_0123456789abcdef" };
@@ -29,6 +36,7 @@ let web: WebServer;
 let server: OneSignalServer;
 let google: FcmServer;
 let apple: ApnsServer;
+let browsers: WebPushServer;
 let mailbox: Mailbox;
 let deps: DeliveryDeps;
 /** One of each for all tests, since Apple wants one token and one session of an account. */
@@ -39,7 +47,14 @@ beforeAll(async () => {
   server = await startOneSignal(settings);
   google = await startFcm();
   apple = await startApns();
-  pushes = [oneSignal({ apiUrl: server.url }), fcm(google.urls), apns({ apiUrl: apple.url }), sandboxPush()];
+  browsers = await startWebPush();
+  pushes = [
+    oneSignal({ apiUrl: server.url }),
+    fcm(google.urls),
+    apns({ apiUrl: apple.url }),
+    webPush({ guard: { allowLoopback: true } }),
+    sandboxPush(),
+  ];
   mailbox = await startMailbox({ base: "/mailbox", host: HOST, smtpPort: 0 });
 });
 beforeEach(() => {
@@ -54,7 +69,7 @@ beforeEach(() => {
 afterEach(() => deps.mailer.close());
 afterAll(async () => {
   await Promise.all(pushes.map((one) => one.close?.()));
-  await Promise.all([web, server, google, apple, mailbox].map((one) => one.stop()));
+  await Promise.all([web, server, google, apple, browsers, mailbox].map((one) => one.stop()));
 });
 
 const phone = (mode?: OneSignalMode, token?: string): Device => ({
@@ -92,6 +107,7 @@ function parcelFor(devices: Device[]): Parcel & { address: string } {
         { name: "onesignal", settings },
         { name: "fcm", settings: fcmSettings },
         { name: "apns", settings: apnsSettings },
+        { name: "webpush", settings: webPushSettings },
         { name: "sandbox", settings: { url: `${web.url}/push/send` } },
       ],
     },
@@ -140,7 +156,7 @@ describe("deliver", () => {
   });
 
   it("a phone without a token of the agent's providers gets a mail", async () => {
-    const parcel = parcelFor([{ id: newId(), tokens: [{ provider: "webpush", token: "t" }] }]);
+    const parcel = parcelFor([{ id: newId(), tokens: [{ provider: "pager", token: "t" }] }]);
     expect((await delivered(parcel)).ways).toEqual(["none skipped", "smtp accepted"]);
   });
 
@@ -257,5 +273,27 @@ describe("deliver, to a phone that several vendors know (P17)", () => {
     expect(first.ways).toEqual(["fcm refused", "apns accepted"]);
     const { ways } = await delivered(parcelFor([phoneOf({ fcm: "accept", apns: "accept" })]));
     expect(ways).toEqual(["fcm skipped", "apns accepted"]);
+  });
+
+  const browser = (mode: WebPushMode, at = browsers): Device => ({
+    id: newId(),
+    tokens: [{ provider: "webpush", token: at.token(mode) }],
+  });
+
+  it("a browser's push service that takes nothing keeps no browser elsewhere from its pushes", async () => {
+    const broken = await startWebPush();
+    for (let count = 0; count < 3; count++) await delivered(parcelFor([browser("error", broken)]));
+    const left = await delivered(parcelFor([browser("accept", broken)]));
+    expect(left.ways).toEqual(["webpush skipped", "smtp accepted"]);
+    const parcel = parcelFor([browser("accept")]);
+    expect(await delivered(parcel)).toMatchObject({ state: "sent", ways: ["webpush accepted"] });
+    expect(browsers.shown()).toContainEqual(expect.objectContaining({ body: parcel.body }));
+    await broken.stop();
+  });
+
+  it("a browser that has gone loses its token, and its owner gets the mail", async () => {
+    const gone = await delivered(parcelFor([browser("gone")]));
+    expect(gone.ways).toEqual(["webpush refused", "smtp accepted"]);
+    expect(gone.troubles).toMatchObject([{ provider: "webpush", unregistered: true }]);
   });
 });

@@ -6,11 +6,13 @@ import { fcm } from "../../providers/push/fcm.ts";
 import { oneSignal } from "../../providers/push/onesignal.ts";
 import type { Push } from "../../providers/push/port.ts";
 import { sandboxPush } from "../../providers/push/sandbox.ts";
+import { webPush } from "../../providers/push/webpush.ts";
 import { pushReceiver } from "../../sandbox/push/receiver.ts";
 import { serve } from "../../sandbox/web.ts";
 import { type ApnsMode, apnsSettings, startApns } from "../support/apns-server.ts";
 import { type FcmMode, fcmSettings, startFcm } from "../support/fcm-server.ts";
 import { type OneSignalMode, type OneSignalServer, startOneSignal } from "../support/onesignal-server.ts";
+import { startWebPush, type WebPushMode, webPushSettings } from "../support/webpush-server.ts";
 
 const settings = { appId: crypto.randomUUID(), apiKey: "os_v2_app_0123456789abcdef" };
 
@@ -67,6 +69,26 @@ describe("push provider apns", () => {
     return {
       provider: apns({ apiUrl: server.url }),
       settings: apnsSettings,
+      token: (trouble) => server.token(modes[trouble]),
+      shown: server.shown,
+      stop: server.stop,
+    };
+  });
+});
+
+describe("push provider webpush", () => {
+  const modes: Record<Trouble, WebPushMode> = {
+    none: "accept",
+    unregistered: "gone",
+    refused: "refused",
+    broken: "error",
+    hanging: "hang",
+  };
+  pushContract(async () => {
+    const server = await startWebPush();
+    return {
+      provider: webPush({ guard: { allowLoopback: true } }),
+      settings: webPushSettings,
       token: (trouble) => server.token(modes[trouble]),
       shown: server.shown,
       stop: server.stop,

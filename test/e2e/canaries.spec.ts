@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from "node:crypto";
+import { createECDH, generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -33,6 +33,8 @@ const signingKey = generateKeyPairSync("ec", {
   privateKeyEncoding: { type: "pkcs8", format: "pem" },
   publicKeyEncoding: { type: "spki", format: "pem" },
 }).privateKey;
+const pair = createECDH("prime256v1");
+pair.generateKeys();
 const wrongPassword = "canary-of-a-wrong-password";
 const newPassword = "canary-of-a-new-password-6a";
 
@@ -146,11 +148,19 @@ async function merchants(root: string): Promise<void> {
     privateKey: signingKey,
     topic: "org.example.app",
   };
+  secrets.set("an agent's key for browsers", pair.getPrivateKey("base64url"));
+  const browsers = {
+    publicKey: pair.getPublicKey("base64url"),
+    privateKey: pair.getPrivateKey("base64url"),
+    subject: "mailto:ops@canaries.example",
+  };
   const settings = [
     { provider: "onesignal", values: { appId: newId(), apiKey: agentKey } },
     { provider: "apns", values: apple },
+    { provider: "webpush", values: browsers },
   ];
-  const agent = { name: "Canary", priority: 900, providers: ["onesignal", "apns"], settings, enabled: false };
+  const providers = settings.map(({ provider }) => provider);
+  const agent = { name: "Canary", priority: 900, providers, settings, enabled: false };
   const added = await ask<{ id: string }>("POST /agents", { token: root, key: newId(), body: agent });
   agentId = added.body.id;
   await ask(`PATCH /agents/${agentId}`, { token: root, body: { settings } });

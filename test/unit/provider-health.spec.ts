@@ -59,4 +59,13 @@ describe("provider health", () => {
     clock.nowMs = 29_999;
     expect(health.healthy("onesignal")).toBe(false);
   });
+
+  it("of lines that somebody makes up, remembers a thousand", () => {
+    const { health } = at();
+    failTimes(health, 5);
+    for (let i = 0; i < 1_000; i++) health.failed(`webpush https://${i}.example`);
+    expect(health.healthy("onesignal")).toBe(true);
+    failTimes(health, 5);
+    expect(health.healthy("onesignal")).toBe(false);
+  });
 });

@@ -61,7 +61,7 @@ export const notificationRoutes = [
   route("POST /agents", "notifications.createAgent", {
     summary: "Add a sender of notifications",
     description:
-      "`providers` are tried in their order. Their settings are sealed and never shown again: `onesignal` takes `appId` and `apiKey`; `fcm` takes `serviceAccount`, the JSON key file as text, or of its fields `projectId`, `clientEmail` and `privateKey`; `apns` takes `teamId`, `keyId`, `privateKey` (the text of the .p8 file) and `topic` (the app's bundle id).",
+      "`providers` are tried in their order. Their settings are sealed and never shown again: `onesignal` takes `appId` and `apiKey`; `fcm` takes `serviceAccount`, the JSON key file as text, or of its fields `projectId`, `clientEmail` and `privateKey`; `apns` takes `teamId`, `keyId`, `privateKey` (the text of the .p8 file) and `topic` (the app's bundle id); `webpush` takes `publicKey` and `privateKey` (a VAPID pair in base64url) and `subject` (`mailto:` and an address of yours).",
     access: ["admin"],
     success: 201,
     example: { settings },
