@@ -3,10 +3,9 @@ import { decodeProtectedHeader, type JWK } from "jose";
 import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
 import { tokenVerifier } from "../../mixins/caller/token-verifier.ts";
-import { openDatabase } from "../../mixins/postgres/database.ts";
 import { builtInProvider } from "../../providers/identity/index.ts";
 import { providerSql } from "../../services/identity/parts.ts";
-import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
+import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 
 const PASSWORD = "Blaubeere-Teppich-91";
 const names = { issuer: "http://waybill.test", audience: "waybill" };
@@ -18,9 +17,7 @@ let database: TestDatabase;
 let pool: Knex;
 beforeAll(async () => {
   database = await createDatabase("identity");
-  pool = openDatabase({
-    ...{ url: database.url, poolSize: 10, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, applicationName: "keys" },
-  });
+  pool = openPool(database, 10);
 });
 afterAll(async () => {
   await pool?.destroy();

@@ -1,7 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import type { Params } from "../../contracts/actions.ts";
 import { newId } from "../../lib/ids.ts";
-import { openDatabase } from "../../mixins/postgres/database.ts";
 import { takeDue } from "../../services/notifications/held.repository.ts";
 import { eventually } from "../support/eventually.ts";
 import {
@@ -10,7 +9,7 @@ import {
   type Person,
   startNotifications,
 } from "../support/notifications.ts";
-import { ACQUIRE_TIMEOUT_MS } from "../support/postgres.ts";
+import { openPool } from "../support/postgres.ts";
 
 const admin = { role: "admin" } as const;
 const DAY_MS = 86_400_000;
@@ -188,10 +187,7 @@ describe("quiet hours", () => {
     await platform.say("order.paid", orderOf(who));
     await becomes(who, "order.paid held");
     const morning = new Date(midnightMs + DAY_MS + 8 * 3_600_000).toISOString();
-    const db = openDatabase({
-      ...{ url: platform.database.url, poolSize: 2, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS },
-      applicationName: "test",
-    });
+    const db = openPool(platform.database, 2);
     const [one, other] = [await db.transaction(), await db.transaction()];
     expect(await takeDue(one, morning, 10)).toHaveLength(1);
     expect(await takeDue(other, morning, 10)).toEqual([]);

@@ -1,13 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { open } from "../../lib/seal.ts";
-import { openDatabase } from "../../mixins/postgres/database.ts";
 import type { Bank } from "../../providers/banks/index.ts";
 import type { OrdersDeps } from "../../services/orders/deps.ts";
 import { refundWorker } from "../../services/orders/refunds.ts";
 import { type OrdersHarness, ordersSettings, startOrders } from "../support/orders-service.ts";
 import { paymentOf } from "../support/payments.ts";
-import { ACQUIRE_TIMEOUT_MS, createDatabase } from "../support/postgres.ts";
+import { createDatabase, openPool } from "../support/postgres.ts";
 
 let shop: OrdersHarness;
 beforeAll(async () => {
@@ -159,12 +158,7 @@ describe("a callback that is not the bank's", () => {
 describe("a refund whose answer was lost, at a bank that cannot say what became of it", () => {
   it("is not repeated: an operator is told", async () => {
     const database = await createDatabase("orders");
-    const db = openDatabase({
-      url: database.url,
-      poolSize: 2,
-      acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
-      applicationName: "worker",
-    });
+    const db = openPool(database, 2);
     const [bankId, orderId, refundId] = [newId(), newId(), newId()];
     await db.raw(
       `INSERT INTO banks (id, title, adapter, settings, webcheckout_url, active)

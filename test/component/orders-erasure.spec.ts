@@ -2,10 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { message } from "../../contracts/messages.ts";
 import { envelope } from "../../mixins/outbox/envelope.ts";
 import { insertMessages } from "../../mixins/outbox/outbox.repository.ts";
-import { openDatabase } from "../../mixins/postgres/database.ts";
 import { eventually } from "../support/eventually.ts";
 import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
-import { ACQUIRE_TIMEOUT_MS } from "../support/postgres.ts";
+import { openPool } from "../support/postgres.ts";
 
 let shop: OrdersHarness;
 beforeAll(async () => {
@@ -15,9 +14,7 @@ afterAll(() => shop.stop());
 
 /** Identity says that somebody was erased. */
 async function erased(userId: string) {
-  const db = openDatabase({
-    ...{ url: shop.url, poolSize: 1, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, applicationName: "erasure" },
-  });
+  const db = openPool(shop, 1);
   const news = message("user.deleted", userId, { version: 9, userId });
   await insertMessages(db, [envelope("waybill/identity", news, Date.now())]).finally(() => db.destroy());
   await eventually(async () => {

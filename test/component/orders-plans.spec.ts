@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Knex } from "knex";
-import { type Db, openDatabase } from "../../mixins/postgres/database.ts";
+import type { Db } from "../../mixins/postgres/database.ts";
 import {
   countOrders,
   listOrders,
@@ -34,7 +34,7 @@ import {
   endLook,
 } from "../../services/orders/reconciliation.repository.ts";
 import { explain } from "../support/explain.ts";
-import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
+import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 
 const ORDERS = 100_000;
 /** One order with its lines, receipts and what else hangs on it: a dozen pages, whatever the size of the tables. */
@@ -53,12 +53,7 @@ const delivererId = (number: number) => idOf("003", number % 500);
 
 beforeAll(async () => {
   database = await createDatabase("orders");
-  db = openDatabase({
-    url: database.url,
-    poolSize: 1,
-    acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
-    applicationName: "plans",
-  });
+  db = openPool(database, 1);
   await db.raw("SET statement_timeout = '60s'");
   await db.raw("SET session_replication_role = replica"); // what is loaded here refers to what is there
   for (const table of ["orders", "order_lines", "order_transitions", "payment_receipts", "refunds"]) {

@@ -1,14 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
-import { type Db, openDatabase, rows } from "../../mixins/postgres/database.ts";
+import { type Db, rows } from "../../mixins/postgres/database.ts";
 import { listOffers, type OfferFilter } from "../../services/partners/offers.repository.ts";
 import { giveStockBack, takeStock } from "../../services/partners/reservations.repository.ts";
 import { searchQuery } from "../../services/partners/search-words.ts";
 import { listDeliveries } from "../../services/partners/webhooks/deliveries.repository.ts";
 import { claimTries } from "../../services/partners/webhooks/queue.repository.ts";
 import { explain } from "../support/explain.ts";
-import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
+import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 
 const PRODUCTS = 100_000;
 const PARTNERS = 200;
@@ -21,12 +21,7 @@ let middle: { productId: string; partnerId: string };
 
 beforeAll(async () => {
   database = await createDatabase("partners");
-  db = openDatabase({
-    url: database.url,
-    poolSize: 2,
-    acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
-    applicationName: "plans",
-  });
+  db = openPool(database, 2);
   await db.raw("SET statement_timeout = '60s'");
   for (const table of ["partners", "products", "availability", "webhook_messages", "webhook_deliveries"]) {
     await db.raw(`ALTER TABLE ${table} SET (autovacuum_enabled = false)`);

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
-import { openDatabase, rows } from "../../mixins/postgres/database.ts";
+import { rows } from "../../mixins/postgres/database.ts";
 import { insertPartner } from "../../services/partners/partners.repository.ts";
 import { insertWebhook, stopPreparation } from "../../services/partners/webhooks/deliveries.repository.ts";
 import {
@@ -12,7 +12,7 @@ import {
 } from "../../services/partners/webhooks/queue.repository.ts";
 import { eventually } from "../support/eventually.ts";
 import { samplePartner } from "../support/partners.ts";
-import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
+import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 
 const failed = { state: "failed", durationMs: 1, statusCode: 500 } as const;
 
@@ -20,12 +20,7 @@ let database: TestDatabase;
 let db: Knex;
 beforeAll(async () => {
   database = await createDatabase("partners");
-  db = openDatabase({
-    url: database.url,
-    poolSize: 8,
-    acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
-    applicationName: "queue",
-  });
+  db = openPool(database, 8);
 });
 beforeEach(() => db.raw("TRUNCATE webhook_messages CASCADE"));
 afterAll(async () => {

@@ -2,10 +2,10 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
 import { lockDeadLetter } from "../../mixins/consumer/dead-letters.repository.ts";
-import { openDatabase, row, rows, rowsPlannedAnew } from "../../mixins/postgres/database.ts";
+import { row, rows, rowsPlannedAnew } from "../../mixins/postgres/database.ts";
 import { listOrders } from "../../services/orders/lists.repository.ts";
 import { findOrder } from "../../services/orders/orders.repository.ts";
-import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
+import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 
 let database: TestDatabase;
 /** Over one connection, so that every statement meets what the one before has left there. */
@@ -13,12 +13,7 @@ let db: Knex;
 
 beforeAll(async () => {
   database = await createDatabase("orders");
-  db = openDatabase({
-    url: database.url,
-    poolSize: 1,
-    acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
-    applicationName: "prepared",
-  });
+  db = openPool(database, 1);
 });
 afterAll(async () => {
   await db.destroy();

@@ -2,8 +2,10 @@ import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import type { Knex } from "knex";
 import pg from "pg";
 import { newId } from "../../lib/ids.ts";
+import { openDatabase } from "../../mixins/postgres/database.ts";
 import { startPostgres } from "../../platform/embedded-postgres.ts";
 import { type DatabaseName, migrate, migrationsFolder } from "../../platform/migrate.ts";
 import { exclusively, runFolder } from "./test-run.ts";
@@ -53,6 +55,11 @@ export async function createDatabase(service: DatabaseName): Promise<TestDatabas
       if (leaked.length > 0) throw new Error(`the test left connections open: ${leaked.join(", ")}`);
     },
   };
+}
+
+/** Connections of the test's own to its database; the test destroys them. */
+export function openPool({ url }: Pick<TestDatabase, "url">, poolSize: number): Knex {
+  return openDatabase({ url, poolSize, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, applicationName: "test" });
 }
 
 /** The address of the run's server without a database; starts the server when nobody has yet. */
