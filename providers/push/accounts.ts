@@ -34,3 +34,13 @@ export function accounts<T>(leave: (account: T) => Promise<void> = async () => u
     },
   };
 }
+
+/** What reading an agent's settings finds wrong with them; undefined when nothing is. */
+export function troubleIn(read: () => unknown): string | undefined {
+  try {
+    read();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from "../../lib/clock.ts";
-import { accounts } from "./accounts.ts";
+import { accounts, troubleIn } from "./accounts.ts";
 import { type ApnsAnswer, apnsResult, reasonOf } from "./apns-answers.ts";
 import {
   type Http2Line,
@@ -43,14 +43,7 @@ export function apns({ apiUrl, clock = systemClock }: { apiUrl: string; clock?: 
   return {
     name: "apns",
     requires: ["teamId", "keyId", "privateKey", "topic"],
-    check(settings) {
-      try {
-        providerKeyOf(settings);
-        return undefined;
-      } catch (error) {
-        return (error as Error).message;
-      }
-    },
+    check: (settings) => troubleIn(() => providerKeyOf(settings)),
     async send(push) {
       if (!DEVICE_TOKEN.test(push.token)) {
         return { outcome: "unregistered", detail: "not a token that APNs gives to a device" };

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from "../../lib/clock.ts";
-import { accounts } from "./accounts.ts";
+import { accounts, troubleIn } from "./accounts.ts";
 import { type ServiceAccount, serviceAccountOf } from "./fcm-account.ts";
 import { accessTokenRefused, type FcmAnswer, fcmResult } from "./fcm-answers.ts";
 import { accessTokens } from "./fcm-token.ts";
@@ -45,14 +45,7 @@ export function fcm({ apiUrl, tokenUrl, clock = systemClock }: Options): PushPro
   return {
     name: "fcm",
     requires: ["projectId", "clientEmail", "privateKey"],
-    check(settings) {
-      try {
-        serviceAccountOf(settings);
-        return undefined;
-      } catch (error) {
-        return (error as Error).message;
-      }
-    },
+    check: (settings) => troubleIn(() => serviceAccountOf(settings)),
     async send(push) {
       const startedMs = performance.now();
       // A signal takes whole milliseconds, and none is no time-out at all.

@@ -6,7 +6,7 @@ import {
   guardedPost,
   urlTrouble,
 } from "../../lib/net/guarded-request.ts";
-import { accounts } from "./accounts.ts";
+import { accounts, troubleIn } from "./accounts.ts";
 import { byStatus, fitted, KEPT_FOR_S, NotSentError, retryAfterMs, withoutAnswer } from "./http.ts";
 import type { Push, PushProvider, PushResult } from "./port.ts";
 import { encrypted, PLAIN_MAX_BYTES } from "./webpush-encryption.ts";
@@ -59,14 +59,7 @@ export function webPush({
     name: "webpush",
     requires: ["publicKey", "privateKey", "subject"],
     lineOf: (token) => subscriptionOf(token)?.origin ?? "",
-    check(settings) {
-      try {
-        vapidKeysOf(settings);
-        return undefined;
-      } catch (error) {
-        return (error as Error).message;
-      }
-    },
+    check: (settings) => troubleIn(() => vapidKeysOf(settings)),
     async send(push) {
       const to = subscriptionOf(push.token);
       if (!to || urlTrouble(to.endpoint, guard)) {
