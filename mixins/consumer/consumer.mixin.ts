@@ -182,7 +182,8 @@ async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, l
 function kinds(handlers: Handlers, limits: ConsumerLimits) {
   const of = (isOfIt: (handler: Handler) => boolean): Handlers =>
     Object.fromEntries(Object.entries(handlers).filter(([, handler]) => isOfIt(handler as Handler)));
-  const performing = { concurrency: limits.performConcurrency, claims: limits.performConcurrency };
+  // Twice as many are claimed as run, or at full load each that ends would be followed by a claim for a single one.
+  const performing = { concurrency: limits.performConcurrency, claims: 2 * limits.performConcurrency };
   const all = [
     {
       kind: "apply",

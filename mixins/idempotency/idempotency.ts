@@ -72,13 +72,11 @@ export async function idempotentLeased<T>(
   const of = keyOf(ctx, scope);
   if (!of) return work(async (_trx, answer) => answer);
   const token = newId();
-  const stored = await postgres.transact(async (trx) => {
-    if (await claimKey(trx, of, token, LEASE_MS)) return undefined;
-    const found = await findKey(trx, of);
-    if (!found) throw fail("IDEMPOTENCY_IN_FLIGHT"); // freed this very moment: the repeat will get it
-    return found;
-  });
-  if (stored) return replay<T>(ctx, of, stored);
+  if (!(await claimKey(postgres.db, of, token, LEASE_MS))) {
+    const stored = await findKey(postgres.db, of);
+    if (!stored) throw fail("IDEMPOTENCY_IN_FLIGHT"); // freed this very moment: the repeat will get it
+    return replay<T>(ctx, of, stored);
+  }
   failpoint("idempotency.claimed");
   let answer: T;
   try {
@@ -88,7 +86,7 @@ export async function idempotentLeased<T>(
       return result;
     });
   } catch (error) {
-    await postgres.transact((trx) => releaseKey(trx, of, token)).catch(() => undefined);
+    await releaseKey(postgres.db, of, token).catch(() => undefined);
     throw error;
   }
   await pruneSometimes(postgres);
@@ -114,5 +112,5 @@ async function pruneSometimes(postgres: Postgres): Promise<void> {
   untilPrune -= 1;
   if (untilPrune > 0) return;
   untilPrune = PRUNE_EVERY;
-  await postgres.transact((trx) => pruneKeys(trx, PRUNE_BATCH)).catch(() => undefined);
+  await pruneKeys(postgres.db, PRUNE_BATCH).catch(() => undefined);
 }

@@ -6,6 +6,7 @@ import type { SealKeys } from "../../lib/seal.ts";
 import type { Lease } from "../../mixins/consumer/handlers.ts";
 import type { Documents } from "../../mixins/documents/documents.mixin.ts";
 import type { Outbox } from "../../mixins/outbox/outbox.mixin.ts";
+import type { Db } from "../../mixins/postgres/database.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import type { Mail } from "../../providers/email/index.ts";
 import { openSender } from "./agents.ts";
@@ -105,11 +106,14 @@ export async function giveUp(deps: SendingDeps, trx: Knex.Transaction, messageId
 
 /** @param anew whether those that were given up are due again: the operator replays the message */
 async function store(deps: SendingDeps, letters: readonly Letter[], anew: boolean) {
-  return deps.postgres.transact(async (trx) => {
+  const all = async (db: Db) => {
     const stored: { row: NotificationRow; letter: Letter }[] = [];
-    for (const letter of letters) stored.push({ row: await storeNotification(trx, letter.news), letter });
-    return stored.filter(({ row }) => row.state === "pending" || (anew && row.state === "failed"));
-  });
+    for (const letter of letters) stored.push({ row: await storeNotification(db, letter.news), letter });
+    return stored;
+  };
+  // One is one statement, which needs no transaction around it.
+  const stored = letters.length > 1 ? await deps.postgres.transact(all) : await all(deps.postgres.db);
+  return stored.filter(({ row }) => row.state === "pending" || (anew && row.state === "failed"));
 }
 
 async function senderOf(deps: SendingDeps): Promise<Sender | undefined> {

@@ -23,6 +23,7 @@ export function orderHandlers({ outbox, sender, publicUrl }: NewsDeps): Handlers
   };
   return {
     "order.created": {
+      together: true,
       async apply(trx, { data }) {
         await followOrder({ outbox }, trx, data);
       },

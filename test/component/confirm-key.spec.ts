@@ -17,9 +17,9 @@ const LEASE_SECONDS = 15;
 const LONG_FORM = Boolean(process.env.NIGHTLY);
 /** Further places between the claim and the answer's commit; each costs a process. */
 const inBetween = [
-  { point: "transaction.ending:3", orders: 0 },
+  { point: "transaction.ending:2", orders: 0 },
   { point: "idempotency.stored", orders: 1 },
-  { point: "transaction.ending:4", orders: 1 },
+  { point: "transaction.ending:3", orders: 1 },
 ];
 /** Of a lease's time, what is really waited; the rest is taken off it. All of it in the long form. */
 const WAITED_SECONDS = LONG_FORM ? LEASE_SECONDS : 0.5;
@@ -93,7 +93,7 @@ describe("orders.confirm under one Idempotency-Key", () => {
   // The visits of a process that makes a bank, and then claims the key, saves the order and stores the answer.
   it.each([
     { point: "idempotency.claimed", orders: 0 },
-    { point: "transaction.ended:3", orders: 1 },
+    { point: "transaction.ended:2", orders: 1 },
     ...(LONG_FORM ? inBetween : []),
   ])(
     "whose holder is killed with -9 at $point, is free after fifteen seconds, and a repeat makes the one order",
@@ -126,7 +126,7 @@ describe("orders.confirm under one Idempotency-Key", () => {
 
   it("whose holder is killed with -9 when the answer has been committed, gives it to a repeat at once", async () => {
     const { ask, quote, who, params, key } = confirmation();
-    expect(await endOf({ who, params, key }, "transaction.ended:4")).toBe("SIGKILL");
+    expect(await endOf({ who, params, key }, "transaction.ended:3")).toBe("SIGKILL");
     const [kept] = await shop.sql<{ answer: { value: Answer } }>(
       "SELECT answer FROM idempotency_keys WHERE key = $1",
       [key.key],

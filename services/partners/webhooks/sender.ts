@@ -97,10 +97,13 @@ export function webhookSender(options: SenderOptions): Sender {
 
   async function settle(claimed: ClaimedTry, told: Told): Promise<void> {
     const { accepted, gone, retryAfterMs, ...result } = told;
-    const delayMs =
-      accepted || gone ? undefined : (options.schedule ?? nextTryMs)({ ...claimed, retryAfterMs });
+    if (accepted) {
+      await endTry(options.postgres.db, claimed, { ...result, state: "accepted" });
+      return;
+    }
+    const delayMs = gone ? undefined : (options.schedule ?? nextTryMs)({ ...claimed, retryAfterMs });
     const last = claimed.urgency === "test" ? "failed" : "dead";
-    const state = accepted ? "accepted" : delayMs === undefined ? last : "failed";
+    const state = delayMs === undefined ? last : "failed";
     await options.postgres.transact(async (trx) => {
       const ended = await endTry(trx, claimed, { ...result, state });
       if (ended === "failed" && delayMs !== undefined) {
