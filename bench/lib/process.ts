@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 
 const TICKS_PER_SECOND = 100;
 
@@ -6,6 +6,20 @@ const TICKS_PER_SECOND = 100;
 export function cpuMicros(pid: number): number {
   const fields = statOf(pid);
   return ((Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND) * 1e6;
+}
+
+/** What the processes that this one has started have used, as far as they still run: PostgreSQL's are one a connection. */
+export function childrenMicros(pid: number): number {
+  let micros = 0;
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      if (Number(statOf(Number(name))[1]) === pid) micros += cpuMicros(Number(name));
+    } catch {
+      // It has ended since the list was read.
+    }
+  }
+  return micros;
 }
 
 /** Resident memory of a process in megabytes. */

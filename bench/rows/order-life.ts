@@ -1,10 +1,11 @@
 import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
 import type { Agent } from "node:http";
 import { join } from "node:path";
 import { drive, type Measured, median, send } from "../lib/load.ts";
 import type { RunningPlatform } from "../lib/platform.ts";
-import { cpuMicros } from "../lib/process.ts";
+import { childrenMicros, cpuMicros } from "../lib/process.ts";
 import type { Row } from "../lib/report.ts";
 import type { World } from "../lib/world.ts";
 
@@ -22,13 +23,19 @@ export async function orderLife(
   const reference = pgbench(databaseUrl);
   const life = (client: number, agent: Agent) => oneLife(platform, world, client, agent);
   await drive(CLIENTS, 1_500, life);
-  const rounds: { ours: Measured; micros: number; theirs?: Reference }[] = [];
+  const postmaster = Number.parseInt(
+    readFileSync(join(platform.dataDir, "postgres/postmaster.pid"), "utf8"),
+    10,
+  );
+  const rounds: { ours: Measured; node: number; postgres: number; theirs?: Reference }[] = [];
   for (let n = 0; n < ROUNDS; n++) {
-    const before = cpuMicros(platform.pid);
+    const before = { node: cpuMicros(platform.pid), postgres: childrenMicros(postmaster) };
     const ours = await drive(CLIENTS, ROUND_MS, life);
     if (ours.errors > 0) throw new Error(`${ours.errors} order lives failed`);
-    const micros = (cpuMicros(platform.pid) - before) / (ours.perSecond * (ROUND_MS / 1000));
-    rounds.push({ ours, micros, ...(reference && { theirs: reference() }) });
+    const lives = ours.perSecond * (ROUND_MS / 1000);
+    const node = (cpuMicros(platform.pid) - before.node) / lives;
+    const postgres = (childrenMicros(postmaster) - before.postgres) / lives;
+    rounds.push({ ours, node, postgres, ...(reference && { theirs: reference() }) });
   }
   const of = (pick: (one: (typeof rounds)[number]) => number) => median(rounds.map(pick));
   const against = (ours: (one: (typeof rounds)[number]) => number, theirs: (r: Reference) => number) => ({
@@ -54,7 +61,12 @@ export async function orderLife(
       ),
     },
     { what: "the same, p99 in ms", measured: of(({ ours }) => ours.p99Ms) },
-    { what: "the same, Node CPU us a life", measured: of(({ micros }) => micros) },
+    {
+      what: "the same, CPU us a life: Node, PostgreSQL",
+      measured: of(({ node }) => node),
+      baseline: of(({ postgres }) => postgres),
+      ratio: of(({ node, postgres }) => node / postgres),
+    },
   ];
 }
 
