@@ -41,7 +41,7 @@ RUN rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx /us
   && groupadd --gid 10001 waybill && useradd --uid 10001 --gid waybill --no-create-home waybill \
   && install -d -o waybill -g waybill -m 0700 /data
 ENV NODE_ENV=production \
-  NODE_OPTIONS=--max-semi-space-size=4 \
+  NODE_OPTIONS=--max-semi-space-size=8 \
   DATA_DIR=/data \
   HOST=0.0.0.0 \
   PORT=3000 \

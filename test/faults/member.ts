@@ -67,7 +67,7 @@ export function member({ name, dataDir, opsPort, env, onDeath }: MemberOptions):
     async start(failpoints = "") {
       mkdirSync(dirname(dataDir), { recursive: true });
       const log = openSync(logFile, "a");
-      const own = spawn(process.execPath, ["--max-semi-space-size=4", PROGRAM], {
+      const own = spawn(process.execPath, ["--max-semi-space-size=8", PROGRAM], {
         stdio: ["ignore", log, log],
         env: { PATH: process.env.PATH, ...env, DATA_DIR: dataDir, FAILPOINTS: failpoints },
       });
