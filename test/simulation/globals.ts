@@ -1,6 +1,7 @@
 import crypto from "node:crypto";
 import { syncBuiltinESMExports } from "node:module";
 import timers from "node:timers/promises";
+import { newId } from "../../lib/ids.ts";
 import { World } from "./engine.ts";
 
 /** The run that the program's clock, timers and chance belong to now. */
@@ -8,23 +9,27 @@ let world: World | undefined;
 
 export function enter(next: World | undefined): void {
   world = next;
+  // What was drawn for ids while another run went on is used up, so that this one's are its own.
+  for (draws = 0; world && draws === 0; ) newId();
 }
+/** How often chance was asked for many bytes at once. */
+let draws = 0;
 
 /**
  * Takes the process's clock, timers and source of chance away and gives it those of the run. The product asks
  * Node for all of them, so it needs no hands of its own for this; a run is in a process apart for this reason.
  */
 export function takeOver(): void {
-  const real = { now: Date.now, random: Math.random, randomBytes: crypto.randomBytes };
+  const real = { now: Date.now, random: Math.random, randomFillSync: crypto.randomFillSync };
   Date.now = () => (world ? Math.round(world.nowMs + (World.machine()?.skewMs ?? 0)) : real.now());
   Math.random = () => (world ? world.random.next() : real.random());
-  const randomBytes = (size: number) => {
-    if (!world) return real.randomBytes(size);
-    const bytes = Buffer.alloc(size);
-    for (let i = 0; i + 4 <= size; i += 4) bytes.writeUInt32LE(world.random.word(), i);
+  const randomFillSync = (bytes: Buffer) => {
+    draws += 1;
+    if (!world) return real.randomFillSync(bytes);
+    for (let i = 0; i + 4 <= bytes.length; i += 4) bytes.writeUInt32LE(world.random.word(), i);
     return bytes;
   };
-  crypto.randomBytes = randomBytes as typeof crypto.randomBytes;
+  crypto.randomFillSync = randomFillSync as typeof crypto.randomFillSync;
   timers.setTimeout = ((ms: number) => after(ms)) as typeof timers.setTimeout;
   syncBuiltinESMExports();
   const handle = (cancel: () => void) => ({ unref: () => undefined, ref: () => undefined, cancel });
