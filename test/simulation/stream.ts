@@ -7,6 +7,8 @@ const TWICE = 0.05;
 const LATE = 0.05;
 const REDELIVERY_MS = 4_000;
 const BATCH_MAX = 8;
+/** Longer than a relay takes from the stream's answer to its commit. */
+const MARKED_AFTER_MS = 6_000;
 
 interface Member {
   machine: Machine;
@@ -50,20 +52,27 @@ export class Stream {
     this.#identity += 1;
     this.#world.say("the stream loses everything");
     for (const { open } of this.#groups.values()) open.clear();
-    for (const [keeper, machine] of this.#keepers) this.#ask(keeper, machine);
+    for (const [keeper, machine] of this.#keepers) this.#ask(keeper, machine, false);
   }
 
-  /** Asks an outbox to hand over again when it last saw another stream. */
-  #ask(keeper: Keeper, machine: Machine): void {
-    if (this.#world.faults.has("stream lost unnoticed")) return;
+  /**
+   * Compares itself with what an outbox noted of it, as the carrier's watch does: after a loss everything is handed over
+   * again and, once what was acknowledged before is marked as well, the newest; so it is when a process begins to watch.
+   */
+  #ask(keeper: Keeper, machine: Machine, recent: boolean): void {
+    const world = this.#world;
+    if (world.faults.has("stream lost unnoticed")) return;
     const ask = async () => {
       const seen = await keeper.mark();
       const now = String(this.#identity);
-      if (seen !== now)
-        await keeper.note(now, seen, seen === undefined ? undefined : Number.POSITIVE_INFINITY);
+      const isLost = seen !== undefined && seen !== now;
+      const again = isLost ? Number.POSITIVE_INFINITY : recent ? "recent" : undefined;
+      if (again === undefined && seen === now) return;
+      if (!(await keeper.note(now, seen, again))) throw new Error("another one noted something");
+      if (isLost) world.at(MARKED_AFTER_MS, () => this.#ask(keeper, machine, true), machine);
     };
-    const again = () => ask().catch(() => void this.#world.at(500, again, machine));
-    this.#world.at(this.#world.random.between(1, 2_000), again, machine);
+    const trying = () => ask().catch(() => void world.at(500, trying, machine));
+    world.at(world.random.between(1, 2_000), trying, machine);
   }
 
   concerns(group: string, type: MessageType): boolean {
@@ -89,7 +98,7 @@ export class Stream {
       watch: async (keeper) => {
         this.#keepers.set(keeper, machine);
         machine.whenKilled(() => this.#keepers.delete(keeper));
-        this.#ask(keeper, machine);
+        this.#ask(keeper, machine, true);
         return async () => void this.#keepers.delete(keeper);
       },
       ready: async () => true,
