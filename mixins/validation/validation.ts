@@ -23,7 +23,18 @@ interface Validator {
 }
 
 // The module is CommonJS and exports the class itself, which its types state as a default export.
-const FieldValidator = FastestValidator as unknown as typeof FastestValidator.default;
+const Base = FastestValidator as unknown as typeof FastestValidator.default;
+type Finding = Parameters<FastestValidator.default["makeError"]>[0];
+
+/**
+ * It keeps nothing of a value but the names of unknown fields. No message shows a value, and the package makes a text of
+ * each: of `[{ "toString": "" }]` there is none, and the check would throw.
+ */
+class FieldValidator extends Base {
+  override makeError({ actual, ...finding }: Finding): string {
+    return super.makeError(finding.type === "objectStrict" && actual ? { ...finding, actual } : finding);
+  }
+}
 
 /** What is wrong, to be read beside the field's name; what a form looks like says its rule. */
 const messages = {

@@ -36,6 +36,8 @@ const evil: fc.Arbitrary<unknown> = fc.oneof(
   fc.constantFrom<unknown>(null, true, 0, -1, -0, 1.5, 2 ** 53, 2 ** 31, 1e21, [], {}, [[]], [null], {
     a: { b: [] },
   }),
+  // What every object has of its own accord, said otherwise: of these no text can be made.
+  fc.constantFrom<unknown>([{ toString: "" }], { toString: 0, valueOf: null }, { length: -1, toJSON: [] }),
   fc.string({ unit: "binary", maxLength: 30 }),
   fc.jsonValue({ maxDepth: 4 }),
 );

@@ -131,6 +131,16 @@ describe("validation", () => {
     );
   });
 
+  it.each([
+    [{ text: [{ toString: "" }] }],
+    [{ list: { toString: 1 } }],
+    [{ toString: null }],
+    [[[{ toString: "", valueOf: "" }]]],
+    [{ toString: { toString: "" }, more: [[{ toString: "" }]] }],
+  ])("of %j, which cannot be made a text, never throws", (value) => {
+    expect(checkOf(object({ text: text(5), list: array(text(5), { max: 2 }) }))(value)).not.toEqual([]);
+  });
+
   it("of findings that are no findings, makes something readable", () => {
     expect(fieldErrors([{}])).toEqual([{ field: "", rule: "invalid", message: "Is not valid." }]);
   });
