@@ -3,7 +3,7 @@
  * something to look at in lists, pages and consoles.
  */
 import { parseArgs } from "node:util";
-import { type ApiError, answered, type Schemas, type Waybill, waybill } from "../../client/src/index.ts";
+import { answered, type Schemas, type Waybill, waybill } from "../../client/src/index.ts";
 import { sandboxPartners } from "../catalogue.ts";
 import { inTurns } from "../in-turns.ts";
 import { amountText } from "../look.ts";
@@ -108,7 +108,7 @@ async function place({ customer }: World, { shop, bankId, index, fate }: Wanted)
   return { order, total: amountText(check.total.amount_minor, check.total.currency) };
 }
 
-main().catch((error: Error | ApiError) => {
+main().catch((error: Error) => {
   console.error(`${error.message}.`);
   process.exit(1);
 });

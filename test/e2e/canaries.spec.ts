@@ -1,4 +1,3 @@
-import { createECDH, generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -13,6 +12,7 @@ import { otlpServer } from "../support/otlp-server.ts";
 import { type StartedPlatform, startPlatform } from "../support/platform.ts";
 import { createDatabase, type TestDatabase } from "../support/postgres.ts";
 import { query } from "../support/sql.ts";
+import { agent, agentSecrets, misplaced } from "./canary-agents.ts";
 import { type Client, connect, type Reply, type Sending } from "./client.ts";
 import { CODE, check, customer, type Kitchen, kitchen, mailed, PASSWORD, signed } from "./world.ts";
 
@@ -27,14 +27,6 @@ const operators = {
 };
 const bankKey = "canary-of-the-bank-c04f6a1e";
 const bankSecret = `whsec_${Buffer.from("canary of the bank's webhook").toString("base64")}`;
-const agentKey = "canary-of-the-agent-88e2b7";
-const signingKey = generateKeyPairSync("ec", {
-  namedCurve: "P-256",
-  privateKeyEncoding: { type: "pkcs8", format: "pem" },
-  publicKeyEncoding: { type: "spki", format: "pem" },
-}).privateKey;
-const pair = createECDH("prime256v1");
-pair.generateKeys();
 const wrongPassword = "canary-of-a-wrong-password";
 const newPassword = "canary-of-a-new-password-6a";
 
@@ -133,7 +125,8 @@ async function life(): Promise<void> {
 }
 
 async function merchants(root: string): Promise<void> {
-  secrets.set("a bank's key", bankKey).set("a bank's secret", bankSecret).set("an agent's key", agentKey);
+  secrets.set("a bank's key", bankKey).set("a bank's secret", bankSecret);
+  for (const [what, value] of agentSecrets) secrets.set(what, value);
   shop = await kitchen(api, root);
   secrets.set("a partner's first secret", shop.secret);
   const rotated = await api.ok<{ secret: string }>(`POST /partners/${shop.partnerId}/webhook/rotate-secret`, {
@@ -141,32 +134,12 @@ async function merchants(root: string): Promise<void> {
     key: newId(),
   });
   secrets.set("a partner's next secret", rotated.secret);
-  secrets.set("an agent's signing key", signingKey.split("\n")[1] ?? "");
-  const apple = {
-    teamId: "DEF123GHIJ",
-    keyId: "ABC123DEFG",
-    privateKey: signingKey,
-    topic: "org.example.app",
-  };
-  secrets.set("an agent's key for browsers", pair.getPrivateKey("base64url"));
-  const browsers = {
-    publicKey: pair.getPublicKey("base64url"),
-    privateKey: pair.getPrivateKey("base64url"),
-    subject: "mailto:ops@canaries.example",
-  };
-  const settings = [
-    { provider: "onesignal", values: { appId: newId(), apiKey: agentKey } },
-    { provider: "apns", values: apple },
-    { provider: "webpush", values: browsers },
-  ];
-  const providers = settings.map(({ provider }) => provider);
-  const agent = { name: "Canary", priority: 900, providers, settings, enabled: false };
   const added = await ask<{ id: string }>("POST /agents", { token: root, key: newId(), body: agent });
   agentId = added.body.id;
-  await ask(`PATCH /agents/${agentId}`, { token: root, body: { settings } });
-  await ask("POST /agents", { token: root, key: newId(), body: { ...agent, settings: { agentKey } } });
-  const google = [{ provider: "fcm", values: { ...apple, projectId: "canary", serviceAccount: signingKey } }];
-  await ask("POST /agents", { token: root, key: newId(), body: { ...agent, settings: google } });
+  await ask(`PATCH /agents/${agentId}`, { token: root, body: { settings: agent.settings } });
+  for (const settings of misplaced) {
+    await ask("POST /agents", { token: root, key: newId(), body: { ...agent, settings } });
+  }
 }
 
 async function order(me: { token: string }, root: string): Promise<void> {

@@ -7,6 +7,8 @@ import { acknowledged, type Ledger } from "./ledger.ts";
 import type { Somebody, World } from "./world.ts";
 
 /** How often each thing happens in an order's life. */
+/** How long a customer whose order went strangely waits before the next one. */
+const AGAIN_MS = 100;
 const chances = { repeated: 0.1, overpaid: 0.06, twice: 0.05, short: 0.05, unknown: 0.02, refusedOnce: 0.05 };
 const endings = ["none", "accept", "ready", "reject", "cancel", "deliver"] as const;
 
@@ -186,7 +188,7 @@ export function load(world: World, ledger: Ledger, random: Random): Load {
         while (!until()) {
           await life().catch(async (error: Error) => {
             strange.push(error.message);
-            await delay(100);
+            await delay(AGAIN_MS);
           });
         }
       };

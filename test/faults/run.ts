@@ -11,6 +11,7 @@ import { makeWorld, STOCK, type World } from "./world.ts";
 
 const QUIET_TIMEOUT_MS = 180_000;
 const QUIET_POLL_MS = 250;
+const UP_POLL_MS = 100;
 const SHOWN = 8;
 const READS_MAX = 5;
 const CLOSED_AT_ONCE = 8;
@@ -208,5 +209,5 @@ export function answerFigures({ answers }: Ledger): Record<string, string | numb
 }
 
 export async function untilUp(run: Run): Promise<void> {
-  while (!Object.values(run.cluster.members).every((one) => one.isUp)) await delay(100);
+  while (!Object.values(run.cluster.members).every((one) => one.isUp)) await delay(UP_POLL_MS);
 }

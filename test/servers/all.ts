@@ -4,6 +4,7 @@ import { join } from "node:path";
 import pg from "pg";
 import { startPostgres } from "../../platform/embedded-postgres.ts";
 import { natsAs, startShippedNats } from "../support/nats.ts";
+import { CONNECTIONS } from "../support/postgres.ts";
 import { sources } from "./binaries.ts";
 import { startFerretdb } from "./ferretdb.ts";
 import { sharedKeycloak } from "./keycloak.ts";
@@ -47,7 +48,10 @@ export async function startServers(): Promise<Servers> {
   const starting = [
     up(startShippedNats(), (server) => server.remove()),
     up(startRedis(), (server) => server.remove()),
-    up(startPostgres({ dataDir: join(folder, "postgres"), unsafe: true }), (server) => server.stop()),
+    up(
+      startPostgres({ dataDir: join(folder, "postgres"), unsafe: true, connections: CONNECTIONS }),
+      (server) => server.stop(),
+    ),
     up(startFerretdb(), (server) => server.stop()),
     up(startMinio(), (server) => server.remove()),
     up(startMailpit(), (server) => server.remove()),

@@ -6,14 +6,14 @@ import { World } from "./engine.ts";
 
 /** The run that the program's clock, timers and chance belong to now. */
 let world: World | undefined;
+/** How often chance was asked for many bytes at once. */
+let draws = 0;
 
 export function enter(next: World | undefined): void {
   world = next;
   // What was drawn for ids while another run went on is used up, so that this one's are its own.
   for (draws = 0; world && draws === 0; ) newId();
 }
-/** How often chance was asked for many bytes at once. */
-let draws = 0;
 
 /**
  * Takes the process's clock, timers and source of chance away and gives it those of the run. The product asks

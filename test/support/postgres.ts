@@ -14,7 +14,7 @@ import { exclusively, runFolder } from "./test-run.ts";
 export const ACQUIRE_TIMEOUT_MS = 10_000;
 
 /** Every worker of a run may have a whole platform on the one server, each of whose services fills its pool. */
-const CONNECTIONS = 400;
+export const CONNECTIONS = 400;
 const LEAVE_TIMEOUT_MS = 2_000;
 const LEAVE_POLL_MS = 20;
 

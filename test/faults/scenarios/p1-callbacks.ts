@@ -9,6 +9,7 @@ import { answerFigures, compare, type Outcome, quiet, type Run, untilUp } from "
 
 const DRAINED_WITHIN_MS = 30_000;
 const OUTAGE_MS = 300;
+const POLL_MS = 20;
 const MOST_VISITS = 12;
 /** So many kills are enough to have died at each place of orders. */
 const KILLS_FOR_ALL_PLACES = 200;
@@ -106,7 +107,7 @@ export async function callbacksUnderKills(run: Run): Promise<Outcome> {
     while (!finished && deaths < scale.kills) {
       const due = Math.floor(((acknowledged(ledger) - before) / scale.events) * (scale.kills + 1));
       if (deaths < due) await kill(random.pick(victims));
-      else await delay(20);
+      else await delay(POLL_MS);
     }
   })();
   await load1.run(until, scale.concurrency);
