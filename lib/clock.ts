@@ -4,6 +4,13 @@ export interface Clock {
   now(): number;
 }
 
+/**
+ * How far the clocks of two machines of one installation may be apart. A moment that another machine's clock has set is
+ * compared with the own clock with this tolerance, unless the protocol names a larger one. docs/operating.md lists the
+ * comparisons.
+ */
+export const CLOCK_TOLERANCE_MS = 5_000;
+
 export const systemClock: Clock = { now: () => Date.now() };
 
 /** RFC 3339 in UTC with milliseconds: the only spelling of a moment inside and outside Waybill. */

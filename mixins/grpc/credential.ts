@@ -1,12 +1,10 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { type Clock, systemClock } from "../../lib/clock.ts";
+import { CLOCK_TOLERANCE_MS, type Clock, systemClock } from "../../lib/clock.ts";
 
 /** The metadata key that a call's credential stands in. */
 export const CREDENTIAL_KEY = "waybill-credential";
 
 const LIFETIME_MS = 30_000;
-/** Machines' clocks differ a little. */
-const LEEWAY_MS = 5_000;
 const MAX_LENGTH = 512;
 
 export interface CredentialOptions {
@@ -59,7 +57,7 @@ export function proven(
   const by = [secret, previousSecret].find((each) => each && genuine(each));
   if (by === undefined) return undefined;
   const leftMs = Number(expires) - clock.now();
-  if (leftMs < -LEEWAY_MS || leftMs > LIFETIME_MS + LEEWAY_MS) return undefined;
+  if (leftMs < -CLOCK_TOLERANCE_MS || leftMs > LIFETIME_MS + CLOCK_TOLERANCE_MS) return undefined;
   return { node: Buffer.from(node, "base64url").toString(), secret: by };
 }
 

@@ -1,6 +1,6 @@
 import type { KeyObject } from "node:crypto";
 import { SignJWT } from "jose";
-import type { Clock } from "../../lib/clock.ts";
+import { CLOCK_TOLERANCE_MS, type Clock } from "../../lib/clock.ts";
 
 /** Apple wants a token to be replaced at most every 20 minutes and takes none that is older than an hour. */
 const RENEW_AFTER_MS = 50 * 60_000;
@@ -21,7 +21,8 @@ export function providerToken({ teamId, keyId, key }: ProviderKey, clock: Clock)
     const token = new SignJWT()
       .setProtectedHeader({ alg: "ES256", kid: keyId })
       .setIssuer(teamId)
-      .setIssuedAt(Math.floor(madeMs / 1_000))
+      // Apple's clock may be behind: a token of the future is refused.
+      .setIssuedAt(Math.floor((madeMs - CLOCK_TOLERANCE_MS) / 1_000))
       .sign(key);
     current = { token, madeMs };
     return token;

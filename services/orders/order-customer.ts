@@ -1,7 +1,7 @@
 import { fail, invalidField } from "../../contracts/errors.ts";
 import type { Quote } from "../../contracts/partners.ts";
 import type { Address } from "../../contracts/shared.ts";
-import { isoTime } from "../../lib/clock.ts";
+import { CLOCK_TOLERANCE_MS, isoTime } from "../../lib/clock.ts";
 import { add, type Money, sameMoney, times } from "../../lib/money.ts";
 import { present } from "../../lib/present.ts";
 import { create } from "./order.ts";
@@ -18,7 +18,9 @@ export function confirm(
   actor: Actor,
   nowMs: number,
 ): Decision {
-  if (Date.parse(quote.expiresAt) <= nowMs) throw fail("CHECK_EXPIRED", "Make a new check.");
+  // Partners set this time by its own clock.
+  if (Date.parse(quote.expiresAt) + CLOCK_TOLERANCE_MS <= nowMs)
+    throw fail("CHECK_EXPIRED", "Make a new check.");
   if (!addsUp(quote)) throw invalidField("quote.total", "sum", "The lines and the fee do not add up.");
   if (quote.total.amountMinor === 0) throw invalidField("quote.total", "min", "There is nothing to pay.");
   const order = present({

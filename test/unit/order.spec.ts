@@ -154,7 +154,9 @@ describe("confirm", () => {
       }
       return "nothing";
     };
-    expect(refusal({}, minutes(10))).toBe("CHECK_EXPIRED");
+    // The five seconds are for the clocks of Partners and of this database, which are two.
+    expect(refusal({}, minutes(10) + 4_999)).toBe("nothing");
+    expect(refusal({}, minutes(10) + 5_000)).toBe("CHECK_EXPIRED");
     expect(refusal({ total: { amountMinor: 2949, currency: "EUR" } })).toBe("VALIDATION_ERROR");
     expect(refusal({ total: { amountMinor: 2950, currency: "CHF" } })).toBe("VALIDATION_ERROR");
     expect(refusal({ fee: { amountMinor: 450, currency: "CHF" } })).toBe("VALIDATION_ERROR");

@@ -49,6 +49,14 @@ function forge(
   return new SignJWT(payload).setProtectedHeader({ alg: "ES256", typ: "at+jwt", kid, ...header }).sign(key);
 }
 
+/** A token whose times are so many seconds from now, by a clock that stands at a whole second. */
+function forgeAt(offsets: Record<string, number>): Promise<string> {
+  const seconds = Math.floor(nowMs / 1000);
+  nowMs = seconds * 1000;
+  const times = Object.entries(offsets).map(([name, offset]) => [name, seconds + offset]);
+  return forge({ claims: Object.fromEntries(times) });
+}
+
 const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
 
 describe("the token verifier refuses", () => {
@@ -129,8 +137,17 @@ describe("the token verifier refuses", () => {
   it("a token after its time, also when it was verified before", async () => {
     const token = await identity.token({ expiresInSeconds: 60 });
     await verifier.verify(token);
-    nowMs += 61_000;
+    nowMs += 66_000;
     await expect(verifier.verify(token)).rejects.toEqual(refusal);
+  });
+
+  it.each([
+    ["expired more than five seconds ago", { iat: -600, exp: -6 }],
+    ["issued more than five seconds ahead", { iat: 6, exp: 600 }],
+    ["good from more than five seconds ahead", { nbf: 6 }],
+    ["issued more than 15 minutes and five seconds ago", { iat: -906, exp: 600 }],
+  ])("a token %s by its own clock", async (_name, offsets) => {
+    await expect(verifier.verify(await forgeAt(offsets))).rejects.toEqual(refusal);
   });
 
   it("a key of the set that is no signing key, or symmetric", async () => {
@@ -149,6 +166,36 @@ describe("the token verifier", () => {
     const claims = { role: "customer", partner_id: newId(), partner_admin: true };
     const caller = await verifier.verify(await forge({ claims }));
     expect(caller).toEqual({ id: expect.any(String), sessionId: expect.any(String), role: "customer" });
+  });
+
+  it.each([
+    ["expired within the last five seconds", { iat: -600, exp: -4 }],
+    ["issued up to five seconds ahead", { iat: 5, exp: 600 }],
+    ["good from five seconds ahead", { nbf: 5 }],
+    ["issued 15 minutes and some seconds ago", { iat: -904, exp: 600 }],
+  ])("takes a token %s: the issuer's clock is another machine's", async (_name, offsets) => {
+    await expect(verifier.verify(await forgeAt(offsets))).resolves.toMatchObject({ role: "admin" });
+  });
+
+  it("takes a token that it has verified for as long as one that it sees first", async () => {
+    const token = await forgeAt({ exp: 60 });
+    await verifier.verify(token);
+    nowMs += 64_000;
+    await expect(verifier.verify(token)).resolves.toBeDefined();
+    await expect(verifierWith().verify(token)).resolves.toBeDefined();
+    nowMs += 2_000;
+    await expect(verifier.verify(token)).rejects.toEqual(refusal);
+    await expect(verifierWith().verify(token)).rejects.toEqual(refusal);
+  });
+
+  it("keeps a revocation for as long as any token of the session can be taken", async () => {
+    const sessionId = newId();
+    const token = await forgeAt({ iat: 5, exp: 10_000 });
+    const { sessionId: sid } = await verifier.verify(token);
+    verifier.revoke(sid);
+    nowMs += 909_000;
+    verifier.revoke(sessionId);
+    await expect(verifier.verify(token)).rejects.toMatchObject({ type: "SESSION_REVOKED" });
   });
 
   it("answers the same caller again without another verification, and nobody can change it", async () => {
