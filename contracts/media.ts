@@ -4,6 +4,15 @@ import { boolean, integer, nothing, object, text, uuid } from "./schema.ts";
 /** Bytes travel as base64: the transporter carries JSON, and an avatar is small. */
 const base64 = { type: "string", max: 7_000_000, pattern: /^[A-Za-z0-9+/]*={0,2}$/ } as const;
 
+/** The media types that an upload may have. */
+export const IMAGE_TYPES = ["image/png", "image/jpeg", "image/webp"] as const;
+export const IMAGE_WANTED = "Send a JPEG, PNG or WebP image.";
+/** HEIC is the default of many phones' cameras, so its refusal says how to get a photo that is read. */
+export const HEIF_REFUSED = [
+  "HEIC, HEIF and AVIF images are not read. Send a JPEG, PNG or WebP image: convert the photo before the upload,",
+  "or set the camera to JPEG (on an iPhone: Settings, Camera, Formats, Most Compatible).",
+].join(" ");
+
 export const image = object({ contentType: text(100), etag: text(100), base64 });
 
 export const mediaActions = {

@@ -235,7 +235,7 @@ export interface paths {
       requestBody?: never;
       responses: { 200: { content: { "image/*": Blob } }; 304: { content?: never }; default: Refusal };
     };
-    /** Upload my avatar. The bytes of a PNG, JPEG or WebP image. It is encoded anew and its metadata is forgotten. */
+    /** Upload my avatar. The bytes of a JPEG, PNG or WebP image (no HEIC or AVIF). It is encoded anew and its metadata is forgotten. */
     put: {
       parameters: { path?: never; query?: never; header?: never };
       requestBody: { content: { "image/png": Blob; "image/jpeg": Blob; "image/webp": Blob } };
@@ -807,7 +807,7 @@ The stream ends with the access token; connect again with a fresh one. */
       requestBody?: never;
       responses: { 200: { content: { "image/*": Blob } }; 304: { content?: never }; default: Refusal };
     };
-    /** Upload the photo of the handover. The bytes of a PNG, JPEG or WebP image; `photo_id` goes with the delivery. A later photo takes the former's place. */
+    /** Upload the photo of the handover. The bytes of a JPEG, PNG or WebP image (no HEIC or AVIF); `photo_id` goes with the delivery. A later photo takes the former's place. */
     put: {
       parameters: { path: { order_id: string }; query?: never; header?: never };
       requestBody: { content: { "image/png": Blob; "image/jpeg": Blob; "image/webp": Blob } };

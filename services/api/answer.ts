@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Result } from "../../contracts/actions.ts";
+import { IMAGE_TYPES } from "../../contracts/media.ts";
 import { etagOf, isFresh } from "./conditional.ts";
 import { exchangeOf, send } from "./edge/exchange.ts";
-import { type Endpoint, IMAGE_TYPES, placeholders } from "./endpoint.ts";
+import { type Endpoint, placeholders } from "./endpoint.ts";
 import type { Bytes } from "./kept-answers.ts";
 import { limitHeaders } from "./limits.ts";
 import type { Problem } from "./problem.ts";

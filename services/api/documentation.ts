@@ -1,4 +1,5 @@
 import { catalogue, type ErrorType } from "../../contracts/errors.ts";
+import { IMAGE_TYPES } from "../../contracts/media.ts";
 import type { Rule } from "../../contracts/schema.ts";
 import {
   type Answer,
@@ -9,7 +10,7 @@ import {
 import { documentationRoutes } from "../../mixins/openapi/pages.ts";
 import { IDEMPOTENCY_KEY } from "./auth.ts";
 import { IF_MATCH } from "./conditional.ts";
-import { type Endpoint, IMAGE_TYPES, type Part } from "./endpoint.ts";
+import type { Endpoint, Part } from "./endpoint.ts";
 import { BASE_PATH } from "./routes/index.ts";
 import { schemaNames } from "./schemas.ts";
 

@@ -10,8 +10,6 @@ export const MAX_JSON_BYTES = 100 * 1024;
 export const MAX_WEBHOOK_BYTES = 64 * 1024;
 export const MAX_IMAGE_BYTES = 5_000_000;
 
-export const IMAGE_TYPES = ["image/png", "image/jpeg", "image/webp"] as const;
-
 /** Some of the fields that an operation takes, from one place of the request. */
 export interface Part {
   /** As the client sends them. */

@@ -1,10 +1,12 @@
 import type { IncomingMessage } from "node:http";
 import { type FieldError, fail } from "../../contracts/errors.ts";
+import { HEIF_REFUSED, IMAGE_TYPES } from "../../contracts/media.ts";
 import { expectedVersion } from "./conditional.ts";
 import { parseJson, readBody, requireMediaType, textOf } from "./edge/body.ts";
 import { exchangeOf } from "./edge/exchange.ts";
-import { type Endpoint, IMAGE_TYPES, type Part } from "./endpoint.ts";
+import type { Endpoint, Part } from "./endpoint.ts";
 
+const HEIF_TYPE = /^\s*image\/(?:heic|heif|avif)\b/i;
 const MAX_USER_AGENT_LENGTH = 300;
 /** Headers that a signature may need; the bank's and the partner's adapters know which. */
 const SIGNED_HEADERS = /^(?:webhook-|stripe-)|^content-type$/;
@@ -71,6 +73,7 @@ async function readFields({ body }: Endpoint, req: IncomingMessage): Promise<Fie
   if (!body) return { fields: {}, errors: [] };
   const { kind, field = "" } = body;
   if (kind === "image") {
+    if (HEIF_TYPE.test(req.headers["content-type"] ?? "")) throw fail("UNSUPPORTED_MEDIA_TYPE", HEIF_REFUSED);
     requireMediaType(req, IMAGE_TYPES);
     const raw = await readBody(req, body.maxBytes);
     if (raw.length === 0) throw fail("IMAGE_INVALID", "The body is empty.");

@@ -1,5 +1,6 @@
 import sharp from "sharp";
 import { fail, typeOf } from "../../contracts/errors.ts";
+import { HEIF_REFUSED, IMAGE_WANTED } from "../../contracts/media.ts";
 
 const MAX_BYTES = 5_000_000;
 const MAX_PIXELS = 25_000_000;
@@ -29,13 +30,14 @@ export type Shape =
  */
 export async function reencode(bytes: Buffer, shape: Shape): Promise<Buffer> {
   if (bytes.length > MAX_BYTES) throw fail("PAYLOAD_TOO_LARGE", "An image has at most 5 MB.");
+  if (isHeif(bytes)) throw fail("UNSUPPORTED_MEDIA_TYPE", HEIF_REFUSED);
   const format = formatOf(bytes);
   if (!format || isSomethingElseToo(bytes)) {
-    throw fail("UNSUPPORTED_MEDIA_TYPE", "Send a JPEG, PNG or WebP image.");
+    throw fail("UNSUPPORTED_MEDIA_TYPE", IMAGE_WANTED);
   }
   try {
     const header = await open(bytes).metadata();
-    if (header.format !== format) throw fail("UNSUPPORTED_MEDIA_TYPE", "Send a JPEG, PNG or WebP image.");
+    if (header.format !== format) throw fail("UNSUPPORTED_MEDIA_TYPE", IMAGE_WANTED);
     if (header.width * header.height > MAX_PIXELS) throw tooLarge();
     const side = "cover" in shape ? shape.cover : shape.inside;
     const fit = "cover" in shape ? "cover" : "inside";
@@ -52,8 +54,12 @@ export async function reencode(bytes: Buffer, shape: Shape): Promise<Buffer> {
   }
 }
 
+/**
+ * Many phones write JPEG that a decoder warns of, as "Invalid SOS parameters", and every viewer shows the picture:
+ * warnings pass. What ends too early, or does not have the check sum that it states, is an error.
+ */
 function open(bytes: Buffer) {
-  return sharp(bytes, { limitInputPixels: MAX_PIXELS, failOn: "warning", sequentialRead: true, pages: 1 });
+  return sharp(bytes, { limitInputPixels: MAX_PIXELS, failOn: "error", sequentialRead: true, pages: 1 });
 }
 
 function tooLarge(): Error {
@@ -66,6 +72,14 @@ function formatOf(bytes: Buffer): "jpeg" | "png" | "webp" | undefined {
   if (head.startsWith("\x89PNG\r\n\x1a\n")) return "png";
   if (head.startsWith("RIFF") && head.endsWith("WEBP")) return "webp";
   return undefined;
+}
+
+/** The brands of ISO base media files that hold HEIF images, by the coding: HEVC, AV1 or any. */
+const HEIF_BRANDS = ["heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "mif2", "msf1", "avif", "avis"];
+
+function isHeif(bytes: Buffer): boolean {
+  const head = bytes.subarray(4, 12).toString("latin1");
+  return head.startsWith("ftyp") && HEIF_BRANDS.includes(head.slice(4));
 }
 
 /** Whether the bytes also read as a page, a script, a PDF or an archive: no camera writes such a picture. */

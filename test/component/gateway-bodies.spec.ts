@@ -289,4 +289,16 @@ describe("gateway, given an image", () => {
     const svg = { headers: { "Content-Type": "image/svg+xml" }, body: "<svg/>" };
     expect((await request("PUT", "/api/v1/me/avatar", svg)).status).toBe(415);
   });
+
+  it.each(["image/heic", "image/HEIF", "image/avif", "image/heic-sequence"])(
+    "of the type %s, answers 415 and says what to send",
+    async (type) => {
+      const { status, body } = await request("PUT", "/api/v1/me/avatar", {
+        headers: { "Content-Type": type },
+        body: "x",
+      });
+      expect(status).toBe(415);
+      expect(body.detail).toMatch(/HEIC.* not read.*Send a JPEG, PNG or WebP/);
+    },
+  );
 });

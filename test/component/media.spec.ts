@@ -132,6 +132,18 @@ describe("media.putAvatar", () => {
     ["a PNG of 26 megapixels", async () => picture(6_500, 4_000).png().toBuffer(), "IMAGE_TOO_LARGE", 422],
     ["a JPEG of 26 megapixels", async () => picture(6_500, 4_000).jpeg().toBuffer(), "IMAGE_TOO_LARGE", 422],
     ["half a JPEG", async () => half(await noise().jpeg().toBuffer()), "IMAGE_INVALID", 422],
+    [
+      "a JPEG without its last 100 bytes",
+      async () => (await noise().jpeg().toBuffer()).subarray(0, -100),
+      "IMAGE_INVALID",
+      422,
+    ],
+    [
+      "a progressive JPEG without its last scan",
+      async () => (await noise().jpeg({ progressive: true }).toBuffer()).subarray(0, -100),
+      "IMAGE_INVALID",
+      422,
+    ],
     ["half a PNG", async () => half(await noise().png().toBuffer()), "IMAGE_INVALID", 422],
     ["half a WebP", async () => half(await noise().webp().toBuffer()), "IMAGE_INVALID", 422],
     [
@@ -148,6 +160,31 @@ describe("media.putAvatar", () => {
     expect(await get(meta)).toEqual(before);
     await expect(bench.ask("identity.profile", {}, meta)).resolves.toMatchObject({ avatarVersion: 1 });
   });
+
+  it.each<[string, (jpeg: Buffer) => Buffer]>([
+    ["invalid SOS parameters for a sequential picture", withWrongScan],
+    ["extraneous bytes before a marker", (jpeg) => insertedAt(jpeg, scanOf(jpeg), Buffer.from([0, 1, 2, 3]))],
+    ["extraneous bytes before its end", (jpeg) => insertedAt(jpeg, jpeg.length - 2, Buffer.alloc(9, 7))],
+    ["a second picture behind it", (jpeg) => Buffer.concat([jpeg, jpeg])],
+  ])("of a phone's JPEG with %s, keeps the picture", async (_name, made) => {
+    const { meta } = await bench.customer();
+    const whole = await noise().jpeg().toBuffer();
+    await put(made(whole), meta);
+    expect(await sharp((await get(meta)).bytes).metadata()).toMatchObject({ format: "webp", width: 512 });
+  });
+
+  it.each(["heic", "mif1", "hevc", "avif"])(
+    "of an image with the brand %s, says what to send",
+    async (brand) => {
+      const { meta } = await bench.customer();
+      const box = Buffer.from(`\0\0\0\x18ftyp${brand}\0\0\0\0mif1heic`, "latin1");
+      await expect(put(Buffer.concat([box, randomBytes(500)]), meta)).rejects.toMatchObject({
+        type: "UNSUPPORTED_MEDIA_TYPE",
+        code: 415,
+        message: expect.stringMatching(/HEIC.* not read.*Send a JPEG, PNG or WebP/),
+      });
+    },
+  );
 
   it("of a bomb, whose header claims what its bytes do not hold, is refused before a pixel is decoded", async () => {
     const { meta } = await bench.customer();
@@ -281,6 +318,26 @@ async function claiming(side: number): Promise<Buffer> {
   png.writeUInt32BE(side, height);
   png.writeUInt32BE(crc32(png.subarray(type, checksum)), checksum);
   return png;
+}
+
+/** Where the first scan of a JPEG begins. */
+function scanOf(jpeg: Buffer): number {
+  let at = 2;
+  while (jpeg[at + 1] !== 0xda) at += 2 + jpeg.readUInt16BE(at + 2);
+  return at;
+}
+
+/** A JPEG whose scan states the spectral selection of a progressive one, as cameras of some phones write it. */
+function withWrongScan(jpeg: Buffer): Buffer {
+  const made = Buffer.from(jpeg);
+  const scan = scanOf(made);
+  const spectralSelection = scan + 5 + 2 * made.readUInt8(scan + 4);
+  made.writeUInt16BE(0x01_0a, spectralSelection);
+  return made;
+}
+
+function insertedAt(bytes: Buffer, at: number, more: Buffer): Buffer {
+  return Buffer.concat([bytes.subarray(0, at), more, bytes.subarray(at)]);
 }
 
 /** Something that does not compress away. */

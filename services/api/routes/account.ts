@@ -116,7 +116,8 @@ export const accountRoutes = [
   }),
   route("PUT /me/avatar", "media.putAvatar", {
     summary: "Upload my avatar",
-    description: "The bytes of a PNG, JPEG or WebP image. It is encoded anew and its metadata is forgotten.",
+    description:
+      "The bytes of a JPEG, PNG or WebP image (no HEIC or AVIF). It is encoded anew and its metadata is forgotten.",
     access: "any",
     success: 200,
     body: { image: "base64" },

@@ -105,7 +105,7 @@ export const orderRoutes = [
   delivery("PUT /orders/{order_id}/proof", "media.putProof", {
     summary: "Upload the photo of the handover",
     description:
-      "The bytes of a PNG, JPEG or WebP image; `photo_id` goes with the delivery. A later photo takes the former's place.",
+      "The bytes of a JPEG, PNG or WebP image (no HEIC or AVIF); `photo_id` goes with the delivery. A later photo takes the former's place.",
     access: ["deliverer"],
     success: 200,
     body: { image: "base64" },
