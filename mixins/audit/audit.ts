@@ -1,6 +1,7 @@
 import type { Knex } from "knex";
 import { message } from "../../contracts/messages.ts";
 import type { Ctx } from "../../contracts/meta.ts";
+import { shorten } from "../../lib/text.ts";
 import { callerOf } from "../caller/caller.ts";
 import type { Outbox } from "../outbox/outbox.mixin.ts";
 
@@ -28,7 +29,7 @@ export async function audit(
     actorId: caller.id,
     action: ctx.action?.name ?? "unknown",
     subject,
-    ...(detail && { detail: detail.slice(0, DETAIL_MAX) }),
+    ...(detail && { detail: shorten(detail, DETAIL_MAX) }),
     ...(ip && { ip }),
   });
   await outbox.add(trx, [entry]);

@@ -5,6 +5,7 @@ import type { Message } from "../../contracts/messages.ts";
 import { type Backoff, backoffMs, jittered } from "../../lib/backoff.ts";
 import { failpoint } from "../../lib/failpoint.ts";
 import { newId } from "../../lib/ids.ts";
+import { shorten } from "../../lib/text.ts";
 import type { Logger } from "../messages/logger.ts";
 import { isConnectionTrouble } from "../postgres/postgres.mixin.ts";
 import { inTraceOf } from "../tracing/index.ts";
@@ -239,7 +240,7 @@ function describe(error: unknown): { text: string; permanent: boolean; retryAfte
   };
   const text = message === undefined ? String(error) : type === undefined ? message : `${type}: ${message}`;
   return {
-    text: text.replaceAll("\0", "").toWellFormed().slice(0, ERROR_LENGTH),
+    text: shorten(text, ERROR_LENGTH),
     permanent: permanent === true,
     retryAfterMs: Number(retryAfterMs) || 0,
   };

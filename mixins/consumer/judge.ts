@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { isoTime, momentOf } from "../../lib/clock.ts";
 import { derivedId, idTimeMs, isId, newId } from "../../lib/ids.ts";
+import { shorten } from "../../lib/text.ts";
 import { INBOX_MARGIN_MS } from "../messages/retention.ts";
 import { dataschemaOf, isMessageType, problemOf } from "../messages/validate.ts";
 import { MESSAGE_MAX_BYTES } from "../outbox/envelope.ts";
@@ -54,7 +55,7 @@ function problemWith(
   if (!isId(id) || !UUID_V7.test(id)) return "the id is not a UUIDv7";
   if (specversion !== "1.0") return "not CloudEvents 1.0";
   if (!isMessageType(type)) return "unknown type";
-  if (dataschema !== dataschemaOf(type)) return `unknown version: ${String(dataschema).slice(0, 200)}`;
+  if (dataschema !== dataschemaOf(type)) return `unknown version: ${shorten(String(dataschema), 200)}`;
   if (!isText(source, 100) || !isText(subject, 200)) return "source or subject is missing or too long";
   if (typeof time !== "string" || !TIME.test(time) || momentOf(time) === undefined) return "bad time";
   if (!isFlat(text)) return TOO_DEEP;
@@ -79,7 +80,7 @@ function quarantined(incoming: unknown, text: string, problem: string, nowMs: nu
     dataschema: "urn:waybill:quarantine",
     data: whole ? { incoming } : { excerpt: JSON.stringify(text.slice(0, EXCERPT_LENGTH)), hash },
     state: "quarantined",
-    error: JSON.stringify(problem).slice(1, -1).slice(0, EXCERPT_LENGTH),
+    error: shorten(JSON.stringify(problem).slice(1, -1), EXCERPT_LENGTH),
     deadLetterId: newId(nowMs),
   };
 }

@@ -1,6 +1,7 @@
 import type { Knex } from "knex";
 import { type Backoff, backoffMs } from "../../lib/backoff.ts";
 import { failpoint } from "../../lib/failpoint.ts";
+import { shorten } from "../../lib/text.ts";
 import type { Carrier } from "../../providers/carrier/index.ts";
 import type { Logger } from "../messages/logger.ts";
 import type { Cause } from "../messages/runner.ts";
@@ -56,7 +57,7 @@ export function relay(options: {
           id: message.id,
           delayMs: backoffMs(limits.backoff, attempts + 1),
         }));
-        await markFailed(trx, failures, String(error).slice(0, ERROR_LENGTH));
+        await markFailed(trx, failures, shorten(String(error), ERROR_LENGTH));
         return "failed";
       }
       failpoint("relay.published");

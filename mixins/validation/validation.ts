@@ -5,6 +5,7 @@ import FastestValidator, {
 } from "fastest-validator";
 import type { FieldError } from "../../contracts/errors.ts";
 import type { Rule } from "../../contracts/schema.ts";
+import { shorten } from "../../lib/text.ts";
 
 /** More than so many wrong fields help nobody, and an answer stays small whatever was sent. */
 const MAX_ERRORS = 50;
@@ -144,5 +145,5 @@ function oneFinding({ type = "invalid", field = "", message, actual, expected }:
 }
 
 function cut(text: string): string {
-  return text.length > MAX_MESSAGE_LENGTH ? `${text.slice(0, MAX_MESSAGE_LENGTH)}…` : text;
+  return shorten(text, MAX_MESSAGE_LENGTH);
 }

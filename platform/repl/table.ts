@@ -1,3 +1,5 @@
+import { shortenLine } from "../../lib/text.ts";
+
 const TERMINAL_WIDTH = 80;
 const GAP = "  ";
 const LEAST_WIDTH = 6;
@@ -46,8 +48,7 @@ function wrapped(text: string, width: number): string[] {
 }
 
 function fitted(text: string, width: number): string {
-  const oneLine = text.replaceAll(/\s+/g, " ");
-  return oneLine.length > width ? `${oneLine.slice(0, width - 1)}…` : oneLine.padEnd(width);
+  return shortenLine(text, width).padEnd(width);
 }
 
 /** Who did it, with the end of their id: enough to see who is the same; `--json` tells it whole. */

@@ -1,5 +1,6 @@
 import { Webhook } from "standardwebhooks";
 import type { Money } from "../../lib/money.ts";
+import { shortenLine } from "../../lib/text.ts";
 import { type Fields, fieldsOf, isText } from "./fields.ts";
 import { exchange } from "./http.ts";
 import {
@@ -14,6 +15,7 @@ import {
 import { oneMatches, TOLERANCE_SECONDS } from "./signature.ts";
 
 const ID_MAX_LENGTH = 200;
+const REASON_MAX_LENGTH = 200;
 
 /**
  * The payment system of the sandbox. Every request carries `Authorization: Bearer <apiKey>`; amounts are
@@ -169,7 +171,7 @@ function refundState(answer: unknown): RefundState {
   if (state !== "pending" && state !== "completed" && state !== "failed") {
     throw new BankError("unclear", "the answer holds no state of the refund");
   }
-  return { state, ...(typeof reason === "string" && { reason: reason.slice(0, ID_MAX_LENGTH) }) };
+  return { state, ...(typeof reason === "string" && { reason: shortenLine(reason, REASON_MAX_LENGTH) }) };
 }
 
 function protocolOf(url: string): string {

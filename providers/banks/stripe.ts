@@ -1,6 +1,7 @@
 import type Stripe from "stripe";
 import { lazily } from "../../lib/lazily.ts";
 import type { Money } from "../../lib/money.ts";
+import { shortenLine } from "../../lib/text.ts";
 import {
   type Bank,
   type BankAdapter,
@@ -227,7 +228,7 @@ function stateOf({ status, failure_reason: why }: Stripe.Refund): RefundState {
       return { state: "pending" };
     case "failed":
     case "canceled":
-      return { state: "failed", reason: (why ?? status).slice(0, REASON_MAX_LENGTH) };
+      return { state: "failed", reason: shortenLine(why ?? status, REASON_MAX_LENGTH) };
     default:
       throw new BankError("unclear", "the answer holds no state of the refund");
   }

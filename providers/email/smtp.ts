@@ -1,4 +1,5 @@
 import { createTransport } from "nodemailer";
+import { shortenLine } from "../../lib/text.ts";
 import type { Mail, Mailer, MailResult } from "./port.ts";
 
 const CONNECTIONS_MAX = 3;
@@ -62,7 +63,7 @@ export function smtp({ url, from }: { url: string; from: string }): Mailer {
           ...envelope(mail),
           signal: AbortSignal.timeout(timeoutMs),
         });
-        return { outcome: "accepted", retryable: false, detail: shorten(response) };
+        return { outcome: "accepted", retryable: false, detail: shortenLine(response, DETAIL_MAX) };
       } catch (error) {
         return failed(error as SmtpError);
       }
@@ -87,7 +88,7 @@ function envelope({ to, subject, text, html, messageId, language }: Mail) {
 }
 
 function failed(error: SmtpError): MailResult {
-  const detail = shorten(error.response ?? `${error.code ?? error.name}: ${error.message}`);
+  const detail = shortenLine(error.response ?? `${error.code ?? error.name}: ${error.message}`, DETAIL_MAX);
   // The mail is right and the account is wrong: somebody will mend that.
   if (error.code === "EAUTH") return { outcome: "refused", retryable: true, detail };
   if (error.responseCode !== undefined) {
@@ -96,11 +97,4 @@ function failed(error: SmtpError): MailResult {
   // Only after DATA can the server have the mail although it did not say so.
   const unclear = error.command === "DATA" || error.name === "TimeoutError" || error.code === "EABORT";
   return { outcome: unclear ? "unclear" : "refused", retryable: true, detail };
-}
-
-function shorten(text: string): string {
-  return text
-    .replace(/[\p{Cc}\p{Cs}\s]+/gu, " ")
-    .trim()
-    .slice(0, DETAIL_MAX);
 }

@@ -1,11 +1,11 @@
+import { charactersOf, shortenLine } from "../../lib/text.ts";
 import type { PushResult } from "./port.ts";
 
 const DETAIL_MAX = 300;
 
 // Answers and error texts may carry anything; what is kept of them is short and printable.
 export function shorten(text: string): string {
-  const line = text.replace(/[\p{Cc}\p{Cs}\s]+/gu, " ").trim();
-  return line.length > DETAIL_MAX ? `${line.slice(0, DETAIL_MAX - 1)}…` : line;
+  return shortenLine(text, DETAIL_MAX);
 }
 
 // The connection was never made, so the request cannot have been carried out.
@@ -69,7 +69,7 @@ export function parsedObject(body: string): Record<string, unknown> {
  */
 export function fitted(text: string, sizeOf: (text: string) => number, maxBytes: number): string {
   if (sizeOf(text) <= maxBytes) return text;
-  const characters = Array.from(text);
+  const characters = charactersOf(text);
   const cut = (count: number) => `${characters.slice(0, count).join("").trimEnd()}…`;
   let fits = 0;
   let tooMany = characters.length;

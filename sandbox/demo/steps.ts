@@ -1,4 +1,5 @@
 import { answered, type Schemas, sessionOf } from "../../client/src/index.ts";
+import { shortenLine } from "../../lib/text.ts";
 import { sandboxPartners } from "../catalogue.ts";
 import { amountText } from "../look.ts";
 import { type DemoClient, until } from "./client.ts";
@@ -16,7 +17,6 @@ export interface Demo {
 const TITLE_WIDTH = 38;
 const text = ({ amount_minor: minor, currency }: Money) => amountText(minor, currency);
 const LONG_ID = /^[0-9a-f]{8}-/;
-const cut = (words: string, max: number) => (words.length > max ? `${words.slice(0, max - 1)}…` : words);
 const short = (id: string) => (LONG_ID.test(id) ? `…${id.slice(-6)}` : id);
 
 interface Customer {
@@ -234,7 +234,7 @@ export async function lookBack(
     const last = attempts.at(-1);
     terminal.row(
       event.padEnd(16),
-      cut(title, TITLE_WIDTH).padEnd(TITLE_WIDTH),
+      shortenLine(title, TITLE_WIDTH).padEnd(TITLE_WIDTH),
       last ? `${last.channel} ${last.outcome}` : "",
     );
   }

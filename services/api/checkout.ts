@@ -4,6 +4,7 @@ import { fail, typeOf } from "../../contracts/errors.ts";
 import type { Caller, Ctx } from "../../contracts/meta.ts";
 import type { Quote } from "../../contracts/partners.ts";
 import type { Clock } from "../../lib/clock.ts";
+import { shortenLine } from "../../lib/text.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import type { RoutableParams } from "./contract.ts";
 
@@ -112,6 +113,6 @@ async function confirmedBefore(
 
 async function customerOf(ctx: Ctx<unknown>, { id }: Caller): Promise<Params<"orders.confirm">["customer"]> {
   const { firstName, lastName, phone } = await call(ctx, "identity.profile", {});
-  const name = [...`${firstName} ${lastName}`].slice(0, MAX_NAME_LENGTH).join("").trim();
+  const name = shortenLine(`${firstName} ${lastName}`, MAX_NAME_LENGTH);
   return { id, name, ...(phone && { phone }) };
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { type FieldError, fail } from "../../contracts/errors.ts";
 import { HEIF_REFUSED, IMAGE_TYPES } from "../../contracts/media.ts";
+import { shortenLine } from "../../lib/text.ts";
 import { expectedVersion } from "./conditional.ts";
 import { parseJson, readBody, requireMediaType, textOf } from "./edge/body.ts";
 import { exchangeOf } from "./edge/exchange.ts";
@@ -111,10 +112,7 @@ function fromHeaders({ versioned, route }: Endpoint, req: IncomingMessage): Reco
 
 function userAgentOf(req: IncomingMessage): string {
   const text = req.headers["user-agent"] ?? "";
-  return text
-    .replace(/\p{Cc}/gu, "")
-    .slice(0, MAX_USER_AGENT_LENGTH)
-    .trim();
+  return shortenLine(text, MAX_USER_AGENT_LENGTH);
 }
 
 function signedHeaders(req: IncomingMessage): Record<string, string> {

@@ -1,6 +1,7 @@
 import type { Attempt } from "../../contracts/notifications.ts";
 import { type Clock, isoTime } from "../../lib/clock.ts";
 import { derivedId } from "../../lib/ids.ts";
+import { shorten } from "../../lib/text.ts";
 import type { Mail, Mailer } from "../../providers/email/index.ts";
 import type { PushProvider, PushResult } from "../../providers/push/index.ts";
 import type { ProviderHealth } from "./provider-health.ts";
@@ -222,7 +223,7 @@ async function mail(run: Run): Promise<{ outcome: string; retryable: boolean }> 
 
 function record(run: Run, { atMs, ...attempt }: Omit<Attempt, "at" | "durationMs"> & { atMs: number }): void {
   const durationMs = Math.max(0, Math.round(run.deps.clock.now() - atMs));
-  const detail = attempt.detail?.slice(0, DETAIL_MAX);
+  const detail = attempt.detail && shorten(attempt.detail, DETAIL_MAX);
   run.attempts.push({ ...attempt, ...(detail && { detail }), at: isoTime(atMs), durationMs });
 }
 

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Params, Result } from "../../contracts/actions.ts";
 import { newId } from "../../lib/ids.ts";
+import { shorten } from "../../lib/text.ts";
 import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts";
 import type { Device } from "./delivery.ts";
 
@@ -112,7 +113,7 @@ export async function noteTokenFailure(
     db,
     `UPDATE device_tokens SET last_failure = ?, last_failure_at = now(), updated_at = now()
      WHERE provider = ? AND token_hash = ?`,
-    [detail.slice(0, FAILURE_MAX), provider, hashOf(token)],
+    [shorten(detail, FAILURE_MAX), provider, hashOf(token)],
   );
 }
 

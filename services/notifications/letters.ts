@@ -1,3 +1,4 @@
+import { alertRepeats } from "../../contracts/alerts.ts";
 import { type Message, mailSealPlace } from "../../contracts/messages.ts";
 import { derivedId } from "../../lib/ids.ts";
 import { present } from "../../lib/present.ts";
@@ -20,7 +21,7 @@ import {
   type Written,
 } from "./templates/render.ts";
 
-/** Alerts of one kind about one thing are told once in this time. */
+/** A deadline that stays missed raises its alert again: operators hear of one order once in this time. */
 const ALERT_WINDOW_MS = 3_600_000;
 const DEFAULT_LANGUAGE = "en";
 
@@ -73,7 +74,7 @@ export async function refundLetters(
   return [{ ...personal(news, write, own, person), ...waits }];
 }
 
-/** Every admin is told of an alert, but not of each repeat. */
+/** Every admin is told of every alert; only of the repeats of a missed deadline, once a window. */
 export async function alertLetters(
   db: Db,
   own: OwnTexts,
@@ -92,8 +93,9 @@ export async function alertLetters(
   );
 }
 
-/** The same for all alerts of one kind about one thing within the window. */
-export function alertIdOf({ time, data }: Message<"alert.raised">): string {
+/** An alert is one of its own; those that repeat are the same within the window. */
+export function alertIdOf({ id, time, data }: Message<"alert.raised">): string {
+  if (!alertRepeats(data.kind)) return id;
   const window = Math.floor(Date.parse(time) / ALERT_WINDOW_MS);
   return derivedId("alert", `${data.kind}/${data.subject}/${window}`);
 }

@@ -7,6 +7,7 @@ import {
   templateEvents,
 } from "../../contracts/templates.ts";
 import { newId } from "../../lib/ids.ts";
+import { shorten } from "../../lib/text.ts";
 import type { Db } from "../../mixins/postgres/database.ts";
 import type { Template } from "./templates/catalogue.ts";
 import { exampleValues, fill, problemsOf, textOf } from "./templates/fill.ts";
@@ -127,7 +128,7 @@ function ownView(row: TemplateRow): OwnTemplate {
     origin: "own",
     inForce: row.enabled && !problem,
     ...shown(row),
-    ...(row.enabled && problem && { problem: `${problem.field}: ${problem.message}`.slice(0, PROBLEM_MAX) }),
+    ...(row.enabled && problem && { problem: shorten(`${problem.field}: ${problem.message}`, PROBLEM_MAX) }),
   };
 }
 
@@ -145,7 +146,7 @@ function shown(text: Template & { event: TemplateEvent }): Pick<TemplateView, "p
 /** With the example of each value; a text that cannot be written shows as it is. */
 function previewOf(text: Template & { event: TemplateEvent }): TemplateView["preview"] {
   const { title, body } = problemsOf(text, text.event).length > 0 ? text : filled(text);
-  return { title: title.slice(0, PREVIEW_TITLE_MAX), body: body.slice(0, PREVIEW_BODY_MAX) };
+  return { title: shorten(title, PREVIEW_TITLE_MAX), body: shorten(body, PREVIEW_BODY_MAX) };
 }
 
 function filled(text: Template & { event: TemplateEvent }): Template {

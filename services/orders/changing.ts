@@ -2,6 +2,7 @@ import type { Params } from "../../contracts/actions.ts";
 import { invalidField } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import type { OrderView } from "../../contracts/orders.ts";
+import { shorten } from "../../lib/text.ts";
 import { audit } from "../../mixins/audit/audit.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
@@ -52,7 +53,7 @@ export function refundOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.refund">>)
     ctx,
     "orders.refund",
     viewerOf(caller),
-    ({ order, nowMs }) => giveBack(order, amount, `${reason} (by ${caller.id})`.slice(-REASON_MAX), nowMs),
+    ({ order, nowMs }) => giveBack(order, amount, signed(reason, caller.id), nowMs),
     viewOf,
   );
 }
@@ -98,6 +99,12 @@ export function reassignOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.reassign
       return viewOf(await commit(deps, trx, free, claim(free, delivererId, actor, nowMs)));
     }),
   );
+}
+
+/** The reason with its author, of whom nothing is cut. */
+function signed(reason: string, callerId: string): string {
+  const author = ` (by ${callerId})`;
+  return shorten(reason, REASON_MAX - author.length) + author;
 }
 
 const REASON_MAX = 500;

@@ -2,6 +2,7 @@ import { call, type Params, type Result } from "../../contracts/actions.ts";
 import { fail } from "../../contracts/errors.ts";
 import type { Caller, Ctx } from "../../contracts/meta.ts";
 import type { Quote } from "../../contracts/partners.ts";
+import { shortenLine } from "../../lib/text.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { idempotentLeased } from "../../mixins/idempotency/idempotency.ts";
 import { currentTraceparent } from "../../mixins/tracing/index.ts";
@@ -132,7 +133,7 @@ async function openCheckout(
 /** What the customer reads on the bank's page: "Café: 2 × Flat White, Croissant". */
 function descriptionOf({ partner, lines }: Order): string {
   const items = lines.map(({ title, quantity }) => (quantity > 1 ? `${quantity} × ${title}` : title));
-  return `${partner.title}: ${items.join(", ")}`.slice(0, DESCRIPTION_LENGTH);
+  return shortenLine(`${partner.title}: ${items.join(", ")}`, DESCRIPTION_LENGTH);
 }
 
 /** What is paid for, one by one; they add up to the total. */

@@ -1,6 +1,6 @@
 import { isoTime } from "../../lib/clock.ts";
 import { deadlines, hasDeadline, move } from "./order.ts";
-import { alert } from "./order-messages.ts";
+import { orderAlert } from "./order-messages.ts";
 import type { Actor, Decision, Order } from "./order-model.ts";
 
 /**
@@ -24,6 +24,6 @@ export function overdue(order: Order, actor: Actor, nowMs: number, seenAt?: stri
     alertedAt: order.alertedAt ?? isoTime(nowMs),
     deadlineAt: isoTime(nowMs + acts.againMs),
   };
-  const told = alert(acts.alert, next, `The order is ${order.status} since too long (${effect}).`);
+  const told = orderAlert(acts.alert, next, `The order is ${order.status} since too long (${effect}).`);
   return { next, messages: [told], refunds: [] };
 }

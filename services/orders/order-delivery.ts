@@ -2,7 +2,7 @@ import { type ErrorType, fail, invalidField } from "../../contracts/errors.ts";
 import type { OrderStatus } from "../../contracts/orders.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { illegal, legalNext, move, unchanged } from "./order.ts";
-import { alert } from "./order-messages.ts";
+import { orderAlert } from "./order-messages.ts";
 import type { Actor, Decision, Order } from "./order-model.ts";
 import { accept, makeReady } from "./order-partner.ts";
 
@@ -60,7 +60,7 @@ export function deliver(
   if (handoverFailures < WRONG_PINS_MAX) {
     return { next, messages: [], refunds: [], refused: "WRONG_PIN" };
   }
-  const locked = alert(
+  const locked = orderAlert(
     "handover.locked",
     next,
     `${WRONG_PINS_MAX} wrong PINs: reassign the order or override.`,

@@ -1,3 +1,4 @@
+import { type AlertKind, alert } from "../../contracts/alerts.ts";
 import { type MessageType, message, type NewMessage } from "../../contracts/messages.ts";
 import type { receiptOutcome } from "../../contracts/orders.ts";
 import type { Infer } from "../../contracts/schema.ts";
@@ -72,12 +73,13 @@ export function refundCompleted(order: AtBank, refund: Refund): NewMessage {
 /** @param why the bank's reason */
 export function refundFailed(order: Identified, { id, amount }: Refund, why: string): NewMessage {
   const sum = `${amount.amountMinor} ${amount.currency} (minor units)`;
-  return alert("refund.failed", order, `Refund ${id} of ${sum} failed: ${why || "no reason given"}.`);
+  const detail = `Refund ${id} of ${sum} of order ${order.id} failed: ${why || "no reason given"}.`;
+  return alert("refund.failed", detail, { subject: id, under: order.id, version: order.version });
 }
 
-/** Something that an operator has to look at. */
-export function alert(kind: string, order: Identified, detail: string): NewMessage {
-  return message("alert.raised", order.id, { version: order.version, kind, subject: order.id, detail });
+/** Something about an order that an operator has to look at. */
+export function orderAlert(kind: AlertKind, { id, version }: Identified, detail: string): NewMessage {
+  return alert(kind, detail, { subject: id, version });
 }
 
 function refundData({ id: orderId, version, bankId }: AtBank, { id: refundId, ...refund }: Refund) {

@@ -82,6 +82,7 @@ export interface ToldPayment {
 /** What differs between the bank's books and ours, in words for an operator. */
 export interface Difference {
   kind: "payment.missing" | "refund.difference";
+  paymentId: string;
   detail: string;
 }
 
@@ -108,7 +109,7 @@ export function compareBooks(
   for (const { paymentId, amount, at } of ours) {
     if (told.has(paymentId) || Date.parse(at) + SETTLING_MS > nowMs) continue;
     const detail = `The bank does not know the payment ${paymentId} of ${text(amount)} any more.`;
-    differences.push({ kind: "payment.missing", detail });
+    differences.push({ kind: "payment.missing", paymentId, detail });
   }
   for (const { paymentId, amount, refundedMinor: toldMinor } of theirs) {
     const known = booked.get(paymentId);
@@ -124,7 +125,7 @@ export function compareBooks(
       text({ ...amount, amountMinor }),
     );
     const detail = `Of payment ${paymentId} the bank has given back ${bank}; by our books it is ${we}.`;
-    differences.push({ kind: "refund.difference", detail });
+    differences.push({ kind: "refund.difference", paymentId, detail });
   }
   return { unknown, differences };
 }

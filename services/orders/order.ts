@@ -1,3 +1,4 @@
+import type { AlertKind } from "../../contracts/alerts.ts";
 import { fail } from "../../contracts/errors.ts";
 import type { OrderStatus } from "../../contracts/orders.ts";
 import { isoTime } from "../../lib/clock.ts";
@@ -85,7 +86,7 @@ interface Deadline {
   /** What the time counts from, where that is not the entry into the state. */
   from?: "readyAt";
   /** Either the order moves, or an operator is told, and again after as long as `againMs`. */
-  acts: { move: MoveName; reason: string } | { alert: string; againMs: number };
+  acts: { move: MoveName; reason: string } | { alert: AlertKind; againMs: number };
   effect: string;
 }
 

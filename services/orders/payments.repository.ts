@@ -17,11 +17,13 @@ export interface StoredEvent {
 
 /** `known`: it came before, word for word. `mismatch`: it came before with another body. */
 export async function insertEvent(trx: Db, event: StoredEvent): Promise<"new" | "known" | "mismatch"> {
+  // PostgreSQL stores no NUL, and what is genuine is kept; the hash is the body's own.
+  const storable = event.body.replaceAll("\0", "\u{fffd}");
   const count = await affected(
     trx,
     `INSERT INTO payment_events (bank_id, event_id, body_hash, body, kind, payment_id) VALUES (?, ?, ?, ?, ?, ?)
      ON CONFLICT (bank_id, event_id) DO NOTHING`,
-    [event.bankId, event.eventId, event.bodyHash, event.body, event.kind, event.paymentId ?? null],
+    [event.bankId, event.eventId, event.bodyHash, storable, event.kind, event.paymentId ?? null],
   );
   if (count === 1) return "new";
   const known = await row<{ bodyHash: string }>(

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import type { Knex } from "knex";
 import type { Params } from "../../contracts/actions.ts";
+import { alert } from "../../contracts/alerts.ts";
 import { fail } from "../../contracts/errors.ts";
-import { message } from "../../contracts/messages.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { derivedId, isId, newId } from "../../lib/ids.ts";
 import type { BankEvent, Verdict } from "../../providers/banks/index.ts";
@@ -61,7 +61,7 @@ export async function intake(
       if (seen === "mismatch") throw fail("EVENT_MISMATCH");
       if (seen === "known") return false;
       if (verdict.kind === "unusable") {
-        await alarm(deps, trx, "payment.unusable", bankId, `Event ${eventId}: ${verdict.reason}.`);
+        await unusable(deps, trx, bankId, eventId, verdict.reason);
       }
       if (event?.kind === "paid") return receipt(deps, trx, bankId, event, locked);
       if (event?.kind === "refunded" || event?.kind === "refund_failed") {
@@ -80,8 +80,8 @@ async function refundTold(
 ): Promise<void> {
   const state = kind === "refunded" ? "completed" : "failed";
   if (await refundReported(deps, trx, bankId, { refundId, state })) return;
-  const detail = `The bank reports the refund ${refundId} of payment ${paymentId} (${state}): it is not ours.`;
-  await alarm(deps, trx, "refund.unknown", bankId, detail);
+  const detail = `Bank ${bankId} reports the refund ${refundId} of payment ${paymentId} (${state}): it is not ours.`;
+  await deps.outbox.add(trx, [alert("refund.unknown", detail, { subject: refundId, under: bankId })]);
 }
 
 async function receipt(
@@ -136,8 +136,8 @@ async function unmatched(
   await deps.outbox.add(trx, [paymentMessage("payment.unmatched", payment, "unmatched", order)]);
   const sum = `Payment ${paymentId} of ${amount.amountMinor} ${amount.currency} (minor units)`;
   if (!order) {
-    const detail = `${sum} names the order ${statedOrder}, which is none.`;
-    await alarm(deps, trx, "payment.unmatched", bankId, detail);
+    const detail = `${sum} at bank ${bankId} names the order ${statedOrder}, which is none.`;
+    await deps.outbox.add(trx, [alert("payment.unmatched", detail, { subject: paymentId, under: bankId })]);
     return true;
   }
   const refund: Refund = {
@@ -150,13 +150,8 @@ async function unmatched(
   await insertRefunds(trx, order, [refund]);
   await deps.outbox.add(trx, [refundRequested(order, refund)]);
   trx.executionPromise.then(deps.wakeRefunds, () => undefined);
-  await alarm(
-    deps,
-    trx,
-    "payment.unmatched",
-    order.id,
-    `${sum} is refunded: the order is in ${order.currency}.`,
-  );
+  const detail = `${sum} for order ${order.id} is refunded: the order is in ${order.currency}.`;
+  await deps.outbox.add(trx, [alert("payment.unmatched", detail, { subject: paymentId, under: order.id })]);
   return true;
 }
 
@@ -165,17 +160,19 @@ async function reportedAgain(deps: OrdersDeps, trx: Knex.Transaction, payment: P
   const { bankId, paymentId, amount } = payment;
   const known = await findReceipt(trx, bankId, paymentId);
   if (known?.amountMinor === amount.amountMinor && known.currency === amount.currency) return false;
-  const detail = `Payment ${paymentId} was first ${known?.amountMinor} ${known?.currency}, now ${amount.amountMinor} ${amount.currency} (minor units).`;
-  await alarm(deps, trx, "payment.contradiction", bankId, detail);
+  const detail = `Payment ${paymentId} at bank ${bankId} was first ${known?.amountMinor} ${known?.currency}, now ${amount.amountMinor} ${amount.currency} (minor units).`;
+  await deps.outbox.add(trx, [alert("payment.contradiction", detail, { subject: paymentId, under: bankId })]);
   return false;
 }
 
-async function alarm(
+/** An event that is genuine and cannot be used: it is stored, and an operator looks at it. */
+async function unusable(
   { outbox }: Pick<OrdersDeps, "outbox">,
   trx: Knex.Transaction,
-  kind: string,
-  subject: string,
-  detail: string,
+  bankId: string,
+  eventId: string,
+  reason: string,
 ): Promise<void> {
-  await outbox.add(trx, [message("alert.raised", subject, { version: 1, kind, subject, detail })]);
+  const detail = `Event ${eventId} of bank ${bankId}: ${reason}.`;
+  await outbox.add(trx, [alert("payment.unusable", detail, { subject: eventId, under: bankId })]);
 }

@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
-import { message } from "../../contracts/messages.ts";
+import { alert } from "../../contracts/alerts.ts";
 import { type Backoff, backoffMs } from "../../lib/backoff.ts";
 import { derivedId } from "../../lib/ids.ts";
+import { shortenLine } from "../../lib/text.ts";
 import type { Bank, Payment } from "../../providers/banks/index.ts";
 import type { OrdersDeps } from "./deps.ts";
-import { alert } from "./order-messages.ts";
 import { compareBooks, type Difference, nextLookAt } from "./order-reconciliation.ts";
 import { databaseNowMs, findOrder } from "./orders.repository.ts";
 import { insertEvent } from "./payments.repository.ts";
@@ -115,7 +115,7 @@ async function look(
   try {
     found = await askAbout(deps, bankId, order);
   } catch (error) {
-    const text = String((error as Error).message).slice(0, ERROR_LENGTH);
+    const text = shortenLine(String((error as Error).message), ERROR_LENGTH);
     if ((error as { kind?: string }).kind === "refused") {
       // An answer, though not a helpful one: the next look is the ordinary one.
       await endLook(db, order, { nextAt: nextLookAt(order, await databaseNowMs(db)), error: text });
@@ -172,7 +172,7 @@ function report(
   deps: OrdersDeps,
   bankId: string,
   orderId: string,
-  { kind, detail }: Difference,
+  { kind, paymentId, detail }: Difference,
 ): Promise<boolean> {
   return deps.postgres.transact(async (trx) => {
     const found = await findOrder(trx, orderId, { role: "bank", bankId });
@@ -182,7 +182,8 @@ function report(
     const eventId = `reconciliation-${derivedId(kind, body)}`;
     const seen = await insertEvent(trx, { bankId, eventId, bodyHash, body, kind: "noted" });
     if (seen !== "new") return false;
-    await deps.outbox.add(trx, [alert(kind, found.order, detail)]);
+    const about = { subject: paymentId, under: orderId, version: found.order.version };
+    await deps.outbox.add(trx, [alert(kind, `Order ${orderId}: ${detail}`, about)]);
     return true;
   });
 }
@@ -192,7 +193,6 @@ async function tellOfSilence({ postgres, outbox }: OrdersDeps, bankId: string): 
     const since = await markAlerted(trx, bankId, ALERT_AFTER_MS);
     if (!since) return;
     const detail = `The bank has not answered since ${since}: payments whose callback was lost wait.`;
-    const data = { version: 1, kind: "bank.silent", subject: bankId, detail };
-    await outbox.add(trx, [message("alert.raised", bankId, data)]);
+    await outbox.add(trx, [alert("bank.silent", detail, { subject: bankId })]);
   });
 }

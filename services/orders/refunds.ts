@@ -1,11 +1,13 @@
 import type { Knex } from "knex";
+import { alert } from "../../contracts/alerts.ts";
 import { type Backoff, backoffMs } from "../../lib/backoff.ts";
 import { failpoint } from "../../lib/failpoint.ts";
 import { isId, newId } from "../../lib/ids.ts";
+import { shortenLine } from "../../lib/text.ts";
 import type { Bank, RefundState } from "../../providers/banks/index.ts";
 import { commit, load } from "./change.ts";
 import type { OrdersDeps } from "./deps.ts";
-import { alert, refundCompleted, refundFailed } from "./order-messages.ts";
+import { refundCompleted, refundFailed } from "./order-messages.ts";
 import { settle } from "./order-payment.ts";
 import { type Refund, reopened } from "./order-refund.ts";
 import { findOrder, lockOrder } from "./orders.repository.ts";
@@ -158,7 +160,7 @@ async function askBank(deps: OrdersDeps, refund: ClaimedRefund): Promise<Try> {
     const { id: refundId, paymentId, orderId } = refund;
     return await bank.refund({ refundId, paymentId, amount, orderId });
   } catch (error) {
-    const text = String((error as Error).message).slice(0, ERROR_LENGTH);
+    const text = shortenLine(String((error as Error).message), ERROR_LENGTH);
     const { kind } = error as { kind?: string };
     if (kind === "refused" && as === "pending") return { state: "failed", reason: text };
     // Whatever went wrong before anything was sent leaves the refund as it was.
@@ -201,8 +203,9 @@ async function endIn(
   deps: OrdersDeps,
   trx: Knex.Transaction,
   { id, orderId }: { id: string; orderId: string },
-  how: EndOfRefund,
+  { error, ...end }: EndOfRefund,
 ): Promise<boolean> {
+  const how: EndOfRefund = { ...end, error: error && shortenLine(error, ERROR_LENGTH) };
   await lockOrder(trx, orderId); // in the order in which everybody locks: the order, then its payments
   const ended = await endRefund(trx, id, how);
   if (!ended) return false;
@@ -244,5 +247,7 @@ async function tellStuck(
 ): Promise<void> {
   if (!(await markRefundAlerted(trx, id))) return;
   const found = await findOrder(trx, orderId, { role: "anybody" });
-  if (found) await deps.outbox.add(trx, [alert("refund.stuck", found.order, `Refund ${id}: ${why}.`)]);
+  if (!found) return;
+  const about = { subject: id, under: orderId, version: found.order.version };
+  await deps.outbox.add(trx, [alert("refund.stuck", `Refund ${id} of order ${orderId}: ${why}.`, about)]);
 }

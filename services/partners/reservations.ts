@@ -1,7 +1,8 @@
 import type { Knex } from "knex";
 import type { Params } from "../../contracts/actions.ts";
+import { alert } from "../../contracts/alerts.ts";
 import { fail } from "../../contracts/errors.ts";
-import { message, type OrderSnapshot } from "../../contracts/messages.ts";
+import type { OrderSnapshot } from "../../contracts/messages.ts";
 import type { PartnerSnapshot } from "../../contracts/partners.ts";
 import { money } from "../../lib/money.ts";
 import { inBatches } from "../../mixins/messages/runner.ts";
@@ -136,8 +137,7 @@ async function takeAgain(
   const short = await takeStockAgain(trx, orderId, partnerId, lines);
   if (short.length === 0) return;
   const detail = `The order was paid after its stock had been given back; too few pieces of ${short.join(", ")}.`;
-  const alert = { version, kind: "stock.oversold", subject: orderId, detail };
-  await outbox.add(trx, [message("alert.raised", orderId, alert)]);
+  await outbox.add(trx, [alert("stock.oversold", detail, { subject: orderId, version })]);
 }
 
 /** Gives back what is held for orders that never came into being, and forgets what ended long ago. */

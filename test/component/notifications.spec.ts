@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { alert } from "../../contracts/alerts.ts";
 import { newId } from "../../lib/ids.ts";
 import { rebuildsOf } from "../../mixins/documents/documents.mixin.ts";
 import { eventually } from "../support/eventually.ts";
@@ -126,12 +127,12 @@ describe("notifications of orders", () => {
     );
   });
 
-  it("an alert, raised again and again, is told to each admin once an hour", async () => {
+  it("a missed deadline's alert, raised again and again, is told to each admin once an hour", async () => {
     const admins = [
       await platform.person({ role: "admin" }),
       await platform.person({ role: "admin", language: "de" }),
     ];
-    const alert = { version: 1, kind: "refund.failed", subject: newId(), detail: "It failed <again>." };
+    const alert = { version: 1, kind: "order.not_ready", subject: newId(), detail: "It waits <again>." };
     for (let i = 0; i < 3; i++) {
       const time = "2026-11-22T10:30:00.000Z";
       const { id } = await platform.say("alert.raised", alert, { time });
@@ -142,10 +143,23 @@ describe("notifications of orders", () => {
       );
     }
     expect(admins.map(({ email }) => platform.mails(email).map(({ subject }) => subject))).toEqual([
-      ["Alert: refund.failed"],
-      ["Alarm: refund.failed"],
+      ["Alert: order.not_ready"],
+      ["Alarm: order.not_ready"],
     ]);
     expect(platform.mails(admins[0]?.email ?? "")[0]?.html).not.toContain("<again>");
+  });
+
+  it("two alerts about one payment within one hour are both told, each once", async () => {
+    const admin = await platform.person({ role: "admin" });
+    for (const sum of ["50 EUR", "999 EUR"]) {
+      const { data } = alert("payment.contradiction", `It is ${sum} now.`, { subject: "pay_1" });
+      const { id } = await platform.say("alert.raised", data, { time: "2026-11-22T10:30:00.000Z" });
+      await platform.say("alert.raised", data, { time: "2026-11-22T10:30:00.000Z", id });
+    }
+    await eventually(() => expect(platform.mails(admin.email)).toHaveLength(2));
+    const told = platform.mails(admin.email).map(({ text = "" }) => text);
+    expect(told.filter((text) => text.includes("50 EUR"))).toHaveLength(1);
+    expect(told.filter((text) => text.includes("999 EUR"))).toHaveLength(1);
   });
 
   it("a notification that was sent is said as a message", async () => {

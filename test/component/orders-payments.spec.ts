@@ -173,8 +173,12 @@ describe("a payment", () => {
           }),
         ),
       );
+      await eventually(() =>
+        expect(shop.saidOf(shop.bankId, "alert.raised").map(({ data }) => data)).toContainEqual(
+          expect.objectContaining({ kind: "payment.unmatched", subject: paymentId }),
+        ),
+      );
     }
-    expect(shop.alerts(shop.bankId)).toContain("payment.unmatched");
   });
 
   it("for an order of another bank, pays nothing", async () => {
@@ -224,12 +228,13 @@ describe("a payment", () => {
     ["of an unknown type", JSON.stringify({ type: "payment.pondered", data: {} })],
     ["an amount of nothing", ofAmount(0)],
     ["a fraction", ofAmount(1.5)],
+    ["nothing that a database stores", "{\0"],
   ])("whose genuine report is %s, is kept word for word, told and answered", async (_, body) => {
     const id = `evt_${newId()}`;
     await expect(shop.report({ id, data: body })).resolves.toEqual({});
     await expect(shop.report({ id, data: body })).resolves.toEqual({});
     const kept = await shop.sql("SELECT kind, body FROM payment_events WHERE event_id = $1", [id]);
-    expect(kept).toEqual([{ kind: "unusable", body }]);
+    expect(kept).toEqual([{ kind: "unusable", body: body.replace("\0", "\ufffd") }]);
     await eventually(() => {
       const details = shop
         .saidOf(shop.bankId, "alert.raised")

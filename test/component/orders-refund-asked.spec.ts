@@ -78,6 +78,17 @@ describe("orders.refund", () => {
     );
   });
 
+  it("for a reason of five hundred characters and emoji, keeps its author and cuts between characters", async () => {
+    const order = await stage.shop.placed("paid");
+    const reason = `${"🍕".repeat(249)}!!`;
+    await stage.shop.as(stage.shop.admin, "orders.refund", { orderId: order.orderId, reason });
+    const [kept] = await stage.shop.sql<{ reason: string }>(
+      "SELECT reason FROM refunds WHERE order_id = $1",
+      [order.orderId],
+    );
+    expect(kept?.reason).toMatch(new RegExp(`^(🍕)+… \\(by ${stage.shop.admin.id}\\)$`));
+  });
+
   it("ten times at once under one key, sends it back once", async () => {
     const order = await stage.shop.placed("paid");
     const key = { key: newId(), bodyHash: "e".repeat(64) };

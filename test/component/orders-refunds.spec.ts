@@ -76,6 +76,19 @@ describe("a refund", () => {
     expect(posts()).toBe(before);
   });
 
+  it("that fails for a reason with an emoji at its limit and a NUL, is recorded as failed and told", async () => {
+    stage.bank.mood = "fails";
+    stage.bank.reason = `closed\0${"x".repeat(192)}🍕 and more`;
+    const order = await stage.cancelled();
+    await stage.inState(order.orderId, "failed");
+    const { id, error } = await stage.refundOf(order.orderId);
+    expect(error).toBe(`closed ${"x".repeat(192)}…`);
+    expect(await stage.shop.get(order)).toMatchObject({ paymentStatus: "refund_failed" });
+    await stage.shop.settled();
+    const [told] = stage.shop.saidOf(order.orderId, "alert.raised");
+    expect(told?.data).toMatchObject({ kind: "refund.failed", subject: id });
+  });
+
   it("that does not end, calls an operator once, also when the try that should have told was killed", async () => {
     stage.bank.mood = "down";
     const order = await stage.cancelled();

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/glo
 import { call } from "../../contracts/actions.ts";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
+import { sampleQuote } from "../support/orders.ts";
 import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
 import { stripeEvent, stripeSignature } from "../support/stripe-events.ts";
 import { startStripe } from "../support/stripe-server.ts";
@@ -72,6 +73,22 @@ describe("an order paid by Stripe", () => {
       order.orderId,
     ]);
     expect(kept).toEqual([{ payment_id: session.payment_intent, outcome: "accepted" }]);
+  });
+
+  it("whose description is cut at an emoji, opens its checkout", async () => {
+    const title = "x".repeat(150);
+    const line = (name: string) => ({
+      productId: newId(),
+      title: name,
+      quantity: 1,
+      unitPrice: { amountMinor: 1250, currency: "EUR" },
+    });
+    const partner = { ...sampleQuote().partner, title: "Café" };
+    const lines = [line(title), line(`${"x".repeat(41)}🍕🍕`)];
+    const { orderId } = await shop.confirmed({ partner, lines }, bankId);
+    expect(
+      await shop.sql("SELECT checkout_ref IS NOT NULL AS open FROM orders WHERE id = $1", [orderId]),
+    ).toEqual([{ open: true }]);
   });
 
   it("by a way that takes days, becomes paid when the money arrives", async () => {

@@ -2,15 +2,17 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 
 /** How the bank treats requests for refunds: `lost` does the refund and says nothing. */
-export type Mood = "well" | "lost" | "down" | "refuses" | "slow" | "hangs";
+export type Mood = "well" | "lost" | "down" | "refuses" | "slow" | "hangs" | "fails";
 
 /** A bank that speaks the sandbox's language and can be put into any mood; it counts what it really gave back. */
 export async function startMoodyBank() {
-  const done = new Map<string, { state: "pending" | "completed" }>();
+  const done = new Map<string, { state: "pending" | "completed" | "failed"; reason?: string }>();
   const asked: string[] = [];
   const given = new Map<string, number>();
   const bank = {
     mood: "well" as Mood,
+    /** Why a refund fails, in the mood for it. */
+    reason: "",
     url: "",
     done,
     /** What really went back, in minor units, by the refund's id. */
@@ -44,6 +46,11 @@ export async function startMoodyBank() {
       }
       if (bank.mood === "refuses") return void send(422, {});
       const { id, amount_minor: amountMinor } = JSON.parse(text) as { id: string; amount_minor: number };
+      if (bank.mood === "fails") {
+        const failed = { state: "failed" as const, reason: bank.reason };
+        done.set(id, failed);
+        return void send(201, { id, ...failed });
+      }
       const known = done.get(id) ?? { state: bank.mood === "slow" ? "pending" : "completed" };
       if (done.has(id)) bank.repeats += 1;
       else given.set(id, amountMinor);

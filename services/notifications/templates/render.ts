@@ -1,3 +1,4 @@
+import { shorten } from "../../../lib/text.ts";
 import {
   type Alert,
   type Amount,
@@ -107,7 +108,7 @@ export function renderDirect(
   const { filled, language: tag } = filledBest(template, () => values, language, { channel: "email", own });
   return {
     ...mailOf(filled, frameOf(tag, "direct"), values.first_name, tag),
-    summary: { title: clipped(filled.title, TITLE_MAX), body: textsOf(languageOf(language)).byMailOnly },
+    summary: { title: shorten(filled.title, TITLE_MAX), body: textsOf(languageOf(language)).byMailOnly },
   };
 }
 
@@ -120,7 +121,7 @@ function written(
   const { filled, language } = filledBest(event, values, wanted, way);
   const { title, body } = textOf(filled);
   const bodyMax = way.channel === "email" ? MAIL_MAX : BODY_MAX;
-  return { title: clipped(title, TITLE_MAX), body: clipped(body, bodyMax), language };
+  return { title: shorten(title, TITLE_MAX), body: shorten(body, bodyMax), language };
 }
 
 /** The first text that can be written, from the one that fits its reader best to the one that is always there. */
@@ -189,8 +190,4 @@ function moneyFormat(tag: string, currency: string): MoneyFormat {
   if (moneyFormats.size >= FORMATS_MAX) moneyFormats.clear();
   moneyFormats.set(key, made);
   return made;
-}
-
-function clipped(text: string, max: number): string {
-  return text.length > max ? `${text.slice(0, max - 1)}…` : text;
 }

@@ -1,7 +1,7 @@
 import { SpanKind } from "@opentelemetry/api";
 import type { Knex } from "knex";
 import type { ServiceSchema } from "moleculer";
-import { message } from "../../../contracts/messages.ts";
+import { alert } from "../../../contracts/alerts.ts";
 import { newId } from "../../../lib/ids.ts";
 import { background } from "../../../mixins/messages/background.ts";
 import type { Logger } from "../../../mixins/messages/logger.ts";
@@ -127,11 +127,11 @@ export function webhookSender(options: SenderOptions): Sender {
   async function raise(
     trx: Knex.Transaction,
     claimed: ClaimedTry,
-    kind: string,
+    kind: "webhook.dead" | "webhook.disabled",
     detail: string,
   ): Promise<void> {
     const subject = claimed.orderId ?? claimed.partnerId;
-    await options.outbox.add(trx, [message("alert.raised", subject, { version: 1, kind, subject, detail })]);
+    await options.outbox.add(trx, [alert(kind, detail, { subject })]);
   }
 
   return {

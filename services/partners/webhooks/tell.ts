@@ -1,6 +1,7 @@
 import { SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
 import { type GuardedResponse, type GuardOptions, guardedPost } from "../../../lib/net/guarded-request.ts";
 import type { SealKeys } from "../../../lib/seal.ts";
+import { shorten, shortenLine } from "../../../lib/text.ts";
 import {
   currentTraceparent,
   inTraceOf,
@@ -13,6 +14,7 @@ import { secretsOf } from "./secrets.ts";
 import { signedHeaders } from "./signature.ts";
 
 const RESPONSE_HEAD_BYTES = 1_024;
+const ERROR_MAX = 200;
 const GONE = 410;
 const USER_AGENT = "Waybill-Webhooks/1";
 
@@ -85,17 +87,12 @@ function answered({ status, headers, body }: GuardedResponse, nowMs: number): Om
 }
 
 function unanswered(error: string): Omit<Told, "durationMs"> {
-  return { accepted: false, gone: false, error: error.slice(0, 200) };
+  return { accepted: false, gone: false, error: shortenLine(error, ERROR_MAX) };
 }
 
 /** Text that a person may be shown and a database stores. */
 function printable(body: Buffer): string {
-  return body
-    .toString("utf8")
-    .replace(/[^\P{Cc}\n]/gu, " ")
-    .slice(0, RESPONSE_HEAD_BYTES)
-    .toWellFormed()
-    .trim();
+  return shorten(body.toString("utf8").trim(), RESPONSE_HEAD_BYTES);
 }
 
 /** A span for the call, below the work of making this try; without telemetry the trace goes on all the same. */

@@ -1,0 +1,91 @@
+import { describe, expect, it } from "@jest/globals";
+import fc from "fast-check";
+import { alert, alertKinds, alertRepeats } from "../../contracts/alerts.ts";
+import { NO_CONTROL_CHARACTERS } from "../../contracts/schema.ts";
+import { charactersOf, shorten, shortenLine } from "../../lib/text.ts";
+
+const FAMILY = "👩‍👩‍👧‍👦";
+
+describe("shorten", () => {
+  it.each([
+    ["short text", "Cold pizza", 10, "Cold pizza"],
+    ["a long text", "Cold pizza, twice", 11, "Cold pizza…"],
+    ["an emoji at the limit", `${"x".repeat(8)}🍕🍕`, 11, `${"x".repeat(8)}🍕…`],
+    ["half an emoji over the limit", `${"x".repeat(9)}🍕🍕`, 11, `${"x".repeat(9)}…`],
+    ["an emoji of several code points", `${"x".repeat(9)}${FAMILY}y`, 20, `${"x".repeat(9)}…`],
+    ["a flag", "xxxxxxx🇩🇪🇩🇪", 11, "xxxxxxx…"],
+    ["a letter with its mark", "xxxxxxxxe\u0301xx", 10, "xxxxxxxx…"],
+    ["control characters", "a\0b\tc\u009bd\ne", 20, "a b c d\ne"],
+    ["a line end of two characters", "a\r\nb", 20, "a\nb"],
+    ["lone surrogates", "a\ud83cb\udf55", 20, "a\ufffdb\ufffd"],
+  ])("of %s, keeps whole characters and says that something is missing", (_, text, maxLength, short) => {
+    expect(shorten(text, maxLength)).toBe(short);
+  });
+
+  it("of one letter with endless marks, cuts between its code points", () => {
+    const short = shorten(`a${"\u0301".repeat(500)}`, 100);
+    expect(short).toHaveLength(100);
+    expect(shorten("🍕\u200d".repeat(100), 100).isWellFormed()).toBe(true);
+  });
+
+  it("of any text at any limit, answers well-formed text within it, and the same once more", () => {
+    fc.assert(
+      fc.property(
+        fc.string({ unit: "binary", maxLength: 300 }),
+        fc.integer({ min: 1, max: 200 }),
+        (text, max) => {
+          const halves = `${text.slice(1)}\ud83c${text}`;
+          const short = shorten(halves, max);
+          expect(short.length).toBeLessThanOrEqual(max);
+          expect(short).toMatch(NO_CONTROL_CHARACTERS);
+          expect(shorten(short, max)).toBe(short);
+        },
+      ),
+    );
+  });
+});
+
+describe("shortenLine", () => {
+  it("of text on several lines, makes one line with single spaces", () => {
+    expect(shortenLine(" a\r\n\n b\t\0c\u2028d ", 20)).toBe("a b c d");
+  });
+});
+
+describe("charactersOf", () => {
+  it("counts what a reader counts", () => {
+    expect(charactersOf(`e\u0301${FAMILY}🇩🇪`)).toHaveLength(3);
+  });
+});
+
+describe("an alert", () => {
+  it("whose wording holds anything, is a message that can be sent and stored", () => {
+    const { subject, data } = alert("refund.failed", `${"x".repeat(1_999)}🍕\0`, {
+      subject: "re_\ud83c",
+      under: "the order",
+    });
+    expect(subject).toBe("the order");
+    expect(data).toEqual({
+      version: 1,
+      kind: "refund.failed",
+      subject: "re_\ufffd",
+      detail: `${"x".repeat(1_999)}…`,
+    });
+  });
+
+  it("without any word, says at least its kind", () => {
+    expect(alert("refund.failed", "\0", { subject: "\n" }).data).toMatchObject({
+      subject: "unknown",
+      detail: "refund.failed",
+    });
+  });
+
+  it("repeats only where a missed deadline raises it again; one of another version never does", () => {
+    expect(Object.keys(alertKinds).filter(alertRepeats)).toEqual([
+      "order.not_ready",
+      "order.no_deliverer",
+      "order.deliverer_silent",
+      "order.undeliverable",
+    ]);
+    expect(alertRepeats("toString")).toBe(false);
+  });
+});
