@@ -21,7 +21,7 @@ import {
   time,
   uuid,
 } from "./schema.ts";
-import { address, personName, phone, position } from "./shared.ts";
+import { address, givenAddress, personName, phone, position } from "./shared.ts";
 
 const version = integer(1, 2 ** 31);
 const reason = text(500);
@@ -232,7 +232,7 @@ export const ordersActions = {
     object({
       ...orderId,
       expectedVersion: optional(version),
-      address: optional(address),
+      address: optional(givenAddress),
       note: optional(text(500, 0)),
     }),
     order,

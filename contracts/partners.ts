@@ -8,6 +8,7 @@ import {
   httpUrlOrEmpty,
   type Infer,
   integer,
+  knownCurrency,
   listOf,
   matching,
   money,
@@ -22,12 +23,12 @@ import {
   time,
   uuid,
 } from "./schema.ts";
-import { address, phone } from "./shared.ts";
+import { address, givenAddress, phone } from "./shared.ts";
 
 const quantity = integer(1, 99);
 const version = integer(1, 2 ** 31);
 /** What a piece costs: never nothing, and so much at most that no cart overflows a sum. */
-const price = object({ amountMinor: integer(1, 1_000_000_000_00), currency });
+const price = object({ amountMinor: integer(1, 1_000_000_000_00), currency: knownCurrency });
 const stock = integer(0, 1_000_000);
 /** What comes back from cancelled orders may lift it above what a partner can set. */
 const stockLeft = integer(0, 2 ** 31 - 1);
@@ -56,6 +57,9 @@ const partnerFields = {
   preparationMinutes: integer(1, 600),
   proof: oneOf("pin", "pin_and_photo"),
 } as const;
+
+/** The same as somebody gives it. */
+const givenPartnerFields = { ...partnerFields, address: givenAddress, currency: knownCurrency } as const;
 
 export const partner = object({
   id: uuid,
@@ -186,7 +190,7 @@ export type PartnerCallback = Infer<typeof partnerCallback>;
 export const partnersActions = {
   "partners.list": action(object({ ...paging }), page(partner), { idempotent: true }),
   "partners.get": action(object({ ...partnerId }), partner, { idempotent: true }),
-  "partners.create": action(object(partnerFields), partner),
+  "partners.create": action(object(givenPartnerFields), partner),
   /** An empty text takes an optional field away. */
   "partners.update": action(
     object({
@@ -196,7 +200,7 @@ export const partnersActions = {
       brand: optional(text(120, 0)),
       phone: optional(partnerFields.phone),
       email: optional(partnerFields.email),
-      address: optional(partnerFields.address),
+      address: optional(givenAddress),
       apiUrl: optional(httpUrlOrEmpty),
       deliveryFeeMinor: optional(partnerFields.deliveryFeeMinor),
       preparationMinutes: optional(partnerFields.preparationMinutes),
@@ -250,7 +254,7 @@ export const partnersActions = {
     object({
       ...partnerId,
       lines: array(wantedLine, { min: 1, max: 50 }),
-      address,
+      address: givenAddress,
       note: optional(text(500)),
     }),
     quote,

@@ -1,3 +1,5 @@
+import { currencies } from "../lib/money.ts";
+
 /**
  * The little language in which every contract is written once. A schema is a plain fastest-validator rule, so
  * it validates as it stands; `Infer` reads the TypeScript type off it, and the OpenAPI document, the Swagger
@@ -131,10 +133,20 @@ export const time = matching(
   27,
   "a time in UTC, as 2026-11-22T10:30:00Z",
 );
+/** A currency as it is stored and answered. */
 export const currency = matching(/^[A-Z]{3}$/, 3, "a currency, as EUR");
+/** A currency that somebody gives: one of ISO 4217 that money can be in. */
+export const knownCurrency = matching(
+  new RegExp(`^(?:${currencies.join("|")})$`),
+  3,
+  "a currency of ISO 4217, as EUR",
+);
 export const money = object({ amountMinor: integer(0, Number.MAX_SAFE_INTEGER), currency });
-/** Money that changes hands, which none never does. */
-export const someMoney = object({ amountMinor: integer(1, Number.MAX_SAFE_INTEGER), currency });
+/** A positive amount of money that somebody gives. */
+export const someMoney = object({
+  amountMinor: integer(1, Number.MAX_SAFE_INTEGER),
+  currency: knownCurrency,
+});
 /** An answer that says nothing but "done". */
 export const nothing = object({});
 

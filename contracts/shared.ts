@@ -1,10 +1,11 @@
+import { countries } from "../lib/countries.ts";
 import { decimal, type Infer, matching, object, optional, text } from "./schema.ts";
 
 /** WGS 84, in degrees. */
 export const position = object({ latitude: decimal(-90, 90), longitude: decimal(-180, 180) });
 export type Position = Infer<typeof position>;
 
-export const address = object({
+const addressFields = {
   line1: text(200),
   line2: optional(text(200)),
   city: text(100),
@@ -12,6 +13,13 @@ export const address = object({
   /** ISO 3166-1 alpha-2. */
   country: matching(/^[A-Z]{2}$/, 2, "a country of ISO 3166, as DE"),
   position: optional(position),
+} as const;
+/** An address as it is stored and answered. */
+export const address = object(addressFields);
+/** An address that somebody gives. */
+export const givenAddress = object({
+  ...addressFields,
+  country: matching(new RegExp(`^(?:${countries.join("|")})$`), 2, "a country of ISO 3166, as DE"),
 });
 export type Address = Infer<typeof address>;
 

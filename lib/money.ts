@@ -1,8 +1,41 @@
+import * as published from "dinero.js/currencies";
+
 /** An amount in the currency's minor unit (cents); never a fraction, never beyond 2^53 - 1. */
 export interface Money {
   amountMinor: number;
   /** ISO 4217, three capital letters. */
   currency: string;
+}
+
+/** The largest amount that JavaScript counts exactly: no payment, total or sum is larger. */
+export const AMOUNT_MAX_MINOR = Number.MAX_SAFE_INTEGER;
+
+/** The package counts these two in fifths, as their coins are; ISO 4217 and payment systems count two decimals. */
+const ISO_DIGITS: Readonly<Record<string, number>> = { MGA: 2, MRU: 2 };
+/** What is not in the list, as an amount that was stored before codes were checked, is taken to have cents. */
+const USUAL_DIGITS = 2;
+
+/** ISO 4217: the decimals of each currency that money can be in. Metals, funds for testing and `XXX` are none. */
+const digitsByCurrency: ReadonlyMap<string, number> = new Map(
+  Object.values(published).map(({ code, exponent }) => [code, ISO_DIGITS[code] ?? exponent]),
+);
+export const currencies: readonly string[] = [...digitsByCurrency.keys()].sort();
+
+export function isCurrency(code: unknown): code is string {
+  return digitsByCurrency.has(code as string);
+}
+
+/** How many decimals the minor unit stands for: 0 for JPY, 2 for EUR, 3 for KWD. */
+export function minorUnitDigits(currency: string): number {
+  return digitsByCurrency.get(currency) ?? USUAL_DIGITS;
+}
+
+/** `12.50`, exactly, however large the amount is. */
+export function decimalText({ amountMinor, currency }: Money): `${number}` {
+  const digits = minorUnitDigits(currency);
+  const padded = String(Math.abs(amountMinor)).padStart(digits + 1, "0");
+  const [whole, part] = [padded.slice(0, padded.length - digits), padded.slice(padded.length - digits)];
+  return `${amountMinor < 0 ? "-" : ""}${whole}${part && `.${part}`}` as `${number}`;
 }
 
 export class MoneyError extends Error {}

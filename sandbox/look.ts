@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { decimalText } from "../lib/money.ts";
 import { type Html, html, type WebAnswer } from "./web.ts";
 
 /** One sheet for all pages; they work without JavaScript and load nothing from elsewhere. */
@@ -86,18 +87,7 @@ export function timeText(iso: string): string {
   return `${today ? "" : `${date} `}${time.slice(0, 8)} UTC`;
 }
 
-/** `EUR 12.50`; minor units are taken as hundredths unless the currency has others. */
+/** `EUR 12.50`. */
 export function amountText(amountMinor: number, currency: string): string {
-  const digits = digitsOf(currency);
-  return `${currency} ${(amountMinor / 10 ** digits).toFixed(digits)}`;
-}
-
-/** How many decimals the currency's minor unit stands for. */
-export function digitsOf(currency: string): number {
-  try {
-    const format = new Intl.NumberFormat("en", { style: "currency", currency });
-    return format.resolvedOptions().maximumFractionDigits ?? 2;
-  } catch {
-    return 2;
-  }
+  return `${currency} ${decimalText({ amountMinor, currency })}`;
 }

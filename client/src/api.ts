@@ -345,7 +345,7 @@ export interface paths {
             brand?: string;
             phone: string;
             email: string;
-            address: Schemas["Address"];
+            address: Schemas["GivenAddress"];
             api_url?: string;
             currency: string;
             delivery_fee_minor: number;
@@ -383,7 +383,7 @@ export interface paths {
             brand?: string;
             phone?: string;
             email?: string;
-            address?: Schemas["Address"];
+            address?: Schemas["GivenAddress"];
             api_url?: string;
             delivery_fee_minor?: number;
             preparation_minutes?: number;
@@ -626,7 +626,7 @@ export interface paths {
           "application/json": {
             partner_id: string;
             lines: Schemas["WantedLine"][];
-            address: Schemas["Address"];
+            address: Schemas["GivenAddress"];
             note?: string;
           };
         };
@@ -698,7 +698,7 @@ export interface paths {
     /** Change the address or the note. As long as the order is pending. */
     patch: {
       parameters: { path: { order_id: string }; query?: never; header?: { "If-Match"?: string } };
-      requestBody?: { content: { "application/json": { address?: Schemas["Address"]; note?: string } } };
+      requestBody?: { content: { "application/json": { address?: Schemas["GivenAddress"]; note?: string } } };
       responses: { 200: { content: { "application/json": Schemas["Order"] } }; default: Refusal };
     };
   };
@@ -1391,6 +1391,14 @@ export interface components {
         borne_by?: "nobody" | "partner" | "platform";
       }[];
       reconciliation?: { next_at?: string; looks: number; answered_at?: string; error?: string };
+    };
+    GivenAddress: {
+      line1: string;
+      line2?: string;
+      city: string;
+      postal_code: string;
+      country: string;
+      position?: Schemas["Position"];
     };
     HistoryEvent: {
       id: string;

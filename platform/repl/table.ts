@@ -1,3 +1,4 @@
+import { decimalText, type Money } from "../../lib/money.ts";
 import { shortenLine } from "../../lib/text.ts";
 
 const TERMINAL_WIDTH = 80;
@@ -64,9 +65,6 @@ export function shortTime(iso: string | undefined): string {
 }
 
 /** `12.50 EUR`. */
-export function moneyText(money: { amountMinor: number; currency: string }): string {
-  const digits =
-    new Intl.NumberFormat("en", { style: "currency", currency: money.currency }).resolvedOptions()
-      .maximumFractionDigits ?? 2;
-  return `${(money.amountMinor / 10 ** digits).toFixed(digits)} ${money.currency}`;
+export function moneyText(money: Money): string {
+  return `${decimalText(money)} ${money.currency}`;
 }

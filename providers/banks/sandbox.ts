@@ -1,5 +1,5 @@
 import { Webhook } from "standardwebhooks";
-import type { Money } from "../../lib/money.ts";
+import { isCurrency, type Money } from "../../lib/money.ts";
 import { shortenLine } from "../../lib/text.ts";
 import { type Fields, fieldsOf, isText } from "./fields.ts";
 import { exchange } from "./http.ts";
@@ -153,7 +153,7 @@ function amountOut({ amountMinor, currency }: Money) {
 
 function amountIn({ amount_minor: amountMinor, currency }: Fields): Money | undefined {
   if (!Number.isSafeInteger(amountMinor) || (amountMinor as number) <= 0) return undefined;
-  if (typeof currency !== "string" || !/^[A-Z]{3}$/.test(currency)) return undefined;
+  if (!isCurrency(currency)) return undefined;
   return { amountMinor: amountMinor as number, currency };
 }
 

@@ -1,4 +1,5 @@
-import { amountText, digitsOf, page } from "../look.ts";
+import { decimalText } from "../../lib/money.ts";
+import { amountText, page } from "../look.ts";
 import { type Html, html, type WebAnswer } from "../web.ts";
 import type { Checkout, Payment } from "./ledger.ts";
 import type { Report } from "./reports.ts";
@@ -65,8 +66,7 @@ function statusOf({ checkout, payments }: CheckoutView): Html {
 
 function form({ base, checkout }: CheckoutView, openMinor: number): Html {
   const { currency } = checkout;
-  const digits = digitsOf(currency);
-  const half = (Math.max(1, Math.floor(openMinor / 2)) / 10 ** digits).toFixed(digits);
+  const half = decimalText({ amountMinor: Math.max(1, Math.floor(openMinor / 2)), currency });
   return html`<form method="post" action="${base}/checkout/${checkout.id}">
 <button class="primary" name="action" value="pay">Pay ${amountText(openMinor, currency)}</button>
 <button name="action" value="decline">Decline</button>

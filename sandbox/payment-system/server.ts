@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import { digitsOf } from "../look.ts";
+import { isCurrency, minorUnitDigits } from "../../lib/money.ts";
 import { jsonOf, type Routes, serve, type WebAnswer, WebError, type WebRequest } from "../web.ts";
 import { type Checkout, type Ledger, ledger, type Payment } from "./ledger.ts";
 import { checkoutPage } from "./pages.ts";
@@ -131,7 +131,7 @@ function act(
     case "underpay": {
       const amountMinor = minorOf(form.get("amount") ?? "", checkout.currency);
       if (amountMinor === undefined)
-        return `Write an amount such as 1${digitsOf(checkout.currency) ? ".50" : "50"}.`;
+        return `Write an amount such as 1${minorUnitDigits(checkout.currency) ? ".50" : "50"}.`;
       pay(amountMinor);
       return undefined;
     }
@@ -175,7 +175,7 @@ function wantedCheckout(request: WebRequest): Omit<Checkout, "id" | "declined"> 
     idempotencyKey: key,
     orderId: text(body, "order_id"),
     ...amount(body),
-    currency: text(body, "currency"),
+    currency: currencyOf(body),
     description: text(body, "description"),
     callbackUrl: webUrl(body, "callback_url"),
     ...(returnUrl && { returnUrl }),
@@ -186,6 +186,11 @@ function text(body: Record<string, unknown>, name: string, max = TEXT_MAX): stri
   const value = body[name];
   if (typeof value !== "string" || !value || value.length > max) throw new WebError(422, `${name} is wrong.`);
   return value;
+}
+
+function currencyOf({ currency }: Record<string, unknown>): string {
+  if (!isCurrency(currency)) throw new WebError(422, "currency is wrong.");
+  return currency;
 }
 
 function webUrl(body: Record<string, unknown>, name: string): string {
@@ -205,8 +210,8 @@ function amount(body: Record<string, unknown>): { amountMinor: number } {
 
 /** What a person typed, in minor units; undefined when it is no amount above nothing. */
 function minorOf(typed: string, currency: string): number | undefined {
-  const digits = digitsOf(currency);
-  const match = /^(\d{1,9})(?:[.,](\d{1,3}))?$/.exec(typed.trim());
+  const digits = minorUnitDigits(currency);
+  const match = /^(\d{1,9})(?:[.,](\d{1,4}))?$/.exec(typed.trim());
   if (!match || (match[2]?.length ?? 0) > digits) return undefined;
   const minor = Number(match[1]) * 10 ** digits + Number((match[2] ?? "").padEnd(digits, "0") || 0);
   return minor > 0 ? minor : undefined;

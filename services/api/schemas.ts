@@ -3,12 +3,13 @@ import * as notifications from "../../contracts/notifications.ts";
 import * as orders from "../../contracts/orders.ts";
 import * as partners from "../../contracts/partners.ts";
 import { money, type Props } from "../../contracts/schema.ts";
-import { address, position } from "../../contracts/shared.ts";
+import { address, givenAddress, position } from "../../contracts/shared.ts";
 import * as templates from "../../contracts/templates.ts";
 import { wireProps } from "./wire.ts";
 
 const named: Record<string, { readonly props: Props }> = {
   Address: address,
+  GivenAddress: givenAddress,
   Agent: notifications.agent,
   Attempt: notifications.attempt,
   AuditEntry: identity.auditEntry,

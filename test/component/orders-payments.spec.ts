@@ -228,6 +228,7 @@ describe("a payment", () => {
     ["of an unknown type", JSON.stringify({ type: "payment.pondered", data: {} })],
     ["an amount of nothing", ofAmount(0)],
     ["a fraction", ofAmount(1.5)],
+    ["in a currency that is none", ofAmount(5).replace("EUR", "XXX")],
     ["nothing that a database stores", "{\0"],
   ])("whose genuine report is %s, is kept word for word, told and answered", async (_, body) => {
     const id = `evt_${newId()}`;

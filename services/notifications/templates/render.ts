@@ -1,3 +1,4 @@
+import { decimalText, minorUnitDigits } from "../../../lib/money.ts";
 import { shorten } from "../../../lib/text.ts";
 import {
   type Alert,
@@ -171,22 +172,27 @@ function textsOf(tag: string): Language {
 }
 
 function formatOf(tag: string): Format {
-  return { money: ({ amountMinor, currency }) => moneyFormat(tag, currency)(amountMinor) };
+  return { money: (amount) => moneyFormat(tag, amount.currency).format(decimalText(amount)) };
 }
-
-type MoneyFormat = (amountMinor: number) => string;
 
 /** Making one takes 60 us, and a letter wants several. Languages are whatever people say they read: not all are kept. */
 const FORMATS_MAX = 200;
-const moneyFormats = new Map<string, MoneyFormat>();
+const moneyFormats = new Map<string, Intl.NumberFormat>();
 
-function moneyFormat(tag: string, currency: string): MoneyFormat {
+/** Every decimal that the amount has; where people write none, as in forints, none of an even amount. */
+function moneyFormat(tag: string, currency: string): Intl.NumberFormat {
   const key = `${tag} ${currency}`;
   const known = moneyFormats.get(key);
   if (known) return known;
-  const format = new Intl.NumberFormat(tag, { style: "currency", currency });
-  const minorUnits = 10 ** (format.resolvedOptions().maximumFractionDigits ?? 2);
-  const made: MoneyFormat = (amountMinor) => format.format(amountMinor / minorUnits);
+  const digits = minorUnitDigits(currency);
+  const usual = new Intl.NumberFormat(tag, { style: "currency", currency }).resolvedOptions();
+  const made = new Intl.NumberFormat(tag, {
+    style: "currency",
+    currency,
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+    trailingZeroDisplay: (usual.maximumFractionDigits ?? digits) < digits ? "stripIfInteger" : "auto",
+  });
   if (moneyFormats.size >= FORMATS_MAX) moneyFormats.clear();
   moneyFormats.set(key, made);
   return made;
