@@ -126,10 +126,9 @@ export async function insertSession(
        SELECT id FROM accounts WHERE id = ? AND password_hash = ? FOR SHARE
      ), oldest AS (
        UPDATE sessions SET ended_at = now(), updated_at = now()
-       WHERE id IN (
+       WHERE id = ANY (ARRAY(
          SELECT s.id FROM sessions s JOIN account ON s.account_id = account.id WHERE s.ended_at IS NULL
-         ORDER BY s.rotated_at DESC OFFSET ?
-       )
+         ORDER BY s.rotated_at DESC OFFSET ?))
      )
      INSERT INTO sessions (id, account_id, salt, expires_at, user_agent, ip)
      SELECT ?, account.id, ?, now() + ? * interval '1 second', ?, ? FROM account RETURNING id`,
@@ -205,13 +204,18 @@ export async function endAllSessions(sql: Sql, accountId: string, except?: strin
   return ended.map(({ id }) => id);
 }
 
-/** Forgets sessions that have been over for a day: until then a re-use is still told from rubbish. */
-export async function sweepSessions(sql: Sql): Promise<void> {
-  await sql.rows(
-    `DELETE FROM sessions WHERE id IN (
-       SELECT id FROM sessions WHERE least(ended_at, expires_at) < now() - interval '1 day' LIMIT 1000
-     )`,
+/**
+ * Forgets up to `limit` sessions that have been over for a day: until then a re-use is still told from rubbish.
+ * @returns how many
+ */
+export async function sweepSessions(sql: Sql, limit: number): Promise<number> {
+  const gone = await sql.rows(
+    `DELETE FROM sessions WHERE id = ANY (ARRAY(
+       SELECT id FROM sessions WHERE least(ended_at, expires_at) < now() - interval '1 day'
+       ORDER BY least(ended_at, expires_at) LIMIT ? FOR UPDATE SKIP LOCKED)) RETURNING id`,
+    [limit],
   );
+  return gone.length;
 }
 
 /** Newest first. */

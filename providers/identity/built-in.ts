@@ -34,6 +34,7 @@ const SESSION_LIFE_SECONDS = 180 * 86_400;
 const REFRESH_GRACE_SECONDS = 10;
 const MAX_SESSIONS_PER_ACCOUNT = 50;
 const SALT_BYTES = 16;
+const SWEEP_BATCH = 1_000;
 const UNIQUE_VIOLATION = "23505";
 
 export interface BuiltInOptions {
@@ -171,9 +172,9 @@ export function builtInProvider(options: BuiltInOptions): BuiltInProvider {
     ping: () => answers(sql),
     rotateKeys: () => keys.rotate({ atOnce: true }),
 
-    async maintain() {
+    async maintain(stopping) {
       await keys.rotate();
-      await sweepSessions(sql);
+      while (!stopping?.aborted && (await sweepSessions(sql, SWEEP_BATCH)) === SWEEP_BATCH);
     },
   };
 }

@@ -15,6 +15,8 @@ export interface IdentityHarness {
 
 const PASSWORD = "Blaubeere-Teppich-91";
 const MAX_TOKEN_SECONDS = 900;
+/** A database or a server is started, on a machine that may be busy. */
+const START_TIMEOUT_MS = 120_000;
 
 /** What every identity provider keeps. Called inside a `describe`. */
 export function identityContract(start: () => Promise<IdentityHarness>): void {
@@ -23,7 +25,7 @@ export function identityContract(start: () => Promise<IdentityHarness>): void {
   beforeAll(async () => {
     harness = await start();
     provider = harness.provider;
-  });
+  }, START_TIMEOUT_MS);
   afterAll(() => harness.stop());
 
   async function account(more: { confirmed?: boolean; grant?: Grant } = {}) {

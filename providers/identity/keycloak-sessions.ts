@@ -34,6 +34,7 @@ const EXCHANGE_LEASE_SECONDS = 4;
 const EXCHANGE_POLL_MS = 40;
 const EXCHANGE_WAIT_MS = 1_200;
 const CLOSE_BATCH = 100;
+const SWEEP_BATCH = 1_000;
 
 export interface KeycloakSessionsOptions {
   sql: Sql;
@@ -50,7 +51,7 @@ export interface KeycloakSessions
   /** Forgets the sessions of an account that is gone. */
   forget(userId: string): Promise<void>;
   /** Ends at Keycloak what is over here, and forgets what has been over for long. */
-  sweep(): Promise<void>;
+  sweep(stopping?: AbortSignal): Promise<void>;
 }
 
 /**
@@ -96,12 +97,13 @@ export function keycloakSessions({ sql, seals, clock, begin }: KeycloakSessionsO
   /** Tells Keycloak of sessions that are over here; what fails now, the sweep does. */
   async function close(ids: readonly string[]): Promise<void> {
     const calls = begin();
-    try {
-      for (const id of ids) await deleteSession(calls, id);
-      await markClosed(sql, ids);
-    } catch (error) {
-      unlessUnavailable(undefined)(error);
+    const closed: string[] = [];
+    for (const id of ids) {
+      // One that Keycloak refuses keeps none of the others open.
+      const done = await deleteSession(calls, id).then(() => true, unlessUnavailable(false));
+      if (done) closed.push(id);
     }
+    await markClosed(sql, closed);
   }
 
   return {
@@ -165,9 +167,9 @@ export function keycloakSessions({ sql, seals, clock, begin }: KeycloakSessionsO
 
     forget: (userId) => forgetSessions(sql, userId),
 
-    async sweep() {
+    async sweep(stopping) {
       await close(await unclosedSessions(sql, CLOSE_BATCH));
-      await sweepSessions(sql);
+      while (!stopping?.aborted && (await sweepSessions(sql, SWEEP_BATCH)) === SWEEP_BATCH);
     },
   };
 }

@@ -31,10 +31,9 @@ export async function insertSession(
   await sql.rows(
     `WITH oldest AS (
        UPDATE keycloak_sessions SET ended_at = now(), updated_at = now()
-       WHERE id IN (
+       WHERE id = ANY (ARRAY(
          SELECT id FROM keycloak_sessions WHERE account_id = ? AND ${LIVE}
-         ORDER BY rotated_at DESC OFFSET ?
-       )
+         ORDER BY rotated_at DESC OFFSET ?))
      )
      INSERT INTO keycloak_sessions (id, account_id, salt, tokens_sealed, expires_at, user_agent, ip)
      VALUES (?, ?, ?, ?, now() + ? * interval '1 second', ?, ?)`,
@@ -153,12 +152,17 @@ export async function forgetSessions(sql: Sql, accountId: string): Promise<void>
   await sql.rows("DELETE FROM keycloak_sessions WHERE account_id = ? RETURNING id", [accountId]);
 }
 
-/** Forgets sessions that have been over for a day: until then a re-use is still told from rubbish. */
-export async function sweepSessions(sql: Sql): Promise<void> {
-  await sql.rows(
-    `DELETE FROM keycloak_sessions WHERE id IN (
+/**
+ * Forgets up to `limit` sessions that have been over for a day: until then a re-use is still told from rubbish.
+ * @returns how many
+ */
+export async function sweepSessions(sql: Sql, limit: number): Promise<number> {
+  const gone = await sql.rows(
+    `DELETE FROM keycloak_sessions WHERE id = ANY (ARRAY(
        SELECT id FROM keycloak_sessions
-       WHERE least(ended_at, expires_at) < now() - interval '1 day' AND (closed OR ended_at IS NULL) LIMIT 1000
-     ) RETURNING id`,
+       WHERE least(ended_at, expires_at) < now() - interval '1 day' AND (closed OR ended_at IS NULL)
+       ORDER BY least(ended_at, expires_at) LIMIT ? FOR UPDATE SKIP LOCKED)) RETURNING id`,
+    [limit],
   );
+  return gone.length;
 }

@@ -128,14 +128,14 @@ export function keycloakProvider(options: KeycloakProviderOptions): IdentityProv
       );
     },
 
-    async maintain() {
+    async maintain(stopping) {
       const calls = begin();
       const named = await issuerOf(calls);
       if (named !== issuer) {
         throw new Error(`Keycloak names itself ${named}, Waybill expects ${issuer}: see KEYCLOAK_ISSUER`);
       }
       await calls.admin("GET", "/users/count"); // a wrong secret shows in the log, not at the first customer
-      await sweep();
+      await sweep(stopping);
     },
   };
 }

@@ -141,6 +141,9 @@ export interface IdentityProvider {
   /** Those that sign, will sign or did sign a token that may still be live. */
   keys(): Promise<SigningKey[]>;
   ping(): Promise<boolean>;
-  /** What has to be done now and then, as changing keys; called every few minutes by each replica. */
-  maintain(): Promise<void>;
+  /**
+   * What has to be done now and then, as changing keys; called every few minutes by each replica.
+   * @param stopping ends it between two pieces of work
+   */
+  maintain(stopping?: AbortSignal): Promise<void>;
 }

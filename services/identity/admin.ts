@@ -9,6 +9,7 @@ import { userMessage } from "./messages.ts";
 import type { Parts } from "./parts.ts";
 import { DEFAULT_LANGUAGE } from "./people.ts";
 import { profileByEmail, saveNewProfile } from "./profiles.repository.ts";
+import { inTurn } from "./turns.ts";
 
 const PAGE_SIZE = 50;
 const NAME = "Admin";
@@ -27,23 +28,25 @@ export async function createFirstAdmin(
     throw fail("EMAIL_TAKEN", "This address has an account that is no admin's.");
   }
   const grant = { role: "admin" } as const;
-  const userId = await openAccount(parts, { email, password, grant }, []);
-  const created = await parts.postgres.transact(async (trx) => {
-    const profile = await saveNewProfile(trx, {
-      id: userId,
-      email,
-      emailConfirmed: true,
-      firstName: NAME,
-      lastName: NAME,
-      language: DEFAULT_LANGUAGE,
-      grant,
+  return inTurn(parts, email, async () => {
+    const userId = await openAccount(parts, { email, password, grant }, []);
+    const created = await parts.postgres.transact(async (trx) => {
+      const profile = await saveNewProfile(trx, {
+        id: userId,
+        email,
+        emailConfirmed: true,
+        firstName: NAME,
+        lastName: NAME,
+        language: DEFAULT_LANGUAGE,
+        grant,
+      });
+      if (!profile) return false; // another start was faster
+      await addAudit(trx, { action: "admin.created", subject: userId });
+      await parts.out.add(trx, [userMessage("user.registered", profile)]);
+      return true;
     });
-    if (!profile) return false; // another start was faster
-    await addAudit(trx, { action: "admin.created", subject: userId });
-    await parts.out.add(trx, [userMessage("user.registered", profile)]);
-    return true;
+    return { userId, created };
   });
-  return { userId, created };
 }
 
 /** Writes down what an operator did at another service. */

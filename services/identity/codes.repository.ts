@@ -1,6 +1,7 @@
 import { affected, type Db, row } from "../../mixins/postgres/database.ts";
 
-export type Purpose = "confirm-email" | "change-email" | "reset-password";
+export const purposes = ["confirm-email", "change-email", "reset-password"] as const;
+export type Purpose = (typeof purposes)[number];
 
 /** The only live code for this purpose and subject; an earlier one is worth nothing from now on. */
 export async function saveCode(
@@ -53,6 +54,13 @@ export async function dropCode(db: Db, purpose: Purpose, subject: string): Promi
   await affected(db, "DELETE FROM verification_codes WHERE purpose = ? AND subject = ?", [purpose, subject]);
 }
 
-export async function sweepCodes(db: Db): Promise<void> {
-  await affected(db, "DELETE FROM verification_codes WHERE expires_at < now()");
+/** Forgets up to `limit` codes that have expired. @returns how many */
+export async function sweepCodes(db: Db, limit: number): Promise<number> {
+  return affected(
+    db,
+    `DELETE FROM verification_codes WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM verification_codes WHERE expires_at < now()
+       ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED))`,
+    [limit],
+  );
 }

@@ -6,15 +6,17 @@ import type { Settings } from "../../lib/config/config.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
+import { inBatches } from "../../mixins/messages/runner.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { Carrier } from "../../providers/carrier/index.ts";
 import type { IdentityProvider, Sql } from "../../providers/identity/index.ts";
-import { deleteAccount, exportData, sweepAccounts } from "./account.ts";
+import { deleteAccount, exportData } from "./account.ts";
 import { createFirstAdmin, listAudit, recordTold } from "./admin.ts";
 import { mayChangeAudit } from "./audit.repository.ts";
 import { sweepCodes } from "./codes.repository.ts";
+import { sweepAccounts } from "./erasure.ts";
 import { sweepInvitations } from "./invitations.repository.ts";
 import { acceptInvitation, invite } from "./invitations.ts";
 import { sweepAllowances } from "./limits.repository.ts";
@@ -29,6 +31,7 @@ import { listSessions, refresh, signIn, signOut, signOutEverywhere } from "./ses
 import { confirm, register, resendCode } from "./sign-up.ts";
 
 const SWEEP_INTERVAL_MS = 300_000;
+const SWEEP_BATCH = 1_000;
 const INVITATIONS_KEPT_DAYS = 30;
 const MAX_IP_LENGTH = 45;
 const AUDIT_NOT_SAFE =
@@ -68,13 +71,19 @@ export function identityService({
   const sweep = timer({
     name: "identity's sweep",
     intervalMs: SWEEP_INTERVAL_MS,
-    async run() {
-      await sweepCodes(db.db);
-      await sweepAllowances(db.db);
-      await sweepInvitations(db.db, INVITATIONS_KEPT_DAYS);
-      await sweepAccounts(parts); // from here on the provider has to answer
-      await provider.maintain();
+    async run(stopping) {
+      const inAll = (work: () => Promise<number>) => inBatches(SWEEP_BATCH, work, stopping);
+      await inAll(() => sweepCodes(db.db, SWEEP_BATCH));
+      await inAll(() => sweepAllowances(db.db, SWEEP_BATCH));
+      await inAll(() => sweepInvitations(db.db, INVITATIONS_KEPT_DAYS, SWEEP_BATCH));
+      await sweepAccounts(parts, stopping);
     },
+  });
+  // Apart from the sweep: an account that cannot be erased keeps no signing key from being changed.
+  const upkeep = timer({
+    name: "identity's upkeep of the provider",
+    intervalMs: SWEEP_INTERVAL_MS,
+    run: (stopping) => provider.maintain(stopping),
   });
 
   return {
@@ -84,6 +93,7 @@ export function identityService({
       out.mixin,
       inbox.mixin,
       sweep.mixin,
+      upkeep.mixin,
       health({ checks: { postgres: () => db.ping() }, outbox: out, inbox }).mixin,
     ],
     async started(this: Service) {

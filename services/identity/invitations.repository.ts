@@ -76,7 +76,13 @@ export async function acceptInvitationRow(db: Db, id: string, userId: string): P
   return count === 1;
 }
 
-/** Forgets invitations some time after they were used or ran out. */
-export async function sweepInvitations(db: Db, afterDays: number): Promise<void> {
-  await affected(db, "DELETE FROM invitations WHERE expires_at < now() - ? * interval '1 day'", [afterDays]);
+/** Forgets up to `limit` invitations some time after they were used or ran out. @returns how many */
+export async function sweepInvitations(db: Db, afterDays: number, limit: number): Promise<number> {
+  return affected(
+    db,
+    `DELETE FROM invitations WHERE id = ANY (ARRAY(
+       SELECT id FROM invitations WHERE expires_at < now() - ? * interval '1 day'
+       ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED))`,
+    [afterDays, limit],
+  );
 }

@@ -7,6 +7,7 @@ import { newId } from "../../lib/ids.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
 import type { Grant } from "../../providers/identity/index.ts";
 import { addAudit } from "./audit.repository.ts";
+import { registerAccount } from "./erasure.ts";
 import {
   acceptInvitationRow,
   claimInvitation,
@@ -46,7 +47,7 @@ export async function invite(
   const { email } = ctx.params;
   const grant = grantFor(caller, ctx.params);
   return idempotent(parts.postgres, ctx, "identity.invite", async (trx) => {
-    await takeOne(parts.postgres.db, MAILS, parts.digest(email));
+    await takeOne(trx, MAILS, parts.digest(email));
     const inviter = await profileById(trx, caller.id);
     const token = randomBytes(TOKEN_BYTES).toString("base64url");
     const id = newId();
@@ -105,7 +106,7 @@ export async function acceptInvitation(
   const invitation = await claimInvitation(postgres.db, hashOf(params.token));
   if (!invitation) throw fail("INVITATION_INVALID");
   try {
-    return await accept(parts, ctx, invitation, params);
+    return await inTurn(parts, invitation.email, () => accept(parts, ctx, invitation, params));
   } catch (error) {
     await releaseInvitation(postgres.db, invitation.id);
     throw error;
@@ -124,9 +125,7 @@ async function accept(
   const present = await profileByEmail(postgres.db, email);
   const userId = present?.emailConfirmed
     ? await promote(parts, ctx, present, grant, password)
-    : await inTurn(parts, email, () =>
-        openAccount(parts, { email, password, grant }, [person.firstName, person.lastName]),
-      );
+    : await openAccount(parts, { email, password, grant }, [person.firstName, person.lastName]);
   await postgres.transact(async (trx) => {
     if (!(await acceptInvitationRow(trx, id, userId))) throw fail("INVITATION_INVALID");
     const language = person.language ?? DEFAULT_LANGUAGE;
@@ -161,20 +160,20 @@ async function promote(
 }
 
 /**
- * Makes a confirmed account with the provider. One that it has although we know no profile was left behind by
+ * Makes a confirmed account with the provider, in the turn of its address. One that it has although we know no profile was left behind by
  * an acceptance that was interrupted; whoever holds the token may go on with it.
  * @throws PASSWORD_TOO_COMMON
  */
 export async function openAccount(
-  { provider }: Parts,
+  parts: Parts,
   { email, password, grant }: { email: string; password: string; grant: Grant },
   names: string[],
 ): Promise<string> {
   refuseCommonPassword(password, [email, ...names]);
-  const { userId, taken } = await provider.register({ email, password, confirmed: true, grant });
+  const { userId, taken } = await registerAccount(parts, { email, password, confirmed: true, grant });
   if (taken) {
-    await provider.setPassword(userId, password);
-    await provider.setGrant(userId, grant);
+    await parts.provider.setPassword(userId, password);
+    await parts.provider.setGrant(userId, grant);
   }
   return userId;
 }

@@ -16,6 +16,9 @@ export interface Allowance {
 /** A use that is under way, as PostgreSQL writes down the time at which it is given up for lost. */
 export type Hold = string;
 
+/** Under this scope stands whose turn it is to work on an address: see turns.ts. */
+export const TURN_SCOPE = "sign-up";
+
 const RUNS = "a.renewed_at > now()";
 const LIVE = "ARRAY(SELECT until FROM unnest(a.held) AS until WHERE until > now())";
 
@@ -107,6 +110,13 @@ export async function forgetUses(db: Db, scope: string, subject: string): Promis
   ]);
 }
 
-export async function sweepAllowances(db: Db): Promise<void> {
-  await affected(db, "DELETE FROM allowances WHERE renewed_at < now()");
+/** Forgets up to `limit` allowances that are full again. @returns how many */
+export async function sweepAllowances(db: Db, limit: number): Promise<number> {
+  return affected(
+    db,
+    `DELETE FROM allowances WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM allowances WHERE renewed_at < now()
+       ORDER BY renewed_at LIMIT ? FOR UPDATE SKIP LOCKED))`,
+    [limit],
+  );
 }

@@ -2,9 +2,10 @@ import type { Params } from "../../contracts/actions.ts";
 import { fail } from "../../contracts/errors.ts";
 import type { Profile } from "../../contracts/identity.ts";
 import type { Caller } from "../../contracts/meta.ts";
-import { eraseUnconfirmed } from "./account.ts";
+import type { Db } from "../../mixins/postgres/database.ts";
 import { addAudit } from "./audit.repository.ts";
 import { checkCode, invalidCode, issueCode } from "./codes.ts";
+import { eraseUnconfirmed } from "./erasure.ts";
 import { MAILS, takeOne } from "./limits.ts";
 import { mail, profileView, userMessage } from "./messages.ts";
 import { isKind, type Parts } from "./parts.ts";
@@ -16,6 +17,7 @@ import {
   setAvatarRow,
   updateProfileRow,
 } from "./profiles.repository.ts";
+import { inTurn } from "./turns.ts";
 
 /**
  * Changes the fields that are given. A new address waits for the code that is sent there; when it is another
@@ -68,15 +70,24 @@ export async function confirmEmail(
   const useUp = await checkCode(parts, { purpose: "change-email", subject: caller.id, ip }, code);
   const { email: former, pendingEmail } = await ownProfile(parts, caller.id);
   if (!pendingEmail) throw invalidCode();
+  return inTurn(parts, pendingEmail, () => moveTo(parts, caller.id, { former, pendingEmail, useUp }));
+}
+
+async function moveTo(
+  parts: Parts,
+  id: string,
+  change: { former: string; pendingEmail: string; useUp: (trx: Db) => Promise<void> },
+): Promise<Profile> {
+  const { former, pendingEmail, useUp } = change;
   const other = await profileByEmail(parts.postgres.db, pendingEmail);
-  if (other?.emailConfirmed) throw fail("EMAIL_TAKEN");
-  if (other) await eraseUnconfirmed(parts, other.id);
-  await parts.provider.changeEmail(caller.id, pendingEmail).catch((error) => {
+  const gaveWay = !other || (await eraseUnconfirmed(parts, other.id));
+  if (!gaveWay) throw fail("EMAIL_TAKEN");
+  await parts.provider.changeEmail(id, pendingEmail).catch((error) => {
     throw isKind(error, "email_taken") ? fail("EMAIL_TAKEN") : error;
   });
   return parts.postgres.transact(async (trx) => {
     await useUp(trx);
-    const updated = await adoptEmail(trx, caller.id, pendingEmail);
+    const updated = await adoptEmail(trx, id, pendingEmail);
     if (!updated) throw invalidCode();
     const { id: userId, language } = updated;
     await addAudit(trx, { actorId: userId, action: "email.changed", subject: userId });

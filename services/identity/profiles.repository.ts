@@ -2,6 +2,8 @@ import type { pushToken } from "../../contracts/identity.ts";
 import type { Infer } from "../../contracts/schema.ts";
 import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts";
 import type { Grant } from "../../providers/identity/index.ts";
+import { purposes } from "./codes.repository.ts";
+import { TURN_SCOPE } from "./limits.repository.ts";
 
 export type PushToken = Infer<typeof pushToken>;
 
@@ -165,29 +167,61 @@ export async function deleteProfileRow(db: Db, id: string): Promise<ProfileRow |
   return row<ProfileRow>(db, `DELETE FROM profiles WHERE id = ? RETURNING ${PROFILE}`, [id]);
 }
 
-/** Profiles that nobody confirmed in time. */
-export async function unconfirmedIds(db: Db, olderThanDays: number, limit: number): Promise<string[]> {
-  const found = await rows<{ id: string }>(
+/**
+ * The same for a profile that still waits for its code.
+ * @param olderThanDays only when it was not changed for so long
+ */
+export async function deleteUnconfirmedRow(
+  db: Db,
+  id: string,
+  olderThanDays = 0,
+): Promise<ProfileRow | undefined> {
+  return row<ProfileRow>(
     db,
-    `SELECT id FROM profiles WHERE NOT email_confirmed AND updated_at < now() - ? * interval '1 day'
-     ORDER BY created_at LIMIT ?`,
+    `DELETE FROM profiles
+     WHERE id = ? AND NOT email_confirmed AND updated_at <= clock_timestamp() - ? * interval '1 day'
+     RETURNING ${PROFILE}`,
+    [id, olderThanDays],
+  );
+}
+
+/** Profiles that nobody confirmed in time, the oldest first. */
+export async function unconfirmedProfiles(
+  db: Db,
+  olderThanDays: number,
+  limit: number,
+): Promise<{ id: string; email: string }[]> {
+  return rows<{ id: string; email: string }>(
+    db,
+    `SELECT id, email FROM profiles WHERE NOT email_confirmed AND updated_at < now() - ? * interval '1 day'
+     ORDER BY updated_at LIMIT ?`,
     [olderThanDays, limit],
   );
-  return found.map(({ id }) => id);
 }
 
-/** Writes down that the provider has an account to forget. */
-export async function insertErasure(db: Db, userId: string): Promise<void> {
-  await affected(db, "INSERT INTO erasures (user_id) VALUES (?) ON CONFLICT DO NOTHING", [userId]);
+/** Writes down that the provider has an account to forget. @param address the digest of its address */
+export async function insertErasure(db: Db, userId: string, address: string): Promise<void> {
+  await affected(db, "INSERT INTO erasures (user_id, address) VALUES (?, ?) ON CONFLICT DO NOTHING", [
+    userId,
+    address,
+  ]);
 }
 
-export async function pendingErasures(db: Db, limit: number): Promise<string[]> {
-  const found = await rows<{ userId: string }>(
+/** Those that were not tried for the longest time. */
+export async function pendingErasures(
+  db: Db,
+  limit: number,
+): Promise<{ userId: string; address?: string }[]> {
+  return rows<{ userId: string; address?: string }>(
     db,
-    "SELECT user_id FROM erasures ORDER BY created_at LIMIT ?",
+    "SELECT user_id, address FROM erasures ORDER BY updated_at LIMIT ?",
     [limit],
   );
-  return found.map(({ userId }) => userId);
+}
+
+/** It is tried now: should it fail, others come first the next time. */
+export async function postponeErasure(db: Db, userId: string): Promise<void> {
+  await affected(db, "UPDATE erasures SET updated_at = now() WHERE user_id = ?", [userId]);
 }
 
 /** Whether the person was erased and the provider has still to forget the account. */
@@ -206,11 +240,18 @@ export async function eraseTraces(
 ): Promise<void> {
   await affected(
     db,
-    `DELETE FROM outbox WHERE subject = ? OR subject IN (SELECT id::text FROM invitations WHERE email = ?)`,
-    [user.id, user.email],
+    `DELETE FROM outbox
+     WHERE subject = ANY (ARRAY(SELECT id::text FROM invitations WHERE email = ?) || ARRAY[?::text])`,
+    [user.email, user.id],
   );
   await affected(db, "DELETE FROM invitations WHERE email = ?", [user.email]);
-  await affected(db, "DELETE FROM verification_codes WHERE subject = ANY(?)", [user.subjects]);
-  await affected(db, "DELETE FROM allowances WHERE split_part(subject, '.', 1) = ANY(?)", [user.subjects]);
+  await affected(db, "DELETE FROM verification_codes WHERE purpose = ANY(?) AND subject = ANY(?)", [
+    purposes,
+    user.subjects,
+  ]);
+  await affected(db, "DELETE FROM allowances WHERE split_part(subject, '.', 1) = ANY(?) AND scope <> ?", [
+    user.subjects,
+    TURN_SCOPE, // goes with the end of the turn in which this happens
+  ]);
   await affected(db, "DELETE FROM idempotency_keys WHERE user_id = ?", [user.id]);
 }

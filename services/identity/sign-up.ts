@@ -3,6 +3,7 @@ import type { Params, Result } from "../../contracts/actions.ts";
 import { newId } from "../../lib/ids.ts";
 import { dropCode } from "./codes.repository.ts";
 import { checkCode, invalidCode, issueCode } from "./codes.ts";
+import { registerAccount } from "./erasure.ts";
 import { sendOrPretend } from "./letters.ts";
 import { MAILS, takeOne } from "./limits.ts";
 import { mail, userMessage } from "./messages.ts";
@@ -39,7 +40,7 @@ async function makeCustomer(
 ): Promise<Result<"identity.register">> {
   const grant = { role: "customer" } as const;
   await dropCode(parts.postgres.db, "confirm-email", parts.digest(email));
-  const account = await parts.provider.register({ email, password, confirmed: false, grant });
+  const account = await registerAccount(parts, { email, password, confirmed: false, grant });
   const isNew = await parts.postgres.transact(async (trx) => {
     const values = await issueCode(parts, trx, "confirm-email", parts.digest(email));
     const saved = account.taken

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { fail } from "../../contracts/errors.ts";
-import { type Allowance, countUse, forgetUse } from "./limits.repository.ts";
+import { type Allowance, countUse, forgetUse, TURN_SCOPE } from "./limits.repository.ts";
 import type { Parts } from "./parts.ts";
 
 /** One at a time. Longer than any turn takes: a process that dies in one keeps the others out for so long. */
-const TURN: Allowance = { scope: "sign-up", max: 1, windowSeconds: 30 };
+const TURN: Allowance = { scope: TURN_SCOPE, max: 1, windowSeconds: 30 };
 /** Clients are answered within 1.8 s, and the work has still to be done. */
 const MAX_WAIT_MS = 1_000;
 const POLL_MS = 25;
@@ -15,13 +15,13 @@ const POLL_MS = 25;
  * confirms. Who waits is told nothing: also addresses that nobody has are worked on in turns. Held by a row and not by
  * a lock, which would keep a connection for as long as the provider takes. @throws OVERLOADED after a second
  */
-export async function inTurn<T>(
-  { postgres, digest }: Parts,
-  email: string,
-  work: () => Promise<T>,
-): Promise<T> {
+export function inTurn<T>(parts: Parts, email: string, work: () => Promise<T>): Promise<T> {
+  return inTurnOf(parts, parts.digest(email), work);
+}
+
+/** The same for an address of which the digest is all that is left. @throws OVERLOADED after a second */
+export async function inTurnOf<T>({ postgres }: Parts, address: string, work: () => Promise<T>): Promise<T> {
   const { db } = postgres;
-  const address = digest(email);
   const deadline = performance.now() + MAX_WAIT_MS;
   while ((await countUse(db, TURN, address)).used > TURN.max) {
     if (performance.now() > deadline) throw fail("OVERLOADED");

@@ -97,7 +97,8 @@ describe("the audit log, for the database user that the service has in a cluster
     const { meta, tokens } = await bench.customer();
     await bench.ask("identity.refresh", { refreshToken: tokens.refreshToken });
     await bench.ask("identity.deleteAccount", { password: "Blaubeere-Teppich-91" }, meta);
-    await expect(bench.sweep()).resolves.toBeUndefined();
+    await query(urls.root, "INSERT INTO erasures (user_id) VALUES ($1)", [newId()]);
+    await bench.sweep(async () => expect(await query(urls.root, "SELECT user_id FROM erasures")).toEqual([]));
   });
 
   it.each([

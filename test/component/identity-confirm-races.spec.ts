@@ -10,7 +10,11 @@ const straight: Step = async (work) => {
   await work();
 };
 /** What stands around the provider's part of a registration, of a confirmation. */
-const steps: Record<"register" | "markConfirmed", Step> = { register: straight, markConfirmed: straight };
+const steps: Record<"register" | "markConfirmed" | "remove", Step> = {
+  register: straight,
+  markConfirmed: straight,
+  remove: straight,
+};
 
 let bench: IdentityBench;
 beforeAll(async () => {
@@ -26,12 +30,14 @@ beforeAll(async () => {
         return made;
       },
       markConfirmed: (userId) => steps.markConfirmed(() => provider.markConfirmed(userId)),
+      remove: (userId) => steps.remove(() => provider.remove(userId)),
     }),
   });
 });
 afterEach(() => {
   steps.register = straight;
   steps.markConfirmed = straight;
+  steps.remove = straight;
 });
 afterAll(() => bench.stop());
 
@@ -208,4 +214,61 @@ describe("identity.confirm, when it breaks off", () => {
     const told = bench.seen.filter(({ type, subject }) => type === "user.registered" && subject === userId);
     expect(told).toHaveLength(1);
   });
+});
+
+describe("an erasure and a registration or confirmation for the same address", () => {
+  const age = (userId: string) =>
+    bench.sql("UPDATE profiles SET updated_at = now() - interval '8 days' WHERE id = $1", [userId]);
+  const erasuresLeft = () => bench.sql("SELECT user_id FROM erasures");
+
+  it("the sweep of old registrations leaves one alone whose confirmation has begun", async () => {
+    const { email, userId, code } = await bench.registered();
+    await age(userId);
+    const { reached, open } = gate("markConfirmed", "before");
+    const confirming = confirm(email, code);
+    await reached;
+    await bench.sweep(async () => expect(await wanting()).toBeGreaterThan(1));
+    open();
+    await confirming;
+    const { accessToken: token } = await bench.signIn(email);
+    await expect(bench.ask("identity.profile", {}, { token })).resolves.toMatchObject({ id: userId });
+  });
+
+  it("a confirmation that comes while the sweep removes the registration, is refused", async () => {
+    const { email, userId, code } = await bench.registered();
+    await age(userId);
+    const { reached, open } = gate("remove", "before");
+    const swept = bench.sweep(async () => expect(await erasuresLeft()).toEqual([]));
+    await reached;
+    const refused = expect(confirm(email, code)).rejects.toMatchObject(invalid);
+    open();
+    await Promise.all([swept, refused]);
+    await expect(bench.signIn(email)).rejects.toMatchObject(wrong);
+  });
+
+  it.each([true, false])(
+    "a registration after an erasure that broke off (confirmed: %s), is an account of its own that stays",
+    async (confirmed) => {
+      const { email, userId, code } = await bench.registered();
+      steps.remove = async () => {
+        throw new IdentityError("unavailable");
+      };
+      if (confirmed) {
+        await confirm(email, code);
+        const { accessToken: token } = await bench.signIn(email);
+        await bench.ask("identity.deleteAccount", { password: PASSWORD }, { token });
+      } else {
+        await age(userId);
+        await bench.sweep(async () => expect(await erasuresLeft()).toHaveLength(1));
+      }
+      steps.remove = straight;
+
+      const again = await bench.registered({ email, password: STRANGERS });
+      expect(again.userId).not.toBe(userId);
+      expect(await erasuresLeft()).toEqual([]);
+      await confirm(email, again.code);
+      const { accessToken: token } = await bench.signIn(email, STRANGERS);
+      await expect(bench.ask("identity.profile", {}, { token })).resolves.toMatchObject({ id: again.userId });
+    },
+  );
 });

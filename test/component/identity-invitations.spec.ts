@@ -35,6 +35,22 @@ describe("identity.invite", () => {
     expect(told).toMatchObject({ role, email });
   });
 
+  it("takes one connection each: as many as the pool holds wait for no other", async () => {
+    const narrow = await startIdentity({
+      settings: { POSTGRES_POOL: 2, POSTGRES_ACQUIRE_TIMEOUT_MS: 1_500 },
+    });
+    try {
+      const { meta } = await narrow.admin();
+      const invitations = Array.from({ length: 6 }, () =>
+        narrow.ask("identity.invite", { email: newAddress(), role: "deliverer" }, meta),
+      );
+      const answers = await Promise.allSettled(invitations);
+      expect(answers.map(({ status }) => status)).toEqual(Array(6).fill("fulfilled"));
+    } finally {
+      await narrow.stop();
+    }
+  });
+
   it("by an admin, makes staff of one partner, whose admin then invites staff of that partner and no other", async () => {
     const partnerId = newId();
     const boss = await bench.staff("partner", { partnerId, partnerAdmin: true });

@@ -271,8 +271,7 @@ describe("identity.deleteAccount", () => {
     trouble = undefined;
     expect(await bench.sql("SELECT user_id FROM erasures")).toEqual([{ user_id: userId }]);
     expect(await bench.sql("SELECT id FROM profiles WHERE id = $1", [userId])).toEqual([]);
-    await bench.sweep();
-    await eventually(async () => {
+    await bench.sweep(async () => {
       expect(await bench.sql("SELECT user_id FROM erasures")).toEqual([]);
     });
     await expect(bench.signIn(email)).rejects.toMatchObject({ type: "INVALID_CREDENTIALS" });
@@ -286,13 +285,12 @@ describe("the sweep", () => {
     await bench.sql("UPDATE profiles SET updated_at = now() - interval '8 days' WHERE id = $1", [userId]);
     await bench.sql("UPDATE verification_codes SET expires_at = now() - interval '1 minute'");
     await bench.sql("UPDATE allowances SET renewed_at = now() - interval '1 minute'");
-    await bench.sweep();
-    await bench.said("user.deleted", (user) => user.userId === userId);
-    await eventually(async () => {
+    await bench.sweep(async () => {
       expect(await bench.sql("SELECT id FROM accounts WHERE email = $1", [email])).toEqual([]);
       expect(await bench.sql("SELECT 1 FROM verification_codes")).toEqual([]);
       expect(await bench.sql("SELECT 1 FROM allowances")).toEqual([]);
     });
+    await bench.said("user.deleted", (user) => user.userId === userId);
     expect(await bench.sql("SELECT id FROM profiles WHERE id = $1", [fresh.userId])).toHaveLength(1);
   });
 });

@@ -186,12 +186,16 @@ export async function startIdentity({
     invited,
     staff,
     signIn,
-    /** What each replica does when it starts, and every few minutes. */
-    async sweep() {
+    /** What each replica does when it starts, and every few minutes. @param done until this holds */
+    async sweep(done: () => Promise<unknown>) {
       const replica = node("replica", newId());
       replica.createService(identityService({ config, carrier, provider }));
       await replica.start();
-      await replica.stop();
+      try {
+        await eventually(done);
+      } finally {
+        await replica.stop();
+      }
     },
     /** The keys of the objects that media keeps. */
     stored: () =>

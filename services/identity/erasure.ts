@@ -1,0 +1,111 @@
+import { message } from "../../contracts/messages.ts";
+import type { NewAccount } from "../../providers/identity/index.ts";
+import { addAudit } from "./audit.repository.ts";
+import type { Parts } from "./parts.ts";
+import {
+  deleteErasure,
+  deleteProfileRow,
+  deleteUnconfirmedRow,
+  eraseTraces,
+  insertErasure,
+  isErased,
+  type ProfileRow,
+  pendingErasures,
+  postponeErasure,
+  unconfirmedProfiles,
+} from "./profiles.repository.ts";
+import { inTurn, inTurnOf } from "./turns.ts";
+
+const BATCH = 100;
+/** A registration that is not confirmed for so long is forgotten. */
+const UNCONFIRMED_KEPT_DAYS = 7;
+
+/**
+ * Erases a person here and with the provider. Call it in the turn of the person's address. What fails at the provider
+ * is written down, and the sweep does it.
+ */
+export async function eraseOwn(parts: Parts, userId: string): Promise<void> {
+  const gone = await parts.postgres.transact(async (trx) => {
+    const row = await deleteProfileRow(trx, userId);
+    if (!row) return false;
+    await erased(parts, trx, row);
+    await addAudit(trx, { actorId: userId, action: "account.deleted", subject: userId });
+    return true;
+  });
+  if (gone) await forgetAtProvider(parts, userId).catch(() => undefined);
+}
+
+/**
+ * Removes an account that waits for its code, with everything of it. Call it in the turn of its address.
+ * @param olderThanDays only when nothing of it changed for so long
+ * @returns false when it was confirmed, or changed, meanwhile: then it stays
+ */
+export async function eraseUnconfirmed(
+  parts: Parts,
+  userId: string,
+  olderThanDays?: number,
+): Promise<boolean> {
+  const gone = await parts.postgres.transact(async (trx) => {
+    const row = await deleteUnconfirmedRow(trx, userId, olderThanDays);
+    if (row) await erased(parts, trx, row);
+    return row !== undefined;
+  });
+  if (gone) await forgetAtProvider(parts, userId);
+  return gone;
+}
+
+/**
+ * Makes the account with the provider. Where an erasure was interrupted before the provider's part, that part is done
+ * first: the new account has nothing of the former one, not even its id. Call it in the turn of the address.
+ * @throws password_refused, overloaded, unavailable as the provider does
+ */
+export async function registerAccount(
+  parts: Parts,
+  account: NewAccount,
+): Promise<{ userId: string; taken: boolean }> {
+  const made = await parts.provider.register(account);
+  if (!(await isErased(parts.postgres.db, made.userId))) return made;
+  await forgetAtProvider(parts, made.userId);
+  return parts.provider.register(account);
+}
+
+/**
+ * Ends erasures that were interrupted, and forgets registrations that were never confirmed.
+ * @throws Error that says how many failed, after all were tried
+ */
+export async function sweepAccounts(parts: Parts, stopping?: AbortSignal): Promise<void> {
+  const failures: string[] = [];
+  const each = async <T>(found: readonly T[], work: (one: T) => Promise<unknown>) => {
+    for (const one of found) {
+      if (stopping?.aborted) return;
+      await work(one).catch((error) => failures.push(String(error)));
+    }
+  };
+  const { db } = parts.postgres;
+  await each(await unconfirmedProfiles(db, UNCONFIRMED_KEPT_DAYS, BATCH), ({ id, email }) =>
+    inTurn(parts, email, () => eraseUnconfirmed(parts, id, UNCONFIRMED_KEPT_DAYS)),
+  );
+  await each(await pendingErasures(db, BATCH), async ({ userId, address }) => {
+    // One that fails goes behind the others.
+    await postponeErasure(db, userId);
+    const forget = () => forgetAtProvider(parts, userId);
+    await (address ? inTurnOf(parts, address, forget) : forget());
+  });
+  if (failures.length > 0)
+    throw new Error(`${failures.length} erasures failed, the last: ${failures.at(-1)}`);
+}
+
+async function erased(
+  { out, digest }: Parts,
+  trx: Parameters<Parameters<Parts["postgres"]["transact"]>[0]>[0],
+  { id, email, pendingEmail = email, version }: ProfileRow,
+): Promise<void> {
+  await eraseTraces(trx, { id, email, subjects: [id, digest(email), digest(pendingEmail)] });
+  await insertErasure(trx, id, digest(email));
+  await out.add(trx, [message("user.deleted", id, { version: version + 1, userId: id })]);
+}
+
+async function forgetAtProvider({ postgres, provider }: Parts, userId: string): Promise<void> {
+  await provider.remove(userId);
+  await deleteErasure(postgres.db, userId);
+}

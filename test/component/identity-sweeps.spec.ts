@@ -1,0 +1,156 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import type { Knex } from "knex";
+import { newId } from "../../lib/ids.ts";
+import { rows } from "../../mixins/postgres/database.ts";
+import { insertSession, sweepSessions } from "../../providers/identity/built-in.repository.ts";
+import {
+  insertSession as insertKeycloakSession,
+  sweepSessions as sweepKeycloakSessions,
+} from "../../providers/identity/keycloak.repository.ts";
+import { sweepCodes } from "../../services/identity/codes.repository.ts";
+import { sweepInvitations } from "../../services/identity/invitations.repository.ts";
+import { forgetUses, sweepAllowances } from "../../services/identity/limits.repository.ts";
+import { providerSql } from "../../services/identity/parts.ts";
+import {
+  deleteUnconfirmedRow,
+  eraseTraces,
+  pendingErasures,
+  unconfirmedProfiles,
+} from "../../services/identity/profiles.repository.ts";
+import { explain } from "../support/explain.ts";
+import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
+
+const ROWS = 20_000;
+const BATCH = 10;
+/** Some pages of an index and of the table for each row of the batch, whatever the size of the table. */
+const BATCH_PAGES = 150;
+
+let database: TestDatabase;
+let db: Knex;
+beforeAll(async () => {
+  database = await createDatabase("identity");
+  db = openPool(database, 1);
+  await db.raw("SET session_replication_role = replica"); // sessions without their accounts
+  await db.raw("SET statement_timeout = '60s'");
+  const id = "gen_random_uuid()";
+  // Of each table all but a few rows are still needed, and nothing tells the planner how many.
+  const [soon, long] = ["now() + n * interval '1 second'", "now() - interval '40 days'"];
+  const over = `CASE WHEN n % 500 = 0 THEN ${long} ELSE ${soon} END`;
+  const from = "FROM generate_series(1, ?::int) n";
+  await db.raw(
+    `INSERT INTO sessions (id, account_id, salt, expires_at, ended_at)
+     SELECT ${id}, ${id}, 'salt-of-sixteen-c', ${soon}, CASE WHEN n % 500 = 0 THEN ${long} END ${from}`,
+    [ROWS],
+  );
+  await db.raw(
+    `INSERT INTO keycloak_sessions (id, account_id, salt, tokens_sealed, expires_at, ended_at, closed)
+     SELECT ${id}, ${id}, 'salt-of-sixteen-c', 's', ${soon}, CASE WHEN n % 500 = 0 THEN ${long} END, n % 1000 = 0
+     ${from}`,
+    [ROWS],
+  );
+  await db.raw(
+    `INSERT INTO verification_codes (purpose, subject, code_hash, expires_at)
+     SELECT 'confirm-email', 's' || n, 'h', ${over} ${from}`,
+    [ROWS],
+  );
+  await db.raw(
+    `INSERT INTO allowances (scope, subject, used, renewed_at) SELECT 'mail', 's' || n, 1, ${over} ${from}`,
+    [ROWS],
+  );
+  await db.raw(
+    `INSERT INTO invitations (id, email, role, token_hash, invited_by, expires_at)
+     SELECT ${id}, n || '@example.org', 'deliverer', 't' || n, ${id}, ${over} ${from}`,
+    [ROWS],
+  );
+  await db.raw(
+    `INSERT INTO profiles (id, email, first_name, last_name, language, role, updated_at)
+     SELECT ${id}, n || '@example.org', 'A', 'B', 'en', 'customer', ${over.replace(soon, "now()")} ${from}`,
+    [ROWS],
+  );
+  await db.raw(`INSERT INTO erasures (user_id) SELECT ${id} ${from}`, [ROWS]);
+}, 60_000);
+afterAll(async () => {
+  await db.destroy();
+  await database.drop();
+});
+
+const sqlOf = (on: Parameters<typeof rows>[0]) => providerSql(() => on);
+
+describe("a sweep of identity, among rows that are still needed", () => {
+  it.each<[string, (on: Parameters<typeof rows>[0]) => Promise<unknown>]>([
+    ["sessions", (on) => sweepSessions(sqlOf(on), BATCH)],
+    ["Keycloak's sessions", (on) => sweepKeycloakSessions(sqlOf(on), BATCH)],
+    ["codes", (on) => sweepCodes(on, BATCH)],
+    ["allowances", (on) => sweepAllowances(on, BATCH)],
+    ["invitations", (on) => sweepInvitations(on, 30, BATCH)],
+    ["registrations", (on) => unconfirmedProfiles(on, 7, BATCH)],
+    ["erasures", (on) => pendingErasures(on, BATCH)],
+  ])("of %s, reads what is due and nothing else", async (_name, sweep) => {
+    const { pages, scanned, text } = await explain(db, sweep);
+    expect({ scanned, few: pages <= BATCH_PAGES || text }).toEqual({ scanned: [], few: true });
+  });
+});
+
+it("the traces of one person are erased without a look at those of the others", async () => {
+  await db.raw(
+    `INSERT INTO outbox (id, source, type, subject, time, dataschema, data, sent_at)
+     SELECT gen_random_uuid(), 's', 't', 'user' || n, now(), 'd', '{}', now() FROM generate_series(1, ?::int) n`,
+    [ROWS],
+  );
+  const [id, subjects] = [newId(), ["s7", "s8"]];
+  const { pages, scanned, text } = await explain(db, (on) =>
+    eraseTraces(on, { id, email: "7@example.org", subjects }),
+  );
+  expect({ scanned, few: pages < BATCH_PAGES || text }).toEqual({ scanned: [], few: true });
+});
+
+it("what is counted of one address is forgotten without a look at that of the others", async () => {
+  const { pages, scanned } = await explain(db, (on) => forgetUses(on, "mail", "s7"));
+  expect({ scanned, few: pages < BATCH_PAGES || pages }).toEqual({ scanned: [], few: true });
+});
+
+describe("a new session, among those of all others", () => {
+  const [id, accountId, salt] = [newId(), newId(), "salt-of-sixteen-c"];
+  const client = { ip: "192.0.2.1", userAgent: "Phone" };
+
+  it("of the built-in provider, reads those of its account and no others", async () => {
+    await db.raw(
+      "INSERT INTO accounts (id, email, password_hash, confirmed, role) VALUES (?, 'a@x.org', 'h', true, 'customer')",
+      [accountId],
+    );
+    const account = {
+      id: accountId,
+      email: "",
+      passwordHash: "h",
+      confirmed: true,
+      role: "customer",
+    } as const;
+    const { scanned } = await explain(db, (on) =>
+      insertSession(sqlOf(on), { id, account, salt, client, idleSeconds: 60, keep: 50 }),
+    );
+    expect(scanned).not.toContain("sessions");
+  });
+
+  it("of Keycloak, reads those of its account and no others", async () => {
+    const session = { id, accountId, salt, tokensSealed: "s", client, lifeSeconds: 60, keep: 50 };
+    const { scanned } = await explain(db, (on) => insertKeycloakSession(sqlOf(on), session));
+    expect(scanned).not.toContain("keycloak_sessions");
+  });
+});
+
+describe("deleteUnconfirmedRow", () => {
+  it.each([
+    ["was confirmed", "email_confirmed = true"],
+    ["was registered again", "updated_at = now()"],
+  ])("of a registration that %s after the sweep saw it, leaves it alone", async (_name, change) => {
+    const [due] = await unconfirmedProfiles(db, 7, 1);
+    await db.raw(`UPDATE profiles SET ${change} WHERE id = ?`, [due?.id as string]);
+    expect(await deleteUnconfirmedRow(db, due?.id as string, 7)).toBeUndefined();
+    expect(await rows(db, "SELECT 1 FROM profiles WHERE id = ?", [due?.id])).toHaveLength(1);
+  });
+
+  it("of one that still waits, removes it", async () => {
+    const [due] = await unconfirmedProfiles(db, 7, 1);
+    expect(await deleteUnconfirmedRow(db, due?.id as string, 7)).toMatchObject({ id: due?.id });
+  });
+});
