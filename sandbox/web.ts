@@ -85,7 +85,8 @@ export async function serve(
     (request, response) => {
       answer(table, request)
         .catch(failure)
-        .then((result) => send(response, result, request.method === "HEAD"));
+        .then((result) => send(response, result, request.method === "HEAD"))
+        .catch(() => response.destroy());
     },
   );
   await new Promise<void>((resolve, reject) => {

@@ -110,7 +110,8 @@ export function startWorker(options: WorkerOptions): Worker {
     while (!stopped && running.size < concurrency && queue.length > 0) {
       const run = work(nextOfQueue());
       running.add(run);
-      run.finally(() => {
+      // `work` writes every failure to the log: it never rejects.
+      void run.then(() => {
         running.delete(run);
         startQueued();
         // Claim again while the last ones of a batch are still at work, not only after them.

@@ -103,10 +103,8 @@ export function partnerSystem({
     if (delayed) {
       await say(ticket, "order.delayed", { ready_at: readyAt(DELAY_MS), reason: "The note asked for it." });
     }
-    after(delayed ? DELAY_MS : preparationMs, () => {
-      say(ticket, "order.ready").then((taken) => {
-        if (taken) ticket.state = "ready";
-      });
+    after(delayed ? DELAY_MS : preparationMs, async () => {
+      if (await say(ticket, "order.ready")) ticket.state = "ready";
     });
   }
 

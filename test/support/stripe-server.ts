@@ -57,7 +57,9 @@ export async function startStripe({ key, secrets }: { key: string; secrets: stri
   };
 
   const server = createServer((request, response) => {
-    readText(request).then((text) => serve(request, response, text));
+    readText(request)
+      .then((text) => serve(request, response, text))
+      .catch(() => response.destroy());
   });
   const stripe = {
     mood: "well" as StripeMood,

@@ -48,10 +48,12 @@ export async function startWaybill(
   closeSync(log);
   child.unref();
   const output = () => readFileSync(logFile, "utf8");
-  const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
   let exited = false;
-  ended.then(() => {
-    exited = true;
+  const ended = new Promise<number | null>((resolve) => {
+    child.once("exit", (code) => {
+      exited = true;
+      resolve(code);
+    });
   });
   await eventually(
     () => {
