@@ -15,6 +15,7 @@ export const alertKinds = {
   "order.no_deliverer": { repeats: true },
   "order.deliverer_silent": { repeats: true },
   "order.undeliverable": { repeats: true },
+  "order.partner_not_notified": { repeats: true },
   "handover.locked": {},
   "payment.unmatched": {},
   "payment.unusable": {},

@@ -1,5 +1,5 @@
 import { bearer, orderCustomer, orderStatus, paymentStatus, receiptOutcome } from "./orders.ts";
-import { availability, partner, quotedLine } from "./partners.ts";
+import { availability, partner, partnerNotice, quotedLine } from "./partners.ts";
 import {
   boolean,
   type Infer,
@@ -102,6 +102,8 @@ export const messages = {
   "user.updated": user,
   "user.deleted": object({ version, userId: uuid }),
   "partner.updated": object({ version, partner }),
+  /** Whether a partner was notified of an order to prepare; said once a notice was tried, and when it cannot be. */
+  "partner.notified": partnerNotice,
   "availability.changed": object({ version, availability, deleted: boolean }),
   /** A direct send, as a code by e-mail; what orders send comes from `order.*`. */
   "notification.requested": object({

@@ -26,6 +26,9 @@ import { address, givenAddress, personName, phone, position } from "./shared.ts"
 const version = integer(1, 2 ** 31);
 const reason = text(500);
 
+/** How long a partner has to accept an order, counted from the moment it was notified of the order. */
+export const ACCEPTANCE_MS = 600_000;
+
 export const orderStatus = oneOf(
   "pending",
   "paid",
@@ -175,6 +178,15 @@ export const diagnosis = object({
   order,
   history: listOf(historyEvent),
   deadline: optional(object({ at: time, overdue: boolean, effect: text(200) })),
+  /** Of a paid order: whether its partner was notified. */
+  partnerNotice: optional(
+    object({
+      /** When Orders heard of it: the time to accept counts from here. Absent: the partner was not notified yet. */
+      at: optional(time),
+      /** Why the partner was not notified, as far as it is known. */
+      problem: optional(text(500)),
+    }),
+  ),
   undelivered: listOf(
     object({ messageId: uuid, type: text(60), attempts: integer(0, 1000), error: optional(text(2000)) }),
   ),

@@ -1376,6 +1376,7 @@ export interface components {
       order: Schemas["Order"];
       history: Schemas["HistoryEvent"][];
       deadline?: { at: string; overdue: boolean; effect: string };
+      partner_notice?: { at?: string; problem?: string };
       undelivered: { message_id: string; type: string; attempts: number; error?: string }[];
       receipts: {
         payment_id: string;

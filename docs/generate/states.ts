@@ -1,5 +1,5 @@
 import { orderStatus } from "../../contracts/orders.ts";
-import { deadlines, endings, moves } from "../../services/orders/order.ts";
+import { deadlines, endings, moves, unnotified } from "../../services/orders/order.ts";
 import { WRONG_PINS_MAX } from "../../services/orders/order-delivery.ts";
 import { looksMs, paidLooksMs } from "../../services/orders/order-reconciliation.ts";
 import { generated, table } from "./markdown.ts";
@@ -34,7 +34,13 @@ export function statesPage(): string {
     PINS,
     "\n## When it waits too long\n",
     DEADLINES,
-    table(["state", "after", "then it"], Object.entries(deadlines).map(deadlineRow)),
+    table(
+      ["state", "after", "then it"],
+      [
+        ...Object.entries(deadlines).map(deadlineRow),
+        deadlineRow(["paid, the partner not notified", unnotified]),
+      ],
+    ),
     "\n## When its bank is asked\n",
     LOOKS,
     "",
@@ -57,7 +63,11 @@ const PINS = [
 ].join("\n");
 const DEADLINES = [
   "Counted by the database's clock from the moment the order came into the state. An alert is `alert.raised`, repeated",
-  "until somebody acts; the order then stands among `orders stuck`.",
+  "until somebody acts; the order then stands among `orders stuck`. A partner's time to accept begins when Partners",
+  "reports that the partner was notified: its system took the webhook, or failed to take it for a reason of its own, or",
+  "it has no endpoint and its staff see the order in their list. While the platform itself cannot notify the partner",
+  "(the message waits in the outbox, is a dead letter, or the webhook cannot be sent), the alert names the cause, and the",
+  "order is not cancelled: only its customer or an operator can end it, and the platform bears an operator's decision.",
   "",
 ].join("\n");
 const LOOKS = [
@@ -67,6 +77,8 @@ const LOOKS = [
   "callback would be, and goes back where it is too much; what differs otherwise (`payment.missing`,",
   "`refund.difference`, `payment.contradiction`) is told to operators, once.",
 ].join("\n");
+
+const SINCE = { readyAt: "past the promised time", partnerNotifiedAt: "after the partner was notified" };
 
 function ageText(ms: number): string {
   return ms < 3_600_000 ? `${ms / 60_000} min` : `${ms / 3_600_000} h`;
@@ -104,8 +116,8 @@ function moveRow([name, { to, may, tells, refunds }]: [string, Row]): string[] {
 
 function deadlineRow([state, deadline]: [
   string,
-  { afterMs: number; from?: string; effect: string },
+  { afterMs: number; from?: keyof typeof SINCE; effect: string },
 ]): string[] {
   const minutes = `${deadline.afterMs / 60_000} min`;
-  return [state, deadline.from ? `${minutes} past the promised time` : minutes, deadline.effect];
+  return [state, deadline.from ? `${minutes} ${SINCE[deadline.from]}` : minutes, deadline.effect];
 }

@@ -18,11 +18,23 @@ export interface GuardOptions {
   resolve?: (hostname: string) => Promise<string[]>;
 }
 
-/** Why there was no answer: refused by our own rules, out of time, or broken on the way. */
-export class GuardedRequestError extends Error {
-  readonly kind: "blocked" | "timeout" | "network";
+/**
+ * Why there was no answer: refused by our own rules, out of time, broken on the way, or (`local`) never sent, because this
+ * machine had no network, name server or socket for it.
+ */
+type Kind = "blocked" | "timeout" | "network" | "local";
 
-  constructor(kind: "blocked" | "timeout" | "network", message: string) {
+/** What the operating system says when the fault is on this machine. */
+const LOCAL_CODES: ReadonlySet<string> = new Set([
+  ...["ENETDOWN", "ENETUNREACH", "EADDRNOTAVAIL", "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EACCES", "EPERM"],
+]);
+/** What the resolver says when no name server answers at all. */
+const NO_NAME_SERVER_CODES: ReadonlySet<string> = new Set(["ECONNREFUSED", "ETIMEOUT"]);
+
+export class GuardedRequestError extends Error {
+  readonly kind: Kind;
+
+  constructor(kind: Kind, message: string) {
     super(message);
     this.kind = kind;
   }
@@ -135,7 +147,21 @@ async function resolveByDns(hostname: string): Promise<string[]> {
   const answers = await Promise.allSettled([resolver.resolve4(hostname), resolver.resolve6(hostname)]);
   const addresses = answers.flatMap((answer) => (answer.status === "fulfilled" ? answer.value : []));
   if (addresses.length > 0) return addresses;
+  const codes = answers.map((answer) => (answer as PromiseRejectedResult).reason?.code as string);
+  if (codes.every((code) => NO_NAME_SERVER_CODES.has(code)) && !(await answersAtAll(resolver))) {
+    throw new GuardedRequestError("local", `no name server answers (${codes[0]})`);
+  }
   throw new GuardedRequestError("network", `${hostname} has no address`);
+}
+
+/** Whether the name server answers about the root of the DNS, which is there whatever became of the name in question. */
+async function answersAtAll(resolver: Resolver): Promise<boolean> {
+  try {
+    await resolver.resolveNs(".");
+    return true;
+  } catch (error) {
+    return !NO_NAME_SERVER_CODES.has((error as { code?: string }).code ?? "");
+  }
 }
 
 async function readHead(response: IncomingMessage, maxBytes: number): Promise<GuardedResponse> {
@@ -160,5 +186,6 @@ function explained(error: Error & { code?: string }, timeoutMs: number): Guarded
   if (error.name === "TimeoutError" || error.name === "AbortError") {
     return new GuardedRequestError("timeout", `no answer within ${timeoutMs} ms`);
   }
-  return new GuardedRequestError("network", error.code ?? error.message);
+  const { code = error.message } = error;
+  return new GuardedRequestError(LOCAL_CODES.has(code) ? "local" : "network", code);
 }

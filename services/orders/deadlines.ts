@@ -1,7 +1,14 @@
 import { commit, load } from "./change.ts";
 import type { OrdersDeps } from "./deps.ts";
 import { overdue } from "./order-deadline.ts";
-import { dueOrders, findPosition, lockDueOrder, postponeDeadline } from "./orders.repository.ts";
+import { awaitsNotice } from "./order-model.ts";
+import {
+  dueOrders,
+  findPosition,
+  lockDueOrder,
+  noticeProblemOf,
+  postponeDeadline,
+} from "./orders.repository.ts";
 import { acting, inOrderTrace } from "./trace.ts";
 
 const BATCH = 50;
@@ -42,9 +49,13 @@ async function act(deps: OrdersDeps, id: string): Promise<void> {
   await deps.postgres.transact(async (trx) => {
     if (!(await lockDueOrder(trx, id))) return;
     const { order, nowMs, traceparent } = await load(trx, id, { role: "anybody" });
-    const seen = order.status === "delivering" ? await findPosition(trx, id) : undefined;
+    const position = order.status === "delivering" ? await findPosition(trx, id) : undefined;
+    const noticeProblem = awaitsNotice(order)
+      ? (order.noticeProblem ?? (await noticeProblemOf(trx, id)))
+      : undefined;
+    const seen = { positionAt: position?.reportedAt, noticeProblem };
     await inOrderTrace(traceparent, "deadline passed", async () => {
-      const decision = overdue(order, acting("deadline", "deadline"), nowMs, seen?.reportedAt);
+      const decision = overdue(order, acting("deadline", "deadline"), nowMs, seen);
       if (decision) await commit(deps, trx, order, decision);
     });
   });

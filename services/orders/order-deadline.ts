@@ -1,21 +1,27 @@
 import { isoTime } from "../../lib/clock.ts";
-import { deadlines, hasDeadline, move } from "./order.ts";
+import { deadlineFor, move } from "./order.ts";
 import { orderAlert } from "./order-messages.ts";
-import type { Actor, Decision, Order } from "./order-model.ts";
+import { type Actor, awaitsNotice, type Decision, type Order } from "./order-model.ts";
 
 /**
  * What a missed deadline comes to: a move of the table, or an alert and the next deadline.
  * @param actor nobody but the deadline itself
- * @param seenAt when the deliverer last reported a position; a deliverer that was seen gets the time from then
+ * @param seen when the deliverer last reported a position (a deliverer that was seen gets the time from then), and why
+ *   the partner of a paid order was not notified yet
  * @returns undefined for an order whose deadline has not come
  */
-export function overdue(order: Order, actor: Actor, nowMs: number, seenAt?: string): Decision | undefined {
-  if (!order.deadlineAt || Date.parse(order.deadlineAt) > nowMs || !hasDeadline(order.status))
-    return undefined;
-  const { acts, afterMs, effect } = deadlines[order.status];
+export function overdue(
+  order: Order,
+  actor: Actor,
+  nowMs: number,
+  { positionAt, noticeProblem }: { positionAt?: string | undefined; noticeProblem?: string | undefined } = {},
+): Decision | undefined {
+  const deadline = deadlineFor(order);
+  if (!deadline || !order.deadlineAt || Date.parse(order.deadlineAt) > nowMs) return undefined;
+  const { acts, afterMs, effect } = deadline;
   if ("move" in acts) return move(order, acts.move, actor, nowMs, { reason: acts.reason });
   const later = { ...order, version: order.version + 1, updatedAt: isoTime(nowMs) };
-  const seenUntilMs = seenAt ? Date.parse(seenAt) + afterMs : 0;
+  const seenUntilMs = positionAt ? Date.parse(positionAt) + afterMs : 0;
   if (order.status === "delivering" && seenUntilMs > nowMs) {
     return { next: { ...later, deadlineAt: isoTime(seenUntilMs) }, messages: [], refunds: [] };
   }
@@ -24,6 +30,7 @@ export function overdue(order: Order, actor: Actor, nowMs: number, seenAt?: stri
     alertedAt: order.alertedAt ?? isoTime(nowMs),
     deadlineAt: isoTime(nowMs + acts.againMs),
   };
-  const told = orderAlert(acts.alert, next, `The order is ${order.status} since too long (${effect}).`);
+  const why = awaitsNotice(order) && noticeProblem ? `: ${noticeProblem}` : "";
+  const told = orderAlert(acts.alert, next, `The order is ${order.status} since too long (${effect})${why}.`);
   return { next, messages: [told], refunds: [] };
 }

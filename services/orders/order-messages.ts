@@ -4,7 +4,7 @@ import type { receiptOutcome } from "../../contracts/orders.ts";
 import type { Infer } from "../../contracts/schema.ts";
 import type { Money } from "../../lib/money.ts";
 import { present } from "../../lib/present.ts";
-import type { Order, Transition } from "./order-model.ts";
+import { awaitsNotice, type Order, type Transition } from "./order-model.ts";
 import type { Refund } from "./order-refund.ts";
 
 export type OrderMessage = MessageType & `order.${string}`;
@@ -45,7 +45,8 @@ export function orderMessage(order: Order, { type, from, actor, reason }: Transi
     actor: actor.name,
     reason,
     readyAt: order.readyAt,
-    deadlineAt: order.deadlineAt,
+    // Until the partner is notified, no deadline runs that others could keep.
+    deadlineAt: awaitsNotice(order) ? undefined : order.deadlineAt,
     traceId: actor.traceId,
   });
   return message(type, order.id, data);

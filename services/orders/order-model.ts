@@ -32,6 +32,10 @@ export interface Order {
   checkoutUrl?: string;
   payBy: string;
   deadlineAt?: string;
+  /** When Orders heard that the partner was notified of the paid order; the time to accept counts from here. */
+  partnerNotifiedAt?: string;
+  /** Why the partner could not be notified, for a reason that is the platform's. */
+  noticeProblem?: string;
   /** Since when a missed deadline waits for an operator. */
   alertedAt?: string;
   readyAt?: string;
@@ -46,6 +50,11 @@ export interface Order {
   lastActor?: string;
   createdAt: string;
   updatedAt: string;
+}
+
+/** Whether the order is paid and its partner was not notified yet. */
+export function awaitsNotice({ status, partnerNotifiedAt }: Order): boolean {
+  return status === "paid" && partnerNotifiedAt === undefined;
 }
 
 export type ActorKind = "customer" | "partner" | "deliverer" | "admin" | "bank" | "deadline";

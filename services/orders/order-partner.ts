@@ -1,9 +1,10 @@
 import { invalidField } from "../../contracts/errors.ts";
 import type { OrderStatus } from "../../contracts/orders.ts";
-import type { PartnerCallback } from "../../contracts/partners.ts";
+import type { PartnerCallback, PartnerNotice } from "../../contracts/partners.ts";
 import { isoTime } from "../../lib/clock.ts";
-import { deadlineOf, decided, illegal, move, unchanged } from "./order.ts";
-import type { Actor, Decision, Order } from "./order-model.ts";
+import { deadlineOf, decided, illegal, move, unchanged, unnotified } from "./order.ts";
+import { orderAlert } from "./order-messages.ts";
+import { type Actor, awaitsNotice, type Decision, type Order } from "./order-model.ts";
 
 const MINUTE_MS = 60_000;
 const PROMISE_MAX_MS = 24 * 60 * MINUTE_MS;
@@ -54,6 +55,41 @@ export function accept(
 
 export function makeReady(order: Order, actor: Actor, nowMs: number, reason?: string): Decision {
   return move(order, "makeReady", actor, nowMs, { readySince: isoTime(nowMs), reason });
+}
+
+/**
+ * What Partners reports of notifying the partner of a paid order. The time to accept begins with the report, by the
+ * clock that deadlines are counted by; until then an operator is told why the partner was not notified.
+ */
+export function noticeReported(
+  order: Order,
+  { outcome, detail = "no reason was given" }: Pick<PartnerNotice, "outcome" | "detail">,
+  nowMs: number,
+): Decision {
+  if (!awaitsNotice(order)) return unchanged(order);
+  const at = isoTime(nowMs);
+  const {
+    alertedAt,
+    noticeProblem: _,
+    ...reported
+  } = { ...order, version: order.version + 1, updatedAt: at };
+  if (outcome === "held_up") {
+    const { alert: kind, againMs } = unnotified.acts;
+    const next = {
+      ...reported,
+      noticeProblem: detail,
+      alertedAt: alertedAt ?? at,
+      deadlineAt: isoTime(nowMs + againMs),
+    };
+    return {
+      next,
+      messages: [orderAlert(kind, next, `The partner cannot be notified: ${detail}.`)],
+      refunds: [],
+    };
+  }
+  const notified = { ...reported, partnerNotifiedAt: at };
+  const deadlineAt = deadlineOf(notified, nowMs);
+  return { next: deadlineAt ? { ...notified, deadlineAt } : notified, messages: [], refunds: [] };
 }
 
 function delay(order: Order, actor: Actor, nowMs: number, readyAt?: string, reason?: string): Decision {

@@ -1,10 +1,17 @@
 import type { AlertKind } from "../../contracts/alerts.ts";
 import { fail } from "../../contracts/errors.ts";
-import type { OrderStatus } from "../../contracts/orders.ts";
+import { ACCEPTANCE_MS, type OrderStatus } from "../../contracts/orders.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { present } from "../../lib/present.ts";
 import { type OrderMessage, orderMessage, refundRequested } from "./order-messages.ts";
-import type { Actor, ActorKind, Decision, Order, Transition } from "./order-model.ts";
+import {
+  type Actor,
+  type ActorKind,
+  awaitsNotice,
+  type Decision,
+  type Order,
+  type Transition,
+} from "./order-model.ts";
 import { type Bearer, keptMinor, type Refund, refund } from "./order-refund.ts";
 
 const MINUTE_MS = 60_000;
@@ -84,7 +91,7 @@ export type MoveName = keyof typeof moves;
 interface Deadline {
   afterMs: number;
   /** What the time counts from, where that is not the entry into the state. */
-  from?: "readyAt";
+  from?: "readyAt" | "partnerNotifiedAt";
   /** Either the order moves, or an operator is told, and again after as long as `againMs`. */
   acts: { move: MoveName; reason: string } | { alert: AlertKind; againMs: number };
   effect: string;
@@ -98,7 +105,8 @@ export const deadlines = {
     effect: "expires; what was paid in part is refunded",
   },
   paid: {
-    afterMs: 10 * MINUTE_MS,
+    afterMs: ACCEPTANCE_MS,
+    from: "partnerNotifiedAt",
     acts: { move: "cancel", reason: "The partner did not accept it in time." },
     effect: "is cancelled and refunded, because the partner did not accept",
   },
@@ -124,6 +132,16 @@ export const deadlines = {
     effect: "alert: an undeliverable order waits for an operator",
   },
 } as const satisfies Partial<Record<OrderStatus, Deadline>>;
+
+/**
+ * Until the partner is notified, a paid order has this deadline instead of its own: the partner cannot accept an order
+ * that it does not know, so nothing but an alert may happen.
+ */
+export const unnotified = {
+  afterMs: 2 * MINUTE_MS,
+  acts: { alert: "order.partner_not_notified", againMs: 10 * MINUTE_MS },
+  effect: "alert: the partner has not been notified; the time to accept has not begun",
+} as const satisfies Deadline;
 
 /** The answer to a repeat: the order as it is. */
 export function unchanged(order: Order): Decision {
@@ -226,10 +244,17 @@ export function create(
 
 /** When the state that the order is in ends by itself; undefined for one that does not wait. */
 export function deadlineOf(order: Order, nowMs: number): string | undefined {
-  if (!hasDeadline(order.status)) return undefined;
-  const { afterMs, from }: Deadline = deadlines[order.status];
+  const deadline = deadlineFor(order);
+  if (!deadline) return undefined;
+  const { afterMs, from } = deadline;
   const sinceMs = from && order[from] ? Math.max(nowMs, Date.parse(order[from])) : nowMs;
   return isoTime(sinceMs + afterMs);
+}
+
+/** What happens when the order waits too long where it is; undefined for a state that does not wait. */
+export function deadlineFor(order: Order): Deadline | undefined {
+  if (!hasDeadline(order.status)) return undefined;
+  return awaitsNotice(order) ? unnotified : deadlines[order.status];
 }
 
 export function hasDeadline(status: OrderStatus): status is keyof typeof deadlines {

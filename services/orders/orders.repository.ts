@@ -25,7 +25,8 @@ const ORDER = `
   SELECT o.id, o.version, o.status, o.payment_status, o.customer_id, o.customer_name, o.customer_phone, o.partner,
     o.deliverer_id, o.currency, o.fee_minor, o.total_minor, o.paid_minor, o.refunded_minor, o.refund_pending_minor,
     o.refund_failed_minor, o.address, o.note, o.bank_id, o.checkout_url, o.pay_by, o.deadline_at, o.alerted_at,
-    o.ready_at, o.ready_since, o.closed_at, o.reason, o.handover_failures, o.proof_photo_id, o.last_move,
+    o.partner_notified_at,
+    o.notice_problem, o.ready_at, o.ready_since, o.closed_at, o.reason, o.handover_failures, o.proof_photo_id, o.last_move,
     o.last_actor, o.traceparent, o.created_at, o.updated_at, clock_timestamp() AS now,
     (SELECT json_agg(json_build_object('productId', l.product_id, 'title', l.title, 'quantity', l.quantity,
        'unitPrice', json_build_object('amountMinor', l.unit_price_minor, 'currency', o.currency))
@@ -119,7 +120,7 @@ export async function saveOrder(trx: Db, before: Order, decision: Decision): Pro
   const update = `
     UPDATE orders SET version = ?, status = ?, payment_status = ?, deliverer_id = ?, paid_minor = ?,
       refunded_minor = ?, refund_pending_minor = ?, refund_failed_minor = ?, address = ?::jsonb, note = ?,
-      deadline_at = ?, alerted_at = ?, ready_at = ?, ready_since = ?, closed_at = ?, reason = ?,
+      deadline_at = ?, alerted_at = ?, partner_notified_at = ?, notice_problem = ?, ready_at = ?, ready_since = ?, closed_at = ?, reason = ?,
       handover_failures = ?, proof_photo_id = ?, last_move = ?, last_actor = ?, updated_at = ?,
       paid_at = coalesce(?, paid_at), reconcile_at = coalesce(?, reconcile_at)
     WHERE id = ? AND version = ? AND status = ?`;
@@ -127,6 +128,7 @@ export async function saveOrder(trx: Db, before: Order, decision: Decision): Pro
     ...[next.version, next.status, next.paymentStatus, next.delivererId ?? null, next.paidMinor],
     ...[next.refundedMinor, next.refundPendingMinor, next.refundFailedMinor],
     ...[JSON.stringify(next.address), next.note ?? null, next.deadlineAt ?? null, next.alertedAt ?? null],
+    ...[next.partnerNotifiedAt ?? null, next.noticeProblem ?? null],
     ...[next.readyAt ?? null, next.readySince ?? null, next.closedAt ?? null, next.reason ?? null],
     ...[next.handoverFailures, next.proofPhotoId ?? null, next.lastMove ?? null, next.lastActor ?? null],
     ...[next.updatedAt, marks?.paidAt ?? null, marks?.lookAt ?? null],
@@ -167,6 +169,23 @@ export async function dueOrders(db: Db, limit: number): Promise<string[]> {
     [limit],
   );
   return found.map(({ id }) => id);
+}
+
+/** Why the partner of a paid order has not been notified, as far as this database tells. */
+export async function noticeProblemOf(db: Db, orderId: string): Promise<string> {
+  const unsent = await row<{ attempts: number; error?: string; since: string }>(
+    db,
+    `SELECT attempts, error, created_at AS since FROM outbox
+     WHERE subject = ? AND type = 'order.paid' AND sent_at IS NULL AND attempts = 0
+     UNION ALL
+     SELECT attempts, error, created_at AS since FROM outbox
+     WHERE subject = ? AND type = 'order.paid' AND sent_at IS NULL AND attempts > 0
+     LIMIT 1`,
+    [orderId, orderId],
+  );
+  if (!unsent) return "order.paid was sent, but Partners has not reported since";
+  const { attempts, error = "not tried yet", since } = unsent;
+  return `order.paid has been waiting in the outbox of Orders since ${since} (${attempts} tries: ${error})`;
 }
 
 /** Puts off a deadline that could not be acted on, so that it does not stand in front of all others. */

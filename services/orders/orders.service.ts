@@ -25,6 +25,7 @@ import { handover } from "./handover.ts";
 import { countOrders } from "./lists.repository.ts";
 import { live } from "./live.ts";
 import { applyPartnerCallback } from "./partner-callbacks.ts";
+import { noticeHandlers } from "./partner-notices.ts";
 import { receivePayment } from "./payments.ts";
 import { orderProjections, projectionHandlers } from "./projections.ts";
 import * as reading from "./reading.ts";
@@ -94,7 +95,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
   });
   const inbox = consumer({
     ...{ postgres: db, carrier, group: "orders", clock, outbox: out },
-    handlers: { ...projectionHandlers(projections, watchers), ...erasureHandlers },
+    handlers: { ...projectionHandlers(projections, watchers), ...erasureHandlers, ...noticeHandlers(deps) },
   });
   const erasures = timer({
     name: "erasures",

@@ -6,12 +6,13 @@ import { cursorOf, idsOf } from "../../lib/cursor.ts";
 import { present } from "../../lib/present.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import type { Consumer } from "../../mixins/consumer/consumer.mixin.ts";
+import type { Db } from "../../mixins/postgres/database.ts";
 import { ownerOf, viewerOf } from "./access.ts";
 import type { OrdersDeps } from "./deps.ts";
 import { listOrders, listTransitions, stuckOrders } from "./lists.repository.ts";
-import { deadlines, hasDeadline, isFinal } from "./order.ts";
-import type { Order } from "./order-model.ts";
-import { databaseNowMs, findOrder, findPosition } from "./orders.repository.ts";
+import { deadlineFor } from "./order.ts";
+import { awaitsNotice, type Order } from "./order-model.ts";
+import { databaseNowMs, findOrder, findPosition, noticeProblemOf } from "./orders.repository.ts";
 import { receiptsOf, refundsOf } from "./payments.repository.ts";
 import { historyOf, type Projections } from "./projections.ts";
 import { reconciliationOf } from "./reconciliation.repository.ts";
@@ -90,13 +91,14 @@ export async function diagnose(
   callerOf(ctx, "admin");
   const { orderId } = ctx.params;
   const order = await seenOrder({ postgres } as OrdersDeps, ctx);
-  const [history, receipts, refunds, undelivered, nowMs, reconciliation] = await Promise.all([
+  const [history, receipts, refunds, undelivered, nowMs, reconciliation, partnerNotice] = await Promise.all([
     listTransitions(postgres.db, orderId),
     receiptsOf(postgres.db, orderId),
     refundsOf(postgres.db, orderId),
     consumer.undelivered(orderId),
     databaseNowMs(postgres.db),
     reconciliationOf(postgres.db, orderId),
+    noticeOf(postgres.db, order),
   ]);
   return present({
     order: viewOf(order),
@@ -104,6 +106,7 @@ export async function diagnose(
       present({ id, type, at, from, to, actor, reason, traceId, version }),
     ),
     deadline: deadlineOf(order, nowMs),
+    partnerNotice,
     undelivered,
     receipts: receipts.map(({ paymentId, outcome, amountMinor, currency, at }) => ({
       paymentId,
@@ -119,9 +122,17 @@ export async function diagnose(
 }
 
 function deadlineOf(order: Order, nowMs: number) {
-  if (isFinal(order.status) || !order.deadlineAt || !hasDeadline(order.status)) return undefined;
+  const deadline = deadlineFor(order);
+  if (!deadline || !order.deadlineAt) return undefined;
   const overdue = Date.parse(order.deadlineAt) <= nowMs;
-  return { at: order.deadlineAt, overdue, effect: deadlines[order.status].effect };
+  return { at: order.deadlineAt, overdue, effect: deadline.effect };
+}
+
+/** Whether the partner of an order was notified; undefined where there is nothing to notify it of. */
+async function noticeOf(db: Db, order: Order): Promise<{ at: string } | { problem: string } | undefined> {
+  if (order.partnerNotifiedAt) return { at: order.partnerNotifiedAt };
+  if (!awaitsNotice(order)) return undefined;
+  return { problem: order.noticeProblem ?? (await noticeProblemOf(db, order.id)) };
 }
 
 export async function listStuck(

@@ -1,11 +1,14 @@
 import type { Knex } from "knex";
-import type { Message } from "../../contracts/messages.ts";
+import { type Message, message as newMessage } from "../../contracts/messages.ts";
+import { shortenLine } from "../../lib/text.ts";
 import type { Handlers } from "../../mixins/consumer/consumer.mixin.ts";
 import type { PartnersDeps } from "./deps.ts";
 import { followOrder } from "./reservations.ts";
 import { announceOrder, callOff, inform } from "./webhooks/announce.ts";
 import type { ToldEvent } from "./webhooks/events.ts";
 import type { Sender } from "./webhooks/sender.ts";
+
+const NOTICE_DETAIL_MAX = 500;
 
 interface NewsDeps extends Pick<PartnersDeps, "outbox"> {
   sender: Sender;
@@ -34,6 +37,11 @@ export function orderHandlers({ outbox, sender, publicUrl }: NewsDeps): Handlers
         if (await followOrder({ outbox }, trx, message.data)) {
           await tellAfter(trx, announceOrder(trx, message, publicUrl));
         }
+      },
+      async dead(trx, { data: { orderId, partnerId } }, error) {
+        const detail = shortenLine(`order.paid is a dead letter of Partners: ${error}`, NOTICE_DETAIL_MAX);
+        const notice = { version: 1, orderId, partnerId, outcome: "held_up" as const, detail };
+        await outbox.add(trx, [newMessage("partner.notified", orderId, notice)]);
       },
     },
     "order.cancelled": {

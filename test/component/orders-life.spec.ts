@@ -246,6 +246,7 @@ describe("deadlines", () => {
 
   it("of an order that the partner does not accept: it is cancelled and refunded, and that is said", async () => {
     const order = await shop.placed("paid");
+    await shop.notice(order);
     expect(minutesUntil((await shop.get(order)).deadlineAt)).toBeGreaterThan(9);
     await shop.overdue(order.orderId);
     await eventually(async () => expect(await shop.get(order)).toMatchObject({ status: "cancelled" }));
@@ -253,6 +254,45 @@ describe("deadlines", () => {
       { data: { actor: "deadline" } },
     ]);
     expect(await shop.told(order.orderId, "refund.requested")).toHaveLength(1);
+  });
+
+  it("of a paid order that never left the outbox: no cancellation but an alert that says so, and fair time afterwards", async () => {
+    const order = await shop.placed("paid");
+    const { orderId } = order;
+    await shop.settled();
+    await shop.sql(
+      `UPDATE outbox SET sent_at = NULL, attempts = 7, error = 'no broker', next_at = now() + interval '3 hours'
+       WHERE subject = $1 AND type = 'order.paid'`,
+      [orderId],
+    );
+    await shop.sql("UPDATE orders SET deadline_at = now() - interval '3 hours' WHERE id = $1", [orderId]);
+    const kind = "order.partner_not_notified";
+    await eventually(() => expect(shop.alerts(orderId)).toEqual([kind]));
+    const [alert] = shop.saidOf(orderId, "alert.raised");
+    expect(alert?.data).toMatchObject({ detail: expect.stringContaining("outbox of Orders") });
+    expect(alert?.data).toMatchObject({ detail: expect.stringContaining("7 tries: no broker") });
+    expect(await shop.get(order)).toMatchObject({ status: "paid", paymentStatus: "paid" });
+    const { items } = await shop.as(shop.admin, "orders.stuck", { limit: 100 });
+    expect(items.map(({ id }) => id)).toContain(orderId);
+    expect(await shop.as(shop.admin, "orders.diagnosis", { orderId })).toMatchObject({
+      partnerNotice: { problem: expect.stringContaining("outbox of Orders") },
+    });
+    await shop.notice(order);
+    expect(minutesUntil((await shop.get(order)).deadlineAt)).toBeGreaterThan(9);
+    const left = await shop.as(shop.admin, "orders.stuck", { limit: 100 });
+    expect(left.items.map(({ id }) => id)).not.toContain(orderId);
+    await shop.sql("UPDATE outbox SET next_at = now() WHERE subject = $1", [orderId]);
+  });
+
+  it("of a paid order that Partners cannot pass on: an alert with the cause at once, and no cancellation", async () => {
+    const order = await shop.placed("paid");
+    await shop.notice(order, "held_up", "order.paid is a dead letter of Partners: it throws");
+    await eventually(() => expect(shop.alerts(order.orderId)).toEqual(["order.partner_not_notified"]));
+    await shop.overdue(order.orderId);
+    await eventually(() => expect(shop.alerts(order.orderId)).toHaveLength(2));
+    const alerts = shop.saidOf(order.orderId, "alert.raised").map(({ data }) => JSON.stringify(data));
+    for (const text of alerts) expect(text).toContain("dead letter of Partners: it throws");
+    expect((await shop.get(order)).status).toBe("paid");
   });
 
   it.each([

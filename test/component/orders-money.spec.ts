@@ -46,9 +46,10 @@ async function startShop({ insists }: { insists: boolean }) {
       () => shop.as(order.customer, "orders.cancel", { orderId }),
       () => shop.as(shop.admin, "orders.cancel", { orderId }),
       () =>
-        shop.sql("UPDATE orders SET deadline_at = now() WHERE id = $1 AND deadline_at IS NOT NULL", [
-          orderId,
-        ]),
+        shop.sql(
+          "UPDATE orders SET deadline_at = now(), partner_notified_at = now() WHERE id = $1 AND deadline_at IS NOT NULL",
+          [orderId],
+        ),
       () => shop.say(order, "order.rejected", { reason: "Out of flour" }),
       () => refund(500),
       () => refund(),

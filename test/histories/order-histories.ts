@@ -204,7 +204,7 @@ export class People {
         return shop.get(this.#order);
       case "overdue":
         return shop.sql(
-          "UPDATE orders SET deadline_at = now() - interval '1 second' WHERE id = $1 AND deadline_at IS NOT NULL",
+          "UPDATE orders SET deadline_at = now() - interval '1 second', partner_notified_at = now() WHERE id = $1 AND deadline_at IS NOT NULL",
           [orderId],
         );
     }

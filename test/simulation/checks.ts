@@ -1,7 +1,9 @@
+import type { Message, MessageData } from "../../contracts/messages.ts";
 import type { Order } from "../../services/orders/order-model.ts";
 import type { World } from "./engine.ts";
 import type { InboxRecord } from "./stores/inbox.ts";
 import type { OrderRecord } from "./stores/orders.ts";
+import type { OutboxRecord } from "./stores/outbox.ts";
 import type { OfferRecord, ReservedLine } from "./stores/reservations.ts";
 import type { Change } from "./view.ts";
 
@@ -14,6 +16,8 @@ export const LEGAL: Readonly<Record<string, readonly string[]>> = {
   delivering: ["delivered", "ready", "failed"],
   failed: ["ready", "cancelled"],
 };
+/** The specification's ten minutes. */
+const ACCEPTANCE_MS = 600_000;
 export const FINAL = ["delivered", "cancelled", "expired"];
 
 type Version = Pick<Order, "version" | "status"> & { delivererId?: string };
@@ -25,6 +29,8 @@ export class Checks {
   readonly history = new Map<string, Version[]>();
   readonly effects = new Map<string, number>();
   readonly #pieces = new Map<string, number>();
+  /** Orders whose partner was notified, or could have been. */
+  readonly #notified = new Set<string>();
 
   constructor(world: World) {
     this.#world = world;
@@ -42,6 +48,7 @@ export class Checks {
       if (where === "orders.orders")
         this.#order(before as OrderRecord | undefined, after as unknown as OrderRecord);
       if (where === "orders.refunds" && before) this.#refund(key, before, after);
+      if (where === "partners.outbox" && !before) this.#notice((after as unknown as OutboxRecord).message);
       if (table === "effects") this.#effect(after as { group: string; messageId: string });
       if (table === "inbox")
         this.#inbox(key, before as InboxRecord | undefined, after as unknown as InboxRecord);
@@ -62,6 +69,7 @@ export class Checks {
     if (before?.version === version && before.status === status) return; // its checkout or its deadline alone
     known.push({ version, status, ...(delivererId && { delivererId }) });
     this.#world.say(`${name} is ${status}, version ${version}`);
+    this.#acceptance(before, after);
     // One commit may make two moves (an operator's reassignment); each is in the history.
     if (before && version <= before.version)
       this.#world.violated(`${name}: version ${before.version} to ${version}`);
@@ -91,6 +99,19 @@ export class Checks {
     if (FINAL.includes(status) === (after.deadlineAt !== undefined)) {
       this.#world.violated(`${name} is ${status} with deadline ${after.deadlineAt}`);
     }
+  }
+
+  #notice({ type, subject, data }: Message): void {
+    if (type !== "partner.notified") return;
+    if ((data as MessageData<"partner.notified">).outcome !== "held_up") this.#notified.add(subject);
+  }
+
+  /** A deadline may end a paid order only after its partner was notified and had its time. */
+  #acceptance(before: OrderRecord | undefined, after: OrderRecord): void {
+    if (before?.status !== "paid" || after.status !== "cancelled" || after.lastActor !== "deadline") return;
+    const hadMs = Date.parse(after.updatedAt) - Date.parse(after.partnerNotifiedAt ?? after.updatedAt);
+    if (this.#notified.has(after.id) && hadMs >= ACCEPTANCE_MS) return;
+    this.#world.violated(`order ${after.id} was cancelled, and its partner had ${hadMs} ms to accept it`);
   }
 
   #refund(id: string, before: object, after: object | undefined): void {

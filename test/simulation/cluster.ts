@@ -15,6 +15,7 @@ import * as deliveries from "../../services/orders/deliveries.ts";
 import type { OrdersDeps } from "../../services/orders/deps.ts";
 import { handover } from "../../services/orders/handover.ts";
 import { applyPartnerCallback } from "../../services/orders/partner-callbacks.ts";
+import { noticeHandlers } from "../../services/orders/partner-notices.ts";
 import { receivePayment } from "../../services/orders/payments.ts";
 import { reconciler, reconciliationCounts } from "../../services/orders/reconciliation.ts";
 import { refundWorker } from "../../services/orders/refunds.ts";
@@ -25,10 +26,12 @@ import { Checks } from "./checks.ts";
 import { Machine, type World } from "./engine.ts";
 import { Server, statement } from "./memory.ts";
 import { Network } from "./network.ts";
+import { firstTries } from "./stores/announce.ts";
 import { Stream } from "./stream.ts";
 
 const SWEEP_MS = 10_000;
 const JOBS_MS = 20_000;
+const TRIES_MS = 2_000;
 /** What the customer's PINs are made with. */
 export const HANDOVER = handover("handover-secret-of-the-simulation-01");
 
@@ -44,7 +47,7 @@ const CREATED_TO_ENDED = [
   ],
 ] as readonly (MessageType & `order.${string}`)[];
 const GROUPS = {
-  orders: [...CREATED_TO_ENDED, "payment.received", "refund.completed"] as MessageType[],
+  orders: [...CREATED_TO_ENDED, "payment.received", "refund.completed", "partner.notified"] as MessageType[],
   partners: [
     ...["order.created", "order.paid", "order.cancelled", "order.rejected", "order.expired"],
     ...["order.assigned", "order.released", "order.delivered", "order.failed"],
@@ -55,7 +58,11 @@ export type Kind = keyof typeof GROUPS;
 export const KINDS = Object.keys(GROUPS) as Kind[];
 
 /** An order whose news nobody can handle, by its note. */
-export const POISON = { throws: "a message that throws", kills: "a message that kills" } as const;
+export const POISON = {
+  throws: "a message that throws",
+  kills: "a message that kills",
+  partners: "a message that Partners cannot take",
+} as const;
 
 /** The product on machines that die, with what is around it. */
 export class Cluster {
@@ -127,7 +134,10 @@ export class Cluster {
     });
     const remember: Handler = { apply: async () => undefined };
     run(
-      this.#inbox("orders", machine, db, Object.fromEntries(GROUPS.orders.map((type) => [type, remember]))),
+      this.#inbox("orders", machine, db, {
+        ...Object.fromEntries(GROUPS.orders.map((type) => [type, remember])),
+        ...noticeHandlers(deps),
+      }),
     );
     run(out.mixin);
     run(refunds.mixin);
@@ -156,8 +166,12 @@ export class Cluster {
     const deps = { ...base, outbox: out, guard: {} as never };
     const sender = { wakeAfter: () => undefined } as never;
     const handlers = orderHandlers({ outbox: out, sender, publicUrl: "https://waybill.example" });
-    run(this.#inbox("partners", machine, db, handlers));
+    run(
+      this.#inbox("partners", machine, db, { ...handlers, "order.paid": poisoned(handlers["order.paid"]) }),
+    );
     run(out.mixin);
+    const tries = () => firstTries({ server: this.servers.partners, machine }, db, out);
+    run(timer({ name: "webhooks", intervalMs: TRIES_MS, run: tries }).mixin);
     const sweep = () => sweepReservations(deps, SWEEP_GRACE_MS);
     run(timer({ name: "reservations", intervalMs: JOBS_MS, run: sweep }).mixin);
     this.network.offer(machine, {
@@ -233,6 +247,7 @@ export class Cluster {
         await enter(trx, message);
         await handler.apply(trx, message);
       },
+      ...(handler.dead && { dead: handler.dead }),
     };
   }
 
@@ -246,6 +261,17 @@ export class Cluster {
     };
     return { fatal: note, error: note, warn: note, info: note, debug: note, trace: note } as never;
   }
+}
+
+/** An order that Partners can never take becomes a dead letter there. */
+function poisoned(handler: Handlers["order.paid"]): Handler<"order.paid"> {
+  return {
+    ...(handler?.dead && { dead: handler.dead }),
+    async apply(trx, message) {
+      if (message.data.note === POISON.partners) throw new Error("poison");
+      await handler?.apply?.(trx, message);
+    },
+  };
 }
 
 interface Hooks {

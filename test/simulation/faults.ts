@@ -20,6 +20,8 @@ export const plantable = [
   "stream lost unnoticed",
   /** A second payment that the bank does not report is found by nobody. */
   "paid orders are not asked about",
+  /** The time to accept an order runs while its partner was not notified. */
+  "acceptance counts from the payment",
 ] as const;
 
 export type Fault = (typeof plantable)[number];

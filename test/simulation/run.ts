@@ -11,6 +11,7 @@ const MACHINES_EACH = 2;
 /** Longer than every deadline of an order; and longer than the bank is asked about one. */
 const JUMP_MS = 31 * 60_000;
 const LONG_JUMP_MS = 25 * 3_600_000;
+const OUTAGE_MS = 3 * 3_600_000;
 const SHORT_JUMPS = 2;
 const SETTLE_MS = 25_000;
 
@@ -85,6 +86,8 @@ class Mischief {
           cluster.stream.lose();
         } else if (what < 0.9) {
           machine.skewMs += random.between(-60_000, 60_000);
+        } else if (what < 0.93) {
+          this.#outage(cluster);
         } else {
           const server = cluster.servers[random.pick(KINDS)];
           server.aheadMs += random.pick([1_000, 20_000, 700_000, JUMP_MS]);
@@ -93,6 +96,16 @@ class Mischief {
         next();
       });
     next();
+  }
+
+  /** Nobody reaches the broker while three hours pass on the databases' clocks. */
+  #outage({ world, stream, servers }: Cluster): void {
+    const ms = world.random.between(5_000, 20_000);
+    stream.awayUntilMs = world.nowMs + ms;
+    world.say("the broker is away for 3 hours");
+    world.at(ms / 2, () => {
+      for (const kind of KINDS) servers[kind].aheadMs += OUTAGE_MS;
+    });
   }
 }
 

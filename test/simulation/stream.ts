@@ -32,6 +32,8 @@ export class Stream {
   readonly #world: World;
   readonly #groups = new Map<string, Group>();
   readonly #keepers = new Map<Keeper, Machine>();
+  /** Nobody reaches it before this moment. */
+  awayUntilMs = 0;
   /** Another one after each loss. */
   #identity = 1;
 
@@ -84,6 +86,7 @@ export class Stream {
     return {
       publish: async (messages) => {
         await world.pause(world.random.next() * 4, machine);
+        if (world.troubled && world.nowMs < this.awayUntilMs) throw new Error("the broker is away");
         if (world.trouble(LOST / 2)) throw new Error("the stream did not answer");
         this.#keep(messages);
         await machine.mayEnd(0.005);

@@ -2,9 +2,11 @@ import { randomBytes } from "node:crypto";
 import { ServiceBroker } from "moleculer";
 import { Webhook } from "standardwebhooks";
 import { type ActionName, call, type Params, type Result } from "../../contracts/actions.ts";
-import type { Message, MessageType } from "../../contracts/messages.ts";
+import { type Message, type MessageType, message } from "../../contracts/messages.ts";
+import type { PartnerNotice } from "../../contracts/partners.ts";
 import { readConfig, type Settings } from "../../lib/config/config.ts";
 import { newId } from "../../lib/ids.ts";
+import { envelope } from "../../mixins/outbox/envelope.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
 import { inProcessCarrier } from "../../providers/carrier/index.ts";
 import { startPaymentSystem } from "../../sandbox/payment-system/server.ts";
@@ -266,6 +268,23 @@ export async function startOrders(options: OrdersTestOptions = {}) {
         `UPDATE orders SET reconcile_at = now(), created_at = now() - $2 * interval '1 minute' WHERE id = $1`,
         [orderId, minutesAgo],
       ),
+    /** Partners reports what became of notifying the partner of an order; resolves when Orders has heard it. */
+    async notice(
+      { orderId, quote }: Placed,
+      outcome: PartnerNotice["outcome"] = "delivered",
+      detail?: string,
+    ) {
+      const partnerId = quote.partner.id;
+      const data = { version: 1, orderId, partnerId, outcome, ...(detail && { detail }) };
+      const said = envelope("waybill/partners", message("partner.notified", orderId, data), Date.now());
+      await carrier.publish([said]);
+      await eventually(async () => {
+        const [row] = await sql<{ state: string }>("SELECT state FROM inbox WHERE message_id = $1", [
+          said.id,
+        ]);
+        if (row?.state !== "done") throw new Error("the notice was not heard yet");
+      });
+    },
     /** Puts an order's deadline into the past, by the database's clock. */
     overdue: (orderId: string) =>
       sql("UPDATE orders SET deadline_at = now() - interval '1 second' WHERE id = $1", [orderId]),

@@ -215,7 +215,12 @@ async function listen(
   carrier: Carrier,
   said: { type: MessageType; subject: string; data: unknown }[],
 ): Promise<() => Promise<void>> {
-  const types: MessageType[] = ["partner.updated", "availability.changed", "alert.raised"];
+  const types: MessageType[] = [
+    "partner.updated",
+    "partner.notified",
+    "availability.changed",
+    "alert.raised",
+  ];
   return await carrier.subscribe("test", types, async (messages) => {
     for (const one of messages as typeof said) said.push(one);
   });

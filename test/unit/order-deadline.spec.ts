@@ -8,7 +8,7 @@ import { confirm } from "../../services/orders/order-customer.ts";
 import { overdue } from "../../services/orders/order-deadline.ts";
 import { claim, giveUp } from "../../services/orders/order-delivery.ts";
 import type { Actor, Order } from "../../services/orders/order-model.ts";
-import { makeReady, partnerSays } from "../../services/orders/order-partner.ts";
+import { makeReady, noticeReported, partnerSays } from "../../services/orders/order-partner.ts";
 import { receive } from "../../services/orders/order-payment.ts";
 import { sampleQuote } from "../support/orders.ts";
 
@@ -28,7 +28,8 @@ function orderIn(status: OrderStatus, nowMs = START_MS): Order {
       (order) => {
         const amount = { amountMinor: 2950, currency: "EUR" };
         const payment = { bankId, eventId: newId(), paymentId: newId(), amount };
-        return receive(order, payment, { kind: "bank", name: "b" }, nowMs).next;
+        const paid = receive(order, payment, { kind: "bank", name: "b" }, nowMs).next;
+        return noticeReported(paid, { outcome: "delivered" }, nowMs).next;
       },
     ],
     ["preparing", (order) => partnerSays(order, { type: "order.accepted" }, partner, nowMs).next],
@@ -119,10 +120,56 @@ describe("the deadline of an order", () => {
   it("of a deliverer who was seen, counts from there", () => {
     const order = orderIn("delivering");
     const atMs = START_MS + 20 * MINUTE_MS;
-    const seen = overdue(order, deadline, atMs, isoTime(atMs - MINUTE_MS));
+    const seen = overdue(order, deadline, atMs, { positionAt: isoTime(atMs - MINUTE_MS) });
     expect(seen).toMatchObject({ next: { deadlineAt: isoTime(atMs + 19 * MINUTE_MS) }, messages: [] });
-    const lost = overdue(order, deadline, atMs, isoTime(START_MS));
+    const lost = overdue(order, deadline, atMs, { positionAt: isoTime(START_MS) });
     expect(lost).toMatchObject({ messages: [{ data: { kind: "order.deliverer_silent" } }] });
+  });
+
+  it("of one that is paid, does not run before its partner is notified, and the alert names what is in the way", () => {
+    const { partnerNotifiedAt: _, ...known } = orderIn("paid");
+    const paid: Order = { ...known, deadlineAt: isoTime(START_MS + 2 * MINUTE_MS) };
+    let order = paid;
+    for (let hours = 1; hours <= 3; hours += 1) {
+      const atMs = START_MS + hours * 60 * MINUTE_MS;
+      const decision = overdue(order, deadline, atMs, { noticeProblem: "the broker is away" });
+      expect(decision).toMatchObject({
+        next: { status: "paid", alertedAt: isoTime(START_MS + 60 * MINUTE_MS) },
+        messages: [{ type: "alert.raised", data: { kind: "order.partner_not_notified" } }],
+        refunds: [],
+      });
+      expect(JSON.stringify(decision?.messages)).toContain("the broker is away");
+      order = decision?.next as Order;
+    }
+    const notifiedMs = START_MS + 4 * 60 * MINUTE_MS;
+    const notified = noticeReported(order, { outcome: "delivered" }, notifiedMs).next;
+    expect(notified).toMatchObject({ deadlineAt: isoTime(notifiedMs + 10 * MINUTE_MS) });
+    expect(notified).not.toHaveProperty("alertedAt");
+    expect(overdue(notified, deadline, notifiedMs + 10 * MINUTE_MS - 1)).toBeUndefined();
+    expect(overdue(notified, deadline, notifiedMs + 10 * MINUTE_MS)).toMatchObject({
+      next: { status: "cancelled" },
+      refunds: [{ borneBy: "partner" }],
+    });
+  });
+
+  it.each(["unreachable", "no_endpoint"] as const)(
+    "of one whose partner is %s, runs: that is the partner's own fault",
+    (outcome) => {
+      const { partnerNotifiedAt: _, ...paid } = orderIn("paid");
+      const next = noticeReported(paid, { outcome, detail: "status 500" }, START_MS).next;
+      expect(next).toMatchObject({ deadlineAt: isoTime(START_MS + 10 * MINUTE_MS) });
+    },
+  );
+
+  it("of one that the platform cannot notify the partner of, is an alert at once; a later report changes nothing", () => {
+    const { partnerNotifiedAt: _, ...paid } = orderIn("paid");
+    const held = noticeReported(paid, { outcome: "held_up", detail: "a dead letter" }, START_MS);
+    expect(held).toMatchObject({
+      next: { noticeProblem: "a dead letter", alertedAt: isoTime(START_MS) },
+      messages: [{ data: { kind: "order.partner_not_notified" } }],
+    });
+    const preparing = orderIn("preparing");
+    expect(noticeReported(preparing, { outcome: "held_up" }, START_MS).next).toBe(preparing);
   });
 
   it("is no order's that has ended", () => {

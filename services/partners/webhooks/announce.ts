@@ -1,16 +1,15 @@
 import type { Knex } from "knex";
 import type { Message } from "../../../contracts/messages.ts";
-import { isoTime } from "../../../lib/clock.ts";
 import { newId } from "../../../lib/ids.ts";
 import { currentTraceparent } from "../../../mixins/tracing/index.ts";
 import { insertWebhook, stopPreparation, wasAnnounced } from "./deliveries.repository.ts";
 import { findEndpoint } from "./endpoint.repository.ts";
 import { informationBody, preparationBody, type ToldEvent } from "./events.ts";
 
-/** How long a partner has to accept an order that does not say itself until when. */
-const ACCEPT_WITHIN_MS = 600_000;
-
-/** The partner's system is to be told to prepare the order; once, however often the order says that it is paid. */
+/**
+ * The partner's system is to be told to prepare the order; once, however often the order says that it is paid. The time
+ * to accept begins with the first try, whenever that is.
+ */
 export async function announceOrder(
   trx: Knex.Transaction,
   paid: Message<"order.paid">,
@@ -22,7 +21,7 @@ export async function announceOrder(
     ...{ id: newId(), deliveryId: newId(), partnerId, messageId: paid.id, type: paid.type, orderId },
     urgency: "preparation",
     body: preparationBody(paid, `${publicUrl}/api/v1/webhooks/partners/${partnerId}`),
-    deadlineAt: deadlineAt ?? isoTime(Date.parse(paid.time) + ACCEPT_WITHIN_MS),
+    deadlineAt,
     traceparent: currentTraceparent() ?? paid.traceparent,
   });
 }

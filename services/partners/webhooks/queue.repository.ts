@@ -1,4 +1,5 @@
 import type { Knex } from "knex";
+import { ACCEPTANCE_MS } from "../../../contracts/orders.ts";
 import type { WebhookDelivery } from "../../../contracts/partners.ts";
 import { affected, type Db, row, rows } from "../../../mixins/postgres/database.ts";
 import type { Urgency } from "./schedule.ts";
@@ -20,6 +21,8 @@ export interface ClaimedTry {
   traceparent?: string;
   /** Until the moment after which no try makes sense; negative when it is past. */
   remainingMs?: number;
+  /** Why this try could not be made so far, for a reason of ours. */
+  error?: string;
   apiUrl?: string;
   webhookEnabled: boolean;
   webhookSecret?: string;
@@ -43,6 +46,9 @@ export interface Claim {
  * row locks alone two processes would each count the places before the other filled them. The queue is walked
  * from partner to partner by the index, so a long queue of one costs the others nothing; IS TRUE keeps the planner
  * from finding four rows by reading that whole queue.
+ *
+ * The first try of an order to prepare begins the time that the partner has to accept it, and writes the end of that
+ * time into the body: it must not run while the message waits here.
  */
 export async function claimTries(trx: Knex.Transaction, claim: Claim): Promise<ClaimedTry[]> {
   await affected(trx, "SELECT pg_advisory_xact_lock(?)", [CLAIM_LOCK_KEY]);
@@ -68,16 +74,24 @@ export async function claimTries(trx: Knex.Transaction, claim: Claim): Promise<C
        UPDATE webhook_deliveries d
        SET lease_id = ?, due_at = now() + ? * interval '1 millisecond', updated_at = now()
        WHERE d.id = ANY (ARRAY(SELECT id FROM due)) AND (d.state = 'pending') IS TRUE
-       RETURNING d.id, d.lease_id, d.webhook_message_id, d.partner_id, d.attempt
+       RETURNING d.id, d.lease_id, d.webhook_message_id, d.partner_id, d.attempt, d.error
+     ), begun AS (
+       UPDATE webhook_messages m SET deadline_at = until.at, updated_at = now(),
+         body = jsonb_set(m.body::jsonb, '{data,respond_by}',
+           to_jsonb(to_char(until.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')))::text
+       FROM claimed c, (SELECT now() + ? * interval '1 millisecond' AS at) until
+       WHERE m.id = c.webhook_message_id AND c.attempt = 1 AND m.urgency = 'preparation' AND m.deadline_at IS NULL
+       RETURNING m.id, m.body, m.deadline_at
      )
-     SELECT c.id, c.lease_id, c.webhook_message_id, c.partner_id, c.attempt, m.message_id, m.type, m.order_id,
-       m.urgency, m.body, m.traceparent,
-       floor(extract(epoch FROM m.deadline_at - now()) * 1000)::bigint AS remaining_ms,
+     SELECT c.id, c.lease_id, c.webhook_message_id, c.partner_id, c.attempt, c.error, m.message_id, m.type,
+       m.order_id, m.urgency, coalesce(b.body, m.body) AS body, m.traceparent,
+       floor(extract(epoch FROM coalesce(b.deadline_at, m.deadline_at) - now()) * 1000)::bigint AS remaining_ms,
        p.api_url, p.webhook_enabled, p.webhook_secret, p.webhook_previous_secret, p.webhook_previous_until
      FROM claimed c
      JOIN webhook_messages m ON m.id = c.webhook_message_id
+     LEFT JOIN begun b ON b.id = m.id
      JOIN partners p ON p.id = c.partner_id`,
-    [claim.perPartner, claim.limit, claim.leaseId, claim.leaseMs],
+    [claim.perPartner, claim.limit, claim.leaseId, claim.leaseMs, ACCEPTANCE_MS],
   );
 }
 
@@ -143,6 +157,31 @@ export async function giveTryBack(
      WHERE id = ? AND lease_id = ?`,
     [id, leaseId],
   );
+}
+
+/**
+ * The try could not be made, for a reason of ours: it is made later and counts as none. A first try takes the time to
+ * accept back that it began.
+ * @returns false when the lease had run out
+ */
+export async function holdTry(
+  trx: Db,
+  { id, leaseId }: Pick<ClaimedTry, "id" | "leaseId">,
+  delayMs: number,
+  error: string,
+): Promise<boolean> {
+  const held = await row<{ webhookMessageId: string; attempt: number }>(
+    trx,
+    `UPDATE webhook_deliveries SET lease_id = NULL, due_at = now() + ? * interval '1 millisecond', error = ?,
+       updated_at = now()
+     WHERE id = ? AND lease_id = ? AND state = 'pending' RETURNING webhook_message_id, attempt`,
+    [delayMs, error, id, leaseId],
+  );
+  if (held?.attempt === 1) {
+    const sql = "UPDATE webhook_messages SET deadline_at = NULL, updated_at = now() WHERE id = ?";
+    await affected(trx, sql, [held.webhookMessageId]);
+  }
+  return held !== undefined;
 }
 
 /** The partner's system said that it is gone for good; false when its endpoint was disabled before. */

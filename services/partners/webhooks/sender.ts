@@ -2,6 +2,9 @@ import { SpanKind } from "@opentelemetry/api";
 import type { Knex } from "knex";
 import type { ServiceSchema } from "moleculer";
 import { alert } from "../../../contracts/alerts.ts";
+import { message } from "../../../contracts/messages.ts";
+import type { PartnerNotice } from "../../../contracts/partners.ts";
+import { jittered } from "../../../lib/backoff.ts";
 import { newId } from "../../../lib/ids.ts";
 import { background } from "../../../mixins/messages/background.ts";
 import type { Logger } from "../../../mixins/messages/logger.ts";
@@ -14,6 +17,7 @@ import {
   disableEndpoint,
   endTry,
   giveTryBack,
+  holdTry,
   insertNextTry,
 } from "./queue.repository.ts";
 import { type FailedTry, nextTryMs } from "./schedule.ts";
@@ -39,6 +43,10 @@ export const senderLimits: SenderLimits = {
   sweepMs: 1_000,
   drainMs: 3_000,
 };
+
+/** How soon a try is made that could not be made for a reason of ours. */
+const HELD_UP_MS = 15_000;
+const HELD_UP_JITTER = 0.3;
 
 export interface SenderOptions extends EndpointDeps {
   limits?: Partial<SenderLimits> | undefined;
@@ -96,9 +104,14 @@ export function webhookSender(options: SenderOptions): Sender {
   }
 
   async function settle(claimed: ClaimedTry, told: Told): Promise<void> {
-    const { accepted, gone, retryAfterMs, ...result } = told;
+    const { accepted, gone, fault, retryAfterMs, ...result } = told;
+    if (fault === "platform") return holdUp(claimed, result.error ?? "no reason is known");
+    const first = claimed.urgency === "preparation" && claimed.attempt === 1;
     if (accepted) {
-      await endTry(options.postgres.db, claimed, { ...result, state: "accepted" });
+      await options.postgres.transact(async (trx) => {
+        const ended = await endTry(trx, claimed, { ...result, state: "accepted" });
+        if (ended && first) await notify(trx, claimed, "delivered");
+      });
       return;
     }
     const delayMs = gone ? undefined : (options.schedule ?? nextTryMs)({ ...claimed, retryAfterMs });
@@ -106,6 +119,11 @@ export function webhookSender(options: SenderOptions): Sender {
     const state = delayMs === undefined ? last : "failed";
     await options.postgres.transact(async (trx) => {
       const ended = await endTry(trx, claimed, { ...result, state });
+      // From here on the partner could have known, so its time to accept runs.
+      if (ended && ended !== "stopped" && first) {
+        const why = result.error ?? `status ${result.statusCode}`;
+        await notify(trx, claimed, fault === "no_endpoint" ? "no_endpoint" : "unreachable", why);
+      }
       if (ended === "failed" && delayMs !== undefined) {
         await insertNextTry(trx, claimed, newId(options.clock.now()), delayMs);
       }
@@ -122,6 +140,29 @@ export function webhookSender(options: SenderOptions): Sender {
         await raise(trx, claimed, "webhook.dead", `The partner was not told to prepare the order: ${why}.`);
       }
     });
+  }
+
+  /** The platform cannot make this try now: it counts as none, and Orders hears of it once. */
+  async function holdUp(claimed: ClaimedTry, why: string): Promise<void> {
+    logger.warn(`webhook ${claimed.messageId}, try ${claimed.attempt}, cannot be made now:`, why);
+    await options.postgres.transact(async (trx) => {
+      const held = await holdTry(trx, claimed, jittered(HELD_UP_MS, HELD_UP_JITTER), why);
+      if (!held || claimed.error === why) return;
+      if (claimed.urgency === "preparation" && claimed.attempt === 1) {
+        await notify(trx, claimed, "held_up", why);
+      }
+    });
+  }
+
+  async function notify(
+    trx: Knex.Transaction,
+    { orderId, partnerId }: ClaimedTry,
+    outcome: PartnerNotice["outcome"],
+    detail?: string,
+  ): Promise<void> {
+    if (!orderId) return;
+    const notice = { version: 1, orderId, partnerId, outcome, ...(detail && { detail }) };
+    await options.outbox.add(trx, [message("partner.notified", orderId, notice)]);
   }
 
   async function raise(

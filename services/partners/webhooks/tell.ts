@@ -1,5 +1,10 @@
 import { SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
-import { type GuardedResponse, type GuardOptions, guardedPost } from "../../../lib/net/guarded-request.ts";
+import {
+  type GuardedRequestError,
+  type GuardedResponse,
+  type GuardOptions,
+  guardedPost,
+} from "../../../lib/net/guarded-request.ts";
 import type { SealKeys } from "../../../lib/seal.ts";
 import { shorten, shortenLine } from "../../../lib/text.ts";
 import {
@@ -31,6 +36,8 @@ export interface Told extends Omit<TryResult, "state"> {
   accepted: boolean;
   /** The endpoint said that it is gone for good. */
   gone: boolean;
+  /** Whose doing it is that the partner's system was not reached; absent when it answered. */
+  fault?: "partner" | "no_endpoint" | "platform";
   retryAfterMs?: number | undefined;
 }
 
@@ -47,11 +54,18 @@ async function attempt(
   nowMs: number,
 ): Promise<Omit<Told, "durationMs">> {
   const { apiUrl, webhookEnabled, partnerId } = claimed;
-  if (!webhookEnabled) return unanswered("the endpoint is disabled");
+  if (!webhookEnabled) return unanswered("the endpoint is disabled", "no_endpoint");
   if (claimed.remainingMs !== undefined && claimed.remainingMs < 0) return unanswered("the deadline is past");
+  let secrets: string[];
   try {
-    const secrets = secretsOf(claimed, options.keys, partnerId, nowMs);
-    if (apiUrl === undefined || secrets.length === 0) return unanswered("no endpoint has been set up");
+    secrets = secretsOf(claimed, options.keys, partnerId, nowMs);
+  } catch (error) {
+    return unanswered(`the webhook secret cannot be decrypted: ${(error as Error).message}`, "platform");
+  }
+  if (apiUrl === undefined || secrets.length === 0) {
+    return unanswered("no endpoint has been set up", "no_endpoint");
+  }
+  try {
     const headers = {
       "content-type": "application/json",
       "user-agent": USER_AGENT,
@@ -72,7 +86,8 @@ async function attempt(
     );
     return answered(response, nowMs);
   } catch (error) {
-    return unanswered((error as Error).message);
+    const { message, kind } = error as Partial<GuardedRequestError> & Error;
+    return unanswered(message, kind === "local" ? "platform" : "partner");
   }
 }
 
@@ -86,8 +101,8 @@ function answered({ status, headers, body }: GuardedResponse, nowMs: number): Om
   };
 }
 
-function unanswered(error: string): Omit<Told, "durationMs"> {
-  return { accepted: false, gone: false, error: shortenLine(error, ERROR_MAX) };
+function unanswered(error: string, fault: Told["fault"] = "partner"): Omit<Told, "durationMs"> {
+  return { accepted: false, gone: false, fault, error: shortenLine(error, ERROR_MAX) };
 }
 
 /** Text that a person may be shown and a database stores. */

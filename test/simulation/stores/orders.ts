@@ -1,3 +1,4 @@
+import { ACCEPTANCE_MS } from "../../../contracts/orders.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import { newId } from "../../../lib/ids.ts";
 import { present } from "../../../lib/present.ts";
@@ -71,12 +72,22 @@ export const saveOrder: typeof real.saveOrder = (trx, before, decision) =>
     const { checkoutUrl, traceparent, checkoutRef } = found;
     const { paidAt = found.paidAt, lookAt: reconcileAt = found.reconcileAt } = marks ?? {};
     const beside = present({ checkoutUrl, traceparent, checkoutRef, reconcileAt, paidAt });
-    view.update("orders", before.id, { ...order, ...beside });
+    const early = view.world.faults.has("acceptance counts from the payment");
+    const paidNow = before.status === "pending" && next.status === "paid";
+    const counting = early && paidNow ? countingFrom(next.updatedAt) : {};
+    view.update("orders", before.id, { ...order, ...beside, ...counting });
     if (transition) {
       remember(view, next, transition.type, transition.from, transition.to, transition.actor.name);
     }
     return true;
   });
+
+function countingFrom(partnerNotifiedAt: string) {
+  return { partnerNotifiedAt, deadlineAt: isoTime(Date.parse(partnerNotifiedAt) + ACCEPTANCE_MS) };
+}
+
+export const noticeProblemOf: typeof real.noticeProblemOf = async (_db, orderId) =>
+  `nothing is known of ${orderId}`;
 
 export const saveCheckoutUrl: typeof real.saveCheckoutUrl = async (trx, id, checkoutUrl, checkoutRef) => {
   await statement(trx, (view) => {

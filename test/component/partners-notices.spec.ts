@@ -1,0 +1,125 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { message } from "../../contracts/messages.ts";
+import { isoTime } from "../../lib/clock.ts";
+import { newId } from "../../lib/ids.ts";
+import { envelope } from "../../mixins/outbox/envelope.ts";
+import { eventually } from "../support/eventually.ts";
+import { integrated, quickWebhooks, until } from "../support/partner-integration.ts";
+import { lineOf, orderOf, type PartnersHarness, reservationOf, startPartners } from "../support/partners.ts";
+
+const HOUR_MS = 3_600_000;
+
+let shop: PartnersHarness;
+beforeAll(async () => {
+  shop = await startPartners({ webhooks: quickWebhooks() });
+});
+afterAll(() => shop.stop());
+
+const noticesOf = (orderId: string) =>
+  shop.said.filter(({ type, subject }) => type === "partner.notified" && subject === orderId);
+
+/** The order without a deadline, as Orders tells of it. */
+function withoutDeadline({ deadlineAt: _, ...order }: ReturnType<typeof orderOf>) {
+  return order;
+}
+
+describe("Partners reports to Orders that a partner", () => {
+  it("was notified, once its system has accepted the order; the time to answer counts from that try", async () => {
+    const { system, partnerId, order } = await integrated(shop, { status: 202 });
+    const paid = withoutDeadline(order());
+    const late = envelope(
+      "waybill/orders",
+      message("order.paid", paid.orderId, paid),
+      Date.now() - 3 * HOUR_MS,
+    );
+    const fromMs = Date.now();
+    await shop.carrier.publish([late]);
+    await until(shop, partnerId, "accepted");
+    await eventually(() =>
+      expect(noticesOf(paid.orderId)).toMatchObject([{ data: { outcome: "delivered", partnerId } }]),
+    );
+    const { data } = JSON.parse(system.calls[0]?.body ?? "");
+    const respondByMs = Date.parse(data.respond_by);
+    expect(respondByMs).toBeGreaterThanOrEqual(fromMs + 600_000 - 5_000);
+    expect(data.respond_by).toBe(isoTime(respondByMs));
+  });
+
+  it("could have been notified, with its system's first failure, and says so once", async () => {
+    const { system, partnerId, order } = await integrated(shop, { status: 500 });
+    const paid = withoutDeadline(order());
+    await shop.say("order.paid", paid);
+    await until(shop, partnerId, "dead");
+    expect(noticesOf(paid.orderId)).toMatchObject([
+      { data: { outcome: "unreachable", detail: "status 500" } },
+    ]);
+    expect(new Set(system.calls.map(({ body }) => body)).size).toBe(1);
+  });
+
+  it("without an endpoint has the order in its list only", async () => {
+    const partner = await shop.openPartner();
+    const offer = await shop.product(partner.id);
+    const paid = withoutDeadline(orderOf(reservationOf(partner, [lineOf(offer, 1)])));
+    await shop.say("order.paid", paid);
+    await until(shop, partner.id, "dead");
+    expect(noticesOf(paid.orderId)).toMatchObject([{ data: { outcome: "no_endpoint" } }]);
+  });
+
+  it("cannot be notified while its secret cannot be decrypted: no try counts, and it is notified afterwards", async () => {
+    const { system, partnerId, order } = await integrated(shop, { status: 202 });
+    const [row] = await shop.sql<{ secret: string }>(
+      "SELECT webhook_secret AS secret FROM partners WHERE id = $1",
+      [partnerId],
+    );
+    await shop.sql("UPDATE partners SET webhook_secret = 'lost' WHERE id = $1", [partnerId]);
+    const paid = withoutDeadline(order());
+    await shop.say("order.paid", paid);
+    const dueNow = () =>
+      shop.sql("UPDATE webhook_deliveries SET due_at = now() WHERE partner_id = $1 AND state = 'pending'", [
+        partnerId,
+      ]);
+    for (let tries = 0; tries < 3; tries += 1) {
+      await eventually(async () => {
+        const [held] = await shop.sql<{ held: boolean }>(
+          `SELECT error IS NOT NULL AND due_at > now() AND lease_id IS NULL AS held FROM webhook_deliveries
+           WHERE partner_id = $1`,
+          [partnerId],
+        );
+        expect(held?.held).toBe(true);
+      });
+      if (tries < 2) await dueNow();
+    }
+    await eventually(() => expect(noticesOf(paid.orderId)).toHaveLength(1));
+    expect(noticesOf(paid.orderId)).toMatchObject([
+      { data: { outcome: "held_up", detail: expect.stringContaining("secret cannot be decrypted") } },
+    ]);
+    expect(system.calls).toEqual([]);
+    await shop.sql("UPDATE partners SET webhook_secret = $2 WHERE id = $1", [partnerId, row?.secret]);
+    const fromMs = Date.now();
+    await dueNow();
+    const [accepted] = await until(shop, partnerId, "accepted");
+    expect(accepted?.attempt).toBe(1);
+    const { data } = JSON.parse(system.calls[0]?.body ?? "");
+    expect(Date.parse(data.respond_by)).toBeGreaterThanOrEqual(fromMs + 600_000 - 5_000);
+    await eventually(() => expect(noticesOf(paid.orderId)).toHaveLength(2));
+    expect(noticesOf(paid.orderId)[1]).toMatchObject({ data: { outcome: "delivered" } });
+  });
+
+  it("cannot be notified when order.paid became a dead letter", async () => {
+    const partner = await shop.openPartner();
+    const offer = await shop.product(partner.id);
+    const reserved = reservationOf(partner, [lineOf(offer, 1)]);
+    // No such partner: whatever is written about it fails.
+    const paid = withoutDeadline(orderOf(reserved, { partnerId: newId() }));
+    const { id } = await shop.say("order.paid", paid);
+    await eventually(async () => {
+      await shop.sql(
+        "UPDATE inbox SET attempts = 4, next_at = now() WHERE message_id = $1 AND lease_token IS NULL AND state = 'waiting'",
+        [id],
+      );
+      expect(noticesOf(paid.orderId)).toHaveLength(1);
+    });
+    expect(noticesOf(paid.orderId)).toMatchObject([
+      { data: { outcome: "held_up", detail: expect.stringContaining("dead letter of Partners") } },
+    ]);
+  });
+});
