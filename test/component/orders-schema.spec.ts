@@ -148,6 +148,7 @@ describe("the orders' database", () => {
       "0008_refunds_by_bank.ts",
       "0009_refund_alerts.ts",
       "0010_paid_looks.ts",
+      "0040_partner_notices.ts",
     ]);
     await own.drop();
   });
