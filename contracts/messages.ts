@@ -1,5 +1,6 @@
 import { bearer, orderCustomer, orderStatus, paymentStatus, receiptOutcome } from "./orders.ts";
-import { availability, partner, partnerNotice, quotedLine } from "./partners.ts";
+import { partnerNotice } from "./partner-notices.ts";
+import { availability, partner, quotedLine } from "./partners.ts";
 import {
   boolean,
   type Infer,

@@ -1,4 +1,5 @@
 import { action } from "./action.ts";
+import { bank, bankAdapter } from "./banks.ts";
 import { partnerCallback, partnerSnapshot, quote, quotedLine } from "./partners.ts";
 import {
   boolean,
@@ -121,29 +122,6 @@ export const poolEntry = object({
   distanceMeters: optional(integer(0, 40_100_000)),
   readySince: time,
 });
-
-export const bankAdapter = oneOf("sandbox", "stripe");
-
-export const bank = object({
-  id: uuid,
-  title: text(120),
-  adapter: bankAdapter,
-  active: boolean,
-  webcheckoutUrl: httpUrl,
-  version,
-  /** How it answers when it is asked what was paid; for operators, once it was asked. */
-  contact: optional(
-    object({
-      answeredAt: optional(time),
-      /** Since when it has not answered. */
-      silentSince: optional(time),
-      /** It is left alone until then. */
-      retryAt: optional(time),
-      error: optional(text(500)),
-    }),
-  ),
-});
-export type Bank = Infer<typeof bank>;
 
 export const receiptOutcome = oneOf("accepted", "underpaid", "overpaid", "late", "unmatched");
 export const refundState = oneOf("pending", "sent", "unknown", "completed", "failed");

@@ -1,3 +1,4 @@
+import * as banks from "../../contracts/banks.ts";
 import * as identity from "../../contracts/identity.ts";
 import * as notifications from "../../contracts/notifications.ts";
 import * as orders from "../../contracts/orders.ts";
@@ -14,7 +15,7 @@ const named: Record<string, { readonly props: Props }> = {
   Attempt: notifications.attempt,
   AuditEntry: identity.auditEntry,
   Availability: partners.availability,
-  Bank: orders.bank,
+  Bank: banks.bank,
   Confirmation: orders.confirmation,
   Device: notifications.device,
   Diagnosis: orders.diagnosis,

@@ -1,7 +1,7 @@
 import type { Params, Result } from "../../contracts/actions.ts";
+import type { Bank as BankView } from "../../contracts/banks.ts";
 import { fail, invalidField } from "../../contracts/errors.ts";
 import type { Caller } from "../../contracts/meta.ts";
-import type { Bank as BankView } from "../../contracts/orders.ts";
 import { newId } from "../../lib/ids.ts";
 import { open, type SealKeys, seal } from "../../lib/seal.ts";
 import type { Db } from "../../mixins/postgres/database.ts";

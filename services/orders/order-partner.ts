@@ -1,6 +1,7 @@
 import { invalidField } from "../../contracts/errors.ts";
 import type { OrderStatus } from "../../contracts/orders.ts";
-import type { PartnerCallback, PartnerNotice } from "../../contracts/partners.ts";
+import type { PartnerNotice } from "../../contracts/partner-notices.ts";
+import type { PartnerCallback } from "../../contracts/partners.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { deadlineOf, decided, illegal, move, unchanged, unnotified } from "./order.ts";
 import { orderAlert } from "./order-messages.ts";

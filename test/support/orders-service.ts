@@ -3,7 +3,7 @@ import { ServiceBroker } from "moleculer";
 import { Webhook } from "standardwebhooks";
 import { type ActionName, call, type Params, type Result } from "../../contracts/actions.ts";
 import { type Message, type MessageType, message } from "../../contracts/messages.ts";
-import type { PartnerNotice } from "../../contracts/partners.ts";
+import type { PartnerNotice } from "../../contracts/partner-notices.ts";
 import { readConfig, type Settings } from "../../lib/config/config.ts";
 import { newId } from "../../lib/ids.ts";
 import { envelope } from "../../mixins/outbox/envelope.ts";

@@ -3,7 +3,7 @@ import type { Knex } from "knex";
 import type { ServiceSchema } from "moleculer";
 import { alert } from "../../../contracts/alerts.ts";
 import { message } from "../../../contracts/messages.ts";
-import type { PartnerNotice } from "../../../contracts/partners.ts";
+import type { PartnerNotice } from "../../../contracts/partner-notices.ts";
 import { jittered } from "../../../lib/backoff.ts";
 import { newId } from "../../../lib/ids.ts";
 import { background } from "../../../mixins/messages/background.ts";
