@@ -1,0 +1,102 @@
+import { describe, expect, it } from "@jest/globals";
+import { applied, mutantsOf } from "../mutation/mutants.ts";
+
+/** The texts that a source becomes, each by one change. */
+const changesOf = (source: string, kind: string) =>
+  mutantsOf("some.ts", source)
+    .filter((mutant) => mutant.kind === kind)
+    .map((mutant) => applied(source, mutant));
+
+describe("changes of TypeScript", () => {
+  it("of a condition that guards what follows, let everything pass", () => {
+    expect(changesOf('if (late) throw new Error("late");', "guard-removed")).toEqual([
+      'if (false) throw new Error("late");',
+    ]);
+    expect(changesOf("if (late) { say(); return; }", "guard-removed")).toEqual([
+      "if (false) { say(); return; }",
+    ]);
+  });
+
+  it("of any other condition, turn it round", () => {
+    expect(changesOf("if (late) say();", "condition-negated")).toEqual(["if (!(late)) say();"]);
+    expect(changesOf("x = late ? 1 : 2;", "condition-negated")).toEqual(["x = !(late) ? 1 : 2;"]);
+  });
+
+  it("of operands, leave one out; of `??`, only the default", () => {
+    expect(changesOf("x = a && b;", "operand-removed")).toEqual(["x = a;", "x = b;"]);
+    expect(changesOf("x = a ?? b;", "operand-removed")).toEqual(["x = a;"]);
+  });
+
+  it("of comparisons, move the bound by one", () => {
+    expect(changesOf("x = a < b;", "comparison-shifted")).toEqual(["x = a <= b;"]);
+  });
+
+  it("of numbers, add one, and give a duration another unit", () => {
+    expect(changesOf("const MAX = 10;", "number-changed")).toEqual(["const MAX = 11;"]);
+    expect(changesOf("const WAIT_MS = 10;", "number-changed")).toEqual(["const WAIT_MS = 10000;"]);
+  });
+
+  it("of an awaited call, do not wait for it, or leave it out", () => {
+    expect(changesOf("await save();", "await-dropped")).toEqual([
+      "void Promise.resolve(save()).catch(() => {});",
+    ]);
+    expect(changesOf("await save();", "call-removed")).toEqual(["undefined;"]);
+  });
+
+  it("of types, are none", () => {
+    expect(mutantsOf("some.ts", "type Limit = 1 | 2; const x: 3 = y as 3;")).toEqual([]);
+  });
+
+  it("keep their ids when lines come before them, and have different ones when lines are equal", () => {
+    const source = "if (a) return;\nif (a) return;";
+    const ids = (text: string) => mutantsOf("some.ts", text).map(({ id }) => id);
+    expect(new Set(ids(source)).size).toBe(2);
+    expect(ids(`const z = y;\n${source}`)).toEqual(ids(source));
+  });
+});
+
+describe("changes of SQL", () => {
+  const sql = (text: string, kind: string) =>
+    changesOf(`row(\`${text}\`)`, kind).map((one) => one.slice(5, -2));
+
+  it("of a condition, let every row pass and keep its bindings", () => {
+    expect(sql("SELECT 1 FROM t WHERE a = ? AND b BETWEEN ? AND ? LIMIT ?", "sql-condition")).toEqual([
+      "SELECT 1 FROM t WHERE (a = ? OR TRUE) AND b BETWEEN ? AND ? LIMIT ?",
+      "SELECT 1 FROM t WHERE a = ? AND (b BETWEEN ? AND ? OR TRUE) LIMIT ?",
+    ]);
+  });
+
+  it("of a condition within brackets, end with them", () => {
+    expect(
+      sql("DELETE FROM t WHERE id IN (SELECT id FROM t WHERE old) RETURNING id", "sql-condition"),
+    ).toEqual([
+      "DELETE FROM t WHERE (id IN (SELECT id FROM t WHERE old) OR TRUE) RETURNING id",
+      "DELETE FROM t WHERE id IN (SELECT id FROM t WHERE (old OR TRUE)) RETURNING id",
+    ]);
+  });
+
+  it("of locks, take the lock or only its SKIP LOCKED away", () => {
+    expect(sql("SELECT 1 FROM t FOR UPDATE SKIP LOCKED", "sql-lock")).toEqual([
+      "SELECT 1 FROM t",
+      "SELECT 1 FROM t FOR UPDATE",
+    ]);
+  });
+
+  it("of comparisons, orders and conflicts, are one each", () => {
+    expect(sql("SELECT 1 FROM t WHERE at <= now() ORDER BY at", "sql-comparison")).toEqual([
+      "SELECT 1 FROM t WHERE at < now() ORDER BY at",
+    ]);
+    expect(sql("SELECT 1 FROM t WHERE at <= now() ORDER BY at", "sql-order")).toEqual([
+      "SELECT 1 FROM t WHERE at <= now() ORDER BY at DESC",
+    ]);
+    expect(sql("INSERT INTO t VALUES (1) ON CONFLICT (id) DO NOTHING", "sql-conflict")).toEqual([
+      "INSERT INTO t VALUES (1)",
+    ]);
+  });
+
+  it("of prose that has such words, are none", () => {
+    expect(mutantsOf("some.ts", 'say("Delete it where and when you want, order by order.")')).toMatchObject([
+      { kind: "call-removed" },
+    ]);
+  });
+});
