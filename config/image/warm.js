@@ -20,7 +20,6 @@ const loaded = [
   "platform/welcome.ts",
   "platform/migrate.ts",
   "providers/carrier/jetstream.ts",
-  "sandbox/index.ts",
 ];
 for (const file of loaded) await import(new URL(file, root).href);
 module.flushCompileCache();

@@ -66,7 +66,7 @@ async function main(): Promise<void> {
     engine.compose(["--env-file", join(folder, ".env"), ...FILES, ...words], { cwd: root, env });
   const buildBeganMs = performance.now();
   // Every service has the image of the first.
-  await compose("build", "keycloak", "gateway");
+  await compose("build", "keycloak", "minio", "gateway", "sandbox");
   const image = `waybill:${env.WAYBILL_VERSION}`;
   const { stdout: bytes } = await engine.docker("image", "inspect", "--format", "{{.Size}}", image);
   say(

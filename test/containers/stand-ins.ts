@@ -20,7 +20,7 @@ import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { findBinaries } from "../../platform/postgres-binaries.ts";
-import { binary, type ServerName } from "../servers/binaries.ts";
+import { binary, type ServerName, sources } from "../servers/binaries.ts";
 import { cacheFolder, type Engine } from "./engine.ts";
 
 const DEBIAN = "waybill-stand-in/debian:bookworm";
@@ -51,13 +51,8 @@ export const standIns: Record<string, StandIn> = {
   redis: { image: "redis:7.4.11-alpine" },
   haproxy: { image: "haproxy:3.2.24-alpine" },
   mongo: { image: "mongo:8.0.29", bring: server("ferretdb") },
-  minio: {
-    image: "minio/minio:RELEASE.2025-09-07T16-13-09Z",
-    async bring(into) {
-      await server("minio")(into);
-      cpSync(await minioClient(), join(into, "mc"));
-    },
-  },
+  golang: { image: "golang:1.25.4-alpine3.22", bring: bringMinio },
+  alpine: { image: "alpine:3.22.2" },
   mailpit: { image: "axllent/mailpit:v1.22.3", bring: server("mailpit") },
   keycloak: { image: "quay.io/keycloak/keycloak:26.4.0", bring: server("keycloak", "keycloak.tar.gz") },
 };
@@ -137,6 +132,14 @@ async function bringNode(into: string): Promise<void> {
 async function bringPostgres(into: string): Promise<void> {
   const { postgres } = await findBinaries();
   cpSync(dirname(dirname(postgres)), join(into, "native"), { recursive: true, verbatimSymlinks: true });
+}
+
+/** Under the names that the stand-in's `go` looks for. */
+async function bringMinio(into: string): Promise<void> {
+  const built = join(into, "built");
+  mkdirSync(built);
+  cpSync(await binary("minio"), join(built, `minio@${sources.minio.version}`));
+  cpSync(await minioClient(), join(built, `mc@${MINIO_CLIENT}`));
 }
 
 async function minioClient(): Promise<string> {

@@ -1,0 +1,126 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { describe, expect, it } from "@jest/globals";
+
+const root = resolve(import.meta.dirname, "../..");
+const text = (path: string) => readFileSync(join(root, path), "utf8");
+
+interface Locked {
+  version: string;
+  name?: string;
+  integrity?: string;
+  resolved?: string;
+  link?: boolean;
+  dev?: boolean;
+  dependencies?: Record<string, string>;
+}
+
+const { packages } = JSON.parse(text("package-lock.json")) as { packages: Record<string, Locked> };
+const manifest = JSON.parse(text("package.json"));
+const installed = Object.entries(packages).filter(
+  ([path, { link }]) => path.includes("node_modules/") && !link,
+);
+const named = (name: string) => installed.filter(([path]) => path.endsWith(`node_modules/${name}`));
+
+/** Files that name images, with the images that are not built from this repository. */
+const files = [
+  "Dockerfile",
+  "config/keycloak/Dockerfile",
+  "config/minio/Dockerfile",
+  "docker-compose.yml",
+  "docker-compose.sandbox.yml",
+  ...readdirSync(join(root, "k8s"), { recursive: true, encoding: "utf8" })
+    .filter((path) => path.endsWith(".yaml"))
+    .map((path) => join("k8s", path)),
+];
+const images = files.flatMap((file) =>
+  [...text(file).matchAll(/^(?:\s*(?:- )?image:|ARG \w+_IMAGE=)\s*(\S+)$/gm)].map(([, image = ""]) => ({
+    file,
+    image,
+  })),
+);
+const foreign = images.filter(({ image }) => !image.startsWith("waybill"));
+
+describe("the lockfile", () => {
+  it("holds every package of every platform by its integrity", () => {
+    expect(installed.length).toBeGreaterThan(500);
+    expect(installed.filter(([, { integrity }]) => !integrity?.startsWith("sha512-"))).toEqual([]);
+  });
+
+  it("names no host to download from, so that each machine uses its own registry", () => {
+    expect(installed.filter(([, { resolved }]) => resolved !== undefined)).toEqual([]);
+  });
+
+  it("holds no tough-cookie with CVE-2023-26136", () => {
+    const versions = named("tough-cookie").map(([, { version }]) => version);
+    expect(versions).toHaveLength(1);
+    expect(Number.parseInt(versions[0] ?? "", 10)).toBeGreaterThanOrEqual(5);
+  });
+
+  it("replaces the MongoDB adapter's 12 MB of test data", () => {
+    expect(named("fakerator").map(([, { name }]) => name)).toEqual(["isstream"]);
+  });
+});
+
+describe("package.json", () => {
+  it("names exact versions only, in every workspace", () => {
+    const workspaces = (manifest.workspaces as string[]).map((path) =>
+      JSON.parse(text(`${path}/package.json`)),
+    );
+    const ranges = [manifest, ...workspaces].flatMap(
+      ({ dependencies, devDependencies, optionalDependencies }) =>
+        Object.entries({ ...dependencies, ...devDependencies, ...optionalDependencies }).filter(
+          ([, version]) => !/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version as string),
+        ),
+    );
+    expect(ranges).toEqual([]);
+  });
+
+  it("keeps the sandbox's mail servers out of what production installs", () => {
+    for (const name of ["smtp-server", "postal-mime"]) {
+      expect(manifest.dependencies).not.toHaveProperty(name);
+      const owners = Object.entries(packages).filter(([, locked]) => locked.dependencies?.[name]);
+      expect(owners.map(([path]) => path)).toEqual(["sandbox"]);
+    }
+    expect(text("Dockerfile")).toMatch(/npm ci --omit=dev --workspaces=false/);
+  });
+});
+
+describe("images", () => {
+  it.each(foreign)(
+    "$image of $file has an exact tag, and where it has a digest, a whole one",
+    ({ image }) => {
+      const [, version, digest] = /^[a-z0-9./-]+:([^@]+)(?:@(.*))?$/.exec(image) ?? [];
+      expect(version).toMatch(/^v?\d+\.\d+(\.\d+)?(-|$)/);
+      if (digest !== undefined) expect(digest).toMatch(/^sha256:[0-9a-f]{64}$/);
+    },
+  );
+
+  it("are the same everywhere: no place was forgotten when a tag was changed", () => {
+    const tags = new Map<string, Set<string>>();
+    for (const { image } of images.filter((each) => !/\$\{|^waybill$/.test(each.image))) {
+      const [name = "", tag = ""] = image.split(/:(.*)/);
+      tags.set(name, (tags.get(name) ?? new Set()).add(tag));
+    }
+    expect([...tags].filter(([, found]) => found.size > 1)).toEqual([]);
+    expect(tags.size).toBeGreaterThan(10);
+  });
+
+  it("of MinIO is built from sources after RELEASE.2025-10-15, which mended CVE-2025-62506", () => {
+    expect(images.filter(({ image }) => /(^|\/)minio/.test(image))).toEqual([]);
+    const [, built = "0"] =
+      /^ARG MINIO_VERSION=v0\.0\.0-(\d{14})-[0-9a-f]{12}$/m.exec(text("config/minio/Dockerfile")) ?? [];
+    expect(Number(built)).toBeGreaterThan(20251015172955);
+    // The tests' server is of the same sources.
+    expect(text("test/servers/binaries.ts")).toContain(built);
+  });
+
+  it("of production holds the list of its packages and their licences", () => {
+    const dockerfile = text("Dockerfile");
+    expect(dockerfile).toMatch(/npm sbom --sbom-format=cyclonedx/);
+    expect(dockerfile).toContain("COPY --from=dependencies /app/sbom.cdx.json");
+    expect(text(".dockerignore").split("\n")).toEqual(
+      expect.arrayContaining(["!LICENSE", "!THIRD-PARTY-NOTICES"]),
+    );
+  });
+});
