@@ -256,7 +256,7 @@ export interface paths {
   "/invitations": {
     get?: never;
     put?: never;
-    /** Invite a deliverer, a partner's staff or an admin. An admin invites anyone; a partner's admin invites staff of that partner. */
+    /** Invite a deliverer, a partner's staff or an admin. An admin invites anyone; a partner's admin invites staff of that partner. With `partner_admin` the staff may do what only the partner's admins may: change its name, fees and contact, its system's URL and secret, and invite staff. Only an operator gives that. */
     post: {
       parameters: { path?: never; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: {
@@ -373,7 +373,7 @@ export interface paths {
     put?: never;
     post?: never;
     delete?: never;
-    /** Change a partner. Whether it is enabled and verified is an admin's to say. */
+    /** Change a partner. Whether it is enabled and verified is an admin's to say. Staff of the partner may change `preparation_minutes`; the other fields are for its admin (`partner_admin`). */
     patch: {
       parameters: { path: { partner_id: string }; query?: never; header?: { "If-Match"?: string } };
       requestBody?: {
@@ -512,7 +512,7 @@ export interface paths {
         default: Refusal;
       };
     };
-    /** Set where the partner's system is told of orders. The secret is shown when it is made, and never again. */
+    /** Set where the partner's system is told of orders. The secret is shown when it is made, and never again. Only an admin of the partner may do this, not its other staff. */
     put: {
       parameters: { path: { partner_id: string }; query?: never; header?: never };
       requestBody: { content: { "application/json": { url: string; enabled: boolean } } };
@@ -525,7 +525,7 @@ export interface paths {
   "/partners/{partner_id}/webhook/rotate-secret": {
     get?: never;
     put?: never;
-    /** Make a new secret. For a while requests carry the signatures of both secrets, and both are accepted. */
+    /** Make a new secret. For a while requests carry the signatures of both secrets, and both are accepted. Only an admin of the partner may do this, not its other staff. */
     post: {
       parameters: { path: { partner_id: string }; query?: never; header?: never };
       requestBody?: never;

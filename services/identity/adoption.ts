@@ -26,7 +26,7 @@ export async function adopt(parts: Parts, { userId, grant }: IssuedTokens): Prom
     if (profile) {
       await tellOfConfirmed(parts, trx, userId);
       if (same(profile, grant)) return;
-      const changed = await setProfileGrant(trx, userId, grant);
+      const changed = await setProfileGrant(trx, userId, profile, grant);
       if (!changed) return;
       await addAudit(trx, { ...entry, action: "role.adopted" });
       return out.add(trx, [userMessage("user.updated", changed)]);

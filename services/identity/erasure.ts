@@ -14,6 +14,7 @@ import {
   postponeErasure,
   unconfirmedProfiles,
 } from "./profiles.repository.ts";
+import { tryEach } from "./sweep.ts";
 import { inTurn, inTurnOf } from "./turns.ts";
 
 const BATCH = 100;
@@ -74,25 +75,18 @@ export async function registerAccount(
  * @throws Error that says how many failed, after all were tried
  */
 export async function sweepAccounts(parts: Parts, stopping?: AbortSignal): Promise<void> {
-  const failures: string[] = [];
-  const each = async <T>(found: readonly T[], work: (one: T) => Promise<unknown>) => {
-    for (const one of found) {
-      if (stopping?.aborted) return;
-      await work(one).catch((error) => failures.push(String(error)));
-    }
-  };
   const { db } = parts.postgres;
-  await each(await unconfirmedProfiles(db, UNCONFIRMED_KEPT_DAYS, BATCH), ({ id, email }) =>
-    inTurn(parts, email, () => eraseUnconfirmed(parts, id, UNCONFIRMED_KEPT_DAYS)),
-  );
-  await each(await pendingErasures(db, BATCH), async ({ userId, address }) => {
-    // One that fails goes behind the others.
-    await postponeErasure(db, userId);
+  const old = await unconfirmedProfiles(db, UNCONFIRMED_KEPT_DAYS, BATCH);
+  const eraseOld = ({ id, email }: (typeof old)[number]) =>
+    inTurn(parts, email, () => eraseUnconfirmed(parts, id, UNCONFIRMED_KEPT_DAYS));
+  const begun = await pendingErasures(db, BATCH);
+  const end = async ({ userId, address }: (typeof begun)[number]) => {
+    await postponeErasure(db, userId); // one that fails goes behind the others
     const forget = () => forgetAtProvider(parts, userId);
     await (address ? inTurnOf(parts, address, forget) : forget());
-  });
-  if (failures.length > 0)
-    throw new Error(`${failures.length} erasures failed, the last: ${failures.at(-1)}`);
+  };
+  const due = [...begun.map((one) => () => end(one)), ...old.map((one) => () => eraseOld(one))];
+  await tryEach("erasures", due, (work) => work(), stopping);
 }
 
 async function erased(

@@ -21,6 +21,7 @@ import { sweepInvitations } from "./invitations.repository.ts";
 import { acceptInvitation, invite } from "./invitations.ts";
 import { sweepAllowances } from "./limits.repository.ts";
 import { profileView } from "./messages.ts";
+import { applyPendingGrants } from "./partner-admins.ts";
 import { digestUnder, type Parts, providerSql, toFailure } from "./parts.ts";
 import { changePassword, forgotPassword, resetPassword } from "./passwords.ts";
 import { ownProfile } from "./people.ts";
@@ -29,6 +30,7 @@ import { profileById } from "./profiles.repository.ts";
 import { providerOf } from "./provider.ts";
 import { listSessions, refresh, signIn, signOut, signOutEverywhere } from "./sessions.ts";
 import { confirm, register, resendCode } from "./sign-up.ts";
+import { tryEach } from "./sweep.ts";
 
 const SWEEP_INTERVAL_MS = 300_000;
 const SWEEP_BATCH = 1_000;
@@ -72,18 +74,17 @@ export function identityService({
     name: "identity's sweep",
     intervalMs: SWEEP_INTERVAL_MS,
     async run(stopping) {
-      const inAll = (work: () => Promise<number>) => inBatches(SWEEP_BATCH, work, stopping);
-      await inAll(() => sweepCodes(db.db, SWEEP_BATCH));
-      await inAll(() => sweepAllowances(db.db, SWEEP_BATCH));
-      await inAll(() => sweepInvitations(db.db, INVITATIONS_KEPT_DAYS, SWEEP_BATCH));
-      await sweepAccounts(parts, stopping);
+      const batches = (work: () => Promise<number>) => () => inBatches(SWEEP_BATCH, work, stopping);
+      const sweeps: (() => Promise<void>)[] = [
+        batches(() => sweepCodes(db.db, SWEEP_BATCH)),
+        batches(() => sweepAllowances(db.db, SWEEP_BATCH)),
+        batches(() => sweepInvitations(db.db, INVITATIONS_KEPT_DAYS, SWEEP_BATCH)),
+        () => applyPendingGrants(parts, stopping),
+        () => sweepAccounts(parts, stopping),
+        () => provider.maintain(stopping),
+      ];
+      await tryEach("sweeps", sweeps, (one) => one(), stopping);
     },
-  });
-  // Apart from the sweep: an account that cannot be erased keeps no signing key from being changed.
-  const upkeep = timer({
-    name: "identity's upkeep of the provider",
-    intervalMs: SWEEP_INTERVAL_MS,
-    run: (stopping) => provider.maintain(stopping),
   });
 
   return {
@@ -93,7 +94,6 @@ export function identityService({
       out.mixin,
       inbox.mixin,
       sweep.mixin,
-      upkeep.mixin,
       health({ checks: { postgres: () => db.ping() }, outbox: out, inbox }).mixin,
     ],
     async started(this: Service) {

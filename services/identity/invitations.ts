@@ -35,7 +35,7 @@ const LIFE_SECONDS = 7 * 86_400;
 const TOKEN_BYTES = 32;
 
 /**
- * Sends an invitation. An admin invites anyone, a partner's admin staff of that partner; nobody learns whether
+ * Sends an invitation. An admin invites anyone, a partner's admin staff of that partner that are no admins of it; nobody learns whether
  * the address has an account.
  * @throws FORBIDDEN, VALIDATION_ERROR, TOO_MANY_REQUESTS
  */
@@ -79,6 +79,7 @@ function grantFor(caller: Caller, asked: Params<"identity.invite">): Grant {
   if (caller.role !== "admin") {
     const own = asked.partnerId === undefined || asked.partnerId === caller.partnerId;
     if (!caller.partnerAdmin || asked.role !== "partner" || !own) throw fail("FORBIDDEN");
+    if (asked.partnerAdmin) throw fail("FORBIDDEN", "An operator says who is an admin of the partner.");
   }
   if (asked.role !== "partner") {
     if (asked.partnerId) throw invalidField("partnerId", "role", "Only staff belong to a partner.");
@@ -130,7 +131,7 @@ async function accept(
     if (!(await acceptInvitationRow(trx, id, userId))) throw fail("INVITATION_INVALID");
     const language = person.language ?? DEFAULT_LANGUAGE;
     const profile = present?.emailConfirmed
-      ? await setProfileGrant(trx, userId, grant)
+      ? await setProfileGrant(trx, userId, present, grant)
       : await saveNewProfile(trx, { ...person, id: userId, email, emailConfirmed: true, language, grant });
     if (!profile) throw fail("EMAIL_TAKEN");
     const entry = { actorId: userId, subject: userId, detail: `${describe(grant)} by invitation ${id}` };
@@ -141,7 +142,11 @@ async function accept(
   return { userId, email };
 }
 
-/** Gives the role to an account that is there. @throws EMAIL_TAKEN, INVALID_CREDENTIALS, TOO_MANY_REQUESTS */
+/**
+ * Gives the role to an account that is there: to a customer, or to staff of the same partner, which become its admin or
+ * are it no longer.
+ * @throws EMAIL_TAKEN, INVALID_CREDENTIALS, TOO_MANY_REQUESTS
+ */
 async function promote(
   parts: Parts,
   ctx: Context,
@@ -149,7 +154,7 @@ async function promote(
   grant: Grant,
   password: string,
 ): Promise<string> {
-  const repeated = describe(grantOf(profile)) === describe(grant);
+  const repeated = profile.role === grant.role && profile.partnerId === grant.partnerId;
   if (profile.role !== "customer" && !repeated) {
     throw fail("EMAIL_TAKEN", "This address has an account with another role.");
   }
@@ -160,8 +165,8 @@ async function promote(
 }
 
 /**
- * Makes a confirmed account with the provider, in the turn of its address. One that it has although we know no profile was left behind by
- * an acceptance that was interrupted; whoever holds the token may go on with it.
+ * Makes a confirmed account with the provider, in the turn of its address. One that it has although we know no profile
+ * was left behind by an acceptance that was interrupted; the bearer of the token may go on with it.
  * @throws PASSWORD_TOO_COMMON
  */
 export async function openAccount(

@@ -142,13 +142,41 @@ export async function adoptEmail(db: Db, id: string, email: string): Promise<Pro
   );
 }
 
-export async function setProfileGrant(db: Db, id: string, grant: Grant): Promise<ProfileRow | undefined> {
+/** Puts a grant in the place of the one that it was decided for. @returns undefined when it is another one by now */
+export async function setProfileGrant(
+  db: Db,
+  id: string,
+  from: Grant,
+  to: Grant,
+): Promise<ProfileRow | undefined> {
+  const valuesOf = ({ role, partnerId, partnerAdmin }: Grant) => [
+    role,
+    partnerId ?? null,
+    partnerAdmin ?? false,
+  ];
   return row<ProfileRow>(
     db,
     `UPDATE profiles SET role = ?, partner_id = ?, partner_admin = ?, version = version + 1, updated_at = now()
-     WHERE id = ? RETURNING ${PROFILE}`,
-    [grant.role, grant.partnerId ?? null, grant.partnerAdmin ?? false, id],
+     WHERE id = ? AND role = ? AND partner_id IS NOT DISTINCT FROM ?::uuid AND partner_admin = ?
+     RETURNING ${PROFILE}`,
+    [...valuesOf(to), id, ...valuesOf(from)],
   );
+}
+
+/** Staff that is to become an admin of its partner. */
+export interface PendingGrant {
+  userId: string;
+  partnerId: string;
+}
+
+export async function pendingGrants(db: Db, limit: number): Promise<PendingGrant[]> {
+  return rows<PendingGrant>(db, "SELECT user_id, partner_id FROM pending_grants ORDER BY user_id LIMIT ?", [
+    limit,
+  ]);
+}
+
+export async function deletePendingGrant(db: Db, userId: string): Promise<void> {
+  await affected(db, "DELETE FROM pending_grants WHERE user_id = ?", [userId]);
 }
 
 /** A new picture takes a new number, also after one was removed, so that no cache shows the old one. */

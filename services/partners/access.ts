@@ -12,6 +12,21 @@ export function managerOf(ctx: Ctx<{ partnerId: string }>): Caller {
   return caller;
 }
 
+/**
+ * The caller, who must be an operator or an admin of this very partner: for its name, its money and the keys of its
+ * system.
+ * @throws UNAUTHENTICATED, FORBIDDEN also for its other staff, NOT_FOUND for staff of another partner
+ */
+export function adminOf(ctx: Ctx<{ partnerId: string }>): Caller {
+  const caller = managerOf(ctx);
+  if (caller.role !== "admin" && !caller.partnerAdmin) throw onlyItsAdmin();
+  return caller;
+}
+
+export function onlyItsAdmin(): Error {
+  return fail("FORBIDDEN", "Only an admin of the partner may do this.");
+}
+
 export function manages(caller: Caller, partnerId: string): boolean {
   return caller.role === "admin" || (caller.role === "partner" && caller.partnerId === partnerId);
 }

@@ -15,7 +15,7 @@ import { type Outbox, outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { Carrier } from "../../providers/carrier/index.ts";
-import { managerOf } from "./access.ts";
+import { adminOf, managerOf } from "./access.ts";
 import { check } from "./check.ts";
 import { deadLetterActions } from "./dead-letters.ts";
 import { orderHandlers } from "./orders-news.ts";
@@ -140,7 +140,7 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
         endpoint.rotateSecret(work, ctx),
       ),
       testWebhook: implement("partners.testWebhook", async (ctx) => {
-        managerOf(ctx);
+        adminOf(ctx);
         return await idempotent(db, ctx, "partners.testWebhook", (trx) => {
           sender.wakeAfter(trx);
           return endpoint.testWebhook(work, trx, ctx);

@@ -8,7 +8,7 @@ import { isoTime, momentOf } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import { audit, fieldsOf } from "../../mixins/audit/audit.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
-import { managerOf, manages, noSuchPartner } from "./access.ts";
+import { managerOf, manages, noSuchPartner, onlyItsAdmin } from "./access.ts";
 import type { PartnersDeps } from "./deps.ts";
 import { hoursTrouble } from "./opening-hours.ts";
 import { afterOf, pageOf } from "./pages.ts";
@@ -26,6 +26,8 @@ import { refuseBadUrl } from "./webhooks/url.ts";
 
 const UNIQUE_VIOLATION = "23505";
 const DEFAULT_PAGE_SIZE = 20;
+/** What staff of a partner change of it; the other fields are its admin's. */
+const STAFF_FIELDS: readonly string[] = ["preparationMinutes"];
 /** A pause is for a rush or a holiday; whoever closes for longer is disabled by the operator. */
 const MAX_BUSY_MS = 90 * 86_400_000;
 
@@ -78,7 +80,10 @@ export async function create(
   return await announced(deps, trx, made);
 }
 
-/** @throws FORBIDDEN when staff say whether they are enabled or verified, PRECONDITION_FAILED, PARTNER_EXISTS */
+/**
+ * @throws FORBIDDEN when a partner says whether it is enabled or verified, or staff change more than STAFF_FIELDS;
+ *   PRECONDITION_FAILED, PARTNER_EXISTS
+ */
 export async function update(deps: PartnersDeps, ctx: Ctx<Params<"partners.update">>): Promise<Partner> {
   const caller = managerOf(ctx);
   const { partnerId: _, expectedVersion, ...change } = ctx.params;
@@ -86,6 +91,8 @@ export async function update(deps: PartnersDeps, ctx: Ctx<Params<"partners.updat
   if (operators && caller.role !== "admin") {
     throw fail("FORBIDDEN", "Whether a partner is enabled and verified is an admin's to say.");
   }
+  const beyondStaff = Object.keys(change).some((field) => !STAFF_FIELDS.includes(field));
+  if (beyondStaff && caller.role !== "admin" && !caller.partnerAdmin) throw onlyItsAdmin();
   refuseBadUrl(deps.guard, "apiUrl", change.apiUrl);
   return await save(deps, ctx, change, expectedVersion);
 }

@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
+import { down, up } from "../../migrations/identity/0052_partner_admins.ts";
 import { eventually } from "../support/eventually.ts";
 import { type IdentityBench, newAddress, PASSWORD, startIdentity } from "../support/identity.ts";
+import { openPool } from "../support/postgres.ts";
 
 let bench: IdentityBench;
 beforeAll(async () => {
@@ -74,6 +76,19 @@ describe("identity.invite", () => {
     await expect(invite({ partnerId: newId() })).rejects.toEqual(forbidden);
     await expect(invite({ role: "admin" })).rejects.toEqual(forbidden);
     await expect(invite({ role: "deliverer" })).rejects.toEqual(forbidden);
+    await expect(invite({ partnerAdmin: true })).rejects.toEqual(forbidden);
+  });
+
+  it("by an admin, to staff of the same partner, makes an admin of them and takes it back", async () => {
+    const partnerId = newId();
+    const { email, userId } = await bench.staff("partner", { partnerId });
+    for (const partnerAdmin of [true, false]) {
+      const { token } = await bench.invited("partner", { email, partnerId, partnerAdmin });
+      await accept(token);
+      await expect(profileOf(email)).resolves.toMatchObject({ id: userId, partnerId, partnerAdmin });
+    }
+    const { token } = await bench.invited("partner", { email, partnerId: newId() });
+    await expect(accept(token)).rejects.toMatchObject({ type: "EMAIL_TAKEN" });
   });
 
   it("by staff who are no admins, deliverers and customers, is refused", async () => {
@@ -270,5 +285,33 @@ describe("the audit log", () => {
     const before = await bench.sql("SELECT * FROM audit_entries ORDER BY id");
     await expect(bench.sql(statement)).rejects.toMatchObject({ code: "42501" });
     expect(await bench.sql("SELECT * FROM audit_entries ORDER BY id")).toEqual(before);
+  });
+});
+
+describe("the migration to admins of partners", () => {
+  it("makes an admin of the longest serving staff of each partner that has none, with its provider", async () => {
+    const [led, leaderless] = [newId(), newId()];
+    const boss = await bench.staff("partner", { partnerId: led, partnerAdmin: true });
+    const staff = [
+      await bench.staff("partner", { partnerId: led }),
+      await bench.staff("partner", { partnerId: leaderless }),
+      await bench.staff("partner", { partnerId: leaderless }),
+    ];
+    const pool = openPool(bench.database, 1);
+    try {
+      await down(pool);
+      await up(pool);
+    } finally {
+      await pool.destroy();
+    }
+    await bench.sweep(async () => expect(await bench.sql("SELECT user_id FROM pending_grants")).toEqual([]));
+
+    const admins = [];
+    for (const { email } of [boss, ...staff]) {
+      const { accessToken: token } = await bench.signIn(email); // what the provider says is adopted
+      admins.push((await bench.ask("identity.profile", {}, { token })).partnerAdmin);
+    }
+    expect(admins).toEqual([true, false, true, false]);
+    await bench.said("user.updated", (user) => user.userId === staff[1]?.userId);
   });
 });

@@ -10,11 +10,12 @@ afterAll(() => shop.stop());
 
 const CUSTOMER = { role: "customer" } as const;
 const staffOf = (partnerId: string) => ({ role: "partner", partnerId }) as const;
+const adminOf = (partnerId: string) => ({ role: "partner", partnerId, partnerAdmin: true }) as const;
 
 describe("who may do what with a partner", () => {
   type Act = (partnerId: string, productId: string) => { [N in "name"]: string } & { params: object };
   const managing: Record<string, Act> = {
-    update: (partnerId) => ({ name: "partners.update", params: { partnerId, phone: "+41315550177" } }),
+    update: (partnerId) => ({ name: "partners.update", params: { partnerId, preparationMinutes: 25 } }),
     setHours: (partnerId) => ({ name: "partners.setHours", params: { partnerId, hours: alwaysOpen } }),
     setBusy: (partnerId) => ({ name: "partners.setBusy", params: { partnerId } }),
     createProduct: (partnerId) => ({
@@ -34,14 +35,59 @@ describe("who may do what with a partner", () => {
       params: { partnerId, productId },
     }),
     getWebhook: (partnerId) => ({ name: "partners.getWebhook", params: { partnerId } }),
+    listWebhookDeliveries: (partnerId) => ({ name: "partners.listWebhookDeliveries", params: { partnerId } }),
+  };
+  /** What holds the partner's name, its money and the keys of its system. */
+  const owning: Record<string, Act> = {
     setWebhook: (partnerId) => ({
       name: "partners.setWebhook",
       params: { partnerId, url: "https://shop.example/hooks", enabled: true },
     }),
     rotateWebhookSecret: (partnerId) => ({ name: "partners.rotateWebhookSecret", params: { partnerId } }),
     testWebhook: (partnerId) => ({ name: "partners.testWebhook", params: { partnerId } }),
-    listWebhookDeliveries: (partnerId) => ({ name: "partners.listWebhookDeliveries", params: { partnerId } }),
+    ...Object.fromEntries(
+      Object.entries({
+        title: "The other bakery",
+        brand: "Other",
+        phone: "+41315550177",
+        email: "other@shop.example",
+        address: samplePartner().address,
+        apiUrl: "https://shop.example/hooks",
+        deliveryFeeMinor: 1,
+        proof: "pin_and_photo",
+      }).map(([field, value]): [string, Act] => [
+        `update of ${field}`,
+        (partnerId) => ({ name: "partners.update", params: { partnerId, [field]: value } }),
+      ]),
+    ),
   };
+
+  it.each(Object.keys(owning))(
+    "partners.%s: the operator and its admin may, its staff may not",
+    async (act) => {
+      const partner = await shop.openPartner();
+      const other = await shop.openPartner();
+      const { name, params } = (owning[act] as Act)(partner.id, "");
+      const as = (who: object) => shop.as(who, name as "partners.get", params as Params<"partners.get">);
+      for (const who of [CUSTOMER, { role: "deliverer" }, staffOf(partner.id)]) {
+        await expect(as(who)).rejects.toMatchObject({ type: "FORBIDDEN", code: 403 });
+      }
+      for (const who of [staffOf(other.id), adminOf(other.id)]) {
+        await expect(as(who)).rejects.toMatchObject({ type: "NOT_FOUND" });
+      }
+      await expect(as(adminOf(partner.id))).resolves.toBeDefined();
+      if (!act.endsWith("title")) await expect(as({ role: "admin" })).resolves.toBeDefined();
+    },
+  );
+
+  it("partners.update, by staff, of what they may change together with what they may not, changes nothing", async () => {
+    const { id: partnerId, ...before } = await shop.openPartner();
+    const change = { partnerId, preparationMinutes: 77, deliveryFeeMinor: 1 };
+    await expect(shop.as(staffOf(partnerId), "partners.update", change)).rejects.toMatchObject({
+      type: "FORBIDDEN",
+    });
+    expect(await shop.asAdmin("partners.get", { partnerId })).toMatchObject({ version: before.version });
+  });
 
   it.each(Object.keys(managing))(
     "partners.%s: the operator and its own staff may, all others may not",
@@ -70,8 +116,10 @@ describe("who may do what with a partner", () => {
       });
     }
     for (const change of [{ verified: true }, { enabled: false }]) {
-      const update = shop.as(staffOf(partner.id), "partners.update", { partnerId: partner.id, ...change });
-      await expect(update).rejects.toMatchObject({ type: "FORBIDDEN" });
+      for (const who of [staffOf(partner.id), adminOf(partner.id)]) {
+        const update = shop.as(who, "partners.update", { partnerId: partner.id, ...change });
+        await expect(update).rejects.toMatchObject({ type: "FORBIDDEN" });
+      }
     }
   });
 

@@ -93,9 +93,10 @@ describe("partners", () => {
     const partner = await shop.openPartner();
     const partnerId = partner.id;
     const refusal = { type: "VALIDATION_ERROR" };
-    const webhook = shop.as(staffOf(partnerId), "partners.setWebhook", { partnerId, url, enabled: true });
+    const itsAdmin = { ...staffOf(partnerId), partnerAdmin: true };
+    const webhook = shop.as(itsAdmin, "partners.setWebhook", { partnerId, url, enabled: true });
     await expect(webhook).rejects.toMatchObject(refusal);
-    const update = shop.as(staffOf(partnerId), "partners.update", { partnerId, apiUrl: url });
+    const update = shop.as(itsAdmin, "partners.update", { partnerId, apiUrl: url });
     await expect(update).rejects.toMatchObject(refusal);
     const create = shop.asAdmin("partners.create", { ...samplePartner(), apiUrl: url });
     await expect(create).rejects.toMatchObject(refusal);

@@ -11,16 +11,16 @@ const answersTaken = "POST /orders/{order_id}/assign";
 /** What the tables leave to the service, and whom it refuses; nobody else hears 403, and nothing else answers it. */
 const FINER: Record<string, readonly Sender[]> = {
   // Partners may invite their own staff only, and not verify themselves.
-  "POST /invitations": ["partner"],
-  "PATCH /partners/{partner_id}": ["partner"],
+  "POST /invitations": ["partner_admin"],
+  "PATCH /partners/{partner_id}": ["partner", "partner_admin"],
 };
-const SIGNED_IN: readonly Sender[] = ["customer", "deliverer", "partner", "admin"];
+const SIGNED_IN: readonly Sender[] = ["customer", "deliverer", "partner", "partner_admin", "admin"];
 /** What these do not have, or have by another id, or what the sender before has deleted; nothing else answers 404. */
 const NOT_THERE: Record<string, readonly Sender[]> = {
   "GET /me/avatar": SIGNED_IN,
   "POST /me/devices": SIGNED_IN,
   "GET /orders/{order_id}/proof": SIGNED_IN,
-  "DELETE /partners/{partner_id}/products/{product_id}": ["admin"],
+  "DELETE /partners/{partner_id}/products/{product_id}": ["partner_admin", "admin"],
   "POST /dead-letters/{dead_letter_id}/replay": ["admin"],
   "DELETE /dead-letters/{dead_letter_id}": ["admin"],
 };
@@ -38,8 +38,13 @@ export const GIVING_AWAY = [
   "DELETE /partners/{partner_id}/products/{product_id}",
   "DELETE /sessions",
 ];
-const SENDERS = ["nobody", "customer", "deliverer", "partner", "admin"] as const;
+/** `partner` is staff of a partner that is not its admin. */
+const SENDERS = ["nobody", "customer", "deliverer", "partner", "partner_admin", "admin"] as const;
 export type Sender = (typeof SENDERS)[number];
+export type SignedIn = Exclude<Sender, "nobody">;
+/** The words of the route tables that let a sender in. */
+const wordsOf = (sender: Sender): readonly string[] =>
+  sender === "partner_admin" ? ["partner", "partner_admin"] : [sender];
 
 export interface Outcome {
   status: number;
@@ -74,7 +79,9 @@ export const cells: readonly Cell[] = endpoints.flatMap((endpoint) =>
       const cell = (decided: Cell["decided"]) => ({ endpoint, sender, owner, decided });
       if (access === "public" || access === "signed") return cell(access);
       if (sender === "nobody") return cell("unknown");
-      if (access !== "any" && !access.includes(sender)) return cell("forbidden");
+      const mayDoIt =
+        access === "any" || wordsOf(sender).some((word) => access.some((name) => name === word));
+      if (!mayDoIt) return cell("forbidden");
       return cell(owner === "another's" ? "hidden" : "allowed");
     });
   }),

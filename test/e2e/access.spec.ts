@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import type { Role } from "../../contracts/meta.ts";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
 import { platformApart, type StartedPlatform } from "../support/platform.ts";
-import { type Cell, cells, GIVING_AWAY, type Outcome, verdicts } from "./access-matrix.ts";
+import { type Cell, cells, GIVING_AWAY, type Outcome, type SignedIn, verdicts } from "./access-matrix.ts";
 import { type Client, connect } from "./client.ts";
 import {
   admin,
@@ -20,7 +19,7 @@ import {
 } from "./world.ts";
 
 /** It is said here so that whoever adds an operation sees how much is held to account. */
-const MATRIX_SIZE = 534;
+const MATRIX_SIZE = 647;
 
 let there: StartedPlatform;
 let api: Client;
@@ -29,32 +28,42 @@ let owner: Person;
 let shop: Kitchen;
 let elsewhere: Kitchen;
 let orderId: string;
-let strangers: Record<Role, string>;
-let insiders: Record<Role, Person>;
+let strangers: Record<SignedIn, string>;
+let insiders: Record<SignedIn, Person>;
 let known: Record<string, string>;
 /** What the insiders have besides: what another's cells name is the customer's. */
-let own: Record<Role, Record<string, string>>;
+let own: Record<SignedIn, Record<string, string>>;
 
 beforeAll(async () => {
   there = await platformApart();
   api = await connect(async () => there);
   root = await admin(api);
   [shop, elsewhere] = await Promise.all([kitchen(api, root), kitchen(api, root)]);
-  const [courier, stranger, otherCourier, otherStaff, staff, operator] = await Promise.all([
-    invited(api, root, { role: "deliverer" }),
-    customer(api),
-    invited(api, root, { role: "deliverer" }),
-    invited(api, root, { role: "partner", partner_id: elsewhere.partnerId, partner_admin: true }),
-    invited(api, root, { role: "partner", partner_id: shop.partnerId, partner_admin: true }),
-    invited(api, root, { role: "admin" }),
-  ]);
+  const [courier, stranger, otherCourier, otherStaff, otherOwner, staff, owningStaff, operator] =
+    await Promise.all([
+      invited(api, root, { role: "deliverer" }),
+      customer(api),
+      invited(api, root, { role: "deliverer" }),
+      invited(api, root, { role: "partner", partner_id: elsewhere.partnerId }),
+      invited(api, root, { role: "partner", partner_id: elsewhere.partnerId, partner_admin: true }),
+      invited(api, root, { role: "partner", partner_id: shop.partnerId }),
+      invited(api, root, { role: "partner", partner_id: shop.partnerId, partner_admin: true }),
+      invited(api, root, { role: "admin" }),
+    ]);
   owner = await customer(api);
   ({ order_id: orderId } = await carriedOrder(api, owner, shop, courier));
-  insiders = { customer: owner, deliverer: courier, partner: staff, admin: operator };
+  insiders = {
+    customer: owner,
+    deliverer: courier,
+    partner: staff,
+    partner_admin: owningStaff,
+    admin: operator,
+  };
   strangers = {
     customer: stranger.token,
     deliverer: otherCourier.token,
     partner: otherStaff.token,
+    partner_admin: otherOwner.token,
     admin: root,
   };
   known = {
@@ -117,7 +126,7 @@ async function firstId(operation: string, token: string): Promise<string> {
 /** The operation as it would succeed for whoever may do it, done by somebody. */
 async function attempt({ endpoint, sender, decided }: Cell, token?: string): Promise<Outcome> {
   const { route, body } = endpoint;
-  const named = { ...known, ...(decided === "allowed" && own[sender as Role]) };
+  const named = { ...known, ...(decided === "allowed" && own[sender as SignedIn]) };
   const path = route.path.replace(/\{(\w+)\}/g, (_, name: string) => named[name] as string);
   const { status, body: answer } = await api.request<{ code?: string }>(`${route.method} ${path}`, {
     ...(token && { token }),
@@ -167,18 +176,18 @@ describe("access, for every operation, role and owner of the tables", () => {
 
   it("with a role that it is not for, is refused", async () => {
     const some = decidedAs("forbidden");
-    expect(await surprises(some, ({ sender }) => strangers[sender as Role])).toEqual([]);
+    expect(await surprises(some, ({ sender }) => strangers[sender as SignedIn])).toEqual([]);
   });
 
   it("on what is another's, finds nothing and changes nothing", async () => {
     const before = await everythingOwned();
     const some = decidedAs("hidden");
-    expect(await surprises(some, ({ sender }) => strangers[sender as Role])).toEqual([]);
+    expect(await surprises(some, ({ sender }) => strangers[sender as SignedIn])).toEqual([]);
     expect(await everythingOwned()).toEqual(before);
   });
 
   it("shows in lists only what is one's own", async () => {
-    for (const role of ["customer", "deliverer", "partner"] as const) {
+    for (const role of ["customer", "deliverer", "partner", "partner_admin"] as const) {
       const { items } = await api.ok<{ items: Order[] }>("GET /orders?limit=100", { token: strangers[role] });
       expect(items.map(({ id }) => id)).not.toContain(orderId);
     }
@@ -210,7 +219,7 @@ describe("access, for every operation, role and owner of the tables", () => {
     const some = decidedAs("allowed").filter(({ endpoint }) => endpoint.route.content !== "events");
     const streams = decidedAs("allowed").filter(({ endpoint }) => endpoint.route.content === "events");
     const fresh = async ({ sender, endpoint }: Cell) => {
-      const who = insiders[sender as Role];
+      const who = insiders[sender as SignedIn];
       // What ends sessions ends one that is needed for nothing else.
       if (/^DELETE \/sessions/.test(endpoint.operation)) return (await signIn(api, who.email)).access_token;
       return who.token;
@@ -224,7 +233,7 @@ describe("access, for every operation, role and owner of the tables", () => {
       ),
     ).toEqual([]);
     for (const cell of streams) {
-      const { access_token } = await signIn(api, insiders[cell.sender as Role].email);
+      const { access_token } = await signIn(api, insiders[cell.sender as SignedIn].email);
       const stream = await api.follow(`GET /orders/${orderId}/events`, { token: access_token });
       stream.end();
       done.add(cell);

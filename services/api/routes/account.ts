@@ -137,8 +137,9 @@ export const accountRoutes = [
   }),
   route("POST /invitations", "identity.invite", {
     summary: "Invite a deliverer, a partner's staff or an admin",
-    description: "An admin invites anyone; a partner's admin invites staff of that partner.",
-    access: ["admin", "partner"],
+    description:
+      "An admin invites anyone; a partner's admin invites staff of that partner. With `partner_admin` the staff may do what only the partner's admins may: change its name, fees and contact, its system's URL and secret, and invite staff. Only an operator gives that.",
+    access: ["admin", "partner_admin"],
     success: 201,
     example: { role: "partner" },
   }),

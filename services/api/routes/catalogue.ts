@@ -10,6 +10,8 @@ const frontPage = {
   cachedAs: "partners.frontPage",
 } as const;
 const staff = ["admin", "partner"] as const;
+/** Without its other staff. */
+const itsAdmin = ["admin", "partner_admin"] as const;
 
 /** Partners, their products, and the endpoint of their system: scenarios 2 and 5. */
 export const catalogueRoutes = [
@@ -42,7 +44,8 @@ export const catalogueRoutes = [
   }),
   manage("PATCH /partners/{partner_id}", "partners.update", {
     summary: "Change a partner",
-    description: "Whether it is enabled and verified is an admin's to say.",
+    description:
+      "Whether it is enabled and verified is an admin's to say. Staff of the partner may change `preparation_minutes`; the other fields are for its admin (`partner_admin`).",
     access: staff,
     success: 200,
     problems: ["PARTNER_EXISTS"],
@@ -86,20 +89,22 @@ export const catalogueRoutes = [
   }),
   manage("PUT /partners/{partner_id}/webhook", "partners.setWebhook", {
     summary: "Set where the partner's system is told of orders",
-    description: "The secret is shown when it is made, and never again.",
-    access: staff,
+    description:
+      "The secret is shown when it is made, and never again. Only an admin of the partner may do this, not its other staff.",
+    access: itsAdmin,
     success: 200,
   }),
   manage("POST /partners/{partner_id}/webhook/rotate-secret", "partners.rotateWebhookSecret", {
     summary: "Make a new secret",
-    description: "For a while requests carry the signatures of both secrets, and both are accepted.",
-    access: staff,
+    description:
+      "For a while requests carry the signatures of both secrets, and both are accepted. Only an admin of the partner may do this, not its other staff.",
+    access: itsAdmin,
     success: 200,
     idempotencyKey: "never",
   }),
   manage("POST /partners/{partner_id}/webhook/test", "partners.testWebhook", {
     summary: "Send a test to the partner's system",
-    access: staff,
+    access: itsAdmin,
     success: 200,
   }),
   manage("GET /partners/{partner_id}/webhook/deliveries", "partners.listWebhookDeliveries", {

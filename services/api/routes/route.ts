@@ -4,8 +4,11 @@ import type { Routable, RoutableParams } from "../contract.ts";
 
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
-/** `public`: nobody signs in; `signed`: a machine signs the body; `any`: whoever is signed in. */
-export type Access = "public" | "signed" | "any" | readonly Role[];
+/**
+ * `public`: nobody signs in; `signed`: a machine signs the body; `any`: whoever is signed in. Of a list, `partner` means
+ * all staff of a partner, its admins among them, and `partner_admin` its admins alone.
+ */
+export type Access = "public" | "signed" | "any" | readonly (Role | "partner_admin")[];
 
 /** Groups the operations on the documentation page. */
 export type Tag =

@@ -7,7 +7,7 @@ import { isoTime } from "../../../lib/clock.ts";
 import { newId } from "../../../lib/ids.ts";
 import type { SealKeys } from "../../../lib/seal.ts";
 import { audit } from "../../../mixins/audit/audit.ts";
-import { managerOf, noSuchPartner } from "../access.ts";
+import { adminOf, managerOf, noSuchPartner } from "../access.ts";
 import type { PartnersDeps } from "../deps.ts";
 import { afterOf, pageOf } from "../pages.ts";
 import { announced } from "../partners.ts";
@@ -58,7 +58,7 @@ export async function setWebhook(
   deps: EndpointDeps,
   ctx: Ctx<Params<"partners.setWebhook">>,
 ): Promise<WebhookEndpoint> {
-  managerOf(ctx);
+  adminOf(ctx);
   const { partnerId, url, enabled } = ctx.params;
   refuseBadUrl(deps.guard, "url", url);
   return await deps.postgres.transact(async (trx) => {
@@ -78,7 +78,7 @@ export async function rotateSecret(
   { postgres, keys, clock, outbox }: EndpointDeps,
   ctx: Ctx<Params<"partners.rotateWebhookSecret">>,
 ): Promise<WebhookEndpoint> {
-  managerOf(ctx);
+  adminOf(ctx);
   const { partnerId } = ctx.params;
   const nowMs = clock.now();
   return await postgres.transact(async (trx) => {
