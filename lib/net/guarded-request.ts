@@ -2,6 +2,7 @@ import { Resolver } from "node:dns/promises";
 import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { isIP, type LookupFunction } from "node:net";
+import { withTimeout } from "../timeout.ts";
 import { isLoopbackAddress, isPublicAddress } from "./public-address.ts";
 
 const PORTS = ["", "443", "8443"];
@@ -10,6 +11,8 @@ const RESOLVE_TIMEOUT_MS = 2_000;
 const RESOLVE_TRIES = 2;
 /** Once the status is known, the body has this long to arrive before we go on without the rest of it. */
 const BODY_TIMEOUT_MS = 1_000;
+/** The wait for a body ends this long before the call's time limit, so that a status that is known is not lost. */
+const BODY_MARGIN_MS = 20;
 
 export interface GuardOptions {
   /** Also this machine itself, by http and on any port. For the sandbox only. */
@@ -62,7 +65,7 @@ export interface GuardedRequest {
   url: string;
   headers: Record<string, string>;
   body: string | Uint8Array;
-  /** For the whole call: name, connection, TLS and the head of the answer. */
+  /** For the whole call: name, connection, TLS, head and body of the answer. A body may be cut short by it. */
   timeoutMs: number;
   /** How much of the answer's body is wanted; the connection is closed after it. */
   maxBodyBytes: number;
@@ -85,18 +88,36 @@ export interface GuardedResponse {
 export async function guardedPost(call: GuardedRequest, options: GuardOptions): Promise<GuardedResponse> {
   const trouble = urlTrouble(call.url, options);
   if (trouble) throw new GuardedRequestError("blocked", `the URL ${trouble}`);
+  try {
+    return await withTimeout(call.timeoutMs, (signal) => exchange(call, options, signal), call.signal);
+  } catch (error) {
+    throw explained(error as Error, call.timeoutMs);
+  }
+}
+
+/** Every way in which Node ends a request is heard: an answer, a change of protocol, an error, and a silent close. */
+async function exchange(
+  call: GuardedRequest,
+  options: GuardOptions,
+  signal: AbortSignal,
+): Promise<GuardedResponse> {
   const url = new URL(call.url);
+  const endsAtMs = performance.now() + call.timeoutMs - BODY_MARGIN_MS;
   const { promise, resolve, reject } = Promise.withResolvers<GuardedResponse>();
-  const timeout = AbortSignal.timeout(call.timeoutMs);
   const request = (url.protocol === "https:" ? httpsRequest : httpRequest)(url, {
     method: "POST",
     headers: { ...call.headers, "content-length": String(Buffer.byteLength(call.body)) },
     agent: false,
     lookup: guardedLookup(options),
-    signal: call.signal ? AbortSignal.any([call.signal, timeout]) : timeout,
+    signal,
   });
-  request.once("error", (error) => reject(explained(error, call.timeoutMs)));
-  request.once("response", (response) => resolve(readHead(response, call.maxBodyBytes)));
+  request.once("error", reject);
+  request.once("close", () => reject(new Error("closed without an answer")));
+  request.once("upgrade", ({ statusCode = 0, headers }, socket) => {
+    socket.destroy();
+    resolve({ status: statusCode, headers, body: Buffer.alloc(0) });
+  });
+  request.once("response", (response) => resolve(readHead(response, call.maxBodyBytes, endsAtMs)));
   request.end(call.body);
   return await promise.finally(() => request.destroy());
 }
@@ -164,7 +185,11 @@ async function answersAtAll(resolver: Resolver): Promise<boolean> {
   }
 }
 
-async function readHead(response: IncomingMessage, maxBytes: number): Promise<GuardedResponse> {
+async function readHead(
+  response: IncomingMessage,
+  maxBytes: number,
+  endsAtMs: number,
+): Promise<GuardedResponse> {
   const chunks: Buffer[] = [];
   let size = 0;
   const { promise: full, resolve: done } = Promise.withResolvers<void>();
@@ -174,9 +199,9 @@ async function readHead(response: IncomingMessage, maxBytes: number): Promise<Gu
     if (size >= maxBytes) done();
   });
   for (const event of ["end", "error", "aborted", "close"]) response.once(event, () => done());
-  const patience = setTimeout(done, BODY_TIMEOUT_MS);
+  const timer = setTimeout(done, Math.max(1, Math.min(BODY_TIMEOUT_MS, endsAtMs - performance.now())));
   await full;
-  clearTimeout(patience);
+  clearTimeout(timer);
   const body = Buffer.concat(chunks).subarray(0, maxBytes);
   return { status: response.statusCode ?? 0, headers: response.headers, body };
 }

@@ -1,6 +1,7 @@
 import type { Knex } from "knex";
 import { failpoint } from "../../lib/failpoint.ts";
 import { newId } from "../../lib/ids.ts";
+import { waitAtMost } from "../../lib/timeout.ts";
 import type { Logger } from "../messages/logger.ts";
 import { type Runner, startRunner } from "../messages/runner.ts";
 import {
@@ -187,21 +188,11 @@ export function startWorker(options: WorkerOptions): Worker {
       const unstarted = queue.splice(0);
       if (unstarted.some(({ claimed }) => isAlone(claimed))) isolation.taken = false;
       await Promise.allSettled(unstarted.map((delivery) => reschedule(db(), delivery, 0, 0)));
-      await settled([...running], limits.drainMs);
+      await waitAtMost(limits.drainMs, Promise.allSettled(running));
       await renewer.stop();
       // Whoever is not done now is told, and its message given back while the database is still there.
       for (const delivery of held) delivery.abort.abort(new Error("the service stops"));
-      await settled([...running], GIVE_BACK_MS);
+      await waitAtMost(GIVE_BACK_MS, Promise.allSettled(running));
     },
   };
-}
-
-/** Waits for all, but not longer than `ms`. */
-async function settled(work: readonly Promise<unknown>[], ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([Promise.allSettled(work), late]);
-  clearTimeout(timer);
 }

@@ -1,4 +1,5 @@
 import type { Service, ServiceBroker, ServiceSchema } from "moleculer";
+import { withTimeout } from "../../lib/timeout.ts";
 
 const CHECK_TIMEOUT_MS = 2_000;
 
@@ -120,11 +121,5 @@ export async function passes(check: Check): Promise<boolean> {
 }
 
 async function inTime<T>(work: () => T | Promise<T>): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Error("no answer in time")), CHECK_TIMEOUT_MS);
-  try {
-    return await Promise.race([Promise.resolve().then(work), late]);
-  } finally {
-    clearTimeout(timer);
-  }
+  return await withTimeout(CHECK_TIMEOUT_MS, async () => work());
 }

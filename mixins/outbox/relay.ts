@@ -2,12 +2,14 @@ import type { Knex } from "knex";
 import { type Backoff, backoffMs } from "../../lib/backoff.ts";
 import { failpoint } from "../../lib/failpoint.ts";
 import { shorten } from "../../lib/text.ts";
+import { withTimeout } from "../../lib/timeout.ts";
 import type { Carrier } from "../../providers/carrier/index.ts";
 import type { Logger } from "../messages/logger.ts";
 import type { Cause } from "../messages/runner.ts";
 import { claimMessages, dueMessages, markFailed, markSent } from "./outbox.repository.ts";
 
-const PUBLISH_TIMEOUT_MS = 4_000; // below the database's idle-in-transaction timeout
+/** How long the carrier may take. Shorter than the database lets a transaction be idle. */
+export const PUBLISH_TIMEOUT_MS = 4_000;
 const ERROR_LENGTH = 500;
 
 export interface RelayLimits {
@@ -50,7 +52,7 @@ export function relay(options: {
       if (waiting.length === 0) return "none";
       failpoint("relay.claimed");
       try {
-        await withTimeout(carrier.publish(waiting.map(({ message }) => message)));
+        await withTimeout(PUBLISH_TIMEOUT_MS, () => carrier.publish(waiting.map(({ message }) => message)));
       } catch (error) {
         logger.warn(`${waiting.length} messages were not taken and wait:`, String(error));
         const failures = waiting.map(({ message, attempts }) => ({
@@ -86,17 +88,4 @@ export function relay(options: {
       due = { fresh: fresh === "all", retried: retried === "all" || (retried === "failed" && tried > 1) };
     } while ((due.fresh || due.retried) && !isOver());
   };
-}
-
-/** @throws Error when the carrier takes longer than a transaction may be idle */
-export async function withTimeout(publishing: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error("the carrier did not answer in time")), PUBLISH_TIMEOUT_MS);
-  });
-  try {
-    await Promise.race([publishing, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

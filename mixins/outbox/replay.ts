@@ -1,7 +1,8 @@
 import type { Knex } from "knex";
+import { withTimeout } from "../../lib/timeout.ts";
 import type { Carrier, Extent, Keeper } from "../../providers/carrier/index.ts";
 import type { Logger } from "../messages/logger.ts";
-import { withTimeout } from "./relay.ts";
+import { PUBLISH_TIMEOUT_MS } from "./relay.ts";
 import {
   advanceReplay,
   carrierMark,
@@ -59,7 +60,9 @@ export function replay(options: {
         logger.warn("the carrier has no room to spare: what is to be handed over again waits");
       waiting = waits === true;
       if (waiting) return { count: 0, over: true };
-      if (found.length > 0) await withTimeout(carrier.publish(found.map(({ message }) => message)));
+      if (found.length > 0) {
+        await withTimeout(PUBLISH_TIMEOUT_MS, () => carrier.publish(found.map(({ message }) => message)));
+      }
       const last = found.at(-1);
       if (!last || found.length < batch) await endReplay(trx);
       else await advanceReplay(trx, last.sentAt, last.message.id);

@@ -1,4 +1,5 @@
 import { type Context, Errors, type Middleware } from "moleculer";
+import { TimeoutError, withTimeout } from "../../lib/timeout.ts";
 
 /** Moleculer's own timeout has answered the caller by then, unless the process stood still: then either may be first. */
 const GRACE_MS = 100;
@@ -18,14 +19,9 @@ function forget(next: Handler): Handler {
   return async (ctx) => {
     const timeoutMs = ctx.options.timeout ?? 0;
     if (timeoutMs <= 0) return await next(ctx);
-    const { promise: lost, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(() => {
-      reject(new Errors.RequestTimeoutError({ action: ctx.action?.name ?? "", nodeID: ctx.nodeID ?? "" }));
-    }, timeoutMs + GRACE_MS);
-    try {
-      return await Promise.race([next(ctx), lost]);
-    } finally {
-      clearTimeout(timer);
-    }
+    return await withTimeout(timeoutMs + GRACE_MS, () => next(ctx)).catch((error: unknown) => {
+      if (!(error instanceof TimeoutError)) throw error;
+      throw new Errors.RequestTimeoutError({ action: ctx.action?.name ?? "", nodeID: ctx.nodeID ?? "" });
+    });
   };
 }

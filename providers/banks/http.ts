@@ -1,3 +1,4 @@
+import { type BoundedAnswer, boundedFetch } from "../../lib/net/bounded-fetch.ts";
 import { BankError } from "./port.ts";
 
 const TIMEOUT_MS = 5_000;
@@ -18,26 +19,25 @@ export interface BankRequest {
  * @throws BankError: `refused` for what the bank will never do, `unclear` for whatever may pass
  */
 export async function exchange({ method, url, headers, body, timeoutMs }: BankRequest): Promise<unknown> {
-  const signal = AbortSignal.timeout(Math.min(timeoutMs ?? TIMEOUT_MS, TIMEOUT_MS));
-  const init: RequestInit = { method, redirect: "manual", signal, headers: { ...headers } };
-  if (body) {
-    init.body = JSON.stringify(body);
-    init.headers = { ...headers, "content-type": "application/json" };
-  }
-  let response: Response;
-  let text: string;
+  let answer: BoundedAnswer;
   try {
-    response = await fetch(url, init);
-    text = await readLimited(response);
+    answer = await boundedFetch(url, {
+      method,
+      headers: { ...headers, ...(body && { "content-type": "application/json" }) },
+      ...(body && { body: JSON.stringify(body) }),
+      timeoutMs: Math.min(timeoutMs ?? TIMEOUT_MS, TIMEOUT_MS),
+      maxBodyBytes: ANSWER_LIMIT_BYTES,
+    });
   } catch (error) {
     throw new BankError("unclear", `no answer from ${url.host}: ${reasonOf(error)}`);
   }
-  if (response.status === 404) return undefined;
-  if (!response.ok) {
-    throw new BankError(isDefinite(response.status) ? "refused" : "unclear", `answered ${response.status}`);
+  const { status } = answer;
+  if (status === 404) return undefined;
+  if (status < 200 || status > 299) {
+    throw new BankError(isDefinite(status) ? "refused" : "unclear", `answered ${status}`);
   }
   try {
-    return JSON.parse(text);
+    return JSON.parse(answer.text);
   } catch {
     throw new BankError("unclear", "answered something that is not JSON");
   }
@@ -49,17 +49,6 @@ export async function exchange({ method, url, headers, body, timeoutMs }: BankRe
  */
 function isDefinite(status: number): boolean {
   return status >= 400 && status < 500 && ![401, 403, 408, 409, 425, 429].includes(status);
-}
-
-async function readLimited(response: Response): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    size += chunk.byteLength;
-    if (size > ANSWER_LIMIT_BYTES) throw new Error("the answer is too long");
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString("utf8");
 }
 
 /** fetch hides the reason (refused, reset) one level down. */

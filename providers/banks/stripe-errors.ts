@@ -1,6 +1,10 @@
+import { boundedFetch } from "../../lib/net/bounded-fetch.ts";
+import { withTimeout } from "../../lib/timeout.ts";
 import { BankError } from "./port.ts";
 
 const ANSWER_LIMIT_BYTES = 2_000_000;
+/** No call to a bank takes longer (port.ts). */
+export const TIMEOUT_MS = 5_000;
 
 /** What of an error of Stripe's library is looked at: its messages may hold parts of the key. */
 interface StripeFailure {
@@ -17,9 +21,9 @@ interface StripeFailure {
  * came with other parameters before (`idempotency_error`) says nothing of what became of the first request.
  * @throws BankError
  */
-export async function mapped<T>(answer: Promise<T>): Promise<T> {
+export async function mapped<T>(answer: Promise<T>, timeoutMs = TIMEOUT_MS): Promise<T> {
   try {
-    return await answer;
+    return await withTimeout(timeoutMs, () => answer);
   } catch (error) {
     if (error instanceof BankError) throw error;
     const { type, code, param, statusCode } = error as StripeFailure;
@@ -31,14 +35,10 @@ export async function mapped<T>(answer: Promise<T>): Promise<T> {
 
 /** fetch that follows no redirect, since the merchant's key would go along, and reads no endless answer. */
 export const limitedFetch: typeof fetch = async (url, init) => {
-  const response = await fetch(url, { ...init, redirect: "manual" });
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    size += chunk.byteLength;
-    if (size > ANSWER_LIMIT_BYTES) throw new BankError("unclear", "the answer is too long");
-    chunks.push(chunk);
-  }
-  const { status, headers } = response;
-  return new Response(status === 204 || status === 304 ? null : Buffer.concat(chunks), { status, headers });
+  const { status, headers, text } = await boundedFetch(url as string | URL, {
+    ...init,
+    timeoutMs: TIMEOUT_MS,
+    maxBodyBytes: ANSWER_LIMIT_BYTES,
+  });
+  return new Response(status === 204 || status === 304 ? null : text, { status, headers });
 };

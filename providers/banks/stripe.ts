@@ -77,7 +77,8 @@ function open(
     async openCheckout(request) {
       const stripe = await client();
       const options = { idempotencyKey: request.idempotencyKey, timeout: timeoutOf(request) };
-      const session = await mapped(stripe.checkout.sessions.create(sessionOf(request, returnUrl), options));
+      const creating = stripe.checkout.sessions.create(sessionOf(request, returnUrl), options);
+      const session = await mapped(creating, options.timeout);
       if (!session.url) throw new BankError("unclear", "the checkout has no page");
       return { checkoutUrl: session.url, reference: session.id };
     },

@@ -1,4 +1,5 @@
 import type { Message, MessageType } from "../../contracts/messages.ts";
+import { waitAtMost } from "../../lib/timeout.ts";
 import { CarrierError } from "./error.ts";
 import type { Carrier } from "./port.ts";
 
@@ -40,12 +41,7 @@ export function inProcessCarrier({ groups, joinTimeoutMs = JOIN_TIMEOUT_MS }: In
 
   const waitForAll = async () => {
     if (missing().length === 0) return;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, joinTimeoutMs);
-    });
-    await Promise.race([joined.promise, late]);
-    clearTimeout(timer);
+    await waitAtMost(joinTimeoutMs, joined.promise);
     if (closed) throw new CarrierError("closed", "the carrier is closed");
     if (missing().length > 0) throw new CarrierError("not-ready", `not there yet: ${missing().join(", ")}`);
   };

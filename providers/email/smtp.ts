@@ -1,5 +1,6 @@
 import { createTransport } from "nodemailer";
 import { shortenLine } from "../../lib/text.ts";
+import { withTimeout } from "../../lib/timeout.ts";
 import type { Mail, Mailer, MailResult } from "./port.ts";
 
 const CONNECTIONS_MAX = 3;
@@ -59,10 +60,9 @@ export function smtp({ url, from }: { url: string; from: string }): Mailer {
         return { outcome: "refused", retryable: false, detail: "not an e-mail address" };
       }
       try {
-        const { response } = await transport.sendMail({
-          ...envelope(mail),
-          signal: AbortSignal.timeout(timeoutMs),
-        });
+        const { response } = await withTimeout(timeoutMs, (signal) =>
+          transport.sendMail({ ...envelope(mail), signal }),
+        );
         return { outcome: "accepted", retryable: false, detail: shortenLine(response, DETAIL_MAX) };
       } catch (error) {
         return failed(error as SmtpError);

@@ -1,10 +1,14 @@
 import { randomInt } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Clock, systemClock } from "../../lib/clock.ts";
+import { type BoundedAnswer, boundedFetch } from "../../lib/net/bounded-fetch.ts";
+import { withTimeout } from "../../lib/timeout.ts";
 import { IdentityError } from "./port.ts";
 
 /** The service account's token is renewed before it can lapse on its way. */
 const TOKEN_MARGIN_MS = 30_000;
+/** Of a single request; the operation's own limit is shorter as a rule. */
+const REQUEST_TIMEOUT_MS = 5_000;
 const REPEATS = 2;
 const REPEAT_AFTER_MS = [20, 120] as const;
 /** The one scope whose tokens Keycloak's admin API takes; the tokens of users never have it. */
@@ -84,8 +88,11 @@ export function keycloakCalls(options: KeycloakOptions): () => KeycloakCalls {
   }
 
   return () => {
-    const signal = AbortSignal.timeout(budgetMs);
-    const send = (target: string, init: RequestInit) => answerOf(target, { ...init, signal });
+    const endsAtMs = performance.now() + budgetMs;
+    const send = (target: string, init: RequestInit) =>
+      withTimeout(endsAtMs - performance.now(), (signal) => answerOf(target, init, signal)).catch((error) => {
+        throw error instanceof IdentityError ? error : unavailable("Keycloak does not answer");
+      });
     const post = (path: string, form: Record<string, string>) =>
       send(`${realmUrl}/protocol/openid-connect/${path}`, {
         method: "POST",
@@ -136,22 +143,20 @@ function unavailable(detail: string): IdentityError {
  * One request. What may be repeated is: when the connection broke under it, and when Keycloak answers 500, as it does to
  * one of two who change an account at the same moment.
  */
-async function answerOf(url: string, init: RequestInit): Promise<KeycloakAnswer> {
+async function answerOf(url: string, init: RequestInit, signal: AbortSignal): Promise<KeycloakAnswer> {
   for (let triesLeft = init.method === "POST" ? 0 : REPEATS; ; triesLeft--) {
     try {
-      return await request(url, init);
+      return await request(url, init, signal);
     } catch (error) {
-      const isOver = triesLeft === 0 || init.signal?.aborted;
-      if (isOver) throw error instanceof IdentityError ? error : unavailable("Keycloak does not answer");
+      if (triesLeft === 0 || signal.aborted) throw error;
     }
     await delay(randomInt(...REPEAT_AFTER_MS));
   }
 }
 
-async function request(url: string, init: RequestInit): Promise<KeycloakAnswer> {
-  const answer = await fetch(url, { ...init, redirect: "manual" });
-  const text = await answer.text();
-  const { status } = answer;
+async function request(url: string, init: RequestInit, signal: AbortSignal): Promise<KeycloakAnswer> {
+  const answer: BoundedAnswer = await boundedFetch(url, { ...init, signal, timeoutMs: REQUEST_TIMEOUT_MS });
+  const { status, text } = answer;
   if (status >= 500 || status === 429 || (status >= 300 && status < 400)) {
     throw unavailable(`Keycloak answers ${status}`);
   }

@@ -1,5 +1,7 @@
 import { SignJWT } from "jose";
 import { CLOCK_TOLERANCE_MS, type Clock } from "../../lib/clock.ts";
+import { boundedFetch } from "../../lib/net/bounded-fetch.ts";
+import { withTimeout } from "../../lib/timeout.ts";
 import type { ServiceAccount } from "./fcm-account.ts";
 import { NotSentError, parsedObject, withoutAnswer } from "./http.ts";
 
@@ -33,13 +35,13 @@ export function accessTokens(account: ServiceAccount, tokenUrl: string, clock: C
   async function requested() {
     try {
       const assertion = await assertionOf(account, tokenUrl, clock);
-      const response = await fetch(tokenUrl, {
+      const { status, text } = await boundedFetch(tokenUrl, {
         method: "POST",
         body: new URLSearchParams({ grant_type: GRANT, assertion }),
-        signal: AbortSignal.timeout(TIMEOUT_MS),
+        timeoutMs: TIMEOUT_MS,
         redirect: "error",
       });
-      return { status: response.status, body: parsedObject(await response.text()) };
+      return { status, body: parsedObject(text) };
     } catch (error) {
       throw new NotSentError(`no access token: ${withoutAnswer(error, TIMEOUT_MS).detail}`);
     }
@@ -56,7 +58,11 @@ export function accessTokens(account: ServiceAccount, tokenUrl: string, clock: C
       asking ??= ask().finally(() => {
         asking = undefined;
       });
-      return await within(asking, timeoutMs);
+      const answer = asking;
+      return await withTimeout(timeoutMs, () => answer).catch((error) => {
+        if (error instanceof NotSentError) throw error;
+        throw new NotSentError(`no access token within ${Math.round(timeoutMs)} ms`);
+      });
     },
   };
 }
@@ -75,16 +81,4 @@ async function assertionOf(
     .setIssuedAt(nowS)
     .setExpirationTime(nowS + ASSERTION_LIVES_S)
     .sign(key);
-}
-
-async function within<T>(work: Promise<T>, timeoutMs: number): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => {
-    reject(new NotSentError(`no access token within ${Math.round(timeoutMs)} ms`));
-  }, timeoutMs);
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -1,4 +1,5 @@
 import { type Clock, systemClock } from "../../lib/clock.ts";
+import { boundedFetch } from "../../lib/net/bounded-fetch.ts";
 import { accounts, troubleIn } from "./accounts.ts";
 import { type ServiceAccount, serviceAccountOf } from "./fcm-account.ts";
 import { accessTokenRefused, type FcmAnswer, fcmResult } from "./fcm-answers.ts";
@@ -63,15 +64,14 @@ export function fcm({ apiUrl, tokenUrl, clock = systemClock }: Options): PushPro
 }
 
 async function post(url: string, token: string, body: string, timeoutMs: number): Promise<FcmAnswer> {
-  const response = await fetch(url, {
+  const { status, headers, text } = await boundedFetch(url, {
     method: "POST",
     headers: { authorization: `Bearer ${token}`, "content-type": "application/json; charset=utf-8" },
     body,
-    signal: AbortSignal.timeout(timeoutMs),
+    timeoutMs,
     redirect: "error",
   });
-  const retryAfter = response.headers.get("retry-after");
-  return { status: response.status, body: await response.text(), retryAfter };
+  return { status, body: text, retryAfter: headers.get("retry-after") };
 }
 
 /**

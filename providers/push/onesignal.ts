@@ -1,4 +1,5 @@
 import type { Client } from "onesignal-node";
+import { boundedFetch } from "../../lib/net/bounded-fetch.ts";
 import { byStatus, shorten, withoutAnswer } from "./http.ts";
 import type { Push, PushProvider, PushResult } from "./port.ts";
 
@@ -25,15 +26,14 @@ function clientClass({ Client, HTTPError }: Library) {
   return class extends Client {
     /** @throws HTTPError for any status that is not 2xx, TimeoutError without an answer in time */
     async create(body: Body, timeoutMs: number): Promise<Answer> {
-      const response = await fetch(`${this.options.apiRoot}/notifications`, {
+      const { status, text } = await boundedFetch(`${this.options.apiRoot}/notifications`, {
         method: "POST",
         headers: { authorization: `Key ${this.apiKey}`, "content-type": "application/json; charset=utf-8" },
         body: JSON.stringify({ app_id: this.appId, target_channel: "push", ...body }),
-        signal: AbortSignal.timeout(timeoutMs),
+        timeoutMs,
         redirect: "error",
       });
-      const text = await response.text();
-      if (!response.ok) throw new HTTPError(response.status, text);
+      if (status < 200 || status > 299) throw new HTTPError(status, text);
       return JSON.parse(text) as Answer;
     }
   };

@@ -1,3 +1,4 @@
+import { boundedFetch } from "../../lib/net/bounded-fetch.ts";
 import { byStatus, shorten, withoutAnswer } from "./http.ts";
 import type { PushProvider } from "./port.ts";
 
@@ -16,18 +17,17 @@ export function sandboxPush(): PushProvider {
     },
     async send({ settings, timeoutMs, token, title, body, data, collapseId }) {
       try {
-        const response = await fetch(settings.url ?? "", {
+        const { status, text } = await boundedFetch(settings.url ?? "", {
           method: "POST",
           headers: { "content-type": "application/json" },
           body: JSON.stringify({ token, title, body, data, collapse_id: collapseId }),
-          signal: AbortSignal.timeout(timeoutMs),
+          timeoutMs,
           redirect: "error",
         });
-        const text = await response.text();
-        if (response.status === 404 && text.includes("unregistered")) {
+        if (status === 404 && text.includes("unregistered")) {
           return { outcome: "unregistered", detail: "the token is not known" };
         }
-        return { outcome: byStatus(response.status), detail: shorten(`status ${response.status}`) };
+        return { outcome: byStatus(status), detail: shorten(`status ${status}`) };
       } catch (error) {
         return withoutAnswer(error, timeoutMs);
       }

@@ -1,16 +1,21 @@
 import { Agent as HttpAgent, request as httpRequest, type RequestOptions } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
-import { buffer } from "node:stream/consumers";
+import type { Readable } from "node:stream";
 import type { Client, ClientOptions } from "minio";
+import { withTimeout } from "../../lib/timeout.ts";
 import { requireKey, type Storage, StorageError } from "./port.ts";
 
 /** One request, from the connection to the last byte. */
 const REQUEST_TIMEOUT_MS = 1_200;
+/** One operation, with the library's own requests: it ends then even where the library never says how. */
+const OPERATION_TIMEOUT_MS = 1_300;
 /** What failed sooner is tried once more: both together stay within the time that a request of ours has. */
 const RETRY_WITHIN_MS = 250;
 /** A store that has failed, and done nothing else for so long, is left alone for as long: nobody else waits for it. */
 const REST_MS = 1_000;
 const CONNECTIONS_MAX = 16;
+/** No object of ours is longer. */
+const OBJECT_MAX_BYTES = 16 * 1_048_576;
 /** Nobody else may keep them, and whoever does has to ask whether they are still the same. */
 const CACHE_CONTROL = "private, no-cache";
 /** Asked for, never there: the answer tells whether bucket and keys are right. */
@@ -91,7 +96,7 @@ export function s3Storage(settings: S3Settings): Storage {
     const startedMs = performance.now();
     for (let again = true; ; again = false) {
       try {
-        const result = await work(await client());
+        const result = await withTimeout(OPERATION_TIMEOUT_MS, async () => work(await client()));
         workedAtMs = performance.now();
         return result;
       } catch (error) {
@@ -127,7 +132,7 @@ export function s3Storage(settings: S3Settings): Storage {
           if (codeOf(error) === "NoSuchKey") return undefined;
           throw error;
         });
-        return stream && (await buffer(stream));
+        return stream && (await bytesOf(stream));
       });
     },
     async delete(key) {
@@ -139,6 +144,18 @@ export function s3Storage(settings: S3Settings): Storage {
     },
     close: () => agent.destroy(),
   };
+}
+
+/** @throws Error for an object that is longer than any of ours; leaving the loop closes the connection */
+async function bytesOf(stream: Readable): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > OBJECT_MAX_BYTES) throw new Error("the object is too long");
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
 }
 
 async function probe(client: Client, bucket: string): Promise<"bucket" | "no bucket"> {

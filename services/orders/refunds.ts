@@ -4,6 +4,7 @@ import { type Backoff, backoffMs } from "../../lib/backoff.ts";
 import { failpoint } from "../../lib/failpoint.ts";
 import { isId, newId } from "../../lib/ids.ts";
 import { shortenLine } from "../../lib/text.ts";
+import { waitAtMost } from "../../lib/timeout.ts";
 import type { Bank, RefundState } from "../../providers/banks/index.ts";
 import { commit, load } from "./change.ts";
 import type { OrdersDeps } from "./deps.ts";
@@ -65,7 +66,7 @@ export function refundWorker(
       do {
         const due = await dueRefundBanks(deps.postgres.db);
         for (const bankId of due) if (!busy.has(bankId)) begin(bankId);
-        await atMost(LOOK_INTERVAL_MS, Promise.all(busy.values()));
+        await waitAtMost(LOOK_INTERVAL_MS, Promise.all(busy.values()));
       } while (busy.size > 0 && !stopping?.aborted);
     } finally {
       await Promise.all(busy.values());
@@ -91,16 +92,6 @@ async function workAt(
       }
     }
   } while (claimed.length === BATCH && !stopping?.aborted);
-}
-
-/** Resolves when `work` is done, or earlier when `ms` have passed. */
-async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
-  let timeout: NodeJS.Timeout | undefined;
-  const late = new Promise((resolve) => {
-    timeout = setTimeout(resolve, ms);
-  });
-  await Promise.race([work, late]);
-  clearTimeout(timeout);
 }
 
 /** What a try has come to: an answer of the bank, or why there is none. */
