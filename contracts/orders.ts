@@ -205,6 +205,8 @@ export const ordersActions = {
    * holds one try with Partners and the bank: the next one is the client's.
    */
   "orders.confirm": action(object({ bankId: uuid, quote, customer: orderCustomer }), confirmation),
+  /** For the gateway, when it no longer has the check of a confirmation that is repeated. */
+  "orders.reopenCheckout": action(object({ ...orderId, bankId: uuid }), confirmation),
   /** The raw callback of a bank; verified by that bank's adapter. Answers after the commit only. */
   "orders.receivePayment": action(
     object({ bankId: uuid, headers: stringRecord, body: { type: "string", max: 65_536 } as const }),

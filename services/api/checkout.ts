@@ -1,6 +1,5 @@
 import type { ServiceBroker } from "moleculer";
 import { call, type Params, type Result } from "../../contracts/actions.ts";
-import { fail, typeOf } from "../../contracts/errors.ts";
 import type { Caller, Ctx } from "../../contracts/meta.ts";
 import type { Quote } from "../../contracts/partners.ts";
 import type { Clock } from "../../lib/clock.ts";
@@ -77,38 +76,17 @@ export async function check(checks: Checks, ctx: Ctx<Params<"partners.check">>):
  */
 export async function confirm(
   checks: Checks,
-  publicUrl: string,
   ctx: Ctx<RoutableParams<"api.confirm">>,
 ): Promise<Confirmation> {
   const caller = callerOf(ctx, "customer");
   const { checkId, bankId } = ctx.params;
   const quote = await checks.find(caller.id, checkId);
-  if (!quote) return await confirmedBefore(ctx, publicUrl);
+  // A check that was lost may have become an order before, which has the check's id.
+  if (!quote) return await call(ctx, "orders.reopenCheckout", { orderId: checkId, bankId });
   const customer = await customerOf(ctx, caller);
   const confirmation = await call(ctx, "orders.confirm", { bankId, quote, customer });
   await checks.keepConfirmed(caller.id, quote);
   return confirmation;
-}
-
-/** A check that was lost may have become an order before: its repeat gets that order's answer and no error. */
-async function confirmedBefore(
-  ctx: Ctx<RoutableParams<"api.confirm">>,
-  publicUrl: string,
-): Promise<Confirmation> {
-  const { checkId, bankId } = ctx.params;
-  // An order takes the id of its check.
-  const order = await call(ctx, "orders.get", { orderId: checkId }).catch((error) => {
-    throw typeOf(error) === "NOT_FOUND" ? fail("CHECK_EXPIRED", "Make a new check.") : error;
-  });
-  if (order.bankId !== bankId) throw fail("CHECK_USED");
-  if (!order.checkoutUrl) throw fail("CHECK_EXPIRED", "Its order can no longer be paid.");
-  return {
-    orderId: order.id,
-    status: order.status,
-    checkoutUrl: order.checkoutUrl,
-    callbackUrl: `${publicUrl}/api/v1/webhooks/payments/${bankId}`,
-    payBy: order.deadlineAt ?? order.createdAt,
-  };
 }
 
 async function customerOf(ctx: Ctx<unknown>, { id }: Caller): Promise<Params<"orders.confirm">["customer"]> {

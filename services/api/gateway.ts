@@ -100,7 +100,7 @@ export function gateway(config: Settings, clock: Clock): Gateway {
       ...docs.routes,
     ],
     onError: (req, res, error) => refuse(req, res, error),
-    actions: ownActions(() => started(checks), config.PUBLIC_URL),
+    actions: ownActions(() => started(checks)),
     events: {
       ...outdatedEvent(cached, (action) => kept.outdated(action)),
       "order.moved": (ctx: Ctx<LiveData<"order.moved">>) => streams.moved(ctx.params),
@@ -201,10 +201,10 @@ function wrongMethod(methods: readonly string[]): [error: Error, headers: Record
 }
 
 /** The actions that are the gateway's own, held to their contracts like everybody's. */
-function ownActions(checks: () => Checks, publicUrl: string): Record<string, ActionSchema> {
+function ownActions(checks: () => Checks): Record<string, ActionSchema> {
   return {
     check: own("api.check", (ctx) => check(checks(), ctx)),
-    confirm: own("api.confirm", (ctx) => confirm(checks(), publicUrl, ctx)),
+    confirm: own("api.confirm", (ctx) => confirm(checks(), ctx)),
     deadLetters: own("api.deadLetters", deadLetters),
     replayDeadLetter: own("api.replayDeadLetter", (ctx) => onDeadLetter(ctx, "replayDeadLetter")),
     dropDeadLetter: own("api.dropDeadLetter", (ctx) => onDeadLetter(ctx, "dropDeadLetter")),

@@ -4,7 +4,7 @@ import type { Caller, Ctx } from "../../contracts/meta.ts";
 import type { Quote } from "../../contracts/partners.ts";
 import { shortenLine } from "../../lib/text.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
-import { idempotentLeased } from "../../mixins/idempotency/idempotency.ts";
+import { type Finish, idempotentLeased } from "../../mixins/idempotency/idempotency.ts";
 import { currentTraceparent } from "../../mixins/tracing/index.ts";
 import type { Checkout, CheckoutLine } from "../../providers/banks/index.ts";
 import type { OpenedBank } from "./banks.ts";
@@ -20,6 +20,7 @@ const RESERVE_TIMEOUT_MS = 700;
 const CHECKOUT_TIMEOUT_MIN_MS = 300;
 const DESCRIPTION_LENGTH = 200;
 
+type Confirmation = Result<"orders.confirm">;
 type Confirm = Ctx<Params<"orders.confirm">>;
 
 /**
@@ -27,7 +28,7 @@ type Confirm = Ctx<Params<"orders.confirm">>;
  * checkout are the same for the same order, and the order is the same for the same check. So a crash between any
  * two of them is healed by the customer's next try.
  */
-export async function confirmOrder(deps: OrdersDeps, ctx: Confirm): Promise<Result<"orders.confirm">> {
+export async function confirmOrder(deps: OrdersDeps, ctx: Confirm): Promise<Confirmation> {
   const startedMs = Date.now();
   const caller = callerOf(ctx, "customer");
   const { bankId, quote, customer } = ctx.params;
@@ -35,36 +36,69 @@ export async function confirmOrder(deps: OrdersDeps, ctx: Confirm): Promise<Resu
   return idempotentLeased(deps.postgres, ctx, "orders.confirm", async (finish) => {
     const [bank, known] = await Promise.all([
       deps.banks.find(deps.postgres.db, bankId),
-      confirmedBefore(deps, caller, quote, bankId),
+      confirmedBefore(deps, caller, quote.checkId, bankId),
     ]);
-    const order = known ?? (await makeOrder(deps, ctx, bank));
-    const timeoutMs = Math.max(CHECKOUT_TIMEOUT_MIN_MS, BUDGET_MS - (Date.now() - startedMs));
-    const checkout: Checkout = order.checkoutUrl
-      ? { checkoutUrl: order.checkoutUrl }
-      : await openCheckout(deps, ctx, order, bank, timeoutMs);
-    const answer = {
-      orderId: order.id,
-      status: order.status,
-      checkoutUrl: checkout.checkoutUrl,
-      callbackUrl: callbackUrl(deps, bankId),
-      payBy: order.payBy,
-    };
-    return deps.postgres.transact(async (trx) => {
-      const { checkoutUrl, reference } = checkout;
-      if (!order.checkoutUrl) await saveCheckoutUrl(trx, order.id, checkoutUrl, reference);
-      return finish(trx, answer);
-    });
+    return checkoutOf(deps, ctx, known ?? (await makeOrder(deps, ctx, bank)), bank, startedMs, finish);
   });
 }
 
-/** @throws CHECK_USED for the order of this check at another bank */
+/**
+ * The repeat of a confirmation whose check is gone, as after a crash of the gateway that kept it: the order that the
+ * check became is enough to open its checkout. An Idempotency-Key is the one of the confirmation.
+ * @throws CHECK_EXPIRED when the check became no order, or one that can no longer be paid; CHECK_USED, BANK_UNAVAILABLE
+ */
+export async function reopenCheckout(
+  deps: OrdersDeps,
+  ctx: Ctx<Params<"orders.reopenCheckout">>,
+): Promise<Confirmation> {
+  const startedMs = Date.now();
+  const caller = callerOf(ctx, "customer");
+  const { orderId, bankId } = ctx.params;
+  return idempotentLeased(deps.postgres, ctx, "orders.confirm", async (finish) => {
+    const [bank, known] = await Promise.all([
+      deps.banks.find(deps.postgres.db, bankId),
+      confirmedBefore(deps, caller, orderId, bankId),
+    ]);
+    if (!known) throw fail("CHECK_EXPIRED", "Make a new check.");
+    return checkoutOf(deps, ctx, known, bank, startedMs, finish);
+  });
+}
+
+/** The answer to a confirmation: the order's checkout, opened unless it was before. */
+async function checkoutOf(
+  deps: OrdersDeps,
+  ctx: Ctx<unknown>,
+  order: Order,
+  bank: OpenedBank | undefined,
+  startedMs: number,
+  finish: Finish<Confirmation>,
+): Promise<Confirmation> {
+  const timeoutMs = Math.max(CHECKOUT_TIMEOUT_MIN_MS, BUDGET_MS - (Date.now() - startedMs));
+  const checkout: Checkout = order.checkoutUrl
+    ? { checkoutUrl: order.checkoutUrl }
+    : await openCheckout(deps, ctx, order, bank, timeoutMs);
+  const answer = {
+    orderId: order.id,
+    status: order.status,
+    checkoutUrl: checkout.checkoutUrl,
+    callbackUrl: callbackUrl(deps, order.bankId),
+    payBy: order.payBy,
+  };
+  return deps.postgres.transact(async (trx) => {
+    const { checkoutUrl, reference } = checkout;
+    if (!order.checkoutUrl) await saveCheckoutUrl(trx, order.id, checkoutUrl, reference);
+    return finish(trx, answer);
+  });
+}
+
+/** The order of a check, which has the check's id. @throws CHECK_USED when it is at another bank */
 async function confirmedBefore(
   { postgres }: OrdersDeps,
   caller: Caller,
-  quote: Quote,
+  checkId: string,
   bankId: string,
 ): Promise<Order | undefined> {
-  const found = await findOrder(postgres.db, quote.checkId, { role: "customer", id: caller.id });
+  const found = await findOrder(postgres.db, checkId, { role: "customer", id: caller.id });
   if (found && found.order.bankId !== bankId) throw fail("CHECK_USED");
   return found?.order;
 }
@@ -98,7 +132,7 @@ async function makeOrder(deps: OrdersDeps, ctx: Confirm, bank: OpenedBank | unde
     return decision.next;
   });
   // Somebody was faster: the same customer with the same check, or else it is nobody's business here.
-  const order = made ?? (await confirmedBefore(deps, callerOf(ctx), quote, bankId));
+  const order = made ?? (await confirmedBefore(deps, callerOf(ctx), quote.checkId, bankId));
   if (!order) throw fail("NOT_FOUND", "There is no such check.");
   return order;
 }
@@ -106,7 +140,7 @@ async function makeOrder(deps: OrdersDeps, ctx: Confirm, bank: OpenedBank | unde
 /** @throws BANK_UNAVAILABLE; the order stays pending, and a repeat tries again */
 async function openCheckout(
   deps: OrdersDeps,
-  ctx: Confirm,
+  ctx: Ctx<unknown>,
   order: Order,
   bank: OpenedBank | undefined,
   timeoutMs: number,

@@ -16,7 +16,7 @@ import type { Carrier } from "../../providers/carrier/index.ts";
 import { banks } from "./banks.ts";
 import * as changing from "./changing.ts";
 import { photoIsThere, requireDeliverer } from "./checks.ts";
-import { confirmOrder } from "./confirm.ts";
+import { confirmOrder, reopenCheckout } from "./confirm.ts";
 import { deadlineSweep } from "./deadlines.ts";
 import * as deliveries from "./deliveries.ts";
 import type { OrdersDeps } from "./deps.ts";
@@ -144,6 +144,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
 
     actions: {
       confirm: implement("orders.confirm", (ctx) => confirmOrder(deps, ctx)),
+      reopenCheckout: implement("orders.reopenCheckout", (ctx) => reopenCheckout(deps, ctx)),
       receivePayment: implement("orders.receivePayment", (ctx) => receivePayment(deps, ctx)),
       // For Partners, which has verified it: never published by the gateway.
       applyPartnerCallback: implement(

@@ -81,8 +81,8 @@ describe("checkout at the gateway", () => {
 
   it("confirming what another customer checked, knows no such check", async () => {
     const check_id = await check();
-    gateway.on("orders.get", () => {
-      throw fail("NOT_FOUND");
+    gateway.on("orders.reopenCheckout", () => {
+      throw fail("CHECK_EXPIRED");
     });
     authorization = `Bearer ${await gateway.identity.token({ id: newId() })}`;
     expect(await post("/orders/confirm", { check_id, bank_id })).toMatchObject({
@@ -104,15 +104,16 @@ describe("checkout at the gateway", () => {
     const check_id = await check();
     await post("/orders/confirm", { check_id, bank_id });
     await gateway.broker.cacher?.clean();
-    const order = exampleOf(actions["orders.get"].result) as object;
-    gateway.on("orders.get", () => ({
-      ...order,
-      id: check_id,
-      bankId: bank_id,
-      status: "pending",
-      checkoutUrl: "https://bank.example/checkout/1",
-      deadlineAt: "2030-01-01T00:00:00Z",
-    }));
+    gateway.on("orders.reopenCheckout", ({ params }) => {
+      if ((params as { bankId: string }).bankId !== bank_id) throw fail("CHECK_USED");
+      return {
+        orderId: check_id,
+        status: "pending",
+        checkoutUrl: "https://bank.example/checkout/1",
+        callbackUrl: `http://waybill.test/api/v1/webhooks/payments/${bank_id}`,
+        payBy: "2030-01-01T00:00:00Z",
+      };
+    });
     expect(await post("/orders/confirm", { check_id, bank_id })).toMatchObject({
       status: 201,
       body: {
@@ -144,8 +145,8 @@ describe("checkout at the gateway", () => {
     ],
   ])("confirming when %s, answers CHECK_EXPIRED", async (_, lose) => {
     const check_id = await check();
-    gateway.on("orders.get", () => {
-      throw fail("NOT_FOUND");
+    gateway.on("orders.reopenCheckout", () => {
+      throw fail("CHECK_EXPIRED");
     });
     await lose();
     expect(await post("/orders/confirm", { check_id, bank_id })).toMatchObject({

@@ -83,6 +83,30 @@ describe("orders.confirm", () => {
     expect(shop.reserved).toHaveLength(before);
   });
 
+  it("again without its check, after a crash before the bank's page was kept, opens the page of the order that is there", async () => {
+    const { confirmation: first, customer: who, orderId } = await shop.confirmed();
+    await shop.sql("UPDATE orders SET checkout_url = NULL, checkout_ref = NULL WHERE id = $1", [orderId]);
+    const before = shop.reserved.length;
+    const key = { key: newId(), bodyHash: "a".repeat(64) };
+    const ask = () => shop.as(who, "orders.reopenCheckout", { orderId, bankId: shop.bankId }, key);
+    expect(await ask()).toEqual(first);
+    expect(await ask()).toEqual(first);
+    expect(shop.reserved).toHaveLength(before);
+    expect(await shop.get({ customer: who, orderId })).toMatchObject({ checkoutUrl: first.checkoutUrl });
+  });
+
+  it("again without its check, of nobody's, another's or an ended order, is CHECK_EXPIRED; at another bank CHECK_USED", async () => {
+    const { customer: who, orderId } = await shop.confirmed();
+    const ask = (of: string, as = who, bankId = shop.bankId) =>
+      shop.as(as, "orders.reopenCheckout", { orderId: of, bankId });
+    await expect(ask(newId())).rejects.toMatchObject({ type: "CHECK_EXPIRED" });
+    await expect(ask(orderId, customer())).rejects.toMatchObject({ type: "CHECK_EXPIRED" });
+    await expect(ask(orderId, who, newId())).rejects.toMatchObject({ type: "CHECK_USED" });
+    await shop.as(who, "orders.cancel", { orderId });
+    await shop.sql("UPDATE orders SET checkout_url = NULL, checkout_ref = NULL WHERE id = $1", [orderId]);
+    await expect(ask(orderId)).rejects.toMatchObject({ type: "CHECK_EXPIRED" });
+  });
+
   it("again with another bank, is refused with CHECK_USED", async () => {
     const { quote, customer: who } = await shop.confirmed();
     const other = await shop.as(shop.admin, "orders.createBank", {
