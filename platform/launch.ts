@@ -27,8 +27,8 @@ const DRAIN_TIMEOUT_MS = 7_500;
  */
 const FAREWELL_MS = 1_500;
 
-/** What a service keeps to PostgreSQL beside its pool, at most: LISTEN, advisory locks, a tool's look. */
-const DIRECT_CONNECTIONS = 5;
+/** What a service keeps to PostgreSQL beside its pool, at most: LISTEN, advisory locks, documents, a tool's look. */
+const DIRECT_CONNECTIONS = 11;
 
 /** Where everything is, also written to data/platform.json for programs. */
 export interface Places {
@@ -83,6 +83,8 @@ async function start(wanted: Config, { signal, progress }: LaunchOptions, undo: 
   const dataDir = dataDirOf(wanted);
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   undo.push(lockFolder(dataDir));
+  // The documents of earlier versions, which are made anew in PostgreSQL; what stays behind would never be erased.
+  rmSync(join(dataDir, "documents"), { recursive: true, force: true });
   const config = await choosePorts(wanted);
   // The modules of all services take a second of one core: they are read while PostgreSQL starts on the other.
   const parts = Promise.all([

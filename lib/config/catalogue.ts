@@ -105,7 +105,10 @@ export const catalogue = {
     "redis",
     "rediss",
   ]),
-  MONGO_URL: url("MongoDB of the document store; unset: files in DATA_DIR", ["mongodb", "mongodb+srv"]),
+  MONGO_URL: url("MongoDB of the document store; unset: the databases of the services", [
+    "mongodb",
+    "mongodb+srv",
+  ]),
   S3_ENDPOINT: url("S3 or MinIO server of the pictures; unset: a folder in DATA_DIR", ["http", "https"]),
   S3_REGION: text("Region of the bucket", { fallback: "us-east-1" }),
   S3_BUCKET: shaped("Bucket of the pictures", /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, "be a bucket's name", {

@@ -1,12 +1,17 @@
 import type { Service, ServiceBroker, ServiceSchema } from "moleculer";
 import { fail } from "../../contracts/errors.ts";
 import { present } from "../../lib/present.ts";
-import { fileStore } from "./file-store.ts";
+import { background } from "../messages/background.ts";
+import type { Logger } from "../messages/logger.ts";
+import { type Runner, startRunner } from "../messages/runner.ts";
 import type { Direction, Field, Query, Store, StoredDocument, StoreOptions, StorePlace } from "./port.ts";
+import { postgresStore } from "./postgres-store.ts";
 
 export type { Query, StoredDocument, StorePlace } from "./port.ts";
 
 const MAX_FOUND = 1_000;
+/** How soon filling a collection is tried again. */
+const FILL_RETRY_MS = 10_000;
 
 export interface Find<D> {
   query?: Query<D>;
@@ -50,13 +55,14 @@ export interface DocumentsOptions<D extends StoredDocument> extends StorePlace {
 }
 
 /**
- * A collection of documents that belongs to one service: a projection, which can be made anew at any time. It
- * works on moleculer-db's adapters without moleculer-db's actions, since those take queries from their callers.
- * Every method throws SERVICE_UNAVAILABLE while the collection is not open or its store is away.
+ * A collection of documents that belongs to one service: a projection, which can be made anew at any time. A store that
+ * is new or was lost is filled by `rebuild` behind the running service, which does not wait for it. There are no
+ * actions, since a query is nothing that a caller may choose. Every method throws SERVICE_UNAVAILABLE while the collection is not open or its store is away.
  */
 export function documents<D extends StoredDocument>(options: DocumentsOptions<D>): Documents<D> {
   const { collection, indexes = [], version, rebuild } = options;
   let opened: Store | undefined;
+  let filling: Runner | undefined;
   const store = () => {
     if (!opened) throw fail("SERVICE_UNAVAILABLE", `The collection ${collection} is not open.`);
     return opened;
@@ -81,6 +87,15 @@ export function documents<D extends StoredDocument>(options: DocumentsOptions<D>
     ready: () => opened !== undefined,
     available: () => opened?.available() === true,
     mixin: {
+      ...background({
+        async start({ logger }) {
+          if (rebuild && opened?.isFilled) filling = startFilling(opened, rebuild, collection, logger);
+        },
+        async stop() {
+          await filling?.stop();
+          filling = undefined;
+        },
+      }),
       async started(this: Service) {
         const opening = await openStore({ ...options, indexes, logger: this.logger });
         await opening.connect();
@@ -98,11 +113,32 @@ export function documents<D extends StoredDocument>(options: DocumentsOptions<D>
 }
 
 /** Without MongoDB's address its driver is not even read: that costs half a second and 20 MB. */
-async function openStore({ mongoUrl, database, ...options }: StoreOptions): Promise<Store> {
-  if (mongoUrl === undefined) return fileStore(options);
+async function openStore({ mongoUrl, database, postgres, ...options }: StoreOptions): Promise<Store> {
+  if (mongoUrl === undefined) {
+    if (postgres === undefined) throw new Error(`the collection ${options.collection} has no place`);
+    return postgresStore({ ...options, postgres });
+  }
   if (database === undefined) throw new Error("a MongoDB needs the name of a database");
   const { mongoStore } = await import("./mongo-store.ts");
   return mongoStore({ ...options, mongoUrl, database });
+}
+
+/** Fills the collection unless that was done once; tried again until it is. A stop ends it between two batches. */
+function startFilling(store: Store, rebuild: Rebuild, collection: string, logger: Logger): Runner {
+  let isFilled = false;
+  return startRunner({
+    name: `filling ${collection}`,
+    sweepMs: FILL_RETRY_MS,
+    logger,
+    async run(_cause, stopping) {
+      isFilled ||= (await store.isFilled?.()) === true;
+      if (isFilled) return;
+      const documents = await rebuild(() => stopping.throwIfAborted());
+      await store.markFilled?.();
+      isFilled = true;
+      logger.info(`${collection} was filled with ${documents} documents`);
+    },
+  });
 }
 
 const rebuilds = new WeakMap<ServiceBroker, Map<string, Rebuild>>();

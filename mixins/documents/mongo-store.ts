@@ -1,7 +1,6 @@
 import { createRequire } from "node:module";
 import type { Collection, Db, Document, FindCursor, MongoClient } from "mongodb";
 import { fail, typeOf } from "../../contracts/errors.ts";
-import { replaceable } from "./file-store.ts";
 import { groupInserts } from "./group-insert.ts";
 import { type SharedClient, shareClient } from "./mongo-client.ts";
 import { duplicatesOf, isAway, isDuplicate } from "./mongo-errors.ts";
@@ -148,6 +147,14 @@ export function mongoStore(options: StoreOptions & { mongoUrl: string; database:
       }
     },
   };
+}
+
+/** What a document may take the place of. When that is nothing and its id is known, a newer one is there. */
+function replaceable(document: StoredDocument, version: string | undefined): object {
+  const { _id } = document;
+  if (version === undefined) return { _id };
+  const own = (document as unknown as Record<string, unknown>)[version];
+  return { _id, $or: [{ [version]: { $lte: own } }, { [version]: { $exists: false } }] };
 }
 
 const away = () => fail("SERVICE_UNAVAILABLE", "The document store cannot be reached.");

@@ -1,13 +1,18 @@
-import { join } from "node:path";
 import type { Settings } from "../../lib/config/config.ts";
 import type { Documents, StoredDocument, StorePlace } from "./documents.mixin.ts";
 
-/** Where the settings say that documents are kept: in MongoDB's database of this namespace, or in files. */
-export function documentStore(config: Pick<Settings, "DATA_DIR" | "MONGO_URL" | "NAMESPACE">): StorePlace {
+/**
+ * Where the settings say that documents are kept: in MongoDB's database of this namespace, or else beside the tables of
+ * the service.
+ */
+export function documentStore(
+  config: Pick<Settings, "MONGO_URL" | "NAMESPACE" | "POSTGRES_ACQUIRE_TIMEOUT_MS">,
+  postgresUrl: string,
+): StorePlace {
   return {
     mongoUrl: config.MONGO_URL,
     database: config.NAMESPACE,
-    dir: join(config.DATA_DIR, "documents"),
+    postgres: { url: postgresUrl, acquireTimeoutMs: config.POSTGRES_ACQUIRE_TIMEOUT_MS },
   };
 }
 

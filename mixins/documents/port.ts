@@ -9,7 +9,7 @@ export type Field<D> = keyof D & string;
 export type Direction<D> = Field<D> | `-${Field<D>}`;
 
 type Comparison<V> = { $in?: V[]; $lt?: V; $lte?: V; $gt?: V; $gte?: V; $ne?: V };
-/** What the file-backed store and MongoDB understand alike; written by our code only, never by a client. */
+/** What PostgreSQL and MongoDB understand alike; written by our code only, never by a client. */
 export type Query<D> = { readonly [K in keyof D]?: D[K] | Comparison<D[K]> };
 
 /** The fields of one index, first the most important, as in `["orderId", "-version"]`. */
@@ -23,7 +23,7 @@ export interface Search {
 
 /**
  * One collection of a document store. Two adapters keep this promise, which test/support/documents-contract.ts
- * spells out: a file on one node, MongoDB in a cluster. Whatever is not there for a while makes every method throw
+ * spells out: PostgreSQL's jsonb where nothing else is set, MongoDB in a cluster. Whatever is not there for a while makes every method throw
  * SERVICE_UNAVAILABLE, within the time that a request has.
  */
 export interface Store {
@@ -45,16 +45,18 @@ export interface Store {
   remove(query: object): Promise<number>;
   /** All documents in batches, in no order; those that come or go meanwhile may be among them or not. */
   batches(size: number): AsyncIterable<object[]>;
+  /** Whether the collection was filled once from what it projects; absent where an operator sees to that. */
+  isFilled?(): Promise<boolean>;
+  markFilled?(): Promise<void>;
 }
 
-/** Where a store's collections are. */
+/** Where a store's collections are: in MongoDB when its URL is set, else in PostgreSQL. */
 export interface StorePlace {
-  /** MongoDB; absent: files. */
   mongoUrl?: string | undefined;
   /** The name of the database in MongoDB. */
   database?: string;
-  /** The folder of the files; absent: in memory only, for tests. */
-  dir?: string;
+  /** The database whose schema `documents` has the collections. */
+  postgres?: { url: string; acquireTimeoutMs: number };
 }
 
 export interface StoreOptions extends StorePlace {

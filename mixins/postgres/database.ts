@@ -28,10 +28,13 @@ export interface DatabaseOptions {
   /** How long a statement waits for a free connection, making one included. */
   acquireTimeoutMs: number;
   applicationName: string;
+  /** false: a commit does not wait for the disk, for what can be made anew. */
+  synchronousCommit?: false;
 }
 
 /** Opens a pool; nothing is connected before the first statement. The caller destroys it. */
-export function openDatabase({ url, poolSize, acquireTimeoutMs, applicationName }: DatabaseOptions): Knex {
+export function openDatabase(options: DatabaseOptions): Knex {
+  const { url, poolSize, acquireTimeoutMs, applicationName } = options;
   return knex({
     client: "pg",
     connection: {
@@ -40,6 +43,7 @@ export function openDatabase({ url, poolSize, acquireTimeoutMs, applicationName 
       statement_timeout: STATEMENT_TIMEOUT_MS,
       lock_timeout: LOCK_TIMEOUT_MS,
       idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
+      ...(options.synchronousCommit === false && { options: "-c synchronous_commit=off" }),
     } as Knex.PgConnectionConfig,
     pool: { min: 0, max: poolSize },
     acquireConnectionTimeout: acquireTimeoutMs,

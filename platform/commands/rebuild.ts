@@ -1,7 +1,7 @@
 /**
  * `npm run rebuild -- payments` makes a collection of documents what PostgreSQL says. Where the environment names
- * MongoDB and the database (in a cluster, also in a container), it does so itself, whatever else runs; elsewhere the
- * platform that runs on DATA_DIR does, whose files have one writer. Reads and messages go on meanwhile.
+ * the service's database (in a cluster, also in a container), it does so itself, whatever else runs; elsewhere the
+ * platform that runs on DATA_DIR does, whose database is its own. Reads and messages go on meanwhile.
  */
 import { ServiceBroker } from "moleculer";
 import { fail } from "../../contracts/errors.ts";
@@ -45,7 +45,7 @@ runCommand(async () => {
 async function rebuild(config: Config, collection: Collection): Promise<number> {
   const { database, open } = sources[collection];
   const url = config[postgresUrlName(database)];
-  if (config.MONGO_URL === undefined || url === undefined) return await byThePlatform(config, collection);
+  if (url === undefined) return await byThePlatform(config, collection);
   const db = postgres({ url, poolSize: POOL, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, name: "rebuild" });
   const broker = new ServiceBroker({ logger: false });
   const collections = open(db, config);
@@ -64,11 +64,11 @@ async function rebuild(config: Config, collection: Collection): Promise<number> 
 type Opened = Pick<Documents<never>, "mixin" | "available">;
 
 function ofOrders(db: Postgres, config: Config): Opened[] {
-  return Object.values(orderProjections(db, documentStore(config)));
+  return Object.values(orderProjections(db, documentStore(config, db.url)));
 }
 
 function ofNotifications(db: Postgres, config: Config): Opened[] {
-  return [notificationDocuments(db, documentStore(config))];
+  return [notificationDocuments(db, documentStore(config, db.url))];
 }
 
 async function byThePlatform(config: Config, collection: Collection): Promise<number> {

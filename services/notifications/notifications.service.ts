@@ -52,7 +52,7 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
     name: "notifications",
   });
   const out = outbox({ postgres: db, carrier, source: "waybill/notifications", clock });
-  const history = notificationDocuments(db, documentStore(config));
+  const history = notificationDocuments(db, documentStore(config, config.POSTGRES_URL_NOTIFICATIONS));
   const push = deps.push ?? pushProviders(config);
   const mail = deps.mailer ?? mailer(config);
   const keys = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };

@@ -61,7 +61,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     name: "orders",
   });
   const out = outbox({ postgres: db, carrier, source: "waybill/orders", clock });
-  const projections = orderProjections(db, documentStore(config));
+  const projections = orderProjections(db, documentStore(config, config.POSTGRES_URL_ORDERS));
   const watchers = live();
   const deps: OrdersDeps = {
     clock,

@@ -59,7 +59,10 @@ beforeAll(async () => {
     POSTGRES_URL_ORDERS: orders.url,
     POSTGRES_URL_NOTIFICATIONS: people.url,
   };
-  const place = documentStore({ DATA_DIR: "/nonexistent", MONGO_URL: server.url, NAMESPACE: "rebuilt" });
+  const place = documentStore(
+    { MONGO_URL: server.url, NAMESPACE: "rebuilt", POSTGRES_ACQUIRE_TIMEOUT_MS: ACQUIRE_TIMEOUT_MS },
+    orders.url,
+  );
   const pool = (url: string) =>
     postgres({ url, poolSize: 4, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, name: "test" });
   db = pool(orders.url);

@@ -1,43 +1,162 @@
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { fileStore } from "../../mixins/documents/file-store.ts";
-import { documentsContract, openEvents } from "../support/documents-contract.ts";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import type { Knex } from "knex";
+import { createCollection } from "../../migrations/shared/documents.ts";
+import * as repository from "../../mixins/documents/postgres.repository.ts";
+import type { Db } from "../../mixins/postgres/database.ts";
+import { documentsContract, eventOptions, openEvents } from "../support/documents-contract.ts";
+import { eventually } from "../support/eventually.ts";
+import { explain } from "../support/explain.ts";
+import { ACQUIRE_TIMEOUT_MS, createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 
-let dir: string;
-beforeEach(() => {
-  dir = join(mkdtempSync(join(tmpdir(), "documents ")), "inner");
+const MANY = 100_000;
+/** A descent of an index and the rows of one order. */
+const PAGES = 20;
+
+let database: TestDatabase;
+let db: Knex;
+beforeAll(async () => {
+  database = await createDatabase("orders");
+  db = openPool(database, 2);
+  await createCollection(db, eventOptions.collection, eventOptions.indexes);
 });
-afterEach(() => {
-  rmSync(dir, { recursive: true, force: true });
+afterAll(async () => {
+  await db.destroy();
+  await database.drop();
 });
 
-documentsContract("files", () => ({ dir }));
-documentsContract("memory", () => ({}));
+const place = () => ({ postgres: { url: database.url, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS } });
+const empty = async () => {
+  await db.raw("TRUNCATE documents.events, documents.collections");
+  return place();
+};
 
-describe("documents in files", () => {
-  it("outlive the service in a file that only its owner reads, a torn last line notwithstanding", async () => {
-    const { events, broker } = await openEvents({ dir });
-    await events.insert({ _id: "m1", orderId: "o1", version: 1 });
+documentsContract("PostgreSQL", empty);
+
+describe("documents in PostgreSQL", () => {
+  beforeEach(empty);
+
+  it("put at once under one id, end as the newest one, and one that cannot be written takes none along", async () => {
+    const { events, broker } = await openEvents(place());
+    const bad = { _id: "x".repeat(101), orderId: "o1", version: 1 };
+    const puts = await Promise.allSettled([
+      ...[1, 3, 2, 3].map((version, n) =>
+        events.put({ _id: "m1", orderId: "o1", version, note: `put ${n}` }),
+      ),
+      events.put(bad),
+      events.insert(bad),
+      events.insert({ _id: "m2", orderId: "o1", version: 1 }),
+    ]);
+    expect(puts.map(({ status }) => status)).toEqual([
+      ...Array(4).fill("fulfilled"),
+      "rejected",
+      "rejected",
+      "fulfilled",
+    ]);
+    expect(await events.find({ sort: ["_id"] })).toMatchObject([
+      { _id: "m1", version: 3, note: "put 3" },
+      { _id: "m2" },
+    ]);
     await broker.stop();
-    const file = join(dir, "events.db");
-    expect(statSync(file).mode & 0o777).toBe(0o600);
-    appendFileSync(file, '{"_id":"m2","orderId":"o');
-    const again = await openEvents({ dir });
-    expect(await again.events.find({})).toEqual([{ _id: "m1", orderId: "o1", version: 1 }]);
-    await again.broker.stop();
   });
 
-  it("that change often do not let their file grow without end", async () => {
-    const store = fileStore({ collection: "busy", dir, compactAfterChanges: 100 });
-    await store.connect();
-    for (let version = 0; version <= 350; version++) {
-      await store.put({ _id: "m1", version } as { _id: string }, "version");
-    }
-    await store.disconnect();
-    const lines = readFileSync(join(dir, "busy.db"), "utf8").trim().split("\n");
-    expect(lines.length).toBeLessThan(110);
-    expect(lines.at(-1)).toContain('"version":350');
+  it("are read although the service writes with all that it has", async () => {
+    const { events, broker } = await openEvents(place());
+    await events.insert({ _id: "m1", orderId: "o1", version: 1 });
+    const holder = await db.transaction();
+    await holder.raw("SELECT FROM documents.events WHERE id = 'm1' FOR UPDATE");
+    const blocked = Promise.all(
+      [2, 3, 4, 5, 6].map((version) => events.put({ _id: "m1", orderId: "o1", version })),
+    );
+    await eventually(async () => {
+      const waiting = await db.raw(
+        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'transactionid'",
+      );
+      expect(waiting.rowCount).toBe(1);
+    });
+    expect(await events.get("m1")).toMatchObject({ version: 1 });
+    expect(await events.find({ query: { orderId: "o1" } })).toHaveLength(1);
+    await holder.rollback();
+    await blocked;
+    expect(await events.get("m1")).toMatchObject({ version: 6 });
+    await broker.stop();
   });
+
+  it("whose server does not answer, are unavailable, and available again when it does", async () => {
+    const { events, broker } = await openEvents(place());
+    await events.insert({ _id: "m1", orderId: "o1", version: 1 });
+    const holder = await db.transaction();
+    await holder.raw("LOCK TABLE documents.events");
+    await expect(events.get("m1")).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE", code: 503 });
+    expect([events.ready(), events.available()]).toEqual([true, false]);
+    await holder.rollback();
+    expect(await events.get("m1")).toMatchObject({ version: 1 });
+    await eventually(() => expect(events.available()).toBe(true));
+    await broker.stop();
+  });
+
+  it("that are new or were lost, are filled behind the started service, once; a stop breaks it off", async () => {
+    let rebuilds = 0;
+    const rebuild = async (progress: (documents: number) => void = () => undefined) => {
+      rebuilds++;
+      progress(0);
+      await first.events.insert({ _id: "m1", orderId: "o1", version: 1 });
+      return 1;
+    };
+    const first = await openEvents(place(), { rebuild });
+    await eventually(async () => expect(await first.events.count()).toBe(1));
+    const filled = async () => (await db.raw("SELECT name FROM documents.collections")).rows;
+    await eventually(async () => expect(await filled()).toEqual([{ name: "events" }]));
+    await first.broker.stop();
+
+    const again = await openEvents(place(), { rebuild });
+    await again.broker.stop();
+    expect(rebuilds).toBe(1);
+
+    await empty();
+    let begun = false;
+    const endless = async (progress: (documents: number) => void = () => undefined) => {
+      for (begun = true; ; await new Promise(setImmediate)) progress(0);
+    };
+    const broken = await openEvents(place(), { rebuild: endless });
+    await eventually(() => expect(begun).toBe(true));
+    await broken.broker.stop();
+    expect(await filled()).toEqual([]);
+  });
+});
+
+describe("at 100,000 documents, with stale and with fresh statistics", () => {
+  beforeAll(async () => {
+    await empty();
+    await db.raw("ANALYZE documents.events");
+    await db.transaction(async (trx) => {
+      await trx.raw("SET LOCAL statement_timeout = '60s'");
+      await trx.raw(
+        `INSERT INTO documents.events (id, document)
+         SELECT lpad(n::text, 12, '0'), jsonb_build_object('orderId', 'o' || n / 10, 'version', n % 10)
+         FROM generate_series(1, ${MANY}) n`,
+      );
+    });
+  }, 30_000);
+
+  it.each(["stale", "fresh"])(
+    "reading, writing and removing cost what they touch: %s",
+    async (statistics) => {
+      if (statistics === "fresh") await db.raw("ANALYZE documents.events");
+      const pagesOf = async (work: (on: Db) => Promise<unknown>) => (await explain(db, work)).pages;
+      const table = "documents.events";
+      const search = { query: { orderId: "o500", version: { $gte: 3 } }, sort: ["-version"], limit: 5 };
+      expect(await repository.find(db, table, search)).toHaveLength(5);
+      expect(await pagesOf((on) => repository.find(on, table, search))).toBeLessThan(PAGES);
+      expect(await pagesOf((on) => repository.get(on, table, "000000050000"))).toBeLessThan(PAGES);
+      expect(await pagesOf((on) => repository.remove(on, table, { orderId: "o500" }))).toBeLessThan(
+        2 * PAGES,
+      );
+      expect(await pagesOf((on) => repository.batchAfter(on, table, "000000050000", 100))).toBeLessThan(
+        PAGES,
+      );
+      const again = [{ _id: "000000050000", version: 7 }];
+      expect(await pagesOf((on) => repository.put(on, table, again, "version"))).toBeLessThan(2 * PAGES);
+      expect(await pagesOf((on) => repository.insert(on, table, again))).toBeLessThan(2 * PAGES);
+    },
+  );
 });

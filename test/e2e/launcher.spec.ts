@@ -3,11 +3,13 @@ import {
   chmodSync,
   chownSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -61,7 +63,13 @@ async function readinessUntilGone(): Promise<number[]> {
 
 beforeAll(async () => {
   chmodSync(folder, 0o700);
-  if (mayBecomeNobody) chownSync(folder, NOBODY, NOBODY);
+  mkdirSync(join(dataDir, "documents"), { recursive: true });
+  writeFileSync(join(dataDir, "documents/notifications.db"), "{}");
+  if (mayBecomeNobody) {
+    for (const path of ["", ".", "documents", "documents/notifications.db"]) {
+      chownSync(path === "" ? folder : join(dataDir, path), NOBODY, NOBODY);
+    }
+  }
   first = await startPlatform(dataDir, small, user);
 });
 afterAll(async () => {
@@ -74,6 +82,10 @@ describe("the launcher", () => {
     await eventually(() => expect(first.output()).toContain("Waybill is ready after"));
     expect(statSync(join(dataDir, "secrets.json"))).toMatchObject({ mode: 0o100600 });
     expect(statSync(join(dataDir, "control.sock")).mode & 0o777).toBe(0o600);
+  });
+
+  it("removes the document files of earlier versions, which nothing would ever erase a person from", () => {
+    expect(existsSync(join(dataDir, "documents"))).toBe(false);
   });
 
   it("says where everything is in lines that fit a terminal, without any secret", () => {

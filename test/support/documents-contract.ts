@@ -37,12 +37,16 @@ export async function openEvents(place: StorePlace, change: Partial<DocumentsOpt
  * What every document store does; `place` makes one that is empty.
  * @param race false for a server that looks and writes in two steps, as FerretDB 1 does: MongoDB replaces atomically
  */
-export function documentsContract(name: string, place: () => StorePlace, { race = true } = {}): void {
+export function documentsContract(
+  name: string,
+  place: () => StorePlace | Promise<StorePlace>,
+  { race = true } = {},
+): void {
   describe(`the documents of ${name}`, () => {
     let events: Documents<Event>;
     let broker: ServiceBroker;
     beforeEach(async () => {
-      ({ events, broker } = await openEvents(place()));
+      ({ events, broker } = await openEvents(await place()));
     });
     afterEach(() => broker.stop());
 
@@ -178,7 +182,7 @@ export function documentsContract(name: string, place: () => StorePlace, { race 
 
     it("are made anew by the name of their collection while it is open", async () => {
       const rebuild = async () => 7;
-      const other = await openEvents(place(), { rebuild });
+      const other = await openEvents(await place(), { rebuild });
       expect(rebuildsOf(other.broker).get("events")).toBe(rebuild);
       await other.broker.stop();
       expect(rebuildsOf(other.broker).size).toBe(0);
