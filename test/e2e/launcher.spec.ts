@@ -146,7 +146,7 @@ describe("the launcher", () => {
     expect(second.opsUrl).not.toBe(first.opsUrl);
     expect(await second.end("SIGTERM")).toBe(0);
     expect((await fetch(`${first.opsUrl}/readyz`)).status).toBe(200);
-  });
+  }, 60_000);
 
   it("killed without warning starts again on what it left behind", async () => {
     await first.end("SIGKILL");
