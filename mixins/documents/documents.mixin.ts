@@ -1,5 +1,5 @@
 import type { Service, ServiceBroker, ServiceSchema } from "moleculer";
-import { fail } from "../../contracts/errors.ts";
+import { fail, typeOf } from "../../contracts/errors.ts";
 import { present } from "../../lib/present.ts";
 import { background } from "../messages/background.ts";
 import type { Logger } from "../messages/logger.ts";
@@ -131,12 +131,17 @@ function startFilling(store: Store, rebuild: Rebuild, collection: string, logger
     sweepMs: FILL_RETRY_MS,
     logger,
     async run(_cause, stopping) {
-      isFilled ||= (await store.isFilled?.()) === true;
-      if (isFilled) return;
-      const documents = await rebuild(() => stopping.throwIfAborted());
-      await store.markFilled?.();
-      isFilled = true;
-      logger.info(`${collection} was filled with ${documents} documents`);
+      try {
+        isFilled ||= (await store.isFilled?.()) === true;
+        if (isFilled) return;
+        const documents = await rebuild(() => stopping.throwIfAborted());
+        await store.markFilled?.();
+        isFilled = true;
+        logger.info(`${collection} was filled with ${documents} documents`);
+      } catch (error) {
+        // Nothing is wrong when the service stops, or when the store has no connection to spare for a moment.
+        if (!stopping.aborted && typeOf(error) !== "SERVICE_UNAVAILABLE") throw error;
+      }
     },
   });
 }
