@@ -95,7 +95,7 @@ export function consumer(options: ConsumerOptions): Consumer {
   let running: Awaited<ReturnType<typeof start>> | undefined;
   const start = async (logger: Logger) => startConsumer(options, limits, logger);
   return {
-    stats: () => inboxStats(postgres.db, group),
+    stats: () => inboxStats(postgres.db, group, Object.keys(options.handlers)),
     lagMs: () => oldestWaitingMs(postgres.db, group, needy),
     undelivered: (subject) => listUndelivered(postgres.db, subject, UNDELIVERED_MAX),
     mixin: {

@@ -22,6 +22,8 @@ export interface Claimed extends Omit<InboxRow, "id" | "state" | "deadLetterId">
   attempts: number;
   /** Whether an earlier delivery ended without a word, as when the process was killed. */
   suspect: boolean;
+  /** How many messages of each type were asked for: as many of one type say that there may be more of it. */
+  share: number;
 }
 
 /** Commits messages to a group's inbox in one statement; returns how many it did not know. */
@@ -50,6 +52,9 @@ export function isAlone({ suspect, attempts }: Claimed): boolean {
  * Takes messages that are due under a lease, in one committed statement: a delivery counts from here, so that
  * a message that kills the process is counted too.
  *
+ * Each type is a lane of the index, and the lanes that have something due share the limit: a million messages of one
+ * type cost the claim of another one neither time nor its turn. Among more lanes than the limit, chance decides.
+ *
  * A row that is due and still bears a lease token was being worked on when its worker vanished. Once may be
  * anybody's misfortune; from the second time on such rows come one at a time, so that whoever was merely near
  * a message that kills is cleared when its turn comes, and only the killer dies of the count.
@@ -66,24 +71,36 @@ export async function claimDue(
     leaseMs: number;
   },
 ): Promise<Claimed[]> {
-  const due = (which: string) => `
-    SELECT message_id, lease_token IS NOT NULL AS suspect FROM inbox
-    WHERE consumer = ? AND state = 'waiting' AND next_at <= now() AND type = ANY(?) AND ${which}
-    ORDER BY next_at LIMIT ? FOR UPDATE SKIP LOCKED`;
+  const due = "consumer = ? AND state = 'waiting' AND next_at <= now()";
+  const columns = "ctid AS place, message_id, lease_token IS NOT NULL AS suspect";
+  const share = "(SELECT greatest(1, ?::integer / count(*)) FROM lanes)";
   return rows<Claimed>(
     db,
-    `WITH ordinary AS (${due(`(lease_token IS NULL OR attempts < ${SUSPECT_AFTER})`)}),
-       alone AS (${due(`lease_token IS NOT NULL AND attempts >= ${SUSPECT_AFTER}`)})
+    `WITH lanes AS MATERIALIZED (
+       SELECT lane FROM unnest(?::text[]) AS lane
+       WHERE (SELECT true FROM inbox WHERE ${due} AND type = lane ORDER BY next_at LIMIT 1)
+       ORDER BY random()),
+     ordinary AS (
+       SELECT first.* FROM lanes CROSS JOIN LATERAL (
+         SELECT ${columns} FROM inbox
+         WHERE ${due} AND type = lane AND (lease_token IS NULL OR attempts < ${SUSPECT_AFTER})
+         ORDER BY next_at LIMIT ${share} FOR UPDATE SKIP LOCKED) AS first
+       LIMIT ?),
+     alone AS (
+       SELECT ${columns} FROM inbox
+       WHERE ${due} AND type = ANY(?) AND lease_token IS NOT NULL AND attempts >= ${SUSPECT_AFTER}
+       ORDER BY next_at LIMIT ? FOR UPDATE SKIP LOCKED),
+     claimed AS MATERIALIZED (SELECT * FROM ordinary UNION ALL SELECT * FROM alone)
      UPDATE inbox SET attempts = attempts + 1, lease_token = ?, updated_at = now(),
        next_at = now() + ? * interval '1 millisecond'
-     FROM (SELECT * FROM ordinary UNION ALL SELECT * FROM alone) AS claimed
-     WHERE inbox.message_id = claimed.message_id AND inbox.consumer = ?
-     RETURNING inbox.message_id, source, type, subject, time, dataschema, traceparent, data, attempts, error,
-       suspect`,
+     WHERE ctid = ANY (ARRAY(SELECT place FROM claimed))
+     RETURNING message_id, source, type, subject, time, dataschema, traceparent, data, attempts, error,
+       message_id = ANY (ARRAY(SELECT message_id FROM claimed WHERE suspect)) AS suspect, ${share} AS share`,
     [
-      ...[claim.group, claim.types, claim.limit],
+      ...[claim.types, claim.group],
+      ...[claim.group, claim.limit, claim.limit],
       ...[claim.group, claim.types, claim.alone],
-      ...[claim.token, claim.leaseMs, claim.group],
+      ...[claim.token, claim.leaseMs, claim.limit],
     ],
   );
 }
@@ -187,33 +204,34 @@ export interface InboxStats {
 }
 
 const COUNT_MAX = 100_000;
+/** Of each type the oldest is looked for among so many that are due first: those that are retried are not far behind. */
+const LOOKED_AT = 100;
 
-export async function inboxStats(db: Db, group: string): Promise<InboxStats> {
-  const stats = await row<InboxStats>(
+export async function inboxStats(db: Db, group: string, types: readonly string[]): Promise<InboxStats> {
+  const stats = await row<Omit<InboxStats, "oldestAgeMs">>(
     db,
-    `WITH waiting AS (
-       SELECT created_at FROM inbox WHERE consumer = ? AND state = 'waiting' ORDER BY next_at LIMIT ${COUNT_MAX})
-     SELECT
-       (SELECT count(*)::integer FROM waiting) AS waiting,
-       (SELECT coalesce(extract(epoch FROM now() - min(created_at)) * 1000, 0)::bigint FROM waiting)
-         AS oldest_age_ms,
+    `SELECT
+       (SELECT count(*)::integer FROM (
+          SELECT FROM inbox WHERE consumer = ? AND state = 'waiting' LIMIT ${COUNT_MAX}) AS waiting) AS waiting,
        (SELECT count(*)::integer FROM inbox
         WHERE consumer = ? AND state IN ('dead', 'quarantined')) AS dead_letters`,
     [group, group],
   );
-  return stats ?? { waiting: 0, deadLetters: 0, oldestAgeMs: 0 };
+  const oldestAgeMs = await oldestWaitingMs(db, group, types);
+  return { waiting: 0, deadLetters: 0, ...stats, oldestAgeMs };
 }
 
 /** Age of the oldest message of these types that waits for its effect; 0 when none does. */
 export async function oldestWaitingMs(db: Db, group: string, types: readonly string[]): Promise<number> {
   const oldest = await row<{ ageMs: number }>(
     db,
-    `SELECT extract(epoch FROM now() - min(created_at)) * 1000 AS age_ms FROM (
-       SELECT created_at FROM inbox
-       WHERE consumer = ? AND state = 'waiting' AND type = ANY(?) LIMIT ${COUNT_MAX}) AS waiting`,
-    [group, types],
+    `SELECT extract(epoch FROM now() - min(waiting.created_at)) * 1000 AS age_ms
+     FROM unnest(?::text[]) AS lane CROSS JOIN LATERAL (
+       SELECT created_at FROM inbox WHERE consumer = ? AND state = 'waiting' AND type = lane
+       ORDER BY next_at LIMIT ${LOOKED_AT}) AS waiting`,
+    [types, group],
   );
-  return Number(oldest?.ageMs ?? 0);
+  return Math.max(0, Math.round(Number(oldest?.ageMs ?? 0)));
 }
 
 /**

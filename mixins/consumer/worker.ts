@@ -100,7 +100,7 @@ export function startWorker(options: WorkerOptions): Worker {
         held.add(delivery);
         queue.push(delivery);
       }
-      more = claimed.length >= limit;
+      more = mayBeMore(claimed);
       startQueued();
       if (!more) return;
       onMore();
@@ -195,4 +195,10 @@ export function startWorker(options: WorkerOptions): Worker {
       await waitAtMost(GIVE_BACK_MS, Promise.allSettled(running));
     },
   };
+}
+
+/** Whether a lane gave as much as was asked of it. */
+function mayBeMore(claimed: readonly Claimed[]): boolean {
+  const lanes = Map.groupBy(claimed, ({ type }) => type);
+  return [...lanes.values()].some((lane) => lane.length >= (lane[0]?.share ?? 0));
 }

@@ -116,7 +116,7 @@ const statements: [name: string, work: () => Promise<unknown>][] = [
         messages.map((message) => judge(message, Date.now(), RETENTION_MS)),
       ),
   ],
-  ["inbox: count", () => inboxStats(db, GROUP)],
+  ["inbox: count", () => inboxStats(db, GROUP, ["user.deleted"])],
   ["diagnosis: waiting in the inbox", () => undelivered(0, [0])],
   ["inbox: lag", () => oldestWaitingMs(db, GROUP, ["user.deleted"])],
   [

@@ -6,12 +6,18 @@ interface PlanNode {
   "Relation Name"?: string;
   "Shared Hit Blocks": number;
   "Shared Read Blocks": number;
+  "Actual Rows": number;
+  "Actual Loops": number;
+  "Rows Removed by Filter"?: number;
+  "Rows Removed by Index Recheck"?: number;
   Plans?: PlanNode[];
 }
 
 export interface Explained {
   /** Pages that the statement looked at, in memory or on disk: what it costs, whatever the machine. */
   pages: number;
+  /** Rows that it read from tables and indexes, those that it did not want among them. */
+  rows: number;
   /** Tables that it read from begin to end. */
   scanned: string[];
   text: string;
@@ -58,12 +64,20 @@ export async function explain(knex: Knex, work: (db: Db) => Promise<unknown>): P
   const scans = plans.flatMap(flat).filter((node) => node["Node Type"] === "Seq Scan");
   return {
     pages: plans.reduce((sum, plan) => sum + pagesOf(plan), 0),
+    rows: plans.flatMap(flat).reduce((sum, node) => sum + rowsOf(node), 0),
     scanned: scans.flatMap((node) => node["Relation Name"] ?? []),
     text: JSON.stringify(plans, null, 1),
   };
 }
 
 const pagesOf = (plan: PlanNode) => plan["Shared Hit Blocks"] + plan["Shared Read Blocks"];
+
+function rowsOf(node: PlanNode): number {
+  if (!/Scan$/.test(node["Node Type"]) || /^(?:CTE|Function|Subquery|Values)/.test(node["Node Type"]))
+    return 0;
+  const unwanted = (node["Rows Removed by Filter"] ?? 0) + (node["Rows Removed by Index Recheck"] ?? 0);
+  return (node["Actual Rows"] + unwanted) * node["Actual Loops"];
+}
 
 /** For knex, to which a question mark is a binding. */
 const escaped = (sql: string) => sql.replaceAll("?", "\\?");

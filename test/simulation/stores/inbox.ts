@@ -66,6 +66,7 @@ export const claimDue: typeof real.claimDue = (db, { group, types, limit, alone,
         },
         ...{
           suspect: one.leaseToken !== undefined,
+          share: limit,
           ...(traceparent && { traceparent }),
           ...(error && { error }),
         },

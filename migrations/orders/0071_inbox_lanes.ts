@@ -1,0 +1,1 @@
+export { inboxLanesDown as down, inboxLanesUp as up } from "../shared/inbox-lanes.ts";
