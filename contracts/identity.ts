@@ -13,6 +13,7 @@ import {
   optional,
   page,
   paging,
+  stored,
   text,
   time,
   uuid,
@@ -35,9 +36,18 @@ export const pushToken = object({
   deviceName: optional(text(100)),
 });
 
+/** Not every person has one: a form may send an empty text, which also takes it away. Spaces alone are a mistake. */
+const lastName = {
+  ...personName,
+  min: 0,
+  trim: false,
+  pattern: new RegExp(`^\\s*${personName.pattern.source.slice(1, -1)}\\s*$|^$`, "u"),
+  custom: (value: unknown) => (typeof value === "string" ? value.trim() : value),
+} as const;
+
 const profileFields = {
   firstName: personName,
-  lastName: personName,
+  lastName: optional(lastName),
   phone: optional(phone),
   birthDate: optional(birthDate),
   language: optional(language),
@@ -46,8 +56,10 @@ const profileFields = {
 export const profile = object({
   id: uuid,
   email: text(254),
-  ...profileFields,
-  language,
+  ...stored(object(profileFields)).props,
+  /** Empty for somebody who has none. */
+  lastName: stored(text(100, 0)),
+  language: stored(language),
   role,
   partnerId: optional(uuid),
   /** Staff who may invite others of their partner. */
@@ -135,7 +147,7 @@ export const identityActions = {
     object({
       expectedVersion: optional(integer(1, 2 ** 31)),
       firstName: optional(personName),
-      lastName: optional(personName),
+      lastName: optional(lastName),
       phone: optional(phone),
       birthDate: optional(birthDate),
       language: optional(language),
@@ -167,7 +179,7 @@ export const identityActions = {
       token: text(200),
       password,
       firstName: personName,
-      lastName: personName,
+      lastName: optional(lastName),
       phone: optional(phone),
       language: optional(language),
     }),

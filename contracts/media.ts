@@ -1,5 +1,5 @@
 import { action } from "./action.ts";
-import { boolean, integer, nothing, object, text, uuid } from "./schema.ts";
+import { boolean, integer, nothing, object, stored, text, uuid } from "./schema.ts";
 
 /** Bytes travel as base64: the transporter carries JSON, and an avatar is small. */
 const base64 = { type: "string", max: 7_000_000, pattern: /^[A-Za-z0-9+/]*={0,2}$/ } as const;
@@ -23,8 +23,12 @@ export const mediaActions = {
   /** For the deliverer who has the order, in place of the one they took before; its id goes with the delivery. */
   "media.putProof": action(object({ orderId: uuid, base64 }), object({ photoId: text(100) })),
   /** For Orders: whether a deliverer who states a photo has taken it of this order. */
-  "media.hasProof": action(object({ orderId: uuid, photoId: text(100) }), object({ exists: boolean }), {
-    idempotent: true,
-  }),
+  "media.hasProof": action(
+    stored(object({ orderId: uuid, photoId: text(100) })),
+    object({ exists: boolean }),
+    {
+      idempotent: true,
+    },
+  ),
   "media.getProof": action(object({ orderId: uuid }), image, { idempotent: true }),
 } as const;

@@ -7,11 +7,12 @@ import {
   integer,
   listOf,
   matching,
-  money,
   object,
   oneOf,
   optional,
   type Rule,
+  stored,
+  storedMoney,
   stringRecord,
   text,
   time,
@@ -33,10 +34,10 @@ const orderSnapshot = object({
   partnerTitle: text(120),
   delivererId: optional(uuid),
   lines: listOf(quotedLine),
-  fee: money,
-  total: money,
-  paid: money,
-  refunded: money,
+  fee: storedMoney,
+  total: storedMoney,
+  paid: storedMoney,
+  refunded: storedMoney,
   address,
   pickup: address,
   note: optional(text(500)),
@@ -56,7 +57,7 @@ const receipt = object({
   paymentId: text(200),
   eventId: text(200),
   outcome: receiptOutcome,
-  amount: money,
+  amount: storedMoney,
 });
 
 const refund = object({
@@ -65,7 +66,7 @@ const refund = object({
   orderId: uuid,
   bankId: uuid,
   paymentId: text(200),
-  amount: money,
+  amount: storedMoney,
   reason: text(500),
   borneBy: optional(bearer),
 });
@@ -81,8 +82,7 @@ const user = object({
   pushToken: optional(object({ provider: text(20), token: text(4096), deviceName: optional(text(100)) })),
 });
 
-/** The data of every message that must arrive, by type. A breaking change takes a new type. */
-export const messages = {
+const contents = {
   "order.created": orderSnapshot,
   "order.paid": orderSnapshot,
   "order.accepted": orderSnapshot,
@@ -138,6 +138,14 @@ export const messages = {
     ip: optional(text(45)),
   }),
 } as const satisfies Record<string, Rule>;
+
+/**
+ * The data of every message that must arrive, by type. A breaking change takes a new type. A message tells what its
+ * sender has stored, so no rule of what people may send is repeated here.
+ */
+export const messages = Object.fromEntries(
+  Object.entries(contents).map(([type, data]) => [type, stored(data)]),
+) as unknown as typeof contents;
 
 export type MessageType = keyof typeof messages;
 export type MessageData<T extends MessageType> = Infer<(typeof messages)[T]>;

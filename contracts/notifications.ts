@@ -12,6 +12,7 @@ import {
   optional,
   page,
   paging,
+  stored,
   stringRecord,
   text,
   time,
@@ -39,7 +40,7 @@ const providerSettings = object({ provider: pushProvider, values: stringRecord }
 export const device = object({
   id: uuid,
   name: optional(text(100)),
-  language: optional(language),
+  language: optional(stored(language)),
   providers: listOf(text(20)),
   createdAt: time,
 });

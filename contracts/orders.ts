@@ -9,7 +9,6 @@ import {
   integer,
   listOf,
   matching,
-  money,
   nothing,
   object,
   oneOf,
@@ -17,12 +16,14 @@ import {
   page,
   paging,
   someMoney,
+  stored,
+  storedMoney,
   stringRecord,
   text,
   time,
   uuid,
 } from "./schema.ts";
-import { address, givenAddress, personName, phone, position } from "./shared.ts";
+import { address, givenAddress, phone, position } from "./shared.ts";
 
 const version = integer(1, 2 ** 31);
 const reason = text(500);
@@ -54,7 +55,7 @@ export const paymentStatus = oneOf(
 );
 export type PaymentStatus = Infer<typeof paymentStatus>;
 
-export const orderCustomer = object({ id: uuid, name: personName, phone: optional(phone) });
+export const orderCustomer = stored(object({ id: uuid, name: text(200), phone: optional(phone) }));
 
 /** The order as its owner, its partner, its deliverer and the operators see it. */
 export const order = object({
@@ -66,10 +67,10 @@ export const order = object({
   partner: partnerSnapshot,
   delivererId: optional(uuid),
   lines: listOf(quotedLine),
-  fee: money,
-  total: money,
-  paid: money,
-  refunded: money,
+  fee: storedMoney,
+  total: storedMoney,
+  paid: storedMoney,
+  refunded: storedMoney,
   address,
   note: optional(text(500)),
   bankId: uuid,
@@ -117,7 +118,7 @@ export const poolEntry = object({
   partnerTitle: text(120),
   pickup: address,
   destination: address,
-  fee: money,
+  fee: storedMoney,
   /** From the position that was given to the pickup, as the crow flies. */
   distanceMeters: optional(integer(0, 40_100_000)),
   readySince: time,
@@ -172,14 +173,14 @@ export const diagnosis = object({
     object({
       paymentId: text(200),
       outcome: receiptOutcome,
-      amount: money,
+      amount: storedMoney,
       at: time,
     }),
   ),
   refunds: listOf(
     object({
       id: uuid,
-      amount: money,
+      amount: storedMoney,
       state: refundState,
       reason,
       borneBy: optional(bearer),

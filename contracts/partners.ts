@@ -11,13 +11,14 @@ import {
   knownCurrency,
   listOf,
   matching,
-  money,
   nothing,
   object,
   oneOf,
   optional,
   page,
   paging,
+  stored,
+  storedMoney,
   stringRecord,
   text,
   time,
@@ -63,7 +64,7 @@ const givenPartnerFields = { ...partnerFields, address: givenAddress, currency: 
 
 export const partner = object({
   id: uuid,
-  ...partnerFields,
+  ...stored(object(partnerFields)).props,
   hours,
   /** Takes orders at this moment: enabled, verified, within its hours and not paused. */
   open: boolean,
@@ -77,9 +78,7 @@ export type Partner = Infer<typeof partner>;
 /** What an order keeps of its partner. */
 export const partnerSnapshot = object({
   id: uuid,
-  title: text(120),
-  brand: optional(text(120)),
-  phone,
+  ...stored(object({ title: text(120), brand: optional(text(120)), phone })).props,
   pickup: address,
   preparationMinutes: integer(1, 600),
   proof: oneOf("pin", "pin_and_photo"),
@@ -92,7 +91,8 @@ const productFields = {
   brand: optional(text(120)),
   imageUrl: optional(httpUrl),
 } as const;
-export const product = object({ id: uuid, ...productFields, version });
+const storedProduct = stored(object(productFields)).props;
+export const product = object({ id: uuid, ...storedProduct, version });
 export type Product = Infer<typeof product>;
 
 /** A partner's offer of a product: one row of the customers' list. */
@@ -100,11 +100,8 @@ export const offer = object({
   productId: uuid,
   partnerId: uuid,
   partnerTitle: text(120),
-  title: text(160),
-  description: optional(text(2000)),
-  brand: optional(text(120)),
-  imageUrl: optional(httpUrl),
-  price: money,
+  ...storedProduct,
+  price: storedMoney,
   /** Pieces left; absent where the partner does not count them. */
   stock: optional(stockLeft),
   /** Told to those who manage it; customers meet only active ones. */
@@ -117,7 +114,7 @@ export type Offer = Infer<typeof offer>;
 export const availability = object({
   partnerId: uuid,
   productId: uuid,
-  price: money,
+  price: storedMoney,
   stock: optional(stockLeft),
   active: boolean,
   version,
@@ -125,7 +122,8 @@ export const availability = object({
 export type Availability = Infer<typeof availability>;
 
 export const wantedLine = object({ productId: uuid, quantity });
-export const quotedLine = object({ productId: uuid, title: text(160), quantity, unitPrice: money });
+const line = { productId: uuid, title: text(160), quantity, unitPrice: storedMoney } as const;
+export const quotedLine = stored(object(line));
 export type QuotedLine = Infer<typeof quotedLine>;
 
 /** What a cart costs, promised for ten minutes; the gateway keeps it for the customer. */
@@ -134,10 +132,10 @@ export const quote = object({
   expiresAt: time,
   partner: partnerSnapshot,
   lines: listOf(quotedLine),
-  fee: money,
-  total: money,
+  fee: storedMoney,
+  total: storedMoney,
   address,
-  note: optional(text(500)),
+  note: optional(stored(text(500))),
 });
 export type Quote = Infer<typeof quote>;
 
@@ -175,16 +173,18 @@ export type WebhookDelivery = Infer<typeof webhookDelivery>;
 const partnerId = { partnerId: uuid } as const;
 
 /** What a partner's system says of an order, once its signature was found genuine. */
-export const partnerCallback = object({
-  partnerId: uuid,
-  eventId: text(200),
-  bodyHash: matching(/^[0-9a-f]{64}$/, 64, "64 hexadecimal digits"),
-  type: oneOf("order.accepted", "order.rejected", "order.delayed", "order.ready"),
-  orderId: uuid,
-  reason: optional(text(500)),
-  /** When the order will be ready, with `order.accepted` and `order.delayed`. */
-  readyAt: optional(time),
-});
+export const partnerCallback = stored(
+  object({
+    partnerId: uuid,
+    eventId: text(200),
+    bodyHash: matching(/^[0-9a-f]{64}$/, 64, "64 hexadecimal digits"),
+    type: oneOf("order.accepted", "order.rejected", "order.delayed", "order.ready"),
+    orderId: uuid,
+    reason: optional(text(500)),
+    /** When the order will be ready, with `order.accepted` and `order.delayed`. */
+    readyAt: optional(time),
+  }),
+);
 export type PartnerCallback = Infer<typeof partnerCallback>;
 
 export const partnersActions = {
@@ -266,7 +266,7 @@ export const partnersActions = {
       orderId: uuid,
       ...partnerId,
       lines: array(quotedLine, { min: 1, max: 50 }),
-      fee: money,
+      fee: storedMoney,
       expiresAt: time,
     }),
     partnerSnapshot,

@@ -133,6 +133,47 @@ export const time = matching(
   27,
   "a time in UTC, as 2026-11-22T10:30:00Z",
 );
+/** Whatever PostgreSQL can store as text. */
+export const STORABLE = /^[^\0\p{Cs}]*$/u;
+
+/**
+ * The same rule for values that the platform has stored already: texts may have any form. The rule that a text was
+ * taken by may have changed since, and another service has stored it, so an inner call, a message or an answer that
+ * repeats the rule would refuse what is there. Lengths stay: they are those of the columns.
+ */
+export function stored<const R extends Rule>(rule: R): R {
+  return relaxed(rule) as R;
+}
+
+type Relaxable = Rule & { props?: Props; items?: Rule; pattern?: RegExp; min?: number; max?: number };
+
+function relaxed(rule: Rule): Rule {
+  const { type, props, items, pattern, min, max, optional } = rule as Relaxable;
+  if (props) {
+    const made = relaxedProps(props);
+    return made === props ? rule : ({ ...rule, props: made } as Rule);
+  }
+  if (items) return { ...rule, items: relaxed(items) } as Rule;
+  // Times are made by programs, and their readers calculate with them.
+  if (type !== "string" || pattern === time.pattern) return rule;
+  const lengths = { ...(min !== undefined && { min }), ...(max !== undefined && { max }) };
+  return { type, ...lengths, pattern: STORABLE, ...(optional && { optional }) } as Rule;
+}
+
+/** The same object for the same fields, and for those that are relaxed already: by it the documents name a schema. */
+const relaxedBefore = new WeakMap<Props, Props>();
+
+function relaxedProps(props: Props): Props {
+  let made = relaxedBefore.get(props);
+  if (!made) {
+    const entries = Object.entries(props).map(([name, rule]) => [name, relaxed(rule)] as const);
+    made = entries.every(([name, rule]) => rule === props[name]) ? props : Object.fromEntries(entries);
+    relaxedBefore.set(props, made);
+    relaxedBefore.set(made, made);
+  }
+  return made;
+}
+
 /** A currency as it is stored and answered. */
 export const currency = matching(/^[A-Z]{3}$/, 3, "a currency, as EUR");
 /** A currency that somebody gives: one of ISO 4217 that money can be in. */
@@ -142,6 +183,7 @@ export const knownCurrency = matching(
   "a currency of ISO 4217, as EUR",
 );
 export const money = object({ amountMinor: integer(0, Number.MAX_SAFE_INTEGER), currency });
+export const storedMoney = stored(money);
 /** A positive amount of money that somebody gives. */
 export const someMoney = object({
   amountMinor: integer(1, Number.MAX_SAFE_INTEGER),

@@ -1,5 +1,6 @@
 import { countries } from "../lib/countries.ts";
-import { decimal, type Infer, matching, object, optional, text } from "./schema.ts";
+import { canonicalLanguage, LANGUAGE_TAG_MAX_LENGTH } from "../lib/language.ts";
+import { decimal, type Infer, matching, object, optional, stored, text } from "./schema.ts";
 
 /** WGS 84, in degrees. */
 export const position = object({ latitude: decimal(-90, 90), longitude: decimal(-180, 180) });
@@ -15,7 +16,7 @@ const addressFields = {
   position: optional(position),
 } as const;
 /** An address as it is stored and answered. */
-export const address = object(addressFields);
+export const address = stored(object(addressFields));
 /** An address that somebody gives. */
 export const givenAddress = object({
   ...addressFields,
@@ -25,11 +26,32 @@ export type Address = Infer<typeof address>;
 
 /** E.164: a plus and at most fifteen digits, none of them a leading zero. */
 export const phone = matching(/^\+[1-9]\d{6,14}$/, 16, "a number with its country, as +4915112345678");
-/** The name of a person: letters of any script with their marks, spaces, hyphens and apostrophes. */
+// Control characters, line separators, characters that turn the direction of the text behind them, and markup.
+const NOT_IN_NAMES = String.raw`\p{Cc}\p{Cs}\u2028-\u202e\u2066-\u2069<>{}|\x60[\]\\`;
+/**
+ * A person's name, or a part of it: letters, marks, digits, spaces and punctuation of any script, as people bear them
+ * ('t Hooft, J. R. R., King Jr., 李小龙).
+ */
 export const personName = {
   ...text(100),
-  pattern: /^\p{L}[\p{L}\p{M} '’-]*$/u,
-  messages: { stringPattern: "Must be a name: letters, with spaces, hyphens and apostrophes between them." },
+  pattern: new RegExp(`^[^${NOT_IN_NAMES}\\s](?:[^${NOT_IN_NAMES}]*[^${NOT_IN_NAMES}\\s])?$`, "u"),
+  messages: { stringPattern: "Must be a name, without control characters and markup as < or >." },
 } as const;
-/** BCP 47, the part that we have templates for. */
-export const language = matching(/^[a-z]{2}(-[A-Z]{2})?$/, 5, "a language, as en or de-AT");
+
+type Finding = { type: string; actual?: unknown };
+
+/** A tag of BCP 47, kept in its canonical spelling. A tag that is for private use alone names no language. */
+export const language = {
+  ...matching(
+    /^(?:[A-Za-z]{2,3}|[A-Za-z]{5,8})(?:-[A-Za-z0-9]{1,8})*$/,
+    LANGUAGE_TAG_MAX_LENGTH,
+    "a language tag of BCP 47, as en, es-419 or zh-Hant",
+  ),
+  custom(value: unknown, errors: Finding[]): unknown {
+    if (typeof value !== "string") return value;
+    const canonical = canonicalLanguage(value);
+    // A text that does not fit the pattern has been refused for that.
+    if (canonical === undefined && language.pattern.test(value)) errors.push({ type: "stringPattern" });
+    return canonical ?? value;
+  },
+} as const;

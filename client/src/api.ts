@@ -16,7 +16,7 @@ export interface paths {
             email: string;
             password: string;
             first_name: string;
-            last_name: string;
+            last_name?: string;
             phone?: string;
             birth_date?: string;
             language?: string;
@@ -289,7 +289,7 @@ export interface paths {
             token: string;
             password: string;
             first_name: string;
-            last_name: string;
+            last_name?: string;
             phone?: string;
             language?: string;
           };

@@ -1,6 +1,6 @@
 import { stringify } from "yaml";
 import { messages } from "../../contracts/messages.ts";
-import { money, type Props, type Rule } from "../../contracts/schema.ts";
+import { type Props, type Rule, storedMoney } from "../../contracts/schema.ts";
 import { address } from "../../contracts/shared.ts";
 import { dataschemaOf } from "../../mixins/messages/validate.ts";
 import { exampleOf } from "../../mixins/openapi/example.ts";
@@ -16,7 +16,7 @@ const DESCRIPTION = [
 
 /** Schemas that several messages hold. */
 const names: ReadonlyMap<Props, string> = new Map<Props, string>([
-  [money.props, "Money"],
+  [storedMoney.props, "Money"],
   [address.props, "Address"],
 ]);
 

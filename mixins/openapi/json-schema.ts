@@ -1,4 +1,4 @@
-import { NO_CONTROL_CHARACTERS, type Props, type Rule } from "../../contracts/schema.ts";
+import { NO_CONTROL_CHARACTERS, type Props, type Rule, STORABLE } from "../../contracts/schema.ts";
 
 /** JSON Schema 2020-12, the part that contracts need. */
 export interface JsonSchema {
@@ -77,7 +77,7 @@ const CONTROL = "\\x00-\\x09\\x0b-\\x1f\\x7f-\\x9f";
  * that is trimmed before it is looked at may be any white space, and a text that may not be empty may not be blank.
  */
 function patternOf({ pattern, trim, min = 0 }: AnyRule): string | undefined {
-  if (!pattern) return undefined;
+  if (!pattern || pattern.source === STORABLE.source) return undefined;
   if (pattern.source === NO_CONTROL_CHARACTERS.source) {
     const inside = `[^${CONTROL}\\s](?:[^${CONTROL}]*[^${CONTROL}\\s])?`;
     return `^\\s*${min > 0 ? inside : `(?:${inside})?`}\\s*$`;

@@ -7,7 +7,7 @@ import { shortenLine } from "../../lib/text.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import type { RoutableParams } from "./contract.ts";
 
-const MAX_NAME_LENGTH = 100;
+const MAX_NAME_LENGTH = 200;
 /** As long as an Idempotency-Key is kept: so long a confirmation may be repeated. */
 const CONFIRMED_KEPT_SECONDS = 86_400;
 /** Of those that could not be kept where all gateways find them. */
@@ -91,6 +91,6 @@ export async function confirm(
 
 async function customerOf(ctx: Ctx<unknown>, { id }: Caller): Promise<Params<"orders.confirm">["customer"]> {
   const { firstName, lastName, phone } = await call(ctx, "identity.profile", {});
-  const name = shortenLine(`${firstName} ${lastName}`, MAX_NAME_LENGTH);
+  const name = shortenLine(`${firstName} ${lastName}`.trim(), MAX_NAME_LENGTH);
   return { id, name, ...(phone && { phone }) };
 }

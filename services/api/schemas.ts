@@ -3,7 +3,7 @@ import * as identity from "../../contracts/identity.ts";
 import * as notifications from "../../contracts/notifications.ts";
 import * as orders from "../../contracts/orders.ts";
 import * as partners from "../../contracts/partners.ts";
-import { money, type Props } from "../../contracts/schema.ts";
+import { type Props, storedMoney } from "../../contracts/schema.ts";
 import { address, givenAddress, position } from "../../contracts/shared.ts";
 import * as templates from "../../contracts/templates.ts";
 import { wireProps } from "./wire.ts";
@@ -21,7 +21,7 @@ const named: Record<string, { readonly props: Props }> = {
   Diagnosis: orders.diagnosis,
   HistoryEvent: orders.historyEvent,
   Hours: partners.hours,
-  Money: money,
+  Money: storedMoney,
   Notification: notifications.notification,
   NotificationPreferences: notifications.preferences,
   Offer: partners.offer,

@@ -36,7 +36,6 @@ export async function createFirstAdmin(
         email,
         emailConfirmed: true,
         firstName: NAME,
-        lastName: NAME,
         language: DEFAULT_LANGUAGE,
         grant,
       });

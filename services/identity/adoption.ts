@@ -3,7 +3,7 @@ import type { Grant, IssuedTokens } from "../../providers/identity/index.ts";
 import { addAudit } from "./audit.repository.ts";
 import { userMessage } from "./messages.ts";
 import type { Parts } from "./parts.ts";
-import { DEFAULT_LANGUAGE } from "./people.ts";
+import { DEFAULT_LANGUAGE, storableName } from "./people.ts";
 import { isErased, profileById, saveNewProfile, setProfileGrant } from "./profiles.repository.ts";
 import { tellOfConfirmed } from "./sign-up.ts";
 
@@ -32,7 +32,10 @@ export async function adopt(parts: Parts, { userId, grant }: IssuedTokens): Prom
       return out.add(trx, [userMessage("user.updated", changed)]);
     }
     if (!holder || (await isErased(trx, userId))) throw fail("INVALID_CREDENTIALS");
-    const { email, firstName = NAMES[grant.role], lastName = NAMES[grant.role] } = holder;
+    const [firstName = NAMES[grant.role], lastName = ""] = [holder.firstName, holder.lastName]
+      .map(storableName)
+      .filter((name) => name !== "");
+    const { email } = holder;
     const person = { firstName, lastName, language: DEFAULT_LANGUAGE };
     const made = await saveNewProfile(trx, { ...person, id: userId, email, emailConfirmed: true, grant });
     if (made) {

@@ -172,7 +172,7 @@ async function promote(
 export async function openAccount(
   parts: Parts,
   { email, password, grant }: { email: string; password: string; grant: Grant },
-  names: string[],
+  names: (string | undefined)[],
 ): Promise<string> {
   refuseCommonPassword(password, [email, ...names]);
   const { userId, taken } = await registerAccount(parts, { email, password, confirmed: true, grant });

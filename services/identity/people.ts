@@ -6,6 +6,18 @@ import { type ProfileRow, profileById } from "./profiles.repository.ts";
 /** Who gave no language gets the texts in this one. */
 export const DEFAULT_LANGUAGE = "en";
 
+const NAME_MAX_LENGTH = 100;
+const NOT_IN_NAMES = /[\p{Cc}\p{Cs}\u2028-\u202e\u2066-\u2069<>{}|\x60[\]\\]+/gu;
+
+/**
+ * What we can keep of a name that an operator or another system wrote at the identity provider, by rules of its own;
+ * empty when nothing is left.
+ */
+export function storableName(name = ""): string {
+  const visible = name.replace(NOT_IN_NAMES, " ").trim();
+  return [...visible].slice(0, NAME_MAX_LENGTH).join("").trim();
+}
+
 /** What no schema can say of a date of birth. @throws VALIDATION_ERROR naming the field */
 export function checkBirthDate({ clock }: Parts, birthDate: string | undefined): void {
   const problem = birthDate && birthDateProblem(birthDate, clock.now());

@@ -9,6 +9,7 @@ export type PushToken = Infer<typeof pushToken>;
 
 export interface Person {
   firstName: string;
+  /** Empty for somebody who has none. */
   lastName: string;
   phone?: string | undefined;
   birthDate?: string | undefined;
@@ -40,7 +41,8 @@ export async function profileByEmail(db: Db, email: string): Promise<ProfileRow 
   return row<ProfileRow>(db, `SELECT ${PROFILE} FROM profiles WHERE email = ?`, [email]);
 }
 
-export interface NewProfile extends Person {
+export interface NewProfile extends Omit<Person, "lastName"> {
+  lastName?: string | undefined;
   id: string;
   email: string;
   emailConfirmed: boolean;
@@ -58,7 +60,7 @@ export async function saveNewProfile(db: Db, profile: NewProfile): Promise<Profi
   const values = [
     emailConfirmed,
     profile.firstName,
-    profile.lastName,
+    profile.lastName ?? "",
     profile.phone ?? null,
     profile.birthDate ?? null,
     profile.language,

@@ -1,5 +1,6 @@
 import type { ServiceSchema } from "moleculer";
 import type { Clock } from "../../lib/clock.ts";
+import { canonicalLanguage } from "../../lib/language.ts";
 import { caching, outdatedEvent } from "../../mixins/caching/caching.mixin.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import type { Template, TemplateChannel, TemplateEvent } from "./templates/catalogue.ts";
@@ -73,6 +74,7 @@ export function keptTexts({ postgres, clock, warn }: KeptDeps): KeptTexts {
   };
 }
 
+/** A tag that was stored before tags were made canonical is found by its canonical spelling. */
 function keyOf(event: TemplateEvent, language: string, channel: TemplateChannel): string {
-  return `${event} ${language} ${channel}`;
+  return `${event} ${canonicalLanguage(language) ?? language} ${channel}`;
 }

@@ -161,7 +161,7 @@ describe("accounts that Keycloak has and this database has not", () => {
         email,
         role: "deliverer",
         firstName: "Ada",
-        lastName: "Deliverer",
+        lastName: "",
         emailConfirmed: true,
       });
     }

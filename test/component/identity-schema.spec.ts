@@ -41,7 +41,8 @@ describe("identity's database", () => {
     ["a customer who is a partner's admin", { partner_admin: true }],
     ["a phone that is no E.164 number", { phone: "0791234567" }],
     ["a name of 101 letters", { first_name: "x".repeat(101) }],
-    ["an empty name", { last_name: "" }],
+    ["an empty name", { first_name: "" }],
+    ["a language of 36 characters", { language: "x".repeat(36) }],
     ["a birth before 1900", { birth_date: "1899-12-31" }],
   ])("refuses a profile with %s", async (_name, more) => {
     await expect(insert("profiles", profile(more))).rejects.toMatchObject({ code: CHECK });

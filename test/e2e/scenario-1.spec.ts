@@ -4,7 +4,18 @@ import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Client, connect } from "./client.ts";
 import { covered } from "./covered.ts";
-import { admin, CODE, customer, invited, mailed, PASSWORD, signIn } from "./world.ts";
+import {
+  admin,
+  CODE,
+  customer,
+  invited,
+  type Kitchen,
+  kitchen,
+  mailed,
+  order,
+  PASSWORD,
+  signIn,
+} from "./world.ts";
 
 interface Profile {
   id: string;
@@ -16,10 +27,13 @@ interface Profile {
 }
 
 let api: Client;
+let shop: Kitchen;
 beforeAll(async () => {
   api = await connect();
+  shop = await kitchen(api, await admin(api), [{ price: 950 }]);
 });
-afterAll(() => {
+afterAll(async () => {
+  await shop?.close();
   expect([...(api?.reached ?? [])]).toEqual(expect.arrayContaining([...covered["scenario-1"]]));
 });
 
@@ -63,7 +77,8 @@ describe("scenario 1, register", () => {
   });
 
   it.each([
-    ["a first name with digits", { first_name: "R2D2" }, "first_name"],
+    ["a first name with markup", { first_name: "<b>Ada</b>" }, "first_name"],
+    ["a first name that turns the direction of the text", { first_name: "Ada\u202e" }, "first_name"],
     ["a name of spaces", { last_name: "   " }, "last_name"],
     ["a phone number without its country", { phone: "015112345678" }, "phone"],
     ["a birth date to come", { birth_date: "2990-01-01" }, "birth_date"],
@@ -81,6 +96,37 @@ describe("scenario 1, register", () => {
     const answer = await api.request<{ errors: { field: string }[] }>("POST /users", { body });
     expect(answer.status).toBe(422);
     expect(answer.body.errors.map((error) => error.field)).toContain(field);
+  });
+
+  it.each([
+    ["'t Hooft", "Gerard"],
+    ["J. R. R.", "Tolkien"],
+    ["Martin Luther", "King Jr."],
+    ["李小龙", undefined],
+    ["Sukarno", ""],
+  ])("somebody called %s %s signs up, orders, and the order has that name", async (name, last_name) => {
+    const me = await customer(api, { name, last_name });
+    const profile = await api.ok<Profile>("GET /me", me);
+    expect(profile).toMatchObject({ first_name: name, last_name: last_name ?? "" });
+    const { order_id } = await order(api, me, shop);
+    const { customer: buyer } = await api.ok<{ customer: { name: string } }>(`GET /orders/${order_id}`, me);
+    expect(buyer.name).toBe([name, last_name].filter(Boolean).join(" "));
+  });
+
+  it.each([
+    ["es-419", "es-419"],
+    ["zh-hant", "zh-Hant"],
+    ["SR-latn-rs", "sr-Latn-RS"],
+  ])("the language %s, as browsers send it, is kept as %s, by profile and device", async (sent, kept) => {
+    const me = await customer(api, { language: sent });
+    expect(await api.ok("GET /me", me)).toMatchObject({ language: kept });
+    expect(await api.ok("PATCH /me", { ...me, body: { language: sent } })).toMatchObject({ language: kept });
+    const device = { provider: "sandbox", token: `phone-${newId()}`, language: sent };
+    expect(await api.ok("POST /me/devices", { ...me, body: device, key: newId() })).toMatchObject({
+      language: kept,
+    });
+    const wrong = await api.refused("PATCH /me", { ...me, body: { language: "x-private" } });
+    expect(wrong).toEqual({ status: 422, code: "validation_error" });
   });
 
   it("refresh tokens rotate, and one that comes again ends the session", async () => {

@@ -82,7 +82,14 @@ export async function admin(api: Client): Promise<string> {
  * Registers, confirms by the mailed code and signs in.
  * @param phoneIs how the sandbox's phone behaves: `phone` shows what comes, `refuse` refuses it
  */
-export async function customer(api: Client, { name = "Zoë", phoneIs = "phone" } = {}): Promise<Person> {
+export async function customer(
+  api: Client,
+  {
+    name = "Zoë",
+    phoneIs = "phone",
+    ...more
+  }: { name?: string; phoneIs?: string; [field: string]: unknown } = {},
+): Promise<Person> {
   const mark = newId();
   const email = `${mark}@customers.example`;
   const phone = `${phoneIs}-${mark}`;
@@ -94,6 +101,7 @@ export async function customer(api: Client, { name = "Zoë", phoneIs = "phone" }
       last_name: "Brandt-O’Neill",
       phone: "+4915112345678",
       push_token: { provider: "sandbox", token: phone, device_name: "My phone" },
+      ...more,
     },
   });
   const code = await mailed(api, email, CODE);

@@ -154,6 +154,14 @@ describe("an own text, for a reader in some language,", () => {
     ["fr", ["en"], "Own en"],
     ["fr", [], "Payment received"],
     ["en-GB", ["en"], "Own en"],
+    ["es-419", ["es-419", "es"], "Own es-419"],
+    ["es-MX", ["es"], "Own es"],
+    ["zh-Hant-TW", ["zh-Hant", "zh"], "Own zh-Hant"],
+    ["zh-TW", ["zh-Hant", "zh"], "Own zh-Hant"],
+    ["zh-CN", ["zh-Hant", "zh"], "Own zh"],
+    ["sr-Latn-RS", ["sr-Latn", "sr"], "Own sr-Latn"],
+    ["de-Latn-AT-1996", ["de"], "Own de"],
+    ["iw", ["he"], "Own he"],
   ])("%s, where there are own ones in %j, is %s", (language, languages, title) => {
     const texts = languages.map((one) => [`order.paid:customer ${one} push`, text("x", `Own ${one}`)]);
     expect(said(Object.fromEntries(texts), language).title).toBe(title);

@@ -1,3 +1,4 @@
+import { languageFallbacks } from "../../../lib/language.ts";
 import { decimalText, minorUnitDigits } from "../../../lib/money.ts";
 import { shorten } from "../../../lib/text.ts";
 import {
@@ -147,13 +148,13 @@ function filledBest(
   return { filled: fill(en.texts[event], event, values(formatOf(FALLBACK))), language: FALLBACK };
 }
 
-/** The language itself, the same without its country, English. */
+/** The language itself, those that its readers understand as well, English. */
 function languagesFor(wanted: string): ReadonlySet<string> {
-  return new Set([wanted, baseOf(wanted), FALLBACK]);
+  return new Set([...languageFallbacks(wanted), FALLBACK]);
 }
 
 function baseOf(language: string): string {
-  return language.toLowerCase().split("-")[0] ?? FALLBACK;
+  return languageFallbacks(language).at(-1) ?? FALLBACK;
 }
 
 function isDirectTemplate(name: string): name is DirectTemplate {
