@@ -5,17 +5,17 @@ const SUBJECT_MAX_LENGTH = 200;
 const DETAIL_MAX_LENGTH = 2_000;
 
 interface Kind {
-  /** It comes again and again until an operator acts, so operators hear of one subject at most once in a window. */
-  repeats?: true;
+  /** Until an operator acts it is raised again and again: operators hear of one subject once an hour, or once. */
+  told?: "hourly" | "once";
 }
 
 /** Everything that an operator is told; docs/operating.md says of each what to do. */
 export const alertKinds = {
-  "order.not_ready": { repeats: true },
-  "order.no_deliverer": { repeats: true },
-  "order.deliverer_silent": { repeats: true },
-  "order.undeliverable": { repeats: true },
-  "order.partner_not_notified": { repeats: true },
+  "order.not_ready": { told: "hourly" },
+  "order.no_deliverer": { told: "hourly" },
+  "order.deliverer_silent": { told: "hourly" },
+  "order.undeliverable": { told: "hourly" },
+  "order.partner_not_notified": { told: "hourly" },
   "handover.locked": {},
   "payment.unmatched": {},
   "payment.unusable": {},
@@ -26,6 +26,7 @@ export const alertKinds = {
   "refund.failed": {},
   "refund.stuck": {},
   "bank.silent": {},
+  "row.unreadable": { told: "once" },
   "stock.oversold": {},
   "webhook.dead": {},
   "webhook.disabled": {},
@@ -33,10 +34,13 @@ export const alertKinds = {
 
 export type AlertKind = keyof typeof alertKinds;
 
-/** False also for a kind that only another version of the program knows: an alert too many is better than one too few. */
-export function alertRepeats(kind: string): boolean {
+/**
+ * How often operators hear of one subject. Each time also of a kind that only another version of the program knows: an
+ * alert too many is better than one too few.
+ */
+export function alertTold(kind: string): "each" | "hourly" | "once" {
   const known: Kind | undefined = Object.hasOwn(alertKinds, kind) ? alertKinds[kind as AlertKind] : undefined;
-  return known?.repeats === true;
+  return known?.told ?? "each";
 }
 
 /**

@@ -15,6 +15,7 @@ import { envelope } from "./envelope.ts";
 import { insertMessages, type OutboxStats, outboxStats, pruneOutbox } from "./outbox.repository.ts";
 import { type RelayLimits, relay, relayLimits } from "./relay.ts";
 import { keeper, replay } from "./replay.ts";
+import { unreadableRowAlerts } from "./unreadable-rows.ts";
 
 const CHANNEL = "waybill_outbox";
 const SWEEP_MS = 1_000;
@@ -69,6 +70,7 @@ export function outbox(options: OutboxOptions): Outbox {
     stats: () => outboxStats(postgres.db),
     mixin: background({
       async start({ logger }) {
+        postgres.onUnreadableRow(unreadableRowAlerts({ postgres, source, clock, logger }));
         const db = () => postgres.db;
         const announcing = announcer({ db, channel: CHANNEL, from: me });
         const pass = relay({ db, carrier, logger, limits, onMore: announcing.announce });

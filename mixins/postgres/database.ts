@@ -11,11 +11,13 @@ const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000;
 const ignore = () => undefined;
 const SILENT = { debug: ignore, deprecate: ignore, warn: ignore, error: ignore };
 
+/** A whole number that JavaScript cannot count exactly. The row that holds it is told of and never handed out. */
+class Uncountable {}
+
 // One spelling of values everywhere behind this line: whole numbers that count exactly, moments as ISO text.
 pg.types.setTypeParser(pg.types.builtins.INT8, (text) => {
   const value = Number(text);
-  if (!Number.isSafeInteger(value)) throw new RangeError("a bigint beyond 2^53 - 1 came from the database");
-  return value;
+  return Number.isSafeInteger(value) ? value : new Uncountable();
 });
 pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, (text) => {
   // PostgreSQL writes "2026-11-22 08:00:00.123+00": ISO 8601 but for the blank and the minutes of the offset.
@@ -30,6 +32,30 @@ export interface DatabaseOptions {
   applicationName: string;
   /** false: a commit does not wait for the disk, for what can be made anew. */
   synchronousCommit?: false;
+}
+
+/** A row that holds a number beyond 2^53 - 1. */
+export interface UnreadableRow {
+  /** Its id, or that of what it belongs to; `unknown` where the statement asked for none. */
+  id: string;
+  columns: string[];
+}
+
+export class UnreadableRowError extends Error {
+  readonly row: UnreadableRow;
+
+  constructor(row: UnreadableRow) {
+    super(`the row ${row.id} holds a number beyond 2^53 - 1 in ${row.columns.join(", ")}`);
+    this.row = row;
+  }
+}
+
+/** Transactions share the configuration of their pool. */
+const listeners = new WeakMap<object, (row: UnreadableRow) => void>();
+
+/** @param listener is told of each unreadable row, each time that it is met */
+export function onUnreadableRow(pool: Knex, listener: (row: UnreadableRow) => void): void {
+  listeners.set(pool.client.config, listener);
 }
 
 /** Opens a pool; nothing is connected before the first statement. The caller destroys it. */
@@ -55,22 +81,35 @@ export function openDatabase(options: DatabaseOptions): Knex {
 const PREPARED_MAX = 1_000;
 const names = new Map<string, string>();
 
+/** The rows that can be read; with how many could not, by which a list knows that it goes on. */
+export type Rows<T> = T[] & { skipped?: number };
+
 /**
- * The rows of one statement, columns in camelCase, absent values left out instead of null.
+ * The rows of one statement, columns in camelCase, absent values left out instead of null. A row that cannot be read
+ * is skipped and told of, so that it takes down no list, sweep or claim of others.
  * @param sql with `?` for each binding (knex's raw syntax; `\\?` is a literal question mark)
  */
-export async function rows<T>(db: Db, sql: string, bindings: readonly unknown[] = []): Promise<T[]> {
-  return rowsOf(await run(db, sql, bindings, nameOf(sql)));
+export async function rows<T>(db: Db, sql: string, bindings: readonly unknown[] = []): Promise<Rows<T>> {
+  return rowsOf(db, await run(db, sql, bindings, nameOf(sql)));
 }
 
 /** The same of a statement whose best plan is another one for other values, as of a rare word and a common one. */
-export async function rowsPlannedAnew<T>(db: Db, sql: string, bindings: readonly unknown[]): Promise<T[]> {
-  return rowsOf(await run(db, sql, bindings, undefined));
+export async function rowsPlannedAnew<T>(
+  db: Db,
+  sql: string,
+  bindings: readonly unknown[],
+): Promise<Rows<T>> {
+  return rowsOf(db, await run(db, sql, bindings, undefined));
 }
 
-/** The first row, or undefined. */
+/** The first row, or undefined. @throws UnreadableRowError */
 export async function row<T>(db: Db, sql: string, bindings: readonly unknown[] = []): Promise<T | undefined> {
-  return (await rows<T>(db, sql, bindings))[0];
+  const result = await run(db, sql, bindings, nameOf(sql));
+  const [first] = result.rows as RawRow[];
+  if (!first) return undefined;
+  const found = camelRow(first);
+  if (found) return found as T;
+  throw new UnreadableRowError(tell(db, first));
 }
 
 /** How many rows a write touched: the guard in its WHERE tells by it whether it won. */
@@ -97,8 +136,28 @@ function nameOf(sql: string): string | undefined {
   return name;
 }
 
-function rowsOf<T>(result: { rows: unknown }): T[] {
-  return (result.rows as Record<string, unknown>[]).map((row) => camelRow(row) as T);
+type RawRow = Record<string, unknown>;
+
+function rowsOf<T>(db: Db, result: { rows: unknown }): Rows<T> {
+  const found: Rows<T> = [];
+  for (const raw of result.rows as RawRow[]) {
+    const one = camelRow(raw);
+    if (one) {
+      found.push(one as T);
+    } else {
+      tell(db, raw);
+      found.skipped = (found.skipped ?? 0) + 1;
+    }
+  }
+  return found;
+}
+
+function tell(db: Db, raw: RawRow): UnreadableRow {
+  const { id = raw.order_id ?? raw.product_id ?? "unknown" } = raw;
+  const columns = Object.keys(raw).filter((column) => raw[column] instanceof Uncountable);
+  const unreadable = { id: String(id), columns };
+  listeners.get(db.client.config)?.(unreadable);
+  return unreadable;
 }
 
 const camelNames = new Map<string, string>();
@@ -112,10 +171,12 @@ function camelName(column: string): string {
   return name;
 }
 
-function camelRow(source: Record<string, unknown>): Record<string, unknown> {
-  const target: Record<string, unknown> = {};
+/** Undefined for a row that cannot be read. */
+function camelRow(source: RawRow): RawRow | undefined {
+  const target: RawRow = {};
   for (const column in source) {
     const value = source[column];
+    if (value instanceof Uncountable) return undefined;
     if (value !== null) target[camelName(column)] = value;
   }
   return target;

@@ -3,7 +3,7 @@ import type { Knex } from "knex";
 import type { ServiceSchema } from "moleculer";
 import { fail } from "../../contracts/errors.ts";
 import { failpoint } from "../../lib/failpoint.ts";
-import { openDatabase } from "./database.ts";
+import { onUnreadableRow, openDatabase, type UnreadableRow } from "./database.ts";
 
 const READY_PROBE_TIMEOUT_MS = 2_000;
 /** How long a service that starts waits for its database: a machine that starts everything at once is slow. */
@@ -19,6 +19,8 @@ export interface Postgres {
   readonly db: Knex;
   /** Runs `work` in one transaction: commits when it resolves, rolls back when it throws. */
   transact<T>(work: (trx: Knex.Transaction) => Promise<T>): Promise<T>;
+  /** @param listener is told of each row that cannot be read; to be called before the service starts */
+  onUnreadableRow(listener: (row: UnreadableRow) => void): void;
   /** Whether the database answers within two seconds. */
   ping(): Promise<boolean>;
 }
@@ -33,6 +35,7 @@ export interface PostgresOptions {
 /** The database of one service. @throws Error when the service mixes it in twice (by its name, at start) */
 export function postgres(options: PostgresOptions): Postgres {
   let pool: Knex | undefined;
+  let unreadable: (row: UnreadableRow) => void = () => undefined;
   const db = () => {
     if (!pool) throw new Error(`the database of ${options.name} is not open`);
     return pool;
@@ -51,6 +54,9 @@ export function postgres(options: PostgresOptions): Postgres {
       failpoint("transaction.ended");
       return result;
     },
+    onUnreadableRow(listener) {
+      unreadable = listener;
+    },
     async ping() {
       const answer = db()
         .raw("SELECT 1")
@@ -63,6 +69,7 @@ export function postgres(options: PostgresOptions): Postgres {
       hooks: { error: { "*": (_ctx, error) => Promise.reject(reachable(error)) } },
       async started() {
         pool = openDatabase({ ...options, applicationName: `waybill ${options.name}` });
+        onUnreadableRow(pool, (row) => unreadable(row));
         await firstAnswer(pool);
       },
       async stopped() {

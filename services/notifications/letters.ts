@@ -1,4 +1,4 @@
-import { alertRepeats } from "../../contracts/alerts.ts";
+import { alertTold } from "../../contracts/alerts.ts";
 import { type Message, mailSealPlace } from "../../contracts/messages.ts";
 import { derivedId } from "../../lib/ids.ts";
 import { present } from "../../lib/present.ts";
@@ -74,7 +74,7 @@ export async function refundLetters(
   return [{ ...personal(news, write, own, person), ...waits }];
 }
 
-/** Every admin is told of every alert; only of the repeats of a missed deadline, once a window. */
+/** Every admin is told of every alert; only of what is raised again and again, once a window or once. */
 export async function alertLetters(
   db: Db,
   own: OwnTexts,
@@ -93,9 +93,11 @@ export async function alertLetters(
   );
 }
 
-/** An alert is one of its own; those that repeat are the same within the window. */
+/** An alert is one of its own; those that are raised again and again are the same within the window, or for ever. */
 export function alertIdOf({ id, time, data }: Message<"alert.raised">): string {
-  if (!alertRepeats(data.kind)) return id;
+  const told = alertTold(data.kind);
+  if (told === "each") return id;
+  if (told === "once") return derivedId("alert", `${data.kind}/${data.subject}`);
   const window = Math.floor(Date.parse(time) / ALERT_WINDOW_MS);
   return derivedId("alert", `${data.kind}/${data.subject}/${window}`);
 }

@@ -1,6 +1,6 @@
 import type { HistoryEvent, OrderStatus } from "../../contracts/orders.ts";
 import type { Address, Position } from "../../contracts/shared.ts";
-import { type Db, rows } from "../../mixins/postgres/database.ts";
+import { type Db, type Rows, rows } from "../../mixins/postgres/database.ts";
 import { WRONG_PINS_MAX } from "./order-delivery.ts";
 import type { Order } from "./order-model.ts";
 import { loaded, ORDER_SELECT, type OrderRow } from "./orders.repository.ts";
@@ -20,7 +20,7 @@ export async function listOrders(
   db: Db,
   owner: Owner,
   filter: { status?: OrderStatus | undefined; before?: string | undefined; limit: number },
-): Promise<Order[]> {
+): Promise<Rows<Order>> {
   const conditions: string[] = [];
   const bindings: unknown[] = [];
   const where = (sql: string, ...values: unknown[]) => {
@@ -41,7 +41,9 @@ export async function listOrders(
     ...bindings,
     filter.limit,
   ]);
-  return found.map((row) => loaded(row).order);
+  const orders: Rows<Order> = found.map((row) => loaded(row).order);
+  if (found.skipped) orders.skipped = found.skipped;
+  return orders;
 }
 
 /** Orders that wait for an operator: an alert was raised, a refund failed, or a deadline was not acted on. */

@@ -1,6 +1,6 @@
 import { fail, invalidField } from "../../contracts/errors.ts";
 import { isoTime } from "../../lib/clock.ts";
-import type { Money } from "../../lib/money.ts";
+import { AMOUNT_MAX_MINOR, type Money } from "../../lib/money.ts";
 import { move } from "./order.ts";
 import {
   type Outcome,
@@ -12,6 +12,11 @@ import {
 } from "./order-messages.ts";
 import type { Actor, Decision, Order } from "./order-model.ts";
 import { type Bearer, keptMinor, type Refund, refund, settled, withPaymentStatus } from "./order-refund.ts";
+
+/** Whether the order's sums still count exactly with this amount among them. */
+export function canCount(order: Order, amount: Money): boolean {
+  return order.paidMinor + amount.amountMinor <= AMOUNT_MAX_MINOR;
+}
 
 /**
  * What becomes of money that arrived for an order, in the order's currency. Whatever an order cannot use goes

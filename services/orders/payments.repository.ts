@@ -34,6 +34,13 @@ export async function insertEvent(trx: Db, event: StoredEvent): Promise<"new" | 
   return known?.bodyHash === event.bodyHash ? "known" : "mismatch";
 }
 
+/** An event that turned out to fit no books. */
+export async function markUnusable(trx: Db, bankId: string, eventId: string): Promise<void> {
+  const sql =
+    "UPDATE payment_events SET kind = 'unusable', updated_at = now() WHERE bank_id = ? AND event_id = ?";
+  await affected(trx, sql, [bankId, eventId]);
+}
+
 /** Keeps a payment; false when the bank has reported it before, by whichever event. */
 export async function insertReceipt(
   trx: Db,

@@ -10,10 +10,16 @@ import { commit, untilWon } from "./change.ts";
 import type { OrdersDeps } from "./deps.ts";
 import { type Payment, paymentMessage, refundRequested } from "./order-messages.ts";
 import type { Order } from "./order-model.ts";
-import { receive } from "./order-payment.ts";
+import { canCount, receive } from "./order-payment.ts";
 import type { Refund } from "./order-refund.ts";
 import { findOrder, type Loaded, lockOrder } from "./orders.repository.ts";
-import { findReceipt, insertEvent, insertReceipt, insertRefunds } from "./payments.repository.ts";
+import {
+  findReceipt,
+  insertEvent,
+  insertReceipt,
+  insertRefunds,
+  markUnusable,
+} from "./payments.repository.ts";
 import { refundReported } from "./refunds.ts";
 import { acting, inOrderTrace } from "./trace.ts";
 
@@ -98,6 +104,7 @@ async function receipt(
   }
   return inOrderTrace(found.traceparent, "payment received", async () => {
     const { order, nowMs } = found;
+    if (!canCount(order, payment.amount)) return uncountable(deps, trx, payment, order.id);
     const decision = receive(order, payment, acting("bank", `bank:${bankId}`), nowMs);
     const row = { ...payment, id: newId(), orderId: order.id, statedOrder: event.orderId };
     if (await insertReceipt(trx, { ...row, outcome: decision.outcome })) {
@@ -106,6 +113,20 @@ async function receipt(
     }
     return reportedAgain(deps, trx, payment);
   });
+}
+
+/** More than the order's sums can hold, which no customer pays: kept as it came, for an operator to look at. */
+async function uncountable(
+  deps: OrdersDeps,
+  trx: Knex.Transaction,
+  { bankId, eventId, paymentId, amount }: Payment,
+  orderId: string,
+): Promise<true> {
+  await markUnusable(trx, bankId, eventId);
+  const sum = `${amount.amountMinor} ${amount.currency} (minor units)`;
+  const reason = `payment ${paymentId} of ${sum} is more than the books of order ${orderId} can count`;
+  await unusable(deps, trx, bankId, eventId, reason);
+  return true;
 }
 
 async function orderOf(

@@ -41,7 +41,8 @@ export async function listOwnOrders(
   const found = await listOrders(postgres.db, ownerOf(caller), { status, before, limit: limit + 1 });
   const items = found.slice(0, limit).map((order) => viewFor(caller, viewOf(order), handover));
   const last = items.at(-1);
-  return found.length > limit && last ? { items, nextCursor: cursorOf(last.id) } : { items };
+  const isMore = found.length + (found.skipped ?? 0) > limit;
+  return isMore && last ? { items, nextCursor: cursorOf(last.id) } : { items };
 }
 
 /** Read from the document store, which follows the order's messages within moments. */

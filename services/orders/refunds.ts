@@ -11,7 +11,7 @@ import type { OrdersDeps } from "./deps.ts";
 import { refundCompleted, refundFailed } from "./order-messages.ts";
 import { settle } from "./order-payment.ts";
 import { type Refund, reopened } from "./order-refund.ts";
-import { findOrder, lockOrder } from "./orders.repository.ts";
+import { lockOrder } from "./orders.repository.ts";
 import {
   type ClaimedRefund,
   claimRefunds,
@@ -85,13 +85,29 @@ async function workAt(
     const token = newId();
     claimed = await claimRefunds(deps.postgres.db, { bankId, token, leaseMs: LEASE_MS, limit: BATCH });
     if (claimed.length > 0) failpoint("refund.claimed");
-    const done = await Promise.allSettled(claimed.map((refund) => workOn(deps, refund, token)));
-    for (const [index, one] of done.entries()) {
-      if (one.status === "rejected") {
-        logger.warn(`refund ${claimed[index]?.id}: waits for its lease to end:`, String(one.reason));
-      }
-    }
+    await Promise.all(claimed.map((refund) => workOrPostpone(deps, logger, refund, token)));
   } while (claimed.length === BATCH && !stopping?.aborted);
+}
+
+/** A refund whose try fails on our side, as one whose order cannot be read, comes again less and less often. */
+async function workOrPostpone(
+  deps: OrdersDeps,
+  logger: Logger,
+  refund: ClaimedRefund,
+  token: string,
+): Promise<void> {
+  try {
+    await workOn(deps, refund, token);
+  } catch (error) {
+    logger.warn(`refund ${refund.id}: is looked up again:`, String(error));
+    const next = { state: "unknown" as const, error: shortenLine(String(error), ERROR_LENGTH) };
+    const alarm = refund.attempts >= ALERT_AT_ATTEMPT;
+    await postpone(deps, refund, token, {
+      ...next,
+      delayMs: backoffMs(BACKOFF, refund.attempts),
+      alarm,
+    }).catch((later) => logger.warn(`refund ${refund.id}: waits for its lease to end:`, String(later)));
+  }
 }
 
 /** What a try has come to: an answer of the bank, or why there is none. */
@@ -237,8 +253,7 @@ async function tellStuck(
   why: string,
 ): Promise<void> {
   if (!(await markRefundAlerted(trx, id))) return;
-  const found = await findOrder(trx, orderId, { role: "anybody" });
-  if (!found) return;
-  const about = { subject: id, under: orderId, version: found.order.version };
-  await deps.outbox.add(trx, [alert("refund.stuck", `Refund ${id} of order ${orderId}: ${why}.`, about)]);
+  // Without a look at the order, which may be what keeps the refund from its end.
+  const detail = `Refund ${id} of order ${orderId}: ${why}.`;
+  await deps.outbox.add(trx, [alert("refund.stuck", detail, { subject: id, under: orderId })]);
 }

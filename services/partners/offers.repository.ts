@@ -1,4 +1,4 @@
-import { type Db, rows, rowsPlannedAnew } from "../../mixins/postgres/database.ts";
+import { type Db, type Rows, rows, rowsPlannedAnew } from "../../mixins/postgres/database.ts";
 
 export interface OfferRow {
   productId: string;
@@ -38,7 +38,7 @@ const RARE_PRODUCTS = 2_000;
  * how many products have it. The planner guesses that (0.5 % for a word that its statistics do not know, and at
  * 100,000 products it then read all of them to find one), so it is asked here, at the cost of one short look.
  */
-export async function listOffers(db: Db, filter: OfferFilter): Promise<OfferRow[]> {
+export async function listOffers(db: Db, filter: OfferFilter): Promise<Rows<OfferRow>> {
   if (filter.search === undefined) return await walk(db, filter);
   const found = await productsWith(db, filter.search);
   if (found.length === 0) return [];
@@ -61,7 +61,7 @@ async function productsWith(db: Db, search: string): Promise<string[]> {
  * join at the first of all products.
  * @param among the only products that are wanted; without them the text is looked for on the way
  */
-async function walk(db: Db, filter: OfferFilter, among?: readonly string[]): Promise<OfferRow[]> {
+async function walk(db: Db, filter: OfferFilter, among?: readonly string[]): Promise<Rows<OfferRow>> {
   const where: string[] = [];
   const bindings: unknown[] = [];
   const add = (condition: string, ...values: unknown[]) => {

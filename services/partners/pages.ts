@@ -1,5 +1,6 @@
 import { invalidField } from "../../contracts/errors.ts";
 import { cursorOf, idsOf } from "../../lib/cursor.ts";
+import type { Rows } from "../../mixins/postgres/database.ts";
 
 /**
  * Where the page before ended.
@@ -19,7 +20,7 @@ export function afterOf(cursor: string | undefined, count: number): string[] | u
  * @param idsOfRow what the list is ordered by
  */
 export function pageOf<R, V>(
-  found: readonly R[],
+  found: Rows<R>,
   limit: number,
   idsOfRow: (row: R) => string[],
   view: (row: R) => V,
@@ -27,7 +28,6 @@ export function pageOf<R, V>(
   const shown = found.slice(0, limit);
   const last = shown.at(-1);
   const items = shown.map(view);
-  return found.length > limit && last !== undefined
-    ? { items, nextCursor: cursorOf(...idsOfRow(last)) }
-    : { items };
+  const isMore = found.length + (found.skipped ?? 0) > limit;
+  return isMore && last !== undefined ? { items, nextCursor: cursorOf(...idsOfRow(last)) } : { items };
 }

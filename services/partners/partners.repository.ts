@@ -1,6 +1,6 @@
 import type { Hours, Partner } from "../../contracts/partners.ts";
 import type { Address } from "../../contracts/shared.ts";
-import { type Db, row, rows } from "../../mixins/postgres/database.ts";
+import { type Db, type Rows, row, rows } from "../../mixins/postgres/database.ts";
 
 /** A partner as it is stored; what depends on the moment is computed from it. */
 export interface PartnerRow {
@@ -69,7 +69,7 @@ export interface PartnerFilter {
 }
 
 /** Partners in the order of their ids, which is that of their making. */
-export async function listPartners(db: Db, filter: PartnerFilter): Promise<PartnerRow[]> {
+export async function listPartners(db: Db, filter: PartnerFilter): Promise<Rows<PartnerRow>> {
   const conditions: [string, unknown][] = [];
   if (filter.id) conditions.push(["id = ?", filter.id]);
   if (filter.afterId) conditions.push(["id > ?", filter.afterId]);

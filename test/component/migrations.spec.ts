@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import pg from "pg";
+import { newId } from "../../lib/ids.ts";
 import { databases, migrate, migrateDown } from "../../platform/migrate.ts";
 import { createDatabase, type TestDatabase } from "../support/postgres.ts";
 
@@ -42,5 +43,45 @@ describe.each(databases)("the migrations of %s", (service) => {
       (table) => !found.some((column) => column.table_name === table && column.column_name === "created_at"),
     );
     expect(without).toEqual([]);
+  });
+});
+
+describe("the migration that bounds sums", () => {
+  it("with a row beyond the bound, lets the platform start, refuses new ones and holds the other tables", async () => {
+    const database = await createDatabase("orders");
+    const client = new pg.Client({ connectionString: database.url });
+    await client.connect();
+    try {
+      for (const table of ["orders", "order_lines", "payment_receipts", "refunds"]) {
+        await client.query(`ALTER TABLE ${table} DROP CONSTRAINT ${table}_sums_bounded`);
+      }
+      await client.query("DELETE FROM knex_migrations WHERE name ~ '^003[01]_'");
+      const bank =
+        "INSERT INTO banks (id, title, adapter, settings, webcheckout_url, active) VALUES ($1, 'b', 'b', '', '', true)";
+      const bankId = newId();
+      await client.query(bank, [bankId]);
+      const receipt = (paymentId: string) =>
+        client.query(
+          `INSERT INTO payment_receipts (id, bank_id, payment_id, event_id, stated_order, amount_minor, currency, outcome)
+           VALUES ($1, $2, $3, 'e', 'o', 9007199254740992, 'EUR', 'unmatched')`,
+          [newId(), bankId, paymentId],
+        );
+      await receipt("before");
+      const { applied } = await migrate("orders", database.url);
+      expect(applied).toEqual(["0030_bounded_sums.ts", "0031_validated_sums.ts"]);
+      const { rows } = await client.query(
+        "SELECT conname, convalidated FROM pg_constraint WHERE conname LIKE '%_sums_bounded' ORDER BY 1",
+      );
+      expect(rows).toEqual([
+        { conname: "order_lines_sums_bounded", convalidated: true },
+        { conname: "orders_sums_bounded", convalidated: true },
+        { conname: "payment_receipts_sums_bounded", convalidated: false },
+        { conname: "refunds_sums_bounded", convalidated: true },
+      ]);
+      await expect(receipt("after")).rejects.toMatchObject({ constraint: "payment_receipts_sums_bounded" });
+    } finally {
+      await client.end();
+      await database.drop();
+    }
   });
 });

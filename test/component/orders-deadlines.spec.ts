@@ -43,7 +43,7 @@ describe("the sweep of deadlines", () => {
         return undefined as T;
       },
     };
-    const deps = { postgres } as Partial<OrdersDeps> as OrdersDeps;
+    const deps = { postgres } as unknown as OrdersDeps;
     expect(await dueOrders(bench.db.db, 10)).toHaveLength(3);
     await deadlineSweep(deps, () => logger)(stop.signal);
     expect(acted).toBe(1);

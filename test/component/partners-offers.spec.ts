@@ -178,4 +178,26 @@ describe("products", () => {
       type: "NOT_FOUND",
     });
   });
+
+  it("with a price that cannot be read among others, shows the others on every page and tells an operator once", async () => {
+    const { id } = await shop.openPartner();
+    const word = `broken${Date.now()}`;
+    const offers: Offer[] = [];
+    for (let count = 0; count < 5; count++)
+      offers.push(await shop.product(id, { title: `${word} ${count}` }));
+    // As a release left it that did not bound its sums.
+    await shop.sql("ALTER TABLE availability DROP CONSTRAINT availability_sums_bounded");
+    await shop.sql("UPDATE availability SET price_minor = 9007199254740993 WHERE product_id = $1", [
+      offers[2]?.productId,
+    ]);
+    for (const limit of [1, 2, 20]) {
+      const seen = (await all({ q: word }, limit)).map(({ productId }) => productId);
+      expect(seen).toEqual([0, 1, 3, 4].map((at) => offers[at]?.productId).sort());
+    }
+    const about = () =>
+      shop.said.filter(
+        ({ type, data }) => type === "alert.raised" && JSON.stringify(data).includes("price_minor"),
+      );
+    await eventually(() => expect(about()).toMatchObject([{ data: { kind: "row.unreadable" } }]));
+  });
 });

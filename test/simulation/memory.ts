@@ -67,6 +67,7 @@ export class Server {
       url: `memory:${this.name}`,
       db,
       transact: (work) => db.transaction(work),
+      onUnreadableRow: () => undefined,
       ping: async () => true,
       mixin: {},
     };

@@ -1,6 +1,5 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
-import { alert, alertKinds, alertRepeats } from "../../contracts/alerts.ts";
 import { NO_CONTROL_CHARACTERS } from "../../contracts/schema.ts";
 import { charactersOf, shorten, shortenLine } from "../../lib/text.ts";
 
@@ -54,38 +53,5 @@ describe("shortenLine", () => {
 describe("charactersOf", () => {
   it("counts what a reader counts", () => {
     expect(charactersOf(`e\u0301${FAMILY}🇩🇪`)).toHaveLength(3);
-  });
-});
-
-describe("an alert", () => {
-  it("whose wording holds anything, is a message that can be sent and stored", () => {
-    const { subject, data } = alert("refund.failed", `${"x".repeat(1_999)}🍕\0`, {
-      subject: "re_\ud83c",
-      under: "the order",
-    });
-    expect(subject).toBe("the order");
-    expect(data).toEqual({
-      version: 1,
-      kind: "refund.failed",
-      subject: "re_\ufffd",
-      detail: `${"x".repeat(1_999)}…`,
-    });
-  });
-
-  it("without any word, says at least its kind", () => {
-    expect(alert("refund.failed", "\0", { subject: "\n" }).data).toMatchObject({
-      subject: "unknown",
-      detail: "refund.failed",
-    });
-  });
-
-  it("repeats only where a missed deadline raises it again; one of another version never does", () => {
-    expect(Object.keys(alertKinds).filter(alertRepeats)).toEqual([
-      "order.not_ready",
-      "order.no_deliverer",
-      "order.deliverer_silent",
-      "order.undeliverable",
-    ]);
-    expect(alertRepeats("toString")).toBe(false);
   });
 });

@@ -33,6 +33,13 @@ export const insertEvent: typeof real.insertEvent = (trx, event) =>
     return known?.bodyHash === event.bodyHash ? "known" : "mismatch";
   });
 
+export const markUnusable: typeof real.markUnusable = (trx, bankId, eventId) =>
+  statement(trx, (view) => {
+    const key = `${bankId}/${eventId}`;
+    const event = view.locked<real.StoredEvent>("payment_events", key);
+    if (event) view.update("payment_events", key, { ...event, kind: "unusable" });
+  });
+
 export const insertReceipt: typeof real.insertReceipt = (
   trx,
   { amount, statedOrder: _, eventId: __, ...receipt },

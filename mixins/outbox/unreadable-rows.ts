@@ -1,0 +1,38 @@
+import { alert } from "../../contracts/alerts.ts";
+import type { Clock } from "../../lib/clock.ts";
+import type { Logger } from "../messages/logger.ts";
+import type { UnreadableRow } from "../postgres/database.ts";
+import type { Postgres } from "../postgres/postgres.mixin.ts";
+import { envelope } from "./envelope.ts";
+import { insertMessages } from "./outbox.repository.ts";
+
+/** So many rows are remembered; beyond them one is raised again, and operators still hear of it once. */
+const ROWS_MAX = 1_000;
+
+/** Raises one alert for each row that cannot be read, however often it is met. */
+export function unreadableRowAlerts(options: {
+  postgres: Postgres;
+  source: string;
+  clock: Clock;
+  logger: Logger;
+}): (row: UnreadableRow) => void {
+  const { postgres, source, clock, logger } = options;
+  const raised = new Set<string>();
+  return ({ id, columns }) => {
+    const subject = `${source}/${id}`;
+    if (raised.has(subject)) return;
+    if (raised.size >= ROWS_MAX) raised.clear();
+    raised.add(subject);
+    const detail = `The row ${id} in the database of ${source} holds a number beyond 2^53 - 1 in ${columns.join(", ")}. It is left out of lists and left alone by workers until the number is corrected.`;
+    logger.error(detail);
+    const message = envelope(source, alert("row.unreadable", detail, { subject, under: id }), clock.now());
+    // In a transaction of its own: the row was met while somebody else's statement was read.
+    insertMessages(postgres.db, [message]).catch((error) => {
+      raised.delete(subject);
+      logger.warn(
+        "an unreadable row could not be told of and is told of when it is met again:",
+        String(error),
+      );
+    });
+  };
+}

@@ -1,0 +1,44 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "@jest/globals";
+import { alert, alertKinds, alertTold } from "../../contracts/alerts.ts";
+
+describe("an alert", () => {
+  it("whose wording holds anything, is a message that can be sent and stored", () => {
+    const { subject, data } = alert("refund.failed", `${"x".repeat(1_999)}🍕\0`, {
+      subject: "re_\ud83c",
+      under: "the order",
+    });
+    expect(subject).toBe("the order");
+    expect(data).toEqual({
+      version: 1,
+      kind: "refund.failed",
+      subject: "re_\ufffd",
+      detail: `${"x".repeat(1_999)}…`,
+    });
+  });
+
+  it("without any word, says at least its kind", () => {
+    expect(alert("refund.failed", "\0", { subject: "\n" }).data).toMatchObject({
+      subject: "unknown",
+      detail: "refund.failed",
+    });
+  });
+
+  it("is told each time, but for missed deadlines and unreadable rows; one of another version as well", () => {
+    const kinds = Object.keys(alertKinds);
+    expect(kinds.filter((kind) => alertTold(kind) === "once")).toEqual(["row.unreadable"]);
+    expect(kinds.filter((kind) => alertTold(kind) === "hourly")).toEqual([
+      "order.not_ready",
+      "order.no_deliverer",
+      "order.deliverer_silent",
+      "order.undeliverable",
+      "order.partner_not_notified",
+    ]);
+    expect(alertTold("toString")).toBe("each");
+  });
+
+  it("of every kind, stands in the page that says what to do", () => {
+    const page = readFileSync("docs/operating.md", "utf8");
+    expect(Object.keys(alertKinds).filter((kind) => !page.includes(`\`${kind}\``))).toEqual([]);
+  });
+});
