@@ -1,6 +1,7 @@
 import { action } from "./action.ts";
 import {
   boolean,
+  clearable,
   email,
   type Infer,
   integer,
@@ -17,6 +18,7 @@ import {
   text,
   time,
   uuid,
+  version,
 } from "./schema.ts";
 import { language, personName, phone } from "./shared.ts";
 
@@ -67,8 +69,8 @@ export const profile = object({
   emailConfirmed: boolean,
   /** A new address that waits for its code. */
   pendingEmail: optional(text(254)),
-  avatarVersion: optional(integer(1, 2 ** 31)),
-  version: integer(1, 2 ** 31),
+  avatarVersion: optional(version),
+  version,
   createdAt: time,
 });
 export type Profile = Infer<typeof profile>;
@@ -145,11 +147,11 @@ export const identityActions = {
   "identity.profile": action(object({}), profile, { idempotent: true }),
   "identity.updateProfile": action(
     object({
-      expectedVersion: optional(integer(1, 2 ** 31)),
+      expectedVersion: optional(version),
       firstName: optional(personName),
-      lastName: optional(lastName),
-      phone: optional(phone),
-      birthDate: optional(birthDate),
+      lastName: clearable(lastName),
+      phone: clearable(phone),
+      birthDate: clearable(birthDate),
       language: optional(language),
       /** Takes effect when the code that is sent there comes back. */
       email: optional(email),

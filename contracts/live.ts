@@ -1,4 +1,4 @@
-import { type Infer, integer, object, type Rule, time, uuid } from "./schema.ts";
+import { type Infer, object, type Rule, time, uuid, version } from "./schema.ts";
 import { position } from "./shared.ts";
 
 /**
@@ -7,7 +7,7 @@ import { position } from "./shared.ts";
  */
 export const liveEvents = {
   /** The order has moved to this version, and its history tells of it. */
-  "order.moved": object({ orderId: uuid, version: integer(1, 2 ** 31) }),
+  "order.moved": object({ orderId: uuid, version: version }),
   /** Its deliverer reported a position; kept nowhere but as the latest one. */
   "order.position": object({ orderId: uuid, position, at: time }),
 } as const satisfies Record<string, Rule>;

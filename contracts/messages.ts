@@ -4,7 +4,6 @@ import { availability, partner, quotedLine } from "./partners.ts";
 import {
   boolean,
   type Infer,
-  integer,
   listOf,
   matching,
   object,
@@ -17,10 +16,9 @@ import {
   text,
   time,
   uuid,
+  version,
 } from "./schema.ts";
 import { address, language, personName } from "./shared.ts";
-
-const version = integer(1, 2 ** 31);
 
 /** The whole order at one version: the newest wins, so no reader ever waits for one that it missed. */
 const orderSnapshot = object({

@@ -17,6 +17,7 @@ import {
   text,
   time,
   uuid,
+  version,
 } from "./schema.ts";
 import { language } from "./shared.ts";
 
@@ -30,7 +31,7 @@ export const agent = object({
   priority: integer(1, 1000),
   providers: listOf(pushProvider),
   enabled: boolean,
-  version: integer(1, 2 ** 31),
+  version,
 });
 export type Agent = Infer<typeof agent>;
 
@@ -96,7 +97,8 @@ export const notificationsActions = {
   "notifications.devices": action(object({}), object({ items: listOf(device) }), { idempotent: true }),
   "notifications.removeDevice": action(object({ deviceId: uuid }), nothing, { idempotent: true }),
   "notifications.preferences": action(object({}), preferences, { idempotent: true }),
-  "notifications.setPreferences": action(preferences, preferences, { idempotent: true }),
+  /** Not repeated by the broker: a repeat would undo what came in between. */
+  "notifications.setPreferences": action(preferences, preferences),
   "notifications.list": action(object(paging), page(notification), { idempotent: true }),
   "notifications.agents": action(object({}), object({ items: listOf(agent) }), { idempotent: true }),
   "notifications.createAgent": action(
@@ -112,7 +114,7 @@ export const notificationsActions = {
   "notifications.updateAgent": action(
     object({
       agentId: uuid,
-      expectedVersion: optional(integer(1, 2 ** 31)),
+      expectedVersion: optional(version),
       name: optional(text(100)),
       priority: optional(integer(1, 1000)),
       providers: optional(array(pushProvider, { min: 1, max: 10 })),

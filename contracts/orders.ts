@@ -3,6 +3,7 @@ import { bank, bankAdapter } from "./banks.ts";
 import { partnerCallback, partnerSnapshot, quote, quotedLine } from "./partners.ts";
 import {
   boolean,
+  clearable,
   decimal,
   httpUrl,
   type Infer,
@@ -22,10 +23,10 @@ import {
   text,
   time,
   uuid,
+  version,
 } from "./schema.ts";
 import { address, givenAddress, phone, position } from "./shared.ts";
 
-const version = integer(1, 2 ** 31);
 const reason = text(500);
 
 /** How long a partner has to accept an order, counted from the moment it was notified of the order. */
@@ -226,7 +227,7 @@ export const ordersActions = {
       ...orderId,
       expectedVersion: optional(version),
       address: optional(givenAddress),
-      note: optional(text(500, 0)),
+      note: clearable(text(500, 0)),
     }),
     order,
   ),

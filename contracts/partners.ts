@@ -2,6 +2,7 @@ import { action } from "./action.ts";
 import {
   array,
   boolean,
+  clearable,
   currency,
   email,
   httpUrl,
@@ -23,11 +24,11 @@ import {
   text,
   time,
   uuid,
+  version,
 } from "./schema.ts";
 import { address, givenAddress, phone } from "./shared.ts";
 
 const quantity = integer(1, 99);
-const version = integer(1, 2 ** 31);
 /** What a piece costs: never nothing, and so much at most that no cart overflows a sum. */
 const price = object({ amountMinor: integer(1, 1_000_000_000_00), currency: knownCurrency });
 const stock = integer(0, 1_000_000);
@@ -191,17 +192,17 @@ export const partnersActions = {
   "partners.list": action(object({ ...paging }), page(partner), { idempotent: true }),
   "partners.get": action(object({ ...partnerId }), partner, { idempotent: true }),
   "partners.create": action(object(givenPartnerFields), partner),
-  /** An empty text takes an optional field away. */
+  /** Null takes an optional field away; an empty text, from older programs, does too. */
   "partners.update": action(
     object({
       ...partnerId,
       expectedVersion: optional(version),
       title: optional(partnerFields.title),
-      brand: optional(text(120, 0)),
+      brand: clearable(text(120, 0)),
       phone: optional(partnerFields.phone),
       email: optional(partnerFields.email),
       address: optional(givenAddress),
-      apiUrl: optional(httpUrlOrEmpty),
+      apiUrl: clearable(httpUrlOrEmpty),
       deliveryFeeMinor: optional(partnerFields.deliveryFeeMinor),
       preparationMinutes: optional(partnerFields.preparationMinutes),
       proof: optional(partnerFields.proof),
@@ -210,10 +211,12 @@ export const partnersActions = {
     }),
     partner,
   ),
-  "partners.setHours": action(object({ ...partnerId, hours }), partner, { idempotent: true }),
-  "partners.setBusy": action(object({ ...partnerId, busyUntil: optional(time) }), partner, {
-    idempotent: true,
-  }),
+  // Writes that replace something are never repeated by the broker: a repeat would undo what came in between.
+  "partners.setHours": action(object({ ...partnerId, expectedVersion: optional(version), hours }), partner),
+  "partners.setBusy": action(
+    object({ ...partnerId, expectedVersion: optional(version), busyUntil: optional(time) }),
+    partner,
+  ),
 
   "partners.listOffers": action(
     object({ ...paging, partnerId: optional(uuid), q: optional(text(100)) }),
@@ -224,16 +227,16 @@ export const partnersActions = {
     object({ ...partnerId, ...productFields, price, stock: optional(stock) }),
     offer,
   ),
-  /** An empty text takes an optional field away. */
+  /** Null takes an optional field away; an empty text, from older programs, does too. */
   "partners.updateProduct": action(
     object({
       ...partnerId,
       productId: uuid,
       expectedVersion: optional(version),
       title: optional(productFields.title),
-      description: optional(text(2000, 0)),
-      brand: optional(text(120, 0)),
-      imageUrl: optional(httpUrlOrEmpty),
+      description: clearable(text(2000, 0)),
+      brand: clearable(text(120, 0)),
+      imageUrl: clearable(httpUrlOrEmpty),
     }),
     product,
   ),

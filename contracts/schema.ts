@@ -8,6 +8,10 @@ import { currencies } from "../lib/money.ts";
 export interface Rule {
   readonly type: string;
   readonly optional?: boolean;
+  /** Of an optional field of a change: null takes away what is there. */
+  readonly nullable?: boolean;
+  /** Of a field that is always there: what a client means that leaves it out. */
+  readonly absent?: string;
 }
 
 interface ObjectRule<P extends Props = Props> extends Rule {
@@ -34,7 +38,9 @@ export type Infer<R> = R extends { readonly type: "enum"; readonly values: reado
       : R extends { readonly type: "object"; readonly props: infer P extends Props }
         ? Flat<
             { [K in Exclude<keyof P, OptionalKeys<P>>]: Infer<P[K]> } & {
-              [K in OptionalKeys<P>]?: Infer<P[K]>;
+              [K in OptionalKeys<P>]?:
+                | Infer<P[K]>
+                | (P[K] extends { readonly nullable: true } ? null : never);
             }
           >
         : R extends { readonly type: "number" }
@@ -61,6 +67,11 @@ export function listOf<const R extends Rule>(items: R) {
 
 export function optional<const R extends Rule>(rule: R) {
   return { ...rule, optional: true } as const satisfies Rule;
+}
+
+/** A field of a change: left out, what is there stays; null takes it away. */
+export function clearable<const R extends Rule>(rule: R) {
+  return { ...rule, optional: true, nullable: true } as const satisfies Rule;
 }
 
 export function oneOf<const V extends string>(...values: V[]) {
@@ -92,10 +103,21 @@ export function decimal(min: number, max: number) {
 // Every control character but the line feed, and every lone surrogate.
 export const NO_CONTROL_CHARACTERS = /^(?:\n|[^\p{Cc}\p{Cs}])*$/u;
 
+/** The largest version of a row that every contract and uint32 of the proto files can hold. */
+export const VERSION_MAX = 2 ** 32 - 1;
+/** How often a resource was changed, in its ETag; what an If-Match is compared with. */
+export const version = integer(1, VERSION_MAX);
+
 export const uuid = { type: "uuid" } as const;
 export const boolean = { type: "boolean" } as const;
+// Letters and digits, those of every script among them: "bücher" is sent as it is read. The classes are negated so
+// that every dialect of regular expressions has them.
+const MAIL_LETTER = String.raw`[^\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]`;
+const MAIL_LETTER_OR_HYPHEN = String.raw`[^\x00-\x2c\x2e\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]`;
+const MAIL_LABEL = `${MAIL_LETTER}(?:${MAIL_LETTER_OR_HYPHEN}{0,61}${MAIL_LETTER})?`;
 /**
- * An e-mail address as browsers take it (HTML Living Standard), in lower case and with a domain that has a dot.
+ * An e-mail address as browsers take it (HTML Living Standard), in lower case and with a domain that has a dot. An
+ * internationalized domain becomes Punycode, which every mail server understands: one address has one spelling.
  * fastest-validator's own `email` rule lets control characters through.
  */
 export const email = {
@@ -104,9 +126,15 @@ export const email = {
   max: 254,
   trim: true,
   lowercase: true,
-  pattern:
-    /^[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+@(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\.)+[a-zA-Z0-9-]{1,63}$/,
-  messages: { stringPattern: "Must be an e-mail address, as ada@example.com." },
+  asciiDomain: true,
+  pattern: new RegExp(
+    `^[a-zA-Z0-9.!#$%&'*+/=?^_\`{|}~-]+@(?:${MAIL_LABEL}\\.)+${MAIL_LETTER_OR_HYPHEN}{1,63}$`,
+    "u",
+  ),
+  messages: {
+    stringPattern: "Must be an e-mail address, as ada@example.com.",
+    mailDomain: "Must be an e-mail address whose domain can be registered.",
+  },
 } as const;
 /** Any characters but NUL, which no text may hold. */
 export const NO_NUL = /^[^\0]*$/;

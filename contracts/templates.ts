@@ -2,7 +2,6 @@ import { action } from "./action.ts";
 import {
   boolean,
   type Infer,
-  integer,
   listOf,
   object,
   oneOf,
@@ -11,6 +10,7 @@ import {
   paging,
   text,
   uuid,
+  version,
 } from "./schema.ts";
 import { language } from "./shared.ts";
 
@@ -60,7 +60,6 @@ const title = {
   messages: { stringPattern: "Must be one line without control characters." },
 } as const;
 const body = text(2000);
-const version = integer(1, 2 ** 31);
 
 const placeholder = object({
   placeholder: text(40),

@@ -16,11 +16,11 @@ export interface paths {
             email: string;
             password: string;
             first_name: string;
-            last_name?: string;
-            phone?: string;
-            birth_date?: string;
-            language?: string;
-            push_token?: Schemas["PushToken"];
+            last_name?: string | null;
+            phone?: string | null;
+            birth_date?: string | null;
+            language?: string | null;
+            push_token?: Schemas["PushToken"] | null;
           };
         };
       };
@@ -167,13 +167,13 @@ export interface paths {
       requestBody?: {
         content: {
           "application/json": {
-            first_name?: string;
-            last_name?: string;
-            phone?: string;
-            birth_date?: string;
-            language?: string;
-            email?: string;
-            push_token?: Schemas["PushToken"];
+            first_name?: string | null;
+            last_name?: string | null;
+            phone?: string | null;
+            birth_date?: string | null;
+            language?: string | null;
+            email?: string | null;
+            push_token?: Schemas["PushToken"] | null;
           };
         };
       };
@@ -264,8 +264,8 @@ export interface paths {
           "application/json": {
             email: string;
             role: "deliverer" | "partner" | "admin";
-            partner_id?: string;
-            partner_admin?: boolean;
+            partner_id?: string | null;
+            partner_admin?: boolean | null;
           };
         };
       };
@@ -289,9 +289,9 @@ export interface paths {
             token: string;
             password: string;
             first_name: string;
-            last_name?: string;
-            phone?: string;
-            language?: string;
+            last_name?: string | null;
+            phone?: string | null;
+            language?: string | null;
           };
         };
       };
@@ -342,11 +342,11 @@ export interface paths {
         content: {
           "application/json": {
             title: string;
-            brand?: string;
+            brand?: string | null;
             phone: string;
             email: string;
             address: Schemas["GivenAddress"];
-            api_url?: string;
+            api_url?: string | null;
             currency: string;
             delivery_fee_minor: number;
             preparation_minutes: number;
@@ -379,17 +379,17 @@ export interface paths {
       requestBody?: {
         content: {
           "application/json": {
-            title?: string;
-            brand?: string;
-            phone?: string;
-            email?: string;
-            address?: Schemas["GivenAddress"];
-            api_url?: string;
-            delivery_fee_minor?: number;
-            preparation_minutes?: number;
-            proof?: "pin" | "pin_and_photo";
-            enabled?: boolean;
-            verified?: boolean;
+            title?: string | null;
+            brand?: string | null;
+            phone?: string | null;
+            email?: string | null;
+            address?: Schemas["GivenAddress"] | null;
+            api_url?: string | null;
+            delivery_fee_minor?: number | null;
+            preparation_minutes?: number | null;
+            proof?: "pin" | "pin_and_photo" | null;
+            enabled?: boolean | null;
+            verified?: boolean | null;
           };
         };
       };
@@ -419,11 +419,11 @@ export interface paths {
         content: {
           "application/json": {
             title: string;
-            description?: string;
-            brand?: string;
-            image_url?: string;
+            description?: string | null;
+            brand?: string | null;
+            image_url?: string | null;
             price: { amount_minor: number; currency: string };
-            stock?: number;
+            stock?: number | null;
           };
         };
       };
@@ -451,7 +451,12 @@ export interface paths {
       };
       requestBody?: {
         content: {
-          "application/json": { title?: string; description?: string; brand?: string; image_url?: string };
+          "application/json": {
+            title?: string | null;
+            description?: string | null;
+            brand?: string | null;
+            image_url?: string | null;
+          };
         };
       };
       responses: { 200: { content: { "application/json": Schemas["Product"] } }; default: Refusal };
@@ -466,7 +471,7 @@ export interface paths {
         content: {
           "application/json": {
             price: { amount_minor: number; currency: string };
-            stock?: number;
+            stock?: number | null;
             active: boolean;
           };
         };
@@ -481,7 +486,7 @@ export interface paths {
     get?: never;
     /** Set the opening hours */
     put: {
-      parameters: { path: { partner_id: string }; query?: never; header?: never };
+      parameters: { path: { partner_id: string }; query?: never; header?: { "If-Match"?: string } };
       requestBody: { content: { "application/json": Schemas["Hours"] } };
       responses: { 200: { content: { "application/json": Schemas["Partner"] } }; default: Refusal };
     };
@@ -493,8 +498,8 @@ export interface paths {
     get?: never;
     /** Take no orders until a time. Without a time the pause ends. */
     put: {
-      parameters: { path: { partner_id: string }; query?: never; header?: never };
-      requestBody?: { content: { "application/json": { busy_until?: string } } };
+      parameters: { path: { partner_id: string }; query?: never; header?: { "If-Match"?: string } };
+      requestBody?: { content: { "application/json": { busy_until?: string | null } } };
       responses: { 200: { content: { "application/json": Schemas["Partner"] } }; default: Refusal };
     };
     post?: never;
@@ -627,7 +632,7 @@ export interface paths {
             partner_id: string;
             lines: Schemas["WantedLine"][];
             address: Schemas["GivenAddress"];
-            note?: string;
+            note?: string | null;
           };
         };
       };
@@ -698,7 +703,9 @@ export interface paths {
     /** Change the address or the note. As long as the order is pending. */
     patch: {
       parameters: { path: { order_id: string }; query?: never; header?: { "If-Match"?: string } };
-      requestBody?: { content: { "application/json": { address?: Schemas["GivenAddress"]; note?: string } } };
+      requestBody?: {
+        content: { "application/json": { address?: Schemas["GivenAddress"] | null; note?: string | null } };
+      };
       responses: { 200: { content: { "application/json": Schemas["Order"] } }; default: Refusal };
     };
   };
@@ -738,7 +745,7 @@ The stream ends with the access token; connect again with a fresh one. */
     /** Cancel the order. One table, which the documentation of states shows, tells for each state who may do so and how much goes back. */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
-      requestBody?: { content: { "application/json": { reason?: string } } };
+      requestBody?: { content: { "application/json": { reason?: string | null } } };
       responses: { 200: { content: { "application/json": Schemas["Order"] } }; default: Refusal };
     };
     delete?: never;
@@ -782,7 +789,7 @@ The stream ends with the access token; connect again with a fresh one. */
     /** Give the order back */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
-      requestBody?: { content: { "application/json": { reason?: string } } };
+      requestBody?: { content: { "application/json": { reason?: string | null } } };
       responses: { 200: { content: { "application/json": Schemas["Order"] } }; default: Refusal };
     };
     delete?: never;
@@ -823,7 +830,7 @@ The stream ends with the access token; connect again with a fresh one. */
     /** Hand the order over. With the PIN that the customer tells; five wrong ones lock the handover until an operator acts. */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
-      requestBody: { content: { "application/json": { pin: string; photo_id?: string } } };
+      requestBody: { content: { "application/json": { pin: string; photo_id?: string | null } } };
       responses: { 200: { content: { "application/json": Schemas["Order"] } }; default: Refusal };
     };
     delete?: never;
@@ -877,9 +884,9 @@ The stream ends with the access token; connect again with a fresh one. */
           "application/json": {
             provider: "onesignal" | "fcm" | "apns" | "webpush" | "sandbox";
             token: string;
-            device_name?: string;
-            language?: string;
-            device_id?: string;
+            device_name?: string | null;
+            language?: string | null;
+            device_id?: string | null;
           };
         };
       };
@@ -919,7 +926,7 @@ The stream ends with the access token; connect again with a fresh one. */
           "application/json": {
             push: boolean;
             email: boolean;
-            quiet_hours?: { from_minute: number; until_minute: number; time_zone: string };
+            quiet_hours?: { from_minute: number; until_minute: number; time_zone: string } | null;
           };
         };
       };
@@ -993,14 +1000,16 @@ The stream ends with the access token; connect again with a fresh one. */
       requestBody?: {
         content: {
           "application/json": {
-            name?: string;
-            priority?: number;
-            providers?: ("onesignal" | "fcm" | "apns" | "webpush" | "sandbox")[];
-            settings?: {
-              provider: "onesignal" | "fcm" | "apns" | "webpush" | "sandbox";
-              values: { [name: string]: string };
-            }[];
-            enabled?: boolean;
+            name?: string | null;
+            priority?: number | null;
+            providers?: ("onesignal" | "fcm" | "apns" | "webpush" | "sandbox")[] | null;
+            settings?:
+              | {
+                  provider: "onesignal" | "fcm" | "apns" | "webpush" | "sandbox";
+                  values: { [name: string]: string };
+                }[]
+              | null;
+            enabled?: boolean | null;
           };
         };
       };
@@ -1103,7 +1112,11 @@ The stream ends with the access token; connect again with a fresh one. */
     /** Change a text of one's own, or switch it off */
     patch: {
       parameters: { path: { template_id: string }; query?: never; header?: { "If-Match"?: string } };
-      requestBody?: { content: { "application/json": { title?: string; body?: string; enabled?: boolean } } };
+      requestBody?: {
+        content: {
+          "application/json": { title?: string | null; body?: string | null; enabled?: boolean | null };
+        };
+      };
       responses: { 200: { content: { "application/json": Schemas["OwnTemplate"] } }; default: Refusal };
     };
   };
@@ -1142,10 +1155,10 @@ The stream ends with the access token; connect again with a fresh one. */
       requestBody?: {
         content: {
           "application/json": {
-            title?: string;
-            settings?: { [name: string]: string };
-            webcheckout_url?: string;
-            active?: boolean;
+            title?: string | null;
+            settings?: { [name: string]: string } | null;
+            webcheckout_url?: string | null;
+            active?: boolean | null;
           };
         };
       };
@@ -1160,7 +1173,7 @@ The stream ends with the access token; connect again with a fresh one. */
       parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: {
         content: {
-          "application/json": { amount?: { amount_minor: number; currency: string }; reason: string };
+          "application/json": { amount?: { amount_minor: number; currency: string } | null; reason: string };
         };
       };
       responses: { 200: { content: { "application/json": Schemas["Order"] } }; default: Refusal };
@@ -1174,7 +1187,7 @@ The stream ends with the access token; connect again with a fresh one. */
     /** Give an order to another deliverer, or back to the pool */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
-      requestBody: { content: { "application/json": { deliverer_id?: string; reason: string } } };
+      requestBody: { content: { "application/json": { deliverer_id?: string | null; reason: string } } };
       responses: { 200: { content: { "application/json": Schemas["Order"] } }; default: Refusal };
     };
     delete?: never;
@@ -1395,11 +1408,11 @@ export interface components {
     };
     GivenAddress: {
       line1: string;
-      line2?: string;
+      line2?: string | null;
       city: string;
       postal_code: string;
       country: string;
-      position?: Schemas["Position"];
+      position?: Schemas["Position"] | null;
     };
     HistoryEvent: {
       id: string;
@@ -1614,7 +1627,7 @@ export interface components {
     PushToken: {
       provider: "onesignal" | "fcm" | "apns" | "webpush" | "sandbox";
       token: string;
-      device_name?: string;
+      device_name?: string | null;
     };
     Quote: {
       check_id: string;

@@ -5,8 +5,9 @@ import { routes } from "../../services/api/routes/index.ts";
 
 interface Schema {
   $ref?: string;
-  type?: string;
-  enum?: readonly string[];
+  type?: string | readonly string[];
+  anyOf?: readonly Schema[];
+  enum?: readonly (string | null)[];
   properties?: Record<string, Schema>;
   required?: readonly string[];
   additionalProperties?: boolean | Schema;
@@ -114,8 +115,13 @@ function contentType(content: Content): string {
 
 function typeOf(schema: Schema): string {
   if (schema.$ref) return `Schemas[${quote(schema.$ref.split("/").at(-1) as string)}]`;
-  if (schema.enum) return schema.enum.map(quote).join(" | ");
+  if (schema.anyOf) return schema.anyOf.map(typeOf).join(" | ");
+  if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
+  if (typeof schema.type === "object")
+    return schema.type.map((type) => typeOf({ ...schema, type })).join(" | ");
   switch (schema.type) {
+    case "null":
+      return "null";
     case "array":
       return `${wrapped(typeOf(schema.items as Schema))}[]`;
     case "integer":

@@ -1,6 +1,6 @@
 import type { MessageTypeDefinition, PackageDefinition } from "@grpc/proto-loader";
 import type { FieldError } from "../../contracts/errors.ts";
-import type { Field, MessageShape, Shapes } from "./message-shape.ts";
+import { CLEARED_FIELDS, type Field, type MessageShape, type Shapes } from "./message-shape.ts";
 
 /** More than so many wrong fields help nobody. */
 const MAX_PROBLEMS = 20;
@@ -62,13 +62,16 @@ function parse(name: string, deserialize: (bytes: Buffer) => object, bytes: Uint
 function messageToWire(shape: MessageShape, value: unknown, path: string, problems: FieldError[]): unknown {
   if (!isPlain(value)) return wrong(problems, path, "object", "Must be an object.");
   const wire: Plain = {};
+  const cleared: string[] = [];
   for (const name of Object.keys(value)) {
     const field = shape.fields.get(name);
     const given = value[name];
     if (!field) wrong(problems, at(path, name), "unknown", "There is no such field here.");
     else if (given !== undefined && given !== null)
       wire[name] = toWire(field, given, at(path, name), problems);
+    else if (given === null && shape.clears && field.optional) cleared.push(protoName(name));
   }
+  if (cleared.length > 0) wire[CLEARED_FIELDS] = cleared;
   for (const field of shape.fields.values()) {
     if (!field.optional && field.many === "one" && (value[field.name] ?? undefined) === undefined) {
       wrong(problems, at(path, field.name), "required", "Must be given.");
@@ -116,7 +119,28 @@ function messageFromWire(shape: MessageShape, wire: Plain, path: string, problem
     const found = fromWire(field, wire[field.name], at(path, field.name), problems);
     if (found !== undefined) value[field.name] = found;
   }
+  if (shape.clears) clear(shape, value, wire[CLEARED_FIELDS] as string[], path, problems);
   return value;
+}
+
+function clear(
+  shape: MessageShape,
+  value: Plain,
+  names: readonly string[],
+  path: string,
+  problems: FieldError[],
+): void {
+  for (const name of names) {
+    const field = [...shape.fields.values()].find((one) => one.optional && protoName(one.name) === name);
+    if (!field || value[field.name] !== undefined)
+      wrong(problems, at(path, CLEARED_FIELDS), "enumValue", "Must name optional fields that are not given.");
+    else value[field.name] = null;
+  }
+}
+
+/** `apiUrl` is `api_url` in the proto file, which a caller over gRPC knows it by. */
+function protoName(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 function fromWire(field: Field, wire: unknown, path: string, problems: FieldError[]): unknown {

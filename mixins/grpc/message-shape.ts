@@ -19,7 +19,15 @@ export interface MessageShape {
   /** With its package. */
   readonly name: string;
   readonly fields: ReadonlyMap<string, Field>;
+  /** Whether the message has the list of CLEARED_FIELDS. */
+  readonly clears: boolean;
 }
+
+/**
+ * A proto field can be absent and cannot be null. In a message that has `repeated string cleared_fields`, the names
+ * of its optional fields that stand there are null: taken away and not merely left as they are.
+ */
+export const CLEARED_FIELDS = "clearedFields";
 
 const SCALARS: Readonly<Record<string, FieldKind>> = {
   TYPE_STRING: "string",
@@ -54,9 +62,12 @@ export function shapesOf(files: readonly FileDescriptor[]): Shapes {
     if (!descriptor) throw new Error(`${name} is no message at the top level of a proto file`);
     refuseWhatContractsLack(name, descriptor);
     const fields = new Map<string, Field>();
-    const shape = { name, fields };
+    const all = descriptor.field ?? [];
+    const shape = { name, fields, clears: all.some((field) => field.name === CLEARED_FIELDS) };
     known.set(typeName, shape); // before its fields: a message may hold itself
-    for (const field of descriptor.field ?? []) fields.set(field.name, fieldOf(name, descriptor, field));
+    for (const field of all) {
+      if (field.name !== CLEARED_FIELDS) fields.set(field.name, fieldOf(name, descriptor, field));
+    }
     return shape;
   }
 

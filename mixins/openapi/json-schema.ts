@@ -24,7 +24,14 @@ interface AnyRule extends Rule {
 /** @returns the schema of a rule, with a reference wherever the rule's fields have a name */
 export function jsonSchemaOf(rule: Rule, names: SchemaNames): JsonSchema {
   const name = names.get((rule as AnyRule).props as Props);
-  return name ? { $ref: `#/components/schemas/${name}` } : bodyOf(rule, names);
+  const schema = name ? { $ref: `#/components/schemas/${name}` } : bodyOf(rule, names);
+  return rule.nullable ? orNull(schema) : schema;
+}
+
+function orNull(schema: JsonSchema): JsonSchema {
+  if (schema.$ref) return { anyOf: [schema, { type: "null" }] };
+  const values = schema.enum as readonly unknown[] | undefined;
+  return { ...schema, type: [schema.type, "null"], ...(values && { enum: [...values, null] }) };
 }
 
 /** The named schemas themselves, for the document's components. */

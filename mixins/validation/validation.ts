@@ -1,3 +1,4 @@
+import { domainToASCII } from "node:url";
 import FastestValidator, {
   type ValidationError,
   type ValidationSchema,
@@ -62,13 +63,33 @@ const notNull = { nullable: false };
 
 const builtIn = new FieldValidator().rules.string as unknown as Compile;
 
+const MAX_MAIL_LENGTH = 254;
+const NOT_ASCII = /\P{ASCII}/u;
+const ASCII_MAIL = /^[^@]+@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{1,63}$/;
+/** Characters that the URL parser behind domainToASCII gives a meaning that they have not in a mail address. */
+const NO_DOMAIN = /[\p{ASCII}--[a-zA-Z0-9.\-]]/v;
+
+/** The address with its domain in Punycode; undefined where IDNA knows no such domain. */
+function withAsciiDomain(address: string): string | undefined {
+  const at = address.lastIndexOf("@") + 1;
+  const domain = address.slice(at);
+  if (!NOT_ASCII.test(domain) || NO_DOMAIN.test(domain)) return address;
+  const ascii = address.slice(0, at) + domainToASCII(domain);
+  return ascii.length <= MAX_MAIL_LENGTH && ASCII_MAIL.test(ascii) ? ascii : undefined;
+}
+
 /**
  * Texts are measured in code points, as JSON Schema and PostgreSQL do it: an emoji is one of them and two of
  * JavaScript's. A text that is trimmed may have so much as it came, for the documentation states its length and white
  * space has one too; what is too long is not looked at any further.
  */
 const measuredText: Compile = function (this: Validator, rule, path, context) {
-  const { trim, min, max, ...schema } = rule.schema as { trim?: boolean; min?: number; max?: number };
+  const { trim, min, max, asciiDomain, ...schema } = rule.schema as {
+    trim?: boolean;
+    min?: number;
+    max?: number;
+    asciiDomain?: boolean;
+  };
   const { messages } = rule;
   const made = builtIn.call(this, { ...rule, schema: { ...schema, trim } } as typeof rule, path, context);
   const checks: string[] = [];
@@ -82,6 +103,15 @@ const measuredText: Compile = function (this: Validator, rule, path, context) {
     const isShorter = `text.length < ${min} || (text.length < ${2 * min} && [...text].length < ${min})`;
     const text = trim ? "value.trim()" : "value";
     checks.push(`if (typeof value === "string") { const text = ${text}; if (${isShorter}) { ${error} } }`);
+  }
+  if (asciiDomain) {
+    (context.customs as Record<number, object>)[context.index - 1] = { withAsciiDomain };
+    const error = this.makeError({ type: "mailDomain", messages, expected: 0, actual: "value" });
+    checks.push(`if (typeof value === "string") {
+      const ascii = context.customs[%%INDEX%%].withAsciiDomain(value.trim().toLowerCase());
+      if (ascii === undefined) { ${error} return value; }
+      value = ascii;
+    }`);
   }
   return { ...made, source: [...checks, made.source].join("\n") };
 };

@@ -1,4 +1,5 @@
 import { Webhook } from "standardwebhooks";
+import { parseForeignJson } from "../../lib/json.ts";
 import { isCurrency, type Money } from "../../lib/money.ts";
 import { shortenLine } from "../../lib/text.ts";
 import { type Fields, fieldsOf, isText } from "./fields.ts";
@@ -129,7 +130,7 @@ function read(eventId: string, body: string): Verdict {
   const unusable = (reason: string): Verdict => ({ kind: "unusable", eventId, reason });
   let event: Fields;
   try {
-    event = fieldsOf(JSON.parse(body));
+    event = fieldsOf(parseForeignJson(body));
   } catch {
     return unusable("the body is not JSON");
   }

@@ -1,4 +1,5 @@
 import { createHash, createHmac } from "node:crypto";
+import { parseForeignJson } from "../../lib/json.ts";
 import { type Fields, fieldsOf, isText } from "./fields.ts";
 import type { BankEvent, Callback, Verdict } from "./port.ts";
 import { oneMatches, TOLERANCE_SECONDS } from "./signature.ts";
@@ -54,7 +55,7 @@ type Reading = Draft | string | Error;
 function read(body: string): Verdict {
   let event: Fields;
   try {
-    event = fieldsOf(JSON.parse(body));
+    event = fieldsOf(parseForeignJson(body));
   } catch {
     event = {};
   }

@@ -4,7 +4,7 @@ import { exampleOf } from "../../mixins/openapi/example.ts";
 import { type Check, checkOf } from "../../mixins/validation/validation.ts";
 import { contractOf } from "./contract.ts";
 import type { Method, Route } from "./routes/route.ts";
-import { type Convert, decoder, encoder, snakeName, wireProps, wireRule } from "./wire.ts";
+import { type Convert, decoder, encoder, sentProps, snakeName, wireProps, wireRule } from "./wire.ts";
 
 export const MAX_JSON_BYTES = 100 * 1024;
 export const MAX_WEBHOOK_BYTES = 64 * 1024;
@@ -103,7 +103,15 @@ function partOf(props: Props): Part {
 }
 
 function part(rule: Rule & { readonly props: Props }): Part {
-  const wire = { ...rule, props: wireProps(rule.props) };
+  return readAs(rule, wireProps(rule.props));
+}
+
+function sentPart(rule: Rule & { readonly props: Props }): Part {
+  return readAs(rule, sentProps(wireProps(rule.props)));
+}
+
+function readAs(rule: Rule & { readonly props: Props }, props: Props): Part {
+  const wire = { ...rule, props };
   return { rule: wire, check: checkOf(wire), decode: decoder(rule) as Part["decode"] };
 }
 
@@ -114,7 +122,7 @@ function bodyOf(route: Route, props: Props, all: Props): Body | undefined {
   if (!json && Object.keys(props).length === 0) return undefined;
   const fields = json ? (all[json] as Part["rule"]) : object(props);
   const mayBeAbsent = Object.values(fields.props).every((rule) => rule.optional);
-  const taken = part(fields);
+  const taken = sentPart(fields);
   const example = { ...(exampleOf(taken.rule) as object), ...route.example };
   return { kind: "json", maxBytes: MAX_JSON_BYTES, part: taken, example, mayBeAbsent, field: json };
 }

@@ -2,7 +2,7 @@ import type { IncomingMessage } from "node:http";
 import { type FieldError, fail } from "../../contracts/errors.ts";
 import { HEIF_REFUSED, IMAGE_TYPES } from "../../contracts/media.ts";
 import { shortenLine } from "../../lib/text.ts";
-import { expectedVersion } from "./conditional.ts";
+import { expectedVersion, refuseCondition } from "./conditional.ts";
 import { parseJson, readBody, requireMediaType, textOf } from "./edge/body.ts";
 import { exchangeOf } from "./edge/exchange.ts";
 import type { Endpoint, Part } from "./endpoint.ts";
@@ -101,7 +101,10 @@ function parsed(req: IncomingMessage, raw: Buffer): unknown {
 }
 
 function fromHeaders({ versioned, route }: Endpoint, req: IncomingMessage): Record<string, unknown> {
-  const version = versioned ? expectedVersion(req.headers["if-match"]) : undefined;
+  const ifMatch = req.headers["if-match"];
+  // Nothing but the signature is said to a sender that cannot sign, and no sender of ours conditions a callback.
+  if (!versioned && route.access !== "signed") refuseCondition(ifMatch);
+  const version = versioned ? expectedVersion(ifMatch) : undefined;
   const userAgent = route.action === "identity.signIn" ? userAgentOf(req) : undefined;
   return {
     ...(version !== undefined && { expectedVersion: version }),

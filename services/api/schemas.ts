@@ -6,11 +6,10 @@ import * as partners from "../../contracts/partners.ts";
 import { type Props, storedMoney } from "../../contracts/schema.ts";
 import { address, givenAddress, position } from "../../contracts/shared.ts";
 import * as templates from "../../contracts/templates.ts";
-import { wireProps } from "./wire.ts";
+import { sentProps, wireProps } from "./wire.ts";
 
 const named: Record<string, { readonly props: Props }> = {
   Address: address,
-  GivenAddress: givenAddress,
   Agent: notifications.agent,
   Attempt: notifications.attempt,
   AuditEntry: identity.auditEntry,
@@ -35,7 +34,6 @@ const named: Record<string, { readonly props: Props }> = {
   Position: position,
   Product: partners.product,
   Profile: identity.profile,
-  PushToken: identity.pushToken,
   Quote: partners.quote,
   Session: identity.session,
   Template: templates.template,
@@ -46,7 +44,14 @@ const named: Record<string, { readonly props: Props }> = {
   WebhookEndpoint: partners.webhookEndpoint,
 };
 
+/** What requests hold, in which fields may be null that an answer leaves out. */
+const sent: Record<string, { readonly props: Props }> = {
+  GivenAddress: givenAddress,
+  PushToken: identity.pushToken,
+};
+
 /** The schemas that the documentation calls by name, as the client sees them. */
-export const schemaNames: ReadonlyMap<Props, string> = new Map(
-  Object.entries(named).map(([name, { props }]) => [wireProps(props), name]),
-);
+export const schemaNames: ReadonlyMap<Props, string> = new Map([
+  ...Object.entries(named).map(([name, { props }]) => [wireProps(props), name] as const),
+  ...Object.entries(sent).map(([name, { props }]) => [sentProps(wireProps(props)), name] as const),
+]);

@@ -51,35 +51,70 @@ export function wireProps(props: Props): Props {
   return wire;
 }
 
+const sentOnTheWire = new WeakMap<Props, Props>();
+
+/**
+ * The fields as a client may send them: null stands for every field that may be left out. It clears the field where
+ * the contract says so (`clearable`), and elsewhere is the same as leaving it out.
+ */
+export function sentProps(props: Props): Props {
+  let sent = sentOnTheWire.get(props);
+  if (!sent) {
+    const entries = Object.entries(props).map(([name, rule]) => [name, sentField(rule)] as const);
+    const isSame = entries.every(([name, rule]) => rule === props[name]);
+    sent = isSame ? props : Object.fromEntries(entries);
+    sentOnTheWire.set(props, sent);
+  }
+  return sent;
+}
+
+function sentField(rule: Rule): Rule {
+  const sent = sentRule(rule);
+  if (!rule.optional && rule.absent === undefined) return sent;
+  return { ...sent, optional: true, nullable: true };
+}
+
+function sentRule(rule: Rule): Rule {
+  const { props, items } = rule as Shape;
+  const [sent, item] = [props && sentProps(props), items && sentRule(items)];
+  if (sent === props && item === items) return rule;
+  return { ...rule, ...(sent && { props: sent }), ...(item && { items: item }) } as Rule;
+}
+
 /** Makes a result of an action what a client reads: declared fields only, in snake_case. */
 export function encoder(rule: Rule): Convert {
-  return converter(rule, (name) => [name, snakeName(name)]);
+  return converter(rule, (name) => [name, snakeName(name)], false);
 }
 
 /** Makes what a client sent (after its validation) the parameters of an action. */
 export function decoder(rule: Rule): Convert {
-  return converter(rule, (name) => [snakeName(name), name]);
+  return converter(rule, (name) => [snakeName(name), name], true);
 }
 
-function converter(rule: Rule, names: (name: string) => [from: string, to: string]): Convert {
+type Names = (name: string) => [from: string, to: string];
+
+/** @param sent whether null and what is missing have the meaning that they have from a client */
+function converter(rule: Rule, names: Names, sent: boolean): Convert {
   const { props, items } = rule as Shape;
   if (items) {
-    const convert = converter(items, names);
+    const convert = converter(items, names, sent);
     return (value) => (Array.isArray(value) ? value.map(convert) : value);
   }
   if (!props) return (value) => value;
   const fields = Object.entries(props).map(([name, field]) => {
     const [from, to] = names(name);
-    return { from, to, convert: converter(field, names) };
+    const nothing = sent ? { cleared: field.nullable === true, absent: field.absent } : undefined;
+    return { from, to, convert: converter(field, names, sent), nothing };
   });
   return (value) => {
     if (typeof value !== "object" || value === null) return value;
     const source = value as Record<string, unknown>;
     const target: Record<string, unknown> = {};
-    for (const { from, to, convert } of fields) {
-      if (!Object.hasOwn(source, from)) continue;
-      const converted = convert(source[from]);
-      if (converted !== undefined && converted !== null) target[to] = converted;
+    for (const { from, to, convert, nothing } of fields) {
+      const given = Object.hasOwn(source, from) ? source[from] : undefined;
+      if (given !== undefined && given !== null) target[to] = convert(given);
+      else if (given === null && nothing?.cleared) target[to] = null;
+      else if (nothing?.absent !== undefined) target[to] = nothing.absent;
     }
     return target;
   };

@@ -2,6 +2,7 @@ import type { Params } from "../../contracts/actions.ts";
 import { fail } from "../../contracts/errors.ts";
 import type { Profile } from "../../contracts/identity.ts";
 import type { Caller } from "../../contracts/meta.ts";
+import { isEmptyChange } from "../../lib/changes.ts";
 import type { Db } from "../../mixins/postgres/database.ts";
 import { addAudit } from "./audit.repository.ts";
 import { checkCode, invalidCode, issueCode } from "./codes.ts";
@@ -20,7 +21,7 @@ import {
 import { inTurn } from "./turns.ts";
 
 /**
- * Changes the fields that are given. A new address waits for the code that is sent there; when it is another
+ * Changes the fields that are given; null takes an optional one away. A new address waits for the code that is sent there; when it is another
  * account's, its owner is told instead, and the answer does not tell the difference.
  * @throws PRECONDITION_FAILED when the profile has another version than expected, VALIDATION_ERROR,
  *   TOO_MANY_REQUESTS after too many mails to the address
@@ -30,9 +31,14 @@ export async function updateProfile(
   caller: Caller,
   { expectedVersion, pushToken, email, ...changes }: Params<"identity.updateProfile">,
 ): Promise<Profile> {
-  checkBirthDate(parts, changes.birthDate);
+  checkBirthDate(parts, changes.birthDate ?? undefined);
   const present = await ownProfile(parts, caller.id);
   const pendingEmail = email === present.email ? undefined : email;
+  if (isEmptyChange({ ...changes, pushToken, pendingEmail })) {
+    if (expectedVersion !== undefined && expectedVersion !== present.version)
+      throw fail("PRECONDITION_FAILED");
+    return profileView(present);
+  }
   if (pendingEmail) await takeOne(parts.postgres.db, MAILS, parts.digest(pendingEmail));
   return parts.postgres.transact(async (trx) => {
     const updated = await updateProfileRow(trx, caller.id, { ...changes, pendingEmail }, expectedVersion);

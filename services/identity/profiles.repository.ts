@@ -104,7 +104,11 @@ export async function confirmProfile(db: Db, id: string): Promise<ProfileRow | u
   return after && { ...after, ...(before.pushToken && { pushToken: before.pushToken }) };
 }
 
-export interface Changes extends Partial<Person> {
+/** Null takes an optional field away. */
+export interface Changes extends Partial<Omit<Person, "lastName" | "phone" | "birthDate">> {
+  lastName?: string | null | undefined;
+  phone?: string | null | undefined;
+  birthDate?: string | null | undefined;
   pendingEmail?: string | undefined;
 }
 
@@ -118,13 +122,16 @@ export async function updateProfileRow(
   return row<ProfileRow>(
     db,
     `UPDATE profiles SET first_name = coalesce(?, first_name), last_name = coalesce(?, last_name),
-       phone = coalesce(?, phone), birth_date = coalesce(?, birth_date), language = coalesce(?, language),
+       phone = CASE WHEN ? THEN NULL ELSE coalesce(?, phone) END,
+       birth_date = CASE WHEN ? THEN NULL ELSE coalesce(?, birth_date) END, language = coalesce(?, language),
        pending_email = coalesce(?, pending_email), version = version + 1, updated_at = now()
      WHERE id = ? AND version = coalesce(?, version) RETURNING ${PROFILE}`,
     [
       changes.firstName ?? null,
-      changes.lastName ?? null,
+      changes.lastName === null ? "" : (changes.lastName ?? null),
+      changes.phone === null,
       changes.phone ?? null,
+      changes.birthDate === null,
       changes.birthDate ?? null,
       changes.language ?? null,
       changes.pendingEmail ?? null,

@@ -1,6 +1,7 @@
 import type { Params } from "../../contracts/actions.ts";
 import { fail, invalidField } from "../../contracts/errors.ts";
 import type { Agent } from "../../contracts/notifications.ts";
+import { isEmptyChange } from "../../lib/changes.ts";
 import { newId } from "../../lib/ids.ts";
 import { open, type SealKeys, seal } from "../../lib/seal.ts";
 import type { Db } from "../../mixins/postgres/database.ts";
@@ -45,6 +46,7 @@ export async function updateAgent(
   if (!known) throw fail("NOT_FOUND", "There is no such agent.");
   if (expectedVersion !== undefined && expectedVersion !== known.version) throw fail("PRECONDITION_FAILED");
   const { settingsSealed, ...agent } = known;
+  if (settings.length === 0 && isEmptyChange(changes)) return agent;
   const next: Agent = { ...agent, ...changes, version: known.version + 1 };
   const byProvider = merged(settingsOf(known, keys), settings);
   check(push, next.providers, byProvider);

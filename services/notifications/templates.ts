@@ -6,6 +6,7 @@ import {
   type TemplateView,
   templateEvents,
 } from "../../contracts/templates.ts";
+import { isEmptyChange } from "../../lib/changes.ts";
 import { newId } from "../../lib/ids.ts";
 import { shorten } from "../../lib/text.ts";
 import type { Db } from "../../mixins/postgres/database.ts";
@@ -82,6 +83,7 @@ export async function updateTemplate(
   const known = await lockTemplate(trx, templateId);
   if (!known || !isTold(known)) throw fail("NOT_FOUND", "There is no such text.");
   if (expectedVersion !== undefined && expectedVersion !== known.version) throw fail("PRECONDITION_FAILED");
+  if (isEmptyChange(changes)) return ownView(known);
   const next: TemplateRow = { ...known, ...changes, version: known.version + 1 };
   // One that an older program let in may be switched off as it is.
   if (next.enabled || changes.title !== undefined || changes.body !== undefined) check(next, next.event);

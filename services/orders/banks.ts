@@ -2,6 +2,7 @@ import type { Params, Result } from "../../contracts/actions.ts";
 import type { Bank as BankView } from "../../contracts/banks.ts";
 import { fail, invalidField } from "../../contracts/errors.ts";
 import type { Caller } from "../../contracts/meta.ts";
+import { isEmptyChange } from "../../lib/changes.ts";
 import { newId } from "../../lib/ids.ts";
 import { open, type SealKeys, seal } from "../../lib/seal.ts";
 import type { Db } from "../../mixins/postgres/database.ts";
@@ -81,12 +82,13 @@ export function banks({
     async update(trx, { bankId, expectedVersion, settings, ...change }) {
       const row = await findBank(trx, bankId);
       if (!row) throw fail("NOT_FOUND", "There is no such bank.");
+      if (expectedVersion !== undefined && expectedVersion !== row.version) throw fail("PRECONDITION_FAILED");
       const changed = { ...row, ...change, version: row.version + 1 };
       // A map that is not given comes as an empty one over gRPC.
       const given = settings && Object.keys(settings).length > 0 ? settings : undefined;
+      if (!given && isEmptyChange(change)) return viewOf(row);
       if (given) changed.settings = sealed(changed, given);
-      const expected = expectedVersion === undefined || expectedVersion === row.version;
-      if (!expected || !(await saveBank(trx, changed))) throw fail("PRECONDITION_FAILED");
+      if (!(await saveBank(trx, changed))) throw fail("PRECONDITION_FAILED");
       return viewOf(changed);
     },
   };

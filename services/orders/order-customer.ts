@@ -40,7 +40,7 @@ export function confirm(
 
 /**
  * The customer's changes before the payment.
- * @param change an empty note takes it away
+ * @param change null, or an empty text, takes the note away
  * @throws PRECONDITION_FAILED for another version, ILLEGAL_TRANSITION once it is no longer pending
  */
 export function edit(
@@ -48,7 +48,7 @@ export function edit(
   change: {
     expectedVersion?: number | undefined;
     address?: Address | undefined;
-    note?: string | undefined;
+    note?: string | null | undefined;
   },
   nowMs: number,
 ): Decision {
@@ -60,6 +60,9 @@ export function edit(
       status: order.status,
       legal: [],
     });
+  }
+  if (change.address === undefined && change.note === undefined) {
+    return { next: order, messages: [], refunds: [] };
   }
   const next = present({
     ...order,

@@ -81,15 +81,14 @@ export async function listPartners(db: Db, filter: PartnerFilter): Promise<Rows<
   );
 }
 
-export type PartnerChange = Partial<
+/** Null takes an optional field away. */
+export type PartnerChange = { brand?: string | null; apiUrl?: string | null } & Partial<
   Pick<
     PartnerRow,
     | "title"
-    | "brand"
     | "phone"
     | "email"
     | "address"
-    | "apiUrl"
     | "deliveryFeeMinor"
     | "preparationMinutes"
     | "proof"
@@ -101,7 +100,7 @@ export type PartnerChange = Partial<
 >;
 
 /**
- * Changes what is given; an empty text takes an optional field away. Answers undefined when there is no such
+ * Changes what is given; null or an empty text takes an optional field away. Answers undefined when there is no such
  * partner or its version is another than the one expected.
  * @throws the database's error 23505 when another partner has the title
  */
@@ -138,16 +137,20 @@ export async function updatePartner(
   );
 }
 
-/** @param busyUntil absent: takes orders again at once */
+/**
+ * Answers undefined when there is no such partner or its version is another than the one expected.
+ * @param busyUntil absent: takes orders again at once
+ */
 export async function setBusyUntil(
   db: Db,
   id: string,
   busyUntil: string | undefined,
+  expectedVersion: number | undefined,
 ): Promise<PartnerRow | undefined> {
   return await row<PartnerRow>(
     db,
     `UPDATE partners SET busy_until = ?, version = version + 1, updated_at = now()
-     WHERE id = ? RETURNING ${PARTNER_COLUMNS}`,
-    [busyUntil ?? null, id],
+     WHERE id = ? AND version = coalesce(?, version) RETURNING ${PARTNER_COLUMNS}`,
+    [busyUntil ?? null, id, expectedVersion ?? null],
   );
 }

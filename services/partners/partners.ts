@@ -4,6 +4,7 @@ import { fail, invalidField } from "../../contracts/errors.ts";
 import { message } from "../../contracts/messages.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import type { Partner } from "../../contracts/partners.ts";
+import { isEmptyChange } from "../../lib/changes.ts";
 import { isoTime, momentOf } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import { audit, fieldsOf } from "../../mixins/audit/audit.ts";
@@ -93,31 +94,31 @@ export async function update(deps: PartnersDeps, ctx: Ctx<Params<"partners.updat
   }
   const beyondStaff = Object.keys(change).some((field) => !STAFF_FIELDS.includes(field));
   if (beyondStaff && caller.role !== "admin" && !caller.partnerAdmin) throw onlyItsAdmin();
-  refuseBadUrl(deps.guard, "apiUrl", change.apiUrl);
+  refuseBadUrl(deps.guard, "apiUrl", change.apiUrl ?? undefined);
   return await save(deps, ctx, change, expectedVersion);
 }
 
 /** @throws VALIDATION_ERROR for an unknown time zone or a span that ends before it begins */
 export async function setHours(deps: PartnersDeps, ctx: Ctx<Params<"partners.setHours">>): Promise<Partner> {
   managerOf(ctx);
-  const { hours } = ctx.params;
+  const { hours, expectedVersion } = ctx.params;
   const trouble = hoursTrouble(hours);
   if (trouble) throw invalidField(trouble.field, "hours", trouble.message);
-  return await save(deps, ctx, { timeZone: hours.timeZone, openingSpans: hours.spans }, undefined);
+  return await save(deps, ctx, { timeZone: hours.timeZone, openingSpans: hours.spans }, expectedVersion);
 }
 
 /** Pauses a partner until a time; without one it takes orders again. */
 export async function setBusy(deps: PartnersDeps, ctx: Ctx<Params<"partners.setBusy">>): Promise<Partner> {
   managerOf(ctx);
-  const { partnerId, busyUntil } = ctx.params;
+  const { partnerId, busyUntil, expectedVersion } = ctx.params;
   const untilMs = busyUntil === undefined ? undefined : momentOf(busyUntil);
   if (busyUntil !== undefined && !(untilMs !== undefined && untilMs <= deps.clock.now() + MAX_BUSY_MS)) {
     throw invalidField("busyUntil", "max", "Not a time within the next 90 days.");
   }
   return await deps.postgres.transact(async (trx) => {
     const until = untilMs === undefined ? undefined : isoTime(untilMs);
-    const saved = await setBusyUntil(trx, partnerId, until);
-    if (!saved) throw noSuchPartner();
+    const saved = await setBusyUntil(trx, partnerId, until, expectedVersion);
+    if (!saved) throw await notChanged(trx, partnerId);
     await audit(deps.outbox, trx, ctx, partnerId, busyUntil && `until ${busyUntil}`);
     return await announced(deps, trx, saved);
   });
@@ -131,14 +132,22 @@ async function save(
 ): Promise<Partner> {
   const { partnerId } = ctx.params;
   return await deps.postgres.transact(async (trx) => {
-    const saved = await updatePartner(trx, partnerId, change, expectedVersion).catch(refusedTitle);
-    if (saved) {
-      await audit(deps.outbox, trx, ctx, partnerId, fieldsOf(change));
-      return await announced(deps, trx, saved);
+    if (isEmptyChange(change)) {
+      const found = await findPartner(trx, partnerId);
+      const isExpected = expectedVersion === undefined || found?.version === expectedVersion;
+      if (!found || !isExpected) throw await notChanged(trx, partnerId);
+      return partnerView(found, deps.clock.now());
     }
+    const saved = await updatePartner(trx, partnerId, change, expectedVersion).catch(refusedTitle);
     // After a refused title the transaction can say no more, but that has thrown already.
-    throw (await findPartner(trx, partnerId)) ? fail("PRECONDITION_FAILED") : noSuchPartner();
+    if (!saved) throw await notChanged(trx, partnerId);
+    await audit(deps.outbox, trx, ctx, partnerId, fieldsOf(change));
+    return await announced(deps, trx, saved);
   });
+}
+
+async function notChanged(trx: Knex.Transaction, partnerId: string): Promise<Error> {
+  return (await findPartner(trx, partnerId)) ? fail("PRECONDITION_FAILED") : noSuchPartner();
 }
 
 function refusedTitle(error: { code?: string }): never {

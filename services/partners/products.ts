@@ -4,6 +4,7 @@ import { fail, invalidField } from "../../contracts/errors.ts";
 import { message } from "../../contracts/messages.ts";
 import type { Caller, Ctx } from "../../contracts/meta.ts";
 import type { Availability, Offer, Product } from "../../contracts/partners.ts";
+import { isEmptyChange } from "../../lib/changes.ts";
 import { newId } from "../../lib/ids.ts";
 import { present } from "../../lib/present.ts";
 import { audit, fieldsOf } from "../../mixins/audit/audit.ts";
@@ -112,6 +113,7 @@ export async function updateProduct(
     refuseOthersTexts(caller, product);
     if (expectedVersion !== undefined && expectedVersion !== product.version)
       throw fail("PRECONDITION_FAILED");
+    if (isEmptyChange(change)) return productView(product);
     const saved = await saveProductTexts(trx, productId, changed(product, change));
     for (const offer of await touchOffers(trx, productId)) await announce(deps, trx, offer, false);
     await audit(deps.outbox, trx, ctx, productId, fieldsOf(change));
@@ -180,7 +182,7 @@ function refuseOthersTexts(caller: Caller, { ownerPartnerId }: ProductRow): void
 
 type ProductChange = Omit<Params<"partners.updateProduct">, "partnerId" | "productId" | "expectedVersion">;
 
-/** The texts after a change, in which an empty text takes an optional field away. */
+/** The texts after a change, in which null or an empty text takes an optional field away. */
 function changed(product: ProductRow, change: ProductChange): Omit<Product, "id" | "version"> {
   const { title, description, brand, imageUrl } = { ...product, ...change };
   return {

@@ -54,7 +54,8 @@ describe("gateway, given a body", () => {
     ["with constructor", '{"constructor":{"prototype":{}}}', 400, "bad_request"],
     ["with a NUL", '{"note":"a\\u0000b"}', 400, "bad_request"],
     ["with half a surrogate pair", '{"note":"\\ud800"}', 400, "bad_request"],
-    ["with a byte order mark", "\ufeff{}", 400, "bad_json"],
+    ["with two byte order marks", "\ufeff\ufeff{}", 400, "bad_json"],
+    ["with a byte order mark behind it", "{}\ufeff", 400, "bad_json"],
     ["in UTF-16", Buffer.from('\ufeff{"note":"a"}', "utf16le"), 400, "bad_json"],
     ["in UTF-16 without a mark", Buffer.from('{"note":"a"}', "utf16le"), 400, "bad_json"],
     ["with an overlong slash", Buffer.from('{"note":"\xc0\xaf"}', "latin1"), 400, "bad_json"],
@@ -88,7 +89,7 @@ describe("gateway, given a body", () => {
     ],
     ["a contract's own spelling", { ...sound, partnerId: newId() }, "partnerId", "unknown"],
     ["a missing field", { ...sound, partner_id: undefined }, "partner_id", "required"],
-    ["null", { ...sound, note: null }, "note", "required"],
+    ["null in a required field", { ...sound, lines: null }, "lines", "required"],
     ["quantity 0", withQuantity(0), "lines[0].quantity", "numberMin"],
     ["quantity 100", withQuantity(100), "lines[0].quantity", "numberMax"],
     ["a fraction", withQuantity(1.5), "lines[0].quantity", "numberInteger"],
@@ -110,6 +111,11 @@ describe("gateway, given a body", () => {
     expect({ status: answer.status, code: answer.body.code }).toEqual({ status, code });
     const objects = await check(`${'{"a":'.repeat(depth)}1${"}".repeat(depth)}`);
     expect({ status: objects.status, code: objects.body.code }).toEqual({ status, code });
+  });
+
+  it("with a byte order mark in front, is read without it", async () => {
+    expect((await check(`\ufeff${JSON.stringify(sound)}`)).status).toBe(200);
+    expect(gateway.calls).toHaveLength(1);
   });
 
   it("with colons, quotes and backslashes in its texts, finds no name twice", async () => {

@@ -192,13 +192,18 @@ describe("gateway, given headers", () => {
     expect(etag).toMatch(/^"7-[\w-]{22}"$/);
     const patch = async (ifMatch: string) =>
       (await request("PATCH", path, { headers: { "If-Match": ifMatch }, body: '{"note":"x"}' })).status;
-    expect([await patch(etag), await patch("*"), await patch(`W/${etag}`), await patch('"7"')]).toEqual([
-      200, 200, 412, 200,
-    ]);
+    const answers = [
+      await patch(etag),
+      await patch("*"),
+      await patch(`W/${etag}`),
+      await patch('"7"'),
+      await patch('"x"'),
+    ];
+    expect(answers).toEqual([200, 200, 200, 200, 412]);
     const versions = gateway.calls
       .slice(1)
       .map(({ params }) => (params as Params<"orders.update">).expectedVersion);
-    expect(versions).toEqual([7, undefined, 7]);
+    expect(versions).toEqual([7, undefined, 7, 7]);
   });
 
   it("with a traceparent, names its trace in a problem, else a new one", async () => {

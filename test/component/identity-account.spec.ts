@@ -36,6 +36,22 @@ describe("the profile", () => {
     await expect(bench.ask("identity.profile", {}, meta)).resolves.toMatchObject({ firstName: "Zoë" });
   });
 
+  it("identity.updateProfile, of null, takes optional fields away; of nothing, changes not even the version", async () => {
+    const { meta } = await bench.customer();
+    const optional = { phone: "+4915112345678", birthDate: "1990-05-17" };
+    expect(await bench.ask("identity.updateProfile", optional, meta)).toMatchObject({
+      ...optional,
+      version: 3,
+    });
+    const cleared = await bench.ask("identity.updateProfile", { phone: null, birthDate: null }, meta);
+    expect(cleared).toMatchObject({ firstName: "Grete", version: 4 });
+    expect(Object.keys(cleared)).not.toEqual(expect.arrayContaining(["phone"]));
+    expect(Object.keys(cleared)).not.toEqual(expect.arrayContaining(["birthDate"]));
+    expect(await bench.ask("identity.updateProfile", {}, meta)).toEqual(cleared);
+    const stale = bench.ask("identity.updateProfile", { expectedVersion: 3 }, meta);
+    await expect(stale).rejects.toMatchObject({ type: "PRECONDITION_FAILED" });
+  });
+
   it("identity.updateProfile, by many of one version at once, lets one win", async () => {
     const { meta } = await bench.customer();
     const names = Array.from({ length: 8 }, (_, index) => `Zoë${"e".repeat(index)}`);

@@ -244,6 +244,12 @@ describe("agents", () => {
     ).rejects.toMatchObject({ type: "PRECONDITION_FAILED" });
   });
 
+  it("an agent, changed by nothing, keeps its version", async () => {
+    const { id, version } = await platform.sendBy("sandbox");
+    const same = await platform.as(admin, "notifications.updateAgent", { agentId: id, settings: [] });
+    expect(same).toMatchObject({ id, version });
+  });
+
   it.each([
     [{ providers: ["onesignal" as const], settings: [] }, "appId"],
     [{ providers: ["fcm" as const], settings: [] }, "fcm: projectId"],

@@ -32,6 +32,7 @@ describe("an operator's own texts", () => {
   it("are told from the next notification on, as they are changed, and no more once they are off", async () => {
     const { id, version } = await add({ title: "Grazie, {{first_name}}" });
     expect(await titleTo("it")).toBe("Grazie, Zoë");
+    expect(await change({ templateId: id })).toMatchObject({ version });
     await change({ templateId: id, expectedVersion: version, title: "Pagato" });
     expect(await titleTo("it-CH")).toBe("Pagato");
     await change({ templateId: id, enabled: false });

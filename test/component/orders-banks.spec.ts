@@ -83,6 +83,11 @@ describe("banks", () => {
     await expect(stale).rejects.toMatchObject({ type: "PRECONDITION_FAILED" });
     const missing = shop.as(shop.admin, "orders.updateBank", { bankId: newId(), active: false });
     await expect(missing).rejects.toMatchObject({ type: "NOT_FOUND" });
+    // Over gRPC a map that is not given comes as an empty one.
+    expect(await shop.as(shop.admin, "orders.updateBank", { bankId })).toEqual(renamed);
+    expect(await shop.as(shop.admin, "orders.updateBank", { bankId, settings: {} })).toEqual(renamed);
+    const nothing = shop.as(shop.admin, "orders.updateBank", { bankId, expectedVersion: 1 });
+    await expect(nothing).rejects.toMatchObject({ type: "PRECONDITION_FAILED" });
   });
 
   it("orders.updateBank with a new secret: reports signed by the old one are refused from then on", async () => {

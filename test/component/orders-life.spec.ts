@@ -197,6 +197,17 @@ describe("orders.update", () => {
     expect(without).toMatchObject({ version: 3, address });
   });
 
+  it("of null, takes the note away; of nothing, changes not even the version", async () => {
+    const { orderId, customer } = await shop.placed("pending");
+    await shop.as(customer, "orders.update", { orderId, note: "Bell" });
+    const without = await shop.as(customer, "orders.update", { orderId, note: null });
+    expect(without).not.toHaveProperty("note");
+    expect(without.version).toBe(3);
+    expect(await shop.as(customer, "orders.update", { orderId })).toEqual(without);
+    const stale = shop.as(customer, "orders.update", { orderId, expectedVersion: 2 });
+    await expect(stale).rejects.toMatchObject({ type: "PRECONDITION_FAILED" });
+  });
+
   it("after the payment, is refused", async () => {
     const order = await shop.placed("paid");
     const asked = shop.as(order.customer, "orders.update", { orderId: order.orderId, note: "x" });

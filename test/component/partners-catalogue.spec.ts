@@ -61,6 +61,40 @@ describe("partners", () => {
     await expect(gone).rejects.toMatchObject({ type: "NOT_FOUND" });
   });
 
+  it("partners.update, setHours and setBusy, with a version that is not its own, change nothing", async () => {
+    const partner = await shop.openPartner();
+    const stale = { partnerId: partner.id, expectedVersion: partner.version + 1 };
+    const refusal = { type: "PRECONDITION_FAILED" };
+    const hours = { timeZone: "UTC", spans: [] };
+    await expect(shop.asAdmin("partners.update", stale)).rejects.toMatchObject(refusal);
+    await expect(shop.asAdmin("partners.setHours", { ...stale, hours })).rejects.toMatchObject(refusal);
+    await expect(shop.asAdmin("partners.setBusy", stale)).rejects.toMatchObject(refusal);
+    expect(await shop.asAdmin("partners.get", { partnerId: partner.id })).toEqual(partner);
+    const known = { partnerId: partner.id, expectedVersion: partner.version };
+    expect(await shop.asAdmin("partners.setHours", { ...known, hours })).toMatchObject({ hours });
+    const busy = shop.asAdmin("partners.setBusy", { ...known, partnerId: newId() });
+    await expect(busy).rejects.toMatchObject({ type: "NOT_FOUND" });
+  });
+
+  it("partners.update and updateProduct, of null, take optional fields away; of nothing, change not even the version", async () => {
+    const { id: partnerId } = await shop.openPartner({ brand: "Old", apiUrl: "https://shop.example/hooks" });
+    const cleared = await shop.asAdmin("partners.update", { partnerId, brand: null, apiUrl: null });
+    expect(Object.keys(cleared).filter((name) => name === "brand" || name === "apiUrl")).toEqual([]);
+    const texts = { description: "Dark", brand: "Mill", imageUrl: "https://shop.example/loaf.png" };
+    const { productId } = await shop.product(partnerId, texts);
+    const product = { partnerId, productId };
+    const nothing = { description: null, brand: null, imageUrl: null };
+    const bare = await shop.asAdmin("partners.updateProduct", { ...product, ...nothing });
+    expect(bare).toEqual({ id: productId, title: bare.title, version: 2 });
+    expect(await shop.asAdmin("partners.update", { partnerId })).toEqual(cleared);
+    expect(await shop.asAdmin("partners.updateProduct", product)).toEqual(bare);
+    const { version } = await shop.asAdmin("partners.update", { partnerId, brand: "New" });
+    const told = (id: string) => shop.said.filter(({ subject }) => subject === id);
+    // One message for each version of the partner; of the offer, its making and its change.
+    await eventually(() => expect(told(partnerId)).toHaveLength(version));
+    await eventually(() => expect(told(productId)).toHaveLength(2));
+  });
+
   it("partners.update, with every field and with empty ones, sets them and takes the optional ones away", async () => {
     const partner = await shop.openPartner({ brand: "Old" });
     const change = {

@@ -12,9 +12,10 @@ export type ReleasedApi = Record<string, ReleasedOperation>;
 
 interface Schema {
   $ref?: string;
-  type?: string;
+  type?: string | string[];
+  anyOf?: Schema[];
   format?: string;
-  enum?: string[];
+  enum?: (string | null)[];
   properties?: Record<string, Schema>;
   required?: string[];
   items?: Schema;
@@ -39,15 +40,17 @@ export function releasedApi({ paths, components }: ApiDocument): ReleasedApi {
   const operations = Object.entries(paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => [path, method, operation] as const),
   );
-  const fields = (schema: Schema, place: string, required: boolean): [string, string][] => {
+  const fields = (nullable: Schema, place: string, required: boolean): [string, string][] => {
+    const schema = withoutNull(nullable);
     const known = schema.$ref
       ? (components.schemas[schema.$ref.split("/").at(-1) as string] as Schema)
       : schema;
+    const orNull = schema === nullable ? "" : OR_NULL;
     const inner = Object.entries(known.properties ?? {}).flatMap(([name, one]) =>
       fields(one, place === "" ? name : `${place}.${name}`, known.required?.includes(name) ?? false),
     );
     const items = known.items ? fields(known.items, `${place}[]`, true) : [];
-    return [[place, `${typeOf(known)}${required ? "!" : ""}`], ...inner, ...items];
+    return [[place, `${typeOf(known)}${orNull}${required ? "!" : ""}`], ...inner, ...items];
   };
   const contents = ({ content = {} }: Media, place: string, required: boolean) =>
     Object.entries(content).flatMap(([type, { schema }]) =>
@@ -81,8 +84,23 @@ export function releasedApi({ paths, components }: ApiDocument): ReleasedApi {
   return Object.fromEntries(entries.toSorted(([a], [b]) => a.localeCompare(b)));
 }
 
+const OR_NULL = " or null";
+
+/** The schema of the values that are not null; the same one where null is none of them. */
+function withoutNull(schema: Schema): Schema {
+  const { anyOf, type, enum: values } = schema;
+  const [only] = anyOf?.filter((one) => one.type !== "null") ?? [];
+  if (only) return only;
+  if (!Array.isArray(type)) return schema;
+  return {
+    ...schema,
+    type: type.find((name) => name !== "null") as string,
+    ...(values && { enum: values.filter((value) => value !== null) }),
+  };
+}
+
 function typeOf({ type = "any", enum: values }: Schema): string {
-  return values ? `one of ${values.join(" ")}` : type;
+  return values ? `one of ${values.join(" ")}` : String(type);
 }
 
 /** What would break a program that was written for the earlier release, a line each. */
@@ -105,8 +123,8 @@ function takesLess(before: Record<string, string>, now: Record<string, string>):
   const fewer = Object.entries(before).flatMap(([name, old]) => {
     const type = now[name];
     if (type === undefined) return [`${name} no longer`];
-    if (bare(old) !== bare(type) && !holdsAll(type, old))
-      return [`${name} as ${bare(type)}, was ${bare(old)}`];
+    const [was, is] = old.includes(OR_NULL) ? [old, type] : [old, type.replace(OR_NULL, "")];
+    if (bare(was) !== bare(is) && !holdsAll(is, was)) return [`${name} as ${bare(type)}, was ${bare(old)}`];
     return [];
   });
   const more = Object.entries(now).flatMap(([name, type]) => {

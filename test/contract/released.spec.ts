@@ -50,6 +50,7 @@ describe("of the REST API, held against an earlier release,", () => {
         takes["body.address"] = "object";
         takes["body.address.city"] = "string!";
         takes["body.lines[].quantity"] = "integer";
+        takes["body.note"] = "string or null";
         answers.created_at = "string!";
         answers.note = "string!";
         answers.status = "one of new old older!";
@@ -99,6 +100,11 @@ describe("of the REST API, held against an earlier release,", () => {
       "one that may be missing now",
       ({ answers }) => Object.assign(answers, { id: "string" }),
       "answers id not always",
+    ],
+    [
+      "an answer that may be null now",
+      ({ answers }) => Object.assign(answers, { note: "string or null" }),
+      "answers note as string or null, was string",
     ],
     [
       "an answer's type",

@@ -41,7 +41,11 @@ function compareMessage(path: string, shape: MessageShape, rule: AnyRule, root: 
   if (rule.type !== "object" || !rule.props) return [`${path}: ${shape.name} stands for ${rule.type}`];
   const props = rule.props as Record<string, AnyRule>;
   const missing = Object.keys(props).filter((name) => !shape.fields.has(name));
+  const clears = Object.values(props).some(({ nullable }) => nullable);
   return [
+    ...(clears === shape.clears
+      ? []
+      : [`${path}: cleared_fields only in the ${clears ? "contract" : "proto"}`]),
     ...missing.map((name) => `${path}.${name}: not in ${shape.name}`),
     ...[...shape.fields.values()].flatMap((field) => {
       const own = props[field.name];

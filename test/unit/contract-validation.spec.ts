@@ -65,6 +65,31 @@ describe("validation", () => {
     ]);
   });
 
+  it.each([
+    ["Ada@BÜCHER.example", "ada@xn--bcher-kva.example"],
+    ["ada@例え.テスト", "ada@xn--r8jz45g.xn--zckzah"],
+    ["ada@straße.example", "ada@xn--strae-oqa.example"],
+    ["ada@пример。рф", "ada@xn--e1afmkfd.xn--p1ai"],
+    ["ada@xn--bcher-kva.example", "ada@xn--bcher-kva.example"],
+    [" ada@example.com ", "ada@example.com"],
+  ])("of the mail address %s, keeps %s", (given, kept) => {
+    const value = { email: given };
+    expect(checkOf(object({ email }))(value)).toEqual([]);
+    expect(value.email).toBe(kept);
+  });
+
+  it.each([
+    ["a domain that IDNA forbids", "ada@a\u200db.example", "mailDomain"],
+    ["a label that is too long in Punycode", `ada@${"é".repeat(60)}.example`, "mailDomain"],
+    ["an address that is too long in Punycode", `${"a".repeat(200)}@${"é.".repeat(10)}example`, "mailDomain"],
+    ["a percent sign in the domain", "ada@ü%41.example", "stringPattern"],
+    ["a path behind the domain", "ada@ü.example/x", "stringPattern"],
+    ["no dot", "ada@bücher", "mailDomain"],
+    ["letters of other scripts in front of the @", "zoë@example.com", "stringPattern"],
+  ])("of a mail address with %s, finds it", (_, given, rule) => {
+    expect(checkOf(object({ email }))({ email: given }).map((found) => found.rule)).toEqual([rule]);
+  });
+
   it("never repeats the value, which may be a password", () => {
     const secret = object({ password: { type: "string", min: 8, max: 10, pattern: /^x/ } as const });
     expect(JSON.stringify(checkOf(secret)({ password: "hunter2" }))).not.toContain("hunter2");

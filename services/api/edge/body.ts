@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { fail } from "../../../contracts/errors.ts";
+import { parseForeignJson } from "../../../lib/json.ts";
 import { FORBIDDEN_NAMES } from "./target.ts";
 
 const MAX_DEPTH = 32;
@@ -55,7 +56,7 @@ export function parseJson(bytes: Buffer): unknown {
   let value: unknown;
   try {
     text = utf8.decode(bytes);
-    value = JSON.parse(text);
+    value = parseForeignJson(text);
   } catch {
     throw fail("BAD_JSON");
   }

@@ -4,6 +4,7 @@ import { entryOf, fail, typeOf } from "../../../contracts/errors.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
 import { partnerCallback } from "../../../contracts/partners.ts";
 import { type Infer, object, optional, text, time, uuid } from "../../../contracts/schema.ts";
+import { parseForeignJson } from "../../../lib/json.ts";
 import { checkOf } from "../../../mixins/validation/validation.ts";
 import { findEndpoint } from "./endpoint.repository.ts";
 import type { EndpointDeps } from "./endpoint.ts";
@@ -53,7 +54,7 @@ export async function receiveCallback(
 function read(body: string): CallbackBody {
   let parsed: unknown;
   try {
-    parsed = JSON.parse(body);
+    parsed = parseForeignJson(body);
   } catch {
     throw fail("BAD_JSON");
   }
