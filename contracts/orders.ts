@@ -28,6 +28,8 @@ import {
 import { address, givenAddress, phone, position } from "./shared.ts";
 
 const reason = text(500);
+/** How often something was tried that is tried until it succeeds. */
+const tries = integer(0, 2 ** 31 - 1);
 
 /** How long a partner has to accept an order, counted from the moment it was notified of the order. */
 export const ACCEPTANCE_MS = 600_000;
@@ -147,7 +149,7 @@ export const deadLetter = object({
   messageId: uuid,
   type: text(60),
   subject: text(100),
-  attempts: integer(0, 1000),
+  attempts: tries,
   error: text(2000),
   at: time,
 });
@@ -168,7 +170,7 @@ export const diagnosis = object({
     }),
   ),
   undelivered: listOf(
-    object({ messageId: uuid, type: text(60), attempts: integer(0, 1000), error: optional(text(2000)) }),
+    object({ messageId: uuid, type: text(60), attempts: tries, error: optional(text(2000)) }),
   ),
   receipts: listOf(
     object({
@@ -192,7 +194,7 @@ export const diagnosis = object({
     object({
       /** Absent: it need not be asked any more. */
       nextAt: optional(time),
-      looks: integer(0, 1000),
+      looks: tries,
       answeredAt: optional(time),
       error: optional(text(500)),
     }),

@@ -31,7 +31,9 @@ import { address, givenAddress, phone } from "./shared.ts";
 const quantity = integer(1, 99);
 /** What a piece costs: never nothing, and so much at most that no cart overflows a sum. */
 const price = object({ amountMinor: integer(1, 1_000_000_000_00), currency: knownCurrency });
-const stock = integer(0, 1_000_000);
+/** How many pieces a partner may have on sale of one product. */
+export const STOCK_MAX = 1_000_000;
+const stock = integer(0, STOCK_MAX);
 /** What comes back from cancelled orders may lift it above what a partner can set. */
 const stockLeft = integer(0, 2 ** 31 - 1);
 
@@ -118,6 +120,7 @@ export const availability = object({
   price: storedMoney,
   stock: optional(stockLeft),
   active: boolean,
+  /** Counts what the partner changes, and what orders take and give back. */
   version,
 });
 export type Availability = Infer<typeof availability>;
@@ -241,16 +244,28 @@ export const partnersActions = {
     product,
   ),
   "partners.deleteProduct": action(object({ ...partnerId, productId: uuid }), nothing),
+  "partners.getAvailability": action(object({ ...partnerId, productId: uuid }), availability, {
+    idempotent: true,
+  }),
+  /**
+   * Sets the price and whether it is active; the first time, the partner begins to offer the product. Stock that is
+   * left out stays as it is, and null ends its counting. Once orders have changed it, another one needs the version.
+   */
   "partners.setAvailability": action(
     object({
       ...partnerId,
       productId: uuid,
+      expectedVersion: optional(version),
       price,
-      stock: optional(stock),
+      stock: clearable(stock),
       active: boolean,
     }),
     availability,
-    { idempotent: true },
+  ),
+  /** Adds pieces to a counted stock, or takes them away, whatever orders do at the same time. */
+  "partners.changeStock": action(
+    object({ ...partnerId, productId: uuid, change: integer(-STOCK_MAX, STOCK_MAX) }),
+    availability,
   ),
 
   "partners.check": action(

@@ -463,10 +463,27 @@ export interface paths {
     };
   };
   "/partners/{partner_id}/availability/{product_id}": {
-    get?: never;
-    /** Set the price and stock of a product */
-    put: {
+    /** The price and stock of a product */
+    get: {
       parameters: { path: { partner_id: string; product_id: string }; query?: never; header?: never };
+      requestBody?: never;
+      responses: {
+        200: { content: { "application/json": Schemas["Availability"] } };
+        304: { content?: never };
+        default: Refusal;
+      };
+    };
+    /** Set the price of a product, and whether it is active. The first time, the partner begins to offer the product; of another partner's product it gets a copy, whose id
+is in the answer. `stock` that is left out stays as it is, and `null` ends the counting of pieces. Orders change
+the stock: send with another number the ETag of the offer that it was made from, as If-Match. Without it the
+number is refused once an order has taken or given back pieces. To add pieces, or take some away, use
+`POST …/stock`. */
+    put: {
+      parameters: {
+        path: { partner_id: string; product_id: string };
+        query?: never;
+        header?: { "If-Match"?: string };
+      };
       requestBody: {
         content: {
           "application/json": {
@@ -479,6 +496,22 @@ export interface paths {
       responses: { 200: { content: { "application/json": Schemas["Availability"] } }; default: Refusal };
     };
     post?: never;
+    delete?: never;
+    patch?: never;
+  };
+  "/partners/{partner_id}/availability/{product_id}/stock": {
+    get?: never;
+    put?: never;
+    /** Add pieces to the stock of a product, or take them away. By `change`, which is below zero to take away. It adds up with what orders do at the same time. */
+    post: {
+      parameters: {
+        path: { partner_id: string; product_id: string };
+        query?: never;
+        header?: { "Idempotency-Key"?: string };
+      };
+      requestBody: { content: { "application/json": { change: number } } };
+      responses: { 200: { content: { "application/json": Schemas["Availability"] } }; default: Refusal };
+    };
     delete?: never;
     patch?: never;
   };
@@ -1755,6 +1788,7 @@ export const keyed: readonly string[] = [
   "/invitations",
   "/partners",
   "/partners/{partner_id}/products",
+  "/partners/{partner_id}/availability/{product_id}/stock",
   "/partners/{partner_id}/webhook/test",
   "/partners/{partner_id}/webhook/deliveries/{delivery_id}/replay",
   "/banks",

@@ -24,6 +24,11 @@ const DESCRIPTION = [
     "Before it is known which operation a request is for, it may be refused with 400 `bad_request`, 404 `not_found`,",
     "405 `method_not_allowed` with `Allow`, 408 `request_too_slow` or 431 `headers_too_large`.",
   ].join(" "),
+  [
+    "A field that a PATCH leaves out stays as it is; `null` clears it where it can be cleared, and elsewhere is the same",
+    "as leaving the field out. A PATCH that changes nothing raises no version. `If-Match` is refused with 400 where no",
+    "version is compared.",
+  ].join(" "),
   "Sign in by `POST /sessions` and authorize with the access token to try an operation here.",
 ].join("\n\n");
 

@@ -120,7 +120,14 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
       }),
       updateProduct: implement("partners.updateProduct", (ctx) => products.updateProduct(work, ctx)),
       deleteProduct: implement("partners.deleteProduct", (ctx) => products.deleteProduct(work, ctx)),
+      getAvailability: implement("partners.getAvailability", (ctx) => products.getAvailability(work, ctx)),
       setAvailability: implement("partners.setAvailability", (ctx) => products.setAvailability(work, ctx)),
+      changeStock: implement("partners.changeStock", async (ctx) => {
+        managerOf(ctx);
+        return await idempotent(db, ctx, "partners.changeStock", (trx) =>
+          products.changeStock(work, trx, ctx),
+        );
+      }),
 
       check: implement("partners.check", (ctx) => check(work, ctx)),
       // For Orders, which acts for its customer or for a deadline: never published by the gateway.

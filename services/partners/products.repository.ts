@@ -3,7 +3,8 @@ import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts"
 import { searchWords } from "./search-words.ts";
 
 export interface ProductRow extends Product {
-  ownerPartnerId?: string;
+  /** The one partner that offers it, whose staff may change it. */
+  ownerPartnerId: string;
 }
 
 export interface AvailabilityRow {
@@ -17,37 +18,67 @@ export interface AvailabilityRow {
 }
 
 const PRODUCT = "id, title, description, brand, image_url, owner_partner_id, version";
-const AVAILABILITY = "partner_id, product_id, price_minor, currency, stock, active, version";
+/** Its own changes are counted in `revision`, on top of what an earlier release counted in `version`. */
+const VERSION = "version + revision AS version";
+const AVAILABILITY = `partner_id, product_id, price_minor, currency, stock, active, ${VERSION}`;
+
+export interface LockedAvailability extends AvailabilityRow {
+  /** Orders took or gave back pieces since the partner last said how many there are. */
+  stockMoved: boolean;
+}
 
 type ProductTexts = Pick<Product, "title" | "description" | "brand" | "imageUrl">;
 
+/**
+ * A new product of a partner.
+ * @param copiedFrom the product of another partner whose texts these are
+ * @returns undefined when the partner has a copy of that product already
+ */
 export async function insertProduct(
   db: Db,
-  id: string,
-  ownerPartnerId: string,
-  texts: ProductTexts,
-): Promise<ProductRow> {
-  const { title, description, brand, imageUrl } = texts;
-  const made = await row<ProductRow>(
+  product: ProductTexts & { id: string; ownerPartnerId: string; copiedFrom?: string },
+): Promise<ProductRow | undefined> {
+  const { title, description, brand, imageUrl } = product;
+  return await row<ProductRow>(
     db,
-    `INSERT INTO products (id, title, description, brand, image_url, owner_partner_id, words)
-     VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING ${PRODUCT}`,
+    `INSERT INTO products (id, title, description, brand, image_url, owner_partner_id, copied_from, words)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT (owner_partner_id, copied_from) DO NOTHING RETURNING ${PRODUCT}`,
     [
-      id,
+      product.id,
       title,
       description ?? null,
       brand ?? null,
       imageUrl ?? null,
-      ownerPartnerId,
+      product.ownerPartnerId,
+      product.copiedFrom ?? null,
       searchWords(title, brand, description),
     ],
   );
-  return made as ProductRow;
 }
 
-/** Locks the product until the end of the transaction. */
-export async function lockProduct(db: Db, id: string): Promise<ProductRow | undefined> {
-  return await row<ProductRow>(db, `SELECT ${PRODUCT} FROM products WHERE id = ? FOR UPDATE`, [id]);
+/** The product of whichever partner, as it can be copied. */
+export async function findProduct(db: Db, id: string): Promise<ProductRow | undefined> {
+  return await row<ProductRow>(db, `SELECT ${PRODUCT} FROM products WHERE id = ?`, [id]);
+}
+
+/**
+ * The partner's own product, or its copy of another's product with this id.
+ * @param lock until the end of the transaction
+ */
+export async function findOwnProduct(
+  db: Db,
+  partnerId: string,
+  productId: string,
+  lock: "" | "FOR UPDATE" = "",
+): Promise<ProductRow | undefined> {
+  const of = (column: string) =>
+    row<ProductRow>(
+      db,
+      `SELECT ${PRODUCT} FROM products WHERE owner_partner_id = ? AND ${column} = ? ${lock}`,
+      [partnerId, productId],
+    );
+  return (await of("id")) ?? (await of("copied_from"));
 }
 
 /** Replaces the texts of a product that the transaction has locked. */
@@ -63,69 +94,96 @@ export async function saveProductTexts(db: Db, id: string, texts: ProductTexts):
   return saved as ProductRow;
 }
 
-export async function isOfferedBy(db: Db, productId: string, partnerId: string): Promise<boolean> {
-  const sql = "SELECT 1 FROM availability WHERE product_id = ? AND partner_id = ?";
-  return (await affected(db, sql, [productId, partnerId])) > 0;
+/** The product itself; its offer has gone before. */
+export async function deleteProductRow(db: Db, id: string): Promise<void> {
+  await affected(db, "DELETE FROM products WHERE id = ?", [id]);
 }
 
-/**
- * Makes or replaces a partner's offer of a product. Answers undefined when there is no such product.
- * @throws the database's error 23503 for another currency than the partner's
- */
-export async function upsertAvailability(
+export async function findAvailability(db: Db, productId: string): Promise<AvailabilityRow | undefined> {
+  return await row<AvailabilityRow>(db, `SELECT ${AVAILABILITY} FROM availability WHERE product_id = ?`, [
+    productId,
+  ]);
+}
+
+/** Locks the offer until the end of the transaction. */
+export async function lockAvailability(db: Db, productId: string): Promise<LockedAvailability | undefined> {
+  return await row<LockedAvailability>(
+    db,
+    `SELECT ${AVAILABILITY}, stock_moved FROM availability WHERE product_id = ? FOR UPDATE`,
+    [productId],
+  );
+}
+
+/** @throws the database's error 23503 for another currency than the partner's */
+export async function insertAvailability(
   db: Db,
   offer: Omit<AvailabilityRow, "version">,
+): Promise<AvailabilityRow> {
+  const made = await row<AvailabilityRow>(
+    db,
+    `INSERT INTO availability (partner_id, product_id, price_minor, currency, stock, active, stock_moved)
+     VALUES (?, ?, ?, ?, ?, ?, false) RETURNING ${AVAILABILITY}`,
+    [offer.partnerId, offer.productId, offer.priceMinor, offer.currency, offer.stock ?? null, offer.active],
+  );
+  return made as AvailabilityRow;
+}
+
+/** Changes what is given of an offer that the transaction has locked; null ends the counting of pieces. */
+export async function saveAvailability(
+  db: Db,
+  productId: string,
+  change: { priceMinor: number; active: boolean; stock: number | null | undefined },
+): Promise<AvailabilityRow> {
+  const saved = await row<AvailabilityRow>(
+    db,
+    `UPDATE availability SET price_minor = ?, active = ?, stock = CASE WHEN ? THEN ?::integer ELSE stock END,
+       stock_moved = stock_moved AND ?, revision = revision + 1, updated_at = now()
+     WHERE product_id = ? RETURNING ${AVAILABILITY}`,
+    [
+      change.priceMinor,
+      change.active,
+      change.stock !== undefined,
+      change.stock ?? null,
+      change.stock === undefined,
+      productId,
+    ],
+  );
+  return saved as AvailabilityRow;
+}
+
+/** Answers undefined where pieces are not counted, or there would be fewer than none or more than `max`. */
+export async function addToStock(
+  db: Db,
+  productId: string,
+  change: number,
+  max: number,
 ): Promise<AvailabilityRow | undefined> {
   return await row<AvailabilityRow>(
     db,
-    `INSERT INTO availability (partner_id, product_id, price_minor, currency, stock, active)
-     SELECT ?, id, ?, ?, ?, ? FROM products WHERE id = ? FOR KEY SHARE
-     ON CONFLICT (partner_id, product_id) DO UPDATE
-       SET price_minor = excluded.price_minor, stock = excluded.stock, active = excluded.active,
-           version = nextval('availability_versions'), updated_at = now()
-     RETURNING ${AVAILABILITY}`,
-    [offer.partnerId, offer.priceMinor, offer.currency, offer.stock ?? null, offer.active, offer.productId],
+    `UPDATE availability SET stock = stock + ?, revision = revision + 1, updated_at = now()
+     WHERE product_id = ? AND stock::bigint + ? BETWEEN 0 AND greatest(stock, ?) RETURNING ${AVAILABILITY}`,
+    [change, productId, change, max],
   );
 }
 
 /** Answers the offer as it is from now on: not active, and newer than it was. */
-export async function deleteAvailability(
-  db: Db,
-  partnerId: string,
-  productId: string,
-): Promise<AvailabilityRow | undefined> {
+export async function deleteAvailability(db: Db, productId: string): Promise<AvailabilityRow | undefined> {
   return await row<AvailabilityRow>(
     db,
-    `DELETE FROM availability WHERE partner_id = ? AND product_id = ?
+    `DELETE FROM availability WHERE product_id = ?
      RETURNING partner_id, product_id, price_minor, currency, stock, false AS active,
-       nextval('availability_versions')::integer AS version`,
-    [partnerId, productId],
+       version + revision + 1 AS version`,
+    [productId],
   );
 }
 
-/** Counts every offer of a product as changed, because its texts are; answers them. */
-export async function touchOffers(trx: Db, productId: string): Promise<AvailabilityRow[]> {
-  return await rows<AvailabilityRow>(
+/** Counts the offer of a product as changed, because its texts are; answers it. */
+export async function touchOffer(trx: Db, productId: string): Promise<AvailabilityRow | undefined> {
+  return await row<AvailabilityRow>(
     trx,
-    `UPDATE availability SET version = nextval('availability_versions'), updated_at = now()
+    `UPDATE availability SET revision = revision + 1, updated_at = now()
      WHERE product_id = ? RETURNING ${AVAILABILITY}`,
     [productId],
-  );
-}
-
-/** After the last offer the product goes; while others offer it, it only loses `partnerId` as its owner. */
-export async function abandonProduct(db: Db, productId: string, partnerId: string): Promise<void> {
-  const gone = await affected(
-    db,
-    "DELETE FROM products p WHERE id = ? AND NOT EXISTS (SELECT 1 FROM availability WHERE product_id = p.id)",
-    [productId],
-  );
-  if (gone > 0) return;
-  await affected(
-    db,
-    `UPDATE products SET owner_partner_id = NULL, updated_at = now()
-     WHERE id = ? AND owner_partner_id = ?`,
-    [productId, partnerId],
   );
 }
 
@@ -141,7 +199,8 @@ export async function offersOf(
 ): Promise<OfferedProduct[]> {
   return await rows<OfferedProduct>(
     db,
-    `SELECT a.partner_id, a.product_id, a.price_minor, a.currency, a.stock, a.active, a.version, r.title
+    `SELECT a.partner_id, a.product_id, a.price_minor, a.currency, a.stock, a.active,
+       a.version + a.revision AS version, r.title
      FROM availability a JOIN products r ON r.id = a.product_id
      WHERE a.partner_id = ? AND a.product_id = ANY (?::uuid[])`,
     [partnerId, productIds],

@@ -2,8 +2,8 @@ import type { Knex } from "knex";
 import type { Params, Result } from "../../contracts/actions.ts";
 import { fail, invalidField } from "../../contracts/errors.ts";
 import { message } from "../../contracts/messages.ts";
-import type { Caller, Ctx } from "../../contracts/meta.ts";
-import type { Availability, Offer, Product } from "../../contracts/partners.ts";
+import type { Ctx } from "../../contracts/meta.ts";
+import { type Availability, type Offer, type Product, STOCK_MAX } from "../../contracts/partners.ts";
 import { isEmptyChange } from "../../lib/changes.ts";
 import { newId } from "../../lib/ids.ts";
 import { present } from "../../lib/present.ts";
@@ -16,15 +16,19 @@ import { afterOf, pageOf } from "./pages.ts";
 import { findPartner, type PartnerRow } from "./partners.repository.ts";
 import {
   type AvailabilityRow,
-  abandonProduct,
+  addToStock,
   deleteAvailability,
+  deleteProductRow,
+  findAvailability,
+  findOwnProduct,
+  findProduct,
+  insertAvailability,
   insertProduct,
-  isOfferedBy,
-  lockProduct,
+  lockAvailability,
   type ProductRow,
+  saveAvailability,
   saveProductTexts,
-  touchOffers,
-  upsertAvailability,
+  touchOffer,
 } from "./products.repository.ts";
 import { searchQuery } from "./search-words.ts";
 import { availabilityView, offerView, productView } from "./views.ts";
@@ -84,13 +88,17 @@ export async function createProduct(
 ): Promise<Offer> {
   const { partnerId, price, stock, ...texts } = ctx.params;
   const partner = await payableIn(trx, partnerId, price.currency);
-  const product = await insertProduct(trx, newId(deps.clock.now()), partnerId, texts);
-  const offered = await upsertAvailability(trx, {
+  const product = await insertProduct(trx, {
+    id: newId(deps.clock.now()),
+    ownerPartnerId: partnerId,
+    ...texts,
+  });
+  if (!product) throw fail("INTERNAL");
+  const offered = await insertAvailability(trx, {
     ...{ partnerId, productId: product.id, priceMinor: price.amountMinor, currency: price.currency },
-    ...(stock !== undefined && { stock }),
+    ...present({ stock: stock ?? undefined }),
     active: true,
   });
-  if (!offered) throw fail("INTERNAL");
   await announce(deps, trx, offered, false);
   await audit(deps.outbox, trx, ctx, product.id);
   const { version, description, brand, imageUrl } = product;
@@ -98,30 +106,27 @@ export async function createProduct(
   return offerView({ ...offered, ...present(shown), version }, true);
 }
 
-/**
- * Changes the texts of a product, which all partners that offer it share.
- * @throws FORBIDDEN for staff of a partner that offers it but did not make it, PRECONDITION_FAILED
- */
+/** Changes the texts of a partner's product. @throws NOT_FOUND also for another partner's, PRECONDITION_FAILED */
 export async function updateProduct(
   deps: PartnersDeps,
   ctx: Ctx<Params<"partners.updateProduct">>,
 ): Promise<Product> {
-  const caller = managerOf(ctx);
+  managerOf(ctx);
   const { partnerId, productId, expectedVersion, ...change } = ctx.params;
   return await deps.postgres.transact(async (trx) => {
-    const product = await offeredProduct(trx, productId, partnerId);
-    refuseOthersTexts(caller, product);
+    const product = await ownProduct(trx, partnerId, productId);
     if (expectedVersion !== undefined && expectedVersion !== product.version)
       throw fail("PRECONDITION_FAILED");
     if (isEmptyChange(change)) return productView(product);
-    const saved = await saveProductTexts(trx, productId, changed(product, change));
-    for (const offer of await touchOffers(trx, productId)) await announce(deps, trx, offer, false);
-    await audit(deps.outbox, trx, ctx, productId, fieldsOf(change));
+    const saved = await saveProductTexts(trx, product.id, changed(product, change));
+    const offer = await touchOffer(trx, product.id);
+    if (offer) await announce(deps, trx, offer, false);
+    await audit(deps.outbox, trx, ctx, product.id, fieldsOf(change));
     return productView(saved);
   });
 }
 
-/** The partner offers the product no longer; after the last offer the product itself goes. */
+/** The partner offers the product no longer, and the product goes. */
 export async function deleteProduct(
   deps: PartnersDeps,
   ctx: Ctx<Params<"partners.deleteProduct">>,
@@ -129,33 +134,122 @@ export async function deleteProduct(
   managerOf(ctx);
   const { partnerId, productId } = ctx.params;
   await deps.postgres.transact(async (trx) => {
-    await offeredProduct(trx, productId, partnerId);
-    const gone = await deleteAvailability(trx, partnerId, productId);
-    if (!gone) throw noSuchProduct();
-    await abandonProduct(trx, productId, partnerId);
-    await announce(deps, trx, gone, true);
-    await audit(deps.outbox, trx, ctx, productId, `of partner ${partnerId}`);
+    const { id } = await ownProduct(trx, partnerId, productId);
+    const gone = await deleteAvailability(trx, id);
+    await deleteProductRow(trx, id);
+    if (gone) await announce(deps, trx, gone, true);
+    await audit(deps.outbox, trx, ctx, id, `of partner ${partnerId}`);
   });
   return {};
 }
 
-/** Sets price, stock and whether it is active; the first time for a product, the partner begins to offer it. */
+/** @throws NOT_FOUND for what the partner does not offer */
+export async function getAvailability(
+  { postgres }: PartnersDeps,
+  ctx: Ctx<Params<"partners.getAvailability">>,
+): Promise<Availability> {
+  managerOf(ctx);
+  const { partnerId, productId } = ctx.params;
+  const product = await findOwnProduct(postgres.db, partnerId, productId);
+  const offer = product && (await findAvailability(postgres.db, product.id));
+  if (!offer) throw noSuchProduct();
+  return availabilityView(offer);
+}
+
+/**
+ * Sets the price and whether it is active, and the stock where it is given; the first time for a product of another
+ * partner, this one gets a copy of it and offers that.
+ * @throws PRECONDITION_FAILED; PRECONDITION_REQUIRED for another number of pieces than orders have left, without the
+ *   version at which they were counted
+ */
 export async function setAvailability(
   deps: PartnersDeps,
   ctx: Ctx<Params<"partners.setAvailability">>,
 ): Promise<Availability> {
   managerOf(ctx);
-  const { partnerId, productId, price, stock, active } = ctx.params;
+  const { partnerId, productId, price } = ctx.params;
   return await deps.postgres.transact(async (trx) => {
     await payableIn(trx, partnerId, price.currency);
-    const saved = await upsertAvailability(trx, {
-      ...{ partnerId, productId, priceMinor: price.amountMinor, currency: price.currency, active },
-      ...(stock !== undefined && { stock }),
-    });
-    if (!saved) throw noSuchProduct();
-    await audit(deps.outbox, trx, ctx, productId, `of partner ${partnerId}`);
+    const known = await findOwnProduct(trx, partnerId, productId);
+    const saved = known
+      ? await changeOffer(trx, known.id, ctx.params)
+      : await beginToOffer(trx, deps, ctx.params);
+    await audit(deps.outbox, trx, ctx, saved.productId, `of partner ${partnerId}`);
     return await announce(deps, trx, saved, false);
   });
+}
+
+async function changeOffer(
+  trx: Knex.Transaction,
+  productId: string,
+  { price, stock, active, expectedVersion }: Params<"partners.setAvailability">,
+): Promise<AvailabilityRow> {
+  const offer = await lockAvailability(trx, productId);
+  if (!offer) throw noSuchProduct();
+  if (expectedVersion !== undefined && expectedVersion !== offer.version) throw fail("PRECONDITION_FAILED");
+  // Pieces that orders took between the look at the stock and this write would be sold twice.
+  const isRecounted = stock !== undefined && offer.stock !== undefined && stock !== offer.stock;
+  if (isRecounted && offer.stockMoved && expectedVersion === undefined) {
+    throw fail(
+      "PRECONDITION_REQUIRED",
+      "Orders have changed the stock since it was set: send the ETag that it was seen with, or a difference.",
+    );
+  }
+  return await saveAvailability(trx, productId, { priceMinor: price.amountMinor, active, stock });
+}
+
+/** @throws NOT_FOUND where no partner has such a product */
+async function beginToOffer(
+  trx: Knex.Transaction,
+  { clock }: Pick<PartnersDeps, "clock">,
+  { partnerId, productId, price, stock, active, expectedVersion }: Params<"partners.setAvailability">,
+): Promise<AvailabilityRow> {
+  const source = await findProduct(trx, productId);
+  if (!source) throw noSuchProduct();
+  if (expectedVersion !== undefined) throw fail("PRECONDITION_FAILED");
+  const { title, description, brand, imageUrl } = source;
+  const texts = present({ title, description, brand, imageUrl });
+  const copy = { id: newId(clock.now()), ownerPartnerId: partnerId, copiedFrom: productId, ...texts };
+  const made = await insertProduct(trx, copy);
+  if (made) {
+    return await insertAvailability(trx, {
+      ...{ partnerId, productId: made.id, priceMinor: price.amountMinor, currency: price.currency },
+      ...present({ stock: stock ?? undefined }),
+      active,
+    });
+  }
+  // Another request of this partner was faster.
+  const other = await findOwnProduct(trx, partnerId, productId);
+  if (!other) throw noSuchProduct();
+  return await changeOffer(trx, other.id, { partnerId, productId, price, stock, active });
+}
+
+/**
+ * Adds pieces to a stock, or takes them away.
+ * @throws PRODUCT_UNAVAILABLE for more than there are, VALIDATION_ERROR where they are not counted or would be too many
+ */
+export async function changeStock(
+  deps: PartnersDeps,
+  trx: Knex.Transaction,
+  ctx: Ctx<Params<"partners.changeStock">>,
+): Promise<Availability> {
+  const { partnerId, productId, change } = ctx.params;
+  const product = await findOwnProduct(trx, partnerId, productId);
+  if (!product) throw noSuchProduct();
+  const saved = await addToStock(trx, product.id, change, STOCK_MAX);
+  if (!saved) throw await stockRefusal(trx, product.id, change);
+  await audit(deps.outbox, trx, ctx, product.id, `of partner ${partnerId}`);
+  return await announce(deps, trx, saved, false);
+}
+
+async function stockRefusal(trx: Knex.Transaction, productId: string, change: number): Promise<Error> {
+  const offer = await findAvailability(trx, productId);
+  if (!offer) return noSuchProduct();
+  const { stock } = offer;
+  if (stock === undefined)
+    return invalidField("change", "counted", "The pieces of this offer are not counted.");
+  if (change > 0) return invalidField("change", "max", `There may be ${STOCK_MAX} pieces at most.`);
+  return fail("PRODUCT_UNAVAILABLE", `There are ${stock} pieces.`, { productId, available: stock });
 }
 
 async function payableIn(trx: Knex.Transaction, partnerId: string, currency: string): Promise<PartnerRow> {
@@ -165,19 +259,11 @@ async function payableIn(trx: Knex.Transaction, partnerId: string, currency: str
   throw invalidField("price.currency", "currency", `This partner's prices are in ${partner.currency}.`);
 }
 
-async function offeredProduct(
-  trx: Knex.Transaction,
-  productId: string,
-  partnerId: string,
-): Promise<ProductRow> {
-  const product = await lockProduct(trx, productId);
-  if (!product || !(await isOfferedBy(trx, productId, partnerId))) throw noSuchProduct();
+/** The partner's product, locked until the end of the transaction. @throws NOT_FOUND */
+async function ownProduct(trx: Knex.Transaction, partnerId: string, productId: string): Promise<ProductRow> {
+  const product = await findOwnProduct(trx, partnerId, productId, "FOR UPDATE");
+  if (!product) throw noSuchProduct();
   return product;
-}
-
-function refuseOthersTexts(caller: Caller, { ownerPartnerId }: ProductRow): void {
-  if (caller.role === "admin" || caller.partnerId === ownerPartnerId) return;
-  throw fail("FORBIDDEN", "Other partners share this product: only who made it may change it.");
 }
 
 type ProductChange = Omit<Params<"partners.updateProduct">, "partnerId" | "productId" | "expectedVersion">;

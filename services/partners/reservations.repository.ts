@@ -46,7 +46,9 @@ export async function takeStock(db: Db, wanted: Wanted): Promise<PartnerRow | un
        ON CONFLICT (order_id) DO NOTHING
        RETURNING order_id, partner_id
      ), taken AS (
-       UPDATE availability a SET stock = g.stock - g.quantity
+       UPDATE availability a SET stock = g.stock - g.quantity,
+         revision = a.revision + CASE WHEN g.stock IS NULL THEN 0 ELSE 1 END,
+         stock_moved = a.stock_moved OR g.stock IS NOT NULL
        FROM good g, reservation r
        WHERE a.partner_id = ? AND a.product_id = ANY (?::uuid[]) AND a.product_id = g.product_id
      ), noted AS (
@@ -155,7 +157,7 @@ export async function giveStockBack(db: Db, orderId: string): Promise<void> {
        ORDER BY a.product_id
        FOR UPDATE OF a
      )
-     UPDATE availability a SET stock = a.stock + l.quantity
+     UPDATE availability a SET stock = a.stock + l.quantity, revision = a.revision + 1, stock_moved = true
      FROM locked l WHERE a.partner_id = l.partner_id AND a.product_id = l.product_id`,
     [orderId],
   );
@@ -182,7 +184,7 @@ export async function takeStockAgain(
        ORDER BY a.product_id
        FOR UPDATE OF a
      ), taken AS (
-       UPDATE availability a SET stock = l.stock - l.quantity
+       UPDATE availability a SET stock = l.stock - l.quantity, revision = a.revision + 1, stock_moved = true
        FROM locked l
        WHERE a.partner_id = l.partner_id AND a.product_id = l.product_id AND l.stock >= l.quantity
      ), noted AS (

@@ -69,6 +69,33 @@ function decodedBig(codec: MessageCodec, value: bigint): unknown {
   return codec.decode(bytesOfBig(value)).big;
 }
 
+describe("a change over the bridge, of which optional fields may be null,", () => {
+  const { request } = protoCatalogue("proto").methodOf("partners.update") as Method;
+  const bytesOf = (...names: string[]) =>
+    Buffer.concat(names.map((name) => Buffer.concat([Buffer.from([0x72, name.length]), Buffer.from(name)])));
+
+  it("tells null from what is left out, and names it as the proto file does", () => {
+    const change = { partnerId: "p", title: "Mill", brand: null, apiUrl: null };
+    const bytes = request.encode(change);
+    expect(bytes.toString("latin1")).toContain("api_url");
+    expect(request.decode(bytes)).toEqual(change);
+    expect(request.decode(request.encode({ partnerId: "p", brand: undefined }))).toEqual({ partnerId: "p" });
+  });
+
+  it.each([
+    ["a field that there is not", bytesOf("colour")],
+    ["a field that is always there", bytesOf("partner_id")],
+    ["the list itself", bytesOf("cleared_fields")],
+    ["a name in the spelling of the contract", bytesOf("apiUrl")],
+    ["a field that is given too", Buffer.concat([Buffer.from([0x22, 1, 0x61]), bytesOf("brand")])],
+    ["a field twice", bytesOf("brand", "brand")],
+  ])("that names %s, is refused", (_, bytes) => {
+    expect(problemsOf(() => request.decode(bytes))).toEqual([
+      expect.objectContaining({ field: "clearedFields", rule: "enumValue" }),
+    ]);
+  });
+});
+
 describe("a message of the bridge", () => {
   it("whatever valid values it holds, is the same on the other side", () => {
     fc.assert(

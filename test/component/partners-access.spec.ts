@@ -30,6 +30,14 @@ describe("who may do what with a partner", () => {
       name: "partners.setAvailability",
       params: { partnerId, productId, price: euro(1), active: true },
     }),
+    getAvailability: (partnerId, productId) => ({
+      name: "partners.getAvailability",
+      params: { partnerId, productId },
+    }),
+    changeStock: (partnerId, productId) => ({
+      name: "partners.changeStock",
+      params: { partnerId, productId, change: 1 },
+    }),
     deleteProduct: (partnerId, productId) => ({
       name: "partners.deleteProduct",
       params: { partnerId, productId },
@@ -94,7 +102,7 @@ describe("who may do what with a partner", () => {
     async (act) => {
       const partner = await shop.openPartner();
       const other = await shop.openPartner();
-      const { productId } = await shop.product(partner.id);
+      const { productId } = await shop.product(partner.id, { stock: 5 });
       const { name, params } = (managing[act] as Act)(partner.id, productId);
       const as = (who: object) => shop.as(who, name as "partners.get", params as Params<"partners.get">);
       await expect(shop.bare(name as "partners.get", params as never)).rejects.toMatchObject({

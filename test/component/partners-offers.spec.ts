@@ -106,69 +106,92 @@ describe("products", () => {
     await expect(made).rejects.toMatchObject({ type: "VALIDATION_ERROR" });
   });
 
-  it("shared by two partners, is changed only by who made it, and outlives that one's offer", async () => {
+  it("of another partner, is offered as a copy, which neither can change or take from the other", async () => {
     const [maker, other] = [await shop.openPartner(), await shop.openPartner()];
-    const { productId } = await shop.product(maker.id);
+    const { productId } = await shop.product(maker.id, { description: "Fresh" });
     const theirs = { partnerId: other.id, productId };
     const offered = { ...theirs, price: euro(500), stock: 3, active: true };
     const unknown = shop.as(staffOf(other.id), "partners.updateProduct", { ...theirs, title: "Mine" });
     await expect(unknown).rejects.toMatchObject({ type: "NOT_FOUND" });
-    const availability = await shop.as(staffOf(other.id), "partners.setAvailability", offered);
-    expect(availability).toEqual({ ...offered, version: expect.any(Number) });
-    const foreign = shop.as(staffOf(other.id), "partners.updateProduct", { ...theirs, title: "Mine" });
-    await expect(foreign).rejects.toMatchObject({ type: "FORBIDDEN" });
+    const copy = await shop.as(staffOf(other.id), "partners.setAvailability", offered);
+    expect(copy).toEqual({ ...offered, productId: expect.any(String), version: 1 });
+    expect(copy.productId).not.toBe(productId);
+
     const own = { partnerId: maker.id, productId };
-    const stale = shop.as(staffOf(maker.id), "partners.updateProduct", {
-      ...own,
-      title: "Loaf",
-      expectedVersion: 7,
-    });
-    await expect(stale).rejects.toMatchObject({ type: "PRECONDITION_FAILED" });
     const loaf = { ...own, title: "Loaf", description: "Dark", expectedVersion: 1 };
     const saved = await shop.as(staffOf(maker.id), "partners.updateProduct", loaf);
     expect(saved).toEqual({ id: productId, title: "Loaf", description: "Dark", version: 2 });
-
+    const shownAt = async (partnerId: string) =>
+      (await shop.as(CUSTOMER, "partners.listOffers", { partnerId, limit: 100 })).items;
+    expect(await shownAt(other.id)).toMatchObject([
+      { productId: copy.productId, title: expect.stringContaining("Bread"), description: "Fresh", stock: 3 },
+    ]);
+    // Under its own id and under the one that it was copied by, it is the partner's.
+    for (const id of [copy.productId, productId]) {
+      const roll = { partnerId: other.id, productId: id, title: "Roll" };
+      expect(await shop.as(staffOf(other.id), "partners.updateProduct", roll)).toMatchObject({
+        id: copy.productId,
+        title: "Roll",
+      });
+    }
+    expect(await shownAt(maker.id)).toMatchObject([{ productId, title: "Loaf" }]);
     await shop.as(staffOf(maker.id), "partners.deleteProduct", own);
     const again = shop.as(staffOf(maker.id), "partners.deleteProduct", own);
     await expect(again).rejects.toMatchObject({ type: "NOT_FOUND" });
-    const { items } = await shop.as(CUSTOMER, "partners.listOffers", { partnerId: other.id, q: "loaf" });
-    expect(items).toMatchObject([{ productId, title: "Loaf", stock: 3 }]);
+    expect(await shownAt(other.id)).toMatchObject([{ productId: copy.productId, title: "Roll", stock: 3 }]);
     await shop.as(staffOf(other.id), "partners.deleteProduct", theirs);
-    expect(await shop.sql("SELECT 1 FROM products WHERE id = $1", [productId])).toEqual([]);
+    const left = await shop.sql("SELECT 1 FROM products WHERE id = ANY ($1)", [[productId, copy.productId]]);
+    expect(left).toEqual([]);
     await eventually(() =>
       expect(shop.said).toContainEqual(
         expect.objectContaining({
           type: "availability.changed",
           data: expect.objectContaining({
             deleted: true,
-            availability: expect.objectContaining({ partnerId: other.id, productId }),
+            availability: expect.objectContaining({ partnerId: other.id, productId: copy.productId }),
           }),
         }),
       ),
     );
   });
 
-  it("an offer that was taken away and made again, is newer than it was before", async () => {
-    const [partner, other] = [await shop.openPartner(), await shop.openPartner()];
-    const { productId } = await shop.product(partner.id);
-    await shop.asAdmin("partners.setAvailability", {
-      partnerId: other.id,
-      productId,
-      price: euro(1),
-      active: true,
-    });
-    const offered = { partnerId: partner.id, productId, price: euro(450), active: true };
-    const { version: before } = await shop.asAdmin("partners.setAvailability", offered);
-    await shop.asAdmin("partners.deleteProduct", { partnerId: partner.id, productId });
-    const { version: after } = await shop.asAdmin("partners.setAvailability", offered);
+  it("of another partner, offered by many requests at once, is copied once", async () => {
+    const [maker, other] = [await shop.openPartner(), await shop.openPartner()];
+    const { productId } = await shop.product(maker.id);
+    const offered = { partnerId: other.id, productId, price: euro(500), active: true };
+    const answers = await Promise.all(
+      Array.from({ length: 8 }, () => shop.as(staffOf(other.id), "partners.setAvailability", offered)),
+    );
+    expect(new Set(answers.map((answer) => answer.productId)).size).toBe(1);
+    expect(answers.map(({ version }) => version).sort((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+  });
+
+  it("an offer that was taken away, is told of as newer than it was", async () => {
+    const { id: partnerId } = await shop.openPartner();
+    const { productId } = await shop.product(partnerId, { stock: 9 });
+    const { version } = await shop.asAdmin("partners.changeStock", { partnerId, productId, change: 1 });
+    await shop.asAdmin("partners.deleteProduct", { partnerId, productId });
     const deleted = await eventually(() => {
       const told = shop.said.filter(({ subject }) => subject === productId).map(({ data }) => data);
       const gone = (told as { deleted: boolean; version: number }[]).find((one) => one.deleted);
       expect(gone).toBeDefined();
       return gone;
     });
-    expect(deleted?.version).toBeGreaterThan(before);
-    expect(after).toBeGreaterThan(deleted?.version ?? 0);
+    expect(deleted?.version).toBeGreaterThan(version);
+  });
+
+  it("whose partner's sequence of versions has ended, is changed all the same", async () => {
+    const { id: partnerId } = await shop.openPartner();
+    await shop.sql("SELECT setval('availability_versions', 2147483647)");
+    const { productId } = await shop.product(partnerId, { stock: 9 });
+    await shop.sql("UPDATE availability SET version = 2147483647 WHERE product_id = $1", [productId]);
+    const offered = { partnerId, productId, price: euro(500), active: true };
+    expect(await shop.asAdmin("partners.setAvailability", offered)).toMatchObject({ version: 2 ** 31 });
+    const expectedVersion = 2 ** 31;
+    expect(await shop.asAdmin("partners.setAvailability", { ...offered, expectedVersion })).toMatchObject({
+      version: 2 ** 31 + 1,
+    });
+    await expect(shop.product(partnerId)).resolves.toMatchObject({ partnerId });
   });
 
   it("partners.setAvailability, of a product that does not exist, finds nothing", async () => {

@@ -3,6 +3,7 @@ import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
 import { type Db, rows } from "../../mixins/postgres/database.ts";
 import { listOffers, type OfferFilter } from "../../services/partners/offers.repository.ts";
+import { findOwnProduct } from "../../services/partners/products.repository.ts";
 import { giveStockBack, takeStock } from "../../services/partners/reservations.repository.ts";
 import { searchQuery } from "../../services/partners/search-words.ts";
 import { listDeliveries } from "../../services/partners/webhooks/deliveries.repository.ts";
@@ -55,14 +56,14 @@ async function load(from: number, to: number): Promise<void> {
   );
   await db.raw(
     `WITH made AS (
-       INSERT INTO products (id, title, words)
+       INSERT INTO products (id, title, owner_partner_id, words)
        SELECT md5(n::text)::uuid, 'Product ' || n,
+         ('00000000-0000-7000-8000-' || lpad((1 + n % ${PARTNERS})::text, 12, '0'))::uuid,
          ARRAY['product', 'n' || n, 'c' || n % 50] || CASE WHEN n % 1000 = 0 THEN ARRAY['truffle'] END
-       FROM generate_series(?::int, ?::int - 1) n RETURNING id, title
+       FROM generate_series(?::int, ?::int - 1) n RETURNING id, owner_partner_id
      )
      INSERT INTO availability (partner_id, product_id, price_minor, currency, stock)
-     SELECT ('00000000-0000-7000-8000-' || lpad((1 + substr(title, 9)::int % ${PARTNERS})::text, 12, '0'))::uuid,
-       id, 450, 'EUR', 10 FROM made`,
+     SELECT owner_partner_id, id, 450, 'EUR', 10 FROM made`,
     [from, to],
   );
 }
@@ -125,6 +126,15 @@ describe.each(["stale", "fresh"])("at 100,000 products, with %s statistics", (st
     expect(pages).toBeLessThan(100);
     const back = await explain(db, (explaining) => giveStockBack(explaining, wanted.orderId));
     expect(back.pages).toBeLessThan(50);
+  });
+
+  it("a partner's own product, and its copy of another's, are found by their ids", async () => {
+    for (const id of [middle.productId, newId()]) {
+      const { pages } = await explain(db, (explaining) =>
+        findOwnProduct(explaining, middle.partnerId, id, "FOR UPDATE"),
+      );
+      expect(pages).toBeLessThan(20);
+    }
   });
 
   it("claiming webhooks beside a queue of 20,000 costs what it claims", async () => {

@@ -8,6 +8,7 @@ import type { Params } from "../../contracts/actions.ts";
 import { typeOf } from "../../contracts/errors.ts";
 import type { Offer, Partner } from "../../contracts/partners.ts";
 import { isoTime } from "../../lib/clock.ts";
+import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
 import { lineOf, orderOf, type PartnersHarness, reservationOf, startPartners } from "../support/partners.ts";
 import { createDatabase } from "../support/postgres.ts";
@@ -45,6 +46,63 @@ async function quiet(): Promise<void> {
 }
 
 describe("stock", () => {
+  it("of which orders hold pieces, is sold once, whatever is said of the price and of the pieces that were seen", async () => {
+    const offer = await shop.product(partner.id, { stock: 5 });
+    const { productId, price } = offer;
+    const seen = await shop.asAdmin("partners.getAvailability", { partnerId: partner.id, productId });
+    expect(seen).toMatchObject({ stock: 5, price });
+    await shop.bare("partners.reserve", reservationOf(partner, [lineOf(offer, 3)]));
+    const set = (more: Partial<Params<"partners.setAvailability">>) =>
+      shop.asAdmin("partners.setAvailability", {
+        partnerId: partner.id,
+        productId,
+        price,
+        active: true,
+        ...more,
+      });
+    expect(await set({})).toMatchObject({ stock: 2 });
+    await expect(set({ stock: 5 })).rejects.toMatchObject({ type: "PRECONDITION_REQUIRED", code: 428 });
+    const { version: expectedVersion } = seen;
+    for (const change of [{ stock: 5 }, { stock: 2 }, { stock: null }, {}]) {
+      const stale = set({ ...change, expectedVersion });
+      await expect(stale).rejects.toMatchObject({ type: "PRECONDITION_FAILED", code: 412 });
+    }
+    await expect(
+      shop.bare("partners.reserve", reservationOf(partner, [lineOf(offer, 5)])),
+    ).rejects.toMatchObject({ type: "QUOTE_CHANGED" });
+    expect((await pieces()).get(productId)).toEqual({ stock: 2, taken: 3 });
+
+    const now = await shop.asAdmin("partners.getAvailability", { partnerId: partner.id, productId });
+    const counted = await set({ stock: 40, expectedVersion: now.version });
+    expect(counted).toMatchObject({ stock: 40, version: now.version + 1 });
+    // As long as no order takes any, the partner's own number is the last one.
+    expect(await set({ stock: 4 })).toMatchObject({ stock: 4 });
+    await shop.bare("partners.reserve", reservationOf(partner, [lineOf(offer, 1)]));
+    await expect(set({ stock: null })).rejects.toMatchObject({ type: "PRECONDITION_REQUIRED" });
+    const { version: last } = await set({});
+    expect(await set({ stock: null, expectedVersion: last })).not.toHaveProperty("stock");
+    // To begin to count overwrites nothing.
+    expect(await set({ stock: 7 })).toMatchObject({ stock: 7 });
+  });
+
+  it("is changed by a difference, within its bounds and where pieces are counted", async () => {
+    const { productId } = await shop.product(partner.id, { stock: 5 });
+    const offer = { partnerId: partner.id, productId };
+    const change = (by: number) => shop.asAdmin("partners.changeStock", { ...offer, change: by });
+    expect(await change(3)).toMatchObject({ stock: 8, version: 2 });
+    expect(await change(-8)).toMatchObject({ stock: 0 });
+    await expect(change(-1)).rejects.toMatchObject({ type: "PRODUCT_UNAVAILABLE", data: { available: 0 } });
+    expect(await change(1_000_000)).toMatchObject({ stock: 1_000_000 });
+    await expect(change(1)).rejects.toMatchObject({ type: "VALIDATION_ERROR" });
+    const uncounted = await shop.product(partner.id);
+    await expect(
+      shop.asAdmin("partners.changeStock", { ...offer, productId: uncounted.productId, change: 1 }),
+    ).rejects.toMatchObject({ type: "VALIDATION_ERROR" });
+    await expect(
+      shop.asAdmin("partners.changeStock", { ...offer, productId: newId(), change: 1 }),
+    ).rejects.toMatchObject({ type: "NOT_FOUND" });
+  });
+
   it(`of one last piece, wanted by ${RIVALS} orders at once, goes to exactly one, in each of ${RACES} races`, async () => {
     for (let race = 0; race < RACES; race++) {
       const offer = await shop.product(partner.id, { stock: 1 });
@@ -74,10 +132,14 @@ describe("stock", () => {
     }
   });
 
-  it("whatever orders do at once, is conserved, and each order holds all of its pieces or none", async () => {
+  it("whatever orders and their partner do at once, is conserved, and each order holds all of its pieces or none", async () => {
     const step = fc.record({
       order: fc.nat(5),
       does: fc.constantFrom("reserve", "release", "paid", "cancelled", "expired", "forgotten"),
+    });
+    const management = fc.record({
+      product: fc.nat(2),
+      does: fc.constantFrom("price", "restock", "withdraw", "recount"),
     });
     const cart = fc.uniqueArray(fc.tuple(fc.nat(2), fc.integer({ min: 1, max: 4 })), {
       selector: ([product]) => product,
@@ -86,9 +148,10 @@ describe("stock", () => {
     const scenario = fc.record({
       carts: fc.array(cart, { minLength: 6, maxLength: 6 }),
       steps: fc.array(step, { minLength: 5, maxLength: 25 }),
+      managed: fc.array(management, { maxLength: 8 }),
     });
     await fc.assert(
-      fc.asyncProperty(scenario, async ({ carts, steps }) => {
+      fc.asyncProperty(scenario, async ({ carts, steps, managed }) => {
         const offers: Offer[] = [];
         for (let count = 0; count < 3; count++) offers.push(await shop.product(partner.id, { stock: STOCK }));
         const orders = carts.map((wanted) =>
@@ -97,15 +160,17 @@ describe("stock", () => {
             wanted.map(([product, quantity]) => lineOf(offers[product] as Offer, quantity)),
           ),
         );
-        await Promise.all(
-          steps.map(({ order, does }) => act(orders[order] as Params<"partners.reserve">, does)),
-        );
+        const [added] = await Promise.all([
+          Promise.all(managed.map(({ product, does }) => manage(offers[product] as Offer, does))),
+          ...steps.map(({ order, does }) => act(orders[order] as Params<"partners.reserve">, does)),
+        ]);
         await quiet();
         const now = await pieces();
-        for (const { productId } of offers) {
+        for (const [index, { productId }] of offers.entries()) {
           const { stock = -1, taken = -1 } = now.get(productId) ?? {};
           expect(stock).toBeGreaterThanOrEqual(0);
-          expect(stock + taken).toBe(STOCK);
+          const more = managed.map(({ product }, at) => (product === index ? (added[at] as number) : 0));
+          expect(stock + taken).toBe(more.reduce((sum, pieces) => sum + pieces, STOCK));
         }
         await expectWhole(orders.map(({ orderId }) => orderId));
       }),
@@ -145,6 +210,35 @@ describe("stock", () => {
     await database.drop();
   });
 });
+
+/** What the partner's staff does with an offer meanwhile. @returns the pieces that it put on sale by that */
+async function manage({ productId, price }: Offer, does: string): Promise<number> {
+  const offer = { partnerId: partner.id, productId };
+  const refusedAs = (type: string) => (error: unknown) => {
+    if (typeOf(error) !== type) throw error;
+  };
+  switch (does) {
+    case "price":
+      await shop.asAdmin("partners.setAvailability", { ...offer, price, active: true });
+      return 0;
+    case "restock":
+      await shop.asAdmin("partners.changeStock", { ...offer, change: 3 });
+      return 3;
+    case "withdraw":
+      return (await shop
+        .asAdmin("partners.changeStock", { ...offer, change: -2 })
+        .catch(refusedAs("PRODUCT_UNAVAILABLE")))
+        ? -2
+        : 0;
+    default: {
+      const { stock = 0, version: expectedVersion } = await shop.asAdmin("partners.getAvailability", offer);
+      const recount = { ...offer, price, active: true, stock: stock + 2, expectedVersion };
+      return (await shop.asAdmin("partners.setAvailability", recount).catch(refusedAs("PRECONDITION_FAILED")))
+        ? 2
+        : 0;
+    }
+  }
+}
 
 async function act(wanted: Params<"partners.reserve">, does: string): Promise<void> {
   const ended = { version: 3, previousStatus: "paid" } as const;

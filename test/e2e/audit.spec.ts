@@ -83,7 +83,7 @@ describe("the audit log", () => {
     const hours = { time_zone: "Europe/Berlin", spans: [{ weekday: 1, from_minute: 0, until_minute: 1440 }] };
     await act(`PUT ${at}/hours`, `${here}/hours`, hours);
     await act(`PUT ${at}/busy`, `${here}/busy`, {});
-    const product = { title: `Soup ${mark}`, price: PRICE };
+    const product = { title: `Soup ${mark}`, price: PRICE, stock: 5 };
     const { product_id } = await act<{ product_id: string }>(
       `POST ${at}/products`,
       `${here}/products`,
@@ -95,6 +95,9 @@ describe("the audit log", () => {
     await act(`PUT ${at}/availability/{product_id}`, `${here}/availability/${dish}`, {
       price: PRICE,
       active: true,
+    });
+    await act(`POST ${at}/availability/{product_id}/stock`, `${here}/availability/${product_id}/stock`, {
+      change: 1,
     });
     await act(`DELETE ${at}/products/{product_id}`, `${here}/products/${product_id}`);
     const url = "http://127.0.0.1:9/nobody";

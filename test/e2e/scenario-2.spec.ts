@@ -97,6 +97,53 @@ describe("scenario 2, list products", () => {
     await listed((items) => expect(items.map(({ product_id }) => product_id)).not.toContain(three));
   });
 
+  it("the pieces of a product are changed by a difference, or set by their version, and taken away by null", async () => {
+    const product = shop.products[3] as string;
+    const at = `/partners/${shop.partnerId}/availability/${product}`;
+    const price = { amount_minor: 650, currency: "EUR" };
+    const set = { price, active: true };
+    await api.ok(`PUT ${at}`, { token: root, body: { ...set, stock: 3 } });
+    const change = { token: root, key: newId(), body: { change: 2 } };
+    for (const _ of ["sent", "sent again"]) {
+      expect(await api.ok(`POST ${at}/stock`, change)).toMatchObject({ stock: 5, price });
+    }
+    const { version } = await api.ok<{ version: number }>(`GET ${at}`, { token: root });
+    const old = { "If-Match": `"${version - 1}"` };
+    expect(await api.refused(`PUT ${at}`, { token: root, headers: old, body: set })).toEqual({
+      status: 412,
+      code: "precondition_failed",
+    });
+    const headers = { "If-Match": `W/"${version}"` };
+    const counted = await api.ok<{ version: number }>(`PUT ${at}`, {
+      token: root,
+      headers,
+      body: { ...set, stock: 9 },
+    });
+    expect(counted).toMatchObject({ stock: 9 });
+    const uncounted = await api.ok(`PUT ${at}`, {
+      token: root,
+      headers: { "If-Match": `"${counted.version}"` },
+      body: { ...set, stock: null },
+    });
+    expect(uncounted).not.toHaveProperty("stock");
+  });
+
+  it("null takes the optional texts of a product and of a partner away, over HTTP and the bridge", async () => {
+    const at = `/partners/${shop.partnerId}`;
+    const product = `${at}/products/${shop.products[3]}`;
+    const texts = { description: "Thick", image_url: "https://shop.example/soup.png" };
+    expect(await api.ok(`PATCH ${product}`, { token: root, body: texts })).toMatchObject(texts);
+    const bare = await api.ok(`PATCH ${product}`, {
+      token: root,
+      body: { description: null, image_url: null },
+    });
+    expect(bare).not.toHaveProperty("description");
+    expect(bare).not.toHaveProperty("image_url");
+    expect(await api.ok(`PATCH ${product}`, { token: root, body: {} })).toEqual(bare);
+    await api.ok(`PATCH ${at}`, { token: root, body: { brand: "Mill" } });
+    expect(await api.ok(`PATCH ${at}`, { token: root, body: { brand: null } })).not.toHaveProperty("brand");
+  });
+
   it("a partner that is disabled offers nothing, one that is busy is not open", async () => {
     const other = await kitchen(api, root);
     const at = `/partners/${other.partnerId}`;

@@ -54,13 +54,18 @@ const LIVES: readonly { says: readonly [Says, OrderStatus, OrderStatus?][]; ends
   },
 ];
 
+/** How often the partner's staff changes an offer meanwhile. */
+const CHANGES = 30;
+
 /**
  * Many orders reserve the same few pieces at once, each more than once, while their news come in any order and twice;
- * whatever happens, a piece is on sale or taken, and what each order holds is what its newest news say.
+ * meanwhile the partner's staff sets prices, adds and withdraws pieces and counts them anew. Whatever happens, a piece
+ * is on sale or taken, and what each order holds is what its newest news say.
+ * @param orders.blindly the staff overwrites the stock that it has seen, as no operation lets it
  */
 export async function stockRaces(
   shop: PartnersHarness,
-  { orders, seed }: { orders: number; seed: number },
+  { orders, seed, blindly = false }: { orders: number; seed: number; blindly?: boolean },
 ): Promise<StockReport> {
   const random = new Random(seed);
   const partner = await shop.openPartner();
@@ -103,7 +108,39 @@ export async function stockRaces(
       await one();
     }
   };
-  await Promise.all(Array.from({ length: ORDERS_AT_ONCE }, worker));
+  const added = new Map<string, number>();
+  const staff = async () => {
+    for (let change = 0; change < CHANGES; change++) {
+      const { productId, title, price } = random.pick(offers);
+      const offer = { partnerId: partner.id, productId };
+      const more = random.between(-3, 3);
+      const { stock = 0, version } = await shop.asAdmin("partners.getAvailability", offer);
+      await delay(random.between(0, PAUSE_MAX_MS));
+      const set = { ...offer, price, active: true };
+      const acts = {
+        price: () => shop.asAdmin("partners.setAvailability", set),
+        change: () => shop.asAdmin("partners.changeStock", { ...offer, change: more }),
+        count: () =>
+          shop.asAdmin("partners.setAvailability", {
+            ...set,
+            stock: Math.max(0, stock + more),
+            expectedVersion: version,
+          }),
+        overwrite: () =>
+          shop.sql("UPDATE availability SET stock = $1 WHERE product_id = $2", [stock, productId]),
+      };
+      const does = blindly ? "overwrite" : random.pick(["price", "change", "count"] as const);
+      const outcome = await outcomeOf(acts[does]() as Promise<object>);
+      if (outcome.kind === "refusal") {
+        if (!["PRODUCT_UNAVAILABLE", "PRECONDITION_FAILED"].includes(outcome.type))
+          violations.push(`${does}: ${outcome.type}`);
+      } else if (outcome.kind === "answer" && (does === "change" || does === "count")) {
+        const net = does === "change" ? more : Math.max(0, stock + more) - stock;
+        added.set(title, (added.get(title) ?? 0) + net);
+      }
+    }
+  };
+  await Promise.all([staff(), ...Array.from({ length: ORDERS_AT_ONCE }, worker)]);
   await eventually(
     async () => {
       const waiting = await shop.sql("SELECT 1 FROM inbox WHERE state = 'waiting' LIMIT 1");
@@ -111,13 +148,18 @@ export async function stockRaces(
     },
     { timeoutMs: QUIET_TIMEOUT_MS },
   );
-  return { orders, reserved, violations: [...violations, ...(await wrongRows(shop, partner.id, expected))] };
+  return {
+    orders,
+    reserved,
+    violations: [...violations, ...(await wrongRows(shop, partner.id, expected, added))],
+  };
 }
 
 async function wrongRows(
   shop: PartnersHarness,
   partnerId: string,
   expected: ReadonlyMap<string, string>,
+  added: ReadonlyMap<string, number>,
 ): Promise<string[]> {
   const pieces = await shop.sql<{ title: string; stock: number; taken: number }>(
     `SELECT r.title, a.stock::integer, coalesce(sum(l.taken), 0)::integer AS taken
@@ -127,7 +169,10 @@ async function wrongRows(
     [partnerId],
   );
   const lost = pieces
-    .filter(({ title, stock, taken }) => stock < 0 || stock + taken !== Number(title.split(" ")[1]))
+    .filter(({ title, stock, taken }) => {
+      const there = Number(title.split(" ")[1]) + (added.get(title) ?? 0);
+      return stock < 0 || stock + taken !== there;
+    })
     .map(({ title, stock, taken }) => `${title}: ${stock} on sale, ${taken} taken`);
   const states = await shop.sql<{ id: string; state: string; holds: boolean }>(
     `SELECT s.order_id AS id, s.state, coalesce(bool_or(l.taken > 0), false) AS holds

@@ -65,10 +65,31 @@ export const catalogueRoutes = [
     access: staff,
     success: 204,
   }),
-  manage("PUT /partners/{partner_id}/availability/{product_id}", "partners.setAvailability", {
-    summary: "Set the price and stock of a product",
+  manage("GET /partners/{partner_id}/availability/{product_id}", "partners.getAvailability", {
+    summary: "The price and stock of a product",
     access: staff,
     success: 200,
+  }),
+  manage("PUT /partners/{partner_id}/availability/{product_id}", "partners.setAvailability", {
+    summary: "Set the price of a product, and whether it is active",
+    description: [
+      "The first time, the partner begins to offer the product; of another partner's product it gets a copy, whose id",
+      "is in the answer. `stock` that is left out stays as it is, and `null` ends the counting of pieces. Orders change",
+      "the stock: send with another number the ETag of the offer that it was made from, as If-Match. Without it the",
+      "number is refused once an order has taken or given back pieces. To add pieces, or take some away, use",
+      "`POST …/stock`.",
+    ].join("\n"),
+    access: staff,
+    success: 200,
+    problems: ["PRECONDITION_REQUIRED"],
+  }),
+  manage("POST /partners/{partner_id}/availability/{product_id}/stock", "partners.changeStock", {
+    summary: "Add pieces to the stock of a product, or take them away",
+    description:
+      "By `change`, which is below zero to take away. It adds up with what orders do at the same time.",
+    access: staff,
+    success: 200,
+    problems: ["PRODUCT_UNAVAILABLE"],
   }),
   manage("PUT /partners/{partner_id}/hours", "partners.setHours", {
     summary: "Set the opening hours",

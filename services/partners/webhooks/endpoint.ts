@@ -32,6 +32,8 @@ import { sealSecret } from "./secrets.ts";
 import { newSecret } from "./signature.ts";
 import { refuseBadUrl } from "./url.ts";
 
+/** The database keeps no more tries of one message. */
+const TRIES_MAX = 1_000;
 const PREVIOUS_SECRET_VALID_MS = 86_400_000;
 const DEFAULT_PAGE_SIZE = 20;
 
@@ -146,6 +148,9 @@ export async function replayWebhook(
   if (!webhook) throw fail("NOT_FOUND", "There is no such delivery.");
   if (webhook.stoppedAt !== undefined) {
     throw fail("ILLEGAL_TRANSITION", "The order was cancelled: it is not to be prepared any more.");
+  }
+  if (webhook.lastAttempt >= TRIES_MAX) {
+    throw fail("ILLEGAL_TRANSITION", `It was sent ${TRIES_MAX} times, which is all there may be.`);
   }
   await audit(outbox, trx, ctx, deliveryId);
   return await delivery(trx, await tryAgain(trx, webhook, newId(clock.now())));
