@@ -1,5 +1,6 @@
 import type { ActionSchema, CallingOptions } from "moleculer";
 import type { ParamsOf, ResultOf } from "./action.ts";
+import { catalogueActions } from "./catalogue.ts";
 import { identityActions } from "./identity.ts";
 import { mediaActions } from "./media.ts";
 import type { Ctx } from "./meta.ts";
@@ -14,6 +15,7 @@ import { templatesActions } from "./templates.ts";
 export const actions = {
   ...ordersActions,
   ...partnersActions,
+  ...catalogueActions,
   ...identityActions,
   ...notificationsActions,
   ...templatesActions,

@@ -1,6 +1,7 @@
+import { availability } from "./catalogue.ts";
 import { bearer, orderCustomer, orderStatus, paymentStatus, receiptOutcome } from "./orders.ts";
 import { partnerNotice } from "./partner-notices.ts";
-import { availability, partner, quotedLine } from "./partners.ts";
+import { partner, quotedLine } from "./partners.ts";
 import {
   boolean,
   type Infer,

@@ -29,14 +29,6 @@ import {
 import { address, givenAddress, phone } from "./shared.ts";
 
 const quantity = integer(1, 99);
-/** What a piece costs: never nothing, and so much at most that no cart overflows a sum. */
-const price = object({ amountMinor: integer(1, 1_000_000_000_00), currency: knownCurrency });
-/** How many pieces a partner may have on sale of one product. */
-export const STOCK_MAX = 1_000_000;
-const stock = integer(0, STOCK_MAX);
-/** What comes back from cancelled orders may lift it above what a partner can set. */
-const stockLeft = integer(0, 2 ** 31 - 1);
-
 /**
  * From and until in minutes after midnight in the partner's time zone; `until` may lie past midnight.
  * Weekday 0 is Sunday.
@@ -87,43 +79,6 @@ export const partnerSnapshot = object({
   proof: oneOf("pin", "pin_and_photo"),
 });
 export type PartnerSnapshot = Infer<typeof partnerSnapshot>;
-
-const productFields = {
-  title: text(160),
-  description: optional(text(2000)),
-  brand: optional(text(120)),
-  imageUrl: optional(httpUrl),
-} as const;
-const storedProduct = stored(object(productFields)).props;
-export const product = object({ id: uuid, ...storedProduct, version });
-export type Product = Infer<typeof product>;
-
-/** A partner's offer of a product: one row of the customers' list. */
-export const offer = object({
-  productId: uuid,
-  partnerId: uuid,
-  partnerTitle: text(120),
-  ...storedProduct,
-  price: storedMoney,
-  /** Pieces left; absent where the partner does not count them. */
-  stock: optional(stockLeft),
-  /** Told to those who manage it; customers meet only active ones. */
-  active: optional(boolean),
-  /** The product's version, for a conditional change; told to those who manage it. */
-  version: optional(version),
-});
-export type Offer = Infer<typeof offer>;
-
-export const availability = object({
-  partnerId: uuid,
-  productId: uuid,
-  price: storedMoney,
-  stock: optional(stockLeft),
-  active: boolean,
-  /** Counts what the partner changes, and what orders take and give back. */
-  version,
-});
-export type Availability = Infer<typeof availability>;
 
 export const wantedLine = object({ productId: uuid, quantity });
 const line = { productId: uuid, title: text(160), quantity, unitPrice: storedMoney } as const;
@@ -219,53 +174,6 @@ export const partnersActions = {
   "partners.setBusy": action(
     object({ ...partnerId, expectedVersion: optional(version), busyUntil: optional(time) }),
     partner,
-  ),
-
-  "partners.listOffers": action(
-    object({ ...paging, partnerId: optional(uuid), q: optional(text(100)) }),
-    page(offer),
-    { idempotent: true },
-  ),
-  "partners.createProduct": action(
-    object({ ...partnerId, ...productFields, price, stock: optional(stock) }),
-    offer,
-  ),
-  /** Null takes an optional field away; an empty text, from older programs, does too. */
-  "partners.updateProduct": action(
-    object({
-      ...partnerId,
-      productId: uuid,
-      expectedVersion: optional(version),
-      title: optional(productFields.title),
-      description: clearable(text(2000, 0)),
-      brand: clearable(text(120, 0)),
-      imageUrl: clearable(httpUrlOrEmpty),
-    }),
-    product,
-  ),
-  "partners.deleteProduct": action(object({ ...partnerId, productId: uuid }), nothing),
-  "partners.getAvailability": action(object({ ...partnerId, productId: uuid }), availability, {
-    idempotent: true,
-  }),
-  /**
-   * Sets the price and whether it is active; the first time, the partner begins to offer the product. Stock that is
-   * left out stays as it is, and null ends its counting. Once orders have changed it, another one needs the version.
-   */
-  "partners.setAvailability": action(
-    object({
-      ...partnerId,
-      productId: uuid,
-      expectedVersion: optional(version),
-      price,
-      stock: clearable(stock),
-      active: boolean,
-    }),
-    availability,
-  ),
-  /** Adds pieces to a counted stock, or takes them away, whatever orders do at the same time. */
-  "partners.changeStock": action(
-    object({ ...partnerId, productId: uuid, change: integer(-STOCK_MAX, STOCK_MAX) }),
-    availability,
   ),
 
   "partners.check": action(

@@ -1,4 +1,5 @@
 import * as banks from "../../contracts/banks.ts";
+import * as catalogue from "../../contracts/catalogue.ts";
 import * as identity from "../../contracts/identity.ts";
 import * as notifications from "../../contracts/notifications.ts";
 import * as orders from "../../contracts/orders.ts";
@@ -13,7 +14,7 @@ const named: Record<string, { readonly props: Props }> = {
   Agent: notifications.agent,
   Attempt: notifications.attempt,
   AuditEntry: identity.auditEntry,
-  Availability: partners.availability,
+  Availability: catalogue.availability,
   Bank: banks.bank,
   Confirmation: orders.confirmation,
   Device: notifications.device,
@@ -23,7 +24,7 @@ const named: Record<string, { readonly props: Props }> = {
   Money: storedMoney,
   Notification: notifications.notification,
   NotificationPreferences: notifications.preferences,
-  Offer: partners.offer,
+  Offer: catalogue.offer,
   Order: orders.order,
   OrderCustomer: orders.orderCustomer,
   OrderLine: partners.quotedLine,
@@ -32,7 +33,7 @@ const named: Record<string, { readonly props: Props }> = {
   Partner: partners.partner,
   PoolEntry: orders.poolEntry,
   Position: position,
-  Product: partners.product,
+  Product: catalogue.product,
   Profile: identity.profile,
   Quote: partners.quote,
   Session: identity.session,

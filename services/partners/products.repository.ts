@@ -1,4 +1,4 @@
-import type { Product } from "../../contracts/partners.ts";
+import type { Product } from "../../contracts/catalogue.ts";
 import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts";
 import { searchWords } from "./search-words.ts";
 

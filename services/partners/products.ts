@@ -1,9 +1,9 @@
 import type { Knex } from "knex";
 import type { Params, Result } from "../../contracts/actions.ts";
+import { type Availability, type Offer, type Product, STOCK_MAX } from "../../contracts/catalogue.ts";
 import { fail, invalidField } from "../../contracts/errors.ts";
 import { message } from "../../contracts/messages.ts";
 import type { Ctx } from "../../contracts/meta.ts";
-import { type Availability, type Offer, type Product, STOCK_MAX } from "../../contracts/partners.ts";
 import { isEmptyChange } from "../../lib/changes.ts";
 import { newId } from "../../lib/ids.ts";
 import { present } from "../../lib/present.ts";

@@ -1,12 +1,6 @@
+import type { Availability, Offer, Product } from "../../contracts/catalogue.ts";
 import type { Caller } from "../../contracts/meta.ts";
-import type {
-  Availability,
-  Hours,
-  Offer,
-  Partner,
-  PartnerSnapshot,
-  Product,
-} from "../../contracts/partners.ts";
+import type { Hours, Partner, PartnerSnapshot } from "../../contracts/partners.ts";
 import { money } from "../../lib/money.ts";
 import type { OfferRow } from "./offers.repository.ts";
 import { isOpenAt } from "./opening-hours.ts";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Params } from "../../contracts/actions.ts";
-import type { Offer } from "../../contracts/partners.ts";
+import type { Offer } from "../../contracts/catalogue.ts";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
 import { euro, type PartnersHarness, startPartners } from "../support/partners.ts";

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
+import type { Offer } from "../../contracts/catalogue.ts";
 import type { OrderStatus } from "../../contracts/orders.ts";
-import type { Offer } from "../../contracts/partners.ts";
 import { Random } from "../simulation/random.ts";
 import { eventually } from "../support/eventually.ts";
 import { lineOf, orderOf, type PartnersHarness, reservationOf } from "../support/partners.ts";

@@ -1,7 +1,8 @@
 import { ServiceBroker, type ServiceSchema } from "moleculer";
 import { type ActionName, call, implement, type Params, type Result } from "../../contracts/actions.ts";
+import type { Offer } from "../../contracts/catalogue.ts";
 import { type MessageType, message, type OrderSnapshot } from "../../contracts/messages.ts";
-import type { Offer, Partner, QuotedLine } from "../../contracts/partners.ts";
+import type { Partner, QuotedLine } from "../../contracts/partners.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { readConfig, type Settings } from "../../lib/config/config.ts";
 import { newId } from "../../lib/ids.ts";
