@@ -20,7 +20,7 @@ import {
   uuid,
   version,
 } from "./schema.ts";
-import { language, personName, phone } from "./shared.ts";
+import { language, personName, phone, sessionId } from "./shared.ts";
 
 const anyText = { type: "string", max: 128, pattern: NO_NUL } as const;
 /** NIST SP 800-63B: length counts, composition rules do not. */
@@ -82,9 +82,6 @@ export const tokens = object({
   refreshToken: text(8192),
 });
 export type Tokens = Infer<typeof tokens>;
-
-/** Of whichever provider: Keycloak's look like UUIDs, with any digit where a UUID says its version. */
-const sessionId = matching(/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 36, "the id of a session");
 
 export const session = object({
   id: sessionId,

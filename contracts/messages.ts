@@ -19,7 +19,7 @@ import {
   uuid,
   version,
 } from "./schema.ts";
-import { address, language, personName } from "./shared.ts";
+import { address, language, personName, sessionId } from "./shared.ts";
 
 /** The whole order at one version: the newest wins, so no reader ever waits for one that it missed. */
 const orderSnapshot = object({
@@ -101,6 +101,18 @@ const contents = {
   "user.registered": user,
   "user.updated": user,
   "user.deleted": object({ version, userId: uuid }),
+  /** A push token that came with the registration or the profile: it belongs to this session and goes with it. */
+  "user.device_added": object({
+    version,
+    userId: uuid,
+    sessionId,
+    language,
+    provider: text(20),
+    token: text(4096),
+    deviceName: optional(text(100)),
+  }),
+  /** These sessions are over, however they ended: what was registered in them goes. */
+  "user.signed_out": object({ version, userId: uuid, sessionIds: listOf(sessionId) }),
   "partner.updated": object({ version, partner }),
   /** Whether a partner was notified of an order to prepare; said once a notice was tried, and when it cannot be. */
   "partner.notified": partnerNotice,

@@ -55,3 +55,6 @@ export const language = {
     return canonical ?? value;
   },
 } as const;
+
+/** Of whichever provider: Keycloak's look like UUIDs, with any digit where a UUID says its version. */
+export const sessionId = matching(/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 36, "the id of a session");

@@ -1,4 +1,4 @@
-import type { Client, Grant, ProviderSession, SigningKey } from "./port.ts";
+import type { Client, EndedSession, Grant, ProviderSession, SigningKey } from "./port.ts";
 
 /** The database that the built-in provider is given; whoever gives it owns the pool. */
 export interface Sql {
@@ -204,6 +204,23 @@ export async function endAllSessions(sql: Sql, accountId: string, except?: strin
   return ended.map(({ id }) => id);
 }
 
+/** Sessions that are over and that the others do not know to be. */
+export async function untoldSessions(sql: Sql, limit: number, accountId?: string): Promise<EndedSession[]> {
+  return sql.rows<EndedSession>(
+    `SELECT id, account_id AS user_id FROM sessions
+     WHERE NOT told AND least(ended_at, expires_at) <= now() ${accountId ? "AND account_id = ?" : ""}
+     ORDER BY least(ended_at, expires_at) LIMIT ?`,
+    [...(accountId ? [accountId] : []), limit],
+  );
+}
+
+export async function markTold(sql: Sql, ids: readonly string[]): Promise<void> {
+  await sql.rows(
+    "UPDATE sessions SET told = true, updated_at = now() WHERE id = ANY(?) AND least(ended_at, expires_at) <= now()",
+    [ids],
+  );
+}
+
 /**
  * Forgets up to `limit` sessions that have been over for a day: until then a re-use is still told from rubbish.
  * @returns how many
@@ -211,7 +228,7 @@ export async function endAllSessions(sql: Sql, accountId: string, except?: strin
 export async function sweepSessions(sql: Sql, limit: number): Promise<number> {
   const gone = await sql.rows(
     `DELETE FROM sessions WHERE id = ANY (ARRAY(
-       SELECT id FROM sessions WHERE least(ended_at, expires_at) < now() - interval '1 day'
+       SELECT id FROM sessions WHERE least(ended_at, expires_at) < now() - interval '1 day' AND told
        ORDER BY least(ended_at, expires_at) LIMIT ? FOR UPDATE SKIP LOCKED)) RETURNING id`,
     [limit],
   );

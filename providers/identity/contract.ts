@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { createLocalJWKSet, decodeProtectedHeader, type JWTPayload, jwtVerify } from "jose";
 import { callerFrom } from "../../contracts/claims.ts";
 import { newId } from "../../lib/ids.ts";
-import type { Grant, IdentityProvider, IssuedTokens } from "./port.ts";
+import { PASSWORD, refused, sessionsContract } from "./contract-sessions.ts";
+import type { Grant, IdentityProvider } from "./port.ts";
 
 export interface IdentityHarness {
   provider: IdentityProvider;
@@ -13,7 +14,6 @@ export interface IdentityHarness {
   stop(): Promise<void>;
 }
 
-const PASSWORD = "Blaubeere-Teppich-91";
 const MAX_TOKEN_SECONDS = 900;
 /** A database or a server is started, on a machine that may be busy. */
 const START_TIMEOUT_MS = 120_000;
@@ -43,7 +43,6 @@ export function identityContract(start: () => Promise<IdentityHarness>): void {
     const { issuer, audience } = harness;
     return (await jwtVerify(token, keys, { issuer, audience, typ: "at+jwt" })).payload;
   }
-  const refused = (kind: string) => expect.objectContaining({ kind });
 
   describe("accounts", () => {
     it("register, of an address that was proved, leaves the account alone and says so", async () => {
@@ -205,84 +204,11 @@ export function identityContract(start: () => Promise<IdentityHarness>): void {
     });
   });
 
-  describe("sessions", () => {
-    it("refresh goes on with the same session by a new token", async () => {
-      const { userId, tokens } = await signedIn();
-      const next = await provider.refresh(tokens.refreshToken, {});
-      expect(next).toMatchObject({ userId, sessionId: tokens.sessionId });
-      expect(next.refreshToken).not.toBe(tokens.refreshToken);
-      await expect(provider.refresh(next.refreshToken, {})).resolves.toMatchObject({ userId });
-    });
-
-    it("refresh, repeated within the grace, answers the very same successor", async () => {
-      const { tokens } = await signedIn();
-      const first = await provider.refresh(tokens.refreshToken, {});
-      const second = await provider.refresh(tokens.refreshToken, {});
-      expect(second.refreshToken).toBe(first.refreshToken);
-      await expect(provider.refresh(second.refreshToken, {})).resolves.toBeDefined();
-    });
-
-    it("refresh, of one token by twenty at once, leaves one live successor", async () => {
-      const { tokens } = await signedIn();
-      const answers = await Promise.all(
-        Array.from({ length: 20 }, () => provider.refresh(tokens.refreshToken, {})),
-      );
-      expect(new Set(answers.map(({ refreshToken }) => refreshToken)).size).toBe(1);
-      const [answer] = answers as [IssuedTokens];
-      await expect(provider.refresh(answer.refreshToken, {})).resolves.toBeDefined();
-    });
-
-    it("refresh, of a used-up token after the grace, ends the session with all its tokens", async () => {
-      const { userId, tokens } = await signedIn();
-      const thief = await provider.refresh(tokens.refreshToken, {});
-      await harness.outliveGrace(tokens.sessionId);
-      await expect(provider.refresh(tokens.refreshToken, {})).rejects.toEqual(refused("session_ended"));
-      await expect(provider.refresh(thief.refreshToken, {})).rejects.toEqual(refused("session_ended"));
-      await expect(provider.sessions(userId)).resolves.toEqual([]);
-    });
-
-    it("refresh, of a token whose successor was used already, ends the session within the grace too", async () => {
-      const { tokens } = await signedIn();
-      const next = await provider.refresh(tokens.refreshToken, {});
-      const last = await provider.refresh(next.refreshToken, {});
-      await expect(provider.refresh(tokens.refreshToken, {})).rejects.toEqual(refused("session_ended"));
-      await expect(provider.refresh(last.refreshToken, {})).rejects.toEqual(refused("session_ended"));
-    });
-
-    it("refresh, of what was never a refresh token, harms no session", async () => {
-      const { tokens } = await signedIn();
-      const { refreshToken } = tokens;
-      const changed = refreshToken.slice(0, -4) + (refreshToken.endsWith("AAAA") ? "BBBB" : "AAAA");
-      for (const rubbish of [changed, "", "rubbish", tokens.accessToken, `${tokens.sessionId}.0.`]) {
-        await expect(provider.refresh(rubbish, {})).rejects.toEqual(refused("token_invalid"));
-      }
-      await expect(provider.refresh(refreshToken, {})).resolves.toBeDefined();
-    });
-
-    it("sessions lists those that are live, and endSession ends one of the user's own", async () => {
-      const { email, userId, tokens } = await signedIn();
-      const other = await provider.signIn(email, PASSWORD, { userAgent: "Phone", ip: "192.0.2.7" });
-      const listed = await provider.sessions(userId);
-      expect(listed.map(({ id }) => id).sort()).toEqual([tokens.sessionId, other.sessionId].sort());
-
-      const stranger = await account();
-      await expect(provider.endSession(stranger.userId, other.sessionId)).resolves.toBe(false);
-      await expect(provider.endSession(userId, newId())).resolves.toBe(false);
-      await expect(provider.endSession(userId, other.sessionId)).resolves.toBe(true);
-      await expect(provider.endSession(userId, other.sessionId)).resolves.toBe(true);
-      await expect(provider.refresh(other.refreshToken, {})).rejects.toEqual(refused("session_ended"));
-      expect((await provider.sessions(userId)).map(({ id }) => id)).toEqual([tokens.sessionId]);
-    });
-
-    it("endSessions ends all but one and names those that it ended", async () => {
-      const { email, userId, tokens } = await signedIn();
-      const others = [await provider.signIn(email, PASSWORD, {}), await provider.signIn(email, PASSWORD, {})];
-      const ended = await provider.endSessions(userId, tokens.sessionId);
-      expect(ended.sort()).toEqual(others.map(({ sessionId }) => sessionId).sort());
-      await expect(provider.endSessions(userId)).resolves.toEqual([tokens.sessionId]);
-      await expect(provider.endSessions(userId)).resolves.toEqual([]);
-      await expect(provider.refresh(tokens.refreshToken, {})).rejects.toEqual(refused("session_ended"));
-    });
+  sessionsContract({
+    account,
+    signedIn,
+    provider: () => provider,
+    outliveGrace: (sessionId) => harness.outliveGrace(sessionId),
   });
 
   it("ping and maintain work at any time", async () => {

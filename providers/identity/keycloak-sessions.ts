@@ -13,11 +13,13 @@ import {
   type KeycloakSessionRow,
   liveSessions,
   markClosed,
+  markTold,
   releaseExchange,
   rotate,
   sessionById,
   sweepSessions,
   unclosedSessions,
+  untoldSessions,
 } from "./keycloak.repository.ts";
 import { deleteSession, sessionIds } from "./keycloak-accounts.ts";
 import type { KeycloakCalls } from "./keycloak-calls.ts";
@@ -45,7 +47,10 @@ export interface KeycloakSessionsOptions {
 }
 
 export interface KeycloakSessions
-  extends Pick<IdentityProvider, "refresh" | "sessions" | "endSession" | "endSessions"> {
+  extends Pick<
+    IdentityProvider,
+    "refresh" | "sessions" | "endSession" | "endSessions" | "endedSessions" | "markTold"
+  > {
   /** Keeps the session that Keycloak has just opened. */
   open(tokens: KeycloakTokens, client: Client): Promise<IssuedTokens>;
   /** Forgets the sessions of an account that is gone. */
@@ -165,6 +170,8 @@ export function keycloakSessions({ sql, seals, clock, begin }: KeycloakSessionsO
       return ended;
     },
 
+    endedSessions: (limit, userId) => untoldSessions(sql, limit, userId),
+    markTold: (ids) => markTold(sql, ids),
     forget: (userId) => forgetSessions(sql, userId),
 
     async sweep(stopping) {

@@ -1,5 +1,5 @@
 import type { Sql } from "./built-in.repository.ts";
-import type { Client, ProviderSession } from "./port.ts";
+import type { Client, EndedSession, ProviderSession } from "./port.ts";
 
 export interface KeycloakSessionRow {
   id: string;
@@ -152,6 +152,23 @@ export async function forgetSessions(sql: Sql, accountId: string): Promise<void>
   await sql.rows("DELETE FROM keycloak_sessions WHERE account_id = ? RETURNING id", [accountId]);
 }
 
+/** Sessions that are over and that the others do not know to be. */
+export async function untoldSessions(sql: Sql, limit: number, accountId?: string): Promise<EndedSession[]> {
+  return sql.rows<EndedSession>(
+    `SELECT id, account_id AS user_id FROM keycloak_sessions
+     WHERE NOT told AND least(ended_at, expires_at) <= now() ${accountId ? "AND account_id = ?" : ""}
+     ORDER BY least(ended_at, expires_at) LIMIT ?`,
+    [...(accountId ? [accountId] : []), limit],
+  );
+}
+
+export async function markTold(sql: Sql, ids: readonly string[]): Promise<void> {
+  await sql.rows(
+    "UPDATE keycloak_sessions SET told = true, updated_at = now() WHERE id = ANY(?) AND least(ended_at, expires_at) <= now()",
+    [ids],
+  );
+}
+
 /**
  * Forgets up to `limit` sessions that have been over for a day: until then a re-use is still told from rubbish.
  * @returns how many
@@ -160,7 +177,7 @@ export async function sweepSessions(sql: Sql, limit: number): Promise<number> {
   const gone = await sql.rows(
     `DELETE FROM keycloak_sessions WHERE id = ANY (ARRAY(
        SELECT id FROM keycloak_sessions
-       WHERE least(ended_at, expires_at) < now() - interval '1 day' AND (closed OR ended_at IS NULL)
+       WHERE least(ended_at, expires_at) < now() - interval '1 day' AND told AND (closed OR ended_at IS NULL)
        ORDER BY least(ended_at, expires_at) LIMIT ? FOR UPDATE SKIP LOCKED)) RETURNING id`,
     [limit],
   );

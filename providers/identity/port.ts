@@ -41,6 +41,12 @@ export interface ProviderSession {
   ip?: string;
 }
 
+/** A session that is over. */
+export interface EndedSession {
+  id: string;
+  userId: string;
+}
+
 /** Who an account belongs to, as far as the provider knows. */
 export interface AccountHolder {
   email: string;
@@ -136,6 +142,13 @@ export interface IdentityProvider {
   endSession(userId: string, sessionId: string): Promise<boolean>;
   /** Ends all sessions of a user. @returns the ids of those that it ended */
   endSessions(userId: string, except?: string): Promise<string[]>;
+  /**
+   * Up to `limit` sessions that are over, by whatever ended them, their time included, and that are not marked as told;
+   * those of one user alone where one is named.
+   */
+  endedSessions(limit: number, userId?: string): Promise<EndedSession[]>;
+  /** The others know that these are over. */
+  markTold(sessionIds: readonly string[]): Promise<void>;
   /** Forgets the account, its sessions and everything it knows of the person; no error when there is none. */
   remove(userId: string): Promise<void>;
   /** Those that sign, will sign or did sign a token that may still be live. */

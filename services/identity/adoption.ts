@@ -1,10 +1,16 @@
 import { fail } from "../../contracts/errors.ts";
 import type { Grant, IssuedTokens } from "../../providers/identity/index.ts";
 import { addAudit } from "./audit.repository.ts";
-import { userMessage } from "./messages.ts";
+import { deviceMessage, userMessage } from "./messages.ts";
 import type { Parts } from "./parts.ts";
 import { DEFAULT_LANGUAGE, storableName } from "./people.ts";
-import { isErased, profileById, saveNewProfile, setProfileGrant } from "./profiles.repository.ts";
+import {
+  isErased,
+  profileById,
+  saveNewProfile,
+  setProfileGrant,
+  takePushToken,
+} from "./profiles.repository.ts";
 import { tellOfConfirmed } from "./sign-up.ts";
 
 const NAMES = { customer: "Customer", deliverer: "Deliverer", partner: "Partner", admin: "Admin" } as const;
@@ -13,18 +19,20 @@ const NAMES = { customer: "Customer", deliverer: "Deliverer", partner: "Partner"
  * Brings the profile in line with an account that was made, or given another role, at the provider itself, as in
  * Keycloak's console: whoever has none gets one at the first sign-in, and the others learn of it. The token says
  * what somebody may do; the profile follows. A confirmation that broke off after the provider's part is ended too:
- * nobody signs in before the address is proved.
+ * nobody signs in before the address is proved. The push token of the registration belongs to the first session.
  * @throws INVALID_CREDENTIALS for an account that is being erased; EMAIL_TAKEN when the address belongs to the profile of another account
  */
-export async function adopt(parts: Parts, { userId, grant }: IssuedTokens): Promise<void> {
+export async function adopt(parts: Parts, { userId, sessionId, grant }: IssuedTokens): Promise<void> {
   const { postgres, out, provider } = parts;
   const profile = await profileById(postgres.db, userId);
-  if (profile?.emailConfirmed && same(profile, grant)) return;
+  if (profile?.emailConfirmed && same(profile, grant) && !profile.pushToken) return;
   const holder = profile ? undefined : await provider.holder(userId);
   await postgres.transact(async (trx) => {
     const entry = { actorId: userId, subject: userId, detail: grant.role };
     if (profile) {
       await tellOfConfirmed(parts, trx, userId);
+      const { pushToken, ...owner } = (await takePushToken(trx, userId)) ?? {};
+      if (pushToken) await out.add(trx, [deviceMessage({ ...profile, ...owner }, sessionId, pushToken)]);
       if (same(profile, grant)) return;
       const changed = await setProfileGrant(trx, userId, profile, grant);
       if (!changed) return;

@@ -28,7 +28,15 @@ import { ownProfile } from "./people.ts";
 import { confirmEmail, setAvatar, updateProfile } from "./profile.ts";
 import { profileById } from "./profiles.repository.ts";
 import { providerOf } from "./provider.ts";
-import { listSessions, refresh, signIn, signOut, signOutEverywhere } from "./sessions.ts";
+import {
+  ENDED_BATCH,
+  listSessions,
+  refresh,
+  signIn,
+  signOut,
+  signOutEverywhere,
+  tellOfEndedSessions,
+} from "./sessions.ts";
 import { confirm, register, resendCode } from "./sign-up.ts";
 import { tryEach } from "./sweep.ts";
 
@@ -79,6 +87,7 @@ export function identityService({
         batches(() => sweepCodes(db.db, SWEEP_BATCH)),
         batches(() => sweepAllowances(db.db, SWEEP_BATCH)),
         batches(() => sweepInvitations(db.db, INVITATIONS_KEPT_DAYS, SWEEP_BATCH)),
+        () => inBatches(ENDED_BATCH, () => tellOfEndedSessions(parts), stopping),
         () => applyPendingGrants(parts, stopping),
         () => sweepAccounts(parts, stopping),
         () => provider.maintain(stopping),

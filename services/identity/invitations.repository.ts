@@ -19,10 +19,12 @@ export async function insertInvitation(
     grant: Grant;
     tokenHash: string;
     invitedBy: string;
+    /** In which the inviter was signed in. */
+    sessionId: string;
     lifeSeconds: number;
   },
 ): Promise<{ expiresAt: string }> {
-  const { id, email, grant, tokenHash, invitedBy, lifeSeconds } = invitation;
+  const { id, email, grant, tokenHash, invitedBy, sessionId, lifeSeconds } = invitation;
   await affected(
     db,
     `UPDATE invitations SET expires_at = now(), updated_at = now()
@@ -31,8 +33,9 @@ export async function insertInvitation(
   );
   const made = await row<{ expiresAt: string }>(
     db,
-    `INSERT INTO invitations (id, email, role, partner_id, partner_admin, token_hash, invited_by, expires_at)
-     VALUES (?, ?, ?, ?, ?, ?, ?, now() + ? * interval '1 second') RETURNING expires_at`,
+    `INSERT INTO invitations (id, email, role, partner_id, partner_admin, token_hash, invited_by, session_id,
+       expires_at)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, now() + ? * interval '1 second') RETURNING expires_at`,
     [
       id,
       email,
@@ -41,6 +44,7 @@ export async function insertInvitation(
       grant.partnerAdmin ?? false,
       tokenHash,
       invitedBy,
+      sessionId,
       lifeSeconds,
     ],
   );
@@ -74,6 +78,17 @@ export async function acceptInvitationRow(db: Db, id: string, userId: string): P
     [userId, id],
   );
   return count === 1;
+}
+
+/** What these sessions sent and what is still open is worth nothing from now on. */
+export async function withdrawInvitations(db: Db, sessionIds: readonly string[]): Promise<void> {
+  if (sessionIds.length === 0) return;
+  await affected(
+    db,
+    `UPDATE invitations SET expires_at = now(), updated_at = now()
+     WHERE session_id = ANY(?) AND accepted_by IS NULL AND expires_at > now()`,
+    [sessionIds],
+  );
 }
 
 /** Forgets up to `limit` invitations some time after they were used or ran out. @returns how many */

@@ -57,6 +57,7 @@ export async function invite(
       grant,
       tokenHash: hashOf(token),
       invitedBy: caller.id,
+      sessionId: caller.sessionId,
       lifeSeconds: LIFE_SECONDS,
     });
     await addAudit(trx, {

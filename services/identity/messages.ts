@@ -24,6 +24,15 @@ export function userMessage(
   return message(type, userId, data);
 }
 
+/** A push token, which belongs to the session that it came in. */
+export function deviceMessage(
+  { id: userId, version, language }: Pick<ProfileRow, "id" | "version" | "language">,
+  sessionId: string,
+  pushToken: PushToken,
+): NewMessage {
+  return message("user.device_added", userId, { version, userId, sessionId, language, ...pushToken });
+}
+
 /** The texts that Notifications has for us. */
 export type MailTemplate =
   | "confirm-email"

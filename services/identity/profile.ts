@@ -8,7 +8,7 @@ import { addAudit } from "./audit.repository.ts";
 import { checkCode, invalidCode, issueCode } from "./codes.ts";
 import { eraseUnconfirmed } from "./erasure.ts";
 import { MAILS, takeOne } from "./limits.ts";
-import { mail, profileView, userMessage } from "./messages.ts";
+import { deviceMessage, mail, profileView, userMessage } from "./messages.ts";
 import { isKind, type Parts } from "./parts.ts";
 import { checkBirthDate, ownProfile } from "./people.ts";
 import {
@@ -43,7 +43,9 @@ export async function updateProfile(
   return parts.postgres.transact(async (trx) => {
     const updated = await updateProfileRow(trx, caller.id, { ...changes, pendingEmail }, expectedVersion);
     if (!updated) throw fail((await profileById(trx, caller.id)) ? "PRECONDITION_FAILED" : "NOT_FOUND");
+    // The token stands in both for readers of a release that knows no devices of sessions.
     await parts.out.add(trx, [userMessage("user.updated", updated, pushToken)]);
+    if (pushToken) await parts.out.add(trx, [deviceMessage(updated, caller.sessionId, pushToken)]);
     if (pendingEmail) {
       const { id: userId, language } = updated;
       const values = await issueCode(parts, trx, "change-email", userId);

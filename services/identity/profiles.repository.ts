@@ -87,21 +87,26 @@ export async function saveNewProfile(db: Db, profile: NewProfile): Promise<Profi
   return replaced ?? made;
 }
 
-/** Marks the address as proved and lets go of the push token, which the returned row still holds. */
+/** Marks the address as proved. @returns undefined when it was already */
 export async function confirmProfile(db: Db, id: string): Promise<ProfileRow | undefined> {
+  return row<ProfileRow>(
+    db,
+    `UPDATE profiles SET email_confirmed = true, version = version + 1, updated_at = now()
+     WHERE id = ? AND NOT email_confirmed RETURNING ${PROFILE}`,
+    [id],
+  );
+}
+
+/** The push token of the registration, for the one who takes it first. */
+export async function takePushToken(db: Db, id: string): Promise<ProfileRow | undefined> {
   const before = await row<ProfileRow>(
     db,
-    `SELECT ${PROFILE} FROM profiles WHERE id = ? AND NOT email_confirmed FOR UPDATE`,
+    `SELECT ${PROFILE} FROM profiles WHERE id = ? AND push_token IS NOT NULL FOR UPDATE`,
     [id],
   );
-  if (!before) return undefined;
-  const after = await row<ProfileRow>(
-    db,
-    `UPDATE profiles SET email_confirmed = true, push_token = NULL, version = version + 1, updated_at = now()
-     WHERE id = ? RETURNING ${PROFILE}`,
-    [id],
-  );
-  return after && { ...after, ...(before.pushToken && { pushToken: before.pushToken }) };
+  if (before)
+    await affected(db, "UPDATE profiles SET push_token = NULL, updated_at = now() WHERE id = ?", [id]);
+  return before;
 }
 
 /** Null takes an optional field away. */

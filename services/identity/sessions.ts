@@ -1,12 +1,16 @@
 import type { Context } from "moleculer";
 import type { Params, Result } from "../../contracts/actions.ts";
 import { fail } from "../../contracts/errors.ts";
+import { message } from "../../contracts/messages.ts";
 import type { Caller } from "../../contracts/meta.ts";
 import type { Client, IssuedTokens } from "../../providers/identity/index.ts";
 import { adopt } from "./adoption.ts";
 import { addAudit } from "./audit.repository.ts";
+import { withdrawInvitations } from "./invitations.repository.ts";
 import { limitedPasswordTry } from "./limits.ts";
 import { broadcastRevoked, isKind, type Parts } from "./parts.ts";
+
+export const ENDED_BATCH = 100;
 
 /**
  * @throws INVALID_CREDENTIALS, also and after the same time for an address that nobody has;
@@ -37,7 +41,8 @@ export async function refresh(
   } catch (error) {
     if (isKind(error, "session_ended") && error.reused) {
       const { userId, sessionId } = error.reused;
-      await broadcastRevoked(ctx, [sessionId]);
+      await tellOfEnd(parts, ctx, userId, [sessionId]);
+      await withdrawInvitations(parts.postgres.db, [sessionId]);
       await addAudit(parts.postgres.db, {
         action: "session.reuse-detected",
         subject: userId,
@@ -53,7 +58,10 @@ export async function listSessions(parts: Parts, caller: Caller): Promise<Result
   return { items: live.map((session) => ({ ...session, current: session.id === caller.sessionId })) };
 }
 
-/** Ends one of the caller's sessions, the one that calls unless told otherwise. @throws NOT_FOUND for another's */
+/**
+ * Ends one of the caller's sessions, the one that calls unless told otherwise, and with it its devices; one that is not
+ * the caller's own session loses the invitations that it sent, too. @throws NOT_FOUND for another's
+ */
 export async function signOut(
   parts: Parts,
   ctx: Context,
@@ -61,7 +69,8 @@ export async function signOut(
   sessionId: string = caller.sessionId,
 ): Promise<void> {
   if (!(await parts.provider.endSession(caller.id, sessionId))) throw fail("NOT_FOUND");
-  await broadcastRevoked(ctx, [sessionId]);
+  await tellOfEnd(parts, ctx, caller.id, [sessionId]);
+  if (sessionId !== caller.sessionId) await withdrawInvitations(parts.postgres.db, [sessionId]);
   await addAudit(parts.postgres.db, {
     actorId: caller.id,
     action: "session.ended",
@@ -75,14 +84,59 @@ export async function signOutEverywhere(parts: Parts, ctx: Context, caller: Call
   await addAudit(parts.postgres.db, { actorId: caller.id, action: "sessions.ended", subject: caller.id });
 }
 
-/** Ends sessions of a user and tells all nodes. @param except goes on */
+/**
+ * Ends sessions of a user, and with them their devices and the invitations that they sent and that are still open.
+ * @param except goes on
+ */
 export async function endSessions(
-  { provider }: Parts,
+  parts: Parts,
   ctx: Context,
   userId: string,
   except?: string,
 ): Promise<void> {
-  await broadcastRevoked(ctx, await provider.endSessions(userId, except));
+  const ended = await parts.provider.endSessions(userId, except);
+  await tellOfEnd(parts, ctx, userId, ended);
+  await withdrawInvitations(parts.postgres.db, ended);
+}
+
+/** Tells all nodes at once, which must not arrive, and the other services by a message, which must. */
+async function tellOfEnd(
+  parts: Parts,
+  ctx: Context,
+  userId: string,
+  sessionIds: readonly string[],
+): Promise<void> {
+  await broadcastRevoked(ctx, sessionIds);
+  await tellOfEndedSessions(parts, userId).catch(() => undefined); // the sweep does it
+}
+
+/**
+ * Says of sessions that are over, however they ended, that they are: up to a hundred.
+ * @param userId those of this user alone
+ * @returns how many
+ */
+export async function tellOfEndedSessions(
+  { provider, postgres, out }: Parts,
+  userId?: string,
+): Promise<number> {
+  const over = await provider.endedSessions(ENDED_BATCH, userId);
+  if (over.length === 0) return 0;
+  const byUser = [...Map.groupBy(over, (session) => session.userId)];
+  await postgres.transact((trx) =>
+    out.add(
+      trx,
+      byUser.map(([id, sessions]) =>
+        message("user.signed_out", id, {
+          version: 1,
+          userId: id,
+          sessionIds: sessions.map((session) => session.id),
+        }),
+      ),
+    ),
+  );
+  // A crash before this says it twice, which does no harm.
+  await provider.markTold(over.map(({ id }) => id));
+  return over.length;
 }
 
 function tokensView({

@@ -18,14 +18,69 @@ const VIEW = `
          coalesce(array_agg(t.provider ORDER BY t.provider) FILTER (WHERE t.provider IS NOT NULL), '{}') AS providers
   FROM devices d LEFT JOIN device_tokens t ON t.device_id = d.id`;
 
+/** Whose device it is: it belongs to the session that registered it last, and goes with it. */
+export interface DeviceOwner {
+  userId: string;
+  /** Absent in messages of a release that did not say it. */
+  sessionId?: string | undefined;
+}
+
+/**
+ * Whether the session that wants to register a device is over; without a session, whether any of the person's is. The end
+ * of a session waits for registrations that have begun, and these for an end that has.
+ */
+export async function hasEnded(trx: Db, { userId, sessionId }: DeviceOwner): Promise<boolean> {
+  await lockDevices(trx, userId);
+  const found = await row(
+    trx,
+    `SELECT FROM ended_sessions WHERE user_id = ? AND session_id = coalesce(?::uuid, session_id) LIMIT 1`,
+    [userId, sessionId ?? null],
+  );
+  return found !== undefined;
+}
+
+/** Removes what was registered in these sessions, with what is of no known session, and refuses what comes later. */
+export async function endSessions(trx: Db, userId: string, sessionIds: readonly string[]): Promise<void> {
+  await lockDevices(trx, userId);
+  await affected(
+    trx,
+    `INSERT INTO ended_sessions (session_id, user_id) SELECT unnest(?::uuid[]), ? ON CONFLICT DO NOTHING`,
+    [sessionIds, userId],
+  );
+  await affected(
+    trx,
+    "DELETE FROM devices WHERE user_id = ? AND (session_id = ANY(?::uuid[]) OR session_id IS NULL)",
+    [userId, sessionIds],
+  );
+}
+
+async function lockDevices(trx: Db, userId: string): Promise<void> {
+  await rows(trx, "SELECT pg_advisory_xact_lock(hashtextextended(?, 7208))", [userId]);
+}
+
+/** Forgets up to `limit` ends of sessions that no token can name any more. @returns how many */
+export async function pruneEndedSessions(db: Db, afterDays: number, limit: number): Promise<number> {
+  return affected(
+    db,
+    `DELETE FROM ended_sessions WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM ended_sessions WHERE created_at < now() - ? * interval '1 day'
+       ORDER BY created_at LIMIT ? FOR UPDATE SKIP LOCKED))`,
+    [afterDays, limit],
+  );
+}
+
 /**
  * Gives a person's device a token. A token that is known already is that device, whatever it is said to be: it
  * moves here from another person, who has signed out of that app by signing somebody else in.
  * @returns undefined when `deviceId` names no device of this person
  */
-export async function saveToken(db: Db, userId: string, token: NewToken): Promise<DeviceView | undefined> {
+export async function saveToken(
+  db: Db,
+  owner: DeviceOwner,
+  token: NewToken,
+): Promise<DeviceView | undefined> {
   const hash = hashOf(token.token);
-  const deviceId = await deviceFor(db, userId, token, hash);
+  const deviceId = await deviceFor(db, owner, token, hash);
   if (!deviceId) return undefined;
   await removeHash(db, token.provider, hash, deviceId);
   await affected(
@@ -41,7 +96,7 @@ export async function saveToken(db: Db, userId: string, token: NewToken): Promis
 
 async function deviceFor(
   db: Db,
-  userId: string,
+  { userId, sessionId }: DeviceOwner,
   { provider, deviceId, deviceName, language }: NewToken,
   hash: Buffer,
 ): Promise<string | undefined> {
@@ -61,16 +116,18 @@ async function deviceFor(
   if (known) {
     const count = await affected(
       db,
-      `UPDATE devices SET name = coalesce(?, name), language = coalesce(?, language), updated_at = now()
+      `UPDATE devices SET name = coalesce(?, name), language = coalesce(?, language),
+         session_id = coalesce(?, session_id), updated_at = now()
        WHERE id = ? AND user_id = ?`,
-      [deviceName ?? null, language ?? null, known.id, userId],
+      [deviceName ?? null, language ?? null, sessionId ?? null, known.id, userId],
     );
     return count === 1 ? known.id : undefined;
   }
   const id = newId();
-  await affected(db, "INSERT INTO devices (id, user_id, name, language) VALUES (?, ?, ?, ?)", [
+  await affected(db, "INSERT INTO devices (id, user_id, session_id, name, language) VALUES (?, ?, ?, ?, ?)", [
     id,
     userId,
+    sessionId ?? null,
     deviceName ?? null,
     language ?? null,
   ]);

@@ -2,12 +2,12 @@ import type { Knex } from "knex";
 import type { Message } from "../../contracts/messages.ts";
 import type { Handler, Handlers } from "../../mixins/consumer/handlers.ts";
 import { audience, type OrderMessageType } from "./audience.ts";
-import { saveToken } from "./devices.repository.ts";
+import { type DeviceOwner, endSessions, hasEnded, type NewToken, saveToken } from "./devices.repository.ts";
 import { deliverHeld, giveUpHeld } from "./held.ts";
 import { project } from "./history.ts";
 import { alertIdOf, alertLetters, directLetter, orderLetters, refundLetters } from "./letters.ts";
 import { noteOrder } from "./notifications.repository.ts";
-import { forgetRecipient, saveRecipient } from "./recipients.repository.ts";
+import { forgetRecipient, isForgotten, saveRecipient } from "./recipients.repository.ts";
 import { giveUp, type SendingDeps, sendLetters } from "./sending.ts";
 
 /** News of an order are of no use to anybody much later. */
@@ -79,6 +79,11 @@ export function handlers(deps: SendingDeps): Handlers {
     },
     "user.registered": { apply: (trx, { data }) => keepUser(trx, data) },
     "user.updated": { apply: (trx, { data }) => keepUser(trx, data) },
+    "user.device_added": {
+      apply: (trx, { data: { version: _, userId, sessionId, ...token } }) =>
+        addDevice(trx, { userId, sessionId }, token),
+    },
+    "user.signed_out": { apply: (trx, { data }) => endSessions(trx, data.userId, data.sessionIds) },
     "user.deleted": {
       // Delivered at once all the same: what the database knows of the person does not wait for the store.
       needs: { available: () => true },
@@ -95,8 +100,13 @@ async function keepUser(
   user: Message<"user.registered" | "user.updated">["data"],
 ): Promise<void> {
   if (!(await saveRecipient(trx, user)) || !user.pushToken) return;
-  const { provider, token, deviceName } = user.pushToken;
-  await saveToken(trx, user.userId, { provider, token, deviceName, language: user.language });
+  await addDevice(trx, { userId: user.userId }, { ...user.pushToken, language: user.language });
+}
+
+/** A message may come after the end of the session that it tells of, or after its person was deleted. */
+async function addDevice(trx: Knex.Transaction, owner: DeviceOwner, token: NewToken): Promise<void> {
+  if ((await hasEnded(trx, owner)) || (await isForgotten(trx, owner.userId))) return;
+  await saveToken(trx, owner, token);
 }
 
 /** Notes the order, which its refunds are told by. @returns whether people know something newer for a while already */

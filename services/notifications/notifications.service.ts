@@ -9,6 +9,7 @@ import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { documentGauges, documentStore } from "../../mixins/documents/place.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
+import { inBatches } from "../../mixins/messages/runner.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
@@ -17,7 +18,7 @@ import { type Mailer, mailer } from "../../providers/email/index.ts";
 import { type PushProvider, pushProviders } from "../../providers/push/index.ts";
 import { listAgents } from "./agents.repository.ts";
 import { createAgent, updateAgent } from "./agents.ts";
-import { listDevices, removeDevice, saveToken } from "./devices.repository.ts";
+import { hasEnded, listDevices, pruneEndedSessions, removeDevice, saveToken } from "./devices.repository.ts";
 import { handlers } from "./handlers.ts";
 import { countHeld } from "./held.repository.ts";
 import { queueDue } from "./held.ts";
@@ -25,12 +26,16 @@ import { listHistory, notificationDocuments } from "./history.ts";
 import { keptTexts } from "./own-texts.ts";
 import { setPreferences } from "./preferences.ts";
 import { providerHealth } from "./provider-health.ts";
-import { preferencesOf } from "./recipients.repository.ts";
+import { isForgotten, preferencesOf } from "./recipients.repository.ts";
 import type { SendingDeps } from "./sending.ts";
 import { createTemplate, placeOf, templatesPage, updateTemplate } from "./templates.ts";
 
 /** How long after the end of somebody's quiet hours what they held back is told at the latest. */
 const DUE_SWEEP_MS = 5_000;
+const PRUNE_INTERVAL_MS = 300_000;
+const PRUNE_BATCH = 1_000;
+/** Longer than any access token is valid. */
+const ENDED_SESSIONS_KEPT_DAYS = 1;
 
 export interface NotificationsDeps {
   config: Settings;
@@ -84,6 +89,17 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
     run: (stopping) => queueDue(sending, stopping),
   });
 
+  const pruning = timer({
+    name: "forgetting sessions that ended",
+    intervalMs: PRUNE_INTERVAL_MS,
+    run: (stopping) =>
+      inBatches(
+        PRUNE_BATCH,
+        () => pruneEndedSessions(db.db, ENDED_SESSIONS_KEPT_DAYS, PRUNE_BATCH),
+        stopping,
+      ),
+  });
+
   return {
     name: "notifications",
     mixins: [
@@ -93,6 +109,7 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
       inbox.mixin,
       texts.mixin,
       dueSweep.mixin,
+      pruning.mixin,
       health({
         checks: { postgres: () => db.ping(), documents: () => history.ready() },
         outbox: out,
@@ -114,9 +131,12 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
 
     actions: {
       addDevice: implement("notifications.addDevice", async (ctx) => {
-        const { id } = callerOf(ctx);
+        const { id: userId, sessionId } = callerOf(ctx);
         return idempotent(db, ctx, "devices.add", async (trx) => {
-          const device = await saveToken(trx, id, ctx.params);
+          // A node that has not heard of the sign-out yet takes the token for a good one.
+          if ((await hasEnded(trx, { userId, sessionId })) || (await isForgotten(trx, userId)))
+            throw fail("SESSION_REVOKED", "Sign in again.");
+          const device = await saveToken(trx, { userId, sessionId }, ctx.params);
           if (!device) throw fail("NOT_FOUND", "There is no such device of yours.");
           return device;
         });

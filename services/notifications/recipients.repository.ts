@@ -42,6 +42,7 @@ export async function forgetRecipient(db: Db, userId: string, version: number): 
   );
   await affected(db, "DELETE FROM preferences WHERE user_id = ?", [userId]);
   await affected(db, "DELETE FROM devices WHERE user_id = ?", [userId]);
+  await affected(db, "DELETE FROM ended_sessions WHERE user_id = ?", [userId]);
   await affected(db, "DELETE FROM notifications WHERE user_id = ?", [userId]);
 }
 

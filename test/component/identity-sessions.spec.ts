@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { decodeJwt } from "jose";
 import { newId } from "../../lib/ids.ts";
 import { IdentityError } from "../../providers/identity/index.ts";
 import { eventually } from "../support/eventually.ts";
-import { type IdentityBench, PASSWORD, startIdentity } from "../support/identity.ts";
+import { type IdentityBench, newAddress, PASSWORD, startIdentity } from "../support/identity.ts";
 
 const NEW_PASSWORD = "Nebelhorn-und-Kaese";
 const WRONG = "wrong-Passw-0rt";
@@ -260,6 +261,165 @@ describe("passwords", () => {
     const { email, code } = await bench.registered();
     const reset = { email, code, password: NEW_PASSWORD };
     await expect(bench.ask("identity.resetPassword", reset)).rejects.toMatchObject({ type: "CODE_INVALID" });
+  });
+});
+
+describe("the end of a session, told to the other services", () => {
+  const idOf = (token: string) => decodeJwt(token).sid as string;
+  /** The sessions of a user that the others were told to be over. */
+  const toldOf = (userId: string) =>
+    bench.seen.flatMap(({ type, data }) => {
+      const { userId: whose, sessionIds = [] } = data as { userId?: string; sessionIds?: string[] };
+      return type === "user.signed_out" && whose === userId ? sessionIds : [];
+    });
+  const toldExactly = (userId: string, ids: string[]) =>
+    eventually(() => expect(toldOf(userId).toSorted()).toEqual(ids.toSorted()));
+  /** Signed in here and there; what is done, is done here. */
+  async function inTwoPlaces() {
+    const { email, userId, tokens: here, meta } = await bench.customer();
+    const there = await bench.signIn(email);
+    return {
+      email,
+      userId,
+      meta,
+      here,
+      ids: { here: idOf(here.accessToken), there: idOf(there.accessToken) },
+    };
+  }
+  type Place = "here" | "there";
+  type Two = Awaited<ReturnType<typeof inTwoPlaces>>;
+
+  it.each<[string, Place[], (two: Two) => Promise<unknown>]>([
+    ["signing out", ["here"], ({ meta }) => bench.ask("identity.signOut", {}, meta)],
+    [
+      "ending another session",
+      ["there"],
+      ({ meta, ids }) => bench.ask("identity.signOut", { sessionId: ids.there }, meta),
+    ],
+    [
+      "signing out everywhere",
+      ["here", "there"],
+      ({ meta }) => bench.ask("identity.signOutEverywhere", {}, meta),
+    ],
+    [
+      "a change of the password",
+      ["there"],
+      ({ meta }) =>
+        bench.ask("identity.changePassword", { currentPassword: PASSWORD, newPassword: NEW_PASSWORD }, meta),
+    ],
+    [
+      "a reset of the password",
+      ["here", "there"],
+      async ({ email }) => {
+        const { code = "" } = await bench.mailed(email, "reset-password", () =>
+          bench.ask("identity.forgotPassword", { email }),
+        );
+        await bench.ask("identity.resetPassword", { email, code, password: NEW_PASSWORD });
+      },
+    ],
+    [
+      "a refresh token that is used again",
+      ["here"],
+      async ({ here: { refreshToken }, ids }) => {
+        await bench.ask("identity.refresh", { refreshToken });
+        await bench.sql("UPDATE sessions SET rotated_at = rotated_at - interval '11 seconds' WHERE id = $1", [
+          ids.here,
+        ]);
+        await expect(bench.ask("identity.refresh", { refreshToken })).rejects.toEqual(ended);
+      },
+    ],
+    [
+      "the end of its time",
+      ["here", "there"],
+      async ({ userId }) => {
+        await bench.sql("UPDATE sessions SET expires_at = now() - interval '1 s' WHERE account_id = $1", [
+          userId,
+        ]);
+        await bench.sweep(async () => expect(toldOf(userId)).toHaveLength(2));
+      },
+    ],
+    [
+      "the sign-in that makes a session too many",
+      ["here"],
+      async ({ email, userId, ids }) => {
+        await bench.sql(
+          `INSERT INTO sessions (id, account_id, salt, expires_at, rotated_at)
+           SELECT gen_random_uuid(), $1, 'salt-of-sixteen-c', now() + interval '1 day', now() FROM generate_series(1, 48)`,
+          [userId],
+        );
+        await bench.sql("UPDATE sessions SET rotated_at = now() - interval '1 day' WHERE id = $1", [
+          ids.here,
+        ]);
+        await bench.signIn(email);
+        await bench.sweep(async () => expect(toldOf(userId)).toHaveLength(1));
+      },
+    ],
+  ])("after %s, names those that are over and no other", async (_name, over, act) => {
+    const two = await inTwoPlaces();
+    await act(two);
+    await toldExactly(
+      two.userId,
+      over.map((place) => two.ids[place]),
+    );
+  });
+
+  it("when the process dies after the provider's part, is told by the sweep, once", async () => {
+    const { userId, meta, ids } = await inTwoPlaces();
+    await bench.sql(`CREATE FUNCTION no_word() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN RAISE 'the connection was lost' USING ERRCODE = '08006'; END $$`);
+    await bench.sql(`CREATE TRIGGER no_word BEFORE INSERT ON outbox FOR EACH ROW
+      WHEN (new.type = 'user.signed_out') EXECUTE FUNCTION no_word()`);
+    await bench.ask("identity.signOut", {}, meta);
+    expect(toldOf(userId)).toEqual([]);
+    await bench.sql("DROP FUNCTION no_word CASCADE");
+    await bench.sweep(async () => expect(toldOf(userId)).toEqual([ids.here]));
+  });
+
+  it("takes the invitations along that it sent and that are open, unless it signed out by itself", async () => {
+    const accept = (token: string) =>
+      bench.ask("identity.acceptInvitation", { token, password: PASSWORD, firstName: "Jo", lastName: "Wu" });
+    const invite = async (meta: { token: string }) => {
+      const email = newAddress();
+      const { token = "" } = await bench.mailed(email, "invitation", () =>
+        bench.ask("identity.invite", { email, role: "deliverer" }, meta),
+      );
+      return token;
+    };
+    const { email, meta: here } = await bench.admin();
+    const [there, elsewhere] = [
+      { token: (await bench.signIn(email)).accessToken },
+      { token: (await bench.signIn(email)).accessToken },
+    ];
+    const [own, thieves, gone] = [await invite(here), await invite(there), await invite(elsewhere)];
+    await bench.ask("identity.signOut", {}, elsewhere);
+    await expect(accept(gone)).resolves.toBeDefined();
+    await bench.ask(
+      "identity.changePassword",
+      { currentPassword: PASSWORD, newPassword: NEW_PASSWORD },
+      here,
+    );
+    await expect(accept(thieves)).rejects.toMatchObject({ type: "INVITATION_INVALID" });
+    const late = await invite(here);
+    await expect(accept(own)).resolves.toBeDefined();
+    await bench.ask("identity.signOutEverywhere", {}, here);
+    await expect(accept(late)).rejects.toMatchObject({ type: "INVITATION_INVALID" });
+  });
+
+  it("the push token of a registration belongs to the first session, one of the profile to the session that brings it", async () => {
+    const pushToken = { provider: "sandbox", token: `phone-${newId()}`, deviceName: "Phone" } as const;
+    const { userId, tokens, email } = await bench.customer({ pushToken });
+    const first = { userId, sessionId: idOf(tokens.accessToken), ...pushToken };
+    await expect(bench.said("user.device_added", (one) => one.userId === userId)).resolves.toMatchObject(
+      first,
+    );
+    const second = await bench.signIn(email);
+    const other = { ...pushToken, token: `phone-${newId()}` };
+    await bench.ask("identity.updateProfile", { pushToken: other }, { token: second.accessToken });
+    await expect(
+      bench.said("user.device_added", (one) => one.userId === userId && one.token === other.token),
+    ).resolves.toMatchObject({ sessionId: idOf(second.accessToken) });
+    const told = bench.seen.filter(({ type, subject }) => type === "user.device_added" && subject === userId);
+    expect(told).toHaveLength(2);
   });
 });
 

@@ -14,6 +14,7 @@ import {
   type Person,
   pickup,
   readyOrder,
+  signIn,
 } from "./world.ts";
 
 const COURIERS = 20;
@@ -142,6 +143,20 @@ describe("scenario 7, assign", () => {
       "email accepted",
     ]);
     await mailed(api, silent.email, /(courier|way|deliver)/i);
+  });
+
+  it("a phone is told nothing more once its session is signed out", async () => {
+    const by = await customer(api);
+    await eventually(async () => {
+      expect((await api.ok<{ items: object[] }>("GET /me/devices", by)).items).toHaveLength(1);
+    });
+    const other = await signIn(api, by.email);
+    await api.ok("DELETE /sessions/current", by);
+    await eventually(async () => {
+      expect(
+        (await api.ok<{ items: object[] }>("GET /me/devices", { token: other.access_token })).items,
+      ).toEqual([]);
+    });
   });
 
   it("devices and channels are one's own to choose", async () => {

@@ -25,7 +25,14 @@ import { onlooker } from "./sql.ts";
 import { TEST_ISSUER } from "./tokens.ts";
 
 export const PASSWORD = "Blaubeere-Teppich-91";
-const TYPES = ["user.registered", "user.updated", "user.deleted", "notification.requested"] as const;
+const TYPES = [
+  "user.registered",
+  "user.updated",
+  "user.deleted",
+  "user.device_added",
+  "user.signed_out",
+  "notification.requested",
+] as const;
 type SeenType = (typeof TYPES)[number];
 
 /** argon2id as in production, at a cost that tests can bear. */

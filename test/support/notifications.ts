@@ -86,7 +86,7 @@ export async function startNotifications(
     acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,
     applicationName: "test",
   });
-  const rows = (sql: string, values: unknown[] = []) => rowsOf(db, sql, values);
+  const rows = <T = unknown>(sql: string, values: unknown[] = []) => rowsOf<T>(db, sql, values);
 
   /** Calls an action as somebody. */
   const as = async <N extends ActionName>(who: TestClaims, name: N, params: Params<N>): Promise<Result<N>> =>
