@@ -1,14 +1,12 @@
 import type { BrokerOptions, Middleware } from "moleculer";
 import { budget } from "./mixins/budget/budget.middleware.ts";
+import { nodeBreaker } from "./mixins/transporter/node-breaker.middleware.ts";
 import { unanswered } from "./mixins/transporter/unanswered.middleware.ts";
 import { customRules } from "./mixins/validation/validation.ts";
 
 const REQUEST_TIMEOUT_MS = 1_800;
 const RETRIES = 2;
 const RETRY_DELAY_MS = 30;
-const BREAKER_MIN_REQUESTS = 20;
-/** Calls pass several breakers, one behind the other: what each waits adds up, and ten seconds are all there is. */
-const BREAKER_HALF_OPEN_MS = 2_000;
 const BULKHEAD_CONCURRENCY = 200;
 const BULKHEAD_QUEUE = 400;
 /** What a node offers is told this long after it changed; the default makes each start a second longer. */
@@ -56,14 +54,8 @@ export function brokerOptions(node: NodeOptions): BrokerOptions {
       factor: 3,
       check: mayRepeat,
     },
-    circuitBreaker: {
-      enabled: true,
-      threshold: 0.5,
-      minRequestCount: BREAKER_MIN_REQUESTS,
-      windowTime: 30,
-      halfOpenTime: BREAKER_HALF_OPEN_MS,
-      check: (error) => ((error as { code?: number } | undefined)?.code ?? 0) >= 500,
-    },
+    // Ours counts what says that a node is away, and no error that a node has answered: nodeBreaker.
+    circuitBreaker: { enabled: false },
     bulkhead: { enabled: true, concurrency: BULKHEAD_CONCURRENCY, maxQueueSize: BULKHEAD_QUEUE },
     // The types of this version forget the option.
     transit: { serviceChangedDebounceTime: NEWS_DEBOUNCE_MS } as BrokerOptions["transit"],
@@ -78,6 +70,6 @@ export function brokerOptions(node: NodeOptions): BrokerOptions {
     // Not offered: a broker's options hold the passwords of the transporter and the cacher.
     internalServices: { $node: { actions: { options: false } } },
     // The first one is around the broker's own transport alone, the last one also around ways that others bring.
-    middlewares: [unanswered(), ...node.middlewares, budget()],
+    middlewares: [unanswered(), ...node.middlewares, nodeBreaker(), budget()],
   };
 }

@@ -1,6 +1,6 @@
 import { status as Status } from "@grpc/grpc-js";
 import type { Context, ServiceBroker } from "moleculer";
-import { fail } from "../../contracts/errors.ts";
+import { fail, typeOf } from "../../contracts/errors.ts";
 import type { Locals } from "../../contracts/meta.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { announced } from "./address.ts";
@@ -19,7 +19,8 @@ export interface BridgeClient {
   /**
    * @returns what the action returned
    * @throws whatever the action threw, unchanged; VALIDATION_ERROR for parameters that the proto does not know;
-   * PAYLOAD_TOO_LARGE, SERVICE_UNAVAILABLE, DEADLINE_EXCEEDED, OVERLOADED or INTERNAL from the bridge itself
+   * PAYLOAD_TOO_LARGE, SERVICE_UNAVAILABLE, DEADLINE_EXCEEDED, OVERLOADED or INTERNAL from the bridge itself; such an
+   * error has no `nodeID` unless the node is known to be alive
    */
   send(method: Method, ctx: Context): Promise<unknown>;
   close(): void;
@@ -30,8 +31,11 @@ export function bridgeClient(options: { broker: ServiceBroker; secret: string; c
   const links = openLinks({ secret, node: broker.nodeID, clock });
   broker.localBus.on("$node.disconnected", ({ node }: { node: { id: string } }) => links.forget(node.id));
 
-  function errorOf(method: Method, refusal: Refusal): Error {
+  function errorOf(method: Method, nodeID: string, refusal: Refusal): Error {
     const thrown = fromRefusal(broker, refusal);
+    if (refusal.isAlive || isTooSlow(thrown, nodeID)) {
+      return Object.assign(fail("DEADLINE_EXCEEDED", `${method.action} did not answer in time.`), { nodeID });
+    }
     if (thrown) return thrown;
     switch (refusal.code) {
       case Status.UNAVAILABLE:
@@ -72,12 +76,18 @@ export function bridgeClient(options: { broker: ServiceBroker; secret: string; c
         timeoutMs,
       });
       const answer = await asked.catch((refusal: Refusal) => {
-        throw errorOf(method, refusal);
+        throw errorOf(method, nodeID, refusal);
       });
       return decoded(method, answer);
     },
     close: links.close,
   };
+}
+
+/** The node's broker has found out a moment before this side that the handler takes too long. */
+function isTooSlow(thrown: Error | undefined, nodeID: string): boolean {
+  const { data } = (thrown ?? {}) as { data?: { nodeID?: string } };
+  return typeOf(thrown) === "REQUEST_TIMEOUT" && data?.nodeID === nodeID;
 }
 
 function encoded(method: Method, params: unknown): Buffer {

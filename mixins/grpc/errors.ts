@@ -25,6 +25,8 @@ export interface Refusal {
   details: string;
   /** The error for brokers, in JSON; absent where the bridge itself refused. */
   error?: Buffer;
+  /** Said on this side of a node that gave other signs of life; never sent. */
+  isAlive?: true;
 }
 
 const BY_HTTP_STATUS: Readonly<Record<number, Status>> = {

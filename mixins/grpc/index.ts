@@ -38,8 +38,8 @@ export interface BridgeOptions {
 /**
  * The gRPC bridge of one broker. A service whose schema says `grpc: { proto, service }` offers its actions as
  * unary methods; every action of another node that stands in a proto is called by gRPC, all others by the
- * transporter, and nothing goes the other way when one is down. Finding nodes, balancing, retries, breaker and
- * timeouts stay the broker's.
+ * transporter, and nothing goes the other way when one is down. Finding nodes, balancing, retries and timeouts stay
+ * the broker's.
  * @throws Error for a proto that cannot be bridged; the start of the broker is refused for a proto file or
  * service that is missing and for a method without a public action
  */

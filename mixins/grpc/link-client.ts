@@ -45,9 +45,14 @@ interface Waiting {
   resolve(answer: Buffer): void;
   reject(refusal: Refusal): void;
   timer: NodeJS.Timeout;
+  sinceMs: number;
 }
 
+/** The other side answers this much earlier that its handler is too slow: no word at all then means that it is stuck. */
+const ANSWER_LEAD_MS = 30;
 const LATE: Refusal = { code: Status.DEADLINE_EXCEEDED, details: "No answer came in time." };
+/** Other calls were answered while this one waited: the node is well, and its handler is slow. */
+const SLOW: Refusal = { ...LATE, isAlive: true };
 
 /** Opens a link over a channel. Calls may be made at once: they wait until the other side has answered. */
 export function openLink(client: Client, { secret, node, clock }: LinkOptions): Link {
@@ -65,6 +70,7 @@ export function openLink(client: Client, { secret, node, clock }: LinkOptions): 
   let open: ReturnType<typeof linkOpener> | undefined;
   let isOpen = true;
   let lastId = 0;
+  let heardAtMs = Number.NEGATIVE_INFINITY;
 
   function take(id: number): Waiting | undefined {
     const found = waiting.get(id);
@@ -75,7 +81,8 @@ export function openLink(client: Client, { secret, node, clock }: LinkOptions): 
   }
 
   function giveUp(id: number): void {
-    take(id)?.reject(LATE);
+    const found = take(id);
+    found?.reject(heardAtMs > found.sinceMs ? SLOW : LATE);
     if (!out.withdraw(id)) out.add({ id, cancel: true }, 0);
     endWhenIdle();
   }
@@ -112,6 +119,7 @@ export function openLink(client: Client, { secret, node, clock }: LinkOptions): 
     const bytes = open?.(sealed);
     const frames = bytes && fromBatch(bytes);
     if (!frames) return distrust();
+    heardAtMs = performance.now();
     for (const frame of frames) hear(frame);
     endWhenIdle();
   });
@@ -130,8 +138,10 @@ export function openLink(client: Client, { secret, node, clock }: LinkOptions): 
           return reject({ code: Status.RESOURCE_EXHAUSTED, details: "Too many calls at once." });
         }
         const id = ++lastId;
-        waiting.set(id, { resolve, reject, timer: setTimeout(giveUp, timeoutMs, id) });
-        out.add({ id, call: { path, timeoutMs, facts, request } }, request.length);
+        const timer = setTimeout(giveUp, timeoutMs, id);
+        waiting.set(id, { resolve, reject, timer, sinceMs: performance.now() });
+        const theirMs = Math.max(1, timeoutMs - ANSWER_LEAD_MS);
+        out.add({ id, call: { path, timeoutMs: theirMs, facts, request } }, request.length);
       }),
     retire() {
       isOpen = false;

@@ -29,7 +29,7 @@ export async function exchange({ method, url, headers, body, timeoutMs }: BankRe
       maxBodyBytes: ANSWER_LIMIT_BYTES,
     });
   } catch (error) {
-    throw new BankError("unclear", `no answer from ${url.host}: ${reasonOf(error)}`);
+    throw new BankError("unclear", `no answer from ${url.host}: ${reasonOf(error)}`, false);
   }
   const { status } = answer;
   if (status === 404) return undefined;

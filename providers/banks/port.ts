@@ -134,9 +134,12 @@ export interface BankAdapter {
 /** `refused`: the bank said no and nothing happened. `unclear`: no answer, or none that tells. */
 export class BankError extends Error {
   readonly kind: "refused" | "unclear";
+  /** Whether the bank answered at all; it is not known to be away then, whatever it said about one order. */
+  readonly isAnswered: boolean;
 
-  constructor(kind: "refused" | "unclear", message: string) {
+  constructor(kind: "refused" | "unclear", message: string, isAnswered = true) {
     super(message);
     this.kind = kind;
+    this.isAnswered = isAnswered;
   }
 }

@@ -29,7 +29,11 @@ export async function mapped<T>(answer: Promise<T>, timeoutMs = TIMEOUT_MS): Pro
     const { type, code, param, statusCode } = error as StripeFailure;
     const isDefinite = type === "StripeInvalidRequestError" || type === "StripeCardError";
     const words = [statusCode ?? "no answer", code ?? type ?? (error as Error).name, param].filter(Boolean);
-    throw new BankError(isDefinite ? "refused" : "unclear", `Stripe: ${words.join(" ")}`);
+    throw new BankError(
+      isDefinite ? "refused" : "unclear",
+      `Stripe: ${words.join(" ")}`,
+      statusCode !== undefined,
+    );
   }
 }
 

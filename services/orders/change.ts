@@ -1,6 +1,7 @@
 import type { Knex } from "knex";
 import { fail } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
+import { KeyedLimitError } from "../../lib/keyed-limit.ts";
 import { audit } from "../../mixins/audit/audit.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
 import { linkTo } from "../../mixins/tracing/index.ts";
@@ -15,14 +16,21 @@ const WORTH_ANOTHER_TRY = ["40P01", "LOST_RACE"];
 
 /**
  * Runs a transaction, and again when the order that it decided on was changed meanwhile. The first try locks
- * nothing, since it nearly always wins; from the second on it waits for its turn and cannot lose.
- * @throws ORDER_CHANGED when it lost all the same
+ * nothing, since it nearly always wins; from the second on it waits for its turn and cannot lose. An order that is in
+ * great demand, or whose row somebody holds, takes only its part of the connections to the database.
+ * @throws ORDER_CHANGED when it lost all the same, OVERLOADED when too many others change this order
  */
-export async function untilWon<T>(transaction: (locked: boolean) => Promise<T>): Promise<T> {
+export async function untilWon<T>(
+  { perOrder }: Pick<OrdersDeps, "perOrder">,
+  orderId: string,
+  transaction: (locked: boolean) => Promise<T>,
+): Promise<T> {
   for (let tries = 0; tries < TRIES; tries++) {
     try {
-      return await transaction(tries > 0);
+      return await perOrder.run(orderId, () => transaction(tries > 0));
     } catch (error) {
+      if (error instanceof KeyedLimitError)
+        throw fail("OVERLOADED", "Too many changes of this order at once.");
       if (!WORTH_ANOTHER_TRY.includes((error as { code?: string }).code ?? "")) throw error;
     }
   }
@@ -72,7 +80,7 @@ export async function changeOrder<D extends Decision, T>(
   decide: (loaded: Loaded, trx: Knex.Transaction) => D | Promise<D>,
   answer: (order: Order, decision: D) => T,
 ): Promise<T> {
-  return untilWon((locked) =>
+  return untilWon(deps, ctx.params.orderId, (locked) =>
     idempotent(deps.postgres, ctx, scope, async (trx) => {
       const found = await load(trx, ctx.params.orderId, viewer, locked);
       linkTo(found.traceparent);

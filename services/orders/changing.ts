@@ -78,7 +78,7 @@ export function reassignOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.reassign
   const caller = callerOf(ctx, "admin");
   const actor = actorOf(caller);
   const { orderId, delivererId, reason } = ctx.params;
-  return untilWon((locked) =>
+  return untilWon(deps, orderId, (locked) =>
     idempotent(deps.postgres, ctx, "orders.reassign", async (trx) => {
       const { order, nowMs } = await load(trx, orderId, viewerOf(caller), locked);
       await audit(deps.outbox, trx, ctx, orderId, delivererId && `to ${delivererId}`);

@@ -38,7 +38,9 @@ export async function confirmOrder(deps: OrdersDeps, ctx: Confirm): Promise<Conf
       deps.banks.find(deps.postgres.db, bankId),
       confirmedBefore(deps, caller, quote.checkId, bankId),
     ]);
-    return checkoutOf(deps, ctx, known ?? (await makeOrder(deps, ctx, bank)), bank, startedMs, finish);
+    const make = async () =>
+      checkoutOf(deps, ctx, known ?? (await makeOrder(deps, ctx, bank)), bank, startedMs, finish);
+    return known?.checkoutUrl ? make() : deps.checkouts.run(bankId, make);
   });
 }
 
@@ -60,7 +62,8 @@ export async function reopenCheckout(
       confirmedBefore(deps, caller, orderId, bankId),
     ]);
     if (!known) throw fail("CHECK_EXPIRED", "Make a new check.");
-    return checkoutOf(deps, ctx, known, bank, startedMs, finish);
+    const open = () => checkoutOf(deps, ctx, known, bank, startedMs, finish);
+    return known.checkoutUrl ? open() : deps.checkouts.run(bankId, open);
   });
 }
 
@@ -148,7 +151,8 @@ async function openCheckout(
   if (order.status !== "pending") throw fail("CHECK_EXPIRED", `The order of this check is ${order.status}.`);
   try {
     if (!bank) throw new Error("the bank is not registered");
-    return await bank.connect().openCheckout({
+    const connected = bank.connect();
+    const request = {
       orderId: order.id,
       amount: { amountMinor: order.totalMinor, currency: order.currency },
       idempotencyKey: order.id,
@@ -157,7 +161,8 @@ async function openCheckout(
       lines: linesOf(order),
       payBy: order.payBy,
       timeoutMs,
-    });
+    };
+    return await deps.checkouts.ask(bank.id, () => connected.openCheckout(request));
   } catch (error) {
     ctx.broker.logger.warn(`bank ${order.bankId}: no checkout for ${order.id}:`, String(error));
     throw fail("BANK_UNAVAILABLE", "The bank opens no checkout now. Try again.");

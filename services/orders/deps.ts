@@ -1,7 +1,9 @@
 import type { Clock } from "../../lib/clock.ts";
+import type { KeyedLimit } from "../../lib/keyed-limit.ts";
 import type { Outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import type { Banks } from "./banks.ts";
+import type { CheckoutGate } from "./checkout-gate.ts";
 import type { Handover } from "./handover.ts";
 import type { Live } from "./live.ts";
 
@@ -11,6 +13,9 @@ export interface OrdersDeps {
   postgres: Postgres;
   outbox: Pick<Outbox, "add">;
   banks: Banks;
+  checkouts: CheckoutGate;
+  /** How many connections to the database the changes of one order take. */
+  perOrder: KeyedLimit;
   handover: Handover;
   live: Pick<Live, "tell">;
   /** There are refunds to be done: the worker need not wait for its next look. */

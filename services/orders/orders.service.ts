@@ -2,6 +2,7 @@ import type { ServiceSchema } from "moleculer";
 import { implement } from "../../contracts/actions.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import type { Settings } from "../../lib/config/config.ts";
+import { keyedLimit } from "../../lib/keyed-limit.ts";
 import { audit, fieldsOf } from "../../mixins/audit/audit.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
@@ -15,6 +16,7 @@ import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { Carrier } from "../../providers/carrier/index.ts";
 import { banks } from "./banks.ts";
 import * as changing from "./changing.ts";
+import { checkoutGate } from "./checkout-gate.ts";
 import { photoIsThere, requireDeliverer } from "./checks.ts";
 import { confirmOrder, reopenCheckout } from "./confirm.ts";
 import { deadlineSweep } from "./deadlines.ts";
@@ -36,6 +38,8 @@ import { refundWorker } from "./refunds.ts";
 const SWEEP_INTERVAL_MS = 1_000;
 const RECONCILE_INTERVAL_MS = 5_000;
 const LOOK_LATE_MS = 60_000;
+/** The part of the connections to the database that the changes of one order may take. */
+const ORDER_SHARE = 0.2;
 const ERASE_INTERVAL_MS = 300_000;
 
 export interface OrdersServiceDeps {
@@ -72,6 +76,11 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       postgres: db,
       keys: { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS },
       environment: { stripeApiUrl: config.STRIPE_API_URL },
+    }),
+    checkouts: checkoutGate(clock),
+    perOrder: keyedLimit({
+      atOnce: Math.max(1, Math.floor(config.POSTGRES_POOL * ORDER_SHARE)),
+      waitMs: config.POSTGRES_ACQUIRE_TIMEOUT_MS,
     }),
     handover: handover(config.HANDOVER_SECRET),
     publicUrl: config.PUBLIC_URL,

@@ -19,7 +19,7 @@ export async function applyPartnerCallback(
 ): Promise<Record<string, never>> {
   const callback = withRealTime(said);
   const { partnerId, orderId } = callback;
-  await untilWon((locked) =>
+  await untilWon(deps, orderId, (locked) =>
     deps.postgres.transact(async (trx) => {
       const { order, nowMs, traceparent } = await load(trx, orderId, { role: "partner", partnerId }, locked);
       const seen = await insertCallback(trx, callback);

@@ -61,7 +61,7 @@ export async function intake(
   const { eventId } = verdict.kind === "event" ? verdict.event : verdict;
   const kind = verdict.kind === "event" ? verdict.event.kind : verdict.kind;
   const stored = { bankId, eventId, bodyHash, body, kind, paymentId: event?.paymentId };
-  return untilWon((locked) =>
+  return untilWon(deps, event?.orderId ?? eventId, (locked) =>
     deps.postgres.transact(async (trx) => {
       const seen = await insertEvent(trx, stored);
       if (seen === "mismatch") throw fail("EVENT_MISMATCH");

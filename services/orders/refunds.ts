@@ -4,7 +4,7 @@ import { type Backoff, backoffMs } from "../../lib/backoff.ts";
 import { failpoint } from "../../lib/failpoint.ts";
 import { isId, newId } from "../../lib/ids.ts";
 import { shortenLine } from "../../lib/text.ts";
-import { waitAtMost } from "../../lib/timeout.ts";
+import { waitAtMost, withTimeout } from "../../lib/timeout.ts";
 import type { Bank, RefundState } from "../../providers/banks/index.ts";
 import { commit, load } from "./change.ts";
 import type { OrdersDeps } from "./deps.ts";
@@ -33,6 +33,8 @@ const LOOK_INTERVAL_MS = 1_000;
  * that what a killed service had begun goes on within fifteen.
  */
 const LEASE_MS = 12_000;
+/** A bank's answer may come in many pages, each within its own time. The end of a try is written within the lease. */
+const ASK_TIMEOUT_MS = 10_500;
 const BACKOFF: Backoff = { firstMs: 1_000, factor: 2, maxMs: 300_000, jitter: 0.2 };
 /** After about a quarter of an hour an operator is told; the tries go on. */
 const ALERT_AT_ATTEMPT = 10;
@@ -122,7 +124,9 @@ async function work(deps: OrdersDeps, claimed: ClaimedRefund, token: string): Pr
   if (claimed.attempts > ALERT_AT_ATTEMPT) {
     await deps.postgres.transact((trx) => tellStuck(deps, trx, claimed, "no try has come to an end"));
   }
-  const tried = await askBank(deps, claimed);
+  const tried = await withTimeout(ASK_TIMEOUT_MS, () => askBank(deps, claimed)).catch(
+    ({ message }: Error): Try => ({ state: "again", as: "unknown", error: message }),
+  );
   failpoint("refund.asked");
   switch (tried.state) {
     case "completed":

@@ -1,4 +1,5 @@
 import type { Clock } from "../../lib/clock.ts";
+import type { KeyedLimit } from "../../lib/keyed-limit.ts";
 import type { GuardOptions } from "../../lib/net/guarded-request.ts";
 import type { Outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
@@ -8,6 +9,8 @@ export interface PartnersDeps {
   postgres: Postgres;
   outbox: Pick<Outbox, "add">;
   clock: Clock;
+  /** How many connections to the database the orders from one partner take. */
+  perPartner: KeyedLimit;
   /** Which URLs of partners may be called. */
   guard: GuardOptions;
 }

@@ -3,6 +3,7 @@ import { implement } from "../../contracts/actions.ts";
 import { optional, uuid } from "../../contracts/schema.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import type { Settings } from "../../lib/config/config.ts";
+import { keyedLimit } from "../../lib/keyed-limit.ts";
 import type { GuardOptions } from "../../lib/net/guarded-request.ts";
 import { type Caching, caching } from "../../mixins/caching/caching.mixin.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
@@ -32,6 +33,8 @@ const FRONT_PAGE_TTL_SECONDS = 25;
 const SWEEP_INTERVAL_MS = 30_000;
 const KEEP_WEBHOOKS_MS = 30 * 86_400_000;
 const PRUNE_BATCH = 500;
+/** The part of the connections to the database that orders from one partner may take: one of its products may be hot. */
+const PARTNER_SHARE = 0.4;
 
 export interface PartnersServiceDeps {
   config: Settings;
@@ -59,7 +62,11 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
   const keys = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };
   const guard = { allowLoopback: config.SANDBOX, ...(deps.resolve && { resolve: deps.resolve }) };
   const frontPage = caching([products.FRONT_PAGE]);
-  const work = { postgres: db, outbox: tellingCaches(out, frontPage), clock, guard, keys };
+  const perPartner = keyedLimit({
+    atOnce: Math.max(1, Math.floor(config.POSTGRES_POOL * PARTNER_SHARE)),
+    waitMs: config.POSTGRES_ACQUIRE_TIMEOUT_MS,
+  });
+  const work = { postgres: db, outbox: tellingCaches(out, frontPage), clock, perPartner, guard, keys };
   const sender = webhookSender({ ...work, ...webhooks });
   const inbox = consumer({
     ...{ postgres: db, carrier, group: "partners", clock, outbox: out },

@@ -4,6 +4,7 @@ import { alert } from "../../contracts/alerts.ts";
 import { fail } from "../../contracts/errors.ts";
 import type { OrderSnapshot } from "../../contracts/messages.ts";
 import type { PartnerSnapshot } from "../../contracts/partners.ts";
+import { KeyedLimitError } from "../../lib/keyed-limit.ts";
 import { money } from "../../lib/money.ts";
 import { inBatches } from "../../mixins/messages/runner.ts";
 import { noSuchPartner } from "./access.ts";
@@ -37,12 +38,22 @@ const PRUNE_BATCH = 1_000;
 /**
  * Holds the stock of an order at the prices and the fee that it expects. A repeat finds its own reservation.
  * @throws QUOTE_CHANGED with the differences, PARTNER_CLOSED while the partner is paused by the operator,
- * CHECK_EXPIRED after the reservation was given back, IDEMPOTENCY_MISMATCH for an order that holds other lines
+ * CHECK_EXPIRED after the reservation was given back, IDEMPOTENCY_MISMATCH for an order that holds other lines,
+ * OVERLOADED while too many others wait for stock of this partner
  */
 export async function reserve(
-  { postgres: { db } }: PartnersDeps,
+  deps: PartnersDeps,
   params: Params<"partners.reserve">,
 ): Promise<PartnerSnapshot> {
+  try {
+    return await deps.perPartner.run(params.partnerId, () => tryToReserve(deps.postgres.db, params));
+  } catch (error) {
+    if (!(error instanceof KeyedLimitError)) throw error;
+    throw fail("OVERLOADED", "Too many orders from this partner at once.");
+  }
+}
+
+async function tryToReserve(db: Knex, params: Params<"partners.reserve">): Promise<PartnerSnapshot> {
   const { orderId, partnerId, lines, fee, expiresAt } = params;
   const wanted = { orderId, partnerId, lines, feeMinor: fee.amountMinor, currency: fee.currency, expiresAt };
   for (let tries = 0; tries < RESERVE_TRIES; tries++) {

@@ -3,12 +3,14 @@ import type { Params } from "../../contracts/actions.ts";
 import type { Message, MessageType } from "../../contracts/messages.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { newId } from "../../lib/ids.ts";
+import { keyedLimit } from "../../lib/keyed-limit.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import type { Handler, Handlers } from "../../mixins/consumer/handlers.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
 import * as changing from "../../services/orders/changing.ts";
+import { checkoutGate } from "../../services/orders/checkout-gate.ts";
 import { confirmOrder } from "../../services/orders/confirm.ts";
 import { deadlineSweep } from "../../services/orders/deadlines.ts";
 import * as deliveries from "../../services/orders/deliveries.ts";
@@ -121,6 +123,8 @@ export class Cluster {
               }
             : undefined,
       } as OrdersDeps["banks"],
+      checkouts: checkoutGate(base.clock),
+      perOrder: keyedLimit({ atOnce: 2, waitMs: 300 }),
       handover: HANDOVER,
       wakeRefunds: () => refunds.wake(),
       publicUrl: "https://waybill.example",
@@ -163,7 +167,8 @@ export class Cluster {
 
   #partners(machine: Machine): void {
     const { base, out, run, db } = this.#common("partners", machine);
-    const deps = { ...base, outbox: out, guard: {} as never };
+    const perPartner = keyedLimit({ atOnce: 4, waitMs: 300 });
+    const deps = { ...base, outbox: out, guard: {} as never, perPartner };
     const sender = { wakeAfter: () => undefined } as never;
     const handlers = orderHandlers({ outbox: out, sender, publicUrl: "https://waybill.example" });
     run(
