@@ -1,5 +1,5 @@
 import { action } from "./action.ts";
-import { deadLetter } from "./orders.ts";
+import { deadLetter } from "./dead-letters.ts";
 import { listOf, nothing, object, paging, uuid } from "./schema.ts";
 
 /** The services that have queues, and so dead letters. */

@@ -91,6 +91,8 @@ export const order = object({
   trackingToken: optional(text(200)),
   createdAt: time,
   updatedAt: time,
+  /** In the list of stuck orders: why it stands there. */
+  stuckBecause: optional(text(1000)),
 });
 export type OrderView = Infer<typeof order>;
 
@@ -142,24 +144,21 @@ export const tracking = object({
   updatedAt: time,
 });
 
-export const deadLetter = object({
-  id: uuid,
-  service: text(40),
-  consumer: text(60),
-  messageId: uuid,
-  type: text(60),
-  subject: text(100),
-  attempts: tries,
-  error: text(2000),
-  at: time,
-});
-export type DeadLetter = Infer<typeof deadLetter>;
-
 /** Why an order is where it is, in one answer. */
 export const diagnosis = object({
   order,
   history: listOf(historyEvent),
-  deadline: optional(object({ at: time, overdue: boolean, effect: text(200) })),
+  deadline: optional(
+    object({
+      at: time,
+      overdue: boolean,
+      effect: text(200),
+      /** How often it could not be acted on, why, and when it is tried again. */
+      failures: optional(integer(1, 2 ** 31 - 1)),
+      error: optional(text(500)),
+      retryAt: optional(time),
+    }),
+  ),
   /** Of a paid order: whether its partner was notified. */
   partnerNotice: optional(
     object({
@@ -219,6 +218,14 @@ export const ordersActions = {
   ),
   /** For Partners, over the broker: a genuine callback of the partner's system. Commits it with its effect. */
   "orders.applyPartnerCallback": action(partnerCallback, nothing, { idempotent: true }),
+  /** For Partners, which asks before it acts on what may be long past: where the order is now. Absent: there is none. */
+  "orders.state": action(
+    object(orderId),
+    object({
+      state: optional(object({ status: orderStatus, previousStatus: optional(orderStatus), version })),
+    }),
+    { idempotent: true },
+  ),
   "orders.get": action(object(orderId), order, { idempotent: true }),
   "orders.list": action(object({ ...paging, status: optional(orderStatus) }), page(order), {
     idempotent: true,

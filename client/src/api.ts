@@ -1421,7 +1421,14 @@ export interface components {
     Diagnosis: {
       order: Schemas["Order"];
       history: Schemas["HistoryEvent"][];
-      deadline?: { at: string; overdue: boolean; effect: string };
+      deadline?: {
+        at: string;
+        overdue: boolean;
+        effect: string;
+        failures?: number;
+        error?: string;
+        retry_at?: string;
+      };
       partner_notice?: { at?: string; problem?: string };
       undelivered: { message_id: string; type: string; attempts: number; error?: string }[];
       receipts: {
@@ -1547,6 +1554,7 @@ export interface components {
       tracking_token?: string;
       created_at: string;
       updated_at: string;
+      stuck_because?: string;
     };
     OrderCustomer: { id: string; name: string; phone?: string };
     OrderLine: { product_id: string; title: string; quantity: number; unit_price: Schemas["Money"] };

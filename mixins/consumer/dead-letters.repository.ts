@@ -1,4 +1,4 @@
-import type { DeadLetter } from "../../contracts/orders.ts";
+import type { DeadLetter } from "../../contracts/dead-letters.ts";
 import { affected, type Db, row, rows } from "../postgres/database.ts";
 import type { InboxRow } from "./inbox.repository.ts";
 

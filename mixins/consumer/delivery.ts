@@ -7,6 +7,7 @@ import { failpoint } from "../../lib/failpoint.ts";
 import { newId } from "../../lib/ids.ts";
 import { shorten } from "../../lib/text.ts";
 import type { Logger } from "../messages/logger.ts";
+import { reasonOf } from "../postgres/database.ts";
 import { isConnectionTrouble } from "../postgres/postgres.mixin.ts";
 import { inTraceOf } from "../tracing/index.ts";
 import type { Commit, Handler, HandlerError } from "./handlers.ts";
@@ -123,7 +124,9 @@ export async function deliverTogether(
         const { apply } = handlerOf(delivery);
         if (!apply || !done.has(delivery.messageId)) continue;
         const { claimed, abort } = delivery;
-        await traced("process", delivery, () => within(apply(trx, messageOf(claimed)), deliveryMs, abort));
+        await traced("process", delivery, () =>
+          within(apply(trx, messageOf(claimed), claimed), deliveryMs, abort),
+        );
       }
       failpoint("consumer.applied");
     });
@@ -149,7 +152,7 @@ async function handle(
     await db.transaction(async (trx) => {
       if (!(await markDone(trx, delivery))) throw new LeaseLost();
       entered.value = true;
-      await within(handler.apply(trx, message), deliveryMs, delivery.abort);
+      await within(handler.apply(trx, message, delivery.claimed), deliveryMs, delivery.abort);
       failpoint("consumer.applied");
     });
     return;
@@ -235,10 +238,8 @@ function isAway(error: unknown): boolean {
 }
 
 function describe(error: unknown): { text: string; permanent: boolean; retryAfterMs: number } {
-  const { type, message, permanent, retryAfterMs } = (error ?? {}) as Partial<HandlerError> & {
-    type?: string;
-  };
-  const text = message === undefined ? String(error) : type === undefined ? message : `${type}: ${message}`;
+  const { type, permanent, retryAfterMs } = (error ?? {}) as Partial<HandlerError> & { type?: string };
+  const text = type === undefined ? reasonOf(error) : `${type}: ${reasonOf(error)}`;
   return {
     text: shorten(text, ERROR_LENGTH),
     permanent: permanent === true,

@@ -19,6 +19,12 @@ export interface Need {
 
 export type Commit = (trx: Knex.Transaction) => Promise<void>;
 
+/** How a message came to its handler. */
+export interface Delivered {
+  /** It was a dead letter, and an operator had it delivered again: what it tells may be long past. */
+  readonly replayed: boolean;
+}
+
 interface Common<T extends MessageType> {
   /**
    * What the effect cannot do without, and what nobody waits for: while it is away, messages are not even claimed,
@@ -34,7 +40,7 @@ interface Common<T extends MessageType> {
 
 /** An effect in the database alone: it and the message's state are one transaction, so it happens once. */
 interface Applies<T extends MessageType> extends Common<T> {
-  apply(trx: Knex.Transaction, message: Message<T>): Promise<void>;
+  apply(trx: Knex.Transaction, message: Message<T>, delivery: Delivered): Promise<void>;
   /**
    * Under load, up to 32 such messages share one transaction; when one of them fails, each is repeated in one
    * of its own. For effects that lock nothing which others lock in another order: inserts, and rows that belong

@@ -20,6 +20,8 @@ export interface Claimed extends Omit<InboxRow, "id" | "state" | "deadLetterId">
   messageId: string;
   /** Deliveries, this one included. */
   attempts: number;
+  /** Whether it was a dead letter before. */
+  replayed: boolean;
   /** Whether an earlier delivery ended without a word, as when the process was killed. */
   suspect: boolean;
   /** How many messages of each type were asked for: as many of one type say that there may be more of it. */
@@ -95,7 +97,8 @@ export async function claimDue(
        next_at = now() + ? * interval '1 millisecond'
      WHERE ctid = ANY (ARRAY(SELECT place FROM claimed))
      RETURNING message_id, source, type, subject, time, dataschema, traceparent, data, attempts, error,
-       message_id = ANY (ARRAY(SELECT message_id FROM claimed WHERE suspect)) AS suspect, ${share} AS share`,
+       message_id = ANY (ARRAY(SELECT message_id FROM claimed WHERE suspect)) AS suspect,
+       dead_letter_id IS NOT NULL AS replayed, ${share} AS share`,
     [
       ...[claim.types, claim.group],
       ...[claim.group, claim.limit, claim.limit],

@@ -119,6 +119,18 @@ export async function affected(db: Db, sql: string, bindings: readonly unknown[]
 }
 
 /**
+ * Why something failed, in words for an operator. Of what a statement failed with, the driver puts the whole statement in
+ * front of the reason; that is left out.
+ */
+export function reasonOf(error: unknown): string {
+  const { message, severity } = (error ?? {}) as { message?: string; severity?: string };
+  const text = message ?? String(error);
+  if (severity === undefined) return text;
+  const at = text.lastIndexOf(" - ");
+  return at < 0 ? text : text.slice(at + 3);
+}
+
+/**
  * Under a name each connection parses and plans a statement at its first runs and not at every one. A prepared statement
  * breaks when its columns change under it, so none answers `*` of a table: a migration that adds a column disturbs
  * nobody.

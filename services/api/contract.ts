@@ -1,7 +1,8 @@
 import { type ActionContract, action, type ParamsOf, type ResultOf } from "../../contracts/action.ts";
 import { actions } from "../../contracts/actions.ts";
+import { deadLetter } from "../../contracts/dead-letters.ts";
 import { queueOwners } from "../../contracts/operations.ts";
-import { confirmation, deadLetter } from "../../contracts/orders.ts";
+import { confirmation } from "../../contracts/orders.ts";
 import { partnersActions, quote } from "../../contracts/partners.ts";
 import { listOf, matching, nothing, object, oneOf, paging, uuid } from "../../contracts/schema.ts";
 

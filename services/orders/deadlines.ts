@@ -1,19 +1,21 @@
+import { alert } from "../../contracts/alerts.ts";
+import { shortenLine } from "../../lib/text.ts";
+import { reasonOf } from "../../mixins/postgres/database.ts";
 import { commit, load } from "./change.ts";
+import { deadlineFailed, dueOrders, lockDueOrder, noticeProblemOf } from "./deadlines.repository.ts";
 import type { OrdersDeps } from "./deps.ts";
 import { overdue } from "./order-deadline.ts";
 import { awaitsNotice } from "./order-model.ts";
-import {
-  dueOrders,
-  findPosition,
-  lockDueOrder,
-  noticeProblemOf,
-  postponeDeadline,
-} from "./orders.repository.ts";
+import { findPosition } from "./orders.repository.ts";
 import { acting, inOrderTrace } from "./trace.ts";
 
 const BATCH = 50;
-/** How long a deadline that could not be acted on stands aside. */
-const POSTPONE_MS = 60_000;
+/** How long a deadline that could not be acted on stands aside: at first, and at most. */
+const RETRY_MS = 60_000;
+const RETRY_MAX_MS = 30 * 60_000;
+/** A single failure may be chance; from this one on an operator is told. */
+const ALERT_AT_FAILURE = 2;
+const ERROR_MAX_LENGTH = 500;
 
 interface Logger {
   error(...text: unknown[]): void;
@@ -22,6 +24,7 @@ interface Logger {
 /**
  * One pass over the deadlines that have passed, by the database's clock. Each order is a transaction of its own,
  * so that one that cannot be moved holds up nobody; replicas share the work by skipping what another has locked.
+ * One that fails is tried less and less often; its deadline stays, so it shows as stuck, and an operator is told.
  * A stop ends it after the running transaction.
  */
 export function deadlineSweep(
@@ -38,11 +41,23 @@ export function deadlineSweep(
           await act(deps, id);
         } catch (error) {
           logger().error(`order ${id}: its deadline could not be acted on:`, String(error));
-          await postponeDeadline(deps.postgres.db, id, POSTPONE_MS);
+          await failed(deps, id, error);
         }
       }
     } while (ids.length === BATCH);
   };
+}
+
+/** Reads nothing of the order but its version: what cannot be read may be the very reason. */
+async function failed({ postgres, outbox }: OrdersDeps, id: string, error: unknown): Promise<void> {
+  const text = shortenLine(reasonOf(error), ERROR_MAX_LENGTH);
+  await postgres.transact(async (trx) => {
+    const retry = { delayMs: RETRY_MS, maxMs: RETRY_MAX_MS, error: text };
+    const failure = await deadlineFailed(trx, id, retry);
+    if (!failure || failure.failures < ALERT_AT_FAILURE) return;
+    const detail = `The deadline could not be acted on (${failure.failures} times): ${text}`;
+    await outbox.add(trx, [alert("deadline.failed", detail, { subject: id, version: failure.version })]);
+  });
 }
 
 async function act(deps: OrdersDeps, id: string): Promise<void> {

@@ -1,6 +1,6 @@
 import type { HistoryEvent, OrderStatus } from "../../contracts/orders.ts";
 import type { Address, Position } from "../../contracts/shared.ts";
-import { type Db, type Rows, rows } from "../../mixins/postgres/database.ts";
+import { type Db, type Rows, row, rows } from "../../mixins/postgres/database.ts";
 import { WRONG_PINS_MAX } from "./order-delivery.ts";
 import type { Order } from "./order-model.ts";
 import { loaded, ORDER_SELECT, type OrderRow } from "./orders.repository.ts";
@@ -94,6 +94,21 @@ export async function poolOrders(db: Db, from: Position | undefined, limit: numb
 /** An order's history, the oldest first. */
 export async function listTransitions(db: Db, orderId: string): Promise<HistoryEvent[]> {
   return rows<HistoryEvent>(db, `${TRANSITION} WHERE order_id = ? ORDER BY version`, [orderId]);
+}
+
+/** Where an order is, and where it was before. */
+export async function findState(
+  db: Db,
+  orderId: string,
+): Promise<{ status: OrderStatus; previousStatus?: OrderStatus; version: number } | undefined> {
+  return row(
+    db,
+    `SELECT o.status, o.version,
+       (SELECT t.from_status FROM order_transitions t WHERE t.order_id = o.id AND t.to_status = o.status
+        ORDER BY t.version DESC LIMIT 1) AS previous_status
+     FROM orders o WHERE o.id = ?`,
+    [orderId],
+  );
 }
 
 /** One line of a history. */

@@ -1,7 +1,7 @@
 import type { PartnerCallback } from "../../contracts/partners.ts";
 import type { Position } from "../../contracts/shared.ts";
 import { newId } from "../../lib/ids.ts";
-import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts";
+import { affected, type Db, row } from "../../mixins/postgres/database.ts";
 import type { Decision, Order } from "./order-model.ts";
 import { nextLookAt, paymentMarks } from "./order-reconciliation.ts";
 import type { Receipt } from "./order-refund.ts";
@@ -68,12 +68,6 @@ export async function lockOrder(trx: Db, id: string): Promise<void> {
   await row(trx, "SELECT id FROM orders WHERE id = ? FOR NO KEY UPDATE", [id]);
 }
 
-/** The same, unless somebody else is at it. @returns whether it is locked now */
-export async function lockDueOrder(trx: Db, id: string): Promise<boolean> {
-  const sql = "SELECT id FROM orders WHERE id = ? AND deadline_at <= now() FOR NO KEY UPDATE SKIP LOCKED";
-  return (await row(trx, sql, [id])) !== undefined;
-}
-
 /** Inserts a confirmed order with its lines and the first line of its history; false when it is there already. */
 export async function insertOrder(trx: Db, decision: Decision, traceparent?: string): Promise<boolean> {
   const { next: order, transition } = decision;
@@ -122,7 +116,8 @@ export async function saveOrder(trx: Db, before: Order, decision: Decision): Pro
       refunded_minor = ?, refund_pending_minor = ?, refund_failed_minor = ?, address = ?::jsonb, note = ?,
       deadline_at = ?, alerted_at = ?, partner_notified_at = ?, notice_problem = ?, ready_at = ?, ready_since = ?, closed_at = ?, reason = ?,
       handover_failures = ?, proof_photo_id = ?, last_move = ?, last_actor = ?, updated_at = ?,
-      paid_at = coalesce(?, paid_at), reconcile_at = coalesce(?, reconcile_at)
+      paid_at = coalesce(?, paid_at), reconcile_at = coalesce(?, reconcile_at),
+      deadline_failures = 0, deadline_retry_at = NULL, deadline_error = NULL
     WHERE id = ? AND version = ? AND status = ?`;
   const bindings: unknown[] = [
     ...[next.version, next.status, next.paymentStatus, next.delivererId ?? null, next.paidMinor],
@@ -159,43 +154,6 @@ export async function saveCheckoutUrl(
 ): Promise<void> {
   const sql = "UPDATE orders SET checkout_url = ?, checkout_ref = ? WHERE id = ? AND checkout_url IS NULL";
   await affected(trx, sql, [checkoutUrl, reference ?? null, id]);
-}
-
-/** Orders whose deadline has passed, the longest overdue first. */
-export async function dueOrders(db: Db, limit: number): Promise<string[]> {
-  const found = await rows<{ id: string }>(
-    db,
-    "SELECT id FROM orders WHERE deadline_at <= now() ORDER BY deadline_at LIMIT ?",
-    [limit],
-  );
-  return found.map(({ id }) => id);
-}
-
-/** Why the partner of a paid order has not been notified, as far as this database tells. */
-export async function noticeProblemOf(db: Db, orderId: string): Promise<string> {
-  const unsent = await row<{ attempts: number; error?: string; since: string }>(
-    db,
-    `SELECT attempts, error, created_at AS since FROM outbox
-     WHERE subject = ? AND type = 'order.paid' AND sent_at IS NULL AND attempts = 0
-     UNION ALL
-     SELECT attempts, error, created_at AS since FROM outbox
-     WHERE subject = ? AND type = 'order.paid' AND sent_at IS NULL AND attempts > 0
-     LIMIT 1`,
-    [orderId, orderId],
-  );
-  if (!unsent) return "order.paid was sent, but Partners has not reported since";
-  const { attempts, error = "not tried yet", since } = unsent;
-  return `order.paid has been waiting in the outbox of Orders since ${since} (${attempts} tries: ${error})`;
-}
-
-/** Puts off a deadline that could not be acted on, so that it does not stand in front of all others. */
-export async function postponeDeadline(db: Db, id: string, delayMs: number): Promise<void> {
-  await affected(
-    db,
-    `UPDATE orders SET deadline_at = now() + ? * interval '1 millisecond'
-     WHERE id = ? AND deadline_at <= now()`,
-    [delayMs, id],
-  );
 }
 
 /** Keeps the last position of an order on its way. @returns false unless this deliverer carries it now */

@@ -104,12 +104,16 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
   });
   const inbox = consumer({
     ...{ postgres: db, carrier, group: "orders", clock, outbox: out },
-    handlers: { ...projectionHandlers(projections, watchers), ...erasureHandlers, ...noticeHandlers(deps) },
+    handlers: {
+      ...projectionHandlers(projections, watchers),
+      ...erasureHandlers(() => erasures.wake()),
+      ...noticeHandlers(deps),
+    },
   });
   const erasures = timer({
     name: "erasures",
     intervalMs: options.eraseIntervalMs ?? ERASE_INTERVAL_MS,
-    run: (stopping) => sweepErasures(db, stopping),
+    run: (stopping) => sweepErasures(deps, watchers.logger, stopping),
   });
   const byState = {
     about: "Orders that have not ended.",
@@ -161,6 +165,11 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
         (ctx) => applyPartnerCallback(deps, ctx.params),
         { visibility: "public" },
       ),
+
+      // For Partners: never published by the gateway.
+      state: implement("orders.state", ({ params }) => reading.stateOf(deps, params.orderId), {
+        visibility: "public",
+      }),
 
       get: implement("orders.get", (ctx) => reading.getOrder(deps, ctx)),
       list: implement("orders.list", (ctx) => reading.listOwnOrders(deps, ctx)),

@@ -8,11 +8,12 @@ import { callerOf } from "../../mixins/caller/caller.ts";
 import type { Consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import type { Db } from "../../mixins/postgres/database.ts";
 import { ownerOf, viewerOf } from "./access.ts";
+import { type DeadlineTrouble, deadlineTroubles, noticeProblemOf } from "./deadlines.repository.ts";
 import type { OrdersDeps } from "./deps.ts";
-import { listOrders, listTransitions, stuckOrders } from "./lists.repository.ts";
+import { findState, listOrders, listTransitions, stuckOrders } from "./lists.repository.ts";
 import { deadlineFor } from "./order.ts";
 import { awaitsNotice, type Order } from "./order-model.ts";
-import { databaseNowMs, findOrder, findPosition, noticeProblemOf } from "./orders.repository.ts";
+import { databaseNowMs, findOrder, findPosition } from "./orders.repository.ts";
 import { receiptsOf, refundsOf } from "./payments.repository.ts";
 import { historyOf, type Projections } from "./projections.ts";
 import { reconciliationOf } from "./reconciliation.repository.ts";
@@ -28,6 +29,15 @@ const DEADLINE_LATE_MS = 60_000;
 export async function getOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.get">>): Promise<OrderView> {
   const caller = callerOf(ctx);
   return viewFor(caller, viewOf(await seenOrder(deps, ctx)), deps.handover);
+}
+
+/** Where an order is now, for a service that has old news of it. */
+export async function stateOf(
+  { postgres: { db } }: Pick<OrdersDeps, "postgres">,
+  orderId: string,
+): Promise<Result<"orders.state">> {
+  const state = await findState(db, orderId);
+  return state ? { state } : {};
 }
 
 export async function listOwnOrders(
@@ -92,21 +102,23 @@ export async function diagnose(
   callerOf(ctx, "admin");
   const { orderId } = ctx.params;
   const order = await seenOrder({ postgres } as OrdersDeps, ctx);
-  const [history, receipts, refunds, undelivered, nowMs, reconciliation, partnerNotice] = await Promise.all([
-    listTransitions(postgres.db, orderId),
-    receiptsOf(postgres.db, orderId),
-    refundsOf(postgres.db, orderId),
-    consumer.undelivered(orderId),
-    databaseNowMs(postgres.db),
-    reconciliationOf(postgres.db, orderId),
-    noticeOf(postgres.db, order),
-  ]);
+  const [history, receipts, refunds, undelivered, nowMs, reconciliation, partnerNotice, [trouble]] =
+    await Promise.all([
+      listTransitions(postgres.db, orderId),
+      receiptsOf(postgres.db, orderId),
+      refundsOf(postgres.db, orderId),
+      consumer.undelivered(orderId),
+      databaseNowMs(postgres.db),
+      reconciliationOf(postgres.db, orderId),
+      noticeOf(postgres.db, order),
+      deadlineTroubles(postgres.db, [orderId]),
+    ]);
   return present({
     order: viewOf(order),
     history: history.map(({ id, type, at, from, to, actor, reason, traceId, version }) =>
       present({ id, type, at, from, to, actor, reason, traceId, version }),
     ),
-    deadline: deadlineOf(order, nowMs),
+    deadline: deadlineOf(order, nowMs, trouble),
     partnerNotice,
     undelivered,
     receipts: receipts.map(({ paymentId, outcome, amountMinor, currency, at }) => ({
@@ -122,11 +134,12 @@ export async function diagnose(
   });
 }
 
-function deadlineOf(order: Order, nowMs: number) {
+function deadlineOf(order: Order, nowMs: number, trouble?: DeadlineTrouble) {
   const deadline = deadlineFor(order);
   if (!deadline || !order.deadlineAt) return undefined;
   const overdue = Date.parse(order.deadlineAt) <= nowMs;
-  return { at: order.deadlineAt, overdue, effect: deadline.effect };
+  const { failures, error, retryAt } = trouble ?? {};
+  return present({ at: order.deadlineAt, overdue, effect: deadline.effect, failures, error, retryAt });
 }
 
 /** Whether the partner of an order was notified; undefined where there is nothing to notify it of. */
@@ -142,5 +155,24 @@ export async function listStuck(
 ): Promise<Result<"orders.stuck">> {
   callerOf(ctx, "admin");
   const found = await stuckOrders(postgres.db, DEADLINE_LATE_MS, ctx.params.limit ?? LIST_DEFAULT);
-  return { items: found.map(viewOf) };
+  const troubles = await deadlineTroubles(
+    postgres.db,
+    found.map(({ id }) => id),
+  );
+  const byId = new Map(troubles.map((trouble) => [trouble.id, trouble]));
+  return {
+    items: found.map((order) => ({ ...viewOf(order), stuckBecause: causeOf(order, byId.get(order.id)) })),
+  };
+}
+
+/** Why an order stands among those that wait for an operator. */
+function causeOf(order: Order, trouble: DeadlineTrouble | undefined): string {
+  const causes: string[] = [];
+  if (trouble)
+    causes.push(`its deadline could not be acted on (${trouble.failures} times): ${trouble.error}`);
+  if (order.paymentStatus === "refund_failed") causes.push("a refund failed");
+  if (order.noticeProblem && awaitsNotice(order)) {
+    causes.push(`its partner was not notified: ${order.noticeProblem}`);
+  } else if (order.alertedAt) causes.push(deadlineFor(order)?.effect ?? "an alert was raised");
+  return causes.join("; ") || "its deadline has passed, and no worker has acted on it";
 }

@@ -63,7 +63,8 @@ export async function endLook(
   { id, paidAt }: Pick<ClaimedLook, "id" | "paidAt">,
   end: { nextAt?: string | undefined; error?: string | undefined },
 ): Promise<void> {
-  const sql = `UPDATE orders SET ${UNLESS_PAID("?::timestamptz")}, reconcile_error = ?, reconciled_at = now()
+  const sql = `UPDATE orders SET ${UNLESS_PAID("?::timestamptz")}, reconcile_error = ?, reconciled_at = now(),
+      reconcile_failures = 0
     WHERE id = ?`;
   await affected(db, sql, [paidAt === undefined, end.nextAt ?? null, end.error ?? null, id]);
 }
@@ -78,6 +79,24 @@ export async function postponeLook(
   const sql = `UPDATE orders SET ${UNLESS_PAID("now() + ? * interval '1 millisecond'")}, reconcile_error = ?
     WHERE id = ?`;
   await affected(db, sql, [paidAt === undefined, delayMs, error, id]);
+}
+
+/**
+ * A look came to nothing for a reason of ours: it is made again after `delayMs`, doubled with each failure, up to `maxMs`.
+ * @returns how often in a row, this time included, and the order's version
+ */
+export async function lookFailed(
+  db: Db,
+  id: string,
+  { delayMs, maxMs, error }: { delayMs: number; maxMs: number; error: string },
+): Promise<{ failures: number; version: number } | undefined> {
+  return row(
+    db,
+    `UPDATE orders SET reconcile_failures = reconcile_failures + 1, reconcile_error = ?,
+       reconcile_at = now() + least(? * power(2, least(reconcile_failures, 20)), ?) * interval '1 millisecond'
+     WHERE id = ? RETURNING reconcile_failures AS failures, version`,
+    [error, delayMs, maxMs, id],
+  );
 }
 
 /** What our books say of an order's payments at its bank. */

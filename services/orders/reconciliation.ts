@@ -3,6 +3,7 @@ import { alert } from "../../contracts/alerts.ts";
 import { type Backoff, backoffMs } from "../../lib/backoff.ts";
 import { derivedId } from "../../lib/ids.ts";
 import { shortenLine } from "../../lib/text.ts";
+import { reasonOf } from "../../mixins/postgres/database.ts";
 import type { Bank, Payment } from "../../providers/banks/index.ts";
 import type { OrdersDeps } from "./deps.ts";
 import { compareBooks, type Difference, nextLookAt } from "./order-reconciliation.ts";
@@ -18,6 +19,7 @@ import {
   type DueBank,
   dueBanks,
   endLook,
+  lookFailed,
   markAlerted,
   postponeLook,
 } from "./reconciliation.repository.ts";
@@ -33,6 +35,12 @@ const BACKOFF: Backoff = { firstMs: 5_000, factor: 2, maxMs: 300_000, jitter: 0.
 /** A shorter silence is nothing that an operator could mend. */
 const ALERT_AFTER_MS = 600_000;
 const ERROR_LENGTH = 300;
+/** How long an order stands aside whose look failed for a reason of ours: at first, and at most. */
+const FAILED_MS = 30_000;
+const FAILED_MAX_MS = 30 * 60_000;
+const ALERT_AT_FAILURE = 3;
+/** In place of a look's result: it failed for a reason of ours. */
+const OURS = Symbol("a failure of ours");
 
 interface Logger {
   info(...text: unknown[]): void;
@@ -84,14 +92,24 @@ async function askBank(
   for (;;) {
     const claimed = await claimLooks(db, { bankId, leaseMs: LEASE_MS, limit });
     if (claimed.length === 0) return;
-    const errors = await Promise.all(claimed.map((order) => look(deps, logger, counts, bankId, order)));
+    const looked = await Promise.all(
+      claimed.map((order) =>
+        look(deps, logger, counts, bankId, order).catch((error) => failed(deps, logger, order, error)),
+      ),
+    );
+    // What failed for a reason of ours says nothing about the bank.
+    const errors = looked.filter((one) => one !== OURS);
     const unanswered = errors.filter((error) => error !== undefined);
-    if (unanswered.length === claimed.length) {
+    if (unanswered.length > 0 && unanswered.length === errors.length) {
       const error = unanswered[0] as string;
       const times = await bankSilent(db, bankId, { delayMs: backoffMs(BACKOFF, failures + 1), error });
       // Once: whoever looks later finds it in the list of banks.
       if (times === 1) logger.warn(`bank ${bankId}: does not answer, and is asked less often:`, error);
       return tellOfSilence(deps, bankId);
+    }
+    if (errors.length === 0) {
+      if (claimed.length < limit) return;
+      continue;
     }
     const wasSilent = await bankAnswered(db, bankId);
     if (wasSilent) logger.info(`bank ${bankId}: answers again`);
@@ -99,6 +117,26 @@ async function askBank(
     if (claimed.length < limit && !silent) return;
     [silent, limit] = [false, BATCH];
   }
+}
+
+/** The order's next look is later, and an operator is told; the other orders' looks go on. */
+async function failed(
+  { postgres, outbox }: OrdersDeps,
+  logger: Logger,
+  { id }: ClaimedLook,
+  error: unknown,
+): Promise<typeof OURS> {
+  const text = shortenLine(reasonOf(error), ERROR_LENGTH);
+  logger.warn(`order ${id}: what its bank says could not be taken in:`, text);
+  await postgres.transact(async (trx) => {
+    const failure = await lookFailed(trx, id, { delayMs: FAILED_MS, maxMs: FAILED_MAX_MS, error: text });
+    if (!failure || failure.failures < ALERT_AT_FAILURE) return;
+    const detail = `What the order's bank says could not be taken in (${failure.failures} times): ${text}`;
+    await outbox.add(trx, [
+      alert("reconciliation.failed", detail, { subject: id, version: failure.version }),
+    ]);
+  });
+  return OURS;
 }
 
 /** @returns why there was no answer; undefined: there was one */

@@ -1,8 +1,12 @@
+import type { Result } from "../../contracts/actions.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { KeyedLimit } from "../../lib/keyed-limit.ts";
 import type { GuardOptions } from "../../lib/net/guarded-request.ts";
 import type { Outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
+
+/** Where an order is now, as Orders says; undefined: there is no such order. @throws Error when Orders cannot say */
+export type OrderState = (orderId: string) => Promise<Result<"orders.state">["state"]>;
 
 /** What the handlers of this service work with. */
 export interface PartnersDeps {

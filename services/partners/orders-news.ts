@@ -2,8 +2,8 @@ import type { Knex } from "knex";
 import { type Message, message as newMessage } from "../../contracts/messages.ts";
 import { shortenLine } from "../../lib/text.ts";
 import type { Handlers } from "../../mixins/consumer/consumer.mixin.ts";
-import type { PartnersDeps } from "./deps.ts";
-import { followOrder } from "./reservations.ts";
+import type { OrderState, PartnersDeps } from "./deps.ts";
+import { followOrder, followPaidOrder } from "./reservations.ts";
 import { announceOrder, callOff, inform } from "./webhooks/announce.ts";
 import type { ToldEvent } from "./webhooks/events.ts";
 import type { Sender } from "./webhooks/sender.ts";
@@ -11,12 +11,13 @@ import type { Sender } from "./webhooks/sender.ts";
 const NOTICE_DETAIL_MAX = 500;
 
 interface NewsDeps extends Pick<PartnersDeps, "outbox"> {
+  orderState: OrderState;
   sender: Sender;
   publicUrl: string;
 }
 
 /** What Partners does when it hears of an order: its stock follows, and the partner's system is told. */
-export function orderHandlers({ outbox, sender, publicUrl }: NewsDeps): Handlers {
+export function orderHandlers({ outbox, orderState, sender, publicUrl }: NewsDeps): Handlers {
   const tellAfter = async (trx: Knex.Transaction, told: Promise<void>) => {
     await told;
     sender.wakeAfter(trx);
@@ -32,9 +33,9 @@ export function orderHandlers({ outbox, sender, publicUrl }: NewsDeps): Handlers
       },
     },
     "order.paid": {
-      async apply(trx, message) {
+      async apply(trx, message, { replayed }) {
         // Old news: the order was cancelled before its payment got here.
-        if (await followOrder({ outbox }, trx, message.data)) {
+        if (await followPaidOrder({ outbox, orderState }, trx, message.data, replayed)) {
           await tellAfter(trx, announceOrder(trx, message, publicUrl));
         }
       },

@@ -1,5 +1,5 @@
-import type { ServiceSchema } from "moleculer";
-import { implement } from "../../contracts/actions.ts";
+import type { ServiceBroker, ServiceSchema } from "moleculer";
+import { call, implement } from "../../contracts/actions.ts";
 import { optional, uuid } from "../../contracts/schema.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import type { Settings } from "../../lib/config/config.ts";
@@ -19,6 +19,7 @@ import type { Carrier } from "../../providers/carrier/index.ts";
 import { adminOf, managerOf } from "./access.ts";
 import { check } from "./check.ts";
 import { deadLetterActions } from "./dead-letters.ts";
+import type { OrderState } from "./deps.ts";
 import { orderHandlers } from "./orders-news.ts";
 import * as partners from "./partners.ts";
 import * as products from "./products.ts";
@@ -35,6 +36,7 @@ const KEEP_WEBHOOKS_MS = 30 * 86_400_000;
 const PRUNE_BATCH = 500;
 /** The part of the connections to the database that orders from one partner may take: one of its products may be hot. */
 const PARTNER_SHARE = 0.4;
+const ORDERS_TIMEOUT_MS = 700;
 
 export interface PartnersServiceDeps {
   config: Settings;
@@ -67,16 +69,21 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
     waitMs: config.POSTGRES_ACQUIRE_TIMEOUT_MS,
   });
   const work = { postgres: db, outbox: tellingCaches(out, frontPage), clock, perPartner, guard, keys };
+  let broker: ServiceBroker | undefined;
+  const orderState: OrderState = async (orderId) => {
+    if (!broker) throw new Error("the service has not started");
+    return (await call(broker, "orders.state", { orderId }, { timeout: ORDERS_TIMEOUT_MS })).state;
+  };
   const sender = webhookSender({ ...work, ...webhooks });
   const inbox = consumer({
     ...{ postgres: db, carrier, group: "partners", clock, outbox: out },
-    handlers: orderHandlers({ outbox: out, sender, publicUrl: config.PUBLIC_URL }),
+    handlers: orderHandlers({ outbox: out, orderState, sender, publicUrl: config.PUBLIC_URL }),
   });
   const sweeper = timer({
     name: "sweeping reservations and old webhooks",
     intervalMs: sweep.intervalMs,
     async run(stopping) {
-      await sweepReservations(work, sweep.graceMs, stopping);
+      await sweepReservations({ ...work, orderState }, sweep.graceMs, stopping);
       await inBatches(PRUNE_BATCH, () => pruneWebhooks(db.db, KEEP_WEBHOOKS_MS, PRUNE_BATCH), stopping);
     },
   });
@@ -89,6 +96,9 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
 
   return {
     name: "partners",
+    created() {
+      broker = this.broker;
+    },
     grpc: { proto: "waybill/partners/v1/partners.proto", service: "waybill.partners.v1.Partners" },
     mixins: [
       frontPage.mixin,

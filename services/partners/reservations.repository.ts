@@ -84,15 +84,24 @@ export async function lockReservation(db: Db, orderId: string): Promise<Reservat
   ]);
 }
 
-/** Locks one reservation whose time is over by `graceMs` and whose order nobody has heard of. */
-export async function lockForgottenReservation(db: Db, graceMs: number): Promise<ReservationRow | undefined> {
-  return await row(
+/**
+ * One reservation whose time is over by `graceMs` and whose order nobody has heard of.
+ * @param except orders that are left alone now
+ */
+export async function forgottenReservation(
+  db: Db,
+  graceMs: number,
+  except: readonly string[],
+): Promise<string | undefined> {
+  const forgotten = await row<{ orderId: string }>(
     db,
-    `SELECT ${RESERVATION} FROM stock_reservations
+    `SELECT order_id FROM stock_reservations
      WHERE state = 'held' AND order_version = 0 AND expires_at < now() - ? * interval '1 millisecond'
-     ORDER BY expires_at LIMIT 1 FOR UPDATE SKIP LOCKED`,
-    [graceMs],
+       AND order_id <> ALL (?::uuid[])
+     ORDER BY expires_at LIMIT 1`,
+    [graceMs, except],
   );
+  return forgotten?.orderId;
 }
 
 /** Whether the order reserved just these quantities at these prices. */

@@ -3,27 +3,29 @@ import type { Params } from "../../contracts/actions.ts";
 import { alert } from "../../contracts/alerts.ts";
 import { fail } from "../../contracts/errors.ts";
 import type { OrderSnapshot } from "../../contracts/messages.ts";
+import type { OrderStatus } from "../../contracts/orders.ts";
 import type { PartnerSnapshot } from "../../contracts/partners.ts";
 import { KeyedLimitError } from "../../lib/keyed-limit.ts";
 import { money } from "../../lib/money.ts";
 import { inBatches } from "../../mixins/messages/runner.ts";
+import { reasonOf } from "../../mixins/postgres/database.ts";
 import { noSuchPartner } from "./access.ts";
-import type { PartnersDeps } from "./deps.ts";
+import type { OrderState, PartnersDeps } from "./deps.ts";
 import { findPartner } from "./partners.repository.ts";
 import { offersOf } from "./products.repository.ts";
 import {
   findReservation,
+  forgottenReservation,
   giveStockBack,
   hasSameLines,
   insertReservation,
-  lockForgottenReservation,
   lockReservation,
   pruneReservations,
   saveReservation,
   takeStock,
   takeStockAgain,
 } from "./reservations.repository.ts";
-import { afterOrderNews, quoteDifferences } from "./stock.ts";
+import { afterOrderNews, quoteDifferences, stillNeeds } from "./stock.ts";
 import { snapshotOf } from "./views.ts";
 
 const DEADLOCK = "40P01";
@@ -34,6 +36,10 @@ export const SWEEP_GRACE_MS = 300_000;
 /** Tombstones outlive every message that could still come (the inbox refuses what is older than 14 days). */
 const KEEP_ENDED_MS = 30 * 86_400_000;
 const PRUNE_BATCH = 1_000;
+/** So many reservations are swept in one pass. */
+const SWEPT_MAX = 500;
+
+type FollowDeps = Pick<PartnersDeps, "outbox"> & { orderState: OrderState };
 
 /**
  * Holds the stock of an order at the prices and the fee that it expects. A repeat finds its own reservation.
@@ -151,22 +157,73 @@ async function takeAgain(
   await outbox.add(trx, [alert("stock.oversold", detail, { subject: orderId, version })]);
 }
 
-/** Gives back what is held for orders that never came into being, and forgets what ended long ago. */
+/**
+ * Follows an order that was paid. Where stock would be taken again, because nothing is known of the order (what is known
+ * is forgotten some time after its end) or its pieces were given back, and when the message was a dead letter, Orders is
+ * asked first where the order is now: it may be long over.
+ * @returns whether its partner is to be notified
+ * @throws Error when Orders cannot say
+ */
+export async function followPaidOrder(
+  { outbox, orderState }: FollowDeps,
+  trx: Knex.Transaction,
+  order: OrderSnapshot,
+  replayed: boolean,
+): Promise<boolean> {
+  const known = await lockReservation(trx, order.orderId);
+  const decision = afterOrderNews(known, order);
+  if (!decision) return false;
+  if (!replayed && decision.pieces !== "take_again") return followOrder({ outbox }, trx, order);
+  const current = await orderState(order.orderId);
+  const needs = stillNeeds(current?.status, known !== undefined);
+  if (needs === "nothing") return false;
+  await followOrder({ outbox }, trx, order);
+  return needs === "all";
+}
+
+/**
+ * Gives back what is held for orders that never came into being, and forgets what ended long ago. Orders is asked about
+ * each: while messages wait somewhere, an order may well be there that nobody here has heard of.
+ * @throws Error when Orders cannot say; the next pass goes on
+ */
 export async function sweepReservations(
-  { postgres }: PartnersDeps,
+  { postgres, outbox, orderState }: Pick<PartnersDeps, "postgres"> & FollowDeps,
   graceMs: number,
   stopping?: AbortSignal,
 ): Promise<void> {
-  let swept: boolean;
-  do {
-    // One a transaction: two at once could lock products in different orders.
-    swept = await postgres.transact(async (trx) => {
-      const forgotten = await lockForgottenReservation(trx, graceMs);
-      if (!forgotten) return false;
-      await saveReservation(trx, forgotten.orderId, { ...forgotten, state: "released", reason: "swept" });
-      await giveStockBack(trx, forgotten.orderId);
-      return true;
-    });
-  } while (swept && !stopping?.aborted);
-  await inBatches(PRUNE_BATCH, () => pruneReservations(postgres.db, KEEP_ENDED_MS, PRUNE_BATCH), stopping);
+  const seen: string[] = [];
+  try {
+    while (!stopping?.aborted && seen.length < SWEPT_MAX) {
+      const orderId = await forgottenReservation(postgres.db, graceMs, seen);
+      if (!orderId) break;
+      seen.push(orderId);
+      const current = await orderState(orderId);
+      try {
+        // One a transaction: two at once could lock products in different orders.
+        await postgres.transact((trx) => endForgotten(trx, orderId, current?.status));
+      } catch (error) {
+        const detail = `What is held for an order that was never heard of cannot be given back: ${reasonOf(error)}`;
+        const told = alert("reservation.failed", detail, { subject: orderId });
+        await postgres.transact((trx) => outbox.add(trx, [told]));
+      }
+    }
+  } finally {
+    await inBatches(PRUNE_BATCH, () => pruneReservations(postgres.db, KEEP_ENDED_MS, PRUNE_BATCH), stopping);
+  }
+}
+
+async function endForgotten(
+  trx: Knex.Transaction,
+  orderId: string,
+  status: OrderStatus | undefined,
+): Promise<void> {
+  const known = await lockReservation(trx, orderId);
+  if (known?.state !== "held" || known.orderVersion !== 0) return;
+  if (status && status !== "cancelled" && status !== "expired") {
+    // The order is there: its messages, which are on their way, decide.
+    await saveReservation(trx, orderId, { ...known, orderVersion: 1, reason: "asked" });
+    return;
+  }
+  await saveReservation(trx, orderId, { ...known, state: "released", reason: "swept" });
+  await giveStockBack(trx, orderId);
 }

@@ -89,6 +89,27 @@ export function afterOrderNews(known: Reservation | undefined, news: OrderNews):
   }
 }
 
+/**
+ * What an order that was paid once still needs, by where it is now. `all`: its pieces, and its partner notified. `pieces`:
+ * they are in use, and the partner knows. `nothing`: it is over, or there is no such order.
+ * @param isKnown whether anything is known of it here: nothing is long after its end, when all pieces were settled
+ */
+export function stillNeeds(status: OrderStatus | undefined, isKnown: boolean): "all" | "pieces" | "nothing" {
+  switch (status) {
+    case "paid":
+      return "all";
+    case "preparing":
+    case "ready":
+    case "delivering":
+    case "failed":
+      return "pieces";
+    case "delivered":
+      return isKnown ? "pieces" : "nothing";
+    default:
+      return "nothing";
+  }
+}
+
 /** What the kitchen has begun with does not go back on sale; when the state before is unknown, nothing was begun. */
 function goesBackOnSale(previous: OrderStatus | undefined): boolean {
   return previous === undefined || UNTOUCHED.includes(previous);

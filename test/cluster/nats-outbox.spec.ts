@@ -26,7 +26,9 @@ async function stage() {
       return isReady;
     },
   });
-  const receiver = await nats.bench.receiver(nats.net.connect(), { "user.deleted": { apply: enter } });
+  const receiver = await nats.bench.receiver(nats.net.connect(), {
+    "user.deleted": { apply: (trx, message) => enter(trx, message) },
+  });
   const said: string[] = [];
   const say = async (count: number) => {
     const subjects = Array.from({ length: count }, () => newId());
@@ -128,7 +130,9 @@ describe("messages over JetStream", () => {
       await nats.server.start();
       await saidMore(50);
       await stop();
-      await nats.bench.receiver(nats.net.connect(), { "user.deleted": { apply: enter } });
+      await nats.bench.receiver(nats.net.connect(), {
+        "user.deleted": { apply: (trx, message) => enter(trx, message) },
+      });
       const startedMs = performance.now();
       await arrived();
       expect(performance.now() - startedMs).toBeLessThan(CAUGHT_UP_MS);
@@ -163,7 +167,9 @@ describe("messages over JetStream", () => {
         expect(JSON.parse(noted?.mark ?? "{}").lastSeq).toBeGreaterThanOrEqual(200);
       });
       await nats.managed(harm);
-      await nats.bench.receiver(nats.net.connect(), { "user.deleted": { apply: enter } });
+      await nats.bench.receiver(nats.net.connect(), {
+        "user.deleted": { apply: (trx, message) => enter(trx, message) },
+      });
       await arrived();
       expect(nats.net.reports.join("\n")).toContain(why);
     },
@@ -205,7 +211,9 @@ describe("messages over JetStream", () => {
       await nats.server.kill();
       nats.server.deleteStore();
       await nats.server.start();
-      await nats.bench.receiver(nats.net.connect(), { "user.deleted": { apply: enter } });
+      await nats.bench.receiver(nats.net.connect(), {
+        "user.deleted": { apply: (trx, message) => enter(trx, message) },
+      });
       await nats.bench.sender(nats.net.connect());
       await arrived();
     },

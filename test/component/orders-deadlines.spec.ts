@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
 import { newId } from "../../lib/ids.ts";
+import { dueOrders } from "../../services/orders/deadlines.repository.ts";
 import { deadlineSweep } from "../../services/orders/deadlines.ts";
 import type { OrdersDeps } from "../../services/orders/deps.ts";
-import { dueOrders } from "../../services/orders/orders.repository.ts";
 import { type MessagingBench, messagingBench } from "../support/messaging.ts";
 
 const { logger } = new ServiceBroker({ logger: false });

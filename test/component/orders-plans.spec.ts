@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Knex } from "knex";
 import type { Db } from "../../mixins/postgres/database.ts";
+import { dueOrders, lockDueOrder } from "../../services/orders/deadlines.repository.ts";
 import {
   countOrders,
   listOrders,
@@ -11,14 +12,7 @@ import {
 } from "../../services/orders/lists.repository.ts";
 import { move } from "../../services/orders/order.ts";
 import type { Actor } from "../../services/orders/order-model.ts";
-import {
-  dueOrders,
-  findOrder,
-  lockDueOrder,
-  saveOrder,
-  savePosition,
-  type Viewer,
-} from "../../services/orders/orders.repository.ts";
+import { findOrder, saveOrder, savePosition, type Viewer } from "../../services/orders/orders.repository.ts";
 import {
   claimRefunds,
   dueRefundBanks,

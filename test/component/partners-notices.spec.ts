@@ -1,8 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import { message } from "../../contracts/messages.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
-import { envelope } from "../../mixins/outbox/envelope.ts";
 import { eventually } from "../support/eventually.ts";
 import { integrated, quickWebhooks, until } from "../support/partner-integration.ts";
 import { lineOf, orderOf, type PartnersHarness, reservationOf, startPartners } from "../support/partners.ts";
@@ -27,13 +25,8 @@ describe("Partners reports to Orders that a partner", () => {
   it("was notified, once its system has accepted the order; the time to answer counts from that try", async () => {
     const { system, partnerId, order } = await integrated(shop, { status: 202 });
     const paid = withoutDeadline(order());
-    const late = envelope(
-      "waybill/orders",
-      message("order.paid", paid.orderId, paid),
-      Date.now() - 3 * HOUR_MS,
-    );
     const fromMs = Date.now();
-    await shop.carrier.publish([late]);
+    await shop.say("order.paid", paid, { time: isoTime(Date.now() - 3 * HOUR_MS) });
     await until(shop, partnerId, "accepted");
     await eventually(() =>
       expect(noticesOf(paid.orderId)).toMatchObject([{ data: { outcome: "delivered", partnerId } }]),
@@ -121,5 +114,41 @@ describe("Partners reports to Orders that a partner", () => {
     expect(noticesOf(paid.orderId)).toMatchObject([
       { data: { outcome: "held_up", detail: expect.stringContaining("dead letter of Partners") } },
     ]);
+  });
+});
+
+describe("a webhook whose outcome can never be recorded", () => {
+  it("is made a few times, then given up with an alert, and the partner's system is called no more", async () => {
+    const { system, partnerId, order } = await integrated(shop, { status: 202 });
+    await shop.sql(
+      `ALTER TABLE webhook_deliveries ADD CONSTRAINT poisoned CHECK (NOT (partner_id = '${partnerId}'
+         AND state = 'accepted')) NOT VALID`,
+    );
+    const paid = withoutDeadline(order());
+    await shop.say("order.paid", paid);
+    const leaseOver = () =>
+      shop.sql(
+        `UPDATE webhook_deliveries SET due_at = now()
+         WHERE partner_id = $1 AND state = 'pending' AND lease_id IS NOT NULL`,
+        [partnerId],
+      );
+    await eventually(async () => {
+      const [row] = await shop.sql<{ state: string }>(
+        "SELECT state FROM webhook_deliveries WHERE partner_id = $1",
+        [partnerId],
+      );
+      if (row?.state !== "dead") await leaseOver();
+      expect(row?.state).toBe("dead");
+    });
+    await eventually(() =>
+      expect(shop.said).toContainEqual(
+        expect.objectContaining({
+          data: expect.objectContaining({ kind: "webhook.dead", subject: paid.orderId }),
+        }),
+      ),
+    );
+    expect(system.calls.length).toBeLessThanOrEqual(5);
+    expect(noticesOf(paid.orderId)).toMatchObject([{ data: { outcome: "held_up" } }]);
+    await shop.sql("ALTER TABLE webhook_deliveries DROP CONSTRAINT poisoned");
   });
 });

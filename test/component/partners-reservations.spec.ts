@@ -233,3 +233,105 @@ describe("reservations, as the order goes on", () => {
     expect(await stockOf(tooFew.offer.productId)).toBe(1);
   });
 });
+
+describe("old news of an order", () => {
+  const webhooksOf = async (orderId: string) =>
+    (await shop.sql("SELECT 1 FROM webhook_messages WHERE order_id = $1", [orderId])).length;
+  const handled = (id: string) =>
+    eventually(async () => {
+      const [row] = await shop.sql<{ state: string }>("SELECT state FROM inbox WHERE message_id = $1", [id]);
+      expect(row?.state).toBe("done");
+    });
+
+  it.each(["delivered", "cancelled", "expired", undefined] as const)(
+    "of which nothing is known any more, take no stock and tell no partner when Orders says that it is %s",
+    async (status) => {
+      const partner = await shop.openPartner();
+      const offer = await shop.product(partner.id, { stock: 5 });
+      const paid = orderOf(reservationOf(partner, [lineOf(offer, 2)]));
+      shop.orderIs(async () => status && { status, version: 9 });
+      const { id } = await shop.say("order.paid", paid);
+      await handled(id);
+      expect(await stockOf(offer.productId)).toBe(5);
+      expect(await webhooksOf(paid.orderId)).toBe(0);
+    },
+  );
+
+  it("of which nothing is known, take the stock of an order that is paid, or in the making", async () => {
+    const partner = await shop.openPartner();
+    const offer = await shop.product(partner.id, { stock: 5 });
+    const paid = orderOf(reservationOf(partner, [lineOf(offer, 2)]));
+    shop.orderIs(async () => ({ status: "paid", version: 3 }));
+    await handled((await shop.say("order.paid", paid)).id);
+    expect(await stockOf(offer.productId)).toBe(3);
+    expect(await webhooksOf(paid.orderId)).toBe(1);
+    const begun = orderOf(reservationOf(partner, [lineOf(offer, 2)]));
+    shop.orderIs(async () => ({ status: "preparing", version: 4 }));
+    await handled((await shop.say("order.paid", begun)).id);
+    expect(await stockOf(offer.productId)).toBe(1);
+    expect(await webhooksOf(begun.orderId)).toBe(0);
+  });
+
+  it("replayed as a dead letter after the order was cancelled elsewhere, take no stock and tell no partner", async () => {
+    const { wanted, offer } = await reserved(5, 2);
+    await shop.bare("partners.release", { orderId: wanted.orderId });
+    expect(await stockOf(offer.productId)).toBe(5);
+    shop.orderIs(async () => {
+      throw new Error("Orders is away");
+    });
+    const { id } = await shop.say("order.paid", orderOf(wanted));
+    const letter = await eventually(async () => {
+      await shop.sql(
+        "UPDATE inbox SET attempts = 4, next_at = now() WHERE message_id = $1 AND lease_token IS NULL AND state = 'waiting'",
+        [id],
+      );
+      const { items } = await shop.asAdmin("partners.deadLetters", {});
+      const found = items.find(({ messageId }) => messageId === id);
+      expect(found).toBeDefined();
+      return found;
+    });
+    shop.orderIs(async () => ({ status: "cancelled", version: 3 }));
+    await shop.asAdmin("partners.replayDeadLetter", { id: letter?.id ?? "" });
+    await handled(id);
+    expect(await stockOf(offer.productId)).toBe(5);
+    expect(await webhooksOf(wanted.orderId)).toBe(0);
+  });
+});
+
+describe("a reservation whose time is over", () => {
+  it("of an order that Orders knows, is kept, though no message of the order has come", async () => {
+    const { wanted, offer } = await reserved(5, 2);
+    shop.orderIs(async (orderId) =>
+      orderId === wanted.orderId ? { status: "pending", version: 1 } : undefined,
+    );
+    await expire(wanted.orderId);
+    await sweepOver();
+    expect(await stateOf(wanted.orderId)).toBe("held");
+    expect(await stockOf(offer.productId)).toBe(3);
+    await shop.say("order.expired", orderOf(wanted, { version: 2, status: "expired" }));
+    await eventually(async () => expect(await stockOf(offer.productId)).toBe(5));
+  });
+
+  it("that can never be given back, is told of, and stands in no other's way", async () => {
+    const { wanted, offer } = await reserved(5, 2);
+    shop.orderIs(async () => undefined);
+    await shop.sql(
+      `ALTER TABLE stock_reservations ADD CONSTRAINT poisoned CHECK (NOT (order_id = '${wanted.orderId}'
+         AND state = 'released')) NOT VALID`,
+    );
+    await expire(wanted.orderId);
+    await sweepOver();
+    await eventually(() =>
+      expect(shop.said).toContainEqual(
+        expect.objectContaining({
+          data: expect.objectContaining({
+            ...{ kind: "reservation.failed", subject: wanted.orderId },
+            detail: expect.stringContaining("poisoned"),
+          }),
+        }),
+      ),
+    );
+    await shop.sql("ALTER TABLE stock_reservations DROP CONSTRAINT poisoned");
+    await eventually(async () => expect(await stockOf(offer.productId)).toBe(5));
+  });
+});

@@ -1,5 +1,5 @@
 import type { ServiceSchema } from "moleculer";
-import type { Params } from "../../contracts/actions.ts";
+import type { Params, Result } from "../../contracts/actions.ts";
 import type { Message, MessageType } from "../../contracts/messages.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { newId } from "../../lib/ids.ts";
@@ -21,6 +21,7 @@ import { noticeHandlers } from "../../services/orders/partner-notices.ts";
 import { receivePayment } from "../../services/orders/payments.ts";
 import { reconciler, reconciliationCounts } from "../../services/orders/reconciliation.ts";
 import { refundWorker } from "../../services/orders/refunds.ts";
+import type { OrderState } from "../../services/partners/deps.ts";
 import { orderHandlers } from "../../services/partners/orders-news.ts";
 import { reserve, SWEEP_GRACE_MS, sweepReservations } from "../../services/partners/reservations.ts";
 import { SimulatedBank } from "./bank.ts";
@@ -29,11 +30,13 @@ import { Machine, type World } from "./engine.ts";
 import { Server, statement } from "./memory.ts";
 import { Network } from "./network.ts";
 import { firstTries } from "./stores/announce.ts";
+import { stateIn } from "./stores/orders.ts";
 import { Stream } from "./stream.ts";
 
 const SWEEP_MS = 10_000;
 const JOBS_MS = 20_000;
 const TRIES_MS = 2_000;
+const ORDERS_TIMEOUT_MS = 700;
 /** What the customer's PINs are made with. */
 export const HANDOVER = handover("handover-secret-of-the-simulation-01");
 
@@ -153,6 +156,8 @@ export class Cluster {
       "orders.receivePayment": (ctx) => receivePayment(deps, ctx),
       "orders.applyPartnerCallback": (ctx: Ctx<Params<"orders.applyPartnerCallback">>) =>
         applyPartnerCallback(deps, ctx.params),
+      "orders.state": ({ params: { orderId } }: Ctx<{ orderId: string }>) =>
+        statement(db.db, (view) => stateIn(view, orderId)),
       "orders.update": (ctx) => changing.updateOrder(deps, ctx),
       "orders.cancel": (ctx) => changing.cancelOrder(deps, ctx),
       "orders.refund": (ctx) => changing.refundOrder(deps, ctx),
@@ -168,9 +173,13 @@ export class Cluster {
   #partners(machine: Machine): void {
     const { base, out, run, db } = this.#common("partners", machine);
     const perPartner = keyedLimit({ atOnce: 4, waitMs: 300 });
-    const deps = { ...base, outbox: out, guard: {} as never, perPartner };
+    const orderState: OrderState = async (orderId) => {
+      const asked = this.network.call("orders.state", { params: { orderId } }, ORDERS_TIMEOUT_MS, machine);
+      return ((await asked) as Result<"orders.state">).state;
+    };
+    const deps = { ...base, outbox: out, orderState, guard: {} as never, perPartner };
     const sender = { wakeAfter: () => undefined } as never;
-    const handlers = orderHandlers({ outbox: out, sender, publicUrl: "https://waybill.example" });
+    const handlers = orderHandlers({ outbox: out, orderState, sender, publicUrl: "https://waybill.example" });
     run(
       this.#inbox("partners", machine, db, { ...handlers, "order.paid": poisoned(handlers["order.paid"]) }),
     );
@@ -248,9 +257,9 @@ export class Cluster {
       };
     }
     return {
-      async apply(trx, message) {
+      async apply(trx, message, delivery) {
         await enter(trx, message);
-        await handler.apply(trx, message);
+        await handler.apply(trx, message, delivery);
       },
       ...(handler.dead && { dead: handler.dead }),
     };
@@ -272,9 +281,9 @@ export class Cluster {
 function poisoned(handler: Handlers["order.paid"]): Handler<"order.paid"> {
   return {
     ...(handler?.dead && { dead: handler.dead }),
-    async apply(trx, message) {
+    async apply(trx, message, delivery) {
       if (message.data.note === POISON.partners) throw new Error("poison");
-      await handler?.apply?.(trx, message);
+      await handler?.apply?.(trx, message, delivery);
     },
   };
 }

@@ -6,6 +6,7 @@ import { registerHooks } from "node:module";
  */
 const stores = [
   ["services/orders/orders.repository.ts", "orders.ts"],
+  ["services/orders/deadlines.repository.ts", "deadlines.ts"],
   ["services/orders/payments.repository.ts", "payments.ts"],
   ["services/orders/reconciliation.repository.ts", "reconciliation.ts"],
   ["services/partners/reservations.repository.ts", "reservations.ts"],

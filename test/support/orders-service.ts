@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { ServiceBroker } from "moleculer";
 import { Webhook } from "standardwebhooks";
 import { type ActionName, call, type Params, type Result } from "../../contracts/actions.ts";
-import { type Message, type MessageType, message } from "../../contracts/messages.ts";
+import { type Message, type MessageType, message, type NewMessage } from "../../contracts/messages.ts";
 import type { PartnerNotice } from "../../contracts/partner-notices.ts";
 import { readConfig, type Settings } from "../../lib/config/config.ts";
 import { newId } from "../../lib/ids.ts";
@@ -208,6 +208,14 @@ export async function startOrders(options: OrdersTestOptions = {}) {
     return { ...order, deliverer };
   };
 
+  const hear = async (source: string, news: NewMessage) => {
+    const sent = envelope(source, news, Date.now());
+    await carrier.publish([sent]);
+    await eventually(async () => {
+      const [row] = await sql<{ state: string }>("SELECT state FROM inbox WHERE message_id = $1", [sent.id]);
+      if (row?.state !== "done") throw new Error(`${news.type} was not handled yet`);
+    });
+  };
   const saidOf = (subject: string, type?: MessageType) =>
     said.filter((one) => one.subject === subject && (!type || one.type === type));
   /** Waits until every message has been handed over and handled. */
@@ -268,6 +276,8 @@ export async function startOrders(options: OrdersTestOptions = {}) {
         `UPDATE orders SET reconcile_at = now(), created_at = now() - $2 * interval '1 minute' WHERE id = $1`,
         [orderId, minutesAgo],
       ),
+    /** Another service says something; resolves when Orders has handled it. */
+    hear,
     /** Partners reports what became of notifying the partner of an order; resolves when Orders has heard it. */
     async notice(
       { orderId, quote }: Placed,
@@ -276,14 +286,7 @@ export async function startOrders(options: OrdersTestOptions = {}) {
     ) {
       const partnerId = quote.partner.id;
       const data = { version: 1, orderId, partnerId, outcome, ...(detail && { detail }) };
-      const said = envelope("waybill/partners", message("partner.notified", orderId, data), Date.now());
-      await carrier.publish([said]);
-      await eventually(async () => {
-        const [row] = await sql<{ state: string }>("SELECT state FROM inbox WHERE message_id = $1", [
-          said.id,
-        ]);
-        if (row?.state !== "done") throw new Error("the notice was not heard yet");
-      });
+      await hear("waybill/partners", message("partner.notified", orderId, data));
     },
     /** Puts an order's deadline into the past, by the database's clock. */
     overdue: (orderId: string) =>

@@ -24,6 +24,8 @@ const ADMIN: TestClaims = { role: "admin" };
 
 export interface PartnersTestOptions extends Omit<PartnersServiceDeps, "config" | "carrier"> {
   settings?: Partial<Settings>;
+  /** Where Orders says that an order is; unless told otherwise, where the newest message that was said has it. */
+  orderState?: (orderId: string) => Promise<Result<"orders.state">["state"]>;
   /** What Orders answers a callback with, or throws. */
   applyPartnerCallback?: (params: Params<"orders.applyPartnerCallback">) => Promise<void>;
   /** A database of its own that outlives the service, so that several may share it. */
@@ -51,7 +53,7 @@ export function partnersSettings(url: string, change: Partial<Settings> = {}): S
 
 /** The partners service on a real database and a real broker. */
 export async function startPartners(options: PartnersTestOptions = {}) {
-  const { settings, applyPartnerCallback, url, ...rest } = options;
+  const { settings, applyPartnerCallback, orderState, url, ...rest } = options;
   const database = url === undefined ? await createDatabase("partners") : undefined;
   const databaseUrl = url ?? (database as { url: string }).url;
   const identity = testIdentity();
@@ -69,7 +71,9 @@ export async function startPartners(options: PartnersTestOptions = {}) {
     }),
   );
   broker.createService(identity.service);
-  if (applyPartnerCallback) broker.createService(standInOrders(applyPartnerCallback));
+  const spoken = new Map<string, { status: OrderSnapshot["status"]; version: number }>();
+  const current = { state: orderState ?? (async (orderId) => spoken.get(orderId)) };
+  broker.createService(standInOrders(current, applyPartnerCallback));
   broker.createService(
     partnersService({ config: partnersSettings(databaseUrl, settings), carrier, ...rest }),
   );
@@ -98,6 +102,10 @@ export async function startPartners(options: PartnersTestOptions = {}) {
     said,
     as,
     asAdmin: <N extends ActionName>(name: N, params: Params<N>) => as(ADMIN, name, params),
+    /** Where Orders says that an order is, from now on. */
+    orderIs: (state: NonNullable<PartnersTestOptions["orderState"]>) => {
+      current.state = state;
+    },
     /** A call without a token, as a machine's. */
     bare: <N extends ActionName>(name: N, params: Params<N>) => call(broker, name, params),
     sql,
@@ -115,11 +123,13 @@ export async function startPartners(options: PartnersTestOptions = {}) {
     async say<T extends MessageType & `order.${string}`>(
       type: T,
       order: OrderSnapshot,
-      change: { id?: string; traceparent?: string } = {},
+      change: { id?: string; time?: string; traceparent?: string } = {},
     ) {
       const news = {
         ...envelope("waybill/orders", message(type, order.orderId, order as never), Date.now()),
       };
+      const { orderId, status, version } = order;
+      if (version > (spoken.get(orderId)?.version ?? 0)) spoken.set(orderId, { status, version });
       await carrier.publish([{ ...news, ...change }]);
       return { ...news, ...change };
     },
@@ -199,14 +209,21 @@ export function orderOf(
 }
 
 function standInOrders(
-  apply: (params: Params<"orders.applyPartnerCallback">) => Promise<void>,
+  current: { state: NonNullable<PartnersTestOptions["orderState"]> },
+  apply: PartnersTestOptions["applyPartnerCallback"],
 ): ServiceSchema {
   return {
     name: "orders",
     actions: {
-      applyPartnerCallback: implement("orders.applyPartnerCallback", async (ctx) => {
-        await apply(ctx.params);
-        return {};
+      state: implement("orders.state", async (ctx) => {
+        const state = await current.state(ctx.params.orderId);
+        return state ? { state } : {};
+      }),
+      ...(apply && {
+        applyPartnerCallback: implement("orders.applyPartnerCallback", async (ctx) => {
+          await apply(ctx.params);
+          return {};
+        }),
       }),
     },
   };

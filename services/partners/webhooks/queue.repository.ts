@@ -21,6 +21,8 @@ export interface ClaimedTry {
   traceparent?: string;
   /** Until the moment after which no try makes sense; negative when it is past. */
   remainingMs?: number;
+  /** How often this try was begun, this time included, without its outcome being recorded. */
+  claims: number;
   /** Why this try could not be made so far, for a reason of ours. */
   error?: string;
   apiUrl?: string;
@@ -72,9 +74,9 @@ export async function claimTries(trx: Knex.Transaction, claim: Claim): Promise<C
        ORDER BY next.due_at LIMIT ?
      ), claimed AS (
        UPDATE webhook_deliveries d
-       SET lease_id = ?, due_at = now() + ? * interval '1 millisecond', updated_at = now()
+       SET lease_id = ?, due_at = now() + ? * interval '1 millisecond', claims = d.claims + 1, updated_at = now()
        WHERE d.id = ANY (ARRAY(SELECT id FROM due)) AND (d.state = 'pending') IS TRUE
-       RETURNING d.id, d.lease_id, d.webhook_message_id, d.partner_id, d.attempt, d.error
+       RETURNING d.id, d.lease_id, d.webhook_message_id, d.partner_id, d.attempt, d.error, d.claims
      ), begun AS (
        UPDATE webhook_messages m SET deadline_at = until.at, updated_at = now(),
          body = jsonb_set(m.body::jsonb, '{data,respond_by}',
@@ -83,7 +85,7 @@ export async function claimTries(trx: Knex.Transaction, claim: Claim): Promise<C
        WHERE m.id = c.webhook_message_id AND c.attempt = 1 AND m.urgency = 'preparation' AND m.deadline_at IS NULL
        RETURNING m.id, m.body, m.deadline_at
      )
-     SELECT c.id, c.lease_id, c.webhook_message_id, c.partner_id, c.attempt, c.error, m.message_id, m.type,
+     SELECT c.id, c.lease_id, c.webhook_message_id, c.partner_id, c.attempt, c.error, c.claims, m.message_id, m.type,
        m.order_id, m.urgency, coalesce(b.body, m.body) AS body, m.traceparent,
        floor(extract(epoch FROM coalesce(b.deadline_at, m.deadline_at) - now()) * 1000)::bigint AS remaining_ms,
        p.api_url, p.webhook_enabled, p.webhook_secret, p.webhook_previous_secret, p.webhook_previous_until
@@ -153,7 +155,8 @@ export async function giveTryBack(
 ): Promise<void> {
   await affected(
     db,
-    `UPDATE webhook_deliveries SET lease_id = NULL, due_at = now(), updated_at = now()
+    `UPDATE webhook_deliveries SET lease_id = NULL, due_at = now(), claims = greatest(0, claims - 1),
+       updated_at = now()
      WHERE id = ? AND lease_id = ?`,
     [id, leaseId],
   );
@@ -172,7 +175,7 @@ export async function holdTry(
 ): Promise<boolean> {
   const held = await row<{ webhookMessageId: string; attempt: number }>(
     trx,
-    `UPDATE webhook_deliveries SET lease_id = NULL, due_at = now() + ? * interval '1 millisecond', error = ?,
+    `UPDATE webhook_deliveries SET lease_id = NULL, due_at = now() + ? * interval '1 millisecond', error = ?, claims = 0,
        updated_at = now()
      WHERE id = ? AND lease_id = ? AND state = 'pending' RETURNING webhook_message_id, attempt`,
     [delayMs, error, id, leaseId],

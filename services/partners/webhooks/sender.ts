@@ -47,6 +47,8 @@ export const senderLimits: SenderLimits = {
 /** How soon a try is made that could not be made for a reason of ours. */
 const HELD_UP_MS = 15_000;
 const HELD_UP_JITTER = 0.3;
+/** A try is made so often at most while what became of it cannot be recorded. */
+const UNRECORDED_MAX = 5;
 
 export interface SenderOptions extends EndpointDeps {
   limits?: Partial<SenderLimits> | undefined;
@@ -89,6 +91,7 @@ export function webhookSender(options: SenderOptions): Sender {
 
   async function make(claimed: ClaimedTry): Promise<void> {
     try {
+      if (claimed.claims > UNRECORDED_MAX) return await giveUp(claimed);
       const { signal } = stopping;
       const told = await tell(
         claimed,
@@ -138,6 +141,19 @@ export function webhookSender(options: SenderOptions): Sender {
       if (ended === "dead" && claimed.urgency === "preparation") {
         const why = result.error ?? `status ${result.statusCode}`;
         await raise(trx, claimed, "webhook.dead", `The partner was not told to prepare the order: ${why}.`);
+      }
+    });
+  }
+
+  /** The partner's system is not called any more: each call would end in the same failure of ours. */
+  async function giveUp(claimed: ClaimedTry): Promise<void> {
+    const error = `what became of it could not be recorded ${UNRECORDED_MAX} times`;
+    await options.postgres.transact(async (trx) => {
+      const ended = await endTry(trx, claimed, { state: "dead", durationMs: 0, error });
+      if (!ended || ended === "stopped") return;
+      await raise(trx, claimed, "webhook.dead", `The webhook ${claimed.messageId} was given up: ${error}.`);
+      if (claimed.urgency === "preparation" && claimed.attempt === 1) {
+        await notify(trx, claimed, "held_up", error);
       }
     });
   }

@@ -31,6 +31,9 @@ export interface TellOptions {
   signal: AbortSignal;
 }
 
+/** What a try is made from. */
+export type Try = Omit<ClaimedTry, "claims">;
+
 /** What one try came to. */
 export interface Told extends Omit<TryResult, "state"> {
   accepted: boolean;
@@ -42,17 +45,13 @@ export interface Told extends Omit<TryResult, "state"> {
 }
 
 /** Makes one try. Never rejects: whatever goes wrong is how the try ended. */
-export async function tell(claimed: ClaimedTry, options: TellOptions, nowMs: number): Promise<Told> {
+export async function tell(claimed: Try, options: TellOptions, nowMs: number): Promise<Told> {
   const startedMs = performance.now();
   const outcome = await attempt(claimed, options, nowMs);
   return { ...outcome, durationMs: Math.round(performance.now() - startedMs) };
 }
 
-async function attempt(
-  claimed: ClaimedTry,
-  options: TellOptions,
-  nowMs: number,
-): Promise<Omit<Told, "durationMs">> {
+async function attempt(claimed: Try, options: TellOptions, nowMs: number): Promise<Omit<Told, "durationMs">> {
   const { apiUrl, webhookEnabled, partnerId } = claimed;
   if (!webhookEnabled) return unanswered("the endpoint is disabled", "no_endpoint");
   if (claimed.remainingMs !== undefined && claimed.remainingMs < 0) return unanswered("the deadline is past");
@@ -112,7 +111,7 @@ function printable(body: Buffer): string {
 
 /** A span for the call, below the work of making this try; without telemetry the trace goes on all the same. */
 async function traced(
-  claimed: ClaimedTry,
+  claimed: Try,
   url: string,
   post: (trace: TraceHeaders) => Promise<GuardedResponse>,
 ): Promise<GuardedResponse> {

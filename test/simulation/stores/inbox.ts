@@ -65,6 +65,7 @@ export const claimDue: typeof real.claimDue = (db, { group, types, limit, alone,
           attempts,
         },
         ...{
+          replayed: false,
           suspect: one.leaseToken !== undefined,
           share: limit,
           ...(traceparent && { traceparent }),

@@ -1,3 +1,4 @@
+import type { Result } from "../../../contracts/actions.ts";
 import { ACCEPTANCE_MS } from "../../../contracts/orders.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import { newId } from "../../../lib/ids.ts";
@@ -17,6 +18,9 @@ interface Beside {
   checkoutRef?: string;
   reconcileAt?: string;
   paidAt?: string;
+  deadlineFailures?: number;
+  deadlineRetryAt?: string;
+  deadlineError?: string;
 }
 
 export type OrderRecord = Omit<Order, "receipts"> & Beside;
@@ -39,14 +43,6 @@ export const findOrder: typeof real.findOrder = (db, id, viewer) =>
 export const lockOrder: typeof real.lockOrder = async (trx, id) => {
   await statement(trx, (view) => view.locked("orders", id));
 };
-
-export const lockDueOrder: typeof real.lockDueOrder = (trx, id) =>
-  statement(trx, (view) => {
-    const found = view.get<OrderRecord>("orders", id);
-    if (!found || !isDue(view, found)) return false;
-    const locked = view.lockedNow<OrderRecord>("orders", id);
-    return locked !== undefined && isDue(view, locked);
-  });
 
 export const insertOrder: typeof real.insertOrder = (trx, { next, transition }, traceparent) =>
   statement(trx, (view) => {
@@ -86,33 +82,12 @@ function countingFrom(partnerNotifiedAt: string) {
   return { partnerNotifiedAt, deadlineAt: isoTime(Date.parse(partnerNotifiedAt) + ACCEPTANCE_MS) };
 }
 
-export const noticeProblemOf: typeof real.noticeProblemOf = async (_db, orderId) =>
-  `nothing is known of ${orderId}`;
-
 export const saveCheckoutUrl: typeof real.saveCheckoutUrl = async (trx, id, checkoutUrl, checkoutRef) => {
   await statement(trx, (view) => {
     const found = view.locked<OrderRecord>("orders", id);
     if (found && !found.checkoutUrl) {
       view.update("orders", id, present({ ...found, checkoutUrl, checkoutRef }));
     }
-  });
-};
-
-export const dueOrders: typeof real.dueOrders = (db, limit) =>
-  statement(db, (view) =>
-    view
-      .all<OrderRecord>("orders")
-      .filter(([, order]) => isDue(view, order))
-      .sort(([, a], [, b]) => ((a.deadlineAt ?? "") < (b.deadlineAt ?? "") ? -1 : 1))
-      .slice(0, limit)
-      .map(([id]) => id),
-  );
-
-export const postponeDeadline: typeof real.postponeDeadline = async (db, id, delayMs) => {
-  await statement(db, (view) => {
-    const found = view.locked<OrderRecord>("orders", id);
-    if (!found || !isDue(view, found)) return;
-    view.update("orders", id, { ...found, deadlineAt: isoTime(view.nowMs + delayMs) });
   });
 };
 
@@ -131,8 +106,15 @@ export const insertCallback: typeof real.insertCallback = (trx, callback) =>
     return known?.bodyHash === callback.bodyHash ? "known" : "mismatch";
   });
 
+/** What Orders answers to whoever asks where an order is. */
+export function stateIn(view: View, orderId: string): Result<"orders.state"> {
+  const found = view.get<OrderRecord>("orders", orderId);
+  return found ? { state: { status: found.status, version: found.version } } : {};
+}
+
 export function loadedOf(view: View, found: OrderRecord): real.Loaded {
-  const { traceparent, checkoutRef: _, reconcileAt: __, paidAt: ___, ...order } = found;
+  const { traceparent, checkoutRef: _, reconcileAt: __, paidAt: ___, ...rest } = found;
+  const { deadlineFailures: ____, deadlineRetryAt: _____, deadlineError: ______, ...order } = rest;
   const receipts = view
     .all<ReceiptRecord>("payment_receipts")
     .filter(([, { orderId, outcome }]) => orderId === found.id && outcome !== "unmatched")
@@ -154,10 +136,6 @@ function maySee(order: OrderRecord, viewer: real.Viewer): boolean {
     case "anybody":
       return true;
   }
-}
-
-function isDue(view: View, { deadlineAt }: OrderRecord): boolean {
-  return deadlineAt !== undefined && Date.parse(deadlineAt) <= view.nowMs;
 }
 
 function remember(

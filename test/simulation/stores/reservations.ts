@@ -78,16 +78,18 @@ export const lockReservation: typeof real.lockReservation = (db, orderId) =>
     return known && view.world.faults.has("oldest version wins") ? { ...known, orderVersion: 0 } : known;
   });
 
-export const lockForgottenReservation: typeof real.lockForgottenReservation = (db, graceMs) =>
+export const forgottenReservation: typeof real.forgottenReservation = (db, graceMs, except) =>
   statement(db, (view) => {
     const forgotten = view
       .all<ReservationRecord>("stock_reservations")
-      .filter(
-        ([, { state, orderVersion, expiresAtMs = 0 }]) =>
-          state === "held" && orderVersion === 0 && expiresAtMs < view.nowMs - graceMs,
-      )
-      .find(([orderId]) => view.lockedNow("stock_reservations", orderId));
-    return forgotten?.[1];
+      .find(
+        ([orderId, { state, orderVersion, expiresAtMs = 0 }]) =>
+          state === "held" &&
+          orderVersion === 0 &&
+          expiresAtMs < view.nowMs - graceMs &&
+          !except.includes(orderId),
+      );
+    return forgotten?.[0];
   });
 
 export const hasSameLines: typeof real.hasSameLines = (db, orderId, lines) =>

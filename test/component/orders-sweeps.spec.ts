@@ -1,0 +1,104 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { message } from "../../contracts/messages.ts";
+import { newId } from "../../lib/ids.ts";
+import { eventually } from "../support/eventually.ts";
+import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
+
+let shop: OrdersHarness;
+beforeAll(async () => {
+  shop = await startOrders();
+});
+afterAll(() => shop.stop());
+
+/** From now on no statement may write this row with these values. @returns what allows it again */
+async function poison(name: string, condition: string): Promise<() => Promise<unknown>> {
+  await shop.sql(`ALTER TABLE orders ADD CONSTRAINT ${name} CHECK (NOT (${condition})) NOT VALID`);
+  return () => shop.sql(`ALTER TABLE orders DROP CONSTRAINT ${name}`);
+}
+
+describe("an order that a sweep always fails at", () => {
+  it("for its deadline, stays overdue, is told of with the cause, and shows as stuck; others go on", async () => {
+    const [order, other] = [await shop.placed("pending"), await shop.placed("pending")];
+    const { orderId } = order;
+    const cure = await poison("poisoned_deadline", `id = '${orderId}' AND status = 'expired'`);
+    await shop.overdue(orderId);
+    await shop.overdue(other.orderId);
+    await eventually(async () => expect((await shop.get(other)).status).toBe("expired"));
+    const retryNow = () =>
+      shop.sql("UPDATE orders SET deadline_retry_at = now() WHERE id = $1 AND deadline_failures < 3", [
+        orderId,
+      ]);
+    await eventually(async () => {
+      await retryNow();
+      expect(shop.alerts(orderId)).toContain("deadline.failed");
+    });
+    const [alert] = shop.saidOf(orderId, "alert.raised");
+    expect(alert?.data).toMatchObject({ detail: expect.stringContaining("poisoned_deadline") });
+    const { deadline } = await shop.as(shop.admin, "orders.diagnosis", { orderId });
+    expect(deadline).toMatchObject({ overdue: true, error: expect.stringContaining("poisoned_deadline") });
+    expect(deadline?.failures).toBeGreaterThan(1);
+    expect(Date.parse(deadline?.retryAt ?? "")).toBeGreaterThan(Date.parse(deadline?.at ?? ""));
+    await shop.sql("UPDATE orders SET deadline_at = now() - interval '2 minutes' WHERE id = $1", [orderId]);
+    const { items } = await shop.as(shop.admin, "orders.stuck", { limit: 100 });
+    expect(items.find(({ id }) => id === orderId)).toMatchObject({
+      stuckBecause: expect.stringContaining("poisoned_deadline"),
+    });
+    await cure();
+    await shop.sql("UPDATE orders SET deadline_retry_at = now() WHERE id = $1", [orderId]);
+    await eventually(async () => expect((await shop.get(order)).status).toBe("expired"));
+    expect((await shop.as(shop.admin, "orders.diagnosis", { orderId })).deadline).toBeUndefined();
+  });
+
+  it("for what its bank says, is told of with the cause; the bank is asked about the others", async () => {
+    const [order, other] = [await shop.placed("pending"), await shop.placed("pending")];
+    const { orderId } = order;
+    for (const { confirmation } of [order, other]) {
+      // The bank knows a payment of both that it has not reported.
+      await fetch(confirmation.checkoutUrl, {
+        method: "POST",
+        headers: { "content-type": "application/x-www-form-urlencoded" },
+        body: "action=pay",
+        redirect: "manual",
+      });
+    }
+    const cure = await poison("poisoned_payment", `id = '${orderId}' AND status = 'paid'`);
+    await shop.lookDue(orderId);
+    await shop.lookDue(other.orderId);
+    await eventually(async () => expect((await shop.get(other)).status).toBe("paid"));
+    await eventually(async () => {
+      await shop.sql(
+        "UPDATE orders SET reconcile_at = now() WHERE id = $1 AND reconcile_failures BETWEEN 1 AND 4",
+        [orderId],
+      );
+      expect(shop.alerts(orderId)).toContain("reconciliation.failed");
+    });
+    const { reconciliation } = await shop.as(shop.admin, "orders.diagnosis", { orderId });
+    expect(reconciliation).toMatchObject({ error: expect.stringContaining("poisoned_payment") });
+    await cure();
+    await shop.sql("UPDATE orders SET reconcile_at = now() WHERE id = $1", [orderId]);
+    await eventually(async () => expect((await shop.get(order)).status).toBe("paid"));
+  });
+
+  it("for its erasure, is told of with the cause; other customers are erased", async () => {
+    const [order, other] = [await shop.placed("pending"), await shop.placed("pending")];
+    for (const one of [order, other]) await shop.as(one.customer, "orders.cancel", { orderId: one.orderId });
+    const cure = await poison("poisoned_erasure", `id = '${order.orderId}' AND customer_name = 'Erased'`);
+    for (const { customer } of [order, other]) {
+      await shop.hear(
+        "waybill/identity",
+        message("user.deleted", customer.id as string, {
+          version: 1,
+          userId: customer.id as string,
+        }),
+      );
+    }
+    const nameOf = async (id: string) =>
+      (await shop.sql<{ name: string }>("SELECT customer_name AS name FROM orders WHERE id = $1", [id]))[0]
+        ?.name;
+    await eventually(async () => expect(await nameOf(other.orderId)).toBe("Erased"));
+    await eventually(() => expect(shop.alerts(order.orderId)).toContain("erasure.failed"));
+    await cure();
+    await eventually(async () => expect(await nameOf(order.orderId)).toBe("Erased"));
+    expect(newId()).toBeDefined();
+  });
+});
