@@ -25,6 +25,7 @@ export const alertKinds = {
   "payment.unusable": {},
   "payment.contradiction": {},
   "payment.missing": {},
+  "payment.unreadable": { told: "once" },
   "refund.difference": {},
   "refund.unknown": {},
   "refund.failed": {},

@@ -131,13 +131,16 @@ export interface BankAdapter {
   ): Bank;
 }
 
-/** `refused`: the bank said no and nothing happened. `unclear`: no answer, or none that tells. */
+/**
+ * `refused`: the bank said no and nothing happened. `unclear`: no answer, or none that tells. `unreadable`: an answer to
+ * a question that nobody can make sense of; the bank is there, and a repeat hears the same.
+ */
 export class BankError extends Error {
-  readonly kind: "refused" | "unclear";
+  readonly kind: "refused" | "unclear" | "unreadable";
   /** Whether the bank answered at all; it is not known to be away then, whatever it said about one order. */
   readonly isAnswered: boolean;
 
-  constructor(kind: "refused" | "unclear", message: string, isAnswered = true) {
+  constructor(kind: BankError["kind"], message: string, isAnswered = true) {
     super(message);
     this.kind = kind;
     this.isAnswered = isAnswered;

@@ -97,7 +97,7 @@ function open(settings: Readonly<Record<string, string>>, webcheckoutUrl: string
     },
     async findPayments(orderId) {
       const { items } = fieldsOf(await get(`/payments?order_id=${encodeURIComponent(orderId)}`));
-      if (!Array.isArray(items)) throw new BankError("unclear", "the answer holds no list of payments");
+      if (!Array.isArray(items)) throw new BankError("unreadable", "the answer holds no list of payments");
       return items.map(paymentOf);
     },
   };
@@ -161,7 +161,7 @@ function amountIn({ amount_minor: amountMinor, currency }: Fields): Money | unde
 function paymentOf(item: unknown): Payment {
   const fields = fieldsOf(item);
   const amount = amountIn(fields);
-  if (!isText(fields.payment_id) || !amount) throw new BankError("unclear", "a payment cannot be read");
+  if (!isText(fields.payment_id) || !amount) throw new BankError("unreadable", "a payment cannot be read");
   const { payment_id: paymentId, refunded_minor: refundedMinor } = fields;
   const tells = Number.isSafeInteger(refundedMinor) && (refundedMinor as number) >= 0;
   return { paymentId, amount, ...(tells && { refundedMinor: refundedMinor as number }) };

@@ -12,7 +12,14 @@ interface StripeFailure {
   code?: string;
   param?: string;
   statusCode?: number;
+  headers?: Record<string, string>;
 }
+
+/** So many requests at most under one key and those that follow from it. Stripe forgets a key after a day. */
+const KEYS_MAX = 5;
+const SERVER_ERROR = 500;
+/** Another request is not begun with less time than this. */
+const LEAST_MS = 500;
 
 /**
  * Waits for an answer of Stripe's and says of a failure what it means: `refused` is said of this very request (a bad
@@ -35,6 +42,40 @@ export async function mapped<T>(answer: Promise<T>, timeoutMs = TIMEOUT_MS): Pro
       statusCode !== undefined,
     );
   }
+}
+
+/**
+ * Makes a request under an idempotency key. Stripe keeps its first answer to a key for a day, and repeats also an error of
+ * its own (docs.stripe.com/api/idempotent_requests): under that key the request would never be made again. Such a
+ * repeated error says that the first request is over; so the request is made under the next key.
+ * @param done looks whether the first request did its work in spite of its error
+ * @throws BankError
+ */
+export async function underKeys<T>(
+  key: string,
+  timeoutMs: number,
+  make: (options: { idempotencyKey: string; timeout: number }) => Promise<T>,
+  done: () => Promise<T | undefined> = async () => undefined,
+): Promise<T> {
+  const untilMs = performance.now() + timeoutMs;
+  for (let number = 1; ; number++) {
+    const idempotencyKey = number === 1 ? key : `${key}-${number}`;
+    const leftMs = Math.round(untilMs - performance.now());
+    if (leftMs < LEAST_MS && number > 1) throw new BankError("unclear", "Stripe: no time left");
+    try {
+      return await withTimeout(leftMs, () => make({ idempotencyKey, timeout: leftMs }));
+    } catch (error) {
+      if (!repeatsOwnError(error as StripeFailure) || number === KEYS_MAX) {
+        return mapped(Promise.reject(error));
+      }
+    }
+    const found = await done();
+    if (found) return found;
+  }
+}
+
+function repeatsOwnError({ statusCode = 0, headers }: StripeFailure): boolean {
+  return statusCode >= SERVER_ERROR && headers?.["idempotent-replayed"] === "true";
 }
 
 /** fetch that follows no redirect, since the merchant's key would go along, and reads no endless answer. */

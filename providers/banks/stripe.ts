@@ -12,7 +12,7 @@ import {
   type RefundState,
 } from "./port.ts";
 import { fromStripe, toStripe } from "./stripe-amounts.ts";
-import { limitedFetch, mapped } from "./stripe-errors.ts";
+import { limitedFetch, mapped, underKeys } from "./stripe-errors.ts";
 import { idOf, verifyStripe } from "./stripe-events.ts";
 
 /** What the adapter was written and tested against; Stripe answers in the shapes of this version. */
@@ -76,9 +76,9 @@ function open(
   return {
     async openCheckout(request) {
       const stripe = await client();
-      const options = { idempotencyKey: request.idempotencyKey, timeout: timeoutOf(request) };
-      const creating = stripe.checkout.sessions.create(sessionOf(request, returnUrl), options);
-      const session = await mapped(creating, options.timeout);
+      const session = await underKeys(request.idempotencyKey, timeoutOf(request), (options) =>
+        stripe.checkout.sessions.create(sessionOf(request, returnUrl), options),
+      );
       if (!session.url) throw new BankError("unclear", "the checkout has no page");
       return { checkoutUrl: session.url, reference: session.id };
     },
@@ -90,25 +90,14 @@ function open(
         amount: toStripe(amount),
         metadata: { refund_id: refundId, ...(orderId && { order_id: orderId }) },
       };
-      return stateOf(await mapped(stripe.refunds.create(params, { idempotencyKey: refundId })));
+      const create = (options: Stripe.RequestOptions) => stripe.refunds.create(params, options);
+      // A request that failed may have done it all the same.
+      const done = () => findRefund(stripe, refundId, paymentId);
+      return stateOf(await underKeys(refundId, TIMEOUT_MS, create, done));
     },
     async findRefund(refundId, paymentId) {
-      const stripe = await client();
-      // Refunds cannot be searched for, but a payment has few.
-      let after: string | undefined;
-      do {
-        const page = await mapped(
-          stripe.refunds.list({
-            payment_intent: paymentId,
-            limit: REFUNDS_PER_PAGE,
-            ...(after && { starting_after: after }),
-          }),
-        );
-        const found = page.data.find(({ metadata }) => metadata?.refund_id === refundId);
-        if (found) return stateOf(found);
-        after = page.has_more ? page.data.at(-1)?.id : undefined;
-      } while (after);
-      return undefined;
+      const found = await findRefund(await client(), refundId, paymentId);
+      return found && stateOf(found);
     },
     async findPayments(orderId, reference) {
       const stripe = await client();
@@ -134,6 +123,28 @@ function open(
       }
     },
   };
+}
+
+/** Refunds cannot be searched for, but a payment has few. */
+async function findRefund(
+  stripe: Stripe,
+  refundId: string,
+  paymentId: string,
+): Promise<Stripe.Refund | undefined> {
+  let after: string | undefined;
+  do {
+    const page = await mapped(
+      stripe.refunds.list({
+        payment_intent: paymentId,
+        limit: REFUNDS_PER_PAGE,
+        ...(after && { starting_after: after }),
+      }),
+    );
+    const found = page.data.find(({ metadata }) => metadata?.refund_id === refundId);
+    if (found) return found;
+    after = page.has_more ? page.data.at(-1)?.id : undefined;
+  } while (after);
+  return undefined;
 }
 
 /** The library takes 36 MB: it is loaded when a bank is first talked to, so that nobody without Stripe carries it. */
@@ -211,7 +222,7 @@ function paymentOf(intent: Stripe.PaymentIntent): Payment {
   const { currency, latest_charge: charge } = intent;
   const amount = fromStripe(intent.amount_received, currency);
   const paymentId = idOf(intent);
-  if (!amount || !paymentId) throw new BankError("unclear", "a payment cannot be read");
+  if (!amount || !paymentId) throw new BankError("unreadable", "a payment cannot be read");
   if (charge === null || typeof charge === "string") return { paymentId, amount };
   return {
     paymentId,

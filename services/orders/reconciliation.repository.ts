@@ -11,13 +11,15 @@ export interface DueBank {
   id: string;
   /** How often it has not answered in a row. */
   failures: number;
+  /** When it last answered about some order. */
+  answeredAt?: string;
 }
 
 /** The banks that have to be asked about some order and are not left alone now. */
 export async function dueBanks(db: Db): Promise<DueBank[]> {
   return rows<DueBank>(
     db,
-    `SELECT b.id, coalesce(c.failures, 0) AS failures FROM banks b LEFT JOIN bank_contacts c ON c.bank_id = b.id
+    `SELECT b.id, coalesce(c.failures, 0) AS failures, c.answered_at FROM banks b LEFT JOIN bank_contacts c ON c.bank_id = b.id
      WHERE (c.retry_at IS NULL OR c.retry_at <= now())
        AND (EXISTS (SELECT 1 FROM orders o WHERE o.bank_id = b.id AND ${LACKING} <= now())
          OR EXISTS (SELECT 1 FROM orders o WHERE o.bank_id = b.id AND ${PAID} <= now()))`,
@@ -28,6 +30,8 @@ export async function dueBanks(db: Db): Promise<DueBank[]> {
 export interface ClaimedLook extends LookedAt {
   id: string;
   checkoutRef?: string;
+  /** Since when the bank has not answered about it. */
+  failedAt?: string;
 }
 
 /**
@@ -48,7 +52,8 @@ export async function claimLooks(
        SELECT id FROM (${due(LACKING)}) AS lacking UNION ALL SELECT id FROM (${due(PAID)}) AS paid LIMIT ?)
      UPDATE orders o SET reconcile_looks = reconcile_looks + 1,
        reconcile_at = now() + ? * interval '1 millisecond'
-     FROM due WHERE o.id = due.id RETURNING o.id, o.status, o.checkout_ref, o.created_at, o.paid_at`,
+     FROM due WHERE o.id = due.id RETURNING o.id, o.status, o.checkout_ref, o.created_at,
+       o.paid_at, o.reconcile_failed_at AS failed_at`,
     [bankId, limit, bankId, limit, limit, leaseMs],
   );
 }
@@ -64,7 +69,7 @@ export async function endLook(
   end: { nextAt?: string | undefined; error?: string | undefined },
 ): Promise<void> {
   const sql = `UPDATE orders SET ${UNLESS_PAID("?::timestamptz")}, reconcile_error = ?, reconciled_at = now(),
-      reconcile_failures = 0
+      reconcile_failures = 0, reconcile_failed_at = NULL
     WHERE id = ?`;
   await affected(db, sql, [paidAt === undefined, end.nextAt ?? null, end.error ?? null, id]);
 }
@@ -76,8 +81,8 @@ export async function postponeLook(
   delayMs: number,
   error: string,
 ): Promise<void> {
-  const sql = `UPDATE orders SET ${UNLESS_PAID("now() + ? * interval '1 millisecond'")}, reconcile_error = ?
-    WHERE id = ?`;
+  const sql = `UPDATE orders SET ${UNLESS_PAID("now() + ? * interval '1 millisecond'")}, reconcile_error = ?,
+      reconcile_failed_at = coalesce(reconcile_failed_at, now()) WHERE id = ?`;
   await affected(db, sql, [paidAt === undefined, delayMs, error, id]);
 }
 
@@ -114,18 +119,22 @@ export async function bookedPayments(db: Db, orderId: string): Promise<BookedPay
   return found.map(({ amountMinor, currency, ...one }) => ({ ...one, amount: { amountMinor, currency } }));
 }
 
-/** @returns whether it had been silent before */
-export async function bankAnswered(db: Db, bankId: string): Promise<boolean> {
-  const before = await row<{ failures: number }>(
+/** @returns whether it had been silent before, and the moment */
+export async function bankAnswered(
+  db: Db,
+  bankId: string,
+): Promise<{ wasSilent: boolean; answeredAt: string }> {
+  const found = await row<{ failures: number; answeredAt: string }>(
     db,
     `WITH before AS (SELECT failures FROM bank_contacts WHERE bank_id = ?)
      INSERT INTO bank_contacts (bank_id, answered_at) VALUES (?, now())
      ON CONFLICT (bank_id) DO UPDATE SET failures = 0, answered_at = now(), silent_since = NULL, retry_at = NULL,
        error = NULL, alerted = false, updated_at = now()
-     RETURNING coalesce((SELECT failures FROM before), 0) AS failures`,
+     RETURNING coalesce((SELECT failures FROM before), 0) AS failures, answered_at`,
     [bankId, bankId],
   );
-  return (before?.failures ?? 0) > 0;
+  if (!found) throw new Error("the bank's answer was not noted");
+  return { wasSilent: found.failures > 0, answeredAt: found.answeredAt };
 }
 
 /** @returns how often in a row by now */

@@ -4,7 +4,7 @@ import { type Backoff, backoffMs } from "../../lib/backoff.ts";
 import { derivedId } from "../../lib/ids.ts";
 import { shortenLine } from "../../lib/text.ts";
 import { reasonOf } from "../../mixins/postgres/database.ts";
-import type { Bank, Payment } from "../../providers/banks/index.ts";
+import type { Bank, BankError, Payment } from "../../providers/banks/index.ts";
 import type { OrdersDeps } from "./deps.ts";
 import { compareBooks, type Difference, nextLookAt } from "./order-reconciliation.ts";
 import { databaseNowMs, findOrder } from "./orders.repository.ts";
@@ -39,8 +39,6 @@ const ERROR_LENGTH = 300;
 const FAILED_MS = 30_000;
 const FAILED_MAX_MS = 30 * 60_000;
 const ALERT_AT_FAILURE = 3;
-/** In place of a look's result: it failed for a reason of ours. */
-const OURS = Symbol("a failure of ours");
 
 interface Logger {
   info(...text: unknown[]): void;
@@ -85,47 +83,52 @@ async function askBank(
   deps: OrdersDeps,
   logger: Logger,
   counts: ReconciliationCounts,
-  { id: bankId, failures }: DueBank,
+  { id: bankId, failures, answeredAt: answeredBefore }: DueBank,
 ): Promise<void> {
   const { db } = deps.postgres;
+  let answeredAt = answeredBefore;
   let [silent, limit] = [failures > 0, failures > 0 ? 1 : BATCH];
   for (;;) {
     const claimed = await claimLooks(db, { bankId, leaseMs: LEASE_MS, limit });
     if (claimed.length === 0) return;
-    const looked = await Promise.all(
-      claimed.map((order) =>
-        look(deps, logger, counts, bankId, order).catch((error) => failed(deps, logger, order, error)),
-      ),
+    const asked = { deps, logger, counts, bankId, answeredAt };
+    const looks = await Promise.all(
+      claimed.map((order) => look(asked, order).catch((error) => failed(deps, logger, order, error))),
     );
-    // What failed for a reason of ours says nothing about the bank.
-    const errors = looked.filter((one) => one !== OURS);
-    const unanswered = errors.filter((error) => error !== undefined);
-    if (unanswered.length > 0 && unanswered.length === errors.length) {
-      const error = unanswered[0] as string;
+    const isAnswered = looks.some(({ kind }) => kind === "answered");
+    const [error] = looks.flatMap((one) => (one.kind === "silent" ? [one.error] : []));
+    if (error !== undefined && !isAnswered) {
       const times = await bankSilent(db, bankId, { delayMs: backoffMs(BACKOFF, failures + 1), error });
       // Once: whoever looks later finds it in the list of banks.
       if (times === 1) logger.warn(`bank ${bankId}: does not answer, and is asked less often:`, error);
       return tellOfSilence(deps, bankId);
     }
-    if (errors.length === 0) {
+    if (!isAnswered) {
       if (claimed.length < limit) return;
       continue;
     }
-    const wasSilent = await bankAnswered(db, bankId);
-    if (wasSilent) logger.info(`bank ${bankId}: answers again`);
+    const answer = await bankAnswered(db, bankId);
+    answeredAt = answer.answeredAt;
+    if (answer.wasSilent) logger.info(`bank ${bankId}: answers again`);
     // After a silence a single order was asked about; the others are due as well.
     if (claimed.length < limit && !silent) return;
     [silent, limit] = [false, BATCH];
   }
 }
 
-/** The order's next look is later, and an operator is told; the other orders' looks go on. */
+/**
+ * What a look has come to. `silent`: no answer, which may be the bank's silence. `alone`: the order is in trouble by
+ * itself, which says nothing about the bank.
+ */
+type Look = { kind: "answered" | "alone" } | { kind: "silent"; error: string };
+
+/** A failure of ours: the order's next look is later, and an operator is told; the other orders' looks go on. */
 async function failed(
   { postgres, outbox }: OrdersDeps,
   logger: Logger,
   { id }: ClaimedLook,
   error: unknown,
-): Promise<typeof OURS> {
+): Promise<Look> {
   const text = shortenLine(reasonOf(error), ERROR_LENGTH);
   logger.warn(`order ${id}: what its bank says could not be taken in:`, text);
   await postgres.transact(async (trx) => {
@@ -136,17 +139,33 @@ async function failed(
       alert("reconciliation.failed", detail, { subject: id, version: failure.version }),
     ]);
   });
-  return OURS;
+  return { kind: "alone" };
 }
 
-/** @returns why there was no answer; undefined: there was one */
-async function look(
-  deps: OrdersDeps,
-  logger: Logger,
-  counts: ReconciliationCounts,
-  bankId: string,
+/** The next look is the ordinary one, and an operator is told once what stands in the way. */
+async function giveUpLook(
+  { postgres, outbox }: OrdersDeps,
   order: ClaimedLook,
-): Promise<string | undefined> {
+  error: string,
+): Promise<void> {
+  const nextAt = nextLookAt(order, await databaseNowMs(postgres.db));
+  await postgres.transact(async (trx) => {
+    await endLook(trx, order, { nextAt, error });
+    const detail = `What the bank knows of the payments of order ${order.id} cannot be read: ${error}.`;
+    await outbox.add(trx, [alert("payment.unreadable", detail, { subject: order.id })]);
+  });
+}
+
+interface Asked {
+  deps: OrdersDeps;
+  logger: Logger;
+  counts: ReconciliationCounts;
+  bankId: string;
+  /** When the bank last answered about some order. */
+  answeredAt: string | undefined;
+}
+
+async function look({ deps, logger, counts, bankId, answeredAt }: Asked, order: ClaimedLook): Promise<Look> {
   const { db } = deps.postgres;
   const before = await bookedPayments(db, order.id);
   let found: Payment[];
@@ -154,14 +173,25 @@ async function look(
     found = await askAbout(deps, bankId, order);
   } catch (error) {
     const text = shortenLine(String((error as Error).message), ERROR_LENGTH);
-    if ((error as { kind?: string }).kind === "refused") {
+    const { kind } = error as Partial<BankError>;
+    if (kind === "refused") {
       // An answer, though not a helpful one: the next look is the ordinary one.
       await endLook(db, order, { nextAt: nextLookAt(order, await databaseNowMs(db)), error: text });
-      return undefined;
+      return { kind: "answered" };
     }
     counts.unanswered += 1;
+    if (kind === "unreadable") {
+      await giveUpLook(deps, order, text);
+      return { kind: "answered" };
+    }
+    // The bank has answered about others since it began not to answer about this one.
+    const { failedAt } = order;
+    if (failedAt !== undefined && answeredAt !== undefined && failedAt < answeredAt) {
+      await giveUpLook(deps, order, text);
+      return { kind: "alone" };
+    }
     await postponeLook(db, order, AGAIN_MS, text);
-    return text;
+    return { kind: "silent", error: text };
   }
   counts.answered += 1;
   const nowMs = await databaseNowMs(db);
@@ -176,7 +206,7 @@ async function look(
     if (await report(deps, bankId, order.id, difference)) counts.differing += 1;
   }
   await endLook(db, order, { nextAt: nextLookAt(order, nowMs) });
-  return undefined;
+  return { kind: "answered" };
 }
 
 /**

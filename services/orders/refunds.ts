@@ -175,7 +175,7 @@ async function askBank(deps: OrdersDeps, refund: ClaimedRefund): Promise<Try> {
     const { kind } = error as { kind?: string };
     if (kind === "refused" && as === "pending") return { state: "failed", reason: text };
     // Whatever went wrong before anything was sent leaves the refund as it was.
-    return { state: "again", as: kind === "unclear" ? "unknown" : as, error: text };
+    return { state: "again", as: kind === "unclear" || kind === "unreadable" ? "unknown" : as, error: text };
   }
 }
 

@@ -254,6 +254,55 @@ describe("books that differ", () => {
   });
 });
 
+describe("an order whose payments cannot be read at the bank", () => {
+  const nextLook = async (orderId: string) => (await ours.diagnosis(orderId))?.nextAt ?? "";
+  const dueAgain = (orderId: string) =>
+    shop.sql("UPDATE orders SET reconcile_at = now() WHERE id = $1", [orderId]);
+
+  it("because its list makes no sense, waits for its ordinary look, is told once, and silences nobody", async () => {
+    const order = await confirmed();
+    bank.books.set(order.orderId, [payment({ amount_minor: 29.5 })]);
+    for (let time = 0; time < 2; time++) {
+      await ours.look(order.orderId);
+      expect((Date.parse(await nextLook(order.orderId)) - Date.now()) / 60_000).toBeGreaterThan(1);
+    }
+    expect(await ours.diagnosis(order.orderId)).toMatchObject({ error: "a payment cannot be read" });
+    await shop.settled();
+    expect(new Set(shop.alerts(order.orderId))).toEqual(new Set(["payment.unreadable"]));
+    expect((await bankRow())?.contact).not.toHaveProperty("silentSince");
+  });
+
+  it("because it answers about all but this one, is left to itself, and the bank is not silent", async () => {
+    const [alone, other] = [await confirmed(), await confirmed()];
+    bank.deafTo.add(alone.orderId);
+    await dueAgain(alone.orderId);
+    await eventually(async () =>
+      expect(await bankRow()).toMatchObject({ contact: { silentSince: expect.any(String) } }),
+    );
+    await shop.sql("UPDATE bank_contacts SET retry_at = now()");
+    await ours.look(other.orderId);
+    await dueAgain(alone.orderId);
+    await eventually(() => expect(shop.alerts(alone.orderId)).toEqual(["payment.unreadable"]));
+    expect((Date.parse(await nextLook(alone.orderId)) - Date.now()) / 60_000).toBeGreaterThan(1);
+    expect((await bankRow())?.contact).not.toHaveProperty("silentSince");
+  });
+
+  it("because our own books of it cannot be read, keeps no other order from its look", async () => {
+    const [broken, other] = [await confirmed(), await confirmed()];
+    await shop.paid(broken.orderId, 100);
+    await shop.sql("ALTER TABLE payment_receipts DROP CONSTRAINT payment_receipts_sums_bounded");
+    await shop.sql("UPDATE payment_receipts SET amount_minor = 9007199254740993 WHERE order_id = $1", [
+      broken.orderId,
+    ]);
+    const [receipt] = await ours.receipts(broken.orderId);
+    bank.books.set(broken.orderId, [payment({ ...receipt, amount_minor: 100 })]);
+    bank.books.set(other.orderId, [payment()]);
+    await Promise.all([shop.lookDue(broken.orderId), shop.lookDue(other.orderId)]);
+    await eventually(async () => expect(await shop.get(other)).toMatchObject({ status: "paid" }));
+    expect((await bankRow())?.contact).not.toHaveProperty("silentSince");
+  });
+});
+
 describe("a bank that does not answer", () => {
   it("is left alone for longer and longer, shows it to operators, alarms once, and is caught up with", async () => {
     const orders = await Promise.all(Array.from({ length: 6 }, () => confirmed()));

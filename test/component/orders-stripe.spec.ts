@@ -91,6 +91,48 @@ describe("an order paid by Stripe", () => {
     ).toEqual([{ open: true }]);
   });
 
+  it("whose first request failed at Stripe, opens its checkout although Stripe keeps that answer under the key", async () => {
+    stripe.mood = 500;
+    const failed = shop.confirmed({}, bankId);
+    await expect(failed).rejects.toMatchObject({ type: "BANK_UNAVAILABLE" });
+    const posts = stripe.asked.length;
+    stripe.mood = "well";
+    const [order] = await shop.sql<{ id: string; customer_id: string; partner: { id: string } }>(
+      "SELECT id, customer_id, partner FROM orders ORDER BY created_at DESC LIMIT 1",
+    );
+    const quote = shop.quotes.get(order?.id ?? "");
+    const { checkoutUrl } = await shop.as(
+      { id: order?.customer_id ?? "", role: "customer" },
+      "orders.confirm",
+      {
+        bankId,
+        quote: quote ?? sampleQuote(),
+        customer: { id: order?.customer_id ?? "", name: "Ada Byron", phone: "+41790000000" },
+      },
+    );
+    expect(checkoutUrl).toContain(stripe.url);
+    // The answer that Stripe keeps, and the one under the next key.
+    expect(stripe.asked.slice(posts)).toEqual(["POST /v1/checkout/sessions", "POST /v1/checkout/sessions"]);
+  });
+
+  it("whose refund failed at Stripe, is refunded once although Stripe keeps that answer under the key", async () => {
+    const order = await paid();
+    stripe.mood = 500;
+    await shop.as(order.customer, "orders.cancel", { orderId: order.orderId });
+    await eventually(async () =>
+      expect(await shop.sql("SELECT state FROM refunds WHERE order_id = $1", [order.orderId])).toEqual([
+        { state: "unknown" },
+      ]),
+    );
+    stripe.mood = "well";
+    await shop.sql("UPDATE refunds SET next_at = now() WHERE order_id = $1", [order.orderId]);
+    await eventually(async () => expect(await shop.get(order)).toMatchObject({ paymentStatus: "refunded" }));
+    const made = [...stripe.refunds.values()].filter(
+      (one) => one.payment_intent === order.session.payment_intent,
+    );
+    expect(made).toMatchObject([{ amount: 2950 }]);
+  });
+
   it("by a way that takes days, becomes paid when the money arrives", async () => {
     const order = await confirmed();
     const session = stripe.pay(order.confirmation.checkoutUrl, "later");

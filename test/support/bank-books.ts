@@ -19,6 +19,8 @@ export async function startBooks() {
   const asked: string[] = [];
   const bank = {
     ...{ up: true, url: "", books, asked, stop: () => server.close() },
+    /** Orders about which the bank never answers. */
+    deafTo: new Set<string>(),
     refunds: "refused" as "refused" | "lost" | "completed",
     /** What happens between the bank's reading of its books and its answer. */
     meanwhile: async (_orderId: string): Promise<void> => undefined,
@@ -34,7 +36,7 @@ export async function startBooks() {
     if (url.pathname !== "/payments") return void send(422, {});
     const orderId = url.searchParams.get("order_id") ?? "";
     asked.push(orderId);
-    if (!bank.up) return void request.socket.destroy();
+    if (!bank.up || bank.deafTo.has(orderId)) return void request.socket.destroy();
     const items = books.get(orderId) ?? [];
     await bank.meanwhile(orderId);
     send(200, { items });

@@ -126,7 +126,8 @@ export async function startStripe({ key, secrets }: { key: string; secrets: stri
       response
         .writeHead(status, { "content-type": "application/json", "request-id": "req_1", ...headers })
         .end(JSON.stringify(body));
-    if (typeof mood === "number") return void send(failure(mood, "api_error"));
+    const isServerError = typeof mood === "number" && mood >= 500;
+    if (typeof mood === "number" && !isServerError) return void send(failure(mood, "api_error"));
     if (request.headers.authorization !== `Bearer ${key}`)
       return void send(failure(401, "invalid_request_error"));
     const params = formFields(request.method === "GET" ? url.search.slice(1) : text);
@@ -134,9 +135,9 @@ export async function startStripe({ key, secrets }: { key: string; secrets: stri
     const known = request.method === "POST" && idempotencyKey ? keys.get(idempotencyKey) : undefined;
     if (known && known.params !== name + text) return void send(failure(400, "idempotency_error"));
     if (known) return void send(known.answer, { "idempotent-replayed": "true" });
-    const answer = act(name, params);
-    // What was refused for its parameters leaves nothing behind.
-    if (request.method === "POST" && idempotencyKey && answer.status < 400) {
+    const answer = isServerError ? failure(mood, "api_error") : act(name, params);
+    // What was refused for its parameters leaves nothing behind; an error of Stripe's own is kept like a success.
+    if (request.method === "POST" && idempotencyKey && (answer.status < 400 || answer.status >= 500)) {
       keys.set(idempotencyKey, { params: name + text, answer });
     }
     if (mood === "lost") return void request.socket.destroy();

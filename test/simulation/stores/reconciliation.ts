@@ -84,7 +84,7 @@ export const bankAnswered: typeof real.bankAnswered = (db, bankId) =>
     const before = view.locked<ContactRecord>(CONTACTS, bankId);
     const row: ContactRecord = { failures: 0, alerted: false };
     if (!view.insert(CONTACTS, bankId, row)) view.update(CONTACTS, bankId, row);
-    return (before?.failures ?? 0) > 0;
+    return { wasSilent: (before?.failures ?? 0) > 0, answeredAt: isoTime(view.nowMs) };
   });
 
 export const bankSilent: typeof real.bankSilent = (db, bankId, { delayMs }) =>
