@@ -13,8 +13,10 @@ import {
   choosePorts,
   dataDirOf,
   needsEmbeddedPostgres,
+  offersGrpc,
   type PostgresUrls,
   postgresUrlName,
+  reachable,
   runsSandbox,
   settle,
 } from "./settings.ts";
@@ -37,6 +39,8 @@ export interface Places {
   services: readonly ServiceName[];
   apiUrl: string;
   opsUrl: string;
+  /** `host:port` of the gRPC bridge; absent where none of these services offers it. */
+  grpcAddress?: string;
   /** The sandbox's pages: its index, and the mails that the platform has sent. */
   sandboxUrl?: string;
   mailboxUrl?: string;
@@ -156,6 +160,7 @@ async function start(wanted: Config, { signal, progress }: LaunchOptions, undo: 
     apiUrl: settings.PUBLIC_URL,
     opsUrl: `http://${settings.OPS_HOST}:${operations.port}`,
     dataDir,
+    ...(offersGrpc(settings) && { grpcAddress: `${reachable(settings.GRPC_HOST)}:${settings.GRPC_PORT}` }),
     ...(sandbox && { sandboxUrl: new URL(sandbox.urls.index).origin, mailboxUrl: sandbox.urls.mailbox }),
     ...(settings.ADMIN_EMAIL && { adminEmail: settings.ADMIN_EMAIL }),
   };

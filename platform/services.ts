@@ -4,7 +4,7 @@ import type { ServiceName } from "../lib/config/catalogue.ts";
 import type { Settings } from "../lib/config/config.ts";
 import { tokenIssuer } from "../lib/config/issuer.ts";
 import { callerMiddleware } from "../mixins/caller/caller.middleware.ts";
-import { grpcBridge } from "../mixins/grpc/index.ts";
+import { grpcBridge, type SharedServer } from "../mixins/grpc/index.ts";
 import { tracing } from "../mixins/tracing/index.ts";
 import type { Carrier } from "../providers/carrier/index.ts";
 
@@ -38,7 +38,7 @@ export const consumers: readonly ServiceName[] = ["orders", "partners", "notific
  * What every node has around its actions: a span, who calls, and the bridge, which calls the actions of a proto by
  * gRPC and offers those of this node.
  */
-export function nodeMiddlewares(settings: Settings, grpcPort: number): Middleware[] {
+export function nodeMiddlewares(settings: Settings, listener: SharedServer): Middleware[] {
   return [
     tracing(),
     callerMiddleware({ issuer: tokenIssuer(settings) }),
@@ -46,9 +46,10 @@ export function nodeMiddlewares(settings: Settings, grpcPort: number): Middlewar
       secret: settings.BRIDGE_SECRET,
       previousSecret: settings.BRIDGE_SECRET_PREVIOUS,
       host: settings.GRPC_HOST,
-      port: grpcPort,
+      port: settings.GRPC_PORT,
       announce: settings.GRPC_ANNOUNCE,
       protoDir: fileURLToPath(new URL("../proto", import.meta.url)),
+      listener,
     }),
   ];
 }

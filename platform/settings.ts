@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { serviceNames } from "../lib/config/catalogue.ts";
+import { type ServiceName, serviceNames } from "../lib/config/catalogue.ts";
 import type { Config, Settings } from "../lib/config/config.ts";
 import { freePort, isPortFree } from "./free-port.ts";
 import { databases } from "./migrate.ts";
@@ -8,6 +8,9 @@ import { keepSecrets } from "./secrets.ts";
 /** The first admin of a sandbox, whose password stands in data/secrets.json. */
 const SANDBOX_ADMIN_EMAIL = "admin@sandbox.example";
 const secretNames = ["BRIDGE_SECRET", "HANDOVER_SECRET", "SEAL_SECRET"] as const;
+
+/** The services that offer their actions by gRPC. */
+const grpcServices: readonly ServiceName[] = ["orders", "partners"];
 
 export type PostgresUrls = Pick<Settings, `POSTGRES_URL_${Uppercase<(typeof databases)[number]>}`>;
 
@@ -34,6 +37,10 @@ export function runsSandbox(config: Config): boolean {
   return config.SANDBOX && config.SERVICES.includes("api");
 }
 
+export function offersGrpc(config: Config): boolean {
+  return grpcServices.some((service) => config.SERVICES.includes(service));
+}
+
 export function dataDirOf(config: Config): string {
   return resolve(config.DATA_DIR);
 }
@@ -47,6 +54,7 @@ export async function choosePorts(config: Config): Promise<Config> {
   const wanted = [
     ["PORT", config.HOST, config.SERVICES.includes("api")],
     ["OPS_PORT", config.OPS_HOST, true],
+    ["GRPC_PORT", config.GRPC_HOST, offersGrpc(config)],
     ["SANDBOX_PORT", "127.0.0.1", runsSandbox(config)],
   ] as const;
   const chosen: Partial<Record<(typeof wanted)[number][0], number>> = {};
@@ -96,7 +104,7 @@ export async function settle(config: Config, urls: PostgresUrls): Promise<Settin
 }
 
 /** The host part of a URL that reaches a server which listens on `host` from this machine. */
-function reachable(host: string): string {
+export function reachable(host: string): string {
   if (host === "0.0.0.0") return "127.0.0.1";
   if (host === "::") return "[::1]";
   return host.includes(":") ? `[${host}]` : host;

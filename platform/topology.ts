@@ -2,6 +2,7 @@ import { ServiceBroker } from "moleculer";
 import type { ServiceName } from "../lib/config/catalogue.ts";
 import type { Settings } from "../lib/config/config.ts";
 import { cacherOf } from "../mixins/caching/shared-cacher.ts";
+import { type SharedServer, sharedServer } from "../mixins/grpc/index.ts";
 import { brokerOptions } from "../moleculer.config.ts";
 import { inMemory, type Joint, overNats } from "./joint.ts";
 import type { CallMetrics } from "./operations/call-metrics.ts";
@@ -20,9 +21,6 @@ const nodes: Record<string, readonly ServiceName[]> = {
   partners: ["partners"],
   notifications: ["notifications"],
 };
-
-/** The services that offer their actions by gRPC. */
-const bridged: readonly ServiceName[] = ["orders", "partners"];
 
 /** The services that keep something in the cacher; the others are spared its connection and its 16 MB. */
 const remembering: readonly ServiceName[] = ["api", "partners"];
@@ -64,6 +62,8 @@ export async function topology(
         consumers.filter((service) => SERVICES.includes(service)),
       );
   const { carrier } = joint;
+  // GRPC_PORT is one port, however many nodes of this process offer gRPC.
+  const listener = sharedServer();
   const factories = await serviceFactories(SERVICES);
   const hosts = new Map<ServiceName, ServiceBroker>();
   const brokers = Object.entries(nodes).flatMap(([node, names]) => {
@@ -71,7 +71,7 @@ export async function topology(
     const [first] = wanted;
     if (!first) return [];
     // Identity and media are guests of the gateway's node; where they run alone, the node is called after them.
-    const broker = brokerOf(joint, wanted.includes("api") ? node : first, settings, metrics);
+    const broker = brokerOf(joint, wanted.includes("api") ? node : first, { settings, metrics, listener });
     for (const service of wanted) {
       hosts.set(service, broker);
       const make = factories.get(service);
@@ -117,13 +117,15 @@ export async function topology(
   };
 }
 
-function brokerOf(joint: Joint, node: string, settings: Settings, metrics: CallMetrics): ServiceBroker {
+function brokerOf(
+  joint: Joint,
+  node: string,
+  { settings, metrics, listener }: { settings: Settings; metrics: CallMetrics; listener: SharedServer },
+): ServiceBroker {
   const production = settings.NODE_ENV === "production";
-  // One port can be given to one node only; where several of them offer gRPC in one process, each takes its own.
   const remembers = nodes[node]?.some(
     (name) => remembering.includes(name) && settings.SERVICES.includes(name),
   );
-  const several = bridged.filter((service) => settings.SERVICES.includes(service)).length > 1;
   return new ServiceBroker(
     brokerOptions({
       ...joint.transport(),
@@ -132,7 +134,7 @@ function brokerOf(joint: Joint, node: string, settings: Settings, metrics: CallM
       cacher: remembers ? cacherOf(settings) : undefined,
       logLevel: settings.LOG_LEVEL ?? (production ? "info" : "warn"),
       json: production,
-      middlewares: [metrics.middleware, ...nodeMiddlewares(settings, several ? 0 : settings.GRPC_PORT)],
+      middlewares: [metrics.middleware, ...nodeMiddlewares(settings, listener)],
     }),
   );
 }

@@ -9,7 +9,7 @@ const ACT_WIDTH = 15;
 
 /** What is where, in lines that fit a terminal of 80 columns as long as the paths do. */
 export function welcome(places: Places, tookMs: number): string[] {
-  const { apiUrl, sandboxUrl, mailboxUrl, opsUrl, adminEmail, dataDir } = places;
+  const { apiUrl, sandboxUrl, mailboxUrl, opsUrl, grpcAddress, adminEmail, dataDir } = places;
   const line = (label: string, value: string) => `  ${label.padEnd(LABEL_WIDTH)}${value}`;
   const act = (what: string, does: string) => `  ${what.padEnd(ACT_WIDTH)}${does}`;
   const sandbox =
@@ -23,10 +23,12 @@ export function welcome(places: Places, tookMs: number): string[] {
   const admin = adminEmail
     ? [line("Admin", adminEmail), line("  password", shown(secretsFile(dataDir)))]
     : [];
+  const grpc = grpcAddress ? [line("gRPC", grpcAddress)] : [];
   if (!serviceNames.every((service) => places.services.includes(service))) {
     return [
       "",
       `${places.services.join(", ")}: ready after ${(tookMs / 1000).toFixed(1)} s, as part of the cluster.`,
+      ...grpc,
       line("Operations", `${opsUrl}/readyz and /metrics`),
       ...sandbox,
       "",
@@ -38,6 +40,7 @@ export function welcome(places: Places, tookMs: number): string[] {
     "",
     line("API", `${apiUrl}/api/v1`),
     line("API docs", `${apiUrl}/docs/`),
+    ...grpc,
     ...sandbox,
     ...admin,
     line("Operations", `${opsUrl}/readyz and /metrics`),

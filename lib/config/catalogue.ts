@@ -73,7 +73,7 @@ export const catalogue = {
   ]),
 
   GRPC_HOST: host("Address that the bridge listens on", "127.0.0.1"),
-  GRPC_PORT: port("Port of the bridge; 0 takes any free one", 0),
+  GRPC_PORT: port("Port of the bridge, the same for all services of this process; 0 takes any free one", 0),
   GRPC_ANNOUNCE: shaped(
     "Host that other processes reach the bridge at; unset: GRPC_HOST, or where that is any address, this machine's",
     /^(?=.{1,253}$)[a-z0-9]([a-z0-9.-]*[a-z0-9])?$|^[0-9a-f:.]*:[0-9a-f:.]*$/i,

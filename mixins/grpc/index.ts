@@ -8,10 +8,11 @@ import { announce } from "./address.ts";
 import { type BridgeClient, bridgeClient } from "./client.ts";
 import { type Method, protoCatalogue } from "./proto-catalogue.ts";
 import type { GrpcExposure } from "./schema.ts";
-import { type BridgeServer, bridgeServer } from "./server.ts";
+import { type BridgeServer, type SharedServer, sharedServer } from "./server.ts";
 
 export { bridgeCredential, CREDENTIAL_KEY } from "./credential.ts";
 export type { GrpcExposure } from "./schema.ts";
+export { type SharedServer, sharedServer } from "./server.ts";
 
 /** Until other nodes have heard that this one takes no more calls; the broker itself waits 100 ms more. */
 const NEWS_TRAVELS_MS = 400;
@@ -32,6 +33,8 @@ export interface BridgeOptions {
   port: number;
   /** The folder that holds the .proto files of the whole platform. */
   protoDir: string;
+  /** Nodes of one process that share it have one port together. Default: a server of this node's own. */
+  listener?: SharedServer;
   clock?: Clock;
 }
 
@@ -51,6 +54,7 @@ export function grpcBridge(options: BridgeOptions): Middleware {
     port,
     announce: announcedHost,
     protoDir,
+    listener = sharedServer(),
     clock = systemClock,
   } = options;
   setLogVerbosity(logVerbosity.NONE); // what fails here reaches the broker's log as an error of ours
@@ -100,12 +104,15 @@ export function grpcBridge(options: BridgeOptions): Middleware {
         },
       });
     },
+    serviceCreated({ schema }) {
+      if (schema.grpc) listener.announce(schema.grpc.service);
+    },
     async starting(broker) {
       if (owners.size > 1) throw new Error("a bridge belongs to one broker: make one for each");
       const services = broker.services.filter(({ schema }) => schema.grpc);
       if (services.length === 0) return;
       const names = services.flatMap(({ schema }) => schema.grpc?.service ?? []);
-      server = bridgeServer({ broker, catalogue, secret, previousSecret, clock }, names);
+      server = listener.join({ broker, catalogue, secret, previousSecret, clock }, names);
       for (const service of services) offer(service);
       // Before the node first tells about itself, or it would announce the port 0.
       const address = await server.bind(host, port, announcedHost);

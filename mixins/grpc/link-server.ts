@@ -10,7 +10,7 @@ import { linkOpener, linkSealer, NONCE_BYTES, NONCE_KEY } from "./link-seal.ts";
 import { fromFacts } from "./metadata.ts";
 
 type Stream = ServerDuplexStream<Buffer, Buffer>;
-const STOPPING: Refusal = { code: Status.UNAVAILABLE, details: "This node is being stopped." };
+export const STOPPING: Refusal = { code: Status.UNAVAILABLE, details: "This node is being stopped." };
 
 type Opener = ReturnType<typeof linkOpener>;
 

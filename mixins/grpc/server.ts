@@ -7,7 +7,7 @@ import { hostAndPort, reachableHost } from "./address.ts";
 import { type Answer, type AnswerOptions, answerer } from "./answer.ts";
 import { LINK_PATH, SERVER_OPTIONS } from "./channel-options.ts";
 import { filesOf, serializeFile } from "./descriptors.ts";
-import { linkServer } from "./link-server.ts";
+import { type LinkServer, linkServer, STOPPING } from "./link-server.ts";
 import type { Method, ProtoCatalogue } from "./proto-catalogue.ts";
 import { unaryHandler } from "./unary.ts";
 
@@ -33,53 +33,100 @@ export interface BridgeServer {
   close(graceMs: number): Promise<void>;
 }
 
-/** @param services the gRPC services that reflection tells of */
-export function bridgeServer(
-  options: AnswerOptions & { catalogue: ProtoCatalogue },
-  services: string[],
-): BridgeServer {
-  const server = new Server(SERVER_OPTIONS);
-  const health = new HealthImplementation({ "": "NOT_SERVING" });
-  health.addToServer(server);
-  reflection(options.catalogue, [...services, HEALTH_SERVICE]).addToServer(server);
+/** The one gRPC server of a process, which all nodes of the process listen with: they have one port together. */
+export interface SharedServer {
+  /** Before the start of any node: reflection tells of this gRPC service. */
+  announce(service: string): void;
+  /**
+   * The part of one node, which offers these gRPC services. The server closes with the last node that leaves.
+   */
+  join(options: AnswerOptions & { catalogue: ProtoCatalogue }, services: string[]): BridgeServer;
+}
+
+export function sharedServer(): SharedServer {
+  const announced = new Set<string>();
   const answers = new Map<string, Answer>();
-  const links = linkServer(options, (path) => answers.get(path));
-  server.addService(
-    { Link: { ...rawMethod(LINK_PATH), requestStream: true, responseStream: true } },
-    { Link: links.handle },
-  );
+  const health = new HealthImplementation({ "": "NOT_SERVING" });
+  const serving = new Map<BridgeServer, boolean>();
+  let opened: { server: Server; links: LinkServer } | undefined;
+  let bound: Promise<number> | undefined;
+
+  function open(options: AnswerOptions & { catalogue: ProtoCatalogue }) {
+    const server = new Server(SERVER_OPTIONS);
+    health.addToServer(server);
+    reflection(options.catalogue, [...announced, HEALTH_SERVICE]).addToServer(server);
+    const links = linkServer(options, (path) => answers.get(path));
+    server.addService(
+      { Link: { ...rawMethod(LINK_PATH), requestStream: true, responseStream: true } },
+      { Link: links.handle },
+    );
+    return { server, links };
+  }
+
+  function tellHealth(): void {
+    const all = serving.size > 0 && [...serving.values()].every(Boolean);
+    health.setStatus("", all ? "SERVING" : "NOT_SERVING");
+  }
 
   return {
-    async bind(host, port, announce) {
-      const bound = await new Promise<number>((resolve, reject) => {
-        const done = (error: Error | null, actual: number) => (error ? reject(error) : resolve(actual));
-        server.bindAsync(hostAndPort(host, port), ServerCredentials.createInsecure(), done);
-      });
-      return hostAndPort(announce ?? reachableHost(host), bound);
-    },
-    expose(methods, service) {
-      const definition: Record<string, MethodDefinition<Buffer, Buffer>> = {};
-      const handlers: Record<string, handleUnaryCall<Buffer, Buffer>> = {};
-      for (const method of methods) {
-        const answer = answerer(options.broker, method, service);
-        answers.set(method.path, answer);
-        definition[method.name] = rawMethod(method.path);
-        handlers[method.name] = unaryHandler(options, method.path, answer);
-      }
-      server.addService(definition, handlers);
-    },
-    serving(yes) {
-      for (const name of ["", ...services]) health.setStatus(name, yes ? "SERVING" : "NOT_SERVING");
-    },
-    async close(graceMs) {
-      links.drain();
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(() => server.forceShutdown(), graceMs);
-        server.tryShutdown(() => {
-          clearTimeout(timer);
-          resolve();
-        });
-      });
+    announce: (service) => announced.add(service),
+    join(options, services) {
+      opened ??= open(options);
+      const { server, links } = opened;
+      const paths: string[] = [];
+      const part: BridgeServer = {
+        async bind(host, port, announce) {
+          bound ??= new Promise<number>((resolve, reject) => {
+            const done = (error: Error | null, actual: number) => (error ? reject(error) : resolve(actual));
+            server.bindAsync(hostAndPort(host, port), ServerCredentials.createInsecure(), done);
+          });
+          return hostAndPort(announce ?? reachableHost(host), await bound);
+        },
+        expose(methods, service) {
+          const definition: Record<string, MethodDefinition<Buffer, Buffer>> = {};
+          const handlers: Record<string, handleUnaryCall<Buffer, Buffer>> = {};
+          for (const method of methods) {
+            const { path } = method;
+            paths.push(path);
+            answers.set(path, answerer(options.broker, method, service));
+            definition[method.name] = rawMethod(path);
+            handlers[method.name] = unaryHandler(
+              options,
+              path,
+              async (asked) => (await answers.get(path)?.(asked)) ?? STOPPING,
+            );
+          }
+          server.addService(definition, handlers);
+        },
+        serving(yes) {
+          for (const name of services) health.setStatus(name, yes ? "SERVING" : "NOT_SERVING");
+          serving.set(part, yes);
+          tellHealth();
+        },
+        async close(graceMs) {
+          serving.delete(part);
+          tellHealth();
+          if (serving.size > 0) {
+            // The others go on; what this one has begun is answered through the server that stays.
+            for (const path of paths) answers.set(path, async () => STOPPING);
+            return;
+          }
+          // A node that starts again gets a new one.
+          opened = undefined;
+          bound = undefined;
+          answers.clear();
+          links.drain();
+          await new Promise<void>((resolve) => {
+            const timer = setTimeout(() => server.forceShutdown(), graceMs);
+            server.tryShutdown(() => {
+              clearTimeout(timer);
+              resolve();
+            });
+          });
+        },
+      };
+      serving.set(part, false);
+      return part;
     },
   };
 }

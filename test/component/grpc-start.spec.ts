@@ -1,17 +1,21 @@
 import { createServer } from "node:net";
+import { status as Status } from "@grpc/grpc-js";
 import { afterAll, describe, expect, it } from "@jest/globals";
 import { type ActionSchema, ServiceBroker, type ServiceSchema } from "moleculer";
 import { newId } from "../../lib/ids.ts";
-import { grpcBridge } from "../../mixins/grpc/index.ts";
+import { grpcBridge, sharedServer } from "../../mixins/grpc/index.ts";
 import {
   cluster,
   newState,
   PROTO_DIR,
   type ProbeState,
+  plainClient,
   probeService,
   SECRET,
   SERVICE,
 } from "../support/bridge.ts";
+
+const GHOST = "waybill.test.v1.Ghost";
 
 describe("the start of a node", () => {
   const proto = "waybill/test/v1/probe.proto";
@@ -67,6 +71,28 @@ describe("the start of a node", () => {
     const options = { logger: false, skipProcessEventRegistration: true, middlewares: [bridge] };
     const [one] = [new ServiceBroker(options), new ServiceBroker(options)] as const;
     await expect(one.start()).rejects.toThrow("a bridge belongs to one broker");
+  });
+
+  it("beside another that shares its listener has the same port, and keeps it when the other leaves", async () => {
+    const bridge = { listener: sharedServer() };
+    const ghost: ServiceSchema = {
+      name: "ghost",
+      grpc: { proto, service: GHOST },
+      actions: { appear: async () => ({}) },
+    };
+    const [one, other] = await Promise.all([
+      nodes.server({ nodeID: newId(), bridge }),
+      nodes.start({ nodeID: newId(), services: () => [ghost], bridge }),
+    ]);
+    const client = plainClient(one.address);
+    expect(other.address).toBe(one.address);
+    expect(await Promise.all(["", SERVICE, GHOST].map(client.health))).toEqual(Array(3).fill("SERVING"));
+    await nodes.stop(other.broker);
+    expect(await client.health(GHOST)).toBe("NOT_SERVING");
+    expect(await client.call("WhoCalls", {})).toMatchObject({ caller: expect.any(String) });
+    await nodes.stop(one.broker);
+    await expect(client.health("")).rejects.toMatchObject({ code: Status.UNAVAILABLE });
+    client.close();
   });
 
   it("with nothing to offer opens no port", async () => {

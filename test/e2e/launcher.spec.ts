@@ -17,6 +17,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { freePort } from "../../platform/free-port.ts";
+import { plainClient } from "../support/bridge.ts";
 import { eventually } from "../support/eventually.ts";
 import { type StartedPlatform, startPlatform } from "../support/platform.ts";
 
@@ -25,6 +27,7 @@ const STOP_BUDGET_MS = 10_000;
 const root = fileURLToPath(new URL("../..", import.meta.url));
 /** A platform without its sandbox starts sooner, and is launched and stopped like the whole. */
 const small = { SANDBOX: "false", LOG_LEVEL: "error", POSTGRES_POOL: "25" };
+const grpcPort = await freePort();
 
 const folder = mkdtempSync(join(tmpdir(), "launcher "));
 const dataDir = join(folder, "data of mine");
@@ -70,7 +73,7 @@ beforeAll(async () => {
       chownSync(path === "" ? folder : join(dataDir, path), NOBODY, NOBODY);
     }
   }
-  first = await startPlatform(dataDir, small, user);
+  first = await startPlatform(dataDir, { ...small, GRPC_PORT: String(grpcPort) }, user);
 });
 afterAll(async () => {
   await first.end("SIGKILL").catch(() => undefined);
@@ -103,6 +106,15 @@ describe("the launcher", () => {
     expect(await (await fetch(`${first.opsUrl}/metrics`)).text()).toContain("process_resident_memory_bytes");
   });
 
+  it("offers all gRPC services at the one port of GRPC_PORT, and says so", async () => {
+    const address = `127.0.0.1:${grpcPort}`;
+    const client = plainClient(address);
+    const services = ["waybill.orders.v1.Orders", "waybill.partners.v1.Partners"];
+    expect(await Promise.all(services.map(client.health))).toEqual(["SERVING", "SERVING"]);
+    client.close();
+    expect(first.output()).toMatch(new RegExp(`^ +gRPC +${address}$`, "m"));
+  });
+
   it("gives its PostgreSQL room for the pools of all services, however large they were made", () => {
     const [postmaster = ""] = readFileSync(join(dataDir, "postgres", "postmaster.pid"), "utf8").split("\n");
     const command = readFileSync(`/proc/${postmaster}/cmdline`, "utf8");
@@ -126,12 +138,14 @@ describe("the launcher", () => {
     const other = createServer().listen(0, "127.0.0.1");
     await new Promise((resolve) => other.once("listening", resolve));
     const { port } = other.address() as { port: number };
-    const { code, stderr } = await refusal({ OPS_PORT: String(port), DATA_DIR: join(folder, "never") });
+    for (const name of ["OPS_PORT", "GRPC_PORT"]) {
+      const { code, stderr } = await refusal({ [name]: String(port), DATA_DIR: join(folder, "never") });
+      expect(code).toBe(1);
+      expect(stderr).toBe(
+        `Port ${port} on 127.0.0.1 is taken: start with another ${name}, as in ${name}=0 npm start\n`,
+      );
+    }
     other.close();
-    expect(code).toBe(1);
-    expect(stderr).toBe(
-      `Port ${port} on 127.0.0.1 is taken: start with another OPS_PORT, as in OPS_PORT=0 npm start\n`,
-    );
   });
 
   it("with wrong variables ends with 78 and a line for each of them", async () => {
