@@ -120,6 +120,7 @@ export type HistoryEvent = Infer<typeof historyEvent>;
 /** A ready order in the deliverers' pool: where from, where to, nothing of the customer but the place. */
 export const poolEntry = object({
   orderId: uuid,
+  partnerId: uuid,
   partnerTitle: text(120),
   pickup: address,
   destination: address,

@@ -120,6 +120,7 @@ async function start(wanted: Config, { signal, progress }: LaunchOptions, undo: 
   const operations = await startOperationsServer({
     host: settings.OPS_HOST,
     port: settings.OPS_PORT,
+    allowedHosts: settings.ALLOWED_HOSTS,
     brokers: () => services.brokers,
     checks: services.checks,
     counters: metrics.text,

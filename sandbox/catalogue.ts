@@ -20,8 +20,8 @@ export interface SandboxPartner {
   products: readonly Product[];
 }
 
-/** Where all of them are, and where the courier rides. */
-export const sandboxCity = "Berlin";
+/** Where all of them are. */
+const sandboxCity = "Berlin";
 
 function address(line1: string, postalCode: string, latitude: number, longitude: number): Schemas["Address"] {
   return {

@@ -1,11 +1,11 @@
 import { join } from "node:path";
-import { sandboxCity } from "./catalogue.ts";
 import { deliverer } from "./deliverer/deliverer.ts";
 import { page } from "./look.ts";
 import { type Mailbox, startMailbox } from "./mailbox/mailbox.ts";
 import { openMemory } from "./memory.ts";
 import { partnerSystem } from "./partner-system/system.ts";
 import { paymentSystem } from "./payment-system/server.ts";
+import { sandboxCustomer } from "./people.ts";
 import { pushReceiver } from "./push/receiver.ts";
 import { seed } from "./seed.ts";
 import { html, serve } from "./web.ts";
@@ -19,6 +19,7 @@ export interface SandboxConfig {
   readonly DATA_DIR: string;
   readonly PUBLIC_URL: string;
   readonly SANDBOX_PORT: number;
+  readonly ALLOWED_HOSTS?: string;
   readonly SMTP_URL?: string | undefined;
   readonly ADMIN_EMAIL?: string | undefined;
   readonly ADMIN_PASSWORD?: string | undefined;
@@ -60,7 +61,11 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     base: "/kitchen",
     preparationMs: options.preparationMs ?? PREPARATION_MS,
   });
-  const courier = deliverer({ base: "/courier", apiUrl: config.PUBLIC_URL, city: sandboxCity });
+  const courier = deliverer({
+    base: "/courier",
+    apiUrl: config.PUBLIC_URL,
+    carriesFor: (partnerId) => Object.values(memory.partners).some(({ id }) => id === partnerId),
+  });
   const bank = paymentSystem({
     base: "/pay",
     publicUrl: () => url,
@@ -79,7 +84,11 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
       ...bank.routes,
       ...mailbox.routes,
     },
-    { host: HOST, port: config.SANDBOX_PORT },
+    {
+      host: HOST,
+      port: config.SANDBOX_PORT,
+      ...(config.ALLOWED_HOSTS && { allowedHosts: config.ALLOWED_HOSTS }),
+    },
   ).catch(async (error) => {
     await mailbox.stop();
     throw error;
@@ -145,16 +154,27 @@ function indexPage(apiUrl: string) {
     of: "Waybill",
     body: html`<h1>The world around Waybill</h1>
 <p>These programs play everybody whom the platform deals with. They know only its public API.</p>
+<h2>What to do</h2>
+<ol>
+<li>Order something. <code>npm run demo</code> takes an order through all steps by itself, <code>npm run seed</code> makes
+orders to look at. To order yourself, open the <a href="${apiUrl}/docs/">API documentation</a>, sign in there with
+<code>POST /sessions</code> as <code>${sandboxCustomer.email}</code> with the password
+<code>${sandboxCustomer.password}</code>, then <code>POST /orders/check</code> and <code>POST /orders/confirm</code>.</li>
+<li>Pay: open the <code>checkout_url</code> of the confirmed order, or choose it at the
+<a href="/pay">payment system</a>.</li>
+<li>Watch the <a href="/kitchen">kitchen</a> accept it and say a moment later that it is ready.</li>
+<li>Watch the <a href="/courier">courier</a> take it and ride. Read the PIN in the <a href="/mailbox">mailbox</a> or on
+the <a href="/push">phones</a>, and tell it to the courier at the door.</li>
+</ol>
+<h2>Who is here</h2>
 <section class="card"><a href="/mailbox"><strong>Mailbox</strong></a>
 <p>Every mail that the platform sent: codes, invitations, news of orders.</p></section>
 <section class="card"><a href="/push"><strong>Phones</strong></a><p>What pushes are shown on the phones.</p></section>
-<section class="card"><strong>Payment system</strong>
-<p>Its checkout page opens at the address that an order's confirmation answers. There one pays, declines, pays twice
-or pays too little.</p></section>
+<section class="card"><a href="/pay"><strong>Payment system</strong></a>
+<p>Every checkout that was opened. On its page a customer pays, declines, pays twice or pays too little.</p></section>
 <section class="card"><a href="/kitchen"><strong>Kitchens</strong></a>
 <p>The partners' own system: accepts orders and says when they are ready.</p></section>
 <section class="card"><a href="/courier"><strong>Courier</strong></a>
-<p>Dora, who claims what is ready in ${sandboxCity}, rides, and waits at the door for the PIN.</p></section>
-<p class="quiet">The platform: <a href="${apiUrl}/docs/">API documentation</a></p>`,
+<p>Dora takes what is ready at these kitchens, rides, and waits at the door for the PIN.</p></section>`,
   });
 }

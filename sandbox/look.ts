@@ -16,7 +16,7 @@ header strong { font-size: 1.05rem; } header a { margin-left: auto; }
 main { max-width: 44rem; margin: 0 auto; padding: 1.5rem 1.25rem 4rem; }
 main.narrow { max-width: 28rem; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 1rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-p, ul { margin: 0 0 .75rem; } ul { padding-left: 1.25rem; } .card > :last-child { margin-bottom: 0; } a { color: var(--brand); } code { overflow-wrap: anywhere; }
+p, ul, ol { margin: 0 0 .75rem; } ul, ol { padding-left: 1.25rem; } li { margin: 0 0 .25rem; } .card > :last-child { margin-bottom: 0; } a { color: var(--brand); } code { overflow-wrap: anywhere; background: var(--line); border-radius: 4px; padding: 0 .25em; }
 .quiet { color: var(--quiet); } .small { font-size: .875rem; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 1.25rem;
   margin: 0 0 1rem; }

@@ -1,5 +1,6 @@
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { foreignHeader } from "../lib/net/foreign-request.ts";
 
 const BODY_MAX_BYTES = 128 * 1024;
 const HEADERS_TIMEOUT_MS = 5_000;
@@ -77,13 +78,13 @@ export interface WebServer {
  */
 export async function serve(
   routes: Routes,
-  { host, port }: { host: string; port: number },
+  { host, port, allowedHosts }: { host: string; port: number; allowedHosts?: string },
 ): Promise<WebServer> {
   const table = Object.entries(routes).map(([route, handler]) => ({ ...compiled(route), handler }));
   const server = createServer(
     { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
     (request, response) => {
-      answer(table, request)
+      answer(table, request, allowedHosts)
         .catch(failure)
         .then((result) => send(response, result, request.method === "HEAD"))
         .catch(() => response.destroy());
@@ -116,7 +117,14 @@ function compiled(route: string) {
   return { method, pattern: new RegExp(`^${source}/?$`) };
 }
 
-async function answer(table: Compiled[], request: IncomingMessage): Promise<WebAnswer> {
+async function answer(
+  table: Compiled[],
+  request: IncomingMessage,
+  allowedHosts: string | undefined,
+): Promise<WebAnswer> {
+  const foreign = foreignHeader(request.headers, allowedHosts);
+  if (foreign)
+    throw new WebError(403, `This ${foreign} is not allowed here: ALLOWED_HOSTS names those that are.`);
   const url = new URL(request.url ?? "/", "http://sandbox");
   const path = decodeURI(url.pathname);
   const matching = table.filter(({ pattern }) => pattern.test(path));
@@ -170,7 +178,8 @@ function send(response: ServerResponse, answer: WebAnswer, headOnly: boolean): v
     "content-length": Buffer.byteLength(text),
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    // With no-referrer a browser sends "Origin: null" along with the forms of these pages.
+    "referrer-policy": "same-origin",
     ...(answer.location && { location: answer.location }),
     ...answer.headers,
   });

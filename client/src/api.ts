@@ -1632,6 +1632,7 @@ export interface components {
     };
     PoolEntry: {
       order_id: string;
+      partner_id: string;
       partner_title: string;
       pickup: Schemas["Address"];
       destination: Schemas["Address"];

@@ -44,6 +44,12 @@ export const catalogue = {
   PORT: port("Port of the REST API; 0 takes any free one, as with the other ports", 3000),
   OPS_HOST: host("Address that /livez, /readyz and /metrics listen on", "127.0.0.1"),
   OPS_PORT: port("Port of /livez, /readyz and /metrics", 3001),
+  ALLOWED_HOSTS: shaped(
+    "Names, comma-separated, that the operations port and the sandbox may be asked by, besides IP addresses and localhost: those of a reverse proxy before them",
+    /^[a-z0-9.-]{1,253}(, ?[a-z0-9.-]{1,253})*$/i,
+    "be a comma-separated list of host names",
+    { fallback: "" },
+  ),
   PUBLIC_URL: url(
     "Where clients, banks and partners reach the gateway; unset: http://HOST:PORT",
     ["http", "https"],

@@ -1,6 +1,7 @@
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { ServiceBroker } from "moleculer";
+import { foreignHeader } from "../../lib/net/foreign-request.ts";
 import {
   type Check,
   type CheckResult,
@@ -26,6 +27,8 @@ export interface OperationsServer {
 export interface OperationsOptions {
   host: string;
   port: number;
+  /** Names besides IP addresses and localhost that it may be asked by. */
+  allowedHosts?: string;
   brokers: () => readonly ServiceBroker[];
   /** What the process needs besides what its services do, by what it is. */
   checks: Record<string, Check>;
@@ -43,6 +46,10 @@ export async function startOperationsServer(options: OperationsOptions): Promise
   const server = createServer(
     { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
     (request, response) => {
+      const foreign = foreignHeader(request.headers, options.allowedHosts);
+      if (foreign) {
+        return send(response, 403, "application/json", JSON.stringify({ status: `${foreign} not allowed` }));
+      }
       const path = request.url?.split("?")[0];
       const answer =
         path === "/livez" ? live : path === "/readyz" ? readiness : path === "/metrics" ? metrics : undefined;

@@ -23,6 +23,12 @@ interface Ride {
   sinceMs: number;
 }
 
+export interface DelivererOptions {
+  base: string;
+  apiUrl: string;
+  carriesFor: (partnerId: string) => boolean;
+}
+
 export interface Deliverer {
   routes: Routes;
   /** Begins to work. */
@@ -33,9 +39,9 @@ export interface Deliverer {
 /**
  * A deliverer: watches the pool, claims what is ready, rides there and reports where they are. At the door they
  * wait until somebody tells them the PIN, on their page or by `POST <base>/orders/{id}/pin`.
- * @param city where they ride; what is to be collected elsewhere they leave to others
+ * @param carriesFor whether they carry for this partner; orders of others are left to other deliverers
  */
-export function deliverer({ base, apiUrl, city }: { base: string; apiUrl: string; city: string }): Deliverer {
+export function deliverer({ base, apiUrl, carriesFor }: DelivererOptions): Deliverer {
   const rides = new Map<string, Ride>();
   const stopping = new AbortController();
   let session: Waybill | undefined;
@@ -72,7 +78,7 @@ export function deliverer({ base, apiUrl, city }: { base: string; apiUrl: string
 
   async function claimNext(as: Waybill): Promise<void> {
     const { items } = await answered(as.GET("/deliveries/available", { params: { query: { limit: 100 } } }));
-    for (const { order_id: id } of items.filter(({ pickup }) => pickup.city === city)) {
+    for (const { order_id: id } of items.filter(({ partner_id }) => carriesFor(partner_id))) {
       try {
         const params = { path: { order_id: id } };
         carry(await answered(as.POST("/orders/{order_id}/assign", { params })));
@@ -202,12 +208,18 @@ function ridesPage(base: string, rides: Ride[], onDuty: boolean, problem?: strin
     ...(problem && { status: 422 }),
     body: html`<h1>Deliveries</h1>
 ${problem ? html`<p class="card notice warn" role="alert">${problem}</p>` : ""}
-<form method="post" action="${base}"><button name="duty" value="${onDuty ? "off" : "on"}">${
-      onDuty ? "On duty: claims every ready order. Go off duty" : "Off duty. Go on duty"
-    }</button></form>
+<p class="quiet">${
+      onDuty
+        ? "Dora is on duty: she takes every order that a kitchen of the sandbox says is ready."
+        : "Dora is off duty: orders that are ready wait for another courier."
+    } At the door she needs the PIN that the customer got by <a href="/mailbox">mail</a> and
+<a href="/push">push</a>: enter it below to hand over.</p>
+<form method="post" action="${base}"><button name="duty" value="${onDuty ? "off" : "on"}">Go ${
+      onDuty ? "off" : "on"
+    } duty</button></form>
 ${rides.reverse().map(
   ({ orderId, from, to, state }) => html`<article class="card"><strong>${state}</strong>
-<p>${from} → ${to}</p><p class="quiet small">order ${orderId}</p>
+<p>${from} to ${to}</p><p class="quiet small">order ${orderId}</p>
 ${
   state === "riding" || state === "at the door"
     ? html`<form method="post" action="${base}"><input type="hidden" name="order" value="${orderId}">
@@ -217,6 +229,6 @@ ${
     : ""
 }</article>`,
 )}
-${rides.length === 0 ? html`<p>Nothing yet.</p>` : ""}`,
+${rides.length === 0 ? html`<p>No delivery yet. Orders appear here once they are paid and ready at a kitchen.</p>` : ""}`,
   });
 }

@@ -1,7 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { ApiError, answered, waybill } from "../../client/src/index.ts";
-import { DemoError, sandboxPages } from "./pages.ts";
-import type { DemoPlaces } from "./places.ts";
+import { DemoError, type DemoPlaces, sandboxPages } from "./pages.ts";
 import type { Terminal } from "./terminal.ts";
 
 const POLL_MS = 100;

@@ -1,4 +1,8 @@
-const PROBE_TIMEOUT_MS = 2_000;
+/** Where the platform and its sandbox are. */
+export interface DemoPlaces {
+  apiUrl: string;
+  sandboxUrl: string;
+}
 
 /** What the demo cannot go on without. */
 export class DemoError extends Error {}
@@ -34,13 +38,3 @@ export function sandboxPages(sandboxUrl: string) {
 }
 
 export type SandboxPages = ReturnType<typeof sandboxPages>;
-
-/** @throws DemoError that says what to do, when nobody is there */
-export async function requireRunning(name: string, url: string, script: string): Promise<void> {
-  try {
-    await fetch(`${url}/`, { signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) });
-  } catch {
-    const then = `run npm start in another terminal, then npm run ${script} again`;
-    throw new DemoError(`${name} does not answer at ${url}: ${then}`);
-  }
-}

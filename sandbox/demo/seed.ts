@@ -1,29 +1,18 @@
-/**
- * `npm run seed -- --orders 40` gives the sandbox's customer orders in all states, on a platform that runs beside it:
- * something to look at in lists, pages and consoles.
- */
-import { parseArgs } from "node:util";
 import { answered, type Schemas, type Waybill, waybill } from "../../client/src/index.ts";
 import { sandboxPartners } from "../catalogue.ts";
 import { inTurns } from "../in-turns.ts";
 import { amountText } from "../look.ts";
 import { sandboxCustomer } from "../people.ts";
 import { type Fate, fateOf, type World } from "./fates.ts";
-import { DemoError, requireRunning, sandboxPages } from "./pages.ts";
-import { findPlatform } from "./places.ts";
+import { DemoError, type DemoPlaces, sandboxPages } from "./pages.ts";
 
-const ORDERS = 20;
-const ORDERS_MAX = 100;
+export const SEED_ORDERS_MAX = 100;
 const LINES_MAX = 3;
 const TITLE_WIDTH = 22;
 const FATE_WIDTH = 20;
-const USAGE = `npm run seed -- --orders <1 to ${ORDERS_MAX}>`;
 
-async function main(): Promise<void> {
-  const count = wantedOrders();
-  const { apiUrl, sandboxUrl } = findPlatform(process.env);
-  await requireRunning("Waybill", apiUrl, "seed");
-  await requireRunning("The sandbox", sandboxUrl, "seed");
+/** Gives the sandbox's customer `count` orders in all states, and says each in a line. */
+export async function seedOrders({ apiUrl, sandboxUrl }: DemoPlaces, count: number): Promise<void> {
   const customer = waybill({ url: apiUrl });
   await customer.signIn(sandboxCustomer);
   const world = { customer, pages: sandboxPages(sandboxUrl) };
@@ -42,17 +31,6 @@ async function main(): Promise<void> {
     },
   );
   console.log(`Done. Sign in as ${sandboxCustomer.email} at ${apiUrl}/docs/, or look at ${sandboxUrl}/`);
-}
-
-function wantedOrders(): number {
-  try {
-    const { values } = parseArgs({ options: { orders: { type: "string", default: String(ORDERS) } } });
-    const count = Number(values.orders);
-    if (Number.isInteger(count) && count >= 1 && count <= ORDERS_MAX) return count;
-  } catch {
-    // Unknown options get the same answer as a bad number.
-  }
-  throw new DemoError(USAGE);
 }
 
 interface Shop {
@@ -107,8 +85,3 @@ async function place({ customer }: World, { shop, bankId, index, fate }: Wanted)
   const order = await answered(customer.POST("/orders/confirm", { body: confirmed }));
   return { order, total: amountText(check.total.amount_minor, check.total.currency) };
 }
-
-main().catch((error: Error) => {
-  console.error(`${error.message}.`);
-  process.exit(1);
-});

@@ -118,14 +118,14 @@ function listPage(base: string, mails: ReceivedMail[]) {
     home: "/",
     refreshSeconds: 5,
     body: html`<h1>Every mail that was sent</h1>
-<p class="quiet">Newest first. The page loads itself again every five seconds.</p>
+<p class="quiet">Newest first; codes, invitations and PINs are in here. The page loads itself again every five seconds.</p>
 <form method="get" action="${base}"><label for="to">Only to this address</label>
 <div class="row"><input id="to" name="to" type="email" autocomplete="off"><button>Show</button></div></form>
 ${mails.map(
   (mail) => html`<article class="card"><a href="${base}/${mail.id}"><strong>${mail.subject}</strong></a>
 <p class="quiet small">to ${mail.to.join(", ")} · ${timeText(mail.at)}</p></article>`,
 )}
-${mails.length === 0 ? html`<p>Nothing yet.</p>` : ""}`,
+${mails.length === 0 ? html`<p>No mail yet. Sign up, or order something: each step sends one.</p>` : ""}`,
   };
 }
 

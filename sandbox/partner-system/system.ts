@@ -181,8 +181,8 @@ function ordersPage(tickets: Ticket[], kitchens: ReadonlyMap<string, Kitchen>) {
     home: "/",
     refreshSeconds: 2,
     body: html`<h1>Orders that came in</h1>
-<p class="quiet">Newest first. Each is accepted at once and ready a moment later. A note with the word “reject” has
-it declined, one with “delay” has it take a minute longer.</p>
+<p class="quiet">Newest first. There is nothing to do here: each order is accepted at once and ready a moment later. To see
+something else, order with a note: with the word “reject” the kitchen declines, with “delay” it takes a minute longer.</p>
 ${tickets.map(
   ({ orderId, partnerId, lines, note, state, trouble, at }) => html`<article class="card">
 <strong>${kitchens.get(partnerId)?.title ?? partnerId}</strong> · ${state}
@@ -191,6 +191,6 @@ ${note ? html`<p>“${note}”</p>` : ""}
 ${trouble ? html`<p class="warn">${trouble}</p>` : ""}
 <p class="quiet small">order ${orderId} · ${timeText(at)}</p></article>`,
 )}
-${tickets.length === 0 ? html`<p>Nothing yet.</p>` : ""}`,
+${tickets.length === 0 ? html`<p>No order yet. An order comes to its kitchen once it is paid.</p>` : ""}`,
   });
 }

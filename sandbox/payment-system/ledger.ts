@@ -91,6 +91,8 @@ export function ledger(file?: string) {
       return checkout;
     },
     /** @throws WebError 404 */
+    /** The newest first. */
+    newestCheckouts: (limit: number): Checkout[] => [...checkouts.values()].slice(-limit).reverse(),
     checkout(id: string | undefined): Checkout {
       const found = checkouts.get(id ?? "");
       if (!found) throw new WebError(404, "There is no such checkout.");

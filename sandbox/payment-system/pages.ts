@@ -42,6 +42,27 @@ ${told(view)}`,
   });
 }
 
+/** All that customers were sent here to pay, with the way to each page. */
+export function checkoutsPage(
+  base: string,
+  found: readonly { checkout: Checkout; payments: readonly Payment[] }[],
+): WebAnswer {
+  return page({
+    title: "Checkouts",
+    of: OF,
+    home: "/",
+    body: html`<h1>Checkouts</h1>
+<p class="quiet">Newest first. Open one to pay it, decline it or pay too little, and to see what the shop was told.</p>
+${found.map(({ checkout, payments }) => {
+  const { id, amountMinor, currency, description, declined } = checkout;
+  const state = payments.length > 0 ? "paid" : declined > 0 ? "declined" : "to pay";
+  return html`<article class="card"><a href="${base}/checkout/${id}"><strong>${amountText(amountMinor, currency)}</strong></a> · ${state}
+<p>${description}</p><p class="quiet small">order ${checkout.orderId}</p></article>`;
+})}
+${found.length === 0 ? html`<p>No checkout yet. Confirming an order opens one.</p>` : ""}`,
+  });
+}
+
 function stillOpen(paidMinor: number, currency: string): string {
   return paidMinor > 0 ? `still to pay; ${amountText(paidMinor, currency)} came already` : "to pay";
 }
@@ -67,7 +88,8 @@ function statusOf({ checkout, payments }: CheckoutView): Html {
 function form({ base, checkout }: CheckoutView, openMinor: number): Html {
   const { currency } = checkout;
   const half = decimalText({ amountMinor: Math.max(1, Math.floor(openMinor / 2)), currency });
-  return html`<form method="post" action="${base}/checkout/${checkout.id}">
+  return html`<p class="quiet">No card is needed: the buttons say what the customer does.</p>
+<form method="post" action="${base}/checkout/${checkout.id}">
 <button class="primary" name="action" value="pay">Pay ${amountText(openMinor, currency)}</button>
 <button name="action" value="decline">Decline</button>
 </form>

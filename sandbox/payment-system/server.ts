@@ -2,10 +2,11 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { isCurrency, minorUnitDigits } from "../../lib/money.ts";
 import { jsonOf, type Routes, serve, type WebAnswer, WebError, type WebRequest } from "../web.ts";
 import { type Checkout, type Ledger, ledger, type Payment } from "./ledger.ts";
-import { checkoutPage } from "./pages.ts";
+import { checkoutPage, checkoutsPage } from "./pages.ts";
 import { type Reports, reports } from "./reports.ts";
 
 const TEXT_MAX = 200;
+const CHECKOUTS_SHOWN = 50;
 const URL_MAX = 2_048;
 
 export interface PaymentSystemOptions {
@@ -81,6 +82,13 @@ export function paymentSystem(options: PaymentSystemOptions): { routes: Routes; 
             })),
         },
       })),
+      [`GET ${base}`]: () =>
+        checkoutsPage(
+          base,
+          books
+            .newestCheckouts(CHECKOUTS_SHOWN)
+            .map((checkout) => ({ checkout, payments: books.paymentsOf(checkout.id) })),
+        ),
       [`GET ${base}/checkout/:id`]: ({ params }) => view(books.checkout(params.id)),
       [`POST ${base}/checkout/:id`]: ({ params, body }) => {
         const checkout = books.checkout(params.id);

@@ -77,7 +77,7 @@ ${newestFirst().map(
     push.times > 1 ? ` · came ${push.times} times, shown once` : ""
   }</p></article>`,
 )}
-${shown.size === 0 ? html`<p>Nothing yet.</p>` : ""}`,
+${shown.size === 0 ? html`<p>No push yet. A customer’s phone shows one for each step of an order, once it was registered with <code>POST /me/devices</code>.</p>` : ""}`,
         }),
     },
   };

@@ -1,3 +1,4 @@
+import { request } from "node:http";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
 import { fail } from "../../contracts/errors.ts";
@@ -40,6 +41,7 @@ beforeAll(async () => {
   server = await startOperationsServer({
     host: "127.0.0.1",
     port: 0,
+    allowedHosts: "ops.example",
     brokers: () => [broker],
     checks: { carrier: () => true },
     counters: metrics.text,
@@ -51,6 +53,25 @@ afterAll(async () => {
 });
 
 describe("the operations port", () => {
+  it("answers probes by IP address, and no page of another site that reaches it by a name of its own", async () => {
+    const asked = (host: string, headers: Record<string, string> = {}) =>
+      new Promise<number>((resolve, reject) => {
+        const options = {
+          host: "127.0.0.1",
+          port: server.port,
+          path: "/livez",
+          headers: { host, ...headers },
+        };
+        request(options, (response) => resolve(response.resume().statusCode ?? 0))
+          .on("error", reject)
+          .end();
+      });
+    expect(await asked("10.0.0.7:3001")).toBe(200);
+    expect(await asked("ops.example")).toBe(200);
+    expect(await asked("rebound.example:3001")).toBe(403);
+    expect(await asked("127.0.0.1", { origin: "https://elsewhere.example" })).toBe(403);
+  });
+
   it("is live from the beginning, and ready only once it is told so", async () => {
     expect(await get("/livez")).toMatchObject({ status: 200, body: '{"status":"live"}' });
     expect((await get("/readyz")).status).toBe(503);

@@ -1,9 +1,10 @@
-import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { execFile, spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { afterAll, describe, expect, it } from "@jest/globals";
 import { platform } from "../support/platform.ts";
 
@@ -50,6 +51,13 @@ describe("npm run admin:create", () => {
     expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining("is an admin already") });
   }, 60_000);
 
+  it("takes the password of an input that ends without a line end", async () => {
+    const { dataDir } = await platform();
+    const email = `boss-${crypto.randomUUID()}@example.org`;
+    const made = await run("admin-create", ["--email", email], dataDir, {}, crypto.randomUUID());
+    expect(made).toMatchObject({ code: 0, stdout: expect.stringContaining(`${email} is an admin now`) });
+  });
+
   it("without an address, or with a password that is too short, says what it needs", async () => {
     const { dataDir } = await platform();
     expect(await run("admin-create", [], dataDir)).toMatchObject({
@@ -58,6 +66,31 @@ describe("npm run admin:create", () => {
     });
     const short = await run("admin-create", ["--email", "a@example.org"], dataDir, {}, "short\n");
     expect(short).toMatchObject({ code: 64, stderr: "The password needs at least 8 characters.\n" });
+  });
+});
+
+describe("the scripts that read settings", () => {
+  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const [envFile] = /platform\/env-file\.js/.exec(scripts.start) ?? [];
+
+  it.each(["start", "dev", "demo", "seed", "repl", "migrate", "admin:create", "rebuild", "clean"])(
+    "npm run %s reads .env first",
+    (name) => expect(scripts[name]).toMatch(/^node --import \.\/platform\/env-file\.js /),
+  );
+
+  it.each([
+    [{}, "data of the file"],
+    [{ DATA_DIR: "data of mine" }, "data of mine"],
+  ])("take what .env says, unless the environment says it (%o)", async (own, expected) => {
+    const home = mkdtempSync(join(folder, "home "));
+    writeFileSync(join(home, ".env"), '# a comment\nDATA_DIR="data of the file"\n');
+    const { DATA_DIR: _, ...env } = process.env;
+    const words = ["--import", join(root, envFile ?? ""), join(root, "platform/commands/clean.ts")];
+    const { stdout } = await promisify(execFile)(process.execPath, words, {
+      cwd: home,
+      env: { ...env, ...own },
+    });
+    expect(stdout).toBe(`There is no ${join(home, expected)}.\n`);
   });
 });
 

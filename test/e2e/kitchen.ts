@@ -11,7 +11,7 @@ export const home = {
   country: "DE",
   position: { latitude: 52.5386, longitude: 13.4098 },
 };
-/** Where the tests' kitchens are: the sandbox's courier rides in another city and leaves their orders alone. */
+/** Where the tests' kitchens are. */
 export const pickup = {
   line1: "Große Bergstraße 12",
   city: "Hamburg",

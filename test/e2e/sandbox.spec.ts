@@ -1,4 +1,7 @@
 import { execFile } from "node:child_process";
+import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { beforeAll, describe, expect, it } from "@jest/globals";
@@ -8,6 +11,8 @@ import { sandboxPartners } from "../../sandbox/catalogue.ts";
 import { sandboxCustomer } from "../../sandbox/people.ts";
 import { eventually } from "../support/eventually.ts";
 import { platform, type TestPlatform } from "../support/platform.ts";
+import { connect } from "./client.ts";
+import { admin, home, kitchen, type Order, readyOrder, customer as someCustomer } from "./world.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const DEMO_TIMEOUT_MS = 60_000;
@@ -74,7 +79,7 @@ describe("the sandbox around a platform", () => {
   it(
     "npm run demo takes an order to delivered, says so, and exits with 0",
     async () => {
-      const run = promisify(execFile)(process.execPath, ["sandbox/demo/demo.ts"], {
+      const run = promisify(execFile)(process.execPath, ["platform/commands/demo.ts"], {
         cwd: root,
         env: { ...process.env, DATA_DIR: places.dataDir },
       });
@@ -92,7 +97,7 @@ describe("the sandbox around a platform", () => {
     async () => {
       const { stdout } = await promisify(execFile)(
         process.execPath,
-        ["sandbox/demo/seed.ts", "--orders", "10"],
+        ["platform/commands/seed.ts", "--orders", "10"],
         { cwd: root, env: { ...process.env, DATA_DIR: places.dataDir } },
       );
       const tooLong = stdout.split("\n").filter((line) => [...line].length > 80 && !line.includes("http"));
@@ -116,21 +121,46 @@ describe("the sandbox around a platform", () => {
   );
 
   it.each([["0"], ["101"], ["many"]])("npm run seed of %s orders says how it is called", async (orders) => {
-    const run = promisify(execFile)(process.execPath, ["sandbox/demo/seed.ts", "--orders", orders], {
+    const run = promisify(execFile)(process.execPath, ["platform/commands/seed.ts", "--orders", orders], {
       cwd: root,
     });
-    await expect(run).rejects.toMatchObject({ code: 1, stderr: "npm run seed -- --orders <1 to 100>.\n" });
+    await expect(run).rejects.toMatchObject({ code: 64, stderr: "npm run seed -- --orders <1 to 100>\n" });
   });
 
-  it("npm run demo, without a platform, says in one line what to do and exits with 1", async () => {
-    const run = promisify(execFile)(process.execPath, ["sandbox/demo/demo.ts"], {
-      cwd: root,
-      env: { ...process.env, DATA_DIR: "/nonexistent", PORT: "1" },
-    });
-    await expect(run).rejects.toMatchObject({
-      code: 1,
-      stderr: expect.stringMatching(/^[^\n]*npm start[^\n]*\n$/),
-    });
+  it.each(["demo", "seed"])(
+    "npm run %s, where no platform runs on DATA_DIR, says so and exits with 69, whatever another platform answers",
+    async (name) => {
+      // A platform that was killed leaves its addresses behind; another one has them now.
+      const dataDir = mkdtempSync(join(tmpdir(), "killed-"));
+      copyFileSync(join(places.dataDir, "platform.json"), join(dataDir, "platform.json"));
+      const { port } = new URL(places.url);
+      const { port: sandboxPort } = new URL(places.sandboxUrl);
+      const env = { ...process.env, DATA_DIR: dataDir, PORT: port, SANDBOX_PORT: sandboxPort };
+      const run = promisify(execFile)(process.execPath, [`platform/commands/${name}.ts`], { cwd: root, env });
+      await expect(run).rejects.toMatchObject({
+        code: 69,
+        stdout: "",
+        stderr: `no platform runs on ${dataDir}: npm start\n`,
+      });
+      rmSync(dataDir, { recursive: true });
+    },
+  );
+
+  it("the courier takes the orders of the sandbox's partners and leaves another partner's in the same city", async () => {
+    const api = await connect();
+    const boss = await admin(api);
+    const shop = await kitchen(api, boss);
+    const { city, postal_code, country } = sandboxPartners[0]?.fields.address ?? home;
+    const body = { address: { line1: "Kastanienallee 1", city, postal_code, country } };
+    await api.ok(`PATCH /partners/${shop.partnerId}`, { token: boss, body });
+    const other = await readyOrder(api, await someCustomer(api), shop);
+    // What has waited for longer stands before it in the pool.
+    const { order_id: id, checkout_url: url } = await newOrder();
+    await press(url, { action: "pay" });
+    await orderAs(id, { status: "delivering" });
+    const seen = await api.ok<Order>(`GET /orders/${other.order_id}`, { token: boss });
+    expect(seen.status).toBe("ready");
+    await shop.close();
   });
 
   it("an order that the kitchen declines is cancelled, and the bank's page shows the money going back", async () => {

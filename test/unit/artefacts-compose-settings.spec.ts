@@ -50,6 +50,7 @@ const fixed: Record<string, string> = {
 /** What the platform around the services reads, and in which containers. */
 const readByPlatform: Record<string, readonly string[]> = {
   LOG_LEVEL: ours,
+  ALLOWED_HOSTS: ours,
   PUBLIC_URL: [...ours, "migrate"],
   BRIDGE_SECRET: ours,
   BRIDGE_SECRET_PREVIOUS: ours,

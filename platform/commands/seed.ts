@@ -1,0 +1,28 @@
+/**
+ * `npm run seed -- --orders 40` gives the sandbox's customer orders in all states, on the platform that runs on
+ * DATA_DIR: something to look at in lists, pages and consoles.
+ */
+import { parseArgs } from "node:util";
+import { readConfig } from "../../lib/config/config.ts";
+import { SEED_ORDERS_MAX, seedOrders } from "../../sandbox/demo/seed.ts";
+import { runningSandbox } from "../running.ts";
+import { dataDirOf } from "../settings.ts";
+import { runCommand, UsageError } from "./command.ts";
+
+const ORDERS = 20;
+
+runCommand(async () => {
+  const count = wantedOrders();
+  await seedOrders(await runningSandbox(dataDirOf(readConfig(process.env, { needs: false }))), count);
+});
+
+function wantedOrders(): number {
+  try {
+    const { values } = parseArgs({ options: { orders: { type: "string", default: String(ORDERS) } } });
+    const count = Number(values.orders);
+    if (Number.isInteger(count) && count >= 1 && count <= SEED_ORDERS_MAX) return count;
+  } catch {
+    // Unknown options get the same answer as a bad number.
+  }
+  throw new UsageError(`npm run seed -- --orders <1 to ${SEED_ORDERS_MAX}>`);
+}
