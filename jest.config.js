@@ -13,5 +13,6 @@ export default {
   globalTeardown: "<rootDir>/test/support/global-teardown.ts",
   // Two more than the cores of a small machine: much of a test is waiting for a server.
   maxWorkers: 4,
-  testTimeout: 20_000,
+  // Beyond the patience of `eventually`, so that a failing test says what it waited for.
+  testTimeout: 60_000,
 };

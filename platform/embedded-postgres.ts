@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -31,6 +32,10 @@ const START_TIMEOUT_MS = 30_000;
 const POLL_MS = 10;
 const WATCH_INTERVAL_MS = 500;
 const START_TRIES = 3;
+const LOG_FOLDER = "log";
+/** The server begins a new log file at this size, and the oldest beyond so many are removed: 40 MB at most. */
+const LOG_FILE_KB = 8 * 1_024;
+const LOG_FILES_MAX = 4;
 /** Twice what four services with pools of ten ask for. */
 const CONNECTIONS = 120;
 
@@ -86,6 +91,7 @@ export async function startPostgres(options: EmbeddedPostgresOptions): Promise<E
   const watch = async () => {
     for (;;) {
       await delay(WATCH_INTERVAL_MS, undefined, { ref: false, signal: unwatched.signal });
+      removeOldLogs(cluster);
       if (isAlive(server.pid)) continue;
       progress("PostgreSQL: the server died and is started again");
       server = await launch({ ...options, dataDir }, cluster, binaries, runAs, server.port).catch(
@@ -111,7 +117,16 @@ export async function startPostgres(options: EmbeddedPostgresOptions): Promise<E
 }
 
 const passwordFile = (dataDir: string) => join(dataDir, "postgres.password");
-const logFile = (dataDir: string) => join(dataDir, "postgres.log");
+/** What the server says before its log begins, and after its end. */
+const startLogFile = (dataDir: string) => join(dataDir, "postgres.log");
+const logFolder = (cluster: string) => join(cluster, LOG_FOLDER);
+
+/** The server itself only begins new files. Their names sort by age. */
+function removeOldLogs(cluster: string): void {
+  const folder = logFolder(cluster);
+  const files = existsSync(folder) ? readdirSync(folder).sort() : [];
+  for (const file of files.slice(0, -LOG_FILES_MAX)) rmSync(join(folder, file), { force: true });
+}
 
 /** Made beside its place and moved there when complete, so that a kill in between leaves no half cluster. */
 async function createCluster(
@@ -164,7 +179,8 @@ async function launch(
     const server = await tryToLaunch(options, cluster, binaries, runAs, port);
     if (server) return server;
     // Another program may have taken the port between our look and PostgreSQL's.
-    if (left === 1) throw new Error(`PostgreSQL does not start: see ${logFile(options.dataDir)}`);
+    if (left === 1)
+      throw new Error(`PostgreSQL does not start: see the newest file in ${logFolder(cluster)}`);
   }
 }
 
@@ -183,11 +199,16 @@ async function tryToLaunch(
     timezone: "UTC",
     log_timezone: "UTC",
     jit: "off",
+    logging_collector: "on",
+    log_directory: LOG_FOLDER,
+    log_filename: "%Y-%m-%dT%H-%M-%S.log",
+    log_rotation_size: LOG_FILE_KB,
+    log_rotation_age: 0,
     ...(options.unsafe ? { fsync: "off", full_page_writes: "off" } : {}),
   };
   const flags = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
   const [program, args] = asCommand(runAs, binaries.postgres, ["-D", cluster, ...flags]);
-  const log = openSync(logFile(options.dataDir), "a", 0o600);
+  const log = openSync(startLogFile(options.dataDir), "w", 0o600);
   const child = spawn(program, args, {
     cwd: "/",
     detached: true,

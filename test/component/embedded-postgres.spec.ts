@@ -4,6 +4,7 @@ import {
   chownSync,
   existsSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -69,6 +70,26 @@ describe("the embedded PostgreSQL", () => {
     server.unwatch();
     server = await start();
     expect([server.takenOver, server.port]).toEqual([true, port]);
+  });
+
+  it("bounds its log: it begins a new file at 8 MB, and no more than four files stay", async () => {
+    const folder = join(dataDir, "postgres", "log");
+    for (let day = 1; day <= 9; day++) writeFileSync(join(folder, `2020-01-0${day}T00-00-00.log`), "old\n");
+    await expect(query("SELECT no_such_function()")).rejects.toThrow("does not exist");
+    await eventually(() => {
+      const files = readdirSync(folder).sort();
+      expect(files).toHaveLength(4);
+      // The newest, which the server writes, is among them.
+      expect(readFileSync(join(folder, files.at(-1) ?? ""), "utf8")).toContain("no_such_function");
+    });
+    const shown = await query(
+      "SELECT name, setting FROM pg_settings WHERE name IN ('log_rotation_size', 'logging_collector') ORDER BY 1",
+    );
+    expect(shown).toEqual([
+      { name: "log_rotation_size", setting: "8192" },
+      { name: "logging_collector", setting: "on" },
+    ]);
+    expect(statSync(join(dataDir, "postgres.log")).size).toBeLessThan(10_000);
   });
 
   it("that is killed comes back at the same address with everything that was committed", async () => {

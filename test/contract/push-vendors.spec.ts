@@ -11,6 +11,9 @@ import { type FcmServer, fcmKeyFile, fcmSettings, startFcm } from "../support/fc
 import { handClock, pushTo } from "../support/push.ts";
 
 const MINUTE_MS = 60_000;
+const LOST_MS = 400;
+/** As in the product. */
+const HANGING_MS = 2_000;
 const DAY_S = 86_400;
 const LONG = "🛵 漢字 “quoted” ".repeat(200);
 const otherKey = (modulusLength: number) =>
@@ -235,7 +238,7 @@ describe("push provider apns, at APNs", () => {
     const lost = apns({ apiUrl: `http://127.0.0.1:${port}` });
     const outcomes: string[] = [];
     const told = eventually(async () => {
-      outcomes.push((await lost.send(pushTo(server.token(), apnsSettings, { timeoutMs: 150 }))).outcome);
+      outcomes.push((await lost.send(pushTo(server.token(), apnsSettings, { timeoutMs: LOST_MS }))).outcome);
       expect(sockets.length).toBeGreaterThan(1);
     });
     await told.finally(async () => {
@@ -243,7 +246,9 @@ describe("push provider apns, at APNs", () => {
       silent.close();
       for (const socket of sockets) socket.destroy();
     });
-    expect(new Set(outcomes)).toEqual(new Set(["unclear"]));
+    // Where a busy machine has not connected within that time, nothing was sent: refused.
+    expect(outcomes).toContain("unclear");
+    expect(outcomes).not.toContain("accepted");
   });
 
   it("a server that is not there is refused with the reason", async () => {
@@ -252,7 +257,10 @@ describe("push provider apns, at APNs", () => {
   });
 
   it("a push that hangs on a line that is alive leaves the line to the others", async () => {
-    expect(await send({ token: server.token("hang"), timeoutMs: 100 })).toMatchObject({ outcome: "unclear" });
+    // The line is there, and has half of the time for the answer to its ping.
+    await send();
+    const hanging = { token: server.token("hang"), timeoutMs: HANGING_MS };
+    expect(await send(hanging)).toMatchObject({ outcome: "unclear" });
     expect(await send()).toMatchObject({ outcome: "accepted" });
     expect(server.state.sessionsOpened).toBe(1);
   });

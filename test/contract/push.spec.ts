@@ -132,7 +132,7 @@ describe("push provider onesignal, in OneSignal's own words", () => {
       data: {},
       collapseId: newId(),
       settings,
-      timeoutMs: 1_000,
+      timeoutMs: 30_000,
       ...change,
     });
 

@@ -1,6 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 
 const POLL_MS = 20;
+/** Not how long a thing should take, but how long a busy machine may take for it: it is spent only by a failing test. */
+const TIMEOUT_MS = 45_000;
 
 /**
  * Waits for a condition: calls `check` again and again until it no longer throws, and returns what it returned.
@@ -8,7 +10,7 @@ const POLL_MS = 20;
  */
 export async function eventually<T>(
   check: () => T | Promise<T>,
-  { timeoutMs = 10_000 }: { timeoutMs?: number } = {},
+  { timeoutMs = TIMEOUT_MS }: { timeoutMs?: number } = {},
 ): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {

@@ -5,7 +5,7 @@ import type { Push } from "../../providers/push/port.ts";
 export function pushTo(token: string, settings: Push["settings"], change: Partial<Push> = {}): Push {
   return {
     ...{ token, title: "On its way", body: "B", data: { event: "order.assigned" } },
-    ...{ collapseId: newId(), settings, timeoutMs: 2_000 },
+    ...{ collapseId: newId(), settings, timeoutMs: 30_000 },
     ...change,
   };
 }
