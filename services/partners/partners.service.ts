@@ -24,6 +24,7 @@ import { orderHandlers } from "./orders-news.ts";
 import * as partners from "./partners.ts";
 import * as products from "./products.ts";
 import { release, reserve, SWEEP_GRACE_MS, sweepReservations } from "./reservations.ts";
+import { reindexProducts } from "./search-reindex.ts";
 import { receiveCallback } from "./webhooks/callback.ts";
 import { countWebhooks, pruneWebhooks } from "./webhooks/deliveries.repository.ts";
 import * as endpoint from "./webhooks/endpoint.ts";
@@ -32,6 +33,8 @@ import { type SenderOptions, webhookSender } from "./webhooks/sender.ts";
 /** Stock moves without an announcement; a list may show it this much later, and 5 s more where a gateway keeps it. */
 const FRONT_PAGE_TTL_SECONDS = 25;
 const SWEEP_INTERVAL_MS = 30_000;
+/** A release before this one may still write words by its rules, until the last of its processes has gone. */
+const REINDEX_INTERVAL_MS = 60_000;
 const KEEP_WEBHOOKS_MS = 30 * 86_400_000;
 const PRUNE_BATCH = 500;
 /** The part of the connections to the database that orders from one partner may take: one of its products may be hot. */
@@ -87,6 +90,11 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
       await inBatches(PRUNE_BATCH, () => pruneWebhooks(db.db, KEEP_WEBHOOKS_MS, PRUNE_BATCH), stopping);
     },
   });
+  const reindexer = timer({
+    name: "making the search words of products anew",
+    intervalMs: REINDEX_INTERVAL_MS,
+    run: (stopping) => reindexProducts(work, stopping),
+  });
 
   const webhooksByState = {
     about: "Calls to partners' systems that wait for their time, and those that nobody accepted.",
@@ -102,7 +110,7 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
     grpc: { proto: "waybill/partners/v1/partners.proto", service: "waybill.partners.v1.Partners" },
     mixins: [
       frontPage.mixin,
-      ...[db.mixin, out.mixin, inbox.mixin, sender.mixin, sweeper.mixin],
+      ...[db.mixin, out.mixin, inbox.mixin, sender.mixin, sweeper.mixin, reindexer.mixin],
       health({
         checks: { postgres: () => db.ping() },
         outbox: out,

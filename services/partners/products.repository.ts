@@ -1,6 +1,6 @@
 import type { Product } from "../../contracts/catalogue.ts";
 import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts";
-import { searchWords } from "./search-words.ts";
+import { storedWords, WORDS_MARK } from "./search-words.ts";
 
 export interface ProductRow extends Product {
   /** The one partner that offers it, whose staff may change it. */
@@ -52,7 +52,7 @@ export async function insertProduct(
       imageUrl ?? null,
       product.ownerPartnerId,
       product.copiedFrom ?? null,
-      searchWords(title, brand, description),
+      storedWords(title, brand, description),
     ],
   );
 }
@@ -89,9 +89,29 @@ export async function saveProductTexts(db: Db, id: string, texts: ProductTexts):
     `UPDATE products SET title = ?, description = ?, brand = ?, image_url = ?, words = ?,
        version = version + 1, updated_at = now()
      WHERE id = ? RETURNING ${PRODUCT}`,
-    [title, description ?? null, brand ?? null, imageUrl ?? null, searchWords(title, brand, description), id],
+    [title, description ?? null, brand ?? null, imageUrl ?? null, storedWords(title, brand, description), id],
   );
   return saved as ProductRow;
+}
+
+/** Locks products whose words were made by other rules than the present ones; those that others have locked wait. */
+export async function lockProductsWithOldWords(db: Db, limit: number): Promise<ProductRow[]> {
+  return await rows<ProductRow>(
+    db,
+    `SELECT ${PRODUCT} FROM products WHERE words[1] IS DISTINCT FROM '${WORDS_MARK}'
+     ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED`,
+    [limit],
+  );
+}
+
+/** Replaces the words of products that the transaction has locked; to those who read them they are unchanged. */
+export async function saveWords(db: Db, products: readonly { id: string; words: string[] }[]): Promise<void> {
+  await affected(
+    db,
+    `UPDATE products p SET words = n.words
+     FROM jsonb_to_recordset(?::jsonb) AS n(id uuid, words text[]) WHERE p.id = n.id`,
+    [JSON.stringify(products)],
+  );
 }
 
 /** The product itself; its offer has gone before. */

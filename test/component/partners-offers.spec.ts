@@ -99,6 +99,25 @@ describe("partners.listOffers", () => {
   });
 });
 
+describe("partners.listOffers, asked for a text in any script,", () => {
+  it.each([
+    ["红烧牛肉面", "牛肉面"],
+    ["味噌ラーメン大盛", "らーめん"],
+    ["ข้าวผัดกุ้ง", "ผัด"],
+    ["김치찌개", "찌개"],
+    ["Straßenkuchen", "strasse"],
+    ["Łosoś wędzony", "losos"],
+    ["شَاوَرْمَا الدَّجاج", "شاورما"],
+    ["Ispanaklı börek", "ISPANAK"],
+  ])("finds %s by %s", async (title, q) => {
+    const { id: partnerId } = await shop.openPartner();
+    const { productId } = await shop.product(partnerId, { title });
+    await shop.product(partnerId, { title: "Bread" });
+    const { items } = await shop.as(CUSTOMER, "partners.listOffers", { partnerId, q });
+    expect(items.map((offer) => offer.productId)).toEqual([productId]);
+  });
+});
+
 describe("products", () => {
   it("partners.createProduct, in another currency than the partner's, is refused", async () => {
     const partner = await shop.openPartner();

@@ -3,7 +3,7 @@ import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
 import { type Db, rows } from "../../mixins/postgres/database.ts";
 import { listOffers, type OfferFilter } from "../../services/partners/offers.repository.ts";
-import { findOwnProduct } from "../../services/partners/products.repository.ts";
+import { findOwnProduct, lockProductsWithOldWords } from "../../services/partners/products.repository.ts";
 import { giveStockBack, takeStock } from "../../services/partners/reservations.repository.ts";
 import { searchQuery } from "../../services/partners/search-words.ts";
 import { listDeliveries } from "../../services/partners/webhooks/deliveries.repository.ts";
@@ -60,6 +60,7 @@ async function load(from: number, to: number): Promise<void> {
        SELECT md5(n::text)::uuid, 'Product ' || n,
          ('00000000-0000-7000-8000-' || lpad((1 + n % ${PARTNERS})::text, 12, '0'))::uuid,
          ARRAY['product', 'n' || n, 'c' || n % 50] || CASE WHEN n % 1000 = 0 THEN ARRAY['truffle'] END
+           || CASE WHEN n % 50 = 7 THEN ARRAY['牛肉'] END || CASE WHEN n % 1000 = 7 THEN ARRAY['肉面', '面'] END
        FROM generate_series(?::int, ?::int - 1) n RETURNING id, owner_partner_id
      )
      INSERT INTO availability (partner_id, product_id, price_minor, currency, stock)
@@ -101,6 +102,8 @@ describe.each(["stale", "fresh"])("at 100,000 products, with %s statistics", (st
     ["a single product's word", () => ({ search: searchQuery("n77777") }), 500],
     ["a word of every product", () => ({ search: searchQuery("product") }), 1_000],
     ["a word of every fiftieth product", () => ({ search: searchQuery("c7") }), 15_000],
+    ["a part of a word without spaces", () => ({ search: searchQuery("牛肉面") }), 1_000],
+    ["one character of it", () => ({ search: searchQuery("面") }), 1_000],
     ["a rare word at one partner", () => ({ search: searchQuery("truff"), partnerId: partners[1] }), 1_200],
   ];
   it.each(lists)("the list by %s costs a page of it, not the table", async (_, filter, mostPages) => {
@@ -135,6 +138,12 @@ describe.each(["stale", "fresh"])("at 100,000 products, with %s statistics", (st
       );
       expect(pages).toBeLessThan(20);
     }
+  });
+
+  it("making the words of products anew costs its batch", async () => {
+    const { pages, scanned } = await explain(db, (explaining) => lockProductsWithOldWords(explaining, 200));
+    expect(scanned).toEqual([]);
+    expect(pages).toBeLessThan(1_500);
   });
 
   it("claiming webhooks beside a queue of 20,000 costs what it claims", async () => {
