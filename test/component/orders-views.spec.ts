@@ -37,11 +37,13 @@ describe("who may see an order", () => {
     }
   });
 
-  it("in lists: each their own, newest first, page by page, by state", async () => {
+  it("in lists: each their own, the one confirmed last first, page by page, by state", async () => {
     const customer: TestClaims = { id: newId(), role: "customer" };
     const ids: string[] = [];
-    for (let count = 0; count < 5; count++) {
-      const { orderId } = await shop.placed("pending");
+    const checks = Array.from({ length: 5 }, () => newId());
+    // In another order than they were checked in.
+    for (const index of [2, 0, 4, 1, 3]) {
+      const { orderId } = await shop.placed("pending", { checkId: checks[index] as string });
       await shop.sql("UPDATE orders SET customer_id = $2 WHERE id = $1", [orderId, customer.id]);
       ids.unshift(orderId);
     }
@@ -52,7 +54,7 @@ describe("who may see an order", () => {
       walked.push(...page.items.map(({ id }) => id));
       cursor = page.nextCursor;
     } while (cursor);
-    expect(walked).toEqual([...ids].sort().reverse());
+    expect(walked).toEqual(ids);
     await shop.as(customer, "orders.cancel", { orderId: ids[0] as string });
     const cancelled = await shop.as(customer, "orders.list", { status: "cancelled" });
     expect(cancelled.items.map(({ id }) => id)).toEqual([ids[0]]);

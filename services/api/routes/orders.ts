@@ -39,7 +39,8 @@ export const orderRoutes = [
   }),
   route("GET /orders", "orders.list", {
     summary: "My orders",
-    description: "A customer's own, a partner's, a deliverer's, or all for an admin; the newest first.",
+    description:
+      "A customer's own, a partner's, a deliverer's, or all for an admin; the one confirmed last comes first.",
     access: "any",
     success: 200,
   }),
