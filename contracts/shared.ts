@@ -10,7 +10,8 @@ const addressFields = {
   line1: text(200),
   line2: optional(text(200)),
   city: text(100),
-  postalCode: text(20),
+  /** Empty where the country has none. */
+  postalCode: text(20, 0),
   /** ISO 3166-1 alpha-2. */
   country: matching(/^[A-Z]{2}$/, 2, "a country of ISO 3166, as DE"),
   position: optional(position),
@@ -20,6 +21,7 @@ export const address = stored(object(addressFields));
 /** An address that somebody gives. */
 export const givenAddress = object({
   ...addressFields,
+  postalCode: { ...addressFields.postalCode, absent: "" },
   country: matching(new RegExp(`^(?:${countries.join("|")})$`), 2, "a country of ISO 3166, as DE"),
 });
 export type Address = Infer<typeof address>;

@@ -687,7 +687,7 @@ number is refused once an order has taken or given back pieces. To add pieces, o
     patch?: never;
   };
   "/orders": {
-    /** My orders. A customer's own, a partner's, a deliverer's, or all for an admin; the newest first. */
+    /** My orders. A customer's own, a partner's, a deliverer's, or all for an admin; the one confirmed last comes first. */
     get: {
       parameters: {
         path?: never;
@@ -1450,7 +1450,7 @@ export interface components {
       line1: string;
       line2?: string | null;
       city: string;
-      postal_code: string;
+      postal_code?: string | null;
       country: string;
       position?: Schemas["Position"] | null;
     };

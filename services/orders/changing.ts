@@ -1,4 +1,5 @@
 import type { Params } from "../../contracts/actions.ts";
+import { refuseWithoutPostalCode } from "../../contracts/addresses.ts";
 import { invalidField } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import type { OrderView } from "../../contracts/orders.ts";
@@ -18,6 +19,7 @@ import { viewFor, viewOf } from "./views.ts";
 /** Address and note, before the payment. @throws PRECONDITION_FAILED, ILLEGAL_TRANSITION, NOT_FOUND */
 export async function updateOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.update">>): Promise<OrderView> {
   const caller = callerOf(ctx, "customer");
+  refuseWithoutPostalCode(ctx.params.address);
   const view = await changeOrder(
     deps,
     ctx,

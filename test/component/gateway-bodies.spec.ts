@@ -113,6 +113,15 @@ describe("gateway, given a body", () => {
     expect({ status: objects.status, code: objects.body.code }).toEqual({ status, code });
   });
 
+  it.each([
+    ["left out", {}],
+    ["null", { postal_code: null }],
+  ])("with a postal code that is %s, passes on an empty one", async (_, change) => {
+    const { postal_code: _code, ...address } = addressOf();
+    expect((await check({ ...sound, address: { ...address, ...change } })).status).toBe(200);
+    expect(gateway.calls[0]?.params).toMatchObject({ address: { postalCode: "", country: "DE" } });
+  });
+
   it("with a byte order mark in front, is read without it", async () => {
     expect((await check(`\ufeff${JSON.stringify(sound)}`)).status).toBe(200);
     expect(gateway.calls).toHaveLength(1);

@@ -208,6 +208,16 @@ describe("orders.update", () => {
     await expect(stale).rejects.toMatchObject({ type: "PRECONDITION_FAILED" });
   });
 
+  it("to an address without a postal code, is refused unless the country has none", async () => {
+    const { orderId, customer } = await shop.placed("pending");
+    const address = { line1: "Al Wasl Road 12", city: "Dubai", postalCode: "", country: "AE" };
+    const bern = { ...address, country: "CH" };
+    const refused = shop.as(customer, "orders.update", { orderId, address: bern });
+    await expect(refused).rejects.toMatchObject({ type: "VALIDATION_ERROR" });
+    const changed = await shop.as(customer, "orders.update", { orderId, address });
+    expect(changed).toMatchObject({ address });
+  });
+
   it("after the payment, is refused", async () => {
     const order = await shop.placed("paid");
     const asked = shop.as(order.customer, "orders.update", { orderId: order.orderId, note: "x" });

@@ -50,6 +50,26 @@ describe("partners", () => {
     });
   });
 
+  it("an address without a postal code is complete in a country that has none, and else refused", async () => {
+    const partner = await shop.openPartner();
+    const nowhere = { ...sampleAddress, postalCode: "" };
+    const dubai = { line1: "Al Wasl Road 12", city: "Dubai", postalCode: "", country: "AE" };
+    const refusal = {
+      type: "VALIDATION_ERROR",
+      data: { errors: [{ field: "address.postalCode", rule: "required" }] },
+    };
+    const { productId } = await shop.product(partner.id);
+    const cart = { partnerId: partner.id, lines: [{ productId, quantity: 1 }] };
+    for (const act of [
+      (address: typeof dubai) => shop.asAdmin("partners.create", { ...samplePartner(), address }),
+      (address: typeof dubai) => shop.asAdmin("partners.update", { partnerId: partner.id, address }),
+      (address: typeof dubai) => shop.as(CUSTOMER, "partners.check", { ...cart, address }),
+    ]) {
+      await expect(act(nowhere)).rejects.toMatchObject(refusal);
+      await expect(act(dubai)).resolves.toMatchObject({ address: dubai });
+    }
+  });
+
   it("partners.update, of another version than expected, changes nothing", async () => {
     const partner = await shop.openPartner();
     const change = { partnerId: partner.id, phone: "+41315550199" };
