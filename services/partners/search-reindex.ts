@@ -4,7 +4,7 @@ import { lockProductsWithOldWords, saveWords } from "./products.repository.ts";
 import { storedWords } from "./search-words.ts";
 
 /** A batch takes some tens of milliseconds; its products wait for no longer. */
-const BATCH = 200;
+const BATCH = 100;
 
 /** Makes the words of products anew that older rules made, in every replica and in small transactions. */
 export async function reindexProducts(

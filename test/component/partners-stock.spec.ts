@@ -86,6 +86,27 @@ describe("stock", () => {
     expect(await set({ stock: 7 })).toMatchObject({ stock: 7 });
   });
 
+  it("which orders take, give back and take again, cannot be set by the version before", async () => {
+    const offer = await shop.product(partner.id, { stock: 5 });
+    const { productId, price } = offer;
+    const own = { partnerId: partner.id, productId };
+    const seen = () => shop.asAdmin("partners.getAvailability", own);
+    const wanted = reservationOf(partner, [lineOf(offer, 3)]);
+    for (const [act, left] of [
+      [() => shop.bare("partners.reserve", wanted), 2],
+      [() => shop.bare("partners.release", { orderId: wanted.orderId }), 5],
+      [() => shop.say("order.paid", orderOf(wanted)), 2],
+    ] as const) {
+      const { version: expectedVersion } = await seen();
+      await act();
+      await eventually(async () => expect(await seen()).toMatchObject({ stock: left }));
+      const stale = { ...own, price, active: true, stock: 9, expectedVersion };
+      await expect(shop.asAdmin("partners.setAvailability", stale)).rejects.toMatchObject({
+        type: "PRECONDITION_FAILED",
+      });
+    }
+  });
+
   it("is changed by a difference, within its bounds and where pieces are counted", async () => {
     const { productId } = await shop.product(partner.id, { stock: 5 });
     const offer = { partnerId: partner.id, productId };
