@@ -117,6 +117,9 @@ export const historyEvent = object({
 });
 export type HistoryEvent = Infer<typeof historyEvent>;
 
+/** Where the deliverer is, as those who follow the order are told. */
+export const orderPosition = object({ ...position.props, at: time });
+
 /** A ready order in the deliverers' pool: where from, where to, nothing of the customer but the place. */
 export const poolEntry = object({
   orderId: uuid,

@@ -233,7 +233,11 @@ export interface paths {
     get: {
       parameters: { path?: never; query?: never; header?: never };
       requestBody?: never;
-      responses: { 200: { content: { "image/*": Blob } }; 304: { content?: never }; default: Refusal };
+      responses: {
+        200: { content: { "image/webp": Blob; "image/*": Blob } };
+        304: { content?: never };
+        default: Refusal;
+      };
     };
     /** Upload my avatar. The bytes of a JPEG, PNG or WebP image (no HEIC or AVIF). It is encoded anew and its metadata is forgotten. */
     put: {
@@ -765,7 +769,7 @@ The stream ends with the access token; connect again with a fresh one. */
     get: {
       parameters: { path: { order_id: string }; query?: never; header?: { "Last-Event-ID"?: string } };
       requestBody?: never;
-      responses: { 200: { content: { "text/event-stream": Blob } }; default: Refusal };
+      responses: { 200: { content: { "text/event-stream": ReadableStream<Uint8Array> } }; default: Refusal };
     };
     put?: never;
     post?: never;
@@ -845,7 +849,11 @@ The stream ends with the access token; connect again with a fresh one. */
     get: {
       parameters: { path: { order_id: string }; query?: never; header?: never };
       requestBody?: never;
-      responses: { 200: { content: { "image/*": Blob } }; 304: { content?: never }; default: Refusal };
+      responses: {
+        200: { content: { "image/webp": Blob; "image/*": Blob } };
+        304: { content?: never };
+        default: Refusal;
+      };
     };
     /** Upload the photo of the handover. The bytes of a JPEG, PNG or WebP image (no HEIC or AVIF); `photo_id` goes with the delivery. A later photo takes the former's place. */
     put: {
@@ -1567,6 +1575,7 @@ export interface components {
       preparation_minutes: number;
       proof: "pin" | "pin_and_photo";
     };
+    OrderPosition: { latitude: number; longitude: number; at: string };
     OwnTemplate: {
       id: string;
       version: number;
@@ -1815,3 +1824,10 @@ export const keyed: readonly string[] = [
   "/orders/{order_id}/override",
   "/dead-letters/{dead_letter_id}/replay",
 ];
+
+/** How the answers of GET are read that are no JSON. */
+export const binary: { readonly [path: string]: "blob" | "stream" | undefined } = {
+  "/me/avatar": "blob",
+  "/orders/{order_id}/events": "stream",
+  "/orders/{order_id}/proof": "blob",
+};

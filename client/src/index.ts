@@ -1,86 +1,77 @@
 import createClient, { type Client, type Middleware } from "openapi-fetch";
-import { type components, keyed, type paths } from "./api.ts";
+import { binary, type components, keyed, type paths } from "./api.ts";
 import { ApiError, apiErrorOf } from "./error.ts";
+import { type FollowOptions, followed, type OrderEvent } from "./follow.ts";
 import { patientFetch } from "./patience.ts";
+import { type SessionTokens, sessionIn, sessionOf } from "./session.ts";
 
 export { ApiError } from "./error.ts";
+export type { FollowOptions, OrderEvent } from "./follow.ts";
+export { type SessionTokens, sessionOf } from "./session.ts";
 /** What the API calls by name: `Schemas["Order"]`. */
 export type Schemas = components["schemas"];
 
 const BASE_PATH = "/api/v1";
 const TIMEOUT_MS = 10_000;
 const TRIES = 3;
-/** A token is exchanged this long before it ends. */
-const RENEW_BEFORE_MS = 60_000;
 
 export interface WaybillOptions {
   /** Where the platform is: `https://delivery.example.org`. */
   url: string;
-  /** How long one request may take; 10 s unless told otherwise. */
+  /** How long one request may take; 10 s unless told otherwise. Of a stream, its head only. */
   timeoutMs?: number;
   /** How often a request that may be repeated is sent at most, while the platform is busy; 3 unless told otherwise. */
   tries?: number;
   fetch?: (request: Request) => Promise<Response>;
-}
-
-/** The two tokens of a session, and when the first of them ends. */
-export interface SessionTokens {
-  accessToken: string;
-  refreshToken: string;
-  /** In milliseconds of Unix time. */
-  endsAtMs: number;
+  /**
+   * Reads what `onTokens` kept, as it is now. Asked before tokens are exchanged: another tab or process that shares
+   * them may have done it already.
+   */
+  kept?: () => SessionTokens | undefined | Promise<SessionTokens | undefined>;
 }
 
 /**
  * `api.GET("/products", { params: { query: { q: "soup" } } })` and so on, for every operation. Whoever is signed
  * in sends a token that is still good; a POST that may be repeated carries its Idempotency-Key. Every refusal is
- * thrown as ApiError.
+ * thrown as ApiError. An image is sent and answered as Blob, a stream of events is answered as ReadableStream.
  */
 export interface Waybill extends Client<paths> {
   /** @throws ApiError with code `invalid_credentials` and others */
   signIn(credentials: { email: string; password: string }): Promise<SessionTokens>;
   /** Goes on with the tokens of an earlier session; without any, as nobody. */
   signedInWith(tokens: SessionTokens | undefined): void;
-  /** Is told the new tokens whenever they were exchanged, so that they can be kept. */
+  /** Is told the new tokens whenever they were exchanged, here or by another tab, so that they can be kept. */
   onTokens(listener: (tokens: SessionTokens) => void): void;
+  /**
+   * What happened to the order, what happens, and where its deliverer is, until it was delivered, cancelled or has
+   * expired. A stream that breaks off is opened again behind the last event.
+   * @throws ApiError for an order that may not be seen; the signal's reason when it is aborted
+   */
+  follow(orderId: string, options?: FollowOptions): AsyncGenerator<OrderEvent, void>;
 }
 
 export function waybill(options: WaybillOptions): Waybill {
-  const { url, timeoutMs = TIMEOUT_MS, tries = TRIES, fetch = globalThis.fetch } = options;
+  const { url, timeoutMs = TIMEOUT_MS, tries = TRIES, fetch = globalThis.fetch, kept } = options;
   const api = createClient<paths>({
     baseUrl: `${url}${BASE_PATH}`,
-    fetch: patientFetch(fetch, { timeoutMs, tries }),
+    fetch: patientFetch((request) => fetch(request), { timeoutMs, tries, basePath: BASE_PATH }),
+    bodySerializer: (body: unknown) => (body instanceof Blob ? body : JSON.stringify(body)),
   });
-  const listeners: ((tokens: SessionTokens) => void)[] = [];
-  let tokens: SessionTokens | undefined;
-  let renewing: Promise<void> | undefined;
+  const exchange = async (refreshToken: string) =>
+    sessionOf(await answered(api.POST("/sessions/refresh", { body: { refresh_token: refreshToken } })));
+  const session = sessionIn({ url, exchange, ...(kept && { kept }) });
 
-  const take = (answer: Schemas["Tokens"]): SessionTokens => {
-    tokens = sessionOf(answer);
-    for (const listener of listeners) listener(tokens);
-    return tokens;
-  };
-  const renew = async (refreshToken: string) => {
-    take(await answered(api.POST("/sessions/refresh", { body: { refresh_token: refreshToken } })));
-  };
-  const session: Middleware = {
+  const authorization: Middleware = {
     async onRequest({ request, schemaPath }) {
       if (schemaPath.startsWith("/sessions") && request.method === "POST") return;
-      if (tokens && Date.now() > tokens.endsAtMs - RENEW_BEFORE_MS) {
-        // Several requests wait for the one exchange: an old refresh token that comes twice ends the session.
-        renewing ??= renew(tokens.refreshToken).finally(() => {
-          renewing = undefined;
-        });
-        await renewing;
-      }
-      if (tokens) request.headers.set("Authorization", `Bearer ${tokens.accessToken}`);
+      const token = await session.accessToken(request.signal);
+      if (token) request.headers.set("Authorization", `Bearer ${token}`);
     },
   };
   const once: Middleware = {
     onRequest({ request, schemaPath }) {
       if (request.method !== "POST" || !keyed.includes(schemaPath)) return;
-      if (!request.headers.has("Idempotency-Key"))
-        request.headers.set("Idempotency-Key", crypto.randomUUID());
+      if (!request.headers.has("Idempotency-Key")) request.headers.set("Idempotency-Key", randomKey());
     },
   };
   const refusals: Middleware = {
@@ -88,28 +79,55 @@ export function waybill(options: WaybillOptions): Waybill {
       if (!response.ok && response.status !== 304) throw await apiErrorOf(request, response);
     },
   };
-  api.use(session, once, refusals);
+  api.use(authorization, once, refusals);
+  const { GET, PUT } = api;
 
   return Object.assign(api, {
+    GET: ((path: keyof paths, init?: object) =>
+      GET(path as never, { ...(binary[path] && { parseAs: binary[path] }), ...init } as never)) as typeof GET,
+    PUT: ((path: keyof paths, init?: { body?: unknown; headers?: object }) => {
+      const type = init?.body instanceof Blob ? { "Content-Type": init.body.type } : {};
+      return PUT(path as never, { ...init, headers: { ...type, ...init?.headers } } as never);
+    }) as typeof PUT,
     async signIn({ email, password }: { email: string; password: string }) {
-      return take(await answered(api.POST("/sessions", { body: { email, password } })));
+      const tokens = sessionOf(await answered(api.POST("/sessions", { body: { email, password } })));
+      session.set(tokens);
+      for (const listener of session.listeners) listener(tokens);
+      return tokens;
     },
     signedInWith(known: SessionTokens | undefined) {
-      tokens = known;
+      session.set(known);
     },
     onTokens(listener: (tokens: SessionTokens) => void) {
-      listeners.push(listener);
+      session.listeners.push(listener);
+    },
+    follow(orderId: string, following: FollowOptions = {}) {
+      return followed(async (lastEventId, signal) => {
+        const { data } = await api.GET("/orders/{order_id}/events", {
+          params: {
+            path: { order_id: orderId },
+            header: lastEventId === undefined ? {} : { "Last-Event-ID": lastEventId },
+          },
+          parseAs: "stream",
+          ...(signal && { signal }),
+        });
+        if (!data) throw new TypeError("this runtime's fetch gives no stream of the body");
+        return data;
+      }, following);
     },
   });
 }
 
-/** The tokens of a sign-in that was answered just now. */
-export function sessionOf({
-  access_token: accessToken,
-  refresh_token: refreshToken,
-  expires_in_seconds: seconds,
-}: Schemas["Tokens"]): SessionTokens {
-  return { accessToken, refreshToken, endsAtMs: Date.now() + seconds * 1000 };
+const KEY_BYTES = 16;
+
+/** Unique, which is all that an Idempotency-Key needs: a page that came over plain HTTP has no `crypto.randomUUID`. */
+function randomKey(): string {
+  const bytes = new Uint8Array(KEY_BYTES);
+  const { crypto } = globalThis as { crypto?: { getRandomValues?(bytes: Uint8Array): unknown } };
+  if (crypto?.getRandomValues) crypto.getRandomValues(bytes);
+  else for (let at = 0; at < KEY_BYTES; at++) bytes[at] = Math.floor(Math.random() * 256);
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
 /** What an operation answered. @throws ApiError */

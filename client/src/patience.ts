@@ -1,53 +1,98 @@
+import { delay, reasonOf } from "./abort.ts";
 import { noAnswer } from "./error.ts";
 
 const FIRST_WAIT_MS = 300;
 const WAIT_MAX_MS = 10_000;
 const BUSY = [429, 503, 504];
 /** Requests that do not happen twice when they are sent twice. */
-const REPEATABLE = ["GET", "PUT", "PATCH", "DELETE"];
+const REPEATABLE = ["GET", "HEAD", "PUT", "PATCH", "DELETE"];
+/** The platform answers a repeated exchange with the same tokens for a short time. */
+const EXCHANGE = /\/sessions\/refresh$/;
+/** Their effect takes away what the repeat would need: a password, a session, the account. */
+const ENDS_ITS_OWN_RIGHT = ["PUT /me/password", "DELETE /me", "DELETE /sessions", "DELETE /sessions/current"];
+
+type Repeatable =
+  /** Sent twice, it happens once. */
+  | "always"
+  /** The repeat of a request that was performed would be refused: only when it was surely not performed. */
+  | "unperformed"
+  | "never";
 
 /**
  * A fetch that gives up after a time, and that repeats a request while the platform says that it is busy, where a
- * repetition does no harm. It waits as long as `Retry-After` says.
+ * repetition does no harm. It waits as long as `Retry-After` says. The time limit holds for the whole answer, and for
+ * the head of a stream.
  */
 export function patientFetch(
   fetch: (request: Request) => Promise<Response>,
-  { timeoutMs, tries }: { timeoutMs: number; tries: number },
+  { timeoutMs, tries, basePath }: { timeoutMs: number; tries: number; basePath: string },
 ): (request: Request) => Promise<Response> {
   const once = async (request: Request) => {
-    const signal = AbortSignal.any([request.signal, AbortSignal.timeout(timeoutMs)]);
+    const { signal } = request;
+    const ending = new AbortController();
+    const abort = () => ending.abort(reasonOf(signal));
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort);
+    const timer = setTimeout(
+      () => ending.abort(new DOMException(`no answer within ${timeoutMs} ms`, "TimeoutError")),
+      timeoutMs,
+    );
+    // What is left of the time when the body has been read keeps no Node process alive.
+    (timer as { unref?(): void }).unref?.();
     try {
-      return await fetch(new Request(request.clone(), { signal }));
+      const response = await fetch(new Request(request.clone(), { signal: ending.signal }));
+      if (isStream(response)) clearTimeout(timer);
+      return response;
     } catch (error) {
-      if (request.signal.aborted) throw error;
+      clearTimeout(timer);
+      signal.removeEventListener("abort", abort);
+      if (signal.aborted) throw reasonOf(signal);
       throw noAnswer(request, error);
     }
   };
   return async (request) => {
-    const repeatable = REPEATABLE.includes(request.method) || request.headers.has("Idempotency-Key");
+    const repeatable = repeatableOf(request, basePath);
     for (let count = 1; ; count++) {
-      const last = count >= tries || !repeatable;
+      const last = count >= tries || repeatable === "never";
       try {
         const response = await once(request);
-        if (last || !(await isBusy(response))) return response;
-        await wait(count, response.headers.get("Retry-After"));
+        if (last || !(await mayRepeat(response, repeatable))) return response;
+        await wait(count, response.headers.get("Retry-After"), request.signal);
       } catch (error) {
-        if (last || request.signal.aborted) throw error;
-        await wait(count, null);
+        if (last || repeatable !== "always" || request.signal.aborted) throw error;
+        await wait(count, null, request.signal);
       }
     }
   };
 }
 
-async function isBusy(response: Response): Promise<boolean> {
-  if (BUSY.includes(response.status)) return true;
-  if (response.status !== 409) return false;
-  const { code } = (await response.clone().json()) as { code?: string };
-  return code === "idempotency_in_flight";
+function repeatableOf({ method, url, headers }: Request, basePath: string): Repeatable {
+  const path = url.slice(url.indexOf(basePath) + basePath.length).split("?", 1)[0] as string;
+  if (method === "POST") return headers.has("Idempotency-Key") || EXCHANGE.test(path) ? "always" : "never";
+  if (!REPEATABLE.includes(method)) return "never";
+  const changes = method !== "GET" && method !== "HEAD";
+  return changes && (headers.has("If-Match") || ENDS_ITS_OWN_RIGHT.includes(`${method} ${path}`))
+    ? "unperformed"
+    : "always";
 }
 
-async function wait(count: number, retryAfter: string | null): Promise<void> {
+async function mayRepeat(response: Response, repeatable: Repeatable): Promise<boolean> {
+  const { status } = response;
+  if (status === 429 || (BUSY.includes(status) && repeatable === "always")) return true;
+  if (status !== 409 && status !== 503) return false;
+  const { code } = (await response
+    .clone()
+    .json()
+    .catch(() => ({}))) as { code?: string };
+  return status === 409 ? code === "idempotency_in_flight" : code === "overloaded";
+}
+
+function isStream(response: Response): boolean {
+  return response.headers.get("Content-Type")?.startsWith("text/event-stream") ?? false;
+}
+
+async function wait(count: number, retryAfter: string | null, signal: AbortSignal): Promise<void> {
   const told = Number(retryAfter) * 1000;
   const ms = told > 0 ? told : FIRST_WAIT_MS * 2 ** (count - 1);
-  await new Promise((resolve) => setTimeout(resolve, Math.min(ms, WAIT_MAX_MS)));
+  await delay(Math.min(ms, WAIT_MAX_MS), signal);
 }

@@ -18,8 +18,10 @@ export interface ProblemCode {
 export interface Answer {
   status: number;
   description: string;
-  /** Media types and what they hold; a media type without a rule holds bytes or text. */
+  /** Media types and what they hold; a media type without a rule holds bytes. */
   content?: Record<string, Rule | undefined>;
+  /** The data of server-sent events by their names, where the answer is a stream of them. */
+  events?: Record<string, Rule>;
   /** The codes that a problem document of this status may carry. */
   problems?: readonly ProblemCode[];
   /** Of such a problem nobody learns which occurrence it was. */
@@ -137,9 +139,41 @@ function contentOf(
 ): JsonSchema {
   const entries = Object.entries(content).map(([type, rule]) => [
     type,
-    rule ? { schema: jsonSchemaOf(rule, names), example: example ?? exampleOf(rule) } : { schema: {} },
+    rule
+      ? { schema: jsonSchemaOf(rule, names), example: example ?? exampleOf(rule) }
+      : { schema: type.includes("json") ? {} : BYTES },
   ]);
   return Object.fromEntries(entries);
+}
+
+/** As OpenAPI 3.0 says it, which generators of clients know and 3.1 allows. */
+const BYTES = { type: "string", format: "binary" } as const;
+
+/** A stream as the text that it is, whose content is a list of events whose data is JSON. */
+function streamContent(events: Record<string, Rule>, names: SchemaNames): JsonSchema {
+  const items = Object.entries(events).map(([event, rule]) => ({
+    type: "object",
+    properties: {
+      event: { const: event },
+      id: { type: "string", description: "For Last-Event-ID." },
+      data: {
+        type: "string",
+        contentMediaType: "application/json",
+        contentSchema: jsonSchemaOf(rule, names),
+      },
+    },
+    required: ["event", "data"],
+  }));
+  const contentSchema = { type: "array", items: { oneOf: items } };
+  const example = Object.entries(events)
+    .map(([event, rule]) => `event: ${event}\ndata: ${JSON.stringify(exampleOf(rule))}\n\n`)
+    .join("");
+  return {
+    "text/event-stream": {
+      schema: { type: "string", contentMediaType: "text/event-stream", contentSchema },
+      example,
+    },
+  };
 }
 
 /** Most operations have most problems in common: each set of codes stands in the document once. */
@@ -168,7 +202,9 @@ function answerOf(answer: Answer, options: DocumentOptions): JsonSchema {
   const headers = { ...headersOf(answer.headers ?? {}), ...Object.fromEntries(shared) };
   const content = answer.problems
     ? { "application/problem+json": problemContent(answer, answer.problems, options.docsUrl) }
-    : answer.content && contentOf(answer.content, options.names);
+    : answer.events
+      ? streamContent(answer.events, options.names)
+      : answer.content && contentOf(answer.content, options.names);
   return {
     description: answer.description,
     ...(Object.keys(headers).length > 0 && { headers }),

@@ -13,6 +13,7 @@ import { IF_MATCH } from "./conditional.ts";
 import type { Endpoint, Part } from "./endpoint.ts";
 import { BASE_PATH } from "./routes/index.ts";
 import { schemaNames } from "./schemas.ts";
+import { wireRule } from "./wire.ts";
 
 const TITLE = "Waybill";
 const VERSION = "1";
@@ -140,10 +141,15 @@ function successOf({ route, answer, statuses }: Endpoint): Answer[] {
     ...(route.location && { Location: "Where the new resource is." }),
   };
   const done: Answer = { status: route.success, description: "Done.", headers };
-  if (route.content === "image") done.content = { "image/*": undefined };
-  else if (route.content === "events") done.content = { "text/event-stream": undefined };
+  // The media type that is answered comes first: generators of clients take the first one.
+  if (route.content === "image") done.content = { "image/webp": undefined, "image/*": undefined };
+  else if (route.events) done.events = wireRules(route.events);
   else if (route.success === 200 || route.success === 201) done.content = { "application/json": answer };
   return statuses.includes(304) ? [done, { status: 304, description: "Unchanged." }] : [done];
+}
+
+function wireRules(rules: Readonly<Record<string, Rule>>): Record<string, Rule> {
+  return Object.fromEntries(Object.entries(rules).map(([name, rule]) => [name, wireRule(rule)]));
 }
 
 function problemsOf({ problems, route }: Endpoint): Answer[] {

@@ -27,6 +27,7 @@ const named: Record<string, { readonly props: Props }> = {
   Offer: catalogue.offer,
   Order: orders.order,
   OrderCustomer: orders.orderCustomer,
+  OrderPosition: orders.orderPosition,
   OrderLine: partners.quotedLine,
   OrderPartner: partners.partnerSnapshot,
   OwnTemplate: templates.ownTemplate,

@@ -1,5 +1,6 @@
 import type { ErrorType } from "../../../contracts/errors.ts";
 import type { Role } from "../../../contracts/meta.ts";
+import type { Rule } from "../../../contracts/schema.ts";
 import type { Routable, RoutableParams } from "../contract.ts";
 
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
@@ -38,6 +39,8 @@ export interface Route<N extends Routable = Routable> {
   readonly success: 200 | 201 | 202 | 204;
   /** What the answer holds; JSON unless told otherwise. */
   readonly content?: "image" | "events";
+  /** What a stream tells: the data of its events, by their names. */
+  readonly events?: Readonly<Record<string, Rule>>;
   /** Fields of the contract that this operation does not offer. */
   readonly without?: readonly (keyof RoutableParams<N>)[];
   /** Where the fields that the path does not hold come from; by default the body, with GET and DELETE the query. */

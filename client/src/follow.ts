@@ -1,0 +1,91 @@
+import { delay, reasonOf } from "./abort.ts";
+import type { components } from "./api.ts";
+import { ApiError } from "./error.ts";
+
+type Schemas = components["schemas"];
+
+/** What is told of an order while it is followed; `id` goes on from there. */
+export type OrderEvent =
+  | { type: "order"; id: string; data: Schemas["HistoryEvent"] }
+  | { type: "position"; id: string | undefined; data: Schemas["OrderPosition"] };
+
+export interface FollowOptions {
+  /** The id of the last event that was seen; left out, all that happened so far is told first. */
+  lastEventId?: string | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** Opens the stream behind the event of this id. */
+export type OpenStream = (
+  lastEventId: string | undefined,
+  signal: AbortSignal | undefined,
+) => Promise<ReadableStream<Uint8Array>>;
+
+const RECONNECT_MS = 2_000;
+const RECONNECT_MAX_MS = 30_000;
+const TRANSIENT = [0, 408, 429, 502, 503, 504];
+const ENDS: readonly string[] = ["delivered", "cancelled", "expired"];
+
+/** Reads a stream, and the next one where it breaks off, until the order has ended. */
+export async function* followed(
+  open: OpenStream,
+  { lastEventId, signal }: FollowOptions,
+): AsyncGenerator<OrderEvent, void> {
+  let last = lastEventId;
+  for (let failures = 0; ; failures++) {
+    try {
+      for await (const { event, id, data } of eventsOf(await open(last, signal))) {
+        failures = 0;
+        last = id ?? last;
+        if (event !== "order" && event !== "position") continue;
+        const told = { type: event, id: last, data: JSON.parse(data) } as OrderEvent;
+        yield told;
+        if (told.type === "order" && ENDS.includes(told.data.to)) return;
+      }
+    } catch (error) {
+      // A browser says of a body that it was aborted, and not why.
+      if (signal?.aborted) throw reasonOf(signal);
+      if (error instanceof ApiError && !TRANSIENT.includes(error.status)) throw error;
+    }
+    await delay(Math.min(RECONNECT_MS * 2 ** failures, RECONNECT_MAX_MS), signal);
+  }
+}
+
+interface ServerSentEvent {
+  event: string;
+  id: string | undefined;
+  data: string;
+}
+
+/** The events of a stream, as the HTML Living Standard has them. */
+async function* eventsOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<ServerSentEvent, void> {
+  const reader = stream.getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      // A carriage return at the end may be half of a line break.
+      text = (text + decoder.decode(value, { stream: true })).replace(/\r\n|\r(?!$)/g, "\n");
+      const blocks = text.split("\n\n");
+      text = blocks.pop() as string;
+      for (const block of blocks) {
+        const event = eventIn(block);
+        if (event) yield event;
+      }
+    }
+  } finally {
+    // Also of a reader that follows no longer: the connection is closed.
+    await reader.cancel().catch(() => undefined);
+  }
+}
+
+function eventIn(block: string): ServerSentEvent | undefined {
+  const fields = block.split("\n").map((line) => /^([^:]+)(?:: ?(.*))?$/s.exec(line) ?? []);
+  const valuesOf = (wanted: string) =>
+    fields.filter(([, name]) => name === wanted).map(([, , value = ""]) => value);
+  const data = valuesOf("data");
+  if (data.length === 0) return undefined;
+  return { event: valuesOf("event").at(-1) ?? "message", id: valuesOf("id").at(-1), data: data.join("\n") };
+}

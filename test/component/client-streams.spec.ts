@@ -1,0 +1,144 @@
+import type { ServerResponse } from "node:http";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import { ApiError, answered, type OrderEvent, waybill } from "../../client/src/index.ts";
+import { newId } from "../../lib/ids.ts";
+import { type Answer, type ClientServer, clientServer, json } from "../support/client-server.ts";
+import { eventually } from "../support/eventually.ts";
+
+const orderId = newId();
+const path = { order_id: orderId };
+const operation = `GET /orders/${orderId}/events`;
+const TIMEOUT_MS = 200;
+
+let server: ClientServer;
+beforeAll(async () => {
+  server = await clientServer();
+});
+afterAll(() => server.close());
+beforeEach(() => {
+  server.seen.length = 0;
+  server.planned.length = 0;
+});
+
+const order = (version: number, to: string) =>
+  `event: order\nid: ${version}\ndata: ${JSON.stringify({ version, to })}\n\n`;
+
+/** Opens a stream and hands it to the test. */
+function stream(): { answer: Answer; opened: Promise<ServerResponse> } {
+  const { promise: opened, resolve } = Promise.withResolvers<ServerResponse>();
+  return {
+    answer: (response) => {
+      response.writeHead(200, { "Content-Type": "text/event-stream; charset=utf-8" });
+      response.write("retry: 2000\n\n");
+      resolve(response);
+    },
+    opened,
+  };
+}
+
+const later = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+describe("the typed client, following an order,", () => {
+  it("tells what happens for longer than a request may take, until the order has ended", async () => {
+    const { answer, opened } = stream();
+    server.planned.push(answer);
+    const following = waybill({ url: server.url, timeoutMs: TIMEOUT_MS }).follow(orderId);
+    const first = following.next();
+    const response = await opened;
+    // More than the time limit passes, which holds for the head of a stream alone.
+    await later(2 * TIMEOUT_MS);
+    response.write(": still here\n\n");
+    response.write(order(1, "paid").slice(0, 20));
+    response.write(order(1, "paid").slice(20));
+    expect((await first).value).toEqual({ type: "order", id: "1", data: { version: 1, to: "paid" } });
+    response.write('event: position\r\ndata: {"latitude":1,\r\ndata: "longitude":2,"at":"x"}\r\n\r\n');
+    response.write(`event: unheard-of\ndata: x\n\n${order(2, "delivered")}`);
+    const told: OrderEvent[] = [];
+    for await (const event of following) told.push(event);
+    expect(told).toEqual([
+      { type: "position", id: "1", data: { latitude: 1, longitude: 2, at: "x" } },
+      { type: "order", id: "2", data: { version: 2, to: "delivered" } },
+    ]);
+    // Nobody reads any more, and the connection is closed.
+    await eventually(() => expect(response.destroyed).toBe(true));
+    expect(server.seen).toHaveLength(1);
+  });
+
+  it("after the stream broke off, goes on behind the last event, and begins where it is told to", async () => {
+    const { answer, opened } = stream();
+    server.planned.push(answer, (response) => response.destroy());
+    const last = stream();
+    server.planned.push(last.answer);
+    const following = waybill({ url: server.url }).follow(orderId, { lastEventId: "3" });
+    const first = following.next();
+    (await opened).write(order(4, "ready"));
+    expect((await first).value).toMatchObject({ id: "4" });
+    const second = following.next();
+    (await opened).destroy();
+    (await last.opened).end(order(5, "cancelled"));
+    expect((await second).value).toMatchObject({ id: "5" });
+    expect(await following.next()).toEqual({ done: true, value: undefined });
+    expect(server.seen.map((one) => one.operation)).toEqual([operation, operation, operation]);
+    expect(server.seen.map(({ headers }) => headers["last-event-id"])).toEqual(["3", "4", "4"]);
+  });
+
+  it("is ended by its caller in the middle, and while it waits to connect again", async () => {
+    const { answer, opened } = stream();
+    server.planned.push(answer);
+    const api = waybill({ url: server.url });
+    const ending = new AbortController();
+    const waiting = api.follow(orderId, { signal: ending.signal }).next();
+    const response = await opened;
+    ending.abort(new Error("left the page"));
+    await expect(waiting).rejects.toThrow("left the page");
+    await eventually(() => expect(response.destroyed).toBe(true));
+
+    const again = new AbortController();
+    server.planned.push((broken) => broken.writeHead(200, { "Content-Type": "text/event-stream" }).end());
+    const reconnecting = api.follow(orderId, { signal: again.signal }).next();
+    await eventually(() => expect(server.seen).toHaveLength(2));
+    again.abort(new Error("left as well"));
+    await expect(reconnecting).rejects.toThrow("left as well");
+    expect(server.seen).toHaveLength(2);
+  });
+
+  it("of an order that may not be seen, is refused as any operation is", async () => {
+    server.planned.push(json(404, { code: "not_found", status: 404, title: "No" }));
+    const refused = waybill({ url: server.url }).follow(orderId).next();
+    await expect(refused).rejects.toBeInstanceOf(ApiError);
+  });
+
+  it("by the operation itself, gets the stream", async () => {
+    const { answer, opened } = stream();
+    server.planned.push(answer);
+    const asked = waybill({ url: server.url }).GET("/orders/{order_id}/events", { params: { path } });
+    const response = await opened;
+    const body = await answered(asked);
+    response.end(order(1, "paid"));
+    expect(await new Response(body as ReadableStream).text()).toContain("id: 1");
+  });
+});
+
+describe("the typed client, about images,", () => {
+  const bytes = new Uint8Array([0xff, 0xd8, 0xff, 0x00, 0x80]);
+
+  it("sends their bytes under their type and answers them as a Blob", async () => {
+    const api = waybill({ url: server.url });
+    server.planned.push(json(200, { etag: "x", bytes: 5 }), (response) => {
+      response.writeHead(200, { "Content-Type": "image/webp" }).end(bytes);
+    });
+    await api.PUT("/me/avatar", { body: new Blob([bytes], { type: "image/jpeg" }) });
+    const avatar = await answered(api.GET("/me/avatar"));
+    expect(new Uint8Array(await (avatar as Blob).arrayBuffer())).toEqual(bytes);
+    expect(server.seen[0]?.headers).toMatchObject({ "content-type": "image/jpeg", "content-length": "5" });
+  });
+});
+
+it("the typed client, of an answer whose body never ends, gives up after its time", async () => {
+  const answer: Answer = (response) => {
+    response.writeHead(200, { "Content-Type": "application/json" }).write('{"items":');
+  };
+  server.planned.push(answer);
+  const asking = waybill({ url: server.url, timeoutMs: TIMEOUT_MS, tries: 1 }).GET("/products");
+  await expect(asking).rejects.toMatchObject({ name: "TimeoutError" });
+});
