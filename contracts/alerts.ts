@@ -35,6 +35,7 @@ export const alertKinds = {
   "stock.oversold": {},
   "webhook.dead": {},
   "webhook.disabled": {},
+  "webhook.saturated": { told: "hourly" },
 } as const satisfies Record<string, Kind>;
 
 export type AlertKind = keyof typeof alertKinds;

@@ -89,19 +89,24 @@ export async function guardedPost(call: GuardedRequest, options: GuardOptions): 
   const trouble = urlTrouble(call.url, options);
   if (trouble) throw new GuardedRequestError("blocked", `the URL ${trouble}`);
   try {
-    return await withTimeout(call.timeoutMs, (signal) => exchange(call, options, signal), call.signal);
+    return await withTimeout(call.timeoutMs, (signal) => guardedExchange(call, options, signal), call.signal);
   } catch (error) {
     throw explained(error as Error, call.timeoutMs);
   }
 }
 
-/** Every way in which Node ends a request is heard: an answer, a change of protocol, an error, and a silent close. */
-async function exchange(
+/**
+ * The request alone. It holds by itself where the URL was not looked at: whatever is connected to, by name or by number,
+ * is checked here. Every way in which Node ends a request is heard: an answer, a change of protocol, an error, and a
+ * silent close.
+ */
+export async function guardedExchange(
   call: GuardedRequest,
   options: GuardOptions,
   signal: AbortSignal,
 ): Promise<GuardedResponse> {
   const url = new URL(call.url);
+  refuseLiteral(url, options);
   const endsAtMs = performance.now() + call.timeoutMs - BODY_MARGIN_MS;
   const { promise, resolve, reject } = Promise.withResolvers<GuardedResponse>();
   const request = (url.protocol === "https:" ? httpsRequest : httpRequest)(url, {
@@ -148,6 +153,15 @@ function guardedLookup(options: GuardOptions): LookupFunction {
       (error) => callback(error, "", 0),
     );
   };
+}
+
+/**
+ * Node looks up no name that is an address already, so that the guard of the lookup never sees it. A URL knows an IPv4
+ * address in one spelling only, whatever it was written in.
+ */
+function refuseLiteral(url: URL, options: GuardOptions): void {
+  const host = hostOf(url);
+  if (isIP(host) && !mayConnect(host, options)) throw notOfTheInternet(host);
 }
 
 function mayConnect(address: string, { allowLoopback }: GuardOptions): boolean {

@@ -77,6 +77,8 @@ export interface Consumer {
    */
   readonly mixin: Partial<ServiceSchema>;
   stats(): Promise<InboxStats>;
+  /** Which kind of work has had all its places taken for too long; undefined while none has. */
+  saturated(): string | undefined;
   /** Age of the oldest message that waits for something outside that its handler needs; 0 when none does. */
   lagMs(): Promise<number>;
   /** Messages about a subject, in this database's inbox and outbox, that have not had their effect yet. */
@@ -96,6 +98,7 @@ export function consumer(options: ConsumerOptions): Consumer {
   const start = async (logger: Logger) => startConsumer(options, limits, logger);
   return {
     stats: () => inboxStats(postgres.db, group, Object.keys(options.handlers)),
+    saturated: () => running?.saturated(),
     lagMs: () => oldestWaitingMs(postgres.db, group, needy),
     undelivered: (subject) => listUndelivered(postgres.db, subject, UNDELIVERED_MAX),
     mixin: {
@@ -162,6 +165,7 @@ async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, l
   const unsubscribe = await carrier.subscribe(group, Object.keys(handlers) as MessageType[], accept);
 
   return {
+    saturated: () => workers.map((worker) => worker.saturated()).find((problem) => problem !== undefined),
     /** A dead letter is back: whichever worker and replica has its group. */
     revived() {
       wake();
@@ -184,6 +188,7 @@ function kinds(handlers: Handlers, limits: ConsumerLimits) {
     Object.fromEntries(Object.entries(handlers).filter(([, handler]) => isOfIt(handler as Handler)));
   // Twice as many are claimed as run, or at full load each that ends would be followed by a claim for a single one.
   const performing = { concurrency: limits.performConcurrency, claims: 2 * limits.performConcurrency };
+  const groups = new Set(Object.values(handlers).map(({ workers }) => workers));
   const all = [
     {
       kind: "apply",
@@ -191,7 +196,11 @@ function kinds(handlers: Handlers, limits: ConsumerLimits) {
       concurrency: limits.applyConcurrency,
       claims: limits.applyClaims,
     },
-    { kind: "perform", handlers: of(({ perform, needs }) => Boolean(perform && !needs)), ...performing },
+    ...[...groups].map((group) => ({
+      kind: group ?? "perform",
+      handlers: of(({ perform, needs, workers }) => Boolean(perform && !needs && workers === group)),
+      ...performing,
+    })),
     {
       kind: "perform with a store",
       handlers: of(({ perform, needs }) => Boolean(perform && needs)),

@@ -32,6 +32,11 @@ interface Common<T extends MessageType> {
    * but of its own failures.
    */
   readonly needs?: Need;
+  /**
+   * A group of workers of its own, by its name: what waits for something outside that strangers may slow down never holds
+   * the places of what must go out at once. Default: the group of all that name none.
+   */
+  readonly workers?: string;
   /** The waits between deliveries in milliseconds; there is one delivery more than there are waits. */
   readonly schedule?: readonly number[];
   /** Committed together with the message's death, after its last delivery has failed. */

@@ -1,6 +1,7 @@
 import type { Knex } from "knex";
 import { failpoint } from "../../lib/failpoint.ts";
 import { newId } from "../../lib/ids.ts";
+import { saturation } from "../../lib/saturation.ts";
 import { waitAtMost } from "../../lib/timeout.ts";
 import type { Logger } from "../messages/logger.ts";
 import { type Runner, startRunner } from "../messages/runner.ts";
@@ -45,6 +46,8 @@ export interface WorkerOptions {
 export interface Worker {
   readonly types: readonly string[];
   wake(): void;
+  /** That all places have been taken for too long; undefined while they have not. */
+  saturated(): string | undefined;
   stop(): Promise<void>;
 }
 
@@ -66,6 +69,7 @@ export function startWorker(options: WorkerOptions): Worker {
   const held = new Set<Delivery>();
   const queue: Delivery[] = [];
   const running = new Set<Promise<void>>();
+  const places = saturation(options.name);
   const handlerOf = ({ claimed }: Delivery) => handlers[claimed.type as keyof Handlers] as Handler;
   let more = false;
   let stopped = false;
@@ -111,9 +115,11 @@ export function startWorker(options: WorkerOptions): Worker {
     while (!stopped && running.size < concurrency && queue.length > 0) {
       const run = work(nextOfQueue());
       running.add(run);
+      places.note(running.size, concurrency);
       // `work` writes every failure to the log: it never rejects.
       void run.then(() => {
         running.delete(run);
+        places.note(running.size, concurrency);
         startQueued();
         // Claim again while the last ones of a batch are still at work, not only after them.
         if (more && queue.length === 0) runner.wake();
@@ -182,6 +188,7 @@ export function startWorker(options: WorkerOptions): Worker {
   return {
     types,
     wake: runner.wake,
+    saturated: places.problem,
     async stop() {
       stopped = true;
       await runner.stop();

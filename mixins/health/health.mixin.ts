@@ -2,6 +2,7 @@ import type { Service, ServiceBroker, ServiceSchema } from "moleculer";
 import { withTimeout } from "../../lib/timeout.ts";
 
 const CHECK_TIMEOUT_MS = 2_000;
+const NAMES_SHOWN = 5;
 
 /** Whether something that a service cannot work without is there; a check that throws or hangs says no. */
 export type Check = () => boolean | Promise<boolean>;
@@ -9,12 +10,22 @@ export type Check = () => boolean | Promise<boolean>;
 export type Gauge = () => Figures | Promise<Figures>;
 export type Figures = number | Record<string, number>;
 
+export type Degradation = () => string | undefined;
+
 export interface HealthOptions {
   /** By what is looked at: `{ postgres: () => db.ping() }`. */
   checks?: Record<string, Check>;
+  /**
+   * By what is looked at: why the service works worse than it should, though requests may come; undefined while it does
+   * not.
+   */
+  degradations?: Record<string, Degradation>;
   /** The queues of the messages that must arrive, if the service has them. */
   outbox?: { stats(): Promise<{ waiting: number; oldestAgeMs: number }> };
-  inbox?: { stats(): Promise<{ waiting: number; deadLetters: number; oldestAgeMs: number }> };
+  inbox?: {
+    stats(): Promise<{ waiting: number; deadLetters: number; oldestAgeMs: number }>;
+    saturated?(): string | undefined;
+  };
   /** By the metric's name without the prefix, as `outbox_messages`, and the label of its values if it has any. */
   gauges?: Gauges;
 }
@@ -26,6 +37,8 @@ export interface CheckResult {
   service: string;
   check: string;
   ok: boolean;
+  /** Why it is worse than it should be. */
+  degraded?: string;
 }
 
 export interface GaugeResult {
@@ -40,6 +53,7 @@ export interface GaugeResult {
 interface Registered {
   service: string;
   checks: Record<string, Check>;
+  degradations: Record<string, Degradation>;
   gauges: Gauges;
 }
 
@@ -57,7 +71,12 @@ export function health(options: HealthOptions): { mixin: Partial<ServiceSchema> 
         const registry = registries.get(this.broker) ?? new Set();
         registries.set(this.broker, registry);
         const gauges = { ...queueGauges(options), ...options.gauges };
-        registered = { service: this.name, checks: options.checks ?? {}, gauges };
+        const { checks = {}, inbox } = options;
+        const degradations = {
+          ...(inbox?.saturated && { inbox: () => inbox.saturated?.() }),
+          ...options.degradations,
+        };
+        registered = { service: this.name, checks, degradations, gauges };
         registry.add(registered);
       },
       async stopped(this: Service) {
@@ -69,9 +88,13 @@ export function health(options: HealthOptions): { mixin: Partial<ServiceSchema> 
 
 /** Asks every check of this broker's services, all at once. */
 export async function checkHealth(broker: ServiceBroker): Promise<CheckResult[]> {
-  const asked = [...(registries.get(broker) ?? [])].flatMap(({ service, checks }) =>
-    Object.entries(checks).map(async ([check, ask]) => ({ service, check, ok: await passes(ask) })),
-  );
+  const asked = [...(registries.get(broker) ?? [])].flatMap(({ service, checks, degradations }) => [
+    ...Object.entries(checks).map(async ([check, ask]) => ({ service, check, ok: await passes(ask) })),
+    ...Object.entries(degradations).map(([check, ask]) => {
+      const degraded = ask();
+      return { service, check, ok: true, ...(degraded !== undefined && { degraded }) };
+    }),
+  ]);
   return await Promise.all(asked);
 }
 
@@ -85,6 +108,11 @@ export async function readGauges(broker: ServiceBroker): Promise<GaugeResult[]> 
     }),
   );
   return (await Promise.all(read)).flat();
+}
+
+/** Says which of many are left out; undefined when none is. */
+export function leftOut(what: string, names: readonly string[]): string | undefined {
+  return names.length === 0 ? undefined : `${what}: ${names.slice(0, NAMES_SHOWN).join(", ")}`;
 }
 
 function queueGauges({ outbox, inbox }: HealthOptions): Gauges {

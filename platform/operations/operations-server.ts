@@ -74,7 +74,9 @@ export async function startOperationsServer(options: OperationsOptions): Promise
   const readiness = async (response: ServerResponse) => {
     const checks = await askAll();
     const ok = started && checks.every((check) => check.ok);
-    const body = JSON.stringify({ status: ok ? "ready" : "not ready", checks });
+    // A process that is worse than it should be gets requests all the same: others may be no better.
+    const status = checks.some(({ degraded }) => degraded !== undefined) ? "degraded" : "ready";
+    const body = JSON.stringify({ status: ok ? status : "not ready", checks });
     if (!ok) response.setHeader("Retry-After", "2");
     send(response, ok ? 200 : 503, "application/json", body);
   };
@@ -127,6 +129,11 @@ function* checkLines(checks: readonly CheckResult[]): Generator<string> {
   yield "# TYPE waybill_ready gauge";
   for (const { service, check, ok } of checks) {
     yield `waybill_ready{service="${service}",check="${labelValue(check)}"} ${ok ? 1 : 0}`;
+  }
+  yield "# HELP waybill_degraded Whether something works worse than it should; /readyz says why.";
+  yield "# TYPE waybill_degraded gauge";
+  for (const { service, check, degraded } of checks) {
+    yield `waybill_degraded{service="${service}",check="${labelValue(check)}"} ${degraded === undefined ? 0 : 1}`;
   }
 }
 

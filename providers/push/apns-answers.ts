@@ -15,6 +15,9 @@ export interface ApnsAnswer {
  */
 const GONE = new Set(["BadDeviceToken", "ExpiredToken", "Unregistered"]);
 
+/** What one phone gets too much of, or was registered for by another app, is nothing to the others. */
+const OF_ONE_DEVICE = new Set(["DeviceTokenNotForTopic", "PayloadTooLarge", "TooManyRequests"]);
+
 /**
  * All other reasons are told by their status: 500 may come after the work was done, 429 and 503 are said before it,
  * and the rest are mistakes of ours.
@@ -26,8 +29,8 @@ export function apnsResult(answer: ApnsAnswer, nowMs: number): PushResult {
   const reason = reasonOf(answer);
   const detail = shorten(`status ${status}${reason && `: ${reason}`}`);
   if (GONE.has(reason) || status === 410) return { outcome: "unregistered", detail };
-  // What one phone gets too much of is nothing to the others.
-  const waitMs = reason === "TooManyRequests" ? undefined : retryAfterMs(answer.retryAfter, nowMs);
+  if (OF_ONE_DEVICE.has(reason)) return { outcome: byStatus(status), detail, concerns: "token" };
+  const waitMs = retryAfterMs(answer.retryAfter, nowMs);
   return { outcome: byStatus(status), detail, ...(waitMs && { retryAfterMs: waitMs }) };
 }
 

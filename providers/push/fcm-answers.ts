@@ -23,6 +23,8 @@ const OUTCOMES: Readonly<Record<string, Outcome>> = {
   UNAVAILABLE: "refused",
   INTERNAL: "unclear",
 };
+/** The token is of another sender, or of a platform for which the project has no key. */
+const OF_ONE_TOKEN = new Set(["SENDER_ID_MISMATCH", "THIRD_PARTY_AUTH_ERROR"]);
 const FCM_ERROR = "google.firebase.fcm.v1.FcmError";
 const BAD_TOKEN = /registration token is not a valid/i;
 
@@ -45,12 +47,11 @@ export function fcmResult(answer: FcmAnswer, nowMs: number): PushResult {
   }
   const error = errorOf(body);
   const outcome = outcomeOf(status, error);
-  const waitMs = ofOneDevice(error) ? undefined : retryAfterMs(answer.retryAfter, nowMs);
-  return {
-    outcome,
-    detail: shorten([`status ${status}`, error.code, error.message].filter(Boolean).join(": ")),
-    ...(waitMs && { retryAfterMs: waitMs }),
-  };
+  const detail = shorten([`status ${status}`, error.code, error.message].filter(Boolean).join(": "));
+  const ofThisToken = status === 400 || OF_ONE_TOKEN.has(error.code) || ofOneDevice(error);
+  if (ofThisToken && outcome !== "unregistered") return { outcome, detail, concerns: "token" };
+  const waitMs = retryAfterMs(answer.retryAfter, nowMs);
+  return { outcome, detail, ...(waitMs && { retryAfterMs: waitMs }) };
 }
 
 /** Whether our access token was not good; a 401 may also be about the key with which FCM signs in at Apple. */

@@ -116,7 +116,8 @@ function readError(error: unknown, push: Push): PushResult {
   const known = answer.errors ? readAnswer({ errors: answer.errors }, push.token) : undefined;
   if (statusCode === 400 && known?.outcome === "unregistered") return known;
   const said = Array.isArray(answer.errors) ? `: ${quoted(answer.errors)}` : "";
-  return { outcome: byStatus(statusCode), detail: shorten(`status ${statusCode}${said}`) };
+  const concerns = statusCode === 400 ? { concerns: "token" as const } : {};
+  return { outcome: byStatus(statusCode), detail: shorten(`status ${statusCode}${said}`), ...concerns };
 }
 
 function parsed(body: string | undefined): Answer {

@@ -28,6 +28,11 @@ export interface PushResult {
   outcome: "accepted" | "refused" | "unregistered" | "unclear";
   /** For the history and the operator: the provider's word, without secrets; at most 500 characters. */
   detail: string;
+  /**
+   * `token`: said of this token, message or device alone, so that it says nothing against the service. Absent: the
+   * service itself is at fault, or it cannot be told.
+   */
+  concerns?: "token";
   /** Where the provider asks to be left alone: for how long, in milliseconds. It holds for all its pushes. */
   retryAfterMs?: number;
 }
@@ -43,6 +48,11 @@ export interface PushProvider {
    * browser has chosen. Whoever answers nothing there keeps nobody else from their pushes.
    */
   lineOf?(token: string): string;
+  /**
+   * Which pushes share one part of the places for pushes, where that is not the whole provider. Tokens that name an
+   * address of somebody's own share one part, or somebody with many addresses would hold them all.
+   */
+  shareOf?(token: string): string;
   /** Never rejects: every failure is one of the outcomes. */
   send(push: Push): Promise<PushResult>;
   /** Ends what it keeps open between pushes; absent where that is nothing. No push is sent afterwards. */

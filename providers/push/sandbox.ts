@@ -27,7 +27,8 @@ export function sandboxPush(): PushProvider {
         if (status === 404 && text.includes("unregistered")) {
           return { outcome: "unregistered", detail: "the token is not known" };
         }
-        return { outcome: byStatus(status), detail: shorten(`status ${status}`) };
+        const concerns = status >= 400 && status < 500 ? { concerns: "token" as const } : {};
+        return { outcome: byStatus(status), detail: shorten(`status ${status}`), ...concerns };
       } catch (error) {
         return withoutAnswer(error, timeoutMs);
       }

@@ -15,6 +15,13 @@ import { vapid, vapidKeysOf } from "./webpush-vapid.ts";
 
 /** Nothing of the answer but its head is of use. */
 const ANSWER_MAX_BYTES = 1;
+/** The push services of Chrome, Firefox, Safari and Edge. */
+const BROWSER_SERVICES = [
+  "fcm.googleapis.com",
+  "push.services.mozilla.com",
+  "push.apple.com",
+  "notify.windows.com",
+];
 
 /**
  * Push to browsers by the push service of each (RFC 8030), without a vendor between.
@@ -59,6 +66,7 @@ export function webPush({
     name: "webpush",
     requires: ["publicKey", "privateKey", "subject"],
     lineOf: (token) => subscriptionOf(token)?.origin ?? "",
+    shareOf: (token) => `webpush ${serviceOf(subscriptionOf(token)?.origin)}`,
     check: (settings) => troubleIn(() => vapidKeysOf(settings)),
     async send(push) {
       const to = subscriptionOf(push.token);
@@ -74,12 +82,22 @@ export function webPush({
   };
 }
 
-/** 404 and 410 are said of subscriptions that have ended (RFC 8030, 7.3); the text of a stranger is not repeated. */
+/**
+ * 404 and 410 are said of subscriptions that have ended (RFC 8030, 7.3); the text of a stranger is not repeated. Every
+ * other 4xx is said of one subscription too: it was made for another key, or is sent too much (429, section 8.4).
+ */
 function resultOf({ status, headers }: GuardedResponse, nowMs: number): PushResult {
   const detail = `status ${status}`;
   if (status === 404 || status === 410) return { outcome: "unregistered", detail };
+  if (status >= 400 && status < 500) return { outcome: "refused", detail, concerns: "token" };
   const waitMs = retryAfterMs(headers["retry-after"], nowMs);
   return { outcome: byStatus(status), detail, ...(waitMs && { retryAfterMs: waitMs }) };
+}
+
+/** A service of a browser's maker has a part of its own; all others, which anybody may run, share one. */
+function serviceOf(origin: string | undefined): string {
+  const host = origin === undefined ? "" : new URL(origin).hostname;
+  return BROWSER_SERVICES.find((known) => host === known || host.endsWith(`.${known}`)) ?? "others";
 }
 
 /** What the app's service worker shows: by its `tag` a repeat takes the place of the first. */

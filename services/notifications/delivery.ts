@@ -1,10 +1,11 @@
 import type { Attempt } from "../../contracts/notifications.ts";
+import type { BreakerLimits, CircuitBreakers } from "../../lib/circuit-breaker.ts";
 import { type Clock, isoTime } from "../../lib/clock.ts";
 import { derivedId } from "../../lib/ids.ts";
+import { type KeyedLimit, KeyedLimitError, type KeyedLimits } from "../../lib/keyed-limit.ts";
 import { shorten } from "../../lib/text.ts";
 import type { Mail, Mailer } from "../../providers/email/index.ts";
 import type { PushProvider, PushResult } from "../../providers/push/index.ts";
-import type { ProviderHealth } from "./provider-health.ts";
 
 const TRY_TIMEOUT_MS = 2_000;
 /** With two tries of 2 s there is still time for the mail within five seconds. */
@@ -13,6 +14,19 @@ const BUDGET_MS = 5_000;
 const MIN_TRY_MS = 50;
 const MIN_MAIL_MS = 800;
 const DETAIL_MAX = 500;
+
+/** For each provider, or each push service that a browser has chosen. */
+export const PUSH_BREAKER: BreakerLimits = {
+  failuresToOpen: 5,
+  openMs: 15_000,
+  askedMaxMs: 600_000,
+};
+
+/**
+ * How many pushes one provider may have under way in a process: less than half of the notifications that are worked on
+ * at once. A push that gets no place in time is told by another way, so that it does not hold the place of others.
+ */
+export const PUSH_PLACES: KeyedLimits = { atOnce: 12, waitMs: 500 };
 
 export interface Device {
   id: string;
@@ -42,7 +56,9 @@ export interface Parcel {
 export interface DeliveryDeps {
   push: ReadonlyMap<string, PushProvider>;
   mailer: Mailer;
-  health: ProviderHealth;
+  breakers: CircuitBreakers;
+  /** Of the pushes that are under way at once, the part of each provider. */
+  places: KeyedLimit;
   /** Counts the tries to push, by "provider outcome". */
   tries: Map<string, number>;
   clock: Clock;
@@ -134,7 +150,7 @@ async function pushTo(run: Run, device: Device, sender: Sender): Promise<boolean
     const provider = run.deps.push.get(name);
     if (!token || !provider) continue;
     tried = true;
-    if (!run.deps.health.healthy(lineOf(provider, token))) {
+    if (!run.deps.breakers.admits(lineOf(provider, token))) {
       skip(run, "push", name, "left out for a while after failures");
       continue;
     }
@@ -176,23 +192,33 @@ async function tryPush(run: Run, { device, provider, settings, token }: Try): Pr
     skip(run, "push", provider.name, "out of time");
     return { outcome: "refused" };
   }
-  const tried = await provider.send({
-    token,
-    title: parcel.title,
-    body: parcel.body,
-    data: parcel.data,
-    collapseId: derivedId("push", `${parcel.notificationId}/${device.id}`),
-    settings,
-    timeoutMs,
-  });
+  const send = () =>
+    provider.send({
+      token,
+      title: parcel.title,
+      body: parcel.body,
+      data: parcel.data,
+      collapseId: derivedId("push", `${parcel.notificationId}/${device.id}`),
+      settings,
+      timeoutMs,
+    });
+  let tried: PushResult;
+  try {
+    tried = await deps.places.run(provider.shareOf?.(token) ?? provider.name, send);
+  } catch (error) {
+    if (!(error instanceof KeyedLimitError)) throw error;
+    skip(run, "push", provider.name, "too many pushes are under way there");
+    return { outcome: "refused" };
+  }
   const { outcome, detail } = tried;
   const unregistered = outcome === "unregistered";
   const result = `${provider.name} ${outcome}`;
   deps.tries.set(result, (deps.tries.get(result) ?? 0) + 1);
   if (outcome !== "accepted") run.troubles.push({ provider: provider.name, token, detail, unregistered });
   const line = lineOf(provider, token);
-  if (outcome === "accepted" || unregistered) deps.health.worked(line);
-  else deps.health.failed(line, tried.retryAfterMs);
+  // A refusal of this token is an answer: the service works, and others' pushes go on.
+  if (outcome === "accepted" || unregistered || tried.concerns === "token") deps.breakers.worked(line);
+  else deps.breakers.failed(line, tried.retryAfterMs);
   record(run, {
     channel: "push",
     provider: provider.name,

@@ -50,6 +50,8 @@ export function handlers(deps: SendingDeps): Handlers {
         .map(([type]) => [type, order]),
     ) as { [T in OrderMessageType]?: Handler<T> }),
     "notification.requested": {
+      // Codes and links that somebody waits for go by mail alone: no push may hold them up.
+      workers: "mails",
       schedule: DIRECT_WAITS_MS,
       dead,
       perform: async (message, lease) =>
@@ -62,6 +64,7 @@ export function handlers(deps: SendingDeps): Handlers {
         sendLetters(deps, await refundLetters(deps.postgres.db, await deps.texts.current(), message), lease),
     },
     "alert.raised": {
+      workers: "alerts",
       schedule: DIRECT_WAITS_MS,
       dead: (trx, message) => giveUp(deps, trx, alertIdOf(message)),
       perform: async (message, lease) =>

@@ -1,13 +1,15 @@
 import type { ServiceSchema } from "moleculer";
 import { implement } from "../../contracts/actions.ts";
 import { fail } from "../../contracts/errors.ts";
+import { circuitBreakers } from "../../lib/circuit-breaker.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import type { Settings } from "../../lib/config/config.ts";
+import { keyedLimit } from "../../lib/keyed-limit.ts";
 import { audit, fieldsOf } from "../../mixins/audit/audit.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { documentGauges, documentStore } from "../../mixins/documents/place.ts";
-import { health } from "../../mixins/health/health.mixin.ts";
+import { health, leftOut } from "../../mixins/health/health.mixin.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
 import { inBatches } from "../../mixins/messages/runner.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
@@ -18,6 +20,7 @@ import { type Mailer, mailer } from "../../providers/email/index.ts";
 import { type PushProvider, pushProviders } from "../../providers/push/index.ts";
 import { listAgents } from "./agents.repository.ts";
 import { createAgent, updateAgent } from "./agents.ts";
+import { PUSH_BREAKER, PUSH_PLACES } from "./delivery.ts";
 import { hasEnded, listDevices, pruneEndedSessions, removeDevice, saveToken } from "./devices.repository.ts";
 import { handlers } from "./handlers.ts";
 import { countHeld } from "./held.repository.ts";
@@ -25,7 +28,6 @@ import { queueDue } from "./held.ts";
 import { listHistory, notificationDocuments } from "./history.ts";
 import { keptTexts } from "./own-texts.ts";
 import { setPreferences } from "./preferences.ts";
-import { providerHealth } from "./provider-health.ts";
 import { isForgotten, preferencesOf } from "./recipients.repository.ts";
 import type { SendingDeps } from "./sending.ts";
 import { createTemplate, placeOf, templatesPage, updateTemplate } from "./templates.ts";
@@ -70,7 +72,8 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
     keys,
     push,
     mailer: mail,
-    health: providerHealth(clock),
+    breakers: circuitBreakers(clock, PUSH_BREAKER),
+    places: keyedLimit(PUSH_PLACES),
     tries: new Map(),
     clock,
     warn: () => undefined,
@@ -114,6 +117,9 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
         checks: { postgres: () => db.ping(), documents: () => history.ready() },
         outbox: out,
         inbox,
+        degradations: {
+          push: () => leftOut("not sent to after failures", sending.breakers.open()),
+        },
         gauges: {
           ...documentGauges([history], inbox),
           notifications_held: {

@@ -8,7 +8,7 @@ import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { documentGauges, documentStore } from "../../mixins/documents/place.ts";
 import "../../mixins/grpc/schema.ts";
-import { health } from "../../mixins/health/health.mixin.ts";
+import { health, leftOut } from "../../mixins/health/health.mixin.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
@@ -139,6 +139,9 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
         checks: { postgres: () => db.ping(), documents: () => projections.history.ready() },
         outbox: out,
         inbox,
+        degradations: {
+          banks: () => leftOut("not asked for checkouts after failures", deps.checkouts.closed()),
+        },
         gauges: {
           ...documentGauges([projections.history, projections.payments], inbox),
           orders_open: byState,

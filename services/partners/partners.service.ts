@@ -115,6 +115,7 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
         checks: { postgres: () => db.ping() },
         outbox: out,
         inbox,
+        degradations: { webhooks: sender.saturated },
         gauges: { partner_webhooks: webhooksByState },
       }).mixin,
     ],

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@jest/globals";
+import { message } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
 import type { Handlers } from "../../mixins/consumer/consumer.mixin.ts";
 import { rows } from "../../mixins/postgres/database.ts";
@@ -39,6 +40,38 @@ describe("a consumer's perform", () => {
     await publish(message);
     await eventually(async () => expect(await oneRow()).toMatchObject({ state: "done" }));
     await effectsOnce([message]);
+    await broker.stop();
+  });
+
+  it("with workers of its own, is called while all other places are taken by what does not end", async () => {
+    const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+    let hanging = 0;
+    const { broker } = await receiver(
+      {
+        "notification.sent": {
+          async perform() {
+            hanging += 1;
+            await ended;
+            return undefined;
+          },
+        },
+        "notification.failed": {
+          workers: "others",
+          perform: async (message) => (trx) => enter(trx, message),
+        },
+      },
+      { performConcurrency: 2 },
+    );
+    await publish(...Array.from({ length: 6 }, () => incoming(notificationSent())));
+    await eventually(() => expect(hanging).toBe(2));
+    const { notificationId } = notificationSent().data;
+    const other = incoming(
+      message("notification.failed", newId(), { version: 1, notificationId, event: "x" }),
+    );
+    await publish(other);
+    await eventually(() => effectsOnce([other]));
+    expect(hanging).toBe(2);
+    end();
     await broker.stop();
   });
 

@@ -9,6 +9,7 @@ import { type OperationsServer, startOperationsServer } from "../../platform/ope
 let broker: ServiceBroker;
 let server: OperationsServer;
 let database: () => Promise<boolean> = async () => true;
+let trouble: string | undefined;
 const metrics = callMetrics();
 
 const get = async (path: string, method = "GET") => {
@@ -20,6 +21,7 @@ beforeAll(async () => {
   broker = new ServiceBroker({ logger: false, middlewares: [metrics.middleware] });
   const queues = health({
     checks: { database: () => database() },
+    degradations: { webhooks: () => trouble },
     outbox: { stats: async () => ({ waiting: 3, oldestAgeMs: 1_500 }) },
     inbox: { stats: async () => ({ waiting: 0, deadLetters: 2, oldestAgeMs: 0 }) },
     gauges: {
@@ -91,8 +93,24 @@ describe("the operations port", () => {
     expect(JSON.parse(body).checks).toEqual([
       { service: "platform", check: "carrier", ok: true },
       { service: "shop", check: "database", ok: false },
+      { service: "shop", check: "webhooks", ok: true },
     ]);
     expect(body).not.toContain("secret");
+  });
+
+  it("is degraded, and gets requests all the same, while something works worse than it should, and says why", async () => {
+    trouble = "all places have been taken for 12 s";
+    const [{ status, body }, metrics] = [await get("/readyz"), await get("/metrics")];
+    trouble = undefined;
+    expect(status).toBe(200);
+    expect(JSON.parse(body)).toMatchObject({
+      status: "degraded",
+      checks: expect.arrayContaining([
+        { service: "shop", check: "webhooks", ok: true, degraded: "all places have been taken for 12 s" },
+      ]),
+    });
+    expect(metrics.body).toContain('waybill_degraded{service="shop",check="webhooks"} 1');
+    expect(JSON.parse((await get("/readyz")).body)).toMatchObject({ status: "ready" });
   });
 
   it("is not ready any more from the moment that a stop begins", async () => {

@@ -147,7 +147,7 @@ describe.each(["stale", "fresh"])("at 100,000 products, with %s statistics", (st
   });
 
   it("claiming webhooks beside a queue of 20,000 costs what it claims", async () => {
-    const claim = { leaseId: newId(), leaseMs: 1_000, perPartner: 4, limit: 200 };
+    const claim = { leaseId: newId(), leaseMs: 1_000, perPartner: 4, limit: 200, furtherLimit: 100 };
     const { pages, scanned } = await explain(db, (explaining) =>
       claimTries(explaining as unknown as Knex.Transaction, claim),
     );

@@ -42,8 +42,10 @@ async function due(count: number): Promise<{ partnerId: string; orderIds: string
   return { partnerId, orderIds };
 }
 
-const claim = (perPartner: number, limit = 100): Promise<ClaimedTry[]> =>
-  db.transaction((trx) => claimTries(trx, { leaseId: newId(), leaseMs: 60_000, perPartner, limit }));
+const claim = (perPartner: number, limit = 100, furtherLimit = limit): Promise<ClaimedTry[]> =>
+  db.transaction((trx) =>
+    claimTries(trx, { leaseId: newId(), leaseMs: 60_000, perPartner, limit, furtherLimit }),
+  );
 
 async function statesOf(orderId: string): Promise<string[]> {
   const found = await rows<{ state: string }>(
@@ -73,6 +75,25 @@ describe("the queue of webhooks", () => {
   it("claimed with few hands, gives those that have waited longest", async () => {
     const { orderIds } = await due(4);
     expect((await claim(10, 2)).map(({ orderId }) => orderId).sort()).toEqual(orderIds.slice(0, 2).sort());
+  });
+
+  it("claimed with few hands, gives each partner its first place before any gets another", async () => {
+    const partners = [await due(4), await due(4), await due(1)];
+    const firsts = await claim(4, 3);
+    expect(firsts.map(({ partnerId }) => partnerId).sort()).toEqual(
+      partners.map(({ partnerId }) => partnerId).sort(),
+    );
+    const late = await due(1);
+    expect((await claim(4, 1)).map(({ partnerId }) => partnerId)).toEqual([late.partnerId]);
+  });
+
+  it("of partners that hang, leaves part of the places for the first try of others", async () => {
+    await due(4);
+    await due(4);
+    expect(await claim(4, 8, 3)).toHaveLength(5);
+    expect(await claim(4, 3, 0)).toEqual([]);
+    const late = await due(2);
+    expect(await claim(4, 3, 0)).toMatchObject([{ partnerId: late.partnerId }]);
   });
 
   it("whose lease has run out, gives the try to the next, and the first may not note its end any more", async () => {

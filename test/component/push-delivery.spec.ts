@@ -1,6 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import { circuitBreakers } from "../../lib/circuit-breaker.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
+import { keyedLimit } from "../../lib/keyed-limit.ts";
 import { smtp } from "../../providers/email/smtp.ts";
 import { apns } from "../../providers/push/apns.ts";
 import { fcm } from "../../providers/push/fcm.ts";
@@ -16,9 +18,11 @@ import {
   type Device,
   deliver,
   type Parcel,
+  PUSH_BREAKER,
+  PUSH_PLACES,
 } from "../../services/notifications/delivery.ts";
-import { providerHealth } from "../../services/notifications/provider-health.ts";
 import { type ApnsMode, type ApnsServer, apnsSettings, startApns } from "../support/apns-server.ts";
+import { eventually } from "../support/eventually.ts";
 import { type FcmMode, type FcmServer, fcmSettings, startFcm } from "../support/fcm-server.ts";
 import { type OneSignalMode, type OneSignalServer, startOneSignal } from "../support/onesignal-server.ts";
 import {
@@ -61,7 +65,8 @@ beforeEach(() => {
   deps = {
     push: new Map(pushes.map((one) => [one.name, one])),
     mailer: smtp({ url: mailbox.smtpUrl, from: "Waybill <no-reply@waybill.test>" }),
-    health: providerHealth(systemClock),
+    breakers: circuitBreakers(systemClock, PUSH_BREAKER),
+    places: keyedLimit(PUSH_PLACES),
     tries: new Map(),
     clock: systemClock,
   };
@@ -296,4 +301,32 @@ describe("deliver, to a phone that several vendors know (P17)", () => {
     expect(gone.ways).toEqual(["webpush refused", "smtp accepted"]);
     expect(gone.troubles).toMatchObject([{ provider: "webpush", unregistered: true }]);
   });
+
+  it("push services of strangers that keep all their places waiting leave the others theirs, and their owners get mails", async () => {
+    deps.places = keyedLimit({ atOnce: 1, waitMs: 1 });
+    const waiting = deliver(parcelFor([browser("hang")]), deps);
+    await eventually(() => expect(browsers.requests.length).toBeGreaterThan(0));
+    const stranger = await delivered(parcelFor([browser("accept")]));
+    expect(stranger.ways).toEqual(["webpush skipped", "smtp accepted"]);
+    expect((await delivered(parcelFor([phoneOf({ sandbox: "phone" })]))).ways).toEqual(["sandbox accepted"]);
+    await waiting;
+  });
+
+  it("a browser whose subscription is of another key, or is sent too much, costs no other browser its pushes", async () => {
+    for (const mode of ["refused", "too_many"] as const) {
+      for (let push = 0; push < 6; push++) {
+        const { ways } = await delivered(parcelFor([browser(mode)]));
+        expect(ways).toEqual(["webpush refused", "smtp accepted"]);
+      }
+    }
+    expect((await delivered(parcelFor([browser("accept")]))).ways).toEqual(["webpush accepted"]);
+  });
+
+  it.each(["wrong_topic", "too_many"] as const)(
+    "a phone of which APNs says %s costs no other phone its pushes",
+    async (mode) => {
+      for (let push = 0; push < 6; push++) await delivered(parcelFor([phoneOf({ apns: mode })]));
+      expect((await delivered(parcelFor([phoneOf({ apns: "accept" })]))).ways).toEqual(["apns accepted"]);
+    },
+  );
 });

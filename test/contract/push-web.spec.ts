@@ -103,8 +103,8 @@ describe("push provider webpush, at a browser's push service", () => {
   it.each([
     ["gone", { outcome: "unregistered", detail: "status 410" }],
     ["not_found", { outcome: "unregistered", detail: "status 404" }],
-    ["refused", { outcome: "refused", detail: "status 403" }],
-    ["too_many", { outcome: "refused", detail: "status 429", retryAfterMs: 30_000 }],
+    ["refused", { outcome: "refused", detail: "status 403", concerns: "token" }],
+    ["too_many", { outcome: "refused", detail: "status 429", concerns: "token" }],
     ["unavailable", { outcome: "refused", detail: "status 503", retryAfterMs: 30_000 }],
     ["error", { outcome: "unclear", detail: "status 500" }],
   ] as const)("send, when the push service answers that it is %s, answers so", async (mode, result) => {

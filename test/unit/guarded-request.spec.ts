@@ -2,7 +2,12 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it, jest } from "@jest/globals";
 import fc from "fast-check";
-import { type GuardOptions, guardedPost, urlTrouble } from "../../lib/net/guarded-request.ts";
+import {
+  type GuardOptions,
+  guardedExchange,
+  guardedPost,
+  urlTrouble,
+} from "../../lib/net/guarded-request.ts";
 import { isLoopbackAddress, isPublicAddress } from "../../lib/net/public-address.ts";
 
 const strict: GuardOptions = { allowLoopback: false };
@@ -219,6 +224,32 @@ describe("a guarded request", () => {
   it("to a name without an address, fails", async () => {
     const guarded = post("https://shop.example/", { ...strict, resolve: async () => [] });
     await expect(guarded).rejects.toMatchObject({ kind: "blocked" });
+  });
+
+  it.each([
+    ["127.0.0.1", "as it is"],
+    ["2130706433", "in decimal"],
+    ["0x7f000001", "in hexadecimal"],
+    ["0177.0.0.1", "in octal"],
+    ["127.1", "shortened"],
+    ["[::ffff:127.0.0.1]", "mapped into IPv6"],
+    ["[::ffff:7f00:1]", "mapped and in hexadecimal"],
+    ["[0:0:0:0:0:ffff:7f00:1]", "mapped and at full length"],
+    ["[::127.0.0.1]", "compatible"],
+    ["[::1]", "of IPv6"],
+    ["127.0.0.1.", "with the dot of the root"],
+  ])("whose URL nobody has looked at, never connects to %s (%s)", async (host) => {
+    const before = seen.length;
+    const call = { url: `http://${host}:${port}/unseen`, headers: {}, body: "{}", timeoutMs: 2_000 };
+    const asked = guardedExchange({ ...call, maxBodyBytes: 1 }, strict, new AbortController().signal);
+    await expect(asked).rejects.toMatchObject({ kind: "blocked" });
+    expect(seen).toHaveLength(before);
+  });
+
+  it("whose URL nobody has looked at, connects to this machine with the sandbox switch alone", async () => {
+    const call = { url: `http://127.0.0.1:${port}/seen`, headers: {}, body: "{}", timeoutMs: 2_000 };
+    const asked = guardedExchange({ ...call, maxBodyBytes: 1 }, sandbox, new AbortController().signal);
+    expect(await asked).toMatchObject({ status: 200 });
   });
 
   it("answered by a redirect, returns it and goes nowhere", async () => {

@@ -58,7 +58,7 @@ describe("the schedule of tries", () => {
     expect(nextTryMs({ urgency: "test", attempt: 1 })).toBeUndefined();
   });
 
-  it("asked by the partner to wait, never comes earlier, and never after the deadline", () => {
+  it("asked by the partner to wait, comes no earlier than the schedule or the partner says, whichever is sooner to be kept", () => {
     const failed = fc.record({
       urgency: fc.constantFrom<Urgency>("preparation", "information"),
       attempt: fc.integer({ min: 1, max: 9 }),
@@ -67,12 +67,36 @@ describe("the schedule of tries", () => {
     });
     fc.assert(
       fc.property(failed, (one: FailedTry) => {
-        const waitMs = nextTryMs(one);
+        const waitMs = nextTryMs(one, 0);
+        const unaskedMs = nextTryMs({ ...one, retryAfterMs: undefined }, 0);
+        // Asking for time never takes a try away.
+        expect(waitMs === undefined).toBe(unaskedMs === undefined);
         if (waitMs === undefined) return;
-        expect(waitMs).toBeGreaterThanOrEqual(one.retryAfterMs ?? 0);
+        expect(waitMs).toBeGreaterThanOrEqual(unaskedMs ?? 0);
+        expect(waitMs).toBeLessThanOrEqual(Math.max(one.retryAfterMs ?? 0, unaskedMs ?? 0));
         expect(waitMs).toBeLessThanOrEqual(one.remainingMs ?? 0);
       }),
     );
+  });
+
+  it.each([30_000, 3_600_000, 86_400_000])(
+    "asked to wait %i ms after each try of an order to prepare, makes ten within ten minutes all the same",
+    (retryAfterMs) => {
+      let remainingMs = ACCEPT_WITHIN_MS;
+      let tries = 0;
+      for (let waitMs: number | undefined = 0; waitMs !== undefined; tries++) {
+        remainingMs -= waitMs + TIMEOUT_MS;
+        waitMs = nextTryMs({ urgency: "preparation", attempt: tries + 1, retryAfterMs, remainingMs }, 0);
+      }
+      expect(tries).toBe(10);
+      expect(remainingMs).toBeGreaterThanOrEqual(0);
+    },
+  );
+
+  it("asked to wait for a moment that the schedule has, waits for it", () => {
+    const failed = { urgency: "preparation", attempt: 1, remainingMs: 590_000 } as const;
+    expect(nextTryMs({ ...failed, retryAfterMs: 120_000 }, 0)).toBe(120_000);
+    expect(nextTryMs({ urgency: "information", attempt: 1, retryAfterMs: 3_600_000 }, 0)).toBe(3_600_000);
   });
 });
 

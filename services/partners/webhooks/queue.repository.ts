@@ -38,11 +38,15 @@ export interface Claim {
   /** How many tries of one partner may be under way at once, by all processes together. */
   perPartner: number;
   limit: number;
+  /** How many of them may be beyond the first of their partner. */
+  furtherLimit: number;
 }
 
 /**
  * Takes tries that are due, at most so many of each partner that not more of it are under way at once: a partner
- * that hangs fills its own places and nobody else's.
+ * that hangs fills its own places and nobody else's. Where places are few, those with the fewest under way come first,
+ * and only a part of the places is for a partner's second try and further ones: many partners that hang leave room for
+ * the first try of every other one.
  *
  * Counting and claiming have to be one, so claims take turns (an advisory lock, held for one statement): with
  * row locks alone two processes would each count the places before the other filled them. The queue is walked
@@ -62,16 +66,22 @@ export async function claimTries(trx: Knex.Transaction, claim: Claim): Promise<C
        SELECT (SELECT d.partner_id FROM webhook_deliveries d
                WHERE d.state = 'pending' AND d.partner_id > w.partner_id ORDER BY d.partner_id LIMIT 1)
        FROM waiting w WHERE w.partner_id IS NOT NULL
-     ), due AS (
-       SELECT next.id FROM waiting w CROSS JOIN LATERAL (
-         SELECT d.id, d.due_at FROM webhook_deliveries d
-         WHERE d.partner_id = w.partner_id AND d.state = 'pending' AND d.due_at <= now()
-         ORDER BY d.due_at
-         LIMIT greatest(0, ? - (
-           SELECT count(*) FROM webhook_deliveries busy
-           WHERE busy.partner_id = w.partner_id AND busy.lease_id IS NOT NULL AND busy.due_at > now()))
+     ), ranked AS (
+       SELECT next.id, next.due_at, next.place,
+         count(*) FILTER (WHERE next.place > 1) OVER (ORDER BY next.place, next.due_at, next.id) AS further
+       FROM waiting w CROSS JOIN LATERAL (
+         SELECT count(*)::integer AS count FROM webhook_deliveries b
+         WHERE b.partner_id = w.partner_id AND b.lease_id IS NOT NULL AND b.due_at > now()
+       ) busy CROSS JOIN LATERAL (
+         SELECT first.id, first.due_at, busy.count + row_number() OVER (ORDER BY first.due_at, first.id) AS place
+         FROM (
+           SELECT d.id, d.due_at FROM webhook_deliveries d
+           WHERE d.partner_id = w.partner_id AND d.state = 'pending' AND d.due_at <= now()
+           ORDER BY d.due_at LIMIT greatest(0, ? - busy.count)
+         ) first
        ) next
-       ORDER BY next.due_at LIMIT ?
+     ), due AS (
+       SELECT id FROM ranked WHERE place = 1 OR further <= ? ORDER BY place, due_at LIMIT ?
      ), claimed AS (
        UPDATE webhook_deliveries d
        SET lease_id = ?, due_at = now() + ? * interval '1 millisecond', claims = d.claims + 1, updated_at = now()
@@ -93,7 +103,10 @@ export async function claimTries(trx: Knex.Transaction, claim: Claim): Promise<C
      JOIN webhook_messages m ON m.id = c.webhook_message_id
      LEFT JOIN begun b ON b.id = m.id
      JOIN partners p ON p.id = c.partner_id`,
-    [claim.perPartner, claim.limit, claim.leaseId, claim.leaseMs, ACCEPTANCE_MS],
+    [
+      ...[claim.perPartner, claim.furtherLimit, claim.limit],
+      ...[claim.leaseId, claim.leaseMs, ACCEPTANCE_MS],
+    ],
   );
 }
 

@@ -26,6 +26,8 @@ const waitsMs: Record<Urgency, readonly number[]> = {
 /** Chance shortens a wait by up to this share, so that partners that failed together are not called together. */
 const JITTER: Record<Urgency, number> = { preparation: 0.3, information: 0.1, test: 0 };
 const MAX_RETRY_AFTER_MS = 24 * HOUR_MS;
+/** How long one try may take. */
+export const TRY_TIMEOUT_MS = 10_000;
 
 export interface FailedTry {
   urgency: Urgency;
@@ -38,17 +40,19 @@ export interface FailedTry {
 }
 
 /**
- * How long to wait before the next try; undefined when there is none.
+ * How long to wait before the next try; undefined when there is none. A partner that asks for more time gets what the
+ * schedule has to spare: every try that is left can still be made before the deadline, each with its whole time limit.
  * @param random from 0 to 1
  */
 export function nextTryMs(failed: FailedTry, random: number = Math.random()): number | undefined {
   const { urgency, attempt, retryAfterMs = 0, remainingMs = Number.POSITIVE_INFINITY } = failed;
-  const waitMs = waitsMs[urgency][attempt];
+  const waits = waitsMs[urgency];
+  const waitMs = waits[attempt];
   if (waitMs === undefined) return undefined;
-  const delayMs = Math.max(
-    Math.round(jittered(waitMs, JITTER[urgency], random)),
-    Math.min(retryAfterMs, MAX_RETRY_AFTER_MS),
-  );
+  const scheduledMs = Math.round(jittered(waitMs, JITTER[urgency], random));
+  const laterWaitsMs = waits.slice(attempt + 1).reduce((sum, each) => sum + each, 0);
+  const spareMs = remainingMs - laterWaitsMs - (waits.length - attempt) * TRY_TIMEOUT_MS;
+  const delayMs = Math.max(scheduledMs, Math.min(retryAfterMs, MAX_RETRY_AFTER_MS, spareMs));
   return delayMs <= remainingMs ? delayMs : undefined;
 }
 

@@ -6,6 +6,8 @@ import { message } from "../../../contracts/messages.ts";
 import type { PartnerNotice } from "../../../contracts/partner-notices.ts";
 import { jittered } from "../../../lib/backoff.ts";
 import { newId } from "../../../lib/ids.ts";
+import { saturation } from "../../../lib/saturation.ts";
+import { withTimeout } from "../../../lib/timeout.ts";
 import { background } from "../../../mixins/messages/background.ts";
 import type { Logger } from "../../../mixins/messages/logger.ts";
 import { type Runner, startRunner } from "../../../mixins/messages/runner.ts";
@@ -20,8 +22,14 @@ import {
   holdTry,
   insertNextTry,
 } from "./queue.repository.ts";
-import { type FailedTry, nextTryMs } from "./schedule.ts";
+import { type FailedTry, nextTryMs, TRY_TIMEOUT_MS } from "./schedule.ts";
 import { type Told, tell } from "./tell.ts";
+
+/** The part of the places that is for a partner's tries beyond its first. */
+const FURTHER_SHARE = 0.5;
+/** How long before the end of its lease a try's place is free at the latest. */
+const LEASE_MARGIN_MS = 500;
+const SATURATION_AGAIN_MS = 3_600_000;
 
 export interface SenderLimits {
   /** Tries under way at once: of one partner (in all processes together), and of this process. */
@@ -33,15 +41,18 @@ export interface SenderLimits {
   sweepMs: number;
   /** How long the tries under way may take to end when the service stops. */
   drainMs: number;
+  /** How long all places may be taken before operators are told. */
+  saturatedMs: number;
 }
 
 export const senderLimits: SenderLimits = {
   perPartner: 4,
   atOnce: 200,
-  timeoutMs: 10_000,
+  timeoutMs: TRY_TIMEOUT_MS,
   leaseMs: 13_000,
   sweepMs: 1_000,
   drainMs: 3_000,
+  saturatedMs: 10_000,
 };
 
 /** How soon a try is made that could not be made for a reason of ours. */
@@ -60,22 +71,29 @@ export interface Sender {
   readonly mixin: Partial<ServiceSchema>;
   /** Looks for tries that are due, once the transaction that makes them has committed. */
   wakeAfter(trx: Knex.Transaction): void;
+  /** That all places have been taken for too long; undefined while they have not. */
+  saturated(): string | undefined;
 }
 
 /** Makes the tries that are due, each partner's beside the others', and notes how each ended. */
 export function webhookSender(options: SenderOptions): Sender {
   const limits = { ...senderLimits, ...options.limits };
-  const underWay = new Set<Promise<void>>();
+  const underWay = new Map<Promise<void>, string>();
+  const places = saturation("partner webhooks", limits.saturatedMs);
   let stopping = new AbortController();
   let runner: Runner | undefined;
   let logger: Logger;
+  let saturationToldMs = Number.NEGATIVE_INFINITY;
 
   async function claim(): Promise<void> {
     const limit = limits.atOnce - underWay.size;
+    if (limit <= 0) await tellSaturation();
     if (limit <= 0 || stopping.signal.aborted) return;
     const { leaseMs, perPartner } = limits;
+    const further = underWay.size - new Set(underWay.values()).size;
+    const furtherLimit = Math.max(0, Math.floor(limits.atOnce * FURTHER_SHARE) - further);
     const claimed = await options.postgres.transact((trx) =>
-      claimTries(trx, { leaseId: newId(), leaseMs, perPartner, limit }),
+      claimTries(trx, { leaseId: newId(), leaseMs, perPartner, limit, furtherLimit }),
     );
     for (const one of claimed) {
       const making = inTraceOf(one.traceparent, `webhook ${one.type}`, () => make(one), {
@@ -83,27 +101,49 @@ export function webhookSender(options: SenderOptions): Sender {
       });
       const work = making.finally(() => {
         underWay.delete(work);
+        places.note(underWay.size, limits.atOnce);
         runner?.wake();
       });
-      underWay.add(work);
+      underWay.set(work, one.partnerId);
     }
+    places.note(underWay.size, limits.atOnce);
   }
 
   async function make(claimed: ClaimedTry): Promise<void> {
     try {
       if (claimed.claims > UNRECORDED_MAX) return await giveUp(claimed);
-      const { signal } = stopping;
-      const told = await tell(
-        claimed,
-        { ...options, timeoutMs: limits.timeoutMs, signal },
-        options.clock.now(),
-      );
-      if (signal.aborted && !told.accepted) await giveTryBack(options.postgres.db, claimed);
-      else await settle(claimed, told);
+      // The place is free before the lease ends, whatever becomes of the try: else its next one would take another.
+      await withTimeout(limits.leaseMs - LEASE_MARGIN_MS, () => tellAndSettle(claimed));
     } catch (error) {
       // Nothing was noted: the lease runs out, and the same try is made again, with the same id.
       logger.warn(`webhook ${claimed.messageId}, try ${claimed.attempt}, could not be noted:`, String(error));
     }
+  }
+
+  async function tellAndSettle(claimed: ClaimedTry): Promise<void> {
+    const { signal } = stopping;
+    const told = await tell(
+      claimed,
+      { ...options, timeoutMs: limits.timeoutMs, signal },
+      options.clock.now(),
+    );
+    if (signal.aborted && !told.accepted) await giveTryBack(options.postgres.db, claimed);
+    else await settle(claimed, told);
+  }
+
+  /** Operators hear of it too where nobody looks at the readiness. */
+  async function tellSaturation(): Promise<void> {
+    const problem = places.problem();
+    if (problem === undefined || performance.now() < saturationToldMs + SATURATION_AGAIN_MS) return;
+    saturationToldMs = performance.now();
+    await options.postgres.transact((trx) =>
+      options.outbox.add(trx, [
+        alert("webhook.saturated", `${problem}: partners' systems answer too slowly.`, {
+          subject: "webhooks",
+          under: newId(),
+        }),
+      ]),
+    );
   }
 
   async function settle(claimed: ClaimedTry, told: Told): Promise<void> {
@@ -192,6 +232,7 @@ export function webhookSender(options: SenderOptions): Sender {
   }
 
   return {
+    saturated: places.problem,
     wakeAfter(trx) {
       trx.executionPromise.then(
         () => runner?.wake(),
@@ -207,7 +248,7 @@ export function webhookSender(options: SenderOptions): Sender {
       async stop() {
         await runner?.stop();
         const patience = setTimeout(() => stopping.abort(), limits.drainMs);
-        await Promise.all(underWay);
+        await Promise.all(underWay.keys());
         clearTimeout(patience);
         runner = undefined;
       },

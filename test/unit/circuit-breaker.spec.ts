@@ -1,38 +1,39 @@
 import { describe, expect, it } from "@jest/globals";
-import { providerHealth } from "../../services/notifications/provider-health.ts";
+import { type CircuitBreakers, circuitBreakers } from "../../lib/circuit-breaker.ts";
+import { PUSH_BREAKER } from "../../services/notifications/delivery.ts";
 
 function at(startMs = 0) {
   const clock = { nowMs: startMs, now: () => clock.nowMs };
-  return { clock, health: providerHealth(clock) };
+  return { clock, health: circuitBreakers(clock, PUSH_BREAKER) };
 }
 
-function failTimes(health: ReturnType<typeof providerHealth>, times: number): void {
+function failTimes(health: CircuitBreakers, times: number): void {
   for (let i = 0; i < times; i++) health.failed("onesignal");
 }
 
-describe("provider health", () => {
+describe("a circuit breaker for each provider", () => {
   it("a provider, after four failures and a success, is tried", () => {
     const { health } = at();
     failTimes(health, 4);
     health.worked("onesignal");
     failTimes(health, 4);
-    expect(health.healthy("onesignal")).toBe(true);
+    expect(health.admits("onesignal")).toBe(true);
   });
 
   it("a provider, after five failures in a row, is left out while others are tried", () => {
     const { health } = at();
     failTimes(health, 5);
-    expect(health.healthy("onesignal")).toBe(false);
-    expect(health.healthy("sandbox")).toBe(true);
+    expect(health.admits("onesignal")).toBe(false);
+    expect(health.admits("sandbox")).toBe(true);
   });
 
   it("a provider that was left out for 15 s is tried by one push only, until that one worked", () => {
     const { clock, health } = at();
     failTimes(health, 5);
     clock.nowMs = 15_000;
-    expect([health.healthy("onesignal"), health.healthy("onesignal")]).toEqual([true, false]);
+    expect([health.admits("onesignal"), health.admits("onesignal")]).toEqual([true, false]);
     health.worked("onesignal");
-    expect(health.healthy("onesignal")).toBe(true);
+    expect(health.admits("onesignal")).toBe(true);
   });
 
   it("a provider that asked to be left alone is at once, for as long as it asked and ten minutes at most", () => {
@@ -44,9 +45,9 @@ describe("provider health", () => {
       health.failed("fcm", askedMs);
       health.failed("fcm");
       clock.nowMs = untilMs - 1;
-      expect(health.healthy("fcm")).toBe(false);
+      expect(health.admits("fcm")).toBe(false);
       clock.nowMs = untilMs;
-      expect([health.healthy("fcm"), health.healthy("fcm")]).toEqual([true, false]);
+      expect([health.admits("fcm"), health.admits("fcm")]).toEqual([true, false]);
     }
   });
 
@@ -54,18 +55,18 @@ describe("provider health", () => {
     const { clock, health } = at();
     failTimes(health, 5);
     clock.nowMs = 15_000;
-    health.healthy("onesignal");
+    health.admits("onesignal");
     health.failed("onesignal");
     clock.nowMs = 29_999;
-    expect(health.healthy("onesignal")).toBe(false);
+    expect(health.admits("onesignal")).toBe(false);
   });
 
   it("of lines that somebody makes up, remembers a thousand", () => {
     const { health } = at();
     failTimes(health, 5);
     for (let i = 0; i < 1_000; i++) health.failed(`webpush https://${i}.example`);
-    expect(health.healthy("onesignal")).toBe(true);
+    expect(health.admits("onesignal")).toBe(true);
     failTimes(health, 5);
-    expect(health.healthy("onesignal")).toBe(false);
+    expect(health.admits("onesignal")).toBe(false);
   });
 });
