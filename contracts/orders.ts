@@ -256,7 +256,12 @@ export const ordersActions = {
   ),
   "orders.claim": action(object(orderId), order, { idempotent: true }),
   "orders.unclaim": action(object({ ...orderId, reason: optional(reason) }), order, { idempotent: true }),
-  "orders.reportLocation": action(object({ ...orderId, position }), nothing, { idempotent: true }),
+  "orders.reportLocation": action(
+    /** `at`: when the device was there. A position that is older than the one known changes nothing. */
+    object({ ...orderId, position, at: optional(time) }),
+    nothing,
+    { idempotent: true },
+  ),
   /** A wrong PIN counts each time it comes, so that nothing but the deliverer repeats it. */
   "orders.deliver": action(
     object({ ...orderId, pin: matching(/^\d{4}$/, 4, "four digits"), photoId: optional(text(100)) }),

@@ -142,6 +142,8 @@ export const partnerCallback = stored(
     reason: optional(text(500)),
     /** When the order will be ready, with `order.accepted` and `order.delayed`. */
     readyAt: optional(time),
+    /** When the partner's system said so, by its own clock: of two promises the one that was made later holds. */
+    saidAt: optional(time),
   }),
 );
 export type PartnerCallback = Infer<typeof partnerCallback>;
@@ -170,9 +172,17 @@ export const partnersActions = {
     partner,
   ),
   // Writes that replace something are never repeated by the broker: a repeat would undo what came in between.
-  "partners.setHours": action(object({ ...partnerId, expectedVersion: optional(version), hours }), partner),
+  "partners.setHours": action(
+    object({ ...partnerId, expectedVersion: optional(version), hours, at: optional(time) }),
+    partner,
+  ),
   "partners.setBusy": action(
-    object({ ...partnerId, expectedVersion: optional(version), busyUntil: optional(time) }),
+    object({
+      ...partnerId,
+      expectedVersion: optional(version),
+      busyUntil: optional(time),
+      at: optional(time),
+    }),
     partner,
   ),
 

@@ -524,7 +524,15 @@ number is refused once an order has taken or given back pieces. To add pieces, o
     /** Set the opening hours */
     put: {
       parameters: { path: { partner_id: string }; query?: never; header?: { "If-Match"?: string } };
-      requestBody: { content: { "application/json": Schemas["Hours"] } };
+      requestBody: {
+        content: {
+          "application/json": {
+            time_zone: string;
+            spans: { weekday: number; from_minute: number; until_minute: number }[];
+            at?: string | null;
+          };
+        };
+      };
       responses: { 200: { content: { "application/json": Schemas["Partner"] } }; default: Refusal };
     };
     post?: never;
@@ -536,7 +544,7 @@ number is refused once an order has taken or given back pieces. To add pieces, o
     /** Take no orders until a time. Without a time the pause ends. */
     put: {
       parameters: { path: { partner_id: string }; query?: never; header?: { "If-Match"?: string } };
-      requestBody?: { content: { "application/json": { busy_until?: string | null } } };
+      requestBody?: { content: { "application/json": { busy_until?: string | null; at?: string | null } } };
       responses: { 200: { content: { "application/json": Schemas["Partner"] } }; default: Refusal };
     };
     post?: never;
@@ -835,10 +843,12 @@ The stream ends with the access token; connect again with a fresh one. */
   "/orders/{order_id}/location": {
     get?: never;
     put?: never;
-    /** Report where I am */
+    /** Report where I am. `at` tells when the device was there. A report that is older than the newest one changes nothing. */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: never };
-      requestBody: { content: { "application/json": Schemas["Position"] } };
+      requestBody: {
+        content: { "application/json": { latitude: number; longitude: number; at?: string | null } };
+      };
       responses: { 204: { content?: never }; default: Refusal };
     };
     delete?: never;

@@ -30,6 +30,8 @@ export interface Body {
   readonly mayBeAbsent: boolean;
   /** The field of the contract that the whole body is; else its fields are the contract's. */
   readonly field?: string;
+  /** Fields of the contract that stand in the body beside those of `field`. */
+  readonly beside?: readonly string[];
 }
 
 /** A route with everything that follows from it, worked out once. */
@@ -120,11 +122,20 @@ function bodyOf(route: Route, props: Props, all: Props): Body | undefined {
   if (image) return { kind: "image", maxBytes: MAX_IMAGE_BYTES, mayBeAbsent: false, field: image };
   if (signed) return { kind: "signed", maxBytes: MAX_WEBHOOK_BYTES, mayBeAbsent: false, field: signed };
   if (!json && Object.keys(props).length === 0) return undefined;
-  const fields = json ? (all[json] as Part["rule"]) : object(props);
+  const inner = json ? (all[json] as Part["rule"]).props : {};
+  const fields = object({ ...inner, ...props });
   const mayBeAbsent = Object.values(fields.props).every((rule) => rule.optional);
   const taken = sentPart(fields);
   const example = { ...(exampleOf(taken.rule) as object), ...route.example };
-  return { kind: "json", maxBytes: MAX_JSON_BYTES, part: taken, example, mayBeAbsent, field: json };
+  return {
+    kind: "json",
+    maxBytes: MAX_JSON_BYTES,
+    part: taken,
+    example,
+    mayBeAbsent,
+    field: json,
+    beside: Object.keys(props),
+  };
 }
 
 type Shape = Pick<Endpoint, "body" | "versioned" | "idempotencyKey"> & { inPath: string[] };

@@ -92,7 +92,17 @@ async function readFields({ body }: Endpoint, req: IncomingMessage): Promise<Fie
   const errors = part.check(value);
   if (errors.length > 0) return { fields: {}, errors };
   const decoded = part.decode(value);
-  return { fields: field ? { [field]: decoded } : decoded, errors: [], raw };
+  return { fields: field ? under(field, decoded, body.beside) : decoded, errors: [], raw };
+}
+
+/** The fields of the body below the one field of the contract that they are, but for those that stand beside it. */
+function under(field: string, decoded: Record<string, unknown>, beside: readonly string[] = []) {
+  const isBeside = ([name]: [string, unknown]) => beside.includes(name);
+  const entries = Object.entries(decoded);
+  return {
+    [field]: Object.fromEntries(entries.filter((entry) => !isBeside(entry))),
+    ...Object.fromEntries(entries.filter(isBeside)),
+  };
 }
 
 function parsed(req: IncomingMessage, raw: Buffer): unknown {

@@ -68,7 +68,7 @@ async function act(deps: OrdersDeps, id: string): Promise<void> {
     const noticeProblem = awaitsNotice(order)
       ? (order.noticeProblem ?? (await noticeProblemOf(trx, id)))
       : undefined;
-    const seen = { positionAt: position?.reportedAt, noticeProblem };
+    const seen = { positionAt: position?.heardAt, noticeProblem };
     await inOrderTrace(traceparent, "deadline passed", async () => {
       const decision = overdue(order, acting("deadline", "deadline"), nowMs, seen);
       if (decision) await commit(deps, trx, order, decision);

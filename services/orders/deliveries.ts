@@ -2,7 +2,7 @@ import type { Params, Result } from "../../contracts/actions.ts";
 import { fail, invalidField } from "../../contracts/errors.ts";
 import type { Caller, Ctx } from "../../contracts/meta.ts";
 import type { OrderView } from "../../contracts/orders.ts";
-import { isoTime } from "../../lib/clock.ts";
+import { isoTime, momentOf } from "../../lib/clock.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { changeOrder } from "./change.ts";
 import type { OrdersDeps } from "./deps.ts";
@@ -110,20 +110,26 @@ export async function deliverOrder(
   return view;
 }
 
-/** Where the deliverer is now: kept as the last position and told to whoever watches. */
+/** Where the deliverer is, or was: kept as the last position and told to whoever watches, unless a newer one is known. */
 export async function reportLocation(
   { postgres, live }: OrdersDeps,
   ctx: Ctx<Params<"orders.reportLocation">>,
 ): Promise<Record<string, never>> {
   const caller = callerOf(ctx, "deliverer");
-  const { orderId, position } = ctx.params;
-  const saved = await savePosition(postgres.db, orderId, caller.id, position);
+  const { orderId, position, at } = ctx.params;
+  const fixAtMs = at === undefined ? undefined : momentOf(at);
+  if (at !== undefined && fixAtMs === undefined)
+    throw invalidField("at", "time", "This is no moment in time.");
+  const fixAt = fixAtMs === undefined ? undefined : isoTime(fixAtMs);
+  const saved = await savePosition(postgres.db, orderId, caller.id, position, fixAt);
   if (saved) {
     live.tell("order.position", { orderId, position, at: isoTime(Date.parse(saved.at)) });
     return {};
   }
   const found = await findOrder(postgres.db, orderId, caller as Deliverer);
   if (found?.order.delivererId !== caller.id) throw fail("NOT_FOUND", "There is no such order.");
+  // A newer position is known: this one moves nothing back.
+  if (found.order.status === "delivering") return {};
   throw illegal(found.order);
 }
 

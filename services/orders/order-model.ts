@@ -39,6 +39,8 @@ export interface Order {
   /** Since when a missed deadline waits for an operator. */
   alertedAt?: string;
   readyAt?: string;
+  /** When the partner made this promise, by the partner's clock. */
+  readySaidAt?: string;
   readySince?: string;
   /** When it came to an end: delivered, cancelled or expired. */
   closedAt?: string;

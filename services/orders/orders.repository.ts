@@ -26,7 +26,7 @@ const ORDER = `
     o.deliverer_id, o.currency, o.fee_minor, o.total_minor, o.paid_minor, o.refunded_minor, o.refund_pending_minor,
     o.refund_failed_minor, o.address, o.note, o.bank_id, o.checkout_url, o.pay_by, o.deadline_at, o.alerted_at,
     o.partner_notified_at,
-    o.notice_problem, o.ready_at, o.ready_since, o.closed_at, o.reason, o.handover_failures, o.proof_photo_id, o.last_move,
+    o.notice_problem, o.ready_at, o.ready_said_at, o.ready_since, o.closed_at, o.reason, o.handover_failures, o.proof_photo_id, o.last_move,
     o.last_actor, o.traceparent, o.created_at, o.updated_at, clock_timestamp() AS now,
     (SELECT json_agg(json_build_object('productId', l.product_id, 'title', l.title, 'quantity', l.quantity,
        'unitPrice', json_build_object('amountMinor', l.unit_price_minor, 'currency', o.currency))
@@ -114,7 +114,8 @@ export async function saveOrder(trx: Db, before: Order, decision: Decision): Pro
   const update = `
     UPDATE orders SET version = ?, status = ?, payment_status = ?, deliverer_id = ?, paid_minor = ?,
       refunded_minor = ?, refund_pending_minor = ?, refund_failed_minor = ?, address = ?::jsonb, note = ?,
-      deadline_at = ?, alerted_at = ?, partner_notified_at = ?, notice_problem = ?, ready_at = ?, ready_since = ?, closed_at = ?, reason = ?,
+      deadline_at = ?, alerted_at = ?, partner_notified_at = ?, notice_problem = ?, ready_at = ?,
+      ready_said_at = ?, ready_since = ?, closed_at = ?, reason = ?,
       handover_failures = ?, proof_photo_id = ?, last_move = ?, last_actor = ?, updated_at = ?,
       paid_at = coalesce(?, paid_at), reconcile_at = coalesce(?, reconcile_at),
       deadline_failures = 0, deadline_retry_at = NULL, deadline_error = NULL
@@ -124,7 +125,13 @@ export async function saveOrder(trx: Db, before: Order, decision: Decision): Pro
     ...[next.refundedMinor, next.refundPendingMinor, next.refundFailedMinor],
     ...[JSON.stringify(next.address), next.note ?? null, next.deadlineAt ?? null, next.alertedAt ?? null],
     ...[next.partnerNotifiedAt ?? null, next.noticeProblem ?? null],
-    ...[next.readyAt ?? null, next.readySince ?? null, next.closedAt ?? null, next.reason ?? null],
+    ...[
+      next.readyAt ?? null,
+      next.readySaidAt ?? null,
+      next.readySince ?? null,
+      next.closedAt ?? null,
+      next.reason ?? null,
+    ],
     ...[next.handoverFailures, next.proofPhotoId ?? null, next.lastMove ?? null, next.lastActor ?? null],
     ...[next.updatedAt, marks?.paidAt ?? null, marks?.lookAt ?? null],
     ...[before.id, before.version, before.status],
@@ -156,32 +163,38 @@ export async function saveCheckoutUrl(
   await affected(trx, sql, [checkoutUrl, reference ?? null, id]);
 }
 
-/** Keeps the last position of an order on its way. @returns false unless this deliverer carries it now */
+/**
+ * Keeps the last position of an order on its way: the newest by the deliverer's own clock, not the last to arrive.
+ * @param fixAt when the device was there; absent, or in the future: now
+ * @returns undefined unless this deliverer carries the order now, and this position is its newest
+ */
 export async function savePosition(
   db: Db,
   orderId: string,
   delivererId: string,
   { latitude, longitude }: Position,
+  fixAt?: string,
 ): Promise<{ at: string } | undefined> {
   return row<{ at: string }>(
     db,
-    `INSERT INTO order_positions AS p (order_id, latitude, longitude, reported_at)
-     SELECT o.id, ?, ?, now() FROM orders o
+    `INSERT INTO order_positions AS p (order_id, deliverer_id, latitude, longitude, reported_at)
+     SELECT o.id, o.deliverer_id, ?, ?, least(coalesce(?::timestamptz, now()), now()) FROM orders o
      WHERE o.id = ? AND (o.deliverer_id = ?) IS TRUE AND o.status = 'delivering'
      ON CONFLICT (order_id) DO UPDATE SET latitude = excluded.latitude, longitude = excluded.longitude,
-       reported_at = excluded.reported_at, updated_at = now()
+       reported_at = excluded.reported_at, deliverer_id = excluded.deliverer_id, updated_at = now()
+     WHERE p.deliverer_id IS DISTINCT FROM excluded.deliverer_id OR p.reported_at <= excluded.reported_at
      RETURNING p.reported_at AS at`,
-    [latitude, longitude, orderId, delivererId],
+    [latitude, longitude, fixAt ?? null, orderId, delivererId],
   );
 }
 
 export async function findPosition(
   db: Db,
   orderId: string,
-): Promise<(Position & { reportedAt: string }) | undefined> {
-  return row(db, "SELECT latitude, longitude, reported_at FROM order_positions WHERE order_id = ?", [
-    orderId,
-  ]);
+): Promise<(Position & { reportedAt: string; heardAt: string }) | undefined> {
+  const sql = `SELECT latitude, longitude, reported_at, updated_at AS heard_at FROM order_positions
+    WHERE order_id = ?`;
+  return row(db, sql, [orderId]);
 }
 
 export type OrderRow = Omit<Order, "customer" | "receipts"> & {

@@ -1,6 +1,7 @@
 import { fail, invalidField } from "../../contracts/errors.ts";
 import type { PartnerCallback } from "../../contracts/partners.ts";
 import { isoTime, momentOf } from "../../lib/clock.ts";
+import { present } from "../../lib/present.ts";
 import { commit, load, untilWon } from "./change.ts";
 import type { OrdersDeps } from "./deps.ts";
 import { partnerSays } from "./order-partner.ts";
@@ -36,9 +37,13 @@ export async function applyPartnerCallback(
 
 /** The schema knows the form of a time, but not whether it is a moment. */
 function withRealTime(callback: PartnerCallback): PartnerCallback {
-  const { readyAt } = callback;
-  if (!readyAt) return callback;
-  const atMs = momentOf(readyAt);
-  if (atMs === undefined) throw invalidField("readyAt", "time", "This is no moment in time.");
-  return { ...callback, readyAt: isoTime(atMs) };
+  const { readyAt, saidAt, ...rest } = callback;
+  return present({ ...rest, readyAt: realTime("readyAt", readyAt), saidAt: realTime("saidAt", saidAt) });
+}
+
+function realTime(field: string, text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  const atMs = momentOf(text);
+  if (atMs === undefined) throw invalidField(field, "time", "This is no moment in time.");
+  return isoTime(atMs);
 }

@@ -1,6 +1,6 @@
 import type { Hours, Partner } from "../../contracts/partners.ts";
 import type { Address } from "../../contracts/shared.ts";
-import { type Db, type Rows, row, rows } from "../../mixins/postgres/database.ts";
+import { affected, type Db, type Rows, row, rows } from "../../mixins/postgres/database.ts";
 
 /** A partner as it is stored; what depends on the moment is computed from it. */
 export interface PartnerRow {
@@ -135,6 +135,26 @@ export async function updatePartner(
      RETURNING ${PARTNER_COLUMNS}`,
     [...values.map(([, value]) => value), id, expectedVersion ?? null],
   );
+}
+
+/**
+ * Notes when the opening hours or the pause were set, by the clock of whoever set them.
+ * @param at absent, or in the future: now
+ * @returns false when something that was set later is there, or there is no such partner
+ */
+export async function noteSetAt(
+  trx: Db,
+  id: string,
+  what: "hours_set_at" | "busy_set_at",
+  at: string | undefined,
+): Promise<boolean> {
+  const count = await affected(
+    trx,
+    `UPDATE partners SET ${what} = least(coalesce(?::timestamptz, now()), now())
+     WHERE id = ? AND (${what} IS NULL OR ${what} <= least(coalesce(?::timestamptz, now()), now()))`,
+    [at ?? null, id, at ?? null],
+  );
+  return count === 1;
 }
 
 /**

@@ -18,6 +18,7 @@ import {
   findPartner,
   insertPartner,
   listPartners,
+  noteSetAt,
   type PartnerChange,
   type PartnerRow,
   setBusyUntil,
@@ -104,21 +105,24 @@ export async function update(deps: PartnersDeps, ctx: Ctx<Params<"partners.updat
 /** @throws VALIDATION_ERROR for an unknown time zone or a span that ends before it begins */
 export async function setHours(deps: PartnersDeps, ctx: Ctx<Params<"partners.setHours">>): Promise<Partner> {
   managerOf(ctx);
-  const { hours, expectedVersion } = ctx.params;
+  const { hours, expectedVersion, at } = ctx.params;
   const trouble = hoursTrouble(hours);
   if (trouble) throw invalidField(trouble.field, "hours", trouble.message);
-  return await save(deps, ctx, { timeZone: hours.timeZone, openingSpans: hours.spans }, expectedVersion);
+  const change = { timeZone: hours.timeZone, openingSpans: hours.spans };
+  return await save(deps, ctx, change, expectedVersion, { what: "hours_set_at", at: setAtOf(at) });
 }
 
 /** Pauses a partner until a time; without one it takes orders again. */
 export async function setBusy(deps: PartnersDeps, ctx: Ctx<Params<"partners.setBusy">>): Promise<Partner> {
   managerOf(ctx);
-  const { partnerId, busyUntil, expectedVersion } = ctx.params;
+  const { partnerId, busyUntil, expectedVersion, at } = ctx.params;
   const untilMs = busyUntil === undefined ? undefined : momentOf(busyUntil);
   if (busyUntil !== undefined && !(untilMs !== undefined && untilMs <= deps.clock.now() + MAX_BUSY_MS)) {
     throw invalidField("busyUntil", "max", "Not a time within the next 90 days.");
   }
   return await deps.postgres.transact(async (trx) => {
+    if (!(await noteSetAt(trx, partnerId, "busy_set_at", setAtOf(at))))
+      return await newerOne(deps, trx, partnerId);
     const until = untilMs === undefined ? undefined : isoTime(untilMs);
     const saved = await setBusyUntil(trx, partnerId, until, expectedVersion);
     if (!saved) throw await notChanged(trx, partnerId);
@@ -127,14 +131,31 @@ export async function setBusy(deps: PartnersDeps, ctx: Ctx<Params<"partners.setB
   });
 }
 
+/** What was set later is there already, and stays. */
+async function newerOne({ clock }: PartnersDeps, trx: Knex.Transaction, partnerId: string): Promise<Partner> {
+  const found = await findPartner(trx, partnerId);
+  if (!found) throw noSuchPartner();
+  return partnerView(found, clock.now());
+}
+
+function setAtOf(at: string | undefined): string | undefined {
+  if (at === undefined) return undefined;
+  const atMs = momentOf(at);
+  if (atMs === undefined) throw invalidField("at", "time", "This is no moment in time.");
+  return isoTime(atMs);
+}
+
 async function save(
   deps: PartnersDeps,
   ctx: Ctx<{ partnerId: string }>,
   change: PartnerChange,
   expectedVersion: number | undefined,
+  set?: { what: "hours_set_at"; at: string | undefined },
 ): Promise<Partner> {
   const { partnerId } = ctx.params;
   return await deps.postgres.transact(async (trx) => {
+    if (set && !(await noteSetAt(trx, partnerId, set.what, set.at)))
+      return await newerOne(deps, trx, partnerId);
     if (isEmptyChange(change)) {
       const found = await findPartner(trx, partnerId);
       const isExpected = expectedVersion === undefined || found?.version === expectedVersion;

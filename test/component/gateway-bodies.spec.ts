@@ -44,6 +44,21 @@ describe("gateway, given a body", () => {
     });
   });
 
+  it("that is one field of the contract with another beside it, passes both on", async () => {
+    const token = await gateway.identity.token({ role: "deliverer" });
+    const send = (body: object) =>
+      request("POST", `/api/v1/orders/${newId()}/location`, {
+        body: JSON.stringify(body),
+        headers: { Authorization: `Bearer ${token}` },
+      });
+    const at = "2026-03-01T12:00:00.000Z";
+    expect((await send({ latitude: 46.9, longitude: 7.4, at })).status).toBe(204);
+    expect((await send({ latitude: 46.9, longitude: 7.4 })).status).toBe(204);
+    const position = { latitude: 46.9, longitude: 7.4 };
+    expect(gateway.calls.map(({ params }) => params)).toMatchObject([{ position, at }, { position }]);
+    expect((await send({ latitude: 46.9, longitude: 7.4, at: "yesterday" })).status).toBe(422);
+  });
+
   const deep = `{"a":${"[".repeat(40)}${"]".repeat(40)}}`;
   it.each([
     ["that is no JSON", "{", 400, "bad_json"],

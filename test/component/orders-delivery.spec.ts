@@ -164,6 +164,38 @@ describe("orders.reportLocation", () => {
     });
   });
 
+  it("that comes late, moves nothing back; another deliverer's clock is not compared with it", async () => {
+    const order = await shop.placed("delivering");
+    const { orderId } = order;
+    const report = (latitude: number, secondsAgo: number, who: object = order.deliverer) =>
+      shop.as(who, "orders.reportLocation", {
+        orderId,
+        position: { latitude, longitude: 7 },
+        at: new Date(Date.now() - secondsAgo * 1_000).toISOString(),
+      });
+    const token = (await shop.get(order)).trackingToken as string;
+    const shown = async () => (await shop.bare("orders.track", { token })).position?.latitude;
+    await report(1, 60);
+    await report(2, 30);
+    await report(3, 45);
+    expect(await shown()).toBe(2);
+    await eventually(() =>
+      expect(shop.live).toContainEqual(expect.objectContaining({ event: "order.position" })),
+    );
+    const told = shop.live.filter(({ data }) => (data as { orderId: string }).orderId === orderId);
+    expect(
+      told.map(({ data }) => (data as { position?: { latitude: number } }).position?.latitude),
+    ).not.toContain(3);
+    // A clock that is ahead counts as now, so what follows is not older.
+    await report(4, -3_600);
+    await report(5, -3_500);
+    expect(await shown()).toBe(5);
+    const other = { id: newId(), role: "deliverer" } as const;
+    await shop.as(shop.admin, "orders.reassign", { orderId, delivererId: other.id, reason: "flat tyre" });
+    await report(6, 600, other);
+    expect(await shown()).toBe(6);
+  });
+
   it("of an order that is not under way, or not the caller's, is refused", async () => {
     const order = await shop.placed("delivering");
     const { orderId } = order;

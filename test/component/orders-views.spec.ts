@@ -135,9 +135,15 @@ describe("history and diagnosis", () => {
   it("orders.diagnosis: history, next deadline, receipts and refunds in one answer, for operators only", async () => {
     const order = await shop.placed("paid");
     const { orderId } = order;
+    expect(await shop.as(shop.admin, "orders.diagnosis", { orderId })).toMatchObject({
+      deadline: { effect: expect.stringContaining("has not been notified") },
+      partnerNotice: { problem: expect.any(String) },
+    });
+    await shop.notice(order);
     const found = await shop.as(shop.admin, "orders.diagnosis", { orderId });
     expect(found).toMatchObject({
       order: { id: orderId, status: "paid" },
+      partnerNotice: { at: expect.any(String) },
       history: [{ type: "order.created" }, { type: "order.paid" }],
       deadline: { at: expect.any(String), overdue: false, effect: expect.stringContaining("cancelled") },
       receipts: [{ outcome: "accepted", amount: { amountMinor: 2950, currency: "EUR" } }],
@@ -146,6 +152,14 @@ describe("history and diagnosis", () => {
     await expect(shop.as(order.customer, "orders.diagnosis", { orderId })).rejects.toMatchObject({
       type: "FORBIDDEN",
     });
+  });
+
+  it("orders.state, asked by another service, says where the order is and where it was", async () => {
+    const { orderId } = await shop.placed("preparing");
+    expect(await shop.bare("orders.state", { orderId })).toEqual({
+      state: { status: "preparing", previousStatus: "paid", version: 3 },
+    });
+    expect(await shop.bare("orders.state", { orderId: newId() })).toEqual({});
   });
 
   it("a history that somebody would change, refuses it in the database", async () => {

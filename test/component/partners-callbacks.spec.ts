@@ -74,7 +74,7 @@ describe("partners.receiveCallback", () => {
       {
         ...{ partnerId, eventId: id, type: "order.delayed", orderId },
         bodyHash: createHash("sha256").update(body).digest("hex"),
-        ...{ reason: "Oven", readyAt: "2026-11-22T11:00:00Z" },
+        ...{ reason: "Oven", readyAt: "2026-11-22T11:00:00Z", saidAt: ready.timestamp },
       },
     ]);
   });

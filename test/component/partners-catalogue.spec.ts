@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
 import {
@@ -154,6 +155,25 @@ describe("partners", () => {
     await expect(update).rejects.toMatchObject(refusal);
     const create = shop.asAdmin("partners.create", { ...samplePartner(), apiUrl: url });
     await expect(create).rejects.toMatchObject(refusal);
+  });
+
+  it("partners.setHours and setBusy, that come later than what was set after them, change nothing", async () => {
+    const { id: partnerId } = await shop.openPartner();
+    const ago = (minutes: number) => new Date(Date.now() - minutes * 60_000).toISOString();
+    const hoursOf = (fromMinute: number) => ({
+      timeZone: "UTC",
+      spans: [{ weekday: 2, fromMinute, untilMinute: 1_320 }],
+    });
+    await shop.sql("UPDATE partners SET hours_set_at = now() - interval '1 hour' WHERE id = $1", [partnerId]);
+    const setHours = (fromMinute: number, minutesAgo: number) =>
+      shop.asAdmin("partners.setHours", { partnerId, hours: hoursOf(fromMinute), at: ago(minutesAgo) });
+    const newer = await setHours(600, 5);
+    expect(newer.hours).toEqual(hoursOf(600));
+    expect(await setHours(700, 10)).toMatchObject({ hours: hoursOf(600), version: newer.version });
+    expect((await setHours(800, 1)).hours).toEqual(hoursOf(800));
+    const busyUntil = isoTime(clock.ms + 600_000);
+    await shop.asAdmin("partners.setBusy", { partnerId, busyUntil, at: ago(5) });
+    expect(await shop.asAdmin("partners.setBusy", { partnerId, at: ago(10) })).toMatchObject({ open: false });
   });
 
   it("partners.setHours and setBusy decide whether it is open", async () => {

@@ -13,10 +13,12 @@ const inside: ActionName[] = [
   "media.hasProof",
   "orders.applyPartnerCallback",
   "orders.stuck",
+  "orders.state",
   "partners.release",
   "partners.reserve",
   // Behind operations of the gateway's own.
   "orders.confirm",
+  "orders.reopenCheckout",
   "partners.check",
   "orders.deadLetters",
   "orders.replayDeadLetter",

@@ -99,6 +99,8 @@ export const orderRoutes = [
   }),
   delivery("POST /orders/{order_id}/location", "orders.reportLocation", {
     summary: "Report where I am",
+    description:
+      "`at` tells when the device was there. A report that is older than the newest one changes nothing.",
     access: ["deliverer"],
     success: 204,
     body: { json: "position" },

@@ -4,6 +4,7 @@ import { entryOf, fail, typeOf } from "../../../contracts/errors.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
 import { partnerCallback } from "../../../contracts/partners.ts";
 import { type Infer, object, optional, text, time, uuid } from "../../../contracts/schema.ts";
+import { isoTime } from "../../../lib/clock.ts";
 import { parseForeignJson } from "../../../lib/json.ts";
 import { checkOf } from "../../../mixins/validation/validation.ts";
 import { findEndpoint } from "./endpoint.repository.ts";
@@ -41,10 +42,11 @@ export async function receiveCallback(
   const known = endpoint ? secretsOf(endpoint, keys, partnerId, nowMs) : [];
   const id = genuineId(headers, body, known.length > 0 ? known : [NOBODYS_SECRET], nowMs);
   if (id === undefined || known.length === 0) throw fail("BAD_SIGNATURE");
-  const { type, data } = read(body);
+  const { type, timestamp, data } = read(body);
+  const saidAt = timestamp ?? isoTime(Number(headers["webhook-timestamp"]) * 1_000);
   const bodyHash = createHash("sha256").update(body).digest("hex");
   await tellOrders(ctx, {
-    ...{ partnerId, eventId: id, bodyHash, type, orderId: data.order_id },
+    ...{ partnerId, eventId: id, bodyHash, type, orderId: data.order_id, saidAt },
     ...(data.reason !== undefined && { reason: data.reason }),
     ...(data.ready_at !== undefined && { readyAt: data.ready_at }),
   });

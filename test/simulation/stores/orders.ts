@@ -93,7 +93,10 @@ export const saveCheckoutUrl: typeof real.saveCheckoutUrl = async (trx, id, chec
 
 export const findPosition: typeof real.findPosition = (db, orderId) =>
   statement(db, (view) =>
-    view.get<{ latitude: number; longitude: number; reportedAt: string }>("order_positions", orderId),
+    view.get<{ latitude: number; longitude: number; reportedAt: string; heardAt: string }>(
+      "order_positions",
+      orderId,
+    ),
   );
 
 export const databaseNowMs: typeof real.databaseNowMs = (db) => statement(db, (view) => view.clockMs);

@@ -1,0 +1,12 @@
+import type { Knex } from "knex";
+
+/** Of the opening hours and the pause: when they were set, by the clock of whoever set them. */
+export async function up(knex: Knex): Promise<void> {
+  await knex.raw(`
+    ALTER TABLE partners ADD COLUMN hours_set_at timestamptz, ADD COLUMN busy_set_at timestamptz
+  `);
+}
+
+export async function down(knex: Knex): Promise<void> {
+  await knex.raw("ALTER TABLE partners DROP COLUMN hours_set_at, DROP COLUMN busy_set_at");
+}
