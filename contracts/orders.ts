@@ -1,5 +1,12 @@
 import { action } from "./action.ts";
 import { bank, bankAdapter } from "./banks.ts";
+import {
+  ACCEPTANCE_MS,
+  type OrderStatus,
+  orderStatus,
+  type PaymentStatus,
+  paymentStatus,
+} from "./order-status.ts";
 import { partnerCallback, partnerSnapshot, quote, quotedLine } from "./partners.ts";
 import {
   boolean,
@@ -31,32 +38,7 @@ const reason = text(500);
 /** How often something was tried that is tried until it succeeds. */
 const tries = integer(0, 2 ** 31 - 1);
 
-/** How long a partner has to accept an order, counted from the moment it was notified of the order. */
-export const ACCEPTANCE_MS = 600_000;
-
-export const orderStatus = oneOf(
-  "pending",
-  "paid",
-  "preparing",
-  "ready",
-  "delivering",
-  "delivered",
-  "failed",
-  "cancelled",
-  "expired",
-);
-export type OrderStatus = Infer<typeof orderStatus>;
-
-export const paymentStatus = oneOf(
-  "unpaid",
-  "partially_paid",
-  "paid",
-  "refund_pending",
-  "partially_refunded",
-  "refunded",
-  "refund_failed",
-);
-export type PaymentStatus = Infer<typeof paymentStatus>;
+export { ACCEPTANCE_MS, type OrderStatus, orderStatus, type PaymentStatus, paymentStatus };
 
 export const orderCustomer = stored(object({ id: uuid, name: text(200), phone: optional(phone) }));
 
