@@ -19,7 +19,8 @@ export const mediaActions = {
   /** Decodes, strips and re-encodes whatever image it is given; the name and metadata are forgotten. */
   "media.putAvatar": action(object({ base64 }), object({ etag: text(100), bytes: integer(1, 5_000_000) })),
   "media.getAvatar": action(object({}), image, { idempotent: true }),
-  "media.deleteAvatar": action(object({}), nothing, { idempotent: true }),
+  /** Not repeated by the broker: a repeat would delete a picture that was uploaded in between. */
+  "media.deleteAvatar": action(object({}), nothing),
   /** For the deliverer who has the order, in place of the one they took before; its id goes with the delivery. */
   "media.putProof": action(object({ orderId: uuid, base64 }), object({ photoId: text(100) })),
   /** For Orders: whether a deliverer who states a photo has taken it of this order. */

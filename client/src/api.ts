@@ -486,7 +486,7 @@ number is refused once an order has taken or given back pieces. To add pieces, o
       parameters: {
         path: { partner_id: string; product_id: string };
         query?: never;
-        header?: { "If-Match"?: string };
+        header?: { "Idempotency-Key"?: string; "If-Match"?: string };
       };
       requestBody: {
         content: {

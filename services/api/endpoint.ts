@@ -73,7 +73,7 @@ export function endpointOf(route: Route): Endpoint {
   const toBody = (route.fields ?? (WITH_BODY.includes(route.method) ? "body" : "query")) === "body";
   const body = bodyOf(route, pick(params.props, toBody ? rest : []), params.props);
   const versioned = offered.includes("expectedVersion");
-  const idempotencyKey = route.method === "POST" ? (route.idempotencyKey ?? "accepted") : "never";
+  const idempotencyKey = route.idempotencyKey ?? (route.method === "POST" ? "accepted" : "never");
   const query = partOf(pick(params.props, toBody ? [] : rest));
   const problems = problemsOf(route, { body, versioned, idempotencyKey, inPath });
   const conditional = route.method === "GET" && route.content !== "events";

@@ -147,7 +147,12 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
       updateProduct: implement("partners.updateProduct", (ctx) => products.updateProduct(work, ctx)),
       deleteProduct: implement("partners.deleteProduct", (ctx) => products.deleteProduct(work, ctx)),
       getAvailability: implement("partners.getAvailability", (ctx) => products.getAvailability(work, ctx)),
-      setAvailability: implement("partners.setAvailability", (ctx) => products.setAvailability(work, ctx)),
+      setAvailability: implement("partners.setAvailability", async (ctx) => {
+        managerOf(ctx);
+        return await idempotent(db, ctx, "partners.setAvailability", (trx) =>
+          products.setAvailability(work, trx, ctx),
+        );
+      }),
       changeStock: implement("partners.changeStock", async (ctx) => {
         managerOf(ctx);
         return await idempotent(db, ctx, "partners.changeStock", (trx) =>

@@ -164,19 +164,17 @@ export async function getAvailability(
  */
 export async function setAvailability(
   deps: PartnersDeps,
+  trx: Knex.Transaction,
   ctx: Ctx<Params<"partners.setAvailability">>,
 ): Promise<Availability> {
-  managerOf(ctx);
   const { partnerId, productId, price } = ctx.params;
-  return await deps.postgres.transact(async (trx) => {
-    await payableIn(trx, partnerId, price.currency);
-    const known = await findOwnProduct(trx, partnerId, productId);
-    const saved = known
-      ? await changeOffer(trx, known.id, ctx.params)
-      : await beginToOffer(trx, deps, ctx.params);
-    await audit(deps.outbox, trx, ctx, saved.productId, `of partner ${partnerId}`);
-    return await announce(deps, trx, saved, false);
-  });
+  await payableIn(trx, partnerId, price.currency);
+  const known = await findOwnProduct(trx, partnerId, productId);
+  const saved = known
+    ? await changeOffer(trx, known.id, ctx.params)
+    : await beginToOffer(trx, deps, ctx.params);
+  await audit(deps.outbox, trx, ctx, saved.productId, `of partner ${partnerId}`);
+  return await announce(deps, trx, saved, false);
 }
 
 async function changeOffer(

@@ -114,12 +114,11 @@ describe("scenario 2, list products", () => {
       code: "precondition_failed",
     });
     const headers = { "If-Match": `W/"${version}"` };
-    const counted = await api.ok<{ version: number }>(`PUT ${at}`, {
-      token: root,
-      headers,
-      body: { ...set, stock: 9 },
-    });
+    const sending = { token: root, headers, key: newId(), body: { ...set, stock: 9 } };
+    const counted = await api.ok<{ version: number }>(`PUT ${at}`, sending);
     expect(counted).toMatchObject({ stock: 9 });
+    // The version that it was sent with has gone, and the repeat is no lost race.
+    expect(await api.ok(`PUT ${at}`, sending)).toEqual(counted);
     const uncounted = await api.ok(`PUT ${at}`, {
       token: root,
       headers: { "If-Match": `"${counted.version}"` },

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import { type ActionName, actions } from "../../contracts/actions.ts";
+import { contractOf } from "../../services/api/contract.ts";
 import { endpointOf } from "../../services/api/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { covered, uncovered } from "../e2e/covered.ts";
@@ -94,6 +95,13 @@ describe("route tables", () => {
   it("of PATCH on a versioned resource, take If-Match", () => {
     const patches = endpoints.filter(({ route }) => route.method === "PATCH");
     expect(patches.filter(({ versioned }) => !versioned)).toEqual([]);
+  });
+
+  it("of PUT and PATCH, are repeated by no broker: a repeat would undo what others wrote in between", () => {
+    const writes = endpoints.filter(({ route }) => ["PUT", "PATCH"].includes(route.method));
+    const repeated = writes.filter(({ route }) => contractOf(route.action).idempotent);
+    expect(writes.length).toBeGreaterThan(10);
+    expect(repeated.map(({ operation }) => operation)).toEqual([]);
   });
 
   it("that contradict their contract, are refused", () => {

@@ -81,6 +81,8 @@ export const catalogueRoutes = [
     ].join("\n"),
     access: staff,
     success: 200,
+    // A repeat whose first answer was lost would write over what others set in between, or find its own version gone.
+    idempotencyKey: "accepted",
     problems: ["PRECONDITION_REQUIRED"],
   }),
   manage("POST /partners/{partner_id}/availability/{product_id}/stock", "partners.changeStock", {

@@ -51,8 +51,8 @@ export interface Route<N extends Routable = Routable> {
   readonly example?: Readonly<Record<string, unknown>>;
   /** Where the new resource is: a path below the base path with placeholders out of the answer. */
   readonly location?: string;
-  /** A POST accepts an Idempotency-Key unless told otherwise. */
-  readonly idempotencyKey?: "required" | "never";
+  /** A POST accepts an Idempotency-Key unless told otherwise; other methods do so only when told. */
+  readonly idempotencyKey?: "required" | "accepted" | "never";
   /** Which limit holds besides those of the user and of the address. */
   readonly limit?: "sign-in";
   /**
