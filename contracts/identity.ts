@@ -150,13 +150,16 @@ export const identityActions = {
       phone: clearable(phone),
       birthDate: clearable(birthDate),
       language: optional(language),
-      /** Takes effect when the code that is sent there comes back. */
+      /** Takes effect when the code that is sent there comes back; needs `currentPassword`. */
       email: optional(email),
+      currentPassword: optional(givenPassword),
       pushToken: optional(pushToken),
     }),
     profile,
   ),
   "identity.confirmEmail": action(object({ code }), profile),
+  /** By the link that the former address got. */
+  "identity.undoEmailChange": action(object({ token: text(200), newPassword: optional(password) }), nothing),
   "identity.deleteAccount": action(object({ password: givenPassword }), nothing),
   "identity.exportData": action(
     object({}),

@@ -161,7 +161,7 @@ export interface paths {
       requestBody: { content: { "application/json": { password: string } } };
       responses: { 204: { content?: never }; default: Refusal };
     };
-    /** Change my profile. A new e-mail address takes effect when the code that is sent there comes back. */
+    /** Change my profile. A new `email` needs the `current_password` and takes effect when the code that is sent there comes back. For seven days the former address can undo it. */
     patch: {
       parameters: { path?: never; query?: never; header?: { "If-Match"?: string } };
       requestBody?: {
@@ -173,6 +173,7 @@ export interface paths {
             birth_date?: string | null;
             language?: string | null;
             email?: string | null;
+            current_password?: string | null;
             push_token?: Schemas["PushToken"] | null;
           };
         };
@@ -200,6 +201,18 @@ export interface paths {
       parameters: { path?: never; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: { content: { "application/json": { code: string } } };
       responses: { 200: { content: { "application/json": Schemas["Profile"] } }; default: Refusal };
+    };
+    delete?: never;
+    patch?: never;
+  };
+  "/email/undo": {
+    get?: never;
+    put?: never;
+    /** Undo a change of my e-mail address. By the token of the link that the former address got, for seven days. The account gets that address back, all its sessions end, and `new_password`, where it is given, becomes its password. */
+    post: {
+      parameters: { path?: never; query?: never; header?: never };
+      requestBody: { content: { "application/json": { token: string; new_password?: string | null } } };
+      responses: { 204: { content?: never }; default: Refusal };
     };
     delete?: never;
     patch?: never;

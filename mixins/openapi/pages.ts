@@ -28,7 +28,7 @@ const POLICY = [
 type Handler = (req: IncomingMessage & { originalUrl?: string }, res: ServerResponse) => void;
 
 /** A route in moleculer-web's words. */
-interface PageRoute {
+export interface PageRoute {
   name: string;
   path: string;
   aliases: Record<string, Handler>;
@@ -62,25 +62,27 @@ export function documentationRoutes(
   const files = Object.entries(assets).map(([name, type]) => [`GET /${name}`, asset(name, type)] as const);
   const errors = errorsPage(title, codes);
   return [
-    route("openapi", "/openapi.json", {
+    pageRoute("openapi", "/openapi.json", {
       "GET /": (_req, res) => page(res, "application/json; charset=utf-8", json),
     }),
-    route("docs", "/docs", {
+    pageRoute("docs", "/docs", {
       "GET /": index,
       "GET /index.html": index,
       "GET /start.js": (_req, res) => page(res, "text/javascript; charset=utf-8", START_SCRIPT),
       "GET /errors": (_req, res) => page(res, "text/html; charset=utf-8", errors),
       ...Object.fromEntries(files),
     }),
-    route("root", "/", { "GET /": (_req, res) => redirect(res, "/docs/") }),
+    pageRoute("root", "/", { "GET /": (_req, res) => redirect(res, "/docs/") }),
   ];
 }
 
-function route(name: string, path: string, aliases: Record<string, Handler>): PageRoute {
+/** Pages under one path, by "GET /name". */
+export function pageRoute(name: string, path: string, aliases: Record<string, Handler>): PageRoute {
   return { name, path, aliases, mappingPolicy: "restrict", bodyParsers: false, logging: false };
 }
 
-function page(res: ServerResponse, type: string, body: string | Buffer): void {
+/** Answers a page that runs scripts of this server alone. */
+export function page(res: ServerResponse, type: string, body: string | Buffer): void {
   res.writeHead(200, {
     "Content-Type": type,
     "Content-Length": Buffer.byteLength(body),

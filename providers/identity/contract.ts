@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { createLocalJWKSet, decodeProtectedHeader, type JWTPayload, jwtVerify } from "jose";
 import { callerFrom } from "../../contracts/claims.ts";
 import { newId } from "../../lib/ids.ts";
-import { PASSWORD, refused, sessionsContract } from "./contract-sessions.ts";
 import type { Grant, IdentityProvider } from "./port.ts";
+import { PASSWORD, refused, sessionsContract } from "./sessions.contract.ts";
 
 export interface IdentityHarness {
   provider: IdentityProvider;

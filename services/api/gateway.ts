@@ -29,6 +29,7 @@ import { problemOf } from "./problem.ts";
 import { BASE_PATH, routes } from "./routes/index.ts";
 import { fall, type ServeDeps, serve } from "./serve.ts";
 import { sharedCounters } from "./shared-counters.ts";
+import { undoPage } from "./undo-page.ts";
 
 /** Until Redis answers nothing is counted; where it does not, the gateway starts without. */
 const REDIS_WAIT_MS = 2_000;
@@ -63,7 +64,8 @@ export function gateway(config: Settings, clock: Clock): Gateway {
   const https = config.PUBLIC_URL.startsWith("https:");
   const docsUrl = `${config.PUBLIC_URL}/docs/errors`;
   const docs = documentation(endpoints, config.PUBLIC_URL);
-  const methodsOf = methodIndex([...endpoints.map(({ route }) => route), ...pagesOf(docs.routes)]);
+  const pages = [...docs.routes, undoPage()];
+  const methodsOf = methodIndex([...endpoints.map(({ route }) => route), ...pagesOf(pages)]);
   let deps: ServeDeps | undefined;
   let checks: Checks | undefined;
   let counting: { counters: Counters; limiter: Limiter; store: SharedStore | undefined } | undefined;
@@ -97,7 +99,7 @@ export function gateway(config: Settings, clock: Clock): Gateway {
         logging: false,
         pathToRegexpOptions: { sensitive: true },
       } as ApiRouteSchema,
-      ...docs.routes,
+      ...pages,
     ],
     onError: (req, res, error) => refuse(req, res, error),
     actions: ownActions(() => started(checks)),

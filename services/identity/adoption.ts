@@ -1,16 +1,11 @@
 import { fail } from "../../contracts/errors.ts";
 import type { Grant, IssuedTokens } from "../../providers/identity/index.ts";
 import { addAudit } from "./audit.repository.ts";
+import { isErased } from "./erasures.repository.ts";
 import { deviceMessage, userMessage } from "./messages.ts";
 import type { Parts } from "./parts.ts";
 import { DEFAULT_LANGUAGE, storableName } from "./people.ts";
-import {
-  isErased,
-  profileById,
-  saveNewProfile,
-  setProfileGrant,
-  takePushToken,
-} from "./profiles.repository.ts";
+import { profileById, saveNewProfile, setProfileGrant, takePushToken } from "./profiles.repository.ts";
 import { tellOfConfirmed } from "./sign-up.ts";
 
 const NAMES = { customer: "Customer", deliverer: "Deliverer", partner: "Partner", admin: "Admin" } as const;

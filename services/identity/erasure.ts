@@ -1,17 +1,19 @@
 import { message } from "../../contracts/messages.ts";
 import type { NewAccount } from "../../providers/identity/index.ts";
 import { addAudit } from "./audit.repository.ts";
-import type { Parts } from "./parts.ts";
 import {
   deleteErasure,
-  deleteProfileRow,
-  deleteUnconfirmedRow,
   eraseTraces,
   insertErasure,
   isErased,
-  type ProfileRow,
   pendingErasures,
   postponeErasure,
+} from "./erasures.repository.ts";
+import type { Parts } from "./parts.ts";
+import {
+  deleteProfileRow,
+  deleteUnconfirmedRow,
+  type ProfileRow,
   unconfirmedProfiles,
 } from "./profiles.repository.ts";
 import { tryEach } from "./sweep.ts";

@@ -16,6 +16,8 @@ import { deleteAccount, exportData } from "./account.ts";
 import { createFirstAdmin, listAudit, recordTold } from "./admin.ts";
 import { mayChangeAudit } from "./audit.repository.ts";
 import { sweepCodes } from "./codes.repository.ts";
+import { confirmEmail, undoEmailChange } from "./email-change.ts";
+import { sweepUndos } from "./email-undos.repository.ts";
 import { sweepAccounts } from "./erasure.ts";
 import { sweepInvitations } from "./invitations.repository.ts";
 import { acceptInvitation, invite } from "./invitations.ts";
@@ -25,7 +27,7 @@ import { applyPendingGrants } from "./partner-admins.ts";
 import { digestUnder, type Parts, providerSql, toFailure } from "./parts.ts";
 import { changePassword, forgotPassword, resetPassword } from "./passwords.ts";
 import { ownProfile } from "./people.ts";
-import { confirmEmail, setAvatar, updateProfile } from "./profile.ts";
+import { setAvatar, updateProfile } from "./profile.ts";
 import { profileById } from "./profiles.repository.ts";
 import { providerOf } from "./provider.ts";
 import {
@@ -76,7 +78,15 @@ export function identityService({
     handlers: { "audit.recorded": { apply: recordTold, together: true } },
   });
   const seals = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };
-  const parts: Parts = { postgres: db, out, provider, clock, digest: digestUnder(config.SEAL_SECRET), seals };
+  const parts: Parts = {
+    postgres: db,
+    out,
+    provider,
+    clock,
+    digest: digestUnder(config.SEAL_SECRET),
+    seals,
+    publicUrl: config.PUBLIC_URL,
+  };
 
   const sweep = timer({
     name: "identity's sweep",
@@ -87,6 +97,7 @@ export function identityService({
         batches(() => sweepCodes(db.db, SWEEP_BATCH)),
         batches(() => sweepAllowances(db.db, SWEEP_BATCH)),
         batches(() => sweepInvitations(db.db, INVITATIONS_KEPT_DAYS, SWEEP_BATCH)),
+        batches(() => sweepUndos(db.db, SWEEP_BATCH)),
         () => inBatches(ENDED_BATCH, () => tellOfEndedSessions(parts), stopping),
         () => applyPendingGrants(parts, stopping),
         () => sweepAccounts(parts, stopping),
@@ -143,10 +154,13 @@ export function identityService({
         return found?.emailConfirmed ? { role: found.role } : {};
       }),
       updateProfile: action("identity.updateProfile", (ctx) =>
-        updateProfile(parts, callerOf(ctx), ctx.params),
+        updateProfile(parts, callerOf(ctx), ctx.params, ctx.meta.clientIp),
       ),
       confirmEmail: action("identity.confirmEmail", (ctx) =>
-        confirmEmail(parts, callerOf(ctx), ctx.params.code, ctx.meta.clientIp),
+        confirmEmail(parts, ctx, callerOf(ctx), ctx.params.code),
+      ),
+      undoEmailChange: action("identity.undoEmailChange", (ctx) =>
+        done(undoEmailChange(parts, ctx, ctx.params)),
       ),
       setAvatar: action("identity.setAvatar", (ctx) => setAvatar(parts, callerOf(ctx), ctx.params.present)),
       deleteAccount: action("identity.deleteAccount", (ctx) =>

@@ -22,6 +22,8 @@ export interface Parts {
   clock: Clock;
   /** A digest under our own key: codes and addresses cannot be guessed back from it. */
   digest: (...texts: string[]) => string;
+  /** Where people reach the platform, for links in mails. */
+  publicUrl: string;
   /** Codes and tokens travel to Notifications sealed by these. */
   seals: SealKeys;
 }

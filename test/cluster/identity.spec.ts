@@ -65,7 +65,7 @@ describe("identity on Keycloak", () => {
 
     const moved = `moved-${newId()}@example.org`;
     const { code: proof = "" } = await bench.mailed(moved, "change-email", () =>
-      bench.ask("identity.updateProfile", { email: moved }, meta),
+      bench.ask("identity.updateProfile", { email: moved, currentPassword: NEW_PASSWORD }, meta),
     );
     await bench.ask("identity.confirmEmail", { code: proof }, meta);
     await expect(bench.signIn(email, NEW_PASSWORD)).rejects.toEqual(wrong);

@@ -31,6 +31,7 @@ const OPEN: Record<string, string> = {
   "identity.refresh": "the refresh token is the proof",
   "identity.forgotPassword": "answers the same for every address",
   "identity.resetPassword": "the code is the proof",
+  "identity.undoEmailChange": "the token of the mail is the proof",
   "identity.acceptInvitation": "the invitation's token is the proof",
   "identity.jwks": "public keys, which a caller is verified by",
   "orders.track": "the link's token is the proof; it shows no more than a first name",

@@ -82,7 +82,7 @@ describe("the profile", () => {
     const { email, userId, meta } = await bench.customer();
     const next = newAddress();
     const { code = "" } = await bench.mailed(next, "change-email", () =>
-      bench.ask("identity.updateProfile", { email: next }, meta),
+      bench.ask("identity.updateProfile", { email: next, currentPassword: PASSWORD }, meta),
     );
     await expect(bench.ask("identity.profile", {}, meta)).resolves.toMatchObject({
       email,
@@ -103,7 +103,7 @@ describe("the profile", () => {
   it("a new address that is another's gets no code, and its owner is told", async () => {
     const [owner, other] = [await bench.customer(), await bench.customer()];
     await bench.mailed(owner.email, "account-exists", () =>
-      bench.ask("identity.updateProfile", { email: owner.email }, other.meta),
+      bench.ask("identity.updateProfile", { email: owner.email, currentPassword: PASSWORD }, other.meta),
     );
     const codes = bench.seen.filter(
       ({ data }) => "template" in data && data.template === "change-email" && data.email === owner.email,
@@ -114,8 +114,11 @@ describe("the profile", () => {
   it("a new address that somebody else confirms meanwhile is refused; one that waits unconfirmed gives way", async () => {
     const [first, second] = [await bench.customer(), await bench.customer()];
     const change = async (email: string, { meta }: typeof first) =>
-      (await bench.mailed(email, "change-email", () => bench.ask("identity.updateProfile", { email }, meta)))
-        .code ?? "";
+      (
+        await bench.mailed(email, "change-email", () =>
+          bench.ask("identity.updateProfile", { email, currentPassword: PASSWORD }, meta),
+        )
+      ).code ?? "";
     const wanted = newAddress();
     const [one, two] = [await change(wanted, first), await change(wanted, second)];
     await bench.ask("identity.confirmEmail", { code: one }, first.meta);
@@ -135,7 +138,7 @@ describe("the profile", () => {
     const [owner, other] = [await bench.customer(), await bench.customer()];
     const email = newAddress();
     const { code = "" } = await bench.mailed(email, "change-email", () =>
-      bench.ask("identity.updateProfile", { email }, owner.meta),
+      bench.ask("identity.updateProfile", { email, currentPassword: PASSWORD }, owner.meta),
     );
     await expect(bench.ask("identity.confirmEmail", { code }, other.meta)).rejects.toMatchObject({
       type: "CODE_INVALID",
@@ -223,7 +226,11 @@ describe("erasure", () => {
     const signedIn = { email, password: PASSWORD, userAgent: `canary-${canary}` };
     await bench.ask("identity.signIn", signedIn, { clientIp: "203.0.113.77" });
     await bench.mailed(`canary-new-${canary}@example.org`, "change-email", () =>
-      bench.ask("identity.updateProfile", { email: `canary-new-${canary}@example.org` }, meta),
+      bench.ask(
+        "identity.updateProfile",
+        { email: `canary-new-${canary}@example.org`, currentPassword: PASSWORD },
+        meta,
+      ),
     );
     await bench.ask("identity.forgotPassword", { email });
     await expect(bench.signIn(email, "wrong-Passw-0rt")).rejects.toBeDefined();

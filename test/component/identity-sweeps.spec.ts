@@ -8,15 +8,11 @@ import {
   sweepSessions as sweepKeycloakSessions,
 } from "../../providers/identity/keycloak.repository.ts";
 import { sweepCodes } from "../../services/identity/codes.repository.ts";
+import { eraseTraces, pendingErasures } from "../../services/identity/erasures.repository.ts";
 import { sweepInvitations } from "../../services/identity/invitations.repository.ts";
 import { forgetUses, sweepAllowances } from "../../services/identity/limits.repository.ts";
 import { providerSql } from "../../services/identity/parts.ts";
-import {
-  deleteUnconfirmedRow,
-  eraseTraces,
-  pendingErasures,
-  unconfirmedProfiles,
-} from "../../services/identity/profiles.repository.ts";
+import { deleteUnconfirmedRow, unconfirmedProfiles } from "../../services/identity/profiles.repository.ts";
 import { explain } from "../support/explain.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 

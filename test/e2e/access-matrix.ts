@@ -25,7 +25,7 @@ const NOT_THERE: Record<string, readonly Sender[]> = {
   "DELETE /dead-letters/{dead_letter_id}": ["admin"],
 };
 /** What asks for the password besides, which is wrong here. */
-const ASKS_AGAIN = ["DELETE /me", "PUT /me/password"];
+const ASKS_AGAIN = ["DELETE /me", "PUT /me/password", "PATCH /me"];
 /** The state of the order, or bytes that are no picture. */
 const STOPPED_BY_STATE = [409, 415, 422];
 /** What makes a resource somebody else's or nobody's, or ends who asks, in the order in which it may be done. */

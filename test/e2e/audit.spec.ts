@@ -170,7 +170,11 @@ describe("the audit log", () => {
   }, 60_000);
 
   it("has no entry for an act that was refused, nor for what partners do with their own", async () => {
-    const boss = await invited(api, root, { role: "partner", partner_id: shop.partnerId });
+    const boss = await invited(api, root, {
+      role: "partner",
+      partner_id: shop.partnerId,
+      partner_admin: true,
+    });
     const other = await invited(api, root, { role: "admin" });
     await api.ok(`PATCH /partners/${shop.partnerId}`, { token: boss.token, body: { brand: "Ours" } });
     const refused = { token: other.token, body: { title: "Nobody" } };

@@ -17,6 +17,7 @@ export const covered = {
     "DELETE /me",
     "PUT /me/password",
     "POST /me/email/confirm",
+    "POST /email/undo",
     "GET /me/export",
     "PUT /me/avatar",
     "GET /me/avatar",

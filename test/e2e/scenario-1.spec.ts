@@ -31,7 +31,7 @@ let shop: Kitchen;
 beforeAll(async () => {
   api = await connect();
   shop = await kitchen(api, await admin(api), [{ price: 950 }]);
-});
+}, 90_000);
 afterAll(async () => {
   await shop?.close();
   expect([...(api?.reached ?? [])]).toEqual(expect.arrayContaining([...covered["scenario-1"]]));
@@ -170,7 +170,9 @@ describe("scenario 1, register", () => {
     expect((await change({ first_name: "Ada" }, etag)).body).toMatchObject({ first_name: "Ada" });
     expect((await change({ first_name: "Eve" }, etag)).status).toBe(412);
     const email = `${newId()}@customers.example`;
-    expect(await api.ok<Profile>("PATCH /me", { ...me, body: { email } })).toMatchObject({
+    expect(await api.refused("PATCH /me", { ...me, body: { email } })).toMatchObject({ status: 422 });
+    const body = { email, current_password: PASSWORD };
+    expect(await api.ok<Profile>("PATCH /me", { ...me, body })).toMatchObject({
       pending_email: email,
     });
     const code = await mailed(api, email, CODE);
@@ -178,6 +180,19 @@ describe("scenario 1, register", () => {
       email,
     });
     await signIn(api, email);
+
+    const [, link = "", token = ""] =
+      /^(.*)#(.*)$/.exec(await mailed(api, me.email, /(\S+\/email\/undo#\S+)/)) ?? [];
+    const page = await fetch(link);
+    expect([page.status, page.headers.get("content-type")]).toEqual([200, "text/html; charset=utf-8"]);
+    expect((await fetch(`${link}/undo.js`)).status).toBe(200);
+    await signIn(api, email); // a look at the page undoes nothing
+    await api.ok("POST /email/undo", { body: { token } });
+    expect((await signIn(api, me.email)).access_token).toBeDefined();
+    expect(await api.refused("POST /email/undo", { body: { token } })).toEqual({
+      status: 422,
+      code: "code_invalid",
+    });
   });
 
   it("a forgotten password is set anew by a mailed code, a known one by itself", async () => {

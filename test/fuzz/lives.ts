@@ -21,7 +21,7 @@ export async function lives(api: Client, { people, shop, ids }: FuzzWorld): Prom
   await api.ok("POST /sessions/refresh", { body: { refresh_token: somebody.refreshToken } });
   await api.ok("POST /users/confirm/resend", { body: { email } });
   const newEmail = `${newId()}@customers.example`;
-  await api.ok("PATCH /me", { ...somebody, body: { email: newEmail } });
+  await api.ok("PATCH /me", { ...somebody, body: { email: newEmail, current_password: PASSWORD } });
   const code = await mailed(api, newEmail, CODE);
   await api.ok("POST /me/email/confirm", { ...somebody, key: newId(), body: { code } });
   await api.ok("POST /password/forgot", { body: { email: newEmail } });
@@ -30,6 +30,9 @@ export async function lives(api: Client, { people, shop, ids }: FuzzWorld): Prom
   await api.ok("POST /password/reset", {
     body: { email: newEmail, code: reset, password: `new ${PASSWORD}` },
   });
+
+  const undo = await mailed(api, email, /\/email\/undo#(\S+)/);
+  await api.ok("POST /email/undo", { body: { token: undo } });
 
   const { customer: me, deliverer } = people;
   await api.ok(`PATCH /orders/${ids.pending_order_id}`, { ...me, body: { note: "Please ring twice." } });

@@ -84,10 +84,11 @@ export const accountRoutes = [
   route("GET /me", "identity.profile", { summary: "My profile", access: "any", success: 200 }),
   route("PATCH /me", "identity.updateProfile", {
     summary: "Change my profile",
-    description: "A new e-mail address takes effect when the code that is sent there comes back.",
+    description:
+      "A new `email` needs the `current_password` and takes effect when the code that is sent there comes back. For seven days the former address can undo it.",
     access: "any",
     success: 200,
-    problems: ["EMAIL_TAKEN"],
+    problems: ["EMAIL_TAKEN", "INVALID_CREDENTIALS"],
   }),
   route("DELETE /me", "identity.deleteAccount", {
     summary: "Delete my account",
@@ -108,6 +109,16 @@ export const accountRoutes = [
     access: "any",
     success: 200,
     problems: ["CODE_INVALID", "EMAIL_TAKEN"],
+  }),
+  route("POST /email/undo", "identity.undoEmailChange", {
+    summary: "Undo a change of my e-mail address",
+    description:
+      "By the token of the link that the former address got, for seven days. The account gets that address back, all its sessions end, and `new_password`, where it is given, becomes its password.",
+    access: "public",
+    success: 204,
+    idempotencyKey: "never",
+    limit: "sign-in",
+    problems: ["CODE_INVALID", "EMAIL_TAKEN", "PASSWORD_TOO_COMMON"],
   }),
   route("GET /me/export", "identity.exportData", {
     summary: "Everything that is stored about me",

@@ -94,7 +94,7 @@ export const de: Language = {
     },
     "email-changed": {
       title: "Ihre E-Mail-Adresse wurde geändert",
-      body: "Ihr Konto hat jetzt eine andere E-Mail-Adresse. Diese hier gehört nicht mehr dazu.\n\nWenn Sie das nicht waren, wenden Sie sich sofort an den Betreiber.",
+      body: "Ihr Konto hat jetzt eine andere E-Mail-Adresse. Diese hier gehört nicht mehr dazu.\n\n[[Wenn Sie das nicht waren, öffnen Sie innerhalb von {{days}} Tagen diese Seite. Sie gibt Ihrem Konto diese Adresse zurück, beendet alle Sitzungen und setzt ein neues Passwort:]]\n\n[[{{link}}]]",
     },
     invitation: {
       title: "Einladung zu Waybill",

@@ -94,7 +94,7 @@ export const en: Language = {
     },
     "email-changed": {
       title: "Your e-mail address was changed",
-      body: "Your account now uses another e-mail address. This one is no longer connected to it.\n\nIf this was not you, write to the operator at once.",
+      body: "Your account now uses another e-mail address. This one is no longer connected to it.\n\n[[If this was not you, open this page within {{days}} days. It gives your account this address back, ends all its sessions and sets a new password:]]\n\n[[{{link}}]]",
     },
     invitation: {
       title: "You are invited to Waybill",

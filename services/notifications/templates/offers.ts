@@ -64,6 +64,20 @@ const minutes = {
   mayBeMissing: true,
 } as const;
 
+const undoLink = {
+  name: "link",
+  about: "the page that undoes it",
+  example: "https://waybill.example/email/undo#0d3a5da4",
+  secret: true,
+  mayBeMissing: true,
+} as const;
+const undoDays = {
+  name: "days",
+  about: "for how many days it can be undone",
+  example: "7",
+  mayBeMissing: true,
+} as const;
+
 const toCustomer = [partner, total, firstName];
 const toDeliverer = [partner, pickup, destination, maybeFirstName];
 
@@ -106,7 +120,7 @@ export const offers: Readonly<Record<TemplateEvent, readonly Placeholder[]>> = {
   "reset-password": [code, minutes, maybeFirstName],
   "password-changed": [maybeFirstName],
   "change-email": [code, minutes, maybeFirstName],
-  "email-changed": [maybeFirstName],
+  "email-changed": [undoLink, undoDays, maybeFirstName],
   invitation: [token, maybeFirstName],
 };
 

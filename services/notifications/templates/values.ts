@@ -31,7 +31,8 @@ export function alertValues({ kind, subject, detail }: Alert, firstName: string)
 /** Of the values that a direct send brings along, those that its texts may speak of. */
 export function directValues(sent: Readonly<Record<string, string>>): Values {
   const get = (name: string) => (Object.hasOwn(sent, name) ? sent[name] : undefined);
-  return { code: get("code"), token: get("token"), minutes: get("minutes"), first_name: get("firstName") };
+  const names = ["code", "token", "minutes", "link", "days"];
+  return { ...Object.fromEntries(names.map((name) => [name, get(name)])), first_name: get("firstName") };
 }
 
 /** Whole minutes from one moment to a later one, at least one. */
