@@ -1,5 +1,6 @@
 import type { BrokerOptions, Middleware } from "moleculer";
 import { budget } from "./mixins/budget/budget.middleware.ts";
+import { departed } from "./mixins/transporter/departed.middleware.ts";
 import { nodeBreaker } from "./mixins/transporter/node-breaker.middleware.ts";
 import { unanswered } from "./mixins/transporter/unanswered.middleware.ts";
 import { customRules } from "./mixins/validation/validation.ts";
@@ -70,6 +71,6 @@ export function brokerOptions(node: NodeOptions): BrokerOptions {
     // Not offered: a broker's options hold the passwords of the transporter and the cacher.
     internalServices: { $node: { actions: { options: false } } },
     // The first one is around the broker's own transport alone, the last one also around ways that others bring.
-    middlewares: [unanswered(), ...node.middlewares, nodeBreaker(), budget()],
+    middlewares: [unanswered(), departed(), ...node.middlewares, nodeBreaker(), budget()],
   };
 }

@@ -1,5 +1,6 @@
 import pg from "pg";
 import { type Backoff, backoffMs } from "../../lib/backoff.ts";
+import { sayDatabaseWait } from "../postgres/wait.ts";
 import type { Logger } from "./logger.ts";
 
 const CONNECT_TIMEOUT_MS = 2_000;
@@ -52,7 +53,7 @@ export function startListener(options: {
     if (which !== client || stopped) return;
     client = undefined;
     failures += 1;
-    if (error) logger.warn(`listening on ${channel} was interrupted:`, String(error));
+    if (error) sayDatabaseWait(logger, error);
     which.end().catch(() => undefined);
     timer = setTimeout(
       () => {

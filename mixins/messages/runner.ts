@@ -1,5 +1,10 @@
+import { isConnectionTrouble } from "../postgres/postgres.mixin.ts";
+import { sayDatabaseWait } from "../postgres/wait.ts";
 import { outsideOfTraces } from "../tracing/index.ts";
 import type { Logger } from "./logger.ts";
+
+/** A run that met a busy or restarting database is repeated so soon. */
+const DATABASE_RETRY_MS = 1_000;
 
 /** Why there is a run: somebody said that there is work, or it is time to look. */
 export type Cause = "woken" | "sweep";
@@ -27,6 +32,8 @@ export function startRunner(options: {
   const stop = new AbortController();
   const stopping = stop.signal;
 
+  let retry: NodeJS.Timeout | undefined;
+
   const work = async () => {
     while (wanted && !stopping.aborted) {
       const cause = wanted;
@@ -34,7 +41,13 @@ export function startRunner(options: {
       try {
         await outsideOfTraces(() => options.run(cause, stopping));
       } catch (error) {
-        options.logger.warn(`${options.name} failed, the next sweep tries again:`, String(error));
+        if (isConnectionTrouble(error)) {
+          sayDatabaseWait(options.logger, error);
+          retry = setTimeout(() => want(cause), DATABASE_RETRY_MS);
+          retry.unref();
+        } else {
+          options.logger.warn(`${options.name} failed, the next sweep tries again:`, String(error));
+        }
       }
     }
   };
@@ -54,6 +67,7 @@ export function startRunner(options: {
     async stop() {
       stop.abort();
       clearInterval(sweep);
+      clearTimeout(retry);
       await running;
     },
   };

@@ -58,10 +58,28 @@ export function onUnreadableRow(pool: Knex, listener: (row: UnreadableRow) => vo
   listeners.set(pool.client.config, listener);
 }
 
+/** PostgreSQL's own code for too many connections: here those of a pool, or a server that is slow to give one. */
+const TOO_MANY_CONNECTIONS = "53300";
+
+/** No connection of a pool was free in time. */
+export class NoConnectionError extends Error {
+  readonly code = TOO_MANY_CONNECTIONS;
+
+  constructor({ applicationName, poolSize, acquireTimeoutMs }: DatabaseOptions) {
+    super(
+      `none of the ${poolSize} connections of "${applicationName}" was free within ${acquireTimeoutMs} ms`,
+    );
+  }
+}
+
+interface ConnectionSource {
+  acquireConnection(): Promise<unknown>;
+}
+
 /** Opens a pool; nothing is connected before the first statement. The caller destroys it. */
 export function openDatabase(options: DatabaseOptions): Knex {
   const { url, poolSize, acquireTimeoutMs, applicationName } = options;
-  return knex({
+  const db = knex({
     client: "pg",
     connection: {
       connectionString: url,
@@ -75,6 +93,17 @@ export function openDatabase(options: DatabaseOptions): Knex {
     acquireConnectionTimeout: acquireTimeoutMs,
     log: SILENT, // whatever knex prints to the console is also thrown to whom it concerns
   });
+  // knex guesses at a programming error; transactions take their connection from here too.
+  const client = db.client as ConnectionSource;
+  const acquire = client.acquireConnection.bind(client);
+  client.acquireConnection = async () => {
+    try {
+      return await acquire();
+    } catch (error) {
+      throw (error as Error).name === "KnexTimeoutError" ? new NoConnectionError(options) : error;
+    }
+  };
+  return db;
 }
 
 /** How many statements a connection keeps prepared: more than this program has, should one be put together anew each time. */

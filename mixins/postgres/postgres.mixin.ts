@@ -7,8 +7,13 @@ import { onUnreadableRow, openDatabase, type UnreadableRow } from "./database.ts
 
 const READY_PROBE_TIMEOUT_MS = 2_000;
 /** How long a service that starts waits for its database: a machine that starts everything at once is slow. */
-const START_TIMEOUT_MS = 10_000;
+const START_TIMEOUT_MS = 30_000;
 const START_POLL_MS = 100;
+/**
+ * Connections that a service opens before its work begins. All of its background work begins at once then, and a request
+ * or sweep that had to open its own would not have it in time on a busy machine.
+ */
+const START_CONNECTIONS = 8;
 
 export interface Postgres {
   /** Goes into the service's `mixins`; opens the pool when the service starts and closes it when it stops. */
@@ -70,7 +75,7 @@ export function postgres(options: PostgresOptions): Postgres {
       async started() {
         pool = openDatabase({ ...options, applicationName: `waybill ${options.name}` });
         onUnreadableRow(pool, (row) => unreadable(row));
-        await firstAnswer(pool);
+        await firstConnections(pool, Math.min(START_CONNECTIONS, options.poolSize));
       },
       async stopped() {
         const closing = pool;
@@ -81,12 +86,29 @@ export function postgres(options: PostgresOptions): Postgres {
   };
 }
 
-async function firstAnswer(pool: Knex): Promise<void> {
+/** They are all in use until the last one is open, or one would serve them all. */
+async function firstConnections(pool: Knex, count: number): Promise<void> {
+  const all = Promise.withResolvers<void>();
+  let open = 0;
+  await Promise.all(
+    Array.from({ length: count }, async () => {
+      const connection = await firstConnection(pool);
+      open += 1;
+      if (open === count) all.resolve();
+      await all.promise;
+      await pool.client.releaseConnection(connection);
+    }),
+  ).catch((error) => {
+    all.resolve();
+    throw error;
+  });
+}
+
+async function firstConnection(pool: Knex): Promise<unknown> {
   const deadline = Date.now() + START_TIMEOUT_MS;
   for (;;) {
     try {
-      await pool.raw("SELECT 1");
-      return;
+      return await pool.client.acquireConnection();
     } catch (error) {
       if (!isConnectionTrouble(error) || Date.now() > deadline) throw error;
     }
@@ -105,8 +127,7 @@ const ENDED = /(?:^| - )(?:Connection terminated|Client has encountered a connec
 
 /** Connections lost or refused, the pool exhausted, statement and lock timeouts: a later try may succeed. */
 export function isConnectionTrouble(error: unknown): boolean {
-  const { code, name, message } = (error ?? {}) as { code?: string; name?: string; message?: string };
-  if (name === "KnexTimeoutError") return true;
+  const { code, message } = (error ?? {}) as { code?: string; message?: string };
   if (code === undefined && ENDED.test(message ?? "")) return true;
   return typeof code === "string" && (TROUBLE.test(code) || /^E(?:CONN|PIPE|TIMEDOUT|NOTFOUND)/.test(code));
 }

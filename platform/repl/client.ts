@@ -14,6 +14,8 @@ import { customCommands, linesOfStdin, runLines } from "./shell.ts";
 
 const EX_UNAVAILABLE = 69;
 const EX_CONFIG = 78;
+/** As a shell says it: 128 and the number of the signal. */
+const SIGNAL_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 async function main(): Promise<number> {
   const { ADMIN_EMAIL, ADMIN_PASSWORD, ...env } = process.env;
@@ -28,6 +30,10 @@ async function main(): Promise<number> {
   const platform: Joined = NATS_URL
     ? await joinCluster({ ...config, NATS_URL }, account, commands)
     : await joinHere(config, commands);
+  // The others hear of it at once, and not by a heartbeat that does not come.
+  for (const [signal, code] of Object.entries(SIGNAL_CODES)) {
+    process.once(signal, () => void platform.leave().finally(() => process.exit(code)));
+  }
   platform.onLost(() => {
     console.error("The platform has stopped.");
     process.exit(EX_UNAVAILABLE);
@@ -41,9 +47,11 @@ async function main(): Promise<number> {
     platform.broker.repl();
     return await new Promise<never>(() => undefined);
   }
-  const succeeded = await runLines(words.length > 0 ? oneLine(words) : linesOfStdin(), platform);
-  await platform.leave();
-  return succeeded ? 0 : 1;
+  try {
+    return (await runLines(words.length > 0 ? oneLine(words) : linesOfStdin(), platform)) ? 0 : 1;
+  } finally {
+    await platform.leave();
+  }
 }
 
 /** A command may come as one quoted text or as words, which are quoted again for the parser of lines. */

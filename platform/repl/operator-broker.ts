@@ -37,9 +37,15 @@ export async function operatorBroker(
     middlewares: [asOperator(token)],
     replOptions: { delimiter: "waybill $", customCommands },
   } as ConstructorParameters<typeof ServiceBroker>[0]);
-  await inTime(broker.start());
-  await inTime(broker.waitForServices([...services], JOIN_TIMEOUT_MS, 20));
-  return broker;
+  try {
+    await inTime(broker.start());
+    await inTime(broker.waitForServices([...services], JOIN_TIMEOUT_MS, 20));
+    return broker;
+  } catch (error) {
+    // Whoever has joined by half leaves too.
+    await broker.stop().catch(() => undefined);
+    throw error;
+  }
 }
 
 async function inTime(work: Promise<unknown>): Promise<void> {

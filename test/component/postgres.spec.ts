@@ -1,8 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { ServiceBroker, type ServiceSchema } from "moleculer";
 import { newId } from "../../lib/ids.ts";
+import type { Logger } from "../../mixins/messages/logger.ts";
+import { startRunner } from "../../mixins/messages/runner.ts";
 import { row } from "../../mixins/postgres/database.ts";
 import { isConnectionTrouble, type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import { eventually } from "../support/eventually.ts";
 import { createDatabase } from "../support/postgres.ts";
 
 let database: { url: string; drop(): Promise<void> };
@@ -70,6 +73,39 @@ describe("the postgres mixin", () => {
     const late = broker.call("probe.run", { sql: "SELECT 1" });
     await expect(late).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE" });
     await Promise.all(busy);
+  });
+
+  it("has its connections before the service's work begins, so that none of its first sweeps waits for one", async () => {
+    const sql = "SELECT count(*)::integer AS count FROM pg_stat_activity WHERE application_name = ?";
+    expect(await row(db.db, sql, ["waybill probe"])).toEqual({ count: 2 });
+  });
+
+  it("while all connections are taken, background work says once that it waits, and goes on by itself", async () => {
+    const said: string[] = [];
+    const logger = { ...broker.logger, warn: (...words: unknown[]) => said.push(words.join(" ")) } as Logger;
+    const { promise: released, resolve: release } = Promise.withResolvers<void>();
+    const busy = [1, 2].map(() => db.transact(() => released));
+    const done = new Set<string>();
+    const runners = ["first", "second", "third"].map((name) =>
+      startRunner({
+        ...{ name, logger, sweepMs: 1_000_000 },
+        async run() {
+          await db.transact((trx) => row(trx, "SELECT 1 AS one"));
+          done.add(name);
+        },
+      }),
+    );
+    await eventually(() => expect(said).toHaveLength(1));
+    // The others run into the same wait, and none of them is done.
+    await expect(row(db.db, "SELECT 1 AS one")).rejects.toThrow("connections");
+    expect(done.size).toBe(0);
+    release();
+    await Promise.all(busy);
+    await eventually(() => expect(done.size).toBe(3));
+    expect(said).toEqual([
+      'Background work waits for the database: none of the 2 connections of "waybill probe" was free within 300 ms.',
+    ]);
+    await Promise.all(runners.map((runner) => runner.stop()));
   });
 
   it("for a mistake of ours, does not pretend that a repeat would help", async () => {

@@ -1,3 +1,5 @@
+import { setTimeout as delay } from "node:timers/promises";
+
 /** What came of an operation: an answer, a refusal, or silence, after which it may or may not have happened. */
 export type Outcome =
   | { kind: "answer"; value: unknown }
@@ -16,7 +18,8 @@ export const NEVER = Number.POSITIVE_INFINITY;
 
 /** Refusals that leave open whether something happened. */
 export const SILENT = /^(?:REQUEST_TIMEOUT|SERVICE_UNAVAILABLE|OVERLOADED|QUEUE_FULL|SERVICE_NOT_AVAILABLE)$/;
-const MAKE_TRIES = 10;
+const MAKE_TIMEOUT_MS = 60_000;
+const MAKE_PAUSE_SECONDS = 0.2;
 /** Refusals that tell of nothing but bad luck: nothing happened. */
 const BAD_LUCK = /^(?:ORDER_CHANGED)$/;
 
@@ -59,13 +62,19 @@ export async function outcomeOf(work: Promise<unknown>): Promise<Outcome> {
   }
 }
 
-/** What a test needs to begin with, again when a busy machine made it fail for a moment. */
+/**
+ * What a test needs to begin with. A busy machine makes it fail for a moment: it is repeated after the time that the
+ * refusal names, as a bank's circuit breaker does, or a short one.
+ */
 export async function untilMade<T>(make: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries += 1) {
+  const deadlineMs = performance.now() + MAKE_TIMEOUT_MS;
+  for (;;) {
     try {
       return await make();
     } catch (error) {
-      if (tries === MAKE_TRIES || !(error as { retryable?: boolean }).retryable) throw error;
+      const { retryable, data } = error as { retryable?: boolean; data?: { retryAfterSeconds?: number } };
+      if (!retryable || performance.now() > deadlineMs) throw error;
+      await delay((data?.retryAfterSeconds ?? MAKE_PAUSE_SECONDS) * 1_000);
     }
   }
 }

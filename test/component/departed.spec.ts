@@ -1,0 +1,49 @@
+import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { ServiceBroker } from "moleculer";
+import { newId } from "../../lib/ids.ts";
+import { brokerOptions } from "../../moleculer.config.ts";
+import { eventually } from "../support/eventually.ts";
+
+interface Nodes {
+  get(nodeID: string): { available: boolean } | undefined;
+  disconnected(nodeID: string, unexpected: boolean): void;
+}
+
+describe("a node that is no longer there", () => {
+  let staying: ServiceBroker;
+  let other: ServiceBroker;
+  const node = (nodeID: string, namespace: string) =>
+    new ServiceBroker(
+      brokerOptions({
+        ...{ nodeID, namespace, transporter: { type: "Fake" }, logLevel: "fatal", json: false },
+        middlewares: [],
+      }),
+    );
+  const known = () => (staying.registry as unknown as { nodes: Nodes }).nodes;
+
+  beforeEach(async () => {
+    const namespace = newId();
+    staying = node("staying", namespace);
+    other = node("other", namespace);
+    await Promise.all([staying.start(), other.start()]);
+    await eventually(() => expect(known().get("other")).toMatchObject({ available: true }));
+  });
+  afterEach(() => Promise.all([staying.stop(), other.stop()]));
+
+  it("after it left in order, is forgotten, so that nobody warns of its missing heartbeat later", async () => {
+    await other.stop();
+    await eventually(() => expect(known().get("other")).toBeUndefined());
+  });
+
+  it("after it was lost, stays known as offline", () => {
+    known().disconnected("other", true);
+    expect(known().get("other")).toMatchObject({ available: false });
+  });
+
+  it("is known again when it comes back", async () => {
+    await other.stop();
+    await eventually(() => expect(known().get("other")).toBeUndefined());
+    await other.start();
+    await eventually(() => expect(known().get("other")).toMatchObject({ available: true }));
+  });
+});
