@@ -1,0 +1,71 @@
+import { describe, expect, it } from "@jest/globals";
+import { call } from "../../contracts/actions.ts";
+import { newId } from "../../lib/ids.ts";
+import { eventually } from "../support/eventually.ts";
+import { receiptsOf } from "../support/payments.ts";
+import { refundStage } from "../support/refunds.ts";
+
+/* Guards of orders that another guard hides, or that no other circumstance reaches. */
+
+const stage = refundStage();
+const OTHER_SECRET = `whsec_${"D".repeat(43)}=`;
+
+describe("ids of the outside", () => {
+  it("of one event and one payment at two banks, are two payments", async () => {
+    const { shop } = stage;
+    const other = await shop.as(shop.admin, "orders.createBank", {
+      title: "Second bank",
+      adapter: "sandbox",
+      settings: { apiKey: "second", webhookSecret: OTHER_SECRET },
+      webcheckoutUrl: stage.bank.url,
+      active: true,
+    });
+    const [here, there] = [await shop.confirmed(), await shop.confirmed({}, other.id)];
+    const [id, paymentId] = [`evt_${newId()}`, `pay_${newId()}`];
+    const data = (orderId: string) => ({
+      ...{ payment_id: paymentId, order_id: orderId, amount_minor: 2950, currency: "EUR" },
+    });
+    await shop.report({ id, data: data(here.orderId) });
+    await shop.report({ id, data: data(there.orderId) }, { bankId: other.id, secret: OTHER_SECRET });
+    for (const order of [here, there]) {
+      expect(await shop.get(order)).toMatchObject({ status: "paid" });
+      expect(await receiptsOf(shop, order.orderId)).toEqual([
+        { outcome: "accepted", amount: 2950, refund: 0 },
+      ]);
+    }
+  });
+
+  it("of one event at two partners, move the order of each", async () => {
+    const { shop } = stage;
+    const eventId = newId();
+    const orders = [await shop.placed("paid"), await shop.placed("paid")];
+    for (const { orderId, quote } of orders) {
+      await call(shop.edge, "orders.applyPartnerCallback", {
+        ...{
+          partnerId: quote.partner.id,
+          eventId,
+          bodyHash: "b".repeat(64),
+          type: "order.accepted",
+          orderId,
+        },
+      });
+    }
+    for (const order of orders) expect(await shop.get(order)).toMatchObject({ status: "preparing" });
+    expect(orders[0]?.quote.partner.id).not.toBe(orders[1]?.quote.partner.id);
+  });
+});
+
+describe("a refund that the bank took its time for", () => {
+  it("and that its look-up calls failed, has failed and is told", async () => {
+    stage.bank.mood = "slow";
+    const order = await stage.cancelled();
+    await stage.inState(order.orderId, "sent");
+    const { id } = await stage.refundOf(order.orderId);
+    await eventually(() => expect(stage.bank.done.get(id)).toBeDefined());
+    stage.bank.done.set(id, { state: "failed", reason: "The account is closed" });
+    await stage.shop.sql("UPDATE refunds SET next_at = now() WHERE id = $1", [id]);
+    await stage.inState(order.orderId, "failed");
+    expect(await stage.shop.get(order)).toMatchObject({ paymentStatus: "refund_failed" });
+    await eventually(() => expect(stage.shop.alerts(order.orderId)).toEqual(["refund.failed"]));
+  });
+});
