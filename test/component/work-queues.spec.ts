@@ -1,0 +1,174 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import type { Knex } from "knex";
+import { newId } from "../../lib/ids.ts";
+import {
+  acceptMessages,
+  claimDue,
+  markAllDone,
+  markDead,
+  markDone,
+  renewLeases,
+  reschedule,
+} from "../../mixins/consumer/inbox.repository.ts";
+import { claimMessages, insertMessages } from "../../mixins/outbox/outbox.repository.ts";
+import { rows } from "../../mixins/postgres/database.ts";
+import { claimRefunds, endRefund, releaseRefund } from "../../services/orders/payments.repository.ts";
+import { incoming, userDeleted } from "../support/messaging.ts";
+import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
+
+/* The statements of the work queues by themselves: workers, abort signals and pacing hide what a statement lacks. */
+
+const GROUP = "orders";
+const LEASE_MS = 60_000;
+const BANK = newId();
+
+let database: TestDatabase;
+let db: Knex;
+beforeAll(async () => {
+  database = await createDatabase("orders");
+  db = openPool(database, 4);
+});
+beforeEach(() => db.raw("TRUNCATE inbox, outbox, refunds"));
+afterAll(async () => {
+  await db.destroy();
+  await database.drop();
+});
+
+interface Queue {
+  fill(count: number): Promise<unknown>;
+  /** Claims up to two; answers their ids. */
+  claim(trx: Knex): Promise<string[]>;
+}
+
+const inbox = (trx: Knex, token = newId(), limit = 2) =>
+  claimDue(trx, { group: GROUP, types: ["user.deleted"], limit, alone: 0, token, leaseMs: LEASE_MS });
+
+const queues: Record<string, Queue> = {
+  inbox: {
+    fill: (count) =>
+      acceptMessages(
+        db,
+        GROUP,
+        Array.from({ length: count }, () => ({ ...incoming(userDeleted()), state: "waiting" as const })),
+      ),
+    claim: async (trx) => (await inbox(trx)).map(({ messageId }) => messageId),
+  },
+  outbox: {
+    fill: (count) =>
+      insertMessages(
+        db,
+        Array.from({ length: count }, () => incoming(userDeleted())),
+      ),
+    claim: async (trx) => (await claimMessages(trx, false, 2)).map(({ message }) => message.id),
+  },
+  refunds: {
+    fill: async (count) => {
+      for (let index = 0; index < count; index++) await insertRefund();
+    },
+    claim: async (trx) => {
+      const claim = { bankId: BANK, token: newId(), leaseMs: LEASE_MS, limit: 2 };
+      return (await claimRefunds(trx, claim)).map(({ id }) => id);
+    },
+  },
+};
+
+/** A refund without an order: the queue asks for none. */
+async function insertRefund(id = newId()): Promise<string> {
+  await db.transaction(async (trx) => {
+    await trx.raw("SET LOCAL session_replication_role = replica");
+    await trx.raw(
+      `INSERT INTO refunds (id, order_id, bank_id, payment_id, amount_minor, currency, reason)
+       VALUES (?, ?, ?, ?, 100, 'EUR', 'test')`,
+      [id, newId(), BANK, newId()],
+    );
+  });
+  return id;
+}
+
+describe.each(Object.entries(queues))("the queue %s", (name, queue) => {
+  it("claimed while another claim is not committed, gives other rows and does not wait", async () => {
+    await queue.fill(4);
+    await db.transaction(async (first) => {
+      const taken = await queue.claim(first);
+      await db.transaction(async (second) => {
+        await second.raw("SET LOCAL lock_timeout = '1s'");
+        const others = await queue.claim(second);
+        expect(taken).toHaveLength(2);
+        expect(others).toHaveLength(2);
+        expect(new Set([...taken, ...others]).size).toBe(4);
+      });
+    });
+  });
+
+  it("claimed again, gives nothing that is under a lease or due later", async () => {
+    await queue.fill(2);
+    if (name === "outbox") await db.raw("UPDATE outbox SET next_at = now() + interval '1 minute'");
+    else expect(await queue.claim(db)).toHaveLength(2);
+    expect(await queue.claim(db)).toEqual([]);
+  });
+});
+
+describe("a message whose lease is another worker's now", () => {
+  const [mine, theirs] = [newId(), newId()];
+  const lease = async () => {
+    await queues.inbox?.fill(1);
+    const [claimed] = await inbox(db, theirs);
+    const messageId = claimed?.messageId as string;
+    return {
+      held: { group: GROUP, messageId, token: theirs },
+      lost: { group: GROUP, messageId, token: mine },
+    };
+  };
+  const row = async () => {
+    const sql = "SELECT state, lease_token, attempts, error FROM inbox";
+    return (await rows<{ state: string; leaseToken: string; attempts: number }>(db, sql, []))[0];
+  };
+  const untouched = { state: "waiting", leaseToken: theirs, attempts: 1 };
+  const dead = { attempts: 5, error: "poison", deadLetterId: newId() };
+
+  it("is not done, dead or given back by the former one", async () => {
+    const { lost } = await lease();
+    expect(await markDone(db, lost)).toBe(false);
+    expect(await markAllDone(db, [lost])).toEqual(new Set());
+    expect(await reschedule(db, lost, 0, 1, "failed")).toBe(false);
+    expect(await markDead(db, lost, dead)).toBe(false);
+    expect(await renewLeases(db, GROUP, [lost], LEASE_MS)).toEqual(new Set());
+    expect(await row()).toMatchObject(untouched);
+  });
+
+  it("is done, dead or given back by the one that has it", async () => {
+    const { held } = await lease();
+    expect(await renewLeases(db, GROUP, [held], LEASE_MS)).toEqual(new Set([held.messageId]));
+    expect(await reschedule(db, held, 0, 1, "failed")).toBe(true);
+    expect(await row()).toEqual({ state: "waiting", attempts: 1, error: "failed" });
+    await inbox(db, theirs);
+    expect(await markDead(db, held, dead)).toBe(true);
+    expect(await row()).toEqual({ state: "dead", attempts: 5, error: "poison" });
+  });
+
+  it("is not another group's to end", async () => {
+    const { held } = await lease();
+    const foreign = { ...held, group: "partners" };
+    expect(await markDone(db, foreign)).toBe(false);
+    expect(await markAllDone(db, [foreign])).toEqual(new Set());
+    expect(await renewLeases(db, "partners", [held], LEASE_MS)).toEqual(new Set());
+    expect(await row()).toMatchObject(untouched);
+  });
+});
+
+describe("a refund whose lease is another worker's now", () => {
+  it("is neither ended nor given back by the former one", async () => {
+    const id = await insertRefund();
+    const theirs = newId();
+    await claimRefunds(db, { bankId: BANK, token: theirs, leaseMs: LEASE_MS, limit: 1 });
+    const state = async () =>
+      (
+        await rows<{ state: string; leaseToken: string }>(db, "SELECT state, lease_token FROM refunds", [])
+      )[0];
+    expect(await endRefund(db, id, { state: "failed", token: newId() })).toBeUndefined();
+    expect(await releaseRefund(db, id, newId(), { state: "pending", delayMs: 0, error: "x" })).toBe(false);
+    expect(await state()).toEqual({ state: "sent", leaseToken: theirs });
+    expect(await releaseRefund(db, id, theirs, { state: "pending", delayMs: 0, error: "x" })).toBe(true);
+    expect(await state()).toEqual({ state: "pending" });
+  });
+});
