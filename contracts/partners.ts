@@ -106,6 +106,8 @@ export const webhookEndpoint = object({
   secret: optional(text(200)),
   /** The previous secret still verifies until then. */
   previousSecretUntil: optional(time),
+  /** Since when the system has answered that it is gone for good (410): the partner takes no orders until this is set. */
+  goneSince: optional(time),
 });
 export type WebhookEndpoint = Infer<typeof webhookEndpoint>;
 

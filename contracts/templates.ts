@@ -44,6 +44,7 @@ export const directTemplates = [
   "change-email",
   "email-changed",
   "invitation",
+  "webhook-disabled",
 ] as const;
 
 const templateEvent = oneOf(...orderEvents, ...otherEvents, ...directTemplates);

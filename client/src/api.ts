@@ -588,9 +588,9 @@ number is refused once an order has taken or given back pieces. To add pieces, o
   "/partners/{partner_id}/webhook/rotate-secret": {
     get?: never;
     put?: never;
-    /** Make a new secret. For a while requests carry the signatures of both secrets, and both are accepted. Only an admin of the partner may do this, not its other staff. */
+    /** Make a new secret. For a day after it was replaced each secret still signs requests and is accepted. A repeat with the same Idempotency-Key answers with the same secret. Only an admin of the partner may do this, not its other staff. */
     post: {
-      parameters: { path: { partner_id: string }; query?: never; header?: never };
+      parameters: { path: { partner_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody?: never;
       responses: { 200: { content: { "application/json": Schemas["WebhookEndpoint"] } }; default: Refusal };
     };
@@ -1111,7 +1111,8 @@ The stream ends with the access token; connect again with a fresh one. */
             | "password-changed"
             | "change-email"
             | "email-changed"
-            | "invitation";
+            | "invitation"
+            | "webhook-disabled";
           language?: string;
           channel?: "push" | "email";
         };
@@ -1154,7 +1155,8 @@ The stream ends with the access token; connect again with a fresh one. */
               | "password-changed"
               | "change-email"
               | "email-changed"
-              | "invitation";
+              | "invitation"
+              | "webhook-disabled";
             language: string;
             channel: "push" | "email";
             title: string;
@@ -1625,7 +1627,8 @@ export interface components {
         | "password-changed"
         | "change-email"
         | "email-changed"
-        | "invitation";
+        | "invitation"
+        | "webhook-disabled";
       language: string;
       channel: "push" | "email";
       origin: "built_in" | "own";
@@ -1747,7 +1750,8 @@ export interface components {
         | "password-changed"
         | "change-email"
         | "email-changed"
-        | "invitation";
+        | "invitation"
+        | "webhook-disabled";
       language: string;
       channel: "push" | "email";
       origin: "built_in" | "own";
@@ -1804,6 +1808,7 @@ export interface components {
       enabled: boolean;
       secret?: string;
       previous_secret_until?: string;
+      gone_since?: string;
     };
     Problem: {
       /** Where the code is explained. */ type: string;
@@ -1830,6 +1835,7 @@ export const keyed: readonly string[] = [
   "/partners",
   "/partners/{partner_id}/products",
   "/partners/{partner_id}/availability/{product_id}/stock",
+  "/partners/{partner_id}/webhook/rotate-secret",
   "/partners/{partner_id}/webhook/test",
   "/partners/{partner_id}/webhook/deliveries/{delivery_id}/replay",
   "/banks",

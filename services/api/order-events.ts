@@ -32,6 +32,8 @@ export interface Watcher {
   afterVersion: number;
   /** Reads the order's history as the watcher may see it. */
   history: () => Promise<HistoryEvents>;
+  /** The order's version now, which the history may be a moment behind. */
+  version: () => Promise<number>;
 }
 
 export interface OrderStreams {
@@ -167,6 +169,9 @@ function streamTo(
   return {
     async begin(headers) {
       const events = await watcher.history();
+      const newest = Math.max(0, ...events.map(({ version }) => version));
+      // The client has seen what is no longer there, as before a restore: it is told all that there is.
+      if (seen > newest && seen > (await watcher.version())) seen = 0;
       // Nothing would ever end what begins for a client that went away meanwhile.
       if (res.destroyed) return;
       res.writeHead(200, { ...headers, ...STREAM_HEADERS });
@@ -198,7 +203,10 @@ export function afterVersion(lastEventId: string | undefined): number {
   return /^\d{1,10}$/.test(lastEventId ?? "") ? Number(lastEventId) : 0;
 }
 
-/** Reads the history of an order with the right of whoever the context's token belongs to. */
-export function historyReader(ctx: Parameters<typeof call>[0], orderId: string, meta: object) {
-  return async () => (await call(ctx, "orders.history", { orderId }, { meta })).items;
+/** Reads an order with the right of the user that the context's token belongs to. */
+export function orderReader(ctx: Parameters<typeof call>[0], orderId: string, meta: object) {
+  return {
+    history: async () => (await call(ctx, "orders.history", { orderId }, { meta })).items,
+    version: async () => (await call(ctx, "orders.get", { orderId }, { meta })).version,
+  };
 }

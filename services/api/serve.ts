@@ -11,7 +11,7 @@ import { exchangeOf } from "./edge/exchange.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { type KeptAnswers, keptAs } from "./kept-answers.ts";
 import { type Limiter, limitHeaders, type Want } from "./limits.ts";
-import { afterVersion, historyReader, type OrderStreams } from "./order-events.ts";
+import { afterVersion, type OrderStreams, orderReader } from "./order-events.ts";
 import { problemOf } from "./problem.ts";
 import { readRequest } from "./request.ts";
 import { BASE_PATH } from "./routes/index.ts";
@@ -72,7 +72,7 @@ async function answer(
       orderId,
       userId: proved.caller.id,
       afterVersion: afterVersion(req.headers["last-event-id"]?.toString()),
-      history: historyReader(ctx, orderId, meta),
+      ...orderReader(ctx, orderId, meta),
     };
     const { isHead, standings } = exchangeOf(req);
     return await deps.streams[isHead ? "describe" : "open"](watcher, res, limitHeaders(standings));

@@ -39,7 +39,9 @@ export async function check(
 
 function closed(partner: PartnerRow, nowMs: number): Error {
   const busyMs = partner.busyUntil === undefined ? nowMs : Date.parse(partner.busyUntil);
-  const opensMs = nextOpening(hoursOf(partner), Math.max(nowMs, busyMs));
+  // Nobody knows when a system that is gone will be back.
+  const isGone = partner.webhookGoneAt !== undefined;
+  const opensMs = isGone ? undefined : nextOpening(hoursOf(partner), Math.max(nowMs, busyMs));
   const opensAt = opensMs === undefined ? undefined : isoTime(opensMs);
   return fail("PARTNER_CLOSED", opensAt && `It opens at ${opensAt}.`, {
     partnerId: partner.id,

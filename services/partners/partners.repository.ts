@@ -20,15 +20,18 @@ export interface PartnerRow {
   busyUntil?: string;
   verified: boolean;
   enabled: boolean;
+  /** Since when its system has said that it is gone for good. */
+  webhookGoneAt?: string;
   version: number;
 }
 
 export const PARTNER_COLUMNS = `id, title, brand, phone, email, address, api_url, currency, delivery_fee_minor,
-  preparation_minutes, proof, time_zone, opening_spans, busy_until, verified, enabled, version`;
+  preparation_minutes, proof, time_zone, opening_spans, busy_until, verified, enabled, webhook_gone_at,
+  version`;
 
 export type NewPartner = Omit<
   PartnerRow,
-  "timeZone" | "openingSpans" | "busyUntil" | "verified" | "enabled" | "version"
+  "timeZone" | "openingSpans" | "busyUntil" | "verified" | "enabled" | "webhookGoneAt" | "version"
 >;
 
 /** Answers undefined when another partner has the title. */

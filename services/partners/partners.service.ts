@@ -173,7 +173,7 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
       ),
 
       getWebhook: implement("partners.getWebhook", (ctx) => endpoint.getWebhook(work, ctx)),
-      setWebhook: implement("partners.setWebhook", (ctx) => endpoint.setWebhook(work, ctx)),
+      setWebhook: implement("partners.setWebhook", (ctx) => endpoint.setWebhook({ ...work, sender }, ctx)),
       rotateWebhookSecret: implement("partners.rotateWebhookSecret", (ctx) =>
         endpoint.rotateSecret(work, ctx),
       ),

@@ -41,7 +41,7 @@ export async function takeStock(db: Db, wanted: Wanted): Promise<PartnerRow | un
      ), reservation AS (
        INSERT INTO stock_reservations (order_id, partner_id, state, expires_at)
        SELECT ?::uuid, p.id, 'held', ?::timestamptz FROM partners p
-       WHERE p.id = ? AND p.enabled AND p.verified AND p.delivery_fee_minor = ? AND p.currency = ?
+       WHERE p.id = ? AND p.enabled AND p.verified AND p.webhook_gone_at IS NULL AND p.delivery_fee_minor = ? AND p.currency = ?
          AND (SELECT count(*) FROM good) = (SELECT count(*) FROM wanted)
        ON CONFLICT (order_id) DO NOTHING
        RETURNING order_id, partner_id

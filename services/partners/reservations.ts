@@ -98,7 +98,9 @@ async function refuseIfChanged(
 ): Promise<void> {
   const partner = await findPartner(db, partnerId);
   if (!partner) throw noSuchPartner();
-  if (!partner.enabled || !partner.verified) throw fail("PARTNER_CLOSED", undefined, { partnerId });
+  const isReachable = partner.webhookGoneAt === undefined;
+  if (!partner.enabled || !partner.verified || !isReachable)
+    throw fail("PARTNER_CLOSED", undefined, { partnerId });
   const offers = await offersOf(
     db,
     partnerId,

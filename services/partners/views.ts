@@ -14,11 +14,12 @@ export function hoursOf({ timeZone, openingSpans }: PartnerRow): Hours {
 /** Whether the partner takes orders at this moment. */
 export function takesOrders(partner: PartnerRow, nowMs: number): boolean {
   const busy = partner.busyUntil !== undefined && Date.parse(partner.busyUntil) > nowMs;
-  return partner.enabled && partner.verified && !busy && isOpenAt(hoursOf(partner), nowMs);
+  const reachable = partner.webhookGoneAt === undefined;
+  return partner.enabled && partner.verified && reachable && !busy && isOpenAt(hoursOf(partner), nowMs);
 }
 
 export function partnerView(partner: PartnerRow, nowMs: number): Partner {
-  const { timeZone: _zone, openingSpans: _spans, ...rest } = partner;
+  const { timeZone: _zone, openingSpans: _spans, webhookGoneAt: _gone, ...rest } = partner;
   return { ...rest, hours: hoursOf(partner), open: takesOrders(partner, nowMs) };
 }
 

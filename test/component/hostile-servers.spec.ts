@@ -72,11 +72,12 @@ describe("beside servers that break every phase of an answer by HTTP", () => {
 
   describe("a webhook", () => {
     const partnerId = newId();
+    const fresh = { webhookOlderSecrets: [], ageMs: 0 };
     const keys = { secret: "s".repeat(48) };
     const webhook = (apiUrl: string) =>
       tell(
         {
-          ...{ id: newId(), leaseId: newId(), webhookMessageId: newId(), partnerId, attempt: 1 },
+          ...{ id: newId(), leaseId: newId(), webhookMessageId: newId(), partnerId, attempt: 1, ...fresh },
           ...{ messageId: newId(), type: "order.paid", urgency: "preparation" as const, body: "{}" },
           ...{ apiUrl, webhookEnabled: true, webhookSecret: sealSecret(newSecret(), keys, partnerId) },
         },
@@ -100,7 +101,7 @@ describe("beside servers that break every phase of an answer by HTTP", () => {
       const stopping = AbortSignal.abort(new Error("the service stops"));
       const { port } = http.servers.find(({ name }) => name === "reads and says nothing") ?? {};
       const startedMs = performance.now();
-      const claimed = { webhookEnabled: true, apiUrl: httpUrl(port ?? 0), partnerId };
+      const claimed = { ...fresh, webhookEnabled: true, apiUrl: httpUrl(port ?? 0), partnerId };
       await tell(
         {
           ...{ id: newId(), leaseId: newId(), webhookMessageId: newId(), attempt: 1, messageId: newId() },

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Params } from "../../contracts/actions.ts";
+import { directTemplates } from "../../contracts/templates.ts";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
 import { type NotificationsHarness, orderOf, startNotifications } from "../support/notifications.ts";
@@ -143,7 +144,9 @@ describe("an operator's own texts", () => {
     );
     expect(new Set(places).size).toBe(places.length);
     // Sixteen events that are told by both channels, and seven mails, in two languages.
-    expect(all.filter(({ origin }) => origin === "built_in")).toHaveLength((16 * 2 + 7) * 2);
+    expect(all.filter(({ origin }) => origin === "built_in")).toHaveLength(
+      (16 * 2 + directTemplates.length) * 2,
+    );
     expect(all.filter(({ preview }) => /[{[]/.test(JSON.stringify(Object.values(preview)[0])))).toEqual([]);
     const of = { event: "order.delayed:customer", language: "en", channel: "push" } as const;
     const { items } = await platform.as(admin, "notifications.templates", of);

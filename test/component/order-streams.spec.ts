@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer, get, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it, jest } from "@jest/globals";
 import { fail } from "../../contracts/errors.ts";
 import { newId } from "../../lib/ids.ts";
@@ -40,7 +41,23 @@ async function request() {
 
 const userId = newId();
 function watcher(history: Watcher["history"] = async () => []): Watcher {
-  return { orderId: newId(), userId, afterVersion: 0, history };
+  return { orderId: newId(), userId, afterVersion: 0, history, version: async () => 0 };
+}
+
+const moved = (version: number) =>
+  ({ version, type: "order.paid", at: "2026-11-22T10:00:00.000Z", to: "paid", actor: "bank" }) as never;
+
+/** The ids of the events that a client is told which says that it has seen this one. */
+async function idsAfter(
+  afterVersion: number,
+  there: { history: number[]; version: number },
+): Promise<string[]> {
+  const { client, res } = await request();
+  const history = async () => there.history.map(moved);
+  await streams.open({ ...watcher(history), afterVersion, version: async () => there.version }, res, {});
+  const [response] = await once(client, "response");
+  streams.close();
+  return [...(await text(response)).matchAll(/^id: (\d+)$/gm)].map(([, id]) => id as string);
 }
 
 /** A user has all places again when as many streams as that can be opened. */
@@ -53,6 +70,20 @@ async function expectAllPlacesFree() {
 }
 
 describe("order streams", () => {
+  it.each([
+    ["nothing", 0, ["1", "2", "3"]],
+    ["all but one", 2, ["3"]],
+    ["all", 3, []],
+    ["events that a restore has taken away", 7, ["1", "2", "3"]],
+    ["a number that is none of ours", 9_999_999_999, ["1", "2", "3"]],
+  ])("for a client that has seen %s, go on with what there is", async (_, afterVersion, ids) => {
+    expect(await idsAfter(afterVersion, { history: [1, 2, 3], version: 3 })).toEqual(ids);
+  });
+
+  it("for a client that has seen more than the history knows yet, repeat nothing", async () => {
+    expect(await idsAfter(5, { history: [1, 2, 3], version: 5 })).toEqual([]);
+  });
+
   it("for clients that went away before their stream was opened, read nothing and keep no place", async () => {
     const history = jest.fn<Watcher["history"]>(async () => []);
     for (let count = 0; count < PLACES_OF_ONE_USER; count++) {

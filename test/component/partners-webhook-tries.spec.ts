@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { WebhookDelivery } from "../../contracts/partners.ts";
 import { isoTime } from "../../lib/clock.ts";
+import { newId } from "../../lib/ids.ts";
 import type { FailedTry } from "../../services/partners/webhooks/schedule.ts";
 import { eventually } from "../support/eventually.ts";
 import {
@@ -100,28 +101,78 @@ describe("a call to a partner's system", () => {
     expect(items.map(({ messageId }) => messageId)).not.toContain(said.id);
   });
 
-  it("answered by 410, disables the endpoint until it is set again", async () => {
-    const { system, partnerId, order } = await integrated(shop, { status: 410 });
-    await shop.say("order.paid", order());
-    const [dead] = await until(shop, partnerId, "dead");
-    expect(dead).toMatchObject({ attempt: 1, statusCode: 410 });
-    expect(await shop.asAdmin("partners.getWebhook", { partnerId })).toMatchObject({ enabled: false });
-    await eventually(() =>
+  it("answered by 410, disables the endpoint, closes the partner and tells its admin; what waits goes out when it is set", async () => {
+    const { system, partner, partnerId, offer, order } = await integrated(shop, { status: 204 });
+    const known = order();
+    await shop.say("order.paid", known);
+    await until(shop, partnerId, "accepted");
+    system.does({ status: 410 });
+    const paid = await shop.say("order.paid", order());
+    const ended = await shop.say("order.cancelled", { ...known, version: 3, status: "cancelled" });
+    const waiting = "waits until the endpoint is enabled";
+    await eventually(async () => {
+      const open = (await deliveriesOf(shop, partnerId)).filter(({ state }) => state === "pending");
+      expect(open.map(({ error }) => error)).toEqual([waiting, waiting]);
+    });
+    const endpoint = await shop.asAdmin("partners.getWebhook", { partnerId });
+    expect(endpoint).toMatchObject({ enabled: false, goneSince: expect.any(String) });
+    expect(await shop.asAdmin("partners.get", { partnerId })).toMatchObject({ open: false });
+    const saidOf = (type: string) =>
+      shop.said.filter((one) => one.type === type && one.subject === partnerId);
+    await eventually(() => {
+      expect(saidOf("notification.requested")).toMatchObject([
+        { data: { email: partner.email, template: "webhook-disabled", values: { partner: partner.title } } },
+      ]);
+      expect(saidOf("partner.updated").at(-1)).toMatchObject({ data: { partner: { open: false } } });
       expect(shop.said).toContainEqual(
         expect.objectContaining({ data: expect.objectContaining({ kind: "webhook.disabled" }) }),
+      );
+    });
+    // Nobody orders what nobody would hear of.
+    const check = {
+      partnerId,
+      lines: [{ productId: offer.productId, quantity: 1 }],
+      address: partner.address,
+    };
+    const customer = { id: newId(), role: "customer" } as const;
+    await expect(shop.as(customer, "partners.check", check)).rejects.toMatchObject({
+      type: "PARTNER_CLOSED",
+    });
+    const reserving = shop.bare("partners.reserve", reservationOf(partner, [lineOf(offer, 1)]));
+    await expect(reserving).rejects.toMatchObject({ type: "PARTNER_CLOSED" });
+
+    // The first try of an order that was under way already ends at once: its time to accept by hand begins with it.
+    const lateOrder = order();
+    const late = await shop.say("order.paid", lateOrder);
+    await eventually(() =>
+      expect(shop.said).toContainEqual(
+        expect.objectContaining({
+          type: "partner.notified",
+          data: expect.objectContaining({ orderId: lateOrder.orderId, outcome: "no_endpoint" }),
+        }),
       ),
     );
-    await shop.say("order.paid", order());
-    const unsent = await eventually(async () => {
-      const [latest] = await deliveriesOf(shop, partnerId);
-      expect(latest).toMatchObject({ state: "dead", attempt: TRIES, error: "the endpoint is disabled" });
-      return latest;
-    });
-    expect(system.calls).toHaveLength(1);
+    const before = system.calls.length;
     system.does({ status: 204 });
     await shop.asAdmin("partners.setWebhook", { partnerId, url: system.url, enabled: true });
-    await shop.asAdmin("partners.replayWebhookDelivery", { partnerId, deliveryId: unsent?.id ?? "" });
-    await until(shop, partnerId, "accepted");
+    await eventually(async () => {
+      const accepted = (await deliveriesOf(shop, partnerId)).filter(({ state }) => state === "accepted");
+      const ids = accepted.map(({ messageId }) => messageId);
+      expect(ids).toEqual(expect.arrayContaining([paid.id, ended.id, late.id]));
+    });
+    expect(system.calls.length).toBe(before + 3);
+    expect(await shop.asAdmin("partners.get", { partnerId })).toMatchObject({ open: true });
+    expect(await shop.asAdmin("partners.getWebhook", { partnerId })).not.toHaveProperty("goneSince");
+  });
+
+  it("of a partner that takes orders by hand since its endpoint is gone, leaves the partner open", async () => {
+    const { system, partnerId, order } = await integrated(shop, { status: 410 });
+    await shop.say("order.paid", order());
+    await eventually(async () =>
+      expect(await shop.asAdmin("partners.get", { partnerId })).toMatchObject({ open: false }),
+    );
+    await shop.asAdmin("partners.setWebhook", { partnerId, url: system.url, enabled: false });
+    expect(await shop.asAdmin("partners.get", { partnerId })).toMatchObject({ open: true });
   });
 
   it("without an endpoint, or after its deadline, is a dead letter that says so", async () => {

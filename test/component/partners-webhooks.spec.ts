@@ -141,6 +141,48 @@ describe("the call to a partner's system", () => {
     );
   });
 
+  it("whose secret is replaced again and again, bears the signature of each until its day is over", async () => {
+    const { system, partnerId, secret, order } = await integrated(shop);
+    const secrets = [secret];
+    for (let rotation = 0; rotation < 4; rotation++) {
+      const rotated = await shop.asAdmin("partners.rotateWebhookSecret", { partnerId });
+      secrets.push(rotated.secret ?? "");
+      clock.aheadMs += 3_600_000;
+    }
+    await shop.say("order.paid", order());
+    await until(shop, partnerId, "accepted");
+    const [call] = system.calls;
+    for (const one of secrets) {
+      const verify = () =>
+        new Webhook(one).sign(
+          call?.headers["webhook-id"] as string,
+          new Date(Number(call?.headers["webhook-timestamp"]) * 1_000),
+          call?.body ?? "",
+        );
+      expect(call?.headers["webhook-signature"]?.toString().split(" ")).toContain(verify());
+    }
+    const refused = shop.asAdmin("partners.rotateWebhookSecret", { partnerId });
+    await expect(refused).rejects.toMatchObject({
+      type: "TOO_MANY_REQUESTS",
+      data: { retryAfterSeconds: expect.any(Number) },
+    });
+    clock.aheadMs += 86_400_001 - 4 * 3_600_000;
+    expect((await shop.asAdmin("partners.rotateWebhookSecret", { partnerId })).secret).toBeDefined();
+    clock.aheadMs = 0;
+  });
+
+  it("whose secret was replaced in an answer that was lost, is signed by the one that the repeat shows", async () => {
+    const { partnerId, secret } = await integrated(shop);
+    const key = { key: newId(), bodyHash: "0".repeat(64) };
+    const who = { id: newId(), role: "admin" } as const;
+    const rotate = () => shop.as(who, "partners.rotateWebhookSecret", { partnerId }, key);
+    const [first, second] = [await rotate(), await rotate()];
+    expect(second).toEqual(first);
+    expect(first.secret).not.toBe(secret);
+    const stored = await shop.sql<{ row: string }>("SELECT k::text AS row FROM idempotency_keys k");
+    expect(stored.map(({ row }) => row).join()).not.toContain((first.secret ?? "").slice(6));
+  });
+
   it("to a partner that hangs, takes that partner's places and nobody else's", async () => {
     const hanging = await integrated(shop, "hang");
     const fine = await integrated(shop);

@@ -236,6 +236,7 @@ async function listen(
   const types: MessageType[] = [
     "partner.updated",
     "partner.notified",
+    "notification.requested",
     "availability.changed",
     "alert.raised",
   ];

@@ -60,7 +60,6 @@ describe("route tables", () => {
       "/invitations/accept",
       "/orders/check",
       "/orders/{order_id}/location",
-      "/partners/{partner_id}/webhook/rotate-secret",
       "/password/forgot",
       "/password/reset",
       "/sessions",

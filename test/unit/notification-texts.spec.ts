@@ -11,7 +11,10 @@ import {
 import { sampleOrder } from "../support/notifications.ts";
 
 const at = "2026-11-22T10:00:00.000Z";
-const values = { code: "123456", token: "inv_abc", minutes: "15", firstName: "Zoë" };
+const values = {
+  ...{ code: "123456", token: "inv_abc", minutes: "15", firstName: "Zoë" },
+  ...{ partner: "Café", address: "shop.example" },
+};
 const canary = `<script>alert("1")</script>&'`;
 
 describe("audience", () => {

@@ -120,10 +120,9 @@ export const catalogueRoutes = [
   manage("POST /partners/{partner_id}/webhook/rotate-secret", "partners.rotateWebhookSecret", {
     summary: "Make a new secret",
     description:
-      "For a while requests carry the signatures of both secrets, and both are accepted. Only an admin of the partner may do this, not its other staff.",
+      "For a day after it was replaced each secret still signs requests and is accepted. A repeat with the same Idempotency-Key answers with the same secret. Only an admin of the partner may do this, not its other staff.",
     access: itsAdmin,
     success: 200,
-    idempotencyKey: "never",
   }),
   manage("POST /partners/{partner_id}/webhook/test", "partners.testWebhook", {
     summary: "Send a test to the partner's system",

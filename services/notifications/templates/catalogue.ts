@@ -39,6 +39,7 @@ export const urgency = {
   "change-email": "now",
   "email-changed": "now",
   invitation: "now",
+  "webhook-disabled": "now",
 } as const satisfies Record<TemplateEvent, "now" | "later">;
 
 export function canWait(event: TemplateEvent): boolean {

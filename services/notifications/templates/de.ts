@@ -100,6 +100,10 @@ export const de: Language = {
       title: "Einladung zu Waybill",
       body: "Sie sind eingeladen, mit Waybill zu arbeiten. Nehmen Sie mit diesem Token an:\n\n{{token}}\n\nWenn Sie nicht wissen, worum es geht, müssen Sie nichts tun.",
     },
+    "webhook-disabled": {
+      title: "{{partner}} nimmt keine Bestellungen an",
+      body: "Ihr System unter {{address}} hat geantwortet, dass es dauerhaft entfernt ist (410). Waybill ruft es nicht mehr auf, und {{partner}} nimmt keine Bestellungen an.\n\nBestellungen, die vorher bezahlt wurden, warten bis zu ihrer Frist: Nehmen Sie diese von Hand an oder lehnen Sie sie ab.\n\nRichten Sie den Webhook neu ein, oder schalten Sie ihn aus, wenn Sie Bestellungen von Hand annehmen wollen. Was wartet, wird dann gesandt.",
+    },
   },
   mail: {
     greeting: (firstName) => (firstName ? `Guten Tag ${firstName},` : "Guten Tag,"),

@@ -100,6 +100,10 @@ export const en: Language = {
       title: "You are invited to Waybill",
       body: "You were invited to work with Waybill. Accept with this token:\n\n{{token}}\n\nIf you do not know why, you need not do anything.",
     },
+    "webhook-disabled": {
+      title: "{{partner}} takes no orders",
+      body: "Your system at {{address}} answered that it is gone for good (410). Waybill no longer calls it, and {{partner}} takes no orders.\n\nOrders that were paid before wait for their deadline: accept or reject them by hand.\n\nSet the webhook again, or disable it if you want to take orders by hand. What waits is sent then.",
+    },
   },
   mail: {
     greeting: (firstName) => (firstName ? `Hello ${firstName},` : "Hello,"),

@@ -122,9 +122,14 @@ export const offers: Readonly<Record<TemplateEvent, readonly Placeholder[]>> = {
   "change-email": [code, minutes, maybeFirstName],
   "email-changed": [undoLink, undoDays, maybeFirstName],
   invitation: [token, maybeFirstName],
+  "webhook-disabled": [
+    partner,
+    { name: "address", about: "the host of the partner's system", example: "shop.example" },
+    maybeFirstName,
+  ],
 };
 
-/** Answers to somebody's own act, which only their mailbox gets. */
+/** Answers to somebody's own act and what concerns a mailbox alone, by mail. */
 export function channelsOf(event: TemplateEvent): readonly TemplateChannel[] {
   return (directTemplates as readonly string[]).includes(event) ? ["email"] : ["push", "email"];
 }

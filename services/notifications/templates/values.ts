@@ -31,7 +31,7 @@ export function alertValues({ kind, subject, detail }: Alert, firstName: string)
 /** Of the values that a direct send brings along, those that its texts may speak of. */
 export function directValues(sent: Readonly<Record<string, string>>): Values {
   const get = (name: string) => (Object.hasOwn(sent, name) ? sent[name] : undefined);
-  const names = ["code", "token", "minutes", "link", "days"];
+  const names = ["code", "token", "minutes", "link", "days", "partner", "address"];
   return { ...Object.fromEntries(names.map((name) => [name, get(name)])), first_name: get("firstName") };
 }
 

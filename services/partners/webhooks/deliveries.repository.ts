@@ -172,6 +172,16 @@ export async function hurry(trx: Db, deliveryId: string): Promise<void> {
   );
 }
 
+/** Makes all that waits for a partner due now: its system is there again. */
+export async function makeWaitingDue(trx: Db, partnerId: string): Promise<void> {
+  await affected(
+    trx,
+    `UPDATE webhook_deliveries SET due_at = now(), error = NULL, updated_at = now()
+     WHERE partner_id = ? AND state = 'pending' AND lease_id IS NULL AND due_at > now()`,
+    [partnerId],
+  );
+}
+
 export interface DeadWebhook {
   id: string;
   messageId: string;

@@ -7,6 +7,7 @@ import { isoTime } from "../../../lib/clock.ts";
 import { newId } from "../../../lib/ids.ts";
 import type { SealKeys } from "../../../lib/seal.ts";
 import { audit } from "../../../mixins/audit/audit.ts";
+import { idempotent } from "../../../mixins/idempotency/idempotency.ts";
 import { adminOf, managerOf, noSuchPartner } from "../access.ts";
 import type { PartnersDeps } from "../deps.ts";
 import { afterOf, pageOf } from "../pages.ts";
@@ -19,22 +20,27 @@ import {
   type LockedWebhook,
   listDeliveries,
   lockWebhookOf,
+  makeWaitingDue,
 } from "./deliveries.repository.ts";
 import {
   type EndpointRow,
   findEndpoint,
   lockEndpoint,
+  type OldSecret,
   saveEndpoint,
   saveSecrets,
 } from "./endpoint.repository.ts";
 import { testBody } from "./events.ts";
-import { sealSecret } from "./secrets.ts";
+import { openSecret, sealSecret, validOldSecrets } from "./secrets.ts";
+import type { Sender } from "./sender.ts";
 import { newSecret } from "./signature.ts";
 import { refuseBadUrl } from "./url.ts";
 
 /** The database keeps no more tries of one message. */
 const TRIES_MAX = 1_000;
 const PREVIOUS_SECRET_VALID_MS = 86_400_000;
+/** Each valid secret costs every call a signature. */
+const OLD_SECRETS_MAX = 4;
 const DEFAULT_PAGE_SIZE = 20;
 
 export interface EndpointDeps extends PartnersDeps {
@@ -57,7 +63,7 @@ export async function getWebhook(
  * @throws VALIDATION_ERROR for a URL that we would not call
  */
 export async function setWebhook(
-  deps: EndpointDeps,
+  deps: EndpointDeps & { sender: Pick<Sender, "wakeAfter"> },
   ctx: Ctx<Params<"partners.setWebhook">>,
 ): Promise<WebhookEndpoint> {
   adminOf(ctx);
@@ -68,14 +74,23 @@ export async function setWebhook(
     if (!before) throw noSuchPartner();
     await announced(deps, trx, await saveEndpoint(trx, partnerId, url, enabled));
     await audit(deps.outbox, trx, ctx, partnerId, enabled ? "enabled" : "disabled");
+    if (enabled) {
+      await makeWaitingDue(trx, partnerId);
+      deps.sender.wakeAfter(trx);
+    }
     const secret = before.webhookSecret === undefined ? newSecret() : undefined;
     if (secret) await saveSecrets(trx, partnerId, { secret: sealSecret(secret, deps.keys, partnerId) });
-    const after = { ...before, apiUrl: url, webhookEnabled: enabled };
+    const { webhookGoneAt: _gone, ...known } = before;
+    const after = { ...known, apiUrl: url, webhookEnabled: enabled };
     return { ...endpointView(partnerId, after, deps.clock.now()), ...(secret && { secret }) };
   });
 }
 
-/** A new secret, shown this once. The one before still signs and verifies for a day. */
+/**
+ * A new secret, shown in the answer alone and, with the same Idempotency-Key, in that of each repeat. Every secret before
+ * it still signs and verifies until its day is over.
+ * @throws TOO_MANY_REQUESTS while as many secrets are valid as may be
+ */
 export async function rotateSecret(
   { postgres, keys, clock, outbox }: EndpointDeps,
   ctx: Ctx<Params<"partners.rotateWebhookSecret">>,
@@ -83,16 +98,27 @@ export async function rotateSecret(
   adminOf(ctx);
   const { partnerId } = ctx.params;
   const nowMs = clock.now();
-  return await postgres.transact(async (trx) => {
+  // What is kept for repeats holds the secret in its encrypted form.
+  const kept = await idempotent(postgres, ctx, "partners.rotateWebhookSecret", async (trx) => {
     const before = await lockEndpoint(trx, partnerId);
     if (!before) throw noSuchPartner();
-    const secret = newSecret();
+    const sealed = sealSecret(newSecret(), keys, partnerId);
     const until = isoTime(nowMs + PREVIOUS_SECRET_VALID_MS);
+    const older = validOldSecrets(before, nowMs);
+    if (before.webhookSecret && older.length >= OLD_SECRETS_MAX) throw tooManySecrets(older, nowMs);
     const previous = before.webhookSecret ? { secret: before.webhookSecret, until } : undefined;
-    await saveSecrets(trx, partnerId, { secret: sealSecret(secret, keys, partnerId), previous });
+    await saveSecrets(trx, partnerId, { secret: sealed, previous, older });
     await audit(outbox, trx, ctx, partnerId);
     const after = { ...before, ...(previous && { webhookPreviousUntil: until }) };
-    return { ...endpointView(partnerId, after, nowMs), secret };
+    return { view: endpointView(partnerId, after, nowMs), sealed };
+  });
+  return { ...kept.view, secret: openSecret(kept.sealed, keys, partnerId) };
+}
+
+function tooManySecrets(older: readonly OldSecret[], nowMs: number): Error {
+  const untilMs = Math.min(...older.map(({ until }) => Date.parse(until)));
+  return fail("TOO_MANY_REQUESTS", "The secret was replaced too often within a day.", {
+    retryAfterSeconds: Math.ceil((untilMs - nowMs) / 1_000),
   });
 }
 
@@ -176,11 +202,12 @@ async function delivery(trx: Knex.Transaction, id: string): Promise<WebhookDeliv
 }
 
 function endpointView(partnerId: string, endpoint: EndpointRow, nowMs: number): WebhookEndpoint {
-  const { apiUrl, webhookEnabled, webhookPreviousUntil: until } = endpoint;
+  const { apiUrl, webhookEnabled, webhookPreviousUntil: until, webhookGoneAt: goneSince } = endpoint;
   return {
     partnerId,
     ...(apiUrl !== undefined && { url: apiUrl }),
     enabled: webhookEnabled,
+    ...(goneSince !== undefined && { goneSince }),
     ...(until !== undefined && Date.parse(until) > nowMs && { previousSecretUntil: until }),
   };
 }

@@ -2,6 +2,7 @@ import type { Knex } from "knex";
 import { ACCEPTANCE_MS } from "../../../contracts/orders.ts";
 import type { WebhookDelivery } from "../../../contracts/partners.ts";
 import { affected, type Db, row, rows } from "../../../mixins/postgres/database.ts";
+import type { OldSecret } from "./endpoint.repository.ts";
 import type { Urgency } from "./schedule.ts";
 
 const CLAIM_LOCK_KEY = 7_205_120;
@@ -30,6 +31,11 @@ export interface ClaimedTry {
   webhookSecret?: string;
   webhookPreviousSecret?: string;
   webhookPreviousUntil?: string;
+  webhookOlderSecrets: OldSecret[];
+  /** Since when the partner's endpoint has answered that it is gone for good. */
+  webhookGoneAt?: string;
+  /** How long ago the message was written. */
+  ageMs: number;
 }
 
 export interface Claim {
@@ -98,7 +104,9 @@ export async function claimTries(trx: Knex.Transaction, claim: Claim): Promise<C
      SELECT c.id, c.lease_id, c.webhook_message_id, c.partner_id, c.attempt, c.error, c.claims, m.message_id, m.type,
        m.order_id, m.urgency, coalesce(b.body, m.body) AS body, m.traceparent,
        floor(extract(epoch FROM coalesce(b.deadline_at, m.deadline_at) - now()) * 1000)::bigint AS remaining_ms,
-       p.api_url, p.webhook_enabled, p.webhook_secret, p.webhook_previous_secret, p.webhook_previous_until
+       floor(extract(epoch FROM now() - m.created_at) * 1000)::bigint AS age_ms,
+       p.api_url, p.webhook_enabled, p.webhook_secret, p.webhook_previous_secret, p.webhook_previous_until,
+       p.webhook_older_secrets, p.webhook_gone_at
      FROM claimed c
      JOIN webhook_messages m ON m.id = c.webhook_message_id
      LEFT JOIN begun b ON b.id = m.id
@@ -200,12 +208,26 @@ export async function holdTry(
   return held !== undefined;
 }
 
-/** The partner's system said that it is gone for good; false when its endpoint was disabled before. */
-export async function disableEndpoint(trx: Db, partnerId: string): Promise<boolean> {
-  const disabled = await affected(
+/**
+ * Leaves a try until the partner's endpoint is enabled again, or its deadline has come; it counts as none.
+ * @returns false when the endpoint is not gone any more
+ */
+export async function parkTry(
+  trx: Db,
+  { id, leaseId, partnerId }: Pick<ClaimedTry, "id" | "leaseId" | "partnerId">,
+  parkMs: number,
+): Promise<boolean> {
+  // Whoever enables the endpoint makes due what waits: that has to see this one, or this has to see that.
+  const gone = "SELECT 1 FROM partners WHERE id = ? AND webhook_gone_at IS NOT NULL FOR SHARE";
+  if ((await affected(trx, gone, [partnerId])) === 0) return false;
+  await affected(
     trx,
-    "UPDATE partners SET webhook_enabled = false, updated_at = now() WHERE id = ? AND webhook_enabled",
-    [partnerId],
+    `UPDATE webhook_deliveries d
+     SET lease_id = NULL, due_at = coalesce(m.deadline_at, now() + ? * interval '1 millisecond'), error = ?,
+       updated_at = now()
+     FROM webhook_messages m
+     WHERE m.id = d.webhook_message_id AND d.id = ? AND d.lease_id = ? AND d.state = 'pending'`,
+    [parkMs, "waits until the endpoint is enabled", id, leaseId],
   );
-  return disabled > 0;
+  return true;
 }

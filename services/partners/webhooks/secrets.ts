@@ -1,5 +1,5 @@
 import { open, type SealKeys, seal } from "../../../lib/seal.ts";
-import type { EndpointRow } from "./endpoint.repository.ts";
+import type { EndpointRow, OldSecret } from "./endpoint.repository.ts";
 
 const placeOf = (partnerId: string) => `partners/${partnerId}`;
 
@@ -9,14 +9,34 @@ export function sealSecret(secret: string, keys: SealKeys, partnerId: string): s
 
 /** The secrets that hold at this moment, the current one first; none before the endpoint was set up. */
 export function secretsOf(
-  endpoint: Omit<EndpointRow, "apiUrl" | "webhookEnabled">,
+  endpoint: Pick<
+    EndpointRow,
+    "webhookSecret" | "webhookPreviousSecret" | "webhookPreviousUntil" | "webhookOlderSecrets"
+  >,
   keys: SealKeys,
   partnerId: string,
   nowMs: number,
 ): string[] {
-  const { webhookSecret, webhookPreviousSecret, webhookPreviousUntil } = endpoint;
-  const previousHolds = webhookPreviousUntil !== undefined && Date.parse(webhookPreviousUntil) > nowMs;
-  return [webhookSecret, previousHolds ? webhookPreviousSecret : undefined]
-    .filter((sealed) => sealed !== undefined)
-    .map((sealed) => open(sealed, keys, placeOf(partnerId)));
+  const { webhookSecret } = endpoint;
+  if (webhookSecret === undefined) return [];
+  const sealed = [webhookSecret, ...validOldSecrets(endpoint, nowMs).map(({ secret }) => secret)];
+  return sealed.map((secret) => openSecret(secret, keys, partnerId));
+}
+
+/** @throws SealError when it was encrypted by a secret that is gone */
+export function openSecret(sealed: string, keys: SealKeys, partnerId: string): string {
+  return open(sealed, keys, placeOf(partnerId));
+}
+
+/** The replaced secrets that are still valid, the newest first. */
+export function validOldSecrets(
+  {
+    webhookPreviousSecret: secret,
+    webhookPreviousUntil: until,
+    webhookOlderSecrets: older,
+  }: Pick<EndpointRow, "webhookPreviousSecret" | "webhookPreviousUntil" | "webhookOlderSecrets">,
+  nowMs: number,
+): OldSecret[] {
+  const previous = secret !== undefined && until !== undefined ? [{ secret, until }] : [];
+  return [...previous, ...older].filter((old) => Date.parse(old.until) > nowMs);
 }

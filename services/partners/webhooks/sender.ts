@@ -12,15 +12,17 @@ import { background } from "../../../mixins/messages/background.ts";
 import type { Logger } from "../../../mixins/messages/logger.ts";
 import { type Runner, startRunner } from "../../../mixins/messages/runner.ts";
 import { inTraceOf } from "../../../mixins/tracing/index.ts";
+import { announced } from "../partners.ts";
+import { markEndpointGone } from "./endpoint.repository.ts";
 import type { EndpointDeps } from "./endpoint.ts";
 import {
   type ClaimedTry,
   claimTries,
-  disableEndpoint,
   endTry,
   giveTryBack,
   holdTry,
   insertNextTry,
+  parkTry,
 } from "./queue.repository.ts";
 import { type FailedTry, nextTryMs, TRY_TIMEOUT_MS } from "./schedule.ts";
 import { type Told, tell } from "./tell.ts";
@@ -30,6 +32,11 @@ const FURTHER_SHARE = 0.5;
 /** How long before the end of its lease a try's place is free at the latest. */
 const LEASE_MARGIN_MS = 500;
 const SATURATION_AGAIN_MS = 3_600_000;
+
+/** News wait so long for an endpoint that is gone; what is to be prepared waits until its deadline. */
+const PARKED_MAX_MS = 7 * 86_400_000;
+/** Of partners no language is known. */
+const MAIL_LANGUAGE = "en";
 
 export interface SenderLimits {
   /** Tries under way at once: of one partner (in all processes together), and of this process. */
@@ -121,6 +128,7 @@ export function webhookSender(options: SenderOptions): Sender {
   }
 
   async function tellAndSettle(claimed: ClaimedTry): Promise<void> {
+    if (isParked(claimed) && (await park(claimed))) return;
     const { signal } = stopping;
     const told = await tell(
       claimed,
@@ -157,7 +165,7 @@ export function webhookSender(options: SenderOptions): Sender {
       });
       return;
     }
-    const delayMs = gone ? undefined : (options.schedule ?? nextTryMs)({ ...claimed, retryAfterMs });
+    const delayMs = (options.schedule ?? nextTryMs)({ ...claimed, retryAfterMs });
     const last = claimed.urgency === "test" ? "failed" : "dead";
     const state = delayMs === undefined ? last : "failed";
     await options.postgres.transact(async (trx) => {
@@ -170,14 +178,7 @@ export function webhookSender(options: SenderOptions): Sender {
       if (ended === "failed" && delayMs !== undefined) {
         await insertNextTry(trx, claimed, newId(options.clock.now()), delayMs);
       }
-      if (ended !== undefined && gone && (await disableEndpoint(trx, claimed.partnerId))) {
-        await raise(
-          trx,
-          claimed,
-          "webhook.disabled",
-          "The partner's endpoint answered 410 and was disabled.",
-        );
-      }
+      if (ended !== undefined && gone) await disable(trx, claimed);
       if (ended === "dead" && claimed.urgency === "preparation") {
         const why = result.error ?? `status ${result.statusCode}`;
         await raise(trx, claimed, "webhook.dead", `The partner was not told to prepare the order: ${why}.`);
@@ -196,6 +197,23 @@ export function webhookSender(options: SenderOptions): Sender {
         await notify(trx, claimed, "held_up", error);
       }
     });
+  }
+
+  /** The partner is closed, and its admin and the operators hear of it. */
+  async function disable(trx: Knex.Transaction, claimed: ClaimedTry): Promise<void> {
+    const partner = await markEndpointGone(trx, claimed.partnerId);
+    if (!partner) return;
+    await announced(options, trx, partner);
+    const detail =
+      "The partner's endpoint answered 410 and was disabled; the partner takes no orders until it is set.";
+    await raise(trx, claimed, "webhook.disabled", detail);
+    const mail = { version: 1, email: partner.email, template: "webhook-disabled", language: MAIL_LANGUAGE };
+    const values = { partner: partner.title, address: new URL(claimed.apiUrl ?? "").host };
+    await options.outbox.add(trx, [message("notification.requested", partner.id, { ...mail, values })]);
+  }
+
+  function park(claimed: ClaimedTry): Promise<boolean> {
+    return options.postgres.transact((trx) => parkTry(trx, claimed, PARKED_MAX_MS));
   }
 
   /** The platform cannot make this try now: it counts as none, and Orders hears of it once. */
@@ -254,4 +272,13 @@ export function webhookSender(options: SenderOptions): Sender {
       },
     }),
   };
+}
+
+/**
+ * Whether a try waits for an endpoint that is gone. The first try of an order to prepare does not: from it on the partner
+ * has its time to accept, by hand. Nor does a test, which is how one finds out whether the endpoint is back.
+ */
+function isParked({ webhookGoneAt, urgency, attempt, remainingMs = 1, ageMs }: ClaimedTry): boolean {
+  if (webhookGoneAt === undefined || urgency === "test" || remainingMs <= 0) return false;
+  return urgency === "preparation" ? attempt > 1 : ageMs < PARKED_MAX_MS;
 }
