@@ -8,12 +8,14 @@ import { notificationsActions } from "./notifications.ts";
 import { operationsActions } from "./operations.ts";
 import { ordersActions } from "./orders.ts";
 import { partnersActions } from "./partners.ts";
+import { paymentActions } from "./payment-actions.ts";
 import { rootOf } from "./schema.ts";
 import { templatesActions } from "./templates.ts";
 
 /** Every action that one service offers to another, by its full name. */
 export const actions = {
   ...ordersActions,
+  ...paymentActions,
   ...partnersActions,
   ...catalogueActions,
   ...identityActions,

@@ -24,6 +24,7 @@ export const alertKinds = {
   "payment.unmatched": {},
   "payment.unusable": {},
   "payment.contradiction": {},
+  "payment.disputed": {},
   "payment.missing": {},
   "payment.unreadable": { told: "once" },
   "refund.difference": {},

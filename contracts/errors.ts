@@ -63,6 +63,7 @@ export const catalogue = {
   WRONG_PIN: { status: 422, title: "The PIN is wrong" },
   HANDOVER_LOCKED: { status: 409, title: "Too many wrong PINs: the handover is locked" },
   PROOF_REQUIRED: { status: 422, title: "The partner requires a proof of delivery" },
+  PAYMENT_SETTLED: { status: 409, title: "This money is booked, has gone back or is on its way" },
   EVENT_MISMATCH: { status: 409, title: "This event id came before with another body" },
 
   // Notifications.

@@ -8,6 +8,7 @@ import {
   paymentStatus,
 } from "./order-status.ts";
 import { partnerCallback, partnerSnapshot, quote, quotedLine } from "./partners.ts";
+import { dispute, refundState } from "./payments.ts";
 import {
   boolean,
   clearable,
@@ -116,7 +117,6 @@ export const poolEntry = object({
 });
 
 export const receiptOutcome = oneOf("accepted", "underpaid", "overpaid", "late", "unmatched");
-export const refundState = oneOf("pending", "sent", "unknown", "completed", "failed");
 
 /** Whose loss a refund is; `nobody`: the money never was anybody's but the customer's. */
 export const bearer = oneOf("nobody", "partner", "platform");
@@ -174,6 +174,7 @@ export const diagnosis = object({
       borneBy: optional(bearer),
     }),
   ),
+  disputes: listOf(dispute),
   /** How its bank is asked what was paid, in case the callback was lost. */
   reconciliation: optional(
     object({

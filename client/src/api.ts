@@ -1247,6 +1247,76 @@ The stream ends with the access token; connect again with a fresh one. */
     delete?: never;
     patch?: never;
   };
+  "/payments/unmatched": {
+    /** Payments that match no order. And have not gone back yet; the newest first, each with its newest refund. */
+    get: {
+      parameters: { path?: never; query?: { cursor?: string; limit?: number }; header?: never };
+      requestBody?: never;
+      responses: {
+        200: {
+          content: { "application/json": { items: Schemas["UnmatchedPayment"][]; next_cursor?: string } };
+        };
+        304: { content?: never };
+        default: Refusal;
+      };
+    };
+    put?: never;
+    post?: never;
+    delete?: never;
+    patch?: never;
+  };
+  "/payments/{receipt_id}/refund": {
+    get?: never;
+    put?: never;
+    /** Send a payment back that matches no order */
+    post: {
+      parameters: { path: { receipt_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
+      requestBody: { content: { "application/json": { reason: string } } };
+      responses: { 200: { content: { "application/json": Schemas["Refund"] } }; default: Refusal };
+    };
+    delete?: never;
+    patch?: never;
+  };
+  "/payments/{receipt_id}/assign": {
+    get?: never;
+    put?: never;
+    /** Say which order a payment is for. An order of the same bank and currency; what it cannot use goes back. */
+    post: {
+      parameters: { path: { receipt_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
+      requestBody: { content: { "application/json": { order_id: string; reason: string } } };
+      responses: { 200: { content: { "application/json": Schemas["Order"] } }; default: Refusal };
+    };
+    delete?: never;
+    patch?: never;
+  };
+  "/refunds/{refund_id}/retry": {
+    get?: never;
+    put?: never;
+    /** Have a refund that failed made once more */
+    post: {
+      parameters: { path: { refund_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
+      requestBody: { content: { "application/json": { reason: string } } };
+      responses: { 200: { content: { "application/json": Schemas["Refund"] } }; default: Refusal };
+    };
+    delete?: never;
+    patch?: never;
+  };
+  "/disputes": {
+    /** Payments that customers dispute. With their state at the bank, and whether it has taken the money. */
+    get: {
+      parameters: { path?: never; query?: { cursor?: string; limit?: number }; header?: never };
+      requestBody?: never;
+      responses: {
+        200: { content: { "application/json": { items: Schemas["Dispute"][]; next_cursor?: string } } };
+        304: { content?: never };
+        default: Refusal;
+      };
+    };
+    put?: never;
+    post?: never;
+    delete?: never;
+    patch?: never;
+  };
   "/orders/{order_id}/reassign": {
     get?: never;
     put?: never;
@@ -1477,7 +1547,20 @@ export interface components {
         reason: string;
         borne_by?: "nobody" | "partner" | "platform";
       }[];
+      disputes: Schemas["Dispute"][];
       reconciliation?: { next_at?: string; looks: number; answered_at?: string; error?: string };
+    };
+    Dispute: {
+      id: string;
+      dispute_id: string;
+      bank_id: string;
+      payment_id: string;
+      order_id?: string;
+      amount: Schemas["Money"];
+      reason: string;
+      state: "open" | "won" | "lost" | "closed";
+      withdrawn: boolean;
+      reported_at: string;
     };
     GivenAddress: {
       line1: string;
@@ -1716,6 +1799,15 @@ export interface components {
       address: Schemas["Address"];
       note?: string;
     };
+    Refund: {
+      id: string;
+      bank_id: string;
+      payment_id: string;
+      order_id?: string;
+      amount: Schemas["Money"];
+      state: "pending" | "sent" | "unknown" | "completed" | "failed";
+      reason: string;
+    };
     Session: {
       id: string;
       current: boolean;
@@ -1787,6 +1879,16 @@ export interface components {
       position_at?: string;
       updated_at: string;
     };
+    UnmatchedPayment: {
+      id: string;
+      bank_id: string;
+      payment_id: string;
+      order_id?: string;
+      amount: Schemas["Money"];
+      stated_order: string;
+      at: string;
+      refund?: { id: string; state: "pending" | "sent" | "unknown" | "completed" | "failed"; error?: string };
+    };
     WantedLine: { product_id: string; quantity: number };
     WebhookDelivery: {
       id: string;
@@ -1849,6 +1951,9 @@ export const keyed: readonly string[] = [
   "/agents",
   "/templates",
   "/orders/{order_id}/refund",
+  "/payments/{receipt_id}/refund",
+  "/payments/{receipt_id}/assign",
+  "/refunds/{refund_id}/retry",
   "/orders/{order_id}/reassign",
   "/orders/{order_id}/override",
   "/dead-letters/{dead_letter_id}/replay",

@@ -29,6 +29,14 @@ export interface Command {
   run(call: CommandCall): Promise<Answer>;
 }
 
+const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/** An id that was typed. @throws CommandError */
+export function idOf(text: string | undefined): string {
+  if (!text || !ID.test(text)) throw new CommandError("that is no id: ids look like 0199c1a2-7f31-7a10-…");
+  return text;
+}
+
 const SECRET = /(?:token|secret|password|^pin)$/i;
 
 /** The same data with every secret in it masked, whatever it is called. */

@@ -1,10 +1,9 @@
 import { call, type Result } from "../../contracts/actions.ts";
 import { typeOf } from "../../contracts/errors.ts";
 import { queueOwners } from "../../contracts/operations.ts";
-import { type Command, CommandError } from "./command.ts";
+import { type Command, CommandError, idOf } from "./command.ts";
+import { paymentCommands } from "./payment-commands.ts";
 import { actorText, facts, moneyText, shortTime, table } from "./table.ts";
-
-const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 const order: Command = {
   usage: "order <id>",
@@ -237,11 +236,7 @@ export const commands: readonly Command[] = [
   outbox,
   partner,
   banks,
+  ...paymentCommands,
   webhooks,
   users,
 ];
-
-function idOf(text: string | undefined): string {
-  if (!text || !ID.test(text)) throw new CommandError("that is no id: ids look like 0199c1a2-7f31-7a10-…");
-  return text;
-}

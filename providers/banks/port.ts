@@ -54,6 +54,21 @@ export interface BankEvent {
   refundId?: string;
 }
 
+/** A payment whose customer asks the money back at their own bank: a dispute, or chargeback. */
+export interface Dispute {
+  /** The bank's own name for it. */
+  disputeId: string;
+  paymentId: string;
+  amount: Money;
+  reason: string;
+  /** `closed`: it came to no chargeback. */
+  state: "open" | "won" | "lost" | "closed";
+  /** Whether the bank has taken the money from the merchant. */
+  withdrawn: boolean;
+  /** When the bank reported it, RFC 3339: reports may overtake each other. */
+  at: string;
+}
+
 /**
  * `refused`: not from this bank, or not lately; which of it is for the log only. `unusable`: genuine, but not
  * to be understood; it must be kept and looked at, never dropped. `noted`: genuine, understood, and of no effect
@@ -61,6 +76,7 @@ export interface BankEvent {
  */
 export type Verdict =
   | { kind: "event"; event: BankEvent }
+  | { kind: "disputed"; eventId: string; dispute: Dispute }
   | { kind: "noted"; eventId: string; what: string }
   | { kind: "unusable"; eventId: string; reason: string }
   | { kind: "refused"; reason: "unsigned" | "wrong" | "stale" };

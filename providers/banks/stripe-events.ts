@@ -1,11 +1,14 @@
 import { createHash, createHmac } from "node:crypto";
+import { isoTime } from "../../lib/clock.ts";
 import { parseForeignJson } from "../../lib/json.ts";
+import { shortenLine } from "../../lib/text.ts";
 import { type Fields, fieldsOf, isText } from "./fields.ts";
-import type { BankEvent, Callback, Verdict } from "./port.ts";
+import type { BankEvent, Callback, Dispute, Verdict } from "./port.ts";
 import { oneMatches, TOLERANCE_SECONDS } from "./signature.ts";
 import { fromStripe } from "./stripe-amounts.ts";
 
 const HEADER_MAX_LENGTH = 2_000;
+const REASON_MAX_LENGTH = 200;
 const PART = /^([a-z][a-z0-9]*)=([0-9a-f]+)$/;
 
 /**
@@ -33,7 +36,7 @@ export function verifyStripe(secrets: readonly string[], { headers, body, now }:
 }
 
 /** By type; whatever is not here is kept and has no effect. */
-const readers: Readonly<Record<string, (object: Fields) => Reading>> = {
+const readers: Readonly<Record<string, (object: Fields, createdSeconds: unknown) => Reading>> = {
   "checkout.session.completed": (session) =>
     session.payment_status === "unpaid" ? "the customer's bank is still at it" : paid(session),
   "checkout.session.async_payment_succeeded": paid,
@@ -45,12 +48,16 @@ const readers: Readonly<Record<string, (object: Fields) => Reading>> = {
   "refund.updated": refunded,
   "refund.failed": refunded,
   "charge.refund.updated": refunded,
-  "charge.dispute.created": () => new Error("the customer disputes it: answer that at Stripe"),
+  "charge.dispute.created": disputed,
+  "charge.dispute.updated": disputed,
+  "charge.dispute.closed": disputed,
+  "charge.dispute.funds_withdrawn": disputed,
+  "charge.dispute.funds_reinstated": disputed,
 };
 
 type Draft = Omit<BankEvent, "eventId">;
-/** An event; a sentence about what has no effect; or what is wrong with it. */
-type Reading = Draft | string | Error;
+/** An event; a dispute; a sentence about what has no effect; or what is wrong with it. */
+type Reading = Draft | Dispute | string | Error;
 
 function read(body: string): Verdict {
   let event: Fields;
@@ -66,9 +73,10 @@ function read(body: string): Verdict {
     return { kind: "unusable", eventId, reason: "it is no event of Stripe's" };
   }
   const reader = Object.hasOwn(readers, type) ? readers[type] : undefined;
-  const reading = reader?.(fieldsOf(fieldsOf(event.data).object)) ?? `${type} has no effect`;
+  const reading = reader?.(fieldsOf(fieldsOf(event.data).object), event.created) ?? `${type} has no effect`;
   if (typeof reading === "string") return { kind: "noted", eventId, what: reading };
   if (reading instanceof Error) return { kind: "unusable", eventId, reason: reading.message };
+  if ("disputeId" in reading) return { kind: "disputed", eventId, dispute: reading };
   return { kind: "event", event: { eventId, ...reading } };
 }
 
@@ -100,6 +108,34 @@ function refunded(refund: Fields): Reading {
     default:
       return "the refund is on its way";
   }
+}
+
+/** An inquiry (`warning_…`) is a dispute that has taken no money yet. */
+const DISPUTE_STATES: Readonly<Record<string, Dispute["state"]>> = {
+  warning_needs_response: "open",
+  warning_under_review: "open",
+  needs_response: "open",
+  under_review: "open",
+  warning_closed: "closed",
+  prevented: "closed",
+  won: "won",
+  lost: "lost",
+};
+
+function disputed(dispute: Fields, createdSeconds: unknown): Dispute | Error {
+  const [disputeId, paymentId] = [idOf(dispute.id), idOf(dispute.payment_intent) ?? idOf(dispute.charge)];
+  const amount = fromStripe(dispute.amount, dispute.currency);
+  const state = typeof dispute.status === "string" ? DISPUTE_STATES[dispute.status] : undefined;
+  if (!disputeId || !paymentId) return new Error("the dispute names no payment");
+  if (!amount) return new Error("the amount is not a positive whole number of minor units with a currency");
+  if (!state || !Number.isSafeInteger(createdSeconds))
+    return new Error("the dispute has no known state or time");
+  const reason = typeof dispute.reason === "string" ? shortenLine(dispute.reason, REASON_MAX_LENGTH) : "";
+  // What was taken and given back since, as Stripe books it.
+  const booked = Array.isArray(dispute.balance_transactions) ? dispute.balance_transactions : [];
+  const balance = booked.reduce((sum: number, one) => sum + Number(fieldsOf(one).amount ?? 0), 0);
+  const at = isoTime((createdSeconds as number) * 1000);
+  return { disputeId, paymentId, amount, reason: reason || "unknown", state, withdrawn: balance < 0, at };
 }
 
 /** Of an object that Stripe names by its id or puts in whole. */

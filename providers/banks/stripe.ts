@@ -48,7 +48,8 @@ const REASON_MAX_LENGTH = 200;
  * `webhookSecret` is the endpoint's, `webhookSecretPrevious` the one before while it is rolled; `returnUrl` is where
  * the customer's browser goes afterwards, with `order_id` and `checkout=paid|cancelled` added. The endpoint is to be
  * sent `checkout.session.completed`, `.async_payment_succeeded`, `.async_payment_failed`, `.expired`,
- * `refund.created`, `.updated`, `.failed` and `charge.dispute.created`.
+ * `refund.created`, `.updated`, `.failed` and `charge.dispute.created`, `.updated`, `.closed`, `.funds_withdrawn`,
+ * `.funds_reinstated`.
  */
 export const stripeBank: BankAdapter = {
   settings: ["secretKey", "webhookSecret", "returnUrl"],

@@ -4,6 +4,7 @@ import * as identity from "../../contracts/identity.ts";
 import * as notifications from "../../contracts/notifications.ts";
 import * as orders from "../../contracts/orders.ts";
 import * as partners from "../../contracts/partners.ts";
+import * as payments from "../../contracts/payments.ts";
 import { type Props, storedMoney } from "../../contracts/schema.ts";
 import { address, givenAddress, position } from "../../contracts/shared.ts";
 import * as templates from "../../contracts/templates.ts";
@@ -19,6 +20,7 @@ const named: Record<string, { readonly props: Props }> = {
   Confirmation: orders.confirmation,
   Device: notifications.device,
   Diagnosis: orders.diagnosis,
+  Dispute: payments.dispute,
   HistoryEvent: orders.historyEvent,
   Hours: partners.hours,
   Money: storedMoney,
@@ -37,10 +39,12 @@ const named: Record<string, { readonly props: Props }> = {
   Product: catalogue.product,
   Profile: identity.profile,
   Quote: partners.quote,
+  Refund: payments.refund,
   Session: identity.session,
   Template: templates.template,
   Tokens: identity.tokens,
   Tracking: orders.tracking,
+  UnmatchedPayment: payments.unmatchedPayment,
   WantedLine: partners.wantedLine,
   WebhookDelivery: partners.webhookDelivery,
   WebhookEndpoint: partners.webhookEndpoint,

@@ -49,6 +49,12 @@ export function handlers(deps: SendingDeps): Handlers {
         .filter(([, parts]) => parts.length > 0)
         .map(([type]) => [type, order]),
     ) as { [T in OrderMessageType]?: Handler<T> }),
+    // Nobody is told of it, but a refund may follow while the order is still unpaid.
+    "order.created": {
+      async apply(trx, { data }) {
+        await noteOrder(trx, data.orderId, data.version, data.customer.id);
+      },
+    },
     "notification.requested": {
       // Codes and links that somebody waits for go by mail alone: no push may hold them up.
       workers: "mails",

@@ -3,7 +3,6 @@ import { refuseWithoutPostalCode } from "../../contracts/addresses.ts";
 import { invalidField } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import type { OrderView } from "../../contracts/orders.ts";
-import { shorten } from "../../lib/text.ts";
 import { audit } from "../../mixins/audit/audit.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
@@ -14,6 +13,7 @@ import { edit } from "./order-customer.ts";
 import { cancel, claim, override, release } from "./order-delivery.ts";
 import type { Order } from "./order-model.ts";
 import { giveBack } from "./order-payment.ts";
+import { signed } from "./unmatched.ts";
 import { viewFor, viewOf } from "./views.ts";
 
 /** Address and note, before the payment. @throws PRECONDITION_FAILED, ILLEGAL_TRANSITION, NOT_FOUND */
@@ -102,11 +102,3 @@ export function reassignOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.reassign
     }),
   );
 }
-
-/** The reason with its author, of whom nothing is cut. */
-function signed(reason: string, callerId: string): string {
-  const author = ` (by ${callerId})`;
-  return shorten(reason, REASON_MAX - author.length) + author;
-}
-
-const REASON_MAX = 500;

@@ -84,6 +84,28 @@ export function giveBack(order: Order, amount: Money | undefined, reason: string
 }
 
 /**
+ * A refund that failed is asked for once more, out of the same payment.
+ * @returns undefined when so much of it is no longer left
+ */
+export function refundAgain(order: Order, one: Refund, nowMs: number): Decision | undefined {
+  const { amountMinor } = one.amount;
+  const receipt = order.receipts.find(({ paymentId }) => paymentId === one.paymentId);
+  const leftMinor = receipt ? receipt.amountMinor - receipt.refundMinor : 0;
+  if (amountMinor > Math.min(leftMinor, keptMinor(order))) return undefined;
+  const next = withPaymentStatus({
+    ...order,
+    version: order.version + 1,
+    updatedAt: isoTime(nowMs),
+    refundPendingMinor: order.refundPendingMinor + amountMinor,
+    refundFailedMinor: Math.max(0, order.refundFailedMinor - amountMinor),
+    receipts: order.receipts.map((each) =>
+      each === receipt ? { ...each, refundMinor: each.refundMinor + amountMinor } : each,
+    ),
+  });
+  return { next, messages: [refundRequested(next, one)], refunds: [one] };
+}
+
+/**
  * The bank has done a refund, or has refused it for good; then an operator is told.
  * @param why the bank's reason, for the operator
  */

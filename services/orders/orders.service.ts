@@ -22,6 +22,7 @@ import { confirmOrder, reopenCheckout } from "./confirm.ts";
 import { deadlineSweep } from "./deadlines.ts";
 import * as deliveries from "./deliveries.ts";
 import type { OrdersDeps } from "./deps.ts";
+import { listDisputes } from "./disputes.ts";
 import { erasureHandlers, sweepErasures } from "./erasure.ts";
 import { handover } from "./handover.ts";
 import { countOrders } from "./lists.repository.ts";
@@ -34,6 +35,7 @@ import * as reading from "./reading.ts";
 import { countOverdueLooks } from "./reconciliation.repository.ts";
 import { reconciler, reconciliationCounts } from "./reconciliation.ts";
 import { refundWorker } from "./refunds.ts";
+import * as unmatched from "./unmatched.ts";
 
 const SWEEP_INTERVAL_MS = 1_000;
 const RECONCILE_INTERVAL_MS = 5_000;
@@ -198,6 +200,12 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       override: implement("orders.override", (ctx) => changing.overrideOrder(deps, ctx)),
       diagnosis: implement("orders.diagnosis", (ctx) => reading.diagnose(deps, inbox, ctx)),
       stuck: implement("orders.stuck", (ctx) => reading.listStuck(deps, ctx)),
+
+      listUnmatched: implement("orders.listUnmatched", (ctx) => unmatched.listUnmatched(deps, ctx)),
+      refundPayment: implement("orders.refundPayment", (ctx) => unmatched.refundPayment(deps, ctx)),
+      assignPayment: implement("orders.assignPayment", (ctx) => unmatched.assignPayment(deps, ctx)),
+      retryRefund: implement("orders.retryRefund", (ctx) => unmatched.retryRefund(deps, ctx)),
+      listDisputes: implement("orders.listDisputes", (ctx) => listDisputes(deps, ctx)),
 
       listBanks: implement("orders.listBanks", async (ctx) => deps.banks.list(callerOf(ctx))),
       createBank: implement("orders.createBank", async (ctx) => {

@@ -1,4 +1,4 @@
-import type { refundState } from "../../contracts/orders.ts";
+import type { refundState } from "../../contracts/payments.ts";
 import type { Infer } from "../../contracts/schema.ts";
 import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts";
 import type { Outcome, Payment } from "./order-messages.ts";
@@ -11,7 +11,7 @@ export interface StoredEvent {
   eventId: string;
   bodyHash: string;
   body: string;
-  kind: "paid" | "refunded" | "refund_failed" | "failed" | "noted" | "unusable";
+  kind: "paid" | "refunded" | "refund_failed" | "failed" | "disputed" | "noted" | "unusable";
   paymentId?: string | undefined;
 }
 
@@ -71,7 +71,7 @@ export async function findReceipt(
 /** Puts refunds into the worker's queue, each taken from what its payment has left. @throws when it has not */
 export async function insertRefunds(
   trx: Db,
-  order: { id: string; bankId: string },
+  order: { id?: string | undefined; bankId: string },
   refunds: readonly Refund[],
 ): Promise<void> {
   if (refunds.length === 0) return;
@@ -88,7 +88,7 @@ export async function insertRefunds(
      INSERT INTO refunds (id, order_id, bank_id, payment_id, amount_minor, currency, reason, borne_by)
      SELECT id, ?, ?, "paymentId", (amount ->> 'amountMinor')::bigint, amount ->> 'currency', reason, "borneBy"
      FROM taken`,
-    [JSON.stringify(refunds), order.bankId, order.id, order.bankId],
+    [JSON.stringify(refunds), order.bankId, order.id ?? null, order.bankId],
   );
   if (count !== refunds.length) throw new Error("a refund names a payment that is not there");
 }
@@ -96,7 +96,8 @@ export async function insertRefunds(
 /** A refund that the worker holds. */
 export interface ClaimedRefund {
   id: string;
-  orderId: string;
+  /** Absent: it is of a payment that fits no order. */
+  orderId?: string;
   bankId: string;
   paymentId: string;
   amountMinor: number;
@@ -201,8 +202,11 @@ export async function findRefund(
   db: Db,
   bankId: string,
   refundId: string,
-): Promise<{ id: string; orderId: string } | undefined> {
-  return row(db, "SELECT id, order_id FROM refunds WHERE id = ? AND bank_id = ?", [refundId, bankId]);
+): Promise<{ id: string; orderId?: string; bankId: string } | undefined> {
+  return row(db, "SELECT id, order_id, bank_id FROM refunds WHERE id = ? AND bank_id = ?", [
+    refundId,
+    bankId,
+  ]);
 }
 
 export interface EndedRefund extends Omit<ClaimedRefund, "state" | "attempts"> {

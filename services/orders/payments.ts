@@ -8,6 +8,7 @@ import { derivedId, isId, newId } from "../../lib/ids.ts";
 import type { BankEvent, Verdict } from "../../providers/banks/index.ts";
 import { commit, untilWon } from "./change.ts";
 import type { OrdersDeps } from "./deps.ts";
+import { disputeReported } from "./disputes.ts";
 import { type Payment, paymentMessage, refundRequested } from "./order-messages.ts";
 import type { Order } from "./order-model.ts";
 import { canCount, receive } from "./order-payment.ts";
@@ -60,7 +61,8 @@ export async function intake(
   const event = verdict.kind === "event" ? verdict.event : undefined;
   const { eventId } = verdict.kind === "event" ? verdict.event : verdict;
   const kind = verdict.kind === "event" ? verdict.event.kind : verdict.kind;
-  const stored = { bankId, eventId, bodyHash, body, kind, paymentId: event?.paymentId };
+  const about = verdict.kind === "disputed" ? verdict.dispute : event;
+  const stored = { bankId, eventId, bodyHash, body, kind, paymentId: about?.paymentId };
   return untilWon(deps, event?.orderId ?? eventId, (locked) =>
     deps.postgres.transact(async (trx) => {
       const seen = await insertEvent(trx, stored);
@@ -69,6 +71,7 @@ export async function intake(
       if (verdict.kind === "unusable") {
         await unusable(deps, trx, bankId, eventId, verdict.reason);
       }
+      if (verdict.kind === "disputed") await disputeReported(deps, trx, bankId, verdict.dispute);
       if (event?.kind === "paid") return receipt(deps, trx, bankId, event, locked);
       if (event?.kind === "refunded" || event?.kind === "refund_failed") {
         await refundTold(deps, trx, bankId, event);

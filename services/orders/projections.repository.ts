@@ -41,7 +41,11 @@ export async function receiptsLike(
 }
 
 export async function completedRefundsAfter(db: Db, id: string, limit: number): Promise<RefundRow[]> {
-  return rows(db, `${REFUND} WHERE id > ? AND state = 'completed' ORDER BY id LIMIT ?`, [id, limit]);
+  return rows(
+    db,
+    `${REFUND} WHERE id > ? AND state = 'completed' AND order_id IS NOT NULL ORDER BY id LIMIT ?`,
+    [id, limit],
+  );
 }
 
 export async function completedRefunds(db: Db, ids: readonly string[]): Promise<RefundRow[]> {

@@ -77,12 +77,13 @@ export function projectionHandlers({ history, payments }: Projections, live: Pic
   };
   const receipt: Handler<"payment.received" | "payment.unmatched"> = {
     needs: payments,
-    async perform({ time, data }) {
+    async perform({ type, time, data }) {
       const { bankId, paymentId, orderId, amount, outcome } = data;
       const facts = { orderId, bankId, paymentId, amount, outcome, at: time };
-      await payments.insert(
-        present({ _id: receiptId(bankId, paymentId), kind: "receipt" as const, ...facts }),
-      );
+      const document = { _id: receiptId(bankId, paymentId), kind: "receipt" as const, ...facts };
+      // A payment that matched no order may have been assigned to one: that is the newer news of the two.
+      if (type === "payment.received") await payments.put(present(document));
+      else await payments.insert(present(document));
     },
   };
   const orderTypes: OrderMessageType[] = [

@@ -1,8 +1,8 @@
 import type { Params, Result } from "../../contracts/actions.ts";
-import { fail, invalidField } from "../../contracts/errors.ts";
+import { fail } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import type { OrderView } from "../../contracts/orders.ts";
-import { cursorOf, idsOf } from "../../lib/cursor.ts";
+import { cursorOf } from "../../lib/cursor.ts";
 import { present } from "../../lib/present.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import type { Consumer } from "../../mixins/consumer/consumer.mixin.ts";
@@ -10,10 +10,13 @@ import type { Db } from "../../mixins/postgres/database.ts";
 import { ownerOf, viewerOf } from "./access.ts";
 import { type DeadlineTrouble, deadlineTroubles, noticeProblemOf } from "./deadlines.repository.ts";
 import type { OrdersDeps } from "./deps.ts";
+import { disputesOf } from "./disputes.repository.ts";
+import { disputeView } from "./disputes.ts";
 import { findState, listOrders, listTransitions, stuckOrders } from "./lists.repository.ts";
 import { deadlineFor } from "./order.ts";
 import { awaitsNotice, type Order } from "./order-model.ts";
 import { databaseNowMs, findOrder, findPosition } from "./orders.repository.ts";
+import { beforeOf } from "./pages.ts";
 import { receiptsOf, refundsOf } from "./payments.repository.ts";
 import { historyOf, type Projections } from "./projections.ts";
 import { reconciliationOf } from "./reconciliation.repository.ts";
@@ -46,8 +49,7 @@ export async function listOwnOrders(
 ): Promise<Result<"orders.list">> {
   const caller = callerOf(ctx);
   const { cursor, status, limit = LIST_DEFAULT } = ctx.params;
-  const [before] = cursor === undefined ? [undefined] : (idsOf(cursor, 1) ?? [""]);
-  if (before === "") throw invalidField("cursor", "cursor", "This cursor did not come from this list.");
+  const before = beforeOf(cursor);
   const found = await listOrders(postgres.db, ownerOf(caller), { status, before, limit: limit + 1 });
   const items = found.slice(0, limit).map((order) => viewFor(caller, viewOf(order), handover));
   const last = items.at(-1);
@@ -102,11 +104,12 @@ export async function diagnose(
   callerOf(ctx, "admin");
   const { orderId } = ctx.params;
   const order = await seenOrder({ postgres } as OrdersDeps, ctx);
-  const [history, receipts, refunds, undelivered, nowMs, reconciliation, partnerNotice, [trouble]] =
+  const [history, receipts, refunds, disputes, undelivered, nowMs, reconciliation, partnerNotice, [trouble]] =
     await Promise.all([
       listTransitions(postgres.db, orderId),
       receiptsOf(postgres.db, orderId),
       refundsOf(postgres.db, orderId),
+      disputesOf(postgres.db, orderId),
       consumer.undelivered(orderId),
       databaseNowMs(postgres.db),
       reconciliationOf(postgres.db, orderId),
@@ -130,6 +133,7 @@ export async function diagnose(
     refunds: refunds.map(({ id, amountMinor, currency, state, reason, borneBy }) =>
       present({ id, amount: { amountMinor, currency }, state, reason, borneBy }),
     ),
+    disputes: disputes.map(disputeView),
     reconciliation,
   });
 }

@@ -169,7 +169,7 @@ async function askBank(deps: OrdersDeps, refund: ClaimedRefund): Promise<Try> {
     }
     const amount = { amountMinor: refund.amountMinor, currency: refund.currency };
     const { id: refundId, paymentId, orderId } = refund;
-    return await bank.refund({ refundId, paymentId, amount, orderId });
+    return await bank.refund({ refundId, paymentId, amount, ...(orderId && { orderId }) });
   } catch (error) {
     const text = shortenLine(String((error as Error).message), ERROR_LENGTH);
     const { kind } = error as { kind?: string };
@@ -213,10 +213,11 @@ export async function refundReported(
 async function endIn(
   deps: OrdersDeps,
   trx: Knex.Transaction,
-  { id, orderId }: { id: string; orderId: string },
+  { id, orderId, bankId }: { id: string; orderId?: string; bankId: string },
   { error, ...end }: EndOfRefund,
 ): Promise<boolean> {
   const how: EndOfRefund = { ...end, error: error && shortenLine(error, ERROR_LENGTH) };
+  if (!orderId) return endAlone(deps, trx, { id, bankId }, how);
   await lockOrder(trx, orderId); // in the order in which everybody locks: the order, then its payments
   const ended = await endRefund(trx, id, how);
   if (!ended) return false;
@@ -237,6 +238,21 @@ async function endIn(
   return true;
 }
 
+/** Of a payment that fits no order there are no books but its own. */
+async function endAlone(
+  { outbox }: OrdersDeps,
+  trx: Knex.Transaction,
+  { id, bankId }: { id: string; bankId: string },
+  how: EndOfRefund,
+): Promise<boolean> {
+  if (!(await endRefund(trx, id, how))) return false;
+  if (how.state === "failed") {
+    const detail = `Refund ${id} of a payment that fits no order failed: ${how.error || "no reason given"}.`;
+    await outbox.add(trx, [alert("refund.failed", detail, { subject: id, under: bankId })]);
+  }
+  return true;
+}
+
 async function postpone(
   deps: OrdersDeps,
   claimed: ClaimedRefund,
@@ -253,11 +269,11 @@ async function postpone(
 async function tellStuck(
   deps: OrdersDeps,
   trx: Knex.Transaction,
-  { id, orderId }: ClaimedRefund,
+  { id, orderId, bankId }: ClaimedRefund,
   why: string,
 ): Promise<void> {
   if (!(await markRefundAlerted(trx, id))) return;
   // Without a look at the order, which may be what keeps the refund from its end.
-  const detail = `Refund ${id} of order ${orderId}: ${why}.`;
-  await deps.outbox.add(trx, [alert("refund.stuck", detail, { subject: id, under: orderId })]);
+  const detail = `Refund ${id} of ${orderId ? `order ${orderId}` : "a payment that fits no order"}: ${why}.`;
+  await deps.outbox.add(trx, [alert("refund.stuck", detail, { subject: id, under: orderId ?? bankId })]);
 }

@@ -67,6 +67,18 @@ describe("notifications of orders", () => {
     expect((await platform.settled(who)).event).toBe("order.delivered");
   });
 
+  it("a refund of an order that is not paid yet, is told once its creation was", async () => {
+    const who = await platform.person();
+    const order = orderOf(who);
+    await platform.say("order.created", { ...order, version: 1 });
+    await platform.say("refund.completed", {
+      ...{ version: 1, refundId: newId(), orderId: order.orderId, bankId: newId(), paymentId: "p1" },
+      ...{ amount: { amountMinor: 2950, currency: "CHF" }, reason: "paid in another currency" },
+    });
+    expect(await platform.settled(who)).toMatchObject({ event: "refund.completed", orderId: order.orderId });
+    expect(await platform.rows("SELECT 1 FROM inbox WHERE state = 'dead'")).toEqual([]);
+  });
+
   it("an event, after newer ones were told for a while, is not told any more", async () => {
     const who = await platform.person();
     const order = orderOf(who);

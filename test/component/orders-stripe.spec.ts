@@ -205,10 +205,46 @@ describe("an order paid by Stripe", () => {
     expect(row).toEqual({ back: 0 });
   });
 
-  it("whose customer disputes the payment, calls an operator", async () => {
-    const body = stripeEvent("charge.dispute.created", `evt_${newId()}`, {});
-    await tell(body, stripeSignature(body, [secret]));
-    await eventually(() => expect(shop.alerts(bankId)).toContain("payment.unusable"));
+  it("whose customer disputes the payment, shows each state of it, tells each change, and keeps its sums", async () => {
+    const order = await paid();
+    const disputeId = `dp_${newId()}`;
+    const payment = { id: disputeId, payment_intent: order.session.payment_intent };
+    const report = async (type: string, created: number, object: Record<string, unknown>) => {
+      const event = JSON.parse(
+        stripeEvent("charge.dispute.created", `evt_${newId()}`, { ...payment, ...object }),
+      );
+      const body = JSON.stringify({ ...event, type: `charge.dispute.${type}`, created });
+      await tell(body, stripeSignature(body, [secret]));
+    };
+    const disputes = async () =>
+      (await shop.as(shop.admin, "orders.diagnosis", { orderId: order.orderId })).disputes;
+    const taken = [{ amount: -2950 }];
+    const start = 1_764_000_000;
+    await report("created", start, {});
+    expect(await disputes()).toMatchObject([
+      { disputeId, state: "open", withdrawn: false, reason: "fraudulent" },
+    ]);
+    await report("funds_withdrawn", start + 1, { balance_transactions: taken });
+    expect(await disputes()).toMatchObject([{ state: "open", withdrawn: true }]);
+    await report("closed", start + 3, { balance_transactions: taken, status: "lost" });
+    // What was reported before and comes after changes nothing, and neither does the same once more.
+    await report("updated", start + 2, {});
+    await report("updated", start + 4, { balance_transactions: taken, status: "lost" });
+    expect(await disputes()).toMatchObject([
+      { state: "lost", withdrawn: true, amount: { amountMinor: 2950 } },
+    ]);
+    const { items } = await shop.as(shop.admin, "orders.listDisputes", { limit: 1 });
+    expect(items).toMatchObject([{ disputeId, orderId: order.orderId }]);
+    await eventually(() => {
+      const told = shop.saidOf(order.orderId, "alert.raised").map(({ data }) => data);
+      expect(told).toMatchObject(
+        ["open", "open", "lost"].map(() => ({ kind: "payment.disputed", subject: disputeId })),
+      );
+    });
+    expect(await shop.get(order)).toMatchObject({ status: "paid", paid: { amountMinor: 2950 } });
+    await expect(shop.as(order.customer, "orders.listDisputes", {})).rejects.toMatchObject({
+      type: "FORBIDDEN",
+    });
   });
 });
 

@@ -53,8 +53,36 @@ describe("Stripe's adapter, told", () => {
     expect(told(body)).toMatchObject({ event: { refundId: "re_3SVqL2B7WZ01zgkW1qRsTuVw", orderId: "" } });
   });
 
+  it("a dispute, names its payment, its state and whether the money was taken", () => {
+    const body = JSON.stringify(stripeFixture("charge.dispute.created"));
+    expect(told(body)).toEqual({
+      kind: "disputed",
+      eventId: "evt_1SVqL9B7WZ01zgkWAbCdEfGh",
+      dispute: {
+        disputeId: "dp_1",
+        paymentId: "pi_3SVqL2B7WZ01zgkW1aVb2c3D",
+        amount: { amountMinor: 2950, currency: "EUR" },
+        reason: "fraudulent",
+        state: "open",
+        withdrawn: false,
+        at: "2025-11-24T16:00:09.000Z",
+      },
+    });
+    const taken = [{ amount: -2950 }];
+    const given = [...taken, { amount: 2950 }];
+    const of = (object: object) => told(stripeEvent("charge.dispute.created", "e", { ...object }));
+    expect(of({ balance_transactions: taken, status: "lost" })).toMatchObject({
+      dispute: { state: "lost", withdrawn: true },
+    });
+    expect(of({ balance_transactions: given, status: "won" })).toMatchObject({
+      dispute: { state: "won", withdrawn: false },
+    });
+    expect(of({ status: "warning_closed" })).toMatchObject({ dispute: { state: "closed" } });
+  });
+
   it.each([
-    ["a dispute", JSON.stringify(stripeFixture("charge.dispute.created"))],
+    ["a dispute of no state that we know", stripeEvent("charge.dispute.created", "e", { status: "new" })],
+    ["a dispute of nothing", stripeEvent("charge.dispute.created", "e", { amount: 0 })],
     ["no JSON", "{"],
     ["no event", "[]"],
     [

@@ -21,6 +21,9 @@ const NOT_THERE: Record<string, readonly Sender[]> = {
   "POST /me/devices": SIGNED_IN,
   "GET /orders/{order_id}/proof": SIGNED_IN,
   "DELETE /partners/{partner_id}/products/{product_id}": ["partner_admin", "admin"],
+  "POST /payments/{receipt_id}/refund": ["admin"],
+  "POST /payments/{receipt_id}/assign": ["admin"],
+  "POST /refunds/{refund_id}/retry": ["admin"],
   "POST /dead-letters/{dead_letter_id}/replay": ["admin"],
   "DELETE /dead-letters/{dead_letter_id}": ["admin"],
 };

@@ -30,6 +30,32 @@ export const operationRoutes = [
     description: "Without an amount, all that was kept.",
     problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
   }),
+  route("GET /payments/unmatched", "orders.listUnmatched", {
+    ...admin,
+    summary: "Payments that match no order",
+    description: "And have not gone back yet; the newest first, each with its newest refund.",
+  }),
+  route("POST /payments/{receipt_id}/refund", "orders.refundPayment", {
+    ...admin,
+    summary: "Send a payment back that matches no order",
+    problems: ["PAYMENT_SETTLED"],
+  }),
+  route("POST /payments/{receipt_id}/assign", "orders.assignPayment", {
+    ...admin,
+    summary: "Say which order a payment is for",
+    description: "An order of the same bank and currency; what it cannot use goes back.",
+    problems: ["PAYMENT_SETTLED", "ORDER_CHANGED"],
+  }),
+  route("POST /refunds/{refund_id}/retry", "orders.retryRefund", {
+    ...admin,
+    summary: "Have a refund that failed made once more",
+    problems: ["PAYMENT_SETTLED", "ORDER_CHANGED"],
+  }),
+  route("GET /disputes", "orders.listDisputes", {
+    ...admin,
+    summary: "Payments that customers dispute",
+    description: "With their state at the bank, and whether it has taken the money.",
+  }),
   route("POST /orders/{order_id}/reassign", "orders.reassign", {
     ...admin,
     summary: "Give an order to another deliverer, or back to the pool",

@@ -1,3 +1,4 @@
+import { present } from "../../../lib/present.ts";
 import type { Outcome } from "../../../services/orders/order-messages.ts";
 import type * as real from "../../../services/orders/payments.repository.ts";
 import { statement } from "../memory.ts";
@@ -94,7 +95,7 @@ export const claimRefunds: typeof real.claimRefunds = (db, { bankId, token, leas
         const attempts = one.attempts + 1;
         const nextAtMs = view.nowMs + leaseMs;
         view.update("refunds", id, { ...one, state: "sent", leaseToken: token, attempts, nextAtMs });
-        const traceparent = view.get<OrderRecord>("orders", one.orderId)?.traceparent;
+        const traceparent = view.get<OrderRecord>("orders", one.orderId ?? "")?.traceparent;
         const forgotten = view.world.faults.has("refund repeated on timeout");
         const before = forgotten ? "pending" : (state as real.ClaimedRefund["state"]);
         return { ...claimed, attempts, state: before, ...(traceparent && { traceparent }) };
@@ -141,7 +142,7 @@ export const endRefund: typeof real.endRefund = (trx, id, { state, error, token,
 export const findRefund: typeof real.findRefund = (db, bankId, refundId) =>
   statement(db, (view) => {
     const one = view.get<RefundRecord>("refunds", refundId);
-    return one?.bankId === bankId ? { id: one.id, orderId: one.orderId } : undefined;
+    return one?.bankId === bankId ? present({ id: one.id, orderId: one.orderId, bankId }) : undefined;
   });
 
 function isDue(one: RefundRecord, nowMs: number): boolean {

@@ -1,0 +1,16 @@
+import type { Knex } from "knex";
+
+/** Concurrently, so that payments go on being taken in while it is made; which no transaction can do. */
+export const config = { transaction: false };
+
+export async function up(knex: Knex): Promise<void> {
+  // What a try that was broken off has left.
+  await knex.raw("DROP INDEX IF EXISTS payment_receipts_unmatched_idx");
+  await knex.raw(
+    "CREATE INDEX CONCURRENTLY payment_receipts_unmatched_idx ON payment_receipts (id) WHERE outcome = 'unmatched'",
+  );
+}
+
+export async function down(knex: Knex): Promise<void> {
+  await knex.raw("DROP INDEX payment_receipts_unmatched_idx");
+}
