@@ -4,6 +4,7 @@ import { endpointOf } from "../../services/api/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Client, connect } from "./client.ts";
+import { strayBank } from "./stray-bank.ts";
 import {
   admin,
   carriedOrder,
@@ -144,6 +145,20 @@ describe("the audit log", () => {
     await act("POST /orders/{order_id}/refund", `${order}/refund`, { amount, reason });
     const pending = await placeOrder(api, me, kitchenWithOrders);
     await act("POST /orders/{order_id}/cancel", `/orders/${pending.order_id}/cancel`, { reason });
+    const strays = await strayBank(api, root);
+    const [toRefund, toAssign] = [await strays.pay(5000), await strays.pay(100_000)];
+    const refund = await act<{ id: string }>(
+      "POST /payments/{receipt_id}/refund",
+      `/payments/${toRefund}/refund`,
+      { reason },
+    );
+    await eventually(() => act("POST /refunds/{refund_id}/retry", `/refunds/${refund.id}/retry`, { reason }));
+    const unpaid = await placeOrder(api, me, kitchenWithOrders, { bankId: strays.bankId });
+    await act("POST /payments/{receipt_id}/assign", `/payments/${toAssign}/assign`, {
+      order_id: unpaid.order_id,
+      reason,
+    });
+    strays.stop();
     await kitchenWithOrders.close();
 
     const told = routes.map(endpointOf).filter(({ route: { access, method, action } }) => {

@@ -90,6 +90,11 @@ export const covered = {
   "scenario-9": [
     "POST /orders/{order_id}/cancel",
     "POST /orders/{order_id}/refund",
+    "GET /payments/unmatched",
+    "POST /payments/{receipt_id}/refund",
+    "POST /payments/{receipt_id}/assign",
+    "POST /refunds/{refund_id}/retry",
+    "GET /disputes",
     "POST /orders/{order_id}/reassign",
     "POST /orders/{order_id}/override",
     "GET /orders/{order_id}/diagnosis",

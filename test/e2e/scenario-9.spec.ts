@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
+import { eventually } from "../support/eventually.ts";
 import { type Client, connect } from "./client.ts";
 import { covered } from "./covered.ts";
+import { strayBank } from "./stray-bank.ts";
 import {
   admin,
   atCheckout,
@@ -51,6 +53,40 @@ describe("scenarios 9 and 10, cancel, refund and operate", () => {
     const first = await cancel(order_id, me);
     expect(first.body).toMatchObject({ status: "cancelled", payment_status: "unpaid" });
     expect((await cancel(order_id, me)).body).toMatchObject({ status: "cancelled" });
+  });
+
+  it("money that names no order is listed, sent back, tried once more, or becomes the payment of an order", async () => {
+    const bank = await strayBank(api, root);
+    const [first, second] = [await bank.pay(5000), await bank.pay(100_000)];
+    const unmatched = async (id: string) => {
+      const { items } = await api.ok<{ items: { id: string; refund?: { id: string; state: string } }[] }>(
+        "GET /payments/unmatched?limit=100",
+        { token: root },
+      );
+      return items.find((one) => one.id === id);
+    };
+    const back = (path: string) =>
+      api.ok<{ id: string; state: string }>(`POST ${path}`, {
+        token: root,
+        key: newId(),
+        body: { reason: "Not ours" },
+      });
+    const refund = await back(`/payments/${first}/refund`);
+    await eventually(async () =>
+      expect((await unmatched(first))?.refund).toMatchObject({ id: refund.id, state: "failed" }),
+    );
+    const again = await back(`/refunds/${refund.id}/retry`);
+    expect(again.id).not.toBe(refund.id);
+    const made = await order(api, me, shop, { bankId: bank.bankId });
+    const assigned = await api.ok<Order>(`POST /payments/${second}/assign`, {
+      token: root,
+      key: newId(),
+      body: { order_id: made.order_id, reason: "By telephone" },
+    });
+    expect(assigned).toMatchObject({ id: made.order_id, status: "paid", paid: { amount_minor: 100_000 } });
+    expect(await unmatched(second)).toBeUndefined();
+    expect((await api.ok<{ items: unknown[] }>("GET /disputes", { token: root })).items).toEqual([]);
+    bank.stop();
   });
 
   it("a paid order is cancelled and refunded as long as it is not prepared", async () => {
