@@ -1,3 +1,5 @@
+import { waitAtMost } from "../lib/timeout.ts";
+
 /**
  * Loaded before everything else (`node --import ./platform/telemetry.ts`). Where OTEL_EXPORTER_OTLP_ENDPOINT is
  * set, spans are collected and sent there in batches; where it is not, not even the SDK is read.
@@ -11,8 +13,7 @@ export async function stopTelemetry(): Promise<void> {
   const flush = shutdown;
   shutdown = undefined;
   if (!flush) return;
-  const tooLong = new Promise<void>((resolve) => setTimeout(resolve, MAX_FLUSH_MS).unref());
-  await Promise.race([flush().catch(() => undefined), tooLong]);
+  await waitAtMost(MAX_FLUSH_MS, flush());
 }
 
 /**

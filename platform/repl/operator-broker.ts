@@ -1,6 +1,6 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { type BrokerOptions, type CallingOptions, type Middleware, ServiceBroker } from "moleculer";
 import type { Meta } from "../../contracts/meta.ts";
+import { withTimeout } from "../../lib/timeout.ts";
 import { NotRunning } from "../control/client.ts";
 import { masked } from "./command.ts";
 
@@ -49,15 +49,9 @@ export async function operatorBroker(
 }
 
 async function inTime(work: Promise<unknown>): Promise<void> {
-  const late = delay(JOIN_TIMEOUT_MS, true, { ref: false });
-  const missed = await Promise.race([
-    work.then(
-      () => false,
-      () => true,
-    ),
-    late,
-  ]);
-  if (missed) throw new NotRunning("the platform does not answer: is it running, and is this its broker?");
+  await withTimeout(JOIN_TIMEOUT_MS, () => work).catch(() => {
+    throw new NotRunning("the platform does not answer: is it running, and is this its broker?");
+  });
 }
 
 type Call = (name: string, params?: unknown, options?: CallingOptions) => Promise<unknown>;

@@ -51,18 +51,19 @@ afterEach(async () => {
   for (const stop of stops.splice(0)) await stop();
 });
 
-describe("customers of healthy banks, beside one bank that is dead and one order whose row is held", () => {
+describe("customers of healthy banks, beside a dead bank, an order whose row is held and a store that hangs", () => {
   let shop: OrdersHarness;
   let hostile: HostileServers;
   let deadBank: string;
   beforeAll(async () => {
-    hostile = await startHostile({ dead: (socket) => socket.resume() });
-    shop = await startOrders({ settings: POOL });
+    hostile = await startHostile({ bank: (socket) => socket.resume(), store: (socket) => socket.resume() });
+    const MONGO_URL = `mongodb://127.0.0.1:${portOf("store")}`;
+    shop = await startOrders({ settings: { ...POOL, MONGO_URL } });
     ({ id: deadBank } = await shop.as({ id: newId(), role: "admin" }, "orders.createBank", {
       title: "Dead bank",
       adapter: "sandbox",
       settings: { apiKey: API_KEY, webhookSecret: WEBHOOK_SECRET },
-      webcheckoutUrl: `http://127.0.0.1:${hostile.servers[0]?.port}`,
+      webcheckoutUrl: `http://127.0.0.1:${portOf("bank")}`,
       active: true,
     }));
   });
@@ -71,6 +72,7 @@ describe("customers of healthy banks, beside one bank that is dead and one order
     await hostile.stop();
   });
 
+  const portOf = (which: string) => hostile.servers.find(({ name }) => name === which)?.port;
   const atBank = (bankId: string) => {
     const id = newId();
     const quote = sampleQuote();
@@ -84,7 +86,9 @@ describe("customers of healthy banks, beside one bank that is dead and one order
     const release = await holding(shop.url, "SELECT 1 FROM orders WHERE id = $1 FOR UPDATE", [held.orderId]);
     const cancelling = hammer(() => shop.as(admin, "orders.cancel", { orderId: held.orderId, reason: "x" }));
     const confirming = hammer(() => atBank(deadBank), FEW_LOOPS);
-    stops.push(release, cancelling.stop, confirming.stop);
+    const { customer, orderId } = held;
+    const reading = hammer(() => shop.as(customer, "orders.history", { orderId }), FEW_LOOPS);
+    stops.push(release, cancelling.stop, confirming.stop, reading.stop);
     await eventually(() =>
       expect(confirming.outcomes.get("BANK_UNAVAILABLE")).toBeGreaterThan(5 * FEW_LOOPS),
     );
@@ -92,6 +96,7 @@ describe("customers of healthy banks, beside one bank that is dead and one order
       expect(await atBank(shop.bankId)).toMatchObject({ status: "pending" });
     }
     expect([...confirming.outcomes.keys()]).toEqual(["BANK_UNAVAILABLE"]);
+    expect(reading.outcomes.has("fine")).toBe(false);
   });
 
   it("confirm at a bank that was dead soon after it is back, and no stock was held for what it could not open", async () => {

@@ -66,7 +66,7 @@ describe("the call to a partner's system", () => {
     const { system, partnerId, order } = await integrated(shop, "hang");
     const paid = order();
     await shop.say("order.paid", paid);
-    await eventually(() => expect(system.calls).toHaveLength(1));
+    await eventually(() => expect(system.calls.length).toBeGreaterThan(0));
     const cancelled = {
       version: 3,
       status: "cancelled",
@@ -81,11 +81,12 @@ describe("the call to a partner's system", () => {
       expect(ends).toContainEqual({ type: "order.cancelled", state: "accepted" });
       expect(ends).toContainEqual({ type: "order.paid", state: "stopped" });
       expect(all.at(-1)?.error).toBeDefined(); // the try that was under way ended and was noted
+      expect(ends).not.toContainEqual({ type: "order.paid", state: "pending" });
       return all;
     });
-    expect(deliveries).toHaveLength(2);
-    expect(system.calls).toHaveLength(2);
-    expect(JSON.parse(system.calls[1]?.body ?? "")).toEqual({
+    const told = system.calls.map(({ body }) => JSON.parse(body)).filter(({ type }) => type !== "order.paid");
+    expect(told).toHaveLength(1);
+    expect(told[0]).toEqual({
       id: news.id,
       type: "order.cancelled",
       timestamp: news.time,
@@ -187,7 +188,7 @@ describe("the call to a partner's system", () => {
     const hanging = await integrated(shop, "hang");
     const fine = await integrated(shop);
     for (let count = 0; count < BACKLOG; count++) await shop.say("order.paid", hanging.order());
-    await eventually(() => expect(hanging.system.calls).toHaveLength(2));
+    await eventually(() => expect(hanging.system.calls.length).toBeGreaterThanOrEqual(2));
     await shop.say("order.paid", fine.order());
     await until(shop, fine.partnerId, "accepted");
     expect(hanging.system.calls.length).toBeLessThan(BACKLOG); // in one queue the fine one would come last
