@@ -29,7 +29,7 @@ export type Address = Infer<typeof address>;
 /** E.164: a plus and at most fifteen digits, none of them a leading zero. */
 export const phone = matching(/^\+[1-9]\d{6,14}$/, 16, "a number with its country, as +4915112345678");
 // Control characters, line separators, characters that turn the direction of the text behind them, and markup.
-const NOT_IN_NAMES = String.raw`\p{Cc}\p{Cs}\u2028-\u202e\u2066-\u2069<>{}|\x60[\]\\`;
+const NOT_IN_NAMES = String.raw`\p{Cc}\p{Cs}\u2028-\u202e\u2066-\u2069<>{}|\x60\[\]\\`;
 /**
  * A person's name, or a part of it: letters, marks, digits, spaces and punctuation of any script, as people bear them
  * ('t Hooft, J. R. R., King Jr., 李小龙).

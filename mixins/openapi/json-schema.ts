@@ -92,6 +92,8 @@ function patternOf({ pattern, trim, min = 0 }: AnyRule): string | undefined {
   const portable = pattern.source
     .replaceAll("\\p{Cc}", "\\x00-\\x1f\\x7f-\\x9f")
     .replaceAll("\\p{Cs}", "")
+    // Dialects spell other characters in different ways. Without them the pattern takes more than we do.
+    .replace(/\\u[0-9a-f]{4}(?:-\\u[0-9a-f]{4})?/g, "")
     .replaceAll("\\0", "\\x00");
   return trim ? portable.replace(/^\^/, "^\\s*(?:").replace(/\$$/, ")\\s*$") : portable;
 }

@@ -116,8 +116,33 @@ describe("OpenAPI document", () => {
       ([, quoted]) => JSON.parse(quoted as string),
     );
     expect(patterns.length).toBeGreaterThan(100);
-    // NUL as \0 and lookbehinds are not in all of them.
-    expect(patterns.filter((pattern) => /\\[0-7]|\(\?</.test(pattern))).toEqual([]);
+    // NUL as \0, properties and code points of Unicode, and looking around are not in all of them.
+    expect(patterns.filter((pattern) => /\\[0-7puU]|\(\?[<=!]/.test(pattern))).toEqual([]);
+    for (const flags of ["", "u"]) for (const pattern of patterns) new RegExp(pattern, flags);
+  });
+
+  it("calls images bytes, the answered type first, and says what a stream of events holds", () => {
+    const at = (path: string, method: string) =>
+      document.paths[path]?.[method] as unknown as {
+        requestBody: { content: Record<string, { schema: object }> };
+        responses: Record<string, { content: Record<string, { schema: Record<string, unknown> }> }>;
+      };
+    const bytes = { schema: { type: "string", format: "binary" } };
+    for (const path of ["/me/avatar", "/orders/{order_id}/proof"]) {
+      expect(at(path, "put").requestBody.content).toEqual({
+        "image/png": bytes,
+        "image/jpeg": bytes,
+        "image/webp": bytes,
+      });
+      expect(Object.entries(at(path, "get").responses["200"]?.content ?? {})[0]).toEqual([
+        "image/webp",
+        bytes,
+      ]);
+    }
+    const stream = at("/orders/{order_id}/events", "get").responses["200"]?.content["text/event-stream"];
+    expect(stream?.schema).toMatchObject({ type: "string", contentMediaType: "text/event-stream" });
+    expect(JSON.stringify(stream)).toContain("#/components/schemas/HistoryEvent");
+    expect(JSON.stringify(stream)).toContain("#/components/schemas/OrderPosition");
   });
 
   it("spells every name in snake_case", () => {
