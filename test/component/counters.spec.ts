@@ -14,6 +14,8 @@ const BOUNDED: Record<DatabaseName, Record<string, string>> = {
     "banks.version": OWN_WRITES,
     "inbox.attempts": WAITS,
     "order_transitions.version": MOVES,
+    "orders.deadline_failures": WAITS,
+    "orders.reconcile_failures": WAITS,
     "orders.reconcile_looks": WAITS,
     "orders.version": MOVES,
     "outbox.attempts": WAITS,
@@ -27,6 +29,7 @@ const BOUNDED: Record<DatabaseName, Record<string, string>> = {
     "partners.version": OWN_WRITES,
     "products.version": OWN_WRITES,
     "stock_reservations.order_version": MOVES,
+    "webhook_deliveries.claims": WAITS,
     "webhook_deliveries.duration_ms": "one call, which its time limit ends",
   },
   notifications: {
