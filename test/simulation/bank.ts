@@ -8,6 +8,8 @@ const TIMEOUT_MS = 5_000;
 const REFUSED = 0.04;
 const TAKES_ITS_TIME = 0.15;
 const BOUNCES = 0.05;
+/** With every so many payments come two for orders that there are not, and one of a sum that fits no books twice. */
+const STRANGE_EVERY = 5;
 
 interface AtBank {
   refundId: string;
@@ -27,6 +29,8 @@ export class SimulatedBank {
   readonly id = newId();
   readonly payments = new Map<string, BankPayment>();
   readonly refunds = new Map<string, AtBank>();
+  /** What it reports besides: money that names no order of ours. */
+  readonly strays = new Map<string, BankPayment>();
   readonly #world: World;
   /** Sends a report until it is taken. */
   readonly #report: (event: BankEvent) => void;
@@ -47,6 +51,24 @@ export class SimulatedBank {
     this.#report(event);
     // Another event about the same payment, as banks have several kinds of them.
     if (this.#world.trouble(0.1)) this.#report({ ...event, eventId: `evt_${newId()}` });
+    if (this.payments.size % STRANGE_EVERY === 0) this.#strange(orderId);
+  }
+
+  #strange(orderId: string): void {
+    const report = (payment: BankPayment) => {
+      const { paymentId, amountMinor } = payment;
+      this.#report({ ...this.#event(payment.orderId, paymentId, amountMinor), kind: "paid" });
+    };
+    for (const amountMinor of [5_000, 99_900]) {
+      const stray = { paymentId: `pay_${newId()}`, orderId: newId(), amountMinor };
+      this.strays.set(stray.paymentId, stray);
+      report(stray);
+    }
+    for (const paymentId of [`pay_${newId()}`, `pay_${newId()}`]) {
+      const hostile = { paymentId, orderId, amountMinor: Number.MAX_SAFE_INTEGER - 10 };
+      this.payments.set(paymentId, hostile);
+      report(hostile);
+    }
   }
 
   /** The bank as a machine of ours reaches it. */

@@ -1,3 +1,4 @@
+import type { Message } from "../../contracts/messages.ts";
 import { FINAL } from "./checks.ts";
 import { type Cluster, KINDS } from "./cluster.ts";
 import type { InboxRecord } from "./stores/inbox.ts";
@@ -46,8 +47,21 @@ export function checkAtRest(cluster: Cluster): void {
 function checkMoney(cluster: Cluster): void {
   const { world, bank } = cluster;
   const known = new Map(receipts(cluster).map((receipt) => [receipt.paymentId, receipt]));
+  const alerts = cluster.servers.orders
+    .all<OutboxRecord>("outbox")
+    .flatMap(({ message }) =>
+      message.type === "alert.raised" ? [message.data as Message<"alert.raised">["data"]] : [],
+    );
+  for (const { paymentId } of bank.strays.values()) {
+    const told = alerts.filter(({ kind, subject }) => kind === "payment.unmatched" && subject === paymentId);
+    if (told.length !== 1)
+      world.violated(`of the stray payment ${paymentId} operators were told ${told.length} times`);
+  }
   for (const { paymentId, amountMinor, orderId } of bank.payments.values()) {
     const receipt = known.get(paymentId);
+    const isUncountable = (alert: { kind: string; detail: string }) =>
+      alert.kind === "payment.unusable" && alert.detail.includes(paymentId);
+    if (!receipt && alerts.some(isUncountable)) continue;
     if (receipt?.amountMinor !== amountMinor || receipt.orderId !== orderId) {
       world.violated(`payment ${paymentId} of ${amountMinor} is ${receipt?.amountMinor} in our books`);
     }
@@ -72,6 +86,7 @@ function checkMoney(cluster: Cluster): void {
     const went = sum(done.filter((one) => one.orderId === order.id).map((one) => one.amountMinor));
     if (order.paidMinor !== came) world.violated(`${name}: ${order.paidMinor} of ${came} received`);
     if (order.refundedMinor !== went) world.violated(`${name}: ${order.refundedMinor} of ${went} refunded`);
+    if (!Number.isSafeInteger(order.paidMinor)) world.violated(`${name}: its sum does not count exactly`);
     if (order.refundPendingMinor !== 0)
       world.violated(`${name}: ${order.refundPendingMinor} on its way for ever`);
     const kept = came - went;
