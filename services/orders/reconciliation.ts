@@ -5,6 +5,7 @@ import { derivedId } from "../../lib/ids.ts";
 import { shortenLine } from "../../lib/text.ts";
 import { reasonOf } from "../../mixins/postgres/database.ts";
 import type { Bank, BankError, Payment } from "../../providers/banks/index.ts";
+import { bankPass } from "./bank-pass.ts";
 import type { OrdersDeps } from "./deps.ts";
 import { compareBooks, type Difference, nextLookAt } from "./order-reconciliation.ts";
 import { databaseNowMs, findOrder } from "./orders.repository.ts";
@@ -71,12 +72,14 @@ export function reconciler(
   deps: OrdersDeps,
   logger: () => Logger,
   counts: ReconciliationCounts,
-): () => Promise<void> {
-  return async () => {
-    const banks = await dueBanks(deps.postgres.db);
-    const done = await Promise.allSettled(banks.map((bank) => askBank(deps, logger(), counts, bank)));
-    for (const one of done) if (one.status === "rejected") throw one.reason;
-  };
+): (stopping?: AbortSignal) => Promise<void> {
+  return (stopping) =>
+    bankPass({
+      due: () => dueBanks(deps.postgres.db),
+      work: (bank) => askBank(deps, logger(), counts, bank, stopping),
+      failed: (id, error) => logger().warn(`asking bank ${id}: the next look tries again:`, String(error)),
+      stopping,
+    });
 }
 
 async function askBank(
@@ -84,11 +87,12 @@ async function askBank(
   logger: Logger,
   counts: ReconciliationCounts,
   { id: bankId, failures, answeredAt: answeredBefore }: DueBank,
+  stopping: AbortSignal | undefined,
 ): Promise<void> {
   const { db } = deps.postgres;
   let answeredAt = answeredBefore;
   let [silent, limit] = [failures > 0, failures > 0 ? 1 : BATCH];
-  for (;;) {
+  while (!stopping?.aborted) {
     const claimed = await claimLooks(db, { bankId, leaseMs: LEASE_MS, limit });
     if (claimed.length === 0) return;
     const asked = { deps, logger, counts, bankId, answeredAt };

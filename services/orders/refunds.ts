@@ -4,8 +4,9 @@ import { type Backoff, backoffMs } from "../../lib/backoff.ts";
 import { failpoint } from "../../lib/failpoint.ts";
 import { isId, newId } from "../../lib/ids.ts";
 import { shortenLine } from "../../lib/text.ts";
-import { waitAtMost, withTimeout } from "../../lib/timeout.ts";
+import { withTimeout } from "../../lib/timeout.ts";
 import type { Bank, RefundState } from "../../providers/banks/index.ts";
+import { bankPass } from "./bank-pass.ts";
 import { commit, load } from "./change.ts";
 import type { OrdersDeps } from "./deps.ts";
 import { refundCompleted, refundFailed } from "./order-messages.ts";
@@ -26,8 +27,6 @@ import { inOrderTrace } from "./trace.ts";
 
 /** So many refunds of one bank at once. */
 const BATCH = 8;
-/** While a bank lets us wait, what has become due at others is looked for so often. */
-const LOOK_INTERVAL_MS = 1_000;
 /**
  * Longer than a look-up and a refund together, each of which the bank's port ends within five seconds; and short enough
  * that what a killed service had begun goes on within fifteen.
@@ -45,35 +44,19 @@ interface Logger {
   warn(...text: unknown[]): void;
 }
 
-/**
- * One pass over the refunds that are due. Banks are asked beside each other, and as long as one of them lets us wait
- * the pass goes on looking for the others' refunds: a silent bank holds up none but its own. A stop ends it after the
- * refunds that are under way.
- */
+/** One pass over the refunds that are due. A stop ends it after those that are under way. */
 export function refundWorker(
   deps: OrdersDeps,
   logger: () => Logger,
 ): (stopping?: AbortSignal) => Promise<void> {
-  return async (stopping) => {
-    const busy = new Map<string, Promise<void>>();
-    const begin = (bankId: string) => {
-      const work = workAt(deps, logger(), bankId, stopping)
-        .catch((error) =>
-          logger().warn(`refunds at bank ${bankId}: the next look tries again:`, String(error)),
-        )
-        .finally(() => busy.delete(bankId));
-      busy.set(bankId, work);
-    };
-    try {
-      do {
-        const due = await dueRefundBanks(deps.postgres.db);
-        for (const bankId of due) if (!busy.has(bankId)) begin(bankId);
-        await waitAtMost(LOOK_INTERVAL_MS, Promise.all(busy.values()));
-      } while (busy.size > 0 && !stopping?.aborted);
-    } finally {
-      await Promise.all(busy.values());
-    }
-  };
+  return (stopping) =>
+    bankPass({
+      due: async () => (await dueRefundBanks(deps.postgres.db)).map((id) => ({ id })),
+      work: ({ id }) => workAt(deps, logger(), id, stopping),
+      failed: (id, error) =>
+        logger().warn(`refunds at bank ${id}: the next look tries again:`, String(error)),
+      stopping,
+    });
 }
 
 async function workAt(
