@@ -20,6 +20,7 @@ export const alertKinds = {
   "reconciliation.failed": { told: "hourly" },
   "erasure.failed": { told: "hourly" },
   "reservation.failed": { told: "hourly" },
+  "order.deliverer_gone": {},
   "handover.locked": {},
   "payment.unmatched": {},
   "payment.unusable": {},

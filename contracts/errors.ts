@@ -58,6 +58,7 @@ export const catalogue = {
   BANK_UNAVAILABLE: { status: 503, title: "The bank cannot be reached", retryable: true },
   ILLEGAL_TRANSITION: { status: 409, title: "The order's state does not allow this" },
   ORDER_NOT_CANCELLABLE: { status: 409, title: "The order can no longer be cancelled by you" },
+  OPEN_ORDERS: { status: 409, title: "You have orders that have not ended" },
   ALREADY_ASSIGNED: { status: 409, title: "Another deliverer has this order" },
   ORDER_CHANGED: { status: 409, title: "The order was changed meanwhile", retryable: true },
   WRONG_PIN: { status: 422, title: "The PIN is wrong" },

@@ -160,7 +160,8 @@ export const identityActions = {
   "identity.confirmEmail": action(object({ code }), profile),
   /** By the link that the former address got. */
   "identity.undoEmailChange": action(object({ token: text(200), newPassword: optional(password) }), nothing),
-  "identity.deleteAccount": action(object({ password: givenPassword }), nothing),
+  /** `confirm`: also with orders that have not ended. */
+  "identity.deleteAccount": action(object({ password: givenPassword, confirm: optional(boolean) }), nothing),
   "identity.exportData": action(
     object({}),
     object({ profile, sessions: listOf(session), audit: listOf(auditEntry) }),

@@ -213,6 +213,10 @@ export const ordersActions = {
     }),
     { idempotent: true },
   ),
+  /** For Identity, before an account is deleted: the customer's orders that have not ended. */
+  "orders.openOf": action(object({ customerId: uuid }), object({ orderIds: listOf(uuid) }), {
+    idempotent: true,
+  }),
   "orders.get": action(object(orderId), order, { idempotent: true }),
   "orders.list": action(object({ ...paging, status: optional(orderStatus) }), page(order), {
     idempotent: true,

@@ -155,10 +155,10 @@ export interface paths {
     };
     put?: never;
     post?: never;
-    /** Delete my account */
+    /** Delete my account. While orders of yours have not ended it is refused, naming them; with `confirm` they go on, and are erased when they end. */
     delete: {
       parameters: { path?: never; query?: never; header?: never };
-      requestBody: { content: { "application/json": { password: string } } };
+      requestBody: { content: { "application/json": { password: string; confirm?: boolean | null } } };
       responses: { 204: { content?: never }; default: Refusal };
     };
     /** Change my profile. A new `email` needs the `current_password` and takes effect when the code that is sent there comes back. For seven days the former address can undo it. */

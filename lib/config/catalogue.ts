@@ -155,6 +155,12 @@ export const catalogue = {
   BRIDGE_SECRET: secret("Signs the credential of each gRPC call", serviceNames),
   BRIDGE_SECRET_PREVIOUS: secret("Accepted beside BRIDGE_SECRET, while it is being replaced"),
   HANDOVER_SECRET: secret("Derives delivery PINs and tracking tokens", ["orders"]),
+  DELIVERED_VISIBLE_MINUTES: integer(
+    "How long after its end a deliverer still sees the customer and the address of an order",
+    0,
+    10_080,
+    { fallback: 60 },
+  ),
   SEAL_SECRET: secret("Encrypts the secrets of banks, agents and webhooks at rest", [
     "identity",
     "orders",

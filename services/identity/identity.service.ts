@@ -164,7 +164,7 @@ export function identityService({
       ),
       setAvatar: action("identity.setAvatar", (ctx) => setAvatar(parts, callerOf(ctx), ctx.params.present)),
       deleteAccount: action("identity.deleteAccount", (ctx) =>
-        done(deleteAccount(parts, ctx, callerOf(ctx), ctx.params.password)),
+        done(deleteAccount(parts, ctx, callerOf(ctx), ctx.params)),
       ),
       exportData: action("identity.exportData", (ctx) => exportData(parts, callerOf(ctx))),
 

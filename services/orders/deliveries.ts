@@ -4,6 +4,7 @@ import type { Caller, Ctx } from "../../contracts/meta.ts";
 import type { OrderView } from "../../contracts/orders.ts";
 import { isoTime, momentOf } from "../../lib/clock.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
+import { isFormerDeliverer } from "./accounts.repository.ts";
 import { changeOrder } from "./change.ts";
 import type { OrdersDeps } from "./deps.ts";
 import { poolOrders } from "./lists.repository.ts";
@@ -41,7 +42,12 @@ export function claimOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.claim">>): 
     ctx,
     "orders.claim",
     { role: "anybody" },
-    ({ order, nowMs }) => claim(order, caller.id, actor, nowMs),
+    async ({ order, nowMs }, trx) => {
+      // Decided first: of many who claim at once, only the winner has to be looked up.
+      const decision = claim(order, caller.id, actor, nowMs);
+      if (await isFormerDeliverer(trx, caller.id)) throw fail("FORBIDDEN", "You are no deliverer any more.");
+      return decision;
+    },
     (order) => viewFor(caller, viewOf(order), deps.handover),
   );
 }

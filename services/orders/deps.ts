@@ -18,6 +18,8 @@ export interface OrdersDeps {
   perOrder: KeyedLimit;
   handover: Handover;
   live: Pick<Live, "tell">;
+  /** How long after its delivery an order's deliverer still sees its customer. */
+  deliveredVisibleMs: number;
   /** There are refunds to be done: the worker need not wait for its next look. */
   wakeRefunds(): void;
   /** Where banks reach the gateway. */

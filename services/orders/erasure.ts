@@ -1,14 +1,8 @@
 import { alert } from "../../contracts/alerts.ts";
-import type { Handlers } from "../../mixins/consumer/handlers.ts";
 import { reasonOf } from "../../mixins/postgres/database.ts";
+import { pruneFormerDeliverers } from "./accounts.repository.ts";
 import type { OrdersDeps } from "./deps.ts";
-import {
-  dueErasures,
-  eraseAnswers,
-  eraseOrders,
-  insertErasedCustomer,
-  sweepErasedCustomers,
-} from "./erasure.repository.ts";
+import { dueErasures, eraseAnswers, eraseOrders, sweepErasedCustomers } from "./erasure.repository.ts";
 
 const BATCH = 200;
 const KEPT_HOURS = 24;
@@ -17,18 +11,6 @@ const FAILED_MAX = 1_000;
 
 interface Logger {
   error(...text: unknown[]): void;
-}
-
-/** Whoever left is erased here too: from ended orders at once, from the others when they have ended. */
-export function erasureHandlers(wake: () => void): Handlers {
-  return {
-    "user.deleted": {
-      async apply(trx, { data }) {
-        await insertErasedCustomer(trx, data.userId);
-        trx.executionPromise.then(wake, () => undefined);
-      },
-    },
-  };
 }
 
 /**
@@ -53,6 +35,7 @@ export async function sweepErasures(
   }
   await eraseAnswers(db);
   await sweepErasedCustomers(db, KEPT_HOURS);
+  await pruneFormerDeliverers(db, KEPT_HOURS);
 }
 
 /** @returns false when it cannot be erased; then an operator is told */

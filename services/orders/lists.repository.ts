@@ -10,7 +10,7 @@ const EARTH_RADIUS_METERS = 6_371_000;
 /** Whose orders a list holds. */
 export type Owner =
   | { role: "customer" | "deliverer"; id: string }
-  | { role: "partner"; partnerId: string }
+  | { role: "partner"; partnerId: string; id: string }
   | { role: "admin" };
 
 const FINAL: readonly OrderStatus[] = ["delivered", "cancelled", "expired"];
@@ -30,9 +30,6 @@ export async function listOrders(
     conditions.push(sql);
     bindings.push(...values);
   };
-  if (owner.role === "customer") where("o.customer_id = ?", owner.id);
-  if (owner.role === "deliverer") where("o.deliverer_id = ?", owner.id);
-  if (owner.role === "partner") where("o.partner_id = ?", owner.partnerId);
   const isOfAll = owner.role === "admin";
   if (filter.before && isOfAll) where("o.id < ?", filter.before);
   else if (filter.before) {
@@ -43,15 +40,43 @@ export async function listOrders(
     // Says what follows from the state, so that the index of open orders can serve it.
     if (!FINAL.includes(filter.status)) where("o.closed_at IS NULL");
   }
-  const condition = conditions.length > 0 ? `WHERE ${conditions.join(" AND ")}` : "";
   const order = isOfAll ? "o.id DESC" : "o.created_at DESC, o.id DESC";
-  const found = await rows<OrderRow>(db, `${ORDER_SELECT} ${condition} ORDER BY ${order} LIMIT ?`, [
-    ...bindings,
-    filter.limit,
-  ]);
+  const found = await rows<OrderRow>(
+    db,
+    ...statementOf(waysOf(owner), { conditions, bindings, order, limit: filter.limit }),
+  );
   const orders: Rows<Order> = found.map((row) => loaded(row).order);
   if (found.skipped) orders.skipped = found.skipped;
   return orders;
+}
+
+/** Why orders are the owner's: of their work, and in any case as their customer. */
+function waysOf(owner: Owner): [condition: string, binding: string][] {
+  if (owner.role === "admin") return [];
+  const own: [string, string] = ["o.customer_id = ?", owner.id];
+  if (owner.role === "deliverer") return [["o.deliverer_id = ?", owner.id], own];
+  return owner.role === "partner" ? [["o.partner_id = ?", owner.partnerId], own] : [own];
+}
+
+/**
+ * A page of orders that are the owner's in one of these ways. Where there are several, each finds a page by its own
+ * index: one condition with OR would read all orders of a partner.
+ */
+function statementOf(
+  ways: readonly [condition: string, binding: string][],
+  page: { conditions: readonly string[]; bindings: readonly unknown[]; order: string; limit: number },
+): [sql: string, bindings: unknown[]] {
+  const { conditions, bindings, order, limit } = page;
+  const where = (more: readonly string[]) =>
+    [...more, ...conditions].length > 0 ? `WHERE ${[...more, ...conditions].join(" AND ")}` : "";
+  if (ways.length < 2) {
+    const [way] = ways;
+    const sql = `${ORDER_SELECT} ${where(way ? [way[0]] : [])} ORDER BY ${order} LIMIT ?`;
+    return [sql, [...(way ? [way[1]] : []), ...bindings, limit]];
+  }
+  const parts = ways.map(([way]) => `(SELECT o.id FROM orders o ${where([way])} ORDER BY ${order} LIMIT ?)`);
+  const sql = `${ORDER_SELECT} WHERE o.id = ANY (ARRAY(${parts.join(" UNION ")})) ORDER BY ${order} LIMIT ?`;
+  return [sql, [...ways.flatMap(([, binding]) => [binding, ...bindings, limit]), limit]];
 }
 
 /** Orders that wait for an operator: an alert was raised, a refund failed, or a deadline was not acted on. */

@@ -31,6 +31,15 @@ export function release(order: Order, actor: Actor, nowMs: number, reason?: stri
   return move(order, "release", actor, nowMs, { ...freed, handoverFailures, reason });
 }
 
+/** The deliverer's account has ended, or is no deliverer's any more: the order waits for another one at once. */
+export function delivererGone(order: Order, nowMs: number): Decision {
+  const actor: Actor = { kind: "platform", name: "platform" };
+  const decision = release(order, actor, nowMs, "The deliverer's account has ended.");
+  const detail = `The account of its deliverer ${order.delivererId} has ended on the way: who has the goods?`;
+  const told = orderAlert("order.deliverer_gone", decision.next, detail);
+  return { ...decision, messages: [...decision.messages, told] };
+}
+
 /** @param reason why it cannot be delivered */
 export function giveUp(order: Order, actor: Actor, nowMs: number, reason: string): Decision {
   if (isRepeat(order, "giveUp", actor)) return unchanged(order);

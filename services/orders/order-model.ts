@@ -59,7 +59,7 @@ export function awaitsNotice({ status, partnerNotifiedAt }: Order): boolean {
   return status === "paid" && partnerNotifiedAt === undefined;
 }
 
-export type ActorKind = "customer" | "partner" | "deliverer" | "admin" | "bank" | "deadline";
+export type ActorKind = "customer" | "partner" | "deliverer" | "admin" | "bank" | "deadline" | "platform";
 
 /** Who acts. `name` stands in the history: a user's id, `partner:<id>`, `bank:<id>` or `deadline`. */
 export interface Actor {

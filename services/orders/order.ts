@@ -71,7 +71,7 @@ export const moves = {
   claim: { to: "delivering", may: { deliverer: ["ready"], admin: ["ready"] }, tells: "order.assigned" },
   release: {
     to: "ready",
-    may: { deliverer: ["delivering"], admin: ["delivering", "failed"] },
+    may: { deliverer: ["delivering"], platform: ["delivering"], admin: ["delivering", "failed"] },
     tells: "order.released",
   },
   deliver: {

@@ -9,6 +9,8 @@ import type { Receipt } from "./order-refund.ts";
 /** Who looks: it stands in the statement, so that what is not theirs is as if it were not there. */
 export type Viewer =
   | { role: "customer" | "deliverer"; id: string }
+  /** Somebody who looks: at their own orders whatever their role, and at those that they carry or their partner has. */
+  | { role: "person"; id: string; carries?: boolean; partnerId?: string }
   | { role: "partner"; partnerId: string }
   | { role: "bank"; bankId: string }
   | { role: "anybody" };
@@ -45,6 +47,14 @@ function ownedBy(viewer: Viewer): { sql: string; bindings: string[] } {
   switch (viewer.role) {
     case "customer":
       return { sql: "(o.customer_id = ?) IS TRUE", bindings: [viewer.id] };
+    case "person": {
+      const { id, carries, partnerId } = viewer;
+      const ways: [string, string][] = [["o.customer_id = ?", id]];
+      if (carries) ways.push(["o.deliverer_id = ?", id]);
+      if (partnerId) ways.push(["o.partner_id = ?", partnerId]);
+      const sql = ways.map(([way]) => way).join(" OR ");
+      return { sql: `(${sql}) IS TRUE`, bindings: ways.map(([, binding]) => binding) };
+    }
     case "partner":
       return { sql: "(o.partner_id = ?) IS TRUE", bindings: [viewer.partnerId] };
     case "deliverer":

@@ -14,6 +14,7 @@ import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { Carrier } from "../../providers/carrier/index.ts";
+import { accountHandlers } from "./accounts.ts";
 import { banks } from "./banks.ts";
 import * as changing from "./changing.ts";
 import { checkoutGate } from "./checkout-gate.ts";
@@ -23,7 +24,7 @@ import { deadlineSweep } from "./deadlines.ts";
 import * as deliveries from "./deliveries.ts";
 import type { OrdersDeps } from "./deps.ts";
 import { listDisputes } from "./disputes.ts";
-import { erasureHandlers, sweepErasures } from "./erasure.ts";
+import { sweepErasures } from "./erasure.ts";
 import { handover } from "./handover.ts";
 import { countOrders } from "./lists.repository.ts";
 import { live } from "./live.ts";
@@ -85,6 +86,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       waitMs: config.POSTGRES_ACQUIRE_TIMEOUT_MS,
     }),
     handover: handover(config.HANDOVER_SECRET),
+    deliveredVisibleMs: config.DELIVERED_VISIBLE_MINUTES * 60_000,
     publicUrl: config.PUBLIC_URL,
     wakeRefunds: () => refunds.wake(),
   };
@@ -108,7 +110,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     ...{ postgres: db, carrier, group: "orders", clock, outbox: out },
     handlers: {
       ...projectionHandlers(projections, watchers),
-      ...erasureHandlers(() => erasures.wake()),
+      ...accountHandlers(deps, () => erasures.wake()),
       ...noticeHandlers(deps),
     },
   });
@@ -171,6 +173,10 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
         { visibility: "public" },
       ),
 
+      // For Identity: never published by the gateway.
+      openOf: implement("orders.openOf", ({ params }) => reading.openOf(deps, params.customerId), {
+        visibility: "public",
+      }),
       // For Partners: never published by the gateway.
       state: implement("orders.state", ({ params }) => reading.stateOf(deps, params.orderId), {
         visibility: "public",

@@ -7,7 +7,8 @@ import { present } from "../../lib/present.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import type { Consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import type { Db } from "../../mixins/postgres/database.ts";
-import { ownerOf, viewerOf } from "./access.ts";
+import { ownerOf, readerOf } from "./access.ts";
+import { isErasedCustomer, openOrdersOf } from "./accounts.repository.ts";
 import { type DeadlineTrouble, deadlineTroubles, noticeProblemOf } from "./deadlines.repository.ts";
 import type { OrdersDeps } from "./deps.ts";
 import { disputesOf } from "./disputes.repository.ts";
@@ -23,6 +24,8 @@ import { reconciliationOf } from "./reconciliation.repository.ts";
 import { firstName, viewFor, viewOf } from "./views.ts";
 
 const LIST_DEFAULT = 20;
+/** So many open orders of a customer are named. */
+const OPEN_MAX = 20;
 /** How long the tracking page of an order that is over still tells how it ended. */
 const TRACKED_AFTERWARDS_MS = 86_400_000;
 /** A deadline that was not acted on for so long has nobody acting on it. */
@@ -31,7 +34,27 @@ const DEADLINE_LATE_MS = 60_000;
 /** @throws NOT_FOUND for an order that is not the caller's to see */
 export async function getOrder(deps: OrdersDeps, ctx: Ctx<Params<"orders.get">>): Promise<OrderView> {
   const caller = callerOf(ctx);
-  return viewFor(caller, viewOf(await seenOrder(deps, ctx)), deps.handover);
+  const order = await seenOrder(deps, ctx);
+  const view = viewFor(caller, viewOf(order), deps.handover, isPast(deps, order));
+  // The customer can no longer tell the PIN to the deliverer: an operator can.
+  const isOrphan = caller.role === "admin" && (await isErasedCustomer(deps.postgres.db, order.customer.id));
+  return isOrphan && !order.closedAt ? { ...view, pin: deps.handover.pinOf(order.id) } : view;
+}
+
+/** Whether its deliverer has no business with its customer any more. */
+function isPast(
+  { clock, deliveredVisibleMs }: Pick<OrdersDeps, "clock" | "deliveredVisibleMs">,
+  order: Order,
+) {
+  return order.closedAt !== undefined && Date.parse(order.closedAt) + deliveredVisibleMs <= clock.now();
+}
+
+/** A customer's orders that have not ended, for the service that is to delete the account. */
+export async function openOf(
+  { postgres }: Pick<OrdersDeps, "postgres">,
+  customerId: string,
+): Promise<Result<"orders.openOf">> {
+  return { orderIds: await openOrdersOf(postgres.db, customerId, OPEN_MAX) };
 }
 
 /** Where an order is now, for a service that has old news of it. */
@@ -44,14 +67,17 @@ export async function stateOf(
 }
 
 export async function listOwnOrders(
-  { postgres, handover }: OrdersDeps,
+  deps: OrdersDeps,
   ctx: Ctx<Params<"orders.list">>,
 ): Promise<Result<"orders.list">> {
+  const { postgres, handover } = deps;
   const caller = callerOf(ctx);
   const { cursor, status, limit = LIST_DEFAULT } = ctx.params;
   const before = beforeOf(cursor);
   const found = await listOrders(postgres.db, ownerOf(caller), { status, before, limit: limit + 1 });
-  const items = found.slice(0, limit).map((order) => viewFor(caller, viewOf(order), handover));
+  const items = found
+    .slice(0, limit)
+    .map((order) => viewFor(caller, viewOf(order), handover, isPast(deps, order)));
   const last = items.at(-1);
   const isMore = found.length + (found.skipped ?? 0) > limit;
   return isMore && last ? { items, nextCursor: cursorOf(last.id) } : { items };
@@ -68,7 +94,7 @@ export async function getHistory(
 }
 
 async function seenOrder({ postgres }: OrdersDeps, ctx: Ctx<{ orderId: string }>): Promise<Order> {
-  const found = await findOrder(postgres.db, ctx.params.orderId, viewerOf(callerOf(ctx)));
+  const found = await findOrder(postgres.db, ctx.params.orderId, readerOf(callerOf(ctx)));
   if (!found) throw fail("NOT_FOUND", "There is no such order.");
   return found.order;
 }

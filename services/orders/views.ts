@@ -33,21 +33,32 @@ export function viewOf(order: Order): OrderView {
   });
 }
 
+/** What stands for a customer whom a deliverer does not see. */
+const SOMEBODY = "Customer";
+
 /**
  * What this caller sees of it. The customer's secrets are added here and nowhere else, so that no stored answer
- * holds them; a deliverer learns who and where the customer is with the claim, not before.
+ * holds them; a customer has them whatever else they have become since. A deliverer learns who and where the customer is
+ * with the claim, not before, and not for longer than the delivery takes.
+ * @param isPast whether the delivery is over for so long that its deliverer sees the customer no more
  */
-export function viewFor(caller: Caller, view: OrderView, handover: Handover): OrderView {
-  if (caller.role === "customer" && caller.id === view.customer.id) {
+export function viewFor(caller: Caller, view: OrderView, handover: Handover, isPast = false): OrderView {
+  if (caller.id === view.customer.id) {
     const trackingToken = handover.trackingTokenOf(view.id, view.createdAt);
     return { ...view, pin: handover.pinOf(view.id), trackingToken };
   }
   if (caller.role === "customer" || caller.role === "admin") return view;
   const { checkoutUrl: _, ...shown } = view;
-  if (caller.role === "partner" || view.delivererId === caller.id) return shown;
-  const { id, name } = view.customer;
+  const carries = view.delivererId === caller.id;
+  if (caller.role === "partner" || (carries && !isPast)) return shown;
   const { note: __, ...rest } = shown;
-  return { ...rest, customer: { id, name: firstName(name) } };
+  const { city, country } = view.address;
+  return {
+    ...rest,
+    customer: { id: view.customer.id, name: SOMEBODY },
+    // The pool shows where an order has to go; of one that is past, the town is enough.
+    ...(isPast && { address: { line1: "-", postalCode: "-", city, country } }),
+  };
 }
 
 export function firstName(name: string): string {

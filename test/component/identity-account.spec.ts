@@ -212,6 +212,20 @@ describe("erasure", () => {
     await expect(bench.signIn(email)).resolves.toBeDefined();
   });
 
+  it("identity.deleteAccount with open orders is refused, naming them, unless it is confirmed", async () => {
+    const { userId, meta, email } = await bench.customer();
+    const orderId = newId();
+    bench.openOrders.set(userId, [orderId]);
+    const refused = bench.ask("identity.deleteAccount", { password: PASSWORD }, meta);
+    await expect(refused).rejects.toMatchObject({
+      ...{ type: "OPEN_ORDERS", code: 409 },
+      data: { orderIds: [orderId] },
+    });
+    await expect(bench.signIn(email)).resolves.toBeDefined();
+    await bench.ask("identity.deleteAccount", { password: PASSWORD, confirm: true }, meta);
+    await expect(bench.signIn(email)).rejects.toMatchObject({ type: "INVALID_CREDENTIALS" });
+  });
+
   it("identity.deleteAccount leaves nothing personal in any column of any table", async () => {
     const canary = newId().slice(-12).replaceAll(/\d/g, "q");
     const email = `canary-${canary}@example.org`;

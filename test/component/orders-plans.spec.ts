@@ -125,8 +125,12 @@ const viewers: [string, Viewer][] = [
 ];
 const lists: [string, Owner, { status?: "ready" | "delivered" }][] = [
   ["a customer's", { role: "customer", id: customerId(7) }, {}],
-  ["a partner's", { role: "partner", partnerId: partnerId(7) }, {}],
-  ["a partner's delivered", { role: "partner", partnerId: partnerId(7) }, { status: "delivered" }],
+  ["a partner's", { role: "partner", partnerId: partnerId(7), id: customerId(7) }, {}],
+  [
+    "a partner's delivered",
+    { role: "partner", partnerId: partnerId(7), id: customerId(7) },
+    { status: "delivered" },
+  ],
   ["a deliverer's", { role: "deliverer", id: delivererId(7) }, {}],
   ["an operator's", { role: "admin" }, {}],
   ["an operator's ready", { role: "admin" }, { status: "ready" }],

@@ -21,7 +21,7 @@ const PROTO_DIR = resolve(import.meta.dirname, "../../proto");
 const FIXTURES = resolve(import.meta.dirname, "../fixtures/proto");
 
 /** Called by the transporter: no client outside has any business with it. */
-const WITHOUT_A_METHOD = ["orders.applyPartnerCallback", "orders.state"];
+const WITHOUT_A_METHOD = ["orders.applyPartnerCallback", "orders.state", "orders.openOf"];
 
 describe("the proto files", () => {
   it("field by field, say what the contracts say", () => {

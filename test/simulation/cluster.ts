@@ -129,6 +129,7 @@ export class Cluster {
       checkouts: checkoutGate(base.clock),
       perOrder: keyedLimit({ atOnce: 2, waitMs: 300 }),
       handover: HANDOVER,
+      deliveredVisibleMs: 3_600_000,
       wakeRefunds: () => refunds.wake(),
       publicUrl: "https://waybill.example",
     };

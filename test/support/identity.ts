@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ServiceBroker, type ServiceSchema } from "moleculer";
-import { type ActionName, call, type Params, type Result } from "../../contracts/actions.ts";
+import { type ActionName, call, implement, type Params, type Result } from "../../contracts/actions.ts";
 import type { Tokens } from "../../contracts/identity.ts";
 import { type Message, type MessageData, mailSealPlace } from "../../contracts/messages.ts";
 import type { Meta, Role } from "../../contracts/meta.ts";
@@ -109,6 +109,15 @@ export async function startIdentity({
   const provider = (sql: Sql) => around(make(sql));
   inside.createService(identityService({ config, carrier, provider }));
   inside.createService(mediaService({ config }));
+  const openOrders = new Map<string, string[]>();
+  inside.createService({
+    name: "orders",
+    actions: {
+      openOf: implement("orders.openOf", async ({ params }) => ({
+        orderIds: openOrders.get(params.customerId) ?? [],
+      })),
+    },
+  });
   for (const service of services) inside.createService(service);
   await Promise.all([inside.start(), edge.start()]);
   await edge.waitForServices(["identity", "media"]);
@@ -183,6 +192,8 @@ export async function startIdentity({
     inside,
     edge,
     database,
+    /** The orders that Orders says a customer has open. */
+    openOrders,
     seen,
     ask,
     said,

@@ -15,6 +15,7 @@ const inside: ActionName[] = [
   "orders.applyPartnerCallback",
   "orders.stuck",
   "orders.state",
+  "orders.openOf",
   "partners.release",
   "partners.reserve",
   // Behind operations of the gateway's own.

@@ -92,10 +92,12 @@ export const accountRoutes = [
   }),
   route("DELETE /me", "identity.deleteAccount", {
     summary: "Delete my account",
+    description:
+      "While orders of yours have not ended it is refused, naming them; with `confirm` they go on, and are erased when they end.",
     access: "any",
     success: 204,
     fields: "body",
-    problems: ["INVALID_CREDENTIALS"],
+    problems: ["INVALID_CREDENTIALS", "OPEN_ORDERS"],
   }),
   route("PUT /me/password", "identity.changePassword", {
     summary: "Change my password",

@@ -134,6 +134,12 @@ function maySee(order: OrderRecord, viewer: real.Viewer): boolean {
       return order.partner.id === viewer.partnerId;
     case "deliverer":
       return order.delivererId === viewer.id || order.status === "ready";
+    case "person":
+      return (
+        order.customer.id === viewer.id ||
+        (viewer.carries === true && order.delivererId === viewer.id) ||
+        order.partner.id === viewer.partnerId
+      );
     case "bank":
       return order.bankId === viewer.bankId;
     case "anybody":

@@ -1,0 +1,19 @@
+import type { Knex } from "knex";
+
+/** Who was a deliverer a moment ago: their tokens still say so, and they must not take an order. */
+export async function up(knex: Knex): Promise<void> {
+  await knex.raw(`
+    CREATE TABLE former_deliverers (
+      user_id uuid PRIMARY KEY,
+      -- Of the user's message that said so: a newer one may say otherwise.
+      version integer NOT NULL CHECK (version > 0),
+      created_at timestamptz NOT NULL DEFAULT now(),
+      updated_at timestamptz NOT NULL DEFAULT now()
+    );
+    CREATE INDEX former_deliverers_age_idx ON former_deliverers (updated_at);
+  `);
+}
+
+export async function down(knex: Knex): Promise<void> {
+  await knex.raw("DROP TABLE former_deliverers");
+}

@@ -1,0 +1,139 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { message } from "../../contracts/messages.ts";
+import { newId } from "../../lib/ids.ts";
+import { eventually } from "../support/eventually.ts";
+import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
+
+let shop: OrdersHarness;
+beforeAll(async () => {
+  shop = await startOrders();
+});
+afterAll(() => shop.stop());
+
+const deleted = (userId: string) =>
+  shop.hear("waybill/identity", message("user.deleted", userId, { version: 7, userId }));
+const updated = (userId: string, role: "customer" | "deliverer", version: number) =>
+  shop.hear(
+    "waybill/identity",
+    message("user.updated", userId, {
+      ...{ version, userId, email: "a@b.example", firstName: "Ada", language: "en", role },
+    }),
+  );
+
+describe("a deliverer who is none any more", () => {
+  it.each(["is deleted", "loses the role"])(
+    "and %s, gives back what they carry at once, with an alert",
+    async (how) => {
+      const order = await shop.placed("delivering");
+      const other = await shop.placed("delivering");
+      const { orderId } = order;
+      const id = order.deliverer.id as string;
+      await (how === "is deleted" ? deleted(id) : updated(id, "customer", 5));
+      const now = await shop.get(order);
+      expect(now).toMatchObject({ status: "ready" });
+      expect(now).not.toHaveProperty("delivererId");
+      await eventually(() => expect(shop.alerts(orderId)).toEqual(["order.deliverer_gone"]));
+      expect(await shop.told(orderId, "order.released")).toMatchObject([{ data: { actor: "platform" } }]);
+      expect((await shop.get(other)).status).toBe("delivering");
+      const again = shop.as(order.deliverer, "orders.claim", { orderId });
+      await expect(again).rejects.toMatchObject({ type: "FORBIDDEN" });
+      const next = { id: newId(), role: "deliverer" } as const;
+      await shop.as(next, "orders.claim", { orderId });
+    },
+  );
+
+  it("and becomes one again, may take orders, also when the news come in another order", async () => {
+    const order = await shop.placed("ready");
+    const id = newId();
+    await updated(id, "customer", 5);
+    await updated(id, "deliverer", 6);
+    await updated(id, "deliverer", 4);
+    await shop.as({ id, role: "deliverer" }, "orders.claim", { orderId: order.orderId });
+    await updated(id, "customer", 8);
+    await updated(id, "deliverer", 7);
+    expect((await shop.get(order)).status).toBe("ready");
+    const claim = shop.as({ id, role: "deliverer" }, "orders.claim", { orderId: order.orderId });
+    await expect(claim).rejects.toMatchObject({ type: "FORBIDDEN" });
+  });
+});
+
+describe("a customer", () => {
+  it("who becomes a deliverer or staff, still sees the orders of their own, with their PIN", async () => {
+    const order = await shop.placed("paid");
+    const { orderId } = order;
+    const id = order.customer.id as string;
+    const { pin } = await shop.get(order);
+    for (const role of ["deliverer", "partner"] as const) {
+      const now = { id, role, ...(role === "partner" && { partnerId: newId() }) };
+      expect(await shop.as(now, "orders.get", { orderId })).toMatchObject({ id: orderId, pin });
+      const { items } = await shop.as(now, "orders.list", {});
+      expect(items.map((one) => one.id)).toEqual([orderId]);
+      await eventually(async () => {
+        const history = await shop.as(now, "orders.history", { orderId });
+        expect(history.items.map(({ type }) => type)).toEqual(["order.created", "order.paid"]);
+      });
+    }
+  });
+
+  it("who becomes a deliverer, finds own orders and those carried in one list, page by page", async () => {
+    const own = await shop.placed("pending");
+    const carried = await shop.placed("ready");
+    const now = { id: own.customer.id as string, role: "deliverer" } as const;
+    await shop.as(now, "orders.claim", { orderId: carried.orderId });
+    const first = await shop.as(now, "orders.list", { limit: 1 });
+    const second = await shop.as(now, "orders.list", { limit: 1, cursor: first.nextCursor as string });
+    expect([...first.items, ...second.items].map(({ id }) => id)).toEqual([carried.orderId, own.orderId]);
+    expect(second.nextCursor).toBeUndefined();
+  });
+
+  it("has their open orders named to whoever is to delete the account, and no others", async () => {
+    const [open, ended] = [await shop.placed("preparing"), await shop.placed("pending")];
+    await shop.as(ended.customer, "orders.cancel", { orderId: ended.orderId });
+    const openOf = async ({ customer }: { customer: { id?: string } }) =>
+      (await shop.bare("orders.openOf", { customerId: customer.id as string })).orderIds;
+    expect(await openOf(open)).toEqual([open.orderId]);
+    expect(await openOf(ended)).toEqual([]);
+  });
+
+  it("who was deleted with an order under way, leaves its PIN to the operators, and to nobody else", async () => {
+    const order = await shop.placed("delivering");
+    const { orderId } = order;
+    const { pin } = await shop.get(order);
+    expect(await shop.as(shop.admin, "orders.get", { orderId })).not.toHaveProperty("pin");
+    await deleted(order.customer.id as string);
+    expect(await shop.as(shop.admin, "orders.get", { orderId })).toMatchObject({ pin });
+    expect(await shop.as(order.deliverer, "orders.get", { orderId })).not.toHaveProperty("pin");
+    await shop.as(order.deliverer, "orders.deliver", { orderId, pin: pin as string });
+    expect(await shop.as(shop.admin, "orders.get", { orderId })).not.toHaveProperty("pin");
+  });
+});
+
+describe("what a deliverer sees of a customer", () => {
+  it("is nothing by GET before the order is assigned, all while it is, and nothing again a while after its end", async () => {
+    const order = await shop.placed("ready", { note: "Ring twice" });
+    const { orderId } = order;
+    const other = { id: newId(), role: "deliverer" } as const;
+    const get = (who: typeof other) => shop.as(who, "orders.get", { orderId });
+    await expect(get(other)).rejects.toMatchObject({ type: "NOT_FOUND" });
+    await expect(shop.as(other, "orders.history", { orderId })).rejects.toMatchObject({ type: "NOT_FOUND" });
+    const { items } = await shop.as(other, "orders.available", { limit: 100 });
+    expect(items.map((one) => one.orderId)).toContain(orderId);
+    expect(JSON.stringify(items)).not.toMatch(/Ada|Ring twice/);
+
+    await shop.as(other, "orders.claim", { orderId });
+    expect(await get(other)).toMatchObject({ customer: { name: "Ada Byron" }, note: "Ring twice" });
+    const released = await shop.as(other, "orders.unclaim", { orderId });
+    expect(JSON.stringify(released)).not.toMatch(/Ada|Ring twice|\+4179/);
+    await expect(get(other)).rejects.toMatchObject({ type: "NOT_FOUND" });
+
+    await shop.as(other, "orders.claim", { orderId });
+    const { pin = "" } = await shop.get(order);
+    await shop.as(other, "orders.deliver", { orderId, pin });
+    expect(await get(other)).toMatchObject({ customer: { name: "Ada Byron" } });
+    await shop.sql("UPDATE orders SET closed_at = now() - interval '61 minutes' WHERE id = $1", [orderId]);
+    const later = [await get(other), ...(await shop.as(other, "orders.list", {})).items];
+    expect(later).toHaveLength(2);
+    expect(JSON.stringify(later)).not.toMatch(/Ada|Ring twice|\+4179|Kirchgasse/);
+    expect(await shop.get(order)).toMatchObject({ customer: { name: "Ada Byron" } });
+  });
+});
