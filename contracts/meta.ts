@@ -39,6 +39,8 @@ export interface Locals {
   wire?: "grpc";
   /** Aborted when whoever called over the bridge has gone or waits no longer. */
   signal?: AbortSignal;
+  /** Hears of the handler's work, which may go on when nobody waits for its answer any more. */
+  working?: (work: Promise<unknown>) => void;
 }
 
 export type Ctx<Params> = Context<Params, Meta, Locals>;

@@ -32,6 +32,8 @@ export interface Asked {
   timeoutMs: number;
   /** Aborted when whoever calls waits no longer. */
   signal: AbortSignal;
+  /** Hears of the handler's work once it has begun. */
+  working?: (work: Promise<unknown>) => void;
 }
 
 /** @returns the response's bytes, or why there are none: it never rejects */
@@ -52,11 +54,11 @@ export function answerer(broker: ServiceBroker, method: Method, service: Service
   }
 
   /** As the transporter would make it: the caller's context on this node. The retries are the caller's. */
-  function contextOf({ peer, facts, timeoutMs, signal }: Asked, params: Plain): Context {
+  function contextOf({ peer, facts, timeoutMs, signal, working }: Asked, params: Plain): Context {
     const { parentID, level, ...rest } = facts;
     const options = { ...rest, timeout: timeoutMs, retries: 0 };
     const ctx = broker.ContextFactory.create(broker, null as never, params, options);
-    Object.assign(ctx.locals, { peer, wire: "grpc", signal } satisfies Locals);
+    Object.assign(ctx.locals, { peer, wire: "grpc", signal, ...(working && { working }) } satisfies Locals);
     return Object.assign(ctx, { level, parentID: parentID ?? null });
   }
 

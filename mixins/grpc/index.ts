@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
 import type { Context, Middleware, Service, ServiceBroker } from "moleculer";
+import type { Locals } from "../../contracts/meta.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import { announce } from "./address.ts";
 import { type BridgeClient, bridgeClient } from "./client.ts";
@@ -124,6 +125,15 @@ export function grpcBridge(options: BridgeOptions): Middleware {
     },
     async started() {
       server?.serving(true);
+    },
+    // The broker's own answer comes earlier than the handler's end, when its time-out ends the wait and not the work.
+    localAction(wrapped) {
+      const next = wrapped as (ctx: Context) => Promise<unknown>; // bound to its service already
+      return (ctx: Context) => {
+        const work = next(ctx);
+        (ctx.locals as Locals).working?.(work);
+        return work;
+      };
     },
     remoteAction(next, action) {
       const method = catalogue.methodOf(action.name as string);

@@ -27,7 +27,18 @@ export function linkServer(
   answerOf: (path: string) => Answer | undefined,
 ): LinkServer {
   const drains = new Set<() => void>();
+  /** Calls of each peer whose handlers are at work, over all its links; also those that nobody waits for any more. */
+  const atWork = new Map<string, number>();
   let draining = false;
+
+  function occupy(peer: string): () => void {
+    atWork.set(peer, (atWork.get(peer) ?? 0) + 1);
+    return () => {
+      const left = (atWork.get(peer) ?? 1) - 1;
+      if (left > 0) atWork.set(peer, left);
+      else atWork.delete(peer);
+    };
+  }
 
   function serve(stream: Stream, peer: string, open: Opener): Outgoing {
     const running = new Map<number, AbortController>();
@@ -40,7 +51,7 @@ export function linkServer(
 
     function start(id: number, call: CallFrame): void {
       const answer = answerOf(call.path);
-      const refusal = refusalOf(call, answer !== undefined, running.size, draining);
+      const refusal = refusalOf(call, answer !== undefined, atWork.get(peer) ?? 0, draining);
       if (refusal) {
         refuse(id, refusal);
         return;
@@ -48,8 +59,18 @@ export function linkServer(
       const { facts, request, timeoutMs } = call;
       const gone = new AbortController();
       running.set(id, gone);
-      const asked = { peer, facts: fromFacts(facts), request, signal: gone.signal };
-      void (answer as Answer)({ ...asked, timeoutMs: Math.min(timeoutMs, MAX_BUDGET_MS) }).then((found) => {
+      const leave = occupy(peer);
+      let work: Promise<unknown> = Promise.resolve();
+      const asked = {
+        ...{ peer, facts: fromFacts(facts), request, signal: gone.signal },
+        timeoutMs: Math.min(timeoutMs, MAX_BUDGET_MS),
+        working: (handler: Promise<unknown>) => {
+          work = handler.catch(() => undefined);
+        },
+      };
+      void (answer as Answer)(asked).then((found) => {
+        // The place is free when the handler has ended, and not when somebody stopped waiting for it.
+        work.then(leave, leave);
         if (!running.delete(id)) return;
         if (Buffer.isBuffer(found)) out.add({ id, answer: found }, found.length);
         else {

@@ -151,6 +151,34 @@ describe("the answering side of a link", () => {
     expect(heard).toHaveLength(1);
   });
 
+  it("keeps the place of a call that was cancelled, also over another link, until its handler has ended", async () => {
+    const wait = (id: number): Frame => ({
+      id,
+      call: { ...ask("wait", { key: `cancelled ${id}` }), timeoutMs: 300 },
+    });
+    const ids = Array.from({ length: MAX_LINK_CALLS }, (_, index) => index + 1);
+    const first = await rawLink(plain.client);
+    first.stream.write(first.seal(toBatch(ids.map(wait))));
+    await eventually(() => expect(server.state.started).toContain(`cancelled ${MAX_LINK_CALLS}`));
+    first.stream.write(first.seal(toBatch(ids.map((id) => ({ id, cancel: true })))));
+    await eventually(() => expect(server.state.contexts.at(-1)?.locals.signal.aborted).toBe(true));
+    first.stream.end();
+    await first.status;
+    const second = await rawLink(plain.client);
+    second.stream.write(second.seal(toBatch([call(1)])));
+    await eventually(() => expect(second.heard).toHaveLength(1));
+    expect(second.heard[0]?.refusal?.code).toBe(Status.RESOURCE_EXHAUSTED);
+    for (const id of ids) server.state.waiting.get(`cancelled ${id}`)?.();
+    let next = 2;
+    await eventually(async () => {
+      const asked = next++;
+      second.stream.write(second.seal(toBatch([call(asked)])));
+      await eventually(() => expect(second.heard.find(({ id }) => id === asked)).toBeDefined());
+      expect(second.heard.find(({ id }) => id === asked)?.answer).toBeInstanceOf(Buffer);
+    });
+    second.stream.end();
+  });
+
   it("lets nobody open a link by the credential of another method", async () => {
     const { status } = await rawLink(plain.client, linkCredential(echo().path));
     await expect(status).resolves.toBe(Status.UNAUTHENTICATED);
