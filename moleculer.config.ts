@@ -1,5 +1,6 @@
 import type { BrokerOptions, Middleware } from "moleculer";
 import { budget } from "./mixins/budget/budget.middleware.ts";
+import { BoundedCacher } from "./mixins/caching/bounded-cacher.ts";
 import { departed } from "./mixins/transporter/departed.middleware.ts";
 import { nodeBreaker } from "./mixins/transporter/node-breaker.middleware.ts";
 import { unanswered } from "./mixins/transporter/unanswered.middleware.ts";
@@ -44,7 +45,7 @@ export function brokerOptions(node: NodeOptions): BrokerOptions {
     transporter: node.transporter,
     ...(node.heartbeatInterval && { heartbeatInterval: node.heartbeatInterval }),
     ...(node.heartbeatTimeout && { heartbeatTimeout: node.heartbeatTimeout }),
-    cacher: node.cacher ?? { type: "MemoryLRU", options: { max: 10_000 } },
+    cacher: node.cacher ?? new BoundedCacher(),
     logger: { type: "Console", options: { level: node.logLevel, formatter: node.json ? "json" : "short" } },
     requestTimeout: REQUEST_TIMEOUT_MS,
     retryPolicy: {

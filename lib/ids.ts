@@ -30,6 +30,13 @@ export function isId(value: unknown): value is string {
   return typeof value === "string" && UUID.test(value);
 }
 
+/** The smallest UUIDv7 of a moment: all ids that were made before it sort before this one. */
+export function firstIdAt(ms: number): string {
+  const bytes = Buffer.alloc(ID_BYTES);
+  bytes.writeUIntBE(Math.max(0, ms), 0, 6);
+  return format(bytes, 0x70);
+}
+
 /** The moment a UUIDv7 was made, in milliseconds of Unix time. */
 export function idTimeMs(id: string): number {
   return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);

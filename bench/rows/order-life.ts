@@ -70,7 +70,12 @@ export async function orderLife(
   ];
 }
 
-async function oneLife(platform: RunningPlatform, world: World, client: number, agent: Agent): Promise<void> {
+export async function oneLife(
+  platform: RunningPlatform,
+  world: World,
+  client: number,
+  agent: Agent,
+): Promise<void> {
   const productId = world.productIds[Math.floor(Math.random() * world.productIds.length)] as string;
   const headers = {
     authorization: `Bearer ${world.customerTokens[client % world.customerTokens.length]}`,

@@ -25,6 +25,9 @@ const postgresUrl = (service: ServiceName) =>
 const perMinute = (which: string, fallback: number) =>
   integer(`Requests a minute ${which}; 0: any number`, 0, 10_000_000, { fallback });
 
+const days = (what: string, min: number, fallback: number) =>
+  integer(`How many days ${what} are kept`, min, 36_525, { fallback });
+
 /** Every environment variable that Waybill reads. docs/configuration.md and .env.example are generated from it. */
 export const catalogue = {
   NODE_ENV: choice(
@@ -186,6 +189,12 @@ export const catalogue = {
     { fallback: "https://api.push.apple.com" },
   ),
   STRIPE_API_URL: url("Stripe's API", ["http", "https"], { fallback: "https://api.stripe.com" }),
+
+  KEEP_ORDERS_DAYS: days("orders that have ended, with lines, payments and refunds,", 90, 3_653),
+  KEEP_HISTORY_DAYS: days("the steps of an order and what its partner's system reported", 30, 400),
+  KEEP_NOTIFICATIONS_DAYS: days("notifications", 7, 90),
+  KEEP_DEAD_LETTERS_DAYS: days("dead letters that nobody replayed or dropped", 15, 90),
+  KEEP_PHOTOS_DAYS: days("photos of deliveries", 7, 180),
 
   ADMIN_EMAIL: shaped(
     "With ADMIN_PASSWORD: the first admin, made at the first start",

@@ -56,6 +56,17 @@ export async function drop(db: Db, id: string): Promise<boolean> {
   return count === 1;
 }
 
+/** Removes up to `limit` dead letters whose id (which tells the time) is below `beforeId`: nobody decided in all that time. */
+export async function pruneDeadLetters(db: Db, beforeId: string, limit: number): Promise<number> {
+  return affected(
+    db,
+    `DELETE FROM inbox WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM inbox WHERE state IN ('dead', 'quarantined') AND dead_letter_id < ?
+       ORDER BY dead_letter_id LIMIT ? FOR UPDATE SKIP LOCKED))`,
+    [beforeId, limit],
+  );
+}
+
 /** Whether the dead letter was dropped or replayed before. */
 export async function wasDeadLetter(db: Db, id: string): Promise<boolean> {
   return (await row(db, "SELECT 1 AS found FROM inbox WHERE dead_letter_id = ?", [id])) !== undefined;

@@ -88,13 +88,13 @@ export async function releaseKey(db: Db, of: KeyOf, token: string): Promise<void
   );
 }
 
-/** Forgets up to `limit` keys that are older than their retention. */
-export async function pruneKeys(db: Db, limit: number): Promise<void> {
-  await affected(
+/** Forgets up to `limit` keys that were used before `beforeAt`. */
+export async function pruneKeys(db: Db, beforeAt: string, limit: number): Promise<number> {
+  return affected(
     db,
     `DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
-       SELECT ctid FROM idempotency_keys WHERE created_at < now() - ${retentionSql}
+       SELECT ctid FROM idempotency_keys WHERE created_at < ?
        ORDER BY created_at LIMIT ? FOR UPDATE SKIP LOCKED))`,
-    [limit],
+    [beforeAt, limit],
   );
 }

@@ -10,7 +10,6 @@ import {
   findKey,
   finishKey,
   type KeyOf,
-  pruneKeys,
   releaseKey,
   type StoredKey,
   storeAnswer,
@@ -19,8 +18,6 @@ import {
 
 const LEASE_MS = 15_000;
 /** Every so many new keys, up to twice as many old ones go: the table stays as large as a day's keys. */
-const PRUNE_EVERY = 100;
-const PRUNE_BATCH = 2 * PRUNE_EVERY;
 
 type AnyCtx = Ctx<unknown>;
 
@@ -49,7 +46,6 @@ export async function idempotent<T>(
     failpoint("idempotency.stored");
     return fresh;
   });
-  await pruneSometimes(postgres);
   return answer;
 }
 
@@ -89,7 +85,6 @@ export async function idempotentLeased<T>(
     await releaseKey(postgres.db, of, token).catch(() => undefined);
     throw error;
   }
-  await pruneSometimes(postgres);
   return answer;
 }
 
@@ -104,13 +99,4 @@ function replay<T>(ctx: AnyCtx, of: KeyOf, stored: StoredKey): T {
   if (!stored.answer) throw fail("IDEMPOTENCY_IN_FLIGHT");
   ctx.meta.replayed = true;
   return stored.answer.value as T;
-}
-
-let untilPrune = PRUNE_EVERY;
-
-async function pruneSometimes(postgres: Postgres): Promise<void> {
-  untilPrune -= 1;
-  if (untilPrune > 0) return;
-  untilPrune = PRUNE_EVERY;
-  await pruneKeys(postgres.db, PRUNE_BATCH).catch(() => undefined);
 }

@@ -106,6 +106,30 @@ export function storageContract(start: () => Promise<StorageHarness>): void {
     expect((await storage.get(key))?.equals(bytes)).toBe(true);
   });
 
+  it("list, gives the first keys below a prefix in their order, and none of others", async () => {
+    const prefix = `${freshKey()}/`;
+    const inside = ["a/1.webp", "a/2.webp", "b/1.webp", "c.webp"].map((name) => prefix + name);
+    const others = [`${prefix.slice(0, -1)}x/1.webp`];
+    await Promise.all([...inside, ...others].map((key) => storage.put(key, Buffer.from("x"))));
+    await expect(storage.list(prefix, 10)).resolves.toEqual(inside);
+    await expect(storage.list(prefix, 2)).resolves.toEqual(inside.slice(0, 2));
+    await storage.delete(`${prefix}a/1.webp`);
+    await storage.delete(`${prefix}a/2.webp`);
+    await expect(storage.list(prefix, 10)).resolves.toEqual(inside.slice(2));
+    await expect(storage.list(`${freshKey()}/`, 10)).resolves.toEqual([]);
+    await expect(storage.list("../", 10)).rejects.toMatchObject({ kind: "invalid_key" });
+  });
+
+  it("put, while the last object beside it is deleted, keeps its own", async () => {
+    const prefix = freshKey();
+    for (let n = 0; n < 20; n++) {
+      await storage.put(`${prefix}/old`, Buffer.from("x"));
+      await Promise.all([storage.delete(`${prefix}/old`), storage.put(`${prefix}/new`, Buffer.from("y"))]);
+      expect((await storage.get(`${prefix}/new`))?.toString()).toBe("y");
+      await storage.delete(`${prefix}/new`);
+    }
+  });
+
   it("delete, of one object, leaves the others", async () => {
     const [key, other] = [freshKey(), freshKey()];
     await Promise.all([storage.put(key, Buffer.from("1")), storage.put(other, Buffer.from("2"))]);

@@ -1,14 +1,15 @@
 import { constants } from "node:fs";
-import { access, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { access, mkdir, open, readdir, readFile, rename, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { newId } from "../../lib/ids.ts";
-import { requireKey, type Storage, StorageError } from "./port.ts";
+import { requireKey, requirePrefix, type Storage, StorageError } from "./port.ts";
 
 const FILE_MODE = 0o600;
 const FOLDER_MODE = 0o700;
 /** No key begins with a dot, so nobody can ask for a file that is still being written. */
 const INCOMING = ".incoming";
 const ABANDONED_AFTER_MS = 3_600_000;
+const RENAME_TRIES = 5;
 
 /** Objects as files of one folder on this machine, which is made when it is not there. */
 export function folderStorage(folder: string): Storage {
@@ -39,16 +40,17 @@ export function folderStorage(folder: string): Storage {
           cleaned = undefined;
         });
         await mkdir(incoming, { recursive: true, mode: FOLDER_MODE });
-        await mkdir(dirname(target), { recursive: true, mode: FOLDER_MODE });
         const draft = join(incoming, newId());
         try {
           await writeDurably(draft, bytes);
-          await rename(draft, target);
+          await renameInto(draft, target);
         } catch (error) {
           await rm(draft, { force: true });
           throw error;
         }
-        await syncFolder(dirname(target));
+        await syncFolder(dirname(target)).catch((error) => {
+          if (!isAbsent(error)) throw error; // deleted at once by somebody else
+        });
       });
     },
     async get(key) {
@@ -67,6 +69,14 @@ export function folderStorage(folder: string): Storage {
           if (!isAbsent(error)) throw error;
         }),
       );
+      // The folder of an order goes with its last photo.
+      if (dirname(target) !== root) await rmdir(dirname(target)).catch(() => undefined);
+    },
+    async list(prefix, limit) {
+      const from = requirePrefix(prefix);
+      const keys: string[] = [];
+      await reachable(() => collect(root, from, limit, keys));
+      return keys;
     },
     async ready() {
       const usable = mkdir(root, { recursive: true, mode: FOLDER_MODE }).then(() =>
@@ -79,6 +89,33 @@ export function folderStorage(folder: string): Storage {
     },
     close: () => undefined,
   };
+}
+
+/** A delete may remove the folder, when it is empty, until the file is in it. */
+async function renameInto(draft: string, target: string): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    await mkdir(dirname(target), { recursive: true, mode: FOLDER_MODE });
+    try {
+      return await rename(draft, target);
+    } catch (error) {
+      if (!isAbsent(error) || tries === RENAME_TRIES) throw error;
+    }
+  }
+}
+
+/** Adds the keys below a folder in their order, up to `limit`. */
+async function collect(root: string, prefix: string, limit: number, keys: string[]): Promise<void> {
+  const entries = await readdir(join(root, prefix), { withFileTypes: true }).catch((error) => {
+    if (isAbsent(error)) return [];
+    throw error;
+  });
+  // A folder's keys go on with a slash, which sorts before digits and letters.
+  const names = entries.map((entry) => `${entry.name}${entry.isDirectory() ? "/" : ""}`).sort();
+  for (const name of names) {
+    if (keys.length >= limit) return;
+    if (name.endsWith("/")) await collect(root, prefix + name, limit, keys);
+    else keys.push(prefix + name);
+  }
 }
 
 async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {

@@ -32,6 +32,8 @@ export interface Storage {
   get(key: string): Promise<Buffer | undefined>;
   /** No error when there is no such object. @throws invalid_key */
   delete(key: string): Promise<void>;
+  /** The first keys, in their order, that begin with `prefix`, which ends in a slash. @throws invalid_key */
+  list(prefix: string, limit: number): Promise<string[]>;
   /** Whether an object could be kept now. */
   ready(): Promise<boolean>;
   /** Lets go of connections. Nothing may be asked afterwards. */
@@ -40,6 +42,12 @@ export interface Storage {
 
 const MAX_KEY_LENGTH = 300;
 const KEY = /^[a-z0-9][a-z0-9._-]{0,127}(?:\/[a-z0-9][a-z0-9._-]{0,127})*$/;
+
+/** @throws StorageError invalid_key for what is no beginning of keys that ends in a slash */
+export function requirePrefix(prefix: string): string {
+  if (!prefix.endsWith("/")) throw new StorageError("invalid_key");
+  return `${requireKey(prefix.slice(0, -1))}/`;
+}
 
 /** @throws StorageError invalid_key for what could lead anywhere else than to one object */
 export function requireKey(key: string): string {

@@ -3,7 +3,7 @@ import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import type { Readable } from "node:stream";
 import type { Client, ClientOptions } from "minio";
 import { withTimeout } from "../../lib/timeout.ts";
-import { requireKey, type Storage, StorageError } from "./port.ts";
+import { requireKey, requirePrefix, type Storage, StorageError } from "./port.ts";
 
 /** One request, from the connection to the last byte. */
 const REQUEST_TIMEOUT_MS = 1_200;
@@ -138,6 +138,19 @@ export function s3Storage(settings: S3Settings): Storage {
     async delete(key) {
       const name = requireKey(key);
       await reachable((s3) => s3.removeObject(bucket, name));
+    },
+    async list(prefix, limit) {
+      const from = requirePrefix(prefix);
+      return await reachable(async (s3) => {
+        const keys: string[] = [];
+        const objects = s3.listObjectsV2(bucket, from, true);
+        // Leaving the loop ends the stream: the next page is not asked for.
+        for await (const { name } of objects as AsyncIterable<{ name?: string }>) {
+          if (name !== undefined) keys.push(name);
+          if (keys.length >= limit) break;
+        }
+        return keys;
+      });
     },
     async ready() {
       return await reachable(async (s3) => (await probe(s3, bucket)) === "bucket").catch(() => false);

@@ -1,4 +1,5 @@
 import { message } from "../../contracts/messages.ts";
+import { tryEach } from "../../lib/try-each.ts";
 import type { NewAccount } from "../../providers/identity/index.ts";
 import { addAudit } from "./audit.repository.ts";
 import {
@@ -16,7 +17,6 @@ import {
   type ProfileRow,
   unconfirmedProfiles,
 } from "./profiles.repository.ts";
-import { tryEach } from "./sweep.ts";
 import { inTurn, inTurnOf } from "./turns.ts";
 
 const BATCH = 100;

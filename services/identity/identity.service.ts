@@ -3,12 +3,14 @@ import { type ActionName, implement, type Params, type Result } from "../../cont
 import type { Ctx } from "../../contracts/meta.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import type { Settings } from "../../lib/config/config.ts";
+import { tryEach } from "../../lib/try-each.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
 import { inBatches } from "../../mixins/messages/runner.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import { pruning } from "../../mixins/pruning/pruning.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { Carrier } from "../../providers/carrier/index.ts";
 import type { IdentityProvider, Sql } from "../../providers/identity/index.ts";
@@ -40,7 +42,6 @@ import {
   tellOfEndedSessions,
 } from "./sessions.ts";
 import { confirm, register, resendCode } from "./sign-up.ts";
-import { tryEach } from "./sweep.ts";
 
 const SWEEP_INTERVAL_MS = 300_000;
 const SWEEP_BATCH = 1_000;
@@ -107,6 +108,8 @@ export function identityService({
     },
   });
 
+  const pruner = pruning({ postgres: db, clock, keepDeadLettersDays: config.KEEP_DEAD_LETTERS_DAYS });
+
   return {
     name: "identity",
     mixins: [
@@ -114,6 +117,7 @@ export function identityService({
       out.mixin,
       inbox.mixin,
       sweep.mixin,
+      pruner.mixin,
       health({ checks: { postgres: () => db.ping() }, outbox: out, inbox }).mixin,
     ],
     async started(this: Service) {

@@ -1,3 +1,4 @@
+import { tryEach } from "../../lib/try-each.ts";
 import { addAudit } from "./audit.repository.ts";
 import { userMessage } from "./messages.ts";
 import type { Parts } from "./parts.ts";
@@ -8,7 +9,6 @@ import {
   profileById,
   setProfileGrant,
 } from "./profiles.repository.ts";
-import { tryEach } from "./sweep.ts";
 import { inTurn } from "./turns.ts";
 
 const BATCH = 100;

@@ -3,10 +3,13 @@ import type { ActionSchema, Service, ServiceSchema } from "moleculer";
 import { type ActionName, call, implement, type Params, type Result } from "../../contracts/actions.ts";
 import { fail, typeOf } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
+import { type Clock, systemClock } from "../../lib/clock.ts";
 import type { Settings } from "../../lib/config/config.ts";
-import { derivedId, isId } from "../../lib/ids.ts";
+import { derivedId, firstIdAt, isId } from "../../lib/ids.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
+import { inBatches } from "../../mixins/messages/runner.ts";
+import { timer } from "../../mixins/timer/timer.mixin.ts";
 import { openStorage, type Storage, StorageError } from "../../providers/storage/index.ts";
 import { IMAGE_TYPE, reencode } from "./image.ts";
 
@@ -16,16 +19,33 @@ const ETAG_LENGTH = 32;
 /** A large picture takes 100 MB while it is decoded: few at once, and a queue that is still answered in time. */
 const BULKHEAD = { enabled: true, concurrency: 2, maxQueueSize: 16 };
 
+const PRUNE_INTERVAL_MS = 3_600_000;
+const PRUNE_BATCH = 200;
+const DAY_MS = 86_400_000;
+const PROOFS = "proofs/";
+
 export interface MediaDeps {
   config: Settings;
+  clock?: Clock;
+  pruneIntervalMs?: number;
   storage?: Storage;
 }
 
 /** Pictures: one of each user, and those that prove a delivery. */
-export function mediaService({ config, storage = openStorage(config) }: MediaDeps): ServiceSchema {
+export function mediaService(deps: MediaDeps): ServiceSchema {
+  const { config, storage = openStorage(config), clock = systemClock } = deps;
+  const pruner = timer({
+    name: "removing old photos of deliveries",
+    intervalMs: deps.pruneIntervalMs ?? PRUNE_INTERVAL_MS,
+    async run(stopping) {
+      const before = firstIdAt(clock.now() - config.KEEP_PHOTOS_DAYS * DAY_MS);
+      await inBatches(PRUNE_BATCH, () => pruneProofs(storage, before), stopping);
+    },
+  });
   return {
     name: "media",
     mixins: [
+      pruner.mixin,
       health({
         gauges: {
           object_store_up: {
@@ -126,12 +146,20 @@ function action<N extends ActionName>(
   return implement(name, guarded, more);
 }
 
+/** An order's id is a UUIDv7, so the first keys are the oldest. @returns how many went */
+async function pruneProofs(storage: Storage, beforeOrderId: string): Promise<number> {
+  const keys = await storage.list(PROOFS, PRUNE_BATCH);
+  const old = keys.filter((key) => key < PROOFS + beforeOrderId);
+  for (const key of old) await storage.delete(key);
+  return old.length;
+}
+
 function avatarKey(userId: string): string {
   return `avatars/${userId}.webp`;
 }
 
 function proofKey(orderId: string, photoId: string): string {
-  return `proofs/${orderId}/${photoId}.webp`;
+  return `${PROOFS}${orderId}/${photoId}.webp`;
 }
 
 /** @throws NOT_FOUND without a picture */

@@ -5,7 +5,7 @@ import { shorten } from "../../lib/text.ts";
 import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts";
 import type { Device } from "./delivery.ts";
 
-/** How many devices of a person are notified and listed. */
+/** How many devices a person has at most: with one more, the one that was registered longest ago goes. */
 export const DEVICES_MAX = 50;
 const FAILURE_MAX = 500;
 
@@ -59,13 +59,13 @@ async function lockDevices(trx: Db, userId: string): Promise<void> {
 }
 
 /** Forgets up to `limit` ends of sessions that no token can name any more. @returns how many */
-export async function pruneEndedSessions(db: Db, afterDays: number, limit: number): Promise<number> {
+export async function pruneEndedSessions(db: Db, beforeAt: string, limit: number): Promise<number> {
   return affected(
     db,
     `DELETE FROM ended_sessions WHERE ctid = ANY (ARRAY(
-       SELECT ctid FROM ended_sessions WHERE created_at < now() - ? * interval '1 day'
+       SELECT ctid FROM ended_sessions WHERE created_at < ?
        ORDER BY created_at LIMIT ? FOR UPDATE SKIP LOCKED))`,
-    [afterDays, limit],
+    [beforeAt, limit],
   );
 }
 
@@ -131,6 +131,12 @@ async function deviceFor(
     deviceName ?? null,
     language ?? null,
   ]);
+  await affected(
+    db,
+    `DELETE FROM devices WHERE id IN (
+       SELECT id FROM devices WHERE user_id = ? ORDER BY updated_at DESC, id DESC OFFSET ${DEVICES_MAX})`,
+    [userId],
+  );
   return id;
 }
 

@@ -11,9 +11,9 @@ import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { documentGauges, documentStore } from "../../mixins/documents/place.ts";
 import { health, leftOut } from "../../mixins/health/health.mixin.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
-import { inBatches } from "../../mixins/messages/runner.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import { pruning } from "../../mixins/pruning/pruning.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { Carrier } from "../../providers/carrier/index.ts";
 import { type Mailer, mailer } from "../../providers/email/index.ts";
@@ -21,7 +21,7 @@ import { type PushProvider, pushProviders } from "../../providers/push/index.ts"
 import { listAgents } from "./agents.repository.ts";
 import { createAgent, updateAgent } from "./agents.ts";
 import { PUSH_BREAKER, PUSH_PLACES } from "./delivery.ts";
-import { hasEnded, listDevices, pruneEndedSessions, removeDevice, saveToken } from "./devices.repository.ts";
+import { hasEnded, listDevices, removeDevice, saveToken } from "./devices.repository.ts";
 import { handlers } from "./handlers.ts";
 import { countHeld } from "./held.repository.ts";
 import { queueDue } from "./held.ts";
@@ -29,15 +29,12 @@ import { listHistory, notificationDocuments } from "./history.ts";
 import { keptTexts } from "./own-texts.ts";
 import { setPreferences } from "./preferences.ts";
 import { isForgotten, preferencesOf } from "./recipients.repository.ts";
+import { notificationRetentions } from "./retention.ts";
 import type { SendingDeps } from "./sending.ts";
 import { createTemplate, placeOf, templatesPage, updateTemplate } from "./templates.ts";
 
 /** How long after the end of somebody's quiet hours what they held back is told at the latest. */
 const DUE_SWEEP_MS = 5_000;
-const PRUNE_INTERVAL_MS = 300_000;
-const PRUNE_BATCH = 1_000;
-/** Longer than any access token is valid. */
-const ENDED_SESSIONS_KEPT_DAYS = 1;
 
 export interface NotificationsDeps {
   config: Settings;
@@ -92,15 +89,9 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
     run: (stopping) => queueDue(sending, stopping),
   });
 
-  const pruning = timer({
-    name: "forgetting sessions that ended",
-    intervalMs: PRUNE_INTERVAL_MS,
-    run: (stopping) =>
-      inBatches(
-        PRUNE_BATCH,
-        () => pruneEndedSessions(db.db, ENDED_SESSIONS_KEPT_DAYS, PRUNE_BATCH),
-        stopping,
-      ),
+  const pruner = pruning({
+    ...{ postgres: db, clock, keepDeadLettersDays: config.KEEP_DEAD_LETTERS_DAYS },
+    retentions: notificationRetentions(config, history),
   });
 
   return {
@@ -112,7 +103,7 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
       inbox.mixin,
       texts.mixin,
       dueSweep.mixin,
-      pruning.mixin,
+      pruner.mixin,
       health({
         checks: { postgres: () => db.ping(), documents: () => history.ready() },
         outbox: out,

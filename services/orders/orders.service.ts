@@ -12,6 +12,7 @@ import { health, leftOut } from "../../mixins/health/health.mixin.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import { pruning } from "../../mixins/pruning/pruning.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { Carrier } from "../../providers/carrier/index.ts";
 import { accountHandlers } from "./accounts.ts";
@@ -36,6 +37,7 @@ import * as reading from "./reading.ts";
 import { countOverdueLooks } from "./reconciliation.repository.ts";
 import { reconciler, reconciliationCounts } from "./reconciliation.ts";
 import { refundWorker } from "./refunds.ts";
+import { orderRetentions } from "./retention.ts";
 import * as unmatched from "./unmatched.ts";
 
 const SWEEP_INTERVAL_MS = 1_000;
@@ -119,6 +121,10 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     intervalMs: options.eraseIntervalMs ?? ERASE_INTERVAL_MS,
     run: (stopping) => sweepErasures(deps, watchers.logger, stopping),
   });
+  const pruner = pruning({
+    ...{ postgres: db, clock, keepDeadLettersDays: config.KEEP_DEAD_LETTERS_DAYS },
+    retentions: orderRetentions(config, projections),
+  });
   const byState = {
     about: "Orders that have not ended.",
     label: "status",
@@ -139,6 +145,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       deadlines.mixin,
       reconciliation.mixin,
       erasures.mixin,
+      pruner.mixin,
       health({
         checks: { postgres: () => db.ping(), documents: () => projections.history.ready() },
         outbox: out,

@@ -11,9 +11,9 @@ import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import "../../mixins/grpc/schema.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
-import { inBatches } from "../../mixins/messages/runner.ts";
 import { type Outbox, outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import { pruning } from "../../mixins/pruning/pruning.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { Carrier } from "../../providers/carrier/index.ts";
 import { adminOf, managerOf } from "./access.ts";
@@ -24,9 +24,10 @@ import { orderHandlers } from "./orders-news.ts";
 import * as partners from "./partners.ts";
 import * as products from "./products.ts";
 import { release, reserve, SWEEP_GRACE_MS, sweepReservations } from "./reservations.ts";
+import { partnerRetentions } from "./retention.ts";
 import { reindexProducts } from "./search-reindex.ts";
 import { receiveCallback } from "./webhooks/callback.ts";
-import { countWebhooks, pruneWebhooks } from "./webhooks/deliveries.repository.ts";
+import { countWebhooks } from "./webhooks/deliveries.repository.ts";
 import * as endpoint from "./webhooks/endpoint.ts";
 import { type SenderOptions, webhookSender } from "./webhooks/sender.ts";
 
@@ -35,8 +36,6 @@ const FRONT_PAGE_TTL_SECONDS = 25;
 const SWEEP_INTERVAL_MS = 30_000;
 /** A release before this one may still write words by its rules, until the last of its processes has gone. */
 const REINDEX_INTERVAL_MS = 60_000;
-const KEEP_WEBHOOKS_MS = 30 * 86_400_000;
-const PRUNE_BATCH = 500;
 /** The part of the connections to the database that orders from one partner may take: one of its products may be hot. */
 const PARTNER_SHARE = 0.4;
 const ORDERS_TIMEOUT_MS = 700;
@@ -83,12 +82,13 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
     handlers: orderHandlers({ outbox: out, orderState, sender, publicUrl: config.PUBLIC_URL }),
   });
   const sweeper = timer({
-    name: "sweeping reservations and old webhooks",
+    name: "sweeping reservations",
     intervalMs: sweep.intervalMs,
-    async run(stopping) {
-      await sweepReservations({ ...work, orderState }, sweep.graceMs, stopping);
-      await inBatches(PRUNE_BATCH, () => pruneWebhooks(db.db, KEEP_WEBHOOKS_MS, PRUNE_BATCH), stopping);
-    },
+    run: (stopping) => sweepReservations({ ...work, orderState }, sweep.graceMs, stopping),
+  });
+  const pruner = pruning({
+    ...{ postgres: db, clock, keepDeadLettersDays: config.KEEP_DEAD_LETTERS_DAYS },
+    retentions: partnerRetentions(config.KEEP_DEAD_LETTERS_DAYS),
   });
   const reindexer = timer({
     name: "making the search words of products anew",
@@ -110,7 +110,7 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
     grpc: { proto: "waybill/partners/v1/partners.proto", service: "waybill.partners.v1.Partners" },
     mixins: [
       frontPage.mixin,
-      ...[db.mixin, out.mixin, inbox.mixin, sender.mixin, sweeper.mixin, reindexer.mixin],
+      ...[db.mixin, out.mixin, inbox.mixin, sender.mixin, sweeper.mixin, reindexer.mixin, pruner.mixin],
       health({
         checks: { postgres: () => db.ping() },
         outbox: out,

@@ -210,15 +210,15 @@ export async function takeStockAgain(
   return short.map(({ productId }) => productId);
 }
 
-/** Forgets reservations that ended longer than `ageMs` ago, up to `limit`; returns how many. */
-export async function pruneReservations(db: Db, ageMs: number, limit: number): Promise<number> {
+/** Forgets reservations that ended before `beforeAt`, up to `limit`; returns how many. */
+export async function pruneReservations(db: Db, beforeAt: string, limit: number): Promise<number> {
   return await affected(
     db,
     `DELETE FROM stock_reservations WHERE order_id = ANY (ARRAY(
        SELECT order_id FROM stock_reservations
-       WHERE state <> 'held' AND updated_at < now() - ? * interval '1 millisecond'
+       WHERE state <> 'held' AND updated_at < ?
        ORDER BY updated_at LIMIT ? FOR UPDATE SKIP LOCKED))`,
-    [ageMs, limit],
+    [beforeAt, limit],
   );
 }
 

@@ -7,7 +7,6 @@ import type { OrderStatus } from "../../contracts/orders.ts";
 import type { PartnerSnapshot } from "../../contracts/partners.ts";
 import { KeyedLimitError } from "../../lib/keyed-limit.ts";
 import { money } from "../../lib/money.ts";
-import { inBatches } from "../../mixins/messages/runner.ts";
 import { reasonOf } from "../../mixins/postgres/database.ts";
 import { noSuchPartner } from "./access.ts";
 import type { OrderState, PartnersDeps } from "./deps.ts";
@@ -20,7 +19,6 @@ import {
   hasSameLines,
   insertReservation,
   lockReservation,
-  pruneReservations,
   saveReservation,
   takeStock,
   takeStockAgain,
@@ -33,9 +31,6 @@ const DEADLOCK = "40P01";
 const RESERVE_TRIES = 3;
 /** How long after its end a reservation is left to an order that may still be heard of. */
 export const SWEEP_GRACE_MS = 300_000;
-/** Tombstones outlive every message that could still come (the inbox refuses what is older than 14 days). */
-const KEEP_ENDED_MS = 30 * 86_400_000;
-const PRUNE_BATCH = 1_000;
 /** So many reservations are swept in one pass. */
 const SWEPT_MAX = 500;
 
@@ -184,7 +179,7 @@ export async function followPaidOrder(
 }
 
 /**
- * Gives back what is held for orders that never came into being, and forgets what ended long ago. Orders is asked about
+ * Gives back what is held for orders that never came into being. Orders is asked about
  * each: while messages wait somewhere, an order may well be there that nobody here has heard of.
  * @throws Error when Orders cannot say; the next pass goes on
  */
@@ -194,23 +189,19 @@ export async function sweepReservations(
   stopping?: AbortSignal,
 ): Promise<void> {
   const seen: string[] = [];
-  try {
-    while (!stopping?.aborted && seen.length < SWEPT_MAX) {
-      const orderId = await forgottenReservation(postgres.db, graceMs, seen);
-      if (!orderId) break;
-      seen.push(orderId);
-      const current = await orderState(orderId);
-      try {
-        // One a transaction: two at once could lock products in different orders.
-        await postgres.transact((trx) => endForgotten(trx, orderId, current?.status));
-      } catch (error) {
-        const detail = `What is held for an order that was never heard of cannot be given back: ${reasonOf(error)}`;
-        const told = alert("reservation.failed", detail, { subject: orderId });
-        await postgres.transact((trx) => outbox.add(trx, [told]));
-      }
+  while (!stopping?.aborted && seen.length < SWEPT_MAX) {
+    const orderId = await forgottenReservation(postgres.db, graceMs, seen);
+    if (!orderId) break;
+    seen.push(orderId);
+    const current = await orderState(orderId);
+    try {
+      // One a transaction: two at once could lock products in different orders.
+      await postgres.transact((trx) => endForgotten(trx, orderId, current?.status));
+    } catch (error) {
+      const detail = `What is held for an order that was never heard of cannot be given back: ${reasonOf(error)}`;
+      const told = alert("reservation.failed", detail, { subject: orderId });
+      await postgres.transact((trx) => outbox.add(trx, [told]));
     }
-  } finally {
-    await inBatches(PRUNE_BATCH, () => pruneReservations(postgres.db, KEEP_ENDED_MS, PRUNE_BATCH), stopping);
   }
 }
 

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { idAt } from "../../bench/lib/generate.ts";
 import { newId } from "../../lib/ids.ts";
 import { listUndelivered } from "../../mixins/consumer/dead-letters.repository.ts";
 import { acceptMessages, claimDue, oldestWaitingMs } from "../../mixins/consumer/inbox.repository.ts";
@@ -6,7 +7,7 @@ import { judge } from "../../mixins/consumer/judge.ts";
 import { envelope } from "../../mixins/outbox/envelope.ts";
 import { insertMessages } from "../../mixins/outbox/outbox.repository.ts";
 import { userDeleted } from "../support/messaging.ts";
-import { LOAD_TIMEOUT_MS, PLAN_ROWS, type PlanBench, planBench, sqlId } from "../support/plans.ts";
+import { LOAD_TIMEOUT_MS, PLAN_ROWS, type PlanBench, planBench } from "../support/plans.ts";
 
 /** Half of the large size: a million messages wait. */
 const BACKLOG = PLAN_ROWS / 2;
@@ -28,7 +29,7 @@ describe(`behind ${BACKLOG} messages that wait for a store`, () => {
       waiting("order.paid", BACKLOG, "2 hours"),
       waiting("user.deleted", OTHERS, "1 minute"),
       `INSERT INTO outbox (id, source, type, subject, time, dataschema, data, attempts)
-       SELECT ${sqlId("now()", "n")}, 's', 'order.paid', 'order.paid/' || n, now(), 'd', '{}', 1
+       SELECT ${idAt("now()", "n")}, 's', 'order.paid', 'order.paid/' || n, now(), 'd', '{}', 1
        FROM generate_series(1, ${BACKLOG}) n`,
     );
   }, LOAD_TIMEOUT_MS);

@@ -193,6 +193,21 @@ describe("devices", () => {
     expect((await platform.device(who, "sandbox", token)).providers).toEqual(["sandbox"]);
   });
 
+  it("beyond the fiftieth, takes the place of the one that was registered longest ago", async () => {
+    const who = await platform.person();
+    for (let n = 1; n <= 51; n++) {
+      await platform.device(who, "sandbox", `phone-${who.id}-${n}`);
+      // The first one comes back before the last.
+      if (n === 50) await platform.device(who, "sandbox", `phone-${who.id}-1`);
+    }
+    const kept = await platform.rows<{ token: string }>(
+      "SELECT token FROM device_tokens t JOIN devices d ON d.id = t.device_id WHERE d.user_id = ?",
+      [who.id],
+    );
+    const numbers = kept.map(({ token }) => Number(token.split("-").at(-1))).sort((a, b) => a - b);
+    expect(numbers).toEqual([1, ...Array.from({ length: 49 }, (_, n) => n + 3)]);
+  });
+
   it("another's device, added to or removed, is NOT_FOUND", async () => {
     const [owner, other] = [await platform.person(), await platform.person()];
     const { id } = await platform.device(owner, "sandbox", `phone-${newId()}`);

@@ -51,10 +51,11 @@ export async function explain(knex: Knex, work: (db: Db) => Promise<unknown>): P
     plans.push(pagesOf(ofAny) > pagesOf(ofValues) ? ofAny : ofValues);
     return await trx.raw(sql, bindings);
   };
-  const explaining = {
+  const explaining: object = {
     raw: (sql: string, bindings: Knex.RawBinding[]) => ({
       options: ({ name }: { name?: string }) => run(sql, bindings, name !== undefined),
     }),
+    transaction: (work: (db: unknown) => Promise<unknown>): Promise<unknown> => work(explaining),
   };
   try {
     await work(explaining as unknown as Db);

@@ -49,9 +49,3 @@ export async function planBench(service: DatabaseName): Promise<PlanBench> {
     },
   };
 }
-
-/** An id that tells a time as UUIDv7 does. @param at SQL of a timestamptz @param n SQL of a number, unique in it */
-export function sqlId(at: string, n: string): string {
-  const ms = `lpad(to_hex((extract(epoch FROM ${at}) * 1000)::bigint), 12, '0')`;
-  return `(substr(${ms}, 1, 8) || '-' || substr(${ms}, 9, 4) || '-7000-8000-' || lpad(to_hex(${n}), 12, '0'))::uuid`;
-}

@@ -224,16 +224,27 @@ export async function countWebhooks(db: Db): Promise<{ pending: number; dead: nu
   return counted ?? { pending: 0, dead: 0 };
 }
 
-/** Forgets what was told longer than `ageMs` ago, up to `limit`; what waits or is dead stays. */
-export async function pruneWebhooks(db: Db, ageMs: number, limit: number): Promise<number> {
+/** Gives up to `limit` dead ones up for good whose id (which tells the time) is below `beforeId`: nobody decided. */
+export async function dropOldDeadWebhooks(db: Db, beforeId: string, limit: number): Promise<number> {
+  return await affected(
+    db,
+    `UPDATE webhook_deliveries SET state = 'stopped', updated_at = now() WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM webhook_deliveries WHERE state = 'dead' AND id < ?
+       ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED))`,
+    [beforeId, limit],
+  );
+}
+
+/** Forgets what was told before `beforeAt`, up to `limit`; what waits or is dead stays. */
+export async function pruneWebhooks(db: Db, beforeAt: string, limit: number): Promise<number> {
   return await affected(
     db,
     `DELETE FROM webhook_messages WHERE id = ANY (ARRAY(
        SELECT id FROM webhook_messages m
-       WHERE created_at < now() - ? * interval '1 millisecond' AND NOT EXISTS (
+       WHERE created_at < ? AND NOT EXISTS (
          SELECT 1 FROM webhook_deliveries d
          WHERE d.webhook_message_id = m.id AND d.state IN ('pending', 'dead'))
        ORDER BY created_at LIMIT ? FOR UPDATE SKIP LOCKED))`,
-    [ageMs, limit],
+    [beforeAt, limit],
   );
 }

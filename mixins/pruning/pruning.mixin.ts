@@ -1,0 +1,98 @@
+import type { Knex } from "knex";
+import { type Clock, isoTime, systemClock } from "../../lib/clock.ts";
+import { firstIdAt } from "../../lib/ids.ts";
+import { tryEach } from "../../lib/try-each.ts";
+import { pruneDeadLetters } from "../consumer/dead-letters.repository.ts";
+import type { Documents, StoredDocument } from "../documents/documents.mixin.ts";
+import { pruneKeys } from "../idempotency/idempotency.repository.ts";
+import { inBatches } from "../messages/runner.ts";
+import type { Postgres } from "../postgres/postgres.mixin.ts";
+import { type Timer, timer } from "../timer/timer.mixin.ts";
+
+const INTERVAL_MS = 600_000;
+/** What one statement removes well within its time-out. */
+const BATCH = 500;
+const DAY_MS = 86_400_000;
+/** How long an Idempotency-Key is kept. */
+const KEY_DAYS = 1;
+
+/** Everything before this moment goes; `id` is the smallest that a UUIDv7 of the moment can be. */
+export interface Before {
+  at: string;
+  id: string;
+}
+
+/** How long a store keeps what, and how up to `limit` of what is older goes. */
+export interface Retention {
+  /** The table or collection, as docs/operating.md lists it. */
+  store: string;
+  keepDays: number;
+  /** @returns how many went; fewer than `limit` when nothing is left to do */
+  prune(db: Knex, before: Before, limit: number): Promise<number>;
+}
+
+export interface PruningOptions {
+  postgres: Postgres;
+  clock?: Clock;
+  keepDeadLettersDays: number;
+  retentions?: readonly Retention[];
+}
+
+/** Removes what a service's stores no longer keep, with what the stores of every service have in common. */
+export function pruning(options: PruningOptions): Timer {
+  const { postgres, clock = systemClock } = options;
+  const all = retentionsOf(options);
+  return timer({
+    name: "pruning",
+    intervalMs: INTERVAL_MS,
+    run: (stopping) => prune(postgres.db, all, clock.now(), stopping),
+  });
+}
+
+/** Those of the service, and those that every service has. */
+export function retentionsOf(
+  options: Pick<PruningOptions, "keepDeadLettersDays" | "retentions">,
+): Retention[] {
+  const { keepDeadLettersDays, retentions = [] } = options;
+  return [
+    {
+      store: "idempotency_keys",
+      keepDays: KEY_DAYS,
+      prune: (db, { at }, limit) => pruneKeys(db, at, limit),
+    },
+    {
+      store: "inbox, dead letters",
+      keepDays: keepDeadLettersDays,
+      prune: (db, { id }, limit) => pruneDeadLetters(db, id, limit),
+    },
+    ...retentions,
+  ];
+}
+
+/** Each store for itself: one that fails is tried again at the next run and keeps none of the others. */
+export async function prune(
+  db: Knex,
+  retentions: readonly Retention[],
+  nowMs: number,
+  stopping?: AbortSignal,
+): Promise<void> {
+  const one = ({ keepDays, prune }: Retention) => {
+    const beforeMs = nowMs - keepDays * DAY_MS;
+    const before = { at: isoTime(beforeMs), id: firstIdAt(beforeMs) };
+    return inBatches(BATCH, () => prune(db, before, BATCH), stopping);
+  };
+  await tryEach("stores", retentions, one, stopping);
+}
+
+/** Removes up to `limit` documents that the query finds, in the order of the index that it has. */
+export async function removeDocuments<D extends StoredDocument>(
+  documents: Pick<Documents<D>, "find" | "remove">,
+  what: Required<Pick<Parameters<Documents<D>["find"]>[0], "query" | "sort">>,
+  limit: number,
+): Promise<number> {
+  const found = await documents.find({ ...what, limit });
+  if (found.length === 0) return 0;
+  const ids = found.map(({ _id }) => _id);
+  await documents.remove({ _id: { $in: ids } } as Parameters<Documents<D>["remove"]>[0]);
+  return found.length;
+}

@@ -1,0 +1,35 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "@jest/globals";
+import { ServiceBroker } from "moleculer";
+import { readConfig, type Settings } from "../../lib/config/config.ts";
+import { newId } from "../../lib/ids.ts";
+import { folderStorage } from "../../providers/storage/index.ts";
+import { mediaService } from "../../services/media/media.service.ts";
+import { eventually } from "../support/eventually.ts";
+
+const DAY_MS = 86_400_000;
+const folder = mkdtempSync(join(tmpdir(), "photos "));
+const storage = folderStorage(folder);
+const broker = new ServiceBroker({ logger: false, skipProcessEventRegistration: true });
+afterAll(async () => {
+  await broker.stop();
+  rmSync(folder, { recursive: true });
+});
+
+const photoOf = (ageDays: number) => `proofs/${newId(Date.now() - ageDays * DAY_MS)}/${newId()}.webp`;
+const young = [photoOf(1), photoOf(179)];
+const avatar = `avatars/${newId(0)}.webp`;
+beforeAll(async () => {
+  const old = Array.from({ length: 201 }, (_, n) => photoOf(181 + n));
+  for (const key of [...old, ...young, avatar]) await storage.put(key, Buffer.from("x"));
+});
+
+it("photos of deliveries, of orders older than is kept, are removed, and no avatar", async () => {
+  const config = readConfig({}, { needs: false }) as Settings;
+  broker.createService(mediaService({ config, storage }));
+  await broker.start();
+  await eventually(async () => expect(await storage.list("proofs/", 10)).toEqual([...young].sort()));
+  expect(await storage.list("avatars/", 10)).toEqual([avatar]);
+});

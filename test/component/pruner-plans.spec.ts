@@ -1,0 +1,170 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import {
+  BANK,
+  bankRow,
+  deadLetterRows,
+  notificationRows,
+  orderRows,
+  partnerRows,
+  unmatchedRows,
+} from "../../bench/lib/generate.ts";
+import { isoTime } from "../../lib/clock.ts";
+import { readConfig } from "../../lib/config/config.ts";
+import { firstIdAt, newId } from "../../lib/ids.ts";
+import { inboxStats, pruneInbox } from "../../mixins/consumer/inbox.repository.ts";
+import * as documents from "../../mixins/documents/postgres.repository.ts";
+import { claimMessages, dueMessages, pruneOutbox } from "../../mixins/outbox/outbox.repository.ts";
+import type { Db } from "../../mixins/postgres/database.ts";
+import { type Retention, retentionsOf } from "../../mixins/pruning/pruning.mixin.ts";
+import { takeDue } from "../../services/notifications/held.repository.ts";
+import { notificationRetentions } from "../../services/notifications/retention.ts";
+import { dueOrders } from "../../services/orders/deadlines.repository.ts";
+import { dueErasures, sweepErasedCustomers } from "../../services/orders/erasure.repository.ts";
+import { claimRefunds, dueRefundBanks } from "../../services/orders/payments.repository.ts";
+import { claimLooks, countOverdueLooks, dueBanks } from "../../services/orders/reconciliation.repository.ts";
+import { orderRetentions } from "../../services/orders/retention.ts";
+import { forgottenReservation } from "../../services/partners/reservations.repository.ts";
+import { partnerRetentions } from "../../services/partners/retention.ts";
+import { LOAD_TIMEOUT_MS, PLAN_ROWS, type PlanBench, planBench } from "../support/plans.ts";
+
+const DAY_MS = 86_400_000;
+/** What a pruner removes at once. */
+const BATCH = 50;
+/** Of each row that goes: the row, what is removed with it, and what refers to it; never a row that stays. */
+const ROWS = 40 * BATCH;
+/** A sweep that finds nothing to do. */
+const IDLE_ROWS = 50;
+
+const config = readConfig({});
+const keepDeadLettersDays = config.KEEP_DEAD_LETTERS_DAYS;
+let bench: PlanBench;
+let on: Db;
+
+/** A collection whose statements are those that are explained. */
+const collection = (table: string) =>
+  ({
+    find: (what: Parameters<typeof documents.find>[2]) => documents.find(on, table, what),
+    remove: (query: object) => documents.remove(on, table, query),
+  }) as never;
+
+const histories = {
+  history: collection("documents.order_history"),
+  payments: collection("documents.payments"),
+};
+const services: [name: "orders" | "partners" | "notifications", retentions: Retention[]][] = [
+  ["orders", orderRetentions(config, histories)],
+  ["partners", partnerRetentions(keepDeadLettersDays)],
+  ["notifications", notificationRetentions(config, collection("documents.notifications"))],
+];
+const sweeps: Record<string, [name: string, work: (db: Db) => Promise<unknown>][]> = {
+  orders: [
+    ["deadlines", (db) => dueOrders(db, BATCH)],
+    ["refunds that are due", (db) => dueRefundBanks(db)],
+    ["refunds of a bank", (db) => claimRefunds(db, { bankId: BANK, token: newId(), leaseMs: 1, limit: 8 })],
+    ["banks to be asked", (db) => dueBanks(db)],
+    ["orders to be asked about", (db) => claimLooks(db, { bankId: BANK, leaseMs: 1, limit: 8 })],
+    ["overdue questions", (db) => countOverdueLooks(db, 1)],
+  ],
+  partners: [["forgotten reservations", (db) => forgottenReservation(db, 0, [])]],
+  notifications: [["what is held and due", (db) => takeDue(db, isoTime(Date.now()), BATCH)]],
+};
+const always: [name: string, work: (db: Db) => Promise<unknown>][] = [
+  ["outbox: what is due", (db) => dueMessages(db)],
+  ["outbox: claim", (db) => claimMessages(db, false, BATCH)],
+];
+
+describe.each(services)(
+  `with some ${PLAN_ROWS} rows a table in the database of %s`,
+  (service, retentions) => {
+    // Half of the rows of every table are older than it keeps them, for the longest that is kept.
+    const all = retentionsOf({ keepDeadLettersDays, retentions });
+    const longest = Math.max(...all.map(({ keepDays }) => keepDays));
+    beforeAll(async () => {
+      bench = await planBench(service);
+      // A table with six rows for each order has them of a sixth of the orders, and so on.
+      const batch = (rowsEach: number) => ({
+        first: 1,
+        count: Math.ceil(PLAN_ROWS / rowsEach),
+        since: `(now() - interval '${2 * longest} days')`,
+        until: "now()",
+      });
+      const [whole, sixth] = [orderRows(batch(1)), orderRows(batch(6))];
+      await bench.load(...whole.keys, ...deadLetterRows(batch(20), service));
+      if (service === "orders") {
+        await bench.load(bankRow, ...whole.orders, ...whole.positions, ...unmatchedRows(batch(20)));
+        await bench.load(
+          `INSERT INTO disputes (id, bank_id, dispute_id, payment_id, amount_minor, currency, reason, state, withdrawn, reported_at)
+         SELECT id, bank_id, 'd' || payment_id, payment_id, 100, 'EUR', 'fraudulent', 'lost', true, now()
+         FROM payment_receipts WHERE order_id IS NULL`,
+        );
+        await bench.load(...sixth.history, ...sixth.messages, ...sixth.documents);
+      } else if (service === "partners") {
+        await bench.load(...partnerRows(batch(2)).orders, ...partnerRows(batch(2)).messages);
+      } else {
+        const quarter = notificationRows(batch(4));
+        await bench.load(...quarter.orders, ...quarter.messages, ...quarter.documents);
+        await bench.load(
+          `INSERT INTO recipients (user_id, version, deleted_at)
+         SELECT gen_random_uuid(), 1, now() - n * interval '10 minutes' FROM generate_series(1, ${PLAN_ROWS}) n`,
+          `INSERT INTO ended_sessions (session_id, user_id, created_at)
+         SELECT gen_random_uuid(), gen_random_uuid(), now() - n * interval '1 minute'
+         FROM generate_series(1, ${PLAN_ROWS}) n`,
+        );
+      }
+    }, LOAD_TIMEOUT_MS);
+    afterAll(() => bench.stop());
+
+    it.each([...always, ...(sweeps[service] ?? [])])(
+      "a sweep that finds nothing costs nothing, with stale statistics too: %s",
+      async (_, work) => {
+        await bench.expectRows(work, IDLE_ROWS);
+      },
+    );
+
+    // The statistics of an empty table are those of a new installation, which has nothing to prune.
+    describe("with fresh statistics", () => {
+      beforeAll(async () => {
+        await bench.db.raw("ANALYZE");
+      }, LOAD_TIMEOUT_MS);
+
+      it.each([...always, ...(sweeps[service] ?? [])])(
+        "a sweep that finds nothing costs nothing: %s",
+        async (_, work) => {
+          await bench.expectRows(work, IDLE_ROWS);
+        },
+      );
+
+      it.each(all.map((one) => [one.store, one] as const))(
+        "%s: the oldest go, and the others are not looked at",
+        async (_, { keepDays, prune }) => {
+          const beforeMs = Date.now() - keepDays * DAY_MS;
+          await bench.expectRows(async (db) => {
+            on = db;
+            const before = { at: isoTime(beforeMs), id: firstIdAt(beforeMs) };
+            expect(await prune(db as never, before, BATCH)).toBe(BATCH);
+          }, ROWS);
+        },
+      );
+
+      it("the inbox and the outbox forget the oldest, and do not look at the others", async () => {
+        await bench.expectRows(async (db) => {
+          expect(await pruneInbox(db, firstIdAt(Date.now() - 14 * DAY_MS), BATCH)).toBe(BATCH);
+        }, ROWS);
+        if (service === "partners") return;
+        await bench.expectRows(async (db) => {
+          expect(await pruneOutbox(db, 7 * DAY_MS, BATCH)).toBe(BATCH);
+        }, ROWS);
+      });
+
+      it("the figures of the queues count dead letters, and nothing that is over", async () => {
+        await bench.expectRows((db) => inboxStats(db, service, ["order.paid"]), PLAN_ROWS / 8);
+      });
+
+      it("erasing the orders of those who left costs their orders", async () => {
+        if (service !== "orders") return;
+        await bench.expectRows((db) => dueErasures(db, BATCH, []), IDLE_ROWS);
+        await bench.expectRows((db) => sweepErasedCustomers(db, 1), IDLE_ROWS);
+      });
+    });
+  },
+);
