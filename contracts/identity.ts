@@ -120,7 +120,8 @@ export const identityActions = {
     object({ email, password, ...profileFields, pushToken: optional(pushToken) }),
     object({ userId: uuid, email: text(254) }),
   ),
-  "identity.confirm": action(object({ email, code }), nothing),
+  /** With `password`, only for the registration that has it. */
+  "identity.confirm": action(object({ email, code, password: optional(givenPassword) }), nothing),
   /** Answers the same for an unknown address: who is registered is nobody's business. */
   "identity.resendCode": action(object({ email }), nothing),
   "identity.signIn": action(

@@ -35,10 +35,12 @@ export interface paths {
   "/users/confirm": {
     get?: never;
     put?: never;
-    /** Confirm the e-mail address by the code */
+    /** Confirm the e-mail address by the code. The code belongs to one registration. With `password`, it counts only for the registration that has it: send it where the app still knows it. */
     post: {
       parameters: { path?: never; query?: never; header?: never };
-      requestBody: { content: { "application/json": { email: string; code: string } } };
+      requestBody: {
+        content: { "application/json": { email: string; code: string; password?: string | null } };
+      };
       responses: { 204: { content?: never }; default: Refusal };
     };
     delete?: never;

@@ -6,8 +6,8 @@ import type { Profile } from "../../contracts/identity.ts";
 import type { Caller } from "../../contracts/meta.ts";
 import type { Db } from "../../mixins/postgres/database.ts";
 import { addAudit } from "./audit.repository.ts";
-import { dropCode } from "./codes.repository.ts";
-import { checkCode, invalidCode } from "./codes.ts";
+import { type CodeOf, dropCode } from "./codes.repository.ts";
+import { checkCode, invalidCode, subjectOf } from "./codes.ts";
 import { findUndo, insertUndo, useUndo } from "./email-undos.repository.ts";
 import { eraseUnconfirmed } from "./erasure.ts";
 import { mail, profileView, userMessage } from "./messages.ts";
@@ -34,7 +34,7 @@ export async function confirmEmail(
   code: string,
 ): Promise<Profile> {
   const { clientIp: ip } = ctx.meta as { clientIp?: string };
-  const useUp = await checkCode(parts, { purpose: "change-email", subject: caller.id, ip }, code);
+  const { useUp } = await checkCode(parts, ownCode(caller.id), ip, code);
   const { email: former, pendingEmail } = await ownProfile(parts, caller.id);
   if (!pendingEmail) throw invalidCode();
   const changed = await inTurn(parts, pendingEmail, () =>
@@ -42,6 +42,11 @@ export async function confirmEmail(
   );
   await endSessions(parts, ctx, caller.id, caller.sessionId);
   return changed;
+}
+
+/** The code of a change belongs to the user, from wherever it is entered. */
+export function ownCode(userId: string): CodeOf {
+  return { purpose: "change-email", address: userId, requester: "self" };
 }
 
 async function moveTo(
@@ -94,7 +99,7 @@ export async function undoEmailChange(
       if (!(await useUndo(trx, tokenHash, undo))) throw noSuchLink();
       const updated = await restoreEmail(trx, userId, formerEmail);
       if (!updated) throw noSuchLink();
-      await dropCode(trx, "change-email", userId);
+      await dropCode(trx, "change-email", subjectOf(ownCode(userId)));
       await addAudit(trx, { actorId: userId, action: "email.change-undone", subject: userId });
       await parts.out.add(trx, [userMessage("user.updated", updated)]);
     });

@@ -49,9 +49,9 @@ export async function eraseTraces(
   );
   await affected(db, "DELETE FROM invitations WHERE email = ?", [user.email]);
   await affected(db, "DELETE FROM email_undos WHERE user_id = ?", [user.id]);
-  await affected(db, "DELETE FROM verification_codes WHERE purpose = ANY(?) AND subject = ANY(?)", [
-    purposes,
+  await affected(db, "DELETE FROM verification_codes WHERE address = ANY(?) AND purpose = ANY(?)", [
     user.subjects,
+    purposes,
   ]);
   await affected(db, "DELETE FROM allowances WHERE split_part(subject, '.', 1) = ANY(?) AND scope <> ?", [
     user.subjects,

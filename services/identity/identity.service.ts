@@ -125,9 +125,11 @@ export function identityService({
       if (config.NODE_ENV === "production" && (await mayChangeAudit(db.db))) this.logger.warn(AUDIT_NOT_SAFE);
     },
     actions: {
-      register: action("identity.register", (ctx) => register(parts, ctx.params)),
+      register: action("identity.register", (ctx) => register(parts, ctx.params, ctx.meta.clientIp)),
       confirm: action("identity.confirm", (ctx) => done(confirm(parts, ctx.params, ctx.meta.clientIp))),
-      resendCode: action("identity.resendCode", (ctx) => done(resendCode(parts, ctx.params))),
+      resendCode: action("identity.resendCode", (ctx) =>
+        done(resendCode(parts, ctx.params, ctx.meta.clientIp)),
+      ),
 
       signIn: action("identity.signIn", (ctx) =>
         signIn(parts, ctx.params, clientOf(ctx, ctx.params.userAgent)),
@@ -143,7 +145,9 @@ export function identityService({
         done(signOutEverywhere(parts, ctx, callerOf(ctx))),
       ),
 
-      forgotPassword: action("identity.forgotPassword", (ctx) => done(forgotPassword(parts, ctx.params))),
+      forgotPassword: action("identity.forgotPassword", (ctx) =>
+        done(forgotPassword(parts, ctx.params, ctx.meta.clientIp)),
+      ),
       resetPassword: action("identity.resetPassword", (ctx) => done(resetPassword(parts, ctx, ctx.params))),
       changePassword: action("identity.changePassword", (ctx) =>
         done(changePassword(parts, ctx, callerOf(ctx), ctx.params)),

@@ -15,7 +15,7 @@ import {
   insertInvitation,
   releaseInvitation,
 } from "./invitations.repository.ts";
-import { MAILS, takeOne } from "./limits.ts";
+import { takeMailOf } from "./limits.ts";
 import { mail, userMessage } from "./messages.ts";
 import type { Parts } from "./parts.ts";
 import { refuseCommonPassword } from "./password-policy.ts";
@@ -47,7 +47,7 @@ export async function invite(
   const { email } = ctx.params;
   const grant = grantFor(caller, ctx.params);
   return idempotent(parts.postgres, ctx, "identity.invite", async (trx) => {
-    await takeOne(trx, MAILS, parts.digest(email));
+    await takeMailOf(parts, trx, email, caller.id);
     const inviter = await profileById(trx, caller.id);
     const token = randomBytes(TOKEN_BYTES).toString("base64url");
     const id = newId();

@@ -1,7 +1,7 @@
 import { fail } from "../../contracts/errors.ts";
 import { networkOf } from "../../lib/net/network-of.ts";
 import type { Db } from "../../mixins/postgres/database.ts";
-import type { Purpose } from "./codes.repository.ts";
+import { type CodeOf, hasOwnCode, type Purpose } from "./codes.repository.ts";
 import {
   type Allowance,
   countUse,
@@ -32,8 +32,10 @@ export const PASSWORD_TRIES_PER_CLIENT: Allowance = { scope: "password-ip", max:
 /** For how long a client counts as the owner's after a right password. */
 const KNOWN_CLIENT: Allowance = { scope: "password-known", max: 1, windowSeconds: 30 * 86_400 };
 const CLIENT_LENGTH = 20;
-/** Mails that strangers can cause to one address. */
-export const MAILS: Allowance = { scope: "mail", max: 6, windowSeconds: 3_600 };
+/** Mails that one requester can cause to one address: nobody uses up the mails of another. */
+const MAILS: Allowance = { scope: "mail", max: 6, windowSeconds: 3_600 };
+/** Mails to one address for all requesters together that nobody has signed in from lately. */
+const MAILS_PER_ADDRESS: Allowance = { scope: "mail-address", max: 60, windowSeconds: 3_600 };
 /** Wrong codes of one purpose for one address from one client, counted whether or not a code is live. */
 const CODE_TRIES = { max: 10, windowSeconds: 86_400 };
 /**
@@ -44,12 +46,35 @@ const CODE_TRIES = { max: 10, windowSeconds: 86_400 };
  * at, a new address and a forgotten password, only one opens anything at a time.
  */
 const CODE_TRIES_PER_ADDRESS = { max: 50, windowSeconds: 86_400 };
+/**
+ * The same for tries at codes that the client asked for itself: each of twenty mails bears five. With those at the codes
+ * of others a crowd has 150 tries a day: a chance of 1 in 6,667.
+ */
+const OWN_CODE_TRIES_PER_ADDRESS = { max: 100, windowSeconds: 86_400 };
+
+/** Who asks, as a request tells: its network. "inside" for calls that name none. */
+export function requesterOf({ digest }: Pick<Parts, "digest">, ip: string | undefined): string {
+  return (ip === undefined ? "inside" : digest(networkOf(ip))).slice(0, CLIENT_LENGTH);
+}
 
 /**
- * Takes one use, for good: what follows may fail.
+ * Takes one mail to an address, for good: what follows may fail.
  * @throws TOO_MANY_REQUESTS with `retryAfterSeconds`
  */
-export async function takeOne(db: Db, allowance: Allowance, subject: string): Promise<void> {
+export async function takeMail(parts: Parts, email: string, ip: string | undefined): Promise<void> {
+  const { db } = parts.postgres;
+  const { address, client, pair } = subjectsOf(parts, { address: parts.digest(email), ip });
+  await takeOne(db, MAILS, pair);
+  const isKnown = !client || (await hasUse(db, KNOWN_CLIENT.scope, pair));
+  if (!isKnown) await takeOne(db, MAILS_PER_ADDRESS, address);
+}
+
+/** The same for a mail that somebody who is signed in sends. */
+export async function takeMailOf(parts: Parts, db: Db, email: string, userId: string): Promise<void> {
+  await takeOne(db, MAILS, `${parts.digest(email)}.${parts.digest(userId).slice(0, CLIENT_LENGTH)}`);
+}
+
+async function takeOne(db: Db, allowance: Allowance, subject: string): Promise<void> {
   const { used, renewedInSeconds } = await countUse(db, allowance, subject);
   if (used > allowance.max) throw tooMany(renewedInSeconds);
 }
@@ -125,34 +150,30 @@ export async function limitedPasswordTry<T>(
   return result;
 }
 
-/** Whose code is tried, and from where. */
-export interface CodeTry {
-  purpose: Purpose;
-  /** A digest of the address, or the id of the user who changes it. */
-  subject: string;
-  /** None for calls from inside. */
-  ip: string | undefined;
-}
-
 /**
  * Runs a check of a code under the limits per client and per address. What is refused here uses up no try of the code,
- * so that a guesser cannot use up the codes that come after. For a client that nobody knows as many statements run
- * with and without a live code, and as many of them write: the time tells not which it was.
+ * so that a guesser cannot use up the codes that come after. A requester's tries at the code that it asked for itself are
+ * counted apart from those at the codes of others: a crowd that guesses keeps nobody from an own code.
  * @param look answers what the live code has to be; undefined where there is none
  * @throws TOO_MANY_REQUESTS
  */
-export async function limitedCodeTry(
+export async function limitedCodeTry<T>(
   parts: Parts,
-  { purpose, subject, ip }: CodeTry,
-  look: () => Promise<string | undefined>,
-): Promise<string | undefined> {
+  of: CodeOf,
+  ip: string | undefined,
+  look: () => Promise<T | undefined>,
+): Promise<T | undefined> {
   const { db } = parts.postgres;
-  const scope = codeScope(purpose);
-  const { address, client, pair } = subjectsOf(parts, { address: subject, ip });
+  const scope = codeScope(of.purpose);
+  const { address, client, pair } = subjectsOf(parts, { address: of.address, ip });
+  const isOwn = await hasOwnCode(db, of);
   const isKnown = !client || (await hasUse(db, KNOWN_CLIENT.scope, pair));
+  const ofAll: Allowance = isOwn
+    ? { ...OWN_CODE_TRIES_PER_ADDRESS, scope: `${scope} own` }
+    : { ...CODE_TRIES_PER_ADDRESS, scope };
   const places = await begin(db, [
     [{ ...CODE_TRIES, scope }, pair],
-    ...(isKnown ? [] : [[{ ...CODE_TRIES_PER_ADDRESS, scope }, address] satisfies [Allowance, string]]),
+    ...(isKnown ? [] : [[ofAll, address] satisfies [Allowance, string]]),
   ]);
   const expected = await look().catch(async (error) => {
     await giveBack(db, places);
@@ -164,8 +185,10 @@ export async function limitedCodeTry(
 }
 
 /** After a right code the tries for the address count anew. */
-export async function forgetCodeTries(db: Db, purpose: Purpose, subject: string): Promise<void> {
-  await forgetUses(db, codeScope(purpose), subject);
+export async function forgetCodeTries(db: Db, { purpose, address }: CodeOf): Promise<void> {
+  const scope = codeScope(purpose);
+  await forgetUses(db, scope, address);
+  await forgetUses(db, `${scope} own`, address);
 }
 
 /** Each purpose has its own: who guesses at one keeps nobody from the others. */

@@ -3,10 +3,11 @@ import type { Params } from "../../contracts/actions.ts";
 import { fail } from "../../contracts/errors.ts";
 import type { Caller } from "../../contracts/meta.ts";
 import { addAudit } from "./audit.repository.ts";
+import type { CodeOf } from "./codes.repository.ts";
 import { checkCode, invalidCode, issueCode } from "./codes.ts";
 import { sendOrPretend } from "./letters.ts";
 import { forgetUses } from "./limits.repository.ts";
-import { limitedPasswordTry, MAILS, PASSWORD_TRIES, takeOne } from "./limits.ts";
+import { limitedPasswordTry, PASSWORD_TRIES, requesterOf, takeMail } from "./limits.ts";
 import { mail } from "./messages.ts";
 import type { Parts } from "./parts.ts";
 import { refuseCommonPassword } from "./password-policy.ts";
@@ -18,11 +19,12 @@ import { endSessions } from "./sessions.ts";
 export async function forgotPassword(
   parts: Parts,
   { email }: Params<"identity.forgotPassword">,
+  ip: string | undefined,
 ): Promise<void> {
-  await takeOne(parts.postgres.db, MAILS, parts.digest(email));
+  await takeMail(parts, email, ip);
   await parts.postgres.transact(async (trx) => {
     const profile = await profileByEmail(trx, email);
-    const values = await issueCode(parts, trx, "reset-password", parts.digest(email));
+    const values = await issueCode(parts, trx, codeOf(parts, email, ip));
     const owner = profile?.emailConfirmed ? profile : undefined;
     await sendOrPretend(parts, trx, owner, { template: "reset-password", email, values });
   });
@@ -40,7 +42,7 @@ export async function resetPassword(
 ): Promise<void> {
   refuseCommonPassword(password, [email]);
   const { clientIp: ip } = ctx.meta as { clientIp?: string };
-  const useUp = await checkCode(parts, { purpose: "reset-password", subject: parts.digest(email), ip }, code);
+  const { useUp } = await checkCode(parts, codeOf(parts, email, ip), ip, code);
   const profile = await profileByEmail(parts.postgres.db, email);
   if (!profile?.emailConfirmed) throw invalidCode();
   await parts.postgres.transact(useUp);
@@ -48,6 +50,10 @@ export async function resetPassword(
   await endSessions(parts, ctx, profile.id);
   await forgetUses(parts.postgres.db, PASSWORD_TRIES.scope, parts.digest(email));
   await tellOfChange(parts, profile, { action: "password.reset", subject: profile.id });
+}
+
+function codeOf(parts: Parts, email: string, ip: string | undefined): CodeOf {
+  return { purpose: "reset-password", address: parts.digest(email), requester: requesterOf(parts, ip) };
 }
 
 /** Sets a new password and ends every other session. @throws INVALID_CREDENTIALS, PASSWORD_TOO_COMMON */

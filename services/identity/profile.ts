@@ -4,7 +4,8 @@ import type { Profile } from "../../contracts/identity.ts";
 import type { Caller } from "../../contracts/meta.ts";
 import { isEmptyChange } from "../../lib/changes.ts";
 import { issueCode } from "./codes.ts";
-import { MAILS, takeOne } from "./limits.ts";
+import { ownCode } from "./email-change.ts";
+import { takeMailOf } from "./limits.ts";
 import { deviceMessage, mail, profileView, userMessage } from "./messages.ts";
 import type { Parts } from "./parts.ts";
 import { requirePassword } from "./passwords.ts";
@@ -38,7 +39,7 @@ export async function updateProfile(
       throw invalidField("currentPassword", "required", "A new e-mail address needs the current password.");
     }
     await requirePassword(parts, present, currentPassword, { clientIp });
-    await takeOne(parts.postgres.db, MAILS, parts.digest(pendingEmail));
+    await takeMailOf(parts, parts.postgres.db, pendingEmail, caller.id);
   }
   return parts.postgres.transact(async (trx) => {
     const updated = await updateProfileRow(trx, caller.id, { ...changes, pendingEmail }, expectedVersion);
@@ -48,7 +49,7 @@ export async function updateProfile(
     if (pushToken) await parts.out.add(trx, [deviceMessage(updated, caller.sessionId, pushToken)]);
     if (pendingEmail) {
       const { id: userId, language } = updated;
-      const values = await issueCode(parts, trx, "change-email", userId);
+      const values = await issueCode(parts, trx, ownCode(userId));
       const other = await profileByEmail(trx, pendingEmail);
       const letter = other?.emailConfirmed
         ? mail(parts, {

@@ -70,10 +70,11 @@ export async function saveNewProfile(db: Db, profile: NewProfile): Promise<Profi
   const replaced = await row<ProfileRow>(
     db,
     `UPDATE profiles SET email_confirmed = ?, first_name = ?, last_name = ?, phone = ?, birth_date = ?,
-       language = ?, role = ?, partner_id = ?, partner_admin = ?, push_token = ?, version = version + 1,
+       language = ?, role = ?, partner_id = ?, partner_admin = ?, push_token = ?,
+       version = version + ?::boolean::integer,
        updated_at = now()
      WHERE id = ? AND email = ? AND NOT email_confirmed RETURNING ${PROFILE}`,
-    [...values, id, email],
+    [...values, emailConfirmed, id, email],
   );
   const made = await row<ProfileRow>(
     db,

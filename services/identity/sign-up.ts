@@ -1,11 +1,13 @@
 import type { Knex } from "knex";
 import type { Params, Result } from "../../contracts/actions.ts";
 import { newId } from "../../lib/ids.ts";
-import { dropCode } from "./codes.repository.ts";
-import { checkCode, invalidCode, issueCode } from "./codes.ts";
+import { open, SealError, seal } from "../../lib/seal.ts";
+import type { Db } from "../../mixins/postgres/database.ts";
+import { type CodeOf, dropCode } from "./codes.repository.ts";
+import { type CheckedCode, checkCode, invalidCode, issueCode, reissueCode, subjectOf } from "./codes.ts";
 import { registerAccount } from "./erasure.ts";
 import { sendOrPretend } from "./letters.ts";
-import { MAILS, takeOne } from "./limits.ts";
+import { requesterOf, takeMail } from "./limits.ts";
 import { mail, userMessage } from "./messages.ts";
 import type { Parts } from "./parts.ts";
 import { refuseCommonPassword } from "./password-policy.ts";
@@ -13,47 +15,44 @@ import { checkBirthDate, DEFAULT_LANGUAGE } from "./people.ts";
 import { confirmProfile, profileByEmail, saveNewProfile } from "./profiles.repository.ts";
 import { inTurn } from "./turns.ts";
 
+/** A registration waits for its code for so long; after that one registers again. */
+const REGISTRATION_KEPT_SECONDS = 86_400;
+const CUSTOMER = { role: "customer" } as const;
+
+type Registration = Params<"identity.register">;
+
 /**
  * Makes a customer who cannot sign in before the code has come back. An address that has an account already is
  * answered in the same way after the same work; its owner is told by mail. Nobody proved an address before it
- * is confirmed, so until then the newest registration counts and earlier codes are worth nothing.
+ * is confirmed: each requester's registration waits for its own code, and the code confirms that one alone.
  * @throws PASSWORD_TOO_COMMON, VALIDATION_ERROR, TOO_MANY_REQUESTS after too many mails to the address, OVERLOADED
  */
 export async function register(
   parts: Parts,
-  params: Params<"identity.register">,
+  params: Registration,
+  ip: string | undefined,
 ): Promise<Result<"identity.register">> {
   const { email, password, firstName, lastName, birthDate } = params;
   checkBirthDate(parts, birthDate);
   refuseCommonPassword(password, [email, firstName, lastName]);
-  await takeOne(parts.postgres.db, MAILS, parts.digest(email));
-  return inTurn(parts, email, () => makeCustomer(parts, params));
+  await takeMail(parts, email, ip);
+  return inTurn(parts, email, () => makeCustomer(parts, params, codeOf(parts, email, ip)));
 }
 
-/**
- * The live code goes before the provider takes the new password: it was asked for by another registration, and must
- * confirm this one's password at no moment, also not when the rest never happens.
- */
+/** The requester's own earlier code goes first: it was asked for by another registration of the same requester. */
 async function makeCustomer(
   parts: Parts,
-  { email, password, pushToken, language = DEFAULT_LANGUAGE, ...person }: Params<"identity.register">,
+  registration: Registration,
+  of: CodeOf,
 ): Promise<Result<"identity.register">> {
-  const grant = { role: "customer" } as const;
-  await dropCode(parts.postgres.db, "confirm-email", parts.digest(email));
-  const account = await registerAccount(parts, { email, password, confirmed: false, grant });
+  const { email, password, language = DEFAULT_LANGUAGE } = registration;
+  const subject = subjectOf(of);
+  await dropCode(parts.postgres.db, of.purpose, subject);
+  const account = await registerAccount(parts, { email, password, confirmed: false, grant: CUSTOMER });
+  const sealed = seal(JSON.stringify(registration), parts.seals, placeOf(subject));
   const isNew = await parts.postgres.transact(async (trx) => {
-    const values = await issueCode(parts, trx, "confirm-email", parts.digest(email));
-    const saved = account.taken
-      ? undefined
-      : await saveNewProfile(trx, {
-          ...person,
-          id: account.userId,
-          email,
-          emailConfirmed: false,
-          language,
-          grant,
-          pushToken,
-        });
+    const values = await issueCode(parts, trx, of, { sealed, keptSeconds: REGISTRATION_KEPT_SECONDS });
+    const saved = account.taken ? undefined : await saveCustomer(trx, account.userId, registration);
     const owner = saved ?? (await profileByEmail(trx, email));
     const about = { email, language: owner?.language ?? language, ...(owner && { userId: owner.id }) };
     const letter = saved
@@ -66,25 +65,64 @@ async function makeCustomer(
 }
 
 /**
- * Takes the code back: from now on the customer can sign in, and the others learn of them. The code is used up
- * first: one that a newer registration has replaced confirms nothing. What breaks off after the provider's part is
- * ended by a new code, or by the first sign-in.
- * @throws CODE_INVALID, TOO_MANY_REQUESTS, OVERLOADED
+ * Takes the code back: from now on the customer can sign in, and the others learn of them. The code belongs to one
+ * registration, whose password and profile count, whatever was registered for the address since. The code is used up
+ * first. What breaks off after the provider's part is ended by a new code, or by the first sign-in.
+ * @throws CODE_INVALID, also for a `password` that is not the registration's; TOO_MANY_REQUESTS, OVERLOADED
  */
 export async function confirm(
   parts: Parts,
-  { email, code }: Params<"identity.confirm">,
+  { email, code, password }: Params<"identity.confirm">,
   ip: string | undefined,
 ): Promise<void> {
-  const whose = { purpose: "confirm-email", subject: parts.digest(email), ip } as const;
-  const useUp = await checkCode(parts, whose, code);
+  const checked = await checkCode(parts, codeOf(parts, email, ip), ip, code);
+  const registration = registrationOf(parts, checked);
   const profile = await profileByEmail(parts.postgres.db, email);
-  if (!profile) throw invalidCode();
+  if (!profile || !registration) throw invalidCode();
+  if (password !== undefined && password !== registration.password) throw invalidCode();
   await inTurn(parts, email, async () => {
-    await parts.postgres.transact(useUp);
-    await parts.provider.markConfirmed(profile.id);
-    await parts.postgres.transact((trx) => tellOfConfirmed(parts, trx, profile.id));
+    await parts.postgres.transact(checked.useUp);
+    const grant = CUSTOMER;
+    const account = await registerAccount(parts, {
+      email,
+      password: registration.password,
+      confirmed: false,
+      grant,
+    });
+    if (account.taken) return; // somebody proved the address meanwhile: nothing changes
+    const saved = await saveCustomer(parts.postgres.db, account.userId, registration);
+    if (!saved) throw invalidCode();
+    await parts.provider.markConfirmed(account.userId);
+    await parts.postgres.transact(async (trx) => {
+      await tellOfConfirmed(parts, trx, account.userId);
+      await dropCode(trx, "confirm-email", checked.subject);
+    });
   });
+}
+
+function saveCustomer(db: Db, id: string, registration: Registration) {
+  const { password: _, language = DEFAULT_LANGUAGE, ...person } = registration;
+  return saveNewProfile(db, { ...person, id, language, emailConfirmed: false, grant: CUSTOMER });
+}
+
+/** Undefined for one that was sealed by a secret that is gone. */
+function registrationOf(
+  { seals }: Parts,
+  { subject, registrationSealed }: CheckedCode,
+): Registration | undefined {
+  if (registrationSealed === undefined) return undefined;
+  try {
+    return JSON.parse(open(registrationSealed, seals, placeOf(subject))) as Registration;
+  } catch (error) {
+    if (error instanceof SealError) return undefined;
+    throw error;
+  }
+}
+
+const placeOf = (subject: string) => `registrations/${subject}`;
+
+function codeOf(parts: Parts, email: string, ip: string | undefined): CodeOf {
+  return { purpose: "confirm-email", address: parts.digest(email), requester: requesterOf(parts, ip) };
 }
 
 /** Writes that the address is proved and lets the others learn of the customer; nothing where it stands already. */
@@ -93,14 +131,21 @@ export async function tellOfConfirmed({ out }: Parts, trx: Knex.Transaction, use
   if (confirmed) await out.add(trx, [userMessage("user.registered", confirmed, confirmed.pushToken)]);
 }
 
-/** Sends a new code to an address that waits for one; answers the same for every other. @throws TOO_MANY_REQUESTS, OVERLOADED */
-export async function resendCode(parts: Parts, { email }: Params<"identity.resendCode">): Promise<void> {
-  await takeOne(parts.postgres.db, MAILS, parts.digest(email));
+/**
+ * Sends a new code for the requester's registration; answers the same for every other address. The live code of another
+ * requester stays. @throws TOO_MANY_REQUESTS, OVERLOADED
+ */
+export async function resendCode(
+  parts: Parts,
+  { email }: Params<"identity.resendCode">,
+  ip: string | undefined,
+): Promise<void> {
+  await takeMail(parts, email, ip);
   const resend = async (trx: Knex.Transaction) => {
     const profile = await profileByEmail(trx, email);
-    const values = await issueCode(parts, trx, "confirm-email", parts.digest(email));
-    const waiting = profile?.emailConfirmed ? undefined : profile;
-    await sendOrPretend(parts, trx, waiting, { template: "confirm-email", email, values });
+    const values = await reissueCode(parts, trx, codeOf(parts, email, ip));
+    const waiting = profile?.emailConfirmed || !values ? undefined : profile;
+    await sendOrPretend(parts, trx, waiting, { template: "confirm-email", email, values: values ?? {} });
   };
   await inTurn(parts, email, () => parts.postgres.transact(resend));
 }

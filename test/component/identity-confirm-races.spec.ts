@@ -133,11 +133,11 @@ describe("a code and a stranger's registration for the same address", () => {
 
   it("a confirmation whose code is replaced between its check and its turn, is refused", async () => {
     const { email, code } = await bench.registered();
-    const [{ subject } = { subject: "" }] = await bench.sql<{ subject: string }>(
-      "SELECT subject FROM verification_codes ORDER BY updated_at DESC LIMIT 1",
-    );
+    const [{ subject, address } = { subject: "", address: "" }] = await bench.sql<
+      Record<"subject" | "address", string>
+    >("SELECT subject, address FROM verification_codes ORDER BY updated_at DESC LIMIT 1");
     await bench.sql("INSERT INTO allowances VALUES ('sign-up', $1, 1, now() + interval '30 seconds')", [
-      subject,
+      address,
     ]);
     const owners = confirm(email, code).catch((error) => error);
     await eventually(async () => expect(await wanting()).toBeGreaterThan(1));
@@ -228,7 +228,7 @@ describe("an erasure and a registration or confirmation for the same address", (
   it("the sweep of old registrations leaves one alone whose confirmation has begun", async () => {
     const { email, userId, code } = await bench.registered();
     await age(userId);
-    const { reached, open } = gate("markConfirmed", "before");
+    const { reached, open } = gate("register", "before");
     const confirming = confirm(email, code);
     await reached;
     await bench.sweep(async () => expect(await wanting()).toBeGreaterThan(1));
@@ -278,4 +278,78 @@ describe("an erasure and a registration or confirmation for the same address", (
       await expect(bench.ask("identity.profile", {}, { token })).resolves.toMatchObject({ id: again.userId });
     },
   );
+});
+
+describe("registrations of one address by several requesters", () => {
+  const HOME = { clientIp: "198.51.100.7" };
+  const STRANGER = { clientIp: "203.0.113.66" };
+  const registered = async (email: string, password: string, meta: { clientIp: string }) =>
+    (
+      await bench.mailed(email, "confirm-email", () =>
+        bench.ask("identity.register", { ...person, email, password }, meta),
+      )
+    ).code ?? "";
+  const confirmed = (email: string, code: string, meta: { clientIp?: string }, password?: string) =>
+    bench.ask("identity.confirm", { email, code, ...(password && { password }) }, meta);
+
+  it("a stranger's newest code does not confirm the stranger's password for the owner", async () => {
+    const email = newAddress();
+    const own = await registered(email, PASSWORD, HOME);
+    const newest = await registered(email, STRANGERS, STRANGER);
+    if (newest !== own) await expect(confirmed(email, newest, HOME)).rejects.toMatchObject(invalid);
+    await confirmed(email, own, HOME);
+    await expect(bench.signIn(email, STRANGERS)).rejects.toMatchObject(wrong);
+    await expect(bench.signIn(email, PASSWORD)).resolves.toBeDefined();
+    await confirmed(email, newest, STRANGER);
+    await expect(bench.signIn(email, STRANGERS)).rejects.toMatchObject(wrong);
+  });
+
+  it("the code confirms the name, phone and push token of its own registration", async () => {
+    const email = newAddress();
+    const pushToken = { provider: "sandbox", token: "phone-of-eve" } as const;
+    const code = await registered(email, PASSWORD, HOME);
+    const eve = { ...person, firstName: "Eve", email, password: STRANGERS, pushToken };
+    await bench.ask("identity.register", eve, STRANGER);
+    await confirmed(email, code, HOME);
+    const told = await bench.said("user.registered", (user) => user.email === email);
+    expect(told).toMatchObject({ firstName: "Grete" });
+    expect(told).not.toHaveProperty("pushToken");
+  });
+
+  it("strangers' registrations and wrong codes use up neither the owner's mails nor the owner's code", async () => {
+    const email = newAddress();
+    const code = await registered(email, PASSWORD, HOME);
+    for (let count = 0; count < 6; count++) await registered(email, STRANGERS, STRANGER);
+    await expect(registered(email, STRANGERS, STRANGER)).rejects.toMatchObject({ type: "TOO_MANY_REQUESTS" });
+    for (let tries = 0; tries < 6; tries++) {
+      await confirmed(email, code === "000000" ? "111111" : "000000", STRANGER).catch(() => undefined);
+    }
+    const again = await bench.mailed(email, "confirm-email", () =>
+      bench.ask("identity.resendCode", { email }, HOME),
+    );
+    await confirmed(email, again.code ?? "", HOME);
+    await expect(bench.signIn(email, PASSWORD)).resolves.toBeDefined();
+  });
+
+  it("a code that a stranger has sent again leaves the owner's live one alone", async () => {
+    const email = newAddress();
+    const code = await registered(email, PASSWORD, HOME);
+    await bench.ask("identity.resendCode", { email }, STRANGER);
+    await confirmed(email, code, HOME);
+    await expect(bench.signIn(email, PASSWORD)).resolves.toBeDefined();
+  });
+
+  it("with the password, a code counts for the registration that has it alone", async () => {
+    const { email, code } = await bench.registered();
+    await expect(confirmed(email, code, {}, STRANGERS)).rejects.toMatchObject(invalid);
+    await confirmed(email, code, {}, PASSWORD);
+    await expect(bench.signIn(email, PASSWORD)).resolves.toBeDefined();
+  });
+
+  it("no password of a registration that waits stands readable in any row", async () => {
+    const { email } = await bench.registered();
+    const rows = await bench.sql("SELECT * FROM verification_codes");
+    expect(JSON.stringify(rows)).not.toContain(PASSWORD);
+    expect(JSON.stringify(rows)).not.toContain(email);
+  });
 });

@@ -45,8 +45,8 @@ beforeAll(async () => {
     [ROWS],
   );
   await db.raw(
-    `INSERT INTO verification_codes (purpose, subject, code_hash, expires_at)
-     SELECT 'confirm-email', 's' || n, 'h', ${over} ${from}`,
+    `INSERT INTO verification_codes (purpose, subject, address, requester, code_hash, expires_at)
+     SELECT 'confirm-email', 's' || n, 's' || n, 'r', 'h', ${over} ${from}`,
     [ROWS],
   );
   await db.raw(

@@ -16,6 +16,8 @@ export const accountRoutes = [
   }),
   route("POST /users/confirm", "identity.confirm", {
     summary: "Confirm the e-mail address by the code",
+    description:
+      "The code belongs to one registration. With `password`, it counts only for the registration that has it: send it where the app still knows it.",
     access: "public",
     success: 204,
     idempotencyKey: "never",
