@@ -42,11 +42,16 @@ describe("the schedule of tries", () => {
     );
   });
 
-  it("for an order to prepare, makes the waits longer and longer", () => {
-    const waits = [1, 2, 3, 4, 5, 6, 7, 8, 9].map(
-      (attempt) => nextTryMs({ urgency: "preparation", attempt }, 0) ?? 0,
+  it("for an order to prepare, waits for seconds at first and for two minutes at last", () => {
+    const waits = [1, 2, 3, 4, 5, 6, 7, 8, 9].map((attempt) =>
+      nextTryMs({ urgency: "preparation", attempt }, 0),
     );
-    expect(waits).toEqual([...waits].sort((a, b) => a - b));
+    expect(waits).toEqual([1e3, 2e3, 4e3, 8e3, 16e3, 3e4, 6e4, 9e4, 12e4]);
+  });
+
+  it("shortens each wait by chance by at most its share", () => {
+    expect(nextTryMs({ urgency: "preparation", attempt: 9 }, 1)).toBe(84_000);
+    expect(nextTryMs({ urgency: "information", attempt: 1 }, 1)).toBe(4_500);
   });
 
   it("for news, is that of the Standard Webhooks specification", () => {
