@@ -78,14 +78,17 @@ describe("push provider fcm, at FCM", () => {
   });
 
   it.each([
-    ["hang", "no access token within"],
-    ["invalid_grant", "no access token: status 400 invalid_grant: Invalid JWT Signature."],
-  ] as const)("without an access token (%s) nothing is sent: refused", async (tokenTrouble, detail) => {
-    server.state.tokenTrouble = tokenTrouble;
-    const result = await send({ timeoutMs: 200 });
-    expect(result).toMatchObject({ outcome: "refused", detail: expect.stringContaining(detail) });
-    expect(server.requests).toHaveLength(0);
-  });
+    ["hang", "no access token within", 200],
+    ["invalid_grant", "no access token: status 400 invalid_grant: Invalid JWT Signature.", 10_000],
+  ] as const)(
+    "without an access token (%s) nothing is sent: refused",
+    async (tokenTrouble, detail, timeoutMs) => {
+      server.state.tokenTrouble = tokenTrouble;
+      const result = await send({ timeoutMs });
+      expect(result).toMatchObject({ outcome: "refused", detail: expect.stringContaining(detail) });
+      expect(server.requests).toHaveLength(0);
+    },
+  );
 
   it("with a key that is not the account's, is refused and shows nothing of it", async () => {
     const settings = { ...fcmSettings, privateKey: otherKey(2_048) };
