@@ -58,6 +58,7 @@ describe("route tables", () => {
       ({ route, idempotencyKey }) => route.method === "POST" && idempotencyKey === "never",
     );
     expect(without.map(({ route }) => route.path).toSorted()).toEqual([
+      "/email/undo",
       "/invitations/accept",
       "/orders/check",
       "/orders/{order_id}/location",
@@ -81,6 +82,7 @@ describe("route tables", () => {
       .map(({ method, path }) => `${method} ${path}`);
     expect(open.toSorted()).toEqual([
       "GET /track/{token}",
+      "POST /email/undo",
       "POST /invitations/accept",
       "POST /password/forgot",
       "POST /password/reset",
