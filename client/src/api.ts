@@ -536,7 +536,8 @@ number is refused once an order has taken or given back pieces. To add pieces, o
   };
   "/partners/{partner_id}/hours": {
     get?: never;
-    /** Set the opening hours */
+    /** Set the opening hours. Weekday 0 is Sunday, 6 is Saturday. Minutes are after midnight by the clock of `time_zone`; an `until_minute` above
+1440 lies in the next day. */
     put: {
       parameters: { path: { partner_id: string }; query?: never; header?: { "If-Match"?: string } };
       requestBody: {

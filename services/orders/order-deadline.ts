@@ -31,6 +31,10 @@ export function overdue(
     deadlineAt: isoTime(nowMs + acts.againMs),
   };
   const why = awaitsNotice(order) && noticeProblem ? `: ${noticeProblem}` : "";
-  const told = orderAlert(acts.alert, next, `The order is ${order.status} since too long (${effect})${why}.`);
+  const told = orderAlert(
+    acts.alert,
+    next,
+    `The order has been ${order.status} for too long (${effect})${why}.`,
+  );
   return { next, messages: [told], refunds: [] };
 }

@@ -123,7 +123,16 @@ describe("the deadline of an order", () => {
     const seen = overdue(order, deadline, atMs, { positionAt: isoTime(atMs - MINUTE_MS) });
     expect(seen).toMatchObject({ next: { deadlineAt: isoTime(atMs + 19 * MINUTE_MS) }, messages: [] });
     const lost = overdue(order, deadline, atMs, { positionAt: isoTime(START_MS) });
-    expect(lost).toMatchObject({ messages: [{ data: { kind: "order.deliverer_silent" } }] });
+    expect(lost).toMatchObject({
+      messages: [
+        {
+          data: {
+            kind: "order.deliverer_silent",
+            detail: expect.stringMatching(/^The order has been delivering for too long/),
+          },
+        },
+      ],
+    });
   });
 
   it("of one that is paid, does not run before its partner is notified, and the alert names what is in the way", () => {

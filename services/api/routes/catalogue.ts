@@ -95,6 +95,10 @@ export const catalogueRoutes = [
   }),
   manage("PUT /partners/{partner_id}/hours", "partners.setHours", {
     summary: "Set the opening hours",
+    description: [
+      "Weekday 0 is Sunday, 6 is Saturday. Minutes are after midnight by the clock of `time_zone`; an `until_minute` above",
+      "1440 lies in the next day.",
+    ].join("\n"),
     access: staff,
     success: 200,
     body: { json: "hours" },
