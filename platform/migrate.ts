@@ -1,5 +1,6 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import knex, { type Knex } from "knex";
 import pg from "pg";
@@ -10,6 +11,7 @@ export type DatabaseName = (typeof databases)[number];
 
 const TABLE = "knex_migrations";
 const LOCK_KEY = 7_205_119;
+const LOCK_POLL_MS = 100;
 const NO_SUCH_DATABASE = "3D000";
 const DATABASE_EXISTS = new Set(["42P04", "23505"]);
 
@@ -31,7 +33,7 @@ export interface Migrated {
 export async function migrate(service: DatabaseName, url: string): Promise<Migrated> {
   const lock = await connectOrCreate(url);
   try {
-    await lock.query("SELECT pg_advisory_lock($1)", [LOCK_KEY]);
+    await takeLock(lock);
     return { service, applied: await runMigrations(service, url) };
   } finally {
     await lock.end();
@@ -61,6 +63,18 @@ export async function checkSchema(service: DatabaseName, url: string): Promise<v
 /** Undoes everything; for the test that each migration has a way back. */
 export async function migrateDown(service: DatabaseName, url: string): Promise<void> {
   await withKnex(service, url, (db) => db.migrate.rollback(undefined, true));
+}
+
+/**
+ * Asks again and again instead of waiting inside a statement: that would hold a snapshot, for which an index that is
+ * made concurrently by the process with the lock waits for ever.
+ */
+async function takeLock(client: pg.Client): Promise<void> {
+  for (;;) {
+    const { rows } = await client.query("SELECT pg_try_advisory_lock($1) AS taken", [LOCK_KEY]);
+    if (rows[0].taken) return;
+    await delay(LOCK_POLL_MS);
+  }
 }
 
 async function runMigrations(service: DatabaseName, url: string): Promise<string[]> {

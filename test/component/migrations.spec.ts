@@ -46,6 +46,16 @@ describe.each(databases)("the migrations of %s", (service) => {
   });
 });
 
+describe("migrations that several processes begin at once", () => {
+  it("are run by one of them, while the others wait and find nothing to do", async () => {
+    const database = await createDatabase("orders");
+    await migrateDown("orders", database.url);
+    const done = await Promise.all([1, 2, 3].map(() => migrate("orders", database.url)));
+    expect(done.map(({ applied }) => applied.length > 0).sort()).toEqual([false, false, true]);
+    await database.drop();
+  });
+});
+
 describe("the migration that bounds sums", () => {
   it("with a row beyond the bound, lets the platform start, refuses new ones and holds the other tables", async () => {
     const database = await createDatabase("orders");
