@@ -12,7 +12,7 @@ export const PLAN_ROWS = Number(process.env.PLAN_ROWS ?? 20_000);
 /** An index, the row, and the index entries and constraints of a write. */
 const PAGES_A_ROW = 10;
 /** For the loading of the large size on a busy machine. */
-export const LOAD_TIMEOUT_MS = 600_000;
+export const LOAD_TIMEOUT_MS = 1_800_000;
 
 export interface PlanBench {
   readonly db: Knex;
