@@ -110,15 +110,18 @@ export async function startIdentity({
   inside.createService(identityService({ config, carrier, provider }));
   inside.createService(mediaService({ config }));
   const openOrders = new Map<string, string[]>();
-  inside.createService({
+  const orders: ServiceSchema = {
     name: "orders",
     actions: {
       openOf: implement("orders.openOf", async ({ params }) => ({
         orderIds: openOrders.get(params.customerId) ?? [],
       })),
     },
-  });
-  for (const service of services) inside.createService(service);
+  };
+  // Of two services with one name on a node, the actions of the second would not be found.
+  const others = services.filter(({ name }) => name !== orders.name);
+  const given = services.filter(({ name }) => name === orders.name);
+  for (const service of [{ ...orders, mixins: given }, ...others]) inside.createService(service);
   await Promise.all([inside.start(), edge.start()]);
   await edge.waitForServices(["identity", "media"]);
 
