@@ -213,10 +213,8 @@ export const ordersActions = {
     }),
     { idempotent: true },
   ),
-  /** For Identity, before an account is deleted: the customer's orders that have not ended. */
-  "orders.openOf": action(object({ customerId: uuid }), object({ orderIds: listOf(uuid) }), {
-    idempotent: true,
-  }),
+  /** For Identity, before an account is deleted: the caller's own orders that have not ended. */
+  "orders.openOf": action(object({}), object({ orderIds: listOf(uuid) }), { idempotent: true }),
   "orders.get": action(object(orderId), order, { idempotent: true }),
   "orders.list": action(object({ ...paging, status: optional(orderStatus) }), page(order), {
     idempotent: true,

@@ -17,7 +17,6 @@ import {
 } from "./idempotency.repository.ts";
 
 const LEASE_MS = 15_000;
-/** Every so many new keys, up to twice as many old ones go: the table stays as large as a day's keys. */
 
 type AnyCtx = Ctx<unknown>;
 

@@ -27,7 +27,7 @@ export async function deleteAccount(
 ): Promise<void> {
   const profile = await ownProfile(parts, caller.id);
   await requirePassword(parts, profile, password, ctx.meta as Meta);
-  if (!confirm) await refuseOpenOrders(ctx, caller.id);
+  if (!confirm) await refuseOpenOrders(ctx);
   if (profile.hasAvatar) await call(ctx, "media.deleteAvatar", {});
   await inTurn(parts, profile.email, async () => {
     await endSessions(parts, ctx, caller.id);
@@ -36,8 +36,8 @@ export async function deleteAccount(
 }
 
 /** An order under way needs its customer: who opens the door, and who gets the money back. */
-async function refuseOpenOrders(ctx: Context, customerId: string): Promise<void> {
-  const { orderIds } = await call(ctx, "orders.openOf", { customerId }, { timeout: ORDERS_TIMEOUT_MS }).catch(
+async function refuseOpenOrders(ctx: Context): Promise<void> {
+  const { orderIds } = await call(ctx, "orders.openOf", {}, { timeout: ORDERS_TIMEOUT_MS }).catch(
     (error: Error) => {
       ctx.broker.logger.warn("the open orders of an account to be deleted are not known:", String(error));
       throw fail("SERVICE_UNAVAILABLE", "Your orders cannot be looked up now.");

@@ -181,7 +181,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       ),
 
       // For Identity: never published by the gateway.
-      openOf: implement("orders.openOf", ({ params }) => reading.openOf(deps, params.customerId), {
+      openOf: implement("orders.openOf", (ctx) => reading.openOf(deps, callerOf(ctx).id), {
         visibility: "public",
       }),
       // For Partners: never published by the gateway.

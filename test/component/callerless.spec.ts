@@ -41,10 +41,18 @@ const OPEN: Record<string, string> = {
   // the users of NATS, and never published by the gateway.
   "orders.applyPartnerCallback":
     "for Partners, which has verified the signature; only it may ask that over NATS",
+  "orders.state":
+    "for Partners, before it acts on old news: the state of an order and nothing of its customer",
   "partners.reserve": "for Orders, at prices that are checked again; over the bridge",
   "partners.release": "for Orders, also when a deadline passes; over the bridge",
 };
-const BETWEEN_SERVICES = ["orders.applyPartnerCallback", "partners.release", "partners.reserve"];
+const BETWEEN_SERVICES = [
+  "orders.applyPartnerCallback",
+  "orders.openOf",
+  "orders.state",
+  "partners.release",
+  "partners.reserve",
+];
 
 const SERVICES = ["identity", "media", "orders", "partners", "notifications"] as const;
 const PROTO_DIR = fileURLToPath(new URL("../../proto", import.meta.url));

@@ -12,6 +12,7 @@ const BOUNDED: Record<DatabaseName, Record<string, string>> = {
   orders: {
     "bank_contacts.failures": WAITS,
     "banks.version": OWN_WRITES,
+    "former_deliverers.version": OWN_WRITES,
     "inbox.attempts": WAITS,
     "order_transitions.version": MOVES,
     "orders.deadline_failures": WAITS,

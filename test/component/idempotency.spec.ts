@@ -163,16 +163,6 @@ describe("idempotent", () => {
     expect(await ask("till.pay", "cake", "k")).toMatchObject({ replayed: true });
     expect(await ledger()).toEqual(["cake", "tea"]);
   });
-
-  it("used again and again, forgets the keys that are older than a day", async () => {
-    await db.db.raw(
-      `INSERT INTO idempotency_keys (user_id, scope, key, body_hash, answer, created_at)
-       SELECT 'u', 's', n::text, 'h', '{}', now() - interval '25 hours' FROM generate_series(1, 100) AS n`,
-    );
-    for (let i = 0; i < 100; i += 1) await ask("till.pay", "tea", `k${i}`);
-    const left = await rows(db.db, "SELECT 1 FROM idempotency_keys WHERE user_id = 'u'");
-    expect(left).toEqual([]);
-  });
 });
 
 describe("idempotentLeased", () => {

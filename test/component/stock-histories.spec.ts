@@ -61,13 +61,15 @@ describe("the pieces that many orders want at once", () => {
   );
 
   it("are missed by the checker when old news are taken for new ones", async () => {
+    // Orders, asked before pieces are taken again, would tell what is newest.
+    shop.orderIs(async () => ({ status: "paid", version: 2 }));
     await withoutNewestWins(async () => {
       for (let seed = 1; seed <= FAULTY_RACES_MAX; seed += 1) {
         const { violations } = await stockRaces(shop, { orders: 50, seed });
         if (violations.length > 0) return;
       }
       throw new Error("nothing was found");
-    });
+    }).finally(() => shop.orderIs());
   });
 
   it("are missed by the checker when a stock that was seen is written over what orders took since", async () => {

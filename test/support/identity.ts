@@ -12,6 +12,7 @@ import { tokenIssuer } from "../../lib/config/issuer.ts";
 import { newId } from "../../lib/ids.ts";
 import { open } from "../../lib/seal.ts";
 import { callerMiddleware } from "../../mixins/caller/caller.middleware.ts";
+import { callerOf } from "../../mixins/caller/caller.ts";
 import { AUDIENCE } from "../../mixins/caller/token-verifier.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
 import { inProcessCarrier } from "../../providers/carrier/index.ts";
@@ -113,8 +114,8 @@ export async function startIdentity({
   const orders: ServiceSchema = {
     name: "orders",
     actions: {
-      openOf: implement("orders.openOf", async ({ params }) => ({
-        orderIds: openOrders.get(params.customerId) ?? [],
+      openOf: implement("orders.openOf", async (ctx) => ({
+        orderIds: openOrders.get(callerOf(ctx).id) ?? [],
       })),
     },
   };

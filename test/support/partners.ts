@@ -72,7 +72,8 @@ export async function startPartners(options: PartnersTestOptions = {}) {
   );
   broker.createService(identity.service);
   const spoken = new Map<string, { status: OrderSnapshot["status"]; version: number }>();
-  const current = { state: orderState ?? (async (orderId) => spoken.get(orderId)) };
+  const asSpoken: NonNullable<PartnersTestOptions["orderState"]> = async (orderId) => spoken.get(orderId);
+  const current = { state: orderState ?? asSpoken };
   broker.createService(standInOrders(current, applyPartnerCallback));
   broker.createService(
     partnersService({ config: partnersSettings(databaseUrl, settings), carrier, ...rest }),
@@ -102,8 +103,8 @@ export async function startPartners(options: PartnersTestOptions = {}) {
     said,
     as,
     asAdmin: <N extends ActionName>(name: N, params: Params<N>) => as(ADMIN, name, params),
-    /** Where Orders says that an order is, from now on. */
-    orderIs: (state: NonNullable<PartnersTestOptions["orderState"]>) => {
+    /** Where Orders says that an order is, from now on. Default: where its newest message said. */
+    orderIs: (state: NonNullable<PartnersTestOptions["orderState"]> = asSpoken) => {
       current.state = state;
     },
     /** A call without a token, as a machine's. */
