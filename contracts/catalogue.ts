@@ -19,12 +19,12 @@ import {
   version,
 } from "./schema.ts";
 
-/** What a piece costs: never nothing, and so much at most that no cart overflows a sum. */
+/** The price of one piece: never zero, and limited so that the sum of a cart cannot overflow. */
 const price = object({ amountMinor: integer(1, 1_000_000_000_00), currency: knownCurrency });
 /** How many pieces a partner may have on sale of one product. */
 export const STOCK_MAX = 1_000_000;
 const stock = integer(0, STOCK_MAX);
-/** What comes back from cancelled orders may lift it above what a partner can set. */
+/** Pieces that come back from cancelled orders may raise the stock above `STOCK_MAX`. */
 const stockLeft = integer(0, 2 ** 31 - 1);
 
 const productFields = {
@@ -66,7 +66,7 @@ export type Availability = Infer<typeof availability>;
 
 const partnerId = { partnerId: uuid } as const;
 
-/** What the service of partners does with their products and offers. */
+/** Actions of the service `partners` on products and offers. */
 export const catalogueActions = {
   "partners.listOffers": action(
     object({ ...paging, partnerId: optional(uuid), q: optional(text(100)) }),

@@ -161,7 +161,7 @@ export const time = matching(
   27,
   "a time in UTC, as 2026-11-22T10:30:00Z",
 );
-/** Whatever PostgreSQL can store as text. */
+/** Text that PostgreSQL can store. */
 export const STORABLE = /^[^\0\p{Cs}]*$/u;
 
 /**

@@ -12,7 +12,7 @@ export const AMOUNT_MAX_MINOR = Number.MAX_SAFE_INTEGER;
 
 /** The package counts these two in fifths, as their coins are; ISO 4217 and payment systems count two decimals. */
 const ISO_DIGITS: Readonly<Record<string, number>> = { MGA: 2, MRU: 2 };
-/** What is not in the list, as an amount that was stored before codes were checked, is taken to have cents. */
+/** The decimals of a code that is not in the list, such as one stored before codes were checked. */
 const USUAL_DIGITS = 2;
 
 /** ISO 4217: the decimals of each currency that money can be in. Metals, funds for testing and `XXX` are none. */

@@ -10,7 +10,7 @@ export function saturation(what: string, patienceMs = PATIENCE_MS) {
       if (taken < places) fullSinceMs = undefined;
       else fullSinceMs ??= performance.now();
     },
-    /** What is to be said of it; undefined while there is nothing to say. */
+    /** A sentence about the problem; undefined while there is none. */
     problem(): string | undefined {
       if (fullSinceMs === undefined) return undefined;
       const forMs = performance.now() - fullSinceMs;

@@ -117,7 +117,7 @@ export async function startPostgres(options: EmbeddedPostgresOptions): Promise<E
 }
 
 const passwordFile = (dataDir: string) => join(dataDir, "postgres.password");
-/** What the server says before its log begins, and after its end. */
+/** Holds the output of the server before its own log begins and after that log ends. */
 const startLogFile = (dataDir: string) => join(dataDir, "postgres.log");
 const logFolder = (cluster: string) => join(cluster, LOG_FOLDER);
 

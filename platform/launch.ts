@@ -29,7 +29,7 @@ const DRAIN_TIMEOUT_MS = 7_500;
  */
 const FAREWELL_MS = 1_500;
 
-/** What a service keeps to PostgreSQL beside its pool, at most: LISTEN, advisory locks, documents, a tool's look. */
+/** The most connections of one service outside its pool: LISTEN, advisory locks, documents, a tool. */
 const DIRECT_CONNECTIONS = 11;
 
 /** Where everything is, also written to data/platform.json for programs. */

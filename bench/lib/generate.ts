@@ -45,7 +45,7 @@ const eachStep = (batch: Batch) =>
 
 export type Part = "orders" | "history" | "messages" | "documents" | "positions" | "keys";
 
-/** What Orders keeps. All orders were delivered; one of fifty had a refund. */
+/** The rows of Orders. All orders are delivered; one in fifty has a refund. */
 export function orderRows(batch: Batch): Record<Part, string[]> {
   return {
     orders: [
@@ -102,7 +102,7 @@ export function orderRows(batch: Batch): Record<Part, string[]> {
   };
 }
 
-/** What Partners keeps of them: the reservation, and two webhooks with a try each. */
+/** The rows of Partners: for each order a reservation, and two webhooks with one try each. */
 export function partnerRows(batch: Batch): Record<"orders" | "messages", string[]> {
   const webhook = idAt("t", "n * 8 + v", "0b");
   return {
@@ -125,7 +125,7 @@ export function partnerRows(batch: Batch): Record<"orders" | "messages", string[
   };
 }
 
-/** What Notifications keeps: four notifications an order, with their documents and messages. */
+/** The rows of Notifications: four notifications for each order, with their documents and messages. */
 export function notificationRows(batch: Batch): Record<"orders" | "messages" | "documents", string[]> {
   const id = idAt("t", "n * 8 + v", "0d");
   const person = fixedId("01", `n % ${CUSTOMERS}`);

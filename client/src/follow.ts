@@ -4,7 +4,7 @@ import { ApiError } from "./error.ts";
 
 type Schemas = components["schemas"];
 
-/** What is told of an order while it is followed; `id` goes on from there. */
+/** An event of a followed order. Its `id` as `lastEventId` continues the stream after it. */
 export type OrderEvent =
   | { type: "order"; id: string; data: Schemas["HistoryEvent"] }
   | { type: "position"; id: string | undefined; data: Schemas["OrderPosition"] };

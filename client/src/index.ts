@@ -43,8 +43,8 @@ export interface Waybill extends Client<paths> {
   /** Is told the new tokens whenever they were exchanged, here or by another tab, so that they can be kept. */
   onTokens(listener: (tokens: SessionTokens) => void): void;
   /**
-   * What happened to the order, what happens, and where its deliverer is, until it was delivered, cancelled or has
-   * expired. A stream that breaks off is opened again behind the last event.
+   * Follows an order: past and new events and the deliverer's position, until it is delivered, cancelled or
+   * expired. A stream that breaks off is opened again after the last event.
    * @throws ApiError for an order that may not be seen; the signal's reason when it is aborted
    */
   follow(orderId: string, options?: FollowOptions): AsyncGenerator<OrderEvent, void>;

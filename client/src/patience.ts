@@ -37,7 +37,7 @@ export function patientFetch(
       () => ending.abort(new DOMException(`no answer within ${timeoutMs} ms`, "TimeoutError")),
       timeoutMs,
     );
-    // What is left of the time when the body has been read keeps no Node process alive.
+    // The timer still runs after the body was read; it must not keep a Node process alive.
     (timer as { unref?(): void }).unref?.();
     try {
       const response = await fetch(new Request(request.clone(), { signal: ending.signal }));

@@ -68,7 +68,7 @@ export interface SessionDeps {
   /** Names the platform: clients of one platform exchange one after the other. */
   url: string;
   exchange: (refreshToken: string) => Promise<SessionTokens>;
-  /** What `onTokens` kept, as it is now. */
+  /** Reads the tokens that the listener of `onTokens` saved, as they are now. */
   kept?: () => SessionTokens | undefined | Promise<SessionTokens | undefined>;
 }
 

@@ -113,7 +113,7 @@ function operationType({ parameters = [], requestBody, responses }: Operation): 
 
 const isNeeded = ({ name, required }: Parameter) => required && name !== OWN_HEADER;
 
-/** What a fetch makes of the bytes of an answer, and the type of that. */
+/** How the client reads the bytes of an answer. */
 type Kind = "json" | "blob" | "stream";
 const byteTypes: Partial<Record<Kind, string>> = { blob: "Blob", stream: "ReadableStream<Uint8Array>" };
 

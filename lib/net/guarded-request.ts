@@ -27,11 +27,11 @@ export interface GuardOptions {
  */
 type Kind = "blocked" | "timeout" | "network" | "local";
 
-/** What the operating system says when the fault is on this machine. */
+/** Errors of the operating system that mean: the fault is on this machine. */
 const LOCAL_CODES: ReadonlySet<string> = new Set([
   ...["ENETDOWN", "ENETUNREACH", "EADDRNOTAVAIL", "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EACCES", "EPERM"],
 ]);
-/** What the resolver says when no name server answers at all. */
+/** Errors of the resolver that mean: no name server answers. */
 const NO_NAME_SERVER_CODES: ReadonlySet<string> = new Set(["ECONNREFUSED", "ETIMEOUT"]);
 
 export class GuardedRequestError extends Error {

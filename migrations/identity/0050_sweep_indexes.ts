@@ -8,7 +8,7 @@ const LARGE = {
   keycloak_sessions_over: "keycloak_sessions (least(ended_at, expires_at)) WHERE closed OR ended_at IS NULL",
   profiles_unconfirmed_since: "profiles (updated_at) WHERE NOT email_confirmed",
   outbox_subject: "outbox (subject)", // an erasure removes what was said of the person
-  // What is counted of one address or user is forgotten together, after a right code and with an erasure.
+  // A right code and an erasure remove all counts of one address or user together.
   allowances_counted: "allowances (split_part(subject, '.', 1))",
 };
 const SMALL = {

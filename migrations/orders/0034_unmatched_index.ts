@@ -4,7 +4,7 @@ import type { Knex } from "knex";
 export const config = { transaction: false };
 
 export async function up(knex: Knex): Promise<void> {
-  // What a try that was broken off has left.
+  // A run that was broken off may leave an invalid index.
   await knex.raw("DROP INDEX IF EXISTS payment_receipts_unmatched_idx");
   await knex.raw(
     "CREATE INDEX CONCURRENTLY payment_receipts_unmatched_idx ON payment_receipts (id) WHERE outcome = 'unmatched'",

@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-/** What a sweep cannot act on keeps its deadline; how often it failed and when it is tried again stand apart. */
+/** An order keeps its deadline when a sweep fails; the failures and the next try have own columns. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     ALTER TABLE orders

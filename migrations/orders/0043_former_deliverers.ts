@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-/** Who was a deliverer a moment ago: their tokens still say so, and they must not take an order. */
+/** Former deliverers must not take an order, although their tokens still name the role. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     CREATE TABLE former_deliverers (

@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-/** What finds the rows that are no longer kept, and the way to remove them from a history. */
+/** Indexes that find the rows to prune, and a way to remove rows from a history. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     CREATE INDEX payment_events_age_idx ON payment_events (created_at);

@@ -24,7 +24,7 @@ export async function documentsUp(
     );
   `);
   for (const [name, indexes] of Object.entries(collections)) await createCollection(knex, name, indexes);
-  // Whoever may use the tables of the service, as the service's own user does, may use its projections.
+  // A role that may use the tables of the service, as the service's own user, may use its projections.
   await knex.raw(`
     DO $$
     DECLARE grantee text;

@@ -1,7 +1,7 @@
 import { Cachers } from "moleculer";
 
 const ENTRIES_MAX = 10_000;
-/** What the entries of one node take at most, as JSON; in memory it is two to three times as much. */
+/** The limit for all entries of one node, as JSON; in memory they take two to three times as much. */
 const BYTES_MAX = 32 * 2 ** 20;
 
 /** lru-cache, as far as moleculer's cacher and this file use it. */

@@ -79,7 +79,7 @@ export interface Undelivered {
   error?: string;
 }
 
-/** What has been said or told about a subject and has not had its effect yet. */
+/** Messages about a subject that were received and not applied, or not sent yet. */
 export async function listUndelivered(db: Db, subject: string, limit: number): Promise<Undelivered[]> {
   return rows<Undelivered>(
     db,

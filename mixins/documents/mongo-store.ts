@@ -149,7 +149,7 @@ export function mongoStore(options: StoreOptions & { mongoUrl: string; database:
   };
 }
 
-/** What a document may take the place of. When that is nothing and its id is known, a newer one is there. */
+/** Finds the document that this one may replace. No match for a known id: a newer one is stored. */
 function replaceable(document: StoredDocument, version: string | undefined): object {
   const { _id } = document;
   if (version === undefined) return { _id };

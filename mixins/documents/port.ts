@@ -9,7 +9,7 @@ export type Field<D> = keyof D & string;
 export type Direction<D> = Field<D> | `-${Field<D>}`;
 
 type Comparison<V> = { $in?: V[]; $lt?: V; $lte?: V; $gt?: V; $gte?: V; $ne?: V };
-/** What PostgreSQL and MongoDB understand alike; written by our code only, never by a client. */
+/** A condition that PostgreSQL and MongoDB evaluate alike; only our code writes it, never a client. */
 export type Query<D> = { readonly [K in keyof D]?: D[K] | Comparison<D[K]> };
 
 /** The fields of one index, first the most important, as in `["orderId", "-version"]`. */

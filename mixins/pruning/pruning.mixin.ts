@@ -10,7 +10,7 @@ import type { Postgres } from "../postgres/postgres.mixin.ts";
 import { type Timer, timer } from "../timer/timer.mixin.ts";
 
 const INTERVAL_MS = 600_000;
-/** What one statement removes well within its time-out. */
+/** The number of rows that one statement removes well within its time-out. */
 const BATCH = 500;
 const DAY_MS = 86_400_000;
 /** How long an Idempotency-Key is kept. */

@@ -1,6 +1,6 @@
 import type { Middleware, ServiceBroker } from "moleculer";
 
-/** What is used here of Moleculer's registry. */
+/** The part of Moleculer's registry that this file uses. */
 interface Registry {
   nodes: { delete(nodeID: string): boolean };
 }

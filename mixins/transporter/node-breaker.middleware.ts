@@ -7,10 +7,10 @@ const FAILING_MS = 500;
 /** Calls pass several breakers, one behind the other: what each waits adds up, and ten seconds are all there is. */
 const OPEN_MS = 2_000;
 
-/** What a call ends with on this side when the other node is unreachable or stuck. */
+/** Errors that mean: the other node is unreachable or stuck. */
 const SILENCE = new Set(["SERVICE_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_TIMEOUT", "REQUEST_REJECTED"]);
 
-/** What is used here of Moleculer's endpoints: one action of one node. */
+/** The part of Moleculer's endpoint that this file uses. An endpoint is one action of one node. */
 interface Endpoint {
   name: string;
   /** Whether calls may go there; the balancer looks for another node otherwise. */

@@ -42,7 +42,7 @@ export async function operatorBroker(
     await inTime(broker.waitForServices([...services], JOIN_TIMEOUT_MS, 20));
     return broker;
   } catch (error) {
-    // Whoever has joined by half leaves too.
+    // A broker that joined only in part also has to leave.
     await broker.stop().catch(() => undefined);
     throw error;
   }

@@ -131,7 +131,7 @@ function disputed(dispute: Fields, createdSeconds: unknown): Dispute | Error {
   if (!state || !Number.isSafeInteger(createdSeconds))
     return new Error("the dispute has no known state or time");
   const reason = typeof dispute.reason === "string" ? shortenLine(dispute.reason, REASON_MAX_LENGTH) : "";
-  // What was taken and given back since, as Stripe books it.
+  // Stripe books each amount that it takes or gives back for the dispute.
   const booked = Array.isArray(dispute.balance_transactions) ? dispute.balance_transactions : [];
   const balance = booked.reduce((sum: number, one) => sum + Number(fieldsOf(one).amount ?? 0), 0);
   const at = isoTime((createdSeconds as number) * 1000);

@@ -104,7 +104,7 @@ export function keycloakSessions({ sql, seals, clock, begin }: KeycloakSessionsO
     const calls = begin();
     const closed: string[] = [];
     for (const id of ids) {
-      // One that Keycloak refuses keeps none of the others open.
+      // If Keycloak refuses to close one session, the others are still closed.
       const done = await deleteSession(calls, id).then(() => true, unlessUnavailable(false));
       if (done) closed.push(id);
     }

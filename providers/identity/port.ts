@@ -155,7 +155,7 @@ export interface IdentityProvider {
   keys(): Promise<SigningKey[]>;
   ping(): Promise<boolean>;
   /**
-   * What has to be done now and then, as changing keys; called every few minutes by each replica.
+   * Does periodic work, such as changing keys; each replica calls it every few minutes.
    * @param stopping ends it between two pieces of work
    */
   maintain(stopping?: AbortSignal): Promise<void>;

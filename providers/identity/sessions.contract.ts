@@ -12,7 +12,7 @@ interface Person {
   userId: string;
 }
 
-/** What every identity provider keeps of sessions. Called inside the `describe` of contract.ts. */
+/** Rules of sessions for every identity provider. Called inside the `describe` of contract.ts. */
 export function sessionsContract({
   provider,
   account,

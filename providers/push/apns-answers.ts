@@ -15,7 +15,7 @@ export interface ApnsAnswer {
  */
 const GONE = new Set(["BadDeviceToken", "ExpiredToken", "Unregistered"]);
 
-/** What one phone gets too much of, or was registered for by another app, is nothing to the others. */
+/** Refusals of one device only: too much was sent to it, or another app registered its token. */
 const OF_ONE_DEVICE = new Set(["DeviceTokenNotForTopic", "PayloadTooLarge", "TooManyRequests"]);
 
 /**

@@ -50,7 +50,7 @@ const named: Record<string, { readonly props: Props }> = {
   WebhookEndpoint: partners.webhookEndpoint,
 };
 
-/** What requests hold, in which fields may be null that an answer leaves out. */
+/** Schemas of requests: a field may be null here where an answer leaves it out. */
 const sent: Record<string, { readonly props: Props }> = {
   GivenAddress: givenAddress,
   PushToken: identity.pushToken,

@@ -8,7 +8,7 @@ export interface CodeOf {
   purpose: Purpose;
   /** A digest of the address that it is sent to, or the id of the user who changes it. */
   address: string;
-  /** Who asked for it, as requests tell: see limits.ts. */
+  /** The requester of the code: see `requesterOf` in limits.ts. */
   requester: string;
 }
 
@@ -16,7 +16,7 @@ export interface NewCode extends CodeOf {
   subject: string;
   codeHash: string;
   lifeSeconds: number;
-  /** What the code confirms, for as long as it is kept. */
+  /** The registration that the code confirms, and how long it is kept. */
   registration?: { sealed: string; keptSeconds: number } | undefined;
 }
 
@@ -90,8 +90,8 @@ export async function hasOwnCode(db: Db, { purpose, address, requester }: CodeOf
 }
 
 /**
- * The code that a requester may have sent anew: their own, else the only one of the address once it is no longer live.
- * Nobody replaces the live code of another.
+ * The code that a requester may renew: their own, else the only one of the address once it is no longer live.
+ * A request never replaces the live code of another requester.
  */
 export async function renewableCode(
   db: Db,

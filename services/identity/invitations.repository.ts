@@ -80,7 +80,7 @@ export async function acceptInvitationRow(db: Db, id: string, userId: string): P
   return count === 1;
 }
 
-/** What these sessions sent and what is still open is worth nothing from now on. */
+/** Ends the open invitations that these sessions sent. */
 export async function withdrawInvitations(db: Db, sessionIds: readonly string[]): Promise<void> {
   if (sessionIds.length === 0) return;
   await affected(

@@ -52,7 +52,7 @@ const CODE_TRIES_PER_ADDRESS = { max: 50, windowSeconds: 86_400 };
  */
 const OWN_CODE_TRIES_PER_ADDRESS = { max: 100, windowSeconds: 86_400 };
 
-/** Who asks, as a request tells: its network. "inside" for calls that name none. */
+/** The requester: a digest of the network of the request, or "inside" for a call without an address. */
 export function requesterOf({ digest }: Pick<Parts, "digest">, ip: string | undefined): string {
   return (ip === undefined ? "inside" : digest(networkOf(ip))).slice(0, CLIENT_LENGTH);
 }

@@ -10,8 +10,8 @@ const NAME_MAX_LENGTH = 100;
 const NOT_IN_NAMES = /[\p{Cc}\p{Cs}\u2028-\u202e\u2066-\u2069<>{}|\x60[\]\\]+/gu;
 
 /**
- * What we can keep of a name that an operator or another system wrote at the identity provider, by rules of its own;
- * empty when nothing is left.
+ * The part of a name that we can store. An operator or another system wrote it at the identity provider, by
+ * other rules. Empty when nothing is left.
  */
 export function storableName(name = ""): string {
   const visible = name.replace(NOT_IN_NAMES, " ").trim();

@@ -49,7 +49,7 @@ export function handlers(deps: SendingDeps): Handlers {
         .filter(([, parts]) => parts.length > 0)
         .map(([type]) => [type, order]),
     ) as { [T in OrderMessageType]?: Handler<T> }),
-    // Nobody is told of it, but a refund may follow while the order is still unpaid.
+    // No notification is sent, but the order is noted: a refund may follow while it is still unpaid.
     "order.created": {
       async apply(trx, { data }) {
         await noteOrder(trx, data.orderId, data.version, data.customer.id);

@@ -1,6 +1,6 @@
 import { affected, type Db, row, rows } from "../../mixins/postgres/database.ts";
 
-/** Nobody becomes a former deliverer while one of their claims is decided, nor the other way round. */
+/** A lock per user: noting a former deliverer and deciding a claim of theirs never run at the same time. */
 const LOCK = "hashtextextended('deliverer ' || ?::text, 0)";
 
 /** Notes that a user is no deliverer any more, unless something newer is known. Waits for claims that are under way. */

@@ -29,9 +29,9 @@ export async function noticeProblemOf(db: Db, orderId: string): Promise<string> 
   return `order.paid has been waiting in the outbox of Orders since ${since} (${attempts} tries: ${error})`;
 }
 
-/** What came of acting on a deadline that has passed. */
+/** A failure to act on a deadline that has passed. */
 export interface DeadlineFailure {
-  /** One after the other, this one included. */
+  /** The number of failures in a row, including this one. */
   failures: number;
   version: number;
 }

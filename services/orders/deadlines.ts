@@ -22,10 +22,10 @@ interface Logger {
 }
 
 /**
- * One pass over the deadlines that have passed, by the database's clock. Each order is a transaction of its own,
- * so that one that cannot be moved holds up nobody; replicas share the work by skipping what another has locked.
- * One that fails is tried less and less often; its deadline stays, so it shows as stuck, and an operator is told.
- * A stop ends it after the running transaction.
+ * One pass over the deadlines that have passed, by the database's clock. Each order has its own transaction:
+ * one that fails does not delay the others. Replicas share the work: each skips what another has locked.
+ * An order that fails is tried less and less often; its deadline stays, so it shows as stuck, and an operator
+ * is told. A stop ends the pass after the running transaction.
  */
 export function deadlineSweep(
   deps: OrdersDeps,

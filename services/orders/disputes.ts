@@ -9,7 +9,7 @@ import type { OrdersDeps } from "./deps.ts";
 import { type DisputeRow, disputesBefore, saveDispute } from "./disputes.repository.ts";
 import { beforeOf, pageOf } from "./pages.ts";
 
-/** What the bank reports of a dispute: kept apart from the order's own sums, and told at each change. */
+/** Saves the bank's report of a dispute, apart from the order's sums, and alerts operators of each change. */
 export async function disputeReported(
   { outbox }: Pick<OrdersDeps, "outbox">,
   trx: Knex.Transaction,

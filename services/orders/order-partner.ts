@@ -65,8 +65,8 @@ export function makeReady(order: Order, actor: Actor, nowMs: number, reason?: st
 }
 
 /**
- * What Partners reports of notifying the partner of a paid order. The time to accept begins with the report, by the
- * clock that deadlines are counted by; until then an operator is told why the partner was not notified.
+ * Applies the report of Partners on notifying the partner of a paid order. The time to accept begins now,
+ * by the clock of the deadlines. After `held_up` it does not begin, and an operator is told the reason.
  */
 export function noticeReported(
   order: Order,

@@ -251,7 +251,7 @@ export function deadlineOf(order: Order, nowMs: number): string | undefined {
   return isoTime(sinceMs + afterMs);
 }
 
-/** What happens when the order waits too long where it is; undefined for a state that does not wait. */
+/** The deadline of the order's present state, and what follows it; undefined for a state without one. */
 export function deadlineFor(order: Order): Deadline | undefined {
   if (!hasDeadline(order.status)) return undefined;
   return awaitsNotice(order) ? unnotified : deadlines[order.status];

@@ -9,7 +9,7 @@ import type { Receipt } from "./order-refund.ts";
 /** Who looks: it stands in the statement, so that what is not theirs is as if it were not there. */
 export type Viewer =
   | { role: "customer" | "deliverer"; id: string }
-  /** Somebody who looks: at their own orders whatever their role, and at those that they carry or their partner has. */
+  /** A person sees their own orders in any role, the orders that they carry, and their partner's. */
   | { role: "person"; id: string; carries?: boolean; partnerId?: string }
   | { role: "partner"; partnerId: string }
   | { role: "bank"; bankId: string }

@@ -121,8 +121,8 @@ async function askBank(
 }
 
 /**
- * What a look has come to. `silent`: no answer, which may be the bank's silence. `alone`: the order is in trouble by
- * itself, which says nothing about the bank.
+ * The result of one look at the bank. `silent`: no answer; the bank may be down. `alone`: only this order has
+ * a problem, which says nothing about the bank.
  */
 type Look = { kind: "answered" | "alone" } | { kind: "silent"; error: string };
 

@@ -3,7 +3,7 @@ import { type Retention, removeDocuments } from "../../mixins/pruning/pruning.mi
 import type { Projections } from "./projections.ts";
 import * as repository from "./retention.repository.ts";
 
-/** Nobody asks where a courier was once the order has been delivered for a day. */
+/** The positions of a courier are not read later than a day after the delivery. */
 const POSITION_DAYS = 7;
 
 type Keep = Pick<Settings, "KEEP_ORDERS_DAYS" | "KEEP_HISTORY_DAYS">;

@@ -33,7 +33,7 @@ export function viewOf(order: Order): OrderView {
   });
 }
 
-/** What stands for a customer whom a deliverer does not see. */
+/** The name shown to a deliverer who may not see the customer. */
 const SOMEBODY = "Customer";
 
 /**

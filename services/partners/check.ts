@@ -39,7 +39,7 @@ export async function check(
 
 function closed(partner: PartnerRow, nowMs: number): Error {
   const busyMs = partner.busyUntil === undefined ? nowMs : Date.parse(partner.busyUntil);
-  // Nobody knows when a system that is gone will be back.
+  // For a system that is gone, the time of its return is unknown.
   const isGone = partner.webhookGoneAt !== undefined;
   const opensMs = isGone ? undefined : nextOpening(hoursOf(partner), Math.max(nowMs, busyMs));
   const opensAt = opensMs === undefined ? undefined : isoTime(opensMs);

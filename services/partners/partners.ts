@@ -29,7 +29,7 @@ import { refuseBadUrl } from "./webhooks/url.ts";
 
 const UNIQUE_VIOLATION = "23505";
 const DEFAULT_PAGE_SIZE = 20;
-/** What staff of a partner change of it; the other fields are its admin's. */
+/** The fields of a partner that its staff may change; only its admin may change the others. */
 const STAFF_FIELDS: readonly string[] = ["preparationMinutes"];
 /** A pause is for a rush or a holiday; whoever closes for longer is disabled by the operator. */
 const MAX_BUSY_MS = 90 * 86_400_000;
@@ -131,7 +131,7 @@ export async function setBusy(deps: PartnersDeps, ctx: Ctx<Params<"partners.setB
   });
 }
 
-/** What was set later is there already, and stays. */
+/** The stored partner, unchanged: a later setting is already stored. */
 async function newerOne({ clock }: PartnersDeps, trx: Knex.Transaction, partnerId: string): Promise<Partner> {
   const found = await findPartner(trx, partnerId);
   if (!found) throw noSuchPartner();

@@ -4,7 +4,7 @@ import { dropOldDeadWebhooks, pruneWebhooks } from "./webhooks/deliveries.reposi
 
 /** Tombstones outlive every message that could still come (the inbox refuses what is older than 14 days). */
 const ENDED_RESERVATION_DAYS = 30;
-/** What a partner's system was told, and how it answered. */
+/** Webhooks sent to a partner's system, with its answers. */
 const WEBHOOK_DAYS = 30;
 
 /** How long the stores of this service keep what. */

@@ -61,7 +61,7 @@ function wordsOf(text: string): string[] {
   return folded(text).match(WORD) ?? [];
 }
 
-/** What stands between the runs of scripts without spaces, and those runs, in characters. */
+/** Splits a word into `runs` of scripts without spaces, as characters, and the `whole` parts between them. */
 function divided(word: string): { whole: string[]; runs: string[][] } {
   return {
     whole: word.split(UNSPACED).filter((part) => part.length > 0),

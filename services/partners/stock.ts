@@ -90,9 +90,9 @@ export function afterOrderNews(known: Reservation | undefined, news: OrderNews):
 }
 
 /**
- * What an order that was paid once still needs, by where it is now. `all`: its pieces, and its partner notified. `pieces`:
- * they are in use, and the partner knows. `nothing`: it is over, or there is no such order.
- * @param isKnown whether anything is known of it here: nothing is long after its end, when all pieces were settled
+ * The needs of an order that was paid once, by its present state. `all`: pieces and a notified partner.
+ * `pieces`: the pieces are in use, and the partner knows. `nothing`: the order is over, or does not exist.
+ * @param isKnown whether Partners has its reservation; long after its end, when all is settled, it has none
  */
 export function stillNeeds(status: OrderStatus | undefined, isKnown: boolean): "all" | "pieces" | "nothing" {
   switch (status) {

@@ -59,7 +59,7 @@ describe("the typed client, following an order,", () => {
       { type: "position", id: "1", data: { latitude: 1, longitude: 2, at: "x" } },
       { type: "order", id: "2", data: { version: 2, to: "delivered" } },
     ]);
-    // Nobody reads any more, and the connection is closed.
+    // The reader has stopped, so the client closes the connection.
     await eventually(() => expect(response.destroyed).toBe(true));
     expect(server.seen).toHaveLength(1);
   });

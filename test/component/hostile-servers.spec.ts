@@ -30,7 +30,7 @@ import { pushTo } from "../support/push.ts";
 import { opened } from "../support/stripe-bank.ts";
 import { startWebPush, webPushSettings } from "../support/webpush-server.ts";
 
-/** What each call may take. */
+/** The time limit of each call. */
 const LIMIT_MS = 400;
 /** How much later than its limit a call may settle on a machine that runs other tests too. */
 const LATE_MS = 5_000;

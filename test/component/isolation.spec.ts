@@ -59,7 +59,7 @@ async function holding(url: string, sql: string, values: unknown[]) {
   return () => client.end();
 }
 
-/** What a test has begun and has to end, however the test ends. */
+/** Functions that stop what a test started, also when the test fails. */
 const stops: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
   for (const stop of stops.splice(0)) await stop();

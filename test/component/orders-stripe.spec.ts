@@ -227,7 +227,7 @@ describe("an order paid by Stripe", () => {
     await report("funds_withdrawn", start + 1, { balance_transactions: taken });
     expect(await disputes()).toMatchObject([{ state: "open", withdrawn: true }]);
     await report("closed", start + 3, { balance_transactions: taken, status: "lost" });
-    // What was reported before and comes after changes nothing, and neither does the same once more.
+    // A late report of an older state changes nothing, and neither does a repeated report.
     await report("updated", start + 2, {});
     await report("updated", start + 4, { balance_transactions: taken, status: "lost" });
     expect(await disputes()).toMatchObject([

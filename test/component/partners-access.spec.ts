@@ -45,7 +45,7 @@ describe("who may do what with a partner", () => {
     getWebhook: (partnerId) => ({ name: "partners.getWebhook", params: { partnerId } }),
     listWebhookDeliveries: (partnerId) => ({ name: "partners.listWebhookDeliveries", params: { partnerId } }),
   };
-  /** What holds the partner's name, its money and the keys of its system. */
+  /** Actions on the partner's name, its money and the keys of its system. */
   const owning: Record<string, Act> = {
     setWebhook: (partnerId) => ({
       name: "partners.setWebhook",

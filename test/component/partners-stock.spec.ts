@@ -233,7 +233,7 @@ describe("stock", () => {
   });
 });
 
-/** What the partner's staff does with an offer meanwhile. @returns the pieces that it put on sale by that */
+/** The partner's staff changes an offer meanwhile. @returns the number of pieces that this puts on sale */
 async function manage({ productId, price }: Offer, does: string): Promise<number> {
   const offer = { partnerId: partner.id, productId };
   const refusedAs = (type: string) => (error: unknown) => {

@@ -128,7 +128,7 @@ describe("a call to a partner's system", () => {
         expect.objectContaining({ data: expect.objectContaining({ kind: "webhook.disabled" }) }),
       );
     });
-    // Nobody orders what nobody would hear of.
+    // The partner could not hear of an order, so it is closed to customers.
     const check = {
       partnerId,
       lines: [{ productId: offer.productId, quantity: 1 }],

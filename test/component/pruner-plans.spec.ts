@@ -28,7 +28,7 @@ import { partnerRetentions } from "../../services/partners/retention.ts";
 import { LOAD_TIMEOUT_MS, PLAN_ROWS, type PlanBench, planBench } from "../support/plans.ts";
 
 const DAY_MS = 86_400_000;
-/** What a pruner removes at once. */
+/** The number of rows that a pruner removes at once. */
 const BATCH = 50;
 /** Of each row that goes: the row, what is removed with it, and what refers to it; never a row that stays. */
 const ROWS = 40 * BATCH;

@@ -18,7 +18,7 @@ const lines = section.split("\n").flatMap((line) => {
   return names.map((name) => ({ name, says: rest.join("|") }));
 });
 const documented = lines.map(({ name }) => name);
-/** What begins empty and is added to: it may grow for as long as the process lives. */
+/** A map or set that begins empty: it may grow for as long as the process lives. */
 const GROWING = /new (?:Map|Set)(?:<.*>)?\(\)/;
 
 async function tablesOf(database: (typeof databases)[number]): Promise<string[]> {

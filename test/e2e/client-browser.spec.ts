@@ -28,7 +28,7 @@ const PAGE = `<!doctype html>
   window.waybill = waybill;
 </script>`;
 
-/** What the pages hold. */
+/** The globals of the test pages. */
 interface App {
   waybill: typeof waybill;
   api: Waybill;

@@ -154,7 +154,7 @@ describe("the sandbox around a platform", () => {
     const body = { address: { line1: "Kastanienallee 1", city, postal_code, country } };
     await api.ok(`PATCH /partners/${shop.partnerId}`, { token: boss, body });
     const other = await readyOrder(api, await someCustomer(api), shop);
-    // What has waited for longer stands before it in the pool.
+    // The other order has waited longer, so it stands first in the pool.
     const { order_id: id, checkout_url: url } = await newOrder();
     await press(url, { action: "pay" });
     await orderAs(id, { status: "delivering" });

@@ -63,8 +63,8 @@ export async function outcomeOf(work: Promise<unknown>): Promise<Outcome> {
 }
 
 /**
- * What a test needs to begin with. A busy machine makes it fail for a moment: it is repeated after the time that the
- * refusal names, as a bank's circuit breaker does, or a short one.
+ * Makes what a test needs at its start. On a busy machine this can fail for a moment. It is repeated after
+ * the time that the refusal names, as a bank's circuit breaker does, or after a short time.
  */
 export async function untilMade<T>(make: () => Promise<T>): Promise<T> {
   const deadlineMs = performance.now() + MAKE_TIMEOUT_MS;

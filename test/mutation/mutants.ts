@@ -3,7 +3,7 @@ import { parse } from "@babel/parser";
 import type { Expression, Node, Statement } from "@babel/types";
 import { sqlMutants } from "./sql-mutants.ts";
 
-/** What was changed. A kind that starts with "sql-" changes a statement's text. */
+/** The kind of change. A kind that starts with "sql-" changes a statement's text. */
 export type Kind =
   | "guard-removed"
   | "condition-negated"

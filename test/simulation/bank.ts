@@ -29,7 +29,7 @@ export class SimulatedBank {
   readonly id = newId();
   readonly payments = new Map<string, BankPayment>();
   readonly refunds = new Map<string, AtBank>();
-  /** What it reports besides: money that names no order of ours. */
+  /** Payments that name no order of ours; the bank reports them too. */
   readonly strays = new Map<string, BankPayment>();
   readonly #world: World;
   /** Sends a report until it is taken. */

@@ -98,7 +98,7 @@ class Mischief {
     next();
   }
 
-  /** Nobody reaches the broker while three hours pass on the databases' clocks. */
+  /** The broker is unreachable while three hours pass on the databases' clocks. */
   #outage({ world, stream, servers }: Cluster): void {
     const ms = world.random.between(5_000, 20_000);
     stream.awayUntilMs = world.nowMs + ms;

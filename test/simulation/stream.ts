@@ -32,7 +32,7 @@ export class Stream {
   readonly #world: World;
   readonly #groups = new Map<string, Group>();
   readonly #keepers = new Map<Keeper, Machine>();
-  /** Nobody reaches it before this moment. */
+  /** The stream is unreachable before this moment. */
   awayUntilMs = 0;
   /** Another one after each loss. */
   #identity = 1;

@@ -11,7 +11,7 @@ export type Answer = (response: ServerResponse, seen: Seen) => void;
 export interface ClientServer {
   url: string;
   seen: Seen[];
-  /** What is answered next, in this order; when nothing is planned, an empty list. */
+  /** The next answers, in this order; when none is planned, the server answers an empty list. */
   planned: Answer[];
   close(): Promise<void>;
 }

@@ -5,7 +5,7 @@ const DRIP_INTERVAL_MS = 10;
 const FLOOD_CHUNK = 16_384;
 const PACKED = gzipSync(Buffer.alloc(16 * 1_048_576));
 
-/** What a server does with one connection. */
+/** Handles one connection of a server. */
 export type Behaviour = (socket: Socket) => void;
 
 export interface HostileServer {
@@ -115,7 +115,7 @@ export const hostileHttp: Readonly<Record<string, Behaviour>> = {
   }),
 };
 
-/** What comes before any answer where the client speaks TLS. */
+/** Faults of the TLS handshake, before any answer. */
 export const hostileTls: Readonly<Record<string, Behaviour>> = {
   "never answers the TLS hello": (socket) => socket.resume(),
   "answers half a TLS hello": after((socket) => socket.write(Buffer.from("160303007a0200", "hex"))),

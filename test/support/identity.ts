@@ -208,7 +208,7 @@ export async function startIdentity({
     invited,
     staff,
     signIn,
-    /** What each replica does when it starts, and every few minutes. @param done until this holds */
+    /** Starts a replica, which does the periodic work, and stops it when `done` succeeds. */
     async sweep(done: () => Promise<unknown>) {
       const replica = node("replica", newId());
       replica.createService(identityService({ config, carrier, provider }));

@@ -136,7 +136,7 @@ export async function startStripe({ key, secrets }: { key: string; secrets: stri
     if (known && known.params !== name + text) return void send(failure(400, "idempotency_error"));
     if (known) return void send(known.answer, { "idempotent-replayed": "true" });
     const answer = isServerError ? failure(mood, "api_error") : act(name, params);
-    // What was refused for its parameters leaves nothing behind; an error of Stripe's own is kept like a success.
+    // A request refused for its parameters is not kept; an error of Stripe's own is kept like a success.
     if (request.method === "POST" && idempotencyKey && (answer.status < 400 || answer.status >= 500)) {
       keys.set(idempotencyKey, { params: name + text, answer });
     }

@@ -39,7 +39,7 @@ export interface Route<N extends Routable = Routable> {
   readonly success: 200 | 201 | 202 | 204;
   /** What the answer holds; JSON unless told otherwise. */
   readonly content?: "image" | "events";
-  /** What a stream tells: the data of its events, by their names. */
+  /** The data of a stream's events, by the names of the events. */
   readonly events?: Readonly<Record<string, Rule>>;
   /** Fields of the contract that this operation does not offer. */
   readonly without?: readonly (keyof RoutableParams<N>)[];

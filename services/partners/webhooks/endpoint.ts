@@ -98,7 +98,7 @@ export async function rotateSecret(
   adminOf(ctx);
   const { partnerId } = ctx.params;
   const nowMs = clock.now();
-  // What is kept for repeats holds the secret in its encrypted form.
+  // The answer that is kept for repeats holds the encrypted secret only.
   const kept = await idempotent(postgres, ctx, "partners.rotateWebhookSecret", async (trx) => {
     const before = await lockEndpoint(trx, partnerId);
     if (!before) throw noSuchPartner();

@@ -217,7 +217,7 @@ export async function parkTry(
   { id, leaseId, partnerId }: Pick<ClaimedTry, "id" | "leaseId" | "partnerId">,
   parkMs: number,
 ): Promise<boolean> {
-  // Whoever enables the endpoint makes due what waits: that has to see this one, or this has to see that.
+  // Enabling the endpoint makes waiting tries due. The row lock makes one of the two see the other.
   const gone = "SELECT 1 FROM partners WHERE id = ? AND webhook_gone_at IS NOT NULL FOR SHARE";
   if ((await affected(trx, gone, [partnerId])) === 0) return false;
   await affected(

@@ -31,7 +31,7 @@ export interface TellOptions {
   signal: AbortSignal;
 }
 
-/** What a try is made from. */
+/** The input of one try. */
 export type Try = Omit<ClaimedTry, "claims">;
 
 /** What one try came to. */

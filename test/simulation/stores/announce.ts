@@ -10,7 +10,7 @@ export interface ToldRecord {
   orderId: string;
   partnerId: string;
   stopped: boolean;
-  /** What Orders was told of the notice so far. */
+  /** The last outcome of the notice that was reported to Orders. */
   outcome?: "delivered" | "unreachable" | "held_up";
 }
 

@@ -109,7 +109,7 @@ export const insertCallback: typeof real.insertCallback = (trx, callback) =>
     return known?.bodyHash === callback.bodyHash ? "known" : "mismatch";
   });
 
-/** What Orders answers to whoever asks where an order is. */
+/** The answer of Orders to `orders.state`. */
 export function stateIn(view: View, orderId: string): Result<"orders.state"> {
   const found = view.get<OrderRecord>("orders", orderId);
   return found ? { state: { status: found.status, version: found.version } } : {};
