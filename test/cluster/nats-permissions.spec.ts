@@ -18,7 +18,8 @@ const says: Record<User, RegExp> = {
   identity: /^(user\..*|notification\.requested|audit\.recorded|alert\.raised)$/,
   media: /^$/,
   orders: /^(order\..*|payment\..*|refund\..*|audit\.recorded|alert\.raised)$/,
-  partners: /^(partner\.updated|availability\.changed|audit\.recorded|alert\.raised)$/,
+  partners:
+    /^(partner\.(updated|notified)|availability\.changed|notification\.requested|audit\.recorded|alert\.raised)$/,
   notifications: /^(notification\.(sent|failed|muted|held|due|dropped)|audit\.recorded|alert\.raised)$/,
   operator: /^$/,
   deploy: /^$/,
@@ -27,7 +28,7 @@ const says: Record<User, RegExp> = {
 /** Whom each service's code calls over the transporter. */
 const asks: Record<User, readonly User[]> = {
   gateway: users.filter((user) => user !== "deploy"),
-  identity: ["identity", "media"],
+  identity: ["identity", "media", "orders"],
   media: ["identity"],
   orders: ["identity", "media", "partners"],
   partners: ["identity", "orders"],

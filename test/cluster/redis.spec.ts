@@ -204,8 +204,9 @@ describe("checks on Redis", () => {
     );
     customerId = newId();
     for (const gateway of [one, other]) {
-      gateway.on("orders.get", () => {
-        throw fail("NOT_FOUND");
+      // There is no order of a check that was never confirmed.
+      gateway.on("orders.reopenCheckout", () => {
+        throw fail("CHECK_EXPIRED");
       });
     }
   }
