@@ -7,6 +7,7 @@ import { makeWorld } from "./lib/world.ts";
 import { bridgeCalls } from "./rows/bridge.ts";
 import { orderLife } from "./rows/order-life.ts";
 import { productList } from "./rows/product-list.ts";
+import { readsBesideLives } from "./rows/reads-beside-lives.ts";
 import { coldStart } from "./rows/start.ts";
 
 const CUSTOMERS = 16;
@@ -24,8 +25,10 @@ async function load(): Promise<Row[]> {
       const list = await productList(platform, world);
       say("Order life against pgbench");
       const life = await orderLife(platform, world, benchDatabase(dataDir));
+      say("Reads of documents beside order lives");
+      const reads = await readsBesideLives(platform, world);
       world.close();
-      return [...list, ...life];
+      return [...list, ...life, ...reads];
     } finally {
       await platform.stop();
     }
