@@ -5,5 +5,5 @@ import type { Address } from "./shared.ts";
 /** @throws VALIDATION_ERROR for an address without a postal code in a country whose post needs one */
 export function refuseWithoutPostalCode(address: Address | undefined): void {
   if (address?.postalCode !== "" || needsNoPostalCode(address.country)) return;
-  throw invalidField("address.postalCode", "required", "Is required in this country.");
+  throw invalidField("address.postalCode", "postalCode", "Is required in this country.");
 }

@@ -42,18 +42,22 @@ export const personName = {
 
 type Finding = { type: string; actual?: unknown };
 
+const languageForm = matching(
+  /^(?:[A-Za-z]{2,3}|[A-Za-z]{5,8})(?:-[A-Za-z0-9]{1,8})*$/,
+  LANGUAGE_TAG_MAX_LENGTH,
+  "a language tag of BCP 47, as en, es-419 or zh-Hant",
+);
+
 /** A tag of BCP 47, kept in its canonical spelling. A tag that is for private use alone names no language. */
 export const language = {
-  ...matching(
-    /^(?:[A-Za-z]{2,3}|[A-Za-z]{5,8})(?:-[A-Za-z0-9]{1,8})*$/,
-    LANGUAGE_TAG_MAX_LENGTH,
-    "a language tag of BCP 47, as en, es-419 or zh-Hant",
-  ),
+  ...languageForm,
+  messages: { ...languageForm.messages, languageTag: languageForm.messages.stringPattern },
   custom(value: unknown, errors: Finding[]): unknown {
     if (typeof value !== "string") return value;
     const canonical = canonicalLanguage(value);
     // A text that does not fit the pattern has been refused for that.
-    if (canonical === undefined && language.pattern.test(value)) errors.push({ type: "stringPattern" });
+    // The order of subtags, and that none comes twice, is a rule that no pattern can say.
+    if (canonical === undefined && languageForm.pattern.test(value)) errors.push({ type: "languageTag" });
     return canonical ?? value;
   },
 } as const;

@@ -1,6 +1,8 @@
 import { newId } from "../../lib/ids.ts";
 import type { Client } from "../e2e/client.ts";
-import { CODE, carriedOrder, customer, mailed, PASSWORD, signIn } from "../e2e/world.ts";
+import { strayBank } from "../e2e/stray-bank.ts";
+import { CODE, carriedOrder, customer, mailed, order, PASSWORD, signIn } from "../e2e/world.ts";
+import { eventually } from "../support/eventually.ts";
 import { png } from "./own.ts";
 import type { FuzzWorld } from "./world.ts";
 
@@ -13,6 +15,14 @@ export async function lives(api: Client, { people, shop, ids }: FuzzWorld): Prom
     ...people.admin,
     body: { price: { amount_minor: 700, currency: "EUR" }, active: true },
   });
+  const counted = { title: "Counted", price: { amount_minor: 700, currency: "EUR" }, stock: 10 };
+  const { product_id } = await api.ok<{ product_id: string }>(`POST /partners/${shop.partnerId}/products`, {
+    ...{ ...people.admin, key: newId(), body: counted },
+  });
+  const offer = `/partners/${shop.partnerId}/availability/${product_id}`;
+  await api.ok(`GET ${offer}`, people.admin);
+  await api.ok(`POST ${offer}/stock`, { ...people.admin, key: newId(), body: { change: 5 } });
+  await strayMoney(api, people, shop);
   const somebody = await customer(api);
   const { email } = somebody;
   const { access_token: token } = await signIn(api, email);
@@ -66,4 +76,26 @@ export async function lives(api: Client, { people, shop, ids }: FuzzWorld): Prom
     key: newId(),
     body: { reason: "Nobody at home, twice." },
   });
+}
+
+/** Money that names no order: sent back, tried once more after the bank's refusal, and assigned to an order. */
+async function strayMoney(
+  api: Client,
+  { admin, customer: me }: FuzzWorld["people"],
+  shop: FuzzWorld["shop"],
+) {
+  const bank = await strayBank(api, admin.token);
+  const [first, second] = [await bank.pay(5_000), await bank.pay(100_000)];
+  const body = { reason: "Not ours" };
+  const { id } = await api.ok<{ id: string }>(`POST /payments/${first}/refund`, {
+    ...admin,
+    key: newId(),
+    body,
+  });
+  await eventually(() => api.ok(`POST /refunds/${id}/retry`, { ...admin, key: newId(), body }));
+  const { order_id } = await order(api, me, shop, { bankId: bank.bankId });
+  await api.ok(`POST /payments/${second}/assign`, {
+    ...{ ...admin, key: newId(), body: { order_id, reason: "By telephone" } },
+  });
+  bank.stop();
 }
