@@ -17,6 +17,8 @@ export interface Load {
   paid(kitchen: Kitchen): Promise<string | undefined>;
   /** Lives an order after the other until told to stop; resolves when all that was begun has its answer. */
   run(until: () => boolean, concurrency: number): Promise<void>;
+  /** Resolves when all that was begun, also by partners that were told late, has its answer. */
+  settled(): Promise<void>;
   readonly lives: number;
   /** What went otherwise than anybody may see. */
   readonly strange: string[];
@@ -37,6 +39,9 @@ export function load(world: World, ledger: Ledger, random: Random): Load {
       .catch((error: Error) => void strange.push(error.message))
       .finally(() => running.delete(tracked));
     running.add(tracked);
+  };
+  const settled = async () => {
+    while (running.size > 0) await Promise.all(running);
   };
   const say = async (kitchen: Kitchen, type: string, orderId: string, data: object = {}) => {
     const id = newId();
@@ -193,8 +198,9 @@ export function load(world: World, ledger: Ledger, random: Random): Load {
         }
       };
       await Promise.all(Array.from({ length: concurrency }, one));
-      while (running.size > 0) await Promise.all(running);
+      await settled();
     },
+    settled,
   };
 }
 
