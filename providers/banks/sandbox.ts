@@ -109,7 +109,8 @@ function verify(webhooks: readonly Webhook[], { headers, body, now }: Callback):
   const signatures = headers["webhook-signature"];
   if (!id || !timestamp || !signatures) return { kind: "refused", reason: "unsigned" };
   // The package's own `verify` takes "1700000000x" for a time and knows no other clock than the machine's.
-  if (!/^\d{1,12}$/.test(timestamp) || id.length > ID_MAX_LENGTH) return { kind: "refused", reason: "wrong" };
+  if (!/^[1-9]\d{0,11}$/.test(timestamp) || id.length > ID_MAX_LENGTH)
+    return { kind: "refused", reason: "wrong" };
   const at = new Date(Number(timestamp) * 1000);
   const expected = webhooks.map((webhook) => webhook.sign(id, at, body));
   if (!oneMatches(signatures.split(" "), expected)) {

@@ -25,7 +25,7 @@ export function verifyStripe(secrets: readonly string[], { headers, body, now }:
   const [times, signatures] = [values("t"), values("v1")];
   const [time = ""] = times;
   if (times.length === 0 || signatures.length === 0) return { kind: "refused", reason: "unsigned" };
-  if (times.length > 1 || !/^\d{1,12}$/.test(time)) return { kind: "refused", reason: "wrong" };
+  if (times.length > 1 || !/^[1-9]\d{0,11}$/.test(time)) return { kind: "refused", reason: "wrong" };
   const expected = secrets.map((secret) =>
     createHmac("sha256", secret).update(`${time}.${body}`).digest("hex"),
   );

@@ -57,7 +57,7 @@ describe("partners", () => {
     const dubai = { line1: "Al Wasl Road 12", city: "Dubai", postalCode: "", country: "AE" };
     const refusal = {
       type: "VALIDATION_ERROR",
-      data: { errors: [{ field: "address.postalCode", rule: "required" }] },
+      data: { errors: [{ field: "address.postalCode", rule: "postalCode" }] },
     };
     const { productId } = await shop.product(partner.id);
     const cart = { partnerId: partner.id, lines: [{ productId, quantity: 1 }] };

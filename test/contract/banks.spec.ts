@@ -97,6 +97,19 @@ describe("the sandbox's adapter, while a secret is rolled", () => {
   });
 });
 
+describe("the time of a sandbox report", () => {
+  it.each(["0", "00", "+", "0x"])("with %s in front, is another text than was signed: refused", (front) => {
+    const bank = openBank("sandbox", settings, "http://127.0.0.1:9");
+    const now = new Date();
+    const headers = {
+      "webhook-id": "e",
+      "webhook-timestamp": `${front}${Math.floor(now.getTime() / 1000)}`,
+      "webhook-signature": new Webhook(webhookSecret).sign("e", now, "{}"),
+    };
+    expect(bank.verify({ headers, body: "{}", now: now.getTime() })).toMatchObject({ kind: "refused" });
+  });
+});
+
 describe("openBank", () => {
   it.each([
     ["another adapter", "gold", settings],
