@@ -7,7 +7,7 @@ const page = readFileSync("docs/operating.md", "utf8");
 /** Made for a moment, or removed where an earlier release left it. */
 const PASSING = ["postgres.half", "documents"];
 
-/** What lies in DATA_DIR, as the program's own files name it. */
+/** The entries of DATA_DIR that the program names in its own files. */
 function kept(): string[] {
   const files = globSync("{platform,providers/storage,sandbox}/**/*.ts");
   const names = files.flatMap((file) => [
