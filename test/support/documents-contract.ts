@@ -87,11 +87,13 @@ export function documentsContract(
       expect(await events.count()).toBe(1);
     });
 
-    (race ? it : it.skip)("put at the same moment in many versions, end as the newest one", async () => {
-      const versions = Array.from({ length: 20 }, (_, i) => ((i * 7) % 20) + 1);
-      await Promise.all(versions.map((version) => events.put({ _id: "m1", orderId: "o1", version })));
-      expect(await events.find({})).toEqual([{ _id: "m1", orderId: "o1", version: 20 }]);
-    });
+    if (race) {
+      it("put at the same moment in many versions, end as the newest one", async () => {
+        const versions = Array.from({ length: 20 }, (_, i) => ((i * 7) % 20) + 1);
+        await Promise.all(versions.map((version) => events.put({ _id: "m1", orderId: "o1", version })));
+        expect(await events.find({})).toEqual([{ _id: "m1", orderId: "o1", version: 20 }]);
+      });
+    }
 
     it("are found by comparison, in the order asked for, up to the limit", async () => {
       for (const version of [3, 1, 2]) await events.insert({ _id: `m${version}`, orderId: "o1", version });
