@@ -3,11 +3,9 @@ import { dirname, join, relative, resolve } from "node:path";
 
 const IMPORT = /(?:\bfrom|\bimport)\s*\(?\s*"(\.[^"]+)"/g;
 const FOLDERS = ["test", "services", "mixins", "providers", "platform", "lib", "contracts", "sandbox"];
-/** Suites that start other processes: what runs there can't be seen, and each costs many seconds. */
-const APART = /^test\/(?:e2e|cluster|faults|containers|fuzz|mutation|servers)\//;
 
-/** Which specs reach a file by imports, and over how many; the nearest first. */
-export function specsByDistance(root: string): (file: string) => { spec: string; distance: number }[] {
+/** The specs that load one of the files, by whatever chain of imports. */
+export function specsThatLoad(root: string, files: readonly string[]): string[] {
   const importers = new Map<string, string[]>();
   for (const folder of FOLDERS) {
     for (const name of readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })) {
@@ -19,16 +17,7 @@ export function specsByDistance(root: string): (file: string) => { spec: string;
       }
     }
   }
-  return (file) => {
-    const distances = new Map([[file, 0]]);
-    for (const [at, distance] of distances) {
-      for (const importer of importers.get(at) ?? []) {
-        if (!distances.has(importer)) distances.set(importer, distance + 1);
-      }
-    }
-    return [...distances]
-      .filter(([path]) => path.endsWith(".spec.ts") && !APART.test(path))
-      .map(([spec, distance]) => ({ spec, distance }))
-      .sort((a, b) => a.distance - b.distance);
-  };
+  const loading = new Set(files);
+  for (const file of loading) for (const importer of importers.get(file) ?? []) loading.add(importer);
+  return [...loading].filter((file) => file.endsWith(".spec.ts")).sort();
 }

@@ -1,22 +1,27 @@
 import { globSync, readFileSync, writeFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { areas, leftOut } from "./areas.ts";
+import { type Covering, measuredCoverage } from "./coverage.ts";
 import { applied, type Mutant, mutantsOf } from "./mutants.ts";
-import { specsByDistance } from "./related.ts";
-import { type Outcome, report } from "./report.ts";
+import { type Outcome, reportPage, type Sample, section } from "./report.ts";
 import { openSandbox, type Sandbox } from "./sandbox.ts";
 
 /*
  * Changes the core in small places, one at a time, and looks whether a test fails: `npm run test:mutation`.
- * For each changed line it runs only specs that run this line, the nearest first.
+ * For each change it runs only specs that run its place, the shortest first.
  */
 
 const ROOT = resolve(import.meta.dirname, "../..");
 const USAGE = `npm run test:mutation -- [--area orders] [--file services/orders/order.ts] [--kind sql-lock]
-  [--sample 300] [--seed 1] [--workers 2] [--id 0123456789] [--list] [--report docs/reliability/mutation.md]`;
-/** Specs that reach a file over more imports than the nearest 12 only repeat what these show. */
-const SPECS_A_FILE = 12;
+  [--sample 150, of each area] [--seed 1] [--workers 2] [--id 0123456789] [--list]
+  [--report docs/reliability/mutation.md]`;
+/** A copy in which this spec fails for another reason would find every change. */
+const UNCHANGED = "test/component/outbox.spec.ts";
+/** Further specs that run the same place nearly always repeat what these show. */
+const SPECS_A_CHANGE = 10;
+/** Of these: specs that run the largest part of the changed file, since they are about it. The rest are the shortest. */
+const SPECS_ABOUT_THE_FILE = 6;
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
@@ -35,6 +40,12 @@ const { values: options } = parseArgs({
   },
 });
 
+/** Changes that change no behaviour, by id, with the reason. */
+const equivalents = JSON.parse(readFileSync(join(import.meta.dirname, "equivalents.json"), "utf8")) as Record<
+  string,
+  string
+>;
+
 /** The same numbers for the same seed (mulberry32). */
 function randomOf(seed: number): () => number {
   let state = seed >>> 0;
@@ -46,69 +57,83 @@ function randomOf(seed: number): () => number {
   };
 }
 
-function chosenMutants(): Mutant[] {
-  const globs = options.file ?? (options.area ?? Object.keys(areas)).flatMap((area) => areas[area] ?? []);
-  const files = globSync([...globs], { cwd: ROOT }).filter(
-    (file) => !leftOut.some((pattern) => pattern.test(file)),
+function mutantsOfArea(area: string): Mutant[] {
+  const files = globSync([...(areas[area] ?? [])], { cwd: ROOT }).filter(
+    (file) => !leftOut.some((pattern) => pattern.test(file)) && (options.file?.includes(file) ?? true),
   );
-  let mutants = [...new Set(files)]
+  return files
     .sort()
-    .flatMap((file) => mutantsOf(file, readFileSync(resolve(ROOT, file), "utf8")));
-  if (options.kind) mutants = mutants.filter(({ kind }) => options.kind?.includes(kind));
-  if (options.id) mutants = mutants.filter(({ id }) => options.id?.includes(id));
-  if (!options.sample) return mutants;
-  const random = randomOf(Number(options.seed));
-  const drawn = mutants.map((mutant) => ({ mutant, chance: random() })).sort((a, b) => a.chance - b.chance);
-  return drawn.slice(0, Number(options.sample)).map(({ mutant }) => mutant);
+    .flatMap((file) => mutantsOf(file, readFileSync(resolve(ROOT, file), "utf8")))
+    .filter(({ kind }) => options.kind?.includes(kind) ?? true)
+    .filter(({ id }) => options.id?.includes(id) ?? true);
 }
 
-async function judge(sandbox: Sandbox, mutant: Mutant, specs: string[]): Promise<Outcome> {
-  const covering = await sandbox.covering(mutant.file, mutant.line, specs);
-  if (covering.length === 0) return { mutant, found: false, by: "no test runs this line" };
-  const source = readFileSync(resolve(ROOT, mutant.file), "utf8");
-  const found = await sandbox.withFile(mutant.file, applied(source, mutant), () => sandbox.fails(covering));
-  return { mutant, found, by: covering.join(", ") };
+function drawn(mutants: readonly Mutant[]): readonly Mutant[] {
+  if (!options.sample) return mutants;
+  const random = randomOf(Number(options.seed));
+  return mutants
+    .map((mutant) => ({ mutant, chance: random() }))
+    .sort((a, b) => a.chance - b.chance)
+    .slice(0, Number(options.sample))
+    .map(({ mutant }) => mutant);
 }
+
+function chosenSpecs(covering: readonly Covering[]): string[] {
+  const shortestFirst = [...covering].sort((a, b) => a.seconds - b.seconds);
+  const about = shortestFirst.toSorted((a, b) => b.share - a.share).slice(0, SPECS_ABOUT_THE_FILE);
+  const chosen = new Set([...new Set([...about, ...shortestFirst])].slice(0, SPECS_A_CHANGE));
+  return shortestFirst.filter((each) => chosen.has(each)).map(({ spec }) => spec);
+}
+
+async function judge(sandbox: Sandbox, mutant: Mutant, covering: readonly Covering[]): Promise<Outcome> {
+  if (equivalents[mutant.id]) return { mutant, verdict: "equivalent", specs: [] };
+  const specs = chosenSpecs(covering);
+  if (specs.length === 0) return { mutant, verdict: "survived", specs };
+  const source = readFileSync(resolve(ROOT, mutant.file), "utf8");
+  const found = await sandbox.withFile(mutant.file, applied(source, mutant), () => sandbox.failing(specs));
+  return { mutant, verdict: found ? "found" : "survived", specs };
+}
+
+const described = ({ id, file, line, kind, before, replacement }: Mutant): string =>
+  `${id} ${file}:${line} ${kind}: ${before} -> ${replacement}`.replaceAll(/\s+/g, " ");
 
 async function main(): Promise<void> {
   if (options.help) return say(USAGE);
-  const mutants = chosenMutants();
-  if (options.list) {
-    for (const { id, file, line, kind, before, replacement } of mutants) {
-      say(`${id} ${file}:${line} ${kind}: ${before} -> ${replacement}`.replaceAll(/\s+/g, " "));
-    }
-    return;
-  }
-  const specsOf = specsByDistance(ROOT);
-  // Mutants of one file stay together: the coverage of its specs is measured once by each worker.
-  const files = [...Map.groupBy(mutants, ({ file }) => file).values()].sort((a, b) => b.length - a.length);
-  const outcomes: Outcome[] = [];
+  const chosen = (options.area ?? Object.keys(areas)).map((area) => {
+    const all = mutantsOfArea(area);
+    return { area, all: all.length, mutants: drawn(all) };
+  });
+  const waiting = chosen.flatMap(({ mutants }) => mutants);
+  if (options.list) return say(waiting.map(described).join("\n"));
+
+  const coveringOf = measuredCoverage(ROOT, [...new Set(waiting.map(({ file }) => file))]);
+  const total = waiting.length;
+  const outcomes = new Map<Mutant, Outcome>();
   const worker = async (): Promise<void> => {
-    const sandbox = await openSandbox(ROOT);
+    const sandbox = openSandbox(ROOT);
     try {
-      for (let own = files.shift(); own; own = files.shift()) {
-        const [first] = own;
-        const specs = specsOf((first as Mutant).file)
-          .slice(0, SPECS_A_FILE)
-          .map(({ spec }) => spec);
-        for (const mutant of own) {
-          const outcome = await judge(sandbox, mutant, specs);
-          outcomes.push(outcome);
-          const { id, file, line, kind } = mutant;
-          say(
-            `${outcomes.length}/${mutants.length} ${outcome.found ? "found   " : "SURVIVED"} ${id} ${file}:${line} ${kind}`,
-          );
-        }
+      if (await sandbox.failing([UNCHANGED])) throw new Error(`${UNCHANGED} fails without a change`);
+      for (let mutant = waiting.shift(); mutant; mutant = waiting.shift()) {
+        const outcome = await judge(sandbox, mutant, coveringOf(mutant.file, mutant.start));
+        outcomes.set(mutant, outcome);
+        const reason =
+          outcome.verdict === "survived" ? ` (${outcome.specs.join(", ") || "no spec runs it"})` : "";
+        say(`${outcomes.size}/${total} ${outcome.verdict} ${described(mutant)}${reason}`);
       }
     } finally {
       sandbox.close();
     }
   };
   await Promise.all(Array.from({ length: Number(options.workers) }, worker));
-  const { text, survivors } = report(outcomes);
-  if (options.report) writeFileSync(options.report, text);
-  say(text);
-  process.exitCode = survivors === 0 ? 0 : 1;
+
+  const samples: Sample[] = chosen.map(({ area, all, mutants }) => ({
+    ...{ area, all, outcomes: mutants.map((mutant) => outcomes.get(mutant) as Outcome) },
+    ...(options.sample && { seed: Number(options.seed) }),
+  }));
+  for (const sample of samples) say(`\n${section(sample)}`);
+  if (options.report) writeFileSync(options.report, reportPage(options.report, samples));
+  const survived = [...outcomes.values()].some(({ verdict }) => verdict === "survived");
+  process.exitCode = survived ? 1 : 0;
 }
 
 await main();

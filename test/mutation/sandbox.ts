@@ -3,67 +3,32 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writ
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
-/** A spec that takes so long with a change waits for something that will not happen: the change is found. */
-const RUN_TIMEOUT_MS = 120_000;
+/** Specs that take so long with a change wait for something that will not happen: the change is found. */
+const RUN_TIMEOUT_MS = 300_000;
+/** How long one condition is waited for, where the tests wait for 45 s: most changes are found by such a wait. */
+const PATIENCE_MS = 15_000;
 
 export interface Sandbox {
-  /** Those of the specs that run this line of the file. */
-  covering(file: string, line: number, specs: string[]): Promise<string[]>;
   /** Runs `body` while the file has another text. */
   withFile<T>(file: string, text: string, body: () => Promise<T>): Promise<T>;
-  /** Whether one of the specs fails. */
-  fails(specs: string[]): Promise<boolean>;
+  /** Whether one of the specs fails; they run in this order. */
+  failing(specs: readonly string[]): Promise<boolean>;
   close(): void;
 }
 
-/** The statements of a file with how often each ran, as istanbul's JSON has them. */
-interface FileCoverage {
-  statementMap: Record<string, { start: { line: number }; end: { line: number } }>;
-  s: Record<string, number>;
-}
-
 /** A copy of the sources beside the same node_modules, in which one file at a time is changed. */
-export async function openSandbox(root: string): Promise<Sandbox> {
+export function openSandbox(root: string): Sandbox {
   const folder = mkdtempSync(join(tmpdir(), "waybill-mutation-"));
-  const tracked = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], {
+  const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], {
     cwd: root,
     encoding: "utf8",
   });
-  for (const file of tracked.split("\n").filter(Boolean)) {
+  for (const file of files.split("\n").filter(Boolean)) {
     mkdirSync(join(folder, dirname(file)), { recursive: true });
     cpSync(join(root, file), join(folder, file));
   }
   symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
-  const linesRun = new Map<string, Set<number>>();
-
-  const measure = async (file: string, spec: string): Promise<Set<number>> => {
-    const known = linesRun.get(`${file}\0${spec}`);
-    if (known) return known;
-    const reports = join(folder, "coverage-of-one");
-    rmSync(reports, { recursive: true, force: true });
-    const flags = [
-      "--coverage",
-      "--coverageReporters=json",
-      `--coverageDirectory=${reports}`,
-      `--collectCoverageFrom=${file}`,
-    ];
-    const passed = await runJest(folder, [...flags, spec]);
-    // A spec that fails without a change would find every change.
-    const lines = passed
-      ? linesOf(join(reports, "coverage-final.json"), join(folder, file))
-      : new Set<number>();
-    linesRun.set(`${file}\0${spec}`, lines);
-    return lines;
-  };
-
   return {
-    async covering(file, line, specs) {
-      const found: string[] = [];
-      for (const spec of specs) {
-        if ((await measure(file, spec)).has(line)) found.push(spec);
-      }
-      return found;
-    },
     async withFile(file, text, body) {
       const path = join(folder, file);
       const before = readFileSync(path, "utf8");
@@ -74,26 +39,23 @@ export async function openSandbox(root: string): Promise<Sandbox> {
         writeFileSync(path, before);
       }
     },
-    fails: async (specs) => !(await runJest(folder, ["--bail", ...specs])),
+    failing: async (specs) => !(await passes(folder, specs)),
     close: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
 
-function linesOf(path: string, file: string): Set<number> {
-  const coverage = (JSON.parse(readFileSync(path, "utf8")) as Record<string, FileCoverage>)[file];
-  const lines = new Set<number>();
-  for (const [key, { start, end }] of Object.entries(coverage?.statementMap ?? {})) {
-    if (!coverage?.s[key]) continue;
-    for (let line = start.line; line <= end.line; line++) lines.add(line);
-  }
-  return lines;
-}
-
-/** @returns whether every test passed */
-function runJest(folder: string, args: string[]): Promise<boolean> {
-  const node = ["--disable-warning=ExperimentalWarning", "--experimental-vm-modules"];
-  const jest = [...node, join(folder, "node_modules/jest/bin/jest.js"), "--ci", "--maxWorkers=1", ...args];
-  const child = spawn(process.execPath, jest, { cwd: folder, stdio: "ignore", detached: true });
+function passes(folder: string, specs: readonly string[]): Promise<boolean> {
+  const args = [
+    ...["--disable-warning=ExperimentalWarning", "--experimental-vm-modules"],
+    ...[join(folder, "node_modules/jest/bin/jest.js"), "--ci", "--runInBand", "--bail", "--runTestsByPath"],
+    ...specs,
+    `--testEnvironment=${join(folder, "test/mutation/environment.js")}`,
+    `--testSequencer=${join(folder, "test/mutation/sequencer.js")}`,
+  ];
+  const child = spawn(process.execPath, args, {
+    ...{ cwd: folder, stdio: "ignore", detached: true },
+    env: { ...process.env, MUTATION_SPECS: specs.join(","), TEST_PATIENCE_MS: String(PATIENCE_MS) },
+  });
   const timer = setTimeout(() => process.kill(-(child.pid as number), "SIGKILL"), RUN_TIMEOUT_MS);
   return new Promise((done) => {
     child.once("exit", (code) => {

@@ -1,5 +1,10 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "@jest/globals";
-import { applied, mutantsOf } from "../mutation/mutants.ts";
+import { notRun } from "../mutation/coverage.ts";
+import { applied, type Mutant, mutantsOf } from "../mutation/mutants.ts";
+import { type Outcome, reportPage, shareText } from "../mutation/report.ts";
 
 /** The texts that a source becomes, each by one change. */
 const changesOf = (source: string, kind: string) =>
@@ -98,5 +103,69 @@ describe("changes of SQL", () => {
     expect(mutantsOf("some.ts", 'say("Delete it where and when you want, order by order.")')).toMatchObject([
       { kind: "call-removed" },
     ]);
+  });
+});
+
+describe("coverage of a spec", () => {
+  const range = (startOffset: number, endOffset: number, count: number) => ({
+    startOffset,
+    endOffset,
+    count,
+  });
+
+  it("is what ran of the text: inner ranges overrule outer ones", () => {
+    expect(notRun(20, [range(0, 20, 1), range(5, 15, 0), range(8, 10, 3)])).toEqual([
+      [5, 8],
+      [10, 15],
+    ]);
+  });
+
+  it("lacks what no range names", () => {
+    expect(notRun(10, [])).toEqual([[0, 10]]);
+    expect(notRun(10, [range(2, 10, 1)])).toEqual([[0, 2]]);
+  });
+});
+
+describe("report", () => {
+  const outcome = (verdict: Outcome["verdict"], kind: Mutant["kind"]): Outcome => ({
+    mutant: {
+      ...{ id: "0123456789", file: "some.ts", line: 7, kind, before: "late", replacement: "false" },
+      ...{ start: 0, end: 4 },
+    },
+    verdict,
+    specs: ["a.spec.ts"],
+  });
+
+  it("counts by kind and leaves out the equivalent ones of the share", () => {
+    const outcomes = [
+      outcome("found", "guard-removed"),
+      outcome("survived", "sql-lock"),
+      outcome("equivalent", "sql-lock"),
+    ];
+    const page = reportPage("no-such-page.md", [{ area: "orders", all: 900, seed: 4, outcomes }]);
+    expect(page).toContain("Of 900 changes, a sample of 3, seed 4.");
+    expect(page).toContain("| all | 3 | 1 | 1 | 1 | 50.0 % (9.5 to 90.5) |");
+    expect(page).toContain("| sql-lock | 2 | 0 | 1 | 1 | 0.0 % (0.0 to 79.3) |");
+    expect(page).toContain("- `0123456789` some.ts:7 sql-lock: `late` -> `false` (1 specs ran it)");
+  });
+
+  it("of one area leaves the sections of the others as they are", () => {
+    const folder = mkdtempSync(join(tmpdir(), "waybill-report-"));
+    try {
+      const path = join(folder, "mutation.md");
+      const sample = (area: string, all: number) => ({ area, all, outcomes: [] });
+      writeFileSync(path, reportPage(path, [sample("orders", 1), sample("banks", 2)]));
+      const page = reportPage(path, [sample("orders", 3)]);
+      expect(page.match(/^## .*|^Of .*$/gm)).toEqual([
+        ...["## banks", "Of 2 changes, all.", "## orders", "Of 3 changes, all."],
+      ]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("says the interval of a share that is known from few", () => {
+    expect(shareText(135, 150)).toBe("90.0 % (84.2 to 93.8)");
+    expect(shareText(0, 0)).toBe("-");
   });
 });

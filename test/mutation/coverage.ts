@@ -1,0 +1,102 @@
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { areas } from "./areas.ts";
+import { specsThatLoad } from "./related.ts";
+
+/** Ignored by git, and gone with the packages. */
+const FOLDER = "node_modules/.cache/waybill-mutation";
+/** Suites that start other processes, where what runs can't be seen, and those that look only at plans. Both are long. */
+const APART = /^test\/(?:e2e|cluster|faults|containers|fuzz|servers)\/|-plans\.spec\.ts$/;
+
+export interface Range {
+  startOffset: number;
+  endOffset: number;
+  count: number;
+}
+
+export interface SpecCoverage {
+  /** Of the spec's text. */
+  hash: string;
+  seconds: number;
+  /** By core file: of the text that was measured, and the parts of it that did not run. */
+  files: Record<string, { hash: string; notRun: [start: number, end: number][] }>;
+}
+
+export interface Covering {
+  spec: string;
+  seconds: number;
+  /** How much of the changed file the spec runs, from 0 to 1. */
+  share: number;
+}
+
+export const hashOf = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 16);
+
+export const coverageFile = (spec: string): string => join(FOLDER, `${spec}.json`);
+
+/** The parts of a text that no range with a count covers, when inner ranges overrule outer ones. */
+export function notRun(length: number, ranges: readonly Range[]): [number, number][] {
+  const ran = new Uint8Array(length);
+  const outerFirst = [...ranges].sort((a, b) => b.endOffset - b.startOffset - (a.endOffset - a.startOffset));
+  for (const { startOffset, endOffset, count } of outerFirst)
+    ran.fill(count > 0 ? 1 : 0, startOffset, endOffset);
+  const parts: [number, number][] = [];
+  for (let at = ran.indexOf(0); at >= 0; at = ran.indexOf(0, at)) {
+    const next = ran.indexOf(1, at);
+    const end = next < 0 ? length : next;
+    parts.push([at, end]);
+    at = end;
+  }
+  return parts;
+}
+
+/**
+ * Which specs run a place of one of these core files. Specs are measured once, all in one run of jest, and again only after their
+ * own text or that of a core file that they load has changed.
+ */
+export function measuredCoverage(
+  root: string,
+  files: readonly string[],
+): (file: string, offset: number) => Covering[] {
+  const specs = specsThatLoad(root, files).filter((spec) => !APART.test(spec));
+  const stale = specs.filter((spec) => !known(root, spec));
+  if (stale.length > 0) measure(root, stale);
+  const measured = specs.flatMap((spec) => {
+    const coverage = known(root, spec);
+    return coverage ? [{ spec, coverage }] : [];
+  });
+  return (file, offset) =>
+    measured.flatMap(({ spec, coverage: { seconds, files } }) => {
+      const own = files[file];
+      if (!own || own.notRun.some(([start, end]) => start <= offset && offset < end)) return [];
+      const length = readFileSync(join(root, file), "utf8").length;
+      const missing = own.notRun.reduce((sum, [start, end]) => sum + end - start, 0);
+      return [{ spec, seconds, share: 1 - missing / length }];
+    });
+}
+
+function known(root: string, spec: string): SpecCoverage | undefined {
+  const path = join(root, coverageFile(spec));
+  if (!existsSync(path)) return undefined;
+  const coverage = JSON.parse(readFileSync(path, "utf8")) as SpecCoverage;
+  const same = (file: string, hash: string) =>
+    existsSync(join(root, file)) && hashOf(readFileSync(join(root, file), "utf8")) === hash;
+  const current =
+    same(spec, coverage.hash) && Object.entries(coverage.files).every(([file, { hash }]) => same(file, hash));
+  return current ? coverage : undefined;
+}
+
+function measure(root: string, specs: readonly string[]): void {
+  const node = ["--disable-warning=ExperimentalWarning", "--experimental-vm-modules"];
+  const globs = Object.values(areas).flat();
+  const args = [
+    ...["--ci", "--maxWorkers=2", "--coverage", "--coverageReporters=none", "--reporters=default"],
+    `--reporters=${join(import.meta.dirname, "coverage-reporter.ts")}`,
+    ...globs.map((glob) => `--collectCoverageFrom=${glob}`),
+    ...["--runTestsByPath", ...specs],
+  ];
+  spawnSync(process.execPath, [...node, join(root, "node_modules/jest/bin/jest.js"), ...args], {
+    ...{ cwd: root, stdio: "inherit" },
+  });
+}
