@@ -23,13 +23,14 @@ RUN npm ci --omit=dev --workspaces=false --ignore-scripts --no-audit --no-fund \
   && find node_modules -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' \) -delete \
   && npm cache clean --force
 
-# What the sandbox needs besides: its mail server.
+# What the sandbox needs besides: its mail server and the typed client.
 FROM ${NODE_IMAGE} AS sandbox-dependencies
 WORKDIR /app
 COPY package.json package-lock.json ./
+COPY packages/client/package.json ./packages/client/
 COPY sandbox/package.json ./sandbox/
 RUN npm ci --omit=dev --workspace=sandbox --ignore-scripts --no-audit --no-fund \
-  && rm -rf node_modules/@waybill node_modules/.bin \
+  && rm -rf node_modules/.bin \
   && npm cache clean --force
 
 # The sources as they run: Node strips the types, nothing is compiled. What stripping and compiling costs at each
@@ -37,10 +38,10 @@ RUN npm ci --omit=dev --workspace=sandbox --ignore-scripts --no-audit --no-fund 
 FROM ${NODE_IMAGE} AS sources
 WORKDIR /app
 COPY --from=dependencies /app/node_modules ./node_modules
-# What .dockerignore lets through; client/ is the sandbox's.
+# What .dockerignore lets through; packages/client is the sandbox's.
 COPY . ./
 COPY --from=dependencies /app/sbom.cdx.json ./
-RUN rm -rf sandbox client \
+RUN rm -rf sandbox packages/client \
   && groupadd --gid 10001 waybill && useradd --uid 10001 --gid waybill --no-create-home waybill \
   && install -d -o waybill -g waybill node_modules/.cache
 USER waybill
@@ -75,8 +76,9 @@ ENTRYPOINT ["node"]
 # The world around the platform for a first try, see docker-compose.sandbox.yml.
 FROM runtime AS sandbox
 COPY --from=sources --chown=root:root /app ./
-COPY --from=sandbox-dependencies --chown=root:root /app/node_modules ./sandbox/node_modules
-COPY client ./client
+# Beside the packages of production: npm's links lead to the folders below.
+COPY --from=sandbox-dependencies --chown=root:root /app/node_modules ./node_modules
+COPY packages/client ./packages/client
 COPY sandbox ./sandbox
 USER 10001:10001
 CMD ["sandbox/alone.ts"]

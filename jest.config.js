@@ -8,7 +8,7 @@ export default {
   extensionsToTreatAsEsm: [".ts"],
   transform: { "\\.ts$": "<rootDir>/test/support/strip-types.js" },
   coverageProvider: "v8",
-  collectCoverageFrom: ["{services,mixins,providers,contracts,lib,platform}/**/*.ts"],
+  collectCoverageFrom: ["{services,mixins,packages,providers,contracts,lib,platform}/**/*.ts"],
   globalSetup: "<rootDir>/test/support/global-setup.ts",
   globalTeardown: "<rootDir>/test/support/global-teardown.ts",
   // Two more than the cores of a small machine: much of a test is waiting for a server.

@@ -21,7 +21,7 @@ const pages: Record<string, string> = {
   "docs/states.md": statesPage(),
   "docs/configuration.md": configurationPage(),
   ".env.example": envExample(),
-  "client/src/api.ts": clientTypes(),
+  "packages/client/src/api.ts": clientTypes(),
   "THIRD-PARTY-NOTICES": noticesPage(ROOT),
 };
 

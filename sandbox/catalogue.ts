@@ -1,4 +1,4 @@
-import type { Schemas } from "../client/src/index.ts";
+import type { Schemas } from "@waybill/client";
 
 /** Title, price in cents, pieces in stock (absent: not counted) and what it is. */
 type Product = readonly [title: string, priceMinor: number, description: string, stock?: number];

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type ApiError, type Waybill, waybill } from "../client/src/index.ts";
+import { type ApiError, type Waybill, waybill } from "@waybill/client";
 
 /** A platform that has just started may be busy: what it could not do is asked for again. */
 const TRIES = 8;

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type ApiError, type Waybill, waybill } from "../client/src/index.ts";
+import { type ApiError, type Waybill, waybill } from "@waybill/client";
 import { patiently } from "./patience.ts";
 import type { SeedDeps } from "./seed.ts";
 

@@ -1,4 +1,4 @@
-import { ApiError, answered, type Waybill } from "../client/src/index.ts";
+import { ApiError, answered, type Waybill } from "@waybill/client";
 import { alwaysOpen, type SandboxPartner, sandboxPartners } from "./catalogue.ts";
 import { inTurns } from "./in-turns.ts";
 import type { ReceivedMail } from "./mailbox/mailbox.ts";

@@ -6,7 +6,7 @@ const ROOT = resolve(import.meta.dirname, "..");
 const IMPORT = /^\s*(?:import|export)\b[^;]*?\bfrom\s+"([^"]+)"|\bimport\("([^"]+)"\)|^import\s+"([^"]+)"/gm;
 
 /** Made from the route tables. */
-const GENERATED = "client/src/api.ts";
+const GENERATED = "packages/client/src/api.ts";
 
 interface File {
   /** Path from the root, with forward slashes. */
@@ -39,13 +39,8 @@ const rules: { of: RegExp; may: RegExp; says: string }[] = [
   },
   {
     of: /^sandbox\//,
-    may: /^(sandbox\/|client\/|lib\/|node:|[a-z@](?!.*\.ts$))/,
+    may: /^(sandbox\/|lib\/|node:|[a-z@](?!.*\.ts$))/,
     says: "the sandbox is outside: it knows only the public API",
-  },
-  {
-    of: /^client\//,
-    may: /^(client\/src\/|openapi-fetch$)/,
-    says: "the client goes to other people's programs: it takes nothing of ours along",
   },
 ];
 
@@ -78,6 +73,7 @@ function violations(files: File[]): string[] {
       ...wrong.map((target) => `${file.path} imports ${target}: ${rule?.says}`),
       ...serviceViolations(file),
       ...pureViolations(file),
+      ...packageViolations(file),
     ];
   });
 }
@@ -101,7 +97,30 @@ function pureViolations({ path, imports }: File): string[] {
     .map((target) => `${path} imports ${target}: the domain is pure`);
 }
 
-const folders = ["lib", "contracts", "mixins", "providers", "services", "sandbox", "client/src", "platform"];
+/** What a package may import by name: what its own manifest says. */
+function dependenciesOf(folder: string): string[] {
+  const manifest = JSON.parse(readFileSync(join(ROOT, folder, "package.json"), "utf8"));
+  return Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies });
+}
+
+function packageViolations({ path, imports }: File): string[] {
+  const own = /^packages\/[^/]+\/src\//.exec(path)?.[0];
+  if (!own) {
+    return imports
+      .filter((target) => target.startsWith("packages/") && path.split("/")[0] !== "packages")
+      .map((target) => `${path} imports ${target}: a package is imported by its name`);
+  }
+  const named = dependenciesOf(own.replace(/src\/$/, ""));
+  const isAllowed = (target: string) =>
+    target.startsWith(own) ||
+    target.startsWith("node:") ||
+    named.some((name) => target === name || target.startsWith(`${name}/`));
+  return imports
+    .filter((target) => !isAllowed(target))
+    .map((target) => `${path} imports ${target}: a package imports nothing of the rest`);
+}
+
+const folders = ["lib", "contracts", "mixins", "providers", "services", "sandbox", "packages", "platform"];
 const files = folders.flatMap(sources);
 
 describe("architecture", () => {
@@ -118,6 +137,9 @@ describe("architecture", () => {
       { path: "services/orders/order.ts", imports: ["node:crypto"] },
       { path: "sandbox/partner-system/server.ts", imports: ["contracts/partners.ts"] },
       { path: "mixins/outbox/outbox.mixin.ts", imports: ["services/orders/order.ts"] },
+      { path: "packages/client/src/index.ts", imports: ["lib/ids.ts"] },
+      { path: "packages/client/src/index.ts", imports: ["knex"] },
+      { path: "platform/launch.ts", imports: ["packages/client/src/index.ts"] },
     ];
     expect(violations(planted)).toHaveLength(planted.length);
   });

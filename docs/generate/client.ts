@@ -37,9 +37,9 @@ const METHODS = ["get", "put", "post", "delete", "patch"] as const;
 /** The client adds this header itself where it is missing. */
 const OWN_HEADER = "Idempotency-Key";
 
-/** client/src/api.ts: every operation with its types, as openapi-fetch wants them. */
+/** packages/client/src/api.ts: every operation with its types, as openapi-fetch wants them. */
 export function clientTypes(): string {
-  const file = "client/src/api.ts";
+  const file = "packages/client/src/api.ts";
   const input = sourceText();
   return execFileSync("biome", ["format", `--stdin-file-path=${file}`], { input, encoding: "utf8" });
 }

@@ -1,4 +1,4 @@
-import { ApiError, answered, type Schemas, type Waybill, waybill } from "../../client/src/index.ts";
+import { ApiError, answered, type Schemas, type Waybill, waybill } from "@waybill/client";
 import { page } from "../look.ts";
 import { html, jsonOf, type Routes, WebError } from "../web.ts";
 

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { ApiError, answered, waybill } from "../../client/src/index.ts";
+import { ApiError, answered, waybill } from "@waybill/client";
 import { DemoError, type DemoPlaces, sandboxPages } from "./pages.ts";
 import type { Terminal } from "./terminal.ts";
 

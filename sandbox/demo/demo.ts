@@ -1,4 +1,4 @@
-import { ApiError } from "../../client/src/index.ts";
+import { ApiError } from "@waybill/client";
 import { demoClient } from "./client.ts";
 import { DemoError, type DemoPlaces } from "./pages.ts";
 import { assign, browse, check, confirm, deliver, lookBack, pay, prepare, register } from "./steps.ts";

@@ -1,4 +1,4 @@
-import { answered, type Schemas, type Waybill } from "../../client/src/index.ts";
+import { answered, type Schemas, type Waybill } from "@waybill/client";
 import { until } from "./client.ts";
 import { DemoError, type SandboxPages } from "./pages.ts";
 

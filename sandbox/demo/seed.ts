@@ -1,4 +1,4 @@
-import { answered, type Schemas, type Waybill, waybill } from "../../client/src/index.ts";
+import { answered, type Schemas, type Waybill, waybill } from "@waybill/client";
 import { sandboxPartners } from "../catalogue.ts";
 import { inTurns } from "../in-turns.ts";
 import { amountText } from "../look.ts";

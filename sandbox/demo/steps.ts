@@ -1,4 +1,4 @@
-import { answered, type Schemas, sessionOf } from "../../client/src/index.ts";
+import { answered, type Schemas, sessionOf } from "@waybill/client";
 import { shortenLine } from "../../lib/text.ts";
 import { sandboxPartners } from "../catalogue.ts";
 import { amountText } from "../look.ts";

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
-import { answered, type SessionTokens, waybill } from "../../client/src/index.ts";
+import { answered, type SessionTokens, waybill } from "@waybill/client";
 import { newId } from "../../lib/ids.ts";
 import { type ClientServer, clientServer, json, lost } from "../support/client-server.ts";
 import { eventually } from "../support/eventually.ts";

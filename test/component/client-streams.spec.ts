@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
-import { ApiError, answered, type OrderEvent, waybill } from "../../client/src/index.ts";
+import { ApiError, answered, type OrderEvent, waybill } from "@waybill/client";
 import { newId } from "../../lib/ids.ts";
 import { type Answer, type ClientServer, clientServer, json } from "../support/client-server.ts";
 import { eventually } from "../support/eventually.ts";

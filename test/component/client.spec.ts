@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
-import { ApiError, answered, type Waybill, waybill } from "../../client/src/index.ts";
+import { ApiError, answered, type Waybill, waybill } from "@waybill/client";
 import { newId } from "../../lib/ids.ts";
 
 interface Planned {

@@ -2,8 +2,8 @@ import { readFileSync } from "node:fs";
 import { stripTypeScriptTypes } from "node:module";
 import { resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import type { OrderEvent, SessionTokens, Waybill, waybill } from "@waybill/client";
 import type { Browser, BrowserContext, Page } from "playwright-core";
-import type { OrderEvent, SessionTokens, Waybill, waybill } from "../../client/src/index.ts";
 import { newId } from "../../lib/ids.ts";
 import { launchBrowser } from "../support/browser.ts";
 import { eventually } from "../support/eventually.ts";
@@ -13,7 +13,7 @@ import { admin, customer, type Kitchen, kitchen, order, type Person } from "./wo
 const TEST_TIMEOUT_MS = 180_000;
 /** Far shorter than an order is followed here. */
 const TIME_LIMIT_MS = 1_000;
-const SOURCE = resolve(import.meta.dirname, "../../client/src");
+const SOURCE = resolve(import.meta.dirname, "../../packages/client/src");
 const OPENAPI_FETCH = resolve(import.meta.dirname, "../../node_modules/openapi-fetch/dist/index.mjs");
 
 /** A front app's page: the client as a bundler would hand it over, in a browser that is some years old. */

@@ -1,9 +1,8 @@
 import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { codeBlocks, type Project, projectWith } from "../support/installed-package.ts";
 import { platform, type TestPlatform } from "../support/platform.ts";
 
 const run = promisify(execFile);
@@ -33,55 +32,71 @@ const wrong = [
   "const price: string = items[0]!.price;",
 ];
 
+/** The names that the README's examples take from the app around them. */
+const around = `
+import { answered, ApiError, waybill } from "@waybill/client";
+declare const url: string, order_id: string, signal: AbortSignal;
+declare function showTooLate(): void;
+declare function showState(state: string): void;
+declare function showCourier(latitude: number, longitude: number): void;
+`;
+
+// A front app's compiler knows the browser and nothing of Node.
 const compilerOptions = {
-  target: "es2024",
   lib: ["es2024", "dom"],
   module: "esnext",
   moduleResolution: "bundler",
-  strict: true,
   types: [],
+  skipLibCheck: false,
 };
 
 let places: TestPlatform;
-let dir: string;
+let project: Project;
 
 beforeAll(async () => {
   places = await platform();
-  dir = mkdtempSync(join(tmpdir(), "waybill-client-"));
-  const installed = join(dir, "node_modules/@waybill/client");
-  mkdirSync(installed, { recursive: true });
-  const { stdout } = await run("npm", ["pack", join(root, "client"), "--silent"], { cwd: dir });
-  await run("tar", [
-    "-xzf",
-    join(dir, stdout.trim().split("\n").at(-1) as string),
-    "-C",
-    installed,
-    "--strip=1",
-  ]);
-  for (const name of ["openapi-fetch", "openapi-typescript-helpers"]) {
-    symlinkSync(join(root, "node_modules", name), join(dir, "node_modules", name));
-  }
-  writeFileSync(join(dir, "package.json"), JSON.stringify({ type: "module" }));
-  writeFileSync(join(dir, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["app.ts"] }));
+  const [commands = ""] = codeBlocks("packages/client/README.md", "sh");
+  const [pack = "", install = ""] = commands.trim().split("\n");
+  const { stdout } = await run("sh", ["-c", pack], { cwd: root });
+  const tarball = stdout.trim().split("\n").at(-1) ?? "";
+  // The README's second line installs what its first one has made.
+  expect(install).toBe(`npm install ./waybill/${tarball.slice(root.length + 1)}`);
+  project = projectWith(tarball, { compilerOptions });
 }, TIMEOUT_MS);
-afterAll(() => rmSync(dir, { recursive: true, force: true }));
-
-const compile = () => run(join(root, "node_modules/.bin/tsc"), ["-p", dir]);
+afterAll(() => project?.remove());
 
 describe("the client as a package", () => {
   it(
-    "packed and installed, compiles in a front app and speaks to the platform",
+    "packed and installed as its README says, compiles in a front app and speaks to the platform",
     async () => {
-      writeFileSync(join(dir, "app.ts"), app(places.url));
-      await compile();
-      const { stdout } = await run(process.execPath, [join(dir, "app.js")]);
-      expect(JSON.parse(stdout)).toEqual({ titles: 3, name: "Carla", refusal: "not_found" });
+      project.write("app.ts", app(places.url));
+      await project.compile("app.ts");
+      expect(JSON.parse(await project.run("app.js"))).toEqual({
+        titles: 3,
+        name: "Carla",
+        refusal: "not_found",
+      });
     },
     TIMEOUT_MS,
   );
 
+  it("has examples in its README that compile", async () => {
+    const examples = codeBlocks("packages/client/README.md", "ts");
+    expect(examples).toHaveLength(3);
+    const files = examples.map((code, index) => {
+      const name = `example-${index}.ts`;
+      const needsApi = !code.includes("const api =");
+      const api = needsApi ? "const api = waybill({ url });\n" : "";
+      project.write(name, `${around}${api}${code.replace(/^import .*\n/m, "")}\nexport {};\n`);
+      return name;
+    });
+    await project.compile(...files);
+  });
+
   it.each(wrong)("does not compile %s", async (line) => {
-    writeFileSync(join(dir, "app.ts"), `${app(places.url)}\n${line}\n`);
-    await expect(compile()).rejects.toMatchObject({ stdout: expect.stringContaining("error TS") });
+    project.write("app.ts", `${app(places.url)}\n${line}\n`);
+    await expect(project.compile("app.ts")).rejects.toMatchObject({
+      stdout: expect.stringContaining("error TS"),
+    });
   });
 });

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { beforeAll, describe, expect, it } from "@jest/globals";
-import { answered, type Waybill, waybill } from "../../client/src/index.ts";
+import { answered, type Waybill, waybill } from "@waybill/client";
 import { newId } from "../../lib/ids.ts";
 import { sandboxPartners } from "../../sandbox/catalogue.ts";
 import { sandboxCustomer } from "../../sandbox/people.ts";

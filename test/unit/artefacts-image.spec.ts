@@ -135,7 +135,7 @@ describe("the image of the services", () => {
   });
 
   it("has nothing of the sandbox, which a target of its own adds", () => {
-    expect(runs("sources")).toMatch(/rm -rf sandbox client /);
+    expect(runs("sources")).toMatch(/rm -rf sandbox packages\/client /);
     const copied = stages.at(-1)?.instructions.filter(({ word }) => word === "COPY");
     expect(copied?.map(({ rest }) => rest)).toEqual(["--from=sources --chown=root:root /app ./"]);
     expect(text("docker-compose.sandbox.yml")).toContain("build: { context: ., target: sandbox }");

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { globSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "@jest/globals";
 
@@ -64,9 +64,11 @@ describe("the lockfile", () => {
 
 describe("package.json", () => {
   it("names exact versions only, in every workspace", () => {
-    const workspaces = (manifest.workspaces as string[]).map((path) =>
-      JSON.parse(text(`${path}/package.json`)),
+    const folders = (manifest.workspaces as string[]).flatMap((pattern) =>
+      globSync(`${pattern}/package.json`, { cwd: root }),
     );
+    expect(folders.length).toBeGreaterThan(manifest.workspaces.length - 1);
+    const workspaces = folders.map((path) => JSON.parse(text(path)));
     const ranges = [manifest, ...workspaces].flatMap(
       ({ dependencies, devDependencies, optionalDependencies }) =>
         Object.entries({ ...dependencies, ...devDependencies, ...optionalDependencies }).filter(
