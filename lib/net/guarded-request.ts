@@ -113,14 +113,16 @@ export async function guardedExchange(
     method: "POST",
     headers: { ...call.headers, "content-length": String(Buffer.byteLength(call.body)) },
     agent: false,
+    // So the lookup is always asked for all addresses. The types of Node know the option for sockets only.
+    ...{ autoSelectFamily: true },
     lookup: guardedLookup(options),
     signal,
   });
   request.once("error", reject);
   request.once("close", () => reject(new Error("closed without an answer")));
-  request.once("upgrade", ({ statusCode = 0, headers }, socket) => {
+  request.once("upgrade", ({ statusCode, headers }, socket) => {
     socket.destroy();
-    resolve({ status: statusCode, headers, body: Buffer.alloc(0) });
+    resolve({ status: statusCode as number, headers, body: Buffer.from("") });
   });
   request.once("response", (response) => resolve(readHead(response, call.maxBodyBytes, endsAtMs)));
   request.end(call.body);
@@ -138,19 +140,16 @@ function hostOf(url: URL): string {
 }
 
 function guardedLookup(options: GuardOptions): LookupFunction {
-  const resolve = options.resolve ?? resolveByDns;
-  return (hostname, { all }, callback) => {
+  const { resolve = (hostname) => resolveByDns(hostname) } = options;
+  return (hostname, _, callback) => {
     resolve(hostname).then(
       (addresses) => {
         const known = addresses.map((address) => ({ address, family: isIP(address) }));
-        const [first] = known;
         // One bad address among good ones is a trap, not a slip.
-        const wrong = known.some(({ address }) => !mayConnect(address, options));
-        if (!first || wrong) callback(notOfTheInternet(hostname), "", 0);
-        else if (all) callback(null, known);
-        else callback(null, first.address, first.family);
+        const wrong = known.length === 0 || known.some(({ address }) => !mayConnect(address, options));
+        callback(wrong ? notOfTheInternet(hostname) : null, known);
       },
-      (error) => callback(error, "", 0),
+      (error) => callback(error, []),
     );
   };
 }
@@ -176,9 +175,11 @@ function notOfTheInternet(hostname: string): GuardedRequestError {
  * Not by getaddrinfo: that has four threads for the whole process, and a name server that never answers would
  * hold them all. It reads no hosts file, so the one name of this machine is known here.
  */
-async function resolveByDns(hostname: string): Promise<string[]> {
+export async function resolveByDns(
+  hostname: string,
+  resolver = new Resolver({ timeout: RESOLVE_TIMEOUT_MS, tries: RESOLVE_TRIES }),
+): Promise<string[]> {
   if (hostname === "localhost") return ["127.0.0.1"];
-  const resolver = new Resolver({ timeout: RESOLVE_TIMEOUT_MS, tries: RESOLVE_TRIES });
   const answers = await Promise.allSettled([resolver.resolve4(hostname), resolver.resolve6(hostname)]);
   const addresses = answers.flatMap((answer) => (answer.status === "fulfilled" ? answer.value : []));
   if (addresses.length > 0) return addresses;
@@ -195,7 +196,7 @@ async function answersAtAll(resolver: Resolver): Promise<boolean> {
     await resolver.resolveNs(".");
     return true;
   } catch (error) {
-    return !NO_NAME_SERVER_CODES.has((error as { code?: string }).code ?? "");
+    return !NO_NAME_SERVER_CODES.has((error as { code: string }).code);
   }
 }
 
@@ -217,7 +218,7 @@ async function readHead(
   await full;
   clearTimeout(timer);
   const body = Buffer.concat(chunks).subarray(0, maxBytes);
-  return { status: response.statusCode ?? 0, headers: response.headers, body };
+  return { status: response.statusCode as number, headers: response.headers, body };
 }
 
 function explained(error: Error & { code?: string }, timeoutMs: number): GuardedRequestError {

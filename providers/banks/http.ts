@@ -24,7 +24,7 @@ export async function exchange({ method, url, headers, body, timeoutMs }: BankRe
     answer = await boundedFetch(url, {
       method,
       headers: { ...headers, ...(body && { "content-type": "application/json" }) },
-      ...(body && { body: JSON.stringify(body) }),
+      body: body ? JSON.stringify(body) : null,
       timeoutMs: Math.min(timeoutMs ?? TIMEOUT_MS, TIMEOUT_MS),
       maxBodyBytes: ANSWER_LIMIT_BYTES,
     });
@@ -33,7 +33,7 @@ export async function exchange({ method, url, headers, body, timeoutMs }: BankRe
   }
   const { status } = answer;
   if (status === 404) return undefined;
-  if (status < 200 || status > 299) {
+  if (status > 299) {
     throw new BankError(isDefinite(status) ? "refused" : "unclear", `answered ${status}`);
   }
   try {

@@ -23,7 +23,7 @@ export function openBank(
   const adapter = Object.hasOwn(adapters, adapterName) ? adapters[adapterName] : undefined;
   if (!adapter) throw new Error("there is no such adapter");
   for (const name of adapter.settings) if (!settings[name]) throw new Error(`${name} is missing`);
-  const known = [...adapter.settings, ...(adapter.optional ?? [])];
+  const known = [...adapter.settings, ...adapter.optional];
   for (const name of Object.keys(settings)) if (!known.includes(name)) throw new Error(`${name} is unknown`);
   return adapter.open(settings, webcheckoutUrl, environment);
 }

@@ -138,7 +138,7 @@ export interface BankAdapter {
   /** The names of the settings that it cannot be opened without; all settings are secret. */
   readonly settings: readonly string[];
   /** The names of those that it may have besides. */
-  readonly optional?: readonly string[];
+  readonly optional: readonly string[];
   /** @throws Error when a setting is not of the right form (never showing its value) */
   open(
     settings: Readonly<Record<string, string>>,

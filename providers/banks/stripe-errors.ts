@@ -85,5 +85,6 @@ export const limitedFetch: typeof fetch = async (url, init) => {
     timeoutMs: TIMEOUT_MS,
     maxBodyBytes: ANSWER_LIMIT_BYTES,
   });
-  return new Response(status === 204 || status === 304 ? null : text, { status, headers });
+  // A status that has no body wants none, not an empty one.
+  return new Response(text || null, { status, headers });
 };

@@ -12,13 +12,12 @@ import {
   type RefundState,
 } from "./port.ts";
 import { fromStripe, toStripe } from "./stripe-amounts.ts";
-import { limitedFetch, mapped, underKeys } from "./stripe-errors.ts";
+import { limitedFetch, mapped, TIMEOUT_MS, underKeys } from "./stripe-errors.ts";
 import { idOf, verifyStripe } from "./stripe-events.ts";
 
 /** What the adapter was written and tested against; Stripe answers in the shapes of this version. */
 export const STRIPE_API_VERSION = "2026-10-28.endive";
 const API_URL = "https://api.stripe.com";
-const TIMEOUT_MS = 5_000;
 /** Stripe closes no page sooner than half an hour after it was opened; the minute is for clocks that differ. */
 const STAYS_OPEN_MS = 31 * 60_000;
 /**
@@ -156,7 +155,8 @@ async function connect(secretKey: string, apiUrl: string): Promise<Stripe> {
     apiVersion: STRIPE_API_VERSION,
     protocol: protocol === "http:" ? "http" : "https",
     host: hostname,
-    port: port || (protocol === "http:" ? "80" : "443"),
+    // Without one, the library's own: 443.
+    port,
     timeout: TIMEOUT_MS,
     // A repeat is decided where the order's state is known.
     maxNetworkRetries: 0,

@@ -97,6 +97,95 @@ describe("the sandbox's adapter, while a secret is rolled", () => {
   });
 });
 
+describe("the sandbox's adapter, told", () => {
+  const AT_SECONDS = 1_800_000_000;
+  const bank = openBank("sandbox", settings, "http://127.0.0.1:9");
+  const good = {
+    type: "payment.succeeded",
+    data: { payment_id: "p-1", order_id: "o-1", amount_minor: 1250, currency: "EUR" },
+  };
+  const headersOf = (body: string, id = "e-1"): Record<string, string> => ({
+    "webhook-id": id,
+    "webhook-timestamp": String(AT_SECONDS),
+    "webhook-signature": new Webhook(webhookSecret).sign(id, new Date(AT_SECONDS * 1000), body),
+  });
+  const told = (event: unknown, { id = "e-1", now = AT_SECONDS * 1000 } = {}) => {
+    const body = typeof event === "string" ? event : JSON.stringify(event);
+    return bank.verify({ headers: headersOf(body, id), body, now });
+  };
+  const changed = (data: object, type = good.type) => ({ type, data: { ...good.data, ...data } });
+  const event = {
+    eventId: "e-1",
+    paymentId: "p-1",
+    orderId: "o-1",
+    amount: { amountMinor: 1250, currency: "EUR" },
+  };
+
+  it("of each kind of event, reads what it means", () => {
+    expect(told(good)).toStrictEqual({ kind: "event", event: { ...event, kind: "paid" } });
+    expect(told(changed({}, "payment.failed"))).toStrictEqual({
+      ...{ kind: "event", event: { ...event, kind: "failed" } },
+    });
+    expect(told(changed({ refund_id: "r-1" }, "refund.completed"))).toStrictEqual({
+      ...{ kind: "event", event: { ...event, kind: "refunded", refundId: "r-1" } },
+    });
+  });
+
+  it.each([
+    ["no JSON", "{", "the body is not JSON"],
+    ["no event", "[]", "unknown type"],
+    ["no type", changed({}, undefined), "names"],
+    ["a type that is no text", { ...good, type: 7 }, "unknown type"],
+    ["another type", changed({}, "payment.pondered"), "unknown type"],
+    ["a name out of Object.prototype", changed({}, "toString"), "unknown type"],
+    ["no payment", changed({ payment_id: null }), "names no payment"],
+    ["no order", changed({ order_id: "" }), "no order"],
+    ["a payment that is a number", changed({ payment_id: 7 }), "names no payment"],
+    ["no amount", changed({ amount_minor: null }), "the amount"],
+    ["an amount of nothing", changed({ amount_minor: 0 }), "the amount"],
+    ["less than nothing", changed({ amount_minor: -1 }), "the amount"],
+    ["half a cent", changed({ amount_minor: 0.5 }), "the amount"],
+    ["an amount in words", changed({ amount_minor: "1250" }), "the amount"],
+    ["what is no currency", changed({ currency: "XXX" }), "the amount"],
+    ["no currency", changed({ currency: null }), "the amount"],
+    ["a refund without a name", changed({}, "refund.completed"), "names no refund"],
+  ])("%s, genuine, keeps it and says why it is of no use", (what, given, reason) => {
+    const verdict = told(what === "no type" ? { data: good.data } : given);
+    expect(verdict).toEqual({
+      ...{ kind: "unusable", eventId: "e-1" },
+      reason: expect.stringContaining(what === "no type" ? "unknown type" : reason),
+    });
+  });
+
+  it("one minor unit, takes it", () => {
+    expect(told(changed({ amount_minor: 1 }))).toMatchObject({ event: { amount: { amountMinor: 1 } } });
+  });
+
+  it("without an id, a time or a signature, refuses it as unsigned", () => {
+    const body = JSON.stringify(good);
+    for (const header of ["webhook-id", "webhook-timestamp", "webhook-signature"]) {
+      const { [header]: _, ...headers } = headersOf(body);
+      const verdict = bank.verify({ headers, body, now: AT_SECONDS * 1000 });
+      expect({ header, verdict }).toEqual({ header, verdict: { kind: "refused", reason: "unsigned" } });
+    }
+  });
+
+  it("with an id that is longer than any of its own, refuses it", () => {
+    expect(told(good, { id: "e".repeat(200) })).toMatchObject({ kind: "event" });
+    expect(told(good, { id: "e".repeat(201) })).toEqual({ kind: "refused", reason: "wrong" });
+  });
+
+  it("five minutes early or late, takes it; a moment more, refuses it as stale", () => {
+    for (const [apartMs, kind] of [
+      [300_000, "event"],
+      [300_001, "refused"],
+    ] as const) {
+      expect(told(good, { now: AT_SECONDS * 1000 + apartMs }).kind).toBe(kind);
+      expect(told(good, { now: AT_SECONDS * 1000 - apartMs }).kind).toBe(kind);
+    }
+  });
+});
+
 describe("the time of a sandbox report", () => {
   it.each(["0", "00", "+", "0x"])("with %s in front, is another text than was signed: refused", (front) => {
     const bank = openBank("sandbox", settings, "http://127.0.0.1:9");
@@ -112,20 +201,25 @@ describe("the time of a sandbox report", () => {
 
 describe("openBank", () => {
   it.each([
-    ["another adapter", "gold", settings],
-    ["a setting that is missing", "sandbox", { apiKey }],
-    ["a setting that is unknown", "sandbox", { ...settings, colour: "red" }],
-    ["a key that would break the header", "sandbox", { ...settings, apiKey: "a\r\nb" }],
-    ["a secret of another form", "sandbox", { ...settings, webhookSecret: "whsec_short" }],
-    ["a name out of Object.prototype", "constructor", settings],
-  ])("with %s, refuses without showing a value", (_, adapter, given) => {
+    ["another adapter", "gold", settings, "no such adapter"],
+    ["a setting that is missing", "sandbox", { apiKey }, "webhookSecret is missing"],
+    ["a setting that is unknown", "sandbox", { ...settings, colour: "red" }, "colour is unknown"],
+    ["a key that would break the header", "sandbox", { ...settings, apiKey: "a\r\nb" }, "apiKey is not"],
+    [
+      "a secret of another form",
+      "sandbox",
+      { ...settings, webhookSecret: "whsec_short" },
+      "webhookSecret is",
+    ],
+    ["a name out of Object.prototype", "constructor", settings, "no such adapter"],
+  ])("with %s, refuses without showing a value", (_, adapter, given, names) => {
     let message = "";
     try {
       openBank(adapter, given as Record<string, string>, "http://127.0.0.1:9");
     } catch (error) {
       message = (error as Error).message;
     }
-    expect(message).not.toBe("");
+    expect(message).toContain(names);
     for (const value of Object.values(given)) expect(message).not.toContain(value);
   });
 });
@@ -163,6 +257,74 @@ describe("the sandbox's adapter, facing a bank that does not do as it says", () 
     const server = await answering(status, body);
     const refund = server.bank.refund({ refundId: newId(), paymentId: "p", amount });
     expect(await kindOf(refund)).toBe(kind);
+    server.stop();
+  });
+
+  it.each([
+    [{ url: "https://bank.example/pay" }, "done"],
+    [{ url: "http://127.0.0.1/pay" }, "done"],
+    [{ url: "javascript:alert(1)" }, "unclear"],
+    [{ url: "/pay" }, "unclear"],
+    [{ url: 7 }, "unclear"],
+    [{}, "unclear"],
+    [null, "unclear"],
+  ])("openCheckout, answered with %j, is %s", async (answer, kind) => {
+    const server = await answering(201, JSON.stringify(answer));
+    const checkout = { orderId: "o", amount, idempotencyKey: "o", callbackUrl: server.url, description: "d" };
+    expect(await kindOf(server.bank.openCheckout(checkout))).toBe(kind);
+    server.stop();
+  });
+
+  it.each([
+    [{ state: "pending" }, { state: "pending" }],
+    [{ state: "completed", reason: 7 }, { state: "completed" }],
+    [
+      { state: "failed", reason: "no\n".repeat(100) },
+      { state: "failed", reason: `${"no ".repeat(66)}n…` },
+    ],
+    [{ state: "lost" }, "unclear"],
+    [{}, "unclear"],
+  ])("refund and findRefund, answered with %j, are %j", async (answer, expected) => {
+    const server = await answering(200, JSON.stringify(answer));
+    for (const ask of [
+      () => server.bank.refund({ refundId: newId(), paymentId: "p", amount }),
+      async () => server.bank.findRefund?.("r", "p"),
+    ]) {
+      expect(await ask().catch(({ kind }: BankError) => kind)).toStrictEqual(expected);
+    }
+    server.stop();
+  });
+
+  it("findRefund of what the bank does not know, is undefined", async () => {
+    const server = await answering(404, "");
+    expect(await server.bank.findRefund?.("r/1", "p")).toBeUndefined();
+    expect(server.seen).toEqual([`GET /refunds/r%2F1 Bearer ${apiKey}`]);
+    server.stop();
+  });
+
+  it.each([
+    [{ refunded_minor: 0 }, { refundedMinor: 0 }],
+    [{ refunded_minor: 30 }, { refundedMinor: 30 }],
+    [{ refunded_minor: -1 }, {}],
+    [{ refunded_minor: 0.5 }, {}],
+    [{ refunded_minor: "30" }, {}],
+    [{}, {}],
+  ])("findPayments, told %j of what went back, tells %j", async (told, tells) => {
+    const item = { payment_id: "p", amount_minor: 100, currency: "EUR", ...told };
+    const server = await answering(200, JSON.stringify({ items: [item] }));
+    expect(await server.bank.findPayments("o")).toStrictEqual([{ paymentId: "p", amount, ...tells }]);
+    server.stop();
+  });
+
+  it.each([
+    ["no list", {}],
+    ["a list that is none", { items: { 0: 1 } }],
+    ["a payment without a name", { items: [{ amount_minor: 100, currency: "EUR" }] }],
+    ["a payment of nothing", { items: [{ payment_id: "p", amount_minor: 0, currency: "EUR" }] }],
+    ["what is no payment", { items: [null] }],
+  ])("findPayments, answered with %s, cannot be read", async (_, answer) => {
+    const server = await answering(200, JSON.stringify(answer));
+    expect(await kindOf(server.bank.findPayments("o"))).toBe("unreadable");
     server.stop();
   });
 

@@ -83,6 +83,26 @@ describe("Stripe's adapter, told", () => {
   it.each([
     ["a dispute of no state that we know", stripeEvent("charge.dispute.created", "e", { status: "new" })],
     ["a dispute of nothing", stripeEvent("charge.dispute.created", "e", { amount: 0 })],
+    ["a dispute without a state", stripeEvent("charge.dispute.created", "e", { status: 7 })],
+    ["a dispute without a name", stripeEvent("charge.dispute.created", "e", { id: null })],
+    [
+      "a dispute without a payment",
+      stripeEvent("charge.dispute.created", "e", { payment_intent: null, charge: null }),
+    ],
+    [
+      "a dispute without a time",
+      JSON.stringify({ ...stripeFixture("charge.dispute.created"), created: "yesterday" }),
+    ],
+    [
+      "a refund without a payment",
+      stripeEvent("refund.updated", "e", { payment_intent: null, charge: null }),
+    ],
+    ["a refund without a name", stripeEvent("refund.updated", "e", { id: null, metadata: null })],
+    ["a refund of nothing", stripeEvent("refund.updated", "e", { amount: 0 })],
+    [
+      "a failed payment of nothing",
+      stripeEvent("checkout.session.async_payment_failed", "e", { amount_total: 0 }),
+    ],
     ["no JSON", "{"],
     ["no event", "[]"],
     [
@@ -100,6 +120,93 @@ describe("Stripe's adapter, told", () => {
   ])("%s, genuine, is never dropped", (what, body) => {
     const { kind } = told(body);
     expect(kind).toBe(what.startsWith("a name") ? "noted" : "unusable");
+  });
+
+  it("a dispute of a charge alone, names the charge, and what it lacks by its absence", () => {
+    const of = (object: object) => told(stripeEvent("charge.dispute.created", "e", { ...object }));
+    expect(of({ payment_intent: null, charge: "ch_1" })).toMatchObject({ dispute: { paymentId: "ch_1" } });
+    expect(of({ payment_intent: { id: "pi_1" } })).toMatchObject({ dispute: { paymentId: "pi_1" } });
+    for (const reason of [7, "", null])
+      expect(of({ reason })).toMatchObject({ dispute: { reason: "unknown" } });
+    const long = of({ reason: "r".repeat(201) });
+    expect(long).toMatchObject({ dispute: { reason: `${"r".repeat(199)}…` } });
+    expect(of({ reason: "r".repeat(200) })).toMatchObject({ dispute: { reason: "r".repeat(200) } });
+  });
+
+  it.each([
+    [undefined, false],
+    ["-100", false],
+    [[], false],
+    [[{ amount: -1 }, {}], true],
+    [[{ amount: -2950 }, { amount: 2949 }], true],
+    [[{ amount: -2950 }, { amount: 2950 }], false],
+  ])("a dispute with %j booked for it, knows whether the money was taken: %s", (booked, withdrawn) => {
+    const body = stripeEvent("charge.dispute.created", "e", { balance_transactions: booked });
+    expect(told(body)).toMatchObject({ dispute: { withdrawn } });
+  });
+
+  it("a refund of a charge alone, names the charge", () => {
+    const of = (object: object) => told(stripeEvent("refund.updated", "e", { ...object }));
+    expect(of({ payment_intent: null, charge: "ch_1" })).toMatchObject({ event: { paymentId: "ch_1" } });
+    expect(of({ status: "canceled" })).toMatchObject({ event: { kind: "refund_failed" } });
+    const stranger = { metadata: { refund_id: REFUND, order_id: "two words" } };
+    expect(of(stranger)).toMatchObject({ event: { orderId: "", refundId: REFUND } });
+  });
+
+  it("a checkout that names its order in one place only, finds it", () => {
+    const body = stripeEvent("checkout.session.completed", "e", {
+      ...{ client_reference_id: null, metadata: { order_id: ORDER }, payment_intent: { id: "pi_1" } },
+    });
+    expect(told(body)).toMatchObject({ event: { orderId: ORDER, paymentId: "pi_1" } });
+  });
+
+  it("what has no id of Stripe's, calls the same body by the same name", () => {
+    const bodies = ['{"type":"refund.updated"}', '{"id":"two words","type":"refund.updated"}', "[]"];
+    const ids = bodies.map((body) => {
+      const verdict = told(body);
+      expect(verdict).toMatchObject({ kind: "unusable", reason: "it is no event of Stripe's" });
+      expect(told(body)).toEqual(verdict);
+      return (verdict as { eventId: string }).eventId;
+    });
+    for (const id of ids) expect(id).toMatch(/^body-[0-9a-f]{64}$/);
+    expect(new Set(ids).size).toBe(bodies.length);
+    expect(told('{"id":"evt_1","type":7}')).toMatchObject({ kind: "unusable", eventId: "evt_1" });
+  });
+
+  it.each([
+    ["no signature at all", () => undefined, "unsigned"],
+    ["an empty one", () => "", "unsigned"],
+    ["no time", (good: string) => good.replace(/^t=\d+,/, ""), "unsigned"],
+    ["a time alone", (good: string) => good.replace(/,v1=.*/, ""), "unsigned"],
+    ["two times", (good: string) => `${good},t=1`, "wrong"],
+    ["a time with a zero in front", (good: string) => good.replace("t=", "t=0"), "wrong"],
+    ["another proof", (good: string) => good.replace(/v1=./, "v1=x"), "unsigned"],
+    ["more than two thousand characters", (good: string) => good.padEnd(2_001, ",v0=a"), "unsigned"],
+  ])("a report with %s, refuses it and says why", (_, headerOf, reason) => {
+    const body = JSON.stringify(stripeFixture("checkout.session.completed"));
+    const header = headerOf(stripeSignature(body, [secret]));
+    const headers = header === undefined ? {} : { "stripe-signature": header };
+    expect(told(body, { headers: headers as Record<string, string> })).toEqual({ kind: "refused", reason });
+  });
+
+  it("a report whose signature has parts that mean nothing, takes it up to its length", () => {
+    const body = JSON.stringify(stripeFixture("checkout.session.completed"));
+    const good = stripeSignature(body, [secret]);
+    for (const header of [`${good},nonsense`, good.padEnd(2_000, ",v0=a")]) {
+      expect(told(body, { headers: { "stripe-signature": header } }).kind).toBe("event");
+    }
+  });
+
+  it("a report five minutes early or late, takes it; a moment more, refuses it as stale", () => {
+    const body = JSON.stringify(stripeFixture("checkout.session.completed"));
+    const atMs = 1_800_000_000_000;
+    const headers = { "stripe-signature": stripeSignature(body, [secret], atMs) };
+    for (const apartMs of [300_000, -300_000]) {
+      expect(told(body, { headers, now: atMs + apartMs }).kind).toBe("event");
+      expect(told(body, { headers, now: atMs + apartMs + Math.sign(apartMs) })).toMatchObject({
+        reason: "stale",
+      });
+    }
   });
 
   it("two secrets while one is rolled: what either signed is genuine, and nothing else", () => {

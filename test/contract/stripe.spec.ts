@@ -37,7 +37,9 @@ describe("openBank of stripe", () => {
   it.each([
     ["a key of another form", { secretKey: "pk_test_publishable" }],
     ["a secret of another form", { webhookSecret: "secret-of-somebody" }],
+    ["a previous secret of another form", { webhookSecretPrevious: "secret-of-somebody" }],
     ["an address that is none", { returnUrl: "javascript:alert(1)" }],
+    ["an address without a host", { returnUrl: "https://" }],
     ["a setting that is missing", { returnUrl: "" }],
   ])("with %s, refuses without showing a value", (_, change) => {
     let message = "";
@@ -46,7 +48,7 @@ describe("openBank of stripe", () => {
     } catch (error) {
       message = (error as Error).message;
     }
-    expect(message).not.toBe("");
+    expect(message).toContain(Object.keys(change)[0]);
     for (const value of Object.values(change)) if (value) expect(message).not.toContain(value);
   });
 });
@@ -97,6 +99,185 @@ describe("Stripe's adapter, asking", () => {
           currency: "eur",
         });
       }
+    });
+  });
+
+  it("shows up to a hundred lines one by one, and in one line what it cannot show so", async () => {
+    await withStripe(async (bank, stripe) => {
+      const shownOf = async (lines: object[], amount = euro(2950)) => {
+        const { reference = "" } = await bank.openCheckout(request({ amount, lines }));
+        return stripe.sessions.get(reference)?.shown;
+      };
+      const cents = (count: number) =>
+        Array.from({ length: count }, (_, at) => ({ title: `${at}`, quantity: 1, unitAmountMinor: 1 }));
+      const bread = { title: "Bread", quantity: 2, unitAmountMinor: 1000 };
+      const whole = ["1 × Bäckerei Aare: 2 × Bread, Butter at 2950"];
+      expect(await shownOf([bread, { title: "Delivery", quantity: 1, unitAmountMinor: 950 }])).toEqual([
+        ...["2 × Bread at 1000", "1 × Delivery at 950"],
+      ]);
+      expect(await shownOf([bread])).toEqual(whole);
+      expect(await shownOf([])).toEqual(whole);
+      expect(await shownOf(cents(100), euro(100))).toHaveLength(100);
+      expect(await shownOf(cents(101), euro(101))).toHaveLength(1);
+      // The ariary is counted whole there, and these parts are not.
+      const parts = [150, 50].map((unitAmountMinor) => ({ title: "Part", quantity: 1, unitAmountMinor }));
+      expect(await shownOf(parts, { amountMinor: 200, currency: "MGA" })).toEqual([
+        "1 × Bäckerei Aare: 2 × Bread, Butter at 2",
+      ]);
+    });
+  });
+
+  it("sends the customer back to where the order says, else to where the bank's settings say", async () => {
+    await withStripe(async (bank, stripe) => {
+      for (const [returnUrl, expected] of [
+        [undefined, settings.returnUrl],
+        ["https://app.example/back?x=1", "https://app.example/back?x=1"],
+      ]) {
+        const asked = request({ ...(returnUrl && { returnUrl }) });
+        const { reference = "" } = await bank.openCheckout(asked);
+        const back = (checkout: string) => {
+          const url = new URL(expected as string);
+          url.searchParams.set("order_id", asked.orderId);
+          url.searchParams.set("checkout", checkout);
+          return url.href;
+        };
+        expect(stripe.sessions.get(reference)?.back).toEqual([back("paid"), back("cancelled")]);
+      }
+    });
+  });
+
+  it("keeps the page open half an hour and a minute longer than it is to be paid, else as long as Stripe does", async () => {
+    await withStripe(async (bank, stripe) => {
+      const endOf = async (more: object) => {
+        const { reference = "" } = await bank.openCheckout(request(more));
+        return stripe.sessions.get(reference)?.expires_at;
+      };
+      const untilMs = Math.ceil(Date.now() / 1000) * 1000 + 60_000;
+      const until = (ms: number) => ({ payBy: new Date(ms).toISOString() });
+      expect(await endOf(until(untilMs))).toBe(untilMs / 1000 + 31 * 60);
+      expect(await endOf(until(untilMs + 1))).toBe(untilMs / 1000 + 31 * 60 + 1);
+      expect(await endOf({ payBy: undefined })).toBeGreaterThan(Date.now() / 1000 + 80_000);
+    });
+  });
+
+  it("about the order of a refund, says what it was told, and nothing where it was told nothing", async () => {
+    await withStripe(async (bank, stripe) => {
+      const { checkoutUrl, reference } = await bank.openCheckout(request());
+      stripe.pay(checkoutUrl);
+      const [payment] = await bank.findPayments("o", reference);
+      const give = (refundId: string, more: object) =>
+        bank.refund({ refundId, paymentId: payment?.paymentId ?? "", amount: euro(1), ...more });
+      await give("r-1", {});
+      await give("r-2", { orderId: "o-1" });
+      expect([...stripe.refunds.values()].map(({ metadata }) => metadata)).toEqual([
+        { refund_id: "r-1" },
+        { refund_id: "r-2", order_id: "o-1" },
+      ]);
+    });
+  });
+
+  it("finds a refund among more than a page of them, and none that is not there", async () => {
+    await withStripe(async (bank, stripe) => {
+      const { checkoutUrl, reference } = await bank.openCheckout(request());
+      stripe.pay(checkoutUrl);
+      const [payment] = await bank.findPayments("o", reference);
+      const paymentId = payment?.paymentId ?? "";
+      await bank.refund({ refundId: "r-first", paymentId, amount: euro(1) });
+      const [first] = stripe.refunds.values();
+      for (let at = 0; at < 205; at++) {
+        const id = `re_${at}`;
+        stripe.refunds.set(id, {
+          ...(first as NonNullable<typeof first>),
+          id,
+          metadata: {},
+          status: "failed",
+        });
+      }
+      stripe.asked.length = 0;
+      expect(await bank.findRefund?.("r-first", paymentId)).toEqual({ state: "completed" });
+      expect(stripe.asked).toHaveLength(3);
+      expect(await bank.findRefund?.("r-none", paymentId)).toBeUndefined();
+      expect(stripe.asked).toHaveLength(6);
+    });
+  });
+
+  it.each([
+    ["succeeded", null, { state: "completed" }],
+    ["pending", null, { state: "pending" }],
+    ["requires_action", null, { state: "pending" }],
+    ["failed", "lost_or_stolen_card", { state: "failed", reason: "lost_or_stolen_card" }],
+    ["canceled", null, { state: "failed", reason: "canceled" }],
+    ["failed", "r".repeat(200), { state: "failed", reason: "r".repeat(200) }],
+    ["failed", "r".repeat(201), { state: "failed", reason: `${"r".repeat(199)}…` }],
+    ["pondered", null, "unclear"],
+  ])("about a refund that is %s for %p, says %j", async (status, why, expected) => {
+    await withStripe(async (bank, stripe) => {
+      const { checkoutUrl, reference } = await bank.openCheckout(request());
+      stripe.pay(checkoutUrl);
+      const [payment] = await bank.findPayments("o", reference);
+      const paymentId = payment?.paymentId ?? "";
+      await bank.refund({ refundId: "r-1", paymentId, amount: euro(1) });
+      const [refund] = stripe.refunds.values();
+      Object.assign(refund ?? {}, { status, ...(why && { failure_reason: why }) });
+      const found = await bank.findRefund?.("r-1", paymentId).catch(({ kind }: BankError) => kind);
+      expect(found).toStrictEqual(expected);
+    });
+  });
+
+  it.each([
+    ["is paid", {}, {}, [{ amount: euro(2950), refundedMinor: 0 }]],
+    ["was given back in part", {}, { latest_charge: { amount_refunded: 950 } }, [{ refundedMinor: 950 }]],
+    ["has no charge", {}, { latest_charge: null }, [{ amount: euro(2950) }]],
+    ["has a charge that is not told", {}, { latest_charge: "ch_1" }, [{ amount: euro(2950) }]],
+    ["is paid by a way that takes days", { payment_status: "unpaid" }, {}, []],
+    ["was of nothing", { payment_intent: null }, {}, []],
+    ["has received nothing", {}, { amount_received: 0 }, "unreadable"],
+    ["has no name", {}, { id: "" }, "unreadable"],
+    ["is in what is no currency", {}, { currency: "xxx" }, "unreadable"],
+  ])("about a payment that %s, tells it as it is", async (_, session, intent, expected) => {
+    await withStripe(async (bank, stripe) => {
+      const { checkoutUrl, reference = "" } = await bank.openCheckout(request());
+      stripe.pay(checkoutUrl);
+      const [paid] = stripe.intents.values();
+      Object.assign(paid ?? {}, intent);
+      Object.assign(stripe.sessions.get(reference) ?? {}, session);
+      const found = await bank.findPayments("o", reference).catch(({ kind }: BankError) => kind);
+      if (typeof expected === "string") return expect(found).toBe(expected);
+      expect(found).toMatchObject(expected as object[]);
+      const [first] = found as { refundedMinor?: number }[];
+      expect(first && Object.hasOwn(first, "refundedMinor")).toBe(
+        expected.length > 0 ? Object.hasOwn(expected[0] as object, "refundedMinor") : undefined,
+      );
+    });
+  });
+
+  it("a page that is not open any more, leaves it; when Stripe cannot say, says so", async () => {
+    await withStripe(async (bank, stripe) => {
+      const { reference = "" } = await bank.openCheckout(request());
+      stripe.mood = 503;
+      expect(await kindOf(bank.closeCheckout?.(reference) as Promise<void>)).toBe("unclear");
+      expect(stripe.sessions.get(reference)?.status).toBe("open");
+      stripe.mood = "well";
+      await bank.closeCheckout?.(reference);
+      expect(stripe.sessions.get(reference)?.status).toBe("expired");
+      expect(await kindOf(bank.closeCheckout?.(reference) as Promise<void>)).toBe("done");
+    });
+  });
+
+  it("for a page that Stripe shows no more, has none", async () => {
+    await withStripe(async (bank, stripe) => {
+      const asked = request();
+      const { reference = "" } = await bank.openCheckout(asked);
+      Object.assign(stripe.sessions.get(reference) ?? {}, { url: null });
+      expect(await kindOf(bank.openCheckout(asked))).toBe("unclear");
+    });
+  });
+
+  it("an order whose name could end the question, asks about this name alone", async () => {
+    await withStripe(async (bank) => {
+      const asked = request({ orderId: "o" });
+      await bank.openCheckout(asked);
+      expect(await bank.findPayments("o' OR status:'succeeded")).toEqual([]);
     });
   });
 

@@ -7,6 +7,8 @@ import { stripeEvent, stripeSignature } from "./stripe-events.ts";
 export type StripeMood = "well" | "lost" | "down" | "hangs" | "slow refunds" | number;
 
 const HALF_AN_HOUR_SECONDS = 1_800;
+/** The longest page of a list. */
+const PAGE_MAX = 100;
 
 type Fields = Record<string, unknown>;
 interface Session extends Fields {
@@ -68,6 +70,7 @@ export async function startStripe({ key, secrets }: { key: string; secrets: stri
     asked,
     reports,
     sessions,
+    intents,
     refunds,
     /** The customer pays on the page. @param method "later": by a way that takes days */
     pay(checkoutUrl: string, method: "card" | "later" = "card") {
@@ -151,8 +154,16 @@ export async function startStripe({ key, secrets }: { key: string; secrets: stri
     if (name === "GET /v1/payment_intents/search") return search(String(params.query));
     if (name === "POST /v1/refunds") return createRefund(params);
     if (name === "GET /v1/refunds") {
-      const data = [...refunds.values()].filter((one) => one.payment_intent === params.payment_intent);
-      return { status: 200, body: { object: "list", data, has_more: false, url: "/v1/refunds" } };
+      const limit = Number(params.limit ?? 10);
+      if (limit > PAGE_MAX) return failure(400, "invalid_request_error", undefined, "limit");
+      // The latest first.
+      const all = [...refunds.values()]
+        .filter((one) => one.payment_intent === params.payment_intent)
+        .reverse();
+      const rest = all.slice(all.findIndex(({ id }) => id === params.starting_after) + 1);
+      const data = rest.slice(0, limit);
+      const hasMore = rest.length > data.length;
+      return { status: 200, body: { object: "list", data, has_more: hasMore, url: "/v1/refunds" } };
     }
     return failure(404, "invalid_request_error");
   }
@@ -177,6 +188,11 @@ export async function startStripe({ key, secrets }: { key: string; secrets: stri
       client_reference_id: String(params.client_reference_id ?? ""),
       metadata: (params.metadata ?? {}) as Record<string, string>,
       intent_metadata: intentMetadata,
+      shown: items.map((item) => {
+        const { quantity, price_data: price } = item as { quantity: string; price_data: Fields };
+        return `${quantity} × ${(price.product_data as Fields).name} at ${price.unit_amount}`;
+      }),
+      back: [params.success_url, params.cancel_url],
       excluded: Object.values((params.excluded_payment_method_types ?? {}) as Record<string, string>),
       amount_total: prices.reduce((sum, { amount }) => sum + amount, 0),
       currency: prices[0]?.currency ?? "",

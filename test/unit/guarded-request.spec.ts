@@ -1,14 +1,20 @@
+import { Resolver } from "node:dns/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it, jest } from "@jest/globals";
 import fc from "fast-check";
 import {
   type GuardOptions,
   guardedExchange,
   guardedPost,
+  resolveByDns,
   urlTrouble,
 } from "../../lib/net/guarded-request.ts";
 import { isLoopbackAddress, isPublicAddress } from "../../lib/net/public-address.ts";
+import { eventually } from "../support/eventually.ts";
+import { startHostile } from "../support/hostile-server.ts";
+import { type NameAnswer, startNameServer } from "../support/name-server.ts";
 
 const strict: GuardOptions = { allowLoopback: false };
 const sandbox: GuardOptions = { allowLoopback: true };
@@ -56,6 +62,22 @@ describe("a public address", () => {
     ["2130706433", "no address"],
     ["0x7f.1", "no address"],
     ["", "no address"],
+    ["0.255.255.255", "the last of this host's"],
+    ["10.255.255.255", "the last private one"],
+    ["169.254.255.255", "the last link-local one"],
+    ["192.0.0.255", "the last of the protocol assignments"],
+    ["192.0.2.255", "the last of the documentation"],
+    ["192.88.99.255", "the last 6to4 relay"],
+    ["192.168.255.255", "the last private one"],
+    ["198.19.255.255", "the last of benchmarking"],
+    ["198.51.100.255", "the last of the documentation"],
+    ["203.0.113.255", "the last of the documentation"],
+    ["239.255.255.255", "the last of multicast"],
+    ["2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff", "the last of the protocol assignments"],
+    ["2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "the last of the documentation"],
+    ["2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "the last 6to4 one"],
+    ["3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff", "the last of the documentation"],
+    ["4000::", "the first beyond what is assigned"],
   ])("is not %s (%s)", (address) => {
     expect(isPublicAddress(address)).toBe(false);
   });
@@ -67,13 +89,77 @@ describe("a public address", () => {
     },
   );
 
-  it.each(["2606:4700::1111", "2a00:1450:4001::200e", "2400:cb00::1"])("is %s", (address) => {
-    expect(isPublicAddress(address)).toBe(true);
-  });
+  it.each(["2606:4700::1111", "2a00:1450:4001::200e", "2400:cb00::1", "2001:200::", "2003::", "3ffe::1"])(
+    "is %s",
+    (address) => {
+      expect(isPublicAddress(address)).toBe(true);
+    },
+  );
 
   it("of any spelling, is never also a loopback address", () => {
     const any = fc.oneof(fc.ipV4(), fc.ipV6(), fc.string());
     fc.assert(fc.property(any, (address) => !(isPublicAddress(address) && isLoopbackAddress(address))));
+  });
+});
+
+describe("an address of this machine itself", () => {
+  it.each(["127.0.0.1", "127.127.0.1", "127.255.255.255", "::1", "::ffff:127.0.0.1"])("is %s", (address) => {
+    expect(isLoopbackAddress(address)).toBe(true);
+  });
+
+  it.each(["126.255.255.255", "128.0.0.0", "10.0.0.1", "::", "::2", "2606:4700::1111", "localhost", ""])(
+    "is not %s",
+    (address) => {
+      expect(isLoopbackAddress(address)).toBe(false);
+    },
+  );
+});
+
+describe("the addresses of a name", () => {
+  const shop = "shop.example";
+  const asking = async (answerOf: (name: string, kind: string) => NameAnswer) => {
+    const server = await startNameServer(answerOf);
+    const resolver = new Resolver({ timeout: 300, tries: 1 });
+    resolver.setServers([server.url]);
+    const found = await resolveByDns(shop, resolver).catch((error: Error) => error);
+    await server.stop();
+    return { found, asked: server.asked };
+  };
+
+  it("are those of both families, in one answer", async () => {
+    const { found, asked } = await asking((_, kind) =>
+      kind === "A" ? ["93.184.215.14", "93.184.215.15"] : ["2606:4700:0:0:0:0:0:1111"],
+    );
+    expect(found).toEqual(["93.184.215.14", "93.184.215.15", "2606:4700::1111"]);
+    expect(asked.sort()).toEqual([`A ${shop}`, `AAAA ${shop}`]);
+  });
+
+  it("are one, where only one family has it", async () => {
+    const { found } = await asking((_, kind) => (kind === "A" ? ["93.184.215.14"] : "no such name"));
+    expect(found).toEqual(["93.184.215.14"]);
+  });
+
+  it("that the DNS does not know, are none, whatever is the matter with the root", async () => {
+    const { found } = await asking((name) => (name === shop ? "no such name" : "silence"));
+    expect(found).toMatchObject({ kind: "network", message: `${shop} has no address` });
+  });
+
+  it("whose name servers are silent, are none, while the root is answered", async () => {
+    for (const ofRoot of [[], "refused"] as const) {
+      const { found, asked } = await asking((name) => (name === shop ? "silence" : ofRoot));
+      expect(found).toMatchObject({ kind: "network" });
+      expect(asked).toContain("NS ");
+    }
+  });
+
+  it("are not to be had without a name server: the fault is on this machine", async () => {
+    const { found } = await asking(() => "silence");
+    expect(found).toMatchObject({ kind: "local", message: expect.stringContaining("ETIMEOUT") });
+    const server = await startNameServer(() => "silence");
+    const resolver = new Resolver({ timeout: 300, tries: 1 });
+    resolver.setServers([server.url]);
+    await server.stop();
+    await expect(resolveByDns(shop, resolver)).rejects.toMatchObject({ kind: "local" });
   });
 });
 
@@ -99,6 +185,7 @@ describe("a URL that a stranger gave", () => {
     ["https://shop.example:8080/", "port"],
     ["https://user:secret@shop.example/", "user name"],
     ["https://user@shop.example/", "user name"],
+    ["https://:secret@shop.example/", "user name"],
     ["https://localhost/", "internet"],
     ["https://partners/", "internet"],
     ["https://127.0.0.1/", "internet"],
@@ -176,7 +263,10 @@ describe("a guarded request", () => {
       seen.push(`${request.method} ${request.url}`);
       if (request.url === "/moved") response.writeHead(307, { location: "/inside" }).end();
       else if (request.url === "/drip") response.writeHead(200).write("drop");
-      else if (request.url === "/flood") response.writeHead(200).end(Buffer.alloc(1_000_000, "x"));
+      else if (request.url === "/parts") {
+        response.writeHead(200).write(Buffer.alloc(1_023, "x"));
+        void delay(50).then(() => response.end("yz"));
+      } else if (request.url === "/flood") response.writeHead(200).end(Buffer.alloc(1_000_000, "x"));
       else if (request.url !== "/hang") response.end("ok");
     });
     await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
@@ -266,6 +356,62 @@ describe("a guarded request", () => {
   it("answered by a head and then nothing, is answered all the same", async () => {
     const { status, body } = await post(`http://127.0.0.1:${port}/drip`, sandbox, 300);
     expect({ status, body: body.toString() }).toEqual({ status: 200, body: "drop" });
+  });
+
+  it("answered in two parts, waits for both, and takes no byte more than is wanted", async () => {
+    const { body } = await post(`http://127.0.0.1:${port}/parts`, sandbox);
+    expect(body.toString()).toBe(`${"x".repeat(1_023)}y`);
+  });
+
+  it("answered by a head and then nothing, waits no longer for the body than a second", async () => {
+    const startedMs = performance.now();
+    expect(await post(`http://127.0.0.1:${port}/drip`, sandbox, 30_000)).toMatchObject({ status: 200 });
+    expect(performance.now() - startedMs).toBeLessThan(15_000);
+  });
+
+  it("answered in full, is over at once", async () => {
+    const startedMs = performance.now();
+    for (let count = 0; count < 10; count++) {
+      const { body } = await post(`http://localhost:${port}/`, sandbox);
+      expect(body.toString()).toBe("ok");
+    }
+    expect(performance.now() - startedMs).toBeLessThan(8_000);
+  });
+
+  it("answered by a change of protocol, is answered with its status and holds no connection", async () => {
+    const upgrade = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: tcp\r\n\r\n";
+    const { servers, open, stop } = await startHostile({
+      changes: (socket) => socket.once("data", () => socket.write(upgrade)),
+      closes: (socket) => socket.once("data", () => socket.end()),
+    });
+    const to = (name: string) => `http://127.0.0.1:${servers.find((one) => one.name === name)?.port}/`;
+    expect(await post(to("changes"), sandbox)).toMatchObject({
+      ...{ status: 101, body: Buffer.alloc(0) },
+      headers: { upgrade: "tcp" },
+    });
+    await expect(post(to("closes"), sandbox)).rejects.toMatchObject({ kind: "network" });
+    await eventually(() => expect(open()).toEqual({}));
+    await stop();
+  });
+
+  it("to a URL that is not fine, asks no name server", async () => {
+    const resolve = answering(["93.184.215.14"]);
+    for (const url of ["https://shop.example:22/", "http://shop.example/", "https://partners/"]) {
+      await expect(post(url, { ...strict, resolve })).rejects.toMatchObject({ kind: "blocked" });
+    }
+    expect(resolve).not.toHaveBeenCalled();
+  });
+
+  it("to a name whose lookup fails, fails as the lookup did", async () => {
+    const lost = Object.assign(new Error("no server"), { code: "ENETUNREACH" });
+    const guarded = post("https://shop.example/", { ...strict, resolve: () => Promise.reject(lost) });
+    await expect(guarded).rejects.toMatchObject({ kind: "local", message: "ENETUNREACH" });
+  });
+
+  it("that its caller breaks off, ends as out of time", async () => {
+    const call = { url: `http://127.0.0.1:${port}/hang`, headers: {}, body: "{}", timeoutMs: 60_000 };
+    const asked = guardedPost({ ...call, maxBodyBytes: 1, signal: AbortSignal.abort() }, sandbox);
+    await expect(asked).rejects.toMatchObject({ kind: "timeout" });
   });
 
   it("never answered, ends at its timeout", async () => {

@@ -1,6 +1,16 @@
 import { describe, expect, it } from "@jest/globals";
 import { object, type Rule } from "../../contracts/schema.ts";
-import { currencies, decimalText, isCurrency, minorUnitDigits } from "../../lib/money.ts";
+import {
+  add,
+  currencies,
+  decimalText,
+  isCurrency,
+  MoneyError,
+  minorUnitDigits,
+  money,
+  sameMoney,
+  times,
+} from "../../lib/money.ts";
 import { checkOf } from "../../mixins/validation/validation.ts";
 import { moneyText } from "../../platform/repl/table.ts";
 import { fromStripe, toStripe } from "../../providers/banks/stripe-amounts.ts";
@@ -40,9 +50,40 @@ describe("currencies", () => {
   });
 });
 
+describe("sums", () => {
+  const most = Number.MAX_SAFE_INTEGER;
+
+  it("of one currency, are exact", () => {
+    expect(add(amount(1, "EUR"), amount(2, "EUR"))).toEqual(amount(3, "EUR"));
+    expect(add(amount(most - 1, "EUR"), amount(1, "EUR"))).toEqual(amount(most, "EUR"));
+    expect(times(amount(250, "JPY"), 3)).toEqual(amount(750, "JPY"));
+  });
+
+  it.each([
+    ["of two currencies", () => add(amount(1, "EUR"), amount(1, "CHF"))],
+    ["beyond what is counted exactly", () => add(amount(most, "EUR"), amount(1, "EUR"))],
+    ["of a product beyond it", () => times(amount(most, "EUR"), 2)],
+    ["of half a piece", () => times(amount(1, "EUR"), 0.5)],
+    ["of no whole number", () => money(0.1, "EUR")],
+    ["of no number", () => money(Number.NaN, "EUR")],
+  ])("%s, are none", (_, sum) => {
+    expect(sum).toThrow(MoneyError);
+  });
+
+  it("are the same with the same amount and the same currency only", () => {
+    const one = amount(1, "EUR");
+    expect([one, amount(2, "EUR"), amount(1, "CHF")].map((other) => sameMoney(one, { ...other }))).toEqual([
+      true,
+      false,
+      false,
+    ]);
+  });
+});
+
 describe("an amount in words", () => {
   it.each([
     [amount(123_456, "HUF"), "1234.56"],
+    [amount(0, "EUR"), "0.00"],
     [amount(5, "EUR"), "0.05"],
     [amount(1_000, "JPY"), "1000"],
     [amount(1_234, "IQD"), "1.234"],
