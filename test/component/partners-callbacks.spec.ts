@@ -79,6 +79,20 @@ describe("partners.receiveCallback", () => {
     ]);
   });
 
+  it("that does not say when it happened, passes on the second at which it was signed", async () => {
+    const { partnerId, secret } = await integrated();
+    const { type, data } = ready;
+    const signedAt = Math.floor(Date.now() / 1_000) - 7;
+    clock.aheadMs = signedAt * 1_000 - Date.now();
+    const id = newId();
+    await send(partnerId, [secret], { type, data }, {}, id);
+    const [callback] = applied;
+    const second = 1_000 * Math.floor(Date.parse(callback?.saidAt ?? "") / 1_000);
+    expect(Date.parse(callback?.saidAt ?? "")).toBe(second);
+    expect(Math.abs(second / 1_000 - signedAt)).toBeLessThan(30);
+    expect(applied).toMatchObject([{ eventId: id, type, orderId }]);
+  });
+
   it("whatever makes it not genuine, is refused by one and the same answer and reaches nobody", async () => {
     const { partnerId, secret } = await integrated();
     const other = await integrated();

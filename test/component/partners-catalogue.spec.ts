@@ -28,6 +28,13 @@ describe("partners", () => {
     await expect(again).rejects.toMatchObject({ type: "PARTNER_EXISTS" });
   });
 
+  it("partners.update, to the title of another partner, is refused with PARTNER_EXISTS and changes nothing", async () => {
+    const [partner, other] = [await shop.openPartner(), await shop.openPartner()];
+    const change = { partnerId: partner.id, title: other.title.toUpperCase() };
+    await expect(shop.asAdmin("partners.update", change)).rejects.toMatchObject({ type: "PARTNER_EXISTS" });
+    expect(await shop.asAdmin("partners.get", { partnerId: partner.id })).toEqual(partner);
+  });
+
   it("partners.create, repeated with its Idempotency-Key, makes one partner and one message", async () => {
     const admin = { id: newId(), role: "admin" } as const;
     const fields = samplePartner();

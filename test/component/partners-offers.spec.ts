@@ -59,6 +59,17 @@ describe("partners.listOffers", () => {
     }
   });
 
+  it("of one partner, by pages, shows each once and in order, and none of another", async () => {
+    const [partner, other] = [await shop.openPartner(), await shop.openPartner()];
+    const made: string[] = [];
+    for (let count = 0; count < 5; count++) {
+      made.push((await shop.product(partner.id)).productId);
+      await shop.product(other.id);
+    }
+    const seen = await all({ partnerId: partner.id }, 2);
+    expect(seen.map(({ productId }) => productId)).toEqual(made.sort());
+  });
+
   it("shows neither inactive offers nor those of partners that are disabled or not verified", async () => {
     const word = `hidden${Date.now()}`;
     const partner = await shop.openPartner();

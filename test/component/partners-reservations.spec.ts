@@ -188,6 +188,16 @@ describe("reservations, as the order goes on", () => {
     expect(await stockOf(offer.productId)).toBe(expected);
   });
 
+  it("of an order that its partner rejected, come back on sale", async () => {
+    const { wanted, offer } = await reserved(5, 2);
+    await shop.say("order.paid", orderOf(wanted));
+    await eventually(async () => expect(await stateOf(wanted.orderId)).toBe("committed"));
+    const rejected = { version: 3, status: "cancelled", previousStatus: "paid" } as const;
+    await shop.say("order.rejected", orderOf(wanted, rejected));
+    await eventually(async () => expect(await stockOf(offer.productId)).toBe(5));
+    expect(await stateOf(wanted.orderId)).toBe("released");
+  });
+
   it("cancelled before the payment is heard of, stay cancelled", async () => {
     const { wanted, offer } = await reserved(5, 2);
     const cancelled = { version: 3, status: "cancelled", previousStatus: "paid" } as const;

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
 import { deliveriesOf, integrated, quickWebhooks, until } from "../support/partner-integration.ts";
@@ -83,6 +84,35 @@ describe("a partner's own view of its webhook", () => {
       },
     );
     await expect(replay).rejects.toMatchObject({ type: "NOT_FOUND" });
+  });
+
+  it("partners.replayWebhookDelivery, of a call whose next try waits, makes that try due at once and no other", async () => {
+    const { partnerId, order } = await integrated(shop);
+    const paid = [order(), order()];
+    const later = isoTime(Date.now() + 3_600_000);
+    // Without a place of the sender's: the tries wait as the schedule would let them.
+    for (const { orderId } of paid) {
+      const ids = [newId(), newId(), newId()];
+      await shop.sql(
+        `WITH message AS (
+           INSERT INTO webhook_messages (id, partner_id, message_id, type, order_id, urgency, body)
+           VALUES ($1, $2, $3, 'order.paid', $4, 'preparation', '{}') RETURNING id, partner_id)
+         INSERT INTO webhook_deliveries (id, webhook_message_id, partner_id, attempt, state, due_at)
+         SELECT $5, id, partner_id, 1, 'pending', $6 FROM message`,
+        [ids[0], partnerId, ids[1], orderId, ids[2], later],
+      );
+    }
+    const [second, first] = await deliveriesOf(shop, partnerId);
+    const replay = { partnerId, deliveryId: first?.id ?? "" };
+    const now = await shop.asAdmin("partners.replayWebhookDelivery", replay);
+    expect(now).toMatchObject({ id: first?.id, attempt: 1 });
+    await eventually(async () => {
+      const tries = await deliveriesOf(shop, partnerId);
+      expect(tries).toMatchObject([
+        { id: second?.id, state: "pending", dueAt: later },
+        { id: first?.id, state: "accepted" },
+      ]);
+    });
   });
 
   it("partners.replayWebhookDelivery, of an accepted call with an Idempotency-Key, sends it once more", async () => {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { WebhookDelivery } from "../../contracts/partners.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
+import { readGauges } from "../../mixins/health/health.mixin.ts";
 import type { FailedTry } from "../../services/partners/webhooks/schedule.ts";
 import { eventually } from "../support/eventually.ts";
 import {
@@ -22,6 +23,11 @@ beforeAll(async () => {
   shop = await startPartners({ webhooks: quickWebhooks(failures) });
 });
 afterAll(() => shop.stop());
+
+async function webhookCounts(): Promise<{ pending: number; dead: number }> {
+  const gauge = (await readGauges(shop.broker)).find(({ name }) => name === "partner_webhooks");
+  return gauge?.figures as { pending: number; dead: number };
+}
 
 describe("a call to a partner's system", () => {
   const failing: [string, Behaviour, Partial<WebhookDelivery>][] = [
@@ -85,6 +91,35 @@ describe("a call to a partner's system", () => {
     expect(system.calls.at(-1)?.headers["webhook-id"]).toBe(said.id);
     const left = await shop.asAdmin("partners.deadLetters", {});
     expect(left.items.map(({ messageId }) => messageId)).not.toContain(said.id);
+  });
+
+  it("dead, stands among the dead letters of the inbox by its time, the latest first, and is counted", async () => {
+    const { partnerId, order } = await integrated(shop, { status: 500 });
+    const before = await webhookCounts();
+    await shop.say("order.paid", order());
+    const [dead] = await until(shop, partnerId, "dead");
+    expect(await webhookCounts()).toEqual({ ...before, dead: before.dead + 1 });
+    const [earlier, later] = [newId(), newId()];
+    for (const [id, hours] of [
+      [earlier, -1],
+      [later, 1],
+    ] as const) {
+      await shop.sql(
+        `INSERT INTO inbox (message_id, consumer, source, type, subject, time, dataschema, data, state,
+           dead_letter_id, updated_at)
+         VALUES ($1, 'partners', 'waybill/orders', 'order.paid', 'x', now(), 'x', '{}', 'dead', $1,
+           now() + $2 * interval '1 hour')`,
+        [id, hours],
+      );
+    }
+    try {
+      const { items } = await shop.asAdmin("partners.deadLetters", {});
+      const ids = items.map(({ id }) => id);
+      expect(ids.filter((id) => [earlier, dead?.id, later].includes(id))).toEqual([later, dead?.id, earlier]);
+      expect(await shop.asAdmin("partners.deadLetters", { limit: 1 })).toEqual({ items: [items[0]] });
+    } finally {
+      await shop.sql("DELETE FROM inbox WHERE state = 'dead'");
+    }
   });
 
   it("dead and dropped by the operator, is no dead letter any more; others may not drop it", async () => {

@@ -101,6 +101,22 @@ describe("the call to a partner's system", () => {
     });
   });
 
+  it("of an order that its partner rejected by another way, is tried no more, and nothing else is told", async () => {
+    const { system, partnerId, order } = await integrated(shop, "hang");
+    const paid = order();
+    await shop.say("order.paid", paid);
+    await eventually(() => expect(system.calls.length).toBeGreaterThan(0));
+    const rejected = { version: 3, status: "cancelled", previousStatus: "paid" } as const;
+    await shop.say("order.rejected", { ...paid, ...rejected });
+    await eventually(async () => {
+      const states = (await deliveriesOf(shop, partnerId)).map(({ type, state }) => `${type} ${state}`);
+      expect(states).toContain("order.paid stopped");
+      expect(states).not.toContain("order.paid pending");
+    });
+    const types = system.calls.map(({ body }) => JSON.parse(body).type);
+    expect(new Set(types)).toEqual(new Set(["order.paid"]));
+  });
+
   it("with news of an order, is made to a partner that was told to prepare it, and to no other", async () => {
     const { system, partnerId, order } = await integrated(shop);
     const [told, untold] = [order(), order()];

@@ -9,8 +9,8 @@ const RUN_TIMEOUT_MS = 300_000;
 const PATIENCE_MS = 15_000;
 
 export interface Sandbox {
-  /** Runs `body` while the file has another text. */
-  withFile<T>(file: string, text: string, body: () => Promise<T>): Promise<T>;
+  /** Runs `body` while the file has another text, made of its own. */
+  withFile<T>(file: string, change: (text: string) => string, body: () => Promise<T>): Promise<T>;
   /** Whether one of the specs fails; they run in this order. */
   failing(specs: readonly string[]): Promise<boolean>;
   close(): void;
@@ -29,10 +29,10 @@ export function openSandbox(root: string): Sandbox {
   }
   symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
   return {
-    async withFile(file, text, body) {
+    async withFile(file, change, body) {
       const path = join(folder, file);
       const before = readFileSync(path, "utf8");
-      writeFileSync(path, text);
+      writeFileSync(path, change(before));
       try {
         return await body();
       } finally {
