@@ -116,19 +116,24 @@ export async function setHours(deps: PartnersDeps, ctx: Ctx<Params<"partners.set
 export async function setBusy(deps: PartnersDeps, ctx: Ctx<Params<"partners.setBusy">>): Promise<Partner> {
   managerOf(ctx);
   const { partnerId, busyUntil, expectedVersion, at } = ctx.params;
-  const untilMs = busyUntil === undefined ? undefined : momentOf(busyUntil);
-  if (busyUntil !== undefined && !(untilMs !== undefined && untilMs <= deps.clock.now() + MAX_BUSY_MS)) {
-    throw invalidField("busyUntil", "max", "Not a time within the next 90 days.");
-  }
+  const until = busyUntil === undefined ? undefined : endOfPause(busyUntil, deps.clock.now());
   return await deps.postgres.transact(async (trx) => {
     if (!(await noteSetAt(trx, partnerId, "busy_set_at", setAtOf(at))))
       return await newerOne(deps, trx, partnerId);
-    const until = untilMs === undefined ? undefined : isoTime(untilMs);
     const saved = await setBusyUntil(trx, partnerId, until, expectedVersion);
     if (!saved) throw await notChanged(trx, partnerId);
     await audit(deps.outbox, trx, ctx, partnerId, busyUntil && `until ${busyUntil}`);
     return await announced(deps, trx, saved);
   });
+}
+
+/** @throws VALIDATION_ERROR for what is no time, and for a pause that is too long */
+function endOfPause(busyUntil: string, nowMs: number): string {
+  const untilMs = momentOf(busyUntil) ?? Number.POSITIVE_INFINITY;
+  if (untilMs > nowMs + MAX_BUSY_MS) {
+    throw invalidField("busyUntil", "max", "Not a time within the next 90 days.");
+  }
+  return isoTime(untilMs);
 }
 
 /** The stored partner, unchanged: a later setting is already stored. */

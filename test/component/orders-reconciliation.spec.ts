@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import { readGauges } from "../../mixins/health/health.mixin.ts";
 import { ourBooks, payment, startBooks, type TestPayment } from "../support/bank-books.ts";
 import { eventually } from "../support/eventually.ts";
 import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
@@ -272,6 +273,17 @@ describe("an order whose payments cannot be read at the bank", () => {
     expect((await bankRow())?.contact).not.toHaveProperty("silentSince");
   });
 
+  it("because the bank refuses to list them, waits for its ordinary look without an alert, and silences nobody", async () => {
+    const order = await confirmed();
+    bank.refusesList.add(order.orderId);
+    await ours.look(order.orderId);
+    expect((Date.parse(await nextLook(order.orderId)) - Date.now()) / 60_000).toBeGreaterThan(1);
+    expect(await ours.diagnosis(order.orderId)).toMatchObject({ error: expect.stringContaining("422") });
+    await shop.settled();
+    expect(shop.alerts(order.orderId)).toEqual([]);
+    expect((await bankRow())?.contact).not.toHaveProperty("silentSince");
+  });
+
   it("because it answers about all but this one, is left to itself, and the bank is not silent", async () => {
     const [alone, other] = [await confirmed(), await confirmed()];
     bank.deafTo.add(alone.orderId);
@@ -300,6 +312,38 @@ describe("an order whose payments cannot be read at the bank", () => {
     await Promise.all([shop.lookDue(broken.orderId), shop.lookDue(other.orderId)]);
     await eventually(async () => expect(await shop.get(other)).toMatchObject({ status: "paid" }));
     expect((await bankRow())?.contact).not.toHaveProperty("silentSince");
+  });
+});
+
+describe("the gauges of orders", () => {
+  const figures = async (name: string) =>
+    (await readGauges(shop.orders)).find((gauge) => gauge.name === name)?.figures;
+
+  it("count the open orders by state, and the looks at banks that are late", async () => {
+    const pending = async () => ((await figures("orders_open")) as Record<string, number>).pending ?? 0;
+    const [open, late] = [await pending(), await figures("reconciliation_overdue")];
+    const [first, second] = [await confirmed(), await confirmed()];
+    expect(await pending()).toBe(open + 2);
+    await shop.as(second.customer, "orders.cancel", { orderId: second.orderId });
+    expect(await pending()).toBe(open + 1);
+    expect(await figures("orders_open")).not.toHaveProperty("cancelled");
+    // Its bank is left alone now, so that nobody looks.
+    await shop.sql(
+      `INSERT INTO bank_contacts (bank_id, failures, silent_since, retry_at)
+       VALUES ($1, 1, now(), now() + interval '1 hour')
+       ON CONFLICT (bank_id) DO UPDATE SET failures = 1, silent_since = now(), retry_at = excluded.retry_at`,
+      [shop.bankId],
+    );
+    const lateBy = (seconds: number) =>
+      shop.sql("UPDATE orders SET reconcile_at = now() - $2 * interval '1 second' WHERE id = $1", [
+        ...[first.orderId, seconds],
+      ]);
+    await lateBy(30);
+    expect(await figures("reconciliation_overdue")).toBe(late);
+    await lateBy(90);
+    expect(await figures("reconciliation_overdue")).toBe((late as number) + 1);
+    await shop.as(first.customer, "orders.cancel", { orderId: first.orderId });
+    await shop.sql("DELETE FROM bank_contacts");
   });
 });
 

@@ -102,6 +102,14 @@ describe("an order that a sweep always fails at", () => {
       (await shop.sql<{ name: string }>("SELECT customer_name AS name FROM orders WHERE id = $1", [id]))[0]
         ?.name;
     await eventually(async () => expect(await nameOf(other.orderId)).toBe("Erased"));
+    // The stored answers are forgotten after the orders: the order that cannot be erased ends no pass.
+    await shop.sql(
+      `INSERT INTO idempotency_keys (user_id, scope, key, body_hash, answer) VALUES ($1, 'x', 'k', repeat('a', 64), '{}')`,
+      [other.customer.id],
+    );
+    await eventually(async () =>
+      expect(await shop.sql("SELECT 1 FROM idempotency_keys WHERE key = 'k'")).toEqual([]),
+    );
     await eventually(() => expect(shop.alerts(order.orderId)).toContain("erasure.failed"));
     await cure();
     await eventually(async () => expect(await nameOf(order.orderId)).toBe("Erased"));

@@ -1,10 +1,21 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Knex } from "knex";
-import { bankRow, deadLetterRows, orderRows } from "../../bench/lib/generate.ts";
+import {
+  bankRow,
+  deadLetterRows,
+  notificationRows,
+  orderRows,
+  partnerRows,
+  unmatchedRows,
+} from "../../bench/lib/generate.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
+import { pruneInbox } from "../../mixins/consumer/inbox.repository.ts";
+import { pruneOutbox } from "../../mixins/outbox/outbox.repository.ts";
 import { prune, type Retention, retentionsOf } from "../../mixins/pruning/pruning.mixin.ts";
+import { notificationRetentions } from "../../services/notifications/retention.ts";
 import { orderRetentions } from "../../services/orders/retention.ts";
+import { partnerRetentions } from "../../services/partners/retention.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 
 const DAY_MS = 86_400_000;
@@ -116,4 +127,105 @@ describe("pruning, by the clock", () => {
     await expect(pruning).rejects.toThrow("one is locked");
     expect(done).toEqual([`other before ${isoTime(nowMs - DAY_MS)}`]);
   });
+});
+
+/** By which column a store tells the age of a row, and which of its rows may go. */
+const AGES: Record<string, [table: string, column: string, which?: string]> = {
+  idempotency_keys: ["idempotency_keys", "created_at"],
+  "inbox, dead letters": ["inbox", "dead_letter_id", "state = 'dead'"],
+  "inbox, done": ["inbox", "message_id", "state = 'done'"],
+  outbox: ["outbox", "sent_at"],
+  order_positions: ["order_positions", "order_id"],
+  partner_callbacks: ["partner_callbacks", "order_id"],
+  order_transitions: ["order_transitions", "order_id"],
+  orders: ["orders", "id"],
+  payment_events: ["payment_events", "created_at"],
+  payment_receipts: ["payment_receipts", "id", "outcome = 'unmatched'"],
+  disputes: ["disputes", "id"],
+  stock_reservations: ["stock_reservations", "updated_at"],
+  webhook_deliveries: ["webhook_deliveries", "id", "state = 'dead'"],
+  webhook_messages: ["webhook_messages", "created_at"],
+  notifications: ["notifications", "id"],
+  known_orders: ["known_orders", "order_id"],
+  ended_sessions: ["ended_sessions", "created_at"],
+  recipients: ["recipients", "deleted_at"],
+};
+const FUTURE = { at: "2100-01-01T00:00:00.000Z", id: "ffffffff-ffff-ffff-ffff-ffffffffffff" };
+const ofEveryService: Retention[] = [
+  { store: "inbox, done", keepDays: 14, prune: (db, { id }, limit) => pruneInbox(db, id, limit) },
+];
+/** Its statement is told an age and reads the clock itself: an hour is more than the two clocks can differ. */
+const outbox: Retention = {
+  ...{ store: "outbox", keepDays: 7 },
+  prune: (db, { at }, limit) => pruneOutbox(db, Date.now() - Date.parse(at) + 3_600_000, limit),
+};
+const services: [name: "orders" | "partners" | "notifications", retentions: Retention[]][] = [
+  ["orders", [...orderRetentions(config, { history: none, payments: none }), outbox]],
+  ["partners", partnerRetentions(DEAD_LETTER_DAYS)],
+  ["notifications", [...notificationRetentions({ ...config, KEEP_NOTIFICATIONS_DAYS: 90 }, none), outbox]],
+];
+
+describe.each(services)("each pruner of %s", (service, retentions) => {
+  let own: TestDatabase;
+  let pool: Knex;
+  beforeAll(async () => {
+    own = await createDatabase(service);
+    pool = openPool(own, 3);
+    // Every hundredth webhook is a dead letter.
+    const batch = { first: 98, count: 6, since: "(now() - interval '100 days')", until: "now()" };
+    const rows = orderRows(batch);
+    const filling = {
+      orders: [
+        ...[bankRow, ...rows.orders, ...rows.history, ...rows.positions, ...rows.messages],
+        ...unmatchedRows(batch),
+        `INSERT INTO disputes (id, bank_id, dispute_id, payment_id, amount_minor, currency, reason, state, withdrawn,
+           reported_at)
+         SELECT id, bank_id, 'd' || payment_id, payment_id, 100, 'EUR', 'fraudulent', 'lost', true, now()
+         FROM payment_receipts WHERE order_id IS NULL`,
+      ],
+      partners: Object.values(partnerRows(batch)).flat(),
+      notifications: [
+        ...notificationRows(batch).orders,
+        ...notificationRows(batch).messages,
+        `INSERT INTO recipients (user_id, version, deleted_at)
+         SELECT gen_random_uuid(), 1, now() - n * interval '1 day' FROM generate_series(1, 6) n`,
+        `INSERT INTO ended_sessions (session_id, user_id, created_at)
+         SELECT gen_random_uuid(), gen_random_uuid(), now() - n * interval '1 day' FROM generate_series(1, 6) n`,
+      ],
+    };
+    await pool.transaction(async (trx) => {
+      await trx.raw("SET LOCAL session_replication_role = replica");
+      const common = [...rows.keys, ...deadLetterRows(batch, service)];
+      for (const statement of [...filling[service], ...common]) await trx.raw(statement);
+    });
+  });
+  afterAll(async () => {
+    await pool.destroy();
+    await own.drop();
+  });
+
+  const stores = retentionsOf({ keepDeadLettersDays: DEAD_LETTER_DAYS, retentions })
+    .concat(ofEveryService)
+    .filter(({ store }) => !store.startsWith("documents."));
+
+  it.each(stores.map((one) => [one.store, one] as const))(
+    "%s: keeps what is not older, and takes the oldest that nobody has locked",
+    async (store, { prune }) => {
+      const [table, column, which = "true"] = AGES[store] as [string, string, string?];
+      const ages = async (): Promise<string[]> => {
+        const sql = `SELECT ${column}::text AS age FROM ${table} WHERE ${which} ORDER BY ${column}`;
+        return (await pool.raw(sql)).rows.map(({ age }: { age: string }) => age);
+      };
+      const before = await ages();
+      const [oldest = "", next] = new Set(before);
+      await prune(pool, column.endsWith("_at") ? { ...FUTURE, at: oldest } : { ...FUTURE, id: oldest }, 10);
+      expect(await ages()).toEqual(before);
+      await pool.transaction(async (other) => {
+        await other.raw(`SELECT 1 FROM ${table} WHERE ${column} = ? AND ${which} FOR UPDATE`, [oldest]);
+        expect(await prune(pool, FUTURE, 1)).toBe(1);
+      });
+      const left = before.toSpliced(before.indexOf(next as string), 1);
+      expect(await ages()).toEqual(left);
+    },
+  );
 });

@@ -21,6 +21,8 @@ export async function startBooks() {
     ...{ up: true, url: "", books, asked, stop: () => server.close() },
     /** Orders about which the bank never answers. */
     deafTo: new Set<string>(),
+    /** Orders whose payments it refuses to list. */
+    refusesList: new Set<string>(),
     refunds: "refused" as "refused" | "lost" | "completed",
     /** What happens between the bank's reading of its books and its answer. */
     meanwhile: async (_orderId: string): Promise<void> => undefined,
@@ -37,6 +39,7 @@ export async function startBooks() {
     const orderId = url.searchParams.get("order_id") ?? "";
     asked.push(orderId);
     if (!bank.up || bank.deafTo.has(orderId)) return void request.socket.destroy();
+    if (bank.refusesList.has(orderId)) return void send(422, {});
     const items = books.get(orderId) ?? [];
     await bank.meanwhile(orderId);
     send(200, { items });

@@ -4,7 +4,7 @@ import { newId } from "../../lib/ids.ts";
 import { confirm } from "../../services/orders/order-customer.ts";
 import { cancel } from "../../services/orders/order-delivery.ts";
 import type { Actor, Order } from "../../services/orders/order-model.ts";
-import { giveBack, receive, settle } from "../../services/orders/order-payment.ts";
+import { giveBack, receive, refundAgain, settle } from "../../services/orders/order-payment.ts";
 import { sampleQuote } from "../support/orders.ts";
 
 const NOW_MS = Date.parse("2026-03-01T12:00:00.000Z");
@@ -96,6 +96,34 @@ describe("a refund over several payments", () => {
       paymentStatus: "refunded",
       refundedMinor: 2950,
     });
+  });
+
+  it("that failed, is asked for again out of its own payment, for as much as is left of it", () => {
+    const { next: cancelled, refunds } = cancel(pay(pending(), 2950, "p").next, admin, NOW_MS);
+    const [refund] = refunds;
+    if (!refund) throw new Error("nothing goes back");
+    const failed = settle(cancelled, refund, false, NOW_MS).next;
+    const again = refundAgain(failed, refund, NOW_MS + 1);
+    expect(again?.next).toMatchObject({
+      ...{ version: failed.version + 1, updatedAt: isoTime(NOW_MS + 1), paymentStatus: "refund_pending" },
+      ...{ refundPendingMinor: 2950, refundFailedMinor: 0, receipts: [{ refundMinor: 2950 }] },
+    });
+    expect([again?.refunds, again?.messages]).toMatchObject([[refund], [{ type: "refund.requested" }]]);
+    // Nothing is left while it is on its way.
+    expect(refundAgain(again?.next as Order, refund, NOW_MS)).toBeUndefined();
+    expect(refundAgain(failed, { ...refund, amount: euro(2951) }, NOW_MS)).toBeUndefined();
+    expect(refundAgain(failed, { ...refund, amount: euro(1), paymentId: "unknown" }, NOW_MS)).toBeUndefined();
+  });
+
+  it("that failed, is not asked for again out of a payment of which less is left, though the order keeps enough", () => {
+    const paid = pay(pay(pending(), 1000, "a").next, 1950, "b").next;
+    const back = giveBack(paid, euro(1950), "late", NOW_MS);
+    const [refund] = back.refunds;
+    if (!refund) throw new Error("nothing goes back");
+    const failed = settle(back.next, refund, false, NOW_MS).next;
+    const some = giveBack(failed, euro(1), "late", NOW_MS).next;
+    expect(refundAgain(some, refund, NOW_MS)).toBeUndefined();
+    expect(refundAgain(failed, refund, NOW_MS)).toBeDefined();
   });
 
   it("of a failed one and of money that comes late, are kept apart", () => {

@@ -1,0 +1,69 @@
+import { beforeEach, describe, expect, it } from "@jest/globals";
+import { type CheckoutGate, checkoutGate } from "../../services/orders/checkout-gate.ts";
+
+const OPEN_MS = 3_000;
+const refusal = { type: "BANK_UNAVAILABLE", data: { retryAfterSeconds: 3 } };
+
+const clock = { ms: 0, now: () => clock.ms };
+let gate: CheckoutGate;
+beforeEach(() => {
+  gate = checkoutGate(clock);
+});
+
+const ask = (bankId: string, isAnswered?: boolean) =>
+  gate.ask(bankId, async () => {
+    if (isAnswered !== undefined) throw Object.assign(new Error("no"), { isAnswered });
+    return "page";
+  });
+const fails = (isAnswered: boolean) => expect(ask("slow", isAnswered)).rejects.toThrow("no");
+const run = (bankId: string) => gate.run(bankId, async () => "made");
+
+describe("the gate of checkouts", () => {
+  it("lets fifty checkouts into one bank at once, refuses the next, and leaves the other banks alone", async () => {
+    const slow = Promise.withResolvers<string>();
+    const inside = Array.from({ length: 50 }, () => gate.run("slow", () => slow.promise));
+    await expect(run("slow")).rejects.toMatchObject(refusal);
+    expect(await run("other")).toBe("made");
+    slow.resolve("made");
+    await Promise.all(inside);
+    expect(await run("slow")).toBe("made");
+  });
+
+  it("frees the place of one that fails, and of no other", async () => {
+    const slow = Promise.withResolvers<string>();
+    const inside = Array.from({ length: 49 }, () => gate.run("slow", () => slow.promise));
+    const broken = async () => {
+      throw new Error("broken");
+    };
+    for (let time = 0; time < 3; time++) await expect(gate.run("slow", broken)).rejects.toThrow("broken");
+    inside.push(gate.run("slow", () => slow.promise));
+    await expect(run("slow")).rejects.toMatchObject(refusal);
+    slow.resolve("made");
+    await Promise.all(inside);
+  });
+
+  it("is closed for three seconds after five checkouts in a row that the bank did not answer", async () => {
+    for (let time = 0; time < 4; time++) await fails(false);
+    expect(await run("slow")).toBe("made");
+    await fails(false);
+    expect(gate.closed()).toEqual(["slow"]);
+    clock.ms += OPEN_MS - 1;
+    await expect(run("slow")).rejects.toMatchObject(refusal);
+    expect(await run("other")).toBe("made");
+    clock.ms += 1;
+    expect(await run("slow")).toBe("made");
+    await ask("slow");
+    expect(gate.closed()).toEqual([]);
+  });
+
+  it.each([
+    ["opens a checkout", undefined],
+    ["refuses one", true],
+  ])("counts anew once the bank %s: that is an answer", async (_, isAnswered) => {
+    for (let time = 0; time < 4; time++) await fails(false);
+    if (isAnswered) await fails(true);
+    else expect(await ask("slow")).toBe("page");
+    await fails(false);
+    expect(gate.closed()).toEqual([]);
+  });
+});
