@@ -1,8 +1,18 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import type { Partner } from "../../contracts/partners.ts";
 import { eventually } from "../support/eventually.ts";
-import { lineOf, orderOf, type PartnersHarness, reservationOf, startPartners } from "../support/partners.ts";
+import {
+  alwaysOpen,
+  euro,
+  lineOf,
+  orderOf,
+  type PartnersHarness,
+  reservationOf,
+  samplePartner,
+  startPartners,
+} from "../support/partners.ts";
 
-/* Guards of the stock that another guard hides, or that no other circumstance reaches. */
+/* Guards that another guard hides, or that no other circumstance reaches. */
 
 let shop: PartnersHarness;
 beforeAll(async () => {
@@ -71,5 +81,129 @@ describe("a reservation", () => {
     await shop.bare("partners.release", { orderId: wanted.orderId });
     expect(await state()).toEqual([{ state: "committed" }]);
     expect(await stockOf(offer.productId)).toBe(3);
+  });
+});
+
+/** While `work` runs, no message of this type can be written. */
+async function refusing(type: string, work: () => Promise<void>): Promise<void> {
+  await shop.sql(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN IF NEW.type = '${type}' THEN RAISE 'refused'; END IF; RETURN NEW; END $$`);
+  await shop.sql("CREATE TRIGGER refuse BEFORE INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION refuse()");
+  try {
+    await work();
+  } finally {
+    await shop.sql("DROP FUNCTION refuse CASCADE");
+  }
+}
+
+describe("what an operator does at a partner", () => {
+  let partner: Partner;
+  let productId: string;
+  beforeAll(async () => {
+    partner = await shop.openPartner();
+    productId = (await shop.product(partner.id, { stock: 5 })).productId;
+  });
+
+  const url = "https://shop.example/hooks";
+  const busyUntil = new Date(Date.now() + 3_600_000).toISOString();
+  const own = () => ({ partnerId: partner.id });
+  const offer = () => ({ ...own(), productId });
+  const terms = { price: euro(475), active: true };
+  const acts: [action: string, act: () => Promise<unknown>, detail: () => string | undefined][] = [
+    ["partners.create", () => shop.asAdmin("partners.create", samplePartner()), () => undefined],
+    ["partners.update", () => shop.asAdmin("partners.update", { ...own(), brand: "Oven" }), () => "brand"],
+    [
+      "partners.setHours",
+      () => shop.asAdmin("partners.setHours", { ...own(), hours: alwaysOpen }),
+      () => "timeZone, openingSpans",
+    ],
+    [
+      "partners.setBusy",
+      () => shop.asAdmin("partners.setBusy", { ...own(), busyUntil }),
+      () => `until ${busyUntil}`,
+    ],
+    ["partners.createProduct", () => shop.product(partner.id, { title: "Bun" }), () => undefined],
+    [
+      "partners.updateProduct",
+      () => shop.asAdmin("partners.updateProduct", { ...offer(), brand: "Mill" }),
+      () => "brand",
+    ],
+    [
+      "partners.setAvailability",
+      () => shop.asAdmin("partners.setAvailability", { ...offer(), ...terms }),
+      () => `of partner ${partner.id}`,
+    ],
+    [
+      "partners.changeStock",
+      () => shop.asAdmin("partners.changeStock", { ...offer(), change: 1 }),
+      () => `of partner ${partner.id}`,
+    ],
+    [
+      "partners.setWebhook",
+      () => shop.asAdmin("partners.setWebhook", { ...own(), url, enabled: false }),
+      () => "disabled",
+    ],
+    [
+      "partners.rotateWebhookSecret",
+      () => shop.asAdmin("partners.rotateWebhookSecret", own()),
+      () => undefined,
+    ],
+    ["partners.testWebhook", () => shop.asAdmin("partners.testWebhook", own()), () => undefined],
+    [
+      "partners.deleteProduct",
+      () => shop.asAdmin("partners.deleteProduct", offer()),
+      () => `of partner ${partner.id}`,
+    ],
+  ];
+
+  const stored = async () => {
+    const tables = ["partners", "products", "availability", "webhook_messages"];
+    const texts = tables.map((table) => shop.sql(`SELECT t::text AS row FROM ${table} t ORDER BY 1`));
+    return await Promise.all(texts);
+  };
+
+  it("does not happen when its record in the audit log cannot be written", async () => {
+    const before = await stored();
+    await refusing("audit.recorded", async () => {
+      for (const [action, act] of acts) {
+        if (action === "partners.rotateWebhookSecret" || action === "partners.testWebhook") continue;
+        await expect(act()).rejects.toThrow();
+      }
+    });
+    expect(await stored()).toEqual(before);
+  });
+
+  it.each([
+    ["partner.updated", ["create", "update", "setHours", "setBusy", "setWebhook"]],
+    [
+      "availability.changed",
+      ["createProduct", "updateProduct", "setAvailability", "changeStock", "deleteProduct"],
+    ],
+  ])("does not happen when the message %s cannot be written: %j", async (type, names) => {
+    const before = await stored();
+    await refusing(type, async () => {
+      for (const [action, act] of acts) {
+        if (names.includes(action.slice("partners.".length))) await expect(act()).rejects.toThrow();
+      }
+    });
+    expect(await stored()).toEqual(before);
+  });
+
+  it.each(acts)("is recorded with its detail: %s", async (action, act, detail) => {
+    const seen = await shop.sql<{ id: string }>("SELECT id FROM outbox");
+    await act();
+    const [record, ...others] = await shop.sql<{ data: { action: string; detail?: string } }>(
+      "SELECT data FROM outbox WHERE type = 'audit.recorded' AND id <> ALL ($1::uuid[])",
+      [seen.map(({ id }) => id)],
+    );
+    expect(record?.data).toMatchObject({ action });
+    expect([record?.data.detail, others]).toEqual([detail(), []]);
+  });
+
+  it("what staff do, is no record", async () => {
+    const before = await shop.sql("SELECT id FROM outbox WHERE type = 'audit.recorded'");
+    const staff = { role: "partner", partnerId: partner.id } as const;
+    await shop.as(staff, "partners.setBusy", own());
+    expect(await shop.sql("SELECT id FROM outbox WHERE type = 'audit.recorded'")).toEqual(before);
   });
 });
