@@ -13,6 +13,7 @@ FROM ${NODE_IMAGE} AS dependencies
 ENV NODE_ENV=production
 WORKDIR /app
 COPY package.json package-lock.json ./
+COPY packages/moleculer-grpc/package.json ./packages/moleculer-grpc/
 # sharp's binaries are optional packages and are needed; so are not the runtime, which the base image is, and the
 # embedded PostgreSQL, which no cluster starts. None of the packages that stay needs its install script. The list of
 # what stays (CycloneDX) goes into the image; npm makes it only for a manifest without packages that were omitted.

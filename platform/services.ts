@@ -1,12 +1,12 @@
-import { fileURLToPath } from "node:url";
 import type { Middleware, ServiceSchema } from "moleculer";
+import type { SharedServer } from "moleculer-grpc";
 import type { ServiceName } from "../lib/config/catalogue.ts";
 import type { Settings } from "../lib/config/config.ts";
 import { tokenIssuer } from "../lib/config/issuer.ts";
 import { callerMiddleware } from "../mixins/caller/caller.middleware.ts";
-import { grpcBridge, type SharedServer } from "../mixins/grpc/index.ts";
 import { tracing } from "../mixins/tracing/index.ts";
 import type { Carrier } from "../providers/carrier/index.ts";
+import { nodeBridge } from "./grpc.ts";
 
 export interface ServiceDeps {
   config: Settings;
@@ -39,17 +39,5 @@ export const consumers: readonly ServiceName[] = ["orders", "partners", "notific
  * gRPC and offers those of this node.
  */
 export function nodeMiddlewares(settings: Settings, listener: SharedServer): Middleware[] {
-  return [
-    tracing(),
-    callerMiddleware({ issuer: tokenIssuer(settings) }),
-    grpcBridge({
-      secret: settings.BRIDGE_SECRET,
-      previousSecret: settings.BRIDGE_SECRET_PREVIOUS,
-      host: settings.GRPC_HOST,
-      port: settings.GRPC_PORT,
-      announce: settings.GRPC_ANNOUNCE,
-      protoDir: fileURLToPath(new URL("../proto", import.meta.url)),
-      listener,
-    }),
-  ];
+  return [tracing(), callerMiddleware({ issuer: tokenIssuer(settings) }), nodeBridge(settings, listener)];
 }

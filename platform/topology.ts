@@ -1,8 +1,8 @@
 import { ServiceBroker } from "moleculer";
+import { type SharedServer, sharedServer } from "moleculer-grpc";
 import type { ServiceName } from "../lib/config/catalogue.ts";
 import type { Settings } from "../lib/config/config.ts";
 import { cacherOf } from "../mixins/caching/shared-cacher.ts";
-import { type SharedServer, sharedServer } from "../mixins/grpc/index.ts";
 import { brokerOptions } from "../moleculer.config.ts";
 import { inMemory, type Joint, overNats } from "./joint.ts";
 import type { CallMetrics } from "./operations/call-metrics.ts";

@@ -2,8 +2,9 @@ import { join } from "node:path";
 import type { MethodDefinition } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 import { type BrokerOptions, ServiceBroker } from "moleculer";
-import { grpcBridge } from "../../mixins/grpc/index.ts";
+import { grpcBridge } from "moleculer-grpc";
 import { tracing } from "../../mixins/tracing/index.ts";
+import { grpcBinding } from "../../platform/grpc.ts";
 
 export const CALLER = "caller";
 export const PEER = "peer";
@@ -25,7 +26,8 @@ export function benchBroker(nodeID: string, ownPort: number, othersPort: number)
     middlewares: [
       tracing(),
       grpcBridge({
-        ...{ secret: "a secret that only this benchmark knows", host: "127.0.0.1", port: 0 },
+        ...grpcBinding,
+        secret: "a secret that only this benchmark knows",
         protoDir: PROTO_DIR,
       }),
     ],

@@ -1,4 +1,5 @@
 import type { ServiceSchema } from "moleculer";
+import type {} from "moleculer-grpc"; // types the schema key `grpc`
 import { implement } from "../../contracts/actions.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import type { Settings } from "../../lib/config/config.ts";
@@ -7,7 +8,6 @@ import { audit, fieldsOf } from "../../mixins/audit/audit.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { documentGauges, documentStore } from "../../mixins/documents/place.ts";
-import "../../mixins/grpc/schema.ts";
 import { health, leftOut } from "../../mixins/health/health.mixin.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";

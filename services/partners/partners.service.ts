@@ -1,4 +1,5 @@
 import type { ServiceBroker, ServiceSchema } from "moleculer";
+import type {} from "moleculer-grpc"; // types the schema key `grpc`
 import { call, implement } from "../../contracts/actions.ts";
 import { optional, uuid } from "../../contracts/schema.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
@@ -8,7 +9,6 @@ import type { GuardOptions } from "../../lib/net/guarded-request.ts";
 import { type Caching, caching } from "../../mixins/caching/caching.mixin.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
-import "../../mixins/grpc/schema.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
 import { idempotent } from "../../mixins/idempotency/idempotency.ts";
 import { type Outbox, outbox } from "../../mixins/outbox/outbox.mixin.ts";

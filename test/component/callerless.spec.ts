@@ -6,15 +6,16 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { SignJWT } from "jose";
 import { type Middleware, ServiceBroker } from "moleculer";
+import { grpcBridge } from "moleculer-grpc";
 import { actions as contracts } from "../../contracts/actions.ts";
 import type { Rule } from "../../contracts/schema.ts";
 import { readConfig } from "../../lib/config/config.ts";
 import { tokenIssuer } from "../../lib/config/issuer.ts";
 import { newId } from "../../lib/ids.ts";
 import { AUDIENCE, TOKEN_TYPE } from "../../mixins/caller/token-verifier.ts";
-import { grpcBridge } from "../../mixins/grpc/index.ts";
 import { exampleOf } from "../../mixins/openapi/example.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
+import { grpcBinding } from "../../platform/grpc.ts";
 import { callMetrics } from "../../platform/operations/call-metrics.ts";
 import { type Topology, topology } from "../../platform/topology.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
@@ -103,7 +104,7 @@ beforeAll(async () => {
   // Both hold what opens the doors between nodes: what is left is whether the services ask who calls.
   strangers["over the transporter"] = stranger("stranger-1", []);
   strangers["over the bridge"] = stranger("stranger-2", [
-    grpcBridge({ secret: config.BRIDGE_SECRET, host: "127.0.0.1", port: 0, protoDir: PROTO_DIR }),
+    grpcBridge({ ...grpcBinding, secret: config.BRIDGE_SECRET, protoDir: PROTO_DIR }),
   ]);
   await platform.start();
   await Promise.all(Object.values(strangers).map((broker) => broker.start()));

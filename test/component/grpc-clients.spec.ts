@@ -2,12 +2,12 @@ import { Metadata, status as Status } from "@grpc/grpc-js";
 import type { MethodDefinition } from "@grpc/proto-loader";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { catalogue } from "../../contracts/errors.ts";
-import { ERROR_KEY } from "../../mixins/grpc/errors.ts";
 import {
   cluster,
   credential,
   EMPTY_ECHO,
   errorNamed,
+  NAMES,
   type Node,
   plainClient,
   SERVICE,
@@ -99,7 +99,7 @@ describe("a plain gRPC client", () => {
     const error = await client.call("Echo", message).catch((thrown) => thrown);
     expect(error).toMatchObject({ code: Status.INVALID_ARGUMENT });
     expect(error.details).toContain(`${field}: `);
-    expect(JSON.parse(error.metadata.get(ERROR_KEY)[0].toString()).data.errors[0].field).toBe(field);
+    expect(JSON.parse(error.metadata.get(NAMES.error)[0].toString()).data.errors[0].field).toBe(field);
   });
 
   it("that sends bytes that are no message, gets INVALID_ARGUMENT", async () => {
@@ -208,7 +208,7 @@ describe("the status of a failed call", () => {
     async (name) => {
       const error = await client.call("Fail", { name, message: "SELECT secret" }).catch((thrown) => thrown);
       expect(error.details).not.toMatch(/secret|server|node|at /i);
-      const trailer = JSON.parse(error.metadata.get(ERROR_KEY)[0].toString());
+      const trailer = JSON.parse(error.metadata.get(NAMES.error)[0].toString());
       expect(trailer).not.toHaveProperty("stack");
       if (name === "TypeError")
         expect(trailer).toMatchObject({ type: "INTERNAL", message: catalogue.INTERNAL.title });

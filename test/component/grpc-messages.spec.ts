@@ -1,8 +1,8 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
-import { bridgeCredential, proven } from "../../mixins/grpc/credential.ts";
-import { type MessageCodec, MessageError } from "../../mixins/grpc/message-codec.ts";
-import { type Method, protoCatalogue } from "../../mixins/grpc/proto-catalogue.ts";
+import { callCredential, verifyCredential } from "../../packages/moleculer-grpc/src/credential.ts";
+import { type MessageCodec, MessageError } from "../../packages/moleculer-grpc/src/message-codec.ts";
+import { type Method, protoCatalogue } from "../../packages/moleculer-grpc/src/proto-catalogue.ts";
 import { EMPTY_ECHO, PROTO_DIR } from "../support/bridge.ts";
 
 const { request: echo } = protoCatalogue(PROTO_DIR).methodOf("probe.echo") as Method;
@@ -188,24 +188,25 @@ describe("a message of the bridge", () => {
 describe("a credential", () => {
   const secret = "a secret of at least 32 characters!!";
   const path = "/waybill.test.v1.Probe/Echo";
-  const clock = { now: () => 1_800_000_000_000 };
+  const prefix = "waybill";
+  const now = () => 1_800_000_000_000;
 
   it("proves its node, whatever the name", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary", minLength: 1, maxLength: 50 }), (node) => {
-        const proof = proven(bridgeCredential({ secret, path, node, clock }), { secret, path, clock });
-        expect(proof).toEqual({ node, secret });
+        const credential = callCredential({ secret, path, node, prefix, now });
+        expect(verifyCredential(credential, { secret, path, prefix, now })).toEqual({ node, secret });
       }),
     );
   });
 
   it("changed in any place, proves nothing", () => {
-    const genuine = bridgeCredential({ secret, path, node: "orders-1", clock });
+    const genuine = callCredential({ secret, path, node: "orders-1", prefix, now });
     fc.assert(
       fc.property(fc.nat(genuine.length - 1), fc.string({ minLength: 0, maxLength: 3 }), (at, patch) => {
         const forged = genuine.slice(0, at) + patch + genuine.slice(at + 1);
         fc.pre(forged !== genuine);
-        expect(proven(forged, { secret, path, clock })).toBeUndefined();
+        expect(verifyCredential(forged, { secret, path, prefix, now })).toBeUndefined();
       }),
     );
   });

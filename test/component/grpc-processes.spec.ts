@@ -4,9 +4,8 @@ import { resolve } from "node:path";
 import { afterAll, describe, expect, it } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
 import { newId } from "../../lib/ids.ts";
-import { grpcBridge } from "../../mixins/grpc/index.ts";
 import { freePort } from "../../platform/free-port.ts";
-import { EMPTY_ECHO, offeredBy, PROTO_DIR, SECRET, tcpNode } from "../support/bridge.ts";
+import { EMPTY_ECHO, offeredBy, probeBridge, tcpNode } from "../support/bridge.ts";
 
 /** Processes take seconds to start where the machine has other work. */
 const PROCESSES_MS = 60_000;
@@ -38,7 +37,7 @@ describe("nodes in processes of their own", () => {
       );
       const broker = new ServiceBroker({
         ...tcpNode("caller", namespace, urls),
-        middlewares: [grpcBridge({ secret: SECRET, host: "127.0.0.1", port: 0, protoDir: PROTO_DIR })],
+        middlewares: [probeBridge()],
       });
       caller = broker;
       const [first] = await Promise.all([

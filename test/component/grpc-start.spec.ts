@@ -2,16 +2,15 @@ import { createServer } from "node:net";
 import { status as Status } from "@grpc/grpc-js";
 import { afterAll, describe, expect, it } from "@jest/globals";
 import { type ActionSchema, ServiceBroker, type ServiceSchema } from "moleculer";
+import { sharedServer } from "moleculer-grpc";
 import { newId } from "../../lib/ids.ts";
-import { grpcBridge, sharedServer } from "../../mixins/grpc/index.ts";
 import {
   cluster,
   newState,
-  PROTO_DIR,
   type ProbeState,
   plainClient,
+  probeBridge,
   probeService,
-  SECRET,
   SERVICE,
 } from "../support/bridge.ts";
 
@@ -67,7 +66,7 @@ describe("the start of a node", () => {
   });
 
   it("with a bridge that another node has is refused", async () => {
-    const bridge = grpcBridge({ secret: SECRET, host: "127.0.0.1", port: 0, protoDir: PROTO_DIR });
+    const bridge = probeBridge();
     const options = { logger: false, skipProcessEventRegistration: true, middlewares: [bridge] };
     const [one] = [new ServiceBroker(options), new ServiceBroker(options)] as const;
     await expect(one.start()).rejects.toThrow("a bridge belongs to one broker");

@@ -6,10 +6,9 @@ import { afterAll, describe, expect, it } from "@jest/globals";
 import { SpanKind, trace } from "@opentelemetry/api";
 import { type Context, ServiceBroker } from "moleculer";
 import { newId } from "../../lib/ids.ts";
-import { grpcBridge } from "../../mixins/grpc/index.ts";
 import { tracing } from "../../mixins/tracing/index.ts";
 import { freePort } from "../../platform/free-port.ts";
-import { offeredBy, PROTO_DIR, SECRET, tcpNode } from "../support/bridge.ts";
+import { offeredBy, probeBridge, tcpNode } from "../support/bridge.ts";
 import { eventually } from "../support/eventually.ts";
 import { exported, otlpServer } from "../support/otlp-server.ts";
 import { recordSpans, titleOf } from "../support/spans.ts";
@@ -44,10 +43,7 @@ describe("a trace through two processes", () => {
       let carried: string | undefined;
       broker = new ServiceBroker({
         ...tcpNode("front", namespace, urls),
-        middlewares: [
-          grpcBridge({ secret: SECRET, host: "127.0.0.1", port: 0, protoDir: PROTO_DIR }),
-          tracing(),
-        ],
+        middlewares: [probeBridge(), tracing()],
       });
       broker.createService({
         name: "front",

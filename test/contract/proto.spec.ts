@@ -14,7 +14,7 @@ import {
   stringRecord,
   text,
 } from "../../contracts/schema.ts";
-import { protoCatalogue } from "../../mixins/grpc/proto-catalogue.ts";
+import { protoCatalogue } from "../../packages/moleculer-grpc/src/proto-catalogue.ts";
 import { compareProtoWithContracts } from "../support/proto-contract.ts";
 
 const PROTO_DIR = resolve(import.meta.dirname, "../../proto");

@@ -1,6 +1,6 @@
 import { readdirSync } from "node:fs";
 import { loadSync } from "@grpc/proto-loader";
-import { filesOf } from "../../mixins/grpc/descriptors.ts";
+import { filesOf } from "../../packages/moleculer-grpc/src/descriptors.ts";
 
 interface Reserved {
   numbers: [from: number, to: number][];

@@ -2,7 +2,17 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 
 const IMPORT = /(?:\bfrom|\bimport)\s*\(?\s*"(\.[^"]+)"/g;
-const FOLDERS = ["test", "services", "mixins", "providers", "platform", "lib", "contracts", "sandbox"];
+const FOLDERS = [
+  "test",
+  "services",
+  "mixins",
+  "packages",
+  "providers",
+  "platform",
+  "lib",
+  "contracts",
+  "sandbox",
+];
 
 /** The specs that load one of the files, by whatever chain of imports. */
 export function specsThatLoad(root: string, files: readonly string[]): string[] {

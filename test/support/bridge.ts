@@ -10,13 +10,17 @@ import {
   ServiceBroker,
   type ServiceSchema,
 } from "moleculer";
+import { callCredential, grpcBridge } from "moleculer-grpc";
 import type { Locals } from "../../contracts/meta.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
-import { bridgeCredential, CREDENTIAL_KEY, grpcBridge } from "../../mixins/grpc/index.ts";
+import { wireNames } from "../../packages/moleculer-grpc/src/wire-names.ts";
+import { grpcBinding } from "../../platform/grpc.ts";
 import { eventually } from "./eventually.ts";
 
 export const PROTO_DIR = resolve(import.meta.dirname, "../fixtures/proto");
+/** The names on the wire of the platform. */
+export const NAMES = wireNames(grpcBinding.prefix);
 export const SECRET = "a bridge secret that only tests know";
 export const SERVICE = "waybill.test.v1.Probe";
 
@@ -158,6 +162,11 @@ export interface NodeOptions {
   broker?: BrokerOptions;
 }
 
+/** The platform's bridge with the proto folder of the probe, on any free port of the loopback. */
+export function probeBridge(changes: NodeOptions["bridge"] = {}): Middleware {
+  return grpcBridge({ ...grpcBinding, secret: SECRET, protoDir: PROTO_DIR, ...changes });
+}
+
 /** Nodes of one namespace over the in-memory transporter; `stop` stops whatever is still running. */
 export function cluster() {
   const namespace = newId();
@@ -174,10 +183,7 @@ export function cluster() {
       requestTimeout: 5_000,
       tracking: { enabled: true, shutdownTimeout: 5_000 },
       skipProcessEventRegistration: true,
-      middlewares: [
-        grpcBridge({ secret: SECRET, host: "127.0.0.1", port: 0, protoDir: PROTO_DIR, ...bridge }),
-        ...middlewares,
-      ],
+      middlewares: [probeBridge(bridge), ...middlewares],
       ...options.broker,
     });
     for (const schema of services(state)) broker.createService(schema);
@@ -276,8 +282,9 @@ export function plainClient(address: string) {
 /** Metadata with a credential for a method, by the recipe for plain clients. */
 export function credential(path: string, changes: { secret?: string; ageMs?: number } = {}): Metadata {
   const { secret = SECRET, ageMs = 0 } = changes;
-  const clock = { now: () => systemClock.now() - ageMs };
+  const { prefix } = grpcBinding;
+  const now = () => systemClock.now() - ageMs;
   const metadata = new Metadata();
-  metadata.set(CREDENTIAL_KEY, bridgeCredential({ secret, path, node: "plain-client", clock }));
+  metadata.set(NAMES.credential, callCredential({ secret, path, node: "plain-client", prefix, now }));
   return metadata;
 }

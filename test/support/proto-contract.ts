@@ -1,7 +1,7 @@
 import type { ActionContract } from "../../contracts/action.ts";
 import type { Props, Rule } from "../../contracts/schema.ts";
-import type { Field, MessageShape } from "../../mixins/grpc/message-shape.ts";
-import { protoCatalogue } from "../../mixins/grpc/proto-catalogue.ts";
+import type { Field, MessageShape } from "../../packages/moleculer-grpc/src/message-shape.ts";
+import { protoCatalogue } from "../../packages/moleculer-grpc/src/proto-catalogue.ts";
 
 const INT32_MAX = 2 ** 31 - 1;
 const UINT32_MAX = 2 ** 32 - 1;

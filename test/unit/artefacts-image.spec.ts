@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, globSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "@jest/globals";
 import { serviceNames } from "../../lib/config/catalogue.ts";
@@ -94,6 +94,19 @@ describe("the image of the services", () => {
 
   it("installs what the lockfile says, for production, without running anybody's scripts", () => {
     expect(runs("dependencies")).toMatch(/npm ci --omit=dev --workspaces=false --ignore-scripts/);
+  });
+
+  it("copies the manifest of each of our packages that the platform depends on, before it installs", () => {
+    const { dependencies } = JSON.parse(text("package.json"));
+    const own = globSync("packages/*/package.json", { cwd: root }).filter(
+      (path) => JSON.parse(text(path)).name in dependencies,
+    );
+    expect(own).toContain("packages/moleculer-grpc/package.json");
+    const stage = stages.find(({ name }) => name === "dependencies");
+    const copied = stage?.instructions.filter(({ word }) => word === "COPY").map(({ rest }) => rest);
+    expect(copied).toEqual(
+      expect.arrayContaining(own.map((path) => `${path} ./${path.replace("package.json", "")}`)),
+    );
   });
 
   it("leaves the embedded PostgreSQL and the second Node out, and keeps sharp's optional binaries", () => {

@@ -1,7 +1,7 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "@jest/globals";
-import { protoCatalogue } from "../../mixins/grpc/proto-catalogue.ts";
+import { protoCatalogue } from "../../packages/moleculer-grpc/src/proto-catalogue.ts";
 import {
   type Manifest,
   madeSecrets,

@@ -1,20 +1,20 @@
 import { networkInterfaces } from "node:os";
 import type { ServiceBroker } from "moleculer";
 
-/** The key of a node's metadata under which it announces the address of its bridge. */
+/** Key of a node's metadata under which it announces the address of its gRPC server. */
 const KEY = "grpc";
 
 interface Nodes {
   get(nodeID: string): { metadata?: Record<string, unknown> } | undefined;
 }
 
-/** Tells the other nodes, in what this one says about itself, where its bridge listens. */
-export function announce(broker: ServiceBroker, address: string): void {
+/** Puts the address of this node's gRPC server into the metadata that other nodes receive. */
+export function announceAddress(broker: ServiceBroker, address: string): void {
   broker.metadata[KEY] = address;
 }
 
-/** Where the bridge of a node listens; undefined where it has none. */
-export function announced(broker: ServiceBroker, nodeID: string): string | undefined {
+/** The announced address of a node's gRPC server; undefined for a node without one. */
+export function announcedAddress(broker: ServiceBroker, nodeID: string): string | undefined {
   const { nodes } = broker.registry as unknown as { nodes: Nodes };
   const address = nodes.get(nodeID)?.metadata?.[KEY];
   return typeof address === "string" ? address : undefined;
@@ -24,12 +24,12 @@ export function hostAndPort(host: string, port: number): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** What listens on every address is reached by the first that is not for this machine alone. */
+/** A host that other machines can connect to: for a server that listens on any address, the first external address. */
 export function reachableHost(host: string): string {
   if (host !== "0.0.0.0" && host !== "::") return host;
   const family = host === "::" ? "IPv6" : "IPv4";
   const all = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
-  const outward = all.filter((each) => !each.internal && !each.address.startsWith("fe80:"));
-  const found = outward.find((each) => each.family === family) ?? outward[0];
+  const external = all.filter((each) => !each.internal && !each.address.startsWith("fe80:"));
+  const found = external.find((each) => each.family === family) ?? external[0];
   return found?.address ?? (family === "IPv6" ? "::1" : "127.0.0.1");
 }

@@ -4,7 +4,7 @@ export interface FieldDescriptor {
   name: string;
   label: "LABEL_OPTIONAL" | "LABEL_REPEATED" | "LABEL_REQUIRED";
   type: string;
-  /** Complete, with a leading dot: `.waybill.common.v1.Money`. */
+  /** Full name with a leading dot: `.shop.common.v1.Money`. */
   typeName?: string;
   oneofIndex?: number;
   proto3Optional?: boolean;
@@ -54,9 +54,8 @@ function fileCodec(): MessageTypeDefinition<object, object> {
 }
 
 /**
- * The descriptors of everything in a package definition, one file for each package. The loader leaves out what
- * other programs insist on (imports, complete type names, the names of map entries, which fields are optional);
- * here it is filled in.
+ * The descriptors of a package definition, one file for each package. proto-loader leaves out parts that other
+ * programs require (imports, full type names, the names of map entries, which fields are optional); they are added.
  */
 export function filesOf(definition: PackageDefinition): FileDescriptor[] {
   const holding = Object.values(definition).find((entry) => "fileDescriptorProtos" in entry);
@@ -117,12 +116,12 @@ function complete(message: MessageDescriptor, scope: string, resolve: Resolve): 
   }
 }
 
-/** The name that protoc gives to the entries of a map field. */
+/** The name that protoc gives to the entry message of a map field. */
 function entryName(field: string): string {
   return `${field.replace(/(?:^|_)([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())}Entry`;
 }
 
-/** A name as it stands in `scope`: complete, or relative to one of the packages and messages around it. */
+/** Resolves a name used in `scope`: a full name, or relative to one of the enclosing packages and messages. */
 function resolveName(known: ReadonlyMap<string, unknown>, scope: string, name: string): string {
   const parts = scope.split(".");
   for (let length = parts.length; length >= 0; length--) {

@@ -6,14 +6,14 @@ import { type MessageCodec, messageCodec } from "./message-codec.ts";
 import { shapesOf } from "./message-shape.ts";
 
 export interface Method {
-  /** `orders.confirm` for the method Confirm of waybill.orders.v1.Orders. */
+  /** `orders.confirm` for the method Confirm of shop.orders.v1.Orders. */
   readonly action: string;
   /** The action's name within its service. */
   readonly rawAction: string;
-  /** `waybill.orders.v1.Orders` */
+  /** `shop.orders.v1.Orders` */
   readonly service: string;
   readonly name: string;
-  /** `/waybill.orders.v1.Orders/Confirm` */
+  /** `/shop.orders.v1.Orders/Confirm` */
   readonly path: string;
   readonly request: MessageCodec;
   readonly response: MessageCodec;
@@ -21,29 +21,29 @@ export interface Method {
 
 export interface ProtoCatalogue {
   readonly methods: readonly Method[];
-  /** The method that an action is called by; undefined for actions that no proto knows. */
+  /** The method of an action; undefined for an action that no proto file defines. */
   methodOf(action: string): Method | undefined;
-  /** The methods of a gRPC service, none for an unknown one. */
+  /** The methods of a gRPC service; empty for an unknown one. */
   methodsOf(service: string): Method[];
-  /** The descriptors for server reflection: the files with their names as written. */
+  /** The descriptors for server reflection, with field names as in the proto files. */
   reflected(): Buffer[];
 }
 
 type MethodDescriptor = NonNullable<ServiceDescriptor["method"]>[number];
 
-const read = new Map<string, ProtoCatalogue>();
+const loaded = new Map<string, ProtoCatalogue>();
 
 /**
- * Every method of the .proto files below a folder, by the action that it stands for. Both sides of a call read
- * it off the same files, so neither has to be told. The files are read once a process.
- * @throws Error naming the file, message or method that cannot be bridged
+ * All methods of the .proto files below a folder, by action name. Both sides of a call read the same files, so no
+ * other configuration is needed. The files are read once per process.
+ * @throws Error naming the file, message or method that is not supported
  */
 export function protoCatalogue(protoDir: string): ProtoCatalogue {
   const folder = resolve(protoDir);
-  let catalogue = read.get(folder);
+  let catalogue = loaded.get(folder);
   if (!catalogue) {
     catalogue = load(folder);
-    read.set(folder, catalogue);
+    loaded.set(folder, catalogue);
   }
   return catalogue;
 }
@@ -62,12 +62,12 @@ function load(folder: string): ProtoCatalogue {
     ),
   );
   const byAction = new Map(methods.map((each) => [each.action, each]));
-  if (byAction.size < methods.length) throw new Error(`${folder}: two methods stand for the same action`);
+  if (byAction.size < methods.length) throw new Error(`${folder}: two methods have the same action`);
 
   function methodOf(service: string, method: MethodDescriptor): Method {
     const { name, inputType, outputType, clientStreaming, serverStreaming } = method;
     const path = `/${service}/${name}`;
-    if (clientStreaming || serverStreaming) throw new Error(`${path}: streams are not bridged`);
+    if (clientStreaming || serverStreaming) throw new Error(`${path}: streaming methods are not supported`);
     const rawAction = lowerFirst(name);
     return {
       action: `${lowerFirst(service.slice(service.lastIndexOf(".") + 1))}.${rawAction}`,

@@ -1,8 +1,7 @@
 import type { MessageTypeDefinition, PackageDefinition } from "@grpc/proto-loader";
-import type { FieldError } from "../../contracts/errors.ts";
 import { CLEARED_FIELDS, type Field, type MessageShape, type Shapes } from "./message-shape.ts";
 
-/** More than so many wrong fields help nobody. */
+/** At most so many wrong fields are reported. */
 const MAX_PROBLEMS = 20;
 const INT32_MIN = -(2 ** 31);
 const INT32_MAX = 2 ** 31 - 1;
@@ -10,7 +9,14 @@ const UINT32_MAX = 2 ** 32 - 1;
 
 type Plain = Record<string, unknown>;
 
-/** A message that does not fit its proto, with every field that is wrong. */
+/** One wrong field of a message. */
+export interface FieldError {
+  field: string;
+  rule: string;
+  message: string;
+}
+
+/** A message that does not match its proto, with its wrong fields. */
 export class MessageError extends Error {
   readonly problems: readonly FieldError[];
 
@@ -22,13 +28,13 @@ export class MessageError extends Error {
 
 export interface MessageCodec {
   readonly shape: MessageShape;
-  /** @throws MessageError: protobuf would coerce, wrap or drop what does not fit, so nothing of it gets there */
+  /** @throws MessageError for a value that does not match: protobuf itself would coerce, wrap or drop it silently */
   encode(value: unknown): Buffer;
   /** @throws MessageError for bytes that are no such message, unknown enum constants and unsafe integers */
   decode(bytes: Uint8Array): Plain;
 }
 
-/** Between plain values as contracts have them and the bytes of the message `name`. */
+/** Converts between plain values and the bytes of the message `name`. */
 export function messageCodec(definition: PackageDefinition, shapes: Shapes, name: string): MessageCodec {
   const shape = shapes(name);
   const { serialize, deserialize } = definition[name] as MessageTypeDefinition<object, object>;
@@ -138,7 +144,7 @@ function clear(
   }
 }
 
-/** `apiUrl` is `api_url` in the proto file, which a caller over gRPC knows it by. */
+/** `apiUrl` is `api_url` in the proto file, the name that gRPC clients know. */
 function protoName(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
@@ -171,7 +177,7 @@ function oneFromWire(field: Field, wire: unknown, path: string, problems: FieldE
   }
 }
 
-/** UNSPECIFIED is what an enum holds when nothing was given. */
+/** UNSPECIFIED is the value of an enum field that was not set. */
 function constantFromWire(field: Field, wire: unknown, path: string, problems: FieldError[]): unknown {
   for (const [value, constant] of field.values ?? []) if (constant === wire) return value;
   if (typeof wire === "string" && wire.endsWith("_UNSPECIFIED")) return undefined;
@@ -183,7 +189,7 @@ function constantFromWire(field: Field, wire: unknown, path: string, problems: F
   );
 }
 
-/** Query parameters come as text, which the callee's validator would convert; so do exact numbers here. */
+/** Accepts exact decimal text too: query parameters are text, which the called action's validator would convert. */
 function whole(kind: "int32" | "uint32" | "int64", value: unknown): number | undefined {
   const number = typeof value === "string" && /^-?\d{1,16}$/.test(value) ? Number(value) : value;
   if (typeof number !== "number" || !Number.isSafeInteger(number)) return undefined;

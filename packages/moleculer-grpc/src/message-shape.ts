@@ -6,26 +6,26 @@ export interface Field {
   /** In camelCase. */
   readonly name: string;
   readonly kind: FieldKind;
-  /** One value, a list, or a map of strings to strings. */
+  /** A single value, a list, or a map of strings to strings. */
   readonly many: "one" | "list" | "map";
-  /** Whether it may be absent; lists and maps never are. */
+  /** Whether it may be absent; lists and maps are never absent. */
   readonly optional: boolean;
-  /** Of an enum: our spelling to the constant on the wire. */
+  /** Of an enum: value in plain objects to constant on the wire. */
   readonly values?: ReadonlyMap<string, string>;
   readonly message?: MessageShape;
 }
 
 export interface MessageShape {
-  /** With its package. */
+  /** Full name, with its package. */
   readonly name: string;
   readonly fields: ReadonlyMap<string, Field>;
-  /** Whether the message has the list of CLEARED_FIELDS. */
+  /** Whether the message has the field `cleared_fields`. */
   readonly clears: boolean;
 }
 
 /**
- * A proto field can be absent and cannot be null. In a message that has `repeated string cleared_fields`, the names
- * of its optional fields that stand there are null: taken away and not merely left as they are.
+ * A proto field can be absent but not null. In a message with `repeated string cleared_fields`, optional fields named
+ * in that list are null: removed, and not merely unchanged.
  */
 export const CLEARED_FIELDS = "clearedFields";
 
@@ -38,12 +38,12 @@ const SCALARS: Readonly<Record<string, FieldKind>> = {
   TYPE_DOUBLE: "double",
 };
 
-/** Finds the shape of a message. @throws Error naming the field that has no counterpart in a contract */
+/** Finds the shape of a message. @throws Error naming a field of an unsupported kind */
 export type Shapes = (name: string) => MessageShape;
 
 /**
- * What the messages of some proto files look like, in the little that our contracts need. Messages and enums
- * stand at the top level of their file; `oneof`, `bytes` and the rarer numbers have no counterpart in a contract.
+ * Reads the shapes of the messages of some proto files. Messages and enums have to be at the top level of their file;
+ * `oneof`, `bytes` and the rarer numbers are not supported.
  */
 export function shapesOf(files: readonly FileDescriptor[]): Shapes {
   const messages = new Map<string, MessageDescriptor>();
@@ -55,16 +55,16 @@ export function shapesOf(files: readonly FileDescriptor[]): Shapes {
   const known = new Map<string, MessageShape>();
 
   function shapeOf(typeName: string): MessageShape {
-    const before = known.get(typeName);
-    if (before) return before;
+    const cached = known.get(typeName);
+    if (cached) return cached;
     const name = typeName.slice(1);
     const descriptor = messages.get(typeName);
     if (!descriptor) throw new Error(`${name} is no message at the top level of a proto file`);
-    refuseWhatContractsLack(name, descriptor);
+    refuseUnsupported(name, descriptor);
     const fields = new Map<string, Field>();
     const all = descriptor.field ?? [];
     const shape = { name, fields, clears: all.some((field) => field.name === CLEARED_FIELDS) };
-    known.set(typeName, shape); // before its fields: a message may hold itself
+    known.set(typeName, shape); // before its fields: a message may contain itself
     for (const field of all) {
       if (field.name !== CLEARED_FIELDS) fields.set(field.name, fieldOf(name, descriptor, field));
     }
@@ -83,23 +83,23 @@ export function shapesOf(files: readonly FileDescriptor[]): Shapes {
     const values = enums.get(typeName);
     if (values) return { name, kind: "enum", many, optional, values: enumValues(values) };
     if (messages.has(typeName)) return { name, kind: "message", many, optional, message: shapeOf(typeName) };
-    throw new Error(`${owner}.${name}: ${typeName || type} has no counterpart in a contract`);
+    throw new Error(`${owner}.${name}: ${typeName || type} is not supported`);
   }
 
   return (name) => shapeOf(`.${name}`);
 }
 
-function refuseWhatContractsLack(name: string, descriptor: MessageDescriptor): void {
+function refuseUnsupported(name: string, descriptor: MessageDescriptor): void {
   const { oneofDecl = [], enumType = [], nestedType = [] } = descriptor;
-  // Each `optional` field comes with a oneof of its own, whose name begins with an underscore.
+  // Each `optional` field has a synthetic oneof, whose name begins with an underscore.
   const oneof = oneofDecl.find((each) => !each.name.startsWith("_"));
-  if (oneof) throw new Error(`${name}.${oneof.name}: oneof has no counterpart in a contract`);
+  if (oneof) throw new Error(`${name}.${oneof.name}: oneof is not supported`);
   if (enumType.length > 0 || nestedType.some((nested) => !nested.options?.mapEntry)) {
     throw new Error(`${name}: messages and enums stand at the top level of their file`);
   }
 }
 
-/** ORDER_STATUS_PENDING of OrderStatus is our "pending"; the zero is UNSPECIFIED and never a value. */
+/** ORDER_STATUS_PENDING of OrderStatus is "pending" in plain objects; the zero is UNSPECIFIED and no value. */
 function enumValues({ name, value: constants = [] }: EnumDescriptor): ReadonlyMap<string, string> {
   const prefix = `${name.replace(/([a-z0-9])([A-Z])/g, "$1_$2").toUpperCase()}_`;
   const values = new Map<string, string>();

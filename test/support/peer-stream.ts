@@ -1,52 +1,53 @@
 import { connect, createServer, type Server as NetServer, type Socket } from "node:net";
 import { type Client, Metadata, Server, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-js";
-import { LINK_PATH } from "../../mixins/grpc/channel-options.ts";
-import { bridgeCredential, CREDENTIAL_KEY } from "../../mixins/grpc/credential.ts";
-import { type Frame, fromBatch } from "../../mixins/grpc/link-frames.ts";
-import { linkOpener, linkSealer, NONCE_KEY } from "../../mixins/grpc/link-seal.ts";
-import { SECRET } from "./bridge.ts";
+import { callCredential } from "moleculer-grpc";
+import { macSigner, macVerifier } from "../../packages/moleculer-grpc/src/frame-mac.ts";
+import { decodeBatch, type Frame } from "../../packages/moleculer-grpc/src/frame-writer.ts";
+import { NAMES, SECRET } from "./bridge.ts";
 
-/** A credential that opens a link, or another method's. */
-export function linkCredential(path = LINK_PATH): string {
-  return bridgeCredential({ secret: SECRET, path, node: "by hand" });
+const { prefix, peerStream: PATH } = NAMES;
+
+/** A credential for a peer stream, or for another method. */
+export function streamCredential(path = PATH): string {
+  return callCredential({ secret: SECRET, path, node: "by hand", prefix });
 }
 
-/** The asking half by hand: what it sends is what the test says. */
-export async function rawLink(client: Client, word = linkCredential()) {
+/** The client half of a peer stream by hand: the test writes its messages. */
+export async function rawPeerStream(client: Client, credential = streamCredential()) {
   const metadata = new Metadata();
-  metadata.set(CREDENTIAL_KEY, word);
-  const stream = client.makeBidiStreamRequest(LINK_PATH, asIs, asIs, metadata);
-  const heard: Frame[] = [];
+  metadata.set(NAMES.credential, credential);
+  const stream = client.makeBidiStreamRequest(PATH, asIs, asIs, metadata);
+  const received: Frame[] = [];
   const status = new Promise<number>((done) => stream.on("status", ({ code }) => done(code)));
   stream.on("error", () => {});
   const nonce = await Promise.race([
     new Promise<Buffer>((done) =>
-      stream.on("metadata", (answered) => done(answered.get(NONCE_KEY)[0] as Buffer)),
+      stream.on("metadata", (headers) => done(headers.get(NAMES.nonce)[0] as Buffer)),
     ),
     status.then(() => Buffer.alloc(0)),
   ]);
-  const secrets = { secret: SECRET, credential: word, nonce };
-  const open = linkOpener("answered", secrets);
-  stream.on("data", (sealed: Buffer) => heard.push(...(fromBatch(open(sealed) as Buffer) as Frame[])));
-  return { stream, heard, status, seal: linkSealer("asked", secrets) };
+  const keys = { secret: SECRET, credential, nonce, prefix };
+  const verify = macVerifier("answered", keys);
+  stream.on("data", (signed: Buffer) => received.push(...(decodeBatch(verify(signed) as Buffer) as Frame[])));
+  return { stream, received, status, sign: macSigner("asked", keys) };
 }
 
-/** A server that is none of ours, and says over links what the test says. */
-export async function strangersServer(answers: (stream: ServerDuplexStream<Buffer, Buffer>) => void) {
-  const stranger = new Server();
-  const method = { path: LINK_PATH, requestStream: true, responseStream: true };
+/** A server that does not know the secret; the test writes its messages on peer streams. */
+export async function foreignServer(handle: (stream: ServerDuplexStream<Buffer, Buffer>) => void) {
+  const server = new Server();
+  const method = { path: PATH, requestStream: true, responseStream: true };
   const raw = {
     requestSerialize: asIs,
     requestDeserialize: asIs,
     responseSerialize: asIs,
     responseDeserialize: asIs,
   };
-  stranger.addService({ Link: { ...method, ...raw } }, { Link: answers });
+  server.addService({ Link: { ...method, ...raw } }, { Link: handle });
   const port = await new Promise<number>((done, failed) => {
     const bound = (error: Error | null, actual: number) => (error ? failed(error) : done(actual));
-    stranger.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), bound);
+    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), bound);
   });
-  return { address: `127.0.0.1:${port}`, stop: () => stranger.forceShutdown() };
+  return { address: `127.0.0.1:${port}`, stop: () => server.forceShutdown() };
 }
 
 /** A TCP proxy that can reset everything that goes through it. */

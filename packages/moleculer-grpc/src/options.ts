@@ -1,0 +1,61 @@
+import { type BridgeErrors, defaultErrors } from "./errors.ts";
+import { type MetaCodec, metaFields } from "./metadata.ts";
+import type { SharedServer } from "./server.ts";
+import { DEFAULT_PREFIX, type WireNames, wireNames } from "./wire-names.ts";
+
+export interface BridgeOptions {
+  /** Signs and verifies the credentials of calls; the same on every node. */
+  secret: string;
+  /** A second secret whose credentials are accepted, for rotation. Calls are always signed by `secret`. */
+  previousSecret?: string | undefined;
+  /** The folder that holds the .proto files of all services of the cluster. */
+  protoDir: string;
+  /** The address to listen on. Default: 127.0.0.1. */
+  host?: string;
+  /** The port to listen on. Default: 0, any free port. */
+  port?: number;
+  /** The host that other nodes connect to. Default: `host`, or an address of this machine where that is any address. */
+  announce?: string | undefined;
+  /** The keys of `ctx.meta` that travel with a call, or a codec of your own. Default: none. */
+  meta?: readonly string[] | MetaCodec;
+  /** How the bridge makes its own errors, and what plain clients read of an error. */
+  errors?: BridgeErrors;
+  /** Upper limit of a call's duration, and the default where a call has no timeout. Default: 5,000. */
+  maxCallMs?: number;
+  /** Prefix of the metadata keys; the same on every node. Default: "moleculer". */
+  prefix?: string;
+  /** Brokers of one process that share a server share its port. Default: a server for this broker alone. */
+  listener?: SharedServer;
+  /** Milliseconds of Unix time, for the credentials. Default: Date.now. */
+  now?: () => number;
+}
+
+/** What all parts of a bridge share. */
+export interface BridgeSettings {
+  readonly secret: string;
+  readonly previousSecret: string | undefined;
+  readonly meta: MetaCodec;
+  readonly errors: BridgeErrors;
+  readonly maxCallMs: number;
+  readonly names: WireNames;
+  readonly now: () => number;
+}
+
+const DEFAULT_MAX_CALL_MS = 5_000;
+
+export function settingsOf(options: BridgeOptions): BridgeSettings {
+  const { meta = [], prefix = DEFAULT_PREFIX } = options;
+  return {
+    secret: options.secret,
+    previousSecret: options.previousSecret,
+    meta: isCodec(meta) ? meta : metaFields(meta, prefix),
+    errors: options.errors ?? defaultErrors,
+    maxCallMs: options.maxCallMs ?? DEFAULT_MAX_CALL_MS,
+    names: wireNames(prefix),
+    now: options.now ?? Date.now,
+  };
+}
+
+function isCodec(meta: readonly string[] | MetaCodec): meta is MetaCodec {
+  return !Array.isArray(meta);
+}

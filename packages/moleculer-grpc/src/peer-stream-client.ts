@@ -1,0 +1,219 @@
+import {
+  Client,
+  type ClientDuplexStream,
+  credentials,
+  Metadata,
+  status as Status,
+  type StatusObject,
+} from "@grpc/grpc-js";
+import {
+  CLIENT_OPTIONS,
+  MAX_STREAM_CALLS,
+  MAX_STREAM_PENDING_BYTES,
+  STREAM_AGE_MS,
+} from "./channel-options.ts";
+import { callCredential } from "./credential.ts";
+import { macSigner, macVerifier } from "./frame-mac.ts";
+import { decodeBatch, type Frame, frameWriter } from "./frame-writer.ts";
+import type { RpcStatus } from "./rpc-status.ts";
+import type { WireNames } from "./wire-names.ts";
+
+/** A call to another node. */
+export interface Call {
+  path: string;
+  metadata: Record<string, string>;
+  request: Buffer;
+  /** How long to wait for the response. */
+  timeoutMs: number;
+}
+
+export interface PeerStreamOptions {
+  secret: string;
+  names: WireNames;
+  now: () => number;
+  /** The id of this node. */
+  node: string;
+}
+
+/** The peer streams to other nodes: one for each node, to its last announced address, opened by the first call. */
+export interface PeerStreams {
+  /** @returns the bytes of the response @throws RpcStatus */
+  call(nodeID: string, address: string, call: Call): Promise<Buffer>;
+  /** Ends the stream to a node that has left; it may come back at another address. */
+  disconnect(nodeID: string): void;
+  close(): void;
+}
+
+interface Peer {
+  address: string;
+  client: Client;
+  stream: PeerStream;
+  openedMs: number;
+}
+
+/** @param ageMs a stream is replaced after this time */
+export function peerStreams(options: PeerStreamOptions, ageMs = STREAM_AGE_MS): PeerStreams {
+  const peers = new Map<string, Peer>();
+
+  function streamTo(nodeID: string, address: string): PeerStream {
+    if (peers.get(nodeID)?.address !== address) disconnect(nodeID);
+    const peer = peers.get(nodeID) ?? connect(nodeID, address);
+    if (peer.stream.isOpen() && performance.now() - peer.openedMs < ageMs) return peer.stream;
+    peer.stream.drain();
+    peer.stream = openPeerStream(peer.client, options);
+    peer.openedMs = performance.now();
+    return peer.stream;
+  }
+
+  function connect(nodeID: string, address: string): Peer {
+    const client = new Client(address, credentials.createInsecure(), CLIENT_OPTIONS);
+    const peer = { address, client, stream: openPeerStream(client, options), openedMs: performance.now() };
+    peers.set(nodeID, peer);
+    return peer;
+  }
+
+  function disconnect(nodeID: string): void {
+    const peer = peers.get(nodeID);
+    peers.delete(nodeID);
+    // Running calls may still be answered: the connection closes when the stream ends.
+    peer?.stream.drain();
+    peer?.client.close();
+  }
+
+  return {
+    call: (nodeID, address, call) => streamTo(nodeID, address).call(call),
+    disconnect,
+    close() {
+      for (const { stream, client } of peers.values()) {
+        stream.close();
+        client.close();
+      }
+      peers.clear();
+    },
+  };
+}
+
+/** The client half of one stream, which carries all calls of this node to another. */
+interface PeerStream {
+  /** Whether it accepts calls. */
+  isOpen(): boolean;
+  /** @returns the bytes of the response @throws RpcStatus, DEADLINE_EXCEEDED and UNAVAILABLE among them */
+  call(call: Call): Promise<Buffer>;
+  /** Accepts no more calls and ends after the running ones. */
+  drain(): void;
+  /** Ends at once. */
+  close(): void;
+}
+
+interface PendingCall {
+  resolve(response: Buffer): void;
+  reject(status: RpcStatus): void;
+  timer: NodeJS.Timeout;
+  sinceMs: number;
+}
+
+/** The server reports a slow handler this much earlier: a missing report means that the node itself is stuck. */
+const SERVER_LEAD_MS = 30;
+const TIMED_OUT: RpcStatus = { code: Status.DEADLINE_EXCEEDED, details: "No response in time." };
+/** Other calls were answered while this one waited: the node is alive, and its handler is slow. */
+const SLOW_HANDLER: RpcStatus = { ...TIMED_OUT, isAlive: true };
+
+/** Opens a stream over a channel. Calls may be made at once: they wait until the server has accepted the stream. */
+function openPeerStream(client: Client, { secret, names, node, now }: PeerStreamOptions): PeerStream {
+  const { prefix, peerStream: path } = names;
+  const credential = callCredential({ secret, prefix, path, node, now });
+  const metadata = new Metadata();
+  metadata.set(names.credential, credential);
+  const stream: ClientDuplexStream<Buffer, Buffer> = client.makeBidiStreamRequest(path, asIs, asIs, metadata);
+  const writer = frameWriter(stream);
+  const pending = new Map<number, PendingCall>();
+  let verify: ReturnType<typeof macVerifier> | undefined;
+  let isOpen = true;
+  let lastId = 0;
+  let receivedAtMs = Number.NEGATIVE_INFINITY;
+
+  function take(id: number): PendingCall | undefined {
+    const found = pending.get(id);
+    if (!found) return undefined;
+    pending.delete(id);
+    clearTimeout(found.timer);
+    return found;
+  }
+
+  function onTimeout(id: number): void {
+    const found = take(id);
+    found?.reject(receivedAtMs > found.sinceMs ? SLOW_HANDLER : TIMED_OUT);
+    if (!writer.remove(id)) writer.write({ id, cancel: true }, 0);
+    endWhenIdle();
+  }
+
+  function endWhenIdle(): void {
+    if (!isOpen && pending.size === 0) writer.end();
+  }
+
+  function receive({ id, response, status }: Frame): void {
+    if (response) take(id)?.resolve(response);
+    else if (status) take(id)?.reject(status);
+  }
+
+  function failAll(code: Status, details: string): void {
+    isOpen = false;
+    writer.discard();
+    for (const id of [...pending.keys()]) take(id)?.reject({ code, details });
+  }
+
+  /** The server does not know the secret. */
+  function rejectServer(): void {
+    failAll(Status.UNAUTHENTICATED, "The server of the peer stream sent no valid MAC.");
+    stream.cancel();
+  }
+
+  stream.on("metadata", (headers: Metadata) => {
+    const [nonce] = headers.get(names.nonce);
+    if (!Buffer.isBuffer(nonce)) return rejectServer();
+    const keys = { secret, credential, nonce, prefix };
+    verify = macVerifier("answered", keys);
+    writer.start(macSigner("asked", keys));
+  });
+  stream.on("data", (signed: Buffer) => {
+    const bytes = verify?.(signed);
+    const frames = bytes && decodeBatch(bytes);
+    if (!frames) return rejectServer();
+    receivedAtMs = performance.now();
+    for (const frame of frames) receive(frame);
+    endWhenIdle();
+  });
+  stream.on("error", () => {}); // also reported by "status"
+  stream.on("status", ({ code, details }: StatusObject) => {
+    // A server that ends a stream with OK has answered everything before.
+    failAll(code === Status.OK ? Status.UNAVAILABLE : code, details);
+  });
+
+  return {
+    isOpen: () => isOpen,
+    call: ({ path, metadata, request, timeoutMs }) =>
+      new Promise((resolve, reject) => {
+        if (!isOpen) return reject({ code: Status.UNAVAILABLE, details: "The peer stream is closed." });
+        if (pending.size >= MAX_STREAM_CALLS || writer.pendingBytes() > MAX_STREAM_PENDING_BYTES) {
+          return reject({ code: Status.RESOURCE_EXHAUSTED, details: "Too many calls at once." });
+        }
+        const id = ++lastId;
+        const timer = setTimeout(onTimeout, timeoutMs, id);
+        pending.set(id, { resolve, reject, timer, sinceMs: performance.now() });
+        const serverMs = Math.max(1, timeoutMs - SERVER_LEAD_MS);
+        writer.write({ id, call: { path, timeoutMs: serverMs, metadata, request } }, request.length);
+      }),
+    drain() {
+      isOpen = false;
+      endWhenIdle();
+    },
+    close() {
+      failAll(Status.UNAVAILABLE, "The peer stream was closed.");
+      stream.cancel();
+    },
+  };
+}
+
+function asIs(bytes: Buffer): Buffer {
+  return bytes;
+}

@@ -1,0 +1,158 @@
+import { type handleUnaryCall, type MethodDefinition, Server, ServerCredentials } from "@grpc/grpc-js";
+import { loadSync, type PackageDefinition } from "@grpc/proto-loader";
+import { ReflectionService } from "@grpc/reflection";
+import { HealthImplementation, protoPath as healthProto } from "grpc-health-check";
+import type { Service, ServiceBroker } from "moleculer";
+import { hostAndPort, reachableHost } from "./address.ts";
+import { type CallHandler, callHandler } from "./call-handler.ts";
+import { SERVER_OPTIONS } from "./channel-options.ts";
+import { filesOf, serializeFile } from "./descriptors.ts";
+import type { BridgeSettings } from "./options.ts";
+import { type PeerStreamServer, peerStreamServer, STOPPING } from "./peer-stream-server.ts";
+import type { Method, ProtoCatalogue } from "./proto-catalogue.ts";
+import { unaryHandler } from "./unary-handler.ts";
+
+const HEALTH_SERVICE = "grpc.health.v1.Health";
+
+/**
+ * The server half of the bridge of one broker. Plain clients call actions as unary gRPC methods; nodes of the cluster
+ * call the same methods over a peer stream.
+ */
+export interface BridgeServer {
+  /**
+   * @param port 0 takes any free port
+   * @param announce the host of the returned address; undefined finds one
+   * @returns the address that other nodes connect to
+   * @throws Error when the port cannot be bound
+   */
+  bind(host: string, port: number, announce?: string): Promise<string>;
+  /** Offers the actions of a service as these methods. */
+  expose(methods: readonly Method[], service: Service): void;
+  /** Sets the answer of health checks: SERVING or NOT_SERVING. */
+  setServing(isServing: boolean): void;
+  /** Completes running calls and closes; calls that still run after `graceMs` are aborted. */
+  close(graceMs: number): Promise<void>;
+}
+
+/** One gRPC server for several brokers of a process, which share its port. */
+export interface SharedServer {
+  /** Adds a gRPC service to reflection; to be called before the first broker starts. */
+  announce(service: string): void;
+  /** Adds a broker with these gRPC services. The server closes with the last broker. */
+  join(
+    broker: ServiceBroker,
+    settings: BridgeSettings,
+    catalogue: ProtoCatalogue,
+    services: string[],
+  ): BridgeServer;
+}
+
+export function sharedServer(): SharedServer {
+  const announced = new Set<string>();
+  const handlers = new Map<string, CallHandler>();
+  const health = new HealthImplementation({ "": "NOT_SERVING" });
+  const members = new Map<BridgeServer, { isServing: boolean }>();
+  let opened: { server: Server; streams: PeerStreamServer } | undefined;
+  let bound: Promise<number> | undefined;
+
+  function open(broker: ServiceBroker, settings: BridgeSettings, catalogue: ProtoCatalogue) {
+    const server = new Server(SERVER_OPTIONS);
+    health.addToServer(server);
+    reflection(catalogue, [...announced, HEALTH_SERVICE]).addToServer(server);
+    const streams = peerStreamServer(broker, settings, (path) => handlers.get(path));
+    const method = rawMethod(settings.names.peerStream);
+    server.addService(
+      { Link: { ...method, requestStream: true, responseStream: true } },
+      { Link: streams.handle },
+    );
+    return { server, streams };
+  }
+
+  function updateHealth(): void {
+    const isServing = members.size > 0 && [...members.values()].every((member) => member.isServing);
+    health.setStatus("", isServing ? "SERVING" : "NOT_SERVING");
+  }
+
+  return {
+    announce: (service) => announced.add(service),
+    join(broker, settings, catalogue, services) {
+      opened ??= open(broker, settings, catalogue);
+      const { server, streams } = opened;
+      const paths: string[] = [];
+      const member: BridgeServer = {
+        async bind(host, port, announce) {
+          bound ??= new Promise<number>((resolve, reject) => {
+            const done = (error: Error | null, actual: number) => (error ? reject(error) : resolve(actual));
+            server.bindAsync(hostAndPort(host, port), ServerCredentials.createInsecure(), done);
+          });
+          return hostAndPort(announce ?? reachableHost(host), await bound);
+        },
+        expose(methods, service) {
+          const definition: Record<string, MethodDefinition<Buffer, Buffer>> = {};
+          const implementation: Record<string, handleUnaryCall<Buffer, Buffer>> = {};
+          for (const method of methods) {
+            const { path } = method;
+            paths.push(path);
+            handlers.set(path, callHandler(broker, settings, method, service));
+            definition[method.name] = rawMethod(path);
+            implementation[method.name] = unaryHandler(
+              settings,
+              path,
+              async (call) => (await handlers.get(path)?.(call)) ?? STOPPING,
+            );
+          }
+          server.addService(definition, implementation);
+        },
+        setServing(isServing) {
+          for (const name of services) health.setStatus(name, isServing ? "SERVING" : "NOT_SERVING");
+          members.set(member, { isServing });
+          updateHealth();
+        },
+        async close(graceMs) {
+          members.delete(member);
+          updateHealth();
+          if (members.size > 0) {
+            // The server stays open for the other brokers and completes the running calls of this one.
+            for (const path of paths) handlers.set(path, async () => STOPPING);
+            return;
+          }
+          // A broker that starts again opens a new server.
+          opened = undefined;
+          bound = undefined;
+          handlers.clear();
+          streams.drain();
+          await new Promise<void>((resolve) => {
+            const timer = setTimeout(() => server.forceShutdown(), graceMs);
+            server.tryShutdown(() => {
+              clearTimeout(timer);
+              resolve();
+            });
+          });
+        },
+      };
+      members.set(member, { isServing: false });
+      return member;
+    },
+  };
+}
+
+/** Server reflection: tools such as grpcurl list the methods and their messages. */
+function reflection(catalogue: ProtoCatalogue, services: string[]): ReflectionService {
+  const health = filesOf(loadSync(healthProto, { keepCase: true })).map(serializeFile);
+  const all = { files: { fileDescriptorProtos: [...catalogue.reflected(), ...health] } };
+  return new ReflectionService(all as unknown as PackageDefinition, { services });
+}
+
+/** Bytes in and out: the codec decodes them, so that its own errors name the wrong field. */
+function rawMethod(path: string): MethodDefinition<Buffer, Buffer> {
+  const asIs = (bytes: Buffer) => bytes;
+  return {
+    path,
+    requestStream: false,
+    responseStream: false,
+    requestSerialize: asIs,
+    requestDeserialize: asIs,
+    responseSerialize: asIs,
+    responseDeserialize: asIs,
+  };
+}

@@ -1,0 +1,33 @@
+/** The names in metadata and paths that nodes and plain clients have to agree on. */
+export interface WireNames {
+  readonly prefix: string;
+  /** Metadata key of the credential of a call. */
+  readonly credential: string;
+  /** Trailer with the broker's error as JSON. Node's HTTP/2 has room for 16 KB of all headers. */
+  readonly error: string;
+  /** Metadata key of the nonce that the server of a peer stream draws. */
+  readonly nonce: string;
+  /** Metadata keys of the Moleculer context. */
+  readonly requestID: string;
+  readonly parentID: string;
+  readonly caller: string;
+  readonly level: string;
+  /** Path of the method that peer streams call. */
+  readonly peerStream: string;
+}
+
+export const DEFAULT_PREFIX = "moleculer";
+
+export function wireNames(prefix: string): WireNames {
+  return {
+    prefix,
+    credential: `${prefix}-credential`,
+    error: `${prefix}-error-bin`,
+    nonce: `${prefix}-link-nonce-bin`,
+    requestID: `${prefix}-trace`,
+    parentID: `${prefix}-parent`,
+    caller: `${prefix}-caller`,
+    level: `${prefix}-level`,
+    peerStream: `/${prefix}.bridge.v1.Bridge/Link`,
+  };
+}

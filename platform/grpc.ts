@@ -1,0 +1,57 @@
+import { fileURLToPath } from "node:url";
+import type { Middleware } from "moleculer";
+import { type BridgeOptions, grpcBridge, type SharedServer } from "moleculer-grpc";
+import { entryOf, fail } from "../contracts/errors.ts";
+import type { Meta } from "../contracts/meta.ts";
+import { systemClock } from "../lib/clock.ts";
+import type { Settings } from "../lib/config/config.ts";
+
+/** The names on the wire, the errors and the meta of this platform, for every bridge. */
+export const grpcBinding = {
+  prefix: "waybill",
+  errors: {
+    create: fail,
+    // Texts of the catalogue's client errors are written for clients; of other errors only the title is.
+    publicText({ type, code, message }) {
+      const entry = type === undefined ? undefined : entryOf(type);
+      return entry && code < 500 ? message : entry?.title;
+    },
+  },
+  meta: {
+    encode: ({ token, requestId, clientIp, idempotency }: Meta) => ({
+      authorization: token ? `Bearer ${token}` : undefined,
+      "x-request-id": requestId,
+      "waybill-client-ip": clientIp,
+      "idempotency-key": idempotency?.key,
+      "waybill-body-hash": idempotency?.bodyHash,
+    }),
+    decode(get): Meta {
+      const token = /^Bearer (.+)$/i.exec(get("authorization") ?? "")?.[1];
+      const requestId = get("x-request-id");
+      const clientIp = get("waybill-client-ip");
+      const key = get("idempotency-key");
+      const bodyHash = get("waybill-body-hash");
+      return {
+        ...(token !== undefined && { token }),
+        ...(requestId !== undefined && { requestId }),
+        ...(clientIp !== undefined && { clientIp }),
+        ...(key !== undefined && bodyHash !== undefined && { idempotency: { key, bodyHash } }),
+      };
+    },
+  },
+  now: () => systemClock.now(),
+} satisfies Partial<BridgeOptions>;
+
+/** The bridge of one node: calls the actions of the proto folder by gRPC and offers those of this node. */
+export function nodeBridge(settings: Settings, listener: SharedServer): Middleware {
+  return grpcBridge({
+    ...grpcBinding,
+    secret: settings.BRIDGE_SECRET,
+    previousSecret: settings.BRIDGE_SECRET_PREVIOUS,
+    host: settings.GRPC_HOST,
+    port: settings.GRPC_PORT,
+    announce: settings.GRPC_ANNOUNCE,
+    protoDir: fileURLToPath(new URL("../proto", import.meta.url)),
+    listener,
+  });
+}
