@@ -20,12 +20,12 @@ import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { findBinaries } from "../../platform/postgres-binaries.ts";
-import { binary, type ServerName, sources } from "../servers/binaries.ts";
+import { binary, type ServerName } from "../servers/binaries.ts";
 import { cacheFolder, type Engine } from "./engine.ts";
 
 const DEBIAN = "waybill-stand-in/debian:bookworm";
-const MINIO_CLIENT = "v0.0.0-20250313080218-cf909e1063a9";
-const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
+/** Of config/minio/Dockerfile. */
+const GO = "1.27.4";
 const LABEL = "waybill.stand-in";
 const folder = fileURLToPath(new URL("stand-ins/", import.meta.url));
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -51,8 +51,8 @@ export const standIns: Record<string, StandIn> = {
   redis: { image: "redis:7.4.11-alpine" },
   haproxy: { image: "haproxy:3.2.24-alpine" },
   mongo: { image: "mongo:8.0.29", bring: server("ferretdb") },
-  golang: { image: "golang:1.25.4-alpine3.22", bring: bringMinio },
-  alpine: { image: "alpine:3.22.2" },
+  golang: { image: `golang:${GO}-alpine`, bring: bringGo },
+  alpine: { image: "alpine:3.23.5" },
   mailpit: { image: "axllent/mailpit:v1.22.3", bring: server("mailpit") },
   keycloak: { image: "quay.io/keycloak/keycloak:26.4.0", bring: server("keycloak", "keycloak.tar.gz") },
 };
@@ -134,29 +134,11 @@ async function bringPostgres(into: string): Promise<void> {
   cpSync(dirname(dirname(postgres)), join(into, "native"), { recursive: true, verbatimSymlinks: true });
 }
 
-/** Under the names that the stand-in's `go` looks for. */
-async function bringMinio(into: string): Promise<void> {
-  const built = join(into, "built");
-  mkdirSync(built);
-  cpSync(await binary("minio"), join(built, `minio@${sources.minio.version}`));
-  cpSync(await minioClient(), join(built, `mc@${MINIO_CLIENT}`));
-}
-
-async function minioClient(): Promise<string> {
-  const path = join(cacheFolder(), `mc-${MINIO_CLIENT}`);
-  if (existsSync(path)) return path;
-  const into = mkdtempSync(join(tmpdir(), "waybill-mc-"));
-  try {
-    await run("go", ["install", `github.com/minio/mc@${MINIO_CLIENT}`], {
-      cwd: into,
-      env: { ...process.env, GOBIN: into, CGO_ENABLED: "0" },
-      maxBuffer: MAX_OUTPUT_BYTES,
-    });
-    cpSync(join(into, "mc"), path);
-    return path;
-  } finally {
-    rmSync(into, { recursive: true, force: true });
-  }
+/** Go's own release: MinIO is built from its sources as it is on the official image. */
+async function bringGo(into: string): Promise<void> {
+  const env = { ...process.env, GOTOOLCHAIN: `go${GO}` };
+  const { stdout } = await run("go", ["env", "GOROOT"], { env });
+  cpSync(stdout.trim(), join(into, "go"), { recursive: true });
 }
 
 async function labelOf(engine: Engine, image: string): Promise<string | undefined> {

@@ -1,6 +1,7 @@
 import { globSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "@jest/globals";
+import { standIns } from "../containers/stand-ins.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const text = (path: string) => readFileSync(join(root, path), "utf8");
@@ -106,6 +107,11 @@ describe("images", () => {
     }
     expect([...tags].filter(([, found]) => found.size > 1)).toEqual([]);
     expect(tags.size).toBeGreaterThan(10);
+  });
+
+  it("that the containers' test makes by itself have the names that are asked for", () => {
+    const asked = new Set(foreign.map(({ image }) => image));
+    for (const { image } of Object.values(standIns)) expect(asked).toContain(image);
   });
 
   it("of MinIO is built from sources after RELEASE.2025-10-15, which mended CVE-2025-62506", () => {
