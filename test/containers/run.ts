@@ -9,11 +9,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { parse } from "yaml";
 import { isPortFree } from "../../platform/free-port.ts";
 import { eventually } from "../support/eventually.ts";
 import { startEngine } from "./engine.ts";
 import { LEAST_PORT, shareLoopback } from "./host-loopback.ts";
-import { inspectCluster, stopsInTime } from "./inspect.ts";
+import { inspectCluster, inspectImages, inspectStore, stopsInTime } from "./inspect.ts";
 import { makeStandIns } from "./stand-ins.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -73,6 +74,14 @@ async function main(): Promise<void> {
     `${image}: ${Math.round(Number(bytes) / 1e6)} MB, built in ${Math.round((performance.now() - buildBeganMs) / 1000)} s`,
   );
 
+  const images = {
+    services: image,
+    sandbox: `waybill-sandbox:${env.WAYBILL_VERSION}`,
+    minio: parse(readFileSync(join(root, "docker-compose.yml"), "utf8"), { merge: true }).services.minio
+      .image,
+  };
+  await inspectImages(engine, images, say);
+
   undo.push(async () => {
     if (failed) process.stderr.write(`${(await compose("logs", "--no-color", "--tail", "60")).stdout}\n`);
     await compose("down", "--volumes", "--timeout", "15");
@@ -103,6 +112,7 @@ async function main(): Promise<void> {
   process.stdout.write(`${versions}\n`);
 
   await scenarios(api, sandbox, env);
+  if (!wants.tests) await inspectStore(compose, say);
   await stopsInTime(engine, compose, say);
 }
 
