@@ -1,5 +1,5 @@
 import { action } from "./action.ts";
-import { deadLetter } from "./dead-letters.ts";
+import { deadLetter, deadLetterDrop, droppedLetters } from "./dead-letters.ts";
 import { listOf, nothing, object, paging, uuid } from "./schema.ts";
 
 /** The services that have queues, and so dead letters. */
@@ -14,18 +14,24 @@ const deadLetters = action(object({ limit: paging.limit }), object({ items: list
   idempotent: true,
 });
 const oneDeadLetter = action(object({ id: uuid }), nothing, { idempotent: true });
+/** Never repeated by the broker: a repeat drops the next ones, and its answer does not count the first. */
+const dropDeadLetters = action(deadLetterDrop, droppedLetters);
 
 export const operationsActions = {
   "orders.deadLetters": deadLetters,
   "orders.replayDeadLetter": oneDeadLetter,
   "orders.dropDeadLetter": oneDeadLetter,
+  "orders.dropDeadLetters": dropDeadLetters,
   "partners.deadLetters": deadLetters,
   "partners.replayDeadLetter": oneDeadLetter,
   "partners.dropDeadLetter": oneDeadLetter,
+  "partners.dropDeadLetters": dropDeadLetters,
   "notifications.deadLetters": deadLetters,
   "notifications.replayDeadLetter": oneDeadLetter,
   "notifications.dropDeadLetter": oneDeadLetter,
+  "notifications.dropDeadLetters": dropDeadLetters,
   "identity.deadLetters": deadLetters,
   "identity.replayDeadLetter": oneDeadLetter,
   "identity.dropDeadLetter": oneDeadLetter,
+  "identity.dropDeadLetters": dropDeadLetters,
 } as const;

@@ -73,7 +73,7 @@ export interface ConsumerOptions {
 export interface Consumer {
   /**
    * Goes into the service's `mixins`: subscribes and works while the service runs, and brings the actions
-   * `deadLetters`, `replayDeadLetter` and `dropDeadLetter`.
+   * `deadLetters`, `replayDeadLetter`, `dropDeadLetter` and `dropDeadLetters`.
    */
   readonly mixin: Partial<ServiceSchema>;
   stats(): Promise<InboxStats>;

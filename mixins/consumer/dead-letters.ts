@@ -6,6 +6,7 @@ import { audit } from "../audit/audit.ts";
 import { callerOf } from "../caller/caller.ts";
 import type { Outbox } from "../outbox/outbox.mixin.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
+import { dropDeadLetters, inboxDeadLetters } from "./dead-letter-drop.ts";
 import { drop, listDeadLetters, lockDeadLetter, revive, wasDeadLetter } from "./dead-letters.repository.ts";
 import { judge } from "./judge.ts";
 
@@ -55,6 +56,10 @@ export function deadLetterActions({
         await audit(outbox, trx, ctx, id);
       });
       return {};
+    }),
+    dropDeadLetters: implement(`${service}.dropDeadLetters` as "orders.dropDeadLetters", async (ctx) => {
+      callerOf(ctx, "admin");
+      return await dropDeadLetters({ postgres, outbox }, ctx, inboxDeadLetters, service);
     }),
   };
 }

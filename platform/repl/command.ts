@@ -16,6 +16,15 @@ export interface CommandCall {
   gauges: () => Promise<GaugeResult[]>;
   args: Record<string, string | undefined>;
   options: { yes: boolean; limit: number };
+  /** The command's own options that were given, by name. */
+  given: Record<string, string>;
+}
+
+export interface CommandOption {
+  name: string;
+  /** What its value is, as `time`. */
+  value: string;
+  description: string;
 }
 
 /** A command of ours beside Moleculer's own. */
@@ -24,8 +33,10 @@ export interface Command {
   usage: string;
   about: string;
   example: string;
-  /** Whether it destroys something, and so is only done with --yes. */
-  destroys?: string;
+  /** Options of its own, each with a value. */
+  options?: readonly CommandOption[];
+  /** What it destroys, in words or to be found out; it is only done with --yes. */
+  destroys?: string | ((call: CommandCall) => Promise<string>);
   run(call: CommandCall): Promise<Answer>;
 }
 

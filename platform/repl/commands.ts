@@ -127,6 +127,55 @@ const drop: Command = {
   run: (command) => decide(command, "dropDeadLetter", "is dropped"),
 };
 
+const dropDeadLetters: Command = {
+  usage: "drop-dead-letters <service>",
+  about: "Gives up for good all dead letters of a service, or those that match the options",
+  example: "drop-dead-letters partners --type order.paid --before 2026-11-22T10:30:00Z --yes",
+  options: [
+    { name: "consumer", value: "name", description: "of this consumer, as partner-webhooks" },
+    { name: "type", value: "type", description: "messages of this type" },
+    { name: "partner", value: "id", description: "calls to this partner's system" },
+    { name: "reason", value: "text", description: "whose error holds this text" },
+    { name: "before", value: "time", description: "given up before this time in UTC" },
+  ],
+  async destroys(command) {
+    const { left, nextCursor } = await dropSome(command, { limit: 0 });
+    const count = `${nextCursor === undefined ? "" : "at least "}${left}`;
+    return `${count} dead letters of ${command.args.service}; their effect will never happen`;
+  },
+  async run(command) {
+    let [dropped, left] = [0, 0];
+    for (let cursor: string | undefined; ; ) {
+      const some = await dropSome(command, cursor === undefined ? {} : { cursor });
+      dropped += some.dropped;
+      left = some.left;
+      // What is left and cannot be dropped now is being replayed or dropped by somebody else.
+      if (some.nextCursor === undefined && (left === 0 || some.dropped === 0)) break;
+      cursor = some.nextCursor ?? cursor;
+    }
+    const service = command.args.service;
+    return {
+      json: { service, dropped, left },
+      text: `${dropped} dead letters of ${service} are dropped, ${left} are left.`,
+    };
+  },
+};
+
+/** Drops what one call does, or counts it. */
+async function dropSome(
+  { broker, args, given }: Parameters<Command["run"]>[0],
+  how: { limit?: number; cursor?: string },
+) {
+  const service = queueOwners.find((name) => name === args.service);
+  if (!service) throw new CommandError(`say which service: ${queueOwners.join(", ")}`);
+  const { partner, ...filter } = given;
+  return await call(broker, `${service}.dropDeadLetters`, {
+    ...filter,
+    ...(partner !== undefined && { partnerId: idOf(partner) }),
+    ...how,
+  });
+}
+
 /** The service whose inbox holds the letter is not part of its id: the one that knows it does it. */
 async function decide(
   { broker, args }: Parameters<Command["run"]>[0],
@@ -233,6 +282,7 @@ export const commands: readonly Command[] = [
   deadLetters,
   replay,
   drop,
+  dropDeadLetters,
   outbox,
   partner,
   banks,

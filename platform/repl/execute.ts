@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { typeOf } from "../../contracts/errors.ts";
+import { fieldErrors } from "../../mixins/validation/validation.ts";
 import { type Command, type CommandCall, CommandError, masked } from "./command.ts";
 
 const DEFAULT_LIMIT = 50;
@@ -7,6 +8,10 @@ const MAX_LIMIT = 100;
 
 /** What a command's options look like, for its own parser and for moleculer-repl's. */
 export const optionsOf = (command: Command) => [
+  ...(command.options ?? []).map(({ name, value, description }) => ({
+    option: `--${name} <${value}>`,
+    description,
+  })),
   { option: "--json", description: "prints one JSON document" },
   { option: "--limit <n>", description: `how many at most (1 to ${MAX_LIMIT})` },
   ...(command.destroys ? [{ option: "--yes", description: "does it without asking again" }] : []),
@@ -30,16 +35,18 @@ export async function execute(
 ): Promise<boolean> {
   const { print, complain } = on.output ?? console_;
   try {
-    const { values, args } = parse(command, words);
+    const { values, args, given } = parse(command, words);
     if (values.help) {
       print(helpOf(command));
       return true;
     }
-    if (command.destroys && !values.yes) {
-      throw new CommandError(`this destroys ${command.destroys}: repeat it with --yes`);
-    }
     const options = { limit: limitOf(values.limit), yes: values.yes === true };
-    const answer = await command.run({ broker: on.broker, gauges: on.gauges, args, options });
+    const call = { broker: on.broker, gauges: on.gauges, args, options, given };
+    if (command.destroys && !values.yes) {
+      const what = typeof command.destroys === "string" ? command.destroys : await command.destroys(call);
+      throw new CommandError(`this destroys ${what}: repeat it with --yes`);
+    }
+    const answer = await command.run(call);
     print(values.json ? JSON.stringify(masked(answer.json), undefined, 2) : answer.text);
     return true;
   } catch (error) {
@@ -49,13 +56,14 @@ export async function execute(
 }
 
 export function helpOf(command: Command): string {
-  const options = optionsOf(command).map(({ option, description }) => `  ${option.padEnd(14)}${description}`);
+  const options = optionsOf(command).map(({ option, description }) => `  ${option.padEnd(20)}${description}`);
   return [command.usage, `  ${command.about}.`, "", ...options, "", "Example:", `  ${command.example}`].join(
     "\n",
   );
 }
 
 function parse(command: Command, words: readonly string[]) {
+  const own = (command.options ?? []).map(({ name }) => name);
   const names = [...command.usage.matchAll(/<(\w+)>/g)].map(([, name]) => name as string);
   let parsed: { values: Record<string, unknown>; positionals: string[] };
   try {
@@ -66,6 +74,7 @@ function parse(command: Command, words: readonly string[]) {
         json: { type: "boolean" },
         yes: { type: "boolean" },
         limit: { type: "string" },
+        ...Object.fromEntries(own.map((name) => [name, { type: "string" as const }])),
         help: { type: "boolean", short: "h" },
       },
     });
@@ -75,7 +84,8 @@ function parse(command: Command, words: readonly string[]) {
   const { values, positionals } = parsed;
   if (positionals.length !== names.length && !values.help) throw new CommandError(`usage: ${command.usage}`);
   const args = Object.fromEntries(names.map((name, index) => [name, positionals[index]]));
-  return { values, args };
+  const given = own.flatMap((name) => (typeof values[name] === "string" ? [[name, values[name]]] : []));
+  return { values, args, given: Object.fromEntries(given) as Record<string, string> };
 }
 
 function limitOf(text: unknown): number {
@@ -89,6 +99,11 @@ function limitOf(text: unknown): number {
 
 function problem(error: unknown): string {
   if (error instanceof CommandError) return error.message;
-  const { message } = error as Error;
-  return typeOf(error) === "NOT_FOUND" ? "there is none with this id" : message;
+  const { message, data } = error as Error & { data?: unknown };
+  if (typeOf(error) === "NOT_FOUND") return "there is none with this id";
+  // An action whose parameters are wrong tells which.
+  if (typeOf(error) !== "VALIDATION_ERROR" || !Array.isArray(data)) return message;
+  return fieldErrors(data)
+    .map(({ field, message: wrong }) => `${field}: ${wrong}`)
+    .join(" ");
 }

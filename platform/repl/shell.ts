@@ -70,7 +70,7 @@ async function runWords(words: string[], session: Session, program: Program): Pr
 }
 
 function overview(all: readonly Command[]): string {
-  const lines = all.map(({ usage, about }) => `  ${usage.padEnd(22)}${about}`);
+  const lines = all.map(({ usage, about }) => `  ${usage.padEnd(29)}${about}`);
   return ["Waybill's commands (help <command> shows an example):", ...lines, "", "Moleculer's own:"].join(
     "\n",
   );

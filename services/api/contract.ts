@@ -1,6 +1,6 @@
 import { type ActionContract, action, type ParamsOf, type ResultOf } from "../../contracts/action.ts";
 import { actions } from "../../contracts/actions.ts";
-import { deadLetter } from "../../contracts/dead-letters.ts";
+import { deadLetter, deadLetterDrop, droppedLetters } from "../../contracts/dead-letters.ts";
 import { queueOwners } from "../../contracts/operations.ts";
 import { confirmation } from "../../contracts/orders.ts";
 import { partnersActions, quote } from "../../contracts/partners.ts";
@@ -32,6 +32,10 @@ export const gatewayActions = {
   ),
   "api.replayDeadLetter": action(object({ deadLetterId }), nothing, { idempotent: true }),
   "api.dropDeadLetter": action(object({ deadLetterId }), nothing, { idempotent: true }),
+  "api.dropDeadLetters": action(
+    object({ service: oneOf(...queueOwners), ...deadLetterDrop.props }),
+    droppedLetters,
+  ),
   /** Answers a stream, which no schema describes; the route's description does. */
   "api.orderEvents": action(object({ orderId: uuid }), nothing, { idempotent: true }),
 } as const;

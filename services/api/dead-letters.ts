@@ -45,3 +45,12 @@ export async function onDeadLetter(
   await call(ctx, `${service}.${what}` satisfies ActionName, { id });
   return {};
 }
+
+/** Asks the service whose dead letters they are. */
+export async function dropDeadLetters(
+  ctx: Ctx<RoutableParams<"api.dropDeadLetters">>,
+): Promise<RoutableResult<"api.dropDeadLetters">> {
+  callerOf(ctx, "admin");
+  const { service, ...drop } = ctx.params;
+  return await call(ctx, `${service}.dropDeadLetters`, drop);
+}

@@ -14,7 +14,7 @@ import type { Gauges } from "../../mixins/health/health.mixin.ts";
 import type { SharedStore } from "../../mixins/redis/shared-store.ts";
 import { type Checks, check, checksIn, confirm } from "./checkout.ts";
 import { contractOf, type GatewayActionName, type RoutableParams, type RoutableResult } from "./contract.ts";
-import { deadLetters, onDeadLetter } from "./dead-letters.ts";
+import { deadLetters, dropDeadLetters, onDeadLetter } from "./dead-letters.ts";
 import { documentation } from "./documentation.ts";
 import { clientIpOf } from "./edge/client-ip.ts";
 import { count } from "./edge/count.ts";
@@ -210,6 +210,7 @@ function ownActions(checks: () => Checks): Record<string, ActionSchema> {
     deadLetters: own("api.deadLetters", deadLetters),
     replayDeadLetter: own("api.replayDeadLetter", (ctx) => onDeadLetter(ctx, "replayDeadLetter")),
     dropDeadLetter: own("api.dropDeadLetter", (ctx) => onDeadLetter(ctx, "dropDeadLetter")),
+    dropDeadLetters: own("api.dropDeadLetters", dropDeadLetters),
   };
 }
 

@@ -3,6 +3,7 @@ import { implement, type Params, type Result } from "../../contracts/actions.ts"
 import type { Ctx } from "../../contracts/meta.ts";
 import { audit } from "../../mixins/audit/audit.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
+import { type DeadLetterTable, dropDeadLetters, together } from "../../mixins/consumer/dead-letter-drop.ts";
 import type { PartnersDeps } from "./deps.ts";
 import { dropDeadWebhook, findDelivery, listDeadWebhooks } from "./webhooks/deliveries.repository.ts";
 import { replayWebhook } from "./webhooks/endpoint.ts";
@@ -10,6 +11,18 @@ import type { Sender } from "./webhooks/sender.ts";
 
 const DEFAULT_LIMIT = 50;
 const CONSUMER = "partner-webhooks";
+
+/** The last try of a call that no partner's system accepted. */
+export const deadWebhooks: DeadLetterTable = {
+  table: "webhook_deliveries",
+  id: "id",
+  dead: "state = 'dead'",
+  dropped: "stopped",
+  consumer: `'${CONSUMER}'`,
+  type: "(SELECT m.type FROM webhook_messages m WHERE m.id = webhook_message_id)",
+  error: "coalesce(error, 'status ' || status_code)",
+  partnerId: "partner_id",
+};
 
 type Handler<P, R> = (ctx: Ctx<P>) => Promise<R>;
 type OneLetter = Handler<Params<"partners.replayDeadLetter">, Record<string, never>>;
@@ -30,6 +43,10 @@ export function deadLetterActions(
   >;
   const replayInbox = handlerOf(inbox, "replayDeadLetter") as OneLetter;
   const dropInbox = handlerOf(inbox, "dropDeadLetter") as OneLetter;
+  const dropAllOfInbox = handlerOf(inbox, "dropDeadLetters") as Handler<
+    Params<"partners.dropDeadLetters">,
+    Result<"partners.dropDeadLetters">
+  >;
   const isWebhook = async (ctx: Ctx<{ id: string }>) => {
     callerOf(ctx, "admin");
     return (await findDelivery(postgres.db, ctx.params.id)) !== undefined;
@@ -57,6 +74,10 @@ export function deadLetterActions(
         await audit(deps.outbox, trx, ctx, ctx.params.id);
       });
       return {};
+    }),
+    dropDeadLetters: implement("partners.dropDeadLetters", async (ctx) => {
+      const ofInbox = await dropAllOfInbox(ctx);
+      return together(ctx.params, ofInbox, await dropDeadLetters(deps, ctx, deadWebhooks, CONSUMER));
     }),
   };
 }

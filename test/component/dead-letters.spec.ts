@@ -1,11 +1,13 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
 import { call } from "../../contracts/actions.ts";
+import { type DeadLetterDrop, DROP_LOOKED_AT_MAX, DROP_MAX } from "../../contracts/dead-letters.ts";
 import type { Message, NewMessage } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
 import { type Consumer, consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { inProcessCarrier } from "../../providers/carrier/index.ts";
+import { type PlantedLetters, plantedLetters } from "../support/dead-letters.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   enter,
@@ -128,13 +130,13 @@ describe("deadLetters", () => {
     ]);
   });
 
-  it.each(["deadLetters", "replayDeadLetter", "dropDeadLetter"] as const)(
+  it.each(["deadLetters", "replayDeadLetter", "dropDeadLetter", "dropDeadLetters"] as const)(
     "%s, without a token or as anybody but an admin, is refused",
     async (name) => {
       const { id } = await deadLetter();
       const ask = (options: object) =>
-        name === "deadLetters"
-          ? call(broker, "orders.deadLetters", {}, options)
+        name === "deadLetters" || name === "dropDeadLetters"
+          ? call(broker, `orders.${name}`, {}, options)
           : call(broker, `orders.${name}`, { id }, options);
       await expect(ask({})).rejects.toMatchObject({ type: "UNAUTHENTICATED" });
       for (const role of ["customer", "deliverer", "partner"] as const) {
@@ -219,5 +221,105 @@ describe("dropDeadLetter", () => {
   it("of what is no dead letter, is not found", async () => {
     const asking = call(broker, "orders.dropDeadLetter", { id: newId() }, await as());
     await expect(asking).rejects.toMatchObject({ type: "NOT_FOUND" });
+  });
+});
+
+describe("dropDeadLetters", () => {
+  const plant = (planted: Partial<PlantedLetters>) =>
+    bench.db.db.raw(plantedLetters({ consumer: GROUP, ...planted }));
+  const drop = async (filter: DeadLetterDrop = {}) =>
+    await call(broker, "orders.dropDeadLetters", filter, await as());
+  const states = async () => Object.groupBy(await bench.inboxRows(), ({ state }) => state);
+
+  it.each<[what: string, filter: DeadLetterDrop]>([
+    ["a type", { type: "user.deleted" }],
+    ["a consumer", { consumer: "gone" }],
+    ["a part of the error", { reason: "smtp 100%_away" }],
+    ["an age", { before: "2026-01-01T00:00:00Z" }],
+    [
+      "all of them at once",
+      { type: "order.paid", consumer: GROUP, reason: "off", before: "2026-01-02T00:00:00Z" },
+    ],
+  ])("by %s, drops what matches and nothing else", async (_, filter) => {
+    await plant({ type: "user.deleted" });
+    await plant({ type: "user.updated", consumer: "gone" });
+    await plant({ type: "user.updated", error: "the smtp 100%_away again" });
+    await plant({ type: "user.updated", at: "'2025-12-31T23:59:59Z'" });
+    await plant({
+      type: "order.paid",
+      error: "switched off",
+      at: "'2026-01-01T12:00:00Z'",
+      state: "quarantined",
+    });
+    expect(await drop({ ...filter, limit: 0 })).toEqual({ dropped: 0, left: 1 });
+    expect(await list()).toHaveLength(5);
+    expect(await drop(filter)).toEqual({ dropped: 1, left: 0 });
+    expect(await list()).toHaveLength(4);
+    expect(await drop(filter)).toEqual({ dropped: 0, left: 0 });
+  });
+
+  it("by a partner, drops no message of an inbox, which knows none", async () => {
+    await plant({});
+    expect(await drop({ partnerId: newId() })).toEqual({ dropped: 0, left: 0 });
+  });
+
+  it("drops nothing that is to be delivered, or that is over", async () => {
+    for (const state of ["waiting", "done", "dropped"] as const) await plant({ state, type: "held.back" });
+    await plant({});
+    expect(await drop()).toEqual({ dropped: 1, left: 0 });
+    const now = await states();
+    expect([now.waiting?.length, now.done?.length, now.dropped?.length]).toEqual([1, 1, 2]);
+  });
+
+  it("leaves out a letter that is being replayed, without waiting for it", async () => {
+    await plant({ count: 2 });
+    const [{ id } = { id: "" }] = await list(1);
+    const replaying = await bench.db.db.transaction();
+    await replaying.raw(
+      "UPDATE inbox SET state = 'waiting', next_at = now() + interval '1 hour' WHERE dead_letter_id = ?",
+      [id],
+    );
+    expect(await drop()).toEqual({ dropped: 1, left: 1 });
+    await replaying.commit();
+    expect(await drop()).toEqual({ dropped: 0, left: 0 });
+    expect((await states()).waiting).toMatchObject([{ deadLetterId: id }]);
+  });
+
+  it(`drops ${DROP_MAX} at most with one call, the oldest first, and tells what is left and the audit log`, async () => {
+    await plant({ count: DROP_MAX + 2, type: "order.paid" });
+    const newest = (await list(1))[0]?.id ?? "";
+    const operator = newId();
+    const meta = await as({ role: "admin", id: operator });
+    const filter = { type: "order.paid", reason: "broken" };
+    const dropping = (limit?: number) =>
+      call(broker, "orders.dropDeadLetters", { ...filter, ...(limit !== undefined && { limit }) }, meta);
+    expect(await dropping()).toEqual({ dropped: DROP_MAX, left: 2 });
+    expect(await dropping(1)).toEqual({ dropped: 1, left: 1 });
+    expect(await list()).toMatchObject([{ id: newest }]);
+    expect(await dropping()).toEqual({ dropped: 1, left: 0 });
+    expect(await dropping()).toEqual({ dropped: 0, left: 0 });
+    await expect(dropping(DROP_MAX + 1)).rejects.toMatchObject({ type: "VALIDATION_ERROR" });
+    const said = [`${DROP_MAX} dropped, 2 left`, "1 dropped, 1 left", "1 dropped, 0 left"];
+    expect(told.map(({ type, data }) => ({ type, data }))).toEqual(
+      said.map((count) => ({
+        type: "audit.recorded",
+        data: {
+          ...{ version: 1, actorId: operator, action: "orders.dropDeadLetters", subject: GROUP },
+          detail: `${count} of type=order.paid, reason=broken`,
+        },
+      })),
+    );
+  });
+
+  it(`looks at ${DROP_LOOKED_AT_MAX} letters with one call, and goes on where it ended`, async () => {
+    const parts = 10; // each within the time limit of a statement on a busy machine
+    for (let part = 0; part < parts; part++) await plant({ count: DROP_LOOKED_AT_MAX / parts });
+    await plant({ type: "order.paid" });
+    const first = await drop({ type: "order.paid" });
+    expect(first).toEqual({ dropped: 0, left: 0, nextCursor: expect.any(String) });
+    const counted = { dropped: 0, left: DROP_LOOKED_AT_MAX, nextCursor: first.nextCursor };
+    expect(await drop({ limit: 0 })).toEqual(counted);
+    const rest = { type: "order.paid", cursor: first.nextCursor as string };
+    expect(await drop(rest)).toEqual({ dropped: 1, left: 0 });
   });
 });

@@ -68,24 +68,25 @@ interface Change {
 async function send(endpoint: Endpoint, change: Change = {}) {
   const { to = gateway, claims = claimsFor(endpoint) } = change;
   const { method } = endpoint.route;
-  const path = pathOf(endpoint);
+  const path = pathOf(endpoint, change.query);
   const body = change.body ?? bodyOf(endpoint);
   const headers = { ...(await headersOf(endpoint, to, claims)), ...change.headers };
-  const response = await fetch(`${to.url}/api/v1${path}${change.query ?? ""}`, {
+  const response = await fetch(`${to.url}/api/v1${path}`, {
     method,
     headers: Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== "")),
     ...(body !== undefined && { body }),
   });
   const { status } = response;
+  const operation = { method, path: path.split("?")[0] as string, status };
   const type = response.headers.get("content-type") ?? undefined;
   if (type?.startsWith("text/event-stream")) {
     await response.body?.cancel();
-    answers.check({ method, path, status, type });
+    answers.check({ ...operation, type });
     return { status, headers: response.headers, body: {} as Record<string, unknown> };
   }
   const text = await response.text();
   const json = (/json/.test(type ?? "") ? JSON.parse(text) : {}) as Record<string, unknown>;
-  answers.check({ method, path, status, type, body: json });
+  answers.check({ ...operation, type, body: json });
   return { status, headers: response.headers, body: json };
 }
 
@@ -95,6 +96,7 @@ const behindOwnActions: Record<string, ActionName> = {
   "api.deadLetters": "orders.deadLetters",
   "api.replayDeadLetter": "orders.replayDeadLetter",
   "api.dropDeadLetter": "orders.dropDeadLetter",
+  "api.dropDeadLetters": "orders.dropDeadLetters",
   "api.orderEvents": "orders.history",
 };
 
@@ -133,7 +135,7 @@ function byAction(action: string): Endpoint {
 
 /** How a problem that the edge finds by itself is provoked; every other one comes from the service behind. */
 const provoke: Partial<Record<ErrorType, (endpoint: Endpoint) => Promise<Change>>> = {
-  BAD_REQUEST: async () => ({ query: "?broken=%zz" }),
+  BAD_REQUEST: async () => ({ query: "broken=%zz" }),
   BAD_JSON: async () => ({ body: "{" }),
   UNAUTHENTICATED: async () => ({ headers: { Authorization: "" } }),
   SESSION_REVOKED: async (endpoint) => {
@@ -150,7 +152,7 @@ const provoke: Partial<Record<ErrorType, (endpoint: Endpoint) => Promise<Change>
   PAYLOAD_TOO_LARGE: async ({ body }) => ({ body: Buffer.alloc((body?.maxBytes ?? 0) + 1, " ") }),
   UNSUPPORTED_MEDIA_TYPE: async () => ({ headers: { "Content-Type": "text/plain" } }),
   VALIDATION_ERROR: async ({ body }) =>
-    body?.part ? { body: '{"no_such_field":1}' } : { query: "?no_such_field=1" },
+    body?.part ? { body: '{"no_such_field":1}' } : { query: "no_such_field=1" },
 };
 
 /** Those that the edge finds for some operations and the service for others. */

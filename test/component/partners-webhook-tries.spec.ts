@@ -136,6 +136,51 @@ describe("a call to a partner's system", () => {
     expect(items.map(({ messageId }) => messageId)).not.toContain(said.id);
   });
 
+  it("dead, is dropped with the others of its partner; what is still to be sent stays", async () => {
+    const [one, other] = [await integrated(shop, { status: 500 }), await integrated(shop, { status: 500 })];
+    const said = await Promise.all(
+      [one.order(), one.order(), other.order()].map((paid) => shop.say("order.paid", paid)),
+    );
+    await eventually(async () => {
+      for (const [partnerId, count] of [
+        [one.partnerId, 2],
+        [other.partnerId, 1],
+      ] as const) {
+        const dead = (await deliveriesOf(shop, partnerId)).filter(({ state }) => state === "dead");
+        expect(dead).toHaveLength(count);
+      }
+    });
+    one.system.does("hang");
+    const waiting = await shop.say("order.paid", one.order());
+    await eventually(async () => {
+      expect(await deliveriesOf(shop, one.partnerId)).toContainEqual(
+        expect.objectContaining({ messageId: waiting.id, state: "pending" }),
+      );
+    });
+    const filter = {
+      partnerId: one.partnerId,
+      consumer: "partner-webhooks",
+      type: "order.paid",
+      reason: "status 5",
+    };
+    const drop = (role: "partner" | "admin") =>
+      shop.as({ role, partnerId: one.partnerId }, "partners.dropDeadLetters", filter);
+    await expect(drop("partner")).rejects.toMatchObject({ type: "FORBIDDEN" });
+    expect(await drop("admin")).toEqual({ dropped: 2, left: 0 });
+    const states = new Map(
+      (await deliveriesOf(shop, one.partnerId)).map(({ messageId, state }) => [messageId, state]),
+    );
+    const { items } = await shop.asAdmin("partners.deadLetters", {});
+    const dead = items.map(({ messageId }) => messageId);
+    expect(dead).toContain(said[2]?.id);
+    expect(dead).not.toContain(said[0]?.id);
+    expect(states.get(waiting.id)).not.toBe("stopped");
+    const audited =
+      "SELECT data->>'detail' AS detail FROM outbox WHERE data->>'action' = 'partners.dropDeadLetters'";
+    const named = `consumer=partner-webhooks, type=order.paid, partnerId=${one.partnerId}, reason=status 5`;
+    expect(await shop.sql(audited)).toEqual([{ detail: `2 dropped, 0 left of ${named}` }]);
+  });
+
   it("answered by 410, disables the endpoint, closes the partner and tells its admin; what waits goes out when it is set", async () => {
     const { system, partner, partnerId, offer, order } = await integrated(shop, { status: 204 });
     const known = order();

@@ -25,7 +25,7 @@ interface Entry {
 }
 
 /** Acts on letters that the platform has none of; what is told of them is shown with the inbox. */
-const ON_DEAD_LETTERS = ["api.replayDeadLetter", "api.dropDeadLetter"];
+const ON_DEAD_LETTERS = ["api.replayDeadLetter", "api.dropDeadLetter", "api.dropDeadLetters"];
 /** Told by their own names, since there is more to say than which action it was. */
 const NAMED: Record<string, string> = { "identity.invite": "invitation.sent" };
 const PRICE = { amount_minor: 700, currency: "EUR" };

@@ -99,6 +99,7 @@ export const covered = {
     "POST /orders/{order_id}/override",
     "GET /orders/{order_id}/diagnosis",
     "GET /dead-letters",
+    "DELETE /dead-letters",
     "GET /audit",
   ],
 } as const;

@@ -3,7 +3,11 @@ import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { stripVTControlCharacters } from "node:util";
 import { beforeAll, describe, expect, it } from "@jest/globals";
+import { DROP_MAX } from "../../contracts/dead-letters.ts";
+import { newId } from "../../lib/ids.ts";
+import { databaseUrlOf, plantedLetters } from "../support/dead-letters.ts";
 import { platform, type TestPlatform } from "../support/platform.ts";
+import { query } from "../support/sql.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const ABSENT = "0199c1a2-7f31-7a10-9d2e-0b7c5d1e2f30";
@@ -57,11 +61,35 @@ describe("the operator's console", () => {
       [`replay ${ABSENT}`, /^error: no service has a dead letter/m],
       ["orders stuck --limit 5000", /^error: --limit takes/m],
       ["banks --all", /^error: Unknown option/m],
+      ["drop-dead-letters bakery --yes", /^error: say which service: orders/m],
+      ["drop-dead-letters orders --before yesterday --yes", /^error: before: Must be a time in UTC/m],
+      ["drop-dead-letters orders --partner 7 --yes", /^error: that is no id/m],
+      ["drop-dead-letters --yes", /^error: usage: drop-dead-letters <service>/m],
       [`drop ${ABSENT}`, /^error: this destroys .*--yes/m],
     ];
     const { stderr, code } = await repl([], refusals.map(([line]) => `${line}\n`).join(""));
     expect(code).toBe(1);
     for (const [, message] of refusals) expect(stderr).toMatch(message);
+  });
+
+  it("shows how many dead letters match before it drops them, and drops all of them with --yes", async () => {
+    const url = databaseUrlOf(it_.dataDir, "notifications");
+    const consumer = `c-${newId()}`;
+    await query(url, plantedLetters({ consumer, count: DROP_MAX + 5, type: "order.paid" }));
+    const line = `drop-dead-letters notifications --consumer ${consumer} --type order.paid`;
+    const asked = await repl([line]);
+    expect(asked.code).toBe(1);
+    expect(asked.stderr).toContain(`error: this destroys ${DROP_MAX + 5} dead letters of notifications`);
+    const { stdout, code } = await repl([`${line} --before 2999-01-01T00:00:00Z --yes`]);
+    expect({ stdout, code }).toEqual({
+      stdout: `${DROP_MAX + 5} dead letters of notifications are dropped, 0 are left.\n`,
+      code: 0,
+    });
+    const left = await query(
+      url,
+      `SELECT 1 FROM inbox WHERE consumer = '${consumer}' AND state <> 'dropped'`,
+    );
+    expect(left).toEqual([]);
   });
 
   it("ends with another code than 0 when a call fails", async () => {

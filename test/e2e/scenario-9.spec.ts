@@ -1,6 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
+import { databaseUrlOf, plantedLetters } from "../support/dead-letters.ts";
 import { eventually } from "../support/eventually.ts";
+import { platform } from "../support/platform.ts";
+import { query } from "../support/sql.ts";
 import { type Client, connect } from "./client.ts";
 import { covered } from "./covered.ts";
 import { strayBank } from "./stray-bank.ts";
@@ -155,6 +158,32 @@ describe("scenarios 9 and 10, cancel, refund and operate", () => {
       deadline: { overdue: false },
     });
     expect(await api.refused(`GET /orders/${made.order_id}/diagnosis`, me)).toMatchObject({ status: 403 });
+  });
+
+  it("dead letters are dropped together by their service and what they are, by an operator alone", async () => {
+    const url = databaseUrlOf((await platform()).dataDir, "identity");
+    const consumer = `c-${newId()}`;
+    await query(url, plantedLetters({ consumer, count: 3, error: "the store is away" }));
+    await query(url, plantedLetters({ consumer, error: "no reason" }));
+    const token = { token: root };
+    const drop = (more: string) => `DELETE /dead-letters?service=identity&consumer=${consumer}${more}`;
+    expect(await api.refused(drop(""), me)).toMatchObject({ status: 403 });
+    expect(await api.refused("DELETE /dead-letters", token)).toMatchObject({ status: 422 });
+    expect(await api.refused(drop("&limit=1001"), token)).toMatchObject({ status: 422 });
+    const reason = "&reason=store%20is%20away";
+    expect(await api.ok(drop(`${reason}&limit=0`), token)).toEqual({ dropped: 0, left: 3 });
+    expect(await api.ok(drop(`${reason}&limit=2`), token)).toEqual({ dropped: 2, left: 1 });
+    expect(await api.ok(drop(reason), token)).toEqual({ dropped: 1, left: 0 });
+    expect(await api.ok(drop(reason), token)).toEqual({ dropped: 0, left: 0 });
+    const states = await query(url, `SELECT state FROM inbox WHERE consumer = '${consumer}' ORDER BY 1`);
+    expect(states).toEqual([{ state: "dead" }, ...Array(3).fill({ state: "dropped" })]);
+    const detail = `2 dropped, 1 left of consumer=${consumer}, reason=store is away`;
+    await eventually(async () => {
+      const { items } = await api.ok<{ items: object[] }>("GET /audit?limit=100", token);
+      expect(items).toContainEqual(
+        expect.objectContaining({ action: "identity.dropDeadLetters", subject: "identity", detail }),
+      );
+    });
   });
 
   it("dead letters of all services and the audit are the operators' to read", async () => {

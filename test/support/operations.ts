@@ -5,10 +5,14 @@ import type { Endpoint } from "../../services/api/endpoint.ts";
 import type { TestGateway } from "./gateway.ts";
 import type { TestClaims } from "./tokens.ts";
 
-/** The path of the operation below the base path, with an example in each place. */
-export function pathOf({ route, path }: Endpoint): string {
+/** The path of the operation below the base path, with an example in each place, and the query that it requires. */
+export function pathOf({ route, path, query }: Endpoint, more = ""): string {
   const values = exampleOf(path.rule) as Record<string, string>;
-  return route.path.replace(/\{(\w+)\}/g, (_, name: string) => values[name] as string);
+  const required = Object.entries(query.rule.props).filter(([, rule]) => !rule.optional);
+  const pairs = required.map(([name, rule]) => `${name}=${exampleOf(rule, name)}`);
+  const all = [...pairs, ...(more ? [more] : [])].join("&");
+  const filled = route.path.replace(/\{(\w+)\}/g, (_, name: string) => values[name] as string);
+  return all ? `${filled}?${all}` : filled;
 }
 
 /** Of somebody who may. */

@@ -37,6 +37,7 @@ const declared: Record<string, string[]> = {
   ],
   "POST /webhooks/payments/{bank_id}": ["PAYLOAD_TOO_LARGE", "BAD_SIGNATURE", "EVENT_MISMATCH"],
   "DELETE /dead-letters/{dead_letter_id}": [...SIGNED_IN, "FORBIDDEN", "VALIDATION_ERROR", "NOT_FOUND"],
+  "DELETE /dead-letters": [...SIGNED_IN, "FORBIDDEN", "VALIDATION_ERROR"],
   "GET /track/{token}": ["VALIDATION_ERROR", "NOT_FOUND"],
 };
 

@@ -25,15 +25,19 @@ const inside: ActionName[] = [
   "orders.deadLetters",
   "orders.replayDeadLetter",
   "orders.dropDeadLetter",
+  "orders.dropDeadLetters",
   "partners.deadLetters",
   "partners.replayDeadLetter",
   "partners.dropDeadLetter",
+  "partners.dropDeadLetters",
   "notifications.deadLetters",
   "notifications.replayDeadLetter",
   "notifications.dropDeadLetter",
+  "notifications.dropDeadLetters",
   "identity.deadLetters",
   "identity.replayDeadLetter",
   "identity.dropDeadLetter",
+  "identity.dropDeadLetters",
 ];
 
 describe("route tables", () => {

@@ -1406,7 +1406,28 @@ The stream ends with the access token; connect again with a fresh one. */
     };
     put?: never;
     post?: never;
-    delete?: never;
+    /** Drop the dead letters of a service that match a filter. The oldest first, at most `limit` with one request, and never a message that is still to be delivered. A request looks at 20000 dead letters at most. Repeat it while `left` is above 0; where the answer has a `next_cursor`, there is more to look at: go on with it as `cursor`. With `limit=0` nothing is dropped: `left` tells how many match. The audit log keeps the filter and the number. */
+    delete: {
+      parameters: {
+        path?: never;
+        query: {
+          service: "orders" | "partners" | "notifications" | "identity";
+          consumer?: string;
+          type?: string;
+          partner_id?: string;
+          reason?: string;
+          before?: string;
+          cursor?: string;
+          limit?: number;
+        };
+        header?: never;
+      };
+      requestBody?: never;
+      responses: {
+        200: { content: { "application/json": { dropped: number; left: number; next_cursor?: string } } };
+        default: Refusal;
+      };
+    };
     patch?: never;
   };
   "/dead-letters/{dead_letter_id}/replay": {

@@ -1,3 +1,4 @@
+import { DROP_LOOKED_AT_MAX } from "../../../contracts/dead-letters.ts";
 import { table } from "./route.ts";
 
 const route = table("Operations");
@@ -81,6 +82,15 @@ export const operationRoutes = [
     ...admin,
     summary: "Have a message handled again",
     success: 204,
+  }),
+  route("DELETE /dead-letters", "api.dropDeadLetters", {
+    ...admin,
+    summary: "Drop the dead letters of a service that match a filter",
+    description:
+      "The oldest first, at most `limit` with one request, and never a message that is still to be delivered. " +
+      `A request looks at ${DROP_LOOKED_AT_MAX} dead letters at most. Repeat it while \`left\` is above 0; where ` +
+      "the answer has a `next_cursor`, there is more to look at: go on with it as `cursor`. With `limit=0` nothing " +
+      "is dropped: `left` tells how many match. The audit log keeps the filter and the number.",
   }),
   route("DELETE /dead-letters/{dead_letter_id}", "api.dropDeadLetter", {
     ...admin,
