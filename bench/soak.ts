@@ -125,13 +125,16 @@ async function fill(): Promise<Row[]> {
 }
 
 function rowsOf(name: Name, batch: Batch, few: Batch): string[] {
-  if (name === "partners") return [...partnerRows(batch).orders, ...partnerRows(few).messages];
+  if (name === "partners") {
+    const { orders, lines } = partnerRows(batch);
+    return [...orders, ...lines, ...partnerRows(few).messages];
+  }
   if (name === "notifications") {
     const { orders, documents } = notificationRows(batch);
     return [...orders, ...documents, ...notificationRows(few).messages];
   }
-  const { orders, history, positions, keys, documents } = orderRows(batch);
-  return [...orders, ...history, ...positions, ...keys, ...documents, ...orderRows(few).messages];
+  const { orders, lines, history, positions, keys, documents } = orderRows(batch);
+  return [...orders, ...lines, ...history, ...positions, ...keys, ...documents, ...orderRows(few).messages];
 }
 
 async function load(db: Knex, statements: readonly string[]): Promise<void> {

@@ -7,6 +7,8 @@ export interface Batch {
   /** SQL of a timestamptz. */
   since: string;
   until: string;
+  /** Without it, texts that only take room are as long as they are in earnest. */
+  short?: boolean;
 }
 
 export const BANK = "00000000-0000-7000-8000-00000000beef";
@@ -27,23 +29,39 @@ export function idAt(at: string, n: string, kind = "00"): string {
   return `(substr(${ms}, 1, 8) || '-' || substr(${ms}, 9, 4) || '-7000-8${kind}0-' || lpad(to_hex(${n}), 12, '0'))::uuid`;
 }
 
+/** The beginning of such an id, up to its kind: `made` has it once for all rows of an order. */
+const stampOf = (at: string) => {
+  const ms = `lpad(to_hex((extract(epoch FROM ${at}) * 1000)::bigint), 12, '0')`;
+  return `substr(${ms}, 1, 8) || '-' || substr(${ms}, 9, 4) || '-7000-8'`;
+};
+const madeId = (n: string, kind: string) => `(stamp || '${kind}0-' || lpad(to_hex(${n}), 12, '0'))::uuid`;
+
 const fixedId = (kind: string, n: string) =>
   `('00000000-0000-7000-8${kind}0-' || lpad((${n})::text, 12, '0'))::uuid`;
-const ORDER = idAt("t", "n");
+const ORDER = "made_order_id";
 const steps = STEPS.map(
   ([type, from, to], v) => `(${v + 1}, '${type}', nullif('${from}', ''), '${to}')`,
 ).join(", ");
+/** Text that takes room. @param text SQL, of 32 characters */
+const filler = ({ short }: Batch, text: string, chars: number) =>
+  `repeat(${text}, ${short ? 1 : Math.ceil(chars / 32)})`;
 /** As large as a snapshot of an order is in a message. */
-const SNAPSHOT = `jsonb_build_object('orderId', ${ORDER}, 'version', v, 'customer', jsonb_build_object('id', ${fixedId("01", `n % ${CUSTOMERS}`)}),
-  'filler', substr(repeat(md5(n::text || v::text), 32), 1, 900))`;
+const snapshot = (batch: Batch) =>
+  `jsonb_build_object('orderId', ${ORDER}, 'version', v, 'customer', jsonb_build_object('id', ${fixedId("01", `n % ${CUSTOMERS}`)}),
+  'filler', ${filler(batch, "md5(n::text || v::text)", 900)})`;
 
+// OFFSET keeps the planner from working out the same id once for each column and line that names it.
 const each = ({ first, count, since, until }: Batch) => `
-  (SELECT n, ${since} + (${until} - ${since}) * ((n - ${first})::float8 / ${count}) AS t
-   FROM generate_series(${first}::bigint, ${first + count - 1}::bigint) n) AS made`;
+  (SELECT n, t, stamp, (stamp || '000-' || lpad(to_hex(n), 12, '0'))::uuid AS made_order_id
+   FROM (SELECT n, t, ${stampOf("t")} AS stamp
+     FROM (SELECT n, ${since} + (${until} - ${since}) * ((n - ${first})::float8 / ${count}) AS t
+       FROM generate_series(${first}::bigint, ${first + count - 1}::bigint) n OFFSET 0) AS timed
+     OFFSET 0) AS stamped
+   OFFSET 0) AS made`;
 const eachStep = (batch: Batch) =>
   `${each(batch)} CROSS JOIN (VALUES ${steps}) AS step(v, type, from_status, to_status)`;
 
-export type Part = "orders" | "history" | "messages" | "documents" | "positions" | "keys";
+export type Part = "orders" | "lines" | "history" | "messages" | "documents" | "positions" | "keys";
 
 /** The rows of Orders. All orders are delivered; one in fifty has a refund. */
 export function orderRows(batch: Batch): Record<Part, string[]> {
@@ -57,23 +75,25 @@ export function orderRows(batch: Batch): Record<Part, string[]> {
          ${fixedId("03", "n % 500")}, 'EUR', 300, 1000, 1000,
          '{"line1": "Side Street 12", "postalCode": "10115", "city": "Berlin", "country": "DE", "latitude": 52.5, "longitude": 13.4}',
          '${BANK}', 'https://bank.example/pay/' || n, t, t + interval '40 minutes', t, t, t FROM ${each(batch)}`,
-      `INSERT INTO order_lines (order_id, line_number, product_id, title, quantity, unit_price_minor)
-       SELECT ${ORDER}, line, ${fixedId("04", "n % 1000")}, 'Bread with butter', 1, 350
-       FROM ${each(batch)} CROSS JOIN generate_series(1, 2) line`,
       `INSERT INTO payment_events (bank_id, event_id, body_hash, body, kind, payment_id, created_at)
-       SELECT '${BANK}', 'evt_' || n, md5(n::text) || md5(n::text), repeat(md5(n::text), 20), 'paid', 'p' || n, t
+       SELECT '${BANK}', 'evt_' || n, md5(n::text) || md5(n::text), ${filler(batch, "md5(n::text)", 640)}, 'paid', 'p' || n, t
        FROM ${each(batch)}`,
       `INSERT INTO payment_receipts (id, bank_id, payment_id, event_id, order_id, stated_order, amount_minor, currency,
          outcome, created_at)
-       SELECT ${idAt("t", "n", "05")}, '${BANK}', 'p' || n, 'evt_' || n, ${ORDER}, ${ORDER}::text, 1000, 'EUR', 'accepted', t
+       SELECT ${madeId("n", "05")}, '${BANK}', 'p' || n, 'evt_' || n, ${ORDER}, ${ORDER}::text, 1000, 'EUR', 'accepted', t
        FROM ${each(batch)}`,
       `INSERT INTO refunds (id, order_id, bank_id, payment_id, amount_minor, currency, reason, state, created_at)
-       SELECT ${idAt("t", "n", "06")}, ${ORDER}, '${BANK}', 'p' || n, 100, 'EUR', 'The bread was cold', 'completed', t
+       SELECT ${madeId("n", "06")}, ${ORDER}, '${BANK}', 'p' || n, 100, 'EUR', 'The bread was cold', 'completed', t
        FROM ${each(batch)} WHERE n % 50 = 0`,
+    ],
+    lines: [
+      `INSERT INTO order_lines (order_id, line_number, product_id, title, quantity, unit_price_minor)
+       SELECT ${ORDER}, line, ${fixedId("04", "n % 1000")}, 'Bread with butter', 1, 350
+       FROM ${each(batch)} CROSS JOIN generate_series(1, 2) line`,
     ],
     history: [
       `INSERT INTO order_transitions (id, order_id, version, type, from_status, to_status, actor, trace_id, created_at)
-       SELECT ${idAt("t", "n * 8 + v", "07")}, ${ORDER}, v, type, from_status, to_status,
+       SELECT ${madeId("n * 8 + v", "07")}, ${ORDER}, v, type, from_status, to_status,
          'partner:00000000-0000-7000-8000-000000000001', md5(n::text), t FROM ${eachStep(batch)}`,
       `INSERT INTO partner_callbacks (partner_id, event_id, body_hash, type, order_id, created_at)
        SELECT ${fixedId("02", `n % ${PARTNERS}`)}, 'cb' || n || '/' || v, md5(n::text) || md5(v::text), type, ${ORDER}, t
@@ -91,11 +111,11 @@ export function orderRows(batch: Batch): Record<Part, string[]> {
     messages: [...outboxRows(batch, "08"), ...inboxRows(batch, "orders", "08")],
     documents: [
       `INSERT INTO documents.order_history (id, document)
-       SELECT ${idAt("t", "n * 8 + v", "09")}::text, jsonb_build_object('orderId', ${ORDER}, 'type', type, 'at', t,
+       SELECT ${madeId("n * 8 + v", "09")}::text, jsonb_build_object('orderId', ${ORDER}, 'type', type, 'at', t,
          'from', from_status, 'to', to_status, 'actor', 'partner:00000000-0000-7000-8000-000000000001',
          'traceId', md5(n::text), 'version', v) FROM ${eachStep(batch)}`,
       `INSERT INTO documents.payments (id, document)
-       SELECT ${idAt("t", "n", "0a")}::text, jsonb_build_object('kind', 'receipt', 'orderId', ${ORDER}, 'bankId', '${BANK}',
+       SELECT ${madeId("n", "0a")}::text, jsonb_build_object('kind', 'receipt', 'orderId', ${ORDER}, 'bankId', '${BANK}',
          'paymentId', 'p' || n, 'amount', '{"amountMinor": 1000, "currency": "EUR"}'::jsonb, 'outcome', 'accepted',
          'at', to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) FROM ${each(batch)}`,
     ],
@@ -103,23 +123,25 @@ export function orderRows(batch: Batch): Record<Part, string[]> {
 }
 
 /** The rows of Partners: for each order a reservation, and two webhooks with one try each. */
-export function partnerRows(batch: Batch): Record<"orders" | "messages", string[]> {
-  const webhook = idAt("t", "n * 8 + v", "0b");
+export function partnerRows(batch: Batch): Record<"orders" | "lines" | "messages", string[]> {
+  const webhook = madeId("n * 8 + v", "0b");
   return {
     orders: [
       `INSERT INTO stock_reservations (order_id, partner_id, state, order_version, created_at, updated_at)
        SELECT ${ORDER}, ${fixedId("02", `n % ${PARTNERS}`)}, 'committed', 2, t, t FROM ${each(batch)}`,
+      `INSERT INTO webhook_messages (id, partner_id, message_id, type, order_id, urgency, body, created_at)
+       SELECT ${webhook}, ${fixedId("02", `n % ${PARTNERS}`)}, 'msg' || n || '/' || v, type, ${ORDER}, 'information',
+         ${filler(batch, "md5(n::text)", 800)}, t FROM ${eachStep(batch)} WHERE v IN (2, 6)`,
+      `INSERT INTO webhook_deliveries (id, webhook_message_id, partner_id, attempt, state, due_at, status_code,
+         duration_ms, response_head, created_at)
+       SELECT ${madeId("n * 8 + v", "0c")}, ${webhook}, ${fixedId("02", `n % ${PARTNERS}`)}, 1,
+         CASE WHEN n % 100 = 0 THEN 'dead' ELSE 'accepted' END, t, 204, 80, 'HTTP/1.1 204 No Content', t
+       FROM ${eachStep(batch)} WHERE v IN (2, 6)`,
+    ],
+    lines: [
       `INSERT INTO stock_reservation_lines (order_id, product_id, quantity, unit_price_minor, taken)
        SELECT ${ORDER}, ${fixedId("04", "n % 1000 + line")}, 1, 350, 1
        FROM ${each(batch)} CROSS JOIN generate_series(1, 2) line`,
-      `INSERT INTO webhook_messages (id, partner_id, message_id, type, order_id, urgency, body, created_at)
-       SELECT ${webhook}, ${fixedId("02", `n % ${PARTNERS}`)}, 'msg' || n || '/' || v, type, ${ORDER}, 'information',
-         repeat(md5(n::text), 25), t FROM ${eachStep(batch)} WHERE v IN (2, 6)`,
-      `INSERT INTO webhook_deliveries (id, webhook_message_id, partner_id, attempt, state, due_at, status_code,
-         duration_ms, response_head, created_at)
-       SELECT ${idAt("t", "n * 8 + v", "0c")}, ${webhook}, ${fixedId("02", `n % ${PARTNERS}`)}, 1,
-         CASE WHEN n % 100 = 0 THEN 'dead' ELSE 'accepted' END, t, 204, 80, 'HTTP/1.1 204 No Content', t
-       FROM ${eachStep(batch)} WHERE v IN (2, 6)`,
     ],
     messages: inboxRows(batch, "partners", "08", "v IN (2, 6)"),
   };
@@ -127,7 +149,7 @@ export function partnerRows(batch: Batch): Record<"orders" | "messages", string[
 
 /** The rows of Notifications: four notifications for each order, with their documents and messages. */
 export function notificationRows(batch: Batch): Record<"orders" | "messages" | "documents", string[]> {
-  const id = idAt("t", "n * 8 + v", "0d");
+  const id = madeId("n * 8 + v", "0d");
   const person = fixedId("01", `n % ${CUSTOMERS}`);
   const attempts = `jsonb_build_array(jsonb_build_object('channel', 'push', 'provider', 'fcm', 'outcome', 'sent', 'at', t,
     'durationMs', 120, 'detail', 'projects/bakery/messages/' || md5(n::text)))`;
@@ -156,17 +178,17 @@ export function notificationRows(batch: Batch): Record<"orders" | "messages" | "
 function outboxRows(batch: Batch, kind: string, which = "true"): string[] {
   return [
     `INSERT INTO outbox (id, source, type, subject, time, dataschema, data, sent_at, created_at)
-     SELECT ${idAt("t", "n * 8 + v", kind)}, 'waybill/service', type, ${ORDER}::text, t, 'waybill:' || type || ':1',
-       ${SNAPSHOT}, t, t FROM ${eachStep(batch)} WHERE ${which}`,
+     SELECT ${madeId("n * 8 + v", kind)}, 'waybill/service', type, ${ORDER}::text, t, 'waybill:' || type || ':1',
+       ${snapshot(batch)}, t, t FROM ${eachStep(batch)} WHERE ${which}`,
   ];
 }
 
 function inboxRows(batch: Batch, consumer: string, kind: string, which = "true"): string[] {
-  const id = idAt("t", "n * 8 + v", kind);
+  const id = madeId("n * 8 + v", kind);
   return [
     `INSERT INTO inbox (message_id, consumer, source, type, subject, time, dataschema, data, state, attempts,
        created_at)
-     SELECT ${id}, '${consumer}', 'waybill/service', type, ${ORDER}::text, t, 'waybill:' || type || ':1', ${SNAPSHOT},
+     SELECT ${id}, '${consumer}', 'waybill/service', type, ${ORDER}::text, t, 'waybill:' || type || ':1', ${snapshot(batch)},
        'done', 1, t
      FROM ${eachStep(batch)} WHERE ${which}`,
   ];
@@ -174,7 +196,7 @@ function inboxRows(batch: Batch, consumer: string, kind: string, which = "true")
 
 /** Messages that nobody could handle. */
 export function deadLetterRows(batch: Batch, consumer: string): string[] {
-  const id = idAt("t", "n", "0f");
+  const id = madeId("n", "0f");
   return [
     `INSERT INTO inbox (message_id, consumer, source, type, subject, time, dataschema, data, state, attempts, error,
        dead_letter_id, created_at)
@@ -187,7 +209,7 @@ export function deadLetterRows(batch: Batch, consumer: string): string[] {
 export function unmatchedRows(batch: Batch): string[] {
   return [
     `INSERT INTO payment_receipts (id, bank_id, payment_id, event_id, stated_order, amount_minor, currency, outcome, created_at)
-     SELECT ${idAt("t", "n", "10")}, '${BANK}', 'unmatched' || n, 'unmatched' || n, 'unknown', 1000, 'EUR', 'unmatched', t
+     SELECT ${madeId("n", "10")}, '${BANK}', 'unmatched' || n, 'unmatched' || n, 'unknown', 1000, 'EUR', 'unmatched', t
      FROM ${each(batch)}`,
   ];
 }

@@ -41,7 +41,7 @@ describe(`behind ${BACKLOG} messages that wait for a store`, () => {
 
   describe.each(["stale", "fresh"])("with %s statistics", (statistics) => {
     beforeAll(async () => {
-      if (statistics === "fresh") await bench.db.raw("ANALYZE");
+      if (statistics === "fresh") await bench.analyze();
     }, LOAD_TIMEOUT_MS);
 
     it("another handler's messages are claimed without a look at them", async () => {

@@ -2,73 +2,69 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
 import { rows } from "../../mixins/postgres/database.ts";
-import { insertSession, sweepSessions } from "../../providers/identity/built-in.repository.ts";
+import {
+  insertSession,
+  sweepSessions,
+  untoldSessions,
+} from "../../providers/identity/built-in.repository.ts";
 import {
   insertSession as insertKeycloakSession,
   sweepSessions as sweepKeycloakSessions,
+  unclosedSessions,
+  untoldSessions as untoldKeycloakSessions,
 } from "../../providers/identity/keycloak.repository.ts";
 import { sweepCodes } from "../../services/identity/codes.repository.ts";
+import { sweepUndos } from "../../services/identity/email-undos.repository.ts";
 import { eraseTraces, pendingErasures } from "../../services/identity/erasures.repository.ts";
 import { sweepInvitations } from "../../services/identity/invitations.repository.ts";
 import { forgetUses, sweepAllowances } from "../../services/identity/limits.repository.ts";
 import { providerSql } from "../../services/identity/parts.ts";
-import { deleteUnconfirmedRow, unconfirmedProfiles } from "../../services/identity/profiles.repository.ts";
+import {
+  deleteUnconfirmedRow,
+  pendingGrants,
+  unconfirmedProfiles,
+} from "../../services/identity/profiles.repository.ts";
 import { explain } from "../support/explain.ts";
-import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
+import { LOAD_TIMEOUT_MS, PLAN_ROWS, type PlanBench, planBench } from "../support/plans.ts";
 
-const ROWS = 20_000;
+/** Half of the large size: seven tables have so many. */
+const ROWS = PLAN_ROWS / 2;
 const BATCH = 10;
 /** Some pages of an index and of the table for each row of the batch, whatever the size of the table. */
 const BATCH_PAGES = 150;
 
-let database: TestDatabase;
+let bench: PlanBench;
 let db: Knex;
 beforeAll(async () => {
-  database = await createDatabase("identity");
-  db = openPool(database, 1);
-  await db.raw("SET session_replication_role = replica"); // sessions without their accounts
-  await db.raw("SET statement_timeout = '60s'");
+  bench = await planBench("identity");
+  db = bench.db;
   const id = "gen_random_uuid()";
   // Of each table all but a few rows are still needed, and nothing tells the planner how many.
   const [soon, long] = ["now() + n * interval '1 second'", "now() - interval '40 days'"];
   const over = `CASE WHEN n % 500 = 0 THEN ${long} ELSE ${soon} END`;
-  const from = "FROM generate_series(1, ?::int) n";
-  await db.raw(
-    `INSERT INTO sessions (id, account_id, salt, expires_at, ended_at)
-     SELECT ${id}, ${id}, 'salt-of-sixteen-c', ${soon}, CASE WHEN n % 500 = 0 THEN ${long} END ${from}`,
-    [ROWS],
-  );
-  await db.raw(
-    `INSERT INTO keycloak_sessions (id, account_id, salt, tokens_sealed, expires_at, ended_at, closed)
-     SELECT ${id}, ${id}, 'salt-of-sixteen-c', 's', ${soon}, CASE WHEN n % 500 = 0 THEN ${long} END, n % 1000 = 0
-     ${from}`,
-    [ROWS],
-  );
-  await db.raw(
+  const from = `FROM generate_series(1, ${ROWS}) n`;
+  await bench.load(
+    `INSERT INTO sessions (id, account_id, salt, expires_at, ended_at, told)
+     SELECT ${id}, ${id}, 'salt-of-sixteen-c', ${soon}, CASE WHEN n % 500 = 0 THEN ${long} END, n % 1000 = 0 ${from}`,
+    `INSERT INTO keycloak_sessions (id, account_id, salt, tokens_sealed, expires_at, ended_at, closed, told)
+     SELECT ${id}, ${id}, 'salt-of-sixteen-c', 's', ${soon}, CASE WHEN n % 500 = 0 THEN ${long} END, n % 1000 = 0,
+       n % 1000 = 0 ${from}`,
     `INSERT INTO verification_codes (purpose, subject, address, requester, code_hash, expires_at)
      SELECT 'confirm-email', 's' || n, 's' || n, 'r', 'h', ${over} ${from}`,
-    [ROWS],
-  );
-  await db.raw(
     `INSERT INTO allowances (scope, subject, used, renewed_at) SELECT 'mail', 's' || n, 1, ${over} ${from}`,
-    [ROWS],
-  );
-  await db.raw(
     `INSERT INTO invitations (id, email, role, token_hash, invited_by, expires_at)
      SELECT ${id}, n || '@example.org', 'deliverer', 't' || n, ${id}, ${over} ${from}`,
-    [ROWS],
-  );
-  await db.raw(
     `INSERT INTO profiles (id, email, first_name, last_name, language, role, updated_at)
      SELECT ${id}, n || '@example.org', 'A', 'B', 'en', 'customer', ${over.replace(soon, "now()")} ${from}`,
-    [ROWS],
+    `INSERT INTO erasures (user_id) SELECT ${id} ${from}`,
+    `INSERT INTO email_undos (token_hash, user_id, former_email, expires_at)
+     SELECT 't' || n, ${id}, 'a@example.org', ${over} ${from}`,
+    `INSERT INTO pending_grants (user_id, partner_id) SELECT ${id}, ${id} ${from}`,
+    `INSERT INTO outbox (id, source, type, subject, time, dataschema, data, sent_at)
+     SELECT ${id}, 's', 't', 'user' || n, now(), 'd', '{}', now() ${from}`,
   );
-  await db.raw(`INSERT INTO erasures (user_id) SELECT ${id} ${from}`, [ROWS]);
-}, 60_000);
-afterAll(async () => {
-  await db.destroy();
-  await database.drop();
-});
+}, LOAD_TIMEOUT_MS);
+afterAll(() => bench.stop());
 
 const sqlOf = (on: Parameters<typeof rows>[0]) => providerSql(() => on);
 
@@ -81,6 +77,11 @@ describe("a sweep of identity, among rows that are still needed", () => {
     ["invitations", (on) => sweepInvitations(on, 30, BATCH)],
     ["registrations", (on) => unconfirmedProfiles(on, 7, BATCH)],
     ["erasures", (on) => pendingErasures(on, BATCH)],
+    ["addresses that may be undone", (on) => sweepUndos(on, BATCH)],
+    ["grants that the provider is to be told of", (on) => pendingGrants(on, BATCH)],
+    ["sessions whose end is to be told", (on) => untoldSessions(sqlOf(on), BATCH)],
+    ["Keycloak's sessions whose end is to be told", (on) => untoldKeycloakSessions(sqlOf(on), BATCH)],
+    ["sessions to be closed at Keycloak", (on) => unclosedSessions(sqlOf(on), BATCH)],
   ])("of %s, reads what is due and nothing else", async (_name, sweep) => {
     const { pages, scanned, text } = await explain(db, sweep);
     expect({ scanned, few: pages <= BATCH_PAGES || text }).toEqual({ scanned: [], few: true });
@@ -88,11 +89,6 @@ describe("a sweep of identity, among rows that are still needed", () => {
 });
 
 it("the traces of one person are erased without a look at those of the others", async () => {
-  await db.raw(
-    `INSERT INTO outbox (id, source, type, subject, time, dataschema, data, sent_at)
-     SELECT gen_random_uuid(), 's', 't', 'user' || n, now(), 'd', '{}', now() FROM generate_series(1, ?::int) n`,
-    [ROWS],
-  );
   const [id, subjects] = [newId(), ["s7", "s8"]];
   const { pages, scanned, text } = await explain(db, (on) =>
     eraseTraces(on, { id, email: "7@example.org", subjects }),

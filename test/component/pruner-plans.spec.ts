@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import type { Knex } from "knex";
 import {
   BANK,
   bankRow,
@@ -8,9 +9,11 @@ import {
   partnerRows,
   unmatchedRows,
 } from "../../bench/lib/generate.ts";
+import { type DeadLetterDrop, DROP_LOOKED_AT_MAX } from "../../contracts/dead-letters.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { readConfig } from "../../lib/config/config.ts";
 import { firstIdAt, newId } from "../../lib/ids.ts";
+import { dropMatching, inboxDeadLetters } from "../../mixins/consumer/dead-letter-drop.ts";
 import { inboxStats, pruneInbox } from "../../mixins/consumer/inbox.repository.ts";
 import * as documents from "../../mixins/documents/postgres.repository.ts";
 import { claimMessages, dueMessages, pruneOutbox } from "../../mixins/outbox/outbox.repository.ts";
@@ -23,8 +26,10 @@ import { dueErasures, sweepErasedCustomers } from "../../services/orders/erasure
 import { claimRefunds, dueRefundBanks } from "../../services/orders/payments.repository.ts";
 import { claimLooks, countOverdueLooks, dueBanks } from "../../services/orders/reconciliation.repository.ts";
 import { orderRetentions } from "../../services/orders/retention.ts";
+import { deadWebhooks } from "../../services/partners/dead-letters.ts";
 import { forgottenReservation } from "../../services/partners/reservations.repository.ts";
 import { partnerRetentions } from "../../services/partners/retention.ts";
+import { claimTries } from "../../services/partners/webhooks/queue.repository.ts";
 import { LOAD_TIMEOUT_MS, PLAN_ROWS, type PlanBench, planBench } from "../support/plans.ts";
 
 const DAY_MS = 86_400_000;
@@ -65,9 +70,18 @@ const sweeps: Record<string, [name: string, work: (db: Db) => Promise<unknown>][
     ["orders to be asked about", (db) => claimLooks(db, { bankId: BANK, leaseMs: 1, limit: 8 })],
     ["overdue questions", (db) => countOverdueLooks(db, 1)],
   ],
-  partners: [["forgotten reservations", (db) => forgottenReservation(db, 0, [])]],
+  partners: [
+    ["forgotten reservations", (db) => forgottenReservation(db, 0, [])],
+    ["calls to be made", (db) => claimTries(db as Knex.Transaction, CLAIM)],
+  ],
   notifications: [["what is held and due", (db) => takeDue(db, isoTime(Date.now()), BATCH)]],
 };
+const CLAIM = { leaseId: newId(), leaseMs: 1, perPartner: 4, limit: 8, furtherLimit: 4 };
+/** One partner's system is away: its queue is long, and nothing of it is due. */
+const waitingCalls = `
+  INSERT INTO webhook_deliveries (id, webhook_message_id, partner_id, attempt, state, due_at)
+  SELECT gen_random_uuid(), gen_random_uuid(), '${BANK}', 1, 'pending', now() + interval '1 day'
+  FROM generate_series(1, ${PLAN_ROWS / 20})`;
 const always: [name: string, work: (db: Db) => Promise<unknown>][] = [
   ["outbox: what is due", (db) => dueMessages(db)],
   ["outbox: claim", (db) => claimMessages(db, false, BATCH)],
@@ -81,29 +95,37 @@ describe.each(services)(
     const longest = Math.max(...all.map(({ keepDays }) => keepDays));
     beforeAll(async () => {
       bench = await planBench(service);
-      // A table with six rows for each order has them of a sixth of the orders, and so on.
+      // A table with six rows for each order has them of a sixth of the orders, and so on. What no sweep looks for, and
+      // queues, which are alike in all databases and large in the first one, have few rows.
       const batch = (rowsEach: number) => ({
         first: 1,
         count: Math.ceil(PLAN_ROWS / rowsEach),
         since: `(now() - interval '${2 * longest} days')`,
         until: "now()",
+        short: true,
       });
-      const [whole, sixth] = [orderRows(batch(1)), orderRows(batch(6))];
-      await bench.load(...whole.keys, ...deadLetterRows(batch(20), service));
+      const few = batch(20);
+      const dead = deadLetterRows(few, service);
       if (service === "orders") {
-        await bench.load(bankRow, ...whole.orders, ...whole.positions, ...unmatchedRows(batch(20)));
+        const [whole, sixth] = [orderRows(batch(1)), orderRows(batch(6))];
+        await bench.load(
+          ...[bankRow, ...whole.orders, ...orderRows(few).lines, ...unmatchedRows(few), ...whole.positions],
+          ...[...sixth.history, ...sixth.messages, ...dead, ...sixth.documents, ...whole.keys],
+        );
         await bench.load(
           `INSERT INTO disputes (id, bank_id, dispute_id, payment_id, amount_minor, currency, reason, state, withdrawn, reported_at)
          SELECT id, bank_id, 'd' || payment_id, payment_id, 100, 'EUR', 'fraudulent', 'lost', true, now()
          FROM payment_receipts WHERE order_id IS NULL`,
         );
-        await bench.load(...sixth.history, ...sixth.messages, ...sixth.documents);
       } else if (service === "partners") {
-        await bench.load(...partnerRows(batch(2)).orders, ...partnerRows(batch(2)).messages);
+        const [half, twentieth] = [partnerRows(batch(2)), partnerRows(few)];
+        await bench.load(...half.orders, ...twentieth.lines, ...twentieth.messages, ...dead);
+        await bench.load(...orderRows(few).keys, waitingCalls);
       } else {
         const quarter = notificationRows(batch(4));
-        await bench.load(...quarter.orders, ...quarter.messages, ...quarter.documents);
         await bench.load(
+          ...[...quarter.orders, ...quarter.documents, ...notificationRows(few).messages, ...dead],
+          ...orderRows(few).keys,
           `INSERT INTO recipients (user_id, version, deleted_at)
          SELECT gen_random_uuid(), 1, now() - n * interval '10 minutes' FROM generate_series(1, ${PLAN_ROWS}) n`,
           `INSERT INTO ended_sessions (session_id, user_id, created_at)
@@ -124,7 +146,7 @@ describe.each(services)(
     // The statistics of an empty table are those of a new installation, which has nothing to prune.
     describe("with fresh statistics", () => {
       beforeAll(async () => {
-        await bench.db.raw("ANALYZE");
+        await bench.analyze();
       }, LOAD_TIMEOUT_MS);
 
       it.each([...always, ...(sweeps[service] ?? [])])(
@@ -154,6 +176,19 @@ describe.each(services)(
         await bench.expectRows(async (db) => {
           expect(await pruneOutbox(db, 7 * DAY_MS, BATCH)).toBe(BATCH);
         }, ROWS);
+      });
+
+      it("a bulk drop of dead letters reads what it may look at, and nothing that is over", async () => {
+        const tables = service === "partners" ? [inboxDeadLetters, deadWebhooks] : [inboxDeadLetters];
+        const lookedAt = Math.min(PLAN_ROWS / 20, DROP_LOOKED_AT_MAX);
+        for (const table of tables) {
+          const drop = (filter: DeadLetterDrop) => (db: Db) => dropMatching(db, table, filter);
+          await bench.expectRows(
+            drop({ type: "no.such", before: isoTime(Date.now()) }),
+            4 * lookedAt + IDLE_ROWS,
+          );
+          await bench.expectRows(drop({ reason: "status 2", limit: BATCH }), 4 * lookedAt + ROWS);
+        }
       });
 
       it("the figures of the queues count dead letters, and nothing that is over", async () => {

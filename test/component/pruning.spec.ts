@@ -57,10 +57,11 @@ const counts = async () => ({
 /** One order for each of the last hundred days, with all that Orders keeps of it. */
 async function fill(): Promise<void> {
   const batch = { first: 1, count: ORDERS, since: "(now() - interval '100 days')", until: "now()" };
-  const { orders, history, positions, keys } = orderRows(batch);
+  const { orders, lines, history, positions, keys } = orderRows(batch);
   await db.transaction(async (trx) => {
     await trx.raw("SET LOCAL session_replication_role = replica");
-    for (const statement of [bankRow, ...orders, ...history, ...positions, ...keys]) await trx.raw(statement);
+    for (const statement of [bankRow, ...orders, ...lines, ...history, ...positions, ...keys])
+      await trx.raw(statement);
     for (const statement of deadLetterRows(batch, "orders")) await trx.raw(statement);
   });
 }

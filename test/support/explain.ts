@@ -32,6 +32,7 @@ export async function explain(knex: Knex, work: (db: Db) => Promise<unknown>): P
   const plans: PlanNode[] = [];
   const trx = await knex.transaction();
   await trx.raw("SET LOCAL plan_cache_mode = force_generic_plan");
+  await trx.raw("SET LOCAL statement_timeout = 0"); // what it costs is counted, not how long it takes
   const planOf = async (sql: string, bindings: Knex.RawBinding[]): Promise<PlanNode> => {
     await trx.raw("SAVEPOINT before");
     const result = await trx.raw(`EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${sql}`, bindings);
