@@ -41,6 +41,8 @@ export interface Books {
   }[];
   /** Orders whose payment was told so late that their customers know better: nobody is told then. */
   toldTooLate?: string[];
+  /** What was raised about payments, refunds and orders, by the id of its message. */
+  alerts: { id: string; kind: string; subject: string }[];
   deadLetters: { consumer: string; type: string; subject: string; error: string }[];
   paymentDocuments: { id: string; kind: string; paymentId: string; amount: number }[];
   historyDocuments: { id: string; orderId: string; version: number }[];
@@ -76,6 +78,9 @@ export async function readBooks({ url, mongoUrl }: Shelf): Promise<Books> {
     ),
     callbacks: await orders(
       `SELECT partner_id AS "partnerId", event_id AS "eventId", order_id AS "orderId", type FROM partner_callbacks`,
+    ),
+    alerts: await orders(
+      `SELECT id, data ->> 'kind' AS kind, data ->> 'subject' AS subject FROM outbox WHERE type = 'alert.raised'`,
     ),
     webhooks: await partners(
       `SELECT m.partner_id AS "partnerId", m.message_id AS "webhookId", m.type, m.order_id AS "orderId",

@@ -272,6 +272,22 @@ export const invariants = {
     });
   },
 
+  "operators hear of each payment that fits no order, each by an alert of its own": ({ books }) => {
+    const alerts = Map.groupBy(
+      books.alerts.filter(({ kind }) => kind === "payment.unmatched"),
+      ({ subject }) => subject,
+    );
+    const heard = new Set(books.notifications.map(({ messageId }) => messageId));
+    return books.receipts.flatMap(({ paymentId, outcome }) => {
+      if (outcome !== "unmatched") return [];
+      const raised = alerts.get(paymentId) ?? [];
+      if (raised.length !== 1) return [`payment ${paymentId} fits no order and has ${raised.length} alerts`];
+      return raised.some(({ id }) => heard.has(id))
+        ? []
+        : [`payment ${paymentId} fits no order, and no operator heard of it`];
+    });
+  },
+
   "no message is dead": ({ books }) =>
     books.deadLetters.map(
       ({ consumer, type, subject, error }) =>

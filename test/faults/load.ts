@@ -6,15 +6,30 @@ import { paymentReport } from "./bank.ts";
 import { acknowledged, type Ledger } from "./ledger.ts";
 import type { Somebody, World } from "./world.ts";
 
-/** How often each thing happens in an order's life. */
 /** How long a customer whose order went strangely waits before the next one. */
 const AGAIN_MS = 100;
+/** How often each thing happens in an order's life. */
 const chances = { repeated: 0.1, overpaid: 0.06, twice: 0.05, short: 0.05, unknown: 0.02, refusedOnce: 0.05 };
 const endings = ["none", "accept", "ready", "reject", "cancel", "deliver"] as const;
 
+/** What becomes of an order once its kitchen is told of it. */
+export type Ending = (typeof endings)[number];
+
+/** An order that was confirmed. */
+export interface Placed {
+  orderId: string;
+  totalMinor: number;
+  customer: Somebody;
+}
+
 export interface Load {
+  /** One order of this kitchen, confirmed and not paid. */
+  place(kitchen: Kitchen, ending?: Ending): Promise<Placed | undefined>;
+  /** The bank reports that exactly the total was paid. */
+  pay(order: Placed): Promise<void>;
   /** One order of this kitchen, confirmed and paid exactly. @returns its id */
   paid(kitchen: Kitchen): Promise<string | undefined>;
+  cancel(order: Placed): Promise<void>;
   /** Lives an order after the other until told to stop; resolves when all that was begun has its answer. */
   run(until: () => boolean, concurrency: number): Promise<void>;
   /** Resolves when all that was begun, also by partners that were told late, has its answer. */
@@ -31,7 +46,7 @@ export interface Load {
 export function load(world: World, ledger: Ledger, random: Random): Load {
   const strange: string[] = [];
   const running = new Set<Promise<void>>();
-  const plans = new Map<string, { ending: (typeof endings)[number]; customer: Somebody }>();
+  const plans = new Map<string, { ending: Ending; customer: Somebody }>();
   let lives = 0;
 
   const track = (work: Promise<void>) => {
@@ -133,7 +148,11 @@ export function load(world: World, ledger: Ledger, random: Random): Load {
     if (event.type === "order.paid") track(proceed(kitchen, event.data.order_id));
   };
 
-  const place = async (customer: Somebody, kitchen: Kitchen, quantities: number[]) => {
+  const place = async (
+    customer: Somebody,
+    kitchen: Kitchen,
+    quantities: number[],
+  ): Promise<Placed | undefined> => {
     const token = await world.tokenOf(customer);
     const lines = quantities.map((quantity, index) => ({ product_id: kitchen.products[index], quantity }));
     const body = { partner_id: kitchen.partnerId, lines, address: home };
@@ -163,7 +182,7 @@ export function load(world: World, ledger: Ledger, random: Random): Load {
     ledger.confirmed.set(orderId, {
       ...{ totalMinor, customerId: customer.id, partnerId: kitchen.partnerId, quantities },
     });
-    return { orderId, totalMinor };
+    return { orderId, totalMinor, customer };
   };
   const life = async () => {
     const customer = random.pick(world.customers);
@@ -183,6 +202,13 @@ export function load(world: World, ledger: Ledger, random: Random): Load {
     get lives() {
       return lives;
     },
+    async place(kitchen, ending = "none") {
+      const placed = await place(random.pick(world.customers), kitchen, [1]);
+      if (placed) plans.set(placed.orderId, { ending, customer: placed.customer });
+      return placed;
+    },
+    pay: ({ orderId, totalMinor }) => report(orderId, totalMinor),
+    cancel: ({ orderId, customer }) => cancel(orderId, customer),
     async paid(kitchen) {
       const placed = await place(random.pick(world.customers), kitchen, [1]);
       if (placed) await report(placed.orderId, placed.totalMinor);

@@ -5,10 +5,12 @@ import { newLedger } from "../faults/ledger.ts";
 export const ORDER = "order-1";
 /** The one that was cancelled. */
 export const GONE = "order-2";
+/** What a payment names that fits no order. */
+const UNKNOWN = "order-3";
 
 /**
  * A run in which all went well: one order that was paid twice, sent back once and told to its kitchen in two tries;
- * another one that its customer cancelled.
+ * another one that its customer cancelled; and a payment that fits no order.
  */
 export function soundRun(): Evidence {
   const ledger = newLedger();
@@ -24,6 +26,7 @@ export function soundRun(): Evidence {
   ledger.paymentEvents.set("e1", event("p1", ORDER, 1000));
   ledger.paymentEvents.set("e2", event("p2", ORDER, 1000));
   ledger.paymentEvents.set("e3", event("p3", GONE, 400));
+  ledger.paymentEvents.set("e4", event("p4", UNKNOWN, 300));
   ledger.callbacks.set("c1", { partnerId: "bakery", orderId: ORDER, type: "order.ready", status: 202 });
   ledger.done.push({ orderId: GONE, what: "cancel" });
   const call = { partnerId: "bakery", webhookId: "w1", type: "order.paid", orderId: ORDER };
@@ -65,11 +68,12 @@ export function soundRun(): Evidence {
       move(GONE, 2, "pending", "paid"),
       move(GONE, 3, "paid", "cancelled"),
     ],
-    events: ["e1", "e2", "e3"].map((eventId) => ({ eventId })),
+    events: ["e1", "e2", "e3", "e4"].map((eventId) => ({ eventId })),
     receipts: [
       { paymentId: "p1", orderId: ORDER, amount: 1000, outcome: "accepted" },
       { paymentId: "p2", orderId: ORDER, amount: 1000, outcome: "overpaid" },
       { paymentId: "p3", orderId: GONE, amount: 400, outcome: "accepted" },
+      { paymentId: "p4", amount: 300, outcome: "unmatched" },
     ],
     refunds: [
       { id: "r1", orderId: ORDER, paymentId: "p2", amount: 1000, state: "completed" },
@@ -99,12 +103,17 @@ export function soundRun(): Evidence {
       { orderId: GONE, productId: "bread", taken: 0, state: "released" },
     ],
     stock: [{ productId: "bread", left: 98 }],
-    notifications: [{ id: "n1", messageId: "m1", addressee: "ada", state: "sent" }],
+    notifications: [
+      { id: "n1", messageId: "m1", addressee: "ada", state: "sent" },
+      { id: "n4", messageId: "m4", addressee: "operator", state: "sent" },
+    ],
+    alerts: [{ id: "m4", kind: "payment.unmatched", subject: "p4" }],
     deadLetters: [],
     paymentDocuments: [
       { id: "d1", kind: "receipt", paymentId: "p1", amount: 1000 },
       { id: "d2", kind: "receipt", paymentId: "p2", amount: 1000 },
       { id: "d3", kind: "receipt", paymentId: "p3", amount: 400 },
+      { id: "d6", kind: "receipt", paymentId: "p4", amount: 300 },
       { id: "d4", kind: "refund", paymentId: "p2", amount: 1000 },
       { id: "d5", kind: "refund", paymentId: "p3", amount: 400 },
     ],

@@ -225,6 +225,18 @@ const planted: [mistake: string, promise: Promised, plant: (evidence: Evidence) 
     ({ books }) =>
       void books.deadLetters.push({ consumer: "orders", type: "order.paid", subject: ORDER, error: "boom" }),
   ],
+  [
+    "a second payment that fits no order, in the alert of the first one",
+    "operators hear of each payment that fits no order, each by an alert of its own",
+    ({ books }) => void books.receipts.push({ paymentId: "p5", amount: 5, outcome: "unmatched" }),
+  ],
+  [
+    "an alert about a payment that no operator heard of",
+    "operators hear of each payment that fits no order, each by an alert of its own",
+    ({ books }) => {
+      books.notifications = books.notifications.filter(({ messageId }) => messageId !== "m4");
+    },
+  ],
 ];
 
 describe("the fault harness", () => {
@@ -244,7 +256,10 @@ describe("the fault harness", () => {
 
   it("a push that failed and says so, and news that came too late for anybody, are no loss", () => {
     const evidence = soundRun();
-    Object.assign(evidence.books.notifications[1] ?? {}, { state: "failed", mailed: false });
+    Object.assign(evidence.books.notifications.find(({ orderId }) => orderId === GONE) ?? {}, {
+      state: "failed",
+      mailed: false,
+    });
     evidence.ledger.pushes.length = 0;
     evidence.books.notifications.shift();
     evidence.books.toldTooLate = [ORDER];

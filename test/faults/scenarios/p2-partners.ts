@@ -1,5 +1,3 @@
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { newId } from "../../../lib/ids.ts";
 import { type Kitchen, kitchen } from "../../e2e/kitchen.ts";
@@ -7,6 +5,7 @@ import { admin } from "../../e2e/world.ts";
 import { query } from "../../support/sql.ts";
 import { percentile } from "../ledger.ts";
 import { load } from "../load.ts";
+import { type Mood, type MoodySystem, moodySystem } from "../moody-system.ts";
 import { compare, type Outcome, quiet, type Run } from "../run.ts";
 
 const ORDERS = 30;
@@ -20,14 +19,13 @@ const SHARE = 1.1;
 /** What the slowest of so few orders differs by when nothing is wrong; docs/reliability/faults.md says why. */
 const NOISE_MS = 150;
 
-type Mood = "hang" | "reset" | 500 | 410 | 429 | "well";
 const moods: Mood[] = ["hang", "reset", 500, 410, 429];
 
 /** Partners whose systems misbehave in every way, beside others who must not notice. */
 export async function badPartners(run: Run): Promise<Outcome> {
   const { world, ledger, random, cluster } = run;
   const root = await admin(world.api);
-  const bad: { mood: Mood; place: Kitchen; system: Awaited<ReturnType<typeof moodySystem>> }[] = [];
+  const bad: { mood: Mood; place: Kitchen; system: MoodySystem }[] = [];
   for (const mood of moods) {
     const place = await kitchen(world.api, root, [{ price: 500 }]);
     const system = await moodySystem(run, place.partnerId, mood);
@@ -181,34 +179,4 @@ async function enableAgain({ world }: Run, partnerId: string, token: string, url
     if (state === "accepted") continue;
     await world.api.ok(`POST ${at}/deliveries/${id}/replay`, { token, key: newId() });
   }
-}
-
-async function moodySystem(run: Run, partnerId: string, mood: Mood) {
-  const calls: { webhookId: string; orderId: string }[] = [];
-  const system = { url: "", mood, calls, stop: async () => stop() };
-  const server = createServer((request, response) => {
-    const chunks: Buffer[] = [];
-    request.on("data", (chunk) => chunks.push(chunk));
-    request.on("end", () => {
-      const { type, data } = JSON.parse(Buffer.concat(chunks).toString()) as {
-        type: string;
-        data: { order_id: string };
-      };
-      const webhookId = String(request.headers["webhook-id"]);
-      const does = system.mood;
-      const status = does === "well" ? 204 : typeof does === "number" ? does : 0;
-      if (type === "order.paid") calls.push({ webhookId, orderId: data.order_id });
-      run.ledger.told.push({ partnerId, webhookId, type, orderId: data.order_id, status: status || 599 });
-      if (does === "hang") return;
-      if (does === "reset") request.socket.resetAndDestroy();
-      else response.writeHead(status, does === 429 ? { "Retry-After": "2" } : {}).end();
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  system.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`;
-  const stop = () => {
-    server.closeAllConnections();
-    server.close();
-  };
-  return system;
 }

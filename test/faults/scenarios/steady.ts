@@ -13,9 +13,11 @@ const BUSY = [0, 429, 503, 504];
 export interface Shot {
   /** As `GET /orders/…`. */
   operation: string;
-  token: string;
+  token?: string;
   key?: string;
-  body?: object;
+  /** An object, or the text as it is signed. */
+  body?: object | string;
+  headers?: Record<string, string>;
   /** The one status that is right. */
   wants: number;
   /** Told of the right answer. */
@@ -43,6 +45,8 @@ export interface Steady {
   tally: Tally;
   /** Whether an answer that is not the right one is borne; 0: none came. */
   isBorne(status: number): boolean;
+  /** How often something with a key is sent at most; three times unless told otherwise. */
+  tries?: number;
   stop: AbortSignal;
 }
 
@@ -50,21 +54,29 @@ export interface Steady {
  * Requests at a steady pace over kept connections; only what has a key is repeated, with the same one. Resolves when
  * all have their answers.
  */
-export async function steady({ url, next, aSecond, tally, isBorne, stop }: Steady): Promise<void> {
+export async function steady({
+  url,
+  next,
+  aSecond,
+  tally,
+  isBorne,
+  stop,
+  tries: most = TRIES,
+}: Steady): Promise<void> {
   const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
   const running = new Set<Promise<void>>();
   const startedMs = performance.now();
   const fire = async (shot: Shot) => {
     const sinceMs = performance.now();
     let { status, text, waitMs } = await send(url, agent, shot);
-    for (let tries = 1; shot.key && isBusy(status, text) && tries < TRIES; tries += 1) {
+    for (let tries = 1; shot.key && isBusy(status, text) && tries < most; tries += 1) {
       await delay(waitMs || FIRST_WAIT_MS * 2 ** (tries - 1));
       tally.repeated += 1;
       ({ status, text, waitMs } = await send(url, agent, shot));
     }
     tally.times.push(performance.now() - sinceMs);
     tally.byStatus.set(status, (tally.byStatus.get(status) ?? 0) + 1);
-    if (status === shot.wants) return shot.heard?.(JSON.parse(text));
+    if (status === shot.wants) return shot.heard?.(text ? JSON.parse(text) : undefined);
     if (isBorne(status)) return;
     const said = /"code":"\w+"/.exec(text)?.[0] ?? text.slice(0, 80);
     const what = shot.operation.replace(/[0-9a-f-]{36}/, ":id");
@@ -105,7 +117,7 @@ interface Answer {
 
 function send(url: string, agent: Agent, shot: Shot): Promise<Answer> {
   const [method = "", path = ""] = shot.operation.split(" ");
-  const text = shot.body && JSON.stringify(shot.body);
+  const text = typeof shot.body === "object" ? JSON.stringify(shot.body) : shot.body;
   return new Promise((resolve) => {
     const silence = (error: Error) => resolve({ status: 0, text: error.message, waitMs: 0 });
     const asked = request(
@@ -113,9 +125,10 @@ function send(url: string, agent: Agent, shot: Shot): Promise<Answer> {
       {
         ...{ method, agent, signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) },
         headers: {
-          Authorization: `Bearer ${shot.token}`,
+          ...(shot.token && { Authorization: `Bearer ${shot.token}` }),
           ...(shot.key && { "Idempotency-Key": shot.key }),
           ...(text && { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(text) }),
+          ...shot.headers,
         },
       },
       (response) => {

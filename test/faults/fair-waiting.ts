@@ -1,0 +1,72 @@
+/** One order that was paid while its partner could not be told of it, for a reason of the platform. */
+export interface UntoldOrder {
+  orderId: string;
+  /** Why its partner could not be told. */
+  fault: string;
+  /** Words that name this reason. */
+  cause: RegExp;
+  /** Its moves before the return, except those that a person asked for. */
+  movesUntold: string[];
+  /** What its partner was charged with at any time, in minor units. */
+  chargedMinor: number;
+  /** The texts of the alerts that were raised about it before the return. */
+  alerts: string[];
+  /** The reason that the operator's diagnosis named before the return. */
+  diagnosis: string;
+  /** The ids under which its partner was told to prepare it, and accepted. */
+  toldUnder: string[];
+  backAtMs: number;
+  /** When Orders heard that the partner was told; its time to accept counts from then. */
+  notifiedAtMs: number | undefined;
+  /** How long the partner had left when it was told, by the webhook. */
+  timeLeftMs: number | undefined;
+  status: string;
+  /** What it should have become by then. */
+  wanted: string;
+}
+
+const ACCEPTANCE_MS = 10 * 60_000;
+/** From the start of a try until it arrives. */
+const TRY_MS = 30_000;
+
+/** Finds where time ran against somebody who was not told. @returns what is wrong, a line each */
+export function unfair(orders: readonly UntoldOrder[]): string[] {
+  return orders.flatMap((order) => problemsOf(order).map((problem) => `${order.fault}: ${problem}`));
+}
+
+function problemsOf(order: UntoldOrder): string[] {
+  const { orderId, cause, notifiedAtMs, timeLeftMs } = order;
+  const problems: string[] = [];
+  for (const move of order.movesUntold) {
+    problems.push(`order ${orderId} became ${move} although its partner was not told`);
+  }
+  if (order.chargedMinor > 0) {
+    problems.push(`the partner bears ${order.chargedMinor} of order ${orderId}, of which it was not told`);
+  }
+  if (order.alerts.length === 0) problems.push(`no alert was raised about order ${orderId}`);
+  else if (!order.alerts.some((text) => cause.test(text))) {
+    problems.push(`no alert about order ${orderId} names the cause: ${order.alerts[0]}`);
+  }
+  if (!cause.test(order.diagnosis)) {
+    problems.push(`the diagnosis of order ${orderId} does not name the cause: ${order.diagnosis}`);
+  }
+  if (order.status !== order.wanted) {
+    problems.push(`order ${orderId} is ${order.status} instead of ${order.wanted}`);
+  }
+  // An order that its customer has cancelled meanwhile is news to nobody.
+  if (order.wanted === "cancelled") return problems;
+  if (new Set(order.toldUnder).size !== 1) {
+    problems.push(`order ${orderId} was told to its partner under ${new Set(order.toldUnder).size} ids`);
+  }
+  // Of an order that was accepted at once the report comes too late to be noted.
+  if (notifiedAtMs === undefined && order.status === "paid") {
+    problems.push(`the time to accept order ${orderId} never began`);
+  }
+  if (notifiedAtMs !== undefined && notifiedAtMs < order.backAtMs) {
+    problems.push(`the time to accept order ${orderId} began before its partner could be told`);
+  }
+  if (timeLeftMs === undefined || timeLeftMs < ACCEPTANCE_MS - TRY_MS) {
+    problems.push(`the partner of order ${orderId} was told with ${timeLeftMs} ms left to accept it`);
+  }
+  return problems;
+}
