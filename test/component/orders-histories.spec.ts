@@ -1,8 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import pg from "pg";
 import { fail } from "../../contracts/errors.ts";
+import { newId } from "../../lib/ids.ts";
 import { courierRaces } from "../histories/courier-races.ts";
-import { brokenCouriers, brokenHistories, brokenMoney } from "../histories/final-rows.ts";
+import {
+  brokenCouriers,
+  brokenHistories,
+  brokenMoney,
+  brokenStrays,
+  countStrays,
+} from "../histories/final-rows.ts";
 import { SILENT } from "../histories/history.ts";
 import { type OrderHistory, orderHistories } from "../histories/order-histories.ts";
 import { withoutVersionGuard } from "../histories/planted.ts";
@@ -18,7 +25,7 @@ const FAULTY_HISTORIES_MAX = 200;
 /** Silence explains itself: of so much of it, an explanation would prove little. 8 % is what clients abandon. */
 const UNKNOWN_SHARE_MAX = 0.2;
 const DROPPED_SHARE_MAX = 0.02;
-const checkers = { brokenMoney, brokenHistories, brokenCouriers };
+const checkers = { brokenMoney, brokenHistories, brokenCouriers, brokenStrays };
 const CHUNK = 500;
 const SETTLE_TIMEOUT_MS = 60_000;
 /** The long form takes minutes, and says how far it is. */
@@ -70,6 +77,8 @@ describe("an order to which many do everything at the same moment", () => {
       expect(await brokenMoney(shop.sql)).toEqual([]);
       expect(await brokenHistories(shop.sql)).toEqual([]);
       expect(await brokenCouriers(shop.sql)).toEqual([]);
+      expect(await brokenStrays(shop.sql)).toEqual([]);
+      expect(await countStrays(shop.sql)).toBeGreaterThan(HISTORIES / 10);
     },
     TIMEOUT_MS,
   );
@@ -155,6 +164,27 @@ describe("these checkers, given a service that saves whatever became of the orde
       await client.query("ROLLBACK");
       expect(ids).toContain(orderId);
     });
+  });
+
+  it.each([
+    [
+      "a payment for no order whose alert is about the bank",
+      "EUR",
+      `outbox SET data = jsonb_set(data, '{subject}', '"the bank"') WHERE data ->> 'subject' = $1`,
+    ],
+    [
+      "a payment in another currency that did not go back whole",
+      "CHF",
+      "refunds SET amount_minor = 1 WHERE payment_id = $1",
+    ],
+  ] as const)("find %s", async (_what, currency, damage) => {
+    const paymentId = `pay_${newId()}`;
+    const { orderId } = currency === "EUR" ? { orderId: newId() } : await broken.placed("paid");
+    await broken.paid(orderId, 777, { currency, paymentId });
+    const found = async () => (await brokenStrays(broken.sql)).map(({ id }) => id);
+    await eventually(async () => expect(await found()).not.toContain(paymentId));
+    await broken.sql(`UPDATE ${damage}`, [paymentId]);
+    expect(await found()).toContain(paymentId);
   });
 
   it("take neither a race for decided nor a history for told of which nobody hears anything", async () => {

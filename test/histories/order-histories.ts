@@ -1,10 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
+import type { QuotedLine } from "../../contracts/partners.ts";
 import { newId } from "../../lib/ids.ts";
 import { handover } from "../../services/orders/handover.ts";
 import { Random } from "../simulation/random.ts";
+import { sampleQuote } from "../support/orders.ts";
 import { type OrdersHarness, ordersSettings } from "../support/orders-service.ts";
 import type { TestClaims } from "../support/tokens.ts";
-import { type Operation, Recorder, untilMade } from "./history.ts";
+import { type Operation, outcomeOf, Recorder, SILENT, untilMade } from "./history.ts";
 import { check, type Verdict } from "./linearizable.ts";
 import { type OrderInput, orderModel } from "./order-model.ts";
 
@@ -13,6 +15,9 @@ const ORDERS_AT_ONCE = 6;
 const CLIENTS = 6;
 const OPERATIONS_EACH = 2;
 const ABANDONED = 0.08;
+/** How many orders have a payment beside them that none counts, of each kind. */
+const STRAYS = 0.2;
+const STRAY_MINOR = 777;
 const PAUSE_MAX_MS = 8;
 const BEGINNINGS: readonly OrderInput["do"][] = ["pay", "accept", "ready", "claim"];
 
@@ -63,8 +68,8 @@ export async function orderHistories(
 
 async function oneHistory(shop: OrdersHarness, seed: number): Promise<OrderHistory> {
   const random = new Random(seed);
-  const order = await untilMade(() => shop.confirmed());
-  const people = new People(shop, order);
+  const order = await untilMade(() => shop.confirmed({ lines: emojiLines() }));
+  const people = new People(shop, order, random.pick(WORDS));
   const recorder = new Recorder<OrderInput>();
   const act = (what: OrderInput["do"], abandoned = false) => {
     const input = people.input(what, random);
@@ -78,19 +83,67 @@ async function oneHistory(shop: OrdersHarness, seed: number): Promise<OrderHisto
       abandoned: random.chance(ABANDONED),
     })),
   );
-  await Promise.all(
-    scripts.map(async (script) => {
+  const strays = strayPayments(random, order.orderId);
+  await Promise.all([
+    ...scripts.map(async (script) => {
       for (const { what, pauseMs, abandoned } of script) {
         await delay(pauseMs);
         await act(what, abandoned);
       }
     }),
-  );
+    ...strays.map((payment) => reportStray(shop, payment)),
+  ]);
   await act("read");
   const { operations, dropped } = recorder;
   const verdict = check(orderModel(TOTAL_MINOR), operations);
   return { seed, orderId: order.orderId, operations, dropped, verdict };
 }
+
+/** A payment that no order counts: it names an order that is none, or is in a currency that is not the order's. */
+interface Stray {
+  orderId: string;
+  currency: "EUR" | "CHF";
+  paymentId: string;
+  /** How often the bank reports it. */
+  times: number;
+}
+
+/** Banks report them beside everything else; nothing of the order may change by them. */
+function strayPayments(random: Random, orderId: string): Stray[] {
+  const stray = (of: Pick<Stray, "orderId" | "currency">): Stray => ({
+    ...of,
+    paymentId: `pay_${newId()}`,
+    times: random.between(1, 2),
+  });
+  return [
+    ...(random.chance(STRAYS) ? [stray({ orderId: newId(), currency: "EUR" })] : []),
+    ...(random.chance(STRAYS) ? [stray({ orderId, currency: "CHF" })] : []),
+  ];
+}
+
+/** @throws Error for an answer that a bank must not get */
+async function reportStray(shop: OrdersHarness, { orderId, currency, paymentId, times }: Stray) {
+  const outcomes = await Promise.all(
+    Array.from({ length: times }, () => outcomeOf(shop.paid(orderId, STRAY_MINOR, { currency, paymentId }))),
+  );
+  for (const outcome of outcomes) {
+    if (outcome.kind === "refusal" && !SILENT.test(outcome.type)) {
+      throw new Error(`a payment in ${currency} for the order ${orderId} was answered ${outcome.type}`);
+    }
+  }
+}
+
+/** Titles as people write them; the sum is that of the order that everybody has. */
+function emojiLines() {
+  const [bread, butter] = sampleQuote().lines as [QuotedLine, QuotedLine];
+  return [
+    { ...bread, title: "🥖".repeat(80) },
+    { ...butter, title: `Butter ${"👩‍🍳".repeat(30)}` },
+  ];
+}
+
+/** Reasons, some as long as they may be. */
+const WORDS = ["sold out", `x${"🥡".repeat(249)}`, "🧾".repeat(250)] as const;
 
 const WEIGHTED: readonly OrderInput["do"][] = [
   ...(["pay", "pay", "accept", "ready", "reject", "cancel", "cancel", "claim", "claim", "claim"] as const),
@@ -123,9 +176,13 @@ export class People {
   ];
   readonly #payments = [`pay_${newId()}`, `pay_${newId()}`, `pay_${newId()}`];
 
-  constructor(shop: OrdersHarness, order: Placed) {
+  /** The reason that everybody gives. */
+  readonly #words: string;
+
+  constructor(shop: OrdersHarness, order: Placed, words: string = WORDS[0]) {
     this.#shop = shop;
     this.#order = order;
+    this.#words = words;
   }
 
   /** @param which 0 or 1 */
@@ -177,15 +234,18 @@ export class People {
       case "ready":
         return shop.say(this.#order, "order.ready");
       case "reject":
-        return shop.say(this.#order, "order.rejected", { reason: "sold out" });
+        return shop.say(this.#order, "order.rejected", { reason: this.#words });
       case "cancel":
-        return shop.as(input.by === "admin" ? shop.admin : customer, "orders.cancel", { orderId });
+        return shop.as(input.by === "admin" ? shop.admin : customer, "orders.cancel", {
+          orderId,
+          reason: this.#words,
+        });
       case "claim":
         return shop.as(as(input.by), "orders.claim", { orderId });
       case "release":
         return shop.as(as(input.by), "orders.unclaim", { orderId });
       case "fail":
-        return shop.as(as(input.by), "orders.fail", { orderId, reason: "nobody there" });
+        return shop.as(as(input.by), "orders.fail", { orderId, reason: this.#words });
       case "deliver": {
         const pin = input.rightPin ? pinOf(orderId) : wrongPinOf(orderId);
         return shop.as(as(input.by), "orders.deliver", { orderId, pin });
@@ -194,7 +254,7 @@ export class People {
         const amount = input.amountMinor && { amountMinor: input.amountMinor, currency: "EUR" };
         return shop.as(shop.admin, "orders.refund", {
           orderId,
-          reason: "goodwill",
+          reason: this.#words,
           ...(amount && { amount }),
         });
       }
