@@ -18,3 +18,16 @@ describe("test/README.md", () => {
     expect(patterns.length).toBeGreaterThan(100);
   });
 });
+
+describe("npm run test:plans", () => {
+  it("runs every file whose tables have a large size, and is not taken for options", () => {
+    const { scripts } = JSON.parse(readFileSync(join(folder, "../package.json"), "utf8"));
+    const [, ...words] = (scripts["test:plans"] as string).split(" -- ")[1]?.split(" ") ?? [];
+    expect(words.filter((word) => word.startsWith("-"))).toEqual([]);
+    const large = found("**/*.spec.ts").filter((file) =>
+      /^import .*support\/plans\.ts"/m.test(readFileSync(join(folder, file), "utf8")),
+    );
+    expect(large.length).toBeGreaterThan(2);
+    expect(large.filter((file) => !words.some((word) => file.includes(word)))).toEqual([]);
+  });
+});
