@@ -102,11 +102,14 @@ export async function forgetUse(db: Db, scope: string, subject: string): Promise
   await affected(db, "DELETE FROM allowances WHERE scope = ? AND subject = ?", [scope, subject]);
 }
 
-/** Forgets the uses of a subject and, where its clients are counted apart, those of each of them. */
+/**
+ * Forgets the uses of a subject and, where its clients are counted apart, those of each of them. IS TRUE keeps the planner
+ * from reading the primary key of the whole scope beside the index of the subject: 750 ms at a million rows.
+ */
 export async function forgetUses(db: Db, scope: string, subject: string): Promise<void> {
-  await affected(db, "DELETE FROM allowances WHERE scope = ? AND split_part(subject, '.', 1) = ?", [
-    scope,
+  await affected(db, "DELETE FROM allowances WHERE split_part(subject, '.', 1) = ? AND (scope = ?) IS TRUE", [
     subject,
+    scope,
   ]);
 }
 
