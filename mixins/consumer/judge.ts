@@ -10,6 +10,7 @@ import type { InboxRow } from "./inbox.repository.ts";
 const EXCERPT_LENGTH = 2_000;
 const MAX_DEPTH = 100;
 const TOO_DEEP = "nested too deep";
+const STRING_OR_BRACKET = /"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{}]/g;
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7/;
@@ -94,13 +95,12 @@ function textOf(incoming: unknown): string | undefined {
   }
 }
 
-/** Whether the nesting is one that the validator and PostgreSQL have the stack for. */
+/** Whether the nesting is one that the validator and PostgreSQL have the stack for. A bracket in a string is text. */
 function isFlat(text: string): boolean {
   let depth = 0;
-  for (let i = 0; i < text.length; i += 1) {
-    const code = text.charCodeAt(i) | 0x20; // "[" and "{" differ in this bit, and so do "]" and "}"
-    if (code === 0x7b) depth += 1;
-    else if (code === 0x7d) depth -= 1;
+  for (const [part] of text.matchAll(STRING_OR_BRACKET)) {
+    if (part === "[" || part === "{") depth += 1;
+    else if (part === "]" || part === "}") depth -= 1;
     if (depth > MAX_DEPTH) return false;
   }
   return true;

@@ -2,7 +2,7 @@ import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
 import { newId } from "../../lib/ids.ts";
 import { judge } from "../../mixins/consumer/judge.ts";
-import { INBOX_RETENTION_MS } from "../../mixins/messages/retention.ts";
+import { assertRetention, INBOX_RETENTION_MS, OUTBOX_RETENTION_MS } from "../../mixins/messages/retention.ts";
 import { envelope } from "../../mixins/outbox/envelope.ts";
 import { userDeleted } from "../support/messaging.ts";
 
@@ -11,6 +11,17 @@ const DAY_MS = 86_400_000;
 const sound = (ageMs = 0) => envelope("waybill/test", userDeleted(), NOW_MS - ageMs);
 const judged = (incoming: unknown) => judge(incoming, NOW_MS, INBOX_RETENTION_MS);
 
+describe("the memory of an inbox", () => {
+  it("outlasts what an outbox repeats by more than a day, or the program does not start", () => {
+    expect(() => assertRetention(OUTBOX_RETENTION_MS, INBOX_RETENTION_MS)).not.toThrow();
+    expect(() => assertRetention(7 * DAY_MS, 8 * DAY_MS + 1)).not.toThrow();
+    expect(() => assertRetention(7 * DAY_MS, 8 * DAY_MS)).toThrow("8 days, the outbox repeats for 7");
+    expect({ OUTBOX_RETENTION_MS, INBOX_RETENTION_MS }).toEqual({
+      ...{ OUTBOX_RETENTION_MS: 7 * DAY_MS, INBOX_RETENTION_MS: 14 * DAY_MS },
+    });
+  });
+});
+
 describe("judge", () => {
   it("of a sound message, keeps what came and lets it wait for its handler", () => {
     const { specversion: _, ...rest } = sound();
@@ -18,6 +29,17 @@ describe("judge", () => {
   });
 
   it.each([
+    ["no id at all", "{}", "not a JSON object"],
+    ["a subject that is missing", { ...sound(), subject: undefined }, "source or subject"],
+    ["an empty subject", { ...sound(), subject: "" }, "source or subject"],
+    ["a source that is a number", { ...sound(), source: 7 }, "source or subject"],
+    ["a source without end", { ...sound(), source: "x".repeat(101) }, "source or subject"],
+    ["a day instead of a time", { ...sound(), time: "2026-11-22" }, "bad time"],
+    ["a time in seconds", { ...sound(), time: 1_800_000_000 }, "bad time"],
+    ["a 13th month", { ...sound(), time: "2026-13-01T00:00:00Z" }, "bad time"],
+    ["a version of no name", { ...sound(), dataschema: undefined }, "unknown version: undefined"],
+    ["data that is null", { ...sound(), data: null }, "the data is not an object"],
+    ["data that is text", { ...sound(), data: "text" }, "the data is not an object"],
     ["text instead of JSON", "order.paid!!", "not a JSON object"],
     ["null", null, "not a JSON object"],
     ["no id", { ...sound(), id: undefined }, "the id is not a UUIDv7"],
@@ -47,6 +69,59 @@ describe("judge", () => {
     expect(row.deadLetterId).toBeDefined();
   });
 
+  it("of a message up to 256 KiB, looks at it; of a larger one, keeps an excerpt", () => {
+    const ofSize = (bytes: number) => {
+      const made = (junk: string) => ({ ...sound(), data: { junk } });
+      const rest = JSON.stringify(made("")).length;
+      return made("x".repeat(bytes - rest));
+    };
+    const largest = judged(ofSize(256 * 1024));
+    expect(largest).toMatchObject({ state: "quarantined", data: { incoming: expect.anything() } });
+    expect(largest.error).toContain("junk");
+    const larger = judged(ofSize(256 * 1024 + 1));
+    expect(larger).toMatchObject({ error: "too large: 262145 bytes" });
+    const { excerpt, hash } = larger.data as { excerpt: string; hash: string };
+    expect(JSON.parse(excerpt)).toHaveLength(2_000);
+    expect(hash).toMatch(/^[0-9a-f]{64}$/);
+  });
+
+  it("of labels at their limits, keeps them; of those beyond, what fits and can be read", () => {
+    const [source, subject] = ["s".repeat(100), "x".repeat(200)];
+    expect(judged({ ...sound(), source, subject })).toMatchObject({ state: "waiting", source, subject });
+    const odd = { ...sound(), id: "", type: `tä${"t".repeat(70)}`, source: "s".repeat(101), subject: "" };
+    expect(judged(odd)).toMatchObject({
+      type: `t?${"t".repeat(58)}`,
+      source: "s".repeat(100),
+      subject: "unknown",
+    });
+    expect(judged({ source: 7 })).toMatchObject({ source: "unknown", type: "unknown", subject: "unknown" });
+    expect(judged(null)).toMatchObject({ state: "quarantined", data: { incoming: null } });
+    expect(judged({ ...sound(), specversion: "2" }).id).toHaveLength(36);
+    const other = { ...sound(), specversion: "2" };
+    expect(judged(other).id).toBe(other.id);
+  });
+
+  it("of a trace, keeps it where it is one", () => {
+    const traceparent = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
+    expect(judged({ ...sound(), traceparent })).toMatchObject({ traceparent });
+    for (const wrong of [`${traceparent}0`, "", 7]) {
+      expect(judged({ ...sound(), traceparent: wrong })).not.toHaveProperty("traceparent");
+    }
+  });
+
+  it("of brackets in a text, takes them for text, and of a hundred levels, looks at them", () => {
+    const nested = (depth: number) => JSON.parse(`${"[".repeat(depth)}${"]".repeat(depth)}`);
+    const inText = { ...sound(), data: { ...sound().data, [`${"[".repeat(150)}\\"{`]: 1 } };
+    expect(judged(inText).error).not.toContain("nested");
+    // The message and its data are two levels.
+    expect(judged({ ...sound(), data: { version: nested(98) } }).error).toContain("version");
+    expect(judged({ ...sound(), data: { version: nested(99) } }).error).toBe("nested too deep");
+    const objects = JSON.parse(`${'{"a":'.repeat(99)}1${"}".repeat(99)}`);
+    expect(judged({ ...sound(), data: { version: objects } }).error).toBe("nested too deep");
+    const beside = Array.from({ length: 200 }, () => [{}]);
+    expect(judged({ ...sound(), data: { version: beside } }).error).toContain("version");
+  });
+
   it("of a message nested beyond every stack, puts it aside without it", () => {
     const nested = (depth: number) => JSON.parse(`${"[".repeat(depth)}${"]".repeat(depth)}`);
     for (const depth of [200, 100_000]) {
@@ -57,8 +132,8 @@ describe("judge", () => {
   });
 
   it("of a message that the inbox may have forgotten, asks a human first", () => {
-    expect(judged(sound(12.9 * DAY_MS))).toMatchObject({ state: "waiting" });
-    expect(judged(sound(13.1 * DAY_MS))).toMatchObject({
+    expect(judged(sound(13 * DAY_MS))).toMatchObject({ state: "waiting" });
+    expect(judged(sound(13 * DAY_MS + 1))).toMatchObject({
       state: "quarantined",
       error: "older than the inbox remembers",
     });
