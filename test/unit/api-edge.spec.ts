@@ -1,12 +1,12 @@
 import type { IncomingMessage } from "node:http";
 import { describe, expect, it } from "@jest/globals";
 import { networkOf } from "../../lib/net/network-of.ts";
-import { etagOf, expectedVersion, isFresh } from "../../services/api/conditional.ts";
+import { etagOf, expectedVersion, isFresh, refuseCondition } from "../../services/api/conditional.ts";
 import { clientIpOf } from "../../services/api/edge/client-ip.ts";
 import { limiter, limitHeaders, memoryCounters, refuseBeyond } from "../../services/api/limits.ts";
 
 describe("client address", () => {
-  const from = (trusted: string[], peer: string, forwarded?: string) =>
+  const from = (trusted: string[], peer: string | undefined, forwarded?: string) =>
     clientIpOf(trusted)({
       socket: { remoteAddress: peer },
       headers: { "x-forwarded-for": forwarded },
@@ -22,6 +22,14 @@ describe("client address", () => {
     ["with nonsense", ["10.0.0.0/8"], "10.0.0.1", "nonsense", "10.0.0.1"],
     ["mapped into IPv6", ["10.0.0.1"], "::ffff:10.0.0.1", "2001:db8::1", "2001:db8::1"],
     ["from a network in IPv6", ["fd00::/8"], "fd00::1", "1.1.1.1", "1.1.1.1"],
+    ["from an address in IPv6", ["fd00::1"], "fd00::1", "1.1.1.1", "1.1.1.1"],
+    ["from another address in IPv6", ["fd00::1"], "fd00::2", "1.1.1.1", "fd00::2"],
+    ["mapped into IPv6 by our proxy", ["10.0.0.1"], "10.0.0.1", "::ffff:1.1.1.1", "1.1.1.1"],
+    ["of IPv6 that looks mapped", ["10.0.0.1"], "10.0.0.1", "::ffff:1:2", "::ffff:1:2"],
+    ["behind nonsense", ["10.0.0.1"], "10.0.0.1", "1.1.1.1, nonsense", "10.0.0.1"],
+    ["through ten hops", ["10.0.0.0/8"], "10.0.0.1", `1.1.1.1${", 10.0.0.2".repeat(9)}`, "1.1.1.1"],
+    ["through too many", ["10.0.0.0/8"], "10.0.0.1", `1.1.1.1${", 10.0.0.2".repeat(10)}`, "10.0.0.1"],
+    ["without an address", ["10.0.0.1"], undefined, "1.1.1.1", ""],
   ])("%s, is %#", (_, trusted, peer, forwarded, expected) => {
     expect(from(trusted, peer, forwarded)).toBe(expected);
   });
@@ -73,6 +81,30 @@ describe("conditions", () => {
     },
   );
 
+  it("with spaces around them, are the same", () => {
+    expect(expectedVersion(` ${etag} `)).toBe(7);
+    expect(expectedVersion(" * ")).toBeUndefined();
+    expect([isFresh(" * ", etag), isFresh(` ${etag} , "x"`, etag), isFresh("", etag)]).toEqual([
+      ...[true, true, false],
+    ]);
+    expect(isFresh('"x"', etag)).toBe(false);
+  });
+
+  it("may name every version that there can be", () => {
+    expect(expectedVersion('"1"')).toBe(1);
+    expect(expectedVersion('"4294967295"')).toBe(4_294_967_295);
+    expect(() => expectedVersion('"4294967296"')).toThrow(
+      expect.objectContaining({ type: "PRECONDITION_FAILED" }),
+    );
+  });
+
+  it("of an operation that compares no version, are refused, but for that it is there", () => {
+    for (const fine of [undefined, "*", " * "]) expect(() => refuseCondition(fine)).not.toThrow();
+    for (const header of [etag, ""]) {
+      expect(() => refuseCondition(header)).toThrow(expect.objectContaining({ type: "BAD_REQUEST" }));
+    }
+  });
+
   it("of a read, compare the whole tag weakly", () => {
     expect(isFresh(etag, etag)).toBe(true);
     expect(isFresh(`"x", W/${etag}`, etag)).toBe(true);
@@ -116,6 +148,47 @@ describe("limits", () => {
       expect.objectContaining({ type: "TOO_MANY_REQUESTS", data: { retryAfterSeconds: 30 } }),
     );
     expect(limits.refused()).toEqual({ address: 1, user: 0, "sign-in": 0 });
+  });
+
+  it("that allow everything, refuse nothing and say nothing", async () => {
+    const clock = { now: () => 90_500 };
+    const limits = limiter({ address: 0, user: 0, "sign-in": 0 }, memoryCounters(clock), clock);
+    expect(limits.refuses({ name: "address", subject: "a" })).toBe(false);
+    expect(limitHeaders(await limits.take([{ name: "address", subject: "a" }], true))).toEqual({});
+  });
+
+  it("of a minute that is over, refuse nothing before the next hit", async () => {
+    let nowMs = 60_000;
+    const clock = { now: () => nowMs };
+    const limits = limiter({ address: 1, user: 0, "sign-in": 0 }, memoryCounters(clock), clock);
+    const address = { name: "address", subject: "a" } as const;
+    await limits.take([address], true);
+    nowMs += 59_999;
+    expect(limits.refuses(address)).toBe(true);
+    nowMs += 1;
+    expect(limits.refuses(address)).toBe(false);
+  });
+
+  it("whose counters end sooner than in a second, say a second, and of what cannot be counted, nothing", async () => {
+    const counters = {
+      take: async () => [undefined, { hits: 1, endsAtMs: 0 }],
+      ...{ isSpent: () => false, leased: () => 0 },
+    };
+    const limits = limiter({ address: 1, user: 1, "sign-in": 1 }, counters, { now: () => 90_500 });
+    const wants = [
+      { name: "address", subject: "a" },
+      { name: "user", subject: "u" },
+    ] as const;
+    expect(await limits.take(wants, true)).toEqual([{ name: "user", limit: 1, left: 0, resetSeconds: 1 }]);
+  });
+
+  it("are counted for 200,000 subjects at most", async () => {
+    const counters = memoryCounters({ now: () => 60_000 });
+    const hit = async (key: string) => (await counters.take([{ key, limit: 9 }], true))[0]?.hits;
+    for (let subject = 0; subject < 199_999; subject += 1) await hit(String(subject));
+    expect([await hit("0"), await hit("last")]).toEqual([2, 1]);
+    // One more and all begin anew.
+    expect([await hit("more"), await hit("0")]).toEqual([1, 1]);
   });
 
   it("of several kinds, behind the first that is used up, are not taken from", async () => {

@@ -76,6 +76,84 @@ describe("problem documents", () => {
     });
   });
 
+  it("of what the framework cannot decode, are a bad request without its words", () => {
+    const error = Object.assign(new Error("cannot decode order_id of orders"), {
+      ...{ type: "UNABLE_DECODE_PARAM", data: { node: "orders-1", retryAfterSeconds: 9 } },
+    });
+    const { status, document, headers, unexpected } = problemOf(error, context);
+    expect({ status, unexpected, headers }).toEqual({ status: 400, unexpected: false, headers: {} });
+    expect(document).not.toHaveProperty("detail");
+    expect(document).not.toHaveProperty("data");
+    const busy = Object.assign(new Error("full"), { type: "QUEUE_FULL", data: { retryAfterSeconds: 9 } });
+    expect(problemOf(busy, context).headers).toEqual({ "Retry-After": "1" });
+  });
+
+  it("of a fault of our own, tell nothing of it", () => {
+    const { document, unexpected } = problemOf(fail("INTERNAL", "the table users is gone"), context);
+    expect(unexpected).toBe(true);
+    expect(document).not.toHaveProperty("detail");
+  });
+
+  it("say what their title doesn't, and name the trace where there is one", () => {
+    const detailOf = (error: unknown) => problemOf(error, context).document.detail;
+    expect(detailOf(fail("NOT_FOUND"))).toBeUndefined();
+    expect(detailOf(fail("NOT_FOUND", ""))).toBeUndefined();
+    expect(detailOf(fail("NOT_FOUND", "There is no such order."))).toBe("There is no such order.");
+    expect(detailOf({ type: "NOT_FOUND", message: 7 })).toBeUndefined();
+    const { traceId: _, ...untraced } = context;
+    expect(problemOf(fail("NOT_FOUND"), untraced).document).not.toHaveProperty("trace_id");
+  });
+
+  it.each([
+    ["UNAUTHENTICATED", 'Bearer realm="waybill"'],
+    ["SESSION_REVOKED", 'Bearer realm="waybill", error="invalid_token"'],
+    ["BAD_SIGNATURE", "Signature"],
+  ] as const)("of %s, ask for what is missing", (type, challenge) => {
+    expect(problemOf(fail(type), context).headers).toEqual({ "WWW-Authenticate": challenge });
+  });
+
+  it.each([
+    [0, "1"],
+    [-3, "1"],
+    ["soon", "1"],
+    [undefined, "1"],
+    [1, "1"],
+    [1.01, "2"],
+    [90, "90"],
+  ])("of a limit for %p seconds, say to come back after %s", (retryAfterSeconds, expected) => {
+    for (const type of ["TOO_MANY_REQUESTS", "SERVICE_UNAVAILABLE"] as const) {
+      const { headers } = problemOf(fail(type, "", { retryAfterSeconds }), context);
+      expect(headers).toEqual({ "Retry-After": expected });
+    }
+    expect(problemOf(fail("NOT_FOUND", "", { retryAfterSeconds }), context).headers).toEqual({});
+  });
+
+  it("of fields that the gateway refused, name them as they were sent", () => {
+    const errors = [{ field: "birthDate", rule: "past", message: "Must lie in the past." }];
+    const fieldOf = (data: object | undefined) =>
+      problemOf(fail("VALIDATION_ERROR", undefined, data), context).document.errors;
+    expect(fieldOf({ errors, asSent: true })).toEqual(errors);
+    expect(fieldOf({ errors })).toEqual([{ ...errors[0], field: "birth_date" }]);
+    expect([fieldOf({}), fieldOf(undefined), fieldOf({ errors: "all" })]).toEqual([[], [], []]);
+    const found = [{ type: "required", field: "birthDate", message: "Is missing." }];
+    const thrown = { type: "VALIDATION_ERROR", message: "", data: found };
+    expect(problemOf(thrown, context).document.errors).toMatchObject([{ field: "birth_date" }]);
+  });
+
+  it("of facts that are none, carry none", () => {
+    for (const data of [null, "text", undefined]) {
+      expect(problemOf({ type: "NOT_FOUND", message: "x", data }, context).document).not.toHaveProperty(
+        "data",
+      );
+    }
+  });
+
+  it("that are sealed, say what else is wrong with a genuine request", () => {
+    const sealed = { ...context, sealed: true };
+    expect(problemOf(fail("NOT_FOUND", "No order."), sealed).document).toMatchObject({ detail: "No order." });
+    expect(problemOf(fail("BAD_SIGNATURE", "stale"), context).document).toMatchObject({ detail: "stale" });
+  });
+
   it("of a limit, say how long to wait", () => {
     const { headers } = problemOf(fail("TOO_MANY_REQUESTS", "", { retryAfterSeconds: 17.2 }), context);
     expect(headers["Retry-After"]).toBe("18");

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "@jest/globals";
+import { afterEach, describe, expect, it, jest } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
 import { type Cause, inBatches, startRunner } from "../../mixins/messages/runner.ts";
 import { eventually } from "../support/eventually.ts";
@@ -87,6 +87,69 @@ describe("startRunner", () => {
     first.resolve(10);
     await stopping;
     expect(batches).toBe(1);
+  });
+});
+
+describe("a runner without a database", () => {
+  const away = Object.assign(new Error("refused"), { code: "ECONNREFUSED" });
+  const stage = (failures: number) => {
+    jest.useFakeTimers({ doNotFake: ["setImmediate", "nextTick", "queueMicrotask", "performance"] });
+    const causes: Cause[] = [];
+    const run = async (cause: Cause) => {
+      causes.push(cause);
+      if (causes.length <= failures) throw away;
+    };
+    return { causes, runner: startRunner({ name: "test", sweepMs: NEVER_MS, run, logger }) };
+  };
+  afterEach(() => void jest.useRealTimers());
+
+  it("tries again a second later, for the same cause", async () => {
+    const { causes, runner } = stage(2);
+    await jest.advanceTimersByTimeAsync(999);
+    expect(causes).toEqual(["sweep"]);
+    await jest.advanceTimersByTimeAsync(1);
+    expect(causes).toEqual(["sweep", "sweep"]);
+    runner.wake();
+    await jest.advanceTimersByTimeAsync(0);
+    expect(causes).toEqual(["sweep", "sweep", "woken"]);
+    await runner.stop();
+  });
+
+  it("stopped before that, does not try again", async () => {
+    const { causes, runner } = stage(1);
+    await jest.advanceTimersByTimeAsync(10);
+    await runner.stop();
+    await jest.advanceTimersByTimeAsync(2_000);
+    expect(causes).toEqual(["sweep"]);
+  });
+
+  it("sweeps when it is time, and no more after its end", async () => {
+    const { causes, runner } = stage(0);
+    await jest.advanceTimersByTimeAsync(2 * NEVER_MS);
+    expect(causes).toEqual(["sweep", "sweep", "sweep"]);
+    await runner.stop();
+    await jest.advanceTimersByTimeAsync(2 * NEVER_MS);
+    expect(causes).toHaveLength(3);
+  });
+});
+
+describe("a wish to run", () => {
+  it("that says there is work, is not overruled by a sweep that falls due meanwhile", async () => {
+    const causes: Cause[] = [];
+    const gate = Promise.withResolvers<void>();
+    const run = async (cause: Cause) => {
+      causes.push(cause);
+      if (causes.length === 1) await gate.promise;
+    };
+    jest.useFakeTimers({ doNotFake: ["setImmediate", "nextTick", "queueMicrotask"] });
+    const runner = startRunner({ name: "test", sweepMs: 1_000, run, logger });
+    runner.wake();
+    await jest.advanceTimersByTimeAsync(1_000);
+    gate.resolve();
+    await jest.advanceTimersByTimeAsync(0);
+    jest.useRealTimers();
+    await runner.stop();
+    expect(causes).toEqual(["sweep", "woken"]);
   });
 });
 

@@ -1,9 +1,27 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
 import { actions } from "../../contracts/actions.ts";
-import { array, integer, object, optional, type Rule, stringRecord, text } from "../../contracts/schema.ts";
+import {
+  array,
+  clearable,
+  integer,
+  object,
+  optional,
+  type Rule,
+  stringRecord,
+  text,
+} from "../../contracts/schema.ts";
 import { exampleOf } from "../../mixins/openapi/example.ts";
-import { decoder, encodeFacts, encoder, snakeName, toSnake, wireRule } from "../../services/api/wire.ts";
+import {
+  decoder,
+  encodeFacts,
+  encoder,
+  sentProps,
+  snakeName,
+  toSnake,
+  wireProps,
+  wireRule,
+} from "../../services/api/wire.ts";
 
 const rule = object({
   partnerId: text(10),
@@ -81,6 +99,61 @@ describe("wire names", () => {
 
   it("of a field's path, are spelt as the client knows them", () => {
     expect(toSnake("lines[0].unitPrice.amountMinor")).toBe("lines[0].unit_price.amount_minor");
+  });
+
+  it("of null from a client, clear what can be cleared, and elsewhere leave the field out", () => {
+    const language = { ...text(10), absent: "en" } as Rule;
+    const nickName = clearable(text(10));
+    const decode = decoder(object({ partnerId: text(10), line1: optional(text(10)), nickName, language }));
+    expect(decode({ partner_id: "p", line1: null, nick_name: null, language: null })).toStrictEqual({
+      ...{ partnerId: "p", nickName: null, language: "en" },
+    });
+    expect(decode({ partner_id: "p" })).toStrictEqual({ partnerId: "p", language: "en" });
+    expect(decode({ nick_name: "n", language: "de" })).toStrictEqual({ nickName: "n", language: "de" });
+    const encode = encoder(object({ nickName, language }));
+    expect(encode({ nickName: null })).toStrictEqual({});
+    for (const value of [null, "text", 7]) expect(decode(value)).toBe(value);
+    expect(decoder(array(text(10), { max: 3 }))("no list")).toBe("no list");
+  });
+
+  it("as a client may send them, take null wherever a field may be left out, at every level", () => {
+    const inner = object({ size: optional(integer(0, 10)) });
+    const language = { ...text(10), absent: "en" } as Rule;
+    const props = {
+      must: text(10),
+      may: optional(text(10)),
+      language,
+      lines: array(inner, { max: 3 }),
+      inner,
+    };
+    const { must, may, language: told, lines, inner: one } = sentProps(props) as Record<string, Rule>;
+    expect(must).toBe(props.must);
+    expect(may).toMatchObject({ optional: true, nullable: true, type: props.may.type });
+    expect(told).toMatchObject({ optional: true, nullable: true });
+    const size = { optional: true, nullable: true };
+    expect(lines).toMatchObject({ items: { props: { size } } });
+    expect(one).toMatchObject({ props: { size } });
+    expect(lines).not.toHaveProperty("nullable");
+    const plain = { must: text(10), lines: array(text(10), { max: 3 }), inner: object({ must: text(10) }) };
+    expect(sentProps(plain)).toBe(plain);
+    expect(sentProps(props)).toBe(sentProps(props));
+    expect(wireProps(props)).toBe(wireProps(props));
+    expect(wireRule(inner)).toBe(wireRule(inner));
+    expect(wireRule(props.must)).toBe(props.must);
+    expect(wireRule(array(text(10), { max: 3 }))).toMatchObject({ items: text(10) });
+    expect(wireRule(array(text(10), { max: 3 }))).not.toHaveProperty("props");
+    expect(wireRule(inner)).not.toHaveProperty("items");
+  });
+
+  it("of facts, are kept eight levels deep", () => {
+    const nested = (levels: number): unknown => (levels === 0 ? 1 : { in: nested(levels - 1) });
+    const depthOf = (value: unknown): number => JSON.stringify(value).split('"in"').length - 1;
+    expect(encodeFacts(nested(8))).toEqual(nested(8));
+    expect(depthOf(encodeFacts(nested(9)))).toBe(8);
+    const lists = (levels: number): unknown => (levels === 0 ? 1 : [lists(levels - 1)]);
+    expect(encodeFacts(lists(8))).toEqual(lists(8));
+    expect(encodeFacts(lists(9))).not.toEqual(lists(9));
+    for (const value of [null, 7, "someText", true]) expect(encodeFacts(value)).toBe(value);
   });
 
   it("of facts, are converted at every level, to a bounded depth", () => {
