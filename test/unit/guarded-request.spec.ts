@@ -336,6 +336,13 @@ describe("a guarded request", () => {
     expect(seen).toHaveLength(before);
   });
 
+  it("to an address of the internet by its number, is not refused", async () => {
+    const call = { url: "https://8.8.8.8/", headers: {}, body: "{}", timeoutMs: 2_000, maxBodyBytes: 1 };
+    // Broken off before it begins, so that nothing is connected to.
+    const asked = guardedExchange(call, strict, AbortSignal.abort());
+    await expect(asked).rejects.toMatchObject({ name: "AbortError" });
+  });
+
   it("whose URL nobody has looked at, connects to this machine with the sandbox switch alone", async () => {
     const call = { url: `http://127.0.0.1:${port}/seen`, headers: {}, body: "{}", timeoutMs: 2_000 };
     const asked = guardedExchange({ ...call, maxBodyBytes: 1 }, sandbox, new AbortController().signal);
