@@ -36,6 +36,10 @@ const declared: Record<string, string[]> = {
     ...["BANK_INACTIVE", "BANK_UNAVAILABLE"],
   ],
   "POST /webhooks/payments/{bank_id}": ["PAYLOAD_TOO_LARGE", "BAD_SIGNATURE", "EVENT_MISMATCH"],
+  "POST /dead-letters/{dead_letter_id}/replay": [
+    ...[...SIGNED_IN, "FORBIDDEN", "VALIDATION_ERROR", "NOT_FOUND", "ILLEGAL_TRANSITION"],
+    ...KEYED,
+  ],
   "DELETE /dead-letters/{dead_letter_id}": [...SIGNED_IN, "FORBIDDEN", "VALIDATION_ERROR", "NOT_FOUND"],
   "DELETE /dead-letters": [...SIGNED_IN, "FORBIDDEN", "VALIDATION_ERROR"],
   "GET /track/{token}": ["VALIDATION_ERROR", "NOT_FOUND"],

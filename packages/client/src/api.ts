@@ -1433,7 +1433,7 @@ The stream ends with the access token; connect again with a fresh one. */
   "/dead-letters/{dead_letter_id}/replay": {
     get?: never;
     put?: never;
-    /** Have a message handled again */
+    /** Have a message handled again. Not a webhook that asks a partner to prepare an order that was cancelled. */
     post: {
       parameters: {
         path: { dead_letter_id: string };

@@ -81,7 +81,9 @@ export const operationRoutes = [
   route("POST /dead-letters/{dead_letter_id}/replay", "api.replayDeadLetter", {
     ...admin,
     summary: "Have a message handled again",
+    description: "Not a webhook that asks a partner to prepare an order that was cancelled.",
     success: 204,
+    problems: ["ILLEGAL_TRANSITION"],
   }),
   route("DELETE /dead-letters", "api.dropDeadLetters", {
     ...admin,

@@ -265,16 +265,23 @@ async function unexplained({ cluster }: Run, orders: readonly Order[]): Promise<
   return found?.count ?? 0;
 }
 
-/** The operator has the dead letters of these orders handled again. */
+/** The operator has the dead letters of these orders handled again, webhooks among them that were given up. */
 async function replayDead({ world }: Run, orders: readonly Order[]): Promise<void> {
   const token = await world.tokenOf(world.operator);
-  const ids = new Set(orders.map(({ orderId }) => orderId));
+  const idsOf = (some: readonly Order[]) => new Set(some.map(({ orderId }) => orderId));
+  const ids = idsOf(orders);
+  const cancelled = idsOf(orders.filter((order) => order.wanted === "cancelled"));
   const { items } = await world.api.ok<{ items: { id: string; subject: string }[] }>(
     "GET /dead-letters?limit=100",
     { token },
   );
   for (const { id, subject } of items) {
-    if (ids.has(subject)) await world.api.ok(`POST /dead-letters/${id}/replay`, { token, key: newId() });
+    if (!ids.has(subject)) continue;
+    const operation = `POST /dead-letters/${id}/replay`;
+    const { status, body } = await world.api.request<{ code?: string }>(operation, { token, key: newId() });
+    // A customer has cancelled this one meanwhile: its partner is not asked to prepare it.
+    const isCalledOff = body?.code === "illegal_transition" && cancelled.has(subject);
+    if (status !== 204 && !isCalledOff) throw new Error(`${operation} was answered ${status}`);
   }
 }
 
