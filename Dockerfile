@@ -15,6 +15,7 @@ ENV NODE_ENV=production
 WORKDIR /app
 COPY package.json package-lock.json ./
 COPY packages/moleculer-grpc/package.json ./packages/moleculer-grpc/
+COPY packages/moleculer-open-api/package.json ./packages/moleculer-open-api/
 # sharp's binaries are optional packages and are needed; so are not the runtime, which the base image is, and the
 # embedded PostgreSQL, which no cluster starts. None of the packages that stay needs its install script. The list of
 # what stays (CycloneDX) goes into the image; npm makes it only for a manifest without packages that were omitted.

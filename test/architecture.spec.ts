@@ -24,8 +24,8 @@ const rules: { of: RegExp; may: RegExp; says: string }[] = [
   },
   {
     of: /^contracts\//,
-    may: /^(lib\/|contracts\/|moleculer$)/,
-    says: "contracts import only lib, contracts and the framework's errors and types",
+    may: /^(lib\/|contracts\/|moleculer$|moleculer-open-api$)/,
+    says: "contracts import only lib, contracts, the framework's errors and types, and the language of documents",
   },
   {
     of: /^providers\/[^/]+\//,

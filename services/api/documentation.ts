@@ -1,22 +1,20 @@
+import { type Answer, type Operation, openApiDocument, type Parameter } from "moleculer-open-api";
+import { exampleOptions, schemaOptions } from "../../contracts/documentation.ts";
 import { catalogue, type ErrorType } from "../../contracts/errors.ts";
 import { IMAGE_TYPES } from "../../contracts/media.ts";
 import type { Rule } from "../../contracts/schema.ts";
-import {
-  type Answer,
-  type Operation,
-  openApiDocument,
-  type Parameter,
-} from "../../mixins/openapi/document.ts";
-import { documentationRoutes } from "../../mixins/openapi/pages.ts";
 import { IDEMPOTENCY_KEY } from "./auth.ts";
 import { IF_MATCH } from "./conditional.ts";
+import { documentationRoutes } from "./documentation-pages.ts";
 import type { Endpoint, Part } from "./endpoint.ts";
+import { problemContent, problemSchema } from "./problem-schema.ts";
 import { BASE_PATH } from "./routes/index.ts";
 import { schemaNames } from "./schemas.ts";
 import { wireRule } from "./wire.ts";
 
 const TITLE = "Waybill";
 const VERSION = "1";
+const LICENSE = { name: "Apache-2.0", identifier: "Apache-2.0" };
 
 const DESCRIPTION = [
   "Orders from check to handover. Names are in snake_case, times in RFC 3339 UTC, money in minor units.",
@@ -41,15 +39,18 @@ const LIMIT_HEADERS = {
 
 /** The document and the pages that are made from the tables. */
 export function documentation(endpoints: readonly Endpoint[], publicUrl: string) {
+  const docsUrl = `${publicUrl}/docs/errors`;
   const document = openApiDocument({
-    title: TITLE,
-    version: VERSION,
-    description: DESCRIPTION,
-    basePath: BASE_PATH,
-    operations: endpoints.map(operationOf),
+    ...schemaOptions,
+    info: { title: TITLE, version: VERSION, description: DESCRIPTION, license: LICENSE },
+    // Relative to where the document is served.
+    servers: [{ url: BASE_PATH }],
+    operations: endpoints.map((endpoint) => operationOf(endpoint, docsUrl)),
     names: schemaNames,
+    schemas: { Problem: problemSchema },
     headers: LIMIT_HEADERS,
-    docsUrl: `${publicUrl}/docs/errors`,
+    securitySchemes: { bearer: { type: "http", scheme: "bearer", bearerFormat: "JWT" } },
+    examples: exampleOptions,
   });
   const codes = (Object.keys(catalogue) as ErrorType[]).map(codeOf);
   return { document, routes: documentationRoutes(document, TITLE, codes) };
@@ -60,18 +61,18 @@ function codeOf(type: ErrorType) {
   return { code: type.toLowerCase(), status, title };
 }
 
-function operationOf(endpoint: Endpoint): Operation {
+function operationOf(endpoint: Endpoint, docsUrl: string): Operation {
   const { route, body } = endpoint;
   return {
     method: route.method,
     path: route.path,
-    tag: route.tag,
+    tags: [route.tag],
     summary: route.summary,
     ...(route.description && { description: route.description }),
-    secured: route.access !== "public" && route.access !== "signed",
+    security: route.access !== "public" && route.access !== "signed" ? [{ bearer: [] }] : [],
     parameters: parametersOf(endpoint),
     ...(body && { body: { required: !body.mayBeAbsent, content: bodyContent(body), example: body.example } }),
-    answers: [...successOf(endpoint), ...problemsOf(endpoint)],
+    answers: [...successOf(endpoint), ...problemsOf(endpoint, docsUrl)],
   };
 }
 
@@ -152,15 +153,20 @@ function wireRules(rules: Readonly<Record<string, Rule>>): Record<string, Rule> 
   return Object.fromEntries(Object.entries(rules).map(([name, rule]) => [name, wireRule(rule)]));
 }
 
-function problemsOf({ problems, route }: Endpoint): Answer[] {
-  return [...problems].map(([status, types]) => ({
-    status,
-    description: types.map((type) => catalogue[type].title).join("; or: "),
-    problems: types.map(codeOf),
-    sealed: route.access === "signed" && status === 401,
-    headers: {
-      ...(status === 401 && { "WWW-Authenticate": "How to authenticate." }),
-      ...((status === 429 || status === 503) && { "Retry-After": "Seconds to wait." }),
-    },
-  }));
+/** Most operations have most problems in common: each set of codes stands in the document once. */
+function problemsOf({ problems, route }: Endpoint, docsUrl: string): Answer[] {
+  return [...problems].map(([status, types]) => {
+    const codes = types.map(codeOf);
+    const isUniform = route.access === "signed" && status === 401;
+    return {
+      status,
+      description: types.map((type) => catalogue[type].title).join("; or: "),
+      shared: codes.map(({ code }) => code).join("-"),
+      content: { "application/problem+json": problemContent(codes, { docsUrl, isUniform }) },
+      headers: {
+        ...(status === 401 && { "WWW-Authenticate": "How to authenticate." }),
+        ...((status === 429 || status === 503) && { "Retry-After": "Seconds to wait." }),
+      },
+    };
+  });
 }

@@ -1,6 +1,6 @@
+import { exampleOf } from "../../contracts/documentation.ts";
 import { catalogue, type ErrorType } from "../../contracts/errors.ts";
 import { object, type Props, type Rule } from "../../contracts/schema.ts";
-import { exampleOf } from "../../mixins/openapi/example.ts";
 import { type Check, checkOf } from "../../mixins/validation/validation.ts";
 import { contractOf } from "./contract.ts";
 import type { Method, Route } from "./routes/route.ts";

@@ -1,5 +1,4 @@
-import type { PageRoute } from "../../mixins/openapi/pages.ts";
-import { page, pageRoute } from "../../mixins/openapi/pages.ts";
+import { type PageRoute, page, pageRoute } from "moleculer-open-api";
 import { BASE_PATH } from "./routes/index.ts";
 
 /**

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { actions } from "../../contracts/actions.ts";
+import { exampleOf } from "../../contracts/documentation.ts";
 import { fail } from "../../contracts/errors.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
-import { exampleOf } from "../../mixins/openapi/example.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
 
 const TEN_MINUTES_MS = 600_000;

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import type { Params } from "../../contracts/actions.ts";
+import { exampleOf } from "../../contracts/documentation.ts";
 import { newId } from "../../lib/ids.ts";
-import { exampleOf } from "../../mixins/openapi/example.ts";
 import { endpointOf } from "../../services/api/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";

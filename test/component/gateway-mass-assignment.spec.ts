@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import { exampleOf } from "../../contracts/documentation.ts";
 import type { Rule } from "../../contracts/schema.ts";
-import { exampleOf } from "../../mixins/openapi/example.ts";
 import { type Endpoint, endpointOf } from "../../services/api/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";

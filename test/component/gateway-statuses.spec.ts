@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { type ActionName, actions } from "../../contracts/actions.ts";
+import { exampleOf } from "../../contracts/documentation.ts";
 import { type ErrorType, fail } from "../../contracts/errors.ts";
 import type { Role } from "../../contracts/meta.ts";
 import { queueOwners } from "../../contracts/operations.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
-import { exampleOf } from "../../mixins/openapi/example.ts";
 import { type Endpoint, endpointOf } from "../../services/api/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { type AnswerChecker, answerChecker, type OpenApi } from "../support/answers.ts";

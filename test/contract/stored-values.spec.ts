@@ -1,8 +1,8 @@
 import { describe, expect, it } from "@jest/globals";
 import { actions } from "../../contracts/actions.ts";
+import { exampleOf } from "../../contracts/documentation.ts";
 import { messages } from "../../contracts/messages.ts";
 import { type Rule, stored } from "../../contracts/schema.ts";
-import { exampleOf } from "../../mixins/openapi/example.ts";
 import { checkOf } from "../../mixins/validation/validation.ts";
 import { routes } from "../../services/api/routes/index.ts";
 

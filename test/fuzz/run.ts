@@ -15,7 +15,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { operationIdOf } from "../../mixins/openapi/document.ts";
+import { operationIdOf } from "moleculer-open-api";
 import { endpointOf } from "../../services/api/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { type Client, connect } from "../e2e/client.ts";

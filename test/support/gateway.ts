@@ -1,9 +1,9 @@
 import { type BrokerOptions, ServiceBroker, type ServiceSchema } from "moleculer";
 import { type ActionName, actions, implement } from "../../contracts/actions.ts";
+import { exampleOf } from "../../contracts/documentation.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { readConfig, type Settings } from "../../lib/config/config.ts";
 import { cacherOf } from "../../mixins/caching/shared-cacher.ts";
-import { exampleOf } from "../../mixins/openapi/example.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
 import { apiService } from "../../services/api/api.service.ts";
 import { testIdentity } from "./tokens.ts";

@@ -1,8 +1,17 @@
-import { execFile, execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { execFile, execFileSync, spawn } from "node:child_process";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
+import { eventually } from "./eventually.ts";
 
 const run = promisify(execFile);
 const ROOT = resolve(import.meta.dirname, "../..");
@@ -16,9 +25,16 @@ export interface Project {
   write(name: string, text: string): string;
   /** Compiles these files with the project's compiler options. @throws Error whose `stdout` holds what is wrong */
   compile(...files: string[]): Promise<void>;
-  /** Runs a compiled file. @returns what it printed */
+  /** Runs a compiled file to its end. @returns what it printed */
   run(file: string): Promise<string>;
+  /** Starts a compiled file and waits until what it prints matches. */
+  start(file: string, ready: RegExp, env?: NodeJS.ProcessEnv): Promise<Started>;
   remove(): void;
+}
+
+export interface Started {
+  match: RegExpExecArray;
+  stop(): Promise<void>;
 }
 
 export interface ProjectOptions {
@@ -47,9 +63,8 @@ export function projectWith(
     mkdirSync(dirname(join(modules, as)), { recursive: true });
     symlinkSync(from, join(modules, as));
   };
-  // Node strips no types under node_modules, and its rule looks at where a file really is.
   mkdirSync(dirname(join(modules, name)), { recursive: true });
-  execFileSync("mv", [unpacked, join(modules, name)]);
+  renameSync(unpacked, join(modules, name));
   const needed = new Set([
     ...Object.keys(dependencies ?? {}),
     ...Object.keys(peerDependencies ?? {}),
@@ -74,6 +89,35 @@ export function projectWith(
     async run(file) {
       const { stdout } = await run(process.execPath, [join(folder, file)], { timeout: TIMEOUT_MS });
       return stdout;
+    },
+    async start(file, ready, env = {}) {
+      const child = spawn(process.execPath, [join(folder, file)], { env: { ...process.env, ...env } });
+      const ended = new Promise((resolve) => child.once("exit", resolve));
+      let output = "";
+      for (const stream of [child.stdout, child.stderr]) {
+        stream.on("data", (data) => {
+          output += data;
+        });
+      }
+      const stop = async () => {
+        child.kill("SIGTERM");
+        await ended;
+      };
+      try {
+        const match = await eventually(
+          () => {
+            const found = ready.exec(output);
+            if (!found && child.exitCode === null) throw new Error(`not ready yet:\n${output}`);
+            return found;
+          },
+          { timeoutMs: TIMEOUT_MS },
+        );
+        if (!match) throw new Error(`it ended:\n${output}`);
+        return { match, stop };
+      } catch (error) {
+        await stop();
+        throw error;
+      }
     },
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
 import { actions } from "../../contracts/actions.ts";
+import { exampleOf } from "../../contracts/documentation.ts";
 import {
   array,
   clearable,
@@ -11,7 +12,6 @@ import {
   stringRecord,
   text,
 } from "../../contracts/schema.ts";
-import { exampleOf } from "../../mixins/openapi/example.ts";
 import {
   decoder,
   encodeFacts,

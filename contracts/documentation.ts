@@ -1,8 +1,14 @@
-import type { Props, Rule } from "../../contracts/schema.ts";
-import { type Check, checkOf } from "../validation/validation.ts";
+import {
+  type AnyRule,
+  type ExampleOptions,
+  exampleOf as exampleWith,
+  patternOf,
+  type SchemaOptions,
+} from "moleculer-open-api";
+import { NO_CONTROL_CHARACTERS, type Rule, STORABLE } from "./schema.ts";
 
-/** What a field of this name usually holds; where the schema disagrees, the schema wins. */
-const byName: Record<string, unknown> = {
+/** Usual values of fields by the field's name. The field's rule wins. */
+const values: Readonly<Record<string, unknown>> = {
   "Idempotency-Key": "0198c0de-7f31-7a10-9d2e-0b7c5d1e2f30",
   about: "the shop's name",
   access_token: "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl",
@@ -77,7 +83,7 @@ const byName: Record<string, unknown> = {
   version: 3,
 };
 
-/** Values of the shapes that contracts know; the first that fits is taken. */
+/** Texts of the forms that contracts know. The first that a rule accepts is taken. */
 const candidates = [
   "2026-11-22T10:30:00Z",
   "EUR",
@@ -98,41 +104,27 @@ const candidates = [
   "text",
 ];
 
-const ID = "0198c0de-0000-7000-8000-000000000001";
-
-interface AnyRule extends Rule {
-  readonly props?: Props;
-  readonly items?: Rule;
-  readonly values?: readonly string[];
-  readonly min?: number;
-}
+export const exampleOptions: ExampleOptions = { values, candidates };
 
 /**
- * A value that the rule accepts and that a reader recognizes; the same each time. Text of a shape that no
- * candidate has is left out, which a test finds: add a candidate.
+ * A value that the rule accepts and that a reader recognizes; the same each time. Text of a form that no candidate has
+ * is left out, which a test finds: add a candidate.
  */
 export function exampleOf(rule: Rule, name = ""): unknown {
-  const { type, props, items, values, min } = rule as AnyRule;
-  if (type === "object") {
-    const fields = Object.entries(props ?? {}).map(([field, inner]) => [field, exampleOf(inner, field)]);
-    return Object.fromEntries(fields);
-  }
-  if (type === "array") return [exampleOf(items as Rule, name)];
-  if (type === "record") return { key: "value" };
-  if (type === "enum") return values?.[0];
-  if (type === "boolean") return true;
-  if (type === "uuid") return ID;
-  const usual = byName[name] ?? byName[name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)];
-  if (type === "number") return fits(rule, usual) ? usual : Math.max(1, min ?? 1);
-  return [usual, ...candidates].find((value) => fits(rule, value));
+  return exampleWith(rule, exampleOptions, name);
 }
 
-/** Compiling a rule takes most of the time, and the same rules stand in many bodies and answers. */
-const checks = new WeakMap<Rule, Check>();
+/** How the OpenAPI and the AsyncAPI document write the rules of contracts. */
+export const schemaOptions: SchemaOptions = { strictObjects: true, pattern };
 
-function fits(rule: Rule, value: unknown): boolean {
-  if (value === undefined) return false;
-  const check = checks.get(rule) ?? checkOf({ type: "object", props: { value: rule } } as Rule);
-  checks.set(rule, check);
-  return check({ value }).length === 0;
+/** Every control character but the line feed. Half a surrogate pair is no text that JSON could carry. */
+const CONTROL = "\\x00-\\x09\\x0b-\\x1f\\x7f-\\x9f";
+
+/** A text that is trimmed and must not be empty must not be blank. */
+function pattern(rule: AnyRule): string | undefined {
+  const { pattern, min = 0 } = rule;
+  if (!(pattern instanceof RegExp) || pattern.source === STORABLE.source) return undefined;
+  if (pattern.source !== NO_CONTROL_CHARACTERS.source) return patternOf(rule);
+  const inside = `[^${CONTROL}\\s](?:[^${CONTROL}]*[^${CONTROL}\\s])?`;
+  return `^\\s*${min > 0 ? inside : `(?:${inside})?`}\\s*$`;
 }
