@@ -8,6 +8,7 @@ import { refundStage } from "../support/refunds.ts";
 /* Guards of orders that another guard hides, or that no other circumstance reaches. */
 
 const stage = refundStage();
+const euro = (amountMinor: number) => ({ amountMinor, currency: "EUR" });
 const OTHER_SECRET = `whsec_${"D".repeat(43)}=`;
 
 describe("ids of the outside", () => {
@@ -67,5 +68,63 @@ describe("a refund that the bank took its time for", () => {
     await stage.inState(order.orderId, "failed");
     expect(await stage.shop.get(order)).toMatchObject({ paymentStatus: "refund_failed" });
     await eventually(() => expect(stage.shop.alerts(order.orderId)).toEqual(["refund.failed"]));
+  });
+});
+
+describe("what an operator does at an order or a bank", () => {
+  const stored = (orderId: string) =>
+    stage.shop.sql(
+      "SELECT o::text AS row FROM orders o WHERE id = $1 UNION ALL SELECT b::text FROM banks b",
+      [orderId],
+    );
+  const audited = (subject: string) =>
+    stage.shop.sql<{ action: string; detail: string | null }>(
+      `SELECT data->>'action' AS action, data->>'detail' AS detail FROM outbox
+       WHERE type = 'audit.recorded' AND subject = $1 ORDER BY id`,
+      [subject],
+    );
+
+  it("is recorded with its detail, and does not happen while it cannot be recorded", async () => {
+    const { shop } = stage;
+    const { orderId } = await shop.placed("ready");
+    const { orderId: other } = await shop.placed("ready");
+    const { bankId } = shop;
+    const reason = "No flour";
+    const acts: [subject: string, action: string, act: () => Promise<unknown>, detail: string | null][] = [
+      [
+        orderId,
+        "orders.refund",
+        () => shop.as(shop.admin, "orders.refund", { orderId, amount: euro(1), reason }),
+        null,
+      ],
+      [orderId, "orders.cancel", () => shop.as(shop.admin, "orders.cancel", { orderId, reason }), null],
+      [
+        other,
+        "orders.override",
+        () => shop.as(shop.admin, "orders.override", { orderId: other, to: "cancelled", reason }),
+        null,
+      ],
+      [
+        bankId,
+        "orders.updateBank",
+        () => shop.as(shop.admin, "orders.updateBank", { bankId, title: "Renamed bank" }),
+        "title",
+      ],
+    ];
+    await shop.sql(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN IF NEW.type = 'audit.recorded' THEN RAISE 'refused'; END IF; RETURN NEW; END $$`);
+    await shop.sql("CREATE TRIGGER refuse BEFORE INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION refuse()");
+    const before = await stored(orderId);
+    try {
+      for (const [, , act] of acts) await expect(act()).rejects.toThrow();
+    } finally {
+      await shop.sql("DROP FUNCTION refuse CASCADE");
+    }
+    expect(await stored(orderId)).toEqual(before);
+    for (const [subject, action, act, detail] of acts) {
+      const known = await audited(subject);
+      await act();
+      expect((await audited(subject)).slice(known.length)).toEqual([{ action, detail }]);
+    }
   });
 });

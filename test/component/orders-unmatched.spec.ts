@@ -177,3 +177,27 @@ describe("a refund that failed", () => {
     expect((await audited(id)).length).toBeGreaterThanOrEqual(1);
   });
 });
+
+describe("the disputes of payments", () => {
+  it("are listed page by page, each once, the newest first", async () => {
+    const { shop } = stage;
+    const ids = Array.from({ length: 5 }, (_, index) => newId(Date.now() + index));
+    for (const id of ids) {
+      await shop.sql(
+        `INSERT INTO disputes (id, bank_id, dispute_id, payment_id, amount_minor, currency, reason, state, withdrawn,
+           reported_at)
+         VALUES ($1::uuid, $2, $1::text, $1::text, 100, 'EUR', 'fraudulent', 'open', false, now())`,
+        [id, shop.bankId],
+      );
+    }
+    const seen: string[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await shop.as(shop.admin, "orders.listDisputes", { limit: 2, ...(cursor && { cursor }) });
+      expect(page.items.length).toBeLessThanOrEqual(2);
+      seen.push(...page.items.map(({ id }) => id));
+      cursor = page.nextCursor;
+    } while (cursor);
+    expect(seen).toEqual(ids.toReversed());
+  });
+});

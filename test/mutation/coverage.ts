@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { areas } from "./areas.ts";
 import { specsThatLoad } from "./related.ts";
 
-/** Ignored by git, and gone with the packages. */
-const FOLDER = "node_modules/.cache/waybill-mutation";
+/** Ignored by git; beside the packages, so that installing them keeps it. */
+const FOLDER = "coverage/mutation";
 /** Suites that start other processes, where what runs can't be seen, and those that look only at plans. Both are long. */
 const APART = /^test\/(?:e2e|cluster|faults|containers|fuzz|servers)\/|-plans\.spec\.ts$/;
 

@@ -8,11 +8,15 @@ const RUN_TIMEOUT_MS = 300_000;
 /** How long one condition is waited for, where the tests wait for 45 s: most changes are found by such a wait. */
 const PATIENCE_MS = 15_000;
 
+export type Ending = "passed" | "failed" | "broken";
+
 export interface Sandbox {
   /** Runs `body` while the file has another text, made of its own. */
   withFile<T>(file: string, change: (text: string) => string, body: () => Promise<T>): Promise<T>;
-  /** Whether one of the specs fails; they run in this order. */
-  failing(specs: readonly string[]): Promise<boolean>;
+  /**
+   * Runs specs in this order until one fails. `broken`: jest itself ended without a word about its tests.
+   */
+  run(specs: readonly string[]): Promise<Ending>;
   close(): void;
 }
 
@@ -39,12 +43,12 @@ export function openSandbox(root: string): Sandbox {
         writeFileSync(path, before);
       }
     },
-    failing: async (specs) => !(await passes(folder, specs)),
+    run: (specs) => runJest(folder, specs),
     close: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
 
-function passes(folder: string, specs: readonly string[]): Promise<boolean> {
+function runJest(folder: string, specs: readonly string[]): Promise<Ending> {
   const args = [
     ...["--disable-warning=ExperimentalWarning", "--experimental-vm-modules"],
     ...[join(folder, "node_modules/jest/bin/jest.js"), "--ci", "--runInBand", "--bail", "--runTestsByPath"],
@@ -53,14 +57,27 @@ function passes(folder: string, specs: readonly string[]): Promise<boolean> {
     `--testSequencer=${join(folder, "test/mutation/sequencer.js")}`,
   ];
   const child = spawn(process.execPath, args, {
-    ...{ cwd: folder, stdio: "ignore", detached: true },
+    ...{ cwd: folder, stdio: ["ignore", "ignore", "pipe"], detached: true },
     env: { ...process.env, MUTATION_SPECS: specs.join(","), TEST_PATIENCE_MS: String(PATIENCE_MS) },
   });
-  const timer = setTimeout(() => process.kill(-(child.pid as number), "SIGKILL"), RUN_TIMEOUT_MS);
+  let said = "";
+  child.stderr.on("data", (text) => {
+    said += text;
+  });
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    process.kill(-(child.pid as number), "SIGKILL");
+  }, RUN_TIMEOUT_MS);
   return new Promise((done) => {
-    child.once("exit", (code) => {
+    const end = (ending: Ending) => {
       clearTimeout(timer);
-      done(code === 0);
+      done(ending);
+    };
+    child.once("error", () => end("broken"));
+    child.once("exit", (code) => {
+      if (code === 0) return end("passed");
+      end(isLate || /^(?:FAIL |Test Suites: \d+ failed)/m.test(said) ? "failed" : "broken");
     });
   });
 }

@@ -88,6 +88,12 @@ describe("move", () => {
     expect(cases).toHaveLength(10 * 9 * 6);
   });
 
+  it("that is refused, says what the order can become, or that it stays as it is", () => {
+    const paid = (status: OrderStatus) => () => move(inState(status), "pay", actor("bank"), NOW_MS);
+    expect(paid("ready")).toThrow("The order is ready and can become cancelled, delivering.");
+    expect(paid("delivered")).toThrow("The order is delivered and stays as it is.");
+  });
+
   it("says to whoever may not cancel any more until when they could", () => {
     const cancelled = (kind: ActorKind) => () => move(inState("delivering"), "cancel", actor(kind), NOW_MS);
     expect(cancelled("customer")).toThrow(
