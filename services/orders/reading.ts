@@ -2,7 +2,6 @@ import type { Params, Result } from "../../contracts/actions.ts";
 import { fail } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import type { OrderView } from "../../contracts/orders.ts";
-import { cursorOf } from "../../lib/cursor.ts";
 import { present } from "../../lib/present.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import type { Consumer } from "../../mixins/consumer/consumer.mixin.ts";
@@ -17,7 +16,7 @@ import { findState, listOrders, listTransitions, stuckOrders } from "./lists.rep
 import { deadlineFor } from "./order.ts";
 import { awaitsNotice, type Order } from "./order-model.ts";
 import { databaseNowMs, findOrder, findPosition } from "./orders.repository.ts";
-import { beforeOf } from "./pages.ts";
+import { beforeOf, pageOf } from "./pages.ts";
 import { receiptsOf, refundsOf } from "./payments.repository.ts";
 import { historyOf, type Projections } from "./projections.ts";
 import { reconciliationOf } from "./reconciliation.repository.ts";
@@ -72,15 +71,13 @@ export async function listOwnOrders(
 ): Promise<Result<"orders.list">> {
   const { postgres, handover } = deps;
   const caller = callerOf(ctx);
-  const { cursor, status, limit = LIST_DEFAULT } = ctx.params;
+  const { cursor, status, limit } = ctx.params;
   const before = beforeOf(cursor);
-  const found = await listOrders(postgres.db, ownerOf(caller), { status, before, limit: limit + 1 });
-  const items = found
-    .slice(0, limit)
-    .map((order) => viewFor(caller, viewOf(order), handover, isPast(deps, order)));
-  const last = items.at(-1);
-  const isMore = found.length + (found.skipped ?? 0) > limit;
-  return isMore && last ? { items, nextCursor: cursorOf(last.id) } : { items };
+  return pageOf(
+    (more) => listOrders(postgres.db, ownerOf(caller), { status, before, limit: more }),
+    limit,
+    (order) => viewFor(caller, viewOf(order), handover, isPast(deps, order)),
+  );
 }
 
 /** Read from the document store, which follows the order's messages within moments. */

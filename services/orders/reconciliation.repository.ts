@@ -143,7 +143,7 @@ export async function bankSilent(
   bankId: string,
   { delayMs, error }: { delayMs: number; error: string },
 ): Promise<number> {
-  const found = await row<{ failures: number }>(
+  const contact = await row<{ failures: number }>(
     db,
     `INSERT INTO bank_contacts AS c (bank_id, failures, silent_since, retry_at, error)
      VALUES (?, 1, now(), now() + ? * interval '1 millisecond', ?)
@@ -152,7 +152,7 @@ export async function bankSilent(
      RETURNING c.failures`,
     [bankId, delayMs, error],
   );
-  return found?.failures ?? 1;
+  return (contact as { failures: number }).failures;
 }
 
 /** Marks that an operator is told of a silent bank. @returns since when, or undefined when it is not yet time or done */
@@ -200,7 +200,7 @@ export async function reconciliationOf(db: Db, orderId: string): Promise<OrderRe
 
 /** How many orders wait for their bank's word longer than they should; bank by bank, as the indexes are ordered. */
 export async function countOverdueLooks(db: Db, lateMs: number): Promise<number> {
-  const found = await row<{ count: number }>(
+  const counted = await row<{ count: number }>(
     db,
     `SELECT coalesce(sum(late.count), 0)::integer AS count
      FROM banks b CROSS JOIN LATERAL (
@@ -211,5 +211,5 @@ export async function countOverdueLooks(db: Db, lateMs: number): Promise<number>
        WHERE o.bank_id = b.id AND ${PAID} <= now() - ? * interval '1 millisecond') AS late`,
     [lateMs, lateMs],
   );
-  return found?.count ?? 0;
+  return (counted as { count: number }).count;
 }

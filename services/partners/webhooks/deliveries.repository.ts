@@ -221,7 +221,7 @@ export async function countWebhooks(db: Db): Promise<{ pending: number; dead: nu
     `SELECT (SELECT count(*)::integer FROM webhook_deliveries WHERE state = 'pending') AS pending,
        (SELECT count(*)::integer FROM webhook_deliveries WHERE state = 'dead') AS dead`,
   );
-  return counted ?? { pending: 0, dead: 0 };
+  return counted as { pending: number; dead: number };
 }
 
 /** Gives up to `limit` dead ones up for good whose id (which tells the time) is below `beforeId`: nobody decided. */
