@@ -2,7 +2,13 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
-import { deliveriesOf, integrated, quickWebhooks, until } from "../support/partner-integration.ts";
+import {
+  deliveriesOf,
+  integrated,
+  quickWebhooks,
+  until,
+  waitingTry,
+} from "../support/partner-integration.ts";
 import { type PartnersHarness, startPartners } from "../support/partners.ts";
 
 let shop: PartnersHarness;
@@ -90,18 +96,7 @@ describe("a partner's own view of its webhook", () => {
     const { partnerId, order } = await integrated(shop);
     const paid = [order(), order()];
     const later = isoTime(Date.now() + 3_600_000);
-    // Without a place of the sender's: the tries wait as the schedule would let them.
-    for (const { orderId } of paid) {
-      const ids = [newId(), newId(), newId()];
-      await shop.sql(
-        `WITH message AS (
-           INSERT INTO webhook_messages (id, partner_id, message_id, type, order_id, urgency, body)
-           VALUES ($1, $2, $3, 'order.paid', $4, 'preparation', '{}') RETURNING id, partner_id)
-         INSERT INTO webhook_deliveries (id, webhook_message_id, partner_id, attempt, state, due_at)
-         SELECT $5, id, partner_id, 1, 'pending', $6 FROM message`,
-        [ids[0], partnerId, ids[1], orderId, ids[2], later],
-      );
-    }
+    for (const { orderId } of paid) await waitingTry(shop, { partnerId, orderId, dueAt: later });
     const [second, first] = await deliveriesOf(shop, partnerId);
     const replay = { partnerId, deliveryId: first?.id ?? "" };
     const now = await shop.asAdmin("partners.replayWebhookDelivery", replay);

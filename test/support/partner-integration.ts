@@ -1,5 +1,6 @@
 import { expect } from "@jest/globals";
 import type { WebhookDelivery } from "../../contracts/partners.ts";
+import { newId } from "../../lib/ids.ts";
 import type { FailedTry } from "../../services/partners/webhooks/schedule.ts";
 import { eventually } from "./eventually.ts";
 import { type Behaviour, startPartnerSystem } from "./partner-system.ts";
@@ -30,6 +31,21 @@ export async function integrated(shop: PartnersHarness, behaviour?: Behaviour) {
   const offer = await shop.product(partnerId);
   const order = () => orderOf(reservationOf(partner, [lineOf(offer, 2)]), { note: "No nuts" });
   return { system, partner, partnerId, secret, offer, order };
+}
+
+/** A message about an order whose next try waits until then. */
+export async function waitingTry(
+  shop: PartnersHarness,
+  { partnerId, orderId, dueAt }: { partnerId: string; orderId: string; dueAt: string },
+): Promise<void> {
+  await shop.sql(
+    `WITH message AS (
+       INSERT INTO webhook_messages (id, partner_id, message_id, type, order_id, urgency, body)
+       VALUES ($1, $2, $3, 'order.paid', $4, 'preparation', '{}') RETURNING id, partner_id)
+     INSERT INTO webhook_deliveries (id, webhook_message_id, partner_id, attempt, state, due_at)
+     SELECT $5, id, partner_id, 1, 'pending', $6 FROM message`,
+    [newId(), partnerId, newId(), orderId, newId(), dueAt],
+  );
 }
 
 export async function deliveriesOf(shop: PartnersHarness, partnerId: string): Promise<WebhookDelivery[]> {

@@ -19,27 +19,48 @@ const fails = (isAnswered: boolean) => expect(ask("slow", isAnswered)).rejects.t
 const run = (bankId: string) => gate.run(bankId, async () => "made");
 
 describe("the gate of checkouts", () => {
+  /** Checkouts that go on until the test ends them. */
+  const begin = (count: number) =>
+    Array.from({ length: count }, () => {
+      const bank = Promise.withResolvers<string>();
+      const made = gate.run("slow", () => bank.promise);
+      return {
+        made,
+        async end() {
+          bank.resolve("made");
+          await made;
+        },
+      };
+    });
+
   it("lets fifty checkouts into one bank at once, refuses the next, and leaves the other banks alone", async () => {
-    const slow = Promise.withResolvers<string>();
-    const inside = Array.from({ length: 50 }, () => gate.run("slow", () => slow.promise));
-    await expect(run("slow")).rejects.toMatchObject(refusal);
-    expect(await run("other")).toBe("made");
-    slow.resolve("made");
-    await Promise.all(inside);
+    // Once more after all have ended: no place is lost.
+    for (let time = 0; time < 2; time++) {
+      const inside = begin(50);
+      await expect(run("slow")).rejects.toMatchObject(refusal);
+      expect(await run("other")).toBe("made");
+      for (const one of inside) await one.end();
+    }
     expect(await run("slow")).toBe("made");
   });
 
+  it("frees the place of one that ends, and of no other", async () => {
+    const [first, second] = begin(2);
+    await first?.end();
+    const inside = begin(49);
+    await expect(run("slow")).rejects.toMatchObject(refusal);
+    for (const one of [second, ...inside]) await one?.end();
+  });
+
   it("frees the place of one that fails, and of no other", async () => {
-    const slow = Promise.withResolvers<string>();
-    const inside = Array.from({ length: 49 }, () => gate.run("slow", () => slow.promise));
+    const inside = begin(49);
     const broken = async () => {
       throw new Error("broken");
     };
     for (let time = 0; time < 3; time++) await expect(gate.run("slow", broken)).rejects.toThrow("broken");
-    inside.push(gate.run("slow", () => slow.promise));
+    inside.push(...begin(1));
     await expect(run("slow")).rejects.toMatchObject(refusal);
-    slow.resolve("made");
-    await Promise.all(inside);
+    for (const one of inside) await one.end();
   });
 
   it("is closed for three seconds after five checkouts in a row that the bank did not answer", async () => {
