@@ -1,11 +1,20 @@
 #!/bin/sh
-# Prints the Secrets of k8s/overlays/dev with passwords made on this machine; nothing is written to a file:
+# Prints the Secrets of k8s/overlays/dev with passwords and certificates made on this machine; nothing is kept in a file:
 #   sh k8s/make-secrets.sh | kubectl apply -f -
+# Needs Node 24, or `npm ci` in this clone.
 # For production it shows which keys each Secret needs; make them with what keeps your secrets.
 # The names of passwords are put together:
 # shellcheck disable=SC2154
 set -eu
 
+root=$(cd "$(dirname "$0")/.." && pwd)
+PATH="$root/node_modules/.bin:$PATH"
+certificates=$(mktemp -d)
+trap 'rm -rf "$certificates"' EXIT
+node "$root/platform/commands/certificates.ts" --authority "$certificates/authority" --to "$certificates" \
+  gateway orders partners notifications identity media > /dev/null
+
+base64_of() { base64 < "$1" | tr -d '\n'; }
 secret() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
 
 for name in GATEWAY ORDERS PARTNERS NOTIFICATIONS IDENTITY MEDIA OPERATOR DEPLOY MONITOR; do
@@ -16,10 +25,19 @@ for name in MIGRATE ORDERS PARTNERS NOTIFICATIONS IDENTITY KEYCLOAK; do
 done
 redis=$(secret) mongo=$(secret) s3=$(secret) keycloak=$(secret) bridge=$(secret) seal=$(secret)
 
-# What the Secret of each of our own services begins with.
+# The certificate of each of our own services, and what its Secret begins with.
 service() {
   eval "nats=\$nats_$(printf %s "$1" | tr '[:lower:]' '[:upper:]')"
   cat <<END
+---
+apiVersion: v1
+kind: Secret
+metadata: { name: waybill-$1-grpc, namespace: waybill }
+type: kubernetes.io/tls
+data:
+  ca.crt: $(base64_of "$certificates/$1/ca.crt")
+  tls.crt: $(base64_of "$certificates/$1/tls.crt")
+  tls.key: $(base64_of "$certificates/$1/tls.key")
 ---
 apiVersion: v1
 kind: Secret

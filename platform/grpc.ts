@@ -1,10 +1,16 @@
 import { fileURLToPath } from "node:url";
 import type { Middleware } from "moleculer";
-import { type BridgeOptions, grpcBridge, type SharedServer } from "moleculer-grpc";
+import {
+  type BridgeOptions,
+  grpcBridge,
+  type SharedServer,
+  TlsFileError,
+  type TlsOptions,
+} from "moleculer-grpc";
 import { entryOf, fail } from "../contracts/errors.ts";
 import type { Meta } from "../contracts/meta.ts";
 import { systemClock } from "../lib/clock.ts";
-import type { Settings } from "../lib/config/config.ts";
+import { ConfigError, type Settings } from "../lib/config/config.ts";
 
 /** The names on the wire, the errors and the meta of this platform, for every bridge. */
 export const grpcBinding = {
@@ -42,9 +48,22 @@ export const grpcBinding = {
   now: () => systemClock.now(),
 } satisfies Partial<BridgeOptions>;
 
-/** The bridge of one node: calls the actions of the proto folder by gRPC and offers those of this node. */
+/** The certificate of a process has the names of its nodes: those of their ids without the mark behind the dot. */
+function tlsOf({
+  GRPC_TLS_CERT: cert,
+  GRPC_TLS_KEY: key,
+  GRPC_TLS_CA: ca,
+}: Settings): TlsOptions | undefined {
+  if (!cert || !key || !ca) return undefined;
+  return { cert, key, ca, nameOf: (nodeID) => nodeID.replace(/\..*$/, "") };
+}
+
+/**
+ * The bridge of one node: calls the actions of the proto folder by gRPC and offers those of this node.
+ * @throws ConfigError for a file of GRPC_TLS_* that cannot be used
+ */
 export function nodeBridge(settings: Settings, listener: SharedServer): Middleware {
-  return grpcBridge({
+  const options: BridgeOptions = {
     ...grpcBinding,
     secret: settings.BRIDGE_SECRET,
     previousSecret: settings.BRIDGE_SECRET_PREVIOUS,
@@ -53,5 +72,12 @@ export function nodeBridge(settings: Settings, listener: SharedServer): Middlewa
     announce: settings.GRPC_ANNOUNCE,
     protoDir: fileURLToPath(new URL("../proto", import.meta.url)),
     listener,
-  });
+    tls: tlsOf(settings),
+  };
+  try {
+    return grpcBridge(options);
+  } catch (error) {
+    if (!(error instanceof TlsFileError)) throw error;
+    throw new ConfigError([`GRPC_TLS_${error.option.toUpperCase()} ${error.reason}`]);
+  }
 }

@@ -88,6 +88,11 @@ export const catalogue = {
     /^(?=.{1,253}$)[a-z0-9]([a-z0-9.-]*[a-z0-9])?$|^[0-9a-f:.]*:[0-9a-f:.]*$/i,
     "be an IP address or a host name",
   ),
+  GRPC_TLS_CERT: text(
+    "PEM file with this process's certificate for gRPC, whose DNS names are those of its nodes, as `orders`; read again each minute. Unset: no TLS, which is for loopback",
+  ),
+  GRPC_TLS_KEY: text("PEM file with the key of GRPC_TLS_CERT"),
+  GRPC_TLS_CA: text("PEM file with the authorities that issue the certificates of the nodes"),
 
   NATS_URL: url("NATS server with JetStream; unset: all services in this process, joined in memory", [
     "nats",

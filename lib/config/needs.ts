@@ -1,3 +1,4 @@
+import { isLoopbackAddress } from "../net/public-address.ts";
 import { catalogue, type ServiceName, serviceNames } from "./catalogue.ts";
 import type { Setting } from "./setting.ts";
 
@@ -6,6 +7,9 @@ type Env = Record<string, string | undefined>;
 /** Set together: where the first is, the others must be too, in a process that runs one of the services. */
 const together: readonly [name: string, others: readonly string[], services: readonly ServiceName[]][] = [
   ["NATS_USER", ["NATS_PASSWORD"], serviceNames],
+  ["GRPC_TLS_CERT", ["GRPC_TLS_KEY", "GRPC_TLS_CA"], serviceNames],
+  ["GRPC_TLS_KEY", ["GRPC_TLS_CERT"], serviceNames],
+  ["GRPC_TLS_CA", ["GRPC_TLS_CERT"], serviceNames],
   ["S3_ENDPOINT", ["S3_ACCESS_KEY", "S3_SECRET_KEY"], ["media"]],
   ["KEYCLOAK_URL", ["KEYCLOAK_CLIENT_SECRET"], ["identity"]],
 ];
@@ -47,6 +51,12 @@ export function unmetNeeds(env: Env, services: readonly ServiceName[] = serviceN
   if (production && partly) {
     for (const [name, users] of shared) {
       if (runsOneOf(users)) need(name, "in a cluster in production: replicas share what is there");
+    }
+  }
+  const grpcHost = env.GRPC_HOST || catalogue.GRPC_HOST.fallback;
+  if (production && grpcHost !== "localhost" && !isLoopbackAddress(grpcHost)) {
+    for (const name of ["GRPC_TLS_CERT", "GRPC_TLS_KEY", "GRPC_TLS_CA"]) {
+      need(name, "in production, unless GRPC_HOST is a loopback address: machines call each other by TLS");
     }
   }
   if (production && env.NATS_URL && URL.parse(env.NATS_URL)?.username === "") {

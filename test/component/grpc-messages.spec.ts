@@ -195,7 +195,7 @@ describe("a credential", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary", minLength: 1, maxLength: 50 }), (node) => {
         const credential = callCredential({ secret, path, node, prefix, now });
-        expect(verifyCredential(credential, { secret, path, prefix, now })).toEqual({ node, secret });
+        expect(verifyCredential(credential, { secret, path, prefix, now })).toBe(node);
       }),
     );
   });

@@ -7,7 +7,7 @@ import type { Engine, Ran } from "./engine.ts";
 const STOP_LIMIT_S = 10;
 const HEALTHY_TIMEOUT_MS = 60_000;
 /** Jobs have ended; the relays of the sandbox are not ours to harden. */
-const JOBS = ["migrate", "bucket", "folders"];
+const JOBS = ["migrate", "bucket", "folders", "certificates"];
 const services = ["gateway", "orders", "partners", "notifications", "identity", "media"] as const;
 
 type Compose = (...words: string[]) => Promise<Ran>;

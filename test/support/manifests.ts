@@ -12,6 +12,7 @@ export interface Manifest {
   metadata: { name: string; labels?: Record<string, string>; annotations?: Record<string, string> };
   spec: Spec;
   stringData?: Record<string, string>;
+  data?: Record<string, string>;
   automountServiceAccountToken?: boolean;
 }
 export interface Spec {
@@ -56,7 +57,7 @@ export interface Pod {
   containers: Container[];
   /** They run before those, on the same node and with the same volumes. */
   initContainers?: Container[];
-  volumes?: { name: string; emptyDir?: object; hostPath?: object }[];
+  volumes?: { name: string; emptyDir?: object; hostPath?: object; secret?: object }[];
 }
 export interface Container {
   name: string;

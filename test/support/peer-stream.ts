@@ -1,53 +1,26 @@
 import { connect, createServer, type Server as NetServer, type Socket } from "node:net";
-import { type Client, Metadata, Server, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-js";
+import { type Client, Metadata } from "@grpc/grpc-js";
 import { callCredential } from "moleculer-grpc";
-import { macSigner, macVerifier } from "../../packages/moleculer-grpc/src/frame-mac.ts";
-import { decodeBatch, type Frame } from "../../packages/moleculer-grpc/src/frame-writer.ts";
+import { decodeBatch, encodeBatch, type Frame } from "../../packages/moleculer-grpc/src/frame-writer.ts";
 import { NAMES, SECRET } from "./bridge.ts";
 
 const { prefix, peerStream: PATH } = NAMES;
 
 /** A credential for a peer stream, or for another method. */
-export function streamCredential(path = PATH): string {
-  return callCredential({ secret: SECRET, path, node: "by hand", prefix });
+export function streamCredential(path = PATH, node = "by hand"): string {
+  return callCredential({ secret: SECRET, path, node, prefix });
 }
 
 /** The client half of a peer stream by hand: the test writes its messages. */
-export async function rawPeerStream(client: Client, credential = streamCredential()) {
+export function rawPeerStream(client: Client, credential = streamCredential()) {
   const metadata = new Metadata();
   metadata.set(NAMES.credential, credential);
   const stream = client.makeBidiStreamRequest(PATH, asIs, asIs, metadata);
   const received: Frame[] = [];
   const status = new Promise<number>((done) => stream.on("status", ({ code }) => done(code)));
   stream.on("error", () => {});
-  const nonce = await Promise.race([
-    new Promise<Buffer>((done) =>
-      stream.on("metadata", (headers) => done(headers.get(NAMES.nonce)[0] as Buffer)),
-    ),
-    status.then(() => Buffer.alloc(0)),
-  ]);
-  const keys = { secret: SECRET, credential, nonce, prefix };
-  const verify = macVerifier("answered", keys);
-  stream.on("data", (signed: Buffer) => received.push(...(decodeBatch(verify(signed) as Buffer) as Frame[])));
-  return { stream, received, status, sign: macSigner("asked", keys) };
-}
-
-/** A server that does not know the secret; the test writes its messages on peer streams. */
-export async function foreignServer(handle: (stream: ServerDuplexStream<Buffer, Buffer>) => void) {
-  const server = new Server();
-  const method = { path: PATH, requestStream: true, responseStream: true };
-  const raw = {
-    requestSerialize: asIs,
-    requestDeserialize: asIs,
-    responseSerialize: asIs,
-    responseDeserialize: asIs,
-  };
-  server.addService({ Link: { ...method, ...raw } }, { Link: handle });
-  const port = await new Promise<number>((done, failed) => {
-    const bound = (error: Error | null, actual: number) => (error ? failed(error) : done(actual));
-    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), bound);
-  });
-  return { address: `127.0.0.1:${port}`, stop: () => server.forceShutdown() };
+  stream.on("data", (bytes: Buffer) => received.push(...(decodeBatch(bytes) as Frame[])));
+  return { stream, received, status, write: (...frames: Frame[]) => stream.write(encodeBatch(frames)) };
 }
 
 /** A TCP proxy that can reset everything that goes through it. */

@@ -11,6 +11,7 @@ const text = (path: string) => readFileSync(join(root, path), "utf8");
 
 interface Service {
   image: string;
+  command?: string[];
   user?: string;
   read_only?: boolean;
   cap_drop?: string[];
@@ -41,7 +42,7 @@ const compose = parse(text("docker-compose.yml"), { merge: true }) as Compose;
 const sandbox = parse(text("docker-compose.sandbox.yml"), { merge: true }) as Compose;
 const services = Object.entries(compose.services);
 const ours = ["gateway", "orders", "partners", "notifications", "identity", "media"];
-const jobs = ["migrate", "bucket", "folders"];
+const jobs = ["migrate", "bucket", "folders", "certificates"];
 const networksOf = ({ networks = [] }: Service) =>
   Array.isArray(networks) ? networks : Object.keys(networks);
 const named = (name: string) => compose.services[name] as Service;
@@ -206,6 +207,20 @@ describe("docker-compose.yml", () => {
     });
     expect(named("gateway").environment).not.toHaveProperty("SEAL_SECRET");
     expect(named("partners").environment).not.toHaveProperty("HANDOVER_SECRET");
+  });
+
+  it("gives each service its own certificate and no other's key", () => {
+    const environment = { GRPC_TLS_CERT: "/certificates/tls.crt", GRPC_TLS_KEY: "/certificates/tls.key" };
+    for (const name of ours) {
+      expect(named(name).environment).toMatchObject(environment);
+      expect(named(name).volumes).toEqual([`certificates-${name}:/certificates:ro`]);
+      expect(named(name).depends_on).toMatchObject(
+        name === "gateway" ? {} : { certificates: { condition: "service_completed_successfully" } },
+      );
+    }
+    const { command = [], network_mode } = named("certificates");
+    expect(command.slice(-ours.length).sort()).toEqual([...ours].sort());
+    expect(network_mode).toBe("none");
   });
 
   it("mounts only files that are there", () => {

@@ -137,6 +137,10 @@ describe("k8s/base", () => {
       expect(container.envFrom?.flatMap(({ secretRef }) => secretRef?.name ?? [])).toEqual([
         `waybill-${name}`,
       ]);
+      // Its own certificate and no other's.
+      expect(pod.volumes).toEqual([
+        { name: "certificate", secret: { secretName: `waybill-${name}-grpc`, defaultMode: 0o440 } },
+      ]);
       expect(spec.template?.metadata.labels).toMatchObject(spec.selector?.matchLabels as object);
     },
   );
@@ -151,7 +155,11 @@ describe("k8s/base", () => {
     expect(patch.spec.strategy?.rollingUpdate.maxUnavailable).toBe(0);
     const announced = sharedContainer.env?.find(({ name }) => name === "GRPC_ANNOUNCE");
     expect(announced?.valueFrom?.fieldRef?.fieldPath).toBe("status.podIP");
-    expect(sharedContainer.volumeMounts.map(({ mountPath }) => mountPath).sort()).toEqual(["/data", "/tmp"]);
+    expect(sharedContainer.volumeMounts.map(({ mountPath }) => mountPath).sort()).toEqual([
+      "/certificates",
+      "/data",
+      "/tmp",
+    ]);
   });
 
   it("refuses every connection that no policy allows", () => {

@@ -1,3 +1,4 @@
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { describe, expect, it } from "@jest/globals";
 import { parse as parseYaml } from "yaml";
 import { type ConfigError, readConfig } from "../../lib/config/config.ts";
@@ -91,6 +92,23 @@ describe.each(overlays)("k8s/overlays/%s", (overlay) => {
     } else {
       expect(ingress.spec.rules?.map((each) => each.host)).toEqual([host]);
     }
+  });
+});
+
+describe("k8s/make-secrets.sh", () => {
+  it("makes each service a certificate with the name of its nodes, of one authority", () => {
+    const made = new Map(madeSecrets().map((secret) => [secret.metadata.name, secret.data ?? {}]));
+    const decoded = (name: string, key: string) =>
+      Buffer.from(made.get(`waybill-${name}-grpc`)?.[key] ?? "", "base64");
+    const names = base.filter(({ kind }) => kind === "Deployment").map(({ metadata }) => metadata.name);
+    const authority = new X509Certificate(decoded("orders", "ca.crt"));
+    for (const name of names) {
+      const certificate = new X509Certificate(decoded(name, "tls.crt"));
+      expect([name, certificate.checkHost(name, { subject: "never" })]).toEqual([name, name]);
+      expect(certificate.verify(authority.publicKey)).toBe(true);
+      expect(certificate.checkPrivateKey(createPrivateKey(decoded(name, "tls.key")))).toBe(true);
+    }
+    expect(names).toHaveLength(6);
   });
 });
 

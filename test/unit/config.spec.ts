@@ -132,6 +132,19 @@ describe("the configuration in production", () => {
     expect(linesOf({ ...production, NATS_URL: "nats://orders:p@nats:4222" })).toEqual([]);
   });
 
+  it("is refused where gRPC listens beyond this machine without certificates", () => {
+    const names = ["GRPC_TLS_CERT", "GRPC_TLS_KEY", "GRPC_TLS_CA"];
+    const files = Object.fromEntries(names.map((name) => [name, "/certificates/file"]));
+    for (const GRPC_HOST of ["0.0.0.0", "10.0.0.7", "orders", "::"]) {
+      const lines = linesOf({ ...production, GRPC_HOST });
+      expect(lines.map((line) => line.split(" must be set in production, unless")[0])).toEqual(names);
+      expect(linesOf({ ...production, GRPC_HOST, ...files })).toEqual([]);
+    }
+    for (const GRPC_HOST of ["127.0.0.1", "127.0.1.1", "::1", "localhost"]) {
+      expect(linesOf({ ...production, GRPC_HOST })).toEqual([]);
+    }
+  });
+
   it("refuses the sandbox", () => {
     expect(linesOf({ ...production, SANDBOX: "true" })).toEqual(["SANDBOX must not be true in production"]);
   });
@@ -181,6 +194,10 @@ describe("the configuration of a process that runs some of the services", () => 
 
   it.each([
     ["NATS_USER", "orders", "NATS_PASSWORD", "orders"],
+    ["GRPC_TLS_CERT", "/c.pem", "GRPC_TLS_KEY", "orders"],
+    ["GRPC_TLS_CERT", "/c.pem", "GRPC_TLS_CA", "orders"],
+    ["GRPC_TLS_KEY", "/k.pem", "GRPC_TLS_CERT", "orders"],
+    ["GRPC_TLS_CA", "/a.pem", "GRPC_TLS_CERT", "orders"],
     ["S3_ENDPOINT", "http://minio:9000", "S3_SECRET_KEY", "media"],
     ["KEYCLOAK_URL", "http://keycloak:8080", "KEYCLOAK_CLIENT_SECRET", "identity"],
   ])("with %s asks for the secret that belongs to it, where it is used", (name, value, secret, service) => {
@@ -189,7 +206,7 @@ describe("the configuration of a process that runs some of the services", () => 
       ...{ ...media, SANDBOX: "false", [name]: value },
       SERVICES: service === "media" ? "api" : "media",
     };
-    if (name !== "NATS_USER") expect(linesOf(elsewhere)).toEqual([]);
+    if (service !== "orders") expect(linesOf(elsewhere)).toEqual([]);
   });
 
   it("asks for nothing when it is a command that only wants to know where the platform is", () => {

@@ -30,7 +30,6 @@ class Sink extends EventEmitter {
 }
 
 const turn = () => new Promise((done) => setImmediate(done));
-const unsigned = (bytes: Buffer) => bytes;
 
 let sink: Sink;
 let drains: number;
@@ -50,7 +49,6 @@ function write(...ids: number[]): void {
 
 describe("frames of a peer stream", () => {
   it("written in one turn of the event loop, go as one message, in order", async () => {
-    writer.start(unsigned);
     write(1, 2);
     await Promise.resolve().then(() => write(3));
     expect(sink.batches).toEqual([]);
@@ -60,18 +58,7 @@ describe("frames of a peer stream", () => {
     expect(sink.ids()).toEqual([[1, 2, 3], [4]]);
   });
 
-  it("written before the stream is accepted, wait for that", async () => {
-    write(1);
-    await turn();
-    expect(sink.batches).toEqual([]);
-    expect(writer.pendingBytes()).toBeGreaterThan(0);
-    writer.start(unsigned);
-    expect(sink.ids()).toEqual([[1]]);
-    expect(writer.pendingBytes()).toBe(0);
-  });
-
   it("of many bytes, go as several messages, and one that is larger than a batch alone", async () => {
-    writer.start(unsigned);
     const respond = (id: number, bytes: number) => writer.write({ id, response: Buffer.alloc(bytes) }, bytes);
     respond(1, HALF_A_BATCH - 1_000);
     respond(2, HALF_A_BATCH - 1_000);
@@ -84,7 +71,6 @@ describe("frames of a peer stream", () => {
   });
 
   it("written while the other side does not read, wait, are counted, and go on drain", async () => {
-    writer.start(unsigned);
     const before = drains;
     sink.takesMore = false;
     write(1);
@@ -104,14 +90,13 @@ describe("frames of a peer stream", () => {
   it("can be removed while they wait", async () => {
     write(1, 2);
     expect(writer.remove(1)).toBe(true);
-    writer.start(unsigned);
+    await turn();
     expect(writer.remove(2)).toBe(false);
     expect(sink.ids()).toEqual([[2]]);
     expect(writer.pendingBytes()).toBe(0);
   });
 
   it("written before the end, are sent; the stream ends after them, once", async () => {
-    writer.start(unsigned);
     write(1);
     writer.end();
     writer.end();
@@ -122,7 +107,6 @@ describe("frames of a peer stream", () => {
   });
 
   it("written to a closed stream, are dropped, and the stream is not touched", async () => {
-    writer.start(unsigned);
     write(1);
     writer.discard();
     write(2);

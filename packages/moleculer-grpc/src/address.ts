@@ -13,11 +13,19 @@ export function announceAddress(broker: ServiceBroker, address: string): void {
   broker.metadata[KEY] = address;
 }
 
+/** Whether a node of the cluster has this id. */
+export function isNodeID(broker: ServiceBroker, id: string): boolean {
+  return nodesOf(broker).get(id) !== undefined;
+}
+
 /** The announced address of a node's gRPC server; undefined for a node without one. */
 export function announcedAddress(broker: ServiceBroker, nodeID: string): string | undefined {
-  const { nodes } = broker.registry as unknown as { nodes: Nodes };
-  const address = nodes.get(nodeID)?.metadata?.[KEY];
+  const address = nodesOf(broker).get(nodeID)?.metadata?.[KEY];
   return typeof address === "string" ? address : undefined;
+}
+
+function nodesOf(broker: ServiceBroker): Nodes {
+  return (broker.registry as unknown as { nodes: Nodes }).nodes;
 }
 
 export function hostAndPort(host: string, port: number): string {

@@ -22,12 +22,18 @@ export interface BridgeClient {
    * error has a `nodeID` only when the node is known to be alive
    */
   call(method: Method, ctx: Context): Promise<unknown>;
+  /** Connects anew with the latest certificate; running calls are completed. */
+  reconnect(): void;
   close(): void;
 }
 
 export function bridgeClient(broker: ServiceBroker, settings: BridgeSettings): BridgeClient {
   const { errors, names, meta, maxCallMs } = settings;
-  const streams = peerStreams({ ...settings, node: broker.nodeID });
+  const streams = peerStreams({
+    ...settings,
+    node: broker.nodeID,
+    report: (line) => broker.logger.warn(line),
+  });
   broker.localBus.on("$node.disconnected", ({ node }: { node: { id: string } }) =>
     streams.disconnect(node.id),
   );
@@ -92,6 +98,7 @@ export function bridgeClient(broker: ServiceBroker, settings: BridgeSettings): B
       });
       return decode(method, response);
     },
+    reconnect: streams.reconnect,
     close: streams.close,
   };
 }

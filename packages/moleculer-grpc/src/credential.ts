@@ -37,18 +37,11 @@ export interface VerifyOptions {
   now: () => number;
 }
 
-export interface VerifiedCredential {
-  /** The caller. */
-  node: string;
-  /** The secret that the credential is signed by. */
-  secret: string;
-}
-
-/** @returns undefined for a credential that is not valid for this method now */
+/** @returns the caller; undefined for a credential that is not valid for this method now */
 export function verifyCredential(
   credential: unknown,
   { secret, previousSecret, path, prefix, now }: VerifyOptions,
-): VerifiedCredential | undefined {
+): string | undefined {
   if (typeof credential !== "string" || credential.length > MAX_LENGTH) return undefined;
   const [, node, expires, signature] = /^v1\.([\w-]{1,300})\.(\d{1,15})\.([\w-]{43})$/.exec(credential) ?? [];
   if (node === undefined || expires === undefined || signature === undefined) return undefined;
@@ -57,11 +50,10 @@ export function verifyCredential(
     const expected = mac(candidate, prefix, path, `${node}.${expires}`);
     return timingSafeEqual(Buffer.from(signature), Buffer.from(expected));
   };
-  const signedBy = [secret, previousSecret].find((each) => each && isSignedBy(each));
-  if (signedBy === undefined) return undefined;
+  if (![secret, previousSecret].some((each) => each && isSignedBy(each))) return undefined;
   const leftMs = Number(expires) - now();
   if (leftMs < -CLOCK_TOLERANCE_MS || leftMs > LIFETIME_MS + CLOCK_TOLERANCE_MS) return undefined;
-  return { node: Buffer.from(node, "base64url").toString(), secret: signedBy };
+  return Buffer.from(node, "base64url").toString();
 }
 
 function mac(secret: string, prefix: string, path: string, claims: string): string {

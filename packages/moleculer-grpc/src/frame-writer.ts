@@ -58,8 +58,6 @@ interface Stream {
 
 /** Writes the frames of one side of a peer stream. */
 export interface FrameWriter {
-  /** Begins to write; `sign` adds the MAC to each batch. */
-  start(sign: (bytes: Buffer) => Buffer): void;
   /** Writes a frame, in one batch with all others of this turn of the event loop. @param bytes size of its message */
   write(frame: Frame, bytes: number): void;
   /** Removes the frames of a call. @returns whether they were still pending */
@@ -79,8 +77,7 @@ export interface FrameWriter {
 export function frameWriter(stream: Stream, onDrain: () => void = () => {}): FrameWriter {
   let pending: { frame: Frame; bytes: number }[] = [];
   let pendingBytes = 0;
-  let sign: ((bytes: Buffer) => Buffer) | undefined;
-  let isBlocked = true;
+  let isBlocked = false;
   let isScheduled = false;
   let isEnding = false;
   let isClosed = false;
@@ -94,7 +91,7 @@ export function frameWriter(stream: Stream, onDrain: () => void = () => {}): Fra
   function flush(): void {
     isScheduled = false;
     while (pending.length > 0 && !isBlocked) {
-      if (stream.write((sign as (bytes: Buffer) => Buffer)(encodeBatch(nextBatch())))) continue;
+      if (stream.write(encodeBatch(nextBatch()))) continue;
       isBlocked = true;
       stream.once("drain", unblock);
     }
@@ -122,10 +119,6 @@ export function frameWriter(stream: Stream, onDrain: () => void = () => {}): Fra
   }
 
   return {
-    start(signer) {
-      sign = signer;
-      unblock();
-    },
     write(frame, bytes) {
       if (isClosed) return;
       pending.push({ frame, bytes: bytes + FRAME_BYTES });

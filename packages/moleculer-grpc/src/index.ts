@@ -19,6 +19,7 @@ export type { MetaCodec } from "./metadata.ts";
 export type { BridgeOptions } from "./options.ts";
 export type { GrpcExposure } from "./schema.ts";
 export { type SharedServer, sharedServer } from "./server.ts";
+export { TlsFileError, type TlsOptions } from "./tls.ts";
 
 /** Time for other nodes to learn that this one accepts no more calls; the broker itself waits 100 ms more. */
 const DRAIN_PROPAGATION_MS = 400;
@@ -30,7 +31,7 @@ const MIN_GRACE_MS = 100;
  * The gRPC bridge of one broker. A service whose schema has `grpc: { proto, service }` offers its actions as unary
  * methods. An action of another node that a proto file defines is called by gRPC, all others by the transporter;
  * there is no fallback from one to the other. Discovery, balancing, retries and timeouts stay Moleculer's.
- * @throws Error for a proto file that cannot be used. The broker refuses to start for a missing proto file or service
+ * @throws Error for a proto or TLS file that cannot be used. The broker refuses to start for a missing proto file or service
  * and for a method without a public action
  */
 export function grpcBridge(options: BridgeOptions): Middleware {
@@ -44,6 +45,7 @@ export function grpcBridge(options: BridgeOptions): Middleware {
   let server: BridgeServer | undefined;
   let stopStartedMs = 0;
   let closing: Promise<void> | undefined;
+  let stopWatching: (() => void) | undefined;
 
   function methodsOf(service: Service, { proto, service: name }: GrpcExposure): Method[] {
     const methods = catalogue.methodsOf(name);
@@ -91,6 +93,15 @@ export function grpcBridge(options: BridgeOptions): Middleware {
     },
     async starting(broker) {
       if (owners.size > 1) throw new Error("a bridge belongs to one broker: make one for each");
+      settings.tls?.checkName(broker.nodeID);
+      stopWatching = settings.tls?.watch(
+        () => {
+          server?.renewCertificate();
+          client?.reconnect();
+          broker.logger.info("gRPC uses a new certificate");
+        },
+        (reason) => broker.logger.error(`gRPC keeps its former certificate: ${reason}`),
+      );
       const services = broker.services.filter(({ schema }) => schema.grpc);
       if (services.length === 0) return;
       const names = services.flatMap(({ schema }) => schema.grpc?.service ?? []);
@@ -128,6 +139,7 @@ export function grpcBridge(options: BridgeOptions): Middleware {
     },
     async stopped() {
       await closing;
+      stopWatching?.();
       client?.close();
     },
   };

@@ -1,6 +1,7 @@
 import { type BridgeErrors, defaultErrors } from "./errors.ts";
 import { type MetaCodec, metaFields } from "./metadata.ts";
 import type { SharedServer } from "./server.ts";
+import { type TlsIdentity, type TlsOptions, tlsIdentity } from "./tls.ts";
 import { DEFAULT_PREFIX, type WireNames, wireNames } from "./wire-names.ts";
 
 export interface BridgeOptions {
@@ -8,6 +9,8 @@ export interface BridgeOptions {
   secret: string;
   /** A second secret whose credentials are accepted, for rotation. Calls are always signed by `secret`. */
   previousSecret?: string | undefined;
+  /** Mutual TLS with the other nodes. Default: connections are not encrypted, for nodes of one machine. */
+  tls?: TlsOptions | undefined;
   /** The folder that holds the .proto files of all services of the cluster. */
   protoDir: string;
   /** The address to listen on. Default: 127.0.0.1. */
@@ -34,6 +37,7 @@ export interface BridgeOptions {
 export interface BridgeSettings {
   readonly secret: string;
   readonly previousSecret: string | undefined;
+  readonly tls: TlsIdentity | undefined;
   readonly meta: MetaCodec;
   readonly errors: BridgeErrors;
   readonly maxCallMs: number;
@@ -43,11 +47,13 @@ export interface BridgeSettings {
 
 const DEFAULT_MAX_CALL_MS = 5_000;
 
+/** @throws Error when the files of `tls` cannot be used */
 export function settingsOf(options: BridgeOptions): BridgeSettings {
   const { meta = [], prefix = DEFAULT_PREFIX } = options;
   return {
     secret: options.secret,
     previousSecret: options.previousSecret,
+    tls: options.tls && tlsIdentity(options.tls),
     meta: isCodec(meta) ? meta : metaFields(meta, prefix),
     errors: options.errors ?? defaultErrors,
     maxCallMs: options.maxCallMs ?? DEFAULT_MAX_CALL_MS,

@@ -13,9 +13,9 @@ import {
   STREAM_AGE_MS,
 } from "./channel-options.ts";
 import { callCredential } from "./credential.ts";
-import { macSigner, macVerifier } from "./frame-mac.ts";
 import { decodeBatch, type Frame, frameWriter } from "./frame-writer.ts";
 import type { RpcStatus } from "./rpc-status.ts";
+import type { TlsIdentity } from "./tls.ts";
 import type { WireNames } from "./wire-names.ts";
 
 /** A call to another node. */
@@ -31,8 +31,11 @@ export interface PeerStreamOptions {
   secret: string;
   names: WireNames;
   now: () => number;
+  tls: TlsIdentity | undefined;
   /** The id of this node. */
   node: string;
+  /** Receives the reason why a node cannot be called. */
+  report: (line: string) => void;
 }
 
 /** The peer streams to other nodes: one for each node, to its last announced address, opened by the first call. */
@@ -41,6 +44,8 @@ export interface PeerStreams {
   call(nodeID: string, address: string, call: Call): Promise<Buffer>;
   /** Ends the stream to a node that has left; it may come back at another address. */
   disconnect(nodeID: string): void;
+  /** Ends all streams after their running calls, so that the next calls connect with the latest certificate. */
+  reconnect(): void;
   close(): void;
 }
 
@@ -49,10 +54,12 @@ interface Peer {
   client: Client;
   stream: PeerStream;
   openedMs: number;
+  onFailure: (reason: string) => void;
 }
 
 /** @param ageMs a stream is replaced after this time */
 export function peerStreams(options: PeerStreamOptions, ageMs = STREAM_AGE_MS): PeerStreams {
+  const { tls, report } = options;
   const peers = new Map<string, Peer>();
 
   function streamTo(nodeID: string, address: string): PeerStream {
@@ -60,14 +67,25 @@ export function peerStreams(options: PeerStreamOptions, ageMs = STREAM_AGE_MS): 
     const peer = peers.get(nodeID) ?? connect(nodeID, address);
     if (peer.stream.isOpen() && performance.now() - peer.openedMs < ageMs) return peer.stream;
     peer.stream.drain();
-    peer.stream = openPeerStream(peer.client, options);
+    peer.stream = openPeerStream(peer.client, options, peer.onFailure);
     peer.openedMs = performance.now();
     return peer.stream;
   }
 
   function connect(nodeID: string, address: string): Peer {
-    const client = new Client(address, credentials.createInsecure(), CLIENT_OPTIONS);
-    const peer = { address, client, stream: openPeerStream(client, options), openedMs: performance.now() };
+    let lastReason = "";
+    const onFailure = (reason: string) => {
+      if (reason !== lastReason) report(`${nodeID} cannot be called by gRPC: ${reason}`);
+      lastReason = reason;
+    };
+    const client = tls
+      ? new Client(address, tls.channelCredentials(), {
+          ...CLIENT_OPTIONS,
+          "grpc.ssl_target_name_override": tls.nameOf(nodeID),
+        })
+      : new Client(address, credentials.createInsecure(), CLIENT_OPTIONS);
+    const stream = openPeerStream(client, options, onFailure);
+    const peer = { address, client, stream, openedMs: performance.now(), onFailure };
     peers.set(nodeID, peer);
     return peer;
   }
@@ -83,6 +101,9 @@ export function peerStreams(options: PeerStreamOptions, ageMs = STREAM_AGE_MS): 
   return {
     call: (nodeID, address, call) => streamTo(nodeID, address).call(call),
     disconnect,
+    reconnect() {
+      for (const nodeID of [...peers.keys()]) disconnect(nodeID);
+    },
     close() {
       for (const { stream, client } of peers.values()) {
         stream.close();
@@ -118,16 +139,18 @@ const TIMED_OUT: RpcStatus = { code: Status.DEADLINE_EXCEEDED, details: "No resp
 /** Other calls were answered while this one waited: the node is alive, and its handler is slow. */
 const SLOW_HANDLER: RpcStatus = { ...TIMED_OUT, isAlive: true };
 
-/** Opens a stream over a channel. Calls may be made at once: they wait until the server has accepted the stream. */
-function openPeerStream(client: Client, { secret, names, node, now }: PeerStreamOptions): PeerStream {
+/** Opens a stream over a channel. @param onFailure receives the reason when it breaks or is refused */
+function openPeerStream(
+  client: Client,
+  { secret, names, node, now }: PeerStreamOptions,
+  onFailure: (reason: string) => void,
+): PeerStream {
   const { prefix, peerStream: path } = names;
-  const credential = callCredential({ secret, prefix, path, node, now });
   const metadata = new Metadata();
-  metadata.set(names.credential, credential);
+  metadata.set(names.credential, callCredential({ secret, prefix, path, node, now }));
   const stream: ClientDuplexStream<Buffer, Buffer> = client.makeBidiStreamRequest(path, asIs, asIs, metadata);
   const writer = frameWriter(stream);
   const pending = new Map<number, PendingCall>();
-  let verify: ReturnType<typeof macVerifier> | undefined;
   let isOpen = true;
   let lastId = 0;
   let receivedAtMs = Number.NEGATIVE_INFINITY;
@@ -162,29 +185,21 @@ function openPeerStream(client: Client, { secret, names, node, now }: PeerStream
     for (const id of [...pending.keys()]) take(id)?.reject({ code, details });
   }
 
-  /** The server does not know the secret. */
-  function rejectServer(): void {
-    failAll(Status.UNAUTHENTICATED, "The server of the peer stream sent no valid MAC.");
+  function close(code: Status, details: string): void {
+    failAll(code, details);
     stream.cancel();
   }
 
-  stream.on("metadata", (headers: Metadata) => {
-    const [nonce] = headers.get(names.nonce);
-    if (!Buffer.isBuffer(nonce)) return rejectServer();
-    const keys = { secret, credential, nonce, prefix };
-    verify = macVerifier("answered", keys);
-    writer.start(macSigner("asked", keys));
-  });
-  stream.on("data", (signed: Buffer) => {
-    const bytes = verify?.(signed);
-    const frames = bytes && decodeBatch(bytes);
-    if (!frames) return rejectServer();
+  stream.on("data", (bytes: Buffer) => {
+    const frames = decodeBatch(bytes);
+    if (!frames) return close(Status.INTERNAL, "The server of the peer stream sent no valid batch.");
     receivedAtMs = performance.now();
     for (const frame of frames) receive(frame);
     endWhenIdle();
   });
   stream.on("error", () => {}); // also reported by "status"
   stream.on("status", ({ code, details }: StatusObject) => {
+    if (code !== Status.OK && code !== Status.CANCELLED) onFailure(details);
     // A server that ends a stream with OK has answered everything before.
     failAll(code === Status.OK ? Status.UNAVAILABLE : code, details);
   });
@@ -207,10 +222,7 @@ function openPeerStream(client: Client, { secret, names, node, now }: PeerStream
       isOpen = false;
       endWhenIdle();
     },
-    close() {
-      failAll(Status.UNAVAILABLE, "The peer stream was closed.");
-      stream.cancel();
-    },
+    close: () => close(Status.UNAVAILABLE, "The peer stream was closed."),
   };
 }
 

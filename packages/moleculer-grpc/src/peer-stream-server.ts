@@ -1,17 +1,14 @@
-import { randomBytes } from "node:crypto";
-import { Metadata, type ServerDuplexStream, status as Status } from "@grpc/grpc-js";
+import { type ServerDuplexStream, status as Status } from "@grpc/grpc-js";
 import type { ServiceBroker } from "moleculer";
+import { authenticate } from "./authentication.ts";
 import { CANCELLED, type CallHandler } from "./call-handler.ts";
 import { MAX_STREAM_CALLS, MAX_STREAM_PENDING_BYTES } from "./channel-options.ts";
-import { verifyCredential } from "./credential.ts";
-import { macSigner, macVerifier, NONCE_BYTES } from "./frame-mac.ts";
-import { type CallFrame, decodeBatch, type Frame, type FrameWriter, frameWriter } from "./frame-writer.ts";
+import { type CallFrame, decodeBatch, type Frame, frameWriter } from "./frame-writer.ts";
 import { fromCallMetadata } from "./metadata.ts";
 import type { BridgeSettings } from "./options.ts";
 import type { RpcStatus } from "./rpc-status.ts";
 
 type Stream = ServerDuplexStream<Buffer, Buffer>;
-type Verify = ReturnType<typeof macVerifier>;
 
 export const STOPPING: RpcStatus = { code: Status.UNAVAILABLE, details: "This node is stopping." };
 
@@ -29,7 +26,6 @@ export function peerStreamServer(
   handlerOf: (path: string) => CallHandler | undefined,
 ): PeerStreamServer {
   const { names, meta, errors, maxCallMs } = settings;
-  const { prefix, peerStream: path } = names;
   /** Created once: it is attached to every call and rarely thrown. */
   const cancelled = errors.create("DEADLINE_EXCEEDED", CANCELLED);
   const drains = new Set<() => void>();
@@ -46,7 +42,7 @@ export function peerStreamServer(
     };
   }
 
-  function serve(stream: Stream, peer: string, verify: Verify): FrameWriter {
+  function serve(stream: Stream, peer: string): void {
     const calls = new Map<number, AbortController>();
     const writer = frameWriter(stream, () => stream.resume());
     let hasEnded = false;
@@ -107,13 +103,12 @@ export function peerStreamServer(
       calls.clear();
     }
 
-    stream.on("data", (signed: Buffer) => {
-      const bytes = verify(signed);
-      const frames = bytes && decodeBatch(bytes);
+    stream.on("data", (bytes: Buffer) => {
+      const frames = decodeBatch(bytes);
       if (!frames) {
-        broker.logger.error(`${peer} sent no valid MAC on its peer stream: the stream is closed`);
+        broker.logger.error(`${peer} sent no valid batch on its peer stream: the stream is closed`);
         close();
-        stream.emit("error", { code: Status.UNAUTHENTICATED, details: "No valid MAC." });
+        stream.emit("error", { code: Status.INVALID_ARGUMENT, details: "No valid batch." });
         return;
       }
       for (const frame of frames) receive(frame);
@@ -126,25 +121,16 @@ export function peerStreamServer(
     stream.on("cancelled", close);
     stream.on("close", close);
     drains.add(endWhenIdle);
-    return writer;
   }
 
   return {
     handle(stream) {
-      const credential = stream.metadata.get(names.credential)[0];
-      const caller = verifyCredential(credential, { ...settings, prefix, path });
-      if (!caller || isDraining) {
-        const refusal = { code: Status.UNAUTHENTICATED, details: "No valid credential." };
-        stream.emit("error", caller ? STOPPING : refusal);
-        return;
-      }
-      const nonce = randomBytes(NONCE_BYTES);
-      const keys = { secret: caller.secret, credential: credential as string, nonce, prefix };
-      const writer = serve(stream, caller.node, macVerifier("asked", keys));
-      const metadata = new Metadata();
-      metadata.set(names.nonce, nonce);
-      stream.sendMetadata(metadata);
-      writer.start(macSigner("answered", keys));
+      const peer = authenticate(stream, names.peerStream, settings, () => true);
+      if (peer === undefined) {
+        broker.logger.warn(`${stream.getPeer()} is no node of this cluster: its peer stream is refused`);
+        stream.emit("error", { code: Status.UNAUTHENTICATED, details: "Not a node of this cluster." });
+      } else if (isDraining) stream.emit("error", STOPPING);
+      else serve(stream, peer);
     },
     drain() {
       isDraining = true;

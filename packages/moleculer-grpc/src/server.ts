@@ -10,6 +10,7 @@ import { filesOf, serializeFile } from "./descriptors.ts";
 import type { BridgeSettings } from "./options.ts";
 import { type PeerStreamServer, peerStreamServer, STOPPING } from "./peer-stream-server.ts";
 import type { Method, ProtoCatalogue } from "./proto-catalogue.ts";
+import { RenewableCredentials } from "./tls.ts";
 import { unaryHandler } from "./unary-handler.ts";
 
 const HEALTH_SERVICE = "grpc.health.v1.Health";
@@ -28,6 +29,8 @@ export interface BridgeServer {
   bind(host: string, port: number, announce?: string): Promise<string>;
   /** Offers the actions of a service as these methods. */
   expose(methods: readonly Method[], service: Service): void;
+  /** Takes the latest certificate for new connections. */
+  renewCertificate(): void;
   /** Sets the answer of health checks: SERVING or NOT_SERVING. */
   setServing(isServing: boolean): void;
   /** Completes running calls and closes; calls that still run after `graceMs` are aborted. */
@@ -52,7 +55,9 @@ export function sharedServer(): SharedServer {
   const handlers = new Map<string, CallHandler>();
   const health = new HealthImplementation({ "": "NOT_SERVING" });
   const members = new Map<BridgeServer, { isServing: boolean }>();
-  let opened: { server: Server; streams: PeerStreamServer } | undefined;
+  let opened:
+    | { server: Server; streams: PeerStreamServer; tls: RenewableCredentials | undefined }
+    | undefined;
   let bound: Promise<number> | undefined;
 
   function open(broker: ServiceBroker, settings: BridgeSettings, catalogue: ProtoCatalogue) {
@@ -62,10 +67,11 @@ export function sharedServer(): SharedServer {
     const streams = peerStreamServer(broker, settings, (path) => handlers.get(path));
     const method = rawMethod(settings.names.peerStream);
     server.addService(
-      { Link: { ...method, requestStream: true, responseStream: true } },
-      { Link: streams.handle },
+      { Connect: { ...method, requestStream: true, responseStream: true } },
+      { Connect: streams.handle },
     );
-    return { server, streams };
+    const tls = settings.tls && new RenewableCredentials(settings.tls.secureContext());
+    return { server, streams, tls };
   }
 
   function updateHealth(): void {
@@ -77,13 +83,13 @@ export function sharedServer(): SharedServer {
     announce: (service) => announced.add(service),
     join(broker, settings, catalogue, services) {
       opened ??= open(broker, settings, catalogue);
-      const { server, streams } = opened;
+      const { server, streams, tls } = opened;
       const paths: string[] = [];
       const member: BridgeServer = {
         async bind(host, port, announce) {
           bound ??= new Promise<number>((resolve, reject) => {
             const done = (error: Error | null, actual: number) => (error ? reject(error) : resolve(actual));
-            server.bindAsync(hostAndPort(host, port), ServerCredentials.createInsecure(), done);
+            server.bindAsync(hostAndPort(host, port), tls ?? ServerCredentials.createInsecure(), done);
           });
           return hostAndPort(announce ?? reachableHost(host), await bound);
         },
@@ -96,12 +102,16 @@ export function sharedServer(): SharedServer {
             handlers.set(path, callHandler(broker, settings, method, service));
             definition[method.name] = rawMethod(path);
             implementation[method.name] = unaryHandler(
+              broker,
               settings,
               path,
               async (call) => (await handlers.get(path)?.(call)) ?? STOPPING,
             );
           }
           server.addService(definition, implementation);
+        },
+        renewCertificate() {
+          if (settings.tls) tls?.renew(settings.tls.secureContext());
         },
         setServing(isServing) {
           for (const name of services) health.setStatus(name, isServing ? "SERVING" : "NOT_SERVING");

@@ -5,8 +5,6 @@ export interface WireNames {
   readonly credential: string;
   /** Trailer with the broker's error as JSON. Node's HTTP/2 has room for 16 KB of all headers. */
   readonly error: string;
-  /** Metadata key of the nonce that the server of a peer stream draws. */
-  readonly nonce: string;
   /** Metadata keys of the Moleculer context. */
   readonly requestID: string;
   readonly parentID: string;
@@ -23,11 +21,10 @@ export function wireNames(prefix: string): WireNames {
     prefix,
     credential: `${prefix}-credential`,
     error: `${prefix}-error-bin`,
-    nonce: `${prefix}-link-nonce-bin`,
     requestID: `${prefix}-trace`,
     parentID: `${prefix}-parent`,
     caller: `${prefix}-caller`,
     level: `${prefix}-level`,
-    peerStream: `/${prefix}.bridge.v1.Bridge/Link`,
+    peerStream: `/${prefix}.grpc.v2.Peers/Connect`,
   };
 }
