@@ -2,7 +2,7 @@ import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { Validator } from "@seriousme/openapi-schema-validator";
-import { type Context, ServiceBroker, type ServiceSchema } from "moleculer";
+import { type Context, type Service, ServiceBroker, type ServiceSchema } from "moleculer";
 import { OpenApi } from "moleculer-open-api";
 import ApiGateway from "moleculer-web";
 import { eventually } from "../support/eventually.ts";
@@ -70,7 +70,7 @@ beforeAll(async () => {
       ip: "127.0.0.1",
       debounceTime: 10,
       path: "/v1",
-      // Routes in the order of this list: a placeholder of an earlier one would take every path.
+      // Routes in the order of this list: a placeholder takes every path that it matches before another alias.
       optimizeOrder: false,
       routes: [
         {
@@ -89,6 +89,7 @@ beforeAll(async () => {
               action: "posts.list",
               openapi: { summary: "Named by the alias", tags: ["named"] },
             },
+            "GET /:one": "posts.list",
           },
         },
         {
@@ -105,16 +106,19 @@ beforeAll(async () => {
         },
         { path: "/own", openapi: false, aliases: { "GET /": "posts.list" } },
         { path: "/auto", autoAliases: true, whitelist: ["authors.*"], aliases: {} },
-        { path: "/everything", aliases: { "GET /:one": "posts.list" } },
       ],
     },
     methods: { authenticate: async () => ({ id: 1 }) },
   });
   await broker.start();
-  const { server } = gateway as unknown as { server: Server };
-  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
+  url = `${addressOf(gateway)}/v1`;
 });
 afterAll(() => broker.stop());
+
+function addressOf(gateway: Service): string {
+  const { server } = gateway as unknown as { server: Server };
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
 
 const read = async (): Promise<Document> =>
   (await (await fetch(`${url}/docs/openapi.json`)).json()) as Document;
@@ -133,12 +137,12 @@ describe("the OpenAPI mixin", () => {
     expect(operations.toSorted()).toEqual([
       "delete /v1/posts/{id}",
       "get /v1/any",
-      "get /v1/everything/{one}",
       "get /v1/health",
       "get /v1/latest",
       "get /v1/named",
       "get /v1/posts",
       "get /v1/posts/{id}",
+      "get /v1/{one}",
       "post /v1/any",
       "post /v1/files",
       "post /v1/posts",
@@ -222,6 +226,29 @@ describe("the OpenAPI mixin", () => {
     await eventually(async () => expect(await operation("get", "/v1/auto/authors/list")).toBeDefined());
     await broker.destroyService(service);
     await eventually(async () => expect(await operation("get", "/v1/auto/authors/list")).toBeUndefined());
+  });
+
+  it("without autoAliases, shows an alias of a service that comes later", async () => {
+    const other = new ServiceBroker({ logger: false });
+    const mixins = [ApiGateway as ServiceSchema, OpenApi({ info: { title: "Books", version: "1" } })];
+    const routes = [{ path: "/", aliases: { "GET /books": "books.list" } }];
+    const gateway = other.createService({
+      name: "api",
+      mixins,
+      settings: { port: 0, ip: "127.0.0.1", routes },
+    });
+    await other.start();
+    try {
+      const paths = async () => {
+        const response = await fetch(`${addressOf(gateway)}/openapi/openapi.json`);
+        return Object.keys(((await response.json()) as Document).paths);
+      };
+      expect(await paths()).toEqual([]);
+      other.createService({ name: "books", actions: { list: handler } });
+      await eventually(async () => expect(await paths()).toEqual(["/books"]));
+    } finally {
+      await other.stop();
+    }
   });
 
   it("serves its page before a placeholder that would match, and writes the title as text", async () => {

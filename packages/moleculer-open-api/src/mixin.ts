@@ -29,7 +29,7 @@ export interface OpenApiOptions extends Omit<DocumentOptions, "operations"> {
 /** The parts of moleculer-web's service that the mixin uses. */
 interface Gateway extends Service {
   aliases: readonly GatewayAlias[];
-  addRoute(route: PageRoute, toBottom?: boolean): unknown;
+  addRoute(route: PageRoute): GatewayAlias["route"];
   checkWhitelist(route: object, action: string): boolean;
   checkBlacklist(route: object, action: string): boolean;
 }
@@ -73,8 +73,13 @@ export function OpenApi(options: OpenApiOptions): Partial<ServiceSchema> {
           page(res, "application/json; charset=utf-8", made.json);
         },
       });
-      // Before the routes of the gateway, among which a placeholder may match every path.
-      gateway.addRoute({ ...pages, ...route, openapi: false } as PageRoute, false);
+      const added = gateway.addRoute({ ...pages, ...route, openapi: false } as PageRoute);
+      // Before the aliases of other routes: with `optimizeOrder: false` a placeholder takes what it matches first.
+      const isOwn = (alias: GatewayAlias) => alias.route === added;
+      gateway.aliases = [
+        ...gateway.aliases.filter(isOwn),
+        ...gateway.aliases.filter((alias) => !isOwn(alias)),
+      ];
     },
   };
 }
