@@ -7,7 +7,7 @@ export async function delay(ms: number, signal: AbortSignal | undefined): Promis
   await unlessAborted(waited, signal).finally(() => clearTimeout(timer));
 }
 
-/** The result of a promise that others wait for as well; rejects with the signal's reason once it is aborted. */
+/** The result of a promise that other callers share; rejects with the signal's reason once it is aborted. */
 export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return await promise;
   let abort: (() => void) | undefined;

@@ -2,13 +2,13 @@ import type { components } from "./api.ts";
 
 type Problem = components["schemas"]["Problem"];
 
-/** A refusal of the API (RFC 9457), or that there was no answer. */
+/** A refusal of the API (RFC 9457), or a request without an answer. */
 export class ApiError extends Error {
-  /** 0: no answer at all. */
+  /** 0 without an answer. */
   readonly status: number;
   /** Stable: programs branch on it. `no_answer` and `unknown` are this client's own. */
   readonly code: string;
-  /** The whole problem document, as far as there was one. */
+  /** The problem document; empty when the answer had none. */
   readonly problem: Partial<Problem>;
 
   constructor(status: number, problem: Partial<Problem>, message?: string) {

@@ -10,7 +10,7 @@ export type OrderEvent =
   | { type: "position"; id: string | undefined; data: Schemas["OrderPosition"] };
 
 export interface FollowOptions {
-  /** The id of the last event that was seen; left out, all that happened so far is told first. */
+  /** The id of the last event that was seen. Without it the stream begins with all past events. */
   lastEventId?: string | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -26,7 +26,7 @@ const RECONNECT_MAX_MS = 30_000;
 const TRANSIENT = [0, 408, 429, 502, 503, 504];
 const ENDS: readonly string[] = ["delivered", "cancelled", "expired"];
 
-/** Reads a stream, and the next one where it breaks off, until the order has ended. */
+/** Reads a stream, and after it the next one, until the order has ended. */
 export async function* followed(
   open: OpenStream,
   { lastEventId, signal }: FollowOptions,
@@ -38,12 +38,12 @@ export async function* followed(
         failures = 0;
         last = id ?? last;
         if (event !== "order" && event !== "position") continue;
-        const told = { type: event, id: last, data: JSON.parse(data) } as OrderEvent;
-        yield told;
-        if (told.type === "order" && ENDS.includes(told.data.to)) return;
+        const parsed = { type: event, id: last, data: JSON.parse(data) } as OrderEvent;
+        yield parsed;
+        if (parsed.type === "order" && ENDS.includes(parsed.data.to)) return;
       }
     } catch (error) {
-      // A browser says of a body that it was aborted, and not why.
+      // A browser's error for an aborted body does not hold the reason.
       if (signal?.aborted) throw reasonOf(signal);
       if (error instanceof ApiError && !TRANSIENT.includes(error.status)) throw error;
     }
@@ -57,7 +57,7 @@ interface ServerSentEvent {
   data: string;
 }
 
-/** The events of a stream, as the HTML Living Standard has them. */
+/** The events of a stream, parsed as the HTML Living Standard says. */
 async function* eventsOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<ServerSentEvent, void> {
   const reader = stream.getReader();
   const decoder = new TextDecoder();
@@ -76,7 +76,7 @@ async function* eventsOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<Ser
       }
     }
   } finally {
-    // Also of a reader that follows no longer: the connection is closed.
+    // A consumer that leaves the loop early ends here too: the connection is closed.
     await reader.cancel().catch(() => undefined);
   }
 }

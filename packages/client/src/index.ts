@@ -2,13 +2,14 @@ import createClient, { type Client, type Middleware } from "openapi-fetch";
 import { binary, type components, keyed, type paths } from "./api.ts";
 import { ApiError, apiErrorOf } from "./error.ts";
 import { type FollowOptions, followed, type OrderEvent } from "./follow.ts";
-import { patientFetch } from "./patience.ts";
+
+import { retryingFetch } from "./retry.ts";
 import { type SessionTokens, sessionIn, sessionOf } from "./session.ts";
 
 export { ApiError } from "./error.ts";
 export type { FollowOptions, OrderEvent } from "./follow.ts";
 export { type SessionTokens, sessionOf } from "./session.ts";
-/** What the API calls by name: `Schemas["Order"]`. */
+/** The named schemas of the API: `Schemas["Order"]`. */
 export type Schemas = components["schemas"];
 
 const BASE_PATH = "/api/v1";
@@ -16,36 +17,36 @@ const TIMEOUT_MS = 10_000;
 const TRIES = 3;
 
 export interface WaybillOptions {
-  /** Where the platform is: `https://delivery.example.org`. */
+  /** The platform's address: `https://delivery.example.org`. */
   url: string;
-  /** How long one request may take; 10 s unless told otherwise. Of a stream, its head only. */
+  /** Time limit of one request, of a stream that of its head. Default: 10,000. */
   timeoutMs?: number;
-  /** How often a request that may be repeated is sent at most, while the platform is busy; 3 unless told otherwise. */
+  /** How often at most a request that may be repeated is sent while the platform is busy. Default: 3. */
   tries?: number;
   fetch?: (request: Request) => Promise<Response>;
   /**
-   * Reads what `onTokens` kept, as it is now. Asked before tokens are exchanged: another tab or process that shares
-   * them may have done it already.
+   * Reads the tokens that the listener of `onTokens` saved. Called before tokens are exchanged: another tab or process
+   * that shares them may have exchanged them already.
    */
   kept?: () => SessionTokens | undefined | Promise<SessionTokens | undefined>;
 }
 
 /**
- * `api.GET("/products", { params: { query: { q: "soup" } } })` and so on, for every operation. Whoever is signed
- * in sends a token that is still good; a POST that may be repeated carries its Idempotency-Key. Every refusal is
- * thrown as ApiError. An image is sent and answered as Blob, a stream of events is answered as ReadableStream.
+ * `api.GET("/products", { params: { query: { q: "soup" } } })` and so on, for every operation. A signed-in client sends
+ * a valid access token. A POST that may be repeated carries its Idempotency-Key. Every refusal is thrown as ApiError. An
+ * image is sent and answered as Blob, a stream of events is answered as ReadableStream.
  */
 export interface Waybill extends Client<paths> {
   /** @throws ApiError with code `invalid_credentials` and others */
   signIn(credentials: { email: string; password: string }): Promise<SessionTokens>;
-  /** Goes on with the tokens of an earlier session; without any, as nobody. */
+  /** Continues a session by its tokens. Without tokens the client is signed out. */
   signedInWith(tokens: SessionTokens | undefined): void;
-  /** Is told the new tokens whenever they were exchanged, here or by another tab, so that they can be kept. */
+  /** Calls the listener with the new tokens after each exchange, by this client or another tab, to save them. */
   onTokens(listener: (tokens: SessionTokens) => void): void;
   /**
    * Follows an order: past and new events and the deliverer's position, until it is delivered, cancelled or
-   * expired. A stream that breaks off is opened again after the last event.
-   * @throws ApiError for an order that may not be seen; the signal's reason when it is aborted
+   * expired. A stream that ends early is opened again after the last event.
+   * @throws ApiError for an order that the caller may not see; the signal's reason when it is aborted
    */
   follow(orderId: string, options?: FollowOptions): AsyncGenerator<OrderEvent, void>;
 }
@@ -54,7 +55,7 @@ export function waybill(options: WaybillOptions): Waybill {
   const { url, timeoutMs = TIMEOUT_MS, tries = TRIES, fetch = globalThis.fetch, kept } = options;
   const api = createClient<paths>({
     baseUrl: `${url}${BASE_PATH}`,
-    fetch: patientFetch((request) => fetch(request), { timeoutMs, tries, basePath: BASE_PATH }),
+    fetch: retryingFetch((request) => fetch(request), { timeoutMs, tries, basePath: BASE_PATH }),
     bodySerializer: (body: unknown) => (body instanceof Blob ? body : JSON.stringify(body)),
   });
   const exchange = async (refreshToken: string) =>
@@ -120,7 +121,7 @@ export function waybill(options: WaybillOptions): Waybill {
 
 const KEY_BYTES = 16;
 
-/** Unique, which is all that an Idempotency-Key needs: a page that came over plain HTTP has no `crypto.randomUUID`. */
+/** A unique key. A page that came over plain HTTP has no `crypto.randomUUID`, and a key need not be secret. */
 function randomKey(): string {
   const bytes = new Uint8Array(KEY_BYTES);
   const { crypto } = globalThis as { crypto?: { getRandomValues?(bytes: Uint8Array): unknown } };
@@ -130,10 +131,10 @@ function randomKey(): string {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
-/** What an operation answered. @throws ApiError */
+/** The answer of an operation. @throws ApiError */
 export async function answered<T>(exchange: Promise<{ data?: T; response: Response }>): Promise<T> {
   const { data, response } = await exchange;
-  // Operations that answer 204 have nothing to say, and their type says so too.
+  // An answer 204 has no body, and its type has none either.
   if (data === undefined && response.status !== 204) throw new ApiError(response.status, {});
   return data as T;
 }

@@ -2,7 +2,7 @@ import { unlessAborted } from "./abort.ts";
 import type { components } from "./api.ts";
 import { ApiError } from "./error.ts";
 
-/** The two tokens of a session, and when the first of them ends. */
+/** The two tokens of a session, and when the access token ends. */
 export interface SessionTokens {
   accessToken: string;
   refreshToken: string;
@@ -10,13 +10,13 @@ export interface SessionTokens {
   endsAtMs: number;
 }
 
-/** A token is exchanged this long before it ends. */
+/** An access token is exchanged this long before it ends. */
 const RENEW_BEFORE_MS = 60_000;
-/** Chains of exchanges that are remembered: those of clients that were long asleep. */
+/** How many exchanges are remembered, for clients that were suspended for a long time. */
 const SUCCESSORS_MAX = 200;
 const CHANNEL = "waybill-sessions";
 
-/** The tokens that others were exchanged for, by the refresh token that was used up, in this page and its other tabs. */
+/** The tokens that an exchange in this page or another tab gave, by the refresh token that it used up. */
 const successors = new Map<string, SessionTokens>();
 let channel: InstanceType<typeof BroadcastChannel> | undefined;
 
@@ -33,12 +33,12 @@ function remember({ exchanged, tokens }: Exchanged): void {
   }
 }
 
-/** Hears what the other tabs of this origin exchange, where the runtime has a channel for that. */
+/** Listens for the exchanges of other tabs of this origin, where the runtime has BroadcastChannel. */
 function listen(): void {
   if (channel || typeof BroadcastChannel === "undefined") return;
   channel = new BroadcastChannel(CHANNEL);
   channel.onmessage = (event) => remember((event as { data: Exchanged }).data);
-  // Node would not end before its channels are closed.
+  // An open channel keeps a Node process alive.
   (channel as { unref?(): void }).unref?.();
 }
 
@@ -52,10 +52,10 @@ function newest(tokens: SessionTokens): SessionTokens {
 
 const isFresh = ({ endsAtMs }: SessionTokens) => Date.now() <= endsAtMs - RENEW_BEFORE_MS;
 
-/** The exchange that others of this page wait for, by the name of the lock. */
+/** The running exchange of this page, by the name of the lock. */
 const queues = new Map<string, Promise<unknown>>();
 
-/** One exchange at a time, in all tabs of this origin where there are locks, else in this page. */
+/** One exchange at a time: in all tabs of this origin where the runtime has locks, else in this page. */
 async function exclusively<T>(name: string, work: () => Promise<T>): Promise<T> {
   const locks = globalThis.navigator?.locks;
   if (locks) return (await locks.request(name, work)) as T;
@@ -65,7 +65,7 @@ async function exclusively<T>(name: string, work: () => Promise<T>): Promise<T> 
 }
 
 export interface SessionDeps {
-  /** Names the platform: clients of one platform exchange one after the other. */
+  /** The platform's address. Clients of one platform exchange one after the other. */
   url: string;
   exchange: (refreshToken: string) => Promise<SessionTokens>;
   /** Reads the tokens that the listener of `onTokens` saved, as they are now. */
@@ -73,7 +73,7 @@ export interface SessionDeps {
 }
 
 export interface Session {
-  /** The access token that is good now, exchanged where it ends soon; undefined for nobody. @throws ApiError */
+  /** A valid access token, exchanged when it ends soon; undefined when signed out. @throws ApiError */
   accessToken(signal: AbortSignal): Promise<string | undefined>;
   set(tokens: SessionTokens | undefined): void;
   listeners: ((tokens: SessionTokens) => void)[];
@@ -81,7 +81,7 @@ export interface Session {
 
 /**
  * Tokens that several clients may share: an exchanged refresh token that comes again ends the whole session. Before an
- * exchange a client takes over what another one has exchanged meanwhile: told by this page, by another tab, or kept.
+ * exchange a client takes over the tokens that another one has got meanwhile, in this page, another tab or from `kept`.
  */
 export function sessionIn({ url, exchange, kept }: SessionDeps): Session {
   const listeners: ((tokens: SessionTokens) => void)[] = [];
@@ -104,7 +104,7 @@ export function sessionIn({ url, exchange, kept }: SessionDeps): Session {
       channel?.postMessage(exchanged);
       take(next);
     } catch (error) {
-      // Another tab may have been faster, and what it was told arrives only now.
+      // Another tab may have exchanged them first, and its message arrives only now.
       const later = await known(current);
       const wasUsedUp = error instanceof ApiError && error.status === 401;
       if (!wasUsedUp || later.refreshToken === current.refreshToken) throw error;
@@ -119,7 +119,7 @@ export function sessionIn({ url, exchange, kept }: SessionDeps): Session {
       take(newest(tokens));
       if (!isFresh(tokens)) {
         const old = tokens;
-        // Several requests wait for the one exchange, each as long as its caller does.
+        // Requests share one exchange; each waits until its own caller aborts.
         renewing ??= exclusively(`waybill ${url}`, () => renew(old)).finally(() => {
           renewing = undefined;
         });
@@ -134,7 +134,7 @@ export function sessionIn({ url, exchange, kept }: SessionDeps): Session {
   };
 }
 
-/** The tokens of a sign-in that was answered just now. */
+/** The tokens of an answer of sign-in or exchange. */
 export function sessionOf({
   access_token: accessToken,
   refresh_token: refreshToken,

@@ -4,17 +4,17 @@ import { noAnswer } from "./error.ts";
 const FIRST_WAIT_MS = 300;
 const WAIT_MAX_MS = 10_000;
 const BUSY = [429, 503, 504];
-/** Requests that do not happen twice when they are sent twice. */
+/** Methods whose request has one effect, also when it is sent twice. */
 const REPEATABLE = ["GET", "HEAD", "PUT", "PATCH", "DELETE"];
 /** The platform answers a repeated exchange with the same tokens for a short time. */
 const EXCHANGE = /\/sessions\/refresh$/;
-/** Their effect takes away what the repeat would need: a password, a session, the account. */
-const ENDS_ITS_OWN_RIGHT = ["PUT /me/password", "DELETE /me", "DELETE /sessions", "DELETE /sessions/current"];
+/** Operations that end the caller's own password, session or account: a repeat would be refused. */
+const ENDS_OWN_ACCESS = ["PUT /me/password", "DELETE /me", "DELETE /sessions", "DELETE /sessions/current"];
 
 type Repeatable =
-  /** Sent twice, it happens once. */
+  /** It has one effect, also when it is sent twice. */
   | "always"
-  /** The repeat of a request that was performed would be refused: only when it was surely not performed. */
+  /** Only when the platform surely did not perform it: the repeat of a performed request would be refused. */
   | "unperformed"
   | "never";
 
@@ -23,7 +23,7 @@ type Repeatable =
  * repetition does no harm. It waits as long as `Retry-After` says. The time limit holds for the whole answer, and for
  * the head of a stream.
  */
-export function patientFetch(
+export function retryingFetch(
   fetch: (request: Request) => Promise<Response>,
   { timeoutMs, tries, basePath }: { timeoutMs: number; tries: number; basePath: string },
 ): (request: Request) => Promise<Response> {
@@ -71,7 +71,7 @@ function repeatableOf({ method, url, headers }: Request, basePath: string): Repe
   if (method === "POST") return headers.has("Idempotency-Key") || EXCHANGE.test(path) ? "always" : "never";
   if (!REPEATABLE.includes(method)) return "never";
   const changes = method !== "GET" && method !== "HEAD";
-  return changes && (headers.has("If-Match") || ENDS_ITS_OWN_RIGHT.includes(`${method} ${path}`))
+  return changes && (headers.has("If-Match") || ENDS_OWN_ACCESS.includes(`${method} ${path}`))
     ? "unperformed"
     : "always";
 }
@@ -92,7 +92,7 @@ function isStream(response: Response): boolean {
 }
 
 async function wait(count: number, retryAfter: string | null, signal: AbortSignal): Promise<void> {
-  const told = Number(retryAfter) * 1000;
-  const ms = told > 0 ? told : FIRST_WAIT_MS * 2 ** (count - 1);
+  const asked = Number(retryAfter) * 1000;
+  const ms = asked > 0 ? asked : FIRST_WAIT_MS * 2 ** (count - 1);
   await delay(Math.min(ms, WAIT_MAX_MS), signal);
 }
