@@ -48,7 +48,7 @@ RUN rm -rf sandbox packages/client \
   && groupadd --gid 10001 waybill && useradd --uid 10001 --gid waybill --no-create-home waybill \
   && install -d -o waybill -g waybill node_modules/.cache
 USER waybill
-RUN ["node", "config/image/warm.js"]
+RUN ["node", "deploy/image/warm.js"]
 
 FROM ${NODE_IMAGE} AS runtime
 LABEL org.opencontainers.image.title="Waybill" \
@@ -84,7 +84,7 @@ COPY --from=sandbox-dependencies --chown=root:root /app/node_modules ./node_modu
 COPY packages/client ./packages/client
 COPY sandbox ./sandbox
 USER 10001:10001
-CMD ["sandbox/alone.ts"]
+CMD ["sandbox/standalone.ts"]
 
 FROM runtime AS waybill
 # Owned by root: the process can read its code and not change it.

@@ -1,10 +1,10 @@
 import type { BrokerOptions, Middleware } from "moleculer";
-import { budget } from "./mixins/budget/budget.middleware.ts";
+import { customRules } from "./contracts/validation.ts";
 import { BoundedCacher } from "./mixins/caching/bounded-cacher.ts";
-import { departed } from "./mixins/transporter/departed.middleware.ts";
+import { retryDeadline } from "./mixins/retry-deadline/retry-deadline.middleware.ts";
+import { departedNode } from "./mixins/transporter/departed-node.middleware.ts";
 import { nodeBreaker } from "./mixins/transporter/node-breaker.middleware.ts";
-import { unanswered } from "./mixins/transporter/unanswered.middleware.ts";
-import { customRules } from "./mixins/validation/validation.ts";
+import { remoteTimeout } from "./mixins/transporter/remote-timeout.middleware.ts";
 
 const REQUEST_TIMEOUT_MS = 1_800;
 const RETRIES = 2;
@@ -72,6 +72,6 @@ export function brokerOptions(node: NodeOptions): BrokerOptions {
     // Not offered: a broker's options hold the passwords of the transporter and the cacher.
     internalServices: { $node: { actions: { options: false } } },
     // The first one is around the broker's own transport alone, the last one also around ways that others bring.
-    middlewares: [unanswered(), departed(), ...node.middlewares, nodeBreaker(), budget()],
+    middlewares: [remoteTimeout(), departedNode(), ...node.middlewares, nodeBreaker(), retryDeadline()],
   };
 }

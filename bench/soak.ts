@@ -11,18 +11,18 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import type { Knex } from "knex";
-import { readConfig } from "../lib/config/config.ts";
 import { firstIdAt } from "../lib/ids.ts";
+import { INBOX_RETENTION_MS, OUTBOX_RETENTION_MS } from "../lib/messaging/retention.ts";
+import { readSettings } from "../lib/settings/settings.ts";
+import { openDatabase } from "../lib/sql/database.ts";
 import { pruneInbox } from "../mixins/consumer/inbox.repository.ts";
 import { postgresStore } from "../mixins/documents/postgres-store.ts";
-import { INBOX_RETENTION_MS, OUTBOX_RETENTION_MS } from "../mixins/messages/retention.ts";
 import { pruneOutbox } from "../mixins/outbox/outbox.repository.ts";
-import { openDatabase } from "../mixins/postgres/database.ts";
 import { prune, type Retention, retentionsOf } from "../mixins/pruning/pruning.mixin.ts";
 import { startPostgres } from "../platform/embedded-postgres.ts";
-import { notificationRetentions } from "../services/notifications/retention.ts";
-import { orderRetentions } from "../services/orders/retention.ts";
-import { partnerRetentions } from "../services/partners/retention.ts";
+import { notificationRetentions } from "../services/notifications/workers/retention.ts";
+import { orderRetentions } from "../services/orders/workers/retention.ts";
+import { partnerRetentions } from "../services/partners/workers/retention.ts";
 import { type Batch, bankRow, notificationRows, orderRows, partnerRows } from "./lib/generate.ts";
 import { drive, send } from "./lib/load.ts";
 import { newDataDir, removeDataDir, startPlatform } from "./lib/platform.ts";
@@ -80,7 +80,7 @@ async function fill(): Promise<Row[]> {
     collection("notifications", "notifications"),
   ] as const;
   for (const store of stores) await store.connect();
-  const config = readConfig({});
+  const config = readSettings({});
   const keepDeadLettersDays = config.KEEP_DEAD_LETTERS_DAYS;
   const of = (retentions: Retention[]) => retentionsOf({ keepDeadLettersDays, retentions });
   const retentions: Record<Name, Retention[]> = {

@@ -13,7 +13,7 @@ interface Entry {
  * Every error that Waybill itself answers with. The key is the `type` on the broker and, in lower case, the
  * `code` in a problem document; it never changes once released. docs/errors.md is generated from here.
  */
-export const catalogue = {
+export const errorCatalogue = {
   // Requests that cannot be understood.
   BAD_JSON: { status: 400, title: "The body is not valid JSON" },
   BAD_REQUEST: { status: 400, title: "The request cannot be understood" },
@@ -81,10 +81,10 @@ export const catalogue = {
   INTERNAL: { status: 500, title: "Something went wrong on our side" },
 } as const satisfies Record<string, Entry>;
 
-export type ErrorType = keyof typeof catalogue;
+export type ErrorType = keyof typeof errorCatalogue;
 
 export function entryOf(type: string): Entry | undefined {
-  return Object.hasOwn(catalogue, type) ? catalogue[type as ErrorType] : undefined;
+  return Object.hasOwn(errorCatalogue, type) ? errorCatalogue[type as ErrorType] : undefined;
 }
 
 /**
@@ -94,7 +94,7 @@ export function entryOf(type: string): Entry | undefined {
  * @param data facts for the caller's program (names in camelCase)
  */
 export function fail(type: ErrorType, detail?: string, data?: object): Error {
-  const entry: Entry = catalogue[type];
+  const entry: Entry = errorCatalogue[type];
   const message = detail ?? entry.title;
   if (entry.retryable) return new Errors.MoleculerRetryableError(message, entry.status, type, data);
   if (entry.status >= 500) {

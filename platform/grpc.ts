@@ -10,7 +10,7 @@ import {
 import { entryOf, fail } from "../contracts/errors.ts";
 import type { Meta } from "../contracts/meta.ts";
 import { systemClock } from "../lib/clock.ts";
-import { ConfigError, type Settings } from "../lib/config/config.ts";
+import { type Settings, SettingsError } from "../lib/settings/settings.ts";
 
 /** The names on the wire, the errors and the meta of this platform, for every bridge. */
 export const grpcBinding = {
@@ -60,7 +60,7 @@ function tlsOf({
 
 /**
  * The bridge of one node: calls the actions of the proto folder by gRPC and offers those of this node.
- * @throws ConfigError for a file of GRPC_TLS_* that cannot be used
+ * @throws SettingsError for a file of GRPC_TLS_* that cannot be used
  */
 export function nodeBridge(settings: Settings, listener: SharedServer): Middleware {
   const options: BridgeOptions = {
@@ -78,6 +78,6 @@ export function nodeBridge(settings: Settings, listener: SharedServer): Middlewa
     return grpcBridge(options);
   } catch (error) {
     if (!(error instanceof TlsFileError)) throw error;
-    throw new ConfigError([`GRPC_TLS_${error.option.toUpperCase()} ${error.reason}`]);
+    throw new SettingsError([`GRPC_TLS_${error.option.toUpperCase()} ${error.reason}`]);
   }
 }

@@ -1,8 +1,8 @@
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import type { ServiceName } from "../lib/config/catalogue.ts";
-import type { Config, Settings } from "../lib/config/config.ts";
+import type { ServiceName } from "../lib/settings/catalogue.ts";
+import type { ParsedSettings, Settings } from "../lib/settings/settings.ts";
 import type { Sandbox } from "../sandbox/index.ts";
 import { controlSocketPath } from "./control/address.ts";
 import { startPostgres } from "./embedded-postgres.ts";
@@ -69,7 +69,7 @@ type Undo = () => void | Promise<void>;
  * Starts the platform of this process: stores, services and, where it is wanted, the sandbox.
  * @throws Error in one line; whatever was started by then is ended again
  */
-export async function launch(config: Config, options: LaunchOptions): Promise<Platform> {
+export async function launch(config: ParsedSettings, options: LaunchOptions): Promise<Platform> {
   const undo: Undo[] = [];
   const stop = async () => {
     for (let step = undo.pop(); step; step = undo.pop()) await step();
@@ -83,7 +83,11 @@ export async function launch(config: Config, options: LaunchOptions): Promise<Pl
   }
 }
 
-async function start(wanted: Config, { signal, progress }: LaunchOptions, undo: Undo[]): Promise<Places> {
+async function start(
+  wanted: ParsedSettings,
+  { signal, progress }: LaunchOptions,
+  undo: Undo[],
+): Promise<Places> {
   const dataDir = dataDirOf(wanted);
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   undo.push(lockFolder(dataDir));
@@ -170,7 +174,7 @@ async function start(wanted: Config, { signal, progress }: LaunchOptions, undo: 
 }
 
 async function databaseUrls(
-  config: Config,
+  config: ParsedSettings,
   progress: (line: string) => void,
   undo: Undo[],
 ): Promise<PostgresUrls> {
@@ -187,13 +191,13 @@ async function databaseUrls(
 }
 
 /** However large the pools were made, all of them fit, and as many again while an earlier process still leaves. */
-function connectionsOf(config: Config): number {
+function connectionsOf(config: ParsedSettings): number {
   return 2 * databases.length * (config.POSTGRES_POOL + DIRECT_CONNECTIONS);
 }
 
 /** In production the schema is brought up to date by one job (`npm run migrate`) before anything is started. */
 async function prepareDatabases(
-  config: Config,
+  config: ParsedSettings,
   urls: PostgresUrls,
   progress: (line: string) => void,
 ): Promise<void> {

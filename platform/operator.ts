@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { call } from "../contracts/actions.ts";
 import { fail, typeOf } from "../contracts/errors.ts";
-import type { Settings } from "../lib/config/config.ts";
+import type { Settings } from "../lib/settings/settings.ts";
 import { rebuildsOf } from "../mixins/documents/documents.mixin.ts";
 import { readGauges } from "../mixins/health/health.mixin.ts";
 import type { ControlHandlers } from "./control/server.ts";

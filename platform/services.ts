@@ -1,16 +1,16 @@
 import type { Middleware, ServiceSchema } from "moleculer";
 import type { SharedServer } from "moleculer-grpc";
-import type { ServiceName } from "../lib/config/catalogue.ts";
-import type { Settings } from "../lib/config/config.ts";
-import { tokenIssuer } from "../lib/config/issuer.ts";
+import type { ServiceName } from "../lib/settings/catalogue.ts";
+import { tokenIssuer } from "../lib/settings/issuer.ts";
+import type { Settings } from "../lib/settings/settings.ts";
 import { callerMiddleware } from "../mixins/caller/caller.middleware.ts";
-import { tracing } from "../mixins/tracing/index.ts";
-import type { Carrier } from "../providers/carrier/index.ts";
+import { tracing } from "../mixins/tracing/tracing.middleware.ts";
+import type { Carrier } from "../providers/message-bus/index.ts";
 import { nodeBridge } from "./grpc.ts";
 
 export interface ServiceDeps {
   config: Settings;
-  carrier: Carrier;
+  messageBus: Carrier;
 }
 
 type Factory = (deps: ServiceDeps) => ServiceSchema;
@@ -31,7 +31,7 @@ export async function serviceFactories(names: readonly ServiceName[]): Promise<M
   return new Map(await Promise.all(names.map(async (name) => [name, await factories[name]()] as const)));
 }
 
-/** The services with an inbox: the in-process carrier takes nothing before all of them are there. */
+/** The services with an inbox: the in-process message bus takes nothing before all of them are there. */
 export const consumers: readonly ServiceName[] = ["orders", "partners", "notifications", "identity"];
 
 /**

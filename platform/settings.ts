@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
-import { type ServiceName, serviceNames } from "../lib/config/catalogue.ts";
-import type { Config, Settings } from "../lib/config/config.ts";
+import { type ServiceName, serviceNames } from "../lib/settings/catalogue.ts";
+import type { ParsedSettings, Settings } from "../lib/settings/settings.ts";
 import { freePort, isPortFree } from "./free-port.ts";
 import { databases } from "./migrate.ts";
 import { keepSecrets } from "./secrets.ts";
@@ -21,27 +21,27 @@ export function postgresUrlName<D extends (typeof databases)[number]>(
 }
 
 /** Whether this process runs all services; then it may have stores of its own. */
-export function runsEverything(config: Config): boolean {
+export function runsEverything(config: ParsedSettings): boolean {
   return serviceNames.every((service) => config.SERVICES.includes(service));
 }
 
 /** Whether a database of these services is left to the server that this process starts itself. */
-export function needsEmbeddedPostgres(config: Config): boolean {
+export function needsEmbeddedPostgres(config: ParsedSettings): boolean {
   return databases.some(
     (database) => config.SERVICES.includes(database) && config[postgresUrlName(database)] === undefined,
   );
 }
 
 /** The sandbox is the world around the gateway; elsewhere the switch only says that its world may be spoken to. */
-export function runsSandbox(config: Config): boolean {
+export function runsSandbox(config: ParsedSettings): boolean {
   return config.SANDBOX && config.SERVICES.includes("api");
 }
 
-export function offersGrpc(config: Config): boolean {
+export function offersGrpc(config: ParsedSettings): boolean {
   return grpcServices.some((service) => config.SERVICES.includes(service));
 }
 
-export function dataDirOf(config: Config): string {
+export function dataDirOf(config: ParsedSettings): string {
   return resolve(config.DATA_DIR);
 }
 
@@ -50,7 +50,7 @@ export function dataDirOf(config: Config): string {
  * anything listens.
  * @throws Error that says in one line which port is taken and what to do
  */
-export async function choosePorts(config: Config): Promise<Config> {
+export async function choosePorts(config: ParsedSettings): Promise<ParsedSettings> {
   const wanted = [
     ["PORT", config.HOST, config.SERVICES.includes("api")],
     ["OPS_PORT", config.OPS_HOST, true],
@@ -75,9 +75,9 @@ export async function choosePorts(config: Config): Promise<Config> {
  * Everything that services are built from: the environment's values first, then what the launcher supplies. What
  * no service of this process uses stays unset.
  */
-export async function settle(config: Config, urls: PostgresUrls): Promise<Settings> {
+export async function settle(config: ParsedSettings, urls: PostgresUrls): Promise<Settings> {
   const dataDir = dataDirOf(config);
-  const given: Config = {
+  const given: ParsedSettings = {
     ...config,
     ...(config.SANDBOX &&
       runsEverything(config) &&

@@ -1,4 +1,4 @@
-import { ConfigError, readConfig } from "../lib/config/config.ts";
+import { readSettings, SettingsError } from "../lib/settings/settings.ts";
 import { FolderInUse } from "./folder-lock.ts";
 import { launch, type Platform } from "./launch.ts";
 import { stopTelemetry } from "./telemetry.ts";
@@ -16,7 +16,7 @@ const complain = (line: string) => console.error(line);
 async function main(): Promise<void> {
   const startedMs = performance.now();
   const secondsText = () => `${(performance.now() / 1000).toFixed(1)} s`.padStart(6);
-  const config = readConfig(process.env);
+  const config = readSettings(process.env);
   const starting = new AbortController();
   let platform: Platform | undefined;
   let stopping: Promise<void> | undefined;
@@ -64,7 +64,7 @@ async function main(): Promise<void> {
 }
 
 function explain(error: unknown): number {
-  if (error instanceof ConfigError) {
+  if (error instanceof SettingsError) {
     for (const line of error.lines) complain(line);
     return EX_CONFIG;
   }

@@ -1,10 +1,10 @@
 import { ServiceBroker } from "moleculer";
 import { type SharedServer, sharedServer } from "moleculer-grpc";
-import type { ServiceName } from "../lib/config/catalogue.ts";
-import type { Settings } from "../lib/config/config.ts";
+import type { ServiceName } from "../lib/settings/catalogue.ts";
+import type { Settings } from "../lib/settings/settings.ts";
 import { cacherOf } from "../mixins/caching/shared-cacher.ts";
 import { brokerOptions } from "../moleculer.config.ts";
-import { inMemory, type Joint, overNats } from "./joint.ts";
+import { type ClusterTransport, inMemoryTransport, natsClusterTransport } from "./cluster-transport.ts";
 import type { CallMetrics } from "./operations/call-metrics.ts";
 import { operationsService } from "./operations/operations-service.ts";
 import { consumers, nodeMiddlewares, serviceFactories } from "./services.ts";
@@ -37,7 +37,7 @@ export interface Topology {
   /** The node that runs a service here. @throws Error when SERVICES leaves it out */
   brokerOf(service: ServiceName): ServiceBroker;
   /** What the process needs besides what its services do: that calls and messages get through now. */
-  readonly checks: Record<"carrier" | "transporter", () => Promise<boolean>>;
+  readonly checks: Record<"messageBus" | "transporter", () => Promise<boolean>>;
   start(): Promise<void>;
   /** The gateway first, so that no request meets a service that has gone; running calls are finished. */
   stop(): Promise<void>;
@@ -55,13 +55,13 @@ export async function topology(
   report: (line: string) => void,
 ): Promise<Topology> {
   const { NATS_URL, SERVICES } = settings;
-  const joint = NATS_URL
-    ? await overNats({ ...settings, NATS_URL }, report)
-    : inMemory(
+  const clusterTransport = NATS_URL
+    ? await natsClusterTransport({ ...settings, NATS_URL }, report)
+    : inMemoryTransport(
         settings,
         consumers.filter((service) => SERVICES.includes(service)),
       );
-  const { carrier } = joint;
+  const { messageBus } = clusterTransport;
   // GRPC_PORT is one port, however many nodes of this process offer gRPC.
   const listener = sharedServer();
   const factories = await serviceFactories(SERVICES);
@@ -71,11 +71,15 @@ export async function topology(
     const [first] = wanted;
     if (!first) return [];
     // Identity and media are guests of the gateway's node; where they run alone, the node is called after them.
-    const broker = brokerOf(joint, wanted.includes("api") ? node : first, { settings, metrics, listener });
+    const broker = brokerOf(clusterTransport, wanted.includes("api") ? node : first, {
+      settings,
+      metrics,
+      listener,
+    });
     for (const service of wanted) {
       hosts.set(service, broker);
       const make = factories.get(service);
-      if (make) broker.createService(make({ config: settings, carrier }));
+      if (make) broker.createService(make({ config: settings, messageBus }));
     }
     if (NATS_URL) broker.createService(operationsService(broker));
     return [broker];
@@ -83,7 +87,7 @@ export async function topology(
 
   const [gateway, ...others] = brokers;
   return {
-    namespace: joint.namespace,
+    namespace: clusterTransport.namespace,
     brokers,
     brokerOf(service) {
       const broker = hosts.get(service);
@@ -91,8 +95,8 @@ export async function topology(
       return broker;
     },
     checks: {
-      carrier: () => carrier.ready(),
-      transporter: async () => (await Promise.all(brokers.map(joint.answers))).every(Boolean),
+      messageBus: () => messageBus.ready(),
+      transporter: async () => (await Promise.all(brokers.map(clusterTransport.answers))).every(Boolean),
     },
     async start() {
       await Promise.all(brokers.map((broker) => broker.start()));
@@ -112,13 +116,13 @@ export async function topology(
     async stop() {
       await gateway?.stop();
       await Promise.all(others.map((broker) => broker.stop()));
-      await carrier.close();
+      await messageBus.close();
     },
   };
 }
 
 function brokerOf(
-  joint: Joint,
+  clusterTransport: ClusterTransport,
   node: string,
   { settings, metrics, listener }: { settings: Settings; metrics: CallMetrics; listener: SharedServer },
 ): ServiceBroker {
@@ -128,9 +132,9 @@ function brokerOf(
   );
   return new ServiceBroker(
     brokerOptions({
-      ...joint.transport(),
-      nodeID: joint.nodeIdOf(node),
-      namespace: joint.namespace,
+      ...clusterTransport.transport(),
+      nodeID: clusterTransport.nodeIdOf(node),
+      namespace: clusterTransport.namespace,
       cacher: remembers ? cacherOf(settings) : undefined,
       logLevel: settings.LOG_LEVEL ?? (production ? "info" : "warn"),
       json: production,

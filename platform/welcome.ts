@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
-import { serviceNames } from "../lib/config/catalogue.ts";
+import { serviceNames } from "../lib/settings/catalogue.ts";
 import type { Places } from "./launch.ts";
 import { secretsFile } from "./secrets.ts";
 

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { deliverer } from "./deliverer/deliverer.ts";
-import { page } from "./look.ts";
+import { page } from "./layout.ts";
 import { type Mailbox, startMailbox } from "./mailbox/mailbox.ts";
 import { openMemory } from "./memory.ts";
 import { partnerSystem } from "./partner-system/system.ts";

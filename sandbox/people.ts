@@ -1,7 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type ApiError, type Waybill, waybill } from "@waybill/client";
-import { patiently } from "./patience.ts";
-import type { SeedDeps } from "./seed.ts";
+import type { ReceivedMail } from "./mailbox/mailbox.ts";
+import type { SandboxMemory } from "./memory.ts";
+import { retryWhileBusy } from "./retry.ts";
 
 const MAIL_POLL_MS = 50;
 const MAIL_TIMEOUT_MS = 20_000;
@@ -22,7 +23,7 @@ export async function seedDeliverer(deps: SeedDeps, admin: Waybill): Promise<voi
   if (!token) return;
   const body = { token, password, first_name: "Dora", last_name: "Ritter", language: "en" };
   const nobody = waybill({ url: apiUrl });
-  await patiently(() => nobody.POST("/invitations/accept", { body })).catch(async (error: ApiError) => {
+  await retryWhileBusy(() => nobody.POST("/invitations/accept", { body })).catch(async (error: ApiError) => {
     // The answer to an earlier try may have been lost after it had had its effect.
     if (!(await canSignIn(apiUrl, email, password))) throw error;
   });
@@ -38,10 +39,10 @@ export async function seedCustomer(deps: SeedDeps): Promise<void> {
   const nobody = waybill({ url: apiUrl });
   const names = { first_name: "Carla", last_name: "Winter", language: "en" };
   const code = await mailedAfter(deps, email, CODE, () =>
-    patiently(() => nobody.POST("/users", { body: { email, password, ...names } })),
+    retryWhileBusy(() => nobody.POST("/users", { body: { email, password, ...names } })),
   );
   if (!code) return;
-  await patiently(() => nobody.POST("/users/confirm", { body: { email, code } }));
+  await retryWhileBusy(() => nobody.POST("/users/confirm", { body: { email, code } }));
   memory.customerConfirmed = true;
   save();
 }
@@ -76,10 +77,25 @@ async function mailedAfter(
 async function canSignIn(apiUrl: string, email: string, password: string): Promise<boolean> {
   try {
     const nobody = waybill({ url: apiUrl });
-    await patiently(() => nobody.signIn({ email, password }));
+    await retryWhileBusy(() => nobody.signIn({ email, password }));
     return true;
   } catch (error) {
     if ((error as ApiError).status === 401) return false;
     throw error;
   }
+}
+
+export interface SeedDeps {
+  apiUrl: string;
+  admin: { email: string; password: string };
+  memory: SandboxMemory;
+  save(): void;
+  /** Where the payment system answers, as the platform reaches it. */
+  bankUrl: string;
+  pushUrl: string;
+  webhookUrl(partnerId: string): string;
+  /** A kitchen knows its secret. */
+  openKitchen(kitchen: { partnerId: string; title: string; secret: string }): void;
+  /** Absent when the platform's mails go elsewhere. */
+  mails?: (to: string) => readonly ReceivedMail[];
 }

@@ -1,25 +1,8 @@
 import { ApiError, answered, type Waybill } from "@waybill/client";
 import { alwaysOpen, type SandboxPartner, sandboxPartners } from "./catalogue.ts";
-import { inTurns } from "./in-turns.ts";
-import type { ReceivedMail } from "./mailbox/mailbox.ts";
-import type { SandboxMemory } from "./memory.ts";
-import { patientClient, signInSoon } from "./patience.ts";
-import { seedCustomer, seedDeliverer } from "./people.ts";
-
-export interface SeedDeps {
-  apiUrl: string;
-  admin: { email: string; password: string };
-  memory: SandboxMemory;
-  save(): void;
-  /** Where the payment system answers, as the platform reaches it. */
-  bankUrl: string;
-  pushUrl: string;
-  webhookUrl(partnerId: string): string;
-  /** A kitchen knows its secret. */
-  openKitchen(kitchen: { partnerId: string; title: string; secret: string }): void;
-  /** Absent when the platform's mails go elsewhere. */
-  mails?: (to: string) => readonly ReceivedMail[];
-}
+import { mapConcurrent } from "./map-concurrent.ts";
+import { type SeedDeps, seedCustomer, seedDeliverer } from "./people.ts";
+import { clientWithRetries, signInSoon } from "./retry.ts";
 
 /**
  * Makes a bank, partners with their products, a sender of notifications, a deliverer and a customer, as an operator
@@ -27,14 +10,14 @@ export interface SeedDeps {
  * @throws ApiError
  */
 export async function seed(deps: SeedDeps): Promise<void> {
-  const admin = patientClient(deps.apiUrl);
+  const admin = clientWithRetries(deps.apiUrl);
   await signInSoon(admin, deps.admin);
   await Promise.all([
     seedBank(deps, admin),
     seedAgent(deps, admin),
     seedDeliverer(deps, admin),
     seedCustomer(deps),
-    inTurns(sandboxPartners, (partner) => seedPartner(deps, admin, partner), 1),
+    mapConcurrent(sandboxPartners, (partner) => seedPartner(deps, admin, partner), 1),
   ]);
 }
 
@@ -84,7 +67,7 @@ async function seedPartner(deps: SeedDeps, admin: Waybill, partner: SandboxPartn
   }
   const params = { path: { partner_id: known.id } };
   const missing = partner.products.filter(([title]) => !known.products.includes(title));
-  await inTurns(missing, async ([title, priceMinor, description, stock]) => {
+  await mapConcurrent(missing, async ([title, priceMinor, description, stock]) => {
     const price = { amount_minor: priceMinor, currency: partner.fields.currency };
     const body = { title, description, price, ...(stock && { stock }) };
     await admin.POST("/partners/{partner_id}/products", { params, body });

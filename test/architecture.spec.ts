@@ -5,9 +5,6 @@ import { describe, expect, it } from "@jest/globals";
 const ROOT = resolve(import.meta.dirname, "..");
 const IMPORT = /^\s*(?:import|export)\b[^;]*?\bfrom\s+"([^"]+)"|\bimport\("([^"]+)"\)|^import\s+"([^"]+)"/gm;
 
-/** Made from the route tables. */
-const GENERATED = "packages/client/src/api.ts";
-
 interface File {
   /** Path from the root, with forward slashes. */
   path: string;
@@ -15,17 +12,17 @@ interface File {
   imports: string[];
 }
 
-/** Who may import what. The first rule whose `of` matches a file holds for it. */
+/** The imports that each part of the project may have. The first rule whose `of` matches a file holds for it. */
 const rules: { of: RegExp; may: RegExp; says: string }[] = [
   {
     of: /^lib\//,
-    may: /^(lib\/|node:|dinero\.js\/currencies$|iso-3166\/)/,
-    says: "lib is pure: it imports only lib, Node and the lists of currencies and countries",
+    may: /^(lib\/|node:|(?!moleculer)[a-z@](?!.*\.ts$))/,
+    says: "lib is free of the framework and of the platform: it imports lib and npm packages, never Moleculer",
   },
   {
     of: /^contracts\//,
-    may: /^(lib\/|contracts\/|moleculer$|moleculer-open-api$)/,
-    says: "contracts import only lib, contracts, the framework's errors and types, and the language of documents",
+    may: /^(lib\/|contracts\/|node:|moleculer$|moleculer-open-api$|fastest-validator$)/,
+    says: "contracts import lib, contracts, the validator and the framework's errors and types",
   },
   {
     of: /^providers\/[^/]+\//,
@@ -34,7 +31,7 @@ const rules: { of: RegExp; may: RegExp; says: string }[] = [
   },
   {
     of: /^mixins\//,
-    may: /^(mixins\/|lib\/|contracts\/|providers\/carrier\/(port|index)\.ts|node:|[a-z@](?!.*\.ts$))/,
+    may: /^(mixins\/|lib\/|contracts\/|providers\/message-bus\/(port|index)\.ts|node:|[a-z@](?!.*\.ts$))/,
     says: "a mixin knows no service",
   },
   {
@@ -44,12 +41,21 @@ const rules: { of: RegExp; may: RegExp; says: string }[] = [
   },
 ];
 
-/** Pure files: the domain, without infrastructure. */
-const pure = [
-  /^services\/orders\/order(-[a-z]+)?\.ts$/,
-  /^services\/partners\/(opening-hours|stock|quote)\.ts$/,
-  /^services\/notifications\/(quiet-hours|templates\/[a-z]+)\.ts$/,
+/** The floors of a service, from the ground up: a file imports its own floor and those below. */
+const floors: readonly RegExp[] = [
+  /^domain\//,
+  /^dependencies\.ts$/,
+  /^store\//,
+  /^(workers|projections)\//,
+  /^actions\//,
+  /^[a-z-]+\.service\.ts$/,
 ];
+/** The services that are built in floors. The gateway has the rooms of an HTTP server instead. */
+const inFloors = /^services\/(orders|partners|identity|notifications|media)\//;
+
+/** A clock, a random source and the process are no part of a decision; `newId` is random. */
+const IMPURE =
+  /\b(?:Date\.now|Math\.random|process\.|setTimeout|setInterval|performance\.|fetch|newId)\b|new Date\(\)/;
 
 function sources(folder: string): File[] {
   return readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
@@ -72,7 +78,8 @@ function violations(files: File[]): string[] {
     return [
       ...wrong.map((target) => `${file.path} imports ${target}: ${rule?.says}`),
       ...serviceViolations(file),
-      ...pureViolations(file),
+      ...domainViolations(file),
+      ...floorViolations(file),
       ...packageViolations(file),
     ];
   });
@@ -90,11 +97,44 @@ function serviceViolations({ path, imports }: File): string[] {
     );
 }
 
-function pureViolations({ path, imports }: File): string[] {
-  if (!pure.some((pattern) => pattern.test(path))) return [];
+function domainViolations({ path, imports }: File): string[] {
+  const own = /^services\/[^/]+\/domain\//.exec(path)?.[0];
+  if (!own) return [];
   return imports
-    .filter((target) => !/^(lib|contracts)\//.test(target) && !pure.some((pattern) => pattern.test(target)))
+    .filter((target) => !/^(lib|contracts)\//.test(target) && !target.startsWith(own))
     .map((target) => `${path} imports ${target}: the domain is pure`);
+}
+
+function floorOf(path: string): number {
+  const inside = path.replace(inFloors, "");
+  return floors.findIndex((floor) => floor.test(inside));
+}
+
+function floorViolations({ path, imports }: File): string[] {
+  const own = inFloors.exec(path)?.[0];
+  if (!own) return [];
+  if (floorOf(path) < 0) return [`${path} is on no floor of its service`];
+  return imports
+    .filter((target) => target.startsWith(own) && floorOf(target) > floorOf(path))
+    .map((target) => `${path} imports ${target}: nothing imports upwards`);
+}
+
+/** Every cycle of imports, as the files that it leads through. */
+function cycles(files: File[]): string[] {
+  const importsOf = new Map(files.map(({ path, imports }) => [path, imports]));
+  const done = new Set<string>();
+  const found: string[] = [];
+  const visit = (path: string, way: string[]): void => {
+    if (way.includes(path)) {
+      found.push([...way.slice(way.indexOf(path)), path].join(" -> "));
+      return;
+    }
+    if (done.has(path)) return;
+    for (const target of importsOf.get(path) ?? []) if (importsOf.has(target)) visit(target, [...way, path]);
+    done.add(path);
+  };
+  for (const { path } of files) visit(path, []);
+  return found;
 }
 
 /** What a package may import by name: what its own manifest says. */
@@ -131,12 +171,16 @@ describe("architecture", () => {
 
   it("the dependency rule, given files that break it, names each of them", () => {
     const planted: File[] = [
-      { path: "lib/money.ts", imports: ["knex"] },
+      { path: "lib/money.ts", imports: ["moleculer"] },
+      { path: "lib/money.ts", imports: ["contracts/errors.ts"] },
       { path: "providers/banks/stripe.ts", imports: ["moleculer"] },
-      { path: "services/orders/orders.service.ts", imports: ["services/partners/partners.repository.ts"] },
-      { path: "services/orders/order.ts", imports: ["node:crypto"] },
+      {
+        path: "services/orders/orders.service.ts",
+        imports: ["services/partners/store/partners.repository.ts"],
+      },
+      { path: "services/orders/domain/order.ts", imports: ["node:crypto"] },
       { path: "sandbox/partner-system/server.ts", imports: ["contracts/partners.ts"] },
-      { path: "mixins/outbox/outbox.mixin.ts", imports: ["services/orders/order.ts"] },
+      { path: "mixins/outbox/outbox.mixin.ts", imports: ["services/orders/domain/order.ts"] },
       { path: "packages/client/src/index.ts", imports: ["lib/ids.ts"] },
       { path: "packages/client/src/index.ts", imports: ["knex"] },
       { path: "platform/launch.ts", imports: ["packages/client/src/index.ts"] },
@@ -153,11 +197,33 @@ describe("architecture", () => {
     );
   });
 
-  it("a source file, however much it grew, stays under 300 lines", () => {
-    const written = files.filter(({ path }) => path !== GENERATED);
-    const long = written.filter(
-      ({ path }) => readFileSync(join(ROOT, path), "utf8").split("\n").length > 300,
+  it("the domains, whatever they decide, ask no clock, random source or process", () => {
+    const domains = files.filter(({ path }) => /^services\/[^/]+\/domain\//.test(path));
+    expect(domains.length).toBeGreaterThan(20);
+    const impure = domains.filter(({ path }) => IMPURE.test(readFileSync(join(ROOT, path), "utf8")));
+    expect(impure.map(({ path }) => path)).toEqual([]);
+  });
+
+  it("imports, followed from any file, lead back to no file", () => {
+    expect(cycles(files)).toEqual([]);
+  });
+
+  it("imports that lead in a circle, planted, are found", () => {
+    const circle: File[] = [
+      { path: "lib/a.ts", imports: ["lib/b.ts"] },
+      { path: "lib/b.ts", imports: ["lib/a.ts"] },
+    ];
+    expect(cycles(circle)).toEqual(["lib/a.ts -> lib/b.ts -> lib/a.ts"]);
+  });
+
+  it("each folder of mixins holds what plugs into a broker or a service", () => {
+    const folders = Object.groupBy(
+      files.filter(({ path }) => path.startsWith("mixins/")),
+      ({ path }) => dirname(path),
     );
-    expect(long.map(({ path }) => path)).toEqual([]);
+    const without = Object.entries(folders).filter(
+      ([, found]) => !found?.some(({ path }) => /\.(mixin|middleware)\.ts$/.test(path)),
+    );
+    expect(without.map(([folder]) => folder)).toEqual([]);
   });
 });

@@ -6,7 +6,7 @@ import { loadSync } from "@grpc/proto-loader";
 import { type BrokerOptions, ServiceBroker } from "moleculer";
 import { grpcBridge } from "moleculer-grpc";
 import { issueCertificate, makeAuthority } from "../../lib/certificates.ts";
-import { tracing } from "../../mixins/tracing/index.ts";
+import { tracing } from "../../mixins/tracing/tracing.middleware.ts";
 import { grpcBinding } from "../../platform/grpc.ts";
 
 export const CALLER = "caller";

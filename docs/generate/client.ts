@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
-import { documentation } from "../../services/api/documentation.ts";
-import { endpointOf } from "../../services/api/endpoint.ts";
+import { documentation } from "../../services/api/docs/documentation.ts";
+import { endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 
 interface Schema {

@@ -1,9 +1,9 @@
-import { catalogue, entryOf } from "../../contracts/errors.ts";
+import { entryOf, errorCatalogue } from "../../contracts/errors.ts";
 import { generated, table } from "./markdown.ts";
 
 /** docs/errors.md: every code that an answer of the API may carry. */
 export function errorsPage(): string {
-  const rows = Object.keys(catalogue).map((type) => {
+  const rows = Object.keys(errorCatalogue).map((type) => {
     const entry = entryOf(type);
     const code = type.toLowerCase();
     return [

@@ -1,7 +1,7 @@
 import { orderStatus } from "../../contracts/orders.ts";
-import { deadlines, endings, moves, unnotified } from "../../services/orders/order.ts";
-import { WRONG_PINS_MAX } from "../../services/orders/order-delivery.ts";
-import { looksMs, paidLooksMs } from "../../services/orders/order-reconciliation.ts";
+import { deadlines, endings, moves, unnotified } from "../../services/orders/domain/order.ts";
+import { WRONG_PINS_MAX } from "../../services/orders/domain/order-delivery.ts";
+import { paidPollTimesMs, pollTimesMs } from "../../services/orders/domain/order-reconciliation.ts";
 import { generated, table } from "./markdown.ts";
 
 interface Row {
@@ -71,9 +71,9 @@ const DEADLINES = [
   "",
 ].join("\n");
 const LOOKS = [
-  `An order that lacks its payment is asked about at its bank ${looksMs.map(ageText).join(", ")} after it was made, for`,
+  `An order that lacks its payment is asked about at its bank ${pollTimesMs.map(ageText).join(", ")} after it was made, for`,
   "the callback may be lost: the last times after it has ended, when its page is closed too. One that is paid is asked",
-  `about ${paidLooksMs.map(ageText).join(" and ")} after its payment, for it may be paid twice. What is found is taken in as a`,
+  `about ${paidPollTimesMs.map(ageText).join(" and ")} after its payment, for it may be paid twice. What is found is taken in as a`,
   "callback would be, and goes back where it is too much; what differs otherwise (`payment.missing`,",
   "`refund.difference`, `payment.contradiction`) is told to operators, once.",
 ].join("\n");

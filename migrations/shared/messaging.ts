@@ -26,7 +26,7 @@ export async function messagingUp(knex: Knex): Promise<void> {
       updated_at timestamptz NOT NULL DEFAULT now()
     ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000)
   `);
-  // Messages that a carrier refused once wait apart, so that they never stand in front of fresh ones.
+  // Messages that a message bus refused once wait apart, so that they never stand in front of fresh ones.
   await knex.raw("CREATE INDEX outbox_fresh ON outbox (next_at) WHERE sent_at IS NULL AND attempts = 0");
   await knex.raw("CREATE INDEX outbox_retried ON outbox (next_at) WHERE sent_at IS NULL AND attempts > 0");
   await knex.raw("CREATE INDEX outbox_sent ON outbox (sent_at) WHERE sent_at IS NOT NULL");

@@ -1,7 +1,7 @@
 import type { Redis } from "ioredis";
 import { type BrokerOptions, Cachers, type ServiceBroker } from "moleculer";
-import { redisOptions } from "../redis/redis-url.ts";
-import { type SharedStore, sharedStore } from "../redis/shared-store.ts";
+import { redisOptions } from "../../lib/redis/redis-url.ts";
+import { type SharedStore, sharedStore } from "../../lib/redis/shared-store.ts";
 
 const SCAN_COUNT = 1_000;
 

@@ -6,7 +6,7 @@ import type { Clock } from "../../lib/clock.ts";
 import { type TokenVerifier, tokenVerifier } from "./token-verifier.ts";
 
 export interface CallerOptions {
-  /** The `iss` of our tokens: see `tokenIssuer` in lib/config/issuer.ts. */
+  /** The `iss` of our tokens: see `tokenIssuer` in lib/settings/issuer.ts. */
   issuer: string;
   audience?: string;
   /** Where the public keys come from; unless told otherwise, the action `identity.jwks`. */

@@ -3,13 +3,13 @@ import type { MessageType } from "../../contracts/messages.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import { failpoint } from "../../lib/failpoint.ts";
 import { newId } from "../../lib/ids.ts";
-import type { Carrier } from "../../providers/carrier/index.ts";
-import { announcer } from "../messages/announcer.ts";
-import { background } from "../messages/background.ts";
-import { startListener } from "../messages/listener.ts";
-import type { Logger } from "../messages/logger.ts";
-import { assertRetention, INBOX_RETENTION_MS, OUTBOX_RETENTION_MS } from "../messages/retention.ts";
-import { inBatches, startRunner } from "../messages/runner.ts";
+import type { Logger } from "../../lib/logger.ts";
+import { announcer } from "../../lib/messaging/announcer.ts";
+import { startListener } from "../../lib/messaging/listener.ts";
+import { assertRetention, INBOX_RETENTION_MS, OUTBOX_RETENTION_MS } from "../../lib/messaging/retention.ts";
+import { inBatches, startRunner } from "../../lib/messaging/runner.ts";
+import type { Carrier } from "../../providers/message-bus/index.ts";
+import { background } from "../background/background.mixin.ts";
 import type { Outbox } from "../outbox/outbox.mixin.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
 import { listUndelivered, type Undelivered } from "./dead-letters.repository.ts";
@@ -22,7 +22,7 @@ import {
   oldestWaitingMs,
   pruneInbox,
 } from "./inbox.repository.ts";
-import { judge } from "./judge.ts";
+import { parseMessage } from "./parse-message.ts";
 import { type Isolation, startWorker, type WorkerLimits } from "./worker.ts";
 
 export type { Handler, HandlerError, Handlers, Lease } from "./handlers.ts";
@@ -58,7 +58,7 @@ export const consumerLimits: ConsumerLimits = {
 
 export interface ConsumerOptions {
   postgres: Postgres;
-  carrier: Carrier;
+  messageBus: Carrier;
   /** The consumer group: the name of the service, unless it has several inboxes. */
   group: string;
   handlers: Handlers;
@@ -118,7 +118,7 @@ export function consumer(options: ConsumerOptions): Consumer {
 }
 
 async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, logger: Logger) {
-  const { postgres, carrier, group, handlers, clock = systemClock } = options;
+  const { postgres, messageBus, group, handlers, clock = systemClock } = options;
   const db = () => postgres.db;
   const me = newId();
   const announcing = announcer({ db, channel: CHANNEL, from: me });
@@ -153,7 +153,7 @@ async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, l
 
   const accept = async (messages: readonly unknown[]) => {
     const nowMs = clock.now();
-    const judged = messages.map((message) => judge(message, nowMs, limits.retentionMs));
+    const judged = messages.map((message) => parseMessage(message, nowMs, limits.retentionMs));
     for (const { id, type, error } of judged) {
       if (error) logger.error(`quarantined ${type} ${id}:`, error);
     }
@@ -162,7 +162,7 @@ async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, l
     failpoint("consumer.accepted");
     if (fresh > 0) wake(new Set(judged.map(({ type }) => type)));
   };
-  const unsubscribe = await carrier.subscribe(group, Object.keys(handlers) as MessageType[], accept);
+  const unsubscribe = await messageBus.subscribe(group, Object.keys(handlers) as MessageType[], accept);
 
   return {
     saturated: () => workers.map((worker) => worker.saturated()).find((problem) => problem !== undefined),
@@ -192,18 +192,20 @@ function kinds(handlers: Handlers, limits: ConsumerLimits) {
   const all = [
     {
       kind: "apply",
-      handlers: of(({ apply }) => apply !== undefined),
+      handlers: of(({ inTransaction: apply }) => apply !== undefined),
       concurrency: limits.applyConcurrency,
       claims: limits.applyClaims,
     },
     ...[...groups].map((group) => ({
       kind: group ?? "perform",
-      handlers: of(({ perform, needs, workers }) => Boolean(perform && !needs && workers === group)),
+      handlers: of(({ external: perform, needs, workers }) =>
+        Boolean(perform && !needs && workers === group),
+      ),
       ...performing,
     })),
     {
       kind: "perform with a store",
-      handlers: of(({ perform, needs }) => Boolean(perform && needs)),
+      handlers: of(({ external: perform, needs }) => Boolean(perform && needs)),
       ...performing,
     },
   ];

@@ -6,9 +6,9 @@ import {
   type DroppedLetters,
 } from "../../contracts/dead-letters.ts";
 import type { Ctx } from "../../contracts/meta.ts";
-import { audit } from "../audit/audit.ts";
+import { type Db, rowsPlannedAnew } from "../../lib/sql/database.ts";
+import { audit } from "../outbox/audit.ts";
 import type { Outbox } from "../outbox/outbox.mixin.ts";
-import { type Db, rowsPlannedAnew } from "../postgres/database.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
 
 /** A table with dead letters, in the terms of SQL. */

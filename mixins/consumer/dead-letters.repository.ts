@@ -1,5 +1,5 @@
 import type { DeadLetter } from "../../contracts/dead-letters.ts";
-import { affected, type Db, row, rows } from "../postgres/database.ts";
+import { affected, type Db, row, rows } from "../../lib/sql/database.ts";
 import type { InboxRow } from "./inbox.repository.ts";
 
 /** The dead and quarantined messages of every group in this database, the latest first. */
@@ -14,15 +14,15 @@ export async function listDeadLetters(db: Db, limit: number): Promise<Omit<DeadL
   );
 }
 
-export interface Buried extends Omit<InboxRow, "id" | "state"> {
+export interface BuriedMessage extends Omit<InboxRow, "id" | "state"> {
   messageId: string;
   consumer: string;
   state: "dead" | "quarantined";
 }
 
 /** Locks one dead letter; undefined when there is none of this id. */
-export async function lockDeadLetter(trx: Db, id: string): Promise<Buried | undefined> {
-  return row<Buried>(
+export async function lockDeadLetter(trx: Db, id: string): Promise<BuriedMessage | undefined> {
+  return row<BuriedMessage>(
     trx,
     `SELECT message_id, consumer, source, type, subject, time, dataschema, traceparent, data, state, error,
        dead_letter_id
@@ -32,7 +32,7 @@ export async function lockDeadLetter(trx: Db, id: string): Promise<Buried | unde
 }
 
 /** Puts a dead letter back into its queue, its deliveries counted from the start. */
-export async function revive(trx: Db, id: string, content: InboxRow): Promise<void> {
+export async function requeue(trx: Db, id: string, content: InboxRow): Promise<void> {
   await affected(
     trx,
     `UPDATE inbox SET state = 'waiting', attempts = 0, next_at = now(), error = NULL, updated_at = now(),

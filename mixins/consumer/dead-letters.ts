@@ -2,13 +2,13 @@ import type { Knex } from "knex";
 import type { ServiceSchema } from "moleculer";
 import { actions, implement } from "../../contracts/actions.ts";
 import { fail } from "../../contracts/errors.ts";
-import { audit } from "../audit/audit.ts";
 import { callerOf } from "../caller/caller.ts";
+import { audit } from "../outbox/audit.ts";
 import type { Outbox } from "../outbox/outbox.mixin.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
 import { dropDeadLetters, inboxDeadLetters } from "./dead-letter-drop.ts";
-import { drop, listDeadLetters, lockDeadLetter, revive, wasDeadLetter } from "./dead-letters.repository.ts";
-import { judge } from "./judge.ts";
+import { drop, listDeadLetters, lockDeadLetter, requeue, wasDeadLetter } from "./dead-letters.repository.ts";
+import { parseMessage } from "./parse-message.ts";
 
 const DEFAULT_LIMIT = 50;
 
@@ -76,11 +76,11 @@ async function replayDeadLetter(trx: Knex.Transaction, id: string): Promise<void
     throw fail("NOT_FOUND");
   }
   const { messageId, state } = letter;
-  if (state === "dead") return revive(trx, id, { ...letter, id: messageId, state: "waiting" });
+  if (state === "dead") return requeue(trx, id, { ...letter, id: messageId, state: "waiting" });
   const { incoming } = letter.data as { incoming?: unknown };
-  const content = judge(incoming, Date.now(), Number.POSITIVE_INFINITY);
+  const content = parseMessage(incoming, Date.now(), Number.POSITIVE_INFINITY);
   if (content.state === "quarantined" || content.id !== messageId) {
     throw fail("VALIDATION_ERROR", `The message still cannot be understood: ${content.error}`);
   }
-  await revive(trx, id, content);
+  await requeue(trx, id, content);
 }

@@ -5,11 +5,10 @@ import type { Message } from "../../contracts/messages.ts";
 import { type Backoff, backoffMs, jittered } from "../../lib/backoff.ts";
 import { failpoint } from "../../lib/failpoint.ts";
 import { newId } from "../../lib/ids.ts";
+import type { Logger } from "../../lib/logger.ts";
+import { isConnectionTrouble, reasonOf } from "../../lib/sql/database.ts";
 import { shorten } from "../../lib/text.ts";
-import type { Logger } from "../messages/logger.ts";
-import { reasonOf } from "../postgres/database.ts";
-import { isConnectionTrouble } from "../postgres/postgres.mixin.ts";
-import { inTraceOf } from "../tracing/index.ts";
+import { inTraceOf } from "../../lib/tracing/index.ts";
 import type { Commit, Handler, HandlerError } from "./handlers.ts";
 import { type Claimed, type Fence, markAllDone, markDead, markDone, reschedule } from "./inbox.repository.ts";
 
@@ -41,7 +40,7 @@ export interface Delivery extends Fence {
 }
 
 /** Messages whose handler says `together`, in one transaction at most. */
-export const TOGETHER_MAX = 32;
+export const BATCH_MAX = 32;
 
 class LeaseLost extends Error {}
 
@@ -102,15 +101,15 @@ export async function deliver(
 }
 
 /** A message that may share a transaction: its handler says so, and nothing ever went wrong with it. */
-export function mayShare(handler: Handler | undefined, { claimed }: Delivery): boolean {
-  return handler?.together === true && claimed.attempts === 1 && !claimed.suspect;
+export function canBatch(handler: Handler | undefined, { claimed }: Delivery): boolean {
+  return handler?.batch === true && claimed.attempts === 1 && !claimed.suspect;
 }
 
 /**
  * Brings messages to their handlers in one transaction. @throws what the first failing handler threw, with
  * nothing committed; each message then deserves a delivery of its own
  */
-export async function deliverTogether(
+export async function deliverBatch(
   db: Knex,
   handlerOf: (delivery: Delivery) => Handler,
   deliveries: readonly Delivery[],
@@ -121,7 +120,7 @@ export async function deliverTogether(
     await db.transaction(async (trx) => {
       const done = await markAllDone(trx, deliveries);
       for (const delivery of deliveries) {
-        const { apply } = handlerOf(delivery);
+        const { inTransaction: apply } = handlerOf(delivery);
         if (!apply || !done.has(delivery.messageId)) continue;
         const { claimed, abort } = delivery;
         await traced("process", delivery, () =>
@@ -147,19 +146,19 @@ async function handle(
 ): Promise<void> {
   const message = messageOf(delivery.claimed);
   const { signal } = delivery.abort;
-  if (handler.apply) {
+  if (handler.inTransaction) {
     delivery.ending = true;
     await db.transaction(async (trx) => {
       if (!(await markDone(trx, delivery))) throw new LeaseLost();
       entered.value = true;
-      await within(handler.apply(trx, message, delivery.claimed), deliveryMs, delivery.abort);
+      await within(handler.inTransaction(trx, message, delivery.claimed), deliveryMs, delivery.abort);
       failpoint("consumer.applied");
     });
     return;
   }
   entered.value = true;
   const attempt = delivery.claimed.attempts;
-  const work = handler.perform(message, { signal, attempt, last: attempt >= deliveries });
+  const work = handler.external(message, { signal, attempt, last: attempt >= deliveries });
   const commit = await within(work, deliveryMs, delivery.abort);
   failpoint("consumer.performed");
   await commitPatiently(db, delivery, commit);

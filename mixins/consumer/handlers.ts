@@ -12,7 +12,7 @@ export interface Lease {
 }
 
 /** Something that may be away for hours without harm, as the store of a projection. */
-export interface Need {
+export interface Dependency {
   /** Whether it seems to be there; costs nothing. */
   available(): boolean;
 }
@@ -31,7 +31,7 @@ interface Common<T extends MessageType> {
    * and a delivery that finds it away (SERVICE_UNAVAILABLE) does not count. Such a message never dies of an outage,
    * but of its own failures.
    */
-  readonly needs?: Need;
+  readonly needs?: Dependency;
   /**
    * A group of workers of its own, by its name: what waits for something outside that strangers may slow down never holds
    * the places of what must go out at once. Default: the group of all that name none.
@@ -44,15 +44,15 @@ interface Common<T extends MessageType> {
 }
 
 /** An effect in the database alone: it and the message's state are one transaction, so it happens once. */
-interface Applies<T extends MessageType> extends Common<T> {
-  apply(trx: Knex.Transaction, message: Message<T>, delivery: Delivered): Promise<void>;
+interface InTransactionHandler<T extends MessageType> extends Common<T> {
+  inTransaction(trx: Knex.Transaction, message: Message<T>, delivery: Delivered): Promise<void>;
   /**
    * Under load, up to 32 such messages share one transaction; when one of them fails, each is repeated in one
    * of its own. For effects that lock nothing which others lock in another order: inserts, and rows that belong
    * to the message's subject alone. It spares three of four statements a message.
    */
-  readonly together?: true;
-  perform?: never;
+  readonly batch?: true;
+  external?: never;
 }
 
 /**
@@ -61,13 +61,13 @@ interface Applies<T extends MessageType> extends Common<T> {
  * since it runs again when the connection broke. The outside may see the work more than once, with the same message
  * id.
  */
-interface Performs<T extends MessageType> extends Common<T> {
-  perform(message: Message<T>, lease: Lease): Promise<Commit | undefined>;
-  apply?: never;
-  together?: never;
+interface ExternalHandler<T extends MessageType> extends Common<T> {
+  external(message: Message<T>, lease: Lease): Promise<Commit | undefined>;
+  inTransaction?: never;
+  batch?: never;
 }
 
-export type Handler<T extends MessageType = MessageType> = Applies<T> | Performs<T>;
+export type Handler<T extends MessageType = MessageType> = InTransactionHandler<T> | ExternalHandler<T>;
 
 /** Who handles what. Order is not promised: handlers compare versions and ignore what is older than they know. */
 export type Handlers = { readonly [T in MessageType]?: Handler<T> };

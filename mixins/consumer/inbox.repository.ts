@@ -1,4 +1,4 @@
-import { affected, type Db, row, rows } from "../postgres/database.ts";
+import { affected, type Db, row, rows } from "../../lib/sql/database.ts";
 
 /** What the inbox keeps of a message. */
 export interface InboxRow {
@@ -46,7 +46,7 @@ export async function acceptMessages(db: Db, group: string, messages: readonly I
 const SUSPECT_AFTER = 2;
 
 /** Whether nothing else that is suspect may be delivered beside it. */
-export function isAlone({ suspect, attempts }: Claimed): boolean {
+export function isIsolated({ suspect, attempts }: Claimed): boolean {
   return suspect && attempts > SUSPECT_AFTER;
 }
 

@@ -1,20 +1,20 @@
 import type { Knex } from "knex";
 import { failpoint } from "../../lib/failpoint.ts";
 import { newId } from "../../lib/ids.ts";
+import type { Logger } from "../../lib/logger.ts";
+import { type Runner, startRunner } from "../../lib/messaging/runner.ts";
 import { saturation } from "../../lib/saturation.ts";
 import { waitAtMost } from "../../lib/timeout.ts";
-import type { Logger } from "../messages/logger.ts";
-import { type Runner, startRunner } from "../messages/runner.ts";
 import {
+  BATCH_MAX,
+  canBatch,
   type Delivery,
   type DeliveryLimits,
   deliver,
-  deliverTogether,
-  mayShare,
-  TOGETHER_MAX,
+  deliverBatch,
 } from "./delivery.ts";
 import type { Handler, Handlers } from "./handlers.ts";
-import { type Claimed, claimDue, isAlone, renewLeases, reschedule } from "./inbox.repository.ts";
+import { type Claimed, claimDue, isIsolated, renewLeases, reschedule } from "./inbox.repository.ts";
 
 const GIVE_BACK_MS = 1_000;
 
@@ -95,7 +95,7 @@ export function startWorker(options: WorkerOptions): Worker {
         };
         claimed = await claimDue(db(), wanted);
       } finally {
-        if (mayIsolate && !claimed.some(isAlone)) isolation.taken = false;
+        if (mayIsolate && !claimed.some(isIsolated)) isolation.taken = false;
       }
       if (claimed.length > 0) failpoint("consumer.claimed");
       for (const one of claimed) {
@@ -129,17 +129,17 @@ export function startWorker(options: WorkerOptions): Worker {
 
   /** The next message, or the next ones that may share a transaction. */
   const nextOfQueue = (): Delivery[] => {
-    const shared = queue.findIndex((delivery) => !mayShare(handlerOf(delivery), delivery));
+    const shared = queue.findIndex((delivery) => !canBatch(handlerOf(delivery), delivery));
     // Spread over the free runs: sharing saves statements, running beside each other saves waiting.
     const fair = Math.ceil(queue.length / (concurrency - running.size));
-    const sharing = Math.min(shared < 0 ? queue.length : shared, fair, TOGETHER_MAX);
+    const sharing = Math.min(shared < 0 ? queue.length : shared, fair, BATCH_MAX);
     return queue.splice(0, Math.max(1, sharing));
   };
 
   const work = async (deliveries: Delivery[]) => {
     if (deliveries.length > 1) {
       try {
-        await deliverTogether(db(), handlerOf, deliveries, limits.deliveryMs);
+        await deliverBatch(db(), handlerOf, deliveries, limits.deliveryMs);
         for (const delivery of deliveries) held.delete(delivery);
         return;
       } catch (error) {
@@ -158,7 +158,7 @@ export function startWorker(options: WorkerOptions): Worker {
       logger.warn(`${claimed.type} ${messageId}: its state could not be written:`, String(error));
     } finally {
       held.delete(delivery);
-      if (isAlone(claimed)) {
+      if (isIsolated(claimed)) {
         isolation.taken = false;
         runner.wake();
       }
@@ -193,7 +193,7 @@ export function startWorker(options: WorkerOptions): Worker {
       stopped = true;
       await runner.stop();
       const unstarted = queue.splice(0);
-      if (unstarted.some(({ claimed }) => isAlone(claimed))) isolation.taken = false;
+      if (unstarted.some(({ claimed }) => isIsolated(claimed))) isolation.taken = false;
       await Promise.allSettled(unstarted.map((delivery) => reschedule(db(), delivery, 0, 0)));
       await waitAtMost(limits.drainMs, Promise.allSettled(running));
       await renewer.stop();

@@ -1,9 +1,9 @@
 import type { Service, ServiceBroker, ServiceSchema } from "moleculer";
 import { fail, typeOf } from "../../contracts/errors.ts";
-import { present } from "../../lib/present.ts";
-import { background } from "../messages/background.ts";
-import type { Logger } from "../messages/logger.ts";
-import { type Runner, startRunner } from "../messages/runner.ts";
+import type { Logger } from "../../lib/logger.ts";
+import { type Runner, startRunner } from "../../lib/messaging/runner.ts";
+import { omitUndefined } from "../../lib/omit-undefined.ts";
+import { background } from "../background/background.mixin.ts";
 import type { Direction, Field, Query, Store, StoredDocument, StoreOptions, StorePlace } from "./port.ts";
 import { postgresStore } from "./postgres-store.ts";
 
@@ -70,10 +70,10 @@ export function documents<D extends StoredDocument>(options: DocumentsOptions<D>
   return {
     collection,
     async insert(...documents) {
-      await store().insert(documents.map(present) as unknown as D[]);
+      await store().insert(documents.map(omitUndefined) as unknown as D[]);
     },
     async put(document) {
-      await store().put(present(document) as unknown as D, version);
+      await store().put(omitUndefined(document) as unknown as D, version);
     },
     async get(id) {
       return (await store().get(id)) as D | undefined;

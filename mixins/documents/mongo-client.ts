@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import { setTimeout as delay } from "node:timers/promises";
 import type { MongoClient, MongoClientOptions } from "mongodb";
-import type { Logger } from "../messages/logger.ts";
+import type { Logger } from "../../lib/logger.ts";
 
 const SERVER_SELECTION_MS = 600;
 const WAIT_QUEUE_MS = 600;

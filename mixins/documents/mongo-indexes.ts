@@ -1,5 +1,5 @@
 import type { Collection } from "mongodb";
-import type { Logger } from "../messages/logger.ts";
+import type { Logger } from "../../lib/logger.ts";
 import type { Index } from "./port.ts";
 
 type Key = Record<string, 1 | -1>;

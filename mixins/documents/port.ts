@@ -1,4 +1,4 @@
-import type { Logger } from "../messages/logger.ts";
+import type { Logger } from "../../lib/logger.ts";
 
 export interface StoredDocument {
   readonly _id: string;

@@ -1,7 +1,6 @@
 import type { Knex } from "knex";
 import { fail, typeOf } from "../../contracts/errors.ts";
-import { openDatabase } from "../postgres/database.ts";
-import { isConnectionTrouble } from "../postgres/postgres.mixin.ts";
+import { isConnectionTrouble, openDatabase } from "../../lib/sql/database.ts";
 import { groupInserts } from "./group-insert.ts";
 import type { Store, StoreOptions, StorePlace } from "./port.ts";
 import * as repository from "./postgres.repository.ts";

@@ -1,4 +1,4 @@
-import { affected, type Db, row, rows } from "../postgres/database.ts";
+import { affected, type Db, row, rows } from "../../lib/sql/database.ts";
 import type { Search, StoredDocument } from "./port.ts";
 import { conditionOf, orderOf } from "./postgres-query.ts";
 

@@ -1,10 +1,10 @@
+import { dataschemaOf, isMessageType, problemOf } from "../../contracts/message-check.ts";
 import type { Message, NewMessage } from "../../contracts/messages.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
-import { dataschemaOf, isMessageType, problemOf } from "../messages/validate.ts";
-import { traceparentOfMessage } from "../tracing/index.ts";
+import { traceparentOfMessage } from "../../lib/tracing/index.ts";
 
-/** The largest message, as JSON; a carrier must take it and a consumer refuses more. */
+/** The largest message, as JSON; a message bus must take it and a consumer refuses more. */
 export const MESSAGE_MAX_BYTES = 256 * 1024;
 
 /**

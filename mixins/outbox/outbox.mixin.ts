@@ -3,18 +3,18 @@ import type { ServiceSchema } from "moleculer";
 import type { NewMessage } from "../../contracts/messages.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
-import type { Carrier } from "../../providers/carrier/index.ts";
-import { type Announcer, announcer } from "../messages/announcer.ts";
-import { background } from "../messages/background.ts";
-import { type Listener, startListener } from "../messages/listener.ts";
-import type { Logger } from "../messages/logger.ts";
-import { OUTBOX_RETENTION_MS } from "../messages/retention.ts";
-import { inBatches, type Runner, startRunner } from "../messages/runner.ts";
+import type { Logger } from "../../lib/logger.ts";
+import { type Announcer, announcer } from "../../lib/messaging/announcer.ts";
+import { type Listener, startListener } from "../../lib/messaging/listener.ts";
+import { OUTBOX_RETENTION_MS } from "../../lib/messaging/retention.ts";
+import { inBatches, type Runner, startRunner } from "../../lib/messaging/runner.ts";
+import type { Carrier } from "../../providers/message-bus/index.ts";
+import { background } from "../background/background.mixin.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
 import { envelope } from "./envelope.ts";
 import { insertMessages, type OutboxStats, outboxStats, pruneOutbox } from "./outbox.repository.ts";
 import { type RelayLimits, relay, relayLimits } from "./relay.ts";
-import { keeper, replay } from "./replay.ts";
+import { replay, replayState } from "./replay.ts";
 import { unreadableRowAlerts } from "./unreadable-rows.ts";
 
 const CHANNEL = "waybill_outbox";
@@ -39,16 +39,16 @@ export interface Outbox {
 
 export interface OutboxOptions {
   postgres: Postgres;
-  carrier: Carrier;
+  messageBus: Carrier;
   /** Who says it, as the `source` of each message: `waybill/orders`. */
   source: string;
   clock?: Clock;
   limits?: Partial<RelayLimits & { sweepMs: number; retentionMs: number }>;
 }
 
-/** The outbox of one service, with the relay that hands its messages to the carrier. */
+/** The outbox of one service, with the relay that hands its messages to the message bus. */
 export function outbox(options: OutboxOptions): Outbox {
-  const { postgres, carrier, source, clock = systemClock } = options;
+  const { postgres, messageBus, source, clock = systemClock } = options;
   const limits = { ...relayLimits, sweepMs: SWEEP_MS, retentionMs: OUTBOX_RETENTION_MS, ...options.limits };
   const me = newId();
   let running: Running | undefined;
@@ -73,7 +73,7 @@ export function outbox(options: OutboxOptions): Outbox {
         postgres.onUnreadableRow(unreadableRowAlerts({ postgres, source, clock, logger }));
         const db = () => postgres.db;
         const announcing = announcer({ db, channel: CHANNEL, from: me });
-        const pass = relay({ db, carrier, logger, limits, onMore: announcing.announce });
+        const pass = relay({ db, messageBus, logger, limits, onMore: announcing.announce });
         const runner = startRunner({
           name: "relay",
           sweepMs: limits.sweepMs,
@@ -100,7 +100,7 @@ export function outbox(options: OutboxOptions): Outbox {
             onWake: (from) => from !== me && runner.wake(),
           }),
           announcer: announcing,
-          endReplays: await startReplays({ db, carrier, logger, batch: limits.batch }),
+          endReplays: await startReplays({ db, messageBus, logger, batch: limits.batch }),
         };
       },
       async stop() {
@@ -125,15 +125,15 @@ interface Running {
   endReplays(): Promise<void>;
 }
 
-/** Hands over again what the carrier asks for, if it is one that may. */
+/** Hands over again what the message bus asks for, if it is one that may. */
 async function startReplays(options: {
   db: () => Knex;
-  carrier: Carrier;
+  messageBus: Carrier;
   logger: Logger;
   batch: number;
 }): Promise<() => Promise<void>> {
-  const { db, carrier, logger } = options;
-  if (!carrier.watch) return async () => undefined;
+  const { db, messageBus, logger } = options;
+  if (!messageBus.watch) return async () => undefined;
   const pass = replay(options);
   const runner = startRunner({
     name: "handing over again",
@@ -141,7 +141,7 @@ async function startReplays(options: {
     logger,
     run: (_cause, stopping) => pass(stopping),
   });
-  const endWatch = await carrier.watch(keeper(db, runner.wake));
+  const endWatch = await messageBus.watch(replayState(db, runner.wake));
   return async () => {
     await endWatch();
     await runner.stop();

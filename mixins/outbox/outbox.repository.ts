@@ -1,5 +1,5 @@
 import type { Message } from "../../contracts/messages.ts";
-import { affected, type Db, row, rows } from "../postgres/database.ts";
+import { affected, type Db, row, rows } from "../../lib/sql/database.ts";
 
 /** A message that waits in the outbox, with the number of hand-overs that failed. */
 export interface Waiting {
@@ -36,7 +36,7 @@ export async function dueMessages(db: Db): Promise<{ fresh: boolean; retried: bo
 
 /**
  * Locks up to `limit` messages that are due until the transaction ends, skipping what another relay has.
- * @param retried those that a carrier refused before, else the fresh ones
+ * @param retried those that a message bus refused before, else the fresh ones
  */
 export async function claimMessages(trx: Db, retried: boolean, limit: number): Promise<Waiting[]> {
   const found = await rows<Omit<Message, "specversion"> & { attempts: number }>(

@@ -1,14 +1,14 @@
 import type { Knex } from "knex";
 import { type Backoff, backoffMs } from "../../lib/backoff.ts";
 import { failpoint } from "../../lib/failpoint.ts";
+import type { Logger } from "../../lib/logger.ts";
+import type { Cause } from "../../lib/messaging/runner.ts";
 import { shorten } from "../../lib/text.ts";
 import { withTimeout } from "../../lib/timeout.ts";
-import type { Carrier } from "../../providers/carrier/index.ts";
-import type { Logger } from "../messages/logger.ts";
-import type { Cause } from "../messages/runner.ts";
+import type { Carrier } from "../../providers/message-bus/index.ts";
 import { claimMessages, dueMessages, markFailed, markSent } from "./outbox.repository.ts";
 
-/** How long the carrier may take. Shorter than the database lets a transaction be idle. */
+/** How long the message bus may take. Shorter than the database lets a transaction be idle. */
 export const PUBLISH_TIMEOUT_MS = 4_000;
 const ERROR_LENGTH = 500;
 
@@ -25,7 +25,7 @@ export const relayLimits: RelayLimits = {
 type Handed = "none" | "some" | "all" | "failed";
 
 /**
- * One pass over the outbox: hands over what is due until nothing is left, the carrier refuses, or `isOver` says
+ * One pass over the outbox: hands over what is due until nothing is left, the message bus refuses, or `isOver` says
  * so between two batches.
  *
  * A batch is claimed, published and marked in one transaction, so that the row locks are the claim: when the
@@ -35,14 +35,14 @@ type Handed = "none" | "some" | "all" | "failed";
  */
 export function relay(options: {
   db: () => Knex;
-  carrier: Carrier;
+  messageBus: Carrier;
   logger: Logger;
   limits: RelayLimits;
   /** There is more than one pass can take: other replicas may help. */
   onMore: () => void;
 }): (cause: Cause, isOver?: () => boolean) => Promise<void> {
-  const { db, carrier, logger, limits, onMore } = options;
-  // What was refused before is tried one by one, then in growing batches: one message that the carrier cannot
+  const { db, messageBus, logger, limits, onMore } = options;
+  // What was refused before is tried one by one, then in growing batches: one message that the message bus cannot
   // take does not take others along, and after an outage the batches are full again after nine good ones.
   let cautiousBatch = 1;
 
@@ -52,7 +52,9 @@ export function relay(options: {
       if (waiting.length === 0) return "none";
       failpoint("relay.claimed");
       try {
-        await withTimeout(PUBLISH_TIMEOUT_MS, () => carrier.publish(waiting.map(({ message }) => message)));
+        await withTimeout(PUBLISH_TIMEOUT_MS, () =>
+          messageBus.publish(waiting.map(({ message }) => message)),
+        );
       } catch (error) {
         logger.warn(`${waiting.length} messages were not taken and wait:`, String(error));
         const failures = waiting.map(({ message, attempts }) => ({
@@ -76,7 +78,7 @@ export function relay(options: {
   return async (cause, isOver = () => false) => {
     // Woken by a commit there is something fresh, and what was refused waits for the next sweep.
     let due = cause === "woken" ? { fresh: true, retried: false } : await dueMessages(db());
-    if ((!due.fresh && !due.retried) || !(await carrier.ready())) return;
+    if ((!due.fresh && !due.retried) || !(await messageBus.ready())) return;
     do {
       const fresh = due.fresh ? await handOver(false, limits.batch) : "none";
       if (fresh === "all") onMore();

@@ -1,11 +1,11 @@
 import type { Message } from "../../contracts/messages.ts";
-import { affected, type Db, row, rows } from "../postgres/database.ts";
+import { affected, type Db, row, rows } from "../../lib/sql/database.ts";
 
 const CARRIER = "carrier"; // an outbox has one
 /** Above every id. */
 const HIGHEST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff";
 
-export async function carrierMark(db: Db): Promise<string | undefined> {
+export async function findCheckpoint(db: Db): Promise<string | undefined> {
   const found = await row<{ mark: string }>(db, "SELECT mark FROM carrier_marks WHERE carrier = ?", [
     CARRIER,
   ]);
@@ -18,7 +18,7 @@ export async function carrierMark(db: Db): Promise<string | undefined> {
  * @param lookbackMs infinite for everything
  * @returns false when something else stands there
  */
-export async function noteMark(
+export async function saveCheckpoint(
   trx: Db,
   next: string,
   seen: string | undefined,

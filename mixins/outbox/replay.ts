@@ -1,33 +1,38 @@
 import type { Knex } from "knex";
+import type { Logger } from "../../lib/logger.ts";
 import { withTimeout } from "../../lib/timeout.ts";
-import type { Carrier, Extent, Keeper } from "../../providers/carrier/index.ts";
-import type { Logger } from "../messages/logger.ts";
+import type { Carrier, Extent, Keeper } from "../../providers/message-bus/index.ts";
 import { PUBLISH_TIMEOUT_MS } from "./relay.ts";
 import {
   advanceReplay,
-  carrierMark,
   claimReplay,
   endReplay,
+  findCheckpoint,
   isRecent,
   isReplaying,
-  noteMark,
   replayedMessages,
+  saveCheckpoint,
 } from "./replay.repository.ts";
 
 /**
  * What a broker may have acknowledged before it had it on disk, with a wide margin. So little goes whether or not
- * there is room to spare: it is next to nothing beside what a carrier keeps, which knows most of it besides.
+ * there is room to spare: it is next to nothing beside what a message bus keeps, which knows most of it besides.
  */
 const RECENT_MS = 600_000;
 
 const lookbackMs = (again: Extent) => (again === "recent" ? RECENT_MS : again);
 
-/** The outbox as its carrier sees it. @param onAgain there is something to hand over again */
-export function keeper(db: () => Knex, onAgain: () => void): Keeper {
+/** The outbox as its message bus sees it. @param onAgain there is something to hand over again */
+export function replayState(db: () => Knex, onAgain: () => void): Keeper {
   return {
-    mark: () => carrierMark(db()),
-    async note(next, seen, again) {
-      const noted = await noteMark(db(), next, seen, again === undefined ? undefined : lookbackMs(again));
+    checkpoint: () => findCheckpoint(db()),
+    async saveCheckpoint(next, seen, again) {
+      const noted = await saveCheckpoint(
+        db(),
+        next,
+        seen,
+        again === undefined ? undefined : lookbackMs(again),
+      );
       if (noted && again !== undefined) onAgain();
       return noted;
     },
@@ -35,33 +40,33 @@ export function keeper(db: () => Knex, onAgain: () => void): Keeper {
 }
 
 /**
- * One pass of a repeated hand-over: what was handed over goes to the carrier again, the newest first, since what
+ * One pass of a repeated hand-over: what was handed over goes to the message bus again, the newest first, since what
  * was lost is most likely the newest, and when there is no room for all it is the oldest that waits. How far it came
  * stands in the database, batch by batch, so that it outlives this process; the rows themselves are not touched. One
  * replica at a time does it. It may take minutes, so a stop ends it after the running batch.
  */
 export function replay(options: {
   db: () => Knex;
-  carrier: Carrier;
+  messageBus: Carrier;
   batch: number;
   logger: Logger;
 }): (stopping?: AbortSignal) => Promise<void> {
-  const { db, carrier, batch, logger } = options;
+  const { db, messageBus, batch, logger } = options;
   let waiting = false;
 
   const handOver = async (): Promise<{ count: number; over: boolean }> => {
-    const hasRoom = (await carrier.hasRoomToRepeat?.()) ?? true;
+    const hasRoom = (await messageBus.hasReplayCapacity?.()) ?? true;
     return db().transaction(async (trx) => {
       const claimed = await claimReplay(trx);
       if (!claimed) return { count: 0, over: true };
       const found = await replayedMessages(trx, claimed, batch);
       const waits = !hasRoom && found[0] && !(await isRecent(trx, found[0].sentAt, claimed.since, RECENT_MS));
       if (waits && !waiting)
-        logger.warn("the carrier has no room to spare: what is to be handed over again waits");
+        logger.warn("the message bus has no room to spare: what is to be handed over again waits");
       waiting = waits === true;
       if (waiting) return { count: 0, over: true };
       if (found.length > 0) {
-        await withTimeout(PUBLISH_TIMEOUT_MS, () => carrier.publish(found.map(({ message }) => message)));
+        await withTimeout(PUBLISH_TIMEOUT_MS, () => messageBus.publish(found.map(({ message }) => message)));
       }
       const last = found.at(-1);
       if (!last || found.length < batch) await endReplay(trx);
@@ -71,7 +76,7 @@ export function replay(options: {
   };
 
   return async (stopping) => {
-    if (!(await isReplaying(db())) || !(await carrier.ready())) return;
+    if (!(await isReplaying(db())) || !(await messageBus.ready())) return;
     let total = 0;
     for (let over = false; !over && !stopping?.aborted; ) {
       const handed = await handOver();

@@ -1,7 +1,7 @@
 import { alert } from "../../contracts/alerts.ts";
 import type { Clock } from "../../lib/clock.ts";
-import type { Logger } from "../messages/logger.ts";
-import type { UnreadableRow } from "../postgres/database.ts";
+import type { Logger } from "../../lib/logger.ts";
+import type { UnreadableRow } from "../../lib/sql/database.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
 import { envelope } from "./envelope.ts";
 import { insertMessages } from "./outbox.repository.ts";

@@ -3,7 +3,12 @@ import type { Knex } from "knex";
 import type { ServiceSchema } from "moleculer";
 import { fail } from "../../contracts/errors.ts";
 import { failpoint } from "../../lib/failpoint.ts";
-import { onUnreadableRow, openDatabase, type UnreadableRow } from "./database.ts";
+import {
+  isConnectionTrouble,
+  onUnreadableRow,
+  openDatabase,
+  type UnreadableRow,
+} from "../../lib/sql/database.ts";
 
 const READY_PROBE_TIMEOUT_MS = 2_000;
 /** How long a service that starts waits for its database: a machine that starts everything at once is slow. */
@@ -118,16 +123,4 @@ async function firstConnection(pool: Knex): Promise<unknown> {
 
 function reachable(error: Error): Error {
   return isConnectionTrouble(error) ? fail("SERVICE_UNAVAILABLE", "The database cannot be reached.") : error;
-}
-
-const TROUBLE = /^(?:08|53|57P)|^(?:55P03|57014|25P03)$/;
-
-/** What the driver says, without a code, of a connection that ends under a statement; knex puts the statement before it. */
-const ENDED = /(?:^| - )(?:Connection terminated|Client has encountered a connection error|timeout expired)/;
-
-/** Connections lost or refused, the pool exhausted, statement and lock timeouts: a later try may succeed. */
-export function isConnectionTrouble(error: unknown): boolean {
-  const { code, message } = (error ?? {}) as { code?: string; message?: string };
-  if (code === undefined && ENDED.test(message ?? "")) return true;
-  return typeof code === "string" && (TROUBLE.test(code) || /^E(?:CONN|PIPE|TIMEDOUT|NOTFOUND)/.test(code));
 }

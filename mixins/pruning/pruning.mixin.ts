@@ -1,11 +1,11 @@
 import type { Knex } from "knex";
 import { type Clock, isoTime, systemClock } from "../../lib/clock.ts";
 import { firstIdAt } from "../../lib/ids.ts";
+import { inBatches } from "../../lib/messaging/runner.ts";
 import { tryEach } from "../../lib/try-each.ts";
 import { pruneDeadLetters } from "../consumer/dead-letters.repository.ts";
 import type { Documents, StoredDocument } from "../documents/documents.mixin.ts";
-import { pruneKeys } from "../idempotency/idempotency.repository.ts";
-import { inBatches } from "../messages/runner.ts";
+import { pruneKeys } from "../postgres/idempotency.repository.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
 import { type Timer, timer } from "../timer/timer.mixin.ts";
 

@@ -1,6 +1,6 @@
 import type { ServiceSchema } from "moleculer";
-import { background } from "../messages/background.ts";
-import { type Runner, startRunner } from "../messages/runner.ts";
+import { type Runner, startRunner } from "../../lib/messaging/runner.ts";
+import { background } from "../background/background.mixin.ts";
 
 export interface Timer {
   readonly mixin: Partial<ServiceSchema>;

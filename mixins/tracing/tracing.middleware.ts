@@ -1,8 +1,8 @@
 import { type Attributes, context, SpanKind } from "@opentelemetry/api";
 import type { Context, Middleware } from "moleculer";
 import type { Locals, Meta } from "../../contracts/meta.ts";
-import { inSpan } from "./spans.ts";
-import { fromHeaders, isTraced, traceHeaders } from "./trace-context.ts";
+import { inSpan } from "../../lib/tracing/spans.ts";
+import { fromHeaders, isTraced, traceHeaders } from "../../lib/tracing/trace-context.ts";
 
 type Handler = (ctx: Context) => Promise<unknown>;
 type Emit = (name: string, payload?: unknown, options?: unknown) => Promise<unknown>;

@@ -1,5 +1,5 @@
 import { Transporters } from "moleculer";
-import type { NatsOptions } from "../../providers/carrier/index.ts";
+import type { NatsOptions } from "../../providers/message-bus/index.ts";
 
 /** `orders.1f2e3d4c`: the service that the process runs, and which process. */
 const NODE_ID = /^[a-z][a-z0-9-]*\.[a-z0-9-]+$/;

@@ -3,7 +3,7 @@
  * password comes from ADMIN_PASSWORD, from standard input, or is asked for without showing it.
  */
 import { parseArgs } from "node:util";
-import { readConfig } from "../../lib/config/config.ts";
+import { readSettings } from "../../lib/settings/settings.ts";
 import { connectToPlatform } from "../control/client.ts";
 import { dataDirOf } from "../settings.ts";
 import { askFor } from "./ask.ts";
@@ -13,7 +13,7 @@ const MIN_PASSWORD_LENGTH = 8;
 
 runCommand(async () => {
   const { ADMIN_EMAIL, ADMIN_PASSWORD, ...env } = process.env;
-  const dataDir = dataDirOf(readConfig(env, { needs: false }));
+  const dataDir = dataDirOf(readSettings(env, { needs: false }));
   const email = emailOf(ADMIN_EMAIL);
   const platform = await connectToPlatform(dataDir);
   const password = ADMIN_PASSWORD ?? (await askFor("Password: "));

@@ -2,7 +2,7 @@
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { readConfig } from "../../lib/config/config.ts";
+import { readSettings } from "../../lib/settings/settings.ts";
 import { lockFolder } from "../folder-lock.ts";
 import { stopPostgres } from "../postgres-process.ts";
 import { dataDirOf } from "../settings.ts";
@@ -12,7 +12,7 @@ import { runCommand, UsageError } from "./command.ts";
 const OURS = ["postgres", "secrets.json", "postgres.half", "platform.lock"];
 
 runCommand(async () => {
-  const dataDir = dataDirOf(readConfig(process.env, { needs: false }));
+  const dataDir = dataDirOf(readSettings(process.env, { needs: false }));
   const { values } = parseArgs({ options: { yes: { type: "boolean" } }, strict: false });
   if (!existsSync(dataDir)) {
     console.log(`There is no ${dataDir}.`);

@@ -1,5 +1,5 @@
 import { typeOf } from "../../contracts/errors.ts";
-import { ConfigError } from "../../lib/config/config.ts";
+import { SettingsError } from "../../lib/settings/settings.ts";
 import { NotRunning } from "../control/client.ts";
 import { FolderInUse } from "../folder-lock.ts";
 import { inUse } from "../welcome.ts";
@@ -17,7 +17,7 @@ export function runCommand(work: () => Promise<void>): void {
   work().then(
     () => process.exit(0),
     (error: Error) => {
-      if (error instanceof ConfigError) for (const line of error.lines) console.error(line);
+      if (error instanceof SettingsError) for (const line of error.lines) console.error(line);
       else if (error instanceof FolderInUse) console.error(inUse(process.env.DATA_DIR));
       else console.error(error.message);
       process.exit(codeOf(error));
@@ -27,6 +27,6 @@ export function runCommand(work: () => Promise<void>): void {
 
 function codeOf(error: Error): number {
   if (error instanceof UsageError) return EX_USAGE;
-  if (error instanceof ConfigError) return EX_CONFIG;
+  if (error instanceof SettingsError) return EX_CONFIG;
   return error instanceof NotRunning || typeOf(error) === "SERVICE_UNAVAILABLE" ? EX_UNAVAILABLE : 1;
 }

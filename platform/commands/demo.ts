@@ -1,11 +1,11 @@
 /** `npm run demo` takes an order from sign-up to the door, on the platform that runs on DATA_DIR. */
-import { readConfig } from "../../lib/config/config.ts";
+import { readSettings } from "../../lib/settings/settings.ts";
 import { demo } from "../../sandbox/demo/demo.ts";
 import { runningSandbox } from "../running.ts";
 import { dataDirOf } from "../settings.ts";
 import { runCommand } from "./command.ts";
 
 runCommand(async () => {
-  const places = await runningSandbox(dataDirOf(readConfig(process.env, { needs: false })));
+  const places = await runningSandbox(dataDirOf(readSettings(process.env, { needs: false })));
   if (!(await demo(places))) process.exit(1);
 });

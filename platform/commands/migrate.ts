@@ -4,7 +4,7 @@
  * production this is the job that runs before the services.
  */
 import { mkdirSync } from "node:fs";
-import { type Config, ConfigError, readConfig } from "../../lib/config/config.ts";
+import { type ParsedSettings, readSettings, SettingsError } from "../../lib/settings/settings.ts";
 import { startPostgres } from "../embedded-postgres.ts";
 import { lockFolder } from "../folder-lock.ts";
 import { databases, migrate } from "../migrate.ts";
@@ -12,11 +12,11 @@ import { dataDirOf, needsEmbeddedPostgres, postgresUrlName } from "../settings.t
 import { runCommand } from "./command.ts";
 
 runCommand(async () => {
-  const config = readConfig(process.env, { needs: false });
+  const config = readSettings(process.env, { needs: false });
   const wanted = databases.filter((database) => config.SERVICES.includes(database));
   if (config.NODE_ENV === "production" && needsEmbeddedPostgres(config)) {
     const missing = wanted.map(postgresUrlName).filter((name) => config[name] === undefined);
-    throw new ConfigError(missing.map((name) => `${name} must be set in production`));
+    throw new SettingsError(missing.map((name) => `${name} must be set in production`));
   }
   const embedded = needsEmbeddedPostgres(config) ? await startEmbedded(dataDirOf(config)) : undefined;
   try {
@@ -31,9 +31,11 @@ runCommand(async () => {
   if (config.NATS_URL) await deployStream({ ...config, NATS_URL: config.NATS_URL });
 });
 
-async function deployStream(config: Config & { NATS_URL: string }): Promise<void> {
-  const { deployCarrier, streamLimitsOf } = await import("../../providers/carrier/jetstream.ts");
-  const { natsOptions } = await import("../../providers/carrier/nats-options.ts");
+async function deployStream(config: ParsedSettings & { NATS_URL: string }): Promise<void> {
+  const { deployMessageBus: deployCarrier, streamLimitsOf } = await import(
+    "../../providers/message-bus/jetstream.ts"
+  );
+  const { natsOptions } = await import("../../providers/message-bus/nats-options.ts");
   const namespace = config.NAMESPACE;
   await deployCarrier({ nats: natsOptions(config), namespace, limits: streamLimitsOf(config) });
   console.log(`stream of ${namespace}: up to date`);

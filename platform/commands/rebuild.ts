@@ -5,12 +5,12 @@
  */
 import { ServiceBroker } from "moleculer";
 import { fail } from "../../contracts/errors.ts";
-import { type Config, readConfig } from "../../lib/config/config.ts";
+import { type ParsedSettings, readSettings } from "../../lib/settings/settings.ts";
 import { type Documents, rebuildsOf } from "../../mixins/documents/documents.mixin.ts";
-import { documentStore } from "../../mixins/documents/place.ts";
+import { documentStore } from "../../mixins/documents/store-of-settings.ts";
 import { type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
-import { notificationDocuments } from "../../services/notifications/history.ts";
-import { orderProjections } from "../../services/orders/projections.ts";
+import { notificationDocuments } from "../../services/notifications/projections/history.ts";
+import { orderProjections } from "../../services/orders/projections/projections.ts";
 import { connectToPlatform } from "../control/client.ts";
 import { dataDirOf, postgresUrlName } from "../settings.ts";
 import { runCommand, UsageError } from "./command.ts";
@@ -31,7 +31,7 @@ const sources = {
 type Collection = keyof typeof sources;
 
 runCommand(async () => {
-  const config = readConfig(process.env, { needs: false });
+  const config = readSettings(process.env, { needs: false });
   const [word = "", ...more] = process.argv.slice(2);
   const collection = names[word] ?? word;
   if (!Object.hasOwn(sources, collection) || more.length > 0) {
@@ -42,7 +42,7 @@ runCommand(async () => {
   console.log(`${collection}: ${documents} documents`);
 });
 
-async function rebuild(config: Config, collection: Collection): Promise<number> {
+async function rebuild(config: ParsedSettings, collection: Collection): Promise<number> {
   const { database, open } = sources[collection];
   const url = config[postgresUrlName(database)];
   if (url === undefined) return await byThePlatform(config, collection);
@@ -63,15 +63,15 @@ async function rebuild(config: Config, collection: Collection): Promise<number> 
 
 type Opened = Pick<Documents<never>, "mixin" | "available">;
 
-function ofOrders(db: Postgres, config: Config): Opened[] {
+function ofOrders(db: Postgres, config: ParsedSettings): Opened[] {
   return Object.values(orderProjections(db, documentStore(config, db.url)));
 }
 
-function ofNotifications(db: Postgres, config: Config): Opened[] {
+function ofNotifications(db: Postgres, config: ParsedSettings): Opened[] {
   return [notificationDocuments(db, documentStore(config, db.url))];
 }
 
-async function byThePlatform(config: Config, collection: Collection): Promise<number> {
+async function byThePlatform(config: ParsedSettings, collection: Collection): Promise<number> {
   const platform = await connectToPlatform(dataDirOf(config));
   const { documents } = await platform.request("rebuild", { collection });
   platform.close();

@@ -3,7 +3,7 @@
  * DATA_DIR: something to look at in lists, pages and consoles.
  */
 import { parseArgs } from "node:util";
-import { readConfig } from "../../lib/config/config.ts";
+import { readSettings } from "../../lib/settings/settings.ts";
 import { SEED_ORDERS_MAX, seedOrders } from "../../sandbox/demo/seed.ts";
 import { runningSandbox } from "../running.ts";
 import { dataDirOf } from "../settings.ts";
@@ -13,7 +13,7 @@ const ORDERS = 20;
 
 runCommand(async () => {
   const count = wantedOrders();
-  await seedOrders(await runningSandbox(dataDirOf(readConfig(process.env, { needs: false }))), count);
+  await seedOrders(await runningSandbox(dataDirOf(readSettings(process.env, { needs: false }))), count);
 });
 
 function wantedOrders(): number {

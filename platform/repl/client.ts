@@ -4,9 +4,9 @@
  * it runs those and ends, with an exit code other than 0 when one of them failed. In a cluster it signs in as
  * ADMIN_EMAIL with ADMIN_PASSWORD, or asks for both.
  */
-import { catalogue } from "../../lib/config/catalogue.ts";
-import { ConfigError, readConfig } from "../../lib/config/config.ts";
-import type { Setting } from "../../lib/config/setting.ts";
+import { settingsCatalogue } from "../../lib/settings/catalogue.ts";
+import type { Setting } from "../../lib/settings/setting.ts";
+import { readSettings, SettingsError } from "../../lib/settings/settings.ts";
 import { askFor } from "../commands/ask.ts";
 import { NotRunning } from "../control/client.ts";
 import { type Joined, joinCluster, joinHere } from "./join.ts";
@@ -19,7 +19,7 @@ const SIGNAL_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 async function main(): Promise<number> {
   const { ADMIN_EMAIL, ADMIN_PASSWORD, ...env } = process.env;
-  const config = readConfig(env, { needs: false });
+  const config = readSettings(env, { needs: false });
   const { NATS_URL } = config;
   hideSecrets();
   const commands = customCommands(() => platform);
@@ -63,7 +63,7 @@ async function* oneLine(words: readonly string[]): AsyncIterable<string> {
 
 /** Moleculer's `env` prints the whole environment. */
 function hideSecrets(): void {
-  for (const [name, setting] of Object.entries<Setting<unknown>>(catalogue)) {
+  for (const [name, setting] of Object.entries<Setting<unknown>>(settingsCatalogue)) {
     const hidden = setting.secret || /_URL(_|$)/.test(name);
     if (hidden && process.env[name]) process.env[name] = "***";
   }
@@ -72,8 +72,10 @@ function hideSecrets(): void {
 main().then(
   (code) => process.exit(code),
   (error) => {
-    const lines = error instanceof ConfigError ? error.lines : [(error as Error).message];
+    const lines = error instanceof SettingsError ? error.lines : [(error as Error).message];
     for (const line of lines) console.error(line);
-    process.exit(error instanceof ConfigError ? EX_CONFIG : error instanceof NotRunning ? EX_UNAVAILABLE : 1);
+    process.exit(
+      error instanceof SettingsError ? EX_CONFIG : error instanceof NotRunning ? EX_UNAVAILABLE : 1,
+    );
   },
 );

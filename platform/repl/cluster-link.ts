@@ -2,7 +2,7 @@ import type { ServiceBroker } from "moleculer";
 import { call } from "../../contracts/actions.ts";
 import type { GaugeResult } from "../../mixins/health/health.mixin.ts";
 import type { NodeState } from "../operations/operations-service.ts";
-import { asNobody } from "./operator-broker.ts";
+import { anonymous } from "./operator-broker.ts";
 
 export interface Account {
   email: string;
@@ -12,7 +12,7 @@ export interface Account {
 /** Signs the console in like everybody. @throws UNAUTHENTICATED for a wrong password */
 export async function signedIn(broker: ServiceBroker, account: Account): Promise<string> {
   const params = { ...account, userAgent: "console" };
-  return (await call(broker, "identity.signIn", params, asNobody)).accessToken;
+  return (await call(broker, "identity.signIn", params, anonymous)).accessToken;
 }
 
 /** What the services of a cluster count, each asked at one of its nodes: replicas read the same database. */

@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 import { typeOf } from "../../contracts/errors.ts";
-import { fieldErrors } from "../../mixins/validation/validation.ts";
+import { fieldErrors } from "../../contracts/validation.ts";
 import { type Command, type CommandCall, CommandError, masked } from "./command.ts";
 
 const DEFAULT_LIMIT = 50;

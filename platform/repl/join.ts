@@ -1,9 +1,9 @@
 import type { ServiceBroker } from "moleculer";
-import type { Config } from "../../lib/config/config.ts";
+import type { ParsedSettings } from "../../lib/settings/settings.ts";
 import type { GaugeResult } from "../../mixins/health/health.mixin.ts";
+import { natsTransport } from "../cluster-transport.ts";
 import { connectToPlatform } from "../control/client.ts";
 import { SocketTransporter } from "../control/socket-transporter.ts";
-import { natsTransport } from "../joint.ts";
 import { dataDirOf } from "../settings.ts";
 import { type Account, clusterGauges, signedIn } from "./cluster-link.ts";
 import { operatorBroker } from "./operator-broker.ts";
@@ -26,7 +26,7 @@ export interface Joined {
  * Joins the platform of this machine over its control socket.
  * @throws NotRunning
  */
-export async function joinHere(config: Config, customCommands: unknown[]): Promise<Joined> {
+export async function joinHere(config: ParsedSettings, customCommands: unknown[]): Promise<Joined> {
   const platform = await connectToPlatform(dataDirOf(config));
   const { namespace, services } = await platform.request("hello", {});
   const node = {
@@ -57,7 +57,7 @@ export async function joinHere(config: Config, customCommands: unknown[]): Promi
  * @throws NotRunning
  */
 export async function joinCluster(
-  config: Config & { NATS_URL: string },
+  config: ParsedSettings & { NATS_URL: string },
   account: () => Promise<Account>,
   customCommands: unknown[],
 ): Promise<Joined> {

@@ -7,7 +7,7 @@ import { masked } from "./command.ts";
 const REQUEST_TIMEOUT_MS = 10_000;
 const JOIN_TIMEOUT_MS = 5_000;
 /** The options of the one call that a token is come by: without one, and with its answer as it is. */
-export const asNobody: CallingOptions = {};
+export const anonymous: CallingOptions = {};
 /** Tokens live ten minutes. */
 const TOKEN_FRESH_MS = 240_000;
 
@@ -78,7 +78,7 @@ function asOperator(tokenFor: OperatorNode["token"]): Middleware {
     },
     call(next: Call): Call {
       return async (name, params, options = {}) => {
-        if (name.startsWith("$") || options === asNobody) return await next(name, params, options);
+        if (name.startsWith("$") || options === anonymous) return await next(name, params, options);
         const meta: Meta = { token: await tokenOf(), ...options.meta };
         return masked(await next(name, params, { ...options, meta }));
       };

@@ -1,5 +1,5 @@
 import type Stripe from "stripe";
-import { lazily } from "../../lib/lazily.ts";
+import { lazyAsync } from "../../lib/lazy-async.ts";
 import type { Money } from "../../lib/money.ts";
 import { shortenLine } from "../../lib/text.ts";
 import {
@@ -71,7 +71,7 @@ function open(
   }
   if (!/^https?:\/\//.test(returnUrl) || !URL.canParse(returnUrl))
     throw new Error("returnUrl is no http(s) address");
-  const client = lazily(() => connect(secretKey, stripeApiUrl));
+  const client = lazyAsync(() => connect(secretKey, stripeApiUrl));
 
   return {
     async openCheckout(request) {

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { SignJWT } from "jose";
 import { type Clock, systemClock } from "../../lib/clock.ts";
+import type { EncryptionKeys } from "../../lib/encryption.ts";
 import { newId } from "../../lib/ids.ts";
-import type { SealKeys } from "../../lib/seal.ts";
 import {
   type AccountRow,
   accountByEmail,
@@ -42,7 +42,7 @@ const UNIQUE_VIOLATION = "23505";
 export interface BuiltInOptions {
   sql: Sql;
   /** Seals the signing keys and, derived, makes the refresh tokens. */
-  seals: SealKeys;
+  seals: EncryptionKeys;
   /** The `iss` of access tokens. */
   issuer: string;
   /** The `aud` of access tokens. */

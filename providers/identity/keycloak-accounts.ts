@@ -1,7 +1,7 @@
 import type { KeycloakAnswer, KeycloakCalls } from "./keycloak-calls.ts";
 import { type Grant, IdentityError } from "./port.ts";
 
-/** The groups of the realm that carry the roles; whoever is in none is a customer. See config/keycloak. */
+/** The groups of the realm that carry the roles; whoever is in none is a customer. See deploy/keycloak. */
 const GROUPS = { deliverer: "deliverers", partner: "partners", admin: "admins" } as const;
 const OUR_GROUPS: readonly string[] = Object.values(GROUPS);
 const MAX_GROUPS = 100;
@@ -126,7 +126,7 @@ async function groupId(calls: KeycloakCalls, name: string): Promise<string> {
   const query = new URLSearchParams({ search: name, exact: "true" });
   const { body } = await calls.admin("GET", `/groups?${query}`);
   const found = (body as { id: string; name: string }[]).find((group) => group.name === name);
-  if (!found) throw new Error(`the realm has no group ${name}: import config/keycloak/waybill-realm.json`);
+  if (!found) throw new Error(`the realm has no group ${name}: import deploy/keycloak/waybill-realm.json`);
   return found.id;
 }
 

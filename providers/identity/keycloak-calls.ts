@@ -130,7 +130,7 @@ export function keycloakCalls(options: KeycloakOptions): () => KeycloakCalls {
 /** Rights that are missing are the installation's fault, never the user's. */
 function refuseForbidden(answer: KeycloakAnswer): KeycloakAnswer {
   if (answer.status === 401 || answer.status === 403) {
-    throw unavailable("Keycloak's admin API refuses the service account: see config/keycloak/README.md");
+    throw unavailable("Keycloak's admin API refuses the service account: see deploy/keycloak/README.md");
   }
   return answer;
 }

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Clock } from "../../lib/clock.ts";
+import { DecryptionError, decrypt, type EncryptionKeys, encrypt } from "../../lib/encryption.ts";
 import { isId } from "../../lib/ids.ts";
-import { open, SealError, type SealKeys, seal } from "../../lib/seal.ts";
 import type { Sql } from "./built-in.repository.ts";
 import {
   claimExchange,
@@ -40,7 +40,7 @@ const SWEEP_BATCH = 1_000;
 
 export interface KeycloakSessionsOptions {
   sql: Sql;
-  seals: SealKeys;
+  seals: EncryptionKeys;
   clock: Clock;
   /** Begins an operation at Keycloak. */
   begin: () => KeycloakCalls;
@@ -66,13 +66,13 @@ export interface KeycloakSessions
 export function keycloakSessions({ sql, seals, clock, begin }: KeycloakSessionsOptions): KeycloakSessions {
   const placeOf = (id: string, generation: number) => `keycloak_sessions/${id}/${generation}`;
   const sealed = (tokens: KeycloakTokens, id: string, generation: number) =>
-    seal(JSON.stringify(tokens), seals, placeOf(id, generation));
+    encrypt(JSON.stringify(tokens), seals, placeOf(id, generation));
 
   function tokensOf({ tokensSealed, id, generation }: KeycloakSessionRow): KeycloakTokens {
     try {
-      return JSON.parse(open(tokensSealed, seals, placeOf(id, generation)));
+      return JSON.parse(decrypt(tokensSealed, seals, placeOf(id, generation)));
     } catch (error) {
-      if (error instanceof SealError) throw new IdentityError("session_ended");
+      if (error instanceof DecryptionError) throw new IdentityError("session_ended");
       throw error;
     }
   }

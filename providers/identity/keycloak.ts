@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { systemClock } from "../../lib/clock.ts";
-import type { SealKeys } from "../../lib/seal.ts";
+import type { EncryptionKeys } from "../../lib/encryption.ts";
 import type { Sql } from "./built-in.repository.ts";
 import {
   changeGrant,
@@ -28,10 +28,10 @@ export interface KeycloakProviderOptions extends KeycloakOptions {
   /** The `iss` that every service expects: how Keycloak names its realm. */
   issuer: string;
   /** Seals Keycloak's tokens and, derived, makes the refresh tokens that clients hold. */
-  seals: SealKeys;
+  seals: EncryptionKeys;
 }
 
-/** Accounts, passwords, roles and signing keys of a Keycloak realm, made by config/keycloak/waybill-realm.json. */
+/** Accounts, passwords, roles and signing keys of a Keycloak realm, made by deploy/keycloak/waybill-realm.json. */
 export function keycloakProvider(options: KeycloakProviderOptions): IdentityProvider {
   const { sql, issuer, seals, clock = systemClock } = options;
   const begin = keycloakCalls(options);

@@ -1,5 +1,5 @@
 import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
-import type { SealKeys } from "../../lib/seal.ts";
+import type { EncryptionKeys } from "../../lib/encryption.ts";
 
 /**
  * A refresh token names its session and its generation and carries a MAC over both and the session's salt. It
@@ -14,7 +14,7 @@ export interface RefreshToken {
 const FORMAT =
   /^([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\.(\d{1,9})\.([A-Za-z0-9_-]{43})$/;
 
-export function mintRefreshToken(token: RefreshToken, salt: string, keys: SealKeys): string {
+export function mintRefreshToken(token: RefreshToken, salt: string, keys: EncryptionKeys): string {
   return `${token.sessionId}.${token.generation}.${mac(token, salt, keys.secret).toString("base64url")}`;
 }
 
@@ -25,7 +25,7 @@ export function readRefreshToken(text: string): RefreshToken | undefined {
 }
 
 /** Whether we made the token for the session with this salt, by the present secret or the one before it. */
-export function isGenuine(text: string, salt: string, keys: SealKeys): boolean {
+export function isGenuine(text: string, salt: string, keys: EncryptionKeys): boolean {
   const token = readRefreshToken(text);
   const given = Buffer.from(FORMAT.exec(text)?.[3] ?? "", "base64url");
   if (!token) return false;

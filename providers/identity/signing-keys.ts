@@ -1,7 +1,7 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import type { Clock } from "../../lib/clock.ts";
+import { decrypt, type EncryptionKeys, encrypt } from "../../lib/encryption.ts";
 import { newId } from "../../lib/ids.ts";
-import { open, type SealKeys, seal } from "../../lib/seal.ts";
 import {
   insertSigningKey,
   lockSigningKeys,
@@ -33,7 +33,7 @@ export interface SigningKeys {
 }
 
 /** ES256 keys, private halves sealed at rest. All replicas read the same table; the newest known key signs. */
-export function signingKeyStore(sql: Sql, seals: SealKeys, clock: Clock): SigningKeys {
+export function signingKeyStore(sql: Sql, seals: EncryptionKeys, clock: Clock): SigningKeys {
   let loaded: Promise<{ signer: Signer | undefined; published: SigningKey[] }> | undefined;
   let loadedAtMs = 0;
 
@@ -83,17 +83,17 @@ export function signingKeyStore(sql: Sql, seals: SealKeys, clock: Clock): Signin
   };
 }
 
-function newKey(seals: SealKeys): Omit<SigningKeyRow, "known"> {
+function newKey(seals: EncryptionKeys): Omit<SigningKeyRow, "known"> {
   const id = newId();
   const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const publicJwk = { ...publicKey.export({ format: "jwk" }), kid: id, alg: "ES256", use: "sig" };
   const pem = privateKey.export({ type: "pkcs8", format: "pem" }) as string;
-  return { id, publicJwk: publicJwk as SigningKey, privateKeySealed: seal(pem, seals, placeOf(id)) };
+  return { id, publicJwk: publicJwk as SigningKey, privateKeySealed: encrypt(pem, seals, placeOf(id)) };
 }
 
-function opened(row: SigningKeyRow, seals: SealKeys): (Signer & { known: boolean })[] {
+function opened(row: SigningKeyRow, seals: EncryptionKeys): (Signer & { known: boolean })[] {
   try {
-    const pem = open(row.privateKeySealed, seals, placeOf(row.id));
+    const pem = decrypt(row.privateKeySealed, seals, placeOf(row.id));
     return [{ kid: row.id, privateKey: createPrivateKey(pem), known: row.known }];
   } catch {
     return [];

@@ -1,5 +1,5 @@
 import { ApiError, answered, type Schemas, type Waybill, waybill } from "@waybill/client";
-import { page } from "../look.ts";
+import { page } from "../layout.ts";
 import { html, jsonOf, type Routes, WebError } from "../web.ts";
 
 const POLL_MS = 1_000;

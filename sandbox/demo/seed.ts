@@ -1,10 +1,10 @@
 import { answered, type Schemas, type Waybill, waybill } from "@waybill/client";
 import { sandboxPartners } from "../catalogue.ts";
-import { inTurns } from "../in-turns.ts";
-import { amountText } from "../look.ts";
+import { amountText } from "../layout.ts";
+import { mapConcurrent } from "../map-concurrent.ts";
 import { sandboxCustomer } from "../people.ts";
-import { type Fate, fateOf, type World } from "./fates.ts";
 import { DemoError, type DemoPlaces, sandboxPages } from "./pages.ts";
+import { fateOf, type Scenario, type World } from "./scenarios.ts";
 
 export const SEED_ORDERS_MAX = 100;
 const LINES_MAX = 3;
@@ -19,13 +19,13 @@ export async function seedOrders({ apiUrl, sandboxUrl }: DemoPlaces, count: numb
   const shops = await openShops(customer);
   const bankId = await sandboxBank(customer);
   console.log(`${count} orders of ${sandboxCustomer.email}, four at a time:`);
-  await inTurns(
+  await mapConcurrent(
     Array.from({ length: count }, (_, index) => index),
     async (index) => {
       const fate = fateOf(index);
       const shop = shops[index % shops.length] as Shop;
       const { order, total } = await place(world, { shop, bankId, index, fate });
-      await fate.meet(order, world);
+      await fate.run(order, world);
       const about = [fate.name.padEnd(FATE_WIDTH), shop.title.padEnd(TITLE_WIDTH), total.padStart(10)];
       console.log(`  …${order.order_id.slice(-6)}  ${about.join("  ")}`);
     },
@@ -64,7 +64,7 @@ interface Wanted {
   shop: Shop;
   bankId: string;
   index: number;
-  fate: Fate;
+  fate: Scenario;
 }
 
 async function place({ customer }: World, { shop, bankId, index, fate }: Wanted) {

@@ -1,7 +1,7 @@
 import { answered, type Schemas, sessionOf } from "@waybill/client";
 import { shortenLine } from "../../lib/text.ts";
 import { sandboxPartners } from "../catalogue.ts";
-import { amountText } from "../look.ts";
+import { amountText } from "../layout.ts";
 import { type DemoClient, until } from "./client.ts";
 import { DemoError } from "./pages.ts";
 import type { Terminal } from "./terminal.ts";

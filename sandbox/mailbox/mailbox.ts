@@ -1,6 +1,6 @@
 import PostalMime from "postal-mime";
 import { SMTPServer } from "smtp-server";
-import { page, timeText } from "../look.ts";
+import { page, timeText } from "../layout.ts";
 import { html, type Routes, WebError } from "../web.ts";
 
 const MAILS_MAX = 500;

@@ -1,5 +1,5 @@
 import { Webhook } from "standardwebhooks";
-import { page, timeText } from "../look.ts";
+import { page, timeText } from "../layout.ts";
 import { html, type Routes, WebError } from "../web.ts";
 
 const CALL_TIMEOUT_MS = 5_000;

@@ -1,5 +1,5 @@
 import { decimalText } from "../../lib/money.ts";
-import { amountText, page } from "../look.ts";
+import { amountText, page } from "../layout.ts";
 import { type Html, html, type WebAnswer } from "../web.ts";
 import type { Checkout, Payment } from "./ledger.ts";
 import type { Report } from "./reports.ts";

@@ -1,4 +1,4 @@
-import { page, timeText } from "../look.ts";
+import { page, timeText } from "../layout.ts";
 import { html, jsonOf, type Routes, WebError } from "../web.ts";
 
 const PUSHES_MAX = 500;

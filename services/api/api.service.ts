@@ -1,7 +1,7 @@
 import type { Service, ServiceSchema, ServiceSettingSchema } from "moleculer";
 import ApiGateway, { type ApiSettingsSchema } from "moleculer-web";
 import { type Clock, systemClock } from "../../lib/clock.ts";
-import type { Settings } from "../../lib/config/config.ts";
+import type { Settings } from "../../lib/settings/settings.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
 import { gateway } from "./gateway.ts";
 

@@ -6,30 +6,35 @@ import type { LiveData } from "../../contracts/live.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { rootOf } from "../../contracts/schema.ts";
 import type { Clock } from "../../lib/clock.ts";
-import type { Settings } from "../../lib/config/config.ts";
+import type { SharedStore } from "../../lib/redis/shared-store.ts";
+import type { Settings } from "../../lib/settings/settings.ts";
 import { outdatedEvent } from "../../mixins/caching/caching.mixin.ts";
 import { sharedStoreOf } from "../../mixins/caching/shared-cacher.ts";
 import { verifierOf } from "../../mixins/caller/caller.middleware.ts";
 import type { Gauges } from "../../mixins/health/health.mixin.ts";
-import type { SharedStore } from "../../mixins/redis/shared-store.ts";
-import { type Checks, check, checksIn, confirm } from "./checkout.ts";
-import { contractOf, type GatewayActionName, type RoutableParams, type RoutableResult } from "./contract.ts";
-import { deadLetters, dropDeadLetters, onDeadLetter } from "./dead-letters.ts";
-import { documentation } from "./documentation.ts";
+import { type Checks, check, checksIn, confirm } from "./actions/checkout.ts";
+import {
+  contractOf,
+  type GatewayActionName,
+  type RoutableParams,
+  type RoutableResult,
+} from "./actions/contract.ts";
+import { deadLetters, dropDeadLetters, onDeadLetter } from "./actions/dead-letters.ts";
+import { problemOf } from "./answers/problem.ts";
+import { responseCache } from "./answers/response-cache.ts";
+import { documentation } from "./docs/documentation.ts";
+import { undoPage } from "./docs/undo-page.ts";
 import { clientIpOf } from "./edge/client-ip.ts";
-import { count } from "./edge/count.ts";
+import { count } from "./edge/count-request.ts";
 import { front, type Refuse } from "./edge/front.ts";
 import { baseHeaders, cors } from "./edge/headers.ts";
 import { edgeServer } from "./edge/server.ts";
-import { type Endpoint, endpointOf, placeholders } from "./endpoint.ts";
-import { keptAnswers } from "./kept-answers.ts";
-import { type Counters, type Limiter, limiter, memoryCounters } from "./limits.ts";
-import { orderStreams } from "./order-events.ts";
-import { problemOf } from "./problem.ts";
+import { orderStreams } from "./events/order-events.ts";
+import { type Counters, type Limiter, limiter, memoryCounters } from "./limits/limits.ts";
+import { sharedCounters } from "./limits/shared-counters.ts";
+import { type Endpoint, endpointOf, placeholders } from "./pipeline/endpoint.ts";
+import { type ServeDeps, sendError, serve } from "./pipeline/serve.ts";
 import { BASE_PATH, routes } from "./routes/index.ts";
-import { fall, type ServeDeps, serve } from "./serve.ts";
-import { sharedCounters } from "./shared-counters.ts";
-import { undoPage } from "./undo-page.ts";
 
 /** Until Redis answers nothing is counted; where it does not, the gateway starts without. */
 const REDIS_WAIT_MS = 2_000;
@@ -59,7 +64,7 @@ export function gateway(config: Settings, clock: Clock): Gateway {
     "sign-in": config.RATE_LIMIT_SIGN_IN,
   };
   const streams = orderStreams();
-  const kept = keptAnswers(clock);
+  const kept = responseCache(clock);
   const cached = new Set(routes.flatMap(({ sameFor }) => sameFor?.cachedAs ?? []));
   const https = config.PUBLIC_URL.startsWith("https:");
   const docsUrl = `${config.PUBLIC_URL}/docs/errors`;
@@ -85,7 +90,7 @@ export function gateway(config: Settings, clock: Clock): Gateway {
   const refuse: Refuse = (req, res, error, headers = {}) => {
     // What the router itself refuses never came to where it would have been counted, and the answer says what is left.
     const counted = count(started(deps).limiter, req, []).catch(() => undefined);
-    void counted.then(() => fall(started(deps), req, res, error, false, headers));
+    void counted.then(() => sendError(started(deps), req, res, error, false, headers));
   };
 
   return {

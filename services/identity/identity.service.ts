@@ -2,36 +2,24 @@ import type { Service, ServiceSchema } from "moleculer";
 import { type ActionName, implement, type Params, type Result } from "../../contracts/actions.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
-import type { Settings } from "../../lib/config/config.ts";
+import { inBatches } from "../../lib/messaging/runner.ts";
+import type { Settings } from "../../lib/settings/settings.ts";
 import { tryEach } from "../../lib/try-each.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
-import { inBatches } from "../../mixins/messages/runner.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { pruning } from "../../mixins/pruning/pruning.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
-import type { Carrier } from "../../providers/carrier/index.ts";
 import type { IdentityProvider, Sql } from "../../providers/identity/index.ts";
-import { deleteAccount, exportData } from "./account.ts";
-import { createFirstAdmin, listAudit, recordTold } from "./admin.ts";
-import { mayChangeAudit } from "./audit.repository.ts";
-import { sweepCodes } from "./codes.repository.ts";
-import { confirmEmail, undoEmailChange } from "./email-change.ts";
-import { sweepUndos } from "./email-undos.repository.ts";
-import { sweepAccounts } from "./erasure.ts";
-import { sweepInvitations } from "./invitations.repository.ts";
-import { acceptInvitation, invite } from "./invitations.ts";
-import { sweepAllowances } from "./limits.repository.ts";
-import { profileView } from "./messages.ts";
-import { applyPendingGrants } from "./partner-admins.ts";
-import { digestUnder, type Parts, providerSql, toFailure } from "./parts.ts";
-import { changePassword, forgotPassword, resetPassword } from "./passwords.ts";
-import { ownProfile } from "./people.ts";
-import { setAvatar, updateProfile } from "./profile.ts";
-import { profileById } from "./profiles.repository.ts";
-import { providerOf } from "./provider.ts";
+import type { Carrier } from "../../providers/message-bus/index.ts";
+import { deleteAccount, exportData } from "./actions/account.ts";
+import { createFirstAdmin, listAudit, recordTold } from "./actions/admin.ts";
+import { confirmEmail, undoEmailChange } from "./actions/email-change.ts";
+import { acceptInvitation, invite } from "./actions/invitations.ts";
+import { changePassword, forgotPassword, resetPassword } from "./actions/passwords.ts";
+import { setAvatar, updateProfile } from "./actions/profile.ts";
 import {
   ENDED_BATCH,
   listSessions,
@@ -40,8 +28,20 @@ import {
   signOut,
   signOutEverywhere,
   tellOfEndedSessions,
-} from "./sessions.ts";
-import { confirm, register, resendCode } from "./sign-up.ts";
+} from "./actions/sessions.ts";
+import { confirm, register, resendCode } from "./actions/sign-up.ts";
+import { digestUnder, type IdentityDependencies, providerSql, toFailure } from "./dependencies.ts";
+import { mayChangeAudit } from "./store/audit.repository.ts";
+import { sweepCodes } from "./store/codes.repository.ts";
+import { sweepUndos } from "./store/email-undos.repository.ts";
+import { sweepInvitations } from "./store/invitations.repository.ts";
+import { sweepAllowances } from "./store/limits.repository.ts";
+import { profileView } from "./store/messages.ts";
+import { ownProfile } from "./store/people.ts";
+import { profileById } from "./store/profiles.repository.ts";
+import { providerOf } from "./store/provider.ts";
+import { sweepAccounts } from "./workers/erasure.ts";
+import { applyPendingGrants } from "./workers/partner-admins.ts";
 
 const SWEEP_INTERVAL_MS = 300_000;
 const SWEEP_BATCH = 1_000;
@@ -52,7 +52,7 @@ const AUDIT_NOT_SAFE =
 
 export interface IdentityDeps {
   config: Settings;
-  carrier: Carrier;
+  messageBus: Carrier;
   clock?: Clock;
   /** Who keeps passwords and sessions; unless told otherwise, what the settings name. */
   provider?: (sql: Sql) => IdentityProvider;
@@ -61,7 +61,7 @@ export interface IdentityDeps {
 /** Users: who they are, how they prove it, what they may do. */
 export function identityService({
   config,
-  carrier,
+  messageBus,
   clock = systemClock,
   ...deps
 }: IdentityDeps): ServiceSchema {
@@ -71,15 +71,15 @@ export function identityService({
     acquireTimeoutMs: config.POSTGRES_ACQUIRE_TIMEOUT_MS,
     name: "identity",
   });
-  const out = outbox({ postgres: db, carrier, source: "waybill/identity", clock });
+  const out = outbox({ postgres: db, messageBus, source: "waybill/identity", clock });
   const makeProvider = deps.provider ?? providerOf(config, clock);
   const provider = makeProvider(providerSql(() => db.db));
   const inbox = consumer({
-    ...{ postgres: db, carrier, group: "identity", clock, outbox: out },
-    handlers: { "audit.recorded": { apply: recordTold, together: true } },
+    ...{ postgres: db, messageBus, group: "identity", clock, outbox: out },
+    handlers: { "audit.recorded": { inTransaction: recordTold, batch: true } },
   });
   const seals = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };
-  const parts: Parts = {
+  const parts: IdentityDependencies = {
     postgres: db,
     out,
     provider,

@@ -4,14 +4,14 @@ import { type ActionName, call, implement, type Params, type Result } from "../.
 import { fail, typeOf } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
-import type { Settings } from "../../lib/config/config.ts";
 import { derivedId, firstIdAt, isId } from "../../lib/ids.ts";
+import { inBatches } from "../../lib/messaging/runner.ts";
+import type { Settings } from "../../lib/settings/settings.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
-import { inBatches } from "../../mixins/messages/runner.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
 import { openStorage, type Storage, StorageError } from "../../providers/storage/index.ts";
-import { IMAGE_TYPE, reencode } from "./image.ts";
+import { IMAGE_TYPE, reencode } from "./actions/image.ts";
 
 const AVATAR_PIXELS = 512;
 const PROOF_PIXELS = 1_600;

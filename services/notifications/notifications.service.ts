@@ -3,42 +3,42 @@ import { implement } from "../../contracts/actions.ts";
 import { fail } from "../../contracts/errors.ts";
 import { circuitBreakers } from "../../lib/circuit-breaker.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
-import type { Settings } from "../../lib/config/config.ts";
 import { keyedLimit } from "../../lib/keyed-limit.ts";
-import { audit, fieldsOf } from "../../mixins/audit/audit.ts";
+import type { Settings } from "../../lib/settings/settings.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
-import { documentGauges, documentStore } from "../../mixins/documents/place.ts";
+import { documentGauges, documentStore } from "../../mixins/documents/store-of-settings.ts";
 import { health, leftOut } from "../../mixins/health/health.mixin.ts";
-import { idempotent } from "../../mixins/idempotency/idempotency.ts";
+import { audit, fieldsOf } from "../../mixins/outbox/audit.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
+import { idempotent } from "../../mixins/postgres/idempotency.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { pruning } from "../../mixins/pruning/pruning.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
-import type { Carrier } from "../../providers/carrier/index.ts";
 import { type Mailer, mailer } from "../../providers/email/index.ts";
+import type { Carrier } from "../../providers/message-bus/index.ts";
 import { type PushProvider, pushProviders } from "../../providers/push/index.ts";
-import { listAgents } from "./agents.repository.ts";
-import { createAgent, updateAgent } from "./agents.ts";
-import { PUSH_BREAKER, PUSH_PLACES } from "./delivery.ts";
-import { hasEnded, listDevices, removeDevice, saveToken } from "./devices.repository.ts";
-import { handlers } from "./handlers.ts";
-import { countHeld } from "./held.repository.ts";
-import { queueDue } from "./held.ts";
-import { listHistory, notificationDocuments } from "./history.ts";
-import { keptTexts } from "./own-texts.ts";
-import { setPreferences } from "./preferences.ts";
-import { isForgotten, preferencesOf } from "./recipients.repository.ts";
-import { notificationRetentions } from "./retention.ts";
-import type { SendingDeps } from "./sending.ts";
-import { createTemplate, placeOf, templatesPage, updateTemplate } from "./templates.ts";
+import { createAgent, updateAgent } from "./actions/agents.ts";
+import { setPreferences } from "./actions/preferences.ts";
+import { createTemplate, placeOf, templatesPage, updateTemplate } from "./actions/templates.ts";
+import { listHistory, notificationDocuments } from "./projections/history.ts";
+import { listAgents } from "./store/agents.repository.ts";
+import { countDeferred } from "./store/deferred.repository.ts";
+import { hasEnded, listDevices, removeDevice, saveToken } from "./store/devices.repository.ts";
+import { isForgotten, preferencesOf } from "./store/recipients.repository.ts";
+import { templateOverrides } from "./store/template-overrides.ts";
+import { queueDue } from "./workers/deferred.ts";
+import { PUSH_BREAKER, PUSH_PLACES } from "./workers/delivery.ts";
+import { handlers } from "./workers/event-handlers.ts";
+import { notificationRetentions } from "./workers/retention.ts";
+import type { SendingDeps } from "./workers/sending.ts";
 
 /** How long after the end of somebody's quiet hours what they held back is told at the latest. */
 const DUE_SWEEP_MS = 5_000;
 
 export interface NotificationsDeps {
   config: Settings;
-  carrier: Carrier;
+  messageBus: Carrier;
   clock?: Clock;
   /** Unless told otherwise, those that the configuration names. */
   push?: ReadonlyMap<string, PushProvider>;
@@ -47,7 +47,7 @@ export interface NotificationsDeps {
 }
 
 /** Tells people what concerns them: by push, and by e-mail where no push comes through. */
-export function notificationsService({ config, carrier, ...deps }: NotificationsDeps): ServiceSchema {
+export function notificationsService({ config, messageBus, ...deps }: NotificationsDeps): ServiceSchema {
   const clock = deps.clock ?? systemClock;
   const db = postgres({
     url: config.POSTGRES_URL_NOTIFICATIONS,
@@ -55,12 +55,12 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
     acquireTimeoutMs: config.POSTGRES_ACQUIRE_TIMEOUT_MS,
     name: "notifications",
   });
-  const out = outbox({ postgres: db, carrier, source: "waybill/notifications", clock });
+  const out = outbox({ postgres: db, messageBus, source: "waybill/notifications", clock });
   const history = notificationDocuments(db, documentStore(config, config.POSTGRES_URL_NOTIFICATIONS));
   const push = deps.push ?? pushProviders(config);
   const mail = deps.mailer ?? mailer(config);
   const keys = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };
-  const texts = keptTexts({ postgres: db, clock, warn: (text) => sending.warn(text) });
+  const texts = templateOverrides({ postgres: db, clock, warn: (text) => sending.warn(text) });
   const sending: SendingDeps = {
     postgres: db,
     outbox: out,
@@ -77,7 +77,7 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
   };
   const inbox = consumer({
     postgres: db,
-    carrier,
+    messageBus,
     group: "notifications",
     outbox: out,
     handlers: handlers(sending),
@@ -115,7 +115,7 @@ export function notificationsService({ config, carrier, ...deps }: Notifications
           ...documentGauges([history], inbox),
           notifications_held: {
             about: "Notifications that wait for the end of somebody's quiet hours",
-            read: () => countHeld(db.db),
+            read: () => countDeferred(db.db),
           },
           push_tries: {
             about: "Tries to push since the process started, by provider and outcome",

@@ -1,44 +1,43 @@
 import type { ServiceSchema } from "moleculer";
-import type {} from "moleculer-grpc"; // types the schema key `grpc`
 import { implement } from "../../contracts/actions.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
-import type { Settings } from "../../lib/config/config.ts";
 import { keyedLimit } from "../../lib/keyed-limit.ts";
-import { audit, fieldsOf } from "../../mixins/audit/audit.ts";
+import type { Settings } from "../../lib/settings/settings.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
-import { documentGauges, documentStore } from "../../mixins/documents/place.ts";
+import { documentGauges, documentStore } from "../../mixins/documents/store-of-settings.ts";
 import { health, leftOut } from "../../mixins/health/health.mixin.ts";
-import { idempotent } from "../../mixins/idempotency/idempotency.ts";
+import { audit, fieldsOf } from "../../mixins/outbox/audit.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
+import { idempotent } from "../../mixins/postgres/idempotency.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { pruning } from "../../mixins/pruning/pruning.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
-import type { Carrier } from "../../providers/carrier/index.ts";
-import { accountHandlers } from "./accounts.ts";
-import { banks } from "./banks.ts";
-import * as changing from "./changing.ts";
-import { checkoutGate } from "./checkout-gate.ts";
-import { photoIsThere, requireDeliverer } from "./checks.ts";
-import { confirmOrder, reopenCheckout } from "./confirm.ts";
-import { deadlineSweep } from "./deadlines.ts";
-import * as deliveries from "./deliveries.ts";
-import type { OrdersDeps } from "./deps.ts";
-import { listDisputes } from "./disputes.ts";
-import { sweepErasures } from "./erasure.ts";
-import { handover } from "./handover.ts";
-import { countOrders } from "./lists.repository.ts";
-import { live } from "./live.ts";
-import { applyPartnerCallback } from "./partner-callbacks.ts";
-import { noticeHandlers } from "./partner-notices.ts";
-import { receivePayment } from "./payments.ts";
-import { orderProjections, projectionHandlers } from "./projections.ts";
-import * as reading from "./reading.ts";
-import { countOverdueLooks } from "./reconciliation.repository.ts";
-import { reconciler, reconciliationCounts } from "./reconciliation.ts";
-import { refundWorker } from "./refunds.ts";
-import { orderRetentions } from "./retention.ts";
-import * as unmatched from "./unmatched.ts";
+import type { Carrier } from "../../providers/message-bus/index.ts";
+import { banks } from "./actions/banks.ts";
+import { checkoutGate } from "./actions/checkout-gate.ts";
+import * as changing from "./actions/commands.ts";
+import { confirmOrder, reopenCheckout } from "./actions/confirm.ts";
+import * as deliveries from "./actions/deliveries.ts";
+import { deliveryTokens } from "./actions/delivery-tokens.ts";
+import { listDisputes } from "./actions/disputes.ts";
+import { photoIsThere, requireDeliverer } from "./actions/lookups.ts";
+import { applyPartnerCallback } from "./actions/partner-callback.ts";
+import { receivePayment } from "./actions/payment-callback.ts";
+import * as reading from "./actions/queries.ts";
+import * as unmatched from "./actions/unmatched-payments.ts";
+import type { OrdersDependencies } from "./dependencies.ts";
+import { live } from "./projections/live-updates.ts";
+import { orderProjections, projectionHandlers } from "./projections/projections.ts";
+import { countOrders } from "./store/order-lists.repository.ts";
+import { countOverduePolls } from "./store/reconciliation.repository.ts";
+import { accountHandlers } from "./workers/account-events.ts";
+import { deadlineSweep } from "./workers/deadlines.ts";
+import { sweepErasures } from "./workers/erasure.ts";
+import { noticeHandlers } from "./workers/partner-notice-events.ts";
+import { reconciler, reconciliationCounts } from "./workers/reconciliation.ts";
+import { refundWorker } from "./workers/refunds.ts";
+import { orderRetentions } from "./workers/retention.ts";
 
 const SWEEP_INTERVAL_MS = 1_000;
 const RECONCILE_INTERVAL_MS = 5_000;
@@ -49,7 +48,7 @@ const ERASE_INTERVAL_MS = 300_000;
 
 export interface OrdersServiceDeps {
   config: Settings;
-  carrier: Carrier;
+  messageBus: Carrier;
   clock?: Clock;
   /** How often deadlines and refunds are looked for. */
   sweepIntervalMs?: number;
@@ -61,7 +60,7 @@ export interface OrdersServiceDeps {
 
 /** Orders from the confirmed check to the handover, with their payments, refunds and deadlines. */
 export function ordersService(options: OrdersServiceDeps): ServiceSchema {
-  const { config, carrier, clock = systemClock, sweepIntervalMs = SWEEP_INTERVAL_MS } = options;
+  const { config, messageBus, clock = systemClock, sweepIntervalMs = SWEEP_INTERVAL_MS } = options;
   const { reconcileIntervalMs = RECONCILE_INTERVAL_MS } = options;
   const db = postgres({
     url: config.POSTGRES_URL_ORDERS,
@@ -69,10 +68,10 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     acquireTimeoutMs: config.POSTGRES_ACQUIRE_TIMEOUT_MS,
     name: "orders",
   });
-  const out = outbox({ postgres: db, carrier, source: "waybill/orders", clock });
+  const out = outbox({ postgres: db, messageBus, source: "waybill/orders", clock });
   const projections = orderProjections(db, documentStore(config, config.POSTGRES_URL_ORDERS));
   const watchers = live();
-  const deps: OrdersDeps = {
+  const deps: OrdersDependencies = {
     clock,
     postgres: db,
     outbox: out,
@@ -83,11 +82,11 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       environment: { stripeApiUrl: config.STRIPE_API_URL },
     }),
     checkouts: checkoutGate(clock),
-    perOrder: keyedLimit({
+    orderConnections: keyedLimit({
       atOnce: Math.max(1, Math.floor(config.POSTGRES_POOL * ORDER_SHARE)),
       waitMs: config.POSTGRES_ACQUIRE_TIMEOUT_MS,
     }),
-    handover: handover(config.HANDOVER_SECRET),
+    deliveryTokens: deliveryTokens(config.HANDOVER_SECRET),
     deliveredVisibleMs: config.DELIVERED_VISIBLE_MINUTES * 60_000,
     publicUrl: config.PUBLIC_URL,
     wakeRefunds: () => refunds.wake(),
@@ -109,7 +108,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     run: reconciler(deps, () => watchers.logger, looks),
   });
   const inbox = consumer({
-    ...{ postgres: db, carrier, group: "orders", clock, outbox: out },
+    ...{ postgres: db, messageBus, group: "orders", clock, outbox: out },
     handlers: {
       ...projectionHandlers(projections, watchers),
       ...accountHandlers(deps, () => erasures.wake()),
@@ -158,7 +157,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
           orders_open: byState,
           reconciliation_overdue: {
             about: "Orders whose bank should have been asked a minute ago or longer.",
-            read: () => countOverdueLooks(db.db, LOOK_LATE_MS),
+            read: () => countOverduePolls(db.db, LOOK_LATE_MS),
           },
           reconciliation_looks: {
             about: "What asking the banks has come to since this process started.",
@@ -196,8 +195,8 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       cancel: implement("orders.cancel", (ctx) => changing.cancelOrder(deps, ctx)),
 
       available: implement("orders.available", (ctx) => deliveries.availableOrders(deps, ctx)),
-      claim: implement("orders.claim", (ctx) => deliveries.claimOrder(deps, ctx)),
-      unclaim: implement("orders.unclaim", (ctx) => deliveries.unclaimOrder(deps, ctx)),
+      claim: implement("orders.claim", (ctx) => deliveries.assignOrder(deps, ctx)),
+      unclaim: implement("orders.unclaim", (ctx) => deliveries.releaseOrder(deps, ctx)),
       reportLocation: implement("orders.reportLocation", (ctx) => deliveries.reportLocation(deps, ctx)),
       deliver: implement("orders.deliver", async (ctx) =>
         deliveries.deliverOrder(deps, ctx, await photoIsThere(ctx)),

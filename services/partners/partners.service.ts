@@ -1,35 +1,35 @@
 import type { ServiceBroker, ServiceSchema } from "moleculer";
-import type {} from "moleculer-grpc"; // types the schema key `grpc`
 import { call, implement } from "../../contracts/actions.ts";
 import { optional, uuid } from "../../contracts/schema.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
-import type { Settings } from "../../lib/config/config.ts";
 import { keyedLimit } from "../../lib/keyed-limit.ts";
 import type { GuardOptions } from "../../lib/net/guarded-request.ts";
+import type { Settings } from "../../lib/settings/settings.ts";
 import { type Caching, caching } from "../../mixins/caching/caching.mixin.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
-import { idempotent } from "../../mixins/idempotency/idempotency.ts";
 import { type Outbox, outbox } from "../../mixins/outbox/outbox.mixin.ts";
+import { idempotent } from "../../mixins/postgres/idempotency.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { pruning } from "../../mixins/pruning/pruning.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
-import type { Carrier } from "../../providers/carrier/index.ts";
-import { adminOf, managerOf } from "./access.ts";
-import { check } from "./check.ts";
-import { deadLetterActions } from "./dead-letters.ts";
-import type { OrderState } from "./deps.ts";
-import { orderHandlers } from "./orders-news.ts";
-import * as partners from "./partners.ts";
-import * as products from "./products.ts";
-import { release, reserve, SWEEP_GRACE_MS, sweepReservations } from "./reservations.ts";
-import { partnerRetentions } from "./retention.ts";
-import { reindexProducts } from "./search-reindex.ts";
-import { receiveCallback } from "./webhooks/callback.ts";
-import { countWebhooks } from "./webhooks/deliveries.repository.ts";
-import * as endpoint from "./webhooks/endpoint.ts";
-import { type SenderOptions, webhookSender } from "./webhooks/sender.ts";
+import type { Carrier } from "../../providers/message-bus/index.ts";
+import { adminOf, managerOf } from "./actions/access.ts";
+import { check } from "./actions/check.ts";
+import { deadLetterActions } from "./actions/dead-letters.ts";
+import { receiveCallback } from "./actions/partner-callback.ts";
+import * as partners from "./actions/partners.ts";
+import * as products from "./actions/products.ts";
+import { release, reserve } from "./actions/reservations.ts";
+import * as endpoint from "./actions/webhook-endpoint.ts";
+import type { OrderState } from "./dependencies.ts";
+import { countWebhooks } from "./store/webhook-deliveries.repository.ts";
+import { orderHandlers } from "./workers/order-events.ts";
+import { SWEEP_GRACE_MS, sweepReservations } from "./workers/reservations.ts";
+import { partnerRetentions } from "./workers/retention.ts";
+import { reindexProducts } from "./workers/search-reindex.ts";
+import { type SenderOptions, webhookSender } from "./workers/webhook-sender.ts";
 
 /** Stock moves without an announcement; a list may show it this much later, and 5 s more where a gateway keeps it. */
 const FRONT_PAGE_TTL_SECONDS = 25;
@@ -42,7 +42,7 @@ const ORDERS_TIMEOUT_MS = 700;
 
 export interface PartnersServiceDeps {
   config: Settings;
-  carrier: Carrier;
+  messageBus: Carrier;
   clock?: Clock;
   /** How the addresses of partners' systems are found. */
   resolve?: GuardOptions["resolve"];
@@ -54,7 +54,7 @@ export interface PartnersServiceDeps {
 
 /** Partners with their catalogue and stock, what they are told of orders, and what they say. */
 export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
-  const { config, carrier, clock = systemClock, webhooks = {} } = deps;
+  const { config, messageBus, clock = systemClock, webhooks = {} } = deps;
   const sweep = deps.sweep ?? { intervalMs: SWEEP_INTERVAL_MS, graceMs: SWEEP_GRACE_MS };
   const db = postgres({
     url: config.POSTGRES_URL_PARTNERS,
@@ -62,7 +62,7 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
     acquireTimeoutMs: config.POSTGRES_ACQUIRE_TIMEOUT_MS,
     name: "partners",
   });
-  const out = outbox({ postgres: db, carrier, source: "waybill/partners", clock });
+  const out = outbox({ postgres: db, messageBus, source: "waybill/partners", clock });
   const keys = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };
   const guard = { allowLoopback: config.SANDBOX, ...(deps.resolve && { resolve: deps.resolve }) };
   const frontPage = caching([products.FRONT_PAGE]);
@@ -78,7 +78,7 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
   };
   const sender = webhookSender({ ...work, ...webhooks });
   const inbox = consumer({
-    ...{ postgres: db, carrier, group: "partners", clock, outbox: out },
+    ...{ postgres: db, messageBus, group: "partners", clock, outbox: out },
     handlers: orderHandlers({ outbox: out, orderState, sender, publicUrl: config.PUBLIC_URL }),
   });
   const sweeper = timer({

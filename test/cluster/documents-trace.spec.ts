@@ -25,7 +25,7 @@ describe("the trace of a message that becomes a document", () => {
     const code = `
       import { ServiceBroker } from "moleculer";
       import { documents } from "./mixins/documents/documents.mixin.ts";
-      import { inTraceOf } from "./mixins/tracing/index.ts";
+      import { inTraceOf } from "./lib/tracing/index.ts";
       import { stopTelemetry } from "./platform/telemetry.ts";
       const place = { mongoUrl: process.env.MONGO_URL, database: ${JSON.stringify(newId())} };
       const events = documents({ ...place, collection: "events", indexes: [["orderId"]] });

@@ -1,7 +1,7 @@
 import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
-import { mailContract } from "../../providers/email/contract.ts";
+import { mailContract } from "../../providers/email/conformance.ts";
 import type { Mail, Mailer } from "../../providers/email/index.ts";
 import { smtp } from "../../providers/email/smtp.ts";
 import { type Certificate, makeCertificate } from "../servers/certificate.ts";

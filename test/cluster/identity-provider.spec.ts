@@ -1,8 +1,8 @@
 import { describe } from "@jest/globals";
-import { openDatabase } from "../../mixins/postgres/database.ts";
-import { identityContract } from "../../providers/identity/contract.ts";
+import { openDatabase } from "../../lib/sql/database.ts";
+import { identityContract } from "../../providers/identity/conformance.ts";
 import { keycloakProvider } from "../../providers/identity/index.ts";
-import { providerSql } from "../../services/identity/parts.ts";
+import { providerSql } from "../../services/identity/dependencies.ts";
 import { sharedKeycloak } from "../servers/keycloak.ts";
 import { keycloakOptions } from "../support/keycloak.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase } from "../support/postgres.ts";

@@ -3,14 +3,14 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { decodeJwt, decodeProtectedHeader, type JWK, SignJWT } from "jose";
 import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
+import { openDatabase } from "../../lib/sql/database.ts";
 import { type TokenVerifier, tokenVerifier } from "../../mixins/caller/token-verifier.ts";
-import { openDatabase } from "../../mixins/postgres/database.ts";
 import {
   type IdentityProvider,
   type IssuedTokens,
   keycloakProvider,
 } from "../../providers/identity/index.ts";
-import { providerSql } from "../../services/identity/parts.ts";
+import { providerSql } from "../../services/identity/dependencies.ts";
 import { type KeycloakServer, sharedKeycloak } from "../servers/keycloak.ts";
 import { importRealm, keycloakConsole, keycloakOptions } from "../support/keycloak.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";

@@ -2,10 +2,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { ServiceBroker } from "moleculer";
 import { systemClock } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
+import type { SharedStore } from "../../lib/redis/shared-store.ts";
 import { cacherOf, sharedStoreOf } from "../../mixins/caching/shared-cacher.ts";
 import { readGauges } from "../../mixins/health/health.mixin.ts";
-import type { SharedStore } from "../../mixins/redis/shared-store.ts";
-import { LEASE_SHARE, sharedCounters } from "../../services/api/shared-counters.ts";
+import { LEASE_SHARE, sharedCounters } from "../../services/api/limits/shared-counters.ts";
 import { type RedisServer, startRedis } from "../servers/redis.ts";
 import { eventually } from "../support/eventually.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";

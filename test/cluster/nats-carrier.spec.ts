@@ -11,9 +11,9 @@ import {
 } from "nats";
 import type { Message } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
-import { carrierContract } from "../../providers/carrier/contract.ts";
-import { jetStreamCarrier } from "../../providers/carrier/jetstream.ts";
-import { natsOptions } from "../../providers/carrier/nats-options.ts";
+import { messageBusConformance } from "../../providers/message-bus/conformance.ts";
+import { jetStreamMessageBus } from "../../providers/message-bus/jetstream.ts";
+import { natsOptions } from "../../providers/message-bus/nats-options.ts";
 import { type NatsServer, startNats } from "../servers/nats.ts";
 import { eventually } from "../support/eventually.ts";
 import { incoming, userDeleted } from "../support/messaging.ts";
@@ -47,14 +47,14 @@ const stream = async () => (await manager.streams.info(net.stream)).state;
 const cursor = (): Promise<ConsumerInfo> => manager.consumers.info(net.stream, GROUP);
 
 /** A member of the group whose inbox is a list. */
-async function member(before: () => Promise<void> | void = () => undefined, carrier = net.connect()) {
+async function member(before: () => Promise<void> | void = () => undefined, messageBus = net.connect()) {
   const inbox: unknown[] = [];
-  const unsubscribe = await carrier.subscribe(GROUP, ["user.deleted"], async (messages) => {
+  const unsubscribe = await messageBus.subscribe(GROUP, ["user.deleted"], async (messages) => {
     await before();
     inbox.push(...messages);
   });
   const ids = () => inbox.map((message) => (message as Message).id);
-  return { carrier, inbox, ids, unsubscribe };
+  return { messageBus, inbox, ids, unsubscribe };
 }
 
 /** A member of a group that acknowledges nothing. @returns the subjects of what it is handed, from then on */
@@ -69,17 +69,17 @@ async function silentMember(group: string, batch: number, connection = admin): P
 }
 
 describe("carrier on JetStream", () => {
-  carrierContract(async () => {
+  messageBusConformance(async () => {
     const namespace = `t-${newId()}`; // a stream of its own for each test
     return {
-      connect: async () => jetStreamCarrier({ nats: natsOptions({ NATS_URL: server.url }), namespace }),
+      connect: async () => jetStreamMessageBus({ nats: natsOptions({ NATS_URL: server.url }), namespace }),
       stop: async () => undefined,
     };
   });
 
   it("makes the stream as the promises need it", async () => {
-    const carrier = net.connect({ limits: { maxBytes: 64_000_000 } });
-    await eventually(async () => expect(await carrier.ready()).toBe(true));
+    const messageBus = net.connect({ limits: { maxBytes: 64_000_000 } });
+    await eventually(async () => expect(await messageBus.ready()).toBe(true));
     const { config } = await manager.streams.info(net.stream);
     expect(config).toMatchObject({
       subjects: [`${net.namespace}.>`],
@@ -95,10 +95,10 @@ describe("carrier on JetStream", () => {
   });
 
   it("publish, twice of the same, keeps it once, with its id and its trace in the headers", async () => {
-    const carrier = net.connect();
+    const messageBus = net.connect();
     const message = { ...incoming(userDeleted()), traceparent: TRACEPARENT };
-    await eventually(() => carrier.publish([message]));
-    await carrier.publish([message, message]);
+    await eventually(() => messageBus.publish([message]));
+    await messageBus.publish([message, message]);
     expect((await stream()).messages).toBe(1);
     const stored: StoredMsg = await manager.streams.getMessage(net.stream, { seq: 1 });
     expect(stored.subject).toBe(`${net.namespace}.user.deleted`);
@@ -108,25 +108,25 @@ describe("carrier on JetStream", () => {
   });
 
   it("publish, of what the server remembers of a stream that was purged, keeps it again", async () => {
-    const carrier = net.connect();
+    const messageBus = net.connect();
     const messages = some(3);
-    await eventually(() => carrier.publish(messages));
+    await eventually(() => messageBus.publish(messages));
     await manager.streams.purge(net.stream);
     expect((await stream()).messages).toBe(0);
-    await carrier.publish(messages);
+    await messageBus.publish(messages);
     expect((await stream()).messages).toBe(3);
   });
 
   it("what is no message, is handed over as it came, and holds up nobody", async () => {
-    const { inbox, carrier } = await member();
-    await eventually(async () => expect(await carrier.ready()).toBe(true));
+    const { inbox, messageBus } = await member();
+    await eventually(async () => expect(await messageBus.ready()).toBe(true));
     const subject = `${net.namespace}.user.deleted`;
     const poison = ["not JSON", "", "\u0000", '{"half":', "[1,2]", '"text"', "null"];
     for (const text of poison) admin.publish(subject, text);
     admin.publish(subject, Uint8Array.from([0xff, 0xfe, 0x00]));
     const [good] = some(1);
     await admin.flush();
-    await carrier.publish([good as Message]);
+    await messageBus.publish([good as Message]);
     await eventually(() => expect(inbox).toContainEqual(good));
     expect(inbox).toHaveLength(poison.length + 2);
     expect(inbox.slice(0, 3)).toEqual(poison.slice(0, 3));
@@ -135,7 +135,7 @@ describe("carrier on JetStream", () => {
 
   it("one message that an inbox never takes, holds up no other", async () => {
     let poison = "";
-    const { ids, carrier } = await (async () => {
+    const { ids, messageBus } = await (async () => {
       const known: string[] = [];
       const own = net.connect();
       await own.subscribe(GROUP, ["user.deleted"], async (messages) => {
@@ -143,11 +143,11 @@ describe("carrier on JetStream", () => {
         if (arrived.includes(poison)) throw new Error("this one is refused");
         known.push(...arrived);
       });
-      return { ids: () => known, carrier: own };
+      return { ids: () => known, messageBus: own };
     })();
     const messages = some(100);
     poison = messages[50]?.id ?? "";
-    await eventually(() => carrier.publish(messages));
+    await eventually(() => messageBus.publish(messages));
     await eventually(() => expect(new Set(ids()).size).toBe(99));
     expect((await cursor()).num_ack_pending).toBe(1);
     poison = "";
@@ -159,7 +159,7 @@ describe("carrier on JetStream", () => {
     async () => {
       const done = Promise.withResolvers<void>();
       const one = await member(() => done.promise);
-      await eventually(() => one.carrier.publish(some(1)));
+      await eventually(() => one.messageBus.publish(some(1)));
       await eventually(async () => expect((await cursor()).num_ack_pending).toBe(1));
       const other = await member();
       try {
@@ -188,7 +188,7 @@ describe("carrier on JetStream", () => {
       const sender = net.connect();
       const first = await member();
       await eventually(async () => expect((await cursor()).num_waiting).toBe(1));
-      await first.carrier.close();
+      await first.messageBus.close();
       const held = await silentMember(GROUP, 10, dying);
       const messages = some(5);
       await sender.publish(messages);
@@ -203,13 +203,13 @@ describe("carrier on JetStream", () => {
   );
 
   it("a group whose cursor was deleted, makes it anew and gets everything", async () => {
-    const { ids, carrier } = await member();
+    const { ids, messageBus } = await member();
     const before = some(5);
-    await eventually(() => carrier.publish(before));
+    await eventually(() => messageBus.publish(before));
     await eventually(() => expect(ids()).toHaveLength(5));
     await manager.consumers.delete(net.stream, GROUP);
     const after = some(5);
-    await carrier.publish(after);
+    await messageBus.publish(after);
     await eventually(() => {
       expect(new Set(ids())).toEqual(new Set([...before, ...after].map(({ id }) => id)));
     });
@@ -232,27 +232,27 @@ describe("carrier on JetStream", () => {
   });
 
   it("a group that wants more types than before, gets them from then on", async () => {
-    const { unsubscribe, carrier } = await member();
+    const { unsubscribe, messageBus } = await member();
     await eventually(async () => expect((await cursor()).config.filter_subjects).toHaveLength(1));
     await unsubscribe();
     const types: string[] = [];
-    await carrier.subscribe(GROUP, ["user.deleted", "user.updated"], async (messages) => {
+    await messageBus.subscribe(GROUP, ["user.deleted", "user.updated"], async (messages) => {
       types.push(...messages.map((message) => (message as Message).type));
     });
     await eventually(async () => expect((await cursor()).config.filter_subjects).toHaveLength(2));
-    await carrier.publish([{ ...incoming(userDeleted()), type: "user.updated" } as Message, ...some(1)]);
+    await messageBus.publish([{ ...incoming(userDeleted()), type: "user.updated" } as Message, ...some(1)]);
     await eventually(() => expect(types.sort()).toEqual(["user.deleted", "user.updated"]));
   });
 
   it("close, during a delivery, has it acknowledged, and gives back what was not begun", async () => {
     const { promise: gate, resolve: open } = Promise.withResolvers<void>();
     const leaving = await member(() => gate);
-    await eventually(() => leaving.carrier.publish(some(1)));
+    await eventually(() => leaving.messageBus.publish(some(1)));
     await eventually(async () => expect((await cursor()).num_ack_pending).toBe(1));
     const later = some(20);
-    await leaving.carrier.publish(later);
+    await leaving.messageBus.publish(later);
     await eventually(async () => expect((await cursor()).num_ack_pending).toBe(21));
-    const closing = leaving.carrier.close();
+    const closing = leaving.messageBus.close();
     open();
     await closing;
     expect(leaving.ids()).toHaveLength(1);
@@ -264,19 +264,19 @@ describe("carrier on JetStream", () => {
   it("a server that hangs, is not ready, and publish rejects before the relay's patience ends", async () => {
     const own = await startNats();
     const hung = carriers(own);
-    const carrier = hung.connect();
-    await eventually(async () => expect(await carrier.ready()).toBe(true));
+    const messageBus = hung.connect();
+    await eventually(async () => expect(await messageBus.ready()).toBe(true));
     own.freeze();
     // The signal needs a moment to reach every thread of the server: what it was asked just before is answered.
-    await eventually(async () => expect(await carrier.ready()).toBe(false));
+    await eventually(async () => expect(await messageBus.ready()).toBe(false));
     const startedMs = performance.now();
-    expect(await carrier.ready()).toBe(false);
+    expect(await messageBus.ready()).toBe(false);
     expect(performance.now() - startedMs).toBeLessThan(1_900); // a check of readiness waits for two seconds
-    await expect(carrier.publish(some(1))).rejects.toMatchObject({ kind: "unreachable" });
+    await expect(messageBus.publish(some(1))).rejects.toMatchObject({ kind: "unreachable" });
     expect(performance.now() - startedMs).toBeLessThan(5_500);
     own.thaw();
-    await eventually(async () => expect(await carrier.ready()).toBe(true));
-    await carrier.publish(some(1));
+    await eventually(async () => expect(await messageBus.ready()).toBe(true));
+    await messageBus.publish(some(1));
     await hung.close();
     await own.remove();
   });
@@ -285,14 +285,14 @@ describe("carrier on JetStream", () => {
     const own = await startNats();
     await own.stop();
     const early = carriers(own);
-    const { carrier, ids } = await member(undefined, early.connect());
-    expect(await carrier.ready()).toBe(false);
+    const { messageBus, ids } = await member(undefined, early.connect());
+    expect(await messageBus.ready()).toBe(false);
     const startedMs = performance.now();
-    await expect(carrier.publish(some(1))).rejects.toMatchObject({ kind: "unreachable" });
+    await expect(messageBus.publish(some(1))).rejects.toMatchObject({ kind: "unreachable" });
     expect(performance.now() - startedMs).toBeLessThan(200);
     await own.start();
     const messages = some(2);
-    await eventually(() => carrier.publish(messages));
+    await eventually(() => messageBus.publish(messages));
     await eventually(() => expect(ids().sort()).toEqual(messages.map(({ id }) => id).sort()));
     await early.close();
     await own.remove();

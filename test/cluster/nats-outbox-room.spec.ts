@@ -42,8 +42,8 @@ describe("messages over JetStream", () => {
       const sender = await nats.bench.sender(
         {
           ...tight,
-          async hasRoomToRepeat() {
-            const has = await tight.hasRoomToRepeat?.();
+          async hasReplayCapacity() {
+            const has = await tight.hasReplayCapacity?.();
             if (!has) looks += 1;
             return has === true;
           },

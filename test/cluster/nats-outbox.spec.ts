@@ -13,21 +13,21 @@ const nats = natsStage();
 
 /** A sender and a receiver in "processes" of their own. */
 async function stage() {
-  const carrier = nats.net.connect();
+  const messageBus = nats.net.connect();
   let refusals = 0;
   let look = Promise.withResolvers<void>();
   const sender = await nats.bench.sender({
-    ...carrier,
+    ...messageBus,
     async ready() {
       look.resolve();
       look = Promise.withResolvers();
-      const isReady = await carrier.ready();
+      const isReady = await messageBus.ready();
       if (!isReady) refusals += 1;
       return isReady;
     },
   });
   const receiver = await nats.bench.receiver(nats.net.connect(), {
-    "user.deleted": { apply: (trx, message) => enter(trx, message) },
+    "user.deleted": { inTransaction: (trx, message) => enter(trx, message) },
   });
   const said: string[] = [];
   const say = async (count: number) => {
@@ -40,7 +40,7 @@ async function stage() {
     );
     said.push(...subjects);
   };
-  /** Says something each time that the sender looks whether its carrier is there, until it is stopped. */
+  /** Says something each time that the sender looks whether its message bus is there, until it is stopped. */
   const sayOn = () => {
     let stopped = false;
     const saying = (async () => {
@@ -73,7 +73,7 @@ async function stage() {
     );
   return {
     ...{ sender, receiver, said, say, sayOn, arrived },
-    /** How often the sender has found that its carrier takes nothing. */
+    /** How often the sender has found that its message bus takes nothing. */
     refusals: () => refusals,
     /** Waits until something has arrived that is said from now on. */
     async arriving() {
@@ -131,7 +131,7 @@ describe("messages over JetStream", () => {
       await saidMore(50);
       await stop();
       await nats.bench.receiver(nats.net.connect(), {
-        "user.deleted": { apply: (trx, message) => enter(trx, message) },
+        "user.deleted": { inTransaction: (trx, message) => enter(trx, message) },
       });
       const startedMs = performance.now();
       await arrived();
@@ -168,7 +168,7 @@ describe("messages over JetStream", () => {
       });
       await nats.managed(harm);
       await nats.bench.receiver(nats.net.connect(), {
-        "user.deleted": { apply: (trx, message) => enter(trx, message) },
+        "user.deleted": { inTransaction: (trx, message) => enter(trx, message) },
       });
       await arrived();
       expect(nats.net.reports.join("\n")).toContain(why);
@@ -212,7 +212,7 @@ describe("messages over JetStream", () => {
       nats.server.deleteStore();
       await nats.server.start();
       await nats.bench.receiver(nats.net.connect(), {
-        "user.deleted": { apply: (trx, message) => enter(trx, message) },
+        "user.deleted": { inTransaction: (trx, message) => enter(trx, message) },
       });
       await nats.bench.sender(nats.net.connect());
       await arrived();

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { connect, type NatsConnection } from "nats";
 import { messages } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
-import { carrierContract } from "../../providers/carrier/contract.ts";
-import { deployCarrier, jetStreamCarrier } from "../../providers/carrier/jetstream.ts";
+import { messageBusConformance } from "../../providers/message-bus/conformance.ts";
+import { deployMessageBus, jetStreamMessageBus } from "../../providers/message-bus/jetstream.ts";
 import type { NatsServer } from "../servers/nats.ts";
 import { natsAs, natsUsers, startShippedNats } from "../support/nats.ts";
 
@@ -41,7 +41,7 @@ let server: NatsServer;
 const connections = new Map<User, NatsConnection>();
 beforeAll(async () => {
   server = await startShippedNats();
-  await deployCarrier({ nats: natsAs(server, "deploy"), namespace: NAMESPACE });
+  await deployMessageBus({ nats: natsAs(server, "deploy"), namespace: NAMESPACE });
   for (const user of users) {
     connections.set(user, await connect({ ...natsAs(server, user), reconnect: false }));
   }
@@ -207,7 +207,7 @@ describe("NATS with the configuration that ships", () => {
     const reports: string[] = [];
     const report = (line: string) => void reports.push(line);
     const stranger = { ...natsAs(server, "orders"), pass: "wrong" };
-    const outside = jetStreamCarrier({ nats: stranger, namespace: NAMESPACE, report });
+    const outside = jetStreamMessageBus({ nats: stranger, namespace: NAMESPACE, report });
     const words = "NATS refuses the user orders: check NATS_USER and NATS_PASSWORD";
     const denial = { kind: "denied", message: words };
     await expect(outside.subscribe("orders", [], async () => undefined)).rejects.toMatchObject(denial);
@@ -215,18 +215,18 @@ describe("NATS with the configuration that ships", () => {
     expect(await outside.ready()).toBe(false);
     await outside.close();
     expect(reports).toContain(words);
-    await expect(deployCarrier({ nats: stranger, namespace: NAMESPACE })).rejects.toMatchObject({
+    await expect(deployMessageBus({ nats: stranger, namespace: NAMESPACE })).rejects.toMatchObject({
       kind: "denied",
     });
   });
 });
 
 describe("carrier on JetStream, each group as the user of its service", () => {
-  carrierContract(
+  messageBusConformance(
     async () => {
       const own = await startShippedNats();
       return {
-        connect: async (user) => jetStreamCarrier({ nats: natsAs(own, user), namespace: NAMESPACE }),
+        connect: async (user) => jetStreamMessageBus({ nats: natsAs(own, user), namespace: NAMESPACE }),
         stop: () => own.remove(),
       };
     },

@@ -19,11 +19,11 @@ beforeAll(async () => {
   [server, bench] = await Promise.all([startNats(), messagingBench()]);
   net = carriers(server);
   anybody = await connect({ servers: server.url });
-  const apply: Handler["apply"] = async (trx, message) => {
+  const apply: Handler["inTransaction"] = async (trx, message) => {
     seen.push(message);
     await enter(trx, message);
   };
-  ({ con } = await bench.receiver(net.connect(), { "user.deleted": { apply } as Handler }));
+  ({ con } = await bench.receiver(net.connect(), { "user.deleted": { inTransaction: apply } as Handler }));
   const manager = await anybody.jetstreamManager();
   await eventually(() => manager.streams.info(net.stream));
 }, 60_000);

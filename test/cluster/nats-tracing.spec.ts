@@ -15,7 +15,9 @@ afterAll(stop);
 
 describe("a message over JetStream, said within a trace", () => {
   it("carries the trace to its handler, and on the wire to whoever else reads the stream", async () => {
-    await nats.bench.receiver(nats.net.connect(), { "user.deleted": { apply: async () => undefined } });
+    await nats.bench.receiver(nats.net.connect(), {
+      "user.deleted": { inTransaction: async () => undefined },
+    });
     const sender = await nats.bench.sender(nats.net.connect());
     const { traceId } = await trace.getTracer("test").startActiveSpan("the change", async (span) => {
       await sender.db.transact((trx) => sender.out.add(trx, [userDeleted()]));

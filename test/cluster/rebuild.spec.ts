@@ -6,16 +6,15 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Knex } from "knex";
 import { ServiceBroker } from "moleculer";
 import { newId } from "../../lib/ids.ts";
-import { documentStore } from "../../mixins/documents/place.ts";
-import { openDatabase } from "../../mixins/postgres/database.ts";
+import { openDatabase } from "../../lib/sql/database.ts";
+import { documentStore } from "../../mixins/documents/store-of-settings.ts";
 import { type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
-import { type NotificationDocument, notificationDocuments } from "../../services/notifications/history.ts";
 import {
-  historyId,
-  orderProjections,
-  type Projections,
-  receiptId,
-} from "../../services/orders/projections.ts";
+  type NotificationDocument,
+  notificationDocuments,
+} from "../../services/notifications/projections/history.ts";
+import { historyId, type Projections, receiptId } from "../../services/orders/projections/order-documents.ts";
+import { orderProjections } from "../../services/orders/projections/projections.ts";
 import { type Ferretdb, startFerretdb } from "../servers/ferretdb.ts";
 import { eventually } from "../support/eventually.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";

@@ -2,9 +2,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/glob
 import { Client } from "minio";
 import { ServiceBroker } from "moleculer";
 import sharp from "sharp";
-import { readConfig, type Settings } from "../../lib/config/config.ts";
 import { newId } from "../../lib/ids.ts";
-import { storageContract } from "../../providers/storage/contract.ts";
+import { readSettings, type Settings } from "../../lib/settings/settings.ts";
+import { storageContract } from "../../providers/storage/conformance.ts";
 import { openStorage, type Storage } from "../../providers/storage/index.ts";
 import { mediaService } from "../../services/media/media.service.ts";
 import { type MinioServer, startMinio } from "../servers/minio.ts";
@@ -173,7 +173,7 @@ describe("media on MinIO", () => {
     const start = async (change: Partial<Settings>) => {
       const broker = new ServiceBroker({ logger: false, skipProcessEventRegistration: true });
       broker.createService(
-        mediaService({ config: { ...readConfig({}), ...settingsOf(), ...change } as Settings }),
+        mediaService({ config: { ...readSettings({}), ...settingsOf(), ...change } as Settings }),
       );
       await broker.start().finally(() => broker.stop());
     };

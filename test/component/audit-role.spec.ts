@@ -2,15 +2,15 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import pg from "pg";
 import { newId } from "../../lib/ids.ts";
-import { openDatabase } from "../../mixins/postgres/database.ts";
+import { openDatabase } from "../../lib/sql/database.ts";
 import { migrate } from "../../platform/migrate.ts";
-import { mayChangeAudit } from "../../services/identity/audit.repository.ts";
+import { mayChangeAudit } from "../../services/identity/store/audit.repository.ts";
 import { type IdentityBench, startIdentity } from "../support/identity.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
 import { query } from "../support/sql.ts";
 
 /** What the image of PostgreSQL runs for each service's database when Compose or the dev overlay first starts. */
-const INIT = new URL("../../config/postgres/init.sh", import.meta.url);
+const INIT = new URL("../../deploy/postgres/init.sh", import.meta.url);
 const PASSWORD = "password-of-the-tests";
 const DENIED = "42501";
 

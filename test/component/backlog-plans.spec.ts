@@ -3,7 +3,7 @@ import { idAt } from "../../bench/lib/generate.ts";
 import { newId } from "../../lib/ids.ts";
 import { listUndelivered } from "../../mixins/consumer/dead-letters.repository.ts";
 import { acceptMessages, claimDue, oldestWaitingMs } from "../../mixins/consumer/inbox.repository.ts";
-import { judge } from "../../mixins/consumer/judge.ts";
+import { parseMessage } from "../../mixins/consumer/parse-message.ts";
 import { envelope } from "../../mixins/outbox/envelope.ts";
 import { insertMessages } from "../../mixins/outbox/outbox.repository.ts";
 import { userDeleted } from "../support/messaging.ts";
@@ -72,7 +72,7 @@ describe(`behind ${BACKLOG} messages that wait for a store`, () => {
     it("new messages are said and accepted at the usual cost", async () => {
       const message = envelope("waybill/test", userDeleted(), Date.now());
       await bench.expectRows((on) => insertMessages(on, [message]), 10);
-      const judged = [judge(message, Date.now(), 86_400_000)];
+      const judged = [parseMessage(message, Date.now(), 86_400_000)];
       await bench.expectRows((on) => acceptMessages(on, GROUP, judged), 10);
     });
   });

@@ -10,9 +10,9 @@ import { grpcBridge } from "moleculer-grpc";
 import { actions as contracts } from "../../contracts/actions.ts";
 import { exampleOf } from "../../contracts/documentation.ts";
 import type { Rule } from "../../contracts/schema.ts";
-import { readConfig } from "../../lib/config/config.ts";
-import { tokenIssuer } from "../../lib/config/issuer.ts";
 import { newId } from "../../lib/ids.ts";
+import { tokenIssuer } from "../../lib/settings/issuer.ts";
+import { readSettings } from "../../lib/settings/settings.ts";
 import { AUDIENCE, TOKEN_TYPE } from "../../mixins/caller/token-verifier.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
 import { grpcBinding } from "../../platform/grpc.ts";
@@ -69,7 +69,7 @@ let offered: { name: string; visibility: string; example: unknown }[];
 function settings(urls: string[]) {
   const [orders = "", partners = "", notifications = "", identity = ""] = urls;
   return {
-    ...readConfig({ DATA_DIR: dataDir }),
+    ...readSettings({ DATA_DIR: dataDir }),
     SERVICES: [...SERVICES],
     LOG_LEVEL: "fatal" as const,
     POSTGRES_ACQUIRE_TIMEOUT_MS: ACQUIRE_TIMEOUT_MS,

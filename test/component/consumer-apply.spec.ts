@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
+import { rows } from "../../lib/sql/database.ts";
 import type { HandlerError } from "../../mixins/consumer/consumer.mixin.ts";
-import { rows } from "../../mixins/postgres/database.ts";
 import { consumerStage, entering, many } from "../support/consuming.ts";
 import { eventually } from "../support/eventually.ts";
 import { enter, GROUP, incoming, userDeleted } from "../support/messaging.ts";
@@ -40,7 +40,7 @@ describe("a consumer's apply", () => {
     let deliveries = 0;
     const { broker, con } = await receiver({
       "user.deleted": {
-        async apply(trx, message) {
+        async inTransaction(trx, message) {
           deliveries += 1;
           await enter(trx, message);
           throw new Error("the shelf is full");
@@ -61,7 +61,7 @@ describe("a consumer's apply", () => {
     let deliveries = 0;
     const { broker } = await receiver({
       "user.deleted": {
-        async apply(trx, message) {
+        async inTransaction(trx, message) {
           deliveries += 1;
           if (deliveries < 3) throw new Error("not yet");
           await enter(trx, message);
@@ -80,7 +80,7 @@ describe("a consumer's apply", () => {
   it("that says `permanent`, is dead at once", async () => {
     const { broker } = await receiver({
       "user.deleted": {
-        apply: () => Promise.reject(Object.assign(new Error("gone for good"), { permanent: true })),
+        inTransaction: () => Promise.reject(Object.assign(new Error("gone for good"), { permanent: true })),
       },
     });
     await publish(incoming(userDeleted()));
@@ -93,7 +93,7 @@ describe("a consumer's apply", () => {
     const { broker } = await receiver({
       "user.deleted": {
         schedule: [10, 10],
-        async apply() {
+        async inTransaction() {
           deliveries += 1;
           throw new Error("never");
         },
@@ -108,7 +108,7 @@ describe("a consumer's apply", () => {
   it("whose error says when to come again, waits at least so long", async () => {
     const error: HandlerError = Object.assign(new Error("busy"), { retryAfterMs: 3_600_000 });
     const { broker } = await receiver({
-      "user.deleted": { apply: () => Promise.reject(error) },
+      "user.deleted": { inTransaction: () => Promise.reject(error) },
     });
     await publish(incoming(userDeleted()));
     await eventually(async () => expect(await oneRow()).toMatchObject({ attempts: 1, error: "busy" }));
@@ -125,7 +125,7 @@ describe("a consumer's apply", () => {
     const { broker } = await receiver({
       "user.deleted": {
         schedule: [],
-        apply: () => Promise.reject(new Error("no")),
+        inTransaction: () => Promise.reject(new Error("no")),
         async dead(trx, message, error) {
           asked += 1;
           await enter(trx, message, error);
@@ -148,9 +148,9 @@ describe("a consumer's apply", () => {
     const bad = messages[500]?.id;
     const { broker } = await receiver({
       "user.deleted": {
-        together: true,
+        batch: true,
         schedule: [],
-        async apply(trx, message) {
+        async inTransaction(trx, message) {
           await enter(trx, message);
           if (message.id === bad) throw new Error("bad apple");
         },

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "@jest/globals";
 import { message } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
+import { rows } from "../../lib/sql/database.ts";
 import type { Handlers } from "../../mixins/consumer/consumer.mixin.ts";
-import { rows } from "../../mixins/postgres/database.ts";
 import { CUT, consumerStage, entering, expectInTime } from "../support/consuming.ts";
 import { eventually } from "../support/eventually.ts";
 import { enter, incoming, notificationSent, quickConsumer, userDeleted } from "../support/messaging.ts";
@@ -25,7 +25,7 @@ describe("a consumer's perform", () => {
   it("runs outside any transaction, and what it returns is committed with the row's state", async () => {
     const { broker, db } = await receiver({
       "notification.sent": {
-        async perform(message, lease) {
+        async external(message, lease) {
           const open = await rows(
             db.db,
             "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in tr%'",
@@ -49,7 +49,7 @@ describe("a consumer's perform", () => {
     const { broker } = await receiver(
       {
         "notification.sent": {
-          async perform() {
+          async external() {
             hanging += 1;
             await ended;
             return undefined;
@@ -57,7 +57,7 @@ describe("a consumer's perform", () => {
         },
         "notification.failed": {
           workers: "others",
-          perform: async (message) => (trx) => enter(trx, message),
+          external: async (message) => (trx) => enter(trx, message),
         },
       },
       { performConcurrency: 2 },
@@ -80,7 +80,7 @@ describe("a consumer's perform", () => {
     const { broker } = await receiver(
       {
         "notification.sent": {
-          async perform(message) {
+          async external(message) {
             calls += 1;
             await stage.bench.db.db.raw(CUT);
             return (trx) => enter(trx, message);
@@ -103,7 +103,7 @@ describe("a consumer's perform", () => {
     const work = Promise.withResolvers<void>();
     const handlers: Handlers = {
       "notification.sent": {
-        async perform(message) {
+        async external(message) {
           begun.push(message.id);
           if (message.id === slow.id) await work.promise;
           return (trx) => enter(trx, message);
@@ -131,7 +131,7 @@ describe("a consumer's perform", () => {
     let aborted = 0;
     const { broker } = await receiver({
       "notification.sent": {
-        async perform(message, { signal }) {
+        async external(message, { signal }) {
           begun += 1;
           const mine = `try ${begun}`;
           if (begun === 1) {
@@ -159,7 +159,7 @@ describe("a consumer's perform", () => {
       {
         "notification.sent": {
           schedule: [],
-          perform: (_message, { signal }) =>
+          external: (_message, { signal }) =>
             new Promise((_resolve) => {
               signal.addEventListener("abort", () => {
                 told = signal.reason;
@@ -183,7 +183,7 @@ describe("a consumer's perform", () => {
       const { broker } = await receiver(
         {
           ...entering,
-          "notification.sent": { perform: () => new Promise(() => undefined) },
+          "notification.sent": { external: () => new Promise(() => undefined) },
         },
         { performConcurrency: 2, drainMs: 50 },
       );

@@ -2,7 +2,7 @@ import { describe, expect, it } from "@jest/globals";
 import { fail } from "../../contracts/errors.ts";
 import type { Message } from "../../contracts/messages.ts";
 import type { Handlers } from "../../mixins/consumer/consumer.mixin.ts";
-import { documentGauges } from "../../mixins/documents/place.ts";
+import { documentGauges } from "../../mixins/documents/store-of-settings.ts";
 import { consumerStage } from "../support/consuming.ts";
 import { eventually } from "../support/eventually.ts";
 import { enter, incoming, notificationSent, userDeleted } from "../support/messaging.ts";
@@ -33,8 +33,8 @@ function outside() {
 }
 
 const projecting = (store: ReturnType<typeof outside>): Handlers => ({
-  "notification.sent": { needs: store, perform: ({ id }) => store.write(id) },
-  "user.deleted": { apply: (trx, message) => enter(trx, message) },
+  "notification.sent": { needs: store, external: ({ id }) => store.write(id) },
+  "user.deleted": { inTransaction: (trx, message) => enter(trx, message) },
 });
 const some = (count: number) => Array.from({ length: count }, () => incoming(notificationSent()));
 const states = async () =>
@@ -104,7 +104,7 @@ describe("messages whose handler needs what is away", () => {
     const { broker } = await receiver({
       "notification.sent": {
         needs: store,
-        async perform({ id }) {
+        async external({ id }) {
           if (id === poison.id) throw new Error("this document cannot be written");
           await store.write(id);
           return undefined;
@@ -125,8 +125,8 @@ describe("messages whose handler needs what is away", () => {
     const hung = Promise.withResolvers<undefined>();
     const told: string[] = [];
     const { broker } = await receiver({
-      "notification.sent": { needs: outside(), perform: () => hung.promise },
-      "user.deleted": { perform: async ({ id }) => void told.push(id) },
+      "notification.sent": { needs: outside(), external: () => hung.promise },
+      "user.deleted": { external: async ({ id }) => void told.push(id) },
     });
     await publish(...some(MORE_THAN_RUN_AT_ONCE));
     await eventually(async () =>
@@ -144,7 +144,7 @@ describe("messages whose handler needs what is away", () => {
 
   it("without such a need, still die of what is away: who waits for them must hear of it", async () => {
     const { broker } = await receiver({
-      "notification.sent": { perform: () => Promise.reject(fail("SERVICE_UNAVAILABLE")) },
+      "notification.sent": { external: () => Promise.reject(fail("SERVICE_UNAVAILABLE")) },
     });
     await publish(...some(1));
     await eventually(async () => expect(await states()).toEqual([{ state: "dead", attempts: 5 }]));

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
+import { rows } from "../../lib/sql/database.ts";
 import { consumer, type Handlers } from "../../mixins/consumer/consumer.mixin.ts";
-import { rows } from "../../mixins/postgres/database.ts";
 import { CUT, consumerStage, DAY_MS, entering, expectInTime, many } from "../support/consuming.ts";
 import { eventually } from "../support/eventually.ts";
 import { enter, GROUP, incoming, notificationSent, userDeleted } from "../support/messaging.ts";
@@ -17,7 +17,7 @@ describe("an inbox", () => {
       const poison = new Set(messages.filter((_, i) => i % 10 === 0).map(({ id }) => id));
       const { broker } = await receiver({
         "user.deleted": {
-          async apply(trx, message) {
+          async inTransaction(trx, message) {
             if (poison.has(message.id)) throw new Error("poison");
             await enter(trx, message);
           },
@@ -67,7 +67,7 @@ describe("an inbox", () => {
     const replicas = await Promise.all(
       ["a", "b", "c"].map((name) =>
         receiver(
-          { "user.deleted": { apply: (trx, message) => enter(trx, message, name) } },
+          { "user.deleted": { inTransaction: (trx, message) => enter(trx, message, name) } },
           { applyClaims: 8 },
         ),
       ),
@@ -82,7 +82,7 @@ describe("an inbox", () => {
   it("with more than it claims at once, calls the other replicas", async () => {
     const slow = (name: string): Handlers => ({
       "user.deleted": {
-        async apply(trx, message) {
+        async inTransaction(trx, message) {
           await trx.raw("SELECT pg_sleep(0.01)");
           await enter(trx, message, name);
         },
@@ -119,7 +119,7 @@ describe("an inbox", () => {
     let entered = 0;
     const { broker } = await receiver({
       "user.deleted": {
-        async apply(trx, message) {
+        async inTransaction(trx, message) {
           await enter(trx, message);
           entered += 1;
           if (entered === 20) {
@@ -142,7 +142,7 @@ describe("an inbox", () => {
     });
     const { broker } = await receiver({
       "user.deleted": {
-        async apply(trx, message) {
+        async inTransaction(trx, message) {
           begun += 1;
           await gate;
           await enter(trx, message);
@@ -166,7 +166,7 @@ describe("an inbox", () => {
   it("forgets what is over after fourteen days, and never a dead letter", async () => {
     const { broker } = await receiver({
       ...entering,
-      "notification.sent": { schedule: [], perform: () => Promise.reject(new Error("no")) },
+      "notification.sent": { schedule: [], external: () => Promise.reject(new Error("no")) },
     });
     const [old, young] = many(2);
     await publish(old, young, incoming(notificationSent()));
@@ -198,7 +198,7 @@ describe("an inbox", () => {
     const build = () =>
       consumer({
         postgres: stage.bench.db,
-        carrier: stage.carrier,
+        messageBus: stage.messageBus,
         group: GROUP,
         handlers: entering,
         limits: { retentionMs: 7 * DAY_MS },

@@ -6,7 +6,7 @@ import type { Message, NewMessage } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
 import { type Consumer, consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
-import { inProcessCarrier } from "../../providers/carrier/index.ts";
+import { inProcessCarrier } from "../../providers/message-bus/index.ts";
 import { type PlantedLetters, plantedLetters } from "../support/dead-letters.ts";
 import { eventually } from "../support/eventually.ts";
 import {
@@ -23,7 +23,7 @@ import { type TestClaims, testIdentity } from "../support/tokens.ts";
 
 const DAY_MS = 86_400_000;
 const identity = testIdentity();
-const carrier = inProcessCarrier({ groups: [GROUP] });
+const messageBus = inProcessCarrier({ groups: [GROUP] });
 const broken = new Set<string>();
 const told: NewMessage[] = [];
 
@@ -41,14 +41,14 @@ beforeAll(async () => {
   });
   con = consumer({
     postgres: db,
-    carrier,
+    messageBus,
     group: GROUP,
     limits: quickConsumer,
     outbox: { add: async (_trx, messages) => void told.push(...messages) },
     handlers: {
       "user.deleted": {
         schedule: [],
-        async apply(trx, message) {
+        async inTransaction(trx, message) {
           if (broken.has(message.id)) throw new Error("broken");
           await enter(trx, message);
         },
@@ -86,7 +86,7 @@ const list = async (limit?: number) =>
 async function deadLetter(): Promise<{ message: Message; id: string }> {
   const message = incoming(userDeleted());
   broken.add(message.id);
-  await carrier.publish([message]);
+  await messageBus.publish([message]);
   return await eventually(async () => {
     const letter = (await list()).find(({ messageId }) => messageId === message.id);
     if (!letter) throw new Error("not dead yet");
@@ -95,7 +95,7 @@ async function deadLetter(): Promise<{ message: Message; id: string }> {
 }
 
 async function quarantine(incomingMessage: unknown): Promise<string> {
-  await carrier.publish([incomingMessage as Message]);
+  await messageBus.publish([incomingMessage as Message]);
   const [letter] = await list();
   return letter?.id ?? "";
 }
@@ -194,9 +194,9 @@ describe("dropDeadLetter", () => {
     broken.clear();
     await call(broker, "orders.dropDeadLetter", { id }, await as());
     await call(broker, "orders.dropDeadLetter", { id }, await as());
-    await carrier.publish([message]);
+    await messageBus.publish([message]);
     const other = incoming(userDeleted());
-    await carrier.publish([other]);
+    await messageBus.publish([other]);
     await eventually(async () => expect(await bench.ledger()).toMatchObject([{ messageId: other.id }]));
     expect(await list()).toEqual([]);
     expect((await bench.inboxRows()).map(({ state }) => state).sort()).toEqual(["done", "dropped"]);

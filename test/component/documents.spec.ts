@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import type { Knex } from "knex";
+import type { Db } from "../../lib/sql/database.ts";
 import { createCollection } from "../../migrations/shared/documents.ts";
 import * as repository from "../../mixins/documents/postgres.repository.ts";
-import type { Db } from "../../mixins/postgres/database.ts";
 import { documentsContract, eventOptions, openEvents } from "../support/documents-contract.ts";
 import { eventually } from "../support/eventually.ts";
 import { explain } from "../support/explain.ts";

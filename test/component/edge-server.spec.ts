@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { Agent, get, type IncomingMessage, type ServerResponse } from "node:http";
 import { connect, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "@jest/globals";
+import { problemOf } from "../../services/api/answers/problem.ts";
 import { type EdgeServer, edgeServer } from "../../services/api/edge/server.ts";
-import { problemOf } from "../../services/api/problem.ts";
 import { eventually } from "../support/eventually.ts";
 import { servedBeside } from "../support/slow-sockets.ts";
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import { catalogue } from "../../contracts/errors.ts";
+import { errorCatalogue } from "../../contracts/errors.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
 
 let gateway: TestGateway;
@@ -45,7 +45,7 @@ describe("documentation", () => {
 
   it("of the errors, explains each code where its problem document leads", async () => {
     const page = await (await get("/docs/errors")).text();
-    for (const type of Object.keys(catalogue)) expect(page).toContain(`<tr id="${type.toLowerCase()}">`);
+    for (const type of Object.keys(errorCatalogue)) expect(page).toContain(`<tr id="${type.toLowerCase()}">`);
   });
 
   it("at /openapi.json, is the document that the page shows", async () => {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/glo
 import type { Params } from "../../contracts/actions.ts";
 import { exampleOf } from "../../contracts/documentation.ts";
 import { newId } from "../../lib/ids.ts";
-import { endpointOf } from "../../services/api/endpoint.ts";
+import { endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
 import { requestsTo } from "../support/requests.ts";

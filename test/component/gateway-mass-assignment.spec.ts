@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { exampleOf } from "../../contracts/documentation.ts";
 import type { Rule } from "../../contracts/schema.ts";
-import { type Endpoint, endpointOf } from "../../services/api/endpoint.ts";
+import { type Endpoint, endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
 import { bodyOf, claimsFor, headersOf, pathOf } from "../support/operations.ts";

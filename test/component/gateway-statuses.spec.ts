@@ -6,7 +6,7 @@ import type { Role } from "../../contracts/meta.ts";
 import { queueOwners } from "../../contracts/operations.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
-import { type Endpoint, endpointOf } from "../../services/api/endpoint.ts";
+import { type Endpoint, endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { type AnswerChecker, answerChecker, type OpenApi } from "../support/answers.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import type { Rule } from "../../contracts/schema.ts";
-import { contractOf } from "../../services/api/contract.ts";
-import { type Endpoint, endpointOf } from "../../services/api/endpoint.ts";
+import { contractOf } from "../../services/api/actions/contract.ts";
+import { type Endpoint, endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
 import { bodyOf, claimsFor, headersOf, pathOf } from "../support/operations.ts";

@@ -1,7 +1,7 @@
 import { Metadata, status as Status } from "@grpc/grpc-js";
 import type { MethodDefinition } from "@grpc/proto-loader";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import { catalogue } from "../../contracts/errors.ts";
+import { errorCatalogue } from "../../contracts/errors.ts";
 import {
   cluster,
   credential,
@@ -211,7 +211,7 @@ describe("the status of a failed call", () => {
       const trailer = JSON.parse(error.metadata.get(NAMES.error)[0].toString());
       expect(trailer).not.toHaveProperty("stack");
       if (name === "TypeError")
-        expect(trailer).toMatchObject({ type: "INTERNAL", message: catalogue.INTERNAL.title });
+        expect(trailer).toMatchObject({ type: "INTERNAL", message: errorCatalogue.INTERNAL.title });
     },
   );
 

@@ -3,7 +3,7 @@ import { connect } from "node:tls";
 import { Client, credentials, Server, ServerCredentials, status as Status } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { callCredential, sharedServer, TlsFileError } from "moleculer-grpc";
-import { readConfig, type Settings } from "../../lib/config/config.ts";
+import { readSettings, type Settings } from "../../lib/settings/settings.ts";
 import { type PeerStreams, peerStreams } from "../../packages/moleculer-grpc/src/peer-stream-client.ts";
 import { protoCatalogue } from "../../packages/moleculer-grpc/src/proto-catalogue.ts";
 import { tlsIdentity } from "../../packages/moleculer-grpc/src/tls.ts";
@@ -225,7 +225,7 @@ describe("files that cannot be used", () => {
 
   it("by the settings, are a wrong configuration that names the setting and not its value", () => {
     const env = { GRPC_TLS_CERT: valid.cert, GRPC_TLS_KEY: "/nowhere/tls.key", GRPC_TLS_CA: valid.ca };
-    const settings = { ...readConfig(env), BRIDGE_SECRET: SECRET } as Settings;
+    const settings = { ...readSettings(env), BRIDGE_SECRET: SECRET } as Settings;
     expect(() => nodeBridge(settings, sharedServer())).toThrow("GRPC_TLS_KEY cannot be read: ENOENT");
   });
 });

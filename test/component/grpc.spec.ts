@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { ServiceBroker } from "moleculer";
-import { catalogue, fail } from "../../contracts/errors.ts";
+import { errorCatalogue, fail } from "../../contracts/errors.ts";
 import { cluster, EMPTY_ECHO, errorNamed, type Node, offeredBy, probeService } from "../support/bridge.ts";
 import { eventually } from "../support/eventually.ts";
 
@@ -44,8 +44,8 @@ const extra = {
     if (ctx.params.name === "large data") {
       throw fail("ILLEGAL_TRANSITION", "Too much to tell.", { list: "ü".repeat(4_000) });
     }
-    if (ctx.params.name in catalogue) {
-      throw fail(ctx.params.name as keyof typeof catalogue, ctx.params.message, { fact: 1 });
+    if (ctx.params.name in errorCatalogue) {
+      throw fail(ctx.params.name as keyof typeof errorCatalogue, ctx.params.message, { fact: 1 });
     }
     throw errorNamed(ctx.params.name, ctx.params.message);
   },
@@ -145,9 +145,9 @@ describe("a call over the bridge", () => {
     expect(thrown.nodeID).toBeDefined();
   });
 
-  it.each(Object.keys(catalogue))("that fails with %s, fails with it here", async (type) => {
+  it.each(Object.keys(errorCatalogue))("that fails with %s, fails with it here", async (type) => {
     const thrown = await failureOf(caller.call("probe.fail", { name: type, message: "why" }));
-    expect(seen(thrown)).toEqual(seen(fail(type as keyof typeof catalogue, "why", { fact: 1 })));
+    expect(seen(thrown)).toEqual(seen(fail(type as keyof typeof errorCatalogue, "why", { fact: 1 })));
   });
 
   it("that throws what was made for nobody, tells INTERNAL and no more", async () => {

@@ -12,9 +12,9 @@ import { sandboxPush } from "../../providers/push/sandbox.ts";
 import { webPush } from "../../providers/push/webpush.ts";
 import { StorageError } from "../../providers/storage/port.ts";
 import { s3Storage } from "../../providers/storage/s3.ts";
-import { sealSecret } from "../../services/partners/webhooks/secrets.ts";
-import { newSecret } from "../../services/partners/webhooks/signature.ts";
-import { tell } from "../../services/partners/webhooks/tell.ts";
+import { sealSecret } from "../../services/partners/store/webhook-secrets.ts";
+import { newSecret } from "../../services/partners/store/webhook-signature.ts";
+import { attemptDelivery } from "../../services/partners/workers/webhook-attempt.ts";
 import { apnsSettings } from "../support/apns-server.ts";
 import { eventually } from "../support/eventually.ts";
 import { fcmSettings } from "../support/fcm-server.ts";
@@ -75,7 +75,7 @@ describe("beside servers that break every phase of an answer by HTTP", () => {
     const fresh = { webhookOlderSecrets: [], ageMs: 0 };
     const keys = { secret: "s".repeat(48) };
     const webhook = (apiUrl: string) =>
-      tell(
+      attemptDelivery(
         {
           ...{ id: newId(), leaseId: newId(), webhookMessageId: newId(), partnerId, attempt: 1, ...fresh },
           ...{ messageId: newId(), type: "order.paid", urgency: "preparation" as const, body: "{}" },
@@ -102,7 +102,7 @@ describe("beside servers that break every phase of an answer by HTTP", () => {
       const { port } = http.servers.find(({ name }) => name === "reads and says nothing") ?? {};
       const startedMs = performance.now();
       const claimed = { ...fresh, webhookEnabled: true, apiUrl: httpUrl(port ?? 0), partnerId };
-      await tell(
+      await attemptDelivery(
         {
           ...{ id: newId(), leaseId: newId(), webhookMessageId: newId(), attempt: 1, messageId: newId() },
           ...{ type: "order.paid", urgency: "preparation" as const, body: "{}", ...claimed },

@@ -4,7 +4,7 @@ import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
 import { tokenVerifier } from "../../mixins/caller/token-verifier.ts";
 import { builtInProvider } from "../../providers/identity/index.ts";
-import { providerSql } from "../../services/identity/parts.ts";
+import { providerSql } from "../../services/identity/dependencies.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 
 const PASSWORD = "Blaubeere-Teppich-91";

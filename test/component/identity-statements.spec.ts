@@ -1,15 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
-import { type Db, rows } from "../../mixins/postgres/database.ts";
+import { type Db, rows } from "../../lib/sql/database.ts";
 import * as accounts from "../../providers/identity/built-in.repository.ts";
-import * as audit from "../../services/identity/audit.repository.ts";
-import * as codes from "../../services/identity/codes.repository.ts";
-import * as undos from "../../services/identity/email-undos.repository.ts";
-import * as erasures from "../../services/identity/erasures.repository.ts";
-import * as invitations from "../../services/identity/invitations.repository.ts";
-import * as limits from "../../services/identity/limits.repository.ts";
-import * as profiles from "../../services/identity/profiles.repository.ts";
+import * as audit from "../../services/identity/store/audit.repository.ts";
+import * as codes from "../../services/identity/store/codes.repository.ts";
+import * as undos from "../../services/identity/store/email-undos.repository.ts";
+import * as erasures from "../../services/identity/store/erasures.repository.ts";
+import * as invitations from "../../services/identity/store/invitations.repository.ts";
+import * as limits from "../../services/identity/store/limits.repository.ts";
+import * as profiles from "../../services/identity/store/profiles.repository.ts";
 import { eventually } from "../support/eventually.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
-import { rows } from "../../mixins/postgres/database.ts";
+import { rows } from "../../lib/sql/database.ts";
 import {
   insertSession,
   sweepSessions,
@@ -13,17 +13,17 @@ import {
   unclosedSessions,
   untoldSessions as untoldKeycloakSessions,
 } from "../../providers/identity/keycloak.repository.ts";
-import { sweepCodes } from "../../services/identity/codes.repository.ts";
-import { sweepUndos } from "../../services/identity/email-undos.repository.ts";
-import { eraseTraces, pendingErasures } from "../../services/identity/erasures.repository.ts";
-import { sweepInvitations } from "../../services/identity/invitations.repository.ts";
-import { forgetUses, sweepAllowances } from "../../services/identity/limits.repository.ts";
-import { providerSql } from "../../services/identity/parts.ts";
+import { providerSql } from "../../services/identity/dependencies.ts";
+import { sweepCodes } from "../../services/identity/store/codes.repository.ts";
+import { sweepUndos } from "../../services/identity/store/email-undos.repository.ts";
+import { eraseTraces, pendingErasures } from "../../services/identity/store/erasures.repository.ts";
+import { sweepInvitations } from "../../services/identity/store/invitations.repository.ts";
+import { forgetUses, sweepAllowances } from "../../services/identity/store/limits.repository.ts";
 import {
   deleteUnconfirmedRow,
   pendingGrants,
   unconfirmedProfiles,
-} from "../../services/identity/profiles.repository.ts";
+} from "../../services/identity/store/profiles.repository.ts";
 import { explain } from "../support/explain.ts";
 import { LOAD_TIMEOUT_MS, PLAN_ROWS, type PlanBench, planBench } from "../support/plans.ts";
 

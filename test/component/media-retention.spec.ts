@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
-import { readConfig, type Settings } from "../../lib/config/config.ts";
 import { newId } from "../../lib/ids.ts";
+import { readSettings, type Settings } from "../../lib/settings/settings.ts";
 import { folderStorage } from "../../providers/storage/index.ts";
 import { mediaService } from "../../services/media/media.service.ts";
 import { eventually } from "../support/eventually.ts";
@@ -27,7 +27,7 @@ beforeAll(async () => {
 });
 
 it("photos of deliveries, of orders older than is kept, are removed, and no avatar", async () => {
-  const config = readConfig({}, { needs: false }) as Settings;
+  const config = readSettings({}, { needs: false }) as Settings;
   broker.createService(mediaService({ config, storage }));
   await broker.start();
   await eventually(async () => expect(await storage.list("proofs/", 10)).toEqual([...young].sort()));

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
+import { row } from "../../lib/sql/database.ts";
 import { listUndelivered } from "../../mixins/consumer/dead-letters.repository.ts";
 import {
   acceptMessages,
@@ -14,7 +15,7 @@ import {
   renewLeases,
   reschedule,
 } from "../../mixins/consumer/inbox.repository.ts";
-import { judge } from "../../mixins/consumer/judge.ts";
+import { parseMessage } from "../../mixins/consumer/parse-message.ts";
 import { envelope } from "../../mixins/outbox/envelope.ts";
 import {
   claimMessages,
@@ -25,7 +26,6 @@ import {
   outboxStats,
   pruneOutbox,
 } from "../../mixins/outbox/outbox.repository.ts";
-import { row } from "../../mixins/postgres/database.ts";
 import { userDeleted } from "../support/messaging.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 
@@ -113,7 +113,7 @@ const statements: [name: string, work: () => Promise<unknown>][] = [
       acceptMessages(
         db,
         GROUP,
-        messages.map((message) => judge(message, Date.now(), RETENTION_MS)),
+        messages.map((message) => parseMessage(message, Date.now(), RETENTION_MS)),
       ),
   ],
   ["inbox: count", () => inboxStats(db, GROUP, ["user.deleted"])],

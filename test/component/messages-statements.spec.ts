@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
+import { type Db, rows } from "../../lib/sql/database.ts";
 import * as letters from "../../mixins/consumer/dead-letters.repository.ts";
 import * as inbox from "../../mixins/consumer/inbox.repository.ts";
-import * as keys from "../../mixins/idempotency/idempotency.repository.ts";
 import * as outbox from "../../mixins/outbox/outbox.repository.ts";
 import * as replays from "../../mixins/outbox/replay.repository.ts";
-import { type Db, rows } from "../../mixins/postgres/database.ts";
+import * as keys from "../../mixins/postgres/idempotency.repository.ts";
 import { eventually } from "../support/eventually.ts";
 import { incoming, userDeleted } from "../support/messaging.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
@@ -94,7 +94,7 @@ describe("a dead letter", () => {
       const found = await letters.lockDeadLetter(trx, one);
       expect(found).toMatchObject({ messageId: ids[0], state: "dead" });
       const content = { ...incoming(userDeleted()), subject: "s", state: "waiting" as const };
-      await letters.revive(trx, one, content);
+      await letters.requeue(trx, one, content);
       const [revived] = await rows(
         trx,
         "SELECT state, attempts, subject, error FROM inbox WHERE dead_letter_id = ?",
@@ -105,7 +105,7 @@ describe("a dead letter", () => {
       expect(await letters.drop(trx, one)).toBe(false);
       expect(await letters.wasDeadLetter(trx, one)).toBe(true);
       expect(await letters.wasDeadLetter(trx, newId())).toBe(false);
-      await letters.revive(trx, one, { ...content, subject: "t" });
+      await letters.requeue(trx, one, { ...content, subject: "t" });
       const subjects = "SELECT subject FROM inbox WHERE subject IN ('s', 't')";
       expect(await rows(trx, subjects)).toEqual([{ subject: "s" }]);
       expect([await letters.drop(trx, other), await letters.drop(trx, other)]).toEqual([true, false]);
@@ -210,7 +210,7 @@ describe("an inbox", () => {
           })
         )
           .sort((a, b) => ids.indexOf(a.messageId) - ids.indexOf(b.messageId))
-          .map((one) => [ids.indexOf(one.messageId), one.suspect, inbox.isAlone(one)]);
+          .map((one) => [ids.indexOf(one.messageId), one.suspect, inbox.isIsolated(one)]);
       expect(await claim(0)).toEqual([
         [2, true, false],
         [3, false, false],
@@ -352,14 +352,14 @@ describe("an outbox", () => {
 
   it("notes its carrier's mark in the place of the one that was seen", async () => {
     await still(async (trx) => {
-      expect(await replays.carrierMark(trx)).toBeUndefined();
-      expect(await replays.noteMark(trx, "one", undefined, undefined)).toBe(true);
-      expect(await replays.noteMark(trx, "two", undefined, undefined)).toBe(false);
-      expect(await replays.noteMark(trx, "two", "zero", undefined)).toBe(false);
-      expect([await replays.carrierMark(trx), await replays.isReplaying(trx)]).toEqual(["one", false]);
+      expect(await replays.findCheckpoint(trx)).toBeUndefined();
+      expect(await replays.saveCheckpoint(trx, "one", undefined, undefined)).toBe(true);
+      expect(await replays.saveCheckpoint(trx, "two", undefined, undefined)).toBe(false);
+      expect(await replays.saveCheckpoint(trx, "two", "zero", undefined)).toBe(false);
+      expect([await replays.findCheckpoint(trx), await replays.isReplaying(trx)]).toEqual(["one", false]);
       expect(await replays.claimReplay(trx)).toBeUndefined();
-      expect(await replays.noteMark(trx, "two", "one", 5_000)).toBe(true);
-      expect([await replays.carrierMark(trx), await replays.isReplaying(trx)]).toEqual(["two", true]);
+      expect(await replays.saveCheckpoint(trx, "two", "one", 5_000)).toBe(true);
+      expect([await replays.findCheckpoint(trx), await replays.isReplaying(trx)]).toEqual(["two", true]);
       await replays.endReplay(trx);
       expect(await replays.isReplaying(trx)).toBe(false);
     });
@@ -371,7 +371,7 @@ describe("an outbox", () => {
       for (const [index, seconds] of [-30, -20, -10, -10].entries()) {
         await set(trx, "outbox", ids[index], `sent_at = ${at(seconds)}`);
       }
-      await replays.noteMark(trx, "one", undefined, 10_000);
+      await replays.saveCheckpoint(trx, "one", undefined, 10_000);
       const found = async (limit: number) => {
         const claimed = await replays.claimReplay(trx);
         return claimed ? await replays.replayedMessages(trx, claimed, limit) : [];
@@ -383,9 +383,9 @@ describe("an outbox", () => {
       await replays.advanceReplay(trx, first?.sentAt ?? "", first?.message.id ?? "");
       expect(order(await found(9))).toEqual([2, 1]);
       // Asked for more while it is under way: it begins anew and goes further back.
-      await replays.noteMark(trx, "two", "one", Number.POSITIVE_INFINITY);
+      await replays.saveCheckpoint(trx, "two", "one", Number.POSITIVE_INFINITY);
       expect(order(await found(9))).toEqual([3, 2, 1, 0]);
-      await replays.noteMark(trx, "three", "two", 1_000);
+      await replays.saveCheckpoint(trx, "three", "two", 1_000);
       expect(order(await found(9))).toEqual([3, 2, 1, 0]);
     });
   });
@@ -520,7 +520,7 @@ describe("a write", () => {
   const key = { userId: newId(), scope: "s", key: "k", bodyHash: "h" };
   const content = { ...incoming(userDeleted()), state: "waiting" as const };
   const writes: Record<string, () => Promise<unknown>> = {
-    revive: () => letters.revive(db, newId(), content),
+    revive: () => letters.requeue(db, newId(), content),
     insertMessages: () => outbox.insertMessages(db, [incoming(userDeleted())]),
     markSent: () => outbox.markSent(db, [newId()]),
     markFailed: () => outbox.markFailed(db, [{ id: newId(), delayMs: 1 }], "x"),
@@ -558,7 +558,7 @@ describe("a pruner", () => {
     await outbox.markSent(db, [sent?.id ?? ""]);
     const key = { userId: newId(), scope: "s", key: "k", bodyHash: "h" };
     await keys.storeAnswer(db, key, 1);
-    await replays.noteMark(db, "one", undefined, 1_000);
+    await replays.saveCheckpoint(db, "one", undefined, 1_000);
     const other = await db.transaction();
     for (const table of ["inbox", "outbox", "idempotency_keys", "carrier_marks"]) {
       await other.raw(`SELECT FROM ${table} FOR UPDATE`);

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
 import { fail } from "../../contracts/errors.ts";
-import { inProcessCarrier } from "../../providers/carrier/index.ts";
+import { inProcessCarrier } from "../../providers/message-bus/index.ts";
 import { eventually } from "../support/eventually.ts";
 import { GROUP, type MessagingBench, messagingBench, userDeleted } from "../support/messaging.ts";
 import { recordSpans } from "../support/spans.ts";
@@ -19,19 +19,19 @@ const named = (name: string) => ended.filter((span) => span.name === name);
 
 describe("a message, said within a trace", () => {
   it("carries the trace to its handler, whose failures stand on their span", async () => {
-    const carrier = inProcessCarrier({ groups: [GROUP] });
+    const messageBus = inProcessCarrier({ groups: [GROUP] });
     let tries = 0;
     let seen: string | undefined;
-    await bench.receiver(carrier, {
+    await bench.receiver(messageBus, {
       "user.deleted": {
-        async apply() {
+        async inTransaction() {
           tries += 1;
           seen = trace.getActiveSpan()?.spanContext().spanId;
           if (tries === 1) throw fail("NOT_FOUND", "the first time fails");
         },
       },
     });
-    const sender = await bench.sender(carrier);
+    const sender = await bench.sender(messageBus);
     const tracer = trace.getTracer("test");
     const { traceId, spanId } = await tracer.startActiveSpan("the change", async (span) => {
       await sender.db.transact((trx) => sender.out.add(trx, [userDeleted()]));
@@ -59,12 +59,12 @@ describe("a message, said within a trace", () => {
   });
 
   it("dies within the trace, and what is said of its death belongs to it", async () => {
-    const carrier = inProcessCarrier({ groups: [GROUP] });
+    const messageBus = inProcessCarrier({ groups: [GROUP] });
     let said: string | undefined;
-    await bench.receiver(carrier, {
+    await bench.receiver(messageBus, {
       "user.deleted": {
         schedule: [],
-        async apply() {
+        async inTransaction() {
           throw new Error("for good");
         },
         async dead() {
@@ -72,7 +72,7 @@ describe("a message, said within a trace", () => {
         },
       },
     });
-    const sender = await bench.sender(carrier);
+    const sender = await bench.sender(messageBus);
     const traceId = await trace.getTracer("test").startActiveSpan("the change", async (span) => {
       await sender.db.transact((trx) => sender.out.add(trx, [userDeleted()]));
       span.end();
@@ -82,14 +82,14 @@ describe("a message, said within a trace", () => {
   });
 
   it("is handed over outside of the trace: what serves all is no part of one", async () => {
-    const carrier = inProcessCarrier({ groups: [GROUP] });
+    const messageBus = inProcessCarrier({ groups: [GROUP] });
     let active: unknown = "not yet";
-    const publish: typeof carrier.publish = async (messages) => {
+    const publish: typeof messageBus.publish = async (messages) => {
       active = trace.getActiveSpan();
-      await carrier.publish(messages);
+      await messageBus.publish(messages);
     };
-    await bench.receiver(carrier, { "user.deleted": { apply: async () => undefined } });
-    const sender = await bench.sender({ ...carrier, publish });
+    await bench.receiver(messageBus, { "user.deleted": { inTransaction: async () => undefined } });
+    const sender = await bench.sender({ ...messageBus, publish });
     await trace.getTracer("test").startActiveSpan("the change", async (span) => {
       await sender.db.transact((trx) => sender.out.add(trx, [userDeleted()]));
       span.end();

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { type MessageData, mailSealPlace } from "../../contracts/messages.ts";
+import { encrypt } from "../../lib/encryption.ts";
 import { newId } from "../../lib/ids.ts";
-import { seal } from "../../lib/seal.ts";
 import { apnsSettings } from "../support/apns-server.ts";
 import { eventually } from "../support/eventually.ts";
 import { fcmSettings } from "../support/fcm-server.ts";
@@ -119,7 +119,7 @@ describe("direct sends", () => {
     const email = `${newId()}@example.org`;
     const place = mailSealPlace({ template: "confirm-email", email });
     const keys = { secret: platform.config.SEAL_SECRET };
-    const sealed = seal(JSON.stringify({ code: "771204" }), keys, place);
+    const sealed = encrypt(JSON.stringify({ code: "771204" }), keys, place);
     const { id } = await request(email, { values: {}, sealed });
     await eventually(() => expect(platform.mails(email)).toHaveLength(1));
     expect(platform.mails(email)[0]?.text).toContain("771204");
@@ -132,7 +132,7 @@ describe("direct sends", () => {
   it("a code that was sealed for somebody else, is not mailed", async () => {
     const email = `${newId()}@example.org`;
     const place = mailSealPlace({ template: "confirm-email", email: "other@example.org" });
-    const sealed = seal('{"code":"771205"}', { secret: platform.config.SEAL_SECRET }, place);
+    const sealed = encrypt('{"code":"771205"}', { secret: platform.config.SEAL_SECRET }, place);
     const { id } = await request(email, { values: {}, sealed });
     await eventually(async () => {
       const [row] = await platform.rows("SELECT error FROM inbox WHERE message_id = ?", [id]);

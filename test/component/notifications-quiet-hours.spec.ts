@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import type { Params } from "../../contracts/actions.ts";
 import { newId } from "../../lib/ids.ts";
-import { takeDue } from "../../services/notifications/held.repository.ts";
+import { takeDue } from "../../services/notifications/store/deferred.repository.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   type NotificationsHarness,

@@ -5,7 +5,7 @@ import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it, jest } from "@jest/globals";
 import { fail } from "../../contracts/errors.ts";
 import { newId } from "../../lib/ids.ts";
-import { type OrderStreams, orderStreams, type Watcher } from "../../services/api/order-events.ts";
+import { type OrderStreams, orderStreams, type Watcher } from "../../services/api/events/order-events.ts";
 
 const PLACES_OF_ONE_USER = 10;
 const TWO_BEATS_MS = 30_000;

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { decrypt } from "../../lib/encryption.ts";
 import { newId } from "../../lib/ids.ts";
-import { open } from "../../lib/seal.ts";
 import type { Bank } from "../../providers/banks/index.ts";
-import type { OrdersDeps } from "../../services/orders/deps.ts";
-import { refundWorker } from "../../services/orders/refunds.ts";
+import type { OrdersDependencies } from "../../services/orders/dependencies.ts";
+import { refundWorker } from "../../services/orders/workers/refunds.ts";
 import { type OrdersHarness, ordersSettings, startOrders } from "../support/orders-service.ts";
 import { paymentOf } from "../support/payments.ts";
 import { createDatabase, openPool } from "../support/postgres.ts";
@@ -41,8 +41,8 @@ describe("banks", () => {
     const sealed = await settingsOf(bank.id);
     expect(sealed).not.toContain("key-that-nobody-sees");
     const keys = { secret: ordersSettings("").SEAL_SECRET };
-    expect(JSON.parse(open(sealed, keys, `banks/${bank.id}`))).toEqual(wanted().settings);
-    expect(() => open(sealed, keys, `banks/${newId()}`)).toThrow();
+    expect(JSON.parse(decrypt(sealed, keys, `banks/${bank.id}`))).toEqual(wanted().settings);
+    expect(() => decrypt(sealed, keys, `banks/${newId()}`)).toThrow();
     const [dump] = await shop.sql<{ text: string }>(
       "SELECT coalesce(string_agg(t::text, ''), '') AS text FROM (SELECT data::text AS t FROM outbox) x",
     );
@@ -205,8 +205,10 @@ describe("a refund whose answer was lost, at a bank that cannot say what became 
       postgres: { db, transact: db.transaction.bind(db) },
       outbox: { add: async (_: unknown, messages: unknown) => void told.push(JSON.stringify(messages)) },
       banks: { find: async () => ({ connect: () => blind }) },
-    } as unknown as OrdersDeps;
-    const worker = refundWorker(deps, () => ({ warn: (...text) => void told.push(text.join(" ")) }));
+    } as unknown as OrdersDependencies;
+    const ignored = () => undefined;
+    const warn = (...text: unknown[]) => void told.push(text.join(" "));
+    const worker = refundWorker(deps, () => ({ debug: ignored, info: ignored, warn, error: ignored }));
     await worker();
     await worker();
     const { rows } = await db.raw("SELECT state, error, attempts FROM refunds");

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
 import { newId } from "../../lib/ids.ts";
-import { dueOrders } from "../../services/orders/deadlines.repository.ts";
-import { deadlineSweep } from "../../services/orders/deadlines.ts";
-import type { OrdersDeps } from "../../services/orders/deps.ts";
+import type { OrdersDependencies } from "../../services/orders/dependencies.ts";
+import { dueOrders } from "../../services/orders/store/deadlines.repository.ts";
+import { deadlineSweep } from "../../services/orders/workers/deadlines.ts";
 import { type MessagingBench, messagingBench } from "../support/messaging.ts";
 
 const { logger } = new ServiceBroker({ logger: false });
@@ -43,7 +43,7 @@ describe("the sweep of deadlines", () => {
         return undefined as T;
       },
     };
-    const deps = { postgres } as unknown as OrdersDeps;
+    const deps = { postgres } as unknown as OrdersDependencies;
     expect(await dueOrders(bench.db.db, 10)).toHaveLength(3);
     await deadlineSweep(deps, () => logger)(stop.signal);
     expect(acted).toBe(1);

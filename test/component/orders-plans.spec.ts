@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Knex } from "knex";
-import type { Db } from "../../mixins/postgres/database.ts";
-import { dueOrders, lockDueOrder } from "../../services/orders/deadlines.repository.ts";
+import type { Db } from "../../lib/sql/database.ts";
+import { move } from "../../services/orders/domain/order.ts";
+import type { Actor } from "../../services/orders/domain/order-model.ts";
+import { dueOrders, lockDueOrder } from "../../services/orders/store/deadlines.repository.ts";
 import {
   countOrders,
   listOrders,
@@ -9,24 +11,27 @@ import {
   type Owner,
   poolOrders,
   stuckOrders,
-} from "../../services/orders/lists.repository.ts";
-import { move } from "../../services/orders/order.ts";
-import type { Actor } from "../../services/orders/order-model.ts";
-import { findOrder, saveOrder, savePosition, type Viewer } from "../../services/orders/orders.repository.ts";
+} from "../../services/orders/store/order-lists.repository.ts";
+import {
+  findOrder,
+  saveOrder,
+  savePosition,
+  type Viewer,
+} from "../../services/orders/store/orders.repository.ts";
 import {
   claimRefunds,
   dueRefundBanks,
   findRefund,
   receiptsOf,
   refundsOf,
-} from "../../services/orders/payments.repository.ts";
+} from "../../services/orders/store/payments.repository.ts";
 import {
   bookedPayments,
-  claimLooks,
-  countOverdueLooks,
+  claimPolls,
+  countOverduePolls,
   dueBanks,
-  endLook,
-} from "../../services/orders/reconciliation.repository.ts";
+  endPoll,
+} from "../../services/orders/store/reconciliation.repository.ts";
 import { explain } from "../support/explain.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 
@@ -185,7 +190,7 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
       let claimed: string[] = [];
       const claim = { bankId: BANK, leaseMs: 60_000, limit };
       const pages = await pagesOf(async (on) => {
-        claimed = (await claimLooks(on, claim)).map(({ id }) => id).sort();
+        claimed = (await claimPolls(on, claim)).map(({ id }) => id).sort();
       });
       expect(pages).toBeLessThan(100);
       return claimed;
@@ -193,10 +198,10 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
     expect(await claiming(2)).toEqual(due.slice(0, 2));
     expect(await claiming(16)).toEqual(due.slice(0, 3));
     expect(await pagesOf((on) => dueBanks(on))).toBeLessThan(20);
-    expect(await pagesOf((on) => countOverdueLooks(on, 30_000))).toBeLessThan(60);
-    expect(await countOverdueLooks(db, 30_000)).toBe(3);
+    expect(await pagesOf((on) => countOverduePolls(on, 30_000))).toBeLessThan(60);
+    expect(await countOverduePolls(db, 30_000)).toBe(3);
     expect(await pagesOf((on) => bookedPayments(on, orderId(50_000)))).toBeLessThan(30);
-    expect(await pagesOf((on) => endLook(on, { id: orderId(50_000) }, {}))).toBeLessThan(ONE_ORDER_PAGES);
+    expect(await pagesOf((on) => endPoll(on, { id: orderId(50_000) }, {}))).toBeLessThan(ONE_ORDER_PAGES);
   });
 
   it("refunds that are due are found without looking at those that are done", async () => {

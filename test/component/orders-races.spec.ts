@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
 import type { OrderStatus } from "../../contracts/orders.ts";
 import { newId } from "../../lib/ids.ts";
-import { legalNext } from "../../services/orders/order.ts";
+import { legalNext } from "../../services/orders/domain/order.ts";
 import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
 import type { TestClaims } from "../support/tokens.ts";
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
-import { keeper as keeperOf, replay } from "../../mixins/outbox/replay.ts";
-import type { Keeper } from "../../providers/carrier/port.ts";
+import { replayState as keeperOf, replay } from "../../mixins/outbox/replay.ts";
+import type { ReplayState } from "../../providers/message-bus/port.ts";
 import { eventually } from "../support/eventually.ts";
 import { type MessagingBench, messagingBench, recordingCarrier, userDeleted } from "../support/messaging.ts";
 
@@ -13,19 +13,19 @@ beforeEach(async () => {
 });
 afterEach(() => bench.stop());
 
-/** A carrier that may ask for everything again, and an outbox whose messages it has all taken. */
+/** A message bus that may ask for everything again, and an outbox whose messages it has all taken. */
 async function handedOver(count: number, batch = 3) {
   const recording = recordingCarrier();
-  const keepers: Keeper[] = [];
+  const keepers: ReplayState[] = [];
   const unwatched = Promise.withResolvers<void>();
-  const carrier = {
-    ...recording.carrier,
-    watch: async (keeper: Keeper) => {
+  const messageBus = {
+    ...recording.messageBus,
+    watch: async (keeper: ReplayState) => {
       keepers.push(keeper);
       return async () => unwatched.resolve();
     },
   };
-  const sender = await bench.sender(carrier, { batch });
+  const sender = await bench.sender(messageBus, { batch });
   await sender.db.transact((trx) =>
     sender.out.add(
       trx,
@@ -37,9 +37,9 @@ async function handedOver(count: number, batch = 3) {
   });
   const sent = (await bench.outboxRows()).map(({ id }) => id);
   recording.taken.length = 0;
-  const keeper = keepers[0] as Keeper;
+  const keeper = keepers[0] as ReplayState;
   const over = () => eventually(async () => expect((await bench.marks())[0]?.againUntil).toBeUndefined());
-  return { ...recording, keeper, sender, sent, carrier, over, unwatched: unwatched.promise };
+  return { ...recording, keeper, sender, sent, messageBus, over, unwatched: unwatched.promise };
 }
 
 async function sentHoursAgo(ids: readonly string[], hours: (index: number) => number) {
@@ -60,12 +60,12 @@ describe("an outbox whose carrier asks for messages again", () => {
         id,
       ]);
     }
-    expect(await keeper.mark()).toBeUndefined();
-    expect(await keeper.note("one", undefined, Number.POSITIVE_INFINITY)).toBe(true);
+    expect(await keeper.checkpoint()).toBeUndefined();
+    expect(await keeper.saveCheckpoint("one", undefined, Number.POSITIVE_INFINITY)).toBe(true);
     await eventually(() => expect(ids()).toHaveLength(10));
     await over();
     expect(ids()).toEqual([...sent].reverse());
-    expect(await keeper.mark()).toBe("one");
+    expect(await keeper.checkpoint()).toBe("one");
   });
 
   it("hands over the last ten minutes before its last hand-over, however long ago that was", async () => {
@@ -76,7 +76,7 @@ describe("an outbox whose carrier asks for messages again", () => {
         id,
       ]);
     }
-    expect(await keeper.note("one", undefined, "recent")).toBe(true);
+    expect(await keeper.saveCheckpoint("one", undefined, "recent")).toBe(true);
     await eventually(() => expect(ids()).toHaveLength(3));
     await over();
     expect(ids()).toEqual(sent.slice(1).reverse());
@@ -85,28 +85,28 @@ describe("an outbox whose carrier asks for messages again", () => {
   it("asked for what was handed over in so many hours, leaves out what is older", async () => {
     const { keeper, sent, ids, over } = await handedOver(4);
     await sentHoursAgo(sent, (index) => 8 - index * 2); // 8, 6, 4 and 2 hours ago
-    expect(await keeper.note("one", undefined, 5 * 60 * MINUTE_MS)).toBe(true);
+    expect(await keeper.saveCheckpoint("one", undefined, 5 * 60 * MINUTE_MS)).toBe(true);
     await eventually(() => expect(ids()).toHaveLength(3));
     await over();
     expect(ids()).toEqual(sent.slice(1).reverse());
   });
 
   it("while the carrier has no room to spare, hands over the last minutes alone, says so, and goes on when it has", async () => {
-    const { sent, sender, ids, taken, carrier, over } = await handedOver(9);
+    const { sent, sender, ids, taken, messageBus, over } = await handedOver(9);
     await sender.broker.stop();
     await sentHoursAgo(sent, (index) => (index < 5 ? 8 - index : 0)); // the last four just now
     expect(
       await keeperOf(
         () => bench.db.db,
         () => undefined,
-      ).note("one", undefined, 24 * 60 * MINUTE_MS),
+      ).saveCheckpoint("one", undefined, 24 * 60 * MINUTE_MS),
     ).toBe(true);
     const lines: string[] = [];
     const logger = { ...sender.broker.logger, warn: (...text: unknown[]) => void lines.push(text.join(" ")) };
     let room = false;
     const pass = replay({
       ...{ db: () => bench.db.db, batch: 2, logger },
-      carrier: { ...carrier, hasRoomToRepeat: async () => room },
+      messageBus: { ...messageBus, hasReplayCapacity: async () => room },
     });
     await pass();
     await pass();
@@ -120,18 +120,18 @@ describe("an outbox whose carrier asks for messages again", () => {
   });
 
   it("asked for its last minutes, does not wait for room to spare", async () => {
-    const { sent, sender, ids, carrier, over } = await handedOver(4);
+    const { sent, sender, ids, messageBus, over } = await handedOver(4);
     await sender.broker.stop();
     await sentHoursAgo(sent, () => 2);
     expect(
       await keeperOf(
         () => bench.db.db,
         () => undefined,
-      ).note("one", undefined, "recent"),
+      ).saveCheckpoint("one", undefined, "recent"),
     ).toBe(true);
     const pass = replay({
       ...{ db: () => bench.db.db, batch: 2, logger: sender.broker.logger },
-      carrier: { ...carrier, hasRoomToRepeat: async () => false },
+      messageBus: { ...messageBus, hasReplayCapacity: async () => false },
     });
     await pass();
     await over();
@@ -140,31 +140,31 @@ describe("an outbox whose carrier asks for messages again", () => {
 
   it("asked by two replicas that compared with the same note, does it for the first", async () => {
     const { keeper, ids, over } = await handedOver(2);
-    expect(await keeper.note("one", undefined)).toBe(true);
-    expect(await keeper.note("two", "one", Number.POSITIVE_INFINITY)).toBe(true);
-    expect(await keeper.note("two", "one", Number.POSITIVE_INFINITY)).toBe(false);
-    expect(await keeper.note("three", undefined, Number.POSITIVE_INFINITY)).toBe(false);
+    expect(await keeper.saveCheckpoint("one", undefined)).toBe(true);
+    expect(await keeper.saveCheckpoint("two", "one", Number.POSITIVE_INFINITY)).toBe(true);
+    expect(await keeper.saveCheckpoint("two", "one", Number.POSITIVE_INFINITY)).toBe(false);
+    expect(await keeper.saveCheckpoint("three", undefined, Number.POSITIVE_INFINITY)).toBe(false);
     await eventually(() => expect(ids()).toHaveLength(2));
     await over();
-    expect(await keeper.mark()).toBe("two");
+    expect(await keeper.checkpoint()).toBe("two");
   });
 
   it("is noted and never begun anew by a note that asks for nothing", async () => {
     const { keeper, ids } = await handedOver(2);
-    expect(await keeper.note("one", undefined)).toBe(true);
-    expect(await keeper.note("two", "one")).toBe(true);
+    expect(await keeper.saveCheckpoint("one", undefined)).toBe(true);
+    expect(await keeper.saveCheckpoint("two", "one")).toBe(true);
     expect((await bench.marks())[0]?.againUntil).toBeUndefined();
     expect(ids()).toEqual([]);
   });
 
   it("broken off by a stop, goes on where it was at the next start", async () => {
-    const { keeper, sent, sender, carrier, state, ids, taken, over } = await handedOver(9);
-    state.refuses = () => taken.length >= 1; // the first batch is taken, then the carrier refuses
-    expect(await keeper.note("one", undefined, Number.POSITIVE_INFINITY)).toBe(true);
+    const { keeper, sent, sender, messageBus, state, ids, taken, over } = await handedOver(9);
+    state.refuses = () => taken.length >= 1; // the first batch is taken, then the message bus refuses
+    expect(await keeper.saveCheckpoint("one", undefined, Number.POSITIVE_INFINITY)).toBe(true);
     await eventually(() => expect(taken).toHaveLength(1));
     await sender.broker.stop();
     state.refuses = () => false;
-    await bench.sender(carrier, { batch: 3 });
+    await bench.sender(messageBus, { batch: 3 });
     await over();
     expect(ids().sort()).toEqual([...sent].sort()); // none left out, and none of the first batch again
   });
@@ -178,7 +178,7 @@ describe("an outbox whose carrier asks for messages again", () => {
       await new Promise(setImmediate);
       return false;
     };
-    expect(await keeper.note("one", undefined, "recent")).toBe(true);
+    expect(await keeper.saveCheckpoint("one", undefined, "recent")).toBe(true);
     await eventually(() => expect(stopping).toBeDefined());
     await stopping;
     expect(taken).toHaveLength(1);

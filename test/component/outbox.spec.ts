@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { message, type NewMessage } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
-import { rows } from "../../mixins/postgres/database.ts";
+import { rows } from "../../lib/sql/database.ts";
 import { eventually } from "../support/eventually.ts";
 import { type MessagingBench, messagingBench, recordingCarrier, userDeleted } from "../support/messaging.ts";
 
@@ -24,8 +24,8 @@ const allSent = async (count: number) => {
 
 describe("outbox.add", () => {
   it("in a transaction that commits, says the message with everything a reader needs", async () => {
-    const { carrier, taken } = recordingCarrier();
-    const { out, broker, db } = await bench.sender(carrier);
+    const { messageBus, taken } = recordingCarrier();
+    const { out, broker, db } = await bench.sender(messageBus);
     const userId = newId();
     await db.transact((trx) => out.add(trx, [userDeleted(userId)]));
     await eventually(() => expect(taken.flat()).toHaveLength(1));
@@ -44,8 +44,8 @@ describe("outbox.add", () => {
   });
 
   it("in a transaction that rolls back, says nothing", async () => {
-    const { carrier, taken } = recordingCarrier();
-    const { out, broker, db } = await bench.sender(carrier);
+    const { messageBus, taken } = recordingCarrier();
+    const { out, broker, db } = await bench.sender(messageBus);
     const failing = db.transact(async (trx) => {
       await out.add(trx, [userDeleted()]);
       throw new Error("changed my mind");
@@ -62,8 +62,8 @@ describe("outbox.add", () => {
     ["a field that the contract does not know", { ...userDeleted(), data: { ...userDeleted().data, x: 1 } }],
     ["a type that there is not", { ...userDeleted(), type: "user.eaten" }],
   ])("of %s, throws and rolls the change back with it", async (_what, wrong) => {
-    const { carrier } = recordingCarrier();
-    const { out, broker, db } = await bench.sender(carrier);
+    const { messageBus } = recordingCarrier();
+    const { out, broker, db } = await bench.sender(messageBus);
     const adding = db.transact((trx) => out.add(trx, [userDeleted(), wrong as NewMessage]));
     await expect(adding).rejects.toThrow("cannot be sent");
     expect(await bench.outboxRows()).toEqual([]);
@@ -71,8 +71,8 @@ describe("outbox.add", () => {
   });
 
   it("of more than 256 KB, throws", async () => {
-    const { carrier } = recordingCarrier();
-    const { out, broker, db } = await bench.sender(carrier);
+    const { messageBus } = recordingCarrier();
+    const { out, broker, db } = await bench.sender(messageBus);
     const values = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`k${i}`, "x".repeat(1_000)]));
     const data = { version: 1, email: "a@b.example", template: "code", language: "en", values };
     const adding = db.transact((trx) => out.add(trx, [message("notification.requested", newId(), data)]));
@@ -97,9 +97,9 @@ describe("the relay", () => {
     );
 
   it("while the carrier refuses, keeps the messages with the reason and hands them over when it may", async () => {
-    const { carrier, state, ids } = recordingCarrier();
+    const { messageBus, state, ids } = recordingCarrier();
     state.refuses = () => true;
-    const sender = await bench.sender(carrier);
+    const sender = await bench.sender(messageBus);
     await addMany(sender, 3);
     await eventually(async () => {
       const found = await bench.outboxRows();
@@ -114,9 +114,9 @@ describe("the relay", () => {
   });
 
   it("while the carrier is not ready, touches nothing", async () => {
-    const { carrier, state } = recordingCarrier();
+    const { messageBus, state } = recordingCarrier();
     state.up = false;
-    const sender = await bench.sender(carrier, { sweepMs: 5 });
+    const sender = await bench.sender(messageBus, { sweepMs: 5 });
     await addMany(sender, 1);
     state.up = true;
     await eventually(() => allSent(1));
@@ -125,8 +125,8 @@ describe("the relay", () => {
   });
 
   it("with one message that the carrier never takes, delivers the hundred others", async () => {
-    const { carrier, state } = recordingCarrier();
-    const sender = await bench.sender(carrier);
+    const { messageBus, state } = recordingCarrier();
+    const sender = await bench.sender(messageBus);
     let poison = "";
     state.refuses = async (messages) => {
       poison ||= messages[50]?.id ?? "";
@@ -143,7 +143,7 @@ describe("the relay", () => {
   });
 
   it("in three replicas on one database, hands each message over once", async () => {
-    const { carrier, state, ids } = recordingCarrier();
+    const { messageBus, state, ids } = recordingCarrier();
     // The first batches are taken when each replica has brought one.
     const all = Promise.withResolvers<void>();
     let brought = 0;
@@ -153,7 +153,7 @@ describe("the relay", () => {
       await all.promise;
       return false;
     };
-    const senders = await Promise.all([1, 2, 3].map(() => bench.sender(carrier, { batch: 7 })));
+    const senders = await Promise.all([1, 2, 3].map(() => bench.sender(messageBus, { batch: 7 })));
     await Promise.all(senders.map((sender) => addMany(sender, 100)));
     await eventually(() => allSent(300));
     expect(ids()).toHaveLength(300);
@@ -162,7 +162,7 @@ describe("the relay", () => {
   });
 
   it("marks a message as sent only after the carrier has it", async () => {
-    const { carrier, state } = recordingCarrier();
+    const { messageBus, state } = recordingCarrier();
     let answer: (refuse: boolean) => void = () => undefined;
     let asked = 0;
     state.refuses = () => {
@@ -171,7 +171,7 @@ describe("the relay", () => {
         answer = resolve;
       });
     };
-    const sender = await bench.sender(carrier);
+    const sender = await bench.sender(messageBus);
     await addMany(sender, 1);
     await eventually(() => expect(asked).toBe(1));
     expect((await bench.outboxRows())[0]?.sentAt).toBeUndefined();
@@ -181,8 +181,8 @@ describe("the relay", () => {
   });
 
   it("when its connections are cut, listening and relaying go on", async () => {
-    const { carrier } = recordingCarrier();
-    const sender = await bench.sender(carrier, { sweepMs: 100 });
+    const { messageBus } = recordingCarrier();
+    const sender = await bench.sender(messageBus, { sweepMs: 100 });
     const before = await eventually(async () => {
       const found = await listeners();
       expect(found).toHaveLength(1);
@@ -215,8 +215,8 @@ describe("the relay", () => {
       helped.resolve(false);
       return false;
     };
-    const sender = await bench.sender(busy.carrier, { sweepMs: NEVER_MS, batch: 2 });
-    const helper = await bench.sender(idle.carrier, { sweepMs: NEVER_MS, batch: 2 });
+    const sender = await bench.sender(busy.messageBus, { sweepMs: NEVER_MS, batch: 2 });
+    const helper = await bench.sender(idle.messageBus, { sweepMs: NEVER_MS, batch: 2 });
     await eventually(async () => expect(await listeners()).toHaveLength(2));
     await addMany(sender, 60);
     await eventually(() => allSent(60));
@@ -226,9 +226,9 @@ describe("the relay", () => {
   });
 
   it("when the service stops, hands over what the last requests said", async () => {
-    const { carrier, state, ids } = recordingCarrier();
+    const { messageBus, state, ids } = recordingCarrier();
     state.up = false;
-    const sender = await bench.sender(carrier);
+    const sender = await bench.sender(messageBus);
     await addMany(sender, 1_200);
     state.up = true;
     await sender.broker.stop();
@@ -237,9 +237,9 @@ describe("the relay", () => {
   });
 
   it("forgets what was handed over more than seven days ago, and nothing that waits", async () => {
-    const { carrier, state } = recordingCarrier();
+    const { messageBus, state } = recordingCarrier();
     state.up = false;
-    const seeding = await bench.sender(carrier);
+    const seeding = await bench.sender(messageBus);
     await addMany(seeding, 3);
     await seeding.broker.stop();
     const [old, young, waiting] = await bench.outboxRows();
@@ -251,7 +251,7 @@ describe("the relay", () => {
     await sentAgo(old?.id, 7.1 * DAY_MS);
     await sentAgo(young?.id, 6.9 * DAY_MS);
     await bench.db.db.raw("UPDATE outbox SET created_at = now() - interval '90 days'");
-    const sender = await bench.sender(carrier);
+    const sender = await bench.sender(messageBus);
     await eventually(async () => {
       expect((await bench.outboxRows()).map(({ id }) => id)).toEqual([young?.id, waiting?.id]);
     });

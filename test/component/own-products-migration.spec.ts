@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
+import { rows } from "../../lib/sql/database.ts";
 import { down, up } from "../../migrations/partners/0061_own_products.ts";
-import { rows } from "../../mixins/postgres/database.ts";
-import { giveStockBack } from "../../services/partners/reservations.repository.ts";
+import { giveStockBack } from "../../services/partners/store/reservations.repository.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 
 const PARTNERS = 4;

@@ -1,13 +1,16 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
-import { type Db, rows } from "../../mixins/postgres/database.ts";
-import { listOffers, type OfferFilter } from "../../services/partners/offers.repository.ts";
-import { findOwnProduct, lockProductsWithOldWords } from "../../services/partners/products.repository.ts";
-import { giveStockBack, takeStock } from "../../services/partners/reservations.repository.ts";
-import { searchQuery } from "../../services/partners/search-words.ts";
-import { listDeliveries } from "../../services/partners/webhooks/deliveries.repository.ts";
-import { claimTries } from "../../services/partners/webhooks/queue.repository.ts";
+import { type Db, rows } from "../../lib/sql/database.ts";
+import { searchQuery } from "../../services/partners/domain/search-words.ts";
+import { listOffers, type OfferFilter } from "../../services/partners/store/offers.repository.ts";
+import {
+  findOwnProduct,
+  lockProductsWithOldWords,
+} from "../../services/partners/store/products.repository.ts";
+import { giveStockBack, takeStock } from "../../services/partners/store/reservations.repository.ts";
+import { listDeliveries } from "../../services/partners/store/webhook-deliveries.repository.ts";
+import { claimTries } from "../../services/partners/store/webhook-queue.repository.ts";
 import { explain } from "../support/explain.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 

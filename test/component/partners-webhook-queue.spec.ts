@@ -1,15 +1,18 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
-import { rows } from "../../mixins/postgres/database.ts";
-import { insertPartner } from "../../services/partners/partners.repository.ts";
-import { insertWebhook, stopPreparation } from "../../services/partners/webhooks/deliveries.repository.ts";
+import { rows } from "../../lib/sql/database.ts";
+import { insertPartner } from "../../services/partners/store/partners.repository.ts";
+import {
+  insertWebhook,
+  stopPreparation,
+} from "../../services/partners/store/webhook-deliveries.repository.ts";
 import {
   type ClaimedTry,
   claimTries,
   endTry,
   insertNextTry,
-} from "../../services/partners/webhooks/queue.repository.ts";
+} from "../../services/partners/store/webhook-queue.repository.ts";
 import { eventually } from "../support/eventually.ts";
 import { samplePartner } from "../support/partners.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";

@@ -3,7 +3,7 @@ import type { WebhookDelivery } from "../../contracts/partners.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import { readGauges } from "../../mixins/health/health.mixin.ts";
-import type { FailedTry } from "../../services/partners/webhooks/schedule.ts";
+import type { FailedTry } from "../../services/partners/domain/webhook-schedule.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   deliveriesOf,
@@ -99,7 +99,8 @@ describe("a call to a partner's system", () => {
     await shop.say("order.paid", order());
     const [dead] = await until(shop, partnerId, "dead");
     expect(await webhookCounts()).toEqual({ ...before, dead: before.dead + 1 });
-    const [earlier, later] = [newId(), newId()];
+    const HOUR_MS = 3_600_000;
+    const [earlier, later] = [newId(Date.now() - HOUR_MS), newId(Date.now() + HOUR_MS)];
     for (const [id, hours] of [
       [earlier, -1],
       [later, 1],

@@ -1,10 +1,10 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { INBOX_RETENTION_MS } from "../../lib/messaging/retention.ts";
+import { rows } from "../../lib/sql/database.ts";
 import { acceptMessages } from "../../mixins/consumer/inbox.repository.ts";
-import { judge } from "../../mixins/consumer/judge.ts";
-import { INBOX_RETENTION_MS } from "../../mixins/messages/retention.ts";
-import { rows } from "../../mixins/postgres/database.ts";
+import { parseMessage } from "../../mixins/consumer/parse-message.ts";
 import { expectInTime } from "../support/consuming.ts";
 import { eventually } from "../support/eventually.ts";
 import { GROUP, incoming, type MessagingBench, messagingBench, userDeleted } from "../support/messaging.ts";
@@ -100,7 +100,7 @@ async function besidePoison(): Promise<number> {
   const { db } = bench.db;
   await db.raw("TRUNCATE inbox, ledger");
   const accept = async (...messages: ReturnType<typeof incoming>[]) => {
-    const judged = messages.map((message) => judge(message, Date.now(), INBOX_RETENTION_MS));
+    const judged = messages.map((message) => parseMessage(message, Date.now(), INBOX_RETENTION_MS));
     await acceptMessages(db, GROUP, judged);
   };
   const poison = incoming(userDeleted());

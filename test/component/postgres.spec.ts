@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { ServiceBroker, type ServiceSchema } from "moleculer";
 import { newId } from "../../lib/ids.ts";
-import type { Logger } from "../../mixins/messages/logger.ts";
-import { startRunner } from "../../mixins/messages/runner.ts";
-import { row } from "../../mixins/postgres/database.ts";
-import { isConnectionTrouble, type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import type { Logger } from "../../lib/logger.ts";
+import { startRunner } from "../../lib/messaging/runner.ts";
+import { isConnectionTrouble, row } from "../../lib/sql/database.ts";
+import { type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { eventually } from "../support/eventually.ts";
 import { createDatabase } from "../support/postgres.ts";
 

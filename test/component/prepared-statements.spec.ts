@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
+import { row, rows, rowsPlannedAnew } from "../../lib/sql/database.ts";
 import { lockDeadLetter } from "../../mixins/consumer/dead-letters.repository.ts";
-import { row, rows, rowsPlannedAnew } from "../../mixins/postgres/database.ts";
-import { listOrders } from "../../services/orders/lists.repository.ts";
-import { findOrder } from "../../services/orders/orders.repository.ts";
+import { listOrders } from "../../services/orders/store/order-lists.repository.ts";
+import { findOrder } from "../../services/orders/store/orders.repository.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 
 let database: TestDatabase;

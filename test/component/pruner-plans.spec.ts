@@ -11,25 +11,29 @@ import {
 } from "../../bench/lib/generate.ts";
 import { type DeadLetterDrop, DROP_LOOKED_AT_MAX } from "../../contracts/dead-letters.ts";
 import { isoTime } from "../../lib/clock.ts";
-import { readConfig } from "../../lib/config/config.ts";
 import { firstIdAt, newId } from "../../lib/ids.ts";
+import { readSettings } from "../../lib/settings/settings.ts";
+import type { Db } from "../../lib/sql/database.ts";
 import { dropMatching, inboxDeadLetters } from "../../mixins/consumer/dead-letter-drop.ts";
 import { inboxStats, pruneInbox } from "../../mixins/consumer/inbox.repository.ts";
 import * as documents from "../../mixins/documents/postgres.repository.ts";
 import { claimMessages, dueMessages, pruneOutbox } from "../../mixins/outbox/outbox.repository.ts";
-import type { Db } from "../../mixins/postgres/database.ts";
 import { type Retention, retentionsOf } from "../../mixins/pruning/pruning.mixin.ts";
-import { takeDue } from "../../services/notifications/held.repository.ts";
-import { notificationRetentions } from "../../services/notifications/retention.ts";
-import { dueOrders } from "../../services/orders/deadlines.repository.ts";
-import { dueErasures, sweepErasedCustomers } from "../../services/orders/erasure.repository.ts";
-import { claimRefunds, dueRefundBanks } from "../../services/orders/payments.repository.ts";
-import { claimLooks, countOverdueLooks, dueBanks } from "../../services/orders/reconciliation.repository.ts";
-import { orderRetentions } from "../../services/orders/retention.ts";
-import { deadWebhooks } from "../../services/partners/dead-letters.ts";
-import { forgottenReservation } from "../../services/partners/reservations.repository.ts";
-import { partnerRetentions } from "../../services/partners/retention.ts";
-import { claimTries } from "../../services/partners/webhooks/queue.repository.ts";
+import { takeDue } from "../../services/notifications/store/deferred.repository.ts";
+import { notificationRetentions } from "../../services/notifications/workers/retention.ts";
+import { dueOrders } from "../../services/orders/store/deadlines.repository.ts";
+import { dueErasures, sweepErasedCustomers } from "../../services/orders/store/erasure.repository.ts";
+import { claimRefunds, dueRefundBanks } from "../../services/orders/store/payments.repository.ts";
+import {
+  claimPolls,
+  countOverduePolls,
+  dueBanks,
+} from "../../services/orders/store/reconciliation.repository.ts";
+import { orderRetentions } from "../../services/orders/workers/retention.ts";
+import { deadWebhooks } from "../../services/partners/actions/dead-letters.ts";
+import { forgottenReservation } from "../../services/partners/store/reservations.repository.ts";
+import { claimTries } from "../../services/partners/store/webhook-queue.repository.ts";
+import { partnerRetentions } from "../../services/partners/workers/retention.ts";
 import { LOAD_TIMEOUT_MS, PLAN_ROWS, type PlanBench, planBench } from "../support/plans.ts";
 
 const DAY_MS = 86_400_000;
@@ -40,7 +44,7 @@ const ROWS = 40 * BATCH;
 /** A sweep that finds nothing to do. */
 const IDLE_ROWS = 50;
 
-const config = readConfig({});
+const config = readSettings({});
 const keepDeadLettersDays = config.KEEP_DEAD_LETTERS_DAYS;
 let bench: PlanBench;
 let on: Db;
@@ -67,8 +71,8 @@ const sweeps: Record<string, [name: string, work: (db: Db) => Promise<unknown>][
     ["refunds that are due", (db) => dueRefundBanks(db)],
     ["refunds of a bank", (db) => claimRefunds(db, { bankId: BANK, token: newId(), leaseMs: 1, limit: 8 })],
     ["banks to be asked", (db) => dueBanks(db)],
-    ["orders to be asked about", (db) => claimLooks(db, { bankId: BANK, leaseMs: 1, limit: 8 })],
-    ["overdue questions", (db) => countOverdueLooks(db, 1)],
+    ["orders to be asked about", (db) => claimPolls(db, { bankId: BANK, leaseMs: 1, limit: 8 })],
+    ["overdue questions", (db) => countOverduePolls(db, 1)],
   ],
   partners: [
     ["forgotten reservations", (db) => forgottenReservation(db, 0, [])],

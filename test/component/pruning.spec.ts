@@ -13,9 +13,9 @@ import { newId } from "../../lib/ids.ts";
 import { pruneInbox } from "../../mixins/consumer/inbox.repository.ts";
 import { pruneOutbox } from "../../mixins/outbox/outbox.repository.ts";
 import { prune, type Retention, retentionsOf } from "../../mixins/pruning/pruning.mixin.ts";
-import { notificationRetentions } from "../../services/notifications/retention.ts";
-import { orderRetentions } from "../../services/orders/retention.ts";
-import { partnerRetentions } from "../../services/partners/retention.ts";
+import { notificationRetentions } from "../../services/notifications/workers/retention.ts";
+import { orderRetentions } from "../../services/orders/workers/retention.ts";
+import { partnerRetentions } from "../../services/partners/workers/retention.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 
 const DAY_MS = 86_400_000;

@@ -13,14 +13,14 @@ import { webPush } from "../../providers/push/webpush.ts";
 import { type Mailbox, startMailbox } from "../../sandbox/mailbox/mailbox.ts";
 import { pushReceiver } from "../../sandbox/push/receiver.ts";
 import { serve, type WebServer } from "../../sandbox/web.ts";
+import type { Device } from "../../services/notifications/dependencies.ts";
 import {
   type DeliveryDeps,
-  type Device,
   deliver,
   type Parcel,
   PUSH_BREAKER,
   PUSH_PLACES,
-} from "../../services/notifications/delivery.ts";
+} from "../../services/notifications/workers/delivery.ts";
 import { type ApnsMode, type ApnsServer, apnsSettings, startApns } from "../support/apns-server.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FcmMode, type FcmServer, fcmSettings, startFcm } from "../support/fcm-server.ts";

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
-import { catalogue, serviceNames } from "../../lib/config/catalogue.ts";
-import { readConfig, type Settings } from "../../lib/config/config.ts";
+import { serviceNames, settingsCatalogue } from "../../lib/settings/catalogue.ts";
+import { readSettings, type Settings } from "../../lib/settings/settings.ts";
 import { serviceFactories } from "../../platform/services.ts";
-import { inProcessCarrier } from "../../providers/carrier/index.ts";
+import { inProcessCarrier } from "../../providers/message-bus/index.ts";
 
 const CANARY = "canary-0f9c2b7e41d8a635";
 /** Everything that an operator sets and that opens something. */
@@ -28,7 +28,7 @@ const databases = Object.fromEntries(
   ]),
 );
 
-const secretSettings = Object.entries(catalogue).filter(
+const secretSettings = Object.entries(settingsCatalogue).filter(
   ([, setting]) => "secret" in setting && setting.secret,
 );
 
@@ -40,22 +40,22 @@ describe("what a service tells of itself to every node", () => {
 
   it("holds none of the secrets that it was made with", async () => {
     const config = {
-      ...readConfig({}),
+      ...readSettings({}),
       ...secret,
       ...databases,
       PUBLIC_URL: "http://127.0.0.1:3000",
     } as unknown as Settings;
-    const carrier = inProcessCarrier({ groups: [] });
+    const messageBus = inProcessCarrier({ groups: [] });
     const factories = await serviceFactories(serviceNames);
     const broker = new ServiceBroker({ logger: false, nodeID: "told", transporter: null as never });
     for (const make of factories.values()) {
       // With those of its mixins, and its actions: what a node's packets and `$node.services` tell everybody.
-      const { name, settings, metadata, schema } = broker.createService(make({ config, carrier }));
+      const { name, settings, metadata, schema } = broker.createService(make({ config, messageBus }));
       const told = JSON.stringify({ name, settings, metadata, actions: schema.actions });
       expect(told).toContain(`"name":"${name}"`);
       expect({ name, tells: told.includes(CANARY) }).toEqual({ name, tells: false });
     }
     expect(factories.size).toBe(serviceNames.length);
-    await carrier.close();
+    await messageBus.close();
   });
 });

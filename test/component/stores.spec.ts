@@ -1,11 +1,11 @@
 import { globSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "@jest/globals";
-import { catalogue } from "../../lib/config/catalogue.ts";
-import { readConfig } from "../../lib/config/config.ts";
+import { settingsCatalogue } from "../../lib/settings/catalogue.ts";
+import { readSettings } from "../../lib/settings/settings.ts";
 import { databases } from "../../platform/migrate.ts";
-import { notificationRetentions } from "../../services/notifications/retention.ts";
-import { orderRetentions } from "../../services/orders/retention.ts";
-import { partnerRetentions } from "../../services/partners/retention.ts";
+import { notificationRetentions } from "../../services/notifications/workers/retention.ts";
+import { orderRetentions } from "../../services/orders/workers/retention.ts";
+import { partnerRetentions } from "../../services/partners/workers/retention.ts";
 import { createDatabase, openPool } from "../support/postgres.ts";
 
 const page = readFileSync("docs/operating.md", "utf8");
@@ -59,8 +59,8 @@ describe("the table of what is kept", () => {
   });
 
   it("names each setting that says how long, with its default", () => {
-    const config = readConfig({});
-    for (const name of Object.keys(catalogue).filter((name) => name.startsWith("KEEP_"))) {
+    const config = readSettings({});
+    for (const name of Object.keys(settingsCatalogue).filter((name) => name.startsWith("KEEP_"))) {
       const value = config[name as keyof typeof config];
       const shown = value === 3_653 ? "10 years" : String(value);
       expect(section).toContain(`\`${name}\` (${shown})`);
@@ -68,7 +68,7 @@ describe("the table of what is kept", () => {
   });
 
   it("says of each store that is pruned by which age", () => {
-    const config = readConfig({});
+    const config = readSettings({});
     const none = {} as never;
     const all = [
       ...orderRetentions(config, { history: none, payments: none }).map((one) => ["orders", one] as const),

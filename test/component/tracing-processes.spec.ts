@@ -6,7 +6,7 @@ import { afterAll, describe, expect, it } from "@jest/globals";
 import { SpanKind, trace } from "@opentelemetry/api";
 import { type Context, ServiceBroker } from "moleculer";
 import { newId } from "../../lib/ids.ts";
-import { tracing } from "../../mixins/tracing/index.ts";
+import { tracing } from "../../mixins/tracing/tracing.middleware.ts";
 import { freePort } from "../../platform/free-port.ts";
 import { offeredBy, probeBridge, tcpNode } from "../support/bridge.ts";
 import { eventually } from "../support/eventually.ts";
@@ -121,7 +121,8 @@ describe("a process without an endpoint for its spans", () => {
 
   it("has actions that nothing is wrapped around", async () => {
     const code = `
-      const { tracing, isTraced, currentTraceparent, inTraceOf } = await import("./mixins/tracing/index.ts");
+      const { isTraced, currentTraceparent, inTraceOf } = await import("./lib/tracing/index.ts");
+      const { tracing } = await import("./mixins/tracing/tracing.middleware.ts");
       const same = await inTraceOf("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "x", async () => 7);
       console.log(JSON.stringify([Object.keys(tracing()), isTraced(), currentTraceparent() ?? null, same]));`;
     const { OTEL_EXPORTER_OTLP_ENDPOINT: _, ...env } = process.env;

@@ -11,9 +11,9 @@ import {
   nameHttpSpan,
   outsideOfTraces,
   traceIdOf,
-  tracing,
   withHttpServerSpan,
-} from "../../mixins/tracing/index.ts";
+} from "../../lib/tracing/index.ts";
+import { tracing } from "../../mixins/tracing/tracing.middleware.ts";
 import { cluster, offeredBy, probeService } from "../support/bridge.ts";
 import { eventually } from "../support/eventually.ts";
 import { type RecordedSpan, recordSpans, titleOf } from "../support/spans.ts";

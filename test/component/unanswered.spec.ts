@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { type Context, ServiceBroker } from "moleculer";
 import { newId } from "../../lib/ids.ts";
-import { unanswered } from "../../mixins/transporter/unanswered.middleware.ts";
+import { remoteTimeout } from "../../mixins/transporter/remote-timeout.middleware.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
 
 const TIMEOUT_MS = 150;
@@ -48,7 +48,7 @@ describe("a request to another node whose answer is lost", () => {
   });
 
   it("is told in the same words when the broker's own timeout comes later, as in a process that stood still", async () => {
-    const { remoteAction } = unanswered() as unknown as {
+    const { remoteAction } = remoteTimeout() as unknown as {
       remoteAction: (next: () => Promise<unknown>) => (ctx: Pick<Context, "options">) => Promise<unknown>;
     };
     const asked = remoteAction(() => new Promise(() => undefined))({ options: { timeout: 1 } });

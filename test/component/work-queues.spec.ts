@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
+import { rows } from "../../lib/sql/database.ts";
 import {
   acceptMessages,
   claimDue,
@@ -11,8 +12,7 @@ import {
   reschedule,
 } from "../../mixins/consumer/inbox.repository.ts";
 import { claimMessages, insertMessages } from "../../mixins/outbox/outbox.repository.ts";
-import { rows } from "../../mixins/postgres/database.ts";
-import { claimRefunds, endRefund, releaseRefund } from "../../services/orders/payments.repository.ts";
+import { claimRefunds, endRefund, releaseRefund } from "../../services/orders/store/payments.repository.ts";
 import { incoming, userDeleted } from "../support/messaging.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 

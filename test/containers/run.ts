@@ -123,7 +123,7 @@ async function settings(): Promise<Record<string, string>> {
     if (await isPortFree(port, "127.0.0.1")) ports.push(String(port));
   }
   const [api = "", mail = "", grafana = "", jaeger = "", sandbox = ""] = ports;
-  const { status } = await finished("sh", ["config/compose/make-env.sh", join(folder, ".env")], {});
+  const { status } = await finished("sh", ["deploy/compose/make-env.sh", join(folder, ".env")], {});
   if (status !== 0) throw new Error("make-env.sh failed");
   const own = {
     COMPOSE_PROJECT_NAME: `waybill${process.pid}`,

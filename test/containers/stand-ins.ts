@@ -24,7 +24,7 @@ import { binary, type ServerName } from "../servers/binaries.ts";
 import { cacheFolder, type Engine } from "./engine.ts";
 
 const DEBIAN = "waybill-stand-in/debian:bookworm";
-/** Of config/minio/Dockerfile. */
+/** Of deploy/minio/Dockerfile. */
 const GO = "1.27.4";
 const LABEL = "waybill.stand-in";
 const folder = fileURLToPath(new URL("stand-ins/", import.meta.url));

@@ -54,20 +54,20 @@ async function main(): Promise<void> {
   }
   const alerts = await told(
     "promtool",
-    ["check", "rules", join(root, "config/prometheus/alerts.yml")],
+    ["check", "rules", join(root, "deploy/prometheus/alerts.yml")],
     "prometheus",
   );
   say(`alerts: ${alerts.stdout.match(/\d+ rules found/)?.[0]}`);
-  const prometheus = join(root, "config/prometheus/prometheus.yml");
+  const prometheus = join(root, "deploy/prometheus/prometheus.yml");
   await told("promtool", ["check", "config", "--syntax-only", prometheus], "prometheus");
-  await told("haproxy", ["-c", "-f", join(root, "config/proxy/haproxy.cfg")], "haproxy");
+  await told("haproxy", ["-c", "-f", join(root, "deploy/proxy/haproxy.cfg")], "haproxy");
   say("proxy and Prometheus: configurations are valid");
   await composeFiles();
 }
 
 async function composeFiles(): Promise<void> {
   const env = join(folder, "env");
-  await told("sh", [join(root, "config/compose/make-env.sh"), env]);
+  await told("sh", [join(root, "deploy/compose/make-env.sh"), env]);
   const [core, sandbox] = ["docker-compose.yml", "docker-compose.sandbox.yml"].map((name) =>
     join(root, name),
   );

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { describe, expect, it } from "@jest/globals";
 import { Webhook } from "standardwebhooks";
 import { newId } from "../../lib/ids.ts";
-import { type BankFixture, bankContract } from "../../providers/banks/contract.ts";
+import { type BankFixture, bankConformance } from "../../providers/banks/conformance.ts";
 import { BankError, type Callback, openBank } from "../../providers/banks/index.ts";
 import { startPaymentSystem } from "../../sandbox/payment-system/server.ts";
 import { eventually } from "../support/eventually.ts";
@@ -42,7 +42,7 @@ async function startMerchant() {
 }
 
 describe("bank sandbox", () => {
-  bankContract(async (): Promise<BankFixture> => {
+  bankConformance(async (): Promise<BankFixture> => {
     const merchant = await startMerchant();
     const system = await startPaymentSystem({ host: "127.0.0.1", port: 0, ...settings });
     const bank = openBank("sandbox", settings, system.url);

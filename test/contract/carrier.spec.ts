@@ -1,33 +1,33 @@
 import { describe, expect, it } from "@jest/globals";
-import { carrierContract } from "../../providers/carrier/contract.ts";
-import { inProcessCarrier } from "../../providers/carrier/index.ts";
+import { messageBusConformance } from "../../providers/message-bus/conformance.ts";
+import { inProcessCarrier } from "../../providers/message-bus/index.ts";
 import { incoming, userDeleted } from "../support/messaging.ts";
 
 describe("carrier in-process", () => {
-  carrierContract(async (groups) => {
-    const carrier = inProcessCarrier({ groups });
-    return { connect: async () => carrier, stop: () => carrier.close() };
+  messageBusConformance(async (groups) => {
+    const messageBus = inProcessCarrier({ groups });
+    return { connect: async () => messageBus, stop: () => messageBus.close() };
   });
 
   it("publish, while a group is missing, rejects with `not-ready` after a while and names it", async () => {
-    const carrier = inProcessCarrier({ groups: ["kitchen", "courier"], joinTimeoutMs: 20 });
-    await carrier.subscribe("kitchen", ["user.deleted"], async () => undefined);
-    expect(await carrier.ready()).toBe(false);
-    await expect(carrier.publish([incoming(userDeleted())])).rejects.toMatchObject({
+    const messageBus = inProcessCarrier({ groups: ["kitchen", "courier"], joinTimeoutMs: 20 });
+    await messageBus.subscribe("kitchen", ["user.deleted"], async () => undefined);
+    expect(await messageBus.ready()).toBe(false);
+    await expect(messageBus.publish([incoming(userDeleted())])).rejects.toMatchObject({
       kind: "not-ready",
       message: expect.stringContaining("courier"),
     });
   });
 
   it("publish, when one group's inbox refuses, rejects although the other has committed", async () => {
-    const carrier = inProcessCarrier({ groups: ["kitchen", "courier"] });
+    const messageBus = inProcessCarrier({ groups: ["kitchen", "courier"] });
     const committed: unknown[] = [];
-    await carrier.subscribe("kitchen", ["user.deleted"], async (messages) => {
+    await messageBus.subscribe("kitchen", ["user.deleted"], async (messages) => {
       committed.push(...messages);
     });
-    await carrier.subscribe("courier", ["user.deleted"], () => Promise.reject(new Error("disk full")));
+    await messageBus.subscribe("courier", ["user.deleted"], () => Promise.reject(new Error("disk full")));
     const message = incoming(userDeleted());
-    await expect(carrier.publish([message])).rejects.toMatchObject({
+    await expect(messageBus.publish([message])).rejects.toMatchObject({
       kind: "refused",
       message: expect.stringContaining("disk full"),
     });
@@ -35,12 +35,12 @@ describe("carrier in-process", () => {
   });
 
   it("publish, to a group of several replicas, asks them in turn", async () => {
-    const carrier = inProcessCarrier({ groups: ["kitchen"] });
+    const messageBus = inProcessCarrier({ groups: ["kitchen"] });
     const asked: string[] = [];
     for (const replica of ["a", "b"]) {
-      await carrier.subscribe("kitchen", ["user.deleted"], async () => void asked.push(replica));
+      await messageBus.subscribe("kitchen", ["user.deleted"], async () => void asked.push(replica));
     }
-    for (let i = 0; i < 4; i += 1) await carrier.publish([incoming(userDeleted())]);
+    for (let i = 0; i < 4; i += 1) await messageBus.publish([incoming(userDeleted())]);
     expect(asked).toEqual(["a", "b", "a", "b"]);
   });
 });

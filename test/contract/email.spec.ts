@@ -2,7 +2,7 @@ import type { AddressInfo, Server } from "node:net";
 import { describe, expect, it } from "@jest/globals";
 import PostalMime from "postal-mime";
 import { SMTPServer } from "smtp-server";
-import { type MailHarness, mailContract } from "../../providers/email/contract.ts";
+import { type MailHarness, mailContract } from "../../providers/email/conformance.ts";
 import { smtp } from "../../providers/email/smtp.ts";
 
 const FROM = "Waybill <no-reply@waybill.test>";

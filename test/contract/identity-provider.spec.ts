@@ -2,10 +2,10 @@ import { describe, expect, it } from "@jest/globals";
 import { decodeProtectedHeader } from "jose";
 import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
-import { openDatabase } from "../../mixins/postgres/database.ts";
-import { identityContract } from "../../providers/identity/contract.ts";
+import { openDatabase } from "../../lib/sql/database.ts";
+import { identityContract } from "../../providers/identity/conformance.ts";
 import { type BuiltInProvider, builtInProvider } from "../../providers/identity/index.ts";
-import { providerSql } from "../../services/identity/parts.ts";
+import { providerSql } from "../../services/identity/dependencies.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase } from "../support/postgres.ts";
 
 /** The same algorithm at a cost that tests can bear. */

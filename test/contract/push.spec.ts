@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { apns } from "../../providers/push/apns.ts";
-import { pushContract, type Trouble } from "../../providers/push/contract.ts";
+import { pushContract, type Trouble } from "../../providers/push/conformance.ts";
 import { fcm } from "../../providers/push/fcm.ts";
 import { oneSignal } from "../../providers/push/onesignal.ts";
 import type { Push } from "../../providers/push/port.ts";

@@ -4,8 +4,8 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { documentation } from "../../services/api/documentation.ts";
-import { endpointOf } from "../../services/api/endpoint.ts";
+import { documentation } from "../../services/api/docs/documentation.ts";
+import { endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { type ApiDocument, type ReleasedApi, releasedApi } from "./released-api.ts";
 import { type ReleasedProto, releasedProto } from "./released-proto.ts";

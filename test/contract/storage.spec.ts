@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm, stat, utimes, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "@jest/globals";
-import { storageContract } from "../../providers/storage/contract.ts";
+import { storageContract } from "../../providers/storage/conformance.ts";
 import { folderStorage } from "../../providers/storage/index.ts";
 
 const freshFolder = () => mkdtemp(join(tmpdir(), "waybill storage "));

@@ -3,7 +3,7 @@ import { actions } from "../../contracts/actions.ts";
 import { exampleOf } from "../../contracts/documentation.ts";
 import { messages } from "../../contracts/messages.ts";
 import { type Rule, stored } from "../../contracts/schema.ts";
-import { checkOf } from "../../mixins/validation/validation.ts";
+import { checkOf } from "../../contracts/validation.ts";
 import { routes } from "../../services/api/routes/index.ts";
 
 interface AnyRule extends Rule {

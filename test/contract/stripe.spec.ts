@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
-import { type BankFixture, bankContract } from "../../providers/banks/contract.ts";
+import { type BankFixture, bankConformance } from "../../providers/banks/conformance.ts";
 import { type Bank, BankError, openBank } from "../../providers/banks/index.ts";
 import { euro, key, opened, secret, settings } from "../support/stripe-bank.ts";
 import { type StripeMood, startStripe } from "../support/stripe-server.ts";
@@ -8,7 +8,7 @@ import { type StripeMood, startStripe } from "../support/stripe-server.ts";
 const payBy = () => new Date(Date.now() + 1_800_000).toISOString();
 
 describe("bank stripe", () => {
-  bankContract(async (): Promise<BankFixture> => {
+  bankConformance(async (): Promise<BankFixture> => {
     const stripe = await startStripe({ key, secrets: [secret] });
     const bank = opened(stripe.url);
     const next = () => {

@@ -1,4 +1,4 @@
-import { type Endpoint, endpointOf } from "../../services/api/endpoint.ts";
+import { type Endpoint, endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 
 /** Placeholders whose resource belongs to somebody; what else a path names is everybody's to name. */

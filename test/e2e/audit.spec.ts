@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
-import { endpointOf } from "../../services/api/endpoint.ts";
+import { endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Client, connect } from "./client.ts";

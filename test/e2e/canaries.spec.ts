@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
-import { endpointOf } from "../../services/api/endpoint.ts";
+import { endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { eventually } from "../support/eventually.ts";
 import { otlpServer } from "../support/otlp-server.ts";

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
 import type { Role } from "../../contracts/meta.ts";
-import { documentation } from "../../services/api/documentation.ts";
-import { endpointOf } from "../../services/api/endpoint.ts";
+import { documentation } from "../../services/api/docs/documentation.ts";
+import { endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import type { Route } from "../../services/api/routes/route.ts";
 import { documentedIn, isRepeatable } from "../fuzz/documented.ts";

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { beforeAll, describe, expect, it } from "@jest/globals";
 import { parse } from "yaml";
-import { catalogue as errors } from "../../contracts/errors.ts";
+import { errorCatalogue as errors } from "../../contracts/errors.ts";
 import { eventually } from "../support/eventually.ts";
 import { platform } from "../support/platform.ts";
 
@@ -21,10 +21,10 @@ interface Panel {
   targets?: { expr: string }[];
 }
 
-const rules = (parse(text("config/prometheus/alerts.yml")) as { groups: { rules: Rule[] }[] }).groups.flatMap(
+const rules = (parse(text("deploy/prometheus/alerts.yml")) as { groups: { rules: Rule[] }[] }).groups.flatMap(
   (group) => group.rules,
 );
-const dashboard = JSON.parse(text("config/grafana/dashboards/waybill.json")) as {
+const dashboard = JSON.parse(text("deploy/grafana/dashboards/waybill.json")) as {
   uid: string;
   panels: Panel[];
 };

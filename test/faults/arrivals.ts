@@ -14,7 +14,7 @@ export async function saidUntil(url: Url, moment: Date): Promise<Due> {
   return await dueOf(url, "created_at <= $1", [moment]);
 }
 
-/** What was handed to the carrier and has not come to the inbox of this service. */
+/** What was handed to the message bus and has not come to the inbox of this service. */
 export async function onTheWay(url: Url, service: Database): Promise<number> {
   const handed = (await dueOf(url, "sent_at IS NOT NULL", [])).get(service) ?? new Set();
   const there = await query<{ id: string }>(

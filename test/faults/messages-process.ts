@@ -3,12 +3,12 @@ import { ServiceBroker } from "moleculer";
 import type { Ctx, Locals } from "../../contracts/meta.ts";
 import { failpoint } from "../../lib/failpoint.ts";
 import { derivedId } from "../../lib/ids.ts";
+import { row } from "../../lib/sql/database.ts";
 import { consumer, type Handlers } from "../../mixins/consumer/consumer.mixin.ts";
-import { idempotent, idempotentLeased } from "../../mixins/idempotency/idempotency.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
-import { row } from "../../mixins/postgres/database.ts";
+import { idempotent, idempotentLeased } from "../../mixins/postgres/idempotency.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
-import { type Carrier, inProcessCarrier } from "../../providers/carrier/index.ts";
+import { type Carrier, inProcessCarrier } from "../../providers/message-bus/index.ts";
 import { enter, notificationSent, quickConsumer, quickRelay, userDeleted } from "../support/messaging.ts";
 import { ACQUIRE_TIMEOUT_MS } from "../support/postgres.ts";
 
@@ -18,7 +18,7 @@ import { ACQUIRE_TIMEOUT_MS } from "../support/postgres.ts";
  * asked is done and nothing waits any more.
  *
  * FAULT plants a mistake that the tests must find: `early-ack` acknowledges before the inbox has committed,
- * `no-inbox` has the effect straight from the carrier.
+ * `no-inbox` has the effect straight from the message bus.
  */
 const {
   SHOP_URL = "",
@@ -32,7 +32,7 @@ const {
 const CALLER = { id: "tester", role: "customer", sessionId: "s" } as const;
 const POLL_MS = 20;
 
-const carrier =
+const messageBus =
   FAULT === "early-ack" ? acknowledgingEarly(["kitchen"]) : inProcessCarrier({ groups: ["kitchen"] });
 const shopDb = postgres({ url: SHOP_URL, poolSize: 10, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, name: "shop" });
 const kitchenDb = postgres({
@@ -43,20 +43,20 @@ const kitchenDb = postgres({
 });
 const out = outbox({
   postgres: shopDb,
-  carrier,
+  messageBus,
   source: "waybill/shop",
   limits: { ...quickRelay, batch: 10 },
 });
 
 const handlers: Handlers = {
   "user.deleted": {
-    async apply(trx, message) {
+    async inTransaction(trx, message) {
       await enter(trx, message);
       if (message.subject === POISON) failpoint("test.poison");
     },
   },
   "notification.sent": {
-    async perform(message) {
+    async external(message) {
       await record(message.id);
       return (trx) => enter(trx, message);
     },
@@ -64,7 +64,7 @@ const handlers: Handlers = {
 };
 const kitchen = consumer({
   postgres: kitchenDb,
-  carrier,
+  messageBus,
   group: "kitchen",
   handlers,
   limits: {
@@ -110,7 +110,7 @@ broker.createService({
   mixins: FAULT === "no-inbox" ? [kitchenDb.mixin] : [kitchenDb.mixin, kitchen.mixin],
   async started() {
     if (FAULT !== "no-inbox") return;
-    await carrier.subscribe("kitchen", ["user.deleted", "notification.sent"], async (messages) => {
+    await messageBus.subscribe("kitchen", ["user.deleted", "notification.sent"], async (messages) => {
       for (const message of messages) await enter(kitchenDb.db, message as Parameters<typeof enter>[1]);
     });
   },

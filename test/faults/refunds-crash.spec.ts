@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { encrypt } from "../../lib/encryption.ts";
 import { newId } from "../../lib/ids.ts";
-import { seal } from "../../lib/seal.ts";
 import { moneyProblems } from "../support/money.ts";
 import { startMoodyBank } from "../support/moody-bank.ts";
 import { API_KEY, ordersSettings, WEBHOOK_SECRET } from "../support/orders-service.ts";
@@ -40,7 +40,7 @@ async function owed(): Promise<void> {
   await sql(
     `INSERT INTO banks (id, title, adapter, settings, webcheckout_url, active)
      VALUES ($1, 'Bank', 'sandbox', $2, $3, true)`,
-    [bankId, seal(settings, { secret: SEAL_SECRET }, `banks/${bankId}`), bank.url],
+    [bankId, encrypt(settings, { secret: SEAL_SECRET }, `banks/${bankId}`), bank.url],
   );
   for (let count = 0; count < REFUNDS; count++) {
     const values = [newId(), bankId, TOTAL_MINOR];

@@ -87,7 +87,7 @@ export interface Drain {
 }
 
 /**
- * What stands in a queue, and what was handed to the carrier and is not in its inbox yet: whom it was brought to may
+ * What stands in a queue, and what was handed to the message bus and is not in its inbox yet: whom it was brought to may
  * have been killed, and then it comes again when nobody has acknowledged it for a while.
  */
 async function stillMoving(url: Run["cluster"]["url"]): Promise<Record<string, string>> {

@@ -16,7 +16,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { operationIdOf } from "moleculer-open-api";
-import { endpointOf } from "../../services/api/endpoint.ts";
+import { endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { type Client, connect } from "../e2e/client.ts";
 import { uncovered } from "../e2e/covered.ts";

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { QuotedLine } from "../../contracts/partners.ts";
 import { newId } from "../../lib/ids.ts";
-import { handover } from "../../services/orders/handover.ts";
+import { deliveryTokens } from "../../services/orders/actions/delivery-tokens.ts";
 import { Random } from "../simulation/random.ts";
 import { sampleQuote } from "../support/orders.ts";
 import { type OrdersHarness, ordersSettings } from "../support/orders-service.ts";
@@ -161,7 +161,7 @@ const WEIGHTED: readonly OrderInput["do"][] = [
   ] as const),
 ];
 
-const { pinOf } = handover(ordersSettings("").HANDOVER_SECRET);
+const { pinOf } = deliveryTokens(ordersSettings("").HANDOVER_SECRET);
 const wrongPinOf = (orderId: string) => String((Number(pinOf(orderId)) + 1) % 10_000).padStart(4, "0");
 
 type Placed = Awaited<ReturnType<OrdersHarness["confirmed"]>>;

@@ -13,7 +13,7 @@ import { openSandbox, type Sandbox } from "./sandbox.ts";
  */
 
 const ROOT = resolve(import.meta.dirname, "../..");
-const USAGE = `npm run test:mutation -- [--area orders] [--file services/orders/order.ts] [--kind sql-lock]
+const USAGE = `npm run test:mutation -- [--area orders] [--file services/orders/domain/order.ts] [--kind sql-lock]
   [--sample 150, of each area] [--seed 1] [--workers 2] [--id 0123456789] [--list]
   [--report docs/reliability/mutation.md]`;
 /** Runs without a change, to see that the copy is sound. */

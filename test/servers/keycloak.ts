@@ -9,7 +9,7 @@ import { freePort } from "../../platform/free-port.ts";
 import { binary } from "./binaries.ts";
 import { type ServerProcess, startProcess } from "./process.ts";
 
-const REALM_FILE = resolve(import.meta.dirname, "../../config/keycloak/waybill-realm.json");
+const REALM_FILE = resolve(import.meta.dirname, "../../deploy/keycloak/waybill-realm.json");
 const START_TIMEOUT_MS = 180_000;
 const LOCK_POLL_MS = 500;
 /** Whatever is linked from the installation; the data folder is each server's own. */
@@ -18,7 +18,7 @@ const BUILD = ["--db=dev-file", "--health-enabled=true"];
 
 export const KEYCLOAK_ADMIN = "admin";
 export const KEYCLOAK_ADMIN_PASSWORD = "admin-of-the-tests-0123456789";
-/** What the import puts into the client that config/keycloak names. */
+/** What the import puts into the client that deploy/keycloak names. */
 export const KEYCLOAK_CLIENT_SECRET = "client-secret-of-the-tests-0123456789";
 
 export interface KeycloakServer {

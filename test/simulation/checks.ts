@@ -1,5 +1,5 @@
 import type { Message, MessageData } from "../../contracts/messages.ts";
-import type { Order } from "../../services/orders/order-model.ts";
+import type { Order } from "../../services/orders/domain/order-model.ts";
 import type { World } from "./engine.ts";
 import type { InboxRecord } from "./stores/inbox.ts";
 import type { OrderRecord } from "./stores/orders.ts";

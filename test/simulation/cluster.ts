@@ -9,21 +9,22 @@ import type { Handler, Handlers } from "../../mixins/consumer/handlers.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
-import * as changing from "../../services/orders/changing.ts";
-import { checkoutGate } from "../../services/orders/checkout-gate.ts";
-import { confirmOrder } from "../../services/orders/confirm.ts";
-import { deadlineSweep } from "../../services/orders/deadlines.ts";
-import * as deliveries from "../../services/orders/deliveries.ts";
-import type { OrdersDeps } from "../../services/orders/deps.ts";
-import { handover } from "../../services/orders/handover.ts";
-import { applyPartnerCallback } from "../../services/orders/partner-callbacks.ts";
-import { noticeHandlers } from "../../services/orders/partner-notices.ts";
-import { receivePayment } from "../../services/orders/payments.ts";
-import { reconciler, reconciliationCounts } from "../../services/orders/reconciliation.ts";
-import { refundWorker } from "../../services/orders/refunds.ts";
-import type { OrderState } from "../../services/partners/deps.ts";
-import { orderHandlers } from "../../services/partners/orders-news.ts";
-import { reserve, SWEEP_GRACE_MS, sweepReservations } from "../../services/partners/reservations.ts";
+import { checkoutGate } from "../../services/orders/actions/checkout-gate.ts";
+import * as changing from "../../services/orders/actions/commands.ts";
+import { confirmOrder } from "../../services/orders/actions/confirm.ts";
+import * as deliveries from "../../services/orders/actions/deliveries.ts";
+import { deliveryTokens } from "../../services/orders/actions/delivery-tokens.ts";
+import { applyPartnerCallback } from "../../services/orders/actions/partner-callback.ts";
+import { receivePayment } from "../../services/orders/actions/payment-callback.ts";
+import type { OrdersDependencies } from "../../services/orders/dependencies.ts";
+import { deadlineSweep } from "../../services/orders/workers/deadlines.ts";
+import { noticeHandlers } from "../../services/orders/workers/partner-notice-events.ts";
+import { reconciler, reconciliationCounts } from "../../services/orders/workers/reconciliation.ts";
+import { refundWorker } from "../../services/orders/workers/refunds.ts";
+import { reserve } from "../../services/partners/actions/reservations.ts";
+import type { OrderState } from "../../services/partners/dependencies.ts";
+import { orderHandlers } from "../../services/partners/workers/order-events.ts";
+import { SWEEP_GRACE_MS, sweepReservations } from "../../services/partners/workers/reservations.ts";
 import { SimulatedBank } from "./bank.ts";
 import { Checks } from "./checks.ts";
 import { Machine, type World } from "./engine.ts";
@@ -38,7 +39,7 @@ const JOBS_MS = 20_000;
 const TRIES_MS = 2_000;
 const ORDERS_TIMEOUT_MS = 700;
 /** What the customer's PINs are made with. */
-export const HANDOVER = handover("handover-secret-of-the-simulation-01");
+export const HANDOVER = deliveryTokens("handover-secret-of-the-simulation-01");
 
 const CREATED_TO_ENDED = [
   ...["order.created", "order.paid", "order.accepted", "order.rejected", "order.ready", "order.delayed"],
@@ -113,7 +114,7 @@ export class Cluster {
 
   #orders(machine: Machine): void {
     const { base, out, run, db } = this.#common("orders", machine);
-    const deps: OrdersDeps = {
+    const deps: OrdersDependencies = {
       ...base,
       outbox: out,
       live: { tell: () => undefined },
@@ -125,10 +126,10 @@ export class Cluster {
                 ...{ webcheckoutUrl: "https://bank.example", connect: () => this.bank.client() },
               }
             : undefined,
-      } as OrdersDeps["banks"],
+      } as OrdersDependencies["banks"],
       checkouts: checkoutGate(base.clock),
-      perOrder: keyedLimit({ atOnce: 2, waitMs: 300 }),
-      handover: HANDOVER,
+      orderConnections: keyedLimit({ atOnce: 2, waitMs: 300 }),
+      deliveryTokens: HANDOVER,
       deliveredVisibleMs: 3_600_000,
       wakeRefunds: () => refunds.wake(),
       publicUrl: "https://waybill.example",
@@ -140,7 +141,7 @@ export class Cluster {
       intervalMs: JOBS_MS,
       run: deadlineSweep(deps, () => logger),
     });
-    const remember: Handler = { apply: async () => undefined };
+    const remember: Handler = { inTransaction: async () => undefined };
     run(
       this.#inbox("orders", machine, db, {
         ...Object.fromEntries(GROUPS.orders.map((type) => [type, remember])),
@@ -164,8 +165,8 @@ export class Cluster {
       "orders.refund": (ctx) => changing.refundOrder(deps, ctx),
       "orders.override": (ctx) => changing.overrideOrder(deps, ctx),
       "orders.reassign": (ctx) => changing.reassignOrder(deps, ctx),
-      "orders.claim": (ctx) => deliveries.claimOrder(deps, ctx),
-      "orders.unclaim": (ctx) => deliveries.unclaimOrder(deps, ctx),
+      "orders.claim": (ctx) => deliveries.assignOrder(deps, ctx),
+      "orders.unclaim": (ctx) => deliveries.releaseOrder(deps, ctx),
       "orders.deliver": (ctx) => deliveries.deliverOrder(deps, ctx),
       "orders.fail": (ctx) => deliveries.failOrder(deps, ctx),
     });
@@ -198,7 +199,7 @@ export class Cluster {
   #notifications(machine: Machine): void {
     const { run, db } = this.#common("notifications", machine);
     const push: Handler<MessageType & `order.${string}`> = {
-      perform: async ({ id, data }) => {
+      external: async ({ id, data }) => {
         if (data.note === POISON.throws) throw new Error("poison");
         if (data.note === POISON.kills) {
           machine.kill();
@@ -218,16 +219,16 @@ export class Cluster {
   #common(kind: Kind, machine: Machine) {
     const postgres = this.servers[kind].connect(machine);
     const clock = { now: () => Date.now() };
-    const carrier = this.stream.carrier(machine);
+    const messageBus = this.stream.messageBus(machine);
     const limits = { sweepMs: SWEEP_MS, batch: 20 };
-    const out = outbox({ postgres, carrier, source: `waybill/${kind}`, clock, limits });
+    const out = outbox({ postgres, messageBus, source: `waybill/${kind}`, clock, limits });
     const run = (mixin: Partial<ServiceSchema>) => start(mixin, machine, this.#logger(machine));
     return { base: { clock, postgres }, out, run, db: postgres };
   }
 
   #inbox(group: Kind, machine: Machine, postgres: Postgres, handlers: Handlers) {
     return consumer({
-      ...{ postgres, carrier: this.stream.carrier(machine), group },
+      ...{ postgres, messageBus: this.stream.messageBus(machine), group },
       handlers: Object.fromEntries(
         Object.entries(handlers).map(([type, handler]) => [
           type,
@@ -246,10 +247,10 @@ export class Cluster {
       const line = { group, messageId: message.id };
       return statement(outside ? db : trx, (view) => view.insert("effects", newId(), line));
     };
-    if (handler.perform) {
+    if (handler.external) {
       return {
-        async perform(message, lease) {
-          const commit = await handler.perform(message, lease);
+        async external(message, lease) {
+          const commit = await handler.external(message, lease);
           return async (trx) => {
             await enter(trx, message);
             await commit?.(trx);
@@ -258,9 +259,9 @@ export class Cluster {
       };
     }
     return {
-      async apply(trx, message, delivery) {
+      async inTransaction(trx, message, delivery) {
         await enter(trx, message);
-        await handler.apply(trx, message, delivery);
+        await handler.inTransaction(trx, message, delivery);
       },
       ...(handler.dead && { dead: handler.dead }),
     };
@@ -282,9 +283,9 @@ export class Cluster {
 function poisoned(handler: Handlers["order.paid"]): Handler<"order.paid"> {
   return {
     ...(handler?.dead && { dead: handler.dead }),
-    async apply(trx, message, delivery) {
+    async inTransaction(trx, message, delivery) {
       if (message.data.note === POISON.partners) throw new Error("poison");
-      await handler?.apply?.(trx, message, delivery);
+      await handler?.inTransaction?.(trx, message, delivery);
     },
   };
 }

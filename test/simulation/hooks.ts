@@ -5,20 +5,20 @@ import { registerHooks } from "node:module";
  * repositories, which hold all SQL, and the two files that send and hear notifications. All else is the product.
  */
 const stores = [
-  ["services/orders/orders.repository.ts", "orders.ts"],
-  ["services/orders/deadlines.repository.ts", "deadlines.ts"],
-  ["services/orders/payments.repository.ts", "payments.ts"],
-  ["services/orders/reconciliation.repository.ts", "reconciliation.ts"],
-  ["services/partners/reservations.repository.ts", "reservations.ts"],
-  ["services/partners/partners.repository.ts", "partners.ts"],
-  ["services/partners/products.repository.ts", "products.ts"],
-  ["services/partners/webhooks/announce.ts", "announce.ts"],
+  ["services/orders/store/orders.repository.ts", "orders.ts"],
+  ["services/orders/store/deadlines.repository.ts", "deadlines.ts"],
+  ["services/orders/store/payments.repository.ts", "payments.ts"],
+  ["services/orders/store/reconciliation.repository.ts", "reconciliation.ts"],
+  ["services/partners/store/reservations.repository.ts", "reservations.ts"],
+  ["services/partners/store/partners.repository.ts", "partners.ts"],
+  ["services/partners/store/products.repository.ts", "products.ts"],
+  ["services/partners/store/enqueue-webhooks.ts", "announce.ts"],
   ["mixins/outbox/outbox.repository.ts", "outbox.ts"],
   ["mixins/outbox/replay.repository.ts", "replay.ts"],
   ["mixins/consumer/inbox.repository.ts", "inbox.ts"],
-  ["mixins/idempotency/idempotency.repository.ts", "idempotency.ts"],
-  ["mixins/messages/listener.ts", "listener.ts"],
-  ["mixins/messages/announcer.ts", "announcer.ts"],
+  ["mixins/postgres/idempotency.repository.ts", "idempotency.ts"],
+  ["lib/messaging/listener.ts", "listener.ts"],
+  ["lib/messaging/announcer.ts", "announcer.ts"],
 ] as const;
 
 const root = new URL("../../", import.meta.url).href;

@@ -1,5 +1,5 @@
 import type { Knex } from "knex";
-import type { Db } from "../../mixins/postgres/database.ts";
+import type { Db } from "../../lib/sql/database.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import type { Machine, World } from "./engine.ts";
 import { type Change, type Row, View } from "./view.ts";

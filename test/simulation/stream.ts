@@ -1,5 +1,5 @@
 import type { Message, MessageType } from "../../contracts/messages.ts";
-import type { Carrier, Keeper } from "../../providers/carrier/index.ts";
+import type { Carrier, Keeper } from "../../providers/message-bus/index.ts";
 import type { Machine, World } from "./engine.ts";
 
 const LOST = 0.03;
@@ -58,19 +58,19 @@ export class Stream {
   }
 
   /**
-   * Compares itself with what an outbox noted of it, as the carrier's watch does: after a loss everything is handed over
+   * Compares itself with what an outbox noted of it, as the message bus's watch does: after a loss everything is handed over
    * again and, once what was acknowledged before is marked as well, the newest; so it is when a process begins to watch.
    */
   #ask(keeper: Keeper, machine: Machine, recent: boolean): void {
     const world = this.#world;
     if (world.faults.has("stream lost unnoticed")) return;
     const ask = async () => {
-      const seen = await keeper.mark();
+      const seen = await keeper.checkpoint();
       const now = String(this.#identity);
       const isLost = seen !== undefined && seen !== now;
       const again = isLost ? Number.POSITIVE_INFINITY : recent ? "recent" : undefined;
       if (again === undefined && seen === now) return;
-      if (!(await keeper.note(now, seen, again))) throw new Error("another one noted something");
+      if (!(await keeper.saveCheckpoint(now, seen, again))) throw new Error("another one noted something");
       if (isLost) world.at(MARKED_AFTER_MS, () => this.#ask(keeper, machine, true), machine);
     };
     const trying = () => ask().catch(() => void world.at(500, trying, machine));
@@ -81,7 +81,7 @@ export class Stream {
     return this.#groups.get(group)?.types.has(type) === true;
   }
 
-  carrier(machine: Machine): Carrier {
+  messageBus(machine: Machine): Carrier {
     const world = this.#world;
     return {
       publish: async (messages) => {

@@ -1,6 +1,6 @@
 /** A node of its own in a process of its own, for tests: `fork` it with the node's options as its argument. */
 import { ServiceBroker } from "moleculer";
-import { tracing } from "../../mixins/tracing/index.ts";
+import { tracing } from "../../mixins/tracing/tracing.middleware.ts";
 import { stopTelemetry } from "../../platform/telemetry.ts";
 import { newState, probeBridge, probeService, tcpNode } from "./bridge.ts";
 

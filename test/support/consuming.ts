@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect } from "@jest/globals";
 import type { Message } from "../../contracts/messages.ts";
 import type { ConsumerOptions, Handlers } from "../../mixins/consumer/consumer.mixin.ts";
-import { type Carrier, inProcessCarrier } from "../../providers/carrier/index.ts";
+import { type Carrier, inProcessCarrier } from "../../providers/message-bus/index.ts";
 import { enter, GROUP, incoming, type MessagingBench, messagingBench, userDeleted } from "./messaging.ts";
 
 export const DAY_MS = 86_400_000;
@@ -12,7 +12,9 @@ export const CUT = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
   WHERE datname = current_database() AND pid <> pg_backend_pid()`;
 
 /** The handler that does what it is told and nothing more. */
-export const entering: Handlers = { "user.deleted": { apply: (trx, message) => enter(trx, message) } };
+export const entering: Handlers = {
+  "user.deleted": { inTransaction: (trx, message) => enter(trx, message) },
+};
 export const many = (count: number) => Array.from({ length: count }, () => incoming(userDeleted()));
 
 /**
@@ -26,30 +28,30 @@ export async function expectInTime(measureMs: () => Promise<number>): Promise<vo
   expect({ firstMs, againMs, late: againMs > OTHERS_MS }).toMatchObject({ late: false });
 }
 
-/** For a file of tests of the consumer: one database, emptied before each test, and for each test a carrier. */
+/** For a file of tests of the consumer: one database, emptied before each test, and for each test a message bus. */
 export function consumerStage() {
   let bench: MessagingBench;
-  let carrier: Carrier;
+  let messageBus: Carrier;
   const empty = () => bench.db.db.raw("TRUNCATE inbox, ledger");
   beforeAll(async () => {
     bench = await messagingBench();
   });
   afterAll(() => bench.stop());
   beforeEach(async () => {
-    carrier = inProcessCarrier({ groups: [GROUP] });
+    messageBus = inProcessCarrier({ groups: [GROUP] });
     await empty();
   });
   return {
     get bench() {
       return bench;
     },
-    get carrier() {
-      return carrier;
+    get messageBus() {
+      return messageBus;
     },
-    /** Starts a service with an inbox behind this test's carrier. */
+    /** Starts a service with an inbox behind this test's message bus. */
     receiver: (handlers: Handlers, limits?: ConsumerOptions["limits"]) =>
-      bench.receiver(carrier, handlers, limits),
-    publish: (...messages: unknown[]) => carrier.publish(messages as Message[]),
+      bench.receiver(messageBus, handlers, limits),
+    publish: (...messages: unknown[]) => messageBus.publish(messages as Message[]),
     empty,
     oneRow: async () => (await bench.inboxRows())[0],
     /** Each of the messages had its effect, once, and no other had. */

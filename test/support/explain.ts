@@ -1,5 +1,5 @@
 import type { Knex } from "knex";
-import type { Db } from "../../mixins/postgres/database.ts";
+import type { Db } from "../../lib/sql/database.ts";
 
 interface PlanNode {
   "Node Type": string;

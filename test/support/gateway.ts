@@ -2,7 +2,7 @@ import { type BrokerOptions, ServiceBroker, type ServiceSchema } from "moleculer
 import { type ActionName, actions, implement } from "../../contracts/actions.ts";
 import { exampleOf } from "../../contracts/documentation.ts";
 import type { Ctx } from "../../contracts/meta.ts";
-import { readConfig, type Settings } from "../../lib/config/config.ts";
+import { readSettings, type Settings } from "../../lib/settings/settings.ts";
 import { cacherOf } from "../../mixins/caching/shared-cacher.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
 import { apiService } from "../../services/api/api.service.ts";
@@ -40,7 +40,7 @@ export async function startGateway(
   for (const schema of services) broker.createService(schema);
   let port = 0;
   const config: Settings = {
-    ...(readConfig({}) as Settings),
+    ...(readSettings({}) as Settings),
     PORT: 0,
     PUBLIC_URL: identity.issuer,
     ...overrides,

@@ -7,18 +7,18 @@ import type { Tokens } from "../../contracts/identity.ts";
 import { type Message, type MessageData, mailSealPlace } from "../../contracts/messages.ts";
 import type { Meta, Role } from "../../contracts/meta.ts";
 import { systemClock } from "../../lib/clock.ts";
-import { readConfig, type Settings } from "../../lib/config/config.ts";
-import { tokenIssuer } from "../../lib/config/issuer.ts";
+import { decrypt } from "../../lib/encryption.ts";
 import { newId } from "../../lib/ids.ts";
-import { open } from "../../lib/seal.ts";
+import { tokenIssuer } from "../../lib/settings/issuer.ts";
+import { readSettings, type Settings } from "../../lib/settings/settings.ts";
 import { callerMiddleware } from "../../mixins/caller/caller.middleware.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { AUDIENCE } from "../../mixins/caller/token-verifier.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
-import { inProcessCarrier } from "../../providers/carrier/index.ts";
 import { builtInProvider, type IdentityProvider, type Sql } from "../../providers/identity/index.ts";
+import { inProcessCarrier } from "../../providers/message-bus/index.ts";
 import { identityService } from "../../services/identity/identity.service.ts";
-import { providerOf } from "../../services/identity/provider.ts";
+import { providerOf } from "../../services/identity/store/provider.ts";
 import { mediaService } from "../../services/media/media.service.ts";
 import { eventually } from "./eventually.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase } from "./postgres.ts";
@@ -68,12 +68,12 @@ export async function startIdentity({
   const database = await createDatabase("identity");
   const dataDir = mkdtempSync(join(tmpdir(), "waybill-identity-"));
   const seen: Message[] = [];
-  const carrier = inProcessCarrier({ groups: ["tests"] });
-  await carrier.subscribe("tests", TYPES, async (messages) => {
+  const messageBus = inProcessCarrier({ groups: ["tests"] });
+  await messageBus.subscribe("tests", TYPES, async (messages) => {
     seen.push(...(messages as Message[]));
   });
   const config = {
-    ...readConfig({ DATA_DIR: dataDir }),
+    ...readSettings({ DATA_DIR: dataDir }),
     POSTGRES_ACQUIRE_TIMEOUT_MS: ACQUIRE_TIMEOUT_MS,
     POSTGRES_URL_IDENTITY: database.url,
     POSTGRES_URL_ORDERS: "",
@@ -108,7 +108,7 @@ export async function startIdentity({
     ? providerOf(config, systemClock)
     : (sql: Sql) => builtInProvider({ sql, seals, issuer, audience: AUDIENCE, passwordCost });
   const provider = (sql: Sql) => around(make(sql));
-  inside.createService(identityService({ config, carrier, provider }));
+  inside.createService(identityService({ config, messageBus, provider }));
   inside.createService(mediaService({ config }));
   const openOrders = new Map<string, string[]>();
   const orders: ServiceSchema = {
@@ -146,7 +146,7 @@ export async function startIdentity({
       const letter = found.find((one) => one.email === email && one.template === template);
       if (!letter) throw new Error(`no ${template} for ${email} yet`);
       if (letter.sealed === undefined) return letter.values;
-      return JSON.parse(open(letter.sealed, seals, mailSealPlace(letter))) as Record<string, string>;
+      return JSON.parse(decrypt(letter.sealed, seals, mailSealPlace(letter))) as Record<string, string>;
     });
   };
 
@@ -211,7 +211,7 @@ export async function startIdentity({
     /** Starts a replica, which does the periodic work, and stops it when `done` succeeds. */
     async sweep(done: () => Promise<unknown>) {
       const replica = node("replica", newId());
-      replica.createService(identityService({ config, carrier, provider }));
+      replica.createService(identityService({ config, messageBus, provider }));
       await replica.start();
       try {
         await eventually(done);
@@ -228,7 +228,7 @@ export async function startIdentity({
     async stop() {
       await edge.stop();
       await inside.stop();
-      await carrier.close();
+      await messageBus.close();
       await close();
       await database.drop();
       rmSync(dataDir, { recursive: true, force: true });

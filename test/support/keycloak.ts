@@ -3,7 +3,7 @@ import { type KeycloakServer, keycloakAdminToken } from "../servers/keycloak.ts"
 
 const REALM = "waybill";
 const CLIENT_ID = "waybill";
-const REALM_FILE = new URL("../../config/keycloak/waybill-realm.json", import.meta.url);
+const REALM_FILE = new URL("../../deploy/keycloak/waybill-realm.json", import.meta.url);
 
 /** A machine that runs many servers at once is slow: most tests are not about how fast they are. */
 export const PATIENT_MS = 20_000;

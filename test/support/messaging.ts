@@ -1,12 +1,12 @@
 import { ServiceBroker, type ServiceSchema } from "moleculer";
 import { type Message, type MessageType, message } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
+import { rows } from "../../lib/sql/database.ts";
 import { type ConsumerOptions, consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { envelope } from "../../mixins/outbox/envelope.ts";
 import { type OutboxOptions, outbox } from "../../mixins/outbox/outbox.mixin.ts";
-import { rows } from "../../mixins/postgres/database.ts";
 import { type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
-import type { Carrier } from "../../providers/carrier/index.ts";
+import type { Carrier } from "../../providers/message-bus/index.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "./postgres.ts";
 
 export const GROUP = "orders";
@@ -62,11 +62,11 @@ export async function messagingBench() {
     db,
     run,
     /** Starts a service with an outbox. */
-    async sender(carrier: Carrier, limits: OutboxOptions["limits"] = {}) {
+    async sender(messageBus: Carrier, limits: OutboxOptions["limits"] = {}) {
       const own = open();
       const out = outbox({
         postgres: own,
-        carrier,
+        messageBus,
         source: "waybill/test",
         limits: { ...quickRelay, ...limits },
       });
@@ -75,14 +75,14 @@ export async function messagingBench() {
     },
     /** Starts a service with an inbox. */
     async receiver(
-      carrier: Carrier,
+      messageBus: Carrier,
       handlers: ConsumerOptions["handlers"],
       limits: ConsumerOptions["limits"] = {},
     ) {
       const own = open();
       const con = consumer({
         postgres: own,
-        carrier,
+        messageBus,
         group: GROUP,
         handlers,
         limits: { ...quickConsumer, ...limits },
@@ -108,7 +108,7 @@ export async function messagingBench() {
         deadLetterId?: string;
         data: unknown;
       }>(db.db, "SELECT * FROM inbox ORDER BY message_id, consumer"),
-    /** What the outbox noted of its carrier. */
+    /** What the outbox noted of its message bus. */
     marks: () => rows<{ mark: string; againUntil?: string }>(db.db, "SELECT * FROM carrier_marks"),
     ledger: () =>
       rows<{ messageId: string; subject: string; madeBy?: string }>(db.db, "SELECT * FROM ledger"),
@@ -136,7 +136,7 @@ export function notificationSent(subject: string = newId()) {
   return message("notification.sent", subject, { version: 1, notificationId: subject, event: "test" });
 }
 
-/** A message as a carrier brings it. */
+/** A message as a message bus brings it. */
 export function incoming<T extends MessageType>(
   what: { type: T } & ReturnType<typeof message<T>>,
   nowMs = Date.now(),
@@ -144,14 +144,14 @@ export function incoming<T extends MessageType>(
   return envelope("waybill/test", what, nowMs);
 }
 
-/** A carrier whose far end is the test: it keeps what it took and refuses what `refuses` says. */
+/** A message bus whose far end is the test: it keeps what it took and refuses what `refuses` says. */
 export function recordingCarrier() {
   const taken: Message[][] = [];
   const state: { refuses: (messages: readonly Message[]) => boolean | Promise<boolean>; up: boolean } = {
     refuses: () => false,
     up: true,
   };
-  const carrier: Carrier = {
+  const messageBus: Carrier = {
     async publish(messages) {
       if (await state.refuses(messages)) throw new Error("refused by the test");
       taken.push([...messages]);
@@ -160,5 +160,5 @@ export function recordingCarrier() {
     ready: async () => state.up,
     close: async () => undefined,
   };
-  return { carrier, taken, state, ids: () => taken.flat().map(({ id }) => id) };
+  return { messageBus, taken, state, ids: () => taken.flat().map(({ id }) => id) };
 }

@@ -1,8 +1,8 @@
 import { fileURLToPath } from "node:url";
 import { newId } from "../../lib/ids.ts";
-import { type JetStreamOptions, jetStreamCarrier } from "../../providers/carrier/jetstream.ts";
-import { natsOptions } from "../../providers/carrier/nats-options.ts";
-import type { Carrier } from "../../providers/carrier/port.ts";
+import { type JetStreamOptions, jetStreamMessageBus } from "../../providers/message-bus/jetstream.ts";
+import { natsOptions } from "../../providers/message-bus/nats-options.ts";
+import type { MessageBus } from "../../providers/message-bus/port.ts";
 import { type NatsServer, startNats } from "../servers/nats.ts";
 
 /** The users of the shipped configuration; `monitor` belongs to the system account. */
@@ -16,7 +16,7 @@ export async function startShippedNats(options: { port?: number } = {}): Promise
   const passwords = natsUsers.map((user) => [`NATS_PASSWORD_${user.toUpperCase()}`, passwordOf(user)]);
   return await startNats({
     ...options,
-    configFile: fileURLToPath(new URL("../../config/nats/nats.conf", import.meta.url)),
+    configFile: fileURLToPath(new URL("../../deploy/nats/nats.conf", import.meta.url)),
     env: Object.fromEntries(passwords),
   });
 }
@@ -32,26 +32,26 @@ function passwordOf(user: string): string {
 /** Carriers on one namespace of a real server; closed together. */
 export function carriers(server: NatsServer, options: Partial<JetStreamOptions> = {}) {
   const namespace = options.namespace ?? `t-${newId()}`;
-  const open: Carrier[] = [];
+  const open: MessageBus[] = [];
   const reports: string[] = [];
   return {
     namespace,
     stream: namespace.toUpperCase(),
     /** What an operator would have read. */
     reports,
-    connect(more: Partial<JetStreamOptions> = {}): Carrier {
-      const carrier = jetStreamCarrier({
+    connect(more: Partial<JetStreamOptions> = {}): MessageBus {
+      const messageBus = jetStreamMessageBus({
         nats: natsOptions({ NATS_URL: server.url }),
         namespace,
         report: (line) => reports.push(line),
         ...options,
         ...more,
       });
-      open.push(carrier);
-      return carrier;
+      open.push(messageBus);
+      return messageBus;
     },
     async close() {
-      await Promise.all(open.splice(0).map((carrier) => carrier.close()));
+      await Promise.all(open.splice(0).map((messageBus) => messageBus.close()));
     },
   };
 }

@@ -4,12 +4,12 @@ import { join } from "node:path";
 import { ServiceBroker } from "moleculer";
 import { type ActionName, call, type Params, type Result } from "../../contracts/actions.ts";
 import { type MessageData, type MessageType, message, type OrderSnapshot } from "../../contracts/messages.ts";
-import { readConfig, type Settings } from "../../lib/config/config.ts";
 import { newId } from "../../lib/ids.ts";
+import { readSettings, type Settings } from "../../lib/settings/settings.ts";
+import { openDatabase, rows as rowsOf } from "../../lib/sql/database.ts";
 import { envelope } from "../../mixins/outbox/envelope.ts";
-import { openDatabase, rows as rowsOf } from "../../mixins/postgres/database.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
-import { inProcessCarrier } from "../../providers/carrier/index.ts";
+import { inProcessCarrier } from "../../providers/message-bus/index.ts";
 import { startMailbox } from "../../sandbox/mailbox/mailbox.ts";
 import { pushReceiver } from "../../sandbox/push/receiver.ts";
 import { serve } from "../../sandbox/web.ts";
@@ -51,9 +51,9 @@ export async function startNotifications(
   let mailbox = await startMailbox({ base: "/mailbox", host: HOST, smtpPort: 0 });
   const smtpPort = Number(new URL(mailbox.smtpUrl).port);
   const identity = testIdentity();
-  const carrier = inProcessCarrier({ groups: ["notifications"] });
+  const messageBus = inProcessCarrier({ groups: ["notifications"] });
   const config = {
-    ...readConfig({ DATA_DIR: dataDir, ONESIGNAL_API_URL: oneSignal.url }),
+    ...readSettings({ DATA_DIR: dataDir, ONESIGNAL_API_URL: oneSignal.url }),
     POSTGRES_ACQUIRE_TIMEOUT_MS: ACQUIRE_TIMEOUT_MS,
     POSTGRES_URL_NOTIFICATIONS: database.url,
     POSTGRES_URL_ORDERS: "",
@@ -77,7 +77,7 @@ export async function startNotifications(
     }),
   );
   broker.createService(identity.service);
-  broker.createService(notificationsService({ config, carrier, ...deps }));
+  broker.createService(notificationsService({ config, messageBus, ...deps }));
   await broker.start();
 
   const db = openDatabase({
@@ -99,7 +99,7 @@ export async function startNotifications(
     change: { id?: string; time?: string } = {},
   ) {
     const said = { ...envelope("waybill/test", message(type, newId(), data), Date.now()), ...change };
-    await carrier.publish([said]);
+    await messageBus.publish([said]);
     return said;
   }
 
@@ -170,7 +170,7 @@ export async function startNotifications(
     async stop() {
       await db.destroy();
       await broker.stop();
-      await carrier.close();
+      await messageBus.close();
       await Promise.all([mailbox.stop(), web.stop(), oneSignal.stop()]);
       await database.drop();
       rmSync(dataDir, { recursive: true, force: true });

@@ -1,7 +1,7 @@
 import { exampleOf } from "../../contracts/documentation.ts";
 import type { Role } from "../../contracts/meta.ts";
 import { newId } from "../../lib/ids.ts";
-import type { Endpoint } from "../../services/api/endpoint.ts";
+import type { Endpoint } from "../../services/api/pipeline/endpoint.ts";
 import type { TestGateway } from "./gateway.ts";
 import type { TestClaims } from "./tokens.ts";
 

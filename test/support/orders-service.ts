@@ -4,11 +4,11 @@ import { Webhook } from "standardwebhooks";
 import { type ActionName, call, type Params, type Result } from "../../contracts/actions.ts";
 import { type Message, type MessageType, message, type NewMessage } from "../../contracts/messages.ts";
 import type { PartnerNotice } from "../../contracts/partner-notices.ts";
-import { readConfig, type Settings } from "../../lib/config/config.ts";
 import { newId } from "../../lib/ids.ts";
+import { readSettings, type Settings } from "../../lib/settings/settings.ts";
 import { envelope } from "../../mixins/outbox/envelope.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
-import { inProcessCarrier } from "../../providers/carrier/index.ts";
+import { inProcessCarrier } from "../../providers/message-bus/index.ts";
 import { startPaymentSystem } from "../../sandbox/payment-system/server.ts";
 import { type OrdersServiceDeps, ordersService } from "../../services/orders/orders.service.ts";
 import { eventually } from "./eventually.ts";
@@ -40,7 +40,7 @@ export interface OrdersTestOptions {
 
 export function ordersSettings(url: string): Settings {
   return {
-    ...readConfig({ DATA_DIR: `/nonexistent/${newId()}` }),
+    ...readSettings({ DATA_DIR: `/nonexistent/${newId()}` }),
     POSTGRES_ACQUIRE_TIMEOUT_MS: ACQUIRE_TIMEOUT_MS,
     POSTGRES_POOL: 20,
     POSTGRES_URL_PARTNERS: "",
@@ -61,9 +61,9 @@ export async function startOrders(options: OrdersTestOptions = {}) {
     ? { url: options.url, drop: async () => undefined }
     : await createDatabase("orders");
   const identity = testIdentity();
-  const carrier = inProcessCarrier({ groups: ["orders"] });
+  const messageBus = inProcessCarrier({ groups: ["orders"] });
   const said: Message[] = [];
-  const stopListening = await listen(carrier, said);
+  const stopListening = await listen(messageBus, said);
   const bank = await startPaymentSystem({
     host: "127.0.0.1",
     port: 0,
@@ -107,7 +107,7 @@ export async function startOrders(options: OrdersTestOptions = {}) {
   };
   orders.createService(
     ordersService({
-      ...{ config, carrier, sweepIntervalMs: 100, reconcileIntervalMs: 100, eraseIntervalMs: 100 },
+      ...{ config, messageBus, sweepIntervalMs: 100, reconcileIntervalMs: 100, eraseIntervalMs: 100 },
       ...(options.clock && { clock: options.clock }),
     }),
   );
@@ -210,7 +210,7 @@ export async function startOrders(options: OrdersTestOptions = {}) {
 
   const hear = async (source: string, news: NewMessage) => {
     const sent = envelope(source, news, Date.now());
-    await carrier.publish([sent]);
+    await messageBus.publish([sent]);
     await eventually(async () => {
       const [row] = await sql<{ state: string }>("SELECT state FROM inbox WHERE message_id = $1", [sent.id]);
       if (row?.state !== "done") throw new Error(`${news.type} was not handled yet`);
@@ -240,7 +240,7 @@ export async function startOrders(options: OrdersTestOptions = {}) {
     as,
     bare: <N extends ActionName>(name: N, params: Params<N>) => call(edge, name, params),
     sql,
-    /** Messages that reached the carrier. */
+    /** Messages that reached the message bus. */
     said,
     saidOf,
     /** What an order's messages say of something, once all have been said. */
@@ -296,7 +296,7 @@ export async function startOrders(options: OrdersTestOptions = {}) {
       await edge.stop();
       await orders.stop();
       await stopListening();
-      await carrier.close();
+      await messageBus.close();
       await bank.stop();
       await close();
       await database.drop();

@@ -1,7 +1,7 @@
 import { expect } from "@jest/globals";
 import type { WebhookDelivery } from "../../contracts/partners.ts";
 import { newId } from "../../lib/ids.ts";
-import type { FailedTry } from "../../services/partners/webhooks/schedule.ts";
+import type { FailedTry } from "../../services/partners/domain/webhook-schedule.ts";
 import { eventually } from "./eventually.ts";
 import { type Behaviour, startPartnerSystem } from "./partner-system.ts";
 import { lineOf, orderOf, type PartnersHarness, reservationOf } from "./partners.ts";

@@ -4,11 +4,11 @@ import type { Offer } from "../../contracts/catalogue.ts";
 import { type MessageType, message, type OrderSnapshot } from "../../contracts/messages.ts";
 import type { Partner, QuotedLine } from "../../contracts/partners.ts";
 import { isoTime } from "../../lib/clock.ts";
-import { readConfig, type Settings } from "../../lib/config/config.ts";
 import { newId } from "../../lib/ids.ts";
+import { readSettings, type Settings } from "../../lib/settings/settings.ts";
 import { envelope } from "../../mixins/outbox/envelope.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
-import { type Carrier, inProcessCarrier } from "../../providers/carrier/index.ts";
+import { type Carrier, inProcessCarrier } from "../../providers/message-bus/index.ts";
 import { type PartnersServiceDeps, partnersService } from "../../services/partners/partners.service.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase } from "./postgres.ts";
 import { onlooker } from "./sql.ts";
@@ -22,7 +22,7 @@ export const alwaysOpen = {
 };
 const ADMIN: TestClaims = { role: "admin" };
 
-export interface PartnersTestOptions extends Omit<PartnersServiceDeps, "config" | "carrier"> {
+export interface PartnersTestOptions extends Omit<PartnersServiceDeps, "config" | "messageBus"> {
   settings?: Partial<Settings>;
   /** Where Orders says that an order is; unless told otherwise, where the newest message that was said has it. */
   orderState?: (orderId: string) => Promise<Result<"orders.state">["state"]>;
@@ -35,7 +35,7 @@ export interface PartnersTestOptions extends Omit<PartnersServiceDeps, "config" 
 /** Settings as the launcher resolves them, for a service that stands alone. */
 export function partnersSettings(url: string, change: Partial<Settings> = {}): Settings {
   return {
-    ...readConfig({}),
+    ...readSettings({}),
     POSTGRES_ACQUIRE_TIMEOUT_MS: ACQUIRE_TIMEOUT_MS,
     POSTGRES_URL_PARTNERS: url,
     POSTGRES_URL_ORDERS: "",
@@ -57,9 +57,9 @@ export async function startPartners(options: PartnersTestOptions = {}) {
   const database = url === undefined ? await createDatabase("partners") : undefined;
   const databaseUrl = url ?? (database as { url: string }).url;
   const identity = testIdentity();
-  const carrier = inProcessCarrier({ groups: ["partners"] });
+  const messageBus = inProcessCarrier({ groups: ["partners"] });
   const said: { type: MessageType; subject: string; data: unknown }[] = [];
-  const stopListening = await listen(carrier, said);
+  const stopListening = await listen(messageBus, said);
   const broker = new ServiceBroker(
     brokerOptions({
       nodeID: `test-${newId()}`,
@@ -76,7 +76,7 @@ export async function startPartners(options: PartnersTestOptions = {}) {
   const current = { state: orderState ?? asSpoken };
   broker.createService(standInOrders(current, applyPartnerCallback));
   broker.createService(
-    partnersService({ config: partnersSettings(databaseUrl, settings), carrier, ...rest }),
+    partnersService({ config: partnersSettings(databaseUrl, settings), messageBus, ...rest }),
   );
   await broker.start();
 
@@ -98,8 +98,8 @@ export async function startPartners(options: PartnersTestOptions = {}) {
     /** Stops this too, once the service has. */
     afterStop: (stop: () => Promise<void>) => void stopping.push(stop),
     url: databaseUrl,
-    carrier,
-    /** Messages of this service that reached the carrier. */
+    messageBus,
+    /** Messages of this service that reached the message bus. */
     said,
     as,
     asAdmin: <N extends ActionName>(name: N, params: Params<N>) => as(ADMIN, name, params),
@@ -131,13 +131,13 @@ export async function startPartners(options: PartnersTestOptions = {}) {
       };
       const { orderId, status, version } = order;
       if (version > (spoken.get(orderId)?.version ?? 0)) spoken.set(orderId, { status, version });
-      await carrier.publish([{ ...news, ...change }]);
+      await messageBus.publish([{ ...news, ...change }]);
       return { ...news, ...change };
     },
     async stop() {
       await broker.stop();
       await stopListening();
-      await carrier.close();
+      await messageBus.close();
       await Promise.all(stopping.map((stop) => stop()));
       await close();
       await database?.drop();
@@ -231,7 +231,7 @@ function standInOrders(
 }
 
 async function listen(
-  carrier: Carrier,
+  messageBus: Carrier,
   said: { type: MessageType; subject: string; data: unknown }[],
 ): Promise<() => Promise<void>> {
   const types: MessageType[] = [
@@ -241,7 +241,7 @@ async function listen(
     "availability.changed",
     "alert.raised",
   ];
-  return await carrier.subscribe("test", types, async (messages) => {
+  return await messageBus.subscribe("test", types, async (messages) => {
     for (const one of messages as typeof said) said.push(one);
   });
 }

@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 import pg from "pg";
-import type { Db } from "../../mixins/postgres/database.ts";
+import type { Db } from "../../lib/sql/database.ts";
 import type { DatabaseName } from "../../platform/migrate.ts";
 import { explain } from "./explain.ts";
 import { createDatabase, openPool } from "./postgres.ts";

@@ -5,7 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Knex } from "knex";
 import pg from "pg";
 import { newId } from "../../lib/ids.ts";
-import { openDatabase } from "../../mixins/postgres/database.ts";
+import { openDatabase } from "../../lib/sql/database.ts";
 import { startPostgres } from "../../platform/embedded-postgres.ts";
 import { type DatabaseName, migrate, migrationsFolder } from "../../platform/migrate.ts";
 import { exclusively, runFolder } from "./test-run.ts";

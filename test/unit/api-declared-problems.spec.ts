@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@jest/globals";
-import { endpointOf } from "../../services/api/endpoint.ts";
+import { endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 
 /*

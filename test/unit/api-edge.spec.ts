@@ -1,9 +1,9 @@
 import type { IncomingMessage } from "node:http";
 import { describe, expect, it } from "@jest/globals";
 import { networkOf } from "../../lib/net/network-of.ts";
-import { etagOf, expectedVersion, isFresh, refuseCondition } from "../../services/api/conditional.ts";
+import { etagOf, expectedVersion, isFresh, refuseCondition } from "../../services/api/answers/conditional.ts";
 import { clientIpOf } from "../../services/api/edge/client-ip.ts";
-import { limiter, limitHeaders, memoryCounters, refuseBeyond } from "../../services/api/limits.ts";
+import { limiter, limitHeaders, memoryCounters, refuseBeyond } from "../../services/api/limits/limits.ts";
 
 describe("client address", () => {
   const from = (trusted: string[], peer: string | undefined, forwarded?: string) =>

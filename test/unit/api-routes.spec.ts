@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
 import { type ActionName, actions } from "../../contracts/actions.ts";
-import { contractOf } from "../../services/api/contract.ts";
-import { endpointOf } from "../../services/api/endpoint.ts";
+import { contractOf } from "../../services/api/actions/contract.ts";
+import { endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 import { covered, uncovered } from "../e2e/covered.ts";
 

@@ -1,8 +1,8 @@
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "@jest/globals";
 import { parse } from "yaml";
-import { catalogue } from "../../lib/config/catalogue.ts";
-import { readConfig } from "../../lib/config/config.ts";
+import { settingsCatalogue } from "../../lib/settings/catalogue.ts";
+import { readSettings } from "../../lib/settings/settings.ts";
 import { text } from "../support/manifests.ts";
 
 type Environments = Record<string, { environment?: Record<string, string> }>;
@@ -10,14 +10,14 @@ const read = (path: string) => (parse(text(path), { merge: true }) as { services
 const services = read("docker-compose.yml");
 const sandbox = read("docker-compose.sandbox.yml");
 
-const names = Object.keys(catalogue);
+const names = Object.keys(settingsCatalogue);
 const ours = ["gateway", "identity", "media", "orders", "partners", "notifications"];
 
 /** What Compose fixes, since its own containers and files are made for that value. */
 const fixed: Record<string, string> = {
   NODE_ENV: "production; the sandbox's file says otherwise",
   SERVICES: "a container a service",
-  NAMESPACE: "config/nats/nats.conf grants the subjects of this one",
+  NAMESPACE: "deploy/nats/nats.conf grants the subjects of this one",
   DATA_DIR: "the image's; nothing is kept there",
   HOST: "the image's: any address, since only the networks' members reach it",
   PORT: "the image's, which the proxy asks",
@@ -32,16 +32,16 @@ const fixed: Record<string, string> = {
   GRPC_TLS_KEY: "as GRPC_TLS_CERT",
   GRPC_TLS_CA: "as GRPC_TLS_CERT",
   NATS_URL: "the container nats",
-  NATS_USER: "the service's name, as config/nats/nats.conf knows it",
+  NATS_USER: "the service's name, as deploy/nats/nats.conf knows it",
   NATS_STREAM_REPLICAS: "there is one NATS server",
   REDIS_URL: "the container redis",
   MONGO_URL: "the container mongo",
   S3_ENDPOINT: "the container minio",
   S3_REGION: "MinIO has none",
-  S3_BUCKET: "the one that config/minio/make-bucket.sh makes",
-  S3_ACCESS_KEY: "the user that config/minio/make-bucket.sh makes",
+  S3_BUCKET: "the one that deploy/minio/make-bucket.sh makes",
+  S3_ACCESS_KEY: "the user that deploy/minio/make-bucket.sh makes",
   KEYCLOAK_URL: "the container keycloak",
-  KEYCLOAK_REALM: "that of config/keycloak/waybill-realm.json",
+  KEYCLOAK_REALM: "that of deploy/keycloak/waybill-realm.json",
   KEYCLOAK_CLIENT_ID: "as KEYCLOAK_REALM",
   KEYCLOAK_ISSUER: "the container's name, as KC_HOSTNAME says",
   POSTGRES_URL_ORDERS: "the container postgres",
@@ -67,7 +67,7 @@ const readByPlatform: Record<string, readonly string[]> = {
 
 /** The modules that a service's own is made of, those of the configuration itself left out. */
 function modulesOf(path: string, found = new Set<string>()): Set<string> {
-  if (found.has(path) || path.startsWith("lib/config/")) return found;
+  if (found.has(path) || path.startsWith("lib/settings/")) return found;
   found.add(path);
   const imports = /(?:^(?:import|export) (?!type\b)[^;]*?from |\bimport\()"(\.[^"]+\.ts)"/gm;
   for (const [, to = ""] of text(path).matchAll(imports)) modulesOf(join(dirname(path), to), found);
@@ -120,6 +120,6 @@ describe("a line of .env", () => {
 
   it("that is not there comes as an empty one, which is as if it were unset", () => {
     const empty = Object.fromEntries(names.map((name) => [name, ""]));
-    expect(readConfig(empty)).toEqual(readConfig({}));
+    expect(readSettings(empty)).toEqual(readSettings({}));
   });
 });

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "@jest/globals";
 import { parse } from "yaml";
-import { catalogue } from "../../lib/config/catalogue.ts";
+import { settingsCatalogue } from "../../lib/settings/catalogue.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const text = (path: string) => readFileSync(join(root, path), "utf8");
@@ -188,7 +188,7 @@ describe("docker-compose.yml", () => {
     for (const name of [...ours, "migrate"]) {
       const { environment = {} } = named(name);
       const unknown = Object.keys(environment).filter(
-        (variable) => !(variable in catalogue) && variable !== "OTEL_SERVICE_NAME",
+        (variable) => !(variable in settingsCatalogue) && variable !== "OTEL_SERVICE_NAME",
       );
       expect([name, unknown]).toEqual([name, []]);
     }
@@ -272,11 +272,11 @@ describe("docker-compose.sandbox.yml", () => {
   });
 });
 
-describe("config/compose/make-env.sh", () => {
+describe("deploy/compose/make-env.sh", () => {
   it("makes every password that the files ask for, anew each time, for its owner alone, and never over others", () => {
     const folder = mkdtempSync(join(tmpdir(), "waybill-env-"));
     const make = (name: string) =>
-      execFileSync("sh", [join(root, "config/compose/make-env.sh"), join(folder, name)], { stdio: "pipe" });
+      execFileSync("sh", [join(root, "deploy/compose/make-env.sh"), join(folder, name)], { stdio: "pipe" });
     const read = (name: string) =>
       Object.fromEntries(
         [...readFileSync(join(folder, name), "utf8").matchAll(/^([A-Z0-9_]+)=(.*)$/gm)].map(

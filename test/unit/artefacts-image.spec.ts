@@ -1,7 +1,7 @@
 import { existsSync, globSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "@jest/globals";
-import { serviceNames } from "../../lib/config/catalogue.ts";
+import { serviceNames } from "../../lib/settings/catalogue.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const text = (path: string) => readFileSync(join(root, path), "utf8");
@@ -30,7 +30,7 @@ function stagesOf(path: string): { from: string; name?: string | undefined; inst
   return stages;
 }
 
-describe.each(["Dockerfile", "config/keycloak/Dockerfile", "config/minio/Dockerfile"])("%s", (path) => {
+describe.each(["Dockerfile", "deploy/keycloak/Dockerfile", "deploy/minio/Dockerfile"])("%s", (path) => {
   const stages = stagesOf(path);
   const last = stages.at(-1);
   /** The last stage's instructions after those of the stages that it begins with. */
@@ -159,7 +159,7 @@ describe("the image of the services", () => {
   });
 
   it("keeps compiled only files that are there", () => {
-    const files = [...text("config/image/warm.js").matchAll(/"((?:platform|providers)\/[^"]+\.ts)"/g)];
+    const files = [...text("deploy/image/warm.js").matchAll(/"((?:platform|providers)\/[^"]+\.ts)"/g)];
     expect(files.length).toBeGreaterThan(5);
     for (const [, file] of files)
       expect([file, existsSync(join(root, file as string))]).toEqual([file, true]);

@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { describe, expect, it } from "@jest/globals";
 import { parse as parseYaml } from "yaml";
-import { catalogue } from "../../lib/config/catalogue.ts";
+import { settingsCatalogue } from "../../lib/settings/catalogue.ts";
 import {
   type Container,
   type Manifest,
@@ -223,13 +223,13 @@ describe("all of k8s/", () => {
     for (const { metadata, stringData = {} } of secrets.filter(({ metadata: { name } }) =>
       name.startsWith("waybill-"),
     )) {
-      const unknown = Object.keys(stringData).filter((name) => !(name in catalogue));
+      const unknown = Object.keys(stringData).filter((name) => !(name in settingsCatalogue));
       expect([metadata.name, unknown]).toEqual([metadata.name, []]);
     }
   });
 
   it("knows NATS by a user of nats.conf wherever it is told where NATS is, with a password", () => {
-    const users = [...text("config/nats/nats.conf").matchAll(/^ +user: ([a-z]+)$/gm)].map(([, user]) => user);
+    const users = [...text("deploy/nats/nats.conf").matchAll(/^ +user: ([a-z]+)$/gm)].map(([, user]) => user);
     const secrets = madeSecrets();
     const told = everything
       .flatMap(({ spec }) => (spec?.template ? containersOf(spec.template.spec) : []))
@@ -249,7 +249,7 @@ describe("all of k8s/", () => {
     for (const file of ["base/waybill.env", "overlays/dev/waybill.env", "overlays/production/waybill.env"]) {
       const names = Object.keys(variablesOf(`k8s/${file}`));
       expect(names.length).toBeGreaterThan(3);
-      expect([file, names.filter((name) => !(name in catalogue))]).toEqual([file, []]);
+      expect([file, names.filter((name) => !(name in settingsCatalogue))]).toEqual([file, []]);
     }
   });
 

@@ -214,7 +214,7 @@ describe("calls by gRPC between pods", () => {
     );
     // Only the gateway chooses an action while it runs, of those that it has routes to or of every queue's owner.
     const chosen = new Set(asked.filter(({ action }) => !action).map(({ file }) => file));
-    expect([...chosen].sort()).toEqual(["api/dead-letters.ts", "api/serve.ts"]);
+    expect([...chosen].sort()).toEqual(["api/actions/dead-letters.ts", "api/pipeline/serve.ts"]);
     expect(calledByGrpc).toEqual(expect.arrayContaining(["gateway -> orders", "gateway -> partners"]));
   });
 

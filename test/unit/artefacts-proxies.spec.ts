@@ -80,7 +80,7 @@ describe("docker-compose.yml", () => {
   it("has the proxy ask the gateways in no network but that one", () => {
     const networks = compose.services.gateway?.networks as Record<string, Network>;
     const [, name = ""] =
-      /server-template gateway- \d+ (\w+):3000/.exec(text("config/proxy/haproxy.cfg")) ?? [];
+      /server-template gateway- \d+ (\w+):3000/.exec(text("deploy/proxy/haproxy.cfg")) ?? [];
     expect(Object.keys(compose.services)).not.toContain(name);
     const known = Object.keys(networks).filter((each) => networks[each]?.aliases?.includes(name));
     expect(known).toEqual(["edge"]);

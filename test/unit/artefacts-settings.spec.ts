@@ -1,7 +1,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { describe, expect, it } from "@jest/globals";
 import { parse as parseYaml } from "yaml";
-import { type ConfigError, readConfig } from "../../lib/config/config.ts";
+import { readSettings, type SettingsError } from "../../lib/settings/settings.ts";
 import {
   type Container,
   type Manifest,
@@ -48,10 +48,10 @@ function environmentOf(pod: (typeof pods)[number], overlay: string): Record<stri
 /** What the platform would end with at its start; empty where it starts. */
 function complaints(env: Record<string, string>, options?: { needs: boolean }): string[] {
   try {
-    readConfig(env, options);
+    readSettings(env, options);
     return [];
   } catch (error) {
-    return (error as ConfigError).lines;
+    return (error as SettingsError).lines;
   }
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@jest/globals";
-import { bankPass } from "../../services/orders/bank-pass.ts";
+import { bankPass } from "../../services/orders/workers/bank-pass.ts";
 import { eventually } from "../support/eventually.ts";
 
 /** Banks at which something is due, and what was done there; work at the slow one ends when the test says so. */

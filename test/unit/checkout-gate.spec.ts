@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from "@jest/globals";
-import { type CheckoutGate, checkoutGate } from "../../services/orders/checkout-gate.ts";
+import { checkoutGate } from "../../services/orders/actions/checkout-gate.ts";
+import type { CheckoutGate } from "../../services/orders/dependencies.ts";
 
 const OPEN_MS = 3_000;
 const refusal = { type: "BANK_UNAVAILABLE", data: { retryAfterSeconds: 3 } };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import { type CircuitBreakers, circuitBreakers } from "../../lib/circuit-breaker.ts";
-import { PUSH_BREAKER } from "../../services/notifications/delivery.ts";
+import { PUSH_BREAKER } from "../../services/notifications/workers/delivery.ts";
 
 function at(startMs = 0) {
   const clock = { nowMs: startMs, now: () => clock.nowMs };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@jest/globals";
-import { type Config, type ConfigError, readConfig } from "../../lib/config/config.ts";
+import { type ParsedSettings, readSettings, type SettingsError } from "../../lib/settings/settings.ts";
 import { clientIpOf } from "../../services/api/edge/client-ip.ts";
 
 const SECRET = "n0t-for-anybodys-eyes-0123456789";
@@ -20,16 +20,16 @@ const production = {
 
 function linesOf(env: Record<string, string>): string[] {
   try {
-    readConfig(env);
+    readSettings(env);
     return [];
   } catch (error) {
-    return (error as ConfigError).lines;
+    return (error as SettingsError).lines;
   }
 }
 
 describe("the configuration", () => {
   it("of an empty environment runs everything on this machine", () => {
-    const config: Config = readConfig({});
+    const config: ParsedSettings = readSettings({});
     const host: string = config.HOST;
     const mode: "development" | "test" | "production" = config.NODE_ENV;
     expect([host, config.PORT, mode, config.SANDBOX]).toEqual(["127.0.0.1", 3000, "development", true]);
@@ -38,7 +38,7 @@ describe("the configuration", () => {
   });
 
   it("takes an empty value for an unset one", () => {
-    expect(readConfig({ PORT: "", ADMIN_EMAIL: "" }).PORT).toBe(3000);
+    expect(readSettings({ PORT: "", ADMIN_EMAIL: "" }).PORT).toBe(3000);
   });
 
   it.each([
@@ -89,7 +89,7 @@ describe("the configuration", () => {
     "192.0.2.7/32,2001:DB8::/128",
     "::ffff:10.0.0.1",
   ])("of proxies that are trusted, takes %s, and the gateway can hold an address against it", (value) => {
-    const { TRUSTED_PROXIES } = readConfig({ TRUSTED_PROXIES: value });
+    const { TRUSTED_PROXIES } = readSettings({ TRUSTED_PROXIES: value });
     expect(() => clientIpOf(TRUSTED_PROXIES.split(",").map((entry) => entry.trim()))).not.toThrow();
   });
 
@@ -106,7 +106,7 @@ describe("the configuration", () => {
 
 describe("the configuration in production", () => {
   it("is accepted when nothing is left to defaults, with the sandbox off", () => {
-    expect(readConfig(production).SANDBOX).toBe(false);
+    expect(readSettings(production).SANDBOX).toBe(false);
   });
 
   it.each(Object.keys(production).filter((name) => !["NODE_ENV", "DATA_DIR"].includes(name)))(
@@ -210,7 +210,7 @@ describe("the configuration of a process that runs some of the services", () => 
   });
 
   it("asks for nothing when it is a command that only wants to know where the platform is", () => {
-    expect(readConfig({ SERVICES: "orders", NODE_ENV: "production" }, { needs: false }).SERVICES).toEqual([
+    expect(readSettings({ SERVICES: "orders", NODE_ENV: "production" }, { needs: false }).SERVICES).toEqual([
       "orders",
     ]);
   });

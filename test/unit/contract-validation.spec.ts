@@ -15,7 +15,7 @@ import {
   uuid,
 } from "../../contracts/schema.ts";
 import { language, personName, phone } from "../../contracts/shared.ts";
-import { checkOf, fieldErrors } from "../../mixins/validation/validation.ts";
+import { checkOf, fieldErrors } from "../../contracts/validation.ts";
 
 const check = checkOf(
   object({

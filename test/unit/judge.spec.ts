@@ -1,15 +1,15 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
 import { newId } from "../../lib/ids.ts";
-import { judge } from "../../mixins/consumer/judge.ts";
-import { assertRetention, INBOX_RETENTION_MS, OUTBOX_RETENTION_MS } from "../../mixins/messages/retention.ts";
+import { assertRetention, INBOX_RETENTION_MS, OUTBOX_RETENTION_MS } from "../../lib/messaging/retention.ts";
+import { parseMessage } from "../../mixins/consumer/parse-message.ts";
 import { envelope } from "../../mixins/outbox/envelope.ts";
 import { userDeleted } from "../support/messaging.ts";
 
 const NOW_MS = Date.parse("2026-11-22T10:00:00Z");
 const DAY_MS = 86_400_000;
 const sound = (ageMs = 0) => envelope("waybill/test", userDeleted(), NOW_MS - ageMs);
-const judged = (incoming: unknown) => judge(incoming, NOW_MS, INBOX_RETENTION_MS);
+const judged = (incoming: unknown) => parseMessage(incoming, NOW_MS, INBOX_RETENTION_MS);
 
 describe("the memory of an inbox", () => {
   it("outlasts what an outbox repeats by more than a day, or the program does not start", () => {

@@ -1,12 +1,12 @@
 import { describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
-import { type Endpoint, endpointOf } from "../../services/api/endpoint.ts";
-import { keptAnswers, keptAs } from "../../services/api/kept-answers.ts";
+import { cacheKeyOf, responseCache } from "../../services/api/answers/response-cache.ts";
+import { type Endpoint, endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 
 function stage() {
   const time = { nowMs: 1_000_000 };
-  const kept = keptAnswers({ now: () => time.nowMs });
+  const kept = responseCache({ now: () => time.nowMs });
   let made = 0;
   const make = async () => {
     made += 1;
@@ -74,22 +74,22 @@ describe("which answers are kept", () => {
   });
 
   it("those of the front page, for everybody who is shown the same", () => {
-    expect(keptAs(endpoint, as("customer"), {})).toBe("partners.listOffers ");
-    expect(keptAs(endpoint, as("deliverer"), {})).toBe("partners.listOffers ");
-    expect(keptAs(endpoint, as("customer"), { partnerId: "p" })).toBe("partners.listOffers p");
+    expect(cacheKeyOf(endpoint, as("customer"), {})).toBe("partners.listOffers ");
+    expect(cacheKeyOf(endpoint, as("deliverer"), {})).toBe("partners.listOffers ");
+    expect(cacheKeyOf(endpoint, as("customer"), { partnerId: "p" })).toBe("partners.listOffers p");
   });
 
   it.each(["partner", "admin"] as const)("none of a %s, who is shown more", (role) => {
-    expect(keptAs(endpoint, as(role), {})).toBeUndefined();
+    expect(cacheKeyOf(endpoint, as(role), {})).toBeUndefined();
   });
 
   it.each([{ q: "soup" }, { cursor: "x" }, { limit: 5 }])("none of another page: %j", (params) => {
-    expect(keptAs(endpoint, as("customer"), params)).toBeUndefined();
+    expect(cacheKeyOf(endpoint, as("customer"), params)).toBeUndefined();
   });
 
   it("none of another operation, nor without a caller", () => {
     const others = routes.filter(({ action }) => action !== "partners.listOffers").map(endpointOf);
-    expect(others.filter((one) => keptAs(one, as("customer"), {}) !== undefined)).toEqual([]);
-    expect(keptAs(endpoint, undefined, {})).toBeUndefined();
+    expect(others.filter((one) => cacheKeyOf(one, as("customer"), {}) !== undefined)).toEqual([]);
+    expect(cacheKeyOf(endpoint, undefined, {})).toBeUndefined();
   });
 });

@@ -1,17 +1,17 @@
 import { describe, expect, it } from "@jest/globals";
-import { lazily } from "../../lib/lazily.ts";
+import { lazyAsync } from "../../lib/lazy-async.ts";
 
 describe("lazily", () => {
   it("asked by many at once and again, makes one", async () => {
     let made = 0;
-    const one = lazily(async () => ++made);
+    const one = lazyAsync(async () => ++made);
     expect(made).toBe(0);
     expect([...(await Promise.all([one(), one()])), await one()]).toEqual([1, 1, 1]);
   });
 
   it("after a failure, which all who waited hear of, tries again and keeps what worked", async () => {
     let tries = 0;
-    const one = lazily(async () => {
+    const one = lazyAsync(async () => {
       tries += 1;
       if (tries === 1) throw new Error("too many open files");
       return tries;

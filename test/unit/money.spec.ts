@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import { object, type Rule } from "../../contracts/schema.ts";
+import { checkOf } from "../../contracts/validation.ts";
 import {
   add,
   currencies,
@@ -11,13 +12,12 @@ import {
   sameMoney,
   times,
 } from "../../lib/money.ts";
-import { checkOf } from "../../mixins/validation/validation.ts";
 import { moneyText } from "../../platform/repl/table.ts";
 import { fromStripe, toStripe } from "../../providers/banks/stripe-amounts.ts";
-import { amountText } from "../../sandbox/look.ts";
-import { endpointOf } from "../../services/api/endpoint.ts";
+import { amountText } from "../../sandbox/layout.ts";
+import { endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
-import { renderRefund } from "../../services/notifications/templates/render.ts";
+import { renderRefund } from "../../services/notifications/domain/templates/render.ts";
 
 /** ISO 4217, list one, of what has no two decimals. */
 const OTHER_DIGITS: Record<number, string> = {

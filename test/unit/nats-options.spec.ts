@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@jest/globals";
-import { natsOptions } from "../../providers/carrier/nats-options.ts";
+import { natsOptions } from "../../providers/message-bus/nats-options.ts";
 
 describe("natsOptions", () => {
   it("of a user, gives it an inbox of its own and reconnects for ever", () => {

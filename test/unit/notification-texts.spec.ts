@@ -1,13 +1,17 @@
 import { describe, expect, it } from "@jest/globals";
-import { addresseesOf, audience, type OrderMessageType } from "../../services/notifications/audience.ts";
-import { directTemplates, orderEvents } from "../../services/notifications/templates/catalogue.ts";
+import {
+  addresseesOf,
+  audience,
+  type OrderMessageType,
+} from "../../services/notifications/domain/audience.ts";
+import { directTemplates, orderEvents } from "../../services/notifications/domain/templates/catalogue.ts";
 import {
   languageOf,
   renderDirect,
   renderOrder,
   renderTextMail,
   TemplateError,
-} from "../../services/notifications/templates/render.ts";
+} from "../../services/notifications/domain/templates/render.ts";
 import { sampleOrder } from "../support/notifications.ts";
 
 const at = "2026-11-22T10:00:00.000Z";

@@ -6,9 +6,9 @@ import { actions } from "../../contracts/actions.ts";
 import { exampleOf } from "../../contracts/documentation.ts";
 import { messages } from "../../contracts/messages.ts";
 import type { Rule } from "../../contracts/schema.ts";
-import { checkOf } from "../../mixins/validation/validation.ts";
-import { documentation } from "../../services/api/documentation.ts";
-import { endpointOf } from "../../services/api/endpoint.ts";
+import { checkOf } from "../../contracts/validation.ts";
+import { documentation } from "../../services/api/docs/documentation.ts";
+import { endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { BASE_PATH, routes } from "../../services/api/routes/index.ts";
 
 interface Media {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
 import type { Hours } from "../../contracts/partners.ts";
-import { hoursTrouble, isOpenAt, nextOpening } from "../../services/partners/opening-hours.ts";
+import { hoursTrouble, isOpenAt, nextOpening } from "../../services/partners/domain/opening-hours.ts";
 
 const at = (text: string) => Date.parse(text);
 const everyDay = (fromMinute: number, untilMinute: number, timeZone = "Europe/Berlin"): Hours => ({

@@ -1,15 +1,15 @@
 import { describe, expect, it } from "@jest/globals";
+import { problemOf } from "../../contracts/message-check.ts";
 import { type OrderStatus, orderStatus } from "../../contracts/orders.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
-import { problemOf } from "../../mixins/messages/validate.ts";
-import { deadlineOf, deadlines, hasDeadline, isFinal } from "../../services/orders/order.ts";
-import { confirm } from "../../services/orders/order-customer.ts";
-import { overdue } from "../../services/orders/order-deadline.ts";
-import { claim, giveUp } from "../../services/orders/order-delivery.ts";
-import type { Actor, Order } from "../../services/orders/order-model.ts";
-import { makeReady, noticeReported, partnerSays } from "../../services/orders/order-partner.ts";
-import { receive } from "../../services/orders/order-payment.ts";
+import { deadlineOf, deadlines, hasDeadline, isFinal } from "../../services/orders/domain/order.ts";
+import { confirm } from "../../services/orders/domain/order-customer.ts";
+import { overdue } from "../../services/orders/domain/order-deadline.ts";
+import { assign, failDelivery } from "../../services/orders/domain/order-delivery.ts";
+import type { Actor, Order } from "../../services/orders/domain/order-model.ts";
+import { makeReady, noticeReported, partnerSays } from "../../services/orders/domain/order-partner.ts";
+import { receive } from "../../services/orders/domain/order-payment.ts";
 import { sampleQuote } from "../support/orders.ts";
 
 const START_MS = Date.parse("2026-03-01T12:00:00.000Z");
@@ -34,8 +34,8 @@ function orderIn(status: OrderStatus, nowMs = START_MS): Order {
     ],
     ["preparing", (order) => partnerSays(order, { type: "order.accepted" }, partner, nowMs).next],
     ["ready", (order) => makeReady(order, partner, nowMs).next],
-    ["delivering", (order) => claim(order, newId(), admin, nowMs).next],
-    ["failed", (order) => giveUp(order, admin, nowMs, "nobody there").next],
+    ["delivering", (order) => assign(order, newId(), admin, nowMs).next],
+    ["failed", (order) => failDelivery(order, admin, nowMs, "nobody there").next],
   ];
   let order = confirm(quote, { id: newId(), name: "Ada" }, bankId, admin, nowMs).next;
   for (const [reached, step] of steps) {

@@ -2,11 +2,10 @@ import { describe, expect, it } from "@jest/globals";
 import { type OrderStatus, orderStatus } from "../../contracts/orders.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
-import { endings, isFinal, type MoveName, move, moves } from "../../services/orders/order.ts";
-import { confirm } from "../../services/orders/order-customer.ts";
-import type { ActorKind, Order } from "../../services/orders/order-model.ts";
-import { giveBack, receive } from "../../services/orders/order-payment.ts";
-import type { Bearer } from "../../services/orders/order-refund.ts";
+import { endings, isFinal, type MoveName, move, moves } from "../../services/orders/domain/order.ts";
+import { confirm } from "../../services/orders/domain/order-customer.ts";
+import type { ActorKind, Bearer, Order } from "../../services/orders/domain/order-model.ts";
+import { receive, refundPayment } from "../../services/orders/domain/order-payment.ts";
 import { sampleQuote } from "../support/orders.ts";
 
 const NOW_MS = Date.parse("2026-03-01T12:00:00.000Z");
@@ -99,7 +98,7 @@ describe("the table of an order's endings", () => {
         { borneBy: "nobody" },
       ]);
     }
-    const part = giveBack(
+    const part = refundPayment(
       { ...paid, status: "delivered" },
       { amountMinor: 5, currency: "EUR" },
       "cold",

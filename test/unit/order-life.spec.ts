@@ -1,16 +1,23 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
+import { problemOf } from "../../contracts/message-check.ts";
 import type { NewMessage } from "../../contracts/messages.ts";
 import { type OrderStatus, orderStatus } from "../../contracts/orders.ts";
-import { problemOf } from "../../mixins/messages/validate.ts";
-import { legalNext } from "../../services/orders/order.ts";
-import { confirm, edit } from "../../services/orders/order-customer.ts";
-import { overdue } from "../../services/orders/order-deadline.ts";
-import { cancel, claim, deliver, giveUp, override, release } from "../../services/orders/order-delivery.ts";
-import type { Actor, ActorKind, Decision, Order } from "../../services/orders/order-model.ts";
-import { partnerSays } from "../../services/orders/order-partner.ts";
-import { giveBack, receive, settle } from "../../services/orders/order-payment.ts";
-import { type Refund, reopened } from "../../services/orders/order-refund.ts";
+import { legalNext } from "../../services/orders/domain/order.ts";
+import { confirm, edit } from "../../services/orders/domain/order-customer.ts";
+import { overdue } from "../../services/orders/domain/order-deadline.ts";
+import {
+  assign,
+  cancel,
+  deliver,
+  failDelivery,
+  override,
+  release,
+} from "../../services/orders/domain/order-delivery.ts";
+import type { Actor, ActorKind, Decision, Order, Refund } from "../../services/orders/domain/order-model.ts";
+import { partnerSays } from "../../services/orders/domain/order-partner.ts";
+import { receive, refundPayment, settle } from "../../services/orders/domain/order-payment.ts";
+import { reopened } from "../../services/orders/domain/order-refund.ts";
 import { sampleQuote } from "../support/orders.ts";
 
 const START_MS = Date.parse("2026-03-01T12:00:00.000Z");
@@ -76,7 +83,7 @@ const repeatable = fc.oneof(
   fc.nat(1).map<Step>(
     (index) =>
       ({ order, nowMs }) =>
-        claim(order, delivererIds[index] as string, deliverer(index), nowMs),
+        assign(order, delivererIds[index] as string, deliverer(index), nowMs),
   ),
   fc.nat(1).map<Step>((index) => ({ order, nowMs }) => {
     if (order.status === "delivering" && order.delivererId !== delivererIds[index]) return undefined;
@@ -85,7 +92,7 @@ const repeatable = fc.oneof(
   fc.nat(1).map<Step>(
     (index) =>
       ({ order, nowMs }) =>
-        giveUp(order, deliverer(index), nowMs, "nobody there"),
+        failDelivery(order, deliverer(index), nowMs, "nobody there"),
   ),
   fc.nat(1).map<Step>(
     (index) =>
@@ -105,9 +112,9 @@ const once = fc.oneof(
   fc.nat({ max: 4000 }).map<Step>(
     (amount) =>
       ({ order, nowMs }) =>
-        giveBack(order, euro(amount), "goodwill", nowMs),
+        refundPayment(order, euro(amount), "goodwill", nowMs),
   ),
-  fc.constant<Step>(({ order, nowMs }) => giveBack(order, undefined, "goodwill", nowMs)),
+  fc.constant<Step>(({ order, nowMs }) => refundPayment(order, undefined, "goodwill", nowMs)),
   fc.constant<Step>(({ order, nowMs }) => deliver(order, { pinIsRight: false }, deliverer(0), nowMs)),
   fc.constant<Step>(({ order, nowMs }) => edit(order, { note: "ring twice" }, nowMs)),
   fc.constant<Step>(({ order, nowMs }) => overdue(order, actor("deadline"), nowMs)),
@@ -123,8 +130,8 @@ const happy: Step[] = [
   pay(2950),
   ({ order, nowMs }) => partnerSays(order, { type: "order.accepted" }, actor("partner", "partner:p"), nowMs),
   ({ order, nowMs }) => partnerSays(order, { type: "order.ready" }, actor("partner", "partner:p"), nowMs),
-  ({ order, nowMs }) => claim(order, delivererIds[0] as string, deliverer(0), nowMs),
-  ({ order, nowMs }) => giveUp(order, deliverer(0), nowMs, "nobody there"),
+  ({ order, nowMs }) => assign(order, delivererIds[0] as string, deliverer(0), nowMs),
+  ({ order, nowMs }) => failDelivery(order, deliverer(0), nowMs, "nobody there"),
 ];
 
 /** @returns undefined when the step was refused */

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "@jest/globals";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
-import { confirm } from "../../services/orders/order-customer.ts";
-import { cancel } from "../../services/orders/order-delivery.ts";
-import type { Actor, Order } from "../../services/orders/order-model.ts";
-import { giveBack, receive, refundAgain, settle } from "../../services/orders/order-payment.ts";
+import { confirm } from "../../services/orders/domain/order-customer.ts";
+import { cancel } from "../../services/orders/domain/order-delivery.ts";
+import type { Actor, Order } from "../../services/orders/domain/order-model.ts";
+import { receive, refundAgain, refundPayment, settle } from "../../services/orders/domain/order-payment.ts";
 import { sampleQuote } from "../support/orders.ts";
 
 const NOW_MS = Date.parse("2026-03-01T12:00:00.000Z");
@@ -56,7 +56,7 @@ describe("receive", () => {
     const order = pay(pending(), 2950, "p").next;
     const [once, again] = [cancel(order, admin, NOW_MS), cancel(order, admin, NOW_MS)];
     expect(again.refunds).toEqual(once.refunds);
-    const later = giveBack(order, euro(10), "goodwill", NOW_MS).next;
+    const later = refundPayment(order, euro(10), "goodwill", NOW_MS).next;
     expect(cancel(later, admin, NOW_MS).refunds[0]?.id).not.toBe(once.refunds[0]?.id);
   });
 });
@@ -64,12 +64,12 @@ describe("receive", () => {
 describe("a refund over several payments", () => {
   it("takes the newest first and no more of each than is left", () => {
     const paid = pay(pay(pay(pending(), 1000, "a").next, 1000, "b").next, 950, "c").next;
-    const part = giveBack(paid, euro(1500), "late", NOW_MS);
+    const part = refundPayment(paid, euro(1500), "late", NOW_MS);
     expect(part.refunds.map(({ paymentId, amount }) => [paymentId, amount.amountMinor])).toEqual([
       ["c", 950],
       ["b", 550],
     ]);
-    const rest = giveBack(part.next, undefined, "late", NOW_MS);
+    const rest = refundPayment(part.next, undefined, "late", NOW_MS);
     expect(rest.refunds.map(({ paymentId, amount }) => [paymentId, amount.amountMinor])).toEqual([
       ["b", 450],
       ["a", 1000],
@@ -88,7 +88,7 @@ describe("a refund over several payments", () => {
       refundedMinor: 0,
     });
     expect(failed.messages).toMatchObject([{ type: "alert.raised", data: { kind: "refund.failed" } }]);
-    const again = giveBack(failed.next, undefined, "another account", NOW_MS);
+    const again = refundPayment(failed.next, undefined, "another account", NOW_MS);
     expect(again.next.paymentStatus).toBe("refund_pending");
     const [second] = again.refunds;
     if (!second) throw new Error("nothing goes back");
@@ -117,11 +117,11 @@ describe("a refund over several payments", () => {
 
   it("that failed, is not asked for again out of a payment of which less is left, though the order keeps enough", () => {
     const paid = pay(pay(pending(), 1000, "a").next, 1950, "b").next;
-    const back = giveBack(paid, euro(1950), "late", NOW_MS);
+    const back = refundPayment(paid, euro(1950), "late", NOW_MS);
     const [refund] = back.refunds;
     if (!refund) throw new Error("nothing goes back");
     const failed = settle(back.next, refund, false, NOW_MS).next;
-    const some = giveBack(failed, euro(1), "late", NOW_MS).next;
+    const some = refundPayment(failed, euro(1), "late", NOW_MS).next;
     expect(refundAgain(some, refund, NOW_MS)).toBeUndefined();
     expect(refundAgain(failed, refund, NOW_MS)).toBeDefined();
   });

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "@jest/globals";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
-import { confirm } from "../../services/orders/order-customer.ts";
-import type { Actor, Order } from "../../services/orders/order-model.ts";
-import { partnerSays } from "../../services/orders/order-partner.ts";
+import { confirm } from "../../services/orders/domain/order-customer.ts";
+import type { Actor, Order } from "../../services/orders/domain/order-model.ts";
+import { partnerSays } from "../../services/orders/domain/order-partner.ts";
 import { sampleQuote } from "../support/orders.ts";
 
 const NOW_MS = Date.parse("2026-03-01T12:00:00.000Z");

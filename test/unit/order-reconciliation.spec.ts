@@ -1,6 +1,10 @@
 import { describe, expect, it } from "@jest/globals";
 import type { OrderStatus } from "../../contracts/orders.ts";
-import { type BookedPayment, compareBooks, nextLookAt } from "../../services/orders/order-reconciliation.ts";
+import {
+  type BookedPayment,
+  compareBooks,
+  nextPollAt,
+} from "../../services/orders/domain/order-reconciliation.ts";
 
 const NOW = Date.parse("2026-01-01T12:00:00.000Z");
 const amount = { amountMinor: 1000, currency: "EUR" };
@@ -44,6 +48,6 @@ describe("nextLookAt", () => {
     ["cancelled", paidAt, "2026-01-02T10:00:00.000Z", undefined],
   ])("of an order that is %s, paid at %s, after %s, is %s", (status, paid, now, expected) => {
     const order = { status, createdAt, ...(paid && { paidAt: paid }) };
-    expect(nextLookAt(order, Date.parse(now))).toBe(expected);
+    expect(nextPollAt(order, Date.parse(now))).toBe(expected);
   });
 });

@@ -1,10 +1,17 @@
 import { describe, expect, it } from "@jest/globals";
+import { problemOf } from "../../contracts/message-check.ts";
 import { type MessageType, messages } from "../../contracts/messages.ts";
 import { type OrderStatus, orderStatus } from "../../contracts/orders.ts";
-import { problemOf } from "../../mixins/messages/validate.ts";
-import { deadlines, isFinal, legalNext, type MoveName, move, moves } from "../../services/orders/order.ts";
-import { confirm } from "../../services/orders/order-customer.ts";
-import type { Actor, ActorKind, Order } from "../../services/orders/order-model.ts";
+import {
+  deadlines,
+  isFinal,
+  legalNext,
+  type MoveName,
+  move,
+  moves,
+} from "../../services/orders/domain/order.ts";
+import { confirm } from "../../services/orders/domain/order-customer.ts";
+import type { Actor, ActorKind, Order } from "../../services/orders/domain/order-model.ts";
 import { sampleQuote } from "../support/orders.ts";
 
 const NOW_MS = Date.parse("2026-03-01T12:00:00.000Z");

@@ -1,36 +1,38 @@
 import { describe, expect, it } from "@jest/globals";
 import { templateEvents } from "../../contracts/templates.ts";
-import type { Template } from "../../services/notifications/templates/catalogue.ts";
-import {
-  exampleValues,
-  fill,
-  problemsOf,
-  TemplateError,
-  textOf,
-} from "../../services/notifications/templates/fill.ts";
-import { offers } from "../../services/notifications/templates/offers.ts";
+import type { Template } from "../../services/notifications/domain/templates/catalogue.ts";
+import { offers } from "../../services/notifications/domain/templates/placeholders.ts";
 import {
   builtIn,
   builtInLanguages,
-  type OwnTexts,
   renderDirect,
   renderOrder,
   renderTextMail,
-} from "../../services/notifications/templates/render.ts";
+  type TemplateTexts,
+} from "../../services/notifications/domain/templates/render.ts";
+import {
+  exampleValues,
+  problemsOf,
+  renderTemplate,
+  TemplateError,
+  textOf,
+} from "../../services/notifications/domain/templates/render-template.ts";
 import { sampleOrder } from "../support/notifications.ts";
 
 const REJECTED = "order.rejected:customer";
 const at = "2026-11-22T10:00:00.000Z";
 const text = (body: string, title = "A title"): Template => ({ title, body });
 const rejected = (body: string, values: Record<string, string> = {}) =>
-  textOf(fill(text(body), REJECTED, { partner: "Crema", first_name: "Zoë", total: "€1.00", ...values })).body;
+  textOf(
+    renderTemplate(text(body), REJECTED, { partner: "Crema", first_name: "Zoë", total: "€1.00", ...values }),
+  ).body;
 const rulesOf = (template: Template, event: Parameters<typeof problemsOf>[1] = REJECTED) =>
   problemsOf(template, event).map(({ field, rule }) => `${field} ${rule}`);
 
 /** Own texts by "event language channel". */
 function own(texts: Record<string, Template>) {
   const broken: string[] = [];
-  const found: OwnTexts = {
+  const found: TemplateTexts = {
     find: (event, language, channel) => texts[`${event} ${language} ${channel}`],
     broken: (event, language, channel, why) => broken.push(`${event} ${language} ${channel}: ${why}`),
   };
@@ -62,14 +64,16 @@ describe("a text with placeholders", () => {
   });
 
   it("filled with lines, has one line as its title", () => {
-    const filled = fill(text("x", "No: {{reason|}}"), REJECTED, { reason: "a\r\nBcc: b@example.org" });
+    const filled = renderTemplate(text("x", "No: {{reason|}}"), REJECTED, {
+      reason: "a\r\nBcc: b@example.org",
+    });
     expect(filled.title).toBe("No: a Bcc: b@example.org");
   });
 
   it.each(["{{constructor}}", "{{__proto__}}", "{{toString}}", "{{code}}"])(
     "that names %s, which is not offered, is not filled",
     (name) => {
-      expect(() => fill(text(name), REJECTED, { code: "123456" })).toThrow(TemplateError);
+      expect(() => renderTemplate(text(name), REJECTED, { code: "123456" })).toThrow(TemplateError);
     },
   );
 

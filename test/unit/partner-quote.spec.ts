@@ -1,8 +1,8 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
 import type { OrderStatus } from "../../contracts/orders.ts";
-import { quoteOf, type StockedOffer, type Wish } from "../../services/partners/quote.ts";
-import { afterOrderNews, quoteDifferences, type Reservation } from "../../services/partners/stock.ts";
+import { quoteOf, type StockedOffer, type Wish } from "../../services/partners/domain/quote.ts";
+import { afterOrderNews, quoteDifferences, type Reservation } from "../../services/partners/domain/stock.ts";
 
 const address = { line1: "Kirchgasse 3", city: "Bern", postalCode: "3011", country: "CH" };
 const partner = {

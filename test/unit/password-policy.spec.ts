@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
-import { isCommonPassword, refuseCommonPassword } from "../../services/identity/password-policy.ts";
+import { isCommonPassword, refuseCommonPassword } from "../../services/identity/domain/password-policy.ts";
 
 describe("the password policy", () => {
   it.each([

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
 import { personName } from "../../contracts/shared.ts";
-import { checkOf } from "../../mixins/validation/validation.ts";
-import { storableName } from "../../services/identity/people.ts";
+import { checkOf } from "../../contracts/validation.ts";
+import { storableName } from "../../services/identity/store/people.ts";
 
 const isName = checkOf({ type: "object", props: { name: personName } } as never);
 

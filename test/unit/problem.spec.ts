@@ -1,25 +1,28 @@
 import { describe, expect, it } from "@jest/globals";
 import { Errors } from "moleculer";
-import { catalogue, type ErrorType, fail, invalidField } from "../../contracts/errors.ts";
-import { problemOf } from "../../services/api/problem.ts";
+import { type ErrorType, errorCatalogue, fail, invalidField } from "../../contracts/errors.ts";
+import { problemOf } from "../../services/api/answers/problem.ts";
 
 const context = { docsUrl: "https://x/docs/errors", instance: "urn:waybill:request:1", traceId: "abc" };
 
 describe("problem documents", () => {
-  it.each(Object.entries(catalogue))("of %s, have its status, title and code", (type, { status, title }) => {
-    const { document, headers, ...problem } = problemOf(fail(type as ErrorType), context);
-    const code = type.toLowerCase();
-    expect(problem.status).toBe(status);
-    expect(document).toMatchObject({
-      status,
-      title,
-      code,
-      type: `https://x/docs/errors#${code}`,
-      trace_id: "abc",
-    });
-    expect("WWW-Authenticate" in headers).toBe(status === 401);
-    expect("Retry-After" in headers).toBe(status === 429 || status === 503);
-  });
+  it.each(Object.entries(errorCatalogue))(
+    "of %s, have its status, title and code",
+    (type, { status, title }) => {
+      const { document, headers, ...problem } = problemOf(fail(type as ErrorType), context);
+      const code = type.toLowerCase();
+      expect(problem.status).toBe(status);
+      expect(document).toMatchObject({
+        status,
+        title,
+        code,
+        type: `https://x/docs/errors#${code}`,
+        trace_id: "abc",
+      });
+      expect("WWW-Authenticate" in headers).toBe(status === 401);
+      expect("Retry-After" in headers).toBe(status === 429 || status === 503);
+    },
+  );
 
   it.each([
     [new Errors.ServiceNotFoundError({ action: "orders.get", nodeID: "orders-1" }), "service_unavailable"],
@@ -58,7 +61,7 @@ describe("problem documents", () => {
     const { status, document, unexpected } = problemOf(error, context);
     expect({ status, unexpected }).toEqual({ status: 500, unexpected: true });
     expect(Object.keys(document).sort()).toEqual(["code", "instance", "status", "title", "trace_id", "type"]);
-    expect(document.title).toBe(catalogue.INTERNAL.title);
+    expect(document.title).toBe(errorCatalogue.INTERNAL.title);
   });
 
   it("of a service's refused field, name it as the client does", () => {

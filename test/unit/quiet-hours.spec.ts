@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
-import { quietTrouble, quietUntil } from "../../services/notifications/quiet-hours.ts";
+import { quietTrouble, quietUntil } from "../../services/notifications/domain/quiet-hours.ts";
 
 const MINUTE_MS = 60_000;
 const at = (text: string) => Date.parse(text);

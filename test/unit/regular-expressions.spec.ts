@@ -122,7 +122,7 @@ describe("the regular expressions of the platform", () => {
       "edge/target.ts",
       "moleculer-grpc/src/credential.ts",
       "guarded-request.ts",
-      "judge.ts",
+      "parse-message.ts",
     ])
       expect(names).toContain(known);
   });

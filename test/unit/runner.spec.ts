@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, jest } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
-import { type Cause, inBatches, startRunner } from "../../mixins/messages/runner.ts";
+import { type Cause, inBatches, startRunner } from "../../lib/messaging/runner.ts";
 import { eventually } from "../support/eventually.ts";
 
 const logger = new ServiceBroker({ logger: false }).logger;

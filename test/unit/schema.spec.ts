@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
 import { email, httpUrl, object, type Rule, stringRecord, text } from "../../contracts/schema.ts";
-import { checkOf } from "../../mixins/validation/validation.ts";
+import { checkOf } from "../../contracts/validation.ts";
 
 const accepts = (rule: Rule, value: unknown) => {
   const input = { value };

@@ -1,6 +1,11 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
-import { searchQuery, searchWords, storedWords, WORDS_MARK } from "../../services/partners/search-words.ts";
+import {
+  searchQuery,
+  searchWords,
+  storedWords,
+  WORDS_MARK,
+} from "../../services/partners/domain/search-words.ts";
 
 describe("search words", () => {
   it.each([

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
 import type { Redis } from "ioredis";
-import type { SharedStore } from "../../mixins/redis/shared-store.ts";
-import { sharedCounters } from "../../services/api/shared-counters.ts";
+import type { SharedStore } from "../../lib/redis/shared-store.ts";
+import { sharedCounters } from "../../services/api/limits/shared-counters.ts";
 
 const WINDOW_MS = 60_000;
 

@@ -1,7 +1,7 @@
 import { EventEmitter } from "node:events";
 import { describe, expect, it } from "@jest/globals";
 import type { Redis } from "ioredis";
-import { sharedStore } from "../../mixins/redis/shared-store.ts";
+import { sharedStore } from "../../lib/redis/shared-store.ts";
 
 /** What a connection says of itself, without one. */
 function connection() {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import type { StreamInfo } from "nats";
-import { lossSince, markOf, parseMark } from "../../providers/carrier/jetstream-mark.ts";
+import { checkpointOf, lossSince, parseCheckpoint } from "../../providers/message-bus/jetstream-mark.ts";
 
 const HOUR_MS = 3_600_000;
 const NOW_MS = Date.parse("2026-11-22T12:00:00Z");
@@ -13,7 +13,7 @@ function stream(state: Partial<StreamInfo["state"]>, created = "2026-11-01T00:00
   } as unknown as StreamInfo;
 }
 
-const noted = markOf(stream({}));
+const noted = checkpointOf(stream({}));
 
 describe("what an outbox noted of the stream, held against the stream", () => {
   it.each([
@@ -36,14 +36,14 @@ describe("what an outbox noted of the stream, held against the stream", () => {
   });
 
   it("of an empty stream, shows no loss as it fills", () => {
-    const empty = markOf(stream({ first_seq: 0, last_seq: 0, last_ts: "0001-01-01T00:00:00Z" }));
+    const empty = checkpointOf(stream({ first_seq: 0, last_seq: 0, last_ts: "0001-01-01T00:00:00Z" }));
     expect(lossSince(empty, stream({}), NOW_MS)).toBeUndefined();
   });
 
   it("is read back as it was written, and what is no mark is none", () => {
-    expect(parseMark(JSON.stringify(noted))).toEqual(noted);
+    expect(parseCheckpoint(JSON.stringify(noted))).toEqual(noted);
     for (const text of [undefined, "", "{}", "null", "[]", '{"created":1}']) {
-      expect(parseMark(text)).toBeUndefined();
+      expect(parseCheckpoint(text)).toBeUndefined();
     }
   });
 });

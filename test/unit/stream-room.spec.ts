@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import type { StreamInfo } from "nats";
-import { hasRoomToRepeat } from "../../providers/carrier/jetstream-stream.ts";
+import { hasReplayCapacity } from "../../providers/message-bus/jetstream-stream.ts";
 
 const HOUR_MS = 3_600_000;
 const NOW_MS = Date.parse("2026-11-22T12:00:00Z");
@@ -34,7 +34,7 @@ describe("the stream's room for what is handed over again", () => {
     ["of a size without an end", stream(1_000, 0, { max_bytes: -1 }), true],
     ["ahead of this process's clock", stream(49, -1), true],
   ])("%s", (_how, info, has) => {
-    expect(hasRoomToRepeat(info, NOW_MS)).toBe(has);
+    expect(hasReplayCapacity(info, NOW_MS)).toBe(has);
   });
 
   it.each([10, 30, 50])(
@@ -43,7 +43,7 @@ describe("the stream's room for what is handed over again", () => {
       // A new stream: the repeated hand-over takes all it may, at once and whenever it may have more.
       let percent = 0;
       for (let hours = 0; hours < MAX_AGE_HOURS; hours += 1) {
-        while (hasRoomToRepeat(stream(percent, hours), NOW_MS)) percent += 0.1;
+        while (hasReplayCapacity(stream(percent, hours), NOW_MS)) percent += 0.1;
         percent += usual / MAX_AGE_HOURS;
       }
       expect(percent).toBeLessThan(101);

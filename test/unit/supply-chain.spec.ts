@@ -26,8 +26,8 @@ const named = (name: string) => installed.filter(([path]) => path.endsWith(`node
 /** Files that name images, with the images that are not built from this repository. */
 const files = [
   "Dockerfile",
-  "config/keycloak/Dockerfile",
-  "config/minio/Dockerfile",
+  "deploy/keycloak/Dockerfile",
+  "deploy/minio/Dockerfile",
   "docker-compose.yml",
   "docker-compose.sandbox.yml",
   ...readdirSync(join(root, "k8s"), { recursive: true, encoding: "utf8" })
@@ -117,7 +117,7 @@ describe("images", () => {
   it("of MinIO is built from sources after RELEASE.2025-10-15, which mended CVE-2025-62506", () => {
     expect(images.filter(({ image }) => /(^|\/)minio/.test(image))).toEqual([]);
     const [, built = "0"] =
-      /^ARG MINIO_VERSION=v0\.0\.0-(\d{14})-[0-9a-f]{12}$/m.exec(text("config/minio/Dockerfile")) ?? [];
+      /^ARG MINIO_VERSION=v0\.0\.0-(\d{14})-[0-9a-f]{12}$/m.exec(text("deploy/minio/Dockerfile")) ?? [];
     expect(Number(built)).toBeGreaterThan(20251015172955);
     // The tests' server is of the same sources.
     expect(text("test/servers/binaries.ts")).toContain(built);

@@ -5,8 +5,8 @@ import {
   nextTryMs,
   retryAfterMs,
   type Urgency,
-} from "../../services/partners/webhooks/schedule.ts";
-import { senderLimits } from "../../services/partners/webhooks/sender.ts";
+} from "../../services/partners/domain/webhook-schedule.ts";
+import { senderLimits } from "../../services/partners/workers/webhook-sender.ts";
 
 const TIMEOUT_MS = senderLimits.timeoutMs;
 const ACCEPT_WITHIN_MS = 600_000;
@@ -60,7 +60,7 @@ describe("the schedule of tries", () => {
   });
 
   it("for a test, is a single try", () => {
-    expect(nextTryMs({ urgency: "test", attempt: 1 })).toBeUndefined();
+    expect(nextTryMs({ urgency: "test", attempt: 1 }, 0.5)).toBeUndefined();
   });
 
   it("asked by the partner to wait, comes no earlier than the schedule or the partner says, whichever is sooner to be kept", () => {

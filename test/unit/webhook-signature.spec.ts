@@ -6,7 +6,7 @@ import {
   newSecret,
   type SignedHeaders,
   signedHeaders,
-} from "../../services/partners/webhooks/signature.ts";
+} from "../../services/partners/store/webhook-signature.ts";
 
 const MUTATIONS = 10_000;
 const nowMs = Date.parse("2026-11-22T10:00:00Z");

@@ -21,7 +21,7 @@ import {
   toSnake,
   wireProps,
   wireRule,
-} from "../../services/api/wire.ts";
+} from "../../services/api/case-mapping.ts";
 
 const rule = object({
   partnerId: text(10),

@@ -6,19 +6,19 @@ import type { Context, Middleware, Service, ServiceBroker } from "moleculer";
 import { announceAddress } from "./address.ts";
 import type { GrpcLocals } from "./call-handler.ts";
 import { type BridgeClient, bridgeClient } from "./client.ts";
-import { type BridgeOptions, settingsOf } from "./options.ts";
+import { type BridgeOptions, type BridgeServer, settingsOf } from "./options.ts";
 import { type Method, protoCatalogue } from "./proto-catalogue.ts";
 import type { GrpcExposure } from "./schema.ts";
-import { type BridgeServer, sharedServer } from "./server.ts";
+import { sharedServer } from "./server.ts";
 
 export type { GrpcLocals } from "./call-handler.ts";
 export { type CredentialOptions, callCredential } from "./credential.ts";
 export type { BridgeErrors, BridgeErrorType, PlainError } from "./errors.ts";
 export type { FieldError } from "./message-codec.ts";
 export type { MetaCodec } from "./metadata.ts";
-export type { BridgeOptions } from "./options.ts";
+export type { BridgeOptions, SharedServer } from "./options.ts";
 export type { GrpcExposure } from "./schema.ts";
-export { type SharedServer, sharedServer } from "./server.ts";
+export { sharedServer } from "./server.ts";
 export { TlsFileError, type TlsOptions } from "./tls.ts";
 
 /** Time for other nodes to learn that this one accepts no more calls; the broker itself waits 100 ms more. */

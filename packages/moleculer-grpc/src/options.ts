@@ -1,6 +1,7 @@
+import type { Service, ServiceBroker } from "moleculer";
 import { type BridgeErrors, defaultErrors } from "./errors.ts";
 import { type MetaCodec, metaFields } from "./metadata.ts";
-import type { SharedServer } from "./server.ts";
+import type { Method, ProtoCatalogue } from "./proto-catalogue.ts";
 import { type TlsIdentity, type TlsOptions, tlsIdentity } from "./tls.ts";
 import { DEFAULT_PREFIX, type WireNames, wireNames } from "./wire-names.ts";
 
@@ -64,4 +65,39 @@ export function settingsOf(options: BridgeOptions): BridgeSettings {
 
 function isCodec(meta: readonly string[] | MetaCodec): meta is MetaCodec {
   return !Array.isArray(meta);
+}
+
+/**
+ * The server half of the bridge of one broker. Plain clients call actions as unary gRPC methods; nodes of the cluster
+ * call the same methods over a peer stream.
+ */
+export interface BridgeServer {
+  /**
+   * @param port 0 takes any free port
+   * @param announce the host of the returned address; undefined finds one
+   * @returns the address that other nodes connect to
+   * @throws Error when the port cannot be bound
+   */
+  bind(host: string, port: number, announce?: string): Promise<string>;
+  /** Offers the actions of a service as these methods. */
+  expose(methods: readonly Method[], service: Service): void;
+  /** Takes the latest certificate for new connections. */
+  renewCertificate(): void;
+  /** Sets the answer of health checks: SERVING or NOT_SERVING. */
+  setServing(isServing: boolean): void;
+  /** Completes running calls and closes; calls that still run after `graceMs` are aborted. */
+  close(graceMs: number): Promise<void>;
+}
+
+/** One gRPC server for several brokers of a process, which share its port. */
+export interface SharedServer {
+  /** Adds a gRPC service to reflection; to be called before the first broker starts. */
+  announce(service: string): void;
+  /** Adds a broker with these gRPC services. The server closes with the last broker. */
+  join(
+    broker: ServiceBroker,
+    settings: BridgeSettings,
+    catalogue: ProtoCatalogue,
+    services: string[],
+  ): BridgeServer;
 }

@@ -2,53 +2,18 @@ import { type handleUnaryCall, type MethodDefinition, Server, ServerCredentials 
 import { loadSync, type PackageDefinition } from "@grpc/proto-loader";
 import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation, protoPath as healthProto } from "grpc-health-check";
-import type { Service, ServiceBroker } from "moleculer";
+import type { ServiceBroker } from "moleculer";
 import { hostAndPort, reachableHost } from "./address.ts";
 import { type CallHandler, callHandler } from "./call-handler.ts";
 import { SERVER_OPTIONS } from "./channel-options.ts";
 import { filesOf, serializeFile } from "./descriptors.ts";
-import type { BridgeSettings } from "./options.ts";
+import type { BridgeServer, BridgeSettings, SharedServer } from "./options.ts";
 import { type PeerStreamServer, peerStreamServer, STOPPING } from "./peer-stream-server.ts";
-import type { Method, ProtoCatalogue } from "./proto-catalogue.ts";
+import type { ProtoCatalogue } from "./proto-catalogue.ts";
 import { RenewableCredentials } from "./tls.ts";
 import { unaryHandler } from "./unary-handler.ts";
 
 const HEALTH_SERVICE = "grpc.health.v1.Health";
-
-/**
- * The server half of the bridge of one broker. Plain clients call actions as unary gRPC methods; nodes of the cluster
- * call the same methods over a peer stream.
- */
-export interface BridgeServer {
-  /**
-   * @param port 0 takes any free port
-   * @param announce the host of the returned address; undefined finds one
-   * @returns the address that other nodes connect to
-   * @throws Error when the port cannot be bound
-   */
-  bind(host: string, port: number, announce?: string): Promise<string>;
-  /** Offers the actions of a service as these methods. */
-  expose(methods: readonly Method[], service: Service): void;
-  /** Takes the latest certificate for new connections. */
-  renewCertificate(): void;
-  /** Sets the answer of health checks: SERVING or NOT_SERVING. */
-  setServing(isServing: boolean): void;
-  /** Completes running calls and closes; calls that still run after `graceMs` are aborted. */
-  close(graceMs: number): Promise<void>;
-}
-
-/** One gRPC server for several brokers of a process, which share its port. */
-export interface SharedServer {
-  /** Adds a gRPC service to reflection; to be called before the first broker starts. */
-  announce(service: string): void;
-  /** Adds a broker with these gRPC services. The server closes with the last broker. */
-  join(
-    broker: ServiceBroker,
-    settings: BridgeSettings,
-    catalogue: ProtoCatalogue,
-    services: string[],
-  ): BridgeServer;
-}
 
 export function sharedServer(): SharedServer {
   const announced = new Set<string>();

@@ -3,11 +3,11 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { fail } from "../../../contracts/errors.ts";
 import { isId } from "../../../lib/ids.ts";
 import { networkOf } from "../../../lib/net/network-of.ts";
-import { nameHttpSpan, traceIdOf, withHttpServerSpan } from "../../../mixins/tracing/index.ts";
-import type { Limiter, Want } from "../limits.ts";
-import { count, countLater, isRead } from "./count.ts";
-import { begin, exchangeOf } from "./exchange.ts";
+import { nameHttpSpan, traceIdOf, withHttpServerSpan } from "../../../lib/tracing/index.ts";
+import type { Limiter, LimitKey } from "../limits/limits.ts";
+import { count, countLater, isRead } from "./count-request.ts";
 import { baseHeaders, type Cors, refuseOddHeaders, requestIdOf } from "./headers.ts";
+import { begin, exchangeOf } from "./request-context.ts";
 import { targetOf } from "./target.ts";
 
 export interface FrontDeps {
@@ -114,6 +114,6 @@ async function countAddress(
   else await count(limiter, req, [address]);
 }
 
-function addressOf(req: IncomingMessage): Want {
+function addressOf(req: IncomingMessage): LimitKey {
   return { name: "address", subject: networkOf(exchangeOf(req).clientIp) };
 }

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { fail } from "../../../contracts/errors.ts";
-import type { Problem } from "../problem.ts";
+import type { Problem } from "../answers/problem.ts";
 import { MAX_HEADERS } from "./headers.ts";
 
 const MAX_HEADER_BYTES = 16 * 1024;

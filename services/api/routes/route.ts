@@ -1,7 +1,7 @@
 import type { ErrorType } from "../../../contracts/errors.ts";
 import type { Role } from "../../../contracts/meta.ts";
 import type { Rule } from "../../../contracts/schema.ts";
-import type { Routable, RoutableParams } from "../contract.ts";
+import type { Routable, RoutableParams } from "../actions/contract.ts";
 
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 

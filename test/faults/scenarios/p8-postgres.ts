@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { openDatabase, rows } from "../../../mixins/postgres/database.ts";
+import { openDatabase, rows } from "../../../lib/sql/database.ts";
 import { databases } from "../cluster.ts";
 import { killPostgres } from "../postgres.ts";
 import type { Outcome, Run } from "../run.ts";

@@ -1,7 +1,7 @@
 import { message } from "../../../contracts/messages.ts";
 import type { Outbox } from "../../../mixins/outbox/outbox.mixin.ts";
 import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
-import type * as real from "../../../services/partners/webhooks/announce.ts";
+import type * as real from "../../../services/partners/store/enqueue-webhooks.ts";
 import type { Machine } from "../engine.ts";
 import { type Server, statement } from "../memory.ts";
 
@@ -44,15 +44,18 @@ export async function firstTries(
   }
 }
 
-export const announceOrder: typeof real.announceOrder = async (trx, { data: { orderId, partnerId } }) => {
+export const enqueuePreparation: typeof real.enqueuePreparation = async (
+  trx,
+  { data: { orderId, partnerId } },
+) => {
   await statement(trx, (view) => view.insert("webhooks", orderId, { orderId, partnerId, stopped: false }));
 };
 
-export const callOff: typeof real.callOff = async (trx, orderId) => {
+export const stopWebhook: typeof real.stopWebhook = async (trx, orderId) => {
   await statement(trx, (view) => {
     const told = view.locked<ToldRecord>("webhooks", orderId);
     if (told) view.update("webhooks", orderId, { ...told, stopped: true });
   });
 };
 
-export const inform: typeof real.inform = async () => undefined;
+export const enqueueInformation: typeof real.enqueueInformation = async () => undefined;

@@ -1,3 +1,3 @@
-import type * as real from "../../../mixins/messages/announcer.ts";
+import type * as real from "../../../lib/messaging/announcer.ts";
 
 export const announcer: typeof real.announcer = () => ({ announce: () => undefined, stop: () => undefined });

@@ -1,10 +1,10 @@
 import { isoTime } from "../../../lib/clock.ts";
-import type * as real from "../../../services/orders/deadlines.repository.ts";
+import type * as real from "../../../services/orders/store/deadlines.repository.ts";
 import { statement } from "../memory.ts";
 import type { View } from "../view.ts";
 import type { OrderRecord } from "./orders.ts";
 
-export * from "../../../services/orders/deadlines.repository.ts";
+export * from "../../../services/orders/store/deadlines.repository.ts";
 
 export const lockDueOrder: typeof real.lockDueOrder = (trx, id) =>
   statement(trx, (view) => {

@@ -1,7 +1,7 @@
-import type * as real from "../../../mixins/idempotency/idempotency.repository.ts";
+import type * as real from "../../../mixins/postgres/idempotency.repository.ts";
 import { type Session, statement } from "../memory.ts";
 
-export * from "../../../mixins/idempotency/idempotency.repository.ts";
+export * from "../../../mixins/postgres/idempotency.repository.ts";
 
 interface KeyRecord {
   bodyHash: string;

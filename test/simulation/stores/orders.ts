@@ -2,15 +2,15 @@ import type { Result } from "../../../contracts/actions.ts";
 import { ACCEPTANCE_MS } from "../../../contracts/orders.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import { newId } from "../../../lib/ids.ts";
-import { present } from "../../../lib/present.ts";
-import type { Order } from "../../../services/orders/order-model.ts";
-import { nextLookAt, paymentMarks } from "../../../services/orders/order-reconciliation.ts";
-import type * as real from "../../../services/orders/orders.repository.ts";
+import { omitUndefined } from "../../../lib/omit-undefined.ts";
+import type { Order } from "../../../services/orders/domain/order-model.ts";
+import { nextPollAt, paymentMarks } from "../../../services/orders/domain/order-reconciliation.ts";
+import type * as real from "../../../services/orders/store/orders.repository.ts";
 import { statement } from "../memory.ts";
 import type { View } from "../view.ts";
 import type { ReceiptRecord } from "./payments.ts";
 
-export * from "../../../services/orders/orders.repository.ts";
+export * from "../../../services/orders/store/orders.repository.ts";
 
 /** What the row holds besides the order: no decision writes it. */
 interface Beside {
@@ -47,9 +47,9 @@ export const lockOrder: typeof real.lockOrder = async (trx, id) => {
 export const insertOrder: typeof real.insertOrder = (trx, { next, transition }, traceparent) =>
   statement(trx, (view) => {
     const { receipts: _, ...order } = next;
-    const beside = present({
+    const beside = omitUndefined({
       traceparent,
-      reconcileAt: nextLookAt(order, Date.parse(order.createdAt)),
+      reconcileAt: nextPollAt(order, Date.parse(order.createdAt)),
     });
     if (!view.insert("orders", next.id, { ...order, ...beside })) return false;
     if (transition) remember(view, next, transition.type, undefined, transition.to, transition.actor.name);
@@ -67,7 +67,7 @@ export const saveOrder: typeof real.saveOrder = (trx, before, decision) =>
     const marks = paymentMarks(decision);
     const { checkoutUrl, traceparent, checkoutRef } = found;
     const { paidAt = found.paidAt, lookAt: reconcileAt = found.reconcileAt } = marks ?? {};
-    const beside = present({ checkoutUrl, traceparent, checkoutRef, reconcileAt, paidAt });
+    const beside = omitUndefined({ checkoutUrl, traceparent, checkoutRef, reconcileAt, paidAt });
     const early = view.world.faults.has("acceptance counts from the payment");
     const paidNow = before.status === "pending" && next.status === "paid";
     const counting = early && paidNow ? countingFrom(next.updatedAt) : {};
@@ -86,7 +86,7 @@ export const saveCheckoutUrl: typeof real.saveCheckoutUrl = async (trx, id, chec
   await statement(trx, (view) => {
     const found = view.locked<OrderRecord>("orders", id);
     if (found && !found.checkoutUrl) {
-      view.update("orders", id, present({ ...found, checkoutUrl, checkoutRef }));
+      view.update("orders", id, omitUndefined({ ...found, checkoutUrl, checkoutRef }));
     }
   });
 };

@@ -1,10 +1,10 @@
-import { present } from "../../../lib/present.ts";
-import type { Outcome } from "../../../services/orders/order-messages.ts";
-import type * as real from "../../../services/orders/payments.repository.ts";
+import { omitUndefined } from "../../../lib/omit-undefined.ts";
+import type { Outcome } from "../../../services/orders/domain/order-model.ts";
+import type * as real from "../../../services/orders/store/payments.repository.ts";
 import { statement } from "../memory.ts";
 import type { OrderRecord } from "./orders.ts";
 
-export * from "../../../services/orders/payments.repository.ts";
+export * from "../../../services/orders/store/payments.repository.ts";
 
 export interface ReceiptRecord {
   id: string;
@@ -142,7 +142,7 @@ export const endRefund: typeof real.endRefund = (trx, id, { state, error, token,
 export const findRefund: typeof real.findRefund = (db, bankId, refundId) =>
   statement(db, (view) => {
     const one = view.get<RefundRecord>("refunds", refundId);
-    return one?.bankId === bankId ? present({ id: one.id, orderId: one.orderId, bankId }) : undefined;
+    return one?.bankId === bankId ? omitUndefined({ id: one.id, orderId: one.orderId, bankId }) : undefined;
   });
 
 function isDue(one: RefundRecord, nowMs: number): boolean {

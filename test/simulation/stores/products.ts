@@ -1,8 +1,8 @@
-import type * as real from "../../../services/partners/products.repository.ts";
+import type * as real from "../../../services/partners/store/products.repository.ts";
 import { statement } from "../memory.ts";
 import type { OfferRecord } from "./reservations.ts";
 
-export * from "../../../services/partners/products.repository.ts";
+export * from "../../../services/partners/store/products.repository.ts";
 
 export const offersOf: typeof real.offersOf = (db, partnerId, productIds) =>
   statement(db, (view) =>

@@ -1,12 +1,12 @@
 import { isoTime } from "../../../lib/clock.ts";
-import { present } from "../../../lib/present.ts";
-import type * as real from "../../../services/orders/reconciliation.repository.ts";
+import { omitUndefined } from "../../../lib/omit-undefined.ts";
+import type * as real from "../../../services/orders/store/reconciliation.repository.ts";
 import { statement } from "../memory.ts";
 import type { View } from "../view.ts";
 import type { OrderRecord } from "./orders.ts";
 import type { ReceiptRecord, RefundRecord } from "./payments.ts";
 
-export * from "../../../services/orders/reconciliation.repository.ts";
+export * from "../../../services/orders/store/reconciliation.repository.ts";
 
 interface ContactRecord {
   failures: number;
@@ -37,7 +37,7 @@ export const dueBanks: typeof real.dueBanks = (db) =>
     });
   });
 
-export const claimLooks: typeof real.claimLooks = (db, { bankId, leaseMs, limit }) =>
+export const claimPolls: typeof real.claimPolls = (db, { bankId, leaseMs, limit }) =>
   statement(db, (view) =>
     view
       .all<OrderRecord>("orders")
@@ -48,15 +48,15 @@ export const claimLooks: typeof real.claimLooks = (db, { bankId, leaseMs, limit 
       .map(([id, order]) => {
         view.update("orders", id, { ...order, reconcileAt: isoTime(view.nowMs + leaseMs) });
         const { status, createdAt, checkoutRef, paidAt } = order;
-        return { id, status, createdAt, ...present({ checkoutRef, paidAt }) };
+        return { id, status, createdAt, ...omitUndefined({ checkoutRef, paidAt }) };
       }),
   );
 
-export const endLook: typeof real.endLook = async (db, look, { nextAt }) => {
+export const endPoll: typeof real.endPoll = async (db, look, { nextAt }) => {
   await statement(db, (view) => change(view, look, nextAt));
 };
 
-export const postponeLook: typeof real.postponeLook = async (db, look, delayMs) => {
+export const postponePoll: typeof real.postponePoll = async (db, look, delayMs) => {
   await statement(db, (view) => change(view, look, isoTime(view.nowMs + delayMs)));
 };
 

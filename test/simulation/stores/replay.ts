@@ -13,10 +13,10 @@ interface MarkRecord {
 const [TABLE, KEY] = ["carrier_marks", "carrier"];
 const HIGHEST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff";
 
-export const carrierMark: typeof real.carrierMark = (db) =>
+export const findCheckpoint: typeof real.findCheckpoint = (db) =>
   statement(db, (view) => view.get<MarkRecord>(TABLE, KEY)?.mark);
 
-export const noteMark: typeof real.noteMark = (trx, next, seen, lookbackMs) =>
+export const saveCheckpoint: typeof real.saveCheckpoint = (trx, next, seen, lookbackMs) =>
   statement(trx, (view) => {
     const begun = lookbackMs === undefined ? undefined : again(view, lookbackMs);
     if (view.insert(TABLE, KEY, { mark: next, again: begun })) return true;

@@ -1,9 +1,9 @@
-import type { PartnerRow } from "../../../services/partners/partners.repository.ts";
-import type * as real from "../../../services/partners/reservations.repository.ts";
+import type { PartnerRow } from "../../../services/partners/store/partners.repository.ts";
+import type * as real from "../../../services/partners/store/reservations.repository.ts";
 import { statement } from "../memory.ts";
 import type { View } from "../view.ts";
 
-export * from "../../../services/partners/reservations.repository.ts";
+export * from "../../../services/partners/store/reservations.repository.ts";
 
 export interface OfferRecord {
   partnerId: string;

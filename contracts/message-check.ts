@@ -1,0 +1,25 @@
+import { type MessageType, messages } from "./messages.ts";
+import { type Check, checkOf } from "./validation.ts";
+
+const SCHEMA_VERSION = 1;
+
+const checks = new Map<MessageType, Check>();
+
+export function isMessageType(type: unknown): type is MessageType {
+  return typeof type === "string" && Object.hasOwn(messages, type);
+}
+
+/** The `dataschema` of messages of this type: it names the version, so a consumer knows what it cannot read. */
+export function dataschemaOf(type: MessageType): string {
+  return `urn:waybill:message:${type}:${SCHEMA_VERSION}`;
+}
+
+/** What is wrong with the data of a message, in one line; undefined when it is as its schema says. */
+export function problemOf(type: MessageType, data: unknown): string | undefined {
+  if (typeof data !== "object" || data === null) return "the data is not an object";
+  const check = checks.get(type) ?? checkOf(messages[type]);
+  checks.set(type, check);
+  const wrong = check(data);
+  if (wrong.length === 0) return undefined;
+  return wrong.map(({ field, message }) => `${field}: ${message}`).join(" ");
+}

@@ -1,0 +1,186 @@
+import { afterAll, beforeAll, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
+import type { Bank, BankEvent, Callback } from "./port.ts";
+
+/** What the suite needs of a bank besides the adapter: somebody who pays there, and its reports. */
+export interface BankFixture {
+  bank: Bank;
+  /** The same bank with a secret that the bank does not sign with. */
+  stranger: Bank;
+  /** Pays so much on the bank's own page. @returns the report that the bank then sends, as it came in */
+  pay(checkoutUrl: string, amountMinor: number): Promise<Omit<Callback, "now">>;
+  /** The next report that the bank sends. */
+  nextReport(): Promise<Omit<Callback, "now">>;
+  stop(): Promise<void>;
+}
+
+const equal = (actual: unknown, expected: unknown) => expect(actual).toEqual(expected);
+const TOLERANCE_MS = 300_000;
+const euro = (amountMinor: number) => ({ amountMinor, currency: "EUR" });
+
+/** What every bank keeps. Called inside a `describe`. */
+export function bankConformance(start: () => Promise<BankFixture>): void {
+  let fixture: BankFixture;
+  beforeAll(async () => {
+    fixture = await start();
+  });
+  afterAll(() => fixture.stop());
+
+  const request = (orderId: string, amountMinor = 1250) => ({
+    orderId,
+    amount: euro(amountMinor),
+    idempotencyKey: orderId,
+    callbackUrl: "http://127.0.0.1:9/callback",
+    description: "Bread & butter — “zwei”",
+  });
+  const eventOf = (report: Omit<Callback, "now">, nowMs = Date.now()): BankEvent => {
+    const verdict = fixture.bank.verify({ ...report, now: nowMs });
+    if (verdict.kind !== "event") throw new Error(`not an event: ${JSON.stringify(verdict)}`);
+    return verdict.event;
+  };
+  const paid = async (amountMinor = 1250) => {
+    const orderId = newId();
+    const { checkoutUrl, reference } = await fixture.bank.openCheckout(request(orderId, amountMinor));
+    const report = await fixture.pay(checkoutUrl, amountMinor);
+    return { orderId, reference, report, event: eventOf(report) };
+  };
+
+  it("openCheckout, asked twice with one key, opens one page", async () => {
+    const orderId = newId();
+    const [first, again] = [
+      await fixture.bank.openCheckout(request(orderId)),
+      await fixture.bank.openCheckout(request(orderId)),
+    ];
+    equal(again, first);
+    equal(URL.canParse(first.checkoutUrl), true);
+    equal((await fixture.bank.openCheckout(request(newId()))).checkoutUrl === first.checkoutUrl, false);
+  });
+
+  it("verify, of a genuine report, tells what was paid, for which order", async () => {
+    const { orderId, event } = await paid();
+    equal(
+      { orderId: event.orderId, amount: event.amount, kind: event.kind },
+      { orderId, amount: euro(1250), kind: "paid" },
+    );
+    equal([event.eventId.length > 0, event.paymentId.length > 0], [true, true]);
+  });
+
+  it("verify, of a report that is too old or from the future, refuses it as stale", async () => {
+    const { report } = await paid();
+    for (const shiftMs of [TOLERANCE_MS + 2_000, -TOLERANCE_MS - 2_000]) {
+      equal(fixture.bank.verify({ ...report, now: Date.now() + shiftMs }), {
+        kind: "refused",
+        reason: "stale",
+      });
+    }
+    equal(fixture.bank.verify({ ...report, now: Date.now() + TOLERANCE_MS - 10_000 }).kind, "event");
+  });
+
+  it("verify, of a report that was changed in any place, refuses it", async () => {
+    const { report } = await paid();
+    const now = Date.now();
+    const accepted: string[] = [];
+    const attempt = (what: string, changed: Omit<Callback, "now">) => {
+      if (fixture.bank.verify({ ...changed, now }).kind !== "refused") accepted.push(what);
+    };
+    for (let at = 0; at < report.body.length; at++) {
+      const body =
+        report.body.slice(0, at) + (report.body[at] === "0" ? "1" : "0") + report.body.slice(at + 1);
+      attempt(`body at ${at}`, { ...report, body });
+      attempt(`body without ${at}`, {
+        ...report,
+        body: report.body.slice(0, at) + report.body.slice(at + 1),
+      });
+    }
+    attempt("body with a space more", { ...report, body: `${report.body} ` });
+    for (const header of signed(report.headers)) {
+      const value = report.headers[header] as string;
+      for (let at = 0; at < value.length; at++) {
+        const changed = value.slice(0, at) + (value[at] === "1" ? "2" : "1") + value.slice(at + 1);
+        attempt(`${header} at ${at}`, { ...report, headers: { ...report.headers, [header]: changed } });
+      }
+      attempt(`${header} with more`, { ...report, headers: { ...report.headers, [header]: `${value}x` } });
+      const { [header]: _, ...others } = report.headers;
+      attempt(`without ${header}`, { ...report, headers: others });
+    }
+    attempt("unsigned", { ...report, headers: {} });
+    equal(accepted, []);
+  });
+
+  it("verify, of what another merchant's bank signed, refuses it", async () => {
+    const { report } = await paid();
+    equal(fixture.stranger.verify({ ...report, now: Date.now() }), { kind: "refused", reason: "wrong" });
+  });
+
+  it("findPayments tells all that was paid for an order, and of others nothing", async () => {
+    const { orderId, reference, event } = await paid(800);
+    const { paymentId } = event;
+    const theirs = [{ paymentId, amount: euro(800), refundedMinor: 0 }];
+    equal(await fixture.bank.findPayments(orderId, reference), theirs);
+    equal(await fixture.bank.findPayments(orderId), theirs);
+    equal(await fixture.bank.findPayments(newId()), []);
+    const unpaid = await fixture.bank.openCheckout(request(newId()));
+    equal(await fixture.bank.findPayments(newId(), unpaid.reference), []);
+    await fixture.bank.refund({ refundId: newId(), paymentId, amount: euro(300) });
+    equal(await fixture.bank.findPayments(orderId, reference), [{ ...theirs[0], refundedMinor: 300 }]);
+    eventOf(await fixture.nextReport());
+  });
+
+  it("closeCheckout, of an open page, a closed and a paid one, leaves nothing to be paid and what was paid", async () => {
+    const { closeCheckout } = fixture.bank;
+    if (!closeCheckout) return;
+    const { reference = "" } = await fixture.bank.openCheckout(request(newId()));
+    await closeCheckout(reference);
+    await closeCheckout(reference);
+    const done = await paid();
+    await closeCheckout(done.reference ?? "");
+    equal((await fixture.bank.findPayments(done.orderId, done.reference)).length, 1);
+  });
+
+  it("refund, asked twice with one id, gives the money back once and reports it", async () => {
+    const { event } = await paid();
+    const refund = { refundId: newId(), paymentId: event.paymentId, amount: euro(1000) };
+    const answers = [await fixture.bank.refund(refund), await fixture.bank.refund(refund)];
+    for (const { state } of answers) equal(["completed", "pending"].includes(state), true);
+    const report = eventOf(await fixture.nextReport());
+    equal(
+      { kind: report.kind, refundId: report.refundId, amount: report.amount },
+      { kind: "refunded", refundId: refund.refundId, amount: euro(1000) },
+    );
+    // Were it done twice, nothing of the rest would be left.
+    const rest = { refundId: newId(), paymentId: event.paymentId, amount: euro(250) };
+    equal((await fixture.bank.refund(rest)).state === "failed", false);
+  });
+
+  it("refund, of more than is left or of no payment, is refused for good", async () => {
+    const { event } = await paid();
+    for (const wrong of [
+      { refundId: newId(), paymentId: event.paymentId, amount: euro(1251) },
+      { refundId: newId(), paymentId: "no-such-payment", amount: euro(1) },
+    ]) {
+      equal(await outcomeOf(fixture.bank.refund(wrong)), "refused");
+    }
+  });
+
+  it("findRefund tells what became of a refund, and nothing of one that was never asked for", async () => {
+    if (!fixture.bank.findRefund) return;
+    const { event } = await paid();
+    const refundId = newId();
+    equal(await fixture.bank.findRefund(refundId, event.paymentId), undefined);
+    const { state } = await fixture.bank.refund({ refundId, paymentId: event.paymentId, amount: euro(100) });
+    equal((await fixture.bank.findRefund(refundId, event.paymentId))?.state, state);
+  });
+}
+
+/** The headers that a signature could hang on. */
+function signed(headers: Callback["headers"]): string[] {
+  return Object.keys(headers).filter((name) => /signature|timestamp|^webhook-/.test(name));
+}
+
+/** Whether the bank refused, by an error or by a state. */
+async function outcomeOf(refund: Promise<{ state: string }>): Promise<string> {
+  return refund.then(
+    ({ state }) => (state === "failed" ? "refused" : state),
+    ({ kind }: { kind: string }) => kind,
+  );
+}

@@ -1,0 +1,114 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Result } from "../../../contracts/actions.ts";
+import { IMAGE_TYPES } from "../../../contracts/media.ts";
+import { exchangeOf, send } from "../edge/request-context.ts";
+import { limitHeaders } from "../limits/limits.ts";
+import { type Endpoint, placeholders } from "../pipeline/endpoint.ts";
+import { BASE_PATH } from "../routes/index.ts";
+import { etagOf, isFresh } from "./conditional.ts";
+import type { Problem } from "./problem.ts";
+import type { Bytes } from "./response-cache.ts";
+
+const JSON_TYPE = "application/json; charset=utf-8";
+/** A client may keep what it read, and asks each time whether it is still so. */
+const REVALIDATE = "private, no-cache";
+
+/** Answers with the result of the action, in the client's names; an unchanged read with 304. */
+export function sendResult(
+  endpoint: Endpoint,
+  req: IncomingMessage,
+  res: ServerResponse,
+  result: unknown,
+): void {
+  const { route } = endpoint;
+  const limits = limitHeaders(exchangeOf(req).standings);
+  if (route.content === "image") {
+    sendImage(req, res, result as Result<"media.getAvatar">, limits);
+    return;
+  }
+  const value = endpoint.encode(result) as Record<string, unknown>;
+  const headers = { ...limits, ...locationOf(route.location, value) };
+  if (route.success === 204 || route.success === 202) {
+    send(res, route.success, headers);
+    return;
+  }
+  const body = JSON.stringify(value);
+  const version = typeof value.version === "number" ? value.version : undefined;
+  if (route.method === "GET") sendRead(req, res, { body, etag: etagOf(body, version) }, headers);
+  // A write answers the new version's tag too, so that the next write needs no read before it.
+  else send(res, route.success, { ...headers, ...tagOf(body, version), "Content-Type": JSON_TYPE }, body);
+}
+
+const tagOf = (body: string, version: number | undefined): Record<string, string> =>
+  version === undefined ? {} : { ETag: etagOf(body, version) };
+
+/** The bytes that the action's result is sent as. */
+export function bytesOf(endpoint: Endpoint, result: unknown): Bytes {
+  const body = Buffer.from(JSON.stringify(endpoint.encode(result)));
+  return { body, etag: etagOf(body) };
+}
+
+/** Answers a read with JSON, and one that the client knows already with 304. */
+export function sendRead(
+  req: IncomingMessage,
+  res: ServerResponse,
+  { body, etag }: { body: string | Buffer; etag: string },
+  more: Record<string, string> = limitHeaders(exchangeOf(req).standings),
+): void {
+  const headers = { ...more, ETag: etag, "Cache-Control": REVALIDATE };
+  if (isFresh(req.headers["if-none-match"], etag)) send(res, 304, headers);
+  else send(res, 200, { ...headers, "Content-Type": JSON_TYPE }, body);
+}
+
+function sendImage(
+  req: IncomingMessage,
+  res: ServerResponse,
+  { base64, contentType, etag }: Result<"media.getAvatar">,
+  limits: Record<string, string>,
+): void {
+  const headers = { ...limits, ETag: `"${etag.replaceAll('"', "")}"`, "Cache-Control": REVALIDATE };
+  if (isFresh(req.headers["if-none-match"], headers.ETag)) send(res, 304, headers);
+  else send(res, 200, { ...headers, "Content-Type": imageType(contentType) }, Buffer.from(base64, "base64"));
+}
+
+/** Never a type that a browser would run, whatever the store says. */
+function imageType(type: string): string {
+  return (IMAGE_TYPES as readonly string[]).includes(type) ? type : "application/octet-stream";
+}
+
+function locationOf(template: string | undefined, value: Record<string, unknown>): Record<string, string> {
+  if (!template) return {};
+  const path = placeholders(template).reduce(
+    (text, name) => text.replace(`{${name}}`, encodeURIComponent(String(value[name]))),
+    template,
+  );
+  return { Location: `${BASE_PATH}${path}` };
+}
+
+const CLOSE = { Connection: "close" };
+
+/** Whether the client is still sending a body that nobody will read: the connection has no further use. */
+function isUnread(req: IncomingMessage): boolean {
+  return !req.complete && (Number(req.headers["content-length"]) > 0 || "transfer-encoding" in req.headers);
+}
+
+export function sendProblem(
+  req: IncomingMessage,
+  res: ServerResponse,
+  { status, headers, document }: Problem,
+  more: Record<string, string> = {},
+): void {
+  const limits = limitHeaders(exchangeOf(req).standings);
+  send(
+    res,
+    status,
+    {
+      ...limits,
+      ...headers,
+      ...more,
+      ...(isUnread(req) && CLOSE),
+      "Content-Type": "application/problem+json",
+    },
+    JSON.stringify(document),
+  );
+}

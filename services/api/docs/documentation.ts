@@ -1,0 +1,172 @@
+import { type Answer, type Operation, openApiDocument, type Parameter } from "moleculer-open-api";
+import { exampleOptions, schemaOptions } from "../../../contracts/documentation.ts";
+import { type ErrorType, errorCatalogue } from "../../../contracts/errors.ts";
+import { IMAGE_TYPES } from "../../../contracts/media.ts";
+import type { Rule } from "../../../contracts/schema.ts";
+import { IF_MATCH } from "../answers/conditional.ts";
+import { wireRule } from "../case-mapping.ts";
+import { documentationRoutes } from "../documentation-pages.ts";
+import { IDEMPOTENCY_KEY } from "../pipeline/auth.ts";
+import type { Endpoint, Part } from "../pipeline/endpoint.ts";
+import { problemContent, problemSchema } from "../problem-schema.ts";
+import { BASE_PATH } from "../routes/index.ts";
+import { schemaNames } from "./schemas.ts";
+
+const TITLE = "Waybill";
+const VERSION = "1";
+const LICENSE = { name: "Apache-2.0", identifier: "Apache-2.0" };
+
+const DESCRIPTION = [
+  "Orders from check to handover. Names are in snake_case, times in RFC 3339 UTC, money in minor units.",
+  "Errors are problem documents (RFC 9457): branch on their `code`.",
+  [
+    "Before it is known which operation a request is for, it may be refused with 400 `bad_request`, 404 `not_found`,",
+    "405 `method_not_allowed` with `Allow`, 408 `request_too_slow` or 431 `headers_too_large`.",
+  ].join(" "),
+  [
+    "A field that a PATCH leaves out stays as it is; `null` clears it where it can be cleared, and elsewhere is the same",
+    "as leaving the field out. A PATCH that changes nothing raises no version. `If-Match` is refused with 400 where no",
+    "version is compared.",
+  ].join(" "),
+  "Sign in by `POST /sessions` and authorize with the access token to try an operation here.",
+].join("\n\n");
+
+/** On every answer to a request that was counted, refused or not. */
+const LIMIT_HEADERS = {
+  RateLimit: "How much is left of each limit, and for how many seconds.",
+  "RateLimit-Policy": "What each limit allows in how many seconds.",
+};
+
+/** The document and the pages that are made from the tables. */
+export function documentation(endpoints: readonly Endpoint[], publicUrl: string) {
+  const docsUrl = `${publicUrl}/docs/errors`;
+  const document = openApiDocument({
+    ...schemaOptions,
+    info: { title: TITLE, version: VERSION, description: DESCRIPTION, license: LICENSE },
+    // Relative to where the document is served.
+    servers: [{ url: BASE_PATH }],
+    operations: endpoints.map((endpoint) => operationOf(endpoint, docsUrl)),
+    names: schemaNames,
+    schemas: { Problem: problemSchema },
+    headers: LIMIT_HEADERS,
+    securitySchemes: { bearer: { type: "http", scheme: "bearer", bearerFormat: "JWT" } },
+    examples: exampleOptions,
+  });
+  const codes = (Object.keys(errorCatalogue) as ErrorType[]).map(codeOf);
+  return { document, routes: documentationRoutes(document, TITLE, codes) };
+}
+
+function codeOf(type: ErrorType) {
+  const { status, title } = errorCatalogue[type];
+  return { code: type.toLowerCase(), status, title };
+}
+
+function operationOf(endpoint: Endpoint, docsUrl: string): Operation {
+  const { route, body } = endpoint;
+  return {
+    method: route.method,
+    path: route.path,
+    tags: [route.tag],
+    summary: route.summary,
+    ...(route.description && { description: route.description }),
+    security: route.access !== "public" && route.access !== "signed" ? [{ bearer: [] }] : [],
+    parameters: parametersOf(endpoint),
+    ...(body && { body: { required: !body.mayBeAbsent, content: bodyContent(body), example: body.example } }),
+    answers: [...successOf(endpoint), ...problemsOf(endpoint, docsUrl)],
+  };
+}
+
+function bodyContent({ kind, part }: NonNullable<Endpoint["body"]>): Record<string, Rule | undefined> {
+  if (kind === "image") return Object.fromEntries(IMAGE_TYPES.map((type) => [type, undefined]));
+  return { "application/json": part?.rule };
+}
+
+function parametersOf(endpoint: Endpoint): Parameter[] {
+  const { idempotencyKey, versioned, route } = endpoint;
+  return [
+    ...inPlace("path", endpoint.path),
+    ...inPlace("query", endpoint.query),
+    ...(idempotencyKey === "never" ? [] : [keyParameter(idempotencyKey === "required")]),
+    ...(versioned ? [ifMatch] : []),
+    ...(route.content === "events" ? [lastEventId] : []),
+  ];
+}
+
+/** What the parameters of lists mean; a name says it where there is no line. */
+const meanings: Record<string, string> = {
+  cursor: "The `next_cursor` of the page before; left out, the list begins.",
+  limit: "How many a page holds at most.",
+  q: "Words, or beginnings of words, that the product is called or described by.",
+  status: "Only orders in this state.",
+};
+
+function inPlace(place: "path" | "query", { rule }: Part): Parameter[] {
+  return Object.entries(rule.props).map(([name, field]) => ({
+    in: place,
+    name,
+    rule: field,
+    required: place === "path" || !field.optional,
+    ...(place === "query" && meanings[name] && { description: meanings[name] }),
+  }));
+}
+
+const keyParameter = (required: boolean): Parameter => ({
+  in: "header",
+  name: "Idempotency-Key",
+  rule: { type: "string", pattern: IDEMPOTENCY_KEY } as Rule,
+  required,
+  description: "Repeats with the same key and body get the first answer; kept for 24 hours.",
+});
+
+const ifMatch: Parameter = {
+  in: "header",
+  name: "If-Match",
+  rule: { type: "string", pattern: IF_MATCH } as Rule,
+  required: false,
+  description: "The ETag of the version that is to be changed; another one is refused with 412.",
+};
+
+const lastEventId: Parameter = {
+  in: "header",
+  name: "Last-Event-ID",
+  rule: { type: "string" },
+  required: false,
+  description: "The id of the last event that was seen; what is no such id counts as none.",
+};
+
+function successOf({ route, answer, statuses }: Endpoint): Answer[] {
+  const headers: Record<string, string> = {
+    ...(statuses.includes(304) && {
+      ETag: "For If-None-Match, and for If-Match where a version is changed.",
+    }),
+    ...(route.location && { Location: "Where the new resource is." }),
+  };
+  const done: Answer = { status: route.success, description: "Done.", headers };
+  // The media type that is answered comes first: generators of clients take the first one.
+  if (route.content === "image") done.content = { "image/webp": undefined, "image/*": undefined };
+  else if (route.events) done.events = wireRules(route.events);
+  else if (route.success === 200 || route.success === 201) done.content = { "application/json": answer };
+  return statuses.includes(304) ? [done, { status: 304, description: "Unchanged." }] : [done];
+}
+
+function wireRules(rules: Readonly<Record<string, Rule>>): Record<string, Rule> {
+  return Object.fromEntries(Object.entries(rules).map(([name, rule]) => [name, wireRule(rule)]));
+}
+
+/** Most operations have most problems in common: each set of codes stands in the document once. */
+function problemsOf({ problems, route }: Endpoint, docsUrl: string): Answer[] {
+  return [...problems].map(([status, types]) => {
+    const codes = types.map(codeOf);
+    const isUniform = route.access === "signed" && status === 401;
+    return {
+      status,
+      description: types.map((type) => errorCatalogue[type].title).join("; or: "),
+      shared: codes.map(({ code }) => code).join("-"),
+      content: { "application/problem+json": problemContent(codes, { docsUrl, isUniform }) },
+      headers: {
+        ...(status === 401 && { "WWW-Authenticate": "How to authenticate." }),
+        ...((status === 429 || status === 503) && { "Retry-After": "Seconds to wait." }),
+      },
+    };
+  });
+}

@@ -1,0 +1,63 @@
+import * as banks from "../../../contracts/banks.ts";
+import * as catalogue from "../../../contracts/catalogue.ts";
+import * as identity from "../../../contracts/identity.ts";
+import * as notifications from "../../../contracts/notifications.ts";
+import * as orders from "../../../contracts/orders.ts";
+import * as partners from "../../../contracts/partners.ts";
+import * as payments from "../../../contracts/payments.ts";
+import { type Props, storedMoney } from "../../../contracts/schema.ts";
+import { address, givenAddress, position } from "../../../contracts/shared.ts";
+import * as templates from "../../../contracts/templates.ts";
+import { sentProps, wireProps } from "../case-mapping.ts";
+
+const named: Record<string, { readonly props: Props }> = {
+  Address: address,
+  Agent: notifications.agent,
+  Attempt: notifications.attempt,
+  AuditEntry: identity.auditEntry,
+  Availability: catalogue.availability,
+  Bank: banks.bank,
+  Confirmation: orders.confirmation,
+  Device: notifications.device,
+  Diagnosis: orders.diagnosis,
+  Dispute: payments.dispute,
+  HistoryEvent: orders.historyEvent,
+  Hours: partners.hours,
+  Money: storedMoney,
+  Notification: notifications.notification,
+  NotificationPreferences: notifications.preferences,
+  Offer: catalogue.offer,
+  Order: orders.order,
+  OrderCustomer: orders.orderCustomer,
+  OrderPosition: orders.orderPosition,
+  OrderLine: partners.quotedLine,
+  OrderPartner: partners.partnerSnapshot,
+  OwnTemplate: templates.ownTemplate,
+  Partner: partners.partner,
+  PoolEntry: orders.poolEntry,
+  Position: position,
+  Product: catalogue.product,
+  Profile: identity.profile,
+  Quote: partners.quote,
+  Refund: payments.refund,
+  Session: identity.session,
+  Template: templates.template,
+  Tokens: identity.tokens,
+  Tracking: orders.tracking,
+  UnmatchedPayment: payments.unmatchedPayment,
+  WantedLine: partners.wantedLine,
+  WebhookDelivery: partners.webhookDelivery,
+  WebhookEndpoint: partners.webhookEndpoint,
+};
+
+/** Schemas of requests: a field may be null here where an answer leaves it out. */
+const sent: Record<string, { readonly props: Props }> = {
+  GivenAddress: givenAddress,
+  PushToken: identity.pushToken,
+};
+
+/** The schemas that the documentation calls by name, as the client sees them. */
+export const schemaNames: ReadonlyMap<Props, string> = new Map([
+  ...Object.entries(named).map(([name, { props }]) => [wireProps(props), name] as const),
+  ...Object.entries(sent).map(([name, { props }]) => [sentProps(wireProps(props)), name] as const),
+]);

@@ -1,0 +1,70 @@
+import type { Knex } from "knex";
+import type { Params, Result } from "../../../contracts/actions.ts";
+import { fail, invalidField } from "../../../contracts/errors.ts";
+import type { Message } from "../../../contracts/messages.ts";
+import { isId } from "../../../lib/ids.ts";
+import type { IdentityDependencies } from "../dependencies.ts";
+import { withAddressLock } from "../store/address-lock.ts";
+import { addAudit, addToldAudit, auditPage } from "../store/audit.repository.ts";
+import { userMessage } from "../store/messages.ts";
+import { DEFAULT_LANGUAGE } from "../store/people.ts";
+import { profileByEmail, saveNewProfile } from "../store/profiles.repository.ts";
+import { openAccount } from "./invitations.ts";
+
+const PAGE_SIZE = 50;
+const NAME = "Admin";
+
+/**
+ * Makes the first admin. One who is there already is left alone, so that the launcher may ask at every start.
+ * @throws EMAIL_TAKEN when the address belongs to somebody else, PASSWORD_TOO_COMMON, VALIDATION_ERROR
+ */
+export async function createFirstAdmin(
+  parts: IdentityDependencies,
+  { email, password }: Params<"identity.createAdmin">,
+): Promise<Result<"identity.createAdmin">> {
+  const present = await profileByEmail(parts.postgres.db, email);
+  if (present?.emailConfirmed) {
+    if (present.role === "admin") return { userId: present.id, created: false };
+    throw fail("EMAIL_TAKEN", "This address has an account that is no admin's.");
+  }
+  const grant = { role: "admin" } as const;
+  return withAddressLock(parts, email, async () => {
+    const userId = await openAccount(parts, { email, password, grant }, []);
+    const created = await parts.postgres.transact(async (trx) => {
+      const profile = await saveNewProfile(trx, {
+        id: userId,
+        email,
+        emailConfirmed: true,
+        firstName: NAME,
+        language: DEFAULT_LANGUAGE,
+        grant,
+      });
+      if (!profile) return false; // another start was faster
+      await addAudit(trx, { action: "admin.created", subject: userId });
+      await parts.out.add(trx, [userMessage("user.registered", profile)]);
+      return true;
+    });
+    return { userId, created };
+  });
+}
+
+/** Writes down what an operator did at another service. */
+export async function recordTold(
+  trx: Knex.Transaction,
+  { id, time, data }: Message<"audit.recorded">,
+): Promise<void> {
+  const { version: _, ...entry } = data;
+  await addToldAudit(trx, id, time, entry);
+}
+
+/** The audit log by pages, newest first. @throws VALIDATION_ERROR for a cursor that is none of ours */
+export async function listAudit(
+  { postgres }: IdentityDependencies,
+  { cursor, limit = PAGE_SIZE }: Params<"identity.audit">,
+): Promise<Result<"identity.audit">> {
+  if (cursor !== undefined && !isId(cursor))
+    throw invalidField("cursor", "cursor", "Is not a cursor of ours.");
+  const found = await auditPage(postgres.db, limit + 1, cursor);
+  const items = found.slice(0, limit);
+  return { items, ...(found.length > limit && { nextCursor: items.at(-1)?.id as string }) };
+}

@@ -1,0 +1,71 @@
+import { createHmac, hkdfSync } from "node:crypto";
+import type { Knex } from "knex";
+import type { Context } from "moleculer";
+import { fail, typeOf } from "../../contracts/errors.ts";
+import type { Clock } from "../../lib/clock.ts";
+import type { EncryptionKeys } from "../../lib/encryption.ts";
+import { type Db, rows } from "../../lib/sql/database.ts";
+import type { Outbox } from "../../mixins/outbox/outbox.mixin.ts";
+import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import {
+  IdentityError,
+  type IdentityErrorKind,
+  type IdentityProvider,
+  type Sql,
+} from "../../providers/identity/index.ts";
+
+/** What the handlers of this service work with. */
+export interface IdentityDependencies {
+  postgres: Postgres;
+  out: Outbox;
+  provider: IdentityProvider;
+  clock: Clock;
+  /** A digest under our own key: codes and addresses cannot be guessed back from it. */
+  digest: (...texts: string[]) => string;
+  /** Where people reach the platform, for links in mails. */
+  publicUrl: string;
+  /** Codes and tokens travel to Notifications sealed by these. */
+  seals: EncryptionKeys;
+}
+
+export function digestUnder(secret: string): IdentityDependencies["digest"] {
+  const key = Buffer.from(hkdfSync("sha256", secret, "", "waybill identity digest", 32));
+  return (...texts) => createHmac("sha256", key).update(JSON.stringify(texts)).digest("base64url");
+}
+
+/** Gives the provider our database; it imports no mixin. */
+export function providerSql(db: () => Db): Sql {
+  return {
+    rows: (sql, bindings) => rows(db(), sql, bindings),
+    transact: (work) => (db() as Knex).transaction((trx) => work(providerSql(() => trx))),
+  };
+}
+
+/** Tells every node that the tokens of these sessions are worth nothing from now on. */
+export async function broadcastRevoked(ctx: Context, sessionIds: readonly string[]): Promise<void> {
+  await Promise.all(sessionIds.map((sessionId) => ctx.broadcast("session.revoked", { sessionId })));
+}
+
+const answers: Record<IdentityErrorKind, () => Error> = {
+  wrong_credentials: () => fail("INVALID_CREDENTIALS"),
+  not_confirmed: () => fail("EMAIL_NOT_CONFIRMED", "Enter the code that was sent to your address."),
+  token_invalid: () => fail("UNAUTHENTICATED", "The refresh token is not valid."),
+  session_ended: () => fail("SESSION_REVOKED", "Sign in again."),
+  email_taken: () => fail("EMAIL_TAKEN"),
+  unknown_user: () => fail("NOT_FOUND"),
+  password_refused: () => fail("PASSWORD_TOO_COMMON", "The identity provider has a rule that it breaks."),
+  overloaded: () => fail("OVERLOADED"),
+  unavailable: () => fail("SERVICE_UNAVAILABLE", "The identity provider cannot be reached."),
+};
+
+/** The error of the catalogue for what a provider threw. */
+export function toFailure(error: unknown): unknown {
+  if (typeOf(error) !== undefined) return error;
+  if (error instanceof IdentityError) return answers[error.kind]();
+  return error;
+}
+
+/** Whether the provider refused with this kind. */
+export function isKind(error: unknown, kind: IdentityErrorKind): error is IdentityError {
+  return error instanceof IdentityError && error.kind === kind;
+}

@@ -1,0 +1,103 @@
+import { affected, type Db, row } from "../../../lib/sql/database.ts";
+import type { Grant } from "../../../providers/identity/index.ts";
+
+export interface InvitationRow extends Grant {
+  id: string;
+  email: string;
+  expiresAt: string;
+}
+
+const INVITATION = "id, email, role, partner_id, partner_admin, expires_at";
+const CLAIM_SECONDS = 30;
+
+/** A new invitation; an open one to the same address for the same thing is worth nothing from now on. */
+export async function insertInvitation(
+  db: Db,
+  invitation: {
+    id: string;
+    email: string;
+    grant: Grant;
+    tokenHash: string;
+    invitedBy: string;
+    /** In which the inviter was signed in. */
+    sessionId: string;
+    lifeSeconds: number;
+  },
+): Promise<{ expiresAt: string }> {
+  const { id, email, grant, tokenHash, invitedBy, sessionId, lifeSeconds } = invitation;
+  await affected(
+    db,
+    `UPDATE invitations SET expires_at = now(), updated_at = now()
+     WHERE email = ? AND role = ? AND partner_id IS NOT DISTINCT FROM ?::uuid AND expires_at > now()`,
+    [email, grant.role, grant.partnerId ?? null],
+  );
+  const made = await row<{ expiresAt: string }>(
+    db,
+    `INSERT INTO invitations (id, email, role, partner_id, partner_admin, token_hash, invited_by, session_id,
+       expires_at)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, now() + ? * interval '1 second') RETURNING expires_at`,
+    [
+      id,
+      email,
+      grant.role,
+      grant.partnerId ?? null,
+      grant.partnerAdmin ?? false,
+      tokenHash,
+      invitedBy,
+      sessionId,
+      lifeSeconds,
+    ],
+  );
+  return made as { expiresAt: string };
+}
+
+/** Takes an open invitation for half a minute. @returns undefined when there is none or another acceptance has it */
+export async function claimInvitation(db: Db, tokenHash: string): Promise<InvitationRow | undefined> {
+  return row<InvitationRow>(
+    db,
+    `UPDATE invitations SET claimed_until = now() + ${CLAIM_SECONDS} * interval '1 second', updated_at = now()
+     WHERE token_hash = ? AND accepted_by IS NULL AND expires_at > now() AND claimed_until < now()
+     RETURNING ${INVITATION}`,
+    [tokenHash],
+  );
+}
+
+export async function releaseInvitation(db: Db, id: string): Promise<void> {
+  await affected(
+    db,
+    "UPDATE invitations SET claimed_until = 'epoch', updated_at = now() WHERE id = ? AND accepted_by IS NULL",
+    [id],
+  );
+}
+
+/** Uses the invitation up. @returns false when it was used meanwhile */
+export async function acceptInvitationRow(db: Db, id: string, userId: string): Promise<boolean> {
+  const count = await affected(
+    db,
+    "UPDATE invitations SET accepted_by = ?, updated_at = now() WHERE id = ? AND accepted_by IS NULL",
+    [userId, id],
+  );
+  return count === 1;
+}
+
+/** Ends the open invitations that these sessions sent. */
+export async function withdrawInvitations(db: Db, sessionIds: readonly string[]): Promise<void> {
+  if (sessionIds.length === 0) return;
+  await affected(
+    db,
+    `UPDATE invitations SET expires_at = now(), updated_at = now()
+     WHERE session_id = ANY(?) AND accepted_by IS NULL AND expires_at > now()`,
+    [sessionIds],
+  );
+}
+
+/** Forgets up to `limit` invitations some time after they were used or ran out. @returns how many */
+export async function sweepInvitations(db: Db, afterDays: number, limit: number): Promise<number> {
+  return affected(
+    db,
+    `DELETE FROM invitations WHERE id = ANY (ARRAY(
+       SELECT id FROM invitations WHERE expires_at < now() - ? * interval '1 day'
+       ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED))`,
+    [afterDays, limit],
+  );
+}

@@ -1,0 +1,251 @@
+import type { pushToken } from "../../../contracts/identity.ts";
+import type { Infer } from "../../../contracts/schema.ts";
+import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
+import type { Grant } from "../../../providers/identity/index.ts";
+
+export type PushToken = Infer<typeof pushToken>;
+
+export interface Person {
+  firstName: string;
+  /** Empty for somebody who has none. */
+  lastName: string;
+  phone?: string | undefined;
+  birthDate?: string | undefined;
+  language: string;
+}
+
+export interface ProfileRow extends Person, Grant {
+  id: string;
+  email: string;
+  emailConfirmed: boolean;
+  pendingEmail?: string;
+  partnerAdmin: boolean;
+  hasAvatar: boolean;
+  avatarVersion: number;
+  pushToken?: PushToken;
+  version: number;
+  createdAt: string;
+}
+
+const PROFILE = `id, email, email_confirmed, pending_email, first_name, last_name, phone,
+  to_char(birth_date, 'YYYY-MM-DD') AS birth_date, language, role, partner_id, partner_admin, has_avatar,
+  avatar_version, push_token, version, created_at`;
+
+export async function profileById(db: Db, id: string): Promise<ProfileRow | undefined> {
+  return row<ProfileRow>(db, `SELECT ${PROFILE} FROM profiles WHERE id = ?`, [id]);
+}
+
+export async function profileByEmail(db: Db, email: string): Promise<ProfileRow | undefined> {
+  return row<ProfileRow>(db, `SELECT ${PROFILE} FROM profiles WHERE email = ?`, [email]);
+}
+
+export interface NewProfile extends Omit<Person, "lastName"> {
+  lastName?: string | undefined;
+  id: string;
+  email: string;
+  emailConfirmed: boolean;
+  grant: Grant;
+  pushToken?: PushToken | undefined;
+}
+
+/**
+ * Writes the profile of a registration, also over an earlier one that was never confirmed, in as many statements:
+ * the time does not tell which.
+ * @returns undefined when the id or the address belongs to a profile that was confirmed
+ */
+export async function saveNewProfile(db: Db, profile: NewProfile): Promise<ProfileRow | undefined> {
+  const { id, email, emailConfirmed, grant, pushToken } = profile;
+  const values = [
+    emailConfirmed,
+    profile.firstName,
+    profile.lastName ?? "",
+    profile.phone ?? null,
+    profile.birthDate ?? null,
+    profile.language,
+    grant.role,
+    grant.partnerId ?? null,
+    grant.partnerAdmin ?? false,
+    pushToken ? JSON.stringify(pushToken) : null,
+  ];
+  const replaced = await row<ProfileRow>(
+    db,
+    `UPDATE profiles SET email_confirmed = ?, first_name = ?, last_name = ?, phone = ?, birth_date = ?,
+       language = ?, role = ?, partner_id = ?, partner_admin = ?, push_token = ?,
+       version = version + ?::boolean::integer,
+       updated_at = now()
+     WHERE id = ? AND email = ? AND NOT email_confirmed RETURNING ${PROFILE}`,
+    [...values, emailConfirmed, id, email],
+  );
+  const made = await row<ProfileRow>(
+    db,
+    `INSERT INTO profiles (email_confirmed, first_name, last_name, phone, birth_date, language, role, partner_id,
+       partner_admin, push_token, id, email)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING ${PROFILE}`,
+    [...values, id, email],
+  );
+  return replaced ?? made;
+}
+
+/** Marks the address as proved. @returns undefined when it was already */
+export async function confirmProfile(db: Db, id: string): Promise<ProfileRow | undefined> {
+  return row<ProfileRow>(
+    db,
+    `UPDATE profiles SET email_confirmed = true, version = version + 1, updated_at = now()
+     WHERE id = ? AND NOT email_confirmed RETURNING ${PROFILE}`,
+    [id],
+  );
+}
+
+/** The push token of the registration, for the one who takes it first. */
+export async function takePushToken(db: Db, id: string): Promise<ProfileRow | undefined> {
+  const before = await row<ProfileRow>(
+    db,
+    `SELECT ${PROFILE} FROM profiles WHERE id = ? AND push_token IS NOT NULL FOR UPDATE`,
+    [id],
+  );
+  if (before)
+    await affected(db, "UPDATE profiles SET push_token = NULL, updated_at = now() WHERE id = ?", [id]);
+  return before;
+}
+
+/** Null takes an optional field away. */
+export interface Changes extends Partial<Omit<Person, "lastName" | "phone" | "birthDate">> {
+  lastName?: string | null | undefined;
+  phone?: string | null | undefined;
+  birthDate?: string | null | undefined;
+  pendingEmail?: string | undefined;
+}
+
+/** Only the fields that are given change. @returns undefined when the profile is gone or has another version */
+export async function updateProfileRow(
+  db: Db,
+  id: string,
+  changes: Changes,
+  expectedVersion?: number,
+): Promise<ProfileRow | undefined> {
+  return row<ProfileRow>(
+    db,
+    `UPDATE profiles SET first_name = coalesce(?, first_name), last_name = coalesce(?, last_name),
+       phone = CASE WHEN ? THEN NULL ELSE coalesce(?, phone) END,
+       birth_date = CASE WHEN ? THEN NULL ELSE coalesce(?, birth_date) END, language = coalesce(?, language),
+       pending_email = coalesce(?, pending_email), version = version + 1, updated_at = now()
+     WHERE id = ? AND version = coalesce(?, version) RETURNING ${PROFILE}`,
+    [
+      changes.firstName ?? null,
+      changes.lastName === null ? "" : (changes.lastName ?? null),
+      changes.phone === null,
+      changes.phone ?? null,
+      changes.birthDate === null,
+      changes.birthDate ?? null,
+      changes.language ?? null,
+      changes.pendingEmail ?? null,
+      id,
+      expectedVersion ?? null,
+    ],
+  );
+}
+
+/** Makes the pending address the profile's own. @returns undefined when it is no longer the pending one */
+export async function adoptEmail(db: Db, id: string, email: string): Promise<ProfileRow | undefined> {
+  return row<ProfileRow>(
+    db,
+    `UPDATE profiles SET email = pending_email, pending_email = NULL, version = version + 1, updated_at = now()
+     WHERE id = ? AND pending_email = ? RETURNING ${PROFILE}`,
+    [id, email],
+  );
+}
+
+/** Takes a change of the address back, and one that waits. */
+export async function restoreEmail(db: Db, id: string, email: string): Promise<ProfileRow | undefined> {
+  return row<ProfileRow>(
+    db,
+    `UPDATE profiles SET email = ?, pending_email = NULL, version = version + 1, updated_at = now()
+     WHERE id = ? RETURNING ${PROFILE}`,
+    [email, id],
+  );
+}
+
+/** Puts a grant in the place of the one that it was decided for. @returns undefined when it is another one by now */
+export async function setProfileGrant(
+  db: Db,
+  id: string,
+  from: Grant,
+  to: Grant,
+): Promise<ProfileRow | undefined> {
+  const valuesOf = ({ role, partnerId, partnerAdmin }: Grant) => [
+    role,
+    partnerId ?? null,
+    partnerAdmin ?? false,
+  ];
+  return row<ProfileRow>(
+    db,
+    `UPDATE profiles SET role = ?, partner_id = ?, partner_admin = ?, version = version + 1, updated_at = now()
+     WHERE id = ? AND role = ? AND partner_id IS NOT DISTINCT FROM ?::uuid AND partner_admin = ?
+     RETURNING ${PROFILE}`,
+    [...valuesOf(to), id, ...valuesOf(from)],
+  );
+}
+
+/** Staff that is to become an admin of its partner. */
+export interface PendingGrant {
+  userId: string;
+  partnerId: string;
+}
+
+export async function pendingGrants(db: Db, limit: number): Promise<PendingGrant[]> {
+  return rows<PendingGrant>(db, "SELECT user_id, partner_id FROM pending_grants ORDER BY user_id LIMIT ?", [
+    limit,
+  ]);
+}
+
+export async function deletePendingGrant(db: Db, userId: string): Promise<void> {
+  await affected(db, "DELETE FROM pending_grants WHERE user_id = ?", [userId]);
+}
+
+/** A new picture takes a new number, also after one was removed, so that no cache shows the old one. */
+export async function setAvatarRow(db: Db, id: string, present: boolean): Promise<ProfileRow | undefined> {
+  return row<ProfileRow>(
+    db,
+    `UPDATE profiles SET has_avatar = ?, avatar_version = avatar_version + ?::integer,
+       version = version + 1, updated_at = now()
+     WHERE id = ? RETURNING ${PROFILE}`,
+    [present, present ? 1 : 0, id],
+  );
+}
+
+/** @returns the last version of the profile; undefined when there is none */
+export async function deleteProfileRow(db: Db, id: string): Promise<ProfileRow | undefined> {
+  return row<ProfileRow>(db, `DELETE FROM profiles WHERE id = ? RETURNING ${PROFILE}`, [id]);
+}
+
+/**
+ * The same for a profile that still waits for its code.
+ * @param olderThanDays only when it was not changed for so long
+ */
+export async function deleteUnconfirmedRow(
+  db: Db,
+  id: string,
+  olderThanDays = 0,
+): Promise<ProfileRow | undefined> {
+  return row<ProfileRow>(
+    db,
+    `DELETE FROM profiles
+     WHERE id = ? AND NOT email_confirmed AND updated_at <= clock_timestamp() - ? * interval '1 day'
+     RETURNING ${PROFILE}`,
+    [id, olderThanDays],
+  );
+}
+
+/** Profiles that nobody confirmed in time, the oldest first. */
+export async function unconfirmedProfiles(
+  db: Db,
+  olderThanDays: number,
+  limit: number,
+): Promise<{ id: string; email: string }[]> {
+  return rows<{ id: string; email: string }>(
+    db,
+    `SELECT id, email FROM profiles WHERE NOT email_confirmed AND updated_at < now() - ? * interval '1 day'
+     ORDER BY updated_at LIMIT ?`,
+    [olderThanDays, limit],
+  );
+}

@@ -1,0 +1,168 @@
+import type { Params, Result } from "../../../contracts/actions.ts";
+import { type FieldError, fail, invalidField } from "../../../contracts/errors.ts";
+import {
+  type OwnTemplate,
+  type TemplateEvent,
+  type TemplateView,
+  templateEvents,
+} from "../../../contracts/templates.ts";
+import { isEmptyChange } from "../../../lib/changes.ts";
+import { newId } from "../../../lib/ids.ts";
+import type { Db } from "../../../lib/sql/database.ts";
+import { shorten } from "../../../lib/text.ts";
+import type { Template } from "../domain/templates/catalogue.ts";
+import { channelsOf, offers } from "../domain/templates/placeholders.ts";
+import { builtIn, builtInLanguages } from "../domain/templates/render.ts";
+import { exampleValues, problemsOf, renderTemplate, textOf } from "../domain/templates/render-template.ts";
+import {
+  hasRoom,
+  insertTemplate,
+  listTemplates,
+  lockTemplate,
+  OWN_TEMPLATES_MAX,
+  replaceTemplate,
+  type TemplateRow,
+} from "../store/templates.repository.ts";
+
+const LIMIT_DEFAULT = 20;
+const PREVIEW_TITLE_MAX = 200;
+const PREVIEW_BODY_MAX = 2_000;
+const PROBLEM_MAX = 500;
+/** What a cursor holds: event, language and channel, and whether it is built in. */
+const PLACE = /^\S+ \S+ \S+ [01]$/;
+
+/** Own texts and built-in ones by event, language and channel; of one place the own one comes first. */
+export async function templatesPage(
+  db: Db,
+  { cursor, limit = LIMIT_DEFAULT, event, language, channel }: Params<"notifications.templates">,
+): Promise<Result<"notifications.templates">> {
+  const after = cursor === undefined ? "" : Buffer.from(cursor, "base64url").toString("utf8");
+  if (cursor !== undefined && !PLACE.test(after)) {
+    throw invalidField("cursor", "cursor", "The cursor is not ours.");
+  }
+  const wanted = allOf(await listTemplates(db)).filter(
+    (one) =>
+      (event === undefined || one.event === event) &&
+      (language === undefined || one.language === language) &&
+      (channel === undefined || one.channel === channel) &&
+      orderOf(one) > after,
+  );
+  const items = wanted.slice(0, limit);
+  const last = items.at(-1);
+  if (wanted.length === items.length || !last) return { items };
+  return { items, nextCursor: Buffer.from(orderOf(last)).toString("base64url") };
+}
+
+/** @throws VALIDATION_ERROR for a text that cannot be used, TEMPLATE_EXISTS */
+export async function createTemplate(
+  trx: Db,
+  params: Params<"notifications.createTemplate">,
+): Promise<OwnTemplate> {
+  const channels = channelsOf(params.event);
+  if (!channels.includes(params.channel)) {
+    throw invalidField("channel", "channel", `This is told by ${channels.join(" or ")} only.`);
+  }
+  check(params, params.event);
+  const created: TemplateRow = { id: newId(), ...params, version: 1 };
+  if (!(await insertTemplate(trx, created))) {
+    if (await hasRoom(trx)) throw fail("TEMPLATE_EXISTS", "Change the one that is there.");
+    throw invalidField(
+      "language",
+      "max",
+      `There are ${OWN_TEMPLATES_MAX} texts already, which is all there may be.`,
+    );
+  }
+  return ownView(created);
+}
+
+/** @throws NOT_FOUND, PRECONDITION_FAILED, VALIDATION_ERROR */
+export async function updateTemplate(
+  trx: Db,
+  { templateId, expectedVersion, ...changes }: Params<"notifications.updateTemplate">,
+): Promise<OwnTemplate> {
+  const known = await lockTemplate(trx, templateId);
+  if (!known || !isTold(known)) throw fail("NOT_FOUND", "There is no such text.");
+  if (expectedVersion !== undefined && expectedVersion !== known.version) throw fail("PRECONDITION_FAILED");
+  if (isEmptyChange(changes)) return ownView(known);
+  const next: TemplateRow = { ...known, ...changes, version: known.version + 1 };
+  // One that an older program let in may be switched off as it is.
+  if (next.enabled || changes.title !== undefined || changes.body !== undefined) check(next, next.event);
+  if (!(await replaceTemplate(trx, next))) throw fail("PRECONDITION_FAILED");
+  return ownView(next);
+}
+
+function check(template: Template, event: TemplateEvent): void {
+  const errors: FieldError[] = problemsOf(template, event);
+  const [first] = errors;
+  if (first) throw fail("VALIDATION_ERROR", first.message, { errors });
+}
+
+/** A newer or older program may know other events. */
+function isTold({ event }: TemplateRow): boolean {
+  return templateEvents.includes(event);
+}
+
+function allOf(own: readonly TemplateRow[]): TemplateView[] {
+  const mine = own.filter(isTold).map(ownView);
+  const overridden = new Set(mine.filter(({ inForce }) => inForce).map(placeOf));
+  const ours = templateEvents.flatMap((event) =>
+    channelsOf(event).flatMap((channel) =>
+      builtInLanguages.map((language): TemplateView => {
+        const { title, body } = builtIn(event, language) as Template;
+        const text = { event, language, channel, title, body };
+        return {
+          ...text,
+          origin: "built_in",
+          enabled: true,
+          inForce: !overridden.has(placeOf(text)),
+          ...shown(text),
+        };
+      }),
+    ),
+  );
+  return [...mine, ...ours].toSorted((a, b) => (orderOf(a) < orderOf(b) ? -1 : 1));
+}
+
+function ownView(row: TemplateRow): OwnTemplate {
+  const [problem] = problemsOf(row, row.event);
+  return {
+    ...row,
+    origin: "own",
+    inForce: row.enabled && !problem,
+    ...shown(row),
+    ...(row.enabled && problem && { problem: shorten(`${problem.field}: ${problem.message}`, PROBLEM_MAX) }),
+  };
+}
+
+function shown(text: Template & { event: TemplateEvent }): Pick<TemplateView, "preview" | "placeholders"> {
+  const placeholders = offers[text.event].map(({ name, about, mayBeMissing, secret, required }) => ({
+    placeholder: name,
+    about,
+    mayBeMissing: mayBeMissing ?? false,
+    secret: secret ?? false,
+    required: required ?? false,
+  }));
+  return { preview: previewOf(text), placeholders };
+}
+
+/** With the example of each value; a text that cannot be written shows as it is. */
+function previewOf(text: Template & { event: TemplateEvent }): TemplateView["preview"] {
+  const { title, body } = problemsOf(text, text.event).length > 0 ? text : filled(text);
+  return { title: shorten(title, PREVIEW_TITLE_MAX), body: shorten(body, PREVIEW_BODY_MAX) };
+}
+
+function filled(text: Template & { event: TemplateEvent }): Template {
+  return textOf(renderTemplate(text, text.event, exampleValues(text.event)));
+}
+
+type Cell = Pick<TemplateView, "event" | "language" | "channel">;
+
+/** What a text is for: one of its kind, built in or own, is told in each place. */
+export function placeOf({ event, language, channel }: Cell): string {
+  return `${event} ${language} ${channel}`;
+}
+
+/** Where it stands in the list: "built_in" would come before "own". */
+function orderOf(one: Cell & Pick<TemplateView, "origin">): string {
+  return `${placeOf(one)} ${one.origin === "own" ? 0 : 1}`;
+}

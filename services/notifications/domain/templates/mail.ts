@@ -1,0 +1,56 @@
+import type { Language } from "./catalogue.ts";
+import type { Filled, Paragraph } from "./render-template.ts";
+
+export interface MailText {
+  subject: string;
+  text: string;
+  html: string;
+  language: string;
+}
+
+/** What stands around a text; a language that has nothing built in has neither, and its texts greet by themselves. */
+export interface Frame {
+  greeting: Language["mail"]["greeting"];
+  footer: string;
+}
+
+/** A mail as plain text and as markup that says the same. Every word of it is escaped. */
+export function mailOf(
+  { title, paragraphs }: Filled,
+  frame: Frame | undefined,
+  firstName: string | undefined,
+  language: string,
+): MailText {
+  const greeting = frame ? [{ text: frame.greeting(firstName), standsOut: false }] : [];
+  const all = [...greeting, ...paragraphs];
+  const lines = all.map(({ text, standsOut }) => (standsOut ? `    ${text}` : text));
+  const text = [...lines, ...(frame ? [`-- \n${frame.footer}`] : [])].join("\n\n");
+  const parts = [
+    ...all.map(markupOf),
+    ...(frame ? [`<p style="color:#666;font-size:13px">${escaped(frame.footer)}</p>`] : []),
+  ];
+  const html = `<!doctype html><html lang="${language}"><head><meta charset="utf-8"><title>${escaped(
+    title,
+  )}</title></head><body style="font-family:sans-serif;font-size:16px;line-height:1.5;color:#1b1b1b;max-width:36em">${parts.join(
+    "\n",
+  )}</body></html>`;
+  return { subject: title, text, html, language };
+}
+
+function markupOf({ text, standsOut }: Paragraph): string {
+  const inside = escaped(text).replaceAll("\n", "<br>");
+  if (!standsOut) return `<p>${inside}</p>`;
+  return `<p style="font-size:28px;letter-spacing:2px;font-weight:bold;overflow-wrap:anywhere">${inside}</p>`;
+}
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  "&": "&amp;",
+  "<": "&lt;",
+  ">": "&gt;",
+  '"': "&quot;",
+  "'": "&#39;",
+};
+
+function escaped(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
+}

@@ -1,0 +1,46 @@
+import type { Alert, Amount, Format, OrderNews } from "./catalogue.ts";
+import type { Values } from "./render-template.ts";
+
+const MINUTE_MS = 60_000;
+
+/** What an order's text may speak of, by the names that offers.ts explains. */
+export function orderValues({ order, at, firstName, deliverer }: OrderNews, { money }: Format): Values {
+  const { paid, refunded, pickup, address, readyAt, reason } = order;
+  const owedMinor = paid.amountMinor - refunded.amountMinor;
+  return {
+    first_name: firstName,
+    partner: order.partnerTitle,
+    total: money(order.total),
+    reason: reason && sentence(reason),
+    ready_in_minutes: readyAt && readyAt > at ? String(minutesBetween(at, readyAt)) : undefined,
+    deliverer,
+    refund: owedMinor > 0 ? money({ ...paid, amountMinor: owedMinor }) : undefined,
+    pickup: `${pickup.line1}, ${pickup.city}`,
+    destination: `${address.line1}, ${address.city}`,
+  };
+}
+
+export function refundValues(amount: Amount, firstName: string | undefined, { money }: Format): Values {
+  return { amount: money(amount), first_name: firstName };
+}
+
+export function alertValues({ kind, subject, detail }: Alert, firstName: string): Values {
+  return { kind, subject, detail, first_name: firstName };
+}
+
+/** Of the values that a direct send brings along, those that its texts may speak of. */
+export function directValues(sent: Readonly<Record<string, string>>): Values {
+  const get = (name: string) => (Object.hasOwn(sent, name) ? sent[name] : undefined);
+  const names = ["code", "token", "minutes", "link", "days", "partner", "address"];
+  return { ...Object.fromEntries(names.map((name) => [name, get(name)])), first_name: get("firstName") };
+}
+
+/** Whole minutes from one moment to a later one, at least one. */
+function minutesBetween(from: string, until: string): number {
+  return Math.max(1, Math.ceil((Date.parse(until) - Date.parse(from)) / MINUTE_MS));
+}
+
+/** What somebody wrote, as a sentence that others may follow. */
+function sentence(text: string): string {
+  return /\p{Po}$/u.test(text) ? text : `${text}.`;
+}

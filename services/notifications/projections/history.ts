@@ -1,0 +1,105 @@
+import type { Result } from "../../../contracts/actions.ts";
+import { invalidField } from "../../../contracts/errors.ts";
+import type { NotificationView } from "../../../contracts/notifications.ts";
+import { isId } from "../../../lib/ids.ts";
+import { omitUndefined } from "../../../lib/omit-undefined.ts";
+import { type Documents, documents, type StorePlace } from "../../../mixins/documents/documents.mixin.ts";
+import { inBatches, reconcile } from "../../../mixins/documents/reconcile.ts";
+import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
+import {
+  getNotification,
+  getNotifications,
+  type NotificationRow,
+  settledAfter,
+} from "../store/notifications.repository.ts";
+
+const LIMIT_DEFAULT = 20;
+
+/** One notification with its attempts, as people read it; made from PostgreSQL at any time. */
+export interface NotificationDocument extends Omit<NotificationView, "id"> {
+  readonly _id: string;
+  userId?: string;
+  /** How often all ways to its receiver were tried: the document with more of them is the newer one. */
+  passes: number;
+}
+
+/** The collection of this service, and how it is made anew from its database. */
+export function notificationDocuments(
+  postgres: Postgres,
+  place: StorePlace,
+): Documents<NotificationDocument> {
+  const history: Documents<NotificationDocument> = documents({
+    ...place,
+    collection: "notifications",
+    indexes: [["userId", "-_id"]],
+    version: "passes",
+    rebuild: (progress) => rebuild({ postgres, documents: history }, progress),
+  });
+  return history;
+}
+
+interface HistoryDeps {
+  postgres: Postgres;
+  documents: Documents<NotificationDocument>;
+}
+
+/** Puts a notification into the history, as it is in the database now. */
+export async function project({ postgres, documents }: HistoryDeps, id: string): Promise<void> {
+  const row = await getNotification(postgres.db, id);
+  if (!row) return;
+  await documents.put(documentOf(row));
+  // Its owner may have been forgotten in between, and then this was the last trace.
+  if (!(await getNotification(postgres.db, id))) await documents.remove({ _id: id });
+}
+
+function documentOf(row: NotificationRow): NotificationDocument {
+  const { id, userId, orderId, event, title, body, state, attempts, passes, createdAt } = row;
+  return omitUndefined({ _id: id, userId, orderId, event, title, body, state, attempts, passes, createdAt });
+}
+
+/** Makes the whole history what PostgreSQL says. @returns how many notifications it has */
+export async function rebuild(
+  { postgres, documents }: HistoryDeps,
+  progress?: (documents: number) => void,
+): Promise<number> {
+  return reconcile(
+    documents,
+    {
+      async of(found) {
+        const ids = found.map(({ _id }) => _id);
+        return (await getNotifications(postgres.db, ids)).map(documentOf);
+      },
+      async *all() {
+        const batches = inBatches((after, limit) => settledAfter(postgres.db, after, limit));
+        for await (const batch of batches) yield batch.map(documentOf);
+      },
+    },
+    progress,
+  );
+}
+
+/** A person's notifications, the newest first. @throws VALIDATION_ERROR for a cursor that is not one of ours */
+export async function listHistory(
+  { documents }: Pick<HistoryDeps, "documents">,
+  userId: string,
+  { cursor, limit = LIMIT_DEFAULT }: { cursor?: string; limit?: number },
+): Promise<Result<"notifications.list">> {
+  const before = cursor === undefined ? undefined : Buffer.from(cursor, "base64url").toString("utf8");
+  if (before !== undefined && !isId(before))
+    throw invalidField("cursor", "cursor", "The cursor is not ours.");
+  const found = await documents.find({
+    query: { userId, ...(before && { _id: { $lt: before } }) },
+    sort: ["-_id"],
+    limit: limit + 1,
+  });
+  const items = found.slice(0, limit).map(viewOf);
+  const last = items.at(-1);
+  return found.length > limit && last
+    ? { items, nextCursor: Buffer.from(last.id).toString("base64url") }
+    : { items };
+}
+
+function viewOf({ _id, event, title, body, orderId, state, attempts, createdAt }: NotificationDocument) {
+  const view: NotificationView = { id: _id, event, title, body, state, attempts, createdAt };
+  return orderId ? { ...view, orderId } : view;
+}

@@ -1,0 +1,63 @@
+import type { Agent } from "../../../contracts/notifications.ts";
+import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
+
+const AGENTS_MAX = 1_000;
+const VIEW = "id, name, priority, providers, enabled, version";
+
+export interface AgentRow extends Agent {
+  settingsSealed: string;
+}
+
+export async function listAgents(db: Db): Promise<Agent[]> {
+  return rows<Agent>(db, `SELECT ${VIEW} FROM agents ORDER BY priority, id LIMIT ?`, [AGENTS_MAX]);
+}
+
+/** The one that sends: of those that are enabled the one with the lowest number, the older one of two. */
+export async function sendingAgent(db: Db): Promise<AgentRow | undefined> {
+  return row<AgentRow>(
+    db,
+    `SELECT ${VIEW}, settings_sealed FROM agents WHERE enabled ORDER BY priority, id LIMIT 1`,
+  );
+}
+
+export async function insertAgent(db: Db, agent: AgentRow): Promise<void> {
+  await affected(
+    db,
+    `INSERT INTO agents (id, name, priority, providers, settings_sealed, enabled, version)
+     VALUES (?, ?, ?, ?, ?, ?, ?)`,
+    [
+      agent.id,
+      agent.name,
+      agent.priority,
+      agent.providers,
+      agent.settingsSealed,
+      agent.enabled,
+      agent.version,
+    ],
+  );
+}
+
+export async function lockAgent(db: Db, id: string): Promise<AgentRow | undefined> {
+  return row<AgentRow>(db, `SELECT ${VIEW}, settings_sealed FROM agents WHERE id = ? FOR UPDATE`, [id]);
+}
+
+/** Writes the next version over the one before it. @returns whether that was still the one there */
+export async function replaceAgent(db: Db, agent: AgentRow): Promise<boolean> {
+  const count = await affected(
+    db,
+    `UPDATE agents SET name = ?, priority = ?, providers = ?, settings_sealed = ?, enabled = ?, version = ?,
+            updated_at = now()
+     WHERE id = ? AND version = ?`,
+    [
+      agent.name,
+      agent.priority,
+      agent.providers,
+      agent.settingsSealed,
+      agent.enabled,
+      agent.version,
+      agent.id,
+      agent.version - 1,
+    ],
+  );
+  return count === 1;
+}

@@ -1,0 +1,85 @@
+import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
+import type { Written } from "../domain/templates/render.ts";
+import { NOTIFICATION_COLUMNS, type NotificationRow } from "./notifications.repository.ts";
+
+const COUNT_MAX = 100_000;
+
+export interface Deferral {
+  notificationId: string;
+  userId: string;
+  /** RFC 3339. */
+  heldUntil: string;
+  orderVersion?: number | undefined;
+  mail?: Written | undefined;
+}
+
+/** Has a notification wait, anew when it has waited before. */
+export async function defer(trx: Db, holding: Deferral): Promise<void> {
+  const { notificationId, userId, heldUntil, orderVersion, mail } = holding;
+  await affected(
+    trx,
+    `INSERT INTO held_notifications (notification_id, user_id, held_until, order_version, mail)
+     VALUES (?, ?, ?, ?, ?::jsonb)
+     ON CONFLICT (notification_id) DO UPDATE
+       SET held_until = excluded.held_until, queued = false, updated_at = now()`,
+    [notificationId, userId, heldUntil, orderVersion ?? null, mail ? JSON.stringify(mail) : null],
+  );
+}
+
+/** Marks those that have waited long enough, skipping what another replica has. @returns their ids */
+export async function takeDue(trx: Db, now: string, limit: number): Promise<string[]> {
+  const due = await rows<{ notificationId: string }>(
+    trx,
+    `UPDATE held_notifications SET queued = true, updated_at = now()
+     WHERE notification_id = ANY (ARRAY(
+       SELECT notification_id FROM held_notifications WHERE NOT queued AND held_until <= ?
+       ORDER BY held_until LIMIT ? FOR UPDATE SKIP LOCKED))
+     RETURNING notification_id`,
+    [now, limit],
+  );
+  return due.map(({ notificationId }) => notificationId);
+}
+
+/** Has everything that waits for this person wait until then instead. */
+export async function deferAllUntil(db: Db, userId: string, heldUntil: string): Promise<void> {
+  await affected(
+    db,
+    "UPDATE held_notifications SET held_until = ?, updated_at = now() WHERE user_id = ? AND NOT queued",
+    [heldUntil, userId],
+  );
+}
+
+export interface DeferredRow extends NotificationRow {
+  userId: string;
+  orderVersion?: number;
+  /** Of its order's news, the newest that anybody was told of. */
+  newestVersion?: number;
+  mail?: Written;
+}
+
+/** One that waits, or has waited and is not settled; undefined when there is nothing left to do about it. */
+export async function deferredNotification(db: Db, id: string): Promise<DeferredRow | undefined> {
+  return row<DeferredRow>(
+    db,
+    `SELECT ${NOTIFICATION_COLUMNS.map((column) => `n.${column}`).join(", ")},
+       h.order_version, h.mail, k.version AS newest_version
+     FROM held_notifications h JOIN notifications n ON n.id = h.notification_id
+       LEFT JOIN known_orders k ON k.order_id = n.order_id
+     WHERE h.notification_id = ?`,
+    [id],
+  );
+}
+
+/** It waits no longer, whatever became of it. */
+export async function release(trx: Db, id: string): Promise<void> {
+  await affected(trx, "DELETE FROM held_notifications WHERE notification_id = ?", [id]);
+}
+
+/** How many wait, up to 100,000: beyond, the figure need not be exact. */
+export async function countDeferred(db: Db): Promise<number> {
+  const counted = await row<{ count: number }>(
+    db,
+    `SELECT count(*) AS count FROM (SELECT 1 FROM held_notifications WHERE NOT queued LIMIT ${COUNT_MAX}) AS held`,
+  );
+  return counted?.count ?? 0;
+}

@@ -1,0 +1,207 @@
+import { createHash } from "node:crypto";
+import type { Params, Result } from "../../../contracts/actions.ts";
+import { newId } from "../../../lib/ids.ts";
+import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
+import { shorten } from "../../../lib/text.ts";
+import type { Device } from "../dependencies.ts";
+
+/** How many devices a person has at most: with one more, the one that was registered longest ago goes. */
+export const DEVICES_MAX = 50;
+const FAILURE_MAX = 500;
+
+export type DeviceView = Result<"notifications.devices">["items"][number];
+/** As the API takes it, or as a message tells, which may know providers that we do not send by yet. */
+export type NewToken = Omit<Params<"notifications.addDevice">, "provider"> & { provider: string };
+
+const VIEW = `
+  SELECT d.id, d.name, d.language, d.created_at,
+         coalesce(array_agg(t.provider ORDER BY t.provider) FILTER (WHERE t.provider IS NOT NULL), '{}') AS providers
+  FROM devices d LEFT JOIN device_tokens t ON t.device_id = d.id`;
+
+/** Whose device it is: it belongs to the session that registered it last, and goes with it. */
+export interface DeviceOwner {
+  userId: string;
+  /** Absent in messages of a release that did not say it. */
+  sessionId?: string | undefined;
+}
+
+/**
+ * Whether the session that wants to register a device is over; without a session, whether any of the person's is. The end
+ * of a session waits for registrations that have begun, and these for an end that has.
+ */
+export async function hasEnded(trx: Db, { userId, sessionId }: DeviceOwner): Promise<boolean> {
+  await lockDevices(trx, userId);
+  const found = await row(
+    trx,
+    `SELECT FROM ended_sessions WHERE user_id = ? AND session_id = coalesce(?::uuid, session_id) LIMIT 1`,
+    [userId, sessionId ?? null],
+  );
+  return found !== undefined;
+}
+
+/** Removes what was registered in these sessions, with what is of no known session, and refuses what comes later. */
+export async function endSessions(trx: Db, userId: string, sessionIds: readonly string[]): Promise<void> {
+  await lockDevices(trx, userId);
+  await affected(
+    trx,
+    `INSERT INTO ended_sessions (session_id, user_id) SELECT unnest(?::uuid[]), ? ON CONFLICT DO NOTHING`,
+    [sessionIds, userId],
+  );
+  await affected(
+    trx,
+    "DELETE FROM devices WHERE user_id = ? AND (session_id = ANY(?::uuid[]) OR session_id IS NULL)",
+    [userId, sessionIds],
+  );
+}
+
+async function lockDevices(trx: Db, userId: string): Promise<void> {
+  await rows(trx, "SELECT pg_advisory_xact_lock(hashtextextended(?, 7208))", [userId]);
+}
+
+/** Forgets up to `limit` ends of sessions that no token can name any more. @returns how many */
+export async function pruneEndedSessions(db: Db, beforeAt: string, limit: number): Promise<number> {
+  return affected(
+    db,
+    `DELETE FROM ended_sessions WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM ended_sessions WHERE created_at < ?
+       ORDER BY created_at LIMIT ? FOR UPDATE SKIP LOCKED))`,
+    [beforeAt, limit],
+  );
+}
+
+/**
+ * Gives a person's device a token. A token that is known already is that device, whatever it is said to be: it
+ * moves here from another person, who has signed out of that app by signing somebody else in.
+ * @returns undefined when `deviceId` names no device of this person
+ */
+export async function saveToken(
+  db: Db,
+  owner: DeviceOwner,
+  token: NewToken,
+): Promise<DeviceView | undefined> {
+  const hash = hashOf(token.token);
+  const deviceId = await deviceFor(db, owner, token, hash);
+  if (!deviceId) return undefined;
+  await removeHash(db, token.provider, hash, deviceId);
+  await affected(
+    db,
+    `INSERT INTO device_tokens (device_id, provider, token, token_hash) VALUES (?, ?, ?, ?)
+     ON CONFLICT (device_id, provider) DO UPDATE
+       SET token = excluded.token, token_hash = excluded.token_hash, last_failure = NULL,
+           last_failure_at = NULL, updated_at = now()`,
+    [deviceId, token.provider, token.token, hash],
+  );
+  return row<DeviceView>(db, `${VIEW} WHERE d.id = ? GROUP BY d.id`, [deviceId]);
+}
+
+async function deviceFor(
+  db: Db,
+  { userId, sessionId }: DeviceOwner,
+  { provider, deviceId, deviceName, language }: NewToken,
+  hash: Buffer,
+): Promise<string | undefined> {
+  // Two people who register the same token at once come one after the other.
+  await rows(db, "SELECT pg_advisory_xact_lock(hashtextextended(? || encode(?::bytea, 'hex'), 0))", [
+    provider,
+    hash,
+  ]);
+  const known = deviceId
+    ? { id: deviceId }
+    : await row<{ id: string }>(
+        db,
+        `SELECT d.id FROM devices d JOIN device_tokens t ON t.device_id = d.id
+         WHERE d.user_id = ? AND t.provider = ? AND t.token_hash = ?`,
+        [userId, provider, hash],
+      );
+  if (known) {
+    const count = await affected(
+      db,
+      `UPDATE devices SET name = coalesce(?, name), language = coalesce(?, language),
+         session_id = coalesce(?, session_id), updated_at = now()
+       WHERE id = ? AND user_id = ?`,
+      [deviceName ?? null, language ?? null, sessionId ?? null, known.id, userId],
+    );
+    return count === 1 ? known.id : undefined;
+  }
+  const id = newId();
+  await affected(db, "INSERT INTO devices (id, user_id, session_id, name, language) VALUES (?, ?, ?, ?, ?)", [
+    id,
+    userId,
+    sessionId ?? null,
+    deviceName ?? null,
+    language ?? null,
+  ]);
+  await affected(
+    db,
+    `DELETE FROM devices WHERE id IN (
+       SELECT id FROM devices WHERE user_id = ? ORDER BY updated_at DESC, id DESC OFFSET ${DEVICES_MAX})`,
+    [userId],
+  );
+  return id;
+}
+
+export async function listDevices(db: Db, userId: string): Promise<DeviceView[]> {
+  return rows<DeviceView>(db, `${VIEW} WHERE d.user_id = ? GROUP BY d.id ORDER BY d.id DESC LIMIT ?`, [
+    userId,
+    DEVICES_MAX,
+  ]);
+}
+
+/** @returns whether there was such a device of this person */
+export async function removeDevice(db: Db, userId: string, deviceId: string): Promise<boolean> {
+  return (await affected(db, "DELETE FROM devices WHERE id = ? AND user_id = ?", [deviceId, userId])) === 1;
+}
+
+/** The devices that a push for this person goes to, with their tokens. */
+export async function devicesToPush(db: Db, userId: string): Promise<Device[]> {
+  const tokens = await rows<{ deviceId: string; provider: string; token: string }>(
+    db,
+    `SELECT t.device_id, t.provider, t.token FROM device_tokens t JOIN devices d ON d.id = t.device_id
+     WHERE d.user_id = ? AND d.id IN (SELECT id FROM devices WHERE user_id = ? ORDER BY id DESC LIMIT ?)`,
+    [userId, userId, DEVICES_MAX],
+  );
+  const byDevice = Map.groupBy(tokens, ({ deviceId }) => deviceId);
+  return [...byDevice].map(([id, its]) => ({
+    id,
+    tokens: its.map(({ provider, token }) => ({ provider, token })),
+  }));
+}
+
+/** Notes why the last push to a token did not come through. */
+export async function noteTokenFailure(
+  db: Db,
+  { provider, token, detail }: { provider: string; token: string; detail: string },
+): Promise<void> {
+  await affected(
+    db,
+    `UPDATE device_tokens SET last_failure = ?, last_failure_at = now(), updated_at = now()
+     WHERE provider = ? AND token_hash = ?`,
+    [shorten(detail, FAILURE_MAX), provider, hashOf(token)],
+  );
+}
+
+/** Removes a token that its provider no longer knows, unless a new one took its place meanwhile. */
+export async function removeToken(
+  db: Db,
+  { provider, token }: { provider: string; token: string },
+): Promise<void> {
+  await removeHash(db, provider, hashOf(token));
+}
+
+/** With a device that is left without any token, which nobody can reach any more. */
+async function removeHash(db: Db, provider: string, hash: Buffer, keepOn?: string): Promise<void> {
+  await affected(
+    db,
+    `WITH gone AS (
+       DELETE FROM device_tokens
+       WHERE provider = ? AND token_hash = ? AND device_id IS DISTINCT FROM ?::uuid RETURNING device_id)
+     DELETE FROM devices d USING gone
+     WHERE d.id = gone.device_id
+       AND NOT EXISTS (SELECT 1 FROM device_tokens t WHERE t.device_id = d.id AND t.provider <> ?)`,
+    [provider, hash, keepOn ?? null, provider],
+  );
+}
+
+function hashOf(token: string): Buffer {
+  return createHash("sha256").update(token).digest();
+}

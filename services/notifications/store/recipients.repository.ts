@@ -1,0 +1,121 @@
+import type { MessageData } from "../../../contracts/messages.ts";
+import type { Role } from "../../../contracts/meta.ts";
+import type { Preferences } from "../../../contracts/notifications.ts";
+import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
+
+/** A person as identity described them last. */
+export interface Recipient {
+  userId: string;
+  email: string;
+  firstName: string;
+  language: string;
+  role: Role;
+}
+
+const ADMINS_MAX = 100;
+const COLUMNS = "user_id, email, first_name, language, role";
+
+/** Keeps what identity says of a user, unless something newer is known. @returns whether it was news */
+export async function saveRecipient(db: Db, user: MessageData<"user.registered">): Promise<boolean> {
+  const count = await affected(
+    db,
+    `INSERT INTO recipients AS known (user_id, version, email, first_name, language, role)
+     VALUES (?, ?, ?, ?, ?, ?)
+     ON CONFLICT (user_id) DO UPDATE
+       SET version = excluded.version, email = excluded.email, first_name = excluded.first_name,
+           language = excluded.language, role = excluded.role, updated_at = now()
+       WHERE known.version < excluded.version AND known.deleted_at IS NULL`,
+    [user.userId, user.version, user.email, user.firstName, user.language, user.role],
+  );
+  return count === 1;
+}
+
+/** Forgets a person but for the mark that keeps older messages from bringing them back. */
+export async function forgetRecipient(db: Db, userId: string, version: number): Promise<void> {
+  await affected(
+    db,
+    `INSERT INTO recipients (user_id, version, deleted_at) VALUES (?, ?, now())
+     ON CONFLICT (user_id) DO UPDATE
+       SET version = greatest(recipients.version, excluded.version), deleted_at = now(),
+           email = NULL, first_name = NULL, language = NULL, role = NULL, updated_at = now()`,
+    [userId, version],
+  );
+  await affected(db, "DELETE FROM preferences WHERE user_id = ?", [userId]);
+  await affected(db, "DELETE FROM devices WHERE user_id = ?", [userId]);
+  await affected(db, "DELETE FROM ended_sessions WHERE user_id = ?", [userId]);
+  await affected(db, "DELETE FROM notifications WHERE user_id = ?", [userId]);
+}
+
+export async function recipientsOf(db: Db, userIds: readonly string[]): Promise<Map<string, Recipient>> {
+  const found = await rows<Recipient>(
+    db,
+    `SELECT ${COLUMNS} FROM recipients WHERE user_id = ANY(?::uuid[]) AND deleted_at IS NULL`,
+    [userIds],
+  );
+  return new Map(found.map((recipient) => [recipient.userId, recipient]));
+}
+
+/** The operators, a hundred at most. */
+export async function adminsOf(db: Db): Promise<Recipient[]> {
+  return rows<Recipient>(
+    db,
+    `SELECT ${COLUMNS} FROM recipients WHERE role = 'admin' ORDER BY user_id LIMIT ?`,
+    [ADMINS_MAX],
+  );
+}
+
+export async function isForgotten(db: Db, userId: string): Promise<boolean> {
+  const found = await row(
+    db,
+    "SELECT 1 AS one FROM recipients WHERE user_id = ? AND deleted_at IS NOT NULL",
+    [userId],
+  );
+  return found !== undefined;
+}
+
+interface PreferencesRow extends Pick<Preferences, "push" | "email"> {
+  quietFromMinute?: number;
+  quietUntilMinute?: number;
+  quietTimeZone?: string;
+}
+
+/** Who never chose gets both, at any hour. */
+export async function preferencesOf(db: Db, userId: string): Promise<Preferences> {
+  const chosen = await row<PreferencesRow>(
+    db,
+    `SELECT push, email, quiet_from_minute, quiet_until_minute, quiet_time_zone
+     FROM preferences WHERE user_id = ?`,
+    [userId],
+  );
+  if (!chosen) return { push: true, email: true };
+  const { push, email, quietFromMinute, quietUntilMinute, quietTimeZone } = chosen;
+  if (quietFromMinute === undefined || quietUntilMinute === undefined || quietTimeZone === undefined) {
+    return { push, email };
+  }
+  const quietHours = {
+    fromMinute: quietFromMinute,
+    untilMinute: quietUntilMinute,
+    timeZone: quietTimeZone,
+  };
+  return { push, email, quietHours };
+}
+
+export async function savePreferences(
+  db: Db,
+  userId: string,
+  { push, email, quietHours }: Preferences,
+): Promise<void> {
+  await affected(
+    db,
+    `INSERT INTO preferences (user_id, push, email, quiet_from_minute, quiet_until_minute, quiet_time_zone)
+     VALUES (?, ?, ?, ?, ?, ?)
+     ON CONFLICT (user_id) DO UPDATE
+       SET push = excluded.push, email = excluded.email, quiet_from_minute = excluded.quiet_from_minute,
+           quiet_until_minute = excluded.quiet_until_minute, quiet_time_zone = excluded.quiet_time_zone,
+           updated_at = now()`,
+    [
+      ...[userId, push, email],
+      ...[quietHours?.fromMinute ?? null, quietHours?.untilMinute ?? null, quietHours?.timeZone ?? null],
+    ],
+  );
+}

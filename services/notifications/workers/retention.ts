@@ -1,0 +1,74 @@
+import type { Settings } from "../../../lib/settings/settings.ts";
+import { affected, type Db } from "../../../lib/sql/database.ts";
+import type { Documents } from "../../../mixins/documents/documents.mixin.ts";
+import { type Retention, removeDocuments } from "../../../mixins/pruning/pruning.mixin.ts";
+import type { NotificationDocument } from "../projections/history.ts";
+import { pruneEndedSessions } from "../store/devices.repository.ts";
+
+/** Longer than any message about a deleted user can be under way. */
+const DELETED_RECIPIENT_DAYS = 30;
+
+/** Longer than any access token is valid. */
+const ENDED_SESSION_DAYS = 1;
+
+type Keep = Pick<Settings, "KEEP_NOTIFICATIONS_DAYS" | "KEEP_HISTORY_DAYS">;
+
+/** How long the stores of this service keep what. */
+export function notificationRetentions(config: Keep, history: Documents<NotificationDocument>): Retention[] {
+  return [
+    {
+      store: "notifications",
+      keepDays: config.KEEP_NOTIFICATIONS_DAYS,
+      prune: (db, { id }, limit) => pruneNotifications(db, id, limit),
+    },
+    {
+      store: "documents.notifications",
+      keepDays: config.KEEP_NOTIFICATIONS_DAYS,
+      prune: (_, { id }, limit) =>
+        removeDocuments(history, { query: { _id: { $lt: id } }, sort: ["_id"] }, limit),
+    },
+    {
+      store: "known_orders",
+      keepDays: config.KEEP_HISTORY_DAYS,
+      prune: (db, { id }, limit) => pruneKnownOrders(db, id, limit),
+    },
+    {
+      store: "ended_sessions",
+      keepDays: ENDED_SESSION_DAYS,
+      prune: (db, { at }, limit) => pruneEndedSessions(db, at, limit),
+    },
+    {
+      store: "recipients",
+      keepDays: DELETED_RECIPIENT_DAYS,
+      prune: (db, { at }, limit) => pruneDeletedRecipients(db, at, limit),
+    },
+  ];
+}
+
+/** With what is held of them. */
+export async function pruneNotifications(db: Db, beforeId: string, limit: number): Promise<number> {
+  return affected(
+    db,
+    `DELETE FROM notifications WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM notifications WHERE id < ? ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED))`,
+    [beforeId, limit],
+  );
+}
+
+export async function pruneKnownOrders(db: Db, beforeId: string, limit: number): Promise<number> {
+  return affected(
+    db,
+    `DELETE FROM known_orders WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM known_orders WHERE order_id < ? ORDER BY order_id LIMIT ? FOR UPDATE SKIP LOCKED))`,
+    [beforeId, limit],
+  );
+}
+
+export async function pruneDeletedRecipients(db: Db, beforeAt: string, limit: number): Promise<number> {
+  return affected(
+    db,
+    `DELETE FROM recipients WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM recipients WHERE deleted_at < ? ORDER BY deleted_at LIMIT ? FOR UPDATE SKIP LOCKED))`,
+    [beforeAt, limit],
+  );
+}

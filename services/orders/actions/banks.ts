@@ -1,0 +1,94 @@
+import type { Bank as BankView } from "../../../contracts/banks.ts";
+import { fail, invalidField } from "../../../contracts/errors.ts";
+import { isEmptyChange } from "../../../lib/changes.ts";
+import { decrypt, type EncryptionKeys, encrypt } from "../../../lib/encryption.ts";
+import { newId } from "../../../lib/ids.ts";
+import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
+import { type Bank, type BankEnvironment, openBank } from "../../../providers/banks/index.ts";
+import type { BankRow, Banks } from "../dependencies.ts";
+import { findBank, insertBank, listBanks, saveBank } from "../store/banks.repository.ts";
+import { type BankContact, bankContacts } from "../store/reconciliation.repository.ts";
+
+const OPEN_BANKS_MAX = 100;
+const SETTINGS_MAX_LENGTH = 8_192;
+
+/** The banks that are registered here, each opened once for every version of its row. */
+export function banks({
+  postgres,
+  keys,
+  environment = {},
+}: {
+  postgres: Postgres;
+  keys: EncryptionKeys;
+  environment?: BankEnvironment;
+}): Banks {
+  const opened = new Map<string, Bank>();
+  const place = (id: string) => `banks/${id}`;
+
+  const connect = ({ id, version, adapter, settings, webcheckoutUrl }: BankRow): Bank => {
+    const key = `${id}/${version}`;
+    const known = opened.get(key);
+    if (known) return known;
+    const bank = openBank(
+      adapter,
+      JSON.parse(decrypt(settings, keys, place(id))),
+      webcheckoutUrl,
+      environment,
+    );
+    if (opened.size >= OPEN_BANKS_MAX) opened.clear();
+    opened.set(key, bank);
+    return bank;
+  };
+
+  /** Settings that no bank can be opened with are refused when they are given, not when somebody pays. */
+  const sealed = (row: BankRow, settings: Record<string, string>): string => {
+    try {
+      openBank(row.adapter, settings, row.webcheckoutUrl, environment);
+    } catch (error) {
+      throw invalidField("settings", "settings", `${(error as Error).message}.`);
+    }
+    const text = JSON.stringify(settings);
+    if (text.length > SETTINGS_MAX_LENGTH)
+      throw invalidField("settings", "max", "The settings are too long.");
+    return encrypt(text, keys, place(row.id));
+  };
+
+  return {
+    async find(db, bankId) {
+      const row = await findBank(db, bankId);
+      return row && { ...row, connect: () => connect(row) };
+    },
+    async list({ role }) {
+      if (role !== "admin") return { items: (await listBanks(postgres.db, true)).map((row) => viewOf(row)) };
+      const [rows, contacts] = await Promise.all([listBanks(postgres.db, false), bankContacts(postgres.db)]);
+      const byBank = new Map(contacts.map((contact) => [contact.bankId, contact]));
+      return { items: rows.map((row) => viewOf(row, byBank.get(row.id))) };
+    },
+    async create(trx, { settings, ...bank }) {
+      const row: BankRow = { ...bank, id: newId(), settings: "", version: 1 };
+      const made = { ...row, settings: sealed(row, settings) };
+      await insertBank(trx, made);
+      return viewOf(made);
+    },
+    async update(trx, { bankId, expectedVersion, settings, ...change }) {
+      const row = await findBank(trx, bankId);
+      if (!row) throw fail("NOT_FOUND", "There is no such bank.");
+      if (expectedVersion !== undefined && expectedVersion !== row.version) throw fail("PRECONDITION_FAILED");
+      const changed = { ...row, ...change, version: row.version + 1 };
+      // A map that is not given comes as an empty one over gRPC.
+      const given = settings && Object.keys(settings).length > 0 ? settings : undefined;
+      if (!given && isEmptyChange(change)) return viewOf(row);
+      if (given) changed.settings = sealed(changed, given);
+      if (!(await saveBank(trx, changed))) throw fail("PRECONDITION_FAILED");
+      return viewOf(changed);
+    },
+  };
+}
+
+function viewOf(row: BankRow, contact?: BankContact): BankView {
+  const { id, title, adapter, active, webcheckoutUrl, version } = row;
+  const view = { id, title, adapter: adapter as BankView["adapter"], active, webcheckoutUrl, version };
+  if (!contact) return view;
+  const { bankId: _, ...facts } = contact;
+  return { ...view, contact: facts };
+}

@@ -1,0 +1,116 @@
+import type { Params } from "../../../contracts/actions.ts";
+import { refuseWithoutPostalCode } from "../../../contracts/addresses.ts";
+import { invalidField } from "../../../contracts/errors.ts";
+import type { Ctx } from "../../../contracts/meta.ts";
+import type { OrderView } from "../../../contracts/orders.ts";
+import { callerOf } from "../../../mixins/caller/caller.ts";
+import { audit } from "../../../mixins/outbox/audit.ts";
+import { idempotent } from "../../../mixins/postgres/idempotency.ts";
+import type { OrdersDependencies } from "../dependencies.ts";
+import { edit } from "../domain/order-customer.ts";
+import { assign, cancel, override, release } from "../domain/order-delivery.ts";
+import type { Order } from "../domain/order-model.ts";
+import { refundPayment } from "../domain/order-payment.ts";
+import { changeOrder, commit, load, retryOnConflict } from "../store/unit-of-work.ts";
+import { actorOf, viewerOf } from "./access.ts";
+import { signed } from "./unmatched-payments.ts";
+import { viewFor, viewOf } from "./views.ts";
+
+/** Address and note, before the payment. @throws PRECONDITION_FAILED, ILLEGAL_TRANSITION, NOT_FOUND */
+export async function updateOrder(
+  deps: OrdersDependencies,
+  ctx: Ctx<Params<"orders.update">>,
+): Promise<OrderView> {
+  const caller = callerOf(ctx, "customer");
+  refuseWithoutPostalCode(ctx.params.address);
+  const view = await changeOrder(
+    deps,
+    ctx,
+    "orders.update",
+    viewerOf(caller),
+    ({ order, nowMs }) => edit(order, ctx.params, nowMs),
+    viewOf,
+  );
+  return viewFor(caller, view, deps.deliveryTokens);
+}
+
+/** By the table: customers, partner staff and operators, each in their states. @throws ORDER_NOT_CANCELLABLE */
+export async function cancelOrder(
+  deps: OrdersDependencies,
+  ctx: Ctx<Params<"orders.cancel">>,
+): Promise<OrderView> {
+  const caller = callerOf(ctx, "customer", "partner", "admin");
+  const actor = actorOf(caller);
+  const view = await changeOrder(
+    deps,
+    ctx,
+    "orders.cancel",
+    viewerOf(caller),
+    ({ order, nowMs }) => cancel(order, actor, nowMs, ctx.params.reason),
+    viewOf,
+  );
+  return viewFor(caller, view, deps.deliveryTokens);
+}
+
+/** An operator sends money back. @throws VALIDATION_ERROR for more than is there, ILLEGAL_TRANSITION if pending */
+export function refundOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.refund">>): Promise<OrderView> {
+  const caller = callerOf(ctx, "admin");
+  const { amount, reason } = ctx.params;
+  return changeOrder(
+    deps,
+    ctx,
+    "orders.refund",
+    viewerOf(caller),
+    ({ order, nowMs }) => refundPayment(order, amount, signed(reason, caller.id), nowMs),
+    viewOf,
+  );
+}
+
+/** An operator brings an order into a state that the table lets operators bring about. @throws ILLEGAL_TRANSITION */
+export function overrideOrder(
+  deps: OrdersDependencies,
+  ctx: Ctx<Params<"orders.override">>,
+): Promise<OrderView> {
+  const caller = callerOf(ctx, "admin");
+  const actor = actorOf(caller);
+  const { to, reason } = ctx.params;
+  return changeOrder(
+    deps,
+    ctx,
+    "orders.override",
+    viewerOf(caller),
+    ({ order, nowMs }) => override(order, to, actor, nowMs, reason),
+    viewOf,
+  );
+}
+
+/** Takes an order from its deliverer, into the pool or to another one. @throws ILLEGAL_TRANSITION, NOT_FOUND */
+export function reassignOrder(
+  deps: OrdersDependencies,
+  ctx: Ctx<Params<"orders.reassign">>,
+): Promise<OrderView> {
+  const caller = callerOf(ctx, "admin");
+  const actor = actorOf(caller);
+  const { orderId, delivererId, reason } = ctx.params;
+  return retryOnConflict(deps, orderId, (locked) =>
+    idempotent(deps.postgres, ctx, "orders.reassign", async (trx) => {
+      const { order, nowMs } = await load(trx, orderId, viewerOf(caller), locked);
+      await audit(deps.outbox, trx, ctx, orderId, delivererId && `to ${delivererId}`);
+      // To whoever has it already it is a repeat, unless wrong PINs were counted: then it gives them new tries.
+      const theirs = order.status === "delivering" && order.delivererId === delivererId;
+      if (theirs && order.handoverFailures === 0) return viewOf(order);
+      let free: Order = order;
+      if (order.status !== "ready") {
+        free = await commit(deps, trx, order, release(order, actor, nowMs, reason));
+      } else if (!delivererId) {
+        throw invalidField(
+          "delivererId",
+          "state",
+          "The order is in the pool already: say who shall carry it.",
+        );
+      }
+      if (!delivererId) return viewOf(free);
+      return viewOf(await commit(deps, trx, free, assign(free, delivererId, actor, nowMs)));
+    }),
+  );
+}

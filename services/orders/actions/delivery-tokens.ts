@@ -1,0 +1,45 @@
+import { createHmac, timingSafeEqual } from "node:crypto";
+import { isId } from "../../../lib/ids.ts";
+import type { DeliveryTokens } from "../dependencies.ts";
+
+const MAC_BYTES = 16;
+const TIME_BYTES = 6;
+const ID_BYTES = 16;
+/** Longer than any order lives; how long it tells anything depends on the order besides. */
+const TRACKING_LIFETIME_MS = 7 * 86_400_000;
+
+export function deliveryTokens(secret: string): DeliveryTokens {
+  const mac = (purpose: string, content: string | Buffer) =>
+    createHmac("sha256", secret).update(`${purpose}\n`).update(content).digest();
+
+  const pinOf = (orderId: string) =>
+    // 2^48 is so much more than 10,000 that no PIN is noticeably likelier than another.
+    String(mac("pin", orderId).readUIntBE(0, 6) % 10_000).padStart(4, "0");
+
+  return {
+    pinOf,
+    isPin: (orderId, pin) => {
+      const right = Buffer.from(pinOf(orderId));
+      const given = Buffer.from(pin);
+      return given.length === right.length && timingSafeEqual(given, right);
+    },
+    trackingTokenOf(orderId, createdAt) {
+      const content = Buffer.alloc(ID_BYTES + TIME_BYTES);
+      content.write(orderId.replaceAll("-", ""), "hex");
+      content.writeUIntBE(Date.parse(createdAt) + TRACKING_LIFETIME_MS, ID_BYTES, TIME_BYTES);
+      const proof = mac("tracking", content).subarray(0, MAC_BYTES);
+      return Buffer.concat([content, proof]).toString("base64url");
+    },
+    orderOfToken(token, nowMs) {
+      const bytes = Buffer.from(token, "base64url");
+      if (bytes.length !== ID_BYTES + TIME_BYTES + MAC_BYTES) return undefined;
+      const content = bytes.subarray(0, ID_BYTES + TIME_BYTES);
+      const proof = mac("tracking", content).subarray(0, MAC_BYTES);
+      if (!timingSafeEqual(bytes.subarray(ID_BYTES + TIME_BYTES), proof)) return undefined;
+      if (content.readUIntBE(ID_BYTES, TIME_BYTES) <= nowMs) return undefined;
+      const hex = content.toString("hex", 0, ID_BYTES);
+      const orderId = hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+      return isId(orderId) ? orderId : undefined;
+    },
+  };
+}

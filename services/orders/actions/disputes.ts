@@ -1,0 +1,23 @@
+import type { Params, Result } from "../../../contracts/actions.ts";
+import type { Ctx } from "../../../contracts/meta.ts";
+import { callerOf } from "../../../mixins/caller/caller.ts";
+import type { OrdersDependencies } from "../dependencies.ts";
+import { type DisputeRow, disputesBefore } from "../store/disputes.repository.ts";
+import { beforeOf, pageOf } from "../store/pages.ts";
+
+export async function listDisputes(
+  { postgres }: OrdersDependencies,
+  ctx: Ctx<Params<"orders.listDisputes">>,
+): Promise<Result<"orders.listDisputes">> {
+  callerOf(ctx, "admin");
+  const { cursor, limit } = ctx.params;
+  return pageOf(
+    (more) => disputesBefore(postgres.db, { before: beforeOf(cursor), limit: more }),
+    limit,
+    disputeView,
+  );
+}
+
+export function disputeView({ amountMinor, currency, ...dispute }: DisputeRow) {
+  return { ...dispute, amount: { amountMinor, currency } };
+}

@@ -1,0 +1,206 @@
+import type { Params, Result } from "../../../contracts/actions.ts";
+import { fail } from "../../../contracts/errors.ts";
+import type { Ctx } from "../../../contracts/meta.ts";
+import type { OrderView } from "../../../contracts/orders.ts";
+import { omitUndefined } from "../../../lib/omit-undefined.ts";
+import type { Db } from "../../../lib/sql/database.ts";
+import { callerOf } from "../../../mixins/caller/caller.ts";
+import type { Consumer } from "../../../mixins/consumer/consumer.mixin.ts";
+import type { OrdersDependencies } from "../dependencies.ts";
+import { deadlineFor } from "../domain/order.ts";
+import { awaitsNotice, type Order } from "../domain/order-model.ts";
+import type { Projections } from "../projections/order-documents.ts";
+import { historyOf } from "../projections/projections.ts";
+import { type DeadlineTrouble, deadlineTroubles, noticeProblemOf } from "../store/deadlines.repository.ts";
+import { disputesOf } from "../store/disputes.repository.ts";
+import { isErasedCustomer, openOrdersOf } from "../store/former-deliverers.repository.ts";
+import { findState, listOrders, listTransitions, stuckOrders } from "../store/order-lists.repository.ts";
+import { databaseNowMs, findOrder, findPosition } from "../store/orders.repository.ts";
+import { beforeOf, pageOf } from "../store/pages.ts";
+import { receiptsOf, refundsOf } from "../store/payments.repository.ts";
+import { reconciliationOf } from "../store/reconciliation.repository.ts";
+import { ownerOf, readerOf } from "./access.ts";
+import { disputeView } from "./disputes.ts";
+import { firstName, viewFor, viewOf } from "./views.ts";
+
+const LIST_DEFAULT = 20;
+/** So many open orders of a customer are named. */
+const OPEN_MAX = 20;
+/** How long the tracking page of an order that is over still tells how it ended. */
+const TRACKED_AFTERWARDS_MS = 86_400_000;
+/** A deadline that was not acted on for so long has nobody acting on it. */
+const DEADLINE_LATE_MS = 60_000;
+
+/** @throws NOT_FOUND for an order that is not the caller's to see */
+export async function getOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.get">>): Promise<OrderView> {
+  const caller = callerOf(ctx);
+  const order = await seenOrder(deps, ctx);
+  const view = viewFor(caller, viewOf(order), deps.deliveryTokens, isPast(deps, order));
+  // The customer can no longer tell the PIN to the deliverer: an operator can.
+  const isOrphan = caller.role === "admin" && (await isErasedCustomer(deps.postgres.db, order.customer.id));
+  return isOrphan && !order.closedAt ? { ...view, pin: deps.deliveryTokens.pinOf(order.id) } : view;
+}
+
+/** Whether its deliverer has no business with its customer any more. */
+function isPast(
+  { clock, deliveredVisibleMs }: Pick<OrdersDependencies, "clock" | "deliveredVisibleMs">,
+  order: Order,
+) {
+  return order.closedAt !== undefined && Date.parse(order.closedAt) + deliveredVisibleMs <= clock.now();
+}
+
+/** A customer's orders that have not ended, for the service that is to delete the account. */
+export async function openOf(
+  { postgres }: Pick<OrdersDependencies, "postgres">,
+  customerId: string,
+): Promise<Result<"orders.openOf">> {
+  return { orderIds: await openOrdersOf(postgres.db, customerId, OPEN_MAX) };
+}
+
+/** Where an order is now, for a service that has old news of it. */
+export async function stateOf(
+  { postgres: { db } }: Pick<OrdersDependencies, "postgres">,
+  orderId: string,
+): Promise<Result<"orders.state">> {
+  const state = await findState(db, orderId);
+  return state ? { state } : {};
+}
+
+export async function listOwnOrders(
+  deps: OrdersDependencies,
+  ctx: Ctx<Params<"orders.list">>,
+): Promise<Result<"orders.list">> {
+  const { postgres, deliveryTokens } = deps;
+  const caller = callerOf(ctx);
+  const { cursor, status, limit } = ctx.params;
+  const before = beforeOf(cursor);
+  return pageOf(
+    (more) => listOrders(postgres.db, ownerOf(caller), { status, before, limit: more }),
+    limit,
+    (order) => viewFor(caller, viewOf(order), deliveryTokens, isPast(deps, order)),
+  );
+}
+
+/** Read from the document store, which follows the order's messages within moments. */
+export async function getHistory(
+  deps: OrdersDependencies,
+  projections: Projections,
+  ctx: Ctx<Params<"orders.history">>,
+): Promise<Result<"orders.history">> {
+  await seenOrder(deps, ctx);
+  return { items: await historyOf(projections, ctx.params.orderId) };
+}
+
+async function seenOrder({ postgres }: OrdersDependencies, ctx: Ctx<{ orderId: string }>): Promise<Order> {
+  const found = await findOrder(postgres.db, ctx.params.orderId, readerOf(callerOf(ctx)));
+  if (!found) throw fail("NOT_FOUND", "There is no such order.");
+  return found.order;
+}
+
+/** The public page: no more than a first name, and no longer than a day after the order's end. */
+export async function track(
+  { postgres, deliveryTokens }: OrdersDependencies,
+  ctx: Ctx<Params<"orders.track">>,
+): Promise<Result<"orders.track">> {
+  const nowMs = await databaseNowMs(postgres.db);
+  const orderId = deliveryTokens.orderOfToken(ctx.params.token, nowMs);
+  const found = orderId && (await findOrder(postgres.db, orderId, { role: "anybody" }));
+  if (!found) throw fail("NOT_FOUND");
+  const { order } = found;
+  if (order.closedAt && Date.parse(order.closedAt) + TRACKED_AFTERWARDS_MS < nowMs) throw fail("NOT_FOUND");
+  const seen = order.status === "delivering" ? await findPosition(postgres.db, order.id) : undefined;
+  return omitUndefined({
+    status: order.status,
+    partnerTitle: order.partner.title,
+    firstName: firstName(order.customer.name),
+    position: seen && { latitude: seen.latitude, longitude: seen.longitude },
+    positionAt: seen?.reportedAt,
+    updatedAt: order.updatedAt,
+  });
+}
+
+/** Why an order is where it is, read from PostgreSQL alone: right also when messages are late. */
+export async function diagnose(
+  { postgres }: OrdersDependencies,
+  consumer: Pick<Consumer, "undelivered">,
+  ctx: Ctx<Params<"orders.diagnosis">>,
+): Promise<Result<"orders.diagnosis">> {
+  callerOf(ctx, "admin");
+  const { orderId } = ctx.params;
+  const order = await seenOrder({ postgres } as OrdersDependencies, ctx);
+  const [history, receipts, refunds, disputes, undelivered, nowMs, reconciliation, partnerNotice, [trouble]] =
+    await Promise.all([
+      listTransitions(postgres.db, orderId),
+      receiptsOf(postgres.db, orderId),
+      refundsOf(postgres.db, orderId),
+      disputesOf(postgres.db, orderId),
+      consumer.undelivered(orderId),
+      databaseNowMs(postgres.db),
+      reconciliationOf(postgres.db, orderId),
+      noticeOf(postgres.db, order),
+      deadlineTroubles(postgres.db, [orderId]),
+    ]);
+  return omitUndefined({
+    order: viewOf(order),
+    history: history.map(({ id, type, at, from, to, actor, reason, traceId, version }) =>
+      omitUndefined({ id, type, at, from, to, actor, reason, traceId, version }),
+    ),
+    deadline: deadlineOf(order, nowMs, trouble),
+    partnerNotice,
+    undelivered,
+    receipts: receipts.map(({ paymentId, outcome, amountMinor, currency, at }) => ({
+      paymentId,
+      outcome,
+      amount: { amountMinor, currency },
+      at,
+    })),
+    refunds: refunds.map(({ id, amountMinor, currency, state, reason, borneBy }) =>
+      omitUndefined({ id, amount: { amountMinor, currency }, state, reason, borneBy }),
+    ),
+    disputes: disputes.map(disputeView),
+    reconciliation,
+  });
+}
+
+function deadlineOf(order: Order, nowMs: number, trouble?: DeadlineTrouble) {
+  const deadline = deadlineFor(order);
+  if (!deadline || !order.deadlineAt) return undefined;
+  const overdue = Date.parse(order.deadlineAt) <= nowMs;
+  const { failures, error, retryAt } = trouble ?? {};
+  return omitUndefined({ at: order.deadlineAt, overdue, effect: deadline.effect, failures, error, retryAt });
+}
+
+/** Whether the partner of an order was notified; undefined where there is nothing to notify it of. */
+async function noticeOf(db: Db, order: Order): Promise<{ at: string } | { problem: string } | undefined> {
+  if (order.partnerNotifiedAt) return { at: order.partnerNotifiedAt };
+  if (!awaitsNotice(order)) return undefined;
+  return { problem: order.noticeProblem ?? (await noticeProblemOf(db, order.id)) };
+}
+
+export async function listStuck(
+  { postgres }: OrdersDependencies,
+  ctx: Ctx<Params<"orders.stuck">>,
+): Promise<Result<"orders.stuck">> {
+  callerOf(ctx, "admin");
+  const found = await stuckOrders(postgres.db, DEADLINE_LATE_MS, ctx.params.limit ?? LIST_DEFAULT);
+  const troubles = await deadlineTroubles(
+    postgres.db,
+    found.map(({ id }) => id),
+  );
+  const byId = new Map(troubles.map((trouble) => [trouble.id, trouble]));
+  return {
+    items: found.map((order) => ({ ...viewOf(order), stuckBecause: causeOf(order, byId.get(order.id)) })),
+  };
+}
+
+/** Why an order stands among those that wait for an operator. */
+function causeOf(order: Order, trouble: DeadlineTrouble | undefined): string {
+  const causes: string[] = [];
+  if (trouble)
+    causes.push(`its deadline could not be acted on (${trouble.failures} times): ${trouble.error}`);
+  if (order.paymentStatus === "refund_failed") causes.push("a refund failed");
+  if (order.noticeProblem && awaitsNotice(order)) {
+    causes.push(`its partner was not notified: ${order.noticeProblem}`);
+  } else if (order.alertedAt) causes.push(deadlineFor(order)?.effect ?? "an alert was raised");
+  return causes.join("; ") || "its deadline has passed, and no worker has acted on it";
+}

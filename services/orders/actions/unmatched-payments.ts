@@ -1,0 +1,201 @@
+import type { Knex } from "knex";
+import type { Params, Result } from "../../../contracts/actions.ts";
+import { fail, invalidField } from "../../../contracts/errors.ts";
+import type { Ctx } from "../../../contracts/meta.ts";
+import type { OrderView } from "../../../contracts/orders.ts";
+import { derivedId, newId } from "../../../lib/ids.ts";
+import { omitUndefined } from "../../../lib/omit-undefined.ts";
+import { shorten } from "../../../lib/text.ts";
+import { callerOf } from "../../../mixins/caller/caller.ts";
+import { audit } from "../../../mixins/outbox/audit.ts";
+import { idempotent } from "../../../mixins/postgres/idempotency.ts";
+import type { OrdersDependencies } from "../dependencies.ts";
+import { refundRequested } from "../domain/order-messages.ts";
+import type { Refund } from "../domain/order-model.ts";
+import { canCount, receive, refundAgain } from "../domain/order-payment.ts";
+import { acting } from "../store/order-trace.ts";
+import { beforeOf, pageOf } from "../store/pages.ts";
+import { insertRefunds } from "../store/payments.repository.ts";
+import { commit, load, retryOnConflict } from "../store/unit-of-work.ts";
+import {
+  assignReceipt,
+  type FoundRefund,
+  findAnyRefund,
+  lockReceipt,
+  type ReceivedPayment,
+  type UnmatchedRow,
+  unmatchedPayments,
+} from "../store/unmatched-payments.repository.ts";
+import { viewOf } from "./views.ts";
+
+const REASON_MAX = 500;
+
+type RefundView = Result<"orders.refundPayment">;
+
+/** Payments that match no order and have not gone back yet. */
+export async function listUnmatched(
+  { postgres }: OrdersDependencies,
+  ctx: Ctx<Params<"orders.listUnmatched">>,
+): Promise<Result<"orders.listUnmatched">> {
+  callerOf(ctx, "admin");
+  const { cursor, limit } = ctx.params;
+  return pageOf(
+    (more) => unmatchedPayments(postgres.db, { before: beforeOf(cursor), limit: more }),
+    limit,
+    unmatchedView,
+  );
+}
+
+/**
+ * An operator sends a payment back that matches no order.
+ * @throws NOT_FOUND, PAYMENT_SETTLED when it is an order's, or has gone back or is on its way
+ */
+export function refundPayment(
+  deps: OrdersDependencies,
+  ctx: Ctx<Params<"orders.refundPayment">>,
+): Promise<RefundView> {
+  const caller = callerOf(ctx, "admin");
+  const { receiptId, reason } = ctx.params;
+  return idempotent(deps.postgres, ctx, "orders.refundPayment", async (trx) => {
+    const payment = openPayment(await lockReceipt(trx, receiptId));
+    const amount = { amountMinor: payment.amountMinor, currency: payment.currency };
+    const refund: Refund = {
+      id: newId(),
+      paymentId: payment.paymentId,
+      amount,
+      reason: signed(reason, caller.id),
+      borneBy: "nobody",
+    };
+    await audit(deps.outbox, trx, ctx, receiptId);
+    return queue(deps, trx, payment, refund);
+  });
+}
+
+/**
+ * An operator says which order an unmatched payment is for; it is taken in as if the bank had named that order.
+ * @throws NOT_FOUND, PAYMENT_SETTLED, VALIDATION_ERROR for an order of another bank or currency, ORDER_CHANGED
+ */
+export function assignPayment(
+  deps: OrdersDependencies,
+  ctx: Ctx<Params<"orders.assignPayment">>,
+): Promise<OrderView> {
+  callerOf(ctx, "admin");
+  const { receiptId, orderId, reason } = ctx.params;
+  return retryOnConflict(deps, orderId, (locked) =>
+    idempotent(deps.postgres, ctx, "orders.assignPayment", async (trx) => {
+      const { order, nowMs } = await load(trx, orderId, { role: "anybody" }, locked);
+      const { bankId, paymentId, eventId, amountMinor, currency } = openPayment(
+        await lockReceipt(trx, receiptId),
+      );
+      if (order.bankId !== bankId)
+        throw invalidField("orderId", "bank", "The order is paid at another bank.");
+      if (order.currency !== currency) {
+        throw invalidField("orderId", "currency", `The order is in ${order.currency}.`);
+      }
+      const amount = { amountMinor, currency };
+      if (!canCount(order, amount)) throw invalidField("orderId", "max", "Its sums cannot count so much.");
+      const payment = { bankId, paymentId, eventId, amount };
+      const decision = receive(order, payment, acting("bank", `bank:${bankId}`), nowMs);
+      if (!(await assignReceipt(trx, receiptId, { orderId, outcome: decision.outcome }))) throw settled();
+      await audit(deps.outbox, trx, ctx, receiptId, `to order ${orderId}: ${reason}`);
+      return viewOf(await commit(deps, trx, order, decision));
+    }),
+  );
+}
+
+/**
+ * An operator has a refund that failed made once more, out of the same payment. A repeat finds the same new refund.
+ * @throws NOT_FOUND, PAYMENT_SETTLED when it has not failed, or its payment has nothing left
+ */
+export async function retryRefund(
+  deps: OrdersDependencies,
+  ctx: Ctx<Params<"orders.retryRefund">>,
+): Promise<RefundView> {
+  const caller = callerOf(ctx, "admin");
+  const { refundId, reason } = ctx.params;
+  return retryOnConflict(deps, refundId, (locked) =>
+    idempotent(deps.postgres, ctx, "orders.retryRefund", async (trx) => {
+      const failed = await findAnyRefund(trx, refundId);
+      if (!failed) throw fail("NOT_FOUND", "There is no such refund.");
+      const id = derivedId("refund", `${refundId}/retry`);
+      const isMatched = failed.outcome !== "unmatched";
+      const found = isMatched && (await load(trx, failed.orderId as string, { role: "anybody" }, locked));
+      const payment = isMatched ? undefined : await lockReceipt(trx, failed.receiptId);
+      // Looked for after the order or the receipt was read: a repeat at the same moment has then either changed that, or
+      // left its refund here.
+      const known = await findAnyRefund(trx, id);
+      if (known) return refundView(known);
+      if (failed.state !== "failed") throw fail("PAYMENT_SETTLED", `The refund is ${failed.state}.`);
+      const { paymentId, amountMinor, currency, borneBy } = failed;
+      const amount = { amountMinor, currency };
+      const refund: Refund = {
+        id,
+        paymentId,
+        amount,
+        reason: signed(reason, caller.id),
+        ...omitUndefined({ borneBy }),
+      };
+      await audit(deps.outbox, trx, ctx, refundId);
+      if (!found) return queue(deps, trx, openPayment(payment), refund);
+      const decision = refundAgain(found.order, refund, found.nowMs);
+      if (!decision) throw settled();
+      await commit(deps, trx, found.order, decision);
+      return refundView({ ...failed, id, reason: refund.reason, state: "pending" });
+    }),
+  );
+}
+
+/** The payment, if it is unmatched and nothing of it was refunded. @throws NOT_FOUND, PAYMENT_SETTLED */
+function openPayment(payment: ReceivedPayment | undefined): ReceivedPayment {
+  if (!payment) throw fail("NOT_FOUND", "There is no such payment.");
+  if (payment.outcome !== "unmatched" || payment.refundMinor > 0) throw settled();
+  return payment;
+}
+
+/** Sends an unmatched payment back. Only where it names an order is there anybody to be told by a message. */
+async function queue(
+  deps: OrdersDependencies,
+  trx: Knex.Transaction,
+  { bankId, orderId }: ReceivedPayment,
+  refund: Refund,
+): Promise<RefundView> {
+  await insertRefunds(trx, { id: orderId, bankId }, [refund]);
+  if (orderId) {
+    const { order } = await load(trx, orderId, { role: "anybody" });
+    await deps.outbox.add(trx, [refundRequested(order, refund)]);
+  }
+  trx.executionPromise.then(deps.wakeRefunds, () => undefined);
+  const { id, paymentId, amount, reason } = refund;
+  return omitUndefined({ id, orderId, bankId, paymentId, amount, state: "pending" as const, reason });
+}
+
+function settled(): Error {
+  return fail("PAYMENT_SETTLED");
+}
+
+/** The reason with its author, of whom nothing is cut. */
+export function signed(reason: string, callerId: string): string {
+  const author = ` (by ${callerId})`;
+  return shorten(reason, REASON_MAX - author.length) + author;
+}
+
+function refundView({ id, orderId, bankId, paymentId, amountMinor, currency, state, reason }: FoundRefund) {
+  return omitUndefined({ id, orderId, bankId, paymentId, amount: { amountMinor, currency }, state, reason });
+}
+
+function unmatchedView({ refundId, refundState, refundError, ...payment }: UnmatchedRow) {
+  const { id, bankId, paymentId, orderId, statedOrder, amountMinor, currency, at } = payment;
+  const refund =
+    refundId && refundState && omitUndefined({ id: refundId, state: refundState, error: refundError });
+  const amount = { amountMinor, currency };
+  return omitUndefined({
+    id,
+    bankId,
+    paymentId,
+    orderId,
+    statedOrder,
+    amount,
+    at,
+    refund: refund || undefined,
+  });
+}

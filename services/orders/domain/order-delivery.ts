@@ -1,0 +1,132 @@
+import { type ErrorType, fail, invalidField } from "../../../contracts/errors.ts";
+import type { OrderStatus } from "../../../contracts/orders.ts";
+import { isoTime } from "../../../lib/clock.ts";
+import { illegal, legalNext, move, unchanged } from "./order.ts";
+import { orderAlert } from "./order-messages.ts";
+import type { Actor, Decision, Order } from "./order-model.ts";
+import { accept, makeReady } from "./order-partner.ts";
+
+export const WRONG_PINS_MAX = 5;
+
+/**
+ * @throws ALREADY_ASSIGNED when another deliverer was first, NOT_FOUND for what is not in the pool, HANDOVER_LOCKED
+ *   for what no deliverer could hand over before an operator has acted
+ */
+export function assign(order: Order, delivererId: string, actor: Actor, nowMs: number): Decision {
+  if (order.status === "delivering" && order.delivererId === delivererId) return unchanged(order);
+  if (order.status === "delivering" || order.status === "delivered") throw fail("ALREADY_ASSIGNED");
+  // Orders that are not in the pool do not exist for deliverers; operators may know why.
+  if (order.status !== "ready") throw actor.kind === "admin" ? illegal(order) : fail("NOT_FOUND");
+  if (actor.kind !== "admin" && isLocked(order)) {
+    throw fail("HANDOVER_LOCKED", "An operator has to assign this order.");
+  }
+  return move(order, "claim", actor, nowMs, { delivererId, handoverFailures: failuresAfter(order, actor) });
+}
+
+/** Back into the pool. */
+export function release(order: Order, actor: Actor, nowMs: number, reason?: string): Decision {
+  if (isRepeat(order, "release", actor)) return unchanged(order);
+  const freed = { delivererId: undefined, readySince: isoTime(nowMs) };
+  const handoverFailures = failuresAfter(order, actor);
+  return move(order, "release", actor, nowMs, { ...freed, handoverFailures, reason });
+}
+
+/** The deliverer's account has ended, or is no deliverer's any more: the order waits for another one at once. */
+export function delivererGone(order: Order, nowMs: number): Decision {
+  const actor: Actor = { kind: "platform", name: "platform" };
+  const decision = release(order, actor, nowMs, "The deliverer's account has ended.");
+  const detail = `The account of its deliverer ${order.delivererId} has ended on the way: who has the goods?`;
+  const told = orderAlert("order.deliverer_gone", decision.next, detail);
+  return { ...decision, messages: [...decision.messages, told] };
+}
+
+/** @param reason why it cannot be delivered */
+export function failDelivery(order: Order, actor: Actor, nowMs: number, reason: string): Decision {
+  if (isRepeat(order, "giveUp", actor)) return unchanged(order);
+  return move(order, "giveUp", actor, nowMs, { reason });
+}
+
+/**
+ * The handover. A wrong PIN is a change like any other, so that of guesses at the same moment each is counted:
+ * the caller saves the decision first and throws `refused` then.
+ * @throws ILLEGAL_TRANSITION, PROOF_REQUIRED, HANDOVER_LOCKED: nothing to save
+ */
+export function deliver(
+  order: Order,
+  proof: { pinIsRight: boolean; photoId?: string | undefined },
+  actor: Actor,
+  nowMs: number,
+): Decision & { refused?: ErrorType } {
+  if (proof.pinIsRight && isRepeat(order, "deliver", actor)) return unchanged(order);
+  if (order.status !== "delivering") throw illegal(order);
+  if (isLocked(order)) throw fail("HANDOVER_LOCKED");
+  if (order.partner.proof === "pin_and_photo" && !proof.photoId) {
+    throw fail("PROOF_REQUIRED", "The partner requires a photo of the handover.");
+  }
+  if (proof.pinIsRight) return move(order, "deliver", actor, nowMs, { proofPhotoId: proof.photoId });
+  const handoverFailures = order.handoverFailures + 1;
+  const next = { ...order, handoverFailures, version: order.version + 1, updatedAt: isoTime(nowMs) };
+  if (handoverFailures < WRONG_PINS_MAX) {
+    return { next, messages: [], refunds: [], refused: "WRONG_PIN" };
+  }
+  const locked = orderAlert(
+    "handover.locked",
+    next,
+    `${WRONG_PINS_MAX} wrong PINs: reassign the order or override.`,
+  );
+  return { next, messages: [locked], refunds: [], refused: "HANDOVER_LOCKED" };
+}
+
+/** Customers, partner staff and operators, each as long as the table lets them. */
+export function cancel(order: Order, actor: Actor, nowMs: number, reason?: string): Decision {
+  if (order.status === "cancelled") return unchanged(order);
+  return move(order, "cancel", actor, nowMs, { reason });
+}
+
+/**
+ * What an operator does to bring an order into a state. It can be no state that money, the customer or a
+ * deliverer has to bring about.
+ * @throws ILLEGAL_TRANSITION naming the legal states
+ */
+export function override(
+  order: Order,
+  to: OrderStatus,
+  actor: Actor,
+  nowMs: number,
+  reason: string,
+): Decision {
+  if (order.status === to) return unchanged(order);
+  if (!legalNext(order.status).includes(to)) throw illegal(order);
+  switch (to) {
+    case "preparing":
+      return accept(order, actor, nowMs, { reason });
+    case "ready":
+      return order.status === "paid" || order.status === "preparing"
+        ? makeReady(order, actor, nowMs, reason)
+        : release(order, actor, nowMs, reason);
+    case "delivered":
+      return move(order, "deliver", actor, nowMs, { reason });
+    case "failed":
+      return failDelivery(order, actor, nowMs, reason);
+    case "cancelled":
+      return cancel(order, actor, nowMs, reason);
+    default:
+      throw invalidField("to", "override", `No operator can make an order ${to}.`);
+  }
+}
+
+function isLocked({ handoverFailures }: Order): boolean {
+  return handoverFailures >= WRONG_PINS_MAX;
+}
+
+/**
+ * The wrong PINs that an order keeps when it changes hands. Deliverers can give it back and take it again as often as
+ * they like, so that only an operator lets the tries begin again: else every round would be worth as many guesses.
+ */
+function failuresAfter({ handoverFailures }: Order, actor: Actor): number {
+  return actor.kind === "admin" ? 0 : handoverFailures;
+}
+
+function isRepeat(order: Order, name: string, actor: Actor): boolean {
+  return order.lastMove === name && order.lastActor === actor.name;
+}

@@ -1,0 +1,80 @@
+import { type AlertKind, alert } from "../../../contracts/alerts.ts";
+import { message, type NewMessage } from "../../../contracts/messages.ts";
+import { omitUndefined } from "../../../lib/omit-undefined.ts";
+import {
+  awaitsNotice,
+  type Order,
+  type Outcome,
+  type Payment,
+  type Refund,
+  type Transition,
+} from "./order-model.ts";
+
+type Identified = Pick<Order, "id" | "version">;
+type AtBank = Pick<Order, "id" | "version" | "bankId">;
+
+/** The order's snapshot after a move. */
+export function orderMessage(order: Order, { type, from, actor, reason }: Transition): NewMessage {
+  const { currency, partner } = order;
+  const data = omitUndefined({
+    version: order.version,
+    orderId: order.id,
+    status: order.status,
+    previousStatus: from,
+    paymentStatus: order.paymentStatus,
+    customer: order.customer,
+    partnerId: partner.id,
+    partnerTitle: partner.title,
+    delivererId: order.delivererId,
+    lines: order.lines,
+    fee: { amountMinor: order.feeMinor, currency },
+    total: { amountMinor: order.totalMinor, currency },
+    paid: { amountMinor: order.paidMinor, currency },
+    refunded: { amountMinor: order.refundedMinor, currency },
+    address: order.address,
+    pickup: partner.pickup,
+    note: order.note,
+    actor: actor.name,
+    reason,
+    readyAt: order.readyAt,
+    // Until the partner is notified, no deadline runs that others could keep.
+    deadlineAt: awaitsNotice(order) ? undefined : order.deadlineAt,
+    traceId: actor.traceId,
+  });
+  return message(type, order.id, data);
+}
+
+/** About a payment; one that is unmatched may name no order of ours. */
+export function paymentMessage(
+  type: "payment.received" | "payment.unmatched",
+  { bankId, paymentId, eventId, amount }: Payment,
+  outcome: Outcome,
+  order?: Identified,
+): NewMessage {
+  const data = { version: order?.version ?? 1, bankId, paymentId, eventId, outcome, amount };
+  return message(type, order?.id ?? bankId, order ? { ...data, orderId: order.id } : data);
+}
+
+export function refundRequested(order: AtBank, refund: Refund): NewMessage {
+  return message("refund.requested", order.id, refundData(order, refund));
+}
+
+export function refundCompleted(order: AtBank, refund: Refund): NewMessage {
+  return message("refund.completed", order.id, refundData(order, refund));
+}
+
+/** @param why the bank's reason */
+export function refundFailed(order: Identified, { id, amount }: Refund, why: string): NewMessage {
+  const sum = `${amount.amountMinor} ${amount.currency} (minor units)`;
+  const detail = `Refund ${id} of ${sum} of order ${order.id} failed: ${why || "no reason given"}.`;
+  return alert("refund.failed", detail, { subject: id, under: order.id, version: order.version });
+}
+
+/** Something about an order that an operator has to look at. */
+export function orderAlert(kind: AlertKind, { id, version }: Identified, detail: string): NewMessage {
+  return alert(kind, detail, { subject: id, version });
+}
+
+function refundData({ id: orderId, version, bankId }: AtBank, { id: refundId, ...refund }: Refund) {
+  return { version, refundId, orderId, bankId, ...refund };
+}

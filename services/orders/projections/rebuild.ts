@@ -1,0 +1,94 @@
+import { omitUndefined } from "../../../lib/omit-undefined.ts";
+import { inBatches, reconcile } from "../../../mixins/documents/reconcile.ts";
+import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
+import type { ReceiptRow, RefundRow } from "../store/payments.repository.ts";
+import {
+  type HistoryDocument,
+  historyId,
+  type PaymentDocument,
+  type Projections,
+  receiptId,
+} from "./order-documents.ts";
+import * as repository from "./projections.repository.ts";
+
+/** A document tells when its message was written, the row when its transaction began: both are right. */
+const SAME_MOMENT_MS = 60_000;
+
+/** Makes the history of all orders what PostgreSQL says. @returns how many documents it has */
+export async function rebuildHistory(
+  postgres: Postgres,
+  history: Projections["history"],
+  progress?: (documents: number) => void,
+): Promise<number> {
+  return reconcile(
+    history,
+    {
+      async of(documents) {
+        const found = await repository.transitionsLike(postgres.db, documents);
+        return withTimesOf(documents, found.map(historyDocument));
+      },
+      async *all() {
+        const batches = inBatches((after, limit) => repository.transitionsAfter(postgres.db, after, limit));
+        for await (const batch of batches) yield batch.map(historyDocument);
+      },
+    },
+    progress,
+  );
+}
+
+/** Makes the receipts and refunds what PostgreSQL says. @returns how many documents there are */
+export async function rebuildPayments(
+  postgres: Postgres,
+  payments: Projections["payments"],
+  progress?: (documents: number) => void,
+): Promise<number> {
+  return reconcile(
+    payments,
+    {
+      async of(documents) {
+        const kind = (which: PaymentDocument["kind"]) => documents.filter((one) => one.kind === which);
+        const refundIds = kind("refund").map(({ _id }) => _id);
+        const [receipts, refunds] = await Promise.all([
+          repository.receiptsLike(postgres.db, kind("receipt")),
+          repository.completedRefunds(postgres.db, refundIds),
+        ]);
+        return withTimesOf(documents, [...receipts.map(receiptDocument), ...refunds.map(refundDocument)]);
+      },
+      async *all() {
+        const receipts = inBatches((after, limit) => repository.receiptsAfter(postgres.db, after, limit));
+        for await (const batch of receipts) yield batch.map(receiptDocument);
+        const refunds = inBatches((after, limit) =>
+          repository.completedRefundsAfter(postgres.db, after, limit),
+        );
+        for await (const batch of refunds) yield batch.map(refundDocument);
+      },
+    },
+    progress,
+  );
+}
+
+function historyDocument({ id: _, ...event }: repository.TransitionRow): HistoryDocument {
+  return { _id: historyId(event.orderId, event.version), ...event };
+}
+
+function receiptDocument(row: ReceiptRow): PaymentDocument {
+  const { bankId, paymentId, orderId, amountMinor, currency, outcome, at } = row;
+  const amount = { amountMinor, currency };
+  const facts = { kind: "receipt" as const, orderId, bankId, paymentId, amount, outcome, at };
+  return omitUndefined({ _id: receiptId(bankId, paymentId), ...facts });
+}
+
+function refundDocument(row: RefundRow): PaymentDocument {
+  const { id, orderId, bankId, paymentId, amountMinor, currency, reason, at } = row;
+  const amount = { amountMinor, currency };
+  return { _id: id, kind: "refund", orderId, bankId, paymentId, amount, reason, at };
+}
+
+function withTimesOf<D extends { _id: string; at: string }>(documents: readonly D[], right: D[]): D[] {
+  const times = new Map(documents.map(({ _id, at }) => [_id, at]));
+  return right.map((document) => {
+    const at = times.get(document._id) ?? document.at;
+    const apartMs = Math.abs(Date.parse(at) - Date.parse(document.at));
+    return apartMs <= SAME_MOMENT_MS ? { ...document, at } : document;
+  });
+}

@@ -1,0 +1,64 @@
+import type { disputeState } from "../../../contracts/payments.ts";
+import type { Infer } from "../../../contracts/schema.ts";
+import { newId } from "../../../lib/ids.ts";
+import { type Db, type Rows, row, rows } from "../../../lib/sql/database.ts";
+import type { Dispute } from "../../../providers/banks/index.ts";
+
+export interface DisputeRow {
+  id: string;
+  disputeId: string;
+  bankId: string;
+  paymentId: string;
+  orderId?: string;
+  amountMinor: number;
+  currency: string;
+  reason: string;
+  state: Infer<typeof disputeState>;
+  withdrawn: boolean;
+  reportedAt: string;
+}
+
+const COLUMNS = `id, dispute_id, bank_id, payment_id, order_id, amount_minor, currency, reason, state, withdrawn,
+  reported_at`;
+
+/**
+ * Keeps the newest report of a dispute, by the bank's time: reports may overtake each other. One that is over stays so.
+ * @returns undefined when nothing has changed
+ */
+export async function saveDispute(
+  trx: Db,
+  bankId: string,
+  { disputeId, paymentId, amount, reason, state, withdrawn, at }: Dispute,
+): Promise<DisputeRow | undefined> {
+  return row(
+    trx,
+    `INSERT INTO disputes AS d (id, bank_id, dispute_id, payment_id, order_id, amount_minor, currency, reason, state,
+       withdrawn, reported_at)
+     VALUES (?, ?, ?, ?, (SELECT order_id FROM payment_receipts WHERE bank_id = ? AND payment_id = ?), ?, ?, ?, ?, ?, ?)
+     ON CONFLICT (bank_id, dispute_id) DO UPDATE SET amount_minor = excluded.amount_minor, reason = excluded.reason,
+       order_id = coalesce(d.order_id, excluded.order_id), state = excluded.state, withdrawn = excluded.withdrawn,
+       reported_at = excluded.reported_at, updated_at = now()
+     WHERE excluded.reported_at >= d.reported_at AND (d.state = 'open' OR excluded.state <> 'open')
+       AND (d.state, d.withdrawn, d.amount_minor) IS DISTINCT FROM
+         (excluded.state, excluded.withdrawn, excluded.amount_minor)
+     RETURNING ${COLUMNS}`,
+    [
+      ...[newId(), bankId, disputeId, paymentId, bankId, paymentId],
+      ...[amount.amountMinor, amount.currency, reason, state, withdrawn, at],
+    ],
+  );
+}
+
+/** The newest first. */
+export async function disputesBefore(
+  db: Db,
+  { before, limit }: { before?: string | undefined; limit: number },
+): Promise<Rows<DisputeRow>> {
+  const where = before ? "WHERE id < ?" : "";
+  const sql = `SELECT ${COLUMNS} FROM disputes ${where} ORDER BY id DESC LIMIT ?`;
+  return rows(db, sql, [...(before ? [before] : []), limit]);
+}
+
+export async function disputesOf(db: Db, orderId: string): Promise<DisputeRow[]> {
+  return rows(db, `SELECT ${COLUMNS} FROM disputes WHERE order_id = ? ORDER BY id`, [orderId]);
+}

@@ -1,0 +1,53 @@
+import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
+
+/** A lock per user: noting a former deliverer and deciding a claim of theirs never run at the same time. */
+const LOCK = "hashtextextended('deliverer ' || ?::text, 0)";
+
+/** Notes that a user is no deliverer any more, unless something newer is known. Waits for claims that are under way. */
+export async function noteFormerDeliverer(trx: Db, userId: string, version: number): Promise<void> {
+  await row(trx, `SELECT pg_advisory_xact_lock(${LOCK})`, [userId]);
+  await affected(
+    trx,
+    `INSERT INTO former_deliverers AS f (user_id, version) VALUES (?, ?)
+     ON CONFLICT (user_id) DO UPDATE SET version = excluded.version, updated_at = now()
+     WHERE f.version < excluded.version`,
+    [userId, version],
+  );
+}
+
+/** The user is a deliverer, again. */
+export async function forgetFormerDeliverer(trx: Db, userId: string, version: number): Promise<void> {
+  await affected(trx, "DELETE FROM former_deliverers WHERE user_id = ? AND version < ?", [userId, version]);
+}
+
+/** Whether a token that says so is out of date. Holds the answer until the transaction ends. */
+export async function isFormerDeliverer(trx: Db, userId: string): Promise<boolean> {
+  await row(trx, `SELECT pg_advisory_xact_lock_shared(${LOCK})`, [userId]);
+  // A statement of its own, so that it sees what was committed while it waited.
+  const found = await row(trx, "SELECT 1 AS found FROM former_deliverers WHERE user_id = ?", [userId]);
+  return found !== undefined;
+}
+
+/** Forgets those whose tokens have run out long since. */
+export async function pruneFormerDeliverers(db: Db, afterHours: number): Promise<void> {
+  const sql = "DELETE FROM former_deliverers WHERE updated_at < now() - ? * interval '1 hour'";
+  await affected(db, sql, [afterHours]);
+}
+
+/** The orders that a deliverer has on the way. */
+export async function carriedOrders(db: Db, delivererId: string): Promise<string[]> {
+  const sql = "SELECT id FROM orders WHERE deliverer_id = ? AND status = 'delivering' ORDER BY id";
+  return (await rows<{ id: string }>(db, sql, [delivererId])).map(({ id }) => id);
+}
+
+/** A customer's orders that have not ended, the oldest first. */
+export async function openOrdersOf(db: Db, customerId: string, limit: number): Promise<string[]> {
+  const sql = "SELECT id FROM orders WHERE customer_id = ? AND closed_at IS NULL ORDER BY id LIMIT ?";
+  return (await rows<{ id: string }>(db, sql, [customerId, limit])).map(({ id }) => id);
+}
+
+/** Whether a customer has deleted their account. */
+export async function isErasedCustomer(db: Db, customerId: string): Promise<boolean> {
+  const sql = "SELECT 1 AS found FROM erased_customers WHERE customer_id = ?";
+  return (await row(db, sql, [customerId])) !== undefined;
+}

@@ -1,0 +1,182 @@
+import { createHash } from "node:crypto";
+import type { Knex } from "knex";
+import { alert } from "../../../contracts/alerts.ts";
+import { fail } from "../../../contracts/errors.ts";
+import { derivedId, isId, newId } from "../../../lib/ids.ts";
+import type { BankEvent, Verdict } from "../../../providers/banks/index.ts";
+import type { OrdersDependencies } from "../dependencies.ts";
+import { paymentMessage, refundRequested } from "../domain/order-messages.ts";
+import type { Order, Payment, Refund } from "../domain/order-model.ts";
+import { canCount, receive } from "../domain/order-payment.ts";
+import { disputeReported } from "./dispute-reports.ts";
+import { acting, inOrderTrace } from "./order-trace.ts";
+import { findOrder, type Loaded, lockOrder } from "./orders.repository.ts";
+import {
+  findReceipt,
+  insertEvent,
+  insertReceipt,
+  insertRefunds,
+  markUnusable,
+} from "./payments.repository.ts";
+import { refundReported } from "./refund-ends.ts";
+import { commit, retryOnConflict } from "./unit-of-work.ts";
+
+/**
+ * What a bank says, whether it called us or was asked: kept, and applied once, in one transaction.
+ * @param body the bank's own words
+ * @returns whether it was news
+ * @throws EVENT_MISMATCH for an event that came before with another body
+ */
+export async function intake(
+  deps: OrdersDependencies,
+  bankId: string,
+  body: string,
+  verdict: Exclude<Verdict, { kind: "refused" }>,
+): Promise<boolean> {
+  const bodyHash = createHash("sha256").update(body).digest("hex");
+  const event = verdict.kind === "event" ? verdict.event : undefined;
+  const { eventId } = verdict.kind === "event" ? verdict.event : verdict;
+  const kind = verdict.kind === "event" ? verdict.event.kind : verdict.kind;
+  const about = verdict.kind === "disputed" ? verdict.dispute : event;
+  const stored = { bankId, eventId, bodyHash, body, kind, paymentId: about?.paymentId };
+  return retryOnConflict(deps, event?.orderId ?? eventId, (locked) =>
+    deps.postgres.transact(async (trx) => {
+      const seen = await insertEvent(trx, stored);
+      if (seen === "mismatch") throw fail("EVENT_MISMATCH");
+      if (seen === "known") return false;
+      if (verdict.kind === "unusable") {
+        await unusable(deps, trx, bankId, eventId, verdict.reason);
+      }
+      if (verdict.kind === "disputed") await disputeReported(deps, trx, bankId, verdict.dispute);
+      if (event?.kind === "paid") return receipt(deps, trx, bankId, event, locked);
+      if (event?.kind === "refunded" || event?.kind === "refund_failed") {
+        await refundTold(deps, trx, bankId, event);
+      }
+      return true;
+    }),
+  );
+}
+
+async function refundTold(
+  deps: OrdersDependencies,
+  trx: Knex.Transaction,
+  bankId: string,
+  { kind, refundId = "", paymentId }: BankEvent,
+): Promise<void> {
+  const state = kind === "refunded" ? "completed" : "failed";
+  if (await refundReported(deps, trx, bankId, { refundId, state })) return;
+  const detail = `Bank ${bankId} reports the refund ${refundId} of payment ${paymentId} (${state}): it is not ours.`;
+  await deps.outbox.add(trx, [alert("refund.unknown", detail, { subject: refundId, under: bankId })]);
+}
+
+async function receipt(
+  deps: OrdersDependencies,
+  trx: Knex.Transaction,
+  bankId: string,
+  event: BankEvent,
+  locked: boolean,
+): Promise<boolean> {
+  const payment: Payment = { bankId, ...event };
+  const found = await orderOf(trx, bankId, event.orderId, locked);
+  if (!found || found.order.currency !== event.amount.currency) {
+    return unmatched(deps, trx, payment, event.orderId, found?.order);
+  }
+  return inOrderTrace(found.traceparent, "payment received", async () => {
+    const { order, nowMs } = found;
+    if (!canCount(order, payment.amount)) return uncountable(deps, trx, payment, order.id);
+    const decision = receive(order, payment, acting("bank", `bank:${bankId}`), nowMs);
+    const row = { ...payment, id: newId(), orderId: order.id, statedOrder: event.orderId };
+    if (await insertReceipt(trx, { ...row, outcome: decision.outcome })) {
+      await commit(deps, trx, order, decision);
+      return true;
+    }
+    return reportedAgain(deps, trx, payment);
+  });
+}
+
+/** More than the order's sums can hold, which no customer pays: kept as it came, for an operator to look at. */
+async function uncountable(
+  deps: OrdersDependencies,
+  trx: Knex.Transaction,
+  { bankId, eventId, paymentId, amount }: Payment,
+  orderId: string,
+): Promise<true> {
+  await markUnusable(trx, bankId, eventId);
+  const sum = `${amount.amountMinor} ${amount.currency} (minor units)`;
+  const reason = `payment ${paymentId} of ${sum} is more than the books of order ${orderId} can count`;
+  await unusable(deps, trx, bankId, eventId, reason);
+  return true;
+}
+
+async function orderOf(
+  trx: Knex.Transaction,
+  bankId: string,
+  orderId: string,
+  locked: boolean,
+): Promise<Loaded | undefined> {
+  if (!isId(orderId)) return undefined;
+  if (locked) await lockOrder(trx, orderId);
+  // A bank speaks for its own orders only, or the secret of one would pay the orders of all.
+  return findOrder(trx, orderId, { role: "bank", bankId });
+}
+
+/** Money that fits no order: kept, told, and sent back where we know at least whose it is. */
+async function unmatched(
+  deps: OrdersDependencies,
+  trx: Knex.Transaction,
+  payment: Payment,
+  statedOrder: string,
+  order?: Order,
+): Promise<boolean> {
+  const { bankId, paymentId, amount } = payment;
+  const row = { ...payment, id: newId(), orderId: order?.id, statedOrder };
+  if (!(await insertReceipt(trx, { ...row, outcome: "unmatched" }))) {
+    return reportedAgain(deps, trx, payment);
+  }
+  await deps.outbox.add(trx, [paymentMessage("payment.unmatched", payment, "unmatched", order)]);
+  const sum = `Payment ${paymentId} of ${amount.amountMinor} ${amount.currency} (minor units)`;
+  if (!order) {
+    const detail = `${sum} at bank ${bankId} names the order ${statedOrder}, which is none.`;
+    await deps.outbox.add(trx, [alert("payment.unmatched", detail, { subject: paymentId, under: bankId })]);
+    return true;
+  }
+  const refund: Refund = {
+    id: derivedId("refund", `${bankId}/${paymentId}`),
+    paymentId,
+    amount,
+    reason: "paid in another currency",
+    borneBy: "nobody",
+  };
+  await insertRefunds(trx, order, [refund]);
+  await deps.outbox.add(trx, [refundRequested(order, refund)]);
+  trx.executionPromise.then(deps.wakeRefunds, () => undefined);
+  const detail = `${sum} for order ${order.id} is refunded: the order is in ${order.currency}.`;
+  await deps.outbox.add(trx, [alert("payment.unmatched", detail, { subject: paymentId, under: order.id })]);
+  return true;
+}
+
+/** Another event about a payment that is known: no effect, unless it contradicts the first one. */
+async function reportedAgain(
+  deps: OrdersDependencies,
+  trx: Knex.Transaction,
+  payment: Payment,
+): Promise<false> {
+  const { bankId, paymentId, amount } = payment;
+  const known = await findReceipt(trx, bankId, paymentId);
+  if (known?.amountMinor === amount.amountMinor && known.currency === amount.currency) return false;
+  const detail = `Payment ${paymentId} at bank ${bankId} was first ${known?.amountMinor} ${known?.currency}, now ${amount.amountMinor} ${amount.currency} (minor units).`;
+  await deps.outbox.add(trx, [alert("payment.contradiction", detail, { subject: paymentId, under: bankId })]);
+  return false;
+}
+
+/** An event that is genuine and cannot be used: it is stored, and an operator looks at it. */
+async function unusable(
+  { outbox }: Pick<OrdersDependencies, "outbox">,
+  trx: Knex.Transaction,
+  bankId: string,
+  eventId: string,
+  reason: string,
+): Promise<void> {
+  const detail = `Event ${eventId} of bank ${bankId}: ${reason}.`;
+  await outbox.add(trx, [alert("payment.unusable", detail, { subject: eventId, under: bankId })]);
+}

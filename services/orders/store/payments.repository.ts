@@ -1,0 +1,255 @@
+import type { refundState } from "../../../contracts/payments.ts";
+import type { Infer } from "../../../contracts/schema.ts";
+import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
+import type { Bearer, Outcome, Payment, Refund } from "../domain/order-model.ts";
+
+export type RefundState = Infer<typeof refundState>;
+
+export interface StoredEvent {
+  bankId: string;
+  eventId: string;
+  bodyHash: string;
+  body: string;
+  kind: "paid" | "refunded" | "refund_failed" | "failed" | "disputed" | "noted" | "unusable";
+  paymentId?: string | undefined;
+}
+
+/** `known`: it came before, word for word. `mismatch`: it came before with another body. */
+export async function insertEvent(trx: Db, event: StoredEvent): Promise<"new" | "known" | "mismatch"> {
+  // PostgreSQL stores no NUL, and what is genuine is kept; the hash is the body's own.
+  const storable = event.body.replaceAll("\0", "\u{fffd}");
+  const count = await affected(
+    trx,
+    `INSERT INTO payment_events (bank_id, event_id, body_hash, body, kind, payment_id) VALUES (?, ?, ?, ?, ?, ?)
+     ON CONFLICT (bank_id, event_id) DO NOTHING`,
+    [event.bankId, event.eventId, event.bodyHash, storable, event.kind, event.paymentId ?? null],
+  );
+  if (count === 1) return "new";
+  const known = await row<{ bodyHash: string }>(
+    trx,
+    "SELECT body_hash FROM payment_events WHERE bank_id = ? AND event_id = ?",
+    [event.bankId, event.eventId],
+  );
+  return known?.bodyHash === event.bodyHash ? "known" : "mismatch";
+}
+
+/** An event that turned out to fit no books. */
+export async function markUnusable(trx: Db, bankId: string, eventId: string): Promise<void> {
+  const sql =
+    "UPDATE payment_events SET kind = 'unusable', updated_at = now() WHERE bank_id = ? AND event_id = ?";
+  await affected(trx, sql, [bankId, eventId]);
+}
+
+/** Keeps a payment; false when the bank has reported it before, by whichever event. */
+export async function insertReceipt(
+  trx: Db,
+  receipt: Payment & { id: string; orderId?: string | undefined; statedOrder: string; outcome: Outcome },
+): Promise<boolean> {
+  const count = await affected(
+    trx,
+    `INSERT INTO payment_receipts (id, bank_id, payment_id, event_id, order_id, stated_order, amount_minor, currency,
+       outcome)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (bank_id, payment_id) DO NOTHING`,
+    [
+      ...[receipt.id, receipt.bankId, receipt.paymentId, receipt.eventId, receipt.orderId ?? null],
+      ...[receipt.statedOrder, receipt.amount.amountMinor, receipt.amount.currency, receipt.outcome],
+    ],
+  );
+  return count === 1;
+}
+
+export async function findReceipt(
+  db: Db,
+  bankId: string,
+  paymentId: string,
+): Promise<{ amountMinor: number; currency: string } | undefined> {
+  const sql = "SELECT amount_minor, currency FROM payment_receipts WHERE bank_id = ? AND payment_id = ?";
+  return row(db, sql, [bankId, paymentId]);
+}
+
+/** Puts refunds into the worker's queue, each taken from what its payment has left. @throws when it has not */
+export async function insertRefunds(
+  trx: Db,
+  order: { id?: string | undefined; bankId: string },
+  refunds: readonly Refund[],
+): Promise<void> {
+  if (refunds.length === 0) return;
+  const count = await affected(
+    trx,
+    `WITH wanted AS (
+       SELECT * FROM jsonb_to_recordset(?::jsonb) AS w(id uuid, "paymentId" text, amount jsonb, reason text,
+         "borneBy" text)),
+     taken AS (
+       UPDATE payment_receipts r
+       SET refund_minor = refund_minor + (w.amount ->> 'amountMinor')::bigint, updated_at = now()
+       FROM wanted w WHERE r.bank_id = ? AND r.payment_id = w."paymentId"
+       RETURNING w.*)
+     INSERT INTO refunds (id, order_id, bank_id, payment_id, amount_minor, currency, reason, borne_by)
+     SELECT id, ?, ?, "paymentId", (amount ->> 'amountMinor')::bigint, amount ->> 'currency', reason, "borneBy"
+     FROM taken`,
+    [JSON.stringify(refunds), order.bankId, order.id ?? null, order.bankId],
+  );
+  if (count !== refunds.length) throw new Error("a refund names a payment that is not there");
+}
+
+/** A refund that the worker holds. */
+export interface ClaimedRefund {
+  id: string;
+  /** Absent: it is of a payment that fits no order. */
+  orderId?: string;
+  bankId: string;
+  paymentId: string;
+  amountMinor: number;
+  currency: string;
+  reason: string;
+  /** As it was before it was claimed: `sent` means that the process which sent it has not come back. */
+  state: "pending" | "sent" | "unknown";
+  attempts: number;
+  /** Of the order. */
+  traceparent?: string;
+}
+
+/** The banks that have to be asked for some refund now. */
+export async function dueRefundBanks(db: Db): Promise<string[]> {
+  const found = await rows<{ id: string }>(
+    db,
+    `SELECT b.id FROM banks b WHERE EXISTS (
+       SELECT 1 FROM refunds r
+       WHERE r.bank_id = b.id AND r.state IN ('pending', 'sent', 'unknown') AND r.next_at <= now())`,
+  );
+  return found.map(({ id }) => id);
+}
+
+/**
+ * Takes due refunds of one bank under a lease. They are `sent` from here on: whoever finds one so after the lease cannot know
+ * how far it came, and has to ask the bank first.
+ */
+export async function claimRefunds(
+  db: Db,
+  claim: { bankId: string; token: string; leaseMs: number; limit: number },
+): Promise<ClaimedRefund[]> {
+  return rows<ClaimedRefund>(
+    db,
+    `WITH due AS (
+       SELECT id, state FROM refunds
+       WHERE bank_id = ? AND state IN ('pending', 'sent', 'unknown') AND next_at <= now()
+       ORDER BY next_at LIMIT ? FOR UPDATE SKIP LOCKED)
+     UPDATE refunds r SET state = 'sent', lease_token = ?, attempts = attempts + 1, updated_at = now(),
+       next_at = now() + ? * interval '1 millisecond'
+     FROM due WHERE r.id = due.id
+     RETURNING r.id, r.order_id, r.bank_id, r.payment_id, r.amount_minor, r.currency, r.reason, due.state, r.attempts,
+       (SELECT traceparent FROM orders o WHERE o.id = r.order_id)`,
+    [claim.bankId, claim.limit, claim.token, claim.leaseMs],
+  );
+}
+
+/** Gives a refund back to be tried again. @param state `pending` only when the bank surely knows nothing of it */
+export async function releaseRefund(
+  db: Db,
+  id: string,
+  token: string,
+  next: { state: "pending" | "sent" | "unknown"; delayMs: number; error: string },
+): Promise<boolean> {
+  const count = await affected(
+    db,
+    `UPDATE refunds SET state = ?, lease_token = NULL, error = ?, updated_at = now(),
+       next_at = now() + ? * interval '1 millisecond'
+     WHERE id = ? AND lease_token = ?`,
+    [next.state, next.error, next.delayMs, id, token],
+  );
+  return count === 1;
+}
+
+/** Marks that an operator is told of a refund that is stuck. @returns false when one was told before */
+export async function markRefundAlerted(trx: Db, id: string): Promise<boolean> {
+  const sql = "UPDATE refunds SET alerted = true, updated_at = now() WHERE id = ? AND NOT alerted";
+  return (await affected(trx, sql, [id])) === 1;
+}
+
+export interface EndOfRefund {
+  state: "completed" | "failed";
+  error?: string | undefined;
+  /** Of the lease; absent: because the bank itself reported it, whoever holds it. */
+  token?: string | undefined;
+  /** It had been completed, and did not arrive after all. */
+  bounced?: boolean;
+}
+
+/**
+ * Ends a refund; one that failed frees its payment for another.
+ * @returns undefined when it was over already (or not completed) or the lease was lost
+ */
+export async function endRefund(trx: Db, id: string, end: EndOfRefund): Promise<EndedRefund | undefined> {
+  const before = end.bounced ? "'completed'" : "'pending', 'sent', 'unknown'";
+  const fence = end.token === undefined ? "" : "AND lease_token = ?";
+  return row<EndedRefund>(
+    trx,
+    `WITH ended AS (
+       UPDATE refunds SET state = ?, error = ?, lease_token = NULL, updated_at = now()
+       WHERE id = ? AND state IN (${before}) ${fence} RETURNING *),
+     freed AS (
+       UPDATE payment_receipts r SET refund_minor = refund_minor - e.amount_minor, updated_at = now()
+       FROM ended e WHERE e.state = 'failed' AND r.bank_id = e.bank_id AND r.payment_id = e.payment_id)
+     SELECT e.id, e.order_id, e.bank_id, e.payment_id, e.amount_minor, e.currency, e.reason, e.borne_by,
+       r.outcome <> 'unmatched' AS counted
+     FROM ended e JOIN payment_receipts r USING (bank_id, payment_id)`,
+    [end.state, end.error ?? null, id, ...(end.token === undefined ? [] : [end.token])],
+  );
+}
+
+export async function findRefund(
+  db: Db,
+  bankId: string,
+  refundId: string,
+): Promise<{ id: string; orderId?: string; bankId: string } | undefined> {
+  return row(db, "SELECT id, order_id, bank_id FROM refunds WHERE id = ? AND bank_id = ?", [
+    refundId,
+    bankId,
+  ]);
+}
+
+export interface EndedRefund extends Omit<ClaimedRefund, "state" | "attempts"> {
+  borneBy?: Bearer;
+  /** Whether its payment is among what was paid for the order (it was in the order's currency). */
+  counted: boolean;
+}
+
+export interface ReceiptRow {
+  id: string;
+  bankId: string;
+  paymentId: string;
+  eventId: string;
+  orderId?: string;
+  amountMinor: number;
+  currency: string;
+  outcome: Outcome;
+  at: string;
+}
+
+export const RECEIPT = `SELECT id, bank_id, payment_id, event_id, order_id, amount_minor, currency, outcome, created_at AS at
+  FROM payment_receipts`;
+
+export async function receiptsOf(db: Db, orderId: string): Promise<ReceiptRow[]> {
+  return rows(db, `${RECEIPT} WHERE order_id = ? ORDER BY id`, [orderId]);
+}
+
+export interface RefundRow {
+  id: string;
+  orderId: string;
+  bankId: string;
+  paymentId: string;
+  amountMinor: number;
+  currency: string;
+  reason: string;
+  borneBy?: Bearer;
+  state: RefundState;
+  error?: string;
+  at: string;
+}
+
+export const REFUND = `SELECT id, order_id, bank_id, payment_id, amount_minor, currency, reason, borne_by, state, error,
+  updated_at AS at FROM refunds`;
+
+export async function refundsOf(db: Db, orderId: string): Promise<RefundRow[]> {
+  return rows(db, `${REFUND} WHERE order_id = ? ORDER BY created_at, id`, [orderId]);
+}

@@ -1,0 +1,215 @@
+import { affected, type Db, row, rows, rowsPlannedAnew } from "../../../lib/sql/database.ts";
+import type { BookedPayment, PollSubject } from "../domain/order-reconciliation.ts";
+
+/** As it stands in its index: orders that lack their payment, or ended without needing it. */
+const LACKING = "o.status IN ('pending', 'cancelled', 'expired') AND o.reconcile_at";
+/** As it stands in another one: orders that have their payment, and perhaps a second one. */
+const PAID =
+  "o.paid_at IS NOT NULL AND o.status NOT IN ('pending', 'cancelled', 'expired') AND o.reconcile_at";
+
+export interface DueBank {
+  id: string;
+  /** How often it has not answered in a row. */
+  failures: number;
+  /** When it last answered about some order. */
+  answeredAt?: string;
+}
+
+/** The banks that have to be asked about some order and are not left alone now. */
+export async function dueBanks(db: Db): Promise<DueBank[]> {
+  return rows<DueBank>(
+    db,
+    `SELECT b.id, coalesce(c.failures, 0) AS failures, c.answered_at FROM banks b LEFT JOIN bank_contacts c ON c.bank_id = b.id
+     WHERE (c.retry_at IS NULL OR c.retry_at <= now())
+       AND (EXISTS (SELECT 1 FROM orders o WHERE o.bank_id = b.id AND ${LACKING} <= now())
+         OR EXISTS (SELECT 1 FROM orders o WHERE o.bank_id = b.id AND ${PAID} <= now()))`,
+  );
+}
+
+/** An order whose bank is to be asked. */
+export interface ClaimedPoll extends PollSubject {
+  id: string;
+  checkoutRef?: string;
+  /** Since when the bank has not answered about it. */
+  failedAt?: string;
+}
+
+/**
+ * Takes due orders of one bank, paid ones only where those that lack their payment leave room: however many were
+ * paid, no customer waits for them. Whoever takes one and dies leaves it to the next after the lease.
+ */
+export async function claimPolls(
+  db: Db,
+  claim: { bankId: string; leaseMs: number; limit: number },
+): Promise<ClaimedPoll[]> {
+  const { bankId, leaseMs, limit } = claim;
+  const due = (which: string) => `
+    SELECT o.id FROM orders o WHERE o.bank_id = ? AND ${which} <= now()
+    ORDER BY o.reconcile_at LIMIT ? FOR NO KEY UPDATE SKIP LOCKED`;
+  return rowsPlannedAnew<ClaimedPoll>(
+    db,
+    `WITH due AS (
+       SELECT id FROM (${due(LACKING)}) AS lacking UNION ALL SELECT id FROM (${due(PAID)}) AS paid LIMIT ?)
+     UPDATE orders o SET reconcile_looks = reconcile_looks + 1,
+       reconcile_at = now() + ? * interval '1 millisecond'
+     FROM due WHERE o.id = due.id RETURNING o.id, o.status, o.checkout_ref, o.created_at,
+       o.paid_at, o.reconcile_failed_at AS failed_at`,
+    [bankId, limit, bankId, limit, limit, leaseMs],
+  );
+}
+
+/** An order that was paid since it was taken, perhaps by what the bank answered, got the time of its next look then. */
+const UNLESS_PAID = (at: string) =>
+  `reconcile_at = CASE WHEN (paid_at IS NULL) = ? THEN ${at} ELSE reconcile_at END`;
+
+/** The bank has answered. @param nextAt absent: it need not be asked again @param error what it refused to say */
+export async function endPoll(
+  db: Db,
+  { id, paidAt }: Pick<ClaimedPoll, "id" | "paidAt">,
+  end: { nextAt?: string | undefined; error?: string | undefined },
+): Promise<void> {
+  const sql = `UPDATE orders SET ${UNLESS_PAID("?::timestamptz")}, reconcile_error = ?, reconciled_at = now(),
+      reconcile_failures = 0, reconcile_failed_at = NULL
+    WHERE id = ?`;
+  await affected(db, sql, [paidAt === undefined, end.nextAt ?? null, end.error ?? null, id]);
+}
+
+/** The bank has not answered: again when it does. */
+export async function postponePoll(
+  db: Db,
+  { id, paidAt }: Pick<ClaimedPoll, "id" | "paidAt">,
+  delayMs: number,
+  error: string,
+): Promise<void> {
+  const sql = `UPDATE orders SET ${UNLESS_PAID("now() + ? * interval '1 millisecond'")}, reconcile_error = ?,
+      reconcile_failed_at = coalesce(reconcile_failed_at, now()) WHERE id = ?`;
+  await affected(db, sql, [paidAt === undefined, delayMs, error, id]);
+}
+
+/**
+ * A look came to nothing for a reason of ours: it is made again after `delayMs`, doubled with each failure, up to `maxMs`.
+ * @returns how often in a row, this time included, and the order's version
+ */
+export async function pollFailed(
+  db: Db,
+  id: string,
+  { delayMs, maxMs, error }: { delayMs: number; maxMs: number; error: string },
+): Promise<{ failures: number; version: number } | undefined> {
+  return row(
+    db,
+    `UPDATE orders SET reconcile_failures = reconcile_failures + 1, reconcile_error = ?,
+       reconcile_at = now() + least(? * power(2, least(reconcile_failures, 20)), ?) * interval '1 millisecond'
+     WHERE id = ? RETURNING reconcile_failures AS failures, version`,
+    [error, delayMs, maxMs, id],
+  );
+}
+
+/** What our books say of an order's payments at its bank. */
+export async function bookedPayments(db: Db, orderId: string): Promise<BookedPayment[]> {
+  const found = await rows<Omit<BookedPayment, "amount"> & { amountMinor: number; currency: string }>(
+    db,
+    `SELECT r.payment_id, r.amount_minor, r.currency, r.created_at AS at,
+       coalesce(sum(f.amount_minor) FILTER (WHERE f.state = 'completed'), 0)::bigint AS refunded_minor,
+       coalesce(sum(f.amount_minor) FILTER (WHERE f.state IN ('pending', 'sent', 'unknown')), 0)::bigint
+         AS refund_open_minor
+     FROM payment_receipts r LEFT JOIN refunds f USING (bank_id, payment_id)
+     WHERE r.order_id = ? GROUP BY r.id`,
+    [orderId],
+  );
+  return found.map(({ amountMinor, currency, ...one }) => ({ ...one, amount: { amountMinor, currency } }));
+}
+
+/** @returns whether it had been silent before, and the moment */
+export async function bankAnswered(
+  db: Db,
+  bankId: string,
+): Promise<{ wasSilent: boolean; answeredAt: string }> {
+  const found = await row<{ failures: number; answeredAt: string }>(
+    db,
+    `WITH before AS (SELECT failures FROM bank_contacts WHERE bank_id = ?)
+     INSERT INTO bank_contacts (bank_id, answered_at) VALUES (?, now())
+     ON CONFLICT (bank_id) DO UPDATE SET failures = 0, answered_at = now(), silent_since = NULL, retry_at = NULL,
+       error = NULL, alerted = false, updated_at = now()
+     RETURNING coalesce((SELECT failures FROM before), 0) AS failures, answered_at`,
+    [bankId, bankId],
+  );
+  if (!found) throw new Error("the bank's answer was not noted");
+  return { wasSilent: found.failures > 0, answeredAt: found.answeredAt };
+}
+
+/** @returns how often in a row by now */
+export async function bankSilent(
+  db: Db,
+  bankId: string,
+  { delayMs, error }: { delayMs: number; error: string },
+): Promise<number> {
+  const contact = await row<{ failures: number }>(
+    db,
+    `INSERT INTO bank_contacts AS c (bank_id, failures, silent_since, retry_at, error)
+     VALUES (?, 1, now(), now() + ? * interval '1 millisecond', ?)
+     ON CONFLICT (bank_id) DO UPDATE SET failures = c.failures + 1, error = excluded.error,
+       silent_since = coalesce(c.silent_since, now()), retry_at = excluded.retry_at, updated_at = now()
+     RETURNING c.failures`,
+    [bankId, delayMs, error],
+  );
+  return (contact as { failures: number }).failures;
+}
+
+/** Marks that an operator is told of a silent bank. @returns since when, or undefined when it is not yet time or done */
+export async function markAlerted(trx: Db, bankId: string, afterMs: number): Promise<string | undefined> {
+  const found = await row<{ since: string }>(
+    trx,
+    `UPDATE bank_contacts SET alerted = true, updated_at = now()
+     WHERE bank_id = ? AND NOT alerted AND silent_since <= now() - ? * interval '1 millisecond'
+     RETURNING silent_since AS since`,
+    [bankId, afterMs],
+  );
+  return found?.since;
+}
+
+export interface BankContact {
+  bankId: string;
+  answeredAt?: string;
+  silentSince?: string;
+  retryAt?: string;
+  error?: string;
+}
+
+export async function bankContacts(db: Db): Promise<BankContact[]> {
+  return rows(db, "SELECT bank_id, answered_at, silent_since, retry_at, error FROM bank_contacts");
+}
+
+export interface OrderReconciliation {
+  nextAt?: string;
+  looks: number;
+  answeredAt?: string;
+  error?: string;
+}
+
+/** What the diagnosis tells of it. */
+export async function reconciliationOf(db: Db, orderId: string): Promise<OrderReconciliation | undefined> {
+  return row(
+    db,
+    `SELECT CASE WHEN status IN ('pending', 'cancelled', 'expired') OR paid_at IS NOT NULL THEN reconcile_at END
+         AS next_at,
+       reconcile_looks AS looks, reconciled_at AS answered_at, reconcile_error AS error
+     FROM orders WHERE id = ?`,
+    [orderId],
+  );
+}
+
+/** How many orders wait for their bank's word longer than they should; bank by bank, as the indexes are ordered. */
+export async function countOverduePolls(db: Db, lateMs: number): Promise<number> {
+  const counted = await row<{ count: number }>(
+    db,
+    `SELECT coalesce(sum(late.count), 0)::integer AS count
+     FROM banks b CROSS JOIN LATERAL (
+       SELECT count(*) FROM orders o
+       WHERE o.bank_id = b.id AND ${LACKING} <= now() - ? * interval '1 millisecond'
+       UNION ALL
+       SELECT count(*) FROM orders o
+       WHERE o.bank_id = b.id AND ${PAID} <= now() - ? * interval '1 millisecond') AS late`,
+    [lateMs, lateMs],
+  );
+  return (counted as { count: number }).count;
+}

@@ -1,0 +1,89 @@
+import type { Knex } from "knex";
+import { affected, type Db, rows } from "../../../lib/sql/database.ts";
+
+// An order's id is a UUIDv7, so the primary keys and the indexes by order tell its age.
+
+export async function prunePositions(db: Db, beforeId: string, limit: number): Promise<number> {
+  return affected(
+    db,
+    `DELETE FROM order_positions WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM order_positions WHERE order_id < ? ORDER BY order_id LIMIT ? FOR UPDATE SKIP LOCKED))`,
+    [beforeId, limit],
+  );
+}
+
+export async function pruneCallbacks(db: Db, beforeId: string, limit: number): Promise<number> {
+  return affected(
+    db,
+    `DELETE FROM partner_callbacks WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM partner_callbacks WHERE order_id < ? ORDER BY order_id LIMIT ? FOR UPDATE SKIP LOCKED))`,
+    [beforeId, limit],
+  );
+}
+
+/** The trigger that refuses any change of a history lets this transaction remove what is old. */
+const ALLOW_REMOVAL = "SELECT set_config('waybill.pruning', 'on', true)";
+
+export async function pruneTransitions(trx: Db, beforeId: string, limit: number): Promise<number> {
+  await rows(trx, ALLOW_REMOVAL);
+  return affected(
+    trx,
+    `DELETE FROM order_transitions WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM order_transitions WHERE order_id < ? ORDER BY order_id LIMIT ? FOR UPDATE SKIP LOCKED))`,
+    [beforeId, limit],
+  );
+}
+
+export async function pruneEvents(db: Db, beforeAt: string, limit: number): Promise<number> {
+  return affected(
+    db,
+    `DELETE FROM payment_events WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM payment_events WHERE created_at < ? ORDER BY created_at LIMIT ? FOR UPDATE SKIP LOCKED))`,
+    [beforeAt, limit],
+  );
+}
+
+/** Money that came for no order of ours, and was not paid back by us. */
+export async function pruneUnmatched(db: Db, beforeId: string, limit: number): Promise<number> {
+  return affected(
+    db,
+    `DELETE FROM payment_receipts WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM payment_receipts r
+       WHERE outcome = 'unmatched' AND id < ?
+         AND NOT EXISTS (SELECT FROM refunds f WHERE f.bank_id = r.bank_id AND f.payment_id = r.payment_id)
+       ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED))`,
+    [beforeId, limit],
+  );
+}
+
+/** Disputes of payments for no order of ours; those of an order go with it. */
+export async function pruneDisputes(db: Db, beforeId: string, limit: number): Promise<number> {
+  return affected(
+    db,
+    `DELETE FROM disputes WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM disputes WHERE order_id IS NULL AND id < ? ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED))`,
+    [beforeId, limit],
+  );
+}
+
+/** Orders that have ended, with all that belongs to them; one whose refund is under way stays. @returns how many */
+export async function pruneOrders(trx: Knex.Transaction, beforeId: string, limit: number): Promise<number> {
+  const ended = await rows<{ id: string }>(
+    trx,
+    `SELECT id FROM orders o
+     WHERE id < ? AND closed_at IS NOT NULL AND NOT EXISTS (
+       SELECT FROM refunds WHERE order_id = o.id AND state IN ('pending', 'sent', 'unknown'))
+     ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED`,
+    [beforeId, limit],
+  );
+  if (ended.length === 0) return 0;
+  await rows(trx, ALLOW_REMOVAL);
+  const ids = ended.map(({ id }) => id);
+  for (const table of [
+    ...["order_positions", "partner_callbacks", "order_transitions"],
+    ...["disputes", "refunds", "payment_receipts", "order_lines"],
+  ]) {
+    await affected(trx, `DELETE FROM ${table} WHERE order_id = ANY (?::uuid[])`, [ids]);
+  }
+  return affected(trx, "DELETE FROM orders WHERE id = ANY (?::uuid[])", [ids]);
+}

@@ -1,0 +1,53 @@
+import type { Knex } from "knex";
+import type { Handlers } from "../../../mixins/consumer/handlers.ts";
+import type { OrdersDependencies } from "../dependencies.ts";
+import { delivererGone } from "../domain/order-delivery.ts";
+import { insertErasedCustomer } from "../store/erasure.repository.ts";
+import {
+  carriedOrders,
+  forgetFormerDeliverer,
+  noteFormerDeliverer,
+} from "../store/former-deliverers.repository.ts";
+import { inOrderTrace } from "../store/order-trace.ts";
+import { commit, load } from "../store/unit-of-work.ts";
+
+type Deps = Pick<OrdersDependencies, "outbox" | "wakeRefunds">;
+
+/**
+ * Accounts that end, or end to be a deliverer's, while orders are under way. What a deliverer carries goes back into the
+ * pool at once, and an operator is told. A customer is erased from ended orders at once, from the others when they end.
+ * @param wakeErasures there is somebody to erase
+ */
+export function accountHandlers(deps: Deps, wakeErasures: () => void): Handlers {
+  return {
+    "user.deleted": {
+      async inTransaction(trx, { data: { userId, version } }) {
+        await insertErasedCustomer(trx, userId);
+        await releaseCarried(deps, trx, userId, version);
+        trx.executionPromise.then(wakeErasures, () => undefined);
+      },
+    },
+    "user.updated": {
+      async inTransaction(trx, { data: { userId, role, version } }) {
+        if (role === "deliverer") await forgetFormerDeliverer(trx, userId, version);
+        else await releaseCarried(deps, trx, userId, version);
+      },
+    },
+  };
+}
+
+async function releaseCarried(
+  deps: Deps,
+  trx: Knex.Transaction,
+  userId: string,
+  version: number,
+): Promise<void> {
+  await noteFormerDeliverer(trx, userId, version);
+  for (const orderId of await carriedOrders(trx, userId)) {
+    const { order, nowMs, traceparent } = await load(trx, orderId, { role: "anybody" }, true);
+    if (order.status !== "delivering" || order.delivererId !== userId) continue;
+    await inOrderTrace(traceparent, "deliverer gone", () =>
+      commit(deps, trx, order, delivererGone(order, nowMs)),
+    );
+  }
+}

@@ -1,0 +1,24 @@
+import type { Handlers } from "../../../mixins/consumer/handlers.ts";
+import type { OrdersDependencies } from "../dependencies.ts";
+import { noticeReported } from "../domain/order-partner.ts";
+import { inOrderTrace } from "../store/order-trace.ts";
+import { findOrder, lockOrder } from "../store/orders.repository.ts";
+import { commit } from "../store/unit-of-work.ts";
+
+/** Partners reports whether a partner was notified of its order: from then on the partner's time to accept runs. */
+export function noticeHandlers(deps: Pick<OrdersDependencies, "outbox" | "wakeRefunds">): Handlers {
+  return {
+    "partner.notified": {
+      async inTransaction(trx, { data: notice }) {
+        const { orderId, partnerId } = notice;
+        await lockOrder(trx, orderId);
+        const found = await findOrder(trx, orderId, { role: "partner", partnerId });
+        if (!found) return;
+        const { order, nowMs, traceparent } = found;
+        await inOrderTrace(traceparent, "partner notified", () =>
+          commit(deps, trx, order, noticeReported(order, notice, nowMs)),
+        );
+      },
+    },
+  };
+}

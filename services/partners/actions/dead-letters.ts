@@ -1,0 +1,90 @@
+import type { ActionSchema, ServiceSchema } from "moleculer";
+import { implement, type Params, type Result } from "../../../contracts/actions.ts";
+import type { Ctx } from "../../../contracts/meta.ts";
+import { callerOf } from "../../../mixins/caller/caller.ts";
+import {
+  type DeadLetterTable,
+  dropDeadLetters,
+  together,
+} from "../../../mixins/consumer/dead-letter-drop.ts";
+import { audit } from "../../../mixins/outbox/audit.ts";
+import type { PartnersDependencies, Sender } from "../dependencies.ts";
+import { dropDeadWebhook, findDelivery, listDeadWebhooks } from "../store/webhook-deliveries.repository.ts";
+import { replayWebhook } from "./webhook-endpoint.ts";
+
+const DEFAULT_LIMIT = 50;
+const CONSUMER = "partner-webhooks";
+
+/** The last try of a call that no partner's system accepted. */
+export const deadWebhooks: DeadLetterTable = {
+  table: "webhook_deliveries",
+  id: "id",
+  dead: "state = 'dead'",
+  dropped: "stopped",
+  consumer: `'${CONSUMER}'`,
+  type: "(SELECT m.type FROM webhook_messages m WHERE m.id = webhook_message_id)",
+  error: "coalesce(error, 'status ' || status_code)",
+  partnerId: "partner_id",
+};
+
+type Handler<P, R> = (ctx: Ctx<P>) => Promise<R>;
+type OneLetter = Handler<Params<"partners.replayDeadLetter">, Record<string, never>>;
+
+/**
+ * The dead letters of this service: those of its inbox, which `inbox` lists and handles, and the calls that no
+ * partner's system accepted. To the operator they are the same.
+ * @param inbox the actions that the consumer mixin brings
+ */
+export function deadLetterActions(
+  deps: PartnersDependencies & { sender: Sender },
+  inbox: ServiceSchema["actions"],
+): ServiceSchema["actions"] {
+  const { postgres } = deps;
+  const listInbox = handlerOf(inbox, "deadLetters") as Handler<
+    Params<"partners.deadLetters">,
+    Result<"partners.deadLetters">
+  >;
+  const replayInbox = handlerOf(inbox, "replayDeadLetter") as OneLetter;
+  const dropInbox = handlerOf(inbox, "dropDeadLetter") as OneLetter;
+  const dropAllOfInbox = handlerOf(inbox, "dropDeadLetters") as Handler<
+    Params<"partners.dropDeadLetters">,
+    Result<"partners.dropDeadLetters">
+  >;
+  const isWebhook = async (ctx: Ctx<{ id: string }>) => {
+    callerOf(ctx, "admin");
+    return (await findDelivery(postgres.db, ctx.params.id)) !== undefined;
+  };
+  return {
+    deadLetters: implement("partners.deadLetters", async (ctx) => {
+      const { items } = await listInbox(ctx);
+      const limit = ctx.params.limit ?? DEFAULT_LIMIT;
+      const webhooks = await listDeadWebhooks(postgres.db, limit);
+      const letters = webhooks.map((letter) => ({ ...letter, service: "partners", consumer: CONSUMER }));
+      return { items: [...items, ...letters].sort((a, b) => (a.at < b.at ? 1 : -1)).slice(0, limit) };
+    }),
+    replayDeadLetter: implement("partners.replayDeadLetter", async (ctx) => {
+      if (!(await isWebhook(ctx))) return await replayInbox(ctx);
+      await postgres.transact(async (trx) => {
+        await replayWebhook(deps, trx, ctx, ctx.params.id, undefined);
+        deps.sender.wakeAfter(trx);
+      });
+      return {};
+    }),
+    dropDeadLetter: implement("partners.dropDeadLetter", async (ctx) => {
+      if (!(await isWebhook(ctx))) return await dropInbox(ctx);
+      await postgres.transact(async (trx) => {
+        await dropDeadWebhook(trx, ctx.params.id);
+        await audit(deps.outbox, trx, ctx, ctx.params.id);
+      });
+      return {};
+    }),
+    dropDeadLetters: implement("partners.dropDeadLetters", async (ctx) => {
+      const ofInbox = await dropAllOfInbox(ctx);
+      return together(ctx.params, ofInbox, await dropDeadLetters(deps, ctx, deadWebhooks, CONSUMER));
+    }),
+  };
+}
+
+function handlerOf(actions: ServiceSchema["actions"], name: string): unknown {
+  return (actions as Record<string, ActionSchema>)[name]?.handler;
+}

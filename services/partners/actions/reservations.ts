@@ -1,0 +1,107 @@
+import type { Knex } from "knex";
+import type { Params } from "../../../contracts/actions.ts";
+import { fail } from "../../../contracts/errors.ts";
+import type { PartnerSnapshot } from "../../../contracts/partners.ts";
+import { KeyedLimitError } from "../../../lib/keyed-limit.ts";
+import { money } from "../../../lib/money.ts";
+import type { PartnersDependencies } from "../dependencies.ts";
+import { quoteDifferences } from "../domain/stock.ts";
+import { findPartner } from "../store/partners.repository.ts";
+import { offersOf } from "../store/products.repository.ts";
+import {
+  findReservation,
+  giveStockBack,
+  hasSameLines,
+  insertReservation,
+  lockReservation,
+  saveReservation,
+  takeStock,
+} from "../store/reservations.repository.ts";
+import { snapshotOf } from "../store/views.ts";
+import { noSuchPartner } from "./access.ts";
+
+const DEADLOCK = "40P01";
+/** How often a reservation is tried while nothing stands in its way that could be told to anybody. */
+const RESERVE_TRIES = 3;
+
+/**
+ * Holds the stock of an order at the prices and the fee that it expects. A repeat finds its own reservation.
+ * @throws QUOTE_CHANGED with the differences, PARTNER_CLOSED while the partner is paused by the operator,
+ * CHECK_EXPIRED after the reservation was given back, IDEMPOTENCY_MISMATCH for an order that holds other lines,
+ * OVERLOADED while too many others wait for stock of this partner
+ */
+export async function reserve(
+  deps: PartnersDependencies,
+  params: Params<"partners.reserve">,
+): Promise<PartnerSnapshot> {
+  try {
+    return await deps.perPartner.run(params.partnerId, () => tryToReserve(deps.postgres.db, params));
+  } catch (error) {
+    if (!(error instanceof KeyedLimitError)) throw error;
+    throw fail("OVERLOADED", "Too many orders from this partner at once.");
+  }
+}
+
+async function tryToReserve(db: Knex, params: Params<"partners.reserve">): Promise<PartnerSnapshot> {
+  const { orderId, partnerId, lines, fee, expiresAt } = params;
+  const wanted = { orderId, partnerId, lines, feeMinor: fee.amountMinor, currency: fee.currency, expiresAt };
+  for (let tries = 0; tries < RESERVE_TRIES; tries++) {
+    const taken = await takeStock(db, wanted).catch(unlessDeadlock);
+    if (taken) return snapshotOf(taken);
+    const earlier = await earlierReservation(db, params);
+    if (earlier) return earlier;
+    await refuseIfChanged(db, params);
+  }
+  throw fail("OVERLOADED", "The stock changed faster than it could be read.");
+}
+
+/** A message about this very order may hold what this reservation waits for; then it is our turn again. */
+function unlessDeadlock(error: { code?: string }): undefined {
+  if (error.code !== DEADLOCK) throw error;
+}
+
+async function earlierReservation(
+  db: Knex,
+  { orderId, partnerId, lines }: Params<"partners.reserve">,
+): Promise<PartnerSnapshot | undefined> {
+  const known = await findReservation(db, orderId);
+  if (!known) return undefined;
+  if (known.state === "released") throw fail("CHECK_EXPIRED", "This order's stock was given back.");
+  if (known.partnerId !== partnerId || !(await hasSameLines(db, orderId, lines))) {
+    throw fail("IDEMPOTENCY_MISMATCH", "This order holds another reservation.");
+  }
+  const partner = await findPartner(db, partnerId);
+  return partner && snapshotOf(partner);
+}
+
+/** Returns when nothing is different any more: what was in the way is gone, and the next try may succeed. */
+async function refuseIfChanged(
+  db: Knex,
+  { partnerId, lines, fee }: Params<"partners.reserve">,
+): Promise<void> {
+  const partner = await findPartner(db, partnerId);
+  if (!partner) throw noSuchPartner();
+  const isReachable = partner.webhookGoneAt === undefined;
+  if (!partner.enabled || !partner.verified || !isReachable)
+    throw fail("PARTNER_CLOSED", undefined, { partnerId });
+  const offers = await offersOf(
+    db,
+    partnerId,
+    lines.map((line) => line.productId),
+  );
+  const now = { offers, fee: money(partner.deliveryFeeMinor, partner.currency) };
+  const differences = quoteDifferences({ lines, fee }, now);
+  if (differences) throw fail("QUOTE_CHANGED", undefined, differences);
+}
+
+/** Gives the stock of an order back and leaves a tombstone that refuses a reservation that comes late. */
+export async function release({ postgres }: PartnersDependencies, orderId: string): Promise<void> {
+  await postgres.transact(async (trx) => {
+    const tombstone = { orderId, partnerId: undefined, state: "released", orderVersion: 0 } as const;
+    if (await insertReservation(trx, { ...tombstone, reason: "release" })) return;
+    const known = await lockReservation(trx, orderId);
+    if (known?.state !== "held") return;
+    await saveReservation(trx, orderId, { ...known, state: "released", reason: "release" });
+    await giveStockBack(trx, orderId);
+  });
+}

@@ -1,0 +1,59 @@
+import type { Message } from "../../../contracts/messages.ts";
+import type { Urgency } from "./webhook-schedule.ts";
+
+/** What partners are told of, and how urgently. What a partner said itself is not told back. */
+export const toldEvents = {
+  "order.paid": "preparation",
+  "order.cancelled": "information",
+  "order.assigned": "information",
+  "order.released": "information",
+  "order.delivered": "information",
+  "order.failed": "information",
+} as const satisfies Record<string, Urgency>;
+
+export type ToldEvent = keyof typeof toldEvents;
+
+/** The order as the partner has to prepare it: what, for whom by first name, until when, and whom to answer. */
+export function preparationBody(message: Message<"order.paid">, callbackUrl: string): string {
+  const { orderId, partnerId, version, customer, lines, note, deadlineAt } = message.data;
+  return bodyOf(message, {
+    order_id: orderId,
+    partner_id: partnerId,
+    version,
+    customer: { first_name: firstNameOf(customer.name) },
+    lines: lines.map(({ productId, title, quantity, unitPrice }) => ({
+      product_id: productId,
+      title,
+      quantity,
+      unit_price: { amount_minor: unitPrice.amountMinor, currency: unitPrice.currency },
+    })),
+    note,
+    respond_by: deadlineAt,
+    callback_url: callbackUrl,
+  });
+}
+
+/** What became of an order that the partner knows. */
+export function informationBody(message: Message<ToldEvent>): string {
+  const { orderId, partnerId, version, status, previousStatus, reason } = message.data;
+  return bodyOf(message, {
+    order_id: orderId,
+    partner_id: partnerId,
+    version,
+    status,
+    previous_status: previousStatus,
+    reason,
+  });
+}
+
+export function testBody(id: string, partnerId: string, timestamp: string): string {
+  return bodyOf({ id, type: "webhook.test", time: timestamp }, { partner_id: partnerId });
+}
+
+function bodyOf({ id, type, time }: { id: string; type: string; time: string }, data: object): string {
+  return JSON.stringify({ id, type, timestamp: time, data });
+}
+
+function firstNameOf(name: string): string {
+  return name.trim().split(/\s+/)[0] ?? "";
+}

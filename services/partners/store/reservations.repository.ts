@@ -1,0 +1,233 @@
+import type { QuotedLine } from "../../../contracts/partners.ts";
+import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
+import type { Reservation, ReservationState } from "../domain/stock.ts";
+import { PARTNER_COLUMNS, type PartnerRow } from "./partners.repository.ts";
+
+export interface Wanted {
+  orderId: string;
+  partnerId: string;
+  lines: readonly QuotedLine[];
+  feeMinor: number;
+  currency: string;
+  expiresAt: string;
+}
+
+/**
+ * Takes the pieces of an order, all of them or none, in one statement that is its own transaction: locked in the
+ * order of products (so that two orders never wait for each other in a circle), compared, counted down and noted.
+ * The locks show each row as it is after the wait, so what is compared is what is changed; and what is written is
+ * counted from there too. Counted from the row itself, it would first be tried on the row as it was before the wait,
+ * and fail the check of a stock below zero though pieces had come back meanwhile.
+ * Answers undefined when prices, fee or stock are not as wanted, or the order has a reservation already.
+ */
+export async function takeStock(db: Db, wanted: Wanted): Promise<PartnerRow | undefined> {
+  const { lines, partnerId, currency } = wanted;
+  // Said to each access to the table itself: by a join alone the planner would read all that the partner offers.
+  const products = lines.map((line) => line.productId);
+  return await row<PartnerRow>(
+    db,
+    `WITH wanted AS (
+       SELECT * FROM jsonb_to_recordset(?::jsonb) AS w(product_id uuid, quantity integer, price bigint)
+     ), locked AS MATERIALIZED (
+       SELECT a.product_id, a.price_minor, a.stock, a.active
+       FROM availability a
+       WHERE a.partner_id = ? AND a.product_id = ANY (?::uuid[]) AND a.currency = ?
+       ORDER BY a.product_id
+       FOR UPDATE
+     ), good AS (
+       SELECT w.product_id, w.quantity, w.price, l.stock
+       FROM locked l JOIN wanted w USING (product_id)
+       WHERE l.active AND l.price_minor = w.price AND (l.stock IS NULL OR l.stock >= w.quantity)
+     ), reservation AS (
+       INSERT INTO stock_reservations (order_id, partner_id, state, expires_at)
+       SELECT ?::uuid, p.id, 'held', ?::timestamptz FROM partners p
+       WHERE p.id = ? AND p.enabled AND p.verified AND p.webhook_gone_at IS NULL AND p.delivery_fee_minor = ? AND p.currency = ?
+         AND (SELECT count(*) FROM good) = (SELECT count(*) FROM wanted)
+       ON CONFLICT (order_id) DO NOTHING
+       RETURNING order_id, partner_id
+     ), taken AS (
+       UPDATE availability a SET stock = g.stock - g.quantity,
+         revision = a.revision + CASE WHEN g.stock IS NULL THEN 0 ELSE 1 END,
+         stock_moved = a.stock_moved OR g.stock IS NOT NULL
+       FROM good g, reservation r
+       WHERE a.partner_id = ? AND a.product_id = ANY (?::uuid[]) AND a.product_id = g.product_id
+     ), noted AS (
+       INSERT INTO stock_reservation_lines (order_id, product_id, quantity, unit_price_minor, taken)
+       SELECT r.order_id, g.product_id, g.quantity, g.price,
+         CASE WHEN g.stock IS NULL THEN 0 ELSE g.quantity END
+       FROM reservation r, good g
+     )
+     SELECT ${PARTNER_COLUMNS} FROM partners WHERE id = (SELECT partner_id FROM reservation)`,
+    [
+      ...[wantedJson(lines), partnerId, products, currency],
+      ...[wanted.orderId, wanted.expiresAt, partnerId, wanted.feeMinor, currency],
+      ...[partnerId, products],
+    ],
+  );
+}
+
+export interface ReservationRow extends Reservation {
+  orderId: string;
+  partnerId?: string;
+}
+
+const RESERVATION = "order_id, partner_id, state, order_version";
+
+export async function findReservation(db: Db, orderId: string): Promise<ReservationRow | undefined> {
+  return await row(db, `SELECT ${RESERVATION} FROM stock_reservations WHERE order_id = ?`, [orderId]);
+}
+
+/** Locks what is known of an order until the end of the transaction. */
+export async function lockReservation(db: Db, orderId: string): Promise<ReservationRow | undefined> {
+  return await row(db, `SELECT ${RESERVATION} FROM stock_reservations WHERE order_id = ? FOR UPDATE`, [
+    orderId,
+  ]);
+}
+
+/**
+ * One reservation whose time is over by `graceMs` and whose order nobody has heard of.
+ * @param except orders that are left alone now
+ */
+export async function forgottenReservation(
+  db: Db,
+  graceMs: number,
+  except: readonly string[],
+): Promise<string | undefined> {
+  const forgotten = await row<{ orderId: string }>(
+    db,
+    `SELECT order_id FROM stock_reservations
+     WHERE state = 'held' AND order_version = 0 AND expires_at < now() - ? * interval '1 millisecond'
+       AND order_id <> ALL (?::uuid[])
+     ORDER BY expires_at LIMIT 1`,
+    [graceMs, except],
+  );
+  return forgotten?.orderId;
+}
+
+/** Whether the order reserved just these quantities at these prices. */
+export async function hasSameLines(db: Db, orderId: string, lines: readonly QuotedLine[]): Promise<boolean> {
+  const held = await rows<{ productId: string; quantity: number; unitPriceMinor: number }>(
+    db,
+    "SELECT product_id, quantity, unit_price_minor FROM stock_reservation_lines WHERE order_id = ?",
+    [orderId],
+  );
+  const key = (productId: string, quantity: number, price: number) => `${productId} ${quantity} ${price}`;
+  const known = new Set(held.map((line) => key(line.productId, line.quantity, line.unitPriceMinor)));
+  const wanted = lines.map((line) => key(line.productId, line.quantity, line.unitPrice.amountMinor));
+  return wanted.length === known.size && wanted.every((line) => known.has(line));
+}
+
+export interface NewReservation {
+  orderId: string;
+  partnerId: string | undefined;
+  state: Exclude<ReservationState, "held">;
+  orderVersion: number;
+  reason: string;
+}
+
+/** Notes an order that never reserved; false when somebody else noted it meanwhile. */
+export async function insertReservation(db: Db, made: NewReservation): Promise<boolean> {
+  const inserted = await affected(
+    db,
+    `INSERT INTO stock_reservations (order_id, partner_id, state, order_version, reason)
+     VALUES (?, ?, ?, ?, ?) ON CONFLICT (order_id) DO NOTHING`,
+    [made.orderId, made.partnerId ?? null, made.state, made.orderVersion, made.reason],
+  );
+  return inserted > 0;
+}
+
+/** Changes a reservation that the transaction has locked. @param partnerId for a tombstone that knew none */
+export async function saveReservation(
+  db: Db,
+  orderId: string,
+  change: { state: ReservationState; orderVersion: number; reason: string; partnerId?: string | undefined },
+): Promise<void> {
+  await affected(
+    db,
+    `UPDATE stock_reservations
+     SET state = ?, order_version = ?, reason = ?, partner_id = coalesce(partner_id, ?), updated_at = now()
+     WHERE order_id = ?`,
+    [change.state, change.orderVersion, change.reason, change.partnerId ?? null, orderId],
+  );
+}
+
+/** Puts the pieces that an order still holds back on sale. The transaction has locked the reservation. */
+export async function giveStockBack(db: Db, orderId: string): Promise<void> {
+  await affected(
+    db,
+    `WITH freed AS (
+       UPDATE stock_reservation_lines l SET taken = 0, updated_at = now()
+       FROM stock_reservations r
+       WHERE l.order_id = ? AND l.taken > 0 AND r.order_id = l.order_id
+       RETURNING r.partner_id, l.product_id, l.quantity
+     ), locked AS MATERIALIZED (
+       SELECT a.partner_id, a.product_id, f.quantity
+       FROM availability a JOIN freed f USING (partner_id, product_id)
+       ORDER BY a.product_id
+       FOR UPDATE OF a
+     )
+     UPDATE availability a SET stock = a.stock + l.quantity, revision = a.revision + 1, stock_moved = true
+     FROM locked l WHERE a.partner_id = l.partner_id AND a.product_id = l.product_id`,
+    [orderId],
+  );
+}
+
+/**
+ * Takes pieces of an order once more, of each product all or none. Answers the products of which there were too
+ * few. The transaction has locked the reservation.
+ */
+export async function takeStockAgain(
+  db: Db,
+  orderId: string,
+  partnerId: string,
+  lines: readonly QuotedLine[],
+): Promise<string[]> {
+  const short = await rows<{ productId: string }>(
+    db,
+    `WITH wanted AS (
+       SELECT * FROM jsonb_to_recordset(?::jsonb) AS w(product_id uuid, quantity integer, price bigint)
+     ), locked AS MATERIALIZED (
+       SELECT a.partner_id, a.product_id, a.stock, w.quantity, w.price
+       FROM availability a JOIN wanted w USING (product_id)
+       WHERE a.partner_id = ? AND a.product_id = ANY (?::uuid[])
+       ORDER BY a.product_id
+       FOR UPDATE OF a
+     ), taken AS (
+       UPDATE availability a SET stock = l.stock - l.quantity, revision = a.revision + 1, stock_moved = true
+       FROM locked l
+       WHERE a.partner_id = l.partner_id AND a.product_id = l.product_id AND l.stock >= l.quantity
+     ), noted AS (
+       INSERT INTO stock_reservation_lines (order_id, product_id, quantity, unit_price_minor, taken)
+       SELECT ?::uuid, w.product_id, w.quantity, w.price,
+         CASE WHEN l.stock >= w.quantity THEN w.quantity ELSE 0 END
+       FROM wanted w LEFT JOIN locked l USING (product_id)
+       ON CONFLICT (order_id, product_id) DO UPDATE SET taken = excluded.taken, updated_at = now()
+     )
+     SELECT w.product_id FROM wanted w LEFT JOIN locked l USING (product_id)
+     WHERE l.product_id IS NULL OR l.stock < w.quantity`,
+    [wantedJson(lines), partnerId, lines.map((line) => line.productId), orderId],
+  );
+  return short.map(({ productId }) => productId);
+}
+
+/** Forgets reservations that ended before `beforeAt`, up to `limit`; returns how many. */
+export async function pruneReservations(db: Db, beforeAt: string, limit: number): Promise<number> {
+  return await affected(
+    db,
+    `DELETE FROM stock_reservations WHERE order_id = ANY (ARRAY(
+       SELECT order_id FROM stock_reservations
+       WHERE state <> 'held' AND updated_at < ?
+       ORDER BY updated_at LIMIT ? FOR UPDATE SKIP LOCKED))`,
+    [beforeAt, limit],
+  );
+}
+
+function wantedJson(lines: readonly QuotedLine[]): string {
+  return JSON.stringify(
+    lines.map(({ productId, quantity, unitPrice }) => ({
+      product_id: productId,
+      quantity,
+      price: unitPrice.amountMinor,
+    })),
+  );
+}

@@ -1,0 +1,250 @@
+import type { WebhookDelivery } from "../../../contracts/partners.ts";
+import { affected, type Db, row, rows, rowsPlannedAnew } from "../../../lib/sql/database.ts";
+import type { Urgency } from "../domain/webhook-schedule.ts";
+
+export interface NewWebhook {
+  id: string;
+  deliveryId: string;
+  partnerId: string;
+  /** The `webhook-id` of every try. */
+  messageId: string;
+  type: string;
+  orderId?: string | undefined;
+  urgency: Urgency;
+  body: string;
+  deadlineAt?: string | undefined;
+  traceparent?: string | undefined;
+}
+
+/** Writes what a partner is to be told, with its first try due at once; false when it was written before. */
+export async function insertWebhook(trx: Db, webhook: NewWebhook): Promise<boolean> {
+  const inserted = await affected(
+    trx,
+    `WITH message AS (
+       INSERT INTO webhook_messages (id, partner_id, message_id, type, order_id, urgency, body, deadline_at,
+         traceparent)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (partner_id, message_id) DO NOTHING
+       RETURNING id, partner_id
+     )
+     INSERT INTO webhook_deliveries (id, webhook_message_id, partner_id, attempt, state, due_at)
+     SELECT ?::uuid, id, partner_id, 1, 'pending', now() FROM message`,
+    [
+      webhook.id,
+      webhook.partnerId,
+      webhook.messageId,
+      webhook.type,
+      webhook.orderId ?? null,
+      webhook.urgency,
+      webhook.body,
+      webhook.deadlineAt ?? null,
+      webhook.traceparent ?? null,
+      webhook.deliveryId,
+    ],
+  );
+  return inserted > 0;
+}
+
+/** Whether the partner was, or is about to be, told to prepare this order. */
+export async function wasAnnounced(db: Db, orderId: string): Promise<boolean> {
+  const found = await affected(
+    db,
+    "SELECT 1 FROM webhook_messages WHERE order_id = ? AND urgency = 'preparation' LIMIT 1",
+    [orderId],
+  );
+  return found > 0;
+}
+
+/** No further try tells the partner to prepare this order. One that is under way ends, and is noted. */
+export async function stopPreparation(trx: Db, orderId: string): Promise<void> {
+  const stopped = await rows<{ id: string }>(
+    trx,
+    `UPDATE webhook_messages SET stopped_at = now(), updated_at = now()
+     WHERE order_id = ? AND urgency = 'preparation' AND stopped_at IS NULL
+     RETURNING id`,
+    [orderId],
+  );
+  // A statement of its own: it sees the try that was written while the first one waited for the lock.
+  await affected(
+    trx,
+    `UPDATE webhook_deliveries SET state = 'stopped', updated_at = now()
+     WHERE webhook_message_id = ANY (?::uuid[]) AND state = 'pending'`,
+    [stopped.map(({ id }) => id)],
+  );
+}
+
+const LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff";
+const DELIVERY = `d.id, m.message_id, m.type, m.order_id, d.attempt, d.state, d.status_code, d.duration_ms,
+  d.response_head, d.error, CASE WHEN d.state = 'pending' AND d.lease_id IS NULL THEN d.due_at END AS due_at,
+  d.created_at`;
+
+export interface DeliveryFilter {
+  partnerId: string;
+  orderId?: string | undefined;
+  beforeId?: string | undefined;
+  limit: number;
+}
+
+/** The tries of one partner, the newest first. */
+export async function listDeliveries(db: Db, filter: DeliveryFilter): Promise<WebhookDelivery[]> {
+  const { partnerId, orderId, beforeId = LAST_ID, limit } = filter;
+  const ofOrder = "AND webhook_message_id = ANY (ARRAY(SELECT id FROM webhook_messages WHERE order_id = ?))";
+  return await rowsPlannedAnew<WebhookDelivery>(
+    db,
+    `SELECT ${DELIVERY}
+     FROM (
+       SELECT * FROM webhook_deliveries
+       WHERE partner_id = ? AND id < ? ${orderId === undefined ? "" : ofOrder}
+       ORDER BY id DESC LIMIT ?
+     ) d JOIN webhook_messages m ON m.id = d.webhook_message_id
+     ORDER BY d.id DESC`,
+    [partnerId, beforeId, ...(orderId === undefined ? [] : [orderId]), limit],
+  );
+}
+
+export async function findDelivery(db: Db, id: string): Promise<WebhookDelivery | undefined> {
+  return await row<WebhookDelivery>(
+    db,
+    `SELECT ${DELIVERY}
+     FROM webhook_deliveries d JOIN webhook_messages m ON m.id = d.webhook_message_id
+     WHERE d.id = ?`,
+    [id],
+  );
+}
+
+/** What a try belongs to, locked until the end of the transaction. */
+export interface LockedWebhook {
+  id: string;
+  partnerId: string;
+  stoppedAt?: string;
+  lastDeliveryId: string;
+  lastAttempt: number;
+  lastState: WebhookDelivery["state"];
+}
+
+/** @param partnerId absent for the operator, who may touch everybody's */
+export async function lockWebhookOf(
+  trx: Db,
+  deliveryId: string,
+  partnerId: string | undefined,
+): Promise<LockedWebhook | undefined> {
+  const locked = await row<{ id: string }>(
+    trx,
+    `SELECT m.id FROM webhook_messages m JOIN webhook_deliveries d ON d.webhook_message_id = m.id
+     WHERE d.id = ? AND d.partner_id = coalesce(?, d.partner_id) FOR UPDATE OF m`,
+    [deliveryId, partnerId ?? null],
+  );
+  if (!locked) return undefined;
+  // After the wait for the lock, so that tries that were added meanwhile are seen.
+  return await row<LockedWebhook>(
+    trx,
+    `SELECT m.id, m.partner_id, m.stopped_at, d.id AS last_delivery_id, d.attempt AS last_attempt,
+       d.state AS last_state
+     FROM webhook_messages m JOIN webhook_deliveries d ON d.webhook_message_id = m.id
+     WHERE m.id = ? ORDER BY d.attempt DESC LIMIT 1`,
+    [locked.id],
+  );
+}
+
+/** One more try at once, whatever the schedule says; what was dead is no longer. */
+export async function addTry(trx: Db, webhook: LockedWebhook, deliveryId: string): Promise<void> {
+  await affected(
+    trx,
+    `WITH dead AS (
+       UPDATE webhook_deliveries SET state = 'failed', updated_at = now()
+       WHERE webhook_message_id = ? AND state = 'dead'
+     ), message AS (
+       UPDATE webhook_messages SET deadline_at = NULL, updated_at = now() WHERE id = ?
+     )
+     INSERT INTO webhook_deliveries (id, webhook_message_id, partner_id, attempt, state, due_at)
+     VALUES (?, ?, ?, ?, 'pending', now())`,
+    [webhook.id, webhook.id, deliveryId, webhook.id, webhook.partnerId, webhook.lastAttempt + 1],
+  );
+}
+
+/** Makes a pending try due now; one that is under way stays as it is. */
+export async function makeDue(trx: Db, deliveryId: string): Promise<void> {
+  await affected(
+    trx,
+    `UPDATE webhook_deliveries SET due_at = now(), updated_at = now()
+     WHERE id = ? AND state = 'pending' AND lease_id IS NULL`,
+    [deliveryId],
+  );
+}
+
+/** Makes all that waits for a partner due now: its system is there again. */
+export async function makeWaitingDue(trx: Db, partnerId: string): Promise<void> {
+  await affected(
+    trx,
+    `UPDATE webhook_deliveries SET due_at = now(), error = NULL, updated_at = now()
+     WHERE partner_id = ? AND state = 'pending' AND lease_id IS NULL AND due_at > now()`,
+    [partnerId],
+  );
+}
+
+export interface DeadWebhook {
+  id: string;
+  messageId: string;
+  type: string;
+  subject: string;
+  attempts: number;
+  error: string;
+  at: string;
+}
+
+/** What no partner's system accepted, the latest first. */
+export async function listDeadWebhooks(db: Db, limit: number): Promise<DeadWebhook[]> {
+  return await rows<DeadWebhook>(
+    db,
+    `SELECT d.id, m.message_id, m.type, coalesce(m.order_id, m.partner_id)::text AS subject,
+       d.attempt AS attempts, coalesce(d.error, 'status ' || d.status_code) AS error, d.updated_at AS at
+     FROM webhook_deliveries d JOIN webhook_messages m ON m.id = d.webhook_message_id
+     WHERE d.state = 'dead' ORDER BY d.id DESC LIMIT ?`,
+    [limit],
+  );
+}
+
+/** The operator decides that a dead one will not be sent any more; false when there is no such. */
+export async function dropDeadWebhook(db: Db, deliveryId: string): Promise<boolean> {
+  const dropped = await affected(
+    db,
+    "UPDATE webhook_deliveries SET state = 'stopped', updated_at = now() WHERE id = ? AND state = 'dead'",
+    [deliveryId],
+  );
+  return dropped > 0;
+}
+
+/** How many tries wait or are under way, and how many messages are dead. */
+export async function countWebhooks(db: Db): Promise<{ pending: number; dead: number }> {
+  const counted = await row<{ pending: number; dead: number }>(
+    db,
+    `SELECT (SELECT count(*)::integer FROM webhook_deliveries WHERE state = 'pending') AS pending,
+       (SELECT count(*)::integer FROM webhook_deliveries WHERE state = 'dead') AS dead`,
+  );
+  return counted as { pending: number; dead: number };
+}
+
+/** Gives up to `limit` dead ones up for good whose id (which tells the time) is below `beforeId`: nobody decided. */
+export async function dropOldDeadWebhooks(db: Db, beforeId: string, limit: number): Promise<number> {
+  return await affected(
+    db,
+    `UPDATE webhook_deliveries SET state = 'stopped', updated_at = now() WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM webhook_deliveries WHERE state = 'dead' AND id < ?
+       ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED))`,
+    [beforeId, limit],
+  );
+}
+
+/** Forgets what was told before `beforeAt`, up to `limit`; what waits or is dead stays. */
+export async function pruneWebhooks(db: Db, beforeAt: string, limit: number): Promise<number> {
+  return await affected(
+    db,
+    `DELETE FROM webhook_messages WHERE id = ANY (ARRAY(
+       SELECT id FROM webhook_messages m
+       WHERE created_at < ? AND NOT EXISTS (
+         SELECT 1 FROM webhook_deliveries d
+         WHERE d.webhook_message_id = m.id AND d.state IN ('pending', 'dead'))
+       ORDER BY created_at LIMIT ? FOR UPDATE SKIP LOCKED))`,
+    [beforeAt, limit],
+  );
+}
