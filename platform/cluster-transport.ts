@@ -47,14 +47,12 @@ export async function natsClusterTransport(
   settings: ParsedSettings & { NATS_URL: string },
   report: (line: string) => void,
 ): Promise<ClusterTransport> {
-  const { jetStreamMessageBus: jetStreamCarrier, streamLimitsOf } = await import(
-    "../providers/message-bus/jetstream.ts"
-  );
+  const { jetStreamMessageBus, streamLimitsOf } = await import("../providers/message-bus/jetstream.ts");
   const { natsOptions } = await import("../providers/message-bus/nats-options.ts");
   const nats = natsOptions(settings);
   return {
     ...(await natsTransport(settings)),
-    messageBus: jetStreamCarrier({
+    messageBus: jetStreamMessageBus({
       nats,
       namespace: settings.NAMESPACE,
       limits: streamLimitsOf(settings),

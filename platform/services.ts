@@ -5,12 +5,12 @@ import { tokenIssuer } from "../lib/settings/issuer.ts";
 import type { Settings } from "../lib/settings/settings.ts";
 import { callerMiddleware } from "../mixins/caller/caller.middleware.ts";
 import { tracing } from "../mixins/tracing/tracing.middleware.ts";
-import type { Carrier } from "../providers/message-bus/index.ts";
+import type { MessageBus } from "../providers/message-bus/index.ts";
 import { nodeBridge } from "./grpc.ts";
 
 export interface ServiceDeps {
   config: Settings;
-  messageBus: Carrier;
+  messageBus: MessageBus;
 }
 
 type Factory = (deps: ServiceDeps) => ServiceSchema;

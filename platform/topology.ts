@@ -37,7 +37,7 @@ export interface Topology {
   /** The node that runs a service here. @throws Error when SERVICES leaves it out */
   brokerOf(service: ServiceName): ServiceBroker;
   /** What the process needs besides what its services do: that calls and messages get through now. */
-  readonly checks: Record<"messageBus" | "transporter", () => Promise<boolean>>;
+  readonly checks: Record<"message_bus" | "transporter", () => Promise<boolean>>;
   start(): Promise<void>;
   /** The gateway first, so that no request meets a service that has gone; running calls are finished. */
   stop(): Promise<void>;
@@ -95,7 +95,7 @@ export async function topology(
       return broker;
     },
     checks: {
-      messageBus: () => messageBus.ready(),
+      message_bus: () => messageBus.ready(),
       transporter: async () => (await Promise.all(brokers.map(clusterTransport.answers))).every(Boolean),
     },
     async start() {

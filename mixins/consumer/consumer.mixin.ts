@@ -8,7 +8,7 @@ import { announcer } from "../../lib/messaging/announcer.ts";
 import { startListener } from "../../lib/messaging/listener.ts";
 import { assertRetention, INBOX_RETENTION_MS, OUTBOX_RETENTION_MS } from "../../lib/messaging/retention.ts";
 import { inBatches, startRunner } from "../../lib/messaging/runner.ts";
-import type { Carrier } from "../../providers/message-bus/index.ts";
+import type { MessageBus } from "../../providers/message-bus/index.ts";
 import { background } from "../background/background.mixin.ts";
 import type { Outbox } from "../outbox/outbox.mixin.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
@@ -58,7 +58,7 @@ export const consumerLimits: ConsumerLimits = {
 
 export interface ConsumerOptions {
   postgres: Postgres;
-  messageBus: Carrier;
+  messageBus: MessageBus;
   /** The consumer group: the name of the service, unless it has several inboxes. */
   group: string;
   handlers: Handlers;

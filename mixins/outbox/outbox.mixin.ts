@@ -8,7 +8,7 @@ import { type Announcer, announcer } from "../../lib/messaging/announcer.ts";
 import { type Listener, startListener } from "../../lib/messaging/listener.ts";
 import { OUTBOX_RETENTION_MS } from "../../lib/messaging/retention.ts";
 import { inBatches, type Runner, startRunner } from "../../lib/messaging/runner.ts";
-import type { Carrier } from "../../providers/message-bus/index.ts";
+import type { MessageBus } from "../../providers/message-bus/index.ts";
 import { background } from "../background/background.mixin.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
 import { envelope } from "./envelope.ts";
@@ -39,7 +39,7 @@ export interface Outbox {
 
 export interface OutboxOptions {
   postgres: Postgres;
-  messageBus: Carrier;
+  messageBus: MessageBus;
   /** Who says it, as the `source` of each message: `waybill/orders`. */
   source: string;
   clock?: Clock;
@@ -128,7 +128,7 @@ interface Running {
 /** Hands over again what the message bus asks for, if it is one that may. */
 async function startReplays(options: {
   db: () => Knex;
-  messageBus: Carrier;
+  messageBus: MessageBus;
   logger: Logger;
   batch: number;
 }): Promise<() => Promise<void>> {

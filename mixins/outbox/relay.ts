@@ -5,7 +5,7 @@ import type { Logger } from "../../lib/logger.ts";
 import type { Cause } from "../../lib/messaging/runner.ts";
 import { shorten } from "../../lib/text.ts";
 import { withTimeout } from "../../lib/timeout.ts";
-import type { Carrier } from "../../providers/message-bus/index.ts";
+import type { MessageBus } from "../../providers/message-bus/index.ts";
 import { claimMessages, dueMessages, markFailed, markSent } from "./outbox.repository.ts";
 
 /** How long the message bus may take. Shorter than the database lets a transaction be idle. */
@@ -35,7 +35,7 @@ type Handed = "none" | "some" | "all" | "failed";
  */
 export function relay(options: {
   db: () => Knex;
-  messageBus: Carrier;
+  messageBus: MessageBus;
   logger: Logger;
   limits: RelayLimits;
   /** There is more than one pass can take: other replicas may help. */

@@ -1,7 +1,7 @@
 import type { Knex } from "knex";
 import type { Logger } from "../../lib/logger.ts";
 import { withTimeout } from "../../lib/timeout.ts";
-import type { Carrier, Extent, Keeper } from "../../providers/message-bus/index.ts";
+import type { MessageBus, ReplayRange, ReplayState } from "../../providers/message-bus/index.ts";
 import { PUBLISH_TIMEOUT_MS } from "./relay.ts";
 import {
   advanceReplay,
@@ -20,10 +20,10 @@ import {
  */
 const RECENT_MS = 600_000;
 
-const lookbackMs = (again: Extent) => (again === "recent" ? RECENT_MS : again);
+const lookbackMs = (again: ReplayRange) => (again === "recent" ? RECENT_MS : again);
 
 /** The outbox as its message bus sees it. @param onAgain there is something to hand over again */
-export function replayState(db: () => Knex, onAgain: () => void): Keeper {
+export function replayState(db: () => Knex, onAgain: () => void): ReplayState {
   return {
     checkpoint: () => findCheckpoint(db()),
     async saveCheckpoint(next, seen, again) {
@@ -47,7 +47,7 @@ export function replayState(db: () => Knex, onAgain: () => void): Keeper {
  */
 export function replay(options: {
   db: () => Knex;
-  messageBus: Carrier;
+  messageBus: MessageBus;
   batch: number;
   logger: Logger;
 }): (stopping?: AbortSignal) => Promise<void> {

@@ -32,12 +32,10 @@ runCommand(async () => {
 });
 
 async function deployStream(config: ParsedSettings & { NATS_URL: string }): Promise<void> {
-  const { deployMessageBus: deployCarrier, streamLimitsOf } = await import(
-    "../../providers/message-bus/jetstream.ts"
-  );
+  const { deployMessageBus, streamLimitsOf } = await import("../../providers/message-bus/jetstream.ts");
   const { natsOptions } = await import("../../providers/message-bus/nats-options.ts");
   const namespace = config.NAMESPACE;
-  await deployCarrier({ nats: natsOptions(config), namespace, limits: streamLimitsOf(config) });
+  await deployMessageBus({ nats: natsOptions(config), namespace, limits: streamLimitsOf(config) });
   console.log(`stream of ${namespace}: up to date`);
 }
 

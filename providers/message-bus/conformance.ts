@@ -186,7 +186,7 @@ export function messageBusConformance(
     const ending = [
       kitchen.unsubscribe().then(() => ended.push("kitchen")),
       ...[...new Set([kitchen.messageBus, courier.messageBus])].map((messageBus) =>
-        messageBus.close().then(() => ended.push("carrier")),
+        messageBus.close().then(() => ended.push("message bus")),
       ),
     ];
     await new Promise(setImmediate);

@@ -8,7 +8,7 @@ export class MessageBusError extends Error {
 
   constructor(kind: MessageBusError["kind"], message: string, options?: ErrorOptions) {
     super(message, options);
-    this.name = "CarrierError";
+    this.name = "MessageBusError";
     this.kind = kind;
   }
 }

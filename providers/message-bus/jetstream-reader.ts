@@ -1,6 +1,6 @@
 import { createInbox, type Msg, type NatsConnection, nanos } from "nats";
 import { type Backoff, backoffMs } from "../../lib/backoff.ts";
-import { pause } from "./jetstream-link.ts";
+import { pause } from "./jetstream-connection.ts";
 import { ACK_WAIT_MS } from "./jetstream-stream.ts";
 
 /** As many as one statement of the inbox takes well. */

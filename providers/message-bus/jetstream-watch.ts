@@ -1,5 +1,5 @@
 import { millis, type StreamInfo } from "nats";
-import { checkpointOf, lossSince, parseCheckpoint } from "./jetstream-mark.ts";
+import { checkpointOf, lossSince, parseCheckpoint } from "./jetstream-checkpoint.ts";
 import type { ReplayState } from "./port.ts";
 
 const CHECK_INTERVAL_MS = 5_000;

@@ -8,8 +8,8 @@ import {
 } from "nats";
 import type { Message } from "../../contracts/messages.ts";
 import { MessageBusError } from "./error.ts";
+import { startConnection } from "./jetstream-connection.ts";
 import { explain, explained } from "./jetstream-errors.ts";
-import { startConnection } from "./jetstream-link.ts";
 import { type Reader, startReader } from "./jetstream-reader.ts";
 import {
   consumerConfig,
@@ -188,7 +188,7 @@ export function jetStreamMessageBus(options: JetStreamOptions): MessageBus {
 
 /**
  * Makes the stream or brings it to these settings, as the deployment does with a user of its own.
- * @throws CarrierError that says what is wrong
+ * @throws MessageBusError that says what is wrong
  */
 export async function deployMessageBus({ nats, namespace, limits }: JetStreamOptions): Promise<void> {
   const stream = streamName(namespace);

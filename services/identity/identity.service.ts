@@ -13,7 +13,7 @@ import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { pruning } from "../../mixins/pruning/pruning.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { IdentityProvider, Sql } from "../../providers/identity/index.ts";
-import type { Carrier } from "../../providers/message-bus/index.ts";
+import type { MessageBus } from "../../providers/message-bus/index.ts";
 import { deleteAccount, exportData } from "./actions/account.ts";
 import { createFirstAdmin, listAudit, recordTold } from "./actions/admin.ts";
 import { confirmEmail, undoEmailChange } from "./actions/email-change.ts";
@@ -52,7 +52,7 @@ const AUDIT_NOT_SAFE =
 
 export interface IdentityDeps {
   config: Settings;
-  messageBus: Carrier;
+  messageBus: MessageBus;
   clock?: Clock;
   /** Who keeps passwords and sessions; unless told otherwise, what the settings name. */
   provider?: (sql: Sql) => IdentityProvider;

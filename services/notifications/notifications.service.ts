@@ -16,7 +16,7 @@ import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { pruning } from "../../mixins/pruning/pruning.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
 import { type Mailer, mailer } from "../../providers/email/index.ts";
-import type { Carrier } from "../../providers/message-bus/index.ts";
+import type { MessageBus } from "../../providers/message-bus/index.ts";
 import { type PushProvider, pushProviders } from "../../providers/push/index.ts";
 import { createAgent, updateAgent } from "./actions/agents.ts";
 import { setPreferences } from "./actions/preferences.ts";
@@ -38,7 +38,7 @@ const DUE_SWEEP_MS = 5_000;
 
 export interface NotificationsDeps {
   config: Settings;
-  messageBus: Carrier;
+  messageBus: MessageBus;
   clock?: Clock;
   /** Unless told otherwise, those that the configuration names. */
   push?: ReadonlyMap<string, PushProvider>;

@@ -13,7 +13,7 @@ import { idempotent } from "../../mixins/postgres/idempotency.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { pruning } from "../../mixins/pruning/pruning.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
-import type { Carrier } from "../../providers/message-bus/index.ts";
+import type { MessageBus } from "../../providers/message-bus/index.ts";
 import { banks } from "./actions/banks.ts";
 import { checkoutGate } from "./actions/checkout-gate.ts";
 import * as changing from "./actions/commands.ts";
@@ -48,7 +48,7 @@ const ERASE_INTERVAL_MS = 300_000;
 
 export interface OrdersServiceDeps {
   config: Settings;
-  messageBus: Carrier;
+  messageBus: MessageBus;
   clock?: Clock;
   /** How often deadlines and refunds are looked for. */
   sweepIntervalMs?: number;

@@ -14,7 +14,7 @@ import { idempotent } from "../../mixins/postgres/idempotency.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { pruning } from "../../mixins/pruning/pruning.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
-import type { Carrier } from "../../providers/message-bus/index.ts";
+import type { MessageBus } from "../../providers/message-bus/index.ts";
 import { adminOf, managerOf } from "./actions/access.ts";
 import { check } from "./actions/check.ts";
 import { deadLetterActions } from "./actions/dead-letters.ts";
@@ -42,7 +42,7 @@ const ORDERS_TIMEOUT_MS = 700;
 
 export interface PartnersServiceDeps {
   config: Settings;
-  messageBus: Carrier;
+  messageBus: MessageBus;
   clock?: Clock;
   /** How the addresses of partners' systems are found. */
   resolve?: GuardOptions["resolve"];

@@ -221,7 +221,7 @@ describe("NATS with the configuration that ships", () => {
   });
 });
 
-describe("carrier on JetStream, each group as the user of its service", () => {
+describe("message bus on JetStream, each group as the user of its service", () => {
   messageBusConformance(
     async () => {
       const own = await startShippedNats();

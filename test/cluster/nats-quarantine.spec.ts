@@ -6,18 +6,18 @@ import type { Handler } from "../../mixins/consumer/handlers.ts";
 import { type NatsServer, startNats } from "../servers/nats.ts";
 import { eventually } from "../support/eventually.ts";
 import { enter, incoming, type MessagingBench, messagingBench, userDeleted } from "../support/messaging.ts";
-import { carriers } from "../support/nats.ts";
+import { messageBuses } from "../support/nats.ts";
 
 let server: NatsServer;
 let bench: MessagingBench;
-let net: ReturnType<typeof carriers>;
+let net: ReturnType<typeof messageBuses>;
 let anybody: NatsConnection;
 let con: Awaited<ReturnType<MessagingBench["receiver"]>>["con"];
 /** What came to the handler. */
 const seen: Message[] = [];
 beforeAll(async () => {
   [server, bench] = await Promise.all([startNats(), messagingBench()]);
-  net = carriers(server);
+  net = messageBuses(server);
   anybody = await connect({ servers: server.url });
   const apply: Handler["inTransaction"] = async (trx, message) => {
     seen.push(message);

@@ -9,7 +9,7 @@ const stage = consumerStage();
 const { receiver, publish, oneRow, effectsOnce } = stage;
 
 describe("a consumer's apply", () => {
-  it("commits its effect with the row's state, and the row is what the carrier's accept wrote", async () => {
+  it("commits its effect with the row's state, and the row is what the message bus's accept wrote", async () => {
     const { broker } = await receiver(entering);
     const message = incoming(userDeleted());
     await publish(message);

@@ -104,7 +104,7 @@ describe("an inbox", () => {
     await Promise.all(replicas.map(({ broker }) => broker.stop()));
   });
 
-  it("while its database refuses, makes the carrier refuse too, so that the sender keeps the message", async () => {
+  it("while its database refuses, makes the message bus refuse too, so that the sender keeps the message", async () => {
     const { broker } = await receiver(entering);
     await stage.bench.db.db.raw("ALTER TABLE inbox RENAME TO inbox_away");
     const message = incoming(userDeleted());

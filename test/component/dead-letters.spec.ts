@@ -6,7 +6,7 @@ import type { Message, NewMessage } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
 import { type Consumer, consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
-import { inProcessCarrier } from "../../providers/message-bus/index.ts";
+import { inProcessMessageBus } from "../../providers/message-bus/index.ts";
 import { type PlantedLetters, plantedLetters } from "../support/dead-letters.ts";
 import { eventually } from "../support/eventually.ts";
 import {
@@ -23,7 +23,7 @@ import { type TestClaims, testIdentity } from "../support/tokens.ts";
 
 const DAY_MS = 86_400_000;
 const identity = testIdentity();
-const messageBus = inProcessCarrier({ groups: [GROUP] });
+const messageBus = inProcessMessageBus({ groups: [GROUP] });
 const broken = new Set<string>();
 const told: NewMessage[] = [];
 

@@ -350,7 +350,7 @@ describe("an outbox", () => {
     });
   });
 
-  it("notes its carrier's mark in the place of the one that was seen", async () => {
+  it("notes its message bus's mark in the place of the one that was seen", async () => {
     await still(async (trx) => {
       expect(await replays.findCheckpoint(trx)).toBeUndefined();
       expect(await replays.saveCheckpoint(trx, "one", undefined, undefined)).toBe(true);

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
 import { fail } from "../../contracts/errors.ts";
-import { inProcessCarrier } from "../../providers/message-bus/index.ts";
+import { inProcessMessageBus } from "../../providers/message-bus/index.ts";
 import { eventually } from "../support/eventually.ts";
 import { GROUP, type MessagingBench, messagingBench, userDeleted } from "../support/messaging.ts";
 import { recordSpans } from "../support/spans.ts";
@@ -19,7 +19,7 @@ const named = (name: string) => ended.filter((span) => span.name === name);
 
 describe("a message, said within a trace", () => {
   it("carries the trace to its handler, whose failures stand on their span", async () => {
-    const messageBus = inProcessCarrier({ groups: [GROUP] });
+    const messageBus = inProcessMessageBus({ groups: [GROUP] });
     let tries = 0;
     let seen: string | undefined;
     await bench.receiver(messageBus, {
@@ -59,7 +59,7 @@ describe("a message, said within a trace", () => {
   });
 
   it("dies within the trace, and what is said of its death belongs to it", async () => {
-    const messageBus = inProcessCarrier({ groups: [GROUP] });
+    const messageBus = inProcessMessageBus({ groups: [GROUP] });
     let said: string | undefined;
     await bench.receiver(messageBus, {
       "user.deleted": {
@@ -82,7 +82,7 @@ describe("a message, said within a trace", () => {
   });
 
   it("is handed over outside of the trace: what serves all is no part of one", async () => {
-    const messageBus = inProcessCarrier({ groups: [GROUP] });
+    const messageBus = inProcessMessageBus({ groups: [GROUP] });
     let active: unknown = "not yet";
     const publish: typeof messageBus.publish = async (messages) => {
       active = trace.getActiveSpan();

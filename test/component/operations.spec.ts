@@ -45,7 +45,7 @@ beforeAll(async () => {
     port: 0,
     allowedHosts: "ops.example",
     brokers: () => [broker],
-    checks: { messageBus: () => true },
+    checks: { message_bus: () => true },
     counters: metrics.text,
   });
 });
@@ -91,7 +91,7 @@ describe("the operations port", () => {
     database = async () => true;
     expect([status, headers.get("retry-after")]).toEqual([503, "2"]);
     expect(JSON.parse(body).checks).toEqual([
-      { service: "platform", check: "messageBus", ok: true },
+      { service: "platform", check: "message_bus", ok: true },
       { service: "shop", check: "database", ok: false },
       { service: "shop", check: "webhooks", ok: true },
     ]);
@@ -136,7 +136,7 @@ describe("the operations port", () => {
       'waybill_orders_open{service="shop",state="od\\"d"} 1',
       "# TYPE waybill_orders_open gauge",
       'waybill_ready{service="shop",check="database"} 1',
-      'waybill_ready{service="platform",check="messageBus"} 1',
+      'waybill_ready{service="platform",check="message_bus"} 1',
     ]) {
       expect(body.split("\n")).toContain(line);
     }

@@ -3,7 +3,12 @@ import { newId } from "../../lib/ids.ts";
 import { replayState as keeperOf, replay } from "../../mixins/outbox/replay.ts";
 import type { ReplayState } from "../../providers/message-bus/port.ts";
 import { eventually } from "../support/eventually.ts";
-import { type MessagingBench, messagingBench, recordingCarrier, userDeleted } from "../support/messaging.ts";
+import {
+  type MessagingBench,
+  messagingBench,
+  recordingMessageBus,
+  userDeleted,
+} from "../support/messaging.ts";
 
 const MINUTE_MS = 60_000;
 
@@ -15,7 +20,7 @@ afterEach(() => bench.stop());
 
 /** A message bus that may ask for everything again, and an outbox whose messages it has all taken. */
 async function handedOver(count: number, batch = 3) {
-  const recording = recordingCarrier();
+  const recording = recordingMessageBus();
   const keepers: ReplayState[] = [];
   const unwatched = Promise.withResolvers<void>();
   const messageBus = {
@@ -51,7 +56,7 @@ async function sentHoursAgo(ids: readonly string[], hours: (index: number) => nu
   }
 }
 
-describe("an outbox whose carrier asks for messages again", () => {
+describe("an outbox whose message bus asks for messages again", () => {
   it("hands over everything that it keeps, each message once, the newest first", async () => {
     const { keeper, sent, ids, over } = await handedOver(10);
     for (const [index, id] of sent.entries()) {
@@ -91,7 +96,7 @@ describe("an outbox whose carrier asks for messages again", () => {
     expect(ids()).toEqual(sent.slice(1).reverse());
   });
 
-  it("while the carrier has no room to spare, hands over the last minutes alone, says so, and goes on when it has", async () => {
+  it("while the message bus has no room to spare, hands over the last minutes alone, says so, and goes on when it has", async () => {
     const { sent, sender, ids, taken, messageBus, over } = await handedOver(9);
     await sender.broker.stop();
     await sentHoursAgo(sent, (index) => (index < 5 ? 8 - index : 0)); // the last four just now

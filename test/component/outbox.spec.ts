@@ -3,7 +3,12 @@ import { message, type NewMessage } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
 import { rows } from "../../lib/sql/database.ts";
 import { eventually } from "../support/eventually.ts";
-import { type MessagingBench, messagingBench, recordingCarrier, userDeleted } from "../support/messaging.ts";
+import {
+  type MessagingBench,
+  messagingBench,
+  recordingMessageBus,
+  userDeleted,
+} from "../support/messaging.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -24,7 +29,7 @@ const allSent = async (count: number) => {
 
 describe("outbox.add", () => {
   it("in a transaction that commits, says the message with everything a reader needs", async () => {
-    const { messageBus, taken } = recordingCarrier();
+    const { messageBus, taken } = recordingMessageBus();
     const { out, broker, db } = await bench.sender(messageBus);
     const userId = newId();
     await db.transact((trx) => out.add(trx, [userDeleted(userId)]));
@@ -44,7 +49,7 @@ describe("outbox.add", () => {
   });
 
   it("in a transaction that rolls back, says nothing", async () => {
-    const { messageBus, taken } = recordingCarrier();
+    const { messageBus, taken } = recordingMessageBus();
     const { out, broker, db } = await bench.sender(messageBus);
     const failing = db.transact(async (trx) => {
       await out.add(trx, [userDeleted()]);
@@ -62,7 +67,7 @@ describe("outbox.add", () => {
     ["a field that the contract does not know", { ...userDeleted(), data: { ...userDeleted().data, x: 1 } }],
     ["a type that there is not", { ...userDeleted(), type: "user.eaten" }],
   ])("of %s, throws and rolls the change back with it", async (_what, wrong) => {
-    const { messageBus } = recordingCarrier();
+    const { messageBus } = recordingMessageBus();
     const { out, broker, db } = await bench.sender(messageBus);
     const adding = db.transact((trx) => out.add(trx, [userDeleted(), wrong as NewMessage]));
     await expect(adding).rejects.toThrow("cannot be sent");
@@ -71,7 +76,7 @@ describe("outbox.add", () => {
   });
 
   it("of more than 256 KB, throws", async () => {
-    const { messageBus } = recordingCarrier();
+    const { messageBus } = recordingMessageBus();
     const { out, broker, db } = await bench.sender(messageBus);
     const values = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`k${i}`, "x".repeat(1_000)]));
     const data = { version: 1, email: "a@b.example", template: "code", language: "en", values };
@@ -96,8 +101,8 @@ describe("the relay", () => {
       ),
     );
 
-  it("while the carrier refuses, keeps the messages with the reason and hands them over when it may", async () => {
-    const { messageBus, state, ids } = recordingCarrier();
+  it("while the message bus refuses, keeps the messages with the reason and hands them over when it may", async () => {
+    const { messageBus, state, ids } = recordingMessageBus();
     state.refuses = () => true;
     const sender = await bench.sender(messageBus);
     await addMany(sender, 3);
@@ -113,8 +118,8 @@ describe("the relay", () => {
     await sender.broker.stop();
   });
 
-  it("while the carrier is not ready, touches nothing", async () => {
-    const { messageBus, state } = recordingCarrier();
+  it("while the message bus is not ready, touches nothing", async () => {
+    const { messageBus, state } = recordingMessageBus();
     state.up = false;
     const sender = await bench.sender(messageBus, { sweepMs: 5 });
     await addMany(sender, 1);
@@ -124,8 +129,8 @@ describe("the relay", () => {
     await sender.broker.stop();
   });
 
-  it("with one message that the carrier never takes, delivers the hundred others", async () => {
-    const { messageBus, state } = recordingCarrier();
+  it("with one message that the message bus never takes, delivers the hundred others", async () => {
+    const { messageBus, state } = recordingMessageBus();
     const sender = await bench.sender(messageBus);
     let poison = "";
     state.refuses = async (messages) => {
@@ -143,7 +148,7 @@ describe("the relay", () => {
   });
 
   it("in three replicas on one database, hands each message over once", async () => {
-    const { messageBus, state, ids } = recordingCarrier();
+    const { messageBus, state, ids } = recordingMessageBus();
     // The first batches are taken when each replica has brought one.
     const all = Promise.withResolvers<void>();
     let brought = 0;
@@ -161,8 +166,8 @@ describe("the relay", () => {
     await Promise.all(senders.map(({ broker }) => broker.stop()));
   });
 
-  it("marks a message as sent only after the carrier has it", async () => {
-    const { messageBus, state } = recordingCarrier();
+  it("marks a message as sent only after the message bus has it", async () => {
+    const { messageBus, state } = recordingMessageBus();
     let answer: (refuse: boolean) => void = () => undefined;
     let asked = 0;
     state.refuses = () => {
@@ -181,7 +186,7 @@ describe("the relay", () => {
   });
 
   it("when its connections are cut, listening and relaying go on", async () => {
-    const { messageBus } = recordingCarrier();
+    const { messageBus } = recordingMessageBus();
     const sender = await bench.sender(messageBus, { sweepMs: 100 });
     const before = await eventually(async () => {
       const found = await listeners();
@@ -203,7 +208,7 @@ describe("the relay", () => {
 
   it("with more to hand over than it takes at once, calls the other replicas", async () => {
     const NEVER_MS = 1_000_000;
-    const [busy, idle] = [recordingCarrier(), recordingCarrier()];
+    const [busy, idle] = [recordingMessageBus(), recordingMessageBus()];
     // Who has taken a batch takes no other before the helper has come.
     const helped = Promise.withResolvers<boolean>();
     let batches = 0;
@@ -226,7 +231,7 @@ describe("the relay", () => {
   });
 
   it("when the service stops, hands over what the last requests said", async () => {
-    const { messageBus, state, ids } = recordingCarrier();
+    const { messageBus, state, ids } = recordingMessageBus();
     state.up = false;
     const sender = await bench.sender(messageBus);
     await addMany(sender, 1_200);
@@ -237,7 +242,7 @@ describe("the relay", () => {
   });
 
   it("forgets what was handed over more than seven days ago, and nothing that waits", async () => {
-    const { messageBus, state } = recordingCarrier();
+    const { messageBus, state } = recordingMessageBus();
     state.up = false;
     const seeding = await bench.sender(messageBus);
     await addMany(seeding, 3);

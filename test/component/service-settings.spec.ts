@@ -3,7 +3,7 @@ import { ServiceBroker } from "moleculer";
 import { serviceNames, settingsCatalogue } from "../../lib/settings/catalogue.ts";
 import { readSettings, type Settings } from "../../lib/settings/settings.ts";
 import { serviceFactories } from "../../platform/services.ts";
-import { inProcessCarrier } from "../../providers/message-bus/index.ts";
+import { inProcessMessageBus } from "../../providers/message-bus/index.ts";
 
 const CANARY = "canary-0f9c2b7e41d8a635";
 /** Everything that an operator sets and that opens something. */
@@ -45,7 +45,7 @@ describe("what a service tells of itself to every node", () => {
       ...databases,
       PUBLIC_URL: "http://127.0.0.1:3000",
     } as unknown as Settings;
-    const messageBus = inProcessCarrier({ groups: [] });
+    const messageBus = inProcessMessageBus({ groups: [] });
     const factories = await serviceFactories(serviceNames);
     const broker = new ServiceBroker({ logger: false, nodeID: "told", transporter: null as never });
     for (const make of factories.values()) {

@@ -8,7 +8,7 @@ import { consumer, type Handlers } from "../../mixins/consumer/consumer.mixin.ts
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { idempotent, idempotentLeased } from "../../mixins/postgres/idempotency.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
-import { type Carrier, inProcessCarrier } from "../../providers/message-bus/index.ts";
+import { inProcessMessageBus, type MessageBus } from "../../providers/message-bus/index.ts";
 import { enter, notificationSent, quickConsumer, quickRelay, userDeleted } from "../support/messaging.ts";
 import { ACQUIRE_TIMEOUT_MS } from "../support/postgres.ts";
 
@@ -33,7 +33,7 @@ const CALLER = { id: "tester", role: "customer", sessionId: "s" } as const;
 const POLL_MS = 20;
 
 const messageBus =
-  FAULT === "early-ack" ? acknowledgingEarly(["kitchen"]) : inProcessCarrier({ groups: ["kitchen"] });
+  FAULT === "early-ack" ? acknowledgingEarly(["kitchen"]) : inProcessMessageBus({ groups: ["kitchen"] });
 const shopDb = postgres({ url: SHOP_URL, poolSize: 10, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, name: "shop" });
 const kitchenDb = postgres({
   url: KITCHEN_URL,
@@ -173,8 +173,8 @@ function signedIn(): Middleware {
 }
 
 /** The planted fault: what a broker does that confirms what it has in memory. */
-function acknowledgingEarly(groups: readonly string[]): Carrier {
-  const honest = inProcessCarrier({ groups });
+function acknowledgingEarly(groups: readonly string[]): MessageBus {
+  const honest = inProcessMessageBus({ groups });
   return {
     ...honest,
     async publish(messages) {

@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { ServiceBroker } from "moleculer";
 import { newId } from "../../lib/ids.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
-import { inProcessCarrier } from "../../providers/message-bus/index.ts";
+import { inProcessMessageBus } from "../../providers/message-bus/index.ts";
 import { ordersService } from "../../services/orders/orders.service.ts";
 import { ordersSettings } from "../support/orders-service.ts";
 import { query } from "../support/sql.ts";
@@ -23,7 +23,7 @@ const broker = new ServiceBroker(
 broker.createService(
   ordersService({
     config: { ...ordersSettings(DATABASE_URL), DATA_DIR },
-    messageBus: inProcessCarrier({ groups: ["orders"] }),
+    messageBus: inProcessMessageBus({ groups: ["orders"] }),
     sweepIntervalMs: 50,
   }),
 );

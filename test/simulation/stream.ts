@@ -1,5 +1,5 @@
 import type { Message, MessageType } from "../../contracts/messages.ts";
-import type { Carrier, Keeper } from "../../providers/message-bus/index.ts";
+import type { MessageBus, ReplayState } from "../../providers/message-bus/index.ts";
 import type { Machine, World } from "./engine.ts";
 
 const LOST = 0.03;
@@ -31,7 +31,7 @@ interface Group {
 export class Stream {
   readonly #world: World;
   readonly #groups = new Map<string, Group>();
-  readonly #keepers = new Map<Keeper, Machine>();
+  readonly #keepers = new Map<ReplayState, Machine>();
   /** The stream is unreachable before this moment. */
   awayUntilMs = 0;
   /** Another one after each loss. */
@@ -61,7 +61,7 @@ export class Stream {
    * Compares itself with what an outbox noted of it, as the message bus's watch does: after a loss everything is handed over
    * again and, once what was acknowledged before is marked as well, the newest; so it is when a process begins to watch.
    */
-  #ask(keeper: Keeper, machine: Machine, recent: boolean): void {
+  #ask(keeper: ReplayState, machine: Machine, recent: boolean): void {
     const world = this.#world;
     if (world.faults.has("stream lost unnoticed")) return;
     const ask = async () => {
@@ -81,7 +81,7 @@ export class Stream {
     return this.#groups.get(group)?.types.has(type) === true;
   }
 
-  messageBus(machine: Machine): Carrier {
+  messageBus(machine: Machine): MessageBus {
     const world = this.#world;
     return {
       publish: async (messages) => {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect } from "@jest/globals";
 import type { Message } from "../../contracts/messages.ts";
 import type { ConsumerOptions, Handlers } from "../../mixins/consumer/consumer.mixin.ts";
-import { type Carrier, inProcessCarrier } from "../../providers/message-bus/index.ts";
+import { inProcessMessageBus, type MessageBus } from "../../providers/message-bus/index.ts";
 import { enter, GROUP, incoming, type MessagingBench, messagingBench, userDeleted } from "./messaging.ts";
 
 export const DAY_MS = 86_400_000;
@@ -31,14 +31,14 @@ export async function expectInTime(measureMs: () => Promise<number>): Promise<vo
 /** For a file of tests of the consumer: one database, emptied before each test, and for each test a message bus. */
 export function consumerStage() {
   let bench: MessagingBench;
-  let messageBus: Carrier;
+  let messageBus: MessageBus;
   const empty = () => bench.db.db.raw("TRUNCATE inbox, ledger");
   beforeAll(async () => {
     bench = await messagingBench();
   });
   afterAll(() => bench.stop());
   beforeEach(async () => {
-    messageBus = inProcessCarrier({ groups: [GROUP] });
+    messageBus = inProcessMessageBus({ groups: [GROUP] });
     await empty();
   });
   return {

@@ -16,7 +16,7 @@ import { callerOf } from "../../mixins/caller/caller.ts";
 import { AUDIENCE } from "../../mixins/caller/token-verifier.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
 import { builtInProvider, type IdentityProvider, type Sql } from "../../providers/identity/index.ts";
-import { inProcessCarrier } from "../../providers/message-bus/index.ts";
+import { inProcessMessageBus } from "../../providers/message-bus/index.ts";
 import { identityService } from "../../services/identity/identity.service.ts";
 import { providerOf } from "../../services/identity/store/provider.ts";
 import { mediaService } from "../../services/media/media.service.ts";
@@ -68,7 +68,7 @@ export async function startIdentity({
   const database = await createDatabase("identity");
   const dataDir = mkdtempSync(join(tmpdir(), "waybill-identity-"));
   const seen: Message[] = [];
-  const messageBus = inProcessCarrier({ groups: ["tests"] });
+  const messageBus = inProcessMessageBus({ groups: ["tests"] });
   await messageBus.subscribe("tests", TYPES, async (messages) => {
     seen.push(...(messages as Message[]));
   });

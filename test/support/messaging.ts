@@ -6,7 +6,7 @@ import { type ConsumerOptions, consumer } from "../../mixins/consumer/consumer.m
 import { envelope } from "../../mixins/outbox/envelope.ts";
 import { type OutboxOptions, outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
-import type { Carrier } from "../../providers/message-bus/index.ts";
+import type { MessageBus } from "../../providers/message-bus/index.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "./postgres.ts";
 
 export const GROUP = "orders";
@@ -62,7 +62,7 @@ export async function messagingBench() {
     db,
     run,
     /** Starts a service with an outbox. */
-    async sender(messageBus: Carrier, limits: OutboxOptions["limits"] = {}) {
+    async sender(messageBus: MessageBus, limits: OutboxOptions["limits"] = {}) {
       const own = open();
       const out = outbox({
         postgres: own,
@@ -75,7 +75,7 @@ export async function messagingBench() {
     },
     /** Starts a service with an inbox. */
     async receiver(
-      messageBus: Carrier,
+      messageBus: MessageBus,
       handlers: ConsumerOptions["handlers"],
       limits: ConsumerOptions["limits"] = {},
     ) {
@@ -145,13 +145,13 @@ export function incoming<T extends MessageType>(
 }
 
 /** A message bus whose far end is the test: it keeps what it took and refuses what `refuses` says. */
-export function recordingCarrier() {
+export function recordingMessageBus() {
   const taken: Message[][] = [];
   const state: { refuses: (messages: readonly Message[]) => boolean | Promise<boolean>; up: boolean } = {
     refuses: () => false,
     up: true,
   };
-  const messageBus: Carrier = {
+  const messageBus: MessageBus = {
     async publish(messages) {
       if (await state.refuses(messages)) throw new Error("refused by the test");
       taken.push([...messages]);

@@ -2,12 +2,12 @@ import { afterEach, beforeEach } from "@jest/globals";
 import { connect, type JetStreamManager } from "nats";
 import { type NatsServer, startNats } from "../servers/nats.ts";
 import { type MessagingBench, messagingBench } from "./messaging.ts";
-import { carriers } from "./nats.ts";
+import { messageBuses } from "./nats.ts";
 
 export interface NatsStage {
   server: NatsServer;
   bench: MessagingBench;
-  net: ReturnType<typeof carriers>;
+  net: ReturnType<typeof messageBuses>;
   /** Runs work of an operator on the streams. */
   managed(work: (manager: JetStreamManager) => Promise<unknown>): Promise<void>;
 }
@@ -23,7 +23,7 @@ export function natsStage(): NatsStage {
   } as NatsStage;
   beforeEach(async () => {
     [stage.server, stage.bench] = await Promise.all([startNats(), messagingBench()]);
-    stage.net = carriers(stage.server);
+    stage.net = messageBuses(stage.server);
   });
   afterEach(async () => {
     await stage.bench.stop();

@@ -29,8 +29,8 @@ function passwordOf(user: string): string {
   return `password-of-${user}`;
 }
 
-/** Carriers on one namespace of a real server; closed together. */
-export function carriers(server: NatsServer, options: Partial<JetStreamOptions> = {}) {
+/** Message buses on one namespace of a real server; closed together. */
+export function messageBuses(server: NatsServer, options: Partial<JetStreamOptions> = {}) {
   const namespace = options.namespace ?? `t-${newId()}`;
   const open: MessageBus[] = [];
   const reports: string[] = [];

@@ -9,7 +9,7 @@ import { readSettings, type Settings } from "../../lib/settings/settings.ts";
 import { openDatabase, rows as rowsOf } from "../../lib/sql/database.ts";
 import { envelope } from "../../mixins/outbox/envelope.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
-import { inProcessCarrier } from "../../providers/message-bus/index.ts";
+import { inProcessMessageBus } from "../../providers/message-bus/index.ts";
 import { startMailbox } from "../../sandbox/mailbox/mailbox.ts";
 import { pushReceiver } from "../../sandbox/push/receiver.ts";
 import { serve } from "../../sandbox/web.ts";
@@ -51,7 +51,7 @@ export async function startNotifications(
   let mailbox = await startMailbox({ base: "/mailbox", host: HOST, smtpPort: 0 });
   const smtpPort = Number(new URL(mailbox.smtpUrl).port);
   const identity = testIdentity();
-  const messageBus = inProcessCarrier({ groups: ["notifications"] });
+  const messageBus = inProcessMessageBus({ groups: ["notifications"] });
   const config = {
     ...readSettings({ DATA_DIR: dataDir, ONESIGNAL_API_URL: oneSignal.url }),
     POSTGRES_ACQUIRE_TIMEOUT_MS: ACQUIRE_TIMEOUT_MS,

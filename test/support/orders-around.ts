@@ -1,7 +1,7 @@
 import type { ServiceSchema } from "moleculer";
 import { implement, type Params, type Result } from "../../contracts/actions.ts";
 import { type Message, type MessageType, messages } from "../../contracts/messages.ts";
-import type { Carrier } from "../../providers/message-bus/index.ts";
+import type { MessageBus } from "../../providers/message-bus/index.ts";
 
 /** What stands around Orders in its tests: whom it calls, and who hears what it says. */
 
@@ -42,7 +42,7 @@ export function watcher(live: LiveEvent[]): ServiceSchema {
 }
 
 /** Puts down every message that reaches the message bus. @returns what ends it */
-export async function listen(messageBus: Carrier, said: Message[]): Promise<() => Promise<void>> {
+export async function listen(messageBus: MessageBus, said: Message[]): Promise<() => Promise<void>> {
   const types = Object.keys(messages) as MessageType[];
   return await messageBus.subscribe("test", types, async (batch) => {
     said.push(...(batch as readonly Message[]));

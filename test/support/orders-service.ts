@@ -8,7 +8,7 @@ import { newId } from "../../lib/ids.ts";
 import { readSettings, type Settings } from "../../lib/settings/settings.ts";
 import { envelope } from "../../mixins/outbox/envelope.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
-import { inProcessCarrier } from "../../providers/message-bus/index.ts";
+import { inProcessMessageBus } from "../../providers/message-bus/index.ts";
 import { startPaymentSystem } from "../../sandbox/payment-system/server.ts";
 import { type OrdersServiceDeps, ordersService } from "../../services/orders/orders.service.ts";
 import { eventually } from "./eventually.ts";
@@ -61,7 +61,7 @@ export async function startOrders(options: OrdersTestOptions = {}) {
     ? { url: options.url, drop: async () => undefined }
     : await createDatabase("orders");
   const identity = testIdentity();
-  const messageBus = inProcessCarrier({ groups: ["orders"] });
+  const messageBus = inProcessMessageBus({ groups: ["orders"] });
   const said: Message[] = [];
   const stopListening = await listen(messageBus, said);
   const bank = await startPaymentSystem({

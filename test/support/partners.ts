@@ -8,7 +8,7 @@ import { newId } from "../../lib/ids.ts";
 import { readSettings, type Settings } from "../../lib/settings/settings.ts";
 import { envelope } from "../../mixins/outbox/envelope.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
-import { type Carrier, inProcessCarrier } from "../../providers/message-bus/index.ts";
+import { inProcessMessageBus, type MessageBus } from "../../providers/message-bus/index.ts";
 import { type PartnersServiceDeps, partnersService } from "../../services/partners/partners.service.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase } from "./postgres.ts";
 import { onlooker } from "./sql.ts";
@@ -57,7 +57,7 @@ export async function startPartners(options: PartnersTestOptions = {}) {
   const database = url === undefined ? await createDatabase("partners") : undefined;
   const databaseUrl = url ?? (database as { url: string }).url;
   const identity = testIdentity();
-  const messageBus = inProcessCarrier({ groups: ["partners"] });
+  const messageBus = inProcessMessageBus({ groups: ["partners"] });
   const said: { type: MessageType; subject: string; data: unknown }[] = [];
   const stopListening = await listen(messageBus, said);
   const broker = new ServiceBroker(
@@ -231,7 +231,7 @@ function standInOrders(
 }
 
 async function listen(
-  messageBus: Carrier,
+  messageBus: MessageBus,
   said: { type: MessageType; subject: string; data: unknown }[],
 ): Promise<() => Promise<void>> {
   const types: MessageType[] = [

@@ -1,6 +1,6 @@
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
-import { inProcessCarrier } from "../../providers/message-bus/index.ts";
+import { inProcessMessageBus } from "../../providers/message-bus/index.ts";
 import { enter, GROUP, startService } from "./messaging.ts";
 import { ACQUIRE_TIMEOUT_MS } from "./postgres.ts";
 
@@ -14,7 +14,7 @@ const db = postgres({
 });
 const leaseMs = Number(LEASE_MS);
 const inbox = consumer({
-  ...{ postgres: db, messageBus: inProcessCarrier({ groups: [GROUP] }), group: GROUP },
+  ...{ postgres: db, messageBus: inProcessMessageBus({ groups: [GROUP] }), group: GROUP },
   limits: { leaseMs, renewMs: leaseMs / 3, sweepMs: 100 },
   handlers: {
     "user.deleted": {

@@ -1,16 +1,16 @@
 import { describe, expect, it } from "@jest/globals";
 import { messageBusConformance } from "../../providers/message-bus/conformance.ts";
-import { inProcessCarrier } from "../../providers/message-bus/index.ts";
+import { inProcessMessageBus } from "../../providers/message-bus/index.ts";
 import { incoming, userDeleted } from "../support/messaging.ts";
 
-describe("carrier in-process", () => {
+describe("message bus in-process", () => {
   messageBusConformance(async (groups) => {
-    const messageBus = inProcessCarrier({ groups });
+    const messageBus = inProcessMessageBus({ groups });
     return { connect: async () => messageBus, stop: () => messageBus.close() };
   });
 
   it("publish, while a group is missing, rejects with `not-ready` after a while and names it", async () => {
-    const messageBus = inProcessCarrier({ groups: ["kitchen", "courier"], joinTimeoutMs: 20 });
+    const messageBus = inProcessMessageBus({ groups: ["kitchen", "courier"], joinTimeoutMs: 20 });
     await messageBus.subscribe("kitchen", ["user.deleted"], async () => undefined);
     expect(await messageBus.ready()).toBe(false);
     await expect(messageBus.publish([incoming(userDeleted())])).rejects.toMatchObject({
@@ -20,7 +20,7 @@ describe("carrier in-process", () => {
   });
 
   it("publish, when one group's inbox refuses, rejects although the other has committed", async () => {
-    const messageBus = inProcessCarrier({ groups: ["kitchen", "courier"] });
+    const messageBus = inProcessMessageBus({ groups: ["kitchen", "courier"] });
     const committed: unknown[] = [];
     await messageBus.subscribe("kitchen", ["user.deleted"], async (messages) => {
       committed.push(...messages);
@@ -35,7 +35,7 @@ describe("carrier in-process", () => {
   });
 
   it("publish, to a group of several replicas, asks them in turn", async () => {
-    const messageBus = inProcessCarrier({ groups: ["kitchen"] });
+    const messageBus = inProcessMessageBus({ groups: ["kitchen"] });
     const asked: string[] = [];
     for (const replica of ["a", "b"]) {
       await messageBus.subscribe("kitchen", ["user.deleted"], async () => void asked.push(replica));

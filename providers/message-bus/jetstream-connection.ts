@@ -8,9 +8,9 @@ const PING_TIMEOUT_MS = 1_000;
 
 /** A connection that comes back for as long as it takes. */
 export interface JetStreamConnection {
-  /** Resolves after the first attempt. @throws CarrierError `denied` when the server does not know this user */
+  /** Resolves after the first attempt. @throws MessageBusError `denied` when the server does not know this user */
   readonly attempted: Promise<void>;
-  /** The connection, while there is one. @throws CarrierError that says what is wrong, at once */
+  /** The connection, while there is one. @throws MessageBusError that says what is wrong, at once */
   get(): NatsConnection;
   /** Whether the server answers now. */
   answers(): Promise<boolean>;

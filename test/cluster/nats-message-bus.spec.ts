@@ -17,7 +17,7 @@ import { natsOptions } from "../../providers/message-bus/nats-options.ts";
 import { type NatsServer, startNats } from "../servers/nats.ts";
 import { eventually } from "../support/eventually.ts";
 import { incoming, userDeleted } from "../support/messaging.ts";
-import { carriers } from "../support/nats.ts";
+import { messageBuses } from "../support/nats.ts";
 
 const GROUP = "kitchen";
 const TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -25,14 +25,14 @@ const TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const TAKEN_OVER_MS = 15_000;
 
 let server: NatsServer;
-let net: ReturnType<typeof carriers>;
+let net: ReturnType<typeof messageBuses>;
 let admin: NatsConnection;
 let manager: JetStreamManager;
 beforeAll(async () => {
   server = await startNats();
 });
 beforeEach(async () => {
-  net = carriers(server);
+  net = messageBuses(server);
   admin = await connect({ servers: server.url });
   manager = await admin.jetstreamManager();
 });
@@ -68,7 +68,7 @@ async function silentMember(group: string, batch: number, connection = admin): P
   return handed;
 }
 
-describe("carrier on JetStream", () => {
+describe("message bus on JetStream", () => {
   messageBusConformance(async () => {
     const namespace = `t-${newId()}`; // a stream of its own for each test
     return {
@@ -263,7 +263,7 @@ describe("carrier on JetStream", () => {
 
   it("a server that hangs, is not ready, and publish rejects before the relay's patience ends", async () => {
     const own = await startNats();
-    const hung = carriers(own);
+    const hung = messageBuses(own);
     const messageBus = hung.connect();
     await eventually(async () => expect(await messageBus.ready()).toBe(true));
     own.freeze();
@@ -284,7 +284,7 @@ describe("carrier on JetStream", () => {
   it("a server that is not there yet, is waited for; meanwhile everything is refused at once", async () => {
     const own = await startNats();
     await own.stop();
-    const early = carriers(own);
+    const early = messageBuses(own);
     const { messageBus, ids } = await member(undefined, early.connect());
     expect(await messageBus.ready()).toBe(false);
     const startedMs = performance.now();

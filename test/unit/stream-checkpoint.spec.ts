@@ -1,6 +1,10 @@
 import { describe, expect, it } from "@jest/globals";
 import type { StreamInfo } from "nats";
-import { checkpointOf, lossSince, parseCheckpoint } from "../../providers/message-bus/jetstream-mark.ts";
+import {
+  checkpointOf,
+  lossSince,
+  parseCheckpoint,
+} from "../../providers/message-bus/jetstream-checkpoint.ts";
 
 const HOUR_MS = 3_600_000;
 const NOW_MS = Date.parse("2026-11-22T12:00:00Z");
