@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { callCredential, sharedServer, TlsFileError } from "moleculer-grpc";
 import { readSettings, type Settings } from "../../lib/settings/settings.ts";
 import { type PeerStreams, peerStreams } from "../../packages/moleculer-grpc/src/peer-stream-client.ts";
-import { protoCatalogue } from "../../packages/moleculer-grpc/src/proto-catalogue.ts";
+import { type Method, protoCatalogue } from "../../packages/moleculer-grpc/src/proto-catalogue.ts";
 import { tlsIdentity } from "../../packages/moleculer-grpc/src/tls.ts";
 import { nodeBridge } from "../../platform/grpc.ts";
 import {
@@ -21,7 +21,7 @@ import {
 } from "../support/bridge.ts";
 import { authority, certificateFolder, EXPIRED, type Files } from "../support/certificates.ts";
 import { eventually } from "../support/eventually.ts";
-import { rawPeerStream, streamCredential } from "../support/peer-stream.ts";
+import { proxy, rawPeerStream, streamCredential } from "../support/peer-stream.ts";
 
 const ours = authority();
 const foreign = authority();
@@ -34,9 +34,8 @@ const files = {
   expired: certificates.write("caller", ours, { validity: EXPIRED, as: "expired" }),
   expiredServer: certificates.write("server", ours, { validity: EXPIRED, as: "expired-server" }),
 };
-const echo = protoCatalogue(PROTO_DIR).methodOf("probe.echo") as NonNullable<
-  ReturnType<ReturnType<typeof protoCatalogue>["methodOf"]>
->;
+const catalogue = protoCatalogue(PROTO_DIR);
+const echo = catalogue.methodOf("probe.echo") as Method;
 const nodes = cluster();
 let server: Node;
 let caller: Node;
@@ -79,9 +78,10 @@ describe("nodes with certificates", () => {
   ])("accept no peer stream from a client with %s", async (_, files, node) => {
     const before = server.state.contexts.length;
     const client = channelWith(files);
-    const { status, write } = rawPeerStream(client, streamCredential(NAMES.peerStream, node));
+    const { stream, status, write } = rawPeerStream(client, streamCredential(NAMES.peerStream, node));
     const request = echo.request.encode(EMPTY_ECHO);
     write({ id: 1, call: { path: echo.path, timeoutMs: 1_000, metadata: {}, request } });
+    stream.end(); // an accepted stream ends with OK
     await expect(status).resolves.toBe(Status.UNAUTHENTICATED);
     expect(server.state.contexts).toHaveLength(before);
     client.close();
@@ -110,6 +110,11 @@ describe("nodes with certificates", () => {
           error ? failed(error) : done(response),
         );
       });
+    await eventually(() =>
+      expect(server.broker.registry.getNodeList({ onlyAvailable: true }).map(({ id }) => id)).toContain(
+        "caller",
+      ),
+    );
     await expect(call("my-script")).resolves.toBeInstanceOf(Buffer);
     await expect(call("caller")).rejects.toMatchObject({ code: Status.UNAUTHENTICATED });
     client.close();
@@ -155,21 +160,51 @@ describe("a node that calls another", () => {
       request: echo.request.encode(EMPTY_ECHO),
       timeoutMs: 5_000,
     };
-    await expect(streams.call("server", `127.0.0.1:${port}`, call)).rejects.toMatchObject({
-      code: Status.UNAVAILABLE,
-    });
-    await expect(streams.call("server", `127.0.0.1:${port}`, call)).rejects.toBeDefined();
-    expect(reports.join("\n")).toMatch(new RegExp(reason));
-    expect(requests).toEqual([]);
+    const results = [];
+    for (let n = 0; n < 2; n++) {
+      results.push(await streams.call("server", `127.0.0.1:${port}`, call).catch(({ code }) => code));
+    }
     streams.close();
     fake.forceShutdown();
+    expect(results).toEqual([Status.UNAVAILABLE, Status.UNAVAILABLE]);
+    expect(reports.join("\n")).toMatch(new RegExp(reason));
+    expect(requests).toEqual([]);
+  });
+
+  it("connects anew after a renewal, and completes the running calls on the former connection", async () => {
+    const between = await proxy(server.address);
+    const streams = peerStreams({
+      ...{ secret: SECRET, node: "caller", names: NAMES, now: Date.now },
+      ...{ tls: tlsIdentity(files.caller), report: () => {} },
+    });
+    const call = (action: string, params: object) => {
+      const { path, request } = catalogue.methodOf(`probe.${action}`) as Method;
+      const asked = { path, metadata: {}, request: request.encode(params), timeoutMs: 5_000 };
+      return streams.call("server", between.address, asked);
+    };
+    try {
+      const running = call("wait", { key: "renewal" });
+      await eventually(() => expect(server.state.started).toContain("renewal"));
+      await call("echo", EMPTY_ECHO);
+      expect(between.connections()).toBe(1);
+      streams.reconnect();
+      await call("echo", EMPTY_ECHO);
+      expect(between.connections()).toBe(2);
+      server.state.waiting.get("renewal")?.();
+      await expect(running).resolves.toBeInstanceOf(Buffer);
+    } finally {
+      streams.close();
+      await between.close();
+    }
   });
 });
 
 describe("a renewed certificate", () => {
+  const apart = cluster();
+  afterAll(() => apart.stopAll());
+
   it("is used by both sides without a restart, and no call fails", async () => {
     const own = { one: certificates.write("one", ours), two: certificates.write("two", ours) };
-    const apart = cluster();
     const one = await apart.server({ nodeID: "one", bridge: { tls: { ...own.one, reloadMs: 20 } } });
     const two = await apart.start({ nodeID: "two", bridge: { tls: { ...own.two, reloadMs: 20 } } });
     await two.broker.waitForServices("probe");
@@ -183,7 +218,6 @@ describe("a renewed certificate", () => {
       expect(await certificateOf(one.address)).not.toBe(former);
     });
     await Promise.all(Array.from({ length: 20 }, call));
-    await apart.stopAll();
   });
 
   it("that cannot be used leaves the former one in place", async () => {

@@ -27,7 +27,9 @@ export function rawPeerStream(client: Client, credential = streamCredential()) {
 export async function proxy(address: string) {
   const [host, port] = address.split(":");
   const sockets = new Set<Socket>();
+  let connections = 0;
   const between: NetServer = createServer((near) => {
+    connections += 1;
     const far = connect({ host, port: Number(port) });
     for (const [one, other] of [
       [near, far],
@@ -47,6 +49,8 @@ export async function proxy(address: string) {
   return {
     address: `127.0.0.1:${(between.address() as { port: number }).port}`,
     reset,
+    /** How many there have been. */
+    connections: () => connections,
     close: async () => {
       reset();
       await new Promise((done) => between.close(done));
