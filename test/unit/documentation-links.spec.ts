@@ -1,0 +1,66 @@
+import { existsSync, globSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { describe, expect, it } from "@jest/globals";
+
+const root = resolve(import.meta.dirname, "../..");
+const pages = globSync(
+  ["*.md", "{docs,bench,deploy,packages,test}/**/*.md", ".github/**/*.md", "docs/**/*.md"],
+  {
+    cwd: root,
+    exclude: (name) => name === "node_modules",
+  },
+);
+const textOf = (page: string) => readFileSync(join(root, page), "utf8");
+/** Text outside of code, where `[a](b)` is a link. */
+const prose = (text: string) => text.replace(/^```[\s\S]*?^```/gm, "").replace(/`[^`\n]*`/g, "");
+
+/** The anchors of a page: its headings as GitHub spells them, and the ids that it sets itself. */
+function anchorsOf(text: string): Set<string> {
+  const headings = [...text.replace(/^```[\s\S]*?^```/gm, "").matchAll(/^#{1,6} (.+)$/gm)].map(([, title]) =>
+    (title as string)
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, "")
+      .replaceAll(" ", "-"),
+  );
+  return new Set([...headings, ...[...text.matchAll(/id="([^"]+)"/g)].map(([, id]) => id as string)]);
+}
+
+/** The relative links of a page that lead nowhere. */
+function deadLinks(page: string): string[] {
+  const links = [...prose(textOf(page)).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target as string);
+  return links
+    .filter((target) => !/^[a-z]+:/.test(target))
+    .filter((target) => {
+      const [path = "", anchor] = target.split("#");
+      const file = path === "" ? page : relative(root, join(root, dirname(page), path));
+      if (!existsSync(join(root, file))) return true;
+      return anchor !== undefined && file.endsWith(".md") && !anchorsOf(textOf(file)).has(anchor);
+    })
+    .map((target) => `${page}: ${target}`);
+}
+
+describe("relative links of the documentation", () => {
+  it("lead to a file, and to a heading of it where they name one", () => {
+    expect(pages.length).toBeGreaterThan(60);
+    expect(pages.flatMap(deadLinks)).toEqual([]);
+  });
+
+  it("are found dead where the file or the heading is missing", () => {
+    expect(anchorsOf("## As a cluster\n").has("as-a-cluster")).toBe(true);
+    expect(anchorsOf("```\n## no heading\n```\n").size).toBe(0);
+  });
+});
+
+/** Paths of our own files between backticks, as `services/api/gateway.ts`; patterns and ellipses are not paths. */
+const NAMED =
+  /`((?:contracts|services|providers|lib|mixins|docs|test|deploy|platform|packages|migrations|proto|k8s|bench)\/[\w./-]+)`/g;
+
+describe("files that CONTRIBUTING.md and the pages of docs name", () => {
+  it.each(pages.filter((page) => page === "CONTRIBUTING.md" || /^docs\/(?!adr|reliability)/.test(page)))(
+    "%s names only files that exist",
+    (page) => {
+      const named = [...textOf(page).matchAll(NAMED)].map(([, path]) => path as string);
+      expect(named.filter((path) => !existsSync(join(root, path)))).toEqual([]);
+    },
+  );
+});
