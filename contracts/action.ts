@@ -12,7 +12,7 @@ export interface ActionContract<P extends ParamsRule = ParamsRule, R extends Rul
   readonly idempotent: boolean;
 }
 
-/** The contract of one action: what it takes, what it returns, whether it may be repeated. */
+/** The contract of one action: its parameters, its result, and whether a caller may repeat it. */
 export function action<const P extends ParamsRule, const R extends Rule>(
   params: P,
   result: R,

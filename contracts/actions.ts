@@ -12,7 +12,7 @@ import { paymentActions } from "./payment-actions.ts";
 import { rootOf } from "./schema.ts";
 import { templatesActions } from "./templates.ts";
 
-/** Every action that one service offers to another, by its full name. */
+/** All actions that services offer each other, by full name. */
 export const actions = {
   ...ordersActions,
   ...paymentActions,
@@ -30,8 +30,8 @@ export type Params<N extends ActionName> = ParamsOf<(typeof actions)[N]>;
 export type Result<N extends ActionName> = ResultOf<(typeof actions)[N]>;
 
 /**
- * The schema of an action: its contract's parameters and retry policy around the handler that does the work.
- * Whatever a schema may hold besides (cache keys, say) goes in `more`.
+ * The Moleculer schema of an action: the contract's parameters and retry policy, and the handler.
+ * @param more other properties of the schema, as cache keys
  */
 export function implement<N extends ActionName>(
   name: N,
@@ -52,7 +52,7 @@ interface CanCall {
   call(name: string, params: unknown, options?: CallingOptions): Promise<unknown>;
 }
 
-/** `ctx.call` or `broker.call`, held to the contract: a misspelt action or parameter does not compile. */
+/** A typed `ctx.call` or `broker.call`: a misspelt action or parameter does not compile. */
 export function call<N extends ActionName>(
   from: CanCall,
   name: N,

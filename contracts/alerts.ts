@@ -5,11 +5,11 @@ const SUBJECT_MAX_LENGTH = 200;
 const DETAIL_MAX_LENGTH = 2_000;
 
 interface Kind {
-  /** Until an operator acts it is raised again and again: operators hear of one subject once an hour, or once. */
+  /** For an alert that is raised repeatedly until an operator acts: how often operators are notified of one subject. */
   told?: "hourly" | "once";
 }
 
-/** Everything that an operator is told; docs/operating.md says of each what to do. */
+/** All kinds of alerts; docs/operating.md describes the action for each. */
 export const alertKinds = {
   "order.not_ready": { told: "hourly" },
   "order.no_deliverer": { told: "hourly" },
@@ -43,8 +43,8 @@ export const alertKinds = {
 export type AlertKind = keyof typeof alertKinds;
 
 /**
- * How often operators hear of one subject. Each time also of a kind that only another version of the program knows: an
- * alert too many is better than one too few.
+ * How often operators are notified of one subject. A kind that only another version of the program knows counts as
+ * `each`, so that no alert is lost.
  */
 export function alertTold(kind: string): "each" | "hourly" | "once" {
   const known: Kind | undefined = Object.hasOwn(alertKinds, kind) ? alertKinds[kind as AlertKind] : undefined;
@@ -52,10 +52,10 @@ export function alertTold(kind: string): "each" | "hourly" | "once" {
 }
 
 /**
- * Something that an operator has to look at.
- * @param detail may hold what others wrote: it is shortened and cleaned, so that wording never fails a transaction
- * @param about `subject`: the payment, event, refund, order or whatever else it is about; `under`: the id that the
- *   message is kept under where that is another one, as the order of a refund
+ * The message for an alert, which asks an operator to act.
+ * @param detail may contain text from outside: it is shortened and cleaned, so that it cannot fail the transaction
+ * @param about `subject`: the id of the payment, event, refund or order; `under`: the `subject` of the message where it
+ *   differs, as the order of a refund
  */
 export function alert(
   kind: AlertKind,

@@ -20,13 +20,13 @@ export const bank = object({
   active: boolean,
   webcheckoutUrl: httpUrl,
   version: integer(1, 2 ** 31),
-  /** How it answers when it is asked what was paid; for operators, once it was asked. */
+  /** How the bank answers polls for payments; for operators only, and absent before the first poll. */
   contact: optional(
     object({
       answeredAt: optional(time),
-      /** Since when it has not answered. */
+      /** The time of the first poll without an answer. */
       silentSince: optional(time),
-      /** It is left alone until then. */
+      /** The bank is not polled before this time. */
       retryAt: optional(time),
       error: optional(text(500)),
     }),

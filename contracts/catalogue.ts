@@ -21,10 +21,10 @@ import {
 
 /** The price of one piece: never zero, and limited so that the sum of a cart cannot overflow. */
 const price = object({ amountMinor: integer(1, 1_000_000_000_00), currency: knownCurrency });
-/** How many pieces a partner may have on sale of one product. */
+/** The maximum stock of one product, in pieces. */
 export const STOCK_MAX = 1_000_000;
 const stock = integer(0, STOCK_MAX);
-/** Pieces that come back from cancelled orders may raise the stock above `STOCK_MAX`. */
+/** The current stock. Cancelled orders return pieces, which may raise it above `STOCK_MAX`. */
 const stockLeft = integer(0, 2 ** 31 - 1);
 
 const productFields = {
@@ -37,18 +37,18 @@ const storedProduct = stored(object(productFields)).props;
 export const product = object({ id: uuid, ...storedProduct, version });
 export type Product = Infer<typeof product>;
 
-/** A partner's offer of a product: one row of the customers' list. */
+/** A partner's offer of a product: one entry of the list of offers. */
 export const offer = object({
   productId: uuid,
   partnerId: uuid,
   partnerTitle: text(120),
   ...storedProduct,
   price: storedMoney,
-  /** Pieces left; absent where the partner does not count them. */
+  /** Pieces left; absent if the partner does not count its stock. */
   stock: optional(stockLeft),
-  /** Told to those who manage it; customers meet only active ones. */
+  /** Shown to the partner's staff and operators; customers see active offers only. */
   active: optional(boolean),
-  /** The product's version, for a conditional change; told to those who manage it. */
+  /** The product's version, for a conditional change; shown to the partner's staff and operators. */
   version: optional(version),
 });
 export type Offer = Infer<typeof offer>;
@@ -59,7 +59,7 @@ export const availability = object({
   price: storedMoney,
   stock: optional(stockLeft),
   active: boolean,
-  /** Counts what the partner changes, and what orders take and give back. */
+  /** Increases with each change by the partner or by an order. */
   version,
 });
 export type Availability = Infer<typeof availability>;
@@ -77,7 +77,7 @@ export const catalogueActions = {
     object({ ...partnerId, ...productFields, price, stock: optional(stock) }),
     offer,
   ),
-  /** Null takes an optional field away; an empty text, from older programs, does too. */
+  /** Null removes an optional field. An empty text, which older clients send, does the same. */
   "partners.updateProduct": action(
     object({
       ...partnerId,
@@ -95,8 +95,8 @@ export const catalogueActions = {
     idempotent: true,
   }),
   /**
-   * Sets the price and whether it is active; the first time, the partner begins to offer the product. Stock that is
-   * left out stays as it is, and null ends its counting. Once orders have changed it, another one needs the version.
+   * Sets price and `active`; the first call creates the offer. An absent stock stays unchanged, and null stops the
+   * counting of stock. After an order has changed the stock, a new stock requires the expected version.
    */
   "partners.setAvailability": action(
     object({
@@ -109,7 +109,7 @@ export const catalogueActions = {
     }),
     availability,
   ),
-  /** Adds pieces to a counted stock, or takes them away, whatever orders do at the same time. */
+  /** Adds pieces to a counted stock or removes them. Safe beside orders that change the stock at the same time. */
   "partners.changeStock": action(
     object({ ...partnerId, productId: uuid, change: integer(-STOCK_MAX, STOCK_MAX) }),
     availability,

@@ -1,13 +1,13 @@
 import { isId } from "../lib/ids.ts";
 import type { Caller, Role } from "./meta.ts";
 
-/** From the least to the most: whoever has several roles acts in the last of them. */
+/** In ascending order of rights: a user with several roles acts in the last of them. */
 const ROLES: readonly Role[] = ["customer", "deliverer", "partner", "admin"];
 
 /**
- * Who a verified access token says that its bearer is. The built-in provider states one `role`; Keycloak lists
- * what a user has in `realm_access.roles`, among roles of its own. Staff are staff of the partner that
- * `partner_id` names; whoever has the role without a partner acts in the next lower one.
+ * Reads the caller out of the claims of a verified access token. The built-in provider states one `role`; Keycloak
+ * lists the user's roles in `realm_access.roles`, among roles of its own. `partner_id` names the partner of a user with
+ * the role `partner`; without it, a user of Keycloak acts in the next lower role.
  * @throws Error for claims that name no user, no session or no role of ours
  */
 export function callerFrom(claims: Record<string, unknown>): Caller {

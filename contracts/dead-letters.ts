@@ -1,6 +1,6 @@
 import { type Infer, integer, object, optional, text, time, uuid } from "./schema.ts";
 
-/** A message that a service gave up on, or could not read. */
+/** A message that a service could not read or could not handle within its attempts. */
 export const deadLetter = object({
   id: uuid,
   service: text(40),
@@ -14,28 +14,28 @@ export const deadLetter = object({
 });
 export type DeadLetter = Infer<typeof deadLetter>;
 
-/** The number of dead letters that one call drops at most, well within the time-out of a statement. */
+/** The most dead letters that one call drops, well within the time-out of a statement. */
 export const DROP_MAX = 1_000;
-/** The number of dead letters that one call looks at, whether they match its filter or not. */
+/** The most dead letters that one call reads, whether they match its filter or not. */
 export const DROP_LOOKED_AT_MAX = 20_000;
-/** Partners has two tables of dead letters: those of its inbox, and calls to partners' systems. */
+/** Partners has two tables of dead letters: one for its inbox and one for calls to partners' systems. */
 const TABLES_MAX = 2;
 
-/** The dead letters that are dropped together: those that match every field that is given. */
+/** Selects the dead letters that match every given field. */
 const filter = {
   consumer: optional(text(60)),
   type: optional(text(60)),
   /** Calls to this partner's system. */
   partnerId: optional(uuid),
-  /** A part of the error, as the list shows it. */
+  /** A part of the error text that the list shows. */
   reason: optional(text(200)),
-  /** Those that were given up before this moment. */
+  /** Only dead letters that are older than this time. */
   before: optional(time),
 } as const;
 
 export const deadLetterDrop = object({
   ...filter,
-  /** Dead letters up to this id are left out. */
+  /** Skips dead letters up to this id. */
   cursor: optional(uuid),
   /** 0 only counts. */
   limit: optional({ ...integer(0, DROP_MAX), convert: true } as const),
@@ -44,9 +44,9 @@ export type DeadLetterDrop = Infer<typeof deadLetterDrop>;
 
 export const droppedLetters = object({
   dropped: integer(0, DROP_MAX * TABLES_MAX),
-  /** Dead letters that match and are still there, among those that the call looked at. */
+  /** Dead letters that match and remain, among those that the call read. */
   left: integer(0, DROP_LOOKED_AT_MAX * TABLES_MAX),
-  /** There is more to look at. The next call goes on here, because nothing is left before it or it only counts. */
+  /** Present if there are more dead letters to read: the `cursor` of the next call. */
   nextCursor: optional(uuid),
 });
 export type DroppedLetters = Infer<typeof droppedLetters>;

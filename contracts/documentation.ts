@@ -7,7 +7,7 @@ import {
 } from "moleculer-open-api";
 import { NO_CONTROL_CHARACTERS, type Rule, STORABLE } from "./schema.ts";
 
-/** Usual values of fields by the field's name. The field's rule wins. */
+/** Example values by field name. A value that the field's rule refuses is not used. */
 const values: Readonly<Record<string, unknown>> = {
   "Idempotency-Key": "0198c0de-7f31-7a10-9d2e-0b7c5d1e2f30",
   about: "the shop's name",
@@ -83,7 +83,7 @@ const values: Readonly<Record<string, unknown>> = {
   version: 3,
 };
 
-/** Texts of the forms that contracts know. The first that a rule accepts is taken. */
+/** Example texts for the formats in contracts. The first one that a rule accepts is used. */
 const candidates = [
   "2026-11-22T10:30:00Z",
   "EUR",
@@ -107,20 +107,20 @@ const candidates = [
 export const exampleOptions: ExampleOptions = { values, candidates };
 
 /**
- * A value that the rule accepts and that a reader recognizes; the same each time. Text of a form that no candidate has
- * is left out, which a test finds: add a candidate.
+ * A recognizable value that the rule accepts; always the same. A text that matches no candidate is absent. A test finds
+ * such texts: add a candidate.
  */
 export function exampleOf(rule: Rule, name = ""): unknown {
   return exampleWith(rule, exampleOptions, name);
 }
 
-/** How the OpenAPI and the AsyncAPI document write the rules of contracts. */
+/** Options for the rules of contracts in the OpenAPI and the AsyncAPI document. */
 export const schemaOptions: SchemaOptions = { strictObjects: true, pattern };
 
-/** Every control character but the line feed. Half a surrogate pair is no text that JSON could carry. */
+/** All control characters except the line feed. JSON cannot carry a lone surrogate, so none is listed. */
 const CONTROL = "\\x00-\\x09\\x0b-\\x1f\\x7f-\\x9f";
 
-/** A text that is trimmed and must not be empty must not be blank. */
+/** The JSON Schema pattern of a text rule. A trimmed text that must not be empty must not be blank either. */
 function pattern(rule: AnyRule): string | undefined {
   const { pattern, min = 0 } = rule;
   if (!(pattern instanceof RegExp) || pattern.source === STORABLE.source) return undefined;

@@ -3,15 +3,15 @@ import { Errors } from "moleculer";
 interface Entry {
   /** The HTTP status that the gateway answers with. */
   status: number;
-  /** One sentence for the reader of an answer; what happened in this case stands in the error's message. */
+  /** One sentence for the reader of an answer. The error's message describes the case at hand. */
   title: string;
-  /** Whether the very same call may succeed a moment later. Only such errors are ever repeated. */
+  /** Whether the same call may succeed a moment later. Calls are repeated only after such errors. */
   retryable?: true;
 }
 
 /**
- * Every error that Waybill itself answers with. The key is the `type` on the broker and, in lower case, the
- * `code` in a problem document; it never changes once released. docs/errors.md is generated from here.
+ * All errors that Waybill answers with. The key is the `type` on the broker and, in lower case, the `code` in a problem
+ * document; a released key never changes. docs/errors.md is generated from here.
  */
 export const errorCatalogue = {
   // Requests that cannot be understood.
@@ -88,36 +88,36 @@ export function entryOf(type: string): Entry | undefined {
 }
 
 /**
- * An error of the catalogue, in the framework's own class so that it survives the wire:
- * `throw fail("CHECK_EXPIRED", "Make a new check.")`. Readers branch on `type`.
- * @param detail what happened this time and what to do next; shown to the caller
- * @param data facts for the caller's program (names in camelCase)
+ * Makes an error of the catalogue: `throw fail("CHECK_EXPIRED", "Make a new check.")`. It is an instance of Moleculer's
+ * own class, so that the transporter carries it. Callers branch on `type`.
+ * @param detail the case at hand and the next step; shown to the caller
+ * @param data further values for the caller's program (names in camelCase)
  */
 export function fail(type: ErrorType, detail?: string, data?: object): Error {
   const entry: Entry = errorCatalogue[type];
   const message = detail ?? entry.title;
   if (entry.retryable) return new Errors.MoleculerRetryableError(message, entry.status, type, data);
   if (entry.status >= 500) {
-    // The framework's class for server errors calls itself retryable; the catalogue knows better, also over the wire.
+    // Moleculer's class for server errors is retryable by default; the catalogue decides instead, also on other nodes.
     const error = new Errors.MoleculerServerError(message, entry.status, type, data);
     return Object.assign(error, { retryable: false });
   }
   return new Errors.MoleculerClientError(message, entry.status, type, data);
 }
 
-/** One wrong field, in the words of the validator's rules. */
+/** One invalid field. `rule` is the name of the validator's rule. */
 export interface FieldError {
   field: string;
   rule: string;
   message: string;
 }
 
-/** The error for a field that is wrong by a rule that no schema can say. */
+/** The error for a field that breaks a rule which no schema can express. */
 export function invalidField(field: string, rule: string, message: string): Error {
   return fail("VALIDATION_ERROR", message, { errors: [{ field, rule, message }] satisfies FieldError[] });
 }
 
-/** The `type` of whatever was thrown; undefined for what is not an error of the broker. */
+/** The `type` of a thrown value; undefined for any value that is not an error of the broker. */
 export function typeOf(error: unknown): string | undefined {
   return (error as { type?: unknown } | null)?.type as string | undefined;
 }

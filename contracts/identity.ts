@@ -25,7 +25,7 @@ import { language, personName, phone, sessionId } from "./shared.ts";
 const anyText = { type: "string", max: 128, pattern: NO_NUL } as const;
 /** NIST SP 800-63B: length counts, composition rules do not. */
 const password = { ...anyText, min: 8 } as const;
-/** As somebody may have chosen it when other rules were in force. */
+/** A password in a sign-in: it may be older than the present rules. */
 const givenPassword = { ...anyText, min: 1 } as const;
 const code = matching(/^\d{6}$/, 6, "six digits");
 const birthDate = matching(/^\d{4}-\d\d-\d\d$/, 10, "a date, as 1990-05-17");
@@ -38,7 +38,7 @@ export const pushToken = object({
   deviceName: optional(text(100)),
 });
 
-/** Not every person has one: a form may send an empty text, which also takes it away. Spaces alone are a mistake. */
+/** Some people have no last name: an empty text removes it. A text of spaces only is refused. */
 const lastName = {
   ...personName,
   min: 0,
@@ -59,7 +59,7 @@ export const profile = object({
   id: uuid,
   email: text(254),
   ...stored(object(profileFields)).props,
-  /** Empty for somebody who has none. */
+  /** Empty for a user without a last name. */
   lastName: stored(text(100, 0)),
   language: stored(language),
   role,
@@ -67,7 +67,7 @@ export const profile = object({
   /** Staff who may invite others of their partner. */
   partnerAdmin: optional(boolean),
   emailConfirmed: boolean,
-  /** A new address that waits for its code. */
+  /** A new address that is not confirmed by its code yet. */
   pendingEmail: optional(text(254)),
   avatarVersion: optional(version),
   version,
@@ -120,9 +120,9 @@ export const identityActions = {
     object({ email, password, ...profileFields, pushToken: optional(pushToken) }),
     object({ userId: uuid, email: text(254) }),
   ),
-  /** With `password`, only for the registration that has it. */
+  /** With `password`: confirms only the registration that was made with this password. */
   "identity.confirm": action(object({ email, code, password: optional(givenPassword) }), nothing),
-  /** Answers the same for an unknown address: who is registered is nobody's business. */
+  /** Gives the same answer for an unknown address, so that it does not reveal registered addresses. */
   "identity.resendCode": action(object({ email }), nothing),
   "identity.signIn": action(
     object({
@@ -159,9 +159,9 @@ export const identityActions = {
     profile,
   ),
   "identity.confirmEmail": action(object({ code }), profile),
-  /** By the link that the former address got. */
+  /** Uses the token from the link that was sent to the former address. */
   "identity.undoEmailChange": action(object({ token: text(200), newPassword: optional(password) }), nothing),
-  /** `confirm`: also with orders that have not ended. */
+  /** `confirm`: deletes the account in spite of orders that have not ended. */
   "identity.deleteAccount": action(object({ password: givenPassword, confirm: optional(boolean) }), nothing),
   "identity.exportData": action(
     object({}),
@@ -177,7 +177,7 @@ export const identityActions = {
     }),
     object({ invitationId: uuid, expiresAt: time }),
   ),
-  /** Whoever has an account already proves it by its password and keeps the name that it has. */
+  /** If the address has an account, `password` must be that account's password, and the account keeps its name. */
   "identity.acceptInvitation": action(
     object({
       token: text(200),
@@ -189,7 +189,7 @@ export const identityActions = {
     }),
     object({ userId: uuid, email: text(254) }),
   ),
-  /** For Orders, on behalf of an operator; absent: nobody of this id has confirmed an account. */
+  /** For Orders, on behalf of an operator. `role` is absent if there is no confirmed account with this id. */
   "identity.findRole": action(object({ userId: uuid }), object({ role: optional(role) }), {
     idempotent: true,
   }),
@@ -197,8 +197,8 @@ export const identityActions = {
   /** Newest first. */
   "identity.audit": action(object(paging), page(auditEntry), { idempotent: true }),
   /**
-   * The first admin, for the launcher alone: it can be called only on identity's own node and has no route.
-   * Repeated for an admin who is there, it changes nothing, not even the password.
+   * Creates the first admin. Only the launcher calls it, on identity's own node; it has no route. For an admin that
+   * exists, it changes nothing, not even the password.
    */
   "identity.createAdmin": action(object({ email, password }), object({ userId: uuid, created: boolean })),
   "identity.jwks": action(object({}), object({ keys: listOf(publicKey) }), { idempotent: true }),

@@ -2,13 +2,13 @@ import { type Infer, object, type Rule, time, uuid, version } from "./schema.ts"
 import { position } from "./shared.ts";
 
 /**
- * What Orders broadcasts over the transporter for those who watch an order at this moment. Such an event may be
- * lost, and nothing depends on it: a watcher reads the order's history again, the event only says when.
+ * The events that Orders broadcasts over the transporter to the clients that watch an order now. An event may be lost,
+ * and no state depends on it: it only triggers a new read of the order's history.
  */
 export const liveEvents = {
-  /** The order has moved to this version, and its history tells of it. */
+  /** The order is at this version, and its history contains the transition. */
   "order.moved": object({ orderId: uuid, version: version }),
-  /** Its deliverer reported a position; kept nowhere but as the latest one. */
+  /** The deliverer reported a position. Only the latest one is stored. */
   "order.position": object({ orderId: uuid, position, at: time }),
 } as const satisfies Record<string, Rule>;
 

@@ -9,12 +9,12 @@ export function isMessageType(type: unknown): type is MessageType {
   return typeof type === "string" && Object.hasOwn(messages, type);
 }
 
-/** The `dataschema` of messages of this type: it names the version, so a consumer knows what it cannot read. */
+/** The `dataschema` of messages of this type. It contains the version, so that a consumer detects an unknown one. */
 export function dataschemaOf(type: MessageType): string {
   return `urn:waybill:message:${type}:${SCHEMA_VERSION}`;
 }
 
-/** What is wrong with the data of a message, in one line; undefined when it is as its schema says. */
+/** The errors in the data of a message, in one line; undefined for valid data. */
 export function problemOf(type: MessageType, data: unknown): string | undefined {
   if (typeof data !== "object" || data === null) return "the data is not an object";
   const check = checks.get(type) ?? checkOf(messages[type]);

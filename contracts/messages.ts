@@ -21,7 +21,7 @@ import {
 } from "./schema.ts";
 import { address, language, personName, sessionId } from "./shared.ts";
 
-/** The whole order at one version: the newest wins, so no reader ever waits for one that it missed. */
+/** The whole order at one version. The newest version wins, so a consumer can skip versions. */
 const orderSnapshot = object({
   version,
   orderId: uuid,
@@ -40,7 +40,7 @@ const orderSnapshot = object({
   address,
   pickup: address,
   note: optional(text(500)),
-  /** Who moved it: a user's id, `partner:<id>`, `bank:<id>` or `deadline`. */
+  /** The actor of the transition: a user's id, `partner:<id>`, `bank:<id>` or `deadline`. */
   actor: text(100),
   reason: optional(text(500)),
   readyAt: optional(time),
@@ -77,7 +77,7 @@ const user = object({
   firstName: personName,
   language,
   role: oneOf("customer", "deliverer", "partner", "admin"),
-  /** The push token that came with the registration or the profile. */
+  /** The push token from the registration or the profile. */
   pushToken: optional(object({ provider: text(20), token: text(4096), deviceName: optional(text(100)) })),
 });
 
@@ -101,7 +101,7 @@ const contents = {
   "user.registered": user,
   "user.updated": user,
   "user.deleted": object({ version, userId: uuid }),
-  /** A push token that came with the registration or the profile: it belongs to this session and goes with it. */
+  /** A push token from the registration or the profile. It belongs to this session and is removed with it. */
   "user.device_added": object({
     version,
     userId: uuid,
@@ -111,13 +111,13 @@ const contents = {
     token: text(4096),
     deviceName: optional(text(100)),
   }),
-  /** These sessions are over, however they ended: what was registered in them goes. */
+  /** These sessions have ended for any reason: the devices registered in them are removed. */
   "user.signed_out": object({ version, userId: uuid, sessionIds: listOf(sessionId) }),
   "partner.updated": object({ version, partner }),
-  /** Whether a partner was notified of an order to prepare; said once a notice was tried, and when it cannot be. */
+  /** Whether a partner was notified of an order to prepare; sent after the first try, and when no try is possible. */
   "partner.notified": partnerNotice,
   "availability.changed": object({ version, availability, deleted: boolean }),
-  /** A direct send, as a code by e-mail; what orders send comes from `order.*`. */
+  /** A direct request, as a code by e-mail. Notifications about orders follow from `order.*`. */
   "notification.requested": object({
     version,
     userId: optional(uuid),
@@ -125,21 +125,21 @@ const contents = {
     template: text(60),
     language,
     values: stringRecord,
-    /** Further values as JSON, for nobody to read on the way: codes and tokens, sealed for `mailSealPlace`. */
+    /** Secret values (codes and tokens) as JSON, encrypted with `mailSealPlace` as additional authenticated data. */
     sealed: optional(text(8_000)),
   }),
   "notification.sent": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
   "notification.failed": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
-  /** Its receiver wants no such news: it stands in the history and was sent to nobody. */
+  /** The recipient has switched this notification off: it is in the history and was not sent. */
   "notification.muted": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
-  /** It waits for the end of its receiver's quiet hours. */
+  /** The notification waits for the end of the recipient's quiet hours. */
   "notification.held": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
-  /** Its receiver's quiet hours have ended: it is delivered now. */
+  /** The recipient's quiet hours have ended: the notification is sent now. */
   "notification.due": object({ version, notificationId: uuid }),
-  /** It waited, and when it was due there was newer news of the same order. */
+  /** When the deferred notification was due, there was a newer one about the same order. */
   "notification.dropped": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
   "alert.raised": object({ version, kind: text(60), subject: text(200), detail: text(2000) }),
-  /** What an operator did, for the audit log that Identity keeps. Nobody's name stands in it. */
+  /** An operator's action, for Identity's audit log. It contains no names. */
   "audit.recorded": object({
     version,
     actorId: uuid,
@@ -151,8 +151,8 @@ const contents = {
 } as const satisfies Record<string, Rule>;
 
 /**
- * The data of every message that must arrive, by type. A breaking change takes a new type. A message tells what its
- * sender has stored, so no rule of what people may send is repeated here.
+ * The data of all messages that must arrive, by type. A breaking change needs a new type. A message contains values that
+ * its sender has stored, so the rules for user input are not repeated here.
  */
 export const messages = Object.fromEntries(
   Object.entries(contents).map(([type, data]) => [type, stored(data)]),
@@ -161,35 +161,35 @@ export const messages = Object.fromEntries(
 export type MessageType = keyof typeof messages;
 export type MessageData<T extends MessageType> = Infer<(typeof messages)[T]>;
 
-/** CloudEvents 1.0, in the names of its JSON format; `subject` is the id of what the message is about. */
+/** A CloudEvents 1.0 event, named as in its JSON format. `subject` is the id of the order, user or other entity. */
 export interface Message<T extends MessageType = MessageType> {
   specversion: "1.0";
-  /** UUIDv7: made in the transaction of the change, so it also tells the age. */
+  /** A UUIDv7 from the transaction of the change, so it contains the time of the message. */
   id: string;
-  /** The service that says it: `waybill/orders`. */
+  /** The sending service, as `waybill/orders`. */
   source: string;
   type: T;
   time: string;
   subject: string;
   dataschema: string;
-  /** W3C trace context of the work that made the change. */
+  /** W3C trace context of the change. */
   traceparent?: string;
   data: MessageData<T>;
 }
 
-/** What a producer states; id, time, source and trace context are added by the outbox. */
+/** A message as its producer makes it. The outbox adds id, time, source and trace context. */
 export interface NewMessage<T extends MessageType = MessageType> {
   type: T;
   subject: string;
   data: MessageData<T>;
 }
 
-/** What the sealed values of a mail belong to: copied into a mail of another kind or to somebody else they do not open. */
+/** Additional authenticated data of a mail's encrypted values: they decrypt only for this template and address. */
 export function mailSealPlace({ template, email }: { template: string; email: string }): string {
   return `mails/${template}/${email}`;
 }
 
-/** A message of one type, its data held to the type's schema by the compiler. */
+/** Makes a message of one type; the compiler checks its data against the schema of that type. */
 export function message<T extends MessageType>(
   type: T,
   subject: string,

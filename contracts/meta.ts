@@ -3,43 +3,43 @@ import type { Context } from "moleculer";
 export type Role = "customer" | "deliverer" | "partner" | "admin";
 
 /**
- * What travels with every call. It is written in one place, the gateway's `onBeforeCall`, and holds no
- * statement about who the caller is: only the token that proves it, which each service verifies for itself.
+ * The metadata of every call. Only the gateway writes it, for each request. It contains the caller's token, never the
+ * caller's identity: each service verifies the token itself.
  */
 export interface Meta {
-  /** The access token as it came in, without "Bearer". */
+  /** The access token as received, without "Bearer". */
   token?: string;
-  /** The value of X-Request-Id: given by the client or made by the gateway. */
+  /** The value of X-Request-Id, set by the client or else by the gateway. */
   requestId?: string;
-  /** The client's address as the gateway saw it, for limits and the audit log. */
+  /** The client's IP address as determined by the gateway, for limits and the audit log. */
   clientIp?: string;
-  /** The key of RFC draft idempotency-key-header, with the SHA-256 of the body that came with it. */
+  /** The key of RFC draft idempotency-key-header, with the SHA-256 of the request's body. */
   idempotency?: { key: string; bodyHash: string };
-  /** Written by the service on the way back: the answer was stored by an earlier request with the same key. */
+  /** Set by the service in its answer: an earlier request with the same key stored this answer. */
   replayed?: boolean;
 }
 
-/** Who calls, read from a verified token by the caller middleware of the service that runs the action. */
+/** The caller, read from a verified token by the middleware of the service that runs the action. */
 export interface Caller {
   id: string;
   role: Role;
   sessionId: string;
-  /** The one partner whose staff the caller is; only with the role `partner`. */
+  /** The partner that the caller works for; only with the role `partner`. */
   partnerId?: string;
-  /** Staff who may invite others of their partner. */
+  /** Whether the caller may invite further staff of the partner. */
   partnerAdmin?: boolean;
 }
 
-/** What an action of this node knows besides; it never crosses the wire. */
+/** The local values of a call on this node; they are never sent to another node. */
 export interface Locals {
   caller?: Caller;
-  /** The node (or plain gRPC client) that called over the bridge, as its credential proved. */
+  /** The authenticated node or gRPC client that called over gRPC. */
   peer?: string;
-  /** What carried the call, on both of its sides: the bridge says so, the transporter does not. */
+  /** The transport of the call, on both of its sides. Set for gRPC only. */
   wire?: "grpc";
-  /** Aborted when whoever called over the bridge has gone or waits no longer. */
+  /** Aborted when the gRPC caller has disconnected or stopped waiting. */
   signal?: AbortSignal;
-  /** Hears of the handler's work, which may go on when nobody waits for its answer any more. */
+  /** Called with the handler's promise, which may stay pending after the caller has stopped waiting. */
   working?: (work: Promise<unknown>) => void;
 }
 

@@ -23,7 +23,7 @@ import { language } from "./shared.ts";
 
 export const pushProvider = oneOf("onesignal", "fcm", "apns", "webpush", "sandbox");
 
-/** A sender of notifications: which push providers it may use, in which order, with which settings. */
+/** A sender of notifications: its push providers in order of preference, with their settings. */
 export const agent = object({
   id: uuid,
   name: text(100),
@@ -35,7 +35,7 @@ export const agent = object({
 });
 export type Agent = Infer<typeof agent>;
 
-/** Settings by provider, e.g. `{ provider: "onesignal", values: { appId, apiKey } }`; never shown again. */
+/** Settings of one provider, as `{ provider: "onesignal", values: { appId, apiKey } }`; no answer contains them. */
 const providerSettings = object({ provider: pushProvider, values: stringRecord });
 
 export const device = object({
@@ -46,7 +46,7 @@ export const device = object({
   createdAt: time,
 });
 
-/** From one minute of the day until another, which may be the next day's, by the clock on somebody's wall. */
+/** A daily period in minutes after midnight, local time. An end before the start lies on the next day. */
 const quietHours = object({
   fromMinute: integer(0, 1439),
   untilMinute: integer(0, 1439),
@@ -57,7 +57,7 @@ export type QuietHours = Infer<typeof quietHours>;
 export const preferences = object({
   push: boolean,
   email: boolean,
-  /** What can wait is held back until they end. */
+  /** Notifications that can wait are deferred until the end of this period. */
   quietHours: optional(quietHours),
 });
 export type Preferences = Infer<typeof preferences>;
@@ -79,8 +79,8 @@ export const notification = object({
   body: text(2000),
   orderId: optional(uuid),
   /**
-   * `muted`: kept here only, since the recipient wants neither pushes nor mails. `held`: it waits for the end of
-   * their quiet hours. `dropped`: when these ended there was newer news of the same order.
+   * `muted`: stored but not sent, because the recipient has switched off pushes and mails. `held`: deferred until the
+   * end of the quiet hours. `dropped`: at that time there was a newer notification about the same order.
    */
   state: oneOf("pending", "held", "sent", "muted", "dropped", "failed"),
   attempts: listOf(attempt),
@@ -89,7 +89,7 @@ export const notification = object({
 export type NotificationView = Infer<typeof notification>;
 
 export const notificationsActions = {
-  /** Keeps the token; one that another device held moves. With `deviceId`, a further token of a device of mine. */
+  /** Stores a token; a token of another device moves to this one. With `deviceId`: adds it to the caller's device. */
   "notifications.addDevice": action(
     object({ ...pushToken.props, language: optional(language), deviceId: optional(uuid) }),
     device,
@@ -97,7 +97,7 @@ export const notificationsActions = {
   "notifications.devices": action(object({}), object({ items: listOf(device) }), { idempotent: true }),
   "notifications.removeDevice": action(object({ deviceId: uuid }), nothing, { idempotent: true }),
   "notifications.preferences": action(object({}), preferences, { idempotent: true }),
-  /** Not repeated by the broker: a repeat would undo what came in between. */
+  /** The broker does not repeat it: a repeat would undo changes that came in between. */
   "notifications.setPreferences": action(preferences, preferences),
   "notifications.list": action(object(paging), page(notification), { idempotent: true }),
   "notifications.agents": action(object({}), object({ items: listOf(agent) }), { idempotent: true }),

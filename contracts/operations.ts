@@ -2,19 +2,19 @@ import { action } from "./action.ts";
 import { deadLetter, deadLetterDrop, droppedLetters } from "./dead-letters.ts";
 import { listOf, nothing, object, paging, uuid } from "./schema.ts";
 
-/** The services that have queues, and so dead letters. */
+/** The services that have queues and therefore dead letters. */
 export const queueOwners = ["orders", "partners", "notifications", "identity"] as const;
 export type QueueOwner = (typeof queueOwners)[number];
 
 /**
- * What every service with an inbox answers about its own queues. The consumer mixin brings these actions, so
- * that the gateway and the REPL find them as `<service>.deadLetters` and so on.
+ * The actions of every service with an inbox on its own queues. The consumer mixin adds them to the service as
+ * `<service>.deadLetters` and so on, for the gateway and the REPL.
  */
 const deadLetters = action(object({ limit: paging.limit }), object({ items: listOf(deadLetter) }), {
   idempotent: true,
 });
 const oneDeadLetter = action(object({ id: uuid }), nothing, { idempotent: true });
-/** Never repeated by the broker: a repeat drops the next ones, and its answer does not count the first. */
+/** The broker does not repeat it: a repeat would drop further letters, and its answer would not count the first ones. */
 const dropDeadLetters = action(deadLetterDrop, droppedLetters);
 
 export const operationsActions = {

@@ -1,6 +1,6 @@
 import { type Infer, oneOf } from "./schema.ts";
 
-/** How long a partner has to accept an order, counted from the moment it was notified of the order. */
+/** The time for a partner to accept an order, in milliseconds since the partner was notified. */
 export const ACCEPTANCE_MS = 600_000;
 
 export const orderStatus = oneOf(

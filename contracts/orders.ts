@@ -36,14 +36,14 @@ import {
 import { address, givenAddress, phone, position } from "./shared.ts";
 
 const reason = text(500);
-/** How often something was tried that is tried until it succeeds. */
+/** A number of attempts. */
 const tries = integer(0, 2 ** 31 - 1);
 
 export { ACCEPTANCE_MS, type OrderStatus, orderStatus, type PaymentStatus, paymentStatus };
 
 export const orderCustomer = stored(object({ id: uuid, name: text(200), phone: optional(phone) }));
 
-/** The order as its owner, its partner, its deliverer and the operators see it. */
+/** The order as customers, partner staff, deliverers and operators see it. */
 export const order = object({
   id: uuid,
   status: orderStatus,
@@ -61,20 +61,20 @@ export const order = object({
   note: optional(text(500)),
   bankId: uuid,
   checkoutUrl: optional(httpUrl),
-  /** When the state it waits in ends by itself or raises an alert. */
+  /** The time at which the order's state ends by itself or raises an alert. */
   deadlineAt: optional(time),
-  /** When the partner said that it will be ready. */
+  /** The time that the partner has promised for the order to be ready. */
   readyAt: optional(time),
   reason: optional(reason),
-  /** The photo that was taken at the handover, where the partner requires one. */
+  /** The photo of the handover, if the partner requires one. */
   proofPhotoId: optional(text(100)),
-  /** Four digits that the customer tells the deliverer; shown to the customer only. */
+  /** Four digits that the customer gives to the deliverer; shown to the customer only. */
   pin: optional(matching(/^\d{4}$/, 4, "four digits")),
   /** Opens the public tracking page; shown to the customer only. */
   trackingToken: optional(text(200)),
   createdAt: time,
   updatedAt: time,
-  /** In the list of stuck orders: why it stands there. */
+  /** In the list of stuck orders: the reason. */
   stuckBecause: optional(text(1000)),
 });
 export type OrderView = Infer<typeof order>;
@@ -100,10 +100,10 @@ export const historyEvent = object({
 });
 export type HistoryEvent = Infer<typeof historyEvent>;
 
-/** Where the deliverer is, as those who follow the order are told. */
+/** The deliverer's position as shown to users who follow the order. */
 export const orderPosition = object({ ...position.props, at: time });
 
-/** A ready order in the deliverers' pool: where from, where to, nothing of the customer but the place. */
+/** A ready order in the deliverers' pool. It contains the destination, but no other data of the customer. */
 export const poolEntry = object({
   orderId: uuid,
   partnerId: uuid,
@@ -111,14 +111,14 @@ export const poolEntry = object({
   pickup: address,
   destination: address,
   fee: storedMoney,
-  /** From the position that was given to the pickup, as the crow flies. */
+  /** The straight-line distance from the given position to the pickup. */
   distanceMeters: optional(integer(0, 40_100_000)),
   readySince: time,
 });
 
 export const receiptOutcome = oneOf("accepted", "underpaid", "overpaid", "late", "unmatched");
 
-/** Whose loss a refund is; `nobody`: the money never was anybody's but the customer's. */
+/** The party that bears the cost of a refund; `nobody`: the money was the customer's own. */
 export const bearer = oneOf("nobody", "partner", "platform");
 
 export const tracking = object({
@@ -130,7 +130,7 @@ export const tracking = object({
   updatedAt: time,
 });
 
-/** Why an order is where it is, in one answer. */
+/** The diagnosis of one order, for operators. */
 export const diagnosis = object({
   order,
   history: listOf(historyEvent),
@@ -139,7 +139,7 @@ export const diagnosis = object({
       at: time,
       overdue: boolean,
       effect: text(200),
-      /** How often it could not be acted on, why, and when it is tried again. */
+      /** The number of failed attempts to apply the deadline, the last error, and the time of the next attempt. */
       failures: optional(integer(1, 2 ** 31 - 1)),
       error: optional(text(500)),
       retryAt: optional(time),
@@ -148,9 +148,9 @@ export const diagnosis = object({
   /** Of a paid order: whether its partner was notified. */
   partnerNotice: optional(
     object({
-      /** When Orders heard of it: the time to accept counts from here. Absent: the partner was not notified yet. */
+      /** When Orders received the notice's result; the time to accept starts here. Absent: not notified yet. */
       at: optional(time),
-      /** Why the partner was not notified, as far as it is known. */
+      /** The known reason why the partner was not notified. */
       problem: optional(text(500)),
     }),
   ),
@@ -175,10 +175,10 @@ export const diagnosis = object({
     }),
   ),
   disputes: listOf(dispute),
-  /** How its bank is asked what was paid, in case the callback was lost. */
+  /** The polls of the bank for payments whose callback was lost. */
   reconciliation: optional(
     object({
-      /** Absent: it need not be asked any more. */
+      /** The time of the next poll. Absent: there is none. */
       nextAt: optional(time),
       looks: tries,
       answeredAt: optional(time),
@@ -191,21 +191,21 @@ const orderId = { orderId: uuid } as const;
 
 export const ordersActions = {
   /**
-   * For the gateway, which vouches for the quote out of its cache of checks. It bears a repeat, but the time budget
-   * holds one try with Partners and the bank: the next one is the client's.
+   * For the gateway, which takes the quote from its cache of checks. A repeat is safe, but the deadline of the request
+   * allows one attempt with Partners and the bank only, so the client has to repeat it.
    */
   "orders.confirm": action(object({ bankId: uuid, quote, customer: orderCustomer }), confirmation),
-  /** For the gateway, when it no longer has the check of a confirmation that is repeated. */
+  /** For the gateway: a repeated confirmation whose check is no longer in the cache. */
   "orders.reopenCheckout": action(object({ ...orderId, bankId: uuid }), confirmation),
-  /** The raw callback of a bank; verified by that bank's adapter. Answers after the commit only. */
+  /** The raw callback of a bank, verified by the bank's adapter. Answers after the commit. */
   "orders.receivePayment": action(
     object({ bankId: uuid, headers: stringRecord, body: { type: "string", max: 65_536 } as const }),
     nothing,
     { idempotent: true },
   ),
-  /** For Partners, over the broker: a genuine callback of the partner's system. Commits it with its effect. */
+  /** For Partners: a verified callback of the partner's system. Commits the callback with its effect. */
   "orders.applyPartnerCallback": action(partnerCallback, nothing, { idempotent: true }),
-  /** For Partners, which asks before it acts on what may be long past: where the order is now. Absent: there is none. */
+  /** For Partners, which reads the present state before it acts on an old message. Absent: there is no such order. */
   "orders.state": action(
     object(orderId),
     object({
@@ -242,12 +242,12 @@ export const ordersActions = {
   "orders.claim": action(object(orderId), order, { idempotent: true }),
   "orders.unclaim": action(object({ ...orderId, reason: optional(reason) }), order, { idempotent: true }),
   "orders.reportLocation": action(
-    /** `at`: when the device was there. A position that is older than the one known changes nothing. */
+    /** `at`: the time of the position by the device. A position older than the stored one has no effect. */
     object({ ...orderId, position, at: optional(time) }),
     nothing,
     { idempotent: true },
   ),
-  /** A wrong PIN counts each time it comes, so that nothing but the deliverer repeats it. */
+  /** The broker does not repeat it, because every call with a wrong PIN counts. */
   "orders.deliver": action(
     object({ ...orderId, pin: matching(/^\d{4}$/, 4, "four digits"), photoId: optional(text(100)) }),
     order,

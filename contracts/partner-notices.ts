@@ -1,10 +1,9 @@
 import { type Infer, integer, object, oneOf, optional, text, uuid } from "./schema.ts";
 
 /**
- * The result of notifying a partner of an order to prepare. `delivered`: its system accepted the webhook.
- * `unreachable`: its system did not accept it, for a reason on the partner's side. `no_endpoint`: no system
- * of the partner listens; its staff see the order in their list. `held_up`: the platform could not make or
- * send the webhook.
+ * The result of notifying a partner of an order to prepare. `delivered`: the partner's system accepted the webhook.
+ * `unreachable`: it did not, for a reason on the partner's side. `no_endpoint`: the partner has no webhook; its staff
+ * see the order in their list. `held_up`: the platform could not make or send the webhook.
  */
 export const partnerNotice = object({
   version: integer(1, 2 ** 31),

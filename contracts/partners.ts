@@ -54,14 +54,14 @@ const partnerFields = {
   proof: oneOf("pin", "pin_and_photo"),
 } as const;
 
-/** The same as somebody gives it. */
+/** The same fields as user input, with stricter rules. */
 const givenPartnerFields = { ...partnerFields, address: givenAddress, currency: knownCurrency } as const;
 
 export const partner = object({
   id: uuid,
   ...stored(object(partnerFields)).props,
   hours,
-  /** Takes orders at this moment: enabled, verified, within its hours and not paused. */
+  /** Whether the partner takes orders now: enabled, verified, within its hours and not paused. */
   open: boolean,
   busyUntil: optional(time),
   verified: boolean,
@@ -70,7 +70,7 @@ export const partner = object({
 });
 export type Partner = Infer<typeof partner>;
 
-/** What an order keeps of its partner. */
+/** The copy of the partner's data that is stored with an order. */
 export const partnerSnapshot = object({
   id: uuid,
   ...stored(object({ title: text(120), brand: optional(text(120)), phone })).props,
@@ -85,7 +85,7 @@ const line = { productId: uuid, title: text(160), quantity, unitPrice: storedMon
 export const quotedLine = stored(object(line));
 export type QuotedLine = Infer<typeof quotedLine>;
 
-/** What a cart costs, promised for ten minutes; the gateway keeps it for the customer. */
+/** The price of a cart, guaranteed for ten minutes; the gateway stores it for the customer. */
 export const quote = object({
   checkId: uuid,
   expiresAt: time,
@@ -102,30 +102,30 @@ export const webhookEndpoint = object({
   partnerId: uuid,
   url: optional(httpUrl),
   enabled: boolean,
-  /** Shown once, when it is made; elsewhere absent. Standard Webhooks form, `whsec_…`. */
+  /** In the form of Standard Webhooks, `whsec_…`. Present only in the answer that creates it. */
   secret: optional(text(200)),
-  /** The previous secret still verifies until then. */
+  /** The previous secret is valid until this time. */
   previousSecretUntil: optional(time),
-  /** Since when the system has answered that it is gone for good (410): the partner takes no orders until this is set. */
+  /** When the system answered 410 Gone. The partner takes no orders until its webhook is set again. */
   goneSince: optional(time),
 });
 export type WebhookEndpoint = Infer<typeof webhookEndpoint>;
 
-/** One try of telling a partner's system something; the message id is the same on every try. */
+/** One attempt to send a message to a partner's system. All attempts have the same message id. */
 export const webhookDelivery = object({
   id: uuid,
   messageId: text(100),
   type: text(60),
   orderId: optional(uuid),
   attempt: integer(1, 1000),
-  /** Failed: another try follows; dead: it was the last; stopped: no longer wanted, the order was cancelled. */
+  /** `failed`: another attempt follows; `dead`: it was the last one; `stopped`: the order was cancelled. */
   state: oneOf("pending", "accepted", "failed", "dead", "stopped"),
   statusCode: optional(integer(0, 999)),
   durationMs: optional(integer(0, 600_000)),
   responseHead: optional(text(1024, 0)),
-  /** Why there is no answer. */
+  /** The reason why there is no answer. */
   error: optional(text(200)),
-  /** When a pending try is due. */
+  /** The time of a pending attempt. */
   dueAt: optional(time),
   createdAt: time,
 });
@@ -133,7 +133,7 @@ export type WebhookDelivery = Infer<typeof webhookDelivery>;
 
 const partnerId = { partnerId: uuid } as const;
 
-/** What a partner's system says of an order, once its signature was found genuine. */
+/** A report of a partner's system on an order, after its signature was verified. */
 export const partnerCallback = stored(
   object({
     partnerId: uuid,
@@ -142,9 +142,9 @@ export const partnerCallback = stored(
     type: oneOf("order.accepted", "order.rejected", "order.delayed", "order.ready"),
     orderId: uuid,
     reason: optional(text(500)),
-    /** When the order will be ready, with `order.accepted` and `order.delayed`. */
+    /** The promised time for the order to be ready, with `order.accepted` and `order.delayed`. */
     readyAt: optional(time),
-    /** When the partner's system said so, by its own clock: of two promises the one that was made later holds. */
+    /** The time of the report by the clock of the partner's system: the latest promise holds. */
     saidAt: optional(time),
   }),
 );
@@ -154,7 +154,7 @@ export const partnersActions = {
   "partners.list": action(object({ ...paging }), page(partner), { idempotent: true }),
   "partners.get": action(object({ ...partnerId }), partner, { idempotent: true }),
   "partners.create": action(object(givenPartnerFields), partner),
-  /** Null takes an optional field away; an empty text, from older programs, does too. */
+  /** Null removes an optional field. An empty text, which older clients send, does the same. */
   "partners.update": action(
     object({
       ...partnerId,
@@ -173,7 +173,7 @@ export const partnersActions = {
     }),
     partner,
   ),
-  // Writes that replace something are never repeated by the broker: a repeat would undo what came in between.
+  // The broker does not repeat writes that replace a value: a repeat would undo changes that came in between.
   "partners.setHours": action(
     object({ ...partnerId, expectedVersion: optional(version), hours, at: optional(time) }),
     partner,
@@ -198,7 +198,7 @@ export const partnersActions = {
     quote,
     { idempotent: true },
   ),
-  /** Holds the stock of an order at the expected prices; for Orders only. A repeat finds its own reservation. */
+  /** Reserves the stock of an order at the expected prices; for Orders only. A repeat finds its own reservation. */
   "partners.reserve": action(
     object({
       orderId: uuid,
@@ -210,7 +210,7 @@ export const partnersActions = {
     partnerSnapshot,
     { idempotent: true },
   ),
-  /** Gives the stock back; for Orders only. Leaves a tombstone that refuses a reservation that comes late. */
+  /** Releases the reserved stock; for Orders only. Leaves a tombstone, which refuses a late reservation. */
   "partners.release": action(object({ orderId: uuid }), nothing, { idempotent: true }),
 
   "partners.getWebhook": action(object(partnerId), webhookEndpoint, { idempotent: true }),
@@ -224,8 +224,8 @@ export const partnersActions = {
   ),
   "partners.replayWebhookDelivery": action(object({ ...partnerId, deliveryId: uuid }), webhookDelivery),
   /**
-   * Verifies the raw callback and has Orders commit it before it answers. A repeat has no further effect, but
-   * it is the partner's system that repeats: our own tries would outlast the gateway's patience.
+   * Verifies the raw callback, and answers after Orders has committed it. A repeat has no further effect, but the broker
+   * does not repeat it: that would take longer than the gateway's time limit. The partner's system repeats it instead.
    */
   "partners.receiveCallback": action(
     object({ ...partnerId, headers: stringRecord, body: { type: "string", max: 65_536 } as const }),

@@ -5,7 +5,7 @@ import { object, page, paging, text, uuid } from "./schema.ts";
 
 const reason = text(500);
 
-/** Actions of operators on payments that the rules leave to them. */
+/** Actions of operators on payments that cannot be processed automatically. */
 export const paymentActions = {
   "orders.listUnmatched": action(object({ ...paging }), page(unmatchedPayment), { idempotent: true }),
   "orders.refundPayment": action(object({ receiptId: uuid, reason }), refund),

@@ -4,11 +4,11 @@ const atBank = { bankId: uuid, paymentId: text(200), orderId: optional(uuid), am
 
 export const refundState = oneOf("pending", "sent", "unknown", "completed", "failed");
 
-/** A payment that fits no order, or came in another currency than its order's, and has not gone back yet. */
+/** A payment without a matching order, or in another currency than its order, that was not refunded yet. */
 export const unmatchedPayment = object({
   id: uuid,
   ...atBank,
-  /** The order as the bank names it. */
+  /** The order's name in the bank's report. */
   statedOrder: text(200),
   at: time,
   /** Its newest refund. */
@@ -17,13 +17,13 @@ export const unmatchedPayment = object({
 
 export const refund = object({ id: uuid, ...atBank, state: refundState, reason: text(500) });
 
-/** `closed`: it came to no chargeback. */
+/** `closed`: it ended without a chargeback. */
 export const disputeState = oneOf("open", "won", "lost", "closed");
 
-/** A payment that its customer disputes at the bank. */
+/** A payment that the customer has disputed at the bank. */
 export const dispute = object({
   id: uuid,
-  /** The bank's own name for it. */
+  /** The bank's id of the dispute. */
   disputeId: text(200),
   ...atBank,
   reason: text(200),

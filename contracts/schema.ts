@@ -1,16 +1,15 @@
 import { currencies } from "../lib/money.ts";
 
 /**
- * The little language in which every contract is written once. A schema is a plain fastest-validator rule, so
- * it validates as it stands; `Infer` reads the TypeScript type off it, and the OpenAPI document, the Swagger
- * page and the test that holds the .proto files against the contracts read the same object.
+ * The building blocks of contracts. A schema is a plain fastest-validator rule. `Infer` derives the TypeScript type from
+ * it; the OpenAPI document, the Swagger page and the test of the .proto files read the same object.
  */
 export interface Rule {
   readonly type: string;
   readonly optional?: boolean;
-  /** Of an optional field of a change: null takes away what is there. */
+  /** For an optional field of a change: null removes the present value. */
   readonly nullable?: boolean;
-  /** Of a field that is always there: what a client means that leaves it out. */
+  /** For a field that is always stored: the value if the client omits it. */
   readonly absent?: string;
 }
 
@@ -51,7 +50,7 @@ export type Infer<R> = R extends { readonly type: "enum"; readonly values: reado
               ? string
               : never;
 
-/** An object without any other fields than these. */
+/** An object with these fields only. */
 export function object<const P extends Props>(props: P) {
   return { type: "object", strict: true, props } as const;
 }
@@ -60,7 +59,7 @@ export function array<const R extends Rule>(items: R, limits: { min?: number; ma
   return { type: "array", items, ...limits } as const;
 }
 
-/** A list in an answer; its length is bounded by what was asked for, not by the schema. */
+/** A list in an answer. The request limits its length, not the schema. */
 export function listOf<const R extends Rule>(items: R) {
   return { type: "array", items } as const;
 }
@@ -69,7 +68,7 @@ export function optional<const R extends Rule>(rule: R) {
   return { ...rule, optional: true } as const satisfies Rule;
 }
 
-/** A field of a change: left out, what is there stays; null takes it away. */
+/** A field of a change: if absent, the present value stays; null removes it. */
 export function clearable<const R extends Rule>(rule: R) {
   return { ...rule, optional: true, nullable: true } as const satisfies Rule;
 }
@@ -78,15 +77,15 @@ export function oneOf<const V extends string>(...values: V[]) {
   return { type: "enum", values } as const;
 }
 
-/** Text of a bounded length without control characters (a NUL would be refused by PostgreSQL only later). */
+/** A text of limited length without control characters. PostgreSQL cannot store a NUL. */
 export function text(max: number, min = 1) {
   const messages = { stringPattern: "Must not hold control characters." };
   return { type: "string", min, max, trim: true, pattern: NO_CONTROL_CHARACTERS, messages } as const;
 }
 
 /**
- * Text of one form.
- * @param form tells people what it is, after "Must be"; without quotation marks, for the validator compiles it
+ * A text that matches a pattern.
+ * @param form describes the text after "Must be"; without quotation marks, because the validator compiles it into code
  */
 export function matching(pattern: RegExp, max: number, form: string) {
   return { type: "string", pattern, max, messages: { stringPattern: `Must be ${form}.` } } as const;
@@ -100,25 +99,25 @@ export function decimal(min: number, max: number) {
   return { type: "number", min, max } as const;
 }
 
-// Every control character but the line feed, and every lone surrogate.
+// Refuses all control characters except the line feed, and all lone surrogates.
 export const NO_CONTROL_CHARACTERS = /^(?:\n|[^\p{Cc}\p{Cs}])*$/u;
 
-/** The largest version of a row that every contract and uint32 of the proto files can hold. */
+/** The largest version of a row: the range of uint32 in the proto files. */
 export const VERSION_MAX = 2 ** 32 - 1;
-/** How often a resource was changed, in its ETag; what an If-Match is compared with. */
+/** The number of changes of a resource. It is the ETag, with which an If-Match is compared. */
 export const version = integer(1, VERSION_MAX);
 
 export const uuid = { type: "uuid" } as const;
 export const boolean = { type: "boolean" } as const;
-// Letters and digits, those of every script among them: "bücher" is sent as it is read. The classes are negated so
-// that every dialect of regular expressions has them.
+// Letters and digits of all scripts: "bücher" is accepted as written. The classes are negated, because all dialects of
+// regular expressions support this form.
 const MAIL_LETTER = String.raw`[^\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]`;
 const MAIL_LETTER_OR_HYPHEN = String.raw`[^\x00-\x2c\x2e\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]`;
 const MAIL_LABEL = `${MAIL_LETTER}(?:${MAIL_LETTER_OR_HYPHEN}{0,61}${MAIL_LETTER})?`;
 /**
- * An e-mail address as browsers take it (HTML Living Standard), in lower case and with a domain that has a dot. An
- * internationalized domain becomes Punycode, which every mail server understands: one address has one spelling.
- * fastest-validator's own `email` rule lets control characters through.
+ * An e-mail address as browsers accept it (HTML Living Standard), in lower case and with a dot in its domain. An
+ * internationalized domain is converted to Punycode, so that an address has one spelling only.
+ * fastest-validator's own `email` rule accepts control characters.
  */
 export const email = {
   type: "string",
@@ -136,24 +135,23 @@ export const email = {
     mailDomain: "Must be an e-mail address whose domain can be registered.",
   },
 } as const;
-/** Any characters but NUL, which no text may hold. */
+/** All characters except NUL. */
 export const NO_NUL = /^[^\0]*$/;
-/** Names and values of text, as HTTP headers, the values of a template or a provider's settings. */
+/** A map of texts, as HTTP headers, the values of a template or a provider's settings. */
 export const stringRecord = {
   type: "record",
   key: { type: "string", pattern: /^[!-~]{1,256}$/, messages: { stringPattern: "Is no name." } },
   value: { type: "string", max: 65_536, pattern: NO_NUL },
 } as const;
-// A host as browsers write it down, whose own letters are in Punycode, without anybody's name and password in front:
-// what fits is an address for every client that reads it in an answer.
+// A host as browsers serialize it (Punycode), without user name and password: every client can use such an address.
 const LABEL = "[a-zA-Z0-9_-]";
 const OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
 const HOST = String.raw`(?:(?:${LABEL}+\.)*[a-zA-Z]${LABEL}*\.?|${OCTET}(?:\.${OCTET}){3})`;
 const HTTP_URL = String.raw`https?:\/\/${HOST}(?::[0-9]{1,5})?(?:[\/?#][^\s\p{Cc}\p{Cs}]*)?`;
 const HTTP_URL_FORM = "an address that begins with http:// or https:// and a host's name";
-/** An absolute http(s) address. (fastest-validator's own `url` rule knows no length.) */
+/** An absolute http(s) URL. (fastest-validator's own `url` rule has no length limit.) */
 export const httpUrl = matching(new RegExp(`^${HTTP_URL}$`, "u"), 2048, HTTP_URL_FORM);
-/** The same, or nothing where there was one. */
+/** An absolute http(s) URL, or an empty text, which removes the present one. */
 export const httpUrlOrEmpty = matching(new RegExp(`^(?:${HTTP_URL})?$`, "u"), 2048, HTTP_URL_FORM);
 /** RFC 3339 in UTC. */
 export const time = matching(
@@ -165,9 +163,9 @@ export const time = matching(
 export const STORABLE = /^[^\0\p{Cs}]*$/u;
 
 /**
- * The same rule for values that the platform has stored already: texts may have any form. The rule that a text was
- * taken by may have changed since, and another service has stored it, so an inner call, a message or an answer that
- * repeats the rule would refuse what is there. Lengths stay: they are those of the columns.
+ * The same rule for values that are stored already: it keeps the lengths, which are those of the columns, and accepts any
+ * text. The rule for user input may have changed since the value was stored, so an inner call, a message or an answer
+ * must not repeat it.
  */
 export function stored<const R extends Rule>(rule: R): R {
   return relaxed(rule) as R;
@@ -182,13 +180,13 @@ function relaxed(rule: Rule): Rule {
     return made === props ? rule : ({ ...rule, props: made } as Rule);
   }
   if (items) return { ...rule, items: relaxed(items) } as Rule;
-  // Times are made by programs, and their readers calculate with them.
+  // Times keep their pattern: programs write them, and readers calculate with them.
   if (type !== "string" || pattern === time.pattern) return rule;
   const lengths = { ...(min !== undefined && { min }), ...(max !== undefined && { max }) };
   return { type, ...lengths, pattern: STORABLE, ...(optional && { optional }) } as Rule;
 }
 
-/** The same object for the same fields, and for those that are relaxed already: by it the documents name a schema. */
+/** Returns the same object for the same fields, because the generated documents name a schema by its identity. */
 const relaxedBefore = new WeakMap<Props, Props>();
 
 function relaxedProps(props: Props): Props {
@@ -204,7 +202,7 @@ function relaxedProps(props: Props): Props {
 
 /** A currency as it is stored and answered. */
 export const currency = matching(/^[A-Z]{3}$/, 3, "a currency, as EUR");
-/** A currency that somebody gives: one of ISO 4217 that money can be in. */
+/** A currency in user input: a supported currency of ISO 4217. */
 export const knownCurrency = matching(
   new RegExp(`^(?:${currencies.join("|")})$`),
   3,
@@ -212,28 +210,28 @@ export const knownCurrency = matching(
 );
 export const money = object({ amountMinor: integer(0, Number.MAX_SAFE_INTEGER), currency });
 export const storedMoney = stored(money);
-/** A positive amount of money that somebody gives. */
+/** A positive amount of money in user input. */
 export const someMoney = object({
   amountMinor: integer(1, Number.MAX_SAFE_INTEGER),
   currency: knownCurrency,
 });
-/** An answer that says nothing but "done". */
+/** An answer without content. */
 export const nothing = object({});
 
 const cursor = matching(/^[A-Za-z0-9_-]+$/, 512, "the next_cursor of the page before");
 
-/** One page of a list: the cursor that continues it is absent on the last one. */
+/** One page of a list. The last page has no cursor. */
 export function page<const R extends Rule>(items: R) {
   return object({ items: listOf(items), nextCursor: optional(cursor) });
 }
 
-/** The parameters of a list by pages. */
+/** The parameters of a list with pages. */
 export const paging = {
   cursor: optional(cursor),
   limit: optional({ type: "number", integer: true, min: 1, max: 100, convert: true } as const),
 } as const;
 
-/** What fastest-validator and Moleculer take as the `params` of an action: a closed object at the root. */
+/** The `params` of an action for fastest-validator and Moleculer: an object without further fields at the root. */
 export function rootOf(rule: ObjectRule): Record<string, unknown> {
   return { $$strict: true, ...rule.props };
 }

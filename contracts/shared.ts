@@ -10,15 +10,15 @@ const addressFields = {
   line1: text(200),
   line2: optional(text(200)),
   city: text(100),
-  /** Empty where the country has none. */
+  /** Empty in a country without postal codes. */
   postalCode: text(20, 0),
   /** ISO 3166-1 alpha-2. */
   country: matching(/^[A-Z]{2}$/, 2, "a country of ISO 3166, as DE"),
   position: optional(position),
 } as const;
-/** An address as it is stored and answered. */
+/** An address in storage and in answers. */
 export const address = stored(object(addressFields));
-/** An address that somebody gives. */
+/** An address in user input. */
 export const givenAddress = object({
   ...addressFields,
   postalCode: { ...addressFields.postalCode, absent: "" },
@@ -26,12 +26,12 @@ export const givenAddress = object({
 });
 export type Address = Infer<typeof address>;
 
-/** E.164: a plus and at most fifteen digits, none of them a leading zero. */
+/** E.164: a plus and at most fifteen digits without a leading zero. */
 export const phone = matching(/^\+[1-9]\d{6,14}$/, 16, "a number with its country, as +4915112345678");
-// Control characters, line separators, characters that turn the direction of the text behind them, and markup.
+// Control characters, line separators, characters that change the direction of text, and markup.
 const NOT_IN_NAMES = String.raw`\p{Cc}\p{Cs}\u2028-\u202e\u2066-\u2069<>{}|\x60\[\]\\`;
 /**
- * A person's name, or a part of it: letters, marks, digits, spaces and punctuation of any script, as people bear them
+ * A person's name or a part of it: letters, marks, digits, spaces and punctuation of any script
  * ('t Hooft, J. R. R., King Jr., 李小龙).
  */
 export const personName = {
@@ -48,19 +48,19 @@ const languageForm = matching(
   "a language tag of BCP 47, as en, es-419 or zh-Hant",
 );
 
-/** A tag of BCP 47, kept in its canonical spelling. A tag that is for private use alone names no language. */
+/** A language tag of BCP 47 in its canonical spelling. A tag for private use only is refused: it names no language. */
 export const language = {
   ...languageForm,
   messages: { ...languageForm.messages, languageTag: languageForm.messages.stringPattern },
   custom(value: unknown, errors: Finding[]): unknown {
     if (typeof value !== "string") return value;
     const canonical = canonicalLanguage(value);
-    // A text that does not fit the pattern has been refused for that.
-    // The order of subtags, and that none comes twice, is a rule that no pattern can say.
+    // The pattern's own error reports a text that does not match it. No pattern can express the order of subtags, or
+    // that no subtag repeats.
     if (canonical === undefined && languageForm.pattern.test(value)) errors.push({ type: "languageTag" });
     return canonical ?? value;
   },
 } as const;
 
-/** Of whichever provider: Keycloak's look like UUIDs, with any digit where a UUID says its version. */
+/** The id of a session of any provider. Keycloak's ids look like UUIDs, but with any digit as the version. */
 export const sessionId = matching(/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 36, "the id of a session");

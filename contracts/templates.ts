@@ -14,7 +14,7 @@ import {
 } from "./schema.ts";
 import { language } from "./shared.ts";
 
-/** What is told of an order, and to whom: the name of its text. */
+/** The templates of notifications about orders: the message's type and the recipient. */
 export const orderEvents = [
   "order.paid:customer",
   "order.accepted:customer",
@@ -32,10 +32,10 @@ export const orderEvents = [
   "order.expired:customer",
 ] as const;
 
-/** What else is told without being asked for. */
+/** The templates of other notifications that follow from messages. */
 export const otherEvents = ["refund.completed:customer", "alert.raised:admin"] as const;
 
-/** What `notification.requested` may ask for. */
+/** The templates for `notification.requested`. */
 export const directTemplates = [
   "confirm-email",
   "account-exists",
@@ -54,7 +54,7 @@ export const templateEvents: readonly TemplateEvent[] = templateEvent.values;
 const channel = oneOf("push", "email");
 export type TemplateChannel = Infer<typeof channel>;
 
-/** One line: what a push shows in bold and a mail has as its subject. */
+/** One line: the title of a push or the subject of a mail. */
 const title = {
   ...text(200),
   pattern: /^[^\p{Cc}\p{Cs}\s](?:[^\p{Cc}\p{Cs}]*[^\p{Cc}\p{Cs}\s])?$/u,
@@ -65,11 +65,11 @@ const body = text(2000);
 const placeholder = object({
   placeholder: text(40),
   about: text(200),
-  /** It needs a default (`{{reason|unknown}}`), or to stand in a part that goes with it (`[[ Reason: {{reason}}]]`). */
+  /** The value may be absent: needs a default (`{{reason|unknown}}`) or an optional part (`[[ Reason: {{reason}}]]`). */
   mayBeMissing: boolean,
-  /** It stands in the body alone, since titles are kept in the history. */
+  /** Allowed in the body only, because the history stores titles. */
   secret: boolean,
-  /** A body without it is of no use to its reader. */
+  /** The body must contain it. */
   required: boolean,
 });
 export type PlaceholderView = Infer<typeof placeholder>;
@@ -79,23 +79,23 @@ const fields = {
   language,
   channel,
   origin: oneOf("built_in", "own"),
-  /** An own text that is switched off leaves the word to the built-in one. */
+  /** If an operator's own template is disabled, the built-in one is used. */
   enabled: boolean,
-  /** Whether it is what readers of this very language are told now. */
+  /** Whether this template is used now for recipients with exactly this language. */
   inForce: boolean,
   title,
   body,
-  /** How it reads with example values. */
+  /** The template with example values. */
   preview: object({ title: text(200), body: text(2000) }),
   placeholders: listOf(placeholder),
-  /** Why it is not used although it is switched on. */
+  /** The reason why it is not used although it is enabled. */
   problem: optional(text(500)),
 };
 
-/** An operator's own text for an event in a language by a channel. */
+/** An operator's own template for an event, a language and a channel. */
 export const ownTemplate = object({ id: uuid, version, ...fields });
 export type OwnTemplate = Infer<typeof ownTemplate>;
-/** Own or built in; what is built in has no id and no version. */
+/** An own or a built-in template. A built-in one has no id and no version. */
 export const template = object({ id: optional(uuid), version: optional(version), ...fields });
 export type TemplateView = Infer<typeof template>;
 

@@ -8,29 +8,29 @@ import { shorten } from "../lib/text.ts";
 import type { FieldError } from "./errors.ts";
 import type { Rule } from "./schema.ts";
 
-/** More than so many wrong fields help nobody, and an answer stays small whatever was sent. */
+/** The most field errors in one answer, so that the answer stays small. */
 const MAX_ERRORS = 50;
 const MAX_MESSAGE_LENGTH = 300;
 
 /**
- * Tells what is wrong with a value; it trims and normalizes texts of the value in place as the schema says.
- * @returns nothing but the wrong fields: an empty list for a valid value
+ * Validates a value. It trims and normalizes the texts of the value in place, as the schema defines.
+ * @returns the invalid fields; an empty list for a valid value
  */
 export type Check = (value: unknown) => FieldError[];
 
 type Compile = Parameters<FastestValidator.default["add"]>[1];
-/** What its rules are made with; the package's types leave it out. */
+/** The `this` of a compiled rule. The package's types do not include it. */
 interface Validator {
   makeError(error: { type: string; messages: unknown; expected: number; actual: string }): string;
 }
 
-// The module is CommonJS and exports the class itself, which its types state as a default export.
+// The module is CommonJS and exports the class itself, but its types declare a default export.
 const Base = FastestValidator as unknown as typeof FastestValidator.default;
 type Finding = Parameters<FastestValidator.default["makeError"]>[0];
 
 /**
- * It keeps nothing of a value but the names of unknown fields. No message shows a value, and the package makes a text of
- * each: of `[{ "toString": "" }]` there is none, and the check would throw.
+ * Drops the actual value from errors, except the names of unknown fields. No message shows a value, and the package
+ * would convert each value to a string, which throws for `[{ "toString": "" }]`.
  */
 class FieldValidator extends Base {
   override makeError({ actual, ...finding }: Finding): string {
@@ -38,7 +38,7 @@ class FieldValidator extends Base {
   }
 }
 
-/** What is wrong, to be read beside the field's name; what a form looks like says its rule. */
+/** The error messages, shown beside the field's name. A rule with a pattern has its own message. */
 const messages = {
   required: "Is required.",
   string: "Must be a text.",
@@ -58,7 +58,7 @@ const messages = {
   uuid: "Must be an id, as 0198c0de-7f31-7a10-9d2e-0b7c5d1e2f30.",
 };
 
-// Absent is left out: null is no value for any field, be it optional.
+// Null is not a valid value of any field, not even of an optional one.
 const notNull = { nullable: false };
 
 const builtIn = new FieldValidator().rules.string as unknown as Compile;
@@ -66,10 +66,10 @@ const builtIn = new FieldValidator().rules.string as unknown as Compile;
 const MAX_MAIL_LENGTH = 254;
 const NOT_ASCII = /\P{ASCII}/u;
 const ASCII_MAIL = /^[^@]+@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{1,63}$/;
-/** Characters that the URL parser behind domainToASCII gives a meaning that they have not in a mail address. */
+/** ASCII characters that domainToASCII, a URL parser, would interpret; they are not part of a mail domain. */
 const NO_DOMAIN = /[\p{ASCII}--[a-zA-Z0-9.\-]]/v;
 
-/** The address with its domain in Punycode; undefined where IDNA knows no such domain. */
+/** The address with its domain in Punycode; undefined if IDNA does not allow the domain. */
 function withAsciiDomain(address: string): string | undefined {
   const at = address.lastIndexOf("@") + 1;
   const domain = address.slice(at);
@@ -79,9 +79,8 @@ function withAsciiDomain(address: string): string | undefined {
 }
 
 /**
- * Texts are measured in code points, as JSON Schema and PostgreSQL do it: an emoji is one of them and two of
- * JavaScript's. A text that is trimmed may have so much as it came, for the documentation states its length and white
- * space has one too; what is too long is not looked at any further.
+ * Measures texts in code points, as JSON Schema and PostgreSQL do: an emoji has length 1, but 2 in JavaScript. `max`
+ * applies before a text is trimmed, as in the documented schema. A text that is too long is not checked further.
  */
 const measuredText: Compile = function (this: Validator, rule, path, context) {
   const { trim, min, max, asciiDomain, ...schema } = rule.schema as {
@@ -116,7 +115,7 @@ const measuredText: Compile = function (this: Validator, rule, path, context) {
   return { ...made, source: [...checks, made.source].join("\n") };
 };
 
-/** What every validator is made with, of the gateway and of the brokers: what one takes, no other refuses. */
+/** The custom rules of all validators, of the gateway and of the brokers, so that all accept the same values. */
 export const customRules = { string: measuredText };
 
 const validator = new FieldValidator({
@@ -140,8 +139,8 @@ const validator = new FieldValidator({
 type Compiled = (value: unknown) => true | ValidationError[];
 
 /**
- * The check of a contract's schema, which is closed at every level. It is compiled once, when the first value
- * comes: those of all routes would be 30 ms of each start.
+ * The validator of a schema, which allows no unknown fields at any level. It is compiled on first use: compiling the
+ * schemas of all routes would take 30 ms of each start.
  */
 export function checkOf(rule: Rule): Check {
   let check: Compiled | undefined;
@@ -153,8 +152,8 @@ export function checkOf(rule: Rule): Check {
 }
 
 /**
- * The validator's findings in the catalogue's form: each unknown field under its own name, and never the value
- * that was sent, which may be a password.
+ * Converts fastest-validator's errors to those of the catalogue: one per unknown field, and without the sent value,
+ * which may be a password.
  */
 export function fieldErrors(found: readonly Partial<ValidationError>[]): FieldError[] {
   return found.flatMap(oneFinding).slice(0, MAX_ERRORS);
