@@ -70,9 +70,10 @@ export async function pruneDisputes(db: Db, beforeId: string, limit: number): Pr
 export async function pruneOrders(trx: Knex.Transaction, beforeId: string, limit: number): Promise<number> {
   const ended = await rows<{ id: string }>(
     trx,
+    // A scalar subquery, because PostgreSQL makes of NOT EXISTS a join that reads the refunds of all orders.
     `SELECT id FROM orders o
-     WHERE id < ? AND closed_at IS NOT NULL AND NOT EXISTS (
-       SELECT FROM refunds WHERE order_id = o.id AND state IN ('pending', 'sent', 'unknown'))
+     WHERE id < ? AND closed_at IS NOT NULL AND (
+       SELECT true FROM refunds WHERE order_id = o.id AND state IN ('pending', 'sent', 'unknown') LIMIT 1) IS NULL
      ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED`,
     [beforeId, limit],
   );
