@@ -1,3 +1,5 @@
+import { X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Middleware } from "moleculer";
 import {
@@ -11,6 +13,10 @@ import { entryOf, fail } from "../contracts/errors.ts";
 import type { Meta } from "../contracts/meta.ts";
 import { systemClock } from "../lib/clock.ts";
 import { type Settings, SettingsError } from "../lib/settings/settings.ts";
+
+/** From then on the certificate should have been renewed. */
+const RENEWAL_DAYS = 30;
+const DAY_MS = 86_400_000;
 
 /** The names on the wire, the errors and the meta of this platform, for every bridge. */
 export const grpcBinding = {
@@ -79,5 +85,17 @@ export function nodeBridge(settings: Settings, listener: SharedServer): Middlewa
   } catch (error) {
     if (!(error instanceof TlsFileError)) throw error;
     throw new SettingsError([`GRPC_TLS_${error.option.toUpperCase()} ${error.reason}`]);
+  }
+}
+
+/** @returns why the certificate of gRPC needs somebody; undefined while it does not, and without one */
+export function certificateWarning(file: string | undefined, nowMs = systemClock.now()): string | undefined {
+  if (!file) return undefined;
+  try {
+    const { validTo } = new X509Certificate(readFileSync(file));
+    const leftDays = (Date.parse(validTo) - nowMs) / DAY_MS;
+    return leftDays > RENEWAL_DAYS ? undefined : `GRPC_TLS_CERT expires in ${Math.floor(leftDays)} days`;
+  } catch {
+    return "GRPC_TLS_CERT cannot be read";
   }
 }

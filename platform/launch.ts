@@ -127,6 +127,7 @@ async function start(
     allowedHosts: settings.ALLOWED_HOSTS,
     brokers: () => services.brokers,
     checks: services.checks,
+    degradations: services.degradations,
     counters: metrics.text,
   });
   undo.push(() => operations.stop());

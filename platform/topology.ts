@@ -5,6 +5,7 @@ import type { Settings } from "../lib/settings/settings.ts";
 import { cacherOf } from "../mixins/caching/shared-cacher.ts";
 import { brokerOptions } from "../moleculer.config.ts";
 import { type ClusterTransport, inMemoryTransport, natsClusterTransport } from "./cluster-transport.ts";
+import { certificateWarning } from "./grpc.ts";
 import type { CallMetrics } from "./operations/call-metrics.ts";
 import { operationsService } from "./operations/operations-service.ts";
 import { consumers, nodeMiddlewares, serviceFactories } from "./services.ts";
@@ -38,6 +39,8 @@ export interface Topology {
   brokerOf(service: ServiceName): ServiceBroker;
   /** What the process needs besides what its services do: that calls and messages get through now. */
   readonly checks: Record<"message_bus" | "transporter", () => Promise<boolean>>;
+  /** Why it needs somebody, though it works. */
+  readonly degradations: Record<"certificate", () => string | undefined>;
   start(): Promise<void>;
   /** The gateway first, so that no request meets a service that has gone; running calls are finished. */
   stop(): Promise<void>;
@@ -98,6 +101,7 @@ export async function topology(
       message_bus: () => messageBus.ready(),
       transporter: async () => (await Promise.all(brokers.map(clusterTransport.answers))).every(Boolean),
     },
+    degradations: { certificate: () => certificateWarning(settings.GRPC_TLS_CERT) },
     async start() {
       await Promise.all(brokers.map((broker) => broker.start()));
       // A node tells what it offers a moment after its start, and each waits for the others to have heard it.

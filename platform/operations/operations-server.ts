@@ -6,6 +6,7 @@ import {
   type Check,
   type CheckResult,
   checkHealth,
+  type Degradation,
   type GaugeResult,
   passes,
   readGauges,
@@ -32,6 +33,8 @@ export interface OperationsOptions {
   brokers: () => readonly ServiceBroker[];
   /** What the process needs besides what its services do, by what it is. */
   checks: Record<string, Check>;
+  /** Why the process works worse than it should, or soon will, by what it is. */
+  degradations?: Record<string, Degradation>;
   /** What the process counts itself, in the text format of Prometheus. */
   counters: () => string;
 }
@@ -69,7 +72,11 @@ export async function startOperationsServer(options: OperationsOptions): Promise
     const own = Object.entries(options.checks).map(async ([check, ask]) => [
       { service: "platform", check, ok: await passes(ask) },
     ]);
-    return (await Promise.all([...own, ...options.brokers().map(checkHealth)])).flat();
+    const worse = Object.entries(options.degradations ?? {}).map(([check, ask]): CheckResult => {
+      const degraded = ask();
+      return { service: "platform", check, ok: true, ...(degraded !== undefined && { degraded }) };
+    });
+    return (await Promise.all([...own, worse, ...options.brokers().map(checkHealth)])).flat();
   };
   const readiness = async (response: ServerResponse) => {
     const checks = await askAll();

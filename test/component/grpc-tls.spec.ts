@@ -7,7 +7,7 @@ import { readSettings, type Settings } from "../../lib/settings/settings.ts";
 import { type PeerStreams, peerStreams } from "../../packages/moleculer-grpc/src/peer-stream-client.ts";
 import { type Method, protoCatalogue } from "../../packages/moleculer-grpc/src/proto-catalogue.ts";
 import { tlsIdentity } from "../../packages/moleculer-grpc/src/tls.ts";
-import { nodeBridge } from "../../platform/grpc.ts";
+import { certificateWarning, nodeBridge } from "../../platform/grpc.ts";
 import {
   cluster,
   credential,
@@ -261,6 +261,23 @@ describe("files that cannot be used", () => {
     const env = { GRPC_TLS_CERT: valid.cert, GRPC_TLS_KEY: "/nowhere/tls.key", GRPC_TLS_CA: valid.ca };
     const settings = { ...readSettings(env), BRIDGE_SECRET: SECRET } as Settings;
     expect(() => nodeBridge(settings, sharedServer())).toThrow("GRPC_TLS_KEY cannot be read: ENOENT");
+  });
+});
+
+describe("the readiness of a process", () => {
+  const now = Date.now();
+  const day = 86_400_000;
+  const expiring = (days: number) =>
+    certificates.write("orders", ours, {
+      validity: { fromMs: now - day, untilMs: now + days * day },
+      as: `${days}`,
+    });
+
+  it("says so thirty days before its certificate expires, and when it cannot be read", () => {
+    expect(certificateWarning(undefined)).toBeUndefined();
+    expect(certificateWarning(expiring(31).cert, now)).toBeUndefined();
+    expect(certificateWarning(expiring(29.5).cert, now)).toBe("GRPC_TLS_CERT expires in 29 days");
+    expect(certificateWarning("/nowhere/tls.crt")).toBe("GRPC_TLS_CERT cannot be read");
   });
 });
 

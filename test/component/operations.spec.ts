@@ -10,6 +10,7 @@ let broker: ServiceBroker;
 let server: OperationsServer;
 let database: () => Promise<boolean> = async () => true;
 let trouble: string | undefined;
+let expiry: string | undefined;
 const metrics = callMetrics();
 
 const get = async (path: string, method = "GET") => {
@@ -46,6 +47,7 @@ beforeAll(async () => {
     allowedHosts: "ops.example",
     brokers: () => [broker],
     checks: { message_bus: () => true },
+    degradations: { certificate: () => expiry },
     counters: metrics.text,
   });
 });
@@ -92,6 +94,7 @@ describe("the operations port", () => {
     expect([status, headers.get("retry-after")]).toEqual([503, "2"]);
     expect(JSON.parse(body).checks).toEqual([
       { service: "platform", check: "message_bus", ok: true },
+      { service: "platform", check: "certificate", ok: true },
       { service: "shop", check: "database", ok: false },
       { service: "shop", check: "webhooks", ok: true },
     ]);
@@ -100,13 +103,15 @@ describe("the operations port", () => {
 
   it("is degraded, and gets requests all the same, while something works worse than it should, and says why", async () => {
     trouble = "all places have been taken for 12 s";
+    expiry = "it expires in 29 days";
     const [{ status, body }, metrics] = [await get("/readyz"), await get("/metrics")];
-    trouble = undefined;
+    [trouble, expiry] = [undefined, undefined];
     expect(status).toBe(200);
     expect(JSON.parse(body)).toMatchObject({
       status: "degraded",
       checks: expect.arrayContaining([
         { service: "shop", check: "webhooks", ok: true, degraded: "all places have been taken for 12 s" },
+        { service: "platform", check: "certificate", ok: true, degraded: "it expires in 29 days" },
       ]),
     });
     expect(metrics.body).toContain('waybill_degraded{service="shop",check="webhooks"} 1');

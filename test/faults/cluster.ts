@@ -8,6 +8,7 @@ import { freePort } from "../../platform/free-port.ts";
 import { startMailbox } from "../../sandbox/mailbox/mailbox.ts";
 import { serve } from "../../sandbox/web.ts";
 import { type Ferretdb, startFerretdb } from "../servers/ferretdb.ts";
+import { grpcCertificates } from "../servers/grpc-certificates.ts";
 import type { NatsServer } from "../servers/nats.ts";
 import { type RedisServer, startRedis } from "../servers/redis.ts";
 import { type ProcessName, processes } from "../servers/topology.ts";
@@ -121,6 +122,7 @@ async function start(
     env: { PATH: process.env.PATH, ...env, ...userOf("deploy") },
   });
 
+  const certificatesOf = await grpcCertificates(join(folder, "certificates"));
   const members = {} as Record<MemberName, Member>;
   const gateways: FaultCluster["gateways"] = [];
   const cluster: FaultCluster = {
@@ -145,6 +147,7 @@ async function start(
       env: {
         ...env,
         ...userOf(services === "api" ? "gateway" : services),
+        ...certificatesOf(services),
         SERVICES: services,
         OTEL_SERVICE_NAME: name,
         OPS_PORT: String(opsPort),

@@ -8,6 +8,7 @@ import { freePort } from "../../platform/free-port.ts";
 import { otlpServer } from "../support/otlp-server.ts";
 import { type StartedProcess, startWaybill } from "../support/waybill-process.ts";
 import { type Servers, startServers } from "./all.ts";
+import { grpcCertificates } from "./grpc-certificates.ts";
 import { type ProcessName, processes } from "./topology.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -61,12 +62,14 @@ export async function startCluster(folder: string): Promise<Cluster> {
     await promisify(execFile)(process.execPath, [join(root, "platform/commands/migrate.ts")], {
       env: { ...process.env, ...shared, ...servers.natsUser("deploy") },
     });
+    const certificatesOf = await grpcCertificates(join(folder, "certificates"));
     const ports = await Promise.all([freePort(), freePort()]);
     const starting = processes.map(async ([name, services]) => {
       const gateway = name.startsWith("gateway") ? Number(name.at(-1)) : 0;
       const env = {
         ...shared,
         ...servers.natsUser(services === "api" ? "gateway" : services),
+        ...certificatesOf(services),
         SERVICES: services,
         OTEL_SERVICE_NAME: name,
         OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
