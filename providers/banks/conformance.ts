@@ -2,12 +2,12 @@ import { afterAll, beforeAll, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import type { Bank, BankEvent, Callback } from "./port.ts";
 
-/** What the suite needs of a bank besides the adapter: somebody who pays there, and its reports. */
+/** A bank as the suite needs it: its adapter, a paying customer, and its reports. */
 export interface BankFixture {
   bank: Bank;
-  /** The same bank with a secret that the bank does not sign with. */
+  /** The same adapter with another webhook secret than the bank's. */
   stranger: Bank;
-  /** Pays so much on the bank's own page. @returns the report that the bank then sends, as it came in */
+  /** Pays the amount on the bank's page. @returns the report that the bank then sends, unchanged */
   pay(checkoutUrl: string, amountMinor: number): Promise<Omit<Callback, "now">>;
   /** The next report that the bank sends. */
   nextReport(): Promise<Omit<Callback, "now">>;
@@ -18,7 +18,7 @@ const equal = (actual: unknown, expected: unknown) => expect(actual).toEqual(exp
 const TOLERANCE_MS = 300_000;
 const euro = (amountMinor: number) => ({ amountMinor, currency: "EUR" });
 
-/** What every bank keeps. Called inside a `describe`. */
+/** The conformance suite of every bank. Call it inside a `describe`. */
 export function bankConformance(start: () => Promise<BankFixture>): void {
   let fixture: BankFixture;
   beforeAll(async () => {
@@ -45,7 +45,7 @@ export function bankConformance(start: () => Promise<BankFixture>): void {
     return { orderId, reference, report, event: eventOf(report) };
   };
 
-  it("openCheckout, asked twice with one key, opens one page", async () => {
+  it("openCheckout, called twice with one key, opens one page", async () => {
     const orderId = newId();
     const [first, again] = [
       await fixture.bank.openCheckout(request(orderId)),
@@ -56,7 +56,7 @@ export function bankConformance(start: () => Promise<BankFixture>): void {
     equal((await fixture.bank.openCheckout(request(newId()))).checkoutUrl === first.checkoutUrl, false);
   });
 
-  it("verify, of a genuine report, tells what was paid, for which order", async () => {
+  it("verify, of a genuine report, returns the amount and the order", async () => {
     const { orderId, event } = await paid();
     equal(
       { orderId: event.orderId, amount: event.amount, kind: event.kind },
@@ -107,12 +107,12 @@ export function bankConformance(start: () => Promise<BankFixture>): void {
     equal(accepted, []);
   });
 
-  it("verify, of what another merchant's bank signed, refuses it", async () => {
+  it("verify, of a report signed for another merchant, refuses it", async () => {
     const { report } = await paid();
     equal(fixture.stranger.verify({ ...report, now: Date.now() }), { kind: "refused", reason: "wrong" });
   });
 
-  it("findPayments tells all that was paid for an order, and of others nothing", async () => {
+  it("findPayments returns all payments of an order and none of another", async () => {
     const { orderId, reference, event } = await paid(800);
     const { paymentId } = event;
     const theirs = [{ paymentId, amount: euro(800), refundedMinor: 0 }];
@@ -126,7 +126,7 @@ export function bankConformance(start: () => Promise<BankFixture>): void {
     eventOf(await fixture.nextReport());
   });
 
-  it("closeCheckout, of an open page, a closed and a paid one, leaves nothing to be paid and what was paid", async () => {
+  it("closeCheckout, of an open, a closed and a paid page, succeeds and keeps the payment", async () => {
     const { closeCheckout } = fixture.bank;
     if (!closeCheckout) return;
     const { reference = "" } = await fixture.bank.openCheckout(request(newId()));
@@ -137,7 +137,7 @@ export function bankConformance(start: () => Promise<BankFixture>): void {
     equal((await fixture.bank.findPayments(done.orderId, done.reference)).length, 1);
   });
 
-  it("refund, asked twice with one id, gives the money back once and reports it", async () => {
+  it("refund, called twice with one id, refunds once and reports it", async () => {
     const { event } = await paid();
     const refund = { refundId: newId(), paymentId: event.paymentId, amount: euro(1000) };
     const answers = [await fixture.bank.refund(refund), await fixture.bank.refund(refund)];
@@ -147,12 +147,12 @@ export function bankConformance(start: () => Promise<BankFixture>): void {
       { kind: report.kind, refundId: report.refundId, amount: report.amount },
       { kind: "refunded", refundId: refund.refundId, amount: euro(1000) },
     );
-    // Were it done twice, nothing of the rest would be left.
+    // A second refund would have left too little for the rest.
     const rest = { refundId: newId(), paymentId: event.paymentId, amount: euro(250) };
     equal((await fixture.bank.refund(rest)).state === "failed", false);
   });
 
-  it("refund, of more than is left or of no payment, is refused for good", async () => {
+  it("refund, of more than is left or of an unknown payment, is refused", async () => {
     const { event } = await paid();
     for (const wrong of [
       { refundId: newId(), paymentId: event.paymentId, amount: euro(1251) },
@@ -162,7 +162,7 @@ export function bankConformance(start: () => Promise<BankFixture>): void {
     }
   });
 
-  it("findRefund tells what became of a refund, and nothing of one that was never asked for", async () => {
+  it("findRefund returns the state of a refund, and undefined for an unknown one", async () => {
     if (!fixture.bank.findRefund) return;
     const { event } = await paid();
     const refundId = newId();
@@ -172,7 +172,7 @@ export function bankConformance(start: () => Promise<BankFixture>): void {
   });
 }
 
-/** The headers that a signature could hang on. */
+/** The headers that may belong to the signature. */
 function signed(headers: Callback["headers"]): string[] {
   return Object.keys(headers).filter((name) => /signature|timestamp|^webhook-/.test(name));
 }

@@ -13,10 +13,10 @@ export interface BankRequest {
 }
 
 /**
- * One exchange of JSON with a bank. A redirect is an answer like another: what carries a merchant's key is sent
- * to the address that was configured and to no other.
- * @returns undefined for 404
- * @throws BankError: `refused` for what the bank will never do, `unclear` for whatever may pass
+ * Sends one JSON request to a bank. It follows no redirect, so that the merchant's key is sent only to the configured
+ * address.
+ * @returns the parsed body; undefined for 404
+ * @throws BankError: `refused` when the bank rejects this request, `unclear` when a repeat may succeed
  */
 export async function exchange({ method, url, headers, body, timeoutMs }: BankRequest): Promise<unknown> {
   let answer: BoundedAnswer;
@@ -44,8 +44,8 @@ export async function exchange({ method, url, headers, body, timeoutMs }: BankRe
 }
 
 /**
- * Said of this very request. A wrong key or a redirect is said of us and passes once an operator mends it; 409 is
- * what many banks say while the first request with the same key is still running.
+ * Whether the status rejects this request for good. A wrong key or a redirect is an error of the configuration, which
+ * an operator can correct. Many banks answer 409 while the first request with the same key is still running.
  */
 function isDefinite(status: number): boolean {
   return status >= 400 && status < 500 && ![401, 403, 408, 409, 425, 429].includes(status);

@@ -4,14 +4,14 @@ import { stripeBank } from "./stripe.ts";
 
 export * from "./port.ts";
 
-/** Every kind of bank that there is, by the name in `banks.adapter`. */
+/** All adapters, by their name in `banks.adapter`. */
 const adapters: Readonly<Record<string, BankAdapter>> = {
   sandbox: sandboxBank,
   stripe: stripeBank,
 };
 
 /**
- * A bank, ready to be talked to; nothing is sent yet.
+ * Opens a bank. It sends nothing yet.
  * @throws Error naming the setting that is missing, unknown or of the wrong form, never its value
  */
 export function openBank(

@@ -4,19 +4,19 @@ import type { Money } from "../../lib/money.ts";
 export interface CheckoutRequest {
   orderId: string;
   amount: Money;
-  /** A repeat with the same key answers with the same checkout; nobody is asked to pay twice. */
+  /** A repeat with the same key returns the same checkout, so a customer cannot pay twice. */
   idempotencyKey: string;
-  /** Where the bank reports what became of the payment. */
+  /** The bank sends its reports about the payment to this URL. */
   callbackUrl: string;
-  /** Where the customer's browser goes afterwards. */
+  /** The customer's browser goes to this URL afterwards. */
   returnUrl?: string;
-  /** What the customer reads on the page. */
+  /** Shown to the customer on the page. */
   description: string;
-  /** The same, one by one, for a bank whose page shows it; they add up to the amount. */
+  /** The lines of the order, for a bank whose page shows them. They add up to the amount. */
   lines?: readonly CheckoutLine[];
-  /** Until when it has to be paid, RFC 3339: a bank that can closes the page some time after it. */
+  /** Time limit of the payment, RFC 3339. Some banks close the page some time after it. */
   payBy?: string;
-  /** Gives up then; at most five seconds, which is also what it is without. */
+  /** Time limit in milliseconds. Default and maximum: 5,000. */
   timeoutMs?: number;
 }
 
@@ -28,11 +28,11 @@ export interface CheckoutLine {
 
 export interface Checkout {
   checkoutUrl: string;
-  /** The bank's own name for it, by which it is looked up best; a bank that needs none gives none. */
+  /** The bank's id of the checkout, for `findPayments` and `closeCheckout`. Not every bank has one. */
   reference?: string;
 }
 
-/** What came in at the callback URL, untouched: header names in lower case, the body's very characters. */
+/** An unverified request to the callback URL. Header names are in lower case; the body is unchanged. */
 export interface Callback {
   headers: Readonly<Record<string, string>>;
   body: string;
@@ -40,39 +40,39 @@ export interface Callback {
   now: number;
 }
 
-/** Something that happened at the bank, as the bank itself says. */
+/** A verified report of a payment or refund. */
 export interface BankEvent {
-  /** Unique with this bank; a repeat of the report carries the same. */
+  /** Unique per bank; a repeated report has the same id. */
   eventId: string;
   paymentId: string;
-  /** The order as the bank names it: not yet known to be one of ours. */
+  /** The order id in the report. The caller must check that the order exists. */
   orderId: string;
   amount: Money;
-  /** `refund_failed`: it did not arrive after all, perhaps long after the bank had called it done. */
+  /** `refund_failed` may come long after the bank reported the refund as completed. */
   kind: "paid" | "refunded" | "refund_failed" | "failed";
-  /** Our id of the refund, with `refunded` and `refund_failed`; the bank's own for one that is none of ours. */
+  /** With `refunded` and `refund_failed`: our id of the refund; the bank's id for a refund that was made there. */
   refundId?: string;
 }
 
-/** A payment whose customer asks the money back at their own bank: a dispute, or chargeback. */
+/** A customer's claim for the money at their own bank, also called a chargeback. */
 export interface Dispute {
-  /** The bank's own name for it. */
+  /** The bank's id of it. */
   disputeId: string;
   paymentId: string;
   amount: Money;
   reason: string;
-  /** `closed`: it came to no chargeback. */
+  /** `closed`: ended without a chargeback. */
   state: "open" | "won" | "lost" | "closed";
   /** Whether the bank has taken the money from the merchant. */
   withdrawn: boolean;
-  /** When the bank reported it, RFC 3339: reports may overtake each other. */
+  /** Time of the report, RFC 3339. Reports may arrive out of order. */
   at: string;
 }
 
 /**
- * `refused`: not from this bank, or not lately; which of it is for the log only. `unusable`: genuine, but not
- * to be understood; it must be kept and looked at, never dropped. `noted`: genuine, understood, and of no effect
- * here.
+ * The result of verifying a report. `refused`: the signature or its time is wrong; the reason is for the log only.
+ * `unusable`: genuine, but it cannot be read; it must be stored for an operator, never dropped. `noted`: genuine, but
+ * it has no effect here.
  */
 export type Verdict =
   | { kind: "event"; event: BankEvent }
@@ -82,15 +82,15 @@ export type Verdict =
   | { kind: "refused"; reason: "unsigned" | "wrong" | "stale" };
 
 export interface RefundRequest {
-  /** The bank's idempotency key: however often it is asked for, the money goes back once. */
+  /** Our id, which is also the idempotency key: a repeated request refunds once. */
   refundId: string;
   paymentId: string;
   amount: Money;
-  /** Whose it is, for the bank's own books. */
+  /** For the bank's own records. */
   orderId?: string;
 }
 
-/** `pending`: the bank has taken it and will finish or fail it. */
+/** `pending`: the bank has accepted the refund and will complete or fail it. */
 export interface RefundState {
   state: "pending" | "completed" | "failed";
   reason?: string;
@@ -99,7 +99,7 @@ export interface RefundState {
 export interface Payment {
   paymentId: string;
   amount: Money;
-  /** What has gone back of it, or is on its way, by whoever; absent: the bank does not say. */
+  /** Sum of all refunds, pending ones included; absent when the bank does not report it. */
   refundedMinor?: number;
 }
 
@@ -108,36 +108,36 @@ export interface Bank {
   /** @throws BankError */
   openCheckout(request: CheckoutRequest): Promise<Checkout>;
   verify(callback: Callback): Verdict;
-  /** @throws BankError; after `unclear` it may or may not have happened: look it up before any repeat */
+  /** @throws BankError; after `unclear` the refund may have happened: find it before any repeat */
   refund(request: RefundRequest): Promise<RefundState>;
   /**
-   * What became of a refund; undefined: the bank has never heard of it. A bank that cannot say lacks the method,
-   * and then a person has to look before anything is repeated.
-   * @param paymentId the payment that it was to come from
+   * The state of a refund; undefined when the bank does not know it. A bank that cannot find refunds lacks this
+   * method: then an operator has to check before a repeat.
+   * @param paymentId the refunded payment
    * @throws BankError
    */
   findRefund?(refundId: string, paymentId: string): Promise<RefundState | undefined>;
-  /** The successful payments of an order. @param reference of its checkout, if there is one @throws BankError */
+  /** The successful payments of an order. @param reference of its checkout, where there is one @throws BankError */
   findPayments(orderId: string, reference?: string): Promise<Payment[]>;
   /**
-   * Closes the page of an order that can no longer be paid; one that is closed or paid stays as it is. A bank that
-   * closes none lacks the method.
+   * Closes the page of an order that can no longer be paid. A closed or paid checkout stays unchanged. A bank that
+   * cannot close pages lacks this method.
    * @throws BankError
    */
   closeCheckout?(reference: string): Promise<void>;
 }
 
-/** What all banks of a platform share. */
+/** Settings that all banks of a platform share. */
 export interface BankEnvironment {
-  /** Where Stripe's API is; it is another one in tests only. */
+  /** URL of Stripe's API. Only tests set another one. */
   readonly stripeApiUrl?: string | undefined;
 }
 
-/** What a kind of bank needs to be opened. */
+/** Opens banks of one kind. */
 export interface BankAdapter {
-  /** The names of the settings that it cannot be opened without; all settings are secret. */
+  /** Names of the required settings. All settings are secret. */
   readonly settings: readonly string[];
-  /** The names of those that it may have besides. */
+  /** Names of the optional settings. */
   readonly optional: readonly string[];
   /** @throws Error when a setting is not of the right form (never showing its value) */
   open(
@@ -148,12 +148,12 @@ export interface BankAdapter {
 }
 
 /**
- * `refused`: the bank said no and nothing happened. `unclear`: no answer, or none that tells. `unreadable`: an answer to
- * a question that nobody can make sense of; the bank is there, and a repeat hears the same.
+ * `refused`: the bank rejected the request and did nothing. `unclear`: no answer, or an answer that leaves the outcome
+ * open. `unreadable`: an answer to a query that cannot be parsed; a repeat would get the same.
  */
 export class BankError extends Error {
   readonly kind: "refused" | "unclear" | "unreadable";
-  /** Whether the bank answered at all; it is not known to be away then, whatever it said about one order. */
+  /** Whether the bank answered. If so, the error does not mean that the bank is unreachable. */
   readonly isAnswered: boolean;
 
   constructor(kind: BankError["kind"], message: string, isAnswered = true) {

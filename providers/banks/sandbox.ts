@@ -19,15 +19,15 @@ const ID_MAX_LENGTH = 200;
 const REASON_MAX_LENGTH = 200;
 
 /**
- * The payment system of the sandbox. Every request carries `Authorization: Bearer <apiKey>`; amounts are
- * minor units; `<base>` is the bank's webcheckout_url.
+ * The payment system of the sandbox. Every request has `Authorization: Bearer <apiKey>`; amounts are in minor units;
+ * `<base>` is the bank's webcheckout_url.
  *
  * - `POST <base>/checkouts` with `Idempotency-Key` and
- *   `{ order_id, amount_minor, currency, description, callback_url, return_url? }` answers 201 `{ id, url }`, the
- *   same again for the same key. `url` is the page on which the customer pays.
+ *   `{ order_id, amount_minor, currency, description, callback_url, return_url? }` answers 201 `{ id, url }`, and the
+ *   same for a repeat of the key. The customer pays on the page `url`.
  * - `POST <base>/refunds` with `Idempotency-Key` (the refund's id) and
- *   `{ id, payment_id, amount_minor, currency }` answers 201 `{ id, state, reason? }`, the same refund again for
- *   the same key; `state` is `pending`, `completed` or `failed`. More than what is left of the payment: 422.
+ *   `{ id, payment_id, amount_minor, currency }` answers 201 `{ id, state, reason? }`, and the same refund for a
+ *   repeat of the key; `state` is `pending`, `completed` or `failed`. More than the rest of the payment: 422.
  * - `GET <base>/refunds/{id}` answers 200 `{ id, state, reason? }`, or 404.
  * - `GET <base>/payments?order_id=…` answers 200 `{ items: [{ payment_id, amount_minor, currency,
  *   refunded_minor? }] }`.
@@ -36,7 +36,7 @@ const REASON_MAX_LENGTH = 200;
  * `webhook-timestamp`, `webhook-signature`; secret `whsec_<base64>`) and
  * `{ type, data: { payment_id, order_id, amount_minor, currency, refund_id? } }`, where `type` is
  * `payment.succeeded`, `payment.failed` or `refund.completed`; it repeats the same id and body until a 2xx.
- * 409 and 5xx to the requests above mean "ask again", every other 4xx is a refusal.
+ * A request that is answered 409 or 5xx may be repeated; every other 4xx is a refusal.
  */
 export const sandboxBank: BankAdapter = {
   settings: ["apiKey", "webhookSecret"],
@@ -108,7 +108,7 @@ function verify(webhooks: readonly Webhook[], { headers, body, now }: Callback):
   const timestamp = headers["webhook-timestamp"];
   const signatures = headers["webhook-signature"];
   if (!id || !timestamp || !signatures) return { kind: "refused", reason: "unsigned" };
-  // The package's own `verify` takes "1700000000x" for a time and knows no other clock than the machine's.
+  // The package's own `verify` accepts "1700000000x" as a time and always uses the system clock.
   if (!/^[1-9]\d{0,11}$/.test(timestamp) || id.length > ID_MAX_LENGTH)
     return { kind: "refused", reason: "wrong" };
   const at = new Date(Number(timestamp) * 1000);
@@ -164,8 +164,8 @@ function paymentOf(item: unknown): Payment {
   const amount = amountIn(fields);
   if (!isText(fields.payment_id) || !amount) throw new BankError("unreadable", "a payment cannot be read");
   const { payment_id: paymentId, refunded_minor: refundedMinor } = fields;
-  const tells = Number.isSafeInteger(refundedMinor) && (refundedMinor as number) >= 0;
-  return { paymentId, amount, ...(tells && { refundedMinor: refundedMinor as number }) };
+  const isAmount = Number.isSafeInteger(refundedMinor) && (refundedMinor as number) >= 0;
+  return { paymentId, amount, ...(isAmount && { refundedMinor: refundedMinor as number }) };
 }
 
 function refundState(answer: unknown): RefundState {

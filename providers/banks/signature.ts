@@ -1,11 +1,11 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 
-/** How far a report's time may be from ours, in both directions. */
+/** Maximum difference between the time of a report and ours, in both directions. */
 export const TOLERANCE_SECONDS = 300;
 
 /**
- * Whether one of the signatures is one of the expected ones. Every pair is compared, in a time that says nothing of
- * where they differ; of hashes, because the comparison wants equal lengths.
+ * Whether one of the signatures equals one of the expected ones. Compares every pair in constant time. Compares hashes,
+ * because timingSafeEqual requires equal lengths.
  */
 export function oneMatches(signatures: readonly string[], expected: readonly string[]): boolean {
   let matches = 0;

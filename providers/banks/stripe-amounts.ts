@@ -2,10 +2,10 @@ import { isCurrency, type Money, minorUnitDigits } from "../../lib/money.ts";
 import { BankError } from "./port.ts";
 
 /*
- * We count in the minor units of ISO 4217; Stripe says of its own what its "smallest unit" is
- * (docs.stripe.com/currencies). These differ: ISK and UGX have no minor unit, but Stripe counts them in hundredths that
- * must be zero; MGA has one by ISO and none at Stripe; what Stripe has in no list of its own counts hundredths there.
- * Of three decimals the last must be zero.
+ * Our amounts are in minor units of ISO 4217, Stripe's in its own "smallest unit" (docs.stripe.com/currencies). The
+ * differences: ISK and UGX have no minor unit in ISO, but two digits at Stripe, which must be zero; MGA has two digits
+ * in ISO and none at Stripe; currencies that Stripe does not list have two digits there. With three digits the last
+ * must be zero.
  */
 const DIGITS_AT_STRIPE: Readonly<Record<string, number>> = {
   ...{ ISK: 2, UGX: 2, MGA: 0 },
@@ -13,19 +13,19 @@ const DIGITS_AT_STRIPE: Readonly<Record<string, number>> = {
 };
 const LAST_DIGIT_ZERO = 10;
 
-/** The amount as Stripe counts it. @throws BankError `refused` for what Stripe has no whole number for */
+/** Converts to Stripe's unit. @throws BankError `refused` for an amount that Stripe cannot represent */
 export function toStripe({ amountMinor, currency }: Money): number {
   const digits = digitsAtStripe(currency);
   const shift = digits - minorUnitDigits(currency);
   const amount = shift >= 0 ? amountMinor * 10 ** shift : amountMinor / 10 ** -shift;
   const roundEnough = digits < 3 || amount % LAST_DIGIT_ZERO === 0;
   if (!Number.isSafeInteger(amount) || !roundEnough) {
-    throw new BankError("refused", `Stripe takes no such amount in ${currency}`);
+    throw new BankError("refused", `Stripe cannot represent this amount in ${currency}`);
   }
   return amount;
 }
 
-/** An amount of Stripe's in our minor units; undefined for what is no positive whole number of them. */
+/** Converts from Stripe's unit; undefined when the result is no positive whole number of minor units. */
 export function fromStripe(amount: unknown, currency: unknown): Money | undefined {
   if (typeof currency !== "string" || currency !== currency.toLowerCase()) return undefined;
   if (!Number.isSafeInteger(amount) || (amount as number) <= 0) return undefined;

@@ -3,10 +3,10 @@ import { withTimeout } from "../../lib/timeout.ts";
 import { BankError } from "./port.ts";
 
 const ANSWER_LIMIT_BYTES = 2_000_000;
-/** No call to a bank takes longer (port.ts). */
+/** Maximum for each call to a bank (port.ts). */
 export const TIMEOUT_MS = 5_000;
 
-/** What of an error of Stripe's library is looked at: its messages may hold parts of the key. */
+/** The fields that we read of an error of Stripe's library. We do not log its message: it may contain the key. */
 interface StripeFailure {
   type?: string;
   code?: string;
@@ -15,17 +15,17 @@ interface StripeFailure {
   headers?: Record<string, string>;
 }
 
-/** So many requests at most under one key and those that follow from it. Stripe forgets a key after a day. */
+/** Maximum number of requests: under the key and under the keys derived from it. Stripe forgets a key after a day. */
 const KEYS_MAX = 5;
 const SERVER_ERROR = 500;
-/** Another request is not begun with less time than this. */
-const LEAST_MS = 500;
+/** A further request needs at least this time. */
+const REQUEST_MIN_MS = 500;
 
 /**
- * Waits for an answer of Stripe's and says of a failure what it means: `refused` is said of this very request (a bad
- * parameter, nothing left to refund, a card), `unclear` is everything that may pass or may have happened: no answer, a
- * rate limit, the first request with the same key still running, a wrong key, an error of Stripe's own. That a key
- * came with other parameters before (`idempotency_error`) says nothing of what became of the first request.
+ * Waits for an answer of Stripe and maps its errors. `refused`: Stripe rejects this request (a bad parameter, nothing
+ * left to refund, a declined card). `unclear`: the request may have succeeded or may succeed later (no answer, a rate
+ * limit, the first request with the same key still running, a wrong API key, an error of Stripe's own). An
+ * `idempotency_error` (the key was used with other parameters) is `unclear` too: the first request may have succeeded.
  * @throws BankError
  */
 export async function mapped<T>(answer: Promise<T>, timeoutMs = TIMEOUT_MS): Promise<T> {
@@ -45,10 +45,10 @@ export async function mapped<T>(answer: Promise<T>, timeoutMs = TIMEOUT_MS): Pro
 }
 
 /**
- * Makes a request under an idempotency key. Stripe keeps its first answer to a key for a day, and repeats also an error of
- * its own (docs.stripe.com/api/idempotent_requests): under that key the request would never be made again. Such a
- * repeated error says that the first request is over; so the request is made under the next key.
- * @param done looks whether the first request did its work in spite of its error
+ * Makes a request under an idempotency key. Stripe stores its first answer to a key for a day and replays even its own
+ * errors (docs.stripe.com/api/idempotent_requests): under that key the request would not run again. A replayed error
+ * means that the first request has ended, so the request is made under the next key.
+ * @param done finds the result if the first request succeeded in spite of its error
  * @throws BankError
  */
 export async function underKeys<T>(
@@ -61,7 +61,7 @@ export async function underKeys<T>(
   for (let number = 1; ; number++) {
     const idempotencyKey = number === 1 ? key : `${key}-${number}`;
     const leftMs = Math.round(untilMs - performance.now());
-    if (leftMs < LEAST_MS && number > 1) throw new BankError("unclear", "Stripe: no time left");
+    if (leftMs < REQUEST_MIN_MS && number > 1) throw new BankError("unclear", "Stripe: no time left");
     try {
       return await withTimeout(leftMs, () => make({ idempotencyKey, timeout: leftMs }));
     } catch (error) {
@@ -78,13 +78,13 @@ function repeatsOwnError({ statusCode = 0, headers }: StripeFailure): boolean {
   return statusCode >= SERVER_ERROR && headers?.["idempotent-replayed"] === "true";
 }
 
-/** fetch that follows no redirect, since the merchant's key would go along, and reads no endless answer. */
+/** fetch that follows no redirect, which would receive the merchant's key, and limits the size of the answer. */
 export const limitedFetch: typeof fetch = async (url, init) => {
   const { status, headers, text } = await boundedFetch(url as string | URL, {
     ...init,
     timeoutMs: TIMEOUT_MS,
     maxBodyBytes: ANSWER_LIMIT_BYTES,
   });
-  // A status that has no body wants none, not an empty one.
+  // Response throws for an empty string with a status that has no body, such as 204.
   return new Response(text || null, { status, headers });
 };

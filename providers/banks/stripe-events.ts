@@ -12,9 +12,9 @@ const REASON_MAX_LENGTH = 200;
 const PART = /^([a-z][a-z0-9]*)=([0-9a-f]+)$/;
 
 /**
- * A report of Stripe's: `Stripe-Signature: t=<seconds>,v1=<hex>[,v1=<hex>…]`, where each v1 is the HMAC-SHA256 of
- * `<t>.<body>` under one of the endpoint's secrets (two while a secret is being rolled). Schemes other than v1 count
- * for nothing, or a report could be downgraded to one that anybody can make.
+ * Verifies a report of Stripe: `Stripe-Signature: t=<seconds>,v1=<hex>[,v1=<hex>…]`, where each v1 is the HMAC-SHA256
+ * of `<t>.<body>` under one of the endpoint's secrets (two while a secret is rotated). Other schemes than v1 are
+ * ignored: otherwise an attacker could downgrade to a weaker one.
  */
 export function verifyStripe(secrets: readonly string[], { headers, body, now }: Callback): Verdict {
   const header = headers["stripe-signature"];
@@ -30,15 +30,15 @@ export function verifyStripe(secrets: readonly string[], { headers, body, now }:
     createHmac("sha256", secret).update(`${time}.${body}`).digest("hex"),
   );
   if (!oneMatches(signatures, expected)) return { kind: "refused", reason: "wrong" };
-  // The library's own check takes reports from the future, and so for ever.
+  // The library's own check accepts reports from the future, which then never expire.
   if (Math.abs(now / 1000 - Number(time)) > TOLERANCE_SECONDS) return { kind: "refused", reason: "stale" };
   return read(body);
 }
 
-/** By type; whatever is not here is kept and has no effect. */
+/** By event type. Other types have no effect. */
 const readers: Readonly<Record<string, (object: Fields, createdSeconds: unknown) => Reading>> = {
   "checkout.session.completed": (session) =>
-    session.payment_status === "unpaid" ? "the customer's bank is still at it" : paid(session),
+    session.payment_status === "unpaid" ? "the payment is still being processed" : paid(session),
   "checkout.session.async_payment_succeeded": paid,
   "checkout.session.async_payment_failed": (session) => {
     const reading = paid(session);
@@ -56,7 +56,7 @@ const readers: Readonly<Record<string, (object: Fields, createdSeconds: unknown)
 };
 
 type Draft = Omit<BankEvent, "eventId">;
-/** An event; a dispute; a sentence about what has no effect; or what is wrong with it. */
+/** An event; a dispute; a description of a report without effect; or an Error for an invalid report. */
 type Reading = Draft | Dispute | string | Error;
 
 function read(body: string): Verdict {
@@ -67,10 +67,10 @@ function read(body: string): Verdict {
     event = {};
   }
   const { id, type } = event;
-  // Without an id of Stripe's, the same body is the same event.
+  // Without Stripe's id, the hash of the body identifies the event.
   const eventId = isText(id) ? id : `body-${createHash("sha256").update(body).digest("hex")}`;
   if (!isText(id) || typeof type !== "string") {
-    return { kind: "unusable", eventId, reason: "it is no event of Stripe's" };
+    return { kind: "unusable", eventId, reason: "the body is not an event of Stripe" };
   }
   const reader = Object.hasOwn(readers, type) ? readers[type] : undefined;
   const reading = reader?.(fieldsOf(fieldsOf(event.data).object), event.created) ?? `${type} has no effect`;
@@ -90,7 +90,7 @@ function paid(session: Fields): Reading {
   return { kind: "paid", paymentId, orderId, amount };
 }
 
-/** Refunds that somebody made at Stripe itself bear no id of ours: they are told by Stripe's, which is unknown here. */
+/** A refund that was made in Stripe's Dashboard lacks our id; its event has Stripe's id, which we do not know. */
 function refunded(refund: Fields): Reading {
   const metadata = fieldsOf(refund.metadata);
   const refundId = metadata.refund_id ?? refund.id;
@@ -106,11 +106,11 @@ function refunded(refund: Fields): Reading {
     case "canceled":
       return { kind: "refund_failed", paymentId, orderId, amount, refundId };
     default:
-      return "the refund is on its way";
+      return "the refund is pending";
   }
 }
 
-/** An inquiry (`warning_…`) is a dispute that has taken no money yet. */
+/** An inquiry (`warning_…`) is a dispute for which Stripe has not yet withdrawn money. */
 const DISPUTE_STATES: Readonly<Record<string, Dispute["state"]>> = {
   warning_needs_response: "open",
   warning_under_review: "open",
@@ -131,14 +131,14 @@ function disputed(dispute: Fields, createdSeconds: unknown): Dispute | Error {
   if (!state || !Number.isSafeInteger(createdSeconds))
     return new Error("the dispute has no known state or time");
   const reason = typeof dispute.reason === "string" ? shortenLine(dispute.reason, REASON_MAX_LENGTH) : "";
-  // Stripe books each amount that it takes or gives back for the dispute.
+  // One transaction for each amount that Stripe withdraws or reinstates for the dispute.
   const booked = Array.isArray(dispute.balance_transactions) ? dispute.balance_transactions : [];
   const balance = booked.reduce((sum: number, one) => sum + Number(fieldsOf(one).amount ?? 0), 0);
   const at = isoTime((createdSeconds as number) * 1000);
   return { disputeId, paymentId, amount, reason: reason || "unknown", state, withdrawn: balance < 0, at };
 }
 
-/** Of an object that Stripe names by its id or puts in whole. */
+/** The id of an object. Stripe sends either the id or the whole object. */
 export function idOf(value: unknown): string | undefined {
   const id = typeof value === "string" ? value : fieldsOf(value).id;
   return isText(id) ? id : undefined;

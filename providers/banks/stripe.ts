@@ -15,17 +15,17 @@ import { fromStripe, toStripe } from "./stripe-amounts.ts";
 import { limitedFetch, mapped, TIMEOUT_MS, underKeys } from "./stripe-errors.ts";
 import { idOf, verifyStripe } from "./stripe-events.ts";
 
-/** What the adapter was written and tested against; Stripe answers in the shapes of this version. */
+/** The adapter is tested against this version; Stripe answers in its format. */
 export const STRIPE_API_VERSION = "2026-10-28.endive";
 const API_URL = "https://api.stripe.com";
-/** Stripe closes no page sooner than half an hour after it was opened; the minute is for clocks that differ. */
+/** Stripe keeps a page open for at least half an hour; the minute allows for a clock difference. */
 const STAYS_OPEN_MS = 31 * 60_000;
 /**
- * Ways to pay whose money is sure only days after the page: no order waits so long, and what came then would only be
- * sent back. Stripe offers whatever of its list is switched on in the Dashboard, unless it stands here.
+ * Payment methods that are confirmed only after days. No order waits so long, so a late payment would only be refunded.
+ * Stripe offers all methods that are enabled in the Dashboard, except these.
  */
 const PAYS_LATER: Stripe.Checkout.SessionCreateParams.ExcludedPaymentMethodType[] = [
-  // Debits, which the customer's bank may refuse for days.
+  // Direct debits, which the customer's bank can refuse for days.
   ...[
     "acss_debit",
     "au_becs_debit",
@@ -35,7 +35,7 @@ const PAYS_LATER: Stripe.Checkout.SessionCreateParams.ExcludedPaymentMethodType[
     "sepa_debit",
     "us_bank_account",
   ],
-  // Transfers and vouchers, which the customer pays when it suits.
+  // Transfers and vouchers, which the customer can pay days later.
   ...["boleto", "customer_balance", "konbini", "multibanco", "oxxo", "sofort"],
 ];
 const LINES_MAX = 100;
@@ -44,9 +44,9 @@ const REASON_MAX_LENGTH = 200;
 
 /**
  * Stripe Checkout. `secretKey` needs the rights to write Checkout Sessions and Refunds and to read PaymentIntents;
- * `webhookSecret` is the endpoint's, `webhookSecretPrevious` the one before while it is rolled; `returnUrl` is where
- * the customer's browser goes afterwards, with `order_id` and `checkout=paid|cancelled` added. The endpoint is to be
- * sent `checkout.session.completed`, `.async_payment_succeeded`, `.async_payment_failed`, `.expired`,
+ * `webhookSecret` is the endpoint's secret, `webhookSecretPrevious` the former one during a rotation. Afterwards the
+ * customer's browser goes to `returnUrl` with `order_id` and `checkout=paid|cancelled` added. The endpoint must
+ * receive `checkout.session.completed`, `.async_payment_succeeded`, `.async_payment_failed`, `.expired`,
  * `refund.created`, `.updated`, `.failed` and `charge.dispute.created`, `.updated`, `.closed`, `.funds_withdrawn`,
  * `.funds_reinstated`.
  */
@@ -91,7 +91,7 @@ function open(
         metadata: { refund_id: refundId, ...(orderId && { order_id: orderId }) },
       };
       const create = (options: Stripe.RequestOptions) => stripe.refunds.create(params, options);
-      // A request that failed may have done it all the same.
+      // A failed request may have created the refund.
       const done = () => findRefund(stripe, refundId, paymentId);
       return stateOf(await underKeys(refundId, TIMEOUT_MS, create, done));
     },
@@ -102,7 +102,7 @@ function open(
     async findPayments(orderId, reference) {
       const stripe = await client();
       if (!reference) {
-        // What was found so is up to a minute old; a checkout's own id, where there is one, tells the truth.
+        // The search index is up to a minute behind, so it is used only for orders without a checkout id.
         const query = `metadata['order_id']:'${orderId.replaceAll(/['\\]/g, "\\$&")}' AND status:'succeeded'`;
         const expand = ["data.latest_charge"];
         const found = await mapped(stripe.paymentIntents.search({ query, expand, limit: REFUNDS_PER_PAGE }));
@@ -118,14 +118,14 @@ function open(
       try {
         await mapped(stripe.checkout.sessions.expire(reference));
       } catch (error) {
-        // Paid or closed already: only an open one can be closed.
+        // Stripe refuses to close a checkout that is already paid or closed.
         if ((error as BankError).kind !== "refused") throw error;
       }
     },
   };
 }
 
-/** Refunds cannot be searched for, but a payment has few. */
+/** Reads all refunds of the payment: Stripe cannot search for refunds, and a payment has few. */
 async function findRefund(
   stripe: Stripe,
   refundId: string,
@@ -147,7 +147,7 @@ async function findRefund(
   return undefined;
 }
 
-/** The library takes 36 MB: it is loaded when a bank is first talked to, so that nobody without Stripe carries it. */
+/** Loads Stripe's library, which takes 36 MB, at the first call: an installation without Stripe does not load it. */
 async function connect(secretKey: string, apiUrl: string): Promise<Stripe> {
   const { default: StripeClient } = await import("stripe");
   const { protocol, hostname, port } = new URL(apiUrl);
@@ -155,17 +155,16 @@ async function connect(secretKey: string, apiUrl: string): Promise<Stripe> {
     apiVersion: STRIPE_API_VERSION,
     protocol: protocol === "http:" ? "http" : "https",
     host: hostname,
-    // Without one, the library's own: 443.
-    port,
+    port, // empty for the default port
     timeout: TIMEOUT_MS,
-    // A repeat is decided where the order's state is known.
+    // The caller decides about repeats, because it knows the state of the order.
     maxNetworkRetries: 0,
     telemetry: false,
     httpClient: StripeClient.createFetchHttpClient(limitedFetch),
   });
 }
 
-/** The same words for the same order, or Stripe would refuse a repeat under the same key. */
+/** Must be equal for equal orders: Stripe refuses a repeat under the same key with other parameters. */
 function sessionOf(request: CheckoutRequest, returnUrl: string): Stripe.Checkout.SessionCreateParams {
   const { orderId, payBy, description } = request;
   const metadata = { order_id: orderId };
@@ -175,7 +174,7 @@ function sessionOf(request: CheckoutRequest, returnUrl: string): Stripe.Checkout
     metadata,
     payment_intent_data: { metadata, description },
     line_items: itemsOf(request),
-    // What comes in is what is owed: no conversion into the customer's own currency.
+    // No conversion into the customer's currency, so that the paid amount equals the order's.
     adaptive_pricing: { enabled: false },
     excluded_payment_method_types: PAYS_LATER,
     success_url: backTo(request.returnUrl ?? returnUrl, orderId, "paid"),
@@ -184,7 +183,7 @@ function sessionOf(request: CheckoutRequest, returnUrl: string): Stripe.Checkout
   };
 }
 
-/** Line by line where that says exactly the amount, else in one. */
+/** One item for each line if they add up to the amount, else one item for the order. */
 function itemsOf({
   amount,
   description,
@@ -206,7 +205,7 @@ function itemsOf({
         item(title, quantity, { amountMinor: unitAmountMinor, currency }),
       );
     } catch {
-      // A part may be no amount of Stripe's although the whole is one.
+      // Stripe may be unable to represent the amount of a line although it can represent the sum.
     }
   }
   return [item(description, 1, amount)];

@@ -2,12 +2,12 @@ import { afterAll, beforeAll, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import type { Mail, Mailer } from "./port.ts";
 
-/** Long enough for a server on this machine, short enough for the test that waits for it. */
 /** Enough for any answer on a busy machine. */
 const TIMEOUT_MS = 30_000;
+/** Long enough for a local server, short enough for the test that waits for it. */
 const HANGING_TIMEOUT_MS = 600;
 
-/** What the server under the mailer says to the mails of an address. */
+/** How the mail server answers mails to an address. */
 export type MailTrouble = "none" | "no_such_user" | "busy" | "hanging";
 
 interface Received {
@@ -21,14 +21,14 @@ interface Received {
 
 export interface MailHarness {
   mailer: Mailer;
-  /** An address that has this trouble when the next mail is sent. */
+  /** An address for which the server answers the next mail so. */
   address(trouble: MailTrouble): string | Promise<string>;
   received(): Received[] | Promise<Received[]>;
   stop(): Promise<void>;
 }
 
-/** What every mailer keeps. Called inside a `describe`. */
-export function mailContract(start: () => Promise<MailHarness>): void {
+/** The conformance suite of every mailer. Call it inside a `describe`. */
+export function mailerConformance(start: () => Promise<MailHarness>): void {
   let harness: MailHarness;
   beforeAll(async () => {
     harness = await start();
@@ -106,7 +106,7 @@ export function mailContract(start: () => Promise<MailHarness>): void {
     "a@example.org>",
     "nobody",
     "",
-  ])("send, to %j, is refused for good before the server hears of it", async (to) => {
+  ])("send, to %j, is refused for good before it reaches the server", async (to) => {
     const before = (await harness.received()).length;
     expect(await harness.mailer.send(await mail("none", { to }), TIMEOUT_MS)).toMatchObject({
       outcome: "refused",
@@ -129,7 +129,7 @@ export function mailContract(start: () => Promise<MailHarness>): void {
     });
   });
 
-  it("send, when no word comes after the text, is unclear at its timeout", async () => {
+  it("send, when no answer comes after the text, is unclear at its timeout", async () => {
     const startedMs = performance.now();
     expect(await harness.mailer.send(await mail("hanging"), HANGING_TIMEOUT_MS)).toMatchObject({
       outcome: "unclear",
@@ -138,7 +138,7 @@ export function mailContract(start: () => Promise<MailHarness>): void {
     expect(performance.now() - startedMs).toBeLessThan(TIMEOUT_MS / 2);
   });
 
-  it("send, once the server is gone, is refused and may be tried again", async () => {
+  it("send, once the server is stopped, fails and may be tried again", async () => {
     await harness.stop();
     const result = await harness.mailer.send(await mail("none"), TIMEOUT_MS);
     expect(result).toMatchObject({ retryable: true });

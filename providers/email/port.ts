@@ -4,18 +4,18 @@ export interface Mail {
   subject: string;
   text: string;
   html: string;
-  /** The same however often this mail is tried, so that a mailbox can drop the repeat; without angle brackets. */
+  /** Without angle brackets. The same for every attempt, so that a mailbox can drop the duplicate. */
   messageId: string;
-  /** BCP 47, of the text. */
+  /** Language tag of the text, BCP 47. */
   language: string;
 }
 
 export interface MailResult {
-  /** `unclear`: the connection ended after the text was sent and before the server's word. */
+  /** `unclear`: the connection ended after the text was sent and before the server answered. */
   outcome: "accepted" | "refused" | "unclear";
-  /** Whether a later try may succeed: the server was away, busy or said 4yz. */
+  /** Whether a later attempt may succeed: the server was unreachable or busy, or answered 4yz. */
   retryable: boolean;
-  /** The server's word, for the history and the operator; at most 500 characters. */
+  /** The server's answer, for the history and the operator; at most 300 characters. */
   detail: string;
 }
 
@@ -23,7 +23,7 @@ export interface Mailer {
   readonly name: string;
   /**
    * Never rejects: every failure is a result.
-   * @param timeoutMs the whole time for this try
+   * @param timeoutMs time limit for the whole attempt
    */
   send(mail: Mail, timeoutMs: number): Promise<MailResult>;
   close(): void;

@@ -10,7 +10,7 @@ const IDLE_TIMEOUT_MS = 30_000;
 const DETAIL_MAX = 300;
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
-// Nothing but one bare address: no list, no name, no comment, no line break that would start a header.
+// One address only: no list, name or comment, and no line break, which would start a header.
 const ADDRESS = /^[^\s<>(),;:"\\[\]@\p{Cc}]+@[^\s<>(),;:"\\[\]@\p{Cc}]+$/u;
 
 interface SmtpError extends Error {
@@ -22,9 +22,9 @@ interface SmtpError extends Error {
 }
 
 /**
- * Mail by SMTP, over a few kept connections.
- * @param url `smtp://user:password@host:587` (STARTTLS where the server offers it, and always before a password
- * leaves this machine) or `smtps://…`; a certificate that is not vouched for is refused
+ * Mail by SMTP over a pool of connections.
+ * @param url `smtps://…` or `smtp://user:password@host:587`. The latter uses STARTTLS where the server offers it, and
+ * requires it before it sends a password to another machine. An untrusted certificate is refused
  * @param from `Name <address>`
  */
 export function smtp({ url, from }: { url: string; from: string }): Mailer {
@@ -36,11 +36,11 @@ export function smtp({ url, from }: { url: string; from: string }): Mailer {
       host: hostname.replace(/^\[|\]$/g, ""),
       port: Number(port) || (secure ? 465 : 587),
       secure,
-      // Who tears STARTTLS out of a greeting must not get the password.
+      // An attacker who removes STARTTLS from the greeting must not receive the password.
       requireTLS: !secure && username !== "" && !LOOPBACK.test(hostname),
       auth: username ? { user: decodeURIComponent(username), pass: decodeURIComponent(password) } : undefined,
       maxConnections: CONNECTIONS_MAX,
-      // A requeue inside the pool would be a second try that the history does not know.
+      // A requeue inside the pool would be an attempt that is missing in the history.
       maxRequeues: 0,
       connectionTimeout: CONNECTION_TIMEOUT_MS,
       greetingTimeout: CONNECTION_TIMEOUT_MS,
@@ -51,7 +51,7 @@ export function smtp({ url, from }: { url: string; from: string }): Mailer {
     },
     { from },
   );
-  // A pool without a listener would end the process when an idle connection breaks.
+  // Without a listener, a broken idle connection would end the process.
   transport.on("error", () => undefined);
   return {
     name: "smtp",
@@ -81,7 +81,7 @@ function envelope({ to, subject, text, html, messageId, language }: Mail) {
     messageId: `<${messageId}>`,
     headers: {
       "Content-Language": language,
-      // RFC 3834: no holiday answers to a machine.
+      // RFC 3834: suppresses automatic replies.
       "Auto-Submitted": "auto-generated",
     },
   };
@@ -89,12 +89,12 @@ function envelope({ to, subject, text, html, messageId, language }: Mail) {
 
 function failed(error: SmtpError): MailResult {
   const detail = shortenLine(error.response ?? `${error.code ?? error.name}: ${error.message}`, DETAIL_MAX);
-  // The mail is right and the account is wrong: somebody will mend that.
+  // The configured account is wrong, not the mail: retry until an operator corrects it.
   if (error.code === "EAUTH") return { outcome: "refused", retryable: true, detail };
   if (error.responseCode !== undefined) {
     return { outcome: "refused", retryable: error.permanent === false, detail };
   }
-  // Only after DATA can the server have the mail although it did not say so.
+  // After DATA the server may have accepted the mail without an answer.
   const unclear = error.command === "DATA" || error.name === "TimeoutError" || error.code === "EABORT";
   return { outcome: unclear ? "unclear" : "refused", retryable: true, detail };
 }

@@ -3,7 +3,7 @@ import { createLocalJWKSet, decodeProtectedHeader, type JWTPayload, jwtVerify } 
 import { callerFrom } from "../../contracts/claims.ts";
 import { newId } from "../../lib/ids.ts";
 import type { Grant, IdentityProvider } from "./port.ts";
-import { PASSWORD, refused, sessionsContract } from "./sessions-conformance.ts";
+import { PASSWORD, refused, sessionsConformance } from "./sessions-conformance.ts";
 
 export interface IdentityHarness {
   provider: IdentityProvider;
@@ -19,7 +19,7 @@ const MAX_TOKEN_SECONDS = 900;
 const START_TIMEOUT_MS = 120_000;
 
 /** What every identity provider keeps. Called inside a `describe`. */
-export function identityContract(start: () => Promise<IdentityHarness>): void {
+export function identityConformance(start: () => Promise<IdentityHarness>): void {
   let harness: IdentityHarness;
   let provider: IdentityProvider;
   beforeAll(async () => {
@@ -204,7 +204,7 @@ export function identityContract(start: () => Promise<IdentityHarness>): void {
     });
   });
 
-  sessionsContract({
+  sessionsConformance({
     account,
     signedIn,
     provider: () => provider,

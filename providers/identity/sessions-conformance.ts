@@ -13,7 +13,7 @@ interface Person {
 }
 
 /** Rules of sessions for every identity provider. Called inside the `describe` of contract.ts. */
-export function sessionsContract({
+export function sessionsConformance({
   provider,
   account,
   signedIn,

@@ -4,25 +4,22 @@ import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import type { MessageBus } from "./port.ts";
 
-const PATIENCE_MS = 8_000;
+const WAIT_MAX_MS = 8_000;
 const POLL_MS = 10;
 
-/** What lies between the sender and the consumers, for one test. */
+/** The broker between the sender and the consumers, for one test. */
 export interface MessageBusMedium {
-  /**
-   * A message bus on this medium, for the sender or a group. Where the medium is the message bus itself, it is the same one
-   * each time.
-   */
-  connect(who: string): Promise<MessageBus>;
+  /** A message bus for the sender or a group. The in-process message bus returns the same one each time. */
+  connect(name: string): Promise<MessageBus>;
   stop(): Promise<void>;
 }
 
 /**
- * What every message bus keeps; called inside a `describe`. A sender repeats what was not taken, as the relay does,
- * and a consumer group remembers what it knows, as the inbox does: a message bus may say no and may say things
- * twice, but what it took it must bring.
- * @param start makes an empty medium on which these groups will listen
- * @param names of the two groups and of who sends, where the medium is particular about them
+ * The conformance suite of every message bus; call it inside a `describe`. As with the relay, the sender repeats what
+ * was rejected; as with the inbox, a group drops duplicates. So a message bus may reject messages and deliver them
+ * twice, but it must deliver what it accepted.
+ * @param start creates an empty medium to which these groups subscribe
+ * @param names of the sender and of the two groups, for a medium that knows its users by name
  */
 export function messageBusConformance(
   start: (groups: readonly string[]) => Promise<MessageBusMedium>,
@@ -33,8 +30,8 @@ export function messageBusConformance(
   let sender: MessageBus;
   const open: MessageBus[] = [];
 
-  const connect = async (who: string) => {
-    const messageBus = await medium.connect(who);
+  const connect = async (name: string) => {
+    const messageBus = await medium.connect(name);
     if (!open.includes(messageBus)) open.push(messageBus);
     return messageBus;
   };
@@ -67,10 +64,10 @@ export function messageBusConformance(
     };
   };
 
-  it("publish, to two groups, resolves and brings every message to both as it was", async () => {
+  it("publish, to two groups, resolves and delivers every message unchanged to both", async () => {
     const groups = [await group(KITCHEN), await group(COURIER)];
     const messages = some(25);
-    await handOver(sender, messages);
+    await publishUntilAccepted(sender, messages);
     for (const { inbox, has } of groups) {
       await has(messages);
       const byId = new Map(inbox.map((one) => [one.id, one]));
@@ -78,97 +75,97 @@ export function messageBusConformance(
     }
   });
 
-  it("subscribe, to some types, brings these and no others", async () => {
+  it("subscribe, to some types, delivers these and no others", async () => {
     const sent = await group(KITCHEN, ["notification.sent"]);
     const both = await group(COURIER, ["notification.sent", "notification.failed"]);
     const messages = [...some(2), ...some(2, "notification.failed")];
-    await handOver(sender, messages);
+    await publishUntilAccepted(sender, messages);
     await both.has(messages);
     await sent.has(messages.slice(0, 2));
     expect(new Set(sent.inbox.map(({ type }) => type))).toEqual(new Set(["notification.sent"]));
   });
 
-  it("publish, before a group has subscribed, is not lost for it", async () => {
+  it("publish, before a group has subscribed, loses nothing for that group", async () => {
     const kitchen = await group(KITCHEN);
     const messages = some(3);
-    const handing = handOver(sender, messages);
+    const publishing = publishUntilAccepted(sender, messages);
     const courier = await group(COURIER);
-    await handing;
+    await publishing;
     await kitchen.has(messages);
     await courier.has(messages);
   });
 
-  it("a group that goes and comes back gets what it missed", async () => {
+  it("subscribe, after an unsubscribe, delivers what the group missed", async () => {
     const kitchen = await group(KITCHEN);
     const courier = await group(COURIER);
     const [before, missed, after] = [some(3), some(3), some(3)];
-    await handOver(sender, before);
+    await publishUntilAccepted(sender, before);
     await courier.has(before);
     await courier.unsubscribe();
-    const handing = handOver(sender, missed);
+    const publishing = publishUntilAccepted(sender, missed);
     const again = await group(COURIER);
-    await handing;
-    await handOver(sender, after);
+    await publishing;
+    await publishUntilAccepted(sender, after);
     await again.has([...missed, ...after]);
     await kitchen.has([...before, ...missed, ...after]);
   });
 
-  it("accept that rejects, is asked again until it commits", async () => {
+  it("accept, while it rejects, is called again until it commits", async () => {
     const kitchen = await group(KITCHEN);
     const courier = await group(COURIER);
     let refusals = 0;
     courier.state.before = () => {
       refusals += 1;
-      if (refusals <= 3) throw new Error("the database is away");
+      if (refusals <= 3) throw new Error("the database is unreachable");
     };
     const messages = some(3);
-    await handOver(sender, messages);
+    await publishUntilAccepted(sender, messages);
     await courier.has(messages);
     await kitchen.has(messages);
     expect(refusals).toBeGreaterThan(3);
   });
 
-  it("publish, of messages that were published before, resolves and brings nothing new", async () => {
+  it("publish, of messages that were published before, resolves and adds no message", async () => {
     const [kitchen] = [await group(KITCHEN), await group(COURIER)];
     const messages = some(3);
-    await handOver(sender, messages);
-    await handOver(sender, messages);
+    await publishUntilAccepted(sender, messages);
+    await publishUntilAccepted(sender, messages);
     const last = some(1);
-    await handOver(sender, last);
+    await publishUntilAccepted(sender, last);
     await kitchen.has([...messages, ...last]);
     expect(new Set(kitchen.inbox.map(({ id }) => id)).size).toBe(4);
   });
 
-  it("a group of two members, hands each message to one of them, and all to the one that stays", async () => {
+  it("subscribe, by two members of a group, delivers each message to one, and all to the last one", async () => {
     await group(COURIER);
     const members = [await group(KITCHEN), await group(KITCHEN)];
     const messages = some(20);
-    for (const message of messages) await handOver(sender, [message]);
+    for (const message of messages) await publishUntilAccepted(sender, [message]);
     const ids = () => members.flatMap(({ inbox }) => inbox.map(({ id }) => id));
     await until(() => ids().length >= messages.length);
     expect(ids().sort()).toEqual(messages.map(({ id }) => id).sort());
     await members[0]?.unsubscribe();
     const later = some(5);
-    await handOver(sender, later);
+    await publishUntilAccepted(sender, later);
     await members[1]?.has(later);
   });
 
-  it("publish, of a message of the largest size in letters of every kind, brings it as it was", async () => {
+  it("publish, of the largest message with characters of every kind, delivers it unchanged", async () => {
     const [kitchen] = [await group(KITCHEN), await group(COURIER)];
     const messages = some(2, "notification.sent", '\u00e9\u4e2d\u{1f355}\\"\n'.repeat(20_000));
-    await handOver(sender, messages);
+    await publishUntilAccepted(sender, messages);
     await kitchen.has(messages);
     expect(kitchen.inbox).toEqual(expect.arrayContaining(messages));
   });
 
-  it("publish, of nothing, resolves", async () => {
+  it("publish, of no messages, resolves", async () => {
     await group(KITCHEN);
     await group(COURIER);
     await until(() => sender.ready());
     await sender.publish([]);
   });
 
-  it("unsubscribe and close, during a delivery, wait until it is committed", async () => {
+  it("unsubscribe and close, during a delivery, wait for its commit", async () => {
     const kitchen = await group(KITCHEN);
     const courier = await group(COURIER);
     const { promise: gate, resolve: openGate } = Promise.withResolvers<void>();
@@ -180,7 +177,7 @@ export function messageBusConformance(
       };
     }
     const messages = some(1);
-    const handing = handOver(sender, messages);
+    const publishing = publishUntilAccepted(sender, messages);
     await until(() => inside === 2);
     const ended: string[] = [];
     const ending = [
@@ -195,10 +192,10 @@ export function messageBusConformance(
     await Promise.all(ending);
     expect(kitchen.inbox).toEqual(messages);
     expect(courier.inbox).toEqual(messages);
-    await handing.catch(() => undefined);
+    await publishing.catch(() => undefined);
   });
 
-  it("ready, tells whether it could take a message; closed, it takes none", async () => {
+  it("ready, once the message bus is closed, is false, and publish rejects", async () => {
     await group(KITCHEN);
     await group(COURIER);
     await until(() => sender.ready());
@@ -208,8 +205,8 @@ export function messageBusConformance(
   });
 }
 
-/** Hands over as the relay does: again, until it was taken. */
-async function handOver(messageBus: MessageBus, messages: readonly Message[]): Promise<void> {
+/** Publishes as the relay does: again, until it resolves. */
+async function publishUntilAccepted(messageBus: MessageBus, messages: readonly Message[]): Promise<void> {
   await until(() =>
     messageBus.publish(messages).then(
       () => true,
@@ -219,9 +216,9 @@ async function handOver(messageBus: MessageBus, messages: readonly Message[]): P
 }
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + PATIENCE_MS;
+  const deadline = Date.now() + WAIT_MAX_MS;
   while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error("it did not come to pass");
+    if (Date.now() > deadline) throw new Error(`the condition did not hold within ${WAIT_MAX_MS} ms`);
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }

@@ -1,7 +1,7 @@
 /**
- * What a message bus refuses with. `not-ready`: not everybody is there to take it; `refused`: a group or the broker
- * rejected; `unreachable`: the broker is away; `denied`: it does not know us or does not let us; `full`: its
- * store is.
+ * The error of every message bus. `not-ready`: a consumer group has not subscribed yet; `refused`: a group or the
+ * broker rejected the messages; `closed`: this bus was closed; `unreachable`: the broker does not answer; `denied`:
+ * the broker refuses the user or the operation; `full`: the stream is full.
  */
 export class MessageBusError extends Error {
   readonly kind: "not-ready" | "refused" | "closed" | "unreachable" | "denied" | "full";

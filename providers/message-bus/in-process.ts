@@ -6,9 +6,9 @@ import type { MessageBus } from "./port.ts";
 const JOIN_TIMEOUT_MS = 2_000;
 
 interface InProcessOptions {
-  /** Who must be there before anything is taken, so that none misses what is said while it starts. */
+  /** The groups that must have subscribed before a message is accepted, so that none misses a message at start. */
   groups: readonly string[];
-  /** How long a `publish` waits for them. */
+  /** How long a `publish` waits for the groups. Default: two seconds. */
   joinTimeoutMs?: number;
 }
 
@@ -18,14 +18,14 @@ interface Subscription {
 }
 
 /**
- * The message bus of a platform that lives in one process. It keeps nothing: `publish` resolves when every group
- * has committed the messages to its inbox, and what it rejects stays in the sender's outbox.
+ * The message bus of a platform in one process. It stores nothing: `publish` resolves when every group has committed
+ * the messages to its inbox. Rejected messages stay in the sender's outbox.
  */
 export function inProcessMessageBus({
   groups,
   joinTimeoutMs = JOIN_TIMEOUT_MS,
 }: InProcessOptions): MessageBus {
-  // Several replicas of a group take turns.
+  // By group. Several members of a group receive messages in turn.
   const subscriptions = new Map<string, Subscription[]>();
   const running = new Set<Promise<unknown>>();
   let closed = false;
@@ -47,7 +47,7 @@ export function inProcessMessageBus({
     await waitAtMost(joinTimeoutMs, joined.promise);
     if (closed) throw new MessageBusError("closed", "the message bus is closed");
     if (missing().length > 0)
-      throw new MessageBusError("not-ready", `not there yet: ${missing().join(", ")}`);
+      throw new MessageBusError("not-ready", `not subscribed yet: ${missing().join(", ")}`);
   };
 
   const deliver = async (messages: readonly Message[]) => {

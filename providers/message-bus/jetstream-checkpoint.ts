@@ -1,16 +1,16 @@
 import type { StreamInfo } from "nats";
 
 /** How much the clocks of the server and of this process may differ. */
-const CLOCKS_MS = 60_000;
+const CLOCK_SKEW_MS = 60_000;
 
-/** What an outbox notes about the stream, to see later whether something that was in it has gone. */
+/** The state of the stream that an outbox saves. A later comparison shows whether the stream lost messages. */
 export interface StreamCheckpoint {
-  /** When the stream was made. */
+  /** Creation time of the stream. */
   created: string;
   lastSeq: number;
-  /** When its newest message came, in Unix time; 0 while there was none. */
+  /** Time of the newest message, in milliseconds of Unix time; 0 when there was none. */
   lastMs: number;
-  /** Messages that were taken out of its middle. */
+  /** How many messages were deleted between the first and the last. */
   deleted: number;
 }
 
@@ -24,17 +24,17 @@ export function checkpointOf({ created, state }: StreamInfo): StreamCheckpoint {
 }
 
 /**
- * Why messages that were in the stream when `before` was noted are no longer there although they are not old
- * enough to go; undefined when all is well.
+ * Why messages that the stream had at the checkpoint `before` are missing although they have not expired; undefined
+ * when none is missing.
  */
 export function lossSince(before: StreamCheckpoint, info: StreamInfo, nowMs: number): string | undefined {
   const now = checkpointOf(info);
   const maxAgeMs = info.config.max_age / 1_000_000;
-  if (now.created !== before.created) return "the stream was made anew";
+  if (now.created !== before.created) return "the stream was created again";
   if (now.lastSeq < before.lastSeq) return `the stream went back from ${before.lastSeq} to ${now.lastSeq}`;
   if (now.deleted > before.deleted) return "messages were deleted from the stream";
-  const tooYoungToGo = before.lastMs + maxAgeMs > nowMs + CLOCKS_MS;
-  if (before.lastSeq > 0 && tooYoungToGo && info.state.first_seq > before.lastSeq)
+  const notExpired = before.lastMs + maxAgeMs > nowMs + CLOCK_SKEW_MS;
+  if (before.lastSeq > 0 && notExpired && info.state.first_seq > before.lastSeq)
     return "the stream was purged";
   return undefined;
 }

@@ -6,25 +6,25 @@ import type { NatsOptions } from "./nats-options.ts";
 const RETRY: Backoff = { firstMs: 200, factor: 2, maxMs: 2_000, jitter: 0.5 };
 const PING_TIMEOUT_MS = 1_000;
 
-/** A connection that comes back for as long as it takes. */
+/** A connection that is opened again without end after each loss. */
 export interface JetStreamConnection {
-  /** Resolves after the first attempt. @throws MessageBusError `denied` when the server does not know this user */
+  /** Resolves after the first attempt. @throws MessageBusError `denied` when the server refuses this user */
   readonly attempted: Promise<void>;
-  /** The connection, while there is one. @throws MessageBusError that says what is wrong, at once */
+  /** @throws MessageBusError with the cause when there is no connection; it does not wait for one */
   get(): NatsConnection;
   /** Whether the server answers now. */
   answers(): Promise<boolean>;
-  /** `work`, or a rejection as soon as the connection is lost, since then no answer will come. */
+  /** Settles as `work` does, but rejects as soon as the connection is lost: no answer comes after that. */
   unlessLost<T>(work: Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
 /**
- * Connects, and connects again. The client reconnects by itself, but gives up for good when its first attempt
- * fails or the server refuses its user twice: then this begins anew.
- * @param onUp after each connect and reconnect
- * @param onDown when the connection is lost
- * @param report what an operator should know, in one line; the same line is said once
+ * Connects and reconnects. The NATS client reconnects by itself, but stops when its first attempt fails or the server
+ * refuses its user twice; this function then opens a new client.
+ * @param onUp called after each connect and reconnect
+ * @param onDown called when the connection is lost
+ * @param report receives one line for the operator; a repeated line is not reported again
  */
 export function startConnection(options: {
   nats: NatsOptions;
@@ -35,9 +35,9 @@ export function startConnection(options: {
   const { nats, onUp, onDown, report } = options;
   const stopping = new AbortController();
   const attempted = Promise.withResolvers<void>();
-  attempted.promise.catch(() => undefined); // who does not subscribe hears of it when it publishes
-  /** Those who wait for an answer over this connection. */
-  const waiting = new Set<(cause: MessageBusError) => void>();
+  attempted.promise.catch(() => undefined); // a process that only publishes gets the error from publish
+  /** Rejects the work that waits for an answer over this connection. */
+  const pendingRejects = new Set<(cause: MessageBusError) => void>();
   let client: NatsConnection | undefined;
   let connection: NatsConnection | undefined;
   let problem = new MessageBusError("unreachable", `NATS at ${nats.servers} has not answered yet`);
@@ -51,11 +51,11 @@ export function startConnection(options: {
     problem = cause;
     if (!connection) return;
     connection = undefined;
-    for (const reject of [...waiting]) reject(cause);
+    for (const reject of [...pendingRejects]) reject(cause);
     onDown();
   };
 
-  const live = async () => {
+  const keepConnected = async () => {
     for (let failures = 0; !stopping.signal.aborted; ) {
       try {
         client = await connect({ ...nats });
@@ -63,38 +63,39 @@ export function startConnection(options: {
         failures = 0;
         up(client);
         attempted.resolve();
-        void follow(client); // the client never ends this iterator, not even when it is closed
+        void followStatus(client); // not awaited: the client never ends this iterator, not even when it is closed
         const error = await client.closed();
-        if (!stopping.signal.aborted) down(explained(error ?? undefined, nats));
+        if (!stopping.signal.aborted) down(connectionError(error ?? undefined, nats));
       } catch (error) {
         failures += 1;
-        down(explained(error, nats));
+        down(connectionError(error, nats));
         if (problem.kind === "denied") attempted.reject(problem);
         else attempted.resolve();
         await pause(backoffMs(RETRY, failures), stopping.signal);
       }
     }
   };
-  const follow = async (found: NatsConnection) => {
+  const followStatus = async (found: NatsConnection) => {
     for await (const status of found.status()) {
       const { type, data, permissionContext } = status;
-      if (type === "disconnect") down(new MessageBusError("unreachable", `NATS at ${nats.servers} is away`));
+      if (type === "disconnect")
+        down(new MessageBusError("unreachable", `NATS at ${nats.servers} is disconnected`));
       else if (type === "reconnect") up(found);
       else if (type === "error") {
         const what = permissionContext && ` (${permissionContext.operation} ${permissionContext.subject})`;
-        report(`NATS says ${data}${what ?? ""}`);
+        report(`NATS reports ${data}${what ?? ""}`);
       }
     }
   };
   const unlessLost = <T>(work: Promise<T>): Promise<T> =>
     new Promise((resolve, reject) => {
-      // Not Promise.race with one long promise of loss: that would remember every race of the connection's life.
-      waiting.add(reject);
-      work.then(resolve, reject).finally(() => waiting.delete(reject));
+      // Promise.race with one promise of the loss would retain every race as long as the connection lasts.
+      pendingRejects.add(reject);
+      work.then(resolve, reject).finally(() => pendingRejects.delete(reject));
       if (!connection) reject(problem);
     });
 
-  const living = live();
+  const connecting = keepConnected();
   return {
     attempted: attempted.promise,
     get() {
@@ -115,17 +116,16 @@ export function startConnection(options: {
     unlessLost,
     async close() {
       stopping.abort();
-      // What was acknowledged last is still on its way.
-      await this.answers();
+      await this.answers(); // flushes the last acknowledgements
       down(new MessageBusError("closed", "the message bus is closed"));
       attempted.resolve();
       await client?.close();
-      await living;
+      await connecting;
     },
   };
 }
 
-function explained(error: unknown, nats: NatsOptions): MessageBusError {
+function connectionError(error: unknown, nats: NatsOptions): MessageBusError {
   const { code, message } = (error ?? {}) as Partial<NatsError>;
   if (code === "AUTHORIZATION_VIOLATION" || code === "AUTHENTICATION_TIMEOUT") {
     const who = nats.user === undefined ? "a client without a user" : `the user ${nats.user}`;
@@ -137,7 +137,7 @@ function explained(error: unknown, nats: NatsOptions): MessageBusError {
   );
 }
 
-/** Waits, or until the signal. */
+/** Resolves after `ms`, or earlier when the signal aborts. */
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal?.aborted) return resolve();

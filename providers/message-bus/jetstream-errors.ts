@@ -3,15 +3,15 @@ import { MessageBusError } from "./error.ts";
 
 const STORE_FAILED = 10_077;
 
-/** For a `catch`. */
-export function explain(stream: string): (error: unknown) => never {
+/** A handler for `catch` that throws `toMessageBusError` of the rejection. */
+export function rethrow(stream: string): (error: unknown) => never {
   return (error) => {
-    throw explained(error, stream);
+    throw toMessageBusError(error, stream);
   };
 }
 
-/** What NATS's client or server says, as the message bus's error. */
-export function explained(error: unknown, stream: string): MessageBusError {
+/** Maps an error of the NATS client or server. */
+export function toMessageBusError(error: unknown, stream: string): MessageBusError {
   if (error instanceof MessageBusError) return error;
   const { code, message, api_error, permissionContext } = (error ?? {}) as Partial<NatsError>;
   const cause = { cause: error };
@@ -23,7 +23,7 @@ export function explained(error: unknown, stream: string): MessageBusError {
     return new MessageBusError("denied", "NATS refuses the user: check NATS_USER and NATS_PASSWORD", cause);
   }
   if (api_error?.err_code === STORE_FAILED) {
-    return new MessageBusError("full", `the stream ${stream} takes no more: ${api_error.description}`, cause);
+    return new MessageBusError("full", `the stream ${stream} is full: ${api_error.description}`, cause);
   }
   if (api_error) return new MessageBusError("refused", `JetStream refuses: ${api_error.description}`, cause);
   return new MessageBusError("unreachable", `JetStream does not answer: ${message}`, cause);

@@ -17,29 +17,29 @@ import {
 const HOUR_MS = 3_600_000;
 const MB = 1_048_576;
 /**
- * A hand-over of the last ten minutes after each reconnect falls on messages that the stream still knows. Half a
- * megabyte of the server's memory for each message a second.
+ * Longer than the last ten minutes that are replayed after a reconnect, so that the stream drops the duplicates. Costs
+ * the server half a megabyte of memory for each message a second.
  */
 const DUPLICATE_WINDOW_MS = 720_000;
-/** Above the largest message of ours, so that one that is too large is quarantined where an operator sees it. */
+/** Above our largest message: a larger one reaches the inbox, which quarantines it for the operator. */
 const MESSAGE_MAX_BYTES = 524_288;
-/** What a member that died had in its hands goes to another after this; who is at work says so in between. */
+/** After this, another member receives what a crashed member left unanswered. Working members extend the time. */
 export const ACK_WAIT_MS = 10_000;
 /** Delivered and not yet acknowledged, over all members of a group. */
 const ACK_PENDING_MAX = 5_000;
 /**
- * How full the stream may be for messages that are handed over again. While it is new nothing in it grows old enough
- * to go, so half is left to what is said until then: enough for a stream that is half full in ordinary times. In one
- * as old as its oldest messages may get, as much goes as comes.
+ * The largest share of the stream that may be used while messages are replayed. In a new stream no message expires
+ * yet, so half is left for new messages: enough for a stream that is normally half full. In a stream as old as its
+ * maximum age, as many messages expire as arrive.
  */
-const REPEATS_SHARE = { new: 0.5, old: 0.8 };
+const REPLAY_SHARE = { new: 0.5, old: 0.8 };
 const STREAM_NOT_FOUND = 10_059;
 const CONSUMER_NOT_FOUND = 10_014;
 
 export interface StreamLimits {
-  /** When the stream holds so much it refuses, and the outboxes wait. */
+  /** A stream of this size refuses messages, and the outboxes wait. */
   maxBytes: number;
-  /** A group that is away for longer misses messages. */
+  /** A group that is offline for longer misses messages. */
   maxAgeMs: number;
   replicas: number;
 }
@@ -59,7 +59,7 @@ export function streamLimitsOf(config: {
   };
 }
 
-/** The stream of the platform `waybill` is WAYBILL. */
+/** The namespace in upper case: the stream of `waybill` is WAYBILL. */
 export function streamName(namespace: string): string {
   return namespace.toUpperCase();
 }
@@ -77,9 +77,9 @@ export function streamConfig(
     description: "Waybill's messages on their way from the outboxes to the inboxes",
     subjects: [subjectOf(namespace, ">")],
     storage: StorageType.File,
-    // Each group has a cursor of its own, and a group that is made later finds what was said before.
+    // Each group has its own consumer, and a group that is created later reads the earlier messages too.
     retention: RetentionPolicy.Limits,
-    // The oldest messages may be those that a group has not had yet, so when it is full the newest must wait.
+    // A full stream refuses new messages: a group may not have received the oldest ones yet.
     discard: DiscardPolicy.New,
     max_bytes: limits.maxBytes,
     max_age: nanos(limits.maxAgeMs),
@@ -89,7 +89,7 @@ export function streamConfig(
   };
 }
 
-/** The cursor of a consumer group, which all its members share. */
+/** The durable consumer of a group, which all its members share. */
 export function consumerConfig(
   namespace: string,
   group: string,
@@ -102,17 +102,17 @@ export function consumerConfig(
     ack_policy: AckPolicy.Explicit,
     ack_wait: nanos(ACK_WAIT_MS),
     replay_policy: ReplayPolicy.Instant,
-    max_deliver: -1, // giving up is the inbox's business
+    max_deliver: -1, // the inbox decides when to give up
     max_ack_pending: ACK_PENDING_MAX,
   };
 }
 
-/** Makes the stream unless it is there. @returns what it is, and whether it is as this process would have it */
+/** Creates the stream unless it exists. @returns its state, and whether its settings are the wanted ones */
 export async function ensureStream(
   manager: JetStreamManager,
   wanted: ReturnType<typeof streamConfig>,
 ): Promise<{ info: StreamInfo; asWanted: boolean }> {
-  // Two processes may both find none; the second is answered with the stream that the first has made.
+  // Two processes may both find none: the second then reads the stream that the first created.
   const info: StreamInfo =
     (await found(manager.streams.info(wanted.name), STREAM_NOT_FOUND)) ??
     (await manager.streams
@@ -123,7 +123,7 @@ export async function ensureStream(
   return { info, asWanted: isAsWanted(info.config, wanted) };
 }
 
-/** Makes the stream or brings it to these settings. */
+/** Creates the stream or changes it to these settings. */
 export async function deployStream(
   manager: JetStreamManager,
   wanted: ReturnType<typeof streamConfig>,
@@ -132,7 +132,11 @@ export async function deployStream(
   return asWanted ? info : await manager.streams.update(wanted.name, wanted);
 }
 
-/** @param anew although it is there: then the group gets everything again, and its inbox drops what it knows */
+/**
+ * Creates the consumer of a group or changes its filter.
+ * @param anew creates it again even if it exists: the group then receives everything again, and its inbox drops the
+ *   duplicates
+ */
 export async function ensureConsumer(
   manager: JetStreamManager,
   stream: string,
@@ -151,12 +155,12 @@ export async function ensureConsumer(
   if (!same) await manager.consumers.update(stream, name, wanted);
 }
 
-/** Whether more may be handed over again, with room left for what is fresh until something goes by its age. */
+/** Whether the stream has space for replayed messages and for the new ones until older messages expire. */
 export function hasReplayCapacity({ config, state }: StreamInfo, nowMs: number): boolean {
   if (config.max_bytes <= 0) return true;
   const oldestMs = state.messages === 0 ? nowMs : Date.parse(String(state.first_ts));
   const share = config.max_age > 0 ? Math.min(1, Math.max(0, nowMs - oldestMs) / millis(config.max_age)) : 0;
-  const limit = REPEATS_SHARE.new + (REPEATS_SHARE.old - REPEATS_SHARE.new) * share;
+  const limit = REPLAY_SHARE.new + (REPLAY_SHARE.old - REPLAY_SHARE.new) * share;
   return state.bytes < config.max_bytes * limit;
 }
 
@@ -166,9 +170,9 @@ function isAsWanted(is: StreamConfig, wanted: object): boolean {
   );
 }
 
-async function found<T>(asking: Promise<T>, notFound: number): Promise<T | undefined> {
+async function found<T>(request: Promise<T>, notFound: number): Promise<T | undefined> {
   try {
-    return await asking;
+    return await request;
   } catch (error) {
     if ((error as NatsError).api_error?.err_code === notFound) return undefined;
     throw error;

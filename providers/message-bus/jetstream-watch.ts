@@ -3,29 +3,28 @@ import { checkpointOf, lossSince, parseCheckpoint } from "./jetstream-checkpoint
 import type { ReplayState } from "./port.ts";
 
 const CHECK_INTERVAL_MS = 5_000;
-/** Longer than a relay takes from the message bus's answer to its commit. */
-const MARKED_AFTER_MS = 6_000;
-/** Replicas that note at the same time go round once more. */
-const NOTE_TRIES = 5;
+/** Longer than a relay takes from the acknowledgement to its commit. */
+const COMMITTED_AFTER_MS = 6_000;
+/** Attempts to save a checkpoint while other replicas save theirs. */
+const SAVE_ATTEMPTS = 5;
 
 export interface Watch {
   add(outbox: ReplayState): () => Promise<void>;
-  /** Looks now: something shows that the stream may not be what it was. Never rejects. */
+  /** Compares now, because the stream may have changed. Never rejects. */
   check(): Promise<void>;
   reconnected(): void;
   stop(): Promise<void>;
 }
 
-interface Watched {
+interface WatchedOutbox {
   outbox: ReplayState;
-  /** It has to hand over its last minutes again. */
+  /** Whether the outbox must replay its last minutes. */
   recent: boolean;
 }
 
 /**
- * Compares the stream with what each outbox noted of it, now and then, and has the outbox hand over again what may
- * be gone.
- * @param info the stream as it is, made where it was missing
+ * Compares the stream with the checkpoint of each outbox every few seconds, and starts a replay of what may be lost.
+ * @param info returns the state of the stream after it has created a missing one
  */
 export function startWatch(options: {
   stream: string;
@@ -33,28 +32,28 @@ export function startWatch(options: {
   report: (line: string) => void;
 }): Watch {
   const { stream, info, report } = options;
-  const all = new Set<Watched>();
+  const all = new Set<WatchedOutbox>();
   let checking: Promise<void> | undefined;
   let checkAgain = false;
   let stopped = false;
-  let later: NodeJS.Timeout | undefined;
+  let secondReplay: NodeJS.Timeout | undefined;
 
-  const compare = async (watched: Watched) => {
+  const compare = async (watched: WatchedOutbox) => {
     const { outbox } = watched;
-    for (let tries = 0; tries < NOTE_TRIES; tries += 1) {
+    for (let attempt = 0; attempt < SAVE_ATTEMPTS; attempt += 1) {
       const seen = await outbox.checkpoint();
-      const now = await info(); // after the mark: another replica's may be newer than what was asked before it
+      const now = await info(); // after the checkpoint, which another replica may have saved just now
       const before = parseCheckpoint(seen);
       const loss = before && lossSince(before, now, Date.now());
-      // What is older than that would have gone by itself, and takes room from what is said from now on.
-      const kept = now.config.max_age > 0 ? millis(now.config.max_age) : Number.POSITIVE_INFINITY;
-      const again = loss ? kept : watched.recent ? "recent" : undefined;
+      // Older messages would have expired in the stream, and they would take space from new ones.
+      const maxAgeMs = now.config.max_age > 0 ? millis(now.config.max_age) : Number.POSITIVE_INFINITY;
+      const again = loss ? maxAgeMs : watched.recent ? "recent" : undefined;
       const next = JSON.stringify(checkpointOf(now));
       if (!again && next === seen) return;
       if (!(await outbox.saveCheckpoint(next, seen, again))) continue;
       watched.recent = false;
-      if (loss) report(`${stream}: ${loss}; what it may have held is handed over again`);
-      if (loss) againLater();
+      if (loss) report(`${stream}: ${loss}; the outbox publishes its messages again`);
+      if (loss) replayOnceMore();
       return;
     }
   };
@@ -65,19 +64,19 @@ export function startWatch(options: {
         checkAgain = false;
         await Promise.all([...all].map(compare));
       }
-    })().catch(() => undefined); // who publishes or subscribes tells what is wrong, and the next look comes soon
+    })().catch(() => undefined); // publish and subscribe report the error, and the next check comes soon
     await checking;
     checking = undefined;
   };
-  const wantRecent = () => {
+  const replayRecent = () => {
     for (const watched of all) watched.recent = true;
     void check();
   };
-  /** What was acknowledged before, and is marked as handed over only now, is not overlooked. */
-  const againLater = () => {
-    clearTimeout(later);
-    later = setTimeout(wantRecent, MARKED_AFTER_MS);
-    later.unref();
+  /** Includes the messages that were acknowledged before the loss and marked as sent only after it. */
+  const replayOnceMore = () => {
+    clearTimeout(secondReplay);
+    secondReplay = setTimeout(replayRecent, COMMITTED_AFTER_MS);
+    secondReplay.unref();
   };
   const timer = setInterval(check, CHECK_INTERVAL_MS);
   timer.unref();
@@ -93,16 +92,16 @@ export function startWatch(options: {
       };
     },
     check,
-    /** What was acknowledged last may not have reached the disk of a server that died. */
+    /** A crashed server may not have written to disk what it acknowledged last. */
     reconnected() {
-      wantRecent();
-      againLater();
+      replayRecent();
+      replayOnceMore();
     },
     async stop() {
       stopped = true;
       all.clear();
       clearInterval(timer);
-      clearTimeout(later);
+      clearTimeout(secondReplay);
       await checking;
     },
   };

@@ -9,7 +9,7 @@ import {
 import type { Message } from "../../contracts/messages.ts";
 import { MessageBusError } from "./error.ts";
 import { startConnection } from "./jetstream-connection.ts";
-import { explain, explained } from "./jetstream-errors.ts";
+import { rethrow, toMessageBusError } from "./jetstream-errors.ts";
 import { type Reader, startReader } from "./jetstream-reader.ts";
 import {
   consumerConfig,
@@ -27,7 +27,7 @@ import { startWatch } from "./jetstream-watch.ts";
 import type { NatsOptions } from "./nats-options.ts";
 import type { MessageBus } from "./port.ts";
 
-/** Below the relay's own patience, so that its rows say what was wrong. */
+/** Below the relay's own timeout, so that the outbox rows store the cause. */
 const PUBLISH_TIMEOUT_MS = 3_000;
 const API_TIMEOUT_MS = 3_000;
 const NO_RESPONDERS = "503";
@@ -36,22 +36,22 @@ export { streamLimitsOf } from "./jetstream-stream.ts";
 
 export interface JetStreamOptions {
   nats: NatsOptions;
-  /** Names the stream and its subjects, so that platforms may share a server. */
+  /** Names the stream and its subjects, so that several platforms can share a server. */
   namespace: string;
   limits?: Partial<StreamLimits>;
-  /** Hears what an operator should know, in one line. */
+  /** Receives lines for the operator. */
   report?: (line: string) => void;
 }
 
 /**
- * The message bus of a platform in several processes: a JetStream stream between outboxes and inboxes. It connects in
- * the background and comes back for as long as it takes; `subscribe` rejects only when NATS refuses the user.
+ * The message bus of a platform in several processes: a JetStream stream between outboxes and inboxes. It connects
+ * in the background and reconnects without end; `subscribe` rejects only when NATS refuses the user.
  */
 export function jetStreamMessageBus(options: JetStreamOptions): MessageBus {
   const { nats, namespace } = options;
   const stream = streamName(namespace);
-  const wanted = streamConfig(namespace, { ...streamLimits, ...options.limits });
-  const report = seldom(options.report);
+  const config = streamConfig(namespace, { ...streamLimits, ...options.limits });
+  const report = withoutRepeats(options.report);
   const readers = new Set<Reader>();
   const publishing = new Set<Promise<unknown>>();
   let preparing: Promise<JetStreamManager> | undefined;
@@ -59,7 +59,7 @@ export function jetStreamMessageBus(options: JetStreamOptions): MessageBus {
   let compared = false;
   let closed = false;
 
-  const link = startConnection({
+  const jetStream = startConnection({
     nats,
     report,
     onUp: () => watch.reconnected(),
@@ -69,14 +69,15 @@ export function jetStreamMessageBus(options: JetStreamOptions): MessageBus {
     },
   });
 
-  /** The way to a stream that is there: made by whoever first finds that it is not. */
+  /** Creates the stream when it is missing. Concurrent calls share one attempt. */
   const prepare = (): Promise<JetStreamManager> => {
     preparing ??= (async () => {
-      const manager = await managerOf(link.get());
-      const { asWanted } = await link.unlessLost(ensureStream(manager, wanted)).catch(explain(stream));
-      // At the start only, so that what an operator changed is not changed back; and few users may. Who deploys may.
+      const manager = await managerOf(jetStream.get());
+      const { asWanted } = await jetStream.unlessLost(ensureStream(manager, config)).catch(rethrow(stream));
+      // Only at the start, so that a later change by an operator stays. Most users may not change the stream; the
+      // user of the deployment may.
       if (!asWanted && !compared) {
-        await link.unlessLost(deployStream(manager, wanted)).catch(() => {
+        await jetStream.unlessLost(deployStream(manager, config)).catch(() => {
           report(`the stream ${stream} has other settings than this process: deploy it`);
         });
       }
@@ -88,14 +89,14 @@ export function jetStreamMessageBus(options: JetStreamOptions): MessageBus {
     });
     return preparing;
   };
-  /** Something shows that the stream may no longer be what it was. */
-  const doubt = () => {
+  /** The stream may have been changed or deleted. */
+  const checkStream = () => {
     prepared = undefined;
     void watch.check();
   };
 
   const publishAll = async (messages: readonly Message[]) => {
-    const connection = link.get();
+    const connection = jetStream.get();
     if (!prepared) await prepare();
     const client = connection.jetstream({ timeout: PUBLISH_TIMEOUT_MS });
     const send = (message: Message, msgID?: string) => {
@@ -110,7 +111,7 @@ export function jetStreamMessageBus(options: JetStreamOptions): MessageBus {
     const acks = await Promise.all(messages.map((message) => send(message, message.id)));
     const known = acks.flatMap((ack, index) => (ack.duplicate ? [{ ack, index }] : []));
     if (known.length > 0) {
-      // The server remembers ids for a while after a purge too: such a message would be "known", and nowhere.
+      // The server remembers ids after a purge too: such a message would count as a duplicate and be missing.
       const gone = await goneFrom(await prepare(), stream, known);
       await Promise.all(gone.map(({ index }) => send(messages[index] as Message)));
     }
@@ -118,7 +119,7 @@ export function jetStreamMessageBus(options: JetStreamOptions): MessageBus {
 
   const info = async () => {
     const manager = await prepare();
-    return await link.unlessLost(manager.streams.info(stream));
+    return await jetStream.unlessLost(manager.streams.info(stream));
   };
   const watch = startWatch({ stream, report, info });
 
@@ -129,9 +130,9 @@ export function jetStreamMessageBus(options: JetStreamOptions): MessageBus {
   return {
     async publish(messages) {
       refuseClosed();
-      const work = link.unlessLost(publishAll(messages)).catch((error) => {
-        if ((error as NatsError).code === NO_RESPONDERS) doubt();
-        throw explained(error, stream);
+      const work = jetStream.unlessLost(publishAll(messages)).catch((error) => {
+        if ((error as NatsError).code === NO_RESPONDERS) checkStream();
+        throw toMessageBusError(error, stream);
       });
       publishing.add(work);
       try {
@@ -142,15 +143,17 @@ export function jetStreamMessageBus(options: JetStreamOptions): MessageBus {
     },
     async subscribe(group, types, accept) {
       refuseClosed();
-      await link.attempted;
+      await jetStream.attempted;
       const consumer = consumerConfig(namespace, group, types);
       const reader = startReader({
         ...{ stream, group, inboxPrefix: nats.inboxPrefix, accept, report },
         async connect(stalled) {
           const manager = await prepare();
-          if (stalled) report(`the cursor of ${group} does not answer: it is made anew`);
-          await link.unlessLost(ensureConsumer(manager, stream, consumer, stalled)).catch(explain(stream));
-          return link.get();
+          if (stalled) report(`the consumer of ${group} does not answer and is created again`);
+          await jetStream
+            .unlessLost(ensureConsumer(manager, stream, consumer, stalled))
+            .catch(rethrow(stream));
+          return jetStream.get();
         },
       });
       readers.add(reader);
@@ -164,7 +167,7 @@ export function jetStreamMessageBus(options: JetStreamOptions): MessageBus {
       return watch.add(outbox);
     },
     async ready() {
-      if (closed || !(await link.answers())) return false;
+      if (closed || !(await jetStream.answers())) return false;
       return (
         prepared !== undefined ||
         (await prepare().then(
@@ -181,14 +184,14 @@ export function jetStreamMessageBus(options: JetStreamOptions): MessageBus {
       closed = true;
       await Promise.all([...readers].map((reader) => reader.stop()));
       await Promise.allSettled([...publishing, watch.stop()]);
-      await link.close();
+      await jetStream.close();
     },
   };
 }
 
 /**
- * Makes the stream or brings it to these settings, as the deployment does with a user of its own.
- * @throws MessageBusError that says what is wrong
+ * Creates the stream or changes it to these settings. The deployment calls it with its own NATS user.
+ * @throws MessageBusError with the cause
  */
 export async function deployMessageBus({ nats, namespace, limits }: JetStreamOptions): Promise<void> {
   const stream = streamName(namespace);
@@ -197,7 +200,7 @@ export async function deployMessageBus({ nats, namespace, limits }: JetStreamOpt
     connection = await connect({ ...nats, reconnect: false });
     await deployStream(await managerOf(connection), streamConfig(namespace, { ...streamLimits, ...limits }));
   } catch (error) {
-    throw explained(error, stream);
+    throw toMessageBusError(error, stream);
   } finally {
     await connection?.close();
   }
@@ -207,7 +210,7 @@ function managerOf(connection: NatsConnection): Promise<JetStreamManager> {
   return connection.jetstreamManager({ checkAPI: false, timeout: API_TIMEOUT_MS });
 }
 
-/** Those of the messages said to be known that the stream has no longer. */
+/** The duplicates of `known` that the stream no longer has. */
 async function goneFrom<T extends { ack: PubAck }>(
   manager: JetStreamManager,
   stream: string,
@@ -218,8 +221,8 @@ async function goneFrom<T extends { ack: PubAck }>(
   return known.filter(({ ack }) => ack.seq < state.first_seq || deleted.has(ack.seq));
 }
 
-/** Says a line at most once in a while: what is tried again fails again. */
-function seldom(report: (line: string) => void = () => undefined): (line: string) => void {
+/** Reports the same line at most every 30 seconds: each retry fails with the same error. */
+function withoutRepeats(report: (line: string) => void = () => undefined): (line: string) => void {
   const REPEAT_MS = 30_000;
   let last = { line: "", atMs: 0 };
   return (line) => {

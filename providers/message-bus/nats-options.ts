@@ -9,12 +9,12 @@ const RECONNECT_JITTER_MS = 250;
 export type NatsOptions = ConnectionOptions;
 
 /**
- * How this process connects to NATS, for the message bus and as `options` of Moleculer's transporter alike: it
- * reconnects for ever and soon, with chance in the waits so that a hundred processes do not come back at once, and
- * pings often enough to notice a peer that vanished without a word.
+ * How this process connects to NATS, both for the message bus and as `options` of Moleculer's transporter. It
+ * reconnects without end and soon, with jitter so that a hundred processes do not reconnect at once, and pings often
+ * enough to notice a lost server.
  *
- * The answers to a user's requests arrive under an inbox prefix of its own, since whoever may subscribe to the
- * common prefix reads everybody's answers. A fresh object each time: Moleculer writes into its options.
+ * Each user receives answers under its own inbox prefix: under a shared prefix, every user could read the answers to
+ * others. Returns a new object each time, because Moleculer writes into its options.
  */
 export function natsOptions(config: {
   NATS_URL: string;
@@ -36,6 +36,6 @@ export function natsOptions(config: {
     reconnectTimeWait: RECONNECT_WAIT_MS,
     reconnectJitter: RECONNECT_JITTER_MS,
     reconnectJitterTLS: RECONNECT_JITTER_MS,
-    ignoreAuthErrorAbort: true, // a password that is being rotated must not end the reconnecting
+    ignoreAuthErrorAbort: true, // reconnecting must go on while a password is rotated
   } as NatsOptions;
 }

@@ -1,21 +1,21 @@
 import type { Message, MessageType } from "../../contracts/messages.ts";
 
 /**
- * Takes messages from the outboxes of some services to the inboxes of others. It may deliver a message twice
- * and in any order; what it must not do is forget one that `publish` resolved for, or if that happens to it, tell
- * the outboxes, which keep what they handed over.
+ * Delivers messages from the outboxes of some services to the inboxes of others. It may deliver a message twice and
+ * in any order. It must not lose a message for which `publish` resolved. If it may have lost one, it asks the
+ * outboxes to replay: they keep what they sent.
  */
 export interface MessageBus {
   /**
-   * Resolves once the messages are safe: with every consumer group in its inbox, or in a stream that keeps them.
-   * Rejects when that is not sure; the relay then hands them over again.
+   * Resolves once the messages are stored: in the inbox of every consumer group, or in a durable stream. Rejects when
+   * that is uncertain; the relay then publishes them again.
    */
   publish(messages: readonly Message[]): Promise<void>;
   /**
-   * Delivers the messages of these types to a consumer group from now on, and those that it missed.
-   * @param accept commits them to the group's inbox; while it rejects, they are delivered again. It takes
-   *   whatever came, whole or not, and puts aside what it cannot read
-   * @returns ends the subscription after the running delivery
+   * Delivers the messages of these types to a consumer group: new ones, and those that it missed.
+   * @param accept commits them to the group's inbox; while it rejects, they are delivered again. It also accepts
+   *   malformed messages and quarantines them
+   * @returns a function that ends the subscription after the running delivery
    */
   subscribe(
     group: string,
@@ -23,35 +23,35 @@ export interface MessageBus {
     accept: (messages: readonly unknown[]) => Promise<void>,
   ): Promise<() => Promise<void>>;
   /**
-   * Asks an outbox to hand over again whenever something that the message bus took may be gone. One that keeps
-   * nothing itself has nothing to ask for.
-   * @returns ends the watch
+   * Starts a replay of this outbox whenever the message bus may have lost stored messages. A message bus that stores
+   * nothing lacks this method.
+   * @returns a function that ends the watch
    */
   watch?(outbox: ReplayState): Promise<() => Promise<void>>;
-  /** Whether it could take a message now. */
+  /** Whether `publish` can succeed now. */
   ready(): Promise<boolean>;
   /**
-   * Whether there is room for what is handed over again, beside that for what will be said meanwhile. One that keeps
-   * nothing itself need not say.
+   * Whether there is space for replayed messages beside the new ones. A message bus that stores nothing lacks this
+   * method.
    */
   hasReplayCapacity?(): Promise<boolean>;
   close(): Promise<void>;
 }
 
 /**
- * How much an outbox hands over again: `recent` is what it handed over in its last minutes, which a broker may
- * have acknowledged from memory before it died; a number is how far it looks back from its last hand-over, in
- * milliseconds, `Infinity` for everything that it still keeps.
+ * How much an outbox replays. `recent`: the messages of the last minutes, which a broker may have acknowledged from
+ * memory before it crashed. A number: milliseconds before the last publication; `Infinity` means everything that the
+ * outbox still has.
  */
 export type ReplayRange = "recent" | number;
 
-/** An outbox as a message bus sees it that may lose what it took. */
+/** The part of an outbox that a message bus needs which can lose messages. */
 export interface ReplayState {
-  /** What the message bus last noted about its store, here, where it outlives the broker and this process. */
+  /** The last saved state of the stream. It is stored in the outbox's database, so it survives the broker. */
   checkpoint(): Promise<string | undefined>;
   /**
-   * Notes `next` in place of `seen` and, in the same transaction, that so much is to be handed over again.
-   * @returns false when it is no longer `seen` that stands there: another replica was quicker
+   * Replaces the checkpoint `seen` by `next` and, in the same transaction, requests a replay of `again`.
+   * @returns false when the checkpoint is no longer `seen`: another replica has saved one
    */
   saveCheckpoint(next: string, seen: string | undefined, again?: ReplayRange): Promise<boolean>;
 }

@@ -22,7 +22,7 @@ export interface PushHarness {
 }
 
 /** What every push provider keeps. Called inside a `describe`. */
-export function pushContract(start: () => Promise<PushHarness>): void {
+export function pushConformance(start: () => Promise<PushHarness>): void {
   let harness: PushHarness;
   beforeAll(async () => {
     harness = await start();

@@ -8,8 +8,8 @@ export interface StorageHarness {
   stop(): Promise<void>;
 }
 
-/** What every store keeps. Called inside a `describe`. */
-export function storageContract(start: () => Promise<StorageHarness>): void {
+/** The conformance suite of every store. Call it inside a `describe`. */
+export function storageConformance(start: () => Promise<StorageHarness>): void {
   let harness: StorageHarness;
   let storage: Storage;
   beforeAll(async () => {
@@ -22,31 +22,31 @@ export function storageContract(start: () => Promise<StorageHarness>): void {
   });
   const freshKey = () => `things/${newId()}.bin`;
 
-  it("get, of what was put, answers the very same bytes", async () => {
+  it("get, of a stored object, returns the same bytes", async () => {
     const [key, bytes] = [freshKey(), randomBytes(300_000)];
     await storage.put(key, bytes);
     expect((await storage.get(key))?.equals(bytes)).toBe(true);
   });
 
-  it("get, of what was never put, answers undefined", async () => {
+  it("get, of a missing object, returns undefined", async () => {
     await expect(storage.get(freshKey())).resolves.toBeUndefined();
     await expect(storage.get(`${newId()}/nowhere/at-all.bin`)).resolves.toBeUndefined();
   });
 
-  it("put, of an empty object, keeps it", async () => {
+  it("put, of an empty object, stores it", async () => {
     const key = freshKey();
     await storage.put(key, new Uint8Array());
     expect((await storage.get(key))?.length).toBe(0);
   });
 
-  it("put, a second time, replaces what was there", async () => {
+  it("put, of an existing key, replaces the object", async () => {
     const key = freshKey();
     await storage.put(key, Buffer.from("a longer first version"));
     await storage.put(key, Buffer.from("second"));
     expect((await storage.get(key))?.toString()).toBe("second");
   });
 
-  it("put, of many versions at once, lets readers see one whole version at any time", async () => {
+  it("put, of many versions at once, always shows readers one whole version", async () => {
     const key = freshKey();
     const versions = Array.from({ length: 12 }, (_, index) => Buffer.alloc(50_000, index + 1));
     await storage.put(key, versions[0] as Buffer);
@@ -60,7 +60,7 @@ export function storageContract(start: () => Promise<StorageHarness>): void {
     await Promise.all([...versions.map((bytes) => storage.put(key, bytes)), reads()]);
   });
 
-  it("delete, once and again, leaves nothing and does not mind", async () => {
+  it("delete, repeated, succeeds and leaves nothing", async () => {
     const key = freshKey();
     await storage.put(key, Buffer.from("x"));
     await storage.delete(key);
@@ -93,20 +93,20 @@ export function storageContract(start: () => Promise<StorageHarness>): void {
     await expect(storage.delete(key)).rejects.toMatchObject(refusal);
   });
 
-  it("open, however often and after the first use, does no harm", async () => {
+  it("open, repeated and after the first use, succeeds", async () => {
     const key = freshKey();
     await storage.put(key, Buffer.from("x"), "text/plain");
     await Promise.all([storage.open(), storage.open()]);
     expect((await storage.get(key))?.toString()).toBe("x");
   });
 
-  it("put, of several megabytes, keeps them", async () => {
+  it("put, of several megabytes, stores them", async () => {
     const [key, bytes] = [freshKey(), randomBytes(6_000_000)];
     await storage.put(key, bytes);
     expect((await storage.get(key))?.equals(bytes)).toBe(true);
   });
 
-  it("list, gives the first keys below a prefix in their order, and none of others", async () => {
+  it("list returns the first keys below a prefix in order, and no others", async () => {
     const prefix = `${freshKey()}/`;
     const inside = ["a/1.webp", "a/2.webp", "b/1.webp", "c.webp"].map((name) => prefix + name);
     const others = [`${prefix.slice(0, -1)}x/1.webp`];
@@ -120,7 +120,7 @@ export function storageContract(start: () => Promise<StorageHarness>): void {
     await expect(storage.list("../", 10)).rejects.toMatchObject({ kind: "invalid_key" });
   });
 
-  it("put, while the last object beside it is deleted, keeps its own", async () => {
+  it("put, while the last other object of its folder is deleted, stores the object", async () => {
     const prefix = freshKey();
     for (let n = 0; n < 20; n++) {
       await storage.put(`${prefix}/old`, Buffer.from("x"));
@@ -137,7 +137,7 @@ export function storageContract(start: () => Promise<StorageHarness>): void {
     expect((await storage.get(other))?.toString()).toBe("2");
   });
 
-  it("ready, while the store works, says so", async () => {
+  it("ready, while the store works, is true", async () => {
     await expect(storage.ready()).resolves.toBe(true);
   });
 }

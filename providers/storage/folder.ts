@@ -6,18 +6,18 @@ import { requireKey, requirePrefix, type Storage, StorageError } from "./port.ts
 
 const FILE_MODE = 0o600;
 const FOLDER_MODE = 0o700;
-/** No key begins with a dot, so nobody can ask for a file that is still being written. */
+/** No valid key begins with a dot, so an incomplete file cannot be read. */
 const INCOMING = ".incoming";
 const ABANDONED_AFTER_MS = 3_600_000;
 const RENAME_TRIES = 5;
 
-/** Objects as files of one folder on this machine, which is made when it is not there. */
+/** Objects as files in one local folder. Creates a missing folder. */
 export function folderStorage(folder: string): Storage {
   const root = resolve(folder);
   const incoming = join(root, INCOMING);
   let cleaned: Promise<void> | undefined;
 
-  /** What a process that was killed left behind. */
+  /** Removes the incomplete files of processes that were killed. */
   async function removeAbandoned(): Promise<void> {
     await mkdir(incoming, { recursive: true, mode: FOLDER_MODE });
     for (const name of await readdir(incoming)) {
@@ -49,7 +49,7 @@ export function folderStorage(folder: string): Storage {
           throw error;
         }
         await syncFolder(dirname(target)).catch((error) => {
-          if (!isAbsent(error)) throw error; // deleted at once by somebody else
+          if (!isAbsent(error)) throw error; // another caller has deleted the object and its folder
         });
       });
     },
@@ -69,7 +69,7 @@ export function folderStorage(folder: string): Storage {
           if (!isAbsent(error)) throw error;
         }),
       );
-      // The folder of an order goes with its last photo.
+      // Removes the folder with its last object.
       if (dirname(target) !== root) await rmdir(dirname(target)).catch(() => undefined);
     },
     async list(prefix, limit) {
@@ -91,7 +91,7 @@ export function folderStorage(folder: string): Storage {
   };
 }
 
-/** A delete may remove the folder, when it is empty, until the file is in it. */
+/** Repeats, because a concurrent delete may remove the folder while it is empty. */
 async function renameInto(draft: string, target: string): Promise<void> {
   for (let tries = 1; ; tries++) {
     await mkdir(dirname(target), { recursive: true, mode: FOLDER_MODE });
@@ -109,7 +109,7 @@ async function collect(root: string, prefix: string, limit: number, keys: string
     if (isAbsent(error)) return [];
     throw error;
   });
-  // A folder's keys go on with a slash, which sorts before digits and letters.
+  // Sorts folders with their slash, as their keys sort.
   const names = entries.map((entry) => `${entry.name}${entry.isDirectory() ? "/" : ""}`).sort();
   for (const name of names) {
     if (keys.length >= limit) return;
@@ -128,7 +128,7 @@ async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
   }
 }
 
-/** Only then does the name survive a power failure too. */
+/** Without it, the file's name may be lost in a power failure. */
 async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, "r");
   try {

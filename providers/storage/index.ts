@@ -6,7 +6,7 @@ import { type S3Settings, s3Storage } from "./s3.ts";
 export * from "./port.ts";
 export { folderStorage, s3Storage };
 
-/** The store that the configuration chooses: the S3 server that S3_ENDPOINT names, else a folder. */
+/** The configured store: the S3 server of S3_ENDPOINT, else a folder. */
 export function openStorage(config: { readonly DATA_DIR: string } & Partial<S3Settings>): Storage {
   return config.S3_ENDPOINT === undefined
     ? folderStorage(join(config.DATA_DIR, "media"))

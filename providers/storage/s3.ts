@@ -5,20 +5,20 @@ import type { Client, ClientOptions } from "minio";
 import { withTimeout } from "../../lib/timeout.ts";
 import { requireKey, requirePrefix, type Storage, StorageError } from "./port.ts";
 
-/** One request, from the connection to the last byte. */
+/** For one request, from the connection to the last byte. */
 const REQUEST_TIMEOUT_MS = 1_200;
-/** One operation, with the library's own requests: it ends then even where the library never says how. */
+/** For one operation with all its requests. The library does not always report the end of a request. */
 const OPERATION_TIMEOUT_MS = 1_300;
-/** What failed sooner is tried once more: both together stay within the time that a request of ours has. */
+/** An operation that fails sooner is repeated once. Both attempts fit into the time limit of a REST request. */
 const RETRY_WITHIN_MS = 250;
-/** A store that has failed, and done nothing else for so long, is left alone for as long: nobody else waits for it. */
-const REST_MS = 1_000;
+/** After so long with failures only, operations fail at once for the same time, so that callers do not wait. */
+const COOLDOWN_MS = 1_000;
 const CONNECTIONS_MAX = 16;
-/** No object of ours is longer. */
+/** Larger than every object that we store. */
 const OBJECT_MAX_BYTES = 16 * 1_048_576;
-/** Nobody else may keep them, and whoever does has to ask whether they are still the same. */
+/** Shared caches may not store the objects; private caches must revalidate them. */
 const CACHE_CONTROL = "private, no-cache";
-/** Asked for, never there: the answer tells whether bucket and keys are right. */
+/** An object that never exists: the answer shows whether the bucket and the keys are right. */
 const PROBE_KEY = "waybill-probe";
 
 export interface S3Settings {
@@ -29,7 +29,7 @@ export interface S3Settings {
   readonly S3_SECRET_KEY?: string | undefined;
 }
 
-/** What the server's refusals say about our settings. The values stay out of it. */
+/** Errors of the server that mean a wrong setting. The texts do not contain its value. */
 const misconfigurations: Record<string, string> = {
   InvalidAccessKeyId: "S3_ACCESS_KEY is not known to the server of S3_ENDPOINT",
   SignatureDoesNotMatch: "S3_SECRET_KEY does not belong to S3_ACCESS_KEY",
@@ -43,8 +43,8 @@ const misconfigurations: Record<string, string> = {
 };
 
 /**
- * Objects in a bucket of an S3 server, which is made when it is not there. The client library is loaded at the
- * first use. A server that is away or slow costs 1.5 s at most, and nothing while it is left alone.
+ * Objects in a bucket of an S3 server. Creates a missing bucket. Loads the client library at the first use. With an
+ * unreachable or slow server, an operation takes 1.5 s at most; during the cool-down it fails at once.
  */
 export function s3Storage(settings: S3Settings): Storage {
   const { S3_BUCKET: bucket, S3_REGION: region } = settings;
@@ -52,7 +52,7 @@ export function s3Storage(settings: S3Settings): Storage {
   const secure = protocol === "https:";
   const agentOptions = { keepAlive: true, maxSockets: CONNECTIONS_MAX };
   const agent = secure ? new HttpsAgent(agentOptions) : new HttpAgent(agentOptions);
-  let restUntilMs = 0;
+  let cooldownUntilMs = 0;
   let workedAtMs = Number.NEGATIVE_INFINITY;
   let opened: Promise<Client> | undefined;
 
@@ -76,7 +76,7 @@ export function s3Storage(settings: S3Settings): Storage {
     const answer = await probe(client, bucket);
     if (answer === "no bucket") {
       await client.makeBucket(bucket, region).catch((error) => {
-        // Another process was faster.
+        // Another process has created it.
         if (codeOf(error) !== "BucketAlreadyOwnedByYou") throw error;
       });
     }
@@ -90,9 +90,9 @@ export function s3Storage(settings: S3Settings): Storage {
     return opened;
   };
 
-  /** @throws StorageError, whatever went wrong */
+  /** Repeats a failed operation once where a repeat may succeed. @throws StorageError for every error */
   async function reachable<T>(work: (client: Client) => Promise<T>): Promise<T> {
-    if (performance.now() < restUntilMs) throw new StorageError("unavailable");
+    if (performance.now() < cooldownUntilMs) throw new StorageError("unavailable");
     const startedMs = performance.now();
     for (let again = true; ; again = false) {
       try {
@@ -104,13 +104,13 @@ export function s3Storage(settings: S3Settings): Storage {
         const code = codeOf(error);
         const about = misconfigurations[code];
         if (about !== undefined) throw misconfigured(about, error);
-        // Somebody removed the bucket: connecting anew makes it again.
+        // The bucket was deleted: connecting again creates it.
         if (code === "NoSuchBucket") opened = undefined;
         const soon = performance.now() - startedMs < RETRY_WITHIN_MS;
-        // Every operation may be repeated; a kept connection that the server has closed is the usual reason.
+        // The usual reason is a keep-alive connection that the server has closed.
         if (again && soon && (code === "NoSuchBucket" || !isRefusal(code))) continue;
         const nowMs = performance.now();
-        if (!isRefusal(code) && nowMs - workedAtMs > REST_MS) restUntilMs = nowMs + REST_MS;
+        if (!isRefusal(code) && nowMs - workedAtMs > COOLDOWN_MS) cooldownUntilMs = nowMs + COOLDOWN_MS;
         throw new StorageError("unavailable", error);
       }
     }
@@ -144,7 +144,7 @@ export function s3Storage(settings: S3Settings): Storage {
       return await reachable(async (s3) => {
         const keys: string[] = [];
         const objects = s3.listObjectsV2(bucket, from, true);
-        // Leaving the loop ends the stream: the next page is not asked for.
+        // Leaving the loop ends the stream: the next page is not requested.
         for await (const { name } of objects as AsyncIterable<{ name?: string }>) {
           if (name !== undefined) keys.push(name);
           if (keys.length >= limit) break;
@@ -159,7 +159,7 @@ export function s3Storage(settings: S3Settings): Storage {
   };
 }
 
-/** @throws Error for an object that is longer than any of ours; leaving the loop closes the connection */
+/** @throws Error for an object above OBJECT_MAX_BYTES; leaving the loop closes the connection */
 async function bytesOf(stream: Readable): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
@@ -178,13 +178,13 @@ async function probe(client: Client, bucket: string): Promise<"bucket" | "no buc
   } catch (error) {
     const code = codeOf(error);
     if (code === "NoSuchBucket") return "no bucket";
-    // Whoever may not list a bucket is not told what is missing in it.
+    // A user without the right to list the bucket gets AccessDenied for a missing object.
     if (code === "NoSuchKey" || code === "AccessDenied") return "bucket";
     throw error;
   }
 }
 
-/** The library knows no timeouts: every request of it, with its body and its answer, is cut off. */
+/** Adds a time limit to every request of the library, which has none. */
 function boundedTransport(secure: boolean) {
   const send = secure ? httpsRequest : httpRequest;
   return {
@@ -197,7 +197,7 @@ function codeOf(error: unknown): string {
   return String((error as { code?: unknown } | undefined)?.code ?? "");
 }
 
-/** Whether the server has answered, and would answer the same again. */
+/** Whether the server has answered with an error that a repeat would get again. */
 function isRefusal(code: string): boolean {
   return /^[A-Z][a-z]/.test(code) && !["SlowDown", "InternalError", "ServiceUnavailable"].includes(code);
 }

@@ -1,7 +1,7 @@
 import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
-import { mailContract } from "../../providers/email/conformance.ts";
+import { mailerConformance } from "../../providers/email/conformance.ts";
 import type { Mail, Mailer } from "../../providers/email/index.ts";
 import { smtp } from "../../providers/email/smtp.ts";
 import { type Certificate, makeCertificate } from "../servers/certificate.ts";
@@ -41,7 +41,7 @@ function mail(): Mail {
 }
 
 describe("mailer smtp, to mailpit", () => {
-  mailContract(async () => {
+  mailerConformance(async () => {
     const server = await startMailpit({ recipients: "^(none|busy|hanging)@" });
     let stopped = false;
     return {

@@ -1,6 +1,6 @@
 import { describe } from "@jest/globals";
 import { openDatabase } from "../../lib/sql/database.ts";
-import { identityContract } from "../../providers/identity/conformance.ts";
+import { identityConformance } from "../../providers/identity/conformance.ts";
 import { keycloakProvider } from "../../providers/identity/index.ts";
 import { providerSql } from "../../services/identity/dependencies.ts";
 import { sharedKeycloak } from "../servers/keycloak.ts";
@@ -37,5 +37,5 @@ async function start() {
 }
 
 describe("the Keycloak identity provider", () => {
-  identityContract(start);
+  identityConformance(start);
 });

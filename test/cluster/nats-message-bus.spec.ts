@@ -228,7 +228,7 @@ describe("message bus on JetStream", () => {
     });
     const { ids } = await member();
     await eventually(() => expect(ids().sort()).toEqual(messages.map(({ id }) => id).sort()));
-    expect(net.reports).toContain(`the cursor of ${GROUP} does not answer: it is made anew`);
+    expect(net.reports).toContain(`the consumer of ${GROUP} does not answer and is created again`);
   });
 
   it("a group that wants more types than before, gets them from then on", async () => {

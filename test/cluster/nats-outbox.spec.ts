@@ -137,13 +137,13 @@ describe("messages over JetStream", () => {
       await arrived();
       expect(performance.now() - startedMs).toBeLessThan(CAUGHT_UP_MS);
       expect(said.length).toBeGreaterThan(400);
-      expect(nats.net.reports.join("\n")).toContain("the stream was made anew");
+      expect(nats.net.reports.join("\n")).toContain("the stream was created again");
     },
     TEST_TIMEOUT_MS,
   );
 
   it.each<[string, string, (manager: JetStreamManager) => Promise<unknown>]>([
-    ["is deleted", "made anew", (manager) => manager.streams.delete(nats.net.stream)],
+    ["is deleted", "created again", (manager) => manager.streams.delete(nats.net.stream)],
     ["is purged", "purged", (manager) => manager.streams.purge(nats.net.stream)],
     [
       "loses one message of its middle",
@@ -236,7 +236,7 @@ describe("messages over JetStream", () => {
       await eventually(async () => {
         const waiting = (await nats.bench.outboxRows()).filter(({ sentAt }) => !sentAt);
         expect(waiting.length).toBeGreaterThan(0);
-        expect(waiting.some(({ error }) => error?.includes("takes no more"))).toBe(true);
+        expect(waiting.some(({ error }) => error?.includes("is full"))).toBe(true);
       });
       await nats.managed((manager) => manager.streams.update(nats.net.stream, { max_bytes: 10_000_000 }));
       await eventually(async () => {
@@ -262,7 +262,8 @@ describe("messages over JetStream", () => {
     });
     await nats.managed((manager) => manager.streams.delete(nats.net.stream));
     await eventually(
-      () => expect(nats.net.reports.filter((line) => line.includes("made anew")).length).toBeGreaterThan(0),
+      () =>
+        expect(nats.net.reports.filter((line) => line.includes("created again")).length).toBeGreaterThan(0),
       { timeoutMs: CAUGHT_UP_MS },
     );
     await eventually(async () => {
@@ -272,6 +273,6 @@ describe("messages over JetStream", () => {
     await nats.managed(async (manager) => {
       expect((await manager.streams.info(nats.net.stream)).state.messages).toBe(1);
     });
-    expect(nats.net.reports.filter((line) => line.includes("made anew"))).toHaveLength(1);
+    expect(nats.net.reports.filter((line) => line.includes("created again"))).toHaveLength(1);
   });
 });

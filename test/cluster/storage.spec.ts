@@ -4,7 +4,7 @@ import { ServiceBroker } from "moleculer";
 import sharp from "sharp";
 import { newId } from "../../lib/ids.ts";
 import { readSettings, type Settings } from "../../lib/settings/settings.ts";
-import { storageContract } from "../../providers/storage/conformance.ts";
+import { storageConformance } from "../../providers/storage/conformance.ts";
 import { openStorage, type Storage } from "../../providers/storage/index.ts";
 import { mediaService } from "../../services/media/media.service.ts";
 import { type MinioServer, startMinio } from "../servers/minio.ts";
@@ -58,7 +58,7 @@ async function failureOf(work: Promise<unknown>): Promise<Error & { kind?: strin
 }
 
 describe("storage on MinIO", () => {
-  storageContract(async () => {
+  storageConformance(async () => {
     const storage = storageOf();
     open.length = 0;
     return { storage, stop: async () => undefined };

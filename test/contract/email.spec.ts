@@ -2,7 +2,7 @@ import type { AddressInfo, Server } from "node:net";
 import { describe, expect, it } from "@jest/globals";
 import PostalMime from "postal-mime";
 import { SMTPServer } from "smtp-server";
-import { type MailHarness, mailContract } from "../../providers/email/conformance.ts";
+import { type MailHarness, mailerConformance } from "../../providers/email/conformance.ts";
 import { smtp } from "../../providers/email/smtp.ts";
 
 const FROM = "Waybill <no-reply@waybill.test>";
@@ -49,7 +49,7 @@ async function startHarness(): Promise<MailHarness> {
 }
 
 describe("mailer smtp", () => {
-  mailContract(startHarness);
+  mailerConformance(startHarness);
 
   it("send, to a server that never greets, is refused in time and may be tried again", async () => {
     const { createServer } = await import("node:net");

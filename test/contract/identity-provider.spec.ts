@@ -3,7 +3,7 @@ import { decodeProtectedHeader } from "jose";
 import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
 import { openDatabase } from "../../lib/sql/database.ts";
-import { identityContract } from "../../providers/identity/conformance.ts";
+import { identityConformance } from "../../providers/identity/conformance.ts";
 import { type BuiltInProvider, builtInProvider } from "../../providers/identity/index.ts";
 import { providerSql } from "../../services/identity/dependencies.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase } from "../support/postgres.ts";
@@ -42,7 +42,7 @@ async function start() {
 }
 
 describe("the built-in identity provider", () => {
-  identityContract(start);
+  identityConformance(start);
 
   describe("on its own database", () => {
     const grant = { role: "customer" } as const;

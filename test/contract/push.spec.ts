@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { apns } from "../../providers/push/apns.ts";
-import { pushContract, type Trouble } from "../../providers/push/conformance.ts";
+import { pushConformance, type Trouble } from "../../providers/push/conformance.ts";
 import { fcm } from "../../providers/push/fcm.ts";
 import { oneSignal } from "../../providers/push/onesignal.ts";
 import type { Push } from "../../providers/push/port.ts";
@@ -24,7 +24,7 @@ describe("push provider onesignal", () => {
     broken: "error",
     hanging: "hang",
   };
-  pushContract(async () => {
+  pushConformance(async () => {
     const server = await startOneSignal(settings);
     return {
       provider: oneSignal({ apiUrl: server.url }),
@@ -44,7 +44,7 @@ describe("push provider fcm", () => {
     broken: "internal",
     hanging: "hang",
   };
-  pushContract(async () => {
+  pushConformance(async () => {
     const server = await startFcm();
     return {
       provider: fcm(server.urls),
@@ -64,7 +64,7 @@ describe("push provider apns", () => {
     broken: "error",
     hanging: "hang",
   };
-  pushContract(async () => {
+  pushConformance(async () => {
     const server = await startApns();
     return {
       provider: apns({ apiUrl: server.url }),
@@ -84,7 +84,7 @@ describe("push provider webpush", () => {
     broken: "error",
     hanging: "hang",
   };
-  pushContract(async () => {
+  pushConformance(async () => {
     const server = await startWebPush();
     return {
       provider: webPush({ guard: { allowLoopback: true } }),
@@ -104,7 +104,7 @@ describe("push provider sandbox", () => {
     broken: "broken",
     hanging: "hang",
   };
-  pushContract(async () => {
+  pushConformance(async () => {
     const receiver = pushReceiver("/push");
     const server = await serve(receiver.routes, { host: "127.0.0.1", port: 0 });
     return {

@@ -2,13 +2,13 @@ import { mkdtemp, readdir, rm, stat, utimes, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "@jest/globals";
-import { storageContract } from "../../providers/storage/conformance.ts";
+import { storageConformance } from "../../providers/storage/conformance.ts";
 import { folderStorage } from "../../providers/storage/index.ts";
 
 const freshFolder = () => mkdtemp(join(tmpdir(), "waybill storage "));
 
 describe("storage in a folder", () => {
-  storageContract(async () => {
+  storageConformance(async () => {
     const folder = await freshFolder();
     return {
       storage: folderStorage(join(folder, "not made yet")),

@@ -164,7 +164,7 @@ describe("Stripe's adapter, told", () => {
     const bodies = ['{"type":"refund.updated"}', '{"id":"two words","type":"refund.updated"}', "[]"];
     const ids = bodies.map((body) => {
       const verdict = told(body);
-      expect(verdict).toMatchObject({ kind: "unusable", reason: "it is no event of Stripe's" });
+      expect(verdict).toMatchObject({ kind: "unusable", reason: "the body is not an event of Stripe" });
       expect(told(body)).toEqual(verdict);
       return (verdict as { eventId: string }).eventId;
     });

@@ -30,7 +30,7 @@ describe("what an outbox noted of the stream, held against the stream", () => {
   });
 
   it.each([
-    ["made anew", stream({}, "2026-11-22T11:59:30Z"), "made anew"],
+    ["created again", stream({}, "2026-11-22T11:59:30Z"), "created again"],
     ["with a sequence that went back", stream({ last_seq: 99 }), "went back from 100 to 99"],
     ["with a hole", stream({ num_deleted: 1 }), "deleted"],
     ["emptied although its messages were young", stream({ first_seq: 101 }), "purged"],
