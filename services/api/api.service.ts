@@ -8,11 +8,11 @@ import { gateway } from "./gateway.ts";
 export interface ApiDeps {
   config: Settings;
   clock?: Clock;
-  /** Told where it listens, which with port 0 is known only then. */
+  /** Called with the port once the server listens. Needed with port 0, where the system chooses it. */
   onListening?: (port: number) => void;
 }
 
-/** The API gateway: moleculer-web routes by the tables of `routes/`, behind an edge of our own. */
+/** The API gateway: moleculer-web routes by the tables of `routes/`, behind our own HTTP server in `edge/`. */
 export function apiService({ config, clock = systemClock, onListening }: ApiDeps): ServiceSchema {
   const api = gateway(config, clock);
   return {
@@ -22,7 +22,7 @@ export function apiService({ config, clock = systemClock, onListening }: ApiDeps
       health({ checks: { http: api.listening }, gauges: api.gauges }).mixin,
     ],
     settings: {
-      // Not broadcast: they are nobody's business, and hold functions.
+      // Not sent to other nodes: these settings hold functions.
       $secureSettings: ["routes", "onError"],
       server: false,
       routes: api.routes,
@@ -31,13 +31,13 @@ export function apiService({ config, clock = systemClock, onListening }: ApiDeps
       logResponse: null,
       logRouteRegistration: null,
       onError: api.onError,
-      // The server itself waits for running requests; an open stream must not be waited for.
+      // Stopping must not wait for open streams. The HTTP server itself waits for running requests.
       rootCallOptions: { tracking: false },
     } satisfies ApiSettingsSchema as ServiceSettingSchema,
     actions: {
       ...api.actions,
-      // A stream that stays open for minutes is one call of this action: it must neither fill the bulkhead nor
-      // hold up the stop, and what an operation answers says nothing about the router.
+      // An open event stream is one call of this action for minutes: it must not fill the bulkhead. Errors of an
+      // operation say nothing about the router, so they must not open a circuit breaker.
       rest: { bulkhead: { enabled: false }, circuitBreaker: { enabled: false } },
       listAliases: false,
       addRoute: false,

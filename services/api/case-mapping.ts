@@ -1,16 +1,16 @@
 import type { Props, Rule } from "../../contracts/schema.ts";
 
 /**
- * The two spellings of names: camelCase in the contracts, snake_case in JSON. Everything here goes by the
- * schema and never by what a value happens to hold: undeclared fields do not pass in either direction, the
- * names within a `record` are data and stay as they are, and no key of a request ever becomes a property name.
+ * Converts names between camelCase (contracts) and snake_case (JSON). The schema decides, never the value: undeclared
+ * fields are dropped in both directions, the names in a `record` are data and stay unchanged, and no key of a request
+ * becomes a property name.
  */
 type Shape = Rule & { readonly props?: Props; readonly items?: Rule };
 export type Convert = (value: unknown) => unknown;
 
 const snakeNames = new Map<string, string>();
 
-/** `postalCode` -> `postal_code`; `line1` stays. Only for names of schemas, which are finitely many. */
+/** `postalCode` -> `postal_code`; `line1` stays. Only for names of schemas: the cache is unbounded. */
 export function snakeName(name: string): string {
   let snake = snakeNames.get(name);
   if (snake === undefined) {
@@ -20,50 +20,50 @@ export function snakeName(name: string): string {
   return snake;
 }
 
-/** The path of a field as the client knows it: `lines[0].unitPrice` -> `lines[0].unit_price`. */
+/** Converts the path of a field for the client: `lines[0].unitPrice` -> `lines[0].unit_price`. */
 export function toSnake(path: string): string {
   return path.replace(/(?<=[a-z0-9])[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-const wireRules = new WeakMap<Rule, Rule>();
+const wireRuleCache = new WeakMap<Rule, Rule>();
 
-/** The schema as the client sees it: the same rules under the names of the wire. */
+/** The schema as the client sees it: the same rules with names in snake_case. */
 export function wireRule(rule: Rule): Rule {
   const { props, items } = rule as Shape;
   if (!props && !items) return rule;
-  let wire = wireRules.get(rule);
+  let wire = wireRuleCache.get(rule);
   if (!wire) {
     wire = { ...rule, ...(props && { props: wireProps(props) }), ...(items && { items: wireRule(items) }) };
-    wireRules.set(rule, wire);
+    wireRuleCache.set(rule, wire);
   }
   return wire;
 }
 
-const propsOnTheWire = new WeakMap<Props, Props>();
+const wirePropsCache = new WeakMap<Props, Props>();
 
-/** One object for the same fields, however often they are used: by it the OpenAPI document knows a schema again. */
+/** Returns the same object for the same props, because the OpenAPI document recognizes named schemas by identity. */
 export function wireProps(props: Props): Props {
-  let wire = propsOnTheWire.get(props);
+  let wire = wirePropsCache.get(props);
   if (!wire) {
     wire = Object.fromEntries(Object.entries(props).map(([name, rule]) => [snakeName(name), wireRule(rule)]));
-    propsOnTheWire.set(props, wire);
+    wirePropsCache.set(props, wire);
   }
   return wire;
 }
 
-const sentOnTheWire = new WeakMap<Props, Props>();
+const sentPropsCache = new WeakMap<Props, Props>();
 
 /**
- * The fields as a client may send them: null stands for every field that may be left out. It clears the field where
- * the contract says so (`clearable`), and elsewhere is the same as leaving it out.
+ * The fields as a client may send them: null is allowed for every optional field. It clears a field that the contract
+ * marks as `clearable`; for all others it equals leaving the field out.
  */
 export function sentProps(props: Props): Props {
-  let sent = sentOnTheWire.get(props);
+  let sent = sentPropsCache.get(props);
   if (!sent) {
     const entries = Object.entries(props).map(([name, rule]) => [name, sentField(rule)] as const);
     const isSame = entries.every(([name, rule]) => rule === props[name]);
     sent = isSame ? props : Object.fromEntries(entries);
-    sentOnTheWire.set(props, sent);
+    sentPropsCache.set(props, sent);
   }
   return sent;
 }
@@ -81,19 +81,19 @@ function sentRule(rule: Rule): Rule {
   return { ...rule, ...(sent && { props: sent }), ...(item && { items: item }) } as Rule;
 }
 
-/** Makes a result of an action what a client reads: declared fields only, in snake_case. */
+/** Converts a result of an action to JSON for the client: declared fields only, in snake_case. */
 export function encoder(rule: Rule): Convert {
   return converter(rule, (name) => [name, snakeName(name)], false);
 }
 
-/** Makes what a client sent (after its validation) the parameters of an action. */
+/** Converts validated input of a client to the parameters of an action. */
 export function decoder(rule: Rule): Convert {
   return converter(rule, (name) => [snakeName(name), name], true);
 }
 
 type Names = (name: string) => [from: string, to: string];
 
-/** @param sent whether null and what is missing have the meaning that they have from a client */
+/** @param sent whether null and missing fields have the meaning described at `sentProps` */
 function converter(rule: Rule, names: Names, sent: boolean): Convert {
   const { props, items } = rule as Shape;
   if (items) {
@@ -120,14 +120,14 @@ function converter(rule: Rule, names: Names, sent: boolean): Convert {
   };
 }
 
-const MAX_FACTS_DEPTH = 8;
+const MAX_ERROR_DATA_DEPTH = 8;
 
-/** The facts that an error carries: they have no schema, so every name is converted and depth is bounded. */
-export function encodeFacts(value: unknown, depth = 0): unknown {
-  if (depth > MAX_FACTS_DEPTH) return undefined;
-  if (Array.isArray(value)) return value.map((item) => encodeFacts(item, depth + 1));
+/** Converts the data of an error. It has no schema, so every name is converted, and the depth is limited. */
+export function encodeErrorData(value: unknown, depth = 0): unknown {
+  if (depth > MAX_ERROR_DATA_DEPTH) return undefined;
+  if (Array.isArray(value)) return value.map((item) => encodeErrorData(item, depth + 1));
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(
-    Object.entries(value).map(([name, fact]) => [toSnake(name), encodeFacts(fact, depth + 1)]),
+    Object.entries(value).map(([name, item]) => [toSnake(name), encodeErrorData(item, depth + 1)]),
   );
 }

@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { ActionSchema, Service, ServiceSchema } from "moleculer";
 import type { ApiRouteSchema, IncomingRequest } from "moleculer-web";
+import type { Params } from "../../contracts/actions.ts";
 import { fail } from "../../contracts/errors.ts";
 import type { LiveData } from "../../contracts/live.ts";
 import type { Ctx } from "../../contracts/meta.ts";
-import { rootOf } from "../../contracts/schema.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { SharedStore } from "../../lib/redis/shared-store.ts";
 import type { Settings } from "../../lib/settings/settings.ts";
@@ -12,42 +12,38 @@ import { outdatedEvent } from "../../mixins/caching/caching.mixin.ts";
 import { sharedStoreOf } from "../../mixins/caching/shared-cacher.ts";
 import { verifierOf } from "../../mixins/caller/caller.middleware.ts";
 import type { Gauges } from "../../mixins/health/health.mixin.ts";
-import { type Checks, check, checksIn, confirm } from "./actions/checkout.ts";
-import {
-  contractOf,
-  type GatewayActionName,
-  type RoutableParams,
-  type RoutableResult,
-} from "./actions/contract.ts";
-import { deadLetters, dropDeadLetters, onDeadLetter } from "./actions/dead-letters.ts";
-import { problemOf } from "./answers/problem.ts";
+import { check, confirm, type QuoteStore, quoteStore } from "./actions/checkout.ts";
+import type { RoutableParams } from "./actions/contract.ts";
+import { deadLetters, dropDeadLetter, dropDeadLetters, replayDeadLetter } from "./actions/dead-letters.ts";
+import { type Problem, problemOf } from "./answers/problem.ts";
 import { responseCache } from "./answers/response-cache.ts";
 import { documentation } from "./docs/documentation.ts";
 import { undoPage } from "./docs/undo-page.ts";
+import { type AllowedMethods, allowedMethods } from "./edge/allowed-methods.ts";
 import { clientIpOf } from "./edge/client-ip.ts";
-import { count } from "./edge/count-request.ts";
-import { front, type Refuse } from "./edge/front.ts";
+import { countRequest } from "./edge/count-request.ts";
 import { baseHeaders, cors } from "./edge/headers.ts";
-import { edgeServer } from "./edge/server.ts";
+import { type Refuse, requestListener } from "./edge/request-listener.ts";
+import { type EdgeServer, edgeServer } from "./edge/server.ts";
 import { orderStreams } from "./events/order-events.ts";
-import { type Counters, type Limiter, limiter, memoryCounters } from "./limits/limits.ts";
+import { type Counters, limiter, memoryCounters } from "./limits/limits.ts";
 import { sharedCounters } from "./limits/shared-counters.ts";
-import { type Endpoint, endpointOf, placeholders } from "./pipeline/endpoint.ts";
+import { type Endpoint, endpointOf } from "./pipeline/endpoint.ts";
 import { type ServeDeps, sendError, serve } from "./pipeline/serve.ts";
 import { BASE_PATH, routes } from "./routes/index.ts";
 
-/** Until Redis answers nothing is counted; where it does not, the gateway starts without. */
+/** How long the start waits for Redis. Without an answer the gateway starts, and counts nothing until Redis is back. */
 const REDIS_WAIT_MS = 2_000;
 
-/** What the service file puts together: the parts of the schema, and the server's beginning and end. */
+/** The parts of the service schema, and the start and stop of the HTTP server. */
 export interface Gateway {
   routes: ApiRouteSchema[];
   actions: Record<string, ActionSchema>;
   events: ServiceSchema["events"];
   methods: NonNullable<ServiceSchema["methods"]>;
-  /** The router's own error hook: for what goes wrong outside of our operations. */
+  /** Answers errors of moleculer-web that occur outside of our operations. */
   onError: (req: IncomingRequest, res: ServerResponse, error: Error) => void;
-  /** Whether requests are taken. */
+  /** Whether the server accepts requests. */
   listening(): boolean;
   gauges: Gauges;
   /** @returns the port it listens on */
@@ -55,7 +51,17 @@ export interface Gateway {
   stop(): Promise<void>;
 }
 
-/** @throws Error for a route that contradicts its action's contract */
+/** The parts that need the broker. They exist from the start of the service. */
+interface Running {
+  server: EdgeServer;
+  serveDeps: ServeDeps;
+  quotes: QuoteStore;
+  counters: Counters;
+  /** Undefined without Redis. */
+  store: SharedStore | undefined;
+}
+
+/** @throws Error for a route that contradicts the contract of its action */
 export function gateway(config: Settings, clock: Clock): Gateway {
   const endpoints = routes.map(endpointOf);
   const limits = {
@@ -64,40 +70,34 @@ export function gateway(config: Settings, clock: Clock): Gateway {
     "sign-in": config.RATE_LIMIT_SIGN_IN,
   };
   const streams = orderStreams();
-  const kept = responseCache(clock);
-  const cached = new Set(routes.flatMap(({ sameFor }) => sameFor?.cachedAs ?? []));
+  const answers = responseCache(clock);
+  const cachedActions = new Set(routes.flatMap(({ sameFor }) => sameFor?.cachedAs ?? []));
   const https = config.PUBLIC_URL.startsWith("https:");
   const docsUrl = `${config.PUBLIC_URL}/docs/errors`;
-  const docs = documentation(endpoints, config.PUBLIC_URL);
-  const pages = [...docs.routes, undoPage()];
-  const methodsOf = methodIndex([...endpoints.map(({ route }) => route), ...pagesOf(pages)]);
-  let deps: ServeDeps | undefined;
-  let checks: Checks | undefined;
-  let counting: { counters: Counters; limiter: Limiter; store: SharedStore | undefined } | undefined;
-  const started = <T>(part: T | undefined): T => {
-    if (part === undefined) throw fail("SERVICE_UNAVAILABLE");
-    return part;
+  const pages = [...documentation(endpoints, config.PUBLIC_URL).routes, undoPage()];
+  const methodsOf = allowedMethods(routes, pages);
+  let running: Running | undefined;
+  const parts = (): Running => {
+    if (!running) throw fail("SERVICE_UNAVAILABLE");
+    return running;
   };
 
-  const server = edgeServer(
-    (req, res) => handle(req, res),
-    (error) => {
-      const problem = problemOf(error, { docsUrl, instance: "urn:waybill:request:unread" });
-      return { ...problem, headers: { ...Object.fromEntries(baseHeaders({ https })), ...problem.headers } };
-    },
-  );
-  let handle: (req: IncomingMessage, res: ServerResponse) => void = (_req, res) => res.destroy();
   const refuse: Refuse = (req, res, error, headers = {}) => {
-    // What the router itself refuses never came to where it would have been counted, and the answer says what is left.
-    const counted = count(started(deps).limiter, req, []).catch(() => undefined);
-    void counted.then(() => sendError(started(deps), req, res, error, false, headers));
+    const { serveDeps } = parts();
+    // A request that the router refuses was not counted yet, and the answer states the remaining limits.
+    const counted = countRequest(serveDeps.limiter, req, []).catch(() => undefined);
+    void counted.then(() => sendError(serveDeps, req, res, error, false, headers));
+  };
+  const unreadProblem = (error: Error): Problem => {
+    const problem = problemOf(error, { docsUrl, instance: "urn:waybill:request:unread" });
+    return { ...problem, headers: { ...Object.fromEntries(baseHeaders({ https })), ...problem.headers } };
   };
 
   return {
     routes: [
       {
         path: BASE_PATH,
-        aliases: aliasesOf(endpoints, methodsOf, () => started(deps), refuse),
+        aliases: aliasesOf(endpoints, methodsOf, () => parts().serveDeps, refuse),
         mappingPolicy: "restrict",
         mergeParams: false,
         bodyParsers: false,
@@ -107,48 +107,49 @@ export function gateway(config: Settings, clock: Clock): Gateway {
       ...pages,
     ],
     onError: (req, res, error) => refuse(req, res, error),
-    actions: ownActions(() => started(checks)),
+    actions: actionsOf(() => parts().quotes),
     events: {
-      ...outdatedEvent(cached, (action) => kept.outdated(action)),
+      ...outdatedEvent(cachedActions, (action) => answers.invalidate(action)),
       "order.moved": (ctx: Ctx<LiveData<"order.moved">>) => streams.moved(ctx.params),
       "order.position": (ctx: Ctx<LiveData<"order.position">>) => streams.position(ctx.params),
     },
     methods: {
-      /** The edge has taken the query away already. */
+      /** The edge has already removed the query from the URL. */
       parseQueryString: (req: IncomingMessage) => ({ url: req.url, query: {} }),
-      /** Nothing matched: another method of a path that we know, or no path of ours. */
+      /** No route matched: the path has other methods, or does not exist. */
       send404(req: IncomingRequest, res: ServerResponse) {
         const methods = methodsOf(req.originalUrl);
         if (methods.length === 0) return refuse(req, res, fail("NOT_FOUND", "There is no such path."));
-        refuse(req, res, ...wrongMethod(methods));
+        refuse(req, res, ...methodNotAllowed(methods));
       },
     },
-    listening: () => server.listening,
+    listening: () => running?.server.listening ?? false,
     gauges: {
       rate_limited_total: {
         about: "Requests that a rate limit refused.",
         label: "limit",
         kind: "counter",
-        read: () => counting?.limiter.refused() ?? {},
+        read: () => running?.serveDeps.limiter.refused() ?? {},
       },
       kept_answers_total: {
-        about: "Answers that are the same for many: sent as they were kept, or made.",
+        about:
+          "Requests for answers that many callers share: answered from the cache (kept), or newly made (made).",
         label: "outcome",
         kind: "counter",
-        read: () => kept.uses(),
+        read: () => answers.uses(),
       },
       rate_limit_leased_hits: {
-        about: "Hits of rate limits that this gateway has drawn from Redis for reads and not used.",
-        read: () => counting?.counters.leased() ?? 0,
+        about: "Hits of rate limits that this gateway has leased from Redis for reads and not used.",
+        read: () => running?.counters.leased() ?? 0,
       },
       redis_unanswered_total: {
-        about: "Commands for Redis that had no answer: the request went on without.",
+        about: "Redis commands without an answer: the request continued without Redis.",
         kind: "counter",
-        read: () => counting?.store?.unanswered() ?? {},
+        read: () => running?.store?.unanswered() ?? {},
       },
       redis_up: {
-        about: "Whether Redis answers this gateway; nothing is shared while it is 0.",
-        read: () => (counting?.store ? Number(counting.store.available()) : {}),
+        about: "1 if Redis answers this gateway. At 0 the gateways share nothing.",
+        read: () => (running?.store ? Number(running.store.available()) : {}),
       },
     },
     async start(service) {
@@ -158,13 +159,11 @@ export function gateway(config: Settings, clock: Clock): Gateway {
       const counters = store
         ? sharedCounters(store, `${broker.namespace}:limit:`, clock)
         : memoryCounters(clock);
-      counting = { counters, limiter: limiter(limits, counters, clock), store };
-      deps = { limiter: counting.limiter, verifier: verifierOf(broker), streams, kept, docsUrl, logger };
-      checks = checksIn(broker, clock);
-      const router = service as unknown as { httpHandler: typeof handle };
-      handle = front(
+      const requestLimiter = limiter(limits, counters, clock);
+      const router = service as unknown as { httpHandler(req: IncomingMessage, res: ServerResponse): void };
+      const listener = requestListener(
         {
-          limiter: counting.limiter,
+          limiter: requestLimiter,
           cors: cors(listOf(config.CORS_ORIGINS)),
           clientIp: clientIpOf(listOf(config.TRUSTED_PROXIES)),
           https,
@@ -173,18 +172,33 @@ export function gateway(config: Settings, clock: Clock): Gateway {
         },
         (req, res) => router.httpHandler(req, res),
       );
+      const server = edgeServer(listener, unreadProblem);
+      running = {
+        server,
+        serveDeps: {
+          limiter: requestLimiter,
+          verifier: verifierOf(broker),
+          streams,
+          responseCache: answers,
+          docsUrl,
+          logger,
+        },
+        quotes: quoteStore(broker, clock),
+        counters,
+        store,
+      };
       return await server.listen(config.PORT, config.HOST);
     },
     async stop() {
       streams.close();
-      await server.close();
+      await running?.server.close();
     },
   };
 }
 
 function aliasesOf(
   endpoints: readonly Endpoint[],
-  methodsOf: (path: string) => readonly string[],
+  methodsOf: AllowedMethods,
   deps: () => ServeDeps,
   refuse: Refuse,
 ): ApiRouteSchema["aliases"] {
@@ -193,9 +207,9 @@ function aliasesOf(
       const { method, path } = endpoint.route;
       const pattern = path.replace(/\{(\w+)\}/g, ":$1");
       const handler = (req: IncomingRequest, res: ServerResponse) => {
-        // `GET /orders/check` is not the order whose id is "check": that path has methods of its own.
+        // `GET /orders/check` does not read the order with the id "check": that path has its own methods.
         const methods = methodsOf(req.originalUrl);
-        if (!methods.includes(method)) return refuse(req, res, ...wrongMethod(methods));
+        if (!methods.includes(method)) return refuse(req, res, ...methodNotAllowed(methods));
         void serve(deps(), endpoint, { req, res, ctx: req.$ctx, inPath: req.$params.params });
       };
       return [`${method} ${pattern}`, handler];
@@ -203,61 +217,30 @@ function aliasesOf(
   );
 }
 
-function wrongMethod(methods: readonly string[]): [error: Error, headers: Record<string, string>] {
+function methodNotAllowed(methods: readonly string[]): [error: Error, headers: Record<string, string>] {
   return [fail("METHOD_NOT_ALLOWED"), { Allow: methods.join(", ") }];
 }
 
-/** The actions that are the gateway's own, held to their contracts like everybody's. */
-function ownActions(checks: () => Checks): Record<string, ActionSchema> {
-  return {
-    check: own("api.check", (ctx) => check(checks(), ctx)),
-    confirm: own("api.confirm", (ctx) => confirm(checks(), ctx)),
-    deadLetters: own("api.deadLetters", deadLetters),
-    replayDeadLetter: own("api.replayDeadLetter", (ctx) => onDeadLetter(ctx, "replayDeadLetter")),
-    dropDeadLetter: own("api.dropDeadLetter", (ctx) => onDeadLetter(ctx, "dropDeadLetter")),
-    dropDeadLetters: own("api.dropDeadLetters", dropDeadLetters),
-  };
-}
-
-function own<N extends GatewayActionName>(
-  name: N,
-  handler: (ctx: Ctx<RoutableParams<N>>) => Promise<RoutableResult<N>>,
-): ActionSchema {
-  return {
-    visibility: "protected",
-    params: rootOf(contractOf(name).params) as ActionSchema["params"],
-    handler: handler as ActionSchema["handler"],
-  };
-}
-
 /**
- * Which methods the tables know for a path; GET brings HEAD, and every path has OPTIONS. A path that is written
- * out in a table is not also one of a placeholder.
+ * The actions of the gateway itself. They have no `params`: the request pipeline has validated the request by their
+ * contracts, and each service that they call validates its own parameters. They stay actions of the broker, which gives
+ * each call its deadline, bulkhead, span and metrics.
  */
-function methodIndex(known: readonly { method: string; path: string; base?: string }[]) {
-  const patterns = known.map(({ method, path, base = BASE_PATH }) => ({
-    method,
-    holes: placeholders(path).length,
-    pattern: new RegExp(`^${base}${path.replace(/\{\w+\}/g, "[^/]+")}/?$`),
-  }));
-  return (path: string): string[] => {
-    const matching = patterns.filter(({ pattern }) => pattern.test(path));
-    const fewest = Math.min(...matching.map(({ holes }) => holes));
-    const methods = matching.filter(({ holes }) => holes === fewest).map(({ method }) => method);
-    if (methods.length === 0) return [];
-    return [...methods, ...(methods.includes("GET") ? ["HEAD"] : []), "OPTIONS"].sort();
+function actionsOf(quotes: () => QuoteStore): Record<string, ActionSchema> {
+  return {
+    check: {
+      visibility: "protected",
+      handler: (ctx: Ctx<Params<"partners.check">>) => check(quotes(), ctx),
+    },
+    confirm: {
+      visibility: "protected",
+      handler: (ctx: Ctx<RoutableParams<"api.confirm">>) => confirm(quotes(), ctx),
+    },
+    deadLetters: { visibility: "protected", handler: deadLetters },
+    replayDeadLetter: { visibility: "protected", handler: replayDeadLetter },
+    dropDeadLetter: { visibility: "protected", handler: dropDeadLetter },
+    dropDeadLetters: { visibility: "protected", handler: dropDeadLetters },
   };
-}
-
-/** The pages, as the tables would have them. */
-function pagesOf(pages: readonly { path: string; aliases: object }[]) {
-  const escaped = (path: string) => path.replace(/\/$/, "").replaceAll(".", "\\.");
-  return pages.flatMap(({ path: base, aliases }) =>
-    Object.keys(aliases).map((alias) => {
-      const [method = "", path = ""] = alias.split(" ");
-      return { method, path: escaped(path), base: escaped(base) };
-    }),
-  );
 }
 
 function listOf(text: string): string[] {

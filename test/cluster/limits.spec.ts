@@ -126,7 +126,7 @@ describe("limits of two gateways on one Redis", () => {
       const take = { key: newId(), limit };
       const counts = await Promise.all(
         Array.from({ length: 500 }, (_, index) =>
-          (index % 2 ? one : other)?.take([take], index % everyWrite === 0),
+          (index % 2 ? one : other)?.consume([take], index % everyWrite === 0),
         ),
       );
       const passed = counts.filter((count) => (count?.[0]?.hits ?? 0) <= limit);

@@ -5,7 +5,11 @@ import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it, jest } from "@jest/globals";
 import { fail } from "../../contracts/errors.ts";
 import { newId } from "../../lib/ids.ts";
-import { type OrderStreams, orderStreams, type Watcher } from "../../services/api/events/order-events.ts";
+import {
+  type OrderStreams,
+  orderStreams,
+  type Subscription,
+} from "../../services/api/events/order-events.ts";
 
 const PLACES_OF_ONE_USER = 10;
 const TWO_BEATS_MS = 30_000;
@@ -40,7 +44,7 @@ async function request() {
 }
 
 const userId = newId();
-function watcher(history: Watcher["history"] = async () => []): Watcher {
+function watcher(history: Subscription["history"] = async () => []): Subscription {
   return { orderId: newId(), userId, afterVersion: 0, history, version: async () => 0 };
 }
 
@@ -85,7 +89,7 @@ describe("order streams", () => {
   });
 
   it("for clients that went away before their stream was opened, read nothing and keep no place", async () => {
-    const history = jest.fn<Watcher["history"]>(async () => []);
+    const history = jest.fn<Subscription["history"]>(async () => []);
     for (let count = 0; count < PLACES_OF_ONE_USER; count++) {
       const { res, leave } = await request();
       await leave();

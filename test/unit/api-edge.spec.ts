@@ -3,7 +3,7 @@ import { describe, expect, it } from "@jest/globals";
 import { networkOf } from "../../lib/net/network-of.ts";
 import { etagOf, expectedVersion, isFresh, refuseCondition } from "../../services/api/answers/conditional.ts";
 import { clientIpOf } from "../../services/api/edge/client-ip.ts";
-import { limiter, limitHeaders, memoryCounters, refuseBeyond } from "../../services/api/limits/limits.ts";
+import { limiter, limitHeaders, memoryCounters, throwIfExceeded } from "../../services/api/limits/limits.ts";
 
 describe("client address", () => {
   const from = (trusted: string[], peer: string | undefined, forwarded?: string) =>
@@ -122,29 +122,29 @@ describe("limits", () => {
     const clock = { now: () => nowMs };
     const limits = limiter({ address: 2, user: 0, "sign-in": 1 }, memoryCounters(clock), clock);
     const take = async (subject: string) =>
-      (await limits.take([{ name: "address", subject }], true))[0]?.left;
+      (await limits.consume([{ name: "address", subject }], true))[0]?.remaining;
     expect([await take("a"), await take("a"), await take("b"), await take("a")]).toEqual([1, 0, 1, -1]);
     nowMs += 59_999;
     expect(await take("a")).toBe(-2);
     nowMs += 1;
     expect(await take("a")).toBe(1);
-    expect(await limits.take([{ name: "user", subject: "a" }], true)).toEqual([]);
+    expect(await limits.consume([{ name: "user", subject: "a" }], true)).toEqual([]);
   });
 
   it("that are used up, are refused with the time to wait, and announced before", async () => {
     const clock = { now: () => 90_500 };
     const limits = limiter({ address: 1, user: 1, "sign-in": 1 }, memoryCounters(clock), clock);
     const address = { name: "address", subject: "a" } as const;
-    expect(limits.refuses(address)).toBe(false);
-    const first = await limits.take([address], true);
-    expect(() => refuseBeyond(first)).not.toThrow();
+    expect(limits.isExhausted(address)).toBe(false);
+    const first = await limits.consume([address], true);
+    expect(() => throwIfExceeded(first)).not.toThrow();
     expect(limitHeaders(first)).toEqual({
       "RateLimit-Policy": '"address";q=1;w=60',
       RateLimit: '"address";r=0;t=30',
     });
-    expect(limits.refuses(address)).toBe(true);
-    const second = await limits.take([address], true);
-    expect(() => refuseBeyond(second)).toThrow(
+    expect(limits.isExhausted(address)).toBe(true);
+    const second = await limits.consume([address], true);
+    expect(() => throwIfExceeded(second)).toThrow(
       expect.objectContaining({ type: "TOO_MANY_REQUESTS", data: { retryAfterSeconds: 30 } }),
     );
     expect(limits.refused()).toEqual({ address: 1, user: 0, "sign-in": 0 });
@@ -153,8 +153,8 @@ describe("limits", () => {
   it("that allow everything, refuse nothing and say nothing", async () => {
     const clock = { now: () => 90_500 };
     const limits = limiter({ address: 0, user: 0, "sign-in": 0 }, memoryCounters(clock), clock);
-    expect(limits.refuses({ name: "address", subject: "a" })).toBe(false);
-    expect(limitHeaders(await limits.take([{ name: "address", subject: "a" }], true))).toEqual({});
+    expect(limits.isExhausted({ name: "address", subject: "a" })).toBe(false);
+    expect(limitHeaders(await limits.consume([{ name: "address", subject: "a" }], true))).toEqual({});
   });
 
   it("of a minute that is over, refuse nothing before the next hit", async () => {
@@ -162,29 +162,31 @@ describe("limits", () => {
     const clock = { now: () => nowMs };
     const limits = limiter({ address: 1, user: 0, "sign-in": 0 }, memoryCounters(clock), clock);
     const address = { name: "address", subject: "a" } as const;
-    await limits.take([address], true);
+    await limits.consume([address], true);
     nowMs += 59_999;
-    expect(limits.refuses(address)).toBe(true);
+    expect(limits.isExhausted(address)).toBe(true);
     nowMs += 1;
-    expect(limits.refuses(address)).toBe(false);
+    expect(limits.isExhausted(address)).toBe(false);
   });
 
   it("whose counters end sooner than in a second, say a second, and of what cannot be counted, nothing", async () => {
     const counters = {
-      take: async () => [undefined, { hits: 1, endsAtMs: 0 }],
-      ...{ isSpent: () => false, leased: () => 0 },
+      consume: async () => [undefined, { hits: 1, endsAtMs: 0 }],
+      ...{ isExhausted: () => false, leased: () => 0 },
     };
     const limits = limiter({ address: 1, user: 1, "sign-in": 1 }, counters, { now: () => 90_500 });
     const wants = [
       { name: "address", subject: "a" },
       { name: "user", subject: "u" },
     ] as const;
-    expect(await limits.take(wants, true)).toEqual([{ name: "user", limit: 1, left: 0, resetSeconds: 1 }]);
+    expect(await limits.consume(wants, true)).toEqual([
+      { name: "user", limit: 1, remaining: 0, resetSeconds: 1 },
+    ]);
   });
 
   it("are counted for 200,000 subjects at most", async () => {
     const counters = memoryCounters({ now: () => 60_000 });
-    const hit = async (key: string) => (await counters.take([{ key, limit: 9 }], true))[0]?.hits;
+    const hit = async (key: string) => (await counters.consume([{ key, limit: 9 }], true))[0]?.hits;
     for (let subject = 0; subject < 199_999; subject += 1) await hit(String(subject));
     expect([await hit("0"), await hit("last")]).toEqual([2, 1]);
     // One more and all begin anew.
@@ -198,7 +200,7 @@ describe("limits", () => {
       { name: "address", subject: "a" },
       { name: "user", subject: "u" },
     ] as const;
-    const lefts = async () => (await limits.take(wants, true)).map(({ left }) => left);
+    const lefts = async () => (await limits.consume(wants, true)).map(({ remaining }) => remaining);
     expect([await lefts(), await lefts(), await lefts()]).toEqual([[0, 1], [-1], [-2]]);
   });
 });

@@ -34,7 +34,7 @@ describe("kept answers", () => {
     const { read, kept } = stage();
     await read("partners.listOffers a");
     await read("orders.list a");
-    kept.outdated("partners.frontPage");
+    kept.invalidate("partners.frontPage");
     expect(await read("partners.listOffers a")).toBe("answer 3");
     expect(await read("orders.list a")).toBe("answer 2");
   });
@@ -42,7 +42,7 @@ describe("kept answers", () => {
   it("that were asked for before a change and come after it, are given and not kept", async () => {
     const { kept, read, make } = stage();
     const late = kept.get("partners.listOffers a", async () => {
-      kept.outdated("partners.updateProduct");
+      kept.invalidate("partners.updateProduct");
       return await make();
     });
     expect(String((await late).body)).toBe("answer 1");

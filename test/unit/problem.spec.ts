@@ -151,9 +151,11 @@ describe("problem documents", () => {
     }
   });
 
-  it("that are sealed, say what else is wrong with a genuine request", () => {
-    const sealed = { ...context, sealed: true };
-    expect(problemOf(fail("NOT_FOUND", "No order."), sealed).document).toMatchObject({ detail: "No order." });
+  it("that are uniform, say what else is wrong with a genuine request", () => {
+    const isUniform = { ...context, isUniform: true };
+    expect(problemOf(fail("NOT_FOUND", "No order."), isUniform).document).toMatchObject({
+      detail: "No order.",
+    });
     expect(problemOf(fail("BAD_SIGNATURE", "stale"), context).document).toMatchObject({ detail: "stale" });
   });
 
@@ -162,11 +164,11 @@ describe("problem documents", () => {
     expect(headers["Retry-After"]).toBe("18");
   });
 
-  it("that are sealed, are the same whatever was wrong", () => {
-    const sealed = { ...context, sealed: true };
+  it("that are uniform, are the same whatever was wrong", () => {
+    const isUniform = { ...context, isUniform: true };
     const texts = ["stale", "wrong key"].map((detail, index) =>
       JSON.stringify(
-        problemOf(fail("BAD_SIGNATURE", detail), { ...sealed, instance: String(index) }).document,
+        problemOf(fail("BAD_SIGNATURE", detail), { ...isUniform, instance: String(index) }).document,
       ),
     );
     expect(texts[0]).toBe(texts[1]);

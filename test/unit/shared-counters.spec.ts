@@ -52,7 +52,7 @@ function stage() {
   const takes = (...budgets: [key: string, limit: number][]) =>
     budgets.map(([key, limit]) => ({ key, limit }));
   const hits = async (exact: boolean, ...budgets: [string, number][]) =>
-    (await counters.take(takes(...budgets), exact)).map((count) => count?.hits);
+    (await counters.consume(takes(...budgets), exact)).map((count) => count?.hits);
   return {
     ...{ state, calls, counters, gateway, takes, hits },
     pass: (ms: number) => {
@@ -66,15 +66,15 @@ describe("counters that gateways share", () => {
   it("exactly, ask for each hit, and refuse what is beyond the limit", async () => {
     const { hits, calls, counters, takes } = stage();
     expect([await hits(true, ["a", 2]), await hits(true, ["a", 2])]).toEqual([[1], [2]]);
-    expect(counters.isSpent({ key: "a", limit: 2 })).toBe(false);
+    expect(counters.isExhausted({ key: "a", limit: 2 })).toBe(false);
     expect(await hits(true, ["a", 2])).toEqual([3]);
-    expect(counters.isSpent({ key: "a", limit: 2 })).toBe(true);
+    expect(counters.isExhausted({ key: "a", limit: 2 })).toBe(true);
     expect(calls).toEqual(["evalsha rl:a 1/2", "evalsha rl:a 1/2", "evalsha rl:a 1/2"]);
     // What is known to be spent costs nothing.
     expect(await hits(true, ["a", 2])).toEqual([3]);
     expect(await hits(false, ["a", 2])).toEqual([3]);
     expect(calls).toHaveLength(3);
-    const [count] = await counters.take(takes(["a", 2]), true);
+    const [count] = await counters.consume(takes(["a", 2]), true);
     expect(count).toMatchObject({ endsAtMs: 1_000_000 + WINDOW_MS });
   });
 
@@ -82,10 +82,10 @@ describe("counters that gateways share", () => {
     const { hits, counters, pass } = stage();
     expect([await hits(true, ["a", 1]), await hits(true, ["a", 1])]).toEqual([[1], [2]]);
     pass(WINDOW_MS - 1);
-    expect(counters.isSpent({ key: "a", limit: 1 })).toBe(true);
+    expect(counters.isExhausted({ key: "a", limit: 1 })).toBe(true);
     expect(await hits(true, ["a", 1])).toEqual([2]);
     pass(1);
-    expect(counters.isSpent({ key: "a", limit: 1 })).toBe(false);
+    expect(counters.isExhausted({ key: "a", limit: 1 })).toBe(false);
     expect(await hits(true, ["a", 1])).toEqual([1]);
   });
 
@@ -110,7 +110,9 @@ describe("counters that gateways share", () => {
 
   it("for many reads at once, wait for one lease after the other and serve each", async () => {
     const { counters, calls, takes } = stage();
-    const counts = await Promise.all(Array.from({ length: 5 }, () => counters.take(takes(["a", 40]), false)));
+    const counts = await Promise.all(
+      Array.from({ length: 5 }, () => counters.consume(takes(["a", 40]), false)),
+    );
     expect(counts.map(([count]) => count?.hits).sort()).toEqual([1, 2, 3, 4, 5]);
     expect(calls).toEqual(Array.from({ length: 3 }, () => "evalsha rl:a 2/40"));
   });
@@ -148,9 +150,9 @@ describe("counters that gateways share", () => {
     const { hits, gateway, takes } = stage();
     const other = gateway();
     expect(await hits(true, ["a", 2])).toEqual([1]);
-    expect((await other.take(takes(["a", 2]), true)).map((count) => count?.hits)).toEqual([2]);
+    expect((await other.consume(takes(["a", 2]), true)).map((count) => count?.hits)).toEqual([2]);
     expect(await hits(true, ["a", 2])).toEqual([3]);
-    expect((await other.take(takes(["a", 2]), false)).map((count) => count?.hits)).toEqual([3]);
+    expect((await other.consume(takes(["a", 2]), false)).map((count) => count?.hits)).toEqual([3]);
   });
 
   it("forget what was drawn with the end of its minute", async () => {
@@ -170,7 +172,7 @@ describe("counters that gateways share", () => {
     const { hits, state, counters } = stage();
     state.away = true;
     expect(await hits(exact, ["a", 1], ["b", 1])).toEqual([undefined, undefined]);
-    expect(counters.isSpent({ key: "a", limit: 1 })).toBe(false);
+    expect(counters.isExhausted({ key: "a", limit: 1 })).toBe(false);
     state.away = false;
     expect(await hits(exact, ["a", 1])).toEqual([1]);
   });

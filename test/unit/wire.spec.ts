@@ -14,7 +14,7 @@ import {
 } from "../../contracts/schema.ts";
 import {
   decoder,
-  encodeFacts,
+  encodeErrorData,
   encoder,
   sentProps,
   snakeName,
@@ -148,18 +148,18 @@ describe("wire names", () => {
   it("of facts, are kept eight levels deep", () => {
     const nested = (levels: number): unknown => (levels === 0 ? 1 : { in: nested(levels - 1) });
     const depthOf = (value: unknown): number => JSON.stringify(value).split('"in"').length - 1;
-    expect(encodeFacts(nested(8))).toEqual(nested(8));
-    expect(depthOf(encodeFacts(nested(9)))).toBe(8);
+    expect(encodeErrorData(nested(8))).toEqual(nested(8));
+    expect(depthOf(encodeErrorData(nested(9)))).toBe(8);
     const lists = (levels: number): unknown => (levels === 0 ? 1 : [lists(levels - 1)]);
-    expect(encodeFacts(lists(8))).toEqual(lists(8));
-    expect(encodeFacts(lists(9))).not.toEqual(lists(9));
-    for (const value of [null, 7, "someText", true]) expect(encodeFacts(value)).toBe(value);
+    expect(encodeErrorData(lists(8))).toEqual(lists(8));
+    expect(encodeErrorData(lists(9))).not.toEqual(lists(9));
+    for (const value of [null, 7, "someText", true]) expect(encodeErrorData(value)).toBe(value);
   });
 
   it("of facts, are converted at every level, to a bounded depth", () => {
-    expect(encodeFacts({ wasPrice: [{ amountMinor: 1 }] })).toEqual({ was_price: [{ amount_minor: 1 }] });
+    expect(encodeErrorData({ wasPrice: [{ amountMinor: 1 }] })).toEqual({ was_price: [{ amount_minor: 1 }] });
     const deep = Array.from({ length: 50 }).reduce<unknown>((inner) => ({ inner }), 1);
-    expect(JSON.stringify(encodeFacts(deep)).length).toBeLessThan(200);
+    expect(JSON.stringify(encodeErrorData(deep)).length).toBeLessThan(200);
   });
 });
 

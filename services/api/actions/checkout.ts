@@ -8,84 +8,86 @@ import { callerOf } from "../../../mixins/caller/caller.ts";
 import type { RoutableParams } from "./contract.ts";
 
 const MAX_NAME_LENGTH = 200;
-/** As long as an Idempotency-Key is kept: so long a confirmation may be repeated. */
-const CONFIRMED_KEPT_SECONDS = 86_400;
-/** Of those that could not be kept where all gateways find them. */
-const MAX_KEPT_HERE = 2_000;
+/** A confirmation may be repeated for as long as an Idempotency-Key is stored. */
+const CONFIRMED_TTL_SECONDS = 86_400;
+/** Quotes in the memory of this process while the shared cache is down. */
+const MAX_LOCAL_QUOTES = 2_000;
 
 type Confirmation = Result<"orders.confirm">;
 
 /**
- * The checks that customers may confirm. They live in the broker's cacher, which all gateways share; while that
- * is away, a check is kept by the gateway that made it.
+ * The quotes that customers may confirm. They are stored in the broker's cacher, which all gateways share. While the
+ * cacher is down, the gateway that made a quote stores it in its memory.
  */
-export interface Checks {
-  keep(customerId: string, quote: Quote): Promise<void>;
-  /** Keeps a confirmed check for its repeats, which Orders answers like the first time. */
-  keepConfirmed(customerId: string, quote: Quote): Promise<void>;
-  /** Undefined for what has expired, was never there or cannot be read now. */
+export interface QuoteStore {
+  /** Stores the quote until it expires. */
+  save(customerId: string, quote: Quote): Promise<void>;
+  /** Stores a confirmed quote for longer, so that a repeated confirmation gets the same answer from Orders. */
+  extend(customerId: string, quote: Quote): Promise<void>;
+  /** Undefined if the quote has expired, does not exist or cannot be read now. */
   find(customerId: string, checkId: string): Promise<Quote | undefined>;
 }
 
-export function checksIn(broker: ServiceBroker, clock: Clock): Checks {
-  const keptHere = new Map<string, { quote: Quote; untilMs: number }>();
+export function quoteStore(broker: ServiceBroker, clock: Clock): QuoteStore {
+  const localQuotes = new Map<string, { quote: Quote; untilMs: number }>();
   const keyOf = (customerId: string, checkId: string) => `check:${customerId}:${checkId}`;
-  /** @returns whether every gateway finds it now */
-  const keepFor = async (customerId: string, quote: Quote, seconds: number): Promise<boolean> => {
-    const kept = broker.cacher?.set(keyOf(customerId, quote.checkId), quote, seconds) as Promise<unknown>;
-    return await kept.then(
+  /** @returns whether the quote is in the shared cache */
+  const store = async (customerId: string, quote: Quote, seconds: number): Promise<boolean> => {
+    const stored = broker.cacher?.set(keyOf(customerId, quote.checkId), quote, seconds) as Promise<unknown>;
+    return await stored.then(
       (answer) => answer !== undefined,
       () => false,
     );
   };
   return {
-    async keep(customerId, quote) {
+    async save(customerId, quote) {
       const seconds = Math.floor((Date.parse(quote.expiresAt) - clock.now()) / 1000);
-      if (seconds <= 0 || (await keepFor(customerId, quote, seconds))) return;
-      keptHere.set(keyOf(customerId, quote.checkId), { quote, untilMs: clock.now() + seconds * 1000 });
-      for (const [oldest, { untilMs }] of keptHere) {
-        if (keptHere.size <= MAX_KEPT_HERE && untilMs > clock.now()) break;
-        keptHere.delete(oldest);
+      if (seconds <= 0 || (await store(customerId, quote, seconds))) return;
+      localQuotes.set(keyOf(customerId, quote.checkId), { quote, untilMs: clock.now() + seconds * 1000 });
+      for (const [oldest, { untilMs }] of localQuotes) {
+        if (localQuotes.size <= MAX_LOCAL_QUOTES && untilMs > clock.now()) break;
+        localQuotes.delete(oldest);
       }
     },
-    async keepConfirmed(customerId, quote) {
-      // One that is lost is answered from its order.
-      await keepFor(customerId, quote, CONFIRMED_KEPT_SECONDS);
+    async extend(customerId, quote) {
+      // If this fails, a repeat is answered from the order itself.
+      await store(customerId, quote, CONFIRMED_TTL_SECONDS);
     },
     async find(customerId, checkId) {
       const key = keyOf(customerId, checkId);
       const found = await broker.cacher?.get(key).catch(() => undefined);
       if (found) return found as unknown as Quote;
-      const here = keptHere.get(key);
-      return here && here.untilMs > clock.now() ? here.quote : undefined;
+      const local = localQuotes.get(key);
+      return local && local.untilMs > clock.now() ? local.quote : undefined;
     },
   };
 }
 
-export async function check(checks: Checks, ctx: Ctx<Params<"partners.check">>): Promise<Quote> {
+/** Has Partners check the cart, and stores the quote for a confirmation. */
+export async function check(quotes: QuoteStore, ctx: Ctx<Params<"partners.check">>): Promise<Quote> {
   const customer = callerOf(ctx, "customer");
   const quote = await call(ctx, "partners.check", ctx.params);
-  await checks.keep(customer.id, quote);
+  await quotes.save(customer.id, quote);
   return quote;
 }
 
 /**
- * Orders what was checked. The kept check spares the catalogue's work; prices and stock are Orders' and
- * Partners' last word.
- * @throws CHECK_EXPIRED, and what Orders refuses
+ * Turns a stored quote into an order. Orders and Partners decide about prices and stock; the stored quote only saves a
+ * second calculation.
+ * @throws CHECK_EXPIRED, and every error of `orders.confirm`
  */
 export async function confirm(
-  checks: Checks,
+  quotes: QuoteStore,
   ctx: Ctx<RoutableParams<"api.confirm">>,
 ): Promise<Confirmation> {
   const caller = callerOf(ctx, "customer");
   const { checkId, bankId } = ctx.params;
-  const quote = await checks.find(caller.id, checkId);
-  // A check that was lost may have become an order before, which has the check's id.
+  const quote = await quotes.find(caller.id, checkId);
+  // The quote may be lost after an earlier confirmation. Its order then has the id of the check.
   if (!quote) return await call(ctx, "orders.reopenCheckout", { orderId: checkId, bankId });
   const customer = await customerOf(ctx, caller);
   const confirmation = await call(ctx, "orders.confirm", { bankId, quote, customer });
-  await checks.keepConfirmed(caller.id, quote);
+  await quotes.extend(caller.id, quote);
   return confirmation;
 }
 

@@ -6,7 +6,7 @@ import { confirmation } from "../../../contracts/orders.ts";
 import { partnersActions, quote } from "../../../contracts/partners.ts";
 import { listOf, matching, nothing, object, oneOf, paging, uuid } from "../../../contracts/schema.ts";
 
-/** Says which service's queue holds it, so that one id is enough to find it again. */
+/** Service and message id in one, because every service has a queue of its own: `orders:<uuid>`. */
 const deadLetterId = matching(
   new RegExp(
     `^(?:${queueOwners.join("|")}):[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`,
@@ -15,17 +15,17 @@ const deadLetterId = matching(
   "the id of a dead letter, as the list shows it",
 );
 
-/** What the gateway itself does beyond passing on: called within its own node only, by the same rules. */
+/** The actions of the gateway itself. Only the gateway's own node can call them. */
 export const gatewayActions = {
-  /** Has Partners check the cart and keeps the quote for its customer until it expires. */
+  /** Has Partners check the cart, and stores the quote for its customer until it expires. */
   "api.check": action(partnersActions["partners.check"].params, quote),
-  /** Turns a kept quote into an order. A repeat answers the same, also when the quote has expired since. */
+  /** Turns a stored quote into an order. A repeat gets the same answer, even after the quote has expired. */
   "api.confirm": action(object({ checkId: uuid, bankId: uuid }), confirmation, { idempotent: true }),
   "api.deadLetters": action(
     object({ limit: paging.limit }),
     object({
       items: listOf(object({ ...deadLetter.props, id: deadLetterId })),
-      /** Services that did not answer: their dead letters are missing here. */
+      /** Services that did not answer; `items` lacks their dead letters. */
       unreachable: listOf(oneOf(...queueOwners)),
     }),
     { idempotent: true },
@@ -36,13 +36,11 @@ export const gatewayActions = {
     object({ service: oneOf(...queueOwners), ...deadLetterDrop.props }),
     droppedLetters,
   ),
-  /** Answers a stream, which no schema describes; the route's description does. */
+  /** Answers with a stream of events. No schema describes it; the description of its route does. */
   "api.orderEvents": action(object({ orderId: uuid }), nothing, { idempotent: true }),
 } as const;
 
-export type GatewayActionName = keyof typeof gatewayActions;
-
-/** Every action that a route may name. */
+/** Every action that a route can name. */
 export const routable = { ...actions, ...gatewayActions } as const;
 export type Routable = keyof typeof routable;
 export type RoutableParams<N extends Routable> = ParamsOf<(typeof routable)[N]>;

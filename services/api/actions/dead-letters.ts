@@ -6,10 +6,10 @@ import { callerOf } from "../../../mixins/caller/caller.ts";
 import type { RoutableParams, RoutableResult } from "./contract.ts";
 
 const DEFAULT_LIMIT = 50;
-/** Refusals of the caller; whatever else goes wrong is the service's own trouble. */
-const REFUSALS = ["UNAUTHENTICATED", "SESSION_REVOKED", "FORBIDDEN", "VALIDATION_ERROR"];
+/** Errors of the caller. After any other error the service counts as unreachable. */
+const CALLER_ERRORS = ["UNAUTHENTICATED", "SESSION_REVOKED", "FORBIDDEN", "VALIDATION_ERROR"];
 
-/** Those of all services, the newest first. A service that does not answer is named, and hides no other's. */
+/** Lists the dead letters of all services, newest first. Services that do not answer are named in `unreachable`. */
 export async function deadLetters(
   ctx: Ctx<RoutableParams<"api.deadLetters">>,
 ): Promise<RoutableResult<"api.deadLetters">> {
@@ -23,7 +23,7 @@ export async function deadLetters(
         const { items } = await call(ctx, `${service}.deadLetters`, { limit });
         return items.map((item) => ({ ...item, id: `${service}:${item.id}` }));
       } catch (error) {
-        if (REFUSALS.includes(typeOf(error) ?? "")) throw error;
+        if (CALLER_ERRORS.includes(typeOf(error) ?? "")) throw error;
         unreachable.push(service);
         failure = error;
         return [];
@@ -35,18 +35,30 @@ export async function deadLetters(
   return { items: items.slice(0, limit), unreachable };
 }
 
-/** Asks the service that holds the dead letter. @throws NOT_FOUND */
-export async function onDeadLetter(
+/** @throws NOT_FOUND */
+export function replayDeadLetter(ctx: Ctx<RoutableParams<"api.replayDeadLetter">>): Promise<Empty> {
+  return callOwner(ctx, "replayDeadLetter");
+}
+
+/** @throws NOT_FOUND */
+export function dropDeadLetter(ctx: Ctx<RoutableParams<"api.dropDeadLetter">>): Promise<Empty> {
+  return callOwner(ctx, "dropDeadLetter");
+}
+
+type Empty = Record<string, never>;
+
+/** Calls the service that the id of the dead letter names. */
+async function callOwner(
   ctx: Ctx<{ deadLetterId: string }>,
-  what: "replayDeadLetter" | "dropDeadLetter",
-): Promise<Record<string, never>> {
+  actionName: "replayDeadLetter" | "dropDeadLetter",
+): Promise<Empty> {
   callerOf(ctx, "admin");
   const [service, id] = ctx.params.deadLetterId.split(":") as [QueueOwner, string];
-  await call(ctx, `${service}.${what}` satisfies ActionName, { id });
+  await call(ctx, `${service}.${actionName}` satisfies ActionName, { id });
   return {};
 }
 
-/** Asks the service whose dead letters they are. */
+/** Drops the dead letters of one service that match a filter. */
 export async function dropDeadLetters(
   ctx: Ctx<RoutableParams<"api.dropDeadLetters">>,
 ): Promise<RoutableResult<"api.dropDeadLetters">> {

@@ -1,19 +1,19 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Result } from "../../../contracts/actions.ts";
 import { IMAGE_TYPES } from "../../../contracts/media.ts";
-import { exchangeOf, send } from "../edge/request-context.ts";
+import { requestContextOf, send } from "../edge/request-context.ts";
 import { limitHeaders } from "../limits/limits.ts";
 import { type Endpoint, placeholders } from "../pipeline/endpoint.ts";
 import { BASE_PATH } from "../routes/index.ts";
 import { etagOf, isFresh } from "./conditional.ts";
 import type { Problem } from "./problem.ts";
-import type { Bytes } from "./response-cache.ts";
+import type { EncodedAnswer } from "./response-cache.ts";
 
 const JSON_TYPE = "application/json; charset=utf-8";
-/** A client may keep what it read, and asks each time whether it is still so. */
+/** Clients may cache the answer and must revalidate it with every request. */
 const REVALIDATE = "private, no-cache";
 
-/** Answers with the result of the action, in the client's names; an unchanged read with 304. */
+/** Answers with the result of the action in snake_case. An unchanged read is answered with 304. */
 export function sendResult(
   endpoint: Endpoint,
   req: IncomingMessage,
@@ -21,7 +21,7 @@ export function sendResult(
   result: unknown,
 ): void {
   const { route } = endpoint;
-  const limits = limitHeaders(exchangeOf(req).standings);
+  const limits = limitHeaders(requestContextOf(req).limitStatuses);
   if (route.content === "image") {
     sendImage(req, res, result as Result<"media.getAvatar">, limits);
     return;
@@ -35,25 +35,25 @@ export function sendResult(
   const body = JSON.stringify(value);
   const version = typeof value.version === "number" ? value.version : undefined;
   if (route.method === "GET") sendRead(req, res, { body, etag: etagOf(body, version) }, headers);
-  // A write answers the new version's tag too, so that the next write needs no read before it.
+  // A write also answers the new ETag, so that the next write needs no read.
   else send(res, route.success, { ...headers, ...tagOf(body, version), "Content-Type": JSON_TYPE }, body);
 }
 
 const tagOf = (body: string, version: number | undefined): Record<string, string> =>
   version === undefined ? {} : { ETag: etagOf(body, version) };
 
-/** The bytes that the action's result is sent as. */
-export function bytesOf(endpoint: Endpoint, result: unknown): Bytes {
+/** The body and the ETag of a result. */
+export function encodeAnswer(endpoint: Endpoint, result: unknown): EncodedAnswer {
   const body = Buffer.from(JSON.stringify(endpoint.encode(result)));
   return { body, etag: etagOf(body) };
 }
 
-/** Answers a read with JSON, and one that the client knows already with 304. */
+/** Answers a read with JSON, or with 304 if the client has the same version. */
 export function sendRead(
   req: IncomingMessage,
   res: ServerResponse,
   { body, etag }: { body: string | Buffer; etag: string },
-  more: Record<string, string> = limitHeaders(exchangeOf(req).standings),
+  more: Record<string, string> = limitHeaders(requestContextOf(req).limitStatuses),
 ): void {
   const headers = { ...more, ETag: etag, "Cache-Control": REVALIDATE };
   if (isFresh(req.headers["if-none-match"], etag)) send(res, 304, headers);
@@ -71,7 +71,7 @@ function sendImage(
   else send(res, 200, { ...headers, "Content-Type": imageType(contentType) }, Buffer.from(base64, "base64"));
 }
 
-/** Never a type that a browser would run, whatever the store says. */
+/** Only image types: a stored type must not make a browser execute the content. */
 function imageType(type: string): string {
   return (IMAGE_TYPES as readonly string[]).includes(type) ? type : "application/octet-stream";
 }
@@ -87,7 +87,7 @@ function locationOf(template: string | undefined, value: Record<string, unknown>
 
 const CLOSE = { Connection: "close" };
 
-/** Whether the client is still sending a body that nobody will read: the connection has no further use. */
+/** Whether the client still sends a body that is not read. The connection must then be closed. */
 function isUnread(req: IncomingMessage): boolean {
   return !req.complete && (Number(req.headers["content-length"]) > 0 || "transfer-encoding" in req.headers);
 }
@@ -98,7 +98,7 @@ export function sendProblem(
   { status, headers, document }: Problem,
   more: Record<string, string> = {},
 ): void {
-  const limits = limitHeaders(exchangeOf(req).standings);
+  const limits = limitHeaders(requestContextOf(req).limitStatuses);
   send(
     res,
     status,

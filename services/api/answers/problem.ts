@@ -6,7 +6,7 @@ import {
   typeOf,
 } from "../../../contracts/errors.ts";
 import { fieldErrors } from "../../../contracts/validation.ts";
-import { encodeFacts, toSnake } from "../case-mapping.ts";
+import { encodeErrorData, toSnake } from "../case-mapping.ts";
 
 const RETRY_AFTER_SECONDS = 1;
 
@@ -19,7 +19,7 @@ export interface ProblemDocument {
   instance?: string;
   code: string;
   errors?: FieldError[];
-  /** Facts for the caller's program, e.g. which moves would be legal. */
+  /** Details for programs, for example the legal transitions. */
   data?: unknown;
   trace_id?: string;
 }
@@ -28,21 +28,21 @@ export interface Problem {
   status: number;
   headers: Record<string, string>;
   document: ProblemDocument;
-  /** Nothing of the catalogue: a fault of ours, to be logged whole. */
+  /** The error is not in the catalogue: a defect, which is logged in full. */
   unexpected: boolean;
 }
 
 export interface ProblemContext {
-  /** Where docs of the codes are found: `https://…/docs/errors`. */
+  /** URL of the page that documents the codes: `https://…/docs/errors`. */
   docsUrl: string;
   instance: string;
   traceId?: string;
-  /** For callbacks: whoever cannot sign learns nothing, so every refusal is the same to the byte. */
-  sealed?: boolean;
+  /** For callbacks: every 401 is identical, so that a sender without a secret learns nothing from it. */
+  isUniform?: boolean;
 }
 
-/** What the framework throws by itself, in our words: its own words would name nodes and actions. */
-const framework = new Map<string, ErrorType>(
+/** Errors of Moleculer by their type. Their own messages would reveal nodes and actions. */
+const frameworkErrors = new Map<string, ErrorType>(
   Object.entries({
     SERVICE_NOT_FOUND: "SERVICE_UNAVAILABLE",
     SERVICE_NOT_AVAILABLE: "SERVICE_UNAVAILABLE",
@@ -60,24 +60,24 @@ interface Thrown {
   data?: unknown;
 }
 
-/** The answer for whatever was thrown. What is not of the catalogue is INTERNAL, and nothing of it is told. */
+/** Makes the problem document of any error. Unknown errors become INTERNAL without any of their details. */
 export function problemOf(error: unknown, context: ProblemContext): Problem {
   const thrown = (error ?? {}) as Thrown;
   const own = typeOf(error) ?? "";
   const ours = entryOf(own) !== undefined;
-  const type = (ours ? own : (framework.get(own) ?? "INTERNAL")) as ErrorType;
+  const type = (ours ? own : (frameworkErrors.get(own) ?? "INTERNAL")) as ErrorType;
   const { status, title } = errorCatalogue[type];
   const detail =
     ours && type !== "INTERNAL" && typeof thrown.message === "string" ? thrown.message : undefined;
   const about = { type: `${context.docsUrl}#${type.toLowerCase()}`, title, status, code: type.toLowerCase() };
   const headers = headersOf(type, status, ours ? thrown.data : undefined);
   const unexpected = type === "INTERNAL";
-  if (context.sealed && status === 401) return { status, headers, document: about, unexpected };
+  if (context.isUniform && status === 401) return { status, headers, document: about, unexpected };
   const document: ProblemDocument = {
     ...about,
     ...(detail && detail !== title && { detail }),
     instance: context.instance,
-    ...(ours && factsOf(type, thrown.data)),
+    ...(ours && detailsOf(type, thrown.data)),
     ...(context.traceId && { trace_id: context.traceId }),
   };
   return { status, headers, document, unexpected };
@@ -90,7 +90,7 @@ function headersOf(type: ErrorType, status: number, data: unknown): Record<strin
   return { "Retry-After": String(seconds > 0 ? Math.ceil(seconds) : RETRY_AFTER_SECONDS) };
 }
 
-/** RFC 6750: a token that was sent and refused is named as such. */
+/** RFC 6750: `error="invalid_token"` for a token that was sent and refused. */
 function challengeOf(type: ErrorType): string {
   if (type === "BAD_SIGNATURE") return "Signature";
   return type === "SESSION_REVOKED"
@@ -98,19 +98,19 @@ function challengeOf(type: ErrorType): string {
     : 'Bearer realm="waybill"';
 }
 
-function factsOf(type: ErrorType, data: unknown): Pick<ProblemDocument, "errors" | "data"> {
+function detailsOf(type: ErrorType, data: unknown): Pick<ProblemDocument, "errors" | "data"> {
   if (type === "VALIDATION_ERROR") return { errors: errorsOf(data) };
-  return typeof data === "object" && data !== null ? { data: encodeFacts(data) } : {};
+  return typeof data === "object" && data !== null ? { data: encodeErrorData(data) } : {};
 }
 
-/** Those that the gateway found name fields as they were sent; a service knows the contract's names. */
+/** Errors of services name fields in camelCase. Errors of the gateway itself are in snake_case already. */
 function errorsOf(data: unknown): FieldError[] {
-  if (Array.isArray(data)) return fieldErrors(data).map(onTheWire);
+  if (Array.isArray(data)) return fieldErrors(data).map(toWireName);
   const { errors, asSent } = (data ?? {}) as { errors?: FieldError[]; asSent?: boolean };
   if (!Array.isArray(errors)) return [];
-  return asSent ? errors : errors.map(onTheWire);
+  return asSent ? errors : errors.map(toWireName);
 }
 
-function onTheWire({ field, rule, message }: FieldError): FieldError {
+function toWireName({ field, rule, message }: FieldError): FieldError {
   return { field: toSnake(field), rule, message };
 }

@@ -1,31 +1,31 @@
 import type { Clock } from "../../../lib/clock.ts";
-import type { Proved } from "../pipeline/auth.ts";
+import type { Authentication } from "../pipeline/auth.ts";
 import type { Endpoint } from "../pipeline/endpoint.ts";
 
-/** What is told of changes may be lost; together with the cache of the service behind, 30 s are the most. */
-const KEPT_MS = 5_000;
-const MAX_KEPT = 500;
+/** Events about changes can be lost. Together with the service's own cache, an answer is at most 30 s old. */
+const TTL_MS = 5_000;
+const MAX_ENTRIES = 500;
 
-/** The bytes of an answer, and their entity tag. */
-export interface Bytes {
+/** The bytes of an answer and their entity tag. */
+export interface EncodedAnswer {
   body: Buffer;
   etag: string;
 }
 
-/** Answers that are the same for many people, kept as they are sent. */
+/** Caches encoded answers that many callers share. */
 export interface ResponseCache {
-  /** What is kept under the key, else what `make` makes, which is kept unless something changed meanwhile. */
-  get(key: string, make: () => Promise<Bytes>): Promise<Bytes>;
-  /** Forgets the answers of the service that the action belongs to. */
-  outdated(action: string): void;
-  /** How often an answer was there, and how often it was not. */
+  /** The cached answer, or the result of `make`. The result is cached unless the service invalidated meanwhile. */
+  get(key: string, make: () => Promise<EncodedAnswer>): Promise<EncodedAnswer>;
+  /** Removes all answers of the action's service. */
+  invalidate(action: string): void;
+  /** Hits (`kept`) and misses (`made`) since the start. */
   uses(): { kept: number; made: number };
 }
 
 export function responseCache(clock: Clock): ResponseCache {
-  const answers = new Map<string, Bytes & { untilMs: number }>();
+  const answers = new Map<string, EncodedAnswer & { untilMs: number }>();
   const uses = { kept: 0, made: 0 };
-  const changes = new Map<string, number>();
+  const invalidations = new Map<string, number>();
   return {
     async get(key, make) {
       const found = answers.get(key);
@@ -34,21 +34,21 @@ export function responseCache(clock: Clock): ResponseCache {
         return found;
       }
       const service = serviceOf(key);
-      const changesBefore = changes.get(service);
+      const before = invalidations.get(service);
       const made = await make();
       uses.made += 1;
-      // What was read before a change and comes back after it is not kept: nothing would tell that it is old.
-      if (changes.get(service) === changesBefore) {
+      // An answer that was read before an invalidation and arrives after it may be stale.
+      if (invalidations.get(service) === before) {
         answers.delete(key);
-        answers.set(key, { ...made, untilMs: clock.now() + KEPT_MS });
+        answers.set(key, { ...made, untilMs: clock.now() + TTL_MS });
         const [oldest] = answers.keys();
-        if (answers.size > MAX_KEPT && oldest !== undefined) answers.delete(oldest);
+        if (answers.size > MAX_ENTRIES && oldest !== undefined) answers.delete(oldest);
       }
       return made;
     },
-    outdated(action) {
+    invalidate(action) {
       const service = serviceOf(action);
-      changes.set(service, (changes.get(service) ?? 0) + 1);
+      invalidations.set(service, (invalidations.get(service) ?? 0) + 1);
       for (const key of answers.keys()) if (key.startsWith(service)) answers.delete(key);
     },
     uses: () => ({ ...uses }),
@@ -57,13 +57,13 @@ export function responseCache(clock: Clock): ResponseCache {
 
 const serviceOf = (action: string) => action.slice(0, action.indexOf(".") + 1);
 
-/** Under which key the answer to this request is kept; undefined for one that is its caller's own. */
+/** The cache key of a request; undefined if the answer depends on the caller. */
 export function cacheKeyOf(
   { route: { sameFor, action } }: Endpoint,
-  proved: Proved | undefined,
+  authentication: Authentication | undefined,
   params: Readonly<Record<string, unknown>>,
 ): string | undefined {
-  if (!sameFor || !proved || !sameFor.roles.includes(proved.caller.role)) return undefined;
+  if (!sameFor || !authentication || !sameFor.roles.includes(authentication.caller.role)) return undefined;
   const fields: readonly string[] = sameFor.fields;
   if (!Object.keys(params).every((field) => fields.includes(field))) return undefined;
   return `${action} ${fields.map((field) => params[field] ?? "").join(" ")}`;

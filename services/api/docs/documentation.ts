@@ -5,11 +5,11 @@ import { IMAGE_TYPES } from "../../../contracts/media.ts";
 import type { Rule } from "../../../contracts/schema.ts";
 import { IF_MATCH } from "../answers/conditional.ts";
 import { wireRule } from "../case-mapping.ts";
-import { documentationRoutes } from "../documentation-pages.ts";
 import { IDEMPOTENCY_KEY } from "../pipeline/auth.ts";
-import type { Endpoint, Part } from "../pipeline/endpoint.ts";
-import { problemContent, problemSchema } from "../problem-schema.ts";
+import type { Endpoint, RequestPart } from "../pipeline/endpoint.ts";
 import { BASE_PATH } from "../routes/index.ts";
+import { documentationRoutes } from "./pages.ts";
+import { problemContent, problemSchema } from "./problem-schema.ts";
 import { schemaNames } from "./schemas.ts";
 
 const TITLE = "Waybill";
@@ -31,19 +31,19 @@ const DESCRIPTION = [
   "Sign in by `POST /sessions` and authorize with the access token to try an operation here.",
 ].join("\n\n");
 
-/** On every answer to a request that was counted, refused or not. */
+/** Headers of every answer to a counted request, including refusals. */
 const LIMIT_HEADERS = {
   RateLimit: "How much is left of each limit, and for how many seconds.",
   "RateLimit-Policy": "What each limit allows in how many seconds.",
 };
 
-/** The document and the pages that are made from the tables. */
+/** Makes the OpenAPI document and its pages from the route tables. */
 export function documentation(endpoints: readonly Endpoint[], publicUrl: string) {
   const docsUrl = `${publicUrl}/docs/errors`;
   const document = openApiDocument({
     ...schemaOptions,
     info: { title: TITLE, version: VERSION, description: DESCRIPTION, license: LICENSE },
-    // Relative to where the document is served.
+    // Relative to the URL of the document.
     servers: [{ url: BASE_PATH }],
     operations: endpoints.map((endpoint) => operationOf(endpoint, docsUrl)),
     names: schemaNames,
@@ -84,29 +84,29 @@ function bodyContent({ kind, part }: NonNullable<Endpoint["body"]>): Record<stri
 function parametersOf(endpoint: Endpoint): Parameter[] {
   const { idempotencyKey, versioned, route } = endpoint;
   return [
-    ...inPlace("path", endpoint.path),
-    ...inPlace("query", endpoint.query),
+    ...parametersIn("path", endpoint.path),
+    ...parametersIn("query", endpoint.query),
     ...(idempotencyKey === "never" ? [] : [keyParameter(idempotencyKey === "required")]),
     ...(versioned ? [ifMatch] : []),
     ...(route.content === "events" ? [lastEventId] : []),
   ];
 }
 
-/** What the parameters of lists mean; a name says it where there is no line. */
-const meanings: Record<string, string> = {
+/** Descriptions of list parameters. Other parameters explain themselves by their names. */
+const queryDescriptions: Record<string, string> = {
   cursor: "The `next_cursor` of the page before; left out, the list begins.",
   limit: "How many a page holds at most.",
   q: "Words, or beginnings of words, that the product is called or described by.",
   status: "Only orders in this state.",
 };
 
-function inPlace(place: "path" | "query", { rule }: Part): Parameter[] {
+function parametersIn(place: "path" | "query", { rule }: RequestPart): Parameter[] {
   return Object.entries(rule.props).map(([name, field]) => ({
     in: place,
     name,
     rule: field,
     required: place === "path" || !field.optional,
-    ...(place === "query" && meanings[name] && { description: meanings[name] }),
+    ...(place === "query" && queryDescriptions[name] && { description: queryDescriptions[name] }),
   }));
 }
 
@@ -142,7 +142,7 @@ function successOf({ route, answer, statuses }: Endpoint): Answer[] {
     ...(route.location && { Location: "Where the new resource is." }),
   };
   const done: Answer = { status: route.success, description: "Done.", headers };
-  // The media type that is answered comes first: generators of clients take the first one.
+  // The actual media type comes first, because client generators use the first one.
   if (route.content === "image") done.content = { "image/webp": undefined, "image/*": undefined };
   else if (route.events) done.events = wireRules(route.events);
   else if (route.success === 200 || route.success === 201) done.content = { "application/json": answer };
@@ -153,7 +153,7 @@ function wireRules(rules: Readonly<Record<string, Rule>>): Record<string, Rule> 
   return Object.fromEntries(Object.entries(rules).map(([name, rule]) => [name, wireRule(rule)]));
 }
 
-/** Most operations have most problems in common: each set of codes stands in the document once. */
+/** Most operations share most problems: `shared` names each set of codes, so that the document holds it once. */
 function problemsOf({ problems, route }: Endpoint, docsUrl: string): Answer[] {
   return [...problems].map(([status, types]) => {
     const codes = types.map(codeOf);

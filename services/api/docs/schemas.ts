@@ -50,13 +50,13 @@ const named: Record<string, { readonly props: Props }> = {
   WebhookEndpoint: partners.webhookEndpoint,
 };
 
-/** Schemas of requests: a field may be null here where an answer leaves it out. */
+/** Schemas of requests: optional fields may be null, unlike in answers. */
 const sent: Record<string, { readonly props: Props }> = {
   GivenAddress: givenAddress,
   PushToken: identity.pushToken,
 };
 
-/** The schemas that the documentation calls by name, as the client sees them. */
+/** The named schemas of the OpenAPI document, as the client sees them. */
 export const schemaNames: ReadonlyMap<Props, string> = new Map([
   ...Object.entries(named).map(([name, { props }]) => [wireProps(props), name] as const),
   ...Object.entries(sent).map(([name, { props }]) => [sentProps(wireProps(props)), name] as const),

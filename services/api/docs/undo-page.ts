@@ -2,8 +2,8 @@ import { type PageRoute, page, pageRoute } from "moleculer-open-api";
 import { BASE_PATH } from "../routes/index.ts";
 
 /**
- * The page that the mail about a changed e-mail address leads to. The token stands behind the #, which no server and no
- * log sees, and nothing happens before the button is pressed: programs that read mails follow links.
+ * The page that the mail about a changed e-mail address links to. The token is in the fragment of the URL, which is
+ * never sent to a server or logged. Nothing happens before the button is pressed, because mail scanners follow links.
  */
 export function undoPage(): PageRoute {
   return pageRoute("undo", "/email/undo", {

@@ -5,15 +5,15 @@ import { FORBIDDEN_NAMES } from "./target.ts";
 
 const MAX_DEPTH = 32;
 /**
- * A body that is too large is read on and forgotten up to this size, so that its sender hears the answer: a
- * connection that is closed with unread bytes is reset, and the answer is lost with it.
+ * A body that is too large is read and discarded up to this size, so that its sender receives the answer: closing a
+ * connection with unread bytes resets it, and the answer is lost.
  */
-const MAX_FORGOTTEN_BYTES = 16 * 1024 * 1024;
+const MAX_DISCARDED_BYTES = 16 * 1024 * 1024;
 
-/** Reads the whole body. @throws PAYLOAD_TOO_LARGE, BAD_REQUEST when the client goes away in the middle */
+/** Reads the whole body. @throws PAYLOAD_TOO_LARGE; BAD_REQUEST if the client disconnects before its end */
 export async function readBody(req: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const announced = Number(req.headers["content-length"] ?? 0);
-  if (announced > MAX_FORGOTTEN_BYTES) throw tooLarge(maxBytes);
+  if (announced > MAX_DISCARDED_BYTES) throw tooLarge(maxBytes);
   const chunks: Buffer[] = [];
   let size = 0;
   try {
@@ -21,7 +21,7 @@ export async function readBody(req: IncomingMessage, maxBytes: number): Promise<
       size += chunk.length;
       if (size <= maxBytes) chunks.push(chunk);
       else chunks.length = 0;
-      if (size > MAX_FORGOTTEN_BYTES) break;
+      if (size > MAX_DISCARDED_BYTES) break;
     }
   } catch {
     throw fail("BAD_REQUEST", "The body ended too early.");
@@ -34,10 +34,10 @@ function tooLarge(maxBytes: number): Error {
   return fail("PAYLOAD_TOO_LARGE", `At most ${maxBytes} bytes.`);
 }
 
-/** Keeps a byte order mark as what it is, so that two bodies with the same text have the same bytes. */
+/** Does not remove a byte order mark, so that bodies with the same text have the same bytes. */
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** The text of these bytes, which no other bytes have; undefined where they are no UTF-8. */
+/** The text of the bytes; undefined if they are not UTF-8. Different bytes never have the same text. */
 export function textOf(bytes: Buffer): string | undefined {
   try {
     return utf8.decode(bytes);
@@ -47,9 +47,9 @@ export function textOf(bytes: Buffer): string | undefined {
 }
 
 /**
- * The value that a body of JSON holds.
- * @throws BAD_JSON for what is no JSON in UTF-8; BAD_REQUEST for values that are nested too deeply, hold a NUL or
- * half a surrogate pair, a name twice in one object, or one that would reach an object's prototype
+ * Parses a JSON body.
+ * @throws BAD_JSON if it is not JSON in UTF-8; BAD_REQUEST for nesting that is too deep, a NUL, half a surrogate pair,
+ * a repeated name in one object, or a name that reaches a prototype
  */
 export function parseJson(bytes: Buffer): unknown {
   let text: string;
@@ -60,34 +60,34 @@ export function parseJson(bytes: Buffer): unknown {
   } catch {
     throw fail("BAD_JSON");
   }
-  // Of two fields with one name the last counts here and the first elsewhere: whoever looked at the body on its
-  // way may have seen the other one.
-  if (inspect(value, 1) !== pairsIn(text)) throw fail("BAD_REQUEST", "An object holds a name twice.");
+  // Parsers disagree about which of two fields with the same name counts. A proxy that inspected the body may have
+  // read the other one.
+  if (countFields(value, 1) !== countNames(text)) throw fail("BAD_REQUEST", "An object holds a name twice.");
   return value;
 }
 
-/** @returns how many fields there are, in all objects together */
-function inspect(value: unknown, depth: number): number {
-  if (typeof value === "string") inspectText(value);
+/** Checks all names and texts. @returns the number of fields in all objects together */
+function countFields(value: unknown, depth: number): number {
+  if (typeof value === "string") checkText(value);
   if (typeof value !== "object" || value === null) return 0;
   if (depth > MAX_DEPTH) throw fail("BAD_REQUEST", `The body is nested more than ${MAX_DEPTH} levels deep.`);
   if (Array.isArray(value)) {
-    return value.reduce<number>((fields, item) => fields + inspect(item, depth + 1), 0);
+    return value.reduce<number>((fields, item) => fields + countFields(item, depth + 1), 0);
   }
   const entries = Object.entries(value);
   let fields = entries.length;
   for (const [name, item] of entries) {
     if (FORBIDDEN_NAMES.has(name)) throw fail("BAD_REQUEST", "A field has a forbidden name.");
-    inspectText(name);
-    fields += inspect(item, depth + 1);
+    checkText(name);
+    fields += countFields(item, depth + 1);
   }
   return fields;
 }
 
 const [QUOTE, COLON, BACKSLASH] = ['"', ":", "\\"].map((character) => character.charCodeAt(0));
 
-/** How many names with their values a text of JSON holds: its colons outside of strings. */
-function pairsIn(json: string): number {
+/** The number of names in a JSON text, repeated ones included: its colons outside of strings. */
+function countNames(json: string): number {
   let pairs = 0;
   for (let at = 0; at < json.length; at++) {
     if (json.charCodeAt(at) === COLON) pairs++;
@@ -98,13 +98,13 @@ function pairsIn(json: string): number {
   return pairs;
 }
 
-function inspectText(text: string): void {
+function checkText(text: string): void {
   if (text.includes("\0") || !text.isWellFormed()) {
     throw fail("BAD_REQUEST", "A text holds a NUL or half a surrogate pair.");
   }
 }
 
-/** @throws UNSUPPORTED_MEDIA_TYPE unless the body says that it is one of `types`, in UTF-8, uncompressed */
+/** @throws UNSUPPORTED_MEDIA_TYPE unless Content-Type is one of `types`, in UTF-8, uncompressed */
 export function requireMediaType(req: IncomingMessage, types: readonly string[]): void {
   const [type = "", ...parameters] = (req.headers["content-type"] ?? "").toLowerCase().split(";");
   const charsets = parameters.map((text) => text.trim()).filter((text) => /^charset\b/.test(text));

@@ -1,33 +1,33 @@
 import type { IncomingMessage } from "node:http";
-import { type Limiter, type LimitKey, refuseBeyond } from "../limits/limits.ts";
-import { exchangeOf } from "./request-context.ts";
+import { type Limiter, type LimitKey, throwIfExceeded } from "../limits/limits.ts";
+import { requestContextOf } from "./request-context.ts";
 
-/** A read that is one too many harms nobody. */
+/** Reads change nothing, so their limits need no exact counting. */
 export function isRead(req: IncomingMessage): boolean {
   return req.method === "GET" || req.method === "HEAD" || req.method === "OPTIONS";
 }
 
 /**
- * Counts a request against these limits and those that were put off until now, all in one go.
+ * Counts a request against these limits and the deferred ones in one call of the counters.
  * @throws TOO_MANY_REQUESTS
  */
-export async function count(
+export async function countRequest(
   limiter: Limiter,
   req: IncomingMessage,
-  wants: readonly LimitKey[],
+  keys: readonly LimitKey[],
 ): Promise<void> {
-  const exchange = exchangeOf(req);
-  const standings = await limiter.take([...exchange.uncounted.splice(0), ...wants], !isRead(req));
-  exchange.standings.push(...standings);
-  refuseBeyond(standings);
+  const context = requestContextOf(req);
+  const statuses = await limiter.consume([...context.deferredLimits.splice(0), ...keys], !isRead(req));
+  context.limitStatuses.push(...statuses);
+  throwIfExceeded(statuses);
 }
 
 /**
- * Has a limit counted later, together with those that come to light only after routing: one question to the
- * counters and not two. Whoever has nothing left is refused here, before any work.
+ * Defers a limit, so that it is counted in one call together with the limits that are known only after routing. A
+ * client whose budget is exhausted is refused here, before any other work.
  * @throws TOO_MANY_REQUESTS
  */
-export async function countLater(limiter: Limiter, req: IncomingMessage, want: LimitKey): Promise<void> {
-  if (limiter.refuses(want)) await count(limiter, req, [want]);
-  else exchangeOf(req).uncounted.push(want);
+export async function deferCount(limiter: Limiter, req: IncomingMessage, key: LimitKey): Promise<void> {
+  if (limiter.isExhausted(key)) await countRequest(limiter, req, [key]);
+  else requestContextOf(req).deferredLimits.push(key);
 }

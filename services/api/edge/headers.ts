@@ -1,10 +1,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { fail } from "../../../contracts/errors.ts";
 import { newId } from "../../../lib/ids.ts";
+import type { AllowedMethods } from "./allowed-methods.ts";
 
-/** How many fields a request may have; Node would leave those beyond out without a word. */
+/** Maximum number of header fields of a request. Node would silently drop further ones. */
 export const MAX_HEADERS = 100;
-/** Fields of which a second one would make it a matter of taste what the request says. */
+/** Fields that must not occur twice: programs disagree about which of the two counts. */
 const SINGLE_HEADERS: ReadonlySet<string> = new Set([
   "authorization",
   "content-encoding",
@@ -20,15 +21,15 @@ const SINGLE_HEADERS: ReadonlySet<string> = new Set([
 const PREFLIGHT_MAX_AGE_SECONDS = 600;
 const REQUEST_ID = /^[\w.:-]{1,128}$/;
 
-/** X-Request-Id as the client gave it, or a new one where it gave none that can be logged as it stands. */
+/** The client's X-Request-Id, or a new id if it sent none that is safe to log. */
 export function requestIdOf(req: IncomingMessage): string {
   const given = req.headers["x-request-id"];
   return typeof given === "string" && REQUEST_ID.test(given) ? given : newId();
 }
 
 /**
- * @throws HEADERS_TOO_LARGE for too many fields, BAD_REQUEST for two of one that has a single meaning, and where
- * HTTP/1.1 names no host
+ * @throws HEADERS_TOO_LARGE for too many fields; BAD_REQUEST for a repeated field of `SINGLE_HEADERS`, and for HTTP/1.1
+ * without Host
  */
 export function refuseOddHeaders({ rawHeaders, headers, httpVersion }: IncomingMessage): void {
   if (rawHeaders.length > 2 * MAX_HEADERS) throw fail("HEADERS_TOO_LARGE", `At most ${MAX_HEADERS} fields.`);
@@ -42,7 +43,7 @@ export function refuseOddHeaders({ rawHeaders, headers, httpVersion }: IncomingM
   if (headers.host === undefined && httpVersion !== "1.0") throw fail("BAD_REQUEST", "There is no Host.");
 }
 
-/** The headers of every answer. Routes that serve pages set their own content security policy. */
+/** Headers of every answer. Routes that serve pages set their own content security policy. */
 export function baseHeaders(options: { https: boolean }): [name: string, value: string][] {
   return [
     ["X-Content-Type-Options", "nosniff"],
@@ -59,13 +60,13 @@ const ALLOWED =
 
 export interface Cors {
   /**
-   * Lets a page of an allowed origin read the answer.
-   * @returns whether the request was a preflight, and is answered
+   * Sets the CORS headers for pages of an allowed origin, and answers preflights.
+   * @returns whether the request was a preflight and has been answered
    */
-  handle(req: IncomingMessage, res: ServerResponse, methodsOf: (path: string) => readonly string[]): boolean;
+  handle(req: IncomingMessage, res: ServerResponse, methodsOf: AllowedMethods): boolean;
 }
 
-/** @param origins exactly those whose pages may read answers; any other page's browser refuses by itself */
+/** @param origins the origins whose pages may read answers; browsers refuse pages of any other origin */
 export function cors(origins: readonly string[]): Cors {
   const allowed = new Set(origins);
   return {

@@ -8,21 +8,21 @@ const MAX_HEADER_BYTES = 16 * 1024;
 const MAX_CONNECTIONS = 10_000;
 const IDLE_CHECK_INTERVAL_MS = 20;
 
-/** How long a client may take. */
-export interface Patience {
+/** Time limits for clients. */
+export interface ServerTimeouts {
   headersMs: number;
   requestMs: number;
   keepAliveMs: number;
-  /** How often connections are looked through for those that are too slow. */
+  /** Interval of the search for connections that exceed a limit. */
   checkIntervalMs: number;
-  /** How long running requests may go on after the server stopped to listen. */
+  /** Time for running requests after the server has stopped listening. */
   closeGraceMs: number;
 }
 
-const PATIENCE: Patience = {
+const DEFAULT_TIMEOUTS: ServerTimeouts = {
   headersMs: 5_000,
   requestMs: 20_000,
-  // Proxies keep theirs for 60 s: were ours shorter, a POST could meet a connection that is just being closed.
+  // Proxies keep connections for 60 s. With a shorter time here, a POST could arrive on a closing connection.
   keepAliveMs: 65_000,
   checkIntervalMs: 1_000,
   closeGraceMs: 5_000,
@@ -32,54 +32,54 @@ export interface EdgeServer {
   readonly listening: boolean;
   /** @returns the port. @throws Error with the code EADDRINUSE when it is taken */
   listen(port: number, host: string): Promise<number>;
-  /** Stops to listen, lets running requests end, and cuts off those that take too long. */
+  /** Stops listening, waits for running requests, and closes connections after `closeGraceMs`. */
   close(): Promise<void>;
 }
 
 /**
- * The HTTP server in front of the router, with a limit on everything that a client can make it wait for or keep.
- * @param problemFor the answer, with all its headers, to a request that was not even read
+ * The HTTP server in front of the router, with a limit on every resource that a client can occupy.
+ * @param problemFor makes the answer, with all its headers, to a request that the server could not read
  */
 export function edgeServer(
   onRequest: (req: IncomingMessage, res: ServerResponse) => void,
   problemFor: (error: Error) => Problem,
-  patience: Patience = PATIENCE,
+  timeouts: ServerTimeouts = DEFAULT_TIMEOUTS,
 ): EdgeServer {
   const server = createServer(
     {
       maxHeaderSize: MAX_HEADER_BYTES,
-      headersTimeout: patience.headersMs,
-      requestTimeout: patience.requestMs,
-      keepAliveTimeout: patience.keepAliveMs,
-      connectionsCheckingInterval: patience.checkIntervalMs,
-      // Node would refuse it by itself, in its own words; the front does.
+      headersTimeout: timeouts.headersMs,
+      requestTimeout: timeouts.requestMs,
+      keepAliveTimeout: timeouts.keepAliveMs,
+      connectionsCheckingInterval: timeouts.checkIntervalMs,
+      // Node would refuse without a problem document; `refuseOddHeaders` checks the header.
       requireHostHeader: false,
     },
-    take,
+    accept,
   );
   server.maxConnections = MAX_CONNECTIONS;
-  // One more than is allowed, so that too many are told from enough.
+  // One more than allowed, so that `refuseOddHeaders` can detect too many.
   server.maxHeadersCount = MAX_HEADERS + 1;
   let closing = false;
-  const answering = new WeakMap<Socket, ServerResponse>();
-  function take(req: IncomingMessage, res: ServerResponse): void {
-    // Whoever was told that the connection ends with an answer gets no other one on it.
-    if (answering.get(req.socket)?.getHeader("Connection") === "close") return;
+  const lastAnswers = new WeakMap<Socket, ServerResponse>();
+  function accept(req: IncomingMessage, res: ServerResponse): void {
+    // After `Connection: close` no further request of the connection is answered.
+    if (lastAnswers.get(req.socket)?.getHeader("Connection") === "close") return;
     if (closing) res.setHeader("Connection", "close");
-    answering.set(req.socket, res);
+    lastAnswers.set(req.socket, res);
     onRequest(req, res);
   }
-  // Node would answer 417 by itself, in its own words; nobody has to understand an expectation.
-  server.on("checkExpectation", take);
+  // Node would answer 417 without a problem document. A server may ignore expectations.
+  server.on("checkExpectation", accept);
   server.on("connect", (_req: IncomingMessage, socket: Socket) => {
     refuse(socket, problemFor(fail("METHOD_NOT_ALLOWED", "This is no proxy.")), { Allow: "GET" });
   });
   server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
-    const answer = answering.get(socket);
-    // Bytes of ours would be read as a part of the answer that has begun, or as the one to the request before.
-    const isTaken =
+    const answer = lastAnswers.get(socket);
+    // An error answer now would become part of a started answer, or be read as the answer to an earlier request.
+    const isAnswering =
       answer !== undefined && !answer.writableFinished && (answer.headersSent || answer.req.complete);
-    if (error.code === "ECONNRESET" || !socket.writable || isTaken) socket.destroy();
+    if (error.code === "ECONNRESET" || !socket.writable || isAnswering) socket.destroy();
     else refuse(socket, problemFor(unreadable(error.code)));
   });
   return {
@@ -100,17 +100,17 @@ export function edgeServer(
       closing = true;
       if (!server.listening) return;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      // A connection becomes idle when its last request has been answered, so one look is not enough.
+      // Connections become idle one by one as their requests end, so this repeats.
       const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_INTERVAL_MS);
-      const cut = setTimeout(() => server.closeAllConnections(), patience.closeGraceMs);
+      const closeAll = setTimeout(() => server.closeAllConnections(), timeouts.closeGraceMs);
       await closed;
       clearInterval(idle);
-      clearTimeout(cut);
+      clearTimeout(closeAll);
     },
   };
 }
 
-/** Answers on the bare connection, and closes it. */
+/** Writes an answer directly to the socket, and closes it. */
 function refuse(
   socket: Socket,
   { status, headers, document }: Problem,

@@ -9,13 +9,13 @@ import { send } from "../edge/request-context.ts";
 
 const MAX_STREAMS = 2_000;
 const MAX_STREAMS_OF_ONE_USER = 10;
-/** Keeps proxies from closing the stream, and finds what a lost event should have told. */
-const BEAT_INTERVAL_MS = 15_000;
+/** Prevents proxies from closing the stream, and finds moves whose event was lost. */
+const HEARTBEAT_INTERVAL_MS = 15_000;
 const RECONNECT_AFTER_MS = 2_000;
-/** The history may be a moment behind the event that announced it. */
-const AGAIN_AFTER_MS = 150;
-const MAX_AGAIN = 20;
-/** A client that does not read what it asked for is cut off. */
+/** The history may be slightly behind the event. */
+const HISTORY_RETRY_DELAY_MS = 150;
+const MAX_HISTORY_RETRIES = 20;
+/** A client that does not read its stream is disconnected. */
 const MAX_UNREAD_BYTES = 256 * 1024;
 const STREAM_HEADERS = {
   "Content-Type": "text/event-stream; charset=utf-8",
@@ -25,32 +25,36 @@ const STREAM_HEADERS = {
 
 type HistoryEvents = Result<"orders.history">["items"];
 
-export interface Watcher {
+export interface Subscription {
   orderId: string;
   userId: string;
-  /** The last version that the client has seen. */
+  /** The last version that the client has received. */
   afterVersion: number;
-  /** Reads the order's history as the watcher may see it. */
+  /** Reads the order's history with the rights of the user. */
   history: () => Promise<HistoryEvents>;
-  /** The order's version now, which the history may be a moment behind. */
+  /** Reads the current version of the order. The history may be slightly behind it. */
   version: () => Promise<number>;
 }
 
 export interface OrderStreams {
   /**
-   * Answers with a stream that tells what happened after `afterVersion`, then what happens. It ends with the
-   * client, with the watcher's right to see the order, and with the gateway.
-   * @throws what `history` throws, TOO_MANY_REQUESTS
+   * Answers with a stream of the moves after `afterVersion` and of all later ones. It ends when the client disconnects,
+   * when the user may no longer see the order, and when the gateway stops.
+   * @throws OVERLOADED, TOO_MANY_REQUESTS, and every error of `history`
    */
-  open(watcher: Watcher, res: ServerResponse, headers: Record<string, string>): Promise<void>;
+  open(subscription: Subscription, res: ServerResponse, headers: Record<string, string>): Promise<void>;
   /**
-   * Answers with the headers of such a stream, to whoever may have it. Nothing follows and no place is taken.
-   * @throws what `history` throws
+   * Answers a HEAD request with the headers of the stream. It does not count as an open stream.
+   * @throws every error of `history`
    */
-  describe(watcher: Watcher, res: ServerResponse, headers: Record<string, string>): Promise<void>;
+  sendHeaders(
+    subscription: Subscription,
+    res: ServerResponse,
+    headers: Record<string, string>,
+  ): Promise<void>;
   moved(event: LiveData<"order.moved">): void;
   position(event: LiveData<"order.position">): void;
-  /** Ends every stream; their clients connect again elsewhere and go on where they were. */
+  /** Ends all streams. Their clients reconnect to another gateway and resume there. */
   close(): void;
 }
 
@@ -67,7 +71,7 @@ export function orderStreams(): OrderStreams {
   const ofUser = new Map<string, number>();
   let open = 0;
 
-  const enter = ({ orderId, userId }: Watcher, stream: Stream) => {
+  const register = ({ orderId, userId }: Subscription, stream: Stream) => {
     open += 1;
     ofUser.set(userId, (ofUser.get(userId) ?? 0) + 1);
     const streams = byOrder.get(orderId) ?? new Set();
@@ -83,31 +87,31 @@ export function orderStreams(): OrderStreams {
   };
 
   return {
-    async open(watcher, res, headers) {
-      // A client that is gone already is not told to go again: its place would be kept for good.
+    async open(subscription, res, headers) {
+      // A closed response emits no further `close`, so the stream would stay registered forever.
       if (res.destroyed) return;
       if (open >= MAX_STREAMS) throw fail("OVERLOADED", "Too many streams are open.");
-      if ((ofUser.get(watcher.userId) ?? 0) >= MAX_STREAMS_OF_ONE_USER) {
+      if ((ofUser.get(subscription.userId) ?? 0) >= MAX_STREAMS_OF_ONE_USER) {
         throw fail("TOO_MANY_REQUESTS", `At most ${MAX_STREAMS_OF_ONE_USER} streams at once.`);
       }
-      const stream = streamTo(res, watcher);
-      // Registered before the first read, so that nothing can happen between the two unseen.
-      const leave = enter(watcher, stream);
-      res.once("close", leave);
+      const stream = streamTo(res, subscription);
+      // Registered before the first read, so that no move in between is missed.
+      const unregister = register(subscription, stream);
+      res.once("close", unregister);
       try {
-        await stream.begin(headers);
+        await stream.start(headers);
       } catch (error) {
-        // Whoever went away meanwhile has left by that, and once only.
+        // If the client has disconnected meanwhile, its `close` has unregistered the stream already.
         if (!res.destroyed) {
-          res.off("close", leave);
-          leave();
+          res.off("close", unregister);
+          unregister();
         }
         stream.end();
         throw error;
       }
     },
-    async describe(watcher, res, headers) {
-      await watcher.history();
+    async sendHeaders(subscription, res, headers) {
+      await subscription.history();
       send(res, 200, { ...headers, ...STREAM_HEADERS });
     },
     moved({ orderId, version }) {
@@ -124,70 +128,70 @@ export function orderStreams(): OrderStreams {
 
 function streamTo(
   res: ServerResponse,
-  watcher: Watcher,
-): Stream & { begin(h: Record<string, string>): Promise<void> } {
-  let seen = watcher.afterVersion;
+  subscription: Subscription,
+): Stream & { start(h: Record<string, string>): Promise<void> } {
+  let lastSent = subscription.afterVersion;
   /** The newest version that an event has announced. */
   let announced = 0;
   let reading = false;
-  let begun = false;
-  let beat: NodeJS.Timeout | undefined;
-  let again: NodeJS.Timeout | undefined;
+  let started = false;
+  let heartbeat: NodeJS.Timeout | undefined;
+  let retry: NodeJS.Timeout | undefined;
 
   const write = (text: string) => {
-    if (!begun || res.writableEnded || res.destroyed) return;
+    if (!started || res.writableEnded || res.destroyed) return;
     res.write(text);
     if (res.writableLength > MAX_UNREAD_BYTES) res.destroy();
   };
-  const tell = (events: HistoryEvents) => {
+  const writeEvents = (events: HistoryEvents) => {
     for (const event of events.toSorted((a, b) => a.version - b.version)) {
-      if (event.version <= seen) continue;
+      if (event.version <= lastSent) continue;
       write(`event: order\nid: ${event.version}\ndata: ${JSON.stringify(encodeEvent(event))}\n\n`);
-      seen = event.version;
+      lastSent = event.version;
     }
   };
   const catchUp = async (attempt = 0): Promise<void> => {
-    if (reading || !begun) return;
+    if (reading || !started) return;
     reading = true;
     try {
-      tell(await watcher.history());
+      writeEvents(await subscription.history());
     } catch (error) {
-      if (ENDS_THE_STREAM.includes(typeOf(error) ?? "")) return end();
+      if (STREAM_ENDING_ERRORS.includes(typeOf(error) ?? "")) return end();
     } finally {
       reading = false;
     }
-    if (announced > seen && attempt < MAX_AGAIN && !res.destroyed) {
-      again = setTimeout(() => catchUp(attempt + 1), AGAIN_AFTER_MS);
+    if (announced > lastSent && attempt < MAX_HISTORY_RETRIES && !res.destroyed) {
+      retry = setTimeout(() => catchUp(attempt + 1), HISTORY_RETRY_DELAY_MS);
     }
   };
   const end = () => {
-    clearInterval(beat);
-    clearTimeout(again);
-    if (begun && !res.writableEnded) res.end();
+    clearInterval(heartbeat);
+    clearTimeout(retry);
+    if (started && !res.writableEnded) res.end();
   };
 
   return {
-    async begin(headers) {
-      const events = await watcher.history();
+    async start(headers) {
+      const events = await subscription.history();
       const newest = Math.max(0, ...events.map(({ version }) => version));
-      // The client has seen what is no longer there, as before a restore: it is told all that there is.
-      if (seen > newest && seen > (await watcher.version())) seen = 0;
-      // Nothing would ever end what begins for a client that went away meanwhile.
+      // The client is ahead of the order, for example after a restore of the database: it gets all events.
+      if (lastSent > newest && lastSent > (await subscription.version())) lastSent = 0;
+      // After the client has disconnected, nothing would end the stream.
       if (res.destroyed) return;
       res.writeHead(200, { ...headers, ...STREAM_HEADERS });
-      begun = true;
+      started = true;
       res.once("close", end);
       write(`retry: ${RECONNECT_AFTER_MS}\n\n`);
-      tell(events);
-      beat = setInterval(() => {
+      writeEvents(events);
+      heartbeat = setInterval(() => {
         write(": still here\n\n");
         void catchUp();
-      }, BEAT_INTERVAL_MS);
-      if (announced > seen) void catchUp();
+      }, HEARTBEAT_INTERVAL_MS);
+      if (announced > lastSent) void catchUp();
     },
     moved(version) {
       announced = Math.max(announced, version);
-      if (announced > seen) void catchUp();
+      if (announced > lastSent) void catchUp();
     },
     position({ latitude, longitude }, at) {
       write(`event: position\ndata: ${JSON.stringify({ latitude, longitude, at })}\n\n`);
@@ -196,14 +200,14 @@ function streamTo(
   };
 }
 
-const ENDS_THE_STREAM = ["UNAUTHENTICATED", "SESSION_REVOKED", "FORBIDDEN", "NOT_FOUND"];
+const STREAM_ENDING_ERRORS = ["UNAUTHENTICATED", "SESSION_REVOKED", "FORBIDDEN", "NOT_FOUND"];
 
-/** The version after which a client goes on: the id of the last event that it has seen. */
-export function afterVersion(lastEventId: string | undefined): number {
+/** The version after which the stream resumes, from Last-Event-ID. 0 for a missing or invalid id. */
+export function resumeVersion(lastEventId: string | undefined): number {
   return /^\d{1,10}$/.test(lastEventId ?? "") ? Number(lastEventId) : 0;
 }
 
-/** Reads an order with the right of the user that the context's token belongs to. */
+/** Reads an order with the rights of the user whose token is in `meta`. */
 export function orderReader(ctx: Parameters<typeof call>[0], orderId: string, meta: object) {
   return {
     history: async () => (await call(ctx, "orders.history", { orderId }, { meta })).items,

@@ -2,9 +2,9 @@ import { fail } from "../../../contracts/errors.ts";
 import type { Clock } from "../../../lib/clock.ts";
 
 export const WINDOW_MS = 60_000;
-const MAX_COUNTED = 200_000;
+const MAX_COUNTED_KEYS = 200_000;
 
-/** What one limit allows in a window of a minute; 0 allows everything. */
+/** Requests allowed in a window of a minute, by limit. 0 switches a limit off. */
 export interface Limits {
   address: number;
   user: number;
@@ -12,47 +12,47 @@ export interface Limits {
 }
 export type LimitName = keyof Limits;
 
-/** One limit that a request falls under, and whose budget it takes from. */
+/** One limit that applies to a request, and the user or network whose budget the request uses. */
 export interface LimitKey {
   name: LimitName;
   subject: string;
 }
 
-/** A budget to take one hit from. */
+/** Takes one hit from a budget. */
 export interface Consume {
   key: string;
   limit: number;
 }
 
 export interface Count {
-  /** Of the running window, this one included; more than the limit means that it was refused. */
+  /** Hits in the current window, including this one. Above the limit, the hit was refused. */
   hits: number;
-  /** When the window ends, in milliseconds of Unix time. */
+  /** End of the window, in milliseconds of Unix time. */
   endsAtMs: number;
 }
 
-/** Where hits are counted. Gateways that share a limit share the counters. */
+/** Counts hits. Gateways that share a limit share the counters. */
 export interface Counters {
   /**
-   * Takes a hit from each budget, in order, up to the first that has nothing left.
-   * @param exact false lets a gateway draw a handful at once and count them by itself
-   * @returns a count for each; undefined for one that cannot be counted now; none behind the first refused
+   * Takes a hit from each budget, in order, up to the first that is exhausted.
+   * @param exact false allows a gateway to lease several hits at once and to count them locally
+   * @returns a count for each budget up to the first exhausted one; undefined for one that cannot be counted now
    */
-  take(takes: readonly Consume[], exact: boolean): Promise<(Count | undefined)[]>;
-  /** Whether the budget is known to be spent, without asking anybody. */
-  isSpent(take: Consume): boolean;
-  /** Hits that were drawn for this process and not used yet. */
+  consume(requests: readonly Consume[], exact: boolean): Promise<(Count | undefined)[]>;
+  /** Whether this process knows that the budget is exhausted. Never calls Redis. */
+  isExhausted(budget: Consume): boolean;
+  /** Hits that this process has leased and not used yet. */
   leased(): number;
 }
 
-/** Counters of one process: bounded, and forgotten when their window has ended. */
+/** Counters in the memory of one process. They are cleared at the end of each window. */
 export function memoryCounters(clock: Clock): Counters {
   const counts = new Map<string, Count>();
   let endsAtMs = 0;
   const hit = (key: string): Count => {
     const nowMs = clock.now();
-    // All windows begin and end together, so forgetting costs one clear and not a timer for each key.
-    if (nowMs >= endsAtMs || counts.size >= MAX_COUNTED) {
+    // All windows start and end together: one clear replaces a timer for each key.
+    if (nowMs >= endsAtMs || counts.size >= MAX_COUNTED_KEYS) {
       counts.clear();
       endsAtMs = nowMs - (nowMs % WINDOW_MS) + WINDOW_MS;
     }
@@ -61,16 +61,16 @@ export function memoryCounters(clock: Clock): Counters {
     return count;
   };
   return {
-    async take(takes) {
+    async consume(requests) {
       const taken: Count[] = [];
-      for (const { key, limit } of takes) {
+      for (const { key, limit } of requests) {
         const count = hit(key);
         taken.push(count);
         if (count.hits > limit) break;
       }
       return taken;
     },
-    isSpent: ({ key, limit }) => clock.now() < endsAtMs && (counts.get(key)?.hits ?? 0) >= limit,
+    isExhausted: ({ key, limit }) => clock.now() < endsAtMs && (counts.get(key)?.hits ?? 0) >= limit,
     leased: () => 0,
   };
 }
@@ -78,22 +78,22 @@ export function memoryCounters(clock: Clock): Counters {
 export interface Limiter {
   /**
    * Counts a request against its limits.
-   * @param exact whether one hit too many would matter: true for whatever changes something
-   * @returns what the client is told of them; nothing of limits that are off or cannot be counted now
+   * @param exact whether a single hit above the limit matters: true for requests that change something
+   * @returns the status for the response headers; none for limits that are off or cannot be counted now
    */
-  take(wants: readonly LimitKey[], exact: boolean): Promise<LimitStatus[]>;
-  /** Whether a request would be refused for sure; costs nothing, and counts nothing. */
-  refuses(want: LimitKey): boolean;
-  /** How many were refused since the start, by limit. */
+  consume(keys: readonly LimitKey[], exact: boolean): Promise<LimitStatus[]>;
+  /** Whether a request would certainly be refused. Counts nothing and never calls Redis. */
+  isExhausted(key: LimitKey): boolean;
+  /** Refused requests since the start, by limit. */
   refused(): Record<LimitName, number>;
 }
 
-/** How a client stands with one limit, for the headers of draft-ietf-httpapi-ratelimit-headers. */
+/** The state of one limit for a client, for the headers of draft-ietf-httpapi-ratelimit-headers. */
 export interface LimitStatus {
   name: LimitName;
   limit: number;
-  /** Below zero for a request that is refused. */
-  left: number;
+  /** Below zero if the request is refused. */
+  remaining: number;
   resetSeconds: number;
 }
 
@@ -104,37 +104,37 @@ export function limiter(limits: Limits, counters: Counters, clock: Clock): Limit
     limit: limits[name],
   });
   return {
-    async take(wants, exact) {
-      const held = wants.filter(({ name }) => limits[name] > 0);
-      if (held.length === 0) return [];
-      const counts = await counters.take(held.map(budgetOf), exact);
+    async consume(keys, exact) {
+      const active = keys.filter(({ name }) => limits[name] > 0);
+      if (active.length === 0) return [];
+      const counts = await counters.consume(active.map(budgetOf), exact);
       const nowMs = clock.now();
       return counts.flatMap((count, index) => {
-        const { name } = held[index] as LimitKey;
+        const { name } = active[index] as LimitKey;
         if (!count) return [];
         if (count.hits > limits[name]) refused[name]++;
         const resetSeconds = Math.max(1, Math.ceil((count.endsAtMs - nowMs) / 1000));
-        return { name, limit: limits[name], left: limits[name] - count.hits, resetSeconds };
+        return { name, limit: limits[name], remaining: limits[name] - count.hits, resetSeconds };
       });
     },
-    refuses: (want) => limits[want.name] > 0 && counters.isSpent(budgetOf(want)),
+    isExhausted: (key) => limits[key.name] > 0 && counters.isExhausted(budgetOf(key)),
     refused: () => ({ ...refused }),
   };
 }
 
-/** @throws TOO_MANY_REQUESTS with `retryAfterSeconds` when nothing is left of one */
-export function refuseBeyond(standings: readonly LimitStatus[]): void {
-  const spent = standings.find(({ left }) => left < 0);
-  if (!spent) return;
-  const { resetSeconds } = spent;
+/** @throws TOO_MANY_REQUESTS with `retryAfterSeconds` if a limit is exceeded */
+export function throwIfExceeded(statuses: readonly LimitStatus[]): void {
+  const exceeded = statuses.find(({ remaining }) => remaining < 0);
+  if (!exceeded) return;
+  const { resetSeconds } = exceeded;
   throw fail("TOO_MANY_REQUESTS", `Try again in ${resetSeconds} s.`, { retryAfterSeconds: resetSeconds });
 }
 
-export function limitHeaders(standings: readonly LimitStatus[]): Record<string, string> {
-  if (standings.length === 0) return {};
-  const policies = standings.map(({ name, limit }) => `"${name}";q=${limit};w=${WINDOW_MS / 1000}`);
-  const states = standings.map(
-    ({ name, left, resetSeconds }) => `"${name}";r=${Math.max(0, left)};t=${resetSeconds}`,
+export function limitHeaders(statuses: readonly LimitStatus[]): Record<string, string> {
+  if (statuses.length === 0) return {};
+  const policies = statuses.map(({ name, limit }) => `"${name}";q=${limit};w=${WINDOW_MS / 1000}`);
+  const states = statuses.map(
+    ({ name, remaining, resetSeconds }) => `"${name}";r=${Math.max(0, remaining)};t=${resetSeconds}`,
   );
   return { "RateLimit-Policy": policies.join(", "), RateLimit: states.join(", ") };
 }

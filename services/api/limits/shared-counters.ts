@@ -4,16 +4,17 @@ import type { Clock } from "../../../lib/clock.ts";
 import type { SharedStore } from "../../../lib/redis/shared-store.ts";
 import { type Consume, type Count, type Counters, WINDOW_MS } from "./limits.ts";
 
-/** How many hits a gateway draws at once for reads, so that a read does not wait for Redis each time. */
+/** Hits that a gateway leases at once for reads, so that not every read waits for Redis. */
 export const LEASE_HITS = 50;
-/** A lease is never more than this part of a limit: what one gateway holds is missing at the others. */
+/** The largest share of a limit in one lease: the other gateways cannot use the hits that one has leased. */
 export const LEASE_SHARE = 1 / 20;
 const MAX_BUDGETS = 100_000;
 
 /**
- * Grants up to `wanted` hits of each budget, in order, and stops at the first that has none. The window of a
- * budget begins with its first hit, so that no clock of a gateway matters.
- * ARGV: the window in ms, then limit and wanted hits of each key. Answers granted, used and ms to the end of each.
+ * Grants up to `wanted` hits of each budget, in order, and stops at the first exhausted one. The window of a budget
+ * starts with its first hit, so the clocks of the gateways do not matter.
+ * ARGV: the window in ms, then limit and wanted hits for each key. Returns granted hits, used hits and remaining ms
+ * for each key.
  */
 const GRANT = `
 local answer = {}
@@ -36,43 +37,43 @@ return answer
 `;
 const GRANT_SHA = hash("sha1", GRANT);
 
-/** What this gateway knows of one budget until its window ends. */
+/** The state of one budget, as this gateway knows it until the window ends. */
 interface Budget {
-  /** Drawn by this gateway and not used. */
-  left: number;
-  /** All hits granted to all gateways, when last heard. */
+  /** Hits that this gateway has leased and not used. */
+  leased: number;
+  /** Hits granted to all gateways, by the last answer of Redis. */
   used: number;
   endsAtMs: number;
-  /** Nothing more is granted in this window. */
-  spent: boolean;
+  /** Redis grants no more hits in this window. */
+  exhausted: boolean;
 }
 
 /**
- * Counters in Redis, which all gateways share. No more hits are ever granted than a limit allows; what is granted
- * and not used, by leases, is at most one lease for each gateway. A budget that is known to be spent is refused
- * without asking, so that a flood costs Redis nothing. While Redis is away nothing is counted.
- * @param prefix of all keys
+ * Counters in Redis, which all gateways share. Redis never grants more hits than a limit allows. Each gateway holds at
+ * most one unused lease for each budget. An exhausted budget is refused without calling Redis, so a flood does not load
+ * it. While Redis is down, nothing is counted.
+ * @param prefix prefix of all keys in Redis
  */
 export function sharedCounters(store: SharedStore, prefix: string, clock: Clock): Counters {
   const budgets = new Map<string, Budget>();
-  const asking = new Map<string, Promise<Budget | undefined>>();
+  const pendingLeases = new Map<string, Promise<Budget | undefined>>();
 
-  const known = (key: string): Budget | undefined => {
+  const currentBudget = (key: string): Budget | undefined => {
     const budget = budgets.get(key);
     if (!budget || budget.endsAtMs > clock.now()) return budget;
     budgets.delete(key);
     return undefined;
   };
-  const isSpent = ({ key }: Consume): boolean => {
-    const budget = known(key);
-    return budget?.spent === true && budget.left === 0;
+  const isExhausted = ({ key }: Consume): boolean => {
+    const budget = currentBudget(key);
+    return budget?.exhausted === true && budget.leased === 0;
   };
-  /** @param kept how many of the granted hits stay with this gateway */
-  const learn = (key: string, { granted, used, leftMs }: Grant, kept: number): Budget => {
+  /** @param leasedHits how many of the granted hits this gateway keeps for later requests */
+  const record = (key: string, { granted, used, leftMs }: Grant, leasedHits: number): Budget => {
     const nowMs = clock.now();
-    const left = (known(key)?.left ?? 0) + kept;
-    const budget: Budget = { left, used, endsAtMs: nowMs + leftMs, spent: granted === 0 };
-    // The newest last: those in front end first, and are the ones to give up when there are too many.
+    const leased = (currentBudget(key)?.leased ?? 0) + leasedHits;
+    const budget: Budget = { leased, used, endsAtMs: nowMs + leftMs, exhausted: granted === 0 };
+    // The newest entry comes last: the first entries expire first and are removed when there are too many.
     budgets.delete(key);
     budgets.set(key, budget);
     for (const [oldest, { endsAtMs }] of budgets) {
@@ -81,72 +82,74 @@ export function sharedCounters(store: SharedStore, prefix: string, clock: Clock)
     }
     return budget;
   };
-  /** A hit out of what this gateway knows: granted, refused, or undefined when Redis has to be asked. */
-  const fromKnown = ({ key, limit }: Consume): Count | undefined => {
-    const budget = known(key);
-    if (!budget || (budget.left === 0 && !budget.spent)) return undefined;
+  /** Grants or refuses a hit by local state. @returns undefined if Redis must decide */
+  const consumeLocally = ({ key, limit }: Consume): Count | undefined => {
+    const budget = currentBudget(key);
+    if (!budget || (budget.leased === 0 && !budget.exhausted)) return undefined;
     const { endsAtMs, used } = budget;
-    if (budget.left === 0) return { hits: limit + 1, endsAtMs };
-    budget.left--;
-    return { hits: used - budget.left, endsAtMs };
+    if (budget.leased === 0) return { hits: limit + 1, endsAtMs };
+    budget.leased--;
+    return { hits: used - budget.leased, endsAtMs };
   };
 
-  /** Everybody who needs hits of one budget waits for the same lease. */
-  const lease = (take: Consume): Promise<Budget | undefined> => {
-    const running = asking.get(take.key);
+  /** Concurrent requests for hits of one budget share one lease. */
+  const lease = (request: Consume): Promise<Budget | undefined> => {
+    const running = pendingLeases.get(request.key);
     if (running) return running;
-    const wanted = Math.max(1, Math.min(LEASE_HITS, Math.floor(take.limit * LEASE_SHARE)));
-    const asked = grant(store, prefix, [{ ...take, wanted }])
-      .then(([granted]) => granted && learn(take.key, granted, granted.granted))
-      .finally(() => asking.delete(take.key));
-    asking.set(take.key, asked);
-    return asked;
+    const wanted = Math.max(1, Math.min(LEASE_HITS, Math.floor(request.limit * LEASE_SHARE)));
+    const pending = grant(store, prefix, [{ ...request, wanted }])
+      .then(([granted]) => granted && record(request.key, granted, granted.granted))
+      .finally(() => pendingLeases.delete(request.key));
+    pendingLeases.set(request.key, pending);
+    return pending;
   };
-  const takeLeased = async (take: Consume): Promise<Count | undefined> => {
-    // The others that waited may use a lease up, but each serves somebody or says that nothing is left.
+  const consumeLeased = async (request: Consume): Promise<Count | undefined> => {
+    // Other requests may use up a lease first. The loop ends because each lease serves a request or is refused.
     for (;;) {
-      const count = fromKnown(take);
+      const count = consumeLocally(request);
       if (count) return count;
-      if (!(await lease(take))) return undefined;
+      if (!(await lease(request))) return undefined;
     }
   };
 
-  /** What is leased already is used up first; the rest is asked for in one go. */
-  const takeExact = async (takes: readonly Consume[]): Promise<(Count | undefined)[]> => {
-    const spent = takes.find(isSpent);
-    if (spent) return takes.map((take) => (take === spent ? fromKnown(take) : undefined));
-    const counts = takes.map(fromKnown);
-    const open = takes.filter((_, index) => !counts[index]);
-    if (open.length === 0) return counts;
+  /** Uses leased hits first, and requests the missing hits from Redis in one call. */
+  const consumeExact = async (requests: readonly Consume[]): Promise<(Count | undefined)[]> => {
+    const exhausted = requests.find(isExhausted);
+    if (exhausted) {
+      return requests.map((request) => (request === exhausted ? consumeLocally(request) : undefined));
+    }
+    const counts = requests.map(consumeLocally);
+    const missing = requests.filter((_, index) => !counts[index]);
+    if (missing.length === 0) return counts;
     const grants = await grant(
       store,
       prefix,
-      open.map((take) => ({ ...take, wanted: 1 })),
+      missing.map((request) => ({ ...request, wanted: 1 })),
     );
-    return takes.map((take, index) => {
-      const granted = grants[open.indexOf(take)];
+    return requests.map((request, index) => {
+      const granted = grants[missing.indexOf(request)];
       if (counts[index] || !granted) return counts[index];
-      const { used, endsAtMs } = learn(take.key, granted, 0);
-      return { hits: granted.granted === 0 ? take.limit + 1 : used, endsAtMs };
+      const { used, endsAtMs } = record(request.key, granted, 0);
+      return { hits: granted.granted === 0 ? request.limit + 1 : used, endsAtMs };
     });
   };
 
   return {
-    async take(takes, exact) {
-      if (exact) return await takeExact(takes);
+    async consume(requests, exact) {
+      if (exact) return await consumeExact(requests);
       const counts: (Count | undefined)[] = [];
-      for (const take of takes) {
-        const count = await takeLeased(take);
+      for (const request of requests) {
+        const count = await consumeLeased(request);
         counts.push(count);
-        if (count && count.hits > take.limit) break;
+        if (count && count.hits > request.limit) break;
       }
       return counts;
     },
-    isSpent,
+    isExhausted,
     leased() {
       const nowMs = clock.now();
       let sum = 0;
-      for (const { left, endsAtMs } of budgets.values()) if (endsAtMs > nowMs) sum += left;
+      for (const { leased, endsAtMs } of budgets.values()) if (endsAtMs > nowMs) sum += leased;
       return sum;
     },
   };
@@ -158,15 +161,15 @@ interface Grant {
   leftMs: number;
 }
 
-/** @returns nothing when Redis is away, and nothing for the keys behind one that is spent */
+/** @returns an empty array while Redis is down; no entries behind the first exhausted key */
 async function grant(
   store: SharedStore,
   prefix: string,
-  takes: readonly (Consume & { wanted: number })[],
+  requests: readonly (Consume & { wanted: number })[],
 ): Promise<Grant[]> {
-  const keys = takes.map(({ key }) => prefix + key);
-  const words = [WINDOW_MS, ...takes.flatMap(({ limit, wanted }) => [limit, wanted])];
-  const answer = await store.attempt((client) => runGrant(client, keys, words));
+  const keys = requests.map(({ key }) => prefix + key);
+  const scriptArguments = [WINDOW_MS, ...requests.flatMap(({ limit, wanted }) => [limit, wanted])];
+  const answer = await store.attempt((client) => runGrant(client, keys, scriptArguments));
   const grants: Grant[] = [];
   for (let at = 0; answer && at < answer.length; at += 3) {
     const [granted = 0, used = 0, leftMs = 0] = answer.slice(at, at + 3);
@@ -175,12 +178,12 @@ async function grant(
   return grants;
 }
 
-async function runGrant(client: Redis, keys: string[], words: number[]): Promise<number[]> {
+async function runGrant(client: Redis, keys: string[], scriptArguments: number[]): Promise<number[]> {
   try {
-    return (await client.evalsha(GRANT_SHA, keys.length, ...keys, ...words)) as number[];
+    return (await client.evalsha(GRANT_SHA, keys.length, ...keys, ...scriptArguments)) as number[];
   } catch (error) {
-    // A server that was started anew knows no script.
+    // A restarted server has lost the script.
     if (!(error as Error).message.startsWith("NOSCRIPT")) throw error;
-    return (await client.eval(GRANT, keys.length, ...keys, ...words)) as number[];
+    return (await client.eval(GRANT, keys.length, ...keys, ...scriptArguments)) as number[];
   }
 }

@@ -3,28 +3,28 @@ import type { IncomingMessage } from "node:http";
 import { fail } from "../../../contracts/errors.ts";
 import type { Caller, Meta } from "../../../contracts/meta.ts";
 import type { TokenVerifier } from "../../../mixins/caller/token-verifier.ts";
-import { exchangeOf } from "../edge/request-context.ts";
+import { requestContextOf } from "../edge/request-context.ts";
 import type { Endpoint } from "./endpoint.ts";
 
 const BEARER = /^Bearer +([\w.~+/-]+=*) *$/i;
-/** Bare, or as a string of RFC 9651. */
+/** Plain text, or a string of RFC 9651 in quotes. */
 export const IDEMPOTENCY_KEY = /^(?:"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255}))$/;
 
-/** Who calls, and the token that proves it. */
-export interface Proved {
+/** The caller, and the token that proves it. */
+export interface Authentication {
   token: string;
   caller: Caller;
 }
 
 /**
- * Who sent the request; undefined for an operation that needs nobody signed in, whatever was sent along.
- * @throws UNAUTHENTICATED, SESSION_REVOKED, FORBIDDEN for a role that may not do this
+ * Verifies the access token. Undefined for operations that need no sign-in; their Authorization header is ignored.
+ * @throws UNAUTHENTICATED, SESSION_REVOKED
  */
 export async function authenticate(
   { route: { access } }: Endpoint,
   req: IncomingMessage,
   verifier: TokenVerifier,
-): Promise<Proved | undefined> {
+): Promise<Authentication | undefined> {
   if (access === "public" || access === "signed") return undefined;
   const { authorization } = req.headers;
   if (authorization === undefined)
@@ -34,29 +34,29 @@ export async function authenticate(
   return { token, caller: await verifier.verify(token) };
 }
 
-/** @throws FORBIDDEN unless the operation is open to the caller's role */
-export function authorize({ route: { access } }: Endpoint, { caller }: Proved): void {
+/** @throws FORBIDDEN unless the operation allows the caller's role */
+export function authorize({ route: { access } }: Endpoint, { caller }: Authentication): void {
   if (!Array.isArray(access) || access.includes(caller.role)) return;
   if (!(caller.partnerAdmin && access.includes("partner_admin"))) throw fail("FORBIDDEN");
 }
 
 /**
- * What travels with the call: the only place where meta is written.
- * @param body the bytes as they came, so that a repeat with another body is told apart
+ * Makes the meta of the call. Meta is written nowhere else.
+ * @param body the bytes as received; their hash detects a repeated Idempotency-Key with another body
  * @throws BAD_REQUEST, IDEMPOTENCY_KEY_REQUIRED
  */
 export function metaOf(
   endpoint: Endpoint,
   req: IncomingMessage,
-  proved: Proved | undefined,
+  authentication: Authentication | undefined,
   body: Buffer | undefined,
 ): Meta {
-  const { requestId, clientIp } = exchangeOf(req);
+  const { requestId, clientIp } = requestContextOf(req);
   const key = idempotencyKeyOf(endpoint, req);
   return {
     requestId,
     clientIp,
-    ...(proved && { token: proved.token }),
+    ...(authentication && { token: authentication.token }),
     ...(key !== undefined && { idempotency: { key, bodyHash: hashOf(req, body) } }),
   };
 }
@@ -76,7 +76,7 @@ function idempotencyKeyOf({ idempotencyKey }: Endpoint, req: IncomingMessage): s
   return key;
 }
 
-/** The path counts too: the same key for another resource is another request. */
+/** Includes method and path: the same key for another resource is a different request. */
 function hashOf(req: IncomingMessage, body: Buffer | undefined): string {
   const hash = createHash("sha256").update(`${req.method} ${req.url}\n`);
   if (body) hash.update(body);

@@ -18,54 +18,54 @@ export const MAX_JSON_BYTES = 100 * 1024;
 export const MAX_WEBHOOK_BYTES = 64 * 1024;
 export const MAX_IMAGE_BYTES = 5_000_000;
 
-/** Some of the fields that an operation takes, from one place of the request. */
-export interface Part {
-  /** As the client sends them. */
+/** The fields that an operation reads from one part of the request: path, query or body. */
+export interface RequestPart {
+  /** The schema in the names that the client sends. */
   readonly rule: Rule & { readonly props: Props };
   readonly check: Check;
-  /** To the names of the contract. */
+  /** Converts to the names of the contract. */
   readonly decode: (value: unknown) => Record<string, unknown>;
 }
 
 export interface Body {
   readonly kind: "json" | "image" | "signed";
   readonly maxBytes: number;
-  /** What JSON must look like. */
-  readonly part?: Part;
-  /** JSON that the operation takes, as the documentation shows it. */
+  /** Schema of a JSON body. */
+  readonly part?: RequestPart;
+  /** Example body for the documentation. */
   readonly example?: unknown;
-  /** Whether a request without a body is one with an empty object. */
+  /** Whether a missing body counts as an empty object. */
   readonly mayBeAbsent: boolean;
-  /** The field of the contract that the whole body is; else its fields are the contract's. */
+  /** The field of the contract that holds the whole body. Default: the fields of the body are those of the contract. */
   readonly field?: string;
-  /** Fields of the contract that stand in the body beside those of `field`. */
-  readonly beside?: readonly string[];
+  /** Fields of the contract that are in the body together with the fields of `field`. */
+  readonly siblings?: readonly string[];
 }
 
-/** A route with everything that follows from it, worked out once. */
+/** A route with everything that is derived from it once at start. */
 export interface Endpoint {
   readonly route: Route;
-  /** `POST /orders/{order_id}/cancel`: its name in logs, spans and tests. */
+  /** Name in logs, spans and tests: `POST /orders/{order_id}/cancel`. */
   readonly operation: string;
-  readonly path: Part;
-  readonly query: Part;
+  readonly path: RequestPart;
+  readonly query: RequestPart;
   readonly body?: Body;
-  /** Whether If-Match says which version is to be changed. */
+  /** Whether the operation compares a version with If-Match. */
   readonly versioned: boolean;
   readonly idempotencyKey: "required" | "accepted" | "never";
   readonly answer: Rule;
   readonly encode: Convert;
-  /** Which problems the operation may answer with, by status. */
+  /** The problems that the operation can answer with, by status. */
   readonly problems: ReadonlyMap<number, readonly ErrorType[]>;
-  /** Every status that it may answer with. */
+  /** Every status that the operation can answer with. */
   readonly statuses: readonly number[];
 }
 
-/** Fields that headers carry; the client never sends them as such. */
+/** Fields that come from headers, never from path, query or body. */
 const FROM_HEADERS = ["expectedVersion", "userAgent", "headers"];
 const WITH_BODY: readonly Method[] = ["POST", "PUT", "PATCH"];
 
-/** @throws Error for a route that contradicts its action's contract */
+/** @throws Error for a route that contradicts the contract of its action */
 export function endpointOf(route: Route): Endpoint {
   const { params, result } = contractOf(route.action);
   const without = (route.without ?? []) as readonly string[];
@@ -108,21 +108,21 @@ function pick(props: Props, names: readonly string[]): Props {
   return Object.fromEntries(names.map((name) => [name, props[name] as Rule]));
 }
 
-function partOf(props: Props): Part {
-  return part(object(props));
+function partOf(props: Props): RequestPart {
+  return exactPart(object(props));
 }
 
-function part(rule: Rule & { readonly props: Props }): Part {
-  return readAs(rule, wireProps(rule.props));
+function exactPart(rule: Rule & { readonly props: Props }): RequestPart {
+  return toPart(rule, wireProps(rule.props));
 }
 
-function sentPart(rule: Rule & { readonly props: Props }): Part {
-  return readAs(rule, sentProps(wireProps(rule.props)));
+function sentPart(rule: Rule & { readonly props: Props }): RequestPart {
+  return toPart(rule, sentProps(wireProps(rule.props)));
 }
 
-function readAs(rule: Rule & { readonly props: Props }, props: Props): Part {
+function toPart(rule: Rule & { readonly props: Props }, props: Props): RequestPart {
   const wire = { ...rule, props };
-  return { rule: wire, check: checkOf(wire), decode: decoder(rule) as Part["decode"] };
+  return { rule: wire, check: checkOf(wire), decode: decoder(rule) as RequestPart["decode"] };
 }
 
 function bodyOf(route: Route, props: Props, all: Props): Body | undefined {
@@ -130,7 +130,7 @@ function bodyOf(route: Route, props: Props, all: Props): Body | undefined {
   if (image) return { kind: "image", maxBytes: MAX_IMAGE_BYTES, mayBeAbsent: false, field: image };
   if (signed) return { kind: "signed", maxBytes: MAX_WEBHOOK_BYTES, mayBeAbsent: false, field: signed };
   if (!json && Object.keys(props).length === 0) return undefined;
-  const inner = json ? (all[json] as Part["rule"]).props : {};
+  const inner = json ? (all[json] as RequestPart["rule"]).props : {};
   const fields = object({ ...inner, ...props });
   const mayBeAbsent = Object.values(fields.props).every((rule) => rule.optional);
   const taken = sentPart(fields);
@@ -142,13 +142,13 @@ function bodyOf(route: Route, props: Props, all: Props): Body | undefined {
     example,
     mayBeAbsent,
     field: json,
-    beside: Object.keys(props),
+    siblings: Object.keys(props),
   };
 }
 
 type Shape = Pick<Endpoint, "body" | "versioned" | "idempotencyKey"> & { inPath: string[] };
 
-/** The problems that follow from an operation's shape, and those that its service has. */
+/** The problems that follow from the shape of the operation, and those that its route names. */
 function problemsOf(route: Route, shape: Shape): Map<number, ErrorType[]> {
   const { access } = route;
   const json = shape.body?.kind === "json";
@@ -164,7 +164,7 @@ function problemsOf(route: Route, shape: Shape): Map<number, ErrorType[]> {
     ...(shape.idempotencyKey === "never" ? [] : (["IDEMPOTENCY_IN_FLIGHT", "IDEMPOTENCY_MISMATCH"] as const)),
     ...(shape.body ? (["PAYLOAD_TOO_LARGE"] as const) : []),
     ...(json || shape.body?.kind === "image" ? (["UNSUPPORTED_MEDIA_TYPE"] as const) : []),
-    // A parameter that there is not, if nothing else; from whoever cannot sign, it is one more wrong signature.
+    // Every operation can refuse an unknown parameter. Signed operations answer BAD_SIGNATURE instead.
     ...(access === "signed" ? [] : (["VALIDATION_ERROR"] as const)),
     ...(route.problems ?? []),
     "TOO_MANY_REQUESTS",

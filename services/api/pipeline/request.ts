@@ -4,39 +4,39 @@ import { HEIF_REFUSED, IMAGE_TYPES } from "../../../contracts/media.ts";
 import { shortenLine } from "../../../lib/text.ts";
 import { expectedVersion, refuseCondition } from "../answers/conditional.ts";
 import { parseJson, readBody, requireMediaType, textOf } from "../edge/body.ts";
-import { exchangeOf } from "../edge/request-context.ts";
-import type { Endpoint, Part } from "./endpoint.ts";
+import { requestContextOf } from "../edge/request-context.ts";
+import type { Endpoint, RequestPart } from "./endpoint.ts";
 
 const HEIF_TYPE = /^\s*image\/(?:heic|heif|avif)\b/i;
 const MAX_USER_AGENT_LENGTH = 300;
-/** Headers that a signature may need; the bank's and the partner's adapters know which. */
+/** Headers that a signature can depend on; the adapters of banks and partners select from them. */
 const SIGNED_HEADERS = /^(?:webhook-|stripe-)|^content-type$/;
 
-export interface Read {
+export interface ParsedRequest {
   /** The parameters of the action. */
   params: Record<string, unknown>;
-  /** The body as it came. */
+  /** The body as received. */
   raw?: Buffer;
 }
 
 /**
- * Reads the request into the parameters of its action, every value checked by the schema that the client sees:
- * bad input never costs a call, and errors name fields as they were sent.
+ * Reads the request into the parameters of its action. Every value is validated by the schema that the client sees, so
+ * invalid input causes no call, and errors name the fields as they were sent.
  * @param inPath the values of the path's placeholders, decoded
- * @throws NOT_FOUND for a path that can name nothing, VALIDATION_ERROR, BAD_JSON, BAD_REQUEST,
+ * @throws NOT_FOUND for a path with an invalid id, VALIDATION_ERROR, BAD_JSON, BAD_REQUEST,
  * UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE, PRECONDITION_FAILED
  */
 export async function readRequest(
   endpoint: Endpoint,
   req: IncomingMessage,
   inPath: Record<string, string>,
-): Promise<Read> {
+): Promise<ParsedRequest> {
   const path = { ...inPath };
-  // Whoever cannot sign does not learn which senders there are.
+  // BAD_SIGNATURE, so that a sender without a secret cannot find out which ids exist.
   if (endpoint.path.check(path).length > 0) {
     throw fail(endpoint.route.access === "signed" ? "BAD_SIGNATURE" : "NOT_FOUND");
   }
-  const { values: query, wrong } = queryValues(endpoint.query, exchangeOf(req).query);
+  const { values: query, wrong } = queryValues(endpoint.query, requestContextOf(req).query);
   const body = await readFields(endpoint, req);
   const errors = [...wrong, ...body.errors];
   if (errors.length > 0 && endpoint.route.access === "signed") throw fail("BAD_SIGNATURE");
@@ -50,11 +50,11 @@ export async function readRequest(
   return { params, ...(body.raw && { raw: body.raw }) };
 }
 
-/** As JSON spells numbers; JavaScript would also read " 1", "0x1" and "". */
+/** Numbers as in JSON. `Number` alone would also accept " 1", "0x1" and "". */
 const JSON_NUMBER = /^-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?$/;
 
-/** Everything in a query is text: what the schema calls a number is read as one. */
-function queryValues(part: Part, query: Record<string, string>) {
+/** Converts texts of the query to numbers where the schema requires a number. */
+function queryValues(part: RequestPart, query: Record<string, string>) {
   const values: Record<string, unknown> = { ...query };
   for (const [name, rule] of Object.entries(part.rule.props)) {
     const text = query[name];
@@ -83,25 +83,25 @@ async function readFields({ body }: Endpoint, req: IncomingMessage): Promise<Fie
   const raw = await readBody(req, body.maxBytes);
   if (kind === "signed") {
     const text = textOf(raw);
-    // A decoder that mends would make one text of many bodies, and one signature would be genuine for them all.
+    // A decoder that replaces invalid bytes would give different bodies the same text, and so the same signature.
     if (text === undefined) throw fail("BAD_SIGNATURE");
     return { fields: { [field]: text }, errors: [], raw };
   }
-  const part = body.part as Part;
+  const part = body.part as RequestPart;
   const value = raw.length === 0 && body.mayBeAbsent ? {} : parsed(req, raw);
   const errors = part.check(value);
   if (errors.length > 0) return { fields: {}, errors };
   const decoded = part.decode(value);
-  return { fields: field ? under(field, decoded, body.beside) : decoded, errors: [], raw };
+  return { fields: field ? nest(field, decoded, body.siblings) : decoded, errors: [], raw };
 }
 
-/** The fields of the body below the one field of the contract that they are, but for those that stand beside it. */
-function under(field: string, decoded: Record<string, unknown>, beside: readonly string[] = []) {
-  const isBeside = ([name]: [string, unknown]) => beside.includes(name);
+/** Puts the fields of the body into `field`, except those of `siblings`. */
+function nest(field: string, decoded: Record<string, unknown>, siblings: readonly string[] = []) {
+  const isSibling = ([name]: [string, unknown]) => siblings.includes(name);
   const entries = Object.entries(decoded);
   return {
-    [field]: Object.fromEntries(entries.filter((entry) => !isBeside(entry))),
-    ...Object.fromEntries(entries.filter(isBeside)),
+    [field]: Object.fromEntries(entries.filter((entry) => !isSibling(entry))),
+    ...Object.fromEntries(entries.filter(isSibling)),
   };
 }
 
@@ -112,7 +112,7 @@ function parsed(req: IncomingMessage, raw: Buffer): unknown {
 
 function fromHeaders({ versioned, route }: Endpoint, req: IncomingMessage): Record<string, unknown> {
   const ifMatch = req.headers["if-match"];
-  // Nothing but the signature is said to a sender that cannot sign, and no sender of ours conditions a callback.
+  // Callbacks have no conditions, and a sender without a secret gets no answer but BAD_SIGNATURE.
   if (!versioned && route.access !== "signed") refuseCondition(ifMatch);
   const version = versioned ? expectedVersion(ifMatch) : undefined;
   const userAgent = route.action === "identity.signIn" ? userAgentOf(req) : undefined;

@@ -4,12 +4,12 @@ import type { Meta } from "../../../contracts/meta.ts";
 import { networkOf } from "../../../lib/net/network-of.ts";
 import { failHttpSpan, nameHttpSpan } from "../../../lib/tracing/index.ts";
 import type { TokenVerifier } from "../../../mixins/caller/token-verifier.ts";
-import { bytesOf, sendProblem, sendRead, sendResult } from "../answers/answer.ts";
+import { encodeAnswer, sendProblem, sendRead, sendResult } from "../answers/answer.ts";
 import { problemOf } from "../answers/problem.ts";
 import { cacheKeyOf, type ResponseCache } from "../answers/response-cache.ts";
-import { count } from "../edge/count-request.ts";
-import { exchangeOf } from "../edge/request-context.ts";
-import { afterVersion, type OrderStreams, orderReader } from "../events/order-events.ts";
+import { countRequest } from "../edge/count-request.ts";
+import { requestContextOf } from "../edge/request-context.ts";
+import { type OrderStreams, orderReader, resumeVersion } from "../events/order-events.ts";
 import { type Limiter, type LimitKey, limitHeaders } from "../limits/limits.ts";
 import { BASE_PATH } from "../routes/index.ts";
 import { authenticate, authorize, metaOf } from "./auth.ts";
@@ -20,13 +20,13 @@ export interface ServeDeps {
   limiter: Limiter;
   verifier: TokenVerifier;
   streams: OrderStreams;
-  kept: ResponseCache;
+  responseCache: ResponseCache;
   docsUrl: string;
   logger: ServiceBroker["logger"];
 }
 
-/** One request that the router has matched. */
-export interface Matched {
+/** A request with the route that the router has found. */
+export interface RoutedRequest {
   req: IncomingMessage;
   res: ServerResponse;
   ctx: Context;
@@ -35,13 +35,13 @@ export interface Matched {
 }
 
 /**
- * Serves one request from the credential to the answer: limits come before the body is read, whoever may not do
- * it is refused before anything is validated, and what is not valid never becomes a call.
+ * Serves one request: authenticates, counts limits, checks the role, reads and validates the body, calls the action and
+ * sends the answer, in this order.
  */
-export async function serve(deps: ServeDeps, endpoint: Endpoint, matched: Matched): Promise<void> {
-  const { req, res } = matched;
+export async function serve(deps: ServeDeps, endpoint: Endpoint, request: RoutedRequest): Promise<void> {
+  const { req, res } = request;
   try {
-    await answer(deps, endpoint, matched);
+    await answer(deps, endpoint, request);
   } catch (error) {
     sendError(deps, req, res, error, endpoint.route.access === "signed");
   }
@@ -51,65 +51,73 @@ export async function serve(deps: ServeDeps, endpoint: Endpoint, matched: Matche
 async function answer(
   deps: ServeDeps,
   endpoint: Endpoint,
-  { req, res, ctx, inPath }: Matched,
+  { req, res, ctx, inPath }: RoutedRequest,
 ): Promise<void> {
   const { route } = endpoint;
-  const { clientIp } = exchangeOf(req);
+  const { clientIp } = requestContextOf(req);
   nameHttpSpan(req, BASE_PATH + route.path);
-  const wants: LimitKey[] = route.limit ? [{ name: route.limit, subject: networkOf(clientIp) }] : [];
-  const proved = await authenticate(endpoint, req, deps.verifier).catch(async (error) => {
-    await count(deps.limiter, req, wants);
+  const limits: LimitKey[] = route.limit ? [{ name: route.limit, subject: networkOf(clientIp) }] : [];
+  const authentication = await authenticate(endpoint, req, deps.verifier).catch(async (error) => {
+    await countRequest(deps.limiter, req, limits);
     throw error;
   });
-  if (proved) wants.push({ name: "user", subject: proved.caller.id });
-  await count(deps.limiter, req, wants);
-  if (proved) authorize(endpoint, proved);
+  if (authentication) limits.push({ name: "user", subject: authentication.caller.id });
+  await countRequest(deps.limiter, req, limits);
+  if (authentication) authorize(endpoint, authentication);
   const { params, raw } = await readRequest(endpoint, req, inPath);
-  const meta: Meta = metaOf(endpoint, req, proved, raw);
-  if (proved && route.content === "events") {
+  const meta: Meta = metaOf(endpoint, req, authentication, raw);
+  if (authentication && route.content === "events") {
     const { orderId } = params as { orderId: string };
-    const watcher = {
+    const subscription = {
       orderId,
-      userId: proved.caller.id,
-      afterVersion: afterVersion(req.headers["last-event-id"]?.toString()),
+      userId: authentication.caller.id,
+      afterVersion: resumeVersion(req.headers["last-event-id"]?.toString()),
       ...orderReader(ctx, orderId, meta),
     };
-    const { isHead, standings } = exchangeOf(req);
-    return await deps.streams[isHead ? "describe" : "open"](watcher, res, limitHeaders(standings));
+    const { isHead, limitStatuses } = requestContextOf(req);
+    return await deps.streams[isHead ? "sendHeaders" : "open"](
+      subscription,
+      res,
+      limitHeaders(limitStatuses),
+    );
   }
-  const ask = () => ctx.call(route.action, params, { meta });
-  const key = cacheKeyOf(endpoint, proved, params);
+  const callAction = () => ctx.call(route.action, params, { meta });
+  const key = cacheKeyOf(endpoint, authentication, params);
   if (key !== undefined) {
-    sendRead(req, res, await deps.kept.get(key, async () => bytesOf(endpoint, await ask())));
+    sendRead(
+      req,
+      res,
+      await deps.responseCache.get(key, async () => encodeAnswer(endpoint, await callAction())),
+    );
     return;
   }
   sendResult(
     endpoint,
     req,
     res,
-    await ask().finally(() => {
-      // Whoever changes something here finds it changed here, without waiting for the news of it; so does whoever was
-      // not told how it ended.
-      if (route.method !== "GET") deps.kept.outdated(route.action);
+    await callAction().finally(() => {
+      // A client must read its own write, also before the event about the change arrives, and also after an error:
+      // the change may have been made all the same.
+      if (route.method !== "GET") deps.responseCache.invalidate(route.action);
     }),
   );
 }
 
-/** Answers with the problem; what nobody foresaw is logged whole and told to nobody. */
+/** Answers with a problem document. Unexpected errors are logged in full; the answer holds none of their details. */
 export function sendError(
   deps: Pick<ServeDeps, "docsUrl" | "logger">,
   req: IncomingMessage,
   res: ServerResponse,
   error: unknown,
-  sealed = false,
+  isUniform = false,
   headers?: Record<string, string>,
 ): void {
-  const { requestId, traceId } = exchangeOf(req);
+  const { requestId, traceId } = requestContextOf(req);
   const problem = problemOf(error, {
     docsUrl: deps.docsUrl,
     instance: `urn:waybill:request:${requestId}`,
     traceId,
-    sealed,
+    isUniform,
   });
   failHttpSpan(req, problem.document.code.toUpperCase(), problem.unexpected ? error : undefined);
   if (problem.unexpected) deps.logger.error("Unexpected error", { requestId, traceId }, error);
@@ -122,9 +130,9 @@ function log(
   req: IncomingMessage,
   res: ServerResponse,
 ): void {
-  const { requestId, traceId, startedMs } = exchangeOf(req);
+  const { requestId, traceId, startedMs } = requestContextOf(req);
   const durationMs = Math.round(performance.now() - startedMs);
-  // The operation and not the target: paths and queries hold tracking tokens and names.
+  // Logs the operation, not the URL: paths and queries can hold tracking tokens and names.
   const line = { status: res.statusCode, durationMs, requestId, traceId };
   if (route.method === "GET" && res.statusCode < 500) logger.debug(operation, line);
   else logger.info(operation, line);

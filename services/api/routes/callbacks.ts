@@ -2,7 +2,7 @@ import { table } from "./route.ts";
 
 const route = table("Callbacks");
 
-/** What machines tell us, signed: scenarios 5 and 6. */
+/** Signed callbacks of banks and partners: scenarios 5 and 6. */
 export const callbackRoutes = [
   route("POST /webhooks/payments/{bank_id}", "orders.receivePayment", {
     summary: "A bank tells of a payment",

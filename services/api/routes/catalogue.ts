@@ -3,15 +3,15 @@ import { table } from "./route.ts";
 const route = table("Catalogue");
 const manage = table("Partner administration");
 
-/** The page that everybody opens first. Staff see also what is not active. */
+/** The first page of the list, which most clients open. Staff get another answer: they also see inactive offers. */
 const frontPage = {
   roles: ["customer", "deliverer"],
   fields: ["partnerId"],
   cachedAs: "partners.frontPage",
 } as const;
 const staff = ["admin", "partner"] as const;
-/** Without its other staff. */
-const itsAdmin = ["admin", "partner_admin"] as const;
+/** Admins of the partner, without its other staff. */
+const partnerAdmins = ["admin", "partner_admin"] as const;
 
 /** Partners, their products, and the endpoint of their system: scenarios 2 and 5. */
 export const catalogueRoutes = [
@@ -81,7 +81,7 @@ export const catalogueRoutes = [
     ].join("\n"),
     access: staff,
     success: 200,
-    // A repeat whose first answer was lost would write over what others set in between, or find its own version gone.
+    // Without a key, a repeat after a lost answer would overwrite later changes of others, or fail with a stale version.
     idempotencyKey: "accepted",
     problems: ["PRECONDITION_REQUIRED"],
   }),
@@ -118,19 +118,19 @@ export const catalogueRoutes = [
     summary: "Set where the partner's system is told of orders",
     description:
       "The secret is shown when it is made, and never again. Only an admin of the partner may do this, not its other staff.",
-    access: itsAdmin,
+    access: partnerAdmins,
     success: 200,
   }),
   manage("POST /partners/{partner_id}/webhook/rotate-secret", "partners.rotateWebhookSecret", {
     summary: "Make a new secret",
     description:
       "For a day after it was replaced each secret still signs requests and is accepted. A repeat with the same Idempotency-Key answers with the same secret. Only an admin of the partner may do this, not its other staff.",
-    access: itsAdmin,
+    access: partnerAdmins,
     success: 200,
   }),
   manage("POST /partners/{partner_id}/webhook/test", "partners.testWebhook", {
     summary: "Send a test to the partner's system",
-    access: itsAdmin,
+    access: partnerAdmins,
     success: 200,
   }),
   manage("GET /partners/{partner_id}/webhook/deliveries", "partners.listWebhookDeliveries", {

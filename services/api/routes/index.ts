@@ -8,7 +8,7 @@ import type { Route } from "./route.ts";
 
 export const BASE_PATH = "/api/v1";
 
-/** The whole REST surface. */
+/** All operations of the REST API. */
 export const routes: readonly Route[] = [
   ...accountRoutes,
   ...catalogueRoutes,

@@ -2,7 +2,7 @@ import { table } from "./route.ts";
 
 const route = table("Notifications");
 
-/** What OneSignal wants to know; the others' settings are keys, which no example should look like. */
+/** Settings of OneSignal. Other providers need keys, and an example must not look like a real key. */
 const settings = [
   {
     provider: "onesignal",
@@ -15,7 +15,7 @@ const text = {
   body: "{{total}} for your order arrived, and {{partner}} has been told.",
 };
 
-/** Devices, preferences and the agents that send: scenario 7. */
+/** Devices, preferences, agents and templates: scenario 7. */
 export const notificationRoutes = [
   route("GET /me/devices", "notifications.devices", {
     summary: "The devices that I am notified on",

@@ -3,7 +3,7 @@ import { table } from "./route.ts";
 
 const route = table("Operations");
 
-/** What the sandbox's payment system wants to know. */
+/** Settings of the sandbox's payment system. */
 const bankSettings = {
   apiKey: "sandbox-key-0d3a5da4",
   webhookSecret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
@@ -11,7 +11,7 @@ const bankSettings = {
 
 const admin = { access: ["admin"], success: 200 } as const;
 
-/** What operators do: scenario 10. */
+/** Operations for operators: scenario 10. */
 export const operationRoutes = [
   route("POST /banks", "orders.createBank", {
     ...admin,

@@ -6,8 +6,8 @@ import type { Routable, RoutableParams } from "../actions/contract.ts";
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
 /**
- * `public`: nobody signs in; `signed`: a machine signs the body; `any`: whoever is signed in. Of a list, `partner` means
- * all staff of a partner, its admins among them, and `partner_admin` its admins alone.
+ * `public`: no sign-in. `signed`: a machine signs the body. `any`: every signed-in user. In a list, `partner` means all
+ * staff of a partner including its admins, and `partner_admin` only its admins.
  */
 export type Access = "public" | "signed" | "any" | readonly (Role | "partner_admin")[];
 
@@ -24,12 +24,12 @@ export type Tag =
   | "Operations";
 
 /**
- * One operation of the REST surface, as data: router, validation, documentation and tests read it. What the
- * action's contract says already is not said again: the types of the fields and of the answer come from there.
+ * One operation of the REST API as data for router, validation, documentation and tests. The types of the fields and of
+ * the answer come from the contract of the action.
  */
 export interface Route<N extends Routable = Routable> {
   readonly method: Method;
-  /** Below the base path; a placeholder is the contract's field in snake_case. */
+  /** Below the base path. A placeholder names a field of the contract in snake_case. */
   readonly path: string;
   readonly action: N;
   readonly tag: Tag;
@@ -37,40 +37,40 @@ export interface Route<N extends Routable = Routable> {
   readonly description?: string;
   readonly access: Access;
   readonly success: 200 | 201 | 202 | 204;
-  /** What the answer holds; JSON unless told otherwise. */
+  /** Content of the answer. Default: JSON. */
   readonly content?: "image" | "events";
-  /** The data of a stream's events, by the names of the events. */
+  /** Schemas of the data of a stream's events, by event name. */
   readonly events?: Readonly<Record<string, Rule>>;
   /** Fields of the contract that this operation does not offer. */
   readonly without?: readonly (keyof RoutableParams<N>)[];
-  /** Where the fields that the path does not hold come from; by default the body, with GET and DELETE the query. */
+  /** Source of the fields that are not in the path. Default: the query for GET and DELETE, else the body. */
   readonly fields?: "body" | "query";
-  /** The one field that the whole body is, as JSON, as an image's bytes or as the text that was signed. */
+  /** The field that holds the whole body: as JSON, as the bytes of an image, or as signed text. */
   readonly body?: { readonly [kind in "json" | "image" | "signed"]?: keyof RoutableParams<N> };
-  /** Fields of the documented example, as the client sends them, where their schemas alone cannot make a true one. */
+  /** Fields of the documented example, as the client sends them, where the schema alone gives no realistic value. */
   readonly example?: Readonly<Record<string, unknown>>;
-  /** Where the new resource is: a path below the base path with placeholders out of the answer. */
+  /** Path of the new resource below the base path, with placeholders for fields of the answer. */
   readonly location?: string;
-  /** A POST accepts an Idempotency-Key unless told otherwise; other methods do so only when told. */
+  /** Default: `accepted` for POST, `never` for other methods. */
   readonly idempotencyKey?: "required" | "accepted" | "never";
-  /** Which limit holds besides those of the user and of the address. */
+  /** A limit in addition to those of the user and of the address. */
   readonly limit?: "sign-in";
   /**
-   * To whom, as long as they ask for these fields alone, the service answers the same: what one was sent is kept
-   * for the others, until the service says that what it caches under this name is outdated.
+   * All callers of these roles get the same answer if they use only these fields, so the gateway caches it. The
+   * service invalidates it by the name `cachedAs`.
    */
   readonly sameFor?: {
     readonly roles: readonly Role[];
     readonly fields: readonly (keyof RoutableParams<N> & string)[];
     readonly cachedAs: string;
   };
-  /** What the service refuses; the problems that every such operation has are added by its shape. */
+  /** Problems of the service. Those that follow from the shape of the operation are added to them. */
   readonly problems?: readonly ErrorType[];
 }
 
 type Details<N extends Routable> = Omit<Route<N>, "method" | "path" | "action" | "tag">;
 
-/** The routes of one table: `route("GET /orders/{order_id}", "orders.get", { … })`. */
+/** Makes the routes of one table: `route("GET /orders/{order_id}", "orders.get", { … })`. */
 export function table(tag: Tag) {
   return <const N extends Routable>(
     operation: `${Method} /${string}`,

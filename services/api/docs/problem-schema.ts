@@ -6,7 +6,7 @@ interface ProblemCode {
   title: string;
 }
 
-/** RFC 9457, with our members. */
+/** A problem document of RFC 9457 with additional members. */
 export const problemSchema: JsonSchema = {
   type: "object",
   properties: {
@@ -32,7 +32,7 @@ export const problemSchema: JsonSchema = {
   additionalProperties: false,
 };
 
-/** The members that identify one occurrence, for questions about it. */
+/** Members that identify one occurrence of a problem. */
 const occurrence = {
   instance: "urn:waybill:request:0198c0de-7f31-7a10-9d2e-0b7c5d1e2f30",
   trace_id: "4bf92f3577b34da6a3ce929d0e0e4736",
@@ -43,8 +43,8 @@ const wrongField = {
 };
 
 /**
- * A problem document that carries one of these codes.
- * @param isUniform whether all these problems look the same, so that no occurrence is named
+ * The media type of a problem document with one of these codes.
+ * @param isUniform whether all documents are identical, without the members that identify an occurrence
  */
 export function problemContent(
   problems: readonly ProblemCode[],

@@ -1,6 +1,6 @@
 import { type PageRoute, page, pageRoute, redirect, swaggerUi } from "moleculer-open-api";
 
-/** One error code as its page explains it. */
+/** One row of the page of error codes. */
 export interface CodeEntry {
   code: string;
   status: number;
@@ -9,7 +9,7 @@ export interface CodeEntry {
 
 /**
  * The documentation as routes of moleculer-web: /openapi.json, Swagger UI at /docs/ and /docs/index.html, and
- * /docs/errors, where the `type` of every problem document leads. `/` leads to the page.
+ * /docs/errors, the target of the `type` of problem documents. `/` redirects to /docs/.
  */
 export function documentationRoutes(
   document: object,
