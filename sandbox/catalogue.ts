@@ -1,10 +1,10 @@
 import type { Schemas } from "@waybill/client";
 
-/** Title, price in cents, pieces in stock (absent: not counted) and what it is. */
+/** Title, price in cents, description, and pieces in stock (absent: not counted). */
 type Product = readonly [title: string, priceMinor: number, description: string, stock?: number];
 
 export interface SandboxPartner {
-  /** Stays the same whatever the partner is called. */
+  /** Stable key, independent of the title. */
   key: string;
   fields: {
     title: string;
@@ -20,7 +20,7 @@ export interface SandboxPartner {
   products: readonly Product[];
 }
 
-/** Where all of them are. */
+/** The city of all sandbox partners. */
 const sandboxCity = "Berlin";
 
 function address(line1: string, postalCode: string, latitude: number, longitude: number): Schemas["Address"] {
@@ -33,7 +33,7 @@ function address(line1: string, postalCode: string, latitude: number, longitude:
   };
 }
 
-/** Who sells what in the sandbox. */
+/** The partners of the sandbox and their products. */
 export const sandboxPartners: readonly SandboxPartner[] = [
   {
     key: "bakery",
@@ -144,7 +144,7 @@ export const sandboxPartners: readonly SandboxPartner[] = [
   },
 ];
 
-/** Open at every hour of the week. */
+/** Opening hours: all hours of the week. */
 export const alwaysOpen = {
   time_zone: "Europe/Berlin",
   spans: Array.from({ length: 7 }, (_, weekday) => ({ weekday, from_minute: 0, until_minute: 1440 })),

@@ -2,18 +2,18 @@ import { join } from "node:path";
 import { deliverer } from "./deliverer/deliverer.ts";
 import { page } from "./layout.ts";
 import { type Mailbox, startMailbox } from "./mailbox/mailbox.ts";
-import { openMemory } from "./memory.ts";
 import { partnerSystem } from "./partner-system/system.ts";
 import { paymentSystem } from "./payment-system/server.ts";
 import { sandboxCustomer } from "./people.ts";
 import { pushReceiver } from "./push/receiver.ts";
 import { seed } from "./seed.ts";
+import { openState } from "./state.ts";
 import { html, serve } from "./web.ts";
 
 const HOST = "127.0.0.1";
 const PREPARATION_MS = 1_500;
 
-/** What of the platform's settings its surroundings must know: where it is, and where its mails go. */
+/** The settings of the platform that the sandbox needs. */
 export interface SandboxConfig {
   readonly NODE_ENV: string;
   readonly DATA_DIR: string;
@@ -26,35 +26,35 @@ export interface SandboxConfig {
 }
 
 export interface Sandbox {
-  /** The pages, by what they are. */
+  /** URLs of the pages. */
   readonly urls: Record<"index" | "mailbox" | "push" | "kitchen" | "courier" | "payments", string>;
-  /** Where the platform's mails have to go to be seen here. */
+  /** SMTP server of the mailbox. */
   readonly smtpUrl: string;
-  /** Once the API is up: makes a bank, partners, a sender of pushes and a deliverer, and sends the deliverer out. */
+  /** Creates the bank, partners, the push agent and people by the API, and starts the deliverer. Call when the API is up. */
   seed(): Promise<void>;
   stop(): Promise<void>;
 }
 
 export interface SandboxOptions {
   config: SandboxConfig;
-  /** The operator as whom the sandbox is set up; unless told otherwise, ADMIN_EMAIL and ADMIN_PASSWORD. */
+  /** The operator account for the set-up. Default: ADMIN_EMAIL and ADMIN_PASSWORD. */
   adminEmail?: string;
   adminPassword?: string;
-  /** Whether the deliverer claims what is ready by themselves; tests that deliver for themselves say no. */
+  /** Whether the deliverer claims ready orders. Default: true. */
   courier?: boolean;
-  /** Between an order's acceptance by the kitchen and its being ready. */
+  /** Time between acceptance by the kitchen and readiness, in milliseconds. Default: 1,500. */
   preparationMs?: number;
 }
 
 /**
- * Starts the world around a platform: a payment system, the partners' kitchens, a deliverer, a mailbox and phones.
- * They are strangers to it and speak to it by its public API only.
+ * Starts the systems around a platform: a payment system, the partners' kitchens, a deliverer, a mailbox and phones.
+ * They use only the public API of the platform.
  * @throws Error in production, and with the code EADDRINUSE when a port is taken
  */
 export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const { config, adminEmail = config.ADMIN_EMAIL, adminPassword = config.ADMIN_PASSWORD } = options;
   if (config.NODE_ENV === "production") throw new Error("There is no sandbox in production.");
-  const { memory, save } = openMemory(join(config.DATA_DIR, "sandbox.json"));
+  const { state, save } = openState(join(config.DATA_DIR, "sandbox.json"));
   let url = "";
   const phones = pushReceiver("/push");
   const kitchens = partnerSystem({
@@ -64,17 +64,17 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const courier = deliverer({
     base: "/courier",
     apiUrl: config.PUBLIC_URL,
-    carriesFor: (partnerId) => Object.values(memory.partners).some(({ id }) => id === partnerId),
+    carriesFor: (partnerId) => Object.values(state.partners).some(({ id }) => id === partnerId),
   });
   const bank = paymentSystem({
     base: "/pay",
     publicUrl: () => url,
-    apiKey: memory.bank.apiKey,
-    webhookSecret: memory.bank.webhookSecret,
+    apiKey: state.bank.apiKey,
+    webhookSecret: state.bank.webhookSecret,
     file: join(config.DATA_DIR, "sandbox-payments.json"),
   });
   const mailbox = await openMailbox(smtpPortOf(config.SMTP_URL));
-  const mailsArrive = smtpPortOf(config.SMTP_URL) === Number(new URL(mailbox.smtpUrl).port);
+  const receivesMails = smtpPortOf(config.SMTP_URL) === Number(new URL(mailbox.smtpUrl).port);
   const web = await serve(
     {
       "GET /": () => indexPage(config.PUBLIC_URL),
@@ -110,15 +110,15 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
       await seed({
         apiUrl: config.PUBLIC_URL,
         admin: { email: adminEmail, password: adminPassword },
-        memory,
+        state,
         save,
         bankUrl: `${url}/pay`,
         pushUrl: `${url}/push/send`,
         webhookUrl: (partnerId) => url + kitchens.pathOf(partnerId),
         openKitchen: kitchens.open,
-        ...(mailsArrive && { mails: (to) => mailbox.mails().filter((mail) => mail.to.includes(to)) }),
+        ...(receivesMails && { mails: (to) => mailbox.mails().filter((mail) => mail.to.includes(to)) }),
       });
-      if (memory.deliverer.accepted && (options.courier ?? true)) courier.start(memory.deliverer);
+      if (state.deliverer.accepted && (options.courier ?? true)) courier.start(state.deliverer);
     },
     async stop() {
       kitchens.stop();
@@ -130,7 +130,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   };
 }
 
-/** Where another mail server has the port already, the platform's mails go there and this mailbox stays empty. */
+/** Opens the mailbox on a free port when another mail server uses the port. The platform's mails then go to that server. */
 async function openMailbox(smtpPort: number): Promise<Mailbox> {
   const open = (port: number) => startMailbox({ base: "/mailbox", host: HOST, smtpPort: port });
   try {
@@ -141,7 +141,7 @@ async function openMailbox(smtpPort: number): Promise<Mailbox> {
   }
 }
 
-/** The port that the platform sends its mails to, when it is one of this machine; any free one otherwise. */
+/** The platform's SMTP port if it is on this machine; otherwise 0, for a free port. */
 function smtpPortOf(smtpUrl: string | undefined): number {
   if (!smtpUrl) return 0;
   const { hostname, port } = new URL(smtpUrl);
@@ -153,7 +153,7 @@ function indexPage(apiUrl: string) {
     title: "Sandbox",
     of: "Waybill",
     body: html`<h1>The world around Waybill</h1>
-<p>These programs play everybody whom the platform deals with. They know only its public API.</p>
+<p>These programs simulate everybody whom the platform deals with. They use only its public API.</p>
 <h2>What to do</h2>
 <ol>
 <li>Order something. <code>npm run demo</code> takes an order through all steps by itself, <code>npm run seed</code> makes

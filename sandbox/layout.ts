@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { decimalText } from "../lib/money.ts";
 import { type Html, html, type WebAnswer } from "./web.ts";
 
-/** One sheet for all pages; they work without JavaScript and load nothing from elsewhere. */
+/** The style sheet of all pages. The pages work without JavaScript and load nothing from other servers. */
 const css = `
 :root { color-scheme: light dark; --ink: #16211c; --quiet: #5a6a62; --paper: #f5f7f4; --card: #ffffff;
   --line: #dde4de; --brand: #0b6b4f; --brand-ink: #ffffff; --warn: #9a3412; --good: #166534; }
@@ -40,14 +40,14 @@ iframe { width: 100%; height: 30rem; border: 1px solid var(--line); border-radiu
 
 const styleHash = createHash("sha256").update(css).digest("base64");
 
-/** A page of the sandbox. `refreshSeconds` loads it again by itself. */
+/** Renders a page of the sandbox. `refreshSeconds` makes the browser reload it. */
 export function page(options: {
   title: string;
-  /** Who says so: the name in the page's head. */
+  /** The name of the system in the header of the page. */
   of: string;
   body: Html;
   narrow?: boolean;
-  /** Where the way back to the others leads; absent on a page for strangers. */
+  /** Link to the index page; absent on a page for customers. */
   home?: string;
   status?: number;
   refreshSeconds?: number;

@@ -1,6 +1,6 @@
 const AT_ONCE = 4;
 
-/** A few at once: others want something of the platform too. @throws what the first failing work threw */
+/** Runs `work` for all items, `atOnce` at a time, so that the platform keeps capacity for others. @throws the first error */
 export async function mapConcurrent<T>(
   items: readonly T[],
   work: (item: T) => Promise<void>,

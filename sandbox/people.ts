@@ -1,55 +1,58 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type ApiError, type Waybill, waybill } from "@waybill/client";
 import type { ReceivedMail } from "./mailbox/mailbox.ts";
-import type { SandboxMemory } from "./memory.ts";
 import { retryWhileBusy } from "./retry.ts";
+import type { SandboxState } from "./state.ts";
 
 const MAIL_POLL_MS = 50;
 const MAIL_TIMEOUT_MS = 20_000;
 const INVITATION_TOKEN = /^ {4}(\S+)$/m;
 const CODE = /\b(\d{6})\b/;
 
-/** Who the README's calls sign in as. Known to everybody, as everything in the sandbox may be. */
+/** The customer account in the examples of the README. Its password is public: the sandbox holds no real data. */
 export const sandboxCustomer = { email: "carla@sandbox.example", password: "carla-likes-pretzels" };
 
-/** Invites the deliverer, who accepts by the mailed token. @throws ApiError */
+/** Invites the deliverer and accepts the invitation with the mailed token. @throws ApiError */
 export async function seedDeliverer(deps: SeedDeps, admin: Waybill): Promise<void> {
-  const { memory, save, apiUrl } = deps;
-  const { email, password, accepted } = memory.deliverer;
+  const { state, save, apiUrl } = deps;
+  const { email, password, accepted } = state.deliverer;
   if (accepted && (await canSignIn(apiUrl, email, password))) return;
   const token = await mailedAfter(deps, email, INVITATION_TOKEN, () =>
     admin.POST("/invitations", { body: { email, role: "deliverer" } }),
   );
   if (!token) return;
   const body = { token, password, first_name: "Dora", last_name: "Ritter", language: "en" };
-  const nobody = waybill({ url: apiUrl });
-  await retryWhileBusy(() => nobody.POST("/invitations/accept", { body })).catch(async (error: ApiError) => {
-    // The answer to an earlier try may have been lost after it had had its effect.
-    if (!(await canSignIn(apiUrl, email, password))) throw error;
-  });
-  memory.deliverer.accepted = true;
+  const anonymous = waybill({ url: apiUrl });
+  await retryWhileBusy(() => anonymous.POST("/invitations/accept", { body })).catch(
+    async (error: ApiError) => {
+      // The answer to an earlier attempt may have been lost after the invitation was accepted.
+      if (!(await canSignIn(apiUrl, email, password))) throw error;
+    },
+  );
+  state.deliverer.accepted = true;
   save();
 }
 
-/** Signs the customer up, who confirms by the mailed code. @throws ApiError */
+/** Registers the customer and confirms the address with the mailed code. @throws ApiError */
 export async function seedCustomer(deps: SeedDeps): Promise<void> {
-  const { memory, save, apiUrl } = deps;
+  const { state, save, apiUrl } = deps;
   const { email, password } = sandboxCustomer;
-  if (memory.customerConfirmed && (await canSignIn(apiUrl, email, password))) return;
-  const nobody = waybill({ url: apiUrl });
+  if (state.customerConfirmed && (await canSignIn(apiUrl, email, password))) return;
+  const anonymous = waybill({ url: apiUrl });
   const names = { first_name: "Carla", last_name: "Winter", language: "en" };
   const code = await mailedAfter(deps, email, CODE, () =>
-    retryWhileBusy(() => nobody.POST("/users", { body: { email, password, ...names } })),
+    retryWhileBusy(() => anonymous.POST("/users", { body: { email, password, ...names } })),
   );
   if (!code) return;
-  await retryWhileBusy(() => nobody.POST("/users/confirm", { body: { email, code } }));
-  memory.customerConfirmed = true;
+  await retryWhileBusy(() => anonymous.POST("/users/confirm", { body: { email, code } }));
+  state.customerConfirmed = true;
   save();
 }
 
 /**
- * What the pattern finds in the mail that `send` causes; undefined where mails go to another server.
- * @throws Error when no such mail comes
+ * Calls `send` and returns the first match of the pattern in the mail that follows; undefined when the mails go to another
+ * server.
+ * @throws Error when no such mail arrives in time
  */
 async function mailedAfter(
   { mails }: SeedDeps,
@@ -58,7 +61,7 @@ async function mailedAfter(
   send: () => Promise<unknown>,
 ): Promise<string | undefined> {
   if (!mails) {
-    console.warn(`Sandbox: no ${email}, since mails go to another server (SMTP_URL).`);
+    console.warn(`Sandbox: ${email} is not created, because the mails go to another server (SMTP_URL).`);
     return undefined;
   }
   const before = new Set(mails(email).map(({ id }) => id));
@@ -76,8 +79,8 @@ async function mailedAfter(
 
 async function canSignIn(apiUrl: string, email: string, password: string): Promise<boolean> {
   try {
-    const nobody = waybill({ url: apiUrl });
-    await retryWhileBusy(() => nobody.signIn({ email, password }));
+    const anonymous = waybill({ url: apiUrl });
+    await retryWhileBusy(() => anonymous.signIn({ email, password }));
     return true;
   } catch (error) {
     if ((error as ApiError).status === 401) return false;
@@ -88,14 +91,14 @@ async function canSignIn(apiUrl: string, email: string, password: string): Promi
 export interface SeedDeps {
   apiUrl: string;
   admin: { email: string; password: string };
-  memory: SandboxMemory;
+  state: SandboxState;
   save(): void;
-  /** Where the payment system answers, as the platform reaches it. */
+  /** URL of the payment system, reachable by the platform. */
   bankUrl: string;
   pushUrl: string;
   webhookUrl(partnerId: string): string;
-  /** A kitchen knows its secret. */
+  /** Adds a kitchen with its webhook secret. */
   openKitchen(kitchen: { partnerId: string; title: string; secret: string }): void;
-  /** Absent when the platform's mails go elsewhere. */
+  /** The mails to an address; absent when the platform's mails go to another server. */
   mails?: (to: string) => readonly ReceivedMail[];
 }

@@ -2,16 +2,16 @@ import { ApiError, answered, type Waybill } from "@waybill/client";
 import { alwaysOpen, type SandboxPartner, sandboxPartners } from "./catalogue.ts";
 import { mapConcurrent } from "./map-concurrent.ts";
 import { type SeedDeps, seedCustomer, seedDeliverer } from "./people.ts";
-import { clientWithRetries, signInSoon } from "./retry.ts";
+import { clientWithRetries, signInWhenReady } from "./retry.ts";
 
 /**
- * Makes a bank, partners with their products, a sender of notifications, a deliverer and a customer, as an operator
- * would: by the public API. What an earlier start made is found again and only told the new addresses.
+ * Creates a bank, partners with their products, a notification agent, a deliverer and a customer by the public API.
+ * Idempotent: a later start finds them and updates only the URLs.
  * @throws ApiError
  */
 export async function seed(deps: SeedDeps): Promise<void> {
   const admin = clientWithRetries(deps.apiUrl);
-  await signInSoon(admin, deps.admin);
+  await signInWhenReady(admin, deps.admin);
   await Promise.all([
     seedBank(deps, admin),
     seedAgent(deps, admin),
@@ -21,8 +21,8 @@ export async function seed(deps: SeedDeps): Promise<void> {
   ]);
 }
 
-async function seedBank({ memory, save, bankUrl }: SeedDeps, admin: Waybill): Promise<void> {
-  const { id, apiKey, webhookSecret } = memory.bank;
+async function seedBank({ state, save, bankUrl }: SeedDeps, admin: Waybill): Promise<void> {
+  const { id, apiKey, webhookSecret } = state.bank;
   const { items } = await answered(admin.GET("/banks"));
   const known = items.find((bank) => bank.id === id);
   if (known) {
@@ -38,31 +38,31 @@ async function seedBank({ memory, save, bankUrl }: SeedDeps, admin: Waybill): Pr
     webcheckout_url: bankUrl,
     active: true,
   };
-  memory.bank.id = (await answered(admin.POST("/banks", { body }))).id;
+  state.bank.id = (await answered(admin.POST("/banks", { body }))).id;
   save();
 }
 
-async function seedAgent({ memory, save, pushUrl }: SeedDeps, admin: Waybill): Promise<void> {
+async function seedAgent({ state, save, pushUrl }: SeedDeps, admin: Waybill): Promise<void> {
   const provider = "sandbox" as const;
   const settings = [{ provider, values: { url: pushUrl } }];
   const { items } = await answered(admin.GET("/agents"));
-  const known = items.find(({ id }) => id === memory.agentId);
+  const known = items.find(({ id }) => id === state.agentId);
   if (known) {
     await admin.PATCH("/agents/{agent_id}", { params: { path: { agent_id: known.id } }, body: { settings } });
     return;
   }
   const body = { name: "Sandbox phones", priority: 1000, providers: [provider], settings, enabled: true };
-  memory.agentId = (await answered(admin.POST("/agents", { body }))).id;
+  state.agentId = (await answered(admin.POST("/agents", { body }))).id;
   save();
 }
 
 async function seedPartner(deps: SeedDeps, admin: Waybill, partner: SandboxPartner): Promise<void> {
-  const { memory, save, webhookUrl, openKitchen } = deps;
-  let known = memory.partners[partner.key];
+  const { state, save, webhookUrl, openKitchen } = deps;
+  let known = state.partners[partner.key];
   if (known && !(await exists(admin, known.id))) known = undefined;
   if (!known) {
     known = { id: (await addPartner(admin, partner)).id, products: [] };
-    memory.partners[partner.key] = known;
+    state.partners[partner.key] = known;
     save();
   }
   const params = { path: { partner_id: known.id } };
@@ -82,19 +82,19 @@ async function seedPartner(deps: SeedDeps, admin: Waybill, partner: SandboxPartn
   openKitchen({ partnerId: known.id, title: partner.fields.title, secret: known.secret ?? "" });
 }
 
-/** A partner of this name that an operator or a start with a lost memory made is taken over. */
+/** Creates the partner, or uses an existing one with the same title, for example when the state file was lost. */
 async function addPartner(admin: Waybill, { fields }: SandboxPartner): Promise<{ id: string }> {
-  const made = await answered(admin.POST("/partners", { body: fields })).catch(async (error) => {
+  const partner = await answered(admin.POST("/partners", { body: fields })).catch(async (error) => {
     if ((error as ApiError).code !== "partner_exists") throw error;
     const { items } = await answered(admin.GET("/partners", { params: { query: { limit: 100 } } }));
     const same = items.find(({ title }) => title === fields.title);
     if (!same) throw error;
     return same;
   });
-  const params = { path: { partner_id: made.id } };
+  const params = { path: { partner_id: partner.id } };
   await admin.PUT("/partners/{partner_id}/hours", { params, body: alwaysOpen });
   await admin.PATCH("/partners/{partner_id}", { params, body: { verified: true, enabled: true } });
-  return made;
+  return partner;
 }
 
 async function rotatedSecret(admin: Waybill, id: string): Promise<string | undefined> {

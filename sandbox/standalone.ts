@@ -1,6 +1,6 @@
 /**
- * The sandbox as a program of its own, beside a platform that runs elsewhere: `node sandbox/standalone.ts`, told by
- * PUBLIC_URL where the platform is and by ADMIN_EMAIL and ADMIN_PASSWORD as whom to set up its world there.
+ * The sandbox as a program for a platform on another machine: `node sandbox/standalone.ts`. PUBLIC_URL is the URL of the
+ * platform; ADMIN_EMAIL and ADMIN_PASSWORD are the account for the set-up.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { readSettings } from "../lib/settings/settings.ts";
@@ -11,14 +11,14 @@ const PROBE_TIMEOUT_MS = 2_000;
 
 const config = readSettings(process.env, { needs: false });
 const { PUBLIC_URL } = config;
-if (!PUBLIC_URL) throw new Error("PUBLIC_URL must be set: where the platform is");
+if (!PUBLIC_URL) throw new Error("PUBLIC_URL must be set to the URL of the platform");
 
 const sandbox = await startSandbox({ config: { ...config, PUBLIC_URL } });
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
   process.once(signal, () => void sandbox.stop().then(() => process.exit(0)));
 }
 
-// The platform may come later, or be busy with its own start: what was set up by then is found again.
+// The platform may start later or be busy. The seed is idempotent, so it is repeated until it succeeds.
 for (;;) {
   try {
     await expectAnswer(PUBLIC_URL);

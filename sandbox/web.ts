@@ -13,7 +13,7 @@ export interface WebRequest {
   body: string;
 }
 
-/** One of `html`, `json` and `text`; or `location` alone, which answers 303. */
+/** The answer of a handler: one of `html`, `json` and `text`, or `location` alone for a redirect (303). */
 export interface WebAnswer {
   status?: number;
   headers?: Record<string, string>;
@@ -24,10 +24,10 @@ export interface WebAnswer {
 }
 
 export type Handler = (request: WebRequest) => Promise<WebAnswer> | WebAnswer;
-/** By method and path: `"GET /mails/:id"`; a part that begins with a colon is a parameter. */
+/** Handlers by method and path, for example `"GET /mails/:id"`. A segment with a colon is a parameter. */
 export type Routes = Record<string, Handler>;
 
-/** An answer that is thrown. */
+/** An error with the HTTP status of its answer. */
 export class WebError extends Error {
   readonly status: number;
 
@@ -37,14 +37,14 @@ export class WebError extends Error {
   }
 }
 
-/** Markup that is safe to put into a page as it stands. */
+/** Markup that is inserted without escaping. */
 export interface Html {
   readonly markup: string;
 }
 
 type Content = Html | string | number | undefined | readonly Content[];
 
-/** Markup with every inserted text escaped; inserted markup and lists of it stay what they are. */
+/** Template tag for markup. Escapes inserted texts, but not inserted `Html` values and lists of them. */
 export function html(parts: TemplateStringsArray, ...values: Content[]): Html {
   return { markup: parts.reduce((text, part, i) => text + markupOf(values[i - 1]) + part) };
 }
@@ -73,7 +73,7 @@ export interface WebServer {
 }
 
 /**
- * Serves the routes over HTTP. Takes another free port where the wanted one is 0.
+ * Serves the routes over HTTP. Port 0 means a free port.
  * @throws Error with the code EADDRINUSE when the port is taken
  */
 export async function serve(
@@ -94,9 +94,9 @@ export async function serve(
     server.once("error", reject).listen(port, host, resolve);
   });
   const address = server.address() as AddressInfo;
-  const shown = host.includes(":") ? `[${host}]` : host;
+  const urlHost = host.includes(":") ? `[${host}]` : host;
   return {
-    url: `http://${shown === "0.0.0.0" || shown === "[::]" ? "localhost" : shown}:${address.port}`,
+    url: `http://${urlHost === "0.0.0.0" || urlHost === "[::]" ? "localhost" : urlHost}:${address.port}`,
     stop: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
@@ -122,9 +122,9 @@ async function answer(
   request: IncomingMessage,
   allowedHosts: string | undefined,
 ): Promise<WebAnswer> {
-  const foreign = foreignHeader(request.headers, allowedHosts);
-  if (foreign)
-    throw new WebError(403, `This ${foreign} is not allowed here: ALLOWED_HOSTS names those that are.`);
+  const disallowed = foreignHeader(request.headers, allowedHosts);
+  if (disallowed)
+    throw new WebError(403, `This ${disallowed} is not allowed here: ALLOWED_HOSTS names those that are.`);
   const url = new URL(request.url ?? "/", "http://sandbox");
   const path = decodeURI(url.pathname);
   const matching = table.filter(({ pattern }) => pattern.test(path));
@@ -159,7 +159,7 @@ export function jsonOf({ body }: WebRequest): Record<string, unknown> {
       return value as Record<string, unknown>;
     }
   } catch {
-    // Said below, as for JSON of another kind.
+    // Falls through to the error below.
   }
   throw new WebError(400, "The body must be a JSON object.");
 }
@@ -178,7 +178,7 @@ function send(response: ServerResponse, answer: WebAnswer, headOnly: boolean): v
     "content-length": Buffer.byteLength(text),
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
-    // With no-referrer a browser sends "Origin: null" along with the forms of these pages.
+    // With no-referrer, browsers send "Origin: null" when they submit the forms of these pages.
     "referrer-policy": "same-origin",
     ...(answer.location && { location: answer.location }),
     ...answer.headers,

@@ -6,15 +6,15 @@ const POLL_MS = 1_000;
 const SIGN_IN_AGAIN_MS = 5_000;
 const STEP_MS = 1_000;
 const STEPS = 5;
-/** Who carries so many waits for their PINs before they take more. */
-const CARRIED_MAX = 20;
-/** Then nobody is at the door. */
-const PATIENCE_MS = 30 * 60_000;
-const DONE_MAX = 100;
+/** A deliverer with this many active deliveries claims no further order. */
+const ACTIVE_DELIVERIES_MAX = 20;
+/** After this time without a PIN, the delivery fails. */
+const DOOR_TIMEOUT_MS = 30 * 60_000;
+const DELIVERIES_MAX = 100;
 
 type Position = Schemas["Position"];
 
-interface Ride {
+interface Delivery {
   orderId: string;
   from: string;
   to: string;
@@ -26,42 +26,42 @@ interface Ride {
 export interface DelivererOptions {
   base: string;
   apiUrl: string;
+  /** Whether the deliverer takes orders of this partner. Other deliverers take the others. */
   carriesFor: (partnerId: string) => boolean;
 }
 
 export interface Deliverer {
   routes: Routes;
-  /** Begins to work. */
+  /** Signs in and starts to claim and deliver orders. */
   start(credentials: { email: string; password: string }): void;
   stop(): Promise<void>;
 }
 
 /**
- * A deliverer: watches the pool, claims what is ready, rides there and reports where they are. At the door they
- * wait until somebody tells them the PIN, on their page or by `POST <base>/orders/{id}/pin`.
- * @param carriesFor whether they carry for this partner; orders of others are left to other deliverers
+ * Simulates a deliverer: polls the pool, claims ready orders and reports positions on the way. At the door the deliverer
+ * waits for the PIN, entered on the page or sent by `POST <base>/orders/{id}/pin`.
  */
 export function deliverer({ base, apiUrl, carriesFor }: DelivererOptions): Deliverer {
-  const rides = new Map<string, Ride>();
+  const deliveries = new Map<string, Delivery>();
   const stopping = new AbortController();
   let session: Waybill | undefined;
   let working: Promise<void> | undefined;
   let onDuty = true;
 
-  const waiting = () =>
-    [...rides.values()].filter(({ state }) => state === "riding" || state === "at the door");
+  const activeDeliveries = () =>
+    [...deliveries.values()].filter(({ state }) => state === "riding" || state === "at the door");
 
   async function work(credentials: { email: string; password: string }): Promise<void> {
     while (!stopping.signal.aborted) {
       try {
         if (!session) {
-          const entering = waybill({ url: apiUrl });
-          await entering.signIn(credentials);
-          session = entering;
+          const client = waybill({ url: apiUrl });
+          await client.signIn(credentials);
+          session = client;
           await resume(session);
         }
         await advance(session);
-        if (onDuty && waiting().length < CARRIED_MAX) await claimNext(session);
+        if (onDuty && activeDeliveries().length < ACTIVE_DELIVERIES_MAX) await claimNext(session);
       } catch (error) {
         if ((error as ApiError).status === 401) session = undefined;
       }
@@ -69,7 +69,7 @@ export function deliverer({ base, apiUrl, carriesFor }: DelivererOptions): Deliv
     }
   }
 
-  /** What was carried when the program ended is carried on. */
+  /** Continues the deliveries that were active when the program ended. */
   async function resume(as: Waybill): Promise<void> {
     const query = { status: "delivering", limit: 100 } as const;
     const { items } = await answered(as.GET("/orders", { params: { query } }));
@@ -83,58 +83,60 @@ export function deliverer({ base, apiUrl, carriesFor }: DelivererOptions): Deliv
         const params = { path: { order_id: id } };
         carry(await answered(as.POST("/orders/{order_id}/assign", { params })));
       } catch (error) {
-        // Somebody was quicker, or it is no longer there to be had.
+        // Another deliverer has claimed the order, or it has left the pool.
         if (!(error instanceof ApiError) || error.status === 0 || error.status >= 500) throw error;
       }
     }
   }
 
   function carry(order: Schemas["Order"]): void {
-    if (rides.size >= DONE_MAX) {
-      for (const [id, { state }] of rides) if (state === "delivered" || state === "gone") rides.delete(id);
+    if (deliveries.size >= DELIVERIES_MAX) {
+      for (const [id, { state }] of deliveries)
+        if (state === "delivered" || state === "gone") deliveries.delete(id);
     }
-    rides.set(order.id, {
+    deliveries.set(order.id, {
       orderId: order.id,
       from: `${order.partner.title}, ${order.partner.pickup.line1}`,
       to: `${order.address.line1}, ${order.address.city}`,
-      path: pathBetween(order.partner.pickup.position, order.address.position),
+      path: routeBetween(order.partner.pickup.position, order.address.position),
       state: "riding",
       sinceMs: Date.now(),
     });
   }
 
-  /** One report of each ride, at the place where it is by now. */
+  /** Reports the present position of each active delivery. */
   async function advance(as: Waybill): Promise<void> {
-    for (const ride of waiting()) {
-      const step = Math.min(STEPS, Math.floor((Date.now() - ride.sinceMs) / STEP_MS));
-      const body = ride.path[step];
-      const params = { path: { order_id: ride.orderId } };
+    for (const delivery of activeDeliveries()) {
+      const step = Math.min(STEPS, Math.floor((Date.now() - delivery.sinceMs) / STEP_MS));
+      const body = delivery.path[step];
+      const params = { path: { order_id: delivery.orderId } };
       try {
-        if (ride.state === "riding" && body) await as.POST("/orders/{order_id}/location", { params, body });
-        if (step === STEPS) ride.state = "at the door";
-        if (Date.now() - ride.sinceMs > PATIENCE_MS) {
-          const reason = "Nobody told the PIN at the door.";
+        if (delivery.state === "riding" && body)
+          await as.POST("/orders/{order_id}/location", { params, body });
+        if (step === STEPS) delivery.state = "at the door";
+        if (Date.now() - delivery.sinceMs > DOOR_TIMEOUT_MS) {
+          const reason = "The deliverer got no PIN at the door.";
           await as.POST("/orders/{order_id}/fail", { params, body: { reason } });
-          ride.state = "gone";
+          delivery.state = "gone";
         }
       } catch (error) {
         if (!(error instanceof ApiError) || error.status < 403 || error.status >= 429) throw error;
-        ride.state = "gone";
+        delivery.state = "gone";
       }
     }
   }
 
-  /** Hands over at the door. @throws WebError with the API's answer */
+  /** Delivers the order with the PIN. @throws WebError with the API's error */
   async function handOver(id: string, pin: string): Promise<void> {
-    const ride = rides.get(id);
-    if (!ride || !session) throw new WebError(404, "This order is not with the deliverer.");
+    const delivery = deliveries.get(id);
+    if (!delivery || !session) throw new WebError(404, "This order is not with the deliverer.");
     try {
       await session.POST("/orders/{order_id}/deliver", { params: { path: { order_id: id } }, body: { pin } });
     } catch (error) {
       const { status, message } = error as ApiError;
       throw new WebError(status || 503, message);
     }
-    ride.state = "delivered";
+    delivery.state = "delivered";
   }
 
   return {
@@ -149,7 +151,7 @@ export function deliverer({ base, apiUrl, carriesFor }: DelivererOptions): Deliv
       [`GET ${base}.json`]: () => ({
         json: {
           on_duty: onDuty,
-          rides: [...rides.values()].map(({ orderId, state }) => ({ order_id: orderId, state })),
+          rides: [...deliveries.values()].map(({ orderId, state }) => ({ order_id: orderId, state })),
         },
       }),
       [`POST ${base}/orders/:id/pin`]: async (request) => {
@@ -165,25 +167,25 @@ export function deliverer({ base, apiUrl, carriesFor }: DelivererOptions): Deliv
         try {
           await handOver(order, form.get("pin") ?? "");
         } catch (error) {
-          return ridesPage(base, [...rides.values()], onDuty, (error as Error).message);
+          return deliveriesPage(base, [...deliveries.values()], onDuty, (error as Error).message);
         }
         return { location: base };
       },
-      [`GET ${base}`]: () => ridesPage(base, [...rides.values()], onDuty),
+      [`GET ${base}`]: () => deliveriesPage(base, [...deliveries.values()], onDuty),
     },
   };
 }
 
-/** From one place to another in even steps; none where one of them is not known. */
-function pathBetween(from: Position | undefined, to: Position | undefined): Position[] {
+/** Positions between two points in even steps; empty when a position is unknown. */
+function routeBetween(from: Position | undefined, to: Position | undefined): Position[] {
   if (!from || !to) return [];
   return Array.from({ length: STEPS + 1 }, (_, step) => ({
-    latitude: between(from.latitude, to.latitude, step / STEPS),
-    longitude: between(from.longitude, to.longitude, step / STEPS),
+    latitude: interpolated(from.latitude, to.latitude, step / STEPS),
+    longitude: interpolated(from.longitude, to.longitude, step / STEPS),
   }));
 }
 
-function between(from: number, to: number, share: number): number {
+function interpolated(from: number, to: number, share: number): number {
   return Number((from + (to - from) * share).toFixed(6));
 }
 
@@ -200,7 +202,7 @@ async function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-function ridesPage(base: string, rides: Ride[], onDuty: boolean, problem?: string) {
+function deliveriesPage(base: string, deliveries: Delivery[], onDuty: boolean, problem?: string) {
   return page({
     title: "Deliveries",
     of: "Courier",
@@ -217,7 +219,7 @@ ${problem ? html`<p class="card notice warn" role="alert">${problem}</p>` : ""}
 <form method="post" action="${base}"><button name="duty" value="${onDuty ? "off" : "on"}">Go ${
       onDuty ? "off" : "on"
     } duty</button></form>
-${rides.reverse().map(
+${deliveries.reverse().map(
   ({ orderId, from, to, state }) => html`<article class="card"><strong>${state}</strong>
 <p>${from} to ${to}</p><p class="quiet small">order ${orderId}</p>
 ${
@@ -229,6 +231,6 @@ ${
     : ""
 }</article>`,
 )}
-${rides.length === 0 ? html`<p>No delivery yet. Orders appear here once they are paid and ready at a kitchen.</p>` : ""}`,
+${deliveries.length === 0 ? html`<p>No delivery yet. Orders appear here once they are paid and ready at a kitchen.</p>` : ""}`,
   });
 }

@@ -6,14 +6,14 @@ import type { Terminal } from "./terminal.ts";
 const POLL_MS = 100;
 const WAIT_MS = 30_000;
 
-/** Speaks to the platform and to the sandbox's pages, and shows each exchange. */
+/** Calls the platform and the pages of the sandbox, and prints each exchange. */
 export function demoClient({ apiUrl, sandboxUrl }: DemoPlaces, terminal: Terminal) {
   const api = waybill({ url: apiUrl });
   const pages = sandboxPages(sandboxUrl);
 
   return {
     api,
-    /** One exchange that is shown, with what matters of its answer. */
+    /** Prints one exchange with the `essence` of its answer. */
     async shown<T>(
       operation: string,
       exchange: Promise<{ data?: T; response: Response }>,
@@ -35,11 +35,11 @@ export function demoClient({ apiUrl, sandboxUrl }: DemoPlaces, terminal: Termina
       }
     },
     sandbox: pages.read,
-    /** Presses a button of a page in the browser's way, and shows it. */
+    /** Submits a form as a browser does, and prints the exchange. */
     async submit(url: string, fields: Record<string, string>, shown: string): Promise<void> {
       terminal.request("POST", `${new URL(url).pathname}  (${shown})`);
       const startMs = performance.now();
-      const { status, heading } = await pages.press(url, fields);
+      const { status, heading } = await pages.submit(url, fields);
       terminal.answer(status, performance.now() - startMs, `the page says: ${heading}`);
       if (status >= 400) throw new DemoError(`the page answered ${status}`);
     },
@@ -55,11 +55,11 @@ export function demoClient({ apiUrl, sandboxUrl }: DemoPlaces, terminal: Termina
 
 export type DemoClient = ReturnType<typeof demoClient>;
 
-/** Looks again and again until there is something. @throws DemoError saying what did not come */
-export async function until<T>(what: () => string, look: () => Promise<T | undefined>): Promise<T> {
+/** Polls until `poll` returns a value. @param what names the expected value in the error @throws DemoError after 30 s */
+export async function waitFor<T>(what: () => string, poll: () => Promise<T | undefined>): Promise<T> {
   const deadlineMs = Date.now() + WAIT_MS;
   for (;;) {
-    const found = await look();
+    const found = await poll();
     if (found !== undefined) return found;
     if (Date.now() > deadlineMs) throw new DemoError(`${what()} did not come within ${WAIT_MS / 1000} s`);
     await delay(POLL_MS);

@@ -5,23 +5,23 @@ import { assign, browse, check, confirm, deliver, lookBack, pay, prepare, regist
 import { terminal } from "./terminal.ts";
 
 /**
- * Takes a new customer's order from sign-up to the door.
- * @returns whether it was delivered; the screen says what stopped it otherwise
+ * Runs one order of a new customer from sign-up to delivery.
+ * @returns whether the order was delivered; otherwise the terminal shows the error
  */
 export async function demo(places: DemoPlaces): Promise<boolean> {
   const startedMs = performance.now();
   const screen = terminal();
   screen.title(`Waybill at ${places.apiUrl}: an order from sign-up to the door`);
-  const story = { client: demoClient(places, screen), terminal: screen };
+  const run = { client: demoClient(places, screen), terminal: screen };
   try {
-    const customer = await register(story);
-    const checkId = await check(story, await browse(story));
-    const order = await confirm(story, checkId);
-    await pay(story, order.order_id, order.checkout_url);
-    await prepare(story, order.order_id);
-    await assign(story, order.order_id, customer.phone);
-    await deliver(story, order.order_id);
-    await lookBack(story, order.order_id, customer.id);
+    const customer = await register(run);
+    const checkId = await check(run, await browse(run));
+    const order = await confirm(run, checkId);
+    await pay(run, order.order_id, order.checkout_url);
+    await prepare(run, order.order_id);
+    await assign(run, order.order_id, customer.phone);
+    await deliver(run, order.order_id);
+    await lookBack(run, order.order_id, customer.id);
     screen.done(
       `Delivered: order ${order.order_id} in ${((performance.now() - startedMs) / 1000).toFixed(1)} s.`,
     );

@@ -1,23 +1,23 @@
-/** Where the platform and its sandbox are. */
+/** The URLs of the platform and of its sandbox. */
 export interface DemoPlaces {
   apiUrl: string;
   sandboxUrl: string;
 }
 
-/** What the demo cannot go on without. */
+/** An error that ends the demo. */
 export class DemoError extends Error {}
 
-/** The sandbox's pages, used as a person in front of them would. */
+/** Client for the pages of the sandbox. */
 export function sandboxPages(sandboxUrl: string) {
   return {
-    /** One of its JSON pages. @throws DemoError */
+    /** Reads a JSON page. @throws DemoError */
     async read<T>(path: string): Promise<T> {
       const response = await fetch(sandboxUrl + path);
       if (!response.ok) throw new DemoError(`the sandbox answered ${response.status} to ${path}`);
       return (await response.json()) as T;
     },
-    /** Presses a button of a page. @returns the status, and the heading of the page that comes then */
-    async press(url: string, fields: Record<string, string>): Promise<{ status: number; heading: string }> {
+    /** Submits a form. @returns the status, and the heading of the resulting page */
+    async submit(url: string, fields: Record<string, string>): Promise<{ status: number; heading: string }> {
       const response = await fetch(url, {
         method: "POST",
         body: new URLSearchParams(fields),

@@ -1,15 +1,15 @@
 import { answered, type Schemas, type Waybill } from "@waybill/client";
-import { until } from "./client.ts";
+import { waitFor } from "./client.ts";
 import { DemoError, type SandboxPages } from "./pages.ts";
 
 type Order = Schemas["Order"];
 
-/** What becomes of an order. */
+/** One way in which an order can end. */
 export interface Scenario {
   name: string;
-  /** What the sandbox's kitchens go by. */
+  /** Note of the order. It controls what the kitchens of the sandbox do. */
   note?: string;
-  /** @returns once the order has met its fate */
+  /** Resolves when the order has reached the state of the scenario. */
   run(order: Schemas["Confirmation"], world: World): Promise<unknown>;
 }
 
@@ -22,7 +22,7 @@ const unpaid: Scenario = { name: "unpaid", run: async () => undefined };
 
 const declined: Scenario = {
   name: "payment declined",
-  run: ({ checkout_url: url }, { pages }) => pages.press(url, { action: "decline" }),
+  run: ({ checkout_url: url }, { pages }) => pages.submit(url, { action: "decline" }),
 };
 
 const cancelled: Scenario = {
@@ -38,31 +38,31 @@ const rejected: Scenario = {
   name: "rejected, refunded",
   note: "Please reject.",
   async run(order, world) {
-    await world.pages.press(order.checkout_url, { action: "pay" });
-    await reached(world.customer, order.order_id, "cancelled");
+    await world.pages.submit(order.checkout_url, { action: "pay" });
+    await untilStatus(world.customer, order.order_id, "cancelled");
   },
 };
 
 const onItsWay: Scenario = {
   name: "on its way",
   async run(order, world) {
-    await world.pages.press(order.checkout_url, { action: "pay" });
-    return reached(world.customer, order.order_id, "delivering");
+    await world.pages.submit(order.checkout_url, { action: "pay" });
+    return untilStatus(world.customer, order.order_id, "delivering");
   },
 };
 
 const delivered: Scenario = {
   name: "delivered",
   async run(order, world) {
-    await world.pages.press(order.checkout_url, { action: "pay" });
-    const { pin } = await reached(world.customer, order.order_id, "delivering");
+    await world.pages.submit(order.checkout_url, { action: "pay" });
+    const { pin } = await untilStatus(world.customer, order.order_id, "delivering");
     const { status } = await world.pages.post(`/courier/orders/${order.order_id}/pin`, { pin });
     if (status >= 400) throw new DemoError(`the courier's page answered ${status}`);
   },
 };
 
-/** By turns: most are delivered, and of a hundred so few stay on their way that the courier still takes more. */
-const fates = [
+/** Used in turn. Most orders are delivered; few stay on their way, so that the courier still claims further orders. */
+const scenarios = [
   ...[delivered, unpaid, delivered, rejected, delivered, cancelled, delivered, onItsWay, delivered, declined],
   ...[
     delivered,
@@ -78,13 +78,13 @@ const fates = [
   ],
 ];
 
-export function fateOf(index: number): Scenario {
-  return fates[index % fates.length] as Scenario;
+export function scenarioOf(index: number): Scenario {
+  return scenarios[index % scenarios.length] as Scenario;
 }
 
-function reached(customer: Waybill, id: string, status: Order["status"]): Promise<Order> {
+function untilStatus(customer: Waybill, id: string, status: Order["status"]): Promise<Order> {
   let last = "";
-  return until(
+  return waitFor(
     () => `the state ${status} of the order ${id} (it is ${last})`,
     async () => {
       const params = { path: { order_id: id } };

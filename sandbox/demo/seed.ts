@@ -4,14 +4,14 @@ import { amountText } from "../layout.ts";
 import { mapConcurrent } from "../map-concurrent.ts";
 import { sandboxCustomer } from "../people.ts";
 import { DemoError, type DemoPlaces, sandboxPages } from "./pages.ts";
-import { fateOf, type Scenario, type World } from "./scenarios.ts";
+import { type Scenario, scenarioOf, type World } from "./scenarios.ts";
 
 export const SEED_ORDERS_MAX = 100;
 const LINES_MAX = 3;
 const TITLE_WIDTH = 22;
-const FATE_WIDTH = 20;
+const SCENARIO_WIDTH = 20;
 
-/** Gives the sandbox's customer `count` orders in all states, and says each in a line. */
+/** Creates `count` orders of the sandbox's customer in all states, and prints one line for each. */
 export async function seedOrders({ apiUrl, sandboxUrl }: DemoPlaces, count: number): Promise<void> {
   const customer = waybill({ url: apiUrl });
   await customer.signIn(sandboxCustomer);
@@ -22,11 +22,15 @@ export async function seedOrders({ apiUrl, sandboxUrl }: DemoPlaces, count: numb
   await mapConcurrent(
     Array.from({ length: count }, (_, index) => index),
     async (index) => {
-      const fate = fateOf(index);
+      const scenario = scenarioOf(index);
       const shop = shops[index % shops.length] as Shop;
-      const { order, total } = await place(world, { shop, bankId, index, fate });
-      await fate.run(order, world);
-      const about = [fate.name.padEnd(FATE_WIDTH), shop.title.padEnd(TITLE_WIDTH), total.padStart(10)];
+      const { order, total } = await placeOrder(world, { shop, bankId, index, scenario });
+      await scenario.run(order, world);
+      const about = [
+        scenario.name.padEnd(SCENARIO_WIDTH),
+        shop.title.padEnd(TITLE_WIDTH),
+        total.padStart(10),
+      ];
       console.log(`  …${order.order_id.slice(-6)}  ${about.join("  ")}`);
     },
   );
@@ -60,14 +64,14 @@ async function sandboxBank(customer: Waybill): Promise<string> {
   return bank.id;
 }
 
-interface Wanted {
+interface OrderRequest {
   shop: Shop;
   bankId: string;
   index: number;
-  fate: Scenario;
+  scenario: Scenario;
 }
 
-async function place({ customer }: World, { shop, bankId, index, fate }: Wanted) {
+async function placeOrder({ customer }: World, { shop, bankId, index, scenario }: OrderRequest) {
   const address: Schemas["Address"] = {
     line1: `Kastanienallee ${(index % 90) + 1}`,
     city: "Berlin",
@@ -79,7 +83,7 @@ async function place({ customer }: World, { shop, bankId, index, fate }: Wanted)
     product_id: shop.products[(index * LINES_MAX + line) % shop.products.length] as string,
     quantity: 1,
   }));
-  const body = { partner_id: shop.id, lines, address, ...(fate.note && { note: fate.note }) };
+  const body = { partner_id: shop.id, lines, address, ...(scenario.note && { note: scenario.note }) };
   const check = await answered(customer.POST("/orders/check", { body }));
   const confirmed = { check_id: check.check_id, bank_id: bankId };
   const order = await answered(customer.POST("/orders/confirm", { body: confirmed }));

@@ -2,7 +2,7 @@ import { answered, type Schemas, sessionOf } from "@waybill/client";
 import { shortenLine } from "../../lib/text.ts";
 import { sandboxPartners } from "../catalogue.ts";
 import { amountText } from "../layout.ts";
-import { type DemoClient, until } from "./client.ts";
+import { type DemoClient, waitFor } from "./client.ts";
 import { DemoError } from "./pages.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -21,17 +21,17 @@ const short = (id: string) => (LONG_ID.test(id) ? `…${id.slice(-6)}` : id);
 
 interface Customer {
   id: string;
-  /** The token of their phone. */
+  /** The push token of the phone. */
   phone: string;
 }
 
-/** Scenario 1: signs up with a phone that takes pushes, confirms by the mailed code, signs in. */
+/** Scenario 1: signs up with a phone for pushes, confirms with the mailed code and signs in. */
 export async function register({ client, terminal }: Demo): Promise<Customer> {
   terminal.step(1, "Register", "A customer signs up, confirms the code from the mailbox and signs in.");
-  const mark = crypto.randomUUID().slice(0, 8);
-  const email = `zoe.${mark}@customers.example`;
-  const password = `correct-horse-${mark}`;
-  const phone = `phone-${mark}`;
+  const suffix = crypto.randomUUID().slice(0, 8);
+  const email = `zoe.${suffix}@customers.example`;
+  const password = `correct-horse-${suffix}`;
+  const phone = `phone-${suffix}`;
   const body = {
     email,
     password,
@@ -46,7 +46,7 @@ export async function register({ client, terminal }: Demo): Promise<Customer> {
     client.api.POST("/users", { body }),
     ({ user_id: id }) => `user ${short(id)}, ${email}`,
   );
-  const code = await until(
+  const code = await waitFor(
     () => "the code by e-mail",
     async () => {
       const mails = await client.sandbox<{ text: string }[]>(`/mailbox.json?to=${encodeURIComponent(email)}`);
@@ -69,7 +69,7 @@ export async function register({ client, terminal }: Demo): Promise<Customer> {
   return { id: user.user_id, phone };
 }
 
-/** Scenario 2: looks what there is. */
+/** Scenario 2: lists partners and products. */
 export async function browse({ client, terminal }: Demo) {
   terminal.step(2, "List products", "What partners offer at this moment, with prices, page by page.");
   const partners = await client.shown(
@@ -93,12 +93,12 @@ export async function browse({ client, terminal }: Demo) {
 
 type Choice = Awaited<ReturnType<typeof browse>>;
 
-/** Scenario 3: has the cart checked. */
+/** Scenario 3: checks the cart. */
 export async function check({ client, terminal }: Demo, { partner, offers }: Choice): Promise<string> {
   terminal.step(
     3,
     "Check",
-    "Prices come from the partner's catalogue, never from the customer, and hold for ten minutes.",
+    "Prices come from the partner's catalogue, never from the customer, and are valid for ten minutes.",
   );
   const body = {
     partner_id: partner.id,
@@ -120,9 +120,13 @@ export async function check({ client, terminal }: Demo, { partner, offers }: Cho
   return quote.check_id;
 }
 
-/** Scenario 4: orders. */
+/** Scenario 4: confirms the order. */
 export async function confirm({ client, terminal }: Demo, checkId: string) {
-  terminal.step(4, "Confirm", "The stock is held, the order stored, and the bank opens its checkout.");
+  terminal.step(
+    4,
+    "Confirm",
+    "The platform reserves the stock, stores the order, and opens a checkout at the bank.",
+  );
   const banks = await client.shown("GET /banks", client.api.GET("/banks"), ({ items }) =>
     items.map(({ title }) => title).join(", "),
   );
@@ -135,11 +139,11 @@ export async function confirm({ client, terminal }: Demo, checkId: string) {
   );
 }
 
-async function reached({ client, terminal }: Demo, orderId: string, ...states: string[]): Promise<Order> {
+async function untilState({ client, terminal }: Demo, orderId: string, ...states: string[]): Promise<Order> {
   const params = { path: { order_id: orderId } };
   const startMs = performance.now();
   let last = "";
-  const order = await until(
+  const order = await waitFor(
     () => `the state ${states[0]} (the order is ${last})`,
     async () => {
       const now = await answered(client.api.GET("/orders/{order_id}", { params }));
@@ -155,7 +159,7 @@ async function reached({ client, terminal }: Demo, orderId: string, ...states: s
 export async function pay(demo: Demo, orderId: string, checkoutUrl: string): Promise<void> {
   demo.terminal.step(5, "Pay", "The customer presses Pay on the bank's page; the bank calls back, signed.");
   await demo.client.submit(checkoutUrl, { action: "pay" }, "the checkout page, button Pay");
-  await reached(demo, orderId, "paid", "preparing", "ready", "delivering");
+  await untilState(demo, orderId, "paid", "preparing", "ready", "delivering");
 }
 
 /** Scenario 6: the partner's system accepts and prepares. */
@@ -163,18 +167,18 @@ export async function prepare(demo: Demo, orderId: string): Promise<void> {
   demo.terminal.step(
     6,
     "Ready",
-    "The partner's system was told, signed; it accepts, prepares and calls back.",
+    "The partner's system received a signed webhook. It accepts, prepares and calls back.",
   );
-  await reached(demo, orderId, "preparing", "ready", "delivering");
-  await reached(demo, orderId, "ready", "delivering");
+  await untilState(demo, orderId, "preparing", "ready", "delivering");
+  await untilState(demo, orderId, "ready", "delivering");
 }
 
-/** Scenario 7: a deliverer claims, and the customer's phone shows it. */
+/** Scenario 7: a deliverer claims the order, and the customer's phone shows a push. */
 export async function assign(demo: Demo, orderId: string, phone: string): Promise<void> {
   const { client, terminal } = demo;
-  terminal.step(7, "Assign", "A deliverer claims the order from the pool; the customer's phone is told.");
-  await reached(demo, orderId, "delivering");
-  const push = await until(
+  terminal.step(7, "Assign", "A deliverer claims the order from the pool; the customer's phone gets a push.");
+  await untilState(demo, orderId, "delivering");
+  const push = await waitFor(
     () => "the push",
     async () => {
       const pushes = await client.sandbox<{ title: string; body: string; data: Record<string, string> }[]>(
@@ -189,14 +193,14 @@ export async function assign(demo: Demo, orderId: string, phone: string): Promis
 /** Scenario 8: the ride and the handover. */
 export async function deliver(demo: Demo, orderId: string): Promise<void> {
   const { client, terminal } = demo;
-  terminal.step(8, "Deliver", "The courier rides; at the door the customer tells the PIN.");
+  terminal.step(8, "Deliver", "The courier rides. At the door the customer gives the PIN.");
   const order = await client.shown(
     `GET /orders/${orderId}`,
     client.api.GET("/orders/{order_id}", { params: { path: { order_id: orderId } } }),
     ({ pin }) => `only the customer sees the PIN ${pin}`,
   );
   const params = { path: { token: order.tracking_token ?? "" } };
-  await until(
+  await waitFor(
     () => "the courier's position",
     async () => (await answered(client.api.GET("/track/{token}", { params }))).position,
   );
@@ -207,18 +211,22 @@ export async function deliver(demo: Demo, orderId: string): Promise<void> {
       `anybody with this link sees: ${status}, at ${position?.latitude}, ${position?.longitude}`,
   );
   await client.post(`/courier/orders/${orderId}/pin`, { pin: order.pin }, "the courier has handed it over");
-  await reached(demo, orderId, "delivered");
+  await untilState(demo, orderId, "delivered");
 }
 
-/** What everybody was told, and what the order remembers. */
+/** Scenario 9: the notifications of the customer and the history of the order. */
 export async function lookBack(
   { client, terminal }: Demo,
   orderId: string,
   customerId: string,
 ): Promise<void> {
-  terminal.step(9, "Look back", "What the customer was told, by which way, and what the order remembers.");
+  terminal.step(
+    9,
+    "Look back",
+    "The notifications of the customer with their channels, and the history of the order.",
+  );
   const params = { query: { limit: 50 } };
-  await until(
+  await waitFor(
     () => "the last notification",
     async () => {
       const { items } = await answered(client.api.GET("/me/notifications", { params }));

@@ -3,7 +3,7 @@ const INDENT = "     ";
 
 const codes = { bold: 1, dim: 2, green: 32, red: 31, cyan: 36, yellow: 33 } as const;
 
-/** Writes the story of a demo; with colours on a terminal that wants them, as plain text anywhere else. */
+/** Prints the steps of a demo; in colour on a terminal that supports it, otherwise as plain text. */
 export function terminal(out: NodeJS.WriteStream = process.stdout) {
   const coloured = out.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== "dumb";
   const paint = (style: keyof typeof codes, text: string) =>
@@ -25,7 +25,7 @@ export function terminal(out: NodeJS.WriteStream = process.stdout) {
       line(`${paint("bold", head)}${paint("dim", seconds.padStart(WIDTH - head.length))}`);
       indented(what);
     },
-    /** Ids are shown by their ends, which differ. */
+    /** Prints a request. Shows only the last characters of ids. */
     request(method: string, path: string): void {
       line(`${INDENT}${paint("cyan", `-> ${method} ${shortIds(path)}`)}`);
     },

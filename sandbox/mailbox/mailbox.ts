@@ -26,7 +26,7 @@ export interface Mailbox {
   stop(): Promise<void>;
 }
 
-/** A mail server that delivers to one page instead of to people. Takes any free port where `smtpPort` is 0. */
+/** An SMTP server that shows all mails on one page. `smtpPort` 0 means a free port. */
 export async function startMailbox(options: {
   base: string;
   host: string;
@@ -36,10 +36,10 @@ export async function startMailbox(options: {
   const mails: ReceivedMail[] = [];
   let count = 0;
 
-  async function take(raw: Buffer, to: string[]): Promise<void> {
+  async function store(raw: Buffer, to: string[]): Promise<void> {
     const mail = await PostalMime.parse(raw);
     const messageId = mail.messageId ?? "";
-    // What mailboxes do with a mail that was handed over twice.
+    // A mailbox drops the second copy of a mail that was delivered twice.
     if (messageId && mails.some((known) => known.messageId === messageId)) return;
     count += 1;
     mails.unshift({
@@ -67,7 +67,7 @@ export async function startMailbox(options: {
       stream.on("data", (chunk: Buffer) => chunks.push(chunk));
       stream.on("end", () => {
         const to = session.envelope.rcptTo.map(({ address }) => address.toLowerCase());
-        take(Buffer.concat(chunks), to).then(
+        store(Buffer.concat(chunks), to).then(
           () => done(null),
           () => done(new Error("The mail cannot be read.")),
         );
@@ -102,7 +102,7 @@ export async function startMailbox(options: {
       }),
       [`GET ${base}`]: ({ query }) => page(listPage(base, addressedTo(query.get("to")))),
       [`GET ${base}/:id`]: ({ params }) => page(mailPage(base, one(params.id))),
-      // In a frame of its own, where nothing of it can run or load.
+      // Shown in a sandboxed frame: scripts cannot run and nothing is loaded.
       [`GET ${base}/:id/html`]: ({ params }) => ({
         headers: { "content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'" },
         html: { markup: one(params.id).html },

@@ -8,11 +8,11 @@ const FINAL = new Set([409, 410, 422]);
 const ORDERS_MAX = 500;
 const DELAY_MS = 60_000;
 
-/** A partner whose kitchen this system runs. */
+/** The kitchen of one partner. */
 export interface Kitchen {
   partnerId: string;
   title: string;
-  /** Signs in both directions: `whsec_<base64>`. */
+  /** Secret for the signatures in both directions: `whsec_<base64>`. */
   secret: string;
 }
 
@@ -23,7 +23,7 @@ interface Ticket {
   note: string;
   callbackUrl: string;
   state: "received" | "accepted" | "ready" | "rejected";
-  /** What could not be said. */
+  /** The callback that the platform did not accept, with its answer. */
   trouble?: string;
   at: string;
 }
@@ -37,17 +37,17 @@ interface PaidOrder {
 
 export interface PartnerSystem {
   routes: Routes;
-  /** Adds a kitchen, or gives it another secret. */
+  /** Adds a kitchen, or replaces its secret. */
   open(kitchen: Kitchen): void;
-  /** Where a partner's webhook goes, below the server's address. */
+  /** Path of a partner's webhook endpoint. */
   pathOf(partnerId: string): string;
   stop(): void;
 }
 
 /**
- * What a partner runs on their side: it takes signed orders, accepts them, and says after a while that they are
- * ready. A note with the word "reject" makes it decline, one with "delay" makes it ask for more time first.
- * @param preparationMs between accepting and being ready
+ * Simulates the systems of partners: receives signed orders, accepts them, and reports them ready after a while. With the
+ * word "reject" in the note it rejects the order, with "delay" it first reports a delay.
+ * @param preparationMs time between acceptance and readiness
  */
 export function partnerSystem({
   base,
@@ -70,8 +70,8 @@ export function partnerSystem({
     timers.add(timer.unref());
   }
 
-  /** Says something of an order until the platform has taken it. */
-  async function say(ticket: Ticket, type: string, more: object = {}, tries = 0): Promise<boolean> {
+  /** Sends a callback and retries until the platform accepts it. @returns whether the platform accepted it */
+  async function sendCallback(ticket: Ticket, type: string, more: object = {}, tries = 0): Promise<boolean> {
     const kitchen = kitchens.get(ticket.partnerId);
     if (!kitchen || stopped) return false;
     const id = `${ticket.orderId}.${type}`;
@@ -80,38 +80,41 @@ export function partnerSystem({
     const status = await post(ticket.callbackUrl, id, body, kitchen.secret);
     if (status >= 200 && status < 300) return true;
     const waitMs = WAITS_MS[tries];
-    // The order has moved on without us, or it is said for the last time.
+    // The platform refused the callback for good, or this was the last retry.
     if (FINAL.has(status) || waitMs === undefined) {
-      ticket.trouble = `${type} was answered ${status || "by nobody"}`;
+      ticket.trouble = `${type}: ${status ? `status ${status}` : "no answer"}`;
       return false;
     }
     return new Promise((resolve) => {
-      after(waitMs, () => resolve(say(ticket, type, more, tries + 1)));
+      after(waitMs, () => resolve(sendCallback(ticket, type, more, tries + 1)));
     });
   }
 
   async function prepare(ticket: Ticket): Promise<void> {
     if (/\breject/i.test(ticket.note)) {
-      if (await say(ticket, "order.rejected", { reason: "The note asked for it." }))
+      if (await sendCallback(ticket, "order.rejected", { reason: "The note asked for it." }))
         ticket.state = "rejected";
       return;
     }
     const readyAt = (inMs: number) => new Date(Date.now() + inMs).toISOString();
-    if (!(await say(ticket, "order.accepted", { ready_at: readyAt(preparationMs + 1_000) }))) return;
+    if (!(await sendCallback(ticket, "order.accepted", { ready_at: readyAt(preparationMs + 1_000) }))) return;
     ticket.state = "accepted";
     const delayed = /\bdelay/i.test(ticket.note);
     if (delayed) {
-      await say(ticket, "order.delayed", { ready_at: readyAt(DELAY_MS), reason: "The note asked for it." });
+      await sendCallback(ticket, "order.delayed", {
+        ready_at: readyAt(DELAY_MS),
+        reason: "The note asked for it.",
+      });
     }
     after(delayed ? DELAY_MS : preparationMs, async () => {
-      if (await say(ticket, "order.ready")) ticket.state = "ready";
+      if (await sendCallback(ticket, "order.ready")) ticket.state = "ready";
     });
   }
 
   function receive(partnerId: string, event: { type?: string; data?: unknown }): void {
     if (event.type !== "order.paid") return;
     const { order_id: orderId, lines, note = "", callback_url: callbackUrl } = event.data as PaidOrder;
-    // A webhook that comes again is the same order.
+    // A repeated webhook.
     if (tickets.has(orderId)) return;
     if (tickets.size >= ORDERS_MAX) tickets.delete(tickets.keys().next().value as string);
     const at = new Date().toISOString();
@@ -151,7 +154,7 @@ function verified(
   }
 }
 
-/** @returns the status, 0 without an answer */
+/** @returns the status; 0 without an answer */
 async function post(url: string, id: string, body: string, secret: string): Promise<number> {
   const at = new Date();
   try {

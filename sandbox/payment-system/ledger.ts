@@ -14,7 +14,7 @@ export interface Checkout {
   description: string;
   callbackUrl: string;
   returnUrl?: string;
-  /** Attempts of the customer that the bank declined. */
+  /** Number of the customer's attempts that were declined. */
   declined: number;
 }
 
@@ -34,29 +34,29 @@ export interface Refund {
   state: "completed";
 }
 
-interface Books {
+interface StoredLedger {
   checkouts: Checkout[];
   payments: Payment[];
   refunds: Refund[];
 }
 
 /**
- * The books of the payment system: who was to pay, who paid, what went back. In memory; with a file they survive
- * a restart, so that an order of yesterday can still be paid or refunded.
+ * The ledger of the payment system: checkouts, payments and refunds. In memory; a file preserves it across restarts, so that
+ * older orders can still be paid or refunded.
  */
-export function ledger(file?: string) {
-  const books = read(file);
-  const checkouts = new Map(books.checkouts.map((checkout) => [checkout.id, checkout]));
-  const byKey = new Map(books.checkouts.map((checkout) => [checkout.idempotencyKey, checkout]));
-  const payments = new Map(books.payments.map((payment) => [payment.id, payment]));
-  const refunds = new Map(books.refunds.map((refund) => [refund.id, refund]));
+export function openLedger(file?: string) {
+  const stored = read(file);
+  const checkouts = new Map(stored.checkouts.map((checkout) => [checkout.id, checkout]));
+  const byKey = new Map(stored.checkouts.map((checkout) => [checkout.idempotencyKey, checkout]));
+  const payments = new Map(stored.payments.map((payment) => [payment.id, payment]));
+  const refunds = new Map(stored.refunds.map((refund) => [refund.id, refund]));
   let saving: NodeJS.Timeout | undefined;
 
   const save = () => {
     clearTimeout(saving);
     saving = undefined;
     if (!file) return;
-    const all: Books = {
+    const all: StoredLedger = {
       checkouts: [...checkouts.values()],
       payments: [...payments.values()],
       refunds: [...refunds.values()],
@@ -67,7 +67,7 @@ export function ledger(file?: string) {
   const changed = () => {
     if (file) saving ??= setTimeout(save, SAVE_AFTER_MS).unref();
   };
-  const forgetOldest = () => {
+  const deleteOldest = () => {
     if (checkouts.size < CHECKOUTS_MAX) return;
     const [oldest] = checkouts.values();
     if (!oldest) return;
@@ -79,20 +79,20 @@ export function ledger(file?: string) {
     [...payments.values()].filter((payment) => payment.checkoutId === checkoutId);
 
   return {
-    /** @returns the one that was opened with this key before, whatever is asked now */
+    /** @returns the checkout that was opened with the same idempotency key before, if any */
     openCheckout(wanted: Omit<Checkout, "id" | "declined">): Checkout {
       const known = byKey.get(wanted.idempotencyKey);
       if (known) return known;
-      forgetOldest();
+      deleteOldest();
       const checkout = { ...wanted, id: randomUUID(), declined: 0 };
       checkouts.set(checkout.id, checkout);
       byKey.set(checkout.idempotencyKey, checkout);
       changed();
       return checkout;
     },
-    /** @throws WebError 404 */
     /** The newest first. */
     newestCheckouts: (limit: number): Checkout[] => [...checkouts.values()].slice(-limit).reverse(),
+    /** @throws WebError 404 */
     checkout(id: string | undefined): Checkout {
       const found = checkouts.get(id ?? "");
       if (!found) throw new WebError(404, "There is no such checkout.");
@@ -112,16 +112,16 @@ export function ledger(file?: string) {
       changed();
     },
     refund: (id: string) => refunds.get(id),
-    /** @throws WebError 404 for an unknown payment, 422 when more is wanted than is left of it */
-    giveBack({ id, paymentId, amountMinor }: Omit<Refund, "state">): {
+    /** @throws WebError 404 for an unknown payment, 422 when the amount exceeds the rest of the payment */
+    addRefund({ id, paymentId, amountMinor }: Omit<Refund, "state">): {
       refund: Refund;
       payment: Payment;
-      fresh: boolean;
+      isNew: boolean;
     } {
       const payment = payments.get(paymentId);
       if (!payment) throw new WebError(404, "There is no such payment.");
       const known = refunds.get(id);
-      if (known) return { refund: known, payment, fresh: false };
+      if (known) return { refund: known, payment, isNew: false };
       if (amountMinor > payment.amountMinor - payment.refundedMinor) {
         throw new WebError(422, "More than is left of the payment.");
       }
@@ -129,22 +129,22 @@ export function ledger(file?: string) {
       payment.refundedMinor += amountMinor;
       refunds.set(id, refund);
       changed();
-      return { refund, payment, fresh: true };
+      return { refund, payment, isNew: true };
     },
-    /** Writes what is not written yet. */
+    /** Writes pending changes to the file. */
     close(): void {
       if (saving) save();
     },
   };
 }
 
-export type Ledger = ReturnType<typeof ledger>;
+export type Ledger = ReturnType<typeof openLedger>;
 
-function read(file: string | undefined): Books {
+function read(file: string | undefined): StoredLedger {
   try {
-    if (file) return JSON.parse(readFileSync(file, "utf8")) as Books;
+    if (file) return JSON.parse(readFileSync(file, "utf8")) as StoredLedger;
   } catch {
-    // None yet, or torn by a power failure: the sandbox's money is not worth an error.
+    // No file yet, or a damaged one: start with an empty ledger.
   }
   return { checkouts: [], payments: [], refunds: [] };
 }

@@ -4,18 +4,18 @@ import { type Html, html, type WebAnswer } from "../web.ts";
 import type { Checkout, Payment } from "./ledger.ts";
 import type { Report } from "./reports.ts";
 
-const OF = "Sandbox Pay";
+const HEADER = "Sandbox Pay";
 
 export interface CheckoutView {
   base: string;
   checkout: Checkout;
   payments: readonly Payment[];
   reports: readonly Report[];
-  /** What was wrong with the form. */
+  /** Error in the submitted form. */
   problem?: string;
 }
 
-/** The page on which a customer pays, and reads afterwards what became of it. */
+/** The checkout page of a customer, which also shows the result. */
 export function checkoutPage(view: CheckoutView): WebAnswer {
   const { checkout, payments, reports, problem } = view;
   const { currency } = checkout;
@@ -24,7 +24,7 @@ export function checkoutPage(view: CheckoutView): WebAnswer {
   const waiting = reports.some(({ state }) => state === "waiting");
   return page({
     title: openMinor > 0 ? `Pay ${amountText(openMinor, currency)}` : "Paid",
-    of: OF,
+    of: HEADER,
     narrow: true,
     status: problem ? 422 : 200,
     ...(waiting && { refreshSeconds: 2 }),
@@ -38,18 +38,18 @@ ${problem ? html`<p class="card notice warn" role="alert">${problem}</p>` : ""}
 ${statusOf(view)}
 ${openMinor > 0 ? form(view, openMinor) : ""}
 ${checkout.returnUrl ? html`<p><a href="${checkout.returnUrl}">Back to the shop</a></p>` : ""}
-${told(view)}`,
+${reportsTable(view)}`,
   });
 }
 
-/** All that customers were sent here to pay, with the way to each page. */
+/** The list of all checkouts with a link to each. */
 export function checkoutsPage(
   base: string,
   found: readonly { checkout: Checkout; payments: readonly Payment[] }[],
 ): WebAnswer {
   return page({
     title: "Checkouts",
-    of: OF,
+    of: HEADER,
     home: "/",
     body: html`<h1>Checkouts</h1>
 <p class="quiet">Newest first. Open one to pay it, decline it or pay too little, and to see what the shop was told.</p>
@@ -104,7 +104,7 @@ function form({ base, checkout }: CheckoutView, openMinor: number): Html {
 </form></details>`;
 }
 
-function told({ base, checkout, reports }: CheckoutView): Html {
+function reportsTable({ base, checkout, reports }: CheckoutView): Html {
   if (reports.length === 0) return html``;
   return html`<h2>What the shop was told</h2>
 <table><thead><tr><th>Event</th><th>Answer</th><th><span class="quiet">Again</span></th></tr></thead><tbody>

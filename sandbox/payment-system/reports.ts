@@ -12,16 +12,16 @@ export interface Report {
   checkoutId: string;
   type: string;
   tries: number;
-  /** What was answered last; absent while nothing was. */
+  /** Status of the last answer; absent without an answer. */
   status?: number;
   state: "waiting" | "accepted" | "given up";
 }
 
 /**
- * Tells merchants what happened, signed by Standard Webhooks, again and again until they answer 2xx. It carries
- * no trace context: a bank knows nothing of its merchants' traces.
+ * Sends signed reports (Standard Webhooks) to merchants and retries until they answer 2xx. The reports carry no trace
+ * context, as with a real bank.
  */
-export function reports(secret: string) {
+export function reportSender(secret: string) {
   const webhook = new Webhook(secret);
   const sent: Report[] = [];
   const timers = new Set<NodeJS.Timeout>();
@@ -55,10 +55,10 @@ export function reports(secret: string) {
     }
     const waitMs = WAITS_MS[report.tries - 1];
     if (waitMs === undefined) report.state = "given up";
-    else later(report, waitMs);
+    else retryLater(report, waitMs);
   }
 
-  function later(report: Report, waitMs: number): void {
+  function retryLater(report: Report, waitMs: number): void {
     if (stopping.signal.aborted) return;
     const timer = setTimeout(() => {
       timers.delete(timer);
@@ -68,7 +68,7 @@ export function reports(secret: string) {
   }
 
   return {
-    /** Sends the first try now and does not wait for it. */
+    /** Starts the first attempt and does not wait for it. */
     send(to: { url: string; checkoutId: string }, type: string, data: object): void {
       const id = `evt_${randomUUID()}`;
       const report: Report = {
@@ -83,7 +83,7 @@ export function reports(secret: string) {
       if (sent.length > REPORTS_MAX) sent.shift();
       void post(report);
     },
-    /** The very same report once more, as networks do. */
+    /** Sends the same report again, as a duplicate in the network. */
     repeat(id: string): void {
       const report = sent.find((one) => one.id === id);
       if (report) void post({ ...report });
@@ -96,4 +96,4 @@ export function reports(secret: string) {
   };
 }
 
-export type Reports = ReturnType<typeof reports>;
+export type Reports = ReturnType<typeof reportSender>;

@@ -1,41 +1,41 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { isCurrency, minorUnitDigits } from "../../lib/money.ts";
 import { jsonOf, type Routes, serve, type WebAnswer, WebError, type WebRequest } from "../web.ts";
-import { type Checkout, type Ledger, ledger, type Payment } from "./ledger.ts";
+import { type Checkout, type Ledger, openLedger, type Payment } from "./ledger.ts";
 import { checkoutPage, checkoutsPage } from "./pages.ts";
-import { type Reports, reports } from "./reports.ts";
+import { type Reports, reportSender } from "./reports.ts";
 
 const TEXT_MAX = 200;
 const CHECKOUTS_SHOWN = 50;
 const URL_MAX = 2_048;
 
 export interface PaymentSystemOptions {
-  /** The path under which it is served. */
+  /** Base path of the routes. */
   base: string;
-  /** `http://host:port`, asked when a page's address is told. */
+  /** Returns the own URL, `http://host:port`. */
   publicUrl: () => string;
-  /** What merchants prove themselves by. */
+  /** API key of the merchants. */
   apiKey: string;
-  /** What it signs its reports by: `whsec_<base64>`. */
+  /** Secret for the signatures of reports: `whsec_<base64>`. */
   webhookSecret: string;
-  /** Where its books are kept; absent: in memory. */
+  /** File of the ledger. Default: in memory only. */
   file?: string;
 }
 
 /**
- * A bank of the sandbox: an API for merchants, a page for their customers, and signed reports. It plays a
- * stranger's part and knows of Waybill only what any merchant would tell it.
+ * Simulates a bank: an API for merchants, checkout pages for their customers, and signed reports. It uses nothing of Waybill
+ * except what a merchant sends.
  */
 export function paymentSystem(options: PaymentSystemOptions): { routes: Routes; stop(): void } {
   const { base, publicUrl } = options;
-  const books = ledger(options.file);
-  const outgoing = reports(options.webhookSecret);
+  const ledger = openLedger(options.file);
+  const reports = reportSender(options.webhookSecret);
   const view = (checkout: Checkout, problem?: string) =>
     checkoutPage({
       base,
       checkout,
-      payments: books.paymentsOf(checkout.id),
-      reports: outgoing.of(checkout.id),
+      payments: ledger.paymentsOf(checkout.id),
+      reports: reports.of(checkout.id),
       ...(problem && { problem }),
     });
   const guarded = (handler: (request: WebRequest) => WebAnswer) => (request: WebRequest) => {
@@ -47,12 +47,12 @@ export function paymentSystem(options: PaymentSystemOptions): { routes: Routes; 
 
   return {
     stop() {
-      outgoing.stop();
-      books.close();
+      reports.stop();
+      ledger.close();
     },
     routes: {
       [`POST ${base}/checkouts`]: guarded((request) => {
-        const checkout = books.openCheckout(wantedCheckout(request));
+        const checkout = ledger.openCheckout(checkoutRequest(request));
         return {
           status: 201,
           json: { id: checkout.id, url: `${publicUrl()}${base}/checkout/${checkout.id}` },
@@ -61,18 +61,19 @@ export function paymentSystem(options: PaymentSystemOptions): { routes: Routes; 
       [`POST ${base}/refunds`]: guarded((request) => {
         const body = jsonOf(request);
         const wanted = { id: text(body, "id"), paymentId: text(body, "payment_id"), ...amount(body) };
-        const { refund, payment, fresh } = books.giveBack(wanted);
-        if (fresh) tell(outgoing, books.checkout(payment.checkoutId), "refund.completed", payment, refund);
+        const { refund, payment, isNew } = ledger.addRefund(wanted);
+        if (isNew)
+          sendReport(reports, ledger.checkout(payment.checkoutId), "refund.completed", payment, refund);
         return { status: 201, json: { id: refund.id, state: refund.state } };
       }),
       [`GET ${base}/refunds/:id`]: guarded(({ params }) => {
-        const refund = books.refund(params.id ?? "");
+        const refund = ledger.refund(params.id ?? "");
         if (!refund) throw new WebError(404, "There is no such refund.");
         return { json: { id: refund.id, state: refund.state } };
       }),
       [`GET ${base}/payments`]: guarded(({ query }) => ({
         json: {
-          items: books
+          items: ledger
             .paymentsOfOrder(query.get("order_id") ?? "")
             .map(({ id, amountMinor, currency, refundedMinor }) => ({
               payment_id: id,
@@ -85,21 +86,21 @@ export function paymentSystem(options: PaymentSystemOptions): { routes: Routes; 
       [`GET ${base}`]: () =>
         checkoutsPage(
           base,
-          books
+          ledger
             .newestCheckouts(CHECKOUTS_SHOWN)
-            .map((checkout) => ({ checkout, payments: books.paymentsOf(checkout.id) })),
+            .map((checkout) => ({ checkout, payments: ledger.paymentsOf(checkout.id) })),
         ),
-      [`GET ${base}/checkout/:id`]: ({ params }) => view(books.checkout(params.id)),
+      [`GET ${base}/checkout/:id`]: ({ params }) => view(ledger.checkout(params.id)),
       [`POST ${base}/checkout/:id`]: ({ params, body }) => {
-        const checkout = books.checkout(params.id);
-        const problem = act(books, outgoing, checkout, new URLSearchParams(body));
+        const checkout = ledger.checkout(params.id);
+        const problem = applyAction(ledger, reports, checkout, new URLSearchParams(body));
         return problem ? view(checkout, problem) : { location: `${base}/checkout/${checkout.id}` };
       },
     },
   };
 }
 
-/** The payment system as a program of its own. */
+/** Starts the payment system with its own HTTP server. */
 export async function startPaymentSystem(
   options: Omit<PaymentSystemOptions, "base" | "publicUrl"> & { host: string; port: number },
 ) {
@@ -116,20 +117,20 @@ export async function startPaymentSystem(
   };
 }
 
-/** Does what the customer's button says. @returns what is wrong with the form */
-function act(
-  books: Ledger,
-  outgoing: Reports,
+/** Applies the action of the submitted form. @returns the error in the form, if any */
+function applyAction(
+  ledger: Ledger,
+  reports: Reports,
   checkout: Checkout,
   form: URLSearchParams,
 ): string | undefined {
-  const paidMinor = books.paymentsOf(checkout.id).reduce((sum, { amountMinor }) => sum + amountMinor, 0);
+  const paidMinor = ledger.paymentsOf(checkout.id).reduce((sum, { amountMinor }) => sum + amountMinor, 0);
   const openMinor = checkout.amountMinor - paidMinor;
   const pay = (amountMinor: number) =>
-    tell(outgoing, checkout, "payment.succeeded", books.pay(checkout, amountMinor));
+    sendReport(reports, checkout, "payment.succeeded", ledger.pay(checkout, amountMinor));
   switch (form.get("action")) {
     case "pay":
-      // A second click on the button of a page that is out of date pays nothing more.
+      // A second click on an outdated page must not pay again.
       if (openMinor > 0) pay(openMinor);
       return undefined;
     case "pay_twice":
@@ -144,28 +145,28 @@ function act(
       return undefined;
     }
     case "decline":
-      books.decline(checkout);
-      tell(outgoing, checkout, "payment.failed", {
+      ledger.decline(checkout);
+      sendReport(reports, checkout, "payment.failed", {
         id: `declined-${checkout.id}-${checkout.declined}`,
         amountMinor: Math.max(1, openMinor),
       });
       return undefined;
     case "repeat":
-      outgoing.repeat(form.get("event") ?? "");
+      reports.repeat(form.get("event") ?? "");
       return undefined;
     default:
       return "Choose one of the buttons.";
   }
 }
 
-function tell(
-  outgoing: Reports,
+function sendReport(
+  reports: Reports,
   { id: checkoutId, orderId, currency, callbackUrl: url }: Checkout,
   type: string,
   payment: Pick<Payment, "id" | "amountMinor">,
   refund?: { id: string; amountMinor: number },
 ): void {
-  outgoing.send({ url, checkoutId }, type, {
+  reports.send({ url, checkoutId }, type, {
     payment_id: payment.id,
     order_id: orderId,
     amount_minor: refund?.amountMinor ?? payment.amountMinor,
@@ -174,7 +175,7 @@ function tell(
   });
 }
 
-function wantedCheckout(request: WebRequest): Omit<Checkout, "id" | "declined"> {
+function checkoutRequest(request: WebRequest): Omit<Checkout, "id" | "declined"> {
   const body = jsonOf(request);
   const key = request.headers["idempotency-key"];
   if (typeof key !== "string" || !key) throw new WebError(400, "Idempotency-Key is missing.");
@@ -216,7 +217,7 @@ function amount(body: Record<string, unknown>): { amountMinor: number } {
   return { amountMinor: value as number };
 }
 
-/** What a person typed, in minor units; undefined when it is no amount above nothing. */
+/** Parses a typed amount into minor units; undefined when it is not a positive amount. */
 function minorOf(typed: string, currency: string): number | undefined {
   const digits = minorUnitDigits(currency);
   const match = /^(\d{1,9})(?:[.,](\d{1,4}))?$/.exec(typed.trim());

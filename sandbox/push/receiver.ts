@@ -10,18 +10,18 @@ export interface ReceivedPush {
   data: Record<string, string>;
   collapseId: string;
   at: string;
-  /** How often the same push came; it is shown once. */
+  /** How often the same push arrived. It is shown once. */
   times: number;
 }
 
 /**
- * Stands in for a push provider and for the phones behind it. A token decides by its beginning what happens to
- * its pushes: `unregistered-`, `refuse-`, `broken-` and `hang-`; every other token is a phone that shows them.
+ * Simulates a push provider and its phones. The prefix of a token selects the result of its pushes: `unregistered-`,
+ * `refuse-`, `broken-` or `hang-`. With any other token the phone shows them.
  */
 export function pushReceiver(base: string): { routes: Routes; pushes(): ReceivedPush[] } {
   const shown = new Map<string, ReceivedPush>();
 
-  function take(push: Omit<ReceivedPush, "at" | "times">): void {
+  function show(push: Omit<ReceivedPush, "at" | "times">): void {
     const known = shown.get(push.collapseId);
     if (known) {
       known.times += 1;
@@ -43,7 +43,7 @@ export function pushReceiver(base: string): { routes: Routes; pushes(): Received
         const phone = String(token);
         if (phone.startsWith("unregistered-")) return { status: 404, json: { error: "unregistered" } };
         if (phone.startsWith("refuse-")) return { status: 400, json: { error: "refused" } };
-        take({
+        show({
           token: phone,
           title: String(title),
           body: String(body),

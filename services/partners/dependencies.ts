@@ -8,28 +8,28 @@ import type { GuardOptions } from "../../lib/net/guarded-request.ts";
 import type { Outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 
-/** Where an order is now, as Orders says; undefined: there is no such order. @throws Error when Orders cannot say */
+/** Reads the present state of an order from Orders; undefined for an unknown order. @throws Error when Orders is not reachable */
 export type OrderState = (orderId: string) => Promise<Result<"orders.state">["state"]>;
 
-/** What the handlers of this service work with. */
+/** Dependencies of the actions and workers of this service. */
 export interface PartnersDependencies {
   postgres: Postgres;
   outbox: Pick<Outbox, "add">;
   clock: Clock;
-  /** How many connections to the database the orders from one partner take. */
+  /** Limits the database connections that the orders of one partner use at once. */
   perPartner: KeyedLimit;
-  /** Which URLs of partners may be called. */
+  /** Rules for the URLs of partners that the platform may call. */
   guard: GuardOptions;
 }
 
-export interface EndpointDeps extends PartnersDependencies {
+export interface EndpointDependencies extends PartnersDependencies {
   keys: EncryptionKeys;
 }
 
 export interface Sender {
   readonly mixin: Partial<ServiceSchema>;
-  /** Looks for tries that are due, once the transaction that makes them has committed. */
+  /** Starts a pass over the due attempts once the transaction that adds them has committed. */
   wakeAfter(trx: Knex.Transaction): void;
-  /** That all places have been taken for too long; undefined while they have not. */
+  /** Describes the saturation when all slots have been in use for too long; otherwise undefined. */
   saturated(): string | undefined;
 }

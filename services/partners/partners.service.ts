@@ -31,12 +31,12 @@ import { partnerRetentions } from "./workers/retention.ts";
 import { reindexProducts } from "./workers/search-reindex.ts";
 import { type SenderOptions, webhookSender } from "./workers/webhook-sender.ts";
 
-/** Stock moves without an announcement; a list may show it this much later, and 5 s more where a gateway keeps it. */
+/** No message reports a change of stock. A cached list may show it this much later; a gateway's cache adds 5 s. */
 const FRONT_PAGE_TTL_SECONDS = 25;
 const SWEEP_INTERVAL_MS = 30_000;
-/** A release before this one may still write words by its rules, until the last of its processes has gone. */
+/** During an update, processes of an earlier release may still write search words of an earlier version. */
 const REINDEX_INTERVAL_MS = 60_000;
-/** The part of the connections to the database that orders from one partner may take: one of its products may be hot. */
+/** Limits how many database connections the orders of one partner use, so that a popular product does not block others. */
 const PARTNER_SHARE = 0.4;
 const ORDERS_TIMEOUT_MS = 700;
 
@@ -44,15 +44,15 @@ export interface PartnersServiceDeps {
   config: Settings;
   messageBus: MessageBus;
   clock?: Clock;
-  /** How the addresses of partners' systems are found. */
+  /** Resolves the host names of partners' systems. Default: DNS. */
   resolve?: GuardOptions["resolve"];
-  /** How webhooks are sent. */
+  /** Limits and schedule of webhook attempts. Default: those of the webhook sender. */
   webhooks?: Pick<SenderOptions, "limits" | "schedule">;
-  /** How often reservations are swept, and how long after their end they are left to an order still to come. */
+  /** Interval of the reservation sweep, and how long after its expiry a reservation still waits for its order. */
   sweep?: { intervalMs: number; graceMs: number };
 }
 
-/** Partners with their catalogue and stock, what they are told of orders, and what they say. */
+/** The service of partners: catalogue, stock, webhooks to their systems, and callbacks from their systems. */
 export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
   const { config, messageBus, clock = systemClock, webhooks = {} } = deps;
   const sweep = deps.sweep ?? { intervalMs: SWEEP_INTERVAL_MS, graceMs: SWEEP_GRACE_MS };
@@ -70,7 +70,7 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
     atOnce: Math.max(1, Math.floor(config.POSTGRES_POOL * PARTNER_SHARE)),
     waitMs: config.POSTGRES_ACQUIRE_TIMEOUT_MS,
   });
-  const work = { postgres: db, outbox: tellingCaches(out, frontPage), clock, perPartner, guard, keys };
+  const work = { postgres: db, outbox: invalidatingOutbox(out, frontPage), clock, perPartner, guard, keys };
   let broker: ServiceBroker | undefined;
   const orderState: OrderState = async (orderId) => {
     if (!broker) throw new Error("the service has not started");
@@ -82,7 +82,7 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
     handlers: orderHandlers({ outbox: out, orderState, sender, publicUrl: config.PUBLIC_URL }),
   });
   const sweeper = timer({
-    name: "sweeping reservations",
+    name: "reservation sweep",
     intervalMs: sweep.intervalMs,
     run: (stopping) => sweepReservations({ ...work, orderState }, sweep.graceMs, stopping),
   });
@@ -91,13 +91,13 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
     retentions: partnerRetentions(config.KEEP_DEAD_LETTERS_DAYS),
   });
   const reindexer = timer({
-    name: "making the search words of products anew",
+    name: "search reindex",
     intervalMs: REINDEX_INTERVAL_MS,
     run: (stopping) => reindexProducts(work, stopping),
   });
 
   const webhooksByState = {
-    about: "Calls to partners' systems that wait for their time, and those that nobody accepted.",
+    about: "Webhooks to partners' systems: pending attempts, and dead letters.",
     label: "state",
     read: () => countWebhooks(db.db),
   };
@@ -161,7 +161,7 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
       }),
 
       check: implement("partners.check", (ctx) => check(work, ctx)),
-      // For Orders, which acts for its customer or for a deadline: never published by the gateway.
+      // Only Orders calls these, for a customer or for a deadline. The gateway does not publish them.
       reserve: implement("partners.reserve", (ctx) => reserve(work, ctx.params), { visibility: "public" }),
       release: implement(
         "partners.release",
@@ -201,8 +201,8 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
   };
 }
 
-/** Whatever the catalogue announces is a change that the cached pages do not show. */
-function tellingCaches(out: Outbox, cached: Caching): Pick<Outbox, "add"> {
+/** An outbox that also invalidates the cached pages once a transaction with a catalogue message has committed. */
+function invalidatingOutbox(out: Outbox, cached: Caching): Pick<Outbox, "add"> {
   return {
     async add(trx, messages) {
       await out.add(trx, messages);

@@ -12,7 +12,7 @@ import { sandboxPush } from "../../providers/push/sandbox.ts";
 import { webPush } from "../../providers/push/webpush.ts";
 import { StorageError } from "../../providers/storage/port.ts";
 import { s3Storage } from "../../providers/storage/s3.ts";
-import { sealSecret } from "../../services/partners/store/webhook-secrets.ts";
+import { encryptSecret } from "../../services/partners/store/webhook-secrets.ts";
 import { newSecret } from "../../services/partners/store/webhook-signature.ts";
 import { attemptDelivery } from "../../services/partners/workers/webhook-attempt.ts";
 import { apnsSettings } from "../support/apns-server.ts";
@@ -79,7 +79,7 @@ describe("beside servers that break every phase of an answer by HTTP", () => {
         {
           ...{ id: newId(), leaseId: newId(), webhookMessageId: newId(), partnerId, attempt: 1, ...fresh },
           ...{ messageId: newId(), type: "order.paid", urgency: "preparation" as const, body: "{}" },
-          ...{ apiUrl, webhookEnabled: true, webhookSecret: sealSecret(newSecret(), keys, partnerId) },
+          ...{ apiUrl, webhookEnabled: true, webhookSecret: encryptSecret(newSecret(), keys, partnerId) },
         },
         { keys, guard: { allowLoopback: true }, timeoutMs: LIMIT_MS, signal: new AbortController().signal },
         Date.now(),
@@ -106,7 +106,7 @@ describe("beside servers that break every phase of an answer by HTTP", () => {
         {
           ...{ id: newId(), leaseId: newId(), webhookMessageId: newId(), attempt: 1, messageId: newId() },
           ...{ type: "order.paid", urgency: "preparation" as const, body: "{}", ...claimed },
-          webhookSecret: sealSecret(newSecret(), keys, partnerId),
+          webhookSecret: encryptSecret(newSecret(), keys, partnerId),
         },
         { keys, guard: { allowLoopback: true }, timeoutMs: 60_000, signal: stopping },
         Date.now(),

@@ -3,7 +3,7 @@ import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
 import { rows } from "../../lib/sql/database.ts";
 import { down, up } from "../../migrations/partners/0061_own_products.ts";
-import { giveStockBack } from "../../services/partners/store/reservations.repository.ts";
+import { returnStock } from "../../services/partners/store/reservations.repository.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 
 const PARTNERS = 4;
@@ -106,7 +106,7 @@ describe("the migration of products that partners share", () => {
     expect(await offersOf(lonely)).toMatchObject([{ ownerPartnerId: second, productId: lonely }]);
     expect(await offersOf(own)).toMatchObject([{ ownerPartnerId: owner, productId: own }]);
 
-    for (const orderId of [orderOfOwner, orderOfSecond]) await giveStockBack(db, orderId);
+    for (const orderId of [orderOfOwner, orderOfSecond]) await returnStock(db, orderId);
     expect((await offersOf(shared)).map(({ stock }) => stock)).toEqual([13, 13, 10, 10]);
   });
 
@@ -134,7 +134,7 @@ describe("the migration of products that partners share", () => {
     const backOnSale = [...orders.keys()].map((orderId) =>
       db.transaction(async (trx) => {
         await trx.raw("SELECT 1 FROM stock_reservations WHERE order_id = ? FOR UPDATE", [orderId]);
-        await giveStockBack(trx, orderId);
+        await returnStock(trx, orderId);
       }),
     );
     await Promise.all([up(db), ...backOnSale]);

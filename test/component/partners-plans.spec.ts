@@ -6,11 +6,11 @@ import { searchQuery } from "../../services/partners/domain/search-words.ts";
 import { listOffers, type OfferFilter } from "../../services/partners/store/offers.repository.ts";
 import {
   findOwnProduct,
-  lockProductsWithOldWords,
+  lockProductsWithOutdatedWords,
 } from "../../services/partners/store/products.repository.ts";
-import { giveStockBack, takeStock } from "../../services/partners/store/reservations.repository.ts";
+import { returnStock, takeStock } from "../../services/partners/store/reservations.repository.ts";
 import { listDeliveries } from "../../services/partners/store/webhook-deliveries.repository.ts";
-import { claimTries } from "../../services/partners/store/webhook-queue.repository.ts";
+import { claimAttempts } from "../../services/partners/store/webhook-queue.repository.ts";
 import { explain } from "../support/explain.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 
@@ -130,7 +130,7 @@ describe.each(["stale", "fresh"])("at 100,000 products, with %s statistics", (st
     );
     expect(scanned.filter((table) => table !== "partners")).toEqual([]);
     expect(pages).toBeLessThan(100);
-    const back = await explain(db, (explaining) => giveStockBack(explaining, wanted.orderId));
+    const back = await explain(db, (explaining) => returnStock(explaining, wanted.orderId));
     expect(back.pages).toBeLessThan(50);
   });
 
@@ -144,7 +144,9 @@ describe.each(["stale", "fresh"])("at 100,000 products, with %s statistics", (st
   });
 
   it("making the words of products anew costs its batch", async () => {
-    const { pages, scanned } = await explain(db, (explaining) => lockProductsWithOldWords(explaining, 200));
+    const { pages, scanned } = await explain(db, (explaining) =>
+      lockProductsWithOutdatedWords(explaining, 200),
+    );
     expect(scanned).toEqual([]);
     expect(pages).toBeLessThan(1_500);
   });
@@ -152,7 +154,7 @@ describe.each(["stale", "fresh"])("at 100,000 products, with %s statistics", (st
   it("claiming webhooks beside a queue of 20,000 costs what it claims", async () => {
     const claim = { leaseId: newId(), leaseMs: 1_000, perPartner: 4, limit: 200, furtherLimit: 100 };
     const { pages, scanned } = await explain(db, (explaining) =>
-      claimTries(explaining as unknown as Knex.Transaction, claim),
+      claimAttempts(explaining as unknown as Knex.Transaction, claim),
     );
     expect(scanned.filter((table) => table !== "partners")).toEqual([]);
     expect(pages).toBeLessThan(500);

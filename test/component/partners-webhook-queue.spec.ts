@@ -8,10 +8,10 @@ import {
   stopPreparation,
 } from "../../services/partners/store/webhook-deliveries.repository.ts";
 import {
-  type ClaimedTry,
-  claimTries,
-  endTry,
-  insertNextTry,
+  type ClaimedAttempt,
+  claimAttempts,
+  endAttempt,
+  insertNextAttempt,
 } from "../../services/partners/store/webhook-queue.repository.ts";
 import { eventually } from "../support/eventually.ts";
 import { samplePartner } from "../support/partners.ts";
@@ -45,9 +45,9 @@ async function due(count: number): Promise<{ partnerId: string; orderIds: string
   return { partnerId, orderIds };
 }
 
-const claim = (perPartner: number, limit = 100, furtherLimit = limit): Promise<ClaimedTry[]> =>
+const claim = (perPartner: number, limit = 100, furtherLimit = limit): Promise<ClaimedAttempt[]> =>
   db.transaction((trx) =>
-    claimTries(trx, { leaseId: newId(), leaseMs: 60_000, perPartner, limit, furtherLimit }),
+    claimAttempts(trx, { leaseId: newId(), leaseMs: 60_000, perPartner, limit, furtherLimit }),
   );
 
 async function statesOf(orderId: string): Promise<string[]> {
@@ -71,7 +71,7 @@ describe("the queue of webhooks", () => {
     );
     expect(taken).toEqual([3, 2, 3]);
     expect(await claim(3)).toEqual([]);
-    await endTry(db, claimed[0] as ClaimedTry, failed);
+    await endAttempt(db, claimed[0] as ClaimedAttempt, failed);
     expect(await claim(3)).toMatchObject([{ partnerId: claimed[0]?.partnerId }]);
   });
 
@@ -105,8 +105,8 @@ describe("the queue of webhooks", () => {
     await db.raw("UPDATE webhook_deliveries SET due_at = now()");
     const [second] = await claim(1);
     expect(second).toMatchObject({ id: first?.id, attempt: 1 });
-    expect(await endTry(db, first as ClaimedTry, { ...failed, state: "accepted" })).toBeUndefined();
-    expect(await endTry(db, second as ClaimedTry, failed)).toBe("failed");
+    expect(await endAttempt(db, first as ClaimedAttempt, { ...failed, state: "accepted" })).toBeUndefined();
+    expect(await endAttempt(db, second as ClaimedAttempt, failed)).toBe("failed");
     expect(await statesOf(orderIds[0] as string)).toEqual(["failed"]);
   });
 
@@ -115,7 +115,7 @@ describe("the queue of webhooks", () => {
     const orderId = orderIds[0] as string;
     const [claimed] = await claim(1);
     const ending = await db.transaction();
-    expect(await endTry(ending, claimed as ClaimedTry, failed)).toBe("failed");
+    expect(await endAttempt(ending, claimed as ClaimedAttempt, failed)).toBe("failed");
     const stopping = db.transaction((trx) => stopPreparation(trx, orderId));
     await eventually(async () => {
       const waiting = await rows(
@@ -124,7 +124,7 @@ describe("the queue of webhooks", () => {
       );
       expect(waiting).toHaveLength(1);
     });
-    await insertNextTry(ending, claimed as ClaimedTry, newId(), 0);
+    await insertNextAttempt(ending, claimed as ClaimedAttempt, newId(), 0);
     await ending.commit();
     await stopping;
     expect(await statesOf(orderId)).toEqual(["failed", "stopped"]);
@@ -137,7 +137,7 @@ describe("the queue of webhooks", () => {
       const orderId = orderIds[0] as string;
       const [claimed] = await claim(1);
       await stopPreparation(db, orderId);
-      const ended = await endTry(db, claimed as ClaimedTry, { ...failed, state });
+      const ended = await endAttempt(db, claimed as ClaimedAttempt, { ...failed, state });
       expect(ended).toBe(state === "accepted" ? "accepted" : "stopped");
       expect(await claim(1)).toEqual([]);
     },

@@ -3,7 +3,7 @@ import type { WebhookDelivery } from "../../contracts/partners.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import { readGauges } from "../../mixins/health/health.mixin.ts";
-import type { FailedTry } from "../../services/partners/domain/webhook-schedule.ts";
+import type { FailedAttempt } from "../../services/partners/domain/webhook-schedule.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   deliveriesOf,
@@ -16,7 +16,7 @@ import {
 import type { Behaviour } from "../support/partner-system.ts";
 import { lineOf, orderOf, type PartnersHarness, reservationOf, startPartners } from "../support/partners.ts";
 
-const failures: FailedTry[] = [];
+const failures: FailedAttempt[] = [];
 
 let shop: PartnersHarness;
 beforeAll(async () => {

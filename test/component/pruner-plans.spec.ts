@@ -31,8 +31,8 @@ import {
 } from "../../services/orders/store/reconciliation.repository.ts";
 import { orderRetentions } from "../../services/orders/workers/retention.ts";
 import { deadWebhooks } from "../../services/partners/actions/dead-letters.ts";
-import { forgottenReservation } from "../../services/partners/store/reservations.repository.ts";
-import { claimTries } from "../../services/partners/store/webhook-queue.repository.ts";
+import { findOrphanedReservation } from "../../services/partners/store/reservations.repository.ts";
+import { claimAttempts } from "../../services/partners/store/webhook-queue.repository.ts";
 import { partnerRetentions } from "../../services/partners/workers/retention.ts";
 import { LOAD_TIMEOUT_MS, PLAN_ROWS, type PlanBench, planBench } from "../support/plans.ts";
 
@@ -75,8 +75,8 @@ const sweeps: Record<string, [name: string, work: (db: Db) => Promise<unknown>][
     ["overdue questions", (db) => countOverduePolls(db, 1)],
   ],
   partners: [
-    ["forgotten reservations", (db) => forgottenReservation(db, 0, [])],
-    ["calls to be made", (db) => claimTries(db as Knex.Transaction, CLAIM)],
+    ["forgotten reservations", (db) => findOrphanedReservation(db, 0, [])],
+    ["calls to be made", (db) => claimAttempts(db as Knex.Transaction, CLAIM)],
   ],
   notifications: [["what is held and due", (db) => takeDue(db, isoTime(Date.now()), BATCH)]],
 };

@@ -1,7 +1,7 @@
 import { expect } from "@jest/globals";
 import type { WebhookDelivery } from "../../contracts/partners.ts";
 import { newId } from "../../lib/ids.ts";
-import type { FailedTry } from "../../services/partners/domain/webhook-schedule.ts";
+import type { FailedAttempt } from "../../services/partners/domain/webhook-schedule.ts";
 import { eventually } from "./eventually.ts";
 import { type Behaviour, startPartnerSystem } from "./partner-system.ts";
 import { lineOf, orderOf, type PartnersHarness, reservationOf } from "./partners.ts";
@@ -10,10 +10,10 @@ export const TRIES = 10;
 export const TIMEOUT_MS = 250;
 
 /** Ten tries without waits; what each was asked with stands in `failures`. */
-export function quickWebhooks(failures: FailedTry[] = []) {
+export function quickWebhooks(failures: FailedAttempt[] = []) {
   return {
     limits: { timeoutMs: TIMEOUT_MS, sweepMs: 20, perPartner: 2, drainMs: 50 },
-    schedule: (failed: FailedTry) => {
+    schedule: (failed: FailedAttempt) => {
       failures.push(failed);
       return failed.urgency === "test" || failed.attempt >= TRIES ? undefined : 1;
     },

@@ -1,8 +1,12 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
 import type { OrderStatus } from "../../contracts/orders.ts";
-import { quoteOf, type StockedOffer, type Wish } from "../../services/partners/domain/quote.ts";
-import { afterOrderNews, quoteDifferences, type Reservation } from "../../services/partners/domain/stock.ts";
+import { quoteOf, type RequestedLine, type StockedOffer } from "../../services/partners/domain/quote.ts";
+import {
+  quoteDifferences,
+  type Reservation,
+  reservationAfter,
+} from "../../services/partners/domain/stock.ts";
 
 const address = { line1: "Kirchgasse 3", city: "Bern", postalCode: "3011", country: "CH" };
 const partner = {
@@ -11,8 +15,8 @@ const partner = {
 };
 const euro = (amountMinor: number) => ({ amountMinor, currency: "EUR" });
 const made = { checkId: "0190a000-0000-7000-8000-000000000002", nowMs: Date.parse("2026-11-22T10:00:00Z") };
-const quote = (wishes: Wish[], offers: StockedOffer[], feeMinor = 300) =>
-  quoteOf({ wishes, address, note: "Ring twice" }, partner, euro(feeMinor), offers, made);
+const quote = (requested: RequestedLine[], offers: StockedOffer[], feeMinor = 300) =>
+  quoteOf({ lines: requested, address, note: "Ring twice" }, partner, euro(feeMinor), offers, made);
 
 const offer = fc.record(
   {
@@ -30,7 +34,7 @@ const cart = fc
     maxLength: 50,
   })
   .map((entries) => ({
-    wishes: entries.map(({ quantity }, at) => ({ productId: `p${at}`, quantity })),
+    requested: entries.map(({ quantity }, at) => ({ productId: `p${at}`, quantity })),
     offers: entries.flatMap((entry, at) => (entry.offer ? [{ ...entry.offer, productId: `p${at}` }] : [])),
   }));
 
@@ -48,13 +52,13 @@ function attempt<T>(work: () => T): {
 describe("a quote", () => {
   it("of any cart, is the sum of the partner's own prices and the fee, or names just the lines that cannot be had", () => {
     fc.assert(
-      fc.property(cart, fc.nat(1_000_000), ({ wishes, offers }, feeMinor) => {
+      fc.property(cart, fc.nat(1_000_000), ({ requested, offers }, feeMinor) => {
         const byProduct = new Map(offers.map((one) => [one.productId, one]));
-        const impossible = wishes.filter(({ productId, quantity }) => {
+        const impossible = requested.filter(({ productId, quantity }) => {
           const found = byProduct.get(productId);
           return !found?.active || (found.stock !== undefined && found.stock < quantity);
         });
-        const { value, error } = attempt(() => quote(wishes, offers, feeMinor));
+        const { value, error } = attempt(() => quote(requested, offers, feeMinor));
         if (impossible.length > 0) {
           expect(error?.type).toBe("PRODUCT_UNAVAILABLE");
           expect(error?.data.lines.map(({ productId }) => productId)).toEqual(
@@ -62,13 +66,13 @@ describe("a quote", () => {
           );
           return;
         }
-        const sum = wishes.reduce(
-          (total, wish) =>
-            total + BigInt(byProduct.get(wish.productId)?.priceMinor ?? 0) * BigInt(wish.quantity),
+        const sum = requested.reduce(
+          (total, line) =>
+            total + BigInt(byProduct.get(line.productId)?.priceMinor ?? 0) * BigInt(line.quantity),
           BigInt(feeMinor),
         );
         expect(BigInt(value?.total.amountMinor ?? 0)).toBe(sum);
-        expect(value?.lines.map(({ productId, quantity }) => ({ productId, quantity }))).toEqual(wishes);
+        expect(value?.lines.map(({ productId, quantity }) => ({ productId, quantity }))).toEqual(requested);
       }),
     );
   });
@@ -88,17 +92,17 @@ describe("a quote", () => {
   });
 
   it("with a product in two lines, is refused", () => {
-    const wishes = [
+    const requested = [
       { productId: "p0", quantity: 1 },
       { productId: "p0", quantity: 2 },
     ];
-    expect(attempt(() => quote(wishes, [])).error?.type).toBe("VALIDATION_ERROR");
+    expect(attempt(() => quote(requested, [])).error?.type).toBe("VALIDATION_ERROR");
   });
 
   it("against the offers that it was made from, shows no difference, and against others shows each", () => {
     fc.assert(
-      fc.property(cart, ({ wishes, offers }) => {
-        const { value } = attempt(() => quote(wishes, offers));
+      fc.property(cart, ({ requested, offers }) => {
+        const { value } = attempt(() => quote(requested, offers));
         fc.pre(value !== undefined);
         const expected = { lines: value?.lines ?? [], fee: euro(300) };
         expect(quoteDifferences(expected, { offers, fee: euro(300) })).toBeUndefined();
@@ -108,9 +112,11 @@ describe("a quote", () => {
         });
         const dearer = offers.map((one) => ({ ...one, priceMinor: one.priceMinor + 1 }));
         expect(quoteDifferences(expected, { offers: dearer, fee: euro(300) })?.lines).toHaveLength(
-          wishes.length,
+          requested.length,
         );
-        expect(quoteDifferences(expected, { offers: [], fee: euro(300) })?.lines).toHaveLength(wishes.length);
+        expect(quoteDifferences(expected, { offers: [], fee: euro(300) })?.lines).toHaveLength(
+          requested.length,
+        );
       }),
     );
   });
@@ -129,19 +135,19 @@ describe("stock, as orders go on", () => {
     for (const known of states) {
       if (!known) continue;
       for (const status of statuses) {
-        expect(afterOrderNews(known, { status, version: known.orderVersion })).toBeUndefined();
+        expect(reservationAfter(known, { status, version: known.orderVersion })).toBeUndefined();
       }
     }
   });
 
   it.each([
-    [undefined, "paid", undefined, { state: "committed", pieces: "take_again" }],
+    [undefined, "paid", undefined, { state: "committed", pieces: "retake" }],
     ["held", "paid", undefined, { state: "committed" }],
     ["committed", "paid", undefined, { state: "committed" }],
-    ["released", "paid", undefined, { state: "committed", pieces: "take_again" }],
-    [undefined, "cancelled", "pending", { state: "released", pieces: "give_back" }],
-    ["held", "expired", "pending", { state: "released", pieces: "give_back" }],
-    ["committed", "cancelled", "paid", { state: "released", pieces: "give_back" }],
+    ["released", "paid", undefined, { state: "committed", pieces: "retake" }],
+    [undefined, "cancelled", "pending", { state: "released", pieces: "return" }],
+    ["held", "expired", "pending", { state: "released", pieces: "return" }],
+    ["committed", "cancelled", "paid", { state: "released", pieces: "return" }],
     ["held", "cancelled", "preparing", { state: "committed" }],
     ["committed", "cancelled", "ready", { state: "committed" }],
     ["committed", "cancelled", "failed", { state: "committed" }],
@@ -150,7 +156,7 @@ describe("stock, as orders go on", () => {
     [undefined, "pending", undefined, undefined],
   ] as const)("%s, by %s after %s, comes to %j", (state, status, previousStatus, expected) => {
     const known = state && { state, orderVersion: 1 };
-    expect(afterOrderNews(known, { status, previousStatus, version: 2 })).toEqual(expected);
+    expect(reservationAfter(known, { status, previousStatus, version: 2 })).toEqual(expected);
   });
 
   it("by the same news in any order, ends in the same state", () => {
@@ -164,10 +170,10 @@ describe("stock, as orders go on", () => {
         let known: Reservation | undefined = { state: "held", orderVersion: 0 };
         let pieces = 1; // held at the start
         for (const one of shuffled) {
-          const decision = afterOrderNews(known, one);
+          const decision = reservationAfter(known, one);
           if (!decision) continue;
-          if (decision.pieces === "give_back") pieces = 0;
-          if (decision.pieces === "take_again") pieces = 1;
+          if (decision.pieces === "return") pieces = 0;
+          if (decision.pieces === "retake") pieces = 1;
           known = { state: decision.state, orderVersion: one.version };
         }
         expect({ state: known?.state, pieces }).toEqual({ state: "released", pieces: 0 });

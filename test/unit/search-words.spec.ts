@@ -4,7 +4,7 @@ import {
   searchQuery,
   searchWords,
   storedWords,
-  WORDS_MARK,
+  WORDS_VERSION,
 } from "../../services/partners/domain/search-words.ts";
 
 describe("search words", () => {
@@ -78,7 +78,7 @@ describe("search words", () => {
   });
 
   it("of a query, ask for no product by the mark of its rules", () => {
-    expect(searchQuery(WORDS_MARK)).toBe("'2':*");
+    expect(searchQuery(WORDS_VERSION)).toBe("'2':*");
     expect(searchQuery("#")).toBeUndefined();
   });
 

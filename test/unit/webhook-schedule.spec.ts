@@ -1,8 +1,8 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
 import {
-  type FailedTry,
-  nextTryMs,
+  type FailedAttempt,
+  nextAttemptDelayMs,
   retryAfterMs,
   type Urgency,
 } from "../../services/partners/domain/webhook-schedule.ts";
@@ -16,7 +16,7 @@ function momentsOf(urgency: Urgency, tryMs: number, random: () => number): numbe
   const moments = [0];
   for (;;) {
     const endMs = (moments.at(-1) ?? 0) + tryMs;
-    const waitMs = nextTryMs({ urgency, attempt: moments.length }, random());
+    const waitMs = nextAttemptDelayMs({ urgency, attempt: moments.length }, random());
     if (waitMs === undefined) return moments;
     moments.push(endMs + waitMs);
   }
@@ -44,14 +44,14 @@ describe("the schedule of tries", () => {
 
   it("for an order to prepare, waits for seconds at first and for two minutes at last", () => {
     const waits = [1, 2, 3, 4, 5, 6, 7, 8, 9].map((attempt) =>
-      nextTryMs({ urgency: "preparation", attempt }, 0),
+      nextAttemptDelayMs({ urgency: "preparation", attempt }, 0),
     );
     expect(waits).toEqual([1e3, 2e3, 4e3, 8e3, 16e3, 3e4, 6e4, 9e4, 12e4]);
   });
 
   it("shortens each wait by chance by at most its share", () => {
-    expect(nextTryMs({ urgency: "preparation", attempt: 9 }, 1)).toBe(84_000);
-    expect(nextTryMs({ urgency: "information", attempt: 1 }, 1)).toBe(4_500);
+    expect(nextAttemptDelayMs({ urgency: "preparation", attempt: 9 }, 1)).toBe(84_000);
+    expect(nextAttemptDelayMs({ urgency: "information", attempt: 1 }, 1)).toBe(4_500);
   });
 
   it("for news, is that of the Standard Webhooks specification", () => {
@@ -60,7 +60,7 @@ describe("the schedule of tries", () => {
   });
 
   it("for a test, is a single try", () => {
-    expect(nextTryMs({ urgency: "test", attempt: 1 }, 0.5)).toBeUndefined();
+    expect(nextAttemptDelayMs({ urgency: "test", attempt: 1 }, 0.5)).toBeUndefined();
   });
 
   it("asked by the partner to wait, comes no earlier than the schedule or the partner says, whichever is sooner to be kept", () => {
@@ -71,9 +71,9 @@ describe("the schedule of tries", () => {
       remainingMs: fc.integer({ min: -1_000, max: 86_400_000 }),
     });
     fc.assert(
-      fc.property(failed, (one: FailedTry) => {
-        const waitMs = nextTryMs(one, 0);
-        const unaskedMs = nextTryMs({ ...one, retryAfterMs: undefined }, 0);
+      fc.property(failed, (one: FailedAttempt) => {
+        const waitMs = nextAttemptDelayMs(one, 0);
+        const unaskedMs = nextAttemptDelayMs({ ...one, retryAfterMs: undefined }, 0);
         // Asking for time never takes a try away.
         expect(waitMs === undefined).toBe(unaskedMs === undefined);
         if (waitMs === undefined) return;
@@ -91,7 +91,10 @@ describe("the schedule of tries", () => {
       let tries = 0;
       for (let waitMs: number | undefined = 0; waitMs !== undefined; tries++) {
         remainingMs -= waitMs + TIMEOUT_MS;
-        waitMs = nextTryMs({ urgency: "preparation", attempt: tries + 1, retryAfterMs, remainingMs }, 0);
+        waitMs = nextAttemptDelayMs(
+          { urgency: "preparation", attempt: tries + 1, retryAfterMs, remainingMs },
+          0,
+        );
       }
       expect(tries).toBe(10);
       expect(remainingMs).toBeGreaterThanOrEqual(0);
@@ -100,8 +103,10 @@ describe("the schedule of tries", () => {
 
   it("asked to wait for a moment that the schedule has, waits for it", () => {
     const failed = { urgency: "preparation", attempt: 1, remainingMs: 590_000 } as const;
-    expect(nextTryMs({ ...failed, retryAfterMs: 120_000 }, 0)).toBe(120_000);
-    expect(nextTryMs({ urgency: "information", attempt: 1, retryAfterMs: 3_600_000 }, 0)).toBe(3_600_000);
+    expect(nextAttemptDelayMs({ ...failed, retryAfterMs: 120_000 }, 0)).toBe(120_000);
+    expect(nextAttemptDelayMs({ urgency: "information", attempt: 1, retryAfterMs: 3_600_000 }, 0)).toBe(
+      3_600_000,
+    );
   });
 });
 

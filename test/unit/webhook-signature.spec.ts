@@ -2,10 +2,10 @@ import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
 import { Webhook } from "standardwebhooks";
 import {
-  genuineId,
   newSecret,
   type SignedHeaders,
   signedHeaders,
+  verifiedMessageId,
 } from "../../services/partners/store/webhook-signature.ts";
 
 const MUTATIONS = 10_000;
@@ -15,7 +15,7 @@ const body = '{"type":"order.ready","timestamp":"2026-11-22T10:00:00Z","data":{"
 const id = "evt_2Kz";
 const genuine = signedHeaders(id, body, [secret], nowMs);
 const idOf = (headers: Record<string, string>, text = body, atMs = nowMs, secrets = [secret]) =>
-  genuineId(headers, text, secrets, atMs);
+  verifiedMessageId(headers, text, secrets, atMs);
 
 /** One small change of a text: a character changed, removed, added or doubled. */
 const mutation = fc.record({

@@ -3,7 +3,7 @@ import type { Caller, Ctx } from "../../../contracts/meta.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
 
 /**
- * The caller, who must be an operator or staff of this very partner.
+ * Returns the caller, who must be an operator or staff of this partner.
  * @throws UNAUTHENTICATED, FORBIDDEN with another role, NOT_FOUND for staff of another partner
  */
 export function managerOf(ctx: Ctx<{ partnerId: string }>): Caller {
@@ -13,9 +13,9 @@ export function managerOf(ctx: Ctx<{ partnerId: string }>): Caller {
 }
 
 /**
- * The caller, who must be an operator or an admin of this very partner: for its name, its money and the keys of its
- * system.
- * @throws UNAUTHENTICATED, FORBIDDEN also for its other staff, NOT_FOUND for staff of another partner
+ * Returns the caller, who must be an operator or an admin of this partner. Required for changes of its name, its money
+ * and its webhook secrets.
+ * @throws UNAUTHENTICATED, FORBIDDEN also for other staff of this partner, NOT_FOUND for staff of another partner
  */
 export function adminOf(ctx: Ctx<{ partnerId: string }>): Caller {
   const caller = managerOf(ctx);

@@ -16,8 +16,8 @@ import { hoursOf, snapshotOf, takesOrders } from "../store/views.ts";
 import { noSuchPartner } from "./access.ts";
 
 /**
- * What a cart costs now. Nothing is held or written.
- * @throws PARTNER_CLOSED with the next opening, PRODUCT_UNAVAILABLE with the lines that cannot be had
+ * Calculates what a cart costs now. Reserves and writes nothing.
+ * @throws PARTNER_CLOSED with the next opening, PRODUCT_UNAVAILABLE with the unavailable lines
  */
 export async function check(
   { postgres, clock }: PartnersDependencies,
@@ -33,13 +33,13 @@ export async function check(
   const products = lines.map((line) => line.productId);
   const offers = await offersOf(postgres.db, partnerId, products);
   const fee = money(partner.deliveryFeeMinor, partner.currency);
-  const cart = { wishes: lines, address, note };
+  const cart = { lines, address, note };
   return quoteOf(cart, snapshotOf(partner), fee, offers, { checkId: newId(nowMs), nowMs });
 }
 
 function closed(partner: PartnerRow, nowMs: number): Error {
   const busyMs = partner.busyUntil === undefined ? nowMs : Date.parse(partner.busyUntil);
-  // For a system that is gone, the time of its return is unknown.
+  // An endpoint that answered 410 has no known time of return.
   const isGone = partner.webhookGoneAt !== undefined;
   const opensMs = isGone ? undefined : nextOpening(hoursOf(partner), Math.max(nowMs, busyMs));
   const opensAt = opensMs === undefined ? undefined : isoTime(opensMs);

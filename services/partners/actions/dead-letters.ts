@@ -15,7 +15,7 @@ import { replayWebhook } from "./webhook-endpoint.ts";
 const DEFAULT_LIMIT = 50;
 const CONSUMER = "partner-webhooks";
 
-/** The last try of a call that no partner's system accepted. */
+/** The last attempt of a webhook that the partner's system did not accept. */
 export const deadWebhooks: DeadLetterTable = {
   table: "webhook_deliveries",
   id: "id",
@@ -28,12 +28,12 @@ export const deadWebhooks: DeadLetterTable = {
 };
 
 type Handler<P, R> = (ctx: Ctx<P>) => Promise<R>;
-type OneLetter = Handler<Params<"partners.replayDeadLetter">, Record<string, never>>;
+type SingleDeadLetterHandler = Handler<Params<"partners.replayDeadLetter">, Record<string, never>>;
 
 /**
- * The dead letters of this service: those of its inbox, which `inbox` lists and handles, and the calls that no
- * partner's system accepted. To the operator they are the same.
- * @param inbox the actions that the consumer mixin brings
+ * Actions on the dead letters of this service: those of its inbox, and the webhooks that partners' systems did not accept.
+ * They appear to the operator as one list.
+ * @param inbox the actions of the consumer mixin
  */
 export function deadLetterActions(
   deps: PartnersDependencies & { sender: Sender },
@@ -44,8 +44,8 @@ export function deadLetterActions(
     Params<"partners.deadLetters">,
     Result<"partners.deadLetters">
   >;
-  const replayInbox = handlerOf(inbox, "replayDeadLetter") as OneLetter;
-  const dropInbox = handlerOf(inbox, "dropDeadLetter") as OneLetter;
+  const replayInbox = handlerOf(inbox, "replayDeadLetter") as SingleDeadLetterHandler;
+  const dropInbox = handlerOf(inbox, "dropDeadLetter") as SingleDeadLetterHandler;
   const dropAllOfInbox = handlerOf(inbox, "dropDeadLetters") as Handler<
     Params<"partners.dropDeadLetters">,
     Result<"partners.dropDeadLetters">

@@ -7,14 +7,14 @@ import { type Infer, object, optional, text, time, uuid } from "../../../contrac
 import { checkOf } from "../../../contracts/validation.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import { parseForeignJson } from "../../../lib/json.ts";
-import type { EndpointDeps } from "../dependencies.ts";
+import type { EndpointDependencies } from "../dependencies.ts";
 import { findEndpoint } from "../store/webhook-endpoint.repository.ts";
-import { secretsOf } from "../store/webhook-secrets.ts";
-import { genuineId, newSecret } from "../store/webhook-signature.ts";
+import { validSecrets } from "../store/webhook-secrets.ts";
+import { newSecret, verifiedMessageId } from "../store/webhook-signature.ts";
 
 const ORDERS_TIMEOUT_MS = 700;
 
-/** What a partner's system sends, in the names of the wire. */
+/** Body of a callback from a partner's system, in wire names. */
 const callbackBody = object({
   id: optional(text(200)),
   type: partnerCallback.props.type,
@@ -22,30 +22,30 @@ const callbackBody = object({
   data: object({ order_id: uuid, reason: optional(text(500)), ready_at: optional(time) }),
 });
 type CallbackBody = Infer<typeof callbackBody>;
-const wrongFields = checkOf(callbackBody);
+const checkBody = checkOf(callbackBody);
 
-/** Verified against where there is no partner, so that it takes as long as where there is one. */
-const NOBODYS_SECRET = newSecret();
+/** Used for an unknown partner, so that the verification takes equally long and timing does not reveal whether it exists. */
+const DUMMY_SECRET = newSecret();
 
 /**
- * Verifies the callback of a partner's system and has Orders commit it, before anybody is told that it arrived.
- * @throws BAD_SIGNATURE alike for whatever makes it not genuine, BAD_JSON and VALIDATION_ERROR for a genuine one
- * that says nothing, what Orders refuses it for, SERVICE_UNAVAILABLE when Orders cannot say
+ * Verifies the callback of a partner's system and returns after Orders has committed it.
+ * @throws BAD_SIGNATURE for every failed verification, BAD_JSON and VALIDATION_ERROR for a verified but invalid body,
+ * any 4xx error of Orders, SERVICE_UNAVAILABLE when Orders is not reachable
  */
 export async function receiveCallback(
-  { postgres, keys, clock }: EndpointDeps,
+  { postgres, keys, clock }: EndpointDependencies,
   ctx: Ctx<Params<"partners.receiveCallback">>,
 ): Promise<Record<string, never>> {
   const { partnerId, headers, body } = ctx.params;
   const nowMs = clock.now();
   const endpoint = await findEndpoint(postgres.db, partnerId);
-  const known = endpoint ? secretsOf(endpoint, keys, partnerId, nowMs) : [];
-  const id = genuineId(headers, body, known.length > 0 ? known : [NOBODYS_SECRET], nowMs);
+  const known = endpoint ? validSecrets(endpoint, keys, partnerId, nowMs) : [];
+  const id = verifiedMessageId(headers, body, known.length > 0 ? known : [DUMMY_SECRET], nowMs);
   if (id === undefined || known.length === 0) throw fail("BAD_SIGNATURE");
-  const { type, timestamp, data } = read(body);
+  const { type, timestamp, data } = parseBody(body);
   const saidAt = timestamp ?? isoTime(Number(headers["webhook-timestamp"]) * 1_000);
   const bodyHash = createHash("sha256").update(body).digest("hex");
-  await tellOrders(ctx, {
+  await forwardToOrders(ctx, {
     ...{ partnerId, eventId: id, bodyHash, type, orderId: data.order_id, saidAt },
     ...(data.reason !== undefined && { reason: data.reason }),
     ...(data.ready_at !== undefined && { readyAt: data.ready_at }),
@@ -53,22 +53,25 @@ export async function receiveCallback(
   return {};
 }
 
-function read(body: string): CallbackBody {
+function parseBody(body: string): CallbackBody {
   let parsed: unknown;
   try {
     parsed = parseForeignJson(body);
   } catch {
     throw fail("BAD_JSON");
   }
-  const errors = wrongFields(parsed);
+  const errors = checkBody(parsed);
   if (errors.length > 0) throw fail("VALIDATION_ERROR", undefined, { errors });
   return parsed as CallbackBody;
 }
 
-/** Orders' refusals are the partner's to know; anything else means only that it should ask again. */
-async function tellOrders(ctx: Ctx<unknown>, callback: Params<"orders.applyPartnerCallback">): Promise<void> {
+/** Passes 4xx errors of Orders on to the partner's system. Any other error becomes SERVICE_UNAVAILABLE, so that it retries. */
+async function forwardToOrders(
+  ctx: Ctx<unknown>,
+  callback: Params<"orders.applyPartnerCallback">,
+): Promise<void> {
   try {
-    // Not repeated here either: the partner's system repeats.
+    // No retry here: the partner's system retries.
     const options = { timeout: ORDERS_TIMEOUT_MS, retries: 0 };
     await call(ctx, "orders.applyPartnerCallback", callback, options);
   } catch (error) {

@@ -11,14 +11,14 @@ import { callerOf } from "../../../mixins/caller/caller.ts";
 import { audit, fieldsOf } from "../../../mixins/outbox/audit.ts";
 import type { PartnersDependencies } from "../dependencies.ts";
 import { hoursTrouble } from "../domain/opening-hours.ts";
-import { announced } from "../store/announce-partner.ts";
+import { announcePartner } from "../store/announce-partner.ts";
 import { afterOf, pageOf } from "../store/pages.ts";
 import {
   findPartner,
   insertPartner,
   listPartners,
-  noteSetAt,
   type PartnerChange,
+  recordSetAt,
   setBusyUntil,
   updatePartner,
 } from "../store/partners.repository.ts";
@@ -30,10 +30,10 @@ const UNIQUE_VIOLATION = "23505";
 const DEFAULT_PAGE_SIZE = 20;
 /** The fields of a partner that its staff may change; only its admin may change the others. */
 const STAFF_FIELDS: readonly string[] = ["preparationMinutes"];
-/** A pause is for a rush or a holiday; whoever closes for longer is disabled by the operator. */
+/** A pause is for a rush or a holiday. For longer closures the operator disables the partner. */
 const MAX_BUSY_MS = 90 * 86_400_000;
 
-/** Partners that the caller may meet: staff only their own, customers those that are enabled and verified. */
+/** Lists the partners that the caller may see: staff see their own, customers see enabled and verified partners. */
 export async function list(
   { postgres, clock }: PartnersDependencies,
   ctx: Ctx<Params<"partners.list">>,
@@ -54,7 +54,7 @@ export async function list(
   );
 }
 
-/** @throws NOT_FOUND, also for a partner that the caller may not meet */
+/** @throws NOT_FOUND, also for a partner that the caller may not see */
 export async function get(
   { postgres, clock }: PartnersDependencies,
   ctx: Ctx<Params<"partners.get">>,
@@ -68,7 +68,7 @@ export async function get(
   return partnerViewFor(caller, partner, clock.now());
 }
 
-/** A new partner, not verified yet and, without hours, closed. @throws PARTNER_EXISTS */
+/** Creates a partner. It is not verified, and closed until it has opening hours. @throws PARTNER_EXISTS */
 export async function create(
   deps: PartnersDependencies,
   trx: Knex.Transaction,
@@ -80,11 +80,11 @@ export async function create(
   const made = await insertPartner(trx, { id: newId(deps.clock.now()), ...fields });
   if (!made) throw fail("PARTNER_EXISTS");
   await audit(deps.outbox, trx, ctx, made.id);
-  return await announced(deps, trx, made);
+  return await announcePartner(deps, trx, made);
 }
 
 /**
- * @throws FORBIDDEN when a partner says whether it is enabled or verified, or staff change more than STAFF_FIELDS;
+ * @throws FORBIDDEN when a partner changes `enabled` or `verified`, or its staff change more than STAFF_FIELDS;
  *   PRECONDITION_FAILED, PARTNER_EXISTS
  */
 export async function update(
@@ -93,8 +93,8 @@ export async function update(
 ): Promise<Partner> {
   const caller = managerOf(ctx);
   const { partnerId: _, expectedVersion, ...change } = ctx.params;
-  const operators = change.enabled !== undefined || change.verified !== undefined;
-  if (operators && caller.role !== "admin") {
+  const changesOperatorFields = change.enabled !== undefined || change.verified !== undefined;
+  if (changesOperatorFields && caller.role !== "admin") {
     throw fail("FORBIDDEN", "Whether a partner is enabled and verified is an admin's to say.");
   }
   const beyondStaff = Object.keys(change).some((field) => !STAFF_FIELDS.includes(field));
@@ -126,16 +126,16 @@ export async function setBusy(
   const { partnerId, busyUntil, expectedVersion, at } = ctx.params;
   const until = busyUntil === undefined ? undefined : endOfPause(busyUntil, deps.clock.now());
   return await deps.postgres.transact(async (trx) => {
-    if (!(await noteSetAt(trx, partnerId, "busy_set_at", setAtOf(at))))
-      return await newerOne(deps, trx, partnerId);
+    if (!(await recordSetAt(trx, partnerId, "busy_set_at", setAtOf(at))))
+      return await storedPartner(deps, trx, partnerId);
     const saved = await setBusyUntil(trx, partnerId, until, expectedVersion);
     if (!saved) throw await notChanged(trx, partnerId);
     await audit(deps.outbox, trx, ctx, partnerId, busyUntil && `until ${busyUntil}`);
-    return await announced(deps, trx, saved);
+    return await announcePartner(deps, trx, saved);
   });
 }
 
-/** @throws VALIDATION_ERROR for what is no time, and for a pause that is too long */
+/** @throws VALIDATION_ERROR for an invalid time, and for a pause that is too long */
 function endOfPause(busyUntil: string, nowMs: number): string {
   const untilMs = momentOf(busyUntil) ?? Number.POSITIVE_INFINITY;
   if (untilMs > nowMs + MAX_BUSY_MS) {
@@ -144,8 +144,8 @@ function endOfPause(busyUntil: string, nowMs: number): string {
   return isoTime(untilMs);
 }
 
-/** The stored partner, unchanged: a later setting is already stored. */
-async function newerOne(
+/** Returns the partner without a change: a later setting is already stored. */
+async function storedPartner(
   { clock }: PartnersDependencies,
   trx: Knex.Transaction,
   partnerId: string,
@@ -171,8 +171,8 @@ async function save(
 ): Promise<Partner> {
   const { partnerId } = ctx.params;
   return await deps.postgres.transact(async (trx) => {
-    if (set && !(await noteSetAt(trx, partnerId, set.what, set.at)))
-      return await newerOne(deps, trx, partnerId);
+    if (set && !(await recordSetAt(trx, partnerId, set.what, set.at)))
+      return await storedPartner(deps, trx, partnerId);
     if (isEmptyChange(change)) {
       const found = await findPartner(trx, partnerId);
       const isExpected = expectedVersion === undefined || found?.version === expectedVersion;
@@ -180,10 +180,10 @@ async function save(
       return partnerView(found, deps.clock.now());
     }
     const saved = await updatePartner(trx, partnerId, change, expectedVersion).catch(refusedTitle);
-    // After a refused title the transaction can say no more, but that has thrown already.
+    // A title conflict aborts the transaction, but `refusedTitle` has thrown before this line.
     if (!saved) throw await notChanged(trx, partnerId);
     await audit(deps.outbox, trx, ctx, partnerId, fieldsOf(change));
-    return await announced(deps, trx, saved);
+    return await announcePartner(deps, trx, saved);
   });
 }
 

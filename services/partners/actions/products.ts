@@ -39,8 +39,8 @@ type Listing = Params<"partners.listOffers">;
 type Offers = Result<"partners.listOffers">;
 
 /**
- * What can be ordered, by pages. Staff see their own partner's offers, and like operators who name a partner,
- * also those that are not active.
+ * Lists offers by pages. Staff see the offers of their own partner. They, and operators who name a partner, also see
+ * inactive offers.
  */
 export async function listOffers(deps: PartnersDependencies, ctx: Ctx<Listing>): Promise<Offers> {
   const caller = callerOf(ctx);
@@ -53,10 +53,10 @@ export async function listOffers(deps: PartnersDependencies, ctx: Ctx<Listing>):
   return await offersPage(deps, { ...ctx.params, partnerId }, managed);
 }
 
-/** The action behind the page that everybody opens first; the only one that is cached, so that few are. */
+/** The action for the first page without a search. Only this page is cached, so that the cache stays small. */
 export const FRONT_PAGE = "partners.frontPage";
 
-/** A page of offers. @param managed for those who manage the partner: with what is not active */
+/** Reads one page of offers. @param managed true for operators and staff of the partner: includes inactive offers */
 export async function offersPage(
   { postgres }: Pick<PartnersDependencies, "postgres">,
   { partnerId, cursor, limit = DEFAULT_PAGE_SIZE, q }: Listing,
@@ -80,14 +80,14 @@ export async function offersPage(
   );
 }
 
-/** A new product, offered by this partner at once. @throws VALIDATION_ERROR for another currency than the partner's */
+/** Creates a product and its active offer. @throws VALIDATION_ERROR for another currency than the partner's */
 export async function createProduct(
   deps: PartnersDependencies,
   trx: Knex.Transaction,
   ctx: Ctx<Params<"partners.createProduct">>,
 ): Promise<Offer> {
   const { partnerId, price, stock, ...texts } = ctx.params;
-  const partner = await payableIn(trx, partnerId, price.currency);
+  const partner = await partnerWithCurrency(trx, partnerId, price.currency);
   const product = await insertProduct(trx, {
     id: newId(deps.clock.now()),
     ownerPartnerId: partnerId,
@@ -106,7 +106,7 @@ export async function createProduct(
   return offerView({ ...offered, ...omitUndefined(shown), version }, true);
 }
 
-/** Changes the texts of a partner's product. @throws NOT_FOUND also for another partner's, PRECONDITION_FAILED */
+/** Changes the texts of a product. @throws NOT_FOUND also for a product of another partner, PRECONDITION_FAILED */
 export async function updateProduct(
   deps: PartnersDependencies,
   ctx: Ctx<Params<"partners.updateProduct">>,
@@ -118,7 +118,7 @@ export async function updateProduct(
     if (expectedVersion !== undefined && expectedVersion !== product.version)
       throw fail("PRECONDITION_FAILED");
     if (isEmptyChange(change)) return productView(product);
-    const saved = await saveProductTexts(trx, product.id, changed(product, change));
+    const saved = await saveProductTexts(trx, product.id, textsAfter(product, change));
     const offer = await touchOffer(trx, product.id);
     if (offer) await announce(deps, trx, offer, false);
     await audit(deps.outbox, trx, ctx, product.id, fieldsOf(change));
@@ -126,7 +126,7 @@ export async function updateProduct(
   });
 }
 
-/** The partner offers the product no longer, and the product goes. */
+/** Deletes the product and its offer. */
 export async function deleteProduct(
   deps: PartnersDependencies,
   ctx: Ctx<Params<"partners.deleteProduct">>,
@@ -135,15 +135,15 @@ export async function deleteProduct(
   const { partnerId, productId } = ctx.params;
   await deps.postgres.transact(async (trx) => {
     const { id } = await ownProduct(trx, partnerId, productId);
-    const gone = await deleteAvailability(trx, id);
+    const deleted = await deleteAvailability(trx, id);
     await deleteProductRow(trx, id);
-    if (gone) await announce(deps, trx, gone, true);
+    if (deleted) await announce(deps, trx, deleted, true);
     await audit(deps.outbox, trx, ctx, id, `of partner ${partnerId}`);
   });
   return {};
 }
 
-/** @throws NOT_FOUND for what the partner does not offer */
+/** @throws NOT_FOUND for a product that the partner does not offer */
 export async function getAvailability(
   { postgres }: PartnersDependencies,
   ctx: Ctx<Params<"partners.getAvailability">>,
@@ -157,10 +157,10 @@ export async function getAvailability(
 }
 
 /**
- * Sets the price and whether it is active, and the stock where it is given; the first time for a product of another
- * partner, this one gets a copy of it and offers that.
- * @throws PRECONDITION_FAILED; PRECONDITION_REQUIRED for another number of pieces than orders have left, without the
- *   version at which they were counted
+ * Sets the price, the active flag and, if given, the stock of an offer. For a product of another partner, the first call
+ * creates a copy of the product for this partner.
+ * @throws PRECONDITION_FAILED; PRECONDITION_REQUIRED when orders have changed the stock and the caller sets it without
+ *   the version that it has read
  */
 export async function setAvailability(
   deps: PartnersDependencies,
@@ -168,11 +168,11 @@ export async function setAvailability(
   ctx: Ctx<Params<"partners.setAvailability">>,
 ): Promise<Availability> {
   const { partnerId, productId, price } = ctx.params;
-  await payableIn(trx, partnerId, price.currency);
+  await partnerWithCurrency(trx, partnerId, price.currency);
   const known = await findOwnProduct(trx, partnerId, productId);
   const saved = known
     ? await changeOffer(trx, known.id, ctx.params)
-    : await beginToOffer(trx, deps, ctx.params);
+    : await createOffer(trx, deps, ctx.params);
   await audit(deps.outbox, trx, ctx, saved.productId, `of partner ${partnerId}`);
   return await announce(deps, trx, saved, false);
 }
@@ -185,7 +185,7 @@ async function changeOffer(
   const offer = await lockAvailability(trx, productId);
   if (!offer) throw noSuchProduct();
   if (expectedVersion !== undefined && expectedVersion !== offer.version) throw fail("PRECONDITION_FAILED");
-  // Pieces that orders took between the look at the stock and this write would be sold twice.
+  // Without this check, pieces that orders took since the caller read the stock would be sold twice.
   const isRecounted = stock !== undefined && offer.stock !== undefined && stock !== offer.stock;
   if (isRecounted && offer.stockMoved && expectedVersion === undefined) {
     throw fail(
@@ -196,8 +196,8 @@ async function changeOffer(
   return await saveAvailability(trx, productId, { priceMinor: price.amountMinor, active, stock });
 }
 
-/** @throws NOT_FOUND where no partner has such a product */
-async function beginToOffer(
+/** @throws NOT_FOUND when no partner has this product */
+async function createOffer(
   trx: Knex.Transaction,
   { clock }: Pick<PartnersDependencies, "clock">,
   { partnerId, productId, price, stock, active, expectedVersion }: Params<"partners.setAvailability">,
@@ -216,15 +216,15 @@ async function beginToOffer(
       active,
     });
   }
-  // Another request of this partner was faster.
+  // A concurrent request of this partner has created the copy.
   const other = await findOwnProduct(trx, partnerId, productId);
   if (!other) throw noSuchProduct();
   return await changeOffer(trx, other.id, { partnerId, productId, price, stock, active });
 }
 
 /**
- * Adds pieces to a stock, or takes them away.
- * @throws PRODUCT_UNAVAILABLE for more than there are, VALIDATION_ERROR where they are not counted or would be too many
+ * Adds pieces to a stock, or removes them when `change` is negative.
+ * @throws PRODUCT_UNAVAILABLE when fewer pieces are left, VALIDATION_ERROR for an uncounted stock or above the maximum
  */
 export async function changeStock(
   deps: PartnersDependencies,
@@ -250,14 +250,18 @@ async function stockRefusal(trx: Knex.Transaction, productId: string, change: nu
   return fail("PRODUCT_UNAVAILABLE", `There are ${stock} pieces.`, { productId, available: stock });
 }
 
-async function payableIn(trx: Knex.Transaction, partnerId: string, currency: string): Promise<PartnerRow> {
+async function partnerWithCurrency(
+  trx: Knex.Transaction,
+  partnerId: string,
+  currency: string,
+): Promise<PartnerRow> {
   const partner = await findPartner(trx, partnerId);
   if (!partner) throw noSuchPartner();
   if (partner.currency === currency) return partner;
   throw invalidField("price.currency", "currency", `This partner's prices are in ${partner.currency}.`);
 }
 
-/** The partner's product, locked until the end of the transaction. @throws NOT_FOUND */
+/** Locks the partner's product until the end of the transaction. @throws NOT_FOUND */
 async function ownProduct(trx: Knex.Transaction, partnerId: string, productId: string): Promise<ProductRow> {
   const product = await findOwnProduct(trx, partnerId, productId, "FOR UPDATE");
   if (!product) throw noSuchProduct();
@@ -266,8 +270,8 @@ async function ownProduct(trx: Knex.Transaction, partnerId: string, productId: s
 
 type ProductChange = Omit<Params<"partners.updateProduct">, "partnerId" | "productId" | "expectedVersion">;
 
-/** The texts after a change, in which null or an empty text takes an optional field away. */
-function changed(product: ProductRow, change: ProductChange): Omit<Product, "id" | "version"> {
+/** Returns the texts after a change. Null or an empty text removes an optional field. */
+function textsAfter(product: ProductRow, change: ProductChange): Omit<Product, "id" | "version"> {
   const { title, description, brand, imageUrl } = { ...product, ...change };
   return {
     title,

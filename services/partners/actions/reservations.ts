@@ -10,10 +10,10 @@ import { findPartner } from "../store/partners.repository.ts";
 import { offersOf } from "../store/products.repository.ts";
 import {
   findReservation,
-  giveStockBack,
   hasSameLines,
   insertReservation,
   lockReservation,
+  returnStock,
   saveReservation,
   takeStock,
 } from "../store/reservations.repository.ts";
@@ -21,32 +21,32 @@ import { snapshotOf } from "../store/views.ts";
 import { noSuchPartner } from "./access.ts";
 
 const DEADLOCK = "40P01";
-/** How often a reservation is tried while nothing stands in its way that could be told to anybody. */
-const RESERVE_TRIES = 3;
+/** Limit of attempts when taking the stock failed and no reason for it is found afterwards. */
+const RESERVE_ATTEMPTS = 3;
 
 /**
- * Holds the stock of an order at the prices and the fee that it expects. A repeat finds its own reservation.
+ * Reserves the stock of an order at the prices and the fee that the order expects. Idempotent for the same order.
  * @throws QUOTE_CHANGED with the differences, PARTNER_CLOSED while the partner is paused by the operator,
- * CHECK_EXPIRED after the reservation was given back, IDEMPOTENCY_MISMATCH for an order that holds other lines,
- * OVERLOADED while too many others wait for stock of this partner
+ * CHECK_EXPIRED after the reservation was released, IDEMPOTENCY_MISMATCH for an order that reserved other lines,
+ * OVERLOADED while too many orders wait for stock of this partner
  */
 export async function reserve(
   deps: PartnersDependencies,
   params: Params<"partners.reserve">,
 ): Promise<PartnerSnapshot> {
   try {
-    return await deps.perPartner.run(params.partnerId, () => tryToReserve(deps.postgres.db, params));
+    return await deps.perPartner.run(params.partnerId, () => reserveWithRetry(deps.postgres.db, params));
   } catch (error) {
     if (!(error instanceof KeyedLimitError)) throw error;
     throw fail("OVERLOADED", "Too many orders from this partner at once.");
   }
 }
 
-async function tryToReserve(db: Knex, params: Params<"partners.reserve">): Promise<PartnerSnapshot> {
+async function reserveWithRetry(db: Knex, params: Params<"partners.reserve">): Promise<PartnerSnapshot> {
   const { orderId, partnerId, lines, fee, expiresAt } = params;
   const wanted = { orderId, partnerId, lines, feeMinor: fee.amountMinor, currency: fee.currency, expiresAt };
-  for (let tries = 0; tries < RESERVE_TRIES; tries++) {
-    const taken = await takeStock(db, wanted).catch(unlessDeadlock);
+  for (let attempt = 0; attempt < RESERVE_ATTEMPTS; attempt++) {
+    const taken = await takeStock(db, wanted).catch(ignoreDeadlock);
     if (taken) return snapshotOf(taken);
     const earlier = await earlierReservation(db, params);
     if (earlier) return earlier;
@@ -55,8 +55,8 @@ async function tryToReserve(db: Knex, params: Params<"partners.reserve">): Promi
   throw fail("OVERLOADED", "The stock changed faster than it could be read.");
 }
 
-/** A message about this very order may hold what this reservation waits for; then it is our turn again. */
-function unlessDeadlock(error: { code?: string }): undefined {
+/** Ignores a deadlock, so that the caller retries: a message about the same order can hold the locks that it needs. */
+function ignoreDeadlock(error: { code?: string }): undefined {
   if (error.code !== DEADLOCK) throw error;
 }
 
@@ -74,7 +74,7 @@ async function earlierReservation(
   return partner && snapshotOf(partner);
 }
 
-/** Returns when nothing is different any more: what was in the way is gone, and the next try may succeed. */
+/** Throws the reason why the stock could not be taken. Returns when there is none any more: the next attempt may succeed. */
 async function refuseIfChanged(
   db: Knex,
   { partnerId, lines, fee }: Params<"partners.reserve">,
@@ -94,7 +94,7 @@ async function refuseIfChanged(
   if (differences) throw fail("QUOTE_CHANGED", undefined, differences);
 }
 
-/** Gives the stock of an order back and leaves a tombstone that refuses a reservation that comes late. */
+/** Releases the stock of an order. Leaves a tombstone that refuses a late reservation. */
 export async function release({ postgres }: PartnersDependencies, orderId: string): Promise<void> {
   await postgres.transact(async (trx) => {
     const tombstone = { orderId, partnerId: undefined, state: "released", orderVersion: 0 } as const;
@@ -102,6 +102,6 @@ export async function release({ postgres }: PartnersDependencies, orderId: strin
     const known = await lockReservation(trx, orderId);
     if (known?.state !== "held") return;
     await saveReservation(trx, orderId, { ...known, state: "released", reason: "release" });
-    await giveStockBack(trx, orderId);
+    await returnStock(trx, orderId);
   });
 }

@@ -7,12 +7,12 @@ import { isoTime } from "../../../lib/clock.ts";
 import { newId } from "../../../lib/ids.ts";
 import { audit } from "../../../mixins/outbox/audit.ts";
 import { idempotent } from "../../../mixins/postgres/idempotency.ts";
-import type { EndpointDeps, PartnersDependencies, Sender } from "../dependencies.ts";
+import type { EndpointDependencies, PartnersDependencies, Sender } from "../dependencies.ts";
 import { testBody } from "../domain/webhook-events.ts";
-import { announced } from "../store/announce-partner.ts";
+import { announcePartner } from "../store/announce-partner.ts";
 import { afterOf, pageOf } from "../store/pages.ts";
 import {
-  addTry,
+  addAttempt,
   findDelivery,
   insertWebhook,
   type LockedWebhook,
@@ -25,24 +25,24 @@ import {
   type EndpointRow,
   findEndpoint,
   lockEndpoint,
-  type OldSecret,
+  type ReplacedSecret,
   saveEndpoint,
   saveSecrets,
 } from "../store/webhook-endpoint.repository.ts";
-import { openSecret, sealSecret, validOldSecrets } from "../store/webhook-secrets.ts";
+import { decryptSecret, encryptSecret, validOldSecrets } from "../store/webhook-secrets.ts";
 import { newSecret } from "../store/webhook-signature.ts";
 import { adminOf, managerOf, noSuchPartner } from "./access.ts";
 import { refuseBadUrl } from "./webhook-url.ts";
 
-/** The database keeps no more tries of one message. */
-const TRIES_MAX = 1_000;
+/** Limit of stored attempts for one webhook message. */
+const ATTEMPTS_MAX = 1_000;
 const PREVIOUS_SECRET_VALID_MS = 86_400_000;
-/** Each valid secret costs every call a signature. */
-const OLD_SECRETS_MAX = 4;
+/** Every call carries one signature for each valid secret, so their number is limited. */
+const REPLACED_SECRETS_MAX = 4;
 const DEFAULT_PAGE_SIZE = 20;
 
 export async function getWebhook(
-  { postgres, clock }: EndpointDeps,
+  { postgres, clock }: EndpointDependencies,
   ctx: Ctx<Params<"partners.getWebhook">>,
 ): Promise<WebhookEndpoint> {
   managerOf(ctx);
@@ -53,11 +53,11 @@ export async function getWebhook(
 }
 
 /**
- * Sets where the partner's system is told of orders. The first time the answer holds the secret.
- * @throws VALIDATION_ERROR for a URL that we would not call
+ * Sets the webhook endpoint of the partner's system. The first answer contains the secret.
+ * @throws VALIDATION_ERROR for a URL that the platform must not call
  */
 export async function setWebhook(
-  deps: EndpointDeps & { sender: Pick<Sender, "wakeAfter"> },
+  deps: EndpointDependencies & { sender: Pick<Sender, "wakeAfter"> },
   ctx: Ctx<Params<"partners.setWebhook">>,
 ): Promise<WebhookEndpoint> {
   adminOf(ctx);
@@ -66,14 +66,14 @@ export async function setWebhook(
   return await deps.postgres.transact(async (trx) => {
     const before = await lockEndpoint(trx, partnerId);
     if (!before) throw noSuchPartner();
-    await announced(deps, trx, await saveEndpoint(trx, partnerId, url, enabled));
+    await announcePartner(deps, trx, await saveEndpoint(trx, partnerId, url, enabled));
     await audit(deps.outbox, trx, ctx, partnerId, enabled ? "enabled" : "disabled");
     if (enabled) {
       await makeWaitingDue(trx, partnerId);
       deps.sender.wakeAfter(trx);
     }
     const secret = before.webhookSecret === undefined ? newSecret() : undefined;
-    if (secret) await saveSecrets(trx, partnerId, { secret: sealSecret(secret, deps.keys, partnerId) });
+    if (secret) await saveSecrets(trx, partnerId, { secret: encryptSecret(secret, deps.keys, partnerId) });
     const { webhookGoneAt: _gone, ...known } = before;
     const after = { ...known, apiUrl: url, webhookEnabled: enabled };
     return { ...endpointView(partnerId, after, deps.clock.now()), ...(secret && { secret }) };
@@ -81,44 +81,44 @@ export async function setWebhook(
 }
 
 /**
- * A new secret, shown in the answer alone and, with the same Idempotency-Key, in that of each repeat. Every secret before
- * it still signs and verifies until its day is over.
- * @throws TOO_MANY_REQUESTS while as many secrets are valid as may be
+ * Replaces the secret. Only the answer contains the new one, also the answer to a repeat with the same Idempotency-Key.
+ * Replaced secrets sign and verify for one more day.
+ * @throws TOO_MANY_REQUESTS while the maximum number of secrets is valid
  */
 export async function rotateSecret(
-  { postgres, keys, clock, outbox }: EndpointDeps,
+  { postgres, keys, clock, outbox }: EndpointDependencies,
   ctx: Ctx<Params<"partners.rotateWebhookSecret">>,
 ): Promise<WebhookEndpoint> {
   adminOf(ctx);
   const { partnerId } = ctx.params;
   const nowMs = clock.now();
-  // The answer that is kept for repeats holds the encrypted secret only.
-  const kept = await idempotent(postgres, ctx, "partners.rotateWebhookSecret", async (trx) => {
+  // The stored answer for repeats contains only the encrypted secret.
+  const stored = await idempotent(postgres, ctx, "partners.rotateWebhookSecret", async (trx) => {
     const before = await lockEndpoint(trx, partnerId);
     if (!before) throw noSuchPartner();
-    const sealed = sealSecret(newSecret(), keys, partnerId);
+    const encrypted = encryptSecret(newSecret(), keys, partnerId);
     const until = isoTime(nowMs + PREVIOUS_SECRET_VALID_MS);
     const older = validOldSecrets(before, nowMs);
-    if (before.webhookSecret && older.length >= OLD_SECRETS_MAX) throw tooManySecrets(older, nowMs);
+    if (before.webhookSecret && older.length >= REPLACED_SECRETS_MAX) throw tooManySecrets(older, nowMs);
     const previous = before.webhookSecret ? { secret: before.webhookSecret, until } : undefined;
-    await saveSecrets(trx, partnerId, { secret: sealed, previous, older });
+    await saveSecrets(trx, partnerId, { secret: encrypted, previous, older });
     await audit(outbox, trx, ctx, partnerId);
     const after = { ...before, ...(previous && { webhookPreviousUntil: until }) };
-    return { view: endpointView(partnerId, after, nowMs), sealed };
+    return { view: endpointView(partnerId, after, nowMs), encrypted };
   });
-  return { ...kept.view, secret: openSecret(kept.sealed, keys, partnerId) };
+  return { ...stored.view, secret: decryptSecret(stored.encrypted, keys, partnerId) };
 }
 
-function tooManySecrets(older: readonly OldSecret[], nowMs: number): Error {
+function tooManySecrets(older: readonly ReplacedSecret[], nowMs: number): Error {
   const untilMs = Math.min(...older.map(({ until }) => Date.parse(until)));
   return fail("TOO_MANY_REQUESTS", "The secret was replaced too often within a day.", {
     retryAfterSeconds: Math.ceil((untilMs - nowMs) / 1_000),
   });
 }
 
-/** Tells the partner's system `webhook.test`, once; what came of it is in the deliveries. */
+/** Sends `webhook.test` to the partner's system once. The list of deliveries shows the result. */
 export async function testWebhook(
-  { clock, outbox }: EndpointDeps,
+  { clock, outbox }: EndpointDependencies,
   trx: Knex.Transaction,
   ctx: Ctx<Params<"partners.testWebhook">>,
 ): Promise<WebhookDelivery> {
@@ -132,11 +132,11 @@ export async function testWebhook(
     ...{ type: "webhook.test", urgency: "test", body: testBody(messageId, partnerId, isoTime(nowMs)) },
   });
   await audit(outbox, trx, ctx, partnerId);
-  return await delivery(trx, deliveryId);
+  return await requireDelivery(trx, deliveryId);
 }
 
 export async function listWebhookDeliveries(
-  { postgres }: EndpointDeps,
+  { postgres }: EndpointDependencies,
   ctx: Ctx<Params<"partners.listWebhookDeliveries">>,
 ): Promise<Result<"partners.listWebhookDeliveries">> {
   managerOf(ctx);
@@ -153,9 +153,9 @@ export async function listWebhookDeliveries(
 }
 
 /**
- * Sends a message again, with its id of old.
- * @param partnerId absent for the operator, who may replay everybody's
- * @throws NOT_FOUND, ILLEGAL_TRANSITION for an order that is not to be prepared any more
+ * Sends a message again with the same message id.
+ * @param partnerId absent for the operator, who may replay the messages of every partner
+ * @throws NOT_FOUND, ILLEGAL_TRANSITION for an order that was cancelled, or after the maximum of attempts
  */
 export async function replayWebhook(
   { clock, outbox }: Pick<PartnersDependencies, "clock" | "outbox">,
@@ -169,27 +169,23 @@ export async function replayWebhook(
   if (webhook.stoppedAt !== undefined) {
     throw fail("ILLEGAL_TRANSITION", "The order was cancelled: it is not to be prepared any more.");
   }
-  if (webhook.lastAttempt >= TRIES_MAX) {
-    throw fail("ILLEGAL_TRANSITION", `It was sent ${TRIES_MAX} times, which is all there may be.`);
+  if (webhook.lastAttempt >= ATTEMPTS_MAX) {
+    throw fail("ILLEGAL_TRANSITION", `It was sent ${ATTEMPTS_MAX} times, which is all there may be.`);
   }
   await audit(outbox, trx, ctx, deliveryId);
-  return await delivery(trx, await tryAgain(trx, webhook, newId(clock.now())));
+  return await requireDelivery(trx, await retry(trx, webhook, newId(clock.now())));
 }
 
-async function tryAgain(
-  trx: Knex.Transaction,
-  webhook: LockedWebhook,
-  newDeliveryId: string,
-): Promise<string> {
+async function retry(trx: Knex.Transaction, webhook: LockedWebhook, newDeliveryId: string): Promise<string> {
   if (webhook.lastState === "pending") {
     await makeDue(trx, webhook.lastDeliveryId);
     return webhook.lastDeliveryId;
   }
-  await addTry(trx, webhook, newDeliveryId);
+  await addAttempt(trx, webhook, newDeliveryId);
   return newDeliveryId;
 }
 
-async function delivery(trx: Knex.Transaction, id: string): Promise<WebhookDelivery> {
+async function requireDelivery(trx: Knex.Transaction, id: string): Promise<WebhookDelivery> {
   const found = await findDelivery(trx, id);
   if (!found) throw fail("NOT_FOUND");
   return found;

@@ -10,8 +10,8 @@ const DAYS_AHEAD = 8;
 type Span = Hours["spans"][number];
 
 /**
- * Whether the clock on the partner's wall stands within one of the spans. Without any span a partner is closed.
- * By daylight saving an hour that happens twice counts twice, and one that does not happen not at all.
+ * Whether the partner's local time is within one of the spans. Without any span the partner is closed. When daylight saving
+ * time repeats an hour, both count; an hour that it skips does not exist.
  * @param atMs milliseconds of Unix time
  */
 export function isOpenAt({ timeZone, spans }: Hours, atMs: number): boolean {
@@ -21,7 +21,7 @@ export function isOpenAt({ timeZone, spans }: Hours, atMs: number): boolean {
 }
 
 /**
- * The first moment from now on at which the partner is open, in milliseconds of Unix time; undefined without
+ * The first moment from `fromMs` on at which the partner is open, in milliseconds of Unix time; undefined without
  * any span.
  */
 export function nextOpening(hours: Hours, fromMs: number): number | undefined {
@@ -40,7 +40,7 @@ export function nextOpening(hours: Hours, fromMs: number): number | undefined {
   return later.length > 0 ? Math.min(...later) : undefined;
 }
 
-/** What is wrong with the hours that a partner wants to have; undefined when nothing is. */
+/** Describes the first error in opening hours; undefined when they are valid. */
 export function hoursTrouble({ timeZone, spans }: Hours): { field: string; message: string } | undefined {
   if (!isTimeZone(timeZone)) return { field: "hours.timeZone", message: "This time zone is not known." };
   const at = spans.findIndex((span) => span.untilMinute <= span.fromMinute);
@@ -49,7 +49,7 @@ export function hoursTrouble({ timeZone, spans }: Hours): { field: string; messa
 }
 
 function covers(span: Span, weekday: number, minute: number): boolean {
-  // A span reaches at most to the end of the day after its own.
+  // A span ends at the latest with the following day.
   return (
     (span.weekday === weekday && span.fromMinute <= minute && minute < span.untilMinute) ||
     (span.weekday === (weekday + 6) % 7 && minute + MINUTES_A_DAY < span.untilMinute)
@@ -57,18 +57,18 @@ function covers(span: Span, weekday: number, minute: number): boolean {
 }
 
 /**
- * The moments at which the wall shows this time: one, two when the clock is put back over it, and the end of the
- * gap when it is put forward over it.
+ * The moments with this local time: normally one; two when daylight saving time repeats the hour; the end of the gap when it
+ * skips the hour.
  */
-function momentsOf(timeZone: string, wall: LocalDateTime): number[] {
-  const asUtc = Date.UTC(wall.year, wall.month - 1, wall.day, 0, wall.minute);
-  // No offset changes twice within two days, so the offsets before and after are all there can be.
+function momentsOf(timeZone: string, local: LocalDateTime): number[] {
+  const asUtc = Date.UTC(local.year, local.month - 1, local.day, 0, local.minute);
+  // An offset never changes twice within two days, so the offsets a day before and a day after are the only candidates.
   const guesses = [asUtc - DAY_MS, asUtc + DAY_MS].map((near) => asUtc - offsetMs(timeZone, near));
   const exact = guesses.filter((ms) => ms + offsetMs(timeZone, ms) === asUtc);
   return exact.length > 0 ? exact : [Math.max(...guesses)].map((ms) => gapEnd(timeZone, ms));
 }
 
-/** The first minute after the gap that `ms` fell out of. */
+/** The first minute after the gap before `ms`. */
 function gapEnd(timeZone: string, ms: number): number {
   let end = ms;
   while (offsetMs(timeZone, end - MINUTE_MS) === offsetMs(timeZone, ms)) end -= MINUTE_MS;

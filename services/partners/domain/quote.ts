@@ -4,42 +4,42 @@ import type { Address } from "../../../contracts/shared.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import { add, type Money, money, times } from "../../../lib/money.ts";
 
-/** How long a check's prices are promised. */
+/** How long the prices of a check are valid. */
 export const QUOTE_VALID_MS = 600_000;
 
-export interface Wish {
+export interface RequestedLine {
   productId: string;
   quantity: number;
 }
 
-/** What a partner offers of one product at this moment. */
+/** A partner's offer of one product. */
 export interface StockedOffer {
   productId: string;
   title: string;
   priceMinor: number;
   currency: string;
-  /** Absent where the partner does not count. */
+  /** Pieces left; absent when the partner does not count them. */
   stock?: number;
   active: boolean;
 }
 
-/** Why a line cannot be had. */
+/** The reason why a line is unavailable. */
 export interface LineTrouble {
   productId: string;
   reason: "not_offered" | "out_of_stock";
-  /** Pieces that there are, with `out_of_stock`. */
+  /** Pieces left, with `out_of_stock`. */
   available?: number;
 }
 
 export interface Cart {
-  wishes: readonly Wish[];
+  lines: readonly RequestedLine[];
   address: Address;
   note?: string | undefined;
 }
 
 /**
- * What the cart costs at this partner now, every price from the partner's own offers.
- * @throws PRODUCT_UNAVAILABLE naming every line that cannot be had, VALIDATION_ERROR for a product named twice
+ * Calculates the price of the cart. Every price comes from the partner's offers.
+ * @throws PRODUCT_UNAVAILABLE with every unavailable line, VALIDATION_ERROR for a product in two lines
  */
 export function quoteOf(
   cart: Cart,
@@ -48,7 +48,7 @@ export function quoteOf(
   offers: readonly StockedOffer[],
   made: { checkId: string; nowMs: number },
 ): Quote {
-  const lines = quotedLines(cart.wishes, offers);
+  const lines = quotedLines(cart.lines, offers);
   const sums = lines.map((line) => times(line.unitPrice, line.quantity));
   return {
     checkId: made.checkId,
@@ -62,20 +62,20 @@ export function quoteOf(
   };
 }
 
-function quotedLines(wishes: readonly Wish[], offers: readonly StockedOffer[]): QuotedLine[] {
-  if (new Set(wishes.map((wish) => wish.productId)).size < wishes.length) {
+function quotedLines(lines: readonly RequestedLine[], offers: readonly StockedOffer[]): QuotedLine[] {
+  if (new Set(lines.map((line) => line.productId)).size < lines.length) {
     throw invalidField("lines", "unique", "A product stands in more than one line.");
   }
   const byProduct = new Map(offers.map((offer) => [offer.productId, offer]));
-  const troubles = wishes.flatMap((wish) => lineTrouble(wish, byProduct.get(wish.productId)));
+  const troubles = lines.flatMap((line) => lineTrouble(line, byProduct.get(line.productId)));
   if (troubles.length > 0) throw fail("PRODUCT_UNAVAILABLE", undefined, { lines: troubles });
-  return wishes.map(({ productId, quantity }) => {
+  return lines.map(({ productId, quantity }) => {
     const { title, priceMinor, currency } = byProduct.get(productId) as StockedOffer;
     return { productId, title, quantity, unitPrice: money(priceMinor, currency) };
   });
 }
 
-function lineTrouble({ productId, quantity }: Wish, offer: StockedOffer | undefined): LineTrouble[] {
+function lineTrouble({ productId, quantity }: RequestedLine, offer: StockedOffer | undefined): LineTrouble[] {
   if (!offer?.active) return [{ productId, reason: "not_offered" }];
   if (offer.stock === undefined || offer.stock >= quantity) return [];
   return [{ productId, reason: "out_of_stock", available: offer.stock }];

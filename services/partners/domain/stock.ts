@@ -3,7 +3,7 @@ import type { QuotedLine } from "../../../contracts/partners.ts";
 import { type Money, money, sameMoney } from "../../../lib/money.ts";
 import type { StockedOffer } from "./quote.ts";
 
-/** What is different from what an order expects; the customer decides by it whether to check again. */
+/** Differences between the current offers and those that an order expects, for the customer's decision. */
 export interface QuoteDifferences {
   fee?: { expected: Money; now: Money };
   lines: LineDifference[];
@@ -15,11 +15,11 @@ export interface LineDifference {
   expected: Money;
   /** The price now; absent when the product is no longer offered. */
   now?: Money;
-  /** Pieces that there are, where they are too few. */
+  /** Pieces left, when they are too few. */
   available?: number;
 }
 
-/** What an order expects against what is there; undefined when nothing is different. */
+/** Compares the offers that an order expects with the current ones; undefined when they are equal. */
 export function quoteDifferences(
   expected: { lines: readonly QuotedLine[]; fee: Money },
   now: { offers: readonly StockedOffer[]; fee: Money },
@@ -40,20 +40,20 @@ function lineDifference(line: QuotedLine, offer: StockedOffer | undefined): Line
   return [{ productId, quantity, expected, now, ...(short && { available: offer.stock }) }];
 }
 
-/** States of an order in which the partner has not begun with the goods, so that they can be sold again. */
-const UNTOUCHED: readonly OrderStatus[] = ["pending", "paid"];
+/** States of an order in which the partner has not started preparation, so that the goods can be sold again. */
+const NOT_BEGUN: readonly OrderStatus[] = ["pending", "paid"];
 
-/** What we hold for an order: pieces for one that may still be paid, pieces that are its own, or nothing any more. */
+/** `held`: reserved for an order that is not paid yet. `committed`: belongs to a paid order. `released`: back on sale. */
 export type ReservationState = "held" | "committed" | "released";
 
 export interface Reservation {
   state: ReservationState;
-  /** The newest version of the order that was heard of; 0 before the first message. */
+  /** The newest order version that was applied; 0 before the first message. */
   orderVersion: number;
 }
 
-/** What an order says about itself, as far as stock is concerned. */
-export interface OrderNews {
+/** The parts of an order message that concern stock. */
+export interface OrderChange {
   status: OrderStatus;
   previousStatus?: OrderStatus | undefined;
   version: number;
@@ -61,28 +61,31 @@ export interface OrderNews {
 
 export interface StockDecision {
   state: ReservationState;
-  /** Moves pieces: back on sale, or from there once more because they had been given back too early. */
-  pieces?: "give_back" | "take_again";
+  /** `return`: put the pieces back on sale. `retake`: take them again, because they were returned too early. */
+  pieces?: "return" | "retake";
 }
 
 /**
- * What a message about an order does to its reservation; undefined when it does nothing, because something
- * newer was heard before. A cancellation that comes before the payment it cancels leaves its tombstone thus.
- * @param known absent when nothing was ever reserved or heard
+ * Decides how an order message changes the reservation; undefined for no change, because a newer message was applied
+ * before. A cancellation that arrives before the payment message leaves a tombstone.
+ * @param known absent when neither a reservation nor a message came before
  */
-export function afterOrderNews(known: Reservation | undefined, news: OrderNews): StockDecision | undefined {
-  if (known && news.version <= known.orderVersion) return undefined;
-  switch (news.status) {
+export function reservationAfter(
+  known: Reservation | undefined,
+  order: OrderChange,
+): StockDecision | undefined {
+  if (known && order.version <= known.orderVersion) return undefined;
+  switch (order.status) {
     case "pending":
       return known && { state: known.state };
     case "paid":
       if (known && known.state !== "released") return { state: "committed" };
-      // Paid all the same, after the sweeper or a release had given the pieces back: the order comes first.
-      return { state: "committed", pieces: "take_again" };
+      // The sweep or a release returned the pieces before the payment: the paid order has priority.
+      return { state: "committed", pieces: "retake" };
     case "cancelled":
     case "expired":
-      return goesBackOnSale(news.previousStatus)
-        ? { state: "released", pieces: "give_back" }
+      return goesBackOnSale(order.previousStatus)
+        ? { state: "released", pieces: "return" }
         : { state: known?.state === "released" ? "released" : "committed" };
     default:
       return undefined;
@@ -90,11 +93,14 @@ export function afterOrderNews(known: Reservation | undefined, news: OrderNews):
 }
 
 /**
- * The needs of an order that was paid once, by its present state. `all`: pieces and a notified partner.
- * `pieces`: the pieces are in use, and the partner knows. `nothing`: the order is over, or does not exist.
- * @param isKnown whether Partners has its reservation; long after its end, when all is settled, it has none
+ * The needs of a paid order by its present state. `all`: the pieces, and a webhook to the partner. `pieces`: only the
+ * pieces, because the partner is already preparing the order. `nothing`: the order ended, or does not exist.
+ * @param isKnown whether Partners has its reservation, which is pruned some time after the order ended
  */
-export function stillNeeds(status: OrderStatus | undefined, isKnown: boolean): "all" | "pieces" | "nothing" {
+export function remainingNeeds(
+  status: OrderStatus | undefined,
+  isKnown: boolean,
+): "all" | "pieces" | "nothing" {
   switch (status) {
     case "paid":
       return "all";
@@ -110,7 +116,7 @@ export function stillNeeds(status: OrderStatus | undefined, isKnown: boolean): "
   }
 }
 
-/** What the kitchen has begun with does not go back on sale; when the state before is unknown, nothing was begun. */
+/** Goods in preparation do not go back on sale. An unknown previous state counts as not begun. */
 function goesBackOnSale(previous: OrderStatus | undefined): boolean {
-  return previous === undefined || UNTOUCHED.includes(previous);
+  return previous === undefined || NOT_BEGUN.includes(previous);
 }

@@ -1,8 +1,8 @@
 import type { Message } from "../../../contracts/messages.ts";
 import type { Urgency } from "./webhook-schedule.ts";
 
-/** What partners are told of, and how urgently. What a partner said itself is not told back. */
-export const toldEvents = {
+/** Events that partners receive, with their urgency. A partner does not receive the events that it caused. */
+export const webhookUrgencies = {
   "order.paid": "preparation",
   "order.cancelled": "information",
   "order.assigned": "information",
@@ -11,9 +11,9 @@ export const toldEvents = {
   "order.failed": "information",
 } as const satisfies Record<string, Urgency>;
 
-export type ToldEvent = keyof typeof toldEvents;
+export type WebhookEvent = keyof typeof webhookUrgencies;
 
-/** The order as the partner has to prepare it: what, for whom by first name, until when, and whom to answer. */
+/** The order to prepare: lines, first name of the customer, deadline to accept and callback URL. */
 export function preparationBody(message: Message<"order.paid">, callbackUrl: string): string {
   const { orderId, partnerId, version, customer, lines, note, deadlineAt } = message.data;
   return bodyOf(message, {
@@ -33,8 +33,8 @@ export function preparationBody(message: Message<"order.paid">, callbackUrl: str
   });
 }
 
-/** What became of an order that the partner knows. */
-export function informationBody(message: Message<ToldEvent>): string {
+/** A change of an order that the partner knows. */
+export function informationBody(message: Message<WebhookEvent>): string {
   const { orderId, partnerId, version, status, previousStatus, reason } = message.data;
   return bodyOf(message, {
     order_id: orderId,

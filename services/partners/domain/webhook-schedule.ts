@@ -1,6 +1,6 @@
 import { jittered } from "../../../lib/backoff.ts";
 
-/** Something to prepare, something to know, or a test that the partner asked for. */
+/** `preparation`: a new order. `information`: a change of a known order. `test`: requested by the partner. */
 export type Urgency = "preparation" | "information" | "test";
 
 const SECOND_MS = 1_000;
@@ -8,11 +8,11 @@ const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
 
 /**
- * The waits before each try. An order to prepare has ten within the ten minutes in which it must be accepted,
- * also when each of them runs into its timeout (331 s of waits, 100 s of timeouts); news have those that the
+ * The delay before each attempt. A preparation webhook has ten attempts within the ten minutes of the partner's time to
+ * accept, also when each one times out (331 s of delays, 100 s of timeouts). Information webhooks use the delays that the
  * Standard Webhooks specification recommends.
  */
-const waitsMs: Record<Urgency, readonly number[]> = {
+const delaysMs: Record<Urgency, readonly number[]> = {
   preparation: [0, 1, 2, 4, 8, 16, 30, 60, 90, 120].map((seconds) => seconds * SECOND_MS),
   information: [
     0,
@@ -23,41 +23,41 @@ const waitsMs: Record<Urgency, readonly number[]> = {
   ],
   test: [0],
 };
-/** Chance shortens a wait by up to this share, so that partners that failed together are not called together. */
+/** Random jitter shortens a delay by up to this share, so that partners that failed together are not retried together. */
 const JITTER: Record<Urgency, number> = { preparation: 0.3, information: 0.1, test: 0 };
 const MAX_RETRY_AFTER_MS = 24 * HOUR_MS;
-/** How long one try may take. */
-export const TRY_TIMEOUT_MS = 10_000;
+/** Time limit of one attempt. */
+export const ATTEMPT_TIMEOUT_MS = 10_000;
 
-export interface FailedTry {
+export interface FailedAttempt {
   urgency: Urgency;
   /** 1 for the first. */
   attempt: number;
-  /** How long the partner asked us to wait. */
+  /** The delay from the partner's Retry-After header. */
   retryAfterMs?: number | undefined;
-  /** Until the moment after which no try makes sense; absent without one. */
+  /** Time until the deadline of the webhook; absent without a deadline. */
   remainingMs?: number | undefined;
 }
 
 /**
- * How long to wait before the next try; undefined when there is none. A partner that asks for more time gets what the
- * schedule has to spare: every try that is left can still be made before the deadline, each with its whole time limit.
+ * The delay before the next attempt; undefined when there is none. A Retry-After prolongs the delay only so far that every
+ * remaining attempt can still be made before the deadline with its whole time limit.
  * @param random from 0 to 1
  */
-export function nextTryMs(failed: FailedTry, random: number): number | undefined {
+export function nextAttemptDelayMs(failed: FailedAttempt, random: number): number | undefined {
   const { urgency, attempt, retryAfterMs = 0, remainingMs = Number.POSITIVE_INFINITY } = failed;
-  const waits = waitsMs[urgency];
-  const waitMs = waits[attempt];
-  if (waitMs === undefined) return undefined;
-  const scheduledMs = Math.round(jittered(waitMs, JITTER[urgency], random));
-  const laterWaitsMs = waits.slice(attempt + 1).reduce((sum, each) => sum + each, 0);
-  const spareMs = remainingMs - laterWaitsMs - (waits.length - attempt) * TRY_TIMEOUT_MS;
+  const delays = delaysMs[urgency];
+  const baseMs = delays[attempt];
+  if (baseMs === undefined) return undefined;
+  const scheduledMs = Math.round(jittered(baseMs, JITTER[urgency], random));
+  const laterDelaysMs = delays.slice(attempt + 1).reduce((sum, each) => sum + each, 0);
+  const spareMs = remainingMs - laterDelaysMs - (delays.length - attempt) * ATTEMPT_TIMEOUT_MS;
   const delayMs = Math.max(scheduledMs, Math.min(retryAfterMs, MAX_RETRY_AFTER_MS, spareMs));
   return delayMs <= remainingMs ? delayMs : undefined;
 }
 
 /**
- * How long a Retry-After asks to wait: seconds or a date (RFC 9110, section 10.2.3); undefined for anything else.
+ * Parses Retry-After, as seconds or a date (RFC 9110, section 10.2.3); undefined for an invalid value.
  */
 export function retryAfterMs(header: string | undefined, nowMs: number): number | undefined {
   if (header === undefined) return undefined;

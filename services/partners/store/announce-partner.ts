@@ -5,8 +5,8 @@ import type { PartnersDependencies } from "../dependencies.ts";
 import type { PartnerRow } from "./partners.repository.ts";
 import { partnerView } from "./views.ts";
 
-/** The partner as it now is, told to whoever listens in the same transaction. */
-export async function announced(
+/** Adds `partner.updated` to the outbox in the same transaction and returns the partner. */
+export async function announcePartner(
   { outbox, clock }: Pick<PartnersDependencies, "outbox" | "clock">,
   trx: Knex.Transaction,
   saved: PartnerRow,

@@ -2,13 +2,13 @@ import type { Knex } from "knex";
 import type { Message } from "../../../contracts/messages.ts";
 import { newId } from "../../../lib/ids.ts";
 import { currentTraceparent } from "../../../lib/tracing/index.ts";
-import { informationBody, preparationBody, type ToldEvent } from "../domain/webhook-events.ts";
-import { insertWebhook, stopPreparation, wasAnnounced } from "./webhook-deliveries.repository.ts";
+import { informationBody, preparationBody, type WebhookEvent } from "../domain/webhook-events.ts";
+import { hasPreparationWebhook, insertWebhook, stopPreparation } from "./webhook-deliveries.repository.ts";
 import { findEndpoint } from "./webhook-endpoint.repository.ts";
 
 /**
- * The partner's system is to be told to prepare the order; once, however often the order says that it is paid. The time
- * to accept begins with the first try, whenever that is.
+ * Enqueues the preparation webhook of an order once, also when `order.paid` is repeated. The partner's time to accept starts
+ * with the first attempt.
  */
 export async function enqueuePreparation(
   trx: Knex.Transaction,
@@ -16,7 +16,7 @@ export async function enqueuePreparation(
   publicUrl: string,
 ): Promise<void> {
   const { orderId, partnerId, deadlineAt } = paid.data;
-  if (await wasAnnounced(trx, orderId)) return;
+  if (await hasPreparationWebhook(trx, orderId)) return;
   await insertWebhook(trx, {
     ...{ id: newId(), deliveryId: newId(), partnerId, messageId: paid.id, type: paid.type, orderId },
     urgency: "preparation",
@@ -26,21 +26,21 @@ export async function enqueuePreparation(
   });
 }
 
-/** The order ended: nobody tells the partner to prepare it any more. */
-export async function stopWebhook(trx: Knex.Transaction, orderId: string): Promise<void> {
+/** Stops the preparation webhook of an order that ended. */
+export async function cancelPreparation(trx: Knex.Transaction, orderId: string): Promise<void> {
   await stopPreparation(trx, orderId);
 }
 
-/** News of an order, for a partner that was told of it and has a system that listens. */
-export async function enqueueInformation(trx: Knex.Transaction, news: Message<ToldEvent>): Promise<void> {
-  const { orderId, partnerId } = news.data;
-  if (!(await wasAnnounced(trx, orderId))) return;
+/** Enqueues an information webhook if the partner received the order and has an endpoint. */
+export async function enqueueInformation(trx: Knex.Transaction, event: Message<WebhookEvent>): Promise<void> {
+  const { orderId, partnerId } = event.data;
+  if (!(await hasPreparationWebhook(trx, orderId))) return;
   const endpoint = await findEndpoint(trx, partnerId);
   if (!endpoint?.apiUrl || !endpoint.webhookSecret) return;
   await insertWebhook(trx, {
-    ...{ id: newId(), deliveryId: newId(), partnerId, messageId: news.id, type: news.type, orderId },
+    ...{ id: newId(), deliveryId: newId(), partnerId, messageId: event.id, type: event.type, orderId },
     urgency: "information",
-    body: informationBody(news),
-    traceparent: currentTraceparent() ?? news.traceparent,
+    body: informationBody(event),
+    traceparent: currentTraceparent() ?? event.traceparent,
   });
 }

@@ -16,27 +16,27 @@ export interface OfferRow {
 }
 
 export interface OfferFilter {
-  /** Only active offers of partners that customers may meet. */
+  /** Only active offers of enabled and verified partners. */
   publicOnly: boolean;
   partnerId?: string | undefined;
-  /** A tsquery, as search-words.ts makes it. */
+  /** A tsquery from search-words.ts. */
   search?: string | undefined;
   after?: { productId: string; partnerId: string } | undefined;
   limit: number;
 }
 
 /**
- * So many products at most are looked up one by one for a word; a word of more is common enough that walking
- * the list in order soon meets it.
+ * A search with fewer matching products looks them up one by one. With more matches, a scan in list order finds enough of
+ * them soon.
  */
 const RARE_PRODUCTS = 2_000;
 
 /**
  * One page of offers, ordered by product and partner.
  *
- * Whether to walk the list and filter by the text, or to collect what has the text and sort it, is a question of
- * how many products have it. The planner guesses that (0.5 % for a word that its statistics do not know, and at
- * 100,000 products it then read all of them to find one), so it is asked here, at the cost of one short look.
+ * Either scans the list and filters by the text, or collects the matching products and sorts them. The better plan depends
+ * on the number of matches. The planner only guesses that number (0.5 % for a word without statistics; with 100,000
+ * products it then read all of them to find one), so this function counts the matches first with one short query.
  */
 export async function listOffers(db: Db, filter: OfferFilter): Promise<Rows<OfferRow>> {
   if (filter.search === undefined) return await walk(db, filter);
@@ -45,7 +45,7 @@ export async function listOffers(db: Db, filter: OfferFilter): Promise<Rows<Offe
   return await walk(db, filter, found.length < RARE_PRODUCTS ? found : undefined);
 }
 
-/** The products with the text, or the first ones of too many. Cheap both ways: index or the table's beginning. */
+/** The matching products, at most RARE_PRODUCTS. Cheap for rare words (index) and for common words (start of the table). */
 async function productsWith(db: Db, search: string): Promise<string[]> {
   const found = await rowsPlannedAnew<{ id: string }>(
     db,
@@ -56,10 +56,9 @@ async function productsWith(db: Db, search: string): Promise<string[]> {
 }
 
 /**
- * From the cursor on through the index that has the list's order, until the page is full. The product is looked
- * up for each offer (a subquery with OFFSET is never joined another way): the planner would else begin a merge
- * join at the first of all products.
- * @param among the only products that are wanted; without them the text is looked for on the way
+ * Scans the index in list order from the cursor until the page is full. OFFSET 0 forces a lookup of the product for each
+ * offer: otherwise the planner starts a merge join at the first of all products.
+ * @param among restricts the list to these products; without it the scan filters by the text
  */
 async function walk(db: Db, filter: OfferFilter, among?: readonly string[]): Promise<Rows<OfferRow>> {
   const where: string[] = [];

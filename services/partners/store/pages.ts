@@ -3,9 +3,9 @@ import { cursorOf, idsOf } from "../../../lib/cursor.ts";
 import type { Rows } from "../../../lib/sql/database.ts";
 
 /**
- * Where the page before ended.
- * @param count how many ids the list is ordered by
- * @throws VALIDATION_ERROR for a cursor that is none of ours
+ * The ids of the last row of the previous page; undefined for the first page.
+ * @param count number of ids in the order of the list
+ * @throws VALIDATION_ERROR for an invalid cursor
  */
 export function afterOf(cursor: string | undefined, count: number): string[] | undefined {
   if (cursor === undefined) return undefined;
@@ -16,8 +16,8 @@ export function afterOf(cursor: string | undefined, count: number): string[] | u
 
 /**
  * One page of a list.
- * @param found the rows that were found, one more than the limit when there are further ones
- * @param idsOfRow what the list is ordered by
+ * @param found up to one row more than the limit, which shows that a next page exists
+ * @param idsOfRow the ids in the order of the list
  */
 export function pageOf<R, V>(
   found: Rows<R>,

@@ -2,7 +2,7 @@ import type { Hours, Partner } from "../../../contracts/partners.ts";
 import type { Address } from "../../../contracts/shared.ts";
 import { affected, type Db, type Rows, row, rows } from "../../../lib/sql/database.ts";
 
-/** A partner as it is stored; what depends on the moment is computed from it. */
+/** A partner as stored. The views compute values that depend on the time. */
 export interface PartnerRow {
   id: string;
   title: string;
@@ -20,7 +20,7 @@ export interface PartnerRow {
   busyUntil?: string;
   verified: boolean;
   enabled: boolean;
-  /** Since when its system has said that it is gone for good. */
+  /** Time at which its endpoint answered 410 Gone. */
   webhookGoneAt?: string;
   version: number;
 }
@@ -34,7 +34,7 @@ export type NewPartner = Omit<
   "timeZone" | "openingSpans" | "busyUntil" | "verified" | "enabled" | "webhookGoneAt" | "version"
 >;
 
-/** Answers undefined when another partner has the title. */
+/** Returns undefined when another partner has the title. */
 export async function insertPartner(db: Db, partner: NewPartner): Promise<PartnerRow | undefined> {
   return await row<PartnerRow>(
     db,
@@ -64,14 +64,14 @@ export async function findPartner(db: Db, id: string): Promise<PartnerRow | unde
 }
 
 export interface PartnerFilter {
-  /** Only those that customers may meet. */
+  /** Only enabled and verified partners. */
   publicOnly: boolean;
   id?: string | undefined;
   afterId?: string | undefined;
   limit: number;
 }
 
-/** Partners in the order of their ids, which is that of their making. */
+/** Partners in the order of their ids, which is the order of their creation. */
 export async function listPartners(db: Db, filter: PartnerFilter): Promise<Rows<PartnerRow>> {
   const conditions: [string, unknown][] = [];
   if (filter.id) conditions.push(["id = ?", filter.id]);
@@ -84,7 +84,7 @@ export async function listPartners(db: Db, filter: PartnerFilter): Promise<Rows<
   );
 }
 
-/** Null takes an optional field away. */
+/** Null removes an optional field. */
 export type PartnerChange = { brand?: string | null; apiUrl?: string | null } & Partial<
   Pick<
     PartnerRow,
@@ -103,8 +103,8 @@ export type PartnerChange = { brand?: string | null; apiUrl?: string | null } & 
 >;
 
 /**
- * Changes what is given; null or an empty text takes an optional field away. Answers undefined when there is no such
- * partner or its version is another than the one expected.
+ * Changes the given fields. Null or an empty text removes an optional field. Returns undefined when the partner does not
+ * exist or has another version than expected.
  * @throws the database's error 23505 when another partner has the title
  */
 export async function updatePartner(
@@ -141,11 +141,11 @@ export async function updatePartner(
 }
 
 /**
- * Notes when the opening hours or the pause were set, by the clock of whoever set them.
- * @param at absent, or in the future: now
- * @returns false when something that was set later is there, or there is no such partner
+ * Records when the opening hours or the pause were set, by the caller's clock.
+ * @param at default, and maximum: now
+ * @returns false when a later setting is stored, or the partner does not exist
  */
-export async function noteSetAt(
+export async function recordSetAt(
   trx: Db,
   id: string,
   what: "hours_set_at" | "busy_set_at",
@@ -161,8 +161,8 @@ export async function noteSetAt(
 }
 
 /**
- * Answers undefined when there is no such partner or its version is another than the one expected.
- * @param busyUntil absent: takes orders again at once
+ * Returns undefined when the partner does not exist or has another version than expected.
+ * @param busyUntil absent to end the pause now
  */
 export async function setBusyUntil(
   db: Db,

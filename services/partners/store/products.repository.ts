@@ -1,9 +1,9 @@
 import type { Product } from "../../../contracts/catalogue.ts";
 import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
-import { storedWords, WORDS_MARK } from "../domain/search-words.ts";
+import { storedWords, WORDS_VERSION } from "../domain/search-words.ts";
 
 export interface ProductRow extends Product {
-  /** The one partner that offers it, whose staff may change it. */
+  /** The only partner that offers it. Its staff may change it. */
   ownerPartnerId: string;
 }
 
@@ -18,21 +18,21 @@ export interface AvailabilityRow {
 }
 
 const PRODUCT = "id, title, description, brand, image_url, owner_partner_id, version";
-/** Its own changes are counted in `revision`, on top of what an earlier release counted in `version`. */
+/** `revision` counts the changes of the offer. An earlier release counted them in `version`. */
 const VERSION = "version + revision AS version";
 const AVAILABILITY = `partner_id, product_id, price_minor, currency, stock, active, ${VERSION}`;
 
 export interface LockedAvailability extends AvailabilityRow {
-  /** Orders took or gave back pieces since the partner last said how many there are. */
+  /** Orders took or returned pieces since the partner last set the stock. */
   stockMoved: boolean;
 }
 
 type ProductTexts = Pick<Product, "title" | "description" | "brand" | "imageUrl">;
 
 /**
- * A new product of a partner.
- * @param copiedFrom the product of another partner whose texts these are
- * @returns undefined when the partner has a copy of that product already
+ * Inserts a product of a partner.
+ * @param copiedFrom the product of another partner that it copies
+ * @returns undefined when the partner already has a copy of that product
  */
 export async function insertProduct(
   db: Db,
@@ -57,14 +57,14 @@ export async function insertProduct(
   );
 }
 
-/** The product of whichever partner, as it can be copied. */
+/** Finds a product of any partner. */
 export async function findProduct(db: Db, id: string): Promise<ProductRow | undefined> {
   return await row<ProductRow>(db, `SELECT ${PRODUCT} FROM products WHERE id = ?`, [id]);
 }
 
 /**
- * The partner's own product, or its copy of another's product with this id.
- * @param lock until the end of the transaction
+ * Finds the partner's product with this id, or its copy of another partner's product with this id.
+ * @param lock locks it until the end of the transaction
  */
 export async function findOwnProduct(
   db: Db,
@@ -94,17 +94,17 @@ export async function saveProductTexts(db: Db, id: string, texts: ProductTexts):
   return saved as ProductRow;
 }
 
-/** Locks products whose words were made by other rules than the present ones; those that others have locked wait. */
-export async function lockProductsWithOldWords(db: Db, limit: number): Promise<ProductRow[]> {
+/** Locks products with search words of another version. Skips products that are locked already. */
+export async function lockProductsWithOutdatedWords(db: Db, limit: number): Promise<ProductRow[]> {
   return await rows<ProductRow>(
     db,
-    `SELECT ${PRODUCT} FROM products WHERE words[1] IS DISTINCT FROM '${WORDS_MARK}'
+    `SELECT ${PRODUCT} FROM products WHERE words[1] IS DISTINCT FROM '${WORDS_VERSION}'
      ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED`,
     [limit],
   );
 }
 
-/** Replaces the words of products that the transaction has locked; to those who read them they are unchanged. */
+/** Replaces the search words of products that the transaction has locked. Does not change their versions. */
 export async function saveWords(db: Db, products: readonly { id: string; words: string[] }[]): Promise<void> {
   await affected(
     db,
@@ -114,7 +114,7 @@ export async function saveWords(db: Db, products: readonly { id: string; words: 
   );
 }
 
-/** The product itself; its offer has gone before. */
+/** Deletes a product whose offer was deleted before. */
 export async function deleteProductRow(db: Db, id: string): Promise<void> {
   await affected(db, "DELETE FROM products WHERE id = ?", [id]);
 }
@@ -148,7 +148,7 @@ export async function insertAvailability(
   return made as AvailabilityRow;
 }
 
-/** Changes what is given of an offer that the transaction has locked; null ends the counting of pieces. */
+/** Changes an offer that the transaction has locked. `stock`: undefined leaves it, null makes the pieces uncounted. */
 export async function saveAvailability(
   db: Db,
   productId: string,
@@ -171,7 +171,7 @@ export async function saveAvailability(
   return saved as AvailabilityRow;
 }
 
-/** Answers undefined where pieces are not counted, or there would be fewer than none or more than `max`. */
+/** Returns undefined for an uncounted stock, or when the result would be negative or above `max`. */
 export async function addToStock(
   db: Db,
   productId: string,
@@ -186,7 +186,7 @@ export async function addToStock(
   );
 }
 
-/** Answers the offer as it is from now on: not active, and newer than it was. */
+/** Deletes the offer. Returns it as inactive and with a newer version, for its last message. */
 export async function deleteAvailability(db: Db, productId: string): Promise<AvailabilityRow | undefined> {
   return await row<AvailabilityRow>(
     db,
@@ -197,7 +197,7 @@ export async function deleteAvailability(db: Db, productId: string): Promise<Ava
   );
 }
 
-/** Counts the offer of a product as changed, because its texts are; answers it. */
+/** Increases the revision of an offer after a change of the product's texts, and returns the offer. */
 export async function touchOffer(trx: Db, productId: string): Promise<AvailabilityRow | undefined> {
   return await row<AvailabilityRow>(
     trx,
@@ -211,7 +211,7 @@ export interface OfferedProduct extends AvailabilityRow {
   title: string;
 }
 
-/** What one partner offers of these products, active or not. */
+/** The offers of one partner for these products, including inactive ones. */
 export async function offersOf(
   db: Db,
   partnerId: string,

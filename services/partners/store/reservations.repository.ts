@@ -3,7 +3,7 @@ import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
 import type { Reservation, ReservationState } from "../domain/stock.ts";
 import { PARTNER_COLUMNS, type PartnerRow } from "./partners.repository.ts";
 
-export interface Wanted {
+export interface ReservationRequest {
   orderId: string;
   partnerId: string;
   lines: readonly QuotedLine[];
@@ -13,16 +13,15 @@ export interface Wanted {
 }
 
 /**
- * Takes the pieces of an order, all of them or none, in one statement that is its own transaction: locked in the
- * order of products (so that two orders never wait for each other in a circle), compared, counted down and noted.
- * The locks show each row as it is after the wait, so what is compared is what is changed; and what is written is
- * counted from there too. Counted from the row itself, it would first be tried on the row as it was before the wait,
- * and fail the check of a stock below zero though pieces had come back meanwhile.
- * Answers undefined when prices, fee or stock are not as wanted, or the order has a reservation already.
+ * Takes all pieces of an order or none, in one statement that is its own transaction. Locks the rows in the order of
+ * products, so that two orders do not deadlock. `FOR UPDATE` returns each row as it is after the wait for its lock, so the
+ * comparison and the new stock use the same values. Computed from the updated row itself, the new stock would first use the
+ * value before the wait and could violate the check of a negative stock although pieces were returned meanwhile.
+ * Returns undefined when prices, fee or stock differ from the request, or the order already has a reservation.
  */
-export async function takeStock(db: Db, wanted: Wanted): Promise<PartnerRow | undefined> {
+export async function takeStock(db: Db, wanted: ReservationRequest): Promise<PartnerRow | undefined> {
   const { lines, partnerId, currency } = wanted;
-  // Said to each access to the table itself: by a join alone the planner would read all that the partner offers.
+  // Repeated in each access to the table: with a join alone the planner reads all offers of the partner.
   const products = lines.map((line) => line.productId);
   return await row<PartnerRow>(
     db,
@@ -77,7 +76,7 @@ export async function findReservation(db: Db, orderId: string): Promise<Reservat
   return await row(db, `SELECT ${RESERVATION} FROM stock_reservations WHERE order_id = ?`, [orderId]);
 }
 
-/** Locks what is known of an order until the end of the transaction. */
+/** Locks the reservation of an order until the end of the transaction. */
 export async function lockReservation(db: Db, orderId: string): Promise<ReservationRow | undefined> {
   return await row(db, `SELECT ${RESERVATION} FROM stock_reservations WHERE order_id = ? FOR UPDATE`, [
     orderId,
@@ -85,15 +84,15 @@ export async function lockReservation(db: Db, orderId: string): Promise<Reservat
 }
 
 /**
- * One reservation whose time is over by `graceMs` and whose order nobody has heard of.
- * @param except orders that are left alone now
+ * Finds one reservation that expired more than `graceMs` ago and whose order has sent no message.
+ * @param except orders to skip
  */
-export async function forgottenReservation(
+export async function findOrphanedReservation(
   db: Db,
   graceMs: number,
   except: readonly string[],
 ): Promise<string | undefined> {
-  const forgotten = await row<{ orderId: string }>(
+  const orphaned = await row<{ orderId: string }>(
     db,
     `SELECT order_id FROM stock_reservations
      WHERE state = 'held' AND order_version = 0 AND expires_at < now() - ? * interval '1 millisecond'
@@ -101,10 +100,10 @@ export async function forgottenReservation(
      ORDER BY expires_at LIMIT 1`,
     [graceMs, except],
   );
-  return forgotten?.orderId;
+  return orphaned?.orderId;
 }
 
-/** Whether the order reserved just these quantities at these prices. */
+/** Whether the order reserved exactly these quantities at these prices. */
 export async function hasSameLines(db: Db, orderId: string, lines: readonly QuotedLine[]): Promise<boolean> {
   const held = await rows<{ productId: string; quantity: number; unitPriceMinor: number }>(
     db,
@@ -125,7 +124,7 @@ export interface NewReservation {
   reason: string;
 }
 
-/** Notes an order that never reserved; false when somebody else noted it meanwhile. */
+/** Inserts the reservation of an order that has none; false when a concurrent transaction inserted it first. */
 export async function insertReservation(db: Db, made: NewReservation): Promise<boolean> {
   const inserted = await affected(
     db,
@@ -136,7 +135,7 @@ export async function insertReservation(db: Db, made: NewReservation): Promise<b
   return inserted > 0;
 }
 
-/** Changes a reservation that the transaction has locked. @param partnerId for a tombstone that knew none */
+/** Changes a reservation that the transaction has locked. `partnerId` completes a tombstone without a partner. */
 export async function saveReservation(
   db: Db,
   orderId: string,
@@ -151,8 +150,8 @@ export async function saveReservation(
   );
 }
 
-/** Puts the pieces that an order still holds back on sale. The transaction has locked the reservation. */
-export async function giveStockBack(db: Db, orderId: string): Promise<void> {
+/** Puts the pieces of an order back on sale. The transaction has locked the reservation. */
+export async function returnStock(db: Db, orderId: string): Promise<void> {
   await affected(
     db,
     `WITH freed AS (
@@ -173,10 +172,10 @@ export async function giveStockBack(db: Db, orderId: string): Promise<void> {
 }
 
 /**
- * Takes pieces of an order once more, of each product all or none. Answers the products of which there were too
- * few. The transaction has locked the reservation.
+ * Takes the pieces of an order again; for each product all or none. Returns the products with too few pieces. The
+ * transaction has locked the reservation.
  */
-export async function takeStockAgain(
+export async function retakeStock(
   db: Db,
   orderId: string,
   partnerId: string,
@@ -210,7 +209,7 @@ export async function takeStockAgain(
   return short.map(({ productId }) => productId);
 }
 
-/** Forgets reservations that ended before `beforeAt`, up to `limit`; returns how many. */
+/** Deletes up to `limit` reservations that ended before `beforeAt`; returns how many. */
 export async function pruneReservations(db: Db, beforeAt: string, limit: number): Promise<number> {
   return await affected(
     db,

@@ -23,7 +23,7 @@ export function partnerView(partner: PartnerRow, nowMs: number): Partner {
   return { ...rest, hours: hoursOf(partner), open: takesOrders(partner, nowMs) };
 }
 
-/** The partner as this caller may see it: where its system listens is nobody's business but its own. */
+/** The partner as this caller may see it. Only operators and its own staff see the URL of its system. */
 export function partnerViewFor(caller: Caller, partner: PartnerRow, nowMs: number): Partner {
   const view = partnerView(partner, nowMs);
   if (caller.role === "admin" || caller.partnerId === partner.id) return view;
@@ -52,7 +52,7 @@ export function availabilityView({ priceMinor, currency, ...rest }: Availability
   return { ...rest, price: money(priceMinor, currency) };
 }
 
-/** @param managed for those who manage the offer, who are told also whether it is active and its version */
+/** @param managed true for operators and staff of the partner: adds `active` and `version` */
 export function offerView(offer: OfferRow, managed: boolean): Offer {
   const { priceMinor, currency, active, version, ...rest } = offer;
   return { ...rest, price: money(priceMinor, currency), ...(managed && { active, version }) };

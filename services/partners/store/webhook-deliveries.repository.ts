@@ -6,7 +6,7 @@ export interface NewWebhook {
   id: string;
   deliveryId: string;
   partnerId: string;
-  /** The `webhook-id` of every try. */
+  /** The `webhook-id` header of every attempt. */
   messageId: string;
   type: string;
   orderId?: string | undefined;
@@ -16,7 +16,7 @@ export interface NewWebhook {
   traceparent?: string | undefined;
 }
 
-/** Writes what a partner is to be told, with its first try due at once; false when it was written before. */
+/** Inserts a webhook message with its first attempt, due now; false when the message exists already. */
 export async function insertWebhook(trx: Db, webhook: NewWebhook): Promise<boolean> {
   const inserted = await affected(
     trx,
@@ -45,8 +45,8 @@ export async function insertWebhook(trx: Db, webhook: NewWebhook): Promise<boole
   return inserted > 0;
 }
 
-/** Whether the partner was, or is about to be, told to prepare this order. */
-export async function wasAnnounced(db: Db, orderId: string): Promise<boolean> {
+/** Whether a preparation webhook of this order exists. */
+export async function hasPreparationWebhook(db: Db, orderId: string): Promise<boolean> {
   const found = await affected(
     db,
     "SELECT 1 FROM webhook_messages WHERE order_id = ? AND urgency = 'preparation' LIMIT 1",
@@ -55,7 +55,7 @@ export async function wasAnnounced(db: Db, orderId: string): Promise<boolean> {
   return found > 0;
 }
 
-/** No further try tells the partner to prepare this order. One that is under way ends, and is noted. */
+/** Stops further attempts of the preparation webhook. A running attempt ends, and its result is recorded. */
 export async function stopPreparation(trx: Db, orderId: string): Promise<void> {
   const stopped = await rows<{ id: string }>(
     trx,
@@ -64,7 +64,7 @@ export async function stopPreparation(trx: Db, orderId: string): Promise<void> {
      RETURNING id`,
     [orderId],
   );
-  // A statement of its own: it sees the try that was written while the first one waited for the lock.
+  // A separate statement: it sees an attempt that was inserted while the first statement waited for the lock.
   await affected(
     trx,
     `UPDATE webhook_deliveries SET state = 'stopped', updated_at = now()
@@ -85,7 +85,7 @@ export interface DeliveryFilter {
   limit: number;
 }
 
-/** The tries of one partner, the newest first. */
+/** The attempts of one partner, the newest first. */
 export async function listDeliveries(db: Db, filter: DeliveryFilter): Promise<WebhookDelivery[]> {
   const { partnerId, orderId, beforeId = LAST_ID, limit } = filter;
   const ofOrder = "AND webhook_message_id = ANY (ARRAY(SELECT id FROM webhook_messages WHERE order_id = ?))";
@@ -112,7 +112,7 @@ export async function findDelivery(db: Db, id: string): Promise<WebhookDelivery 
   );
 }
 
-/** What a try belongs to, locked until the end of the transaction. */
+/** A webhook message, locked until the end of the transaction, with its last attempt. */
 export interface LockedWebhook {
   id: string;
   partnerId: string;
@@ -122,7 +122,7 @@ export interface LockedWebhook {
   lastState: WebhookDelivery["state"];
 }
 
-/** @param partnerId absent for the operator, who may touch everybody's */
+/** Locks the webhook message of an attempt. @param partnerId absent for the operator, who may access every partner */
 export async function lockWebhookOf(
   trx: Db,
   deliveryId: string,
@@ -135,7 +135,7 @@ export async function lockWebhookOf(
     [deliveryId, partnerId ?? null],
   );
   if (!locked) return undefined;
-  // After the wait for the lock, so that tries that were added meanwhile are seen.
+  // A separate statement after the wait for the lock: it sees attempts that were added meanwhile.
   return await row<LockedWebhook>(
     trx,
     `SELECT m.id, m.partner_id, m.stopped_at, d.id AS last_delivery_id, d.attempt AS last_attempt,
@@ -146,8 +146,8 @@ export async function lockWebhookOf(
   );
 }
 
-/** One more try at once, whatever the schedule says; what was dead is no longer. */
-export async function addTry(trx: Db, webhook: LockedWebhook, deliveryId: string): Promise<void> {
+/** Adds an attempt that is due now, outside the schedule. A dead attempt becomes a failed one. */
+export async function addAttempt(trx: Db, webhook: LockedWebhook, deliveryId: string): Promise<void> {
   await affected(
     trx,
     `WITH dead AS (
@@ -162,7 +162,7 @@ export async function addTry(trx: Db, webhook: LockedWebhook, deliveryId: string
   );
 }
 
-/** Makes a pending try due now; one that is under way stays as it is. */
+/** Makes a pending attempt due now. Does not change a running one. */
 export async function makeDue(trx: Db, deliveryId: string): Promise<void> {
   await affected(
     trx,
@@ -172,7 +172,7 @@ export async function makeDue(trx: Db, deliveryId: string): Promise<void> {
   );
 }
 
-/** Makes all that waits for a partner due now: its system is there again. */
+/** Makes all waiting attempts of a partner due now, after its endpoint was enabled. */
 export async function makeWaitingDue(trx: Db, partnerId: string): Promise<void> {
   await affected(
     trx,
@@ -192,7 +192,7 @@ export interface DeadWebhook {
   at: string;
 }
 
-/** What no partner's system accepted, the latest first. */
+/** The dead letters among the webhooks, the latest first. */
 export async function listDeadWebhooks(db: Db, limit: number): Promise<DeadWebhook[]> {
   return await rows<DeadWebhook>(
     db,
@@ -204,7 +204,7 @@ export async function listDeadWebhooks(db: Db, limit: number): Promise<DeadWebho
   );
 }
 
-/** The operator decides that a dead one will not be sent any more; false when there is no such. */
+/** Stops a dead webhook by decision of the operator; false when it does not exist. */
 export async function dropDeadWebhook(db: Db, deliveryId: string): Promise<boolean> {
   const dropped = await affected(
     db,
@@ -214,7 +214,7 @@ export async function dropDeadWebhook(db: Db, deliveryId: string): Promise<boole
   return dropped > 0;
 }
 
-/** How many tries wait or are under way, and how many messages are dead. */
+/** Number of pending (waiting or running) attempts and of dead ones. */
 export async function countWebhooks(db: Db): Promise<{ pending: number; dead: number }> {
   const counted = await row<{ pending: number; dead: number }>(
     db,
@@ -224,7 +224,7 @@ export async function countWebhooks(db: Db): Promise<{ pending: number; dead: nu
   return counted as { pending: number; dead: number };
 }
 
-/** Gives up to `limit` dead ones up for good whose id (which tells the time) is below `beforeId`: nobody decided. */
+/** Stops up to `limit` dead webhooks with an id (ordered by time) below `beforeId` that no operator has handled. */
 export async function dropOldDeadWebhooks(db: Db, beforeId: string, limit: number): Promise<number> {
   return await affected(
     db,
@@ -235,7 +235,7 @@ export async function dropOldDeadWebhooks(db: Db, beforeId: string, limit: numbe
   );
 }
 
-/** Forgets what was told before `beforeAt`, up to `limit`; what waits or is dead stays. */
+/** Deletes up to `limit` messages from before `beforeAt`, except those with a pending or dead attempt. */
 export async function pruneWebhooks(db: Db, beforeAt: string, limit: number): Promise<number> {
   return await affected(
     db,

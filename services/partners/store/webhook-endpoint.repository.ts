@@ -1,21 +1,21 @@
 import { affected, type Db, row } from "../../../lib/sql/database.ts";
 import { PARTNER_COLUMNS, type PartnerRow } from "./partners.repository.ts";
 
-/** Where and with which sealed secrets a partner's system is spoken to. */
+/** The endpoint of a partner's system, with its encrypted secrets. */
 export interface EndpointRow {
   apiUrl?: string;
   webhookEnabled: boolean;
   webhookSecret?: string;
   webhookPreviousSecret?: string;
   webhookPreviousUntil?: string;
-  /** Those before the previous one that are still valid, the newest first. */
-  webhookOlderSecrets: OldSecret[];
-  /** Since when the endpoint has answered that it is gone for good. */
+  /** Valid secrets older than the previous one, the newest first. */
+  webhookOlderSecrets: ReplacedSecret[];
+  /** Time at which the endpoint answered 410 Gone. */
   webhookGoneAt?: string;
 }
 
-/** A secret that was replaced; encrypted. */
-export interface OldSecret {
+/** A replaced secret, encrypted, and the end of its validity. */
+export interface ReplacedSecret {
   secret: string;
   until: string;
 }
@@ -31,7 +31,7 @@ export async function lockEndpoint(trx: Db, partnerId: string): Promise<Endpoint
   return await row<EndpointRow>(trx, `SELECT ${ENDPOINT} FROM partners WHERE id = ? FOR UPDATE`, [partnerId]);
 }
 
-/** Sets where a partner's system is, in a row that the transaction has locked. It is not gone any more. */
+/** Sets the endpoint in a row that the transaction has locked, and clears `webhook_gone_at`. */
 export async function saveEndpoint(
   trx: Db,
   partnerId: string,
@@ -48,14 +48,13 @@ export async function saveEndpoint(
   return saved as PartnerRow;
 }
 
-export interface Secrets {
-  /** Sealed. */
+export interface EncryptedSecrets {
   secret: string;
-  previous?: OldSecret | undefined;
-  older?: readonly OldSecret[];
+  previous?: ReplacedSecret | undefined;
+  older?: readonly ReplacedSecret[];
 }
 
-export async function saveSecrets(trx: Db, partnerId: string, secrets: Secrets): Promise<void> {
+export async function saveSecrets(trx: Db, partnerId: string, secrets: EncryptedSecrets): Promise<void> {
   await affected(
     trx,
     `UPDATE partners SET webhook_secret = ?, webhook_previous_secret = ?, webhook_previous_until = ?,
@@ -69,8 +68,7 @@ export async function saveSecrets(trx: Db, partnerId: string, secrets: Secrets):
 }
 
 /**
- * The partner's system said that it is gone for good: it is not called any more, and the partner takes no orders, until
- * its webhook is set again.
+ * Disables an endpoint that answered 410 Gone. The partner takes no orders until its webhook is set again.
  * @returns undefined when it was disabled before
  */
 export async function markEndpointGone(trx: Db, partnerId: string): Promise<PartnerRow | undefined> {

@@ -3,12 +3,12 @@ import { ACCEPTANCE_MS } from "../../../contracts/orders.ts";
 import type { WebhookDelivery } from "../../../contracts/partners.ts";
 import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
 import type { Urgency } from "../domain/webhook-schedule.ts";
-import type { OldSecret } from "./webhook-endpoint.repository.ts";
+import type { ReplacedSecret } from "./webhook-endpoint.repository.ts";
 
 const CLAIM_LOCK_KEY = 7_205_120;
 
-/** One try that this process makes, with all that it needs. */
-export interface ClaimedTry {
+/** One attempt that this process has claimed. */
+export interface ClaimedAttempt {
   id: string;
   leaseId: string;
   webhookMessageId: string;
@@ -20,51 +20,52 @@ export interface ClaimedTry {
   urgency: Urgency;
   body: string;
   traceparent?: string;
-  /** Until the moment after which no try makes sense; negative when it is past. */
+  /** Time until the deadline of the webhook; negative after it. */
   remainingMs?: number;
-  /** How often this try was begun, this time included, without its outcome being recorded. */
+  /** Number of claims of this attempt without a recorded result, including this one. */
   claims: number;
-  /** Why this try could not be made so far, for a reason of ours. */
+  /** The platform's error that deferred this attempt before. */
   error?: string;
   apiUrl?: string;
   webhookEnabled: boolean;
   webhookSecret?: string;
   webhookPreviousSecret?: string;
   webhookPreviousUntil?: string;
-  webhookOlderSecrets: OldSecret[];
-  /** Since when the partner's endpoint has answered that it is gone for good. */
+  webhookOlderSecrets: ReplacedSecret[];
+  /** Time at which the endpoint answered 410 Gone. */
   webhookGoneAt?: string;
-  /** How long ago the message was written. */
+  /** Age of the message. */
   ageMs: number;
 }
 
-export interface Claim {
+export interface ClaimLimits {
   leaseId: string;
   leaseMs: number;
-  /** How many tries of one partner may be under way at once, by all processes together. */
+  /** Limit of concurrent attempts of one partner in all processes together. */
   perPartner: number;
+  /** Limit of claimed attempts. */
   limit: number;
-  /** How many of them may be beyond the first of their partner. */
+  /** Limit of claimed attempts that are not the only one of their partner. */
   furtherLimit: number;
 }
 
 /**
- * Takes tries that are due, at most so many of each partner that not more of it are under way at once: a partner
- * that hangs fills its own places and nobody else's. Where places are few, those with the fewest under way come first,
- * and only a part of the places is for a partner's second try and further ones: many partners that hang leave room for
- * the first try of every other one.
+ * Claims due attempts. Limits the concurrent attempts of each partner, so that a partner that does not answer uses only its
+ * own slots. When slots are few, partners with the fewest running attempts come first, and second and further attempts of
+ * a partner may use only a part of the slots. So other partners can still make their first attempt when many partners do
+ * not answer.
  *
- * Counting and claiming have to be one, so claims take turns (an advisory lock, held for one statement): with
- * row locks alone two processes would each count the places before the other filled them. The queue is walked
- * from partner to partner by the index, so a long queue of one costs the others nothing; IS TRUE keeps the planner
- * from finding four rows by reading that whole queue.
+ * Counting and claiming must be atomic, so an advisory lock serialises claims for one statement. With row locks alone, two
+ * processes would both count the running attempts before either of them claims. The query walks from partner to partner
+ * by the index, so that a long queue of one partner does not slow the others; IS TRUE keeps the planner from reading a
+ * whole queue to find four rows.
  *
- * The first try of an order to prepare begins the time that the partner has to accept it, and writes the end of that
- * time into the body: it must not run while the message waits here.
+ * The first attempt of a preparation webhook starts the partner's time to accept the order, and writes the end of that time
+ * into the body. That time must not pass while the message waits in the queue.
  */
-export async function claimTries(trx: Knex.Transaction, claim: Claim): Promise<ClaimedTry[]> {
+export async function claimAttempts(trx: Knex.Transaction, claim: ClaimLimits): Promise<ClaimedAttempt[]> {
   await affected(trx, "SELECT pg_advisory_xact_lock(?)", [CLAIM_LOCK_KEY]);
-  return await rows<ClaimedTry>(
+  return await rows<ClaimedAttempt>(
     trx,
     `WITH RECURSIVE waiting AS (
        (SELECT partner_id FROM webhook_deliveries WHERE state = 'pending' ORDER BY partner_id LIMIT 1)
@@ -118,8 +119,8 @@ export async function claimTries(trx: Knex.Transaction, claim: Claim): Promise<C
   );
 }
 
-/** How a try ended. */
-export interface TryResult {
+/** The recorded result of an attempt. */
+export interface AttemptRecord {
   state: "accepted" | "failed" | "dead";
   statusCode?: number;
   durationMs: number;
@@ -128,16 +129,16 @@ export interface TryResult {
 }
 
 /**
- * Notes the end of a try and answers the state that it now has; undefined when the lease had run out and
- * somebody else has it. A try whose message was stopped meanwhile is stopped, unless the partner accepted it.
+ * Records the result of an attempt and returns its new state; undefined when the lease had expired and another process has
+ * claimed it. An attempt whose message was stopped meanwhile becomes stopped, unless the partner accepted it.
  *
- * The message is locked first, as by whoever stops it: so either the stop sees the try that follows this one,
- * or this sees the stop and none follows.
+ * Locks the message first, as stopping does. So either the stop sees the next attempt, or this statement sees the stop and
+ * no next attempt follows.
  */
-export async function endTry(
+export async function endAttempt(
   trx: Db,
-  { id, leaseId, webhookMessageId }: Pick<ClaimedTry, "id" | "leaseId" | "webhookMessageId">,
-  result: TryResult,
+  { id, leaseId, webhookMessageId }: Pick<ClaimedAttempt, "id" | "leaseId" | "webhookMessageId">,
+  result: AttemptRecord,
 ): Promise<WebhookDelivery["state"] | undefined> {
   const ended = await row<{ state: WebhookDelivery["state"] }>(
     trx,
@@ -158,8 +159,13 @@ export async function endTry(
   return ended?.state;
 }
 
-/** The try after one that failed. */
-export async function insertNextTry(trx: Db, failed: ClaimedTry, id: string, delayMs: number): Promise<void> {
+/** Inserts the attempt after a failed one. */
+export async function insertNextAttempt(
+  trx: Db,
+  failed: ClaimedAttempt,
+  id: string,
+  delayMs: number,
+): Promise<void> {
   await affected(
     trx,
     `INSERT INTO webhook_deliveries (id, webhook_message_id, partner_id, attempt, state, due_at)
@@ -169,10 +175,10 @@ export async function insertNextTry(trx: Db, failed: ClaimedTry, id: string, del
   );
 }
 
-/** Gives back a try that was broken off because this process stops: the next one makes it at once. */
-export async function giveTryBack(
+/** Releases the claim of an attempt that was aborted because the process stops. Another process makes it at once. */
+export async function releaseAttempt(
   db: Db,
-  { id, leaseId }: Pick<ClaimedTry, "id" | "leaseId">,
+  { id, leaseId }: Pick<ClaimedAttempt, "id" | "leaseId">,
 ): Promise<void> {
   await affected(
     db,
@@ -184,40 +190,40 @@ export async function giveTryBack(
 }
 
 /**
- * The try could not be made, for a reason of ours: it is made later and counts as none. A first try takes the time to
- * accept back that it began.
- * @returns false when the lease had run out
+ * Defers an attempt that the platform could not make. It is not counted. A deferred first attempt resets the partner's time
+ * to accept.
+ * @returns false when the lease had expired
  */
-export async function holdTry(
+export async function deferAttempt(
   trx: Db,
-  { id, leaseId }: Pick<ClaimedTry, "id" | "leaseId">,
+  { id, leaseId }: Pick<ClaimedAttempt, "id" | "leaseId">,
   delayMs: number,
   error: string,
 ): Promise<boolean> {
-  const held = await row<{ webhookMessageId: string; attempt: number }>(
+  const deferred = await row<{ webhookMessageId: string; attempt: number }>(
     trx,
     `UPDATE webhook_deliveries SET lease_id = NULL, due_at = now() + ? * interval '1 millisecond', error = ?, claims = 0,
        updated_at = now()
      WHERE id = ? AND lease_id = ? AND state = 'pending' RETURNING webhook_message_id, attempt`,
     [delayMs, error, id, leaseId],
   );
-  if (held?.attempt === 1) {
+  if (deferred?.attempt === 1) {
     const sql = "UPDATE webhook_messages SET deadline_at = NULL, updated_at = now() WHERE id = ?";
-    await affected(trx, sql, [held.webhookMessageId]);
+    await affected(trx, sql, [deferred.webhookMessageId]);
   }
-  return held !== undefined;
+  return deferred !== undefined;
 }
 
 /**
- * Leaves a try until the partner's endpoint is enabled again, or its deadline has come; it counts as none.
- * @returns false when the endpoint is not gone any more
+ * Parks an attempt until the endpoint is enabled again or its deadline passes. It is not counted.
+ * @returns false when the endpoint is no longer marked as gone
  */
-export async function parkTry(
+export async function parkAttempt(
   trx: Db,
-  { id, leaseId, partnerId }: Pick<ClaimedTry, "id" | "leaseId" | "partnerId">,
+  { id, leaseId, partnerId }: Pick<ClaimedAttempt, "id" | "leaseId" | "partnerId">,
   parkMs: number,
 ): Promise<boolean> {
-  // Enabling the endpoint makes waiting tries due. The row lock makes one of the two see the other.
+  // Enabling the endpoint makes waiting attempts due. The row lock ensures that one of the two sees the other.
   const gone = "SELECT 1 FROM partners WHERE id = ? AND webhook_gone_at IS NOT NULL FOR SHARE";
   if ((await affected(trx, gone, [partnerId])) === 0) return false;
   await affected(

@@ -1,14 +1,14 @@
 import { decrypt, type EncryptionKeys, encrypt } from "../../../lib/encryption.ts";
-import type { EndpointRow, OldSecret } from "./webhook-endpoint.repository.ts";
+import type { EndpointRow, ReplacedSecret } from "./webhook-endpoint.repository.ts";
 
-const placeOf = (partnerId: string) => `partners/${partnerId}`;
+const aadOf = (partnerId: string) => `partners/${partnerId}`;
 
-export function sealSecret(secret: string, keys: EncryptionKeys, partnerId: string): string {
-  return encrypt(secret, keys, placeOf(partnerId));
+export function encryptSecret(secret: string, keys: EncryptionKeys, partnerId: string): string {
+  return encrypt(secret, keys, aadOf(partnerId));
 }
 
-/** The secrets that hold at this moment, the current one first; none before the endpoint was set up. */
-export function secretsOf(
+/** Decrypts the valid secrets, the current one first; empty before the endpoint was set up. */
+export function validSecrets(
   endpoint: Pick<
     EndpointRow,
     "webhookSecret" | "webhookPreviousSecret" | "webhookPreviousUntil" | "webhookOlderSecrets"
@@ -19,16 +19,16 @@ export function secretsOf(
 ): string[] {
   const { webhookSecret } = endpoint;
   if (webhookSecret === undefined) return [];
-  const sealed = [webhookSecret, ...validOldSecrets(endpoint, nowMs).map(({ secret }) => secret)];
-  return sealed.map((secret) => openSecret(secret, keys, partnerId));
+  const encrypted = [webhookSecret, ...validOldSecrets(endpoint, nowMs).map(({ secret }) => secret)];
+  return encrypted.map((secret) => decryptSecret(secret, keys, partnerId));
 }
 
-/** @throws SealError when it was encrypted by a secret that is gone */
-export function openSecret(sealed: string, keys: EncryptionKeys, partnerId: string): string {
-  return decrypt(sealed, keys, placeOf(partnerId));
+/** @throws DecryptionError when it was encrypted with a key that is no longer configured */
+export function decryptSecret(encrypted: string, keys: EncryptionKeys, partnerId: string): string {
+  return decrypt(encrypted, keys, aadOf(partnerId));
 }
 
-/** The replaced secrets that are still valid, the newest first. */
+/** The valid replaced secrets, the newest first. */
 export function validOldSecrets(
   {
     webhookPreviousSecret: secret,
@@ -36,7 +36,7 @@ export function validOldSecrets(
     webhookOlderSecrets: older,
   }: Pick<EndpointRow, "webhookPreviousSecret" | "webhookPreviousUntil" | "webhookOlderSecrets">,
   nowMs: number,
-): OldSecret[] {
+): ReplacedSecret[] {
   const previous = secret !== undefined && until !== undefined ? [{ secret, until }] : [];
   return [...previous, ...older].filter((old) => Date.parse(old.until) > nowMs);
 }

@@ -11,14 +11,14 @@ export function newSecret(): string {
   return `whsec_${randomBytes(SECRET_BYTES).toString("base64")}`;
 }
 
-/** What every call carries. */
+/** The signature headers of a call. */
 export interface SignedHeaders {
   "webhook-id": string;
   "webhook-timestamp": string;
   "webhook-signature": string;
 }
 
-/** @param secrets the current one and, while it is being replaced, the previous one: each signs */
+/** @param secrets all valid secrets; each adds one signature */
 export function signedHeaders(
   id: string,
   body: string,
@@ -34,12 +34,11 @@ export function signedHeaders(
 }
 
 /**
- * The id of a genuine call; undefined for any other, whatever is wrong with it. The package only signs here: its
- * own verification reads the clock itself and takes "1700000000x" for a timestamp and "v1,signature,x" for a
- * signature.
+ * Verifies a call and returns its message id; undefined for an invalid one. The package is used for signing only: its
+ * verification reads the clock itself and accepts "1700000000x" as a timestamp and "v1,signature,x" as a signature.
  * @param headers with names in lower case
  */
-export function genuineId(
+export function verifiedMessageId(
   headers: Readonly<Record<string, string>>,
   body: string,
   secrets: readonly string[],
@@ -52,12 +51,14 @@ export function genuineId(
   if (Math.abs(Math.floor(nowMs / 1000) - Number(timestamp)) > TOLERANCE_SECONDS) return undefined;
   const at = new Date(Number(timestamp) * 1000);
   const expected = secrets.map((secret) => new Webhook(secret).sign(id, at, body));
-  const genuine = expected.filter((signature) => given.some((other) => sameText(signature, other)));
+  const genuine = expected.filter((signature) =>
+    given.some((other) => timingSafeEqualText(signature, other)),
+  );
   return genuine.length > 0 ? id : undefined;
 }
 
-/** Compares digests, so that neither content nor length shows in the time it takes. */
-function sameText(a: string, b: string): boolean {
+/** Compares digests, so that the duration reveals neither content nor length. */
+function timingSafeEqualText(a: string, b: string): boolean {
   const digest = (text: string) => createHash("sha256").update(text).digest();
   return timingSafeEqual(digest(a), digest(b));
 }

@@ -3,40 +3,40 @@ import { type Message, message as newMessage } from "../../../contracts/messages
 import { shortenLine } from "../../../lib/text.ts";
 import type { Handlers } from "../../../mixins/consumer/consumer.mixin.ts";
 import type { OrderState, PartnersDependencies, Sender } from "../dependencies.ts";
-import type { ToldEvent } from "../domain/webhook-events.ts";
-import { enqueueInformation, enqueuePreparation, stopWebhook } from "../store/enqueue-webhooks.ts";
-import { followOrder, followPaidOrder } from "./reservations.ts";
+import type { WebhookEvent } from "../domain/webhook-events.ts";
+import { cancelPreparation, enqueueInformation, enqueuePreparation } from "../store/enqueue-webhooks.ts";
+import { applyOrderEvent, applyPaidOrder } from "./reservations.ts";
 
 const NOTICE_DETAIL_MAX = 500;
 
-interface NewsDeps extends Pick<PartnersDependencies, "outbox"> {
+interface OrderHandlerDependencies extends Pick<PartnersDependencies, "outbox"> {
   orderState: OrderState;
   sender: Sender;
   publicUrl: string;
 }
 
-/** What Partners does when it hears of an order: its stock follows, and the partner's system is told. */
-export function orderHandlers({ outbox, orderState, sender, publicUrl }: NewsDeps): Handlers {
-  const tellAfter = async (trx: Knex.Transaction, told: Promise<void>) => {
-    await told;
+/** Handlers of order messages. They update the reservation of the order and enqueue webhooks to the partner's system. */
+export function orderHandlers({ outbox, orderState, sender, publicUrl }: OrderHandlerDependencies): Handlers {
+  const wakeSenderAfter = async (trx: Knex.Transaction, enqueued: Promise<void>) => {
+    await enqueued;
     sender.wakeAfter(trx);
   };
-  const news = {
-    inTransaction: (trx: Knex.Transaction, message: Message<ToldEvent>) =>
-      tellAfter(trx, enqueueInformation(trx, message)),
+  const information = {
+    inTransaction: (trx: Knex.Transaction, message: Message<WebhookEvent>) =>
+      wakeSenderAfter(trx, enqueueInformation(trx, message)),
   };
   return {
     "order.created": {
       batch: true,
       async inTransaction(trx, { data }) {
-        await followOrder({ outbox }, trx, data);
+        await applyOrderEvent({ outbox }, trx, data);
       },
     },
     "order.paid": {
       async inTransaction(trx, message, { replayed }) {
-        // Old news: the order was cancelled before its payment got here.
-        if (await followPaidOrder({ outbox, orderState }, trx, message.data, replayed)) {
-          await tellAfter(trx, enqueuePreparation(trx, message, publicUrl));
+        // False when the order was cancelled before this message arrived.
+        if (await applyPaidOrder({ outbox, orderState }, trx, message.data, replayed)) {
+          await wakeSenderAfter(trx, enqueuePreparation(trx, message, publicUrl));
         }
       },
       async dead(trx, { data: { orderId, partnerId } }, error) {
@@ -47,25 +47,25 @@ export function orderHandlers({ outbox, orderState, sender, publicUrl }: NewsDep
     },
     "order.cancelled": {
       async inTransaction(trx, message) {
-        await followOrder({ outbox }, trx, message.data);
-        await stopWebhook(trx, message.data.orderId);
-        await tellAfter(trx, enqueueInformation(trx, message));
+        await applyOrderEvent({ outbox }, trx, message.data);
+        await cancelPreparation(trx, message.data.orderId);
+        await wakeSenderAfter(trx, enqueueInformation(trx, message));
       },
     },
     "order.rejected": {
       async inTransaction(trx, { data }) {
-        await followOrder({ outbox }, trx, data);
-        await stopWebhook(trx, data.orderId);
+        await applyOrderEvent({ outbox }, trx, data);
+        await cancelPreparation(trx, data.orderId);
       },
     },
     "order.expired": {
       async inTransaction(trx, { data }) {
-        await followOrder({ outbox }, trx, data);
+        await applyOrderEvent({ outbox }, trx, data);
       },
     },
-    "order.assigned": news,
-    "order.released": news,
-    "order.delivered": news,
-    "order.failed": news,
+    "order.assigned": information,
+    "order.released": information,
+    "order.delivered": information,
+    "order.failed": information,
   };
 }

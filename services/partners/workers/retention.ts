@@ -2,12 +2,12 @@ import type { Retention } from "../../../mixins/pruning/pruning.mixin.ts";
 import { pruneReservations } from "../store/reservations.repository.ts";
 import { dropOldDeadWebhooks, pruneWebhooks } from "../store/webhook-deliveries.repository.ts";
 
-/** Tombstones outlive every message that could still come (the inbox refuses what is older than 14 days). */
+/** Longer than 14 days, after which the inbox refuses a message: a tombstone must outlive every late message. */
 const ENDED_RESERVATION_DAYS = 30;
-/** Webhooks sent to a partner's system, with its answers. */
+/** Webhook messages with their deliveries. */
 const WEBHOOK_DAYS = 30;
 
-/** How long the stores of this service keep what. */
+/** Retention periods of the tables of this service. */
 export function partnerRetentions(keepDeadLettersDays: number): Retention[] {
   return [
     {

@@ -1,12 +1,12 @@
 import { inBatches } from "../../../lib/messaging/runner.ts";
 import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
 import { storedWords } from "../domain/search-words.ts";
-import { lockProductsWithOldWords, saveWords } from "../store/products.repository.ts";
+import { lockProductsWithOutdatedWords, saveWords } from "../store/products.repository.ts";
 
-/** Texts of 2,000 characters without spaces are 2,000 words each: a batch stays far below the time limit of a statement. */
+/** A text of 2,000 characters without spaces gives 2,000 words. This size keeps a batch far below the statement timeout. */
 const BATCH = 20;
 
-/** Makes the words of products anew that older rules made, in every replica and in small transactions. */
+/** Rebuilds outdated search words of products, in small transactions. Safe to run in several replicas at once. */
 export async function reindexProducts(
   { postgres }: { postgres: Postgres },
   stopping: AbortSignal,
@@ -15,7 +15,7 @@ export async function reindexProducts(
     BATCH,
     () =>
       postgres.transact(async (trx) => {
-        const old = await lockProductsWithOldWords(trx, BATCH);
+        const old = await lockProductsWithOutdatedWords(trx, BATCH);
         await saveWords(
           trx,
           old.map(({ id, title, brand, description }) => ({

@@ -14,8 +14,8 @@ import {
   traceHeaders,
 } from "../../../lib/tracing/index.ts";
 import { retryAfterMs } from "../domain/webhook-schedule.ts";
-import type { ClaimedTry, TryResult } from "../store/webhook-queue.repository.ts";
-import { secretsOf } from "../store/webhook-secrets.ts";
+import type { AttemptRecord, ClaimedAttempt } from "../store/webhook-queue.repository.ts";
+import { validSecrets } from "../store/webhook-secrets.ts";
 import { signedHeaders } from "../store/webhook-signature.ts";
 
 const RESPONSE_HEAD_BYTES = 1_024;
@@ -27,24 +27,24 @@ export interface AttemptOptions {
   keys: EncryptionKeys;
   guard: GuardOptions;
   timeoutMs: number;
-  /** Breaks the call off, because this process stops. */
+  /** Aborts the call when the process stops. */
   signal: AbortSignal;
 }
 
-/** The input of one try. */
-export type DeliveryAttempt = Omit<ClaimedTry, "claims">;
+/** The input of one attempt. */
+export type DeliveryAttempt = Omit<ClaimedAttempt, "claims">;
 
-/** What one try came to. */
-export interface AttemptResult extends Omit<TryResult, "state"> {
+/** The result of one attempt. */
+export interface AttemptResult extends Omit<AttemptRecord, "state"> {
   accepted: boolean;
-  /** The endpoint said that it is gone for good. */
+  /** The endpoint answered 410 Gone. */
   gone: boolean;
-  /** Whose doing it is that the partner's system was not reached; absent when it answered. */
+  /** Cause when the partner's system was not reached; absent when it answered. */
   fault?: "partner" | "no_endpoint" | "platform";
   retryAfterMs?: number | undefined;
 }
 
-/** Makes one try. Never rejects: whatever goes wrong is how the try ended. */
+/** Makes one attempt. Never rejects: every error becomes a result. */
 export async function attemptDelivery(
   claimed: DeliveryAttempt,
   options: AttemptOptions,
@@ -61,16 +61,17 @@ async function attempt(
   nowMs: number,
 ): Promise<Omit<AttemptResult, "durationMs">> {
   const { apiUrl, webhookEnabled, partnerId } = claimed;
-  if (!webhookEnabled) return unanswered("the endpoint is disabled", "no_endpoint");
-  if (claimed.remainingMs !== undefined && claimed.remainingMs < 0) return unanswered("the deadline is past");
+  if (!webhookEnabled) return failureOutcome("the endpoint is disabled", "no_endpoint");
+  if (claimed.remainingMs !== undefined && claimed.remainingMs < 0)
+    return failureOutcome("the deadline is past");
   let secrets: string[];
   try {
-    secrets = secretsOf(claimed, options.keys, partnerId, nowMs);
+    secrets = validSecrets(claimed, options.keys, partnerId, nowMs);
   } catch (error) {
-    return unanswered(`the webhook secret cannot be decrypted: ${(error as Error).message}`, "platform");
+    return failureOutcome(`the webhook secret cannot be decrypted: ${(error as Error).message}`, "platform");
   }
   if (apiUrl === undefined || secrets.length === 0) {
-    return unanswered("no endpoint has been set up", "no_endpoint");
+    return failureOutcome("no endpoint has been set up", "no_endpoint");
   }
   try {
     const headers = {
@@ -78,7 +79,7 @@ async function attempt(
       "user-agent": USER_AGENT,
       ...signedHeaders(claimed.messageId, claimed.body, secrets, nowMs),
     };
-    const response = await traced(claimed, apiUrl, (context) =>
+    const response = await postInSpan(claimed, apiUrl, (context) =>
       guardedPost(
         {
           url: apiUrl,
@@ -91,14 +92,14 @@ async function attempt(
         options.guard,
       ),
     );
-    return answered(response, nowMs);
+    return responseOutcome(response, nowMs);
   } catch (error) {
     const { message, kind } = error as Partial<GuardedRequestError> & Error;
-    return unanswered(message, kind === "local" ? "platform" : "partner");
+    return failureOutcome(message, kind === "local" ? "platform" : "partner");
   }
 }
 
-function answered(
+function responseOutcome(
   { status, headers, body }: GuardedResponse,
   nowMs: number,
 ): Omit<AttemptResult, "durationMs"> {
@@ -111,20 +112,20 @@ function answered(
   };
 }
 
-function unanswered(
+function failureOutcome(
   error: string,
   fault: AttemptResult["fault"] = "partner",
 ): Omit<AttemptResult, "durationMs"> {
   return { accepted: false, gone: false, fault, error: shortenLine(error, ERROR_MAX) };
 }
 
-/** Text that a person may be shown and a database stores. */
+/** Shortens a response body to a text that the database can store. */
 function printable(body: Buffer): string {
   return shorten(body.toString("utf8").trim(), RESPONSE_HEAD_BYTES);
 }
 
-/** A span for the call, below the work of making this try; without telemetry the trace goes on all the same. */
-async function traced(
+/** Makes the call in a client span. Without telemetry it still propagates the trace context of the message. */
+async function postInSpan(
   claimed: DeliveryAttempt,
   url: string,
   post: (trace: TraceHeaders) => Promise<GuardedResponse>,
@@ -137,7 +138,7 @@ async function traced(
     "waybill.webhook.type": claimed.type,
     "waybill.webhook.id": claimed.messageId,
   };
-  const work = async () => {
+  const postAndRecord = async () => {
     const response = await post({ ...(traceparent && { traceparent }), ...traceHeaders() });
     const span = trace.getActiveSpan();
     span?.setAttribute("http.response.status_code", response.status);
@@ -146,5 +147,5 @@ async function traced(
     }
     return response;
   };
-  return await inTraceOf(currentTraceparent(), "POST", work, { kind: SpanKind.CLIENT, attributes });
+  return await inTraceOf(currentTraceparent(), "POST", postAndRecord, { kind: SpanKind.CLIENT, attributes });
 }

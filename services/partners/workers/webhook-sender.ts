@@ -11,130 +11,134 @@ import { saturation } from "../../../lib/saturation.ts";
 import { withTimeout } from "../../../lib/timeout.ts";
 import { inTraceOf } from "../../../lib/tracing/index.ts";
 import { background } from "../../../mixins/background/background.mixin.ts";
-import type { EndpointDeps, Sender } from "../dependencies.ts";
-import { type FailedTry, nextTryMs, TRY_TIMEOUT_MS } from "../domain/webhook-schedule.ts";
-import { announced } from "../store/announce-partner.ts";
+import type { EndpointDependencies, Sender } from "../dependencies.ts";
+import { ATTEMPT_TIMEOUT_MS, type FailedAttempt, nextAttemptDelayMs } from "../domain/webhook-schedule.ts";
+import { announcePartner } from "../store/announce-partner.ts";
 import { markEndpointGone } from "../store/webhook-endpoint.repository.ts";
 import {
-  type ClaimedTry,
-  claimTries,
-  endTry,
-  giveTryBack,
-  holdTry,
-  insertNextTry,
-  parkTry,
+  type ClaimedAttempt,
+  claimAttempts,
+  deferAttempt,
+  endAttempt,
+  insertNextAttempt,
+  parkAttempt,
+  releaseAttempt,
 } from "../store/webhook-queue.repository.ts";
 import { type AttemptResult, attemptDelivery } from "./webhook-attempt.ts";
 
-/** The part of the places that is for a partner's tries beyond its first. */
-const FURTHER_SHARE = 0.5;
-/** How long before the end of its lease a try's place is free at the latest. */
+/** Share of the slots that partners' second and further concurrent attempts may use. */
+const ADDITIONAL_SHARE = 0.5;
+/** An attempt ends at least this long before its lease expires. */
 const LEASE_MARGIN_MS = 500;
-const SATURATION_AGAIN_MS = 3_600_000;
+const SATURATION_ALERT_INTERVAL_MS = 3_600_000;
 
-/** News wait so long for an endpoint that is gone; what is to be prepared waits until its deadline. */
+/** Information webhooks wait this long for an endpoint that is gone. Preparation webhooks wait until their deadline. */
 const PARKED_MAX_MS = 7 * 86_400_000;
-/** Of partners no language is known. */
+/** Partners have no language setting. */
 const MAIL_LANGUAGE = "en";
 
 export interface SenderLimits {
-  /** Tries under way at once: of one partner (in all processes together), and of this process. */
+  /** Limits of concurrent attempts: of one partner (in all processes together), and of this process. */
   perPartner: number;
   atOnce: number;
   timeoutMs: number;
-  /** Longer than a try can take: after it the try is made again by whoever is there. */
+  /** Must be longer than an attempt can take. After it, any process may make the attempt again. */
   leaseMs: number;
   sweepMs: number;
-  /** How long the tries under way may take to end when the service stops. */
+  /** Time limit for running attempts when the service stops. */
   drainMs: number;
-  /** How long all places may be taken before operators are told. */
+  /** How long all slots may be in use before the service raises an alert. */
   saturatedMs: number;
 }
 
 export const senderLimits: SenderLimits = {
   perPartner: 4,
   atOnce: 200,
-  timeoutMs: TRY_TIMEOUT_MS,
+  timeoutMs: ATTEMPT_TIMEOUT_MS,
   leaseMs: 13_000,
   sweepMs: 1_000,
   drainMs: 3_000,
   saturatedMs: 10_000,
 };
 
-/** How soon a try is made that could not be made for a reason of ours. */
-const HELD_UP_MS = 15_000;
-const HELD_UP_JITTER = 0.3;
-/** A try is made so often at most while what became of it cannot be recorded. */
+/** Delay of an attempt that failed because of the platform. */
+const DEFERRAL_MS = 15_000;
+const DEFERRAL_JITTER = 0.3;
+/** Limit of claims of one attempt while its result cannot be recorded. */
 const UNRECORDED_MAX = 5;
 
-export interface SenderOptions extends EndpointDeps {
+export interface SenderOptions extends EndpointDependencies {
   limits?: Partial<SenderLimits> | undefined;
-  /** When the next try is; undefined: never. Tests have a quicker one. */
-  schedule?: ((failed: FailedTry) => number | undefined) | undefined;
+  /** Returns the delay of the next attempt in milliseconds; undefined for none. Default: `nextAttemptDelayMs`. */
+  schedule?: ((failed: FailedAttempt) => number | undefined) | undefined;
 }
 
-/** Makes the tries that are due, each partner's beside the others', and notes how each ended. */
+/** Makes the due attempts of all partners concurrently and records the result of each. */
 export function webhookSender(options: SenderOptions): Sender {
   const limits = { ...senderLimits, ...options.limits };
-  const underWay = new Map<Promise<void>, string>();
-  const places = saturation("partner webhooks", limits.saturatedMs);
+  const running = new Map<Promise<void>, string>();
+  const slots = saturation("partner webhooks", limits.saturatedMs);
   let stopping = new AbortController();
   let runner: Runner | undefined;
   let logger: Logger;
-  let saturationToldMs = Number.NEGATIVE_INFINITY;
+  let saturationAlertedMs = Number.NEGATIVE_INFINITY;
 
   async function claim(): Promise<void> {
-    const limit = limits.atOnce - underWay.size;
-    if (limit <= 0) await tellSaturation();
+    const limit = limits.atOnce - running.size;
+    if (limit <= 0) await alertSaturation();
     if (limit <= 0 || stopping.signal.aborted) return;
     const { leaseMs, perPartner } = limits;
-    const further = underWay.size - new Set(underWay.values()).size;
-    const furtherLimit = Math.max(0, Math.floor(limits.atOnce * FURTHER_SHARE) - further);
+    const further = running.size - new Set(running.values()).size;
+    const furtherLimit = Math.max(0, Math.floor(limits.atOnce * ADDITIONAL_SHARE) - further);
     const claimed = await options.postgres.transact((trx) =>
-      claimTries(trx, { leaseId: newId(), leaseMs, perPartner, limit, furtherLimit }),
+      claimAttempts(trx, { leaseId: newId(), leaseMs, perPartner, limit, furtherLimit }),
     );
     for (const one of claimed) {
-      const making = inTraceOf(one.traceparent, `webhook ${one.type}`, () => make(one), {
+      const attempt = inTraceOf(one.traceparent, `webhook ${one.type}`, () => runAttempt(one), {
         kind: SpanKind.INTERNAL,
       });
-      const work = making.finally(() => {
-        underWay.delete(work);
-        places.note(underWay.size, limits.atOnce);
+      const work = attempt.finally(() => {
+        running.delete(work);
+        slots.note(running.size, limits.atOnce);
         runner?.wake();
       });
-      underWay.set(work, one.partnerId);
+      running.set(work, one.partnerId);
     }
-    places.note(underWay.size, limits.atOnce);
+    slots.note(running.size, limits.atOnce);
   }
 
-  async function make(claimed: ClaimedTry): Promise<void> {
+  async function runAttempt(claimed: ClaimedAttempt): Promise<void> {
     try {
-      if (claimed.claims > UNRECORDED_MAX) return await giveUp(claimed);
-      // The place is free before the lease ends, whatever becomes of the try: else its next one would take another.
-      await withTimeout(limits.leaseMs - LEASE_MARGIN_MS, () => tellAndSettle(claimed));
+      if (claimed.claims > UNRECORDED_MAX) return await deadLetter(claimed);
+      // The slot must be free before the lease expires: otherwise the repeated attempt would use a second slot.
+      await withTimeout(limits.leaseMs - LEASE_MARGIN_MS, () => attemptAndSettle(claimed));
     } catch (error) {
-      // Nothing was noted: the lease runs out, and the same try is made again, with the same id.
-      logger.warn(`webhook ${claimed.messageId}, try ${claimed.attempt}, could not be noted:`, String(error));
+      // After the lease expires, the same attempt is made again with the same message id.
+      logger.warn(
+        `webhook ${claimed.messageId}, attempt ${claimed.attempt}: the result was not recorded:`,
+        String(error),
+      );
     }
   }
 
-  async function tellAndSettle(claimed: ClaimedTry): Promise<void> {
+  async function attemptAndSettle(claimed: ClaimedAttempt): Promise<void> {
     if (isParked(claimed) && (await park(claimed))) return;
     const { signal } = stopping;
-    const told = await attemptDelivery(
+    const result = await attemptDelivery(
       claimed,
       { ...options, timeoutMs: limits.timeoutMs, signal },
       options.clock.now(),
     );
-    if (signal.aborted && !told.accepted) await giveTryBack(options.postgres.db, claimed);
-    else await settle(claimed, told);
+    if (signal.aborted && !result.accepted) await releaseAttempt(options.postgres.db, claimed);
+    else await settle(claimed, result);
   }
 
-  /** Operators hear of it too where nobody looks at the readiness. */
-  async function tellSaturation(): Promise<void> {
-    const problem = places.problem();
-    if (problem === undefined || performance.now() < saturationToldMs + SATURATION_AGAIN_MS) return;
-    saturationToldMs = performance.now();
+  /** Raises an alert at most once an hour, in addition to the readiness check. */
+  async function alertSaturation(): Promise<void> {
+    const problem = slots.problem();
+    if (problem === undefined || performance.now() < saturationAlertedMs + SATURATION_ALERT_INTERVAL_MS)
+      return;
+    saturationAlertedMs = performance.now();
     await options.postgres.transact((trx) =>
       options.outbox.add(trx, [
         alert("webhook.saturated", `${problem}: partners' systems answer too slowly.`, {
@@ -145,57 +149,62 @@ export function webhookSender(options: SenderOptions): Sender {
     );
   }
 
-  async function settle(claimed: ClaimedTry, told: AttemptResult): Promise<void> {
-    const { accepted, gone, fault, retryAfterMs, ...result } = told;
-    if (fault === "platform") return holdUp(claimed, result.error ?? "no reason is known");
+  async function settle(claimed: ClaimedAttempt, attemptResult: AttemptResult): Promise<void> {
+    const { accepted, gone, fault, retryAfterMs, ...result } = attemptResult;
+    if (fault === "platform") return defer(claimed, result.error ?? "unknown reason");
     const first = claimed.urgency === "preparation" && claimed.attempt === 1;
     if (accepted) {
       await options.postgres.transact(async (trx) => {
-        const ended = await endTry(trx, claimed, { ...result, state: "accepted" });
+        const ended = await endAttempt(trx, claimed, { ...result, state: "accepted" });
         if (ended && first) await notify(trx, claimed, "delivered");
       });
       return;
     }
     const failed = { ...claimed, retryAfterMs };
-    const delayMs = options.schedule ? options.schedule(failed) : nextTryMs(failed, Math.random());
+    const delayMs = options.schedule ? options.schedule(failed) : nextAttemptDelayMs(failed, Math.random());
     const last = claimed.urgency === "test" ? "failed" : "dead";
     const state = delayMs === undefined ? last : "failed";
     await options.postgres.transact(async (trx) => {
-      const ended = await endTry(trx, claimed, { ...result, state });
-      // From here on the partner could have known, so its time to accept runs.
+      const ended = await endAttempt(trx, claimed, { ...result, state });
+      // The first attempt starts the partner's time to accept, also when it failed.
       if (ended && ended !== "stopped" && first) {
         const why = result.error ?? `status ${result.statusCode}`;
         await notify(trx, claimed, fault === "no_endpoint" ? "no_endpoint" : "unreachable", why);
       }
       if (ended === "failed" && delayMs !== undefined) {
-        await insertNextTry(trx, claimed, newId(options.clock.now()), delayMs);
+        await insertNextAttempt(trx, claimed, newId(options.clock.now()), delayMs);
       }
       if (ended !== undefined && gone) await disable(trx, claimed);
       if (ended === "dead" && claimed.urgency === "preparation") {
         const why = result.error ?? `status ${result.statusCode}`;
-        await raise(trx, claimed, "webhook.dead", `The partner was not told to prepare the order: ${why}.`);
+        await raise(trx, claimed, "webhook.dead", `The partner's system did not receive the order: ${why}.`);
       }
     });
   }
 
-  /** The partner's system is not called any more: each call would end in the same failure of ours. */
-  async function giveUp(claimed: ClaimedTry): Promise<void> {
-    const error = `what became of it could not be recorded ${UNRECORDED_MAX} times`;
+  /** Ends an attempt whose result could not be recorded repeatedly, without another call of the partner's system. */
+  async function deadLetter(claimed: ClaimedAttempt): Promise<void> {
+    const error = `its result could not be recorded ${UNRECORDED_MAX} times`;
     await options.postgres.transact(async (trx) => {
-      const ended = await endTry(trx, claimed, { state: "dead", durationMs: 0, error });
+      const ended = await endAttempt(trx, claimed, { state: "dead", durationMs: 0, error });
       if (!ended || ended === "stopped") return;
-      await raise(trx, claimed, "webhook.dead", `The webhook ${claimed.messageId} was given up: ${error}.`);
+      await raise(
+        trx,
+        claimed,
+        "webhook.dead",
+        `The webhook ${claimed.messageId} is a dead letter: ${error}.`,
+      );
       if (claimed.urgency === "preparation" && claimed.attempt === 1) {
         await notify(trx, claimed, "held_up", error);
       }
     });
   }
 
-  /** The partner is closed, and its admin and the operators hear of it. */
-  async function disable(trx: Knex.Transaction, claimed: ClaimedTry): Promise<void> {
+  /** Disables the endpoint, which closes the partner, and notifies its admin and the operators. */
+  async function disable(trx: Knex.Transaction, claimed: ClaimedAttempt): Promise<void> {
     const partner = await markEndpointGone(trx, claimed.partnerId);
     if (!partner) return;
-    await announced(options, trx, partner);
+    await announcePartner(options, trx, partner);
     const detail =
       "The partner's endpoint answered 410 and was disabled; the partner takes no orders until it is set.";
     await raise(trx, claimed, "webhook.disabled", detail);
@@ -204,16 +213,16 @@ export function webhookSender(options: SenderOptions): Sender {
     await options.outbox.add(trx, [message("notification.requested", partner.id, { ...mail, values })]);
   }
 
-  function park(claimed: ClaimedTry): Promise<boolean> {
-    return options.postgres.transact((trx) => parkTry(trx, claimed, PARKED_MAX_MS));
+  function park(claimed: ClaimedAttempt): Promise<boolean> {
+    return options.postgres.transact((trx) => parkAttempt(trx, claimed, PARKED_MAX_MS));
   }
 
-  /** The platform cannot make this try now: it counts as none, and Orders hears of it once. */
-  async function holdUp(claimed: ClaimedTry, why: string): Promise<void> {
-    logger.warn(`webhook ${claimed.messageId}, try ${claimed.attempt}, cannot be made now:`, why);
+  /** Defers an attempt that failed because of the platform. It is not counted. Notifies Orders once for each reason. */
+  async function defer(claimed: ClaimedAttempt, why: string): Promise<void> {
+    logger.warn(`webhook ${claimed.messageId}, attempt ${claimed.attempt}, is deferred:`, why);
     await options.postgres.transact(async (trx) => {
-      const held = await holdTry(trx, claimed, jittered(HELD_UP_MS, HELD_UP_JITTER), why);
-      if (!held || claimed.error === why) return;
+      const deferred = await deferAttempt(trx, claimed, jittered(DEFERRAL_MS, DEFERRAL_JITTER), why);
+      if (!deferred || claimed.error === why) return;
       if (claimed.urgency === "preparation" && claimed.attempt === 1) {
         await notify(trx, claimed, "held_up", why);
       }
@@ -222,7 +231,7 @@ export function webhookSender(options: SenderOptions): Sender {
 
   async function notify(
     trx: Knex.Transaction,
-    { orderId, partnerId }: ClaimedTry,
+    { orderId, partnerId }: ClaimedAttempt,
     outcome: PartnerNotice["outcome"],
     detail?: string,
   ): Promise<void> {
@@ -233,7 +242,7 @@ export function webhookSender(options: SenderOptions): Sender {
 
   async function raise(
     trx: Knex.Transaction,
-    claimed: ClaimedTry,
+    claimed: ClaimedAttempt,
     kind: "webhook.dead" | "webhook.disabled",
     detail: string,
   ): Promise<void> {
@@ -242,7 +251,7 @@ export function webhookSender(options: SenderOptions): Sender {
   }
 
   return {
-    saturated: places.problem,
+    saturated: slots.problem,
     wakeAfter(trx) {
       trx.executionPromise.then(
         () => runner?.wake(),
@@ -257,9 +266,9 @@ export function webhookSender(options: SenderOptions): Sender {
       },
       async stop() {
         await runner?.stop();
-        const patience = setTimeout(() => stopping.abort(), limits.drainMs);
-        await Promise.all(underWay.keys());
-        clearTimeout(patience);
+        const drainTimer = setTimeout(() => stopping.abort(), limits.drainMs);
+        await Promise.all(running.keys());
+        clearTimeout(drainTimer);
         runner = undefined;
       },
     }),
@@ -267,10 +276,11 @@ export function webhookSender(options: SenderOptions): Sender {
 }
 
 /**
- * Whether a try waits for an endpoint that is gone. The first try of an order to prepare does not: from it on the partner
- * has its time to accept, by hand. Nor does a test, which is how one finds out whether the endpoint is back.
+ * Whether an attempt waits for an endpoint that is gone. The first attempt of a preparation webhook does not wait, because
+ * it starts the partner's time to accept the order, which is possible by hand. A test does not wait either: it shows
+ * whether the endpoint works again.
  */
-function isParked({ webhookGoneAt, urgency, attempt, remainingMs = 1, ageMs }: ClaimedTry): boolean {
+function isParked({ webhookGoneAt, urgency, attempt, remainingMs = 1, ageMs }: ClaimedAttempt): boolean {
   if (webhookGoneAt === undefined || urgency === "test" || remainingMs <= 0) return false;
   return urgency === "preparation" ? attempt > 1 : ageMs < PARKED_MAX_MS;
 }

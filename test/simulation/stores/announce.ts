@@ -51,7 +51,7 @@ export const enqueuePreparation: typeof real.enqueuePreparation = async (
   await statement(trx, (view) => view.insert("webhooks", orderId, { orderId, partnerId, stopped: false }));
 };
 
-export const stopWebhook: typeof real.stopWebhook = async (trx, orderId) => {
+export const cancelPreparation: typeof real.cancelPreparation = async (trx, orderId) => {
   await statement(trx, (view) => {
     const told = view.locked<ToldRecord>("webhooks", orderId);
     if (told) view.update("webhooks", orderId, { ...told, stopped: true });

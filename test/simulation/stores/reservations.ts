@@ -78,9 +78,9 @@ export const lockReservation: typeof real.lockReservation = (db, orderId) =>
     return known && view.world.faults.has("oldest version wins") ? { ...known, orderVersion: 0 } : known;
   });
 
-export const forgottenReservation: typeof real.forgottenReservation = (db, graceMs, except) =>
+export const findOrphanedReservation: typeof real.findOrphanedReservation = (db, graceMs, except) =>
   statement(db, (view) => {
-    const forgotten = view
+    const orphaned = view
       .all<ReservationRecord>("stock_reservations")
       .find(
         ([orderId, { state, orderVersion, expiresAtMs = 0 }]) =>
@@ -89,7 +89,7 @@ export const forgottenReservation: typeof real.forgottenReservation = (db, grace
           expiresAtMs < view.nowMs - graceMs &&
           !except.includes(orderId),
       );
-    return forgotten?.[0];
+    return orphaned?.[0];
   });
 
 export const hasSameLines: typeof real.hasSameLines = (db, orderId, lines) =>
@@ -115,7 +115,7 @@ export const saveReservation: typeof real.saveReservation = async (db, orderId, 
   });
 };
 
-export const giveStockBack: typeof real.giveStockBack = async (db, orderId) => {
+export const returnStock: typeof real.returnStock = async (db, orderId) => {
   await statement(db, (view) => {
     const { partnerId = "" } = view.get<ReservationRecord>("stock_reservations", orderId) ?? {};
     for (const line of linesOf(view, orderId)
@@ -129,7 +129,7 @@ export const giveStockBack: typeof real.giveStockBack = async (db, orderId) => {
   });
 };
 
-export const takeStockAgain: typeof real.takeStockAgain = (db, orderId, partnerId, lines) =>
+export const retakeStock: typeof real.retakeStock = (db, orderId, partnerId, lines) =>
   statement(db, (view) =>
     lines
       .toSorted(byProduct)

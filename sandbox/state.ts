@@ -2,10 +2,10 @@ import { randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 
-/** What the sandbox made in the platform and has to know at its next start. */
-export interface SandboxMemory {
+/** The objects that the sandbox has created on the platform, for its next start. */
+export interface SandboxState {
   bank: { apiKey: string; webhookSecret: string; id?: string };
-  /** By their key in the catalogue. */
+  /** By key in the catalogue. */
   partners: Record<string, { id: string; products: string[]; secret?: string }>;
   agentId?: string;
   deliverer: { email: string; password: string; accepted?: boolean };
@@ -15,9 +15,9 @@ export interface SandboxMemory {
 const PASSWORD_BYTES = 18;
 const SECRET_BYTES = 32;
 
-/** Reads the memory, or begins a new one; `save` writes it, readable by its owner only: it holds secrets. */
-export function openMemory(file: string): { memory: SandboxMemory; save(): void } {
-  const memory = read(file) ?? {
+/** Reads the state file or creates it. `save` writes it, readable only by its owner because it contains secrets. */
+export function openState(file: string): { state: SandboxState; save(): void } {
+  const state = read(file) ?? {
     bank: {
       apiKey: `sk_sandbox_${randomBytes(PASSWORD_BYTES).toString("hex")}`,
       webhookSecret: `whsec_${randomBytes(SECRET_BYTES).toString("base64")}`,
@@ -30,16 +30,16 @@ export function openMemory(file: string): { memory: SandboxMemory; save(): void 
   };
   const save = () => {
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-    writeFileSync(`${file}.new`, `${JSON.stringify(memory, undefined, 2)}\n`, { mode: 0o600 });
+    writeFileSync(`${file}.new`, `${JSON.stringify(state, undefined, 2)}\n`, { mode: 0o600 });
     renameSync(`${file}.new`, file);
   };
   save();
-  return { memory, save };
+  return { state, save };
 }
 
-function read(file: string): SandboxMemory | undefined {
+function read(file: string): SandboxState | undefined {
   try {
-    return JSON.parse(readFileSync(file, "utf8")) as SandboxMemory;
+    return JSON.parse(readFileSync(file, "utf8")) as SandboxState;
   } catch {
     return undefined;
   }
