@@ -8,6 +8,7 @@ import { asyncApiPage } from "./generate/asyncapi.ts";
 import { clientTypes } from "./generate/client.ts";
 import { configurationPage, envExample } from "./generate/configuration.ts";
 import { errorsPage } from "./generate/errors.ts";
+import { figuresPage } from "./generate/figures.ts";
 import { messagesPage } from "./generate/messages.ts";
 import { noticesPage } from "./generate/notices.ts";
 import { statesPage } from "./generate/states.ts";
@@ -18,6 +19,7 @@ const pages: Record<string, string> = {
   "docs/errors.md": errorsPage(),
   "docs/messages.md": messagesPage(),
   "asyncapi.yaml": asyncApiPage(),
+  "docs/figures.md": figuresPage(ROOT),
   "docs/states.md": statesPage(),
   "docs/configuration.md": configurationPage(),
   ".env.example": envExample(),

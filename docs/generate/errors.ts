@@ -17,7 +17,7 @@ export function errorsPage(): string {
     "Every error is an `application/problem+json` document (RFC 9457). Programs branch on `code`, which never",
     "changes once released; `detail` says what happened this time, `errors[]` names the wrong fields, and",
     "`trace_id` finds the request in the traces and logs. *Repeat* marks errors after which the very same request",
-    "may succeed a moment later; such answers carry `Retry-After`.",
+    "may succeed a moment later. Answers with status 429 or 503 carry `Retry-After`, no other does.",
   ].join("\n");
   return `${generated("Errors", intro)}\n${table(["code", "status", "meaning", "repeat"], rows)}\n`;
 }

@@ -1,4 +1,3 @@
-import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "@jest/globals";
 import { protoCatalogue } from "../../packages/moleculer-grpc/src/proto-catalogue.ts";
@@ -12,34 +11,16 @@ import {
   type Selector,
   text,
 } from "../support/manifests.ts";
+import { serviceCalls } from "../support/service-calls.ts";
 
 type Labels = Record<string, string>;
 
 const pods = ["gateway", "orders", "partners", "notifications", "identity", "media"];
-const podOf = (service: string) => (service === "api" ? "gateway" : service);
 const grpcPort = Number(/GRPC_PORT=(\d+)/.exec(text("Dockerfile"))?.[1]);
 const protos = protoCatalogue(join(root, "proto"));
 
-/** A call of an action, or a route to one; what follows is the action, where it is written out. */
-const asks =
-  /(?<![.\w])call\(\s*ctx,\s*(?:"(?<called>[^"]+)")?|ctx\.call\(|(?<![.\w])route\(\s*"[^"]+",\s*"(?<routed>[^"]+)"/g;
-
-interface Asked {
-  from: string;
-  file: string;
-  /** Absent where the code does not write it out. */
-  action: string | undefined;
-}
-
-const asked: Asked[] = readdirSync(join(root, "services"), { recursive: true, encoding: "utf8" })
-  .filter((name) => name.endsWith(".ts"))
-  .flatMap((file) =>
-    [...text(join("services", file)).matchAll(asks)].map(({ groups = {} }) => ({
-      from: podOf(file.slice(0, file.indexOf("/"))),
-      file,
-      action: groups.called ?? groups.routed,
-    })),
-  );
+const podOf = (service: string) => (service === "api" ? "gateway" : service);
+const asked = serviceCalls.map(({ service, ...call }) => ({ ...call, from: podOf(service) }));
 
 /** `media -> orders` for each pair of pods of which the first calls an action of the second's by gRPC. */
 const calledByGrpc = [
