@@ -4,6 +4,7 @@
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { alertsPage } from "./generate/alerts.ts";
 import { asyncApiPage } from "./generate/asyncapi.ts";
 import { clientTypes } from "./generate/client.ts";
 import { configurationPage, envExample } from "./generate/configuration.ts";
@@ -19,6 +20,7 @@ const pages: Record<string, string> = {
   "docs/errors.md": errorsPage(),
   "docs/messages.md": messagesPage(),
   "asyncapi.yaml": asyncApiPage(),
+  "docs/alerts.md": alertsPage(ROOT),
   "docs/figures.md": figuresPage(ROOT),
   "docs/states.md": statesPage(),
   "docs/configuration.md": configurationPage(),

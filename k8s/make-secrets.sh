@@ -79,7 +79,6 @@ cat <<END
   SEAL_SECRET: $seal
   POSTGRES_URL_IDENTITY: postgres://identity:$postgres_IDENTITY@postgres:5432/identity
   KEYCLOAK_CLIENT_SECRET: $keycloak
-  SMTP_URL: smtp://mail:1025
   ADMIN_EMAIL: admin@delivery.local
   ADMIN_PASSWORD: $(secret)
 END

@@ -7,7 +7,8 @@ export function messagesPage(): string {
   const intro = [
     "Messages are CloudEvents 1.0 and snapshots: each carries the whole state at one `version`, so a reader keeps",
     "the newest and ignores what is older. They leave through the outbox of the service that made the change and",
-    "wait in the inbox of each service that reads them. `?` marks a field that may be absent.",
+    "wait in the inbox of each service that reads them. `?` marks a field that may be absent. The schemas of all data",
+    "are in [asyncapi.yaml](../asyncapi.yaml) (AsyncAPI 3).",
   ].join("\n");
   const rows = Object.entries(messages).map(([type, rule]) => [`\`${type}\``, fieldsOf(rule)]);
   return `${generated("Messages", intro)}\n${table(["type", "data"], rows)}\n`;

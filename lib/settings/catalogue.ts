@@ -178,7 +178,7 @@ export const settingsCatalogue = {
   SEAL_SECRET_PREVIOUS: secret("The former SEAL_SECRET, while it is being replaced"),
 
   SMTP_URL: url("Mail server; unset: the sandbox's mailbox", ["smtp", "smtps"], {
-    neededBy: ["identity", "notifications"],
+    neededBy: ["notifications"],
   }),
   MAIL_FROM: text("Sender of e-mails", { fallback: "Waybill <no-reply@waybill.local>" }),
   ONESIGNAL_API_URL: url("OneSignal's API", ["http", "https"], { fallback: "https://api.onesignal.com" }),

@@ -1,5 +1,8 @@
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
+import { endpointOf } from "../../services/api/pipeline/endpoint.ts";
+import { routes } from "../../services/api/routes/index.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Client, connect } from "./client.ts";
 import { covered } from "./covered.ts";
@@ -202,6 +205,20 @@ describe("scenario 7, assign", () => {
     await eventually(async () => {
       expect([await stateOf("order.paid"), await stateOf("order.ready")]).toEqual(["dropped", "sent"]);
     });
+  });
+
+  it("quiet hours are taken as docs/notifications.md and the documentation page write them", async () => {
+    const by = await customer(api);
+    const page = readFileSync("docs/notifications.md", "utf8").replaceAll("\n", " ");
+    const [, written = ""] = /PUT \/me\/notification-preferences` takes `(\{.*?\})`/.exec(page) ?? [];
+    const route = routes
+      .map(endpointOf)
+      .find((each) => each.operation === "PUT /me/notification-preferences");
+    for (const body of [JSON.parse(written), route?.body?.example] as object[]) {
+      expect(await api.ok("PUT /me/notification-preferences", { ...by, body })).toMatchObject({
+        quiet_hours: { from_minute: 1_320 },
+      });
+    }
   });
 
   it("the senders are the operators' to set, and their secrets are never shown again", async () => {

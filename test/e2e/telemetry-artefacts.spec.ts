@@ -70,6 +70,16 @@ describe("dashboard and alerts", () => {
     expect(own.filter((name) => !shown.includes(name) && !silent.includes(name))).toEqual([]);
   });
 
+  it.each(["operating.md", "notifications.md", "alerts.md"])(
+    "in docs/%s, name figures that there are",
+    (page) => {
+      const named = [...text(`docs/${page}`).matchAll(/`(waybill_[a-z_]+)/g)].map(
+        ([, name]) => name as string,
+      );
+      expect(named.filter((name) => !offered.has(name) && !ofClusters.includes(name))).toEqual([]);
+    },
+  );
+
   it("name every error by which a client sees our fault", () => {
     const ours = Object.entries(errors)
       .filter(([type, { status }]) => status >= 500 && type !== "BANK_UNAVAILABLE")
