@@ -28,7 +28,7 @@ export function encrypt(text: string, keys: EncryptionKeys, place: string): stri
   return `${FORMAT}.${key.id}.${sealed.toString("base64url")}`;
 }
 
-/** @throws SealError when neither secret opens the text at this place */
+/** @throws DecryptionError when neither secret opens the text at this place */
 export function decrypt(sealed: string, keys: EncryptionKeys, place: string): string {
   const [format, keyId, body, ...rest] = sealed.split(".");
   const key = [keys.secret, keys.previousSecret]

@@ -110,29 +110,28 @@ export function openDatabase(options: DatabaseOptions): Knex {
 const PREPARED_MAX = 1_000;
 const names = new Map<string, string>();
 
+/** Values by position or by name. A named value must not be undefined: null stands for an absent one. */
+export type Bindings = readonly unknown[] | Readonly<Record<string, unknown>>;
+
 /** The rows that can be read; with how many could not, by which a list knows that it goes on. */
 export type Rows<T> = T[] & { skipped?: number };
 
 /**
  * The rows of one statement, columns in camelCase, absent values left out instead of null. A row that cannot be read
  * is skipped and told of, so that it takes down no list, sweep or claim of others.
- * @param sql with `?` for each binding (knex's raw syntax; `\\?` is a literal question mark)
+ * @param sql with `?` for each binding or `:name` for each named one (knex's raw syntax; `\\?` is a literal question mark)
  */
-export async function rows<T>(db: Db, sql: string, bindings: readonly unknown[] = []): Promise<Rows<T>> {
+export async function rows<T>(db: Db, sql: string, bindings: Bindings = []): Promise<Rows<T>> {
   return rowsOf(db, await run(db, sql, bindings, nameOf(sql)));
 }
 
 /** The same of a statement whose best plan is another one for other values, as of a rare word and a common one. */
-export async function rowsPlannedAnew<T>(
-  db: Db,
-  sql: string,
-  bindings: readonly unknown[],
-): Promise<Rows<T>> {
+export async function rowsPlannedAnew<T>(db: Db, sql: string, bindings: Bindings): Promise<Rows<T>> {
   return rowsOf(db, await run(db, sql, bindings, undefined));
 }
 
 /** The first row, or undefined. @throws UnreadableRowError */
-export async function row<T>(db: Db, sql: string, bindings: readonly unknown[] = []): Promise<T | undefined> {
+export async function row<T>(db: Db, sql: string, bindings: Bindings = []): Promise<T | undefined> {
   const result = await run(db, sql, bindings, nameOf(sql));
   const [first] = result.rows as RawRow[];
   if (!first) return undefined;
@@ -142,7 +141,7 @@ export async function row<T>(db: Db, sql: string, bindings: readonly unknown[] =
 }
 
 /** How many rows a write touched: the guard in its WHERE tells by it whether it won. */
-export async function affected(db: Db, sql: string, bindings: readonly unknown[] = []): Promise<number> {
+export async function affected(db: Db, sql: string, bindings: Bindings = []): Promise<number> {
   const result = await run(db, sql, bindings, nameOf(sql));
   return result.rowCount as number;
 }
@@ -164,8 +163,10 @@ export function reasonOf(error: unknown): string {
  * breaks when its columns change under it, so none answers `*` of a table: a migration that adds a column disturbs
  * nobody.
  */
-function run(db: Db, sql: string, bindings: readonly unknown[], name: string | undefined) {
-  return db.raw(sql, bindings as Knex.RawBinding[]).options(name === undefined ? {} : { name });
+function run(db: Db, sql: string, bindings: Bindings, name: string | undefined) {
+  return db
+    .raw(sql, bindings as Knex.RawBinding[] | Knex.ValueDict)
+    .options(name === undefined ? {} : { name });
 }
 
 function nameOf(sql: string): string | undefined {

@@ -1,4 +1,5 @@
 import type { ServiceSchema } from "moleculer";
+import type { Logger } from "../../lib/logger.ts";
 import { type Runner, startRunner } from "../../lib/messaging/runner.ts";
 import { background } from "../background/background.mixin.ts";
 
@@ -16,7 +17,7 @@ export interface Timer {
 export function timer(options: {
   name: string;
   intervalMs: number;
-  run: (stopping: AbortSignal) => Promise<void>;
+  run: (stopping: AbortSignal, logger: Logger) => Promise<void>;
 }): Timer {
   let runner: Runner | undefined;
   return {
@@ -26,7 +27,7 @@ export function timer(options: {
         runner = startRunner({
           name: options.name,
           sweepMs: options.intervalMs,
-          run: (_cause, stopping) => options.run(stopping),
+          run: (_cause, stopping) => options.run(stopping, logger),
           logger,
         });
       },

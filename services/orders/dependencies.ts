@@ -1,4 +1,4 @@
-import type { ServiceBroker, ServiceSchema } from "moleculer";
+import type { ServiceSchema } from "moleculer";
 import type { Params, Result } from "../../contracts/actions.ts";
 import type { Bank as BankView } from "../../contracts/banks.ts";
 import type { LiveData, LiveEvent } from "../../contracts/live.ts";
@@ -10,51 +10,51 @@ import type { Outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import type { Bank } from "../../providers/banks/index.ts";
 
-/** What the handlers of this service work with. */
+/** The dependencies of this service's actions, message handlers and workers. */
 export interface OrdersDependencies {
   clock: Clock;
   postgres: Postgres;
   outbox: Pick<Outbox, "add">;
   banks: Banks;
   checkouts: CheckoutGate;
-  /** How many connections to the database the changes of one order take. */
+  /** Limits the database connections that concurrent changes of one order use. */
   orderConnections: KeyedLimit;
   deliveryTokens: DeliveryTokens;
-  live: Pick<Live, "tell">;
-  /** How long after its delivery an order's deliverer still sees its customer. */
+  live: Pick<LiveUpdates, "publish">;
+  /** How long the deliverer sees the customer after the end of the order. */
   deliveredVisibleMs: number;
-  /** There are refunds to be done: the worker need not wait for its next look. */
+  /** Makes the worker process due refunds now instead of at its next interval. */
   wakeRefunds(): void;
-  /** Where banks reach the gateway. */
+  /** The base URL of the gateway for the banks. */
   publicUrl: string;
 }
 
-/** Isolates the customers of one bank from the failures of another. */
+/** Isolates the banks from each other: a circuit breaker and a limit of concurrent confirmations for each. */
 export interface CheckoutGate {
   /**
-   * Runs the steps of a confirmation that end at the bank.
-   * @throws BANK_UNAVAILABLE before anything is done, and what `work` throws
+   * Runs the steps of a confirmation at a bank.
+   * @throws BANK_UNAVAILABLE instead of running `work`, and the errors of `work`
    */
   run<T>(bankId: string, work: () => Promise<T>): Promise<T>;
-  /** Calls the bank and counts whether it answered; a refusal is an answer. @throws what `call` throws */
-  ask<T>(bankId: string, call: () => Promise<T>): Promise<T>;
-  /** The ids of the banks that are not asked now. */
+  /** Calls the bank and counts a missing answer as a failure; a refusal is an answer. @throws the errors of `request` */
+  call<T>(bankId: string, request: () => Promise<T>): Promise<T>;
+  /** The ids of the banks whose confirmations are refused now. */
   closed(): string[];
 }
 
-/** What proves a right without being stored anywhere: both follow from the order and a secret of ours. */
+/** PINs and tracking tokens. Both are derived from the order and a secret, so that they need no storage. */
 export interface DeliveryTokens {
-  /** Four digits that only the customer is told. */
+  /** Four digits, shown to the customer only. */
   pinOf(orderId: string): string;
   isPin(orderId: string, pin: string): boolean;
-  /** Opens the tracking page of one order; the same however often it is asked for. */
+  /** The token for the tracking page of an order; always the same for one order. */
   trackingTokenOf(orderId: string, createdAt: string): string;
-  /** The order that a token opens; undefined for one that is none of ours or over. */
+  /** The id of the order of a token; undefined for an invalid or expired token. */
   orderOfToken(token: string, nowMs: number): string | undefined;
 }
 
 export interface OpenedBank extends BankRow {
-  /** The bank itself, its settings unsealed. @throws SealError, Error */
+  /** The adapter of the bank, with its settings decrypted. @throws an error for settings that cannot be used */
   connect(): Bank;
 }
 
@@ -69,18 +69,15 @@ export interface BankRow {
   id: string;
   title: string;
   adapter: string;
-  /** Sealed. */
+  /** Encrypted. */
   settings: string;
   webcheckoutUrl: string;
   active: boolean;
   version: number;
 }
 
-export interface Live {
-  /** Goes into the service's `mixins`. */
+export interface LiveUpdates {
   readonly mixin: Partial<ServiceSchema>;
-  /** Tells every node; whoever misses it has missed nothing but the moment. */
-  tell<E extends LiveEvent>(event: E, data: LiveData<E>): void;
-  /** The service's logger, for work that no call has begun. @throws Error before the service has started */
-  readonly logger: ServiceBroker["logger"];
+  /** Broadcasts an event to all nodes. It may be lost. */
+  publish<E extends LiveEvent>(event: E, data: LiveData<E>): void;
 }

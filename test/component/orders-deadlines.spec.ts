@@ -3,7 +3,7 @@ import { ServiceBroker } from "moleculer";
 import { newId } from "../../lib/ids.ts";
 import type { OrdersDependencies } from "../../services/orders/dependencies.ts";
 import { dueOrders } from "../../services/orders/store/deadlines.repository.ts";
-import { deadlineSweep } from "../../services/orders/workers/deadlines.ts";
+import { applyDeadlines } from "../../services/orders/workers/deadlines.ts";
 import { type MessagingBench, messagingBench } from "../support/messaging.ts";
 
 const { logger } = new ServiceBroker({ logger: false });
@@ -45,7 +45,7 @@ describe("the sweep of deadlines", () => {
     };
     const deps = { postgres } as unknown as OrdersDependencies;
     expect(await dueOrders(bench.db.db, 10)).toHaveLength(3);
-    await deadlineSweep(deps, () => logger)(stop.signal);
+    await applyDeadlines(deps, logger, stop.signal);
     expect(acted).toBe(1);
   });
 });

@@ -170,7 +170,7 @@ describe("a refund", () => {
     await eventually(async () =>
       expect(await stage.refundOf(order.orderId)).toMatchObject({
         state: "sent",
-        error: "the bank is at it",
+        error: "the bank is processing it",
       }),
     );
     stage.bank.finish();

@@ -17,10 +17,10 @@ import { deliveryTokens } from "../../services/orders/actions/delivery-tokens.ts
 import { applyPartnerCallback } from "../../services/orders/actions/partner-callback.ts";
 import { receivePayment } from "../../services/orders/actions/payment-callback.ts";
 import type { OrdersDependencies } from "../../services/orders/dependencies.ts";
-import { deadlineSweep } from "../../services/orders/workers/deadlines.ts";
+import { applyDeadlines } from "../../services/orders/workers/deadlines.ts";
 import { noticeHandlers } from "../../services/orders/workers/partner-notice-events.ts";
-import { reconciler, reconciliationCounts } from "../../services/orders/workers/reconciliation.ts";
-import { refundWorker } from "../../services/orders/workers/refunds.ts";
+import { reconcilePayments, reconciliationCounts } from "../../services/orders/workers/reconciliation.ts";
+import { processRefunds } from "../../services/orders/workers/refunds.ts";
 import { reserve } from "../../services/partners/actions/reservations.ts";
 import type { OrderState } from "../../services/partners/dependencies.ts";
 import { orderHandlers } from "../../services/partners/workers/order-events.ts";
@@ -117,7 +117,7 @@ export class Cluster {
     const deps: OrdersDependencies = {
       ...base,
       outbox: out,
-      live: { tell: () => undefined },
+      live: { publish: () => undefined },
       banks: {
         find: async (_db, id) =>
           id === this.bank.id
@@ -135,11 +135,15 @@ export class Cluster {
       publicUrl: "https://waybill.example",
     };
     const logger = this.#logger(machine);
-    const refunds = timer({ name: "refunds", intervalMs: JOBS_MS, run: refundWorker(deps, () => logger) });
+    const refunds = timer({
+      name: "refunds",
+      intervalMs: JOBS_MS,
+      run: (stopping) => processRefunds(deps, logger, stopping),
+    });
     const deadlines = timer({
       name: "deadlines",
       intervalMs: JOBS_MS,
-      run: deadlineSweep(deps, () => logger),
+      run: (stopping) => applyDeadlines(deps, logger, stopping),
     });
     const remember: Handler = { inTransaction: async () => undefined };
     run(
@@ -150,8 +154,9 @@ export class Cluster {
     );
     run(out.mixin);
     run(refunds.mixin);
-    const asks = reconciler(deps, () => logger, reconciliationCounts());
-    run(timer({ name: "reconciliation", intervalMs: JOBS_MS, run: asks }).mixin);
+    const counts = reconciliationCounts();
+    const reconcile = (stopping: AbortSignal) => reconcilePayments(deps, logger, counts, stopping);
+    run(timer({ name: "reconciliation", intervalMs: JOBS_MS, run: reconcile }).mixin);
     run(deadlines.mixin);
     this.network.offer(machine, {
       "orders.confirm": (ctx) => confirmOrder(deps, ctx),

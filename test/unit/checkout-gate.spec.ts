@@ -12,7 +12,7 @@ beforeEach(() => {
 });
 
 const ask = (bankId: string, isAnswered?: boolean) =>
-  gate.ask(bankId, async () => {
+  gate.call(bankId, async () => {
     if (isAnswered !== undefined) throw Object.assign(new Error("no"), { isAnswered });
     return "page";
   });

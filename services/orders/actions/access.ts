@@ -1,17 +1,22 @@
-import { fail } from "../../../contracts/errors.ts";
-import type { Caller } from "../../../contracts/meta.ts";
+import { call, type Params } from "../../../contracts/actions.ts";
+import { fail, invalidField } from "../../../contracts/errors.ts";
+import type { Caller, Ctx } from "../../../contracts/meta.ts";
+import { callerOf } from "../../../mixins/caller/caller.ts";
 import type { Actor } from "../domain/order-model.ts";
 import type { Owner } from "../store/order-lists.repository.ts";
 import { acting } from "../store/order-trace.ts";
 import type { Viewer } from "../store/orders.repository.ts";
 
-/** Which orders a caller may see at all. @throws FORBIDDEN for staff without a partner */
+/** Short enough to leave time for the order's own transaction. */
+const LOOKUP_TIMEOUT_MS = 500;
+
+/** The orders that a caller may change. @throws FORBIDDEN for staff without a partner */
 export function viewerOf(caller: Caller): Viewer {
   const owner = ownerOf(caller);
   return owner.role === "admin" ? { role: "anybody" } : owner;
 }
 
-/** Which orders a caller may look at: their own whatever their role, and those of their work. @throws FORBIDDEN */
+/** The orders that a caller may read: their own in any role, and those of their work. @throws FORBIDDEN */
 export function readerOf(caller: Caller): Viewer {
   const { role, id, partnerId } = caller;
   if (role === "admin") return { role: "anybody" };
@@ -22,7 +27,7 @@ export function readerOf(caller: Caller): Viewer {
   };
 }
 
-/** Whose orders the caller's own list holds. @throws FORBIDDEN for staff without a partner */
+/** The owner of the orders in the caller's own list. @throws FORBIDDEN for staff without a partner */
 export function ownerOf({ role, id, partnerId }: Caller): Owner {
   if (role === "admin") return { role };
   if (role !== "partner") return { role, id };
@@ -30,7 +35,46 @@ export function ownerOf({ role, id, partnerId }: Caller): Owner {
   return { role, partnerId, id };
 }
 
-/** The caller as the table of moves knows them. */
+/** The caller as an actor in the table of moves. */
 export function actorOf({ role, id }: Caller): Actor {
   return acting(role, id);
+}
+
+/**
+ * Whether the photo of a handover, if there is one, was uploaded for this order. The caller reports a missing photo only
+ * after it has checked that the order is the deliverer's own.
+ * @throws SERVICE_UNAVAILABLE if Media does not answer
+ */
+export async function photoExists(ctx: Ctx<Params<"orders.deliver">>): Promise<boolean> {
+  callerOf(ctx, "deliverer");
+  const { orderId, photoId } = ctx.params;
+  if (!photoId) return true;
+  const { exists } = await lookUp(
+    call(ctx, "media.hasProof", { orderId, photoId }, { timeout: LOOKUP_TIMEOUT_MS }),
+    "Photos cannot be looked up now.",
+  );
+  return exists;
+}
+
+/**
+ * Checks that an order is reassigned to a deliverer: no other user could deliver it.
+ * @throws VALIDATION_ERROR, SERVICE_UNAVAILABLE if Identity does not answer
+ */
+export async function requireDeliverer(ctx: Ctx<Params<"orders.reassign">>): Promise<void> {
+  callerOf(ctx, "admin");
+  const { delivererId: userId } = ctx.params;
+  if (!userId) return;
+  const { role } = await lookUp(
+    call(ctx, "identity.findRole", { userId }, { timeout: LOOKUP_TIMEOUT_MS }),
+    "Users cannot be looked up now.",
+  );
+  if (role !== "deliverer") throw invalidField("delivererId", "deliverer", "This is no deliverer.");
+}
+
+async function lookUp<T>(answer: Promise<T>, detail: string): Promise<T> {
+  try {
+    return await answer;
+  } catch {
+    throw fail("SERVICE_UNAVAILABLE", detail);
+  }
 }

@@ -1,18 +1,47 @@
+import type { Params } from "../../../contracts/actions.ts";
 import type { Bank as BankView } from "../../../contracts/banks.ts";
 import { fail, invalidField } from "../../../contracts/errors.ts";
+import type { Ctx } from "../../../contracts/meta.ts";
 import { isEmptyChange } from "../../../lib/changes.ts";
 import { decrypt, type EncryptionKeys, encrypt } from "../../../lib/encryption.ts";
 import { newId } from "../../../lib/ids.ts";
+import { callerOf } from "../../../mixins/caller/caller.ts";
+import { audit, fieldsOf } from "../../../mixins/outbox/audit.ts";
+import { idempotent } from "../../../mixins/postgres/idempotency.ts";
 import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
 import { type Bank, type BankEnvironment, openBank } from "../../../providers/banks/index.ts";
-import type { BankRow, Banks } from "../dependencies.ts";
+import type { BankRow, Banks, OrdersDependencies } from "../dependencies.ts";
 import { findBank, insertBank, listBanks, saveBank } from "../store/banks.repository.ts";
 import { type BankContact, bankContacts } from "../store/reconciliation.repository.ts";
 
 const OPEN_BANKS_MAX = 100;
 const SETTINGS_MAX_LENGTH = 8_192;
 
-/** The banks that are registered here, each opened once for every version of its row. */
+export async function createBank(
+  { postgres, banks, outbox }: OrdersDependencies,
+  ctx: Ctx<Params<"orders.createBank">>,
+): Promise<BankView> {
+  callerOf(ctx, "admin");
+  return idempotent(postgres, ctx, "orders.createBank", async (trx) => {
+    const bank = await banks.create(trx, ctx.params);
+    await audit(outbox, trx, ctx, bank.id);
+    return bank;
+  });
+}
+
+export async function updateBank(
+  { postgres, banks, outbox }: OrdersDependencies,
+  ctx: Ctx<Params<"orders.updateBank">>,
+): Promise<BankView> {
+  callerOf(ctx, "admin");
+  return postgres.transact(async (trx) => {
+    const bank = await banks.update(trx, ctx.params);
+    await audit(outbox, trx, ctx, bank.id, fieldsOf(ctx.params));
+    return bank;
+  });
+}
+
+/** The registered banks. Each version of a bank's row is opened once. */
 export function banks({
   postgres,
   keys,
@@ -23,15 +52,16 @@ export function banks({
   environment?: BankEnvironment;
 }): Banks {
   const opened = new Map<string, Bank>();
-  const place = (id: string) => `banks/${id}`;
+  /** Additional authenticated data: the encrypted settings of one bank do not decrypt as those of another. */
+  const aadOf = (id: string) => `banks/${id}`;
 
   const connect = ({ id, version, adapter, settings, webcheckoutUrl }: BankRow): Bank => {
     const key = `${id}/${version}`;
-    const known = opened.get(key);
-    if (known) return known;
+    const cached = opened.get(key);
+    if (cached) return cached;
     const bank = openBank(
       adapter,
-      JSON.parse(decrypt(settings, keys, place(id))),
+      JSON.parse(decrypt(settings, keys, aadOf(id))),
       webcheckoutUrl,
       environment,
     );
@@ -40,8 +70,8 @@ export function banks({
     return bank;
   };
 
-  /** Settings that no bank can be opened with are refused when they are given, not when somebody pays. */
-  const sealed = (row: BankRow, settings: Record<string, string>): string => {
+  /** Opens the bank once, so that invalid settings are refused here and not at the first payment. */
+  const encryptSettings = (row: BankRow, settings: Record<string, string>): string => {
     try {
       openBank(row.adapter, settings, row.webcheckoutUrl, environment);
     } catch (error) {
@@ -50,7 +80,7 @@ export function banks({
     const text = JSON.stringify(settings);
     if (text.length > SETTINGS_MAX_LENGTH)
       throw invalidField("settings", "max", "The settings are too long.");
-    return encrypt(text, keys, place(row.id));
+    return encrypt(text, keys, aadOf(row.id));
   };
 
   return {
@@ -66,19 +96,19 @@ export function banks({
     },
     async create(trx, { settings, ...bank }) {
       const row: BankRow = { ...bank, id: newId(), settings: "", version: 1 };
-      const made = { ...row, settings: sealed(row, settings) };
-      await insertBank(trx, made);
-      return viewOf(made);
+      const created = { ...row, settings: encryptSettings(row, settings) };
+      await insertBank(trx, created);
+      return viewOf(created);
     },
     async update(trx, { bankId, expectedVersion, settings, ...change }) {
       const row = await findBank(trx, bankId);
       if (!row) throw fail("NOT_FOUND", "There is no such bank.");
       if (expectedVersion !== undefined && expectedVersion !== row.version) throw fail("PRECONDITION_FAILED");
       const changed = { ...row, ...change, version: row.version + 1 };
-      // A map that is not given comes as an empty one over gRPC.
+      // gRPC sends an absent map as an empty one.
       const given = settings && Object.keys(settings).length > 0 ? settings : undefined;
       if (!given && isEmptyChange(change)) return viewOf(row);
-      if (given) changed.settings = sealed(changed, given);
+      if (given) changed.settings = encryptSettings(changed, given);
       if (!(await saveBank(trx, changed))) throw fail("PRECONDITION_FAILED");
       return viewOf(changed);
     },
@@ -89,6 +119,6 @@ function viewOf(row: BankRow, contact?: BankContact): BankView {
   const { id, title, adapter, active, webcheckoutUrl, version } = row;
   const view = { id, title, adapter: adapter as BankView["adapter"], active, webcheckoutUrl, version };
   if (!contact) return view;
-  const { bankId: _, ...facts } = contact;
-  return { ...view, contact: facts };
+  const { bankId: _, ...shown } = contact;
+  return { ...view, contact: shown };
 }

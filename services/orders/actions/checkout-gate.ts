@@ -4,13 +4,13 @@ import type { Clock } from "../../../lib/clock.ts";
 import type { BankError } from "../../../providers/banks/index.ts";
 import type { CheckoutGate } from "../dependencies.ts";
 
-/** Checkouts that are being opened at one bank at once. A bank that hangs holds no more of the places of all. */
-const AT_ONCE = 50;
+/** The most confirmations at one bank at the same time, so that a bank that hangs does not block the others. */
+const CONCURRENT_MAX = 50;
 const BREAKER = { failuresToOpen: 5, openMs: 3_000 };
 
 /**
- * Keeps one bank's failures from the customers of the others: a bank holds its own part of the places at most, and one
- * that does not answer is not asked for a while, and no stock is held for orders that could not be paid.
+ * Isolates the banks from each other. It limits the concurrent confirmations of each bank. After repeated failures it
+ * refuses the bank's confirmations for a while, before they reserve stock for orders that could not be paid.
  */
 export function checkoutGate(clock: Clock): CheckoutGate {
   const breakers = circuitBreakers(clock, BREAKER);
@@ -23,7 +23,7 @@ export function checkoutGate(clock: Clock): CheckoutGate {
   return {
     async run<T>(bankId: string, work: () => Promise<T>): Promise<T> {
       const count = running.get(bankId) ?? 0;
-      if (count >= AT_ONCE) refuse("The bank answers too slowly. Try again.");
+      if (count >= CONCURRENT_MAX) refuse("The bank answers too slowly. Try again.");
       if (!breakers.admits(bankId)) refuse("The bank does not answer now. Try again.");
       running.set(bankId, count + 1);
       try {
@@ -34,9 +34,9 @@ export function checkoutGate(clock: Clock): CheckoutGate {
         else running.delete(bankId);
       }
     },
-    async ask<T>(bankId: string, call: () => Promise<T>): Promise<T> {
+    async call<T>(bankId: string, request: () => Promise<T>): Promise<T> {
       try {
-        const answer = await call();
+        const answer = await request();
         breakers.worked(bankId);
         return answer;
       } catch (error) {

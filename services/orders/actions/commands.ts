@@ -13,10 +13,10 @@ import type { Order } from "../domain/order-model.ts";
 import { refundPayment } from "../domain/order-payment.ts";
 import { changeOrder, commit, load, retryOnConflict } from "../store/unit-of-work.ts";
 import { actorOf, viewerOf } from "./access.ts";
-import { signed } from "./unmatched-payments.ts";
+import { withAuthor } from "./unmatched-payments.ts";
 import { viewFor, viewOf } from "./views.ts";
 
-/** Address and note, before the payment. @throws PRECONDITION_FAILED, ILLEGAL_TRANSITION, NOT_FOUND */
+/** Changes address and note before the payment. @throws PRECONDITION_FAILED, ILLEGAL_TRANSITION, NOT_FOUND */
 export async function updateOrder(
   deps: OrdersDependencies,
   ctx: Ctx<Params<"orders.update">>,
@@ -34,7 +34,7 @@ export async function updateOrder(
   return viewFor(caller, view, deps.deliveryTokens);
 }
 
-/** By the table: customers, partner staff and operators, each in their states. @throws ORDER_NOT_CANCELLABLE */
+/** Customers, partner staff and operators cancel in the states that `moves` allows. @throws ORDER_NOT_CANCELLABLE */
 export async function cancelOrder(
   deps: OrdersDependencies,
   ctx: Ctx<Params<"orders.cancel">>,
@@ -52,7 +52,7 @@ export async function cancelOrder(
   return viewFor(caller, view, deps.deliveryTokens);
 }
 
-/** An operator sends money back. @throws VALIDATION_ERROR for more than is there, ILLEGAL_TRANSITION if pending */
+/** An operator refunds money. @throws VALIDATION_ERROR for too high an amount, ILLEGAL_TRANSITION if pending */
 export function refundOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.refund">>): Promise<OrderView> {
   const caller = callerOf(ctx, "admin");
   const { amount, reason } = ctx.params;
@@ -61,12 +61,12 @@ export function refundOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.re
     ctx,
     "orders.refund",
     viewerOf(caller),
-    ({ order, nowMs }) => refundPayment(order, amount, signed(reason, caller.id), nowMs),
+    ({ order, nowMs }) => refundPayment(order, amount, withAuthor(reason, caller.id), nowMs),
     viewOf,
   );
 }
 
-/** An operator brings an order into a state that the table lets operators bring about. @throws ILLEGAL_TRANSITION */
+/** An operator sets an order to a state that `moves` allows operators. @throws ILLEGAL_TRANSITION */
 export function overrideOrder(
   deps: OrdersDependencies,
   ctx: Ctx<Params<"orders.override">>,
@@ -84,7 +84,7 @@ export function overrideOrder(
   );
 }
 
-/** Takes an order from its deliverer, into the pool or to another one. @throws ILLEGAL_TRANSITION, NOT_FOUND */
+/** Releases an order into the pool or assigns it to another deliverer. @throws ILLEGAL_TRANSITION, NOT_FOUND */
 export function reassignOrder(
   deps: OrdersDependencies,
   ctx: Ctx<Params<"orders.reassign">>,
@@ -96,12 +96,12 @@ export function reassignOrder(
     idempotent(deps.postgres, ctx, "orders.reassign", async (trx) => {
       const { order, nowMs } = await load(trx, orderId, viewerOf(caller), locked);
       await audit(deps.outbox, trx, ctx, orderId, delivererId && `to ${delivererId}`);
-      // To whoever has it already it is a repeat, unless wrong PINs were counted: then it gives them new tries.
-      const theirs = order.status === "delivering" && order.delivererId === delivererId;
-      if (theirs && order.handoverFailures === 0) return viewOf(order);
-      let free: Order = order;
+      // For the present deliverer it is a repeat, unless wrong PINs were counted: then it allows new attempts.
+      const isAssigned = order.status === "delivering" && order.delivererId === delivererId;
+      if (isAssigned && order.handoverFailures === 0) return viewOf(order);
+      let released: Order = order;
       if (order.status !== "ready") {
-        free = await commit(deps, trx, order, release(order, actor, nowMs, reason));
+        released = await commit(deps, trx, order, release(order, actor, nowMs, reason));
       } else if (!delivererId) {
         throw invalidField(
           "delivererId",
@@ -109,8 +109,8 @@ export function reassignOrder(
           "The order is in the pool already: say who shall carry it.",
         );
       }
-      if (!delivererId) return viewOf(free);
-      return viewOf(await commit(deps, trx, free, assign(free, delivererId, actor, nowMs)));
+      if (!delivererId) return viewOf(released);
+      return viewOf(await commit(deps, trx, released, assign(released, delivererId, actor, nowMs)));
     }),
   );
 }

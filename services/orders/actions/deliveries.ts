@@ -15,15 +15,15 @@ import { findOrder, type Loaded, savePosition } from "../store/orders.repository
 import { changeOrder } from "../store/unit-of-work.ts";
 import { viewFor, viewOf } from "./views.ts";
 
-const POOL_DEFAULT = 20;
+const POOL_LIMIT_DEFAULT = 20;
 
-/** The orders that wait for a deliverer, the nearest first when a position is given. */
+/** The orders that wait for a deliverer; with a position, the nearest first. */
 export async function availableOrders(
   { postgres }: OrdersDependencies,
   ctx: Ctx<Params<"orders.available">>,
 ): Promise<Result<"orders.available">> {
   callerOf(ctx, "deliverer", "admin");
-  const { latitude, longitude, limit = POOL_DEFAULT } = ctx.params;
+  const { latitude, longitude, limit = POOL_LIMIT_DEFAULT } = ctx.params;
   const from = latitude !== undefined && longitude !== undefined ? { latitude, longitude } : undefined;
   const found = await poolOrders(postgres.db, from, limit);
   const items = found.map(({ feeMinor, currency, ...entry }) => ({
@@ -33,7 +33,7 @@ export async function availableOrders(
   return { items };
 }
 
-/** Of any number of claims at the same moment one wins. @throws ALREADY_ASSIGNED, HANDOVER_LOCKED, NOT_FOUND */
+/** Of several concurrent calls, one succeeds. @throws ALREADY_ASSIGNED, HANDOVER_LOCKED, NOT_FOUND */
 export function assignOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.claim">>): Promise<OrderView> {
   const caller = callerOf(ctx, "deliverer");
   const actor = acting("deliverer", caller.id);
@@ -43,7 +43,7 @@ export function assignOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.cl
     "orders.claim",
     { role: "anybody" },
     async ({ order, nowMs }, trx) => {
-      // Decided first: of many who claim at once, only the winner has to be looked up.
+      // Decides first, so that of many concurrent calls only the successful one reads the deliverer.
       const decision = assign(order, caller.id, actor, nowMs);
       if (await isFormerDeliverer(trx, caller.id)) throw fail("FORBIDDEN", "You are no deliverer any more.");
       return decision;
@@ -52,7 +52,7 @@ export function assignOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.cl
   );
 }
 
-/** Gives an order back to the pool. @throws NOT_FOUND unless the caller carries it */
+/** Releases an order into the pool. @throws NOT_FOUND if the caller is not its deliverer */
 export function releaseOrder(
   deps: OrdersDependencies,
   ctx: Ctx<Params<"orders.unclaim">>,
@@ -69,7 +69,7 @@ export function releaseOrder(
   );
 }
 
-/** The order could not be handed over. @throws NOT_FOUND unless the caller carries it */
+/** Records that the order could not be delivered. @throws NOT_FOUND if the caller is not its deliverer */
 export function failOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.fail">>): Promise<OrderView> {
   const caller = callerOf(ctx, "deliverer");
   const actor = acting("deliverer", caller.id);
@@ -78,14 +78,14 @@ export function failOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.fail
     ctx,
     "orders.fail",
     caller as Deliverer,
-    ({ order, nowMs }) => failDelivery(carried(order, caller), actor, nowMs, ctx.params.reason),
+    ({ order, nowMs }) => failDelivery(requireDelivererOf(order, caller), actor, nowMs, ctx.params.reason),
     (order) => viewFor(caller, viewOf(order), deps.deliveryTokens),
   );
 }
 
 /**
- * The handover.
- * @param photoExists whether the photo that is stated was taken of this order
+ * Hands the order over to the customer.
+ * @param photoExists whether the given photo was uploaded for this order
  * @throws WRONG_PIN, HANDOVER_LOCKED, PROOF_REQUIRED, ILLEGAL_TRANSITION, NOT_FOUND, VALIDATION_ERROR
  */
 export async function deliverOrder(
@@ -98,11 +98,11 @@ export async function deliverOrder(
   const { orderId, pin, photoId } = ctx.params;
   const pinIsRight = deps.deliveryTokens.isPin(orderId, pin);
   const decide = ({ order, nowMs }: Loaded) => {
-    const own = carried(order, caller);
+    const own = requireDelivererOf(order, caller);
     if (!photoExists) throw invalidField("photoId", "exists", "There is no such photo of this order.");
     return deliver(own, { pinIsRight, photoId }, actor, nowMs);
   };
-  // A wrong PIN is counted before it is refused, so the refusal comes after the commit.
+  // A wrong PIN is saved first, so the error is thrown after the commit.
   const { view, refused, failures } = await changeOrder(
     deps,
     ctx,
@@ -119,33 +119,33 @@ export async function deliverOrder(
   return view;
 }
 
-/** Where the deliverer is, or was: kept as the last position and told to whoever watches, unless a newer one is known. */
+/** Stores the deliverer's position and publishes it to watching clients, unless a newer one is stored. */
 export async function reportLocation(
   { postgres, live }: OrdersDependencies,
   ctx: Ctx<Params<"orders.reportLocation">>,
 ): Promise<Record<string, never>> {
   const caller = callerOf(ctx, "deliverer");
   const { orderId, position, at } = ctx.params;
-  const fixAtMs = at === undefined ? undefined : momentOf(at);
-  if (at !== undefined && fixAtMs === undefined)
+  const positionAtMs = at === undefined ? undefined : momentOf(at);
+  if (at !== undefined && positionAtMs === undefined)
     throw invalidField("at", "time", "This is no moment in time.");
-  const fixAt = fixAtMs === undefined ? undefined : isoTime(fixAtMs);
-  const saved = await savePosition(postgres.db, orderId, caller.id, position, fixAt);
+  const positionAt = positionAtMs === undefined ? undefined : isoTime(positionAtMs);
+  const saved = await savePosition(postgres.db, orderId, caller.id, position, positionAt);
   if (saved) {
-    live.tell("order.position", { orderId, position, at: isoTime(Date.parse(saved.at)) });
+    live.publish("order.position", { orderId, position, at: isoTime(Date.parse(saved.at)) });
     return {};
   }
   const found = await findOrder(postgres.db, orderId, caller as Deliverer);
   if (found?.order.delivererId !== caller.id) throw fail("NOT_FOUND", "There is no such order.");
-  // A newer position is known: this one moves nothing back.
+  // A newer position is stored, so this one has no effect.
   if (found.order.status === "delivering") return {};
   throw illegal(found.order);
 }
 
 type Deliverer = { role: "deliverer"; id: string };
 
-/** The pool is open to every deliverer, the handover only to the one who carries the order. */
-function carried(order: Order, { id }: Caller): Order {
+/** Every deliverer sees the pool, but only the order's own deliverer may deliver it. @throws NOT_FOUND */
+function requireDelivererOf(order: Order, { id }: Caller): Order {
   if (order.delivererId !== id) throw fail("NOT_FOUND", "There is no such order.");
   return order;
 }

@@ -5,7 +5,7 @@ import type { DeliveryTokens } from "../dependencies.ts";
 const MAC_BYTES = 16;
 const TIME_BYTES = 6;
 const ID_BYTES = 16;
-/** Longer than any order lives; how long it tells anything depends on the order besides. */
+/** Longer than an order takes. The tracking page itself ends earlier: one day after the order. */
 const TRACKING_LIFETIME_MS = 7 * 86_400_000;
 
 export function deliveryTokens(secret: string): DeliveryTokens {
@@ -13,29 +13,29 @@ export function deliveryTokens(secret: string): DeliveryTokens {
     createHmac("sha256", secret).update(`${purpose}\n`).update(content).digest();
 
   const pinOf = (orderId: string) =>
-    // 2^48 is so much more than 10,000 that no PIN is noticeably likelier than another.
+    // 2^48 is so much larger than 10,000 that the PINs are practically uniform.
     String(mac("pin", orderId).readUIntBE(0, 6) % 10_000).padStart(4, "0");
 
   return {
     pinOf,
     isPin: (orderId, pin) => {
-      const right = Buffer.from(pinOf(orderId));
+      const expected = Buffer.from(pinOf(orderId));
       const given = Buffer.from(pin);
-      return given.length === right.length && timingSafeEqual(given, right);
+      return given.length === expected.length && timingSafeEqual(given, expected);
     },
     trackingTokenOf(orderId, createdAt) {
       const content = Buffer.alloc(ID_BYTES + TIME_BYTES);
       content.write(orderId.replaceAll("-", ""), "hex");
       content.writeUIntBE(Date.parse(createdAt) + TRACKING_LIFETIME_MS, ID_BYTES, TIME_BYTES);
-      const proof = mac("tracking", content).subarray(0, MAC_BYTES);
-      return Buffer.concat([content, proof]).toString("base64url");
+      const tag = mac("tracking", content).subarray(0, MAC_BYTES);
+      return Buffer.concat([content, tag]).toString("base64url");
     },
     orderOfToken(token, nowMs) {
       const bytes = Buffer.from(token, "base64url");
       if (bytes.length !== ID_BYTES + TIME_BYTES + MAC_BYTES) return undefined;
       const content = bytes.subarray(0, ID_BYTES + TIME_BYTES);
-      const proof = mac("tracking", content).subarray(0, MAC_BYTES);
-      if (!timingSafeEqual(bytes.subarray(ID_BYTES + TIME_BYTES), proof)) return undefined;
+      const tag = mac("tracking", content).subarray(0, MAC_BYTES);
+      if (!timingSafeEqual(bytes.subarray(ID_BYTES + TIME_BYTES), tag)) return undefined;
       if (content.readUIntBE(ID_BYTES, TIME_BYTES) <= nowMs) return undefined;
       const hex = content.toString("hex", 0, ID_BYTES);
       const orderId = hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");

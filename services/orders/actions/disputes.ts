@@ -12,7 +12,7 @@ export async function listDisputes(
   callerOf(ctx, "admin");
   const { cursor, limit } = ctx.params;
   return pageOf(
-    (more) => disputesBefore(postgres.db, { before: beforeOf(cursor), limit: more }),
+    (rowLimit) => disputesBefore(postgres.db, { before: beforeOf(cursor), limit: rowLimit }),
     limit,
     disputeView,
   );

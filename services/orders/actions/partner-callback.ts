@@ -9,23 +9,22 @@ import { insertCallback } from "../store/orders.repository.ts";
 import { commit, load, retryOnConflict } from "../store/unit-of-work.ts";
 
 /**
- * Commits what a partner's system said, together with its effect; Partners has found it genuine. A repeat has no
- * effect.
- * @throws NOT_FOUND for an order of another partner, EVENT_MISMATCH for an event that came before with another
- *   body, ILLEGAL_TRANSITION for what the order can no longer become
+ * Commits a partner's callback together with its effect; Partners has verified it. A repeat has no effect.
+ * @throws NOT_FOUND for an order of another partner, EVENT_MISMATCH for a known event id with another body,
+ *   ILLEGAL_TRANSITION if the order's state does not allow it
  */
 export async function applyPartnerCallback(
   deps: OrdersDependencies,
-  said: PartnerCallback,
+  received: PartnerCallback,
 ): Promise<Record<string, never>> {
-  const callback = withRealTime(said);
+  const callback = withNormalizedTimes(received);
   const { partnerId, orderId } = callback;
   await retryOnConflict(deps, orderId, (locked) =>
     deps.postgres.transact(async (trx) => {
       const { order, nowMs, traceparent } = await load(trx, orderId, { role: "partner", partnerId }, locked);
-      const seen = await insertCallback(trx, callback);
-      if (seen === "mismatch") throw fail("EVENT_MISMATCH");
-      if (seen === "known") return;
+      const inserted = await insertCallback(trx, callback);
+      if (inserted === "mismatch") throw fail("EVENT_MISMATCH");
+      if (inserted === "known") return;
       await inOrderTrace(traceparent, callback.type, () => {
         const actor = acting("partner", `partner:${partnerId}`);
         return commit(deps, trx, order, partnerSays(order, callback, actor, nowMs));
@@ -35,17 +34,17 @@ export async function applyPartnerCallback(
   return {};
 }
 
-/** The schema knows the form of a time, but not whether it is a moment. */
-function withRealTime(callback: PartnerCallback): PartnerCallback {
+/** The schema checks the format of a time only: 31 February would pass. @throws VALIDATION_ERROR */
+function withNormalizedTimes(callback: PartnerCallback): PartnerCallback {
   const { readyAt, saidAt, ...rest } = callback;
   return omitUndefined({
     ...rest,
-    readyAt: realTime("readyAt", readyAt),
-    saidAt: realTime("saidAt", saidAt),
+    readyAt: normalizedTime("readyAt", readyAt),
+    saidAt: normalizedTime("saidAt", saidAt),
   });
 }
 
-function realTime(field: string, text: string | undefined): string | undefined {
+function normalizedTime(field: string, text: string | undefined): string | undefined {
   if (text === undefined) return undefined;
   const atMs = momentOf(text);
   if (atMs === undefined) throw invalidField(field, "time", "This is no moment in time.");

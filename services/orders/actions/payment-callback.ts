@@ -5,10 +5,9 @@ import type { OrdersDependencies } from "../dependencies.ts";
 import { intake } from "../store/payment-intake.ts";
 
 /**
- * A bank's callback, from its very bytes to the commit. Nothing that is genuine is dropped: what fits no order is
- * kept and an operator is told.
- * @throws BAD_SIGNATURE, always the same, for what does not come from this bank; EVENT_MISMATCH for an event that
- *   came before with another body
+ * Verifies a bank's raw callback and commits it with its effect. Every verified callback is stored; an event without a
+ * matching order raises an alert.
+ * @throws BAD_SIGNATURE for a callback that is not from this bank, EVENT_MISMATCH for a known event id with another body
  */
 export async function receivePayment(
   deps: OrdersDependencies,
@@ -18,7 +17,7 @@ export async function receivePayment(
   const bank = await deps.banks.find(deps.postgres.db, bankId);
   const verdict = bank?.connect().verify({ headers, body, now: deps.clock.now() });
   if (!verdict || verdict.kind === "refused") {
-    ctx.broker.logger.info(`bank ${bankId}: a callback was refused:`, verdict?.reason ?? "no such bank");
+    ctx.broker.logger.info(`bank ${bankId}: refused a callback:`, verdict?.reason ?? "no such bank");
     throw fail("BAD_SIGNATURE");
   }
   await intake(deps, bankId, body, verdict);

@@ -23,25 +23,26 @@ import { ownerOf, readerOf } from "./access.ts";
 import { disputeView } from "./disputes.ts";
 import { firstName, viewFor, viewOf } from "./views.ts";
 
-const LIST_DEFAULT = 20;
-/** So many open orders of a customer are named. */
-const OPEN_MAX = 20;
-/** How long the tracking page of an order that is over still tells how it ended. */
-const TRACKED_AFTERWARDS_MS = 86_400_000;
-/** A deadline that was not acted on for so long has nobody acting on it. */
+const LIST_LIMIT_DEFAULT = 20;
+/** The most open orders of a customer in one answer. */
+const OPEN_ORDERS_MAX = 20;
+/** How long the tracking page is available after the order's end. */
+const TRACKABLE_AFTER_END_MS = 86_400_000;
+/** A deadline overdue by more than this means that no worker processes deadlines. */
 const DEADLINE_LATE_MS = 60_000;
 
-/** @throws NOT_FOUND for an order that is not the caller's to see */
+/** @throws NOT_FOUND for an order that the caller may not read */
 export async function getOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.get">>): Promise<OrderView> {
   const caller = callerOf(ctx);
-  const order = await seenOrder(deps, ctx);
+  const order = await readableOrder(deps, ctx);
   const view = viewFor(caller, viewOf(order), deps.deliveryTokens, isPast(deps, order));
-  // The customer can no longer tell the PIN to the deliverer: an operator can.
-  const isOrphan = caller.role === "admin" && (await isErasedCustomer(deps.postgres.db, order.customer.id));
-  return isOrphan && !order.closedAt ? { ...view, pin: deps.deliveryTokens.pinOf(order.id) } : view;
+  // A deleted customer cannot give the PIN to the deliverer, so an operator does.
+  const isCustomerDeleted =
+    caller.role === "admin" && (await isErasedCustomer(deps.postgres.db, order.customer.id));
+  return isCustomerDeleted && !order.closedAt ? { ...view, pin: deps.deliveryTokens.pinOf(order.id) } : view;
 }
 
-/** Whether its deliverer has no business with its customer any more. */
+/** Whether the order ended so long ago that its deliverer may no longer see the customer. */
 function isPast(
   { clock, deliveredVisibleMs }: Pick<OrdersDependencies, "clock" | "deliveredVisibleMs">,
   order: Order,
@@ -49,15 +50,15 @@ function isPast(
   return order.closedAt !== undefined && Date.parse(order.closedAt) + deliveredVisibleMs <= clock.now();
 }
 
-/** A customer's orders that have not ended, for the service that is to delete the account. */
+/** The ids of a customer's orders that have not ended. */
 export async function openOf(
   { postgres }: Pick<OrdersDependencies, "postgres">,
   customerId: string,
 ): Promise<Result<"orders.openOf">> {
-  return { orderIds: await openOrdersOf(postgres.db, customerId, OPEN_MAX) };
+  return { orderIds: await openOrdersOf(postgres.db, customerId, OPEN_ORDERS_MAX) };
 }
 
-/** Where an order is now, for a service that has old news of it. */
+/** The present state of an order, for a service that handles an old message about it. */
 export async function stateOf(
   { postgres: { db } }: Pick<OrdersDependencies, "postgres">,
   orderId: string,
@@ -75,29 +76,32 @@ export async function listOwnOrders(
   const { cursor, status, limit } = ctx.params;
   const before = beforeOf(cursor);
   return pageOf(
-    (more) => listOrders(postgres.db, ownerOf(caller), { status, before, limit: more }),
+    (rowLimit) => listOrders(postgres.db, ownerOf(caller), { status, before, limit: rowLimit }),
     limit,
     (order) => viewFor(caller, viewOf(order), deliveryTokens, isPast(deps, order)),
   );
 }
 
-/** Read from the document store, which follows the order's messages within moments. */
+/** Reads the history from the document store, which is updated shortly after each message. */
 export async function getHistory(
   deps: OrdersDependencies,
   projections: Projections,
   ctx: Ctx<Params<"orders.history">>,
 ): Promise<Result<"orders.history">> {
-  await seenOrder(deps, ctx);
+  await readableOrder(deps, ctx);
   return { items: await historyOf(projections, ctx.params.orderId) };
 }
 
-async function seenOrder({ postgres }: OrdersDependencies, ctx: Ctx<{ orderId: string }>): Promise<Order> {
+async function readableOrder(
+  { postgres }: Pick<OrdersDependencies, "postgres">,
+  ctx: Ctx<{ orderId: string }>,
+): Promise<Order> {
   const found = await findOrder(postgres.db, ctx.params.orderId, readerOf(callerOf(ctx)));
   if (!found) throw fail("NOT_FOUND", "There is no such order.");
   return found.order;
 }
 
-/** The public page: no more than a first name, and no longer than a day after the order's end. */
+/** The public tracking page. It shows the customer's first name only, and ends a day after the order. */
 export async function track(
   { postgres, deliveryTokens }: OrdersDependencies,
   ctx: Ctx<Params<"orders.track">>,
@@ -107,19 +111,19 @@ export async function track(
   const found = orderId && (await findOrder(postgres.db, orderId, { role: "anybody" }));
   if (!found) throw fail("NOT_FOUND");
   const { order } = found;
-  if (order.closedAt && Date.parse(order.closedAt) + TRACKED_AFTERWARDS_MS < nowMs) throw fail("NOT_FOUND");
-  const seen = order.status === "delivering" ? await findPosition(postgres.db, order.id) : undefined;
+  if (order.closedAt && Date.parse(order.closedAt) + TRACKABLE_AFTER_END_MS < nowMs) throw fail("NOT_FOUND");
+  const position = order.status === "delivering" ? await findPosition(postgres.db, order.id) : undefined;
   return omitUndefined({
     status: order.status,
     partnerTitle: order.partner.title,
     firstName: firstName(order.customer.name),
-    position: seen && { latitude: seen.latitude, longitude: seen.longitude },
-    positionAt: seen?.reportedAt,
+    position: position && { latitude: position.latitude, longitude: position.longitude },
+    positionAt: position?.reportedAt,
     updatedAt: order.updatedAt,
   });
 }
 
-/** Why an order is where it is, read from PostgreSQL alone: right also when messages are late. */
+/** The diagnosis of an order. It reads PostgreSQL only, so it is correct also while messages are late. */
 export async function diagnose(
   { postgres }: OrdersDependencies,
   consumer: Pick<Consumer, "undelivered">,
@@ -127,8 +131,8 @@ export async function diagnose(
 ): Promise<Result<"orders.diagnosis">> {
   callerOf(ctx, "admin");
   const { orderId } = ctx.params;
-  const order = await seenOrder({ postgres } as OrdersDependencies, ctx);
-  const [history, receipts, refunds, disputes, undelivered, nowMs, reconciliation, partnerNotice, [trouble]] =
+  const order = await readableOrder({ postgres }, ctx);
+  const [history, receipts, refunds, disputes, undelivered, nowMs, reconciliation, partnerNotice, [problem]] =
     await Promise.all([
       listTransitions(postgres.db, orderId),
       receiptsOf(postgres.db, orderId),
@@ -145,7 +149,7 @@ export async function diagnose(
     history: history.map(({ id, type, at, from, to, actor, reason, traceId, version }) =>
       omitUndefined({ id, type, at, from, to, actor, reason, traceId, version }),
     ),
-    deadline: deadlineOf(order, nowMs, trouble),
+    deadline: deadlineOf(order, nowMs, problem),
     partnerNotice,
     undelivered,
     receipts: receipts.map(({ paymentId, outcome, amountMinor, currency, at }) => ({
@@ -162,15 +166,15 @@ export async function diagnose(
   });
 }
 
-function deadlineOf(order: Order, nowMs: number, trouble?: DeadlineTrouble) {
+function deadlineOf(order: Order, nowMs: number, problem?: DeadlineTrouble) {
   const deadline = deadlineFor(order);
   if (!deadline || !order.deadlineAt) return undefined;
   const overdue = Date.parse(order.deadlineAt) <= nowMs;
-  const { failures, error, retryAt } = trouble ?? {};
+  const { failures, error, retryAt } = problem ?? {};
   return omitUndefined({ at: order.deadlineAt, overdue, effect: deadline.effect, failures, error, retryAt });
 }
 
-/** Whether the partner of an order was notified; undefined where there is nothing to notify it of. */
+/** The notice to the partner of an order; undefined if the order needs none. */
 async function noticeOf(db: Db, order: Order): Promise<{ at: string } | { problem: string } | undefined> {
   if (order.partnerNotifiedAt) return { at: order.partnerNotifiedAt };
   if (!awaitsNotice(order)) return undefined;
@@ -182,22 +186,22 @@ export async function listStuck(
   ctx: Ctx<Params<"orders.stuck">>,
 ): Promise<Result<"orders.stuck">> {
   callerOf(ctx, "admin");
-  const found = await stuckOrders(postgres.db, DEADLINE_LATE_MS, ctx.params.limit ?? LIST_DEFAULT);
-  const troubles = await deadlineTroubles(
+  const found = await stuckOrders(postgres.db, DEADLINE_LATE_MS, ctx.params.limit ?? LIST_LIMIT_DEFAULT);
+  const problems = await deadlineTroubles(
     postgres.db,
     found.map(({ id }) => id),
   );
-  const byId = new Map(troubles.map((trouble) => [trouble.id, trouble]));
+  const byId = new Map(problems.map((problem) => [problem.id, problem]));
   return {
     items: found.map((order) => ({ ...viewOf(order), stuckBecause: causeOf(order, byId.get(order.id)) })),
   };
 }
 
-/** Why an order stands among those that wait for an operator. */
-function causeOf(order: Order, trouble: DeadlineTrouble | undefined): string {
+/** The reasons why an order waits for an operator, in one text. */
+function causeOf(order: Order, problem: DeadlineTrouble | undefined): string {
   const causes: string[] = [];
-  if (trouble)
-    causes.push(`its deadline could not be acted on (${trouble.failures} times): ${trouble.error}`);
+  if (problem)
+    causes.push(`its deadline could not be acted on (${problem.failures} times): ${problem.error}`);
   if (order.paymentStatus === "refund_failed") causes.push("a refund failed");
   if (order.noticeProblem && awaitsNotice(order)) {
     causes.push(`its partner was not notified: ${order.noticeProblem}`);

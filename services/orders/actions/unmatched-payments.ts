@@ -28,11 +28,11 @@ import {
 } from "../store/unmatched-payments.repository.ts";
 import { viewOf } from "./views.ts";
 
-const REASON_MAX = 500;
+const REASON_MAX_LENGTH = 500;
 
 type RefundView = Result<"orders.refundPayment">;
 
-/** Payments that match no order and have not gone back yet. */
+/** Payments that match no order and were not refunded yet. */
 export async function listUnmatched(
   { postgres }: OrdersDependencies,
   ctx: Ctx<Params<"orders.listUnmatched">>,
@@ -40,15 +40,15 @@ export async function listUnmatched(
   callerOf(ctx, "admin");
   const { cursor, limit } = ctx.params;
   return pageOf(
-    (more) => unmatchedPayments(postgres.db, { before: beforeOf(cursor), limit: more }),
+    (rowLimit) => unmatchedPayments(postgres.db, { before: beforeOf(cursor), limit: rowLimit }),
     limit,
     unmatchedView,
   );
 }
 
 /**
- * An operator sends a payment back that matches no order.
- * @throws NOT_FOUND, PAYMENT_SETTLED when it is an order's, or has gone back or is on its way
+ * An operator refunds a payment that matches no order.
+ * @throws NOT_FOUND, PAYMENT_SETTLED if it belongs to an order, or has a refund already
  */
 export function refundPayment(
   deps: OrdersDependencies,
@@ -57,22 +57,22 @@ export function refundPayment(
   const caller = callerOf(ctx, "admin");
   const { receiptId, reason } = ctx.params;
   return idempotent(deps.postgres, ctx, "orders.refundPayment", async (trx) => {
-    const payment = openPayment(await lockReceipt(trx, receiptId));
+    const payment = requireUnsettled(await lockReceipt(trx, receiptId));
     const amount = { amountMinor: payment.amountMinor, currency: payment.currency };
     const refund: Refund = {
       id: newId(),
       paymentId: payment.paymentId,
       amount,
-      reason: signed(reason, caller.id),
+      reason: withAuthor(reason, caller.id),
       borneBy: "nobody",
     };
     await audit(deps.outbox, trx, ctx, receiptId);
-    return queue(deps, trx, payment, refund);
+    return enqueueRefund(deps, trx, payment, refund);
   });
 }
 
 /**
- * An operator says which order an unmatched payment is for; it is taken in as if the bank had named that order.
+ * An operator assigns an unmatched payment to an order. The effect is the same as if the bank had named that order.
  * @throws NOT_FOUND, PAYMENT_SETTLED, VALIDATION_ERROR for an order of another bank or currency, ORDER_CHANGED
  */
 export function assignPayment(
@@ -84,7 +84,7 @@ export function assignPayment(
   return retryOnConflict(deps, orderId, (locked) =>
     idempotent(deps.postgres, ctx, "orders.assignPayment", async (trx) => {
       const { order, nowMs } = await load(trx, orderId, { role: "anybody" }, locked);
-      const { bankId, paymentId, eventId, amountMinor, currency } = openPayment(
+      const { bankId, paymentId, eventId, amountMinor, currency } = requireUnsettled(
         await lockReceipt(trx, receiptId),
       );
       if (order.bankId !== bankId)
@@ -104,8 +104,8 @@ export function assignPayment(
 }
 
 /**
- * An operator has a refund that failed made once more, out of the same payment. A repeat finds the same new refund.
- * @throws NOT_FOUND, PAYMENT_SETTLED when it has not failed, or its payment has nothing left
+ * An operator repeats a failed refund of the same payment. A repeat of the call finds the same new refund.
+ * @throws NOT_FOUND, PAYMENT_SETTLED if the refund has not failed, or nothing is left of its payment
  */
 export async function retryRefund(
   deps: OrdersDependencies,
@@ -121,10 +121,10 @@ export async function retryRefund(
       const isMatched = failed.outcome !== "unmatched";
       const found = isMatched && (await load(trx, failed.orderId as string, { role: "anybody" }, locked));
       const payment = isMatched ? undefined : await lockReceipt(trx, failed.receiptId);
-      // Looked for after the order or the receipt was read: a repeat at the same moment has then either changed that, or
-      // left its refund here.
-      const known = await findAnyRefund(trx, id);
-      if (known) return refundView(known);
+      // This read follows that of the order or the receipt, so a concurrent repeat has either changed those already or
+      // inserted its refund.
+      const existing = await findAnyRefund(trx, id);
+      if (existing) return refundView(existing);
       if (failed.state !== "failed") throw fail("PAYMENT_SETTLED", `The refund is ${failed.state}.`);
       const { paymentId, amountMinor, currency, borneBy } = failed;
       const amount = { amountMinor, currency };
@@ -132,11 +132,11 @@ export async function retryRefund(
         id,
         paymentId,
         amount,
-        reason: signed(reason, caller.id),
+        reason: withAuthor(reason, caller.id),
         ...omitUndefined({ borneBy }),
       };
       await audit(deps.outbox, trx, ctx, refundId);
-      if (!found) return queue(deps, trx, openPayment(payment), refund);
+      if (!found) return enqueueRefund(deps, trx, requireUnsettled(payment), refund);
       const decision = refundAgain(found.order, refund, found.nowMs);
       if (!decision) throw settled();
       await commit(deps, trx, found.order, decision);
@@ -145,15 +145,15 @@ export async function retryRefund(
   );
 }
 
-/** The payment, if it is unmatched and nothing of it was refunded. @throws NOT_FOUND, PAYMENT_SETTLED */
-function openPayment(payment: ReceivedPayment | undefined): ReceivedPayment {
+/** The payment, if it is unmatched and has no refund. @throws NOT_FOUND, PAYMENT_SETTLED */
+function requireUnsettled(payment: ReceivedPayment | undefined): ReceivedPayment {
   if (!payment) throw fail("NOT_FOUND", "There is no such payment.");
   if (payment.outcome !== "unmatched" || payment.refundMinor > 0) throw settled();
   return payment;
 }
 
-/** Sends an unmatched payment back. Only where it names an order is there anybody to be told by a message. */
-async function queue(
+/** Enqueues the refund of an unmatched payment. A message is sent only if the payment names an order. */
+async function enqueueRefund(
   deps: OrdersDependencies,
   trx: Knex.Transaction,
   { bankId, orderId }: ReceivedPayment,
@@ -173,10 +173,10 @@ function settled(): Error {
   return fail("PAYMENT_SETTLED");
 }
 
-/** The reason with its author, of whom nothing is cut. */
-export function signed(reason: string, callerId: string): string {
+/** The reason with its author. A long reason is shortened, the author never. */
+export function withAuthor(reason: string, callerId: string): string {
   const author = ` (by ${callerId})`;
-  return shorten(reason, REASON_MAX - author.length) + author;
+  return shorten(reason, REASON_MAX_LENGTH - author.length) + author;
 }
 
 function refundView({ id, orderId, bankId, paymentId, amountMinor, currency, state, reason }: FoundRefund) {

@@ -4,7 +4,7 @@ import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import type { DeliveryTokens } from "../dependencies.ts";
 import type { Order } from "../domain/order-model.ts";
 
-/** The order as everybody may see it who may see it at all. */
+/** The order without secrets. */
 export function viewOf(order: Order): OrderView {
   const { currency } = order;
   return omitUndefined({
@@ -33,14 +33,14 @@ export function viewOf(order: Order): OrderView {
   });
 }
 
-/** The name shown to a deliverer who may not see the customer. */
-const SOMEBODY = "Customer";
+/** The name shown to a deliverer who may not see the customer's name. */
+const ANONYMOUS_NAME = "Customer";
 
 /**
- * What this caller sees of it. The customer's secrets are added here and nowhere else, so that no stored answer
- * holds them; a customer has them whatever else they have become since. A deliverer learns who and where the customer is
- * with the claim, not before, and not for longer than the delivery takes.
- * @param isPast whether the delivery is over for so long that its deliverer sees the customer no more
+ * The order as this caller may see it. Only this function adds the customer's secrets (PIN and tracking token), so that
+ * no stored answer contains them; the customer gets them in any role. A deliverer sees the customer's data only while
+ * the order is assigned to this deliverer.
+ * @param isPast whether the order ended so long ago that its deliverer may no longer see the customer
  */
 export function viewFor(
   caller: Caller,
@@ -54,14 +54,14 @@ export function viewFor(
   }
   if (caller.role === "customer" || caller.role === "admin") return view;
   const { checkoutUrl: _, ...shown } = view;
-  const carries = view.delivererId === caller.id;
-  if (caller.role === "partner" || (carries && !isPast)) return shown;
+  const isDeliverer = view.delivererId === caller.id;
+  if (caller.role === "partner" || (isDeliverer && !isPast)) return shown;
   const { note: __, ...rest } = shown;
   const { city, country } = view.address;
   return {
     ...rest,
-    customer: { id: view.customer.id, name: SOMEBODY },
-    // The pool shows where an order has to go; of one that is past, the town is enough.
+    customer: { id: view.customer.id, name: ANONYMOUS_NAME },
+    // The pool shows the full destination; a past order shows the town only.
     ...(isPast && { address: { line1: "-", postalCode: "-", city, country } }),
   };
 }

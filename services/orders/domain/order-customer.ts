@@ -8,8 +8,8 @@ import { create } from "./order.ts";
 import type { Actor, Decision, Order } from "./order-model.ts";
 
 /**
- * The order of a confirmed check; it takes the check's id for its own.
- * @throws CHECK_EXPIRED, VALIDATION_ERROR for a quote that does not add up or costs nothing
+ * Creates the order of a check, with the check's id.
+ * @throws CHECK_EXPIRED, VALIDATION_ERROR for a quote with a wrong or a zero total
  */
 export function confirm(
   quote: Quote,
@@ -18,7 +18,7 @@ export function confirm(
   actor: Actor,
   nowMs: number,
 ): Decision {
-  // Partners set this time by its own clock.
+  // Partners has set this time by its own clock.
   if (Date.parse(quote.expiresAt) + CLOCK_TOLERANCE_MS <= nowMs)
     throw fail("CHECK_EXPIRED", "Make a new check.");
   if (!addsUp(quote)) throw invalidField("quote.total", "sum", "The lines and the fee do not add up.");
@@ -39,9 +39,9 @@ export function confirm(
 }
 
 /**
- * The customer's changes before the payment.
- * @param change null, or an empty text, takes the note away
- * @throws PRECONDITION_FAILED for another version, ILLEGAL_TRANSITION once it is no longer pending
+ * Applies the customer's changes before the payment.
+ * @param change an absent field stays unchanged; a note of null or an empty text removes the note
+ * @throws PRECONDITION_FAILED for another version, ILLEGAL_TRANSITION if the order is not pending
  */
 export function edit(
   order: Order,

@@ -4,11 +4,11 @@ import { orderAlert } from "./order-messages.ts";
 import { type Actor, awaitsNotice, type Decision, type Order } from "./order-model.ts";
 
 /**
- * What a missed deadline comes to: a move of the table, or an alert and the next deadline.
- * @param actor nobody but the deadline itself
- * @param seen when the deliverer last reported a position (a deliverer that was seen gets the time from then), and why
- *   the partner of a paid order was not notified yet
- * @returns undefined for an order whose deadline has not come
+ * Applies a deadline that has passed: a move of `moves`, or an alert and the next deadline.
+ * @param actor of kind `deadline`
+ * @param known `positionAt`: the time of the deliverer's last position, from which the deadline counts again;
+ *   `noticeProblem`: why the partner of a paid order was not notified yet
+ * @returns undefined if the deadline has not passed
  */
 export function overdue(
   order: Order,
@@ -20,21 +20,17 @@ export function overdue(
   if (!deadline || !order.deadlineAt || Date.parse(order.deadlineAt) > nowMs) return undefined;
   const { acts, afterMs, effect } = deadline;
   if ("move" in acts) return move(order, acts.move, actor, nowMs, { reason: acts.reason });
-  const later = { ...order, version: order.version + 1, updatedAt: isoTime(nowMs) };
-  const seenUntilMs = positionAt ? Date.parse(positionAt) + afterMs : 0;
-  if (order.status === "delivering" && seenUntilMs > nowMs) {
-    return { next: { ...later, deadlineAt: isoTime(seenUntilMs) }, messages: [], refunds: [] };
+  const updated = { ...order, version: order.version + 1, updatedAt: isoTime(nowMs) };
+  const positionDeadlineMs = positionAt ? Date.parse(positionAt) + afterMs : 0;
+  if (order.status === "delivering" && positionDeadlineMs > nowMs) {
+    return { next: { ...updated, deadlineAt: isoTime(positionDeadlineMs) }, messages: [], refunds: [] };
   }
   const next = {
-    ...later,
+    ...updated,
     alertedAt: order.alertedAt ?? isoTime(nowMs),
     deadlineAt: isoTime(nowMs + acts.againMs),
   };
-  const why = awaitsNotice(order) && noticeProblem ? `: ${noticeProblem}` : "";
-  const told = orderAlert(
-    acts.alert,
-    next,
-    `The order has been ${order.status} for too long (${effect})${why}.`,
-  );
-  return { next, messages: [told], refunds: [] };
+  const cause = awaitsNotice(order) && noticeProblem ? `: ${noticeProblem}` : "";
+  const detail = `The order has been ${order.status} for too long (${effect})${cause}.`;
+  return { next, messages: [orderAlert(acts.alert, next, detail)], refunds: [] };
 }

@@ -9,13 +9,14 @@ import { accept, makeReady } from "./order-partner.ts";
 export const WRONG_PINS_MAX = 5;
 
 /**
- * @throws ALREADY_ASSIGNED when another deliverer was first, NOT_FOUND for what is not in the pool, HANDOVER_LOCKED
- *   for what no deliverer could hand over before an operator has acted
+ * Assigns the order to a deliverer.
+ * @throws ALREADY_ASSIGNED if another deliverer was first, NOT_FOUND for an order outside the pool, HANDOVER_LOCKED if
+ *   only an operator may assign it
  */
 export function assign(order: Order, delivererId: string, actor: Actor, nowMs: number): Decision {
   if (order.status === "delivering" && order.delivererId === delivererId) return unchanged(order);
   if (order.status === "delivering" || order.status === "delivered") throw fail("ALREADY_ASSIGNED");
-  // Orders that are not in the pool do not exist for deliverers; operators may know why.
+  // Deliverers must not learn of orders outside the pool; operators get the reason.
   if (order.status !== "ready") throw actor.kind === "admin" ? illegal(order) : fail("NOT_FOUND");
   if (actor.kind !== "admin" && isLocked(order)) {
     throw fail("HANDOVER_LOCKED", "An operator has to assign this order.");
@@ -23,33 +24,36 @@ export function assign(order: Order, delivererId: string, actor: Actor, nowMs: n
   return move(order, "claim", actor, nowMs, { delivererId, handoverFailures: failuresAfter(order, actor) });
 }
 
-/** Back into the pool. */
+/** Releases the order into the pool. */
 export function release(order: Order, actor: Actor, nowMs: number, reason?: string): Decision {
   if (isRepeat(order, "release", actor)) return unchanged(order);
-  const freed = { delivererId: undefined, readySince: isoTime(nowMs) };
-  const handoverFailures = failuresAfter(order, actor);
-  return move(order, "release", actor, nowMs, { ...freed, handoverFailures, reason });
+  return move(order, "release", actor, nowMs, {
+    delivererId: undefined,
+    readySince: isoTime(nowMs),
+    handoverFailures: failuresAfter(order, actor),
+    reason,
+  });
 }
 
-/** The deliverer's account has ended, or is no deliverer's any more: the order waits for another one at once. */
+/** Releases the order of a deliverer whose account has ended or has another role now, and alerts an operator. */
 export function delivererGone(order: Order, nowMs: number): Decision {
   const actor: Actor = { kind: "platform", name: "platform" };
   const decision = release(order, actor, nowMs, "The deliverer's account has ended.");
-  const detail = `The account of its deliverer ${order.delivererId} has ended on the way: who has the goods?`;
-  const told = orderAlert("order.deliverer_gone", decision.next, detail);
-  return { ...decision, messages: [...decision.messages, told] };
+  const detail = `The account of its deliverer ${order.delivererId} has ended during the delivery: find the goods.`;
+  const alert = orderAlert("order.deliverer_gone", decision.next, detail);
+  return { ...decision, messages: [...decision.messages, alert] };
 }
 
-/** @param reason why it cannot be delivered */
+/** Records that the order cannot be delivered. */
 export function failDelivery(order: Order, actor: Actor, nowMs: number, reason: string): Decision {
   if (isRepeat(order, "giveUp", actor)) return unchanged(order);
   return move(order, "giveUp", actor, nowMs, { reason });
 }
 
 /**
- * The handover. A wrong PIN is a change like any other, so that of guesses at the same moment each is counted:
- * the caller saves the decision first and throws `refused` then.
- * @throws ILLEGAL_TRANSITION, PROOF_REQUIRED, HANDOVER_LOCKED: nothing to save
+ * Hands the order over. A wrong PIN is a change of the order, so that concurrent guesses all count: the caller saves the
+ * decision and then throws `refused`.
+ * @throws ILLEGAL_TRANSITION, PROOF_REQUIRED, HANDOVER_LOCKED, each without a change to save
  */
 export function deliver(
   order: Order,
@@ -77,16 +81,15 @@ export function deliver(
   return { next, messages: [locked], refunds: [], refused: "HANDOVER_LOCKED" };
 }
 
-/** Customers, partner staff and operators, each as long as the table lets them. */
+/** Cancels the order, for customers, partner staff and operators, in the states that `moves` allows. */
 export function cancel(order: Order, actor: Actor, nowMs: number, reason?: string): Decision {
   if (order.status === "cancelled") return unchanged(order);
   return move(order, "cancel", actor, nowMs, { reason });
 }
 
 /**
- * What an operator does to bring an order into a state. It can be no state that money, the customer or a
- * deliverer has to bring about.
- * @throws ILLEGAL_TRANSITION naming the legal states
+ * Sets the order to a state by an operator. A state that needs a payment, the customer or a deliverer is not possible.
+ * @throws ILLEGAL_TRANSITION with the legal states
  */
 export function override(
   order: Order,
@@ -120,8 +123,8 @@ function isLocked({ handoverFailures }: Order): boolean {
 }
 
 /**
- * The wrong PINs that an order keeps when it changes hands. Deliverers can give it back and take it again as often as
- * they like, so that only an operator lets the tries begin again: else every round would be worth as many guesses.
+ * The number of wrong PINs after an assignment or a release. Only an operator resets it: otherwise a deliverer could
+ * release and assign the order again to get further guesses.
  */
 function failuresAfter({ handoverFailures }: Order, actor: Actor): number {
   return actor.kind === "admin" ? 0 : handoverFailures;

@@ -13,7 +13,7 @@ import {
 type Identified = Pick<Order, "id" | "version">;
 type AtBank = Pick<Order, "id" | "version" | "bankId">;
 
-/** The order's snapshot after a move. */
+/** The message with the order's snapshot after a transition. */
 export function orderMessage(order: Order, { type, from, actor, reason }: Transition): NewMessage {
   const { currency, partner } = order;
   const data = omitUndefined({
@@ -37,14 +37,14 @@ export function orderMessage(order: Order, { type, from, actor, reason }: Transi
     actor: actor.name,
     reason,
     readyAt: order.readyAt,
-    // Until the partner is notified, no deadline runs that others could keep.
+    // Before the partner is notified, the deadline is internal: it only raises an alert.
     deadlineAt: awaitsNotice(order) ? undefined : order.deadlineAt,
     traceId: actor.traceId,
   });
   return message(type, order.id, data);
 }
 
-/** About a payment; one that is unmatched may name no order of ours. */
+/** The message about a payment. An unmatched payment may have no order. */
 export function paymentMessage(
   type: "payment.received" | "payment.unmatched",
   { bankId, paymentId, eventId, amount }: Payment,
@@ -63,14 +63,14 @@ export function refundCompleted(order: AtBank, refund: Refund): NewMessage {
   return message("refund.completed", order.id, refundData(order, refund));
 }
 
-/** @param why the bank's reason */
-export function refundFailed(order: Identified, { id, amount }: Refund, why: string): NewMessage {
+/** @param reason of the bank; may be empty */
+export function refundFailed(order: Identified, { id, amount }: Refund, reason: string): NewMessage {
   const sum = `${amount.amountMinor} ${amount.currency} (minor units)`;
-  const detail = `Refund ${id} of ${sum} of order ${order.id} failed: ${why || "no reason given"}.`;
+  const detail = `Refund ${id} of ${sum} of order ${order.id} failed: ${reason || "no reason given"}.`;
   return alert("refund.failed", detail, { subject: id, under: order.id, version: order.version });
 }
 
-/** Something about an order that an operator has to look at. */
+/** An alert about an order. */
 export function orderAlert(kind: AlertKind, { id, version }: Identified, detail: string): NewMessage {
   return alert(kind, detail, { subject: id, version });
 }

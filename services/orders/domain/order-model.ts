@@ -5,7 +5,7 @@ import type { Infer } from "../../../contracts/schema.ts";
 import type { Address } from "../../../contracts/shared.ts";
 import type { Money } from "../../../lib/money.ts";
 
-/** An order as it is stored. Amounts are minor units of `currency`, moments ISO text. */
+/** A stored order. Amounts are in minor units of `currency`, times are ISO 8601 texts. */
 export interface Order {
   id: string;
   version: number;
@@ -20,11 +20,11 @@ export interface Order {
   totalMinor: number;
   paidMinor: number;
   refundedMinor: number;
-  /** Asked of the bank, neither done nor failed yet. */
+  /** Requested from the bank, neither completed nor failed yet. */
   refundPendingMinor: number;
-  /** Failed at the bank and not asked again. */
+  /** Failed at the bank and not requested again. */
   refundFailedMinor: number;
-  /** What was paid for it in its currency, the oldest first. */
+  /** The payments in the order's currency, the oldest first. */
   receipts: Receipt[];
   address: Address;
   note?: string;
@@ -32,36 +32,36 @@ export interface Order {
   checkoutUrl?: string;
   payBy: string;
   deadlineAt?: string;
-  /** When Orders heard that the partner was notified of the paid order; the time to accept counts from here. */
+  /** When Orders received the notice's result for the paid order; the time to accept starts here. */
   partnerNotifiedAt?: string;
-  /** Why the partner could not be notified, for a reason that is the platform's. */
+  /** Why the platform could not notify the partner. */
   noticeProblem?: string;
-  /** Since when a missed deadline waits for an operator. */
+  /** When the first alert of a missed deadline was raised. */
   alertedAt?: string;
   readyAt?: string;
-  /** When the partner made this promise, by the partner's clock. */
+  /** When the partner promised `readyAt`, by the partner's clock. */
   readySaidAt?: string;
   readySince?: string;
-  /** When it came to an end: delivered, cancelled or expired. */
+  /** When the order was delivered, cancelled or expired. */
   closedAt?: string;
   reason?: string;
   handoverFailures: number;
   proofPhotoId?: string;
-  /** Who made the last move, by which a repeat of it is known. */
+  /** The last move and its actor; they identify a repeat. */
   lastMove?: string;
   lastActor?: string;
   createdAt: string;
   updatedAt: string;
 }
 
-/** Whether the order is paid and its partner was not notified yet. */
+/** Whether the order is paid and its partner is not notified yet. */
 export function awaitsNotice({ status, partnerNotifiedAt }: Order): boolean {
   return status === "paid" && partnerNotifiedAt === undefined;
 }
 
 export type ActorKind = "customer" | "partner" | "deliverer" | "admin" | "bank" | "deadline" | "platform";
 
-/** Who acts. `name` stands in the history: a user's id, `partner:<id>`, `bank:<id>` or `deadline`. */
+/** The actor of a move. `name` is shown in the history: a user's id, `partner:<id>`, `bank:<id>` or `deadline`. */
 export interface Actor {
   kind: ActorKind;
   name: string;
@@ -77,7 +77,7 @@ export interface Transition {
   reason?: string;
 }
 
-/** What a command comes to. Nothing was changed when `next` is the very order that went in. */
+/** The result of a command. If `next` is the same object as the given order, nothing changes. */
 export interface Decision {
   next: Order;
   transition?: Transition;
@@ -89,7 +89,7 @@ export type OrderMessage = MessageType & `order.${string}`;
 
 export type Outcome = Infer<typeof receiptOutcome>;
 
-/** A payment as the bank reported it. */
+/** A payment in the bank's report. */
 export interface Payment {
   bankId: string;
   eventId: string;
@@ -99,20 +99,20 @@ export interface Payment {
 
 export type Bearer = Infer<typeof bearer>;
 
-/** A payment that arrived. `refundMinor` of it went back or is on its way; what failed is not among it. */
+/** A received payment. `refundMinor` is the sum of its completed and pending refunds. */
 export interface Receipt {
   paymentId: string;
   amountMinor: number;
   refundMinor: number;
 }
 
-/** Money that goes back, out of one payment. */
+/** A refund out of one payment. */
 export interface Refund {
-  /** Derived from what it is for, so that the same decision cannot be written twice. */
+  /** Derived from order, version and payment, so that the same decision cannot be written twice. */
   id: string;
   paymentId: string;
   amount: Money;
   reason: string;
-  /** Whose loss it is; `nobody`: it never was anybody's but the customer's. */
+  /** The party that bears the cost; `nobody`: the money was the customer's own. */
   borneBy?: Bearer;
 }

@@ -16,48 +16,53 @@ const AFTER_ACCEPTANCE: readonly OrderStatus[] = ["preparing", "ready", "deliver
 const AFTER_PREPARATION: readonly OrderStatus[] = ["ready", "delivering", "delivered", "failed"];
 
 /**
- * What a partner's system says of its order. Reports may come twice and in any order: one that the order has
- * already gone past has no effect.
- * @throws ILLEGAL_TRANSITION for what the order can no longer become, VALIDATION_ERROR for a promise beyond a day
+ * Applies a report of the partner's system. Reports may repeat and arrive in any order: a report of an earlier state has
+ * no effect.
+ * @throws ILLEGAL_TRANSITION if the order's state does not allow it, VALIDATION_ERROR for a promise beyond 24 hours
  */
 export function partnerSays(
   order: Order,
-  says: Pick<PartnerCallback, "type" | "reason" | "readyAt" | "saidAt">,
+  report: Pick<PartnerCallback, "type" | "reason" | "readyAt" | "saidAt">,
   actor: Actor,
   nowMs: number,
 ): Decision {
   const { status } = order;
-  switch (says.type) {
+  switch (report.type) {
     case "order.accepted":
       if (AFTER_ACCEPTANCE.includes(status)) return unchanged(order);
-      return accept(order, actor, nowMs, { readyAt: says.readyAt, saidAt: says.saidAt });
+      return accept(order, actor, nowMs, { readyAt: report.readyAt, saidAt: report.saidAt });
     case "order.delayed":
-      // A partner that says when it will be ready has taken the order, whether it said so or not.
+      // A promised time implies that the partner has accepted the order.
       if (status === "paid") {
-        return accept(order, actor, nowMs, { readyAt: says.readyAt, saidAt: says.saidAt });
+        return accept(order, actor, nowMs, { readyAt: report.readyAt, saidAt: report.saidAt });
       }
       if (AFTER_PREPARATION.includes(status)) return unchanged(order);
-      return delay(order, actor, nowMs, says);
+      return delay(order, actor, nowMs, report);
     case "order.ready":
       if (AFTER_PREPARATION.includes(status)) return unchanged(order);
       return makeReady(order, actor, nowMs);
     case "order.rejected":
       if (status === "cancelled") return unchanged(order);
-      return move(order, "reject", actor, nowMs, { reason: says.reason ?? "The partner cannot prepare it." });
+      return move(order, "reject", actor, nowMs, {
+        reason: report.reason ?? "The partner cannot prepare it.",
+      });
   }
 }
 
-/** The partner takes the order. @param readyAt unless promised: after the partner's usual preparation time */
+/** The partner accepts the order. Default of `readyAt`: after the partner's usual preparation time. */
 export function accept(
   order: Order,
   actor: Actor,
   nowMs: number,
-  said: { readyAt?: string | undefined; saidAt?: string | undefined; reason?: string } = {},
+  report: { readyAt?: string | undefined; saidAt?: string | undefined; reason?: string } = {},
 ): Decision {
   const usual = isoTime(nowMs + order.partner.preparationMinutes * MINUTE_MS);
-  const { readyAt = usual, word } = promised(said.readyAt, nowMs);
-  const readySaidAt = said.readyAt && saidAtOf(said.saidAt, nowMs);
-  return move(order, "accept", actor, nowMs, { readyAt, readySaidAt, reason: joined(said.reason, word) });
+  const { readyAt = usual, remark } = promisedTime(report.readyAt, nowMs);
+  const readySaidAt = report.readyAt && saidAtOf(report.saidAt, nowMs);
+  return move(order, "accept", actor, nowMs, {
+    ...{ readyAt, readySaidAt },
+    reason: withRemark(report.reason, remark),
+  });
 }
 
 export function makeReady(order: Order, actor: Actor, nowMs: number, reason?: string): Decision {
@@ -65,8 +70,8 @@ export function makeReady(order: Order, actor: Actor, nowMs: number, reason?: st
 }
 
 /**
- * Applies the report of Partners on notifying the partner of a paid order. The time to accept begins now,
- * by the clock of the deadlines. After `held_up` it does not begin, and an operator is told the reason.
+ * Applies the report of Partners on the notice to the partner of a paid order. The time to accept begins now. After
+ * `held_up` it does not begin, and an operator is alerted.
  */
 export function noticeReported(
   order: Order,
@@ -103,13 +108,13 @@ function delay(
   order: Order,
   actor: Actor,
   nowMs: number,
-  said: Pick<PartnerCallback, "readyAt" | "saidAt" | "reason">,
+  report: Pick<PartnerCallback, "readyAt" | "saidAt" | "reason">,
 ): Decision {
   if (order.status !== "preparing") throw illegal(order);
-  const { readyAt, word } = promised(said.readyAt, nowMs);
+  const { readyAt, remark } = promisedTime(report.readyAt, nowMs);
   if (!readyAt) throw invalidField("readyAt", "required", "Say when the order will be ready.");
-  const readySaidAt = saidAtOf(said.saidAt, nowMs);
-  // The partner has promised something else since: this report was on its way for longer.
+  const readySaidAt = saidAtOf(report.saidAt, nowMs);
+  // A later promise was received already.
   if (order.readySaidAt && readySaidAt < order.readySaidAt) return unchanged(order);
   if (readyAt === order.readyAt) return unchanged(order);
   const { alertedAt: _, ...waiting } = order;
@@ -117,27 +122,27 @@ function delay(
   const delayed = { ...waiting, readyAt, readySaidAt, version: order.version + 1, updatedAt: at };
   const deadlineAt = deadlineOf(delayed, nowMs);
   const next = deadlineAt ? { ...delayed, deadlineAt } : delayed;
-  return decided(order, next, "order.delayed", actor, { reason: joined(said.reason, word) });
+  return decided(order, next, "order.delayed", actor, { reason: withRemark(report.reason, remark) });
 }
 
-/** The promised time; one that is past counts as now, since a report may have been on its way for long. */
-function promised(readyAt: string | undefined, nowMs: number): { readyAt?: string; word?: string } {
+/** Parses the promised time. A past time counts as now, because the report may be late. */
+function promisedTime(readyAt: string | undefined, nowMs: number): { readyAt?: string; remark?: string } {
   if (!readyAt) return {};
   const atMs = Date.parse(readyAt);
-  // The schema knows the form of a time, not that there is no 31 February.
+  // The schema checks the format only: for 31 February, atMs is NaN.
   if (!(atMs - nowMs <= PROMISE_MAX_MS))
     throw invalidField("readyAt", "max", "Not a time within a day from now.");
   if (atMs >= nowMs) return { readyAt: isoTime(atMs) };
-  const word = "The promised time was past and counts as now.";
-  return { readyAt: isoTime(nowMs), ...(atMs + CLOCK_TOLERANCE_MS < nowMs && { word }) };
+  const remark = "The promised time was past and counts as now.";
+  return { readyAt: isoTime(nowMs), ...(atMs + CLOCK_TOLERANCE_MS < nowMs && { remark }) };
 }
 
-/** When the partner said it: no later than now, so that a clock that is ahead silences nothing that follows. */
+/** The time of the report, at most now: otherwise a clock that is ahead would invalidate later reports. */
 function saidAtOf(saidAt: string | undefined, nowMs: number): string {
   return isoTime(Math.min(nowMs, saidAt === undefined ? nowMs : Date.parse(saidAt)));
 }
 
-function joined(reason: string | undefined, word: string | undefined): string | undefined {
-  if (reason === undefined || word === undefined) return reason ?? word;
-  return `${shortenLine(reason, REASON_MAX_LENGTH - word.length - 1)} ${word}`;
+function withRemark(reason: string | undefined, remark: string | undefined): string | undefined {
+  if (reason === undefined || remark === undefined) return reason ?? remark;
+  return `${shortenLine(reason, REASON_MAX_LENGTH - remark.length - 1)} ${remark}`;
 }

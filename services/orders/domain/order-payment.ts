@@ -6,14 +6,14 @@ import { paymentMessage, refundCompleted, refundFailed, refundRequested } from "
 import type { Actor, Bearer, Decision, Order, Outcome, Payment, Refund } from "./order-model.ts";
 import { keptMinor, refund, settled, withPaymentStatus } from "./order-refund.ts";
 
-/** Whether the order's sums still count exactly with this amount among them. */
+/** Whether the order's sums stay exact integers after this amount is added. */
 export function canCount(order: Order, amount: Money): boolean {
   return order.paidMinor + amount.amountMinor <= AMOUNT_MAX_MINOR;
 }
 
 /**
- * What becomes of money that arrived for an order, in the order's currency. Whatever an order cannot use goes
- * back: the excess over its total, and all of what comes when it can no longer be paid or was paid already.
+ * Applies a payment in the order's currency. The excess over the total is refunded, as is the whole payment if the order
+ * is paid already or can no longer be paid.
  */
 export function receive(
   order: Order,
@@ -22,19 +22,19 @@ export function receive(
   nowMs: number,
 ): Decision & { outcome: Outcome } {
   const { paymentId, amount } = payment;
-  const richer = withPaymentStatus({
+  const credited = withPaymentStatus({
     ...order,
     paidMinor: order.paidMinor + amount.amountMinor,
     receipts: [...order.receipts, { paymentId, amountMinor: amount.amountMinor, refundMinor: 0 }],
   });
-  const { outcome, ...decision } = decide(order, richer, amount.amountMinor, actor, nowMs);
-  const told = paymentMessage("payment.received", payment, outcome, decision.next);
-  return { ...decision, outcome, messages: [told, ...decision.messages] };
+  const { outcome, ...decision } = decide(order, credited, amount.amountMinor, actor, nowMs);
+  const received = paymentMessage("payment.received", payment, outcome, decision.next);
+  return { ...decision, outcome, messages: [received, ...decision.messages] };
 }
 
 function decide(
   order: Order,
-  richer: Order,
+  credited: Order,
   amountMinor: number,
   actor: Actor,
   nowMs: number,
@@ -42,22 +42,22 @@ function decide(
   if (order.status !== "pending") {
     const isLate = order.status === "cancelled" || order.status === "expired";
     const reason = isLate ? `paid when it was ${order.status}` : "paid more than once";
-    const given = refundNow(richer, amountMinor, reason, "nobody", nowMs);
-    return { ...given, outcome: isLate ? "late" : "overpaid" };
+    const refunded = refundNow(credited, amountMinor, reason, "nobody", nowMs);
+    return { ...refunded, outcome: isLate ? "late" : "overpaid" };
   }
-  const keepsMinor = keptMinor(richer);
-  if (keepsMinor < order.totalMinor) {
-    const next = { ...richer, version: order.version + 1, updatedAt: isoTime(nowMs) };
+  const balanceMinor = keptMinor(credited);
+  if (balanceMinor < order.totalMinor) {
+    const next = { ...credited, version: order.version + 1, updatedAt: isoTime(nowMs) };
     return { next, messages: [], refunds: [], outcome: "underpaid" };
   }
-  const paid = move(richer, "pay", actor, nowMs);
-  return { ...paid, outcome: keepsMinor > order.totalMinor ? "overpaid" : "accepted" };
+  const paid = move(credited, "pay", actor, nowMs);
+  return { ...paid, outcome: balanceMinor > order.totalMinor ? "overpaid" : "accepted" };
 }
 
 /**
- * An operator sends money back.
- * @param amount absent: all that is kept
- * @throws VALIDATION_ERROR for another currency or more than is kept, ILLEGAL_TRANSITION while it can be paid
+ * An operator refunds money.
+ * @param amount default: the whole balance
+ * @throws VALIDATION_ERROR for another currency or more than the balance, ILLEGAL_TRANSITION while it is pending
  */
 export function refundPayment(
   order: Order,
@@ -68,26 +68,26 @@ export function refundPayment(
   if (order.status === "pending") {
     throw fail("ILLEGAL_TRANSITION", "The order still waits for its payment: cancel it instead.");
   }
-  const keptNow = keptMinor(order);
+  const balanceMinor = keptMinor(order);
   if (amount && amount.currency !== order.currency) {
     throw invalidField("amount.currency", "currency", `The order is in ${order.currency}.`);
   }
-  const amountMinor = amount?.amountMinor ?? keptNow;
-  if (amountMinor === 0 || amountMinor > keptNow) {
-    throw invalidField("amount.amountMinor", "max", `Between 1 and ${keptNow} can be refunded.`);
+  const amountMinor = amount?.amountMinor ?? balanceMinor;
+  if (amountMinor === 0 || amountMinor > balanceMinor) {
+    throw invalidField("amount.amountMinor", "max", `Between 1 and ${balanceMinor} can be refunded.`);
   }
-  // It takes the place of as much as had failed before.
+  // The new refund replaces the same amount of failed refunds.
   const refundFailedMinor = Math.max(0, order.refundFailedMinor - amountMinor);
   return refundNow({ ...order, refundFailedMinor }, amountMinor, reason, "platform", nowMs);
 }
 
 /**
- * A refund that failed is asked for once more, out of the same payment.
- * @returns undefined when so much of it is no longer left
+ * Repeats a failed refund out of the same payment.
+ * @returns undefined if the payment or the balance is too small by now
  */
-export function refundAgain(order: Order, one: Refund, nowMs: number): Decision | undefined {
-  const { amountMinor } = one.amount;
-  const receipt = order.receipts.find(({ paymentId }) => paymentId === one.paymentId);
+export function refundAgain(order: Order, repeated: Refund, nowMs: number): Decision | undefined {
+  const { amountMinor } = repeated.amount;
+  const receipt = order.receipts.find(({ paymentId }) => paymentId === repeated.paymentId);
   const leftMinor = receipt ? receipt.amountMinor - receipt.refundMinor : 0;
   if (amountMinor > Math.min(leftMinor, keptMinor(order))) return undefined;
   const next = withPaymentStatus({
@@ -100,16 +100,28 @@ export function refundAgain(order: Order, one: Refund, nowMs: number): Decision 
       each === receipt ? { ...each, refundMinor: each.refundMinor + amountMinor } : each,
     ),
   });
-  return { next, messages: [refundRequested(next, one)], refunds: [one] };
+  return { next, messages: [refundRequested(next, repeated)], refunds: [repeated] };
 }
 
 /**
- * The bank has done a refund, or has refused it for good; then an operator is told.
- * @param why the bank's reason, for the operator
+ * Applies the end of a refund. A failure alerts an operator.
+ * @param isCompleted false: the bank has refused it finally
+ * @param reason of the bank, for the operator
  */
-export function settle(order: Order, one: Refund, done: boolean, nowMs: number, why = ""): Decision {
-  const next = { ...settled(order, one, done), version: order.version + 1, updatedAt: isoTime(nowMs) };
-  return { next, messages: [done ? refundCompleted(next, one) : refundFailed(next, one, why)], refunds: [] };
+export function settle(
+  order: Order,
+  ended: Refund,
+  isCompleted: boolean,
+  nowMs: number,
+  reason = "",
+): Decision {
+  const next = {
+    ...settled(order, ended, isCompleted),
+    version: order.version + 1,
+    updatedAt: isoTime(nowMs),
+  };
+  const message = isCompleted ? refundCompleted(next, ended) : refundFailed(next, ended, reason);
+  return { next, messages: [message], refunds: [] };
 }
 
 function refundNow(
@@ -119,7 +131,7 @@ function refundNow(
   borneBy: Bearer,
   nowMs: number,
 ): Decision {
-  const newer = { ...order, version: order.version + 1, updatedAt: isoTime(nowMs) };
-  const { next, refunds } = refund(newer, amountMinor, reason, borneBy);
+  const updated = { ...order, version: order.version + 1, updatedAt: isoTime(nowMs) };
+  const { next, refunds } = refund(updated, amountMinor, reason, borneBy);
   return { next, messages: refunds.map((one) => refundRequested(next, one)), refunds };
 }

@@ -2,14 +2,14 @@ import type { PaymentStatus } from "../../../contracts/orders.ts";
 import { derivedId } from "../../../lib/ids.ts";
 import type { Bearer, Order, Refund } from "./order-model.ts";
 
-/** What we hold of the customer's money: received, neither refunded nor promised back. */
+/** The order's balance: the received money without completed and pending refunds. */
 export function keptMinor(order: Order): number {
   return order.paidMinor - order.refundedMinor - order.refundPendingMinor;
 }
 
 /**
- * Sends money back, out of the newest payments first, so that what was too much returns to where it came from.
- * @param amountMinor at most what is kept; 0: nothing happens
+ * Refunds an amount out of the newest payments first, so that an excess returns to the payment that caused it.
+ * @param amountMinor at most the balance; 0 has no effect
  */
 export function refund(
   order: Order,
@@ -18,7 +18,7 @@ export function refund(
   borneBy: Bearer,
 ): { next: Order; refunds: Refund[] } {
   if (amountMinor === 0) return { next: withPaymentStatus(order), refunds: [] };
-  if (amountMinor > keptMinor(order)) throw new RangeError("more than what is kept cannot be refunded");
+  if (amountMinor > keptMinor(order)) throw new RangeError("a refund cannot exceed the balance");
   const refunds: Refund[] = [];
   let leftMinor = amountMinor;
   const receipts = order.receipts
@@ -41,17 +41,17 @@ export function refund(
     ...order,
     receipts,
     refundPendingMinor: order.refundPendingMinor + amountMinor,
-    // What failed before is still ours; once all has been asked for again, nothing of it is.
+    // The money of failed refunds is part of the balance, so it cannot exceed the new balance.
     refundFailedMinor: Math.min(order.refundFailedMinor, keptMinor(order) - amountMinor),
   };
   return { next: withPaymentStatus(next), refunds };
 }
 
-/** The bank has done or refused a refund of this order. */
-export function settled(order: Order, { paymentId, amount }: Refund, done: boolean): Order {
+/** The order after the end of a refund. */
+export function settled(order: Order, { paymentId, amount }: Refund, isCompleted: boolean): Order {
   const amountMinor = amount.amountMinor;
   const pending = { ...order, refundPendingMinor: order.refundPendingMinor - amountMinor };
-  if (done) return withPaymentStatus({ ...pending, refundedMinor: order.refundedMinor + amountMinor });
+  if (isCompleted) return withPaymentStatus({ ...pending, refundedMinor: order.refundedMinor + amountMinor });
   return withPaymentStatus({
     ...pending,
     refundFailedMinor: order.refundFailedMinor + amountMinor,
@@ -63,7 +63,7 @@ export function settled(order: Order, { paymentId, amount }: Refund, done: boole
   });
 }
 
-/** The order as it was before a refund was done: the bank says that it did not arrive after all. */
+/** The order before the completion of a refund that the bank has reversed. */
 export function reopened(order: Order, { amount: { amountMinor } }: Refund): Order {
   return {
     ...order,
@@ -76,7 +76,7 @@ export function withPaymentStatus(order: Order): Order {
   return { ...order, paymentStatus: paymentStatusOf(order) };
 }
 
-/** An excess that is on its way back does not make a paid order any less paid. */
+/** A pending refund of an excess does not change that an order is paid. */
 function paymentStatusOf(order: Order): PaymentStatus {
   if (order.paidMinor === 0) return "unpaid";
   if (order.refundFailedMinor > 0) return "refund_failed";

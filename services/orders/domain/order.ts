@@ -21,23 +21,23 @@ const MINUTE_MS = 60_000;
 
 interface Move {
   to: OrderStatus;
-  /** Who may make it, and out of which states. */
+  /** The actors that may make the move, each with the states in which it may. */
   may: Partial<Record<ActorKind, readonly OrderStatus[]>>;
   tells: OrderMessage;
-  /** What goes back to the customer: nothing, what was paid beyond the total, or all that was not refunded. */
+  /** The refund to the customer: the excess over the total, or the whole balance. Absent: none. */
   refunds?: "excess" | "everything";
 }
 
 interface Ending {
   by: readonly ("cancel" | "reject" | "expire")[];
-  /** Who bears what the order has cost until then: all that was paid goes back in any case. */
+  /** The party that bears the order's cost until then. The customer gets everything back in any case. */
   bears: Bearer;
 }
 
 /**
- * Who may end an order before it is delivered, by the state that it is in. Nobody has lost anything before the
- * partner has begun; from then on whoever ends it bears the loss: the partner its own, the platform that of an
- * operator's decision. A partner that lets the time pass has ended it by that.
+ * The actors that may end an undelivered order, by the order's state. Before the partner has begun, there is no loss.
+ * After that, the actor that ends the order bears the loss: the partner its own, the platform that of an operator. An
+ * order that its partner does not accept in time counts as ended by the partner.
  */
 export const endings: Partial<Record<OrderStatus, Partial<Record<ActorKind, Ending>>>> = {
   pending: {
@@ -59,7 +59,7 @@ export const endings: Partial<Record<OrderStatus, Partial<Record<ActorKind, Endi
   failed: { admin: { by: ["cancel"], bears: "platform" } },
 };
 
-/** Every way from one state to another; docs/states.md is drawn from here. */
+/** All moves between states; docs/states.md is generated from this table. */
 export const moves = {
   pay: { to: "paid", may: { bank: ["pending"] }, tells: "order.paid", refunds: "excess" },
   expire: { to: "expired", may: mayEnd("expire"), tells: "order.expired", refunds: "everything" },
@@ -93,14 +93,14 @@ export type MoveName = keyof typeof moves;
 
 interface Deadline {
   afterMs: number;
-  /** What the time counts from, where that is not the entry into the state. */
+  /** The start of the time. Default: the entry into the state. */
   from?: "readyAt" | "partnerNotifiedAt";
-  /** Either the order moves, or an operator is told, and again after as long as `againMs`. */
+  /** Either a move of the order, or an alert that is repeated every `againMs`. */
   acts: { move: MoveName; reason: string } | { alert: AlertKind; againMs: number };
   effect: string;
 }
 
-/** What happens when an order waits too long; states that are not here do not wait. */
+/** The deadline of each state. All other states have none. */
 export const deadlines = {
   pending: {
     afterMs: 30 * MINUTE_MS,
@@ -137,8 +137,8 @@ export const deadlines = {
 } as const satisfies Partial<Record<OrderStatus, Deadline>>;
 
 /**
- * Until the partner is notified, a paid order has this deadline instead of its own: the partner cannot accept an order
- * that it does not know, so nothing but an alert may happen.
+ * The deadline of a paid order until its partner is notified. It only raises an alert, because the partner cannot accept
+ * an order before the notice.
  */
 export const unnotified = {
   afterMs: 2 * MINUTE_MS,
@@ -146,12 +146,12 @@ export const unnotified = {
   effect: "alert: the partner has not been notified; the time to accept has not begun",
 } as const satisfies Deadline;
 
-/** The answer to a repeat: the order as it is. */
+/** The decision for a repeat: no change. */
 export function unchanged(order: Order): Decision {
   return { next: order, messages: [], refunds: [] };
 }
 
-/** The states that can follow a state, by whoever. */
+/** The states that can follow a state, by any actor. */
 export function legalNext(status: OrderStatus): OrderStatus[] {
   return [
     ...new Set(
@@ -163,9 +163,9 @@ export function legalNext(status: OrderStatus): OrderStatus[] {
 }
 
 /**
- * Makes one move of the table.
- * @param change what the order keeps of it besides its state; undefined takes a value away
- * @throws ILLEGAL_TRANSITION, for a cancellation ORDER_NOT_CANCELLABLE, both naming the legal next states
+ * Makes one of `moves`.
+ * @param change further fields of the order; undefined removes a value
+ * @throws ILLEGAL_TRANSITION, for a cancellation ORDER_NOT_CANCELLABLE, both with the legal next states
  */
 export function move(
   order: Order,
@@ -197,7 +197,7 @@ export function move(
   });
 }
 
-/** A change that is told and kept in the history without leaving the state. */
+/** The decision for a change with a message and a line in the history. The state may stay the same. */
 export function decided(
   before: Order,
   next: Order,
@@ -216,7 +216,7 @@ export function decided(
   return { next, transition, messages, refunds };
 }
 
-/** The order that a confirmed quote begins with. @param order everything but what is always the same */
+/** Creates a pending order. @param order the fields that differ between new orders */
 export function create(
   order: Pick<Order, "id" | "customer" | "partner" | "lines" | "currency" | "feeMinor" | "totalMinor"> &
     Pick<Order, "address" | "note" | "bankId">,
@@ -245,7 +245,7 @@ export function create(
   return { next, transition, messages: [orderMessage(next, transition)], refunds: [] };
 }
 
-/** When the state that the order is in ends by itself; undefined for one that does not wait. */
+/** The time of the order's deadline if it enters its present state now; undefined for a state without a deadline. */
 export function deadlineOf(order: Order, nowMs: number): string | undefined {
   const deadline = deadlineFor(order);
   if (!deadline) return undefined;
@@ -254,7 +254,7 @@ export function deadlineOf(order: Order, nowMs: number): string | undefined {
   return isoTime(sinceMs + afterMs);
 }
 
-/** The deadline of the order's present state, and what follows it; undefined for a state without one. */
+/** The deadline of the order's present state; undefined for a state without one. */
 export function deadlineFor(order: Order): Deadline | undefined {
   if (!hasDeadline(order.status)) return undefined;
   return awaitsNotice(order) ? unnotified : deadlines[order.status];
@@ -268,11 +268,11 @@ export function isFinal(status: OrderStatus): boolean {
   return legalNext(status).length === 0;
 }
 
-/** @returns ILLEGAL_TRANSITION, to be thrown */
+/** @returns an ILLEGAL_TRANSITION to throw */
 export function illegal(order: Order): Error {
   const legal = legalNext(order.status);
-  const ways = legal.length > 0 ? `can become ${legal.join(", ")}` : "stays as it is";
-  return fail("ILLEGAL_TRANSITION", `The order is ${order.status} and ${ways}.`, {
+  const next = legal.length > 0 ? `can become ${legal.join(", ")}` : "stays as it is";
+  return fail("ILLEGAL_TRANSITION", `The order is ${order.status} and ${next}.`, {
     status: order.status,
     legal,
   });

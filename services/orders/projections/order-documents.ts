@@ -4,13 +4,13 @@ import type { Money } from "../../../lib/money.ts";
 import type { Documents } from "../../../mixins/documents/documents.mixin.ts";
 import type { Outcome } from "../domain/order-model.ts";
 
-/** One line of an order's history, as people read it. */
+/** One line of an order's history. */
 export interface HistoryDocument extends Omit<HistoryEvent, "id"> {
   readonly _id: string;
   orderId: string;
 }
 
-/** Money that came or went back. */
+/** A payment or a refund. */
 export interface PaymentDocument {
   readonly _id: string;
   kind: "receipt" | "refund";
@@ -29,17 +29,11 @@ export interface Projections {
 }
 
 /*
- * The ids follow from what a document tells, which says the same as the message's id as long as there are only
- * messages, and still holds after a rebuild from tables that do not know it: a message that comes late then
- * meets its own document.
+ * The ids are derived from the documents' content and not from the messages' ids, which the tables do not contain: so a
+ * document has the same id after a rebuild, and a late message finds it.
  */
 export const historyId = (orderId: string, version: number) =>
   derivedId("order_history", `${orderId}/${version}`);
 
-/*
- * The ids follow from what a document tells, which says the same as the message's id as long as there are only
- * messages, and still holds after a rebuild from tables that do not know it: a message that comes late then
- * meets its own document.
- */
 export const receiptId = (bankId: string, paymentId: string) =>
   derivedId("payments", `${bankId}/${paymentId}`);

@@ -5,21 +5,21 @@ import { RECEIPT, REFUND, type ReceiptRow, type RefundRow } from "../store/payme
 
 export type TransitionRow = HistoryEvent & { orderId: string };
 
-/** Every line of every history after an id, to make the projection anew. */
+/** The lines of all histories after an id, to rebuild the projection. */
 export async function transitionsAfter(db: Db, id: string, limit: number): Promise<TransitionRow[]> {
   return rows(db, `${TRANSITION} WHERE id > ? ORDER BY id LIMIT ?`, [id, limit]);
 }
 
 export async function transitionsLike(
   db: Db,
-  those: readonly { orderId: string; version: number }[],
+  documents: readonly { orderId: string; version: number }[],
 ): Promise<TransitionRow[]> {
-  const wanted = JSON.stringify(those.map(({ orderId, version }) => ({ orderId, version })));
+  const keys = JSON.stringify(documents.map(({ orderId, version }) => ({ orderId, version })));
   return rows(
     db,
     `${TRANSITION} WHERE (order_id, version) IN
-       (SELECT "orderId", version FROM jsonb_to_recordset(?::jsonb) AS w("orderId" uuid, version integer))`,
-    [wanted],
+       (SELECT "orderId", version FROM jsonb_to_recordset(?::jsonb) AS k("orderId" uuid, version integer))`,
+    [keys],
   );
 }
 
@@ -29,14 +29,14 @@ export async function receiptsAfter(db: Db, id: string, limit: number): Promise<
 
 export async function receiptsLike(
   db: Db,
-  those: readonly { bankId: string; paymentId: string }[],
+  documents: readonly { bankId: string; paymentId: string }[],
 ): Promise<ReceiptRow[]> {
-  const wanted = JSON.stringify(those.map(({ bankId, paymentId }) => ({ bankId, paymentId })));
+  const keys = JSON.stringify(documents.map(({ bankId, paymentId }) => ({ bankId, paymentId })));
   return rows(
     db,
     `${RECEIPT} WHERE (bank_id, payment_id) IN
-       (SELECT "bankId", "paymentId" FROM jsonb_to_recordset(?::jsonb) AS w("bankId" uuid, "paymentId" text))`,
-    [wanted],
+       (SELECT "bankId", "paymentId" FROM jsonb_to_recordset(?::jsonb) AS k("bankId" uuid, "paymentId" text))`,
+    [keys],
   );
 }
 

@@ -11,10 +11,10 @@ import {
 } from "./order-documents.ts";
 import * as repository from "./projections.repository.ts";
 
-/** A document tells when its message was written, the row when its transaction began: both are right. */
-const SAME_MOMENT_MS = 60_000;
+/** A document has the time of its message and a row that of its transaction. Up to this difference, both are correct. */
+const TIME_TOLERANCE_MS = 60_000;
 
-/** Makes the history of all orders what PostgreSQL says. @returns how many documents it has */
+/** Rebuilds the history of all orders from PostgreSQL. @returns the number of documents */
 export async function rebuildHistory(
   postgres: Postgres,
   history: Projections["history"],
@@ -36,7 +36,7 @@ export async function rebuildHistory(
   );
 }
 
-/** Makes the receipts and refunds what PostgreSQL says. @returns how many documents there are */
+/** Rebuilds the receipts and refunds from PostgreSQL. @returns the number of documents */
 export async function rebuildPayments(
   postgres: Postgres,
   payments: Projections["payments"],
@@ -46,10 +46,11 @@ export async function rebuildPayments(
     payments,
     {
       async of(documents) {
-        const kind = (which: PaymentDocument["kind"]) => documents.filter((one) => one.kind === which);
-        const refundIds = kind("refund").map(({ _id }) => _id);
+        const ofKind = (kind: PaymentDocument["kind"]) =>
+          documents.filter((document) => document.kind === kind);
+        const refundIds = ofKind("refund").map(({ _id }) => _id);
         const [receipts, refunds] = await Promise.all([
-          repository.receiptsLike(postgres.db, kind("receipt")),
+          repository.receiptsLike(postgres.db, ofKind("receipt")),
           repository.completedRefunds(postgres.db, refundIds),
         ]);
         return withTimesOf(documents, [...receipts.map(receiptDocument), ...refunds.map(refundDocument)]);
@@ -74,8 +75,8 @@ function historyDocument({ id: _, ...event }: repository.TransitionRow): History
 function receiptDocument(row: ReceiptRow): PaymentDocument {
   const { bankId, paymentId, orderId, amountMinor, currency, outcome, at } = row;
   const amount = { amountMinor, currency };
-  const facts = { kind: "receipt" as const, orderId, bankId, paymentId, amount, outcome, at };
-  return omitUndefined({ _id: receiptId(bankId, paymentId), ...facts });
+  const values = { kind: "receipt" as const, orderId, bankId, paymentId, amount, outcome, at };
+  return omitUndefined({ _id: receiptId(bankId, paymentId), ...values });
 }
 
 function refundDocument(row: RefundRow): PaymentDocument {
@@ -84,11 +85,12 @@ function refundDocument(row: RefundRow): PaymentDocument {
   return { _id: id, kind: "refund", orderId, bankId, paymentId, amount, reason, at };
 }
 
-function withTimesOf<D extends { _id: string; at: string }>(documents: readonly D[], right: D[]): D[] {
-  const times = new Map(documents.map(({ _id, at }) => [_id, at]));
-  return right.map((document) => {
+/** Takes over the times of the stored documents into the rebuilt ones, if they differ only within the tolerance. */
+function withTimesOf<D extends { _id: string; at: string }>(stored: readonly D[], rebuilt: D[]): D[] {
+  const times = new Map(stored.map(({ _id, at }) => [_id, at]));
+  return rebuilt.map((document) => {
     const at = times.get(document._id) ?? document.at;
-    const apartMs = Math.abs(Date.parse(at) - Date.parse(document.at));
-    return apartMs <= SAME_MOMENT_MS ? { ...document, at } : document;
+    const differenceMs = Math.abs(Date.parse(at) - Date.parse(document.at));
+    return differenceMs <= TIME_TOLERANCE_MS ? { ...document, at } : document;
   });
 }

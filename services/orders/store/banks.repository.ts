@@ -15,21 +15,19 @@ export async function insertBank(trx: Db, bank: BankRow): Promise<void> {
   await affected(
     trx,
     `INSERT INTO banks (id, title, adapter, settings, webcheckout_url, active, version)
-     VALUES (?, ?, ?, ?, ?, ?, ?)`,
-    [bank.id, bank.title, bank.adapter, bank.settings, bank.webcheckoutUrl, bank.active, bank.version],
+     VALUES (:id, :title, :adapter, :settings, :webcheckoutUrl, :active, :version)`,
+    { ...bank },
   );
 }
 
-/** @param bank as it shall be, its version one above the one that is expected. @returns whether it was that one */
+/** @param bank the new row; its version is one above the expected one. @returns false for another version: not saved */
 export async function saveBank(trx: Db, bank: BankRow): Promise<boolean> {
   const count = await affected(
     trx,
-    `UPDATE banks SET title = ?, settings = ?, webcheckout_url = ?, active = ?, version = ?, updated_at = now()
-     WHERE id = ? AND version = ?`,
-    [
-      ...[bank.title, bank.settings, bank.webcheckoutUrl, bank.active, bank.version],
-      ...[bank.id, bank.version - 1],
-    ],
+    `UPDATE banks SET title = :title, settings = :settings, webcheckout_url = :webcheckoutUrl, active = :active,
+       version = :version, updated_at = now()
+     WHERE id = :id AND version = :version - 1`,
+    { ...bank },
   );
   return count === 1;
 }

@@ -1,6 +1,6 @@
 import { type Db, row, rows } from "../../../lib/sql/database.ts";
 
-/** Orders whose deadline has passed, the longest overdue first, but those that failed a moment ago. */
+/** Orders whose deadline has passed, the longest overdue first, without those that wait for a retry. */
 export async function dueOrders(db: Db, limit: number): Promise<string[]> {
   const found = await rows<{ id: string }>(
     db,
@@ -12,7 +12,7 @@ export async function dueOrders(db: Db, limit: number): Promise<string[]> {
   return found.map(({ id }) => id);
 }
 
-/** Why the partner of a paid order has not been notified, as far as this database tells. */
+/** The reason why the partner of a paid order is not notified yet, as far as this database shows. */
 export async function noticeProblemOf(db: Db, orderId: string): Promise<string> {
   const unsent = await row<{ attempts: number; error?: string; since: string }>(
     db,
@@ -29,7 +29,7 @@ export async function noticeProblemOf(db: Db, orderId: string): Promise<string> 
   return `order.paid has been waiting in the outbox of Orders since ${since} (${attempts} tries: ${error})`;
 }
 
-/** A failure to act on a deadline that has passed. */
+/** A failure to apply a deadline that has passed. */
 export interface DeadlineFailure {
   /** The number of failures in a row, including this one. */
   failures: number;
@@ -37,9 +37,9 @@ export interface DeadlineFailure {
 }
 
 /**
- * Notes that a deadline could not be acted on. The deadline stays where it is, so that the order shows as overdue; it is
- * tried again after `delayMs`, doubled with each failure, up to `maxMs`.
- * @returns undefined when it is no longer overdue
+ * Records that a deadline could not be applied. The deadline stays, so that the order shows as overdue. It is retried
+ * after `delayMs`, doubled with each failure, up to `maxMs`.
+ * @returns undefined if the order is no longer overdue
  */
 export async function deadlineFailed(
   db: Db,
@@ -64,7 +64,7 @@ export interface DeadlineTrouble {
   retryAt?: string;
 }
 
-/** Of these orders, those whose deadline could not be acted on. */
+/** The failures of these orders' deadlines; none for an order without failures. */
 export async function deadlineTroubles(db: Db, ids: readonly string[]): Promise<DeadlineTrouble[]> {
   return rows<DeadlineTrouble>(
     db,
@@ -74,7 +74,7 @@ export async function deadlineTroubles(db: Db, ids: readonly string[]): Promise<
   );
 }
 
-/** Locks an order whose deadline has passed, unless somebody else is at it. @returns whether it is locked now */
+/** Locks an order whose deadline has passed, unless it is locked already. @returns whether it is locked now */
 export async function lockDueOrder(trx: Db, id: string): Promise<boolean> {
   const sql = "SELECT id FROM orders WHERE id = ? AND deadline_at <= now() FOR NO KEY UPDATE SKIP LOCKED";
   return (await row(trx, sql, [id])) !== undefined;

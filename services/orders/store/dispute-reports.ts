@@ -5,7 +5,7 @@ import type { Dispute } from "../../../providers/banks/index.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import { saveDispute } from "./disputes.repository.ts";
 
-/** Saves the bank's report of a dispute, apart from the order's sums, and alerts operators of each change. */
+/** Saves the bank's report of a dispute and alerts operators of each change. The order's sums stay unchanged. */
 export async function disputeReported(
   { outbox }: Pick<OrdersDependencies, "outbox">,
   trx: Knex.Transaction,

@@ -22,19 +22,22 @@ const COLUMNS = `id, dispute_id, bank_id, payment_id, order_id, amount_minor, cu
   reported_at`;
 
 /**
- * Keeps the newest report of a dispute, by the bank's time: reports may overtake each other. One that is over stays so.
- * @returns undefined when nothing has changed
+ * Stores the newest report of a dispute by the bank's time, because reports may arrive in any order. An ended dispute
+ * does not open again.
+ * @returns undefined if nothing has changed
  */
 export async function saveDispute(
   trx: Db,
   bankId: string,
-  { disputeId, paymentId, amount, reason, state, withdrawn, at }: Dispute,
+  { amount, ...dispute }: Dispute,
 ): Promise<DisputeRow | undefined> {
   return row(
     trx,
     `INSERT INTO disputes AS d (id, bank_id, dispute_id, payment_id, order_id, amount_minor, currency, reason, state,
        withdrawn, reported_at)
-     VALUES (?, ?, ?, ?, (SELECT order_id FROM payment_receipts WHERE bank_id = ? AND payment_id = ?), ?, ?, ?, ?, ?, ?)
+     VALUES (:id, :bankId, :disputeId, :paymentId,
+       (SELECT order_id FROM payment_receipts WHERE bank_id = :bankId AND payment_id = :paymentId),
+       :amountMinor, :currency, :reason, :state, :withdrawn, :at)
      ON CONFLICT (bank_id, dispute_id) DO UPDATE SET amount_minor = excluded.amount_minor, reason = excluded.reason,
        order_id = coalesce(d.order_id, excluded.order_id), state = excluded.state, withdrawn = excluded.withdrawn,
        reported_at = excluded.reported_at, updated_at = now()
@@ -42,10 +45,7 @@ export async function saveDispute(
        AND (d.state, d.withdrawn, d.amount_minor) IS DISTINCT FROM
          (excluded.state, excluded.withdrawn, excluded.amount_minor)
      RETURNING ${COLUMNS}`,
-    [
-      ...[newId(), bankId, disputeId, paymentId, bankId, paymentId],
-      ...[amount.amountMinor, amount.currency, reason, state, withdrawn, at],
-    ],
+    { id: newId(), bankId, ...dispute, ...amount },
   );
 }
 

@@ -1,7 +1,7 @@
 import { affected, type Db, rows } from "../../../lib/sql/database.ts";
 
-/** What stands in an order where a customer's name stood. */
-const NOBODY = "Erased";
+/** Replaces the name of an erased customer. */
+const ERASED_NAME = "Erased";
 
 export async function insertErasedCustomer(db: Db, customerId: string): Promise<void> {
   await affected(db, "INSERT INTO erased_customers (customer_id) VALUES (?) ON CONFLICT DO NOTHING", [
@@ -9,7 +9,7 @@ export async function insertErasedCustomer(db: Db, customerId: string): Promise<
   ]);
 }
 
-/** Ended orders of erased customers that still name them. @param except orders that are left alone now */
+/** Ended orders of erased customers that still contain their data. @param except orders to skip */
 export async function dueErasures(db: Db, limit: number, except: readonly string[]): Promise<string[]> {
   const due = await rows<{ id: string }>(
     db,
@@ -21,8 +21,8 @@ export async function dueErasures(db: Db, limit: number, except: readonly string
 }
 
 /**
- * Takes name, phone, address and note out of ended orders. What was bought, what was paid and in which town stays: that
- * is the business's own record. One that is under way still needs them.
+ * Removes name, phone, address and note from ended orders. Lines, payments and the town stay as business records. An
+ * order that has not ended still needs the data.
  */
 export async function eraseOrders(db: Db, ids: readonly string[]): Promise<void> {
   await affected(
@@ -36,17 +36,20 @@ export async function eraseOrders(db: Db, ids: readonly string[]): Promise<void>
          'country', o.address->'country'),
        erased_at = now(), version = o.version + 1, updated_at = now()
      FROM due WHERE o.id = due.id`,
-    [ids, NOBODY, NOBODY],
+    [ids, ERASED_NAME, ERASED_NAME],
   );
 }
 
-/** Forgets the stored answers to requests of customers who were erased. */
+/** Deletes the stored answers to requests of erased customers. */
 export async function eraseAnswers(db: Db): Promise<void> {
   const sql = "DELETE FROM idempotency_keys k USING erased_customers e WHERE k.user_id = e.customer_id::text";
   await affected(db, sql);
 }
 
-/** Forgets whom nothing is left of; tokens of the account have run out by then, so no order can follow. */
+/**
+ * Deletes the entries of erased customers without unerased orders. After `afterHours` the account's tokens have
+ * expired, so no new order can follow.
+ */
 export async function sweepErasedCustomers(db: Db, afterHours: number): Promise<void> {
   await affected(
     db,

@@ -1,9 +1,9 @@
 import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
 
-/** A lock per user: noting a former deliverer and deciding a claim of theirs never run at the same time. */
+/** A lock per user, so that the end of a deliverer's role and an assignment to this user never run concurrently. */
 const LOCK = "hashtextextended('deliverer ' || ?::text, 0)";
 
-/** Notes that a user is no deliverer any more, unless something newer is known. Waits for claims that are under way. */
+/** Records that a user is no longer a deliverer, unless a newer version is stored. Waits for running assignments. */
 export async function noteFormerDeliverer(trx: Db, userId: string, version: number): Promise<void> {
   await row(trx, `SELECT pg_advisory_xact_lock(${LOCK})`, [userId]);
   await affected(
@@ -15,26 +15,26 @@ export async function noteFormerDeliverer(trx: Db, userId: string, version: numb
   );
 }
 
-/** The user is a deliverer, again. */
+/** Records that the user is a deliverer again. */
 export async function forgetFormerDeliverer(trx: Db, userId: string, version: number): Promise<void> {
   await affected(trx, "DELETE FROM former_deliverers WHERE user_id = ? AND version < ?", [userId, version]);
 }
 
-/** Whether a token that says so is out of date. Holds the answer until the transaction ends. */
+/** Whether the user is no longer a deliverer although the token says so. Locks the result until the transaction ends. */
 export async function isFormerDeliverer(trx: Db, userId: string): Promise<boolean> {
   await row(trx, `SELECT pg_advisory_xact_lock_shared(${LOCK})`, [userId]);
-  // A statement of its own, so that it sees what was committed while it waited.
+  // A separate statement, so that it reads the changes that were committed during the wait for the lock.
   const found = await row(trx, "SELECT 1 AS found FROM former_deliverers WHERE user_id = ?", [userId]);
   return found !== undefined;
 }
 
-/** Forgets those whose tokens have run out long since. */
+/** Deletes entries of users whose tokens have expired. */
 export async function pruneFormerDeliverers(db: Db, afterHours: number): Promise<void> {
   const sql = "DELETE FROM former_deliverers WHERE updated_at < now() - ? * interval '1 hour'";
   await affected(db, sql, [afterHours]);
 }
 
-/** The orders that a deliverer has on the way. */
+/** The ids of the orders that a deliverer is delivering. */
 export async function carriedOrders(db: Db, delivererId: string): Promise<string[]> {
   const sql = "SELECT id FROM orders WHERE deliverer_id = ? AND status = 'delivering' ORDER BY id";
   return (await rows<{ id: string }>(db, sql, [delivererId])).map(({ id }) => id);

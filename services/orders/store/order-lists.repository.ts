@@ -7,7 +7,7 @@ import { loaded, ORDER_SELECT, type OrderRow } from "./orders.repository.ts";
 
 const EARTH_RADIUS_METERS = 6_371_000;
 
-/** Whose orders a list holds. */
+/** The owner of the orders in a list. */
 export type Owner =
   | { role: "customer" | "deliverer"; id: string }
   | { role: "partner"; partnerId: string; id: string }
@@ -16,8 +16,8 @@ export type Owner =
 const FINAL: readonly OrderStatus[] = ["delivered", "cancelled", "expired"];
 
 /**
- * The owner's orders before the one that the last page ended with, the one that was confirmed last comes first. The list
- * of all, which only operators read, goes by the ids instead, which are those of the checks: up to ten minutes older.
+ * The owner's orders, the newest confirmation first, from the order after `before`. The list of all orders, which only
+ * operators read, is sorted by id instead: an id is that of the check, which is up to ten minutes older.
  */
 export async function listOrders(
   db: Db,
@@ -37,21 +37,21 @@ export async function listOrders(
   }
   if (filter.status) {
     where("o.status = ?", filter.status);
-    // Says what follows from the state, so that the index of open orders can serve it.
+    // Follows from the state; lets PostgreSQL use the index of open orders.
     if (!FINAL.includes(filter.status)) where("o.closed_at IS NULL");
   }
   const order = isOfAll ? "o.id DESC" : "o.created_at DESC, o.id DESC";
   const found = await rows<OrderRow>(
     db,
-    ...statementOf(waysOf(owner), { conditions, bindings, order, limit: filter.limit }),
+    ...pageStatement(ownershipOf(owner), { conditions, bindings, order, limit: filter.limit }),
   );
   const orders: Rows<Order> = found.map((row) => loaded(row).order);
   if (found.skipped) orders.skipped = found.skipped;
   return orders;
 }
 
-/** Why orders are the owner's: of their work, and in any case as their customer. */
-function waysOf(owner: Owner): [condition: string, binding: string][] {
+/** The alternative conditions under which an order is the owner's: by their work, or as its customer. */
+function ownershipOf(owner: Owner): [condition: string, binding: string][] {
   if (owner.role === "admin") return [];
   const own: [string, string] = ["o.customer_id = ?", owner.id];
   if (owner.role === "deliverer") return [["o.deliverer_id = ?", owner.id], own];
@@ -59,27 +59,29 @@ function waysOf(owner: Owner): [condition: string, binding: string][] {
 }
 
 /**
- * A page of orders that are the owner's in one of these ways. Where there are several, each finds a page by its own
- * index: one condition with OR would read all orders of a partner.
+ * The statement for a page of orders that meet one of the alternatives. Each alternative finds a page by its own index:
+ * a single condition with OR would read all orders of a partner.
  */
-function statementOf(
-  ways: readonly [condition: string, binding: string][],
+function pageStatement(
+  alternatives: readonly [condition: string, binding: string][],
   page: { conditions: readonly string[]; bindings: readonly unknown[]; order: string; limit: number },
 ): [sql: string, bindings: unknown[]] {
   const { conditions, bindings, order, limit } = page;
   const where = (more: readonly string[]) =>
     [...more, ...conditions].length > 0 ? `WHERE ${[...more, ...conditions].join(" AND ")}` : "";
-  if (ways.length < 2) {
-    const [way] = ways;
-    const sql = `${ORDER_SELECT} ${where(way ? [way[0]] : [])} ORDER BY ${order} LIMIT ?`;
-    return [sql, [...(way ? [way[1]] : []), ...bindings, limit]];
+  if (alternatives.length < 2) {
+    const [only] = alternatives;
+    const sql = `${ORDER_SELECT} ${where(only ? [only[0]] : [])} ORDER BY ${order} LIMIT ?`;
+    return [sql, [...(only ? [only[1]] : []), ...bindings, limit]];
   }
-  const parts = ways.map(([way]) => `(SELECT o.id FROM orders o ${where([way])} ORDER BY ${order} LIMIT ?)`);
+  const parts = alternatives.map(
+    ([condition]) => `(SELECT o.id FROM orders o ${where([condition])} ORDER BY ${order} LIMIT ?)`,
+  );
   const sql = `${ORDER_SELECT} WHERE o.id = ANY (ARRAY(${parts.join(" UNION ")})) ORDER BY ${order} LIMIT ?`;
-  return [sql, [...ways.flatMap(([, binding]) => [binding, ...bindings, limit]), limit]];
+  return [sql, [...alternatives.flatMap(([, binding]) => [binding, ...bindings, limit]), limit]];
 }
 
-/** Orders that wait for an operator: an alert was raised, a refund failed, or a deadline was not acted on. */
+/** Orders that wait for an operator: after an alert or a failed refund, or with a deadline overdue by `lateMs`. */
 export async function stuckOrders(db: Db, lateMs: number, limit: number): Promise<Order[]> {
   const found = await rows<OrderRow>(
     db,
@@ -106,8 +108,8 @@ export interface PoolRow {
 }
 
 /**
- * The orders that wait for a deliverer: the nearest first from a position, else the longest waiting. Those whose
- * handover is locked wait for an operator.
+ * The orders that wait for a deliverer: with a position, the nearest first, otherwise the longest waiting first. An order
+ * with a locked handover is not among them: it waits for an operator.
  */
 export async function poolOrders(db: Db, from: Position | undefined, limit: number): Promise<PoolRow[]> {
   const distance = from
@@ -130,7 +132,7 @@ export async function listTransitions(db: Db, orderId: string): Promise<HistoryE
   return rows<HistoryEvent>(db, `${TRANSITION} WHERE order_id = ? ORDER BY version`, [orderId]);
 }
 
-/** Where an order is, and where it was before. */
+/** The present and the previous state of an order. */
 export async function findState(
   db: Db,
   orderId: string,
@@ -145,11 +147,11 @@ export async function findState(
   );
 }
 
-/** One line of a history. */
+/** Selects lines of a history. */
 export const TRANSITION = `SELECT id, order_id, type, created_at AS at, from_status AS "from", to_status AS "to", actor,
   reason, trace_id, version FROM order_transitions`;
 
-/** How many orders are in each state that does not end them. */
+/** The number of orders in each state that is not final. */
 export async function countOrders(db: Db): Promise<Record<string, number>> {
   const found = await rows<{ status: string; count: number }>(
     db,

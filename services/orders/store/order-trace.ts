@@ -2,17 +2,16 @@ import { SpanKind } from "@opentelemetry/api";
 import { currentTraceparent, inTraceOf, linkTo, traceIdOf } from "../../../lib/tracing/index.ts";
 import type { Actor, ActorKind } from "../domain/order-model.ts";
 
-/** Who acts, with the trace that the history shall name. */
+/** An actor with the current trace, which is shown in the history. */
 export function acting(kind: ActorKind, name: string): Actor {
   const traceId = traceIdOf(currentTraceparent());
   return traceId ? { kind, name, traceId } : { kind, name };
 }
 
 /**
- * Does what concerns an order in the trace that it was confirmed in. A bank's callback brings no trace and a
- * deadline has none; what brought the work here is linked in both directions, and what follows from it stays in the
- * order's one trace.
- * @param traceparent as it is stored with the order
+ * Runs work on an order in the trace of its confirmation, so that the order has one trace. The current trace, as that of
+ * a bank's callback or a timer, is linked in both directions.
+ * @param traceparent the one that is stored with the order
  */
 export function inOrderTrace<T>(
   traceparent: string | undefined,

@@ -3,11 +3,12 @@ import type { Position } from "../../../contracts/shared.ts";
 import { newId } from "../../../lib/ids.ts";
 import { affected, type Db, row } from "../../../lib/sql/database.ts";
 import type { Decision, Order, Receipt } from "../domain/order-model.ts";
-import { nextPollAt, paymentMarks } from "../domain/order-reconciliation.ts";
-/** Who looks: it stands in the statement, so that what is not theirs is as if it were not there. */
+import { nextPollAt, pollAfterPayment } from "../domain/order-reconciliation.ts";
+
+/** The reader of an order. It becomes a condition of the statement, so that other orders are not found. */
 export type Viewer =
   | { role: "customer" | "deliverer"; id: string }
-  /** A person sees their own orders in any role, the orders that they carry, and their partner's. */
+  /** A person sees their own orders, the orders that they deliver, and the orders of their partner. */
   | { role: "person"; id: string; carries?: boolean; partnerId?: string }
   | { role: "partner"; partnerId: string }
   | { role: "bank"; bankId: string }
@@ -38,8 +39,8 @@ const ORDER = `
   FROM orders o`;
 
 /**
- * The condition is wrapped so that no index can serve it: the row is found by the primary key, whatever the
- * planner believes about the number of orders of a customer.
+ * `IS TRUE` prevents the use of an index for this condition: PostgreSQL must always find the row by its primary key,
+ * independent of its statistics.
  */
 function ownedBy(viewer: Viewer): { sql: string; bindings: string[] } {
   switch (viewer.role) {
@@ -47,11 +48,11 @@ function ownedBy(viewer: Viewer): { sql: string; bindings: string[] } {
       return { sql: "(o.customer_id = ?) IS TRUE", bindings: [viewer.id] };
     case "person": {
       const { id, carries, partnerId } = viewer;
-      const ways: [string, string][] = [["o.customer_id = ?", id]];
-      if (carries) ways.push(["o.deliverer_id = ?", id]);
-      if (partnerId) ways.push(["o.partner_id = ?", partnerId]);
-      const sql = ways.map(([way]) => way).join(" OR ");
-      return { sql: `(${sql}) IS TRUE`, bindings: ways.map(([, binding]) => binding) };
+      const alternatives: [string, string][] = [["o.customer_id = ?", id]];
+      if (carries) alternatives.push(["o.deliverer_id = ?", id]);
+      if (partnerId) alternatives.push(["o.partner_id = ?", partnerId]);
+      const sql = alternatives.map(([condition]) => condition).join(" OR ");
+      return { sql: `(${sql}) IS TRUE`, bindings: alternatives.map(([, binding]) => binding) };
     }
     case "partner":
       return { sql: "(o.partner_id = ?) IS TRUE", bindings: [viewer.partnerId] };
@@ -64,19 +65,19 @@ function ownedBy(viewer: Viewer): { sql: string; bindings: string[] } {
   }
 }
 
-/** One order, or undefined when there is none of this id that the viewer may see. */
+/** The order, or undefined if there is none with this id that the viewer may see. */
 export async function findOrder(db: Db, id: string, viewer: Viewer): Promise<Loaded | undefined> {
   const owned = ownedBy(viewer);
   const found = await row<OrderRow>(db, `${ORDER} WHERE o.id = ? AND ${owned.sql}`, [id, ...owned.bindings]);
   return found && loaded(found);
 }
 
-/** Waits until nobody else changes the order, and keeps others waiting until the transaction ends. */
+/** Locks the order until the transaction ends. Waits for other transactions that have locked it. */
 export async function lockOrder(trx: Db, id: string): Promise<void> {
   await row(trx, "SELECT id FROM orders WHERE id = ? FOR NO KEY UPDATE", [id]);
 }
 
-/** Inserts a confirmed order with its lines and the first line of its history; false when it is there already. */
+/** Inserts an order with its lines and the first line of its history. @returns false if the order exists already */
 export async function insertOrder(trx: Db, decision: Decision, traceparent?: string): Promise<boolean> {
   const { next: order, transition } = decision;
   const { customer, partner } = order;
@@ -86,64 +87,101 @@ export async function insertOrder(trx: Db, decision: Decision, traceparent?: str
        INSERT INTO orders (id, version, status, payment_status, customer_id, customer_name, customer_phone,
          partner_id, partner, pickup_latitude, pickup_longitude, currency, fee_minor, total_minor, address, note,
          bank_id, pay_by, deadline_at, reconcile_at, traceparent, created_at, updated_at)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?::jsonb, ?, ?, ?, ?, ?, ?::jsonb, ?, ?, ?, ?, ?, ?, ?, ?)
+       VALUES (:id, :version, :status, :paymentStatus, :customerId, :customerName, :customerPhone,
+         :partnerId, :partner::jsonb, :pickupLatitude, :pickupLongitude, :currency, :feeMinor, :totalMinor,
+         :address::jsonb, :note, :bankId, :payBy, :deadlineAt, :pollAt, :traceparent, :createdAt, :updatedAt)
        ON CONFLICT (id) DO NOTHING RETURNING id),
      lines AS (
        INSERT INTO order_lines (order_id, line_number, product_id, title, quantity, unit_price_minor)
        SELECT made.id, l.number, l."productId", l.title, l.quantity, (l."unitPrice" ->> 'amountMinor')::bigint
-       FROM made, ROWS FROM (jsonb_to_recordset(?::jsonb) AS ("productId" uuid, title text, quantity integer,
+       FROM made, ROWS FROM (jsonb_to_recordset(:lines::jsonb) AS ("productId" uuid, title text, quantity integer,
          "unitPrice" jsonb)) WITH ORDINALITY AS l("productId", title, quantity, "unitPrice", number))
      INSERT INTO order_transitions (id, order_id, version, type, to_status, actor, trace_id, created_at)
-     SELECT ?, made.id, 1, ?, ?, ?, ?, ? FROM made`,
-    [
-      ...[order.id, order.version, order.status, order.paymentStatus],
-      ...[customer.id, customer.name, customer.phone ?? null],
-      ...[partner.id, JSON.stringify(partner)],
-      ...[partner.pickup.position?.latitude ?? null, partner.pickup.position?.longitude ?? null],
-      ...[order.currency, order.feeMinor, order.totalMinor],
-      ...[JSON.stringify(order.address), order.note ?? null, order.bankId, order.payBy],
-      ...[order.deadlineAt ?? null, nextPollAt(order, Date.parse(order.createdAt)) ?? null],
-      ...[traceparent ?? null, order.createdAt, order.updatedAt],
-      JSON.stringify(order.lines),
-      ...[newId(), transition?.type, order.status, transition?.actor.name],
-      ...[transition?.actor.traceId ?? null, order.createdAt],
-    ] as unknown[],
+     SELECT :transitionId, made.id, 1, :type, :status, :actor, :traceId, :createdAt FROM made`,
+    {
+      id: order.id,
+      version: order.version,
+      status: order.status,
+      paymentStatus: order.paymentStatus,
+      customerId: customer.id,
+      customerName: customer.name,
+      customerPhone: customer.phone ?? null,
+      partnerId: partner.id,
+      partner: JSON.stringify(partner),
+      pickupLatitude: partner.pickup.position?.latitude ?? null,
+      pickupLongitude: partner.pickup.position?.longitude ?? null,
+      currency: order.currency,
+      feeMinor: order.feeMinor,
+      totalMinor: order.totalMinor,
+      address: JSON.stringify(order.address),
+      note: order.note ?? null,
+      bankId: order.bankId,
+      payBy: order.payBy,
+      deadlineAt: order.deadlineAt ?? null,
+      pollAt: nextPollAt(order, Date.parse(order.createdAt)) ?? null,
+      traceparent: traceparent ?? null,
+      createdAt: order.createdAt,
+      updatedAt: order.updatedAt,
+      lines: JSON.stringify(order.lines),
+      transitionId: newId(),
+      type: transition?.type,
+      actor: transition?.actor.name,
+      traceId: transition?.actor.traceId ?? null,
+    },
   );
   return count === 1;
 }
 
 /**
- * Writes what a decision made of an order, guarded by the state and version that it was decided on.
- * @returns false when the order has changed meanwhile: nothing was written
+ * Saves a decision if the order still has the state and version that the decision was based on.
+ * @returns false if the order has changed meanwhile: nothing was saved
  */
 export async function saveOrder(trx: Db, before: Order, decision: Decision): Promise<boolean> {
   const { next, transition } = decision;
-  const marks = paymentMarks(decision);
+  const poll = pollAfterPayment(decision);
   const update = `
-    UPDATE orders SET version = ?, status = ?, payment_status = ?, deliverer_id = ?, paid_minor = ?,
-      refunded_minor = ?, refund_pending_minor = ?, refund_failed_minor = ?, address = ?::jsonb, note = ?,
-      deadline_at = ?, alerted_at = ?, partner_notified_at = ?, notice_problem = ?, ready_at = ?,
-      ready_said_at = ?, ready_since = ?, closed_at = ?, reason = ?,
-      handover_failures = ?, proof_photo_id = ?, last_move = ?, last_actor = ?, updated_at = ?,
-      paid_at = coalesce(?, paid_at), reconcile_at = coalesce(?, reconcile_at),
+    UPDATE orders SET version = :version, status = :status, payment_status = :paymentStatus,
+      deliverer_id = :delivererId, paid_minor = :paidMinor, refunded_minor = :refundedMinor,
+      refund_pending_minor = :refundPendingMinor, refund_failed_minor = :refundFailedMinor,
+      address = :address::jsonb, note = :note, deadline_at = :deadlineAt, alerted_at = :alertedAt,
+      partner_notified_at = :partnerNotifiedAt, notice_problem = :noticeProblem, ready_at = :readyAt,
+      ready_said_at = :readySaidAt, ready_since = :readySince, closed_at = :closedAt, reason = :reason,
+      handover_failures = :handoverFailures, proof_photo_id = :proofPhotoId, last_move = :lastMove,
+      last_actor = :lastActor, updated_at = :updatedAt,
+      paid_at = coalesce(:paidAt, paid_at), reconcile_at = coalesce(:pollAt, reconcile_at),
       deadline_failures = 0, deadline_retry_at = NULL, deadline_error = NULL
-    WHERE id = ? AND version = ? AND status = ?`;
-  const bindings: unknown[] = [
-    ...[next.version, next.status, next.paymentStatus, next.delivererId ?? null, next.paidMinor],
-    ...[next.refundedMinor, next.refundPendingMinor, next.refundFailedMinor],
-    ...[JSON.stringify(next.address), next.note ?? null, next.deadlineAt ?? null, next.alertedAt ?? null],
-    ...[next.partnerNotifiedAt ?? null, next.noticeProblem ?? null],
-    ...[
-      next.readyAt ?? null,
-      next.readySaidAt ?? null,
-      next.readySince ?? null,
-      next.closedAt ?? null,
-      next.reason ?? null,
-    ],
-    ...[next.handoverFailures, next.proofPhotoId ?? null, next.lastMove ?? null, next.lastActor ?? null],
-    ...[next.updatedAt, marks?.paidAt ?? null, marks?.lookAt ?? null],
-    ...[before.id, before.version, before.status],
-  ];
+    WHERE id = :id AND version = :versionBefore AND status = :statusBefore`;
+  const bindings = {
+    version: next.version,
+    status: next.status,
+    paymentStatus: next.paymentStatus,
+    delivererId: next.delivererId ?? null,
+    paidMinor: next.paidMinor,
+    refundedMinor: next.refundedMinor,
+    refundPendingMinor: next.refundPendingMinor,
+    refundFailedMinor: next.refundFailedMinor,
+    address: JSON.stringify(next.address),
+    note: next.note ?? null,
+    deadlineAt: next.deadlineAt ?? null,
+    alertedAt: next.alertedAt ?? null,
+    partnerNotifiedAt: next.partnerNotifiedAt ?? null,
+    noticeProblem: next.noticeProblem ?? null,
+    readyAt: next.readyAt ?? null,
+    readySaidAt: next.readySaidAt ?? null,
+    readySince: next.readySince ?? null,
+    closedAt: next.closedAt ?? null,
+    reason: next.reason ?? null,
+    handoverFailures: next.handoverFailures,
+    proofPhotoId: next.proofPhotoId ?? null,
+    lastMove: next.lastMove ?? null,
+    lastActor: next.lastActor ?? null,
+    updatedAt: next.updatedAt,
+    paidAt: poll?.paidAt ?? null,
+    pollAt: poll?.pollAt ?? null,
+    id: before.id,
+    versionBefore: before.version,
+    statusBefore: before.status,
+  };
   if (!transition) return (await affected(trx, update, bindings)) === 1;
   const { type, from, to, actor, reason } = transition;
   const count = await affected(
@@ -151,16 +189,22 @@ export async function saveOrder(trx: Db, before: Order, decision: Decision): Pro
     `WITH saved AS (${update} RETURNING id, version)
      INSERT INTO order_transitions (id, order_id, version, type, from_status, to_status, actor, reason, trace_id,
        created_at)
-     SELECT ?, id, version, ?, ?, ?, ?, ?, ?, ? FROM saved`,
-    [
+     SELECT :transitionId, id, version, :type, :from, :to, :actor, :transitionReason, :traceId, :updatedAt FROM saved`,
+    {
       ...bindings,
-      ...[newId(), type, from ?? null, to, actor.name, reason ?? null, actor.traceId ?? null, next.updatedAt],
-    ],
+      transitionId: newId(),
+      type,
+      from: from ?? null,
+      to,
+      actor: actor.name,
+      transitionReason: reason ?? null,
+      traceId: actor.traceId ?? null,
+    },
   );
   return count === 1;
 }
 
-/** Keeps the page that the bank opened. Guarded, so that of two confirmations at once both answer the same. */
+/** Saves the checkout's URL unless there is one already: concurrent confirmations must give the same answer. */
 export async function saveCheckoutUrl(
   trx: Db,
   id: string,
@@ -172,27 +216,28 @@ export async function saveCheckoutUrl(
 }
 
 /**
- * Keeps the last position of an order on its way: the newest by the deliverer's own clock, not the last to arrive.
- * @param fixAt when the device was there; absent, or in the future: now
- * @returns undefined unless this deliverer carries the order now, and this position is its newest
+ * Saves the position of an order in delivery. The newest position by the deliverer's clock wins, not the last to arrive.
+ * @param positionAt the time of the position by the device. Default, and maximum: now
+ * @returns undefined if this deliverer does not deliver the order now, or a newer position is stored
  */
 export async function savePosition(
   db: Db,
   orderId: string,
   delivererId: string,
   { latitude, longitude }: Position,
-  fixAt?: string,
+  positionAt?: string,
 ): Promise<{ at: string } | undefined> {
   return row<{ at: string }>(
     db,
     `INSERT INTO order_positions AS p (order_id, deliverer_id, latitude, longitude, reported_at)
-     SELECT o.id, o.deliverer_id, ?, ?, least(coalesce(?::timestamptz, now()), now()) FROM orders o
-     WHERE o.id = ? AND (o.deliverer_id = ?) IS TRUE AND o.status = 'delivering'
+     SELECT o.id, o.deliverer_id, :latitude, :longitude, least(coalesce(:positionAt::timestamptz, now()), now())
+     FROM orders o
+     WHERE o.id = :orderId AND (o.deliverer_id = :delivererId) IS TRUE AND o.status = 'delivering'
      ON CONFLICT (order_id) DO UPDATE SET latitude = excluded.latitude, longitude = excluded.longitude,
        reported_at = excluded.reported_at, deliverer_id = excluded.deliverer_id, updated_at = now()
      WHERE p.deliverer_id IS DISTINCT FROM excluded.deliverer_id OR p.reported_at <= excluded.reported_at
      RETURNING p.reported_at AS at`,
-    [latitude, longitude, fixAt ?? null, orderId, delivererId],
+    { latitude, longitude, positionAt: positionAt ?? null, orderId, delivererId },
   );
 }
 
@@ -214,7 +259,7 @@ export type OrderRow = Omit<Order, "customer" | "receipts"> & {
   now: string;
 };
 
-/** The order out of its row. */
+/** Converts a row to an order. */
 export function loaded(found: OrderRow): Loaded {
   const { customerId, customerName, customerPhone, receipts = [], traceparent, now, ...order } = found;
   const customer = { id: customerId, name: customerName, ...(customerPhone && { phone: customerPhone }) };
@@ -227,26 +272,24 @@ export function loaded(found: OrderRow): Loaded {
 
 export { ORDER as ORDER_SELECT };
 
-/** The database's clock, in milliseconds of Unix time: the one clock that deadlines are counted by. */
+/** The database's clock, in milliseconds of Unix time. All deadlines use this clock. */
 export async function databaseNowMs(db: Db): Promise<number> {
   const found = await row<{ now: string }>(db, "SELECT clock_timestamp() AS now");
   return Date.parse(found?.now as string);
 }
 
-/** `known`: it came before, word for word. `mismatch`: it came before with another body. */
+/** @returns `known`: the same callback is stored already; `mismatch`: one with this id and another body is */
 export async function insertCallback(
   trx: Db,
   callback: PartnerCallback,
 ): Promise<"new" | "known" | "mismatch"> {
-  const { partnerId, eventId, bodyHash } = callback;
+  const { partnerId, eventId, bodyHash, type, orderId, reason = null, readyAt = null } = callback;
   const count = await affected(
     trx,
     `INSERT INTO partner_callbacks (partner_id, event_id, body_hash, type, order_id, reason, ready_at)
-     VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (partner_id, event_id) DO NOTHING`,
-    [
-      ...[partnerId, eventId, bodyHash, callback.type, callback.orderId],
-      ...[callback.reason ?? null, callback.readyAt ?? null],
-    ],
+     VALUES (:partnerId, :eventId, :bodyHash, :type, :orderId, :reason, :readyAt)
+     ON CONFLICT (partner_id, event_id) DO NOTHING`,
+    { partnerId, eventId, bodyHash, type, orderId, reason, readyAt },
   );
   if (count === 1) return "new";
   const sql = "SELECT body_hash FROM partner_callbacks WHERE partner_id = ? AND event_id = ?";

@@ -22,10 +22,10 @@ import { refundReported } from "./refund-ends.ts";
 import { commit, retryOnConflict } from "./unit-of-work.ts";
 
 /**
- * What a bank says, whether it called us or was asked: kept, and applied once, in one transaction.
- * @param body the bank's own words
- * @returns whether it was news
- * @throws EVENT_MISMATCH for an event that came before with another body
+ * Records an event of a bank, from a callback or a poll, and applies its effect once, in one transaction.
+ * @param body the raw report
+ * @returns whether the event had an effect
+ * @throws EVENT_MISMATCH for a known event id with another body
  */
 export async function intake(
   deps: OrdersDependencies,
@@ -38,26 +38,24 @@ export async function intake(
   const { eventId } = verdict.kind === "event" ? verdict.event : verdict;
   const kind = verdict.kind === "event" ? verdict.event.kind : verdict.kind;
   const about = verdict.kind === "disputed" ? verdict.dispute : event;
-  const stored = { bankId, eventId, bodyHash, body, kind, paymentId: about?.paymentId };
+  const row = { bankId, eventId, bodyHash, body, kind, paymentId: about?.paymentId };
   return retryOnConflict(deps, event?.orderId ?? eventId, (locked) =>
     deps.postgres.transact(async (trx) => {
-      const seen = await insertEvent(trx, stored);
-      if (seen === "mismatch") throw fail("EVENT_MISMATCH");
-      if (seen === "known") return false;
-      if (verdict.kind === "unusable") {
-        await unusable(deps, trx, bankId, eventId, verdict.reason);
-      }
+      const inserted = await insertEvent(trx, row);
+      if (inserted === "mismatch") throw fail("EVENT_MISMATCH");
+      if (inserted === "known") return false;
+      if (verdict.kind === "unusable") await alertUnusable(deps, trx, bankId, eventId, verdict.reason);
       if (verdict.kind === "disputed") await disputeReported(deps, trx, bankId, verdict.dispute);
-      if (event?.kind === "paid") return receipt(deps, trx, bankId, event, locked);
+      if (event?.kind === "paid") return recordPayment(deps, trx, bankId, event, locked);
       if (event?.kind === "refunded" || event?.kind === "refund_failed") {
-        await refundTold(deps, trx, bankId, event);
+        await recordRefundEvent(deps, trx, bankId, event);
       }
       return true;
     }),
   );
 }
 
-async function refundTold(
+async function recordRefundEvent(
   deps: OrdersDependencies,
   trx: Knex.Transaction,
   bankId: string,
@@ -69,7 +67,7 @@ async function refundTold(
   await deps.outbox.add(trx, [alert("refund.unknown", detail, { subject: refundId, under: bankId })]);
 }
 
-async function receipt(
+async function recordPayment(
   deps: OrdersDependencies,
   trx: Knex.Transaction,
   bankId: string,
@@ -79,23 +77,23 @@ async function receipt(
   const payment: Payment = { bankId, ...event };
   const found = await orderOf(trx, bankId, event.orderId, locked);
   if (!found || found.order.currency !== event.amount.currency) {
-    return unmatched(deps, trx, payment, event.orderId, found?.order);
+    return recordUnmatched(deps, trx, payment, event.orderId, found?.order);
   }
   return inOrderTrace(found.traceparent, "payment received", async () => {
     const { order, nowMs } = found;
-    if (!canCount(order, payment.amount)) return uncountable(deps, trx, payment, order.id);
+    if (!canCount(order, payment.amount)) return rejectUncountable(deps, trx, payment, order.id);
     const decision = receive(order, payment, acting("bank", `bank:${bankId}`), nowMs);
     const row = { ...payment, id: newId(), orderId: order.id, statedOrder: event.orderId };
     if (await insertReceipt(trx, { ...row, outcome: decision.outcome })) {
       await commit(deps, trx, order, decision);
       return true;
     }
-    return reportedAgain(deps, trx, payment);
+    return compareWithFirstReport(deps, trx, payment);
   });
 }
 
-/** More than the order's sums can hold, which no customer pays: kept as it came, for an operator to look at. */
-async function uncountable(
+/** Alerts an operator of an amount beyond the range of the order's sums. No customer pays such an amount. */
+async function rejectUncountable(
   deps: OrdersDependencies,
   trx: Knex.Transaction,
   { bankId, eventId, paymentId, amount }: Payment,
@@ -104,7 +102,7 @@ async function uncountable(
   await markUnusable(trx, bankId, eventId);
   const sum = `${amount.amountMinor} ${amount.currency} (minor units)`;
   const reason = `payment ${paymentId} of ${sum} is more than the books of order ${orderId} can count`;
-  await unusable(deps, trx, bankId, eventId, reason);
+  await alertUnusable(deps, trx, bankId, eventId, reason);
   return true;
 }
 
@@ -116,12 +114,12 @@ async function orderOf(
 ): Promise<Loaded | undefined> {
   if (!isId(orderId)) return undefined;
   if (locked) await lockOrder(trx, orderId);
-  // A bank speaks for its own orders only, or the secret of one would pay the orders of all.
+  // Only orders of this bank: otherwise the secret of one bank could pay the orders of all banks.
   return findOrder(trx, orderId, { role: "bank", bankId });
 }
 
-/** Money that fits no order: kept, told, and sent back where we know at least whose it is. */
-async function unmatched(
+/** Records a payment that matches no order, and alerts. A payment in another currency than its order is refunded. */
+async function recordUnmatched(
   deps: OrdersDependencies,
   trx: Knex.Transaction,
   payment: Payment,
@@ -131,12 +129,12 @@ async function unmatched(
   const { bankId, paymentId, amount } = payment;
   const row = { ...payment, id: newId(), orderId: order?.id, statedOrder };
   if (!(await insertReceipt(trx, { ...row, outcome: "unmatched" }))) {
-    return reportedAgain(deps, trx, payment);
+    return compareWithFirstReport(deps, trx, payment);
   }
   await deps.outbox.add(trx, [paymentMessage("payment.unmatched", payment, "unmatched", order)]);
   const sum = `Payment ${paymentId} of ${amount.amountMinor} ${amount.currency} (minor units)`;
   if (!order) {
-    const detail = `${sum} at bank ${bankId} names the order ${statedOrder}, which is none.`;
+    const detail = `${sum} at bank ${bankId} names the order ${statedOrder}, which does not exist.`;
     await deps.outbox.add(trx, [alert("payment.unmatched", detail, { subject: paymentId, under: bankId })]);
     return true;
   }
@@ -155,8 +153,8 @@ async function unmatched(
   return true;
 }
 
-/** Another event about a payment that is known: no effect, unless it contradicts the first one. */
-async function reportedAgain(
+/** Handles a further event about a known payment: alerts if the amount differs from the first event. */
+async function compareWithFirstReport(
   deps: OrdersDependencies,
   trx: Knex.Transaction,
   payment: Payment,
@@ -169,8 +167,8 @@ async function reportedAgain(
   return false;
 }
 
-/** An event that is genuine and cannot be used: it is stored, and an operator looks at it. */
-async function unusable(
+/** Alerts an operator of a verified event that cannot be applied. */
+async function alertUnusable(
   { outbox }: Pick<OrdersDependencies, "outbox">,
   trx: Knex.Transaction,
   bankId: string,

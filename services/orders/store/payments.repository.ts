@@ -14,15 +14,16 @@ export interface StoredEvent {
   paymentId?: string | undefined;
 }
 
-/** `known`: it came before, word for word. `mismatch`: it came before with another body. */
+/** @returns `known`: the same event is stored already; `mismatch`: one with this id and another body is */
 export async function insertEvent(trx: Db, event: StoredEvent): Promise<"new" | "known" | "mismatch"> {
-  // PostgreSQL stores no NUL, and what is genuine is kept; the hash is the body's own.
+  // PostgreSQL cannot store a NUL, and every verified event must be stored. The hash is that of the original body.
   const storable = event.body.replaceAll("\0", "\u{fffd}");
   const count = await affected(
     trx,
-    `INSERT INTO payment_events (bank_id, event_id, body_hash, body, kind, payment_id) VALUES (?, ?, ?, ?, ?, ?)
+    `INSERT INTO payment_events (bank_id, event_id, body_hash, body, kind, payment_id)
+     VALUES (:bankId, :eventId, :bodyHash, :body, :kind, :paymentId)
      ON CONFLICT (bank_id, event_id) DO NOTHING`,
-    [event.bankId, event.eventId, event.bodyHash, storable, event.kind, event.paymentId ?? null],
+    { ...event, body: storable, paymentId: event.paymentId ?? null },
   );
   if (count === 1) return "new";
   const known = await row<{ bodyHash: string }>(
@@ -33,27 +34,28 @@ export async function insertEvent(trx: Db, event: StoredEvent): Promise<"new" | 
   return known?.bodyHash === event.bodyHash ? "known" : "mismatch";
 }
 
-/** An event that turned out to fit no books. */
+/** Marks an event that cannot be applied. */
 export async function markUnusable(trx: Db, bankId: string, eventId: string): Promise<void> {
   const sql =
     "UPDATE payment_events SET kind = 'unusable', updated_at = now() WHERE bank_id = ? AND event_id = ?";
   await affected(trx, sql, [bankId, eventId]);
 }
 
-/** Keeps a payment; false when the bank has reported it before, by whichever event. */
+/** Inserts a payment. @returns false if it is stored already, from any event */
 export async function insertReceipt(
   trx: Db,
-  receipt: Payment & { id: string; orderId?: string | undefined; statedOrder: string; outcome: Outcome },
+  {
+    amount: { amountMinor, currency },
+    ...receipt
+  }: Payment & { id: string; orderId?: string | undefined; statedOrder: string; outcome: Outcome },
 ): Promise<boolean> {
   const count = await affected(
     trx,
     `INSERT INTO payment_receipts (id, bank_id, payment_id, event_id, order_id, stated_order, amount_minor, currency,
        outcome)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (bank_id, payment_id) DO NOTHING`,
-    [
-      ...[receipt.id, receipt.bankId, receipt.paymentId, receipt.eventId, receipt.orderId ?? null],
-      ...[receipt.statedOrder, receipt.amount.amountMinor, receipt.amount.currency, receipt.outcome],
-    ],
+     VALUES (:id, :bankId, :paymentId, :eventId, :orderId, :statedOrder, :amountMinor, :currency, :outcome)
+     ON CONFLICT (bank_id, payment_id) DO NOTHING`,
+    { ...receipt, orderId: receipt.orderId ?? null, amountMinor, currency },
   );
   return count === 1;
 }
@@ -67,7 +69,7 @@ export async function findReceipt(
   return row(db, sql, [bankId, paymentId]);
 }
 
-/** Puts refunds into the worker's queue, each taken from what its payment has left. @throws when it has not */
+/** Enqueues refunds and subtracts each from the rest of its payment. @throws Error for a payment that does not exist */
 export async function insertRefunds(
   trx: Db,
   order: { id?: string | undefined; bankId: string },
@@ -92,24 +94,24 @@ export async function insertRefunds(
   if (count !== refunds.length) throw new Error("a refund names a payment that is not there");
 }
 
-/** A refund that the worker holds. */
+/** A refund that is leased by a worker. */
 export interface ClaimedRefund {
   id: string;
-  /** Absent: it is of a payment that fits no order. */
+  /** Absent if its payment matches no order. */
   orderId?: string;
   bankId: string;
   paymentId: string;
   amountMinor: number;
   currency: string;
   reason: string;
-  /** As it was before it was claimed: `sent` means that the process which sent it has not come back. */
+  /** The state before the lease: `sent` means that the previous worker did not finish its attempt. */
   state: "pending" | "sent" | "unknown";
   attempts: number;
-  /** Of the order. */
+  /** That of the order. */
   traceparent?: string;
 }
 
-/** The banks that have to be asked for some refund now. */
+/** The ids of the banks with due refunds. */
 export async function dueRefundBanks(db: Db): Promise<string[]> {
   const found = await rows<{ id: string }>(
     db,
@@ -121,8 +123,8 @@ export async function dueRefundBanks(db: Db): Promise<string[]> {
 }
 
 /**
- * Takes due refunds of one bank under a lease. They are `sent` from here on: whoever finds one so after the lease cannot know
- * how far it came, and has to ask the bank first.
+ * Leases due refunds of one bank and sets them to `sent`. If a worker finds a refund in this state after the lease, the
+ * request may have reached the bank, so it must look the refund up there first.
  */
 export async function claimRefunds(
   db: Db,
@@ -143,7 +145,7 @@ export async function claimRefunds(
   );
 }
 
-/** Gives a refund back to be tried again. @param state `pending` only when the bank surely knows nothing of it */
+/** Ends the lease and schedules the next attempt. `state` is `pending` only if the bank certainly has no such refund. */
 export async function releaseRefund(
   db: Db,
   id: string,
@@ -160,7 +162,7 @@ export async function releaseRefund(
   return count === 1;
 }
 
-/** Marks that an operator is told of a refund that is stuck. @returns false when one was told before */
+/** Marks that an operator was alerted of a stuck refund. @returns false if it was marked before */
 export async function markRefundAlerted(trx: Db, id: string): Promise<boolean> {
   const sql = "UPDATE refunds SET alerted = true, updated_at = now() WHERE id = ? AND NOT alerted";
   return (await affected(trx, sql, [id])) === 1;
@@ -169,15 +171,15 @@ export async function markRefundAlerted(trx: Db, id: string): Promise<boolean> {
 export interface EndOfRefund {
   state: "completed" | "failed";
   error?: string | undefined;
-  /** Of the lease; absent: because the bank itself reported it, whoever holds it. */
+  /** That of the lease. Absent for a report of the bank, which ends the refund in spite of a lease. */
   token?: string | undefined;
-  /** It had been completed, and did not arrive after all. */
+  /** The bank has reversed a completed refund. */
   bounced?: boolean;
 }
 
 /**
- * Ends a refund; one that failed frees its payment for another.
- * @returns undefined when it was over already (or not completed) or the lease was lost
+ * Ends a refund. A failed refund returns its amount to the rest of its payment.
+ * @returns undefined if the refund has ended already (with `bounced`: is not completed), or the lease was lost
  */
 export async function endRefund(trx: Db, id: string, end: EndOfRefund): Promise<EndedRefund | undefined> {
   const before = end.bounced ? "'completed'" : "'pending', 'sent', 'unknown'";
@@ -210,7 +212,7 @@ export async function findRefund(
 
 export interface EndedRefund extends Omit<ClaimedRefund, "state" | "attempts"> {
   borneBy?: Bearer;
-  /** Whether its payment is among what was paid for the order (it was in the order's currency). */
+  /** Whether its payment counts for the order: it was in the order's currency. */
   counted: boolean;
 }
 

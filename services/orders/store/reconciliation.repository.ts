@@ -1,68 +1,67 @@
 import { affected, type Db, row, rows, rowsPlannedAnew } from "../../../lib/sql/database.ts";
 import type { BookedPayment, PollSubject } from "../domain/order-reconciliation.ts";
 
-/** As it stands in its index: orders that lack their payment, or ended without needing it. */
-const LACKING = "o.status IN ('pending', 'cancelled', 'expired') AND o.reconcile_at";
-/** As it stands in another one: orders that have their payment, and perhaps a second one. */
+/** The predicate of the index of unpaid orders. */
+const UNPAID = "o.status IN ('pending', 'cancelled', 'expired') AND o.reconcile_at";
+/** The predicate of the index of paid orders, which may have a second payment. */
 const PAID =
   "o.paid_at IS NOT NULL AND o.status NOT IN ('pending', 'cancelled', 'expired') AND o.reconcile_at";
 
 export interface DueBank {
   id: string;
-  /** How often it has not answered in a row. */
+  /** The number of consecutive failures to answer. */
   failures: number;
-  /** When it last answered about some order. */
+  /** The time of the last answer about any order. */
   answeredAt?: string;
 }
 
-/** The banks that have to be asked about some order and are not left alone now. */
+/** The banks with due polls, without those that wait for a retry. */
 export async function dueBanks(db: Db): Promise<DueBank[]> {
   return rows<DueBank>(
     db,
     `SELECT b.id, coalesce(c.failures, 0) AS failures, c.answered_at FROM banks b LEFT JOIN bank_contacts c ON c.bank_id = b.id
      WHERE (c.retry_at IS NULL OR c.retry_at <= now())
-       AND (EXISTS (SELECT 1 FROM orders o WHERE o.bank_id = b.id AND ${LACKING} <= now())
+       AND (EXISTS (SELECT 1 FROM orders o WHERE o.bank_id = b.id AND ${UNPAID} <= now())
          OR EXISTS (SELECT 1 FROM orders o WHERE o.bank_id = b.id AND ${PAID} <= now()))`,
   );
 }
 
-/** An order whose bank is to be asked. */
+/** A leased poll for one order. */
 export interface ClaimedPoll extends PollSubject {
   id: string;
   checkoutRef?: string;
-  /** Since when the bank has not answered about it. */
+  /** The time of the first poll about it without an answer. */
   failedAt?: string;
 }
 
 /**
- * Takes due orders of one bank, paid ones only where those that lack their payment leave room: however many were
- * paid, no customer waits for them. Whoever takes one and dies leaves it to the next after the lease.
+ * Leases due polls of one bank, those of unpaid orders first, so that the number of paid orders does not delay them.
+ * After a crash of the worker, the lease ends and another worker takes them.
  */
 export async function claimPolls(
   db: Db,
   claim: { bankId: string; leaseMs: number; limit: number },
 ): Promise<ClaimedPoll[]> {
-  const { bankId, leaseMs, limit } = claim;
   const due = (which: string) => `
-    SELECT o.id FROM orders o WHERE o.bank_id = ? AND ${which} <= now()
-    ORDER BY o.reconcile_at LIMIT ? FOR NO KEY UPDATE SKIP LOCKED`;
+    SELECT o.id FROM orders o WHERE o.bank_id = :bankId AND ${which} <= now()
+    ORDER BY o.reconcile_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED`;
   return rowsPlannedAnew<ClaimedPoll>(
     db,
     `WITH due AS (
-       SELECT id FROM (${due(LACKING)}) AS lacking UNION ALL SELECT id FROM (${due(PAID)}) AS paid LIMIT ?)
+       SELECT id FROM (${due(UNPAID)}) AS unpaid UNION ALL SELECT id FROM (${due(PAID)}) AS paid LIMIT :limit)
      UPDATE orders o SET reconcile_looks = reconcile_looks + 1,
-       reconcile_at = now() + ? * interval '1 millisecond'
+       reconcile_at = now() + :leaseMs * interval '1 millisecond'
      FROM due WHERE o.id = due.id RETURNING o.id, o.status, o.checkout_ref, o.created_at,
        o.paid_at, o.reconcile_failed_at AS failed_at`,
-    [bankId, limit, bankId, limit, limit, leaseMs],
+    claim,
   );
 }
 
-/** An order that was paid since it was taken, perhaps by what the bank answered, got the time of its next look then. */
+/** If the order was paid during the poll, the payment has already set the time of its next poll. */
 const UNLESS_PAID = (at: string) =>
   `reconcile_at = CASE WHEN (paid_at IS NULL) = ? THEN ${at} ELSE reconcile_at END`;
 
-/** The bank has answered. @param nextAt absent: it need not be asked again @param error what it refused to say */
+/** Records the bank's answer. @param end `nextAt` absent: there is no further poll; `error`: the bank's refusal */
 export async function endPoll(
   db: Db,
   { id, paidAt }: Pick<ClaimedPoll, "id" | "paidAt">,
@@ -74,7 +73,7 @@ export async function endPoll(
   await affected(db, sql, [paidAt === undefined, end.nextAt ?? null, end.error ?? null, id]);
 }
 
-/** The bank has not answered: again when it does. */
+/** Records a poll without an answer; it is repeated after `delayMs`. */
 export async function postponePoll(
   db: Db,
   { id, paidAt }: Pick<ClaimedPoll, "id" | "paidAt">,
@@ -87,8 +86,8 @@ export async function postponePoll(
 }
 
 /**
- * A look came to nothing for a reason of ours: it is made again after `delayMs`, doubled with each failure, up to `maxMs`.
- * @returns how often in a row, this time included, and the order's version
+ * Records a poll that failed on our side; it is repeated after `delayMs`, doubled with each failure, up to `maxMs`.
+ * @returns the number of consecutive failures, including this one, and the order's version
  */
 export async function pollFailed(
   db: Db,
@@ -104,7 +103,7 @@ export async function pollFailed(
   );
 }
 
-/** What our books say of an order's payments at its bank. */
+/** The payments of an order in our books. */
 export async function bookedPayments(db: Db, orderId: string): Promise<BookedPayment[]> {
   const found = await rows<Omit<BookedPayment, "amount"> & { amountMinor: number; currency: string }>(
     db,
@@ -119,7 +118,7 @@ export async function bookedPayments(db: Db, orderId: string): Promise<BookedPay
   return found.map(({ amountMinor, currency, ...one }) => ({ ...one, amount: { amountMinor, currency } }));
 }
 
-/** @returns whether it had been silent before, and the moment */
+/** Records an answer of the bank. @returns whether the last poll had no answer, and the time of this answer */
 export async function bankAnswered(
   db: Db,
   bankId: string,
@@ -133,11 +132,11 @@ export async function bankAnswered(
      RETURNING coalesce((SELECT failures FROM before), 0) AS failures, answered_at`,
     [bankId, bankId],
   );
-  if (!found) throw new Error("the bank's answer was not noted");
+  if (!found) throw new Error("the bank's answer was not recorded");
   return { wasSilent: found.failures > 0, answeredAt: found.answeredAt };
 }
 
-/** @returns how often in a row by now */
+/** Records that the bank has not answered. @returns the number of consecutive failures, including this one */
 export async function bankSilent(
   db: Db,
   bankId: string,
@@ -155,7 +154,10 @@ export async function bankSilent(
   return (contact as { failures: number }).failures;
 }
 
-/** Marks that an operator is told of a silent bank. @returns since when, or undefined when it is not yet time or done */
+/**
+ * Marks that an operator was alerted of a bank that does not answer.
+ * @returns the time of the first failure; undefined if `afterMs` has not passed since, or it was marked before
+ */
 export async function markAlerted(trx: Db, bankId: string, afterMs: number): Promise<string | undefined> {
   const found = await row<{ since: string }>(
     trx,
@@ -186,7 +188,7 @@ export interface OrderReconciliation {
   error?: string;
 }
 
-/** What the diagnosis tells of it. */
+/** The polls for an order, as the diagnosis shows them. */
 export async function reconciliationOf(db: Db, orderId: string): Promise<OrderReconciliation | undefined> {
   return row(
     db,
@@ -198,14 +200,14 @@ export async function reconciliationOf(db: Db, orderId: string): Promise<OrderRe
   );
 }
 
-/** How many orders wait for their bank's word longer than they should; bank by bank, as the indexes are ordered. */
+/** The number of polls that are overdue by `lateMs`; counted per bank, because the indexes begin with the bank. */
 export async function countOverduePolls(db: Db, lateMs: number): Promise<number> {
   const counted = await row<{ count: number }>(
     db,
     `SELECT coalesce(sum(late.count), 0)::integer AS count
      FROM banks b CROSS JOIN LATERAL (
        SELECT count(*) FROM orders o
-       WHERE o.bank_id = b.id AND ${LACKING} <= now() - ? * interval '1 millisecond'
+       WHERE o.bank_id = b.id AND ${UNPAID} <= now() - ? * interval '1 millisecond'
        UNION ALL
        SELECT count(*) FROM orders o
        WHERE o.bank_id = b.id AND ${PAID} <= now() - ? * interval '1 millisecond') AS late`,

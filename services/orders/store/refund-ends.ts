@@ -12,13 +12,13 @@ import { lockOrder } from "./orders.repository.ts";
 import { type EndOfRefund, endRefund, findRefund } from "./payments.repository.ts";
 import { commit, load } from "./unit-of-work.ts";
 
-/** The most characters of an error that is stored with a refund. */
+/** The maximum length of a refund's stored error, in characters. */
 export const REFUND_ERROR_MAX_LENGTH = 500;
 
 /**
- * The bank itself reports what became of a refund, perhaps before it answered the request for it, or long after it had
- * called it done: an account that is closed sends the money back.
- * @returns false when it is none of ours
+ * Records the bank's report of a refund's end. The report may arrive before the answer to our request, or long after the
+ * completion: the bank reverses a refund to a closed account.
+ * @returns false for an unknown refund
  */
 export async function refundReported(
   deps: OrdersDependencies,
@@ -35,8 +35,8 @@ export async function refundReported(
 }
 
 /**
- * Ends a refund: its state, its order's sums and the message, in the caller's transaction.
- * @returns false when the refund had ended before
+ * Ends a refund in the caller's transaction: its state, the order's sums and the message.
+ * @returns false if the refund has ended already
  */
 export async function endRefundIn(
   deps: OrdersDependencies,
@@ -46,27 +46,29 @@ export async function endRefundIn(
 ): Promise<boolean> {
   const how: EndOfRefund = { ...end, error: error && shortenLine(error, REFUND_ERROR_MAX_LENGTH) };
   if (!orderId) return endUnmatched(deps, trx, { id, bankId }, how);
-  await lockOrder(trx, orderId); // in the order in which everybody locks: the order, then its payments
+  await lockOrder(trx, orderId); // all transactions lock the order first and then its payments
   const ended = await endRefund(trx, id, how);
   if (!ended) return false;
   const { paymentId, amountMinor, currency, reason, borneBy } = ended;
   const amount = { amountMinor, currency };
   const refund: Refund = { id, paymentId, amount, reason, ...(borneBy && { borneBy }) };
   const { order, nowMs, traceparent } = await load(trx, orderId, { role: "anybody" });
-  const done = how.state === "completed";
+  const isCompleted = how.state === "completed";
   await inOrderTrace(traceparent, `refund ${how.state}`, async () => {
     if (ended.counted) {
       const open = how.bounced ? reopened(order, refund) : order;
-      await commit(deps, trx, order, settle(open, refund, done, nowMs, how.error));
+      await commit(deps, trx, order, settle(open, refund, isCompleted, nowMs, how.error));
     } else {
-      const told = done ? refundCompleted(order, refund) : refundFailed(order, refund, how.error ?? "");
-      await deps.outbox.add(trx, [told]);
+      const message = isCompleted
+        ? refundCompleted(order, refund)
+        : refundFailed(order, refund, how.error ?? "");
+      await deps.outbox.add(trx, [message]);
     }
   });
   return true;
 }
 
-/** The refund of a payment that fits no order changes no order's sums. */
+/** Ends the refund of a payment that matches no order. No order's sums change. */
 async function endUnmatched(
   { outbox }: OrdersDependencies,
   trx: Knex.Transaction,

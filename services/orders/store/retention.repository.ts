@@ -1,7 +1,7 @@
 import type { Knex } from "knex";
 import { affected, type Db, rows } from "../../../lib/sql/database.ts";
 
-// An order's id is a UUIDv7, so the primary keys and the indexes by order tell its age.
+// An order's id is a UUIDv7, so the primary keys and the indexes by order are sorted by age.
 
 export async function prunePositions(db: Db, beforeId: string, limit: number): Promise<number> {
   return affected(
@@ -21,7 +21,7 @@ export async function pruneCallbacks(db: Db, beforeId: string, limit: number): P
   );
 }
 
-/** The trigger that refuses any change of a history lets this transaction remove what is old. */
+/** Makes the trigger, which refuses any change of a history, allow deletions in this transaction. */
 const ALLOW_REMOVAL = "SELECT set_config('waybill.pruning', 'on', true)";
 
 export async function pruneTransitions(trx: Db, beforeId: string, limit: number): Promise<number> {
@@ -43,7 +43,7 @@ export async function pruneEvents(db: Db, beforeAt: string, limit: number): Prom
   );
 }
 
-/** Money that came for no order of ours, and was not paid back by us. */
+/** Deletes payments that match no order and have no refund. */
 export async function pruneUnmatched(db: Db, beforeId: string, limit: number): Promise<number> {
   return affected(
     db,
@@ -56,7 +56,7 @@ export async function pruneUnmatched(db: Db, beforeId: string, limit: number): P
   );
 }
 
-/** Disputes of payments for no order of ours; those of an order go with it. */
+/** Deletes disputes without an order; those of an order are deleted with it. */
 export async function pruneDisputes(db: Db, beforeId: string, limit: number): Promise<number> {
   return affected(
     db,
@@ -66,7 +66,7 @@ export async function pruneDisputes(db: Db, beforeId: string, limit: number): Pr
   );
 }
 
-/** Orders that have ended, with all that belongs to them; one whose refund is under way stays. @returns how many */
+/** Deletes ended orders and their rows in other tables, except orders with a pending refund. @returns their number */
 export async function pruneOrders(trx: Knex.Transaction, beforeId: string, limit: number): Promise<number> {
   const ended = await rows<{ id: string }>(
     trx,

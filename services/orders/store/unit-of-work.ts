@@ -10,34 +10,37 @@ import type { Decision, Order } from "../domain/order-model.ts";
 import { findOrder, type Loaded, lockOrder, saveOrder, type Viewer } from "./orders.repository.ts";
 import { insertRefunds } from "./payments.repository.ts";
 
-const TRIES = 4;
-/** PostgreSQL's deadlock_detected, and our own: the order was changed between the look at it and the write. */
-const WORTH_ANOTHER_TRY = ["40P01", "LOST_RACE"];
+const ATTEMPTS = 4;
+/** The code of our own error for an order that was changed between its read and its write. */
+const CONFLICT = "ORDER_CONFLICT";
+const DEADLOCK_DETECTED = "40P01";
+const RETRYABLE_CODES = [DEADLOCK_DETECTED, CONFLICT];
 
 /**
- * Runs a transaction, and again when the order that it decided on was changed meanwhile. The first try locks
- * nothing, since it nearly always wins; from the second on it waits for its turn and cannot lose. An order that is in
- * great demand, or whose row somebody holds, takes only its part of the connections to the database.
- * @throws ORDER_CHANGED when it lost all the same, OVERLOADED when too many others change this order
+ * Runs a transaction on an order, and again after a conflict with another transaction. The first attempt takes no lock,
+ * because conflicts are rare; the next attempts lock the order first. The transactions of one order may use a limited
+ * number of database connections only, so that they do not block other orders.
+ * @param transaction `locked`: whether it must lock the order first
+ * @throws ORDER_CHANGED after repeated conflicts, OVERLOADED if too many transactions wait for this order
  */
 export async function retryOnConflict<T>(
   { orderConnections }: Pick<OrdersDependencies, "orderConnections">,
   orderId: string,
   transaction: (locked: boolean) => Promise<T>,
 ): Promise<T> {
-  for (let tries = 0; tries < TRIES; tries++) {
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
     try {
-      return await orderConnections.run(orderId, () => transaction(tries > 0));
+      return await orderConnections.run(orderId, () => transaction(attempt > 1));
     } catch (error) {
       if (error instanceof KeyedLimitError)
         throw fail("OVERLOADED", "Too many changes of this order at once.");
-      if (!WORTH_ANOTHER_TRY.includes((error as { code?: string }).code ?? "")) throw error;
+      if (!RETRYABLE_CODES.includes((error as { code?: string }).code ?? "")) throw error;
     }
   }
   throw fail("ORDER_CHANGED");
 }
 
-/** The order as the viewer may see it. @throws NOT_FOUND */
+/** Loads an order. @throws NOT_FOUND if the viewer may not see it */
 export async function load(
   trx: Knex.Transaction,
   id: string,
@@ -50,7 +53,7 @@ export async function load(
   return found;
 }
 
-/** Saves what was decided: state, history, refunds and messages, all in the caller's transaction. */
+/** Saves a decision in the caller's transaction: state, history, refunds and messages. */
 export async function commit(
   { outbox, wakeRefunds }: Pick<OrdersDependencies, "outbox" | "wakeRefunds">,
   trx: Knex.Transaction,
@@ -59,7 +62,9 @@ export async function commit(
 ): Promise<Order> {
   const { next, messages, refunds } = decision;
   if (next === before) return before;
-  if (!(await saveOrder(trx, before, decision))) throw lostRace();
+  if (!(await saveOrder(trx, before, decision))) {
+    throw Object.assign(new Error("the order was changed meanwhile"), { code: CONFLICT });
+  }
   await insertRefunds(trx, next, refunds);
   await outbox.add(trx, messages);
   if (refunds.length > 0) trx.executionPromise.then(wakeRefunds, () => undefined);
@@ -67,10 +72,10 @@ export async function commit(
 }
 
 /**
- * One command on one order, as a sentence: load what the viewer may see, decide, save, return. With an
- * Idempotency-Key the answer is kept with the effect.
+ * Runs a command on one order: loads it, decides, saves and answers. With an Idempotency-Key, the answer is stored in the
+ * same transaction.
  * @param scope the action's name
- * @param answer what is kept and returned; it must hold no secret
+ * @param answer makes the answer, which must not contain secrets, because it is stored
  */
 export async function changeOrder<D extends Decision, T>(
   deps: OrdersDependencies,
@@ -89,8 +94,4 @@ export async function changeOrder<D extends Decision, T>(
       return answer(await commit(deps, trx, found.order, decision), decision);
     }),
   );
-}
-
-function lostRace(): Error {
-  return Object.assign(new Error("the order was changed meanwhile"), { code: "LOST_RACE" });
 }

@@ -25,7 +25,7 @@ export interface UnmatchedRow extends ReceivedPayment {
 const RECEIVED = `r.id, r.bank_id, r.payment_id, r.event_id, r.order_id, r.stated_order, r.amount_minor, r.currency, r.outcome,
   r.refund_minor, r.created_at AS at`;
 
-/** Payments that match no order and have not gone back, the newest first, each with its newest refund. */
+/** Payments that match no order and were not refunded, the newest first, each with its newest refund. */
 export async function unmatchedPayments(
   db: Db,
   { before, limit }: { before?: string | undefined; limit: number },
@@ -42,12 +42,12 @@ export async function unmatchedPayments(
   );
 }
 
-/** Waits for others at the same payment, and keeps them waiting. */
+/** Locks a payment until the transaction ends. */
 export async function lockReceipt(trx: Db, id: string): Promise<ReceivedPayment | undefined> {
   return row(trx, `SELECT ${RECEIVED} FROM payment_receipts r WHERE r.id = ? FOR UPDATE`, [id]);
 }
 
-/** An unmatched payment becomes one of an order's. @returns false when it is none any more, or goes back already */
+/** Assigns an unmatched payment to an order. @returns false if it is assigned already or has a refund */
 export async function assignReceipt(
   trx: Db,
   id: string,
@@ -66,7 +66,7 @@ export interface FoundRefund extends Pick<Refund, "reason" | "borneBy"> {
   amountMinor: number;
   currency: string;
   state: RefundState;
-  /** Of its payment. */
+  /** The id of its payment. */
   receiptId: string;
   outcome: Outcome;
 }

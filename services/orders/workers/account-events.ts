@@ -14,9 +14,9 @@ import { commit, load } from "../store/unit-of-work.ts";
 type Deps = Pick<OrdersDependencies, "outbox" | "wakeRefunds">;
 
 /**
- * Accounts that end, or end to be a deliverer's, while orders are under way. What a deliverer carries goes back into the
- * pool at once, and an operator is told. A customer is erased from ended orders at once, from the others when they end.
- * @param wakeErasures there is somebody to erase
+ * Handles the end of accounts and of the deliverer role. A former deliverer's orders are released into the pool, and an
+ * operator is alerted. A deleted customer is erased from ended orders at once, and from the others when they end.
+ * @param wakeErasures starts the erasure now
  */
 export function accountHandlers(deps: Deps, wakeErasures: () => void): Handlers {
   return {

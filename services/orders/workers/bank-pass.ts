@@ -1,20 +1,20 @@
 import { waitAtMost } from "../../../lib/timeout.ts";
 
-/** While a bank lets us wait, what has become due at others is looked for so often. */
-const LOOK_INTERVAL_MS = 1_000;
+/** The interval between queries for banks with due work while other banks are still busy. */
+const QUERY_INTERVAL_MS = 1_000;
 
 export interface BankPass<B extends { id: string }> {
-  /** The banks at which something is due now. */
+  /** The banks with due work. */
   due: () => Promise<readonly B[]>;
-  /** Does what is due at one bank. It ends soon after `stopping` is aborted. */
+  /** Does the due work of one bank. Must end soon after `stopping` is aborted. */
   work: (bank: B) => Promise<void>;
   failed: (bankId: string, error: unknown) => void;
   stopping?: AbortSignal | undefined;
 }
 
 /**
- * One pass over all banks. Banks are worked at beside each other, and as long as one of them lets us wait the pass goes
- * on looking for what is due at the others: a slow bank holds up none but its own.
+ * Processes the due work of all banks concurrently. While a bank is busy, the pass continues to look for due work of the
+ * others, so that a slow bank delays only itself.
  */
 export async function bankPass<B extends { id: string }>(pass: BankPass<B>): Promise<void> {
   const busy = new Map<string, Promise<void>>();
@@ -28,7 +28,7 @@ export async function bankPass<B extends { id: string }>(pass: BankPass<B>): Pro
   try {
     do {
       for (const bank of await pass.due()) if (!busy.has(bank.id)) begin(bank);
-      await waitAtMost(LOOK_INTERVAL_MS, Promise.all(busy.values()));
+      await waitAtMost(QUERY_INTERVAL_MS, Promise.all(busy.values()));
     } while (busy.size > 0 && !pass.stopping?.aborted);
   } finally {
     await Promise.all(busy.values());

@@ -1,4 +1,5 @@
 import { alert } from "../../../contracts/alerts.ts";
+import type { Logger } from "../../../lib/logger.ts";
 import { reasonOf } from "../../../lib/sql/database.ts";
 import { shortenLine } from "../../../lib/text.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
@@ -10,46 +11,45 @@ import { findPosition } from "../store/orders.repository.ts";
 import { commit, load } from "../store/unit-of-work.ts";
 
 const BATCH = 50;
-/** How long a deadline that could not be acted on stands aside: at first, and at most. */
+/** The delay before a failed deadline is retried: the first one, and the maximum. */
 const RETRY_MS = 60_000;
 const RETRY_MAX_MS = 30 * 60_000;
-/** A single failure may be chance; from this one on an operator is told. */
+/** The number of consecutive failures before an operator is alerted. */
 const ALERT_AT_FAILURE = 2;
 const ERROR_MAX_LENGTH = 500;
 
-interface Logger {
-  error(...text: unknown[]): void;
-}
-
 /**
- * One pass over the deadlines that have passed, by the database's clock. Each order has its own transaction:
- * one that fails does not delay the others. Replicas share the work: each skips what another has locked.
- * An order that fails is tried less and less often; its deadline stays, so it shows as stuck, and an operator
- * is told. A stop ends the pass after the running transaction.
+ * Applies all deadlines that have passed, by the database's clock. Each order has its own transaction, so that a failure
+ * does not delay the others. Replicas share the work: each skips the orders that another one has locked. A failed
+ * deadline is retried with increasing delays; it stays, so that the order shows as stuck, and an operator is alerted.
+ * @param stopping ends the work after the running transaction
  */
-export function deadlineSweep(
+export async function applyDeadlines(
   deps: OrdersDependencies,
-  logger: () => Logger,
-): (stopping?: AbortSignal) => Promise<void> {
-  return async (stopping) => {
-    let ids: string[];
-    do {
-      ids = await dueOrders(deps.postgres.db, BATCH);
-      for (const id of ids) {
-        if (stopping?.aborted) return;
-        try {
-          await act(deps, id);
-        } catch (error) {
-          logger().error(`order ${id}: its deadline could not be acted on:`, String(error));
-          await failed(deps, id, error);
-        }
+  logger: Pick<Logger, "error">,
+  stopping?: AbortSignal,
+): Promise<void> {
+  let ids: string[];
+  do {
+    ids = await dueOrders(deps.postgres.db, BATCH);
+    for (const id of ids) {
+      if (stopping?.aborted) return;
+      try {
+        await applyDeadline(deps, id);
+      } catch (error) {
+        logger.error(`order ${id}: cannot apply its deadline:`, String(error));
+        await recordFailure(deps, id, error);
       }
-    } while (ids.length === BATCH);
-  };
+    }
+  } while (ids.length === BATCH);
 }
 
-/** Reads nothing of the order but its version: what cannot be read may be the very reason. */
-async function failed({ postgres, outbox }: OrdersDependencies, id: string, error: unknown): Promise<void> {
+/** Reads only the order's version, because an unreadable column may be the cause of the failure. */
+async function recordFailure(
+  { postgres, outbox }: OrdersDependencies,
+  id: string,
+  error: unknown,
+): Promise<void> {
   const text = shortenLine(reasonOf(error), ERROR_MAX_LENGTH);
   await postgres.transact(async (trx) => {
     const retry = { delayMs: RETRY_MS, maxMs: RETRY_MAX_MS, error: text };
@@ -60,7 +60,7 @@ async function failed({ postgres, outbox }: OrdersDependencies, id: string, erro
   });
 }
 
-async function act(deps: OrdersDependencies, id: string): Promise<void> {
+async function applyDeadline(deps: OrdersDependencies, id: string): Promise<void> {
   await deps.postgres.transact(async (trx) => {
     if (!(await lockDueOrder(trx, id))) return;
     const { order, nowMs, traceparent } = await load(trx, id, { role: "anybody" });
@@ -68,9 +68,9 @@ async function act(deps: OrdersDependencies, id: string): Promise<void> {
     const noticeProblem = awaitsNotice(order)
       ? (order.noticeProblem ?? (await noticeProblemOf(trx, id)))
       : undefined;
-    const seen = { positionAt: position?.heardAt, noticeProblem };
+    const known = { positionAt: position?.heardAt, noticeProblem };
     await inOrderTrace(traceparent, "deadline passed", async () => {
-      const decision = overdue(order, acting("deadline", "deadline"), nowMs, seen);
+      const decision = overdue(order, acting("deadline", "deadline"), nowMs, known);
       if (decision) await commit(deps, trx, order, decision);
     });
   });

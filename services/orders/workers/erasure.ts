@@ -1,25 +1,23 @@
 import { alert } from "../../../contracts/alerts.ts";
+import type { Logger } from "../../../lib/logger.ts";
 import { reasonOf } from "../../../lib/sql/database.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import { dueErasures, eraseAnswers, eraseOrders, sweepErasedCustomers } from "../store/erasure.repository.ts";
 import { pruneFormerDeliverers } from "../store/former-deliverers.repository.ts";
 
 const BATCH = 200;
-const KEPT_HOURS = 24;
-/** So many orders that cannot be erased are stepped over in one pass. */
+/** How long entries of erased customers and former deliverers stay; access tokens expire earlier. */
+const RETENTION_HOURS = 24;
+/** One pass ends after this number of orders that cannot be erased. */
 const FAILED_MAX = 1_000;
 
-interface Logger {
-  error(...text: unknown[]): void;
-}
-
 /**
- * Erases what has ended since. An order that cannot be erased is told to an operator at each pass and stands in no
- * other's way.
+ * Erases deleted customers from orders that have ended. An order that cannot be erased raises an alert in each pass and
+ * does not delay the others.
  */
-export async function sweepErasures(
+export async function eraseCustomers(
   deps: Pick<OrdersDependencies, "postgres" | "outbox">,
-  logger: Logger,
+  logger: Pick<Logger, "error">,
   stopping?: AbortSignal,
 ): Promise<void> {
   const { db } = deps.postgres;
@@ -34,22 +32,22 @@ export async function sweepErasures(
     }
   }
   await eraseAnswers(db);
-  await sweepErasedCustomers(db, KEPT_HOURS);
-  await pruneFormerDeliverers(db, KEPT_HOURS);
+  await sweepErasedCustomers(db, RETENTION_HOURS);
+  await pruneFormerDeliverers(db, RETENTION_HOURS);
 }
 
-/** @returns false when it cannot be erased; then an operator is told */
+/** Erases one order by itself. @returns false if that fails, after alerting an operator */
 async function eraseAlone(
   { postgres, outbox }: Pick<OrdersDependencies, "postgres" | "outbox">,
-  logger: Logger,
+  logger: Pick<Logger, "error">,
   id: string,
 ): Promise<boolean> {
   try {
     await eraseOrders(postgres.db, [id]);
     return true;
   } catch (error) {
-    logger.error(`order ${id}: its customer could not be erased:`, String(error));
-    const detail = `The order still names a customer who was erased: ${reasonOf(error)}`;
+    logger.error(`order ${id}: cannot erase its customer:`, String(error));
+    const detail = `The order still contains data of a deleted customer: ${reasonOf(error)}`;
     await postgres.transact((trx) => outbox.add(trx, [alert("erasure.failed", detail, { subject: id })]));
     return false;
   }

@@ -5,7 +5,7 @@ import { inOrderTrace } from "../store/order-trace.ts";
 import { findOrder, lockOrder } from "../store/orders.repository.ts";
 import { commit } from "../store/unit-of-work.ts";
 
-/** Partners reports whether a partner was notified of its order: from then on the partner's time to accept runs. */
+/** Handles the reports of Partners on notices to partners. The partner's time to accept begins with the report. */
 export function noticeHandlers(deps: Pick<OrdersDependencies, "outbox" | "wakeRefunds">): Handlers {
   return {
     "partner.notified": {

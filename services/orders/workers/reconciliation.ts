@@ -26,30 +26,31 @@ import {
 } from "../store/reconciliation.repository.ts";
 import { bankPass } from "./bank-pass.ts";
 
-/** So many orders of one bank at once; a bank that has not answered is tried by one. */
+/** The number of concurrent polls at one bank. After a failure to answer, it is one. */
 const BATCH = 16;
-/** Longer than two answers, each of which the bank's port ends within five seconds. */
+/** Longer than two requests, each of which the bank's adapter ends within five seconds. */
 const LEASE_MS = 30_000;
-/** An order whose look got no answer is due again by the time that its bank is asked again. */
-const AGAIN_MS = 5_000;
-/** How long a silent bank is left alone. */
+/** The delay of a poll without an answer: it is due again when the bank is polled again. */
+const UNANSWERED_DELAY_MS = 5_000;
+/** The delay before a bank that does not answer is polled again. */
 const BACKOFF: Backoff = { firstMs: 5_000, factor: 2, maxMs: 300_000, jitter: 0.2 };
-/** A shorter silence is nothing that an operator could mend. */
+/** An operator is alerted after this time without an answer. */
 const ALERT_AFTER_MS = 600_000;
-const ERROR_LENGTH = 300;
-/** How long an order stands aside whose look failed for a reason of ours: at first, and at most. */
-const FAILED_MS = 30_000;
-const FAILED_MAX_MS = 30 * 60_000;
+const ERROR_MAX_LENGTH = 300;
+/** The delay after a poll that failed on our side: the first one, and the maximum. */
+const FAILED_DELAY_MS = 30_000;
+const FAILED_DELAY_MAX_MS = 30 * 60_000;
 const ALERT_AT_FAILURE = 3;
 
-/** What this process has done since it started; each replica counts its own. */
+/** The results of this process's polls since its start. */
 export interface ReconciliationCounts extends Record<string, number> {
-  /** Orders about which the bank has answered. */
+  /** Polls with an answer. */
   answered: number;
-  /** Payments that no callback had told us of. */
+  /** Payments that were found by polls, because their callback was lost. */
   repaired: number;
-  /** Told to operators. */
+  /** Differences that were reported to operators. */
   differing: number;
+  /** Polls without an answer. */
   unanswered: number;
 }
 
@@ -58,27 +59,26 @@ export function reconciliationCounts(): ReconciliationCounts {
 }
 
 /**
- * One pass over the orders that lack their payment at their time, or were paid long enough ago: asks each one's bank
- * what was paid. A payment that we do not know goes the way of a callback, so that both at once have one effect and
- * what is too much goes back; what cannot be repaired so is told to an operator, once. Banks are asked beside each
- * other, so that a silent one holds up none; it is asked less and less often, about one order at a time, until it
- * answers.
+ * Polls the banks for payments of all orders whose poll is due. An unknown payment is recorded as if its callback had
+ * arrived, so that poll and callback together have one effect and an excess is refunded. Other differences are reported
+ * to an operator once. Banks are polled concurrently, so that a bank that does not answer delays only itself; it is
+ * polled with increasing delays, for one order at a time, until it answers.
  */
-export function reconciler(
+export function reconcilePayments(
   deps: OrdersDependencies,
-  logger: () => Logger,
+  logger: Logger,
   counts: ReconciliationCounts,
-): (stopping?: AbortSignal) => Promise<void> {
-  return (stopping) =>
-    bankPass({
-      due: () => dueBanks(deps.postgres.db),
-      work: (bank) => askBank(deps, logger(), counts, bank, stopping),
-      failed: (id, error) => logger().warn(`asking bank ${id}: the next look tries again:`, String(error)),
-      stopping,
-    });
+  stopping?: AbortSignal,
+): Promise<void> {
+  return bankPass({
+    due: () => dueBanks(deps.postgres.db),
+    work: (bank) => pollBank(deps, logger, counts, bank, stopping),
+    failed: (id, error) => logger.warn(`bank ${id}: polls failed and will be repeated:`, String(error)),
+    stopping,
+  });
 }
 
-async function askBank(
+async function pollBank(
   deps: OrdersDependencies,
   logger: Logger,
   counts: ReconciliationCounts,
@@ -87,21 +87,23 @@ async function askBank(
 ): Promise<void> {
   const { db } = deps.postgres;
   let answeredAt = answeredBefore;
-  let [silent, limit] = [failures > 0, failures > 0 ? 1 : BATCH];
+  let [isSilent, limit] = [failures > 0, failures > 0 ? 1 : BATCH];
   while (!stopping?.aborted) {
     const claimed = await claimPolls(db, { bankId, leaseMs: LEASE_MS, limit });
     if (claimed.length === 0) return;
-    const asked = { deps, logger, counts, bankId, answeredAt };
-    const looks = await Promise.all(
-      claimed.map((order) => look(asked, order).catch((error) => failed(deps, logger, order, error))),
+    const context = { deps, logger, counts, bankId, answeredAt };
+    const results = await Promise.all(
+      claimed.map((order) =>
+        pollOrder(context, order).catch((error) => recordFailure(deps, logger, order, error)),
+      ),
     );
-    const isAnswered = looks.some(({ kind }) => kind === "answered");
-    const [error] = looks.flatMap((one) => (one.kind === "silent" ? [one.error] : []));
+    const isAnswered = results.some(({ kind }) => kind === "answered");
+    const [error] = results.flatMap((result) => (result.kind === "unanswered" ? [result.error] : []));
     if (error !== undefined && !isAnswered) {
       const times = await bankSilent(db, bankId, { delayMs: backoffMs(BACKOFF, failures + 1), error });
-      // Once: whoever looks later finds it in the list of banks.
-      if (times === 1) logger.warn(`bank ${bankId}: does not answer, and is asked less often:`, error);
-      return tellOfSilence(deps, bankId);
+      // Logged once; the list of banks shows the state from then on.
+      if (times === 1) logger.warn(`bank ${bankId}: does not answer and is polled less often:`, error);
+      return alertSilence(deps, bankId);
     }
     if (!isAnswered) {
       if (claimed.length < limit) return;
@@ -110,40 +112,41 @@ async function askBank(
     const answer = await bankAnswered(db, bankId);
     answeredAt = answer.answeredAt;
     if (answer.wasSilent) logger.info(`bank ${bankId}: answers again`);
-    // After a silence a single order was asked about; the others are due as well.
-    if (claimed.length < limit && !silent) return;
-    [silent, limit] = [false, BATCH];
+    // The first poll after a failure was for a single order; polls of other orders may be due too.
+    if (claimed.length < limit && !isSilent) return;
+    [isSilent, limit] = [false, BATCH];
   }
 }
 
 /**
- * The result of one look at the bank. `silent`: no answer; the bank may be down. `alone`: only this order has
- * a problem, which says nothing about the bank.
+ * The result of one poll. `unanswered`: the bank may be down. `isolated`: only this order has a problem, which says
+ * nothing about the bank.
  */
-type Look = { kind: "answered" | "alone" } | { kind: "silent"; error: string };
+type PollResult = { kind: "answered" | "isolated" } | { kind: "unanswered"; error: string };
 
-/** A failure of ours: the order's next look is later, and an operator is told; the other orders' looks go on. */
-async function failed(
+/** Records a failure on our side: the order's poll is postponed, and an operator is alerted of repeated failures. */
+async function recordFailure(
   { postgres, outbox }: OrdersDependencies,
   logger: Logger,
   { id }: ClaimedPoll,
   error: unknown,
-): Promise<Look> {
-  const text = shortenLine(reasonOf(error), ERROR_LENGTH);
-  logger.warn(`order ${id}: what its bank says could not be taken in:`, text);
+): Promise<PollResult> {
+  const text = shortenLine(reasonOf(error), ERROR_MAX_LENGTH);
+  logger.warn(`order ${id}: cannot process the bank's answer:`, text);
   await postgres.transact(async (trx) => {
-    const failure = await pollFailed(trx, id, { delayMs: FAILED_MS, maxMs: FAILED_MAX_MS, error: text });
+    const retry = { delayMs: FAILED_DELAY_MS, maxMs: FAILED_DELAY_MAX_MS, error: text };
+    const failure = await pollFailed(trx, id, retry);
     if (!failure || failure.failures < ALERT_AT_FAILURE) return;
-    const detail = `What the order's bank says could not be taken in (${failure.failures} times): ${text}`;
+    const detail = `The bank's answer about the order could not be processed (${failure.failures} times): ${text}`;
     await outbox.add(trx, [
       alert("reconciliation.failed", detail, { subject: id, version: failure.version }),
     ]);
   });
-  return { kind: "alone" };
+  return { kind: "isolated" };
 }
 
-/** The next look is the ordinary one, and an operator is told once what stands in the way. */
-async function giveUpLook(
+/** Ends a poll whose answer is unusable. The next poll is the regular one, and an operator is alerted once. */
+async function skipPoll(
   { postgres, outbox }: OrdersDependencies,
   order: ClaimedPoll,
   error: string,
@@ -151,69 +154,73 @@ async function giveUpLook(
   const nextAt = nextPollAt(order, await databaseNowMs(postgres.db));
   await postgres.transact(async (trx) => {
     await endPoll(trx, order, { nextAt, error });
-    const detail = `What the bank knows of the payments of order ${order.id} cannot be read: ${error}.`;
+    const detail = `The bank's answer about the payments of order ${order.id} cannot be read: ${error}.`;
     await outbox.add(trx, [alert("payment.unreadable", detail, { subject: order.id })]);
   });
 }
 
-interface Asked {
+interface PollContext {
   deps: OrdersDependencies;
   logger: Logger;
   counts: ReconciliationCounts;
   bankId: string;
-  /** When the bank last answered about some order. */
+  /** The time of the bank's last answer about any order. */
   answeredAt: string | undefined;
 }
 
-async function look({ deps, logger, counts, bankId, answeredAt }: Asked, order: ClaimedPoll): Promise<Look> {
+async function pollOrder(
+  { deps, logger, counts, bankId, answeredAt }: PollContext,
+  order: ClaimedPoll,
+): Promise<PollResult> {
   const { db } = deps.postgres;
   const before = await bookedPayments(db, order.id);
   let found: Payment[];
   try {
-    found = await askAbout(deps, bankId, order);
+    found = await fetchPayments(deps, bankId, order);
   } catch (error) {
-    const text = shortenLine(String((error as Error).message), ERROR_LENGTH);
+    const text = shortenLine(String((error as Error).message), ERROR_MAX_LENGTH);
     const { kind } = error as Partial<BankError>;
     if (kind === "refused") {
-      // An answer, though not a helpful one: the next look is the ordinary one.
+      // A refusal is an answer: the next poll is the regular one.
       await endPoll(db, order, { nextAt: nextPollAt(order, await databaseNowMs(db)), error: text });
       return { kind: "answered" };
     }
     counts.unanswered += 1;
     if (kind === "unreadable") {
-      await giveUpLook(deps, order, text);
+      await skipPoll(deps, order, text);
       return { kind: "answered" };
     }
-    // The bank has answered about others since it began not to answer about this one.
+    // Since the first poll about this order without an answer, the bank has answered about others.
     const { failedAt } = order;
     if (failedAt !== undefined && answeredAt !== undefined && failedAt < answeredAt) {
-      await giveUpLook(deps, order, text);
-      return { kind: "alone" };
+      await skipPoll(deps, order, text);
+      return { kind: "isolated" };
     }
-    await postponePoll(db, order, AGAIN_MS, text);
-    return { kind: "silent", error: text };
+    await postponePoll(db, order, UNANSWERED_DELAY_MS, text);
+    return { kind: "unanswered", error: text };
   }
   counts.answered += 1;
   const nowMs = await databaseNowMs(db);
   const { unknown, differences } = compareBooks(before, await bookedPayments(db, order.id), found, nowMs);
   for (const payment of unknown) {
-    if (await repair(deps, bankId, order.id, payment)) {
+    if (await recordPayment(deps, bankId, order.id, payment)) {
       counts.repaired += 1;
-      logger.info(`order ${order.id}: payment ${payment.paymentId} was found by asking the bank`);
+      logger.info(`order ${order.id}: a poll of the bank found payment ${payment.paymentId}`);
     }
   }
   for (const difference of differences) {
-    if (await report(deps, bankId, order.id, difference)) counts.differing += 1;
+    if (await reportDifference(deps, bankId, order.id, difference)) counts.differing += 1;
   }
   await endPoll(db, order, { nextAt: nextPollAt(order, nowMs) });
   return { kind: "answered" };
 }
 
 /**
- * Closes the page of an order that has ended before it asks, so that nothing can be paid after the answer. That of a
- * paid one is left: a bank whose page can be closed lets it be paid once.
+ * Reads the payments of an order from its bank. If the order has ended, it closes the checkout page first, so that no
+ * payment can follow the answer. The page of a paid order stays open: a bank whose page can be closed accepts one
+ * payment only.
  */
-async function askAbout(
+async function fetchPayments(
   { postgres, banks }: OrdersDependencies,
   bankId: string,
   { id, status, checkoutRef }: ClaimedPoll,
@@ -221,13 +228,13 @@ async function askAbout(
   const registered = await banks.find(postgres.db, bankId);
   if (!registered) throw new Error("the bank is not registered");
   const bank: Bank = registered.connect();
-  const ended = status === "cancelled" || status === "expired";
-  if (ended && checkoutRef) await bank.closeCheckout?.(checkoutRef);
+  const isEnded = status === "cancelled" || status === "expired";
+  if (isEnded && checkoutRef) await bank.closeCheckout?.(checkoutRef);
   return bank.findPayments(id, checkoutRef);
 }
 
-/** @returns whether it was news */
-function repair(
+/** Records a payment as if its callback had arrived. @returns false if it was recorded before */
+function recordPayment(
   deps: OrdersDependencies,
   bankId: string,
   orderId: string,
@@ -240,8 +247,8 @@ function repair(
   return intake(deps, bankId, body, { kind: "event", event });
 }
 
-/** @returns false when it was told before */
-function report(
+/** Alerts an operator of a difference. @returns false if it was reported before */
+function reportDifference(
   deps: OrdersDependencies,
   bankId: string,
   orderId: string,
@@ -253,19 +260,19 @@ function report(
     const body = JSON.stringify({ reconciliation: { orderId, kind, detail } });
     const bodyHash = createHash("sha256").update(body).digest("hex");
     const eventId = `reconciliation-${derivedId(kind, body)}`;
-    const seen = await insertEvent(trx, { bankId, eventId, bodyHash, body, kind: "noted" });
-    if (seen !== "new") return false;
+    const inserted = await insertEvent(trx, { bankId, eventId, bodyHash, body, kind: "noted" });
+    if (inserted !== "new") return false;
     const about = { subject: paymentId, under: orderId, version: found.order.version };
     await deps.outbox.add(trx, [alert(kind, `Order ${orderId}: ${detail}`, about)]);
     return true;
   });
 }
 
-async function tellOfSilence({ postgres, outbox }: OrdersDependencies, bankId: string): Promise<void> {
+async function alertSilence({ postgres, outbox }: OrdersDependencies, bankId: string): Promise<void> {
   await postgres.transact(async (trx) => {
     const since = await markAlerted(trx, bankId, ALERT_AFTER_MS);
     if (!since) return;
-    const detail = `The bank has not answered since ${since}: payments whose callback was lost wait.`;
+    const detail = `The bank has not answered since ${since}: payments whose callback was lost are not booked.`;
     await outbox.add(trx, [alert("bank.silent", detail, { subject: bankId })]);
   });
 }

@@ -19,36 +19,36 @@ import {
 import { endRefundIn, REFUND_ERROR_MAX_LENGTH } from "../store/refund-ends.ts";
 import { bankPass } from "./bank-pass.ts";
 
-/** So many refunds of one bank at once. */
+/** The number of concurrent refunds at one bank. */
 const BATCH = 8;
 /**
- * Longer than a look-up and a refund together, each of which the bank's port ends within five seconds; and short enough
- * that what a killed service had begun goes on within fifteen.
+ * Longer than a look-up and a refund together, each of which the bank's adapter ends within five seconds; and short
+ * enough that another process continues the work of a killed one within fifteen seconds.
  */
 const LEASE_MS = 12_000;
-/** A bank's answer may come in many pages, each within its own time. The end of a try is written within the lease. */
-const ASK_TIMEOUT_MS = 10_500;
+/** Limits an attempt with an answer of many pages, so that its result is saved within the lease. */
+const ATTEMPT_TIMEOUT_MS = 10_500;
 const BACKOFF: Backoff = { firstMs: 1_000, factor: 2, maxMs: 300_000, jitter: 0.2 };
-/** After about a quarter of an hour an operator is told; the tries go on. */
+/** An operator is alerted at this attempt, after about 15 minutes; the attempts continue. */
 const ALERT_AT_ATTEMPT = 10;
-const BLIND_DELAY_MS = 3_600_000;
+/** The delay before the next attempt at a bank that cannot look refunds up. */
+const NO_LOOKUP_DELAY_MS = 3_600_000;
 
-/** One pass over the refunds that are due. A stop ends it after those that are under way. */
-export function refundWorker(
+/** Processes all due refunds. @param stopping ends the work after the running attempts */
+export function processRefunds(
   deps: OrdersDependencies,
-  logger: () => Logger,
-): (stopping?: AbortSignal) => Promise<void> {
-  return (stopping) =>
-    bankPass({
-      due: async () => (await dueRefundBanks(deps.postgres.db)).map((id) => ({ id })),
-      work: ({ id }) => workAt(deps, logger(), id, stopping),
-      failed: (id, error) =>
-        logger().warn(`refunds at bank ${id}: the next look tries again:`, String(error)),
-      stopping,
-    });
+  logger: Logger,
+  stopping?: AbortSignal,
+): Promise<void> {
+  return bankPass({
+    due: async () => (await dueRefundBanks(deps.postgres.db)).map((id) => ({ id })),
+    work: ({ id }) => processBank(deps, logger, id, stopping),
+    failed: (id, error) => logger.warn(`bank ${id}: refunds failed and will be retried:`, String(error)),
+    stopping,
+  });
 }
 
-async function workAt(
+async function processBank(
   deps: OrdersDependencies,
   logger: Logger,
   bankId: string,
@@ -59,82 +59,83 @@ async function workAt(
     const token = newId();
     claimed = await claimRefunds(deps.postgres.db, { bankId, token, leaseMs: LEASE_MS, limit: BATCH });
     if (claimed.length > 0) failpoint("refund.claimed");
-    await Promise.all(claimed.map((refund) => workOrPostpone(deps, logger, refund, token)));
+    await Promise.all(claimed.map((refund) => attemptOrPostpone(deps, logger, refund, token)));
   } while (claimed.length === BATCH && !stopping?.aborted);
 }
 
-/** A refund whose try fails on our side, as one whose order cannot be read, comes again less and less often. */
-async function workOrPostpone(
+/** An attempt that fails on our side, as for an order that cannot be read, is repeated with increasing delays. */
+async function attemptOrPostpone(
   deps: OrdersDependencies,
   logger: Logger,
   refund: ClaimedRefund,
   token: string,
 ): Promise<void> {
   try {
-    await workOn(deps, refund, token);
+    await inOrderTrace(refund.traceparent, "refund", () => attempt(deps, refund, token));
   } catch (error) {
-    logger.warn(`refund ${refund.id}: is looked up again:`, String(error));
-    const next = { state: "unknown" as const, error: shortenLine(String(error), REFUND_ERROR_MAX_LENGTH) };
-    const alarm = refund.attempts >= ALERT_AT_ATTEMPT;
+    logger.warn(`refund ${refund.id}: the attempt failed and will be repeated:`, String(error));
     await postpone(deps, refund, token, {
-      ...next,
+      state: "unknown",
+      error: shortenLine(String(error), REFUND_ERROR_MAX_LENGTH),
       delayMs: backoffMs(BACKOFF, refund.attempts),
-      alarm,
-    }).catch((later) => logger.warn(`refund ${refund.id}: waits for its lease to end:`, String(later)));
+      isStuck: refund.attempts >= ALERT_AT_ATTEMPT,
+    }).catch((again) => logger.warn(`refund ${refund.id}: waits for the end of its lease:`, String(again)));
   }
 }
 
-/** What a try has come to: an answer of the bank, or why there is none. */
-type Try = RefundState | { state: "again"; as: "pending" | "unknown"; error: string } | { state: "blind" };
+/**
+ * The result of an attempt: the bank's answer, or why there is none. `retry`: repeat, `as` is the state until then.
+ * `no_lookup`: the refund may have reached the bank, which cannot look it up.
+ */
+type AttemptResult =
+  | RefundState
+  | { state: "retry"; as: "pending" | "unknown"; error: string }
+  | { state: "no_lookup" };
 
-function workOn(deps: OrdersDependencies, claimed: ClaimedRefund, token: string): Promise<void> {
-  return inOrderTrace(claimed.traceparent, "refund", () => work(deps, claimed, token));
-}
-
-async function work(deps: OrdersDependencies, claimed: ClaimedRefund, token: string): Promise<void> {
-  // Every try so far has ended without a word, so that none of them has told: perhaps this one ends so too.
+async function attempt(deps: OrdersDependencies, claimed: ClaimedRefund, token: string): Promise<void> {
+  // The alert of an earlier attempt is missing if no attempt has reached its end, as after repeated crashes.
   if (claimed.attempts > ALERT_AT_ATTEMPT) {
-    await deps.postgres.transact((trx) => tellStuck(deps, trx, claimed, "no try has come to an end"));
+    await deps.postgres.transact((trx) => alertStuck(deps, trx, claimed, "no attempt has reached its end"));
   }
-  const tried = await withTimeout(ASK_TIMEOUT_MS, () => askBank(deps, claimed)).catch(
-    ({ message }: Error): Try => ({ state: "again", as: "unknown", error: message }),
+  const result = await withTimeout(ATTEMPT_TIMEOUT_MS, () => requestRefund(deps, claimed)).catch(
+    ({ message }: Error): AttemptResult => ({ state: "retry", as: "unknown", error: message }),
   );
   failpoint("refund.asked");
-  switch (tried.state) {
+  switch (result.state) {
     case "completed":
     case "failed":
-      await end(deps, claimed, tried, token);
+      await end(deps, claimed, result, token);
       failpoint("refund.ended");
       return;
-    case "blind":
+    case "no_lookup":
       return postpone(deps, claimed, token, {
         state: "unknown",
-        delayMs: BLIND_DELAY_MS,
+        delayMs: NO_LOOKUP_DELAY_MS,
         error: "the bank cannot say what became of it",
-        alarm: true,
+        isStuck: true,
       });
     default: {
       const { attempts } = claimed;
-      const again = tried.state === "again";
+      const isRetry = result.state === "retry";
       return postpone(deps, claimed, token, {
-        state: again ? tried.as : "sent",
+        state: isRetry ? result.as : "sent",
         delayMs: backoffMs(BACKOFF, attempts),
-        error: again ? tried.error : "the bank is at it",
-        alarm: attempts >= ALERT_AT_ATTEMPT,
+        error: isRetry ? result.error : "the bank is processing it",
+        isStuck: attempts >= ALERT_AT_ATTEMPT,
       });
     }
   }
 }
 
-/** Asks for the refund; one that may have been asked for before is looked up first. */
-async function askBank(deps: OrdersDependencies, refund: ClaimedRefund): Promise<Try> {
+/** Requests the refund at the bank. A refund that may have been requested before is looked up first. */
+async function requestRefund(deps: OrdersDependencies, refund: ClaimedRefund): Promise<AttemptResult> {
   let as: "pending" | "unknown" = refund.state === "pending" ? "pending" : "unknown";
   try {
     const registered = await deps.banks.find(deps.postgres.db, refund.bankId);
     if (!registered) throw new Error("the bank is not registered");
     const bank: Bank = registered.connect();
     if (as === "unknown") {
-      if (!bank.findRefund) return { state: "blind" };
+      if (!bank.findRefund) return { state: "no_lookup" };
       const found = await bank.findRefund(refund.id, refund.paymentId);
       if (found) return found;
       as = "pending";
@@ -146,8 +147,8 @@ async function askBank(deps: OrdersDependencies, refund: ClaimedRefund): Promise
     const text = shortenLine(String((error as Error).message), REFUND_ERROR_MAX_LENGTH);
     const { kind } = error as { kind?: string };
     if (kind === "refused" && as === "pending") return { state: "failed", reason: text };
-    // Whatever went wrong before anything was sent leaves the refund as it was.
-    return { state: "again", as: kind === "unclear" || kind === "unreadable" ? "unknown" : as, error: text };
+    // An error before the request was sent leaves the state unchanged.
+    return { state: "retry", as: kind === "unclear" || kind === "unreadable" ? "unknown" : as, error: text };
   }
 }
 
@@ -166,23 +167,23 @@ async function postpone(
   deps: OrdersDependencies,
   claimed: ClaimedRefund,
   token: string,
-  next: { state: "pending" | "sent" | "unknown"; delayMs: number; error: string; alarm: boolean },
+  next: { state: "pending" | "sent" | "unknown"; delayMs: number; error: string; isStuck: boolean },
 ): Promise<void> {
   await deps.postgres.transact(async (trx) => {
-    const held = await releaseRefund(trx, claimed.id, token, next);
-    if (held && next.alarm) await tellStuck(deps, trx, claimed, next.error);
+    const released = await releaseRefund(trx, claimed.id, token, next);
+    if (released && next.isStuck) await alertStuck(deps, trx, claimed, next.error);
   });
 }
 
-/** Once for each refund, whichever of its tries comes so far. */
-async function tellStuck(
+/** Alerts an operator of a stuck refund, once for each refund. */
+async function alertStuck(
   deps: OrdersDependencies,
   trx: Knex.Transaction,
   { id, orderId, bankId }: ClaimedRefund,
-  why: string,
+  reason: string,
 ): Promise<void> {
   if (!(await markRefundAlerted(trx, id))) return;
-  // Without a look at the order, which may be what keeps the refund from its end.
-  const detail = `Refund ${id} of ${orderId ? `order ${orderId}` : "a payment that fits no order"}: ${why}.`;
+  // Does not read the order, which may be unreadable and so the cause.
+  const detail = `Refund ${id} of ${orderId ? `order ${orderId}` : "a payment that matches no order"}: ${reason}.`;
   await deps.outbox.add(trx, [alert("refund.stuck", detail, { subject: id, under: orderId ?? bankId })]);
 }

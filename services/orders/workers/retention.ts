@@ -3,14 +3,14 @@ import { type Retention, removeDocuments } from "../../../mixins/pruning/pruning
 import type { Projections } from "../projections/order-documents.ts";
 import * as repository from "../store/retention.repository.ts";
 
-/** The positions of a courier are not read later than a day after the delivery. */
+/** Positions are used during the delivery only. */
 const POSITION_DAYS = 7;
 
-type Keep = Pick<Settings, "KEEP_ORDERS_DAYS" | "KEEP_HISTORY_DAYS">;
+type RetentionSettings = Pick<Settings, "KEEP_ORDERS_DAYS" | "KEEP_HISTORY_DAYS">;
 
-/** How long the stores of this service keep what. An order that is still open keeps all that is its own. */
+/** The retention of each store of this service. The rows of an open order are never deleted. */
 export function orderRetentions(
-  config: Keep,
+  config: RetentionSettings,
   { history, payments }: Pick<Projections, "history" | "payments">,
 ): Retention[] {
   return [
