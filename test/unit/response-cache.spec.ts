@@ -15,7 +15,7 @@ function stage() {
   return { time, kept, make, read: async (key: string) => String((await kept.get(key, make)).body) };
 }
 
-describe("kept answers", () => {
+describe("response cache", () => {
   it("to the same question, are made once until their time is over", async () => {
     const { time, read, kept } = stage();
     expect([await read("partners.listOffers a"), await read("partners.listOffers a")]).toEqual([

@@ -46,7 +46,7 @@ const outside = {
   settings: { appId: "a", api_key: "b" },
 };
 
-describe("wire names", () => {
+describe("case mapping", () => {
   it("given a value of the contract, spells declared names in snake_case and leaves the names of a record", () => {
     expect(encoder(rule)(inside)).toEqual(outside);
     expect(decoder(rule)(outside)).toEqual(inside);
