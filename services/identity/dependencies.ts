@@ -14,18 +14,18 @@ import {
   type Sql,
 } from "../../providers/identity/index.ts";
 
-/** What the handlers of this service work with. */
+/** The dependencies of all handlers of this service. */
 export interface IdentityDependencies {
   postgres: Postgres;
-  out: Outbox;
+  outbox: Outbox;
   provider: IdentityProvider;
   clock: Clock;
-  /** A digest under our own key: codes and addresses cannot be guessed back from it. */
+  /** A keyed digest (HMAC), so that codes and addresses cannot be recovered from it. */
   digest: (...texts: string[]) => string;
-  /** Where people reach the platform, for links in mails. */
+  /** The public address of the platform, for links in mails. */
   publicUrl: string;
-  /** Codes and tokens travel to Notifications sealed by these. */
-  seals: EncryptionKeys;
+  /** Encrypt the codes and tokens in messages to notifications, and stored registrations. */
+  encryptionKeys: EncryptionKeys;
 }
 
 export function digestUnder(secret: string): IdentityDependencies["digest"] {
@@ -33,7 +33,7 @@ export function digestUnder(secret: string): IdentityDependencies["digest"] {
   return (...texts) => createHmac("sha256", key).update(JSON.stringify(texts)).digest("base64url");
 }
 
-/** Gives the provider our database; it imports no mixin. */
+/** Gives the provider access to this service's database. Providers do not import mixins. */
 export function providerSql(db: () => Db): Sql {
   return {
     rows: (sql, bindings) => rows(db(), sql, bindings),
@@ -41,12 +41,12 @@ export function providerSql(db: () => Db): Sql {
   };
 }
 
-/** Tells every node that the tokens of these sessions are worth nothing from now on. */
+/** Broadcasts to every node that the tokens of these sessions are revoked. */
 export async function broadcastRevoked(ctx: Context, sessionIds: readonly string[]): Promise<void> {
   await Promise.all(sessionIds.map((sessionId) => ctx.broadcast("session.revoked", { sessionId })));
 }
 
-const answers: Record<IdentityErrorKind, () => Error> = {
+const catalogueErrors: Record<IdentityErrorKind, () => Error> = {
   wrong_credentials: () => fail("INVALID_CREDENTIALS"),
   not_confirmed: () => fail("EMAIL_NOT_CONFIRMED", "Enter the code that was sent to your address."),
   token_invalid: () => fail("UNAUTHENTICATED", "The refresh token is not valid."),
@@ -58,14 +58,14 @@ const answers: Record<IdentityErrorKind, () => Error> = {
   unavailable: () => fail("SERVICE_UNAVAILABLE", "The identity provider cannot be reached."),
 };
 
-/** The error of the catalogue for what a provider threw. */
+/** Translates an error of the provider into one of the catalogue. Other errors are returned as they are. */
 export function toFailure(error: unknown): unknown {
   if (typeOf(error) !== undefined) return error;
-  if (error instanceof IdentityError) return answers[error.kind]();
+  if (error instanceof IdentityError) return catalogueErrors[error.kind]();
   return error;
 }
 
-/** Whether the provider refused with this kind. */
+/** Whether it is an error of the provider of this kind. */
 export function isKind(error: unknown, kind: IdentityErrorKind): error is IdentityError {
   return error instanceof IdentityError && error.kind === kind;
 }

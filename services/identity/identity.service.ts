@@ -15,23 +15,23 @@ import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { IdentityProvider, Sql } from "../../providers/identity/index.ts";
 import type { MessageBus } from "../../providers/message-bus/index.ts";
 import { deleteAccount, exportData } from "./actions/account.ts";
-import { createFirstAdmin, listAudit, recordTold } from "./actions/admin.ts";
+import { createFirstAdmin, listAudit, recordAudit } from "./actions/admin.ts";
 import { confirmEmail, undoEmailChange } from "./actions/email-change.ts";
 import { acceptInvitation, invite } from "./actions/invitations.ts";
 import { changePassword, forgotPassword, resetPassword } from "./actions/passwords.ts";
 import { setAvatar, updateProfile } from "./actions/profile.ts";
 import {
-  ENDED_BATCH,
+  ENDED_SESSIONS_BATCH,
   listSessions,
+  publishEndedSessions,
   refresh,
   signIn,
   signOut,
   signOutEverywhere,
-  tellOfEndedSessions,
 } from "./actions/sessions.ts";
 import { confirm, register, resendCode } from "./actions/sign-up.ts";
 import { digestUnder, type IdentityDependencies, providerSql, toFailure } from "./dependencies.ts";
-import { mayChangeAudit } from "./store/audit.repository.ts";
+import { canChangeAudit } from "./store/audit.repository.ts";
 import { sweepCodes } from "./store/codes.repository.ts";
 import { sweepUndos } from "./store/email-undos.repository.ts";
 import { sweepInvitations } from "./store/invitations.repository.ts";
@@ -45,20 +45,20 @@ import { applyPendingGrants } from "./workers/partner-admins.ts";
 
 const SWEEP_INTERVAL_MS = 300_000;
 const SWEEP_BATCH = 1_000;
-const INVITATIONS_KEPT_DAYS = 30;
+const INVITATION_RETENTION_DAYS = 30;
 const MAX_IP_LENGTH = 45;
-const AUDIT_NOT_SAFE =
-  "The user of POSTGRES_URL_IDENTITY could change the audit log: give it one that owns no tables (docs/security.md).";
+const UNSAFE_AUDIT_WARNING =
+  "The user of POSTGRES_URL_IDENTITY can change the audit log: give it one that owns no tables (docs/security.md).";
 
 export interface IdentityDeps {
   config: Settings;
   messageBus: MessageBus;
   clock?: Clock;
-  /** Who keeps passwords and sessions; unless told otherwise, what the settings name. */
+  /** Stores passwords and sessions. Default: the provider that the settings select. */
   provider?: (sql: Sql) => IdentityProvider;
 }
 
-/** Users: who they are, how they prove it, what they may do. */
+/** Users: their accounts, sessions, profiles, roles and invitations, and the audit log. */
 export function identityService({
   config,
   messageBus,
@@ -76,32 +76,32 @@ export function identityService({
   const provider = makeProvider(providerSql(() => db.db));
   const inbox = consumer({
     ...{ postgres: db, messageBus, group: "identity", clock, outbox: out },
-    handlers: { "audit.recorded": { inTransaction: recordTold, batch: true } },
+    handlers: { "audit.recorded": { inTransaction: recordAudit, batch: true } },
   });
-  const seals = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };
-  const parts: IdentityDependencies = {
+  const encryptionKeys = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };
+  const dependencies: IdentityDependencies = {
     postgres: db,
-    out,
+    outbox: out,
     provider,
     clock,
     digest: digestUnder(config.SEAL_SECRET),
-    seals,
+    encryptionKeys,
     publicUrl: config.PUBLIC_URL,
   };
 
   const sweep = timer({
-    name: "identity's sweep",
+    name: "identity sweep",
     intervalMs: SWEEP_INTERVAL_MS,
     async run(stopping) {
       const batches = (work: () => Promise<number>) => () => inBatches(SWEEP_BATCH, work, stopping);
       const sweeps: (() => Promise<void>)[] = [
         batches(() => sweepCodes(db.db, SWEEP_BATCH)),
         batches(() => sweepAllowances(db.db, SWEEP_BATCH)),
-        batches(() => sweepInvitations(db.db, INVITATIONS_KEPT_DAYS, SWEEP_BATCH)),
+        batches(() => sweepInvitations(db.db, INVITATION_RETENTION_DAYS, SWEEP_BATCH)),
         batches(() => sweepUndos(db.db, SWEEP_BATCH)),
-        () => inBatches(ENDED_BATCH, () => tellOfEndedSessions(parts), stopping),
-        () => applyPendingGrants(parts, stopping),
-        () => sweepAccounts(parts, stopping),
+        () => inBatches(ENDED_SESSIONS_BATCH, () => publishEndedSessions(dependencies), stopping),
+        () => applyPendingGrants(dependencies, stopping),
+        () => sweepAccounts(dependencies, stopping),
         () => provider.maintain(stopping),
       ];
       await tryEach("sweeps", sweeps, (one) => one(), stopping);
@@ -121,40 +121,45 @@ export function identityService({
       health({ checks: { postgres: () => db.ping() }, outbox: out, inbox }).mixin,
     ],
     async started(this: Service) {
-      // On one machine the process owns the server and its files; in a cluster the log is worth its user's rights.
-      if (config.NODE_ENV === "production" && (await mayChangeAudit(db.db))) this.logger.warn(AUDIT_NOT_SAFE);
+      // On one machine the process owns the database anyway. In a cluster the audit log is as safe as its user's rights.
+      if (config.NODE_ENV === "production" && (await canChangeAudit(db.db)))
+        this.logger.warn(UNSAFE_AUDIT_WARNING);
     },
     actions: {
-      register: action("identity.register", (ctx) => register(parts, ctx.params, ctx.meta.clientIp)),
-      confirm: action("identity.confirm", (ctx) => done(confirm(parts, ctx.params, ctx.meta.clientIp))),
+      register: action("identity.register", (ctx) => register(dependencies, ctx.params, ctx.meta.clientIp)),
+      confirm: action("identity.confirm", (ctx) =>
+        done(confirm(dependencies, ctx.params, ctx.meta.clientIp)),
+      ),
       resendCode: action("identity.resendCode", (ctx) =>
-        done(resendCode(parts, ctx.params, ctx.meta.clientIp)),
+        done(resendCode(dependencies, ctx.params, ctx.meta.clientIp)),
       ),
 
       signIn: action("identity.signIn", (ctx) =>
-        signIn(parts, ctx.params, clientOf(ctx, ctx.params.userAgent)),
+        signIn(dependencies, ctx.params, clientOf(ctx, ctx.params.userAgent)),
       ),
       refresh: action("identity.refresh", (ctx) =>
-        refresh(parts, ctx, ctx.params.refreshToken, clientOf(ctx)),
+        refresh(dependencies, ctx, ctx.params.refreshToken, clientOf(ctx)),
       ),
-      sessions: action("identity.sessions", (ctx) => listSessions(parts, callerOf(ctx))),
+      sessions: action("identity.sessions", (ctx) => listSessions(dependencies, callerOf(ctx))),
       signOut: action("identity.signOut", (ctx) =>
-        done(signOut(parts, ctx, callerOf(ctx), ctx.params.sessionId)),
+        done(signOut(dependencies, ctx, callerOf(ctx), ctx.params.sessionId)),
       ),
       signOutEverywhere: action("identity.signOutEverywhere", (ctx) =>
-        done(signOutEverywhere(parts, ctx, callerOf(ctx))),
+        done(signOutEverywhere(dependencies, ctx, callerOf(ctx))),
       ),
 
       forgotPassword: action("identity.forgotPassword", (ctx) =>
-        done(forgotPassword(parts, ctx.params, ctx.meta.clientIp)),
+        done(forgotPassword(dependencies, ctx.params, ctx.meta.clientIp)),
       ),
-      resetPassword: action("identity.resetPassword", (ctx) => done(resetPassword(parts, ctx, ctx.params))),
+      resetPassword: action("identity.resetPassword", (ctx) =>
+        done(resetPassword(dependencies, ctx, ctx.params)),
+      ),
       changePassword: action("identity.changePassword", (ctx) =>
-        done(changePassword(parts, ctx, callerOf(ctx), ctx.params)),
+        done(changePassword(dependencies, ctx, callerOf(ctx), ctx.params)),
       ),
 
       profile: action("identity.profile", async (ctx) =>
-        profileView(await ownProfile(parts, callerOf(ctx).id)),
+        profileView(await ownProfile(dependencies, callerOf(ctx).id)),
       ),
       findRole: action("identity.findRole", async (ctx) => {
         callerOf(ctx, "admin");
@@ -162,30 +167,34 @@ export function identityService({
         return found?.emailConfirmed ? { role: found.role } : {};
       }),
       updateProfile: action("identity.updateProfile", (ctx) =>
-        updateProfile(parts, callerOf(ctx), ctx.params, ctx.meta.clientIp),
+        updateProfile(dependencies, callerOf(ctx), ctx.params, ctx.meta.clientIp),
       ),
       confirmEmail: action("identity.confirmEmail", (ctx) =>
-        confirmEmail(parts, ctx, callerOf(ctx), ctx.params.code),
+        confirmEmail(dependencies, ctx, callerOf(ctx), ctx.params.code),
       ),
       undoEmailChange: action("identity.undoEmailChange", (ctx) =>
-        done(undoEmailChange(parts, ctx, ctx.params)),
+        done(undoEmailChange(dependencies, ctx, ctx.params)),
       ),
-      setAvatar: action("identity.setAvatar", (ctx) => setAvatar(parts, callerOf(ctx), ctx.params.present)),
+      setAvatar: action("identity.setAvatar", (ctx) =>
+        setAvatar(dependencies, callerOf(ctx), ctx.params.present),
+      ),
       deleteAccount: action("identity.deleteAccount", (ctx) =>
-        done(deleteAccount(parts, ctx, callerOf(ctx), ctx.params)),
+        done(deleteAccount(dependencies, ctx, callerOf(ctx), ctx.params)),
       ),
-      exportData: action("identity.exportData", (ctx) => exportData(parts, callerOf(ctx))),
+      exportData: action("identity.exportData", (ctx) => exportData(dependencies, callerOf(ctx))),
 
-      invite: action("identity.invite", (ctx) => invite(parts, ctx, callerOf(ctx, "admin", "partner"))),
+      invite: action("identity.invite", (ctx) =>
+        invite(dependencies, ctx, callerOf(ctx, "admin", "partner")),
+      ),
       acceptInvitation: action("identity.acceptInvitation", (ctx) =>
-        acceptInvitation(parts, ctx, ctx.params),
+        acceptInvitation(dependencies, ctx, ctx.params),
       ),
       audit: action("identity.audit", async (ctx) => {
         callerOf(ctx, "admin");
-        return listAudit(parts, ctx.params);
+        return listAudit(dependencies, ctx.params);
       }),
-      /** Reachable on this node only: `broker.call("identity.createAdmin", { email, password })` by the launcher. */
-      createAdmin: action("identity.createAdmin", (ctx) => createFirstAdmin(parts, ctx.params), {
+      /** Only for calls on this node: the launcher calls `broker.call("identity.createAdmin", { email, password })`. */
+      createAdmin: action("identity.createAdmin", (ctx) => createFirstAdmin(dependencies, ctx.params), {
         visibility: "protected",
       }),
       jwks: action("identity.jwks", async () => ({ keys: await provider.keys() })),
@@ -195,7 +204,7 @@ export function identityService({
 
 type Handler<N extends ActionName> = (ctx: Ctx<Params<N>>) => Promise<Result<N>>;
 
-/** An action whose handler's errors are those of the catalogue, whatever provider and database throw. */
+/** An action that throws only errors of the catalogue: errors of the provider are translated. */
 function action<N extends ActionName>(name: N, handler: Handler<N>, more?: Parameters<typeof implement>[2]) {
   const guarded: Handler<N> = async (ctx) => {
     try {

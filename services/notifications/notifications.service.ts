@@ -20,15 +20,15 @@ import type { MessageBus } from "../../providers/message-bus/index.ts";
 import { type PushProvider, pushProviders } from "../../providers/push/index.ts";
 import { createAgent, updateAgent } from "./actions/agents.ts";
 import { setPreferences } from "./actions/preferences.ts";
-import { createTemplate, placeOf, templatesPage, updateTemplate } from "./actions/templates.ts";
+import { createTemplate, templateKey, templatesPage, updateTemplate } from "./actions/templates.ts";
 import { listHistory, notificationDocuments } from "./projections/history.ts";
 import { listAgents } from "./store/agents.repository.ts";
 import { countDeferred } from "./store/deferred.repository.ts";
 import { hasEnded, listDevices, removeDevice, saveToken } from "./store/devices.repository.ts";
-import { isForgotten, preferencesOf } from "./store/recipients.repository.ts";
+import { isErased, preferencesOf } from "./store/recipients.repository.ts";
 import { templateOverrides } from "./store/template-overrides.ts";
 import { queueDue } from "./workers/deferred.ts";
-import { PUSH_BREAKER, PUSH_PLACES } from "./workers/delivery.ts";
+import { PUSH_BREAKER, PUSH_CONCURRENCY } from "./workers/delivery.ts";
 import { handlers } from "./workers/event-handlers.ts";
 import { notificationRetentions } from "./workers/retention.ts";
 import type { SendingDeps } from "./workers/sending.ts";
@@ -65,13 +65,13 @@ export function notificationsService({ config, messageBus, ...deps }: Notificati
     postgres: db,
     outbox: out,
     documents: history,
-    texts,
+    templateOverrides: texts,
     keys,
     push,
     mailer: mail,
     breakers: circuitBreakers(clock, PUSH_BREAKER),
-    places: keyedLimit(PUSH_PLACES),
-    tries: new Map(),
+    pushLimit: keyedLimit(PUSH_CONCURRENCY),
+    attemptCounts: new Map(),
     clock,
     warn: () => undefined,
   };
@@ -120,7 +120,7 @@ export function notificationsService({ config, messageBus, ...deps }: Notificati
           push_tries: {
             about: "Tries to push since the process started, by provider and outcome",
             label: "result",
-            read: () => Object.fromEntries(sending.tries),
+            read: () => Object.fromEntries(sending.attemptCounts),
           },
         },
       }).mixin,
@@ -131,7 +131,7 @@ export function notificationsService({ config, messageBus, ...deps }: Notificati
         const { id: userId, sessionId } = callerOf(ctx);
         return idempotent(db, ctx, "devices.add", async (trx) => {
           // A node that has not heard of the sign-out yet takes the token for a good one.
-          if ((await hasEnded(trx, { userId, sessionId })) || (await isForgotten(trx, userId)))
+          if ((await hasEnded(trx, { userId, sessionId })) || (await isErased(trx, userId)))
             throw fail("SESSION_REVOKED", "Sign in again.");
           const device = await saveToken(trx, { userId, sessionId }, ctx.params);
           if (!device) throw fail("NOT_FOUND", "There is no such device of yours.");
@@ -186,7 +186,7 @@ export function notificationsService({ config, messageBus, ...deps }: Notificati
         callerOf(ctx, "admin");
         const template = await idempotent(db, ctx, "templates.create", async (trx) => {
           const created = await createTemplate(trx, ctx.params);
-          await audit(out, trx, ctx, created.id, placeOf(created));
+          await audit(out, trx, ctx, created.id, templateKey(created));
           return created;
         });
         await texts.outdated();
@@ -196,7 +196,7 @@ export function notificationsService({ config, messageBus, ...deps }: Notificati
         callerOf(ctx, "admin");
         const template = await db.transact(async (trx) => {
           const changed = await updateTemplate(trx, ctx.params);
-          await audit(out, trx, ctx, changed.id, `${placeOf(changed)}: ${fieldsOf(ctx.params)}`);
+          await audit(out, trx, ctx, changed.id, `${templateKey(changed)}: ${fieldsOf(ctx.params)}`);
           return changed;
         });
         await texts.outdated();

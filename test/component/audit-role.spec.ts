@@ -4,7 +4,7 @@ import pg from "pg";
 import { newId } from "../../lib/ids.ts";
 import { openDatabase } from "../../lib/sql/database.ts";
 import { migrate } from "../../platform/migrate.ts";
-import { mayChangeAudit } from "../../services/identity/store/audit.repository.ts";
+import { canChangeAudit } from "../../services/identity/store/audit.repository.ts";
 import { type IdentityBench, startIdentity } from "../support/identity.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
 import { query } from "../support/sql.ts";
@@ -159,7 +159,7 @@ describe("the audit log, for the database user that the service has in a cluster
         ...{ url, poolSize: 1, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, applicationName: "audit role" },
       });
       try {
-        return await mayChangeAudit(db);
+        return await canChangeAudit(db);
       } finally {
         await db.destroy();
       }

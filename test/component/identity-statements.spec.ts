@@ -68,33 +68,33 @@ describe("an allowance", () => {
 
   it("has so many places for tries under way and used ones together", async () => {
     await still(async (trx) => {
-      const hold = () => limits.holdUse(trx, tries, SUBJECT, 5);
+      const hold = () => limits.reserveUse(trx, tries, SUBJECT, 5);
       const first = await hold();
       expect(await hold()).toBeDefined();
       expect(await hold()).toBeUndefined();
-      expect(await limits.secondsUntilRoom(trx, tries, SUBJECT)).toBe(5);
-      await limits.releaseUse(trx, { ...tries, scope: "other" }, SUBJECT, first ?? "");
-      await limits.releaseUse(trx, tries, "b", first ?? "");
+      expect(await limits.secondsUntilAvailable(trx, tries, SUBJECT)).toBe(5);
+      await limits.releaseReservation(trx, { ...tries, scope: "other" }, SUBJECT, first ?? "");
+      await limits.releaseReservation(trx, tries, "b", first ?? "");
       expect(await hold()).toBeUndefined();
-      await limits.releaseUse(trx, tries, SUBJECT, first ?? "");
+      await limits.releaseReservation(trx, tries, SUBJECT, first ?? "");
       // Both bear the time of this transaction, so that both are free.
       const again = await hold();
       expect(again).toBeDefined();
       await limits.countUse(trx, tries, SUBJECT, again);
       await limits.countUse(trx, tries, SUBJECT);
       expect(await hold()).toBeUndefined();
-      expect(await limits.secondsUntilRoom(trx, tries, SUBJECT)).toBe(100);
+      expect(await limits.secondsUntilAvailable(trx, tries, SUBJECT)).toBe(100);
       await move(trx, 0);
       expect(await hold()).toBeDefined();
-      expect(await limits.secondsUntilRoom(trx, tries, "nobody")).toBe(1);
+      expect(await limits.secondsUntilAvailable(trx, tries, "nobody")).toBe(1);
     });
   });
 
   it("does not count a try that was lost on the way", async () => {
     await still(async (trx) => {
-      await limits.holdUse(trx, { ...tries, max: 1 }, SUBJECT, 5);
+      await limits.reserveUse(trx, { ...tries, max: 1 }, SUBJECT, 5);
       await rows(trx, "UPDATE allowances SET held = ARRAY[now()]");
-      expect(await limits.holdUse(trx, { ...tries, max: 1 }, SUBJECT, 5)).toBeDefined();
+      expect(await limits.reserveUse(trx, { ...tries, max: 1 }, SUBJECT, 5)).toBeDefined();
     });
   });
 
@@ -112,9 +112,9 @@ describe("an allowance", () => {
       for (const scope of ["mail", "code"]) {
         for (const subject of subjects) await limits.countUse(trx, { ...tries, scope }, subject);
       }
-      await limits.forgetUse(trx, "mail", "a.b");
+      await limits.resetAllowance(trx, "mail", "a.b");
       expect(await left("mail")).toEqual(["a", "a.c", "ab", "b"]);
-      await limits.forgetUses(trx, "mail", "a");
+      await limits.resetAllowances(trx, "mail", "a");
       expect(await left("mail")).toEqual(["ab", "b"]);
       expect(await left("code")).toEqual(subjects);
     });
@@ -149,12 +149,12 @@ describe("a code", () => {
     ...{ purpose: "confirm-email", address: "a", requester, subject: `a ${requester}` },
     ...{ codeHash: `hash of ${requester}`, lifeSeconds: 10, ...more },
   });
-  const of = (requester: string, more: Partial<codes.CodeOf> = {}): codes.CodeOf => ({
+  const of = (requester: string, more: Partial<codes.CodeKey> = {}): codes.CodeKey => ({
     ...{ purpose: "confirm-email", address: "a", requester, ...more },
   });
   const end = (trx: Db, column: "valid_until" | "expires_at", seconds: number, subject: string) =>
     rows(trx, `UPDATE verification_codes SET ${column} = ${at(seconds)} WHERE subject = ?`, [subject]);
-  const hash = async (trx: Db, requester: string, more?: Partial<codes.CodeOf>) =>
+  const hash = async (trx: Db, requester: string, more?: Partial<codes.CodeKey>) =>
     (await codes.tryCode(trx, of(requester, more), 2))?.codeHash;
 
   it("is tried by its requester as often as it bears, and not by its tries of others", async () => {
@@ -187,7 +187,7 @@ describe("a code", () => {
 
   it.each(["valid_until", "expires_at"] as const)("lives until its %s, to the moment", async (column) => {
     await still(async (trx) => {
-      await codes.saveCode(trx, code("x", { registration: { sealed: "r", keptSeconds: 20 } }));
+      await codes.saveCode(trx, code("x", { registration: { encrypted: "r", retentionSeconds: 20 } }));
       await end(trx, column, 0.001, "a x");
       expect(await hash(trx, "x")).toBe("hash of x");
       expect(await codes.hasOwnCode(trx, of("x"))).toBe(true);
@@ -201,7 +201,7 @@ describe("a code", () => {
   it("is kept as long as the registration that it confirms, else as long as it lives", async () => {
     await still(async (trx) => {
       await codes.saveCode(trx, code("x"));
-      await codes.saveCode(trx, code("y", { registration: { sealed: "sealed", keptSeconds: 20 } }));
+      await codes.saveCode(trx, code("y", { registration: { encrypted: "sealed", retentionSeconds: 20 } }));
       const kept = await rows(
         trx,
         `SELECT subject, extract(epoch FROM valid_until - now())::integer AS lives, registration_sealed,
@@ -220,7 +220,7 @@ describe("a code", () => {
   it("is renewed by its requester, by others only where it is the only one and dead", async () => {
     await still(async (trx) => {
       const renewable = (requester: string) => codes.renewableCode(trx, of(requester));
-      await codes.saveCode(trx, code("x", { registration: { sealed: "r", keptSeconds: 20 } }));
+      await codes.saveCode(trx, code("x", { registration: { encrypted: "r", retentionSeconds: 20 } }));
       expect([await renewable("x"), await renewable("stranger")]).toEqual(["a x", undefined]);
       await end(trx, "valid_until", 0, "a x");
       expect([await renewable("x"), await renewable("stranger")]).toEqual(["a x", "a x"]);
@@ -237,7 +237,7 @@ describe("a code", () => {
 
   it("that is renewed, bears its tries anew and leaves what it confirms; no other changes", async () => {
     await still(async (trx) => {
-      const registration = { sealed: "r", keptSeconds: 20 };
+      const registration = { encrypted: "r", retentionSeconds: 20 };
       for (const requester of ["x", "y"]) await codes.saveCode(trx, code(requester, { registration }));
       await hash(trx, "x");
       await hash(trx, "x");
@@ -271,9 +271,9 @@ describe("a code", () => {
         (await rows<{ subject: string }>(trx, "SELECT subject FROM verification_codes")).map(
           ({ subject }) => subject,
         );
-      await codes.dropCode(trx, "change-email", "a x");
+      await codes.deleteCode(trx, "change-email", "a x");
       expect(await left()).toHaveLength(2);
-      await codes.dropCode(trx, "confirm-email", "a x");
+      await codes.deleteCode(trx, "confirm-email", "a x");
       expect(await left()).toEqual(["a y"]);
     });
   });
@@ -550,7 +550,7 @@ describe("an erasure", () => {
     const allowance = { scope: "mail", max: 1, windowSeconds: 10 };
     for (const counted of [subject, `${subject}.client`]) {
       await limits.countUse(trx, allowance, counted);
-      await limits.countUse(trx, { ...allowance, scope: limits.TURN_SCOPE }, counted);
+      await limits.countUse(trx, { ...allowance, scope: limits.ADDRESS_LOCK_SCOPE }, counted);
     }
     await rows(
       trx,
@@ -634,8 +634,8 @@ describe("an entry of the audit", () => {
   it("is written once under its id, with the time that it is given", async () => {
     await still(async (trx) => {
       const id = newId();
-      await audit.addToldAudit(trx, id, "2026-01-01T00:00:00Z", entry({ detail: "d", ip: "192.0.2.1" }));
-      await audit.addToldAudit(trx, id, "2026-01-02T00:00:00Z", entry());
+      await audit.addRemoteAudit(trx, id, "2026-01-01T00:00:00Z", entry({ detail: "d", ip: "192.0.2.1" }));
+      await audit.addRemoteAudit(trx, id, "2026-01-02T00:00:00Z", entry());
       expect(await audit.auditPage(trx, 9)).toMatchObject([
         { id, at: "2026-01-01T00:00:00.000Z", detail: "d", ip: "192.0.2.1" },
       ]);
@@ -656,7 +656,7 @@ describe("an entry of the audit", () => {
         entry(),
       ];
       for (const [index, one] of written.entries()) {
-        await audit.addToldAudit(trx, ids[index] ?? "", "2026-01-01T00:00:00Z", one);
+        await audit.addRemoteAudit(trx, ids[index] ?? "", "2026-01-01T00:00:00Z", one);
       }
       const idsOf = (entries: audit.AuditEntry[]) => entries.map(({ id }) => ids.indexOf(id));
       expect(idsOf(await audit.auditPage(trx, 2))).toEqual([3, 2]);
@@ -738,8 +738,8 @@ describe("a profile", () => {
       }
       await profiles.updateProfileRow(trx, one.id, { pendingEmail: next });
       await profiles.updateProfileRow(trx, other.id, { pendingEmail: later });
-      expect(await profiles.adoptEmail(trx, one.id, later)).toBeUndefined();
-      const adopted = await profiles.adoptEmail(trx, one.id, next);
+      expect(await profiles.applyPendingEmail(trx, one.id, later)).toBeUndefined();
+      const adopted = await profiles.applyPendingEmail(trx, one.id, next);
       expect(adopted).toMatchObject({ email: next, version: 3 });
       expect(adopted).not.toHaveProperty("pendingEmail");
       expect(await profiles.restoreEmail(trx, one.id, one.email)).toMatchObject({
@@ -1065,12 +1065,12 @@ describe("a write", () => {
   const allowance = { scope: "mail", max: 1, windowSeconds: 10 };
   const code = { purpose: "confirm-email", subject: "w", codeHash: "h", lifeSeconds: 10 } as const;
   const writes: Record<string, () => Promise<unknown>> = {
-    releaseUse: () => limits.releaseUse(db, allowance, "w", "2026-01-01"),
-    forgetUse: () => limits.forgetUse(db, "mail", "w"),
-    forgetUses: () => limits.forgetUses(db, "mail", "w"),
+    releaseUse: () => limits.releaseReservation(db, allowance, "w", "2026-01-01"),
+    forgetUse: () => limits.resetAllowance(db, "mail", "w"),
+    forgetUses: () => limits.resetAllowances(db, "mail", "w"),
     saveCode: () => codes.saveCode(db, { ...code, address: "w", requester: "r" }),
     renewCode: () => codes.renewCode(db, code),
-    dropCode: () => codes.dropCode(db, "confirm-email", "w"),
+    dropCode: () => codes.deleteCode(db, "confirm-email", "w"),
     releaseInvitation: () => invitations.releaseInvitation(db, newId()),
     withdrawInvitations: () => invitations.withdrawInvitations(db, [newId()]),
     insertUndo: () =>
@@ -1079,7 +1079,7 @@ describe("a write", () => {
     postponeErasure: () => erasures.postponeErasure(db, newId()),
     deleteErasure: () => erasures.deleteErasure(db, newId()),
     addAudit: () => audit.addAudit(db, { action: "a", subject: "w" }),
-    addToldAudit: () => audit.addToldAudit(db, newId(), "2026-01-01", { action: "a", subject: "w" }),
+    addToldAudit: () => audit.addRemoteAudit(db, newId(), "2026-01-01", { action: "a", subject: "w" }),
     deletePendingGrant: () => profiles.deletePendingGrant(db, newId()),
     sweepSigningKeys: () => accounts.sweepSigningKeys(sqlOf(db), 1_000_000),
   };

@@ -18,7 +18,7 @@ import { sweepCodes } from "../../services/identity/store/codes.repository.ts";
 import { sweepUndos } from "../../services/identity/store/email-undos.repository.ts";
 import { eraseTraces, pendingErasures } from "../../services/identity/store/erasures.repository.ts";
 import { sweepInvitations } from "../../services/identity/store/invitations.repository.ts";
-import { forgetUses, sweepAllowances } from "../../services/identity/store/limits.repository.ts";
+import { resetAllowances, sweepAllowances } from "../../services/identity/store/limits.repository.ts";
 import {
   deleteUnconfirmedRow,
   pendingGrants,
@@ -97,7 +97,7 @@ it("the traces of one person are erased without a look at those of the others", 
 });
 
 it("what is counted of one address is forgotten without a look at that of the others", async () => {
-  const { pages, scanned } = await explain(db, (on) => forgetUses(on, "mail", "s7"));
+  const { pages, scanned } = await explain(db, (on) => resetAllowances(on, "mail", "s7"));
   expect({ scanned, few: pages < BATCH_PAGES || pages }).toEqual({ scanned: [], few: true });
 });
 

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import type { Params } from "../../contracts/actions.ts";
 import { newId } from "../../lib/ids.ts";
-import { takeDue } from "../../services/notifications/store/deferred.repository.ts";
+import { markDueQueued } from "../../services/notifications/store/deferred.repository.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   type NotificationsHarness,
@@ -189,11 +189,11 @@ describe("quiet hours", () => {
     const morning = new Date(midnightMs + DAY_MS + 8 * 3_600_000).toISOString();
     const db = openPool(platform.database, 2);
     const [one, other] = [await db.transaction(), await db.transaction()];
-    expect(await takeDue(one, morning, 10)).toHaveLength(1);
-    expect(await takeDue(other, morning, 10)).toEqual([]);
+    expect(await markDueQueued(one, morning, 10)).toHaveLength(1);
+    expect(await markDueQueued(other, morning, 10)).toEqual([]);
     // Whoever ends without a word leaves it to the other.
     await one.rollback();
-    expect(await takeDue(other, morning, 10)).toHaveLength(1);
+    expect(await markDueQueued(other, morning, 10)).toHaveLength(1);
     await other.rollback();
     await db.destroy();
   });

@@ -19,7 +19,7 @@ import { inboxStats, pruneInbox } from "../../mixins/consumer/inbox.repository.t
 import * as documents from "../../mixins/documents/postgres.repository.ts";
 import { claimMessages, dueMessages, pruneOutbox } from "../../mixins/outbox/outbox.repository.ts";
 import { type Retention, retentionsOf } from "../../mixins/pruning/pruning.mixin.ts";
-import { takeDue } from "../../services/notifications/store/deferred.repository.ts";
+import { markDueQueued } from "../../services/notifications/store/deferred.repository.ts";
 import { notificationRetentions } from "../../services/notifications/workers/retention.ts";
 import { dueOrders } from "../../services/orders/store/deadlines.repository.ts";
 import { dueErasures, sweepErasedCustomers } from "../../services/orders/store/erasure.repository.ts";
@@ -78,7 +78,7 @@ const sweeps: Record<string, [name: string, work: (db: Db) => Promise<unknown>][
     ["forgotten reservations", (db) => findOrphanedReservation(db, 0, [])],
     ["calls to be made", (db) => claimAttempts(db as Knex.Transaction, CLAIM)],
   ],
-  notifications: [["what is held and due", (db) => takeDue(db, isoTime(Date.now()), BATCH)]],
+  notifications: [["what is held and due", (db) => markDueQueued(db, isoTime(Date.now()), BATCH)]],
 };
 const CLAIM = { leaseId: newId(), leaseMs: 1, perPartner: 4, limit: 8, furtherLimit: 4 };
 /** One partner's system is away: its queue is long, and nothing of it is due. */

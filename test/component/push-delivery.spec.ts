@@ -16,10 +16,10 @@ import { serve, type WebServer } from "../../sandbox/web.ts";
 import type { Device } from "../../services/notifications/dependencies.ts";
 import {
   type DeliveryDeps,
+  type DeliveryRequest,
   deliver,
-  type Parcel,
   PUSH_BREAKER,
-  PUSH_PLACES,
+  PUSH_CONCURRENCY,
 } from "../../services/notifications/workers/delivery.ts";
 import { type ApnsMode, type ApnsServer, apnsSettings, startApns } from "../support/apns-server.ts";
 import { eventually } from "../support/eventually.ts";
@@ -66,8 +66,8 @@ beforeEach(() => {
     push: new Map(pushes.map((one) => [one.name, one])),
     mailer: smtp({ url: mailbox.smtpUrl, from: "Waybill <no-reply@waybill.test>" }),
     breakers: circuitBreakers(systemClock, PUSH_BREAKER),
-    places: keyedLimit(PUSH_PLACES),
-    tries: new Map(),
+    pushLimit: keyedLimit(PUSH_CONCURRENCY),
+    attemptCounts: new Map(),
     clock: systemClock,
   };
 });
@@ -95,7 +95,7 @@ const phoneOf = (modes: { fcm?: FcmMode; apns?: ApnsMode; sandbox?: string }): D
   ],
 });
 
-function parcelFor(devices: Device[]): Parcel & { address: string } {
+function parcelFor(devices: Device[]): DeliveryRequest & { address: string } {
   const notificationId = newId();
   const address = `${newId()}@example.org`;
   const text = { subject: "T", text: "B", html: "<p>B</p>", language: "en" };
@@ -121,7 +121,7 @@ function parcelFor(devices: Device[]): Parcel & { address: string } {
   };
 }
 
-async function delivered(parcel: Parcel) {
+async function delivered(parcel: DeliveryRequest) {
   const result = await deliver(parcel, deps);
   return { ...result, ways: result.attempts.map(({ provider, outcome }) => `${provider} ${outcome}`) };
 }
@@ -157,7 +157,7 @@ describe("deliver", () => {
     for (let i = 0; i < 5; i++) await delivered(parcelFor([phone("unavailable")]));
     const { ways } = await delivered(parcelFor([phone("accept", `phone-${newId()}`)]));
     expect(ways).toEqual(["onesignal skipped", "sandbox accepted"]);
-    expect(Object.fromEntries(deps.tries)).toEqual({ "onesignal refused": 5, "sandbox accepted": 1 });
+    expect(Object.fromEntries(deps.attemptCounts)).toEqual({ "onesignal refused": 5, "sandbox accepted": 1 });
   });
 
   it("a phone without a token of the agent's providers gets a mail", async () => {
@@ -191,7 +191,7 @@ describe("deliver", () => {
 });
 
 /** What came of a parcel at each vendor: how many tries, under how many ids, and how often it is shown. */
-function onesAndIds({ body }: Parcel) {
+function onesAndIds({ body }: DeliveryRequest) {
   const fcmIds = google.requests
     .filter(({ message }) => message.notification?.body === body)
     .map(({ message }) => message.android?.collapse_key);
@@ -260,7 +260,7 @@ describe("deliver, to a phone that several vendors know (P17)", () => {
     const parcel = parcelFor([phoneOf(modes)]);
     const result = await delivered(parcel);
     expect(result).toMatchObject({ state: "sent", ways });
-    expect(result.troubles.filter((one) => one.unregistered).map((one) => one.provider)).toEqual(gone);
+    expect(result.tokenFailures.filter((one) => one.unregistered).map((one) => one.provider)).toEqual(gone);
     const mails = ways.includes("smtp accepted") ? 1 : 0;
     expect(mailsTo(parcel.address)).toHaveLength(mails);
     const { fcm: atGoogle, apns: atApple } = onesAndIds(parcel);
@@ -299,11 +299,11 @@ describe("deliver, to a phone that several vendors know (P17)", () => {
   it("a browser that has gone loses its token, and its owner gets the mail", async () => {
     const gone = await delivered(parcelFor([browser("gone")]));
     expect(gone.ways).toEqual(["webpush refused", "smtp accepted"]);
-    expect(gone.troubles).toMatchObject([{ provider: "webpush", unregistered: true }]);
+    expect(gone.tokenFailures).toMatchObject([{ provider: "webpush", unregistered: true }]);
   });
 
   it("push services of strangers that keep all their places waiting leave the others theirs, and their owners get mails", async () => {
-    deps.places = keyedLimit({ atOnce: 1, waitMs: 1 });
+    deps.pushLimit = keyedLimit({ atOnce: 1, waitMs: 1 });
     const waiting = deliver(parcelFor([browser("hang")]), deps);
     await eventually(() => expect(browsers.requests.length).toBeGreaterThan(0));
     const stranger = await delivered(parcelFor([browser("accept")]));

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
-import { quietTrouble, quietUntil } from "../../services/notifications/domain/quiet-hours.ts";
+import { quietHoursProblem, quietUntil } from "../../services/notifications/domain/quiet-hours.ts";
 
 const MINUTE_MS = 60_000;
 const at = (text: string) => Date.parse(text);
@@ -104,14 +104,14 @@ describe("quiet hours", () => {
 
 describe("quiet hours that somebody wants", () => {
   it.each(["Europe/Berlin", "America/Argentina/Buenos_Aires", "UTC"])("in %s are right", (timeZone) => {
-    expect(quietTrouble({ ...night, timeZone })).toBeUndefined();
+    expect(quietHoursProblem({ ...night, timeZone })).toBeUndefined();
   });
 
   it.each(["Mars/Olympus", "+01:00", "Europe/Berlin ", "", "local"])("in %j are wrong", (timeZone) => {
-    expect(quietTrouble({ ...night, timeZone })?.field).toBe("quietHours.timeZone");
+    expect(quietHoursProblem({ ...night, timeZone })?.field).toBe("quietHours.timeZone");
   });
 
   it("that never end are wrong", () => {
-    expect(quietTrouble(quiet("07:00", "07:00"))?.field).toBe("quietHours.untilMinute");
+    expect(quietHoursProblem(quiet("07:00", "07:00"))?.field).toBe("quietHours.untilMinute");
   });
 });

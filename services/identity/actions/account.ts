@@ -7,7 +7,7 @@ import { withAddressLock } from "../store/address-lock.ts";
 import { auditOf } from "../store/audit.repository.ts";
 import { profileView } from "../store/messages.ts";
 import { ownProfile } from "../store/people.ts";
-import { eraseOwn } from "../workers/erasure.ts";
+import { eraseAccount } from "../workers/erasure.ts";
 import { requirePassword } from "./passwords.ts";
 import { endSessions, listSessions } from "./sessions.ts";
 
@@ -15,31 +15,32 @@ const MAX_EXPORTED_ENTRIES = 1_000;
 const ORDERS_TIMEOUT_MS = 700;
 
 /**
- * Erases the caller: picture, profile, traces and, with the provider, account and sessions. What is left is an
- * id without a person. The picture goes first, while the token is still good.
- * @throws INVALID_CREDENTIALS, TOO_MANY_REQUESTS; OPEN_ORDERS naming them, unless it is confirmed; SERVICE_UNAVAILABLE and OVERLOADED when nothing was erased yet
+ * Erases the caller: picture, profile, personal data and, at the provider, account and sessions. Only the user id
+ * remains. The picture is deleted first, while the access token is still valid.
+ * @throws INVALID_CREDENTIALS, TOO_MANY_REQUESTS; OPEN_ORDERS with their ids, unless `confirm` is set;
+ *   SERVICE_UNAVAILABLE and OVERLOADED before anything was erased
  */
 export async function deleteAccount(
-  parts: IdentityDependencies,
+  deps: IdentityDependencies,
   ctx: Context,
   caller: Caller,
   { password, confirm = false }: Params<"identity.deleteAccount">,
 ): Promise<void> {
-  const profile = await ownProfile(parts, caller.id);
-  await requirePassword(parts, profile, password, ctx.meta as Meta);
+  const profile = await ownProfile(deps, caller.id);
+  await requirePassword(deps, profile, password, ctx.meta as Meta);
   if (!confirm) await refuseOpenOrders(ctx);
   if (profile.hasAvatar) await call(ctx, "media.deleteAvatar", {});
-  await withAddressLock(parts, profile.email, async () => {
-    await endSessions(parts, ctx, caller.id);
-    await eraseOwn(parts, caller.id);
+  await withAddressLock(deps, profile.email, async () => {
+    await endSessions(deps, ctx, caller.id);
+    await eraseAccount(deps, caller.id);
   });
 }
 
-/** An order under way needs its customer: who opens the door, and who gets the money back. */
+/** An open order needs its customer for the handover and for a refund. */
 async function refuseOpenOrders(ctx: Context): Promise<void> {
   const { orderIds } = await call(ctx, "orders.openOf", {}, { timeout: ORDERS_TIMEOUT_MS }).catch(
     (error: Error) => {
-      ctx.broker.logger.warn("the open orders of an account to be deleted are not known:", String(error));
+      ctx.broker.logger.warn("The open orders of an account to be deleted could not be read:", String(error));
       throw fail("SERVICE_UNAVAILABLE", "Your orders cannot be looked up now.");
     },
   );
@@ -47,15 +48,15 @@ async function refuseOpenOrders(ctx: Context): Promise<void> {
   throw fail("OPEN_ORDERS", "They go on without you: delete with confirm to accept that.", { orderIds });
 }
 
-/** Everything that is kept of the caller here. */
+/** All data that this service stores about the caller. */
 export async function exportData(
-  parts: IdentityDependencies,
+  deps: IdentityDependencies,
   caller: Caller,
 ): Promise<Result<"identity.exportData">> {
   const [profile, sessions, audit] = await Promise.all([
-    ownProfile(parts, caller.id),
-    listSessions(parts, caller),
-    auditOf(parts.postgres.db, caller.id, MAX_EXPORTED_ENTRIES),
+    ownProfile(deps, caller.id),
+    listSessions(deps, caller),
+    auditOf(deps.postgres.db, caller.id, MAX_EXPORTED_ENTRIES),
   ]);
   return { profile: profileView(profile), sessions: sessions.items, audit };
 }

@@ -5,7 +5,7 @@ import type { Message } from "../../../contracts/messages.ts";
 import { isId } from "../../../lib/ids.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
 import { withAddressLock } from "../store/address-lock.ts";
-import { addAudit, addToldAudit, auditPage } from "../store/audit.repository.ts";
+import { addAudit, addRemoteAudit, auditPage } from "../store/audit.repository.ts";
 import { userMessage } from "../store/messages.ts";
 import { DEFAULT_LANGUAGE } from "../store/people.ts";
 import { profileByEmail, saveNewProfile } from "../store/profiles.repository.ts";
@@ -15,22 +15,22 @@ const PAGE_SIZE = 50;
 const NAME = "Admin";
 
 /**
- * Makes the first admin. One who is there already is left alone, so that the launcher may ask at every start.
+ * Creates the first admin. An existing admin is not changed, so the launcher can call this at every start.
  * @throws EMAIL_TAKEN when the address belongs to somebody else, PASSWORD_TOO_COMMON, VALIDATION_ERROR
  */
 export async function createFirstAdmin(
-  parts: IdentityDependencies,
+  deps: IdentityDependencies,
   { email, password }: Params<"identity.createAdmin">,
 ): Promise<Result<"identity.createAdmin">> {
-  const present = await profileByEmail(parts.postgres.db, email);
+  const present = await profileByEmail(deps.postgres.db, email);
   if (present?.emailConfirmed) {
     if (present.role === "admin") return { userId: present.id, created: false };
     throw fail("EMAIL_TAKEN", "This address has an account that is no admin's.");
   }
   const grant = { role: "admin" } as const;
-  return withAddressLock(parts, email, async () => {
-    const userId = await openAccount(parts, { email, password, grant }, []);
-    const created = await parts.postgres.transact(async (trx) => {
+  return withAddressLock(deps, email, async () => {
+    const userId = await openAccount(deps, { email, password, grant }, []);
+    const created = await deps.postgres.transact(async (trx) => {
       const profile = await saveNewProfile(trx, {
         id: userId,
         email,
@@ -39,25 +39,25 @@ export async function createFirstAdmin(
         language: DEFAULT_LANGUAGE,
         grant,
       });
-      if (!profile) return false; // another start was faster
+      if (!profile) return false; // another process created it meanwhile
       await addAudit(trx, { action: "admin.created", subject: userId });
-      await parts.out.add(trx, [userMessage("user.registered", profile)]);
+      await deps.outbox.add(trx, [userMessage("user.registered", profile)]);
       return true;
     });
     return { userId, created };
   });
 }
 
-/** Writes down what an operator did at another service. */
-export async function recordTold(
+/** Records the act of an operator at another service. */
+export async function recordAudit(
   trx: Knex.Transaction,
   { id, time, data }: Message<"audit.recorded">,
 ): Promise<void> {
   const { version: _, ...entry } = data;
-  await addToldAudit(trx, id, time, entry);
+  await addRemoteAudit(trx, id, time, entry);
 }
 
-/** The audit log by pages, newest first. @throws VALIDATION_ERROR for a cursor that is none of ours */
+/** The audit log by pages, newest first. @throws VALIDATION_ERROR for an unknown cursor */
 export async function listAudit(
   { postgres }: IdentityDependencies,
   { cursor, limit = PAGE_SIZE }: Params<"identity.audit">,

@@ -17,8 +17,8 @@ import {
   insertInvitation,
   releaseInvitation,
 } from "../store/invitations.repository.ts";
-import { takeMailOf } from "../store/limits.ts";
-import { mail, userMessage } from "../store/messages.ts";
+import { consumeMailLimitOfUser } from "../store/limits.ts";
+import { mailMessage, userMessage } from "../store/messages.ts";
 import { DEFAULT_LANGUAGE } from "../store/people.ts";
 import {
   type ProfileRow,
@@ -35,19 +35,19 @@ const LIFE_SECONDS = 7 * 86_400;
 const TOKEN_BYTES = 32;
 
 /**
- * Sends an invitation. An admin invites anyone, a partner's admin staff of that partner that are no admins of it; nobody learns whether
- * the address has an account.
+ * Sends an invitation. An admin may invite any role. A partner's admin may invite staff of that partner, but no partner
+ * admins. The answer does not reveal whether the address has an account.
  * @throws FORBIDDEN, VALIDATION_ERROR, TOO_MANY_REQUESTS
  */
 export async function invite(
-  parts: IdentityDependencies,
+  deps: IdentityDependencies,
   ctx: Ctx<Params<"identity.invite">>,
   caller: Caller,
 ): Promise<Result<"identity.invite">> {
   const { email } = ctx.params;
   const grant = grantFor(caller, ctx.params);
-  return idempotent(parts.postgres, ctx, "identity.invite", async (trx) => {
-    await takeMailOf(parts, trx, email, caller.id);
+  return idempotent(deps.postgres, ctx, "identity.invite", async (trx) => {
+    await consumeMailLimitOfUser(deps, trx, email, caller.id);
     const inviter = await profileById(trx, caller.id);
     const token = randomBytes(TOKEN_BYTES).toString("base64url");
     const id = newId();
@@ -68,47 +68,47 @@ export async function invite(
       ip: ctx.meta.clientIp,
     });
     const language = inviter?.language ?? DEFAULT_LANGUAGE;
-    await parts.out.add(trx, [
-      mail(parts, { template: "invitation", email, language, subject: id, values: { token } }),
+    await deps.outbox.add(trx, [
+      mailMessage(deps, { template: "invitation", email, language, subject: id, values: { token } }),
     ]);
     return { invitationId: id, expiresAt };
   });
 }
 
-/** What the caller may give away. @throws FORBIDDEN, VALIDATION_ERROR */
-function grantFor(caller: Caller, asked: Params<"identity.invite">): Grant {
+/** The requested grant, if the caller may give it. @throws FORBIDDEN, VALIDATION_ERROR */
+function grantFor(caller: Caller, requested: Params<"identity.invite">): Grant {
   if (caller.role !== "admin") {
-    const own = asked.partnerId === undefined || asked.partnerId === caller.partnerId;
-    if (!caller.partnerAdmin || asked.role !== "partner" || !own) throw fail("FORBIDDEN");
-    if (asked.partnerAdmin) throw fail("FORBIDDEN", "An operator says who is an admin of the partner.");
+    const own = requested.partnerId === undefined || requested.partnerId === caller.partnerId;
+    if (!caller.partnerAdmin || requested.role !== "partner" || !own) throw fail("FORBIDDEN");
+    if (requested.partnerAdmin) throw fail("FORBIDDEN", "An operator says who is an admin of the partner.");
   }
-  if (asked.role !== "partner") {
-    if (asked.partnerId) throw invalidField("partnerId", "role", "Only staff belong to a partner.");
-    if (asked.partnerAdmin)
+  if (requested.role !== "partner") {
+    if (requested.partnerId) throw invalidField("partnerId", "role", "Only staff belong to a partner.");
+    if (requested.partnerAdmin)
       throw invalidField("partnerAdmin", "role", "Only staff can be a partner's admin.");
-    return { role: asked.role };
+    return { role: requested.role };
   }
-  const partnerId = caller.partnerId ?? asked.partnerId;
+  const partnerId = caller.partnerId ?? requested.partnerId;
   if (!partnerId) throw invalidField("partnerId", "role", "Say which partner the staff is of.");
-  return { role: "partner", partnerId, partnerAdmin: asked.partnerAdmin ?? false };
+  return { role: "partner", partnerId, partnerAdmin: requested.partnerAdmin ?? false };
 }
 
 /**
- * Makes the account that the invitation is for. The token came by mail, so the address is proved. A customer
- * who is there already keeps their account and name, gives its password and gets the role.
+ * Creates the account that the invitation is for. The token was sent by mail, so it proves the address. An existing
+ * customer keeps account and name, confirms with the current password and gets the role.
  * @throws INVITATION_INVALID; EMAIL_TAKEN for somebody with another role; INVALID_CREDENTIALS,
  *   PASSWORD_TOO_COMMON, TOO_MANY_REQUESTS
  */
 export async function acceptInvitation(
-  parts: IdentityDependencies,
+  deps: IdentityDependencies,
   ctx: Context,
   params: Params<"identity.acceptInvitation">,
 ): Promise<Result<"identity.acceptInvitation">> {
-  const { postgres } = parts;
+  const { postgres } = deps;
   const invitation = await claimInvitation(postgres.db, hashOf(params.token));
   if (!invitation) throw fail("INVITATION_INVALID");
   try {
-    return await withAddressLock(parts, invitation.email, () => accept(parts, ctx, invitation, params));
+    return await withAddressLock(deps, invitation.email, () => accept(deps, ctx, invitation, params));
   } catch (error) {
     await releaseInvitation(postgres.db, invitation.id);
     throw error;
@@ -116,18 +116,18 @@ export async function acceptInvitation(
 }
 
 async function accept(
-  parts: IdentityDependencies,
+  deps: IdentityDependencies,
   ctx: Context,
   invitation: InvitationRow,
   { password, token: _, ...person }: Params<"identity.acceptInvitation">,
 ): Promise<Result<"identity.acceptInvitation">> {
-  const { postgres, out } = parts;
+  const { postgres, outbox } = deps;
   const { id, email } = invitation;
   const grant = grantOf(invitation);
   const present = await profileByEmail(postgres.db, email);
   const userId = present?.emailConfirmed
-    ? await promote(parts, ctx, present, grant, password)
-    : await openAccount(parts, { email, password, grant }, [person.firstName, person.lastName]);
+    ? await promote(deps, ctx, present, grant, password)
+    : await openAccount(deps, { email, password, grant }, [person.firstName, person.lastName]);
   await postgres.transact(async (trx) => {
     if (!(await acceptInvitationRow(trx, id, userId))) throw fail("INVITATION_INVALID");
     const language = person.language ?? DEFAULT_LANGUAGE;
@@ -138,18 +138,18 @@ async function accept(
     const entry = { actorId: userId, subject: userId, detail: `${describe(grant)} by invitation ${id}` };
     await addAudit(trx, { ...entry, action: "role.granted" });
     const type = present?.emailConfirmed ? "user.updated" : "user.registered";
-    await out.add(trx, [userMessage(type, profile)]);
+    await outbox.add(trx, [userMessage(type, profile)]);
   });
   return { userId, email };
 }
 
 /**
- * Gives the role to an account that is there: to a customer, or to staff of the same partner, which become its admin or
- * are it no longer.
+ * Gives the role to an existing account of a customer or of staff of the same partner, for example to make staff the
+ * partner's admin or to take that back.
  * @throws EMAIL_TAKEN, INVALID_CREDENTIALS, TOO_MANY_REQUESTS
  */
 async function promote(
-  parts: IdentityDependencies,
+  deps: IdentityDependencies,
   ctx: Context,
   profile: ProfileRow,
   grant: Grant,
@@ -159,27 +159,27 @@ async function promote(
   if (profile.role !== "customer" && !repeated) {
     throw fail("EMAIL_TAKEN", "This address has an account with another role.");
   }
-  await requirePassword(parts, profile, password, ctx.meta as { clientIp?: string });
-  await parts.provider.setGrant(profile.id, grant);
-  await endSessions(parts, ctx, profile.id); // their tokens still state the former role
+  await requirePassword(deps, profile, password, ctx.meta as { clientIp?: string });
+  await deps.provider.setGrant(profile.id, grant);
+  await endSessions(deps, ctx, profile.id); // their tokens contain the former role
   return profile.id;
 }
 
 /**
- * Makes a confirmed account with the provider, in the turn of its address. One that it has although we know no profile
- * was left behind by an acceptance that was interrupted; the bearer of the token may go on with it.
+ * Creates a confirmed account at the provider. Call it while holding the lock of the address. An account at the provider
+ * without a profile here comes from an interrupted acceptance: the bearer of the token may take it over.
  * @throws PASSWORD_TOO_COMMON
  */
 export async function openAccount(
-  parts: IdentityDependencies,
+  deps: IdentityDependencies,
   { email, password, grant }: { email: string; password: string; grant: Grant },
   names: (string | undefined)[],
 ): Promise<string> {
   refuseCommonPassword(password, [email, ...names]);
-  const { userId, taken } = await registerAccount(parts, { email, password, confirmed: true, grant });
+  const { userId, taken } = await registerAccount(deps, { email, password, confirmed: true, grant });
   if (taken) {
-    await parts.provider.setPassword(userId, password);
-    await parts.provider.setGrant(userId, grant);
+    await deps.provider.setPassword(userId, password);
+    await deps.provider.setGrant(userId, grant);
   }
   return userId;
 }

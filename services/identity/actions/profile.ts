@@ -5,28 +5,28 @@ import type { Caller } from "../../../contracts/meta.ts";
 import { isEmptyChange } from "../../../lib/changes.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
 import { issueCode } from "../store/codes.ts";
-import { takeMailOf } from "../store/limits.ts";
-import { deviceMessage, mail, profileView, userMessage } from "../store/messages.ts";
+import { consumeMailLimitOfUser } from "../store/limits.ts";
+import { deviceMessage, mailMessage, profileView, userMessage } from "../store/messages.ts";
 import { checkBirthDate, ownProfile } from "../store/people.ts";
 import { profileByEmail, profileById, setAvatarRow, updateProfileRow } from "../store/profiles.repository.ts";
-import { ownCode } from "./email-change.ts";
+import { emailChangeCode } from "./email-change.ts";
 import { requirePassword } from "./passwords.ts";
 
 /**
- * Changes the fields that are given; null takes an optional one away. A new address needs the current password and waits
- * for the code that is sent there; when it is another account's, its owner is told instead, and the answer does not tell
- * the difference.
+ * Changes the given fields; null removes an optional one. A new address needs the current password and becomes valid with
+ * the code that is sent there. If it belongs to another account, its owner gets a mail instead, and the answer is the
+ * same.
  * @throws PRECONDITION_FAILED when the profile has another version than expected, VALIDATION_ERROR,
  *   INVALID_CREDENTIALS, TOO_MANY_REQUESTS after too many wrong passwords or mails to the address
  */
 export async function updateProfile(
-  parts: IdentityDependencies,
+  deps: IdentityDependencies,
   caller: Caller,
   { expectedVersion, pushToken, email, currentPassword, ...changes }: Params<"identity.updateProfile">,
   clientIp: string | undefined,
 ): Promise<Profile> {
-  checkBirthDate(parts, changes.birthDate ?? undefined);
-  const present = await ownProfile(parts, caller.id);
+  checkBirthDate(deps, changes.birthDate ?? undefined);
+  const present = await ownProfile(deps, caller.id);
   const pendingEmail = email === present.email ? undefined : email;
   if (isEmptyChange({ ...changes, pushToken, pendingEmail })) {
     if (expectedVersion !== undefined && expectedVersion !== present.version)
@@ -34,38 +34,38 @@ export async function updateProfile(
     return profileView(present);
   }
   if (pendingEmail) {
-    // The address is the account: a stolen token must not be enough to take it.
+    // The address controls the account, so a stolen access token must not be enough to change it.
     if (currentPassword === undefined) {
       throw invalidField("currentPassword", "required", "A new e-mail address needs the current password.");
     }
-    await requirePassword(parts, present, currentPassword, { clientIp });
-    await takeMailOf(parts, parts.postgres.db, pendingEmail, caller.id);
+    await requirePassword(deps, present, currentPassword, { clientIp });
+    await consumeMailLimitOfUser(deps, deps.postgres.db, pendingEmail, caller.id);
   }
-  return parts.postgres.transact(async (trx) => {
+  return deps.postgres.transact(async (trx) => {
     const updated = await updateProfileRow(trx, caller.id, { ...changes, pendingEmail }, expectedVersion);
     if (!updated) throw fail((await profileById(trx, caller.id)) ? "PRECONDITION_FAILED" : "NOT_FOUND");
-    // The token stands in both for readers of a release that knows no devices of sessions.
-    await parts.out.add(trx, [userMessage("user.updated", updated, pushToken)]);
-    if (pushToken) await parts.out.add(trx, [deviceMessage(updated, caller.sessionId, pushToken)]);
+    // Both messages contain the push token, for consumers of a release that does not know `user.device_added`.
+    await deps.outbox.add(trx, [userMessage("user.updated", updated, pushToken)]);
+    if (pushToken) await deps.outbox.add(trx, [deviceMessage(updated, caller.sessionId, pushToken)]);
     if (pendingEmail) {
       const { id: userId, language } = updated;
-      const values = await issueCode(parts, trx, ownCode(userId));
+      const values = await issueCode(deps, trx, emailChangeCode(userId));
       const other = await profileByEmail(trx, pendingEmail);
-      const letter = other?.emailConfirmed
-        ? mail(parts, {
+      const mailRequest = other?.emailConfirmed
+        ? mailMessage(deps, {
             template: "account-exists",
             email: pendingEmail,
             language: other.language,
             userId: other.id,
           })
-        : mail(parts, { template: "change-email", email: pendingEmail, language, userId, values });
-      await parts.out.add(trx, [letter]);
+        : mailMessage(deps, { template: "change-email", email: pendingEmail, language, userId, values });
+      await deps.outbox.add(trx, [mailRequest]);
     }
     return profileView(updated);
   });
 }
 
-/** Keeps whether there is a picture, and the number that changes with it; media calls it. */
+/** Stores whether there is a picture and counts its version up. The media service calls it. */
 export async function setAvatar(
   { postgres }: IdentityDependencies,
   caller: Caller,

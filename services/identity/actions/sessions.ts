@@ -10,40 +10,41 @@ import { withdrawInvitations } from "../store/invitations.repository.ts";
 import { limitedPasswordTry } from "../store/limits.ts";
 import { provisionJustInTime } from "./just-in-time-provisioning.ts";
 
-export const ENDED_BATCH = 100;
+export const ENDED_SESSIONS_BATCH = 100;
 
 /**
- * @throws INVALID_CREDENTIALS, also and after the same time for an address that nobody has;
- *   EMAIL_NOT_CONFIRMED to whoever knows the password; EMAIL_TAKEN for an account made at the provider whose
- *   address is the profile of another; TOO_MANY_REQUESTS with `retryAfterSeconds`
+ * Signs a user in.
+ * @throws INVALID_CREDENTIALS, for an unknown address after the same time; EMAIL_NOT_CONFIRMED if the password is
+ *   right; EMAIL_TAKEN for an account created at the provider whose address belongs to another profile;
+ *   TOO_MANY_REQUESTS with `retryAfterSeconds`
  */
 export async function signIn(
-  parts: IdentityDependencies,
+  deps: IdentityDependencies,
   { email, password }: Params<"identity.signIn">,
   client: Client,
 ): Promise<Result<"identity.signIn">> {
-  const issued = await limitedPasswordTry(parts, { email, ip: client.ip }, () =>
-    parts.provider.signIn(email, password, client),
+  const issued = await limitedPasswordTry(deps, { email, ip: client.ip }, () =>
+    deps.provider.signIn(email, password, client),
   );
-  await provisionJustInTime(parts, issued);
+  await provisionJustInTime(deps, issued);
   return tokensView(issued);
 }
 
-/** @throws SESSION_REVOKED, also when this very re-use of a used-up token ended the session; UNAUTHENTICATED */
+/** @throws SESSION_REVOKED, also when the re-use of this token has just ended the session; UNAUTHENTICATED */
 export async function refresh(
-  parts: IdentityDependencies,
+  deps: IdentityDependencies,
   ctx: Context,
   refreshToken: string,
   client: Client,
 ): Promise<Result<"identity.refresh">> {
   try {
-    return tokensView(await parts.provider.refresh(refreshToken, client));
+    return tokensView(await deps.provider.refresh(refreshToken, client));
   } catch (error) {
     if (isKind(error, "session_ended") && error.reused) {
       const { userId, sessionId } = error.reused;
-      await tellOfEnd(parts, ctx, userId, [sessionId]);
-      await withdrawInvitations(parts.postgres.db, [sessionId]);
-      await addAudit(parts.postgres.db, {
+      await announceEnd(deps, ctx, userId, [sessionId]);
+      await withdrawInvitations(deps.postgres.db, [sessionId]);
+      await addAudit(deps.postgres.db, {
         action: "session.reuse-detected",
         subject: userId,
         detail: sessionId,
@@ -54,27 +55,29 @@ export async function refresh(
 }
 
 export async function listSessions(
-  parts: IdentityDependencies,
+  deps: IdentityDependencies,
   caller: Caller,
 ): Promise<Result<"identity.sessions">> {
-  const live = await parts.provider.sessions(caller.id);
+  const live = await deps.provider.sessions(caller.id);
   return { items: live.map((session) => ({ ...session, current: session.id === caller.sessionId })) };
 }
 
 /**
- * Ends one of the caller's sessions, the one that calls unless told otherwise, and with it its devices; one that is not
- * the caller's own session loses the invitations that it sent, too. @throws NOT_FOUND for another's
+ * Ends one session of the caller with its devices. Another session than the calling one also loses the open invitations
+ * that it sent.
+ * @param sessionId default: the calling session
+ * @throws NOT_FOUND for a session of another user
  */
 export async function signOut(
-  parts: IdentityDependencies,
+  deps: IdentityDependencies,
   ctx: Context,
   caller: Caller,
   sessionId: string = caller.sessionId,
 ): Promise<void> {
-  if (!(await parts.provider.endSession(caller.id, sessionId))) throw fail("NOT_FOUND");
-  await tellOfEnd(parts, ctx, caller.id, [sessionId]);
-  if (sessionId !== caller.sessionId) await withdrawInvitations(parts.postgres.db, [sessionId]);
-  await addAudit(parts.postgres.db, {
+  if (!(await deps.provider.endSession(caller.id, sessionId))) throw fail("NOT_FOUND");
+  await announceEnd(deps, ctx, caller.id, [sessionId]);
+  if (sessionId !== caller.sessionId) await withdrawInvitations(deps.postgres.db, [sessionId]);
+  await addAudit(deps.postgres.db, {
     actorId: caller.id,
     action: "session.ended",
     subject: caller.id,
@@ -83,54 +86,54 @@ export async function signOut(
 }
 
 export async function signOutEverywhere(
-  parts: IdentityDependencies,
+  deps: IdentityDependencies,
   ctx: Context,
   caller: Caller,
 ): Promise<void> {
-  await endSessions(parts, ctx, caller.id);
-  await addAudit(parts.postgres.db, { actorId: caller.id, action: "sessions.ended", subject: caller.id });
+  await endSessions(deps, ctx, caller.id);
+  await addAudit(deps.postgres.db, { actorId: caller.id, action: "sessions.ended", subject: caller.id });
 }
 
 /**
- * Ends sessions of a user, and with them their devices and the invitations that they sent and that are still open.
- * @param except goes on
+ * Ends all sessions of a user with their devices and the open invitations that they sent.
+ * @param except the id of a session that continues
  */
 export async function endSessions(
-  parts: IdentityDependencies,
+  deps: IdentityDependencies,
   ctx: Context,
   userId: string,
   except?: string,
 ): Promise<void> {
-  const ended = await parts.provider.endSessions(userId, except);
-  await tellOfEnd(parts, ctx, userId, ended);
-  await withdrawInvitations(parts.postgres.db, ended);
+  const ended = await deps.provider.endSessions(userId, except);
+  await announceEnd(deps, ctx, userId, ended);
+  await withdrawInvitations(deps.postgres.db, ended);
 }
 
-/** Tells all nodes at once, which must not arrive, and the other services by a message, which must. */
-async function tellOfEnd(
-  parts: IdentityDependencies,
+/** Broadcasts the end to all nodes, without a guarantee, and publishes it to the other services by a durable message. */
+async function announceEnd(
+  deps: IdentityDependencies,
   ctx: Context,
   userId: string,
   sessionIds: readonly string[],
 ): Promise<void> {
   await broadcastRevoked(ctx, sessionIds);
-  await tellOfEndedSessions(parts, userId).catch(() => undefined); // the sweep does it
+  await publishEndedSessions(deps, userId).catch(() => undefined); // the sweep repeats it
 }
 
 /**
- * Says of sessions that are over, however they ended, that they are: up to a hundred.
- * @param userId those of this user alone
- * @returns how many
+ * Publishes the end of up to a hundred sessions that ended for any reason.
+ * @param userId only sessions of this user. Default: all users
+ * @returns how many were published
  */
-export async function tellOfEndedSessions(
-  { provider, postgres, out }: IdentityDependencies,
+export async function publishEndedSessions(
+  { provider, postgres, outbox }: IdentityDependencies,
   userId?: string,
 ): Promise<number> {
-  const over = await provider.endedSessions(ENDED_BATCH, userId);
+  const over = await provider.endedSessions(ENDED_SESSIONS_BATCH, userId);
   if (over.length === 0) return 0;
   const byUser = [...Map.groupBy(over, (session) => session.userId)];
   await postgres.transact((trx) =>
-    out.add(
+    outbox.add(
       trx,
       byUser.map(([id, sessions]) =>
         message("user.signed_out", id, {
@@ -141,7 +144,7 @@ export async function tellOfEndedSessions(
       ),
     ),
   );
-  // A crash before this says it twice, which does no harm.
+  // After a crash here the sweep publishes them again. Consumers handle the repetition.
   await provider.markTold(over.map(({ id }) => id));
   return over.length;
 }

@@ -1,6 +1,6 @@
 /**
- * The words that the most used passwords of leaked collections are made of, as they stand and with digits, signs
- * and the usual replacements of letters around them (see password-policy.ts). In lower case.
+ * The words in the most frequent passwords of leaked collections, in lower case. password-policy.ts also finds them with
+ * digits and signs around them and with the usual replacements of letters.
  */
 const WORDS = `
 password passwort passwd passw0rd pass motdepasse contrasena senha parola haslo salasana wachtwoord lozinka geheim

@@ -1,8 +1,8 @@
-/** A password that repeats a piece as short as this is as easy to try as the piece. */
+/** A password that repeats a piece of at most this length is as easy to guess as the piece. */
 const MAX_PERIOD = 4;
-/** A date, a telephone number, a walk over the number pad: all are tried, and all together are few. */
+/** Dates, telephone numbers and patterns on the number pad: there are few of them, and attackers try all. */
 const MAX_DIGITS_ALONE = 10;
-/** Short pieces that say nothing by themselves. */
+/** Pieces up to these lengths add no strength. */
 const SHORT = { letters: 2, digits: 4, signs: 3 };
 const MAX_PIECES = 3;
 const MAX_WORDS = 2;
@@ -16,14 +16,14 @@ const ROWS = [
   "asdfghjkl",
 ];
 const COLUMNS = ["1qaz", "2wsx", "3edc", "4rfv", "5tgb", "6yhn", "7ujm"];
-/** With and without the row of digits, down and up; the long ones first, since they hold the short ones. */
-const COLUMN_WALKS = [...COLUMNS, ...COLUMNS.map((column) => column.slice(1))]
+/** With and without the digits, in both directions; the long ones first, since they contain the short ones. */
+const COLUMN_PATTERNS = [...COLUMNS, ...COLUMNS.map((column) => column.slice(1))]
   .flatMap((column) => [column, reversed(column)])
   .sort((a, b) => b.length - a.length);
 
 /**
- * Whether fingers find the text without a thought: repetitions, walks along rows and columns of the keyboard, two
- * walks in turn (`1q2w3e4r`), digits alone, and two or three such pieces or common words in a row (`abc12345`).
+ * Whether the text is an easy pattern: a repetition, a run along rows or columns of the keyboard, two interleaved runs
+ * (`1q2w3e4r`), digits only, or two or three such pieces or common words in a row (`abc12345`).
  * @param text in lower case
  */
 export function hasKeyboardPattern(text: string, words: ReadonlySet<string>): boolean {
@@ -31,7 +31,7 @@ export function hasKeyboardPattern(text: string, words: ReadonlySet<string>): bo
     isRepetition(text) ||
     isRun(text) ||
     isRun(undoubled(text)) ||
-    isTwoRunsInTurn(text) ||
+    isTwoInterleavedRuns(text) ||
     isColumns(text) ||
     (text.length <= MAX_DIGITS_ALONE && /^\d*$/.test(text)) ||
     isOfWeakPieces(text, words)
@@ -46,12 +46,12 @@ function isRepetition(text: string): boolean {
   return false;
 }
 
-/** A walk along the alphabet, the digits or the keyboard, in either direction, round and round. */
+/** A run along the alphabet, the digits or a keyboard row, in either direction; it may wrap around at the end. */
 function isRun(text: string): boolean {
   const back = reversed(text);
   return ROWS.some((row) => {
-    const endless = row.repeat(Math.ceil(text.length / row.length) + 1);
-    return endless.includes(text) || endless.includes(back);
+    const repeated = row.repeat(Math.ceil(text.length / row.length) + 1);
+    return repeated.includes(text) || repeated.includes(back);
   });
 }
 
@@ -60,13 +60,16 @@ function undoubled(text: string): string {
   return [...text].filter((letter, index, all) => letter !== all[index - 1]).join("");
 }
 
-function isTwoRunsInTurn(text: string): boolean {
+function isTwoInterleavedRuns(text: string): boolean {
   const letters = [...text];
-  return [0, 1].every((turn) => isRun(letters.filter((_, index) => index % 2 === turn).join("")));
+  return [0, 1].every((parity) => isRun(letters.filter((_, index) => index % 2 === parity).join("")));
 }
 
 function isColumns(text: string): boolean {
-  const left = COLUMN_WALKS.reduce((rest, walk) => rest.replaceAll(walk, " "), text).replaceAll(" ", "");
+  const left = COLUMN_PATTERNS.reduce((rest, pattern) => rest.replaceAll(pattern, " "), text).replaceAll(
+    " ",
+    "",
+  );
   return left.length <= SHORT.digits && left.length < text.length / 2 && /^\d*$/.test(left);
 }
 

@@ -2,20 +2,20 @@ import { fail } from "../../../contracts/errors.ts";
 import { commonWords } from "./common-passwords.ts";
 import { hasKeyboardPattern } from "./keyboard-patterns.ts";
 
-/** So many digits and signs around a common word do not make it an uncommon password. */
-const MAX_ORNAMENT = 6;
+/** A common word with up to this many digits and signs around it is still a common password. */
+const MAX_AFFIXES_LENGTH = 6;
 const MIN_PERSONAL_LENGTH = 3;
 const MARKS = /\p{M}/gu;
-/** What people put between the halves of a word. */
-const BETWEEN = /[\s._-]/gu;
+/** Separators that people put into a word. */
+const SEPARATORS = /[\s._-]/gu;
 
-const REPLACED = new Map(
+const LETTER_BY_REPLACEMENT = new Map(
   Object.entries({ "0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", $: "s", "!": "i" }),
 );
 
 /**
- * Length is the contract's; this refuses what an attacker tries first.
- * @param personal names and addresses of the person, which are no secret either
+ * Refuses passwords that an attacker tries first. The contract checks the length.
+ * @param personal names and addresses of the person, which an attacker may know
  * @throws PASSWORD_TOO_COMMON
  */
 export function refuseCommonPassword(password: string, personal: readonly (string | undefined)[] = []): void {
@@ -25,39 +25,39 @@ export function refuseCommonPassword(password: string, personal: readonly (strin
 }
 
 export function isCommonPassword(password: string, personal: readonly (string | undefined)[] = []): boolean {
-  // Without the marks, for `Pässwörd` is tried as soon as `Passwort`.
-  const text = bared(password);
+  // Accents are removed, since an attacker who tries `Passwort` also tries `Pässwörd`.
+  const text = normalized(password);
   if (hasKeyboardPattern(text, commonWords)) return true;
   const own = personal.flatMap((value) => piecesOf(value ?? ""));
-  return [...coresOf(text), ...coresOf(text.replaceAll(BETWEEN, ""))].some(
+  return [...coresOf(text), ...coresOf(text.replaceAll(SEPARATORS, ""))].some(
     (core) => commonWords.has(core) || own.includes(core),
   );
 }
 
-/** What is left of a password when ornaments are taken away: `P@ssw0rd2024!` is password. */
+/** The words in a password without affixes and replacements: `password` for `P@ssw0rd2024!`. */
 function coresOf(text: string): string[] {
   const bare = text.replace(/^[^\p{L}]+|(?<=\p{L})[^\p{L}]+$/gu, "");
-  const spelled = [...text].map((letter) => REPLACED.get(letter) ?? letter).join("");
-  const spelledBare = [...bare].map((letter) => REPLACED.get(letter) ?? letter).join("");
+  const spelled = [...text].map((letter) => LETTER_BY_REPLACEMENT.get(letter) ?? letter).join("");
+  const spelledBare = [...bare].map((letter) => LETTER_BY_REPLACEMENT.get(letter) ?? letter).join("");
   const stripped = spelled.replace(/^[^\p{L}]+|(?<=\p{L})[^\p{L}]+$/gu, "");
   const cores = [text, bare, spelled, spelledBare, stripped].filter(
-    (core) => core.length > 0 && text.length - core.length <= MAX_ORNAMENT,
+    (core) => core.length > 0 && text.length - core.length <= MAX_AFFIXES_LENGTH,
   );
   return [...new Set([...cores, ...cores.flatMap(halfOf)])];
 }
 
-/** `monkeymonkey` is no better than monkey. */
+/** `monkey` for `monkeymonkey`. */
 function halfOf(text: string): string[] {
   const half = text.slice(0, text.length / 2);
   return text.length % 2 === 0 && text === half + half ? [half] : [];
 }
 
-function bared(value: string): string {
+function normalized(value: string): string {
   return value.normalize("NFKD").replaceAll(MARKS, "").normalize("NFKC").toLowerCase();
 }
 
 function piecesOf(value: string): string[] {
-  const text = bared(value);
+  const text = normalized(value);
   const local = text.split("@")[0] as string;
   return [text, local, ...local.split(/[^\p{L}\p{N}]+/u)].filter(
     (piece) => piece.length >= MIN_PERSONAL_LENGTH,

@@ -1,43 +1,44 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { fail } from "../../../contracts/errors.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
-import { type Allowance, countUse, forgetUse, TURN_SCOPE } from "./limits.repository.ts";
+import { ADDRESS_LOCK_SCOPE, type Allowance, countUse, resetAllowance } from "./limits.repository.ts";
 
-/** One at a time. Longer than any turn takes: a process that dies in one keeps the others out for so long. */
-const TURN: Allowance = { scope: TURN_SCOPE, max: 1, windowSeconds: 30 };
-/** Clients are answered within 1.8 s, and the work has still to be done. */
+/** One holder at a time. Longer than any work takes: the lock of a crashed process expires after this. */
+const ADDRESS_LOCK: Allowance = { scope: ADDRESS_LOCK_SCOPE, max: 1, windowSeconds: 30 };
+/** A client gets its answer within 1.8 s, and the work still has to fit in. */
 const MAX_WAIT_MS = 1_000;
 const POLL_MS = 25;
 
 /**
- * Runs what makes, proves or replaces an account for an address while nobody else does: no database can exclude what
- * happens at the provider between two of the steps, and a password must not come in between a code and what the code
- * confirms. Who waits is told nothing: also addresses that nobody has are worked on in turns. Held by a row and not by
- * a lock, which would keep a connection for as long as the provider takes. @throws OVERLOADED after a second
+ * Runs work that creates, confirms or replaces an account for an address, one at a time per address. The steps at the
+ * provider are outside of the database transaction, and a concurrent request must not change the password between the
+ * check of a code and the confirmation. Unknown addresses are locked too, so that the waiting time reveals nothing. The
+ * lock is a row, because a database lock would occupy a connection during the calls to the provider.
+ * @throws OVERLOADED after a second
  */
 export function withAddressLock<T>(
-  parts: IdentityDependencies,
+  deps: IdentityDependencies,
   email: string,
   work: () => Promise<T>,
 ): Promise<T> {
-  return inTurnOf(parts, parts.digest(email), work);
+  return withAddressDigestLock(deps, deps.digest(email), work);
 }
 
-/** The same for an address of which the digest is all that is left. @throws OVERLOADED after a second */
-export async function inTurnOf<T>(
+/** The same for an address of which only the digest is known. @throws OVERLOADED after a second */
+export async function withAddressDigestLock<T>(
   { postgres }: IdentityDependencies,
   address: string,
   work: () => Promise<T>,
 ): Promise<T> {
   const { db } = postgres;
   const deadline = performance.now() + MAX_WAIT_MS;
-  while ((await countUse(db, TURN, address)).used > TURN.max) {
+  while ((await countUse(db, ADDRESS_LOCK, address)).used > ADDRESS_LOCK.max) {
     if (performance.now() > deadline) throw fail("OVERLOADED");
     await delay(POLL_MS);
   }
   try {
     return await work();
   } finally {
-    await forgetUse(db, TURN.scope, address).catch(() => undefined); // it runs out by itself
+    await resetAllowance(db, ADDRESS_LOCK.scope, address).catch(() => undefined); // it expires
   }
 }

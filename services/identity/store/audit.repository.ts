@@ -11,7 +11,7 @@ export interface AuditEntry {
   ip?: string;
 }
 
-/** What is written down. `subject` and `detail` name things by their ids, never people: nothing here is erased. */
+/** A new entry. `subject` and `detail` contain ids and no personal data, since entries are never erased. */
 export interface NewAuditEntry {
   actorId?: string | undefined;
   action: string;
@@ -23,13 +23,13 @@ export interface NewAuditEntry {
 
 const ENTRY = "id, created_at AS at, actor_id, action, subject, detail, ip";
 
-/** What somebody did here and now. */
+/** Records an act at this service, with the current time. */
 export async function addAudit(db: Db, entry: NewAuditEntry): Promise<void> {
   await insertAudit(db, newId(), null, entry);
 }
 
-/** What was done elsewhere: the id of the message that tells it is the entry's, so telling it twice adds nothing. */
-export async function addToldAudit(db: Db, id: string, at: string, entry: NewAuditEntry): Promise<void> {
+/** Records an act at another service. The entry has the id of the message, so a repeated message adds nothing. */
+export async function addRemoteAudit(db: Db, id: string, at: string, entry: NewAuditEntry): Promise<void> {
   await insertAudit(db, id, at, entry);
 }
 
@@ -52,7 +52,7 @@ export async function auditPage(db: Db, limit: number, before?: string): Promise
   );
 }
 
-/** What one user did and what was done to their account, newest first. */
+/** The entries with the user as actor or subject, newest first. */
 export async function auditOf(db: Db, userId: string, limit: number): Promise<AuditEntry[]> {
   return rows<AuditEntry>(
     db,
@@ -61,8 +61,8 @@ export async function auditOf(db: Db, userId: string, limit: number): Promise<Au
   );
 }
 
-/** Whether the database user of this service could take entries back: as their owner, or by a privilege. */
-export async function mayChangeAudit(db: Db): Promise<boolean> {
+/** Whether the database user of this service could change or delete entries, as their owner or by a privilege. */
+export async function canChangeAudit(db: Db): Promise<boolean> {
   const found = await row<{ may: boolean }>(
     db,
     `SELECT pg_has_role(relowner, 'MEMBER') OR has_table_privilege(oid, 'UPDATE, DELETE, TRUNCATE, TRIGGER') AS may

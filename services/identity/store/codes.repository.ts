@@ -3,26 +3,26 @@ import { affected, type Db, row } from "../../../lib/sql/database.ts";
 export const purposes = ["confirm-email", "change-email", "reset-password"] as const;
 export type Purpose = (typeof purposes)[number];
 
-/** Whose code it is. */
-export interface CodeOf {
+/** Identifies a code: one per purpose, address and requester. */
+export interface CodeKey {
   purpose: Purpose;
-  /** A digest of the address that it is sent to, or the id of the user who changes it. */
+  /** A digest of the address that it is sent to, or for a change of address the id of the user. */
   address: string;
   /** The requester of the code: see `requesterOf` in limits.ts. */
   requester: string;
 }
 
-export interface NewCode extends CodeOf {
+export interface NewCode extends CodeKey {
   subject: string;
   codeHash: string;
   lifeSeconds: number;
   /** The registration that the code confirms, and how long it is kept. */
-  registration?: { sealed: string; keptSeconds: number } | undefined;
+  registration?: { encrypted: string; retentionSeconds: number } | undefined;
 }
 
 const LIVE = "expires_at > now() AND coalesce(valid_until, expires_at) > now()";
 
-/** The requester's only live code for this purpose and address; an earlier one is worth nothing from now on. */
+/** Saves the requester's code for this purpose and address. It replaces an earlier one. */
 export async function saveCode(db: Db, code: NewCode): Promise<void> {
   const { registration, lifeSeconds } = code;
   await affected(
@@ -40,13 +40,13 @@ export async function saveCode(db: Db, code: NewCode): Promise<void> {
       code.requester,
       code.codeHash,
       lifeSeconds,
-      registration?.keptSeconds ?? lifeSeconds,
-      registration?.sealed ?? null,
+      registration?.retentionSeconds ?? lifeSeconds,
+      registration?.encrypted ?? null,
     ],
   );
 }
 
-/** The code that a try is compared with. */
+/** The stored code that an entered one is compared with. */
 export interface TriedCode {
   subject: string;
   codeHash: string;
@@ -54,13 +54,13 @@ export interface TriedCode {
 }
 
 /**
- * Counts a try and tells what the code would have to be: the requester's own code, else the only live one of the
- * address. Tries of others are not counted here, so that they use up nobody's code; limits.ts counts them.
- * @returns undefined when there is none or it was tried out
+ * Counts a try and returns the expected code: the requester's own, otherwise the only live one of the address. Tries of
+ * other requesters are not counted here, so that they cannot use up the code; limits.ts counts them.
+ * @returns undefined when there is none or its tries are used up
  */
 export async function tryCode(
   db: Db,
-  { purpose, address, requester }: CodeOf,
+  { purpose, address, requester }: CodeKey,
   maxTries: number,
 ): Promise<TriedCode | undefined> {
   return row<TriedCode>(
@@ -79,8 +79,8 @@ export async function tryCode(
   );
 }
 
-/** Whether the requester asked for a code that is live. */
-export async function hasOwnCode(db: Db, { purpose, address, requester }: CodeOf): Promise<boolean> {
+/** Whether the requester has a live code. */
+export async function hasOwnCode(db: Db, { purpose, address, requester }: CodeKey): Promise<boolean> {
   const found = await row(
     db,
     `SELECT FROM verification_codes WHERE purpose = ? AND address = ? AND requester = ? AND ${LIVE} LIMIT 1`,
@@ -95,22 +95,22 @@ export async function hasOwnCode(db: Db, { purpose, address, requester }: CodeOf
  */
 export async function renewableCode(
   db: Db,
-  { purpose, address, requester }: CodeOf,
+  { purpose, address, requester }: CodeKey,
 ): Promise<string | undefined> {
   const found = await row<{ subject: string }>(
     db,
-    `WITH kept AS (
+    `WITH stored AS (
        SELECT subject, requester = ? AS own, (${LIVE}) AS live FROM verification_codes
        WHERE purpose = ? AND address = ? AND expires_at > now()
      )
-     SELECT subject FROM kept WHERE own OR (NOT live AND (SELECT count(*) FROM kept) = 1)
+     SELECT subject FROM stored WHERE own OR (NOT live AND (SELECT count(*) FROM stored) = 1)
      ORDER BY own DESC LIMIT 1`,
     [requester, purpose, address],
   );
   return found?.subject;
 }
 
-/** Puts a new code in the place of one; what it confirms stays. */
+/** Replaces the code and keeps the registration that it confirms. */
 export async function renewCode(
   db: Db,
   {
@@ -129,7 +129,7 @@ export async function renewCode(
   );
 }
 
-/** Uses the code up; what it confirms stays for another code. @returns false when another use was faster */
+/** Uses the code up and keeps the registration for another code. @returns false when it was used meanwhile */
 export async function useCode(db: Db, purpose: Purpose, subject: string, codeHash: string): Promise<boolean> {
   const count = await affected(
     db,
@@ -140,12 +140,12 @@ export async function useCode(db: Db, purpose: Purpose, subject: string, codeHas
   return count === 1;
 }
 
-/** Forgets a code and what it confirms. */
-export async function dropCode(db: Db, purpose: Purpose, subject: string): Promise<void> {
+/** Deletes a code and the registration that it confirms. */
+export async function deleteCode(db: Db, purpose: Purpose, subject: string): Promise<void> {
   await affected(db, "DELETE FROM verification_codes WHERE purpose = ? AND subject = ?", [purpose, subject]);
 }
 
-/** Forgets up to `limit` codes that have expired. @returns how many */
+/** Deletes up to `limit` expired codes. @returns how many */
 export async function sweepCodes(db: Db, limit: number): Promise<number> {
   return affected(
     db,

@@ -3,7 +3,7 @@ import { fail } from "../../../contracts/errors.ts";
 import type { Db } from "../../../lib/sql/database.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
 import {
-  type CodeOf,
+  type CodeKey,
   type NewCode,
   renewableCode,
   renewCode,
@@ -11,80 +11,80 @@ import {
   tryCode,
   useCode,
 } from "./codes.repository.ts";
-import { forgetCodeTries, limitedCodeTry } from "./limits.ts";
+import { limitedCodeTry, resetCodeTries } from "./limits.ts";
 
 const LIFE_SECONDS = 900;
 const MAX_TRIES = 5;
 const DIGITS = 6;
 
-/** One answer for every reason, so that it tells nobody which addresses there are. */
+/** The same error for every reason, so that it does not reveal which addresses have an account. */
 export function invalidCode(): Error {
   return fail("CODE_INVALID", "Only the newest mail's code counts, for a few tries: have a new one sent.");
 }
 
-/** A new code, whose values go into the mail; only its digest is kept. */
+/** Makes a new code and stores its digest. @returns the values for the mail */
 export async function issueCode(
   { digest }: Pick<IdentityDependencies, "digest">,
   trx: Db,
-  of: CodeOf,
+  key: CodeKey,
   registration?: NewCode["registration"],
 ): Promise<CodeValues> {
-  const subject = subjectOf(of);
+  const subject = subjectOf(key);
   const { code, values } = newCode();
-  const codeHash = digest(of.purpose, subject, code);
-  await saveCode(trx, { ...of, subject, codeHash, lifeSeconds: LIFE_SECONDS, registration });
+  const codeHash = digest(key.purpose, subject, code);
+  await saveCode(trx, { ...key, subject, codeHash, lifeSeconds: LIFE_SECONDS, registration });
   return values;
 }
 
-/** Another code in the place of one that the requester may have sent anew. @returns undefined where there is none */
+/** Replaces the code that the requester may renew. @returns undefined when there is none, after the same work */
 export async function reissueCode(
   { digest }: Pick<IdentityDependencies, "digest">,
   trx: Db,
-  of: CodeOf,
+  key: CodeKey,
 ): Promise<CodeValues | undefined> {
-  const found = await renewableCode(trx, of);
-  const subject = found ?? subjectOf(of);
+  const found = await renewableCode(trx, key);
+  const subject = found ?? subjectOf(key);
   const { code, values } = newCode();
-  const codeHash = digest(of.purpose, subject, code);
-  await renewCode(trx, { purpose: of.purpose, subject, codeHash, lifeSeconds: LIFE_SECONDS });
+  const codeHash = digest(key.purpose, subject, code);
+  await renewCode(trx, { purpose: key.purpose, subject, codeHash, lifeSeconds: LIFE_SECONDS });
   return found === undefined ? undefined : values;
 }
 
-/** One for each requester of an address. */
-export function subjectOf({ address, requester }: CodeOf): string {
+/** Unique per address and requester. */
+export function subjectOf({ address, requester }: CodeKey): string {
   return `${address}.${requester}`;
 }
 
 export interface CheckedCode {
-  /** Uses it up, in the transaction of what it is for. @throws CODE_INVALID when another use was faster */
+  /** Uses the code up in the transaction of the work it allows. @throws CODE_INVALID when it was used meanwhile */
   useUp: (trx: Db) => Promise<void>;
   subject: string;
   registrationSealed?: string | undefined;
 }
 
 /**
- * Checks a code without using it up. The try is counted first and for itself, whatever happens next: five for a code
- * by its requester, and so many for an address as limits.ts says.
- * @throws CODE_INVALID for a wrong, expired or tried-out one, TOO_MANY_REQUESTS after too many codes
+ * Checks a code without using it up. The try is counted and committed first: five per code for its requester, and the
+ * limits per address in limits.ts.
+ * @throws CODE_INVALID for a wrong or expired code or when its tries are used up, TOO_MANY_REQUESTS
  */
 export async function checkCode(
-  parts: IdentityDependencies,
-  of: CodeOf,
+  deps: IdentityDependencies,
+  key: CodeKey,
   ip: string | undefined,
   code: string,
 ): Promise<CheckedCode> {
-  const { db } = parts.postgres;
-  const found = await limitedCodeTry(parts, of, ip, () => tryCode(db, of, MAX_TRIES));
+  const { db } = deps.postgres;
+  const found = await limitedCodeTry(deps, key, ip, () => tryCode(db, key, MAX_TRIES));
   if (!found) throw invalidCode();
   const { subject, codeHash, registrationSealed } = found;
-  const given = Buffer.from(parts.digest(of.purpose, subject, code));
+  const given = Buffer.from(deps.digest(key.purpose, subject, code));
   if (!timingSafeEqual(given, Buffer.from(codeHash))) throw invalidCode();
-  await forgetCodeTries(db, of);
+  await resetCodeTries(db, key);
   return {
     subject,
     registrationSealed,
     async useUp(trx) {
-      if (!(await useCode(trx, of.purpose, subject, codeHash))) throw invalidCode();
+      if (!(await useCode(trx, key.purpose, subject, codeHash))) throw invalidCode();
     },
   };
 }

@@ -1,6 +1,6 @@
 import { affected, type Db, row } from "../../../lib/sql/database.ts";
 
-/** A change of address that its former address may undo. */
+/** A change of address that can be undone from the former address. */
 export interface EmailUndo {
   userId: string;
   formerEmail: string;
@@ -18,7 +18,7 @@ export async function insertUndo(
   );
 }
 
-/** @returns undefined when there is none, or its time is over */
+/** @returns undefined when there is none or it has expired */
 export async function findUndo(db: Db, tokenHash: string): Promise<EmailUndo | undefined> {
   return row<EmailUndo>(
     db,
@@ -28,8 +28,8 @@ export async function findUndo(db: Db, tokenHash: string): Promise<EmailUndo | u
 }
 
 /**
- * Uses it up, and with it those of later changes, which went to addresses that were not the person's.
- * @returns whether it was there
+ * Uses it up together with those of later changes, whose former addresses did not belong to the person.
+ * @returns whether it existed
  */
 export async function useUndo(db: Db, tokenHash: string, { userId }: EmailUndo): Promise<boolean> {
   const count = await affected(
@@ -41,7 +41,7 @@ export async function useUndo(db: Db, tokenHash: string, { userId }: EmailUndo):
   return count > 0;
 }
 
-/** Forgets up to `limit` whose time is over. @returns how many */
+/** Deletes up to `limit` expired ones. @returns how many */
 export async function sweepUndos(db: Db, limit: number): Promise<number> {
   return affected(
     db,

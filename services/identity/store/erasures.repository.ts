@@ -1,8 +1,8 @@
 import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
 import { purposes } from "./codes.repository.ts";
-import { TURN_SCOPE } from "./limits.repository.ts";
+import { ADDRESS_LOCK_SCOPE } from "./limits.repository.ts";
 
-/** Writes down that the provider has an account to forget. @param address the digest of its address */
+/** Records that an account still has to be removed at the provider. @param address the digest of its address */
 export async function insertErasure(db: Db, userId: string, address: string): Promise<void> {
   await affected(db, "INSERT INTO erasures (user_id, address) VALUES (?, ?) ON CONFLICT DO NOTHING", [
     userId,
@@ -10,7 +10,7 @@ export async function insertErasure(db: Db, userId: string, address: string): Pr
   ]);
 }
 
-/** Those that were not tried for the longest time. */
+/** Pending erasures, the one with the oldest try first. */
 export async function pendingErasures(
   db: Db,
   limit: number,
@@ -22,12 +22,12 @@ export async function pendingErasures(
   );
 }
 
-/** It is tried now: should it fail, others come first the next time. */
+/** Moves it to the end of the queue before a try, so that one that fails does not block the others. */
 export async function postponeErasure(db: Db, userId: string): Promise<void> {
   await affected(db, "UPDATE erasures SET updated_at = now() WHERE user_id = ?", [userId]);
 }
 
-/** Whether the person was erased and the provider has still to forget the account. */
+/** Whether the person was erased and the account still has to be removed at the provider. */
 export async function isErased(db: Db, userId: string): Promise<boolean> {
   return (await row(db, "SELECT user_id FROM erasures WHERE user_id = ?", [userId])) !== undefined;
 }
@@ -36,7 +36,7 @@ export async function deleteErasure(db: Db, userId: string): Promise<void> {
   await affected(db, "DELETE FROM erasures WHERE user_id = ?", [userId]);
 }
 
-/** Removes what else of a person stands in this database: messages that were sent, codes, limits, invitations. */
+/** Deletes the other data of a person in this database: sent messages, codes, limits, invitations. */
 export async function eraseTraces(
   db: Db,
   user: { id: string; email: string; subjects: readonly string[] },
@@ -55,7 +55,7 @@ export async function eraseTraces(
   ]);
   await affected(db, "DELETE FROM allowances WHERE split_part(subject, '.', 1) = ANY(?) AND scope <> ?", [
     user.subjects,
-    TURN_SCOPE, // goes with the end of the turn in which this happens
+    ADDRESS_LOCK_SCOPE, // the lock that is held during the erasure
   ]);
   await affected(db, "DELETE FROM idempotency_keys WHERE user_id = ?", [user.id]);
 }

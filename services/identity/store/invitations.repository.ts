@@ -10,7 +10,7 @@ export interface InvitationRow extends Grant {
 const INVITATION = "id, email, role, partner_id, partner_admin, expires_at";
 const CLAIM_SECONDS = 30;
 
-/** A new invitation; an open one to the same address for the same thing is worth nothing from now on. */
+/** Inserts an invitation. It replaces an open one to the same address for the same role and partner. */
 export async function insertInvitation(
   db: Db,
   invitation: {
@@ -19,7 +19,7 @@ export async function insertInvitation(
     grant: Grant;
     tokenHash: string;
     invitedBy: string;
-    /** In which the inviter was signed in. */
+    /** The session of the inviter. */
     sessionId: string;
     lifeSeconds: number;
   },
@@ -51,7 +51,7 @@ export async function insertInvitation(
   return made as { expiresAt: string };
 }
 
-/** Takes an open invitation for half a minute. @returns undefined when there is none or another acceptance has it */
+/** Claims an open invitation for half a minute. @returns undefined when there is none or another acceptance has it */
 export async function claimInvitation(db: Db, tokenHash: string): Promise<InvitationRow | undefined> {
   return row<InvitationRow>(
     db,
@@ -91,7 +91,7 @@ export async function withdrawInvitations(db: Db, sessionIds: readonly string[])
   );
 }
 
-/** Forgets up to `limit` invitations some time after they were used or ran out. @returns how many */
+/** Deletes up to `limit` invitations that expired more than `afterDays` ago. @returns how many */
 export async function sweepInvitations(db: Db, afterDays: number, limit: number): Promise<number> {
   return affected(
     db,

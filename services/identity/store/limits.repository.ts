@@ -6,33 +6,33 @@ export interface Use {
   renewedInSeconds: number;
 }
 
-/** So many uses in a window that begins with the first one. Counted in PostgreSQL: exact over all replicas. */
+/** At most `max` uses in a window that begins with the first use. PostgreSQL counts, so it is exact over all replicas. */
 export interface Allowance {
   scope: string;
   max: number;
   windowSeconds: number;
 }
 
-/** A use that is under way, as PostgreSQL writes down the time at which it is given up for lost. */
-export type Hold = string;
+/** A use that has begun: the time at which its reservation expires, in the text form of PostgreSQL. */
+export type Reservation = string;
 
-/** Under this scope stands whose turn it is to work on an address: see turns.ts. */
-export const TURN_SCOPE = "sign-up";
+/** The scope of the locks of addresses: see address-lock.ts. */
+export const ADDRESS_LOCK_SCOPE = "sign-up";
 
 const RUNS = "a.renewed_at > now()";
 const LIVE = "ARRAY(SELECT until FROM unnest(a.held) AS until WHERE until > now())";
 
 /**
- * Takes the place of one use for so many seconds, unless what was used and what is held fill the allowance.
+ * Reserves one use for some seconds, unless counted and reserved uses fill the allowance.
  * @returns undefined when it is full
  */
-export async function holdUse(
+export async function reserveUse(
   db: Db,
   { scope, max, windowSeconds }: Allowance,
   subject: string,
-  holdSeconds: number,
-): Promise<Hold | undefined> {
-  const taken = await row<{ hold: Hold }>(
+  reservationSeconds: number,
+): Promise<Reservation | undefined> {
+  const taken = await row<{ reservation: Reservation }>(
     db,
     `INSERT INTO allowances AS a (scope, subject, used, renewed_at, held)
      VALUES (?, ?, 0, now() + ? * interval '1 second', ARRAY[now() + ? * interval '1 second'])
@@ -42,14 +42,18 @@ export async function holdUse(
            held = ${LIVE} || excluded.held,
            updated_at = now()
        WHERE CASE WHEN ${RUNS} THEN a.used ELSE 0 END + cardinality(${LIVE}) < ?
-     RETURNING held[cardinality(held)]::text AS hold`,
-    [scope, subject, windowSeconds, holdSeconds, max],
+     RETURNING held[cardinality(held)]::text AS reservation`,
+    [scope, subject, windowSeconds, reservationSeconds, max],
   );
-  return taken?.hold;
+  return taken?.reservation;
 }
 
-/** Whole seconds until an allowance that is full has room again: its window ends, or a use under way does. */
-export async function secondsUntilRoom(db: Db, { scope, max }: Allowance, subject: string): Promise<number> {
+/** Whole seconds until a full allowance permits a use again: when its window ends or a reservation expires. */
+export async function secondsUntilAvailable(
+  db: Db,
+  { scope, max }: Allowance,
+  subject: string,
+): Promise<number> {
   const room = await row<{ seconds: number }>(
     db,
     `SELECT greatest(1, ceil(extract(epoch FROM
@@ -61,21 +65,26 @@ export async function secondsUntilRoom(db: Db, { scope, max }: Allowance, subjec
   return room?.seconds ?? 1;
 }
 
-/** Gives back the place of a use that came to nothing. */
-export async function releaseUse(db: Db, { scope }: Allowance, subject: string, hold: Hold): Promise<void> {
+/** Releases a reservation without counting a use. */
+export async function releaseReservation(
+  db: Db,
+  { scope }: Allowance,
+  subject: string,
+  reservation: Reservation,
+): Promise<void> {
   await affected(
     db,
     "UPDATE allowances SET held = array_remove(held, ?::timestamptz), updated_at = now() WHERE scope = ? AND subject = ?",
-    [hold, scope, subject],
+    [reservation, scope, subject],
   );
 }
 
-/** Counts one use in the running window, or in a new one when that is over; the place that was held for it is free. */
+/** Counts one use in the current window, or in a new one if it has ended, and releases its reservation. */
 export async function countUse(
   db: Db,
   { scope, windowSeconds }: Allowance,
   subject: string,
-  hold?: Hold,
+  reservation?: Reservation,
 ): Promise<Use> {
   const use = await row<Use>(
     db,
@@ -87,33 +96,33 @@ export async function countUse(
            held = array_remove(a.held, ?::timestamptz),
            updated_at = now()
      RETURNING used, greatest(1, ceil(extract(epoch FROM renewed_at - now())))::integer AS renewed_in_seconds`,
-    [scope, subject, windowSeconds, hold ?? null],
+    [scope, subject, windowSeconds, reservation ?? null],
   );
   return use as Use;
 }
 
-/** Whether the allowance was used in the window that runs. */
+/** Whether the allowance was used in the current window. */
 export async function hasUse(db: Db, scope: string, subject: string): Promise<boolean> {
   const sql = "SELECT 1 FROM allowances WHERE scope = ? AND subject = ? AND renewed_at > now()";
   return (await row(db, sql, [scope, subject])) !== undefined;
 }
 
-export async function forgetUse(db: Db, scope: string, subject: string): Promise<void> {
+export async function resetAllowance(db: Db, scope: string, subject: string): Promise<void> {
   await affected(db, "DELETE FROM allowances WHERE scope = ? AND subject = ?", [scope, subject]);
 }
 
 /**
- * Forgets the uses of a subject and, where its clients are counted apart, those of each of them. IS TRUE keeps the planner
- * from reading the primary key of the whole scope beside the index of the subject: 750 ms at a million rows.
+ * Deletes the uses of a subject, including those that are counted per client of it. IS TRUE keeps the planner from also
+ * reading the primary key of the whole scope, which takes 750 ms at a million rows.
  */
-export async function forgetUses(db: Db, scope: string, subject: string): Promise<void> {
+export async function resetAllowances(db: Db, scope: string, subject: string): Promise<void> {
   await affected(db, "DELETE FROM allowances WHERE split_part(subject, '.', 1) = ? AND (scope = ?) IS TRUE", [
     subject,
     scope,
   ]);
 }
 
-/** Forgets up to `limit` allowances that are full again. @returns how many */
+/** Deletes up to `limit` allowances whose window has ended. @returns how many */
 export async function sweepAllowances(db: Db, limit: number): Promise<number> {
   return affected(
     db,

@@ -2,53 +2,53 @@ import { fail } from "../../../contracts/errors.ts";
 import { networkOf } from "../../../lib/net/network-of.ts";
 import type { Db } from "../../../lib/sql/database.ts";
 import { type IdentityDependencies, isKind } from "../dependencies.ts";
-import { type CodeOf, hasOwnCode, type Purpose } from "./codes.repository.ts";
+import { type CodeKey, hasOwnCode, type Purpose } from "./codes.repository.ts";
 import {
   type Allowance,
   countUse,
-  forgetUse,
-  forgetUses,
-  type Hold,
   hasUse,
-  holdUse,
-  releaseUse,
-  secondsUntilRoom,
+  type Reservation,
+  releaseReservation,
+  reserveUse,
+  resetAllowance,
+  resetAllowances,
+  secondsUntilAvailable,
 } from "./limits.repository.ts";
 
-/** Longer than a try takes; what was under way when a connection or a process was lost is forgotten after it. */
-const HOLD_SECONDS = 5;
+/** Longer than a try takes. The reservation of a lost connection or process expires after this. */
+const RESERVATION_SECONDS = 5;
 /**
- * Wrong passwords for one address from one client. Nobody can use up the tries of another: whoever knows an address
- * locks it for themselves only.
+ * Wrong passwords for one address from one client. A client cannot use up the tries of another: it locks the address for
+ * itself only.
  */
 export const PASSWORD_TRIES: Allowance = { scope: "password", max: 10, windowSeconds: 900 };
 /**
- * Wrong passwords for one address from all clients together, against a guesser with many. It binds only clients that
- * nobody has signed in from lately: the owner's own go on under their tries alone.
+ * Wrong passwords for one address from all clients together, against a guesser with many clients. It applies only to
+ * clients without a recent sign-in: the owner's own clients are limited by their own tries only.
  */
 export const PASSWORD_TRIES_PER_ADDRESS: Allowance = { scope: "password", max: 50, windowSeconds: 3_600 };
-/** Wrong passwords from one client, which may be many people's. */
+/** Wrong passwords from one client, which many people may share. */
 export const PASSWORD_TRIES_PER_CLIENT: Allowance = { scope: "password-ip", max: 100, windowSeconds: 900 };
-/** For how long a client counts as the owner's after a right password. */
+/** How long a client counts as the owner's after a right password. */
 const KNOWN_CLIENT: Allowance = { scope: "password-known", max: 1, windowSeconds: 30 * 86_400 };
 const CLIENT_LENGTH = 20;
-/** Mails that one requester can cause to one address: nobody uses up the mails of another. */
+/** Mails from one requester to one address. A requester cannot use up the mails of another. */
 const MAILS: Allowance = { scope: "mail", max: 6, windowSeconds: 3_600 };
-/** Mails to one address for all requesters together that nobody has signed in from lately. */
+/** Mails to one address from all requesters together, except clients with a recent sign-in. */
 const MAILS_PER_ADDRESS: Allowance = { scope: "mail-address", max: 60, windowSeconds: 3_600 };
 /** Wrong codes of one purpose for one address from one client, counted whether or not a code is live. */
 const CODE_TRIES = { max: 10, windowSeconds: 86_400 };
 /**
- * The same from all clients together, counted only where a code is live: nobody fills it up beforehand. Each code bears
- * five tries and an address six mails an hour, which would be 720 tries a day; this leaves 50, so that a crowd that
- * guesses all day finds one of the million codes with a chance of 1 in 20,000. It does not bind clients that the owner
- * signed in from lately, of which each has its ten tries: 1 in 100,000 more. Of the purposes that strangers can guess
- * at, a new address and a forgotten password, only one opens anything at a time.
+ * The same from all clients together, counted only while a code is live, so that nobody can fill it up beforehand. Each
+ * code permits five tries and an address six mails an hour, which would be 720 tries a day. This limit permits 50, so
+ * that many clients that guess all day find one of the million codes with a probability of 1 in 20,000. It does not
+ * apply to clients with a recent sign-in of the owner, of which each has its ten tries: 1 in 100,000 more. Strangers can
+ * guess codes for two purposes, a new address and a forgotten password, and only one of them is useful at a time.
  */
 const CODE_TRIES_PER_ADDRESS = { max: 50, windowSeconds: 86_400 };
 /**
- * The same for tries at codes that the client asked for itself: each of twenty mails bears five. With those at the codes
- * of others a crowd has 150 tries a day: a chance of 1 in 6,667.
+ * The same for tries at codes that the client requested itself: five for each of twenty mails. Together with the tries at
+ * codes of others, many clients have 150 tries a day: a probability of 1 in 6,667.
  */
 const OWN_CODE_TRIES_PER_ADDRESS = { max: 100, windowSeconds: 86_400 };
 
@@ -61,152 +61,159 @@ export function requesterOf(
 }
 
 /**
- * Takes one mail to an address, for good: what follows may fail.
+ * Counts one mail to an address. The count stays even if the request fails later.
  * @throws TOO_MANY_REQUESTS with `retryAfterSeconds`
  */
-export async function takeMail(
-  parts: IdentityDependencies,
+export async function consumeMailLimit(
+  deps: IdentityDependencies,
   email: string,
   ip: string | undefined,
 ): Promise<void> {
-  const { db } = parts.postgres;
-  const { address, client, pair } = subjectsOf(parts, { address: parts.digest(email), ip });
-  await takeOne(db, MAILS, pair);
+  const { db } = deps.postgres;
+  const { address, client, pair } = subjectsOf(deps, { address: deps.digest(email), ip });
+  await consume(db, MAILS, pair);
   const isKnown = !client || (await hasUse(db, KNOWN_CLIENT.scope, pair));
-  if (!isKnown) await takeOne(db, MAILS_PER_ADDRESS, address);
+  if (!isKnown) await consume(db, MAILS_PER_ADDRESS, address);
 }
 
-/** The same for a mail that somebody who is signed in sends. */
-export async function takeMailOf(
-  parts: IdentityDependencies,
+/** The same for a mail that a signed-in user causes. */
+export async function consumeMailLimitOfUser(
+  deps: IdentityDependencies,
   db: Db,
   email: string,
   userId: string,
 ): Promise<void> {
-  await takeOne(db, MAILS, `${parts.digest(email)}.${parts.digest(userId).slice(0, CLIENT_LENGTH)}`);
+  await consume(db, MAILS, `${deps.digest(email)}.${deps.digest(userId).slice(0, CLIENT_LENGTH)}`);
 }
 
-async function takeOne(db: Db, allowance: Allowance, subject: string): Promise<void> {
+async function consume(db: Db, allowance: Allowance, subject: string): Promise<void> {
   const { used, renewedInSeconds } = await countUse(db, allowance, subject);
-  if (used > allowance.max) throw tooMany(renewedInSeconds);
+  if (used > allowance.max) throw tooManyRequests(renewedInSeconds);
 }
 
-const tooMany = (retryAfterSeconds: number) =>
+const tooManyRequests = (retryAfterSeconds: number) =>
   fail("TOO_MANY_REQUESTS", "Too many tries. Wait before the next one.", { retryAfterSeconds });
 
-/** A try that is under way: it has a place in every allowance before it begins. */
-interface Place {
+/** The reservation of a try in one allowance. A try reserves one use in every allowance before it begins. */
+interface ReservedUse {
   allowance: Allowance;
   subject: string;
-  hold: Hold;
+  reservation: Reservation;
 }
 
 /**
- * Takes the places of one try, so that tries made at once do not slip through together. They are held for seconds:
- * a try that comes to no end, because the database is cut off or a process dies, is nobody's wrong password.
- * @throws TOO_MANY_REQUESTS with `retryAfterSeconds`; then no place is taken
+ * Reserves one use in each allowance, so that concurrent tries cannot exceed it. Reservations expire after seconds: a
+ * try that a lost connection or a crash interrupts does not count as a wrong password.
+ * @throws TOO_MANY_REQUESTS with `retryAfterSeconds`; then nothing is reserved
  */
-async function begin(db: Db, wanted: readonly [Allowance, string][]): Promise<Place[]> {
-  const places: Place[] = [];
+async function reserveAll(db: Db, wanted: readonly [Allowance, string][]): Promise<ReservedUse[]> {
+  const reserved: ReservedUse[] = [];
   for (const [allowance, subject] of wanted) {
-    const hold = await holdUse(db, allowance, subject, HOLD_SECONDS);
-    if (hold === undefined) {
-      await giveBack(db, places);
-      throw tooMany(await secondsUntilRoom(db, allowance, subject));
+    const reservation = await reserveUse(db, allowance, subject, RESERVATION_SECONDS);
+    if (reservation === undefined) {
+      await releaseAll(db, reserved);
+      throw tooManyRequests(await secondsUntilAvailable(db, allowance, subject));
     }
-    places.push({ allowance, subject, hold });
+    reserved.push({ allowance, subject, reservation });
   }
-  return places;
+  return reserved;
 }
 
-/** Counts a wrong try. Nobody is told that it was wrong before this is written down. */
-async function spend(db: Db, places: readonly Place[]): Promise<void> {
-  await Promise.all(places.map(({ allowance, subject, hold }) => countUse(db, allowance, subject, hold)));
+/** Counts a wrong try. It is committed before the client gets the answer. */
+async function countAll(db: Db, reserved: readonly ReservedUse[]): Promise<void> {
+  await Promise.all(
+    reserved.map(({ allowance, subject, reservation }) => countUse(db, allowance, subject, reservation)),
+  );
 }
 
-async function giveBack(db: Db, places: readonly Place[]): Promise<void> {
-  const released = places.map(({ allowance, subject, hold }) => releaseUse(db, allowance, subject, hold));
-  await Promise.allSettled(released); // a place that cannot be given back runs out by itself
+async function releaseAll(db: Db, reserved: readonly ReservedUse[]): Promise<void> {
+  const released = reserved.map(({ allowance, subject, reservation }) =>
+    releaseReservation(db, allowance, subject, reservation),
+  );
+  await Promise.allSettled(released); // a reservation that is not released expires
 }
 
 /**
- * Runs a check of a password under the limits per address, per client and per both. Only passwords that are wrong
- * count in the end. The gateway always says who the client is; a call that names none comes from inside, as the
- * console's does, and only the tries of such calls can lock it.
- * @param work throws, or answers false, for a wrong password
+ * Checks a password under the limits per address, per client and per both. Only wrong passwords count. The gateway
+ * always passes the client's IP address. A call without one comes from inside, for example from the console, and shares
+ * its limit only with such calls.
+ * @param work rejects or returns false for a wrong password
  */
 export async function limitedPasswordTry<T>(
-  parts: IdentityDependencies,
+  deps: IdentityDependencies,
   who: { email: string; ip?: string | undefined },
   work: () => Promise<T>,
 ): Promise<T> {
-  const { db } = parts.postgres;
-  const { address, client, pair } = subjectsOf(parts, { address: parts.digest(who.email), ip: who.ip });
+  const { db } = deps.postgres;
+  const { address, client, pair } = subjectsOf(deps, { address: deps.digest(who.email), ip: who.ip });
   const wanted: [Allowance, string][] = [[PASSWORD_TRIES, pair]];
   if (client) {
     wanted.push([PASSWORD_TRIES_PER_CLIENT, client]);
     if (!(await hasUse(db, KNOWN_CLIENT.scope, pair))) wanted.push([PASSWORD_TRIES_PER_ADDRESS, address]);
   }
-  const places = await begin(db, wanted);
+  const reserved = await reserveAll(db, wanted);
   const result = await work().catch(async (error) => {
-    await (isKind(error, "wrong_credentials") ? spend : giveBack)(db, places);
+    await (isKind(error, "wrong_credentials") ? countAll : releaseAll)(db, reserved);
     throw error;
   });
   if (result === false) {
-    await spend(db, places);
+    await countAll(db, reserved);
   } else {
-    await giveBack(db, places);
-    await forgetUse(db, PASSWORD_TRIES.scope, pair);
+    await releaseAll(db, reserved);
+    await resetAllowance(db, PASSWORD_TRIES.scope, pair);
     if (client) await countUse(db, KNOWN_CLIENT, pair);
   }
   return result;
 }
 
 /**
- * Runs a check of a code under the limits per client and per address. What is refused here uses up no try of the code,
- * so that a guesser cannot use up the codes that come after. A requester's tries at the code that it asked for itself are
- * counted apart from those at the codes of others: a crowd that guesses keeps nobody from an own code.
- * @param look answers what the live code has to be; undefined where there is none
+ * Checks a code under the limits per client and per address. A refusal here does not use up a try of the code, so that a
+ * guesser cannot use up later codes. A requester's tries at its own code are counted separately from tries at codes of
+ * others, so that guessing clients do not lock a requester out of its own code.
+ * @param findExpected resolves to the live code, undefined when there is none
  * @throws TOO_MANY_REQUESTS
  */
 export async function limitedCodeTry<T>(
-  parts: IdentityDependencies,
-  of: CodeOf,
+  deps: IdentityDependencies,
+  key: CodeKey,
   ip: string | undefined,
-  look: () => Promise<T | undefined>,
+  findExpected: () => Promise<T | undefined>,
 ): Promise<T | undefined> {
-  const { db } = parts.postgres;
-  const scope = codeScope(of.purpose);
-  const { address, client, pair } = subjectsOf(parts, { address: of.address, ip });
-  const isOwn = await hasOwnCode(db, of);
+  const { db } = deps.postgres;
+  const scope = codeScope(key.purpose);
+  const { address, client, pair } = subjectsOf(deps, { address: key.address, ip });
+  const isOwn = await hasOwnCode(db, key);
   const isKnown = !client || (await hasUse(db, KNOWN_CLIENT.scope, pair));
   const ofAll: Allowance = isOwn
     ? { ...OWN_CODE_TRIES_PER_ADDRESS, scope: `${scope} own` }
     : { ...CODE_TRIES_PER_ADDRESS, scope };
-  const places = await begin(db, [
+  const reserved = await reserveAll(db, [
     [{ ...CODE_TRIES, scope }, pair],
     ...(isKnown ? [] : [[ofAll, address] satisfies [Allowance, string]]),
   ]);
-  const expected = await look().catch(async (error) => {
-    await giveBack(db, places);
+  const expected = await findExpected().catch(async (error) => {
+    await releaseAll(db, reserved);
     throw error;
   });
-  // Tries that found no code count for the client alone: else anybody could fill up an address beforehand.
-  await Promise.all([spend(db, places.slice(0, 1)), (expected ? spend : giveBack)(db, places.slice(1))]);
+  // Without a live code the try counts for the client only. Otherwise anybody could fill the limit of an address early.
+  await Promise.all([
+    countAll(db, reserved.slice(0, 1)),
+    (expected ? countAll : releaseAll)(db, reserved.slice(1)),
+  ]);
   return expected;
 }
 
-/** After a right code the tries for the address count anew. */
-export async function forgetCodeTries(db: Db, { purpose, address }: CodeOf): Promise<void> {
+/** Resets the tries of an address after a right code. */
+export async function resetCodeTries(db: Db, { purpose, address }: CodeKey): Promise<void> {
   const scope = codeScope(purpose);
-  await forgetUses(db, scope, address);
-  await forgetUses(db, `${scope} own`, address);
+  await resetAllowances(db, scope, address);
+  await resetAllowances(db, `${scope} own`, address);
 }
 
-/** Each purpose has its own: who guesses at one keeps nobody from the others. */
+/** One scope per purpose, so that guessing for one purpose does not block the others. */
 const codeScope = (purpose: Purpose) => `code ${purpose}`;
 
-/** What is counted under one address begins with its digest, so that it can be forgotten together with it. */
+/** Every subject of an address begins with the digest of the address, so that all can be deleted together. */
 function subjectsOf(
   { digest }: IdentityDependencies,
   { address, ip }: { address: string; ip?: string | undefined },

@@ -13,7 +13,7 @@ export function profileView(row: ProfileRow): Profile {
   };
 }
 
-/** The snapshot that others keep of a user. */
+/** The snapshot of a user for the other services. */
 export function userMessage(
   type: "user.registered" | "user.updated",
   row: ProfileRow,
@@ -24,7 +24,7 @@ export function userMessage(
   return message(type, userId, data);
 }
 
-/** A push token, which belongs to the session that it came in. */
+/** A push token of the session that registered it. */
 export function deviceMessage(
   { id: userId, version, language }: Pick<ProfileRow, "id" | "version" | "language">,
   sessionId: string,
@@ -33,7 +33,7 @@ export function deviceMessage(
   return message("user.device_added", userId, { version, userId, sessionId, language, ...pushToken });
 }
 
-/** The texts that Notifications has for us. */
+/** The templates of notifications that this service uses. */
 export type MailTemplate =
   | "confirm-email"
   | "account-exists"
@@ -47,17 +47,17 @@ export interface Mail {
   template: MailTemplate;
   email: string;
   language: string;
-  /** Whose message it is, so that an erasure finds it. */
+  /** The message's user, so that an erasure finds it. */
   userId?: string;
-  /** What it is about when it is nobody's. */
+  /** The subject of the message when it has no user. Default: the template. */
   subject?: string;
-  /** A code or a token with what is said of it: sealed, since a message stands for days in tables and streams. */
+  /** A code or token with its details. Encrypted, since a message stays in tables and streams for days. */
   values?: Record<string, string>;
 }
 
-/** Asks for a mail. Its version says nothing: each is sent for itself. */
-export function mail(
-  { seals }: { seals: EncryptionKeys },
+/** A request for a mail. Its version is always 1, since each is sent independently. */
+export function mailMessage(
+  { encryptionKeys }: { encryptionKeys: EncryptionKeys },
   { template, email, language, userId, subject, values }: Mail,
 ): NewMessage {
   const about = userId ?? subject ?? template;
@@ -68,6 +68,8 @@ export function mail(
     template,
     language,
     values: {},
-    ...(values && { sealed: encrypt(JSON.stringify(values), seals, mailSealPlace({ template, email })) }),
+    ...(values && {
+      sealed: encrypt(JSON.stringify(values), encryptionKeys, mailSealPlace({ template, email })),
+    }),
   });
 }

@@ -7,7 +7,7 @@ export type PushToken = Infer<typeof pushToken>;
 
 export interface Person {
   firstName: string;
-  /** Empty for somebody who has none. */
+  /** Empty for a person without a last name. */
   lastName: string;
   phone?: string | undefined;
   birthDate?: string | undefined;
@@ -49,8 +49,8 @@ export interface NewProfile extends Omit<Person, "lastName"> {
 }
 
 /**
- * Writes the profile of a registration, also over an earlier one that was never confirmed, in as many statements:
- * the time does not tell which.
+ * Saves the profile of a registration and replaces an earlier unconfirmed one. Both cases run the same statements, so
+ * that the response time does not reveal which one happened.
  * @returns undefined when the id or the address belongs to a profile that was confirmed
  */
 export async function saveNewProfile(db: Db, profile: NewProfile): Promise<ProfileRow | undefined> {
@@ -86,7 +86,7 @@ export async function saveNewProfile(db: Db, profile: NewProfile): Promise<Profi
   return replaced ?? made;
 }
 
-/** Marks the address as proved. @returns undefined when it was already */
+/** Marks the address as confirmed. @returns undefined when it was already */
 export async function confirmProfile(db: Db, id: string): Promise<ProfileRow | undefined> {
   return row<ProfileRow>(
     db,
@@ -96,7 +96,7 @@ export async function confirmProfile(db: Db, id: string): Promise<ProfileRow | u
   );
 }
 
-/** The push token of the registration, for the one who takes it first. */
+/** Takes the push token of the registration off the profile. @returns undefined when it was taken before */
 export async function takePushToken(db: Db, id: string): Promise<ProfileRow | undefined> {
   const before = await row<ProfileRow>(
     db,
@@ -108,7 +108,7 @@ export async function takePushToken(db: Db, id: string): Promise<ProfileRow | un
   return before;
 }
 
-/** Null takes an optional field away. */
+/** Null removes an optional field. */
 export interface Changes extends Partial<Omit<Person, "lastName" | "phone" | "birthDate">> {
   lastName?: string | null | undefined;
   phone?: string | null | undefined;
@@ -116,7 +116,7 @@ export interface Changes extends Partial<Omit<Person, "lastName" | "phone" | "bi
   pendingEmail?: string | undefined;
 }
 
-/** Only the fields that are given change. @returns undefined when the profile is gone or has another version */
+/** Changes only the given fields. @returns undefined when the profile is gone or has another version */
 export async function updateProfileRow(
   db: Db,
   id: string,
@@ -146,7 +146,7 @@ export async function updateProfileRow(
 }
 
 /** Makes the pending address the profile's own. @returns undefined when it is no longer the pending one */
-export async function adoptEmail(db: Db, id: string, email: string): Promise<ProfileRow | undefined> {
+export async function applyPendingEmail(db: Db, id: string, email: string): Promise<ProfileRow | undefined> {
   return row<ProfileRow>(
     db,
     `UPDATE profiles SET email = pending_email, pending_email = NULL, version = version + 1, updated_at = now()
@@ -155,7 +155,7 @@ export async function adoptEmail(db: Db, id: string, email: string): Promise<Pro
   );
 }
 
-/** Takes a change of the address back, and one that waits. */
+/** Restores the former address and removes a pending one. */
 export async function restoreEmail(db: Db, id: string, email: string): Promise<ProfileRow | undefined> {
   return row<ProfileRow>(
     db,
@@ -165,7 +165,7 @@ export async function restoreEmail(db: Db, id: string, email: string): Promise<P
   );
 }
 
-/** Puts a grant in the place of the one that it was decided for. @returns undefined when it is another one by now */
+/** Replaces the grant if it is still `from`. @returns undefined when it changed meanwhile */
 export async function setProfileGrant(
   db: Db,
   id: string,
@@ -186,7 +186,7 @@ export async function setProfileGrant(
   );
 }
 
-/** Staff that is to become an admin of its partner. */
+/** A member of staff who shall become an admin of the partner. */
 export interface PendingGrant {
   userId: string;
   partnerId: string;
@@ -202,7 +202,7 @@ export async function deletePendingGrant(db: Db, userId: string): Promise<void> 
   await affected(db, "DELETE FROM pending_grants WHERE user_id = ?", [userId]);
 }
 
-/** A new picture takes a new number, also after one was removed, so that no cache shows the old one. */
+/** Each new picture gets a new version number, also after a removal, so that no cache shows an old picture. */
 export async function setAvatarRow(db: Db, id: string, present: boolean): Promise<ProfileRow | undefined> {
   return row<ProfileRow>(
     db,
@@ -219,8 +219,8 @@ export async function deleteProfileRow(db: Db, id: string): Promise<ProfileRow |
 }
 
 /**
- * The same for a profile that still waits for its code.
- * @param olderThanDays only when it was not changed for so long
+ * The same for an unconfirmed profile.
+ * @param olderThanDays only if the profile did not change for this time. Default: 0
  */
 export async function deleteUnconfirmedRow(
   db: Db,
@@ -236,7 +236,7 @@ export async function deleteUnconfirmedRow(
   );
 }
 
-/** Profiles that nobody confirmed in time, the oldest first. */
+/** Unconfirmed profiles that did not change for this time, the oldest first. */
 export async function unconfirmedProfiles(
   db: Db,
   olderThanDays: number,

@@ -9,7 +9,7 @@ import {
   type Sql,
 } from "../../../providers/identity/index.ts";
 
-/** Who keeps passwords and sessions: Keycloak where the settings name one, else the service's own database. */
+/** The identity provider: Keycloak if the settings name one, otherwise the built-in one in the service's database. */
 export function providerOf(config: Settings, clock: Clock): (sql: Sql) => IdentityProvider {
   const seals = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };
   const issuer = tokenIssuer(config);
@@ -21,7 +21,7 @@ export function providerOf(config: Settings, clock: Clock): (sql: Sql) => Identi
     realm: config.KEYCLOAK_REALM,
     clientId: config.KEYCLOAK_CLIENT_ID,
     budgetMs: config.KEYCLOAK_TIMEOUT_MS,
-    clientSecret: config.KEYCLOAK_CLIENT_SECRET ?? "", // lib/settings/needs.ts asks for it
+    clientSecret: config.KEYCLOAK_CLIENT_SECRET ?? "", // lib/settings/needs.ts requires it
   };
   return (sql) => keycloakProvider({ ...server, sql, seals, issuer, clock });
 }

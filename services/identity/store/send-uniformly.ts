@@ -1,26 +1,26 @@
 import type { Knex } from "knex";
 import type { IdentityDependencies } from "../dependencies.ts";
 import { type Allowance, countUse } from "./limits.repository.ts";
-import { type Mail, mail } from "./messages.ts";
+import { type Mail, mailMessage } from "./messages.ts";
 import { DEFAULT_LANGUAGE } from "./people.ts";
 import type { ProfileRow } from "./profiles.repository.ts";
 
-/** Allows nothing and forbids nothing: what counts is that it is written. */
-const NO_LETTER: Allowance = { scope: "no-letter", max: 1, windowSeconds: 60 };
+/** Limits nothing. Only the write matters, because it takes as long as a real mail. */
+const NO_MAIL: Allowance = { scope: "no-letter", max: 1, windowSeconds: 60 };
 
 /**
- * Sends a letter or, where there is nobody to send it to, does the same work and writes as many rows in the same
- * transaction: how long the answer takes tells a stranger nothing of who has an account.
- * @param profile whose letter it is; undefined where none is due
+ * Sends a mail or, without an account to send it to, does the same work and writes the same number of rows in the same
+ * transaction, so that the response time does not reveal which addresses have an account.
+ * @param profile the receiver; undefined when no mail is due
  */
 export async function sendUniformly(
-  parts: IdentityDependencies,
+  deps: IdentityDependencies,
   trx: Knex.Transaction,
   profile: ProfileRow | undefined,
-  letter: Pick<Mail, "template" | "email" | "values">,
+  request: Pick<Mail, "template" | "email" | "values">,
 ): Promise<void> {
   const { id: userId, language = DEFAULT_LANGUAGE } = profile ?? {};
-  const ready = mail(parts, { ...letter, language, ...(userId && { userId }) });
-  if (profile) await parts.out.add(trx, [ready]);
-  else await countUse(trx, NO_LETTER, parts.digest(letter.email));
+  const ready = mailMessage(deps, { ...request, language, ...(userId && { userId }) });
+  if (profile) await deps.outbox.add(trx, [ready]);
+  else await countUse(trx, NO_MAIL, deps.digest(request.email));
 }

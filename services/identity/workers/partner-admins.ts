@@ -14,28 +14,29 @@ import {
 const BATCH = 100;
 
 /**
- * Makes admins of the staff that migration 0052 chose, here and with the provider: a migration cannot ask Keycloak.
- * @throws Error that says how many failed, after all were tried
+ * Makes the staff that migration 0052 chose admins of their partner, here and at the provider. A migration cannot call
+ * Keycloak.
+ * @throws Error with the number of failures, after all were tried
  */
-export async function applyPendingGrants(parts: IdentityDependencies, stopping?: AbortSignal): Promise<void> {
-  const due = await pendingGrants(parts.postgres.db, BATCH);
-  await tryEach("grants", due, (one) => makeAdmin(parts, one), stopping);
+export async function applyPendingGrants(deps: IdentityDependencies, stopping?: AbortSignal): Promise<void> {
+  const due = await pendingGrants(deps.postgres.db, BATCH);
+  await tryEach("grants", due, (one) => makeAdmin(deps, one), stopping);
 }
 
-async function makeAdmin(parts: IdentityDependencies, { userId, partnerId }: PendingGrant): Promise<void> {
-  const { db } = parts.postgres;
+async function makeAdmin(deps: IdentityDependencies, { userId, partnerId }: PendingGrant): Promise<void> {
+  const { db } = deps.postgres;
   const profile = await profileById(db, userId);
   if (profile?.partnerId !== partnerId) return deletePendingGrant(db, userId); // it has left the partner
   const grant = { role: "partner", partnerId, partnerAdmin: true } as const;
-  await withAddressLock(parts, profile.email, async () => {
-    await parts.provider.setGrant(userId, grant);
-    await parts.postgres.transact(async (trx) => {
+  await withAddressLock(deps, profile.email, async () => {
+    await deps.provider.setGrant(userId, grant);
+    await deps.postgres.transact(async (trx) => {
       const changed = await setProfileGrant(trx, userId, profile, grant);
       await deletePendingGrant(trx, userId);
       if (!changed) return;
       const detail = `partner ${partnerId} as its admin, which had none`;
       await addAudit(trx, { action: "role.granted", subject: userId, detail });
-      await parts.out.add(trx, [userMessage("user.updated", changed)]);
+      await deps.outbox.add(trx, [userMessage("user.updated", changed)]);
     });
   });
 }

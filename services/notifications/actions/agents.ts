@@ -6,7 +6,7 @@ import { type EncryptionKeys, encrypt } from "../../../lib/encryption.ts";
 import { newId } from "../../../lib/ids.ts";
 import type { Db } from "../../../lib/sql/database.ts";
 import type { PushProvider } from "../../../providers/push/index.ts";
-import { placeOf, type SettingsByProvider, settingsOf } from "../store/agent-settings.ts";
+import { aadOf, type SettingsByProvider, settingsOf } from "../store/agent-settings.ts";
 import { insertAgent, lockAgent, replaceAgent } from "../store/agents.repository.ts";
 
 type Providers = ReadonlyMap<string, PushProvider>;
@@ -29,7 +29,7 @@ export async function createAgent(
   const agent: Agent = { id, ...fields, version: 1 };
   await insertAgent(trx, {
     ...agent,
-    settingsSealed: encrypt(JSON.stringify(byProvider), keys, placeOf(id)),
+    settingsSealed: encrypt(JSON.stringify(byProvider), keys, aadOf(id)),
   });
   return agent;
 }
@@ -51,7 +51,7 @@ export async function updateAgent(
   const next: Agent = { ...agent, ...changes, version: known.version + 1 };
   const byProvider = merged(settingsOf(known, keys), settings);
   check(push, next.providers, byProvider);
-  const sealed = encrypt(JSON.stringify(byProvider), keys, placeOf(agentId));
+  const sealed = encrypt(JSON.stringify(byProvider), keys, aadOf(agentId));
   if (!(await replaceAgent(trx, { ...next, settingsSealed: sealed }))) throw fail("PRECONDITION_FAILED");
   return next;
 }

@@ -2,7 +2,7 @@ import { invalidField } from "../../../contracts/errors.ts";
 import type { Preferences } from "../../../contracts/notifications.ts";
 import { type Clock, isoTime } from "../../../lib/clock.ts";
 import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
-import { deferredUntil, quietTrouble } from "../domain/quiet-hours.ts";
+import { deferredUntil, quietHoursProblem } from "../domain/quiet-hours.ts";
 import { deferAllUntil } from "../store/deferred.repository.ts";
 import { savePreferences } from "../store/recipients.repository.ts";
 
@@ -20,7 +20,7 @@ export async function setPreferences(
   userId: string,
   wanted: Preferences,
 ): Promise<void> {
-  const trouble = wanted.quietHours && quietTrouble(wanted.quietHours);
+  const trouble = wanted.quietHours && quietHoursProblem(wanted.quietHours);
   if (trouble) throw invalidField(trouble.field, "quietHours", trouble.message);
   const nowMs = clock.now();
   await postgres.transact(async (trx) => {

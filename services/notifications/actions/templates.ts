@@ -11,11 +11,11 @@ import { newId } from "../../../lib/ids.ts";
 import type { Db } from "../../../lib/sql/database.ts";
 import { shorten } from "../../../lib/text.ts";
 import type { Template } from "../domain/templates/catalogue.ts";
-import { channelsOf, offers } from "../domain/templates/placeholders.ts";
+import { channelsOf, placeholdersByEvent } from "../domain/templates/placeholders.ts";
 import { builtIn, builtInLanguages } from "../domain/templates/render.ts";
 import { exampleValues, problemsOf, renderTemplate, textOf } from "../domain/templates/render-template.ts";
 import {
-  hasRoom,
+  hasCapacity,
   insertTemplate,
   listTemplates,
   lockTemplate,
@@ -65,7 +65,7 @@ export async function createTemplate(
   check(params, params.event);
   const created: TemplateRow = { id: newId(), ...params, version: 1 };
   if (!(await insertTemplate(trx, created))) {
-    if (await hasRoom(trx)) throw fail("TEMPLATE_EXISTS", "Change the one that is there.");
+    if (await hasCapacity(trx)) throw fail("TEMPLATE_EXISTS", "Change the one that is there.");
     throw invalidField(
       "language",
       "max",
@@ -104,7 +104,7 @@ function isTold({ event }: TemplateRow): boolean {
 
 function allOf(own: readonly TemplateRow[]): TemplateView[] {
   const mine = own.filter(isTold).map(ownView);
-  const overridden = new Set(mine.filter(({ inForce }) => inForce).map(placeOf));
+  const overridden = new Set(mine.filter(({ inForce }) => inForce).map(templateKey));
   const ours = templateEvents.flatMap((event) =>
     channelsOf(event).flatMap((channel) =>
       builtInLanguages.map((language): TemplateView => {
@@ -114,7 +114,7 @@ function allOf(own: readonly TemplateRow[]): TemplateView[] {
           ...text,
           origin: "built_in",
           enabled: true,
-          inForce: !overridden.has(placeOf(text)),
+          inForce: !overridden.has(templateKey(text)),
           ...shown(text),
         };
       }),
@@ -135,10 +135,10 @@ function ownView(row: TemplateRow): OwnTemplate {
 }
 
 function shown(text: Template & { event: TemplateEvent }): Pick<TemplateView, "preview" | "placeholders"> {
-  const placeholders = offers[text.event].map(({ name, about, mayBeMissing, secret, required }) => ({
+  const placeholders = placeholdersByEvent[text.event].map(({ name, about, optional, secret, required }) => ({
     placeholder: name,
     about,
-    mayBeMissing: mayBeMissing ?? false,
+    mayBeMissing: optional ?? false,
     secret: secret ?? false,
     required: required ?? false,
   }));
@@ -158,11 +158,11 @@ function filled(text: Template & { event: TemplateEvent }): Template {
 type Cell = Pick<TemplateView, "event" | "language" | "channel">;
 
 /** What a text is for: one of its kind, built in or own, is told in each place. */
-export function placeOf({ event, language, channel }: Cell): string {
+export function templateKey({ event, language, channel }: Cell): string {
   return `${event} ${language} ${channel}`;
 }
 
 /** Where it stands in the list: "built_in" would come before "own". */
 function orderOf(one: Cell & Pick<TemplateView, "origin">): string {
-  return `${placeOf(one)} ${one.origin === "own" ? 0 : 1}`;
+  return `${templateKey(one)} ${one.origin === "own" ? 0 : 1}`;
 }

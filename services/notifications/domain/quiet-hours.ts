@@ -5,7 +5,7 @@ const MINUTE_MS = 60_000;
 const MINUTES_A_DAY = 1_440;
 
 /** What is wrong with the quiet hours that somebody wants to have; undefined when nothing is. */
-export function quietTrouble(quiet: QuietHours): { field: string; message: string } | undefined {
+export function quietHoursProblem(quiet: QuietHours): { field: string; message: string } | undefined {
   if (!isTimeZone(quiet.timeZone)) {
     return { field: "quietHours.timeZone", message: "This time zone is not known." };
   }

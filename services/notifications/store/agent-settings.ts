@@ -15,10 +15,10 @@ export async function openSender(db: Db, keys: EncryptionKeys): Promise<Sender |
 }
 
 export function settingsOf({ id, settingsSealed }: AgentRow, keys: EncryptionKeys): SettingsByProvider {
-  return JSON.parse(decrypt(settingsSealed, keys, placeOf(id))) as SettingsByProvider;
+  return JSON.parse(decrypt(settingsSealed, keys, aadOf(id))) as SettingsByProvider;
 }
 
-export function placeOf(id: string): string {
+export function aadOf(id: string): string {
   return `agents/${id}`;
 }
 

@@ -1,5 +1,5 @@
 import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
-import type { Written } from "../domain/templates/render.ts";
+import type { RenderedText } from "../domain/templates/render.ts";
 import { NOTIFICATION_COLUMNS, type NotificationRow } from "./notifications.repository.ts";
 
 const COUNT_MAX = 100_000;
@@ -8,26 +8,26 @@ export interface Deferral {
   notificationId: string;
   userId: string;
   /** RFC 3339. */
-  heldUntil: string;
+  deferredUntil: string;
   orderVersion?: number | undefined;
-  mail?: Written | undefined;
+  mail?: RenderedText | undefined;
 }
 
 /** Has a notification wait, anew when it has waited before. */
-export async function defer(trx: Db, holding: Deferral): Promise<void> {
-  const { notificationId, userId, heldUntil, orderVersion, mail } = holding;
+export async function defer(trx: Db, deferral: Deferral): Promise<void> {
+  const { notificationId, userId, deferredUntil, orderVersion, mail } = deferral;
   await affected(
     trx,
     `INSERT INTO held_notifications (notification_id, user_id, held_until, order_version, mail)
      VALUES (?, ?, ?, ?, ?::jsonb)
      ON CONFLICT (notification_id) DO UPDATE
        SET held_until = excluded.held_until, queued = false, updated_at = now()`,
-    [notificationId, userId, heldUntil, orderVersion ?? null, mail ? JSON.stringify(mail) : null],
+    [notificationId, userId, deferredUntil, orderVersion ?? null, mail ? JSON.stringify(mail) : null],
   );
 }
 
 /** Marks those that have waited long enough, skipping what another replica has. @returns their ids */
-export async function takeDue(trx: Db, now: string, limit: number): Promise<string[]> {
+export async function markDueQueued(trx: Db, now: string, limit: number): Promise<string[]> {
   const due = await rows<{ notificationId: string }>(
     trx,
     `UPDATE held_notifications SET queued = true, updated_at = now()
@@ -41,11 +41,11 @@ export async function takeDue(trx: Db, now: string, limit: number): Promise<stri
 }
 
 /** Has everything that waits for this person wait until then instead. */
-export async function deferAllUntil(db: Db, userId: string, heldUntil: string): Promise<void> {
+export async function deferAllUntil(db: Db, userId: string, deferredUntil: string): Promise<void> {
   await affected(
     db,
     "UPDATE held_notifications SET held_until = ?, updated_at = now() WHERE user_id = ? AND NOT queued",
-    [heldUntil, userId],
+    [deferredUntil, userId],
   );
 }
 
@@ -54,7 +54,7 @@ export interface DeferredRow extends NotificationRow {
   orderVersion?: number;
   /** Of its order's news, the newest that anybody was told of. */
   newestVersion?: number;
-  mail?: Written;
+  mail?: RenderedText;
 }
 
 /** One that waits, or has waited and is not settled; undefined when there is nothing left to do about it. */
@@ -71,7 +71,7 @@ export async function deferredNotification(db: Db, id: string): Promise<Deferred
 }
 
 /** It waits no longer, whatever became of it. */
-export async function release(trx: Db, id: string): Promise<void> {
+export async function deleteDeferral(trx: Db, id: string): Promise<void> {
   await affected(trx, "DELETE FROM held_notifications WHERE notification_id = ?", [id]);
 }
 

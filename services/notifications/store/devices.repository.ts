@@ -168,7 +168,7 @@ export async function devicesToPush(db: Db, userId: string): Promise<Device[]> {
 }
 
 /** Notes why the last push to a token did not come through. */
-export async function noteTokenFailure(
+export async function recordTokenFailure(
   db: Db,
   { provider, token, detail }: { provider: string; token: string; detail: string },
 ): Promise<void> {

@@ -26,7 +26,7 @@ export interface NewNotification {
 }
 
 /** Stores it, or finds the one that an earlier try of the same message stored. */
-export async function storeNotification(db: Db, news: NewNotification): Promise<NotificationRow> {
+export async function storeNotification(db: Db, notification: NewNotification): Promise<NotificationRow> {
   const stored = await row<NotificationRow>(
     db,
     `WITH added AS (
@@ -36,15 +36,15 @@ export async function storeNotification(db: Db, news: NewNotification): Promise<
      UNION ALL SELECT ${COLUMNS} FROM notifications WHERE message_id = ? AND addressee = ? LIMIT 1`,
     [
       newId(),
-      news.messageId,
-      news.addressee,
-      news.userId ?? null,
-      news.orderId ?? null,
-      news.event,
-      news.title,
-      news.body,
-      news.messageId,
-      news.addressee,
+      notification.messageId,
+      notification.addressee,
+      notification.userId ?? null,
+      notification.orderId ?? null,
+      notification.event,
+      notification.title,
+      notification.body,
+      notification.messageId,
+      notification.addressee,
     ],
   );
   if (!stored) throw new Error("a notification was neither stored nor found");
@@ -61,7 +61,7 @@ export async function savePass(
   id: string,
   state: NotificationRow["state"],
   attempts: readonly Attempt[],
-  said?: { title: string; body: string },
+  deliveredText?: { title: string; body: string },
 ): Promise<boolean> {
   const count = await affected(
     db,
@@ -69,7 +69,7 @@ export async function savePass(
      SET state = ?, attempts = attempts || ?::jsonb, passes = passes + 1, updated_at = now(),
          title = coalesce(?, title), body = coalesce(left(?, ${BODY_MAX}), body)
      WHERE id = ? AND state IN ('pending', 'held', 'failed')`,
-    [state, JSON.stringify(attempts), said?.title ?? null, said?.body ?? null, id],
+    [state, JSON.stringify(attempts), deliveredText?.title ?? null, deliveredText?.body ?? null, id],
   );
   return count === 1;
 }
@@ -115,7 +115,7 @@ export async function settledAfter(db: Db, id: string, limit: number): Promise<N
  * Notes whose order it is and at which version people are told of it.
  * @returns the newest version that anybody was told of, this one included
  */
-export async function noteOrder(
+export async function recordOrder(
   db: Db,
   orderId: string,
   version: number,

@@ -31,7 +31,7 @@ export async function saveRecipient(db: Db, user: MessageData<"user.registered">
 }
 
 /** Forgets a person but for the mark that keeps older messages from bringing them back. */
-export async function forgetRecipient(db: Db, userId: string, version: number): Promise<void> {
+export async function eraseRecipient(db: Db, userId: string, version: number): Promise<void> {
   await affected(
     db,
     `INSERT INTO recipients (user_id, version, deleted_at) VALUES (?, ?, now())
@@ -56,7 +56,7 @@ export async function recipientsOf(db: Db, userIds: readonly string[]): Promise<
 }
 
 /** The operators, a hundred at most. */
-export async function adminsOf(db: Db): Promise<Recipient[]> {
+export async function listAdmins(db: Db): Promise<Recipient[]> {
   return rows<Recipient>(
     db,
     `SELECT ${COLUMNS} FROM recipients WHERE role = 'admin' ORDER BY user_id LIMIT ?`,
@@ -64,7 +64,7 @@ export async function adminsOf(db: Db): Promise<Recipient[]> {
   );
 }
 
-export async function isForgotten(db: Db, userId: string): Promise<boolean> {
+export async function isErased(db: Db, userId: string): Promise<boolean> {
   const found = await row(
     db,
     "SELECT 1 AS one FROM recipients WHERE user_id = ? AND deleted_at IS NOT NULL",

@@ -4,38 +4,42 @@ import { canonicalLanguage } from "../../../lib/language.ts";
 import { caching, outdatedEvent } from "../../../mixins/caching/caching.mixin.ts";
 import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
 import type { Template, TemplateChannel, TemplateEvent } from "../domain/templates/catalogue.ts";
-import { builtInOnly, type TemplateTexts } from "../domain/templates/render.ts";
+import { builtInOnly, type TemplateOverrideLookup } from "../domain/templates/render.ts";
 import { listTemplates } from "./templates.repository.ts";
 
 /** The name that is told when they have changed. */
-const CACHED_AS = "notifications.templates";
+const CACHE_NAME = "notifications.templates";
 /** The message may be lost. */
-const KEPT_MS = 30_000;
+const CACHE_TTL_MS = 30_000;
 
 export interface TemplateOverrides {
   /** Goes into the service's `mixins`. */
   readonly mixin: Partial<ServiceSchema>;
   /** Those that are switched on now. Never rejects: without a database it is those of before, or none. */
-  current(): Promise<TemplateTexts>;
+  current(): Promise<TemplateOverrideLookup>;
   /** Has every replica read them anew; for after the commit of a change. */
   outdated(): Promise<void>;
 }
 
-interface KeptDeps {
+interface TemplateOverrideDependencies {
   postgres: Postgres;
   clock: Clock;
   warn(text: string): void;
 }
 
 /** The operator's own texts in this process's memory, so that no notification costs a query for them. */
-export function templateOverrides({ postgres, clock, warn }: KeptDeps): TemplateOverrides {
-  const cache = caching([CACHED_AS]);
-  let kept: { texts: TemplateTexts; untilMs: number } | undefined;
-  let latest: TemplateTexts = builtInOnly;
+export function templateOverrides({
+  postgres,
+  clock,
+  warn,
+}: TemplateOverrideDependencies): TemplateOverrides {
+  const cache = caching([CACHE_NAME]);
+  let cached: { texts: TemplateOverrideLookup; untilMs: number } | undefined;
+  let latest: TemplateOverrideLookup = builtInOnly;
   let changes = 0;
 
-  const broken: TemplateTexts["broken"] = (event, language, channel, why) =>
-    warn(`the own text of ${event} in ${language} by ${channel} was not used: ${why}`);
+  const reportUnusable: TemplateOverrideLookup["reportUnusable"] = (event, language, channel, reason) =>
+    warn(`the own text of ${event} in ${language} by ${channel} was not used: ${reason}`);
   const load = async () => {
     const before = changes;
     const found = await listTemplates(postgres.db);
@@ -47,15 +51,18 @@ export function templateOverrides({ postgres, clock, warn }: KeptDeps): Template
           { title, body },
         ]),
     );
-    latest = { find: (event, language, channel) => byKey.get(keyOf(event, language, channel)), broken };
+    latest = {
+      find: (event, language, channel) => byKey.get(keyOf(event, language, channel)),
+      reportUnusable,
+    };
     // What was read while it changed may be what was there before.
-    if (changes === before) kept = { texts: latest, untilMs: clock.now() + KEPT_MS };
+    if (changes === before) cached = { texts: latest, untilMs: clock.now() + CACHE_TTL_MS };
     return latest;
   };
 
   return {
     async current() {
-      if (kept && clock.now() < kept.untilMs) return kept.texts;
+      if (cached && clock.now() < cached.untilMs) return cached.texts;
       try {
         return await load();
       } catch (error) {
@@ -66,9 +73,9 @@ export function templateOverrides({ postgres, clock, warn }: KeptDeps): Template
     outdated: () => cache.outdated(),
     mixin: {
       mixins: [cache.mixin],
-      events: outdatedEvent(new Set([CACHED_AS]), () => {
+      events: outdatedEvent(new Set([CACHE_NAME]), () => {
         changes += 1;
-        kept = undefined;
+        cached = undefined;
       }),
     },
   };

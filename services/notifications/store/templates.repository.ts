@@ -30,7 +30,7 @@ export async function insertTemplate(db: Db, template: TemplateRow): Promise<boo
   return count === 1;
 }
 
-export async function hasRoom(db: Db): Promise<boolean> {
+export async function hasCapacity(db: Db): Promise<boolean> {
   const counted = await row<{ count: number }>(db, "SELECT count(*) AS count FROM templates");
   return (counted?.count ?? 0) < OWN_TEMPLATES_MAX;
 }

@@ -2,7 +2,7 @@ import type { Knex } from "knex";
 import { message } from "../../../contracts/messages.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import { inBatches } from "../../../lib/messaging/runner.ts";
-import { deferredNotification, takeDue } from "../store/deferred.repository.ts";
+import { deferredNotification, markDueQueued } from "../store/deferred.repository.ts";
 import { failUnsettled } from "../store/notifications.repository.ts";
 import { recipientsOf } from "../store/recipients.repository.ts";
 import { mailFor } from "./outgoing-notifications.ts";
@@ -16,11 +16,11 @@ import {
 
 const BATCH = 100;
 
-/** Puts what has waited long enough into the queue, by a message each, until nothing is due. */
+/** Enqueues a `notification.due` message for each deferred notification that is due, in batches until none is left. */
 export async function queueDue(deps: SendingDeps, stopping?: AbortSignal): Promise<void> {
   const work = () =>
     deps.postgres.transact(async (trx) => {
-      const ids = await takeDue(trx, isoTime(deps.clock.now()), BATCH);
+      const ids = await markDueQueued(trx, isoTime(deps.clock.now()), BATCH);
       await deps.outbox.add(
         trx,
         ids.map((id) => message("notification.due", id, { version: 1, notificationId: id })),
@@ -31,33 +31,33 @@ export async function queueDue(deps: SendingDeps, stopping?: AbortSignal): Promi
 }
 
 /**
- * Delivers what waited for the end of somebody's quiet hours, by their wishes and addresses of now. News of an order
- * that has newer ones are dropped.
- * @throws Error when it could not be delivered now but perhaps later
+ * Delivers a deferred notification after the quiet hours, with the current preferences and addresses. A notification
+ * about an order is dropped when a newer one about the same order exists.
+ * @throws Error when the delivery failed and a retry may succeed
  */
 export async function deliverDeferred(
   deps: SendingDeps,
   id: string,
 ): Promise<((trx: Knex.Transaction) => Promise<void>) | undefined> {
-  const held = await deferredNotification(deps.postgres.db, id);
-  if (!held) return undefined;
-  const { orderVersion, newestVersion, mail, ...row } = held;
+  const deferred = await deferredNotification(deps.postgres.db, id);
+  if (!deferred) return undefined;
+  const { orderVersion, newestVersion, mail, ...row } = deferred;
   if (orderVersion !== undefined && newestVersion !== undefined && newestVersion > orderVersion) {
     return (trx) => dropNotification(deps, trx, row);
   }
   const { userId, orderId, event, title, body } = row;
   const person = (await recipientsOf(deps.postgres.db, [userId])).get(userId);
-  const letter: OutgoingNotification = {
-    news: { messageId: id, addressee: userId, userId, orderId, event, title, body },
-    waits: { orderVersion },
-    held: true,
+  const outgoing: OutgoingNotification = {
+    notification: { messageId: id, addressee: userId, userId, orderId, event, title, body },
+    deferrable: { orderVersion },
+    wasDeferred: true,
     ...(mail && { mailText: mail }),
     ...(mail && person && { mail: mailFor(mail, person) }),
   };
-  return sendStored(deps, [{ row, letter }]);
+  return sendStored(deps, [{ row, outgoing }]);
 }
 
-/** Gives it up after its last try; an operator may have it tried again. */
+/** Marks it as failed after its last try. An operator can replay it. */
 export async function failDeferred(deps: SendingDeps, trx: Knex.Transaction, id: string): Promise<void> {
   const failed = await failUnsettled(trx, id);
   if (failed) await deps.outbox.add(trx, [outcomeOf(failed, "notification.failed")]);

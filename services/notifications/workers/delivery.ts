@@ -8,15 +8,15 @@ import type { Mail, Mailer } from "../../../providers/email/index.ts";
 import type { PushProvider, PushResult } from "../../../providers/push/index.ts";
 import type { Device, Sender } from "../dependencies.ts";
 
-const TRY_TIMEOUT_MS = 2_000;
-/** With two tries of 2 s there is still time for the mail within five seconds. */
-const PUSH_BUDGET_MS = 4_100;
-const BUDGET_MS = 5_000;
-const MIN_TRY_MS = 50;
+const PUSH_TIMEOUT_MS = 2_000;
+/** Two tries of 2 s leave enough time for the mail within five seconds. */
+const PUSH_DEADLINE_MS = 4_100;
+const DEADLINE_MS = 5_000;
+const MIN_PUSH_MS = 50;
 const MIN_MAIL_MS = 800;
 const DETAIL_MAX = 500;
 
-/** For each provider, or each push service that a browser has chosen. */
+/** Per provider or, for Web Push, per push service of the browser. */
 export const PUSH_BREAKER: BreakerLimits = {
   failuresToOpen: 5,
   openMs: 15_000,
@@ -24,22 +24,23 @@ export const PUSH_BREAKER: BreakerLimits = {
 };
 
 /**
- * How many pushes one provider may have under way in a process: less than half of the notifications that are worked on
- * at once. A push that gets no place in time is told by another way, so that it does not hold the place of others.
+ * How many concurrent pushes one provider may have in a process: less than half of the notifications that the process
+ * handles at once. A push that cannot start in time is skipped and the next channel is tried, so that a slow provider
+ * does not block the others.
  */
-export const PUSH_PLACES: KeyedLimits = { atOnce: 12, waitMs: 500 };
+export const PUSH_CONCURRENCY: KeyedLimits = { atOnce: 12, waitMs: 500 };
 
-export interface Parcel {
+export interface DeliveryRequest {
   notificationId: string;
   title: string;
   body: string;
   data: Readonly<Record<string, string>>;
   devices: readonly Device[];
-  /** Absent: nobody is set up to send pushes. */
+  /** Absent when no agent is enabled. */
   sender?: Sender | undefined;
-  /** Absent: no address is known. */
+  /** Absent when no address is known. */
   mail?: Mail | undefined;
-  /** `mailOnly` for what is no news but an answer to somebody's own act, as a code. */
+  /** `mailOnly` for answers to the user's own action, such as a code: preferences do not apply. */
   preferences: { push: boolean; email: boolean } | "mailOnly";
 }
 
@@ -47,24 +48,24 @@ export interface DeliveryDeps {
   push: ReadonlyMap<string, PushProvider>;
   mailer: Mailer;
   breakers: CircuitBreakers;
-  /** Of the pushes that are under way at once, the part of each provider. */
-  places: KeyedLimit;
-  /** Counts the tries to push, by "provider outcome". */
-  tries: Map<string, number>;
+  /** Limits the concurrent pushes of each provider. */
+  pushLimit: KeyedLimit;
+  /** Number of push attempts by "provider outcome". */
+  attemptCounts: Map<string, number>;
   clock: Clock;
 }
 
-export interface Delivered {
+export interface DeliveryResult {
   /** `muted`: the recipient wants neither pushes nor mails. */
   state: "sent" | "muted" | "failed";
   /** With `failed`: whether a later pass may succeed. */
   retryable: boolean;
   attempts: Attempt[];
-  /** Tokens that did not work. */
-  troubles: TokenTrouble[];
+  /** Tokens whose push failed. */
+  tokenFailures: TokenFailure[];
 }
 
-export interface TokenTrouble {
+export interface TokenFailure {
   provider: string;
   token: string;
   detail: string;
@@ -73,27 +74,27 @@ export interface TokenTrouble {
 }
 
 /**
- * Brings one notification to one person: a push to each of their devices, and a mail where no device took it.
- * Ends within five seconds. Repeating it with the same notification shows nothing twice, as far as providers and
- * mailboxes heed the ids that stay the same.
+ * Sends one notification to one person: a push to each device, and a mail if no device accepted it.
+ * Ends within five seconds. A repetition uses the same ids, so providers and mailboxes that honour them show the
+ * notification once.
  */
-export async function deliver(parcel: Parcel, deps: DeliveryDeps): Promise<Delivered> {
+export async function deliver(request: DeliveryRequest, deps: DeliveryDeps): Promise<DeliveryResult> {
   const startMs = deps.clock.now();
-  const run: Run = { parcel, deps, startMs, attempts: [], troubles: [] };
-  const result = (state: Delivered["state"], retryable = false): Delivered => ({
+  const run: Run = { request, deps, startMs, attempts: [], tokenFailures: [] };
+  const result = (state: DeliveryResult["state"], retryable = false): DeliveryResult => ({
     state,
     retryable,
     attempts: run.attempts,
-    troubles: run.troubles,
+    tokenFailures: run.tokenFailures,
   });
-  const { preferences } = parcel;
+  const { preferences } = request;
   if (preferences !== "mailOnly") {
     if (!preferences.push && !preferences.email) {
       skip(run, "push", "none", "pushes are turned off");
       skip(run, "email", deps.mailer.name, "mails are turned off");
       return result("muted");
     }
-    if (await pushed(run, preferences.push)) return result("sent");
+    if (await pushToDevices(run, preferences.push)) return result("sent");
     if (!preferences.email) {
       skip(run, "email", deps.mailer.name, "mails are turned off");
       return result("failed");
@@ -104,16 +105,16 @@ export async function deliver(parcel: Parcel, deps: DeliveryDeps): Promise<Deliv
 }
 
 interface Run {
-  parcel: Parcel;
+  request: DeliveryRequest;
   deps: DeliveryDeps;
   startMs: number;
   attempts: Attempt[];
-  troubles: TokenTrouble[];
+  tokenFailures: TokenFailure[];
 }
 
-/** Whether at least one device took it. */
-async function pushed(run: Run, wanted: boolean): Promise<boolean> {
-  const { devices, sender } = run.parcel;
+/** @returns whether at least one device accepted it */
+async function pushToDevices(run: Run, wanted: boolean): Promise<boolean> {
+  const { devices, sender } = run.request;
   const reason = !wanted
     ? "pushes are turned off"
     : devices.length === 0
@@ -125,22 +126,23 @@ async function pushed(run: Run, wanted: boolean): Promise<boolean> {
     skip(run, "push", "none", reason ?? "");
     return false;
   }
-  const taken = await Promise.all(devices.map((device) => pushTo(run, device, sender)));
-  return taken.includes(true);
+  const accepted = await Promise.all(devices.map((device) => pushToDevice(run, device, sender)));
+  return accepted.includes(true);
 }
 
 /**
- * One device: the first healthy provider that it has a token of, after a definite no the next one. After an
- * unclear end only the same push again, and then none of the others: it may have been shown.
+ * Pushes to one device through the first healthy provider that the device has a token of. After a refusal the next
+ * provider is tried. After an unclear outcome the same push is repeated once and no other provider is tried, because
+ * the device may have shown it.
  */
-async function pushTo(run: Run, device: Device, sender: Sender): Promise<boolean> {
+async function pushToDevice(run: Run, device: Device, sender: Sender): Promise<boolean> {
   let tried = false;
   for (const { name, settings } of sender.providers) {
     const token = device.tokens.find(({ provider }) => provider === name)?.token;
     const provider = run.deps.push.get(name);
     if (!token || !provider) continue;
     tried = true;
-    if (!run.deps.breakers.admits(lineOf(provider, token))) {
+    if (!run.deps.breakers.admits(breakerKeyOf(provider, token))) {
       skip(run, "push", name, "left out for a while after failures");
       continue;
     }
@@ -159,42 +161,42 @@ async function pushTo(run: Run, device: Device, sender: Sender): Promise<boolean
   return false;
 }
 
-/** What is left out together after failures. */
-function lineOf(provider: PushProvider, token: string): string {
+/** The key of the circuit breaker: the provider or, for Web Push, the push service of the token. */
+function breakerKeyOf(provider: PushProvider, token: string): string {
   const line = provider.lineOf?.(token);
   return line ? `${provider.name} ${line}` : provider.name;
 }
 
-interface Try {
+interface PushAttempt {
   device: Device;
   provider: PushProvider;
   settings: Readonly<Record<string, string>>;
   token: string;
 }
 
-type Tried = Pick<PushResult, "outcome" | "retryAfterMs">;
+type PushOutcome = Pick<PushResult, "outcome" | "retryAfterMs">;
 
-async function tryPush(run: Run, { device, provider, settings, token }: Try): Promise<Tried> {
-  const { parcel, deps } = run;
+async function tryPush(run: Run, { device, provider, settings, token }: PushAttempt): Promise<PushOutcome> {
+  const { request, deps } = run;
   const atMs = deps.clock.now();
-  const timeoutMs = Math.min(TRY_TIMEOUT_MS, run.startMs + PUSH_BUDGET_MS - atMs);
-  if (timeoutMs < MIN_TRY_MS) {
+  const timeoutMs = Math.min(PUSH_TIMEOUT_MS, run.startMs + PUSH_DEADLINE_MS - atMs);
+  if (timeoutMs < MIN_PUSH_MS) {
     skip(run, "push", provider.name, "out of time");
     return { outcome: "refused" };
   }
   const send = () =>
     provider.send({
       token,
-      title: parcel.title,
-      body: parcel.body,
-      data: parcel.data,
-      collapseId: derivedId("push", `${parcel.notificationId}/${device.id}`),
+      title: request.title,
+      body: request.body,
+      data: request.data,
+      collapseId: derivedId("push", `${request.notificationId}/${device.id}`),
       settings,
       timeoutMs,
     });
   let tried: PushResult;
   try {
-    tried = await deps.places.run(provider.shareOf?.(token) ?? provider.name, send);
+    tried = await deps.pushLimit.run(provider.shareOf?.(token) ?? provider.name, send);
   } catch (error) {
     if (!(error instanceof KeyedLimitError)) throw error;
     skip(run, "push", provider.name, "too many pushes are under way there");
@@ -203,10 +205,11 @@ async function tryPush(run: Run, { device, provider, settings, token }: Try): Pr
   const { outcome, detail } = tried;
   const unregistered = outcome === "unregistered";
   const result = `${provider.name} ${outcome}`;
-  deps.tries.set(result, (deps.tries.get(result) ?? 0) + 1);
-  if (outcome !== "accepted") run.troubles.push({ provider: provider.name, token, detail, unregistered });
-  const line = lineOf(provider, token);
-  // A refusal of this token is an answer: the service works, and others' pushes go on.
+  deps.attemptCounts.set(result, (deps.attemptCounts.get(result) ?? 0) + 1);
+  if (outcome !== "accepted")
+    run.tokenFailures.push({ provider: provider.name, token, detail, unregistered });
+  const line = breakerKeyOf(provider, token);
+  // A refusal of this token proves that the service works, so it does not open the breaker for other tokens.
   if (outcome === "accepted" || unregistered || tried.concerns === "token") deps.breakers.worked(line);
   else deps.breakers.failed(line, tried.retryAfterMs);
   record(run, {
@@ -220,13 +223,16 @@ async function tryPush(run: Run, { device, provider, settings, token }: Try): Pr
 }
 
 async function mail(run: Run): Promise<{ outcome: string; retryable: boolean }> {
-  const { deps, parcel } = run;
-  if (!parcel.mail) {
+  const { deps, request } = run;
+  if (!request.mail) {
     skip(run, "email", deps.mailer.name, "no address is known yet");
     return { outcome: "skipped", retryable: true };
   }
   const atMs = deps.clock.now();
-  const result = await deps.mailer.send(parcel.mail, Math.max(MIN_MAIL_MS, run.startMs + BUDGET_MS - atMs));
+  const result = await deps.mailer.send(
+    request.mail,
+    Math.max(MIN_MAIL_MS, run.startMs + DEADLINE_MS - atMs),
+  );
   record(run, {
     channel: "email",
     provider: deps.mailer.name,

@@ -10,8 +10,8 @@ import {
   type NewToken,
   saveToken,
 } from "../store/devices.repository.ts";
-import { noteOrder } from "../store/notifications.repository.ts";
-import { forgetRecipient, isForgotten, saveRecipient } from "../store/recipients.repository.ts";
+import { recordOrder } from "../store/notifications.repository.ts";
+import { eraseRecipient, isErased, saveRecipient } from "../store/recipients.repository.ts";
 import { deliverDeferred, failDeferred } from "./deferred.ts";
 import {
   alertIdOf,
@@ -20,37 +20,40 @@ import {
   orderNotifications,
   refundNotifications,
 } from "./outgoing-notifications.ts";
-import { giveUp, type SendingDeps, sendNotifications } from "./sending.ts";
+import { failPendingOfMessage, type SendingDeps, sendNotifications } from "./sending.ts";
 
-/** News of an order are of no use to anybody much later. */
-const ORDER_WAITS_MS = [2_000, 10_000, 60_000];
-/** A code is waited for, and expires. */
-const DIRECT_WAITS_MS = [500, 2_000, 10_000, 60_000, 180_000];
-/** Messages that merely overtook each other are all told; one that comes so late after newer news is not. */
+/** A notification about an order is useless much later, so there are few retries. */
+const ORDER_RETRY_DELAYS_MS = [2_000, 10_000, 60_000];
+/** The user waits for a code, and it expires. */
+const DIRECT_RETRY_DELAYS_MS = [500, 2_000, 10_000, 60_000, 180_000];
+/**
+ * Messages may arrive out of order within this time: all are sent. An older message that arrives later than this after
+ * a newer one is not sent.
+ */
 const STALE_AFTER_MS = 30_000;
 
-type ShownType = `notification.${"sent" | "failed" | "muted" | "held" | "dropped"}`;
+type HistoryEventType = `notification.${"sent" | "failed" | "muted" | "held" | "dropped"}`;
 
-/** What the consumer group does with each message that concerns it. */
+/** The message handlers of the consumer group. */
 export function handlers(deps: SendingDeps): Handlers {
-  const dead = (trx: Knex.Transaction, { id }: Message) => giveUp(deps, trx, id);
-  const projecting = <T extends ShownType>(): Handler<T> => ({
+  const dead = (trx: Knex.Transaction, { id }: Message) => failPendingOfMessage(deps, trx, id);
+  const projectToHistory = <T extends HistoryEventType>(): Handler<T> => ({
     needs: deps.documents,
     async external({ data }) {
       await project(deps, data.notificationId);
     },
   });
   const order: Handler<OrderMessageType> = {
-    schedule: ORDER_WAITS_MS,
+    schedule: ORDER_RETRY_DELAYS_MS,
     dead,
     async external(message, lease) {
-      // At every delivery, for the first may have ended before anybody knew of the order. A later one is not judged
-      // again: the first has begun to tell.
-      const isStale = await noteNews(deps, message);
+      // The order is recorded at every attempt, since the first may have failed before it was. Only the first attempt
+      // checks whether the message is stale: later ones finish the sending that it began.
+      const isStale = await recordOrderVersion(deps, message);
       if (isStale && lease.attempt === 1) return undefined;
       return sendNotifications(
         deps,
-        await orderNotifications(deps.postgres.db, await deps.texts.current(), message),
+        await orderNotifications(deps.postgres.db, await deps.templateOverrides.current(), message),
         lease,
       );
     },
@@ -61,70 +64,74 @@ export function handlers(deps: SendingDeps): Handlers {
         .filter(([, parts]) => parts.length > 0)
         .map(([type]) => [type, order]),
     ) as { [T in OrderMessageType]?: Handler<T> }),
-    // No notification is sent, but the order is noted: a refund may follow while it is still unpaid.
+    // No notification is sent, but the order is recorded: a refund may follow while it is still unpaid.
     "order.created": {
       async inTransaction(trx, { data }) {
-        await noteOrder(trx, data.orderId, data.version, data.customer.id);
+        await recordOrder(trx, data.orderId, data.version, data.customer.id);
       },
     },
     "notification.requested": {
-      // Codes and links that somebody waits for go by mail alone: no push may hold them up.
+      // Codes and links go by mail only, in workers of their own, so that slow pushes do not delay them.
       workers: "mails",
-      schedule: DIRECT_WAITS_MS,
-      dead,
-      external: async (message, lease) =>
-        sendNotifications(deps, [directNotification(deps.keys, await deps.texts.current(), message)], lease),
-    },
-    "refund.completed": {
-      schedule: ORDER_WAITS_MS,
+      schedule: DIRECT_RETRY_DELAYS_MS,
       dead,
       external: async (message, lease) =>
         sendNotifications(
           deps,
-          await refundNotifications(deps.postgres.db, await deps.texts.current(), message),
+          [directNotification(deps.keys, await deps.templateOverrides.current(), message)],
+          lease,
+        ),
+    },
+    "refund.completed": {
+      schedule: ORDER_RETRY_DELAYS_MS,
+      dead,
+      external: async (message, lease) =>
+        sendNotifications(
+          deps,
+          await refundNotifications(deps.postgres.db, await deps.templateOverrides.current(), message),
           lease,
         ),
     },
     "alert.raised": {
       workers: "alerts",
-      schedule: DIRECT_WAITS_MS,
-      dead: (trx, message) => giveUp(deps, trx, alertIdOf(message)),
+      schedule: DIRECT_RETRY_DELAYS_MS,
+      dead: (trx, message) => failPendingOfMessage(deps, trx, alertIdOf(message)),
       external: async (message, lease) =>
         sendNotifications(
           deps,
-          await alertNotifications(deps.postgres.db, await deps.texts.current(), message),
+          await alertNotifications(deps.postgres.db, await deps.templateOverrides.current(), message),
           lease,
         ),
     },
-    "notification.sent": projecting(),
-    "notification.failed": projecting(),
-    "notification.muted": projecting(),
-    "notification.held": projecting(),
-    "notification.dropped": projecting(),
+    "notification.sent": projectToHistory(),
+    "notification.failed": projectToHistory(),
+    "notification.muted": projectToHistory(),
+    "notification.held": projectToHistory(),
+    "notification.dropped": projectToHistory(),
     "notification.due": {
-      schedule: ORDER_WAITS_MS,
+      schedule: ORDER_RETRY_DELAYS_MS,
       dead: (trx, { data }) => failDeferred(deps, trx, data.notificationId),
       external: async ({ data }) => deliverDeferred(deps, data.notificationId),
     },
-    "user.registered": { inTransaction: (trx, { data }) => keepUser(trx, data) },
-    "user.updated": { inTransaction: (trx, { data }) => keepUser(trx, data) },
+    "user.registered": { inTransaction: (trx, { data }) => saveUser(trx, data) },
+    "user.updated": { inTransaction: (trx, { data }) => saveUser(trx, data) },
     "user.device_added": {
       inTransaction: (trx, { data: { version: _, userId, sessionId, ...token } }) =>
         addDevice(trx, { userId, sessionId }, token),
     },
     "user.signed_out": { inTransaction: (trx, { data }) => endSessions(trx, data.userId, data.sessionIds) },
     "user.deleted": {
-      // Delivered at once all the same: what the database knows of the person does not wait for the store.
+      // Handled also while the document store is down: the deletion in PostgreSQL does not wait for it.
       needs: { available: () => true },
       async external({ data }) {
-        await deps.postgres.transact((trx) => forgetRecipient(trx, data.userId, data.version));
+        await deps.postgres.transact((trx) => eraseRecipient(trx, data.userId, data.version));
         await deps.documents.remove({ userId: data.userId });
       },
     },
   };
 }
 
-async function keepUser(
+async function saveUser(
   trx: Knex.Transaction,
   user: Message<"user.registered" | "user.updated">["data"],
 ): Promise<void> {
@@ -132,14 +139,20 @@ async function keepUser(
   await addDevice(trx, { userId: user.userId }, { ...user.pushToken, language: user.language });
 }
 
-/** A message may come after the end of the session that it tells of, or after its person was deleted. */
+/** The message may arrive after the end of its session or after the deletion of its user. */
 async function addDevice(trx: Knex.Transaction, owner: DeviceOwner, token: NewToken): Promise<void> {
-  if ((await hasEnded(trx, owner)) || (await isForgotten(trx, owner.userId))) return;
+  if ((await hasEnded(trx, owner)) || (await isErased(trx, owner.userId))) return;
   await saveToken(trx, owner, token);
 }
 
-/** Notes the order, which its refunds are told by. @returns whether people know something newer for a while already */
-async function noteNews(deps: SendingDeps, { data, time }: Message<OrderMessageType>): Promise<boolean> {
-  const newest = await noteOrder(deps.postgres.db, data.orderId, data.version, data.customer.id);
+/**
+ * Records the order and its customer, who is the addressee of refunds.
+ * @returns whether the message is stale: a newer version was sent, and this message is older than the limit
+ */
+async function recordOrderVersion(
+  deps: SendingDeps,
+  { data, time }: Message<OrderMessageType>,
+): Promise<boolean> {
+  const newest = await recordOrder(deps.postgres.db, data.orderId, data.version, data.customer.id);
   return newest > data.version && deps.clock.now() - Date.parse(time) > STALE_AFTER_MS;
 }

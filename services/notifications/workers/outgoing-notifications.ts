@@ -6,29 +6,29 @@ import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import type { Db } from "../../../lib/sql/database.ts";
 import type { HandlerError } from "../../../mixins/consumer/handlers.ts";
 import { addresseesOf, type OrderMessageType } from "../domain/audience.ts";
-import { canWait } from "../domain/templates/catalogue.ts";
+import { isDeferrable } from "../domain/templates/catalogue.ts";
 import {
+  type RenderedText,
+  type RenderOptions,
   renderAlert,
   renderDirect,
   renderOrder,
   renderRefund,
   renderTextMail,
-  type TemplateTexts,
-  type Way,
-  type Written,
+  type TemplateOverrideLookup,
 } from "../domain/templates/render.ts";
 import { customerOf, type NewNotification } from "../store/notifications.repository.ts";
-import { adminsOf, isForgotten, type Recipient, recipientsOf } from "../store/recipients.repository.ts";
+import { isErased, listAdmins, type Recipient, recipientsOf } from "../store/recipients.repository.ts";
 import type { OutgoingNotification } from "./sending.ts";
 
-/** A deadline that stays missed raises its alert again: operators hear of one order once in this time. */
+/** A deadline that stays missed raises its alert again. Within this time operators get one notification about it. */
 const ALERT_WINDOW_MS = 3_600_000;
 const DEFAULT_LANGUAGE = "en";
 
-/** What those whom an order's event concerns are told. */
+/** The notifications that an event of an order causes, one for each addressee. */
 export async function orderNotifications(
   db: Db,
-  own: TemplateTexts,
+  overrides: TemplateOverrideLookup,
   { id, type, time, data: order }: Message<OrderMessageType>,
 ): Promise<OutgoingNotification[]> {
   const addressees = addresseesOf(type, order);
@@ -36,88 +36,94 @@ export async function orderNotifications(
     (id) => id !== undefined,
   );
   const people = await recipientsOf(db, concerned);
-  const letters: OutgoingNotification[] = [];
+  const outgoing: OutgoingNotification[] = [];
   for (const { userId, event } of addressees) {
     const person = people.get(userId);
-    if (!person && (await isForgotten(db, userId))) continue;
+    if (!person && (await isErased(db, userId))) continue;
     const deliverer = order.delivererId && people.get(order.delivererId)?.firstName;
-    // Until identity has told of a customer, the order knows the name; of a deliverer it knows none.
+    // Before the customer's user.registered message arrives, the name comes from the order. It has no deliverer's name.
     const firstName = person?.firstName ?? (userId === order.customer.id ? order.customer.name : undefined);
-    const told = omitUndefined({ order, firstName, deliverer, at: time });
-    const write = (way: Way) => renderOrder(event, told, languageOf(person), way);
-    const news = { messageId: id, addressee: userId, userId, orderId: order.orderId, event: type };
-    const waits = canWait(event) ? { waits: { orderVersion: order.version } } : {};
-    letters.push({ ...personal(news, write, own, person), ...waits });
+    const input = omitUndefined({ order, firstName, deliverer, at: time });
+    const render = (options: RenderOptions) => renderOrder(event, input, languageOf(person), options);
+    const notification = { messageId: id, addressee: userId, userId, orderId: order.orderId, event: type };
+    const personal = personalNotification(notification, render, overrides, person);
+    outgoing.push(
+      isDeferrable(event) ? { ...personal, deferrable: { orderVersion: order.version } } : personal,
+    );
   }
-  return letters;
+  return outgoing;
 }
 
-/** The customer learns that their money is on its way back. @throws Error while nothing is known of the order */
+/** The notification to the customer that the money is on its way back. @throws Error while the order is not known */
 export async function refundNotifications(
   db: Db,
-  own: TemplateTexts,
+  overrides: TemplateOverrideLookup,
   { id, data }: Message<"refund.completed">,
 ): Promise<OutgoingNotification[]> {
   const userId = await customerOf(db, data.orderId);
   if (!userId) throw new Error("nothing is known of the order yet");
   const person = (await recipientsOf(db, [userId])).get(userId);
-  if (!person && (await isForgotten(db, userId))) return [];
-  const write = (way: Way) => renderRefund(data.amount, person?.firstName, languageOf(person), way);
-  const news = {
+  if (!person && (await isErased(db, userId))) return [];
+  const render = (options: RenderOptions) =>
+    renderRefund(data.amount, person?.firstName, languageOf(person), options);
+  const notification = {
     messageId: id,
     addressee: userId,
     userId,
     orderId: data.orderId,
     event: "refund.completed",
   };
-  const waits = canWait("refund.completed:customer") ? { waits: {} } : {};
-  return [{ ...personal(news, write, own, person), ...waits }];
+  const personal = personalNotification(notification, render, overrides, person);
+  return [isDeferrable("refund.completed:customer") ? { ...personal, deferrable: {} } : personal];
 }
 
-/** Every admin is told of every alert; only of what is raised again and again, once a window or once. */
+/** One notification for each admin. Repeated alerts have the same message id, see `alertIdOf`. */
 export async function alertNotifications(
   db: Db,
-  own: TemplateTexts,
+  overrides: TemplateOverrideLookup,
   message: Message<"alert.raised">,
 ): Promise<OutgoingNotification[]> {
   const { data } = message;
-  const admins = await adminsOf(db);
+  const admins = await listAdmins(db);
   const messageId = alertIdOf(message);
   return admins.map((admin) =>
-    personal(
+    personalNotification(
       { messageId, addressee: admin.userId, userId: admin.userId, event: "alert.raised" },
-      (way) => renderAlert(data, admin.firstName, admin.language, way),
-      own,
+      (options) => renderAlert(data, admin.firstName, admin.language, options),
+      overrides,
       admin,
     ),
   );
 }
 
-/** An alert is one of its own; those that are raised again and again are the same within the window, or for ever. */
+/**
+ * The id under which an alert is stored: its own, or for kinds that are raised repeatedly one that repeats within the
+ * window or for ever, so that operators get one notification.
+ */
 export function alertIdOf({ id, time, data }: Message<"alert.raised">): string {
-  const told = alertTold(data.kind);
-  if (told === "each") return id;
-  if (told === "once") return derivedId("alert", `${data.kind}/${data.subject}`);
+  const frequency = alertTold(data.kind);
+  if (frequency === "each") return id;
+  if (frequency === "once") return derivedId("alert", `${data.kind}/${data.subject}`);
   const window = Math.floor(Date.parse(time) / ALERT_WINDOW_MS);
   return derivedId("alert", `${data.kind}/${data.subject}/${window}`);
 }
 
-/** By push and, where there is an address, by mail, each in its own words. */
-function personal(
-  news: Omit<NewNotification, "title" | "body">,
-  write: (way: Way) => Written,
-  own: TemplateTexts,
+/** A notification by push and, if the address is known, by mail. Each channel has its own text. */
+function personalNotification(
+  notification: Omit<NewNotification, "title" | "body">,
+  render: (options: RenderOptions) => RenderedText,
+  overrides: TemplateOverrideLookup,
   person: Recipient | undefined,
 ): OutgoingNotification {
-  const { title, body } = write({ channel: "push", own });
-  const mailText = write({ channel: "email", own });
-  const letter = { news: { ...news, title, body }, mailText };
-  return person ? { ...letter, mail: mailFor(mailText, person) } : letter;
+  const { title, body } = render({ channel: "push", overrides });
+  const mailText = render({ channel: "email", overrides });
+  const outgoing = { notification: { ...notification, title, body }, mailText };
+  return person ? { ...outgoing, mail: mailFor(mailText, person) } : outgoing;
 }
 
-/** The mail around a text, to this person. */
+/** The mail to this person, with the text, a greeting and a footer. */
 export function mailFor(
-  text: Written,
+  text: RenderedText,
   { email, firstName }: Recipient,
 ): NonNullable<OutgoingNotification["mail"]> {
   return { to: email, ...renderTextMail(text, firstName, text.language) };
@@ -128,17 +134,23 @@ function languageOf(person: Recipient | undefined): string {
 }
 
 /**
- * A mail that somebody's own act asks for.
- * @throws TemplateError, which no repeat mends; SealError, which the new secret of a running change does
+ * A mail that a user's own action caused, for example with a code.
+ * @throws TemplateError, which is permanent; DecryptionError, which may end when the change of the secret is complete
  */
 export function directNotification(
   keys: EncryptionKeys,
-  own: TemplateTexts,
+  overrides: TemplateOverrideLookup,
   { id, data }: Message<"notification.requested">,
 ): OutgoingNotification {
-  const { summary, ...mail } = rendered(data, valuesOf(keys, data), own);
+  const { summary, ...mail } = rendered(data, valuesOf(keys, data), overrides);
   return {
-    news: { messageId: id, addressee: "address", userId: data.userId, event: data.template, ...summary },
+    notification: {
+      messageId: id,
+      addressee: "address",
+      userId: data.userId,
+      event: data.template,
+      ...summary,
+    },
     mail: { to: data.email, ...mail },
     mailOnly: true,
   };
@@ -154,9 +166,13 @@ function valuesOf(keys: EncryptionKeys, { values, sealed, ...about }: Requested)
   };
 }
 
-function rendered({ template, language }: Requested, values: Record<string, string>, own: TemplateTexts) {
+function rendered(
+  { template, language }: Requested,
+  values: Record<string, string>,
+  overrides: TemplateOverrideLookup,
+) {
   try {
-    return renderDirect(template, values, language, own);
+    return renderDirect(template, values, language, overrides);
   } catch (error) {
     (error as HandlerError).permanent = true;
     throw error;

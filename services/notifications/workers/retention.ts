@@ -5,16 +5,19 @@ import { type Retention, removeDocuments } from "../../../mixins/pruning/pruning
 import type { NotificationDocument } from "../projections/history.ts";
 import { pruneEndedSessions } from "../store/devices.repository.ts";
 
-/** Longer than any message about a deleted user can be under way. */
+/** Longer than a message about a deleted user can be in the queues. */
 const DELETED_RECIPIENT_DAYS = 30;
 
 /** Longer than any access token is valid. */
 const ENDED_SESSION_DAYS = 1;
 
-type Keep = Pick<Settings, "KEEP_NOTIFICATIONS_DAYS" | "KEEP_HISTORY_DAYS">;
+type RetentionSettings = Pick<Settings, "KEEP_NOTIFICATIONS_DAYS" | "KEEP_HISTORY_DAYS">;
 
-/** How long the stores of this service keep what. */
-export function notificationRetentions(config: Keep, history: Documents<NotificationDocument>): Retention[] {
+/** The retention of each store of this service. */
+export function notificationRetentions(
+  config: RetentionSettings,
+  history: Documents<NotificationDocument>,
+): Retention[] {
   return [
     {
       store: "notifications",
@@ -45,7 +48,7 @@ export function notificationRetentions(config: Keep, history: Documents<Notifica
   ];
 }
 
-/** With what is held of them. */
+/** Deletes notifications; their deferrals go by cascade. */
 export async function pruneNotifications(db: Db, beforeId: string, limit: number): Promise<number> {
   return affected(
     db,

@@ -2,7 +2,7 @@ import type { Knex } from "knex";
 import { message } from "../../../contracts/messages.ts";
 import type { Attempt } from "../../../contracts/notifications.ts";
 import { isoTime } from "../../../lib/clock.ts";
-import type { EncryptionKeys } from "../../../lib/encryption.ts";
+import { DecryptionError, type EncryptionKeys } from "../../../lib/encryption.ts";
 import type { Db } from "../../../lib/sql/database.ts";
 import type { Lease } from "../../../mixins/consumer/handlers.ts";
 import type { Documents } from "../../../mixins/documents/documents.mixin.ts";
@@ -11,11 +11,11 @@ import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
 import type { Mail } from "../../../providers/email/index.ts";
 import type { Sender } from "../dependencies.ts";
 import { deferredUntil } from "../domain/quiet-hours.ts";
-import type { Written } from "../domain/templates/render.ts";
+import type { RenderedText } from "../domain/templates/render.ts";
 import type { NotificationDocument } from "../projections/history.ts";
 import { openSender } from "../store/agent-settings.ts";
-import { type Deferral, defer, release } from "../store/deferred.repository.ts";
-import { devicesToPush, noteTokenFailure, removeToken } from "../store/devices.repository.ts";
+import { type Deferral, defer, deleteDeferral } from "../store/deferred.repository.ts";
+import { devicesToPush, recordTokenFailure, removeToken } from "../store/devices.repository.ts";
 import {
   failPending,
   type NewNotification,
@@ -25,79 +25,87 @@ import {
 } from "../store/notifications.repository.ts";
 import { preferencesOf } from "../store/recipients.repository.ts";
 import type { TemplateOverrides } from "../store/template-overrides.ts";
-import { type Delivered, type DeliveryDeps, deliver } from "./delivery.ts";
+import { type DeliveryDeps, type DeliveryResult, deliver } from "./delivery.ts";
 
 export interface SendingDeps extends DeliveryDeps {
   postgres: Postgres;
   outbox: Outbox;
   documents: Documents<NotificationDocument>;
-  texts: Pick<TemplateOverrides, "current">;
+  templateOverrides: Pick<TemplateOverrides, "current">;
   keys: EncryptionKeys;
   warn(text: string): void;
 }
 
-/** One notification to one person, as a message asks for it. */
+/** One notification to one person, before it is stored. */
 export interface OutgoingNotification {
-  news: NewNotification;
+  notification: NewNotification;
   /** Absent while no address is known. */
   mail?: Omit<Mail, "messageId">;
-  /** What the mail says besides greeting and footer, where that is no secret. */
-  mailText?: Written;
+  /** The text of the mail without greeting and footer. Absent when it is secret. */
+  mailText?: RenderedText;
   mailOnly?: true;
-  /** It can wait for the end of somebody's quiet hours; news of an order only until there are newer ones. */
-  waits?: { orderVersion?: number | undefined };
-  /** It has waited. */
-  held?: true;
+  /**
+   * It can wait for the end of the reader's quiet hours. `orderVersion`: it is dropped when people were notified about a
+   * newer version of the order.
+   */
+  deferrable?: { orderVersion?: number | undefined };
+  /** It was deferred before. */
+  wasDeferred?: true;
 }
 
 interface Sent {
   row: NotificationRow;
-  letter: OutgoingNotification;
-  result: Delivered | Held;
+  outgoing: OutgoingNotification;
+  result: DeliveryResult | Deferred;
 }
 
-/** Nothing was tried: its reader is not to be disturbed before this moment. */
-interface Held extends Pick<Delivered, "attempts" | "troubles"> {
+/** No channel was tried, because the reader has quiet hours until this moment. */
+interface Deferred extends Pick<DeliveryResult, "attempts" | "tokenFailures"> {
   state: "held";
   retryable: false;
   untilMs: number;
 }
 
 /**
- * Stores the letters, delivers those that are not delivered yet, and returns what to commit with the message.
- * @throws Error when some could not be delivered now but perhaps later; what the others came to is committed
+ * Stores the notifications and delivers those that are not delivered yet.
+ * @returns the work to commit together with the message
+ * @throws Error when some were not delivered and a retry may succeed; the results of the others are committed
  */
 export async function sendNotifications(
   deps: SendingDeps,
-  letters: readonly OutgoingNotification[],
+  outgoing: readonly OutgoingNotification[],
   lease: Pick<Lease, "attempt">,
 ): Promise<(trx: Knex.Transaction) => Promise<void>> {
-  return sendStored(deps, await store(deps, letters, lease.attempt === 1));
+  return sendStored(deps, await store(deps, outgoing, lease.attempt === 1));
 }
 
-/** The same for what was stored before. */
+/** The same for notifications that are stored already. */
 export async function sendStored(
   deps: SendingDeps,
-  due: readonly { row: NotificationRow; letter: OutgoingNotification }[],
+  due: readonly { row: NotificationRow; outgoing: OutgoingNotification }[],
 ): Promise<(trx: Knex.Transaction) => Promise<void>> {
-  const sender = due.some(({ letter }) => !letter.mailOnly) ? await senderOf(deps) : undefined;
+  const sender = due.some(({ outgoing }) => !outgoing.mailOnly) ? await senderOf(deps) : undefined;
   const sent = await Promise.all(
     due.map(
-      async ({ row, letter }): Promise<Sent> => ({
+      async ({ row, outgoing }): Promise<Sent> => ({
         row,
-        letter,
-        result: await deliverLetter(deps, row, letter, sender),
+        outgoing,
+        result: await deliverOne(deps, row, outgoing, sender),
       }),
     ),
   );
-  const open = sent.filter(({ result }) => result.state === "failed" && result.retryable);
-  if (open.length === 0) return (trx) => settle(deps, trx, sent);
+  const retryable = sent.filter(({ result }) => result.state === "failed" && result.retryable);
+  if (retryable.length === 0) return (trx) => settle(deps, trx, sent);
   await deps.postgres.transact((trx) => settle(deps, trx, sent));
-  throw new Error(`${open.length} of ${due.length} could not be delivered: ${reasonOf(open)}`);
+  throw new Error(`${retryable.length} of ${due.length} could not be delivered: ${reasonOf(retryable)}`);
 }
 
-/** Gives up what is still pending of a message whose last try has failed. */
-export async function giveUp(deps: SendingDeps, trx: Knex.Transaction, messageId: string): Promise<void> {
+/** Marks the pending notifications of a message as failed, after its last try. */
+export async function failPendingOfMessage(
+  deps: SendingDeps,
+  trx: Knex.Transaction,
+  messageId: string,
+): Promise<void> {
   const failed = await failPending(trx, messageId);
   await deps.outbox.add(
     trx,
@@ -105,42 +113,44 @@ export async function giveUp(deps: SendingDeps, trx: Knex.Transaction, messageId
   );
 }
 
-/** @param anew whether those that were given up are due again: the operator replays the message */
-async function store(deps: SendingDeps, letters: readonly OutgoingNotification[], anew: boolean) {
-  const all = async (db: Db) => {
-    const stored: { row: NotificationRow; letter: OutgoingNotification }[] = [];
-    for (const letter of letters) stored.push({ row: await storeNotification(db, letter.news), letter });
+/** @param includeFailed whether failed ones are due again, because an operator replays the message */
+async function store(deps: SendingDeps, all: readonly OutgoingNotification[], includeFailed: boolean) {
+  const insertAll = async (db: Db) => {
+    const stored: { row: NotificationRow; outgoing: OutgoingNotification }[] = [];
+    for (const outgoing of all) {
+      stored.push({ row: await storeNotification(db, outgoing.notification), outgoing });
+    }
     return stored;
   };
-  // One is one statement, which needs no transaction around it.
-  const stored = letters.length > 1 ? await deps.postgres.transact(all) : await all(deps.postgres.db);
-  return stored.filter(({ row }) => row.state === "pending" || (anew && row.state === "failed"));
+  // A single notification is a single statement and needs no transaction.
+  const stored = all.length > 1 ? await deps.postgres.transact(insertAll) : await insertAll(deps.postgres.db);
+  return stored.filter(({ row }) => row.state === "pending" || (includeFailed && row.state === "failed"));
 }
 
 async function senderOf(deps: SendingDeps): Promise<Sender | undefined> {
   try {
     return await openSender(deps.postgres.db, deps.keys);
   } catch (error) {
-    if (!(error instanceof Error) || error.name !== "SealError") throw error;
-    deps.warn("the sending agent's settings were sealed by a secret that is gone: enter them again");
+    if (!(error instanceof DecryptionError)) throw error;
+    deps.warn("the settings of the sending agent were encrypted with a lost secret: enter them again");
     return undefined;
   }
 }
 
-async function deliverLetter(
+async function deliverOne(
   deps: SendingDeps,
   row: NotificationRow,
-  { mail, mailOnly, news, waits }: OutgoingNotification,
+  { mail, mailOnly, notification, deferrable }: OutgoingNotification,
   sender: Sender | undefined,
 ): Promise<Sent["result"]> {
   const { db } = deps.postgres;
-  const { userId } = news;
+  const { userId } = notification;
   const preferences = mailOnly || !userId ? "mailOnly" : await preferencesOf(db, userId);
   const nowMs = deps.clock.now();
-  const untilMs = waits && preferences !== "mailOnly" ? deferredUntil(preferences, nowMs) : undefined;
+  const untilMs = deferrable && preferences !== "mailOnly" ? deferredUntil(preferences, nowMs) : undefined;
   if (untilMs !== undefined) {
-    const attempts = [untried(nowMs, `quiet hours until ${isoTime(untilMs)}`)];
-    return { state: "held", retryable: false, attempts, troubles: [], untilMs };
+    const attempts = [skippedAttempt(nowMs, `quiet hours until ${isoTime(untilMs)}`)];
+    return { state: "held", retryable: false, attempts, tokenFailures: [], untilMs };
   }
   return deliver(
     {
@@ -158,48 +168,50 @@ async function deliverLetter(
 }
 
 async function settle(deps: SendingDeps, trx: Knex.Transaction, sent: readonly Sent[]): Promise<void> {
-  for (const { row, letter, result } of sent) {
-    const { state, retryable, attempts, troubles } = result;
+  for (const { row, outgoing, result } of sent) {
+    const { state, retryable, attempts, tokenFailures } = result;
     const next = state === "failed" && retryable ? "pending" : state;
-    // The history shows the words that came through: the row has those of the push.
-    const said = attempts.at(-1)?.channel === "email" && state === "sent" ? letter.mailText : undefined;
-    if (letter.held && (next === "sent" || next === "muted" || next === "failed")) await release(trx, row.id);
-    if (!(await savePass(trx, row.id, next, attempts, said))) continue;
-    if (result.state === "held") await defer(trx, holdingOf(row, letter, result));
-    for (const trouble of troubles) {
-      await (trouble.unregistered ? removeToken(trx, trouble) : noteTokenFailure(trx, trouble));
+    // The row has the text of the push. When the mail was delivered instead, the history shows the mail's text.
+    const deliveredText =
+      attempts.at(-1)?.channel === "email" && state === "sent" ? outgoing.mailText : undefined;
+    if (outgoing.wasDeferred && (next === "sent" || next === "muted" || next === "failed"))
+      await deleteDeferral(trx, row.id);
+    if (!(await savePass(trx, row.id, next, attempts, deliveredText))) continue;
+    if (result.state === "held") await defer(trx, deferralOf(row, outgoing, result));
+    for (const failure of tokenFailures) {
+      await (failure.unregistered ? removeToken(trx, failure) : recordTokenFailure(trx, failure));
     }
     if (next !== "pending") await deps.outbox.add(trx, [outcomeOf(row, `notification.${next}`)]);
   }
 }
 
-function holdingOf(
+function deferralOf(
   { id }: NotificationRow,
-  { news, waits, mailText }: OutgoingNotification,
-  { untilMs }: Held,
+  { notification, deferrable, mailText }: OutgoingNotification,
+  { untilMs }: Deferred,
 ): Deferral {
   return {
     notificationId: id,
-    userId: news.userId as string,
-    heldUntil: isoTime(untilMs),
-    orderVersion: waits?.orderVersion,
+    userId: notification.userId as string,
+    deferredUntil: isoTime(untilMs),
+    orderVersion: deferrable?.orderVersion,
     mail: mailText,
   };
 }
 
-/** Has one that has waited end in the history, since nobody needs to be told of it any more. */
+/** Ends a deferred notification as dropped: a newer one about the same order exists. */
 export async function dropNotification(
   deps: SendingDeps,
   trx: Knex.Transaction,
   row: NotificationRow,
 ): Promise<void> {
-  await release(trx, row.id);
-  const attempts = [untried(deps.clock.now(), "newer news of the order came in the meantime")];
+  await deleteDeferral(trx, row.id);
+  const attempts = [skippedAttempt(deps.clock.now(), "newer news of the order came in the meantime")];
   if (!(await savePass(trx, row.id, "dropped", attempts))) return;
   await deps.outbox.add(trx, [outcomeOf(row, "notification.dropped")]);
 }
 
-function untried(atMs: number, detail: string): Attempt {
+function skippedAttempt(atMs: number, detail: string): Attempt {
   return { channel: "push", provider: "none", outcome: "skipped", detail, at: isoTime(atMs), durationMs: 0 };
 }
 
@@ -210,7 +222,7 @@ export function outcomeOf(
   return message(type, id, { version: passes + 1, notificationId: id, event, ...(userId && { userId }) });
 }
 
-function reasonOf(open: readonly Sent[]): string {
-  const last = open[0]?.result.attempts.at(-1);
+function reasonOf(retryable: readonly Sent[]): string {
+  const last = retryable[0]?.result.attempts.at(-1);
   return last ? `${last.provider} ${last.outcome}: ${last.detail ?? ""}` : "no reason known";
 }

@@ -42,12 +42,12 @@ export const urgency = {
   "webhook-disabled": "now",
 } as const satisfies Record<TemplateEvent, "now" | "later">;
 
-export function canWait(event: TemplateEvent): boolean {
+export function isDeferrable(event: TemplateEvent): boolean {
   return urgency[event] === "later";
 }
 
 /** What an order's text may speak of. */
-export interface OrderNews {
+export interface OrderTextInput {
   order: OrderSnapshot;
   /** The reader's first name, where known. */
   firstName?: string;

@@ -1,5 +1,5 @@
 import type { Language } from "./catalogue.ts";
-import type { Filled, Paragraph } from "./render-template.ts";
+import type { Paragraph, RenderedTemplate } from "./render-template.ts";
 
 export interface MailText {
   subject: string;
@@ -9,27 +9,27 @@ export interface MailText {
 }
 
 /** What stands around a text; a language that has nothing built in has neither, and its texts greet by themselves. */
-export interface Frame {
+export interface MailFrame {
   greeting: Language["mail"]["greeting"];
   footer: string;
 }
 
-/** A mail as plain text and as markup that says the same. Every word of it is escaped. */
-export function mailOf(
-  { title, paragraphs }: Filled,
-  frame: Frame | undefined,
+/** A mail as plain text and as markup that says the same. Every word of it is escapeHtml. */
+export function renderMail(
+  { title, paragraphs }: RenderedTemplate,
+  frame: MailFrame | undefined,
   firstName: string | undefined,
   language: string,
 ): MailText {
-  const greeting = frame ? [{ text: frame.greeting(firstName), standsOut: false }] : [];
+  const greeting = frame ? [{ text: frame.greeting(firstName), prominent: false }] : [];
   const all = [...greeting, ...paragraphs];
-  const lines = all.map(({ text, standsOut }) => (standsOut ? `    ${text}` : text));
+  const lines = all.map(({ text, prominent }) => (prominent ? `    ${text}` : text));
   const text = [...lines, ...(frame ? [`-- \n${frame.footer}`] : [])].join("\n\n");
   const parts = [
-    ...all.map(markupOf),
-    ...(frame ? [`<p style="color:#666;font-size:13px">${escaped(frame.footer)}</p>`] : []),
+    ...all.map(htmlOf),
+    ...(frame ? [`<p style="color:#666;font-size:13px">${escapeHtml(frame.footer)}</p>`] : []),
   ];
-  const html = `<!doctype html><html lang="${language}"><head><meta charset="utf-8"><title>${escaped(
+  const html = `<!doctype html><html lang="${language}"><head><meta charset="utf-8"><title>${escapeHtml(
     title,
   )}</title></head><body style="font-family:sans-serif;font-size:16px;line-height:1.5;color:#1b1b1b;max-width:36em">${parts.join(
     "\n",
@@ -37,9 +37,9 @@ export function mailOf(
   return { subject: title, text, html, language };
 }
 
-function markupOf({ text, standsOut }: Paragraph): string {
-  const inside = escaped(text).replaceAll("\n", "<br>");
-  if (!standsOut) return `<p>${inside}</p>`;
+function htmlOf({ text, prominent }: Paragraph): string {
+  const inside = escapeHtml(text).replaceAll("\n", "<br>");
+  if (!prominent) return `<p>${inside}</p>`;
   return `<p style="font-size:28px;letter-spacing:2px;font-weight:bold;overflow-wrap:anywhere">${inside}</p>`;
 }
 
@@ -51,6 +51,6 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "'": "&#39;",
 };
 
-function escaped(text: string): string {
+function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
 }

@@ -6,7 +6,7 @@ export interface Placeholder {
   readonly about: string;
   /** Stands in previews. */
   readonly example: string;
-  readonly mayBeMissing?: true;
+  readonly optional?: true;
   /** Nobody but the reader of the mail may see it: not in titles, which the history keeps. */
   readonly secret?: true;
   /** What the text is for: a body without it is of no use. */
@@ -14,32 +14,32 @@ export interface Placeholder {
 }
 
 const firstName = { name: "first_name", about: "the reader's first name", example: "Ada" };
-const maybeFirstName = { ...firstName, mayBeMissing: true } as const;
+const maybeFirstName = { ...firstName, optional: true } as const;
 const partner = { name: "partner", about: "the partner's title", example: "Café Central" };
 const total = { name: "total", about: "what the order costs", example: "€24.50" };
 const reason = {
   name: "reason",
   about: "why it happened, as a sentence with its full stop",
   example: "No bread left.",
-  mayBeMissing: true,
+  optional: true,
 } as const;
 const readyIn = {
   name: "ready_in_minutes",
   about: "in how many minutes the partner expects to be ready",
   example: "15",
-  mayBeMissing: true,
+  optional: true,
 } as const;
 const deliverer = {
   name: "deliverer",
   about: "the courier's first name",
   example: "Dora",
-  mayBeMissing: true,
+  optional: true,
 } as const;
 const refund = {
   name: "refund",
   about: "what of the payment goes back",
   example: "€24.50",
-  mayBeMissing: true,
+  optional: true,
 } as const;
 const pickup = { name: "pickup", about: "where to collect it", example: "Marktgasse 1, Bern" };
 const destination = { name: "destination", about: "where to bring it", example: "Kirchgasse 3, Bern" };
@@ -61,7 +61,7 @@ const minutes = {
   name: "minutes",
   about: "for how many minutes the code is valid",
   example: "15",
-  mayBeMissing: true,
+  optional: true,
 } as const;
 
 const undoLink = {
@@ -69,20 +69,20 @@ const undoLink = {
   about: "the page that undoes it",
   example: "https://waybill.example/email/undo#0d3a5da4",
   secret: true,
-  mayBeMissing: true,
+  optional: true,
 } as const;
 const undoDays = {
   name: "days",
   about: "for how many days it can be undone",
   example: "7",
-  mayBeMissing: true,
+  optional: true,
 } as const;
 
 const toCustomer = [partner, total, firstName];
 const toDeliverer = [partner, pickup, destination, maybeFirstName];
 
 /** What each event offers its texts, those built in and those of the operator alike. */
-export const offers: Readonly<Record<TemplateEvent, readonly Placeholder[]>> = {
+export const placeholdersByEvent: Readonly<Record<TemplateEvent, readonly Placeholder[]>> = {
   "order.paid:customer": toCustomer,
   "order.accepted:customer": [...toCustomer, readyIn],
   "order.rejected:customer": [...toCustomer, reason, refund],

@@ -1,6 +1,6 @@
 import type { FieldError } from "../../../../contracts/errors.ts";
 import type { Template, TemplateEvent } from "./catalogue.ts";
-import { offers, type Placeholder } from "./placeholders.ts";
+import { type Placeholder, placeholdersByEvent } from "./placeholders.ts";
 
 /** What a text cannot be written with: by its own fault, or for want of a value. */
 export class TemplateError extends Error {}
@@ -11,26 +11,26 @@ export type Values = Readonly<Record<string, string | undefined>>;
 export interface Paragraph {
   text: string;
   /** A code by itself, which is easy to read off. */
-  standsOut: boolean;
+  prominent: boolean;
 }
 
-export interface Filled {
+export interface RenderedTemplate {
   title: string;
   paragraphs: readonly Paragraph[];
 }
 
-interface Hole {
+interface PlaceholderReference {
   name: string;
   /** What stands there without a value. */
-  otherwise?: string;
+  defaultText?: string;
 }
-type Piece = string | Hole;
+type Piece = string | PlaceholderReference;
 /** A list is a part that goes when one of its holes has neither value nor default. */
 type Part = Piece | readonly Piece[];
 
-/** Cuts at every mark; a hole is one piece. */
-const MARKS = /(\{\{[^{}]*\}\}|\[\[|\]\])/;
-const HOLE = /^\{\{\s*([a-z][a-z_]*)\s*(?:\|([^{}]*))?\}\}$/;
+/** Cuts at every mark; a reference is one piece. */
+const TOKENS = /(\{\{[^{}]*\}\}|\[\[|\]\])/;
+const REFERENCE = /^\{\{\s*([a-z][a-z_]*)\s*(?:\|([^{}]*))?\}\}$/;
 const LONE_BRACES = /\{\{|\}\}/;
 const EMPTY_LINES = /\n{2,}/;
 
@@ -38,37 +38,41 @@ const EMPTY_LINES = /\n{2,}/;
 function parse(text: string): Part[] {
   const parts: Part[] = [];
   let inner: Piece[] | undefined;
-  for (const mark of text.split(MARKS)) {
-    if (mark === "") continue;
-    if (mark === "[[") {
+  for (const token of text.split(TOKENS)) {
+    if (token === "") continue;
+    if (token === "[[") {
       if (inner) throw new TemplateError("A part in [[ ]] holds no other one.");
       inner = [];
-    } else if (mark === "]]") {
+    } else if (token === "]]") {
       if (!inner) throw new TemplateError("There is a ]] without its [[ in the same paragraph.");
       parts.push(inner);
       inner = undefined;
-    } else (inner ?? parts).push(pieceOf(mark));
+    } else (inner ?? parts).push(pieceOf(token));
   }
   if (inner) throw new TemplateError("There is a [[ without its ]] in the same paragraph.");
   return parts;
 }
 
-function pieceOf(mark: string): Piece {
-  if (!LONE_BRACES.test(mark)) return mark;
-  const [, name, otherwise] = HOLE.exec(mark) ?? [];
+function pieceOf(token: string): Piece {
+  if (!LONE_BRACES.test(token)) return token;
+  const [, name, defaultText] = REFERENCE.exec(token) ?? [];
   if (!name)
     throw new TemplateError("Braces come in pairs around a name in small letters, as {{first_name}}.");
-  return otherwise === undefined ? { name } : { name, otherwise };
+  return defaultText === undefined ? { name } : { name, defaultText };
 }
 
-const isHole = (piece: Piece): piece is Hole => typeof piece !== "string";
+const isReference = (piece: Piece): piece is PlaceholderReference => typeof piece !== "string";
 
 /**
  * Writes the text with these values.
  * @throws TemplateError when the text names what the event does not offer, lacks a value, or comes out empty
  */
-export function renderTemplate({ title, body }: Template, event: TemplateEvent, values: Values): Filled {
-  const offered = offers[event];
+export function renderTemplate(
+  { title, body }: Template,
+  event: TemplateEvent,
+  values: Values,
+): RenderedTemplate {
+  const placeholders = placeholdersByEvent[event];
   const write = (parts: readonly Part[]) =>
     parts
       .map((part) => partText(part, event, values))
@@ -79,7 +83,7 @@ export function renderTemplate({ title, body }: Template, event: TemplateEvent, 
     .split(EMPTY_LINES)
     .map((paragraph): Paragraph => {
       const parts = parse(paragraph.trim());
-      return { text: write(parts), standsOut: isSecretAlone(parts, offered) };
+      return { text: write(parts), prominent: isSecretAlone(parts, placeholders) };
     })
     .filter(({ text }) => text !== "");
   if (subject === "" || paragraphs.length === 0) throw new TemplateError("Without values it is empty.");
@@ -89,7 +93,7 @@ export function renderTemplate({ title, body }: Template, event: TemplateEvent, 
 function partText(part: Part, event: TemplateEvent, values: Values): string {
   if (typeof part === "string") return part;
   if (isList(part)) {
-    const missing = part.some((piece) => isHole(piece) && valueIn(piece, event, values) === undefined);
+    const missing = part.some((piece) => isReference(piece) && valueIn(piece, event, values) === undefined);
     return missing ? "" : part.map((piece) => partText(piece, event, values)).join("");
   }
   const value = valueIn(part, event, values);
@@ -97,21 +101,25 @@ function partText(part: Part, event: TemplateEvent, values: Values): string {
   return value;
 }
 
-function valueIn({ name, otherwise }: Hole, event: TemplateEvent, values: Values): string | undefined {
-  if (!offers[event].some((offer) => offer.name === name)) {
+function valueIn(
+  { name, defaultText }: PlaceholderReference,
+  event: TemplateEvent,
+  values: Values,
+): string | undefined {
+  if (!placeholdersByEvent[event].some((placeholder) => placeholder.name === name)) {
     throw new TemplateError(`the template ${event} offers no ${name}`);
   }
-  return (Object.hasOwn(values, name) && values[name]) || otherwise;
+  return (Object.hasOwn(values, name) && values[name]) || defaultText;
 }
 
 function isList(part: Part): part is readonly Piece[] {
   return Array.isArray(part);
 }
 
-function isSecretAlone(parts: readonly Part[], offered: readonly Placeholder[]): boolean {
+function isSecretAlone(parts: readonly Part[], placeholders: readonly Placeholder[]): boolean {
   const [only] = parts;
   if (parts.length !== 1 || only === undefined || typeof only === "string" || isList(only)) return false;
-  return offered.some(({ name, secret }) => name === only.name && secret === true);
+  return placeholders.some(({ name, secret }) => name === only.name && secret === true);
 }
 
 /** Everything that is wrong with a text for an event, in words for whoever wrote it. */
@@ -121,9 +129,13 @@ export function problemsOf(template: Template, event: TemplateEvent): FieldError
     ...fieldProblems("body", template.body.split(EMPTY_LINES), event),
   ];
   if (problems.length > 0) return problems;
-  const bare = offers[event].filter(({ mayBeMissing }) => !mayBeMissing);
+  const unconditional = placeholdersByEvent[event].filter(({ optional }) => !optional);
   try {
-    renderTemplate(template, event, Object.fromEntries(bare.map(({ name, example }) => [name, example])));
+    renderTemplate(
+      template,
+      event,
+      Object.fromEntries(unconditional.map(({ name, example }) => [name, example])),
+    );
     return [];
   } catch {
     return [problem("body", "empty", "Title and body must not be empty without what may be missing.")];
@@ -131,40 +143,46 @@ export function problemsOf(template: Template, event: TemplateEvent): FieldError
 }
 
 function fieldProblems(field: keyof Template, texts: readonly string[], event: TemplateEvent): FieldError[] {
-  const offered = offers[event];
+  const placeholders = placeholdersByEvent[event];
   let parts: Part[];
   try {
     parts = texts.flatMap(parse);
   } catch (error) {
     return [problem(field, "syntax", (error as Error).message)];
   }
-  const named = parts.flatMap((part) => (isList(part) ? part : [part])).filter(isHole);
-  const bare = parts.flatMap((part) => (isList(part) ? [] : [part])).filter(isHole);
-  const unknown = named.find(({ name }) => !offered.some((offer) => offer.name === name));
+  const references = parts.flatMap((part) => (isList(part) ? part : [part])).filter(isReference);
+  const unconditional = parts.flatMap((part) => (isList(part) ? [] : [part])).filter(isReference);
+  const unknown = references.find(
+    ({ name }) => !placeholders.some((placeholder) => placeholder.name === name),
+  );
   if (unknown) {
-    const known = offered.map(({ name }) => name);
+    const known = placeholders.map(({ name }) => name);
     const sentence = `There is no {{${unknown.name}}} here; there are: ${known.join(", ")}.`;
     return [problem(field, "placeholder", sentence)];
   }
-  const offerOf = ({ name }: Hole) => offered.find((offer) => offer.name === name);
-  const secret = field === "title" ? named.find((hole) => offerOf(hole)?.secret) : undefined;
+  const placeholderOf = ({ name }: PlaceholderReference) =>
+    placeholders.find((placeholder) => placeholder.name === name);
+  const secret =
+    field === "title" ? references.find((reference) => placeholderOf(reference)?.secret) : undefined;
   if (secret)
     return [problem(field, "secret", `{{${secret.name}}} stands in the body only: titles are kept.`)];
-  const unsure = bare.find((hole) => offerOf(hole)?.mayBeMissing && hole.otherwise === undefined);
-  if (unsure) {
-    const { name } = unsure;
+  const withoutDefault = unconditional.find(
+    (reference) => placeholderOf(reference)?.optional && reference.defaultText === undefined,
+  );
+  if (withoutDefault) {
+    const { name } = withoutDefault;
     const sentence = `{{${name}}} may be missing: say what stands there then, {{${name}|…}}, or put it into [[ ]].`;
     return [problem(field, "mayBeMissing", sentence)];
   }
-  const lacking = offered.filter(
-    ({ required, name }) => required && !bare.some((hole) => hole.name === name),
+  const missing = placeholders.filter(
+    ({ required, name }) => required && !unconditional.some((reference) => reference.name === name),
   );
-  if (field === "title" || lacking.length === 0) return [];
+  if (field === "title" || missing.length === 0) return [];
   return [
     problem(
       field,
       "lacking",
-      `It has to hold {{${lacking.map(({ name }) => name).join("}}, {{")}}}, not in [[ ]].`,
+      `It has to hold {{${missing.map(({ name }) => name).join("}}, {{")}}}, not in [[ ]].`,
     ),
   ];
 }
@@ -175,10 +193,10 @@ function problem(field: keyof Template, rule: string, message: string): FieldErr
 
 /** How a text reads, with the example of everything that its event offers. */
 export function exampleValues(event: TemplateEvent): Values {
-  return Object.fromEntries(offers[event].map(({ name, example }) => [name, example]));
+  return Object.fromEntries(placeholdersByEvent[event].map(({ name, example }) => [name, example]));
 }
 
 /** The paragraphs as one text. */
-export function textOf({ title, paragraphs }: Filled): { title: string; body: string } {
+export function textOf({ title, paragraphs }: RenderedTemplate): { title: string; body: string } {
   return { title, body: paragraphs.map(({ text }) => text).join("\n\n") };
 }

@@ -9,7 +9,7 @@ import {
   type Format,
   type Language,
   type OrderEvent,
-  type OrderNews,
+  type OrderTextInput,
   type Template,
   type TemplateChannel,
   type TemplateEvent,
@@ -17,8 +17,14 @@ import {
 } from "./catalogue.ts";
 import { de } from "./de.ts";
 import { en } from "./en.ts";
-import { type Frame, type MailText, mailOf } from "./mail.ts";
-import { type Filled, renderTemplate, TemplateError, textOf, type Values } from "./render-template.ts";
+import { type MailFrame, type MailText, renderMail } from "./mail.ts";
+import {
+  type RenderedTemplate,
+  renderTemplate,
+  TemplateError,
+  textOf,
+  type Values,
+} from "./render-template.ts";
 import { alertValues, directValues, orderValues, refundValues } from "./values.ts";
 
 export { TemplateError };
@@ -33,24 +39,24 @@ const languages: Readonly<Record<string, Language>> = { en, de };
 export const builtInLanguages: readonly string[] = Object.keys(languages);
 
 /** The operator's own texts that are switched on. */
-export interface TemplateTexts {
+export interface TemplateOverrideLookup {
   find(event: TemplateEvent, language: string, channel: TemplateChannel): Template | undefined;
   /** Told of one that could not be used this time. */
-  broken(event: TemplateEvent, language: string, channel: TemplateChannel, why: string): void;
+  reportUnusable(event: TemplateEvent, language: string, channel: TemplateChannel, why: string): void;
 }
 
-export const builtInOnly: TemplateTexts = { find: () => undefined, broken: () => undefined };
+export const builtInOnly: TemplateOverrideLookup = { find: () => undefined, reportUnusable: () => undefined };
 
 /** By which channel somebody is told, and what the operator has to say instead of what is built in. */
-export interface Way {
+export interface RenderOptions {
   channel: TemplateChannel;
-  own: TemplateTexts;
+  overrides: TemplateOverrideLookup;
 }
 
-const byPush: Way = { channel: "push", own: builtInOnly };
+const PUSH_DEFAULTS: RenderOptions = { channel: "push", overrides: builtInOnly };
 
 /** A text with the language that it came out in. */
-export interface Written extends Text {
+export interface RenderedText extends Text {
   language: string;
 }
 
@@ -65,22 +71,32 @@ export function builtIn(event: TemplateEvent, language: string): Template | unde
 }
 
 /** What the customer or deliverer reads of an order, short enough for every phone and column. */
-export function renderOrder(event: OrderEvent, news: OrderNews, language: string, way = byPush): Written {
-  return written(event, (format) => orderValues(news, format), language, way);
+export function renderOrder(
+  event: OrderEvent,
+  news: OrderTextInput,
+  language: string,
+  options = PUSH_DEFAULTS,
+): RenderedText {
+  return renderText(event, (format) => orderValues(news, format), language, options);
 }
 
 export function renderRefund(
   amount: Amount,
   firstName: string | undefined,
   language: string,
-  way = byPush,
-): Written {
+  options = PUSH_DEFAULTS,
+): RenderedText {
   const values = (format: Format) => refundValues(amount, firstName, format);
-  return written("refund.completed:customer", values, language, way);
+  return renderText("refund.completed:customer", values, language, options);
 }
 
-export function renderAlert(alert: Alert, firstName: string, language: string, way = byPush): Written {
-  return written("alert.raised:admin", () => alertValues(alert, firstName), language, way);
+export function renderAlert(
+  alert: Alert,
+  firstName: string,
+  language: string,
+  options = PUSH_DEFAULTS,
+): RenderedText {
+  return renderText("alert.raised:admin", () => alertValues(alert, firstName), language, options);
 }
 
 /** The mail around a text that is in this language. */
@@ -89,8 +105,8 @@ export function renderTextMail(
   firstName: string | undefined,
   language: string,
 ): MailText {
-  const paragraphs = body.split("\n\n").map((text) => ({ text, standsOut: false }));
-  return mailOf({ title, paragraphs }, frameOf(language, "news"), firstName, language);
+  const paragraphs = body.split("\n\n").map((text) => ({ text, prominent: false }));
+  return renderMail({ title, paragraphs }, frameOf(language, "news"), firstName, language);
 }
 
 export interface DirectMail extends MailText {
@@ -103,49 +119,56 @@ export function renderDirect(
   template: string,
   sent: Readonly<Record<string, string>>,
   language: string,
-  own: TemplateTexts = builtInOnly,
+  overrides: TemplateOverrideLookup = builtInOnly,
 ): DirectMail {
   if (!isDirectTemplate(template)) throw new TemplateError(`there is no template ${template}`);
   const values = directValues(sent);
-  const { filled, language: tag } = filledBest(template, () => values, language, { channel: "email", own });
+  const { rendered, language: tag } = renderBestFit(template, () => values, language, {
+    channel: "email",
+    overrides,
+  });
   return {
-    ...mailOf(filled, frameOf(tag, "direct"), values.first_name, tag),
-    summary: { title: shorten(filled.title, TITLE_MAX), body: textsOf(languageOf(language)).byMailOnly },
+    ...renderMail(rendered, frameOf(tag, "direct"), values.first_name, tag),
+    summary: {
+      title: shorten(rendered.title, TITLE_MAX),
+      body: languageTexts(languageOf(language)).byMailOnly,
+    },
   };
 }
 
-function written(
+function renderText(
   event: TemplateEvent,
   values: (format: Format) => Values,
   wanted: string,
-  way: Way,
-): Written {
-  const { filled, language } = filledBest(event, values, wanted, way);
-  const { title, body } = textOf(filled);
-  const bodyMax = way.channel === "email" ? MAIL_MAX : BODY_MAX;
+  options: RenderOptions,
+): RenderedText {
+  const { rendered, language } = renderBestFit(event, values, wanted, options);
+  const { title, body } = textOf(rendered);
+  const bodyMax = options.channel === "email" ? MAIL_MAX : BODY_MAX;
   return { title: shorten(title, TITLE_MAX), body: shorten(body, bodyMax), language };
 }
 
 /** The first text that can be written, from the one that fits its reader best to the one that is always there. */
-function filledBest(
+function renderBestFit(
   event: TemplateEvent,
   values: (format: Format) => Values,
   wanted: string,
-  { channel, own }: Way,
-): { filled: Filled; language: string } {
+  { channel, overrides }: RenderOptions,
+): { rendered: RenderedTemplate; language: string } {
   for (const language of languagesFor(wanted)) {
-    const mine = own.find(event, language, channel);
-    if (mine) {
+    const override = overrides.find(event, language, channel);
+    if (override) {
       try {
-        return { filled: renderTemplate(mine, event, values(formatOf(language))), language };
+        return { rendered: renderTemplate(override, event, values(formatOf(language))), language };
       } catch (error) {
-        own.broken(event, language, channel, (error as Error).message);
+        overrides.reportUnusable(event, language, channel, (error as Error).message);
       }
     }
-    const ours = language === FALLBACK ? undefined : builtIn(event, language);
-    if (ours) return { filled: renderTemplate(ours, event, values(formatOf(language))), language };
+    const builtInText = language === FALLBACK ? undefined : builtIn(event, language);
+    if (builtInText)
+      return { rendered: renderTemplate(builtInText, event, values(formatOf(language))), language };
   }
-  return { filled: renderTemplate(en.texts[event], event, values(formatOf(FALLBACK))), language: FALLBACK };
+  return { rendered: renderTemplate(en.texts[event], event, values(formatOf(FALLBACK))), language: FALLBACK };
 }
 
 /** The language itself, those that its readers understand as well, English. */
@@ -161,14 +184,14 @@ function isDirectTemplate(name: string): name is DirectTemplate {
   return (directTemplates as readonly string[]).includes(name);
 }
 
-function frameOf(language: string, kind: "news" | "direct"): Frame | undefined {
+function frameOf(language: string, kind: "news" | "direct"): MailFrame | undefined {
   const base = baseOf(language);
   if (!Object.hasOwn(languages, base)) return undefined;
-  const { greeting, footer } = textsOf(base).mail;
+  const { greeting, footer } = languageTexts(base).mail;
   return { greeting, footer: footer[kind] };
 }
 
-function textsOf(tag: string): Language {
+function languageTexts(tag: string): Language {
   return languages[tag] ?? en;
 }
 

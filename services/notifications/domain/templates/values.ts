@@ -1,10 +1,10 @@
-import type { Alert, Amount, Format, OrderNews } from "./catalogue.ts";
+import type { Alert, Amount, Format, OrderTextInput } from "./catalogue.ts";
 import type { Values } from "./render-template.ts";
 
 const MINUTE_MS = 60_000;
 
 /** What an order's text may speak of, by the names that offers.ts explains. */
-export function orderValues({ order, at, firstName, deliverer }: OrderNews, { money }: Format): Values {
+export function orderValues({ order, at, firstName, deliverer }: OrderTextInput, { money }: Format): Values {
   const { paid, refunded, pickup, address, readyAt, reason } = order;
   const owedMinor = paid.amountMinor - refunded.amountMinor;
   return {

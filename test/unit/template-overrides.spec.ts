@@ -1,14 +1,14 @@
 import { describe, expect, it } from "@jest/globals";
 import { templateEvents } from "../../contracts/templates.ts";
 import type { Template } from "../../services/notifications/domain/templates/catalogue.ts";
-import { offers } from "../../services/notifications/domain/templates/placeholders.ts";
+import { placeholdersByEvent } from "../../services/notifications/domain/templates/placeholders.ts";
 import {
   builtIn,
   builtInLanguages,
   renderDirect,
   renderOrder,
   renderTextMail,
-  type TemplateTexts,
+  type TemplateOverrideLookup,
 } from "../../services/notifications/domain/templates/render.ts";
 import {
   exampleValues,
@@ -32,14 +32,14 @@ const rulesOf = (template: Template, event: Parameters<typeof problemsOf>[1] = R
 /** Own texts by "event language channel". */
 function own(texts: Record<string, Template>) {
   const broken: string[] = [];
-  const found: TemplateTexts = {
+  const found: TemplateOverrideLookup = {
     find: (event, language, channel) => texts[`${event} ${language} ${channel}`],
-    broken: (event, language, channel, why) => broken.push(`${event} ${language} ${channel}: ${why}`),
+    reportUnusable: (event, language, channel, why) => broken.push(`${event} ${language} ${channel}: ${why}`),
   };
   return {
     broken,
-    push: { own: found, channel: "push" as const },
-    mail: { own: found, channel: "email" as const },
+    push: { overrides: found, channel: "push" as const },
+    mail: { overrides: found, channel: "email" as const },
   };
 }
 
@@ -135,7 +135,7 @@ describe("the check of an own text", () => {
 
   it("has an example for everything that is offered", () => {
     for (const event of templateEvents) {
-      expect(Object.keys(exampleValues(event))).toEqual(offers[event].map(({ name }) => name));
+      expect(Object.keys(exampleValues(event))).toEqual(placeholdersByEvent[event].map(({ name }) => name));
       expect(Object.values(exampleValues(event))).not.toContain("");
     }
   });
@@ -197,7 +197,7 @@ describe("an own text, as a mail,", () => {
     values: Record<string, string> = { code: "482913" },
   ) => {
     const texts = own({ [`confirm-email ${language} email`]: template });
-    return { ...renderDirect("confirm-email", values, language, texts.mail.own), broken: texts.broken };
+    return { ...renderDirect("confirm-email", values, language, texts.mail.overrides), broken: texts.broken };
   };
 
   it("carries no markup of its own: neither the text's nor a value's", () => {
