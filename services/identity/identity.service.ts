@@ -37,7 +37,7 @@ import { sweepUndos } from "./store/email-undos.repository.ts";
 import { sweepInvitations } from "./store/invitations.repository.ts";
 import { sweepAllowances } from "./store/limits.repository.ts";
 import { profileView } from "./store/messages.ts";
-import { ownProfile } from "./store/people.ts";
+import { ownProfile } from "./store/own-profile.ts";
 import { profileById } from "./store/profiles.repository.ts";
 import { providerOf } from "./store/provider.ts";
 import { sweepAccounts } from "./workers/erasure.ts";

@@ -33,20 +33,20 @@ import { handlers } from "./workers/event-handlers.ts";
 import { notificationRetentions } from "./workers/retention.ts";
 import type { SendingDeps } from "./workers/sending.ts";
 
-/** How long after the end of somebody's quiet hours what they held back is told at the latest. */
+/** Maximum delay between the end of a user's quiet hours and the sending of deferred notifications. */
 const DUE_SWEEP_MS = 5_000;
 
 export interface NotificationsDeps {
   config: Settings;
   messageBus: MessageBus;
   clock?: Clock;
-  /** Unless told otherwise, those that the configuration names. */
+  /** Default: the providers in the settings. */
   push?: ReadonlyMap<string, PushProvider>;
   mailer?: Mailer;
   dueSweepMs?: number;
 }
 
-/** Tells people what concerns them: by push, and by e-mail where no push comes through. */
+/** Sends notifications to users: by push, and by e-mail if no device accepts the push. */
 export function notificationsService({ config, messageBus, ...deps }: NotificationsDeps): ServiceSchema {
   const clock = deps.clock ?? systemClock;
   const db = postgres({
@@ -84,7 +84,7 @@ export function notificationsService({ config, messageBus, ...deps }: Notificati
     clock,
   });
   const dueSweep = timer({
-    name: "queueing what waited for the end of quiet hours",
+    name: "enqueueing deferred notifications",
     intervalMs: deps.dueSweepMs ?? DUE_SWEEP_MS,
     run: (stopping) => queueDue(sending, stopping),
   });
@@ -109,16 +109,16 @@ export function notificationsService({ config, messageBus, ...deps }: Notificati
         outbox: out,
         inbox,
         degradations: {
-          push: () => leftOut("not sent to after failures", sending.breakers.open()),
+          push: () => leftOut("skipped after failures", sending.breakers.open()),
         },
         gauges: {
           ...documentGauges([history], inbox),
           notifications_held: {
-            about: "Notifications that wait for the end of somebody's quiet hours",
+            about: "Notifications that wait for the end of the reader's quiet hours",
             read: () => countDeferred(db.db),
           },
           push_tries: {
-            about: "Tries to push since the process started, by provider and outcome",
+            about: "Push attempts since the process started, by provider and outcome",
             label: "result",
             read: () => Object.fromEntries(sending.attemptCounts),
           },
@@ -130,7 +130,7 @@ export function notificationsService({ config, messageBus, ...deps }: Notificati
       addDevice: implement("notifications.addDevice", async (ctx) => {
         const { id: userId, sessionId } = callerOf(ctx);
         return idempotent(db, ctx, "devices.add", async (trx) => {
-          // A node that has not heard of the sign-out yet takes the token for a good one.
+          // A node that has not received the sign-out yet still accepts the token.
           if ((await hasEnded(trx, { userId, sessionId })) || (await isErased(trx, userId)))
             throw fail("SESSION_REVOKED", "Sign in again.");
           const device = await saveToken(trx, { userId, sessionId }, ctx.params);

@@ -292,6 +292,21 @@ describe("agents", () => {
     ).rejects.toMatchObject({ type: "VALIDATION_ERROR", message: expect.stringContaining(needed) });
   });
 
+  it("settings encrypted with a lost secret skip pushes, not mails, until they are entered again", async () => {
+    const { id } = await platform.sendBy("sandbox");
+    const encrypted = encrypt("{}", { secret: "a secret that is lost 0123456789abcdef" }, `agents/${id}`);
+    await platform.rows("UPDATE agents SET settings_sealed = ? WHERE id = ?", [encrypted, id]);
+    const reader = await platform.person();
+    await platform.device(reader, "sandbox", `phone-${newId()}`);
+    await platform.say("order.assigned", orderOf(reader));
+    expect(outcomesOf(await platform.settled(reader))).toEqual(["none skipped", "smtp accepted"]);
+    await platform.sendBy("sandbox");
+    const next = await platform.person();
+    await platform.device(next, "sandbox", `phone-${newId()}`);
+    await platform.say("order.assigned", orderOf(next));
+    expect(outcomesOf(await platform.settled(next))).toEqual(["sandbox accepted"]);
+  });
+
   it("agents, for anybody but an admin, are FORBIDDEN", async () => {
     await expect(platform.as({}, "notifications.agents", {})).rejects.toMatchObject({ type: "FORBIDDEN" });
   });

@@ -6,7 +6,7 @@ import type { IdentityDependencies } from "../dependencies.ts";
 import { withAddressLock } from "../store/address-lock.ts";
 import { auditOf } from "../store/audit.repository.ts";
 import { profileView } from "../store/messages.ts";
-import { ownProfile } from "../store/people.ts";
+import { ownProfile } from "../store/own-profile.ts";
 import { eraseAccount } from "../workers/erasure.ts";
 import { requirePassword } from "./passwords.ts";
 import { endSessions, listSessions } from "./sessions.ts";

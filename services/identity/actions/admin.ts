@@ -4,10 +4,10 @@ import { fail, invalidField } from "../../../contracts/errors.ts";
 import type { Message } from "../../../contracts/messages.ts";
 import { isId } from "../../../lib/ids.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
+import { DEFAULT_LANGUAGE } from "../domain/profile-fields.ts";
 import { withAddressLock } from "../store/address-lock.ts";
 import { addAudit, addRemoteAudit, auditPage } from "../store/audit.repository.ts";
 import { userMessage } from "../store/messages.ts";
-import { DEFAULT_LANGUAGE } from "../store/people.ts";
 import { profileByEmail, saveNewProfile } from "../store/profiles.repository.ts";
 import { openAccount } from "./invitations.ts";
 

@@ -13,7 +13,7 @@ import { type CodeKey, deleteCode } from "../store/codes.repository.ts";
 import { checkCode, invalidCode, subjectOf } from "../store/codes.ts";
 import { findUndo, insertUndo, useUndo } from "../store/email-undos.repository.ts";
 import { mailMessage, profileView, userMessage } from "../store/messages.ts";
-import { ownProfile } from "../store/people.ts";
+import { ownProfile } from "../store/own-profile.ts";
 import {
   applyPendingEmail,
   profileByEmail,

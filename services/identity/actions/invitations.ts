@@ -8,6 +8,7 @@ import { idempotent } from "../../../mixins/postgres/idempotency.ts";
 import type { Grant } from "../../../providers/identity/index.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
 import { refuseCommonPassword } from "../domain/password-policy.ts";
+import { DEFAULT_LANGUAGE } from "../domain/profile-fields.ts";
 import { withAddressLock } from "../store/address-lock.ts";
 import { addAudit } from "../store/audit.repository.ts";
 import {
@@ -19,7 +20,6 @@ import {
 } from "../store/invitations.repository.ts";
 import { consumeMailLimitOfUser } from "../store/limits.ts";
 import { mailMessage, userMessage } from "../store/messages.ts";
-import { DEFAULT_LANGUAGE } from "../store/people.ts";
 import {
   type ProfileRow,
   profileByEmail,

@@ -1,10 +1,10 @@
 import { fail } from "../../../contracts/errors.ts";
 import type { Grant, IssuedTokens } from "../../../providers/identity/index.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
+import { DEFAULT_LANGUAGE, storableName } from "../domain/profile-fields.ts";
 import { addAudit } from "../store/audit.repository.ts";
 import { isErased } from "../store/erasures.repository.ts";
 import { deviceMessage, userMessage } from "../store/messages.ts";
-import { DEFAULT_LANGUAGE, storableName } from "../store/people.ts";
 import { profileById, saveNewProfile, setProfileGrant, takePushToken } from "../store/profiles.repository.ts";
 import { publishConfirmed } from "./sign-up.ts";
 

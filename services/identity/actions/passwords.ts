@@ -10,7 +10,7 @@ import { checkCode, invalidCode, issueCode } from "../store/codes.ts";
 import { resetAllowances } from "../store/limits.repository.ts";
 import { consumeMailLimit, limitedPasswordTry, PASSWORD_TRIES, requesterOf } from "../store/limits.ts";
 import { mailMessage } from "../store/messages.ts";
-import { ownProfile } from "../store/people.ts";
+import { ownProfile } from "../store/own-profile.ts";
 import { type ProfileRow, profileByEmail } from "../store/profiles.repository.ts";
 import { sendUniformly } from "../store/send-uniformly.ts";
 import { endSessions } from "./sessions.ts";

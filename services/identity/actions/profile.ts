@@ -4,10 +4,11 @@ import type { Profile } from "../../../contracts/identity.ts";
 import type { Caller } from "../../../contracts/meta.ts";
 import { isEmptyChange } from "../../../lib/changes.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
+import { checkBirthDate } from "../domain/profile-fields.ts";
 import { issueCode } from "../store/codes.ts";
 import { consumeMailLimitOfUser } from "../store/limits.ts";
 import { deviceMessage, mailMessage, profileView, userMessage } from "../store/messages.ts";
-import { checkBirthDate, ownProfile } from "../store/people.ts";
+import { ownProfile } from "../store/own-profile.ts";
 import { profileByEmail, profileById, setAvatarRow, updateProfileRow } from "../store/profiles.repository.ts";
 import { emailChangeCode } from "./email-change.ts";
 import { requirePassword } from "./passwords.ts";
@@ -25,7 +26,7 @@ export async function updateProfile(
   { expectedVersion, pushToken, email, currentPassword, ...changes }: Params<"identity.updateProfile">,
   clientIp: string | undefined,
 ): Promise<Profile> {
-  checkBirthDate(deps, changes.birthDate ?? undefined);
+  checkBirthDate(changes.birthDate ?? undefined, deps.clock.now());
   const present = await ownProfile(deps, caller.id);
   const pendingEmail = email === present.email ? undefined : email;
   if (isEmptyChange({ ...changes, pushToken, pendingEmail })) {

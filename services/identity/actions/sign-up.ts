@@ -5,6 +5,7 @@ import { newId } from "../../../lib/ids.ts";
 import type { Db } from "../../../lib/sql/database.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
 import { refuseCommonPassword } from "../domain/password-policy.ts";
+import { checkBirthDate, DEFAULT_LANGUAGE } from "../domain/profile-fields.ts";
 import { withAddressLock } from "../store/address-lock.ts";
 import { type CodeKey, deleteCode } from "../store/codes.repository.ts";
 import {
@@ -17,7 +18,6 @@ import {
 } from "../store/codes.ts";
 import { consumeMailLimit, requesterOf } from "../store/limits.ts";
 import { mailMessage, userMessage } from "../store/messages.ts";
-import { checkBirthDate, DEFAULT_LANGUAGE } from "../store/people.ts";
 import { confirmProfile, profileByEmail, saveNewProfile } from "../store/profiles.repository.ts";
 import { sendUniformly } from "../store/send-uniformly.ts";
 import { registerAccount } from "../workers/erasure.ts";
@@ -40,7 +40,7 @@ export async function register(
   ip: string | undefined,
 ): Promise<Result<"identity.register">> {
   const { email, password, firstName, lastName, birthDate } = params;
-  checkBirthDate(deps, birthDate);
+  checkBirthDate(birthDate, deps.clock.now());
   refuseCommonPassword(password, [email, firstName, lastName]);
   await consumeMailLimit(deps, email, ip);
   return withAddressLock(deps, email, () => createCustomer(deps, params, codeOf(deps, email, ip)));

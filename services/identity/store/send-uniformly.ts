@@ -1,8 +1,8 @@
 import type { Knex } from "knex";
 import type { IdentityDependencies } from "../dependencies.ts";
+import { DEFAULT_LANGUAGE } from "../domain/profile-fields.ts";
 import { type Allowance, countUse } from "./limits.repository.ts";
 import { type Mail, mailMessage } from "./messages.ts";
-import { DEFAULT_LANGUAGE } from "./people.ts";
 import type { ProfileRow } from "./profiles.repository.ts";
 
 /** Limits nothing. Only the write matters, because it takes as long as a real mail. */

@@ -2,12 +2,12 @@ import type { Params } from "../../../contracts/actions.ts";
 import { fail, invalidField } from "../../../contracts/errors.ts";
 import type { Agent } from "../../../contracts/notifications.ts";
 import { isEmptyChange } from "../../../lib/changes.ts";
-import { type EncryptionKeys, encrypt } from "../../../lib/encryption.ts";
+import { DecryptionError, type EncryptionKeys, encrypt } from "../../../lib/encryption.ts";
 import { newId } from "../../../lib/ids.ts";
 import type { Db } from "../../../lib/sql/database.ts";
 import type { PushProvider } from "../../../providers/push/index.ts";
 import { aadOf, type SettingsByProvider, settingsOf } from "../store/agent-settings.ts";
-import { insertAgent, lockAgent, replaceAgent } from "../store/agents.repository.ts";
+import { type AgentRow, insertAgent, lockAgent, replaceAgent } from "../store/agents.repository.ts";
 
 type Providers = ReadonlyMap<string, PushProvider>;
 type SettingsList = Params<"notifications.createAgent">["settings"];
@@ -17,7 +17,7 @@ export interface AgentDeps {
   keys: EncryptionKeys;
 }
 
-/** @throws VALIDATION_ERROR when a provider is not there or its settings are not what it needs */
+/** @throws VALIDATION_ERROR for an unknown provider or settings that it refuses */
 export async function createAgent(
   trx: Db,
   { push, keys }: AgentDeps,
@@ -25,7 +25,7 @@ export async function createAgent(
 ): Promise<Agent> {
   const id = newId();
   const byProvider = merged({}, settings);
-  check(push, fields.providers, byProvider);
+  validateSettings(push, fields.providers, byProvider);
   const agent: Agent = { id, ...fields, version: 1 };
   await insertAgent(trx, {
     ...agent,
@@ -35,7 +35,7 @@ export async function createAgent(
 }
 
 /**
- * Settings that are given replace those of their provider; the others stay.
+ * Given settings replace those of their provider; the settings of other providers stay.
  * @throws NOT_FOUND, PRECONDITION_FAILED, VALIDATION_ERROR
  */
 export async function updateAgent(
@@ -46,17 +46,17 @@ export async function updateAgent(
   const known = await lockAgent(trx, agentId);
   if (!known) throw fail("NOT_FOUND", "There is no such agent.");
   if (expectedVersion !== undefined && expectedVersion !== known.version) throw fail("PRECONDITION_FAILED");
-  const { settingsSealed, ...agent } = known;
+  const { settingsSealed: _, ...agent } = known;
   if (settings.length === 0 && isEmptyChange(changes)) return agent;
   const next: Agent = { ...agent, ...changes, version: known.version + 1 };
-  const byProvider = merged(settingsOf(known, keys), settings);
-  check(push, next.providers, byProvider);
-  const sealed = encrypt(JSON.stringify(byProvider), keys, aadOf(agentId));
-  if (!(await replaceAgent(trx, { ...next, settingsSealed: sealed }))) throw fail("PRECONDITION_FAILED");
+  const byProvider = merged(readableSettings(known, keys), settings);
+  validateSettings(push, next.providers, byProvider);
+  const settingsSealed = encrypt(JSON.stringify(byProvider), keys, aadOf(agentId));
+  if (!(await replaceAgent(trx, { ...next, settingsSealed }))) throw fail("PRECONDITION_FAILED");
   return next;
 }
 
-function check(push: Providers, wanted: readonly string[], settings: SettingsByProvider): void {
+function validateSettings(push: Providers, wanted: readonly string[], settings: SettingsByProvider): void {
   for (const name of new Set([...wanted, ...Object.keys(settings)])) {
     const provider = push.get(name);
     if (!provider) throw invalidField("providers", "enum", `${name} is not available here.`);
@@ -66,6 +66,16 @@ function check(push: Providers, wanted: readonly string[], settings: SettingsByP
   }
   if (new Set(wanted).size !== wanted.length) {
     throw invalidField("providers", "unique", "Each provider stands once.");
+  }
+}
+
+/** None when the secret that encrypted them is lost: then the operator has to enter those of every provider again. */
+function readableSettings(agent: AgentRow, keys: EncryptionKeys): SettingsByProvider {
+  try {
+    return settingsOf(agent, keys);
+  } catch (error) {
+    if (error instanceof DecryptionError) return {};
+    throw error;
   }
 }
 

@@ -12,19 +12,19 @@ interface PreferencesDeps {
 }
 
 /**
- * Keeps somebody's wishes, which also hold for what waits for them already.
- * @throws VALIDATION_ERROR for quiet hours in no time zone, or without an end
+ * Saves the preferences of a user and applies them to the notifications that are deferred already.
+ * @throws VALIDATION_ERROR for quiet hours with an unknown time zone or without an end
  */
 export async function setPreferences(
   { postgres, clock }: PreferencesDeps,
   userId: string,
-  wanted: Preferences,
+  preferences: Preferences,
 ): Promise<void> {
-  const trouble = wanted.quietHours && quietHoursProblem(wanted.quietHours);
-  if (trouble) throw invalidField(trouble.field, "quietHours", trouble.message);
+  const problem = preferences.quietHours && quietHoursProblem(preferences.quietHours);
+  if (problem) throw invalidField(problem.field, "quietHours", problem.message);
   const nowMs = clock.now();
   await postgres.transact(async (trx) => {
-    await savePreferences(trx, userId, wanted);
-    await deferAllUntil(trx, userId, isoTime(deferredUntil(wanted, nowMs) ?? nowMs));
+    await savePreferences(trx, userId, preferences);
+    await deferAllUntil(trx, userId, isoTime(deferredUntil(preferences, nowMs) ?? nowMs));
   });
 }

@@ -28,16 +28,16 @@ const LIMIT_DEFAULT = 20;
 const PREVIEW_TITLE_MAX = 200;
 const PREVIEW_BODY_MAX = 2_000;
 const PROBLEM_MAX = 500;
-/** What a cursor holds: event, language and channel, and whether it is built in. */
-const PLACE = /^\S+ \S+ \S+ [01]$/;
+/** The content of a cursor: event, language, channel, and 1 for a built-in template. */
+const CURSOR = /^\S+ \S+ \S+ [01]$/;
 
-/** Own texts and built-in ones by event, language and channel; of one place the own one comes first. */
+/** Overrides and built-in templates by event, language and channel. An override comes before its built-in template. */
 export async function templatesPage(
   db: Db,
   { cursor, limit = LIMIT_DEFAULT, event, language, channel }: Params<"notifications.templates">,
 ): Promise<Result<"notifications.templates">> {
   const after = cursor === undefined ? "" : Buffer.from(cursor, "base64url").toString("utf8");
-  if (cursor !== undefined && !PLACE.test(after)) {
+  if (cursor !== undefined && !CURSOR.test(after)) {
     throw invalidField("cursor", "cursor", "The cursor is not ours.");
   }
   const wanted = allOf(await listTemplates(db)).filter(
@@ -45,15 +45,15 @@ export async function templatesPage(
       (event === undefined || one.event === event) &&
       (language === undefined || one.language === language) &&
       (channel === undefined || one.channel === channel) &&
-      orderOf(one) > after,
+      sortKey(one) > after,
   );
   const items = wanted.slice(0, limit);
   const last = items.at(-1);
   if (wanted.length === items.length || !last) return { items };
-  return { items, nextCursor: Buffer.from(orderOf(last)).toString("base64url") };
+  return { items, nextCursor: Buffer.from(sortKey(last)).toString("base64url") };
 }
 
-/** @throws VALIDATION_ERROR for a text that cannot be used, TEMPLATE_EXISTS */
+/** @throws VALIDATION_ERROR for a template that cannot be used, TEMPLATE_EXISTS */
 export async function createTemplate(
   trx: Db,
   params: Params<"notifications.createTemplate">,
@@ -62,7 +62,7 @@ export async function createTemplate(
   if (!channels.includes(params.channel)) {
     throw invalidField("channel", "channel", `This is told by ${channels.join(" or ")} only.`);
   }
-  check(params, params.event);
+  validateTemplate(params, params.event);
   const created: TemplateRow = { id: newId(), ...params, version: 1 };
   if (!(await insertTemplate(trx, created))) {
     if (await hasCapacity(trx)) throw fail("TEMPLATE_EXISTS", "Change the one that is there.");
@@ -81,31 +81,32 @@ export async function updateTemplate(
   { templateId, expectedVersion, ...changes }: Params<"notifications.updateTemplate">,
 ): Promise<OwnTemplate> {
   const known = await lockTemplate(trx, templateId);
-  if (!known || !isTold(known)) throw fail("NOT_FOUND", "There is no such text.");
+  if (!known || !isKnownEvent(known)) throw fail("NOT_FOUND", "There is no such text.");
   if (expectedVersion !== undefined && expectedVersion !== known.version) throw fail("PRECONDITION_FAILED");
   if (isEmptyChange(changes)) return ownView(known);
   const next: TemplateRow = { ...known, ...changes, version: known.version + 1 };
-  // One that an older program let in may be switched off as it is.
-  if (next.enabled || changes.title !== undefined || changes.body !== undefined) check(next, next.event);
+  // A template that an older release accepted can be disabled without a change.
+  if (next.enabled || changes.title !== undefined || changes.body !== undefined)
+    validateTemplate(next, next.event);
   if (!(await replaceTemplate(trx, next))) throw fail("PRECONDITION_FAILED");
   return ownView(next);
 }
 
-function check(template: Template, event: TemplateEvent): void {
+function validateTemplate(template: Template, event: TemplateEvent): void {
   const errors: FieldError[] = problemsOf(template, event);
   const [first] = errors;
   if (first) throw fail("VALIDATION_ERROR", first.message, { errors });
 }
 
-/** A newer or older program may know other events. */
-function isTold({ event }: TemplateRow): boolean {
+/** Another release may have events that this one does not know. */
+function isKnownEvent({ event }: TemplateRow): boolean {
   return templateEvents.includes(event);
 }
 
 function allOf(own: readonly TemplateRow[]): TemplateView[] {
-  const mine = own.filter(isTold).map(ownView);
-  const overridden = new Set(mine.filter(({ inForce }) => inForce).map(templateKey));
-  const ours = templateEvents.flatMap((event) =>
+  const overrides = own.filter(isKnownEvent).map(ownView);
+  const overridden = new Set(overrides.filter(({ inForce }) => inForce).map(templateKey));
+  const builtIns = templateEvents.flatMap((event) =>
     channelsOf(event).flatMap((channel) =>
       builtInLanguages.map((language): TemplateView => {
         const { title, body } = builtIn(event, language) as Template;
@@ -115,12 +116,12 @@ function allOf(own: readonly TemplateRow[]): TemplateView[] {
           origin: "built_in",
           enabled: true,
           inForce: !overridden.has(templateKey(text)),
-          ...shown(text),
+          ...previewAndPlaceholders(text),
         };
       }),
     ),
   );
-  return [...mine, ...ours].toSorted((a, b) => (orderOf(a) < orderOf(b) ? -1 : 1));
+  return [...overrides, ...builtIns].toSorted((a, b) => (sortKey(a) < sortKey(b) ? -1 : 1));
 }
 
 function ownView(row: TemplateRow): OwnTemplate {
@@ -129,12 +130,14 @@ function ownView(row: TemplateRow): OwnTemplate {
     ...row,
     origin: "own",
     inForce: row.enabled && !problem,
-    ...shown(row),
+    ...previewAndPlaceholders(row),
     ...(row.enabled && problem && { problem: shorten(`${problem.field}: ${problem.message}`, PROBLEM_MAX) }),
   };
 }
 
-function shown(text: Template & { event: TemplateEvent }): Pick<TemplateView, "preview" | "placeholders"> {
+function previewAndPlaceholders(
+  text: Template & { event: TemplateEvent },
+): Pick<TemplateView, "preview" | "placeholders"> {
   const placeholders = placeholdersByEvent[text.event].map(({ name, about, optional, secret, required }) => ({
     placeholder: name,
     about,
@@ -145,24 +148,24 @@ function shown(text: Template & { event: TemplateEvent }): Pick<TemplateView, "p
   return { preview: previewOf(text), placeholders };
 }
 
-/** With the example of each value; a text that cannot be written shows as it is. */
+/** Rendered with the example of each placeholder. A template with a problem is shown unrendered. */
 function previewOf(text: Template & { event: TemplateEvent }): TemplateView["preview"] {
-  const { title, body } = problemsOf(text, text.event).length > 0 ? text : filled(text);
+  const { title, body } = problemsOf(text, text.event).length > 0 ? text : renderExample(text);
   return { title: shorten(title, PREVIEW_TITLE_MAX), body: shorten(body, PREVIEW_BODY_MAX) };
 }
 
-function filled(text: Template & { event: TemplateEvent }): Template {
+function renderExample(text: Template & { event: TemplateEvent }): Template {
   return textOf(renderTemplate(text, text.event, exampleValues(text.event)));
 }
 
-type Cell = Pick<TemplateView, "event" | "language" | "channel">;
+type TemplateIdentity = Pick<TemplateView, "event" | "language" | "channel">;
 
-/** What a text is for: one of its kind, built in or own, is told in each place. */
-export function templateKey({ event, language, channel }: Cell): string {
+/** Identifies what a template is used for. There is at most one override and one built-in template per key. */
+export function templateKey({ event, language, channel }: TemplateIdentity): string {
   return `${event} ${language} ${channel}`;
 }
 
-/** Where it stands in the list: "built_in" would come before "own". */
-function orderOf(one: Cell & Pick<TemplateView, "origin">): string {
+/** Sorts an override before its built-in template. */
+function sortKey(one: TemplateIdentity & Pick<TemplateView, "origin">): string {
   return `${templateKey(one)} ${one.origin === "own" ? 0 : 1}`;
 }

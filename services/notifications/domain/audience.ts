@@ -1,10 +1,10 @@
 import type { OrderSnapshot } from "../../../contracts/messages.ts";
 import type { OrderEvent } from "./templates/catalogue.ts";
 
-/** Whom an event of an order concerns, in the order's own terms. */
-type Part = "customer" | "deliverer";
+/** A party of an order that can be notified. */
+type Party = "customer" | "deliverer";
 
-/** Who is told of what. An event that nobody waits for is told to nobody. */
+/** The parties that are notified of each event. An empty list means that no notification is sent. */
 export const audience = {
   "order.created": [],
   "order.paid": ["customer"],
@@ -18,7 +18,7 @@ export const audience = {
   "order.failed": ["customer"],
   "order.cancelled": ["customer", "deliverer"],
   "order.expired": ["customer"],
-} as const satisfies Record<`order.${string}`, readonly Part[]>;
+} as const satisfies Record<`order.${string}`, readonly Party[]>;
 
 export type OrderMessageType = keyof typeof audience;
 
@@ -28,13 +28,13 @@ export interface Addressee {
 }
 
 /**
- * Who is told of this event, and by which text. Those who made the change themselves need not be told, but for
- * the customer, who keeps it as a receipt.
+ * The users who are notified of this event, each with the template. A deliverer gets no notification of an own change,
+ * except of an assignment. A customer also gets notifications of own changes, as a receipt.
  */
 export function addresseesOf(type: OrderMessageType, order: OrderSnapshot): Addressee[] {
-  return audience[type].flatMap((part: Part) => {
-    const userId = part === "customer" ? order.customer.id : order.delivererId;
-    if (!userId || (part === "deliverer" && order.actor === userId && type !== "order.assigned")) return [];
-    return [{ userId, event: `${type}:${part}` as OrderEvent }];
+  return audience[type].flatMap((party: Party) => {
+    const userId = party === "customer" ? order.customer.id : order.delivererId;
+    if (!userId || (party === "deliverer" && order.actor === userId && type !== "order.assigned")) return [];
+    return [{ userId, event: `${type}:${party}` as OrderEvent }];
   });
 }

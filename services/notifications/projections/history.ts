@@ -15,15 +15,15 @@ import {
 
 const LIMIT_DEFAULT = 20;
 
-/** One notification with its attempts, as people read it; made from PostgreSQL at any time. */
+/** A notification with its attempts, for reading. It can be rebuilt from PostgreSQL at any time. */
 export interface NotificationDocument extends Omit<NotificationView, "id"> {
   readonly _id: string;
   userId?: string;
-  /** How often all ways to its receiver were tried: the document with more of them is the newer one. */
+  /** The number of delivery rounds. The document with more of them is the newer one. */
   passes: number;
 }
 
-/** The collection of this service, and how it is made anew from its database. */
+/** The document collection of this service, with its rebuild from the database. */
 export function notificationDocuments(
   postgres: Postgres,
   place: StorePlace,
@@ -43,12 +43,12 @@ interface HistoryDeps {
   documents: Documents<NotificationDocument>;
 }
 
-/** Puts a notification into the history, as it is in the database now. */
+/** Writes the current state of a notification from the database into the history. */
 export async function project({ postgres, documents }: HistoryDeps, id: string): Promise<void> {
   const row = await getNotification(postgres.db, id);
   if (!row) return;
   await documents.put(documentOf(row));
-  // Its owner may have been forgotten in between, and then this was the last trace.
+  // The user may have been erased meanwhile. Then the document must not stay.
   if (!(await getNotification(postgres.db, id))) await documents.remove({ _id: id });
 }
 
@@ -57,7 +57,7 @@ function documentOf(row: NotificationRow): NotificationDocument {
   return omitUndefined({ _id: id, userId, orderId, event, title, body, state, attempts, passes, createdAt });
 }
 
-/** Makes the whole history what PostgreSQL says. @returns how many notifications it has */
+/** Brings the whole history in line with PostgreSQL. @returns the number of notifications */
 export async function rebuild(
   { postgres, documents }: HistoryDeps,
   progress?: (documents: number) => void,
@@ -78,7 +78,7 @@ export async function rebuild(
   );
 }
 
-/** A person's notifications, the newest first. @throws VALIDATION_ERROR for a cursor that is not one of ours */
+/** The notifications of a user, newest first. @throws VALIDATION_ERROR for an unknown cursor */
 export async function listHistory(
   { documents }: Pick<HistoryDeps, "documents">,
   userId: string,

@@ -3,7 +3,7 @@ import type { Db } from "../../../lib/sql/database.ts";
 import type { Sender } from "../dependencies.ts";
 import { type AgentRow, sendingAgent } from "./agents.repository.ts";
 
-/** The agent that sends now, with its settings opened. @throws SealError when they were sealed by a lost secret */
+/** The agent that sends now, with its decrypted settings. @throws DecryptionError when the secret is lost */
 export async function openSender(db: Db, keys: EncryptionKeys): Promise<Sender | undefined> {
   const agent = await sendingAgent(db);
   if (!agent) return undefined;
@@ -22,5 +22,5 @@ export function aadOf(id: string): string {
   return `agents/${id}`;
 }
 
-/** By provider; what stands sealed in the row. */
+/** The settings of each provider, encrypted in the row. */
 export type SettingsByProvider = Record<string, Record<string, string>>;

@@ -12,7 +12,7 @@ export async function listAgents(db: Db): Promise<Agent[]> {
   return rows<Agent>(db, `SELECT ${VIEW} FROM agents ORDER BY priority, id LIMIT ?`, [AGENTS_MAX]);
 }
 
-/** The one that sends: of those that are enabled the one with the lowest number, the older one of two. */
+/** The agent that sends: the enabled one with the lowest priority number; of several the oldest. */
 export async function sendingAgent(db: Db): Promise<AgentRow | undefined> {
   return row<AgentRow>(
     db,
@@ -41,7 +41,7 @@ export async function lockAgent(db: Db, id: string): Promise<AgentRow | undefine
   return row<AgentRow>(db, `SELECT ${VIEW}, settings_sealed FROM agents WHERE id = ? FOR UPDATE`, [id]);
 }
 
-/** Writes the next version over the one before it. @returns whether that was still the one there */
+/** Replaces the previous version. @returns false when another change was faster */
 export async function replaceAgent(db: Db, agent: AgentRow): Promise<boolean> {
   const count = await affected(
     db,

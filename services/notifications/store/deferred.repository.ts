@@ -13,7 +13,7 @@ export interface Deferral {
   mail?: RenderedText | undefined;
 }
 
-/** Has a notification wait, anew when it has waited before. */
+/** Defers a notification, also one that was deferred before. */
 export async function defer(trx: Db, deferral: Deferral): Promise<void> {
   const { notificationId, userId, deferredUntil, orderVersion, mail } = deferral;
   await affected(
@@ -26,7 +26,7 @@ export async function defer(trx: Db, deferral: Deferral): Promise<void> {
   );
 }
 
-/** Marks those that have waited long enough, skipping what another replica has. @returns their ids */
+/** Marks the due ones as queued and skips rows that another replica has locked. @returns their ids */
 export async function markDueQueued(trx: Db, now: string, limit: number): Promise<string[]> {
   const due = await rows<{ notificationId: string }>(
     trx,
@@ -40,7 +40,7 @@ export async function markDueQueued(trx: Db, now: string, limit: number): Promis
   return due.map(({ notificationId }) => notificationId);
 }
 
-/** Has everything that waits for this person wait until then instead. */
+/** Changes the time until which all notifications of this user are deferred. */
 export async function deferAllUntil(db: Db, userId: string, deferredUntil: string): Promise<void> {
   await affected(
     db,
@@ -52,12 +52,12 @@ export async function deferAllUntil(db: Db, userId: string, deferredUntil: strin
 export interface DeferredRow extends NotificationRow {
   userId: string;
   orderVersion?: number;
-  /** Of its order's news, the newest that anybody was told of. */
+  /** The newest version of its order that people were notified of. */
   newestVersion?: number;
   mail?: RenderedText;
 }
 
-/** One that waits, or has waited and is not settled; undefined when there is nothing left to do about it. */
+/** A notification that is deferred or was enqueued after that; undefined when it is settled. */
 export async function deferredNotification(db: Db, id: string): Promise<DeferredRow | undefined> {
   return row<DeferredRow>(
     db,
@@ -70,12 +70,12 @@ export async function deferredNotification(db: Db, id: string): Promise<Deferred
   );
 }
 
-/** It waits no longer, whatever became of it. */
+/** Removes the deferral of a settled notification. */
 export async function deleteDeferral(trx: Db, id: string): Promise<void> {
   await affected(trx, "DELETE FROM held_notifications WHERE notification_id = ?", [id]);
 }
 
-/** How many wait, up to 100,000: beyond, the figure need not be exact. */
+/** The number of deferred notifications, counted up to 100,000. */
 export async function countDeferred(db: Db): Promise<number> {
   const counted = await row<{ count: number }>(
     db,

@@ -5,12 +5,12 @@ import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
 import { shorten } from "../../../lib/text.ts";
 import type { Device } from "../dependencies.ts";
 
-/** How many devices a person has at most: with one more, the one that was registered longest ago goes. */
+/** Maximum number of devices of a user. One more removes the one with the oldest registration. */
 export const DEVICES_MAX = 50;
 const FAILURE_MAX = 500;
 
 export type DeviceView = Result<"notifications.devices">["items"][number];
-/** As the API takes it, or as a message tells, which may know providers that we do not send by yet. */
+/** A token from the API or from a message, which may name a provider that this release does not know. */
 export type NewToken = Omit<Params<"notifications.addDevice">, "provider"> & { provider: string };
 
 const VIEW = `
@@ -18,16 +18,16 @@ const VIEW = `
          coalesce(array_agg(t.provider ORDER BY t.provider) FILTER (WHERE t.provider IS NOT NULL), '{}') AS providers
   FROM devices d LEFT JOIN device_tokens t ON t.device_id = d.id`;
 
-/** Whose device it is: it belongs to the session that registered it last, and goes with it. */
+/** A device belongs to the session that registered it last, and is removed when this session ends. */
 export interface DeviceOwner {
   userId: string;
-  /** Absent in messages of a release that did not say it. */
+  /** Absent in messages of older releases. */
   sessionId?: string | undefined;
 }
 
 /**
- * Whether the session that wants to register a device is over; without a session, whether any of the person's is. The end
- * of a session waits for registrations that have begun, and these for an end that has.
+ * Whether the session that registers a device has ended; without a session, whether any session of the user has. A lock
+ * serializes registrations and ends of sessions of the same user.
  */
 export async function hasEnded(trx: Db, { userId, sessionId }: DeviceOwner): Promise<boolean> {
   await lockDevices(trx, userId);
@@ -39,7 +39,7 @@ export async function hasEnded(trx: Db, { userId, sessionId }: DeviceOwner): Pro
   return found !== undefined;
 }
 
-/** Removes what was registered in these sessions, with what is of no known session, and refuses what comes later. */
+/** Removes the devices of these sessions and of unknown sessions, and blocks later registrations by these sessions. */
 export async function endSessions(trx: Db, userId: string, sessionIds: readonly string[]): Promise<void> {
   await lockDevices(trx, userId);
   await affected(
@@ -58,7 +58,7 @@ async function lockDevices(trx: Db, userId: string): Promise<void> {
   await rows(trx, "SELECT pg_advisory_xact_lock(hashtextextended(?, 7208))", [userId]);
 }
 
-/** Forgets up to `limit` ends of sessions that no token can name any more. @returns how many */
+/** Deletes up to `limit` ended sessions whose access tokens have expired. @returns how many */
 export async function pruneEndedSessions(db: Db, beforeAt: string, limit: number): Promise<number> {
   return affected(
     db,
@@ -70,9 +70,9 @@ export async function pruneEndedSessions(db: Db, beforeAt: string, limit: number
 }
 
 /**
- * Gives a person's device a token. A token that is known already is that device, whatever it is said to be: it
- * moves here from another person, who has signed out of that app by signing somebody else in.
- * @returns undefined when `deviceId` names no device of this person
+ * Saves a push token of a user's device. A token belongs to one device only: if another user had it, it moves here,
+ * because another user has signed in to the same app.
+ * @returns undefined when `deviceId` is no device of this user
  */
 export async function saveToken(
   db: Db,
@@ -100,7 +100,7 @@ async function deviceFor(
   { provider, deviceId, deviceName, language }: NewToken,
   hash: Buffer,
 ): Promise<string | undefined> {
-  // Two people who register the same token at once come one after the other.
+  // Concurrent registrations of the same token are serialized.
   await rows(db, "SELECT pg_advisory_xact_lock(hashtextextended(? || encode(?::bytea, 'hex'), 0))", [
     provider,
     hash,
@@ -147,12 +147,12 @@ export async function listDevices(db: Db, userId: string): Promise<DeviceView[]>
   ]);
 }
 
-/** @returns whether there was such a device of this person */
+/** @returns whether the user had this device */
 export async function removeDevice(db: Db, userId: string, deviceId: string): Promise<boolean> {
   return (await affected(db, "DELETE FROM devices WHERE id = ? AND user_id = ?", [deviceId, userId])) === 1;
 }
 
-/** The devices that a push for this person goes to, with their tokens. */
+/** The devices of a user with their tokens, for a push. */
 export async function devicesToPush(db: Db, userId: string): Promise<Device[]> {
   const tokens = await rows<{ deviceId: string; provider: string; token: string }>(
     db,
@@ -167,7 +167,7 @@ export async function devicesToPush(db: Db, userId: string): Promise<Device[]> {
   }));
 }
 
-/** Notes why the last push to a token did not come through. */
+/** Records why the last push to a token failed. */
 export async function recordTokenFailure(
   db: Db,
   { provider, token, detail }: { provider: string; token: string; detail: string },
@@ -180,7 +180,7 @@ export async function recordTokenFailure(
   );
 }
 
-/** Removes a token that its provider no longer knows, unless a new one took its place meanwhile. */
+/** Removes a token that its provider no longer knows, unless it was replaced meanwhile. */
 export async function removeToken(
   db: Db,
   { provider, token }: { provider: string; token: string },
@@ -188,7 +188,7 @@ export async function removeToken(
   await removeHash(db, provider, hashOf(token));
 }
 
-/** With a device that is left without any token, which nobody can reach any more. */
+/** Also removes a device without any remaining token. @param keepOn the device whose token stays */
 async function removeHash(db: Db, provider: string, hash: Buffer, keepOn?: string): Promise<void> {
   await affected(
     db,

@@ -25,7 +25,7 @@ export interface NewNotification {
   body: string;
 }
 
-/** Stores it, or finds the one that an earlier try of the same message stored. */
+/** Stores a notification, or finds the one that an earlier attempt of the same message stored. */
 export async function storeNotification(db: Db, notification: NewNotification): Promise<NotificationRow> {
   const stored = await row<NotificationRow>(
     db,
@@ -52,9 +52,9 @@ export async function storeNotification(db: Db, notification: NewNotification): 
 }
 
 /**
- * Adds what a pass over all ways found out. One that failed may be tried again by an operator.
- * @param said the words that came through, where they are not those that were stored; the history keeps their beginning
- * @returns whether it was still unsettled: only then is it news
+ * Saves the result of a delivery round. An operator can replay a failed notification.
+ * @param deliveredText the delivered text if it differs from the stored one; the body is cut to the maximum length
+ * @returns whether the notification was unsettled before
  */
 export async function savePass(
   db: Db,
@@ -74,7 +74,7 @@ export async function savePass(
   return count === 1;
 }
 
-/** Gives up those of a message that are still pending. @returns their ids */
+/** Marks the pending notifications of a message as failed. @returns them */
 export async function failPending(db: Db, messageId: string): Promise<NotificationRow[]> {
   return rows<NotificationRow>(
     db,
@@ -84,7 +84,7 @@ export async function failPending(db: Db, messageId: string): Promise<Notificati
   );
 }
 
-/** Gives up one that is not settled, also while it is held. @returns undefined when it was */
+/** Marks a pending or deferred notification as failed. @returns undefined when it was settled */
 export async function failUnsettled(db: Db, id: string): Promise<NotificationRow | undefined> {
   return row<NotificationRow>(
     db,
@@ -102,7 +102,7 @@ export async function getNotifications(db: Db, ids: readonly string[]): Promise<
   return rows<NotificationRow>(db, `SELECT ${COLUMNS} FROM notifications WHERE id = ANY(?::uuid[])`, [ids]);
 }
 
-/** The settled ones after `id`, oldest first, for making the history anew. */
+/** Notifications after `id` that are not pending, oldest first, for the rebuild of the history. */
 export async function settledAfter(db: Db, id: string, limit: number): Promise<NotificationRow[]> {
   return rows<NotificationRow>(
     db,
@@ -112,8 +112,8 @@ export async function settledAfter(db: Db, id: string, limit: number): Promise<N
 }
 
 /**
- * Notes whose order it is and at which version people are told of it.
- * @returns the newest version that anybody was told of, this one included
+ * Records the customer of an order and the version of the current message.
+ * @returns the newest recorded version, including this one
  */
 export async function recordOrder(
   db: Db,
@@ -132,7 +132,7 @@ export async function recordOrder(
   return newest?.version ?? version;
 }
 
-/** Whose order it is, once anybody was told of it. */
+/** The customer of an order; undefined before its first message. */
 export async function customerOf(db: Db, orderId: string): Promise<string | undefined> {
   const known = await row<{ customerId: string }>(
     db,

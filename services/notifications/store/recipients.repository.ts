@@ -3,7 +3,7 @@ import type { Role } from "../../../contracts/meta.ts";
 import type { Preferences } from "../../../contracts/notifications.ts";
 import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
 
-/** A person as identity described them last. */
+/** A user as in the latest message of identity. */
 export interface Recipient {
   userId: string;
   email: string;
@@ -15,7 +15,7 @@ export interface Recipient {
 const ADMINS_MAX = 100;
 const COLUMNS = "user_id, email, first_name, language, role";
 
-/** Keeps what identity says of a user, unless something newer is known. @returns whether it was news */
+/** Saves the user of an identity message, unless a newer version is stored. @returns whether it was saved */
 export async function saveRecipient(db: Db, user: MessageData<"user.registered">): Promise<boolean> {
   const count = await affected(
     db,
@@ -30,7 +30,7 @@ export async function saveRecipient(db: Db, user: MessageData<"user.registered">
   return count === 1;
 }
 
-/** Forgets a person but for the mark that keeps older messages from bringing them back. */
+/** Erases a user. A row without personal data remains, so that older messages do not restore the user. */
 export async function eraseRecipient(db: Db, userId: string, version: number): Promise<void> {
   await affected(
     db,
@@ -55,7 +55,7 @@ export async function recipientsOf(db: Db, userIds: readonly string[]): Promise<
   return new Map(found.map((recipient) => [recipient.userId, recipient]));
 }
 
-/** The operators, a hundred at most. */
+/** The admins, at most 100. */
 export async function listAdmins(db: Db): Promise<Recipient[]> {
   return rows<Recipient>(
     db,
@@ -79,7 +79,7 @@ interface PreferencesRow extends Pick<Preferences, "push" | "email"> {
   quietTimeZone?: string;
 }
 
-/** Who never chose gets both, at any hour. */
+/** Default: both channels, without quiet hours. */
 export async function preferencesOf(db: Db, userId: string): Promise<Preferences> {
   const chosen = await row<PreferencesRow>(
     db,

@@ -7,17 +7,17 @@ import type { Template, TemplateChannel, TemplateEvent } from "../domain/templat
 import { builtInOnly, type TemplateOverrideLookup } from "../domain/templates/render.ts";
 import { listTemplates } from "./templates.repository.ts";
 
-/** The name that is told when they have changed. */
+/** The name in the event that invalidates this cache. */
 const CACHE_NAME = "notifications.templates";
-/** The message may be lost. */
+/** The invalidation event may be lost, so entries also expire. */
 const CACHE_TTL_MS = 30_000;
 
 export interface TemplateOverrides {
-  /** Goes into the service's `mixins`. */
+  /** Add it to the service's `mixins`. */
   readonly mixin: Partial<ServiceSchema>;
-  /** Those that are switched on now. Never rejects: without a database it is those of before, or none. */
+  /** The enabled overrides. Never rejects: if the database is unavailable, it returns the last ones read, or none. */
   current(): Promise<TemplateOverrideLookup>;
-  /** Has every replica read them anew; for after the commit of a change. */
+  /** Invalidates the cache of every replica. Call it after the commit of a change. */
   outdated(): Promise<void>;
 }
 
@@ -27,7 +27,7 @@ interface TemplateOverrideDependencies {
   warn(text: string): void;
 }
 
-/** The operator's own texts in this process's memory, so that no notification costs a query for them. */
+/** Caches the operator's template overrides in the process, so that notifications need no query for them. */
 export function templateOverrides({
   postgres,
   clock,
@@ -39,9 +39,9 @@ export function templateOverrides({
   let changes = 0;
 
   const reportUnusable: TemplateOverrideLookup["reportUnusable"] = (event, language, channel, reason) =>
-    warn(`the own text of ${event} in ${language} by ${channel} was not used: ${reason}`);
+    warn(`The template override for ${event} in ${language} by ${channel} was not used: ${reason}`);
   const load = async () => {
-    const before = changes;
+    const changesBefore = changes;
     const found = await listTemplates(postgres.db);
     const byKey = new Map<string, Template>(
       found
@@ -55,8 +55,8 @@ export function templateOverrides({
       find: (event, language, channel) => byKey.get(keyOf(event, language, channel)),
       reportUnusable,
     };
-    // What was read while it changed may be what was there before.
-    if (changes === before) cached = { texts: latest, untilMs: clock.now() + CACHE_TTL_MS };
+    // After a change during the query the result may be outdated, so it is not cached.
+    if (changes === changesBefore) cached = { texts: latest, untilMs: clock.now() + CACHE_TTL_MS };
     return latest;
   };
 
@@ -66,7 +66,7 @@ export function templateOverrides({
       try {
         return await load();
       } catch (error) {
-        warn(`own texts could not be read, the last known ones are used: ${String(error)}`);
+        warn(`The template overrides could not be read; the last ones read are used: ${String(error)}`);
         return latest;
       }
     },
@@ -81,7 +81,7 @@ export function templateOverrides({
   };
 }
 
-/** A tag that was stored before tags were made canonical is found by its canonical spelling. */
+/** Rows of older releases may have a language tag in another spelling. */
 function keyOf(event: TemplateEvent, language: string, channel: TemplateChannel): string {
   return `${event} ${canonicalLanguage(language) ?? language} ${channel}`;
 }

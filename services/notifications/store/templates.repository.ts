@@ -1,7 +1,7 @@
 import type { OwnTemplate, TemplateChannel, TemplateEvent } from "../../../contracts/templates.ts";
 import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
 
-/** What is told to whom has some dozens of events; so many languages no operator writes. */
+/** Enough for every event and channel in more languages than an operator writes. */
 export const OWN_TEMPLATES_MAX = 1_000;
 const COLUMNS = "id, event, language, channel, title, body, enabled, version";
 
@@ -17,7 +17,7 @@ export async function listTemplates(db: Db): Promise<TemplateRow[]> {
   ]);
 }
 
-/** @returns false when there is one for this event, language and channel, or no room for any more */
+/** @returns false when there is one for this event, language and channel, or when the maximum is reached */
 export async function insertTemplate(db: Db, template: TemplateRow): Promise<boolean> {
   const { id, event, language, channel, title, body, enabled, version } = template;
   const count = await affected(
@@ -39,7 +39,7 @@ export async function lockTemplate(db: Db, id: string): Promise<TemplateRow | un
   return row<TemplateRow>(db, `SELECT ${COLUMNS} FROM templates WHERE id = ? FOR UPDATE`, [id]);
 }
 
-/** Writes the next version over the one before it. @returns whether that was still the one there */
+/** Replaces the previous version. @returns false when another change was faster */
 export async function replaceTemplate(db: Db, template: TemplateRow): Promise<boolean> {
   const { id, title, body, enabled, version } = template;
   const count = await affected(

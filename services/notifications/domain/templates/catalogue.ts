@@ -12,8 +12,8 @@ export type OrderEvent = (typeof orderEvents)[number];
 export type DirectTemplate = (typeof directTemplates)[number];
 
 /**
- * What is told at any hour, and what can wait for the end of somebody's quiet hours. Now: who is at the door or has to
- * be, what ends a meal that somebody waits for, what operators are for, and answers to one's own act.
+ * Which notifications are sent during quiet hours ("now") and which wait until they end ("later"). "now" is for a courier
+ * at the door, for an order that will not arrive, for alerts to operators and for answers to the user's own action.
  */
 export const urgency = {
   "order.paid:customer": "later",
@@ -46,38 +46,38 @@ export function isDeferrable(event: TemplateEvent): boolean {
   return urgency[event] === "later";
 }
 
-/** What an order's text may speak of. */
+/** The input of a text about an order. */
 export interface OrderTextInput {
   order: OrderSnapshot;
-  /** The reader's first name, where known. */
+  /** The reader's first name, if known. */
   firstName?: string;
-  /** The deliverer's first name, where known. */
+  /** The deliverer's first name, if known. */
   deliverer?: string;
   /** When it happened, RFC 3339. */
   at: string;
 }
 
-/** One text: a push is its title and body, a mail its title as subject and the rest. */
+/** A rendered text. A mail uses the title as its subject. */
 export interface Text {
   title: string;
   body: string;
 }
 
 /**
- * A text with `{{placeholders}}`, `{{placeholders|and what stands there without them}}` and
- * `[[parts that go when a placeholder in them has no value]]`. An empty line separates paragraphs.
+ * A text with `{{placeholder}}`, `{{placeholder|default}}` and `[[optional section]]`. A section is left out when a
+ * placeholder in it has neither a value nor a default. An empty line separates paragraphs.
  */
 export type Template = Text;
 
-/** All texts of one language: one that is missing does not compile. */
+/** All texts of one language. A missing text is a compile error. */
 export interface Language {
   texts: Record<TemplateEvent, Template>;
   mail: {
     greeting: (firstName: string | undefined) => string;
-    /** Below news, which one can turn off, and below answers to somebody's own act. */
-    footer: { news: string; direct: string };
+    /** `notification`: below notifications, which the user can turn off. `direct`: below answers to the user's action. */
+    footer: { notification: string; direct: string };
   };
-  /** Stands in the history in place of a mail whose content is a secret. */
+  /** The body in the history for a mail with secret content. */
   byMailOnly: string;
 }
 
@@ -86,14 +86,14 @@ export interface Amount {
   currency: string;
 }
 
-/** Something that an operator has to look at, in the words of whoever raised it. */
+/** A condition that needs an operator's attention. */
 export interface Alert {
   kind: string;
   subject: string;
   detail: string;
 }
 
-/** How a language writes amounts. */
+/** The number formats of a language. */
 export interface Format {
   money(amount: Amount): string;
 }

@@ -1,10 +1,10 @@
 import type { Language } from "./catalogue.ts";
 
-const because = "[[ Grund: {{reason}}]]";
+const reason = "[[ Grund: {{reason}}]]";
 const readyIn = "[[ Voraussichtlich fertig in etwa {{ready_in_minutes}} Min.]]";
-const goesBack = "[[ Sie erhalten {{refund}} zurück.]]";
+const refund = "[[ Sie erhalten {{refund}} zurück.]]";
 const validFor = "[[Er gilt {{minutes}} Minuten.]]";
-const notYou = "Wenn Sie das nicht waren, müssen Sie nichts tun.";
+const ignoreHint = "Wenn Sie das nicht waren, müssen Sie nichts tun.";
 
 export const de: Language = {
   texts: {
@@ -18,7 +18,7 @@ export const de: Language = {
     },
     "order.rejected:customer": {
       title: "Ihre Bestellung wurde abgelehnt",
-      body: `{{partner}} kann sie nicht zubereiten.${because}${goesBack}`,
+      body: `{{partner}} kann sie nicht zubereiten.${reason}${refund}`,
     },
     "order.ready:customer": {
       title: "Ihre Bestellung ist fertig",
@@ -26,7 +26,7 @@ export const de: Language = {
     },
     "order.delayed:customer": {
       title: "Ihre Bestellung dauert länger",
-      body: `{{partner}} braucht mehr Zeit.${readyIn}${because}`,
+      body: `{{partner}} braucht mehr Zeit.${readyIn}${reason}`,
     },
     "order.delayed:deliverer": {
       title: "Eine Ihrer Lieferungen dauert länger",
@@ -50,15 +50,15 @@ export const de: Language = {
     },
     "order.failed:customer": {
       title: "Ihre Bestellung konnte nicht zugestellt werden",
-      body: `Die Bestellung von {{partner}} hat Sie nicht erreicht.${because}`,
+      body: `Die Bestellung von {{partner}} hat Sie nicht erreicht.${reason}`,
     },
     "order.cancelled:customer": {
       title: "Ihre Bestellung wurde storniert",
-      body: `Die Bestellung von {{partner}} kommt nicht.${because}${goesBack}`,
+      body: `Die Bestellung von {{partner}} kommt nicht.${reason}${refund}`,
     },
     "order.cancelled:deliverer": {
       title: "Eine Lieferung wurde storniert",
-      body: `Die Bestellung von {{partner}} muss nicht mehr zugestellt werden.${because}`,
+      body: `Die Bestellung von {{partner}} muss nicht mehr zugestellt werden.${reason}`,
     },
     "order.expired:customer": {
       title: "Ihre Bestellung ist verfallen",
@@ -74,15 +74,15 @@ export const de: Language = {
     },
     "confirm-email": {
       title: "Bestätigen Sie Ihre E-Mail-Adresse",
-      body: `Willkommen bei Waybill. Mit diesem Code bestätigen Sie Ihre E-Mail-Adresse:\n\n{{code}}\n\n${validFor}\n\n${notYou}`,
+      body: `Willkommen bei Waybill. Mit diesem Code bestätigen Sie Ihre E-Mail-Adresse:\n\n{{code}}\n\n${validFor}\n\n${ignoreHint}`,
     },
     "account-exists": {
       title: "Sie haben bereits ein Konto",
-      body: `Jemand wollte sich mit Ihrer E-Mail-Adresse anmelden, zu der es bereits ein Konto gibt.\n\nMelden Sie sich damit an; ein vergessenes Passwort können Sie dort neu setzen.\n\n${notYou}`,
+      body: `Jemand wollte sich mit Ihrer E-Mail-Adresse anmelden, zu der es bereits ein Konto gibt.\n\nMelden Sie sich damit an; ein vergessenes Passwort können Sie dort neu setzen.\n\n${ignoreHint}`,
     },
     "reset-password": {
       title: "Neues Passwort setzen",
-      body: `Mit diesem Code setzen Sie ein neues Passwort:\n\n{{code}}\n\n${validFor}\n\n${notYou}`,
+      body: `Mit diesem Code setzen Sie ein neues Passwort:\n\n{{code}}\n\n${validFor}\n\n${ignoreHint}`,
     },
     "password-changed": {
       title: "Ihr Passwort wurde geändert",
@@ -90,7 +90,7 @@ export const de: Language = {
     },
     "change-email": {
       title: "Bestätigen Sie Ihre neue E-Mail-Adresse",
-      body: `Mit diesem Code gilt von nun an diese Adresse:\n\n{{code}}\n\n${validFor}\n\n${notYou}`,
+      body: `Mit diesem Code gilt von nun an diese Adresse:\n\n{{code}}\n\n${validFor}\n\n${ignoreHint}`,
     },
     "email-changed": {
       title: "Ihre E-Mail-Adresse wurde geändert",
@@ -108,7 +108,8 @@ export const de: Language = {
   mail: {
     greeting: (firstName) => (firstName ? `Guten Tag ${firstName},` : "Guten Tag,"),
     footer: {
-      news: "Das hat Ihnen Waybill gesandt. Welche Nachrichten per E-Mail kommen, bestimmen Sie in Ihren Einstellungen.",
+      notification:
+        "Das hat Ihnen Waybill gesandt. Welche Nachrichten per E-Mail kommen, bestimmen Sie in Ihren Einstellungen.",
       direct: "Waybill hat diese E-Mail gesandt, weil Ihre Adresse dort angegeben wurde.",
     },
   },

@@ -1,10 +1,10 @@
 import type { Language } from "./catalogue.ts";
 
-const because = "[[ Reason: {{reason}}]]";
+const reason = "[[ Reason: {{reason}}]]";
 const readyIn = "[[ It should be ready in about {{ready_in_minutes}} min.]]";
-const goesBack = "[[ You get {{refund}} back.]]";
+const refund = "[[ You get {{refund}} back.]]";
 const validFor = "[[It is valid for {{minutes}} minutes.]]";
-const notYou = "If this was not you, you need not do anything.";
+const ignoreHint = "If this was not you, you need not do anything.";
 
 export const en: Language = {
   texts: {
@@ -18,7 +18,7 @@ export const en: Language = {
     },
     "order.rejected:customer": {
       title: "Your order was declined",
-      body: `{{partner}} cannot prepare it.${because}${goesBack}`,
+      body: `{{partner}} cannot prepare it.${reason}${refund}`,
     },
     "order.ready:customer": {
       title: "Your order is ready",
@@ -26,7 +26,7 @@ export const en: Language = {
     },
     "order.delayed:customer": {
       title: "Your order takes longer",
-      body: `{{partner}} needs more time.${readyIn}${because}`,
+      body: `{{partner}} needs more time.${readyIn}${reason}`,
     },
     "order.delayed:deliverer": {
       title: "An order of yours takes longer",
@@ -50,15 +50,15 @@ export const en: Language = {
     },
     "order.failed:customer": {
       title: "Your order could not be delivered",
-      body: `The order from {{partner}} did not reach you.${because}`,
+      body: `The order from {{partner}} did not reach you.${reason}`,
     },
     "order.cancelled:customer": {
       title: "Your order was cancelled",
-      body: `The order from {{partner}} will not come.${because}${goesBack}`,
+      body: `The order from {{partner}} will not come.${reason}${refund}`,
     },
     "order.cancelled:deliverer": {
       title: "A delivery was cancelled",
-      body: `The order from {{partner}} is no longer to be delivered.${because}`,
+      body: `The order from {{partner}} is no longer to be delivered.${reason}`,
     },
     "order.expired:customer": {
       title: "Your order has expired",
@@ -74,15 +74,15 @@ export const en: Language = {
     },
     "confirm-email": {
       title: "Confirm your e-mail address",
-      body: `Welcome to Waybill. Enter this code to confirm your e-mail address:\n\n{{code}}\n\n${validFor}\n\n${notYou}`,
+      body: `Welcome to Waybill. Enter this code to confirm your e-mail address:\n\n{{code}}\n\n${validFor}\n\n${ignoreHint}`,
     },
     "account-exists": {
       title: "You already have an account",
-      body: `Somebody tried to sign up with your e-mail address, which already has an account.\n\nSign in with it; if you forgot the password, ask for a new one there.\n\n${notYou}`,
+      body: `Somebody tried to sign up with your e-mail address, which already has an account.\n\nSign in with it; if you forgot the password, ask for a new one there.\n\n${ignoreHint}`,
     },
     "reset-password": {
       title: "Set a new password",
-      body: `Enter this code to set a new password:\n\n{{code}}\n\n${validFor}\n\n${notYou}`,
+      body: `Enter this code to set a new password:\n\n{{code}}\n\n${validFor}\n\n${ignoreHint}`,
     },
     "password-changed": {
       title: "Your password was changed",
@@ -90,7 +90,7 @@ export const en: Language = {
     },
     "change-email": {
       title: "Confirm your new e-mail address",
-      body: `Enter this code to use this address from now on:\n\n{{code}}\n\n${validFor}\n\n${notYou}`,
+      body: `Enter this code to use this address from now on:\n\n{{code}}\n\n${validFor}\n\n${ignoreHint}`,
     },
     "email-changed": {
       title: "Your e-mail address was changed",
@@ -108,7 +108,8 @@ export const en: Language = {
   mail: {
     greeting: (firstName) => (firstName ? `Hello ${firstName},` : "Hello,"),
     footer: {
-      news: "Waybill sent you this. Which news you get by mail is up to you, in your notification settings.",
+      notification:
+        "Waybill sent you this. Which news you get by mail is up to you, in your notification settings.",
       direct: "Waybill sent this mail because somebody used your e-mail address there.",
     },
   },

@@ -8,13 +8,13 @@ export interface MailText {
   language: string;
 }
 
-/** What stands around a text; a language that has nothing built in has neither, and its texts greet by themselves. */
+/** The greeting and footer around a text. Only built-in languages have them. */
 export interface MailFrame {
   greeting: Language["mail"]["greeting"];
   footer: string;
 }
 
-/** A mail as plain text and as markup that says the same. Every word of it is escapeHtml. */
+/** Renders a mail as plain text and as HTML with the same content. All content is escaped. */
 export function renderMail(
   { title, paragraphs }: RenderedTemplate,
   frame: MailFrame | undefined,

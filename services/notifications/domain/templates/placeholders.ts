@@ -1,15 +1,15 @@
 import { directTemplates, type TemplateChannel, type TemplateEvent } from "./catalogue.ts";
 
-/** What a text may speak of. */
+/** A value that a template can use. */
 export interface Placeholder {
   readonly name: string;
   readonly about: string;
-  /** Stands in previews. */
+  /** The value in previews. */
   readonly example: string;
   readonly optional?: true;
-  /** Nobody but the reader of the mail may see it: not in titles, which the history keeps. */
+  /** Only the receiver of the mail may see it. Not permitted in titles, which the history stores. */
   readonly secret?: true;
-  /** What the text is for: a body without it is of no use. */
+  /** The body must contain it. */
   readonly required?: true;
 }
 
@@ -81,7 +81,7 @@ const undoDays = {
 const toCustomer = [partner, total, firstName];
 const toDeliverer = [partner, pickup, destination, maybeFirstName];
 
-/** What each event offers its texts, those built in and those of the operator alike. */
+/** The placeholders of each event, for built-in templates and overrides. */
 export const placeholdersByEvent: Readonly<Record<TemplateEvent, readonly Placeholder[]>> = {
   "order.paid:customer": toCustomer,
   "order.accepted:customer": [...toCustomer, readyIn],
@@ -129,7 +129,7 @@ export const placeholdersByEvent: Readonly<Record<TemplateEvent, readonly Placeh
   ],
 };
 
-/** Answers to somebody's own act and what concerns a mailbox alone, by mail. */
+/** The channels of an event. Answers to the user's own action are sent by mail only. */
 export function channelsOf(event: TemplateEvent): readonly TemplateChannel[] {
   return (directTemplates as readonly string[]).includes(event) ? ["email"] : ["push", "email"];
 }

@@ -2,15 +2,15 @@ import type { FieldError } from "../../../../contracts/errors.ts";
 import type { Template, TemplateEvent } from "./catalogue.ts";
 import { type Placeholder, placeholdersByEvent } from "./placeholders.ts";
 
-/** What a text cannot be written with: by its own fault, or for want of a value. */
+/** A template cannot be rendered: it has a syntax error, an unknown placeholder or lacks a value. */
 export class TemplateError extends Error {}
 
-/** By the names of placeholders; empty is as good as missing. */
+/** Values by the names of placeholders. An empty value counts as missing. */
 export type Values = Readonly<Record<string, string | undefined>>;
 
 export interface Paragraph {
   text: string;
-  /** A code by itself, which is easy to read off. */
+  /** A paragraph that is only a code or token. It is displayed large. */
   prominent: boolean;
 }
 
@@ -21,20 +21,20 @@ export interface RenderedTemplate {
 
 interface PlaceholderReference {
   name: string;
-  /** What stands there without a value. */
+  /** Used when there is no value. */
   defaultText?: string;
 }
 type Piece = string | PlaceholderReference;
-/** A list is a part that goes when one of its holes has neither value nor default. */
+/** An array is a `[[section]]`, which is left out when a placeholder in it has neither value nor default. */
 type Part = Piece | readonly Piece[];
 
-/** Cuts at every mark; a reference is one piece. */
+/** Splits a text into brackets, placeholder references and the text between them. */
 const TOKENS = /(\{\{[^{}]*\}\}|\[\[|\]\])/;
 const REFERENCE = /^\{\{\s*([a-z][a-z_]*)\s*(?:\|([^{}]*))?\}\}$/;
 const LONE_BRACES = /\{\{|\}\}/;
 const EMPTY_LINES = /\n{2,}/;
 
-/** @throws TemplateError for marks that do not fit together */
+/** @throws TemplateError for unbalanced brackets or braces */
 function parse(text: string): Part[] {
   const parts: Part[] = [];
   let inner: Piece[] | undefined;
@@ -64,8 +64,8 @@ function pieceOf(token: string): Piece {
 const isReference = (piece: Piece): piece is PlaceholderReference => typeof piece !== "string";
 
 /**
- * Writes the text with these values.
- * @throws TemplateError when the text names what the event does not offer, lacks a value, or comes out empty
+ * Renders the template with these values.
+ * @throws TemplateError for a placeholder that the event does not have, a missing value or an empty result
  */
 export function renderTemplate(
   { title, body }: Template,
@@ -73,17 +73,17 @@ export function renderTemplate(
   values: Values,
 ): RenderedTemplate {
   const placeholders = placeholdersByEvent[event];
-  const write = (parts: readonly Part[]) =>
+  const render = (parts: readonly Part[]) =>
     parts
       .map((part) => partText(part, event, values))
       .join("")
       .trim();
-  const subject = write(parse(title)).replace(/\s+/g, " ");
+  const subject = render(parse(title)).replace(/\s+/g, " ");
   const paragraphs = body
     .split(EMPTY_LINES)
     .map((paragraph): Paragraph => {
       const parts = parse(paragraph.trim());
-      return { text: write(parts), prominent: isSecretAlone(parts, placeholders) };
+      return { text: render(parts), prominent: isSecretAlone(parts, placeholders) };
     })
     .filter(({ text }) => text !== "");
   if (subject === "" || paragraphs.length === 0) throw new TemplateError("Without values it is empty.");
@@ -122,7 +122,7 @@ function isSecretAlone(parts: readonly Part[], placeholders: readonly Placeholde
   return placeholders.some(({ name, secret }) => name === only.name && secret === true);
 }
 
-/** Everything that is wrong with a text for an event, in words for whoever wrote it. */
+/** The problems of a template for an event, for the operator who edits it. Empty when it is valid. */
 export function problemsOf(template: Template, event: TemplateEvent): FieldError[] {
   const problems = [
     ...fieldProblems("title", [template.title], event),
@@ -191,7 +191,7 @@ function problem(field: keyof Template, rule: string, message: string): FieldErr
   return { field, rule, message };
 }
 
-/** How a text reads, with the example of everything that its event offers. */
+/** An example value for each placeholder of the event. */
 export function exampleValues(event: TemplateEvent): Values {
   return Object.fromEntries(placeholdersByEvent[event].map(({ name, example }) => [name, example]));
 }

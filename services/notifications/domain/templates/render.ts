@@ -31,23 +31,23 @@ export { TemplateError };
 
 const TITLE_MAX = 200;
 const BODY_MAX = 2_000;
-/** A mail may say more than a push. */
+/** Mails may be longer than pushes. */
 const MAIL_MAX = 20_000;
 const FALLBACK = "en";
 
 const languages: Readonly<Record<string, Language>> = { en, de };
 export const builtInLanguages: readonly string[] = Object.keys(languages);
 
-/** The operator's own texts that are switched on. */
+/** The operator's enabled template overrides. */
 export interface TemplateOverrideLookup {
   find(event: TemplateEvent, language: string, channel: TemplateChannel): Template | undefined;
-  /** Told of one that could not be used this time. */
-  reportUnusable(event: TemplateEvent, language: string, channel: TemplateChannel, why: string): void;
+  /** Called for an override that could not be rendered; the next best template is used. */
+  reportUnusable(event: TemplateEvent, language: string, channel: TemplateChannel, reason: string): void;
 }
 
 export const builtInOnly: TemplateOverrideLookup = { find: () => undefined, reportUnusable: () => undefined };
 
-/** By which channel somebody is told, and what the operator has to say instead of what is built in. */
+/** The channel, and the overrides that take precedence over the built-in templates. */
 export interface RenderOptions {
   channel: TemplateChannel;
   overrides: TemplateOverrideLookup;
@@ -55,12 +55,12 @@ export interface RenderOptions {
 
 const PUSH_DEFAULTS: RenderOptions = { channel: "push", overrides: builtInOnly };
 
-/** A text with the language that it came out in. */
+/** A rendered text and the language of the template that was used. */
 export interface RenderedText extends Text {
   language: string;
 }
 
-/** The built-in language for a wanted one: `de-AT` reads `de`, one that we do not have reads English. */
+/** The built-in language for a requested one: `de` for `de-AT`, English for a language that is not built in. */
 export function languageOf(wanted: string): string {
   const base = baseOf(wanted);
   return Object.hasOwn(languages, base) ? base : FALLBACK;
@@ -70,14 +70,14 @@ export function builtIn(event: TemplateEvent, language: string): Template | unde
   return Object.hasOwn(languages, language) ? languages[language]?.texts[event] : undefined;
 }
 
-/** What the customer or deliverer reads of an order, short enough for every phone and column. */
+/** The text about an order for its customer or deliverer. Title and body are cut to the maximum lengths. */
 export function renderOrder(
   event: OrderEvent,
-  news: OrderTextInput,
+  input: OrderTextInput,
   language: string,
   options = PUSH_DEFAULTS,
 ): RenderedText {
-  return renderText(event, (format) => orderValues(news, format), language, options);
+  return renderText(event, (format) => orderValues(input, format), language, options);
 }
 
 export function renderRefund(
@@ -99,22 +99,22 @@ export function renderAlert(
   return renderText("alert.raised:admin", () => alertValues(alert, firstName), language, options);
 }
 
-/** The mail around a text that is in this language. */
+/** The mail with this rendered text, and greeting and footer in its language. */
 export function renderTextMail(
   { title, body }: Text,
   firstName: string | undefined,
   language: string,
 ): MailText {
   const paragraphs = body.split("\n\n").map((text) => ({ text, prominent: false }));
-  return renderMail({ title, paragraphs }, frameOf(language, "news"), firstName, language);
+  return renderMail({ title, paragraphs }, frameOf(language, "notification"), firstName, language);
 }
 
 export interface DirectMail extends MailText {
-  /** What the history keeps: the codes in the mail itself are nobody else's business. */
+  /** The text for the history, which must not contain the secrets of the mail. */
   summary: Text;
 }
 
-/** @throws TemplateError for an unknown template, or when a value that it needs is missing */
+/** Renders a mail that answers a user's action. @throws TemplateError for an unknown template or a missing value */
 export function renderDirect(
   template: string,
   sent: Readonly<Record<string, string>>,
@@ -148,7 +148,7 @@ function renderText(
   return { title: shorten(title, TITLE_MAX), body: shorten(body, bodyMax), language };
 }
 
-/** The first text that can be written, from the one that fits its reader best to the one that is always there. */
+/** Renders the first usable template, from the reader's language through related ones to built-in English. */
 function renderBestFit(
   event: TemplateEvent,
   values: (format: Format) => Values,
@@ -171,7 +171,7 @@ function renderBestFit(
   return { rendered: renderTemplate(en.texts[event], event, values(formatOf(FALLBACK))), language: FALLBACK };
 }
 
-/** The language itself, those that its readers understand as well, English. */
+/** The language, its fallbacks and English, in this order. */
 function languagesFor(wanted: string): ReadonlySet<string> {
   return new Set([...languageFallbacks(wanted), FALLBACK]);
 }
@@ -184,7 +184,7 @@ function isDirectTemplate(name: string): name is DirectTemplate {
   return (directTemplates as readonly string[]).includes(name);
 }
 
-function frameOf(language: string, kind: "news" | "direct"): MailFrame | undefined {
+function frameOf(language: string, kind: "notification" | "direct"): MailFrame | undefined {
   const base = baseOf(language);
   if (!Object.hasOwn(languages, base)) return undefined;
   const { greeting, footer } = languageTexts(base).mail;
@@ -199,18 +199,18 @@ function formatOf(tag: string): Format {
   return { money: (amount) => moneyFormat(tag, amount.currency).format(decimalText(amount)) };
 }
 
-/** Making one takes 60 us, and a letter wants several. Languages are whatever people say they read: not all are kept. */
+/** Creating a format takes 60 us and a mail needs several. The cache is limited, since users can set any language. */
 const FORMATS_MAX = 200;
 const moneyFormats = new Map<string, Intl.NumberFormat>();
 
-/** Every decimal that the amount has; where people write none, as in forints, none of an even amount. */
+/** Writes all decimals of the currency. Where none are usual, as for forints, whole amounts have none. */
 function moneyFormat(tag: string, currency: string): Intl.NumberFormat {
   const key = `${tag} ${currency}`;
-  const known = moneyFormats.get(key);
-  if (known) return known;
+  const cached = moneyFormats.get(key);
+  if (cached) return cached;
   const digits = minorUnitDigits(currency);
   const usual = new Intl.NumberFormat(tag, { style: "currency", currency }).resolvedOptions();
-  const made = new Intl.NumberFormat(tag, {
+  const format = new Intl.NumberFormat(tag, {
     style: "currency",
     currency,
     minimumFractionDigits: digits,
@@ -218,6 +218,6 @@ function moneyFormat(tag: string, currency: string): Intl.NumberFormat {
     trailingZeroDisplay: (usual.maximumFractionDigits ?? digits) < digits ? "stripIfInteger" : "auto",
   });
   if (moneyFormats.size >= FORMATS_MAX) moneyFormats.clear();
-  moneyFormats.set(key, made);
-  return made;
+  moneyFormats.set(key, format);
+  return format;
 }

@@ -3,10 +3,10 @@ import type { Values } from "./render-template.ts";
 
 const MINUTE_MS = 60_000;
 
-/** What an order's text may speak of, by the names that offers.ts explains. */
+/** The values of a text about an order, by the names in placeholders.ts. */
 export function orderValues({ order, at, firstName, deliverer }: OrderTextInput, { money }: Format): Values {
   const { paid, refunded, pickup, address, readyAt, reason } = order;
-  const owedMinor = paid.amountMinor - refunded.amountMinor;
+  const refundMinor = paid.amountMinor - refunded.amountMinor;
   return {
     first_name: firstName,
     partner: order.partnerTitle,
@@ -14,7 +14,7 @@ export function orderValues({ order, at, firstName, deliverer }: OrderTextInput,
     reason: reason && sentence(reason),
     ready_in_minutes: readyAt && readyAt > at ? String(minutesBetween(at, readyAt)) : undefined,
     deliverer,
-    refund: owedMinor > 0 ? money({ ...paid, amountMinor: owedMinor }) : undefined,
+    refund: refundMinor > 0 ? money({ ...paid, amountMinor: refundMinor }) : undefined,
     pickup: `${pickup.line1}, ${pickup.city}`,
     destination: `${address.line1}, ${address.city}`,
   };
@@ -28,7 +28,7 @@ export function alertValues({ kind, subject, detail }: Alert, firstName: string)
   return { kind, subject, detail, first_name: firstName };
 }
 
-/** Of the values that a direct send brings along, those that its texts may speak of. */
+/** The known values in a `notification.requested` message; others are ignored. */
 export function directValues(sent: Readonly<Record<string, string>>): Values {
   const get = (name: string) => (Object.hasOwn(sent, name) ? sent[name] : undefined);
   const names = ["code", "token", "minutes", "link", "days", "partner", "address"];
@@ -40,7 +40,7 @@ function minutesBetween(from: string, until: string): number {
   return Math.max(1, Math.ceil((Date.parse(until) - Date.parse(from)) / MINUTE_MS));
 }
 
-/** What somebody wrote, as a sentence that others may follow. */
+/** The text with a full stop, unless it ends with punctuation. */
 function sentence(text: string): string {
   return /\p{Po}$/u.test(text) ? text : `${text}.`;
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
 import { personName } from "../../contracts/shared.ts";
 import { checkOf } from "../../contracts/validation.ts";
-import { storableName } from "../../services/identity/store/people.ts";
+import { storableName } from "../../services/identity/domain/profile-fields.ts";
 
 const isName = checkOf({ type: "object", props: { name: personName } } as never);
 
