@@ -6,26 +6,24 @@ const MAX_BYTES = 5_000_000;
 const MAX_PIXELS = 25_000_000;
 const TIMEOUT_SECONDS = 5;
 const QUALITY = 82;
-/** A file that is a PDF or an archive as well tells so near its beginning or its end. */
+/** A PDF signature stands near the beginning of a file, the end record of an archive near its end. */
 const HEAD_BYTES = 1_024;
 const TAIL_BYTES = 65_557;
 
-export const IMAGE_TYPE = "image/webp";
-
-// Only these three decoders exist for whatever is uploaded; the bytes that a cache would keep are better free.
+// Allows only these three decoders. The cache is off because uploads do not repeat.
 sharp.cache(false);
 sharp.block({ operation: ["VipsForeignLoad"] });
 sharp.unblock({ operation: ["VipsForeignLoadJpeg", "VipsForeignLoadPng", "VipsForeignLoadWebp"] });
 
 export type Shape =
-  /** Cut to a square of so many pixels a side. */
+  /** Crops to a square with this side in pixels. */
   | { cover: number }
-  /** Scaled down to fit into a square of so many pixels a side. */
+  /** Scales down to fit into a square with this side in pixels. */
   | { inside: number };
 
 /**
- * Encodes an uploaded image anew as WebP: upright, without metadata, without anything that stood beside the
- * picture. What it is is told by its bytes alone.
+ * Re-encodes an uploaded image as WebP: upright, without metadata and without any other content of the file. Detects the
+ * format from the bytes only.
  * @throws PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, IMAGE_TOO_LARGE before a pixel is decoded, IMAGE_INVALID
  */
 export async function reencode(bytes: Buffer, shape: Shape): Promise<Buffer> {
@@ -55,8 +53,8 @@ export async function reencode(bytes: Buffer, shape: Shape): Promise<Buffer> {
 }
 
 /**
- * Many phones write JPEG that a decoder warns of, as "Invalid SOS parameters", and every viewer shows the picture:
- * warnings pass. What ends too early, or does not have the check sum that it states, is an error.
+ * Accepts decoder warnings: many phones write JPEG with faults such as "Invalid SOS parameters" that every viewer shows.
+ * A truncated image or a wrong checksum is an error.
  */
 function open(bytes: Buffer) {
   return sharp(bytes, { limitInputPixels: MAX_PIXELS, failOn: "error", sequentialRead: true, pages: 1 });
@@ -82,7 +80,7 @@ function isHeif(bytes: Buffer): boolean {
   return head.startsWith("ftyp") && HEIF_BRANDS.includes(head.slice(4));
 }
 
-/** Whether the bytes also read as a page, a script, a PDF or an archive: no camera writes such a picture. */
+/** Whether the file is also valid as HTML, a script, a PDF or an archive. No camera writes such a file. */
 function isSomethingElseToo(bytes: Buffer): boolean {
   const text = bytes.toString("latin1");
   if (/<(?:svg|script|html|iframe|!doctype|\?php)[\s>]/i.test(text)) return true;
