@@ -38,8 +38,9 @@ async function insertAudit(db: Db, id: string, at: string | null, entry: NewAudi
   await affected(
     db,
     `INSERT INTO audit_entries (id, created_at, actor_id, action, subject, detail, ip)
-     VALUES (?, COALESCE(?::timestamptz, now()), ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
-    [id, at, actorId, action, subject, detail, ip],
+     VALUES (:id, COALESCE(:at::timestamptz, now()), :actorId, :action, :subject, :detail, :ip)
+     ON CONFLICT (id) DO NOTHING`,
+    { id, at, actorId, action, subject, detail, ip },
   );
 }
 

@@ -29,20 +29,21 @@ export async function saveCode(db: Db, code: NewCode): Promise<void> {
     db,
     `INSERT INTO verification_codes
        (purpose, subject, address, requester, code_hash, valid_until, expires_at, registration_sealed)
-     VALUES (?, ?, ?, ?, ?, now() + ? * interval '1 second', now() + ? * interval '1 second', ?)
+     VALUES (:purpose, :subject, :address, :requester, :codeHash, now() + :lifeSeconds * interval '1 second',
+       now() + :retentionSeconds * interval '1 second', :registrationSealed)
      ON CONFLICT (purpose, subject) DO UPDATE
        SET code_hash = excluded.code_hash, valid_until = excluded.valid_until, expires_at = excluded.expires_at,
            registration_sealed = excluded.registration_sealed, tries = 0, updated_at = now()`,
-    [
-      code.purpose,
-      code.subject,
-      code.address,
-      code.requester,
-      code.codeHash,
+    {
+      purpose: code.purpose,
+      subject: code.subject,
+      address: code.address,
+      requester: code.requester,
+      codeHash: code.codeHash,
       lifeSeconds,
-      registration?.retentionSeconds ?? lifeSeconds,
-      registration?.encrypted ?? null,
-    ],
+      retentionSeconds: registration?.retentionSeconds ?? lifeSeconds,
+      registrationSealed: registration?.encrypted ?? null,
+    },
   );
 }
 
@@ -66,16 +67,16 @@ export async function tryCode(
   return row<TriedCode>(
     db,
     `WITH live AS (
-       SELECT subject, requester = ? AS own FROM verification_codes
-       WHERE purpose = ? AND address = ? AND ${LIVE}
+       SELECT subject, requester = :requester AS own FROM verification_codes
+       WHERE purpose = :purpose AND address = :address AND ${LIVE}
      ), chosen AS (
        SELECT subject, own FROM live WHERE own OR (SELECT count(*) FROM live) = 1 ORDER BY own DESC LIMIT 1
      )
      UPDATE verification_codes AS code SET tries = tries + CASE WHEN own THEN 1 ELSE 0 END, updated_at = now()
      FROM chosen
-     WHERE code.purpose = ? AND code.subject = chosen.subject AND tries < ? AND ${LIVE}
+     WHERE code.purpose = :purpose AND code.subject = chosen.subject AND tries < :maxTries AND ${LIVE}
      RETURNING code.subject, code_hash, registration_sealed`,
-    [requester, purpose, address, purpose, maxTries],
+    { purpose, address, requester, maxTries },
   );
 }
 

@@ -35,18 +35,14 @@ export async function insertInvitation(
     db,
     `INSERT INTO invitations (id, email, role, partner_id, partner_admin, token_hash, invited_by, session_id,
        expires_at)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, now() + ? * interval '1 second') RETURNING expires_at`,
-    [
-      id,
-      email,
-      grant.role,
-      grant.partnerId ?? null,
-      grant.partnerAdmin ?? false,
-      tokenHash,
-      invitedBy,
-      sessionId,
-      lifeSeconds,
-    ],
+     VALUES (:id, :email, :role, :partnerId, :partnerAdmin, :tokenHash, :invitedBy, :sessionId,
+       now() + :lifeSeconds * interval '1 second') RETURNING expires_at`,
+    {
+      ...{ id, email, tokenHash, invitedBy, sessionId, lifeSeconds },
+      role: grant.role,
+      partnerId: grant.partnerId ?? null,
+      partnerAdmin: grant.partnerAdmin ?? false,
+    },
   );
   return made as { expiresAt: string };
 }

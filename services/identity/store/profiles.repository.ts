@@ -55,33 +55,35 @@ export interface NewProfile extends Omit<Person, "lastName"> {
  */
 export async function saveNewProfile(db: Db, profile: NewProfile): Promise<ProfileRow | undefined> {
   const { id, email, emailConfirmed, grant, pushToken } = profile;
-  const values = [
-    emailConfirmed,
-    profile.firstName,
-    profile.lastName ?? "",
-    profile.phone ?? null,
-    profile.birthDate ?? null,
-    profile.language,
-    grant.role,
-    grant.partnerId ?? null,
-    grant.partnerAdmin ?? false,
-    pushToken ? JSON.stringify(pushToken) : null,
-  ];
+  const values = {
+    ...{ id, email, emailConfirmed },
+    firstName: profile.firstName,
+    lastName: profile.lastName ?? "",
+    phone: profile.phone ?? null,
+    birthDate: profile.birthDate ?? null,
+    language: profile.language,
+    role: grant.role,
+    partnerId: grant.partnerId ?? null,
+    partnerAdmin: grant.partnerAdmin ?? false,
+    pushToken: pushToken ? JSON.stringify(pushToken) : null,
+  };
   const replaced = await row<ProfileRow>(
     db,
-    `UPDATE profiles SET email_confirmed = ?, first_name = ?, last_name = ?, phone = ?, birth_date = ?,
-       language = ?, role = ?, partner_id = ?, partner_admin = ?, push_token = ?,
-       version = version + ?::boolean::integer,
-       updated_at = now()
-     WHERE id = ? AND email = ? AND NOT email_confirmed RETURNING ${PROFILE}`,
-    [...values, emailConfirmed, id, email],
+    `UPDATE profiles SET email_confirmed = :emailConfirmed, first_name = :firstName, last_name = :lastName,
+       phone = :phone, birth_date = :birthDate, language = :language, role = :role, partner_id = :partnerId,
+       partner_admin = :partnerAdmin, push_token = :pushToken,
+       version = version + :emailConfirmed::boolean::integer, updated_at = now()
+     WHERE id = :id AND email = :email AND NOT email_confirmed RETURNING ${PROFILE}`,
+    values,
   );
   const made = await row<ProfileRow>(
     db,
     `INSERT INTO profiles (email_confirmed, first_name, last_name, phone, birth_date, language, role, partner_id,
        partner_admin, push_token, id, email)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING ${PROFILE}`,
-    [...values, id, email],
+     VALUES (:emailConfirmed, :firstName, :lastName, :phone, :birthDate, :language, :role, :partnerId,
+       :partnerAdmin, :pushToken, :id, :email)
+     ON CONFLICT DO NOTHING RETURNING ${PROFILE}`,
+    values,
   );
   return replaced ?? made;
 }
@@ -125,23 +127,24 @@ export async function updateProfileRow(
 ): Promise<ProfileRow | undefined> {
   return row<ProfileRow>(
     db,
-    `UPDATE profiles SET first_name = coalesce(?, first_name), last_name = coalesce(?, last_name),
-       phone = CASE WHEN ? THEN NULL ELSE coalesce(?, phone) END,
-       birth_date = CASE WHEN ? THEN NULL ELSE coalesce(?, birth_date) END, language = coalesce(?, language),
-       pending_email = coalesce(?, pending_email), version = version + 1, updated_at = now()
-     WHERE id = ? AND version = coalesce(?, version) RETURNING ${PROFILE}`,
-    [
-      changes.firstName ?? null,
-      changes.lastName === null ? "" : (changes.lastName ?? null),
-      changes.phone === null,
-      changes.phone ?? null,
-      changes.birthDate === null,
-      changes.birthDate ?? null,
-      changes.language ?? null,
-      changes.pendingEmail ?? null,
+    `UPDATE profiles SET first_name = coalesce(:firstName, first_name), last_name = coalesce(:lastName, last_name),
+       phone = CASE WHEN :removePhone THEN NULL ELSE coalesce(:phone, phone) END,
+       birth_date = CASE WHEN :removeBirthDate THEN NULL ELSE coalesce(:birthDate, birth_date) END,
+       language = coalesce(:language, language), pending_email = coalesce(:pendingEmail, pending_email),
+       version = version + 1, updated_at = now()
+     WHERE id = :id AND version = coalesce(:expectedVersion, version) RETURNING ${PROFILE}`,
+    {
       id,
-      expectedVersion ?? null,
-    ],
+      firstName: changes.firstName ?? null,
+      lastName: changes.lastName === null ? "" : (changes.lastName ?? null),
+      removePhone: changes.phone === null,
+      phone: changes.phone ?? null,
+      removeBirthDate: changes.birthDate === null,
+      birthDate: changes.birthDate ?? null,
+      language: changes.language ?? null,
+      pendingEmail: changes.pendingEmail ?? null,
+      expectedVersion: expectedVersion ?? null,
+    },
   );
 }
 
@@ -172,17 +175,22 @@ export async function setProfileGrant(
   from: Grant,
   to: Grant,
 ): Promise<ProfileRow | undefined> {
-  const valuesOf = ({ role, partnerId, partnerAdmin }: Grant) => [
-    role,
-    partnerId ?? null,
-    partnerAdmin ?? false,
-  ];
   return row<ProfileRow>(
     db,
-    `UPDATE profiles SET role = ?, partner_id = ?, partner_admin = ?, version = version + 1, updated_at = now()
-     WHERE id = ? AND role = ? AND partner_id IS NOT DISTINCT FROM ?::uuid AND partner_admin = ?
+    `UPDATE profiles SET role = :role, partner_id = :partnerId, partner_admin = :partnerAdmin,
+       version = version + 1, updated_at = now()
+     WHERE id = :id AND role = :formerRole AND partner_id IS NOT DISTINCT FROM :formerPartnerId::uuid
+       AND partner_admin = :formerPartnerAdmin
      RETURNING ${PROFILE}`,
-    [...valuesOf(to), id, ...valuesOf(from)],
+    {
+      id,
+      role: to.role,
+      partnerId: to.partnerId ?? null,
+      partnerAdmin: to.partnerAdmin ?? false,
+      formerRole: from.role,
+      formerPartnerId: from.partnerId ?? null,
+      formerPartnerAdmin: from.partnerAdmin ?? false,
+    },
   );
 }
 

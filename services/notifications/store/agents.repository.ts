@@ -24,16 +24,8 @@ export async function insertAgent(db: Db, agent: AgentRow): Promise<void> {
   await affected(
     db,
     `INSERT INTO agents (id, name, priority, providers, settings_sealed, enabled, version)
-     VALUES (?, ?, ?, ?, ?, ?, ?)`,
-    [
-      agent.id,
-      agent.name,
-      agent.priority,
-      agent.providers,
-      agent.settingsSealed,
-      agent.enabled,
-      agent.version,
-    ],
+     VALUES (:id, :name, :priority, :providers, :settingsSealed, :enabled, :version)`,
+    { ...agent },
   );
 }
 
@@ -45,19 +37,10 @@ export async function lockAgent(db: Db, id: string): Promise<AgentRow | undefine
 export async function replaceAgent(db: Db, agent: AgentRow): Promise<boolean> {
   const count = await affected(
     db,
-    `UPDATE agents SET name = ?, priority = ?, providers = ?, settings_sealed = ?, enabled = ?, version = ?,
-            updated_at = now()
-     WHERE id = ? AND version = ?`,
-    [
-      agent.name,
-      agent.priority,
-      agent.providers,
-      agent.settingsSealed,
-      agent.enabled,
-      agent.version,
-      agent.id,
-      agent.version - 1,
-    ],
+    `UPDATE agents SET name = :name, priority = :priority, providers = :providers,
+       settings_sealed = :settingsSealed, enabled = :enabled, version = :version, updated_at = now()
+     WHERE id = :id AND version = :formerVersion`,
+    { ...agent, formerVersion: agent.version - 1 },
   );
   return count === 1;
 }

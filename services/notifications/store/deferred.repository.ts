@@ -19,10 +19,14 @@ export async function defer(trx: Db, deferral: Deferral): Promise<void> {
   await affected(
     trx,
     `INSERT INTO held_notifications (notification_id, user_id, held_until, order_version, mail)
-     VALUES (?, ?, ?, ?, ?::jsonb)
+     VALUES (:notificationId, :userId, :deferredUntil, :orderVersion, :mail::jsonb)
      ON CONFLICT (notification_id) DO UPDATE
        SET held_until = excluded.held_until, queued = false, updated_at = now()`,
-    [notificationId, userId, deferredUntil, orderVersion ?? null, mail ? JSON.stringify(mail) : null],
+    {
+      ...{ notificationId, userId, deferredUntil },
+      orderVersion: orderVersion ?? null,
+      mail: mail ? JSON.stringify(mail) : null,
+    },
   );
 }
 

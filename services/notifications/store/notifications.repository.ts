@@ -31,21 +31,16 @@ export async function storeNotification(db: Db, notification: NewNotification): 
     db,
     `WITH added AS (
        INSERT INTO notifications (id, message_id, addressee, user_id, order_id, event, title, body)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id, addressee) DO NOTHING RETURNING ${COLUMNS})
+       VALUES (:id, :messageId, :addressee, :userId, :orderId, :event, :title, :body)
+       ON CONFLICT (message_id, addressee) DO NOTHING RETURNING ${COLUMNS})
      SELECT ${COLUMNS} FROM added
-     UNION ALL SELECT ${COLUMNS} FROM notifications WHERE message_id = ? AND addressee = ? LIMIT 1`,
-    [
-      newId(),
-      notification.messageId,
-      notification.addressee,
-      notification.userId ?? null,
-      notification.orderId ?? null,
-      notification.event,
-      notification.title,
-      notification.body,
-      notification.messageId,
-      notification.addressee,
-    ],
+     UNION ALL SELECT ${COLUMNS} FROM notifications WHERE message_id = :messageId AND addressee = :addressee LIMIT 1`,
+    {
+      ...notification,
+      id: newId(),
+      userId: notification.userId ?? null,
+      orderId: notification.orderId ?? null,
+    },
   );
   if (!stored) throw new Error("a notification was neither stored nor found");
   return stored;

@@ -20,12 +20,12 @@ export async function saveRecipient(db: Db, user: MessageData<"user.registered">
   const count = await affected(
     db,
     `INSERT INTO recipients AS known (user_id, version, email, first_name, language, role)
-     VALUES (?, ?, ?, ?, ?, ?)
+     VALUES (:userId, :version, :email, :firstName, :language, :role)
      ON CONFLICT (user_id) DO UPDATE
        SET version = excluded.version, email = excluded.email, first_name = excluded.first_name,
            language = excluded.language, role = excluded.role, updated_at = now()
        WHERE known.version < excluded.version AND known.deleted_at IS NULL`,
-    [user.userId, user.version, user.email, user.firstName, user.language, user.role],
+    { ...user },
   );
   return count === 1;
 }
@@ -108,14 +108,16 @@ export async function savePreferences(
   await affected(
     db,
     `INSERT INTO preferences (user_id, push, email, quiet_from_minute, quiet_until_minute, quiet_time_zone)
-     VALUES (?, ?, ?, ?, ?, ?)
+     VALUES (:userId, :push, :email, :quietFromMinute, :quietUntilMinute, :quietTimeZone)
      ON CONFLICT (user_id) DO UPDATE
        SET push = excluded.push, email = excluded.email, quiet_from_minute = excluded.quiet_from_minute,
            quiet_until_minute = excluded.quiet_until_minute, quiet_time_zone = excluded.quiet_time_zone,
            updated_at = now()`,
-    [
-      ...[userId, push, email],
-      ...[quietHours?.fromMinute ?? null, quietHours?.untilMinute ?? null, quietHours?.timeZone ?? null],
-    ],
+    {
+      ...{ userId, push, email },
+      quietFromMinute: quietHours?.fromMinute ?? null,
+      quietUntilMinute: quietHours?.untilMinute ?? null,
+      quietTimeZone: quietHours?.timeZone ?? null,
+    },
   );
 }

@@ -19,13 +19,13 @@ export async function listTemplates(db: Db): Promise<TemplateRow[]> {
 
 /** @returns false when there is one for this event, language and channel, or when the maximum is reached */
 export async function insertTemplate(db: Db, template: TemplateRow): Promise<boolean> {
-  const { id, event, language, channel, title, body, enabled, version } = template;
   const count = await affected(
     db,
     `INSERT INTO templates (id, event, language, channel, title, body, enabled, version)
-     SELECT ?::uuid, ?, ?, ?, ?, ?, ?::boolean, ?::integer WHERE (SELECT count(*) FROM templates) < ?
+     SELECT :id::uuid, :event, :language, :channel, :title, :body, :enabled::boolean, :version::integer
+     WHERE (SELECT count(*) FROM templates) < :max
      ON CONFLICT (event, language, channel) DO NOTHING`,
-    [id, event, language, channel, title, body, enabled, version, OWN_TEMPLATES_MAX],
+    { ...template, max: OWN_TEMPLATES_MAX },
   );
   return count === 1;
 }
@@ -41,12 +41,11 @@ export async function lockTemplate(db: Db, id: string): Promise<TemplateRow | un
 
 /** Replaces the previous version. @returns false when another change was faster */
 export async function replaceTemplate(db: Db, template: TemplateRow): Promise<boolean> {
-  const { id, title, body, enabled, version } = template;
   const count = await affected(
     db,
-    `UPDATE templates SET title = ?, body = ?, enabled = ?, version = ?, updated_at = now()
-     WHERE id = ? AND version = ?`,
-    [title, body, enabled, version, id, version - 1],
+    `UPDATE templates SET title = :title, body = :body, enabled = :enabled, version = :version, updated_at = now()
+     WHERE id = :id AND version = :formerVersion`,
+    { ...template, formerVersion: template.version - 1 },
   );
   return count === 1;
 }
