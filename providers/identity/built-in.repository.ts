@@ -1,8 +1,8 @@
 import type { Client, EndedSession, Grant, ProviderSession, SigningKey } from "./port.ts";
 
-/** The database that the built-in provider is given; whoever gives it owns the pool. */
+/** The database access of a provider. The caller owns the pool. */
 export interface Sql {
-  /** The rows of one statement, columns in camelCase, absent values left out. `?` stands for a binding. */
+  /** Runs one statement with `?` bindings. Rows have camelCase names and lack NULL values. */
   rows<T>(sql: string, bindings?: readonly unknown[]): Promise<T[]>;
   transact<T>(work: (sql: Sql) => Promise<T>): Promise<T>;
 }
@@ -19,7 +19,7 @@ export interface SessionRow {
   accountId: string;
   salt: string;
   generation: number;
-  /** Whether the last rotation is so fresh that its answer may have been lost. */
+  /** Whether the last rotation is so recent that its answer may have been lost. */
   inGrace: boolean;
   live: boolean;
 }
@@ -28,13 +28,13 @@ export interface SigningKeyRow {
   id: string;
   publicJwk: SigningKey;
   privateKeySealed: string;
-  /** Whether every verifier has had the time to learn of it. */
+  /** Whether every verifier has had time to load it. */
   known: boolean;
 }
 
 const ACCOUNT = "id, email, password_hash, confirmed, role, partner_id, partner_admin";
 
-/** Makes the account, also in the place of one with the same address that was never confirmed. */
+/** Inserts the account, or replaces one with the same, unconfirmed address. */
 export async function saveAccount(
   sql: Sql,
   account: AccountRow,
@@ -63,7 +63,7 @@ export async function accountById(sql: Sql, id: string): Promise<AccountRow | un
   return (await sql.rows<AccountRow>(`SELECT ${ACCOUNT} FROM accounts WHERE id = ?`, [id]))[0];
 }
 
-/** @param guard the hash that is replaced; without it, whichever there is */
+/** @param guard replaces only this hash; default: any */
 export async function setPasswordHash(sql: Sql, id: string, hash: string, guard?: string): Promise<boolean> {
   const done = await sql.rows(
     `UPDATE accounts SET password_hash = ?, updated_at = now()
@@ -105,9 +105,9 @@ export async function deleteAccount(sql: Sql, id: string): Promise<void> {
 }
 
 /**
- * A new session; the oldest ones beyond `keep` are ended with it. The lock on the account makes a change of the
- * password wait, or this wait for it: no session is opened by a password that is changed meanwhile.
- * @returns false when the account is gone or has another password now
+ * Inserts a session and ends the oldest ones beyond `keep`. Locks the account against a concurrent change of the
+ * password, so that an old password cannot open a session.
+ * @returns false when the account was deleted or has another password now
  */
 export async function insertSession(
   sql: Sql,
@@ -160,7 +160,7 @@ export async function sessionById(
   return found;
 }
 
-/** Makes the next generation the live one. @returns false when another did it first or the session is over */
+/** Starts the next generation. @returns false when another request did it first or the session has ended */
 export async function rotate(
   sql: Sql,
   session: { id: string; generation: number; client: Client; idleSeconds: number; lifeSeconds: number },
@@ -204,7 +204,7 @@ export async function endAllSessions(sql: Sql, accountId: string, except?: strin
   return ended.map(({ id }) => id);
 }
 
-/** Sessions that are over and that the others do not know to be. */
+/** Ended sessions that are not yet published to the other services. */
 export async function untoldSessions(sql: Sql, limit: number, accountId?: string): Promise<EndedSession[]> {
   return sql.rows<EndedSession>(
     `SELECT id, account_id AS user_id FROM sessions
@@ -222,7 +222,7 @@ export async function markTold(sql: Sql, ids: readonly string[]): Promise<void> 
 }
 
 /**
- * Forgets up to `limit` sessions that have been over for a day: until then a re-use is still told from rubbish.
+ * Deletes up to `limit` sessions that ended a day ago. Until then, a reused token is distinguished from an invalid one.
  * @returns how many
  */
 export async function sweepSessions(sql: Sql, limit: number): Promise<number> {
@@ -244,12 +244,12 @@ export async function signingKeys(sql: Sql, knownAfterSeconds: number): Promise<
   );
 }
 
-/** One replica at a time decides about keys, until its transaction ends. */
+/** Lets one replica at a time change keys, until its transaction ends. */
 export async function lockSigningKeys(sql: Sql): Promise<void> {
   await sql.rows("SELECT pg_advisory_xact_lock(hashtext('signing_keys'))");
 }
 
-/** Whether the newest key has been there for longer than this; so it is when there is none. */
+/** Whether the newest key is older than this, or there is none. */
 export async function signingKeyIsDue(sql: Sql, afterSeconds: number): Promise<boolean> {
   const fresh = await sql.rows(
     "SELECT id FROM signing_keys WHERE created_at > now() - ? * interval '1 second' LIMIT 1",
@@ -266,7 +266,7 @@ export async function insertSigningKey(sql: Sql, key: Omit<SigningKeyRow, "known
   ]);
 }
 
-/** Forgets the keys that a newer one replaced longer ago than this. */
+/** Deletes the keys that were replaced longer ago than this. */
 export async function sweepSigningKeys(sql: Sql, afterSeconds: number): Promise<void> {
   await sql.rows(
     `DELETE FROM signing_keys old WHERE EXISTS (

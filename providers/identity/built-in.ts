@@ -41,8 +41,8 @@ const UNIQUE_VIOLATION = "23505";
 
 export interface BuiltInOptions {
   sql: Sql;
-  /** Seals the signing keys and, derived, makes the refresh tokens. */
-  seals: EncryptionKeys;
+  /** Encrypt the signing keys; the key of the refresh tokens is derived from them. */
+  encryptionKeys: EncryptionKeys;
   /** The `iss` of access tokens. */
   issuer: string;
   /** The `aud` of access tokens. */
@@ -52,15 +52,15 @@ export interface BuiltInOptions {
 }
 
 export interface BuiltInProvider extends IdentityProvider {
-  /** A new signing key now; it signs as soon as every verifier has had the time to learn of it. */
+  /** Creates a signing key now. It signs as soon as every verifier has had time to load it. */
   rotateKeys(): Promise<void>;
 }
 
-/** The identity provider that needs no server: accounts and sessions in PostgreSQL, argon2id, ES256. */
+/** The identity provider without a server of its own: accounts and sessions in PostgreSQL, argon2id, ES256. */
 export function builtInProvider(options: BuiltInOptions): BuiltInProvider {
-  const { sql, seals, issuer, audience, clock = systemClock } = options;
+  const { sql, encryptionKeys, issuer, audience, clock = systemClock } = options;
   const passwords = passwordHasher(options.passwordCost);
-  const keys = signingKeyStore(sql, seals, clock);
+  const keys = signingKeyStore(sql, encryptionKeys, clock);
 
   async function issue(account: AccountRow, sessionId: string, refreshToken: string): Promise<IssuedTokens> {
     const { kid, privateKey } = await keys.signer();
@@ -87,17 +87,21 @@ export function builtInProvider(options: BuiltInOptions): BuiltInProvider {
   async function openSession(account: AccountRow, client: Client): Promise<IssuedTokens> {
     const id = newId();
     const salt = randomBytes(SALT_BYTES).toString("base64url");
-    const tokens = await issue(account, id, mintRefreshToken({ sessionId: id, generation: 0 }, salt, seals));
+    const tokens = await issue(
+      account,
+      id,
+      mintRefreshToken({ sessionId: id, generation: 0 }, salt, encryptionKeys),
+    );
     const limits = { idleSeconds: SESSION_IDLE_SECONDS, keep: MAX_SESSIONS_PER_ACCOUNT };
     if (await insertSession(sql, { id, account, salt, client, ...limits })) return tokens;
     throw new IdentityError("wrong_credentials");
   }
 
-  /** The answer for the live generation, which is the successor of the token that was presented. */
+  /** Tokens of the live generation, which follows the presented token. */
   async function successor(session: { id: string; accountId: string; salt: string }, generation: number) {
     const account = await accountById(sql, session.accountId);
     if (!account) throw new IdentityError("session_ended");
-    const token = mintRefreshToken({ sessionId: session.id, generation }, session.salt, seals);
+    const token = mintRefreshToken({ sessionId: session.id, generation }, session.salt, encryptionKeys);
     return issue(account, session.id, token);
   }
 
@@ -121,13 +125,14 @@ export function builtInProvider(options: BuiltInOptions): BuiltInProvider {
     async refresh(refreshToken, client) {
       const presented = readRefreshToken(refreshToken);
       const session = presented && (await sessionById(sql, presented.sessionId, REFRESH_GRACE_SECONDS));
-      if (!session || !isGenuine(refreshToken, session.salt, seals)) throw new IdentityError("token_invalid");
+      if (!session || !isGenuine(refreshToken, session.salt, encryptionKeys))
+        throw new IdentityError("token_invalid");
       const { sessionId, generation } = presented;
       const limits = { idleSeconds: SESSION_IDLE_SECONDS, lifeSeconds: SESSION_LIFE_SECONDS };
       if (await rotate(sql, { id: sessionId, generation, client, ...limits })) {
         return successor(session, generation + 1);
       }
-      // Somebody was faster, or the session is over: read again what is true now.
+      // Another request rotated the session, or it has ended: read it again.
       const now = await sessionById(sql, sessionId, REFRESH_GRACE_SECONDS);
       if (!now?.live) throw new IdentityError("session_ended");
       if (now.generation === generation + 1 && now.inGrace) return successor(now, now.generation);

@@ -9,16 +9,16 @@ export interface IdentityHarness {
   provider: IdentityProvider;
   issuer: string;
   audience: string;
-  /** Lets ten seconds and more pass for the refresh tokens of a session. */
+  /** Ends the grace period of ten seconds for a session. */
   outliveGrace(sessionId: string): Promise<void>;
   stop(): Promise<void>;
 }
 
 const MAX_TOKEN_SECONDS = 900;
-/** A database or a server is started, on a machine that may be busy. */
+/** Starting a database or a server takes long on a busy machine. */
 const START_TIMEOUT_MS = 120_000;
 
-/** What every identity provider keeps. Called inside a `describe`. */
+/** The conformance suite of every identity provider. Call it inside a `describe`. */
 export function identityConformance(start: () => Promise<IdentityHarness>): void {
   let harness: IdentityHarness;
   let provider: IdentityProvider;
@@ -45,7 +45,7 @@ export function identityConformance(start: () => Promise<IdentityHarness>): void
   }
 
   describe("accounts", () => {
-    it("register, of an address that was proved, leaves the account alone and says so", async () => {
+    it("register, of a confirmed address, leaves the account unchanged and answers taken", async () => {
       const { email, userId } = await account();
       const again = await provider.register({
         email,
@@ -57,7 +57,7 @@ export function identityConformance(start: () => Promise<IdentityHarness>): void
       await expect(provider.signIn(email, PASSWORD, {})).resolves.toMatchObject({ userId });
     });
 
-    it("register, of an address that nobody proved, takes its place", async () => {
+    it("register, of an unconfirmed address, replaces the account", async () => {
       const { email, userId } = await account({ confirmed: false });
       const again = await provider.register({
         email,
@@ -71,17 +71,20 @@ export function identityConformance(start: () => Promise<IdentityHarness>): void
       await expect(provider.signIn(email, "another-Passw-0rt", {})).resolves.toMatchObject({ userId });
     });
 
-    it.each([true, false])("register, by five at once (proved: %s), makes one account", async (confirmed) => {
-      const email = `user-${newId()}@example.org`;
-      const grant: Grant = { role: "admin" };
-      const made = await Promise.all(
-        Array.from({ length: 5 }, () => provider.register({ email, password: PASSWORD, confirmed, grant })),
-      );
-      expect(new Set(made.map(({ userId }) => userId)).size).toBe(1);
-      expect(made.filter(({ taken }) => !taken).length).toBe(confirmed ? 1 : 5);
-    });
+    it.each([true, false])(
+      "register, five times at once (confirmed: %s), creates one account",
+      async (confirmed) => {
+        const email = `user-${newId()}@example.org`;
+        const grant: Grant = { role: "admin" };
+        const made = await Promise.all(
+          Array.from({ length: 5 }, () => provider.register({ email, password: PASSWORD, confirmed, grant })),
+        );
+        expect(new Set(made.map(({ userId }) => userId)).size).toBe(1);
+        expect(made.filter(({ taken }) => !taken).length).toBe(confirmed ? 1 : 5);
+      },
+    );
 
-    it("setGrant and setPassword, by three at once, take effect", async () => {
+    it("setGrant and setPassword, three times at once, take effect", async () => {
       const { email, userId } = await account();
       await Promise.all(
         Array.from({ length: 3 }, async () => {
@@ -93,7 +96,7 @@ export function identityConformance(start: () => Promise<IdentityHarness>): void
       expect(tokens.grant).toEqual({ role: "deliverer" });
     });
 
-    it("signIn, before the address is proved, is refused to whoever knows the password only as such", async () => {
+    it("signIn, before the address is confirmed, answers not_confirmed only to the right password", async () => {
       const { email, userId } = await account({ confirmed: false });
       await expect(provider.signIn(email, PASSWORD, {})).rejects.toEqual(refused("not_confirmed"));
       await expect(provider.signIn(email, "wrong-Passw-0rt", {})).rejects.toEqual(
@@ -103,12 +106,12 @@ export function identityConformance(start: () => Promise<IdentityHarness>): void
       await expect(provider.signIn(email, PASSWORD, {})).resolves.toMatchObject({ userId });
     });
 
-    it("signIn, for an address that nobody has, is refused as a wrong password is", async () => {
+    it("signIn, for an unknown address, is refused like a wrong password", async () => {
       const nobody = `nobody-${newId()}@example.org`;
       await expect(provider.signIn(nobody, PASSWORD, {})).rejects.toEqual(refused("wrong_credentials"));
     });
 
-    it("setPassword puts the new one in the old one's place", async () => {
+    it("setPassword replaces the old password", async () => {
       const { email, userId } = await account();
       await provider.setPassword(userId, "Nebelhorn und Käse");
       await expect(provider.checkPassword(userId, PASSWORD)).resolves.toBe(false);
@@ -125,7 +128,7 @@ export function identityConformance(start: () => Promise<IdentityHarness>): void
       await expect(provider.signIn(email, PASSWORD, {})).resolves.toMatchObject({ userId: first.userId });
     });
 
-    it("remove forgets the account and its sessions, and does not mind a repeat", async () => {
+    it("remove, repeated, succeeds and deletes the account and its sessions", async () => {
       const { email, userId, tokens } = await signedIn();
       await provider.remove(userId);
       await provider.remove(userId);
@@ -138,7 +141,7 @@ export function identityConformance(start: () => Promise<IdentityHarness>): void
     });
 
     it.each(["setPassword", "markConfirmed", "changeEmail", "setGrant"] as const)(
-      "%s, for a user who is not there, is refused",
+      "%s, for an unknown user, is refused",
       async (method) => {
         const calls = {
           setPassword: () => provider.setPassword(newId(), PASSWORD),
@@ -151,14 +154,14 @@ export function identityConformance(start: () => Promise<IdentityHarness>): void
     );
   });
 
-  it("holder says whose account it is, and nothing of one that is not there", async () => {
+  it("holder returns the owner of an account, and undefined for an unknown one", async () => {
     const { email, userId } = await account();
     await expect(provider.holder(userId)).resolves.toEqual({ email });
     await expect(provider.holder(newId())).resolves.toBeUndefined();
   });
 
   describe("tokens", () => {
-    it("an access token is verified by the published keys and names user, session and role", async () => {
+    it("an access token is verified by the published keys and has user, session and role", async () => {
       const { userId, tokens } = await signedIn();
       const claims = await claimsOf(tokens.accessToken);
       expect(callerFrom(claims)).toEqual({ id: userId, sessionId: tokens.sessionId, role: "customer" });
@@ -168,7 +171,7 @@ export function identityConformance(start: () => Promise<IdentityHarness>): void
       expect(decodeProtectedHeader(tokens.accessToken).alg).toMatch(/^(ES256|EdDSA)$/);
     });
 
-    it("the token of staff names the partner, also when the role is granted later", async () => {
+    it("the token of staff has the partner, also when the role is granted later", async () => {
       const partnerId = newId();
       const grant: Grant = { role: "partner", partnerId, partnerAdmin: true };
       const { tokens } = await signedIn({ grant });
@@ -181,7 +184,7 @@ export function identityConformance(start: () => Promise<IdentityHarness>): void
       expect(refreshed.grant).toEqual(grant);
     });
 
-    it("a role that is taken back stands in no token from then on", async () => {
+    it("a revoked role is in no later token", async () => {
       const { userId, tokens } = await signedIn({
         grant: { role: "partner", partnerId: newId(), partnerAdmin: true },
       });
@@ -191,14 +194,14 @@ export function identityConformance(start: () => Promise<IdentityHarness>): void
       expect(caller).toEqual({ id: userId, sessionId: tokens.sessionId, role: "customer" });
     });
 
-    it("an admin's token says so, and that a deliverer is none", async () => {
+    it("the tokens of an admin and a deliverer have their roles", async () => {
       for (const role of ["admin", "deliverer"] as const) {
         const { tokens } = await signedIn({ grant: { role } });
         expect(callerFrom(await claimsOf(tokens.accessToken)).role).toBe(role);
       }
     });
 
-    it("keys holds public halves only", async () => {
+    it("keys returns public keys only", async () => {
       await signedIn();
       for (const key of await provider.keys()) expect(Object.keys(key)).not.toContain("d");
     });

@@ -1,12 +1,12 @@
 import type { KeycloakAnswer, KeycloakCalls } from "./keycloak-calls.ts";
 import { type Grant, IdentityError } from "./port.ts";
 
-/** The groups of the realm that carry the roles; whoever is in none is a customer. See deploy/keycloak. */
+/** The realm's groups, one for each role. A user without a group is a customer. See deploy/keycloak. */
 const GROUPS = { deliverer: "deliverers", partner: "partners", admin: "admins" } as const;
 const OUR_GROUPS: readonly string[] = Object.values(GROUPS);
 const MAX_GROUPS = 100;
 
-/** The fields of Keycloak's UserRepresentation that we read. A PUT needs all that was read back. */
+/** The fields of Keycloak's UserRepresentation that we read. A PUT must contain all fields that were read. */
 export interface KeycloakUser {
   id: string;
   username: string;
@@ -53,14 +53,14 @@ export async function createUser(
     ...(group && { groups: [`/${group}`] }),
   });
   refuseBadPassword(answer);
-  // 409 for an address that is taken, and 400 for one that somebody took at the same moment.
+  // 409 for an address that is taken, and 400 for one that was taken at the same moment.
   if (answer.status === 409 || answer.status === 400) return undefined;
   const id = answer.location?.split("/").at(-1);
   if (answer.status !== 201 || !id) throw new IdentityError("unavailable");
   return id;
 }
 
-/** Also takes a temporary password's place. @throws unknown_user, password_refused */
+/** Also replaces a temporary password. @throws unknown_user, password_refused */
 export async function resetPassword(calls: KeycloakCalls, userId: string, password: string): Promise<void> {
   const answer = await calls.admin("PUT", `${pathOf(userId)}/reset-password`, passwordOf(password));
   refuseBadPassword(answer);
@@ -68,8 +68,8 @@ export async function resetPassword(calls: KeycloakCalls, userId: string, passwo
 }
 
 /**
- * Reads the account, lets `change` alter it and writes it back whole: Keycloak forgets attributes that a PUT leaves
- * out. @throws unknown_user, email_taken
+ * Reads the account, changes it with `change` and writes it back whole, because Keycloak deletes attributes that a PUT
+ * lacks. @throws unknown_user, email_taken
  */
 export async function updateUser(
   calls: KeycloakCalls,
@@ -83,7 +83,7 @@ export async function updateUser(
   expectDone(answer);
 }
 
-/** Rights are taken away before others are given, so what breaks off in between leaves less. @throws unknown_user */
+/** Revokes rights before it grants others, so that a failure in between leaves fewer rights. @throws unknown_user */
 export async function changeGrant(calls: KeycloakCalls, userId: string, grant: Grant): Promise<void> {
   const wanted = groupOf(grant);
   const { status, body } = await calls.admin("GET", `${pathOf(userId)}/groups?max=${MAX_GROUPS}`);
@@ -100,7 +100,7 @@ export async function changeGrant(calls: KeycloakCalls, userId: string, grant: G
   });
   if (wanted && !present.some(({ name }) => name === wanted)) {
     const answer = await calls.admin("PUT", `${pathOf(userId)}/groups/${await groupId(calls, wanted)}`);
-    if (answer.status !== 409) expectDone(answer); // another one has done it at the same moment
+    if (answer.status !== 409) expectDone(answer); // 409: another request has done it at the same moment
   }
 }
 
@@ -109,7 +109,7 @@ export async function deleteUser(calls: KeycloakCalls, userId: string): Promise<
   if (answer.status !== 404) expectDone(answer);
 }
 
-/** The ids of the sessions that Keycloak knows of. */
+/** The ids of the sessions at Keycloak. */
 export async function sessionIds(calls: KeycloakCalls, userId: string): Promise<string[]> {
   const { status, body } = await calls.admin("GET", `${pathOf(userId)}/sessions`);
   if (status === 404) return [];

@@ -5,17 +5,17 @@ import { type BoundedAnswer, boundedFetch } from "../../lib/net/bounded-fetch.ts
 import { withTimeout } from "../../lib/timeout.ts";
 import { IdentityError } from "./port.ts";
 
-/** The service account's token is renewed before it can lapse on its way. */
+/** The service account's token is renewed so long before it expires. */
 const TOKEN_MARGIN_MS = 30_000;
-/** Of a single request; the operation's own limit is shorter as a rule. */
+/** Time limit of one request. The limit of the operation is usually shorter. */
 const REQUEST_TIMEOUT_MS = 5_000;
 const REPEATS = 2;
 const REPEAT_AFTER_MS = [20, 120] as const;
-/** The one scope whose tokens Keycloak's admin API takes; the tokens of users never have it. */
+/** The scope that Keycloak's admin API requires. Users' tokens never have it. */
 const ADMIN_SCOPE = "roles";
 
 export interface KeycloakServer {
-  /** Where Waybill reaches Keycloak. */
+  /** The URL of Keycloak for Waybill. */
   url: string;
   realm: string;
   clientId: string;
@@ -24,30 +24,30 @@ export interface KeycloakServer {
 
 export interface KeycloakAnswer {
   status: number;
-  /** What the JSON of the answer says; undefined when there is none. */
+  /** The parsed JSON; undefined when there is none. */
   body: unknown;
   location: string | undefined;
 }
 
-/** The calls of one operation, which share one budget of time. All throw `unavailable` when there is no answer. */
+/** The calls of one operation, which share one deadline. All throw `unavailable` without an answer. */
 export interface KeycloakCalls {
-  /** A grant at the token endpoint, as Waybill's client. @returns also refusals: 400 and 401 */
+  /** Requests a grant at the token endpoint as Waybill's client. @returns also refusals: 400 and 401 */
   token(form: Record<string, string>): Promise<KeycloakAnswer>;
   /** Ends the session that a refresh token belongs to. */
   logOut(refreshToken: string): Promise<void>;
-  /** A call of the realm's admin API. @returns also 400, 404 and 409 */
+  /** Calls the realm's admin API. @returns also 400, 404 and 409 */
   admin(method: "GET" | "POST" | "PUT" | "DELETE", path: string, body?: object): Promise<KeycloakAnswer>;
-  /** What the realm publishes. */
+  /** Reads a public document of the realm. */
   published(path: string): Promise<unknown>;
 }
 
 export interface KeycloakOptions extends KeycloakServer {
   clock?: Clock;
-  /** What one operation may take, all its calls together: the gateway waits 1.8 s for the whole of it. */
+  /** Time limit of one operation with all its calls. The gateway waits 1.8 s. */
   budgetMs: number;
 }
 
-/** Begins an operation. The service account's token is shared by all of them. */
+/** Returns a function that starts an operation. All operations share the service account's token. */
 export function keycloakCalls(options: KeycloakOptions): () => KeycloakCalls {
   const { url, realm, clientId, clientSecret, clock = systemClock, budgetMs } = options;
   const root = url.replace(/(?<!\/)\/+$/, "");
@@ -70,7 +70,7 @@ export function keycloakCalls(options: KeycloakOptions): () => KeycloakCalls {
     return { token, untilMs: askedMs + seconds * 1_000 - TOKEN_MARGIN_MS };
   }
 
-  /** One at a time is asked for, whoever needs it. */
+  /** Concurrent callers share one token request. */
   function accountToken(calls: KeycloakCalls): Promise<string> {
     if (account && account.untilMs > clock.now()) return account.token;
     const asking = fetchToken(calls);
@@ -114,7 +114,7 @@ export function keycloakCalls(options: KeycloakOptions): () => KeycloakCalls {
         };
         const first = await attempt();
         if (first.status !== 401) return refuseForbidden(first);
-        account = undefined; // Keycloak was restarted or its keys were changed: the call had no effect
+        account = undefined; // Keycloak was restarted or its keys changed: the call had no effect
         return refuseForbidden(await attempt());
       },
       async published(path) {
@@ -127,7 +127,7 @@ export function keycloakCalls(options: KeycloakOptions): () => KeycloakCalls {
   };
 }
 
-/** Rights that are missing are the installation's fault, never the user's. */
+/** Missing rights are a mistake of the installation, never of the user. */
 function refuseForbidden(answer: KeycloakAnswer): KeycloakAnswer {
   if (answer.status === 401 || answer.status === 403) {
     throw unavailable("Keycloak's admin API refuses the service account: see deploy/keycloak/README.md");
@@ -140,8 +140,8 @@ function unavailable(detail: string): IdentityError {
 }
 
 /**
- * One request. What may be repeated is: when the connection broke under it, and when Keycloak answers 500, as it does to
- * one of two who change an account at the same moment.
+ * Sends one request and repeats it if it is idempotent: after a broken connection, and after a 500, which Keycloak
+ * answers when two requests change an account at the same moment.
  */
 async function answerOf(url: string, init: RequestInit, signal: AbortSignal): Promise<KeycloakAnswer> {
   for (let triesLeft = init.method === "POST" ? 0 : REPEATS; ; triesLeft--) {

@@ -31,7 +31,7 @@ const SESSION_IDLE_SECONDS = 30 * 86_400;
 const REFRESH_GRACE_SECONDS = 10;
 const MAX_SESSIONS_PER_ACCOUNT = 50;
 const SALT_BYTES = 16;
-/** Longer than an exchange can take; what whoever began one and died held is free after it. */
+/** Longer than an exchange can take. The claim of a crashed process expires after it. */
 const EXCHANGE_LEASE_SECONDS = 4;
 const EXCHANGE_POLL_MS = 40;
 const EXCHANGE_WAIT_MS = 1_200;
@@ -40,9 +40,9 @@ const SWEEP_BATCH = 1_000;
 
 export interface KeycloakSessionsOptions {
   sql: Sql;
-  seals: EncryptionKeys;
+  encryptionKeys: EncryptionKeys;
   clock: Clock;
-  /** Begins an operation at Keycloak. */
+  /** Starts an operation at Keycloak. */
   begin: () => KeycloakCalls;
 }
 
@@ -51,33 +51,38 @@ export interface KeycloakSessions
     IdentityProvider,
     "refresh" | "sessions" | "endSession" | "endSessions" | "endedSessions" | "markTold"
   > {
-  /** Keeps the session that Keycloak has just opened. */
+  /** Stores a session that Keycloak has opened. */
   open(tokens: KeycloakTokens, client: Client): Promise<IssuedTokens>;
-  /** Forgets the sessions of an account that is gone. */
+  /** Deletes the sessions of a deleted account. */
   forget(userId: string): Promise<void>;
-  /** Ends at Keycloak what is over here, and forgets what has been over for long. */
+  /** Closes ended sessions at Keycloak, and deletes sessions that ended long ago. */
   sweep(stopping?: AbortSignal): Promise<void>;
 }
 
 /**
- * Sessions are Keycloak's, but its refresh tokens stay here, sealed: clients hold tokens of ours, which rotate as the
- * built-in provider's do. See docs/adr/0023-keycloak.md.
+ * Sessions of Keycloak. Its refresh tokens are stored here, encrypted; clients receive our own refresh tokens, which
+ * rotate like those of the built-in provider. See docs/adr/0023-keycloak.md.
  */
-export function keycloakSessions({ sql, seals, clock, begin }: KeycloakSessionsOptions): KeycloakSessions {
-  const placeOf = (id: string, generation: number) => `keycloak_sessions/${id}/${generation}`;
-  const sealed = (tokens: KeycloakTokens, id: string, generation: number) =>
-    encrypt(JSON.stringify(tokens), seals, placeOf(id, generation));
+export function keycloakSessions({
+  sql,
+  encryptionKeys,
+  clock,
+  begin,
+}: KeycloakSessionsOptions): KeycloakSessions {
+  const aadOf = (id: string, generation: number) => `keycloak_sessions/${id}/${generation}`;
+  const encrypted = (tokens: KeycloakTokens, id: string, generation: number) =>
+    encrypt(JSON.stringify(tokens), encryptionKeys, aadOf(id, generation));
 
   function tokensOf({ tokensSealed, id, generation }: KeycloakSessionRow): KeycloakTokens {
     try {
-      return JSON.parse(decrypt(tokensSealed, seals, placeOf(id, generation)));
+      return JSON.parse(decrypt(tokensSealed, encryptionKeys, aadOf(id, generation)));
     } catch (error) {
       if (error instanceof DecryptionError) throw new IdentityError("session_ended");
       throw error;
     }
   }
 
-  /** Changes Keycloak's tokens of a session for new ones, and ours with them. */
+  /** Exchanges Keycloak's tokens of a session and issues our next refresh token. */
   async function exchange(
     calls: KeycloakCalls,
     session: KeycloakSessionRow,
@@ -92,14 +97,17 @@ export function keycloakSessions({ sql, seals, clock, begin }: KeycloakSessionsO
       await endOneSession(sql, accountId, id);
       throw new IdentityError("session_ended");
     }
-    const tokensSealed = sealed(next, id, generation + 1);
+    const tokensSealed = encrypted(next, id, generation + 1);
     if (!(await rotate(sql, { id, generation, tokensSealed, client, idleSeconds: SESSION_IDLE_SECONDS }))) {
       throw new IdentityError("session_ended");
     }
-    return issued(next, mintRefreshToken({ sessionId: id, generation: generation + 1 }, salt, seals));
+    return issued(
+      next,
+      mintRefreshToken({ sessionId: id, generation: generation + 1 }, salt, encryptionKeys),
+    );
   }
 
-  /** Tells Keycloak of sessions that are over here; what fails now, the sweep does. */
+  /** Closes ended sessions at Keycloak. The sweep repeats what fails. */
   async function close(ids: readonly string[]): Promise<void> {
     const calls = begin();
     const closed: string[] = [];
@@ -116,15 +124,16 @@ export function keycloakSessions({ sql, seals, clock, begin }: KeycloakSessionsO
       const { sessionId: id, userId: accountId } = issued(tokens, "");
       const salt = randomBytes(SALT_BYTES).toString("base64url");
       const limits = { lifeSeconds: SESSION_IDLE_SECONDS, keep: MAX_SESSIONS_PER_ACCOUNT };
-      const tokensSealed = sealed(tokens, id, 0);
+      const tokensSealed = encrypted(tokens, id, 0);
       await insertSession(sql, { id, accountId, salt, tokensSealed, client, ...limits });
-      return issued(tokens, mintRefreshToken({ sessionId: id, generation: 0 }, salt, seals));
+      return issued(tokens, mintRefreshToken({ sessionId: id, generation: 0 }, salt, encryptionKeys));
     },
 
     async refresh(refreshToken, client) {
       const presented = readRefreshToken(refreshToken);
       const session = presented && (await sessionById(sql, presented.sessionId, REFRESH_GRACE_SECONDS));
-      if (!session || !isGenuine(refreshToken, session.salt, seals)) throw new IdentityError("token_invalid");
+      if (!session || !isGenuine(refreshToken, session.salt, encryptionKeys))
+        throw new IdentityError("token_invalid");
       const { sessionId, generation } = presented;
       const calls = begin();
       const untilMs = performance.now() + EXCHANGE_WAIT_MS;
@@ -132,12 +141,12 @@ export function keycloakSessions({ sql, seals, clock, begin }: KeycloakSessionsO
         if (await claimExchange(sql, { id: sessionId, generation, leaseSeconds: EXCHANGE_LEASE_SECONDS })) {
           return exchange(calls, session, client);
         }
-        // Somebody was faster or is at it, or the session is over: read again what is true now.
+        // Another request has exchanged or is exchanging the token, or the session has ended: read it again.
         const now = await sessionById(sql, sessionId, REFRESH_GRACE_SECONDS);
         if (!now?.live) throw new IdentityError("session_ended");
         if (now.generation === generation + 1 && now.inGrace) {
           const successor = { sessionId, generation: now.generation };
-          return issued(tokensOf(now), mintRefreshToken(successor, now.salt, seals), clock.now());
+          return issued(tokensOf(now), mintRefreshToken(successor, now.salt, encryptionKeys), clock.now());
         }
         if (now.generation !== generation) {
           await endOneSession(sql, now.accountId, sessionId);
@@ -164,7 +173,7 @@ export function keycloakSessions({ sql, seals, clock, begin }: KeycloakSessionsO
 
     async endSessions(userId, except) {
       const ended = await endAllSessions(sql, userId, except);
-      // Also those that a former password opened a moment ago and that are not written down yet.
+      // Includes sessions that were opened a moment ago and are not stored here yet.
       const known = await sessionIds(begin(), userId).catch(unlessUnavailable<string[]>([]));
       await close(known.filter((id) => id !== except));
       return ended;
@@ -181,7 +190,7 @@ export function keycloakSessions({ sql, seals, clock, begin }: KeycloakSessionsO
   };
 }
 
-/** What goes on without Keycloak. */
+/** For `catch`: returns `instead` while Keycloak is unavailable. */
 function unlessUnavailable<T>(instead: T): (error: unknown) => T {
   return (error) => {
     if (error instanceof IdentityError && error.kind === "unavailable") return instead;

@@ -6,7 +6,7 @@ import { userByEmail } from "./keycloak-accounts.ts";
 import type { KeycloakAnswer, KeycloakCalls } from "./keycloak-calls.ts";
 import { IdentityError, type IssuedTokens } from "./port.ts";
 
-/** Keycloak's tokens of one session, as they are kept. */
+/** Keycloak's tokens of one session, as stored. */
 export interface KeycloakTokens {
   accessToken: string;
   refreshToken: string;
@@ -27,12 +27,12 @@ export async function passwordGrant(
   if (!isRefused(answer)) throw new IdentityError("unavailable");
   const { error_description: reason } = answer.body as { error_description?: string };
   if (reason !== NOT_SET_UP) throw new IdentityError("wrong_credentials");
-  // The password is right; what is missing may be the proof of the address or something of Keycloak's own.
+  // The password is right; the address is unconfirmed, or Keycloak requires another action.
   const user = await userByEmail(calls, username);
   throw new IdentityError(user?.emailVerified === false ? "not_confirmed" : "wrong_credentials");
 }
 
-/** @returns undefined when the session is over. @throws unavailable */
+/** @returns undefined when the session has ended. @throws unavailable */
 export async function refreshGrant(
   calls: KeycloakCalls,
   refreshToken: string,
@@ -45,8 +45,8 @@ export async function refreshGrant(
 }
 
 /**
- * What the client gets: Keycloak's access token with a refresh token of ours.
- * @param nowMs when it is answered again
+ * The tokens for the client: Keycloak's access token and our refresh token.
+ * @param nowMs the time of a repeated answer, which shortens the remaining lifetime
  */
 export function issued(
   { accessToken, receivedAtMs }: KeycloakTokens,
@@ -61,7 +61,7 @@ export function issued(
   return { userId, sessionId, grant: { role, ...staff }, accessToken, refreshToken, expiresInSeconds };
 }
 
-/** An address that nobody can have: a password checked against it takes as long as any. */
+/** An address that cannot exist. Checking a password for it takes as long as for another. */
 export function nobody(): string {
   return `${newId()}@waybill.invalid`;
 }
@@ -75,7 +75,7 @@ function tokensFrom({ body }: KeycloakAnswer, clock: Clock): KeycloakTokens {
   };
 }
 
-/** It is the user that is refused, not our client. */
+/** Whether Keycloak refuses the user, not our client. */
 function isRefused({ body }: KeycloakAnswer): boolean {
   return (body as { error?: string } | undefined)?.error === "invalid_grant";
 }

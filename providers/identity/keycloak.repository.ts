@@ -7,14 +7,14 @@ export interface KeycloakSessionRow {
   salt: string;
   generation: number;
   tokensSealed: string;
-  /** Whether the last rotation is so fresh that its answer may have been lost. */
+  /** Whether the last rotation is so recent that its answer may have been lost. */
   inGrace: boolean;
   live: boolean;
 }
 
 const LIVE = "ended_at IS NULL AND expires_at > now()";
 
-/** Keeps a new session; the oldest ones of the account beyond `keep` are ended with it. */
+/** Inserts a session and ends the oldest ones of the account beyond `keep`. */
 export async function insertSession(
   sql: Sql,
   session: {
@@ -65,7 +65,7 @@ export async function sessionById(
   return found;
 }
 
-/** Whether the live generation is this one and nobody else exchanges it; for so long nobody else will. */
+/** Claims the exchange of the live generation for a time. @returns false when it is claimed or not the live one */
 export async function claimExchange(
   sql: Sql,
   session: { id: string; generation: number; leaseSeconds: number },
@@ -78,7 +78,7 @@ export async function claimExchange(
   return claimed.length === 1;
 }
 
-/** Lets another try do what this one could not. */
+/** Releases the claim after a failed exchange. */
 export async function releaseExchange(sql: Sql, id: string): Promise<void> {
   await sql.rows(
     "UPDATE keycloak_sessions SET exchanged_until = 'epoch', updated_at = now() WHERE id = ? RETURNING id",
@@ -86,7 +86,7 @@ export async function releaseExchange(sql: Sql, id: string): Promise<void> {
   );
 }
 
-/** Makes the next generation the live one. @returns false when the session ended or was rotated meanwhile */
+/** Starts the next generation. @returns false when the session has ended or was rotated meanwhile */
 export async function rotate(
   sql: Sql,
   session: { id: string; generation: number; tokensSealed: string; client: Client; idleSeconds: number },
@@ -129,7 +129,7 @@ export async function endAllSessions(sql: Sql, accountId: string, except?: strin
   return ended.map(({ id }) => id);
 }
 
-/** Keycloak knows that these are over. */
+/** Marks sessions as closed at Keycloak. */
 export async function markClosed(sql: Sql, ids: readonly string[]): Promise<void> {
   if (ids.length === 0) return;
   await sql.rows(
@@ -139,7 +139,7 @@ export async function markClosed(sql: Sql, ids: readonly string[]): Promise<void
   );
 }
 
-/** Sessions that are over and of which Keycloak has still to be told. */
+/** Ended sessions that are still open at Keycloak. */
 export async function unclosedSessions(sql: Sql, limit: number): Promise<string[]> {
   const found = await sql.rows<{ id: string }>(
     "SELECT id FROM keycloak_sessions WHERE ended_at IS NOT NULL AND NOT closed ORDER BY ended_at LIMIT ?",
@@ -152,7 +152,7 @@ export async function forgetSessions(sql: Sql, accountId: string): Promise<void>
   await sql.rows("DELETE FROM keycloak_sessions WHERE account_id = ? RETURNING id", [accountId]);
 }
 
-/** Sessions that are over and that the others do not know to be. */
+/** Ended sessions that are not yet published to the other services. */
 export async function untoldSessions(sql: Sql, limit: number, accountId?: string): Promise<EndedSession[]> {
   return sql.rows<EndedSession>(
     `SELECT id, account_id AS user_id FROM keycloak_sessions
@@ -170,7 +170,7 @@ export async function markTold(sql: Sql, ids: readonly string[]): Promise<void> 
 }
 
 /**
- * Forgets up to `limit` sessions that have been over for a day: until then a re-use is still told from rubbish.
+ * Deletes up to `limit` sessions that ended a day ago. Until then, a reused token is distinguished from an invalid one.
  * @returns how many
  */
 export async function sweepSessions(sql: Sql, limit: number): Promise<number> {

@@ -17,25 +17,25 @@ import { keycloakSessions } from "./keycloak-sessions.ts";
 import { nobody, passwordGrant } from "./keycloak-tokens.ts";
 import { IdentityError, type IdentityProvider, type NewAccount, type SigningKey } from "./port.ts";
 
-/** Registering takes no less, whatever is found: the time would tell who has an account. */
+/** Minimum time of a registration, so that its time does not show whether the account exists. */
 const REGISTER_MIN_MS = 250;
 const FASTER_ONE_TRIES = 10;
 const FASTER_ONE_POLL_MS = 60;
 
 export interface KeycloakProviderOptions extends KeycloakOptions {
-  /** Keeps what Keycloak cannot: the generations of refresh tokens and where sessions are used from. */
+  /** Stores what Keycloak does not: generations of refresh tokens, and clients of sessions. */
   sql: Sql;
-  /** The `iss` that every service expects: how Keycloak names its realm. */
+  /** The `iss` that every service expects; must equal the issuer of Keycloak's realm. */
   issuer: string;
-  /** Seals Keycloak's tokens and, derived, makes the refresh tokens that clients hold. */
-  seals: EncryptionKeys;
+  /** Encrypt Keycloak's tokens; the key of the clients' refresh tokens is derived from them. */
+  encryptionKeys: EncryptionKeys;
 }
 
-/** Accounts, passwords, roles and signing keys of a Keycloak realm, made by deploy/keycloak/waybill-realm.json. */
+/** Accounts, passwords, roles and signing keys of a Keycloak realm (deploy/keycloak/waybill-realm.json). */
 export function keycloakProvider(options: KeycloakProviderOptions): IdentityProvider {
-  const { sql, issuer, seals, clock = systemClock } = options;
+  const { sql, issuer, encryptionKeys, clock = systemClock } = options;
   const begin = keycloakCalls(options);
-  const { open, forget, sweep, ...sessions } = keycloakSessions({ sql, seals, clock, begin });
+  const { open, forget, sweep, ...sessions } = keycloakSessions({ sql, encryptionKeys, clock, begin });
   let lastKeys: SigningKey[] | undefined;
 
   async function registered(calls: KeycloakCalls, account: NewAccount) {
@@ -45,13 +45,13 @@ export function keycloakProvider(options: KeycloakProviderOptions): IdentityProv
       const userId = await createUser(calls, account);
       if (userId) return { userId, taken: false };
       present = await userByEmail(calls, email);
-      // Who was faster may not have committed yet.
+      // The faster request may not have committed yet.
       for (let left = FASTER_ONE_TRIES; !present && left > 0; left--) {
         await delay(FASTER_ONE_POLL_MS);
         present = await userByEmail(calls, email);
       }
     }
-    if (!present) throw new IdentityError("unavailable"); // removed between the calls, or refused for another reason
+    if (!present) throw new IdentityError("unavailable"); // deleted meanwhile, or refused for another reason
     const userId = present.id;
     if (present.emailVerified) {
       await passwordGrant(calls, nobody(), password, clock).catch(() => undefined);
@@ -132,9 +132,9 @@ export function keycloakProvider(options: KeycloakProviderOptions): IdentityProv
       const calls = begin();
       const named = await issuerOf(calls);
       if (named !== issuer) {
-        throw new Error(`Keycloak names itself ${named}, Waybill expects ${issuer}: see KEYCLOAK_ISSUER`);
+        throw new Error(`Keycloak's issuer is ${named}, Waybill expects ${issuer}: see KEYCLOAK_ISSUER`);
       }
-      await calls.admin("GET", "/users/count"); // a wrong secret shows in the log, not at the first customer
+      await calls.admin("GET", "/users/count"); // so that a wrong secret shows in the log before a customer signs in
       await sweep(stopping);
     },
   };
@@ -151,7 +151,7 @@ async function issuerOf(calls: KeycloakCalls): Promise<string | undefined> {
   return ((await calls.published("/.well-known/openid-configuration")) as { issuer?: string }).issuer;
 }
 
-/** @throws unavailable for a set without a key that signs access tokens: the one before is better */
+/** @throws unavailable for a set without a key for access tokens, so that the caller keeps the previous set */
 async function publishedKeys(calls: KeycloakCalls): Promise<SigningKey[]> {
   const { keys } = (await calls.published("/protocol/openid-connect/certs")) as { keys?: SigningKey[] };
   const usable = (keys ?? []).filter(({ use, kty }) => use === "sig" && (kty === "EC" || kty === "OKP"));
@@ -159,7 +159,7 @@ async function publishedKeys(calls: KeycloakCalls): Promise<SigningKey[]> {
   return usable.map(publicHalf);
 }
 
-/** What verifiers need of a key, without the certificates that Keycloak adds. */
+/** The public key without the certificates that Keycloak adds. */
 function publicHalf({ kty, crv, x, y, kid, alg }: SigningKey): SigningKey {
   return { kty, kid, alg, use: "sig", ...(crv && { crv }), ...(x && { x }), ...(y && { y }) };
 }

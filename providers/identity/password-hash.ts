@@ -12,7 +12,7 @@ export const PASSWORD_COST: PasswordCost = { memoryKiB: 19_456, passes: 2 };
 
 const HASH_BYTES = 32;
 const SALT_BYTES = 16;
-/** With four threads at 44 ms the last of so many waits for half a second; more would only time out. */
+/** With four threads and 44 ms each, the last one waits for half a second; more would time out. */
 const MAX_WAITING = 48;
 
 const run = promisify(argon2) as (name: "argon2id", parameters: Argon2Parameters) => Promise<Buffer>;
@@ -21,18 +21,18 @@ export interface PasswordHasher {
   /** In PHC's string format. @throws IdentityError overloaded */
   hash(password: string): Promise<string>;
   /**
-   * Whether the hash is of this password. Without a hash the same work is done and the answer is no: the time
-   * does not tell whether there is an account. @throws IdentityError overloaded
+   * Whether the hash is of this password. Without a hash it does the same work and returns false, so that the time does
+   * not show whether the account exists. @throws IdentityError overloaded
    */
   matches(password: string, hash: string | undefined): Promise<boolean>;
-  /** Whether the hash was made at another cost than today's. */
+  /** Whether the hash has other parameters than the current ones. */
   isOutdated(hash: string): boolean;
 }
 
-/** Passwords by argon2id on libuv's threads; at most so many wait that each is still answered in time. */
+/** Hashes passwords with argon2id on libuv's threads, and limits how many wait. */
 export function passwordHasher(cost: PasswordCost = PASSWORD_COST): PasswordHasher {
   const parameters = `m=${cost.memoryKiB},t=${cost.passes},p=1`;
-  const nobody = { ...cost, salt: randomBytes(SALT_BYTES), digest: randomBytes(HASH_BYTES) };
+  const dummy = { ...cost, salt: randomBytes(SALT_BYTES), digest: randomBytes(HASH_BYTES) };
   let waiting = 0;
 
   async function derive(password: string, salt: Buffer, { memoryKiB, passes }: PasswordCost) {
@@ -59,9 +59,9 @@ export function passwordHasher(cost: PasswordCost = PASSWORD_COST): PasswordHash
       return `$argon2id$v=19$${parameters}$${base64(salt)}$${base64(digest)}`;
     },
     async matches(password, hash) {
-      const known = (hash === undefined ? undefined : parse(hash)) ?? nobody;
+      const known = (hash === undefined ? undefined : parse(hash)) ?? dummy;
       const digest = await derive(password, known.salt, known);
-      return timingSafeEqual(digest, known.digest) && known !== nobody;
+      return timingSafeEqual(digest, known.digest) && known !== dummy;
     },
     isOutdated: (hash) => !hash.startsWith(`$argon2id$v=19$${parameters}$`),
   };

@@ -1,6 +1,6 @@
 import type { Role } from "../../contracts/meta.ts";
 
-/** What somebody may do: a role and, for staff, the partner that it holds for. */
+/** The rights of a user: a role and, for partner staff, the partner. */
 export interface Grant {
   role: Role;
   partnerId?: string;
@@ -11,12 +11,12 @@ export interface NewAccount {
   /** In lower case. */
   email: string;
   password: string;
-  /** Whether the address is proved already; nobody signs in before it is. */
+  /** Whether the address is confirmed. A user cannot sign in before. */
   confirmed: boolean;
   grant: Grant;
 }
 
-/** Where a session is used from, for the list that its owner sees. */
+/** The client that uses a session, for the list that its owner sees. */
 export interface Client {
   userAgent?: string | undefined;
   ip?: string | undefined;
@@ -25,11 +25,11 @@ export interface Client {
 export interface IssuedTokens {
   userId: string;
   sessionId: string;
-  /** What the access token says that the user may do. */
+  /** The rights in the access token. */
   grant: Grant;
   accessToken: string;
   refreshToken: string;
-  /** Of the access token. */
+  /** Lifetime of the access token. */
   expiresInSeconds: number;
 }
 
@@ -41,13 +41,13 @@ export interface ProviderSession {
   ip?: string;
 }
 
-/** A session that is over. */
+/** A session that has ended. */
 export interface EndedSession {
   id: string;
   userId: string;
 }
 
-/** Who an account belongs to, as far as the provider knows. */
+/** The owner of an account, as far as the provider knows. */
 export interface AccountHolder {
   email: string;
   firstName?: string;
@@ -68,29 +68,29 @@ export interface SigningKey {
 }
 
 export type IdentityErrorKind =
-  /** No such address, or another password: never told apart. */
+  /** Unknown address or wrong password. The error never shows which. */
   | "wrong_credentials"
-  /** The password is right, but the address is not proved yet. */
+  /** The password is right, but the address is not confirmed yet. */
   | "not_confirmed"
-  /** This is no refresh token of ours. */
+  /** Not a refresh token of ours. */
   | "token_invalid"
-  /** It was one, but its session is over: signed out, expired, or ended just now because of a re-use. */
+  /** A refresh token whose session has ended: signed out, expired, or ended now because of a reuse. */
   | "session_ended"
   | "email_taken"
   | "unknown_user"
-  /** The provider has a rule of its own that the new password breaks. */
+  /** The new password breaks a rule of the provider. */
   | "password_refused"
-  /** More passwords are waiting to be checked than can be in time. */
+  /** Too many passwords wait to be checked. */
   | "overloaded"
-  /** The provider cannot be reached; a later try may succeed. */
+  /** The provider cannot be reached; a retry may succeed. */
   | "unavailable";
 
 export class IdentityError extends Error {
   readonly kind: IdentityErrorKind;
-  /** The session that a re-used refresh token ended, where the provider can tell. */
+  /** The session that ended because its refresh token was reused, where the provider knows it. */
   readonly reused?: { userId: string; sessionId: string } | undefined;
 
-  /** @param detail for the log, where the kind alone would not help an operator */
+  /** @param detail for the log; default: the kind */
   constructor(
     kind: IdentityErrorKind,
     reused?: { userId: string; sessionId: string },
@@ -103,28 +103,29 @@ export class IdentityError extends Error {
 }
 
 /**
- * Keeps accounts, passwords and sessions, and signs access tokens. Codes, profiles, invitations, limits and the
- * audit log are Waybill's own with every provider. Every method can fail with `unavailable`, and all but the
- * ones that issue tokens may be repeated.
+ * Manages accounts, passwords and sessions, and signs access tokens. Codes, profiles, invitations, limits and the audit
+ * log belong to Waybill with every provider. Every method can fail with `unavailable`, and all may be repeated except
+ * those that issue tokens.
  *
  * Access tokens are JWTs of type `at+jwt` whose claims contracts/claims.ts can read: `sub`, `sid`, `role` or
  * Keycloak's `realm_access.roles` and, for staff, `partner_id` and `partner_admin`; they live for 15 minutes at most.
  */
 export interface IdentityProvider {
   /**
-   * Makes the account. One whose address was never proved gives way to it and keeps but its id; one whose
-   * address was proved is left as it is, and the answer says so after the same time. @throws password_refused, overloaded
+   * Creates an account. It replaces an account with the same, unconfirmed address, except for its id. An account with a
+   * confirmed address stays unchanged: then `taken` is true. Both take the same time.
+   * @throws password_refused, overloaded
    */
   register(account: NewAccount): Promise<{ userId: string; taken: boolean }>;
   /** Takes the same time for an unknown address. @throws wrong_credentials, not_confirmed, overloaded */
   signIn(email: string, password: string, client: Client): Promise<IssuedTokens>;
   /**
-   * Exchanges a refresh token, which then is used up. Whoever repeats it within ten seconds, because the answer
-   * was lost, gets the same successor; whoever comes later ends the session.
+   * Exchanges a refresh token, which can be used once. A repeat within ten seconds, as after a lost answer, returns the
+   * same successor; a later repeat ends the session.
    * @throws token_invalid, session_ended
    */
   refresh(refreshToken: string, client: Client): Promise<IssuedTokens>;
-  /** Who it is; accounts may have been made elsewhere, as in Keycloak's own console. */
+  /** The owner of an account, which may have been created elsewhere, such as in Keycloak's console. */
   holder(userId: string): Promise<AccountHolder | undefined>;
   /** @throws overloaded */
   checkPassword(userId: string, password: string): Promise<boolean>;
@@ -132,31 +133,28 @@ export interface IdentityProvider {
   setPassword(userId: string, password: string): Promise<void>;
   /** @throws unknown_user */
   markConfirmed(userId: string): Promise<void>;
-  /** The new address is taken to be proved. @throws unknown_user, email_taken */
+  /** The new address counts as confirmed. @throws unknown_user, email_taken */
   changeEmail(userId: string, email: string): Promise<void>;
-  /** Shows in access tokens that are issued from now on. @throws unknown_user */
+  /** Takes effect in access tokens that are issued from now on. @throws unknown_user */
   setGrant(userId: string, grant: Grant): Promise<void>;
-  /** Those that are live, the last used first. */
+  /** The live sessions, the last used first. */
   sessions(userId: string): Promise<ProviderSession[]>;
-  /** Whether the user has, or had, such a session; it is over now. */
+  /** Ends a session. @returns whether the user has or had this session */
   endSession(userId: string, sessionId: string): Promise<boolean>;
-  /** Ends all sessions of a user. @returns the ids of those that it ended */
+  /** Ends all sessions of a user, but not `except`. @returns the ids of those that it ended */
   endSessions(userId: string, except?: string): Promise<string[]>;
-  /**
-   * Up to `limit` sessions that are over, by whatever ended them, their time included, and that are not marked as told;
-   * those of one user alone where one is named.
-   */
+  /** Up to `limit` ended or expired sessions, of all users or of one, that are not yet marked as published. */
   endedSessions(limit: number, userId?: string): Promise<EndedSession[]>;
-  /** The others know that these are over. */
+  /** Marks ended sessions as published: the other services know them. */
   markTold(sessionIds: readonly string[]): Promise<void>;
-  /** Forgets the account, its sessions and everything it knows of the person; no error when there is none. */
+  /** Deletes the account, its sessions and all data about the person. No error for an unknown user. */
   remove(userId: string): Promise<void>;
-  /** Those that sign, will sign or did sign a token that may still be live. */
+  /** The keys that sign tokens, will sign them, or have signed a token that may still be valid. */
   keys(): Promise<SigningKey[]>;
   ping(): Promise<boolean>;
   /**
-   * Does periodic work, such as changing keys; each replica calls it every few minutes.
-   * @param stopping ends it between two pieces of work
+   * Does periodic work, such as rotating keys. Each replica calls it every few minutes.
+   * @param stopping ends the work after the current step
    */
   maintain(stopping?: AbortSignal): Promise<void>;
 }

@@ -2,9 +2,9 @@ import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
 import type { EncryptionKeys } from "../../lib/encryption.ts";
 
 /**
- * A refresh token names its session and its generation and carries a MAC over both and the session's salt. It
- * can be made again from the session's row, so the successor of a token whose answer was lost is the very same
- * one, and yet no token is stored: who reads the database lacks the secret, who has the secret lacks the salt.
+ * A refresh token consists of its session's id, its generation and a MAC over both and the session's salt. It can be
+ * computed again from the session's row, so a repeated request gets the same token. No token is stored: a thief of
+ * the database lacks the secret, and a thief of the secret lacks the salt.
  */
 export interface RefreshToken {
   sessionId: string;
@@ -18,13 +18,13 @@ export function mintRefreshToken(token: RefreshToken, salt: string, keys: Encryp
   return `${token.sessionId}.${token.generation}.${mac(token, salt, keys.secret).toString("base64url")}`;
 }
 
-/** What a token says, before anything of it is proved; undefined for what cannot be one. */
+/** Parses a token without verifying it; undefined when the format is wrong. */
 export function readRefreshToken(text: string): RefreshToken | undefined {
   const [, sessionId, generation] = FORMAT.exec(text) ?? [];
   return sessionId ? { sessionId, generation: Number(generation) } : undefined;
 }
 
-/** Whether we made the token for the session with this salt, by the present secret or the one before it. */
+/** Whether the MAC is right for the session with this salt, under the current or the previous secret. */
 export function isGenuine(text: string, salt: string, keys: EncryptionKeys): boolean {
   const token = readRefreshToken(text);
   const given = Buffer.from(FORMAT.exec(text)?.[3] ?? "", "base64url");

@@ -12,7 +12,7 @@ interface Person {
   userId: string;
 }
 
-/** Rules of sessions for every identity provider. Called inside the `describe` of contract.ts. */
+/** The part of the conformance suite about sessions. */
 export function sessionsConformance({
   provider,
   account,
@@ -25,7 +25,7 @@ export function sessionsConformance({
   outliveGrace: (sessionId: string) => Promise<void>;
 }): void {
   describe("sessions", () => {
-    it("refresh goes on with the same session by a new token", async () => {
+    it("refresh continues the session with a new token", async () => {
       const { userId, tokens } = await signedIn();
       const next = await provider().refresh(tokens.refreshToken, {});
       expect(next).toMatchObject({ userId, sessionId: tokens.sessionId });
@@ -33,7 +33,7 @@ export function sessionsConformance({
       await expect(provider().refresh(next.refreshToken, {})).resolves.toMatchObject({ userId });
     });
 
-    it("refresh, repeated within the grace, answers the very same successor", async () => {
+    it("refresh, repeated within the grace period, returns the same successor", async () => {
       const { tokens } = await signedIn();
       const first = await provider().refresh(tokens.refreshToken, {});
       const second = await provider().refresh(tokens.refreshToken, {});
@@ -41,7 +41,7 @@ export function sessionsConformance({
       await expect(provider().refresh(second.refreshToken, {})).resolves.toBeDefined();
     });
 
-    it("refresh, of one token by twenty at once, leaves one live successor", async () => {
+    it("refresh, of one token twenty times at once, leaves one live successor", async () => {
       const { tokens } = await signedIn();
       const answers = await Promise.all(
         Array.from({ length: 20 }, () => provider().refresh(tokens.refreshToken, {})),
@@ -51,7 +51,7 @@ export function sessionsConformance({
       await expect(provider().refresh(answer.refreshToken, {})).resolves.toBeDefined();
     });
 
-    it("refresh, of a used-up token after the grace, ends the session with all its tokens", async () => {
+    it("refresh, of a used token after the grace period, ends the session with all its tokens", async () => {
       const { userId, tokens } = await signedIn();
       const thief = await provider().refresh(tokens.refreshToken, {});
       await outliveGrace(tokens.sessionId);
@@ -60,7 +60,7 @@ export function sessionsConformance({
       await expect(provider().sessions(userId)).resolves.toEqual([]);
     });
 
-    it("refresh, of a token whose successor was used already, ends the session within the grace too", async () => {
+    it("refresh, of a token whose successor was used, ends the session within the grace period too", async () => {
       const { tokens } = await signedIn();
       const next = await provider().refresh(tokens.refreshToken, {});
       const last = await provider().refresh(next.refreshToken, {});
@@ -68,7 +68,7 @@ export function sessionsConformance({
       await expect(provider().refresh(last.refreshToken, {})).rejects.toEqual(refused("session_ended"));
     });
 
-    it("refresh, of what was never a refresh token, harms no session", async () => {
+    it("refresh, of an invalid token, ends no session", async () => {
       const { tokens } = await signedIn();
       const { refreshToken } = tokens;
       const changed = refreshToken.slice(0, -4) + (refreshToken.endsWith("AAAA") ? "BBBB" : "AAAA");
@@ -78,7 +78,7 @@ export function sessionsConformance({
       await expect(provider().refresh(refreshToken, {})).resolves.toBeDefined();
     });
 
-    it("sessions lists those that are live, and endSession ends one of the user's own", async () => {
+    it("sessions returns the live ones, and endSession ends only a session of the user", async () => {
       const { email, userId, tokens } = await signedIn();
       const other = await provider().signIn(email, PASSWORD, { userAgent: "Phone", ip: "192.0.2.7" });
       const listed = await provider().sessions(userId);
@@ -93,7 +93,7 @@ export function sessionsConformance({
       expect((await provider().sessions(userId)).map(({ id }) => id)).toEqual([tokens.sessionId]);
     });
 
-    it("endSessions ends all but one and names those that it ended", async () => {
+    it("endSessions ends all but one and returns the ended ones", async () => {
       const { email, userId, tokens } = await signedIn();
       const others = [
         await provider().signIn(email, PASSWORD, {}),
@@ -107,7 +107,7 @@ export function sessionsConformance({
     });
   });
 
-  it("endedSessions names each session that is over once, until it is marked as told", async () => {
+  it("endedSessions returns each ended session until it is marked as published", async () => {
     const { email, userId, tokens } = await signedIn();
     const [second, third] = [
       await provider().signIn(email, PASSWORD, {}),
@@ -128,7 +128,7 @@ export function sessionsConformance({
     expect(await provider().endedSessions(10, userId)).toEqual([{ id: tokens.sessionId, userId }]);
   });
 
-  it("endedSessions names a session that a re-use of its token has ended", async () => {
+  it("endedSessions returns a session that ended because its token was reused", async () => {
     const { userId, tokens } = await signedIn();
     await provider().refresh(tokens.refreshToken, {});
     await outliveGrace(tokens.sessionId);

@@ -1,19 +1,19 @@
 import { NotSentError } from "./http.ts";
 
-/** Agents are few; what is beyond this are settings that were replaced. */
+/** Far more than there are agents; older entries belong to replaced settings. */
 const ACCOUNTS_MAX = 50;
 
 /**
- * What an adapter keeps for each account that it sends for. Of too many, the one that was used longest ago goes.
- * @param leave ends what an account keeps open
+ * The state of an adapter for each account. Above the maximum, the least recently used one is closed.
+ * @param leave closes the connections of an account
  */
 export function accounts<T>(leave: (account: T) => Promise<void> = async () => undefined) {
   const kept = new Map<string, T>();
   let closed = false;
   return {
     /**
-     * @param key what makes an account another one: its settings, secrets included
-     * @throws NotSentError once all are closed
+     * @param key identifies the account: all its settings, secrets included
+     * @throws NotSentError after `close`
      */
     of(key: readonly string[], make: () => T): T {
       if (closed) throw new NotSentError("the provider is closed");
@@ -35,8 +35,8 @@ export function accounts<T>(leave: (account: T) => Promise<void> = async () => u
   };
 }
 
-/** What reading an agent's settings finds wrong with them; undefined when nothing is. */
-export function troubleIn(read: () => unknown): string | undefined {
+/** The message of the error that `read` throws; undefined when it succeeds. */
+export function settingsError(read: () => unknown): string | undefined {
   try {
     read();
     return undefined;

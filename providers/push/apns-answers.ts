@@ -1,7 +1,7 @@
 import { byStatus, parsedObject, retryAfterMs, shorten } from "./http.ts";
 import type { PushResult } from "./port.ts";
 
-/** What APNs answered to a notification. */
+/** An answer of APNs to a notification. */
 export interface ApnsAnswer {
   status: number;
   body: string;
@@ -10,17 +10,17 @@ export interface ApnsAnswer {
 }
 
 /**
- * Reasons after which no push to this token will ever come through. DeviceTokenNotForTopic is none of them: a wrong
- * topic in the settings would cost every device its token.
+ * Reasons after which no push to this token can succeed. DeviceTokenNotForTopic is not among them: with a wrong topic
+ * in the settings, every device would lose its token.
  */
 const GONE = new Set(["BadDeviceToken", "ExpiredToken", "Unregistered"]);
 
-/** Refusals of one device only: too much was sent to it, or another app registered its token. */
+/** Refusals that concern one device only: too many or too large pushes, or the token of another app. */
 const OF_ONE_DEVICE = new Set(["DeviceTokenNotForTopic", "PayloadTooLarge", "TooManyRequests"]);
 
 /**
- * All other reasons are told by their status: 500 may come after the work was done, 429 and 503 are said before it,
- * and the rest are mistakes of ours.
+ * The status decides for all other reasons: after 500 the push may have been sent; 429 and 503 come before; the rest
+ * are our mistakes.
  * @param nowMs Unix time, for a `Retry-After` that names a moment
  */
 export function apnsResult(answer: ApnsAnswer, nowMs: number): PushResult {
@@ -34,7 +34,7 @@ export function apnsResult(answer: ApnsAnswer, nowMs: number): PushResult {
   return { outcome: byStatus(status), detail, ...(waitMs && { retryAfterMs: waitMs }) };
 }
 
-/** The reason in APNs's word; empty where there is none. */
+/** The reason that APNs gives; empty where there is none. */
 export function reasonOf({ body }: ApnsAnswer): string {
   const { reason } = parsedObject(body);
   return typeof reason === "string" ? reason : "";

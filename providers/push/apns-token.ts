@@ -2,7 +2,7 @@ import type { KeyObject } from "node:crypto";
 import { SignJWT } from "jose";
 import { CLOCK_TOLERANCE_MS, type Clock } from "../../lib/clock.ts";
 
-/** Apple wants a token to be replaced at most every 20 minutes and takes none that is older than an hour. */
+/** Apple allows a new token every 20 minutes and refuses one that is older than an hour. */
 const RENEW_AFTER_MS = 50 * 60_000;
 const RENEW_NOT_BEFORE_MS = 20 * 60_000;
 
@@ -12,7 +12,7 @@ export interface ProviderKey {
   key: KeyObject;
 }
 
-/** The token that signs us in at APNs: made once, used for most of an hour. */
+/** The authentication token for APNs, reused for most of an hour. */
 export function providerToken({ teamId, keyId, key }: ProviderKey, clock: Clock) {
   let current: { token: Promise<string>; madeMs: number } | undefined;
 
@@ -21,7 +21,7 @@ export function providerToken({ teamId, keyId, key }: ProviderKey, clock: Clock)
     const token = new SignJWT()
       .setProtectedHeader({ alg: "ES256", kid: keyId })
       .setIssuer(teamId)
-      // Apple's clock may be behind: a token of the future is refused.
+      // Apple's clock may be behind, and a token from the future is refused.
       .setIssuedAt(Math.floor((madeMs - CLOCK_TOLERANCE_MS) / 1_000))
       .sign(key);
     current = { token, madeMs };
@@ -30,13 +30,13 @@ export function providerToken({ teamId, keyId, key }: ProviderKey, clock: Clock)
 
   return {
     async get(): Promise<string> {
-      // A clock that was set back makes a token of the future, which is none either.
+      // After the clock was set back, the token is from the future and refused too.
       const age = current && Math.abs(clock.now() - current.madeMs);
       return await (current && age !== undefined && age < RENEW_AFTER_MS ? current.token : make());
     },
     /**
-     * Another one than that which APNs calls expired; undefined while that one is too young to be replaced: then
-     * clocks differ, and a new one would be no better.
+     * A token to use instead of the one that APNs called expired; undefined while that one is too young to be replaced:
+     * then the clocks differ, and a new token would be refused too.
      */
     async after(expired: string): Promise<string | undefined> {
       if (!current) return await make();

@@ -1,15 +1,15 @@
 import { type Clock, systemClock } from "../../lib/clock.ts";
-import { accounts, troubleIn } from "./accounts.ts";
+import { accounts, settingsError } from "./accounts.ts";
 import { type ApnsAnswer, apnsResult, reasonOf } from "./apns-answers.ts";
-import {
-  type Http2Line,
-  http2Line,
-  type LineAnswer,
-  type LineRequest,
-  TurnedAwayError,
-} from "./apns-line.ts";
 import { type ProviderKey, providerToken } from "./apns-token.ts";
 import { fitted, KEPT_FOR_S, NotSentError, withoutAnswer } from "./http.ts";
+import {
+  type Http2Answer,
+  type Http2Client,
+  type Http2Request,
+  http2Client,
+  NotProcessedError,
+} from "./http2-client.ts";
 import type { Push, PushProvider, PushResult } from "./port.ts";
 import { privateKeyOf } from "./private-key.ts";
 
@@ -17,36 +17,36 @@ const PAYLOAD_MAX_BYTES = 4_096;
 /** Ten characters each, of Apple's account and of the key. */
 const APPLE_ID = /^[A-Z0-9]{10}$/;
 const TOPIC = /^[A-Za-z0-9.-]{1,155}$/;
-/** Hexadecimal. Apple gives no length; today's have 64 characters. The token becomes a part of the path. */
+/** Hexadecimal, since it becomes a part of the path. Apple states no length; today it is 64 characters. */
 const DEVICE_TOKEN = /^[0-9A-Fa-f]{32,200}$/;
 
 interface Account {
   token: ReturnType<typeof providerToken>;
-  line: Http2Line;
+  client: Http2Client;
 }
 
 /**
  * Push by Apple's Push Notification service, with a signing key (`.p8`) of the developer account.
- * @param apiUrl its root, e.g. `https://api.push.apple.com`; spoken to by HTTP/2 alone
+ * @param apiUrl its root, e.g. `https://api.push.apple.com`; HTTP/2 only
  */
 export function apns({ apiUrl, clock = systemClock }: { apiUrl: string; clock?: Clock }): PushProvider {
-  const kept = accounts<Account>(({ line }) => line.close());
+  const cached = accounts<Account>(({ client }) => client.close());
 
   function accountOf(settings: Push["settings"]): Account {
     const { teamId = "", keyId = "", privateKey = "" } = settings;
-    return kept.of([teamId, keyId, privateKey], () => ({
+    return cached.of([teamId, keyId, privateKey], () => ({
       token: providerToken(providerKeyOf(settings), clock),
-      line: http2Line(apiUrl),
+      client: http2Client(apiUrl),
     }));
   }
 
   return {
     name: "apns",
     requires: ["teamId", "keyId", "privateKey", "topic"],
-    check: (settings) => troubleIn(() => providerKeyOf(settings)),
+    check: (settings) => settingsError(() => providerKeyOf(settings)),
     async send(push) {
       if (!DEVICE_TOKEN.test(push.token)) {
-        return { outcome: "unregistered", detail: "not a token that APNs gives to a device" };
+        return { outcome: "unregistered", detail: "not a device token of APNs" };
       }
       try {
         return await sendTo(accountOf(push.settings), push, clock);
@@ -54,11 +54,11 @@ export function apns({ apiUrl, clock = systemClock }: { apiUrl: string; clock?: 
         return withoutAnswer(error, push.timeoutMs);
       }
     },
-    close: kept.close,
+    close: cached.close,
   };
 }
 
-/** @throws NotSentError what is wrong with the settings, for the person who enters them, without their values */
+/** @throws NotSentError for wrong settings; its message is for the admin and does not contain their values */
 function providerKeyOf({
   teamId = "",
   keyId = "",
@@ -73,13 +73,13 @@ function providerKeyOf({
   return { teamId, keyId, key };
 }
 
-/** Once more where that is safe and likely to help: a token too old, or a server that was just leaving. */
-async function sendTo({ token, line }: Account, push: Push, clock: Clock): Promise<PushResult> {
+/** Repeats once after an expired token or a server shutdown, where a repeat is safe and likely to succeed. */
+async function sendTo({ token, client }: Account, push: Push, clock: Clock): Promise<PushResult> {
   const endsAtMs = performance.now() + push.timeoutMs;
   const jwt = await token.get();
   const send = (authorization: string) => {
     const timeoutMs = Math.max(1, Math.ceil(endsAtMs - performance.now()));
-    return ask(line, requestOf(push, authorization, timeoutMs, clock.now()));
+    return request(client, requestOf(push, authorization, timeoutMs, clock.now()));
   };
   const again = async (first: LeavableAnswer): Promise<ApnsAnswer> => {
     const reason = reasonOf(first);
@@ -94,14 +94,14 @@ async function sendTo({ token, line }: Account, push: Push, clock: Clock): Promi
   return apnsResult(await again(await send(jwt)), clock.now());
 }
 
-type LeavableAnswer = ApnsAnswer & Pick<LineAnswer, "leave">;
+type LeavableAnswer = ApnsAnswer & Pick<Http2Answer, "leave">;
 
-async function ask(line: Http2Line, request: LineRequest): Promise<LeavableAnswer> {
+async function request(client: Http2Client, options: Http2Request): Promise<LeavableAnswer> {
   const startedMs = performance.now();
-  const { status, headers, body, leave } = await line.request(request).catch((error) => {
-    if (!(error instanceof TurnedAwayError)) throw error;
-    const leftMs = request.timeoutMs - (performance.now() - startedMs);
-    return line.request({ ...request, timeoutMs: Math.max(1, Math.ceil(leftMs)) });
+  const { status, headers, body, leave } = await client.request(options).catch((error) => {
+    if (!(error instanceof NotProcessedError)) throw error;
+    const leftMs = options.timeoutMs - (performance.now() - startedMs);
+    return client.request({ ...options, timeoutMs: Math.max(1, Math.ceil(leftMs)) });
   });
   return {
     status,
@@ -116,7 +116,7 @@ function textOf(header: string | string[] | undefined): string | undefined {
   return Array.isArray(header) ? header[0] : header;
 }
 
-function requestOf(push: Push, jwt: string, timeoutMs: number, nowMs: number): LineRequest {
+function requestOf(push: Push, jwt: string, timeoutMs: number, nowMs: number): Http2Request {
   return {
     path: `/3/device/${push.token}`,
     headers: {
@@ -126,7 +126,7 @@ function requestOf(push: Push, jwt: string, timeoutMs: number, nowMs: number): L
       "apns-push-type": "alert",
       "apns-priority": "10",
       "apns-expiration": String(Math.floor(nowMs / 1_000) + KEPT_FOR_S),
-      // A UUID has 36 of the 64 bytes that are allowed.
+      // 64 bytes are allowed; a UUID has 36.
       "apns-collapse-id": push.collapseId,
     },
     body: payloadOf(push),

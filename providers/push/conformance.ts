@@ -8,20 +8,20 @@ const HANGING_TIMEOUT_MS = 300;
 /** Timers of Node may end this much before their time by the precise clock. */
 const TIMER_EARLY_MS = 5;
 
-/** What can be wrong between us and a phone. */
-export type Trouble = "none" | "unregistered" | "refused" | "broken" | "hanging";
+/** How a push fails. */
+export type PushFailure = "none" | "unregistered" | "refused" | "broken" | "hanging";
 
 export interface PushHarness {
   provider: PushProvider;
   settings: Record<string, string>;
-  /** A token whose pushes meet this trouble from now on. */
-  token(trouble: Trouble): string;
-  /** What the phones have shown, each push once. */
+  /** A new token whose pushes fail in this way. */
+  token(failure: PushFailure): string;
+  /** The pushes that the phones have shown, each once. */
   shown(): { title: string; body: string }[];
   stop(): Promise<void>;
 }
 
-/** What every push provider keeps. Called inside a `describe`. */
+/** The conformance suite of every push provider. Call it inside a `describe`. */
 export function pushConformance(start: () => Promise<PushHarness>): void {
   let harness: PushHarness;
   beforeAll(async () => {
@@ -32,8 +32,8 @@ export function pushConformance(start: () => Promise<PushHarness>): void {
     await harness.provider.close?.();
   });
 
-  const push = (trouble: Trouble, change: Partial<Push> = {}): Push => ({
-    token: harness.token(trouble),
+  const push = (failure: PushFailure, change: Partial<Push> = {}): Push => ({
+    token: harness.token(failure),
     title: "On its way",
     body: `Dora has “it” <${newId()}>`,
     data: { orderId: newId() },
@@ -57,13 +57,13 @@ export function pushConformance(start: () => Promise<PushHarness>): void {
     expect(timesShown(one)).toBe(1);
   });
 
-  it("send, to a token that nobody has, answers unregistered", async () => {
+  it("send, to an unknown token, answers unregistered", async () => {
     const one = push("unregistered");
     expect(await harness.provider.send(one)).toMatchObject({ outcome: "unregistered" });
     expect(timesShown(one)).toBe(0);
   });
 
-  it("send, when the provider says no, answers refused", async () => {
+  it("send, when the provider refuses, answers refused", async () => {
     const one = push("refused");
     expect(await harness.provider.send(one)).toMatchObject({ outcome: "refused" });
     expect(timesShown(one)).toBe(0);
@@ -89,7 +89,7 @@ export function pushConformance(start: () => Promise<PushHarness>): void {
     }
   });
 
-  it("send, once the provider is gone, answers refused without a throw", async () => {
+  it("send, once the provider is stopped, answers refused and does not throw", async () => {
     const one = push("none");
     await harness.stop();
     const result = await harness.provider.send(one);

@@ -7,20 +7,20 @@ const PROJECT_ID = /^(?:[a-z0-9.-]{1,80}:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$/;
 const EMAIL = /^[^\s@]{1,64}@[^\s@]{1,189}$/;
 const FILE_HELP = "serviceAccount must be the JSON key file of a service account";
 
-/** Whom we are at Google. */
+/** Our service account at Google. */
 export interface ServiceAccount {
   projectId: string;
   clientEmail: string;
-  /** Named in the assertion where it is known; Google finds the key without it too. */
+  /** Optional; becomes the `kid` of the assertion. */
   privateKeyId: string;
   key: KeyObject;
 }
 
 /**
- * The service account of an agent's settings: `serviceAccount`, the key file as it was downloaded, or the fields
- * `projectId`, `clientEmail`, `privateKey` and if you like `privateKeyId` out of it. The addresses in the file are
- * not read: whoever writes settings does not choose whom we call.
- * @throws NotSentError what is wrong with them, for the person who enters them, without their values
+ * Reads the service account from an agent's settings: either `serviceAccount`, the text of the downloaded key file, or
+ * its fields `projectId`, `clientEmail`, `privateKey` and optionally `privateKeyId`. URLs in the file are ignored, so
+ * that settings cannot choose the servers that we call.
+ * @throws NotSentError for wrong settings; its message is for the admin and does not contain their values
  */
 export function serviceAccountOf(settings: Push["settings"]): ServiceAccount {
   const { projectId = "", clientEmail = "", privateKey = "", privateKeyId = "" } = fieldsOf(settings);

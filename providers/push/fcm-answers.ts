@@ -1,7 +1,7 @@
 import { byStatus, parsedObject, retryAfterMs, shorten } from "./http.ts";
 import type { PushResult } from "./port.ts";
 
-/** What FCM answered to a message. */
+/** An answer of FCM to a message. */
 export interface FcmAnswer {
   status: number;
   body: string;
@@ -12,8 +12,8 @@ export interface FcmAnswer {
 type Outcome = PushResult["outcome"];
 
 /**
- * google.firebase.fcm.v1.ErrorCode. INTERNAL may come after the work was done. UNSPECIFIED_ERROR and what is not known
- * here are judged by the status; INVALID_ARGUMENT by what was wrong.
+ * By google.firebase.fcm.v1.ErrorCode. After INTERNAL the message may have been sent. For UNSPECIFIED_ERROR and unknown
+ * codes the HTTP status decides, for INVALID_ARGUMENT the invalid field.
  */
 const OUTCOMES: Readonly<Record<string, Outcome>> = {
   UNREGISTERED: "unregistered",
@@ -23,7 +23,7 @@ const OUTCOMES: Readonly<Record<string, Outcome>> = {
   UNAVAILABLE: "refused",
   INTERNAL: "unclear",
 };
-/** The token is of another sender, or of a platform for which the project has no key. */
+/** The token belongs to another sender, or to a platform for which the project has no key. */
 const OF_ONE_TOKEN = new Set(["SENDER_ID_MISMATCH", "THIRD_PARTY_AUTH_ERROR"]);
 const FCM_ERROR = "google.firebase.fcm.v1.FcmError";
 const BAD_TOKEN = /registration token is not a valid/i;
@@ -54,7 +54,7 @@ export function fcmResult(answer: FcmAnswer, nowMs: number): PushResult {
   return { outcome, detail, ...(waitMs && { retryAfterMs: waitMs }) };
 }
 
-/** Whether our access token was not good; a 401 may also be about the key with which FCM signs in at Apple. */
+/** Whether our access token was refused. A 401 can also concern the key that FCM uses at Apple. */
 export function accessTokenRefused({ status, body }: FcmAnswer): boolean {
   return status === 401 && errorOf(body).code !== "THIRD_PARTY_AUTH_ERROR";
 }
@@ -69,7 +69,7 @@ function outcomeOf(status: number, { code, message, details }: GoogleError): Out
   return tokenIsWrong ? "unregistered" : byStatus(status);
 }
 
-// Each phone has a quota of its own: the others are not concerned.
+// A quota of one phone does not concern the others.
 function ofOneDevice({ details }: GoogleError): boolean {
   const violations = details.flatMap(({ violations: those }) => objectsIn(those));
   return violations.some(({ subject, description }) => /device/i.test(`${subject} ${description}`));

@@ -8,14 +8,14 @@ import { NotSentError, parsedObject, withoutAnswer } from "./http.ts";
 const SCOPE = "https://www.googleapis.com/auth/firebase.messaging";
 const GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const ASSERTION_LIVES_S = 3_600;
-/** A token is not used in its last minutes: neither clocks nor the push on its way are exact. */
+/** A token is not used in its last two minutes: clocks may differ, and the push takes time. */
 const UNUSED_AT_THE_END_MS = 120_000;
-/** All pushes that wait for a token wait for the same answer, each as long as it may itself. */
+/** Time limit of a token request. All waiting pushes share it, each with its own time limit. */
 const TIMEOUT_MS = 5_000;
 
 /**
- * Access tokens of a service account (RFC 7523): asked for when one is needed, and used until shortly before their end.
- * @param tokenUrl where they are asked for, which is also the assertion's audience
+ * Access tokens of a service account (RFC 7523): requested when needed and reused until shortly before they expire.
+ * @param tokenUrl the token endpoint, which is also the assertion's audience
  */
 export function accessTokens(account: ServiceAccount, tokenUrl: string, clock: Clock) {
   let current: { token: string; endsAtMs: number } | undefined;
@@ -49,8 +49,8 @@ export function accessTokens(account: ServiceAccount, tokenUrl: string, clock: C
 
   return {
     /**
-     * @param timeoutMs how long the caller waits; a token that comes later is for the next one
-     * @param refused one that was not good, although its time has not come
+     * @param timeoutMs how long the caller waits; a later token is cached for the next caller
+     * @param refused a token that was refused before it expired
      * @throws NotSentError
      */
     async get(timeoutMs: number, refused?: string): Promise<string> {
@@ -72,7 +72,7 @@ async function assertionOf(
   audience: string,
   clock: Clock,
 ) {
-  // Google refuses what its own clock takes for issued in the future.
+  // Google refuses an assertion that is from the future by its own clock.
   const nowS = Math.floor((clock.now() - CLOCK_TOLERANCE_MS) / 1_000);
   return new SignJWT({ scope: SCOPE })
     .setProtectedHeader({ alg: "RS256", typ: "JWT", ...(privateKeyId && { kid: privateKeyId }) })

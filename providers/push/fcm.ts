@@ -1,30 +1,30 @@
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import { boundedFetch } from "../../lib/net/bounded-fetch.ts";
-import { accounts, troubleIn } from "./accounts.ts";
+import { accounts, settingsError } from "./accounts.ts";
 import { type ServiceAccount, serviceAccountOf } from "./fcm-account.ts";
 import { accessTokenRefused, type FcmAnswer, fcmResult } from "./fcm-answers.ts";
 import { accessTokens } from "./fcm-token.ts";
 import { fitted, KEPT_FOR_S, withoutAnswer } from "./http.ts";
 import type { Push, PushProvider, PushResult } from "./port.ts";
 
-/** FCM takes 4096 bytes of notification and data; what it adds itself for a phone of Apple is to have room. */
+/** FCM accepts 4,096 bytes of notification and data; this leaves space for what FCM adds for Apple. */
 const CONTENT_MAX_BYTES = 3_584;
 
 interface Options {
   /** The root of the API, e.g. `https://fcm.googleapis.com`. */
   apiUrl: string;
-  /** Where access tokens are asked for, e.g. `https://oauth2.googleapis.com/token`. */
+  /** The token endpoint, e.g. `https://oauth2.googleapis.com/token`. */
   tokenUrl: string;
   clock?: Clock;
 }
 
-/** Push by Firebase Cloud Messaging's HTTP v1 API, to Android, to browsers and, through Apple, to iOS. */
+/** Push by Firebase Cloud Messaging's HTTP v1 API to Android, browsers and, through Apple, iOS. */
 export function fcm({ apiUrl, tokenUrl, clock = systemClock }: Options): PushProvider {
   interface Account {
     url: string;
     tokens: ReturnType<typeof accessTokens>;
   }
-  const kept = accounts<Account>();
+  const cached = accounts<Account>();
 
   function open(account: ServiceAccount): Account {
     return {
@@ -46,15 +46,15 @@ export function fcm({ apiUrl, tokenUrl, clock = systemClock }: Options): PushPro
   return {
     name: "fcm",
     requires: ["projectId", "clientEmail", "privateKey"],
-    check: (settings) => troubleIn(() => serviceAccountOf(settings)),
+    check: (settings) => settingsError(() => serviceAccountOf(settings)),
     async send(push) {
       const startedMs = performance.now();
-      // A signal takes whole milliseconds, and none is no time-out at all.
+      // AbortSignal.timeout takes whole milliseconds.
       const leftMs = () => Math.max(1, Math.ceil(push.timeoutMs - (performance.now() - startedMs)));
       try {
         const { settings } = push;
         const key = Object.entries(settings).flat();
-        const account = kept.of(key, () => open(serviceAccountOf(settings)));
+        const account = cached.of(key, () => open(serviceAccountOf(settings)));
         return await sendTo(account, push, leftMs);
       } catch (error) {
         return withoutAnswer(error, push.timeoutMs);
@@ -75,9 +75,9 @@ async function post(url: string, token: string, body: string, timeoutMs: number)
 }
 
 /**
- * Each platform drops or replaces a repeat by a name of its own: Android what waits by `collapse_key` and what is
- * shown by `tag`, Apple both by `apns-collapse-id`, a browser's push service what waits by `Topic` (32 characters at
- * most: a UUID without its hyphens) and the browser what is shown by `tag`.
+ * Each platform has its own field that replaces a duplicate. Android: `collapse_key` for a waiting push and `tag` for a
+ * shown one. Apple: `apns-collapse-id` for both. Browsers: `Topic` for a waiting push (32 characters at most, so a UUID
+ * without hyphens) and `tag` for a shown one.
  */
 function messageOf({ token, title, body, data, collapseId }: Push, nowMs: number) {
   const sizeOf = (text: string) =>

@@ -3,12 +3,12 @@ import type { PushResult } from "./port.ts";
 
 const DETAIL_MAX = 300;
 
-// Answers and error texts may carry anything; what is kept of them is short and printable.
+/** Makes a foreign text short and printable. */
 export function shorten(text: string): string {
   return shortenLine(text, DETAIL_MAX);
 }
 
-// The connection was never made, so the request cannot have been carried out.
+// Errors of a connection that was never established, so the request was not processed.
 const NEVER_SENT = new Set([
   "ECONNREFUSED",
   "ENOTFOUND",
@@ -18,13 +18,13 @@ const NEVER_SENT = new Set([
   "UND_ERR_CONNECT_TIMEOUT",
 ]);
 
-/** How long a provider keeps a push for a phone that is off, in seconds. After a day, news of an order are old. */
+/** How long a provider keeps a push for a phone that is offline, in seconds. A day later, it is out of date. */
 export const KEPT_FOR_S = 86_400;
 
-/** Why a push cannot have been sent, in words for the operator. */
+/** A push was certainly not sent. The message is for the operator. */
 export class NotSentError extends Error {}
 
-/** The outcome of a request that got no answer: refused when it cannot have arrived, else unclear. */
+/** The result of a request without an answer: refused when it cannot have arrived, else unclear. */
 export function withoutAnswer(error: unknown, timeoutMs: number): PushResult {
   if (error instanceof NotSentError) return { outcome: "refused", detail: shorten(error.message) };
   const { name, cause, message } = error as Error & { cause?: { code?: string } };
@@ -35,8 +35,8 @@ export function withoutAnswer(error: unknown, timeoutMs: number): PushResult {
 }
 
 /**
- * The outcome that an HTTP status stands for where the body says nothing more exact. A 5xx may come after the
- * work was done, so it is unclear; 503 is said before.
+ * The outcome for an HTTP status where the body says nothing more exact. A 5xx is unclear, because the push may have
+ * been sent; a 503 comes before that.
  */
 export function byStatus(status: number): PushResult["outcome"] {
   if (status >= 200 && status < 300) return "accepted";
@@ -44,8 +44,8 @@ export function byStatus(status: number): PushResult["outcome"] {
 }
 
 /**
- * How long a `Retry-After` asks to wait, in milliseconds; undefined when it does not.
- * @param nowMs Unix time, for those that name a moment (RFC 9110, section 10.2.3)
+ * The wait of a `Retry-After` header in milliseconds; undefined when there is none.
+ * @param nowMs Unix time, for a header with a date (RFC 9110, section 10.2.3)
  */
 export function retryAfterMs(header: string | null | undefined, nowMs: number): number | undefined {
   if (!header) return undefined;
@@ -53,7 +53,7 @@ export function retryAfterMs(header: string | null | undefined, nowMs: number): 
   return waitMs > 0 ? waitMs : undefined;
 }
 
-/** The JSON object that a body holds; an empty one where it holds anything else. */
+/** Parses a JSON object; an empty object for everything else. */
 export function parsedObject(body: string): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(body);
@@ -64,8 +64,8 @@ export function parsedObject(body: string): Record<string, unknown> {
 }
 
 /**
- * A text as it is, or cut between two characters and ended by "…" so that what is made of it keeps within a limit.
- * @param sizeOf the bytes of what is made of a text
+ * Cuts a text between two characters and adds "…" if it is too large.
+ * @param sizeOf the size in bytes of the payload with this text
  */
 export function fitted(text: string, sizeOf: (text: string) => number, maxBytes: number): string {
   if (sizeOf(text) <= maxBytes) return text;

@@ -7,7 +7,7 @@ import { webPush } from "./webpush.ts";
 
 export type { Push, PushProvider, PushResult } from "./port.ts";
 
-/** The push providers of this installation, by name. The sandbox's is there only where the sandbox may be. */
+/** The push providers of this installation, by name. The sandbox's provider exists only where SANDBOX is on. */
 export function pushProviders(config: {
   ONESIGNAL_API_URL: string;
   FCM_API_URL: string;

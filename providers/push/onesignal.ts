@@ -19,8 +19,8 @@ interface Answer {
 }
 
 /**
- * The library's client with another way to send. Its own knows only the retired `Basic` authorization and no
- * timeout: a server that hangs would hold the try for ever.
+ * Adds a method to the library's client, whose own method uses the retired `Basic` authorization and has no time
+ * limit.
  */
 function clientClass({ Client, HTTPError }: Library) {
   return class extends Client {
@@ -45,7 +45,7 @@ function clientClass({ Client, HTTPError }: Library) {
  */
 export function oneSignal({ apiUrl }: { apiUrl: string }): PushProvider {
   type KeyClient = InstanceType<ReturnType<typeof clientClass>>;
-  // Loaded at the first push: the package brings an HTTP library that costs 130 ms and 20 MB at every start.
+  // Loaded at the first push: the package's HTTP library would cost 130 ms and 20 MB at every start.
   let loading: Promise<ReturnType<typeof clientClass>> | undefined;
   const clients = new Map<string, KeyClient>();
 
@@ -91,11 +91,11 @@ function bodyOf({ token, title, body, data, collapseId }: Push): Body {
   };
 }
 
-// OneSignal answers 200 also when it sent nothing: an empty id, and the reason in one of two shapes.
+// OneSignal also answers 200 when it sent nothing: then the id is empty and `errors` has one of two shapes.
 function readAnswer({ id, errors }: Answer, token: string): PushResult {
   if (Array.isArray(errors)) {
-    const nobody = errors.some((text) => /not subscribed/i.test(text));
-    if (!id) return { outcome: nobody ? "unregistered" : "refused", detail: quoted(errors) };
+    const isUnsubscribed = errors.some((text) => /not subscribed/i.test(text));
+    if (!id) return { outcome: isUnsubscribed ? "unregistered" : "refused", detail: quoted(errors) };
   } else if (errors) {
     const invalid = [...(errors.invalid_player_ids ?? []), ...(errors.invalid_subscription_ids ?? [])];
     if (invalid.includes(token)) return { outcome: "unregistered", detail: "the subscription is not known" };

@@ -1,60 +1,61 @@
 /** One push to one device. */
 export interface Push {
-  /** The device's address with this provider. */
+  /** The device's token at this provider. */
   token: string;
   title: string;
   body: string;
-  /** For the app: what was it about. */
+  /** Data for the app, such as the order's id. */
   data: Readonly<Record<string, string>>;
   /**
-   * A UUID that is the same however often this push is tried: the provider drops the repeat, or else the device
-   * replaces what it shows. It is what makes a second try safe.
+   * A UUID that is the same for every attempt of this push, which makes a repeat safe: the provider drops the
+   * duplicate, or the device replaces the shown one.
    */
   collapseId: string;
-  /** Of the agent that sends, by the names that the provider's `requires` lists. */
+  /** The settings of the sending agent, by the names in the provider's `requires`. */
   settings: Readonly<Record<string, string>>;
-  /** The provider's whole time for this try, in milliseconds. */
+  /** Time limit of this attempt in milliseconds. */
   timeoutMs: number;
 }
 
 /**
- * What became of a try.
- * - `accepted`: the provider has taken it.
- * - `refused`: it certainly has not, and nothing was shown.
- * - `unregistered`: nor will it ever for this token, which can be forgotten.
- * - `unclear`: nobody can tell (no answer, or one that does not say); only the same push may be tried again.
+ * The result of an attempt.
+ * - `accepted`: the provider has accepted the push.
+ * - `refused`: the push was certainly not sent.
+ * - `unregistered`: not sent, and no push to this token can succeed; the token can be deleted.
+ * - `unclear`: the push may have been sent (no answer, or an answer that leaves it open). A repeat must have the same
+ *   `collapseId`.
  */
 export interface PushResult {
   outcome: "accepted" | "refused" | "unregistered" | "unclear";
-  /** For the history and the operator: the provider's word, without secrets; at most 500 characters. */
+  /** The provider's answer without secrets, for the history and the operator; at most 300 characters. */
   detail: string;
   /**
-   * `token`: said of this token, message or device alone, so that it says nothing against the service. Absent: the
-   * service itself is at fault, or it cannot be told.
+   * `token`: the failure concerns this token, message or device only, and the service works. Absent: the service failed,
+   * or the cause is unknown.
    */
   concerns?: "token";
-  /** Where the provider asks to be left alone: for how long, in milliseconds. It holds for all its pushes. */
+  /** Milliseconds for which the provider asks to send no push at all. */
   retryAfterMs?: number;
 }
 
 export interface PushProvider {
   readonly name: string;
-  /** The settings without which it cannot send. */
+  /** Names of the required settings. */
   readonly requires: readonly string[];
-  /** What is wrong with these settings, for the person who enters them; undefined when they are fine. */
+  /** An error message for the admin who enters the settings; undefined when they are valid. */
   check(settings: Readonly<Record<string, string>>): string | undefined;
   /**
-   * What fails together with a push to this token, where that is less than the whole provider: the push service that a
-   * browser has chosen. Whoever answers nothing there keeps nobody else from their pushes.
+   * The server that receives pushes to this token, where a provider has several: the push service of the browser. A
+   * failing server then does not delay pushes to the others.
    */
-  lineOf?(token: string): string;
+  serverOf?(token: string): string;
   /**
-   * Which pushes share one part of the places for pushes, where that is not the whole provider. Tokens that name an
-   * address of somebody's own share one part, or somebody with many addresses would hold them all.
+   * The group of pushes that share one concurrency limit, where it is not the whole provider. Tokens with an address
+   * that a user can choose form one group: otherwise a user with many addresses could occupy all slots.
    */
-  shareOf?(token: string): string;
-  /** Never rejects: every failure is one of the outcomes. */
+  concurrencyGroupOf?(token: string): string;
+  /** Never rejects: every failure is an outcome. */
   send(push: Push): Promise<PushResult>;
-  /** Ends what it keeps open between pushes; absent where that is nothing. No push is sent afterwards. */
+  /** Closes connections; absent where a provider keeps none. No push may be sent afterwards. */
   close?(): Promise<void>;
 }

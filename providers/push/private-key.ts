@@ -3,8 +3,8 @@ import { createPrivateKey, type KeyObject } from "node:crypto";
 const RSA_MIN_BITS = 2_048;
 
 /**
- * The private key of a PEM text; undefined when it is none of this kind.
- * @param pem its line ends may be written `\n`, as they stand in a JSON file
+ * Parses a private key; undefined when it is not of this kind.
+ * @param pem its line ends may be written as `\n`, as in a JSON file
  */
 export function privateKeyOf(pem: string, kind: "RSA" | "P-256"): KeyObject | undefined {
   try {

@@ -3,8 +3,8 @@ import { byStatus, shorten, withoutAnswer } from "./http.ts";
 import type { PushProvider } from "./port.ts";
 
 /**
- * Push to the sandbox's receiver, which shows on a page what a phone would show. Its answers: 202 taken (a repeat
- * of a collapse id too, shown once), 404 with `{ "error": "unregistered" }`, other 4xx refused.
+ * Push to the sandbox's receiver, which shows pushes on a page. Its answers: 202 accepted (also for a duplicate, which
+ * it shows once), 404 with `{ "error": "unregistered" }`, other 4xx refused.
  */
 export function sandboxPush(): PushProvider {
   return {

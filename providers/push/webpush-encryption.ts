@@ -8,23 +8,23 @@ const RECORD_SIZE = 4_096;
 const LAST_RECORD = Buffer.from([2]);
 const HEADER_BYTES = SALT_BYTES + 4 + 1 + 65;
 
-/** What a message may have before it is encrypted: every push service takes a body of 4096 bytes (RFC 8030, 7.2). */
+/** Maximum size before encryption: every push service accepts a body of 4,096 bytes (RFC 8030, section 7.2). */
 export const PLAIN_MAX_BYTES = 4_096 - HEADER_BYTES - LAST_RECORD.length - TAG_BYTES;
 
-/** What is new for each message. */
-interface Once {
+/** The key pair and the salt of one message. */
+interface Ephemeral {
   sender: ECDH;
   salt: Buffer;
 }
 
 /**
- * The message as its body goes over the wire (RFC 8291, `aes128gcm` of RFC 8188): only the browser reads it.
- * @param once what the RFC's own example uses; anything but new keys and a new salt would give messages away
+ * Encrypts a message for one browser (RFC 8291, `aes128gcm` of RFC 8188).
+ * @param ephemeral only for the test with the example of the RFC; a reused key or salt would reveal messages
  */
 export function encrypted(
   plain: Buffer,
   { publicKey, authSecret }: Pick<Subscription, "publicKey" | "authSecret">,
-  { sender, salt }: Once = newOnce(),
+  { sender, salt }: Ephemeral = newEphemeral(),
 ): Buffer {
   const senderKey = sender.getPublicKey();
   const about = Buffer.concat([Buffer.from("WebPush: info\0"), publicKey, senderKey]);
@@ -41,7 +41,7 @@ export function encrypted(
   return Buffer.concat([salt, size, senderKey, ...record]);
 }
 
-function newOnce(): Once {
+function newEphemeral(): Ephemeral {
   const sender = createECDH("prime256v1");
   sender.generateKeys();
   return { sender, salt: randomBytes(SALT_BYTES) };

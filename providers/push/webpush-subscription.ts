@@ -6,10 +6,10 @@ const KEY_BYTES = 65;
 const SECRET_BYTES = 16;
 const BASE64URL = /^[A-Za-z0-9_-]+={0,2}$/;
 
-/** Where a browser's push service takes its pushes, and what they are encrypted for. */
+/** The address of a browser at its push service, and the keys to encrypt for it. */
 export interface Subscription {
   endpoint: string;
-  /** Of the push service. */
+  /** Origin of the push service. */
   origin: string;
   /** An uncompressed point of P-256. */
   publicKey: Buffer;
@@ -17,8 +17,8 @@ export interface Subscription {
 }
 
 /**
- * A `PushSubscription` as `JSON.stringify` writes it, which is what a device's token holds (W3C Push API).
- * @returns undefined when it is none that a browser makes
+ * Parses a device token: the JSON of a `PushSubscription` (W3C Push API).
+ * @returns undefined when it is not valid
  */
 export function subscriptionOf(token: string): Subscription | undefined {
   const { endpoint, keys } = parsedObject(token);
@@ -31,7 +31,7 @@ export function subscriptionOf(token: string): Subscription | undefined {
   return { endpoint, origin: new URL(endpoint).origin, publicKey, authSecret };
 }
 
-/** Exactly so many bytes out of base64url; undefined when it is anything else. */
+/** Decodes base64url; undefined when the text is not exactly `length` bytes. */
 export function bytesOf(text: unknown, length: number): Buffer | undefined {
   if (typeof text !== "string" || !BASE64URL.test(text)) return undefined;
   const bytes = Buffer.from(text, "base64url");

@@ -8,18 +8,18 @@ import { bytesOf } from "./webpush-subscription.ts";
 /** RFC 8292 allows a day. */
 const LIVES_S = 12 * 3_600;
 const UNUSED_AT_THE_END_MS = 3_600_000;
-/** There are a handful of push services; what is beyond is what somebody made up. */
+/** Far more than there are push services; the rest are invented addresses. */
 const SERVICES_MAX = 50;
 const MAIL_ADDRESS = /^mailto:[^\s@]+@[^\s@]+$/;
 
 export interface VapidKeys {
-  /** As browsers want it for a subscription (`applicationServerKey`). */
+  /** The `applicationServerKey` of subscriptions. */
   publicKey: string;
   key: KeyObject;
   subject: string;
 }
 
-/** @throws NotSentError what is wrong with the settings, for the person who enters them, without their values */
+/** @throws NotSentError for wrong settings; its message is for the admin and does not contain their values */
 export function vapidKeysOf({ publicKey = "", privateKey = "", subject = "" }: Push["settings"]): VapidKeys {
   const point = bytesOf(publicKey, 65);
   if (!point) throw new NotSentError("publicKey must be the VAPID public key, in base64url");
@@ -41,14 +41,14 @@ export function vapidKeysOf({ publicKey = "", privateKey = "", subject = "" }: P
   };
 }
 
-/** What signs an operator in at push services (RFC 8292): a token for each of them, used for most of its life. */
+/** Authenticates an operator at push services (RFC 8292), with one token for each service. */
 export function vapid({ publicKey, key, subject }: VapidKeys, clock: Clock) {
   const known = new Map<string, { token: Promise<string>; endsAtMs: number }>();
 
   function tokenFor(origin: string): Promise<string> {
     const nowMs = clock.now();
     const last = known.get(origin);
-    // A clock that was set back makes a token whose end is too far away.
+    // After the clock was set back, the token's expiry is too far in the future.
     const leftMs = last ? last.endsAtMs - nowMs : 0;
     if (last && leftMs > UNUSED_AT_THE_END_MS && leftMs <= LIVES_S * 1_000) return last.token;
     const endsAtS = Math.floor(nowMs / 1_000) + LIVES_S;
@@ -71,7 +71,7 @@ export function vapid({ publicKey, key, subject }: VapidKeys, clock: Clock) {
   };
 }
 
-/** Of the private key; undefined when it is none of P-256. */
+/** The public key of a private key; undefined when it is not a key of P-256. */
 function publicOf(secret: Buffer): Buffer | undefined {
   const pair = createECDH("prime256v1");
   try {

@@ -6,14 +6,14 @@ import {
   guardedPost,
   urlTrouble,
 } from "../../lib/net/guarded-request.ts";
-import { accounts, troubleIn } from "./accounts.ts";
+import { accounts, settingsError } from "./accounts.ts";
 import { byStatus, fitted, KEPT_FOR_S, NotSentError, retryAfterMs, withoutAnswer } from "./http.ts";
 import type { Push, PushProvider, PushResult } from "./port.ts";
 import { encrypted, PLAIN_MAX_BYTES } from "./webpush-encryption.ts";
 import { type Subscription, subscriptionOf } from "./webpush-subscription.ts";
 import { vapid, vapidKeysOf } from "./webpush-vapid.ts";
 
-/** Nothing of the answer but its head is of use. */
+/** Only the head of the answer is used. */
 const ANSWER_MAX_BYTES = 1;
 /** The push services of Chrome, Firefox, Safari and Edge. */
 const BROWSER_SERVICES = [
@@ -24,8 +24,8 @@ const BROWSER_SERVICES = [
 ];
 
 /**
- * Push to browsers by the push service of each (RFC 8030), without a vendor between.
- * @param guard keeps pushes within the internet: a subscription names the address that is called
+ * Push to browsers by their own push services (RFC 8030), without a further vendor.
+ * @param guard forbids internal addresses: the subscription contains the address that is called
  */
 export function webPush({
   guard,
@@ -34,11 +34,11 @@ export function webPush({
   guard: GuardOptions;
   clock?: Clock;
 }): PushProvider {
-  const kept = accounts<ReturnType<typeof vapid>>();
+  const cached = accounts<ReturnType<typeof vapid>>();
 
   async function sendTo(to: Subscription, push: Push): Promise<PushResult> {
     const { publicKey = "", privateKey = "", subject = "" } = push.settings;
-    const operator = kept.of([publicKey, privateKey, subject], () =>
+    const operator = cached.of([publicKey, privateKey, subject], () =>
       vapid(vapidKeysOf(push.settings), clock),
     );
     const response = await guardedPost(
@@ -50,7 +50,7 @@ export function webPush({
           "content-encoding": "aes128gcm",
           ttl: String(KEPT_FOR_S),
           urgency: "high",
-          // Of what waits for a browser that is off, the newest with the same topic stays: 32 characters at most.
+          // A waiting push is replaced by a newer one with the same topic, of 32 characters at most.
           topic: push.collapseId.replaceAll("-", ""),
         },
         body: encrypted(payloadOf(push), to),
@@ -65,13 +65,13 @@ export function webPush({
   return {
     name: "webpush",
     requires: ["publicKey", "privateKey", "subject"],
-    lineOf: (token) => subscriptionOf(token)?.origin ?? "",
-    shareOf: (token) => `webpush ${serviceOf(subscriptionOf(token)?.origin)}`,
-    check: (settings) => troubleIn(() => vapidKeysOf(settings)),
+    serverOf: (token) => subscriptionOf(token)?.origin ?? "",
+    concurrencyGroupOf: (token) => `webpush ${serviceOf(subscriptionOf(token)?.origin)}`,
+    check: (settings) => settingsError(() => vapidKeysOf(settings)),
     async send(push) {
       const to = subscriptionOf(push.token);
       if (!to || urlTrouble(to.endpoint, guard)) {
-        return { outcome: "unregistered", detail: "not a subscription that a browser makes" };
+        return { outcome: "unregistered", detail: "not a valid subscription of a browser" };
       }
       try {
         return await sendTo(to, push);
@@ -83,8 +83,9 @@ export function webPush({
 }
 
 /**
- * 404 and 410 are said of subscriptions that have ended (RFC 8030, 7.3); the text of a stranger is not repeated. Every
- * other 4xx is said of one subscription too: it was made for another key, or is sent too much (429, section 8.4).
+ * 404 and 410 mean an expired subscription (RFC 8030, section 7.3). Every other 4xx concerns one subscription too:
+ * another key, or too many pushes (429, section 8.4). The server's text is not repeated, because any server may send
+ * it.
  */
 function resultOf({ status, headers }: GuardedResponse, nowMs: number): PushResult {
   const detail = `status ${status}`;
@@ -94,19 +95,19 @@ function resultOf({ status, headers }: GuardedResponse, nowMs: number): PushResu
   return { outcome: byStatus(status), detail, ...(waitMs && { retryAfterMs: waitMs }) };
 }
 
-/** A service of a browser's maker has a part of its own; all others, which anybody may run, share one. */
+/** One group for each browser vendor's service; all other services, which anybody can run, form one group. */
 function serviceOf(origin: string | undefined): string {
   const host = origin === undefined ? "" : new URL(origin).hostname;
   return BROWSER_SERVICES.find((known) => host === known || host.endsWith(`.${known}`)) ?? "others";
 }
 
-/** What the app's service worker shows: by its `tag` a repeat takes the place of the first. */
+/** The content for the app's service worker. A notification with the same `tag` replaces the shown one. */
 function payloadOf({ title, body, data, collapseId }: Push): Buffer {
   const write = (text: string) => Buffer.from(JSON.stringify({ title, body: text, data, tag: collapseId }));
   return write(fitted(body, (text) => write(text).length, PLAIN_MAX_BYTES));
 }
 
-/** A guarded request says by its kind what others say by name and code. */
+/** Maps the kind of a GuardedRequestError to the name and code that `withoutAnswer` expects. */
 function asPushError(error: unknown): unknown {
   if (!(error instanceof GuardedRequestError)) return error;
   const { kind, message } = error;

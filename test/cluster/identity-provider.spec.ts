@@ -7,7 +7,7 @@ import { sharedKeycloak } from "../servers/keycloak.ts";
 import { keycloakOptions } from "../support/keycloak.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase } from "../support/postgres.ts";
 
-const seals = { secret: "seal-secret-of-the-tests-0123456789ab" };
+const encryptionKeys = { secret: "seal-secret-of-the-tests-0123456789ab" };
 
 async function start() {
   const [server, database] = await Promise.all([sharedKeycloak(), createDatabase("identity")]);
@@ -21,7 +21,7 @@ async function start() {
   return {
     issuer: options.issuer,
     audience: "waybill",
-    provider: keycloakProvider({ ...options, sql: providerSql(() => pool), seals }),
+    provider: keycloakProvider({ ...options, sql: providerSql(() => pool), encryptionKeys }),
     async outliveGrace(sessionId: string) {
       await pool.raw(
         "UPDATE keycloak_sessions SET rotated_at = rotated_at - interval '11 seconds' WHERE id = ?",

@@ -18,7 +18,7 @@ import { type Relay, startRelay } from "../support/relay.ts";
 import { testIdentity } from "../support/tokens.ts";
 
 const PASSWORD = "Blaubeere-Teppich-91";
-const seals = { secret: "seal-secret-of-the-tests-0123456789ab" };
+const encryptionKeys = { secret: "seal-secret-of-the-tests-0123456789ab" };
 const refusal = expect.objectContaining({ type: "UNAUTHENTICATED", code: 401 });
 
 let server: KeycloakServer;
@@ -53,7 +53,12 @@ afterAll(async () => {
 }, 60_000);
 
 function keycloakOver(more: Partial<Parameters<typeof keycloakProvider>[0]> = {}) {
-  return keycloakProvider({ ...keycloakOptions(server), sql: providerSql(() => pool), seals, ...more });
+  return keycloakProvider({
+    ...keycloakOptions(server),
+    sql: providerSql(() => pool),
+    encryptionKeys,
+    ...more,
+  });
 }
 
 /** What Keycloak itself answers to our client: also what the provider never hands out. */

@@ -43,7 +43,7 @@ describe("keys that are changed while two replicas sign and two nodes verify", (
     const replica = (secret = "seal-secret-of-the-tests-0123456789ab", previousSecret?: string) =>
       builtInProvider({
         sql: providerSql(() => pool),
-        seals: { secret, ...(previousSecret && { previousSecret }) },
+        encryptionKeys: { secret, ...(previousSecret && { previousSecret }) },
         ...names,
         passwordCost,
         clock,

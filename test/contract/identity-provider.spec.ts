@@ -10,7 +10,7 @@ import { ACQUIRE_TIMEOUT_MS, createDatabase } from "../support/postgres.ts";
 
 /** The same algorithm at a cost that tests can bear. */
 const passwordCost = { memoryKiB: 64, passes: 1 };
-const seals = { secret: "seal-secret-of-the-tests-0123456789ab" };
+const encryptionKeys = { secret: "seal-secret-of-the-tests-0123456789ab" };
 const names = { issuer: "http://waybill.test", audience: "waybill" };
 const PASSWORD = "Blaubeere-Teppich-91";
 
@@ -23,7 +23,7 @@ async function start() {
     applicationName: "identity contract",
   });
   const open = (more: object = {}) =>
-    builtInProvider({ sql: providerSql(() => pool), seals, ...names, passwordCost, ...more });
+    builtInProvider({ sql: providerSql(() => pool), encryptionKeys, ...names, passwordCost, ...more });
   return {
     ...names,
     pool,
@@ -102,10 +102,13 @@ describe("the built-in identity provider", () => {
     it("when the seal's secret is replaced, keys and refresh tokens go on; when it is lost, new ones are made", () =>
       onFresh(async ({ open }) => {
         const { email, tokens } = await signIn(open());
-        const replaced = { secret: "a-new-seal-secret-0123456789-abcdef", previousSecret: seals.secret };
-        const next = await open({ seals: replaced }).refresh(tokens.refreshToken, {});
+        const replaced = {
+          secret: "a-new-seal-secret-0123456789-abcdef",
+          previousSecret: encryptionKeys.secret,
+        };
+        const next = await open({ encryptionKeys: replaced }).refresh(tokens.refreshToken, {});
         expect(kidOf(next.accessToken)).toBe(kidOf(tokens.accessToken));
-        const lost = open({ seals: { secret: "yet-another-secret-0123456789-abcdef" } });
+        const lost = open({ encryptionKeys: { secret: "yet-another-secret-0123456789-abcdef" } });
         await expect(lost.refresh(next.refreshToken, {})).rejects.toMatchObject({ kind: "token_invalid" });
         const again = await lost.signIn(email, PASSWORD, {});
         expect(kidOf(again.accessToken)).not.toBe(kidOf(tokens.accessToken));

@@ -165,9 +165,9 @@ describe("push provider webpush, at a browser's push service", () => {
 
   it("fails together with the pushes to the same push service alone", () => {
     const [one, two] = [server.token(), server.token()];
-    expect(provider.lineOf?.(one)).toBe(server.origin);
-    expect(provider.lineOf?.(two)).toBe(server.origin);
-    expect(provider.lineOf?.("phone-1")).toBe("");
+    expect(provider.serverOf?.(one)).toBe(server.origin);
+    expect(provider.serverOf?.(two)).toBe(server.origin);
+    expect(provider.serverOf?.("phone-1")).toBe("");
   });
 
   const strange = pairOf("q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94");

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { apns } from "../../providers/push/apns.ts";
-import { pushConformance, type Trouble } from "../../providers/push/conformance.ts";
+import { type PushFailure, pushConformance } from "../../providers/push/conformance.ts";
 import { fcm } from "../../providers/push/fcm.ts";
 import { oneSignal } from "../../providers/push/onesignal.ts";
 import type { Push } from "../../providers/push/port.ts";
@@ -17,7 +17,7 @@ import { startWebPush, type WebPushMode, webPushSettings } from "../support/webp
 const settings = { appId: crypto.randomUUID(), apiKey: "os_v2_app_0123456789abcdef" };
 
 describe("push provider onesignal", () => {
-  const modes: Record<Trouble, OneSignalMode> = {
+  const modes: Record<PushFailure, OneSignalMode> = {
     none: "accept",
     unregistered: "invalid_ids",
     refused: "bad_request",
@@ -37,7 +37,7 @@ describe("push provider onesignal", () => {
 });
 
 describe("push provider fcm", () => {
-  const modes: Record<Trouble, FcmMode> = {
+  const modes: Record<PushFailure, FcmMode> = {
     none: "accept",
     unregistered: "unregistered",
     refused: "sender_mismatch",
@@ -57,7 +57,7 @@ describe("push provider fcm", () => {
 });
 
 describe("push provider apns", () => {
-  const modes: Record<Trouble, ApnsMode> = {
+  const modes: Record<PushFailure, ApnsMode> = {
     none: "accept",
     unregistered: "unregistered",
     refused: "refused",
@@ -77,7 +77,7 @@ describe("push provider apns", () => {
 });
 
 describe("push provider webpush", () => {
-  const modes: Record<Trouble, WebPushMode> = {
+  const modes: Record<PushFailure, WebPushMode> = {
     none: "accept",
     unregistered: "gone",
     refused: "refused",
@@ -97,7 +97,7 @@ describe("push provider webpush", () => {
 });
 
 describe("push provider sandbox", () => {
-  const prefixes: Record<Trouble, string> = {
+  const prefixes: Record<PushFailure, string> = {
     none: "phone",
     unregistered: "unregistered",
     refused: "refuse",

@@ -103,10 +103,10 @@ export async function startIdentity({
       logger: false,
     });
   const [inside, edge] = [node("identity"), node("edge")];
-  const seals = { secret: config.SEAL_SECRET };
+  const encryptionKeys = { secret: config.SEAL_SECRET };
   const make = config.KEYCLOAK_URL
     ? providerOf(config, systemClock)
-    : (sql: Sql) => builtInProvider({ sql, seals, issuer, audience: AUDIENCE, passwordCost });
+    : (sql: Sql) => builtInProvider({ sql, encryptionKeys, issuer, audience: AUDIENCE, passwordCost });
   const provider = (sql: Sql) => around(make(sql));
   inside.createService(identityService({ config, messageBus, provider }));
   inside.createService(mediaService({ config }));
@@ -146,7 +146,10 @@ export async function startIdentity({
       const letter = found.find((one) => one.email === email && one.template === template);
       if (!letter) throw new Error(`no ${template} for ${email} yet`);
       if (letter.sealed === undefined) return letter.values;
-      return JSON.parse(decrypt(letter.sealed, seals, mailSealPlace(letter))) as Record<string, string>;
+      return JSON.parse(decrypt(letter.sealed, encryptionKeys, mailSealPlace(letter))) as Record<
+        string,
+        string
+      >;
     });
   };
 

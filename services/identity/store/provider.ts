@@ -11,10 +11,10 @@ import {
 
 /** The identity provider: Keycloak if the settings name one, otherwise the built-in one in the service's database. */
 export function providerOf(config: Settings, clock: Clock): (sql: Sql) => IdentityProvider {
-  const seals = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };
+  const encryptionKeys = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };
   const issuer = tokenIssuer(config);
   if (!config.KEYCLOAK_URL) {
-    return (sql) => builtInProvider({ sql, seals, issuer, audience: AUDIENCE, clock });
+    return (sql) => builtInProvider({ sql, encryptionKeys, issuer, audience: AUDIENCE, clock });
   }
   const server = {
     url: config.KEYCLOAK_URL,
@@ -23,5 +23,5 @@ export function providerOf(config: Settings, clock: Clock): (sql: Sql) => Identi
     budgetMs: config.KEYCLOAK_TIMEOUT_MS,
     clientSecret: config.KEYCLOAK_CLIENT_SECRET ?? "", // lib/settings/needs.ts requires it
   };
-  return (sql) => keycloakProvider({ ...server, sql, seals, issuer, clock });
+  return (sql) => keycloakProvider({ ...server, sql, encryptionKeys, issuer, clock });
 }

@@ -163,8 +163,8 @@ async function pushToDevice(run: Run, device: Device, sender: Sender): Promise<b
 
 /** The key of the circuit breaker: the provider or, for Web Push, the push service of the token. */
 function breakerKeyOf(provider: PushProvider, token: string): string {
-  const line = provider.lineOf?.(token);
-  return line ? `${provider.name} ${line}` : provider.name;
+  const server = provider.serverOf?.(token);
+  return server ? `${provider.name} ${server}` : provider.name;
 }
 
 interface PushAttempt {
@@ -196,7 +196,7 @@ async function tryPush(run: Run, { device, provider, settings, token }: PushAtte
     });
   let tried: PushResult;
   try {
-    tried = await deps.pushLimit.run(provider.shareOf?.(token) ?? provider.name, send);
+    tried = await deps.pushLimit.run(provider.concurrencyGroupOf?.(token) ?? provider.name, send);
   } catch (error) {
     if (!(error instanceof KeyedLimitError)) throw error;
     skip(run, "push", provider.name, "too many pushes are under way there");
