@@ -6,30 +6,30 @@ import type { NodeOptions } from "../moleculer.config.ts";
 import { inProcessMessageBus } from "../providers/message-bus/in-process.ts";
 import type { MessageBus } from "../providers/message-bus/port.ts";
 
-/** A node that was killed is forgotten this long after; a call that meets it before is answered by gRPC at once. */
+/** A killed node leaves the registry after SILENCE_SECONDS. Earlier calls to it fail by gRPC at once. */
 const HEARTBEAT_SECONDS = 3;
 const SILENCE_SECONDS = 10;
 
-/** How the nodes of a platform come together, and who carries the messages that must arrive. */
+/** How the nodes of a platform communicate, and the message bus. */
 export interface ClusterTransport {
-  /** Nodes of another one are not seen. */
+  /** Nodes of other namespaces are invisible. */
   readonly namespace: string;
-  /** @param node what it is, as `orders` */
+  /** @param node name of the node, such as `orders` */
   nodeIdOf(node: string): string;
-  /** Of one broker: options may be written into. */
+  /** A new object for each broker, which may change it. */
   transport(): Pick<NodeOptions, "transporter" | "heartbeatInterval" | "heartbeatTimeout">;
-  /** Whether packets of this broker reach the others now. */
+  /** Whether this broker can reach the others now. */
   answers(broker: ServiceBroker): Promise<boolean>;
   readonly messageBus: MessageBus;
 }
 
-/** All nodes are in this process: nothing to install, and the paths of the calls are a cluster's. */
+/** All nodes are in this process. Needs no server, and calls take the same path as in a cluster. */
 export function inMemoryTransport(
   settings: Pick<ParsedSettings, "NAMESPACE" | "DATA_DIR">,
   groups: readonly ServiceName[],
 ): ClusterTransport {
   return {
-    // Two platforms of one process, as tests start them, must not meet.
+    // Separates two platforms in one process, as in tests.
     namespace: `${settings.NAMESPACE}-${shortHash(settings.DATA_DIR)}`,
     nodeIdOf: (node) => node,
     transport: () => ({ transporter: { type: "Fake" } }),
@@ -39,9 +39,8 @@ export function inMemoryTransport(
 }
 
 /**
- * Nodes of any number of processes. What needs NATS's client is read here only, since a platform without it is
- * smaller by that.
- * @param report a line that operators should read
+ * Nodes in any number of processes. Loads the NATS client only here, because it takes memory.
+ * @param report receives lines for the operator
  */
 export async function natsClusterTransport(
   settings: ParsedSettings & { NATS_URL: string },
@@ -61,25 +60,25 @@ export async function natsClusterTransport(
   };
 }
 
-/** The same without the message bus, for a node that only calls. */
+/** The same without the message bus, for a node that only makes calls. */
 export async function natsTransport(
   settings: ParsedSettings & { NATS_URL: string },
 ): Promise<Omit<ClusterTransport, "messageBus">> {
   const { natsOptions } = await import("../providers/message-bus/nats-options.ts");
   const { natsTransporter } = await import("../mixins/transporter/nats.ts");
-  // A node that starts again is another one, so nobody waits for answers to what its forerunner was asked.
-  const mark = randomBytes(4).toString("hex");
+  // A restarted node gets another id, so that nobody waits for answers of the former one.
+  const suffix = randomBytes(4).toString("hex");
   return {
     namespace: settings.NAMESPACE,
-    // The user of a service may speak and be spoken to as nodes of this name only: deploy/nats.
-    nodeIdOf: (node) => `${node}.${mark}`,
+    // NATS allows the user of a service only node ids with this prefix: deploy/nats.
+    nodeIdOf: (node) => `${node}.${suffix}`,
     transport: () => ({
       transporter: natsTransporter(natsOptions(settings)),
       heartbeatInterval: HEARTBEAT_SECONDS,
       heartbeatTimeout: SILENCE_SECONDS,
     }),
     async answers(broker) {
-      // Moleculer goes on believing that it is connected while the client reconnects.
+      // Moleculer reports "connected" even while the client reconnects.
       const { client } = (broker.transit as unknown as { tx: { client: NatsClient | null } }).tx;
       if (!client || client.isClosed()) return false;
       await client.flush();
@@ -88,7 +87,7 @@ export async function natsTransport(
   };
 }
 
-/** What is used here of the connection that Moleculer's transporter has opened. */
+/** The methods that we use of the transporter's connection. */
 interface NatsClient {
   isClosed(): boolean;
   flush(): Promise<void>;

@@ -33,44 +33,44 @@ const POLL_MS = 10;
 const WATCH_INTERVAL_MS = 500;
 const START_TRIES = 3;
 const LOG_FOLDER = "log";
-/** The server begins a new log file at this size, and the oldest beyond so many are removed: 40 MB at most. */
+/** The server starts a new log file at this size, and we remove the oldest: 40 MB at most. */
 const LOG_FILE_KB = 8 * 1_024;
 const LOG_FILES_MAX = 4;
-/** Twice what four services with pools of ten ask for. */
+/** Twice the number that four services with pools of ten need. */
 const CONNECTIONS = 120;
 
 export interface EmbeddedPostgres {
-  /** Where the server listens: loopback only. */
+  /** The server listens on loopback only. */
   readonly port: number;
-  /** Whether a server that an earlier, killed process left behind was taken over. */
+  /** Whether the server was started by an earlier process that was killed. */
   readonly takenOver: boolean;
   url(database: string): string;
-  /** No longer looks after the server: it stays as it is when this process ends. */
+  /** Stops supervising the server, which then outlives this process. */
   unwatch(): void;
-  /** Fast shutdown: open transactions are rolled back, everything committed is on disk. */
+  /** Fast shutdown: rolls back open transactions; committed data is on disk. */
   stop(): Promise<void>;
 }
 
 export interface EmbeddedPostgresOptions {
-  /** Holds the cluster, its log and its password; made when it is missing. */
+  /** Contains the cluster, its log and its password. Created when missing. */
   dataDir: string;
-  /** Told what takes time, and when a server that died was started again. */
+  /** Receives a line for each slow step, and when a crashed server is started again. */
   progress?: (line: string) => void;
-  /** Gives up safety of the data for speed; only for tests, whose data nobody needs. */
+  /** Faster, but data is lost in a crash. For tests only. */
   unsafe?: boolean;
-  /** How many clients may be connected at once; enough for the platform's own pools as they are shipped when not said. */
+  /** Maximum number of clients. Default: 120, enough for the platform with its default pools. */
   connections?: number;
 }
 
 /**
- * Starts the PostgreSQL that ships with our dependencies, in a folder of ours, for this platform alone.
- * It is a process of its own group, so that Ctrl-C reaches us first and the services can finish their work,
- * and it is started again with the same address when it dies.
- * @throws Error in one line, with the place of the server's log when it does not come up
+ * Starts the PostgreSQL of our dependencies in the data folder, for this platform only. It runs in its own process
+ * group, so that Ctrl-C does not stop it before the services have finished. A crashed server is started again on the
+ * same port.
+ * @throws Error in one line, with the path of the server's log if the server does not start
  */
 export async function startPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { progress = () => undefined } = options;
-  const dataDir = resolve(options.dataDir); // the server's programs run elsewhere
+  const dataDir = resolve(options.dataDir); // absolute, because the server's programs run in another folder
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const cluster = clusterOf(dataDir);
   const binaries = await findBinaries();
@@ -93,7 +93,7 @@ export async function startPostgres(options: EmbeddedPostgresOptions): Promise<E
       await delay(WATCH_INTERVAL_MS, undefined, { ref: false, signal: unwatched.signal });
       removeOldLogs(cluster);
       if (isAlive(server.pid)) continue;
-      progress("PostgreSQL: the server died and is started again");
+      progress("PostgreSQL: the server has crashed and is started again");
       server = await launch({ ...options, dataDir }, cluster, binaries, runAs, server.port).catch(
         (error: Error) => {
           progress(`PostgreSQL: ${error.message}`);
@@ -117,18 +117,18 @@ export async function startPostgres(options: EmbeddedPostgresOptions): Promise<E
 }
 
 const passwordFile = (dataDir: string) => join(dataDir, "postgres.password");
-/** Holds the output of the server before its own log begins and after that log ends. */
+/** The output of the server before its own log starts and after it ends. */
 const startLogFile = (dataDir: string) => join(dataDir, "postgres.log");
 const logFolder = (cluster: string) => join(cluster, LOG_FOLDER);
 
-/** The server itself only begins new files. Their names sort by age. */
+/** The server itself does not remove old files. Their names sort by age. */
 function removeOldLogs(cluster: string): void {
   const folder = logFolder(cluster);
   const files = existsSync(folder) ? readdirSync(folder).sort() : [];
   for (const file of files.slice(0, -LOG_FILES_MAX)) rmSync(join(folder, file), { force: true });
 }
 
-/** Made beside its place and moved there when complete, so that a kill in between leaves no half cluster. */
+/** Creates the cluster in a temporary folder and moves it when complete, so that a kill leaves no incomplete one. */
 async function createCluster(
   dataDir: string,
   binaries: Binaries,
@@ -178,7 +178,7 @@ async function launch(
     const port = samePort ?? (await freePort());
     const server = await tryToLaunch(options, cluster, binaries, runAs, port);
     if (server) return server;
-    // Another program may have taken the port between our look and PostgreSQL's.
+    // Another program may have taken the port after freePort checked it.
     if (left === 1)
       throw new Error(`PostgreSQL does not start: see the newest file in ${logFolder(cluster)}`);
   }
@@ -233,14 +233,14 @@ async function tryToLaunch(
   return undefined;
 }
 
-/** With the file mode that PostgreSQL's own files expect, whatever ours is. */
+/** Sets the umask that PostgreSQL's files require. */
 function asCommand(runAs: RunAs, program: string, args: string[]): [string, string[]] {
   return ["/bin/sh", ["-c", 'umask 022; exec "$@"', "sh", ...runAs.prefix, program, ...args]];
 }
 
 /**
- * A server that outlived its supervisor: taken over when it answers to our password, stopped when it does not.
- * A pid file whose process is gone, or is by now another program's, is removed: PostgreSQL would refuse to start.
+ * Finds a server that has outlived its supervisor. Returns it if it accepts our password, otherwise stops it. Removes a
+ * pid file whose process has ended or is another program, because PostgreSQL would refuse to start.
  */
 async function findOrphan(cluster: string, urlOf: (port: number) => string): Promise<Server | undefined> {
   const found = readPidFile(cluster);

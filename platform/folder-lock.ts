@@ -4,13 +4,13 @@ import { DatabaseSync } from "node:sqlite";
 
 const SQLITE_BUSY = 5;
 
-/** Another process works in the folder. */
+/** Another process uses the folder. */
 export class FolderInUse extends Error {}
 
 /**
- * Takes the data folder for this process. The lock is the operating system's own, on an open file (SQLite takes
- * it for us, Node itself has no call for that): it ends with the process, even by kill -9, so no lock is stale.
- * @returns gives the folder back and removes the lock's file
+ * Locks the data folder for this process. It is a file lock of the operating system, which ends with the process even
+ * after kill -9, so a lock is never stale. SQLite takes it, because Node has no function for it.
+ * @returns a function that releases the lock and removes its file
  * @throws FolderInUse while another process has it
  */
 export function lockFolder(dataDir: string): () => void {
@@ -26,7 +26,7 @@ export function lockFolder(dataDir: string): () => void {
       if ((error as { errcode?: number }).errcode === SQLITE_BUSY) throw new FolderInUse();
       throw error;
     }
-    // Whoever had it may have removed the file after we opened it: then we hold a lock that nobody will meet.
+    // The former owner may have removed the file after we opened it: then our lock is useless, so try again.
     if (statSync(path, { throwIfNoEntry: false })?.ino === before) {
       return () => {
         rmSync(path, { force: true });

@@ -14,16 +14,16 @@ import type { Meta } from "../contracts/meta.ts";
 import { systemClock } from "../lib/clock.ts";
 import { type Settings, SettingsError } from "../lib/settings/settings.ts";
 
-/** From then on the certificate should have been renewed. */
+/** Warn so many days before the certificate expires. */
 const RENEWAL_DAYS = 30;
 const DAY_MS = 86_400_000;
 
-/** The names on the wire, the errors and the meta of this platform, for every bridge. */
+/** Wire names, errors and metadata of this platform, for every bridge. */
 export const grpcBinding = {
   prefix: "waybill",
   errors: {
     create: fail,
-    // Texts of the catalogue's client errors are written for clients; of other errors only the title is.
+    // Messages of the catalogue's client errors are meant for clients; of other errors only the title is.
     publicText({ type, code, message }) {
       const entry = type === undefined ? undefined : entryOf(type);
       return entry && code < 500 ? message : entry?.title;
@@ -54,7 +54,7 @@ export const grpcBinding = {
   now: () => systemClock.now(),
 } satisfies Partial<BridgeOptions>;
 
-/** The certificate of a process has the names of its nodes: those of their ids without the mark behind the dot. */
+/** The certificate of a process contains the names of its nodes: their ids without the suffix after the dot. */
 function tlsOf({
   GRPC_TLS_CERT: cert,
   GRPC_TLS_KEY: key,
@@ -65,8 +65,8 @@ function tlsOf({
 }
 
 /**
- * The bridge of one node: calls the actions of the proto folder by gRPC and offers those of this node.
- * @throws SettingsError for a file of GRPC_TLS_* that cannot be used
+ * The gRPC bridge of one node: it calls the actions in the proto folder by gRPC and offers those of this node.
+ * @throws SettingsError for an invalid file of GRPC_TLS_*
  */
 export function nodeBridge(settings: Settings, listener: SharedServer): Middleware {
   const options: BridgeOptions = {
@@ -88,7 +88,7 @@ export function nodeBridge(settings: Settings, listener: SharedServer): Middlewa
   }
 }
 
-/** @returns why the certificate of gRPC needs somebody; undefined while it does not, and without one */
+/** @returns a warning for the operator when the certificate expires soon or cannot be read; otherwise undefined */
 export function certificateWarning(file: string | undefined, nowMs = systemClock.now()): string | undefined {
   if (!file) return undefined;
   try {

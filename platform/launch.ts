@@ -21,25 +21,25 @@ import {
   settle,
 } from "./settings.ts";
 
-/** All of a stop has to be over within ten seconds; what is left is for PostgreSQL's last checkpoint. */
+/** A stop takes ten seconds at most; the rest is for PostgreSQL's last checkpoint. */
 const DRAIN_TIMEOUT_MS = 7_500;
 /**
- * How long a gateway of a cluster goes on serving after /readyz has said that it leaves: proxies that ask every half
- * second or more often have heard it before a connection is refused.
+ * How long a gateway of a cluster serves requests after /readyz has become 503. A proxy that checks at least every half
+ * second stops sending requests before a connection is refused.
  */
-const FAREWELL_MS = 1_500;
+const PRE_STOP_DELAY_MS = 1_500;
 
-/** The most connections of one service outside its pool: LISTEN, advisory locks, documents, a tool. */
+/** Maximum number of connections of one service outside its pool: LISTEN, advisory locks, documents, a tool. */
 const DIRECT_CONNECTIONS = 11;
 
-/** Where everything is, also written to data/platform.json for programs. */
+/** Addresses and paths of a running platform, also written to data/platform.json for programs. */
 export interface Places {
   pid: number;
-  /** What runs here. */
+  /** The services of this process. */
   services: readonly ServiceName[];
   apiUrl: string;
   opsUrl: string;
-  /** `host:port` of the gRPC bridge; absent where none of these services offers it. */
+  /** `host:port` of the gRPC server; absent where none of these services offers gRPC. */
   grpcAddress?: string;
   /** The sandbox's pages: its index, and the mails that the platform has sent. */
   sandboxUrl?: string;
@@ -50,24 +50,24 @@ export interface Places {
 
 export interface Platform {
   readonly places: Places;
-  /** Finishes running work and ends everything that was started, within ten seconds. */
+  /** Finishes running work and stops everything, within ten seconds. */
   stop(): Promise<void>;
-  /** Ends PostgreSQL without any waiting; committed data is recovered at the next start. */
+  /** Stops PostgreSQL without waiting. It recovers committed data at the next start. */
   kill(): Promise<void>;
 }
 
 export interface LaunchOptions {
-  /** Aborted when the platform is not wanted any more while it starts. */
+  /** Aborts a running start. */
   signal: AbortSignal;
   progress: (line: string) => void;
 }
 
-/** What undoes a step of the start; run in reverse order at a stop and after a failed start. */
+/** Undoes one step of the start. Run in reverse order at a stop and after a failed start. */
 type Undo = () => void | Promise<void>;
 
 /**
- * Starts the platform of this process: stores, services and, where it is wanted, the sandbox.
- * @throws Error in one line; whatever was started by then is ended again
+ * Starts the platform of this process: stores, services and, if configured, the sandbox.
+ * @throws Error in one line, after it has stopped everything that was started
  */
 export async function launch(config: ParsedSettings, options: LaunchOptions): Promise<Platform> {
   const undo: Undo[] = [];
@@ -91,10 +91,10 @@ async function start(
   const dataDir = dataDirOf(wanted);
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   undo.push(lockFolder(dataDir));
-  // The documents of earlier versions, which are made anew in PostgreSQL; what stays behind would never be erased.
+  // Deletes the documents of earlier versions. PostgreSQL has them now, and old files would never be erased.
   rmSync(join(dataDir, "documents"), { recursive: true, force: true });
   const config = await choosePorts(wanted);
-  // The modules of all services take a second of one core: they are read while PostgreSQL starts on the other.
+  // Loading the modules takes a second of one core; PostgreSQL starts on another one meanwhile.
   const parts = Promise.all([
     import("./topology.ts"),
     import("./operations/operations-server.ts"),
@@ -132,7 +132,7 @@ async function start(
   });
   undo.push(() => operations.stop());
   undo.push(() => inTime(services.stop()));
-  // NATS may be away for as long as it likes: whoever wants an end before it is back gets one.
+  // The start waits for NATS without a limit, so it must be abortable.
   const [sandbox] = await unlessAborted(signal, [openSandbox(settings, undo), services.start()]);
   await ensureFirstAdmin(services, settings, { signal, report: progress });
 
@@ -158,7 +158,7 @@ async function start(
   const isBehindProxy = settings.NATS_URL !== undefined && settings.SERVICES.includes("api");
   undo.push(async () => {
     operations.unready();
-    if (isBehindProxy) await delay(FAREWELL_MS);
+    if (isBehindProxy) await delay(PRE_STOP_DELAY_MS);
   });
   const places: Places = {
     pid: process.pid,
@@ -185,18 +185,18 @@ async function databaseUrls(
   if (server) undo.push(() => server.stop());
   const urls = databases.map((database) => {
     const name = postgresUrlName(database);
-    // Of a service that runs elsewhere neither the URL nor the database is any of our business.
+    // A service that runs elsewhere needs no URL here.
     return [name, config.SERVICES.includes(database) ? (config[name] ?? server?.url(database)) : undefined];
   });
   return Object.fromEntries(urls) as PostgresUrls;
 }
 
-/** However large the pools were made, all of them fit, and as many again while an earlier process still leaves. */
+/** Enough for all pools, twice, because the connections of an earlier process may still be open. */
 function connectionsOf(config: ParsedSettings): number {
   return 2 * databases.length * (config.POSTGRES_POOL + DIRECT_CONNECTIONS);
 }
 
-/** In production the schema is brought up to date by one job (`npm run migrate`) before anything is started. */
+/** In production, one job (`npm run migrate`) migrates before the services start; this only checks the schema. */
 async function prepareDatabases(
   config: ParsedSettings,
   urls: PostgresUrls,
@@ -215,7 +215,7 @@ async function prepareDatabases(
   }
 }
 
-/** Opens the sandbox's mailbox and pages before anybody sends something there. */
+/** Starts the sandbox's mailbox and pages. */
 async function openSandbox(settings: Settings, undo: Undo[]): Promise<Sandbox | undefined> {
   if (!runsSandbox(settings)) return undefined;
   const { startSandbox } = await import("../sandbox/index.ts");
@@ -226,7 +226,7 @@ async function openSandbox(settings: Settings, undo: Undo[]): Promise<Sandbox | 
 
 function announce(dataDir: string, places: Places): Undo {
   const path = join(dataDir, "platform.json");
-  // Programs that wait for it never read half of it.
+  // Written as a whole, so that no program reads an incomplete file.
   writeFileSync(`${path}.new`, `${JSON.stringify(places, undefined, 2)}\n`, { mode: 0o600 });
   renameSync(`${path}.new`, path);
   return () => rmSync(path, { force: true });

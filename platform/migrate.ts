@@ -26,8 +26,8 @@ export interface Migrated {
 }
 
 /**
- * Brings one database to the newest version of its schema, and makes the database when there is none and the
- * user may. Any number of processes may call it at once: one works, the others wait and find it done.
+ * Migrates one database to the newest schema, and creates the database if it is missing and the user may do so. Several
+ * processes may call it at once: one migrates, the others wait.
  * @param url a direct connection: the lock belongs to the session
  */
 export async function migrate(service: DatabaseName, url: string): Promise<Migrated> {
@@ -41,8 +41,8 @@ export async function migrate(service: DatabaseName, url: string): Promise<Migra
 }
 
 /**
- * For a process that must not migrate: says whether the schema is exactly the one that this code was written for.
- * @throws Error in one line when it is older or newer
+ * For a process that must not migrate: checks that the schema is the one of this code.
+ * @throws Error in one line when the schema is older or newer
  */
 export async function checkSchema(service: DatabaseName, url: string): Promise<void> {
   await withKnex(service, url, async (db) => {
@@ -60,14 +60,14 @@ export async function checkSchema(service: DatabaseName, url: string): Promise<v
   });
 }
 
-/** Undoes everything; for the test that each migration has a way back. */
+/** Undoes all migrations; for the test of the down migrations. */
 export async function migrateDown(service: DatabaseName, url: string): Promise<void> {
   await withKnex(service, url, (db) => db.migrate.rollback(undefined, true));
 }
 
 /**
- * Asks again and again instead of waiting inside a statement: that would hold a snapshot, for which an index that is
- * made concurrently by the process with the lock waits for ever.
+ * Polls for the lock. A statement that waits for it would hold a snapshot, and CREATE INDEX CONCURRENTLY of the process
+ * with the lock would wait for that snapshot: a deadlock.
  */
 async function takeLock(client: pg.Client): Promise<void> {
   for (;;) {
@@ -79,7 +79,7 @@ async function takeLock(client: pg.Client): Promise<void> {
 
 async function runMigrations(service: DatabaseName, url: string): Promise<string[]> {
   return await withKnex(service, url, async (db) => {
-    // Who holds our lock is the only one here, so a mark left by a process that was killed means nothing.
+    // We hold our lock, so knex's own lock is left over from a process that was killed.
     if (await db.schema.hasTable(`${TABLE}_lock`)) await db.migrate.forceFreeMigrationsLock();
     const [, applied] = (await db.migrate.latest()) as [number, string[]];
     return applied;

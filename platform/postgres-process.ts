@@ -11,11 +11,11 @@ export interface Server {
   port: number;
 }
 
-/** The folder of the cluster in a data folder. */
+/** The cluster's folder inside the data folder. */
 export const clusterOf = (dataDir: string) => join(dataDir, "postgres");
 
 /**
- * Stops the server of a data folder, whoever started it; resolves when it is gone.
+ * Stops the server of a data folder, even if another process started it, and waits for its end.
  * @param how SIGINT disconnects clients and writes a checkpoint; SIGQUIT recovers at the next start instead
  */
 export async function stopPostgres(dataDir: string, how: "SIGINT" | "SIGQUIT" = "SIGINT"): Promise<void> {
@@ -51,7 +51,7 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-/** Whether the process is the server of this very folder, and not one that got the number after it. */
+/** Whether the process is the server of this folder, not another program with a reused pid. */
 export function isServerOf(pid: number, cluster: string): boolean {
   if (!isAlive(pid)) return false;
   const command = existsSync(`/proc/${pid}/cmdline`)

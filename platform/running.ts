@@ -4,9 +4,9 @@ import { connectToPlatform, NotRunning } from "./control/client.ts";
 import type { Places } from "./launch.ts";
 
 /**
- * Where the platform is that runs on a data folder of this machine. Its socket is asked, since platform.json stays
- * behind when a platform is killed, and another one may answer at its addresses by then.
- * @throws NotRunning when there is none, or it is not ready yet
+ * Addresses of the platform that runs on a data folder. Asks its control socket first, because platform.json of a killed
+ * platform remains, and another platform may use its ports.
+ * @throws NotRunning when no platform runs or it is not ready yet
  */
 export async function runningPlaces(dataDir: string): Promise<Places> {
   const platform = await connectToPlatform(dataDir);

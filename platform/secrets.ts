@@ -15,9 +15,9 @@ export function secretsFile(dataDir: string): string {
 }
 
 /**
- * The secrets that the environment left open: made when they are first needed and kept in a file that only its
- * owner reads, because what they sealed and signed has to be readable after a restart.
- * @throws Error in one line when the file is not what we wrote
+ * Returns secrets that the environment does not set. It generates missing ones and stores them in a file that only its
+ * owner can read, because encrypted and signed data must remain readable after a restart.
+ * @throws Error in one line when the file is invalid
  */
 export function keepSecrets<N extends SecretName>(dataDir: string, needed: readonly N[]): Record<N, string> {
   const path = secretsFile(dataDir);
@@ -32,7 +32,7 @@ export function keepSecrets<N extends SecretName>(dataDir: string, needed: reado
   return all as Record<N, string>;
 }
 
-/** What was kept so far. @throws Error in one line when the file is not what we wrote */
+/** The stored secrets. @throws Error in one line when the file is invalid */
 export function readSecrets(dataDir: string): KeptSecrets {
   const path = secretsFile(dataDir);
   if (!existsSync(path)) return {};
@@ -41,7 +41,7 @@ export function readSecrets(dataDir: string): KeptSecrets {
     const value: unknown = JSON.parse(readFileSync(path, "utf8"));
     if (typeof value === "object" && value !== null) return value as KeptSecrets;
   } catch {
-    // Said below without the file's text, which is secret.
+    // The error below does not contain the file's text, which is secret.
   }
   throw new Error(`${path} cannot be read as JSON: restore it, since what it encrypted needs it`);
 }

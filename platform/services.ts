@@ -15,7 +15,7 @@ export interface ServiceDeps {
 
 type Factory = (deps: ServiceDeps) => ServiceSchema;
 
-/** How each service of SERVICES is made. A process reads the modules of its own services only. */
+/** Factories of the services. A process loads only the modules of its own services. */
 const factories: Record<ServiceName, () => Promise<Factory>> = {
   api: async () => (await import("../services/api/api.service.ts")).apiService,
   identity: async () => (await import("../services/identity/identity.service.ts")).identityService,
@@ -26,18 +26,15 @@ const factories: Record<ServiceName, () => Promise<Factory>> = {
     (await import("../services/notifications/notifications.service.ts")).notificationsService,
 };
 
-/** Reads the modules of these services. @returns what makes each of them */
+/** Loads the modules of these services. @returns their factories */
 export async function serviceFactories(names: readonly ServiceName[]): Promise<Map<ServiceName, Factory>> {
   return new Map(await Promise.all(names.map(async (name) => [name, await factories[name]()] as const)));
 }
 
-/** The services with an inbox: the in-process message bus takes nothing before all of them are there. */
+/** The services with an inbox. The in-process message bus accepts no message before all of them have subscribed. */
 export const consumers: readonly ServiceName[] = ["orders", "partners", "notifications", "identity"];
 
-/**
- * What every node has around its actions: a span, who calls, and the bridge, which calls the actions of a proto by
- * gRPC and offers those of this node.
- */
+/** The middlewares of every node: tracing, the caller's identity, and the gRPC bridge. */
 export function nodeMiddlewares(settings: Settings, listener: SharedServer): Middleware[] {
   return [tracing(), callerMiddleware({ issuer: tokenIssuer(settings) }), nodeBridge(settings, listener)];
 }

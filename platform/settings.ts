@@ -5,7 +5,7 @@ import { freePort, isPortFree } from "./free-port.ts";
 import { databases } from "./migrate.ts";
 import { keepSecrets } from "./secrets.ts";
 
-/** The first admin of a sandbox, whose password stands in data/secrets.json. */
+/** The first admin of a sandbox. Its password is in data/secrets.json. */
 const SANDBOX_ADMIN_EMAIL = "admin@sandbox.example";
 const secretNames = ["BRIDGE_SECRET", "HANDOVER_SECRET", "SEAL_SECRET"] as const;
 
@@ -20,19 +20,19 @@ export function postgresUrlName<D extends (typeof databases)[number]>(
   return `POSTGRES_URL_${database.toUpperCase() as Uppercase<D>}`;
 }
 
-/** Whether this process runs all services; then it may have stores of its own. */
+/** Whether this process runs all services, so that it can have its own stores. */
 export function runsEverything(config: ParsedSettings): boolean {
   return serviceNames.every((service) => config.SERVICES.includes(service));
 }
 
-/** Whether a database of these services is left to the server that this process starts itself. */
+/** Whether a database of these services has no URL, so that this process must start the embedded server. */
 export function needsEmbeddedPostgres(config: ParsedSettings): boolean {
   return databases.some(
     (database) => config.SERVICES.includes(database) && config[postgresUrlName(database)] === undefined,
   );
 }
 
-/** The sandbox is the world around the gateway; elsewhere the switch only says that its world may be spoken to. */
+/** The sandbox runs beside the gateway. In other processes, SANDBOX only allows calls to it. */
 export function runsSandbox(config: ParsedSettings): boolean {
   return config.SANDBOX && config.SERVICES.includes("api");
 }
@@ -46,9 +46,8 @@ export function dataDirOf(config: ParsedSettings): string {
 }
 
 /**
- * The configuration with real numbers for the ports that were left to us, so that every address is known before
- * anything listens.
- * @throws Error that says in one line which port is taken and what to do
+ * Replaces each port 0 by a free port, so that every address is known before a server listens.
+ * @throws Error in one line with the port that is in use and what to do
  */
 export async function choosePorts(config: ParsedSettings): Promise<ParsedSettings> {
   const wanted = [
@@ -72,8 +71,8 @@ export async function choosePorts(config: ParsedSettings): Promise<ParsedSetting
 }
 
 /**
- * Everything that services are built from: the environment's values first, then what the launcher supplies. What
- * no service of this process uses stays unset.
+ * The settings of the services: values of the environment first, then those of the launcher. Settings that no service
+ * of this process uses stay unset.
  */
 export async function settle(config: ParsedSettings, urls: PostgresUrls): Promise<Settings> {
   const dataDir = dataDirOf(config);
@@ -83,7 +82,7 @@ export async function settle(config: ParsedSettings, urls: PostgresUrls): Promis
       runsEverything(config) &&
       config.ADMIN_EMAIL === undefined && { ADMIN_EMAIL: SANDBOX_ADMIN_EMAIL }),
   };
-  // A process of a cluster was given those that its services use.
+  // In a cluster, the environment sets the secrets that a process needs.
   const own = runsEverything(config) ? secretNames : [];
   const kept = keepSecrets(dataDir, [
     ...own.filter((name) => given[name] === undefined),
@@ -103,7 +102,7 @@ export async function settle(config: ParsedSettings, urls: PostgresUrls): Promis
   };
 }
 
-/** The host part of a URL that reaches a server which listens on `host` from this machine. */
+/** The host in a URL for a server of this machine that listens on `host`. */
 export function reachable(host: string): string {
   if (host === "0.0.0.0") return "127.0.0.1";
   if (host === "::") return "[::1]";

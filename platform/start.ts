@@ -6,12 +6,12 @@ import { inUse, welcome } from "./welcome.ts";
 
 /** sysexits.h: something is wrong with the configuration. */
 const EX_CONFIG = 78;
-/** A terminal and npm both pass Ctrl-C on, so the second signal is no second wish until this time is over. */
-const SAME_WISH_MS = 1_000;
+/** A terminal and npm both forward Ctrl-C, so a second signal within this time belongs to the first. */
+const SAME_SIGNAL_MS = 1_000;
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-const say = (line: string) => console.log(line);
-const complain = (line: string) => console.error(line);
+const print = (line: string) => console.log(line);
+const printError = (line: string) => console.error(line);
 
 async function main(): Promise<void> {
   const startedMs = performance.now();
@@ -20,7 +20,7 @@ async function main(): Promise<void> {
   const starting = new AbortController();
   let platform: Platform | undefined;
   let stopping: Promise<void> | undefined;
-  let wishedMs = 0;
+  let signalledMs = 0;
 
   const stop = (exitCode: number) => {
     stopping ??= (async () => {
@@ -33,47 +33,48 @@ async function main(): Promise<void> {
   for (const signal of SIGNALS) {
     process.on(signal, () => {
       const nowMs = performance.now();
-      if (stopping && nowMs - wishedMs < SAME_WISH_MS) return;
+      if (stopping && nowMs - signalledMs < SAME_SIGNAL_MS) return;
       if (stopping) {
-        complain("Stopped at once: running work was cut off.");
+        printError("Stopped at once: running work was aborted.");
         void (platform?.kill() ?? Promise.resolve()).then(() => process.exit(130));
         return;
       }
-      wishedMs = nowMs;
-      say("\nStopping: running requests and messages are finished first.");
+      signalledMs = nowMs;
+      print("\nStopping: running requests and messages are finished first.");
       stop(0);
     });
   }
   for (const event of ["uncaughtException", "unhandledRejection"] as const) {
     process.on(event, (error) => {
-      complain(`An error that nobody handled stops the platform: ${(error as Error)?.stack ?? error}`);
+      printError(`An unhandled error stops the platform: ${(error as Error)?.stack ?? error}`);
       stop(1);
     });
   }
 
   const launched = launch(config, {
     signal: starting.signal,
-    progress: (line) => say(`${secondsText()}  ${line}`),
+    progress: (line) => print(`${secondsText()}  ${line}`),
   });
   platform = await launched.catch((error) => {
     if (!stopping) throw error;
     return undefined;
   });
   if (!platform || stopping) return await stopping;
-  for (const line of welcome(platform.places, performance.now() - startedMs)) say(line);
+  for (const line of welcome(platform.places, performance.now() - startedMs)) print(line);
 }
 
-function explain(error: unknown): number {
+/** Prints the error. @returns the exit code */
+function exitCodeOf(error: unknown): number {
   if (error instanceof SettingsError) {
-    for (const line of error.lines) complain(line);
+    for (const line of error.lines) printError(line);
     return EX_CONFIG;
   }
   if (error instanceof FolderInUse) {
-    complain(inUse(process.env.DATA_DIR));
+    printError(inUse(process.env.DATA_DIR));
     return 1;
   }
-  if ((error as Error).name !== "AbortError") complain((error as Error).message);
+  if ((error as Error).name !== "AbortError") printError((error as Error).message);
   return 1;
 }
 
-main().catch((error) => process.exit(explain(error)));
+main().catch((error) => process.exit(exitCodeOf(error)));

@@ -1,14 +1,14 @@
 import { waitAtMost } from "../lib/timeout.ts";
 
 /**
- * Loaded before everything else (`node --import ./platform/telemetry.ts`). Where OTEL_EXPORTER_OTLP_ENDPOINT is
- * set, spans are collected and sent there in batches; where it is not, not even the SDK is read.
+ * Loaded before all other modules (`node --import ./platform/telemetry.ts`). With OTEL_EXPORTER_OTLP_ENDPOINT, spans are
+ * sent there in batches; without it, the SDK is not even loaded.
  */
 const MAX_FLUSH_MS = 2_000;
 
 let shutdown: (() => Promise<void>) | undefined;
 
-/** Sends the spans that are still here; waits two seconds at most. To be called before the process exits. */
+/** Sends the remaining spans; takes two seconds at most. Call before the process exits. */
 export async function stopTelemetry(): Promise<void> {
   const flush = shutdown;
   shutdown = undefined;
@@ -17,8 +17,8 @@ export async function stopTelemetry(): Promise<void> {
 }
 
 /**
- * What is instrumented here is CommonJS or part of Node, and is wrapped when it is first required. The hook for
- * ECMAScript modules stays out: it reads every module twice, which costs two seconds of CPU at the start.
+ * All instrumented modules are CommonJS or part of Node and are patched when first required. The hook for ECMAScript
+ * modules is not used: it loads every module twice, which takes two seconds of CPU at the start.
  */
 async function startTelemetry(): Promise<() => Promise<void>> {
   const [{ NodeSDK }, { PgInstrumentation }, { UndiciInstrumentation }] = await Promise.all([
@@ -29,7 +29,7 @@ async function startTelemetry(): Promise<() => Promise<void>> {
   const sdk = new NodeSDK({
     serviceName: process.env.OTEL_SERVICE_NAME ?? "waybill",
     instrumentations: [
-      // Sweeps and relays ask the database all day long: a query without work around it is no trace of its own.
+      // Otherwise every query of the workers, which poll the database, would start a trace.
       new PgInstrumentation({ requireParentSpan: true }),
       new UndiciInstrumentation({ requireParentforSpans: true }),
       ...(process.env.MONGO_URL ? [await mongodbInstrumentation()] : []),
@@ -42,13 +42,13 @@ async function startTelemetry(): Promise<() => Promise<void>> {
   return () => sdk.shutdown();
 }
 
-/** Its spans say what was asked, without the values. */
+/** Its spans contain the command without values. */
 async function mongodbInstrumentation() {
   const { MongoDBInstrumentation } = await import("@opentelemetry/instrumentation-mongodb");
   return new MongoDBInstrumentation({ requireParentSpan: true, enhancedDatabaseReporting: false });
 }
 
-/** Its spans name the command alone: the keys hold addresses of clients and ids of customers. */
+/** Its spans contain only the command's name: keys contain client addresses and customer ids. */
 async function redisInstrumentation() {
   const { IORedisInstrumentation } = await import("@opentelemetry/instrumentation-ioredis");
   return new IORedisInstrumentation({ requireParentSpan: true, dbStatementSerializer: (command) => command });

@@ -12,7 +12,7 @@ import { consumers, nodeMiddlewares, serviceFactories } from "./services.ts";
 
 const JOIN_TIMEOUT_MS = 10_000;
 const JOIN_POLL_MS = 10;
-/** Services of other processes that are not there by then are taken for down: this one begins without them. */
+/** After this, the process starts without the missing services of other processes. */
 const OTHERS_TIMEOUT_MS = 5_000;
 
 /** The nodes of one process with all services: four as in a cluster, so that calls take the cluster's paths. */
@@ -23,10 +23,10 @@ const nodes: Record<string, readonly ServiceName[]> = {
   notifications: ["notifications"],
 };
 
-/** The services that keep something in the cacher; the others are spared its connection and its 16 MB. */
-const remembering: readonly ServiceName[] = ["api", "partners"];
+/** The services that use the cacher. The others save its connection and its 16 MB. */
+const cacheUsers: readonly ServiceName[] = ["api", "partners"];
 
-/** Whom each service calls to answer a request. */
+/** The services that each service calls to answer a request. */
 const needs: Partial<Record<ServiceName, readonly ServiceName[]>> = {
   api: ["identity", "media", "orders", "partners", "notifications"],
   orders: ["partners", "identity"],
@@ -37,20 +37,20 @@ export interface Topology {
   readonly brokers: readonly ServiceBroker[];
   /** The node that runs a service here. @throws Error when SERVICES leaves it out */
   brokerOf(service: ServiceName): ServiceBroker;
-  /** What the process needs besides what its services do: that calls and messages get through now. */
+  /** Readiness checks of the process itself: whether calls and messages can be sent now. */
   readonly checks: Record<"message_bus" | "transporter", () => Promise<boolean>>;
   /** Why it needs somebody, though it works. */
   readonly degradations: Record<"certificate", () => string | undefined>;
   start(): Promise<void>;
-  /** The gateway first, so that no request meets a service that has gone; running calls are finished. */
+  /** Stops the gateway first, so that no request fails at a stopped service. Running calls are finished. */
   stop(): Promise<void>;
 }
 
 /**
- * Builds the brokers of this process with the services that SERVICES names, joined by NATS where NATS_URL is set
- * and else in memory.
- * @param metrics counts the calls of all of them
- * @param report takes a line that operators should read
+ * Builds the brokers of this process with the services in SERVICES. NATS connects them where NATS_URL is set, otherwise
+ * memory.
+ * @param metrics counts the calls of all brokers
+ * @param report receives lines for the operator
  */
 export async function topology(
   settings: Settings,
@@ -73,7 +73,7 @@ export async function topology(
     const wanted = names.filter((service) => SERVICES.includes(service));
     const [first] = wanted;
     if (!first) return [];
-    // Identity and media are guests of the gateway's node; where they run alone, the node is called after them.
+    // Identity and media run on the gateway's node; without the gateway, the node has the name of the service.
     const broker = brokerOf(clusterTransport, wanted.includes("api") ? node : first, {
       settings,
       metrics,
@@ -104,7 +104,7 @@ export async function topology(
     degradations: { certificate: () => certificateWarning(settings.GRPC_TLS_CERT) },
     async start() {
       await Promise.all(brokers.map((broker) => broker.start()));
-      // A node tells what it offers a moment after its start, and each waits for the others to have heard it.
+      // A node announces its services a moment after its start; wait until each broker knows all of them.
       const own = [...hosts.keys()];
       await Promise.all(brokers.map((broker) => broker.waitForServices(own, JOIN_TIMEOUT_MS, JOIN_POLL_MS)));
       const elsewhere = [...new Set(own.flatMap((name) => needs[name] ?? []))].filter(
@@ -113,7 +113,7 @@ export async function topology(
       if (elsewhere.length === 0) return;
       await gateway?.waitForServices(elsewhere, OTHERS_TIMEOUT_MS, JOIN_POLL_MS).catch(() => {
         report(
-          `Not all of ${elsewhere.join(", ")} are there: what needs them is answered 503 until they are`,
+          `Some of the services ${elsewhere.join(", ")} are missing: requests that need them get 503 until they start`,
         );
       });
     },
@@ -131,15 +131,15 @@ function brokerOf(
   { settings, metrics, listener }: { settings: Settings; metrics: CallMetrics; listener: SharedServer },
 ): ServiceBroker {
   const production = settings.NODE_ENV === "production";
-  const remembers = nodes[node]?.some(
-    (name) => remembering.includes(name) && settings.SERVICES.includes(name),
+  const usesCache = nodes[node]?.some(
+    (name) => cacheUsers.includes(name) && settings.SERVICES.includes(name),
   );
   return new ServiceBroker(
     brokerOptions({
       ...clusterTransport.transport(),
       nodeID: clusterTransport.nodeIdOf(node),
       namespace: clusterTransport.namespace,
-      cacher: remembers ? cacherOf(settings) : undefined,
+      cacher: usesCache ? cacherOf(settings) : undefined,
       logLevel: settings.LOG_LEVEL ?? (production ? "info" : "warn"),
       json: production,
       middlewares: [metrics.middleware, ...nodeMiddlewares(settings, listener)],

@@ -1,7 +1,7 @@
-// The entry of `npm start`. Plain JavaScript, so that any Node can read it and say what is wrong with it; and so
-// that the cache below is there before the first TypeScript file is: stripping types and compiling is half a second
-// and 12 MB of each start. The cache lies where only whoever installs may write; the default is below the temporary
-// folder, where another user of the machine could put code in our place.
+// The entry of `npm start`. Plain JavaScript, so that an old Node can run it and print its version, and so that the
+// compile cache exists before the first TypeScript file is loaded: type stripping and compiling take half a second and
+// 12 MB at each start. Only the user who installs can write to this cache; the default is in the temporary folder,
+// where another user of the machine could inject code.
 import module from "node:module";
 import { fileURLToPath } from "node:url";
 

@@ -7,7 +7,7 @@ import { secretsFile } from "./secrets.ts";
 const LABEL_WIDTH = 12;
 const ACT_WIDTH = 15;
 
-/** What is where, in lines that fit a terminal of 80 columns as long as the paths do. */
+/** The start message, for a terminal of 80 columns. */
 export function welcome(places: Places, tookMs: number): string[] {
   const { apiUrl, sandboxUrl, mailboxUrl, opsUrl, grpcAddress, adminEmail, dataDir } = places;
   const line = (label: string, value: string) => `  ${label.padEnd(LABEL_WIDTH)}${value}`;
@@ -53,7 +53,7 @@ export function welcome(places: Places, tookMs: number): string[] {
   ];
 }
 
-/** Says which process works in the data folder that was wanted, and what to do, in one line. */
+/** The error, in one line, when another process uses the data folder. */
 export function inUse(dataDir: string | undefined): string {
   const folder = resolve(dataDir || "./data");
   const file = join(folder, "platform.json");
@@ -62,7 +62,7 @@ export function inUse(dataDir: string | undefined): string {
   return `A platform already runs on ${shown(folder)} (${who}): stop it, or start with another DATA_DIR and PORT.`;
 }
 
-/** The shorter spelling of a path. */
+/** The shorter of the absolute and the relative path. */
 function shown(path: string): string {
   const fromHere = relative(process.cwd(), path);
   return fromHere.length > 0 && fromHere.length < path.length ? fromHere : path;

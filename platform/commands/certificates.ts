@@ -14,7 +14,7 @@ import { runCommand, UsageError } from "./command.ts";
 const DAY_MS = 86_400_000;
 const AUTHORITY_DAYS = 3_650;
 const CERTIFICATE_DAYS = 825;
-/** For machines whose clocks are behind. */
+/** Allows for machines with a slow clock. */
 const EARLIER_MS = 3_600_000;
 
 runCommand(async () => {
@@ -56,7 +56,7 @@ function validFor(days: number) {
   return { fromMs: nowMs - EARLIER_MS, untilMs: nowMs + days * DAY_MS };
 }
 
-/** As a whole: a service that reads at this moment finds the former file or the new one. */
+/** Replaces the file atomically, because a service may read it at this moment. */
 function write(file: string, text: string, mode = 0o644): void {
   writeFileSync(`${file}.half`, text, { mode });
   renameSync(`${file}.half`, file);

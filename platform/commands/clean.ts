@@ -8,7 +8,7 @@ import { stopPostgres } from "../postgres-process.ts";
 import { dataDirOf } from "../settings.ts";
 import { runCommand, UsageError } from "./command.ts";
 
-/** A folder without any of these is none of ours, whatever DATA_DIR says. */
+/** A folder without any of these is not a data folder of Waybill. */
 const OURS = ["postgres", "secrets.json", "postgres.half", "platform.lock"];
 
 runCommand(async () => {

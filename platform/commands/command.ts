@@ -9,10 +9,10 @@ const EX_USAGE = 64;
 const EX_UNAVAILABLE = 69;
 const EX_CONFIG = 78;
 
-/** The command line is wrong; the message says how it should be. */
+/** The command line is wrong. The message shows the right usage. */
 export class UsageError extends Error {}
 
-/** Runs a script of package.json: what went wrong is said in a line each, and shows in the exit code. */
+/** Runs a script of package.json. Prints each error in one line and sets the exit code. */
 export function runCommand(work: () => Promise<void>): void {
   work().then(
     () => process.exit(0),

@@ -19,10 +19,10 @@ const PROGRESS_MS = 2_000;
 const POOL = 4;
 const ACQUIRE_TIMEOUT_MS = 5_000;
 
-/** As people call them, and as they are called. */
+/** Short names of collections. */
 const names: Record<string, string> = { history: "order_history" };
 
-/** Whose database each is made from, and the collections of that. */
+/** The source database of each collection, and the collections of that database. */
 const sources = {
   payments: { database: "orders", open: ofOrders },
   order_history: { database: "orders", open: ofOrders },
@@ -78,12 +78,12 @@ async function byThePlatform(config: ParsedSettings, collection: Collection): Pr
   return documents;
 }
 
-/** A line now and then, where it takes long. */
+/** Prints the progress every two seconds. */
 function progressOf(collection: string): (documents: number) => void {
   let toldMs = performance.now();
   return (documents) => {
     if (performance.now() - toldMs < PROGRESS_MS) return;
     toldMs = performance.now();
-    console.error(`${collection}: ${documents} looked at`);
+    console.error(`${collection}: ${documents} read`);
   };
 }

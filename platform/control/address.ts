@@ -3,13 +3,13 @@ import { lstatSync, mkdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
-/** What every kernel takes: 108 bytes with the closing NUL on Linux, 104 on macOS. */
+/** Maximum on every kernel: 108 bytes with the final NUL on Linux, 104 on macOS. */
 const MAX_SOCKET_PATH_BYTES = 103;
 
 /**
- * Where the platform of a data folder listens for its operators: in the folder, or, when that path is too long
- * for a socket, in a folder of the user's own below the temporary one, under a name made from the path.
- * @throws Error when that folder belongs to somebody else
+ * The control socket of the platform on a data folder. It is in that folder, or, if that path is too long for a socket,
+ * in a private folder inside the temporary one, with a name that is a hash of the path.
+ * @throws Error when that private folder belongs to another user
  */
 export function controlSocketPath(dataDir: string): string {
   const inside = join(resolve(dataDir), "control.sock");

@@ -1,7 +1,7 @@
 import type { EventEmitter } from "node:events";
 import { ServiceBroker } from "moleculer";
 
-/** Where Moleculer's in-memory transporter passes packets between the brokers of one process. */
+/** Moleculer's in-memory transporter passes packets between the brokers of a process through this emitter. */
 declare global {
   var bus: EventEmitter;
 }
@@ -9,8 +9,8 @@ declare global {
 type Packet = { subscribe: string } | { topic: string; data: string };
 
 /**
- * Takes a broker of another process into the in-memory transporter of this one. When its connection ends without
- * a farewell, the relay says it in its place, or calls to it would wait for a heartbeat that never comes.
+ * Connects a broker of another process to the in-memory transporter of this one. When its connection ends, the relay
+ * sends DISCONNECT for it; otherwise calls to it would wait for the heartbeat timeout.
  */
 export function busRelay(namespace: string, deliver: (topic: string, data: Buffer) => void) {
   const prefix = `MOL-${namespace}.`;

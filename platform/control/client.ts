@@ -5,10 +5,10 @@ import { frames } from "./frames.ts";
 import type { ControlRequest, ControlRequests, FromPlatform, ToPlatform } from "./protocol.ts";
 
 const CONNECT_TIMEOUT_MS = 3_000;
-/** A rebuild reads a whole history. */
+/** Long, because a rebuild reads all rows. */
 const ANSWER_TIMEOUT_MS = 120_000;
 
-/** Nothing listens for the operators of this data folder. */
+/** No platform listens on the control socket of the data folder. */
 export class NotRunning extends Error {}
 
 export interface ControlConnection {

@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 
 const MAX_FRAME_BYTES = 16 * 1024 * 1024;
 
-/** One JSON value a line, in both directions. A line that is too long or no JSON ends the connection. */
+/** One JSON value per line, in both directions. A line that is too long or not JSON ends the connection. */
 export function frames<In, Out>(socket: Socket, receive: (frame: In) => void): { send(frame: Out): void } {
   let pending = "";
   socket.setEncoding("utf8");

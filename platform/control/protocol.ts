@@ -1,21 +1,21 @@
 import type { GaugeResult } from "../../mixins/health/health.mixin.ts";
 
-/** What an operator's program may ask of the process itself, with the answer to each. */
+/** The requests of operators' programs to the process, with their results. */
 export interface ControlRequests {
   /** The platform to join, the services that it runs, and whether it is ready. */
   hello: {
     params: object;
     result: { namespace: string; services: readonly string[]; pid: number; ready: boolean };
   };
-  /** What the services count now. */
+  /** The current gauges of the services. */
   gauges: { params: object; result: { gauges: GaugeResult[] } };
-  /** The collections of documents that can be made anew. */
+  /** The collections of documents that can be rebuilt. */
   collections: { params: object; result: { collections: string[] } };
-  /** Makes one anew from PostgreSQL. */
+  /** Rebuilds a collection from PostgreSQL. */
   rebuild: { params: { collection: string }; result: { documents: number } };
-  /** An access token of the local operator, for the actions that ask who calls. */
+  /** An access token of the local operator. */
   token: { params: object; result: { token: string } };
-  /** Makes an admin, unless there is one with this address. */
+  /** Creates an admin, unless there is one with this address. */
   createAdmin: {
     params: { email: string; password: string };
     result: { userId: string; created: boolean };
@@ -24,7 +24,7 @@ export interface ControlRequests {
 
 export type ControlRequest = keyof ControlRequests;
 
-/** Of one connection: requests with their answers, and the transporter's packets (data in base64). */
+/** The frames of a connection: requests with their answers, and packets of the transporter (data in base64). */
 export type ToPlatform =
   | { request: ControlRequest; id: number; params: object }
   | { subscribe: string }

@@ -12,10 +12,10 @@ export type ControlHandlers = {
 };
 
 /**
- * Lets operators on this machine join the running platform. Who may connect is decided by the file system: the
- * socket is its owner's alone, as the data folder with all its secrets is.
- * @param namespace of the brokers whose packets a connection may take part in
- * @returns ends it and its connections
+ * Lets operators on this machine join the running platform. The file system controls access: only the owner can open
+ * the socket, as with the data folder and its secrets.
+ * @param namespace connections may exchange packets only with brokers of this namespace
+ * @returns a function that stops the server and closes its connections
  */
 export async function startControlServer(
   path: string,
@@ -47,7 +47,7 @@ export async function startControlServer(
       relay.close();
     });
   });
-  // The data folder is ours by its lock, so a socket that is still there belongs to a process that was killed.
+  // We hold the data folder's lock, so an existing socket belongs to a process that was killed.
   rmSync(path, { force: true });
   const umask = process.umask(0o177);
   try {

@@ -2,8 +2,8 @@ import { Transporters } from "moleculer";
 import type { ControlConnection } from "./client.ts";
 
 /**
- * Joins a broker of this process to the brokers of a platform on the same machine, over its control socket: the
- * place that NATS has in a cluster.
+ * Connects a broker of this process to the brokers of a platform on the same machine over its control socket. It
+ * replaces NATS there.
  */
 export class SocketTransporter extends Transporters.Base {
   readonly #connection: ControlConnection;
@@ -27,7 +27,7 @@ export class SocketTransporter extends Transporters.Base {
     });
   }
 
-  /** Never asked for: without a balancer of its own, a transporter's packets name the node they go to. */
+  /** Never called: without a built-in balancer, each packet has the id of its target node. */
   override async subscribeBalancedRequest(): Promise<void> {}
   override async subscribeBalancedEvent(): Promise<void> {}
 

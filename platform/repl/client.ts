@@ -14,7 +14,7 @@ import { customCommands, linesOfStdin, runLines } from "./shell.ts";
 
 const EX_UNAVAILABLE = 69;
 const EX_CONFIG = 78;
-/** As a shell says it: 128 and the number of the signal. */
+/** As in a shell: 128 plus the number of the signal. */
 const SIGNAL_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 async function main(): Promise<number> {
@@ -30,7 +30,7 @@ async function main(): Promise<number> {
   const platform: Joined = NATS_URL
     ? await joinCluster({ ...config, NATS_URL }, account, commands)
     : await joinHere(config, commands);
-  // The others hear of it at once, and not by a heartbeat that does not come.
+  // Disconnects explicitly, so that other nodes need not wait for the heartbeat timeout.
   for (const [signal, code] of Object.entries(SIGNAL_CODES)) {
     process.once(signal, () => void platform.leave().finally(() => process.exit(code)));
   }
@@ -40,7 +40,7 @@ async function main(): Promise<number> {
   });
   const words = process.argv.slice(2);
   if (words.length === 0 && process.stdin.isTTY) {
-    // Asked for before the session takes the terminal.
+    // Asks for the account before the session uses the terminal.
     if (NATS_URL) await platform.broker.call("orders.listBanks", {});
     const where = NATS_URL ? `the cluster at ${new URL(NATS_URL).host}` : "this machine";
     console.log(`Operator of ${where}. "help" lists the commands, Ctrl-D leaves.`);

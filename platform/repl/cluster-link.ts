@@ -9,13 +9,13 @@ export interface Account {
   password: string;
 }
 
-/** Signs the console in like everybody. @throws UNAUTHENTICATED for a wrong password */
+/** Signs in and returns an access token. @throws UNAUTHENTICATED for a wrong password */
 export async function signedIn(broker: ServiceBroker, account: Account): Promise<string> {
   const params = { ...account, userAgent: "console" };
   return (await call(broker, "identity.signIn", params, anonymous)).accessToken;
 }
 
-/** What the services of a cluster count, each asked at one of its nodes: replicas read the same database. */
+/** The gauges of all nodes. Replicas read the same database, so each gauge is returned once. */
 export async function clusterGauges(broker: ServiceBroker): Promise<GaugeResult[]> {
   const nodes = broker.registry.getNodeList({ onlyAvailable: true, withServices: true }) as unknown as {
     id: string;

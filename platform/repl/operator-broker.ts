@@ -6,7 +6,7 @@ import { masked } from "./command.ts";
 
 const REQUEST_TIMEOUT_MS = 10_000;
 const JOIN_TIMEOUT_MS = 5_000;
-/** The options of the one call that a token is come by: without one, and with its answer as it is. */
+/** Call options of the sign-in: without a token, and with an unmasked answer. */
 export const anonymous: CallingOptions = {};
 /** Tokens live ten minutes. */
 const TOKEN_FRESH_MS = 240_000;
@@ -19,8 +19,7 @@ export interface OperatorNode extends Pick<BrokerOptions, "namespace" | "nodeID"
 }
 
 /**
- * A node of the platform that runs nothing and calls everything, as an operator: each of its calls carries an
- * operator's access token.
+ * A node without services. Each of its calls has an operator's access token.
  * @param customCommands for an interactive session
  * @throws NotRunning when the platform cannot be joined
  */
@@ -42,7 +41,7 @@ export async function operatorBroker(
     await inTime(broker.waitForServices([...services], JOIN_TIMEOUT_MS, 20));
     return broker;
   } catch (error) {
-    // A broker that joined only in part also has to leave.
+    // Disconnects a broker that has connected only partly.
     await broker.stop().catch(() => undefined);
     throw error;
   }
@@ -56,7 +55,7 @@ async function inTime(work: Promise<unknown>): Promise<void> {
 
 type Call = (name: string, params?: unknown, options?: CallingOptions) => Promise<unknown>;
 
-/** Puts the operator's token to every call and masks the secrets of every answer that is shown. */
+/** Adds the operator's token to every call and masks the secrets in every answer. */
 function asOperator(tokenFor: OperatorNode["token"]): Middleware {
   let node: ServiceBroker;
   let token: Promise<string> | undefined;

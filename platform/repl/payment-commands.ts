@@ -2,7 +2,7 @@ import { call } from "../../contracts/actions.ts";
 import { type Command, idOf } from "./command.ts";
 import { moneyText, shortTime, table } from "./table.ts";
 
-/** Why an operator does it, where the console asks for no words; the audit log says who. */
+/** The reason in the audit log, because the console does not ask for one. The log contains the operator's id. */
 const BY_REPL = "by the console";
 
 const unmatched: Command = {

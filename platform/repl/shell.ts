@@ -6,7 +6,7 @@ import { commands } from "./commands.ts";
 import { execute, helpOf, optionsOf } from "./execute.ts";
 import type { Joined } from "./join.ts";
 
-/** What of commander is used here. */
+/** The part of commander that we use. */
 interface Program {
   exitOverride(): Program;
   allowUnknownOption(allow: boolean): Program;
@@ -18,10 +18,10 @@ const { parseArgsStringToArgv } = require("string-argv") as {
   parseArgsStringToArgv(line: string): string[];
 };
 const WHOLE_ID = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/;
-/** How commander says that it has printed what was asked for. */
+/** Codes of the errors that commander throws after it has printed a help text. */
 const HELP_CODES = new Set(["commander.helpDisplayed", "commander.help"]);
 
-/** Our commands as moleculer-repl takes them, for a session on a terminal. */
+/** Our commands in the format of moleculer-repl, for a session on a terminal. */
 export function customCommands(session: () => Session): unknown[] {
   return commands.map((command) => ({
     command: command.usage,
@@ -33,7 +33,7 @@ export function customCommands(session: () => Session): unknown[] {
   }));
 }
 
-/** Where commands are run. */
+/** The platform on which commands run. */
 export type Session = Pick<Joined, "broker" | "gauges">;
 
 /**
@@ -76,7 +76,7 @@ function overview(all: readonly Command[]): string {
   );
 }
 
-/** The commands of moleculer-repl, whose own entry starts a terminal session and hides what failed. */
+/** The commands of moleculer-repl. Its own entry point would start a terminal session and hide errors. */
 function moleculersCommands(broker: ServiceBroker): Program {
   const inRepl = createRequire(require.resolve("moleculer-repl"));
   const { Command: CommanderProgram } = inRepl("commander") as { Command: new () => Program };

@@ -6,9 +6,8 @@ const GAP = "  ";
 const LEAST_WIDTH = 6;
 
 /**
- * Rows as text of at most 80 columns. Columns are as wide as what stands in them; when that is too wide together,
- * one column gives way, its texts ending in an ellipsis.
- * @param elastic the column that gives way; the last one unless told otherwise
+ * Formats rows for 80 columns. If they are wider, one column is shortened with an ellipsis.
+ * @param elastic index of the column that is shortened. Default: the last one
  */
 export function table(
   headings: readonly string[],
@@ -25,7 +24,7 @@ export function table(
   return lines.map((line) => cells(line).trimEnd()).join("\n");
 }
 
-/** Names and what stands for them, one below the other; what is too long goes on below itself. */
+/** Formats names and values, one pair per line. Long values are wrapped. */
 export function facts(pairs: readonly (readonly [name: string, value: string])[]): string {
   const nameWidth = Math.max(...pairs.map(([name]) => name.length));
   const width = TERMINAL_WIDTH - nameWidth - GAP.length;
@@ -52,7 +51,7 @@ function fitted(text: string, width: number): string {
   return shortenLine(text, width).padEnd(width);
 }
 
-/** Who did it, with the end of their id: enough to see who is the same; `--json` tells it whole. */
+/** The actor with the last six characters of its id. `--json` prints the whole id. */
 export function actorText(actor: string): string {
   return actor.replace(/:?([0-9a-f]{8}-[0-9a-f-]{27})$/, (_, id: string, at: number) => {
     return `${at > 0 ? " " : "user "}…${id.slice(-6)}`;
