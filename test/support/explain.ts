@@ -40,8 +40,10 @@ export async function explain(knex: Knex, work: (db: Db) => Promise<unknown>): P
     return result.rows[0]["QUERY PLAN"][0].Plan;
   };
   const planForAnyValues = async (sql: string, bindings: Knex.RawBinding[]): Promise<PlanNode> => {
-    await trx.raw(escaped(`PREPARE planned AS ${trx.raw(sql, bindings).toSQL().toNative().sql}`));
-    const values = trx.raw(bindings.map(() => "?").join(", "), bindings).toQuery();
+    const native = trx.raw(sql, bindings).toSQL().toNative();
+    await trx.raw(escaped(`PREPARE planned AS ${native.sql}`));
+    const parameters = native.bindings as Knex.RawBinding[];
+    const values = trx.raw(parameters.map(() => "?").join(", "), parameters).toQuery();
     const plan = await planOf(escaped(`EXECUTE planned${values && `(${values})`}`), []);
     await trx.raw("DEALLOCATE planned");
     return plan;

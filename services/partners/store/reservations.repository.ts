@@ -20,17 +20,17 @@ export interface ReservationRequest {
  * Returns undefined when prices, fee or stock differ from the request, or the order already has a reservation.
  */
 export async function takeStock(db: Db, wanted: ReservationRequest): Promise<PartnerRow | undefined> {
-  const { lines, partnerId, currency } = wanted;
+  const { lines } = wanted;
   // Repeated in each access to the table: with a join alone the planner reads all offers of the partner.
   const products = lines.map((line) => line.productId);
   return await row<PartnerRow>(
     db,
     `WITH wanted AS (
-       SELECT * FROM jsonb_to_recordset(?::jsonb) AS w(product_id uuid, quantity integer, price bigint)
+       SELECT * FROM jsonb_to_recordset(CAST(:lines AS jsonb)) AS w(product_id uuid, quantity integer, price bigint)
      ), locked AS MATERIALIZED (
        SELECT a.product_id, a.price_minor, a.stock, a.active
        FROM availability a
-       WHERE a.partner_id = ? AND a.product_id = ANY (?::uuid[]) AND a.currency = ?
+       WHERE a.partner_id = :partnerId AND a.product_id = ANY (CAST(:products AS uuid[])) AND a.currency = :currency
        ORDER BY a.product_id
        FOR UPDATE
      ), good AS (
@@ -39,8 +39,9 @@ export async function takeStock(db: Db, wanted: ReservationRequest): Promise<Par
        WHERE l.active AND l.price_minor = w.price AND (l.stock IS NULL OR l.stock >= w.quantity)
      ), reservation AS (
        INSERT INTO stock_reservations (order_id, partner_id, state, expires_at)
-       SELECT ?::uuid, p.id, 'held', ?::timestamptz FROM partners p
-       WHERE p.id = ? AND p.enabled AND p.verified AND p.webhook_gone_at IS NULL AND p.delivery_fee_minor = ? AND p.currency = ?
+       SELECT CAST(:orderId AS uuid), p.id, 'held', CAST(:expiresAt AS timestamptz) FROM partners p
+       WHERE p.id = :partnerId AND p.enabled AND p.verified AND p.webhook_gone_at IS NULL
+         AND p.delivery_fee_minor = :feeMinor AND p.currency = :currency
          AND (SELECT count(*) FROM good) = (SELECT count(*) FROM wanted)
        ON CONFLICT (order_id) DO NOTHING
        RETURNING order_id, partner_id
@@ -49,7 +50,7 @@ export async function takeStock(db: Db, wanted: ReservationRequest): Promise<Par
          revision = a.revision + CASE WHEN g.stock IS NULL THEN 0 ELSE 1 END,
          stock_moved = a.stock_moved OR g.stock IS NOT NULL
        FROM good g, reservation r
-       WHERE a.partner_id = ? AND a.product_id = ANY (?::uuid[]) AND a.product_id = g.product_id
+       WHERE a.partner_id = :partnerId AND a.product_id = ANY (CAST(:products AS uuid[])) AND a.product_id = g.product_id
      ), noted AS (
        INSERT INTO stock_reservation_lines (order_id, product_id, quantity, unit_price_minor, taken)
        SELECT r.order_id, g.product_id, g.quantity, g.price,
@@ -57,11 +58,7 @@ export async function takeStock(db: Db, wanted: ReservationRequest): Promise<Par
        FROM reservation r, good g
      )
      SELECT ${PARTNER_COLUMNS} FROM partners WHERE id = (SELECT partner_id FROM reservation)`,
-    [
-      ...[wantedJson(lines), partnerId, products, currency],
-      ...[wanted.orderId, wanted.expiresAt, partnerId, wanted.feeMinor, currency],
-      ...[partnerId, products],
-    ],
+    { ...wanted, lines: wantedJson(lines), products },
   );
 }
 

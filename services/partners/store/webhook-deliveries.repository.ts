@@ -23,24 +23,18 @@ export async function insertWebhook(trx: Db, webhook: NewWebhook): Promise<boole
     `WITH message AS (
        INSERT INTO webhook_messages (id, partner_id, message_id, type, order_id, urgency, body, deadline_at,
          traceparent)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+       VALUES (:id, :partnerId, :messageId, :type, :orderId, :urgency, :body, :deadlineAt, :traceparent)
        ON CONFLICT (partner_id, message_id) DO NOTHING
        RETURNING id, partner_id
      )
      INSERT INTO webhook_deliveries (id, webhook_message_id, partner_id, attempt, state, due_at)
-     SELECT ?::uuid, id, partner_id, 1, 'pending', now() FROM message`,
-    [
-      webhook.id,
-      webhook.partnerId,
-      webhook.messageId,
-      webhook.type,
-      webhook.orderId ?? null,
-      webhook.urgency,
-      webhook.body,
-      webhook.deadlineAt ?? null,
-      webhook.traceparent ?? null,
-      webhook.deliveryId,
-    ],
+     SELECT CAST(:deliveryId AS uuid), id, partner_id, 1, 'pending', now() FROM message`,
+    {
+      ...webhook,
+      orderId: webhook.orderId ?? null,
+      deadlineAt: webhook.deadlineAt ?? null,
+      traceparent: webhook.traceparent ?? null,
+    },
   );
   return inserted > 0;
 }
@@ -152,13 +146,13 @@ export async function addAttempt(trx: Db, webhook: LockedWebhook, deliveryId: st
     trx,
     `WITH dead AS (
        UPDATE webhook_deliveries SET state = 'failed', updated_at = now()
-       WHERE webhook_message_id = ? AND state = 'dead'
+       WHERE webhook_message_id = :id AND state = 'dead'
      ), message AS (
-       UPDATE webhook_messages SET deadline_at = NULL, updated_at = now() WHERE id = ?
+       UPDATE webhook_messages SET deadline_at = NULL, updated_at = now() WHERE id = :id
      )
      INSERT INTO webhook_deliveries (id, webhook_message_id, partner_id, attempt, state, due_at)
-     VALUES (?, ?, ?, ?, 'pending', now())`,
-    [webhook.id, webhook.id, deliveryId, webhook.id, webhook.partnerId, webhook.lastAttempt + 1],
+     VALUES (:deliveryId, :id, :partnerId, :attempt, 'pending', now())`,
+    { id: webhook.id, deliveryId, partnerId: webhook.partnerId, attempt: webhook.lastAttempt + 1 },
   );
 }
 

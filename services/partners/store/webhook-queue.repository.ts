@@ -84,21 +84,21 @@ export async function claimAttempts(trx: Knex.Transaction, claim: ClaimLimits): 
          FROM (
            SELECT d.id, d.due_at FROM webhook_deliveries d
            WHERE d.partner_id = w.partner_id AND d.state = 'pending' AND d.due_at <= now()
-           ORDER BY d.due_at LIMIT greatest(0, ? - busy.count)
+           ORDER BY d.due_at LIMIT greatest(0, :perPartner - busy.count)
          ) first
        ) next
      ), due AS (
-       SELECT id FROM ranked WHERE place = 1 OR further <= ? ORDER BY place, due_at LIMIT ?
+       SELECT id FROM ranked WHERE place = 1 OR further <= :furtherLimit ORDER BY place, due_at LIMIT :limit
      ), claimed AS (
        UPDATE webhook_deliveries d
-       SET lease_id = ?, due_at = now() + ? * interval '1 millisecond', claims = d.claims + 1, updated_at = now()
+       SET lease_id = :leaseId, due_at = now() + :leaseMs * interval '1 millisecond', claims = d.claims + 1, updated_at = now()
        WHERE d.id = ANY (ARRAY(SELECT id FROM due)) AND (d.state = 'pending') IS TRUE
        RETURNING d.id, d.lease_id, d.webhook_message_id, d.partner_id, d.attempt, d.error, d.claims
      ), begun AS (
        UPDATE webhook_messages m SET deadline_at = until.at, updated_at = now(),
          body = jsonb_set(m.body::jsonb, '{data,respond_by}',
            to_jsonb(to_char(until.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')))::text
-       FROM claimed c, (SELECT now() + ? * interval '1 millisecond' AS at) until
+       FROM claimed c, (SELECT now() + :acceptanceMs * interval '1 millisecond' AS at) until
        WHERE m.id = c.webhook_message_id AND c.attempt = 1 AND m.urgency = 'preparation' AND m.deadline_at IS NULL
        RETURNING m.id, m.body, m.deadline_at
      )
@@ -112,10 +112,7 @@ export async function claimAttempts(trx: Knex.Transaction, claim: ClaimLimits): 
      JOIN webhook_messages m ON m.id = c.webhook_message_id
      LEFT JOIN begun b ON b.id = m.id
      JOIN partners p ON p.id = c.partner_id`,
-    [
-      ...[claim.perPartner, claim.furtherLimit, claim.limit],
-      ...[claim.leaseId, claim.leaseMs, ACCEPTANCE_MS],
-    ],
+    { ...claim, acceptanceMs: ACCEPTANCE_MS },
   );
 }
 
@@ -143,18 +140,20 @@ export async function endAttempt(
   const ended = await row<{ state: WebhookDelivery["state"] }>(
     trx,
     `WITH message AS MATERIALIZED (
-       SELECT stopped_at IS NOT NULL AS stopped FROM webhook_messages WHERE id = ? FOR SHARE
+       SELECT stopped_at IS NOT NULL AS stopped FROM webhook_messages WHERE id = :webhookMessageId FOR SHARE
      )
      UPDATE webhook_deliveries d
-     SET state = CASE WHEN message.stopped AND ?::text <> 'accepted' THEN 'stopped' ELSE ? END,
-       status_code = ?, duration_ms = ?, response_head = ?, error = ?, lease_id = NULL, updated_at = now()
+     SET state = CASE WHEN message.stopped AND CAST(:state AS text) <> 'accepted' THEN 'stopped' ELSE :state END,
+       status_code = :statusCode, duration_ms = :durationMs, response_head = :responseHead, error = :error, lease_id = NULL, updated_at = now()
      FROM message
-     WHERE d.id = ? AND d.lease_id = ? AND d.state IN ('pending', 'stopped')
+     WHERE d.id = :id AND d.lease_id = :leaseId AND d.state IN ('pending', 'stopped')
      RETURNING d.state`,
-    [
-      ...[webhookMessageId, result.state, result.state, result.statusCode ?? null, result.durationMs],
-      ...[result.responseHead ?? null, result.error ?? null, id, leaseId],
-    ],
+    {
+      ...{ id, leaseId, webhookMessageId, state: result.state, durationMs: result.durationMs },
+      statusCode: result.statusCode ?? null,
+      responseHead: result.responseHead ?? null,
+      error: result.error ?? null,
+    },
   );
   return ended?.state;
 }
