@@ -46,7 +46,7 @@ export type AlertKind = keyof typeof alertKinds;
  * How often operators are notified of one subject. A kind that only another version of the program knows counts as
  * `each`, so that no alert is lost.
  */
-export function alertTold(kind: string): "each" | "hourly" | "once" {
+export function alertFrequency(kind: string): "each" | "hourly" | "once" {
   const known: Kind | undefined = Object.hasOwn(alertKinds, kind) ? alertKinds[kind as AlertKind] : undefined;
   return known?.told ?? "each";
 }

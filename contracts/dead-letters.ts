@@ -17,7 +17,7 @@ export type DeadLetter = Infer<typeof deadLetter>;
 /** The most dead letters that one call drops, well within the time-out of a statement. */
 export const DROP_MAX = 1_000;
 /** The most dead letters that one call reads, whether they match its filter or not. */
-export const DROP_LOOKED_AT_MAX = 20_000;
+export const DROP_SCANNED_MAX = 20_000;
 /** Partners has two tables of dead letters: one for its inbox and one for calls to partners' systems. */
 const TABLES_MAX = 2;
 
@@ -42,11 +42,11 @@ export const deadLetterDrop = object({
 });
 export type DeadLetterDrop = Infer<typeof deadLetterDrop>;
 
-export const droppedLetters = object({
+export const deadLetterDropResult = object({
   dropped: integer(0, DROP_MAX * TABLES_MAX),
   /** Dead letters that match and remain, among those that the call read. */
-  left: integer(0, DROP_LOOKED_AT_MAX * TABLES_MAX),
+  left: integer(0, DROP_SCANNED_MAX * TABLES_MAX),
   /** Present if there are more dead letters to read: the `cursor` of the next call. */
   nextCursor: optional(uuid),
 });
-export type DroppedLetters = Infer<typeof droppedLetters>;
+export type DeadLetterDropResult = Infer<typeof deadLetterDropResult>;

@@ -1,9 +1,9 @@
 import { type MessageType, messages } from "./messages.ts";
-import { type Check, checkOf } from "./validation.ts";
+import { type Validate, validatorOf } from "./validation.ts";
 
 const SCHEMA_VERSION = 1;
 
-const checks = new Map<MessageType, Check>();
+const checks = new Map<MessageType, Validate>();
 
 export function isMessageType(type: unknown): type is MessageType {
   return typeof type === "string" && Object.hasOwn(messages, type);
@@ -17,7 +17,7 @@ export function dataschemaOf(type: MessageType): string {
 /** The errors in the data of a message, in one line; undefined for valid data. */
 export function problemOf(type: MessageType, data: unknown): string | undefined {
   if (typeof data !== "object" || data === null) return "the data is not an object";
-  const check = checks.get(type) ?? checkOf(messages[type]);
+  const check = checks.get(type) ?? validatorOf(messages[type]);
   checks.set(type, check);
   const wrong = check(data);
   if (wrong.length === 0) return undefined;

@@ -125,7 +125,7 @@ const contents = {
     template: text(60),
     language,
     values: stringRecord,
-    /** Secret values (codes and tokens) as JSON, encrypted with `mailSealPlace` as additional authenticated data. */
+    /** Secret values (codes and tokens) as JSON, encrypted with `mailAad` as additional authenticated data. */
     sealed: optional(text(8_000)),
   }),
   "notification.sent": object({ version, notificationId: uuid, userId: optional(uuid), event: text(60) }),
@@ -185,7 +185,7 @@ export interface NewMessage<T extends MessageType = MessageType> {
 }
 
 /** Additional authenticated data of a mail's encrypted values: they decrypt only for this template and address. */
-export function mailSealPlace({ template, email }: { template: string; email: string }): string {
+export function mailAad({ template, email }: { template: string; email: string }): string {
   return `mails/${template}/${email}`;
 }
 

@@ -1,5 +1,5 @@
 import { action } from "./action.ts";
-import { deadLetter, deadLetterDrop, droppedLetters } from "./dead-letters.ts";
+import { deadLetter, deadLetterDrop, deadLetterDropResult } from "./dead-letters.ts";
 import { listOf, nothing, object, paging, uuid } from "./schema.ts";
 
 /** The services that have queues and therefore dead letters. */
@@ -15,7 +15,7 @@ const deadLetters = action(object({ limit: paging.limit }), object({ items: list
 });
 const oneDeadLetter = action(object({ id: uuid }), nothing, { idempotent: true });
 /** The broker does not repeat it: a repeat would drop further letters, and its answer would not count the first ones. */
-const dropDeadLetters = action(deadLetterDrop, droppedLetters);
+const dropDeadLetters = action(deadLetterDrop, deadLetterDropResult);
 
 export const operationsActions = {
   "orders.deadLetters": deadLetters,

@@ -1,7 +1,7 @@
 import { type Infer, oneOf } from "./schema.ts";
 
 /** The time for a partner to accept an order, in milliseconds since the partner was notified. */
-export const ACCEPTANCE_MS = 600_000;
+export const ACCEPTANCE_TIMEOUT_MS = 600_000;
 
 export const orderStatus = oneOf(
   "pending",

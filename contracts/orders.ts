@@ -1,7 +1,7 @@
 import { action } from "./action.ts";
 import { bank, bankAdapter } from "./banks.ts";
 import {
-  ACCEPTANCE_MS,
+  ACCEPTANCE_TIMEOUT_MS,
   type OrderStatus,
   orderStatus,
   type PaymentStatus,
@@ -24,7 +24,7 @@ import {
   optional,
   page,
   paging,
-  someMoney,
+  positiveMoney,
   stored,
   storedMoney,
   stringRecord,
@@ -39,7 +39,13 @@ const reason = text(500);
 /** A number of attempts. */
 const tries = integer(0, 2 ** 31 - 1);
 
-export { ACCEPTANCE_MS, type OrderStatus, orderStatus, type PaymentStatus, paymentStatus };
+export {
+  ACCEPTANCE_TIMEOUT_MS as ACCEPTANCE_MS,
+  type OrderStatus,
+  orderStatus,
+  type PaymentStatus,
+  paymentStatus,
+};
 
 export const orderCustomer = stored(object({ id: uuid, name: text(200), phone: optional(phone) }));
 
@@ -255,7 +261,7 @@ export const ordersActions = {
   "orders.fail": action(object({ ...orderId, reason }), order, { idempotent: true }),
   "orders.track": action(object({ token: text(200) }), tracking, { idempotent: true }),
 
-  "orders.refund": action(object({ ...orderId, amount: optional(someMoney), reason }), order),
+  "orders.refund": action(object({ ...orderId, amount: optional(positiveMoney), reason }), order),
   "orders.reassign": action(object({ ...orderId, delivererId: optional(uuid), reason }), order),
   "orders.override": action(object({ ...orderId, to: orderStatus, reason }), order),
   "orders.diagnosis": action(object(orderId), diagnosis, { idempotent: true }),

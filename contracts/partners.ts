@@ -80,7 +80,7 @@ export const partnerSnapshot = object({
 });
 export type PartnerSnapshot = Infer<typeof partnerSnapshot>;
 
-export const wantedLine = object({ productId: uuid, quantity });
+export const requestedLine = object({ productId: uuid, quantity });
 const line = { productId: uuid, title: text(160), quantity, unitPrice: storedMoney } as const;
 export const quotedLine = stored(object(line));
 export type QuotedLine = Infer<typeof quotedLine>;
@@ -191,7 +191,7 @@ export const partnersActions = {
   "partners.check": action(
     object({
       ...partnerId,
-      lines: array(wantedLine, { min: 1, max: 50 }),
+      lines: array(requestedLine, { min: 1, max: 50 }),
       address: givenAddress,
       note: optional(text(500)),
     }),

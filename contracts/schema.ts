@@ -211,7 +211,7 @@ export const knownCurrency = matching(
 export const money = object({ amountMinor: integer(0, Number.MAX_SAFE_INTEGER), currency });
 export const storedMoney = stored(money);
 /** A positive amount of money in user input. */
-export const someMoney = object({
+export const positiveMoney = object({
   amountMinor: integer(1, Number.MAX_SAFE_INTEGER),
   currency: knownCurrency,
 });

@@ -16,7 +16,7 @@ const MAX_MESSAGE_LENGTH = 300;
  * Validates a value. It trims and normalizes the texts of the value in place, as the schema defines.
  * @returns the invalid fields; an empty list for a valid value
  */
-export type Check = (value: unknown) => FieldError[];
+export type Validate = (value: unknown) => FieldError[];
 
 type Compile = Parameters<FastestValidator.default["add"]>[1];
 /** The `this` of a compiled rule. The package's types do not include it. */
@@ -142,7 +142,7 @@ type Compiled = (value: unknown) => true | ValidationError[];
  * The validator of a schema, which allows no unknown fields at any level. It is compiled on first use: compiling the
  * schemas of all routes would take 30 ms of each start.
  */
-export function checkOf(rule: Rule): Check {
+export function validatorOf(rule: Rule): Validate {
   let check: Compiled | undefined;
   return (value) => {
     check ??= validator.compile({ $$root: true, ...rule } as ValidationSchema) as Compiled;

@@ -7,7 +7,7 @@ import { generated, table } from "./markdown.ts";
 interface Row {
   to: string;
   may: Partial<Record<string, readonly string[]>>;
-  tells: string;
+  message: string;
   refunds?: string;
 }
 
@@ -90,7 +90,7 @@ function endingRow([state, actors]: [string, (typeof endings)[keyof typeof endin
     state,
     ...ENDERS.map((actor) => {
       const cell = cells.get(actor);
-      return cell ? `${cell.by.join(", ")}: ${cell.bears}` : "";
+      return cell ? `${cell.by.join(", ")}: ${cell.borneBy}` : "";
     }),
   ];
 }
@@ -109,9 +109,9 @@ function diagram(): string {
   );
 }
 
-function moveRow([name, { to, may, tells, refunds }]: [string, Row]): string[] {
+function moveRow([name, { to, may, message, refunds }]: [string, Row]): string[] {
   const who = Object.entries(may).map(([actor, from]) => `${actor} (${from?.join(", ")})`);
-  return [name, to, who.join("; "), `\`${tells}\``, refunds ?? "nothing"];
+  return [name, to, who.join("; "), `\`${message}\``, refunds ?? "nothing"];
 }
 
 function deadlineRow([state, deadline]: [

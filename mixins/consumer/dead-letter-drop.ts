@@ -1,9 +1,9 @@
 import type { Knex } from "knex";
 import {
   type DeadLetterDrop,
-  DROP_LOOKED_AT_MAX,
+  type DeadLetterDropResult,
   DROP_MAX,
-  type DroppedLetters,
+  DROP_SCANNED_MAX,
 } from "../../contracts/dead-letters.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { type Db, rowsPlannedAnew } from "../../lib/sql/database.ts";
@@ -47,7 +47,7 @@ export async function dropDeadLetters(
   ctx: Ctx<DeadLetterDrop>,
   table: DeadLetterTable,
   subject: string,
-): Promise<DroppedLetters> {
+): Promise<DeadLetterDropResult> {
   return await postgres.transact(async (trx: Knex.Transaction) => {
     const done = await dropMatching(trx, table, ctx.params);
     const { dropped, left } = done;
@@ -66,7 +66,7 @@ export async function dropMatching(
   db: Db,
   table: DeadLetterTable,
   drop: DeadLetterDrop,
-): Promise<DroppedLetters> {
+): Promise<DeadLetterDropResult> {
   const { id, dead } = table;
   const { cursor, limit = DROP_MAX } = drop;
   const wanted = conditionsOf(table, drop);
@@ -75,7 +75,7 @@ export async function dropMatching(
     `WITH looked_at AS MATERIALIZED (
        SELECT ${id} AS id, ${wanted.map(([sql]) => sql).join(" AND ") || "true"} AS wanted
        FROM ${table.table} WHERE ${dead} ${cursor === undefined ? "" : `AND ${id} > ?`}
-       ORDER BY ${id} LIMIT ${DROP_LOOKED_AT_MAX}),
+       ORDER BY ${id} LIMIT ${DROP_SCANNED_MAX}),
      taken AS (
        SELECT ctid FROM ${table.table}
        WHERE ${dead} AND ${id} = ANY (ARRAY(SELECT id FROM looked_at WHERE wanted ORDER BY id LIMIT ?))
@@ -85,7 +85,7 @@ export async function dropMatching(
        WHERE ctid = ANY (ARRAY(SELECT ctid FROM taken)) RETURNING 1)
      SELECT (SELECT count(*)::integer FROM dropped) AS dropped,
        (SELECT count(*)::integer FROM looked_at WHERE wanted) AS matching,
-       (SELECT id FROM looked_at ORDER BY id OFFSET ${DROP_LOOKED_AT_MAX - 1}) AS last_id`,
+       (SELECT id FROM looked_at ORDER BY id OFFSET ${DROP_SCANNED_MAX - 1}) AS last_id`,
     [...wanted.map(([, value]) => value), ...(cursor === undefined ? [] : [cursor]), limit],
   );
   const { dropped = 0, matching = 0, lastId } = found ?? {};
@@ -97,7 +97,7 @@ function answer(
   { limit }: DeadLetterDrop,
   counts: { dropped: number; left: number },
   lastId: string | undefined,
-): DroppedLetters {
+): DeadLetterDropResult {
   const goesOn = lastId !== undefined && (counts.left === 0 || limit === 0);
   return { ...counts, ...(goesOn && { nextCursor: lastId }) };
 }
@@ -105,7 +105,11 @@ function answer(
 /**
  * The answer about two tables. Each was looked at up to its own cursor, so the next call goes on at the lesser one.
  */
-export function together(drop: DeadLetterDrop, one: DroppedLetters, other: DroppedLetters): DroppedLetters {
+export function together(
+  drop: DeadLetterDrop,
+  one: DeadLetterDropResult,
+  other: DeadLetterDropResult,
+): DeadLetterDropResult {
   const [lesser] = [one.nextCursor, other.nextCursor].filter((cursor) => cursor !== undefined).sort();
   return answer(drop, { dropped: one.dropped + other.dropped, left: one.left + other.left }, lesser);
 }

@@ -53,13 +53,13 @@ export interface DeliveryTokens {
   orderOfToken(token: string, nowMs: number): string | undefined;
 }
 
-export interface OpenedBank extends BankRow {
+export interface RegisteredBank extends BankRow {
   /** The adapter of the bank, with its settings decrypted. @throws an error for settings that cannot be used */
   connect(): Bank;
 }
 
 export interface Banks {
-  find(db: Db, bankId: string): Promise<OpenedBank | undefined>;
+  find(db: Db, bankId: string): Promise<RegisteredBank | undefined>;
   list(caller: Caller): Promise<Result<"orders.listBanks">>;
   create(trx: Db, params: Params<"orders.createBank">): Promise<BankView>;
   update(trx: Db, params: Params<"orders.updateBank">): Promise<BankView>;

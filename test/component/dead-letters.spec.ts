@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
 import { call } from "../../contracts/actions.ts";
-import { type DeadLetterDrop, DROP_LOOKED_AT_MAX, DROP_MAX } from "../../contracts/dead-letters.ts";
+import { type DeadLetterDrop, DROP_MAX, DROP_SCANNED_MAX } from "../../contracts/dead-letters.ts";
 import type { Message, NewMessage } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
 import { type Consumer, consumer } from "../../mixins/consumer/consumer.mixin.ts";
@@ -311,13 +311,13 @@ describe("dropDeadLetters", () => {
     );
   });
 
-  it(`looks at ${DROP_LOOKED_AT_MAX} letters with one call, and goes on where it ended`, async () => {
+  it(`looks at ${DROP_SCANNED_MAX} letters with one call, and goes on where it ended`, async () => {
     const parts = 10; // each within the time limit of a statement on a busy machine
-    for (let part = 0; part < parts; part++) await plant({ count: DROP_LOOKED_AT_MAX / parts });
+    for (let part = 0; part < parts; part++) await plant({ count: DROP_SCANNED_MAX / parts });
     await plant({ type: "order.paid" });
     const first = await drop({ type: "order.paid" });
     expect(first).toEqual({ dropped: 0, left: 0, nextCursor: expect.any(String) });
-    const counted = { dropped: 0, left: DROP_LOOKED_AT_MAX, nextCursor: first.nextCursor };
+    const counted = { dropped: 0, left: DROP_SCANNED_MAX, nextCursor: first.nextCursor };
     expect(await drop({ limit: 0 })).toEqual(counted);
     const rest = { type: "order.paid", cursor: first.nextCursor as string };
     expect(await drop(rest)).toEqual({ dropped: 1, left: 0 });

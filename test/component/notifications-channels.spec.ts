@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import { type MessageData, mailSealPlace } from "../../contracts/messages.ts";
+import { type MessageData, mailAad } from "../../contracts/messages.ts";
 import { encrypt } from "../../lib/encryption.ts";
 import { newId } from "../../lib/ids.ts";
 import { apnsSettings } from "../support/apns-server.ts";
@@ -117,7 +117,7 @@ describe("direct sends", () => {
 
   it("a code that came sealed, is mailed, and stands readable in no table", async () => {
     const email = `${newId()}@example.org`;
-    const place = mailSealPlace({ template: "confirm-email", email });
+    const place = mailAad({ template: "confirm-email", email });
     const keys = { secret: platform.config.SEAL_SECRET };
     const sealed = encrypt(JSON.stringify({ code: "771204" }), keys, place);
     const { id } = await request(email, { values: {}, sealed });
@@ -131,7 +131,7 @@ describe("direct sends", () => {
 
   it("a code that was sealed for somebody else, is not mailed", async () => {
     const email = `${newId()}@example.org`;
-    const place = mailSealPlace({ template: "confirm-email", email: "other@example.org" });
+    const place = mailAad({ template: "confirm-email", email: "other@example.org" });
     const sealed = encrypt('{"code":"771205"}', { secret: platform.config.SEAL_SECRET }, place);
     const { id } = await request(email, { values: {}, sealed });
     await eventually(async () => {

@@ -9,7 +9,7 @@ import {
   partnerRows,
   unmatchedRows,
 } from "../../bench/lib/generate.ts";
-import { type DeadLetterDrop, DROP_LOOKED_AT_MAX } from "../../contracts/dead-letters.ts";
+import { type DeadLetterDrop, DROP_SCANNED_MAX } from "../../contracts/dead-letters.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { firstIdAt, newId } from "../../lib/ids.ts";
 import { readSettings } from "../../lib/settings/settings.ts";
@@ -22,7 +22,7 @@ import { type Retention, retentionsOf } from "../../mixins/pruning/pruning.mixin
 import { markDueQueued } from "../../services/notifications/store/deferred.repository.ts";
 import { notificationRetentions } from "../../services/notifications/workers/retention.ts";
 import { dueOrders } from "../../services/orders/store/deadlines.repository.ts";
-import { dueErasures, sweepErasedCustomers } from "../../services/orders/store/erasure.repository.ts";
+import { dueErasures, pruneErasedCustomers } from "../../services/orders/store/erasure.repository.ts";
 import { claimRefunds, dueRefundBanks } from "../../services/orders/store/payments.repository.ts";
 import {
   claimPolls,
@@ -184,7 +184,7 @@ describe.each(services)(
 
       it("a bulk drop of dead letters reads what it may look at, and nothing that is over", async () => {
         const tables = service === "partners" ? [inboxDeadLetters, deadWebhooks] : [inboxDeadLetters];
-        const lookedAt = Math.min(PLAN_ROWS / 20, DROP_LOOKED_AT_MAX);
+        const lookedAt = Math.min(PLAN_ROWS / 20, DROP_SCANNED_MAX);
         for (const table of tables) {
           const drop = (filter: DeadLetterDrop) => (db: Db) => dropMatching(db, table, filter);
           await bench.expectRows(
@@ -202,7 +202,7 @@ describe.each(services)(
       it("erasing the orders of those who left costs their orders", async () => {
         if (service !== "orders") return;
         await bench.expectRows((db) => dueErasures(db, BATCH, []), IDLE_ROWS);
-        await bench.expectRows((db) => sweepErasedCustomers(db, 1), IDLE_ROWS);
+        await bench.expectRows((db) => pruneErasedCustomers(db, 1), IDLE_ROWS);
       });
     });
   },

@@ -3,7 +3,7 @@ import { actions } from "../../contracts/actions.ts";
 import { exampleOf } from "../../contracts/documentation.ts";
 import { messages } from "../../contracts/messages.ts";
 import { type Rule, stored } from "../../contracts/schema.ts";
-import { checkOf } from "../../contracts/validation.ts";
+import { validatorOf } from "../../contracts/validation.ts";
 import { routes } from "../../services/api/routes/index.ts";
 
 interface AnyRule extends Rule {
@@ -46,7 +46,7 @@ function estranged(rule: AnyRule, value: unknown): unknown {
   return rule.type === "string" && !isTime ? strange(rule) : value;
 }
 
-const refused = (rule: AnyRule) => checkOf(rule)(estranged(rule, exampleOf(rule)));
+const refused = (rule: AnyRule) => validatorOf(rule)(estranged(rule, exampleOf(rule)));
 
 describe("values that the platform has stored", () => {
   it.each(inner)("are taken by the inner action %s whatever form they have", (_, { params }) => {

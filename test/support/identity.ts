@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { ServiceBroker, type ServiceSchema } from "moleculer";
 import { type ActionName, call, implement, type Params, type Result } from "../../contracts/actions.ts";
 import type { Tokens } from "../../contracts/identity.ts";
-import { type Message, type MessageData, mailSealPlace } from "../../contracts/messages.ts";
+import { type Message, type MessageData, mailAad } from "../../contracts/messages.ts";
 import type { Meta, Role } from "../../contracts/meta.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { decrypt } from "../../lib/encryption.ts";
@@ -146,10 +146,7 @@ export async function startIdentity({
       const letter = found.find((one) => one.email === email && one.template === template);
       if (!letter) throw new Error(`no ${template} for ${email} yet`);
       if (letter.sealed === undefined) return letter.values;
-      return JSON.parse(decrypt(letter.sealed, encryptionKeys, mailSealPlace(letter))) as Record<
-        string,
-        string
-      >;
+      return JSON.parse(decrypt(letter.sealed, encryptionKeys, mailAad(letter))) as Record<string, string>;
     });
   };
 

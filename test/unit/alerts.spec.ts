@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "@jest/globals";
-import { alert, alertKinds, alertTold } from "../../contracts/alerts.ts";
+import { alert, alertFrequency, alertKinds } from "../../contracts/alerts.ts";
 
 describe("an alert", () => {
   it("whose wording holds anything, is a message that can be sent and stored", () => {
@@ -33,7 +33,7 @@ describe("an alert", () => {
     ["once", ["row.unreadable", "payment.unreadable"]],
     ["each", ["a kind of another version", "toString"]],
   ])("is told %s: %j", (told, kinds) => {
-    expect(kinds.map(alertTold)).toEqual(kinds.map(() => told));
+    expect(kinds.map(alertFrequency)).toEqual(kinds.map(() => told));
   });
 
   it("of every kind, stands in the page that says what to do", () => {

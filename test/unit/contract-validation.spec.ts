@@ -15,9 +15,9 @@ import {
   uuid,
 } from "../../contracts/schema.ts";
 import { language, personName, phone } from "../../contracts/shared.ts";
-import { checkOf, fieldErrors } from "../../contracts/validation.ts";
+import { fieldErrors, validatorOf } from "../../contracts/validation.ts";
 
-const check = checkOf(
+const check = validatorOf(
   object({
     name: text(5),
     note: optional(text(5)),
@@ -54,7 +54,7 @@ describe("validation", () => {
   });
 
   it("says what form is asked for instead of showing a pattern", () => {
-    const form = checkOf(object({ email, name: personName, phone, password: text(128, 8), at: time }));
+    const form = validatorOf(object({ email, name: personName, phone, password: text(128, 8), at: time }));
     const wrong = form({ email: "ada", name: "<b>", phone: "0151", password: "short", at: "noon" });
     expect(wrong.map(({ message }) => message)).toEqual([
       "Must be an e-mail address, as ada@example.com.",
@@ -74,7 +74,7 @@ describe("validation", () => {
     [" ada@example.com ", "ada@example.com"],
   ])("of the mail address %s, keeps %s", (given, kept) => {
     const value = { email: given };
-    expect(checkOf(object({ email }))(value)).toEqual([]);
+    expect(validatorOf(object({ email }))(value)).toEqual([]);
     expect(value.email).toBe(kept);
   });
 
@@ -87,12 +87,12 @@ describe("validation", () => {
     ["no dot", "ada@bücher", "mailDomain"],
     ["letters of other scripts in front of the @", "zoë@example.com", "stringPattern"],
   ])("of a mail address with %s, finds it", (_, given, rule) => {
-    expect(checkOf(object({ email }))({ email: given }).map((found) => found.rule)).toEqual([rule]);
+    expect(validatorOf(object({ email }))({ email: given }).map((found) => found.rule)).toEqual([rule]);
   });
 
   it("never repeats the value, which may be a password", () => {
     const secret = object({ password: { type: "string", min: 8, max: 10, pattern: /^x/ } as const });
-    expect(JSON.stringify(checkOf(secret)({ password: "hunter2" }))).not.toContain("hunter2");
+    expect(JSON.stringify(validatorOf(secret)({ password: "hunter2" }))).not.toContain("hunter2");
   });
 
   it("finds no more than fifty faults, in bounded words", () => {
@@ -186,7 +186,7 @@ describe("validation", () => {
     ["a record", stringRecord, [{}, { a: "b" }], [{ a: 1 }, []]],
     ["a choice", boolean, [true, false], ["true", 1]],
   ] as const)("of %s, takes what is one and nothing else", (_, rule, sound, wrong) => {
-    const one = checkOf(object({ value: rule }));
+    const one = validatorOf(object({ value: rule }));
     for (const value of sound) expect({ value, found: one({ value }) }).toEqual({ value, found: [] });
     for (const value of wrong)
       expect({ value, ok: one({ value }).length === 0 }).toEqual({ value, ok: false });
@@ -195,7 +195,7 @@ describe("validation", () => {
   it("of a language, keeps it in its canonical spelling", () => {
     const tagOf = (value: string) => {
       const sent = { value };
-      expect(checkOf(object({ value: language }))(sent)).toEqual([]);
+      expect(validatorOf(object({ value: language }))(sent)).toEqual([]);
       return sent.value;
     };
     const tags = ["EN-us", "zh-hant-tw", "SR-latn-rs", "es-419", "iw", "de-1996"];
@@ -217,7 +217,7 @@ describe("validation", () => {
     [[[{ toString: "", valueOf: "" }]]],
     [{ toString: { toString: "" }, more: [[{ toString: "" }]] }],
   ])("of %j, which cannot be made a text, never throws", (value) => {
-    expect(checkOf(object({ text: text(5), list: array(text(5), { max: 2 }) }))(value)).not.toEqual([]);
+    expect(validatorOf(object({ text: text(5), list: array(text(5), { max: 2 }) }))(value)).not.toEqual([]);
   });
 
   it("of findings that are no findings, makes something readable", () => {

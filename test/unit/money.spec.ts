@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import { object, type Rule } from "../../contracts/schema.ts";
-import { checkOf } from "../../contracts/validation.ts";
+import { validatorOf } from "../../contracts/validation.ts";
 import {
   add,
   currencies,
@@ -139,7 +139,7 @@ describe("what operations take", () => {
     .map(endpointOf)
     .flatMap(({ operation, body }) => (body?.part ? [{ operation, rule: body.part.rule }] : []));
   const takers = (name: string) => bodies.flatMap(({ operation, rule }) => rulesOf(name, operation, rule));
-  const refuses = (rule: Rule, value: string) => checkOf(object({ value: rule }))({ value }).length > 0;
+  const refuses = (rule: Rule, value: string) => validatorOf(object({ value: rule }))({ value }).length > 0;
 
   it("of currencies, are those of ISO 4217 only", () => {
     expect(takers("currency").length).toBeGreaterThanOrEqual(4);

@@ -6,7 +6,7 @@ import { actions } from "../../contracts/actions.ts";
 import { exampleOf } from "../../contracts/documentation.ts";
 import { messages } from "../../contracts/messages.ts";
 import type { Rule } from "../../contracts/schema.ts";
-import { checkOf } from "../../contracts/validation.ts";
+import { validatorOf } from "../../contracts/validation.ts";
 import { documentation } from "../../services/api/docs/documentation.ts";
 import { endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { BASE_PATH, routes } from "../../services/api/routes/index.ts";
@@ -94,7 +94,7 @@ describe("OpenAPI document", () => {
       ...Object.values(actions).flatMap(({ params, result }): Rule[] => [params, result]),
       ...Object.values(messages),
     ];
-    for (const rule of rules) expect(checkOf(rule)(exampleOf(rule))).toEqual([]);
+    for (const rule of rules) expect(validatorOf(rule)(exampleOf(rule))).toEqual([]);
   });
 
   it("refers to nothing that is not there, and names nothing that nobody refers to", () => {

@@ -5,11 +5,11 @@ import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import { deadlineOf, deadlines, hasDeadline, isFinal } from "../../services/orders/domain/order.ts";
 import { confirm } from "../../services/orders/domain/order-customer.ts";
-import { overdue } from "../../services/orders/domain/order-deadline.ts";
+import { applyOverdueDeadline } from "../../services/orders/domain/order-deadline.ts";
 import { assign, failDelivery } from "../../services/orders/domain/order-delivery.ts";
 import type { Actor, Order } from "../../services/orders/domain/order-model.ts";
-import { makeReady, noticeReported, partnerSays } from "../../services/orders/domain/order-partner.ts";
-import { receive } from "../../services/orders/domain/order-payment.ts";
+import { applyNotice, applyPartnerReport, makeReady } from "../../services/orders/domain/order-partner.ts";
+import { applyPayment } from "../../services/orders/domain/order-payment.ts";
 import { sampleQuote } from "../support/orders.ts";
 
 const START_MS = Date.parse("2026-03-01T12:00:00.000Z");
@@ -28,11 +28,11 @@ function orderIn(status: OrderStatus, nowMs = START_MS): Order {
       (order) => {
         const amount = { amountMinor: 2950, currency: "EUR" };
         const payment = { bankId, eventId: newId(), paymentId: newId(), amount };
-        const paid = receive(order, payment, { kind: "bank", name: "b" }, nowMs).next;
-        return noticeReported(paid, { outcome: "delivered" }, nowMs).next;
+        const paid = applyPayment(order, payment, { kind: "bank", name: "b" }, nowMs).next;
+        return applyNotice(paid, { outcome: "delivered" }, nowMs).next;
       },
     ],
-    ["preparing", (order) => partnerSays(order, { type: "order.accepted" }, partner, nowMs).next],
+    ["preparing", (order) => applyPartnerReport(order, { type: "order.accepted" }, partner, nowMs).next],
     ["ready", (order) => makeReady(order, partner, nowMs).next],
     ["delivering", (order) => assign(order, newId(), admin, nowMs).next],
     ["failed", (order) => failDelivery(order, admin, nowMs, "nobody there").next],
@@ -67,8 +67,8 @@ describe("the deadline of an order", () => {
     const order = orderIn(status);
     const atMs = START_MS + minutes * MINUTE_MS;
     expect(order.deadlineAt).toBe(isoTime(atMs));
-    expect(overdue(order, deadline, atMs - 1)).toBeUndefined();
-    const decision = overdue(order, deadline, atMs);
+    expect(applyOverdueDeadline(order, deadline, atMs - 1)).toBeUndefined();
+    const decision = applyOverdueDeadline(order, deadline, atMs);
     if (!decision) throw new Error("nothing happened");
     const { next, transition, messages, refunds } = decision;
     for (const { type, data } of messages) expect([type, problemOf(type, data)]).toEqual([type, undefined]);
@@ -87,8 +87,8 @@ describe("the deadline of an order", () => {
     // It says it once in a while until somebody does something, and keeps since when.
     const againMs = atMs + effect.again * MINUTE_MS;
     expect(next.deadlineAt).toBe(isoTime(againMs));
-    expect(overdue(next, deadline, againMs - 1)).toBeUndefined();
-    expect(overdue(next, deadline, againMs)).toMatchObject({
+    expect(applyOverdueDeadline(next, deadline, againMs - 1)).toBeUndefined();
+    expect(applyOverdueDeadline(next, deadline, againMs)).toMatchObject({
       next: { alertedAt: isoTime(atMs) },
       messages: [{ type: "alert.raised" }],
     });
@@ -98,16 +98,17 @@ describe("the deadline of an order", () => {
     const pending = orderIn("pending");
     const amount = { amountMinor: 1000, currency: "EUR" };
     const payment = { bankId, eventId: newId(), paymentId: newId(), amount };
-    const part = receive(pending, payment, { kind: "bank", name: "b" }, START_MS + MINUTE_MS).next;
+    const part = applyPayment(pending, payment, { kind: "bank", name: "b" }, START_MS + MINUTE_MS).next;
     expect(part.deadlineAt).toBe(pending.deadlineAt);
-    const expired = overdue(part, deadline, START_MS + 30 * MINUTE_MS);
+    const expired = applyOverdueDeadline(part, deadline, START_MS + 30 * MINUTE_MS);
     expect(expired).toMatchObject({ next: { status: "expired" }, refunds: [{ amount }] });
   });
 
   it("of one that is prepared, moves with the partner's promise, and an alert is forgotten with it", () => {
-    const late = overdue(orderIn("preparing"), deadline, START_MS + 20 * MINUTE_MS)?.next as Order;
+    const late = applyOverdueDeadline(orderIn("preparing"), deadline, START_MS + 20 * MINUTE_MS)
+      ?.next as Order;
     const readyAt = isoTime(START_MS + 45 * MINUTE_MS);
-    const delayed = partnerSays(
+    const delayed = applyPartnerReport(
       late,
       { type: "order.delayed", readyAt },
       partner,
@@ -120,9 +121,9 @@ describe("the deadline of an order", () => {
   it("of a deliverer who was seen, counts from there", () => {
     const order = orderIn("delivering");
     const atMs = START_MS + 20 * MINUTE_MS;
-    const seen = overdue(order, deadline, atMs, { positionAt: isoTime(atMs - MINUTE_MS) });
+    const seen = applyOverdueDeadline(order, deadline, atMs, { positionAt: isoTime(atMs - MINUTE_MS) });
     expect(seen).toMatchObject({ next: { deadlineAt: isoTime(atMs + 19 * MINUTE_MS) }, messages: [] });
-    const lost = overdue(order, deadline, atMs, { positionAt: isoTime(START_MS) });
+    const lost = applyOverdueDeadline(order, deadline, atMs, { positionAt: isoTime(START_MS) });
     expect(lost).toMatchObject({
       messages: [
         {
@@ -141,7 +142,7 @@ describe("the deadline of an order", () => {
     let order = paid;
     for (let hours = 1; hours <= 3; hours += 1) {
       const atMs = START_MS + hours * 60 * MINUTE_MS;
-      const decision = overdue(order, deadline, atMs, { noticeProblem: "the broker is away" });
+      const decision = applyOverdueDeadline(order, deadline, atMs, { noticeProblem: "the broker is away" });
       expect(decision).toMatchObject({
         next: { status: "paid", alertedAt: isoTime(START_MS + 60 * MINUTE_MS) },
         messages: [{ type: "alert.raised", data: { kind: "order.partner_not_notified" } }],
@@ -151,11 +152,11 @@ describe("the deadline of an order", () => {
       order = decision?.next as Order;
     }
     const notifiedMs = START_MS + 4 * 60 * MINUTE_MS;
-    const notified = noticeReported(order, { outcome: "delivered" }, notifiedMs).next;
+    const notified = applyNotice(order, { outcome: "delivered" }, notifiedMs).next;
     expect(notified).toMatchObject({ deadlineAt: isoTime(notifiedMs + 10 * MINUTE_MS) });
     expect(notified).not.toHaveProperty("alertedAt");
-    expect(overdue(notified, deadline, notifiedMs + 10 * MINUTE_MS - 1)).toBeUndefined();
-    expect(overdue(notified, deadline, notifiedMs + 10 * MINUTE_MS)).toMatchObject({
+    expect(applyOverdueDeadline(notified, deadline, notifiedMs + 10 * MINUTE_MS - 1)).toBeUndefined();
+    expect(applyOverdueDeadline(notified, deadline, notifiedMs + 10 * MINUTE_MS)).toMatchObject({
       next: { status: "cancelled" },
       refunds: [{ borneBy: "partner" }],
     });
@@ -165,20 +166,20 @@ describe("the deadline of an order", () => {
     "of one whose partner is %s, runs: that is the partner's own fault",
     (outcome) => {
       const { partnerNotifiedAt: _, ...paid } = orderIn("paid");
-      const next = noticeReported(paid, { outcome, detail: "status 500" }, START_MS).next;
+      const next = applyNotice(paid, { outcome, detail: "status 500" }, START_MS).next;
       expect(next).toMatchObject({ deadlineAt: isoTime(START_MS + 10 * MINUTE_MS) });
     },
   );
 
   it("of one that the platform cannot notify the partner of, is an alert at once; a later report changes nothing", () => {
     const { partnerNotifiedAt: _, ...paid } = orderIn("paid");
-    const held = noticeReported(paid, { outcome: "held_up", detail: "a dead letter" }, START_MS);
+    const held = applyNotice(paid, { outcome: "held_up", detail: "a dead letter" }, START_MS);
     expect(held).toMatchObject({
       next: { noticeProblem: "a dead letter", alertedAt: isoTime(START_MS) },
       messages: [{ data: { kind: "order.partner_not_notified" } }],
     });
     const preparing = orderIn("preparing");
-    expect(noticeReported(preparing, { outcome: "held_up" }, START_MS).next).toBe(preparing);
+    expect(applyNotice(preparing, { outcome: "held_up" }, START_MS).next).toBe(preparing);
   });
 
   it("is no order's that has ended", () => {
@@ -186,7 +187,7 @@ describe("the deadline of an order", () => {
       const order = { ...orderIn("pending"), status };
       expect(hasDeadline(status)).toBe(false);
       expect(deadlineOf(order, START_MS)).toBeUndefined();
-      expect(overdue(order, deadline, START_MS + 999 * MINUTE_MS)).toBeUndefined();
+      expect(applyOverdueDeadline(order, deadline, START_MS + 999 * MINUTE_MS)).toBeUndefined();
     }
   });
 });

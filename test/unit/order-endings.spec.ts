@@ -5,7 +5,7 @@ import { newId } from "../../lib/ids.ts";
 import { endings, isFinal, type MoveName, move, moves } from "../../services/orders/domain/order.ts";
 import { confirm } from "../../services/orders/domain/order-customer.ts";
 import type { ActorKind, Bearer, Order } from "../../services/orders/domain/order-model.ts";
-import { receive, refundPayment } from "../../services/orders/domain/order-payment.ts";
+import { applyPayment, refundPayment } from "../../services/orders/domain/order-payment.ts";
 import { sampleQuote } from "../support/orders.ts";
 
 const NOW_MS = Date.parse("2026-03-01T12:00:00.000Z");
@@ -41,7 +41,7 @@ function orderIn(status: OrderStatus, paidMinor: number): Order {
     paymentId: newId(),
     amount: { amountMinor: paidMinor, currency: "EUR" },
   };
-  const paid = receive(next, payment, { kind: "bank", name: "b" }, NOW_MS).next;
+  const paid = applyPayment(next, payment, { kind: "bank", name: "b" }, NOW_MS).next;
   return { ...paid, status };
 }
 
@@ -94,7 +94,7 @@ describe("the table of an order's endings", () => {
     };
     const bank = { kind: "bank", name: "b" } as const;
     for (const status of ["paid", "delivered", "cancelled", "expired"] as const) {
-      expect(receive({ ...paid, status }, again, bank, NOW_MS).refunds).toMatchObject([
+      expect(applyPayment({ ...paid, status }, again, bank, NOW_MS).refunds).toMatchObject([
         { borneBy: "nobody" },
       ]);
     }

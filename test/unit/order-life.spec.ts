@@ -5,7 +5,7 @@ import type { NewMessage } from "../../contracts/messages.ts";
 import { type OrderStatus, orderStatus } from "../../contracts/orders.ts";
 import { legalNext } from "../../services/orders/domain/order.ts";
 import { confirm, edit } from "../../services/orders/domain/order-customer.ts";
-import { overdue } from "../../services/orders/domain/order-deadline.ts";
+import { applyOverdueDeadline } from "../../services/orders/domain/order-deadline.ts";
 import {
   assign,
   cancel,
@@ -15,9 +15,9 @@ import {
   release,
 } from "../../services/orders/domain/order-delivery.ts";
 import type { Actor, ActorKind, Decision, Order, Refund } from "../../services/orders/domain/order-model.ts";
-import { partnerSays } from "../../services/orders/domain/order-partner.ts";
-import { receive, refundPayment, settle } from "../../services/orders/domain/order-payment.ts";
-import { reopened } from "../../services/orders/domain/order-refund.ts";
+import { applyPartnerReport } from "../../services/orders/domain/order-partner.ts";
+import { applyPayment, applyRefundEnd, refundPayment } from "../../services/orders/domain/order-payment.ts";
+import { withRefundReopened } from "../../services/orders/domain/order-refund.ts";
 import { sampleQuote } from "../support/orders.ts";
 
 const START_MS = Date.parse("2026-03-01T12:00:00.000Z");
@@ -46,7 +46,7 @@ function pay(amountMinor: number): Step {
     world.payments += 1;
     const paymentId = `p${world.payments}`;
     const payment = { bankId, eventId: `e${world.payments}`, paymentId, amount: euro(amountMinor) };
-    const decision = receive(world.order, payment, actor("bank"), world.nowMs);
+    const decision = applyPayment(world.order, payment, actor("bank"), world.nowMs);
     world.receivedMinor += amountMinor;
     return decision;
   };
@@ -56,14 +56,14 @@ function settleOldest(done: boolean): Step {
   return (world) => {
     const refund = world.open.shift();
     if (refund && done) world.done.push(refund);
-    return refund && settle(world.order, refund, done, world.nowMs);
+    return refund && applyRefundEnd(world.order, refund, done, world.nowMs);
   };
 }
 
 /** A refund that was done comes back. */
 const bounceOldest: Step = (world) => {
   const refund = world.done.shift();
-  return refund && settle(reopened(world.order, refund), refund, false, world.nowMs);
+  return refund && applyRefundEnd(withRefundReopened(world.order, refund), refund, false, world.nowMs);
 };
 
 const deliverer = (index: number) => actor("deliverer", delivererIds[index]);
@@ -78,7 +78,7 @@ const repeatable = fc.oneof(
     .constantFrom("order.accepted", "order.delayed", "order.ready", "order.rejected")
     .map<Step>((type) => ({ order, nowMs }) => {
       const readyAt = new Date(Math.ceil(nowMs / 3_600_000 + 1) * 3_600_000).toISOString();
-      return partnerSays(order, { type, readyAt }, actor("partner", "partner:p"), nowMs);
+      return applyPartnerReport(order, { type, readyAt }, actor("partner", "partner:p"), nowMs);
     }),
   fc.nat(1).map<Step>(
     (index) =>
@@ -117,10 +117,10 @@ const once = fc.oneof(
   fc.constant<Step>(({ order, nowMs }) => refundPayment(order, undefined, "goodwill", nowMs)),
   fc.constant<Step>(({ order, nowMs }) => deliver(order, { pinIsRight: false }, deliverer(0), nowMs)),
   fc.constant<Step>(({ order, nowMs }) => edit(order, { note: "ring twice" }, nowMs)),
-  fc.constant<Step>(({ order, nowMs }) => overdue(order, actor("deadline"), nowMs)),
+  fc.constant<Step>(({ order, nowMs }) => applyOverdueDeadline(order, actor("deadline"), nowMs)),
   fc.integer({ min: 1, max: 40 }).map<Step>((minutes) => (world) => {
     world.nowMs += minutes * 60_000;
-    return overdue(world.order, actor("deadline"), world.nowMs);
+    return applyOverdueDeadline(world.order, actor("deadline"), world.nowMs);
   }),
 );
 
@@ -128,8 +128,10 @@ const once = fc.oneof(
 const beginning = fc.nat(5).map((count) => happy.slice(0, count));
 const happy: Step[] = [
   pay(2950),
-  ({ order, nowMs }) => partnerSays(order, { type: "order.accepted" }, actor("partner", "partner:p"), nowMs),
-  ({ order, nowMs }) => partnerSays(order, { type: "order.ready" }, actor("partner", "partner:p"), nowMs),
+  ({ order, nowMs }) =>
+    applyPartnerReport(order, { type: "order.accepted" }, actor("partner", "partner:p"), nowMs),
+  ({ order, nowMs }) =>
+    applyPartnerReport(order, { type: "order.ready" }, actor("partner", "partner:p"), nowMs),
   ({ order, nowMs }) => assign(order, delivererIds[0] as string, deliverer(0), nowMs),
   ({ order, nowMs }) => failDelivery(order, deliverer(0), nowMs, "nobody there"),
 ];

@@ -4,7 +4,12 @@ import { newId } from "../../lib/ids.ts";
 import { confirm } from "../../services/orders/domain/order-customer.ts";
 import { cancel } from "../../services/orders/domain/order-delivery.ts";
 import type { Actor, Order } from "../../services/orders/domain/order-model.ts";
-import { receive, refundAgain, refundPayment, settle } from "../../services/orders/domain/order-payment.ts";
+import {
+  applyPayment,
+  applyRefundEnd,
+  refundAgain,
+  refundPayment,
+} from "../../services/orders/domain/order-payment.ts";
 import { sampleQuote } from "../support/orders.ts";
 
 const NOW_MS = Date.parse("2026-03-01T12:00:00.000Z");
@@ -18,7 +23,7 @@ function pending(): Order {
   return confirm(quote, { id: newId(), name: "Ada" }, bankId, admin, NOW_MS).next;
 }
 const pay = (order: Order, amountMinor: number, paymentId: string = newId()) =>
-  receive(order, { bankId, eventId: newId(), paymentId, amount: euro(amountMinor) }, bank, NOW_MS);
+  applyPayment(order, { bankId, eventId: newId(), paymentId, amount: euro(amountMinor) }, bank, NOW_MS);
 
 describe("receive", () => {
   it.each([
@@ -81,7 +86,7 @@ describe("a refund over several payments", () => {
     const { next: cancelled, refunds } = cancel(paid, admin, NOW_MS);
     const [refund] = refunds;
     if (!refund) throw new Error("nothing goes back");
-    const failed = settle(cancelled, refund, false, NOW_MS, "account closed");
+    const failed = applyRefundEnd(cancelled, refund, false, NOW_MS, "account closed");
     expect(failed.next).toMatchObject({
       paymentStatus: "refund_failed",
       refundPendingMinor: 0,
@@ -92,7 +97,7 @@ describe("a refund over several payments", () => {
     expect(again.next.paymentStatus).toBe("refund_pending");
     const [second] = again.refunds;
     if (!second) throw new Error("nothing goes back");
-    expect(settle(again.next, second, true, NOW_MS).next).toMatchObject({
+    expect(applyRefundEnd(again.next, second, true, NOW_MS).next).toMatchObject({
       paymentStatus: "refunded",
       refundedMinor: 2950,
     });
@@ -102,7 +107,7 @@ describe("a refund over several payments", () => {
     const { next: cancelled, refunds } = cancel(pay(pending(), 2950, "p").next, admin, NOW_MS);
     const [refund] = refunds;
     if (!refund) throw new Error("nothing goes back");
-    const failed = settle(cancelled, refund, false, NOW_MS).next;
+    const failed = applyRefundEnd(cancelled, refund, false, NOW_MS).next;
     const again = refundAgain(failed, refund, NOW_MS + 1);
     expect(again?.next).toMatchObject({
       ...{ version: failed.version + 1, updatedAt: isoTime(NOW_MS + 1), paymentStatus: "refund_pending" },
@@ -120,7 +125,7 @@ describe("a refund over several payments", () => {
     const back = refundPayment(paid, euro(1950), "late", NOW_MS);
     const [refund] = back.refunds;
     if (!refund) throw new Error("nothing goes back");
-    const failed = settle(back.next, refund, false, NOW_MS).next;
+    const failed = applyRefundEnd(back.next, refund, false, NOW_MS).next;
     const some = refundPayment(failed, euro(1), "late", NOW_MS).next;
     expect(refundAgain(some, refund, NOW_MS)).toBeUndefined();
     expect(refundAgain(failed, refund, NOW_MS)).toBeDefined();
@@ -128,7 +133,7 @@ describe("a refund over several payments", () => {
 
   it("of a failed one and of money that comes late, are kept apart", () => {
     const { next: cancelled, refunds } = cancel(pay(pending(), 2950, "p").next, admin, NOW_MS);
-    const failed = settle(cancelled, refunds[0] as never, false, NOW_MS).next;
+    const failed = applyRefundEnd(cancelled, refunds[0] as never, false, NOW_MS).next;
     const late = pay(failed, 100, "late");
     expect(late.outcome).toBe("late");
     expect(late.refunds).toMatchObject([{ paymentId: "late", amount: euro(100) }]);

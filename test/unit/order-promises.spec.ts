@@ -3,7 +3,7 @@ import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import { confirm } from "../../services/orders/domain/order-customer.ts";
 import type { Actor, Order } from "../../services/orders/domain/order-model.ts";
-import { partnerSays } from "../../services/orders/domain/order-partner.ts";
+import { applyPartnerReport } from "../../services/orders/domain/order-partner.ts";
 import { sampleQuote } from "../support/orders.ts";
 
 const NOW_MS = Date.parse("2026-03-01T12:00:00.000Z");
@@ -24,37 +24,45 @@ describe("a partner's promise of when an order is ready", () => {
       { type: "order.delayed", readyAt: at(30), saidAt: at(-3) } as const,
       { type: "order.delayed", readyAt: at(45), saidAt: at(-1) } as const,
     ];
-    const accepted = partnerSays(paidOrder(), { type: "order.accepted" }, partner, NOW_MS).next;
+    const accepted = applyPartnerReport(paidOrder(), { type: "order.accepted" }, partner, NOW_MS).next;
     for (const reports of [
       [earlier, later],
       [later, earlier],
       [later, earlier, later],
     ]) {
-      const order = reports.reduce((one, report) => partnerSays(one, report, partner, NOW_MS).next, accepted);
+      const order = reports.reduce(
+        (one, report) => applyPartnerReport(one, report, partner, NOW_MS).next,
+        accepted,
+      );
       expect(order).toMatchObject({ readyAt: at(45), deadlineAt: at(45) });
     }
   });
 
   it("made by a clock that is ahead, does not silence those that follow", () => {
-    const accepted = partnerSays(
+    const accepted = applyPartnerReport(
       paidOrder(),
       { type: "order.accepted", readyAt: at(20), saidAt: at(1_000) },
       partner,
       NOW_MS,
     ).next;
     const report = { type: "order.delayed", readyAt: at(40), saidAt: at(2) } as const;
-    expect(partnerSays(accepted, report, partner, NOW_MS + MINUTE_MS).next).toMatchObject({
+    expect(applyPartnerReport(accepted, report, partner, NOW_MS + MINUTE_MS).next).toMatchObject({
       readyAt: at(40),
     });
   });
 
   it("that is past, counts as now, and the history says so", () => {
-    const accepted = partnerSays(paidOrder(), { type: "order.accepted", readyAt: at(-30) }, partner, NOW_MS);
+    const accepted = applyPartnerReport(
+      paidOrder(),
+      { type: "order.accepted", readyAt: at(-30) },
+      partner,
+      NOW_MS,
+    );
     expect(accepted).toMatchObject({
       next: { status: "preparing", readyAt: at(0), deadlineAt: at(0) },
       transition: { reason: "The promised time was past and counts as now." },
     });
-    const delayed = partnerSays(
+    const delayed = applyPartnerReport(
       { ...accepted.next, readyAt: at(10) },
       { type: "order.delayed", readyAt: at(-5), reason: "x".repeat(500) },
       partner,

@@ -62,9 +62,9 @@ describe("the table of an order's states", () => {
   });
 
   it("lets deadlines make only moves that the table grants them", () => {
-    for (const [status, { acts }] of Object.entries(deadlines)) {
-      if (!("move" in acts)) continue;
-      expect((moves[acts.move].may as Record<string, readonly string[]>).deadline).toContain(status);
+    for (const [status, { action }] of Object.entries(deadlines)) {
+      if (!("move" in action)) continue;
+      expect((moves[action.move].may as Record<string, readonly string[]>).deadline).toContain(status);
     }
   });
 });
@@ -82,7 +82,7 @@ describe("move", () => {
       if (may[kind]?.includes(status)) {
         const { next, transition } = move(order, name, actor(kind), minutes(1));
         expect(next).toMatchObject({ status: moves[name].to, version: 2, lastActor: `a ${kind}` });
-        expect(transition).toMatchObject({ from: status, to: moves[name].to, type: moves[name].tells });
+        expect(transition).toMatchObject({ from: status, to: moves[name].to, type: moves[name].message });
         expect(table[status]).toContain(next.status);
       } else {
         const type = name === "cancel" ? "ORDER_NOT_CANCELLABLE" : "ILLEGAL_TRANSITION";
@@ -117,7 +117,7 @@ describe("move", () => {
       for (const { type, data } of decision.messages)
         expect([type, problemOf(type, data)]).toEqual([type, undefined]);
       expect(decision.messages[0]).toMatchObject({
-        type: moves[name].tells,
+        type: moves[name].message,
         subject: quote.checkId,
         data: { version: 2, previousStatus: status, status: moves[name].to, reason: "because" },
       });
@@ -125,7 +125,7 @@ describe("move", () => {
   });
 
   it("has a message type for every move that there is a message for", () => {
-    const told = new Set<string>(Object.values(moves).map(({ tells }) => tells));
+    const told = new Set<string>(Object.values(moves).map(({ message }) => message));
     const known = (Object.keys(messages) as MessageType[]).filter((type) => type.startsWith("order."));
     // Two are told without a move: the order is new, or its promise moved.
     expect(known.filter((type) => !told.has(type)).sort()).toEqual(["order.created", "order.delayed"]);

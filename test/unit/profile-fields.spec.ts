@@ -1,9 +1,9 @@
 import { describe, expect, it } from "@jest/globals";
 import { personName } from "../../contracts/shared.ts";
-import { checkOf } from "../../contracts/validation.ts";
+import { validatorOf } from "../../contracts/validation.ts";
 import { storableName } from "../../services/identity/domain/profile-fields.ts";
 
-const isName = checkOf({ type: "object", props: { name: personName } } as never);
+const isName = validatorOf({ type: "object", props: { name: personName } } as never);
 
 describe("storableName, of a name that somebody wrote at the identity provider,", () => {
   it.each([

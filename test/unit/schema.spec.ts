@@ -1,11 +1,11 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
 import { email, httpUrl, object, type Rule, stringRecord, text } from "../../contracts/schema.ts";
-import { checkOf } from "../../contracts/validation.ts";
+import { validatorOf } from "../../contracts/validation.ts";
 
 const accepts = (rule: Rule, value: unknown) => {
   const input = { value };
-  return checkOf(object({ value: rule }))(input).length === 0 && input;
+  return validatorOf(object({ value: rule }))(input).length === 0 && input;
 };
 
 describe("the rule for e-mail addresses", () => {

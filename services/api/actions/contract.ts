@@ -1,6 +1,6 @@
 import { type ActionContract, action, type ParamsOf, type ResultOf } from "../../../contracts/action.ts";
 import { actions } from "../../../contracts/actions.ts";
-import { deadLetter, deadLetterDrop, droppedLetters } from "../../../contracts/dead-letters.ts";
+import { deadLetter, deadLetterDrop, deadLetterDropResult } from "../../../contracts/dead-letters.ts";
 import { queueOwners } from "../../../contracts/operations.ts";
 import { confirmation } from "../../../contracts/orders.ts";
 import { partnersActions, quote } from "../../../contracts/partners.ts";
@@ -34,7 +34,7 @@ export const gatewayActions = {
   "api.dropDeadLetter": action(object({ deadLetterId }), nothing, { idempotent: true }),
   "api.dropDeadLetters": action(
     object({ service: oneOf(...queueOwners), ...deadLetterDrop.props }),
-    droppedLetters,
+    deadLetterDropResult,
   ),
   /** Answers with a stream of events. No schema describes it; the description of its route does. */
   "api.orderEvents": action(object({ orderId: uuid }), nothing, { idempotent: true }),

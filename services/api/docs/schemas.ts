@@ -45,7 +45,7 @@ const named: Record<string, { readonly props: Props }> = {
   Tokens: identity.tokens,
   Tracking: orders.tracking,
   UnmatchedPayment: payments.unmatchedPayment,
-  WantedLine: partners.wantedLine,
+  WantedLine: partners.requestedLine,
   WebhookDelivery: partners.webhookDelivery,
   WebhookEndpoint: partners.webhookEndpoint,
 };

@@ -1,7 +1,7 @@
 import { exampleOf } from "../../../contracts/documentation.ts";
 import { type ErrorType, errorCatalogue } from "../../../contracts/errors.ts";
 import { object, type Props, type Rule } from "../../../contracts/schema.ts";
-import { type Check, checkOf } from "../../../contracts/validation.ts";
+import { type Validate, validatorOf } from "../../../contracts/validation.ts";
 import { contractOf } from "../actions/contract.ts";
 import {
   type Convert,
@@ -22,7 +22,7 @@ export const MAX_IMAGE_BYTES = 5_000_000;
 export interface RequestPart {
   /** The schema in the names that the client sends. */
   readonly rule: Rule & { readonly props: Props };
-  readonly check: Check;
+  readonly check: Validate;
   /** Converts to the names of the contract. */
   readonly decode: (value: unknown) => Record<string, unknown>;
 }
@@ -122,7 +122,7 @@ function sentPart(rule: Rule & { readonly props: Props }): RequestPart {
 
 function toPart(rule: Rule & { readonly props: Props }, props: Props): RequestPart {
   const wire = { ...rule, props };
-  return { rule: wire, check: checkOf(wire), decode: decoder(rule) as RequestPart["decode"] };
+  return { rule: wire, check: validatorOf(wire), decode: decoder(rule) as RequestPart["decode"] };
 }
 
 function bodyOf(route: Route, props: Props, all: Props): Body | undefined {

@@ -1,4 +1,4 @@
-import { DROP_LOOKED_AT_MAX } from "../../../contracts/dead-letters.ts";
+import { DROP_SCANNED_MAX } from "../../../contracts/dead-letters.ts";
 import { table } from "./route.ts";
 
 const route = table("Operations");
@@ -90,7 +90,7 @@ export const operationRoutes = [
     summary: "Drop the dead letters of a service that match a filter",
     description:
       "The oldest first, at most `limit` with one request, and never a message that is still to be delivered. " +
-      `A request looks at ${DROP_LOOKED_AT_MAX} dead letters at most. Repeat it while \`left\` is above 0; where ` +
+      `A request looks at ${DROP_SCANNED_MAX} dead letters at most. Repeat it while \`left\` is above 0; where ` +
       "the answer has a `next_cursor`, there is more to look at: go on with it as `cursor`. With `limit=0` nothing " +
       "is dropped: `left` tells how many match. The audit log keeps the filter and the number.",
   }),

@@ -1,5 +1,5 @@
 import type { Profile } from "../../../contracts/identity.ts";
-import { mailSealPlace, message, type NewMessage } from "../../../contracts/messages.ts";
+import { mailAad, message, type NewMessage } from "../../../contracts/messages.ts";
 import { type EncryptionKeys, encrypt } from "../../../lib/encryption.ts";
 import type { ProfileRow, PushToken } from "./profiles.repository.ts";
 
@@ -69,7 +69,7 @@ export function mailMessage(
     language,
     values: {},
     ...(values && {
-      sealed: encrypt(JSON.stringify(values), encryptionKeys, mailSealPlace({ template, email })),
+      sealed: encrypt(JSON.stringify(values), encryptionKeys, mailAad({ template, email })),
     }),
   });
 }

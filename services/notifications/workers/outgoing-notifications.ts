@@ -1,5 +1,5 @@
-import { alertTold } from "../../../contracts/alerts.ts";
-import { type Message, mailSealPlace } from "../../../contracts/messages.ts";
+import { alertFrequency } from "../../../contracts/alerts.ts";
+import { type Message, mailAad } from "../../../contracts/messages.ts";
 import { decrypt, type EncryptionKeys } from "../../../lib/encryption.ts";
 import { derivedId } from "../../../lib/ids.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
@@ -101,7 +101,7 @@ export async function alertNotifications(
  * window or for ever, so that operators get one notification.
  */
 export function alertIdOf({ id, time, data }: Message<"alert.raised">): string {
-  const frequency = alertTold(data.kind);
+  const frequency = alertFrequency(data.kind);
   if (frequency === "each") return id;
   if (frequency === "once") return derivedId("alert", `${data.kind}/${data.subject}`);
   const window = Math.floor(Date.parse(time) / ALERT_WINDOW_MS);
@@ -162,7 +162,7 @@ function valuesOf(keys: EncryptionKeys, { values, sealed, ...about }: Requested)
   if (sealed === undefined) return values;
   return {
     ...values,
-    ...(JSON.parse(decrypt(sealed, keys, mailSealPlace(about))) as Record<string, string>),
+    ...(JSON.parse(decrypt(sealed, keys, mailAad(about))) as Record<string, string>),
   };
 }
 

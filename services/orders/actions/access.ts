@@ -4,7 +4,7 @@ import type { Caller, Ctx } from "../../../contracts/meta.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
 import type { Actor } from "../domain/order-model.ts";
 import type { Owner } from "../store/order-lists.repository.ts";
-import { acting } from "../store/order-trace.ts";
+import { actorInTrace } from "../store/order-trace.ts";
 import type { Viewer } from "../store/orders.repository.ts";
 
 /** Short enough to leave time for the order's own transaction. */
@@ -37,7 +37,7 @@ export function ownerOf({ role, id, partnerId }: Caller): Owner {
 
 /** The caller as an actor in the table of moves. */
 export function actorOf({ role, id }: Caller): Actor {
-  return acting(role, id);
+  return actorInTrace(role, id);
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { Params } from "../../../contracts/actions.ts";
-import { refuseWithoutPostalCode } from "../../../contracts/addresses.ts";
+import { requirePostalCode } from "../../../contracts/addresses.ts";
 import { invalidField } from "../../../contracts/errors.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
 import type { OrderView } from "../../../contracts/orders.ts";
@@ -11,7 +11,7 @@ import { edit } from "../domain/order-customer.ts";
 import { assign, cancel, override, release } from "../domain/order-delivery.ts";
 import type { Order } from "../domain/order-model.ts";
 import { refundPayment } from "../domain/order-payment.ts";
-import { changeOrder, commit, load, retryOnConflict } from "../store/unit-of-work.ts";
+import { changeOrder, loadOrder, retryOnConflict, saveDecision } from "../store/unit-of-work.ts";
 import { actorOf, viewerOf } from "./access.ts";
 import { withAuthor } from "./unmatched-payments.ts";
 import { viewFor, viewOf } from "./views.ts";
@@ -22,7 +22,7 @@ export async function updateOrder(
   ctx: Ctx<Params<"orders.update">>,
 ): Promise<OrderView> {
   const caller = callerOf(ctx, "customer");
-  refuseWithoutPostalCode(ctx.params.address);
+  requirePostalCode(ctx.params.address);
   const view = await changeOrder(
     deps,
     ctx,
@@ -94,14 +94,14 @@ export function reassignOrder(
   const { orderId, delivererId, reason } = ctx.params;
   return retryOnConflict(deps, orderId, (locked) =>
     idempotent(deps.postgres, ctx, "orders.reassign", async (trx) => {
-      const { order, nowMs } = await load(trx, orderId, viewerOf(caller), locked);
+      const { order, nowMs } = await loadOrder(trx, orderId, viewerOf(caller), locked);
       await audit(deps.outbox, trx, ctx, orderId, delivererId && `to ${delivererId}`);
       // For the present deliverer it is a repeat, unless wrong PINs were counted: then it allows new attempts.
       const isAssigned = order.status === "delivering" && order.delivererId === delivererId;
       if (isAssigned && order.handoverFailures === 0) return viewOf(order);
       let released: Order = order;
       if (order.status !== "ready") {
-        released = await commit(deps, trx, order, release(order, actor, nowMs, reason));
+        released = await saveDecision(deps, trx, order, release(order, actor, nowMs, reason));
       } else if (!delivererId) {
         throw invalidField(
           "delivererId",
@@ -110,7 +110,7 @@ export function reassignOrder(
         );
       }
       if (!delivererId) return viewOf(released);
-      return viewOf(await commit(deps, trx, released, assign(released, delivererId, actor, nowMs)));
+      return viewOf(await saveDecision(deps, trx, released, assign(released, delivererId, actor, nowMs)));
     }),
   );
 }

@@ -7,10 +7,10 @@ import { currentTraceparent } from "../../../lib/tracing/index.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
 import { idempotentLeased } from "../../../mixins/postgres/idempotency.ts";
 import type { Checkout, CheckoutLine } from "../../../providers/banks/index.ts";
-import type { OpenedBank, OrdersDependencies } from "../dependencies.ts";
+import type { OrdersDependencies, RegisteredBank } from "../dependencies.ts";
 import { confirm } from "../domain/order-customer.ts";
 import type { Actor, Order } from "../domain/order-model.ts";
-import { acting } from "../store/order-trace.ts";
+import { actorInTrace } from "../store/order-trace.ts";
 import { databaseNowMs, findOrder, insertOrder, saveCheckoutUrl } from "../store/orders.repository.ts";
 
 /** The time limit of a confirmation in this service; the gateway waits 1,400 ms for it. */
@@ -57,7 +57,7 @@ async function answerConfirmation(
   ctx: Ctx<unknown>,
   checkId: string,
   bankId: string,
-  create?: (bank: OpenedBank | undefined) => Promise<Order | undefined>,
+  create?: (bank: RegisteredBank | undefined) => Promise<Order | undefined>,
 ): Promise<Confirmation> {
   const deadlineMs = Date.now() + TIMEOUT_MS;
   const customerId = callerOf(ctx, "customer").id;
@@ -106,11 +106,11 @@ async function findConfirmedOrder(
 async function createOrder(
   { postgres, outbox }: OrdersDependencies,
   ctx: ConfirmContext,
-  bank: OpenedBank | undefined,
+  bank: RegisteredBank | undefined,
 ): Promise<Order | undefined> {
   const { bankId, quote, customer } = ctx.params;
   if (!bank?.active) throw fail("BANK_INACTIVE");
-  const actor: Actor = acting("customer", customer.id);
+  const actor: Actor = actorInTrace("customer", customer.id);
   const nowMs = await databaseNowMs(postgres.db);
   const decide = (partner: Quote["partner"]) =>
     confirm({ ...quote, partner }, customer, bankId, actor, nowMs);
@@ -140,7 +140,7 @@ async function openCheckout(
   deps: OrdersDependencies,
   ctx: Ctx<unknown>,
   order: Order,
-  bank: OpenedBank | undefined,
+  bank: RegisteredBank | undefined,
   callbackUrl: string,
   timeoutMs: number,
 ): Promise<Checkout> {

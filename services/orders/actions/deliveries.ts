@@ -10,8 +10,8 @@ import { assign, deliver, failDelivery, release, WRONG_PINS_MAX } from "../domai
 import type { Order } from "../domain/order-model.ts";
 import { isFormerDeliverer } from "../store/former-deliverers.repository.ts";
 import { poolOrders } from "../store/order-lists.repository.ts";
-import { acting } from "../store/order-trace.ts";
-import { findOrder, type Loaded, savePosition } from "../store/orders.repository.ts";
+import { actorInTrace } from "../store/order-trace.ts";
+import { findOrder, type LoadedOrder, savePosition } from "../store/orders.repository.ts";
 import { changeOrder } from "../store/unit-of-work.ts";
 import { viewFor, viewOf } from "./views.ts";
 
@@ -36,7 +36,7 @@ export async function availableOrders(
 /** Of several concurrent calls, one succeeds. @throws ALREADY_ASSIGNED, HANDOVER_LOCKED, NOT_FOUND */
 export function assignOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.claim">>): Promise<OrderView> {
   const caller = callerOf(ctx, "deliverer");
-  const actor = acting("deliverer", caller.id);
+  const actor = actorInTrace("deliverer", caller.id);
   return changeOrder(
     deps,
     ctx,
@@ -58,7 +58,7 @@ export function releaseOrder(
   ctx: Ctx<Params<"orders.unclaim">>,
 ): Promise<OrderView> {
   const caller = callerOf(ctx, "deliverer");
-  const actor = acting("deliverer", caller.id);
+  const actor = actorInTrace("deliverer", caller.id);
   return changeOrder(
     deps,
     ctx,
@@ -72,7 +72,7 @@ export function releaseOrder(
 /** Records that the order could not be delivered. @throws NOT_FOUND if the caller is not its deliverer */
 export function failOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.fail">>): Promise<OrderView> {
   const caller = callerOf(ctx, "deliverer");
-  const actor = acting("deliverer", caller.id);
+  const actor = actorInTrace("deliverer", caller.id);
   return changeOrder(
     deps,
     ctx,
@@ -94,10 +94,10 @@ export async function deliverOrder(
   photoExists = true,
 ): Promise<OrderView> {
   const caller = callerOf(ctx, "deliverer");
-  const actor = acting("deliverer", caller.id);
+  const actor = actorInTrace("deliverer", caller.id);
   const { orderId, pin, photoId } = ctx.params;
   const pinIsRight = deps.deliveryTokens.isPin(orderId, pin);
-  const decide = ({ order, nowMs }: Loaded) => {
+  const decide = ({ order, nowMs }: LoadedOrder) => {
     const own = requireDelivererOf(order, caller);
     if (!photoExists) throw invalidField("photoId", "exists", "There is no such photo of this order.");
     return deliver(own, { pinIsRight, photoId }, actor, nowMs);

@@ -3,10 +3,10 @@ import type { PartnerCallback } from "../../../contracts/partners.ts";
 import { isoTime, momentOf } from "../../../lib/clock.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
-import { partnerSays } from "../domain/order-partner.ts";
-import { acting, inOrderTrace } from "../store/order-trace.ts";
+import { applyPartnerReport } from "../domain/order-partner.ts";
+import { actorInTrace, inOrderTrace } from "../store/order-trace.ts";
 import { insertCallback } from "../store/orders.repository.ts";
-import { commit, load, retryOnConflict } from "../store/unit-of-work.ts";
+import { loadOrder, retryOnConflict, saveDecision } from "../store/unit-of-work.ts";
 
 /**
  * Commits a partner's callback together with its effect; Partners has verified it. A repeat has no effect.
@@ -21,13 +21,18 @@ export async function applyPartnerCallback(
   const { partnerId, orderId } = callback;
   await retryOnConflict(deps, orderId, (locked) =>
     deps.postgres.transact(async (trx) => {
-      const { order, nowMs, traceparent } = await load(trx, orderId, { role: "partner", partnerId }, locked);
+      const { order, nowMs, traceparent } = await loadOrder(
+        trx,
+        orderId,
+        { role: "partner", partnerId },
+        locked,
+      );
       const inserted = await insertCallback(trx, callback);
       if (inserted === "mismatch") throw fail("EVENT_MISMATCH");
       if (inserted === "known") return;
       await inOrderTrace(traceparent, callback.type, () => {
-        const actor = acting("partner", `partner:${partnerId}`);
-        return commit(deps, trx, order, partnerSays(order, callback, actor, nowMs));
+        const actor = actorInTrace("partner", `partner:${partnerId}`);
+        return saveDecision(deps, trx, order, applyPartnerReport(order, callback, actor, nowMs));
       });
     }),
   );

@@ -2,7 +2,7 @@ import type { Params } from "../../../contracts/actions.ts";
 import { fail } from "../../../contracts/errors.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
-import { intake } from "../store/payment-intake.ts";
+import { recordBankEvent } from "../store/bank-events.ts";
 
 /**
  * Verifies a bank's raw callback and commits it with its effect. Every verified callback is stored; an event without a
@@ -20,6 +20,6 @@ export async function receivePayment(
     ctx.broker.logger.info(`bank ${bankId}: refused a callback:`, verdict?.reason ?? "no such bank");
     throw fail("BAD_SIGNATURE");
   }
-  await intake(deps, bankId, body, verdict);
+  await recordBankEvent(deps, bankId, body, verdict);
   return {};
 }

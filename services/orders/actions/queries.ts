@@ -11,7 +11,7 @@ import { deadlineFor } from "../domain/order.ts";
 import { awaitsNotice, type Order } from "../domain/order-model.ts";
 import type { Projections } from "../projections/order-documents.ts";
 import { historyOf } from "../projections/projections.ts";
-import { type DeadlineTrouble, deadlineTroubles, noticeProblemOf } from "../store/deadlines.repository.ts";
+import { type DeadlineProblem, deadlineProblems, noticeProblemOf } from "../store/deadlines.repository.ts";
 import { disputesOf } from "../store/disputes.repository.ts";
 import { isErasedCustomer, openOrdersOf } from "../store/former-deliverers.repository.ts";
 import { findState, listOrders, listTransitions, stuckOrders } from "../store/order-lists.repository.ts";
@@ -142,7 +142,7 @@ export async function diagnose(
       databaseNowMs(postgres.db),
       reconciliationOf(postgres.db, orderId),
       noticeOf(postgres.db, order),
-      deadlineTroubles(postgres.db, [orderId]),
+      deadlineProblems(postgres.db, [orderId]),
     ]);
   return omitUndefined({
     order: viewOf(order),
@@ -166,7 +166,7 @@ export async function diagnose(
   });
 }
 
-function deadlineOf(order: Order, nowMs: number, problem?: DeadlineTrouble) {
+function deadlineOf(order: Order, nowMs: number, problem?: DeadlineProblem) {
   const deadline = deadlineFor(order);
   if (!deadline || !order.deadlineAt) return undefined;
   const overdue = Date.parse(order.deadlineAt) <= nowMs;
@@ -187,7 +187,7 @@ export async function listStuck(
 ): Promise<Result<"orders.stuck">> {
   callerOf(ctx, "admin");
   const found = await stuckOrders(postgres.db, DEADLINE_LATE_MS, ctx.params.limit ?? LIST_LIMIT_DEFAULT);
-  const problems = await deadlineTroubles(
+  const problems = await deadlineProblems(
     postgres.db,
     found.map(({ id }) => id),
   );
@@ -198,7 +198,7 @@ export async function listStuck(
 }
 
 /** The reasons why an order waits for an operator, in one text. */
-function causeOf(order: Order, problem: DeadlineTrouble | undefined): string {
+function causeOf(order: Order, problem: DeadlineProblem | undefined): string {
   const causes: string[] = [];
   if (problem)
     causes.push(`its deadline could not be acted on (${problem.failures} times): ${problem.error}`);

@@ -12,11 +12,11 @@ import { idempotent } from "../../../mixins/postgres/idempotency.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import { refundRequested } from "../domain/order-messages.ts";
 import type { Refund } from "../domain/order-model.ts";
-import { canCount, receive, refundAgain } from "../domain/order-payment.ts";
-import { acting } from "../store/order-trace.ts";
+import { applyPayment, canCount, refundAgain } from "../domain/order-payment.ts";
+import { actorInTrace } from "../store/order-trace.ts";
 import { beforeOf, pageOf } from "../store/pages.ts";
 import { insertRefunds } from "../store/payments.repository.ts";
-import { commit, load, retryOnConflict } from "../store/unit-of-work.ts";
+import { loadOrder, retryOnConflict, saveDecision } from "../store/unit-of-work.ts";
 import {
   assignReceipt,
   type FoundRefund,
@@ -83,7 +83,7 @@ export function assignPayment(
   const { receiptId, orderId, reason } = ctx.params;
   return retryOnConflict(deps, orderId, (locked) =>
     idempotent(deps.postgres, ctx, "orders.assignPayment", async (trx) => {
-      const { order, nowMs } = await load(trx, orderId, { role: "anybody" }, locked);
+      const { order, nowMs } = await loadOrder(trx, orderId, { role: "anybody" }, locked);
       const { bankId, paymentId, eventId, amountMinor, currency } = requireUnsettled(
         await lockReceipt(trx, receiptId),
       );
@@ -95,10 +95,10 @@ export function assignPayment(
       const amount = { amountMinor, currency };
       if (!canCount(order, amount)) throw invalidField("orderId", "max", "Its sums cannot count so much.");
       const payment = { bankId, paymentId, eventId, amount };
-      const decision = receive(order, payment, acting("bank", `bank:${bankId}`), nowMs);
+      const decision = applyPayment(order, payment, actorInTrace("bank", `bank:${bankId}`), nowMs);
       if (!(await assignReceipt(trx, receiptId, { orderId, outcome: decision.outcome }))) throw settled();
       await audit(deps.outbox, trx, ctx, receiptId, `to order ${orderId}: ${reason}`);
-      return viewOf(await commit(deps, trx, order, decision));
+      return viewOf(await saveDecision(deps, trx, order, decision));
     }),
   );
 }
@@ -119,7 +119,8 @@ export async function retryRefund(
       if (!failed) throw fail("NOT_FOUND", "There is no such refund.");
       const id = derivedId("refund", `${refundId}/retry`);
       const isMatched = failed.outcome !== "unmatched";
-      const found = isMatched && (await load(trx, failed.orderId as string, { role: "anybody" }, locked));
+      const found =
+        isMatched && (await loadOrder(trx, failed.orderId as string, { role: "anybody" }, locked));
       const payment = isMatched ? undefined : await lockReceipt(trx, failed.receiptId);
       // This read follows that of the order or the receipt, so a concurrent repeat has either changed those already or
       // inserted its refund.
@@ -139,7 +140,7 @@ export async function retryRefund(
       if (!found) return enqueueRefund(deps, trx, requireUnsettled(payment), refund);
       const decision = refundAgain(found.order, refund, found.nowMs);
       if (!decision) throw settled();
-      await commit(deps, trx, found.order, decision);
+      await saveDecision(deps, trx, found.order, decision);
       return refundView({ ...failed, id, reason: refund.reason, state: "pending" });
     }),
   );
@@ -161,7 +162,7 @@ async function enqueueRefund(
 ): Promise<RefundView> {
   await insertRefunds(trx, { id: orderId, bankId }, [refund]);
   if (orderId) {
-    const { order } = await load(trx, orderId, { role: "anybody" });
+    const { order } = await loadOrder(trx, orderId, { role: "anybody" });
     await deps.outbox.add(trx, [refundRequested(order, refund)]);
   }
   trx.executionPromise.then(deps.wakeRefunds, () => undefined);

@@ -10,7 +10,7 @@ import { type Actor, awaitsNotice, type Decision, type Order } from "./order-mod
  *   `noticeProblem`: why the partner of a paid order was not notified yet
  * @returns undefined if the deadline has not passed
  */
-export function overdue(
+export function applyOverdueDeadline(
   order: Order,
   actor: Actor,
   nowMs: number,
@@ -18,8 +18,8 @@ export function overdue(
 ): Decision | undefined {
   const deadline = deadlineFor(order);
   if (!deadline || !order.deadlineAt || Date.parse(order.deadlineAt) > nowMs) return undefined;
-  const { acts, afterMs, effect } = deadline;
-  if ("move" in acts) return move(order, acts.move, actor, nowMs, { reason: acts.reason });
+  const { action, afterMs, effect } = deadline;
+  if ("move" in action) return move(order, action.move, actor, nowMs, { reason: action.reason });
   const updated = { ...order, version: order.version + 1, updatedAt: isoTime(nowMs) };
   const positionDeadlineMs = positionAt ? Date.parse(positionAt) + afterMs : 0;
   if (order.status === "delivering" && positionDeadlineMs > nowMs) {
@@ -28,9 +28,9 @@ export function overdue(
   const next = {
     ...updated,
     alertedAt: order.alertedAt ?? isoTime(nowMs),
-    deadlineAt: isoTime(nowMs + acts.againMs),
+    deadlineAt: isoTime(nowMs + action.againMs),
   };
   const cause = awaitsNotice(order) && noticeProblem ? `: ${noticeProblem}` : "";
   const detail = `The order has been ${order.status} for too long (${effect})${cause}.`;
-  return { next, messages: [orderAlert(acts.alert, next, detail)], refunds: [] };
+  return { next, messages: [orderAlert(action.alert, next, detail)], refunds: [] };
 }

@@ -4,7 +4,7 @@ import type { PartnerNotice } from "../../../contracts/partner-notices.ts";
 import type { PartnerCallback } from "../../../contracts/partners.ts";
 import { CLOCK_TOLERANCE_MS, isoTime } from "../../../lib/clock.ts";
 import { shortenLine } from "../../../lib/text.ts";
-import { deadlineOf, decided, illegal, move, unchanged, unnotified } from "./order.ts";
+import { deadlineOf, illegal, move, recordTransition, unchanged, unnotified } from "./order.ts";
 import { orderAlert } from "./order-messages.ts";
 import { type Actor, awaitsNotice, type Decision, type Order } from "./order-model.ts";
 
@@ -20,7 +20,7 @@ const AFTER_PREPARATION: readonly OrderStatus[] = ["ready", "delivering", "deliv
  * no effect.
  * @throws ILLEGAL_TRANSITION if the order's state does not allow it, VALIDATION_ERROR for a promise beyond 24 hours
  */
-export function partnerSays(
+export function applyPartnerReport(
   order: Order,
   report: Pick<PartnerCallback, "type" | "reason" | "readyAt" | "saidAt">,
   actor: Actor,
@@ -73,7 +73,7 @@ export function makeReady(order: Order, actor: Actor, nowMs: number, reason?: st
  * Applies the report of Partners on the notice to the partner of a paid order. The time to accept begins now. After
  * `held_up` it does not begin, and an operator is alerted.
  */
-export function noticeReported(
+export function applyNotice(
   order: Order,
   { outcome, detail = "no reason was given" }: Pick<PartnerNotice, "outcome" | "detail">,
   nowMs: number,
@@ -86,7 +86,7 @@ export function noticeReported(
     ...reported
   } = { ...order, version: order.version + 1, updatedAt: at };
   if (outcome === "held_up") {
-    const { alert: kind, againMs } = unnotified.acts;
+    const { alert: kind, againMs } = unnotified.action;
     const next = {
       ...reported,
       noticeProblem: detail,
@@ -122,7 +122,7 @@ function delay(
   const delayed = { ...waiting, readyAt, readySaidAt, version: order.version + 1, updatedAt: at };
   const deadlineAt = deadlineOf(delayed, nowMs);
   const next = deadlineAt ? { ...delayed, deadlineAt } : delayed;
-  return decided(order, next, "order.delayed", actor, { reason: withRemark(report.reason, remark) });
+  return recordTransition(order, next, "order.delayed", actor, { reason: withRemark(report.reason, remark) });
 }
 
 /** Parses the promised time. A past time counts as now, because the report may be late. */

@@ -4,7 +4,7 @@ import { AMOUNT_MAX_MINOR, type Money } from "../../../lib/money.ts";
 import { move } from "./order.ts";
 import { paymentMessage, refundCompleted, refundFailed, refundRequested } from "./order-messages.ts";
 import type { Actor, Bearer, Decision, Order, Outcome, Payment, Refund } from "./order-model.ts";
-import { keptMinor, refund, settled, withPaymentStatus } from "./order-refund.ts";
+import { balanceOf, refund, withPaymentStatus, withRefundEnded } from "./order-refund.ts";
 
 /** Whether the order's sums stay exact integers after this amount is added. */
 export function canCount(order: Order, amount: Money): boolean {
@@ -15,7 +15,7 @@ export function canCount(order: Order, amount: Money): boolean {
  * Applies a payment in the order's currency. The excess over the total is refunded, as is the whole payment if the order
  * is paid already or can no longer be paid.
  */
-export function receive(
+export function applyPayment(
   order: Order,
   payment: Payment,
   actor: Actor,
@@ -45,7 +45,7 @@ function decide(
     const refunded = refundNow(credited, amountMinor, reason, "nobody", nowMs);
     return { ...refunded, outcome: isLate ? "late" : "overpaid" };
   }
-  const balanceMinor = keptMinor(credited);
+  const balanceMinor = balanceOf(credited);
   if (balanceMinor < order.totalMinor) {
     const next = { ...credited, version: order.version + 1, updatedAt: isoTime(nowMs) };
     return { next, messages: [], refunds: [], outcome: "underpaid" };
@@ -68,7 +68,7 @@ export function refundPayment(
   if (order.status === "pending") {
     throw fail("ILLEGAL_TRANSITION", "The order still waits for its payment: cancel it instead.");
   }
-  const balanceMinor = keptMinor(order);
+  const balanceMinor = balanceOf(order);
   if (amount && amount.currency !== order.currency) {
     throw invalidField("amount.currency", "currency", `The order is in ${order.currency}.`);
   }
@@ -89,7 +89,7 @@ export function refundAgain(order: Order, repeated: Refund, nowMs: number): Deci
   const { amountMinor } = repeated.amount;
   const receipt = order.receipts.find(({ paymentId }) => paymentId === repeated.paymentId);
   const leftMinor = receipt ? receipt.amountMinor - receipt.refundMinor : 0;
-  if (amountMinor > Math.min(leftMinor, keptMinor(order))) return undefined;
+  if (amountMinor > Math.min(leftMinor, balanceOf(order))) return undefined;
   const next = withPaymentStatus({
     ...order,
     version: order.version + 1,
@@ -108,7 +108,7 @@ export function refundAgain(order: Order, repeated: Refund, nowMs: number): Deci
  * @param isCompleted false: the bank has refused it finally
  * @param reason of the bank, for the operator
  */
-export function settle(
+export function applyRefundEnd(
   order: Order,
   ended: Refund,
   isCompleted: boolean,
@@ -116,7 +116,7 @@ export function settle(
   reason = "",
 ): Decision {
   const next = {
-    ...settled(order, ended, isCompleted),
+    ...withRefundEnded(order, ended, isCompleted),
     version: order.version + 1,
     updatedAt: isoTime(nowMs),
   };

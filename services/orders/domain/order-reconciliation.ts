@@ -76,7 +76,7 @@ export interface BookedPayment {
 }
 
 /** A payment in the bank's books. */
-export interface ToldPayment {
+export interface ReportedPayment {
   paymentId: string;
   amount: Money;
   refundedMinor?: number;
@@ -100,9 +100,9 @@ export interface Difference {
 export function compareBooks(
   before: readonly BookedPayment[],
   ours: readonly BookedPayment[],
-  theirs: readonly ToldPayment[],
+  theirs: readonly ReportedPayment[],
   nowMs: number,
-): { unknown: ToldPayment[]; differences: Difference[] } {
+): { unknown: ReportedPayment[]; differences: Difference[] } {
   const differences: Difference[] = [];
   const booked = new Map(ours.map((one) => [one.paymentId, one]));
   const reported = new Set(theirs.map(({ paymentId }) => paymentId));

@@ -3,7 +3,7 @@ import { derivedId } from "../../../lib/ids.ts";
 import type { Bearer, Order, Refund } from "./order-model.ts";
 
 /** The order's balance: the received money without completed and pending refunds. */
-export function keptMinor(order: Order): number {
+export function balanceOf(order: Order): number {
   return order.paidMinor - order.refundedMinor - order.refundPendingMinor;
 }
 
@@ -18,7 +18,7 @@ export function refund(
   borneBy: Bearer,
 ): { next: Order; refunds: Refund[] } {
   if (amountMinor === 0) return { next: withPaymentStatus(order), refunds: [] };
-  if (amountMinor > keptMinor(order)) throw new RangeError("a refund cannot exceed the balance");
+  if (amountMinor > balanceOf(order)) throw new RangeError("a refund cannot exceed the balance");
   const refunds: Refund[] = [];
   let leftMinor = amountMinor;
   const receipts = order.receipts
@@ -42,13 +42,13 @@ export function refund(
     receipts,
     refundPendingMinor: order.refundPendingMinor + amountMinor,
     // The money of failed refunds is part of the balance, so it cannot exceed the new balance.
-    refundFailedMinor: Math.min(order.refundFailedMinor, keptMinor(order) - amountMinor),
+    refundFailedMinor: Math.min(order.refundFailedMinor, balanceOf(order) - amountMinor),
   };
   return { next: withPaymentStatus(next), refunds };
 }
 
 /** The order after the end of a refund. */
-export function settled(order: Order, { paymentId, amount }: Refund, isCompleted: boolean): Order {
+export function withRefundEnded(order: Order, { paymentId, amount }: Refund, isCompleted: boolean): Order {
   const amountMinor = amount.amountMinor;
   const pending = { ...order, refundPendingMinor: order.refundPendingMinor - amountMinor };
   if (isCompleted) return withPaymentStatus({ ...pending, refundedMinor: order.refundedMinor + amountMinor });
@@ -64,7 +64,7 @@ export function settled(order: Order, { paymentId, amount }: Refund, isCompleted
 }
 
 /** The order before the completion of a refund that the bank has reversed. */
-export function reopened(order: Order, { amount: { amountMinor } }: Refund): Order {
+export function withRefundReopened(order: Order, { amount: { amountMinor } }: Refund): Order {
   return {
     ...order,
     refundedMinor: order.refundedMinor - amountMinor,
@@ -80,8 +80,8 @@ export function withPaymentStatus(order: Order): Order {
 function paymentStatusOf(order: Order): PaymentStatus {
   if (order.paidMinor === 0) return "unpaid";
   if (order.refundFailedMinor > 0) return "refund_failed";
-  if (keptMinor(order) >= order.totalMinor) return "paid";
+  if (balanceOf(order) >= order.totalMinor) return "paid";
   if (order.refundPendingMinor > 0) return "refund_pending";
   if (order.refundedMinor === 0) return "partially_paid";
-  return keptMinor(order) === 0 ? "refunded" : "partially_refunded";
+  return balanceOf(order) === 0 ? "refunded" : "partially_refunded";
 }

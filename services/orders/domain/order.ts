@@ -15,7 +15,7 @@ import {
   type Refund,
   type Transition,
 } from "./order-model.ts";
-import { keptMinor, refund } from "./order-refund.ts";
+import { balanceOf, refund } from "./order-refund.ts";
 
 const MINUTE_MS = 60_000;
 
@@ -23,7 +23,7 @@ interface Move {
   to: OrderStatus;
   /** The actors that may make the move, each with the states in which it may. */
   may: Partial<Record<ActorKind, readonly OrderStatus[]>>;
-  tells: OrderMessage;
+  message: OrderMessage;
   /** The refund to the customer: the excess over the total, or the whole balance. Absent: none. */
   refunds?: "excess" | "everything";
 }
@@ -31,7 +31,7 @@ interface Move {
 interface Ending {
   by: readonly ("cancel" | "reject" | "expire")[];
   /** The party that bears the order's cost until then. The customer gets everything back in any case. */
-  bears: Bearer;
+  borneBy: Bearer;
 }
 
 /**
@@ -41,51 +41,51 @@ interface Ending {
  */
 export const endings: Partial<Record<OrderStatus, Partial<Record<ActorKind, Ending>>>> = {
   pending: {
-    customer: { by: ["cancel"], bears: "nobody" },
-    admin: { by: ["cancel"], bears: "nobody" },
-    deadline: { by: ["expire"], bears: "nobody" },
+    customer: { by: ["cancel"], borneBy: "nobody" },
+    admin: { by: ["cancel"], borneBy: "nobody" },
+    deadline: { by: ["expire"], borneBy: "nobody" },
   },
   paid: {
-    customer: { by: ["cancel"], bears: "nobody" },
-    partner: { by: ["reject", "cancel"], bears: "partner" },
-    admin: { by: ["cancel"], bears: "platform" },
-    deadline: { by: ["cancel"], bears: "partner" },
+    customer: { by: ["cancel"], borneBy: "nobody" },
+    partner: { by: ["reject", "cancel"], borneBy: "partner" },
+    admin: { by: ["cancel"], borneBy: "platform" },
+    deadline: { by: ["cancel"], borneBy: "partner" },
   },
   preparing: {
-    partner: { by: ["reject", "cancel"], bears: "partner" },
-    admin: { by: ["cancel"], bears: "platform" },
+    partner: { by: ["reject", "cancel"], borneBy: "partner" },
+    admin: { by: ["cancel"], borneBy: "platform" },
   },
-  ready: { admin: { by: ["cancel"], bears: "platform" } },
-  failed: { admin: { by: ["cancel"], bears: "platform" } },
+  ready: { admin: { by: ["cancel"], borneBy: "platform" } },
+  failed: { admin: { by: ["cancel"], borneBy: "platform" } },
 };
 
 /** All moves between states; docs/states.md is generated from this table. */
 export const moves = {
-  pay: { to: "paid", may: { bank: ["pending"] }, tells: "order.paid", refunds: "excess" },
-  expire: { to: "expired", may: mayEnd("expire"), tells: "order.expired", refunds: "everything" },
-  accept: { to: "preparing", may: { partner: ["paid"], admin: ["paid"] }, tells: "order.accepted" },
+  pay: { to: "paid", may: { bank: ["pending"] }, message: "order.paid", refunds: "excess" },
+  expire: { to: "expired", may: mayEnd("expire"), message: "order.expired", refunds: "everything" },
+  accept: { to: "preparing", may: { partner: ["paid"], admin: ["paid"] }, message: "order.accepted" },
   makeReady: {
     to: "ready",
     may: { partner: ["paid", "preparing"], admin: ["paid", "preparing"] },
-    tells: "order.ready",
+    message: "order.ready",
   },
-  reject: { to: "cancelled", may: mayEnd("reject"), tells: "order.rejected", refunds: "everything" },
-  cancel: { to: "cancelled", may: mayEnd("cancel"), tells: "order.cancelled", refunds: "everything" },
-  claim: { to: "delivering", may: { deliverer: ["ready"], admin: ["ready"] }, tells: "order.assigned" },
+  reject: { to: "cancelled", may: mayEnd("reject"), message: "order.rejected", refunds: "everything" },
+  cancel: { to: "cancelled", may: mayEnd("cancel"), message: "order.cancelled", refunds: "everything" },
+  claim: { to: "delivering", may: { deliverer: ["ready"], admin: ["ready"] }, message: "order.assigned" },
   release: {
     to: "ready",
     may: { deliverer: ["delivering"], platform: ["delivering"], admin: ["delivering", "failed"] },
-    tells: "order.released",
+    message: "order.released",
   },
   deliver: {
     to: "delivered",
     may: { deliverer: ["delivering"], admin: ["delivering"] },
-    tells: "order.delivered",
+    message: "order.delivered",
   },
   giveUp: {
     to: "failed",
     may: { deliverer: ["delivering"], admin: ["delivering"] },
-    tells: "order.failed",
+    message: "order.failed",
   },
 } as const satisfies Record<string, Move>;
 
@@ -96,7 +96,7 @@ interface Deadline {
   /** The start of the time. Default: the entry into the state. */
   from?: "readyAt" | "partnerNotifiedAt";
   /** Either a move of the order, or an alert that is repeated every `againMs`. */
-  acts: { move: MoveName; reason: string } | { alert: AlertKind; againMs: number };
+  action: { move: MoveName; reason: string } | { alert: AlertKind; againMs: number };
   effect: string;
 }
 
@@ -104,34 +104,34 @@ interface Deadline {
 export const deadlines = {
   pending: {
     afterMs: 30 * MINUTE_MS,
-    acts: { move: "expire", reason: "It was not paid in time." },
+    action: { move: "expire", reason: "It was not paid in time." },
     effect: "expires; what was paid in part is refunded",
   },
   paid: {
     afterMs: ACCEPTANCE_MS,
     from: "partnerNotifiedAt",
-    acts: { move: "cancel", reason: "The partner did not accept it in time." },
+    action: { move: "cancel", reason: "The partner did not accept it in time." },
     effect: "is cancelled and refunded, because the partner did not accept",
   },
   preparing: {
     afterMs: 0,
     from: "readyAt",
-    acts: { alert: "order.not_ready", againMs: 30 * MINUTE_MS },
+    action: { alert: "order.not_ready", againMs: 30 * MINUTE_MS },
     effect: "alert: not ready by the promised time",
   },
   ready: {
     afterMs: 15 * MINUTE_MS,
-    acts: { alert: "order.no_deliverer", againMs: 15 * MINUTE_MS },
+    action: { alert: "order.no_deliverer", againMs: 15 * MINUTE_MS },
     effect: "alert: no deliverer has claimed it",
   },
   delivering: {
     afterMs: 20 * MINUTE_MS,
-    acts: { alert: "order.deliverer_silent", againMs: 20 * MINUTE_MS },
+    action: { alert: "order.deliverer_silent", againMs: 20 * MINUTE_MS },
     effect: "alert: the deliverer has reported no position",
   },
   failed: {
     afterMs: 60 * MINUTE_MS,
-    acts: { alert: "order.undeliverable", againMs: 60 * MINUTE_MS },
+    action: { alert: "order.undeliverable", againMs: 60 * MINUTE_MS },
     effect: "alert: an undeliverable order waits for an operator",
   },
 } as const satisfies Partial<Record<OrderStatus, Deadline>>;
@@ -142,7 +142,7 @@ export const deadlines = {
  */
 export const unnotified = {
   afterMs: 2 * MINUTE_MS,
-  acts: { alert: "order.partner_not_notified", againMs: 10 * MINUTE_MS },
+  action: { alert: "order.partner_not_notified", againMs: 10 * MINUTE_MS },
   effect: "alert: the partner has not been notified; the time to accept has not begun",
 } as const satisfies Deadline;
 
@@ -174,7 +174,7 @@ export function move(
   nowMs: number,
   { reason, ...change }: { [K in keyof Order]?: Order[K] | undefined } = {},
 ): Decision {
-  const { to, may, tells, refunds: owed }: Move = moves[name];
+  const { to, may, message, refunds: owed }: Move = moves[name];
   const from = may[actor.kind];
   if (!from?.includes(order.status)) throw name === "cancel" ? notCancellable(order, from) : illegal(order);
   const moved = omitUndefined({
@@ -189,16 +189,22 @@ export function move(
     updatedAt: isoTime(nowMs),
     ...change,
   });
-  const borneBy = endings[order.status]?.[actor.kind]?.bears ?? "nobody";
+  const borneBy = endings[order.status]?.[actor.kind]?.borneBy ?? "nobody";
   const { next, refunds } = refund(moved, owedMinor(moved, owed), reason ?? `order ${to}`, borneBy);
-  return decided(order, omitUndefined({ ...next, deadlineAt: deadlineOf(next, nowMs) }), tells, actor, {
-    reason,
-    refunds,
-  });
+  return recordTransition(
+    order,
+    omitUndefined({ ...next, deadlineAt: deadlineOf(next, nowMs) }),
+    message,
+    actor,
+    {
+      reason,
+      refunds,
+    },
+  );
 }
 
 /** The decision for a change with a message and a line in the history. The state may stay the same. */
-export function decided(
+export function recordTransition(
   before: Order,
   next: Order,
   type: Transition["type"],
@@ -298,5 +304,5 @@ function mayEnd(name: Ending["by"][number]): Move["may"] {
 
 function owedMinor(order: Order, owed: Move["refunds"]): number {
   if (!owed) return 0;
-  return owed === "everything" ? keptMinor(order) : Math.max(0, keptMinor(order) - order.totalMinor);
+  return owed === "everything" ? balanceOf(order) : Math.max(0, balanceOf(order) - order.totalMinor);
 }

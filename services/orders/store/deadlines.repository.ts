@@ -41,7 +41,7 @@ export interface DeadlineFailure {
  * after `delayMs`, doubled with each failure, up to `maxMs`.
  * @returns undefined if the order is no longer overdue
  */
-export async function deadlineFailed(
+export async function recordDeadlineFailure(
   db: Db,
   id: string,
   { delayMs, maxMs, error }: { delayMs: number; maxMs: number; error: string },
@@ -57,7 +57,7 @@ export async function deadlineFailed(
   );
 }
 
-export interface DeadlineTrouble {
+export interface DeadlineProblem {
   id: string;
   failures: number;
   error?: string;
@@ -65,8 +65,8 @@ export interface DeadlineTrouble {
 }
 
 /** The failures of these orders' deadlines; none for an order without failures. */
-export async function deadlineTroubles(db: Db, ids: readonly string[]): Promise<DeadlineTrouble[]> {
-  return rows<DeadlineTrouble>(
+export async function deadlineProblems(db: Db, ids: readonly string[]): Promise<DeadlineProblem[]> {
+  return rows<DeadlineProblem>(
     db,
     `SELECT id, deadline_failures AS failures, deadline_error AS error, deadline_retry_at AS retry_at
      FROM orders WHERE id = ANY (?::uuid[]) AND deadline_failures > 0`,

@@ -6,7 +6,7 @@ import type { OrdersDependencies } from "../dependencies.ts";
 import { saveDispute } from "./disputes.repository.ts";
 
 /** Saves the bank's report of a dispute and alerts operators of each change. The order's sums stay unchanged. */
-export async function disputeReported(
+export async function recordDispute(
   { outbox }: Pick<OrdersDependencies, "outbox">,
   trx: Knex.Transaction,
   bankId: string,

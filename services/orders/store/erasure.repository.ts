@@ -41,7 +41,7 @@ export async function eraseOrders(db: Db, ids: readonly string[]): Promise<void>
 }
 
 /** Deletes the stored answers to requests of erased customers. */
-export async function eraseAnswers(db: Db): Promise<void> {
+export async function deleteStoredAnswers(db: Db): Promise<void> {
   const sql = "DELETE FROM idempotency_keys k USING erased_customers e WHERE k.user_id = e.customer_id::text";
   await affected(db, sql);
 }
@@ -50,7 +50,7 @@ export async function eraseAnswers(db: Db): Promise<void> {
  * Deletes the entries of erased customers without unerased orders. After `afterHours` the account's tokens have
  * expired, so no new order can follow.
  */
-export async function sweepErasedCustomers(db: Db, afterHours: number): Promise<void> {
+export async function pruneErasedCustomers(db: Db, afterHours: number): Promise<void> {
   await affected(
     db,
     `DELETE FROM erased_customers e WHERE e.created_at < now() - ? * interval '1 hour'

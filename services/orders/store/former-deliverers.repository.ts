@@ -4,7 +4,7 @@ import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
 const LOCK = "hashtextextended('deliverer ' || ?::text, 0)";
 
 /** Records that a user is no longer a deliverer, unless a newer version is stored. Waits for running assignments. */
-export async function noteFormerDeliverer(trx: Db, userId: string, version: number): Promise<void> {
+export async function addFormerDeliverer(trx: Db, userId: string, version: number): Promise<void> {
   await row(trx, `SELECT pg_advisory_xact_lock(${LOCK})`, [userId]);
   await affected(
     trx,
@@ -16,7 +16,7 @@ export async function noteFormerDeliverer(trx: Db, userId: string, version: numb
 }
 
 /** Records that the user is a deliverer again. */
-export async function forgetFormerDeliverer(trx: Db, userId: string, version: number): Promise<void> {
+export async function removeFormerDeliverer(trx: Db, userId: string, version: number): Promise<void> {
   await affected(trx, "DELETE FROM former_deliverers WHERE user_id = ? AND version < ?", [userId, version]);
 }
 
@@ -35,7 +35,7 @@ export async function pruneFormerDeliverers(db: Db, afterHours: number): Promise
 }
 
 /** The ids of the orders that a deliverer is delivering. */
-export async function carriedOrders(db: Db, delivererId: string): Promise<string[]> {
+export async function ordersInDelivery(db: Db, delivererId: string): Promise<string[]> {
   const sql = "SELECT id FROM orders WHERE deliverer_id = ? AND status = 'delivering' ORDER BY id";
   return (await rows<{ id: string }>(db, sql, [delivererId])).map(({ id }) => id);
 }

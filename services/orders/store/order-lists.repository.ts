@@ -3,7 +3,7 @@ import type { Address, Position } from "../../../contracts/shared.ts";
 import { type Db, type Rows, row, rows } from "../../../lib/sql/database.ts";
 import { WRONG_PINS_MAX } from "../domain/order-delivery.ts";
 import type { Order } from "../domain/order-model.ts";
-import { loaded, ORDER_SELECT, type OrderRow } from "./orders.repository.ts";
+import { ORDER_SELECT, type OrderRow, orderFromRow } from "./orders.repository.ts";
 
 const EARTH_RADIUS_METERS = 6_371_000;
 
@@ -45,7 +45,7 @@ export async function listOrders(
     db,
     ...pageStatement(ownershipOf(owner), { conditions, bindings, order, limit: filter.limit }),
   );
-  const orders: Rows<Order> = found.map((row) => loaded(row).order);
+  const orders: Rows<Order> = found.map((row) => orderFromRow(row).order);
   if (found.skipped) orders.skipped = found.skipped;
   return orders;
 }
@@ -92,7 +92,7 @@ export async function stuckOrders(db: Db, lateMs: number, limit: number): Promis
      ORDER BY o.id LIMIT ?`,
     [lateMs, limit],
   );
-  return found.map((row) => loaded(row).order);
+  return found.map((row) => orderFromRow(row).order);
 }
 
 export interface PoolRow {

@@ -3,7 +3,7 @@ import { currentTraceparent, inTraceOf, linkTo, traceIdOf } from "../../../lib/t
 import type { Actor, ActorKind } from "../domain/order-model.ts";
 
 /** An actor with the current trace, which is shown in the history. */
-export function acting(kind: ActorKind, name: string): Actor {
+export function actorInTrace(kind: ActorKind, name: string): Actor {
   const traceId = traceIdOf(currentTraceparent());
   return traceId ? { kind, name, traceId } : { kind, name };
 }

@@ -14,7 +14,7 @@ export type Viewer =
   | { role: "bank"; bankId: string }
   | { role: "anybody" };
 
-export interface Loaded {
+export interface LoadedOrder {
   order: Order;
   /** The database's clock, in milliseconds of Unix time. */
   nowMs: number;
@@ -66,10 +66,10 @@ function ownedBy(viewer: Viewer): { sql: string; bindings: string[] } {
 }
 
 /** The order, or undefined if there is none with this id that the viewer may see. */
-export async function findOrder(db: Db, id: string, viewer: Viewer): Promise<Loaded | undefined> {
+export async function findOrder(db: Db, id: string, viewer: Viewer): Promise<LoadedOrder | undefined> {
   const owned = ownedBy(viewer);
   const found = await row<OrderRow>(db, `${ORDER} WHERE o.id = ? AND ${owned.sql}`, [id, ...owned.bindings]);
-  return found && loaded(found);
+  return found && orderFromRow(found);
 }
 
 /** Locks the order until the transaction ends. Waits for other transactions that have locked it. */
@@ -260,7 +260,7 @@ export type OrderRow = Omit<Order, "customer" | "receipts"> & {
 };
 
 /** Converts a row to an order. */
-export function loaded(found: OrderRow): Loaded {
+export function orderFromRow(found: OrderRow): LoadedOrder {
   const { customerId, customerName, customerPhone, receipts = [], traceparent, now, ...order } = found;
   const customer = { id: customerId, name: customerName, ...(customerPhone && { phone: customerPhone }) };
   return {

@@ -35,7 +35,7 @@ export async function insertEvent(trx: Db, event: StoredEvent): Promise<"new" | 
 }
 
 /** Marks an event that cannot be applied. */
-export async function markUnusable(trx: Db, bankId: string, eventId: string): Promise<void> {
+export async function markEventUnusable(trx: Db, bankId: string, eventId: string): Promise<void> {
   const sql =
     "UPDATE payment_events SET kind = 'unusable', updated_at = now() WHERE bank_id = ? AND event_id = ?";
   await affected(trx, sql, [bankId, eventId]);
@@ -168,7 +168,7 @@ export async function markRefundAlerted(trx: Db, id: string): Promise<boolean> {
   return (await affected(trx, sql, [id])) === 1;
 }
 
-export interface EndOfRefund {
+export interface RefundEnd {
   state: "completed" | "failed";
   error?: string | undefined;
   /** That of the lease. Absent for a report of the bank, which ends the refund in spite of a lease. */
@@ -181,7 +181,7 @@ export interface EndOfRefund {
  * Ends a refund. A failed refund returns its amount to the rest of its payment.
  * @returns undefined if the refund has ended already (with `bounced`: is not completed), or the lease was lost
  */
-export async function endRefund(trx: Db, id: string, end: EndOfRefund): Promise<EndedRefund | undefined> {
+export async function endRefund(trx: Db, id: string, end: RefundEnd): Promise<EndedRefund | undefined> {
   const before = end.bounced ? "'completed'" : "'pending', 'sent', 'unknown'";
   const fence = end.token === undefined ? "" : "AND lease_token = ?";
   return row<EndedRefund>(

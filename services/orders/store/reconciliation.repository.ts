@@ -89,7 +89,7 @@ export async function postponePoll(
  * Records a poll that failed on our side; it is repeated after `delayMs`, doubled with each failure, up to `maxMs`.
  * @returns the number of consecutive failures, including this one, and the order's version
  */
-export async function pollFailed(
+export async function recordPollFailure(
   db: Db,
   id: string,
   { delayMs, maxMs, error }: { delayMs: number; maxMs: number; error: string },
@@ -119,7 +119,7 @@ export async function bookedPayments(db: Db, orderId: string): Promise<BookedPay
 }
 
 /** Records an answer of the bank. @returns whether the last poll had no answer, and the time of this answer */
-export async function bankAnswered(
+export async function recordBankAnswer(
   db: Db,
   bankId: string,
 ): Promise<{ wasSilent: boolean; answeredAt: string }> {
@@ -137,7 +137,7 @@ export async function bankAnswered(
 }
 
 /** Records that the bank has not answered. @returns the number of consecutive failures, including this one */
-export async function bankSilent(
+export async function recordBankFailure(
   db: Db,
   bankId: string,
   { delayMs, error }: { delayMs: number; error: string },
@@ -158,7 +158,7 @@ export async function bankSilent(
  * Marks that an operator was alerted of a bank that does not answer.
  * @returns the time of the first failure; undefined if `afterMs` has not passed since, or it was marked before
  */
-export async function markAlerted(trx: Db, bankId: string, afterMs: number): Promise<string | undefined> {
+export async function markBankAlerted(trx: Db, bankId: string, afterMs: number): Promise<string | undefined> {
   const found = await row<{ since: string }>(
     trx,
     `UPDATE bank_contacts SET alerted = true, updated_at = now()

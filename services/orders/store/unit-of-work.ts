@@ -7,7 +7,7 @@ import { audit } from "../../../mixins/outbox/audit.ts";
 import { idempotent } from "../../../mixins/postgres/idempotency.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import type { Decision, Order } from "../domain/order-model.ts";
-import { findOrder, type Loaded, lockOrder, saveOrder, type Viewer } from "./orders.repository.ts";
+import { findOrder, type LoadedOrder, lockOrder, saveOrder, type Viewer } from "./orders.repository.ts";
 import { insertRefunds } from "./payments.repository.ts";
 
 const ATTEMPTS = 4;
@@ -41,12 +41,12 @@ export async function retryOnConflict<T>(
 }
 
 /** Loads an order. @throws NOT_FOUND if the viewer may not see it */
-export async function load(
+export async function loadOrder(
   trx: Knex.Transaction,
   id: string,
   viewer: Viewer,
   locked = false,
-): Promise<Loaded> {
+): Promise<LoadedOrder> {
   if (locked) await lockOrder(trx, id);
   const found = await findOrder(trx, id, viewer);
   if (!found) throw fail("NOT_FOUND", "There is no such order.");
@@ -54,7 +54,7 @@ export async function load(
 }
 
 /** Saves a decision in the caller's transaction: state, history, refunds and messages. */
-export async function commit(
+export async function saveDecision(
   { outbox, wakeRefunds }: Pick<OrdersDependencies, "outbox" | "wakeRefunds">,
   trx: Knex.Transaction,
   before: Order,
@@ -82,16 +82,16 @@ export async function changeOrder<D extends Decision, T>(
   ctx: Ctx<{ orderId: string }>,
   scope: string,
   viewer: Viewer,
-  decide: (loaded: Loaded, trx: Knex.Transaction) => D | Promise<D>,
+  decide: (loaded: LoadedOrder, trx: Knex.Transaction) => D | Promise<D>,
   answer: (order: Order, decision: D) => T,
 ): Promise<T> {
   return retryOnConflict(deps, ctx.params.orderId, (locked) =>
     idempotent(deps.postgres, ctx, scope, async (trx) => {
-      const found = await load(trx, ctx.params.orderId, viewer, locked);
+      const found = await loadOrder(trx, ctx.params.orderId, viewer, locked);
       linkTo(found.traceparent);
       const decision = await decide(found, trx);
       await audit(deps.outbox, trx, ctx, ctx.params.orderId);
-      return answer(await commit(deps, trx, found.order, decision), decision);
+      return answer(await saveDecision(deps, trx, found.order, decision), decision);
     }),
   );
 }

@@ -4,12 +4,12 @@ import type { OrdersDependencies } from "../dependencies.ts";
 import { delivererGone } from "../domain/order-delivery.ts";
 import { insertErasedCustomer } from "../store/erasure.repository.ts";
 import {
-  carriedOrders,
-  forgetFormerDeliverer,
-  noteFormerDeliverer,
+  addFormerDeliverer,
+  ordersInDelivery,
+  removeFormerDeliverer,
 } from "../store/former-deliverers.repository.ts";
 import { inOrderTrace } from "../store/order-trace.ts";
-import { commit, load } from "../store/unit-of-work.ts";
+import { loadOrder, saveDecision } from "../store/unit-of-work.ts";
 
 type Deps = Pick<OrdersDependencies, "outbox" | "wakeRefunds">;
 
@@ -29,7 +29,7 @@ export function accountHandlers(deps: Deps, wakeErasures: () => void): Handlers 
     },
     "user.updated": {
       async inTransaction(trx, { data: { userId, role, version } }) {
-        if (role === "deliverer") await forgetFormerDeliverer(trx, userId, version);
+        if (role === "deliverer") await removeFormerDeliverer(trx, userId, version);
         else await releaseCarried(deps, trx, userId, version);
       },
     },
@@ -42,12 +42,12 @@ async function releaseCarried(
   userId: string,
   version: number,
 ): Promise<void> {
-  await noteFormerDeliverer(trx, userId, version);
-  for (const orderId of await carriedOrders(trx, userId)) {
-    const { order, nowMs, traceparent } = await load(trx, orderId, { role: "anybody" }, true);
+  await addFormerDeliverer(trx, userId, version);
+  for (const orderId of await ordersInDelivery(trx, userId)) {
+    const { order, nowMs, traceparent } = await loadOrder(trx, orderId, { role: "anybody" }, true);
     if (order.status !== "delivering" || order.delivererId !== userId) continue;
     await inOrderTrace(traceparent, "deliverer gone", () =>
-      commit(deps, trx, order, delivererGone(order, nowMs)),
+      saveDecision(deps, trx, order, delivererGone(order, nowMs)),
     );
   }
 }

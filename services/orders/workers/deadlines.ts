@@ -3,12 +3,17 @@ import type { Logger } from "../../../lib/logger.ts";
 import { reasonOf } from "../../../lib/sql/database.ts";
 import { shortenLine } from "../../../lib/text.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
-import { overdue } from "../domain/order-deadline.ts";
+import { applyOverdueDeadline } from "../domain/order-deadline.ts";
 import { awaitsNotice } from "../domain/order-model.ts";
-import { deadlineFailed, dueOrders, lockDueOrder, noticeProblemOf } from "../store/deadlines.repository.ts";
-import { acting, inOrderTrace } from "../store/order-trace.ts";
+import {
+  dueOrders,
+  lockDueOrder,
+  noticeProblemOf,
+  recordDeadlineFailure,
+} from "../store/deadlines.repository.ts";
+import { actorInTrace, inOrderTrace } from "../store/order-trace.ts";
 import { findPosition } from "../store/orders.repository.ts";
-import { commit, load } from "../store/unit-of-work.ts";
+import { loadOrder, saveDecision } from "../store/unit-of-work.ts";
 
 const BATCH = 50;
 /** The delay before a failed deadline is retried: the first one, and the maximum. */
@@ -53,7 +58,7 @@ async function recordFailure(
   const text = shortenLine(reasonOf(error), ERROR_MAX_LENGTH);
   await postgres.transact(async (trx) => {
     const retry = { delayMs: RETRY_MS, maxMs: RETRY_MAX_MS, error: text };
-    const failure = await deadlineFailed(trx, id, retry);
+    const failure = await recordDeadlineFailure(trx, id, retry);
     if (!failure || failure.failures < ALERT_AT_FAILURE) return;
     const detail = `The deadline could not be acted on (${failure.failures} times): ${text}`;
     await outbox.add(trx, [alert("deadline.failed", detail, { subject: id, version: failure.version })]);
@@ -63,15 +68,15 @@ async function recordFailure(
 async function applyDeadline(deps: OrdersDependencies, id: string): Promise<void> {
   await deps.postgres.transact(async (trx) => {
     if (!(await lockDueOrder(trx, id))) return;
-    const { order, nowMs, traceparent } = await load(trx, id, { role: "anybody" });
+    const { order, nowMs, traceparent } = await loadOrder(trx, id, { role: "anybody" });
     const position = order.status === "delivering" ? await findPosition(trx, id) : undefined;
     const noticeProblem = awaitsNotice(order)
       ? (order.noticeProblem ?? (await noticeProblemOf(trx, id)))
       : undefined;
     const known = { positionAt: position?.heardAt, noticeProblem };
     await inOrderTrace(traceparent, "deadline passed", async () => {
-      const decision = overdue(order, acting("deadline", "deadline"), nowMs, known);
-      if (decision) await commit(deps, trx, order, decision);
+      const decision = applyOverdueDeadline(order, actorInTrace("deadline", "deadline"), nowMs, known);
+      if (decision) await saveDecision(deps, trx, order, decision);
     });
   });
 }

@@ -2,7 +2,12 @@ import { alert } from "../../../contracts/alerts.ts";
 import type { Logger } from "../../../lib/logger.ts";
 import { reasonOf } from "../../../lib/sql/database.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
-import { dueErasures, eraseAnswers, eraseOrders, sweepErasedCustomers } from "../store/erasure.repository.ts";
+import {
+  deleteStoredAnswers,
+  dueErasures,
+  eraseOrders,
+  pruneErasedCustomers,
+} from "../store/erasure.repository.ts";
 import { pruneFormerDeliverers } from "../store/former-deliverers.repository.ts";
 
 const BATCH = 200;
@@ -31,8 +36,8 @@ export async function eraseCustomers(
       for (const id of due) if (!(await eraseAlone(deps, logger, id))) failed.push(id);
     }
   }
-  await eraseAnswers(db);
-  await sweepErasedCustomers(db, RETENTION_HOURS);
+  await deleteStoredAnswers(db);
+  await pruneErasedCustomers(db, RETENTION_HOURS);
   await pruneFormerDeliverers(db, RETENTION_HOURS);
 }
 

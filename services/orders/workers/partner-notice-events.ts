@@ -1,9 +1,9 @@
 import type { Handlers } from "../../../mixins/consumer/handlers.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
-import { noticeReported } from "../domain/order-partner.ts";
+import { applyNotice } from "../domain/order-partner.ts";
 import { inOrderTrace } from "../store/order-trace.ts";
 import { findOrder, lockOrder } from "../store/orders.repository.ts";
-import { commit } from "../store/unit-of-work.ts";
+import { saveDecision } from "../store/unit-of-work.ts";
 
 /** Handles the reports of Partners on notices to partners. The partner's time to accept begins with the report. */
 export function noticeHandlers(deps: Pick<OrdersDependencies, "outbox" | "wakeRefunds">): Handlers {
@@ -16,7 +16,7 @@ export function noticeHandlers(deps: Pick<OrdersDependencies, "outbox" | "wakeRe
         if (!found) return;
         const { order, nowMs, traceparent } = found;
         await inOrderTrace(traceparent, "partner notified", () =>
-          commit(deps, trx, order, noticeReported(order, notice, nowMs)),
+          saveDecision(deps, trx, order, applyNotice(order, notice, nowMs)),
         );
       },
     },

@@ -8,21 +8,21 @@ import { shortenLine } from "../../../lib/text.ts";
 import type { Bank, BankError, Payment } from "../../../providers/banks/index.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import { compareBooks, type Difference, nextPollAt } from "../domain/order-reconciliation.ts";
+import { recordBankEvent } from "../store/bank-events.ts";
 import { databaseNowMs, findOrder } from "../store/orders.repository.ts";
-import { intake } from "../store/payment-intake.ts";
 import { insertEvent } from "../store/payments.repository.ts";
 import {
-  bankAnswered,
-  bankSilent,
   bookedPayments,
   type ClaimedPoll,
   claimPolls,
   type DueBank,
   dueBanks,
   endPoll,
-  markAlerted,
-  pollFailed,
+  markBankAlerted,
   postponePoll,
+  recordBankAnswer,
+  recordBankFailure,
+  recordPollFailure,
 } from "../store/reconciliation.repository.ts";
 import { bankPass } from "./bank-pass.ts";
 
@@ -100,7 +100,7 @@ async function pollBank(
     const isAnswered = results.some(({ kind }) => kind === "answered");
     const [error] = results.flatMap((result) => (result.kind === "unanswered" ? [result.error] : []));
     if (error !== undefined && !isAnswered) {
-      const times = await bankSilent(db, bankId, { delayMs: backoffMs(BACKOFF, failures + 1), error });
+      const times = await recordBankFailure(db, bankId, { delayMs: backoffMs(BACKOFF, failures + 1), error });
       // Logged once; the list of banks shows the state from then on.
       if (times === 1) logger.warn(`bank ${bankId}: does not answer and is polled less often:`, error);
       return alertSilence(deps, bankId);
@@ -109,7 +109,7 @@ async function pollBank(
       if (claimed.length < limit) return;
       continue;
     }
-    const answer = await bankAnswered(db, bankId);
+    const answer = await recordBankAnswer(db, bankId);
     answeredAt = answer.answeredAt;
     if (answer.wasSilent) logger.info(`bank ${bankId}: answers again`);
     // The first poll after a failure was for a single order; polls of other orders may be due too.
@@ -135,7 +135,7 @@ async function recordFailure(
   logger.warn(`order ${id}: cannot process the bank's answer:`, text);
   await postgres.transact(async (trx) => {
     const retry = { delayMs: FAILED_DELAY_MS, maxMs: FAILED_DELAY_MAX_MS, error: text };
-    const failure = await pollFailed(trx, id, retry);
+    const failure = await recordPollFailure(trx, id, retry);
     if (!failure || failure.failures < ALERT_AT_FAILURE) return;
     const detail = `The bank's answer about the order could not be processed (${failure.failures} times): ${text}`;
     await outbox.add(trx, [
@@ -244,7 +244,7 @@ function recordPayment(
   const body = JSON.stringify({ reconciliation: { orderId, paymentId, amount } });
   const eventId = `reconciliation-${derivedId("payment", body)}`;
   const event = { kind: "paid" as const, eventId, paymentId, orderId, amount };
-  return intake(deps, bankId, body, { kind: "event", event });
+  return recordBankEvent(deps, bankId, body, { kind: "event", event });
 }
 
 /** Alerts an operator of a difference. @returns false if it was reported before */
@@ -270,7 +270,7 @@ function reportDifference(
 
 async function alertSilence({ postgres, outbox }: OrdersDependencies, bankId: string): Promise<void> {
   await postgres.transact(async (trx) => {
-    const since = await markAlerted(trx, bankId, ALERT_AFTER_MS);
+    const since = await markBankAlerted(trx, bankId, ALERT_AFTER_MS);
     if (!since) return;
     const detail = `The bank has not answered since ${since}: payments whose callback was lost are not booked.`;
     await outbox.add(trx, [alert("bank.silent", detail, { subject: bankId })]);

@@ -16,7 +16,7 @@ import {
   markRefundAlerted,
   releaseRefund,
 } from "../store/payments.repository.ts";
-import { endRefundIn, REFUND_ERROR_MAX_LENGTH } from "../store/refund-ends.ts";
+import { REFUND_ERROR_MAX_LENGTH, settleRefund } from "../store/refund-settlement.ts";
 import { bankPass } from "./bank-pass.ts";
 
 /** The number of concurrent refunds at one bank. */
@@ -159,7 +159,7 @@ async function end(
   token?: string,
 ): Promise<void> {
   await deps.postgres.transact(async (trx) => {
-    await endRefundIn(deps, trx, claimed, { state: state as "completed" | "failed", error: reason, token });
+    await settleRefund(deps, trx, claimed, { state: state as "completed" | "failed", error: reason, token });
   });
 }
 

@@ -1,5 +1,5 @@
 import type { Params } from "../../../contracts/actions.ts";
-import { refuseWithoutPostalCode } from "../../../contracts/addresses.ts";
+import { requirePostalCode } from "../../../contracts/addresses.ts";
 import { fail } from "../../../contracts/errors.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
 import type { Quote } from "../../../contracts/partners.ts";
@@ -25,7 +25,7 @@ export async function check(
 ): Promise<Quote> {
   callerOf(ctx, "customer");
   const { partnerId, lines, address, note } = ctx.params;
-  refuseWithoutPostalCode(address);
+  requirePostalCode(address);
   const nowMs = clock.now();
   const partner = await findPartner(postgres.db, partnerId);
   if (!partner?.enabled || !partner.verified) throw noSuchPartner();

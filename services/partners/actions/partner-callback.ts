@@ -4,7 +4,7 @@ import { entryOf, fail, typeOf } from "../../../contracts/errors.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
 import { partnerCallback } from "../../../contracts/partners.ts";
 import { type Infer, object, optional, text, time, uuid } from "../../../contracts/schema.ts";
-import { checkOf } from "../../../contracts/validation.ts";
+import { validatorOf } from "../../../contracts/validation.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import { parseForeignJson } from "../../../lib/json.ts";
 import type { EndpointDependencies } from "../dependencies.ts";
@@ -22,7 +22,7 @@ const callbackBody = object({
   data: object({ order_id: uuid, reason: optional(text(500)), ready_at: optional(time) }),
 });
 type CallbackBody = Infer<typeof callbackBody>;
-const checkBody = checkOf(callbackBody);
+const checkBody = validatorOf(callbackBody);
 
 /** Used for an unknown partner, so that the verification takes equally long and timing does not reveal whether it exists. */
 const DUMMY_SECRET = newSecret();

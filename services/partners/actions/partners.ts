@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 import type { Params, Result } from "../../../contracts/actions.ts";
-import { refuseWithoutPostalCode } from "../../../contracts/addresses.ts";
+import { requirePostalCode } from "../../../contracts/addresses.ts";
 import { fail, invalidField } from "../../../contracts/errors.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
 import type { Partner } from "../../../contracts/partners.ts";
@@ -75,7 +75,7 @@ export async function create(
   ctx: Ctx<Params<"partners.create">>,
 ): Promise<Partner> {
   const fields = ctx.params;
-  refuseWithoutPostalCode(fields.address);
+  requirePostalCode(fields.address);
   refuseBadUrl(deps.guard, "apiUrl", fields.apiUrl);
   const made = await insertPartner(trx, { id: newId(deps.clock.now()), ...fields });
   if (!made) throw fail("PARTNER_EXISTS");
@@ -100,7 +100,7 @@ export async function update(
   const beyondStaff = Object.keys(change).some((field) => !STAFF_FIELDS.includes(field));
   if (beyondStaff && caller.role !== "admin" && !caller.partnerAdmin) throw onlyItsAdmin();
   refuseBadUrl(deps.guard, "apiUrl", change.apiUrl ?? undefined);
-  refuseWithoutPostalCode(change.address);
+  requirePostalCode(change.address);
   return await save(deps, ctx, change, expectedVersion);
 }
 

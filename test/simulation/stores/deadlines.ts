@@ -29,7 +29,7 @@ export const dueOrders: typeof real.dueOrders = (db, limit) =>
       .map(([id]) => id),
   );
 
-export const deadlineFailed: typeof real.deadlineFailed = (db, id, { delayMs, error }) =>
+export const recordDeadlineFailure: typeof real.recordDeadlineFailure = (db, id, { delayMs, error }) =>
   statement(db, (view) => {
     const found = view.locked<OrderRecord>("orders", id);
     if (!found || !isDue(view, found)) return undefined;

@@ -115,7 +115,7 @@ export function stateIn(view: View, orderId: string): Result<"orders.state"> {
   return found ? { state: { status: found.status, version: found.version } } : {};
 }
 
-export function loadedOf(view: View, found: OrderRecord): real.Loaded {
+export function loadedOf(view: View, found: OrderRecord): real.LoadedOrder {
   const { traceparent, checkoutRef: _, reconcileAt: __, paidAt: ___, ...rest } = found;
   const { deadlineFailures: ____, deadlineRetryAt: _____, deadlineError: ______, ...order } = rest;
   const receipts = view

@@ -34,7 +34,7 @@ export const insertEvent: typeof real.insertEvent = (trx, event) =>
     return known?.bodyHash === event.bodyHash ? "known" : "mismatch";
   });
 
-export const markUnusable: typeof real.markUnusable = (trx, bankId, eventId) =>
+export const markEventUnusable: typeof real.markEventUnusable = (trx, bankId, eventId) =>
   statement(trx, (view) => {
     const key = `${bankId}/${eventId}`;
     const event = view.locked<real.StoredEvent>("payment_events", key);

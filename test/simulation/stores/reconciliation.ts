@@ -79,7 +79,7 @@ export const bookedPayments: typeof real.bookedPayments = (db, orderId) =>
       });
   });
 
-export const bankAnswered: typeof real.bankAnswered = (db, bankId) =>
+export const recordBankAnswer: typeof real.recordBankAnswer = (db, bankId) =>
   statement(db, (view) => {
     const before = view.locked<ContactRecord>(CONTACTS, bankId);
     const row: ContactRecord = { failures: 0, alerted: false };
@@ -87,7 +87,7 @@ export const bankAnswered: typeof real.bankAnswered = (db, bankId) =>
     return { wasSilent: (before?.failures ?? 0) > 0, answeredAt: isoTime(view.nowMs) };
   });
 
-export const bankSilent: typeof real.bankSilent = (db, bankId, { delayMs }) =>
+export const recordBankFailure: typeof real.recordBankFailure = (db, bankId, { delayMs }) =>
   statement(db, (view) => {
     const before = view.locked<ContactRecord>(CONTACTS, bankId);
     const row: ContactRecord = {
@@ -100,7 +100,7 @@ export const bankSilent: typeof real.bankSilent = (db, bankId, { delayMs }) =>
     return row.failures;
   });
 
-export const markAlerted: typeof real.markAlerted = (db, bankId, afterMs) =>
+export const markBankAlerted: typeof real.markBankAlerted = (db, bankId, afterMs) =>
   statement(db, (view) => {
     const found = view.locked<ContactRecord>(CONTACTS, bankId);
     if (!found?.silentSince || found.alerted) return undefined;

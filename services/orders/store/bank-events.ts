@@ -7,19 +7,19 @@ import type { BankEvent, Verdict } from "../../../providers/banks/index.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import { paymentMessage, refundRequested } from "../domain/order-messages.ts";
 import type { Order, Payment, Refund } from "../domain/order-model.ts";
-import { canCount, receive } from "../domain/order-payment.ts";
-import { disputeReported } from "./dispute-reports.ts";
-import { acting, inOrderTrace } from "./order-trace.ts";
-import { findOrder, type Loaded, lockOrder } from "./orders.repository.ts";
+import { applyPayment, canCount } from "../domain/order-payment.ts";
+import { recordDispute } from "./dispute-reports.ts";
+import { actorInTrace, inOrderTrace } from "./order-trace.ts";
+import { findOrder, type LoadedOrder, lockOrder } from "./orders.repository.ts";
 import {
   findReceipt,
   insertEvent,
   insertReceipt,
   insertRefunds,
-  markUnusable,
+  markEventUnusable,
 } from "./payments.repository.ts";
-import { refundReported } from "./refund-ends.ts";
-import { commit, retryOnConflict } from "./unit-of-work.ts";
+import { recordRefundReport } from "./refund-settlement.ts";
+import { retryOnConflict, saveDecision } from "./unit-of-work.ts";
 
 /**
  * Records an event of a bank, from a callback or a poll, and applies its effect once, in one transaction.
@@ -27,7 +27,7 @@ import { commit, retryOnConflict } from "./unit-of-work.ts";
  * @returns whether the event had an effect
  * @throws EVENT_MISMATCH for a known event id with another body
  */
-export async function intake(
+export async function recordBankEvent(
   deps: OrdersDependencies,
   bankId: string,
   body: string,
@@ -45,7 +45,7 @@ export async function intake(
       if (inserted === "mismatch") throw fail("EVENT_MISMATCH");
       if (inserted === "known") return false;
       if (verdict.kind === "unusable") await alertUnusable(deps, trx, bankId, eventId, verdict.reason);
-      if (verdict.kind === "disputed") await disputeReported(deps, trx, bankId, verdict.dispute);
+      if (verdict.kind === "disputed") await recordDispute(deps, trx, bankId, verdict.dispute);
       if (event?.kind === "paid") return recordPayment(deps, trx, bankId, event, locked);
       if (event?.kind === "refunded" || event?.kind === "refund_failed") {
         await recordRefundEvent(deps, trx, bankId, event);
@@ -62,7 +62,7 @@ async function recordRefundEvent(
   { kind, refundId = "", paymentId }: BankEvent,
 ): Promise<void> {
   const state = kind === "refunded" ? "completed" : "failed";
-  if (await refundReported(deps, trx, bankId, { refundId, state })) return;
+  if (await recordRefundReport(deps, trx, bankId, { refundId, state })) return;
   const detail = `Bank ${bankId} reports the refund ${refundId} of payment ${paymentId} (${state}): it is not ours.`;
   await deps.outbox.add(trx, [alert("refund.unknown", detail, { subject: refundId, under: bankId })]);
 }
@@ -82,10 +82,10 @@ async function recordPayment(
   return inOrderTrace(found.traceparent, "payment received", async () => {
     const { order, nowMs } = found;
     if (!canCount(order, payment.amount)) return rejectUncountable(deps, trx, payment, order.id);
-    const decision = receive(order, payment, acting("bank", `bank:${bankId}`), nowMs);
+    const decision = applyPayment(order, payment, actorInTrace("bank", `bank:${bankId}`), nowMs);
     const row = { ...payment, id: newId(), orderId: order.id, statedOrder: event.orderId };
     if (await insertReceipt(trx, { ...row, outcome: decision.outcome })) {
-      await commit(deps, trx, order, decision);
+      await saveDecision(deps, trx, order, decision);
       return true;
     }
     return compareWithFirstReport(deps, trx, payment);
@@ -99,7 +99,7 @@ async function rejectUncountable(
   { bankId, eventId, paymentId, amount }: Payment,
   orderId: string,
 ): Promise<true> {
-  await markUnusable(trx, bankId, eventId);
+  await markEventUnusable(trx, bankId, eventId);
   const sum = `${amount.amountMinor} ${amount.currency} (minor units)`;
   const reason = `payment ${paymentId} of ${sum} is more than the books of order ${orderId} can count`;
   await alertUnusable(deps, trx, bankId, eventId, reason);
@@ -111,7 +111,7 @@ async function orderOf(
   bankId: string,
   orderId: string,
   locked: boolean,
-): Promise<Loaded | undefined> {
+): Promise<LoadedOrder | undefined> {
   if (!isId(orderId)) return undefined;
   if (locked) await lockOrder(trx, orderId);
   // Only orders of this bank: otherwise the secret of one bank could pay the orders of all banks.

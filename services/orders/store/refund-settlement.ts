@@ -5,12 +5,12 @@ import { shortenLine } from "../../../lib/text.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import { refundCompleted, refundFailed } from "../domain/order-messages.ts";
 import type { Refund } from "../domain/order-model.ts";
-import { settle } from "../domain/order-payment.ts";
-import { reopened } from "../domain/order-refund.ts";
+import { applyRefundEnd } from "../domain/order-payment.ts";
+import { withRefundReopened } from "../domain/order-refund.ts";
 import { inOrderTrace } from "./order-trace.ts";
 import { lockOrder } from "./orders.repository.ts";
-import { type EndOfRefund, endRefund, findRefund } from "./payments.repository.ts";
-import { commit, load } from "./unit-of-work.ts";
+import { endRefund, findRefund, type RefundEnd } from "./payments.repository.ts";
+import { loadOrder, saveDecision } from "./unit-of-work.ts";
 
 /** The maximum length of a refund's stored error, in characters. */
 export const REFUND_ERROR_MAX_LENGTH = 500;
@@ -20,7 +20,7 @@ export const REFUND_ERROR_MAX_LENGTH = 500;
  * completion: the bank reverses a refund to a closed account.
  * @returns false for an unknown refund
  */
-export async function refundReported(
+export async function recordRefundReport(
   deps: OrdersDependencies,
   trx: Knex.Transaction,
   bankId: string,
@@ -29,8 +29,8 @@ export async function refundReported(
   const known = isId(refundId) ? await findRefund(trx, bankId, refundId) : undefined;
   if (!known) return false;
   const error = state === "failed" ? "the bank reports that it failed" : undefined;
-  const ended = await endRefundIn(deps, trx, known, { state, error });
-  if (!ended && state === "failed") await endRefundIn(deps, trx, known, { state, error, bounced: true });
+  const ended = await settleRefund(deps, trx, known, { state, error });
+  if (!ended && state === "failed") await settleRefund(deps, trx, known, { state, error, bounced: true });
   return true;
 }
 
@@ -38,13 +38,13 @@ export async function refundReported(
  * Ends a refund in the caller's transaction: its state, the order's sums and the message.
  * @returns false if the refund has ended already
  */
-export async function endRefundIn(
+export async function settleRefund(
   deps: OrdersDependencies,
   trx: Knex.Transaction,
   { id, orderId, bankId }: { id: string; orderId?: string; bankId: string },
-  { error, ...end }: EndOfRefund,
+  { error, ...end }: RefundEnd,
 ): Promise<boolean> {
-  const how: EndOfRefund = { ...end, error: error && shortenLine(error, REFUND_ERROR_MAX_LENGTH) };
+  const how: RefundEnd = { ...end, error: error && shortenLine(error, REFUND_ERROR_MAX_LENGTH) };
   if (!orderId) return endUnmatched(deps, trx, { id, bankId }, how);
   await lockOrder(trx, orderId); // all transactions lock the order first and then its payments
   const ended = await endRefund(trx, id, how);
@@ -52,12 +52,12 @@ export async function endRefundIn(
   const { paymentId, amountMinor, currency, reason, borneBy } = ended;
   const amount = { amountMinor, currency };
   const refund: Refund = { id, paymentId, amount, reason, ...(borneBy && { borneBy }) };
-  const { order, nowMs, traceparent } = await load(trx, orderId, { role: "anybody" });
+  const { order, nowMs, traceparent } = await loadOrder(trx, orderId, { role: "anybody" });
   const isCompleted = how.state === "completed";
   await inOrderTrace(traceparent, `refund ${how.state}`, async () => {
     if (ended.counted) {
-      const open = how.bounced ? reopened(order, refund) : order;
-      await commit(deps, trx, order, settle(open, refund, isCompleted, nowMs, how.error));
+      const open = how.bounced ? withRefundReopened(order, refund) : order;
+      await saveDecision(deps, trx, order, applyRefundEnd(open, refund, isCompleted, nowMs, how.error));
     } else {
       const message = isCompleted
         ? refundCompleted(order, refund)
@@ -73,7 +73,7 @@ async function endUnmatched(
   { outbox }: OrdersDependencies,
   trx: Knex.Transaction,
   { id, bankId }: { id: string; bankId: string },
-  how: EndOfRefund,
+  how: RefundEnd,
 ): Promise<boolean> {
   if (!(await endRefund(trx, id, how))) return false;
   if (how.state === "failed") {
