@@ -1,12 +1,9 @@
 import { networkInterfaces } from "node:os";
 import type { ServiceBroker } from "moleculer";
+import { metadataOf } from "./moleculer-internals.ts";
 
 /** Key of a node's metadata under which it announces the address of its gRPC server. */
 const KEY = "grpc";
-
-interface Nodes {
-  get(nodeID: string): { metadata?: Record<string, unknown> } | undefined;
-}
 
 /** Puts the address of this node's gRPC server into the metadata that other nodes receive. */
 export function announceAddress(broker: ServiceBroker, address: string): void {
@@ -15,17 +12,13 @@ export function announceAddress(broker: ServiceBroker, address: string): void {
 
 /** Whether a node of the cluster has this id. */
 export function isNodeID(broker: ServiceBroker, id: string): boolean {
-  return nodesOf(broker).get(id) !== undefined;
+  return metadataOf(broker, id) !== undefined;
 }
 
 /** The announced address of a node's gRPC server; undefined for a node without one. */
 export function announcedAddress(broker: ServiceBroker, nodeID: string): string | undefined {
-  const address = nodesOf(broker).get(nodeID)?.metadata?.[KEY];
+  const address = metadataOf(broker, nodeID)?.[KEY];
   return typeof address === "string" ? address : undefined;
-}
-
-function nodesOf(broker: ServiceBroker): Nodes {
-  return (broker.registry as unknown as { nodes: Nodes }).nodes;
 }
 
 export function hostAndPort(host: string, port: number): string {

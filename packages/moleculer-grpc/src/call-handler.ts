@@ -2,6 +2,7 @@ import type { Context, Service, ServiceBroker } from "moleculer";
 import { MAX_MESSAGE_BYTES } from "./channel-options.ts";
 import { asValidationError } from "./errors.ts";
 import type { ContextParts } from "./metadata.ts";
+import { createContext } from "./moleculer-internals.ts";
 import type { BridgeSettings } from "./options.ts";
 import type { Method } from "./proto-catalogue.ts";
 import { isBrokerError, type RpcStatus, toRpcStatus } from "./rpc-status.ts";
@@ -63,7 +64,7 @@ export function callHandler(
   function contextOf({ peer, context, timeoutMs, signal, working }: IncomingCall, params: Plain): Context {
     const { parentID, level, ...rest } = context;
     const options = { ...rest, timeout: timeoutMs, retries: 0 };
-    const ctx = broker.ContextFactory.create(broker, null as never, params, options);
+    const ctx = createContext(broker, params, options);
     Object.assign(ctx.locals, {
       ...{ peer, wire: "grpc", signal },
       ...(working && { working }),

@@ -6,6 +6,7 @@ import type { Context, Middleware, Service, ServiceBroker } from "moleculer";
 import { announceAddress } from "./address.ts";
 import type { GrpcLocals } from "./call-handler.ts";
 import { type BridgeClient, bridgeClient } from "./client.ts";
+import { addLastMiddleware } from "./moleculer-internals.ts";
 import { type BridgeOptions, type BridgeServer, settingsOf } from "./options.ts";
 import { type Method, protoCatalogue } from "./proto-catalogue.ts";
 import type { GrpcExposure } from "./schema.ts";
@@ -80,7 +81,7 @@ export function grpcBridge(options: BridgeOptions): Middleware {
       owners.add(broker);
       client = bridgeClient(broker, settings);
       // Added last, this middleware is the first whose `stopping` runs, before the broker waits for running calls.
-      broker.middlewares.add({
+      addLastMiddleware(broker, {
         name: "grpcBridgeStop",
         async stopping() {
           stopStartedMs = Date.now();
