@@ -94,8 +94,9 @@ export function folderStorage(folder: string): Storage {
 /** Repeats, because a concurrent delete may remove the folder while it is empty. */
 async function renameInto(draft: string, target: string): Promise<void> {
   for (let tries = 1; ; tries++) {
-    await mkdir(dirname(target), { recursive: true, mode: FOLDER_MODE });
     try {
+      // A delete at the same moment may remove a parent folder under mkdir too.
+      await mkdir(dirname(target), { recursive: true, mode: FOLDER_MODE });
       return await rename(draft, target);
     } catch (error) {
       if (!isAbsent(error) || tries === RENAME_TRIES) throw error;
