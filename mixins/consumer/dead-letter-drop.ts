@@ -5,7 +5,9 @@ import {
   DROP_MAX,
   DROP_SCANNED_MAX,
 } from "../../contracts/dead-letters.ts";
+import { invalidField } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
+import { isoTime, momentOf } from "../../lib/clock.ts";
 import { type Db, rowsPlannedAnew } from "../../lib/sql/database.ts";
 import { audit } from "../outbox/audit.ts";
 import type { Outbox } from "../outbox/outbox.mixin.ts";
@@ -41,6 +43,7 @@ export const inboxDeadLetters: DeadLetterTable = {
  * Drops dead letters that match, the oldest first, and records the filter and the number in the audit log. A row that is
  * being replayed or dropped meanwhile is left out: it still counts as left.
  * @param subject what the audit log names as acted on
+ * @throws VALIDATION_ERROR for a `before` that has the form of a time and is none
  */
 export async function dropDeadLetters(
   { postgres, outbox }: { postgres: Postgres; outbox: Pick<Outbox, "add"> },
@@ -48,14 +51,25 @@ export async function dropDeadLetters(
   table: DeadLetterTable,
   subject: string,
 ): Promise<DeadLetterDropResult> {
+  const drop = {
+    ...ctx.params,
+    ...(ctx.params.before !== undefined && { before: momentIn(ctx.params.before) }),
+  };
   return await postgres.transact(async (trx: Knex.Transaction) => {
-    const done = await dropMatching(trx, table, ctx.params);
+    const done = await dropMatching(trx, table, drop);
     const { dropped, left } = done;
     if (dropped > 0) {
       await audit(outbox, trx, ctx, subject, `${dropped} dropped, ${left} left of ${filterText(ctx.params)}`);
     }
     return done;
   });
+}
+
+/** The time as PostgreSQL takes it: the form alone also fits the 30th of February. @throws VALIDATION_ERROR */
+function momentIn(before: string): string {
+  const ms = momentOf(before);
+  if (ms === undefined) throw invalidField("before", "time", "This is no moment in time.");
+  return isoTime(ms);
 }
 
 /**

@@ -231,6 +231,17 @@ describe("dropDeadLetters", () => {
     await call(broker, "orders.dropDeadLetters", filter, await as());
   const states = async () => Object.groupBy(await bench.inboxRows(), ({ state }) => state);
 
+  it("by a time that is none, is refused by its field; by the 30th of February, is by the 2nd of March", async () => {
+    await plant({ type: "user.deleted", at: "'2026-03-01T12:00:00Z'" });
+    for (const before of ["0000-00-00T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01T25:61:00Z"]) {
+      await expect(drop({ before })).rejects.toMatchObject({
+        type: "VALIDATION_ERROR",
+        data: { errors: [{ field: "before", rule: "time" }] },
+      });
+    }
+    expect(await drop({ before: "2026-02-30T00:00:00Z" })).toEqual({ dropped: 1, left: 0 });
+  });
+
   it.each<[what: string, filter: DeadLetterDrop]>([
     ["a type", { type: "user.deleted" }],
     ["a consumer", { consumer: "gone" }],

@@ -9,6 +9,8 @@ export interface Documented {
   /** Names in the path and in the query. */
   placeholders: string[];
   queries: string[];
+  /** A value of each query parameter that it requires. */
+  required: Record<string, string>;
   /** The first media type that it takes, and what it shows of JSON. */
   body?: { type: string; example?: unknown };
   /** Whether it answers with a stream that does not end. */
@@ -24,6 +26,14 @@ export function documentedIn({ paths }: OpenApi): Documented[] {
       return {
         ...{ operation: `${method} ${path}`, method, path },
         ...{ placeholders: named("path"), queries: named("query") },
+        required: Object.fromEntries(
+          parameters
+            .filter((one) => one.in === "query" && one.required)
+            .map(({ name, schema, example }) => [
+              name,
+              String(example ?? schema?.enum?.[0] ?? schema?.example),
+            ]),
+        ),
         ...(type !== undefined && { body: { type, example: media?.example } }),
         streams: "text/event-stream" in (responses["200"]?.content ?? {}),
       };

@@ -21,10 +21,11 @@ const routeOf = new Map(routes.map((route) => [`${route.method} ${route.path}`, 
 export async function examples(api: Client, world: FuzzWorld, tally: Tally): Promise<void> {
   const tokens = await tokensOf(world);
   const picture = await png();
-  for (const { operation, method, path, body } of documentedIn(api.document).filter(isRepeatable)) {
+  for (const { operation, method, path, body, required } of documentedIn(api.document).filter(isRepeatable)) {
     const route = routeOf.get(operation) as Route;
     const [role = "customer"] = rolesOf(route);
-    const target = path.replace(/\{(\w+)\}/g, (_, name: string) => world.ids[name] ?? newId());
+    const query = new URLSearchParams(required).toString();
+    const target = `${path.replace(/\{(\w+)\}/g, (_, name: string) => world.ids[name] ?? newId())}${query && `?${query}`}`;
     const sent = body?.example === undefined ? undefined : withIds(body.example, world.ids);
     const answer = api.request<{ code?: string }>(`${method} ${target}`, {
       // What an example of an account's says is not true of anybody: whoever is nobody hears so.

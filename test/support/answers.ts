@@ -10,7 +10,13 @@ interface Response {
   content?: Record<string, MediaType>;
 }
 interface Operation {
-  parameters?: readonly { in: string; name: string }[];
+  parameters?: readonly {
+    in: string;
+    name: string;
+    required?: boolean;
+    schema?: { enum?: readonly string[]; example?: unknown };
+    example?: unknown;
+  }[];
   requestBody?: { content: Record<string, MediaType> };
   responses: Record<string, Response>;
 }
