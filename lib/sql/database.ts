@@ -231,7 +231,26 @@ export function isConnectionTrouble(error: unknown): boolean {
   return typeof code === "string" && (TROUBLE.test(code) || /^E(?:CONN|PIPE|TIMEDOUT|NOTFOUND)/.test(code));
 }
 
-/** What the driver says, without a code, of a connection that ends under a statement; knex puts the statement before it. */
+/**
+ * Deletes up to `limit` rows whose `column` is below `before`, the oldest first. Rows that another transaction has locked
+ * stay. The table needs an index on the column.
+ * @returns how many rows were deleted
+ */
+export function deleteOldest(
+  db: Db,
+  table: string,
+  column: string,
+  { before, limit }: { before: string; limit: number },
+): Promise<number> {
+  return affected(
+    db,
+    `DELETE FROM ${table} WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM ${table} WHERE ${column} < ? ORDER BY ${column} LIMIT ? FOR UPDATE SKIP LOCKED))`,
+    [before, limit],
+  );
+}
+
+/** Messages of the driver for a connection that ended during a statement. They have no code, and knex prefixes the statement. */
 const ENDED = /(?:^| - )(?:Connection terminated|Client has encountered a connection error|timeout expired)/;
 
 const TROUBLE = /^(?:08|53|57P)|^(?:55P03|57014|25P03)$/;

@@ -12,6 +12,7 @@ import * as limits from "../../services/identity/store/limits.repository.ts";
 import * as profiles from "../../services/identity/store/profiles.repository.ts";
 import { eventually } from "../support/eventually.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
+import { at, inStillTransaction } from "../support/still-transaction.ts";
 
 /* The statements of Identity by themselves: what stands beside a row that they mean, and times to the moment. */
 
@@ -26,21 +27,11 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** Runs the work in a transaction, in which the time stands still, and takes everything back. */
-async function still(work: (trx: Knex.Transaction) => Promise<void>): Promise<void> {
-  const trx = await db.transaction();
-  try {
-    await work(trx);
-  } finally {
-    await trx.rollback();
-  }
-}
+const still = (work: (trx: Knex.Transaction) => Promise<void>) => inStillTransaction(db, work);
 const sqlOf = (trx: Db): accounts.Sql => ({
   rows: <T>(text: string, bindings: readonly unknown[] = []) => rows<T>(trx, text, bindings),
   transact: () => Promise.reject(new Error("not here")),
 });
-/** A moment of the transaction's time, and one that is later or earlier by so many seconds. */
-const at = (seconds: number) => `now() + interval '${seconds} seconds'`;
 const address = () => `${newId()}@example.org`;
 const client = {};
 

@@ -10,6 +10,7 @@ import * as keys from "../../mixins/postgres/idempotency.repository.ts";
 import { eventually } from "../support/eventually.ts";
 import { incoming, userDeleted } from "../support/messaging.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
+import { at, inStillTransaction } from "../support/still-transaction.ts";
 
 /* The statements of the messages by themselves: what stands beside a row that they mean, and times to the moment. */
 
@@ -25,17 +26,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** Runs the work in a transaction, in which the time stands still, and takes everything back. */
-async function still(work: (trx: Knex.Transaction) => Promise<void>): Promise<void> {
-  const trx = await db.transaction();
-  try {
-    await work(trx);
-  } finally {
-    await trx.rollback();
-  }
-}
-/** A moment of the transaction's time, and one that is later or earlier by so many seconds. */
-const at = (seconds: number) => `now() + interval '${seconds} seconds'`;
+const still = (work: (trx: Knex.Transaction) => Promise<void>) => inStillTransaction(db, work);
 const messages = (count: number) => Array.from({ length: count }, () => incoming(userDeleted()));
 /** Ascending, so that the first is the oldest. */
 const byId = (count: number) => messages(count).sort((a, b) => (a.id < b.id ? -1 : 1));

@@ -1,5 +1,5 @@
 import type { Settings } from "../../../lib/settings/settings.ts";
-import { affected, type Db } from "../../../lib/sql/database.ts";
+import { type Db, deleteOldest } from "../../../lib/sql/database.ts";
 import type { Documents } from "../../../mixins/documents/documents.mixin.ts";
 import { type Retention, removeDocuments } from "../../../mixins/pruning/pruning.mixin.ts";
 import type { NotificationDocument } from "../projections/history.ts";
@@ -50,28 +50,13 @@ export function notificationRetentions(
 
 /** Deletes notifications; their deferrals go by cascade. */
 export async function pruneNotifications(db: Db, beforeId: string, limit: number): Promise<number> {
-  return affected(
-    db,
-    `DELETE FROM notifications WHERE ctid = ANY (ARRAY(
-       SELECT ctid FROM notifications WHERE id < ? ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED))`,
-    [beforeId, limit],
-  );
+  return deleteOldest(db, "notifications", "id", { before: beforeId, limit });
 }
 
 export async function pruneKnownOrders(db: Db, beforeId: string, limit: number): Promise<number> {
-  return affected(
-    db,
-    `DELETE FROM known_orders WHERE ctid = ANY (ARRAY(
-       SELECT ctid FROM known_orders WHERE order_id < ? ORDER BY order_id LIMIT ? FOR UPDATE SKIP LOCKED))`,
-    [beforeId, limit],
-  );
+  return deleteOldest(db, "known_orders", "order_id", { before: beforeId, limit });
 }
 
 export async function pruneDeletedRecipients(db: Db, beforeAt: string, limit: number): Promise<number> {
-  return affected(
-    db,
-    `DELETE FROM recipients WHERE ctid = ANY (ARRAY(
-       SELECT ctid FROM recipients WHERE deleted_at < ? ORDER BY deleted_at LIMIT ? FOR UPDATE SKIP LOCKED))`,
-    [beforeAt, limit],
-  );
+  return deleteOldest(db, "recipients", "deleted_at", { before: beforeAt, limit });
 }

@@ -1,24 +1,14 @@
 import type { Knex } from "knex";
-import { affected, type Db, rows } from "../../../lib/sql/database.ts";
+import { affected, type Db, deleteOldest, rows } from "../../../lib/sql/database.ts";
 
 // An order's id is a UUIDv7, so the primary keys and the indexes by order are sorted by age.
 
 export async function prunePositions(db: Db, beforeId: string, limit: number): Promise<number> {
-  return affected(
-    db,
-    `DELETE FROM order_positions WHERE ctid = ANY (ARRAY(
-       SELECT ctid FROM order_positions WHERE order_id < ? ORDER BY order_id LIMIT ? FOR UPDATE SKIP LOCKED))`,
-    [beforeId, limit],
-  );
+  return deleteOldest(db, "order_positions", "order_id", { before: beforeId, limit });
 }
 
 export async function pruneCallbacks(db: Db, beforeId: string, limit: number): Promise<number> {
-  return affected(
-    db,
-    `DELETE FROM partner_callbacks WHERE ctid = ANY (ARRAY(
-       SELECT ctid FROM partner_callbacks WHERE order_id < ? ORDER BY order_id LIMIT ? FOR UPDATE SKIP LOCKED))`,
-    [beforeId, limit],
-  );
+  return deleteOldest(db, "partner_callbacks", "order_id", { before: beforeId, limit });
 }
 
 /** Makes the trigger, which refuses any change of a history, allow deletions in this transaction. */
@@ -26,21 +16,11 @@ const ALLOW_REMOVAL = "SELECT set_config('waybill.pruning', 'on', true)";
 
 export async function pruneTransitions(trx: Db, beforeId: string, limit: number): Promise<number> {
   await rows(trx, ALLOW_REMOVAL);
-  return affected(
-    trx,
-    `DELETE FROM order_transitions WHERE ctid = ANY (ARRAY(
-       SELECT ctid FROM order_transitions WHERE order_id < ? ORDER BY order_id LIMIT ? FOR UPDATE SKIP LOCKED))`,
-    [beforeId, limit],
-  );
+  return deleteOldest(trx, "order_transitions", "order_id", { before: beforeId, limit });
 }
 
 export async function pruneEvents(db: Db, beforeAt: string, limit: number): Promise<number> {
-  return affected(
-    db,
-    `DELETE FROM payment_events WHERE ctid = ANY (ARRAY(
-       SELECT ctid FROM payment_events WHERE created_at < ? ORDER BY created_at LIMIT ? FOR UPDATE SKIP LOCKED))`,
-    [beforeAt, limit],
-  );
+  return deleteOldest(db, "payment_events", "created_at", { before: beforeAt, limit });
 }
 
 /** Deletes payments that match no order and have no refund. */
