@@ -1,8 +1,8 @@
 import type { Knex } from "knex";
 
 /**
- * What the outbox knows of its message bus's store, beside the messages that it may have to hand over again: `mark` is
- * what the message bus noted last, the rest says how far a repeated hand-over has come, from the newest message down.
+ * The state of the outbox's message bus. `mark` is the last checkpoint of the message bus. The other columns tell how far
+ * a repeated publication has come, from the newest message down.
  */
 export async function carrierMarksUp(knex: Knex): Promise<void> {
   await knex.raw(`

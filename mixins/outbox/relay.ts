@@ -42,8 +42,8 @@ export function relay(options: {
   onMore: () => void;
 }): (cause: Cause, isOver?: () => boolean) => Promise<void> {
   const { db, messageBus, logger, limits, onMore } = options;
-  // What was refused before is tried one by one, then in growing batches: one message that the message bus cannot
-  // take does not take others along, and after an outage the batches are full again after nine good ones.
+  // The relay publishes messages that failed before one by one, then in growing batches. So a message that the message
+  // bus refuses does not fail others, and after an outage the batches are full again after nine successes.
   let cautiousBatch = 1;
 
   const handOver = async (retried: boolean, limit: number): Promise<Handed> => {

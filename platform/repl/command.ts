@@ -35,7 +35,7 @@ export interface Command {
   example: string;
   /** Options of its own, each with a value. */
   options?: readonly CommandOption[];
-  /** What it destroys, as a text or computed. Such a command requires --yes. */
+  /** The data that the command destroys, as a text or computed. Such a command requires --yes. */
   destroys?: string | ((call: CommandCall) => Promise<string>);
   run(call: CommandCall): Promise<Answer>;
 }

@@ -149,7 +149,7 @@ const dropDeadLetters: Command = {
       const some = await dropSome(command, cursor === undefined ? {} : { cursor });
       dropped += some.dropped;
       left = some.left;
-      // What is left and cannot be dropped now is being replayed or dropped by somebody else.
+      // The rest cannot be dropped now: another operator is replaying or dropping it.
       if (some.nextCursor === undefined && (left === 0 || some.dropped === 0)) break;
       cursor = some.nextCursor ?? cursor;
     }

@@ -7,7 +7,7 @@ import type { BridgeSettings } from "./options.ts";
 import type { Method } from "./proto-catalogue.ts";
 import { isBrokerError, type RpcStatus, toRpcStatus } from "./rpc-status.ts";
 
-/** What the bridge puts into `ctx.locals`. */
+/** The fields of `ctx.locals` that the bridge sets. */
 export interface GrpcLocals {
   /** The node or plain client that called, as its credential proves. */
   peer?: string;

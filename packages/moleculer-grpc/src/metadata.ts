@@ -8,7 +8,7 @@ const MAX_VALUE_LENGTH = 16_384;
 /** The only headers of a context that travel: W3C trace context. */
 const TRACE_HEADERS = ["traceparent", "tracestate"];
 
-/** What travels beside the parameters of a call, as text. */
+/** The metadata of a call: texts that are sent beside its parameters. */
 export type CallMetadata = Readonly<Record<string, string>>;
 
 /** The part of a context that is made from metadata. */

@@ -34,7 +34,7 @@ export interface BridgeOptions {
   now?: () => number;
 }
 
-/** What all parts of a bridge share. */
+/** The settings that all parts of a bridge share. */
 export interface BridgeSettings {
   readonly secret: string;
   readonly previousSecret: string | undefined;

@@ -145,7 +145,7 @@ function stringOf(rule: AnyRule, options: SchemaOptions): JsonSchema {
   return given({ type: "string", minLength, maxLength: length ?? max, pattern, enum: allowed });
 }
 
-/** What the flags of a string's rule demand. */
+/** The pattern of each flag of a string rule. */
 const flags: Record<string, string> = {
   alpha: "^[a-zA-Z]+$",
   alphadash: "^[a-zA-Z0-9_-]+$",

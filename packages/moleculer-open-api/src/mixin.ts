@@ -12,7 +12,7 @@ import { type PageRoute, page, pageRoute, swaggerUi } from "./pages.ts";
 
 declare module "moleculer" {
   interface ActionSchema {
-    /** What the OpenAPI document says of the action. */
+    /** The description of the action in the OpenAPI document. */
     openapi?: Documented;
   }
 }
@@ -20,7 +20,7 @@ declare module "moleculer" {
 export interface OpenApiOptions extends Omit<DocumentOptions, "operations"> {
   /** The path of the pages, below the gateway's own. Default: /openapi */
   path?: string;
-  /** What a route with `authentication` or `authorization` asks for: `[{ bearer: [] }]`. */
+  /** The security requirement of routes with `authentication` or `authorization`, as `[{ bearer: [] }]`. */
   security?: readonly object[];
   /** Further settings of the route that serves the pages: `authorization`, `use` and so on. */
   route?: Readonly<Record<string, unknown>>;

@@ -175,7 +175,7 @@ function refusal(status: Answer["status"], description: string, shared: string):
   return { status, description, shared, content: { "application/json": { schema } } };
 }
 
-/** What moleculer-web answers for an error, unless the gateway has an error handler of its own. */
+/** The error answer of moleculer-web. A gateway with an error handler of its own answers otherwise. */
 export const errorSchema: JsonSchema = {
   type: "object",
   properties: {
