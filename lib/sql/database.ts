@@ -5,7 +5,11 @@ import { isoTime } from "../clock.ts";
 export type Db = Knex | Knex.Transaction;
 
 const STATEMENT_TIMEOUT_MS = 1_500;
-const LOCK_TIMEOUT_MS = 1_000;
+/**
+ * Above PostgreSQL's `deadlock_timeout` (1 s by default), so that the server finds a deadlock first: it then fails one of
+ * the two transactions, with a code of its own. At the same value both would fail as if a lock were merely held too long.
+ */
+const LOCK_TIMEOUT_MS = 1_250;
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000;
 
 const ignore = () => undefined;

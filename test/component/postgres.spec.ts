@@ -55,6 +55,23 @@ describe("the postgres mixin", () => {
     });
   });
 
+  it("when two transactions wait for each other, fails one as a deadlock and not as a lost database", async () => {
+    const bothHoldOne = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const lock = (key: number) => `SELECT pg_advisory_xact_lock(${key})::text AS got`;
+    const outcomes = await Promise.allSettled(
+      [0, 1].map((own) =>
+        db.transact(async (trx) => {
+          await row(trx, lock(own));
+          bothHoldOne[own]?.resolve();
+          await Promise.all(bothHoldOne.map(({ promise }) => promise));
+          await row(trx, lock(1 - own));
+        }),
+      ),
+    );
+    const failures = outcomes.filter((outcome) => outcome.status === "rejected");
+    expect(failures).toMatchObject([{ reason: { code: "40P01" } }]);
+  });
+
   it("of a number that JavaScript cannot count, refuses instead of rounding", async () => {
     const refusal = broker.call("probe.run", { sql: "SELECT 9007199254740993::bigint AS n" });
     await expect(refusal).rejects.toThrow(/beyond 2\^53/);
