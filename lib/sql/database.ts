@@ -15,32 +15,32 @@ const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000;
 const ignore = () => undefined;
 const SILENT = { debug: ignore, deprecate: ignore, warn: ignore, error: ignore };
 
-/** A whole number that JavaScript cannot count exactly. The row that holds it is told of and never handed out. */
-class Uncountable {}
+/** An integer beyond 2^53 - 1. A row with one is reported and never returned. */
+class UnsafeInteger {}
 
-// One spelling of values everywhere behind this line: whole numbers that count exactly, moments as ISO text.
+// int8 becomes a number and timestamptz ISO 8601 text, for every statement of the process.
 pg.types.setTypeParser(pg.types.builtins.INT8, (text) => {
   const value = Number(text);
-  return Number.isSafeInteger(value) ? value : new Uncountable();
+  return Number.isSafeInteger(value) ? value : new UnsafeInteger();
 });
 pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, (text) => {
-  // PostgreSQL writes "2026-11-22 08:00:00.123+00": ISO 8601 but for the blank and the minutes of the offset.
+  // PostgreSQL writes "2026-11-22 08:00:00.123+00". ISO 8601 has a T instead of the blank, and minutes in the offset.
   return isoTime(Date.parse(text.replace(" ", "T").replace(/[+-]\d\d$/, "$&:00")));
 });
 
 export interface DatabaseOptions {
   url: string;
   poolSize: number;
-  /** How long a statement waits for a free connection, making one included. */
+  /** How long a statement waits for a connection, including the time to open one. */
   acquireTimeoutMs: number;
   applicationName: string;
-  /** false: a commit does not wait for the disk, for what can be made anew. */
+  /** false: a commit does not wait for the disk. For data that can be rebuilt. */
   synchronousCommit?: false;
 }
 
 /** A row that holds a number beyond 2^53 - 1. */
 export interface UnreadableRow {
-  /** Its id, or that of what it belongs to; `unknown` where the statement asked for none. */
+  /** Its id or that of its order or product; `unknown` when the statement selects none. */
   id: string;
   columns: string[];
 }
@@ -54,15 +54,15 @@ export class UnreadableRowError extends Error {
   }
 }
 
-/** Transactions share the configuration of their pool. */
+/** By the configuration of a pool, which its transactions share. */
 const listeners = new WeakMap<object, (row: UnreadableRow) => void>();
 
-/** @param listener is told of each unreadable row, each time that it is met */
+/** @param listener is called for each unreadable row, each time that it is read */
 export function onUnreadableRow(pool: Knex, listener: (row: UnreadableRow) => void): void {
   listeners.set(pool.client.config, listener);
 }
 
-/** PostgreSQL's own code for too many connections: here those of a pool, or a server that is slow to give one. */
+/** PostgreSQL's code `too_many_connections`. NoConnectionError has it too, so that callers treat both alike. */
 const TOO_MANY_CONNECTIONS = "53300";
 
 /** No connection of a pool was free in time. */
@@ -80,7 +80,7 @@ interface ConnectionSource {
   acquireConnection(): Promise<unknown>;
 }
 
-/** Opens a pool; nothing is connected before the first statement. The caller destroys it. */
+/** Opens a pool. It connects at the first statement. The caller destroys it. */
 export function openDatabase(options: DatabaseOptions): Knex {
   const { url, poolSize, acquireTimeoutMs, applicationName } = options;
   const db = knex({
@@ -95,9 +95,9 @@ export function openDatabase(options: DatabaseOptions): Knex {
     } as Knex.PgConnectionConfig,
     pool: { min: 0, max: poolSize },
     acquireConnectionTimeout: acquireTimeoutMs,
-    log: SILENT, // whatever knex prints to the console is also thrown to whom it concerns
+    log: SILENT, // knex also throws what it prints to the console
   });
-  // knex guesses at a programming error; transactions take their connection from here too.
+  // knex's own message suggests a programming error. Transactions also get their connection through this method.
   const client = db.client as ConnectionSource;
   const acquire = client.acquireConnection.bind(client);
   client.acquireConnection = async () => {
@@ -110,26 +110,26 @@ export function openDatabase(options: DatabaseOptions): Knex {
   return db;
 }
 
-/** How many statements a connection keeps prepared: more than this program has, should one be put together anew each time. */
+/** The maximum number of prepared statements, so that dynamically built SQL cannot fill the memory. The program has fewer. */
 const PREPARED_MAX = 1_000;
-const names = new Map<string, string>();
+const statementNames = new Map<string, string>();
 
 /** Values by position or by name. A named value must not be undefined: null stands for an absent one. */
 export type Bindings = readonly unknown[] | Readonly<Record<string, unknown>>;
 
-/** The rows that can be read; with how many could not, by which a list knows that it goes on. */
+/** The readable rows. `skipped` is the number of unreadable ones: a page of a list with skipped rows may have a next page. */
 export type Rows<T> = T[] & { skipped?: number };
 
 /**
- * The rows of one statement, columns in camelCase, absent values left out instead of null. A row that cannot be read
- * is skipped and told of, so that it takes down no list, sweep or claim of others.
+ * The rows of one statement, with columns in camelCase and without fields for null. An unreadable row is skipped and
+ * reported, so that it fails no list, sweep or claim of others.
  * @param sql with `?` for each binding or `:name` for each named one (knex's raw syntax; `\\?` is a literal question mark)
  */
 export async function rows<T>(db: Db, sql: string, bindings: Bindings = []): Promise<Rows<T>> {
   return rowsOf(db, await run(db, sql, bindings, nameOf(sql)));
 }
 
-/** The same of a statement whose best plan is another one for other values, as of a rare word and a common one. */
+/** Like `rows`, without a prepared statement: for SQL whose best plan depends on the values, e.g. on how common a word is. */
 export async function rowsPlannedAnew<T>(db: Db, sql: string, bindings: Bindings): Promise<Rows<T>> {
   return rowsOf(db, await run(db, sql, bindings, undefined));
 }
@@ -141,18 +141,17 @@ export async function row<T>(db: Db, sql: string, bindings: Bindings = []): Prom
   if (!first) return undefined;
   const found = camelRow(first);
   if (found) return found as T;
-  throw new UnreadableRowError(tell(db, first));
+  throw new UnreadableRowError(reportUnreadable(db, first));
 }
 
-/** How many rows a write touched: the guard in its WHERE tells by it whether it won. */
+/** The number of rows that a write has changed. Zero means that the condition of a guarded write did not hold. */
 export async function affected(db: Db, sql: string, bindings: Bindings = []): Promise<number> {
   const result = await run(db, sql, bindings, nameOf(sql));
   return result.rowCount as number;
 }
 
 /**
- * Why something failed, in words for an operator. Of what a statement failed with, the driver puts the whole statement in
- * front of the reason; that is left out.
+ * The reason of an error, as text for an operator. Of a failed statement, it leaves out the SQL that the driver puts first.
  */
 export function reasonOf(error: unknown): string {
   const { message, severity } = (error ?? {}) as { message?: string; severity?: string };
@@ -163,9 +162,8 @@ export function reasonOf(error: unknown): string {
 }
 
 /**
- * Under a name each connection parses and plans a statement at its first runs and not at every one. A prepared statement
- * breaks when its columns change under it, so none answers `*` of a table: a migration that adds a column disturbs
- * nobody.
+ * A connection parses and plans a named statement only at its first runs. A prepared statement fails when its result
+ * columns change. So no statement may select `*` of a table: a migration can add a column at any time.
  */
 function run(db: Db, sql: string, bindings: Bindings, name: string | undefined) {
   return db
@@ -174,10 +172,10 @@ function run(db: Db, sql: string, bindings: Bindings, name: string | undefined) 
 }
 
 function nameOf(sql: string): string | undefined {
-  let name = names.get(sql);
-  if (name === undefined && names.size < PREPARED_MAX) {
-    name = `s${names.size}`;
-    names.set(sql, name);
+  let name = statementNames.get(sql);
+  if (name === undefined && statementNames.size < PREPARED_MAX) {
+    name = `s${statementNames.size}`;
+    statementNames.set(sql, name);
   }
   return name;
 }
@@ -191,16 +189,16 @@ function rowsOf<T>(db: Db, result: { rows: unknown }): Rows<T> {
     if (one) {
       found.push(one as T);
     } else {
-      tell(db, raw);
+      reportUnreadable(db, raw);
       found.skipped = (found.skipped ?? 0) + 1;
     }
   }
   return found;
 }
 
-function tell(db: Db, raw: RawRow): UnreadableRow {
+function reportUnreadable(db: Db, raw: RawRow): UnreadableRow {
   const { id = raw.order_id ?? raw.product_id ?? "unknown" } = raw;
-  const columns = Object.keys(raw).filter((column) => raw[column] instanceof Uncountable);
+  const columns = Object.keys(raw).filter((column) => raw[column] instanceof UnsafeInteger);
   const unreadable = { id: String(id), columns };
   listeners.get(db.client.config)?.(unreadable);
   return unreadable;
@@ -222,17 +220,19 @@ function camelRow(source: RawRow): RawRow | undefined {
   const target: RawRow = {};
   for (const column in source) {
     const value = source[column];
-    if (value instanceof Uncountable) return undefined;
+    if (value instanceof UnsafeInteger) return undefined;
     if (value !== null) target[camelName(column)] = value;
   }
   return target;
 }
 
-/** Connections lost or refused, the pool exhausted, statement and lock timeouts: a later try may succeed. */
+/** A lost or refused connection, an exhausted pool, or a statement or lock timeout. A later attempt may succeed. */
 export function isConnectionTrouble(error: unknown): boolean {
   const { code, message } = (error ?? {}) as { code?: string; message?: string };
-  if (code === undefined && ENDED.test(message ?? "")) return true;
-  return typeof code === "string" && (TROUBLE.test(code) || /^E(?:CONN|PIPE|TIMEDOUT|NOTFOUND)/.test(code));
+  if (code === undefined && CONNECTION_ENDED.test(message ?? "")) return true;
+  return (
+    typeof code === "string" && (TROUBLE_CODE.test(code) || /^E(?:CONN|PIPE|TIMEDOUT|NOTFOUND)/.test(code))
+  );
 }
 
 /**
@@ -254,7 +254,8 @@ export function deleteOldest(
   );
 }
 
-/** Messages of the driver for a connection that ended during a statement. They have no code, and knex prefixes the statement. */
-const ENDED = /(?:^| - )(?:Connection terminated|Client has encountered a connection error|timeout expired)/;
+/** How the message of an error of the driver begins when a connection ended during a statement. Such an error has no code. */
+const CONNECTION_ENDED =
+  /(?:^| - )(?:Connection terminated|Client has encountered a connection error|timeout expired)/;
 
-const TROUBLE = /^(?:08|53|57P)|^(?:55P03|57014|25P03)$/;
+const TROUBLE_CODE = /^(?:08|53|57P)|^(?:55P03|57014|25P03)$/;
