@@ -1,56 +1,88 @@
 import type { Clock } from "./clock.ts";
 
 export interface BreakerLimits {
-  /** So many failures in a row open the breaker. */
+  /** The number of failures in a row that opens the breaker. */
   failuresToOpen: number;
-  /** How long it stays open before one call finds out whether the other side is back. */
+  /** The least time from the first to the last of these failures. Default: 0. */
+  failingMs?: number;
+  /** How long an open breaker refuses calls before it grants one trial call. */
   openMs: number;
-  /** The longest time that the other side may ask to be left alone for. Default: `openMs`. */
+  /** The maximum time for which the other side may ask for no calls. Default: `openMs`. */
   askedMaxMs?: number;
-  /** How many keys are remembered; of more, the one that failed first is forgotten. Default: 1,000. */
-  keysMax?: number;
 }
 
-const KEYS_MAX = 1_000;
-
 /**
- * One circuit breaker for each key, e.g. a bank or a push service: after failures in a row its calls are refused at once,
- * and after a pause a single call finds out whether it works again. Each process learns for itself.
+ * Refuses calls to another side after repeated failures. After a pause it grants one trial call: a success closes the
+ * breaker, and after a failure the next trial follows one pause after this one. Each process counts for itself.
  *
- * Only what says that the other side is unreachable or broken counts as a failure. An answer about one caller's order or
- * token is a success: the other side works.
+ * Count only errors that mean that the other side is unreachable or broken. An answer about one caller's order or token
+ * is a success: the other side works.
  */
-export function circuitBreakers(clock: Clock, limits: BreakerLimits) {
-  const { failuresToOpen, openMs, askedMaxMs = openMs, keysMax = KEYS_MAX } = limits;
-  const states = new Map<string, { failures: number; retryAtMs: number }>();
+export interface CircuitBreaker {
+  /** Whether to call now. While open, true grants the trial call. */
+  admits(): boolean;
+  worked(): void;
+  /** @param askedMs for how long the other side asked for no calls */
+  failed(askedMs?: number): void;
+  /** Whether calls are refused, except for trial calls. */
+  isOpen(): boolean;
+}
+
+export function circuitBreaker(clock: Clock, limits: BreakerLimits): CircuitBreaker {
+  const { failuresToOpen, failingMs = 0, openMs, askedMaxMs = openMs } = limits;
+  let failures = 0;
+  let firstFailureMs = 0;
+  /** The time of the next trial call. Undefined while closed. */
+  let trialMs: number | undefined;
   return {
-    /** Whether to call now. The one call after the pause is granted to the first that asks. */
-    admits(key: string): boolean {
-      const state = states.get(key);
-      if (!state || state.failures < failuresToOpen) return true;
-      if (clock.now() < state.retryAtMs) return false;
-      state.retryAtMs = clock.now() + openMs;
+    admits() {
+      if (trialMs === undefined) return true;
+      if (clock.now() < trialMs) return false;
+      trialMs = clock.now() + openMs;
       return true;
     },
-    worked(key: string): void {
-      states.delete(key);
+    worked() {
+      [failures, trialMs] = [0, undefined];
     },
-    /** @param askedMs how long the other side asked to be left alone */
-    failed(key: string, askedMs = 0): void {
-      const { failures = 0, retryAtMs = 0 } = states.get(key) ?? {};
-      const [first] = states.keys();
-      if (first !== undefined && states.size >= keysMax && !states.has(key)) states.delete(first);
-      const untilMs = clock.now() + (askedMs ? Math.min(askedMs, askedMaxMs) : openMs);
-      states.set(key, {
-        failures: Math.max(failures + 1, askedMs ? failuresToOpen : 0),
-        retryAtMs: Math.max(untilMs, retryAtMs),
-      });
+    failed(askedMs = 0) {
+      const nowMs = clock.now();
+      if (failures === 0) firstFailureMs = nowMs;
+      failures += 1;
+      if (askedMs > 0) trialMs = Math.max(nowMs + Math.min(askedMs, askedMaxMs), trialMs ?? 0);
+      // A late failure of a call from before the opening does not prolong the pause.
+      else if (failures >= failuresToOpen && nowMs - firstFailureMs >= failingMs) trialMs ??= nowMs + openMs;
     },
-    /** The keys whose calls are refused or left to a single one now. */
-    open(): string[] {
-      return [...states].flatMap(([key, { failures }]) => (failures >= failuresToOpen ? [key] : []));
-    },
+    isOpen: () => trialMs !== undefined,
   };
 }
 
-export type CircuitBreakers = ReturnType<typeof circuitBreakers>;
+/** The maximum number of keys with failures; beyond it, the key whose failures began first is removed. */
+const KEYS_MAX = 1_000;
+
+/** One circuit breaker for each key, for example a bank or a push service. */
+export interface CircuitBreakers {
+  admits(key: string): boolean;
+  worked(key: string): void;
+  failed(key: string, askedMs?: number): void;
+  /** The keys whose breaker is open. */
+  open(): string[];
+}
+
+export function circuitBreakers(clock: Clock, limits: BreakerLimits): CircuitBreakers {
+  /** The breakers of keys with failures. */
+  const failing = new Map<string, CircuitBreaker>();
+  return {
+    admits: (key) => failing.get(key)?.admits() ?? true,
+    worked(key) {
+      failing.delete(key);
+    },
+    failed(key, askedMs) {
+      const breaker = failing.get(key) ?? circuitBreaker(clock, limits);
+      const [first] = failing.keys();
+      if (first !== undefined && failing.size >= KEYS_MAX && !failing.has(key)) failing.delete(first);
+      failing.set(key, breaker);
+      breaker.failed(askedMs);
+    },
+    open: () => [...failing].flatMap(([key, breaker]) => (breaker.isOpen() ? [key] : [])),
+  };
+}

@@ -1,11 +1,11 @@
 import type { Context, Middleware, ServiceBroker } from "moleculer";
+import { type BreakerLimits, type CircuitBreaker, circuitBreaker } from "../../lib/circuit-breaker.ts";
 
-/** A node is left out once so many calls in a row got no sign of life from it, over at least this time. */
-const FAILURES_TO_OPEN = 5;
-/** One connection that breaks fails all calls on it at once: that alone says nothing about the next connection. */
-const FAILING_MS = 500;
-/** Calls pass several breakers, one behind the other: what each waits adds up, and ten seconds are all there is. */
-const OPEN_MS = 2_000;
+/**
+ * `failingMs`: one connection that breaks fails all its calls at once, which says nothing about the next connection.
+ * `openMs`: a call may pass several nodes, so their pauses add up, and a client waits ten seconds at most.
+ */
+const LIMITS: BreakerLimits = { failuresToOpen: 5, failingMs: 500, openMs: 2_000 };
 
 /** Errors that mean: the other node is unreachable or stuck. */
 const SILENCE = new Set(["SERVICE_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_TIMEOUT", "REQUEST_REJECTED"]);
@@ -17,18 +17,17 @@ interface Endpoint {
   state: boolean;
 }
 
-interface Failing {
-  count: number;
-  sinceMs: number;
-  state: "closed" | "open" | "half open";
+interface FailingEndpoint {
+  breaker: CircuitBreaker;
+  /** Admits calls to the endpoint again after the pause. */
   timer?: NodeJS.Timeout;
 }
 
 type Handler = (ctx: Context) => Promise<unknown>;
 
 /**
- * Whether an error was made on this side for lack of a sign of life. What the other node answered, an error of any
- * status or that its own handler was too slow, carries the node's id: it is about the caller's order, bank or row.
+ * Whether the error was made on this side because the other node did not answer. An error that the other node answered
+ * carries the node's id, also when its handler was too slow: it is about the caller's order, bank or row.
  */
 export function isSilence(error: unknown): boolean {
   const { type, nodeID } = (error ?? {}) as { type?: string; nodeID?: string };
@@ -36,41 +35,41 @@ export function isSilence(error: unknown): boolean {
 }
 
 /**
- * Leaves out a node that is unreachable or stuck, action by action, and lets one call find out whether it is back.
+ * Leaves out a node that is unreachable or stuck, action by action, until a trial call gets an answer.
  * Moleculer's own breaker counts errors by their status and so lets one tenant's errors refuse the calls of all; and
- * after its pause it takes an error of the one call that it lets through for a sign that the node is away still.
+ * it takes an error of its trial call for a sign that the node is still away.
  */
 export function nodeBreaker(): Middleware {
-  const failing = new WeakMap<Endpoint, Failing>();
+  const failing = new WeakMap<Endpoint, FailingEndpoint>();
+  const clock = { now: () => performance.now() };
   let broker: ServiceBroker;
 
-  function lives(endpoint: Endpoint): void {
+  function answered(endpoint: Endpoint): void {
     const known = failing.get(endpoint);
     if (!known) return;
     clearTimeout(known.timer);
     failing.delete(endpoint);
     endpoint.state = true;
-    if (known.state !== "closed") broker.logger.info(`${endpoint.name} answers again`);
+    if (known.breaker.isOpen()) broker.logger.info(`${endpoint.name} answers again`);
   }
 
-  function isSilent(endpoint: Endpoint): void {
-    const nowMs = performance.now();
-    const known = failing.get(endpoint) ?? { count: 0, sinceMs: nowMs, state: "closed" };
+  function unanswered(endpoint: Endpoint): void {
+    const known = failing.get(endpoint) ?? { breaker: circuitBreaker(clock, LIMITS) };
     failing.set(endpoint, known);
-    known.count += 1;
-    if (known.state !== "closed") return;
-    if (known.count < FAILURES_TO_OPEN || nowMs - known.sinceMs < FAILING_MS) return;
-    broker.logger.warn(`${endpoint.name} gives no sign of life: it is left out for ${OPEN_MS} ms at a time`);
-    open(endpoint, known);
+    const wasOpen = known.breaker.isOpen();
+    known.breaker.failed();
+    if (wasOpen || !known.breaker.isOpen()) return;
+    broker.logger.warn(`${endpoint.name} does not answer: it is left out for ${LIMITS.openMs} ms at a time`);
+    leaveOut(endpoint, known);
   }
 
-  function open(endpoint: Endpoint, known: Failing): void {
+  /** The balancer picks another node during the pause. */
+  function leaveOut(endpoint: Endpoint, known: FailingEndpoint): void {
+    clearTimeout(known.timer);
     endpoint.state = false;
-    known.state = "open";
     known.timer = setTimeout(() => {
       endpoint.state = true;
-      known.state = "half open";
-    }, OPEN_MS);
+    }, LIMITS.openMs);
     known.timer.unref();
   }
 
@@ -78,15 +77,15 @@ export function nodeBreaker(): Middleware {
     return async (ctx) => {
       const endpoint = ctx.endpoint as unknown as Endpoint;
       const known = failing.get(endpoint);
-      // This call finds out; the others wait for its end, and no longer than for the next one to try.
-      if (known?.state === "half open") open(endpoint, known);
+      // During the trial call, other calls go to other nodes.
+      if (known?.breaker.isOpen() && known.breaker.admits()) leaveOut(endpoint, known);
       try {
         const result = await next(ctx);
-        lives(endpoint);
+        answered(endpoint);
         return result;
       } catch (error) {
-        if (isSilence(error)) isSilent(endpoint);
-        else lives(endpoint);
+        if (isSilence(error)) unanswered(endpoint);
+        else answered(endpoint);
         throw error;
       }
     };

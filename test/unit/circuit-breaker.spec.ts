@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@jest/globals";
-import { type CircuitBreakers, circuitBreakers } from "../../lib/circuit-breaker.ts";
+import { type CircuitBreakers, circuitBreaker, circuitBreakers } from "../../lib/circuit-breaker.ts";
 import { PUSH_BREAKER } from "../../services/notifications/workers/delivery.ts";
 
 function at(startMs = 0) {
@@ -61,6 +61,27 @@ describe("a circuit breaker for each provider", () => {
     expect(health.admits("onesignal")).toBe(false);
   });
 
+  it("a call from before the opening that fails late does not prolong the pause", () => {
+    const { clock, health } = at();
+    failTimes(health, 5);
+    clock.nowMs = 14_000;
+    health.failed("onesignal");
+    clock.nowMs = 15_000;
+    expect(health.admits("onesignal")).toBe(true);
+  });
+
+  it("a provider that is left out is listed until a push worked", () => {
+    const { clock, health } = at();
+    failTimes(health, 4);
+    expect(health.open()).toEqual([]);
+    health.failed("onesignal");
+    clock.nowMs = 15_000;
+    health.admits("onesignal");
+    expect(health.open()).toEqual(["onesignal"]);
+    health.worked("onesignal");
+    expect(health.open()).toEqual([]);
+  });
+
   it("of lines that somebody makes up, remembers a thousand", () => {
     const { health } = at();
     failTimes(health, 5);
@@ -68,5 +89,34 @@ describe("a circuit breaker for each provider", () => {
     expect(health.admits("onesignal")).toBe(true);
     failTimes(health, 5);
     expect(health.admits("onesignal")).toBe(false);
+  });
+});
+
+describe("a circuit breaker with a least time of failure", () => {
+  function failing() {
+    const clock = { nowMs: 0, now: () => clock.nowMs };
+    return { clock, breaker: circuitBreaker(clock, { failuresToOpen: 2, failingMs: 500, openMs: 2_000 }) };
+  }
+
+  it("after many failures at once, stays closed, and opens with a failure after that time", () => {
+    const { clock, breaker } = failing();
+    for (let call = 0; call < 100; call++) breaker.failed();
+    expect(breaker.admits()).toBe(true);
+    clock.nowMs = 500;
+    breaker.failed();
+    expect([breaker.admits(), breaker.isOpen()]).toEqual([false, true]);
+  });
+
+  it("after a success, counts the time and the failures again from the start", () => {
+    const { clock, breaker } = failing();
+    breaker.failed();
+    breaker.worked();
+    clock.nowMs = 500;
+    breaker.failed();
+    breaker.failed();
+    expect(breaker.isOpen()).toBe(false);
+    clock.nowMs = 1_000;
+    breaker.failed();
+    expect(breaker.isOpen()).toBe(true);
   });
 });
