@@ -11,15 +11,15 @@ const RETRIES = 2;
 const RETRY_DELAY_MS = 30;
 const BULKHEAD_CONCURRENCY = 200;
 const BULKHEAD_QUEUE = 400;
-/** What a node offers is told this long after it changed; the default makes each start a second longer. */
-const NEWS_DEBOUNCE_MS = 20;
+/** The delay before a node announces changed services. The default makes each start a second longer. */
+const SERVICE_CHANGED_DEBOUNCE_MS = 20;
 const SHUTDOWN_TIMEOUT_MS = 8_000;
 
 export interface NodeOptions {
   nodeID: string;
   namespace: string;
   transporter: BrokerOptions["transporter"];
-  /** Seconds; where nodes are processes of their own, which may vanish without a word. */
+  /** Seconds. For nodes in separate processes, which may end without a disconnect packet. */
   heartbeatInterval?: number | undefined;
   heartbeatTimeout?: number | undefined;
   cacher?: BrokerOptions["cacher"];
@@ -28,15 +28,15 @@ export interface NodeOptions {
   middlewares: Middleware[];
 }
 
-/** A call that took too long is not repeated: each repeat would get the whole time again. */
-function mayRepeat(error: unknown): boolean {
+/** A call that timed out is not retried: the attempts share its timeout. */
+function mayRetry(error: unknown): boolean {
   const { retryable, type } = (error ?? {}) as { retryable?: boolean; type?: string };
   return retryable === true && type !== "REQUEST_TIMEOUT";
 }
 
 /**
- * The options of one Moleculer node: everything that Moleculer leaves off (timeouts, retries, breaker, bulkhead,
- * tracking of running calls at shutdown) is on. Only actions whose contract says `idempotent` are ever retried.
+ * The options of one Moleculer node. The features that are off by default (timeouts, retries, breaker, bulkhead, tracking
+ * of running calls at shutdown) are on. Only actions whose contract says `idempotent` are ever retried.
  */
 export function brokerOptions(node: NodeOptions): BrokerOptions {
   return {
@@ -54,13 +54,13 @@ export function brokerOptions(node: NodeOptions): BrokerOptions {
       delay: RETRY_DELAY_MS,
       maxDelay: 500,
       factor: 3,
-      check: mayRepeat,
+      check: mayRetry,
     },
-    // Ours counts what says that a node is away, and no error that a node has answered: nodeBreaker.
+    // nodeBreaker replaces it: it counts missing responses and no error that a node has sent.
     circuitBreaker: { enabled: false },
     bulkhead: { enabled: true, concurrency: BULKHEAD_CONCURRENCY, maxQueueSize: BULKHEAD_QUEUE },
-    // The types of this version forget the option.
-    transit: { serviceChangedDebounceTime: NEWS_DEBOUNCE_MS } as BrokerOptions["transit"],
+    // The types of this version lack the option.
+    transit: { serviceChangedDebounceTime: SERVICE_CHANGED_DEBOUNCE_MS } as BrokerOptions["transit"],
     tracking: { enabled: true, shutdownTimeout: SHUTDOWN_TIMEOUT_MS },
     validator: {
       type: "Fastest",
@@ -69,9 +69,9 @@ export function brokerOptions(node: NodeOptions): BrokerOptions {
     contextParamsCloning: false,
     maxCallLevel: 20,
     skipProcessEventRegistration: true,
-    // Not offered: a broker's options hold the passwords of the transporter and the cacher.
+    // Disabled: the options of a broker contain the passwords of the transporter and the cacher.
     internalServices: { $node: { actions: { options: false } } },
-    // The first one is around the broker's own transport alone, the last one also around ways that others bring.
+    // The first middleware is the innermost: it wraps only the broker's transport. The last ones also wrap other transports.
     middlewares: [remoteTimeout(), departedNode(), ...node.middlewares, nodeBreaker(), retryDeadline()],
   };
 }

@@ -1,17 +1,17 @@
-/** How the waits between tries grow. */
+/** How the delays between attempts grow. */
 export interface Backoff {
-  /** The wait after the first failure. */
+  /** The delay after the first failure. */
   readonly firstMs: number;
-  /** By how much each further wait is longer. */
+  /** The factor between one delay and the next. */
   readonly factor: number;
   readonly maxMs: number;
-  /** The share of a wait, from 0 to 1, that chance may take away, so that many who failed together part. */
+  /** The share of a delay, from 0 to 1, that is random. It spreads the retries of calls that failed at the same time. */
   readonly jitter: number;
 }
 
 /**
- * The wait after failure number `failures` (1 is the first), never above `maxMs` and never below
- * `(1 - jitter)` of the wait without chance.
+ * The delay after failure number `failures` (1 is the first): at most `maxMs`, and at least `(1 - jitter)` of the delay
+ * without jitter.
  * @param random from 0 to 1
  */
 export function backoffMs(backoff: Backoff, failures: number, random: number = Math.random()): number {

@@ -6,31 +6,32 @@ const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const KEY_ID_BYTES = 6;
 
-/** The secret that seals, and the one before it, which still opens while it is being replaced. */
+/** The secret for encryption, and the previous one, which still decrypts during a rotation. */
 export interface EncryptionKeys {
   secret: string;
   previousSecret?: string | undefined;
 }
 
-/** Something that was not sealed by these keys for this place, or was altered since. Never says which. */
+/** The text was not encrypted with these keys and this `aad`, or it was changed. The message never says which. */
 export class DecryptionError extends Error {}
 
 /**
- * Encrypts a text for one place: AES-256-GCM under a key derived from the secret. The key's id stands in front,
- * so that after a change of the secret each text says which one opens it.
- * @param place what the text belongs to, e.g. `banks/<row id>`: copied to another row it does not open there
+ * Encrypts a text by AES-256-GCM with a key derived from the secret. The result begins with the id of the key, which
+ * selects the key for decryption after the secret was changed.
+ * @param aad additional authenticated data: the owner of the text, for example `banks/<row id>`. A text that is copied to
+ *   another row cannot be decrypted there.
  */
-export function encrypt(text: string, keys: EncryptionKeys, place: string): string {
+export function encrypt(text: string, keys: EncryptionKeys, aad: string): string {
   const key = keyOf(keys.secret);
   const nonce = randomBytes(NONCE_BYTES);
-  const cipher = createCipheriv("aes-256-gcm", key.bytes, nonce).setAAD(Buffer.from(place));
-  const sealed = Buffer.concat([nonce, cipher.update(text, "utf8"), cipher.final(), cipher.getAuthTag()]);
-  return `${FORMAT}.${key.id}.${sealed.toString("base64url")}`;
+  const cipher = createCipheriv("aes-256-gcm", key.bytes, nonce).setAAD(Buffer.from(aad));
+  const bytes = Buffer.concat([nonce, cipher.update(text, "utf8"), cipher.final(), cipher.getAuthTag()]);
+  return `${FORMAT}.${key.id}.${bytes.toString("base64url")}`;
 }
 
 /** @throws DecryptionError when neither secret opens the text at this place */
-export function decrypt(sealed: string, keys: EncryptionKeys, place: string): string {
-  const [format, keyId, body, ...rest] = sealed.split(".");
+export function decrypt(encrypted: string, keys: EncryptionKeys, aad: string): string {
+  const [format, keyId, body, ...rest] = encrypted.split(".");
   const key = [keys.secret, keys.previousSecret]
     .filter((secret) => secret !== undefined)
     .map(keyOf)
@@ -40,7 +41,7 @@ export function decrypt(sealed: string, keys: EncryptionKeys, place: string): st
     throw new DecryptionError("cannot be opened");
   }
   const decipher = createDecipheriv("aes-256-gcm", key.bytes, bytes.subarray(0, NONCE_BYTES))
-    .setAAD(Buffer.from(place))
+    .setAAD(Buffer.from(aad))
     .setAuthTag(bytes.subarray(-TAG_BYTES));
   try {
     return (
@@ -58,7 +59,7 @@ interface Key {
 
 const derived = new Map<string, Key>();
 
-/** The derivation is remembered: a process knows two secrets at most. */
+/** Derived keys are cached: a process has two secrets at most. */
 function keyOf(secret: string): Key {
   let key = derived.get(secret);
   if (!key) {

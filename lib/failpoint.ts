@@ -1,7 +1,7 @@
 /**
- * Places where a crash test ends the process with SIGKILL. The variable FAILPOINTS names them, each with the
- * visit that kills: `relay.published` (the first) or `relay.published:3`. Unset, as it always is outside such
- * tests, a failpoint is an empty function.
+ * Points in the code where a crash test ends the process with SIGKILL. The variable FAILPOINTS lists them, each with the
+ * pass that ends it: `relay.published` (the first) or `relay.published:3`. Without the variable, outside such tests, a
+ * failpoint is an empty function.
  */
 export type Failpoint =
   | "relay.claimed"
@@ -20,7 +20,7 @@ export type Failpoint =
   | "refund.claimed"
   | "refund.asked"
   | "refund.ended"
-  /** A test's own places. */
+  /** Points in tests. */
   | `test.${string}`;
 
 /** Does nothing, or kills the process. @throws Error when the module loads with FAILPOINTS in production */

@@ -1,7 +1,7 @@
 import { createHash, randomFillSync } from "node:crypto";
 
 const ID_BYTES = 16;
-/** Random bytes for the next ids, drawn many at once: a call for each would cost more than all else of an id. */
+/** Random bytes for the next ids. One call fills many: a call for each id would cost more than the rest of it. */
 const drawn = Buffer.alloc(256 * ID_BYTES);
 let used = drawn.length;
 
@@ -19,13 +19,13 @@ export function newId(nowMs: number = Date.now()): string {
 
 /**
  * The id that `name` always has within `scope` (UUIDv8 over SHA-256, RFC 9562, section 5.8).
- * For things that must be the same however often they are made: a repeat meets its own unique key.
+ * For rows that must get the same id when they are created again: the repeat then violates the unique key.
  */
 export function derivedId(scope: string, name: string): string {
   return format(createHash("sha256").update(`${scope}\n${name}`).digest().subarray(0, 16), 0x80);
 }
 
-/** Whether `value` is a UUID in the one spelling that we write: lower case, with hyphens. */
+/** Whether `value` is a UUID in lower case with hyphens, the only spelling that this project writes. */
 export function isId(value: unknown): value is string {
   return typeof value === "string" && UUID.test(value);
 }
@@ -42,7 +42,7 @@ export function idTimeMs(id: string): number {
   return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }
 
-/** Never the same ones twice. */
+/** Random bytes that no other id gets. */
 function freshBytes(): Buffer {
   if (used === drawn.length) {
     randomFillSync(drawn);

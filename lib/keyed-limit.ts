@@ -1,11 +1,11 @@
 export interface KeyedLimits {
-  /** How much work of one key runs at once. */
+  /** The maximum number of tasks of one key that run at one time. */
   atOnce: number;
-  /** How long more of it waits for its turn before it is refused. */
+  /** How long a further task waits before it is refused. */
   waitMs: number;
 }
 
-/** Work of this key waited for its turn as long as it may. */
+/** A task waited for `waitMs` and was not started. */
 export class KeyedLimitError extends Error {}
 
 interface Line {
@@ -14,8 +14,8 @@ interface Line {
 }
 
 /**
- * Shares something that all use, as the connections to a database, by keys: work of one key beyond its part waits for
- * its own turn, so that one order, product or partner that is slow or in great demand never takes all of it.
+ * Limits the concurrency for each key of a shared resource, for example database connections. So one order, product or
+ * partner that is slow or busy never takes the whole resource.
  */
 export function keyedLimit({ atOnce, waitMs }: KeyedLimits) {
   const lines = new Map<string, Line>();
@@ -28,7 +28,7 @@ export function keyedLimit({ atOnce, waitMs }: KeyedLimits) {
       return;
     }
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    // The place of the work that ends goes to the first in the line.
+    // A task that ends lets the first waiting task start.
     const begin = () => {
       clearTimeout(timer);
       line.waiting.delete(begin);
@@ -54,7 +54,7 @@ export function keyedLimit({ atOnce, waitMs }: KeyedLimits) {
   }
 
   return {
-    /** @throws KeyedLimitError, and what `work` throws */
+    /** @throws KeyedLimitError, or the error of `work` */
     async run<T>(key: string, work: () => Promise<T>): Promise<T> {
       await enter(key);
       try {
@@ -63,7 +63,7 @@ export function keyedLimit({ atOnce, waitMs }: KeyedLimits) {
         leave(key);
       }
     },
-    /** How many keys have work that runs or waits. */
+    /** The number of keys with running or waiting tasks. */
     keys: () => lines.size,
   };
 }

@@ -1,4 +1,4 @@
-/** What `make` makes, made when it is first asked for and kept; a failure is not kept, the next who asks tries again. */
+/** Calls `make` on first use and caches its result. A rejected promise is not cached. */
 export function lazyAsync<T>(make: () => Promise<T>): () => Promise<T> {
   let made: Promise<T> | undefined;
   return () => {

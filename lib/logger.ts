@@ -1,4 +1,4 @@
-/** Writes lines to the log of the process; Moleculer's loggers are such. */
+/** Writes lines to the log of the process. Moleculer's loggers implement it. */
 export interface Logger {
   debug(...values: unknown[]): void;
   info(...values: unknown[]): void;

@@ -7,12 +7,12 @@ export interface Money {
   currency: string;
 }
 
-/** The largest amount that JavaScript counts exactly: no payment, total or sum is larger. */
+/** The largest integer that JavaScript represents exactly. No payment, total or sum may be larger. */
 export const AMOUNT_MAX_MINOR = Number.MAX_SAFE_INTEGER;
 
 /** The package counts these two in fifths, as their coins are; ISO 4217 and payment systems count two decimals. */
 const ISO_DIGITS: Readonly<Record<string, number>> = { MGA: 2, MRU: 2 };
-/** The decimals of a code that is not in the list, such as one stored before codes were checked. */
+/** The decimals of a code that is not in the list, for example one that was stored before codes were checked. */
 const USUAL_DIGITS = 2;
 
 /** ISO 4217: the decimals of each currency that money can be in. Metals, funds for testing and `XXX` are none. */
@@ -25,12 +25,12 @@ export function isCurrency(code: unknown): code is string {
   return digitsByCurrency.has(code as string);
 }
 
-/** How many decimals the minor unit stands for: 0 for JPY, 2 for EUR, 3 for KWD. */
+/** The number of decimals of the minor unit: 0 for JPY, 2 for EUR, 3 for KWD. */
 export function minorUnitDigits(currency: string): number {
   return digitsByCurrency.get(currency) ?? USUAL_DIGITS;
 }
 
-/** `12.50`, exactly, however large the amount is. */
+/** The amount as a decimal text, for example `12.50`. It is exact for every amount. */
 export function decimalText({ amountMinor, currency }: Money): `${number}` {
   const digits = minorUnitDigits(currency);
   const padded = String(Math.abs(amountMinor)).padStart(digits + 1, "0");

@@ -1,6 +1,5 @@
 /**
- * Countries (ISO 3166-1) whose post delivers without postal codes: that have none, or have introduced them and people
- * do not know theirs. Source: the address formats that the Universal Postal Union publishes for its members.
+ * Countries (ISO 3166-1) whose post delivers without postal codes. They have none, or most people do not know theirs. Source: the address formats that the Universal Postal Union publishes for its members.
  */
 const WITHOUT = new Set(
   [

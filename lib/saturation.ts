@@ -1,20 +1,20 @@
-/** How long all places may be taken before that is more than a moment of much work. */
-const PATIENCE_MS = 10_000;
+/** How long the concurrency limit may be reached before it is reported. */
+const SATURATED_AFTER_MS = 10_000;
 
-/** Whether all places for a kind of work have been taken for so long that other work of it is held up. */
-export function saturation(what: string, patienceMs = PATIENCE_MS) {
+/** Detects that a kind of work has been at its concurrency limit for too long, so that further work is delayed. */
+export function saturation(what: string, saturatedAfterMs = SATURATED_AFTER_MS) {
   let fullSinceMs: number | undefined;
   return {
-    /** To be called whenever a place was taken or left. */
+    /** Call it after each start and end of a task. */
     note(taken: number, places: number): void {
       if (taken < places) fullSinceMs = undefined;
       else fullSinceMs ??= performance.now();
     },
-    /** A sentence about the problem; undefined while there is none. */
+    /** Describes the problem; undefined when there is none. */
     problem(): string | undefined {
       if (fullSinceMs === undefined) return undefined;
       const forMs = performance.now() - fullSinceMs;
-      return forMs < patienceMs
+      return forMs < saturatedAfterMs
         ? undefined
         : `all places for ${what} have been taken for ${Math.round(forMs / 1_000)} s`;
     },

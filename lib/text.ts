@@ -1,5 +1,5 @@
 const ELLIPSIS = "…";
-/** In UTF-16 code units. What a writing system joins to one character is far shorter; only nonsense is longer. */
+/** In UTF-16 code units. The characters of all writing systems are far shorter; only meaningless text is longer. */
 const CHARACTER_MAX_LENGTH = 64;
 
 const segmenter = new Intl.Segmenter("en", { granularity: "grapheme" });
@@ -10,7 +10,7 @@ export function charactersOf(text: string): string[] {
 }
 
 /**
- * Text from outside, made fit for every database, message and provider, and no longer than a limit. Control
+ * Sanitizes text from outside for every database, message and provider, and limits its length. Control
  * characters become spaces (a line feed stays), a lone surrogate becomes U+FFFD. Text that is too long is cut between
  * two characters and ends with "…".
  * @param maxLength in UTF-16 code units, at least 1, the ellipsis included: what fits here also fits a limit that
@@ -35,7 +35,7 @@ function cut(text: string, length: number): string {
   const crossing = segmenter.segment(text.slice(0, length + CHARACTER_MAX_LENGTH)).containing(length);
   const start = crossing?.index ?? length;
   if (length - start < CHARACTER_MAX_LENGTH) return text.slice(0, start);
-  // More marks on one letter than any language has: cut between code points.
+  // A letter with more marks than any language has is cut between code points.
   const splitsPair = (text.charCodeAt(length) & 0xfc00) === 0xdc00;
   return text.slice(0, splitsPair ? length - 1 : length);
 }

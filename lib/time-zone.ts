@@ -1,6 +1,6 @@
 const MINUTE_MS = 60_000;
 
-/** What the clock on the wall shows. */
+/** Date and time in a time zone. */
 export interface LocalDateTime {
   year: number;
   /** 1..12 */
@@ -8,7 +8,7 @@ export interface LocalDateTime {
   day: number;
   /** 0 is Sunday. */
   weekday: number;
-  /** Of the day. */
+  /** Of the day: 0..1439 */
   minute: number;
 }
 
@@ -21,15 +21,15 @@ export function localDateTime(timeZone: string, atMs: number): LocalDateTime {
   return { year, month, day, weekday, minute: hour * 60 + minute };
 }
 
-/** How far the wall is ahead of UTC at this moment. */
+/** The offset of the time zone from UTC at this moment. */
 export function offsetMs(timeZone: string, atMs: number): number {
   const { year, month, day, minute } = localDateTime(timeZone, atMs);
   return Date.UTC(year, month - 1, day, 0, minute) - Math.floor(atMs / MINUTE_MS) * MINUTE_MS;
 }
 
-/** Whether it is the name of a time zone, as Europe/Berlin. */
+/** Whether `name` is the name of a time zone, for example Europe/Berlin. */
 export function isTimeZone(name: string): boolean {
-  // Intl also takes offsets ("+01:00"), which would be wrong for half of the year.
+  // Intl also accepts offsets ("+01:00"), which are wrong for half of the year in many zones.
   if (!/^[A-Za-z]/.test(name)) return false;
   try {
     formatterOf(name);
@@ -39,9 +39,9 @@ export function isTimeZone(name: string): boolean {
   }
 }
 
-/** Making a formatter costs a hundred times what using one does. */
+/** Formatters are cached: creating one costs a hundred times as much as using it. */
 const formatters = new Map<string, Intl.DateTimeFormat>();
-/** There are some six hundred names, but each may be written in capitals and small letters at will. */
+/** There are about six hundred names, but each may be written in any mix of upper and lower case. */
 const FORMATTERS_MAX = 1_000;
 
 function formatterOf(timeZone: string): Intl.DateTimeFormat {

@@ -1,7 +1,7 @@
 /**
- * Does the work of a sweep for each of what is due; a failure keeps none of the others waiting.
- * @param stopping ends it between two of them
- * @throws Error that says how many failed, after all were tried
+ * Runs the work of a sweep for each due item. A failure does not stop the others.
+ * @param stopping ends the sweep between two items
+ * @throws Error with the number of failures, after all items were tried
  */
 export async function tryEach<T>(
   what: string,

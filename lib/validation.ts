@@ -1,12 +1,12 @@
 /**
- * Checks that no schema can say. Each is pure and answers with a sentence for the person who typed the value, or
- * with nothing when it is right.
+ * Checks that a schema cannot express. Each is pure. It returns a sentence for the person who typed the value, or
+ * undefined when the value is valid.
  */
 
 const DATE = /^(\d{4})-(\d\d)-(\d\d)$/;
 const OLDEST_BIRTH_YEAR = 1900;
 
-/** Whether the text is a day of the calendar, as YYYY-MM-DD: 2026-02-29 is none. */
+/** Whether the text is a valid date as YYYY-MM-DD. 2026-02-29 is not valid. */
 export function isCalendarDate(text: string): boolean {
   const [, year, month, day] = (DATE.exec(text) ?? []).map(Number);
   if (year === undefined || month === undefined || day === undefined) return false;
@@ -16,7 +16,7 @@ export function isCalendarDate(text: string): boolean {
 }
 
 /**
- * What is wrong with a date of birth.
+ * Describes the error of a date of birth; undefined when it is valid.
  * @param nowMs the present moment, in UTC
  */
 export function birthDateProblem(text: string, nowMs: number): string | undefined {

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import type { ServiceBroker } from "moleculer";
 import type { ServiceName } from "../lib/settings/catalogue.ts";
 import type { ParsedSettings } from "../lib/settings/settings.ts";
+import { natsClientOf } from "../mixins/transporter/moleculer-internals.ts";
 import type { NodeOptions } from "../moleculer.config.ts";
 import { inProcessMessageBus } from "../providers/message-bus/in-process.ts";
 import type { MessageBus } from "../providers/message-bus/port.ts";
@@ -79,18 +80,12 @@ export async function natsTransport(
     }),
     async answers(broker) {
       // Moleculer reports "connected" even while the client reconnects.
-      const { client } = (broker.transit as unknown as { tx: { client: NatsClient | null } }).tx;
+      const client = natsClientOf(broker);
       if (!client || client.isClosed()) return false;
       await client.flush();
       return true;
     },
   };
-}
-
-/** The methods that we use of the transporter's connection. */
-interface NatsClient {
-  isClosed(): boolean;
-  flush(): Promise<void>;
 }
 
 function shortHash(text: string): string {

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { ServiceName } from "../lib/settings/catalogue.ts";
 import type { ParsedSettings, Settings } from "../lib/settings/settings.ts";
+import { TimeoutError, untilAborted, withTimeout } from "../lib/timeout.ts";
 import type { Sandbox } from "../sandbox/index.ts";
 import { controlSocketPath } from "./control/address.ts";
 import { startPostgres } from "./embedded-postgres.ts";
@@ -131,9 +132,13 @@ async function start(
     counters: metrics.text,
   });
   undo.push(() => operations.stop());
-  undo.push(() => inTime(services.stop()));
+  undo.push(async () => {
+    await withTimeout(DRAIN_TIMEOUT_MS, () => services.stop()).catch((error: unknown) => {
+      if (!(error instanceof TimeoutError)) throw error;
+    });
+  });
   // The start waits for NATS without a limit, so it must be abortable.
-  const [sandbox] = await unlessAborted(signal, [openSandbox(settings, undo), services.start()]);
+  const [sandbox] = await untilAborted(signal, Promise.all([openSandbox(settings, undo), services.start()]));
   await ensureFirstAdmin(services, settings, { signal, report: progress });
 
   let ready = false;
@@ -230,23 +235,4 @@ function announce(dataDir: string, places: Places): Undo {
   writeFileSync(`${path}.new`, `${JSON.stringify(places, undefined, 2)}\n`, { mode: 0o600 });
   renameSync(`${path}.new`, path);
   return () => rmSync(path, { force: true });
-}
-
-async function unlessAborted<T extends readonly unknown[]>(
-  signal: AbortSignal,
-  work: readonly [...{ [K in keyof T]: Promise<T[K]> }],
-): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const abort = () => reject(signal.reason);
-  signal.addEventListener("abort", abort);
-  try {
-    signal.throwIfAborted();
-    return (await Promise.race([Promise.all(work), aborted])) as unknown as T;
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
-}
-
-async function inTime(work: Promise<void>): Promise<void> {
-  await Promise.race([work, delay(DRAIN_TIMEOUT_MS, undefined, { ref: false })]);
 }

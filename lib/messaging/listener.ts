@@ -12,9 +12,9 @@ export interface Listener {
 }
 
 /**
- * Listens on one channel over a connection of its own (a pooler between would lose the notifications) and
- * connects again for as long as it takes. Notifications only save waiting: whoever listens also sweeps.
- * @param onWake with the payload; without one after each connect, since something may have been missed
+ * Listens on one channel over a separate connection (a connection pooler would lose the notifications) and reconnects
+ * without limit. Notifications only reduce the delay: the caller must also sweep.
+ * @param onWake receives the payload; without one after each connect, since notifications may have been missed
  */
 export function startListener(options: {
   url: string;
@@ -37,8 +37,8 @@ export function startListener(options: {
       keepAliveInitialDelayMillis: KEEPALIVE_DELAY_MS,
     });
     client = next;
-    next.on("error", (error) => lost(next, error)); // else an idle disconnect would end the process
-    next.on("end", () => lost(next));
+    next.on("error", (error) => onLost(next, error)); // without a listener, an idle disconnect would end the process
+    next.on("end", () => onLost(next));
     next.on("notification", ({ payload }) => onWake(payload));
     try {
       await next.connect();
@@ -46,10 +46,10 @@ export function startListener(options: {
       failures = 0;
       if (!stopped) onWake();
     } catch (error) {
-      lost(next, error);
+      onLost(next, error);
     }
   };
-  const lost = (which: pg.Client, error?: unknown) => {
+  const onLost = (which: pg.Client, error?: unknown) => {
     if (which !== client || stopped) return;
     client = undefined;
     failures += 1;

@@ -1,19 +1,19 @@
 const DAY_MS = 86_400_000;
 
-/** How long a message that was handed over stays in the outbox, for operators and for a repeated hand-over. */
+/** How long a sent message stays in the outbox, for operators and for a replay. */
 export const OUTBOX_RETENTION_MS = 7 * DAY_MS;
-/** How long the inbox remembers what it has handled. */
+/** How long the inbox keeps the ids of handled messages. */
 export const INBOX_RETENTION_MS = 14 * DAY_MS;
-/** How much earlier than it forgets an inbox stops to accept what it may have forgotten. */
+/** The inbox refuses messages that are older than its retention minus this margin: their ids may be pruned already. */
 export const INBOX_MARGIN_MS = DAY_MS;
 
 /**
- * An outbox that could repeat a message after the inbox forgot it would make its effect happen twice.
- * @throws Error when the inbox does not outlast the outbox by more than the margin
+ * An outbox that repeats a message after the inbox has pruned its id would cause the effect twice.
+ * @throws Error when the retention of the inbox is not longer than that of the outbox plus the margin
  */
 export function assertRetention(outboxMs: number, inboxMs: number): void {
   if (inboxMs - INBOX_MARGIN_MS > outboxMs) return;
   throw new Error(
-    `the inbox remembers ${inboxMs / DAY_MS} days, the outbox repeats for ${outboxMs / DAY_MS}: the inbox must outlast it by more than a day`,
+    `the inbox keeps ids for ${inboxMs / DAY_MS} days, the outbox may repeat messages for ${outboxMs / DAY_MS}: the inbox needs more than a day longer`,
   );
 }

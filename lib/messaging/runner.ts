@@ -3,23 +3,23 @@ import { isConnectionTrouble } from "../sql/database.ts";
 import { sayDatabaseWait } from "../sql/database-wait.ts";
 import { outsideOfTraces } from "../tracing/index.ts";
 
-/** A run that met a busy or restarting database is repeated so soon. */
+/** The delay before a run is repeated after the database was busy or restarting. */
 const DATABASE_RETRY_MS = 1_000;
 
-/** Why there is a run: somebody said that there is work, or it is time to look. */
+/** The cause of a run: `wake` was called, or the interval has passed. */
 export type Cause = "woken" | "sweep";
 
 export interface Runner {
-  /** Asks for a run; asked during a run, there is another one after it. */
+  /** Requests a run. During a run, another one follows it. */
   wake(): void;
-  /** No further runs; tells the running one, and resolves when that is over. */
+  /** Starts no further runs, aborts the signal of the running one, and resolves when it has ended. */
   stop(): Promise<void>;
 }
 
 /**
- * Calls `run` whenever it is woken and at least every `sweepMs`, never twice at once. What `run` throws is
- * logged and forgotten: the next sweep tries again. A run serves all, so it is no part of the trace that woke it.
- * @param options.run is told by `stopping` that it is waited for: who has much to do ends between two pieces of it
+ * Calls `run` after each wake and at least every `sweepMs`, never concurrently. Errors of `run` are logged, and the next
+ * sweep tries again. A run does work for all, so it is not a part of the trace that woke it.
+ * @param options.run a long run must end early when `stopping` is aborted
  */
 export function startRunner(options: {
   name: string;
@@ -27,7 +27,7 @@ export function startRunner(options: {
   run: (cause: Cause, stopping: AbortSignal) => Promise<void>;
   logger: Logger;
 }): Runner {
-  let wanted: Cause | undefined;
+  let requested: Cause | undefined;
   let running: Promise<void> | undefined;
   const stop = new AbortController();
   const stopping = stop.signal;
@@ -35,15 +35,15 @@ export function startRunner(options: {
   let retry: NodeJS.Timeout | undefined;
 
   const work = async () => {
-    while (wanted && !stopping.aborted) {
-      const cause = wanted;
-      wanted = undefined;
+    while (requested && !stopping.aborted) {
+      const cause = requested;
+      requested = undefined;
       try {
         await outsideOfTraces(() => options.run(cause, stopping));
       } catch (error) {
         if (isConnectionTrouble(error)) {
           sayDatabaseWait(options.logger, error);
-          retry = setTimeout(() => want(cause), DATABASE_RETRY_MS);
+          retry = setTimeout(() => request(cause), DATABASE_RETRY_MS);
           retry.unref();
         } else {
           options.logger.warn(`${options.name} failed, the next sweep tries again:`, String(error));
@@ -51,19 +51,19 @@ export function startRunner(options: {
       }
     }
   };
-  const want = (cause: Cause) => {
-    if (wanted !== "woken") wanted = cause;
+  const request = (cause: Cause) => {
+    if (requested !== "woken") requested = cause;
     if (stopping.aborted || running) return;
     running = work().finally(() => {
       running = undefined;
-      if (wanted) want(wanted); // woken between the last look and this line
+      if (requested) request(requested); // woken between the last check and this line
     });
   };
-  const sweep = setInterval(() => want("sweep"), options.sweepMs);
+  const sweep = setInterval(() => request("sweep"), options.sweepMs);
   sweep.unref();
-  want("sweep");
+  request("sweep");
   return {
-    wake: () => want("woken"),
+    wake: () => request("woken"),
     async stop() {
       stop.abort();
       clearInterval(sweep);
@@ -73,7 +73,7 @@ export function startRunner(options: {
   };
 }
 
-/** Repeats `work` for as long as it finds a full batch to do, at most until whoever runs it is to stop. */
+/** Repeats `work` until it returns less than a full batch or `stopping` is aborted. */
 export async function inBatches(
   size: number,
   work: () => Promise<number>,

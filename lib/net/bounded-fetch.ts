@@ -3,9 +3,9 @@ import { withTimeout } from "../timeout.ts";
 const MAX_BODY_BYTES = 1_048_576;
 
 export interface BoundedCall extends Omit<RequestInit, "signal"> {
-  /** For the whole exchange, from the name's lookup to the last byte of the body. */
+  /** Time limit of the whole exchange, from the DNS lookup to the last byte of the body. */
   timeoutMs: number;
-  /** The longest body that is read. Default: 1 MiB. */
+  /** The maximum size of the body. Default: 1 MiB. */
   maxBodyBytes?: number | undefined;
   /** Ends the call earlier. */
   signal?: AbortSignal | null | undefined;
@@ -18,9 +18,9 @@ export interface BoundedAnswer {
 }
 
 /**
- * `fetch` for servers that we do not run: it ends within its time limit whatever the server does, and reads no endless
- * body. A redirect is an answer like any other, because what we send often carries a key.
- * @throws TimeoutError, or what `fetch` throws; Error for a body that is too long
+ * `fetch` for servers of third parties. It ends within its time limit in any case, and limits the size of the body. A
+ * redirect is returned and not followed, because requests often contain a key.
+ * @throws TimeoutError, or the error of `fetch`; Error for a body that is too long
  */
 export async function boundedFetch(
   url: string | URL,

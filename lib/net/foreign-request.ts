@@ -2,8 +2,8 @@ import type { IncomingHttpHeaders } from "node:http";
 import { isIP } from "node:net";
 
 /**
- * Protects a listener that trusts whoever reaches it against pages of other sites in a browser that reaches it too.
- * A page cannot choose the headers that are looked at here.
+ * Protects a listener without authentication against pages of other sites in a browser that can reach it. A page cannot
+ * set the headers that are checked here.
  *
  * - `Host` must be an IP address, `localhost` or a name that was allowed: with DNS rebinding it is the attacker's name.
  *   Probes ask by IP address, or without the header as HTTP/1.0 does.

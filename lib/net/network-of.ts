@@ -5,7 +5,7 @@ const GROUPS = 8;
 const NETWORK_GROUPS = 4;
 
 /**
- * Whose limit an address counts against. With IPv6 a household has 2^64 of them, so there it is the network's.
+ * The key of a rate limit for an address. With IPv6 a household has 2^64 addresses, so the key is the /64 network.
  */
 export function networkOf(ip: string): string {
   if (isIP(ip) !== 6) return ip;

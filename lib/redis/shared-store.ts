@@ -1,79 +1,81 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
+import { TimeoutError, withTimeout } from "../timeout.ts";
 
-/** A request that has had no answer of Redis by then goes on without. */
+/** After this time a request continues without an answer of Redis. */
 export const ANSWER_TIMEOUT_MS = 100;
-/** How often a Redis that did not answer is asked whether it does again. */
+/** The interval at which a Redis that did not answer is probed. */
 const PROBE_INTERVAL_MS = 250;
 const READY_POLL_MS = 10;
-const SILENCE = Symbol("no answer in time");
 
-/** What is shared between processes and may be lost at any time. */
+/** A store that processes share and that may become unavailable at any time. */
 export interface SharedStore {
   /**
-   * Runs a command, unless Redis is known to be away: only the first to find it silent waits for the timeout.
-   * @returns undefined when there was no answer, whatever the reason: the caller goes on without
+   * Runs a command, unless Redis is known to be unavailable: only the first command that gets no answer waits for the
+   * timeout.
+   * @returns undefined when there was no answer, for any reason: the caller continues without it
    */
   attempt<T>(work: (client: Redis) => Promise<T>): Promise<T | undefined>;
-  /** Whether the last thing heard of Redis was good. */
+  /** Whether Redis answered last time. */
   available(): boolean;
-  /** Waits until it is, for so long at most. @returns whether it is */
+  /** Waits until it is available, for `timeoutMs` at most. @returns whether it is */
   ready(timeoutMs: number): Promise<boolean>;
-  /** How many attempts got no answer since the start. */
+  /** The number of attempts without an answer since the start. */
   unanswered(): number;
   close(): Promise<void>;
 }
 
 export interface SharedStoreOptions {
   client: Redis;
-  /** 100 unless told otherwise. */
+  /** Time limit of a command. Default: 100. */
   timeoutMs?: number;
   logger: { info: (line: string) => void; warn: (line: string) => void };
   onChange?: (available: boolean) => void;
 }
 
-/** Stands between Redis and whoever uses it, so that its loss costs one short timeout and never an error. */
+/** Wraps a Redis client so that its loss costs one short timeout and never an error. */
 export function sharedStore(options: SharedStoreOptions): SharedStore {
   const { client, logger, onChange, timeoutMs = ANSWER_TIMEOUT_MS } = options;
   let available = false;
   let closed = false;
-  let told = true;
+  /** Whether the log says that Redis is unavailable. */
+  let loggedDown = false;
   let unanswered = 0;
   let reason = "the connection was closed";
-  let probe: NodeJS.Timeout | undefined;
+  let probeTimer: NodeJS.Timeout | undefined;
 
   const up = () => {
-    clearTimeout(probe);
-    probe = undefined;
+    clearTimeout(probeTimer);
+    probeTimer = undefined;
     if (closed || available) return;
     available = true;
     onChange?.(true);
-    if (!told) logger.info("Redis answers again.");
-    told = true;
+    if (loggedDown) logger.info("Redis answers again.");
+    loggedDown = false;
   };
   const down = () => {
     available = false;
     if (closed) return;
     onChange?.(false);
-    if (told) logger.warn(`Redis does not answer (${reason}): checks and limits go on without it.`);
-    told = false;
-    ask();
+    if (!loggedDown) logger.warn(`Redis does not answer (${reason}): checks and limits go on without it.`);
+    loggedDown = true;
+    probeLater();
   };
-  // While there is no connection the client makes one and says "ready"; a connection that is silent is asked.
-  const ask = () => {
-    probe ??= setTimeout(async () => {
-      const asked = client.status === "ready" ? inTime(client.ping(), timeoutMs) : undefined;
-      const answer = await asked?.catch(() => undefined);
-      probe = undefined;
+  // Without a connection the client connects by itself and emits "ready"; an open connection without answers needs a ping.
+  const probeLater = () => {
+    probeTimer ??= setTimeout(async () => {
+      const pong = client.status === "ready" ? withTimeout(timeoutMs, () => client.ping()) : undefined;
+      const answer = await pong?.catch(() => undefined);
+      probeTimer = undefined;
       if (answer === "PONG") up();
-      else if (!closed && !available) ask();
+      else if (!closed && !available) probeLater();
     }, PROBE_INTERVAL_MS).unref();
   };
 
   client.on("ready", up);
   client.on("error", (error: Error) => {
     reason = error.message || error.name;
-    if (!available && told) down();
+    if (!available && !loggedDown) down();
   });
   client.on("close", () => {
     if (available) down();
@@ -86,13 +88,11 @@ export function sharedStore(options: SharedStoreOptions): SharedStore {
         return undefined;
       }
       try {
-        const answer = await inTime(work(client), timeoutMs);
-        if (answer !== SILENCE) return answer;
-        reason = "no answer in time";
-        if (available) down();
+        return await withTimeout(timeoutMs, () => work(client));
       } catch (error) {
-        // It may refuse one command and answer the next: only silence says something of Redis as a whole.
+        // Redis may refuse one command and execute the next: only a missing answer means that it is unavailable.
         reason = (error as Error).message;
+        if (error instanceof TimeoutError && available) down();
       }
       unanswered++;
       return undefined;
@@ -106,18 +106,9 @@ export function sharedStore(options: SharedStoreOptions): SharedStore {
     unanswered: () => unanswered,
     async close() {
       closed = true;
-      clearTimeout(probe);
-      if (available) await inTime(client.quit(), timeoutMs).catch(() => undefined);
+      clearTimeout(probeTimer);
+      if (available) await withTimeout(timeoutMs, () => client.quit()).catch(() => undefined);
       client.disconnect();
     },
   };
-}
-
-async function inTime<T>(work: Promise<T>, timeoutMs: number): Promise<T | typeof SILENCE> {
-  let timer: NodeJS.Timeout | undefined;
-  const silence = new Promise<typeof SILENCE>((resolve) => {
-    // A process that was busy for so long may have the answer in its socket, which is read after the timers.
-    timer = setTimeout(() => setImmediate(() => resolve(SILENCE)), timeoutMs);
-  });
-  return await Promise.race([work, silence]).finally(() => clearTimeout(timer));
 }

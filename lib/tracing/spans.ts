@@ -11,7 +11,7 @@ import {
 } from "@opentelemetry/api";
 import { fromHeaders, isTraced, linksTo, traceHeaders, tracer } from "./trace-context.ts";
 
-/** Runs `work` in a span; the span ends with it, and what it throws stands on the span. */
+/** Runs `work` in a span. The span ends with it and records its error. */
 export async function inSpan<T>(
   name: string,
   options: SpanOptions,
@@ -44,16 +44,16 @@ export function recordFailure(span: Span, error: unknown, kind: SpanKind = SpanK
 }
 
 export interface WorkInTrace {
-  /** Other traces that this work has to do with, as `traceparent`s. */
+  /** Other traces to link to, as `traceparent`s. */
   links?: readonly (string | undefined)[];
-  /** CONSUMER unless told otherwise: the work goes on after a message. */
+  /** Default: CONSUMER, for work that a message has caused. */
   kind?: SpanKind;
   attributes?: Attributes;
 }
 
 /**
- * Runs `work` in a span that continues the trace of an earlier work, which may be long over: of the message that
- * asked for it, or of the order that it is about. Without a `traceparent` the work begins a trace of its own.
+ * Runs `work` in a span that continues an earlier trace, which may have ended long ago: that of the message or of the
+ * order. Without a `traceparent` the work begins a new trace.
  */
 export function inTraceOf<T>(
   traceparent: string | undefined,
@@ -67,8 +67,8 @@ export function inTraceOf<T>(
 }
 
 /**
- * Makes the span that a message comes from, below the work that says it. Whoever handles the message, once or many
- * times and much later, is a child of it.
+ * Creates the producer span of a message, as a child of the current span. Each handling of the message, also a late or
+ * repeated one, is a child of it.
  * @returns the `traceparent` for the message; undefined where nothing is traced
  */
 export function traceparentOfMessage(type: string, id: string): string | undefined {
@@ -80,18 +80,18 @@ export function traceparentOfMessage(type: string, id: string): string | undefin
     "messaging.destination.name": type,
     "messaging.message.id": id,
   };
-  const said = context.active();
-  const span = tracer().startSpan(`create ${type}`, { kind: SpanKind.PRODUCER, attributes }, said);
+  const current = context.active();
+  const span = tracer().startSpan(`create ${type}`, { kind: SpanKind.PRODUCER, attributes }, current);
   span.end();
-  return traceHeaders(trace.setSpan(said, span)).traceparent;
+  return traceHeaders(trace.setSpan(current, span)).traceparent;
 }
 
-/** Adds to the span of the work that runs now that it has to do with another trace as well. */
+/** Links the current span to another trace. */
 export function linkTo(traceparent: string | undefined): void {
   if (isTraced()) trace.getActiveSpan()?.addLinks(linksTo([traceparent]));
 }
 
-/** Runs what serves everybody (a sweep, a relay) outside of the trace of whoever happened to wake it. */
+/** Runs work for all (a sweep, a relay) outside of the trace that happened to wake it. */
 export function outsideOfTraces<T>(work: () => T): T {
   return context.with(ROOT_CONTEXT, work);
 }

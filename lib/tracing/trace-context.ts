@@ -21,20 +21,20 @@ export function tracer() {
   return trace.getTracer(TRACER);
 }
 
-/** Whether anybody collects spans in this process. Where nobody does, nothing is wrapped and nothing measured. */
+/** Whether an SDK collects spans in this process. Without one, nothing is wrapped and nothing is measured. */
 export function isTraced(): boolean {
   const provider = trace.getTracerProvider();
   return !(provider instanceof ProxyTracerProvider) || provider.getDelegateTracer(TRACER) !== undefined;
 }
 
-/** The headers that continue the trace of the work that runs now; empty where nothing is traced. */
+/** The headers that continue the current trace; empty when there is none. */
 export function traceHeaders(of: Context = context.active()): TraceHeaders {
   const headers: TraceHeaders = {};
   propagation.inject(of, headers);
   return headers;
 }
 
-/** The W3C `traceparent` of the work that runs now; undefined where nothing is traced. */
+/** The W3C `traceparent` of the current trace; undefined when there is none. */
 export function currentTraceparent(): string | undefined {
   return traceHeaders().traceparent;
 }
@@ -44,12 +44,12 @@ export function traceIdOf(traceparent: string | undefined): string | undefined {
   return traceparent === undefined ? undefined : TRACEPARENT.exec(traceparent)?.[1];
 }
 
-/** The context that a caller sent, or one without any trace. Never the one that happens to be active here. */
+/** The context from the headers of a caller, or one without a trace. Never the context that is active here. */
 export function fromHeaders(headers: object): Context {
   return propagation.extract(ROOT_CONTEXT, headers);
 }
 
-/** Links to the spans that these `traceparent`s name; what is none is left out. */
+/** Links to the spans of these `traceparent`s; invalid ones are omitted. */
 export function linksTo(traceparents: readonly (string | undefined)[]): Link[] {
   return traceparents.flatMap((traceparent) => {
     const named = trace.getSpanContext(fromHeaders({ traceparent }));

@@ -13,9 +13,9 @@ interface Hooks {
 }
 
 /**
- * Work behind a service: it starts after everything else of the service has started and stops before anything
- * else stops, wherever its mixin stands. Moleculer runs the `started` of mixins from the last to the first, so
- * in an ordinary hook a relay would meet a database that is not open yet, and at the end one that is closed.
+ * Background work of a service. It starts after all other parts of the service and stops before them, at any position of
+ * its mixin. Moleculer runs the `started` hooks of mixins from the last to the first, so with an ordinary hook a relay
+ * could start before its database is open, and stop after it is closed.
  */
 export function background(work: BackgroundWork): Partial<ServiceSchema> {
   const start: Hook = async function (this: Service) {
@@ -24,7 +24,7 @@ export function background(work: BackgroundWork): Partial<ServiceSchema> {
   const mixin = {
     merged(schema: Hooks) {
       schema.started = [schema.started ?? [], start].flat();
-      schema.stopped = [schema.stopped ?? [], () => work.stop()].flat(); // run from the last to the first
+      schema.stopped = [schema.stopped ?? [], () => work.stop()].flat(); // Moleculer runs them from the last to the first
     },
   };
   return mixin as Partial<ServiceSchema>;

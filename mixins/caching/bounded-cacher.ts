@@ -1,37 +1,26 @@
 import { Cachers } from "moleculer";
+import { lruCacheOf, replaceLruCache } from "../transporter/moleculer-internals.ts";
 
 const ENTRIES_MAX = 10_000;
 /** The limit for all entries of one node, as JSON; in memory they take two to three times as much. */
 const BYTES_MAX = 32 * 2 ** 20;
 
-/** lru-cache, as far as moleculer's cacher and this file use it. */
-interface Lru {
-  readonly calculatedSize: number;
-}
-type LruClass = new (options: {
-  max: number;
-  maxSize: number;
-  sizeCalculation: (value: unknown, key: string) => number;
-}) => Lru;
-
 /**
- * Moleculer's cacher in memory, bounded by bytes too: by their number alone, ten thousand checks of fifty lines, which
- * are kept for a day after their confirmation, took 1.7 GB. What was not used for the longest time goes first.
+ * Moleculer's in-memory cacher with a limit in bytes. With a limit of entries only, ten thousand checks of fifty lines,
+ * which are cached for a day after their confirmation, took 1.7 GB. The least recently used entry is removed first.
  */
 export class BoundedCacher extends Cachers.MemoryLRU {
   constructor(bytesMax = BYTES_MAX) {
     super({ max: ENTRIES_MAX });
-    const own = this as unknown as { cache: Lru };
-    const LruCache = own.cache.constructor as LruClass;
-    own.cache = new LruCache({
+    replaceLruCache(this, {
       max: ENTRIES_MAX,
       maxSize: bytesMax,
       sizeCalculation: (value, key) => key.length + (JSON.stringify(value)?.length ?? 0) + 1,
     });
   }
 
-  /** How many bytes the entries have as JSON. */
+  /** The size of all entries as JSON. */
   get bytes(): number {
-    return (this as unknown as { cache: Lru }).cache.calculatedSize;
+    return lruCacheOf(this).calculatedSize;
   }
 }

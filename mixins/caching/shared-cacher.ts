@@ -6,8 +6,8 @@ import { type SharedStore, sharedStore } from "../../lib/redis/shared-store.ts";
 const SCAN_COUNT = 1_000;
 
 /**
- * Moleculer's Redis cacher, for which a Redis that is away, slow or full is a miss and never an error. The
- * original passes errors of `get` on to the caller, and one of `set` nobody handles, which ends the process.
+ * Moleculer's Redis cacher, changed so that an unavailable, slow or full Redis is a cache miss and never an error. The
+ * original passes errors of `get` to the caller, and an error of `set` is unhandled and ends the process.
  */
 export class SharedCacher extends Cachers.Redis<Redis> {
   #store: SharedStore | undefined;
@@ -18,17 +18,17 @@ export class SharedCacher extends Cachers.Redis<Redis> {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** The connection, for what else is shared: one for each broker is enough. */
+  /** The connection, also for other shared data: one for each broker is enough. */
   get store(): SharedStore {
     if (!this.#store) throw new Error("the cacher has no broker yet");
     return this.#store;
   }
 
   override init(broker: ServiceBroker): void {
-    // A colon stands in no namespace, so that clearing one never meets the keys of another.
+    // A namespace has no colon, so clearing one namespace never deletes the keys of another.
     this.opts.prefix = `${broker.namespace}:cache`;
     super.init(broker);
-    // These log every try to connect again, for as long as Redis is away.
+    // These listeners would log every reconnection attempt.
     this.client.removeAllListeners("ready");
     this.client.removeAllListeners("error");
     this.#store = sharedStore({
@@ -50,7 +50,7 @@ export class SharedCacher extends Cachers.Redis<Redis> {
     return found?.value ?? (undefined as never);
   }
 
-  /** @returns undefined when it was not kept */
+  /** @returns undefined when it was not stored */
   override async set(key: string, data: unknown, ttl?: number) {
     return (await this.store.attempt(() => super.set(key, data, ttl))) as never;
   }
@@ -59,7 +59,7 @@ export class SharedCacher extends Cachers.Redis<Redis> {
     await this.store.attempt((client) => client.unlink([keys].flat().map((key) => this.prefix + key)));
   }
 
-  /** Forgets what matches; with a name that holds no asterisk just that, without a search through all keys. */
+  /** Deletes the keys that match. A name without an asterisk is deleted directly, without a scan of all keys. */
   override async clean(match: string | string[] = "*"): Promise<void> {
     const [searched, named] = [/\*/, /^[^*]+$/].map((kind) => [match].flat().filter((one) => kind.test(one)));
     if (named?.length) await this.del(named);
@@ -81,9 +81,9 @@ export class SharedCacher extends Cachers.Redis<Redis> {
 }
 
 /**
- * The cacher for one broker: Redis where REDIS_URL names one; undefined leaves the broker its own, in memory.
- * Each broker needs one of its own.
- * @param timeoutMs how long an answer of Redis is waited for; 100 unless told otherwise
+ * The cacher for one broker: Redis when REDIS_URL is set, else undefined for the in-memory cacher of the broker. Each
+ * broker needs a separate one.
+ * @param timeoutMs time limit of a command. Default: 100.
  */
 export function cacherOf(
   settings: { readonly REDIS_URL?: string | undefined },
@@ -92,7 +92,7 @@ export function cacherOf(
   return settings.REDIS_URL === undefined ? undefined : new SharedCacher(settings.REDIS_URL, timeoutMs);
 }
 
-/** What this broker shares with other processes; undefined where its cacher is its own. */
+/** The store that this broker shares with other processes; undefined when its cacher is in memory. */
 export function sharedStoreOf(broker: ServiceBroker): SharedStore | undefined {
   return broker.cacher instanceof SharedCacher ? broker.cacher.store : undefined;
 }

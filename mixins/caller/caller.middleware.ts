@@ -9,7 +9,7 @@ export interface CallerOptions {
   /** The `iss` of our tokens: see `tokenIssuer` in lib/settings/issuer.ts. */
   issuer: string;
   audience?: string;
-  /** Where the public keys come from; unless told otherwise, the action `identity.jwks`. */
+  /** Source of the public keys. Default: the action `identity.jwks`. */
   jwks?: (broker: ServiceBroker) => Promise<readonly JWK[]>;
   clock?: Clock;
 }
@@ -17,10 +17,10 @@ export interface CallerOptions {
 const verifiers = new WeakMap<ServiceBroker, TokenVerifier>();
 
 /**
- * Verifies the token of each call that reaches an action of this node and writes who calls to
- * `ctx.locals.caller`, which never crosses the wire: nobody on the transporter can state who they are. A call
- * with a token that is not valid is refused; without a token there is no caller, and the action decides by
- * `callerOf` what that means. A session that is broadcast as `session.revoked` is refused from then on.
+ * Verifies the token of each call of an action on this node and stores the caller in `ctx.locals.caller`. Locals are never
+ * sent to other nodes, so a node cannot claim to be a caller. A call with an invalid token is refused. Without a token
+ * there is no caller, and the action decides by `callerOf`. After the event `session.revoked` the tokens of that session
+ * are refused.
  */
 export function callerMiddleware(options: CallerOptions): Middleware {
   const { jwks = identityKeys, ...rest } = options;
@@ -53,7 +53,7 @@ export function callerMiddleware(options: CallerOptions): Middleware {
 }
 
 /**
- * The verifier that this node's middleware works with: one cache and one list of revocations for both.
+ * The verifier of this node's middleware, with its cache and its list of revoked sessions.
  * @throws Error on a broker without the caller middleware
  */
 export function verifierOf(broker: ServiceBroker): TokenVerifier {
@@ -62,12 +62,12 @@ export function verifierOf(broker: ServiceBroker): TokenVerifier {
   return verifier;
 }
 
-/** The key set of whatever identity provider is behind the identity service; asked without any token. */
+/** The key set of the identity provider. The call needs no token. */
 export async function identityKeys(broker: ServiceBroker): Promise<readonly JWK[]> {
   return (await call(broker, "identity.jwks", {})).keys;
 }
 
-/** A call from an action of this node with the token that was verified a moment ago. */
+/** The caller of the parent call, when that has the same token and was verified on this node. */
 function callerOfParent(ctx: Context, token: string): Locals["caller"] {
   const parent = ctx.options.parentCtx as Context<unknown, Meta, Locals> | null | undefined;
   return parent?.broker === ctx.broker && parent.meta.token === token ? parent.locals?.caller : undefined;

@@ -2,8 +2,8 @@ import { fail } from "../../contracts/errors.ts";
 import type { Caller, Ctx, Role } from "../../contracts/meta.ts";
 
 /**
- * Who calls, as proved by the token that this very service verified.
- * @param roles those that may do it; none given: whoever is signed in
+ * The caller, from the token that this service has verified.
+ * @param roles the permitted roles. Default: every role.
  * @throws UNAUTHENTICATED without a valid token, FORBIDDEN with another role
  */
 export function callerOf(ctx: Ctx<unknown>, ...roles: Role[]): Caller {

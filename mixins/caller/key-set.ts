@@ -2,9 +2,9 @@ import { createLocalJWKSet, type JWK } from "jose";
 import { fail } from "../../contracts/errors.ts";
 import type { Clock } from "../../lib/clock.ts";
 
-/** However many tokens with unknown keys arrive, the source is asked no oftener. */
-const ASK_AGAIN_AFTER_MS = 3_000;
-/** A key that was taken out of use is forgotten after this time, tokens with known keys or not. */
+/** The minimum time between two requests to the source, for any number of tokens with unknown keys. */
+const REFRESH_INTERVAL_MS = 3_000;
+/** The set is refreshed after this time, so that a key that was removed from it is no longer accepted. */
 const MAX_AGE_MS = 300_000;
 
 export type KeyResolver = ReturnType<typeof createLocalJWKSet>;
@@ -12,7 +12,7 @@ export type KeyResolver = ReturnType<typeof createLocalJWKSet>;
 export interface KeySet {
   /**
    * The resolver of the set that holds `kid`, or of the newest set there is.
-   * @throws SERVICE_UNAVAILABLE when no set was ever had and the source does not answer
+   * @throws SERVICE_UNAVAILABLE when there is no set yet and the source does not answer
    */
   holding(kid: string): Promise<KeyResolver>;
 }
@@ -23,14 +23,14 @@ interface Known {
   atMs: number;
 }
 
-/** Keeps the public keys of `source`; while it is down or answers nonsense, the old set goes on verifying. */
+/** Caches the public keys of `source`. While it is unavailable or its answer is invalid, the old set remains in use. */
 export function keySet(source: () => Promise<readonly JWK[]>, clock: Clock): KeySet {
   let known: Known | undefined;
-  let asking: Promise<void> | undefined;
-  let askedAtMs = Number.NEGATIVE_INFINITY;
+  let loading: Promise<void> | undefined;
+  let requestedAtMs = Number.NEGATIVE_INFINITY;
 
-  async function ask(): Promise<void> {
-    askedAtMs = clock.now();
+  async function load(): Promise<void> {
+    requestedAtMs = clock.now();
     const keys = (await source()).filter(isUsable);
     if (keys.length === 0) throw new Error("the key set holds no key that signs access tokens");
     known = {
@@ -39,24 +39,24 @@ export function keySet(source: () => Promise<readonly JWK[]>, clock: Clock): Key
       atMs: clock.now(),
     };
   }
-  /** One question at a time; its failure is nobody's who has keys. */
+  /** One request at a time. Its failure is ignored: the old set remains in use. */
   const refresh = () => {
-    asking ??= ask()
+    loading ??= load()
       .catch(() => undefined)
       .finally(() => {
-        asking = undefined;
+        loading = undefined;
       });
-    return asking;
+    return loading;
   };
-  const mayAsk = () => asking !== undefined || clock.now() - askedAtMs >= ASK_AGAIN_AFTER_MS;
+  const mayRefresh = () => loading !== undefined || clock.now() - requestedAtMs >= REFRESH_INTERVAL_MS;
 
   return {
     async holding(kid) {
       if (known?.kids.has(kid)) {
-        if (clock.now() - known.atMs > MAX_AGE_MS && mayAsk()) void refresh();
+        if (clock.now() - known.atMs > MAX_AGE_MS && mayRefresh()) void refresh();
         return known.resolver;
       }
-      if (!known || mayAsk()) await refresh();
+      if (!known || mayRefresh()) await refresh();
       if (!known) throw fail("SERVICE_UNAVAILABLE", "Tokens cannot be verified now.");
       return known.resolver;
     },

@@ -13,31 +13,31 @@ const ALGORITHMS = ["ES256", "EdDSA"];
 const MAX_TOKEN_LENGTH = 8_192;
 const MAX_VERIFIED = 10_000;
 const MAX_REVOKED = 100_000;
-/** No token is accepted for longer than this after its issue, by the clock of the machine that issued it. */
+/** The maximum age of a token, by the clock of the machine that issued it. */
 const MAX_TOKEN_AGE_MS = 900_000;
 /** A token may be issued by a clock that is ahead, and is accepted for the tolerance beyond its age. */
-const REVOCATION_KEPT_MS = MAX_TOKEN_AGE_MS + 2 * CLOCK_TOLERANCE_MS;
+const REVOCATION_RETENTION_MS = MAX_TOKEN_AGE_MS + 2 * CLOCK_TOLERANCE_MS;
 
 export interface TokenVerifierOptions {
-  /** Where the public keys come from; asked at first use, for an unknown key and now and then. */
+  /** Source of the public keys. Called at first use, for an unknown key, and periodically. */
   jwks: () => Promise<readonly JWK[]>;
-  /** The `iss` that tokens must name. */
+  /** The required `iss` of tokens. */
   issuer: string;
-  /** The `aud` that tokens must name; "waybill" unless told otherwise. */
+  /** The required `aud` of tokens. Default: "waybill". */
   audience?: string;
   clock?: Clock;
-  /** How many verified tokens are kept. */
+  /** The maximum number of cached tokens. */
   maxVerified?: number;
 }
 
 export interface TokenVerifier {
   /**
-   * Who the token proves to call.
-   * @throws UNAUTHENTICATED for whatever is no valid access token, SESSION_REVOKED after a sign-out,
-   * SERVICE_UNAVAILABLE while there are no keys at all
+   * Verifies a token. @returns its caller
+   * @throws UNAUTHENTICATED for an invalid access token, SESSION_REVOKED after a sign-out,
+   * SERVICE_UNAVAILABLE while there are no keys
    */
   verify(token: string): Promise<Caller>;
-  /** From now on no token of this session is valid here. */
+  /** Refuses all tokens of this session from now on. */
   revoke(sessionId: string): void;
 }
 
@@ -48,9 +48,9 @@ interface Verified {
 
 /**
  * Verifies access tokens by signature, algorithm, type, issuer, audience and times, these with CLOCK_TOLERANCE_MS:
- * the issuer's clock is another machine's. A verification by ES256
- * costs 150 us of CPU, a look-up 1.3: so its outcome is kept under the token's hash, bounded, and never longer
- * than the token is valid.
+ * the issuer is another machine. A verification by ES256
+ * costs 150 us of CPU, a look-up 1.3. So the result is cached by the hash of the token, in a bounded cache, and never
+ * longer than the token is valid.
  */
 export function tokenVerifier(options: TokenVerifierOptions): TokenVerifier {
   const { issuer, audience = AUDIENCE, clock = systemClock, maxVerified = MAX_VERIFIED } = options;
@@ -58,18 +58,19 @@ export function tokenVerifier(options: TokenVerifierOptions): TokenVerifier {
   const verified = new Map<string, Verified>();
   const revoked = new Map<string, number>();
 
-  function remembered(digest: string): Caller | undefined {
+  function cached(digest: string): Caller | undefined {
     const entry = verified.get(digest);
     if (!entry) return undefined;
     verified.delete(digest);
     if (entry.untilMs <= clock.now()) return undefined;
-    verified.set(digest, entry); // the newest last, so that the first is the one to give up
+    verified.set(digest, entry); // the most recently used last, so that the first is removed
     return entry.caller;
   }
 
   async function check(token: string): Promise<Verified> {
     const { kid, jku, jwk, x5u, x5c } = decodeProtectedHeader(token);
-    if (!kid || jku || jwk || x5u || x5c) throw new Error("keys are named, not brought along");
+    if (!kid || jku || jwk || x5u || x5c)
+      throw new Error("the header must name a key and must not contain one");
     const { payload } = await jwtVerify(token, await keys.holding(kid), {
       algorithms: ALGORITHMS,
       typ: TOKEN_TYPE,
@@ -87,7 +88,7 @@ export function tokenVerifier(options: TokenVerifierOptions): TokenVerifier {
     async verify(token) {
       if (token.length > MAX_TOKEN_LENGTH) throw invalid();
       const digest = hash("sha256", token, "base64");
-      let caller = remembered(digest);
+      let caller = cached(digest);
       if (!caller) {
         const fresh = await check(token).catch((error) => {
           throw typeOf(error) === "SERVICE_UNAVAILABLE" ? error : invalid();
@@ -106,7 +107,7 @@ export function tokenVerifier(options: TokenVerifierOptions): TokenVerifier {
         revoked.delete(id);
       }
       revoked.delete(sessionId);
-      revoked.set(sessionId, nowMs + REVOCATION_KEPT_MS);
+      revoked.set(sessionId, nowMs + REVOCATION_RETENTION_MS);
     },
   };
 }

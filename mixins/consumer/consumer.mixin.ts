@@ -33,13 +33,13 @@ const PRUNE_BATCH = 1_000;
 const UNDELIVERED_MAX = 100;
 
 export interface ConsumerLimits extends WorkerLimits {
-  /** How long the inbox remembers what it has handled. */
+  /** How long the inbox keeps the ids of handled messages. */
   retentionMs: number;
-  /** Messages whose effect is in the database alone: claimed at once, and run at once. */
-  applyClaims: number;
-  applyConcurrency: number;
-  /** Messages whose effect is outside that run at once. */
-  performConcurrency: number;
+  /** The maximum number of `inTransaction` messages that are claimed, and of transactions that run, at one time. */
+  inTransactionClaims: number;
+  inTransactionConcurrency: number;
+  /** The maximum number of `external` messages that run at one time. */
+  externalConcurrency: number;
 }
 
 export const consumerLimits: ConsumerLimits = {
@@ -51,58 +51,60 @@ export const consumerLimits: ConsumerLimits = {
   sweepMs: 1_000,
   drainMs: 5_000,
   retentionMs: INBOX_RETENTION_MS,
-  applyClaims: 64,
-  applyConcurrency: 4,
-  performConcurrency: 32,
+  inTransactionClaims: 64,
+  inTransactionConcurrency: 4,
+  externalConcurrency: 32,
 };
 
 export interface ConsumerOptions {
   postgres: Postgres;
   messageBus: MessageBus;
-  /** The consumer group: the name of the service, unless it has several inboxes. */
+  /** The consumer group. It is the name of the service, unless the service has several inboxes. */
   group: string;
   handlers: Handlers;
   clock?: Clock;
-  /** Where it is told what operators do with dead letters; without it there are no actions for them. */
+  /** Receives the audit messages of what operators do with dead letters. Absent: there are no actions for them. */
   outbox?: Pick<Outbox, "add">;
   limits?: Partial<ConsumerLimits>;
-  /** Where one process plays several: each its own. */
+  /** For tests that run several processes in one: each has an object of its own. */
   isolation?: Isolation;
 }
 
 export interface Consumer {
   /**
-   * Goes into the service's `mixins`: subscribes and works while the service runs, and brings the actions
+   * Goes into the service's `mixins`. It subscribes and works while the service runs, and adds the actions
    * `deadLetters`, `replayDeadLetter`, `dropDeadLetter` and `dropDeadLetters`.
    */
   readonly mixin: Partial<ServiceSchema>;
   stats(): Promise<InboxStats>;
-  /** Which kind of work has had all its places taken for too long; undefined while none has. */
+  /** Names a kind of work that has been at its concurrency limit for too long; undefined when none has. */
   saturated(): string | undefined;
-  /** Age of the oldest message that waits for something outside that its handler needs; 0 when none does. */
+  /** Age of the oldest message whose handler has `needs` and that waits; 0 when there is none. */
   lagMs(): Promise<number>;
-  /** Messages about a subject, in this database's inbox and outbox, that have not had their effect yet. */
+  /** Messages about a subject, in the inbox and outbox of this database, that are not delivered yet. */
   undelivered(subject: string): Promise<Undelivered[]>;
 }
 
 /**
- * The inbox of one consumer group and the workers that empty it.
- * @throws Error when the inbox would forget before the outboxes do
+ * The inbox of one consumer group and the workers that handle its messages.
+ * @throws Error when the inbox keeps ids for a shorter time than outboxes may repeat messages
  */
 export function consumer(options: ConsumerOptions): Consumer {
   const { postgres, group } = options;
   const limits = { ...consumerLimits, ...options.limits };
   assertRetention(OUTBOX_RETENTION_MS, limits.retentionMs);
-  const needy = Object.entries(options.handlers).flatMap(([type, { needs }]) => (needs ? [type] : []));
+  const typesWithNeeds = Object.entries(options.handlers).flatMap(([type, { needs }]) =>
+    needs ? [type] : [],
+  );
   let running: Awaited<ReturnType<typeof start>> | undefined;
   const start = async (logger: Logger) => startConsumer(options, limits, logger);
   return {
     stats: () => inboxStats(postgres.db, group, Object.keys(options.handlers)),
     saturated: () => running?.saturated(),
-    lagMs: () => oldestWaitingMs(postgres.db, group, needy),
+    lagMs: () => oldestWaitingMs(postgres.db, group, typesWithNeeds),
     undelivered: (subject) => listUndelivered(postgres.db, subject, UNDELIVERED_MAX),
     mixin: {
-      actions: deadLetterActions({ ...options, wake: () => running?.revived() }),
+      actions: deadLetterActions({ ...options, wake: () => running?.requeued() }),
       ...background({
         async start({ logger }) {
           running = await start(logger);
@@ -120,8 +122,8 @@ export function consumer(options: ConsumerOptions): Consumer {
 async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, logger: Logger) {
   const { postgres, messageBus, group, handlers, clock = systemClock } = options;
   const db = () => postgres.db;
-  const me = newId();
-  const announcing = announcer({ db, channel: CHANNEL, from: me });
+  const replicaId = newId();
+  const announcing = announcer({ db, channel: CHANNEL, from: replicaId });
   const { isolation } = options;
   const common = {
     ...{ db, group, limits, logger, onMore: announcing.announce },
@@ -139,7 +141,7 @@ async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, l
     url: postgres.url,
     channel: CHANNEL,
     logger,
-    onWake: (from) => from !== me && wake(),
+    onWake: (from) => from !== replicaId && wake(),
   });
   const pruner = startRunner({
     name: `pruning the inbox of ${group}`,
@@ -153,21 +155,21 @@ async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, l
 
   const accept = async (messages: readonly unknown[]) => {
     const nowMs = clock.now();
-    const judged = messages.map((message) => parseMessage(message, nowMs, limits.retentionMs));
-    for (const { id, type, error } of judged) {
+    const parsed = messages.map((message) => parseMessage(message, nowMs, limits.retentionMs));
+    for (const { id, type, error } of parsed) {
       if (error) logger.error(`quarantined ${type} ${id}:`, error);
     }
     failpoint("consumer.accepting");
-    const fresh = await acceptMessages(db(), group, judged);
+    const fresh = await acceptMessages(db(), group, parsed);
     failpoint("consumer.accepted");
-    if (fresh > 0) wake(new Set(judged.map(({ type }) => type)));
+    if (fresh > 0) wake(new Set(parsed.map(({ type }) => type)));
   };
   const unsubscribe = await messageBus.subscribe(group, Object.keys(handlers) as MessageType[], accept);
 
   return {
     saturated: () => workers.map((worker) => worker.saturated()).find((problem) => problem !== undefined),
-    /** A dead letter is back: whichever worker and replica has its group. */
-    revived() {
+    /** Wakes the workers of all replicas after a dead letter was put back into the queue. */
+    requeued() {
       wake();
       announcing.announce();
     },
@@ -180,33 +182,33 @@ async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, l
 }
 
 /**
- * Each kind of work has a worker of its own: calls to the slow outside never stand in front of effects in the database,
- * and what is written to a store that may be slow or away never stands in front of a push.
+ * Each kind of work has a worker of its own. So slow external calls never delay messages whose effect is in the database,
+ * and writes to a store that is slow or unavailable never delay push notifications.
  */
 function kinds(handlers: Handlers, limits: ConsumerLimits) {
-  const of = (isOfIt: (handler: Handler) => boolean): Handlers =>
-    Object.fromEntries(Object.entries(handlers).filter(([, handler]) => isOfIt(handler as Handler)));
-  // Twice as many are claimed as run, or at full load each that ends would be followed by a claim for a single one.
-  const performing = { concurrency: limits.performConcurrency, claims: 2 * limits.performConcurrency };
+  const handlersWhere = (matches: (handler: Handler) => boolean): Handlers =>
+    Object.fromEntries(Object.entries(handlers).filter(([, handler]) => matches(handler as Handler)));
+  // Twice the concurrency is claimed. Otherwise, at full load, each message that ends would cause a claim of one message.
+  const external = { concurrency: limits.externalConcurrency, claims: 2 * limits.externalConcurrency };
   const groups = new Set(Object.values(handlers).map(({ workers }) => workers));
   const all = [
     {
-      kind: "apply",
-      handlers: of(({ inTransaction: apply }) => apply !== undefined),
-      concurrency: limits.applyConcurrency,
-      claims: limits.applyClaims,
+      kind: "in transaction",
+      handlers: handlersWhere(({ inTransaction }) => inTransaction !== undefined),
+      concurrency: limits.inTransactionConcurrency,
+      claims: limits.inTransactionClaims,
     },
     ...[...groups].map((group) => ({
-      kind: group ?? "perform",
-      handlers: of(({ external: perform, needs, workers }) =>
-        Boolean(perform && !needs && workers === group),
+      kind: group ?? "external",
+      handlers: handlersWhere((handler) =>
+        Boolean(handler.external && !handler.needs && handler.workers === group),
       ),
-      ...performing,
+      ...external,
     })),
     {
-      kind: "perform with a store",
-      handlers: of(({ external: perform, needs }) => Boolean(perform && needs)),
-      ...performing,
+      kind: "external with a store",
+      handlers: handlersWhere((handler) => Boolean(handler.external && handler.needs)),
+      ...external,
     },
   ];
   return all.filter((one) => Object.keys(one.handlers).length > 0);

@@ -13,12 +13,12 @@ import { audit } from "../outbox/audit.ts";
 import type { Outbox } from "../outbox/outbox.mixin.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
 
-/** A table with dead letters, in the terms of SQL. */
+/** A table with dead letters. All texts are SQL: names of columns, or expressions. */
 export interface DeadLetterTable {
   table: string;
-  /** A UUIDv7 with an index of the dead rows. */
+  /** A column with UUIDv7s and an index over the dead rows. */
   id: string;
-  /** The condition of that index: given up, and not to be delivered any more. */
+  /** The condition of that index: rows that are no longer delivered. */
   dead: string;
   /** The state of a dropped row. */
   dropped: string;
@@ -40,10 +40,10 @@ export const inboxDeadLetters: DeadLetterTable = {
 };
 
 /**
- * Drops dead letters that match, the oldest first, and records the filter and the number in the audit log. A row that is
- * being replayed or dropped meanwhile is left out: it still counts as left.
- * @param subject what the audit log names as acted on
- * @throws VALIDATION_ERROR for a `before` that has the form of a time and is none
+ * Drops the dead letters that match, the oldest first, and records the filter and the number in the audit log. A row that
+ * another transaction replays or drops at the same time is skipped and counted as left.
+ * @param subject the subject of the entry in the audit log
+ * @throws VALIDATION_ERROR for a `before` that names no real date, for example February 30
  */
 export async function dropDeadLetters(
   { postgres, outbox }: { postgres: Postgres; outbox: Pick<Outbox, "add"> },
@@ -65,7 +65,7 @@ export async function dropDeadLetters(
   });
 }
 
-/** The time as PostgreSQL takes it: the form alone also fits the 30th of February. @throws VALIDATION_ERROR */
+/** The schema checks only the form, which also fits February 30. @throws VALIDATION_ERROR for a time that does not exist */
 function momentIn(before: string): string {
   const ms = momentOf(before);
   if (ms === undefined) throw invalidField("before", "time", "This is no moment in time.");
@@ -73,8 +73,8 @@ function momentIn(before: string): string {
 }
 
 /**
- * One statement reads dead rows only, and so many at most: their index orders them, and each is compared with the
- * filter. The state is asked for once more under the lock.
+ * One statement reads at most DROP_SCANNED_MAX dead rows in the order of their index and compares each with the filter.
+ * The state is checked again under the lock.
  */
 export async function dropMatching(
   db: Db,
@@ -83,41 +83,41 @@ export async function dropMatching(
 ): Promise<DeadLetterDropResult> {
   const { id, dead } = table;
   const { cursor, limit = DROP_MAX } = drop;
-  const wanted = conditionsOf(table, drop);
+  const matches = conditionsOf(table, drop);
   const [found] = await rowsPlannedAnew<{ dropped: number; matching: number; lastId?: string }>(
     db,
-    `WITH looked_at AS MATERIALIZED (
-       SELECT ${id} AS id, ${wanted.map(([sql]) => sql).join(" AND ") || "true"} AS wanted
+    `WITH examined AS MATERIALIZED (
+       SELECT ${id} AS id, ${matches.map(([sql]) => sql).join(" AND ") || "true"} AS matches
        FROM ${table.table} WHERE ${dead} ${cursor === undefined ? "" : `AND ${id} > ?`}
        ORDER BY ${id} LIMIT ${DROP_SCANNED_MAX}),
-     taken AS (
+     locked AS (
        SELECT ctid FROM ${table.table}
-       WHERE ${dead} AND ${id} = ANY (ARRAY(SELECT id FROM looked_at WHERE wanted ORDER BY id LIMIT ?))
+       WHERE ${dead} AND ${id} = ANY (ARRAY(SELECT id FROM examined WHERE matches ORDER BY id LIMIT ?))
        FOR UPDATE SKIP LOCKED),
      dropped AS (
        UPDATE ${table.table} SET state = '${table.dropped}', updated_at = now()
-       WHERE ctid = ANY (ARRAY(SELECT ctid FROM taken)) RETURNING 1)
+       WHERE ctid = ANY (ARRAY(SELECT ctid FROM locked)) RETURNING 1)
      SELECT (SELECT count(*)::integer FROM dropped) AS dropped,
-       (SELECT count(*)::integer FROM looked_at WHERE wanted) AS matching,
-       (SELECT id FROM looked_at ORDER BY id OFFSET ${DROP_SCANNED_MAX - 1}) AS last_id`,
-    [...wanted.map(([, value]) => value), ...(cursor === undefined ? [] : [cursor]), limit],
+       (SELECT count(*)::integer FROM examined WHERE matches) AS matching,
+       (SELECT id FROM examined ORDER BY id OFFSET ${DROP_SCANNED_MAX - 1}) AS last_id`,
+    [...matches.map(([, value]) => value), ...(cursor === undefined ? [] : [cursor]), limit],
   );
   const { dropped = 0, matching = 0, lastId } = found ?? {};
-  return answer(drop, { dropped, left: matching - dropped }, lastId);
+  return resultOf(drop, { dropped, left: matching - dropped }, lastId);
 }
 
-/** @param lastId the last id that was looked at, where there may be more behind it */
-function answer(
+/** @param lastId the last examined id, when there may be rows after it */
+function resultOf(
   { limit }: DeadLetterDrop,
   counts: { dropped: number; left: number },
   lastId: string | undefined,
 ): DeadLetterDropResult {
-  const goesOn = lastId !== undefined && (counts.left === 0 || limit === 0);
-  return { ...counts, ...(goesOn && { nextCursor: lastId }) };
+  const hasMore = lastId !== undefined && (counts.left === 0 || limit === 0);
+  return { ...counts, ...(hasMore && { nextCursor: lastId }) };
 }
 
 /**
- * The answer about two tables. Each was looked at up to its own cursor, so the next call goes on at the lesser one.
+ * The combined result of two tables. Each was examined up to a cursor of its own; the next call starts at the lower one.
  */
 export function together(
   drop: DeadLetterDrop,
@@ -125,7 +125,7 @@ export function together(
   other: DeadLetterDropResult,
 ): DeadLetterDropResult {
   const [lesser] = [one.nextCursor, other.nextCursor].filter((cursor) => cursor !== undefined).sort();
-  return answer(drop, { dropped: one.dropped + other.dropped, left: one.left + other.left }, lesser);
+  return resultOf(drop, { dropped: one.dropped + other.dropped, left: one.left + other.left }, lesser);
 }
 
 function conditionsOf(table: DeadLetterTable, drop: DeadLetterDrop): [sql: string, value: string][] {

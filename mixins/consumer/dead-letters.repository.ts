@@ -14,15 +14,15 @@ export async function listDeadLetters(db: Db, limit: number): Promise<Omit<DeadL
   );
 }
 
-export interface BuriedMessage extends Omit<InboxRow, "id" | "state"> {
+export interface LockedDeadLetter extends Omit<InboxRow, "id" | "state"> {
   messageId: string;
   consumer: string;
   state: "dead" | "quarantined";
 }
 
-/** Locks one dead letter; undefined when there is none of this id. */
-export async function lockDeadLetter(trx: Db, id: string): Promise<BuriedMessage | undefined> {
-  return row<BuriedMessage>(
+/** Locks one dead letter; undefined when there is none with this id. */
+export async function lockDeadLetter(trx: Db, id: string): Promise<LockedDeadLetter | undefined> {
+  return row<LockedDeadLetter>(
     trx,
     `SELECT message_id, consumer, source, type, subject, time, dataschema, traceparent, data, state, error,
        dead_letter_id
@@ -31,21 +31,19 @@ export async function lockDeadLetter(trx: Db, id: string): Promise<BuriedMessage
   );
 }
 
-/** Puts a dead letter back into its queue, its deliveries counted from the start. */
+/** Puts a dead letter back into its queue and resets its number of deliveries. */
 export async function requeue(trx: Db, id: string, content: InboxRow): Promise<void> {
   await affected(
     trx,
     `UPDATE inbox SET state = 'waiting', attempts = 0, next_at = now(), error = NULL, updated_at = now(),
-       source = ?, type = ?, subject = ?, time = ?, dataschema = ?, traceparent = ?, data = ?::jsonb
-     WHERE dead_letter_id = ? AND state IN ('dead', 'quarantined')`,
-    [
-      ...[content.source, content.type, content.subject, content.time, content.dataschema],
-      ...[content.traceparent ?? null, JSON.stringify(content.data), id],
-    ],
+       source = :source, type = :type, subject = :subject, time = :time, dataschema = :dataschema,
+       traceparent = :traceparent, data = (:data)::jsonb
+     WHERE dead_letter_id = :id AND state IN ('dead', 'quarantined')`,
+    { ...content, traceparent: content.traceparent ?? null, data: JSON.stringify(content.data), id },
   );
 }
 
-/** @returns false when it is no dead letter */
+/** @returns false when there is no dead letter with this id */
 export async function drop(db: Db, id: string): Promise<boolean> {
   const count = await affected(
     db,
@@ -56,7 +54,7 @@ export async function drop(db: Db, id: string): Promise<boolean> {
   return count === 1;
 }
 
-/** Removes up to `limit` dead letters whose id (which tells the time) is below `beforeId`: nobody decided in all that time. */
+/** Deletes up to `limit` dead letters whose id, a UUIDv7, is below `beforeId`. Returns their number. */
 export async function pruneDeadLetters(db: Db, beforeId: string, limit: number): Promise<number> {
   return affected(
     db,
@@ -79,7 +77,7 @@ export interface Undelivered {
   error?: string;
 }
 
-/** Messages about a subject that were received and not applied, or not sent yet. */
+/** Messages about a subject that were received but not handled, or that were not sent yet. */
 export async function listUndelivered(db: Db, subject: string, limit: number): Promise<Undelivered[]> {
   return rows<Undelivered>(
     db,

@@ -22,8 +22,8 @@ interface DeadLetterDeps {
 }
 
 /**
- * The actions by which an operator sees and decides on the dead letters of a service. They are the same for
- * every service that has them in its contract; a group without, or without an outbox to tell the acts by, has none.
+ * The actions by which an operator lists, replays and drops the dead letters of a service. Every service with these
+ * actions in its contract gets the same ones. A group without them, or without an outbox for the audit, gets none.
  */
 export function deadLetterActions({
   group,
@@ -37,7 +37,7 @@ export function deadLetterActions({
     deadLetters: implement(`${service}.deadLetters` as "orders.deadLetters", async (ctx) => {
       callerOf(ctx, "admin");
       const found = await listDeadLetters(postgres.db, ctx.params.limit ?? DEFAULT_LIMIT);
-      return { items: found.map((letter) => ({ ...letter, service })) };
+      return { items: found.map((deadLetter) => ({ ...deadLetter, service })) };
     }),
     replayDeadLetter: implement(`${service}.replayDeadLetter` as "orders.replayDeadLetter", async (ctx) => {
       callerOf(ctx, "admin");
@@ -65,19 +65,19 @@ export function deadLetterActions({
 }
 
 /**
- * Delivers a dead letter again. One that was quarantined is judged again, since the program may have learnt
- * its type; its age no longer counts, for a human has looked at it.
- * @throws NOT_FOUND, and VALIDATION_ERROR for a message that still cannot be understood
+ * Delivers a dead letter again. A quarantined one is parsed again, since a newer program may know its type. Its age is
+ * not checked, since an operator has decided.
+ * @throws NOT_FOUND, and VALIDATION_ERROR for a message that is still not valid
  */
 async function replayDeadLetter(trx: Knex.Transaction, id: string): Promise<void> {
-  const letter = await lockDeadLetter(trx, id);
-  if (!letter) {
+  const deadLetter = await lockDeadLetter(trx, id);
+  if (!deadLetter) {
     if (await wasDeadLetter(trx, id)) return;
     throw fail("NOT_FOUND");
   }
-  const { messageId, state } = letter;
-  if (state === "dead") return requeue(trx, id, { ...letter, id: messageId, state: "waiting" });
-  const { incoming } = letter.data as { incoming?: unknown };
+  const { messageId, state } = deadLetter;
+  if (state === "dead") return requeue(trx, id, { ...deadLetter, id: messageId, state: "waiting" });
+  const { incoming } = deadLetter.data as { incoming?: unknown };
   const content = parseMessage(incoming, Date.now(), Number.POSITIVE_INFINITY);
   if (content.state === "quarantined" || content.id !== messageId) {
     throw fail("VALIDATION_ERROR", `The message still cannot be understood: ${content.error}`);

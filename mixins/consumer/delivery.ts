@@ -8,45 +8,46 @@ import { newId } from "../../lib/ids.ts";
 import type { Logger } from "../../lib/logger.ts";
 import { isConnectionTrouble, reasonOf } from "../../lib/sql/database.ts";
 import { shorten } from "../../lib/text.ts";
+import { withTimeout } from "../../lib/timeout.ts";
 import { inTraceOf } from "../../lib/tracing/index.ts";
 import type { Commit, Handler, HandlerError } from "./handlers.ts";
 import { type Claimed, type Fence, markAllDone, markDead, markDone, reschedule } from "./inbox.repository.ts";
 
 const ERROR_LENGTH = 2_000;
 const SCHEDULE_JITTER = 0.2;
-/** How often the handler's `dead` may fail before the message dies without it. */
+/** How often the handler's `dead` may fail before the message becomes a dead letter without it. */
 const DEAD_HANDLER_TRIES = 5;
 const NOT_ENTERED_DELAY_MS = 500;
-/** How soon a message comes again that found what it needs away; it is not claimed before that is back. */
-const NEED_AWAY_DELAY_MS = 5_000;
-const NEED_AWAY_JITTER = 0.8;
-const COMMIT_PATIENCE_MS = 5_000;
+/** The delay after a delivery whose dependency was unavailable. The message is not claimed before that is available. */
+const DEPENDENCY_UNAVAILABLE_DELAY_MS = 5_000;
+const DEPENDENCY_UNAVAILABLE_JITTER = 0.8;
+const COMMIT_RETRY_MAX_MS = 5_000;
 const COMMIT_RETRY_MS = 200;
 
 export interface DeliveryLimits {
-  /** Deliveries of a message whose handler has no schedule of its own. */
+  /** The maximum number of deliveries of a message whose handler has no schedule. */
   deliveries: number;
   backoff: Backoff;
-  /** The longest time that one delivery may take. */
+  /** Time limit of one delivery. */
   deliveryMs: number;
 }
 
-/** A claimed message on its way through its handler. */
+/** The delivery of a claimed message to its handler. */
 export interface Delivery extends Fence {
   readonly claimed: Claimed;
   readonly abort: AbortController;
-  /** Its end is being written: the row is locked, so the lease needs no renewal and cannot be lost. */
+  /** Its result is being written. The row is locked, so the lease needs no renewal and cannot be lost. */
   ending: boolean;
 }
 
-/** Messages whose handler says `together`, in one transaction at most. */
+/** The maximum number of messages with a `batch` handler in one transaction. */
 export const BATCH_MAX = 32;
 
 class LeaseLost extends Error {}
 
 /**
- * Brings one message to its handler and writes what became of it. Rejects only when that could not be written;
- * the lease then runs out, and the message comes again.
+ * Delivers one message to its handler and stores the result. Rejects only when the result could not be stored: then the
+ * lease expires and the message is delivered again.
  */
 export async function deliver(
   db: Knex,
@@ -57,11 +58,17 @@ export async function deliver(
 ): Promise<void> {
   const { claimed } = delivery;
   const deliveries = handler.schedule ? handler.schedule.length + 1 : limits.deliveries;
-  // Above the count without a failure: the process ended each time. That may happen to anybody who is near, so
-  // it takes the usual number of deliveries even where the handler's own schedule is shorter.
-  const most = claimed.suspect ? Math.max(deliveries, limits.deliveries) : deliveries;
-  if (claimed.attempts > most) {
-    await bury(db, handler, delivery, most, claimed.error ?? "the process ended during its delivery");
+  // The process ended during each of these deliveries. Another message may be the cause, so a suspect gets at least the
+  // default number of deliveries, also where the schedule of its handler is shorter.
+  const maxAttempts = claimed.suspect ? Math.max(deliveries, limits.deliveries) : deliveries;
+  if (claimed.attempts > maxAttempts) {
+    await deadLetter(
+      db,
+      handler,
+      delivery,
+      maxAttempts,
+      claimed.error ?? "the process ended during its delivery",
+    );
     return;
   }
   const entered = { value: false };
@@ -80,14 +87,23 @@ export async function deliver(
       return;
     }
     const failure = describe(error);
-    if (handler.needs && isAway(error)) {
-      logger.debug(`${claimed.type} ${claimed.messageId} waits:`, failure.text);
-      await reschedule(db, delivery, jittered(NEED_AWAY_DELAY_MS, NEED_AWAY_JITTER), 0, failure.text);
+    if (handler.needs && isUnavailable(error)) {
+      logger.debug(`${claimed.type} ${claimed.messageId} waits for a dependency:`, failure.text);
+      await reschedule(
+        db,
+        delivery,
+        jittered(DEPENDENCY_UNAVAILABLE_DELAY_MS, DEPENDENCY_UNAVAILABLE_JITTER),
+        0,
+        failure.text,
+      );
       return;
     }
     if (claimed.attempts >= deliveries || failure.permanent) {
-      logger.error(`${claimed.type} ${claimed.messageId} is dead after ${claimed.attempts}:`, failure.text);
-      await bury(db, handler, delivery, claimed.attempts, failure.text);
+      logger.error(
+        `${claimed.type} ${claimed.messageId} becomes a dead letter after ${claimed.attempts} deliveries:`,
+        failure.text,
+      );
+      await deadLetter(db, handler, delivery, claimed.attempts, failure.text);
       return;
     }
     logger.warn(`${claimed.type} ${claimed.messageId} failed, delivery ${claimed.attempts}:`, failure.text);
@@ -100,14 +116,14 @@ export async function deliver(
   }
 }
 
-/** A message that may share a transaction: its handler says so, and nothing ever went wrong with it. */
+/** Whether a message may share a transaction: its handler is a `batch` handler, and no earlier delivery failed. */
 export function canBatch(handler: Handler | undefined, { claimed }: Delivery): boolean {
   return handler?.batch === true && claimed.attempts === 1 && !claimed.suspect;
 }
 
 /**
- * Brings messages to their handlers in one transaction. @throws what the first failing handler threw, with
- * nothing committed; each message then deserves a delivery of its own
+ * Delivers messages to their handlers in one transaction. @throws the error of the first handler that fails; nothing is
+ * committed then, and the caller delivers each message separately
  */
 export async function deliverBatch(
   db: Knex,
@@ -120,11 +136,11 @@ export async function deliverBatch(
     await db.transaction(async (trx) => {
       const done = await markAllDone(trx, deliveries);
       for (const delivery of deliveries) {
-        const { inTransaction: apply } = handlerOf(delivery);
-        if (!apply || !done.has(delivery.messageId)) continue;
+        const { inTransaction } = handlerOf(delivery);
+        if (!inTransaction || !done.has(delivery.messageId)) continue;
         const { claimed, abort } = delivery;
         await traced("process", delivery, () =>
-          within(apply(trx, messageOf(claimed), claimed), deliveryMs, abort),
+          withTimeout(deliveryMs, () => inTransaction(trx, messageOf(claimed), claimed), abort.signal),
         );
       }
       failpoint("consumer.applied");
@@ -135,7 +151,7 @@ export async function deliverBatch(
   }
 }
 
-/** The handler's effect and the message's state, committed together. */
+/** Commits the handler's effect and the state of the message in one transaction. */
 async function handle(
   db: Knex,
   handler: Handler,
@@ -151,22 +167,24 @@ async function handle(
     await db.transaction(async (trx) => {
       if (!(await markDone(trx, delivery))) throw new LeaseLost();
       entered.value = true;
-      await within(handler.inTransaction(trx, message, delivery.claimed), deliveryMs, delivery.abort);
+      await withTimeout(deliveryMs, () => handler.inTransaction(trx, message, delivery.claimed), signal);
       failpoint("consumer.applied");
     });
     return;
   }
   entered.value = true;
   const attempt = delivery.claimed.attempts;
-  const work = handler.external(message, { signal, attempt, last: attempt >= deliveries });
-  const commit = await within(work, deliveryMs, delivery.abort);
+  const last = attempt >= deliveries;
+  const work = (leaseSignal: AbortSignal) =>
+    handler.external(message, { signal: leaseSignal, attempt, last });
+  const commit = await withTimeout(deliveryMs, work, signal);
   failpoint("consumer.performed");
-  await commitPatiently(db, delivery, commit);
+  await commitWithRetry(db, delivery, commit);
 }
 
-/** The outside has been called: a database that is away for a moment must not make it be called again. */
-async function commitPatiently(db: Knex, delivery: Delivery, commit: Commit | undefined): Promise<void> {
-  const deadline = Date.now() + COMMIT_PATIENCE_MS;
+/** The external call was made. A short outage of the database must not repeat it, so the commit is retried. */
+async function commitWithRetry(db: Knex, delivery: Delivery, commit: Commit | undefined): Promise<void> {
+  const deadline = Date.now() + COMMIT_RETRY_MAX_MS;
   for (;;) {
     delivery.ending = true;
     try {
@@ -187,40 +205,24 @@ async function commitPatiently(db: Knex, delivery: Delivery, commit: Commit | un
   }
 }
 
-/** State `dead`, together with what the handler does about it. */
-async function bury(db: Knex, handler: Handler, delivery: Delivery, attempts: number, error: string) {
+/** Makes the message a dead letter and runs the handler's `dead` in the same transaction. */
+async function deadLetter(db: Knex, handler: Handler, delivery: Delivery, attempts: number, error: string) {
   delivery.ending = true;
-  const died = { attempts, error, deadLetterId: newId() };
+  const result = { attempts, error, deadLetterId: newId() };
   const tries = delivery.claimed.attempts - attempts;
   if (!handler.dead || tries >= DEAD_HANDLER_TRIES) {
-    await markDead(db, delivery, died);
+    await markDead(db, delivery, result);
     return;
   }
   const { dead } = handler;
   try {
     await db.transaction(async (trx) => {
-      if (!(await markDead(trx, delivery, died))) return;
+      if (!(await markDead(trx, delivery, result))) return;
       await traced("settle", delivery, () => dead(trx, messageOf(delivery.claimed), error));
     });
   } catch {
-    // Claimed again, it is over its count and comes straight here.
+    // The next claim exceeds the maximum number of deliveries, so it calls this function again.
     await reschedule(db, delivery, NOT_ENTERED_DELAY_MS * 2 ** tries, 1, error);
-  }
-}
-
-/** @throws the reason of the abort, which comes from outside or after `ms`; the work's own result is not used then */
-async function within<T>(work: Promise<T>, ms: number, abort: AbortController): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const { signal } = abort;
-  const onAbort = () => reject(signal.reason);
-  const timer = setTimeout(() => abort.abort(new Error(`the handler took longer than ${ms} ms`)), ms);
-  signal.addEventListener("abort", onAbort);
-  if (signal.aborted) onAbort();
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", onAbort);
   }
 }
 
@@ -231,8 +233,8 @@ function messageOf({ messageId, source, type, subject, time, dataschema, tracepa
   } as Message;
 }
 
-/** What a handler needs, or the way to it, and not the message itself. */
-function isAway(error: unknown): boolean {
+/** Whether a dependency was unavailable. The message itself is not the cause. */
+function isUnavailable(error: unknown): boolean {
   return typeOf(error) === "SERVICE_UNAVAILABLE" || isConnectionTrouble(error);
 }
 
@@ -246,7 +248,7 @@ function describe(error: unknown): { text: string; permanent: boolean; retryAfte
   };
 }
 
-/** Runs the work in a span that continues the trace of whoever sent the message. */
+/** Runs the work in a span that continues the trace of the sender. */
 function traced<T>(
   operation: "process" | "settle",
   { claimed, group }: Delivery,

@@ -1,65 +1,64 @@
 import type { Knex } from "knex";
 import type { Message, MessageType } from "../../contracts/messages.ts";
 
-/** The right to work on one message, renewed for as long as the work runs. */
+/** The exclusive right to handle one message. It is renewed while the handler runs. */
 export interface Lease {
-  /** Aborted when the lease is lost or the work takes too long: then nothing of it may be committed. */
+  /** Aborted when the lease is lost or the handler takes too long. Nothing may be committed after that. */
   readonly signal: AbortSignal;
   /** 1 for the first delivery. */
   readonly attempt: number;
-  /** Whether the message is dead if this try fails too. */
+  /** Whether the message becomes a dead letter if this delivery fails. */
   readonly last: boolean;
 }
 
-/** Something that may be away for hours without harm, as the store of a projection. */
+/** A dependency that may be unavailable for hours without harm, for example the store of a projection. */
 export interface Dependency {
-  /** Whether it seems to be there; costs nothing. */
+  /** Whether it was reachable last time. Does no I/O. */
   available(): boolean;
 }
 
 export type Commit = (trx: Knex.Transaction) => Promise<void>;
 
-/** How a message came to its handler. */
+/** The circumstances of a delivery. */
 export interface Delivered {
-  /** It was a dead letter, and an operator had it delivered again: what it tells may be long past. */
+  /** An operator has requeued it from the dead letters, so its content may be outdated. */
   readonly replayed: boolean;
 }
 
 interface Common<T extends MessageType> {
   /**
-   * What the effect cannot do without, and what nobody waits for: while it is away, messages are not even claimed,
-   * and a delivery that finds it away (SERVICE_UNAVAILABLE) does not count. Such a message never dies of an outage,
-   * but of its own failures.
+   * A dependency of the effect. While it is unavailable, messages are not claimed, and a delivery that ends with
+   * SERVICE_UNAVAILABLE is not counted. So an outage never makes a message a dead letter; its own failures do.
    */
   readonly needs?: Dependency;
   /**
-   * A group of workers of its own, by its name: what waits for something outside that strangers may slow down never holds
-   * the places of what must go out at once. Default: the group of all that name none.
+   * The name of a separate group of workers. Calls to servers that third parties may slow down then never take the
+   * concurrency of urgent messages. Default: one group for all handlers without a name.
    */
   readonly workers?: string;
-  /** The waits between deliveries in milliseconds; there is one delivery more than there are waits. */
+  /** The delays between deliveries, in milliseconds: n delays mean n + 1 deliveries. Default: the consumer's limits. */
   readonly schedule?: readonly number[];
-  /** Committed together with the message's death, after its last delivery has failed. */
+  /** Runs in the transaction that makes the message a dead letter, after its last delivery has failed. */
   readonly dead?: (trx: Knex.Transaction, message: Message<T>, error: string) => Promise<void>;
 }
 
-/** An effect in the database alone: it and the message's state are one transaction, so it happens once. */
+/** An effect in the database only. It and the state of the message are one transaction, so it happens exactly once. */
 interface InTransactionHandler<T extends MessageType> extends Common<T> {
   inTransaction(trx: Knex.Transaction, message: Message<T>, delivery: Delivered): Promise<void>;
   /**
-   * Under load, up to 32 such messages share one transaction; when one of them fails, each is repeated in one
-   * of its own. For effects that lock nothing which others lock in another order: inserts, and rows that belong
-   * to the message's subject alone. It spares three of four statements a message.
+   * Under load, up to 32 such messages share one transaction. When one of them fails, each is delivered again in a
+   * transaction of its own. Only for effects that cannot deadlock with others: inserts, and updates of rows that belong
+   * to the subject of the message. It saves three of four statements for each message.
    */
   readonly batch?: true;
   external?: never;
 }
 
 /**
- * An effect outside (HTTP, push, a document): it runs without a transaction, under a lease. What it returns, if
- * anything, is committed with the message's state, and only while the lease is held; it writes to the database alone,
- * since it runs again when the connection broke. The outside may see the work more than once, with the same message
- * id.
+ * An effect outside the database (HTTP, push, a document). It runs without a transaction, under a lease. The function
+ * that it returns, if any, runs in the transaction that marks the message as done, and only while the lease is held. That
+ * function may only write to the database, since it is repeated after a lost connection. External systems may see the
+ * effect more than once, with the same message id.
  */
 interface ExternalHandler<T extends MessageType> extends Common<T> {
   external(message: Message<T>, lease: Lease): Promise<Commit | undefined>;
@@ -69,13 +68,13 @@ interface ExternalHandler<T extends MessageType> extends Common<T> {
 
 export type Handler<T extends MessageType = MessageType> = InTransactionHandler<T> | ExternalHandler<T>;
 
-/** Who handles what. Order is not promised: handlers compare versions and ignore what is older than they know. */
+/** The handler of each message type. Order is not guaranteed: handlers compare versions and ignore older messages. */
 export type Handlers = { readonly [T in MessageType]?: Handler<T> };
 
-/** What a handler may throw to say more than that it failed. */
+/** An error by which a handler controls the next delivery. */
 export interface HandlerError extends Error {
-  /** Further tries would fail alike: the message is dead at once. */
+  /** Further deliveries would fail too: the message becomes a dead letter at once. */
   permanent?: boolean;
-  /** Not before so many milliseconds from now, when that is later than the schedule says. */
+  /** The minimum delay of the next delivery, in milliseconds. The longer one of this and the schedule counts. */
   retryAfterMs?: number;
 }

@@ -1,6 +1,6 @@
 import { affected, type Db, row, rows } from "../../lib/sql/database.ts";
 
-/** What the inbox keeps of a message. */
+/** A message as the inbox stores it. */
 export interface InboxRow {
   id: string;
   source: string;
@@ -15,20 +15,20 @@ export interface InboxRow {
   deadLetterId?: string;
 }
 
-/** A message that this process works on until its lease ends. */
+/** A message that this process handles until its lease expires. */
 export interface Claimed extends Omit<InboxRow, "id" | "state" | "deadLetterId"> {
   messageId: string;
-  /** Deliveries, this one included. */
+  /** The number of deliveries, including this one. */
   attempts: number;
   /** Whether it was a dead letter before. */
   replayed: boolean;
-  /** Whether an earlier delivery ended without a word, as when the process was killed. */
+  /** Whether an earlier delivery ended without a result, for example because the process was killed. */
   suspect: boolean;
-  /** How many messages of each type were asked for: as many of one type say that there may be more of it. */
+  /** The limit for each type in this claim. A type with this many messages may have more of them. */
   share: number;
 }
 
-/** Commits messages to a group's inbox in one statement; returns how many it did not know. */
+/** Commits messages to a group's inbox in one statement; returns the number of new ones. */
 export async function acceptMessages(db: Db, group: string, messages: readonly InboxRow[]): Promise<number> {
   return affected(
     db,
@@ -42,24 +42,24 @@ export async function acceptMessages(db: Db, group: string, messages: readonly I
   );
 }
 
-/** After so many deliveries that ended without a word, a message is delivered apart from others. */
+/** After this number of deliveries without a result, a message is delivered in isolation. */
 const SUSPECT_AFTER = 2;
 
-/** Whether nothing else that is suspect may be delivered beside it. */
+/** Whether the process must not deliver another suspect at the same time. */
 export function isIsolated({ suspect, attempts }: Claimed): boolean {
   return suspect && attempts > SUSPECT_AFTER;
 }
 
 /**
- * Takes messages that are due under a lease, in one committed statement: a delivery counts from here, so that
- * a message that kills the process is counted too.
+ * Claims due messages under a lease, in one committed statement. The claim increments `attempts`, so that a message that
+ * crashes the process is counted too.
  *
- * Each type is a lane of the index, and the lanes that have something due share the limit: a million messages of one
- * type cost the claim of another one neither time nor its turn. Among more lanes than the limit, chance decides.
+ * Each type is a lane of the index, and the lanes with due messages share the limit. So a million messages of one type
+ * do not delay the messages of another type. If there are more lanes than the limit, random lanes are chosen.
  *
- * A row that is due and still bears a lease token was being worked on when its worker vanished. Once may be
- * anybody's misfortune; from the second time on such rows come one at a time, so that whoever was merely near
- * a message that kills is cleared when its turn comes, and only the killer dies of the count.
+ * A due row that still has a lease token was being handled when its process ended. Another message may have been the
+ * cause, so from the second time on such rows are claimed one at a time. Only the message that really crashes the
+ * process then reaches the maximum number of deliveries.
  */
 export async function claimDue(
   db: Db,
@@ -67,19 +67,19 @@ export async function claimDue(
     group: string;
     types: readonly string[];
     limit: number;
-    /** How many of those that must be alone: one at most. */
-    alone: number;
+    /** The limit for messages that must be isolated: 0 or 1. */
+    isolated: number;
     token: string;
     leaseMs: number;
   },
 ): Promise<Claimed[]> {
-  const due = "consumer = ? AND state = 'waiting' AND next_at <= now()";
-  const columns = "ctid AS place, message_id, lease_token IS NOT NULL AS suspect";
-  const share = "(SELECT greatest(1, ?::integer / count(*)) FROM lanes)";
+  const due = "consumer = :group AND state = 'waiting' AND next_at <= now()";
+  const columns = "ctid AS row_position, message_id, lease_token IS NOT NULL AS suspect";
+  const share = "(SELECT greatest(1, (:limit)::integer / count(*)) FROM lanes)";
   return rows<Claimed>(
     db,
     `WITH lanes AS MATERIALIZED (
-       SELECT lane FROM unnest(?::text[]) AS lane
+       SELECT lane FROM unnest((:types)::text[]) AS lane
        WHERE (SELECT true FROM inbox WHERE ${due} AND type = lane ORDER BY next_at LIMIT 1)
        ORDER BY random()),
      ordinary AS (
@@ -87,28 +87,23 @@ export async function claimDue(
          SELECT ${columns} FROM inbox
          WHERE ${due} AND type = lane AND (lease_token IS NULL OR attempts < ${SUSPECT_AFTER})
          ORDER BY next_at LIMIT ${share} FOR UPDATE SKIP LOCKED) AS first
-       LIMIT ?),
-     alone AS (
+       LIMIT :limit),
+     isolated AS (
        SELECT ${columns} FROM inbox
-       WHERE ${due} AND type = ANY(?) AND lease_token IS NOT NULL AND attempts >= ${SUSPECT_AFTER}
-       ORDER BY next_at LIMIT ? FOR UPDATE SKIP LOCKED),
-     claimed AS MATERIALIZED (SELECT * FROM ordinary UNION ALL SELECT * FROM alone)
-     UPDATE inbox SET attempts = attempts + 1, lease_token = ?, updated_at = now(),
-       next_at = now() + ? * interval '1 millisecond'
-     WHERE ctid = ANY (ARRAY(SELECT place FROM claimed))
+       WHERE ${due} AND type = ANY(:types) AND lease_token IS NOT NULL AND attempts >= ${SUSPECT_AFTER}
+       ORDER BY next_at LIMIT :isolated FOR UPDATE SKIP LOCKED),
+     claimed AS MATERIALIZED (SELECT * FROM ordinary UNION ALL SELECT * FROM isolated)
+     UPDATE inbox SET attempts = attempts + 1, lease_token = :token, updated_at = now(),
+       next_at = now() + :leaseMs * interval '1 millisecond'
+     WHERE ctid = ANY (ARRAY(SELECT row_position FROM claimed))
      RETURNING message_id, source, type, subject, time, dataschema, traceparent, data, attempts, error,
        message_id = ANY (ARRAY(SELECT message_id FROM claimed WHERE suspect)) AS suspect,
        dead_letter_id IS NOT NULL AS replayed, ${share} AS share`,
-    [
-      ...[claim.types, claim.group],
-      ...[claim.group, claim.limit, claim.limit],
-      ...[claim.group, claim.types, claim.alone],
-      ...[claim.token, claim.leaseMs, claim.limit],
-    ],
+    claim,
   );
 }
 
-/** Extends leases; returns the ids of those that were still held. Rows in a running transaction are skipped. */
+/** Extends leases. Returns the ids of the messages whose lease was still held; locked rows are skipped. */
 export async function renewLeases(
   db: Db,
   group: string,
@@ -131,19 +126,19 @@ export async function renewLeases(
   return new Set(renewed.map(({ messageId }) => messageId));
 }
 
-/** What stands in the WHERE of every end of a delivery: only who holds the lease may write it. */
+/** The condition of every write of a result: only the holder of the lease may write it. */
 export interface Fence {
   group: string;
   messageId: string;
   token: string;
 }
 
-// Only what waits has a token, so the state need not be asked for: asked, the planner may take the index of all
-// that wait instead of the primary key.
+// Only waiting rows have a token, so there is no condition for the state. With one, the planner may use the index of all
+// waiting rows instead of the primary key.
 const FENCED = "WHERE message_id = ? AND consumer = ? AND lease_token = ?";
 const fence = ({ messageId, group, token }: Fence) => [messageId, group, token];
 
-/** @returns false when the lease was lost: then nothing may be committed */
+/** @returns false when the lease was lost; nothing may be committed then */
 export async function markDone(trx: Db, lease: Fence): Promise<boolean> {
   const count = await affected(
     trx,
@@ -153,7 +148,7 @@ export async function markDone(trx: Db, lease: Fence): Promise<boolean> {
   return count === 1;
 }
 
-/** As `markDone` for many messages of a group in one statement; returns the ids of those still held. */
+/** Does `markDone` for many messages in one statement. Returns the ids of the messages whose lease was still held. */
 export async function markAllDone(trx: Db, leases: readonly Fence[]): Promise<Set<string>> {
   const done = await rows<{ messageId: string }>(
     trx,
@@ -166,7 +161,7 @@ export async function markAllDone(trx: Db, leases: readonly Fence[]): Promise<Se
   return new Set(done.map(({ messageId }) => messageId));
 }
 
-/** Gives a message back after a failure. @param countsAs 1, or 0 when its handler was never entered */
+/** Releases a message for a later delivery. @param countsAs 1 for a failed delivery, 0 for one that does not count */
 export async function reschedule(
   db: Db,
   lease: Fence,
@@ -198,17 +193,17 @@ export async function markDead(
 }
 
 export interface InboxStats {
-  /** Counted up to 100,000: beyond, the figure need not be exact. */
+  /** The number of waiting messages, counted up to 100,000. */
   waiting: number;
-  /** Dead and quarantined: they wait for an operator. */
+  /** The number of dead and quarantined messages, which wait for an operator. */
   deadLetters: number;
-  /** Age of the message that waits longest; 0 when none does. */
+  /** Age of the oldest waiting message; 0 when there is none. */
   oldestAgeMs: number;
 }
 
 const COUNT_MAX = 100_000;
-/** Of each type the oldest is looked for among so many that are due first: those that are retried are not far behind. */
-const LOOKED_AT = 100;
+/** For each type, the oldest message is searched among this number of messages that are due first. */
+const OLDEST_SEARCH_ROWS = 100;
 
 export async function inboxStats(db: Db, group: string, types: readonly string[]): Promise<InboxStats> {
   const stats = await row<Omit<InboxStats, "oldestAgeMs">>(
@@ -224,22 +219,22 @@ export async function inboxStats(db: Db, group: string, types: readonly string[]
   return { waiting: 0, deadLetters: 0, ...stats, oldestAgeMs };
 }
 
-/** Age of the oldest message of these types that waits for its effect; 0 when none does. */
+/** Age of the oldest waiting message of these types; 0 when there is none. */
 export async function oldestWaitingMs(db: Db, group: string, types: readonly string[]): Promise<number> {
   const oldest = await row<{ ageMs: number }>(
     db,
     `SELECT extract(epoch FROM now() - min(waiting.created_at)) * 1000 AS age_ms
      FROM unnest(?::text[]) AS lane CROSS JOIN LATERAL (
        SELECT created_at FROM inbox WHERE consumer = ? AND state = 'waiting' AND type = lane
-       ORDER BY next_at LIMIT ${LOOKED_AT}) AS waiting`,
+       ORDER BY next_at LIMIT ${OLDEST_SEARCH_ROWS}) AS waiting`,
     [types, group],
   );
   return Math.max(0, Math.round(Number(oldest?.ageMs ?? 0)));
 }
 
 /**
- * Forgets up to `limit` messages that are over and whose id (which tells the time) is below `beforeId`; returns
- * how many. Dead letters stay until somebody decides.
+ * Deletes up to `limit` done or dropped messages whose id, a UUIDv7, is below `beforeId`. Returns their number. Dead
+ * letters stay until an operator replays or drops them.
  */
 export async function pruneInbox(db: Db, beforeId: string, limit: number): Promise<number> {
   return affected(

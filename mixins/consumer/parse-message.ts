@@ -10,7 +10,7 @@ import type { InboxRow } from "./inbox.repository.ts";
 const EXCERPT_LENGTH = 2_000;
 const MAX_DEPTH = 100;
 const TOO_DEEP = "nested too deep";
-/** The closing quote is optional, so that no start of a string is tried twice: it takes linear time. */
+/** The closing quote is optional: without backtracking, matching takes linear time. */
 const STRING_OR_BRACKET = /"(?:[^"\\]|\\.)*"?|[[\]{}]/g;
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
@@ -19,8 +19,8 @@ const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7/;
 const UNSTORABLE = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f][0-9a-f]{2})/;
 
 /**
- * Turns whatever a message bus brought into a row of the inbox: `waiting` when it is a message that its contract
- * knows, else `quarantined` with the reason. It never throws, so that one bad message cannot hold up others.
+ * Converts an incoming message of any form into a row of the inbox. The state is `waiting` for a message that its
+ * contract accepts, else `quarantined` with the reason. Never throws, so that one bad message cannot delay others.
  */
 export function parseMessage(incoming: unknown, nowMs: number, retentionMs: number): InboxRow {
   const text = textOf(incoming);
@@ -33,7 +33,7 @@ export function parseMessage(incoming: unknown, nowMs: number, retentionMs: numb
     source: message.source,
     type: message.type,
     subject: message.subject,
-    time: isoTime(Date.parse(message.time)), // a date that PostgreSQL does not know becomes one that it knows
+    time: isoTime(Date.parse(message.time)), // PostgreSQL does not accept every date that Date.parse accepts
     dataschema: message.dataschema,
     ...(message.traceparent && TRACEPARENT.test(message.traceparent) && { traceparent: message.traceparent }),
     data: message.data,
@@ -62,7 +62,7 @@ function problemWith(
   if (typeof time !== "string" || !TIME.test(time) || momentOf(time) === undefined) return "bad time";
   if (!isFlat(text)) return TOO_DEEP;
   if (UNSTORABLE.test(text)) return "contains a NUL or a lone surrogate";
-  // The inbox forgets after a while: what is older may have been handled, so it takes a human to let it in.
+  // An older message may have been handled and pruned already, so only an operator may let it in.
   if (idTimeMs(id) < nowMs - retentionMs + INBOX_MARGIN_MS) return "older than the inbox remembers";
   return problemOf(type, data);
 }
@@ -70,8 +70,8 @@ function problemWith(
 function quarantined(incoming: unknown, text: string, problem: string, nowMs: number): InboxRow {
   const { id, type, subject, source } = (incoming ?? {}) as Record<string, unknown>;
   const hash = createHash("sha256").update(text).digest("hex");
-  // What cannot be handled need not be stored as it is: an escaped excerpt tells the operator enough, while a
-  // message that a newer version of the program may understand is kept whole.
+  // A message that a newer version of the program may understand is stored whole. Of any other, an escaped excerpt is
+  // enough for the operator.
   const whole = Buffer.byteLength(text) <= MESSAGE_MAX_BYTES && !UNSTORABLE.test(text) && isFlat(text);
   return {
     id: isId(id) ? id : derivedId("quarantine", hash),
@@ -87,7 +87,7 @@ function quarantined(incoming: unknown, text: string, problem: string, nowMs: nu
   };
 }
 
-/** As JSON; undefined for what is nested beyond the engine's own stack. */
+/** The message as JSON; undefined when it is nested too deep for JSON.stringify. */
 function textOf(incoming: unknown): string | undefined {
   try {
     return JSON.stringify(incoming) ?? String(incoming);
@@ -96,7 +96,7 @@ function textOf(incoming: unknown): string | undefined {
   }
 }
 
-/** Whether the nesting is one that the validator and PostgreSQL have the stack for. A bracket in a string is text. */
+/** Whether the nesting is within MAX_DEPTH, which the validator and PostgreSQL can process. Ignores brackets in strings. */
 function isFlat(text: string): boolean {
   let depth = 0;
   for (const [part] of text.matchAll(STRING_OR_BRACKET)) {
@@ -111,7 +111,7 @@ function isText(value: unknown, maxLength: number): value is string {
   return typeof value === "string" && value.length > 0 && value.length <= maxLength;
 }
 
-/** A word for a column that must hold one, out of what came. */
+/** A printable text for a column that must not be empty. */
 function label(value: unknown, maxLength: number): string {
   const text = typeof value === "string" ? value.replace(/[^\x20-\x7e]/g, "?").slice(0, maxLength) : "";
   return text === "" ? "unknown" : text;

@@ -16,13 +16,13 @@ import {
 import type { Handler, Handlers } from "./handlers.ts";
 import { type Claimed, claimDue, isIsolated, renewLeases, reschedule } from "./inbox.repository.ts";
 
-const GIVE_BACK_MS = 1_000;
+const RELEASE_TIMEOUT_MS = 1_000;
 
 export interface WorkerLimits extends DeliveryLimits {
   leaseMs: number;
   renewMs: number;
   sweepMs: number;
-  /** How long a stop waits for running deliveries. */
+  /** Time limit of a stop for running deliveries. */
   drainMs: number;
 }
 
@@ -31,29 +31,30 @@ export interface WorkerOptions {
   db: () => Knex;
   group: string;
   handlers: Handlers;
-  /** Deliveries that run at once. */
+  /** The maximum number of runs at one time. */
   concurrency: number;
-  /** There is more than this worker takes at once: other replicas may help. */
+  /** Called when there are more messages than this worker can take now, so that other replicas claim some. */
   onMore: () => void;
-  /** Messages claimed at once, those that wait for their turn included. */
+  /** The maximum number of claimed messages, running and queued. */
   claims: number;
   limits: WorkerLimits;
   logger: Logger;
-  /** Shared by all workers of a process, which is what it is without. */
+  /** Shared by all workers of the process. Default: one instance for the process. */
   isolation?: Isolation;
 }
 
 export interface Worker {
   readonly types: readonly string[];
   wake(): void;
-  /** That all places have been taken for too long; undefined while they have not. */
+  /** Says that the worker has been at its concurrency limit for too long; undefined when it has not. */
   saturated(): string | undefined;
   stop(): Promise<void>;
 }
 
 /**
- * Whether a message that may kill the process is being delivered: one at a time in the whole process, whatever
- * service it belongs to, or the killer would take suspects of other inboxes along until they are counted dead.
+ * Whether a message that may crash the process is being delivered. The whole process, with all its services, delivers
+ * only one of them at a time. Otherwise a message that crashes the process would also use up the deliveries of suspects
+ * in other inboxes.
  */
 export interface Isolation {
   taken: boolean;
@@ -61,7 +62,7 @@ export interface Isolation {
 
 const ofThisProcess: Isolation = { taken: false };
 
-/** Claims due messages of one group and brings them to their handlers, until it is stopped. */
+/** Claims due messages of one group and delivers them to their handlers, until it is stopped. */
 export function startWorker(options: WorkerOptions): Worker {
   const { db, group, handlers, concurrency, claims, limits, logger, onMore } = options;
   const { isolation = ofThisProcess } = options;
@@ -69,7 +70,7 @@ export function startWorker(options: WorkerOptions): Worker {
   const held = new Set<Delivery>();
   const queue: Delivery[] = [];
   const running = new Set<Promise<void>>();
-  const places = saturation(options.name);
+  const load = saturation(options.name);
   const handlerOf = ({ claimed }: Delivery) => handlers[claimed.type as keyof Handlers] as Handler;
   let more = false;
   let stopped = false;
@@ -77,7 +78,7 @@ export function startWorker(options: WorkerOptions): Worker {
   const claim = async () => {
     for (;;) {
       const limit = claims - held.size;
-      // What waits for something that is away stays where it is, however much it is, and costs nothing.
+      // Messages whose dependency is unavailable are not claimed, so any number of them costs nothing.
       const workable = types.filter((type) => handlers[type as keyof Handlers]?.needs?.available() !== false);
       if (stopped || limit <= 0 || workable.length === 0) return;
       const token = newId();
@@ -89,7 +90,7 @@ export function startWorker(options: WorkerOptions): Worker {
           group,
           types: workable,
           limit,
-          alone: mayIsolate ? 1 : 0,
+          isolated: mayIsolate ? 1 : 0,
           token,
           leaseMs: limits.leaseMs,
         };
@@ -115,24 +116,24 @@ export function startWorker(options: WorkerOptions): Worker {
     while (!stopped && running.size < concurrency && queue.length > 0) {
       const run = work(nextOfQueue());
       running.add(run);
-      places.note(running.size, concurrency);
-      // `work` writes every failure to the log: it never rejects.
+      load.note(running.size, concurrency);
+      // `work` logs every failure and never rejects.
       void run.then(() => {
         running.delete(run);
-        places.note(running.size, concurrency);
+        load.note(running.size, concurrency);
         startQueued();
-        // Claim again while the last ones of a batch are still at work, not only after them.
+        // Claim again while the last messages of a batch are still running, not only after them.
         if (more && queue.length === 0) runner.wake();
       });
     }
   };
 
-  /** The next message, or the next ones that may share a transaction. */
+  /** The next message, or the next messages that may share a transaction. */
   const nextOfQueue = (): Delivery[] => {
-    const shared = queue.findIndex((delivery) => !canBatch(handlerOf(delivery), delivery));
-    // Spread over the free runs: sharing saves statements, running beside each other saves waiting.
+    const firstSeparate = queue.findIndex((delivery) => !canBatch(handlerOf(delivery), delivery));
+    // Spread over the free runs: a shared transaction saves statements, parallel transactions save time.
     const fair = Math.ceil(queue.length / (concurrency - running.size));
-    const sharing = Math.min(shared < 0 ? queue.length : shared, fair, BATCH_MAX);
+    const sharing = Math.min(firstSeparate < 0 ? queue.length : firstSeparate, fair, BATCH_MAX);
     return queue.splice(0, Math.max(1, sharing));
   };
 
@@ -143,7 +144,7 @@ export function startWorker(options: WorkerOptions): Worker {
         for (const delivery of deliveries) held.delete(delivery);
         return;
       } catch (error) {
-        logger.debug(`${deliveries.length} messages are repeated one by one:`, String(error));
+        logger.debug(`${deliveries.length} messages are delivered again one by one:`, String(error));
       }
     }
     for (const delivery of deliveries) await workOn(delivery);
@@ -152,10 +153,10 @@ export function startWorker(options: WorkerOptions): Worker {
   const workOn = async (delivery: Delivery) => {
     const { messageId, claimed } = delivery;
     try {
-      if (delivery.abort.signal.aborted) return; // lost while it waited for its turn
+      if (delivery.abort.signal.aborted) return; // the lease was lost while the message was queued
       await deliver(db(), handlerOf(delivery), delivery, limits, logger);
     } catch (error) {
-      logger.warn(`${claimed.type} ${messageId}: its state could not be written:`, String(error));
+      logger.warn(`${claimed.type} ${messageId}: its result could not be stored:`, String(error));
     } finally {
       held.delete(delivery);
       if (isIsolated(claimed)) {
@@ -188,7 +189,7 @@ export function startWorker(options: WorkerOptions): Worker {
   return {
     types,
     wake: runner.wake,
-    saturated: places.problem,
+    saturated: load.problem,
     async stop() {
       stopped = true;
       await runner.stop();
@@ -197,14 +198,14 @@ export function startWorker(options: WorkerOptions): Worker {
       await Promise.allSettled(unstarted.map((delivery) => reschedule(db(), delivery, 0, 0)));
       await waitAtMost(limits.drainMs, Promise.allSettled(running));
       await renewer.stop();
-      // Whoever is not done now is told, and its message given back while the database is still there.
+      // Abort the handlers that still run, so that their messages are released while the database is open.
       for (const delivery of held) delivery.abort.abort(new Error("the service stops"));
-      await waitAtMost(GIVE_BACK_MS, Promise.allSettled(running));
+      await waitAtMost(RELEASE_TIMEOUT_MS, Promise.allSettled(running));
     },
   };
 }
 
-/** Whether a lane gave as much as was asked of it. */
+/** Whether the claim returned as many messages of one type as it may. */
 function mayBeMore(claimed: readonly Claimed[]): boolean {
   const lanes = Map.groupBy(claimed, ({ type }) => type);
   return [...lanes.values()].some((lane) => lane.length >= (lane[0]?.share ?? 0));

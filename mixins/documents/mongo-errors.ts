@@ -19,7 +19,7 @@ const AWAY_NAMES = new Set([
   "MongoServerClosedError",
   "MongoOperationTimeoutError",
   "MongoWriteConcernError",
-  "StoreTimeout",
+  "TimeoutError",
 ]);
 /** A socket's own errors: the driver lets some through as they are, as when it writes to one that just ended. */
 const SOCKET =

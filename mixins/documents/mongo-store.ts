@@ -1,6 +1,7 @@
 import { createRequire } from "node:module";
 import type { Collection, Db, Document, FindCursor, MongoClient } from "mongodb";
 import { fail, typeOf } from "../../contracts/errors.ts";
+import { waitAtMost, withTimeout } from "../../lib/timeout.ts";
 import { groupInserts } from "./group-insert.ts";
 import { type SharedClient, shareClient } from "./mongo-client.ts";
 import { duplicatesOf, isAway, isDuplicate } from "./mongo-errors.ts";
@@ -55,7 +56,7 @@ export function mongoStore(options: StoreOptions & { mongoUrl: string; database:
 
   const bounded = async <T>(ms: number, work: () => Promise<T>): Promise<T> => {
     try {
-      return await inTime(work(), ms);
+      return await withTimeout(ms, work);
     } catch (error) {
       if (!isAway(error)) throw error;
       pausedUntilMs = performance.now() + PAUSE_MS;
@@ -104,7 +105,7 @@ export function mongoStore(options: StoreOptions & { mongoUrl: string; database:
       const prepared = shared.connected.then(makeIndexes, () => undefined);
       // Once for all collections of the process, not for each.
       const leftMs = START_MS - (performance.now() - shared.openedAtMs);
-      await inTime(prepared, Math.max(0, leftMs)).catch(() => undefined);
+      await waitAtMost(Math.max(0, leftMs), prepared);
     },
     async disconnect() {
       const closing = shared;
@@ -158,17 +159,3 @@ function replaceable(document: StoredDocument, version: string | undefined): obj
 }
 
 const away = () => fail("SERVICE_UNAVAILABLE", "The document store cannot be reached.");
-
-/** @throws StoreTimeout after `ms`; the work's own end is not used then */
-async function inTime<T>(work: Promise<T>, ms: number): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => {
-    reject(Object.assign(new Error(`no answer within ${ms} ms`), { name: "StoreTimeout" }));
-  }, ms);
-  work.catch(() => undefined);
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}

@@ -4,23 +4,22 @@ import { withTimeout } from "../../lib/timeout.ts";
 const CHECK_TIMEOUT_MS = 2_000;
 const NAMES_SHOWN = 5;
 
-/** Whether something that a service cannot work without is there; a check that throws or hangs says no. */
+/** Whether a required dependency is available. A check that throws or exceeds the time limit means no. */
 export type Check = () => boolean | Promise<boolean>;
-/** A figure at this moment, or one for each value of a label (`{ pending: 3, paid: 1 }`). */
+/** The current value, or one for each value of a label (`{ pending: 3, paid: 1 }`). */
 export type Gauge = () => Figures | Promise<Figures>;
 export type Figures = number | Record<string, number>;
 
 export type Degradation = () => string | undefined;
 
 export interface HealthOptions {
-  /** By what is looked at: `{ postgres: () => db.ping() }`. */
+  /** By the name of the dependency: `{ postgres: () => db.ping() }`. */
   checks?: Record<string, Check>;
   /**
-   * By what is looked at: why the service works worse than it should, though requests may come; undefined while it does
-   * not.
+   * By name: a reason why the service is degraded but still accepts requests; undefined when it is not degraded.
    */
   degradations?: Record<string, Degradation>;
-  /** The queues of the messages that must arrive, if the service has them. */
+  /** The outbox and inbox of the service, if it has them. */
   outbox?: { stats(): Promise<{ waiting: number; oldestAgeMs: number }> };
   inbox?: {
     stats(): Promise<{ waiting: number; deadLetters: number; oldestAgeMs: number }>;
@@ -30,14 +29,14 @@ export interface HealthOptions {
   gauges?: Gauges;
 }
 
-/** A counter's name ends in `_total`, and its figures only grow. */
+/** The name of a counter ends in `_total`, and its values only grow. */
 export type Gauges = Record<string, { about: string; label?: string; kind?: "counter"; read: Gauge }>;
 
 export interface CheckResult {
   service: string;
   check: string;
   ok: boolean;
-  /** Why it is worse than it should be. */
+  /** The reason of a degradation. */
   degraded?: string;
 }
 
@@ -60,8 +59,8 @@ interface Registered {
 const registries = new WeakMap<ServiceBroker, Set<Registered>>();
 
 /**
- * What a service tells the operations port of its process, from when it has started to when it begins to stop.
- * A process that runs several services is ready when all of them are.
+ * Registers checks and gauges of a service for the operations port of its process, from its start to its stop. A process
+ * with several services is ready when all of them are.
  */
 export function health(options: HealthOptions): { mixin: Partial<ServiceSchema> } {
   let registered: Registered | undefined;
@@ -86,23 +85,23 @@ export function health(options: HealthOptions): { mixin: Partial<ServiceSchema> 
   };
 }
 
-/** Asks every check of this broker's services, all at once. */
+/** Runs every check of this broker's services in parallel. */
 export async function checkHealth(broker: ServiceBroker): Promise<CheckResult[]> {
-  const asked = [...(registries.get(broker) ?? [])].flatMap(({ service, checks, degradations }) => [
-    ...Object.entries(checks).map(async ([check, ask]) => ({ service, check, ok: await passes(ask) })),
-    ...Object.entries(degradations).map(([check, ask]) => {
-      const degraded = ask();
+  const running = [...(registries.get(broker) ?? [])].flatMap(({ service, checks, degradations }) => [
+    ...Object.entries(checks).map(async ([check, run]) => ({ service, check, ok: await passes(run) })),
+    ...Object.entries(degradations).map(([check, read]) => {
+      const degraded = read();
       return { service, check, ok: true, ...(degraded !== undefined && { degraded }) };
     }),
   ]);
-  return await Promise.all(asked);
+  return await Promise.all(running);
 }
 
-/** Reads every gauge of this broker's services; one that cannot be read is left out. */
+/** Reads every gauge of this broker's services. A gauge that fails is omitted. */
 export async function readGauges(broker: ServiceBroker): Promise<GaugeResult[]> {
   const read = [...(registries.get(broker) ?? [])].flatMap(({ service, gauges }) =>
     Object.entries(gauges).map(async ([name, { about, label, kind, read }]): Promise<GaugeResult[]> => {
-      const figures = await inTime(read).catch(() => undefined);
+      const figures = await runInTime(read).catch(() => undefined);
       if (figures === undefined) return [];
       return [{ name, about, service, figures, ...(label && { label }), ...(kind && { kind }) }];
     }),
@@ -110,7 +109,7 @@ export async function readGauges(broker: ServiceBroker): Promise<GaugeResult[]> 
   return (await Promise.all(read)).flat();
 }
 
-/** Says which of many are left out; undefined when none is. */
+/** Lists the first names; undefined when there are none. */
 export function leftOut(what: string, names: readonly string[]): string | undefined {
   return names.length === 0 ? undefined : `${what}: ${names.slice(0, NAMES_SHOWN).join(", ")}`;
 }
@@ -145,9 +144,9 @@ function seconds(ms: number): number {
 }
 
 export async function passes(check: Check): Promise<boolean> {
-  return await inTime(check).catch(() => false);
+  return await runInTime(check).catch(() => false);
 }
 
-async function inTime<T>(work: () => T | Promise<T>): Promise<T> {
+async function runInTime<T>(work: () => T | Promise<T>): Promise<T> {
   return await withTimeout(CHECK_TIMEOUT_MS, async () => work());
 }

@@ -10,24 +10,24 @@ import type { Postgres } from "../postgres/postgres.mixin.ts";
 import { type Timer, timer } from "../timer/timer.mixin.ts";
 
 const INTERVAL_MS = 600_000;
-/** The number of rows that one statement removes well within its time-out. */
+/** The number of rows that one statement deletes well within its timeout. */
 const BATCH = 500;
 const DAY_MS = 86_400_000;
 /** How long an Idempotency-Key is kept. */
 const KEY_DAYS = 1;
 
-/** Everything before this moment goes; `id` is the smallest that a UUIDv7 of the moment can be. */
+/** Rows before this moment are deleted. `id` is the smallest UUIDv7 of the moment. */
 export interface Before {
   at: string;
   id: string;
 }
 
-/** How long a store keeps what, and how up to `limit` of what is older goes. */
+/** The retention of one store, and the function that deletes up to `limit` older rows. */
 export interface Retention {
   /** The table or collection, as docs/operating.md lists it. */
   store: string;
   keepDays: number;
-  /** @returns how many went; fewer than `limit` when nothing is left to do */
+  /** @returns the number of deleted rows; less than `limit` when there are no more */
   prune(db: Knex, before: Before, limit: number): Promise<number>;
 }
 
@@ -38,7 +38,7 @@ export interface PruningOptions {
   retentions?: readonly Retention[];
 }
 
-/** Removes what a service's stores no longer keep, with what the stores of every service have in common. */
+/** Deletes rows of a service after their retention, including the tables that every service has. */
 export function pruning(options: PruningOptions): Timer {
   const { postgres, clock = systemClock } = options;
   const all = retentionsOf(options);
@@ -49,7 +49,7 @@ export function pruning(options: PruningOptions): Timer {
   });
 }
 
-/** Those of the service, and those that every service has. */
+/** The retentions of the service and those of the tables that every service has. */
 export function retentionsOf(
   options: Pick<PruningOptions, "keepDeadLettersDays" | "retentions">,
 ): Retention[] {
@@ -69,7 +69,7 @@ export function retentionsOf(
   ];
 }
 
-/** Each store for itself: one that fails is tried again at the next run and keeps none of the others. */
+/** Prunes each store independently. A store that fails is tried again at the next run. */
 export async function prune(
   db: Knex,
   retentions: readonly Retention[],
@@ -84,7 +84,7 @@ export async function prune(
   await tryEach("stores", retentions, one, stopping);
 }
 
-/** Removes up to `limit` documents that the query finds, in the order of the index that it has. */
+/** Deletes up to `limit` documents that match the query, in the order of its index. */
 export async function removeDocuments<D extends StoredDocument>(
   documents: Pick<Documents<D>, "find" | "remove">,
   what: Required<Pick<Parameters<Documents<D>["find"]>[0], "query" | "sort">>,

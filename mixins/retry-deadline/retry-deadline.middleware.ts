@@ -1,27 +1,27 @@
 import type { ActionSchema, Context, Middleware } from "moleculer";
 
-/** Whatever is left, the last try is told that it has no time instead of being given all of it. */
-const LEAST_MS = 1;
+/** The minimum timeout of an attempt. 0 would mean no timeout. */
+const TIMEOUT_MIN_MS = 1;
 
 /**
- * The tries of a call share its time: Moleculer's retry copies the options of the try that failed, and with them the
- * whole timeout, so that three tries of a slow service took three times as long as the caller may wait.
+ * Makes all attempts of a call shareTimeout its timeout. Moleculer's retry copies the options of the failed attempt with the
+ * whole timeout, so three attempts of a slow service took three times the timeout of the caller.
  */
 export function retryDeadline(): Middleware {
-  return { name: "Budget", localAction: share, remoteAction: share } as Middleware;
+  return { name: "Budget", localAction: shareTimeout, remoteAction: shareTimeout } as Middleware;
 }
 
 type Handler = (ctx: Context) => Promise<unknown>;
 
-function share(next: Handler, action: ActionSchema): Handler {
+function shareTimeout(next: Handler, action: ActionSchema): Handler {
   if (!action.retryPolicy?.enabled) return next;
   return (ctx) => {
     const timeoutMs = ctx.options.timeout ?? 0;
     if (timeoutMs <= 0) return next(ctx);
-    const beganMs = performance.now();
+    const startedAtMs = performance.now();
     return next(ctx).catch((error: unknown) => {
-      const leftMs = Math.floor(timeoutMs - (performance.now() - beganMs));
-      ctx.options = { ...ctx.options, timeout: Math.max(LEAST_MS, leftMs) };
+      const leftMs = Math.floor(timeoutMs - (performance.now() - startedAtMs));
+      ctx.options = { ...ctx.options, timeout: Math.max(TIMEOUT_MIN_MS, leftMs) };
       throw error;
     });
   };

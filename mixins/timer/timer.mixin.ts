@@ -5,14 +5,13 @@ import { background } from "../background/background.mixin.ts";
 
 export interface Timer {
   readonly mixin: Partial<ServiceSchema>;
-  /** Asks for a run now. */
+  /** Requests a run now. */
   wake(): void;
 }
 
 /**
- * Runs `run` when the service has started and then every `intervalMs`. Runs never overlap, an error is logged
- * and the next run comes, and the service stops only when the running one is over, which hears it by its signal.
- * Each replica has its own.
+ * Calls `run` when the service has started and then every `intervalMs`. Runs never overlap. An error is logged and does not
+ * prevent the next run. A stop aborts the signal of the current run and waits for its end. Each replica has a timer.
  */
 export function timer(options: {
   name: string;

@@ -8,10 +8,10 @@ type Handler = (ctx: Context) => Promise<unknown>;
 type Emit = (name: string, payload?: unknown, options?: unknown) => Promise<unknown>;
 
 /**
- * A span for every action that runs here, every call to another node and every event that is handled, with W3C
- * trace context in `ctx.headers` on the way. Where no SDK is registered when the broker is made, nothing is
- * wrapped. Its place among the other middlewares does not matter: around actions it is the outermost, so that
- * validation, caching, retries and time-outs are inside of the span.
+ * Creates a span for every action that runs here, every call to another node and every handled event, and sends W3C trace
+ * context in `ctx.headers`. Without a registered SDK at the creation of the broker, nothing is wrapped. It may have any
+ * position among the middlewares: around actions it is the outermost one, so the span includes validation, caching,
+ * retries and timeouts.
  */
 export function tracing(): Middleware {
   if (!isTraced()) return { name: "tracing" };
@@ -21,7 +21,7 @@ export function tracing(): Middleware {
     remoteAction: around(calls),
     localEvent: around(handles),
   } as unknown as Middleware;
-  // The framework's type of these two hooks forgets that they return a function.
+  // The framework's types of these two hooks lack the returned function.
   const senders = { emit: carrying, broadcast: carrying } as unknown as Middleware;
   return {
     ...senders,
@@ -32,7 +32,7 @@ export function tracing(): Middleware {
   };
 }
 
-/** The broker's own actions and events, whose names begin with a dollar sign, are nobody's work. */
+/** Internal actions and events of the broker, whose names begin with a dollar sign, get no span. */
 function around(traced: (ctx: Context, next: Handler) => Promise<unknown>) {
   return (next: Handler, { name }: { name?: string }): Handler =>
     name?.startsWith("$") ? next : (ctx) => traced(ctx, next);
@@ -40,7 +40,7 @@ function around(traced: (ctx: Context, next: Handler) => Promise<unknown>) {
 
 function runs(ctx: Context, next: Handler): Promise<unknown> {
   const { peer, wire } = ctx.locals as Locals;
-  // With the in-memory transporter the caller's context is still the active one here: only the headers count.
+  // With the in-memory transporter the context of the caller is still active here, so the headers decide.
   const isRemote = peer !== undefined || ctx.nodeID !== ctx.broker.nodeID;
   const parent = isRemote ? fromHeaders(ctx.headers) : context.active();
   const kind = isRemote ? SpanKind.SERVER : SpanKind.INTERNAL;

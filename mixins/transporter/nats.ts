@@ -1,24 +1,24 @@
 import { Transporters } from "moleculer";
 import type { NatsOptions } from "../../providers/message-bus/index.ts";
 
-/** `orders.1f2e3d4c`: the service that the process runs, and which process. */
+/** `orders.1f2e3d4c`: the service and the process. */
 const NODE_ID = /^[a-z][a-z0-9-]*\.[a-z0-9-]+$/;
 
 type Packet = Parameters<InstanceType<typeof Transporters.NATS>["publish"]>[0];
 
-interface Arrived {
+interface Received {
   subject: string;
   data: Uint8Array;
 }
 
 /**
- * Moleculer's NATS transporter with the sender in the subject of each packet, so that the server's permissions
- * hold it: `MOL-waybill.REQ.gateway.1f2e3d4c.orders.9a8b7c6d` is a request of a gateway to a node of orders, and
+ * Moleculer's NATS transporter with the sender in the subject of each packet, so that the permissions of the server
+ * apply to it: `MOL-waybill.REQ.gateway.1f2e3d4c.orders.9a8b7c6d` is a request of a gateway to a node of orders, and
  * only the user `gateway` may publish under `MOL-waybill.*.gateway.`. A packet whose content names another sender
- * than its subject is dropped. As Moleculer's own subjects are, anybody inside could announce services, answer
- * requests and say goodbye in the name of any node.
+ * than its subject is dropped. With Moleculer's own subjects, every node could announce services, answer
+ * requests and disconnect in the name of any other node.
  *
- * After a reconnect it tells the others at once what this node offers and asks what they do; Moleculer's waits for
+ * After a reconnect it sends its services to the others at once and requests theirs. Moleculer's transporter waits for
  * their next heartbeat.
  */
 export function natsTransporter(options: NatsOptions): InstanceType<typeof Transporters.NATS> {
@@ -26,12 +26,12 @@ export function natsTransporter(options: NatsOptions): InstanceType<typeof Trans
 }
 
 class SenderBoundTransporter extends Transporters.NATS {
-  /** By whom the server let each packet be sent that is being read. */
+  /** The sender of each received packet, from its subject, which the server has authorized. */
   readonly #senders = new WeakMap<Buffer, string>();
 
   override init(...words: Parameters<InstanceType<typeof Transporters.NATS>["init"]>): void {
     super.init(...words);
-    this.hasBuiltInBalancer = false; // the registry balances; the broker's queues would not know its strategies
+    this.hasBuiltInBalancer = false; // the registry balances by its strategies, which NATS queue groups do not have
     if (!NODE_ID.test(this.nodeID))
       throw new Error(`a node's id must be like orders.1f2e, not ${this.nodeID}`);
   }
@@ -50,8 +50,9 @@ class SenderBoundTransporter extends Transporters.NATS {
   override async subscribe(cmd: string, nodeID?: string): Promise<void> {
     const topic = [this.prefix, cmd, "*.*", ...(nodeID ? [nodeID] : [])].join(".");
     this.client.subscribe(topic, {
-      callback: (error: Error | null, { subject, data }: Arrived) => {
-        if (error) return this.logger.error(`NATS does not let this node hear ${topic}:`, error.message);
+      callback: (error: Error | null, { subject, data }: Received) => {
+        if (error)
+          return this.logger.error(`NATS does not let this node subscribe to ${topic}:`, error.message);
         const buffer = Buffer.from(data);
         const [, , service, process] = subject.split(".");
         this.#senders.set(buffer, `${service}.${process}`);
@@ -64,7 +65,7 @@ class SenderBoundTransporter extends Transporters.NATS {
     const packet = super.deserialize(type, buffer);
     const { sender } = packet.payload as { sender?: string };
     if (sender === undefined || sender !== this.#senders.get(buffer)) {
-      throw new Error(`a packet of ${this.#senders.get(buffer)} in the name of ${sender}`);
+      throw new Error(`a packet from ${this.#senders.get(buffer)} with the sender ${sender}`);
     }
     return packet;
   }

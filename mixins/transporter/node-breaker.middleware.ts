@@ -1,5 +1,6 @@
 import type { Context, Middleware, ServiceBroker } from "moleculer";
 import { type BreakerLimits, type CircuitBreaker, circuitBreaker } from "../../lib/circuit-breaker.ts";
+import { type Endpoint, endpointOf } from "./moleculer-internals.ts";
 
 /**
  * `failingMs`: one connection that breaks fails all its calls at once, which says nothing about the next connection.
@@ -7,15 +8,13 @@ import { type BreakerLimits, type CircuitBreaker, circuitBreaker } from "../../l
  */
 const LIMITS: BreakerLimits = { failuresToOpen: 5, failingMs: 500, openMs: 2_000 };
 
-/** Errors that mean: the other node is unreachable or stuck. */
-const SILENCE = new Set(["SERVICE_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_TIMEOUT", "REQUEST_REJECTED"]);
-
-/** The part of Moleculer's endpoint that this file uses. An endpoint is one action of one node. */
-interface Endpoint {
-  name: string;
-  /** Whether calls may go there; the balancer looks for another node otherwise. */
-  state: boolean;
-}
+/** Errors that mean that the other node is unreachable or blocked. */
+const NO_RESPONSE_TYPES = new Set([
+  "SERVICE_UNAVAILABLE",
+  "DEADLINE_EXCEEDED",
+  "REQUEST_TIMEOUT",
+  "REQUEST_REJECTED",
+]);
 
 interface FailingEndpoint {
   breaker: CircuitBreaker;
@@ -26,18 +25,18 @@ interface FailingEndpoint {
 type Handler = (ctx: Context) => Promise<unknown>;
 
 /**
- * Whether the error was made on this side because the other node did not answer. An error that the other node answered
- * carries the node's id, also when its handler was too slow: it is about the caller's order, bank or row.
+ * Whether an error was created on this node because the other node did not respond. An error that the other node has
+ * sent, also a timeout of its handler, has that node's id: it concerns one order, bank or row, not the node.
  */
-export function isSilence(error: unknown): boolean {
+export function isNoResponse(error: unknown): boolean {
   const { type, nodeID } = (error ?? {}) as { type?: string; nodeID?: string };
-  return nodeID === undefined && type !== undefined && SILENCE.has(type);
+  return nodeID === undefined && type !== undefined && NO_RESPONSE_TYPES.has(type);
 }
 
 /**
- * Leaves out a node that is unreachable or stuck, action by action, until a trial call gets an answer.
- * Moleculer's own breaker counts errors by their status and so lets one tenant's errors refuse the calls of all; and
- * it takes an error of its trial call for a sign that the node is still away.
+ * A circuit breaker for each action of each remote node. While it is open, the balancer chooses other nodes, until a
+ * trial call gets a response. Moleculer's own breaker counts every error by its status, so the errors of one tenant would
+ * refuse the calls of all, and any error of the trial call would keep it open.
  */
 export function nodeBreaker(): Middleware {
   const failing = new WeakMap<Endpoint, FailingEndpoint>();
@@ -75,7 +74,7 @@ export function nodeBreaker(): Middleware {
 
   function watch(next: Handler): Handler {
     return async (ctx) => {
-      const endpoint = ctx.endpoint as unknown as Endpoint;
+      const endpoint = endpointOf(ctx);
       const known = failing.get(endpoint);
       // During the trial call, other calls go to other nodes.
       if (known?.breaker.isOpen() && known.breaker.admits()) leaveOut(endpoint, known);
@@ -84,7 +83,7 @@ export function nodeBreaker(): Middleware {
         answered(endpoint);
         return result;
       } catch (error) {
-        if (isSilence(error)) unanswered(endpoint);
+        if (isNoResponse(error)) unanswered(endpoint);
         else answered(endpoint);
         throw error;
       }

@@ -1,21 +1,21 @@
 import { type Context, Errors, type Middleware } from "moleculer";
 import { TimeoutError, withTimeout } from "../../lib/timeout.ts";
 
-/** Moleculer's own timeout has answered the caller by then, unless the process stood still: then either may be first. */
+/** Moleculer's own timeout comes first, unless the process was blocked: then either may be first. */
 const GRACE_MS = 100;
 
 type Handler = (ctx: Context) => Promise<unknown>;
 
 /**
- * A request to another node ends when its time is over, with or without an answer. Moleculer's timeout answers the
- * caller alone: when the answer was lost, as with the server that carried it, the call stays among those that run, in
- * memory for as long as the process lives, and a stop waits for it until its patience ends.
+ * Ends a request to another node at its timeout, with or without a response. Moleculer's timeout only rejects the call of
+ * the caller. If the response is lost, for example in a restart of NATS, the request stays in the list of active requests
+ * for the life of the process, and a stop waits for it until the shutdown timeout.
  */
 export function remoteTimeout(): Middleware {
-  return { name: "Unanswered", remoteAction: forget } as Middleware;
+  return { name: "Unanswered", remoteAction: endAtTimeout } as Middleware;
 }
 
-function forget(next: Handler): Handler {
+function endAtTimeout(next: Handler): Handler {
   return async (ctx) => {
     const timeoutMs = ctx.options.timeout ?? 0;
     if (timeoutMs <= 0) return await next(ctx);

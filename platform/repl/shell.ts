@@ -1,17 +1,11 @@
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 import type { ServiceBroker } from "moleculer";
+import { type CommandProgram, replProgram } from "../../mixins/transporter/moleculer-internals.ts";
 import type { Command } from "./command.ts";
 import { commands } from "./commands.ts";
 import { execute, helpOf, optionsOf } from "./execute.ts";
 import type { Joined } from "./join.ts";
-
-/** The part of commander that we use. */
-interface Program {
-  exitOverride(): Program;
-  allowUnknownOption(allow: boolean): Program;
-  parseAsync(argv: readonly string[]): Promise<unknown>;
-}
 
 const require = createRequire(import.meta.url);
 const { parseArgsStringToArgv } = require("string-argv") as {
@@ -41,7 +35,7 @@ export type Session = Pick<Joined, "broker" | "gauges">;
  * @returns whether all of them succeeded; the lines after a failure are run all the same
  */
 export async function runLines(lines: AsyncIterable<string>, session: Session): Promise<boolean> {
-  const program = moleculersCommands(session.broker);
+  const program = replProgram(session.broker);
   let succeeded = true;
   for await (const line of lines) {
     const words = parseArgsStringToArgv(line);
@@ -55,7 +49,7 @@ export function linesOfStdin(): AsyncIterable<string> {
   return createInterface({ input: process.stdin, terminal: false });
 }
 
-async function runWords(words: string[], session: Session, program: Program): Promise<boolean> {
+async function runWords(words: string[], session: Session, program: CommandProgram): Promise<boolean> {
   const [name, ...rest] = words;
   if (name === "exit" || name === "quit" || name === "q") return true;
   const command = commands.find(({ usage }) => usage.split(" ")[0] === name);
@@ -76,17 +70,11 @@ function overview(all: readonly Command[]): string {
   );
 }
 
-/** The commands of moleculer-repl. Its own entry point would start a terminal session and hide errors. */
-function moleculersCommands(broker: ServiceBroker): Program {
-  const inRepl = createRequire(require.resolve("moleculer-repl"));
-  const { Command: CommanderProgram } = inRepl("commander") as { Command: new () => Program };
-  const register = inRepl("./src/commands/index.js") as (program: Program, broker: ServiceBroker) => void;
-  const program = new CommanderProgram().exitOverride().allowUnknownOption(true);
-  register(program, broker);
-  return program;
-}
-
-async function runMoleculers(words: string[], program: Program, broker: ServiceBroker): Promise<boolean> {
+async function runMoleculers(
+  words: string[],
+  program: CommandProgram,
+  broker: ServiceBroker,
+): Promise<boolean> {
   let failed = false;
   const watch = { call: broker.call };
   broker.call = ((...args: Parameters<typeof watch.call>) =>

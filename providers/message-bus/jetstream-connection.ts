@@ -1,5 +1,6 @@
 import { connect, type NatsConnection, type NatsError } from "nats";
 import { type Backoff, backoffMs } from "../../lib/backoff.ts";
+import { withTimeout } from "../../lib/timeout.ts";
 import { MessageBusError } from "./error.ts";
 import type { NatsOptions } from "./nats-options.ts";
 
@@ -104,14 +105,11 @@ export function startConnection(options: {
     },
     async answers() {
       if (!connection) return false;
-      const answered = new AbortController();
-      const flushed = unlessLost(connection.flush()).then(
+      const flushed = unlessLost(connection.flush());
+      return await withTimeout(PING_TIMEOUT_MS, () => flushed).then(
         () => true,
         () => false,
       );
-      const answer = await Promise.race([flushed, pause(PING_TIMEOUT_MS, answered.signal).then(() => false)]);
-      answered.abort();
-      return answer;
     },
     unlessLost,
     async close() {

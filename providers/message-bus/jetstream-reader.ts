@@ -1,5 +1,6 @@
 import { createInbox, type Msg, type NatsConnection, nanos } from "nats";
 import { type Backoff, backoffMs } from "../../lib/backoff.ts";
+import { waitAtMost } from "../../lib/timeout.ts";
 import { pause } from "./jetstream-connection.ts";
 import { ACK_WAIT_MS } from "./jetstream-stream.ts";
 
@@ -70,10 +71,8 @@ export function startReader(options: {
         clearTimeout(silence);
         endPull = () => undefined;
         // Drained, so that messages in flight are answered now and not redelivered only after ACK_WAIT_MS.
-        const drained = connection.isClosed()
-          ? Promise.resolve()
-          : subscription.drain().catch(() => undefined);
-        draining = Promise.race([drained, pause(DRAIN_TIMEOUT_MS)]);
+        const drained = connection.isClosed() ? Promise.resolve() : subscription.drain();
+        draining = waitAtMost(DRAIN_TIMEOUT_MS, drained);
         resolve(how);
       };
       const restartSilenceTimer = () => {

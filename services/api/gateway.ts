@@ -12,6 +12,7 @@ import { outdatedEvent } from "../../mixins/caching/caching.mixin.ts";
 import { sharedStoreOf } from "../../mixins/caching/shared-cacher.ts";
 import { verifierOf } from "../../mixins/caller/caller.middleware.ts";
 import type { Gauges } from "../../mixins/health/health.mixin.ts";
+import { httpHandlerOf } from "../../mixins/transporter/moleculer-internals.ts";
 import { check, confirm, type QuoteStore, quoteStore } from "./actions/checkout.ts";
 import type { RoutableParams } from "./actions/contract.ts";
 import { deadLetters, dropDeadLetter, dropDeadLetters, replayDeadLetter } from "./actions/dead-letters.ts";
@@ -160,7 +161,7 @@ export function gateway(config: Settings, clock: Clock): Gateway {
         ? sharedCounters(store, `${broker.namespace}:limit:`, clock)
         : memoryCounters(clock);
       const requestLimiter = limiter(limits, counters, clock);
-      const router = service as unknown as { httpHandler(req: IncomingMessage, res: ServerResponse): void };
+      const routeRequest = httpHandlerOf(service);
       const listener = requestListener(
         {
           limiter: requestLimiter,
@@ -170,7 +171,7 @@ export function gateway(config: Settings, clock: Clock): Gateway {
           methodsOf,
           refuse,
         },
-        (req, res) => router.httpHandler(req, res),
+        (req, res) => routeRequest(req, res),
       );
       const server = edgeServer(listener, unreadProblem);
       running = {

@@ -36,7 +36,7 @@ describe(`behind ${BACKLOG} messages that wait for a store`, () => {
   afterAll(() => bench.stop());
 
   const claim = (types: string[], limit = 2 * OTHERS) => ({
-    ...{ group: GROUP, types, limit, alone: 1, token: newId(), leaseMs: 10_000 },
+    ...{ group: GROUP, types, limit, isolated: 1, token: newId(), leaseMs: 10_000 },
   });
 
   describe.each(["stale", "fresh"])("with %s statistics", (statistics) => {

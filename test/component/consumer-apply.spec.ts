@@ -143,7 +143,7 @@ describe("a consumer's apply", () => {
     await broker.stop();
   });
 
-  it("marked `together`, of a thousand messages with a bad one among them, has every other effect once", async () => {
+  it("marked `batch`, of a thousand messages with a bad one among them, has every other effect once", async () => {
     const messages = many(1_000);
     const bad = messages[500]?.id;
     const { broker } = await receiver({

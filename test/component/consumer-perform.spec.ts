@@ -60,7 +60,7 @@ describe("a consumer's perform", () => {
           external: async (message) => (trx) => enter(trx, message),
         },
       },
-      { performConcurrency: 2 },
+      { externalConcurrency: 2 },
     );
     await publish(...Array.from({ length: 6 }, () => incoming(notificationSent())));
     await eventually(() => expect(hanging).toBe(2));
@@ -185,7 +185,7 @@ describe("a consumer's perform", () => {
           ...entering,
           "notification.sent": { external: () => new Promise(() => undefined) },
         },
-        { performConcurrency: 2, drainMs: 50 },
+        { externalConcurrency: 2, drainMs: 50 },
       );
       await publish(...[1, 2, 3, 4].map(() => incoming(notificationSent())));
       const message = incoming(userDeleted());

@@ -68,7 +68,7 @@ describe("an inbox", () => {
       ["a", "b", "c"].map((name) =>
         receiver(
           { "user.deleted": { inTransaction: (trx, message) => enter(trx, message, name) } },
-          { applyClaims: 8 },
+          { inTransactionClaims: 8 },
         ),
       ),
     );
@@ -88,7 +88,7 @@ describe("an inbox", () => {
         },
       },
     });
-    const limits = { sweepMs: 1_000_000, applyClaims: 4 };
+    const limits = { sweepMs: 1_000_000, inTransactionClaims: 4 };
     const replicas = [await receiver(slow("a"), limits), await receiver(slow("b"), limits)];
     await eventually(async () => {
       const listening = await rows(

@@ -122,7 +122,7 @@ const statements: [name: string, work: () => Promise<unknown>][] = [
   [
     "inbox: claim",
     async () => {
-      const claim = { group: GROUP, types: ["user.deleted"], limit: 64, alone: 1, token, leaseMs: 60_000 };
+      const claim = { group: GROUP, types: ["user.deleted"], limit: 64, isolated: 1, token, leaseMs: 60_000 };
       expect(await claimDue(db, claim)).toHaveLength(WAITING);
     },
   ],

@@ -179,7 +179,7 @@ describe("an inbox", () => {
       await set(trx, "inbox", ids[2], "type = 'other'");
       await set(trx, "inbox", ids[3], "consumer = 'partners'");
       const claim = (types: string[]) =>
-        inbox.claimDue(trx, { group: GROUP, types, limit: 9, alone: 1, token: newId(), leaseMs: 1_000 });
+        inbox.claimDue(trx, { group: GROUP, types, limit: 9, isolated: 1, token: newId(), leaseMs: 1_000 });
       expect((await claim(["user.deleted"])).map(({ messageId }) => messageId)).toEqual([ids[1]]);
       const [other] = await claim(["other"]);
       expect(other).toMatchObject({ messageId: ids[2], attempts: 1, suspect: false, replayed: false });
@@ -194,10 +194,10 @@ describe("an inbox", () => {
       await set(trx, "inbox", ids[1], `${vanished(2)}, next_at = ${at(-6)}`);
       await set(trx, "inbox", ids[2], `${vanished(1)}, next_at = ${at(-4)}`);
       await set(trx, "inbox", ids[3], `attempts = 3, next_at = ${at(-3)}`);
-      const claim = async (alone: number) =>
+      const claim = async (isolated: number) =>
         (
           await inbox.claimDue(trx, {
-            ...{ group: GROUP, types: ["user.deleted"], limit: 9, alone, token: newId(), leaseMs: 60_000 },
+            ...{ group: GROUP, types: ["user.deleted"], limit: 9, isolated, token: newId(), leaseMs: 60_000 },
           })
         )
           .sort((a, b) => ids.indexOf(a.messageId) - ids.indexOf(b.messageId))
@@ -233,7 +233,7 @@ describe("an inbox", () => {
       const [id = "", other = ""] = await received(trx, 2);
       const token = newId();
       await inbox.claimDue(trx, {
-        ...{ group: GROUP, types: ["user.deleted"], limit: 9, alone: 0, token, leaseMs: 1_000 },
+        ...{ group: GROUP, types: ["user.deleted"], limit: 9, isolated: 0, token, leaseMs: 1_000 },
       });
       const fence = { group: GROUP, messageId: id, token };
       expect(await inbox.renewLeases(trx, GROUP, [fence], 60_000)).toEqual(new Set([id]));

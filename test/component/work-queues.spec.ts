@@ -41,7 +41,7 @@ interface Queue {
 }
 
 const inbox = (trx: Knex, token = newId(), limit = 2) =>
-  claimDue(trx, { group: GROUP, types: ["user.deleted"], limit, alone: 0, token, leaseMs: LEASE_MS });
+  claimDue(trx, { group: GROUP, types: ["user.deleted"], limit, isolated: 0, token, leaseMs: LEASE_MS });
 
 const queues: Record<string, Queue> = {
   inbox: {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import * as mongodb from "mongodb";
+import { TimeoutError } from "../../lib/timeout.ts";
 import { isAway, isDuplicate } from "../../mixins/documents/mongo-errors.ts";
 
 const server = (code: number, more: object = {}) =>
@@ -33,7 +34,7 @@ describe("an error of MongoDB", () => {
     ["a password that changed", server(18)],
     ["what the driver calls retryable", labelled()],
     ["known documents that no majority confirmed", bulk([11_000], true)],
-    ["our own patience", Object.assign(new Error("late"), { name: "StoreTimeout" })],
+    ["our own time limit", new TimeoutError(10)],
   ])("that tells of %s, means that the store is away", (_what, error) => {
     expect(isAway(error)).toBe(true);
     expect(isDuplicate(error)).toBe(false);

@@ -46,7 +46,7 @@ describe("the shared store", () => {
     expect(await store.ready(2_000)).toBe(true);
     expect(await store.attempt(async () => "there")).toBe("there");
     expect(lines).toEqual([
-      expect.stringContaining("no answer in time"),
+      expect.stringContaining("no answer within"),
       expect.stringContaining("answers again"),
     ]);
     await store.close();

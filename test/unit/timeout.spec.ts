@@ -1,6 +1,9 @@
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { describe, expect, it } from "@jest/globals";
-import { TimeoutError, waitAtMost, withTimeout } from "../../lib/timeout.ts";
+import { TimeoutError, untilAborted, waitAtMost, withTimeout } from "../../lib/timeout.ts";
 
+const LIMIT_MS = 100;
 const never = () => new Promise<never>(() => undefined);
 
 describe("withTimeout", () => {
@@ -32,11 +35,39 @@ describe("withTimeout", () => {
     await expect(withTimeout(60_000, never, cancel.signal)).rejects.toThrow("the service stops");
   });
 
+  it("takes an answer that arrived while the event loop was blocked beyond the time limit", async () => {
+    const server = createServer((socket) => socket.end("answer")).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const client = connect((server.address() as AddressInfo).port, "127.0.0.1");
+    try {
+      const answer = withTimeout(LIMIT_MS, () => once(client, "data"));
+      await once(server, "connection");
+      const untilMs = performance.now() + 2 * LIMIT_MS;
+      while (performance.now() < untilMs);
+      expect(String(await answer)).toBe("answer");
+    } finally {
+      client.destroy();
+      server.close();
+    }
+  });
+
   it("ignores what the work throws after the time limit", async () => {
     const { promise, reject } = Promise.withResolvers<never>();
     await expect(withTimeout(1, () => promise)).rejects.toThrow(TimeoutError);
     reject(new Error("too late"));
     await new Promise((resolve) => setImmediate(resolve));
+  });
+});
+
+describe("untilAborted", () => {
+  it("settles as the work does, or throws the reason of a signal that is aborted before or during it", async () => {
+    const { signal } = new AbortController();
+    expect(await untilAborted(signal, Promise.resolve("done"))).toBe("done");
+    const stop = new AbortController();
+    const waiting = untilAborted(stop.signal, never());
+    stop.abort(new Error("stopped"));
+    await expect(waiting).rejects.toThrow("stopped");
+    await expect(untilAborted(stop.signal, never())).rejects.toThrow("stopped");
   });
 });
 

@@ -28,7 +28,7 @@ export const acceptMessages: typeof real.acceptMessages = (db, group, messages) 
     return fresh.length;
   });
 
-export const claimDue: typeof real.claimDue = (db, { group, types, limit, alone, token, leaseMs }) =>
+export const claimDue: typeof real.claimDue = (db, { group, types, limit, isolated, token, leaseMs }) =>
   statement(db, (view) => {
     const take = (mustBeAlone: boolean, most: number) => {
       const taken: [string, InboxRecord][] = [];
@@ -49,7 +49,7 @@ export const claimDue: typeof real.claimDue = (db, { group, types, limit, alone,
           types.includes(one.type),
       )
       .sort(([, a], [, b]) => a.nextAtMs - b.nextAtMs);
-    return [...take(false, limit), ...take(true, alone)].map(([key, one]) => {
+    return [...take(false, limit), ...take(true, isolated)].map(([key, one]) => {
       const { id, source, type, subject, time, dataschema, traceparent, data, error } = one;
       const attempts = one.attempts + 1;
       view.update("inbox", key, { ...one, attempts, leaseToken: token, nextAtMs: view.nowMs + leaseMs });
