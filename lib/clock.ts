@@ -6,8 +6,8 @@ export interface Clock {
 
 /**
  * The maximum difference between the clocks of two machines of one installation. A moment from the clock of another
- * machine is compared with the local clock with this tolerance, unless the protocol has a larger one. docs/operating.md lists the
- * comparisons.
+ * machine is compared with the local clock with this tolerance, unless the protocol has a larger one. docs/operating.md
+ * lists the comparisons.
  */
 export const CLOCK_TOLERANCE_MS = 5_000;
 

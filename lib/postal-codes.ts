@@ -1,5 +1,6 @@
 /**
- * Countries (ISO 3166-1) whose post delivers without postal codes. They have none, or most people do not know theirs. Source: the address formats that the Universal Postal Union publishes for its members.
+ * Countries (ISO 3166-1) whose post delivers without postal codes. They have none, or most people do not know theirs.
+ * Source: the address formats that the Universal Postal Union publishes for its members.
  */
 const WITHOUT = new Set(
   [

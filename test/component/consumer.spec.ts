@@ -10,11 +10,11 @@ const stage = consumerStage();
 const { receiver, publish, effectsOnce } = stage;
 
 describe("an inbox", () => {
-  it("with poison among a hundred messages, has the others' effects without delay", async () => {
-    await expectInTime(async () => {
+  it("with poison among a hundred messages, has the others' effects at most a second later than without it", async () => {
+    const runMs = async (poisoned: boolean) => {
       await stage.empty();
       const messages = many(100);
-      const poison = new Set(messages.filter((_, i) => i % 10 === 0).map(({ id }) => id));
+      const poison = new Set(messages.filter((_, i) => poisoned && i % 10 === 0).map(({ id }) => id));
       const { broker } = await receiver({
         "user.deleted": {
           async inTransaction(trx, message) {
@@ -33,6 +33,11 @@ describe("an inbox", () => {
       });
       await broker.stop();
       return tookMs;
+    };
+    // A busy machine makes both runs slow.
+    await expectInTime(async () => {
+      const withoutMs = await runMs(false);
+      return (await runMs(true)) - withoutMs;
     });
   });
 
@@ -194,7 +199,7 @@ describe("an inbox", () => {
     await again.broker.stop();
   });
 
-  it("that would forget before the outboxes do, refuses to be built", () => {
+  it("that keeps ids no longer than outboxes repeat messages, refuses to be built", () => {
     const build = () =>
       consumer({
         postgres: stage.bench.db,
@@ -203,6 +208,6 @@ describe("an inbox", () => {
         handlers: entering,
         limits: { retentionMs: 7 * DAY_MS },
       });
-    expect(build).toThrow("must outlast");
+    expect(build).toThrow("needs more than a day longer");
   });
 });

@@ -8,7 +8,7 @@ import { enter, GROUP, incoming, userDeleted } from "../support/messaging.ts";
 const stage = consumerStage();
 const { receiver, publish, oneRow, effectsOnce } = stage;
 
-describe("a consumer's apply", () => {
+describe("a consumer's handler in a transaction", () => {
   it("commits its effect with the row's state, and the row is what the message bus's accept wrote", async () => {
     const { broker } = await receiver(entering);
     const message = incoming(userDeleted());
@@ -160,6 +160,29 @@ describe("a consumer's apply", () => {
     await eventually(() => effectsOnce(messages.filter(({ id }) => id !== bad)));
     const states = (await stage.bench.inboxRows()).filter(({ state }) => state !== "done");
     expect(states).toMatchObject([{ messageId: bad, state: "dead", error: "bad apple" }]);
+    await broker.stop();
+  });
+
+  it("marked `batch`, that exceeds its time limit, is called again without waiting for the lease to expire", async () => {
+    const messages = many(8);
+    const slow = messages[4]?.id;
+    let slowCalls = 0;
+    const { broker } = await receiver(
+      {
+        "user.deleted": {
+          batch: true,
+          async inTransaction(trx, message) {
+            if (message.id === slow) slowCalls += 1;
+            if (message.id === slow && slowCalls === 1) await new Promise(() => undefined);
+            await enter(trx, message);
+          },
+        },
+      },
+      { deliveryMs: 200, leaseMs: 600_000, inTransactionConcurrency: 1 },
+    );
+    await publish(...messages);
+    await eventually(() => effectsOnce(messages));
+    expect(slowCalls).toBeGreaterThan(1);
     await broker.stop();
   });
 });
