@@ -25,6 +25,7 @@ import { orderRetentions } from "../services/orders/workers/retention.ts";
 import { partnerRetentions } from "../services/partners/workers/retention.ts";
 import { type Batch, bankRow, notificationRows, orderRows, partnerRows } from "./lib/generate.ts";
 import { drive, send } from "./lib/load.ts";
+import { startPeers } from "./lib/peers.ts";
 import { newDataDir, removeDataDir, startPlatform } from "./lib/platform.ts";
 import { residentMegabytes } from "./lib/process.ts";
 import { keep, type Row, tableOf } from "./lib/report.ts";
@@ -191,9 +192,10 @@ async function totalBytes(databases: Record<Name, Knex>): Promise<number> {
 /** Starts the platform on what is there. */
 async function serve(): Promise<Row[]> {
   say("Starting on what is left");
-  const platform = await startPlatform(dataDir);
+  const peers = await startPeers();
+  const platform = await startPlatform(dataDir, { SMTP_URL: peers.smtpUrl });
   try {
-    const world = await makeWorld(platform, 1);
+    const world = await makeWorld(platform, peers, { partners: 1, products: 1, customers: 1 });
     await delay(IDLE_MS);
     const idleMegabytes = residentMegabytes(platform.pid);
     const [customer, ids] = await someOf(platform.dataDir, world.customerTokens[0] as string);
@@ -208,13 +210,12 @@ async function serve(): Promise<Row[]> {
       throw new Error(`${answer.status}`);
     };
     const history = () => `/orders/${ids[Math.floor(Math.random() * ids.length)]}/history`;
-    const histories = await drive(READERS, READ_MS, reading(history, admin));
+    const histories = await drive(READERS, { ms: READ_MS }, reading(history, admin));
     const notifications = await drive(
       READERS,
-      READ_MS,
+      { ms: READ_MS },
       reading(() => "/me/notifications", customer),
     );
-    world.close();
     for (const [status, count] of failures) say(`${count} reads were answered ${status}`);
     return [
       { what: "reads that failed", measured: histories.errors + notifications.errors },
@@ -228,6 +229,7 @@ async function serve(): Promise<Row[]> {
     ];
   } finally {
     await platform.stop();
+    peers.stop();
   }
 }
 

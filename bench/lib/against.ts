@@ -38,7 +38,7 @@ export async function against(what: string, ours: Target, theirs: Target): Promi
 
 async function round({ pid, url, headers, status }: Target, durationMs = ROUND_MS) {
   const before = cpuMicros(pid);
-  const measured = await drive(CONNECTIONS, durationMs, async (_client, agent) => {
+  const measured = await drive(CONNECTIONS, { ms: durationMs }, async (_client, agent) => {
     const answer = await send(agent, url, { headers });
     if (answer.status !== status) throw new Error(`answered ${answer.status}`);
   });

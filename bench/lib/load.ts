@@ -44,20 +44,23 @@ export function send(
 
 /**
  * Closed loop: each of `clients` starts its next unit of work when the last one ended.
+ * @param extent the time to go on for, or how many units to do in all
  * @param work one unit; gets the client's number and a keep-alive agent; a throw counts as an error
  */
 export async function drive(
   clients: number,
-  durationMs: number,
+  extent: { ms: number } | { units: number },
   work: (client: number, agent: Agent) => Promise<void>,
 ): Promise<Measured> {
   const agent = new Agent({ keepAlive: true, maxSockets: clients });
   const latenciesMs: number[] = [];
   let errors = 0;
   const started = performance.now();
-  const until = started + durationMs;
+  let begunUnits = 0;
+  const goesOn =
+    "ms" in extent ? () => performance.now() < started + extent.ms : () => begunUnits++ < extent.units;
   const loop = async (client: number) => {
-    while (performance.now() < until) {
+    while (goesOn()) {
       const begun = performance.now();
       try {
         await work(client, agent);

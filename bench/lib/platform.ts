@@ -29,11 +29,14 @@ export function removeDataDir(dataDir: string): void {
 }
 
 /** Starts the product as `npm start` does, on free ports, and waits until it is ready. */
-export async function startPlatform(dataDir: string): Promise<RunningPlatform> {
+export async function startPlatform(
+  dataDir: string,
+  settings: Record<string, string> = {},
+): Promise<RunningPlatform> {
   const started = performance.now();
   const child = spawn(process.execPath, startArguments(), {
     cwd: ROOT,
-    env: { ...process.env, DATA_DIR: dataDir, PORT: "0", OPS_PORT: "0", SANDBOX_PORT: "0", ...NO_LIMITS },
+    env: { ...process.env, DATA_DIR: dataDir, ...FREE_PORTS, ...NO_LIMITS, ...settings },
     stdio: ["ignore", "ignore", "inherit"],
   });
   const file = join(dataDir, "platform.json");
@@ -67,6 +70,8 @@ function startArguments(): string[] {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
   return (scripts.start as string).split(" ").slice(1);
 }
+
+const FREE_PORTS = { PORT: "0", OPS_PORT: "0", SANDBOX_PORT: "0" };
 
 // One address sends everything here, which the limits are made to refuse.
 const NO_LIMITS = { RATE_LIMIT_ADDRESS: "0", RATE_LIMIT_USER: "0", RATE_LIMIT_SIGN_IN: "0" };

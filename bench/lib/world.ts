@@ -1,44 +1,55 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { createServer, type RequestListener, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { Webhook } from "standardwebhooks";
+import type { Peers } from "./peers.ts";
 import type { RunningPlatform } from "./platform.ts";
 
 const MAIL_TIMEOUT_MS = 10_000;
-const PRODUCTS = 200;
 const ALWAYS = Array.from({ length: 7 }, (_, weekday) => ({ weekday, from_minute: 0, until_minute: 1440 }));
 const ADDRESS = { line1: "Main Street 1", city: "Berlin", postal_code: "10115", country: "DE" };
 
-/** A partner, its products, a bank and customers, made through the public API. */
-export interface World {
+export interface Sizes {
+  partners: number;
+  /** Of each partner. */
+  products: number;
+  customers: number;
+}
+
+interface Shop {
   partnerId: string;
   productIds: string[];
+}
+
+/** Partners, their products, a bank and customers, made through the public API. */
+export interface World {
+  shops: Shop[];
   bankId: string;
   customerTokens: string[];
   /** What the bank would send for this payment: signed headers and body. */
   paymentCallback(orderId: string, amountMinor: number): { headers: Record<string, string>; body: string };
-  cart(productId: string): string;
-  close(): void;
+  /** One product of one partner, chosen at random. */
+  cart(): string;
 }
 
-export async function makeWorld(platform: RunningPlatform, customers: number): Promise<World> {
+export async function makeWorld(platform: RunningPlatform, peers: Peers, sizes: Sizes): Promise<World> {
   const admin = await signIn(platform, platform.admin.email, platform.admin.password);
-  const { bankId, webhook, server } = await makeBank(platform, admin);
-  const system = await listening((_request, response) => response.writeHead(204).end());
-  const partnerId = await makePartner(platform, admin, system.url);
-  const productIds: string[] = [];
-  for (let n = 0; n < PRODUCTS; n++) {
-    const product = { title: `Dish ${n}`, price: { amount_minor: 1000 + n, currency: "EUR" } };
-    productIds.push(
-      (await api(platform, `/partners/${partnerId}/products`, admin, product)).product_id as string,
-    );
+  const { bankId, webhook } = await makeBank(platform, admin, peers.bankUrl);
+  const shops: Shop[] = [];
+  for (let n = 0; n < sizes.partners; n++) {
+    const partnerId = await makePartner(platform, admin, peers.partnersUrl);
+    const productIds: string[] = [];
+    for (let m = 0; m < sizes.products; m++) {
+      const product = { title: `Dish ${m}`, price: { amount_minor: 1000 + m, currency: "EUR" } };
+      productIds.push(
+        (await api(platform, `/partners/${partnerId}/products`, admin, product)).product_id as string,
+      );
+    }
+    shops.push({ partnerId, productIds });
   }
   const customerTokens: string[] = [];
-  for (let n = 0; n < customers; n++) customerTokens.push(await newCustomer(platform));
+  for (let n = 0; n < sizes.customers; n++) customerTokens.push(await newCustomer(platform, peers));
   return {
-    partnerId,
-    productIds,
+    shops,
     bankId,
     customerTokens,
     paymentCallback(orderId, amountMinor) {
@@ -56,35 +67,17 @@ export async function makeWorld(platform: RunningPlatform, customers: number): P
       };
       return { headers, body };
     },
-    cart: (productId) =>
-      JSON.stringify({
-        partner_id: partnerId,
-        lines: [{ product_id: productId, quantity: 1 }],
-        address: ADDRESS,
-      }),
-    close() {
-      server.close();
-      system.server.close();
+    cart() {
+      const { partnerId, productIds } = oneOf(shops);
+      const lines = [{ product_id: oneOf(productIds), quantity: 1 }];
+      return JSON.stringify({ partner_id: partnerId, lines, address: ADDRESS });
     },
   };
 }
 
-/** A program outside of the platform that answers at once, so that the platform's own work is what is measured. */
-async function listening(answer: RequestListener): Promise<{ server: Server; url: string }> {
-  const server = createServer((request, response) => {
-    request.resume();
-    request.on("end", () => answer(request, response));
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
-}
+const oneOf = <T>(list: T[]) => list[Math.floor(Math.random() * list.length)] as T;
 
-async function makeBank(platform: RunningPlatform, admin: string) {
-  const { server, url } = await listening((_request, response) => {
-    const id = randomUUID();
-    response.writeHead(201, { "content-type": "application/json" });
-    response.end(JSON.stringify({ id, url: `http://127.0.0.1/pay/${id}` }));
-  });
+async function makeBank(platform: RunningPlatform, admin: string, url: string) {
   const secret = `whsec_${randomBytes(24).toString("base64")}`;
   const bank = await api(platform, "/banks", admin, {
     title: `Bench ${randomUUID()}`,
@@ -93,7 +86,7 @@ async function makeBank(platform: RunningPlatform, admin: string) {
     webcheckout_url: url,
     active: true,
   });
-  return { bankId: bank.id as string, webhook: new Webhook(secret), server };
+  return { bankId: bank.id as string, webhook: new Webhook(secret) };
 }
 
 async function makePartner(platform: RunningPlatform, admin: string, systemUrl: string): Promise<string> {
@@ -114,20 +107,18 @@ async function makePartner(platform: RunningPlatform, admin: string, systemUrl: 
   return partner.id as string;
 }
 
-async function newCustomer(platform: RunningPlatform): Promise<string> {
+async function newCustomer(platform: RunningPlatform, peers: Peers): Promise<string> {
   const email = `bench-${randomUUID()}@example.com`;
   const password = randomBytes(12).toString("hex");
   await api(platform, "/users", undefined, { email, password, first_name: "Bench", last_name: "Mark" });
-  await api(platform, "/users/confirm", undefined, { email, code: await codeFor(platform, email) });
+  await api(platform, "/users/confirm", undefined, { email, code: await codeFor(peers, email) });
   return signIn(platform, email, password);
 }
 
-async function codeFor(platform: RunningPlatform, email: string): Promise<string> {
+async function codeFor(peers: Peers, email: string): Promise<string> {
   const until = Date.now() + MAIL_TIMEOUT_MS;
   while (Date.now() < until) {
-    const mails = await fetch(`${platform.sandboxUrl}/mailbox.json?to=${encodeURIComponent(email)}`);
-    const [mail] = (await mails.json()) as { text: string }[];
-    const code = mail && /\b\d{6}\b/.exec(mail.text)?.[0];
+    const code = await peers.codeFor(email);
     if (code) return code;
     await delay(50);
   }

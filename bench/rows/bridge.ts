@@ -90,7 +90,7 @@ async function measure(peer: ChildProcess, broker: ServiceBroker, client: Client
 async function round(pids: number[], call: () => Promise<unknown>): Promise<Round> {
   const used = () => pids.reduce((sum, pid) => sum + cpuMicros(pid), 0);
   const before = used();
-  const measured = await drive(AT_ONCE, ROUND_MS, async () => {
+  const measured = await drive(AT_ONCE, { ms: ROUND_MS }, async () => {
     await call();
   });
   if (measured.errors > 0) throw new Error(`${measured.errors} calls failed`);

@@ -5,15 +5,18 @@ import { Agent } from "node:http";
 import { join } from "node:path";
 import { against } from "../lib/against.ts";
 import { type Answer, send } from "../lib/load.ts";
-import type { RunningPlatform } from "../lib/platform.ts";
 import type { Row } from "../lib/report.ts";
-import type { World } from "../lib/world.ts";
+import { onStage, type Stage } from "../lib/stage.ts";
+
+const SIZES = { partners: 1, products: 200, customers: 1 };
 
 /**
  * The front page of `GET /products`, 20 offers, with a token: against node:http that sends the same bytes from memory;
  * to whoever has it already, against node:http that says so to anybody; and its cost beside that of a hello.
  */
-export async function productList(platform: RunningPlatform, world: World): Promise<Row[]> {
+export const productList = (): Promise<Row[]> => onStage(SIZES, measure);
+
+async function measure({ platform, world }: Stage): Promise<Row[]> {
   const url = `${platform.apiUrl}/products`;
   const headers = { authorization: `Bearer ${world.customerTokens[0]}` };
   const page = await answerOf(url, headers);

@@ -2,18 +2,22 @@ import type { Agent } from "node:http";
 import { drive, send } from "../lib/load.ts";
 import type { RunningPlatform } from "../lib/platform.ts";
 import type { Row } from "../lib/report.ts";
+import { onStage, type Stage } from "../lib/stage.ts";
 import type { World } from "../lib/world.ts";
 import { oneLife } from "./order-life.ts";
 
 const CLIENTS = 16;
 const READERS = 2;
+const SIZES = { partners: 1, products: 200, customers: CLIENTS };
 const ROUND_MS = 15_000;
 const WARM_UP_MS = 3_000;
 
 /** Reads of the embedded document store, beside order lives at the rate that 16 clients reach, and by themselves. */
-export async function readsBesideLives(platform: RunningPlatform, world: World): Promise<Row[]> {
+export const readsBesideLives = (): Promise<Row[]> => onStage(SIZES, measure);
+
+async function measure({ platform, world }: Stage): Promise<Row[]> {
   const life = (client: number, agent: Agent) => oneLife(platform, world, client, agent);
-  await drive(CLIENTS, WARM_UP_MS, life);
+  await drive(CLIENTS, { ms: WARM_UP_MS }, life);
   const order = await anOrderOf(platform, world);
   const rows: Row[] = [];
   for (const [what, path] of [
@@ -22,10 +26,10 @@ export async function readsBesideLives(platform: RunningPlatform, world: World):
   ] as const) {
     const read = (client: number, agent: Agent) => ok(platform, world, client, agent, path);
     const [beside, lives] = await Promise.all([
-      drive(READERS, ROUND_MS, read),
-      drive(CLIENTS, ROUND_MS, life),
+      drive(READERS, { ms: ROUND_MS }, read),
+      drive(CLIENTS, { ms: ROUND_MS }, life),
     ]);
-    const alone = await drive(READERS, ROUND_MS, read);
+    const alone = await drive(READERS, { ms: ROUND_MS }, read);
     if (beside.errors + alone.errors + lives.errors > 0) throw new Error(`${what}: reads or lives failed`);
     rows.push({
       what: `${what} beside ${Math.round(lives.perSecond)} lives/s, p99 in ms, against alone`,
