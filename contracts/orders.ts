@@ -194,6 +194,14 @@ export const diagnosis = object({
 });
 
 const orderId = { orderId: uuid } as const;
+const assign = action(object(orderId), order, { idempotent: true });
+const release = action(object({ ...orderId, reason: optional(reason) }), order, { idempotent: true });
+
+/**
+ * Actions that version 0.1 named differently. The former names stay available: gRPC clients call them, and so do
+ * processes of that version during an upgrade.
+ */
+export const formerNames = { "orders.assign": "orders.claim", "orders.release": "orders.unclaim" } as const;
 
 export const ordersActions = {
   /**
@@ -245,8 +253,10 @@ export const ordersActions = {
     object({ items: listOf(poolEntry) }),
     { idempotent: true },
   ),
-  "orders.claim": action(object(orderId), order, { idempotent: true }),
-  "orders.unclaim": action(object({ ...orderId, reason: optional(reason) }), order, { idempotent: true }),
+  "orders.assign": assign,
+  "orders.release": release,
+  [formerNames["orders.assign"]]: assign,
+  [formerNames["orders.release"]]: release,
   "orders.reportLocation": action(
     /** `at`: the time of the position by the device. A position older than the stored one has no effect. */
     object({ ...orderId, position, at: optional(time) }),

@@ -40,7 +40,7 @@ export interface SandboxOptions {
   /** The operator account for the set-up. Default: ADMIN_EMAIL and ADMIN_PASSWORD. */
   adminEmail?: string;
   adminPassword?: string;
-  /** Whether the deliverer claims ready orders. Default: true. */
+  /** Whether the deliverer assigns itself ready orders. Default: true. */
   courier?: boolean;
   /** Time between acceptance by the kitchen and readiness, in milliseconds. Default: 1,500. */
   preparationMs?: number;

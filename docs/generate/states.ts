@@ -56,10 +56,10 @@ const ENDINGS = [
   "",
 ].join("\n");
 const PINS = [
-  `Each wrong PIN counts, and the count stays with the order when a deliverer gives it back or another one takes it.`,
+  `Each wrong PIN counts, and the count stays with the order when it is released and assigned to another deliverer.`,
   `The one that makes it ${WRONG_PINS_MAX} locks the handover: \`handover_locked\` for the right PIN too, and the alert`,
-  "`handover.locked`. A locked order that is given back is not offered in the pool and cannot be claimed. It takes an",
-  "operator to go on, who reassigns it (the count begins again) or overrides it.",
+  "`handover.locked`. A locked order that is released is not offered in the pool, and no deliverer can assign it to",
+  "themselves. An operator has to reassign it (the count begins again) or override it.",
 ].join("\n");
 const DEADLINES = [
   "Counted by the database's clock from the moment the order came into the state. An alert is `alert.raised`, repeated",

@@ -6,7 +6,7 @@ const POLL_MS = 1_000;
 const SIGN_IN_AGAIN_MS = 5_000;
 const STEP_MS = 1_000;
 const STEPS = 5;
-/** A deliverer with this many active deliveries claims no further order. */
+/** A deliverer with this many active deliveries is assigned no further order. */
 const ACTIVE_DELIVERIES_MAX = 20;
 /** After this time without a PIN, the delivery fails. */
 const DOOR_TIMEOUT_MS = 30 * 60_000;
@@ -32,13 +32,13 @@ export interface DelivererOptions {
 
 export interface Deliverer {
   routes: Routes;
-  /** Signs in and starts to claim and deliver orders. */
+  /** Signs in and starts to assign itself orders and to deliver them. */
   start(credentials: { email: string; password: string }): void;
   stop(): Promise<void>;
 }
 
 /**
- * Simulates a deliverer: polls the pool, claims ready orders and reports positions on the way. At the door the deliverer
+ * Simulates a deliverer: polls the pool, assigns itself ready orders and reports positions on the way. At the door the deliverer
  * waits for the PIN, entered on the page or sent by `POST <base>/orders/{id}/pin`.
  */
 export function deliverer({ base, apiUrl, carriesFor }: DelivererOptions): Deliverer {
@@ -61,7 +61,7 @@ export function deliverer({ base, apiUrl, carriesFor }: DelivererOptions): Deliv
           await resume(session);
         }
         await advance(session);
-        if (onDuty && activeDeliveries().length < ACTIVE_DELIVERIES_MAX) await claimNext(session);
+        if (onDuty && activeDeliveries().length < ACTIVE_DELIVERIES_MAX) await assignOrders(session);
       } catch (error) {
         if ((error as ApiError).status === 401) session = undefined;
       }
@@ -76,14 +76,14 @@ export function deliverer({ base, apiUrl, carriesFor }: DelivererOptions): Deliv
     for (const order of items) carry(order);
   }
 
-  async function claimNext(as: Waybill): Promise<void> {
+  async function assignOrders(as: Waybill): Promise<void> {
     const { items } = await answered(as.GET("/deliveries/available", { params: { query: { limit: 100 } } }));
     for (const { order_id: id } of items.filter(({ partner_id }) => carriesFor(partner_id))) {
       try {
         const params = { path: { order_id: id } };
         carry(await answered(as.POST("/orders/{order_id}/assign", { params })));
       } catch (error) {
-        // Another deliverer has claimed the order, or it has left the pool.
+        // The order is assigned to another deliverer, or it has left the pool.
         if (!(error instanceof ApiError) || error.status === 0 || error.status >= 500) throw error;
       }
     }

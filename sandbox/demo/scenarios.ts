@@ -61,7 +61,7 @@ const delivered: Scenario = {
   },
 };
 
-/** Used in turn. Most orders are delivered; few stay on their way, so that the courier still claims further orders. */
+/** Used in turn. Most orders are delivered; few stay on their way, so that the courier is still assigned further orders. */
 const scenarios = [
   ...[delivered, unpaid, delivered, rejected, delivered, cancelled, delivered, onItsWay, delivered, declined],
   ...[

@@ -173,10 +173,10 @@ export async function prepare(demo: Demo, orderId: string): Promise<void> {
   await untilState(demo, orderId, "ready", "delivering");
 }
 
-/** Scenario 7: a deliverer claims the order, and the customer's phone shows a push. */
+/** Scenario 7: the order is assigned to a deliverer, and the customer's phone shows a push. */
 export async function assign(demo: Demo, orderId: string, phone: string): Promise<void> {
   const { client, terminal } = demo;
-  terminal.step(7, "Assign", "A deliverer claims the order from the pool; the customer's phone gets a push.");
+  terminal.step(7, "Assign", "The order is assigned to a deliverer; the customer's phone gets a push.");
   await untilState(demo, orderId, "delivering");
   const push = await waitFor(
     () => "the push",

@@ -196,6 +196,9 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       cancel: implement("orders.cancel", (ctx) => commands.cancelOrder(deps, ctx)),
 
       available: implement("orders.available", (ctx) => deliveries.availableOrders(deps, ctx)),
+      assign: implement("orders.assign", (ctx) => deliveries.assignOrder(deps, ctx)),
+      release: implement("orders.release", (ctx) => deliveries.releaseOrder(deps, ctx)),
+      // The former names of assign and release.
       claim: implement("orders.claim", (ctx) => deliveries.assignOrder(deps, ctx)),
       unclaim: implement("orders.unclaim", (ctx) => deliveries.releaseOrder(deps, ctx)),
       reportLocation: implement("orders.reportLocation", (ctx) => deliveries.reportLocation(deps, ctx)),

@@ -87,7 +87,7 @@ describe("calls between the cluster's processes", () => {
       "notifications.list": "moleculer",
       "orders.confirm": "grpc",
       "orders.receivePayment": "grpc",
-      "orders.claim": "grpc",
+      "orders.assign": "grpc",
       "orders.applyPartnerCallback": "moleculer",
       "partners.check": "grpc",
       "partners.reserve": "grpc",

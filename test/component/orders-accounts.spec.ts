@@ -36,10 +36,10 @@ describe("a deliverer who is none any more", () => {
       await eventually(() => expect(shop.alerts(orderId)).toEqual(["order.deliverer_gone"]));
       expect(await shop.told(orderId, "order.released")).toMatchObject([{ data: { actor: "platform" } }]);
       expect((await shop.get(other)).status).toBe("delivering");
-      const again = shop.as(order.deliverer, "orders.claim", { orderId });
+      const again = shop.as(order.deliverer, "orders.assign", { orderId });
       await expect(again).rejects.toMatchObject({ type: "FORBIDDEN" });
       const next = { id: newId(), role: "deliverer" } as const;
-      await shop.as(next, "orders.claim", { orderId });
+      await shop.as(next, "orders.assign", { orderId });
     },
   );
 
@@ -49,12 +49,12 @@ describe("a deliverer who is none any more", () => {
     await updated(id, "customer", 5);
     await updated(id, "deliverer", 6);
     await updated(id, "deliverer", 4);
-    await shop.as({ id, role: "deliverer" }, "orders.claim", { orderId: order.orderId });
+    await shop.as({ id, role: "deliverer" }, "orders.assign", { orderId: order.orderId });
     await updated(id, "customer", 8);
     await updated(id, "deliverer", 7);
     expect((await shop.get(order)).status).toBe("ready");
-    const claim = shop.as({ id, role: "deliverer" }, "orders.claim", { orderId: order.orderId });
-    await expect(claim).rejects.toMatchObject({ type: "FORBIDDEN" });
+    const assigned = shop.as({ id, role: "deliverer" }, "orders.assign", { orderId: order.orderId });
+    await expect(assigned).rejects.toMatchObject({ type: "FORBIDDEN" });
   });
 });
 
@@ -80,7 +80,7 @@ describe("a customer", () => {
     const own = await shop.placed("pending");
     const carried = await shop.placed("ready");
     const now = { id: own.customer.id as string, role: "deliverer" } as const;
-    await shop.as(now, "orders.claim", { orderId: carried.orderId });
+    await shop.as(now, "orders.assign", { orderId: carried.orderId });
     const first = await shop.as(now, "orders.list", { limit: 1 });
     const second = await shop.as(now, "orders.list", { limit: 1, cursor: first.nextCursor as string });
     expect([...first.items, ...second.items].map(({ id }) => id)).toEqual([carried.orderId, own.orderId]);
@@ -121,13 +121,13 @@ describe("what a deliverer sees of a customer", () => {
     expect(items.map((one) => one.orderId)).toContain(orderId);
     expect(JSON.stringify(items)).not.toMatch(/Ada|Ring twice/);
 
-    await shop.as(other, "orders.claim", { orderId });
+    await shop.as(other, "orders.assign", { orderId });
     expect(await get(other)).toMatchObject({ customer: { name: "Ada Byron" }, note: "Ring twice" });
-    const released = await shop.as(other, "orders.unclaim", { orderId });
+    const released = await shop.as(other, "orders.release", { orderId });
     expect(JSON.stringify(released)).not.toMatch(/Ada|Ring twice|\+4179/);
     await expect(get(other)).rejects.toMatchObject({ type: "NOT_FOUND" });
 
-    await shop.as(other, "orders.claim", { orderId });
+    await shop.as(other, "orders.assign", { orderId });
     const { pin = "" } = await shop.get(order);
     await shop.as(other, "orders.deliver", { orderId, pin });
     expect(await get(other)).toMatchObject({ customer: { name: "Ada Byron" } });

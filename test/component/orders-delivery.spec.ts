@@ -10,12 +10,12 @@ beforeAll(async () => {
 });
 afterAll(() => shop.stop());
 
-describe("orders.claim", () => {
+describe("orders.assign", () => {
   it("by fifty deliverers at once, is won by exactly one; the others get ALREADY_ASSIGNED", async () => {
     const order = await shop.placed("ready");
     const everybody = Array.from({ length: 50 }, deliverer);
     const claims = await Promise.allSettled(
-      everybody.map((who) => shop.as(who, "orders.claim", { orderId: order.orderId })),
+      everybody.map((who) => shop.as(who, "orders.assign", { orderId: order.orderId })),
     );
     const won = claims.flatMap((one, index) => (one.status === "fulfilled" ? [{ index, ...one.value }] : []));
     expect(won).toHaveLength(1);
@@ -35,16 +35,16 @@ describe("orders.claim", () => {
   it("again by the one who has it, answers the same", async () => {
     const order = await shop.placed("delivering");
     const first = await shop.as(order.deliverer, "orders.get", { orderId: order.orderId });
-    await expect(shop.as(order.deliverer, "orders.claim", { orderId: order.orderId })).resolves.toEqual(
+    await expect(shop.as(order.deliverer, "orders.assign", { orderId: order.orderId })).resolves.toEqual(
       first,
     );
   });
 
   it("of an order that is not in the pool, finds nothing", async () => {
     const order = await shop.placed("preparing");
-    const asked = shop.as(deliverer(), "orders.claim", { orderId: order.orderId });
+    const asked = shop.as(deliverer(), "orders.assign", { orderId: order.orderId });
     await expect(asked).rejects.toMatchObject({ type: "NOT_FOUND", code: 404 });
-    await expect(shop.as(deliverer(), "orders.claim", { orderId: newId() })).rejects.toMatchObject({
+    await expect(shop.as(deliverer(), "orders.assign", { orderId: newId() })).rejects.toMatchObject({
       type: "NOT_FOUND",
     });
   });
@@ -54,7 +54,7 @@ describe("orders.claim", () => {
     const who = deliverer();
     const before = shop.as(who, "orders.get", { orderId: order.orderId });
     await expect(before).rejects.toMatchObject({ type: "NOT_FOUND" });
-    const after = await shop.as(who, "orders.claim", { orderId: order.orderId });
+    const after = await shop.as(who, "orders.assign", { orderId: order.orderId });
     expect(after.customer).toEqual({ id: order.customer.id, name: "Ada Byron", phone: "+41790000000" });
     for (const secret of ["pin", "trackingToken", "checkoutUrl"]) expect(after).not.toHaveProperty(secret);
   });
@@ -88,18 +88,18 @@ describe("orders.available", () => {
   });
 });
 
-describe("orders.unclaim and orders.fail", () => {
-  it("give an order back to the pool, where another one can claim it", async () => {
+describe("orders.release and orders.fail", () => {
+  it("give an order back to the pool, where it can be assigned to another one", async () => {
     const order = await shop.placed("delivering");
     const { orderId } = order;
-    const freed = await shop.as(order.deliverer, "orders.unclaim", { orderId, reason: "Flat tyre" });
+    const freed = await shop.as(order.deliverer, "orders.release", { orderId, reason: "Flat tyre" });
     expect(freed).toMatchObject({ status: "ready", reason: "Flat tyre" });
     expect(freed).not.toHaveProperty("delivererId");
-    await expect(shop.as(order.deliverer, "orders.unclaim", { orderId })).resolves.toEqual(freed);
-    await expect(shop.as(deliverer(), "orders.claim", { orderId })).resolves.toMatchObject({
+    await expect(shop.as(order.deliverer, "orders.release", { orderId })).resolves.toEqual(freed);
+    await expect(shop.as(deliverer(), "orders.assign", { orderId })).resolves.toMatchObject({
       status: "delivering",
     });
-    await expect(shop.as(order.deliverer, "orders.unclaim", { orderId })).rejects.toMatchObject({
+    await expect(shop.as(order.deliverer, "orders.release", { orderId })).rejects.toMatchObject({
       type: "NOT_FOUND",
     });
   });
@@ -112,7 +112,7 @@ describe("orders.unclaim and orders.fail", () => {
     await expect(
       shop.as(order.deliverer, "orders.fail", { orderId, reason: "Nobody there" }),
     ).resolves.toEqual(failed);
-    await expect(shop.as(order.deliverer, "orders.claim", { orderId })).rejects.toMatchObject({
+    await expect(shop.as(order.deliverer, "orders.assign", { orderId })).rejects.toMatchObject({
       type: "NOT_FOUND",
     });
     const [other, customer] = [newId(), newId()];
@@ -131,6 +131,56 @@ describe("orders.unclaim and orders.fail", () => {
       "order.released",
       "order.assigned",
     ]);
+  });
+});
+
+describe("with what version 0.1 has called or stored", () => {
+  const key = () => ({ key: newId(), bodyHash: "d".repeat(64) });
+
+  it("orders.claim and orders.unclaim answer as orders.assign and orders.release", async () => {
+    const { orderId } = await shop.placed("ready");
+    const who = deliverer();
+    const assigned = await shop.as(who, "orders.claim", { orderId });
+    expect(assigned).toMatchObject({ status: "delivering", delivererId: who.id });
+    await expect(shop.as(who, "orders.assign", { orderId })).resolves.toEqual(assigned);
+    const released = await shop.as(who, "orders.unclaim", { orderId });
+    expect(released).toMatchObject({ status: "ready" });
+    await expect(shop.as(who, "orders.release", { orderId })).resolves.toEqual(released);
+  });
+
+  it("orders.assign and orders.release answer from the Idempotency-Keys of orders.claim and orders.unclaim", async () => {
+    const { orderId } = await shop.placed("ready");
+    const who = deliverer();
+    const [assignKey, releaseKey] = [key(), key()];
+    const stored = [
+      { ...assignKey, scope: "orders.claim", answer: { value: { id: "the assigned order" } } },
+      { ...releaseKey, scope: "orders.unclaim", answer: { value: { id: "the released order" } } },
+    ];
+    for (const { scope, key, bodyHash, answer } of stored) {
+      await shop.sql(
+        "INSERT INTO idempotency_keys (user_id, scope, key, body_hash, answer) VALUES ($1, $2, $3, $4, $5)",
+        [who.id, scope, key, bodyHash, answer],
+      );
+    }
+    const assigned = await shop.as(who, "orders.assign", { orderId }, assignKey);
+    expect(assigned).toMatchObject({ id: "the assigned order" });
+    const released = await shop.as(who, "orders.release", { orderId }, releaseKey);
+    expect(released).toMatchObject({ id: "the released order" });
+    expect((await shop.steps(orderId)).at(-1)).toBe("order.ready");
+  });
+
+  it("orders.fail of an order whose stored move is giveUp answers the same again", async () => {
+    const order = await shop.placed("delivering");
+    const { orderId } = order;
+    const failed = await shop.as(order.deliverer, "orders.fail", { orderId, reason: "Flood" });
+    await shop.sql("UPDATE orders SET last_move = 'giveUp' WHERE id = $1 AND last_move = 'fail'", [orderId]);
+    await expect(shop.as(order.deliverer, "orders.fail", { orderId, reason: "Flood" })).resolves.toEqual(
+      failed,
+    );
+    await shop.sql("UPDATE orders SET last_move = 'deliver' WHERE id = $1", [orderId]);
+    await expect(shop.as(order.deliverer, "orders.fail", { orderId, reason: "Flood" })).rejects.toMatchObject(
+      { type: "ILLEGAL_TRANSITION" },
+    );
   });
 });
 

@@ -70,18 +70,18 @@ describe("orders.deliver", () => {
       (await shop.as(other, "orders.available", { limit: 100 })).items.map((one) => one.orderId);
     for (const triesLeft of [4, 3, 2, 1])
       await expect(guess()).rejects.toMatchObject({ data: { triesLeft } });
-    await shop.as(order.deliverer, "orders.unclaim", { orderId });
+    await shop.as(order.deliverer, "orders.release", { orderId });
     expect(await inPool()).toContain(orderId);
-    await shop.as(order.deliverer, "orders.claim", { orderId });
+    await shop.as(order.deliverer, "orders.assign", { orderId });
     await expect(guess()).rejects.toMatchObject({ type: "HANDOVER_LOCKED", data: { triesLeft: 0 } });
     await eventually(() =>
       expect(shop.saidOf(orderId, "alert.raised")).toMatchObject([{ data: { kind: "handover.locked" } }]),
     );
     // Nobody is offered or given what they could not hand over.
-    const freed = await shop.as(order.deliverer, "orders.unclaim", { orderId });
+    const freed = await shop.as(order.deliverer, "orders.release", { orderId });
     expect(await inPool()).not.toContain(orderId);
     for (const who of [order.deliverer, other]) {
-      const taken = shop.as(who, "orders.claim", { orderId });
+      const taken = shop.as(who, "orders.assign", { orderId });
       await expect(taken).rejects.toMatchObject({ type: "HANDOVER_LOCKED", code: 409 });
     }
     expect(await shop.get(order)).toMatchObject({ status: "ready", version: freed.version });
@@ -109,7 +109,7 @@ describe("orders.deliver", () => {
       }
       await act(orderId);
       const other = deliverer();
-      await shop.as(other, "orders.claim", { orderId });
+      await shop.as(other, "orders.assign", { orderId });
       await expect(shop.as(other, "orders.deliver", { orderId, pin })).resolves.toMatchObject({
         status: "delivered",
       });

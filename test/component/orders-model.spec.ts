@@ -65,7 +65,7 @@ function withInternal(states: readonly OrderState[]): OrderState[] {
 
 const command = (name: string, input: (people: People) => OrderInput) =>
   fc.constant(new Command(name, input));
-const byCourier = (what: "claim" | "release" | "fail") =>
+const byCourier = (what: "assign" | "release" | "fail") =>
   fc.nat(1).map((n) => new Command(`${what} ${n}`, (people) => ({ do: what, by: people.courier(n) })));
 const plain = (what: "accept" | "ready" | "reject" | "edit" | "read" | "overdue" | "confirm") =>
   command(what, () => ({ do: what }));
@@ -74,7 +74,7 @@ const commands = [
   fc.nat(2).map((n) => new Command(`pay ${n}`, (people) => people.payment(n))),
   fc.constant(new Command("pay 0", (people) => people.payment(0))),
   ...(["accept", "ready", "ready", "reject", "edit", "read", "overdue", "confirm"] as const).map(plain),
-  ...(["claim", "claim", "release", "fail"] as const).map(byCourier),
+  ...(["assign", "assign", "release", "fail"] as const).map(byCourier),
   fc.tuple(fc.nat(1), fc.boolean()).map(
     ([n, rightPin]) =>
       new Command(`deliver ${n} ${rightPin}`, (people) => ({
@@ -111,10 +111,10 @@ describe("the life of an order, in any order of commands", () => {
     const by = people.courier(0);
     const guess: OrderInput = { do: "deliver", by, rightPin: false };
     const release: OrderInput = { do: "release", by };
-    const claim: OrderInput = { do: "claim", by };
-    const life: OrderInput[] = [people.payment(0), { do: "accept" }, { do: "ready" }, claim];
-    life.push(guess, guess, guess, guess, release, claim, guess, guess, release, claim);
-    life.push({ do: "claim", by: people.courier(1) }, { do: "read" });
+    const assign: OrderInput = { do: "assign", by };
+    const life: OrderInput[] = [people.payment(0), { do: "accept" }, { do: "ready" }, assign];
+    life.push(guess, guess, guess, guess, release, assign, guess, guess, release, assign);
+    life.push({ do: "assign", by: people.courier(1) }, { do: "read" });
     const believed: Believed = { states: [initial] };
     for (const input of life) await new Command(input.do, () => input).run(believed, people);
     expect(believed.states).toContainEqual(expect.objectContaining({ status: "ready", wrongPins: 5 }));

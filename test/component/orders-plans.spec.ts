@@ -156,7 +156,7 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
     const found = await findOrder(db, orderId(50_003), { role: "anybody" });
     if (!found) throw new Error("not there");
     const actor: Actor = { kind: "deliverer", name: "somebody" };
-    const decision = move(found.order, "claim", actor, Date.now(), { delivererId: delivererId(1) });
+    const decision = move(found.order, "assign", actor, Date.now(), { delivererId: delivererId(1) });
     expect(await pagesOf((on) => saveOrder(on, found.order, decision))).toBeLessThan(ONE_ORDER_PAGES * 2);
   });
 

@@ -42,12 +42,12 @@ const anyCommand = fc.oneof(
   fc.nat(1).map<Command>(
     (index) =>
       ({ orderId }) =>
-        shop.as(courier(index), "orders.claim", { orderId }),
+        shop.as(courier(index), "orders.assign", { orderId }),
   ),
   fc.nat(1).map<Command>(
     (index) =>
       ({ orderId }) =>
-        shop.as(courier(index), "orders.unclaim", { orderId }),
+        shop.as(courier(index), "orders.release", { orderId }),
   ),
   fc.nat(1).map<Command>(
     (index) =>

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@jest/globals";
 import { actions } from "../../contracts/actions.ts";
 import { exampleOf } from "../../contracts/documentation.ts";
 import { messages } from "../../contracts/messages.ts";
+import { formerNames } from "../../contracts/orders.ts";
 import { type Rule, stored } from "../../contracts/schema.ts";
 import { validatorOf } from "../../contracts/validation.ts";
 import { routes } from "../../services/api/routes/index.ts";
@@ -21,6 +22,7 @@ const FROM_A_COMMAND = ["identity.createAdmin"];
 
 const atTheEdge = new Set<string>([
   ...routes.map(({ action }) => action),
+  ...Object.values(formerNames),
   ...BEHIND_THE_GATEWAY,
   ...FROM_A_COMMAND,
 ]);

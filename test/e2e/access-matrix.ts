@@ -5,7 +5,7 @@ import { routes } from "../../services/api/routes/index.ts";
 const OWNED = ["order_id", "session_id", "device_id"];
 /** Where the partner that a path names has to be one's own. */
 const PARTNERS_OWN = "Partner administration";
-/** An order in the pool is every deliverer's to claim; that it is taken already is no secret. */
+/** Every deliverer may assign themselves an order of the pool; that it is assigned already is no secret. */
 const answersTaken = "POST /orders/{order_id}/assign";
 
 /** What the tables leave to the service, and whom it refuses; nobody else hears 403, and nothing else answers it. */

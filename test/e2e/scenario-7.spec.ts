@@ -57,13 +57,13 @@ afterAll(async () => {
   expect([...(api?.reached ?? [])]).toEqual(expect.arrayContaining([...covered["scenario-7"]]));
 });
 
-const claim = (courier: Person, orderId: string) =>
+const assign = (courier: Person, orderId: string) =>
   api.request<Order & { code: string }>(`POST /orders/${orderId}/assign`, { ...courier, key: newId() });
 
 async function race(orderId: string): Promise<Person> {
-  const claims = await Promise.all(couriers.map((courier) => claim(courier, orderId)));
-  const winners = couriers.filter((_, index) => claims[index]?.status === 200);
-  const others = claims.filter(({ status }) => status !== 200);
+  const answers = await Promise.all(couriers.map((courier) => assign(courier, orderId)));
+  const winners = couriers.filter((_, index) => answers[index]?.status === 200);
+  const others = answers.filter(({ status }) => status !== 200);
   expect(winners).toHaveLength(1);
   expect(new Set(others.map(({ status, body }) => `${status} ${body.code}`))).toEqual(
     new Set(["409 already_assigned"]),
@@ -83,10 +83,10 @@ async function notificationOf(event: string, orderId: string, by = me): Promise<
 }
 
 describe("scenario 7, assign", () => {
-  it("of twenty couriers who claim at the same moment exactly one wins, and the customer is told", async () => {
+  it("assigns an order to one of twenty couriers who call at once, and notifies the customer", async () => {
     const { order_id } = await readyOrder(api, me, shop);
     const winner = await race(order_id);
-    expect((await claim(winner, order_id)).body).toMatchObject({
+    expect((await assign(winner, order_id)).body).toMatchObject({
       status: "delivering",
       deliverer_id: winner.id,
     });
@@ -123,7 +123,7 @@ describe("scenario 7, assign", () => {
       status: "ready",
     });
     const next = couriers.find(({ id }) => id !== first.id) as Person;
-    expect((await claim(next, order_id)).body).toMatchObject({ deliverer_id: next.id });
+    expect((await assign(next, order_id)).body).toMatchObject({ deliverer_id: next.id });
     expect(
       await api.refused(`POST /orders/${order_id}/release`, { ...first, key: newId(), body: {} }),
     ).toMatchObject({
@@ -131,9 +131,9 @@ describe("scenario 7, assign", () => {
     });
   });
 
-  it("an order that is not ready is nobody's to claim", async () => {
-    expect((await claim(couriers[0] as Person, newId())).status).toBe(404);
-    expect((await claim(me, newId())).status).toBe(403);
+  it("refuses to assign an order that is not ready", async () => {
+    expect((await assign(couriers[0] as Person, newId())).status).toBe(404);
+    expect((await assign(me, newId())).status).toBe(403);
   });
 
   it("a phone that refuses is written to instead", async () => {

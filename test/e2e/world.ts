@@ -230,7 +230,7 @@ export async function readyOrder(api: Client, by: Person, at: Kitchen) {
   return made;
 }
 
-/** A ready order that this courier has claimed. */
+/** A ready order that is assigned to this courier. */
 export async function carriedOrder(api: Client, by: Person, at: Kitchen, courier: Person) {
   const made = await readyOrder(api, by, at);
   await api.ok(`POST /orders/${made.order_id}/assign`, { ...courier, key: newId() });

@@ -15,7 +15,7 @@ export interface RacesReport {
   refusals: string[];
 }
 
-/** Many couriers claim one ready order at the same moment; one has it, and all others hear that it is gone. */
+/** Many couriers assign themselves one ready order at the same moment; one has it, and all others hear that it is gone. */
 export async function courierRaces(
   shop: OrdersHarness,
   { races, couriers = 20 }: { races: number; couriers?: number },
@@ -29,22 +29,22 @@ export async function courierRaces(
       const { orderId } = await untilMade(() => shop.placed("ready"));
       const ids = Array.from({ length: couriers }, () => newId());
       const heard = await Promise.all(
-        ids.map((id) => outcomeOf(shop.as({ id, role: "deliverer" }, "orders.claim", { orderId }))),
+        ids.map((id) => outcomeOf(shop.as({ id, role: "deliverer" }, "orders.assign", { orderId }))),
       );
       const [row] = await shop.sql<{ deliverer_id: string | null }>(
         "SELECT deliverer_id FROM orders WHERE id = $1",
         [orderId],
       );
       for (const outcome of heard) if (outcome.kind === "refusal") refusals.add(outcome.type);
-      const claims = ids.map((id, index) => ({ id, outcome: heard[index] as Outcome }));
+      const answers = ids.map((id, index) => ({ id, outcome: heard[index] as Outcome }));
       const deliverer = row?.deliverer_id ?? undefined;
-      if (!deliverer && claims.every(({ outcome }) => isSilent(outcome))) {
+      if (!deliverer && answers.every(({ outcome }) => isSilent(outcome))) {
         report.undecided += 1;
         left += 1;
         continue;
       }
       report.decided += 1;
-      const wrong = wrongWith(claims, deliverer);
+      const wrong = wrongWith(answers, deliverer);
       if (wrong) report.violations.push(`${orderId}: ${wrong}`);
     }
   };
@@ -56,13 +56,13 @@ const isSilent = (outcome: Outcome) => outcome.kind === "refusal" && SILENT.test
 
 /** One has it and was told so, or heard nothing; nobody else was told; who was refused was refused for a reason. */
 function wrongWith(
-  claims: readonly { id: string; outcome: Outcome }[],
+  answers: readonly { id: string; outcome: Outcome }[],
   deliverer: string | undefined,
 ): string | undefined {
-  const told = claims.filter(({ outcome }) => outcome.kind === "answer").map(({ id }) => id);
+  const told = answers.filter(({ outcome }) => outcome.kind === "answer").map(({ id }) => id);
   if (told.length > 1) return `${told.length} winners`;
   if (told.length === 1) return told[0] === deliverer ? undefined : "another one has it";
-  const silent = claims.filter(({ outcome }) => isSilent(outcome));
+  const silent = answers.filter(({ outcome }) => isSilent(outcome));
   if (silent.some(({ id }) => id === deliverer)) return undefined; // the winner's answer was lost
   return `no winner, and ${deliverer ?? "nobody"} has it`;
 }

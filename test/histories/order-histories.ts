@@ -19,7 +19,7 @@ const ABANDONED = 0.08;
 const STRAYS = 0.2;
 const STRAY_MINOR = 777;
 const PAUSE_MAX_MS = 8;
-const BEGINNINGS: readonly OrderInput["do"][] = ["pay", "accept", "ready", "claim"];
+const BEGINNINGS: readonly OrderInput["do"][] = ["pay", "accept", "ready", "assign"];
 
 export interface OrderHistory {
   seed: number;
@@ -146,7 +146,7 @@ function emojiLines() {
 const WORDS = ["sold out", `x${"🥡".repeat(249)}`, "🧾".repeat(250)] as const;
 
 const WEIGHTED: readonly OrderInput["do"][] = [
-  ...(["pay", "pay", "accept", "ready", "reject", "cancel", "cancel", "claim", "claim", "claim"] as const),
+  ...(["pay", "pay", "accept", "ready", "reject", "cancel", "cancel", "assign", "assign", "assign"] as const),
   ...([
     "release",
     "fail",
@@ -204,7 +204,7 @@ export class People {
         return this.payment(random.between(0, 2));
       case "cancel":
         return { do: what, by: random.pick(["customer", "admin"] as const) };
-      case "claim":
+      case "assign":
       case "release":
       case "fail":
         return { do: what, by };
@@ -240,10 +240,10 @@ export class People {
           orderId,
           reason: this.#words,
         });
-      case "claim":
-        return shop.as(as(input.by), "orders.claim", { orderId });
+      case "assign":
+        return shop.as(as(input.by), "orders.assign", { orderId });
       case "release":
-        return shop.as(as(input.by), "orders.unclaim", { orderId });
+        return shop.as(as(input.by), "orders.release", { orderId });
       case "fail":
         return shop.as(as(input.by), "orders.fail", { orderId, reason: this.#words });
       case "deliver": {

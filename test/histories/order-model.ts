@@ -11,7 +11,7 @@ export type OrderInput =
   | { do: "pay"; paymentId: string; amountMinor: number }
   | { do: "accept" | "ready" | "reject" }
   | { do: "cancel"; by: "customer" | "admin" }
-  | { do: "claim" | "release" | "fail"; by: string }
+  | { do: "assign" | "release" | "fail"; by: string }
   | { do: "deliver"; by: string; rightPin: boolean }
   | { do: "refund"; amountMinor?: number }
   | { do: "edit" }
@@ -118,13 +118,13 @@ function courier(state: OrderState, input: OrderInput & { by: string }): Step {
   const { status } = state;
   const { by } = input;
   const repeated = state.lastMove === input.do && state.lastActor === by;
-  if (input.do === "claim") {
+  if (input.do === "assign") {
     if (status === "delivering" && state.courier === by) return same(state);
     if (status === "delivering" || status === "delivered") return refused(state, "ALREADY_ASSIGNED");
     if (status !== "ready") return refused(state, "NOT_FOUND");
     // Who takes it could not hand it over: only an operator lets the tries begin again.
     if (state.wrongPins >= WRONG_PINS_MAX) return refused(state, "HANDOVER_LOCKED");
-    return moved(state, "delivering", "claim", by, { courier: by });
+    return moved(state, "delivering", "assign", by, { courier: by });
   }
   if (input.do === "release") {
     // The pool is open to all of them, and somebody else's order to none.
@@ -166,7 +166,7 @@ function step(state: OrderState, input: OrderInput): Step {
       if (status === "cancelled") return same(state);
       if (!CANCELLABLE[input.by].includes(status)) return refused(state, "ORDER_NOT_CANCELLABLE");
       return ended(state, "cancelled", "cancel", input.by);
-    case "claim":
+    case "assign":
     case "release":
     case "fail":
     case "deliver":

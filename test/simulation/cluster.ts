@@ -170,8 +170,8 @@ export class Cluster {
       "orders.refund": (ctx) => changing.refundOrder(deps, ctx),
       "orders.override": (ctx) => changing.overrideOrder(deps, ctx),
       "orders.reassign": (ctx) => changing.reassignOrder(deps, ctx),
-      "orders.claim": (ctx) => deliveries.assignOrder(deps, ctx),
-      "orders.unclaim": (ctx) => deliveries.releaseOrder(deps, ctx),
+      "orders.assign": (ctx) => deliveries.assignOrder(deps, ctx),
+      "orders.release": (ctx) => deliveries.releaseOrder(deps, ctx),
       "orders.deliver": (ctx) => deliveries.deliverOrder(deps, ctx),
       "orders.fail": (ctx) => deliveries.failOrder(deps, ctx),
     });

@@ -193,7 +193,7 @@ export class Outside {
     const ready = orders.filter(({ status }) => status === "ready");
     if (ready.length > 0) {
       const { id } = random.pick(ready);
-      for (const courier of this.#couriers) this.#later([0, 50], () => this.#claims(id, courier));
+      for (const courier of this.#couriers) this.#later([0, 50], () => this.#assigns(id, courier));
     }
     const carried = orders.filter(({ status }) => status === "delivering");
     if (carried.length === 0) return;
@@ -206,16 +206,16 @@ export class Outside {
     }
     const reason = "nobody there";
     if (act > 0.6 && act < 0.75) {
-      this.#later([0, 2_000], () => this.#insist("orders.unclaim", { params: { orderId, reason }, caller }));
+      this.#later([0, 2_000], () => this.#insist("orders.release", { params: { orderId, reason }, caller }));
     }
     if (act > 0.7 && act < 0.85) {
       this.#later([0, 2_000], () => this.#insist("orders.fail", { params: { orderId, reason }, caller }));
     }
   }
 
-  async #claims(orderId: string, id: string): Promise<void> {
+  async #assigns(orderId: string, id: string): Promise<void> {
     const caller: Caller = { id, role: "deliverer", sessionId: "s" };
-    const answer = await this.#insist("orders.claim", { params: { orderId }, caller });
+    const answer = await this.#insist("orders.assign", { params: { orderId }, caller });
     const { version } = answer as { version: number };
     const then = this.#cluster.checks.history.get(orderId)?.find((one) => one.version === version);
     if (then?.delivererId !== id) {

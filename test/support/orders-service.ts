@@ -204,7 +204,7 @@ export async function startOrders(options: OrdersTestOptions = {}) {
     if (until >= 1) await paid(order.orderId);
     if (until >= 2) await say(order, "order.accepted");
     if (until >= 3) await say(order, "order.ready");
-    if (until >= 4) await as(deliverer, "orders.claim", { orderId: order.orderId });
+    if (until >= 4) await as(deliverer, "orders.assign", { orderId: order.orderId });
     return { ...order, deliverer };
   };
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import { type ActionName, actions } from "../../contracts/actions.ts";
+import { formerNames } from "../../contracts/orders.ts";
 import { contractOf } from "../../services/api/actions/contract.ts";
 import { endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
@@ -18,6 +19,8 @@ const inside: ActionName[] = [
   "orders.openOf",
   "partners.release",
   "partners.reserve",
+  // For gRPC clients only.
+  ...Object.values(formerNames),
   // Behind operations of the gateway's own.
   "orders.confirm",
   "orders.reopenCheckout",

@@ -29,7 +29,7 @@ describe("audience", () => {
     expect(new Set(told)).toEqual(new Set(orderEvents));
   });
 
-  it("an assigned order, by its deliverer's own claim, is told to customer and deliverer", () => {
+  it("an assigned order, by the deliverer, is told to customer and deliverer", () => {
     const order = sampleOrder({ delivererId: "d", actor: "d" });
     expect(addresseesOf("order.assigned", order)).toEqual([
       { userId: order.customer.id, event: "order.assigned:customer" },

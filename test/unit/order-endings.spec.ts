@@ -5,7 +5,7 @@ import { newId } from "../../lib/ids.ts";
 import { endings, isFinal, type MoveName, move, moves } from "../../services/orders/domain/order.ts";
 import { confirm } from "../../services/orders/domain/order-customer.ts";
 import type { ActorKind, Bearer, Order } from "../../services/orders/domain/order-model.ts";
-import { applyPayment, refundPayment } from "../../services/orders/domain/order-payment.ts";
+import { applyPayment, refundCustomer } from "../../services/orders/domain/order-payment.ts";
 import { sampleQuote } from "../support/orders.ts";
 
 const NOW_MS = Date.parse("2026-03-01T12:00:00.000Z");
@@ -98,7 +98,7 @@ describe("the table of an order's endings", () => {
         { borneBy: "nobody" },
       ]);
     }
-    const part = refundPayment(
+    const part = refundCustomer(
       { ...paid, status: "delivered" },
       { amountMinor: 5, currency: "EUR" },
       "cold",

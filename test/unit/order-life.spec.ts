@@ -16,7 +16,7 @@ import {
 } from "../../services/orders/domain/order-delivery.ts";
 import type { Actor, ActorKind, Decision, Order, Refund } from "../../services/orders/domain/order-model.ts";
 import { applyPartnerReport } from "../../services/orders/domain/order-partner.ts";
-import { applyPayment, applyRefundEnd, refundPayment } from "../../services/orders/domain/order-payment.ts";
+import { applyPayment, applyRefundEnd, refundCustomer } from "../../services/orders/domain/order-payment.ts";
 import { withRefundReopened } from "../../services/orders/domain/order-refund.ts";
 import { sampleQuote } from "../support/orders.ts";
 
@@ -112,9 +112,9 @@ const once = fc.oneof(
   fc.nat({ max: 4000 }).map<Step>(
     (amount) =>
       ({ order, nowMs }) =>
-        refundPayment(order, euro(amount), "goodwill", nowMs),
+        refundCustomer(order, euro(amount), "goodwill", nowMs),
   ),
-  fc.constant<Step>(({ order, nowMs }) => refundPayment(order, undefined, "goodwill", nowMs)),
+  fc.constant<Step>(({ order, nowMs }) => refundCustomer(order, undefined, "goodwill", nowMs)),
   fc.constant<Step>(({ order, nowMs }) => deliver(order, { pinIsRight: false }, deliverer(0), nowMs)),
   fc.constant<Step>(({ order, nowMs }) => edit(order, { note: "ring twice" }, nowMs)),
   fc.constant<Step>(({ order, nowMs }) => applyOverdueDeadline(order, actor("deadline"), nowMs)),

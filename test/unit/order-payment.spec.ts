@@ -7,8 +7,8 @@ import type { Actor, Order } from "../../services/orders/domain/order-model.ts";
 import {
   applyPayment,
   applyRefundEnd,
-  refundAgain,
-  refundPayment,
+  refundCustomer,
+  retryFailedRefund,
 } from "../../services/orders/domain/order-payment.ts";
 import { sampleQuote } from "../support/orders.ts";
 
@@ -61,7 +61,7 @@ describe("receive", () => {
     const order = pay(pending(), 2950, "p").next;
     const [once, again] = [cancel(order, admin, NOW_MS), cancel(order, admin, NOW_MS)];
     expect(again.refunds).toEqual(once.refunds);
-    const later = refundPayment(order, euro(10), "goodwill", NOW_MS).next;
+    const later = refundCustomer(order, euro(10), "goodwill", NOW_MS).next;
     expect(cancel(later, admin, NOW_MS).refunds[0]?.id).not.toBe(once.refunds[0]?.id);
   });
 });
@@ -69,12 +69,12 @@ describe("receive", () => {
 describe("a refund over several payments", () => {
   it("takes the newest first and no more of each than is left", () => {
     const paid = pay(pay(pay(pending(), 1000, "a").next, 1000, "b").next, 950, "c").next;
-    const part = refundPayment(paid, euro(1500), "late", NOW_MS);
+    const part = refundCustomer(paid, euro(1500), "late", NOW_MS);
     expect(part.refunds.map(({ paymentId, amount }) => [paymentId, amount.amountMinor])).toEqual([
       ["c", 950],
       ["b", 550],
     ]);
-    const rest = refundPayment(part.next, undefined, "late", NOW_MS);
+    const rest = refundCustomer(part.next, undefined, "late", NOW_MS);
     expect(rest.refunds.map(({ paymentId, amount }) => [paymentId, amount.amountMinor])).toEqual([
       ["b", 450],
       ["a", 1000],
@@ -93,7 +93,7 @@ describe("a refund over several payments", () => {
       refundedMinor: 0,
     });
     expect(failed.messages).toMatchObject([{ type: "alert.raised", data: { kind: "refund.failed" } }]);
-    const again = refundPayment(failed.next, undefined, "another account", NOW_MS);
+    const again = refundCustomer(failed.next, undefined, "another account", NOW_MS);
     expect(again.next.paymentStatus).toBe("refund_pending");
     const [second] = again.refunds;
     if (!second) throw new Error("nothing goes back");
@@ -108,27 +108,29 @@ describe("a refund over several payments", () => {
     const [refund] = refunds;
     if (!refund) throw new Error("nothing goes back");
     const failed = applyRefundEnd(cancelled, refund, false, NOW_MS).next;
-    const again = refundAgain(failed, refund, NOW_MS + 1);
+    const again = retryFailedRefund(failed, refund, NOW_MS + 1);
     expect(again?.next).toMatchObject({
       ...{ version: failed.version + 1, updatedAt: isoTime(NOW_MS + 1), paymentStatus: "refund_pending" },
       ...{ refundPendingMinor: 2950, refundFailedMinor: 0, receipts: [{ refundMinor: 2950 }] },
     });
     expect([again?.refunds, again?.messages]).toMatchObject([[refund], [{ type: "refund.requested" }]]);
     // Nothing is left while it is on its way.
-    expect(refundAgain(again?.next as Order, refund, NOW_MS)).toBeUndefined();
-    expect(refundAgain(failed, { ...refund, amount: euro(2951) }, NOW_MS)).toBeUndefined();
-    expect(refundAgain(failed, { ...refund, amount: euro(1), paymentId: "unknown" }, NOW_MS)).toBeUndefined();
+    expect(retryFailedRefund(again?.next as Order, refund, NOW_MS)).toBeUndefined();
+    expect(retryFailedRefund(failed, { ...refund, amount: euro(2951) }, NOW_MS)).toBeUndefined();
+    expect(
+      retryFailedRefund(failed, { ...refund, amount: euro(1), paymentId: "unknown" }, NOW_MS),
+    ).toBeUndefined();
   });
 
   it("that failed, is not asked for again out of a payment of which less is left, though the order keeps enough", () => {
     const paid = pay(pay(pending(), 1000, "a").next, 1950, "b").next;
-    const back = refundPayment(paid, euro(1950), "late", NOW_MS);
+    const back = refundCustomer(paid, euro(1950), "late", NOW_MS);
     const [refund] = back.refunds;
     if (!refund) throw new Error("nothing goes back");
     const failed = applyRefundEnd(back.next, refund, false, NOW_MS).next;
-    const some = refundPayment(failed, euro(1), "late", NOW_MS).next;
-    expect(refundAgain(some, refund, NOW_MS)).toBeUndefined();
-    expect(refundAgain(failed, refund, NOW_MS)).toBeDefined();
+    const some = refundCustomer(failed, euro(1), "late", NOW_MS).next;
+    expect(retryFailedRefund(some, refund, NOW_MS)).toBeUndefined();
+    expect(retryFailedRefund(failed, refund, NOW_MS)).toBeDefined();
   });
 
   it("of a failed one and of money that comes late, are kept apart", () => {

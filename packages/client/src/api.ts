@@ -835,7 +835,7 @@ The stream ends with the access token; connect again with a fresh one. */
   "/orders/{order_id}/assign": {
     get?: never;
     put?: never;
-    /** Take the order. Of any number of simultaneous claims exactly one wins. */
+    /** Assign the order to myself. Of any number of simultaneous requests exactly one succeeds. */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody?: never;
@@ -847,7 +847,7 @@ The stream ends with the access token; connect again with a fresh one. */
   "/orders/{order_id}/release": {
     get?: never;
     put?: never;
-    /** Give the order back */
+    /** Release the order into the pool */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody?: { content: { "application/json": { reason?: string | null } } };

@@ -84,15 +84,15 @@ export const orderRoutes = [
     access: ["deliverer"],
     success: 200,
   }),
-  delivery("POST /orders/{order_id}/assign", "orders.claim", {
-    summary: "Take the order",
-    description: "Of any number of simultaneous claims exactly one wins.",
+  delivery("POST /orders/{order_id}/assign", "orders.assign", {
+    summary: "Assign the order to myself",
+    description: "Of any number of simultaneous requests exactly one succeeds.",
     access: ["deliverer"],
     success: 200,
     problems: ["ALREADY_ASSIGNED", "HANDOVER_LOCKED", "ILLEGAL_TRANSITION", "ORDER_CHANGED"],
   }),
-  delivery("POST /orders/{order_id}/release", "orders.unclaim", {
-    summary: "Give the order back",
+  delivery("POST /orders/{order_id}/release", "orders.release", {
+    summary: "Release the order into the pool",
     access: ["deliverer"],
     success: 200,
     problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],

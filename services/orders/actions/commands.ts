@@ -10,7 +10,7 @@ import type { OrdersDependencies } from "../dependencies.ts";
 import { edit } from "../domain/order-customer.ts";
 import { assign, cancel, override, release } from "../domain/order-delivery.ts";
 import type { Order } from "../domain/order-model.ts";
-import { refundPayment } from "../domain/order-payment.ts";
+import { refundCustomer } from "../domain/order-payment.ts";
 import { changeOrder, loadOrder, retryOnConflict, saveDecision } from "../store/unit-of-work.ts";
 import { actorOf, viewerOf } from "./access.ts";
 import { withAuthor } from "./unmatched-payments.ts";
@@ -61,7 +61,7 @@ export function refundOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.re
     ctx,
     "orders.refund",
     viewerOf(caller),
-    ({ order, nowMs }) => refundPayment(order, amount, withAuthor(reason, caller.id), nowMs),
+    ({ order, nowMs }) => refundCustomer(order, amount, withAuthor(reason, caller.id), nowMs),
     viewOf,
   );
 }

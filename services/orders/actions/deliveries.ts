@@ -1,7 +1,7 @@
 import type { Params, Result } from "../../../contracts/actions.ts";
 import { fail, invalidField } from "../../../contracts/errors.ts";
 import type { Caller, Ctx } from "../../../contracts/meta.ts";
-import type { OrderView } from "../../../contracts/orders.ts";
+import { formerNames, type OrderView } from "../../../contracts/orders.ts";
 import { isoTime, momentOf } from "../../../lib/clock.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
@@ -16,6 +16,9 @@ import { changeOrder } from "../store/unit-of-work.ts";
 import { viewFor, viewOf } from "./views.ts";
 
 const POOL_LIMIT_DEFAULT = 20;
+/** Idempotency-Keys stay stored under the former names, so that processes of version 0.1 find the same keys. */
+const ASSIGN_KEYS = formerNames["orders.assign"];
+const RELEASE_KEYS = formerNames["orders.release"];
 
 /** The orders that wait for a deliverer; with a position, the nearest first. */
 export async function availableOrders(
@@ -34,13 +37,13 @@ export async function availableOrders(
 }
 
 /** Of several concurrent calls, one succeeds. @throws ALREADY_ASSIGNED, HANDOVER_LOCKED, NOT_FOUND */
-export function assignOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.claim">>): Promise<OrderView> {
+export function assignOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.assign">>): Promise<OrderView> {
   const caller = callerOf(ctx, "deliverer");
   const actor = actorInTrace("deliverer", caller.id);
   return changeOrder(
     deps,
     ctx,
-    "orders.claim",
+    ASSIGN_KEYS,
     { role: "anybody" },
     async ({ order, nowMs }, trx) => {
       // Decides first, so that of many concurrent calls only the successful one reads the deliverer.
@@ -55,14 +58,14 @@ export function assignOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.cl
 /** Releases an order into the pool. @throws NOT_FOUND if the caller is not its deliverer */
 export function releaseOrder(
   deps: OrdersDependencies,
-  ctx: Ctx<Params<"orders.unclaim">>,
+  ctx: Ctx<Params<"orders.release">>,
 ): Promise<OrderView> {
   const caller = callerOf(ctx, "deliverer");
   const actor = actorInTrace("deliverer", caller.id);
   return changeOrder(
     deps,
     ctx,
-    "orders.unclaim",
+    RELEASE_KEYS,
     caller as Deliverer,
     ({ order, nowMs }) => release(order, actor, nowMs, ctx.params.reason),
     (order) => viewFor(caller, viewOf(order), deps.deliveryTokens),

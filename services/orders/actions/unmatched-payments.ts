@@ -12,7 +12,7 @@ import { idempotent } from "../../../mixins/postgres/idempotency.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import { refundRequested } from "../domain/order-messages.ts";
 import type { Refund } from "../domain/order-model.ts";
-import { applyPayment, canCount, refundAgain } from "../domain/order-payment.ts";
+import { applyPayment, canCount, retryFailedRefund } from "../domain/order-payment.ts";
 import { actorInTrace } from "../store/order-trace.ts";
 import { beforeOf, pageOf } from "../store/pages.ts";
 import { insertRefunds } from "../store/payments.repository.ts";
@@ -138,7 +138,7 @@ export async function retryRefund(
       };
       await audit(deps.outbox, trx, ctx, refundId);
       if (!found) return enqueueRefund(deps, trx, requireUnsettled(payment), refund);
-      const decision = refundAgain(found.order, refund, found.nowMs);
+      const decision = retryFailedRefund(found.order, refund, found.nowMs);
       if (!decision) throw settled();
       await saveDecision(deps, trx, found.order, decision);
       return refundView({ ...failed, id, reason: refund.reason, state: "pending" });

@@ -21,7 +21,7 @@ export function assign(order: Order, delivererId: string, actor: Actor, nowMs: n
   if (actor.kind !== "admin" && isLocked(order)) {
     throw fail("HANDOVER_LOCKED", "An operator has to assign this order.");
   }
-  return move(order, "claim", actor, nowMs, { delivererId, handoverFailures: failuresAfter(order, actor) });
+  return move(order, "assign", actor, nowMs, { delivererId, handoverFailures: failuresAfter(order, actor) });
 }
 
 /** Releases the order into the pool. */
@@ -46,8 +46,8 @@ export function delivererGone(order: Order, nowMs: number): Decision {
 
 /** Records that the order cannot be delivered. */
 export function failDelivery(order: Order, actor: Actor, nowMs: number, reason: string): Decision {
-  if (isRepeat(order, "giveUp", actor)) return unchanged(order);
-  return move(order, "giveUp", actor, nowMs, { reason });
+  if (isRepeat(order, "fail", actor)) return unchanged(order);
+  return move(order, "fail", actor, nowMs, { reason });
 }
 
 /**

@@ -4,7 +4,7 @@ import { AMOUNT_MAX_MINOR, type Money } from "../../../lib/money.ts";
 import { move } from "./order.ts";
 import { paymentMessage, refundCompleted, refundFailed, refundRequested } from "./order-messages.ts";
 import type { Actor, Bearer, Decision, Order, Outcome, Payment, Refund } from "./order-model.ts";
-import { balanceOf, refund, withPaymentStatus, withRefundEnded } from "./order-refund.ts";
+import { allocateRefund, balanceOf, withPaymentStatus, withRefundEnded } from "./order-refund.ts";
 
 /** Whether the order's sums stay exact integers after this amount is added. */
 export function canCount(order: Order, amount: Money): boolean {
@@ -42,7 +42,7 @@ function decide(
   if (order.status !== "pending") {
     const isLate = order.status === "cancelled" || order.status === "expired";
     const reason = isLate ? `paid when it was ${order.status}` : "paid more than once";
-    const refunded = refundNow(credited, amountMinor, reason, "nobody", nowMs);
+    const refunded = refundWithMessages(credited, amountMinor, reason, "nobody", nowMs);
     return { ...refunded, outcome: isLate ? "late" : "overpaid" };
   }
   const balanceMinor = balanceOf(credited);
@@ -59,7 +59,7 @@ function decide(
  * @param amount default: the whole balance
  * @throws VALIDATION_ERROR for another currency or more than the balance, ILLEGAL_TRANSITION while it is pending
  */
-export function refundPayment(
+export function refundCustomer(
   order: Order,
   amount: Money | undefined,
   reason: string,
@@ -78,14 +78,14 @@ export function refundPayment(
   }
   // The new refund replaces the same amount of failed refunds.
   const refundFailedMinor = Math.max(0, order.refundFailedMinor - amountMinor);
-  return refundNow({ ...order, refundFailedMinor }, amountMinor, reason, "platform", nowMs);
+  return refundWithMessages({ ...order, refundFailedMinor }, amountMinor, reason, "platform", nowMs);
 }
 
 /**
  * Repeats a failed refund out of the same payment.
  * @returns undefined if the payment or the balance is too small by now
  */
-export function refundAgain(order: Order, repeated: Refund, nowMs: number): Decision | undefined {
+export function retryFailedRefund(order: Order, repeated: Refund, nowMs: number): Decision | undefined {
   const { amountMinor } = repeated.amount;
   const receipt = order.receipts.find(({ paymentId }) => paymentId === repeated.paymentId);
   const leftMinor = receipt ? receipt.amountMinor - receipt.refundMinor : 0;
@@ -124,7 +124,7 @@ export function applyRefundEnd(
   return { next, messages: [message], refunds: [] };
 }
 
-function refundNow(
+function refundWithMessages(
   order: Order,
   amountMinor: number,
   reason: string,
@@ -132,6 +132,6 @@ function refundNow(
   nowMs: number,
 ): Decision {
   const updated = { ...order, version: order.version + 1, updatedAt: isoTime(nowMs) };
-  const { next, refunds } = refund(updated, amountMinor, reason, borneBy);
+  const { next, refunds } = allocateRefund(updated, amountMinor, reason, borneBy);
   return { next, messages: refunds.map((one) => refundRequested(next, one)), refunds };
 }

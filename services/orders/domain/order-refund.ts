@@ -11,7 +11,7 @@ export function balanceOf(order: Order): number {
  * Refunds an amount out of the newest payments first, so that an excess returns to the payment that caused it.
  * @param amountMinor at most the balance; 0 has no effect
  */
-export function refund(
+export function allocateRefund(
   order: Order,
   amountMinor: number,
   reason: string,

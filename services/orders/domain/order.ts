@@ -15,7 +15,7 @@ import {
   type Refund,
   type Transition,
 } from "./order-model.ts";
-import { balanceOf, refund } from "./order-refund.ts";
+import { allocateRefund, balanceOf } from "./order-refund.ts";
 
 const MINUTE_MS = 60_000;
 
@@ -71,7 +71,7 @@ export const moves = {
   },
   reject: { to: "cancelled", may: mayEnd("reject"), message: "order.rejected", refunds: "everything" },
   cancel: { to: "cancelled", may: mayEnd("cancel"), message: "order.cancelled", refunds: "everything" },
-  claim: { to: "delivering", may: { deliverer: ["ready"], admin: ["ready"] }, message: "order.assigned" },
+  assign: { to: "delivering", may: { deliverer: ["ready"], admin: ["ready"] }, message: "order.assigned" },
   release: {
     to: "ready",
     may: { deliverer: ["delivering"], platform: ["delivering"], admin: ["delivering", "failed"] },
@@ -82,7 +82,7 @@ export const moves = {
     may: { deliverer: ["delivering"], admin: ["delivering"] },
     message: "order.delivered",
   },
-  giveUp: {
+  fail: {
     to: "failed",
     may: { deliverer: ["delivering"], admin: ["delivering"] },
     message: "order.failed",
@@ -122,7 +122,7 @@ export const deadlines = {
   ready: {
     afterMs: 15 * MINUTE_MS,
     action: { alert: "order.no_deliverer", againMs: 15 * MINUTE_MS },
-    effect: "alert: no deliverer has claimed it",
+    effect: "alert: it is assigned to no deliverer",
   },
   delivering: {
     afterMs: 20 * MINUTE_MS,
@@ -190,7 +190,7 @@ export function move(
     ...change,
   });
   const borneBy = endings[order.status]?.[actor.kind]?.borneBy ?? "nobody";
-  const { next, refunds } = refund(moved, owedMinor(moved, owed), reason ?? `order ${to}`, borneBy);
+  const { next, refunds } = allocateRefund(moved, owedMinor(moved, owed), reason ?? `order ${to}`, borneBy);
   return recordTransition(
     order,
     omitUndefined({ ...next, deadlineAt: deadlineOf(next, nowMs) }),

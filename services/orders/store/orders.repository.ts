@@ -22,13 +22,15 @@ export interface LoadedOrder {
   traceparent?: string;
 }
 
+/** Version 0.1 stored the move `fail` as `giveUp`. */
+const LAST_MOVE = "CASE o.last_move WHEN 'giveUp' THEN 'fail' ELSE o.last_move END";
+
 const ORDER = `
   SELECT o.id, o.version, o.status, o.payment_status, o.customer_id, o.customer_name, o.customer_phone, o.partner,
     o.deliverer_id, o.currency, o.fee_minor, o.total_minor, o.paid_minor, o.refunded_minor, o.refund_pending_minor,
     o.refund_failed_minor, o.address, o.note, o.bank_id, o.checkout_url, o.pay_by, o.deadline_at, o.alerted_at,
-    o.partner_notified_at,
-    o.notice_problem, o.ready_at, o.ready_said_at, o.ready_since, o.closed_at, o.reason, o.handover_failures, o.proof_photo_id, o.last_move,
-    o.last_actor, o.traceparent, o.created_at, o.updated_at, clock_timestamp() AS now,
+    o.partner_notified_at, o.notice_problem, o.ready_at, o.ready_said_at, o.ready_since, o.closed_at, o.reason,
+    o.handover_failures, o.proof_photo_id, ${LAST_MOVE} AS last_move, o.last_actor, o.traceparent, o.created_at, o.updated_at, clock_timestamp() AS now,
     (SELECT json_agg(json_build_object('productId', l.product_id, 'title', l.title, 'quantity', l.quantity,
        'unitPrice', json_build_object('amountMinor', l.unit_price_minor, 'currency', o.currency))
        ORDER BY l.line_number)

@@ -74,7 +74,7 @@ export async function saveDecision(
 /**
  * Runs a command on one order: loads it, decides, saves and answers. With an Idempotency-Key, the answer is stored in the
  * same transaction.
- * @param scope the action's name
+ * @param scope of the Idempotency-Key: the action's name
  * @param answer makes the answer, which must not contain secrets, because it is stored
  */
 export async function changeOrder<D extends Decision, T>(
