@@ -2,11 +2,13 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { ServiceBroker, type ServiceSchema } from "moleculer";
 import { newId } from "../../lib/ids.ts";
 import type { Logger } from "../../lib/logger.ts";
+import { startListener } from "../../lib/messaging/listener.ts";
 import { startRunner } from "../../lib/messaging/runner.ts";
 import { isConnectionTrouble, row } from "../../lib/sql/database.ts";
 import { type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { eventually } from "../support/eventually.ts";
 import { createDatabase } from "../support/postgres.ts";
+import { startRelay } from "../support/relay.ts";
 
 let database: { url: string; drop(): Promise<void> };
 let db: Postgres;
@@ -128,5 +130,23 @@ describe("the postgres mixin", () => {
   it("for a mistake of ours, does not pretend that a repeat would help", async () => {
     const wrong = broker.call("probe.run", { sql: "SELECT nonsense" });
     await expect(wrong).rejects.toMatchObject({ code: "42703" });
+  });
+});
+
+describe("a listener", () => {
+  it("that the database refuses, connects again, ends the former connection and wakes nobody", async () => {
+    const relay = await startRelay(database.url);
+    const url = Object.assign(new URL(database.url), { host: new URL(relay.url).host }).href;
+    const woken: unknown[] = [];
+    // The empty name is no name of a channel.
+    const channel = "";
+    const onWake = (payload?: string) => void woken.push(payload);
+    const listener = startListener({ url, channel, onWake, logger: broker.logger });
+    await eventually(() => expect(relay.counts().accepted).toBeGreaterThan(2));
+    await eventually(() => expect(relay.counts().open).toBeLessThan(2));
+    await listener.stop();
+    await eventually(() => expect(relay.counts().open).toBe(0));
+    expect(woken).toEqual([]);
+    await relay.stop();
   });
 });

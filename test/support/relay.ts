@@ -6,7 +6,14 @@ export async function startRelay(target: string) {
   const { hostname, port } = new URL(target);
   const sockets = new Set<Socket>();
   let state: "open" | "cut" | "held" = "open";
+  let accepted = 0;
+  let open = 0;
   const server = createServer((near) => {
+    accepted += 1;
+    open += 1;
+    near.on("close", () => {
+      open -= 1;
+    });
     sockets.add(near);
     near.on("error", () => undefined).on("close", () => sockets.delete(near));
     if (state === "cut") return near.destroy();
@@ -26,6 +33,8 @@ export async function startRelay(target: string) {
   };
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    /** Connections that the relay has accepted in all, and those of them that are open. */
+    counts: () => ({ accepted, open }),
     /** Connections are refused from now on, and those that are open break. */
     cut: () => become("cut"),
     /** Connections are taken and nothing answers. */
