@@ -3,19 +3,22 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writ
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
-/** Specs that take so long with a change wait for something that will not happen: the change is found. */
+/** Specs that take so long with a change wait for something that will not happen. */
 const RUN_TIMEOUT_MS = 300_000;
 /** How long one condition is waited for, where the tests wait for 45 s: most changes are found by such a wait. */
 const PATIENCE_MS = 15_000;
 
-export type Ending = "passed" | "failed" | "broken";
+export interface Ending {
+  /** `broken`: jest itself ended without a word about its tests. */
+  result: "passed" | "failed" | "broken";
+  /** When a limit of time may be the cause: specs to run without the change, since a busy machine reaches it, too. */
+  slow: readonly string[];
+}
 
 export interface Sandbox {
   /** Runs `body` while the file has another text, made of its own. */
   withFile<T>(file: string, change: (text: string) => string, body: () => Promise<T>): Promise<T>;
-  /**
-   * Runs specs in this order until one fails. `broken`: jest itself ended without a word about its tests.
-   */
+  /** Runs specs in this order until one fails. */
   run(specs: readonly string[]): Promise<Ending>;
   close(): void;
 }
@@ -69,10 +72,13 @@ function runJest(folder: string, specs: readonly string[]): Promise<Ending> {
     isLate = true;
     process.kill(-(child.pid as number), "SIGKILL");
   }, RUN_TIMEOUT_MS);
+  const startedAt = Date.now();
   return new Promise((done) => {
-    const end = (ending: Ending) => {
+    const end = (result: Ending["result"]) => {
       clearTimeout(timer);
-      done(ending);
+      const waited = result === "failed" && Date.now() - startedAt >= PATIENCE_MS;
+      const failed = specs.filter((spec) => said.includes(`FAIL ${spec}`));
+      done({ result, slow: !waited ? [] : failed.length > 0 ? failed : specs });
     };
     child.once("error", () => end("broken"));
     child.once("exit", (code) => {
