@@ -36,6 +36,7 @@ describe("judge", () => {
     ["a source without end", { ...sound(), source: "x".repeat(101) }, "source or subject"],
     ["a day instead of a time", { ...sound(), time: "2026-11-22" }, "bad time"],
     ["a time in seconds", { ...sound(), time: 1_800_000_000 }, "bad time"],
+    ["a list with a time", { ...sound(), time: ["2026-11-22T00:00:00Z"] }, "bad time"],
     ["a 13th month", { ...sound(), time: "2026-13-01T00:00:00Z" }, "bad time"],
     ["a version of no name", { ...sound(), dataschema: undefined }, "unknown version: undefined"],
     ["data that is null", { ...sound(), data: null }, "the data is not an object"],
