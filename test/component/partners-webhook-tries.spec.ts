@@ -5,14 +5,7 @@ import { newId } from "../../lib/ids.ts";
 import { readGauges } from "../../mixins/health/health.mixin.ts";
 import type { FailedAttempt } from "../../services/partners/domain/webhook-schedule.ts";
 import { eventually } from "../support/eventually.ts";
-import {
-  deliveriesOf,
-  integrated,
-  quickWebhooks,
-  TIMEOUT_MS,
-  TRIES,
-  until,
-} from "../support/partner-integration.ts";
+import { deliveriesOf, integrated, quickWebhooks, TRIES, until } from "../support/partner-integration.ts";
 import type { Behaviour } from "../support/partner-system.ts";
 import { lineOf, orderOf, type PartnersHarness, reservationOf, startPartners } from "../support/partners.ts";
 
@@ -35,7 +28,6 @@ describe("a call to a partner's system", () => {
     ["a redirect", { status: 302, headers: { location: "/elsewhere" } }, { statusCode: 302 }],
     ["429", { status: 429, headers: { "retry-after": "7" } }, { statusCode: 429 }],
     ["a reset", "reset", { error: "ECONNRESET" }],
-    ["silence", "hang", { error: `no answer within ${TIMEOUT_MS} ms` }],
   ];
   it.each(failing)(
     "answered by %s, is a failed try, and the next has the same id",

@@ -7,6 +7,7 @@ import {
   deliveriesOf,
   integrated,
   quickWebhooks,
+  SHORT_TIMEOUT_MS,
   until,
   waitingTry,
 } from "../support/partner-integration.ts";
@@ -18,12 +19,11 @@ const TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 const BACKLOG = 30;
 
-const quick = quickWebhooks();
 const clock = { aheadMs: 0, now: () => Date.now() + clock.aheadMs };
 
 let shop: PartnersHarness;
 beforeAll(async () => {
-  shop = await startPartners({ webhooks: quick, clock });
+  shop = await startPartners({ webhooks: quickWebhooks(), clock });
 });
 afterEach(() => {
   clock.aheadMs = 0;
@@ -66,49 +66,6 @@ describe("the call to a partner's system", () => {
     expect(delivery).toMatchObject({
       ...{ messageId: said.id, type: "order.paid", orderId: paid.orderId, attempt: 1 },
       ...{ statusCode: 200, responseHead: "yes chef", durationMs: expect.any(Number) },
-    });
-  });
-
-  it("of an order that is cancelled, is tried no more, and the cancellation is told", async () => {
-    const { system, partnerId, order } = await integrated(shop, "hang");
-    const paid = order();
-    await shop.say("order.paid", paid);
-    await eventually(() => expect(system.calls.length).toBeGreaterThan(0));
-    const cancelled = {
-      version: 3,
-      status: "cancelled",
-      previousStatus: "paid",
-      reason: "Changed my mind",
-    } as const;
-    const news = await shop.say("order.cancelled", { ...paid, ...cancelled });
-    const stopped = "SELECT 1 FROM webhook_messages WHERE order_id = $1 AND stopped_at IS NOT NULL";
-    await eventually(async () => expect(await shop.sql(stopped, [paid.orderId])).toHaveLength(1));
-    system.does({ status: 200 });
-    const deliveries = await eventually(async () => {
-      const all = await deliveriesOf(shop, partnerId);
-      const ends = all.map(({ type, state }) => ({ type, state }));
-      expect(ends).toContainEqual({ type: "order.cancelled", state: "accepted" });
-      expect(ends).toContainEqual({ type: "order.paid", state: "stopped" });
-      expect(all.at(-1)?.error).toBeDefined(); // the try that was under way ended and was noted
-      expect(ends).not.toContainEqual({ type: "order.paid", state: "pending" });
-      return all;
-    });
-    const told = system.calls.map(({ body }) => JSON.parse(body)).filter(({ type }) => type !== "order.paid");
-    // Each try says the same.
-    expect(told.length).toBeGreaterThan(0);
-    expect(new Set(told.map((one) => JSON.stringify(one))).size).toBe(1);
-    expect(told[0]).toEqual({
-      id: news.id,
-      type: "order.cancelled",
-      timestamp: news.time,
-      data: {
-        ...{ order_id: paid.orderId, partner_id: partnerId, version: 3 },
-        ...{ status: "cancelled", previous_status: "paid", reason: "Changed my mind" },
-      },
-    });
-    const replay = { partnerId, deliveryId: deliveries.at(-1)?.id ?? "" };
-    await expect(shop.asAdmin("partners.replayWebhookDelivery", replay)).rejects.toMatchObject({
-      type: "ILLEGAL_TRANSITION",
     });
   });
 
@@ -208,19 +165,6 @@ describe("the call to a partner's system", () => {
     expect(stored.map(({ row }) => row).join()).not.toContain((first.secret ?? "").slice(6));
   });
 
-  it("to a partner that hangs, takes that partner's places and nobody else's", async () => {
-    const hanging = await integrated(shop, "hang");
-    const fine = await integrated(shop);
-    for (let count = 0; count < BACKLOG; count++) await shop.say("order.paid", hanging.order());
-    await eventually(() => expect(hanging.system.calls.length).toBeGreaterThanOrEqual(2));
-    await shop.say("order.paid", fine.order());
-    await until(shop, fine.partnerId, "accepted");
-    expect(hanging.system.calls.length).toBeLessThan(BACKLOG); // in one queue the fine one would come last
-    await eventually(() => expect(hanging.system.calls.length).toBeGreaterThan(6));
-    expect(hanging.system.state.mostOpen).toBe(2);
-    hanging.system.does({ status: 204 });
-  });
-
   it("by a process that was killed, is made again by the next one as the same try", async () => {
     const { system, partnerId, order } = await integrated(shop);
     const paid = order();
@@ -238,10 +182,84 @@ describe("the call to a partner's system", () => {
   });
 });
 
+describe("the call to a partner's system that hangs", () => {
+  let shop: PartnersHarness;
+  beforeAll(async () => {
+    shop = await startPartners({ webhooks: quickWebhooks([], SHORT_TIMEOUT_MS) });
+  });
+  afterAll(() => shop.stop());
+
+  it("is a failed try at its time limit, and the next has the same id", async () => {
+    const { system, partnerId, order } = await integrated(shop, "hang");
+    const said = await shop.say("order.paid", order());
+    await eventually(() => expect(system.calls.length).toBeGreaterThan(1));
+    system.does({ status: 202 });
+    const deliveries = await until(shop, partnerId, "accepted");
+    const error = `no answer within ${SHORT_TIMEOUT_MS} ms`;
+    expect(deliveries.at(-1)).toMatchObject({ error, state: "failed", attempt: 1 });
+    expect(new Set(system.calls.map(({ headers }) => headers["webhook-id"]))).toEqual(new Set([said.id]));
+  });
+
+  it("of an order that is cancelled, is tried no more, and the cancellation is told", async () => {
+    const { system, partnerId, order } = await integrated(shop, "hang");
+    const paid = order();
+    await shop.say("order.paid", paid);
+    await eventually(() => expect(system.calls.length).toBeGreaterThan(0));
+    const cancelled = {
+      version: 3,
+      status: "cancelled",
+      previousStatus: "paid",
+      reason: "Changed my mind",
+    } as const;
+    const news = await shop.say("order.cancelled", { ...paid, ...cancelled });
+    const stopped = "SELECT 1 FROM webhook_messages WHERE order_id = $1 AND stopped_at IS NOT NULL";
+    await eventually(async () => expect(await shop.sql(stopped, [paid.orderId])).toHaveLength(1));
+    system.does({ status: 200 });
+    const deliveries = await eventually(async () => {
+      const all = await deliveriesOf(shop, partnerId);
+      const ends = all.map(({ type, state }) => ({ type, state }));
+      expect(ends).toContainEqual({ type: "order.cancelled", state: "accepted" });
+      expect(ends).toContainEqual({ type: "order.paid", state: "stopped" });
+      expect(all.at(-1)?.error).toBeDefined(); // the try that was under way ended and was noted
+      expect(ends).not.toContainEqual({ type: "order.paid", state: "pending" });
+      return all;
+    });
+    const told = system.calls.map(({ body }) => JSON.parse(body)).filter(({ type }) => type !== "order.paid");
+    // Each try says the same.
+    expect(told.length).toBeGreaterThan(0);
+    expect(new Set(told.map((one) => JSON.stringify(one))).size).toBe(1);
+    expect(told[0]).toEqual({
+      id: news.id,
+      type: "order.cancelled",
+      timestamp: news.time,
+      data: {
+        ...{ order_id: paid.orderId, partner_id: partnerId, version: 3 },
+        ...{ status: "cancelled", previous_status: "paid", reason: "Changed my mind" },
+      },
+    });
+    const replay = { partnerId, deliveryId: deliveries.at(-1)?.id ?? "" };
+    await expect(shop.asAdmin("partners.replayWebhookDelivery", replay)).rejects.toMatchObject({
+      type: "ILLEGAL_TRANSITION",
+    });
+  });
+
+  it("to a partner that hangs, takes that partner's places and nobody else's", async () => {
+    const hanging = await integrated(shop, "hang");
+    const fine = await integrated(shop);
+    for (let count = 0; count < BACKLOG; count++) await shop.say("order.paid", hanging.order());
+    await eventually(() => expect(hanging.system.calls.length).toBeGreaterThanOrEqual(2));
+    await shop.say("order.paid", fine.order());
+    await until(shop, fine.partnerId, "accepted");
+    expect(hanging.system.calls.length).toBeLessThan(BACKLOG); // in one queue the fine one would come last
+    await eventually(() => expect(hanging.system.calls.length).toBeGreaterThan(6));
+    expect(hanging.system.state.mostOpen).toBe(2);
+    hanging.system.does({ status: 204 });
+  });
+});
+
 it("the sender, stopped while a partner hangs, gives the try back, and the next one makes it", async () => {
   const database = await createDatabase("partners");
-  const patient = { ...quick, limits: { ...quick.limits, timeoutMs: 10_000 } };
-  const stopped = await startPartners({ url: database.url, webhooks: patient });
+  const stopped = await startPartners({ url: database.url, webhooks: quickWebhooks() });
   const system = await startPartnerSystem("hang");
   const { partnerId, order } = await integrated(stopped);
   await stopped.asAdmin("partners.setWebhook", { partnerId, url: system.url, enabled: true });
@@ -249,7 +267,7 @@ it("the sender, stopped while a partner hangs, gives the try back, and the next 
   await eventually(() => expect(system.calls).toHaveLength(1));
   await stopped.stop();
   system.does({ status: 204 });
-  const next = await startPartners({ url: database.url, webhooks: patient });
+  const next = await startPartners({ url: database.url, webhooks: quickWebhooks() });
   const deliveries = await until(next, partnerId, "accepted");
   expect(deliveries).toMatchObject([{ attempt: 1 }]);
   expect(system.calls).toHaveLength(2);
