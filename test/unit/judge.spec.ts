@@ -89,6 +89,7 @@ describe("judge", () => {
   it("of labels at their limits, keeps them; of those beyond, what fits and can be read", () => {
     const [source, subject] = ["s".repeat(100), "x".repeat(200)];
     expect(judged({ ...sound(), source, subject })).toMatchObject({ state: "waiting", source, subject });
+    expect(judged({ ...sound(), source: "s", subject: "x" })).toMatchObject({ state: "waiting" });
     const odd = { ...sound(), id: "", type: `tä${"t".repeat(70)}`, source: "s".repeat(101), subject: "" };
     expect(judged(odd)).toMatchObject({
       type: `t?${"t".repeat(58)}`,
