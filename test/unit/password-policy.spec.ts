@@ -51,11 +51,17 @@ describe("the password policy", () => {
     "Pässwörd1",
     "ｐａｓｓｗｏｒｄ１",
     "dragon-monkey",
-  ])("refuses %s", (password) => {
-    expect(isCommonPassword(password)).toBe(true);
-    expect(() => refuseCommonPassword(password)).toThrow(
-      expect.objectContaining({ type: "PASSWORD_TOO_COMMON" }),
-    );
+    "Weihnachten2024!",
+    "willkommen",
+    "cat2024!",
+    "drowssap1",
+    "123456789",
+    "a".repeat(128),
+    "password".repeat(16),
+    "1".repeat(64) + "a".repeat(64),
+  ])("refuses %s", async (password) => {
+    expect(await isCommonPassword(password)).toBe(true);
+    await expect(refuseCommonPassword(password)).rejects.toMatchObject({ type: "PASSWORD_TOO_COMMON" });
   });
 
   it.each([
@@ -68,26 +74,38 @@ describe("the password policy", () => {
     "kx83-qa61-pv",
     "49281730561847",
     "zwölf Boxkämpfer jagen",
-  ])("takes %s", (password) => {
-    expect(isCommonPassword(password)).toBe(false);
+    "Kq7-vXz2",
+    `${"\u{1f511}".repeat(20)}kx83qa61pvw0`,
+  ])("takes %s", async (password) => {
+    expect(await isCommonPassword(password)).toBe(false);
   });
 
-  it("refuses what everybody knows of the person: address, its parts and the name", () => {
+  it("refuses what everybody knows of the person: address, its parts and the name", async () => {
     const personal = ["grete.hansen@example.org", "Grete", "Hansen"];
     for (const password of ["grete.hansen@example.org", "Grete123!", "hansen2024", "GreteGrete"]) {
-      expect(isCommonPassword(password, personal)).toBe(true);
+      expect(await isCommonPassword(password, personal)).toBe(true);
     }
-    expect(isCommonPassword("grete walks her dog", personal)).toBe(false);
+    expect(await isCommonPassword("grete walks her dog", personal)).toBe(false);
   });
 
-  it("answers for any text, quickly", () => {
-    fc.assert(
-      fc.property(fc.string({ maxLength: 128, unit: "grapheme" }), (text) => {
-        expect(typeof isCommonPassword(text, [text.slice(0, 5), undefined])).toBe("boolean");
+  it("answers for any text", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.string({ maxLength: 128, unit: "grapheme" }), async (text) => {
+        expect(typeof (await isCommonPassword(text, [text.slice(0, 5), undefined]))).toBe("boolean");
       }),
     );
-    const startedAt = performance.now();
-    isCommonPassword("1".repeat(64) + "a".repeat(64), ["a".repeat(128)]);
-    expect(performance.now() - startedAt).toBeLessThan(500);
+  });
+
+  it.each([
+    ["digits and letters", "1".repeat(64) + "a".repeat(64)],
+    ["a word with replaced letters, repeated", "p@55w0rd1".repeat(15).slice(0, 128)],
+    ["signs that replace letters", "4@8({[<369&#!1/|0$5+7%2".repeat(6).slice(0, 128)],
+    ["brackets", "()".repeat(64)],
+  ])("checks %s of the greatest length within half a second of the processor", async (_, password) => {
+    await isCommonPassword("loads the list");
+    const before = process.cpuUsage();
+    await isCommonPassword(password, ["a".repeat(128)]);
+    const { user, system } = process.cpuUsage(before);
+    expect((user + system) / 1_000).toBeLessThan(500);
   });
 });

@@ -96,7 +96,7 @@ export async function undoEmailChange(
   const owner = undo && (await profileById(deps.postgres.db, undo.userId));
   if (!undo || !owner) throw invalidLink();
   const { userId, formerEmail } = undo;
-  if (newPassword) refuseCommonPassword(newPassword, [formerEmail, owner.firstName, owner.lastName]);
+  if (newPassword) await refuseCommonPassword(newPassword, [formerEmail, owner.firstName, owner.lastName]);
   await withAddressLock(deps, formerEmail, async () => {
     await claimAddress(deps, userId, formerEmail);
     if (newPassword) await deps.provider.setPassword(userId, newPassword);

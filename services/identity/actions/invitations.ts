@@ -175,7 +175,7 @@ export async function openAccount(
   { email, password, grant }: { email: string; password: string; grant: Grant },
   names: (string | undefined)[],
 ): Promise<string> {
-  refuseCommonPassword(password, [email, ...names]);
+  await refuseCommonPassword(password, [email, ...names]);
   const { userId, taken } = await registerAccount(deps, { email, password, confirmed: true, grant });
   if (taken) {
     await deps.provider.setPassword(userId, password);

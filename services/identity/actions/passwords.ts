@@ -40,7 +40,7 @@ export async function resetPassword(
   ctx: Context,
   { email, code, password }: Params<"identity.resetPassword">,
 ): Promise<void> {
-  refuseCommonPassword(password, [email]);
+  await refuseCommonPassword(password, [email]);
   const { clientIp: ip } = ctx.meta as { clientIp?: string };
   const { useUp } = await checkCode(deps, codeOf(deps, email, ip), ip, code);
   const profile = await profileByEmail(deps.postgres.db, email);
@@ -64,7 +64,7 @@ export async function changePassword(
   { currentPassword, newPassword }: Params<"identity.changePassword">,
 ): Promise<void> {
   const profile = await ownProfile(deps, caller.id);
-  refuseCommonPassword(newPassword, [profile.email, profile.firstName, profile.lastName]);
+  await refuseCommonPassword(newPassword, [profile.email, profile.firstName, profile.lastName]);
   await requirePassword(deps, profile, currentPassword, ctx.meta as { clientIp?: string });
   await deps.provider.setPassword(caller.id, newPassword);
   await endSessions(deps, ctx, caller.id, caller.sessionId);

@@ -41,7 +41,7 @@ export async function register(
 ): Promise<Result<"identity.register">> {
   const { email, password, firstName, lastName, birthDate } = params;
   checkBirthDate(birthDate, deps.clock.now());
-  refuseCommonPassword(password, [email, firstName, lastName]);
+  await refuseCommonPassword(password, [email, firstName, lastName]);
   await consumeMailLimit(deps, email, ip);
   return withAddressLock(deps, email, () => createCustomer(deps, params, codeOf(deps, email, ip)));
 }

@@ -1,55 +1,59 @@
 import { fail } from "../../../contracts/errors.ts";
-import { commonWords } from "./common-passwords.ts";
-import { hasKeyboardPattern } from "./keyboard-patterns.ts";
+import { type PasswordEstimator, passwordEstimator } from "../../../lib/password-estimator.ts";
 
-/** A common word with up to this many digits and signs around it is still a common password. */
+/** A password that needs fewer guesses than ten million is refused. Eight random letters need a hundred million. */
+const MIN_GUESSES_LOG10 = 7;
+/** Dates, telephone numbers and patterns on the number pad: there are few of them, and attackers try all. */
+const DIGITS_ALONE = /^\d{0,10}$/;
+/** A longer text is estimated in parts of this length, which bounds the time of a check. */
+const PART = /.{1,32}/gsu;
+/** A known word with up to this many digits and signs around it is easy to guess. */
 const MAX_AFFIXES_LENGTH = 6;
-const MIN_PERSONAL_LENGTH = 3;
+const AFFIXES = /^[^\p{L}]+|[^\p{L}]+$/gu;
+const MIN_WORD_LENGTH = 3;
+const MAX_WORD_LENGTH = 32;
 const MARKS = /\p{M}/gu;
 /** Separators that people put into a word. */
 const SEPARATORS = /[\s._-]/gu;
-
-const LETTER_BY_REPLACEMENT = new Map(
-  Object.entries({ "0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", $: "s", "!": "i" }),
-);
 
 /**
  * Refuses passwords that an attacker tries first. The contract checks the length.
  * @param personal names and addresses of the person, which an attacker may know
  * @throws PASSWORD_TOO_COMMON
  */
-export function refuseCommonPassword(password: string, personal: readonly (string | undefined)[] = []): void {
-  if (isCommonPassword(password, personal)) {
+export async function refuseCommonPassword(
+  password: string,
+  personal: readonly (string | undefined)[] = [],
+): Promise<void> {
+  if (await isCommonPassword(password, personal)) {
     throw fail("PASSWORD_TOO_COMMON", "Choose one that is harder to guess; a few unrelated words are good.");
   }
 }
 
-export function isCommonPassword(password: string, personal: readonly (string | undefined)[] = []): boolean {
+export async function isCommonPassword(
+  password: string,
+  personal: readonly (string | undefined)[] = [],
+): Promise<boolean> {
   // Accents are removed, since an attacker who tries `Passwort` also tries `Pässwörd`.
   const text = normalized(password);
-  if (hasKeyboardPattern(text, commonWords)) return true;
-  const own = personal.flatMap((value) => piecesOf(value ?? ""));
-  return [...coresOf(text), ...coresOf(text.replaceAll(SEPARATORS, ""))].some(
-    (core) => commonWords.has(core) || own.includes(core),
+  if (DIGITS_ALONE.test(text)) return true;
+  const estimator = await passwordEstimator();
+  const known = personal.flatMap((value) => piecesOf(value ?? ""));
+  return [...new Set([text, text.replaceAll(SEPARATORS, "")])].some(
+    (spelling) => isWeak(spelling, known, estimator) || isWordWithAffixes(spelling, known, estimator),
   );
 }
 
-/** The words in a password without affixes and replacements: `password` for `P@ssw0rd2024!`. */
-function coresOf(text: string): string[] {
-  const bare = text.replace(/^[^\p{L}]+|(?<=\p{L})[^\p{L}]+$/gu, "");
-  const spelled = [...text].map((letter) => LETTER_BY_REPLACEMENT.get(letter) ?? letter).join("");
-  const spelledBare = [...bare].map((letter) => LETTER_BY_REPLACEMENT.get(letter) ?? letter).join("");
-  const stripped = spelled.replace(/^[^\p{L}]+|(?<=\p{L})[^\p{L}]+$/gu, "");
-  const cores = [text, bare, spelled, spelledBare, stripped].filter(
-    (core) => core.length > 0 && text.length - core.length <= MAX_AFFIXES_LENGTH,
-  );
-  return [...new Set([...cores, ...cores.flatMap(halfOf)])];
+/** One strong part makes the whole text strong. */
+function isWeak(text: string, known: readonly string[], { guessesLog10 }: PasswordEstimator): boolean {
+  return (text.match(PART) ?? []).every((part) => guessesLog10(part, known) < MIN_GUESSES_LOG10);
 }
 
-/** `monkey` for `monkeymonkey`. */
-function halfOf(text: string): string[] {
-  const half = text.slice(0, text.length / 2);
-  return text.length % 2 === 0 && text === half + half ? [half] : [];
+/** `!!monkey2024`, `P@ssw0rd2024!` */
+function isWordWithAffixes(text: string, known: readonly string[], { isKnown }: PasswordEstimator): boolean {
+  const word = text.replace(AFFIXES, "");
+  if (word.length < MIN_WORD_LENGTH || word.length > MAX_WORD_LENGTH) return false;
+  return text.length - word.length <= MAX_AFFIXES_LENGTH && isKnown(word, known);
 }
 
 function normalized(value: string): string {
@@ -59,7 +63,5 @@ function normalized(value: string): string {
 function piecesOf(value: string): string[] {
   const text = normalized(value);
   const local = text.split("@")[0] as string;
-  return [text, local, ...local.split(/[^\p{L}\p{N}]+/u)].filter(
-    (piece) => piece.length >= MIN_PERSONAL_LENGTH,
-  );
+  return [text, local, ...local.split(/[^\p{L}\p{N}]+/u)].filter((piece) => piece.length >= MIN_WORD_LENGTH);
 }
