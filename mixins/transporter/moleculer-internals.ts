@@ -39,6 +39,19 @@ export function httpHandlerOf(service: Service): RequestListener {
   return (service as unknown as { httpHandler: RequestListener }).httpHandler;
 }
 
+/** An alias of a moleculer-web service: a handler for a method and a path. */
+export interface Alias {
+  readonly method: string;
+  /** As `/api/v1/orders/:order_id`. */
+  readonly fullPath: string;
+  readonly route: { readonly opts: { readonly pathToRegexpOptions?: { readonly sensitive?: boolean } } };
+}
+
+/** The aliases of a moleculer-web service, in the order in which it tries them. */
+export function aliasesOf(service: Service): readonly Alias[] {
+  return (service as unknown as { aliases: readonly Alias[] }).aliases;
+}
+
 /** The lru-cache of Moleculer's in-memory cacher. */
 export interface LruCache {
   readonly calculatedSize: number;

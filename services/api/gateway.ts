@@ -12,7 +12,7 @@ import { outdatedEvent } from "../../mixins/caching/caching.mixin.ts";
 import { sharedStoreOf } from "../../mixins/caching/shared-cacher.ts";
 import { verifierOf } from "../../mixins/caller/caller.middleware.ts";
 import type { Gauges } from "../../mixins/health/health.mixin.ts";
-import { httpHandlerOf } from "../../mixins/transporter/moleculer-internals.ts";
+import { type Alias, aliasesOf, httpHandlerOf } from "../../mixins/transporter/moleculer-internals.ts";
 import { check, confirm, type QuoteStore, quoteStore } from "./actions/checkout.ts";
 import type { RoutableParams } from "./actions/contract.ts";
 import { deadLetters, dropDeadLetter, dropDeadLetters, replayDeadLetter } from "./actions/dead-letters.ts";
@@ -20,11 +20,11 @@ import { type Problem, problemOf } from "./answers/problem.ts";
 import { responseCache } from "./answers/response-cache.ts";
 import { documentation } from "./docs/documentation.ts";
 import { undoPage } from "./docs/undo-page.ts";
-import { type AllowedMethods, allowedMethods } from "./edge/allowed-methods.ts";
 import { clientIpOf } from "./edge/client-ip.ts";
 import { countRequest } from "./edge/count-request.ts";
 import { baseHeaders, cors } from "./edge/headers.ts";
 import { type Refuse, requestListener } from "./edge/request-listener.ts";
+import { type Router, routerOf } from "./edge/router.ts";
 import { type EdgeServer, edgeServer } from "./edge/server.ts";
 import { orderStreams } from "./events/order-events.ts";
 import { type Counters, limiter, memoryCounters } from "./limits/limits.ts";
@@ -55,6 +55,7 @@ export interface Gateway {
 /** The parts that need the broker. They exist from the start of the service. */
 interface Running {
   server: EdgeServer;
+  router: Router<Alias>;
   serveDeps: ServeDeps;
   quotes: QuoteStore;
   counters: Counters;
@@ -76,7 +77,6 @@ export function gateway(config: Settings, clock: Clock): Gateway {
   const https = config.PUBLIC_URL.startsWith("https:");
   const docsUrl = `${config.PUBLIC_URL}/docs/errors`;
   const pages = [...documentation(endpoints, config.PUBLIC_URL).routes, undoPage()];
-  const methodsOf = allowedMethods(routes, pages);
   let running: Running | undefined;
   const parts = (): Running => {
     if (!running) throw fail("SERVICE_UNAVAILABLE");
@@ -98,7 +98,7 @@ export function gateway(config: Settings, clock: Clock): Gateway {
     routes: [
       {
         path: BASE_PATH,
-        aliases: aliasesOf(endpoints, methodsOf, () => parts().serveDeps, refuse),
+        aliases: handlersOf(endpoints, () => parts().serveDeps),
         mappingPolicy: "restrict",
         mergeParams: false,
         bodyParsers: false,
@@ -117,11 +117,12 @@ export function gateway(config: Settings, clock: Clock): Gateway {
     methods: {
       /** The edge has already removed the query from the URL. */
       parseQueryString: (req: IncomingMessage) => ({ url: req.url, query: {} }),
+      resolveAlias: (path: string, method: string) => parts().router.match(method, path) ?? false,
       /** No route matched: the path has other methods, or does not exist. */
       send404(req: IncomingRequest, res: ServerResponse) {
-        const methods = methodsOf(req.originalUrl);
+        const methods = parts().router.methodsOf(req.originalUrl);
         if (methods.length === 0) return refuse(req, res, fail("NOT_FOUND", "There is no such path."));
-        refuse(req, res, ...methodNotAllowed(methods));
+        refuse(req, res, fail("METHOD_NOT_ALLOWED"), { Allow: methods.join(", ") });
       },
     },
     listening: () => running?.server.listening ?? false,
@@ -162,13 +163,14 @@ export function gateway(config: Settings, clock: Clock): Gateway {
         : memoryCounters(clock);
       const requestLimiter = limiter(limits, counters, clock);
       const routeRequest = httpHandlerOf(service);
+      const router = routerOf(aliasesOf(service));
       const listener = requestListener(
         {
           limiter: requestLimiter,
           cors: cors(listOf(config.CORS_ORIGINS)),
           clientIp: clientIpOf(listOf(config.TRUSTED_PROXIES)),
           https,
-          methodsOf,
+          methodsOf: router.methodsOf,
           refuse,
         },
         (req, res) => routeRequest(req, res),
@@ -176,6 +178,7 @@ export function gateway(config: Settings, clock: Clock): Gateway {
       const server = edgeServer(listener, unreadProblem);
       running = {
         server,
+        router,
         serveDeps: {
           limiter: requestLimiter,
           verifier: verifierOf(broker),
@@ -197,29 +200,17 @@ export function gateway(config: Settings, clock: Clock): Gateway {
   };
 }
 
-function aliasesOf(
-  endpoints: readonly Endpoint[],
-  methodsOf: AllowedMethods,
-  deps: () => ServeDeps,
-  refuse: Refuse,
-): ApiRouteSchema["aliases"] {
+function handlersOf(endpoints: readonly Endpoint[], deps: () => ServeDeps): ApiRouteSchema["aliases"] {
   return Object.fromEntries(
     endpoints.map((endpoint) => {
       const { method, path } = endpoint.route;
       const pattern = path.replace(/\{(\w+)\}/g, ":$1");
       const handler = (req: IncomingRequest, res: ServerResponse) => {
-        // `GET /orders/check` does not read the order with the id "check": that path has its own methods.
-        const methods = methodsOf(req.originalUrl);
-        if (!methods.includes(method)) return refuse(req, res, ...methodNotAllowed(methods));
         void serve(deps(), endpoint, { req, res, ctx: req.$ctx, inPath: req.$params.params });
       };
       return [`${method} ${pattern}`, handler];
     }),
   );
-}
-
-function methodNotAllowed(methods: readonly string[]): [error: Error, headers: Record<string, string>] {
-  return [fail("METHOD_NOT_ALLOWED"), { Allow: methods.join(", ") }];
 }
 
 /**

@@ -5,6 +5,7 @@ import { Cachers, type Context, ServiceBroker, Transporters } from "moleculer";
 import ApiGateway from "moleculer-web";
 import { newId } from "../../lib/ids.ts";
 import {
+  aliasesOf,
   endpointOf,
   httpHandlerOf,
   lruCacheOf,
@@ -51,6 +52,11 @@ describe("an internal of Moleculer", () => {
     await eventually(() => expect(server?.listening).toBe(true));
     const response = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/ping`);
     expect(await response.json()).toBe("pong");
+  });
+
+  it("aliases, of moleculer-web, have a method, a whole path and the options of their route", () => {
+    const [alias] = aliasesOf(near.getLocalService("web"));
+    expect(alias).toMatchObject({ method: "GET", fullPath: "/ping", route: { opts: { aliases: {} } } });
   });
 
   it("endpoint, of a remote call, names action and node, and its state closes it for the balancer", async () => {

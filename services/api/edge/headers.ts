@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { fail } from "../../../contracts/errors.ts";
 import { newId } from "../../../lib/ids.ts";
-import type { AllowedMethods } from "./allowed-methods.ts";
+import type { Router } from "./router.ts";
 
 /** Maximum number of header fields of a request. Node would silently drop further ones. */
 export const MAX_HEADERS = 100;
@@ -63,7 +63,7 @@ export interface Cors {
    * Sets the CORS headers for pages of an allowed origin, and answers preflights.
    * @returns whether the request was a preflight and has been answered
    */
-  handle(req: IncomingMessage, res: ServerResponse, methodsOf: AllowedMethods): boolean;
+  handle(req: IncomingMessage, res: ServerResponse, methodsOf: Router<unknown>["methodsOf"]): boolean;
 }
 
 /** @param origins the origins whose pages may read answers; browsers refuse pages of any other origin */

@@ -5,10 +5,10 @@ import { isId } from "../../../lib/ids.ts";
 import { networkOf } from "../../../lib/net/network-of.ts";
 import { nameHttpSpan, traceIdOf, withHttpServerSpan } from "../../../lib/tracing/index.ts";
 import type { Limiter, LimitKey } from "../limits/limits.ts";
-import type { AllowedMethods } from "./allowed-methods.ts";
 import { countRequest, deferCount, isRead } from "./count-request.ts";
 import { baseHeaders, type Cors, refuseOddHeaders, requestIdOf } from "./headers.ts";
 import { requestContextOf, setRequestContext } from "./request-context.ts";
+import type { Router } from "./router.ts";
 import { targetOf } from "./target.ts";
 
 export interface RequestListenerDeps {
@@ -16,7 +16,7 @@ export interface RequestListenerDeps {
   cors: Cors;
   clientIp: (req: IncomingMessage) => string;
   https: boolean;
-  methodsOf: AllowedMethods;
+  methodsOf: Router<unknown>["methodsOf"];
   refuse: Refuse;
 }
 
