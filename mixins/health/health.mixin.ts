@@ -29,8 +29,8 @@ export interface HealthOptions {
   gauges?: Gauges;
 }
 
-/** The name of a counter ends in `_total`, and its values only grow. */
-export type Gauges = Record<string, { about: string; label?: string; kind?: "counter"; read: Gauge }>;
+/** A metric whose name ends in `_total` is a counter: its values only grow. Every other one is a gauge. */
+export type Gauges = Record<string, { about: string; label?: string; read: Gauge }>;
 
 export interface CheckResult {
   service: string;
@@ -45,7 +45,6 @@ export interface GaugeResult {
   about: string;
   service: string;
   label?: string;
-  kind?: "counter";
   figures: Figures;
 }
 
@@ -100,10 +99,10 @@ export async function checkHealth(broker: ServiceBroker): Promise<CheckResult[]>
 /** Reads every gauge of this broker's services. A gauge that fails is omitted. */
 export async function readGauges(broker: ServiceBroker): Promise<GaugeResult[]> {
   const read = [...(registries.get(broker) ?? [])].flatMap(({ service, gauges }) =>
-    Object.entries(gauges).map(async ([name, { about, label, kind, read }]): Promise<GaugeResult[]> => {
+    Object.entries(gauges).map(async ([name, { about, label, read }]): Promise<GaugeResult[]> => {
       const figures = await runInTime(read).catch(() => undefined);
       if (figures === undefined) return [];
-      return [{ name, about, service, figures, ...(label && { label }), ...(kind && { kind }) }];
+      return [{ name, about, service, figures, ...(label && { label }) }];
     }),
   );
   return (await Promise.all(read)).flat();

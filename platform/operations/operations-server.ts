@@ -148,7 +148,7 @@ function* gaugeLines(gauges: readonly GaugeResult[]): Generator<string> {
   const byName = Map.groupBy(gauges, ({ name }) => name);
   for (const [name, results] of byName) {
     yield `# HELP waybill_${name} ${results[0]?.about}`;
-    yield `# TYPE waybill_${name} ${results[0]?.kind ?? "gauge"}`;
+    yield `# TYPE waybill_${name} ${name.endsWith("_total") ? "counter" : "gauge"}`;
     for (const { service, label, figures } of results) {
       const values: [string, number][] =
         typeof figures === "number"

@@ -130,15 +130,12 @@ export function gateway(config: Settings, clock: Clock): Gateway {
       rate_limited_total: {
         about: "Requests that a rate limit refused.",
         label: "limit",
-        kind: "counter",
         read: () => running?.serveDeps.limiter.refused() ?? {},
       },
-      kept_answers_total: {
-        about:
-          "Requests for answers that many callers share: answered from the cache (kept), or newly made (made).",
+      response_cache_requests_total: {
+        about: "Requests whose response the gateway may cache, by outcome: hit or miss.",
         label: "outcome",
-        kind: "counter",
-        read: () => answers.uses(),
+        read: () => answers.counts(),
       },
       rate_limit_leased_hits: {
         about: "Hits of rate limits that this gateway has leased from Redis for reads and not used.",
@@ -146,7 +143,6 @@ export function gateway(config: Settings, clock: Clock): Gateway {
       },
       redis_unanswered_total: {
         about: "Redis commands without an answer: the request continued without Redis.",
-        kind: "counter",
         read: () => running?.store?.unanswered() ?? {},
       },
       redis_up: {

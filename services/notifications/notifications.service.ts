@@ -113,12 +113,12 @@ export function notificationsService({ config, messageBus, ...deps }: Notificati
         },
         gauges: {
           ...documentGauges([history], inbox),
-          notifications_held: {
-            about: "Notifications that wait for the end of the reader's quiet hours",
+          notifications_deferred: {
+            about: "Notifications that wait for the end of the recipient's quiet hours.",
             read: () => countDeferred(db.db),
           },
-          push_tries: {
-            about: "Push attempts since the process started, by provider and outcome",
+          push_attempts_total: {
+            about: "Push attempts, by provider and outcome.",
             label: "result",
             read: () => Object.fromEntries(sending.attemptCounts),
           },

@@ -143,8 +143,8 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
         about: "Orders whose poll of the bank is overdue by a minute or more.",
         read: () => countOverduePolls(db.db, POLL_LATE_MS),
       },
-      reconciliation_looks: {
-        about: "Results of the polls of banks since this process started.",
+      bank_polls_total: {
+        about: "Polls of banks about orders, by outcome.",
         label: "outcome",
         read: () => counts,
       },

@@ -27,6 +27,7 @@ beforeAll(async () => {
     inbox: { stats: async () => ({ waiting: 0, deadLetters: 2, oldestAgeMs: 0 }) },
     gauges: {
       orders_open: { about: "Orders by state.", label: "state", read: () => ({ paid: 4, 'od"d': 1 }) },
+      sales_total: { about: "Sales.", read: () => 7 },
       broken: { about: "Cannot be read.", read: () => Promise.reject(new Error("no")) },
     },
   });
@@ -140,6 +141,8 @@ describe("the operations port", () => {
       'waybill_orders_open{service="shop",state="paid"} 4',
       'waybill_orders_open{service="shop",state="od\\"d"} 1',
       "# TYPE waybill_orders_open gauge",
+      "# TYPE waybill_sales_total counter",
+      'waybill_sales_total{service="shop"} 7',
       'waybill_ready{service="shop",check="database"} 1',
       'waybill_ready{service="platform",check="message_bus"} 1',
     ]) {

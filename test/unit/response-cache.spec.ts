@@ -27,7 +27,7 @@ describe("response cache", () => {
     expect(await read("partners.listOffers a")).toBe("answer 1");
     time.nowMs += 1;
     expect(await read("partners.listOffers a")).toBe("answer 3");
-    expect(kept.uses()).toEqual({ kept: 2, made: 3 });
+    expect(kept.counts()).toEqual({ hit: 2, miss: 3 });
   });
 
   it("of a service that changed, are made anew, and of another are not", async () => {

@@ -18,25 +18,25 @@ export interface ResponseCache {
   get(key: string, make: () => Promise<EncodedAnswer>): Promise<EncodedAnswer>;
   /** Removes all answers of the action's service. */
   invalidate(action: string): void;
-  /** Hits (`kept`) and misses (`made`) since the start. */
-  uses(): { kept: number; made: number };
+  /** Since the start of the process. */
+  counts(): { hit: number; miss: number };
 }
 
 export function responseCache(clock: Clock): ResponseCache {
   const answers = new Map<string, EncodedAnswer & { untilMs: number }>();
-  const uses = { kept: 0, made: 0 };
+  const counts = { hit: 0, miss: 0 };
   const invalidations = new Map<string, number>();
   return {
     async get(key, make) {
       const found = answers.get(key);
       if (found && found.untilMs > clock.now()) {
-        uses.kept += 1;
+        counts.hit += 1;
         return found;
       }
       const service = serviceOf(key);
       const before = invalidations.get(service);
       const made = await make();
-      uses.made += 1;
+      counts.miss += 1;
       // An answer that was read before an invalidation and arrives after it may be stale.
       if (invalidations.get(service) === before) {
         answers.delete(key);
@@ -51,7 +51,7 @@ export function responseCache(clock: Clock): ResponseCache {
       invalidations.set(service, (invalidations.get(service) ?? 0) + 1);
       for (const key of answers.keys()) if (key.startsWith(service)) answers.delete(key);
     },
-    uses: () => ({ ...uses }),
+    counts: () => ({ ...counts }),
   };
 }
 
