@@ -16,14 +16,17 @@ import { listUndelivered, type Undelivered } from "./dead-letters.repository.ts"
 import { deadLetterActions } from "./dead-letters.ts";
 import type { Handler, Handlers } from "./handlers.ts";
 import {
+  type ArrivedMessage,
   acceptMessages,
+  claimedOnArrival,
+  type InboxRow,
   type InboxStats,
   inboxStats,
   oldestWaitingMs,
   pruneInbox,
 } from "./inbox.repository.ts";
 import { parseMessage } from "./parse-message.ts";
-import { type Isolation, startWorker, type WorkerLimits } from "./worker.ts";
+import { type Isolation, startWorker, type Worker, type WorkerLimits } from "./worker.ts";
 
 export type { Handler, HandlerError, Handlers, Lease } from "./handlers.ts";
 
@@ -132,6 +135,7 @@ async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, l
   const workers = kinds(handlers, limits).map(({ kind, ...own }) =>
     startWorker({ ...common, ...own, name: `inbox ${group}, ${kind}` }),
   );
+  const workerOf = new Map(workers.flatMap((worker) => worker.types.map((type) => [type, worker] as const)));
   const wake = (types?: ReadonlySet<string>) => {
     for (const worker of workers) {
       if (!types || worker.types.some((type) => types.has(type))) worker.wake();
@@ -160,9 +164,30 @@ async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, l
       if (error) logger.error(`quarantined ${type} ${id}:`, error);
     }
     failpoint("consumer.accepting");
-    const fresh = await acceptMessages(db(), group, parsed);
+    await storeArrived(parsed);
     failpoint("consumer.accepted");
-    if (fresh > 0) wake(new Set(parsed.map(({ type }) => type)));
+  };
+  /** Stores messages, and delivers at once those that a worker has a place for. */
+  const storeArrived = async (parsed: readonly InboxRow[]) => {
+    const reservations = new Map<Worker, InboxRow[]>();
+    const arrived = parsed.map((message): ArrivedMessage => {
+      const worker = message.state === "waiting" ? workerOf.get(message.type) : undefined;
+      if (!worker?.reserve(message.type)) return message;
+      reservations.set(worker, [...(reservations.get(worker) ?? []), message]);
+      return { ...message, claim: true };
+    });
+    const token = newId();
+    let accepted: ReadonlySet<string> = new Set();
+    try {
+      accepted = await acceptMessages(db(), group, arrived, { token, leaseMs: limits.leaseMs });
+    } finally {
+      for (const [worker, messages] of reservations) {
+        const mine = messages.filter(({ id }) => accepted.has(id));
+        worker.take(mine.map(claimedOnArrival), token, messages.length);
+      }
+    }
+    const waiting = arrived.filter(({ id, claim }) => !claim && accepted.has(id));
+    if (waiting.length > 0) wake(new Set(waiting.map(({ type }) => type)));
   };
   const unsubscribe = await messageBus.subscribe(group, Object.keys(handlers) as MessageType[], accept);
 

@@ -28,18 +28,42 @@ export interface Claimed extends Omit<InboxRow, "id" | "state" | "deadLetterId">
   share: number;
 }
 
-/** Commits messages to a group's inbox in one statement; returns the number of new ones. */
-export async function acceptMessages(db: Db, group: string, messages: readonly InboxRow[]): Promise<number> {
-  return affected(
+/** A message to store, and whether this process claims it at once. */
+export interface ArrivedMessage extends InboxRow {
+  claim?: boolean;
+}
+
+/**
+ * Commits messages to a group's inbox in one statement. Those with `claim` are stored as `claimDue` would leave them:
+ * delivered once, under a lease.
+ * @returns the ids of the new ones: messages that the group knows already keep their state
+ */
+export async function acceptMessages(
+  db: Db,
+  group: string,
+  messages: readonly ArrivedMessage[],
+  lease: { token: string; leaseMs: number },
+): Promise<Set<string>> {
+  const accepted = await rows<{ messageId: string }>(
     db,
     `INSERT INTO inbox (message_id, consumer, source, type, subject, time, dataschema, traceparent, data, state,
-       error, dead_letter_id)
-     SELECT id, ?, source, type, subject, time, dataschema, traceparent, data, state, error, "deadLetterId"
-     FROM jsonb_to_recordset(?::jsonb) AS m(id uuid, source text, type text, subject text, time timestamptz,
-       dataschema text, traceparent text, data jsonb, state text, error text, "deadLetterId" uuid)
-     ON CONFLICT (message_id, consumer) DO NOTHING`,
-    [group, JSON.stringify(messages)],
+       error, dead_letter_id, attempts, lease_token, next_at)
+     SELECT id, :group, source, type, subject, time, dataschema, traceparent, data, state, error, "deadLetterId",
+       CASE WHEN claim THEN 1 ELSE 0 END, CASE WHEN claim THEN (:token)::uuid END,
+       CASE WHEN claim THEN now() + :leaseMs * interval '1 millisecond' ELSE now() END
+     FROM jsonb_to_recordset((:messages)::jsonb) AS m(id uuid, source text, type text, subject text,
+       time timestamptz, dataschema text, traceparent text, data jsonb, state text, error text,
+       "deadLetterId" uuid, claim boolean)
+     ON CONFLICT (message_id, consumer) DO NOTHING
+     RETURNING message_id`,
+    { group, messages: JSON.stringify(messages), ...lease },
   );
+  return new Set(accepted.map(({ messageId }) => messageId));
+}
+
+/** A new message that `acceptMessages` claimed, as `claimDue` returns it. */
+export function claimedOnArrival({ id, state: _, deadLetterId: __, ...message }: InboxRow): Claimed {
+  return { ...message, messageId: id, attempts: 1, replayed: false, suspect: false, share: 1 };
 }
 
 /** After this number of deliveries without a result, a message is delivered in isolation. */

@@ -46,6 +46,14 @@ export interface WorkerOptions {
 export interface Worker {
   readonly types: readonly string[];
   wake(): void;
+  /**
+   * Reserves a place for a message of this type that has just arrived, so that it needs no claim of its own. Refuses while
+   * older messages wait or all places are taken: the message is then stored as waiting, and types share the places as in
+   * each claim.
+   */
+  reserve(type: string): boolean;
+  /** Ends reservations: delivers the claimed messages. `count`: how many places were reserved. */
+  take(claimed: readonly Claimed[], token: string, count: number): void;
   /** Says that the worker has been at its concurrency limit for too long; undefined when it has not. */
   saturated(): string | undefined;
   stop(): Promise<void>;
@@ -72,14 +80,17 @@ export function startWorker(options: WorkerOptions): Worker {
   const running = new Set<Promise<void>>();
   const load = saturation(options.name);
   const handlerOf = ({ claimed }: Delivery) => handlers[claimed.type as keyof Handlers] as Handler;
+  /** Messages wait that were not claimed. */
   let more = false;
+  let reserved = 0;
   let stopped = false;
+  const isWorkable = (type: string) => handlers[type as keyof Handlers]?.needs?.available() !== false;
 
   const claim = async () => {
     for (;;) {
-      const limit = claims - held.size;
+      const limit = claims - held.size - reserved;
       // Messages whose dependency is unavailable are not claimed, so any number of them costs nothing.
-      const workable = types.filter((type) => handlers[type as keyof Handlers]?.needs?.available() !== false);
+      const workable = types.filter(isWorkable);
       if (stopped || limit <= 0 || workable.length === 0) return;
       const token = newId();
       const mayIsolate = !isolation.taken;
@@ -98,17 +109,21 @@ export function startWorker(options: WorkerOptions): Worker {
       } finally {
         if (mayIsolate && !claimed.some(isIsolated)) isolation.taken = false;
       }
-      if (claimed.length > 0) failpoint("consumer.claimed");
-      for (const one of claimed) {
-        const abort = new AbortController();
-        const delivery = { group, messageId: one.messageId, token, claimed: one, abort, ending: false };
-        held.add(delivery);
-        queue.push(delivery);
-      }
+      enqueue(claimed, token);
       more = mayBeMore(claimed);
       startQueued();
       if (!more) return;
       onMore();
+    }
+  };
+
+  const enqueue = (claimed: readonly Claimed[], token: string) => {
+    if (claimed.length > 0) failpoint("consumer.claimed");
+    for (const one of claimed) {
+      const abort = new AbortController();
+      const delivery = { group, messageId: one.messageId, token, claimed: one, abort, ending: false };
+      held.add(delivery);
+      queue.push(delivery);
     }
   };
 
@@ -189,6 +204,19 @@ export function startWorker(options: WorkerOptions): Worker {
   return {
     types,
     wake: runner.wake,
+    reserve(type) {
+      if (stopped || more || held.size + reserved >= claims || !isWorkable(type)) {
+        more = true;
+        return false;
+      }
+      reserved += 1;
+      return true;
+    },
+    take(claimed, token, count) {
+      reserved -= count;
+      enqueue(claimed, token);
+      startQueued();
+    },
     saturated: load.problem,
     async stop() {
       stopped = true;

@@ -73,7 +73,10 @@ describe(`behind ${BACKLOG} messages that wait for a store`, () => {
       const message = envelope("waybill/test", userDeleted(), Date.now());
       await bench.expectRows((on) => insertMessages(on, [message]), 10);
       const judged = [parseMessage(message, Date.now(), 86_400_000)];
-      await bench.expectRows((on) => acceptMessages(on, GROUP, judged), 10);
+      await bench.expectRows(
+        (on) => acceptMessages(on, GROUP, judged, { token: newId(), leaseMs: 60_000 }),
+        10,
+      );
     });
   });
 });

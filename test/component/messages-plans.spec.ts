@@ -114,6 +114,7 @@ const statements: [name: string, work: () => Promise<unknown>][] = [
         db,
         GROUP,
         messages.map((message) => parseMessage(message, Date.now(), RETENTION_MS)),
+        { token, leaseMs: 60_000 },
       ),
   ],
   ["inbox: count", () => inboxStats(db, GROUP, ["user.deleted"])],

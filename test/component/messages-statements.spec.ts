@@ -15,6 +15,7 @@ import { at, inStillTransaction } from "../support/still-transaction.ts";
 /* The statements of the messages by themselves: what stands beside a row that they mean, and times to the moment. */
 
 const GROUP = "orders";
+const LEASE = { token: newId(), leaseMs: 60_000 };
 let database: TestDatabase;
 let db: Knex;
 beforeAll(async () => {
@@ -36,8 +37,9 @@ const received = async (trx: Db, count: number, group = GROUP) => {
     trx,
     group,
     made.map((one) => ({ ...one, state: "waiting" })),
+    LEASE,
   );
-  expect(accepted).toBe(count);
+  expect(accepted.size).toBe(count);
   return made.map(({ id }) => id);
 };
 const set = (trx: Db, table: "inbox" | "outbox", id: string | undefined, values: string) =>
@@ -147,8 +149,30 @@ describe("an inbox", () => {
   it("knows a message by its id and group, and keeps it as it came first", async () => {
     await still(async (trx) => {
       const [message] = messages(1).map((one) => ({ ...one, state: "waiting" as const }));
-      const accept = (group: string) => inbox.acceptMessages(trx, group, message ? [message] : []);
+      const accept = async (group: string) =>
+        (await inbox.acceptMessages(trx, group, message ? [message] : [], LEASE)).size;
       expect([await accept("a"), await accept("a"), await accept("b")]).toEqual([1, 0, 1]);
+    });
+  });
+
+  it("of new messages, leases those that are claimed on arrival, and none that it knows", async () => {
+    await still(async (trx) => {
+      const [known, claimed, waiting] = byId(3).map((one) => ({ ...one, state: "waiting" as const }));
+      if (!known || !claimed || !waiting) throw new Error("three messages are made");
+      await inbox.acceptMessages(trx, GROUP, [known], LEASE);
+      const arrived = [{ ...known, claim: true }, { ...claimed, claim: true }, waiting];
+      const fresh = await inbox.acceptMessages(trx, GROUP, arrived, LEASE);
+      expect(fresh).toEqual(new Set([claimed.id, waiting.id]));
+      const stored = await rows(
+        trx,
+        `SELECT message_id, attempts, lease_token, extract(epoch FROM next_at - now())::integer AS due_in
+         FROM inbox ORDER BY message_id`,
+      );
+      expect(stored).toEqual([
+        { messageId: known.id, attempts: 0, dueIn: 0 },
+        { messageId: claimed.id, attempts: 1, leaseToken: LEASE.token, dueIn: LEASE.leaseMs / 1_000 },
+        { messageId: waiting.id, attempts: 0, dueIn: 0 },
+      ]);
     });
   });
 

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
 import { INBOX_RETENTION_MS } from "../../lib/messaging/retention.ts";
 import { rows } from "../../lib/sql/database.ts";
 import { acceptMessages } from "../../mixins/consumer/inbox.repository.ts";
@@ -101,7 +102,7 @@ async function besidePoison(): Promise<number> {
   await db.raw("TRUNCATE inbox, ledger");
   const accept = async (...messages: ReturnType<typeof incoming>[]) => {
     const judged = messages.map((message) => parseMessage(message, Date.now(), INBOX_RETENTION_MS));
-    await acceptMessages(db, GROUP, judged);
+    await acceptMessages(db, GROUP, judged, { token: newId(), leaseMs: 0 });
   };
   const poison = incoming(userDeleted());
   const nodes = replicas({ POISON: poison.subject, LEASE_MS: String(LEASE_MS) });

@@ -50,6 +50,7 @@ const queues: Record<string, Queue> = {
         db,
         GROUP,
         Array.from({ length: count }, () => ({ ...incoming(userDeleted()), state: "waiting" as const })),
+        { token: newId(), leaseMs: 60_000 },
       ),
     claim: async (trx) => (await inbox(trx)).map(({ messageId }) => messageId),
   },

@@ -17,15 +17,22 @@ export interface InboxRecord extends Omit<real.InboxRow, "state"> {
 
 const keyOf = (group: string, messageId: string) => `${group}/${messageId}`;
 
-export const acceptMessages: typeof real.acceptMessages = (db, group, messages) =>
+export const acceptMessages: typeof real.acceptMessages = (db, group, messages, { token, leaseMs }) =>
   statement(db, (view) => {
-    const record = (message: real.InboxRow) => ({ ...message, group, attempts: 0, nextAtMs: view.nowMs });
+    const record = ({ claim, ...message }: real.ArrivedMessage) => ({
+      ...message,
+      group,
+      ...(claim
+        ? { attempts: 1, nextAtMs: view.nowMs + leaseMs, leaseToken: token }
+        : { attempts: 0, nextAtMs: view.nowMs }),
+    });
     const fresh = messages.filter((one) => view.insert("inbox", keyOf(group, one.id), record(one)));
     if (view.world.faults.has("no inbox dedupe")) {
       const known = messages.filter((one) => !fresh.includes(one));
-      for (const one of known) view.insert("inbox", keyOf(group, `${one.id}/${newId()}`), record(one));
+      for (const one of known)
+        view.insert("inbox", keyOf(group, `${one.id}/${newId()}`), record({ ...one, claim: false }));
     }
-    return fresh.length;
+    return new Set(fresh.map(({ id }) => id));
   });
 
 export const claimDue: typeof real.claimDue = (db, { group, types, limit, isolated, token, leaseMs }) =>
