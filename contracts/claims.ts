@@ -1,4 +1,4 @@
-import { isId } from "../lib/ids.ts";
+import { derivedId, isId } from "../lib/ids.ts";
 import type { Caller, Role } from "./meta.ts";
 
 /** In ascending order of rights: a user with several roles acts in the last of them. */
@@ -12,12 +12,20 @@ const ROLES: readonly Role[] = ["customer", "deliverer", "partner", "admin"];
  */
 export function callerFrom(claims: Record<string, unknown>): Caller {
   const { sub, sid, partner_id: partnerId, partner_admin: partnerAdmin } = claims;
-  if (!isId(sub) || !isId(sid)) throw new Error("no user or no session");
+  if (!isId(sub) || typeof sid !== "string" || sid === "") throw new Error("no user or no session");
   const role = roleOf(claims);
-  const caller: Caller = { id: sub, role, sessionId: sid };
+  const caller: Caller = { id: sub, role, sessionId: sessionIdOf(sid) };
   if (role !== "partner") return Object.freeze(caller);
   if (!isId(partnerId)) throw new Error("staff of no partner");
   return Object.freeze({ ...caller, partnerId, partnerAdmin: partnerAdmin === true });
+}
+
+/**
+ * Our id of the session that a provider calls `sid`. OpenID Connect defines `sid` as any text: Keycloak 26.5 and later
+ * send 24 characters of base64. Every node derives the same id from it, and a UUID is the id itself.
+ */
+export function sessionIdOf(sid: string): string {
+  return isId(sid) ? sid : derivedId("session", sid);
 }
 
 function roleOf({ role, realm_access: realm, partner_id: partnerId }: Record<string, unknown>): Role {

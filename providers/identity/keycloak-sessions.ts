@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
+import { sessionIdOf } from "../../contracts/claims.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { DecryptionError, decrypt, type EncryptionKeys, encrypt } from "../../lib/encryption.ts";
 import { isId } from "../../lib/ids.ts";
@@ -23,7 +24,7 @@ import {
 } from "./keycloak.repository.ts";
 import { deleteSession, sessionIds } from "./keycloak-accounts.ts";
 import type { KeycloakCalls } from "./keycloak-calls.ts";
-import { issued, type KeycloakTokens, refreshGrant } from "./keycloak-tokens.ts";
+import { issued, type KeycloakTokens, keycloakSessionId, refreshGrant } from "./keycloak-tokens.ts";
 import { type Client, IdentityError, type IdentityProvider, type IssuedTokens } from "./port.ts";
 import { isGenuine, mintRefreshToken, readRefreshToken } from "./refresh-token.ts";
 
@@ -107,14 +108,14 @@ export function keycloakSessions({
     );
   }
 
-  /** Closes ended sessions at Keycloak. The sweep repeats what fails. */
-  async function close(ids: readonly string[]): Promise<void> {
+  /** Closes ended sessions at Keycloak, by its own ids. The sweep repeats what fails. */
+  async function close(keycloakIds: readonly string[]): Promise<void> {
     const calls = begin();
     const closed: string[] = [];
-    for (const id of ids) {
+    for (const keycloakId of keycloakIds) {
       // If Keycloak refuses to close one session, the others are still closed.
-      const done = await deleteSession(calls, id).then(() => true, unlessUnavailable(false));
-      if (done) closed.push(id);
+      const done = await deleteSession(calls, keycloakId).then(() => true, unlessUnavailable(false));
+      if (done) closed.push(sessionIdOf(keycloakId));
     }
     await markClosed(sql, closed);
   }
@@ -122,10 +123,11 @@ export function keycloakSessions({
   return {
     async open(tokens, client) {
       const { sessionId: id, userId: accountId } = issued(tokens, "");
+      const keycloakId = keycloakSessionId(tokens);
       const salt = randomBytes(SALT_BYTES).toString("base64url");
       const limits = { lifeSeconds: SESSION_IDLE_SECONDS, keep: MAX_SESSIONS_PER_ACCOUNT };
       const tokensSealed = encrypted(tokens, id, 0);
-      await insertSession(sql, { id, accountId, salt, tokensSealed, client, ...limits });
+      await insertSession(sql, { id, keycloakId, accountId, salt, tokensSealed, client, ...limits });
       return issued(tokens, mintRefreshToken({ sessionId: id, generation: 0 }, salt, encryptionKeys));
     },
 
@@ -149,8 +151,8 @@ export function keycloakSessions({
           return issued(tokensOf(now), mintRefreshToken(successor, now.salt, encryptionKeys), clock.now());
         }
         if (now.generation !== generation) {
-          await endOneSession(sql, now.accountId, sessionId);
-          await close([sessionId]);
+          const keycloakId = await endOneSession(sql, now.accountId, sessionId);
+          if (keycloakId) await close([keycloakId]);
           throw new IdentityError("session_ended", { userId: now.accountId, sessionId });
         }
         if (performance.now() > untilMs) throw new IdentityError("unavailable");
@@ -161,13 +163,14 @@ export function keycloakSessions({
     async sessions(userId) {
       const ours = await liveSessions(sql, userId);
       if (ours.length === 0) return [];
-      const known = new Set(await sessionIds(begin(), userId));
+      const known = new Set((await sessionIds(begin(), userId)).map(sessionIdOf));
       return ours.filter(({ id }) => known.has(id));
     },
 
     async endSession(userId, sessionId) {
-      if (!isId(sessionId) || !(await endOneSession(sql, userId, sessionId))) return false;
-      await close([sessionId]);
+      const keycloakId = isId(sessionId) && (await endOneSession(sql, userId, sessionId));
+      if (!keycloakId) return false;
+      await close([keycloakId]);
       return true;
     },
 
@@ -175,7 +178,7 @@ export function keycloakSessions({
       const ended = await endAllSessions(sql, userId, except);
       // Includes sessions that were opened a moment ago and are not stored here yet.
       const known = await sessionIds(begin(), userId).catch(unlessUnavailable<string[]>([]));
-      await close(known.filter((id) => id !== except));
+      await close(known.filter((id) => sessionIdOf(id) !== except));
       return ended;
     },
 

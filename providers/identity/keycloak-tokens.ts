@@ -61,6 +61,11 @@ export function issued(
   return { userId, sessionId, grant: { role, ...staff }, accessToken, refreshToken, expiresInSeconds };
 }
 
+/** Keycloak's own id of the session, which its admin API requires. */
+export function keycloakSessionId({ accessToken }: KeycloakTokens): string {
+  return String(decodeJwt(accessToken).sid);
+}
+
 /** An address that cannot exist. Checking a password for it takes as long as for another. */
 export function nobody(): string {
   return `${newId()}@waybill.invalid`;

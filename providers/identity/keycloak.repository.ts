@@ -13,12 +13,15 @@ export interface KeycloakSessionRow {
 }
 
 const LIVE = "ended_at IS NULL AND expires_at > now()";
+/** Sessions of a release that did not store Keycloak's id have it as their own. */
+const KEYCLOAK_ID = "coalesce(keycloak_id, id::text) AS keycloak_id";
 
 /** Inserts a session and ends the oldest ones of the account beyond `keep`. */
 export async function insertSession(
   sql: Sql,
   session: {
     id: string;
+    keycloakId: string;
     accountId: string;
     salt: string;
     tokensSealed: string;
@@ -27,7 +30,7 @@ export async function insertSession(
     keep: number;
   },
 ): Promise<void> {
-  const { id, accountId, salt, tokensSealed, client, lifeSeconds, keep } = session;
+  const { id, keycloakId, accountId, salt, tokensSealed, client, lifeSeconds, keep } = session;
   await sql.rows(
     `WITH oldest AS (
        UPDATE keycloak_sessions SET ended_at = now(), updated_at = now()
@@ -35,12 +38,13 @@ export async function insertSession(
          SELECT id FROM keycloak_sessions WHERE account_id = ? AND ${LIVE}
          ORDER BY rotated_at DESC OFFSET ?))
      )
-     INSERT INTO keycloak_sessions (id, account_id, salt, tokens_sealed, expires_at, user_agent, ip)
-     VALUES (?, ?, ?, ?, now() + ? * interval '1 second', ?, ?)`,
+     INSERT INTO keycloak_sessions (id, keycloak_id, account_id, salt, tokens_sealed, expires_at, user_agent, ip)
+     VALUES (?, ?, ?, ?, ?, now() + ? * interval '1 second', ?, ?)`,
     [
       accountId,
       keep - 1,
       id,
+      keycloakId,
       accountId,
       salt,
       tokensSealed,
@@ -110,14 +114,14 @@ export async function liveSessions(sql: Sql, accountId: string): Promise<Provide
   );
 }
 
-/** Whether the account has or had such a session. */
-export async function endOneSession(sql: Sql, accountId: string, id: string): Promise<boolean> {
-  const done = await sql.rows(
+/** @returns Keycloak's id of the session; undefined if the account never had such a session */
+export async function endOneSession(sql: Sql, accountId: string, id: string): Promise<string | undefined> {
+  const [ended] = await sql.rows<{ keycloakId: string }>(
     `UPDATE keycloak_sessions SET ended_at = coalesce(ended_at, now()), updated_at = now()
-     WHERE id = ? AND account_id = ? RETURNING id`,
+     WHERE id = ? AND account_id = ? RETURNING ${KEYCLOAK_ID}`,
     [id, accountId],
   );
-  return done.length === 1;
+  return ended?.keycloakId;
 }
 
 export async function endAllSessions(sql: Sql, accountId: string, except?: string): Promise<string[]> {
@@ -139,13 +143,14 @@ export async function markClosed(sql: Sql, ids: readonly string[]): Promise<void
   );
 }
 
-/** Ended sessions that are still open at Keycloak. */
+/** Keycloak's ids of ended sessions that are still open there. */
 export async function unclosedSessions(sql: Sql, limit: number): Promise<string[]> {
-  const found = await sql.rows<{ id: string }>(
-    "SELECT id FROM keycloak_sessions WHERE ended_at IS NOT NULL AND NOT closed ORDER BY ended_at LIMIT ?",
+  const found = await sql.rows<{ keycloakId: string }>(
+    `SELECT ${KEYCLOAK_ID} FROM keycloak_sessions
+     WHERE ended_at IS NOT NULL AND NOT closed ORDER BY ended_at LIMIT ?`,
     [limit],
   );
-  return found.map(({ id }) => id);
+  return found.map(({ keycloakId }) => keycloakId);
 }
 
 export async function forgetSessions(sql: Sql, accountId: string): Promise<void> {

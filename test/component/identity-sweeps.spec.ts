@@ -124,7 +124,8 @@ describe("a new session, among those of all others", () => {
   });
 
   it("of Keycloak, reads those of its account and no others", async () => {
-    const session = { id, accountId, salt, tokensSealed: "s", client, lifeSeconds: 60, keep: 50 };
+    const ours = { id, keycloakId: id, accountId, salt, tokensSealed: "s", client };
+    const session = { ...ours, lifeSeconds: 60, keep: 50 };
     const { scanned } = await explain(db, (on) => insertKeycloakSession(sqlOf(on), session));
     expect(scanned).not.toContain("keycloak_sessions");
   });

@@ -51,6 +51,14 @@ describe("callerFrom", () => {
     });
   });
 
+  it("of a session that the provider names by no UUID, makes one id on every node", () => {
+    const [one, other] = ["vNUlR3Y-m0FZ_7ngzSXIaXBz", "vNUlR3Y-m0FZ_7ngzSXIaXBy"].map(
+      (name) => keycloak(["customer"], { sid: name }).sessionId,
+    );
+    expect(one).toBe("88d1df68-2991-825b-b9ae-0412aa3156a0");
+    expect(other).not.toBe(one);
+  });
+
   it.each([
     ["no roles at all", {}],
     ["roles that are none of ours", { realm_access: { roles: ["offline_access", "Admin", "ADMIN"] } }],
@@ -68,7 +76,9 @@ describe("callerFrom", () => {
 
   it("refuses a token without user or session, as a service account's", () => {
     const claims = { realm_access: { roles: ["admin"] } };
-    expect(() => callerFrom({ ...claims, sub })).toThrow();
+    for (const none of [undefined, null, "", 7, ["s"], {}]) {
+      expect(() => callerFrom({ ...claims, sub, sid: none })).toThrow();
+    }
     expect(() => callerFrom({ ...claims, sid })).toThrow();
     expect(() => callerFrom({ ...claims, sub: "root", sid })).toThrow();
   });
