@@ -15,8 +15,8 @@ const TOKEN_KEPT_MS = 240_000;
 const ADMIN_RETRY_MS = 1_000;
 /** Long, because an identity provider that has just started is slow. */
 const ADMIN_TIMEOUT_MS = 20_000;
-/** Errors that end when the identity provider is reachable. */
-const TEMPORARY = new Set(["SERVICE_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_TIMEOUT"]);
+/** Errors that end when the identity provider is reachable, or when another start has made the account. */
+const TEMPORARY = new Set(["SERVICE_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_TIMEOUT", "OVERLOADED"]);
 
 /**
  * Creates the first admin of the settings, unless that account exists. In a cluster, where processes start in any order,

@@ -183,9 +183,9 @@ describe("identity.createAdmin", () => {
 
   it("by several starts at once, makes one", async () => {
     const email = newAddress();
-    const outcomes = (await Promise.all(Array.from({ length: 5 }, () => make(email)))) as {
-      created: boolean;
-    }[];
+    // As a start does, each repeats its call as long as another is at work on the address.
+    const start = () => eventually(() => make(email));
+    const outcomes = (await Promise.all(Array.from({ length: 5 }, start))) as { created: boolean }[];
     expect(outcomes.filter(({ created }) => created)).toHaveLength(1);
     await expect(bench.signIn(email)).resolves.toBeDefined();
   });
