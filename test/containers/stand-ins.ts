@@ -54,7 +54,7 @@ export const standIns: Record<string, StandIn> = {
   golang: { image: `golang:${GO}-alpine`, bring: bringGo },
   alpine: { image: "alpine:3.23.5" },
   mailpit: { image: "axllent/mailpit:v1.22.3", bring: server("mailpit") },
-  keycloak: { image: "quay.io/keycloak/keycloak:26.4.0", bring: server("keycloak", "keycloak.tar.gz") },
+  keycloak: { image: "quay.io/keycloak/keycloak:26.7.4", bring: server("keycloak", "keycloak.tar.gz") },
 };
 
 /** Makes those that are missing or were made from other files than today's. */

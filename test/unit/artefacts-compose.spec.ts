@@ -28,6 +28,7 @@ interface Service {
   networks?: string[] | Record<string, object>;
   network_mode?: string;
   volumes?: string[];
+  tmpfs?: string[];
   depends_on?: Record<string, { condition: string }>;
   healthcheck?: { test?: string[]; disable?: boolean };
   deploy?: { replicas?: number };
@@ -159,6 +160,20 @@ describe("docker-compose.yml", () => {
     expect(waits("media")).toMatchObject({ bucket: "service_completed_successfully" });
     expect(waits("gateway")).toMatchObject({ orders: "service_healthy", partners: "service_healthy" });
     expect(waits("proxy")).toEqual({ gateway: "service_healthy" });
+  });
+
+  it("Keycloak can write its transaction log: without a folder each start waits 30 s for one", () => {
+    expect(named("keycloak").tmpfs).toContainEqual(
+      expect.stringMatching("^/opt/keycloak/data/transaction-logs:rw,"),
+    );
+  });
+
+  it("PostgreSQL leaves Keycloak the lock that its first start holds in an idle transaction", () => {
+    const { command = [] } = named("postgres");
+    expect(command).toContain("-cidle_in_transaction_session_timeout=30s");
+    expect(named("keycloak").environment?.KC_DB_URL).toMatch(
+      /\?options=-c%20idle_in_transaction_session_timeout=15min$/,
+    );
   });
 
   it("every secret comes from .env, and without one nothing starts", () => {

@@ -105,6 +105,22 @@ describe("every pod", () => {
   });
 });
 
+describe("Keycloak's pod", () => {
+  const pod = pods.find(([name]) => name === "keycloak")?.[1];
+  const [container] = pod?.containers ?? [];
+
+  it("can write its transaction log: without a folder each start waits 30 s for one", () => {
+    expect(container?.volumeMounts).toContainEqual(
+      expect.objectContaining({ mountPath: "/opt/keycloak/data/transaction-logs" }),
+    );
+  });
+
+  it("keeps the lock that its first start holds in an idle transaction", () => {
+    const url = container?.env?.find(({ name }) => name === "KC_DB_URL")?.value;
+    expect(url).toMatch(/\?options=-c%20idle_in_transaction_session_timeout=15min$/);
+  });
+});
+
 describe("k8s/base", () => {
   it("has a Deployment, a Service, an autoscaler, a disruption budget and an account for each service", () => {
     for (const kind of ["Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget"]) {
