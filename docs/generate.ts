@@ -37,7 +37,7 @@ const stale = Object.entries(pages).filter(([path, text]) => {
 if (process.argv.includes("--check")) {
   for (const [path] of stale) console.error(`${path} is stale: run npm run docs and commit it`);
   if (stale.length > 0) process.exit(1);
-  console.log(`${Object.keys(pages).length} pages are those of the code`);
+  console.log(`${Object.keys(pages).length} generated pages are up to date`);
 } else {
   for (const [path, text] of stale) writeFileSync(join(ROOT, path), text);
   console.log(stale.length > 0 ? `wrote ${stale.map(([path]) => path).join(", ")}` : "nothing to write");

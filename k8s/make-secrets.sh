@@ -1,9 +1,9 @@
 #!/bin/sh
-# Prints the Secrets of k8s/overlays/dev with passwords and certificates made on this machine; nothing is kept in a file:
+# Prints the Secrets of k8s/overlays/dev with new passwords and certificates. It writes no file:
 #   sh k8s/make-secrets.sh | kubectl apply -f -
 # Needs Node 24, or `npm ci` in this clone.
-# For production it shows which keys each Secret needs; make them with what keeps your secrets.
-# The names of passwords are put together:
+# For production, the output shows the keys of each Secret. Create them with your secret manager.
+# eval sets the variables:
 # shellcheck disable=SC2154
 set -eu
 
@@ -25,7 +25,7 @@ for name in MIGRATE ORDERS PARTNERS NOTIFICATIONS IDENTITY KEYCLOAK; do
 done
 redis=$(secret) mongo=$(secret) s3=$(secret) keycloak=$(secret) bridge=$(secret) seal=$(secret)
 
-# The certificate of each of our own services, and what its Secret begins with.
+# Prints the Secret with a service's certificate, and the first lines of the service's own Secret.
 service() {
   eval "nats=\$nats_$(printf %s "$1" | tr '[:lower:]' '[:upper:]')"
   cat <<END

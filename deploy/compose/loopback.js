@@ -1,6 +1,6 @@
-// The sandbox's world is at 127.0.0.1 for everybody: for the browser, for itself and for the services, which call no
-// other address of a private network. In a container that address is the container's own, so this program stands at
-// the door of one and passes connections on:
+// Forwards TCP connections from a container's loopback address to another container. The browser, the sandbox and the
+// services all use 127.0.0.1 for the sandbox, because the services refuse other private addresses. In a container that
+// is the container's own address, so this program runs in its network and forwards:
 //
 //   node deploy/compose/loopback.js 127.0.0.1:3002=sandbox:3012 …
 import { createConnection, createServer } from "node:net";

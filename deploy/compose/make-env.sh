@@ -1,12 +1,12 @@
 #!/bin/sh
-# Writes .env for docker-compose.yml: every password is made here, on this machine, and stands nowhere else.
+# Writes .env for docker-compose.yml with random passwords. No other file contains them.
 #   sh deploy/compose/make-env.sh
 set -eu
 cd "$(dirname "$0")/../.."
 
 target=${1:-.env}
 if [ -e "$target" ]; then
-  echo "$target is there already. Its passwords are those of the volumes: remove both, or neither." >&2
+  echo "$target exists already. The volumes use its passwords: remove both or neither." >&2
   exit 1
 fi
 
@@ -14,32 +14,32 @@ secret() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
 
 umask 077
 cat > "$target.half" <<END
-# What docker compose starts: add telemetry for traces, metrics and dashboards.
+# The profiles that docker compose starts. Add telemetry for traces, metrics and dashboards.
 COMPOSE_PROJECT_NAME=waybill
 COMPOSE_PROFILES=core
 
-# Where clients, banks and partners reach the platform, and the ports of this machine's loopback that are opened.
+# The URL by which clients, banks and partners reach the platform, and the ports opened on this machine's loopback.
 PUBLIC_URL=http://127.0.0.1:8080
 API_PORT=8080
 MAIL_PORT=8025
 GRAFANA_PORT=8030
 JAEGER_PORT=8040
 
-# The network of the proxy and the gateways: another one where these addresses are taken, or for a second platform.
+# The network of the proxy and the gateways. Change it if these addresses are in use, or for a second platform.
 EDGE_SUBNET=10.213.77.0/28
 
-# Who stands before the proxy and says where clients come from: addresses and networks, comma-separated. What comes
-# through the loopback of this machine is believed without.
+# Addresses and networks of proxies in front of this one, comma-separated. Their X-Forwarded-For is trusted. Connections
+# from the loopback of this machine are always trusted.
 TRUSTED_PROXIES=
 
-# Where spans are sent: http://collector:4318 with the profile telemetry, nothing without it.
+# The URL that spans are sent to: http://collector:4318 with the profile telemetry. Empty: no spans are sent.
 OTEL_EXPORTER_OTLP_ENDPOINT=
 
 # The first operator: sign in with it, then invite people.
 ADMIN_EMAIL=admin@waybill.local
 ADMIN_PASSWORD=$(secret)
 
-# Lost, they take with them what they encrypted: keep a copy.
+# Keep a copy: data that is encrypted with them cannot be read without them.
 SEAL_SECRET=$(secret)
 HANDOVER_SECRET=$(secret)
 BRIDGE_SECRET=$(secret)

@@ -1,13 +1,13 @@
-// Reads every module that a container loads at its start, so that Node keeps them stripped and compiled in the image,
-// whose file system is read-only later. Run while the image is built, as the user who runs it later: Node keeps its
-// cache by user and version.
+// Imports every module that a container loads at its start, so that Node's compile cache is in the image. The file system
+// of a container is read-only. Run it while the image is built, as the user of the container: Node has one cache for
+// each user and version.
 import module from "node:module";
 import { fileURLToPath } from "node:url";
 
 const root = new URL("../../", import.meta.url);
 
 module.enableCompileCache(fileURLToPath(new URL("node_modules/.cache/waybill", root)));
-// With a collector named, the tracing modules are read too.
+// With the URL of a collector, the tracing modules are imported too.
 process.env.OTEL_EXPORTER_OTLP_ENDPOINT = "http://127.0.0.1:4318";
 const loaded = [
   "platform/telemetry.ts",

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the bucket, and a user who may use that bucket and nothing else. Harmless when both are there.
+# Creates the bucket and a user that may use only this bucket. Has no effect if both exist.
 set -eu
 
 export MC_CONFIG_DIR=/tmp/mc
@@ -21,5 +21,5 @@ cat > /tmp/policy.json <<END
 END
 mc admin policy create minio waybill /tmp/policy.json
 mc admin user add minio "$S3_ACCESS_KEY" "$S3_SECRET_KEY"
-# Refused when the user has it already.
+# MinIO refuses it if the policy is attached already.
 mc admin policy attach minio waybill --user "$S3_ACCESS_KEY" >/dev/null 2>&1 || true

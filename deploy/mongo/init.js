@@ -1,4 +1,4 @@
-// Run by the mongo image once, when its volume is empty: the services' user may use their database and no other.
+// The mongo image runs it once, when its volume is empty. The services' user may use their database and no other.
 const { MONGO_PASSWORD } = process.env;
 
 db.getSiblingDB("waybill").createUser({

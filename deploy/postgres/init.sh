@@ -1,7 +1,7 @@
 #!/bin/sh
-# Run by the postgres image once, when its volume is empty. One database a service. They belong to the user of the
-# migrations; a service's own user reads and writes rows in its database and can change neither tables nor triggers,
-# so that, for one, no service can rewrite the audit log.
+# The postgres image runs it once, when its volume is empty. Each service has one database, owned by the user of the
+# migrations. The service's own user can read and write rows but cannot change tables or triggers, so that, for example,
+# no service can rewrite the audit log.
 set -eu
 
 database() {
@@ -32,7 +32,7 @@ database partners "$POSTGRES_PASSWORD_PARTNERS"
 database notifications "$POSTGRES_PASSWORD_NOTIFICATIONS"
 database identity "$POSTGRES_PASSWORD_IDENTITY"
 
-# Keycloak keeps its own tables in order.
+# Keycloak runs its own migrations.
 psql --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres \
   --set password="$POSTGRES_PASSWORD_KEYCLOAK" <<'SQL'
 CREATE ROLE keycloak LOGIN PASSWORD :'password';

@@ -301,7 +301,7 @@ describe("deploy/compose/make-env.sh", () => {
     try {
       make("one");
       make("two");
-      expect(() => make("one")).toThrow(/is there already/);
+      expect(() => make("one")).toThrow(/exists already/);
       expect(statSync(join(folder, "one")).mode & 0o777).toBe(0o600);
       const [one, two] = [read("one"), read("two")];
       const required = [...text("docker-compose.yml").matchAll(/\$\{([A-Z0-9_]+):\?/g)].map(
