@@ -102,7 +102,7 @@ async function start(
     import("./operations/call-metrics.ts"),
     import("./control/server.ts"),
     import("./operator.ts"),
-    import("./services.ts").then(({ serviceFactories }) => serviceFactories(config.SERVICES)),
+    import("./services.ts").then(({ serviceSchemas }) => serviceSchemas(config.SERVICES)),
   ]);
   parts.catch(() => undefined);
 

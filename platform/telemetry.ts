@@ -1,9 +1,12 @@
+import { createRequire } from "node:module";
 import { waitAtMost } from "../lib/timeout.ts";
 
 /**
- * Loaded before all other modules (`node --import ./platform/telemetry.ts`). With OTEL_EXPORTER_OTLP_ENDPOINT, spans are
- * sent there in batches; without it, the SDK is not even loaded.
+ * Loaded before the modules that it instruments. With OTEL_EXPORTER_OTLP_ENDPOINT, spans are sent there in batches;
+ * without it, the SDK is not even loaded. It is loaded by `require`, because Moleculer's runner requires its
+ * configuration, which must not wait for an import.
  */
+const require = createRequire(import.meta.url);
 const MAX_FLUSH_MS = 2_000;
 
 let shutdown: (() => Promise<void>) | undefined;
@@ -20,20 +23,20 @@ export async function stopTelemetry(): Promise<void> {
  * All instrumented modules are CommonJS or part of Node and are patched when first required. The hook for ECMAScript
  * modules is not used: it loads every module twice, which takes two seconds of CPU at the start.
  */
-async function startTelemetry(): Promise<() => Promise<void>> {
-  const [{ NodeSDK }, { PgInstrumentation }, { UndiciInstrumentation }] = await Promise.all([
-    import("@opentelemetry/sdk-node"),
-    import("@opentelemetry/instrumentation-pg"),
-    import("@opentelemetry/instrumentation-undici"),
-  ]);
+function startTelemetry(): () => Promise<void> {
+  const { NodeSDK } = require("@opentelemetry/sdk-node") as typeof import("@opentelemetry/sdk-node");
+  const { PgInstrumentation } =
+    require("@opentelemetry/instrumentation-pg") as typeof import("@opentelemetry/instrumentation-pg");
+  const { UndiciInstrumentation } =
+    require("@opentelemetry/instrumentation-undici") as typeof import("@opentelemetry/instrumentation-undici");
   const sdk = new NodeSDK({
     serviceName: process.env.OTEL_SERVICE_NAME ?? "waybill",
     instrumentations: [
       // Otherwise every query of the workers, which poll the database, would start a trace.
       new PgInstrumentation({ requireParentSpan: true }),
       new UndiciInstrumentation({ requireParentforSpans: true }),
-      ...(process.env.MONGO_URL ? [await mongodbInstrumentation()] : []),
-      ...(process.env.REDIS_URL ? [await redisInstrumentation()] : []),
+      ...(process.env.MONGO_URL ? [mongodbInstrumentation()] : []),
+      ...(process.env.REDIS_URL ? [redisInstrumentation()] : []),
     ],
     metricReaders: [],
     logRecordProcessors: [],
@@ -43,18 +46,20 @@ async function startTelemetry(): Promise<() => Promise<void>> {
 }
 
 /** Its spans contain the command without values. */
-async function mongodbInstrumentation() {
-  const { MongoDBInstrumentation } = await import("@opentelemetry/instrumentation-mongodb");
+function mongodbInstrumentation() {
+  const { MongoDBInstrumentation } =
+    require("@opentelemetry/instrumentation-mongodb") as typeof import("@opentelemetry/instrumentation-mongodb");
   return new MongoDBInstrumentation({ requireParentSpan: true, enhancedDatabaseReporting: false });
 }
 
 /** Its spans contain only the command's name: keys contain client addresses and customer ids. */
-async function redisInstrumentation() {
-  const { IORedisInstrumentation } = await import("@opentelemetry/instrumentation-ioredis");
+function redisInstrumentation() {
+  const { IORedisInstrumentation } =
+    require("@opentelemetry/instrumentation-ioredis") as typeof import("@opentelemetry/instrumentation-ioredis");
   return new IORedisInstrumentation({ requireParentSpan: true, dbStatementSerializer: (command) => command });
 }
 
 if (process.env.OTEL_EXPORTER_OTLP_ENDPOINT) {
-  shutdown = await startTelemetry();
+  shutdown = startTelemetry();
   process.once("beforeExit", () => stopTelemetry());
 }

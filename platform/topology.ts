@@ -1,14 +1,15 @@
-import { ServiceBroker } from "moleculer";
-import { type SharedServer, sharedServer } from "moleculer-grpc";
+import { ServiceBroker, type ServiceSchema } from "moleculer";
+import { sharedServer } from "moleculer-grpc";
 import type { ServiceName } from "../lib/settings/catalogue.ts";
 import type { Settings } from "../lib/settings/settings.ts";
-import { cacherOf } from "../mixins/caching/shared-cacher.ts";
-import { brokerOptions } from "../moleculer.config.ts";
-import { type ClusterTransport, inMemoryTransport, natsClusterTransport } from "./cluster-transport.ts";
+import { supplyDependencies } from "../mixins/node-dependencies/node-dependencies.mixin.ts";
+import { inProcessMessageBus, type MessageBus } from "../providers/message-bus/index.ts";
+import { type ClusterTransport, inMemoryTransport } from "./cluster-transport.ts";
 import { certificateWarning } from "./grpc.ts";
+import { nodeOptions } from "./node.ts";
 import type { CallMetrics } from "./operations/call-metrics.ts";
 import { operationsService } from "./operations/operations-service.ts";
-import { consumers, nodeMiddlewares, serviceFactories } from "./services.ts";
+import { consumers, serviceSchemas } from "./services.ts";
 
 const JOIN_TIMEOUT_MS = 10_000;
 const JOIN_POLL_MS = 10;
@@ -16,15 +17,12 @@ const JOIN_POLL_MS = 10;
 const OTHERS_TIMEOUT_MS = 5_000;
 
 /** The nodes of one process with all services: four as in a cluster, so that calls take the cluster's paths. */
-const nodes: Record<string, readonly ServiceName[]> = {
-  gateway: ["api", "identity", "media"],
-  orders: ["orders"],
-  partners: ["partners"],
-  notifications: ["notifications"],
-};
-
-/** The services that use the cacher. The others save its connection and its 16 MB. */
-const cacheUsers: readonly ServiceName[] = ["api", "partners"];
+const nodes: readonly (readonly ServiceName[])[] = [
+  ["api", "identity", "media"],
+  ["orders"],
+  ["partners"],
+  ["notifications"],
+];
 
 /** The services that each service calls to answer a request. */
 const needs: Partial<Record<ServiceName, readonly ServiceName[]>> = {
@@ -57,40 +55,29 @@ export async function topology(
   metrics: CallMetrics,
   report: (line: string) => void,
 ): Promise<Topology> {
-  const { NATS_URL, SERVICES } = settings;
-  const clusterTransport = NATS_URL
-    ? await natsClusterTransport({ ...settings, NATS_URL }, report)
-    : inMemoryTransport(
-        settings,
-        consumers.filter((service) => SERVICES.includes(service)),
-      );
-  const { messageBus } = clusterTransport;
-  // GRPC_PORT is one port, however many nodes of this process offer gRPC.
+  const { transport, messageBus } = await connectionsOf(settings, report);
   const listener = sharedServer();
-  const factories = await serviceFactories(SERVICES);
+  const schemas = await serviceSchemas(settings.SERVICES);
   const hosts = new Map<ServiceName, ServiceBroker>();
-  const brokers = Object.entries(nodes).flatMap(([node, names]) => {
-    const wanted = names.filter((service) => SERVICES.includes(service));
-    const [first] = wanted;
+  const brokers = nodes.flatMap((names) => {
+    const [first, ...more] = names.filter((service) => schemas.has(service));
     if (!first) return [];
-    // Identity and media run on the gateway's node; without the gateway, the node has the name of the service.
-    const broker = brokerOf(clusterTransport, wanted.includes("api") ? node : first, {
-      settings,
-      metrics,
-      listener,
-    });
-    for (const service of wanted) {
+    const services = [first, ...more] as const;
+    const broker = new ServiceBroker(
+      nodeOptions({ settings, services, transport, listener, outer: [metrics.middleware] }),
+    );
+    supplyDependencies(broker, () => ({ config: settings, messageBus }));
+    for (const service of services) {
       hosts.set(service, broker);
-      const make = factories.get(service);
-      if (make) broker.createService(make({ config: settings, messageBus }));
+      broker.createService(schemas.get(service) as ServiceSchema);
     }
-    if (NATS_URL) broker.createService(operationsService(broker));
+    if (settings.NATS_URL) broker.createService(operationsService(broker));
     return [broker];
   });
 
   const [gateway, ...others] = brokers;
   return {
-    namespace: clusterTransport.namespace,
+    namespace: transport.namespace,
     brokers,
     brokerOf(service) {
       const broker = hosts.get(service);
@@ -99,7 +86,7 @@ export async function topology(
     },
     checks: {
       message_bus: () => messageBus.ready(),
-      transporter: async () => (await Promise.all(brokers.map(clusterTransport.answers))).every(Boolean),
+      transporter: async () => (await Promise.all(brokers.map(transport.answers))).every(Boolean),
     },
     degradations: { certificate: () => certificateWarning(settings.GRPC_TLS_CERT) },
     async start() {
@@ -125,24 +112,17 @@ export async function topology(
   };
 }
 
-function brokerOf(
-  clusterTransport: ClusterTransport,
-  node: string,
-  { settings, metrics, listener }: { settings: Settings; metrics: CallMetrics; listener: SharedServer },
-): ServiceBroker {
-  const production = settings.NODE_ENV === "production";
-  const usesCache = nodes[node]?.some(
-    (name) => cacheUsers.includes(name) && settings.SERVICES.includes(name),
-  );
-  return new ServiceBroker(
-    brokerOptions({
-      ...clusterTransport.transport(),
-      nodeID: clusterTransport.nodeIdOf(node),
-      namespace: clusterTransport.namespace,
-      cacher: usesCache ? cacherOf(settings) : undefined,
-      logLevel: settings.LOG_LEVEL ?? (production ? "info" : "warn"),
-      json: production,
-      middlewares: [metrics.middleware, ...nodeMiddlewares(settings, listener)],
-    }),
-  );
+async function connectionsOf(
+  settings: Settings,
+  report: (line: string) => void,
+): Promise<{ transport: ClusterTransport; messageBus: MessageBus }> {
+  const { NATS_URL, SERVICES } = settings;
+  if (NATS_URL === undefined) {
+    const groups = consumers.filter((service) => SERVICES.includes(service));
+    return { transport: inMemoryTransport(settings), messageBus: inProcessMessageBus({ groups }) };
+  }
+  // Loads the NATS client only here, because it takes memory.
+  const { natsMessageBus, natsTransport } = await import("./nats-transport.ts");
+  const nats = { ...settings, NATS_URL };
+  return { transport: natsTransport(nats), messageBus: natsMessageBus(nats, report) };
 }

@@ -1,7 +1,6 @@
 import type { ServiceBroker } from "moleculer";
 import type { ParsedSettings } from "../../lib/settings/settings.ts";
 import type { GaugeResult } from "../../mixins/health/health.mixin.ts";
-import { natsTransport } from "../cluster-transport.ts";
 import { connectToPlatform } from "../control/client.ts";
 import { SocketTransporter } from "../control/socket-transporter.ts";
 import { dataDirOf } from "../settings.ts";
@@ -61,7 +60,9 @@ export async function joinCluster(
   account: () => Promise<Account>,
   customCommands: unknown[],
 ): Promise<Joined> {
-  const nats = await natsTransport(config);
+  // Loads the NATS client only here, because it takes time.
+  const { natsTransport } = await import("../nats-transport.ts");
+  const nats = natsTransport(config);
   const { transporter } = nats.transport();
   const node = {
     namespace: nats.namespace,

@@ -3,6 +3,7 @@ import ApiGateway, { type ApiSettingsSchema } from "moleculer-web";
 import { type Clock, systemClock } from "../../lib/clock.ts";
 import type { Settings } from "../../lib/settings/settings.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
+import { nodeDependencies } from "../../mixins/node-dependencies/node-dependencies.mixin.ts";
 import { gateway } from "./gateway.ts";
 
 export interface ApiDeps {
@@ -55,3 +56,6 @@ export function apiService({ config, clock = systemClock, onListening }: ApiDeps
     },
   };
 }
+
+/** For Moleculer's runner and REPL, and for our launcher. */
+export default { name: "api", mixins: [nodeDependencies("api", apiService)] } satisfies ServiceSchema;

@@ -8,6 +8,7 @@ import { tryEach } from "../../lib/try-each.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
+import { nodeDependencies } from "../../mixins/node-dependencies/node-dependencies.mixin.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { pruning } from "../../mixins/pruning/pruning.mixin.ts";
@@ -201,6 +202,12 @@ export function identityService({
     },
   };
 }
+
+/** For Moleculer's runner and REPL, and for our launcher. */
+export default {
+  name: "identity",
+  mixins: [nodeDependencies("identity", identityService)],
+} satisfies ServiceSchema;
 
 type Handler<N extends ActionName> = (ctx: Ctx<Params<N>>) => Promise<Result<N>>;
 

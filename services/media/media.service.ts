@@ -7,6 +7,7 @@ import { firstIdAt } from "../../lib/ids.ts";
 import { inBatches } from "../../lib/messaging/runner.ts";
 import type { Settings } from "../../lib/settings/settings.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
+import { nodeDependencies } from "../../mixins/node-dependencies/node-dependencies.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
 import { openStorage, type Storage, StorageError } from "../../providers/storage/index.ts";
 import * as avatars from "./actions/avatars.ts";
@@ -76,6 +77,9 @@ export function mediaService(deps: MediaDeps): ServiceSchema {
     },
   };
 }
+
+/** For Moleculer's runner and REPL, and for our launcher. */
+export default { name: "media", mixins: [nodeDependencies("media", mediaService)] } satisfies ServiceSchema;
 
 type Handler<N extends ActionName> = (ctx: Ctx<Params<N>>) => Promise<Result<N>>;
 

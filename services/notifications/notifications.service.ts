@@ -9,6 +9,7 @@ import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { documentGauges, documentStore } from "../../mixins/documents/store-of-settings.ts";
 import { health, leftOut } from "../../mixins/health/health.mixin.ts";
+import { nodeDependencies } from "../../mixins/node-dependencies/node-dependencies.mixin.ts";
 import { audit, fieldsOf } from "../../mixins/outbox/audit.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { idempotent } from "../../mixins/postgres/idempotency.ts";
@@ -213,3 +214,9 @@ export function notificationsService({ config, messageBus, ...deps }: Notificati
     },
   };
 }
+
+/** For Moleculer's runner and REPL, and for our launcher. */
+export default {
+  name: "notifications",
+  mixins: [nodeDependencies("notifications", notificationsService)],
+} satisfies ServiceSchema;

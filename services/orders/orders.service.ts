@@ -7,6 +7,7 @@ import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { documentGauges, documentStore } from "../../mixins/documents/store-of-settings.ts";
 import { health, leftOut } from "../../mixins/health/health.mixin.ts";
+import { nodeDependencies } from "../../mixins/node-dependencies/node-dependencies.mixin.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { pruning } from "../../mixins/pruning/pruning.mixin.ts";
@@ -229,3 +230,9 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     },
   };
 }
+
+/** For Moleculer's runner and REPL, and for our launcher. */
+export default {
+  name: "orders",
+  mixins: [nodeDependencies("orders", ordersService)],
+} satisfies ServiceSchema;

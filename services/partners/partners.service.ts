@@ -9,6 +9,7 @@ import { type Caching, caching } from "../../mixins/caching/caching.mixin.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
+import { nodeDependencies } from "../../mixins/node-dependencies/node-dependencies.mixin.ts";
 import { type Outbox, outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { idempotent } from "../../mixins/postgres/idempotency.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
@@ -200,6 +201,12 @@ export function partnersService(deps: PartnersServiceDeps): ServiceSchema {
     },
   };
 }
+
+/** For Moleculer's runner and REPL, and for our launcher. */
+export default {
+  name: "partners",
+  mixins: [nodeDependencies("partners", partnersService)],
+} satisfies ServiceSchema;
 
 /** An outbox that also invalidates the cached pages once a transaction with a catalogue message has committed. */
 function invalidatingOutbox(out: Outbox, cached: Caching): Pick<Outbox, "add"> {

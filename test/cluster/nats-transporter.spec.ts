@@ -3,7 +3,7 @@ import { type Context, ServiceBroker, type ServiceSchema } from "moleculer";
 import { connect } from "nats";
 import { newId } from "../../lib/ids.ts";
 import { natsTransporter } from "../../mixins/transporter/nats.ts";
-import { brokerOptions } from "../../moleculer.config.ts";
+import { brokerOptions } from "../../platform/broker-options.ts";
 import type { NatsServer } from "../servers/nats.ts";
 import { eventually } from "../support/eventually.ts";
 import { natsAs, startShippedNats } from "../support/nats.ts";

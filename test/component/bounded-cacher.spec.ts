@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
 import { newId } from "../../lib/ids.ts";
 import { BoundedCacher } from "../../mixins/caching/bounded-cacher.ts";
-import { brokerOptions } from "../../moleculer.config.ts";
+import { brokerOptions } from "../../platform/broker-options.ts";
 
 const BYTES_MAX = 100_000;
 /** As large as a check of fifty lines. */

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from "@jest/globals";
 import { Errors, type Middleware, ServiceBroker } from "moleculer";
 import { newId } from "../../lib/ids.ts";
-import { brokerOptions } from "../../moleculer.config.ts";
+import { brokerOptions } from "../../platform/broker-options.ts";
 import { eventually } from "../support/eventually.ts";
 
 const BUDGET_MS = 400;

@@ -14,7 +14,7 @@ import { newId } from "../../lib/ids.ts";
 import { tokenIssuer } from "../../lib/settings/issuer.ts";
 import { readSettings } from "../../lib/settings/settings.ts";
 import { AUDIENCE, TOKEN_TYPE } from "../../mixins/caller/token-verifier.ts";
-import { brokerOptions } from "../../moleculer.config.ts";
+import { brokerOptions } from "../../platform/broker-options.ts";
 import { grpcBinding } from "../../platform/grpc.ts";
 import { callMetrics } from "../../platform/operations/call-metrics.ts";
 import { type Topology, topology } from "../../platform/topology.ts";

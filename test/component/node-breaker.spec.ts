@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
 import { fail } from "../../contracts/errors.ts";
 import { newId } from "../../lib/ids.ts";
-import { brokerOptions } from "../../moleculer.config.ts";
+import { brokerOptions } from "../../platform/broker-options.ts";
 import { eventually } from "../support/eventually.ts";
 
 const TIMEOUT_MS = 150;

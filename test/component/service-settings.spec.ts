@@ -2,7 +2,8 @@ import { describe, expect, it } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
 import { serviceNames, settingsCatalogue } from "../../lib/settings/catalogue.ts";
 import { readSettings, type Settings } from "../../lib/settings/settings.ts";
-import { serviceFactories } from "../../platform/services.ts";
+import { supplyDependencies } from "../../mixins/node-dependencies/node-dependencies.mixin.ts";
+import { serviceSchemas } from "../../platform/services.ts";
 import { inProcessMessageBus } from "../../providers/message-bus/index.ts";
 
 const CANARY = "canary-0f9c2b7e41d8a635";
@@ -46,16 +47,17 @@ describe("what a service tells of itself to every node", () => {
       PUBLIC_URL: "http://127.0.0.1:3000",
     } as unknown as Settings;
     const messageBus = inProcessMessageBus({ groups: [] });
-    const factories = await serviceFactories(serviceNames);
+    const schemas = await serviceSchemas(serviceNames);
     const broker = new ServiceBroker({ logger: false, nodeID: "told", transporter: null as never });
-    for (const make of factories.values()) {
+    supplyDependencies(broker, () => ({ config, messageBus }));
+    for (const each of schemas.values()) {
       // With those of its mixins, and its actions: what a node's packets and `$node.services` tell everybody.
-      const { name, settings, metadata, schema } = broker.createService(make({ config, messageBus }));
+      const { name, settings, metadata, schema } = broker.createService(each);
       const told = JSON.stringify({ name, settings, metadata, actions: schema.actions });
       expect(told).toContain(`"name":"${name}"`);
       expect({ name, tells: told.includes(CANARY) }).toEqual({ name, tells: false });
     }
-    expect(factories.size).toBe(serviceNames.length);
+    expect(schemas.size).toBe(serviceNames.length);
     await messageBus.close();
   });
 });

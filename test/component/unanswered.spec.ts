@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { type Context, ServiceBroker } from "moleculer";
 import { newId } from "../../lib/ids.ts";
 import { remoteTimeout } from "../../mixins/transporter/remote-timeout.middleware.ts";
-import { brokerOptions } from "../../moleculer.config.ts";
+import { brokerOptions } from "../../platform/broker-options.ts";
 
 const TIMEOUT_MS = 150;
 const STOPPED_WITHIN_MS = 2_000;

@@ -26,5 +26,5 @@ describe("the README's order in five calls", () => {
       checkout_url: expect.stringContaining(api.sandboxUrl),
     });
     expect((await fetch(confirmed.checkout_url)).status).toBe(200);
-  }, 60_000);
+  }, 180_000);
 });

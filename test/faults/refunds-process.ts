@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { ServiceBroker } from "moleculer";
 import { newId } from "../../lib/ids.ts";
-import { brokerOptions } from "../../moleculer.config.ts";
+import { brokerOptions } from "../../platform/broker-options.ts";
 import { inProcessMessageBus } from "../../providers/message-bus/index.ts";
 import { ordersService } from "../../services/orders/orders.service.ts";
 import { ordersSettings } from "../support/orders-service.ts";

@@ -33,6 +33,8 @@ export interface ClusterPlaces {
   env: Record<string, string>;
   /** What an operator's commands need besides. */
   operatorEnv: Record<string, string>;
+  /** What another process of one of these services needs besides. */
+  serviceEnv: Record<"partners" | "notifications", Record<string, string>>;
 }
 
 export interface Cluster {
@@ -64,18 +66,21 @@ export async function startCluster(folder: string): Promise<Cluster> {
     });
     const certificatesOf = await grpcCertificates(join(folder, "certificates"));
     const ports = await Promise.all([freePort(), freePort()]);
+    const envOf = (services: (typeof processes)[number][1]) => ({
+      ...servers.natsUser(services === "api" ? "gateway" : services),
+      ...certificatesOf(services),
+      PUBLIC_URL: `http://127.0.0.1:${ports[0]}`,
+    });
     const starting = processes.map(async ([name, services]) => {
       const gateway = name.startsWith("gateway") ? Number(name.at(-1)) : 0;
       const env = {
         ...shared,
-        ...servers.natsUser(services === "api" ? "gateway" : services),
-        ...certificatesOf(services),
+        ...envOf(services),
         SERVICES: services,
         OTEL_SERVICE_NAME: name,
         OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
         OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
         OTEL_BSP_SCHEDULE_DELAY: "100",
-        PUBLIC_URL: `http://127.0.0.1:${ports[0]}`,
         ...(gateway > 0 && { PORT: String(ports[gateway - 1]) }),
         ...(gateway === 2 && { SANDBOX: "false" }),
       };
@@ -101,6 +106,7 @@ export async function startCluster(folder: string): Promise<Cluster> {
         })),
         env: shared,
         operatorEnv: servers.natsUser("operator"),
+        serviceEnv: { partners: envOf("partners"), notifications: envOf("notifications") },
       },
       stop,
     };

@@ -4,7 +4,7 @@ import { exampleOf } from "../../contracts/documentation.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { readSettings, type Settings } from "../../lib/settings/settings.ts";
 import { cacherOf } from "../../mixins/caching/shared-cacher.ts";
-import { brokerOptions } from "../../moleculer.config.ts";
+import { brokerOptions } from "../../platform/broker-options.ts";
 import { apiService } from "../../services/api/api.service.ts";
 import { testIdentity } from "./tokens.ts";
 

@@ -14,7 +14,7 @@ import { readSettings, type Settings } from "../../lib/settings/settings.ts";
 import { callerMiddleware } from "../../mixins/caller/caller.middleware.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { AUDIENCE } from "../../mixins/caller/token-verifier.ts";
-import { brokerOptions } from "../../moleculer.config.ts";
+import { brokerOptions } from "../../platform/broker-options.ts";
 import { builtInProvider, type IdentityProvider, type Sql } from "../../providers/identity/index.ts";
 import { inProcessMessageBus } from "../../providers/message-bus/index.ts";
 import { identityService } from "../../services/identity/identity.service.ts";

@@ -8,7 +8,7 @@ import { newId } from "../../lib/ids.ts";
 import { readSettings, type Settings } from "../../lib/settings/settings.ts";
 import { openDatabase, rows as rowsOf } from "../../lib/sql/database.ts";
 import { envelope } from "../../mixins/outbox/envelope.ts";
-import { brokerOptions } from "../../moleculer.config.ts";
+import { brokerOptions } from "../../platform/broker-options.ts";
 import { inProcessMessageBus } from "../../providers/message-bus/index.ts";
 import { startMailbox } from "../../sandbox/mailbox/mailbox.ts";
 import { pushReceiver } from "../../sandbox/push/receiver.ts";

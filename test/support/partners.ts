@@ -7,7 +7,7 @@ import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import { readSettings, type Settings } from "../../lib/settings/settings.ts";
 import { envelope } from "../../mixins/outbox/envelope.ts";
-import { brokerOptions } from "../../moleculer.config.ts";
+import { brokerOptions } from "../../platform/broker-options.ts";
 import { inProcessMessageBus, type MessageBus } from "../../providers/message-bus/index.ts";
 import { type PartnersServiceDeps, partnersService } from "../../services/partners/partners.service.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase } from "./postgres.ts";
