@@ -38,7 +38,7 @@ import { sweepUndos } from "./store/email-undos.repository.ts";
 import { sweepInvitations } from "./store/invitations.repository.ts";
 import { sweepAllowances } from "./store/limits.repository.ts";
 import { profileView } from "./store/messages.ts";
-import { ownProfile } from "./store/own-profile.ts";
+import { ownProfileReader } from "./store/own-profile.ts";
 import { profileById } from "./store/profiles.repository.ts";
 import { providerOf } from "./store/provider.ts";
 import { sweepAccounts } from "./workers/erasure.ts";
@@ -89,6 +89,7 @@ export function identityService({
     encryptionKeys,
     publicUrl: config.PUBLIC_URL,
   };
+  const readOwnProfile = ownProfileReader(dependencies);
 
   const sweep = timer({
     name: "identity sweep",
@@ -159,9 +160,7 @@ export function identityService({
         done(changePassword(dependencies, ctx, callerOf(ctx), ctx.params)),
       ),
 
-      profile: action("identity.profile", async (ctx) =>
-        profileView(await ownProfile(dependencies, callerOf(ctx).id)),
-      ),
+      profile: action("identity.profile", async (ctx) => profileView(await readOwnProfile(callerOf(ctx).id))),
       findRole: action("identity.findRole", async (ctx) => {
         callerOf(ctx, "admin");
         const found = await profileById(db.db, ctx.params.userId);

@@ -717,6 +717,13 @@ describe("a profile", () => {
         "birthDate",
       );
       expect(await profiles.profileById(trx, other.id)).toMatchObject({ firstName: "Grete", version: 1 });
+      const found = await profiles.profilesById(trx, [other.id, one.id, newId()]);
+      expect(new Map(found.map(({ id, version }) => [id, version]))).toEqual(
+        new Map([
+          [one.id, 4],
+          [other.id, 1],
+        ]),
+      );
     });
   });
 

@@ -35,6 +35,11 @@ export async function profileById(db: Db, id: string): Promise<ProfileRow | unde
   return row<ProfileRow>(db, `SELECT ${PROFILE} FROM profiles WHERE id = ?`, [id]);
 }
 
+/** The profiles that exist, in any order. */
+export async function profilesById(db: Db, ids: readonly string[]): Promise<ProfileRow[]> {
+  return rows<ProfileRow>(db, `SELECT ${PROFILE} FROM profiles WHERE id = ANY(?::uuid[])`, [ids]);
+}
+
 export async function profileByEmail(db: Db, email: string): Promise<ProfileRow | undefined> {
   return row<ProfileRow>(db, `SELECT ${PROFILE} FROM profiles WHERE email = ?`, [email]);
 }
