@@ -26,7 +26,7 @@ RUN npm ci --omit=dev --workspace=packages --include-workspace-root --ignore-scr
   && find node_modules -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' \) -delete \
   && npm cache clean --force
 
-# The npm packages that only the sandbox needs: its mail server and the typed client.
+# The npm packages that only the sandbox needs: its mail server, its web server and the typed client.
 FROM ${NODE_IMAGE} AS sandbox-dependencies
 WORKDIR /app
 COPY package.json package-lock.json ./

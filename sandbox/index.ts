@@ -1,6 +1,7 @@
 import { join } from "node:path";
+import { html } from "hono/html";
 import { deliverer } from "./deliverer/deliverer.ts";
-import { page } from "./layout.ts";
+import { type Page, sendPage } from "./layout.ts";
 import { type Mailbox, startMailbox } from "./mailbox/mailbox.ts";
 import { partnerSystem } from "./partner-system/system.ts";
 import { paymentSystem } from "./payment-system/server.ts";
@@ -8,7 +9,7 @@ import { sandboxCustomer } from "./people.ts";
 import { pushReceiver } from "./push/receiver.ts";
 import { seed } from "./seed.ts";
 import { openState } from "./state.ts";
-import { html, serve } from "./web.ts";
+import { newRoutes, serve } from "./web.ts";
 
 const HOST = "127.0.0.1";
 const PREPARATION_MS = 1_500;
@@ -76,14 +77,13 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const mailbox = await openMailbox(smtpPortOf(config.SMTP_URL));
   const receivesMails = smtpPortOf(config.SMTP_URL) === Number(new URL(mailbox.smtpUrl).port);
   const web = await serve(
-    {
-      "GET /": () => indexPage(config.PUBLIC_URL),
-      ...phones.routes,
-      ...kitchens.routes,
-      ...courier.routes,
-      ...bank.routes,
-      ...mailbox.routes,
-    },
+    newRoutes()
+      .get("/", (c) => sendPage(c, indexPage(config.PUBLIC_URL)))
+      .route("/", phones.routes)
+      .route("/", kitchens.routes)
+      .route("/", courier.routes)
+      .route("/", bank.routes)
+      .route("/", mailbox.routes),
     {
       host: HOST,
       port: config.SANDBOX_PORT,
@@ -148,8 +148,8 @@ function smtpPortOf(smtpUrl: string | undefined): number {
   return hostname === HOST || hostname === "localhost" ? Number(port) : 0;
 }
 
-function indexPage(apiUrl: string) {
-  return page({
+function indexPage(apiUrl: string): Page {
+  return {
     title: "Sandbox",
     of: "Waybill",
     body: html`<h1>The world around Waybill</h1>
@@ -176,5 +176,5 @@ the <a href="/push">phones</a>, and tell it to the courier at the door.</li>
 <p>The partners' own system: accepts orders and says when they are ready.</p></section>
 <section class="card"><a href="/courier"><strong>Courier</strong></a>
 <p>Dora takes what is ready at these kitchens, rides, and waits at the door for the PIN.</p></section>`,
-  });
+  };
 }

@@ -1,6 +1,9 @@
 import { createHash } from "node:crypto";
+import type { Context } from "hono";
+import { html, raw } from "hono/html";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { decimalText } from "../lib/money.ts";
-import { type Html, html, type WebAnswer } from "./web.ts";
+import type { Html } from "./web.ts";
 
 /** The style sheet of all pages. The pages work without JavaScript and load nothing from other servers. */
 const css = `
@@ -40,8 +43,8 @@ iframe { width: 100%; height: 30rem; border: 1px solid var(--line); border-radiu
 
 const styleHash = createHash("sha256").update(css).digest("base64");
 
-/** Renders a page of the sandbox. `refreshSeconds` makes the browser reload it. */
-export function page(options: {
+/** A page of the sandbox. */
+export interface Page {
   title: string;
   /** The name of the system in the header of the page. */
   of: string;
@@ -50,34 +53,38 @@ export function page(options: {
   /** Link to the index page; absent on a page for customers. */
   home?: string;
   status?: number;
+  /** The browser reloads the page after this time. */
   refreshSeconds?: number;
-}): WebAnswer {
-  const { title, of, body, narrow, home, refreshSeconds } = options;
-  return {
-    status: options.status ?? 200,
-    headers: {
-      "content-security-policy": `default-src 'none'; style-src 'sha256-${styleHash}'; form-action 'self'; frame-src 'self'; base-uri 'none'; frame-ancestors 'none'`,
-      ...(refreshSeconds && { refresh: String(refreshSeconds) }),
-    },
-    html: html`<!doctype html>
+}
+
+export function sendPage(c: Context, page: Page): Response | Promise<Response> {
+  const { title, of, body, narrow, home, status = 200, refreshSeconds } = page;
+  c.header(
+    "content-security-policy",
+    `default-src 'none'; style-src 'sha256-${styleHash}'; form-action 'self'; frame-src 'self'; base-uri 'none'; frame-ancestors 'none'`,
+  );
+  if (refreshSeconds) c.header("refresh", String(refreshSeconds));
+  return c.html(
+    html`<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${title} · ${of}</title>
-<style>${{ markup: css }}</style>
+<style>${raw(css)}</style>
 </head>
 <body>
 <header><strong>${of}</strong> <span class="quiet small">sandbox: no real money, no real people</span>${
       home ? html` <a href="${home}">All of the sandbox</a>` : ""
     }</header>
-<main${{ markup: narrow ? ' class="narrow"' : "" }}>
+<main${raw(narrow ? ' class="narrow"' : "")}>
 ${body}
 </main>
 </body>
 </html>
 `,
-  };
+    status as ContentfulStatusCode,
+  );
 }
 
 /** `14:03:07 UTC`, with the date when it is not today's. */

@@ -1,70 +1,30 @@
-import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http";
+import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { createAdaptorServer, type HttpBindings } from "@hono/node-server";
+import { type Context, Hono } from "hono";
+import type { html } from "hono/html";
+import { HTTPException } from "hono/http-exception";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { foreignHeader } from "../lib/net/foreign-request.ts";
 
 const BODY_MAX_BYTES = 128 * 1024;
 const HEADERS_TIMEOUT_MS = 5_000;
 const REQUEST_TIMEOUT_MS = 10_000;
 
-export interface WebRequest {
-  params: Record<string, string>;
-  query: URLSearchParams;
-  headers: IncomingHttpHeaders;
-  body: string;
+export interface Environment {
+  Bindings: HttpBindings;
+}
+export type Routes = Hono<Environment>;
+export type Html = ReturnType<typeof html>;
+
+/** Without routes. A path may end with a slash. */
+export function newRoutes(): Routes {
+  return new Hono<Environment>({ strict: false });
 }
 
-/** The answer of a handler: one of `html`, `json` and `text`, or `location` alone for a redirect (303). */
-export interface WebAnswer {
-  status?: number;
-  headers?: Record<string, string>;
-  html?: Html;
-  json?: unknown;
-  text?: string;
-  location?: string;
-}
-
-export type Handler = (request: WebRequest) => Promise<WebAnswer> | WebAnswer;
-/** Handlers by method and path, for example `"GET /mails/:id"`. A segment with a colon is a parameter. */
-export type Routes = Record<string, Handler>;
-
-/** An error with the HTTP status of its answer. */
-export class WebError extends Error {
-  readonly status: number;
-
-  constructor(status: number, message: string) {
-    super(message);
-    this.status = status;
-  }
-}
-
-/** Markup that is inserted without escaping. */
-export interface Html {
-  readonly markup: string;
-}
-
-type Content = Html | string | number | undefined | readonly Content[];
-
-/** Template tag for markup. Escapes inserted texts, but not inserted `Html` values and lists of them. */
-export function html(parts: TemplateStringsArray, ...values: Content[]): Html {
-  return { markup: parts.reduce((text, part, i) => text + markupOf(values[i - 1]) + part) };
-}
-
-function markupOf(content: Content): string {
-  if (content === undefined) return "";
-  if (typeof content === "string" || typeof content === "number") return escapeText(String(content));
-  return "markup" in content ? content.markup : content.map(markupOf).join("");
-}
-
-const ENTITIES: Record<string, string> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;",
-};
-
-function escapeText(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => ENTITIES[character] as string);
+/** An error with the status of its answer. */
+export function httpError(status: number, message: string): HTTPException {
+  return new HTTPException(status as ContentfulStatusCode, { message });
 }
 
 export interface WebServer {
@@ -80,16 +40,29 @@ export async function serve(
   routes: Routes,
   { host, port, allowedHosts }: { host: string; port: number; allowedHosts?: string },
 ): Promise<WebServer> {
-  const table = Object.entries(routes).map(([route, handler]) => ({ ...compiled(route), handler }));
-  const server = createServer(
-    { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
-    (request, response) => {
-      answer(table, request, allowedHosts)
-        .catch(failure)
-        .then((result) => send(response, result, request.method === "HEAD"))
-        .catch(() => response.destroy());
-    },
-  );
+  const app = newRoutes()
+    .use(async (c, next) => {
+      c.header("cache-control", "no-store");
+      c.header("x-content-type-options", "nosniff");
+      // With no-referrer, browsers send "Origin: null" when they submit the forms of these pages.
+      c.header("referrer-policy", "same-origin");
+      const disallowed = foreignHeader(c.env.incoming.headers, allowedHosts);
+      if (disallowed)
+        throw httpError(403, `This ${disallowed} is not allowed here: ALLOWED_HOSTS names those that are.`);
+      await next();
+    })
+    .route("/", routes)
+    .notFound((c) => c.json({ error: "There is nothing here." }, 404))
+    .onError((error, c) => {
+      if (error instanceof HTTPException) return c.json({ error: error.message }, error.status);
+      console.error("sandbox:", error);
+      return c.json({ error: "The sandbox failed." }, 500);
+    });
+  const server = createAdaptorServer({
+    fetch: app.fetch,
+    overrideGlobalObjects: false,
+    serverOptions: { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
+  }) as Server;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject).listen(port, host, resolve);
   });
@@ -105,89 +78,33 @@ export async function serve(
   };
 }
 
-interface Compiled {
-  method: string;
-  pattern: RegExp;
-  handler: Handler;
-}
-
-function compiled(route: string) {
-  const [method = "", path = ""] = route.split(" ");
-  const source = path.replace(/[.]/g, "\\.").replace(/:([a-z]+)/gi, "(?<$1>[^/]+)");
-  return { method, pattern: new RegExp(`^${source}/?$`) };
-}
-
-async function answer(
-  table: Compiled[],
-  request: IncomingMessage,
-  allowedHosts: string | undefined,
-): Promise<WebAnswer> {
-  const disallowed = foreignHeader(request.headers, allowedHosts);
-  if (disallowed)
-    throw new WebError(403, `This ${disallowed} is not allowed here: ALLOWED_HOSTS names those that are.`);
-  const url = new URL(request.url ?? "/", "http://sandbox");
-  const path = decodeURI(url.pathname);
-  const matching = table.filter(({ pattern }) => pattern.test(path));
-  const method = request.method === "HEAD" ? "GET" : request.method;
-  const route = matching.find((candidate) => candidate.method === method);
-  if (!route) throw new WebError(matching.length > 0 ? 405 : 404, "There is nothing here.");
-  const params = { ...route.pattern.exec(path)?.groups };
-  return route.handler({
-    params,
-    query: url.searchParams,
-    headers: request.headers,
-    body: await bodyOf(request),
-  });
-}
-
-async function bodyOf(request: IncomingMessage): Promise<string> {
+/** The body as text. @throws HTTPException 413 for a body that is too long, also one of unknown length */
+export async function textOf(c: Context<Environment>): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of request) {
+  for await (const chunk of c.env.incoming) {
     bytes += (chunk as Buffer).length;
-    if (bytes > BODY_MAX_BYTES) throw new WebError(413, "The body is too large.");
+    if (bytes > BODY_MAX_BYTES) throw httpError(413, "The body is too large.");
     chunks.push(chunk as Buffer);
   }
   return Buffer.concat(chunks).toString("utf8");
 }
 
-/** The body as a JSON object. @throws WebError 400 for anything else */
-export function jsonOf({ body }: WebRequest): Record<string, unknown> {
+/** The body as a JSON object. @throws HTTPException 400 for anything else */
+export async function jsonOf(c: Context<Environment>): Promise<Record<string, unknown>> {
+  const text = await textOf(c);
   try {
-    const value: unknown = JSON.parse(body);
+    const value: unknown = JSON.parse(text);
     if (value !== null && typeof value === "object" && !Array.isArray(value)) {
       return value as Record<string, unknown>;
     }
   } catch {
     // Falls through to the error below.
   }
-  throw new WebError(400, "The body must be a JSON object.");
+  throw httpError(400, "The body must be a JSON object.");
 }
 
-function failure(error: unknown): WebAnswer {
-  if (error instanceof WebError) return { status: error.status, json: { error: error.message } };
-  if (error instanceof URIError) return { status: 400, json: { error: "The path cannot be read." } };
-  console.error("sandbox:", error);
-  return { status: 500, json: { error: "The sandbox failed." } };
-}
-
-function send(response: ServerResponse, answer: WebAnswer, headOnly: boolean): void {
-  const [type, text] = contentOf(answer);
-  response.writeHead(answer.status ?? (answer.location ? 303 : 200), {
-    "content-type": `${type}; charset=utf-8`,
-    "content-length": Buffer.byteLength(text),
-    "cache-control": "no-store",
-    "x-content-type-options": "nosniff",
-    // With no-referrer, browsers send "Origin: null" when they submit the forms of these pages.
-    "referrer-policy": "same-origin",
-    ...(answer.location && { location: answer.location }),
-    ...answer.headers,
-  });
-  response.end(headOnly ? undefined : text);
-}
-
-function contentOf({ html: page, json, text = "" }: WebAnswer): [type: string, text: string] {
-  if (page) return ["text/html", page.markup];
-  if (json !== undefined) return ["application/json", JSON.stringify(json)];
-  return ["text/plain", text];
+/** The fields of a submitted form. */
+export async function formOf(c: Context<Environment>): Promise<URLSearchParams> {
+  return new URLSearchParams(await textOf(c));
 }

@@ -1,6 +1,7 @@
 import { ApiError, answered, type Schemas, type Waybill, waybill } from "@waybill/client";
-import { page } from "../layout.ts";
-import { html, jsonOf, type Routes, WebError } from "../web.ts";
+import { html } from "hono/html";
+import { type Page, sendPage } from "../layout.ts";
+import { formOf, httpError, jsonOf, newRoutes, type Routes } from "../web.ts";
 
 const POLL_MS = 1_000;
 const SIGN_IN_AGAIN_MS = 5_000;
@@ -126,15 +127,15 @@ export function deliverer({ base, apiUrl, carriesFor }: DelivererOptions): Deliv
     }
   }
 
-  /** Delivers the order with the PIN. @throws WebError with the API's error */
+  /** Delivers the order with the PIN. @throws HTTPException with the API's error */
   async function handOver(id: string, pin: string): Promise<void> {
     const delivery = deliveries.get(id);
-    if (!delivery || !session) throw new WebError(404, "This order is not with the deliverer.");
+    if (!delivery || !session) throw httpError(404, "This order is not with the deliverer.");
     try {
       await session.POST("/orders/{order_id}/deliver", { params: { path: { order_id: id } }, body: { pin } });
     } catch (error) {
       const { status, message } = error as ApiError;
-      throw new WebError(status || 503, message);
+      throw httpError(status || 503, message);
     }
     delivery.state = "delivered";
   }
@@ -147,32 +148,35 @@ export function deliverer({ base, apiUrl, carriesFor }: DelivererOptions): Deliv
       stopping.abort();
       await working;
     },
-    routes: {
-      [`GET ${base}.json`]: () => ({
-        json: {
+    routes: newRoutes()
+      .get(`${base}.json`, (c) =>
+        c.json({
           on_duty: onDuty,
           rides: [...deliveries.values()].map(({ orderId, state }) => ({ order_id: orderId, state })),
-        },
-      }),
-      [`POST ${base}/orders/:id/pin`]: async (request) => {
-        await handOver(request.params.id ?? "", String(jsonOf(request).pin ?? ""));
-        return { json: { state: "delivered" } };
-      },
-      [`POST ${base}`]: async ({ body }) => {
-        const form = new URLSearchParams(body);
+        }),
+      )
+      .post(`${base}/orders/:id/pin`, async (c) => {
+        const { pin } = await jsonOf(c);
+        await handOver(c.req.param("id"), String(pin ?? ""));
+        return c.json({ state: "delivered" });
+      })
+      .post(base, async (c) => {
+        const form = await formOf(c);
         const duty = form.get("duty");
         if (duty) onDuty = duty === "on";
         const order = form.get("order");
-        if (!order) return { location: base };
+        if (!order) return c.redirect(base, 303);
         try {
           await handOver(order, form.get("pin") ?? "");
         } catch (error) {
-          return deliveriesPage(base, [...deliveries.values()], onDuty, (error as Error).message);
+          return sendPage(
+            c,
+            deliveriesPage(base, [...deliveries.values()], onDuty, (error as Error).message),
+          );
         }
-        return { location: base };
-      },
-      [`GET ${base}`]: () => deliveriesPage(base, [...deliveries.values()], onDuty),
-    },
+        return c.redirect(base, 303);
+      })
+      .get(base, (c) => sendPage(c, deliveriesPage(base, [...deliveries.values()], onDuty))),
   };
 }
 
@@ -202,8 +206,8 @@ async function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-function deliveriesPage(base: string, deliveries: Delivery[], onDuty: boolean, problem?: string) {
-  return page({
+function deliveriesPage(base: string, deliveries: Delivery[], onDuty: boolean, problem?: string): Page {
+  return {
     title: "Deliveries",
     of: "Courier",
     home: "/",
@@ -232,5 +236,5 @@ ${
 }</article>`,
 )}
 ${deliveries.length === 0 ? html`<p>No delivery yet. Orders appear here once they are paid and ready at a kitchen.</p>` : ""}`,
-  });
+  };
 }

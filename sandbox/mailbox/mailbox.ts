@@ -1,7 +1,8 @@
+import { html } from "hono/html";
 import PostalMime from "postal-mime";
 import { SMTPServer } from "smtp-server";
-import { page, timeText } from "../layout.ts";
-import { html, type Routes, WebError } from "../web.ts";
+import { type Page, sendPage, timeText } from "../layout.ts";
+import { httpError, newRoutes, type Routes } from "../web.ts";
 
 const MAILS_MAX = 500;
 const MAIL_MAX_BYTES = 1024 * 1024;
@@ -81,11 +82,11 @@ export async function startMailbox(options: {
   });
   const { port } = listening.address() as import("node:net").AddressInfo;
 
-  const addressedTo = (address: string | null) =>
-    address === null ? mails : mails.filter(({ to }) => to.includes(address.toLowerCase()));
+  const addressedTo = (address: string | undefined) =>
+    address === undefined ? mails : mails.filter(({ to }) => to.includes(address.toLowerCase()));
   const one = (id: string | undefined): ReceivedMail => {
     const mail = mails.find((candidate) => candidate.id === id);
-    if (!mail) throw new WebError(404, "There is no such mail.");
+    if (!mail) throw httpError(404, "There is no such mail.");
     return mail;
   };
 
@@ -93,25 +94,26 @@ export async function startMailbox(options: {
     smtpUrl: `smtp://${host.includes(":") ? `[${host}]` : host}:${port}`,
     mails: () => [...mails],
     stop: () => new Promise((resolve) => server.close(() => resolve())),
-    routes: {
-      [`GET ${base}.json`]: ({ query }) => ({
-        json: addressedTo(query.get("to")).map(({ messageId, ...mail }) => ({
-          ...mail,
-          message_id: messageId,
-        })),
-      }),
-      [`GET ${base}`]: ({ query }) => page(listPage(base, addressedTo(query.get("to")))),
-      [`GET ${base}/:id`]: ({ params }) => page(mailPage(base, one(params.id))),
+    routes: newRoutes()
+      .get(`${base}.json`, (c) =>
+        c.json(
+          addressedTo(c.req.query("to")).map(({ messageId, ...mail }) => ({
+            ...mail,
+            message_id: messageId,
+          })),
+        ),
+      )
+      .get(base, (c) => sendPage(c, listPage(base, addressedTo(c.req.query("to")))))
+      .get(`${base}/:id`, (c) => sendPage(c, mailPage(base, one(c.req.param("id")))))
       // Shown in a sandboxed frame: scripts cannot run and nothing is loaded.
-      [`GET ${base}/:id/html`]: ({ params }) => ({
-        headers: { "content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'" },
-        html: { markup: one(params.id).html },
+      .get(`${base}/:id/html`, (c) => {
+        c.header("content-security-policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'");
+        return c.html(one(c.req.param("id")).html);
       }),
-    },
   };
 }
 
-function listPage(base: string, mails: ReceivedMail[]) {
+function listPage(base: string, mails: ReceivedMail[]): Page {
   return {
     title: "Mailbox",
     of: "Mailbox",
@@ -129,7 +131,7 @@ ${mails.length === 0 ? html`<p>No mail yet. Sign up, or order something: each st
   };
 }
 
-function mailPage(base: string, mail: ReceivedMail) {
+function mailPage(base: string, mail: ReceivedMail): Page {
   return {
     title: mail.subject,
     of: "Mailbox",

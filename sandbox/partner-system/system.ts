@@ -1,6 +1,7 @@
+import { html } from "hono/html";
 import { Webhook } from "standardwebhooks";
-import { page, timeText } from "../layout.ts";
-import { html, type Routes, WebError } from "../web.ts";
+import { type Page, sendPage, timeText } from "../layout.ts";
+import { httpError, newRoutes, type Routes, textOf } from "../web.ts";
 
 const CALL_TIMEOUT_MS = 5_000;
 const WAITS_MS = [300, 1_000, 3_000, 10_000, 30_000, 60_000];
@@ -130,15 +131,14 @@ export function partnerSystem({
       stopped = true;
       for (const timer of timers) clearTimeout(timer);
     },
-    routes: {
-      [`POST ${base}/webhooks/:id`]: ({ params, headers, body }) => {
-        const kitchen = kitchens.get(params.id ?? "");
-        if (!kitchen) throw new WebError(404, "There is no such partner here.");
-        receive(kitchen.partnerId, verified(kitchen.secret, headers as Record<string, string>, body));
-        return { status: 204 };
-      },
-      [`GET ${base}`]: () => ordersPage([...tickets.values()].reverse(), kitchens),
-    },
+    routes: newRoutes()
+      .post(`${base}/webhooks/:id`, async (c) => {
+        const kitchen = kitchens.get(c.req.param("id"));
+        if (!kitchen) throw httpError(404, "There is no such partner here.");
+        receive(kitchen.partnerId, verified(kitchen.secret, c.req.header(), await textOf(c)));
+        return c.body(null, 204);
+      })
+      .get(base, (c) => sendPage(c, ordersPage([...tickets.values()].reverse(), kitchens))),
   };
 }
 
@@ -150,7 +150,7 @@ function verified(
   try {
     return new Webhook(secret).verify(body, headers) as { type?: string };
   } catch {
-    throw new WebError(401, "The signature is not valid.");
+    throw httpError(401, "The signature is not valid.");
   }
 }
 
@@ -177,8 +177,8 @@ async function post(url: string, id: string, body: string, secret: string): Prom
   }
 }
 
-function ordersPage(tickets: Ticket[], kitchens: ReadonlyMap<string, Kitchen>) {
-  return page({
+function ordersPage(tickets: Ticket[], kitchens: ReadonlyMap<string, Kitchen>): Page {
+  return {
     title: "Orders",
     of: "Kitchen",
     home: "/",
@@ -195,5 +195,5 @@ ${trouble ? html`<p class="warn">${trouble}</p>` : ""}
 <p class="quiet small">order ${orderId} · ${timeText(at)}</p></article>`,
 )}
 ${tickets.length === 0 ? html`<p>No order yet. An order comes to its kitchen once it is paid.</p>` : ""}`,
-  });
+  };
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
-import { WebError } from "../web.ts";
+import { httpError } from "../web.ts";
 
 const CHECKOUTS_MAX = 5_000;
 const SAVE_AFTER_MS = 300;
@@ -92,10 +92,10 @@ export function openLedger(file?: string) {
     },
     /** The newest first. */
     newestCheckouts: (limit: number): Checkout[] => [...checkouts.values()].slice(-limit).reverse(),
-    /** @throws WebError 404 */
+    /** @throws HTTPException 404 */
     checkout(id: string | undefined): Checkout {
       const found = checkouts.get(id ?? "");
-      if (!found) throw new WebError(404, "There is no such checkout.");
+      if (!found) throw httpError(404, "There is no such checkout.");
       return found;
     },
     paymentsOf,
@@ -112,18 +112,18 @@ export function openLedger(file?: string) {
       changed();
     },
     refund: (id: string) => refunds.get(id),
-    /** @throws WebError 404 for an unknown payment, 422 when the amount exceeds the rest of the payment */
+    /** @throws HTTPException 404 for an unknown payment, 422 when the amount exceeds the rest of the payment */
     addRefund({ id, paymentId, amountMinor }: Omit<Refund, "state">): {
       refund: Refund;
       payment: Payment;
       isNew: boolean;
     } {
       const payment = payments.get(paymentId);
-      if (!payment) throw new WebError(404, "There is no such payment.");
+      if (!payment) throw httpError(404, "There is no such payment.");
       const known = refunds.get(id);
       if (known) return { refund: known, payment, isNew: false };
       if (amountMinor > payment.amountMinor - payment.refundedMinor) {
-        throw new WebError(422, "More than is left of the payment.");
+        throw httpError(422, "More than is left of the payment.");
       }
       const refund: Refund = { id, paymentId, amountMinor, state: "completed" };
       payment.refundedMinor += amountMinor;

@@ -1,6 +1,7 @@
+import { html } from "hono/html";
 import { decimalText } from "../../lib/money.ts";
-import { amountText, page } from "../layout.ts";
-import { type Html, html, type WebAnswer } from "../web.ts";
+import { amountText, type Page } from "../layout.ts";
+import type { Html } from "../web.ts";
 import type { Checkout, Payment } from "./ledger.ts";
 import type { Report } from "./reports.ts";
 
@@ -16,13 +17,13 @@ export interface CheckoutView {
 }
 
 /** The checkout page of a customer, which also shows the result. */
-export function checkoutPage(view: CheckoutView): WebAnswer {
+export function checkoutPage(view: CheckoutView): Page {
   const { checkout, payments, reports, problem } = view;
   const { currency } = checkout;
   const paidMinor = payments.reduce((sum, { amountMinor }) => sum + amountMinor, 0);
   const openMinor = Math.max(0, checkout.amountMinor - paidMinor);
   const waiting = reports.some(({ state }) => state === "waiting");
-  return page({
+  return {
     title: openMinor > 0 ? `Pay ${amountText(openMinor, currency)}` : "Paid",
     of: HEADER,
     narrow: true,
@@ -39,15 +40,15 @@ ${statusOf(view)}
 ${openMinor > 0 ? form(view, openMinor) : ""}
 ${checkout.returnUrl ? html`<p><a href="${checkout.returnUrl}">Back to the shop</a></p>` : ""}
 ${reportsTable(view)}`,
-  });
+  };
 }
 
 /** The list of all checkouts with a link to each. */
 export function checkoutsPage(
   base: string,
   found: readonly { checkout: Checkout; payments: readonly Payment[] }[],
-): WebAnswer {
-  return page({
+): Page {
+  return {
     title: "Checkouts",
     of: HEADER,
     home: "/",
@@ -60,7 +61,7 @@ ${found.map(({ checkout, payments }) => {
 <p>${description}</p><p class="quiet small">order ${checkout.orderId}</p></article>`;
 })}
 ${found.length === 0 ? html`<p>No checkout yet. Confirming an order opens one.</p>` : ""}`,
-  });
+  };
 }
 
 function stillOpen(paidMinor: number, currency: string): string {

@@ -1,6 +1,8 @@
 import { createHash, timingSafeEqual } from "node:crypto";
+import type { Context, MiddlewareHandler } from "hono";
 import { isCurrency, minorUnitDigits } from "../../lib/money.ts";
-import { jsonOf, type Routes, serve, type WebAnswer, WebError, type WebRequest } from "../web.ts";
+import { sendPage } from "../layout.ts";
+import { type Environment, formOf, httpError, jsonOf, newRoutes, type Routes, serve } from "../web.ts";
 import { type Checkout, type Ledger, openLedger, type Payment } from "./ledger.ts";
 import { checkoutPage, checkoutsPage } from "./pages.ts";
 import { type Reports, reportSender } from "./reports.ts";
@@ -30,7 +32,7 @@ export function paymentSystem(options: PaymentSystemOptions): { routes: Routes; 
   const { base, publicUrl } = options;
   const ledger = openLedger(options.file);
   const reports = reportSender(options.webhookSecret);
-  const view = (checkout: Checkout, problem?: string) =>
+  const page = (checkout: Checkout, problem?: string) =>
     checkoutPage({
       base,
       checkout,
@@ -38,11 +40,11 @@ export function paymentSystem(options: PaymentSystemOptions): { routes: Routes; 
       reports: reports.of(checkout.id),
       ...(problem && { problem }),
     });
-  const guarded = (handler: (request: WebRequest) => WebAnswer) => (request: WebRequest) => {
-    if (!sameSecret(request.headers.authorization ?? "", `Bearer ${options.apiKey}`)) {
-      throw new WebError(401, "The API key is missing or wrong.");
+  const merchant: MiddlewareHandler = async (c, next) => {
+    if (!sameSecret(c.req.header("authorization") ?? "", `Bearer ${options.apiKey}`)) {
+      throw httpError(401, "The API key is missing or wrong.");
     }
-    return handler(request);
+    await next();
   };
 
   return {
@@ -50,53 +52,47 @@ export function paymentSystem(options: PaymentSystemOptions): { routes: Routes; 
       reports.stop();
       ledger.close();
     },
-    routes: {
-      [`POST ${base}/checkouts`]: guarded((request) => {
-        const checkout = ledger.openCheckout(checkoutRequest(request));
-        return {
-          status: 201,
-          json: { id: checkout.id, url: `${publicUrl()}${base}/checkout/${checkout.id}` },
-        };
-      }),
-      [`POST ${base}/refunds`]: guarded((request) => {
-        const body = jsonOf(request);
+    routes: newRoutes()
+      .post(`${base}/checkouts`, merchant, async (c) => {
+        const checkout = ledger.openCheckout(await checkoutRequest(c));
+        return c.json({ id: checkout.id, url: `${publicUrl()}${base}/checkout/${checkout.id}` }, 201);
+      })
+      .post(`${base}/refunds`, merchant, async (c) => {
+        const body = await jsonOf(c);
         const wanted = { id: text(body, "id"), paymentId: text(body, "payment_id"), ...amount(body) };
         const { refund, payment, isNew } = ledger.addRefund(wanted);
         if (isNew)
           sendReport(reports, ledger.checkout(payment.checkoutId), "refund.completed", payment, refund);
-        return { status: 201, json: { id: refund.id, state: refund.state } };
+        return c.json({ id: refund.id, state: refund.state }, 201);
+      })
+      .get(`${base}/refunds/:id`, merchant, (c) => {
+        const refund = ledger.refund(c.req.param("id"));
+        if (!refund) throw httpError(404, "There is no such refund.");
+        return c.json({ id: refund.id, state: refund.state });
+      })
+      .get(`${base}/payments`, merchant, (c) => {
+        const items = ledger
+          .paymentsOfOrder(c.req.query("order_id") ?? "")
+          .map(({ id, amountMinor, currency, refundedMinor }) => ({
+            payment_id: id,
+            amount_minor: amountMinor,
+            currency,
+            refunded_minor: refundedMinor,
+          }));
+        return c.json({ items });
+      })
+      .get(base, (c) => {
+        const newest = ledger.newestCheckouts(CHECKOUTS_SHOWN);
+        const found = newest.map((checkout) => ({ checkout, payments: ledger.paymentsOf(checkout.id) }));
+        return sendPage(c, checkoutsPage(base, found));
+      })
+      .get(`${base}/checkout/:id`, (c) => sendPage(c, page(ledger.checkout(c.req.param("id")))))
+      .post(`${base}/checkout/:id`, async (c) => {
+        const checkout = ledger.checkout(c.req.param("id"));
+        const problem = applyAction(ledger, reports, checkout, await formOf(c));
+        if (problem) return sendPage(c, page(checkout, problem));
+        return c.redirect(`${base}/checkout/${checkout.id}`, 303);
       }),
-      [`GET ${base}/refunds/:id`]: guarded(({ params }) => {
-        const refund = ledger.refund(params.id ?? "");
-        if (!refund) throw new WebError(404, "There is no such refund.");
-        return { json: { id: refund.id, state: refund.state } };
-      }),
-      [`GET ${base}/payments`]: guarded(({ query }) => ({
-        json: {
-          items: ledger
-            .paymentsOfOrder(query.get("order_id") ?? "")
-            .map(({ id, amountMinor, currency, refundedMinor }) => ({
-              payment_id: id,
-              amount_minor: amountMinor,
-              currency,
-              refunded_minor: refundedMinor,
-            })),
-        },
-      })),
-      [`GET ${base}`]: () =>
-        checkoutsPage(
-          base,
-          ledger
-            .newestCheckouts(CHECKOUTS_SHOWN)
-            .map((checkout) => ({ checkout, payments: ledger.paymentsOf(checkout.id) })),
-        ),
-      [`GET ${base}/checkout/:id`]: ({ params }) => view(ledger.checkout(params.id)),
-      [`POST ${base}/checkout/:id`]: ({ params, body }) => {
-        const checkout = ledger.checkout(params.id);
-        const problem = applyAction(ledger, reports, checkout, new URLSearchParams(body));
-        return problem ? view(checkout, problem) : { location: `${base}/checkout/${checkout.id}` };
-      },
-    },
   };
 }
 
@@ -175,10 +171,10 @@ function sendReport(
   });
 }
 
-function checkoutRequest(request: WebRequest): Omit<Checkout, "id" | "declined"> {
-  const body = jsonOf(request);
-  const key = request.headers["idempotency-key"];
-  if (typeof key !== "string" || !key) throw new WebError(400, "Idempotency-Key is missing.");
+async function checkoutRequest(c: Context<Environment>): Promise<Omit<Checkout, "id" | "declined">> {
+  const body = await jsonOf(c);
+  const key = c.req.header("idempotency-key");
+  if (!key) throw httpError(400, "Idempotency-Key is missing.");
   const returnUrl = body.return_url === undefined ? undefined : webUrl(body, "return_url");
   return {
     idempotencyKey: key,
@@ -193,27 +189,26 @@ function checkoutRequest(request: WebRequest): Omit<Checkout, "id" | "declined">
 
 function text(body: Record<string, unknown>, name: string, max = TEXT_MAX): string {
   const value = body[name];
-  if (typeof value !== "string" || !value || value.length > max) throw new WebError(422, `${name} is wrong.`);
+  if (typeof value !== "string" || !value || value.length > max) throw httpError(422, `${name} is wrong.`);
   return value;
 }
 
 function currencyOf({ currency }: Record<string, unknown>): string {
-  if (!isCurrency(currency)) throw new WebError(422, "currency is wrong.");
+  if (!isCurrency(currency)) throw httpError(422, "currency is wrong.");
   return currency;
 }
 
 function webUrl(body: Record<string, unknown>, name: string): string {
   const value = text(body, name, URL_MAX);
   if (!URL.canParse(value) || !/^https?:$/.test(new URL(value).protocol)) {
-    throw new WebError(422, `${name} is no web address.`);
+    throw httpError(422, `${name} is no web address.`);
   }
   return value;
 }
 
 function amount(body: Record<string, unknown>): { amountMinor: number } {
   const value = body.amount_minor;
-  if (!Number.isSafeInteger(value) || (value as number) <= 0)
-    throw new WebError(422, "amount_minor is wrong.");
+  if (!Number.isSafeInteger(value) || (value as number) <= 0) throw httpError(422, "amount_minor is wrong.");
   return { amountMinor: value as number };
 }
 

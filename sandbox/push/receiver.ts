@@ -1,5 +1,6 @@
-import { page, timeText } from "../layout.ts";
-import { html, jsonOf, type Routes, WebError } from "../web.ts";
+import { html } from "hono/html";
+import { sendPage, timeText } from "../layout.ts";
+import { httpError, jsonOf, newRoutes, type Routes } from "../web.ts";
 
 const PUSHES_MAX = 500;
 
@@ -34,15 +35,15 @@ export function pushReceiver(base: string): { routes: Routes; pushes(): Received
 
   return {
     pushes: newestFirst,
-    routes: {
-      [`POST ${base}/send`]: async (request) => {
-        const { token, title, body, data, collapse_id: collapseId } = jsonOf(request);
+    routes: newRoutes()
+      .post(`${base}/send`, async (c) => {
+        const { token, title, body, data, collapse_id: collapseId } = await jsonOf(c);
         if (![token, title, body, collapseId].every((value) => typeof value === "string" && value)) {
-          throw new WebError(400, "token, title, body and collapse_id are needed");
+          throw httpError(400, "token, title, body and collapse_id are needed");
         }
         const phone = String(token);
-        if (phone.startsWith("unregistered-")) return { status: 404, json: { error: "unregistered" } };
-        if (phone.startsWith("refuse-")) return { status: 400, json: { error: "refused" } };
+        if (phone.startsWith("unregistered-")) return c.json({ error: "unregistered" }, 404);
+        if (phone.startsWith("refuse-")) return c.json({ error: "refused" }, 400);
         show({
           token: phone,
           title: String(title),
@@ -50,20 +51,20 @@ export function pushReceiver(base: string): { routes: Routes; pushes(): Received
           data: (data ?? {}) as Record<string, string>,
           collapseId: String(collapseId),
         });
-        if (phone.startsWith("broken-")) return { status: 500, json: { error: "broken" } };
-        if (phone.startsWith("hang-")) return new Promise(() => undefined);
-        return { status: 202, json: {} };
-      },
-      [`GET ${base}.json`]: ({ query }) => {
-        const token = query.get("token");
-        return {
-          json: newestFirst()
-            .filter((push) => token === null || push.token === token)
+        if (phone.startsWith("broken-")) return c.json({ error: "broken" }, 500);
+        if (phone.startsWith("hang-")) return new Promise<never>(() => undefined);
+        return c.json({}, 202);
+      })
+      .get(`${base}.json`, (c) => {
+        const token = c.req.query("token");
+        return c.json(
+          newestFirst()
+            .filter((push) => token === undefined || push.token === token)
             .map(({ collapseId, ...push }) => ({ ...push, collapse_id: collapseId })),
-        };
-      },
-      [`GET ${base}`]: () =>
-        page({
+        );
+      })
+      .get(base, (c) =>
+        sendPage(c, {
           title: "Pushes",
           of: "Phones",
           home: "/",
@@ -79,6 +80,6 @@ ${newestFirst().map(
 )}
 ${shown.size === 0 ? html`<p>No push yet. A customer’s phone shows one for each step of an order, once it was registered with <code>POST /me/devices</code>.</p>` : ""}`,
         }),
-    },
+      ),
   };
 }

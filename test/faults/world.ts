@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { newId } from "../../lib/ids.ts";
 import { pushReceiver } from "../../sandbox/push/receiver.ts";
-import { jsonOf, serve } from "../../sandbox/web.ts";
+import { jsonOf, newRoutes, serve } from "../../sandbox/web.ts";
 import { type Client, connect } from "../e2e/client.ts";
 import { admin, customer, invited, type Kitchen, kitchen, PASSWORD, type Received } from "../e2e/world.ts";
 import { type FaultBank, startBank } from "./bank.ts";
@@ -142,15 +142,18 @@ export async function makeWorld(cluster: FaultCluster, ledger: Ledger): Promise<
 async function startPhones(ledger: Ledger) {
   const receiver = pushReceiver("/push");
   return await serve(
-    {
-      ...receiver.routes,
-      "POST /push/send": async (request) => {
-        const body = jsonOf(request) as { token: string; collapse_id: string; data?: Record<string, string> };
+    newRoutes()
+      .post("/push/send", async (c) => {
+        const body = (await jsonOf(c)) as {
+          token: string;
+          collapse_id: string;
+          data?: Record<string, string>;
+        };
         const { event = "", orderId = "" } = body.data ?? {};
         ledger.pushes.push({ token: body.token, collapseId: body.collapse_id, event, orderId });
-        return { status: 202, json: {} };
-      },
-    },
+        return c.json({}, 202);
+      })
+      .route("/", receiver.routes),
     { host: "127.0.0.1", port: 0 },
   );
 }

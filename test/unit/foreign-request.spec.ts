@@ -1,7 +1,7 @@
 import { request } from "node:http";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { foreignHeader } from "../../lib/net/foreign-request.ts";
-import { serve, type WebServer } from "../../sandbox/web.ts";
+import { newRoutes, serve, type WebServer } from "../../sandbox/web.ts";
 
 describe("a request to a listener that trusts whoever reaches it", () => {
   it.each([
@@ -43,13 +43,12 @@ describe("the sandbox's pages", () => {
   let web: WebServer;
   let pressed = 0;
   beforeAll(async () => {
-    const routes = {
-      "GET /": () => ({ text: "a page" }),
-      "POST /": () => {
+    const routes = newRoutes()
+      .get("/", (c) => c.text("a page"))
+      .post("/", (c) => {
         pressed += 1;
-        return { location: "/" };
-      },
-    };
+        return c.redirect("/", 303);
+      });
     web = await serve(routes, { host: "127.0.0.1", port: 0, allowedHosts: "sandbox.example" });
   });
   afterAll(() => web.stop());

@@ -79,8 +79,8 @@ describe("package.json", () => {
     expect(ranges).toEqual([]);
   });
 
-  it("keeps the sandbox's mail servers out of what production installs", () => {
-    for (const name of ["smtp-server", "postal-mime"]) {
+  it("keeps the sandbox's mail and web servers out of what production installs", () => {
+    for (const name of ["smtp-server", "postal-mime", "hono", "@hono/node-server"]) {
       expect(manifest.dependencies).not.toHaveProperty(name);
       const owners = Object.entries(packages).filter(([, locked]) => locked.dependencies?.[name]);
       expect(owners.map(([path]) => path)).toEqual(["sandbox"]);
