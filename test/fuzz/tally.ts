@@ -1,6 +1,6 @@
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
-import { IF_MATCH } from "../../services/api/answers/conditional.ts";
+import { IF_MATCH } from "../../services/api/pipeline/request.ts";
 
 const MAX_SAMPLE_LENGTH = 600;
 /** What a schema can express, so a document that lets it through would be at fault. Others are the service's rules. */

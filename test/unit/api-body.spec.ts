@@ -2,8 +2,13 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import { describe, expect, it } from "@jest/globals";
 import { parseJson, readBody, requireMediaType, textOf } from "../../services/api/edge/body.ts";
-import { baseHeaders, cors, refuseOddHeaders, requestIdOf } from "../../services/api/edge/headers.ts";
-import { targetOf } from "../../services/api/edge/target.ts";
+import {
+  baseHeaders,
+  cors,
+  refuseOddHeaders,
+  requestIdOf,
+  targetOf,
+} from "../../services/api/edge/request-head.ts";
 
 const MEBIBYTE = 1_048_576;
 /** The error's type, or what was answered. */

@@ -1,9 +1,10 @@
 import type { IncomingMessage } from "node:http";
 import { describe, expect, it } from "@jest/globals";
 import { networkOf } from "../../lib/net/network-of.ts";
-import { etagOf, expectedVersion, isFresh, refuseCondition } from "../../services/api/answers/conditional.ts";
-import { clientIpOf } from "../../services/api/edge/client-ip.ts";
+import { etagOf, isFresh } from "../../services/api/answers/answer.ts";
+import { clientIpOf } from "../../services/api/edge/request-head.ts";
 import { limiter, limitHeaders, memoryCounters, throwIfExceeded } from "../../services/api/limits/limits.ts";
+import { expectedVersion, refuseCondition } from "../../services/api/pipeline/request.ts";
 
 describe("client address", () => {
   const from = (trusted: string[], peer: string | undefined, forwarded?: string) =>

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { describe, expect, it } from "@jest/globals";
 import { parse } from "yaml";
-import { clientIpOf } from "../../services/api/edge/client-ip.ts";
+import { clientIpOf } from "../../services/api/edge/request-head.ts";
 import { text, variablesOf } from "../support/manifests.ts";
 
 interface Network {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import { type ParsedSettings, readSettings, type SettingsError } from "../../lib/settings/settings.ts";
-import { clientIpOf } from "../../services/api/edge/client-ip.ts";
+import { clientIpOf } from "../../services/api/edge/request-head.ts";
 
 const SECRET = "n0t-for-anybodys-eyes-0123456789";
 

@@ -119,7 +119,7 @@ describe("the regular expressions of the platform", () => {
     const names = expressions.map(([name]) => name).join("\n");
     for (const known of [
       "schema.ts",
-      "edge/target.ts",
+      "edge/request-head.ts",
       "moleculer-grpc/src/credential.ts",
       "guarded-request.ts",
       "parse-message.ts",

@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Result } from "../../../contracts/actions.ts";
 import { IMAGE_TYPES } from "../../../contracts/media.ts";
@@ -5,13 +6,13 @@ import { requestContextOf, send } from "../edge/request-context.ts";
 import { limitHeaders } from "../limits/limits.ts";
 import { type Endpoint, placeholders } from "../pipeline/endpoint.ts";
 import { BASE_PATH } from "../routes/index.ts";
-import { etagOf, isFresh } from "./conditional.ts";
 import type { Problem } from "./problem.ts";
 import type { EncodedAnswer } from "./response-cache.ts";
 
 const JSON_TYPE = "application/json; charset=utf-8";
 /** Clients may cache the answer and must revalidate it with every request. */
 const REVALIDATE = "private, no-cache";
+const HASH_LENGTH = 22;
 
 /** Answers with the result of the action in snake_case. An unchanged read is answered with 304. */
 export function sendResult(
@@ -46,6 +47,23 @@ const tagOf = (body: string, version: number | undefined): Record<string, string
 export function encodeAnswer(endpoint: Endpoint, result: unknown): EncodedAnswer {
   const body = Buffer.from(JSON.stringify(endpoint.encode(result)));
   return { body, etag: etagOf(body) };
+}
+
+/**
+ * The entity tag of an answer: the version of the resource, if it has one, and a digest of the representation.
+ * If-None-Match compares the whole tag, because a customer and a partner see the same version differently. If-Match
+ * compares only the version.
+ */
+export function etagOf(body: string | Buffer, version?: number): string {
+  const digest = hash("sha1", body, "base64url").slice(0, HASH_LENGTH);
+  return version === undefined ? `"${digest}"` : `"${version}-${digest}"`;
+}
+
+/** Whether the client has the current representation, by the weak comparison of RFC 9110, section 13.1.2. */
+export function isFresh(ifNoneMatch: string | undefined, etag: string): boolean {
+  if (!ifNoneMatch) return false;
+  if (ifNoneMatch.trim() === "*") return true;
+  return ifNoneMatch.split(",").some((tag) => tag.trim().replace(/^W\//, "") === etag);
 }
 
 /** Answers a read with JSON, or with 304 if the client has the same version. */

@@ -1,5 +1,5 @@
+import type { Role } from "../../../contracts/meta.ts";
 import type { Clock } from "../../../lib/clock.ts";
-import type { Authentication } from "../pipeline/auth.ts";
 import type { Endpoint } from "../pipeline/endpoint.ts";
 
 /** Events about changes can be lost. Together with the service's own cache, an answer is at most 30 s old. */
@@ -60,10 +60,10 @@ const serviceOf = (action: string) => action.slice(0, action.indexOf(".") + 1);
 /** The cache key of a request; undefined if the answer depends on the caller. */
 export function cacheKeyOf(
   { route: { sameFor, action } }: Endpoint,
-  authentication: Authentication | undefined,
+  role: Role | undefined,
   params: Readonly<Record<string, unknown>>,
 ): string | undefined {
-  if (!sameFor || !authentication || !sameFor.roles.includes(authentication.caller.role)) return undefined;
+  if (!sameFor || !role || !sameFor.roles.includes(role)) return undefined;
   const fields: readonly string[] = sameFor.fields;
   if (!Object.keys(params).every((field) => fields.includes(field))) return undefined;
   return `${action} ${fields.map((field) => params[field] ?? "").join(" ")}`;

@@ -3,10 +3,9 @@ import { exampleOptions, schemaOptions } from "../../../contracts/documentation.
 import { type ErrorType, errorCatalogue } from "../../../contracts/errors.ts";
 import { IMAGE_TYPES } from "../../../contracts/media.ts";
 import type { Rule } from "../../../contracts/schema.ts";
-import { IF_MATCH } from "../answers/conditional.ts";
 import { wireRule } from "../case-mapping.ts";
-import { IDEMPOTENCY_KEY } from "../pipeline/auth.ts";
 import type { Endpoint, RequestPart } from "../pipeline/endpoint.ts";
+import { IDEMPOTENCY_KEY, IF_MATCH } from "../pipeline/request.ts";
 import { BASE_PATH } from "../routes/index.ts";
 import { documentationRoutes } from "./pages.ts";
 import { problemContent, problemSchema } from "./problem-schema.ts";

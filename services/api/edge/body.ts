@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { fail } from "../../../contracts/errors.ts";
 import { parseForeignJson } from "../../../lib/json.ts";
-import { FORBIDDEN_NAMES } from "./target.ts";
+import { FORBIDDEN_NAMES } from "./request-head.ts";
 
 const MAX_DEPTH = 32;
 /**

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { LimitKey, LimitStatus } from "../limits/limits.ts";
+import { type Limiter, type LimitKey, type LimitStatus, throwIfExceeded } from "../limits/limits.ts";
 
 /** What the edge knows about a request before it is routed. */
 export interface RequestContext {
@@ -31,6 +31,36 @@ export function requestContextOf(req: WithContext): RequestContext {
   const context = req[REQUEST_CONTEXT];
   if (!context) throw new Error("the request did not pass through the edge");
   return context;
+}
+
+/** Reads change nothing, so their limits need no exact counting. */
+export function isRead(req: IncomingMessage): boolean {
+  return req.method === "GET" || req.method === "HEAD" || req.method === "OPTIONS";
+}
+
+/**
+ * Counts a request against these limits and the deferred ones in one call of the counters.
+ * @throws TOO_MANY_REQUESTS
+ */
+export async function countRequest(
+  limiter: Limiter,
+  req: IncomingMessage,
+  keys: readonly LimitKey[],
+): Promise<void> {
+  const context = requestContextOf(req);
+  const statuses = await limiter.consume([...context.deferredLimits.splice(0), ...keys], !isRead(req));
+  context.limitStatuses.push(...statuses);
+  throwIfExceeded(statuses);
+}
+
+/**
+ * Defers a limit, so that it is counted in one call together with the limits that are known only after routing. A
+ * client whose budget is exhausted is refused here, before any other work.
+ * @throws TOO_MANY_REQUESTS
+ */
+export async function deferCount(limiter: Limiter, req: IncomingMessage, key: LimitKey): Promise<void> {
+  if (limiter.isExhausted(key)) await countRequest(limiter, req, [key]);
+  else requestContextOf(req).deferredLimits.push(key);
 }
 
 /** Sends a complete answer, unless another one has started. */

@@ -1,15 +1,18 @@
-import { randomBytes } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { fail } from "../../../contracts/errors.ts";
-import { isId } from "../../../lib/ids.ts";
 import { networkOf } from "../../../lib/net/network-of.ts";
-import { nameHttpSpan, traceIdOf, withHttpServerSpan } from "../../../lib/tracing/index.ts";
+import { nameHttpSpan, withHttpServerSpan } from "../../../lib/tracing/index.ts";
 import type { Limiter, LimitKey } from "../limits/limits.ts";
-import { countRequest, deferCount, isRead } from "./count-request.ts";
-import { baseHeaders, type Cors, refuseOddHeaders, requestIdOf } from "./headers.ts";
-import { requestContextOf, setRequestContext } from "./request-context.ts";
+import { countRequest, deferCount, isRead, requestContextOf, setRequestContext } from "./request-context.ts";
+import {
+  baseHeaders,
+  type Cors,
+  refuseOddHeaders,
+  requestIdOf,
+  targetOf,
+  traceIdFor,
+} from "./request-head.ts";
 import type { Router } from "./router.ts";
-import { targetOf } from "./target.ts";
 
 export interface RequestListenerDeps {
   limiter: Limiter;
@@ -83,13 +86,6 @@ export function requestListener(
   };
   return (req: IncomingMessage, res: ServerResponse): Promise<void> =>
     withHttpServerSpan(req, res, () => handle(req, res));
-}
-
-/** A trace id for logs and problems even without tracing: from `traceparent`, else from the request id. */
-function traceIdFor(req: IncomingMessage, requestId: string): string {
-  const { traceparent } = req.headers;
-  const given = traceIdOf(typeof traceparent === "string" ? traceparent : undefined);
-  return given ?? (isId(requestId) ? requestId.replaceAll("-", "") : randomBytes(16).toString("hex"));
 }
 
 /**

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES }
 import type { AddressInfo, Socket } from "node:net";
 import { fail } from "../../../contracts/errors.ts";
 import type { Problem } from "../answers/problem.ts";
-import { MAX_HEADERS } from "./headers.ts";
+import { MAX_HEADERS } from "./request-head.ts";
 
 const MAX_HEADER_BYTES = 16 * 1024;
 const MAX_CONNECTIONS = 10_000;

@@ -1,14 +1,18 @@
+import { createHash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { type FieldError, fail } from "../../../contracts/errors.ts";
 import { HEIF_REFUSED, IMAGE_TYPES } from "../../../contracts/media.ts";
+import type { Meta } from "../../../contracts/meta.ts";
+import { VERSION_MAX } from "../../../contracts/schema.ts";
 import { shortenLine } from "../../../lib/text.ts";
-import { expectedVersion, refuseCondition } from "../answers/conditional.ts";
 import { parseJson, readBody, requireMediaType, textOf } from "../edge/body.ts";
 import { requestContextOf } from "../edge/request-context.ts";
 import type { Endpoint, RequestPart } from "./endpoint.ts";
 
 const HEIF_TYPE = /^\s*image\/(?:heic|heif|avif)\b/i;
 const MAX_USER_AGENT_LENGTH = 300;
+/** Plain text, or a string of RFC 9651 in quotes. */
+export const IDEMPOTENCY_KEY = /^(?:"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255}))$/;
 /** Headers that a signature can depend on; the adapters of banks and partners select from them. */
 const SIGNED_HEADERS = /^(?:webhook-|stripe-)|^content-type$/;
 
@@ -131,4 +135,78 @@ function userAgentOf(req: IncomingMessage): string {
 function signedHeaders(req: IncomingMessage): Record<string, string> {
   const pairs = Object.entries(req.headers).filter(([name]) => SIGNED_HEADERS.test(name));
   return Object.fromEntries(pairs.map(([name, value]) => [name, String(value)]));
+}
+
+/** `*` or entity tags: RFC 9110, section 13.1.1. */
+export const IF_MATCH = /^(?:\*|(?:W\/)?"[\x21\x23-\x7e]*"(?: *, *(?:W\/)?"[\x21\x23-\x7e]*")*)$/;
+
+/** Our tag, also as compressing proxies change it: to a weak tag, or with a suffix ("…-gzip"). */
+const OUR_ETAG = /^(?:W\/)?"(\d{1,10})(?:-[\w-]+)?"$/;
+
+/**
+ * The version that the client wants to change; undefined without a condition and for `*`. Weak tags are accepted,
+ * against RFC 9110, because our version is the same for every encoding of the answer.
+ * @throws BAD_REQUEST if the header is no entity tag, PRECONDITION_FAILED for a tag that this API never sends
+ */
+export function expectedVersion(ifMatch: string | undefined): number | undefined {
+  if (ifMatch === undefined || ifMatch.trim() === "*") return undefined;
+  if (!IF_MATCH.test(ifMatch.trim())) throw fail("BAD_REQUEST", "If-Match holds no ETag.");
+  const version = OUR_ETAG.exec(ifMatch.trim())?.[1];
+  if (version === undefined || Number(version) < 1 || Number(version) > VERSION_MAX) {
+    throw fail("PRECONDITION_FAILED", "If-Match does not hold the ETag of this resource.");
+  }
+  return Number(version);
+}
+
+/**
+ * Refuses If-Match for an operation that compares no version, because the client would rely on it. `*` is accepted: it
+ * only requires that the resource exists, which the operation checks itself.
+ * @throws BAD_REQUEST
+ */
+export function refuseCondition(ifMatch: string | undefined): void {
+  if (ifMatch === undefined || ifMatch.trim() === "*") return;
+  throw fail("BAD_REQUEST", "This operation compares no version: leave If-Match out.");
+}
+
+/**
+ * Makes the meta of the call. Meta is written nowhere else.
+ * @param body the bytes as received; their hash detects a repeated Idempotency-Key with another body
+ * @throws BAD_REQUEST, IDEMPOTENCY_KEY_REQUIRED
+ */
+export function metaOf(
+  endpoint: Endpoint,
+  req: IncomingMessage,
+  token: string | undefined,
+  body: Buffer | undefined,
+): Meta {
+  const { requestId, clientIp } = requestContextOf(req);
+  const key = idempotencyKeyOf(endpoint, req);
+  return {
+    requestId,
+    clientIp,
+    ...(token !== undefined && { token }),
+    ...(key !== undefined && { idempotency: { key, bodyHash: hashOf(req, body) } }),
+  };
+}
+
+function idempotencyKeyOf({ idempotencyKey }: Endpoint, req: IncomingMessage): string | undefined {
+  if (idempotencyKey === "never") return undefined;
+  const header = req.headers["idempotency-key"];
+  if (header === undefined) {
+    if (idempotencyKey === "required")
+      throw fail("IDEMPOTENCY_KEY_REQUIRED", "Any unique text, e.g. a UUID.");
+    return undefined;
+  }
+  const [, quoted, bare] = IDEMPOTENCY_KEY.exec(String(header)) ?? [];
+  const key = quoted ?? bare;
+  if (key === undefined)
+    throw fail("BAD_REQUEST", "Idempotency-Key takes 1 to 255 visible ASCII characters.");
+  return key;
+}
+
+/** Includes method and path: the same key for another resource is a different request. */
+function hashOf(req: IncomingMessage, body: Buffer | undefined): string {
+  const hash = createHash("sha256").update(`${req.method} ${req.url}\n`);
+  if (body) hash.update(body);
+  return hash.digest("hex");
 }

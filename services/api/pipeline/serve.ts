@@ -1,20 +1,21 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Context, ServiceBroker } from "moleculer";
-import type { Meta } from "../../../contracts/meta.ts";
+import { fail } from "../../../contracts/errors.ts";
+import type { Caller, Meta } from "../../../contracts/meta.ts";
 import { networkOf } from "../../../lib/net/network-of.ts";
 import { failHttpSpan, nameHttpSpan } from "../../../lib/tracing/index.ts";
 import type { TokenVerifier } from "../../../mixins/caller/token-verifier.ts";
 import { encodeAnswer, sendProblem, sendRead, sendResult } from "../answers/answer.ts";
 import { problemOf } from "../answers/problem.ts";
 import { cacheKeyOf, type ResponseCache } from "../answers/response-cache.ts";
-import { countRequest } from "../edge/count-request.ts";
-import { requestContextOf } from "../edge/request-context.ts";
+import { countRequest, requestContextOf } from "../edge/request-context.ts";
 import { type OrderStreams, orderReader, resumeVersion } from "../events/order-events.ts";
 import { type Limiter, type LimitKey, limitHeaders } from "../limits/limits.ts";
 import { BASE_PATH } from "../routes/index.ts";
-import { authenticate, authorize, metaOf } from "./auth.ts";
 import type { Endpoint } from "./endpoint.ts";
-import { readRequest } from "./request.ts";
+import { metaOf, readRequest } from "./request.ts";
+
+const BEARER = /^Bearer +([\w.~+/-]+=*) *$/i;
 
 export interface ServeDeps {
   limiter: Limiter;
@@ -65,7 +66,7 @@ async function answer(
   await countRequest(deps.limiter, req, limits);
   if (authentication) authorize(endpoint, authentication);
   const { params, raw } = await readRequest(endpoint, req, inPath);
-  const meta: Meta = metaOf(endpoint, req, authentication, raw);
+  const meta: Meta = metaOf(endpoint, req, authentication?.token, raw);
   if (authentication && route.content === "events") {
     const { orderId } = params as { orderId: string };
     const subscription = {
@@ -82,7 +83,7 @@ async function answer(
     );
   }
   const callAction = () => ctx.call(route.action, params, { meta });
-  const key = cacheKeyOf(endpoint, authentication, params);
+  const key = cacheKeyOf(endpoint, authentication?.caller.role, params);
   if (key !== undefined) {
     sendRead(
       req,
@@ -101,6 +102,36 @@ async function answer(
       if (route.method !== "GET") deps.responseCache.invalidate(route.action);
     }),
   );
+}
+
+/** The caller, and the token that proves it. */
+interface Authentication {
+  token: string;
+  caller: Caller;
+}
+
+/**
+ * Verifies the access token. Undefined for operations that need no sign-in; their Authorization header is ignored.
+ * @throws UNAUTHENTICATED, SESSION_REVOKED
+ */
+async function authenticate(
+  { route: { access } }: Endpoint,
+  req: IncomingMessage,
+  verifier: TokenVerifier,
+): Promise<Authentication | undefined> {
+  if (access === "public" || access === "signed") return undefined;
+  const { authorization } = req.headers;
+  if (authorization === undefined)
+    throw fail("UNAUTHENTICATED", "Send an access token: Authorization: Bearer …");
+  const token = BEARER.exec(authorization)?.[1];
+  if (token === undefined) throw fail("UNAUTHENTICATED", "The Authorization header holds no bearer token.");
+  return { token, caller: await verifier.verify(token) };
+}
+
+/** @throws FORBIDDEN unless the operation allows the caller's role */
+function authorize({ route: { access } }: Endpoint, { caller }: Authentication): void {
+  if (!Array.isArray(access) || access.includes(caller.role)) return;
+  if (!(caller.partnerAdmin && access.includes("partner_admin"))) throw fail("FORBIDDEN");
 }
 
 /** Answers with a problem document. Unexpected errors are logged in full; the answer holds none of their details. */
