@@ -9,7 +9,8 @@ const DIGITS_ALONE = /^\d{0,10}$/;
 const PART = /.{1,32}/gsu;
 /** A known word with up to this many digits and signs around it is easy to guess. */
 const MAX_AFFIXES_LENGTH = 6;
-const AFFIXES = /^[^\p{L}]+|[^\p{L}]+$/gu;
+/** From the first letter to the last one. An expression for what surrounds them would take quadratic time. */
+const WORD = /\p{L}(?:.*\p{L})?/su;
 const MIN_WORD_LENGTH = 3;
 const MAX_WORD_LENGTH = 32;
 const MARKS = /\p{M}/gu;
@@ -51,7 +52,7 @@ function isWeak(text: string, known: readonly string[], { guessesLog10 }: Passwo
 
 /** `!!monkey2024`, `P@ssw0rd2024!` */
 function isWordWithAffixes(text: string, known: readonly string[], { isKnown }: PasswordEstimator): boolean {
-  const word = text.replace(AFFIXES, "");
+  const [word = ""] = WORD.exec(text) ?? [];
   if (word.length < MIN_WORD_LENGTH || word.length > MAX_WORD_LENGTH) return false;
   return text.length - word.length <= MAX_AFFIXES_LENGTH && isKnown(word, known);
 }
