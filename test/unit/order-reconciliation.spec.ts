@@ -33,6 +33,35 @@ describe("compareBooks, of what the bank says has gone back", () => {
   });
 });
 
+describe("compareBooks, of a payment that the bank does not list", () => {
+  it("reports it from ten minutes after the payment on, not before", () => {
+    const atMs = (nowMs: number) =>
+      compareBooks([], books(0, 0), [], nowMs).differences.map(({ kind }) => kind);
+    const tenMinutesLater = Date.parse("2026-01-01T11:10:00.000Z");
+    expect(atMs(tenMinutesLater - 1)).toEqual([]);
+    expect(atMs(tenMinutesLater)).toEqual(["payment.missing"]);
+  });
+});
+
+describe("compareBooks, of a payment that the bank lists", () => {
+  it("records it unless our books have it with the same amount in the same currency", () => {
+    const unknown = (...theirs: [paymentId: string, amountMinor: number, currency: string][]) =>
+      compareBooks(
+        [],
+        books(0, 0),
+        theirs.map(([paymentId, amountMinor, currency]) => ({
+          paymentId,
+          amount: { amountMinor, currency },
+        })),
+        NOW,
+      ).unknown.map(({ paymentId }) => paymentId);
+    expect(unknown(["p", 1000, "EUR"])).toEqual([]);
+    expect(unknown(["p", 1001, "EUR"])).toEqual(["p"]);
+    expect(unknown(["p", 1000, "CHF"])).toEqual(["p"]);
+    expect(unknown(["q", 1000, "EUR"])).toEqual(["q"]);
+  });
+});
+
 describe("nextLookAt", () => {
   const at = (clock: string) => `2026-01-01T${clock}:00.000Z`;
   const [createdAt, paidAt] = [at("10:00"), at("10:07")];
