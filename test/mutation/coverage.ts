@@ -27,8 +27,8 @@ export interface SpecCoverage {
 export interface Covering {
   spec: string;
   seconds: number;
-  /** How much of the changed file the spec runs, from 0 to 1. */
-  share: number;
+  /** How much the spec is about the changed file: the share of the file that it runs, times the file's share of all that it runs. */
+  focus: number;
 }
 
 export const hashOf = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 16);
@@ -66,13 +66,24 @@ export function measuredCoverage(
     const coverage = known(root, spec);
     return coverage ? [{ spec, coverage }] : [];
   });
+  const lengths = new Map<string, number>();
+  const lengthOf = (file: string): number => {
+    const length = lengths.get(file) ?? readFileSync(join(root, file), "utf8").length;
+    lengths.set(file, length);
+    return length;
+  };
+  const ranOf = ({ files }: SpecCoverage, file: string): number =>
+    lengthOf(file) - (files[file]?.notRun ?? []).reduce((sum, [start, end]) => sum + end - start, 0);
+  const all = measured.map(({ spec, coverage }) => {
+    const ran = Object.keys(coverage.files).reduce((sum, file) => sum + ranOf(coverage, file), 0);
+    return { spec, coverage, ran };
+  });
   return (file, offset) =>
-    measured.flatMap(({ spec, coverage: { seconds, files } }) => {
-      const own = files[file];
+    all.flatMap(({ spec, coverage, ran }) => {
+      const own = coverage.files[file];
       if (!own || own.notRun.some(([start, end]) => start <= offset && offset < end)) return [];
-      const length = readFileSync(join(root, file), "utf8").length;
-      const missing = own.notRun.reduce((sum, [start, end]) => sum + end - start, 0);
-      return [{ spec, seconds, share: 1 - missing / length }];
+      const ranOfFile = ranOf(coverage, file);
+      return [{ spec, seconds: coverage.seconds, focus: (ranOfFile / lengthOf(file)) * (ranOfFile / ran) }];
     });
 }
 

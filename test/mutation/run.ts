@@ -9,7 +9,7 @@ import { openSandbox, type Sandbox } from "./sandbox.ts";
 
 /*
  * Changes the core in small places, one at a time, and looks whether a test fails: `npm run test:mutation`.
- * For each change it runs only specs that run its place, the shortest first.
+ * For each change it runs only specs that run its place, first those that are most about the file.
  */
 
 const ROOT = resolve(import.meta.dirname, "../..");
@@ -22,7 +22,7 @@ const UNCHANGED = "test/component/outbox.spec.ts";
 const TRIES = 3;
 /** Further specs that run the same place nearly always repeat what these show. */
 const SPECS_A_CHANGE = 6;
-/** Of these: specs that run the largest part of the changed file, since they are about it. The rest are the shortest. */
+/** Of these: specs that are most about the changed file. The rest are the shortest. */
 const SPECS_ABOUT_THE_FILE = 4;
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
@@ -82,9 +82,8 @@ function drawn(mutants: readonly Mutant[]): readonly Mutant[] {
 
 function chosenSpecs(covering: readonly Covering[]): string[] {
   const shortestFirst = [...covering].sort((a, b) => a.seconds - b.seconds);
-  const about = shortestFirst.toSorted((a, b) => b.share - a.share).slice(0, SPECS_ABOUT_THE_FILE);
-  const chosen = new Set([...new Set([...about, ...shortestFirst])].slice(0, SPECS_A_CHANGE));
-  return shortestFirst.filter((each) => chosen.has(each)).map(({ spec }) => spec);
+  const about = shortestFirst.toSorted((a, b) => b.focus - a.focus).slice(0, SPECS_ABOUT_THE_FILE);
+  return [...new Set([...about, ...shortestFirst])].slice(0, SPECS_A_CHANGE).map(({ spec }) => spec);
 }
 
 /** @throws Error when tests fail without a change: then they would find every change */
