@@ -84,6 +84,14 @@ describe("an inbox", () => {
     await Promise.all(replicas.map(({ broker }) => broker.stop()));
   });
 
+  it("with more than it claims at once, claims again as it goes on, without a sweep", async () => {
+    const { broker } = await receiver(entering, { sweepMs: 1_000_000, applyClaims: 4 });
+    const messages = many(40);
+    await publish(...messages);
+    await eventually(() => effectsOnce(messages));
+    await broker.stop();
+  });
+
   it("with more than it claims at once, calls the other replicas", async () => {
     const slow = (name: string): Handlers => ({
       "user.deleted": {

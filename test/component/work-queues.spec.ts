@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import type { Knex } from "knex";
+import { bankRow, orderRows } from "../../bench/lib/generate.ts";
 import { newId } from "../../lib/ids.ts";
 import { rows } from "../../lib/sql/database.ts";
 import {
@@ -12,6 +13,11 @@ import {
   reschedule,
 } from "../../mixins/consumer/inbox.repository.ts";
 import { claimMessages, insertMessages } from "../../mixins/outbox/outbox.repository.ts";
+import {
+  addFormerDeliverer,
+  isFormerDeliverer,
+} from "../../services/orders/store/former-deliverers.repository.ts";
+import { lockOrder } from "../../services/orders/store/orders.repository.ts";
 import { claimRefunds, endRefund, releaseRefund } from "../../services/orders/store/payments.repository.ts";
 import { incoming, userDeleted } from "../support/messaging.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
@@ -171,5 +177,32 @@ describe("a refund whose lease is another worker's now", () => {
     expect(await state()).toEqual({ state: "sent", leaseToken: theirs });
     expect(await releaseRefund(db, id, theirs, { state: "pending", delayMs: 0, error: "x" })).toBe(true);
     expect(await state()).toEqual({ state: "pending" });
+  });
+});
+
+describe("a lock", () => {
+  it("of an order or of a deliverer's role, is held until its transaction ends", async () => {
+    await db.transaction(async (trx) => {
+      await trx.raw("SET LOCAL session_replication_role = replica");
+      const { orders } = orderRows({ first: 1, count: 1, since: "now()", until: "now()" });
+      for (const statement of [bankRow, ...orders]) await trx.raw(statement);
+    });
+    const [order] = await rows<{ id: string }>(db, "SELECT id FROM orders");
+    const [orderId, userId] = [order?.id ?? "", newId()];
+    const others = [
+      (trx: Knex.Transaction) => lockOrder(trx, orderId),
+      (trx: Knex.Transaction) => addFormerDeliverer(trx, userId, 1),
+    ];
+    const attempt = (work: (trx: Knex.Transaction) => Promise<unknown>) =>
+      db.transaction(async (trx) => {
+        await trx.raw("SET LOCAL lock_timeout = '100ms'");
+        await work(trx);
+      });
+    await db.transaction(async (trx) => {
+      await lockOrder(trx, orderId);
+      expect(await isFormerDeliverer(trx, userId)).toBe(false);
+      for (const other of others) await expect(attempt(other)).rejects.toMatchObject({ code: "55P03" });
+    });
+    for (const other of others) await attempt(other);
   });
 });
