@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { decrypt } from "../../lib/encryption.ts";
 import { newId } from "../../lib/ids.ts";
+import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import type { Bank } from "../../providers/banks/index.ts";
+import { banks } from "../../services/orders/actions/banks.ts";
 import type { OrdersDependencies } from "../../services/orders/dependencies.ts";
 import { processRefunds } from "../../services/orders/workers/refunds.ts";
 import { type OrdersHarness, ordersSettings, startOrders } from "../support/orders-service.ts";
@@ -157,6 +159,23 @@ describe("a callback that is not the bank's", () => {
     expect(await shop.get(order)).toMatchObject({ status: "pending", version: 1 });
     const kept = await shop.sql("SELECT 1 FROM payment_events WHERE payment_id = $1", [data.payment_id]);
     expect(kept).toEqual([]);
+  });
+});
+
+describe("the registry of banks", () => {
+  it("opens each version of a bank once", async () => {
+    const { id } = await shop.as(shop.admin, "orders.createBank", wanted());
+    const db = openPool(shop, 1);
+    const unused = postgres({ url: shop.url, poolSize: 1, acquireTimeoutMs: 1, name: "unused" });
+    const registry = banks({ postgres: unused, keys: { secret: ordersSettings("").SEAL_SECRET } });
+    const opened = async () => (await registry.find(db, id))?.connect();
+    const first = await opened();
+    expect(await opened()).toBe(first);
+    await shop.as(shop.admin, "orders.updateBank", { bankId: id, title: "Another title" });
+    const second = await opened();
+    expect(second).toBeDefined();
+    expect(second).not.toBe(first);
+    await db.destroy();
   });
 });
 
