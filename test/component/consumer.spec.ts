@@ -85,7 +85,7 @@ describe("an inbox", () => {
   });
 
   it("with more than it claims at once, claims again as it goes on, without a sweep", async () => {
-    const { broker } = await receiver(entering, { sweepMs: 1_000_000, applyClaims: 4 });
+    const { broker } = await receiver(entering, { sweepMs: 1_000_000, inTransactionClaims: 4 });
     const messages = many(40);
     await publish(...messages);
     await eventually(() => effectsOnce(messages));
