@@ -91,7 +91,11 @@ export function startWorker(options: WorkerOptions): Worker {
       const limit = claims - held.size - reserved;
       // Messages whose dependency is unavailable are not claimed, so any number of them costs nothing.
       const workable = types.filter(isWorkable);
-      if (stopped || limit <= 0 || workable.length === 0) return;
+      if (stopped || workable.length === 0) return;
+      if (limit <= 0) {
+        more = true; // a worker is woken because messages wait
+        return;
+      }
       const token = newId();
       const mayIsolate = !isolation.taken;
       if (mayIsolate) isolation.taken = true;
@@ -137,10 +141,14 @@ export function startWorker(options: WorkerOptions): Worker {
         running.delete(run);
         load.note(running.size, concurrency);
         startQueued();
-        // Claim again while the last messages of a batch are still running, not only after them.
-        if (more && queue.length === 0) runner.wake();
+        claimMore();
       });
     }
+  };
+
+  /** Claims again while the last messages of a batch are still running, not only after them. */
+  const claimMore = () => {
+    if (more && queue.length === 0) runner.wake();
   };
 
   /** The next message, or the next messages that may share a transaction. */
@@ -216,6 +224,7 @@ export function startWorker(options: WorkerOptions): Worker {
       reserved -= count;
       enqueue(claimed, token);
       startQueued();
+      claimMore();
     },
     saturated: load.problem,
     async stop() {

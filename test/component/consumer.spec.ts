@@ -1,10 +1,14 @@
 import { describe, expect, it } from "@jest/globals";
+import { ServiceBroker } from "moleculer";
 import { newId } from "../../lib/ids.ts";
 import { rows } from "../../lib/sql/database.ts";
-import { consumer, type Handlers } from "../../mixins/consumer/consumer.mixin.ts";
+import { consumer, consumerLimits, type Handlers } from "../../mixins/consumer/consumer.mixin.ts";
+import { acceptMessages } from "../../mixins/consumer/inbox.repository.ts";
+import { startWorker } from "../../mixins/consumer/worker.ts";
 import { CUT, consumerStage, DAY_MS, entering, expectInTime, many } from "../support/consuming.ts";
 import { eventually } from "../support/eventually.ts";
 import { enter, GROUP, incoming, notificationSent, userDeleted } from "../support/messaging.ts";
+import { openPool } from "../support/postgres.ts";
 
 const stage = consumerStage();
 const { receiver, publish, effectsOnce } = stage;
@@ -90,6 +94,25 @@ describe("an inbox", () => {
     await publish(...messages);
     await eventually(() => effectsOnce(messages));
     await broker.stop();
+  });
+
+  it("woken while all its places are reserved, claims when they are free, without a sweep", async () => {
+    const db = openPool(stage.bench.database, 1);
+    const worker = startWorker({
+      ...{ name: "test", group: GROUP, handlers: entering, concurrency: 1, claims: 1, db: () => db },
+      ...{ onMore: () => undefined, logger: new ServiceBroker({ logger: false }).logger },
+      limits: { ...consumerLimits, sweepMs: 1_000_000 },
+    });
+    await db.raw("SELECT 1"); // the only connection has ended the first claim
+    expect(worker.reserve("user.deleted")).toBe(true);
+    const message = incoming(userDeleted());
+    await acceptMessages(db, GROUP, [{ ...message, state: "waiting" }], { token: newId(), leaseMs: 1 });
+    worker.wake();
+    await new Promise(setImmediate);
+    worker.take([], newId(), 1);
+    await eventually(() => effectsOnce([message]));
+    await worker.stop();
+    await db.destroy();
   });
 
   it("with more than it claims at once, calls the other replicas", async () => {
