@@ -285,6 +285,7 @@ describe("partners.check", () => {
     await shop.asAdmin("partners.setBusy", { partnerId: partner.id, busyUntil });
     await expect(shop.as(CUSTOMER, "partners.check", cart)).rejects.toMatchObject({
       type: "PARTNER_CLOSED",
+      message: `It opens at ${busyUntil}.`,
       data: { partnerId: partner.id, opensAt: busyUntil },
     });
     await shop.asAdmin("partners.update", { partnerId: partner.id, enabled: false });

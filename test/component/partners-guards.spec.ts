@@ -71,6 +71,18 @@ describe("a reservation", () => {
     expect(await stockOf(offer.productId)).toBe(3);
   });
 
+  it("that fails for another reason than a deadlock, says so and is not tried again", async () => {
+    const { offer, wanted } = await wantedPieces(5, 2);
+    const refused = `CHECK (order_id <> '${wanted.orderId}')`;
+    await shop.sql(`ALTER TABLE stock_reservations ADD CONSTRAINT refused ${refused}`);
+    try {
+      await expect(shop.bare("partners.reserve", wanted)).rejects.toMatchObject({ code: "23514" });
+    } finally {
+      await shop.sql("ALTER TABLE stock_reservations DROP CONSTRAINT refused");
+    }
+    expect(await stockOf(offer.productId)).toBe(5);
+  });
+
   it("that is committed, keeps its pieces when somebody gives up the confirmation late", async () => {
     const { offer, wanted } = await wantedPieces(5, 2);
     await shop.bare("partners.reserve", wanted);

@@ -5,6 +5,7 @@ import { rows } from "../../lib/sql/database.ts";
 import { insertPartner } from "../../services/partners/store/partners.repository.ts";
 import {
   insertWebhook,
+  makeDue,
   stopPreparation,
 } from "../../services/partners/store/webhook-deliveries.repository.ts";
 import {
@@ -108,6 +109,31 @@ describe("the queue of webhooks", () => {
     expect(await endAttempt(db, first as ClaimedAttempt, { ...failed, state: "accepted" })).toBeUndefined();
     expect(await endAttempt(db, second as ClaimedAttempt, failed)).toBe("failed");
     expect(await statesOf(orderIds[0] as string)).toEqual(["failed"]);
+  });
+
+  it("gives a partner's places to what waits, whatever has ended long ago", async () => {
+    await due(2);
+    const [first] = await claim(1);
+    await endAttempt(db, first as ClaimedAttempt, { ...failed, state: "accepted" });
+    await db.raw("UPDATE webhook_deliveries SET due_at = now() - interval '1 hour' WHERE id = ?", [
+      first?.id ?? "",
+    ]);
+    expect(await claim(1)).toHaveLength(1);
+  });
+
+  it("asked to make a try at once, changes neither one under way nor one that has ended", async () => {
+    await due(3);
+    const [underWay, ended] = await claim(2);
+    await endAttempt(db, ended as ClaimedAttempt, failed);
+    const [waiting] = await rows<{ id: string }>(
+      db,
+      "SELECT id FROM webhook_deliveries WHERE attempt = 1 AND lease_id IS NULL AND state = 'pending'",
+    );
+    await db.raw("UPDATE webhook_deliveries SET due_at = now() + interval '1 hour'");
+    const all = [underWay?.id, ended?.id, waiting?.id];
+    for (const id of all) await makeDue(db, id ?? "");
+    const madeDue = await rows<{ id: string }>(db, "SELECT id FROM webhook_deliveries WHERE due_at <= now()");
+    expect(madeDue).toEqual([{ id: waiting?.id }]);
   });
 
   it("of an order that is called off while the end of a try is being written, has no try left", async () => {

@@ -18,7 +18,12 @@ import {
   isFormerDeliverer,
 } from "../../services/orders/store/former-deliverers.repository.ts";
 import { lockOrder } from "../../services/orders/store/orders.repository.ts";
-import { claimRefunds, endRefund, releaseRefund } from "../../services/orders/store/payments.repository.ts";
+import {
+  claimRefunds,
+  endRefund,
+  insertRefunds,
+  releaseRefund,
+} from "../../services/orders/store/payments.repository.ts";
 import { incoming, userDeleted } from "../support/messaging.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 
@@ -160,6 +165,19 @@ describe("a message whose lease is another worker's now", () => {
     expect(await markAllDone(db, [foreign])).toEqual(new Set());
     expect(await renewLeases(db, "partners", [held], LEASE_MS)).toEqual(new Set());
     expect(await row()).toMatchObject(untouched);
+  });
+});
+
+describe("a refund of a payment that is not there", () => {
+  it("is refused, and nothing of it stays", async () => {
+    const refund = {
+      id: newId(),
+      paymentId: "none",
+      amount: { amountMinor: 1, currency: "EUR" },
+      reason: "test",
+    };
+    const refunding = db.transaction((trx) => insertRefunds(trx, { id: newId(), bankId: BANK }, [refund]));
+    await expect(refunding).rejects.toThrow("a payment that is not there");
   });
 });
 
