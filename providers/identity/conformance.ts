@@ -16,7 +16,7 @@ export interface IdentityHarness {
 
 const MAX_TOKEN_SECONDS = 900;
 /** Starting a database or a server takes long on a busy machine. */
-const START_TIMEOUT_MS = 120_000;
+const START_TIMEOUT_MS = 660_000;
 
 /** The conformance suite of every identity provider. Call it inside a `describe`. */
 export function identityConformance(start: () => Promise<IdentityHarness>): void {

@@ -11,7 +11,7 @@ import {
   keycloakProvider,
 } from "../../providers/identity/index.ts";
 import { providerSql } from "../../services/identity/dependencies.ts";
-import { type KeycloakServer, sharedKeycloak } from "../servers/keycloak.ts";
+import { KEYCLOAK_HOOK_TIMEOUT_MS, type KeycloakServer, sharedKeycloak } from "../servers/keycloak.ts";
 import { importRealm, keycloakConsole, keycloakOptions } from "../support/keycloak.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
 import { type Relay, startRelay } from "../support/relay.ts";
@@ -44,7 +44,7 @@ beforeAll(async () => {
   email = `user-${newId()}@example.org`;
   await provider.register({ email, password: PASSWORD, confirmed: true, grant: { role: "deliverer" } });
   tokens = await provider.signIn(email, PASSWORD, {});
-}, 240_000);
+}, KEYCLOAK_HOOK_TIMEOUT_MS);
 afterAll(async () => {
   await pool.destroy();
   await relay.stop();

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
-import { type KeycloakServer, sharedKeycloak } from "../servers/keycloak.ts";
+import { KEYCLOAK_HOOK_TIMEOUT_MS, type KeycloakServer, sharedKeycloak } from "../servers/keycloak.ts";
 import { eventually } from "../support/eventually.ts";
 import { type IdentityBench, PASSWORD, startIdentity } from "../support/identity.ts";
 import { keycloakConsole, keycloakSettings, PATIENT_MS } from "../support/keycloak.ts";
@@ -21,7 +21,7 @@ beforeAll(async () => {
     settings: { ...settings, KEYCLOAK_ISSUER: `${server.url}/realms/${settings.KEYCLOAK_REALM}` },
   });
   console = keycloakConsole(server);
-}, 240_000);
+}, KEYCLOAK_HOOK_TIMEOUT_MS);
 afterAll(async () => {
   await bench.stop();
   await relay.stop();

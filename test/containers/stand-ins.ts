@@ -47,13 +47,13 @@ const server =
 export const standIns: Record<string, StandIn> = {
   node: { image: "node:24.21.0-bookworm-slim", bring: bringNode },
   nats: { image: "nats:2.14.5-alpine", bring: server("nats-server") },
-  postgres: { image: "postgres:18.4-bookworm", bring: bringPostgres },
+  postgres: { image: "postgres:18.7-bookworm", bring: bringPostgres },
   redis: { image: "redis:7.4.11-alpine" },
   haproxy: { image: "haproxy:3.2.24-alpine" },
-  mongo: { image: "mongo:8.0.29", bring: server("ferretdb") },
+  mongo: { image: "mongo:8.0.37", bring: server("ferretdb") },
   golang: { image: `golang:${GO}-alpine`, bring: bringGo },
   alpine: { image: "alpine:3.23.5" },
-  mailpit: { image: "axllent/mailpit:v1.22.3", bring: server("mailpit") },
+  mailpit: { image: "axllent/mailpit:v1.34.0", bring: server("mailpit") },
   keycloak: { image: "quay.io/keycloak/keycloak:26.7.4", bring: server("keycloak", "keycloak.tar.gz") },
 };
 

@@ -36,7 +36,7 @@ export const sources = {
     package: "github.com/minio/minio",
     version: "v0.0.0-20260212201848-7aac2a2c5b7c",
   },
-  mailpit: { by: "go install", package: "github.com/axllent/mailpit", version: "v1.22.3" },
+  mailpit: { by: "go install", package: "github.com/axllent/mailpit", version: "v1.33.1" },
   "toxiproxy-server": {
     by: "go install",
     package: "github.com/Shopify/toxiproxy/v2/cmd/server",
