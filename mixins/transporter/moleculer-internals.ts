@@ -1,6 +1,7 @@
-import type { RequestListener } from "node:http";
+import type { RequestListener, ServerResponse } from "node:http";
 import { createRequire } from "node:module";
 import type { Cachers, Context, Service, ServiceBroker } from "moleculer";
+import type { IncomingRequest } from "moleculer-web";
 
 // Internals of Moleculer that this project uses without a public API. All of them are in this file, and
 // test/component/moleculer-internals.spec.ts fails when a new version changes one. The packages moleculer-grpc and
@@ -39,9 +40,17 @@ export function httpHandlerOf(service: Service): RequestListener {
   return (service as unknown as { httpHandler: RequestListener }).httpHandler;
 }
 
+/** @param inPath the values of the path's placeholders, decoded */
+export type AliasHandler = (
+  req: IncomingRequest,
+  res: ServerResponse,
+  inPath: Record<string, string>,
+) => void;
+
 /** An alias of a moleculer-web service: a handler for a method and a path. */
 export interface Alias {
   readonly method: string;
+  readonly handler: AliasHandler;
   /** As `/api/v1/orders/:order_id`. */
   readonly fullPath: string;
   readonly route: { readonly opts: { readonly pathToRegexpOptions?: { readonly sensitive?: boolean } } };

@@ -1,4 +1,5 @@
-import { createServer, type Server } from "node:http";
+import { once } from "node:events";
+import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { Cachers, type Context, ServiceBroker, Transporters } from "moleculer";
@@ -57,6 +58,34 @@ describe("an internal of Moleculer", () => {
   it("aliases, of moleculer-web, have a method, a whole path and the options of their route", () => {
     const [alias] = aliasesOf(near.getLocalService("web"));
     expect(alias).toMatchObject({ method: "GET", fullPath: "/ping", route: { opts: { aliases: {} } } });
+  });
+
+  it("resolveAlias and routeHandler, of moleculer-web, decide for a request what runs and how", async () => {
+    const asked: unknown[] = [];
+    const own = new ServiceBroker({ logger: false });
+    const service = own.createService({
+      name: "web",
+      mixins: [ApiGateway as never],
+      settings: { server: false, routes: [{ path: "/api", aliases: { "GET /ping": () => undefined } }] },
+      methods: {
+        resolveAlias(path: string, method: string) {
+          asked.push([method, path]);
+          return { alias: aliasesOf(service)[0], params: { id: "1" } };
+        },
+        routeHandler: (_ctx, _route, _req, res: ServerResponse, found) => {
+          res.end();
+          asked.push(found);
+          return true;
+        },
+      },
+    });
+    await own.start();
+    const listening = createServer(httpHandlerOf(service)).listen(0, "127.0.0.1");
+    await once(listening, "listening");
+    await fetch(`http://127.0.0.1:${(listening.address() as AddressInfo).port}/api/pong/`);
+    expect(asked).toEqual([["GET", "/api/pong"], { alias: aliasesOf(service)[0], params: { id: "1" } }]);
+    listening.close();
+    await own.stop();
   });
 
   it("endpoint, of a remote call, names action and node, and its state closes it for the balancer", async () => {

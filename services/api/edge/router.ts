@@ -1,5 +1,8 @@
 import type { Alias } from "../../../mixins/transporter/moleculer-internals.ts";
 
+/** The part of an alias that the router reads. */
+type RoutedAlias = Pick<Alias, "method" | "fullPath" | "route">;
+
 export interface Match<A> {
   readonly alias: A;
   /** The values of the path's placeholders, decoded. */
@@ -38,7 +41,7 @@ interface Node<A> {
  * placeholder (`/orders/{order_id}`) fit, the literal one wins. GET includes HEAD, and every path has OPTIONS.
  * @throws Error for a page with placeholders
  */
-export function routerOf<A extends Alias>(aliases: readonly A[]): Router<A> {
+export function routerOf<A extends RoutedAlias>(aliases: readonly A[]): Router<A> {
   const literals = new Map<string, Resource<A>>();
   /** Paths of any case, in lower case. */
   const pages = new Map<string, Resource<A>>();
