@@ -29,6 +29,8 @@ import {
 
 const USER = "waybill";
 const START_TIMEOUT_MS = 30_000;
+/** Time limit for the first answer of a server that an earlier process left. Long, for a busy machine. */
+const ORPHAN_TIMEOUT_MS = 10_000;
 const POLL_MS = 10;
 const WATCH_INTERVAL_MS = 500;
 const START_TRIES = 3;
@@ -255,7 +257,7 @@ async function findOrphan(cluster: string, urlOf: (port: number) => string): Pro
 }
 
 async function answers(url: string): Promise<boolean> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2_000 });
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: ORPHAN_TIMEOUT_MS });
   client.on("error", () => undefined);
   try {
     await client.connect();

@@ -22,7 +22,7 @@ import {
   settle,
 } from "./settings.ts";
 
-/** A stop takes ten seconds at most; the rest is for PostgreSQL's last checkpoint. */
+/** A stop takes ten seconds at most. The remaining time is for PostgreSQL's last checkpoint. */
 const DRAIN_TIMEOUT_MS = 7_500;
 /**
  * How long a gateway of a cluster serves requests after /readyz has become 503. A proxy that checks at least every half

@@ -10,7 +10,7 @@ import type { Topology } from "./topology.ts";
 
 /** The account of this machine's console, created at its first use. */
 const OPERATOR_EMAIL = "operator@waybill.local";
-/** Access tokens live for ten minutes. */
+/** Access tokens are valid for ten minutes. */
 const TOKEN_KEPT_MS = 240_000;
 const ADMIN_RETRY_MS = 1_000;
 /** Long, because an identity provider that has just started is slow. */
@@ -75,7 +75,7 @@ export function operatorHandlers(
     collections: () => ({ collections: brokers.flatMap((broker) => [...rebuildsOf(broker).keys()]) }),
     async rebuild({ collection }) {
       const rebuild = brokers.map((broker) => rebuildsOf(broker).get(collection)).find(Boolean);
-      if (!rebuild) throw fail("NOT_FOUND", `There is no collection ${collection} that can be made anew.`);
+      if (!rebuild) throw fail("NOT_FOUND", `There is no collection ${collection} that can be rebuilt.`);
       return { documents: await rebuild() };
     },
     async gauges() {

@@ -43,7 +43,9 @@ export function readSecrets(dataDir: string): KeptSecrets {
   } catch {
     // The error below does not contain the file's text, which is secret.
   }
-  throw new Error(`${path} cannot be read as JSON: restore it, since what it encrypted needs it`);
+  throw new Error(
+    `${path} cannot be read as JSON: restore it, because data encrypted with it cannot be read without it`,
+  );
 }
 
 function newSecret(): string {

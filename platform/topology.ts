@@ -37,7 +37,7 @@ export interface Topology {
   brokerOf(service: ServiceName): ServiceBroker;
   /** Readiness checks of the process itself: whether calls and messages can be sent now. */
   readonly checks: Record<"message_bus" | "transporter", () => Promise<boolean>>;
-  /** Why it needs somebody, though it works. */
+  /** Reasons why an operator has to act although the process works. */
   readonly degradations: Record<"certificate", () => string | undefined>;
   start(): Promise<void>;
   /** Stops the gateway first, so that no request fails at a stopped service. Running calls are finished. */

@@ -16,7 +16,7 @@ export function welcome(places: Places, tookMs: number): string[] {
     sandboxUrl && mailboxUrl
       ? [
           line("Sandbox", `${sandboxUrl}/`),
-          line("  checkout", "opens at the checkout_url that a confirmed order answers"),
+          line("  checkout", "opens at the checkout_url of a confirmed order"),
           line("  mailbox", mailboxUrl),
         ]
       : [];
@@ -46,8 +46,8 @@ export function welcome(places: Places, tookMs: number): string[] {
     line("Operations", `${opsUrl}/readyz and /metrics`),
     line("Data", shown(dataDir)),
     "",
-    ...(sandboxUrl ? [act("npm run demo", "takes an order from sign-up to delivered")] : []),
-    act("npm run repl", "is the operator's console"),
+    ...(sandboxUrl ? [act("npm run demo", "runs an order from sign-up to delivery")] : []),
+    act("npm run repl", "opens the operator's console"),
     act("Ctrl-C", "stops everything"),
     "",
   ];

@@ -1,6 +1,6 @@
 /**
- * `npm run admin:create -- --email a@example.org` makes an admin on the platform that runs on DATA_DIR. The
- * password comes from ADMIN_PASSWORD, from standard input, or is asked for without showing it.
+ * `npm run admin:create -- --email a@example.org` creates an admin on the platform that runs on DATA_DIR. It takes the
+ * password from ADMIN_PASSWORD or from standard input; on a terminal it asks for it without echo.
  */
 import { parseArgs } from "node:util";
 import { readSettings } from "../../lib/settings/settings.ts";
@@ -22,7 +22,7 @@ runCommand(async () => {
   }
   const { userId, created } = await platform.request("createAdmin", { email, password });
   platform.close();
-  if (!created) throw new Error(`${email} is an admin already (${userId}); the password stays as it was.`);
+  if (!created) throw new Error(`${email} is an admin already (${userId}); the password is unchanged.`);
   console.log(`${email} is an admin now (${userId}).`);
 });
 

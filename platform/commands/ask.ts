@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
 
-/** One line from the terminal, without an echo unless it may be seen, or from whatever standard input is. */
+/** Reads one line from the terminal, by default without echo. If standard input is no terminal, reads its next line. */
 export async function askFor(question: string, { hidden = true } = {}): Promise<string> {
   if (!process.stdin.isTTY) return await nextLine(process.stdin);
   process.stderr.write(question);
@@ -15,7 +15,7 @@ export async function askFor(question: string, { hidden = true } = {}): Promise<
   return answer;
 }
 
-/** The line may end with the input, without a line end (`printf %s`); what follows stays for the next reader. */
+/** The last line may lack its line end (`printf %s`). The rest of the input stays for the next reader. */
 async function nextLine(input: NodeJS.ReadStream): Promise<string> {
   let read = Buffer.alloc(0);
   while (!input.readableEnded) {

@@ -1,7 +1,7 @@
 /**
- * `npm run certificates` makes the certificates that the services call each other with over gRPC.
+ * `npm run certificates` creates the certificates of the services for their gRPC calls.
  *   npm run certificates -- --authority FOLDER --to FOLDER NAME...
- * The authority is FOLDER/ca.crt and ca.key, made when it is not there. Each NAME gets FOLDER/NAME/tls.crt, tls.key and
+ * The authority is FOLDER/ca.crt and ca.key, created if missing. Each NAME gets FOLDER/NAME/tls.crt, tls.key and
  * ca.crt, for GRPC_TLS_CERT, GRPC_TLS_KEY and GRPC_TLS_CA; NAME,NAME is one certificate for a process with two nodes.
  * Run again, it renews them; services read the files again within a minute.
  */
@@ -14,7 +14,7 @@ import { runCommand, UsageError } from "./command.ts";
 const DAY_MS = 86_400_000;
 const AUTHORITY_DAYS = 3_650;
 const CERTIFICATE_DAYS = 825;
-/** Allows for machines with a slow clock. */
+/** Certificates are valid earlier by this time, for machines with a slow clock. */
 const EARLIER_MS = 3_600_000;
 
 runCommand(async () => {
@@ -27,7 +27,7 @@ runCommand(async () => {
   if (!authorityFolder || !to || positionals.length === 0 || !positionals.every(isName)) {
     throw new UsageError("certificates --authority FOLDER --to FOLDER NAME...");
   }
-  const authority = keptAuthority(authorityFolder);
+  const authority = loadOrCreateAuthority(authorityFolder);
   for (const names of positionals) {
     const [first = "", ...others] = names.split(",");
     const { cert, key } = issueCertificate(authority, [first, ...others], validFor(CERTIFICATE_DAYS));
@@ -40,7 +40,7 @@ runCommand(async () => {
   }
 });
 
-function keptAuthority(folder: string): Certificate {
+function loadOrCreateAuthority(folder: string): Certificate {
   const [certFile, keyFile] = [join(folder, "ca.crt"), join(folder, "ca.key")];
   if (!existsSync(certFile) || !existsSync(keyFile)) {
     mkdirSync(folder, { recursive: true });

@@ -1,4 +1,4 @@
-/** `npm run clean -- --yes` removes the data folder with everything in it. Refused while a platform runs on it. */
+/** `npm run clean -- --yes` removes the data folder with its content. It refuses if a platform runs on it. */
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";

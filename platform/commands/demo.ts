@@ -1,4 +1,4 @@
-/** `npm run demo` takes an order from sign-up to the door, on the platform that runs on DATA_DIR. */
+/** `npm run demo` runs an order from sign-up to delivery on the platform that runs on DATA_DIR. */
 import { readSettings } from "../../lib/settings/settings.ts";
 import { demo } from "../../sandbox/demo/demo.ts";
 import { runningSandbox } from "../running.ts";

@@ -1,7 +1,7 @@
 /**
- * `npm run migrate` brings the databases up to date: those of POSTGRES_URL_*, and otherwise the embedded ones,
- * whose server it starts for that time. With NATS_URL it also brings the stream of messages to its settings. In
- * production this is the job that runs before the services.
+ * `npm run migrate` migrates the databases of POSTGRES_URL_*. For missing URLs it starts the embedded server and migrates
+ * its databases. With NATS_URL it also applies the settings of the message stream. In production, this job runs before
+ * the services start.
  */
 import { mkdirSync } from "node:fs";
 import { type ParsedSettings, readSettings, SettingsError } from "../../lib/settings/settings.ts";

@@ -1,7 +1,7 @@
 /**
- * `npm run rebuild -- payments` makes a collection of documents what PostgreSQL says. Where the environment names
- * the service's database (in a cluster, also in a container), it does so itself, whatever else runs; elsewhere the
- * platform that runs on DATA_DIR does, whose database is its own. Reads and messages go on meanwhile.
+ * `npm run rebuild -- payments` rebuilds a collection of documents from PostgreSQL. If the environment has the URL of the
+ * service's database, this process does it, beside running services. Otherwise the platform that runs on DATA_DIR does
+ * it. Reads and messages are not interrupted.
  */
 import { ServiceBroker } from "moleculer";
 import { fail } from "../../contracts/errors.ts";
@@ -45,7 +45,7 @@ runCommand(async () => {
 async function rebuild(config: ParsedSettings, collection: Collection): Promise<number> {
   const { database, open } = sources[collection];
   const url = config[postgresUrlName(database)];
-  if (url === undefined) return await byThePlatform(config, collection);
+  if (url === undefined) return await rebuildByPlatform(config, collection);
   const db = postgres({ url, poolSize: POOL, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, name: "rebuild" });
   const broker = new ServiceBroker({ logger: false });
   const collections = open(db, config);
@@ -71,7 +71,7 @@ function ofNotifications(db: Postgres, config: ParsedSettings): Opened[] {
   return [notificationDocuments(db, documentStore(config, db.url))];
 }
 
-async function byThePlatform(config: ParsedSettings, collection: Collection): Promise<number> {
+async function rebuildByPlatform(config: ParsedSettings, collection: Collection): Promise<number> {
   const platform = await connectToPlatform(dataDirOf(config));
   const { documents } = await platform.request("rebuild", { collection });
   platform.close();
@@ -80,10 +80,10 @@ async function byThePlatform(config: ParsedSettings, collection: Collection): Pr
 
 /** Prints the progress every two seconds. */
 function progressOf(collection: string): (documents: number) => void {
-  let toldMs = performance.now();
+  let printedMs = performance.now();
   return (documents) => {
-    if (performance.now() - toldMs < PROGRESS_MS) return;
-    toldMs = performance.now();
+    if (performance.now() - printedMs < PROGRESS_MS) return;
+    printedMs = performance.now();
     console.error(`${collection}: ${documents} read`);
   };
 }

@@ -1,6 +1,6 @@
 /**
- * `npm run seed -- --orders 40` gives the sandbox's customer orders in all states, on the platform that runs on
- * DATA_DIR: something to look at in lists, pages and consoles.
+ * `npm run seed -- --orders 40` creates orders of the sandbox's customer in all states on the platform that runs on
+ * DATA_DIR, so that lists, pages and consoles show data.
  */
 import { parseArgs } from "node:util";
 import { readSettings } from "../../lib/settings/settings.ts";

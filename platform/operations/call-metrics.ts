@@ -7,7 +7,7 @@ interface Series {
   ok: number;
   /** By the type of the error. */
   errors: Map<string, number>;
-  /** How many took no longer than the bucket of the same index; the sum stands apart. */
+  /** The number of calls by the bucket of `BUCKETS_MS` that they belong to. Longer calls are in no bucket. */
   buckets: number[];
   sumMs: number;
 }
@@ -18,7 +18,7 @@ export interface CallMetrics {
   text(): string;
 }
 
-/** Counts the calls that the actions of this process have run, and how long they took. */
+/** Counts the calls of this process's actions, their outcomes and durations. */
 export function callMetrics(): CallMetrics {
   const all = new Map<string, Series>();
   const seriesOf = (action: string) => {
@@ -73,7 +73,7 @@ function* counters(all: Map<string, Series>): Generator<string> {
 
 function* histograms(all: Map<string, Series>): Generator<string> {
   const name = "waybill_call_duration_seconds";
-  yield `# HELP ${name} How long an action took.`;
+  yield `# HELP ${name} Duration of the calls of an action.`;
   yield `# TYPE ${name} histogram`;
   for (const { action, ok, errors, buckets, sumMs } of all.values()) {
     let upTo = 0;
@@ -88,7 +88,7 @@ function* histograms(all: Map<string, Series>): Generator<string> {
   }
 }
 
-/** A label's value as Prometheus reads it. */
+/** Escapes a label's value for the text format of Prometheus. */
 export function labelValue(text: string): string {
   return text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
 }

@@ -19,7 +19,7 @@ const MAX_CONNECTIONS = 64;
 
 export interface OperationsServer {
   readonly port: number;
-  /** From now on /readyz says whether the checks pass; before, and after `unready`, it says 503. */
+  /** From now on /readyz answers by the checks. Before it, and after `unready`, it answers 503. */
   ready(): void;
   unready(): void;
   stop(): Promise<void>;
@@ -28,20 +28,20 @@ export interface OperationsServer {
 export interface OperationsOptions {
   host: string;
   port: number;
-  /** Names besides IP addresses and localhost that it may be asked by. */
+  /** Further host names of requests that are accepted. IP addresses and localhost always are. */
   allowedHosts?: string;
   brokers: () => readonly ServiceBroker[];
-  /** What the process needs besides what its services do, by what it is. */
+  /** Readiness checks of the process itself, by name. */
   checks: Record<string, Check>;
-  /** Why the process works worse than it should, or soon will, by what it is. */
+  /** Reasons why the process is degraded or soon will be, by name. */
   degradations?: Record<string, Degradation>;
-  /** What the process counts itself, in the text format of Prometheus. */
+  /** Counters of the process itself, in the text format of Prometheus. */
   counters: () => string;
 }
 
 /**
- * The port of those who run the platform: /livez (the process answers), /readyz (it should get requests) and
- * /metrics. It is a port of its own so that it is never published together with the API.
+ * The operations port: /livez (the process responds), /readyz (it can get requests) and /metrics. It is separate from the
+ * port of the API, so that it is not published with it.
  * @throws Error with the code EADDRINUSE when the port is taken
  */
 export async function startOperationsServer(options: OperationsOptions): Promise<OperationsServer> {
@@ -81,7 +81,7 @@ export async function startOperationsServer(options: OperationsOptions): Promise
   const readiness = async (response: ServerResponse) => {
     const checks = await askAll();
     const ok = started && checks.every((check) => check.ok);
-    // A process that is worse than it should be gets requests all the same: others may be no better.
+    // A degraded process still gets requests, because the others may be degraded too.
     const status = checks.some(({ degraded }) => degraded !== undefined) ? "degraded" : "ready";
     const body = JSON.stringify({ status: ok ? status : "not ready", checks });
     if (!ok) response.setHeader("Retry-After", "2");
@@ -130,14 +130,14 @@ function send(response: ServerResponse, status: number, type: string, body: stri
   response.end(body);
 }
 
-/** Readiness as figures, so that an alert can say which check it is. */
+/** The readiness checks as gauges, so that an alert can name the failing check. */
 function* checkLines(checks: readonly CheckResult[]): Generator<string> {
-  yield "# HELP waybill_ready Whether a check of the readiness passes.";
+  yield "# HELP waybill_ready Whether a readiness check passes.";
   yield "# TYPE waybill_ready gauge";
   for (const { service, check, ok } of checks) {
     yield `waybill_ready{service="${service}",check="${labelValue(check)}"} ${ok ? 1 : 0}`;
   }
-  yield "# HELP waybill_degraded Whether something works worse than it should; /readyz says why.";
+  yield "# HELP waybill_degraded Whether a part is degraded; /readyz has the reason.";
   yield "# TYPE waybill_degraded gauge";
   for (const { service, check, degraded } of checks) {
     yield `waybill_degraded{service="${service}",check="${labelValue(check)}"} ${degraded === undefined ? 0 : 1}`;

@@ -3,15 +3,14 @@ import type { Ctx } from "../../contracts/meta.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { type GaugeResult, readGauges } from "../../mixins/health/health.mixin.ts";
 
-/** What a node of a cluster answers about itself; see `operationsService`. */
+/** The state of one node; the answer of `operations.state`. */
 export interface NodeState {
   gauges: GaugeResult[];
 }
 
 /**
- * What operators ask a node itself and not one of its services, by its node id. In one process the control socket
- * answers the same; in a cluster there is none that reaches all nodes, and an admin's token takes the place of the
- * right to open it.
+ * Actions of a node itself, called by its node id. In one process, the control socket has the same requests. In a cluster
+ * no socket reaches all nodes, so these actions require an admin's token.
  */
 export function operationsService(broker: ServiceBroker): ServiceSchema {
   return {

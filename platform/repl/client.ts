@@ -1,8 +1,8 @@
 /**
- * `npm run repl` joins the platform: over NATS where NATS_URL names one, else the one that runs on DATA_DIR. On a
- * terminal it is a session; with words behind it (`npm run repl -- orders stuck`) or with lines on its standard input
- * it runs those and ends, with an exit code other than 0 when one of them failed. In a cluster it signs in as
- * ADMIN_EMAIL with ADMIN_PASSWORD, or asks for both.
+ * `npm run repl`: the operator's console. It connects over NATS if NATS_URL is set, otherwise to the platform that runs on
+ * DATA_DIR. On a terminal it starts a session. With a command as arguments (`npm run repl -- orders stuck`) or with lines
+ * on standard input it runs them and exits; the exit code is not 0 if one of them failed. In a cluster it signs in with
+ * ADMIN_EMAIL and ADMIN_PASSWORD, or asks for them.
  */
 import { settingsCatalogue } from "../../lib/settings/catalogue.ts";
 import type { Setting } from "../../lib/settings/setting.ts";

@@ -7,7 +7,7 @@ import { actorText, facts, moneyText, shortTime, table } from "./table.ts";
 
 const order: Command = {
   usage: "order <id>",
-  about: "Where an order is, how it came there and what it waits for",
+  about: "The state of an order, its history and its next deadline",
   example: "order 0199c1a2-7f31-7a10-9d2e-0b7c5d1e2f30",
   async run({ broker, args }) {
     const found = await call(broker, "orders.diagnosis", { orderId: idOf(args.id) });
@@ -25,8 +25,8 @@ function diagnosisText(found: Result<"orders.diagnosis">): string {
       ["partner", it.partner.title],
       ["deliverer", it.delivererId ?? "none"],
       ["total", `${moneyText(it.total)}, paid ${moneyText(it.paid)}, refunded ${moneyText(it.refunded)}`],
-      ["bank", reconciliation ? bankText(reconciliation) : "never asked"],
-      ["waits", deadline ? `until ${shortTime(deadline.at)}: ${deadline.effect}` : "for nothing"],
+      ["bank", reconciliation ? bankText(reconciliation) : "never polled"],
+      ["deadline", deadline ? `${shortTime(deadline.at)}: ${deadline.effect}` : "none"],
     ]),
     table(
       ["AT (UTC)", "TO", "BY", "TRACE", "REASON"],
@@ -72,9 +72,9 @@ function bankText({
   nextAt,
   error,
 }: NonNullable<Result<"orders.diagnosis">["reconciliation"]>): string {
-  const answered = answeredAt ? `, answered ${shortTime(answeredAt)}` : "";
-  const next = nextAt ? `, again ${shortTime(nextAt)}` : "";
-  return `asked ${looks} times${answered}${next}${error ? `: ${error}` : ""}`;
+  const answered = answeredAt ? `, last answer ${shortTime(answeredAt)}` : "";
+  const next = nextAt ? `, next ${shortTime(nextAt)}` : "";
+  return `polled ${looks} times${answered}${next}${error ? `: ${error}` : ""}`;
 }
 
 const orders: Command = {
@@ -94,7 +94,7 @@ const orders: Command = {
 
 const deadLetters: Command = {
   usage: "dead-letters",
-  about: "Messages that were given up, of every service",
+  about: "Messages that could not be handled, of all services",
   example: "dead-letters --json",
   async run({ broker, options }) {
     const lists = await Promise.all(
@@ -121,27 +121,27 @@ const replay: Command = {
 
 const drop: Command = {
   usage: "drop <id>",
-  about: "Gives a dead letter up for good",
+  about: "Drops a dead letter for good",
   example: "drop 0199c1a2-7f31-7a10-9d2e-0b7c5d1e2f30 --yes",
-  destroys: "the dead letter; its effect will never happen",
+  destroys: "the dead letter, whose effect will never happen",
   run: (command) => decide(command, "dropDeadLetter", "is dropped"),
 };
 
 const dropDeadLetters: Command = {
   usage: "drop-dead-letters <service>",
-  about: "Gives up for good all dead letters of a service, or those that match the options",
+  about: "Drops for good all dead letters of a service, or those that match the options",
   example: "drop-dead-letters partners --type order.paid --before 2026-11-22T10:30:00Z --yes",
   options: [
-    { name: "consumer", value: "name", description: "of this consumer, as partner-webhooks" },
+    { name: "consumer", value: "name", description: "of this consumer, such as partner-webhooks" },
     { name: "type", value: "type", description: "messages of this type" },
-    { name: "partner", value: "id", description: "calls to this partner's system" },
-    { name: "reason", value: "text", description: "whose error holds this text" },
-    { name: "before", value: "time", description: "given up before this time in UTC" },
+    { name: "partner", value: "id", description: "webhooks to this partner's system" },
+    { name: "reason", value: "text", description: "with this text in the error" },
+    { name: "before", value: "time", description: "that became dead letters before this time in UTC" },
   ],
   async destroys(command) {
     const { left, nextCursor } = await dropSome(command, { limit: 0 });
     const count = `${nextCursor === undefined ? "" : "at least "}${left}`;
-    return `${count} dead letters of ${command.args.service}; their effect will never happen`;
+    return `${count} dead letters of ${command.args.service}, whose effects will never happen`;
   },
   async run(command) {
     let [dropped, left] = [0, 0];
@@ -161,7 +161,7 @@ const dropDeadLetters: Command = {
   },
 };
 
-/** Drops what one call does, or counts it. */
+/** Drops the dead letters of one call, or counts them if `limit` is 0. */
 async function dropSome(
   { broker, args, given }: Parameters<Command["run"]>[0],
   how: { limit?: number; cursor?: string },
@@ -176,7 +176,7 @@ async function dropSome(
   });
 }
 
-/** The service whose inbox holds the letter is not part of its id: the one that knows it does it. */
+/** Tries all services, because the id of a dead letter does not contain its service. */
 async function decide(
   { broker, args }: Parameters<Command["run"]>[0],
   action: "replayDeadLetter" | "dropDeadLetter",
@@ -186,7 +186,7 @@ async function decide(
   for (const service of queueOwners) {
     try {
       await call(broker, `${service}.${action}`, { id });
-      return { json: { id, service }, text: `The letter ${id} of ${service} ${done}.` };
+      return { json: { id, service }, text: `The dead letter ${id} of ${service} ${done}.` };
     } catch (error) {
       if (typeOf(error) !== "NOT_FOUND") throw error;
     }
@@ -196,7 +196,7 @@ async function decide(
 
 const outbox: Command = {
   usage: "outbox",
-  about: "How many messages wait in the outboxes and inboxes, and how long",
+  about: "The number of waiting messages in outboxes and inboxes, and the age of the oldest",
   example: "outbox",
   async run({ gauges: read }) {
     const gauges = await read();
@@ -209,13 +209,13 @@ const outbox: Command = {
             .map(([label, figure]) => `${label} ${figure}`)
             .join(", "),
     ]);
-    return { json: gauges, text: table(["SERVICE", "WHAT", "NOW"], rows) };
+    return { json: gauges, text: table(["SERVICE", "GAUGE", "VALUE"], rows) };
   },
 };
 
 const partner: Command = {
   usage: "partner <what> <id>",
-  about: "Stops new orders to a partner or lets them through (what: pause, resume)",
+  about: "Stops or allows new orders to a partner (what: pause, resume)",
   example: "partner pause 0199c1a2-7f31-7a10-9d2e-0b7c5d1e2f30",
   async run({ broker, args }) {
     if (args.what !== "pause" && args.what !== "resume") {
@@ -229,12 +229,12 @@ const partner: Command = {
 
 const banks: Command = {
   usage: "banks",
-  about: "The payment systems that are registered, and whether they answer when they are asked",
+  about: "The registered payment systems, and whether they answer polls",
   example: "banks",
   async run({ broker }) {
     const { items } = await call(broker, "orders.listBanks", {});
     const stateOf = ({ active, contact }: (typeof items)[number]) =>
-      contact?.silentSince ? `silent: ${shortTime(contact.silentSince)}` : active ? "active" : "off";
+      contact?.silentSince ? `silent since ${shortTime(contact.silentSince)}` : active ? "active" : "off";
     const rows = items.map((it) => [it.id, it.title, it.adapter, stateOf(it)]);
     return { json: items, text: table(["BANK", "TITLE", "ADAPTER", "STATE"], rows, 1) };
   },
@@ -242,7 +242,7 @@ const banks: Command = {
 
 const webhooks: Command = {
   usage: "webhooks <partner>",
-  about: "The last calls to a partner's system",
+  about: "The latest webhooks to a partner's system",
   example: "webhooks 0199c1a2-7f31-7a10-9d2e-0b7c5d1e2f30 --limit 20",
   async run({ broker, args, options }) {
     const { items } = await call(broker, "partners.listWebhookDeliveries", {
@@ -265,7 +265,7 @@ const roles = ["deliverer", "admin"] as const;
 
 const users: Command = {
   usage: "users <what> <role> <email>",
-  about: "Invites somebody by e-mail (what: invite; role: deliverer, admin)",
+  about: "Invites a user by e-mail (what: invite; role: deliverer, admin)",
   example: "users invite deliverer dora@example.org",
   async run({ broker, args }) {
     const role = roles.find((name) => name === args.role);

@@ -6,34 +6,34 @@ import { type Command, type CommandCall, CommandError, masked } from "./command.
 const DEFAULT_LIMIT = 50;
 const MAX_LIMIT = 100;
 
-/** What a command's options look like, for its own parser and for moleculer-repl's. */
+/** The options of a command as moleculer-repl and the help text need them. */
 export const optionsOf = (command: Command) => [
   ...(command.options ?? []).map(({ name, value, description }) => ({
     option: `--${name} <${value}>`,
     description,
   })),
   { option: "--json", description: "prints one JSON document" },
-  { option: "--limit <n>", description: `how many at most (1 to ${MAX_LIMIT})` },
-  ...(command.destroys ? [{ option: "--yes", description: "does it without asking again" }] : []),
+  { option: "--limit <n>", description: `maximum number of rows (1 to ${MAX_LIMIT})` },
+  ...(command.destroys ? [{ option: "--yes", description: "confirms a command that destroys data" }] : []),
 ];
 
 export interface Output {
   print(text: string): void;
-  complain(text: string): void;
+  printError(text: string): void;
 }
 
-export const console_: Output = { print: console.log, complain: console.error };
+export const consoleOutput: Output = { print: console.log, printError: console.error };
 
 /**
- * Runs a command on the words that follow its name.
- * @returns whether it succeeded; a failure was said in one line
+ * Runs a command with its arguments.
+ * @returns whether it succeeded. It prints one line for a failure
  */
 export async function execute(
   command: Command,
   words: readonly string[],
   on: Pick<CommandCall, "broker" | "gauges"> & { output?: Output },
 ): Promise<boolean> {
-  const { print, complain } = on.output ?? console_;
+  const { print, printError } = on.output ?? consoleOutput;
   try {
     const { values, args, given } = parse(command, words);
     if (values.help) {
@@ -50,7 +50,7 @@ export async function execute(
     print(values.json ? JSON.stringify(masked(answer.json), undefined, 2) : answer.text);
     return true;
   } catch (error) {
-    complain(`error: ${problem(error)}`);
+    printError(`error: ${problem(error)}`);
     return false;
   }
 }
@@ -101,7 +101,7 @@ function problem(error: unknown): string {
   if (error instanceof CommandError) return error.message;
   const { message, data } = error as Error & { data?: unknown };
   if (typeOf(error) === "NOT_FOUND") return "there is none with this id";
-  // An action whose parameters are wrong tells which.
+  // A VALIDATION_ERROR of an action lists the invalid parameters.
   if (typeOf(error) !== "VALIDATION_ERROR" || !Array.isArray(data)) return message;
   return fieldErrors(data)
     .map(({ field, message: wrong }) => `${field}: ${wrong}`)

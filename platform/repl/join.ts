@@ -8,15 +8,15 @@ import { type Account, clusterGauges, signedIn } from "./cluster-link.ts";
 import { operatorBroker } from "./operator-broker.ts";
 
 const OPERATOR = "operator";
-/** What the commands ask; the console is of use as soon as these are there. */
-const ASKED = ["identity", "orders", "partners", "notifications"];
+/** The services that the commands call. The console waits for them. */
+const CALLED_SERVICES = ["identity", "orders", "partners", "notifications"];
 
 /** The platform as the console sees it. */
 export interface Joined {
   readonly broker: ServiceBroker;
-  /** What the services count now. */
+  /** The current gauges of the services. */
   gauges(): Promise<GaugeResult[]>;
-  /** Called when the platform has gone. */
+  /** Called when the platform has stopped. */
   onLost(listener: () => void): void;
   leave(): Promise<void>;
 }
@@ -50,9 +50,8 @@ export async function joinHere(config: ParsedSettings, customCommands: unknown[]
 }
 
 /**
- * Joins a cluster over NATS, as the user that NATS knows for operators. A right at NATS is none at the services:
- * to them the console is whoever signs in there.
- * @param account an admin's; asked for at the first call
+ * Joins a cluster over NATS, as the NATS user for operators. For the services, the caller is the signed-in account.
+ * @param account returns an admin's account; called at the first call of an action
  * @throws NotRunning
  */
 export async function joinCluster(
@@ -68,14 +67,14 @@ export async function joinCluster(
     namespace: nats.namespace,
     nodeID: nats.nodeIdOf(config.NATS_USER ?? OPERATOR),
     transporter,
-    services: ASKED,
+    services: CALLED_SERVICES,
     token: async (broker: ServiceBroker) => await signedIn(broker, await account()),
   };
   const broker = await operatorBroker(node, customCommands);
   return {
     broker,
     gauges: () => clusterGauges(broker),
-    // NATS comes back by itself, and the cluster with it.
+    // The NATS client reconnects by itself.
     onLost: () => undefined,
     leave: () => broker.stop(),
   };

@@ -8,7 +8,7 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const JOIN_TIMEOUT_MS = 5_000;
 /** Call options of the sign-in: without a token, and with an unmasked answer. */
 export const anonymous: CallingOptions = {};
-/** Tokens live ten minutes. */
+/** Access tokens are valid for ten minutes. */
 const TOKEN_FRESH_MS = 240_000;
 
 export interface OperatorNode extends Pick<BrokerOptions, "namespace" | "nodeID" | "transporter"> {
@@ -37,8 +37,8 @@ export async function operatorBroker(
     replOptions: { delimiter: "waybill $", customCommands },
   } as ConstructorParameters<typeof ServiceBroker>[0]);
   try {
-    await inTime(broker.start());
-    await inTime(broker.waitForServices([...services], JOIN_TIMEOUT_MS, 20));
+    await withinJoinTimeout(broker.start());
+    await withinJoinTimeout(broker.waitForServices([...services], JOIN_TIMEOUT_MS, 20));
     return broker;
   } catch (error) {
     // Disconnects a broker that has connected only partly.
@@ -47,9 +47,11 @@ export async function operatorBroker(
   }
 }
 
-async function inTime(work: Promise<unknown>): Promise<void> {
+async function withinJoinTimeout(work: Promise<unknown>): Promise<void> {
   await withTimeout(JOIN_TIMEOUT_MS, () => work).catch(() => {
-    throw new NotRunning("the platform does not answer: is it running, and is this its broker?");
+    throw new NotRunning(
+      "the platform does not answer: check that it runs, and that NATS_URL is its NATS server",
+    );
   });
 }
 

@@ -7,7 +7,7 @@ const BY_REPL = "by the console";
 
 const unmatched: Command = {
   usage: "unmatched",
-  about: "Payments that match no order and have not gone back",
+  about: "Payments that match no order and are not refunded",
   example: "unmatched --limit 20",
   async run({ broker, options }) {
     const { items } = await call(broker, "orders.listUnmatched", { limit: options.limit });
@@ -25,18 +25,18 @@ const unmatched: Command = {
 
 const refundPayment: Command = {
   usage: "refund-payment <id>",
-  about: "Sends a payment back that matches no order",
+  about: "Refunds a payment that matches no order",
   example: "refund-payment 0199c1a2-7f31-7a10-9d2e-0b7c5d1e2f30 --yes",
-  destroys: "what we hold of this payment: the money goes back",
+  destroys: "the balance of this payment: it is refunded to the customer",
   async run({ broker, args }) {
     const found = await call(broker, "orders.refundPayment", { receiptId: idOf(args.id), reason: BY_REPL });
-    return { json: found, text: `${moneyText(found.amount)} go back by the refund ${found.id}.` };
+    return { json: found, text: `${moneyText(found.amount)} are refunded by the refund ${found.id}.` };
   },
 };
 
 const assignPayment: Command = {
   usage: "assign-payment <id> <order>",
-  about: "Says which order a payment is for that matches none",
+  about: "Assigns a payment that matches no order to an order",
   example: "assign-payment 0199c1a2-7f31-7a10-9d2e-0b7c5d1e2f30 0199c1a2-7f31-7a10-9d2e-0b7c5d1e2f31",
   async run({ broker, args }) {
     const ids = { receiptId: idOf(args.id), orderId: idOf(args.order) };
@@ -47,11 +47,11 @@ const assignPayment: Command = {
 
 const retryRefund: Command = {
   usage: "retry-refund <id>",
-  about: "Has a refund that failed made once more",
+  about: "Retries a failed refund",
   example: "retry-refund 0199c1a2-7f31-7a10-9d2e-0b7c5d1e2f30",
   async run({ broker, args }) {
     const found = await call(broker, "orders.retryRefund", { refundId: idOf(args.id), reason: BY_REPL });
-    return { json: found, text: `${moneyText(found.amount)} go back by the refund ${found.id}.` };
+    return { json: found, text: `${moneyText(found.amount)} are refunded by the refund ${found.id}.` };
   },
 };
 
