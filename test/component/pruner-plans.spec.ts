@@ -69,9 +69,12 @@ const sweeps: Record<string, [name: string, work: (db: Db) => Promise<unknown>][
   orders: [
     ["deadlines", (db) => dueOrders(db, BATCH)],
     ["refunds that are due", (db) => dueRefundBanks(db)],
-    ["refunds of a bank", (db) => claimRefunds(db, { bankId: BANK, token: newId(), leaseMs: 1, limit: 8 })],
+    ["refunds of a bank", (db) => claimRefunds(db, { bankId: BANK, leaseId: newId(), leaseMs: 1, limit: 8 })],
     ["banks to be asked", (db) => dueBanks(db)],
-    ["orders to be asked about", (db) => claimPolls(db, { bankId: BANK, leaseMs: 1, limit: 8 })],
+    [
+      "orders to be asked about",
+      (db) => claimPolls(db, { bankId: BANK, leaseId: newId(), leaseMs: 1, limit: 8 }),
+    ],
     ["overdue questions", (db) => countOverduePolls(db, 1)],
   ],
   partners: [

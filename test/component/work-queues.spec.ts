@@ -24,6 +24,12 @@ import {
   insertRefunds,
   releaseRefund,
 } from "../../services/orders/store/payments.repository.ts";
+import {
+  claimPolls,
+  endPoll,
+  postponePoll,
+  recordPollFailure,
+} from "../../services/orders/store/reconciliation.repository.ts";
 import { incoming, userDeleted } from "../support/messaging.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 
@@ -39,7 +45,7 @@ beforeAll(async () => {
   database = await createDatabase("orders");
   db = openPool(database, 4);
 });
-beforeEach(() => db.raw("TRUNCATE inbox, outbox, refunds"));
+beforeEach(() => db.raw("TRUNCATE inbox, outbox, refunds, orders CASCADE"));
 afterAll(async () => {
   await db.destroy();
   await database.drop();
@@ -78,11 +84,34 @@ const queues: Record<string, Queue> = {
       for (let index = 0; index < count; index++) await insertRefund();
     },
     claim: async (trx) => {
-      const claim = { bankId: BANK, token: newId(), leaseMs: LEASE_MS, limit: 2 };
+      const claim = { bankId: BANK, leaseId: newId(), leaseMs: LEASE_MS, limit: 2 };
       return (await claimRefunds(trx, claim)).map(({ id }) => id);
     },
   },
+  polls: {
+    fill: async (count) => {
+      for (let index = 0; index < count; index++) await insertDuePoll();
+    },
+    claim: async (trx) => {
+      const claim = { bankId: BANK, leaseId: newId(), leaseMs: LEASE_MS, limit: 2 };
+      return (await claimPolls(trx, claim)).map(({ id }) => id);
+    },
+  },
 };
+
+/** An order whose poll is due. */
+async function insertDuePoll(id = newId()): Promise<string> {
+  await db.transaction(async (trx) => {
+    await trx.raw("SET LOCAL session_replication_role = replica");
+    await trx.raw(
+      `INSERT INTO orders (id, version, status, payment_status, customer_id, customer_name, partner_id, partner, currency,
+         fee_minor, total_minor, address, bank_id, pay_by, deadline_at, reconcile_at, created_at, updated_at)
+       VALUES (?, 1, 'pending', 'unpaid', ?, 'Ada', ?, '{}', 'EUR', 0, 100, '{}', ?, now(), now(), now(), now(), now())`,
+      [id, newId(), newId(), BANK],
+    );
+  });
+  return id;
+}
 
 /** A refund without an order: the queue asks for none. */
 async function insertRefund(id = newId()): Promise<string> {
@@ -185,15 +214,16 @@ describe("a refund whose lease is another worker's now", () => {
   it("is neither ended nor given back by the former one", async () => {
     const id = await insertRefund();
     const theirs = newId();
-    await claimRefunds(db, { bankId: BANK, token: theirs, leaseMs: LEASE_MS, limit: 1 });
+    await claimRefunds(db, { bankId: BANK, leaseId: theirs, leaseMs: LEASE_MS, limit: 1 });
     const state = async () =>
       (
         await rows<{ state: string; leaseToken: string }>(db, "SELECT state, lease_token FROM refunds", [])
       )[0];
-    expect(await endRefund(db, id, { state: "failed", token: newId() })).toBeUndefined();
-    expect(await releaseRefund(db, id, newId(), { state: "pending", delayMs: 0, error: "x" })).toBe(false);
+    expect(await endRefund(db, id, { state: "failed", leaseId: newId() })).toBeUndefined();
+    const next = { state: "pending", delayMs: 0, error: "x" } as const;
+    expect(await releaseRefund(db, { id, leaseId: newId() }, next)).toBe(false);
     expect(await state()).toEqual({ state: "sent", leaseToken: theirs });
-    expect(await releaseRefund(db, id, theirs, { state: "pending", delayMs: 0, error: "x" })).toBe(true);
+    expect(await releaseRefund(db, { id, leaseId: theirs }, next)).toBe(true);
     expect(await state()).toEqual({ state: "pending" });
   });
 });
@@ -222,5 +252,48 @@ describe("a lock", () => {
       for (const other of others) await expect(attempt(other)).rejects.toMatchObject({ code: "55P03" });
     });
     for (const other of others) await attempt(other);
+  });
+});
+
+describe("a poll whose lease is another worker's now", () => {
+  const nextAt = "2100-01-01T00:00:00.000Z";
+  const theirs = newId();
+  const lease = async () => {
+    const id = await insertDuePoll();
+    await claimPolls(db, { bankId: BANK, leaseId: theirs, leaseMs: LEASE_MS, limit: 1 });
+    return { held: { id, leaseId: theirs }, lost: { id, leaseId: newId() } };
+  };
+  const row = async () => {
+    const sql =
+      "SELECT reconcile_lease, reconcile_at, reconcile_error, reconcile_failures, reconcile_failed_at FROM orders";
+    return (
+      await rows<{ reconcileLease?: string; reconcileAt: string; reconcileError?: string }>(db, sql)
+    )[0];
+  };
+
+  it("is neither ended nor postponed by the former one", async () => {
+    const { lost } = await lease();
+    const before = await row();
+    expect(before).toMatchObject({ reconcileLease: theirs });
+    await endPoll(db, lost, { nextAt, error: "late" });
+    await postponePoll(db, lost, 0, "late");
+    const retry = { delayMs: 0, maxMs: 0, error: "late" };
+    expect(await recordPollFailure(db, lost, retry)).toBeUndefined();
+    expect(await row()).toEqual(before);
+  });
+
+  it("is ended by the one that has it, and not again", async () => {
+    const { held } = await lease();
+    await endPoll(db, held, { nextAt });
+    expect(await row()).toEqual({ reconcileAt: nextAt, reconcileFailures: 0 });
+    await postponePoll(db, held, 0, "late");
+    expect(await row()).toEqual({ reconcileAt: nextAt, reconcileFailures: 0 });
+  });
+
+  it("after a payment, which has set the time of the next poll, keeps that time", async () => {
+    const { held } = await lease();
+    await db.raw("UPDATE orders SET paid_at = now(), reconcile_at = ?", [nextAt]);
+    await postponePoll(db, held, 0, "no answer");
+    expect(await row()).toMatchObject({ reconcileAt: nextAt, reconcileError: "no answer" });
   });
 });

@@ -1,6 +1,7 @@
 import type { refundState } from "../../../contracts/payments.ts";
 import type { Infer } from "../../../contracts/schema.ts";
 import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
+import { type Lease, leasedQueue } from "../../../lib/sql/leased-queue.ts";
 import type { Bearer, Outcome, Payment, Refund } from "../domain/order-model.ts";
 
 export type RefundState = Infer<typeof refundState>;
@@ -94,9 +95,10 @@ export async function insertRefunds(
   if (count !== refunds.length) throw new Error("a refund names a payment that is not there");
 }
 
+const refundQueue = leasedQueue({ table: "refunds", dueAt: "next_at", leaseId: "lease_token" });
+
 /** A refund that is leased by a worker. */
-export interface ClaimedRefund {
-  id: string;
+export interface ClaimedRefund extends Lease {
   /** Absent if its payment matches no order. */
   orderId?: string;
   bankId: string;
@@ -128,38 +130,33 @@ export async function dueRefundBanks(db: Db): Promise<string[]> {
  */
 export async function claimRefunds(
   db: Db,
-  claim: { bankId: string; token: string; leaseMs: number; limit: number },
+  claim: { bankId: string; leaseId: string; leaseMs: number; limit: number },
 ): Promise<ClaimedRefund[]> {
   return rows<ClaimedRefund>(
     db,
     `WITH due AS (
        SELECT id, state FROM refunds
-       WHERE bank_id = ? AND state IN ('pending', 'sent', 'unknown') AND next_at <= now()
-       ORDER BY next_at LIMIT ? FOR UPDATE SKIP LOCKED)
-     UPDATE refunds r SET state = 'sent', lease_token = ?, attempts = attempts + 1, updated_at = now(),
-       next_at = now() + ? * interval '1 millisecond'
+       WHERE bank_id = :bankId AND state IN ('pending', 'sent', 'unknown') AND next_at <= now()
+       ORDER BY next_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+     UPDATE refunds r SET ${refundQueue.claimed}, state = 'sent', attempts = attempts + 1, updated_at = now()
      FROM due WHERE r.id = due.id
-     RETURNING r.id, r.order_id, r.bank_id, r.payment_id, r.amount_minor, r.currency, r.reason, due.state, r.attempts,
-       (SELECT traceparent FROM orders o WHERE o.id = r.order_id)`,
-    [claim.bankId, claim.limit, claim.token, claim.leaseMs],
+     RETURNING r.id, r.lease_token AS lease_id, r.order_id, r.bank_id, r.payment_id, r.amount_minor, r.currency,
+       r.reason, due.state, r.attempts, (SELECT traceparent FROM orders o WHERE o.id = r.order_id)`,
+    claim,
   );
 }
 
-/** Ends the lease and schedules the next attempt. `state` is `pending` only if the bank certainly has no such refund. */
+/**
+ * Ends the lease and schedules the next attempt. `state` is `pending` only if the bank certainly has no such refund.
+ * @returns false if the lease was lost
+ */
 export async function releaseRefund(
   db: Db,
-  id: string,
-  token: string,
+  refund: Lease,
   next: { state: "pending" | "sent" | "unknown"; delayMs: number; error: string },
 ): Promise<boolean> {
-  const count = await affected(
-    db,
-    `UPDATE refunds SET state = ?, lease_token = NULL, error = ?, updated_at = now(),
-       next_at = now() + ? * interval '1 millisecond'
-     WHERE id = ? AND lease_token = ?`,
-    [next.state, next.error, next.delayMs, id, token],
-  );
-  return count === 1;
+  const set = "state = :state, error = :error, updated_at = now()";
+  return (await refundQueue.release(db, refund, { set }, next)) !== undefined;
 }
 
 /** Marks that an operator was alerted of a stuck refund. @returns false if it was marked before */
@@ -171,8 +168,8 @@ export async function markRefundAlerted(trx: Db, id: string): Promise<boolean> {
 export interface RefundEnd {
   state: "completed" | "failed";
   error?: string | undefined;
-  /** That of the lease. Absent for a report of the bank, which ends the refund in spite of a lease. */
-  token?: string | undefined;
+  /** The worker's lease. Absent for a report of the bank, which ends the refund in spite of a lease. */
+  leaseId?: string | undefined;
   /** The bank has reversed a completed refund. */
   bounced?: boolean;
 }
@@ -183,19 +180,19 @@ export interface RefundEnd {
  */
 export async function endRefund(trx: Db, id: string, end: RefundEnd): Promise<EndedRefund | undefined> {
   const before = end.bounced ? "'completed'" : "'pending', 'sent', 'unknown'";
-  const fence = end.token === undefined ? "" : "AND lease_token = ?";
+  const { leaseId, state, error = null } = end;
   return row<EndedRefund>(
     trx,
     `WITH ended AS (
-       UPDATE refunds SET state = ?, error = ?, lease_token = NULL, updated_at = now()
-       WHERE id = ? AND state IN (${before}) ${fence} RETURNING *),
+       UPDATE refunds SET state = :state, error = :error, lease_token = NULL, updated_at = now()
+       WHERE ${leaseId === undefined ? "id = :id" : refundQueue.held} AND state IN (${before}) RETURNING *),
      freed AS (
        UPDATE payment_receipts r SET refund_minor = refund_minor - e.amount_minor, updated_at = now()
        FROM ended e WHERE e.state = 'failed' AND r.bank_id = e.bank_id AND r.payment_id = e.payment_id)
      SELECT e.id, e.order_id, e.bank_id, e.payment_id, e.amount_minor, e.currency, e.reason, e.borne_by,
        r.outcome <> 'unmatched' AS counted
      FROM ended e JOIN payment_receipts r USING (bank_id, payment_id)`,
-    [end.state, end.error ?? null, id, ...(end.token === undefined ? [] : [end.token])],
+    { id, state, error, ...(leaseId !== undefined && { leaseId }) },
   );
 }
 
@@ -210,7 +207,7 @@ export async function findRefund(
   ]);
 }
 
-export interface EndedRefund extends Omit<ClaimedRefund, "state" | "attempts"> {
+export interface EndedRefund extends Omit<ClaimedRefund, "leaseId" | "state" | "attempts"> {
   borneBy?: Bearer;
   /** Whether its payment counts for the order: it was in the order's currency. */
   counted: boolean;

@@ -1,4 +1,5 @@
-import { affected, type Db, row, rows, rowsPlannedAnew } from "../../../lib/sql/database.ts";
+import { type Db, row, rows, rowsPlannedAnew } from "../../../lib/sql/database.ts";
+import { type Lease, leasedQueue } from "../../../lib/sql/leased-queue.ts";
 import type { BookedPayment, PollSubject } from "../domain/order-reconciliation.ts";
 
 /** The predicate of the index of unpaid orders. */
@@ -26,9 +27,10 @@ export async function dueBanks(db: Db): Promise<DueBank[]> {
   );
 }
 
+const pollQueue = leasedQueue({ table: "orders", dueAt: "reconcile_at", leaseId: "reconcile_lease" });
+
 /** A leased poll for one order. */
-export interface ClaimedPoll extends PollSubject {
-  id: string;
+export interface ClaimedPoll extends PollSubject, Lease {
   checkoutRef?: string;
   /** The time of the first poll about it without an answer. */
   failedAt?: string;
@@ -40,7 +42,7 @@ export interface ClaimedPoll extends PollSubject {
  */
 export async function claimPolls(
   db: Db,
-  claim: { bankId: string; leaseMs: number; limit: number },
+  claim: { bankId: string; leaseId: string; leaseMs: number; limit: number },
 ): Promise<ClaimedPoll[]> {
   const due = (which: string) => `
     SELECT o.id FROM orders o WHERE o.bank_id = :bankId AND ${which} <= now()
@@ -49,40 +51,43 @@ export async function claimPolls(
     db,
     `WITH due AS (
        SELECT id FROM (${due(UNPAID)}) AS unpaid UNION ALL SELECT id FROM (${due(PAID)}) AS paid LIMIT :limit)
-     UPDATE orders o SET reconcile_looks = reconcile_looks + 1,
-       reconcile_at = now() + :leaseMs * interval '1 millisecond'
-     FROM due WHERE o.id = due.id RETURNING o.id, o.status, o.checkout_ref, o.created_at,
+     UPDATE orders o SET ${pollQueue.claimed}, reconcile_looks = reconcile_looks + 1
+     FROM due WHERE o.id = due.id RETURNING o.id, o.reconcile_lease AS lease_id, o.status, o.checkout_ref, o.created_at,
        o.paid_at, o.reconcile_failed_at AS failed_at`,
     claim,
   );
 }
 
 /** If the order was paid during the poll, the payment has already set the time of its next poll. */
-const UNLESS_PAID = (at: string) =>
-  `reconcile_at = CASE WHEN (paid_at IS NULL) = ? THEN ${at} ELSE reconcile_at END`;
+const unlessPaid = (at: string) => `CASE WHEN (paid_at IS NULL) = :isUnpaid THEN ${at} ELSE reconcile_at END`;
 
 /** Records the bank's answer. @param end `nextAt` absent: there is no further poll; `error`: the bank's refusal */
 export async function endPoll(
   db: Db,
-  { id, paidAt }: Pick<ClaimedPoll, "id" | "paidAt">,
+  poll: Lease & Pick<ClaimedPoll, "paidAt">,
   end: { nextAt?: string | undefined; error?: string | undefined },
 ): Promise<void> {
-  const sql = `UPDATE orders SET ${UNLESS_PAID("?::timestamptz")}, reconcile_error = ?, reconciled_at = now(),
-      reconcile_failures = 0, reconcile_failed_at = NULL
-    WHERE id = ?`;
-  await affected(db, sql, [paidAt === undefined, end.nextAt ?? null, end.error ?? null, id]);
+  const dueAt = unlessPaid(":nextAt::timestamptz");
+  const set =
+    "reconcile_error = :error, reconciled_at = now(), reconcile_failures = 0, reconcile_failed_at = NULL";
+  const bindings = {
+    isUnpaid: poll.paidAt === undefined,
+    nextAt: end.nextAt ?? null,
+    error: end.error ?? null,
+  };
+  await pollQueue.release(db, poll, { set, dueAt }, bindings);
 }
 
 /** Records a poll without an answer; it is repeated after `delayMs`. */
 export async function postponePoll(
   db: Db,
-  { id, paidAt }: Pick<ClaimedPoll, "id" | "paidAt">,
+  poll: Lease & Pick<ClaimedPoll, "paidAt">,
   delayMs: number,
   error: string,
 ): Promise<void> {
-  const sql = `UPDATE orders SET ${UNLESS_PAID("now() + ? * interval '1 millisecond'")}, reconcile_error = ?,
-      reconcile_failed_at = coalesce(reconcile_failed_at, now()) WHERE id = ?`;
-  await affected(db, sql, [paidAt === undefined, delayMs, error, id]);
+  const dueAt = unlessPaid("now() + :delayMs * interval '1 millisecond'");
+  const set = "reconcile_error = :error, reconcile_failed_at = coalesce(reconcile_failed_at, now())";
+  await pollQueue.release(db, poll, { set, dueAt }, { isUnpaid: poll.paidAt === undefined, delayMs, error });
 }
 
 /**
@@ -91,15 +96,16 @@ export async function postponePoll(
  */
 export async function recordPollFailure(
   db: Db,
-  id: string,
-  { delayMs, maxMs, error }: { delayMs: number; maxMs: number; error: string },
+  poll: Lease,
+  retry: { delayMs: number; maxMs: number; error: string },
 ): Promise<{ failures: number; version: number } | undefined> {
-  return row(
+  const dueAt = `now() + least(:delayMs * power(2, least(reconcile_failures, 20)), :maxMs) * interval '1 millisecond'`;
+  const set = "reconcile_failures = reconcile_failures + 1, reconcile_error = :error";
+  return pollQueue.release(
     db,
-    `UPDATE orders SET reconcile_failures = reconcile_failures + 1, reconcile_error = ?,
-       reconcile_at = now() + least(? * power(2, least(reconcile_failures, 20)), ?) * interval '1 millisecond'
-     WHERE id = ? RETURNING reconcile_failures AS failures, version`,
-    [error, delayMs, maxMs, id],
+    poll,
+    { set, dueAt, returning: "reconcile_failures AS failures, version" },
+    retry,
   );
 }
 

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { alert } from "../../../contracts/alerts.ts";
 import { type Backoff, backoffMs } from "../../../lib/backoff.ts";
-import { derivedId } from "../../../lib/ids.ts";
+import { derivedId, newId } from "../../../lib/ids.ts";
 import type { Logger } from "../../../lib/logger.ts";
 import { reasonOf } from "../../../lib/sql/database.ts";
 import { shortenLine } from "../../../lib/text.ts";
@@ -89,7 +89,7 @@ async function pollBank(
   let answeredAt = answeredBefore;
   let [isSilent, limit] = [failures > 0, failures > 0 ? 1 : BATCH];
   while (!stopping?.aborted) {
-    const claimed = await claimPolls(db, { bankId, leaseMs: LEASE_MS, limit });
+    const claimed = await claimPolls(db, { bankId, leaseId: newId(), leaseMs: LEASE_MS, limit });
     if (claimed.length === 0) return;
     const context = { deps, logger, counts, bankId, answeredAt };
     const results = await Promise.all(
@@ -128,18 +128,18 @@ type PollResult = { kind: "answered" | "isolated" } | { kind: "unanswered"; erro
 async function recordFailure(
   { postgres, outbox }: OrdersDependencies,
   logger: Logger,
-  { id }: ClaimedPoll,
+  poll: ClaimedPoll,
   error: unknown,
 ): Promise<PollResult> {
   const text = shortenLine(reasonOf(error), ERROR_MAX_LENGTH);
-  logger.warn(`order ${id}: cannot process the bank's answer:`, text);
+  logger.warn(`order ${poll.id}: cannot process the bank's answer:`, text);
   await postgres.transact(async (trx) => {
     const retry = { delayMs: FAILED_DELAY_MS, maxMs: FAILED_DELAY_MAX_MS, error: text };
-    const failure = await recordPollFailure(trx, id, retry);
+    const failure = await recordPollFailure(trx, poll, retry);
     if (!failure || failure.failures < ALERT_AT_FAILURE) return;
     const detail = `The bank's answer about the order could not be processed (${failure.failures} times): ${text}`;
     await outbox.add(trx, [
-      alert("reconciliation.failed", detail, { subject: id, version: failure.version }),
+      alert("reconciliation.failed", detail, { subject: poll.id, version: failure.version }),
     ]);
   });
   return { kind: "isolated" };

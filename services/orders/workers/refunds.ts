@@ -56,10 +56,10 @@ async function processBank(
 ): Promise<void> {
   let claimed: ClaimedRefund[];
   do {
-    const token = newId();
-    claimed = await claimRefunds(deps.postgres.db, { bankId, token, leaseMs: LEASE_MS, limit: BATCH });
+    const claim = { bankId, leaseId: newId(), leaseMs: LEASE_MS, limit: BATCH };
+    claimed = await claimRefunds(deps.postgres.db, claim);
     if (claimed.length > 0) failpoint("refund.claimed");
-    await Promise.all(claimed.map((refund) => attemptOrPostpone(deps, logger, refund, token)));
+    await Promise.all(claimed.map((refund) => attemptOrPostpone(deps, logger, refund)));
   } while (claimed.length === BATCH && !stopping?.aborted);
 }
 
@@ -68,13 +68,12 @@ async function attemptOrPostpone(
   deps: OrdersDependencies,
   logger: Logger,
   refund: ClaimedRefund,
-  token: string,
 ): Promise<void> {
   try {
-    await inOrderTrace(refund.traceparent, "refund", () => attempt(deps, refund, token));
+    await inOrderTrace(refund.traceparent, "refund", () => attempt(deps, refund));
   } catch (error) {
     logger.warn(`refund ${refund.id}: the attempt failed and will be repeated:`, String(error));
-    await postpone(deps, refund, token, {
+    await postpone(deps, refund, {
       state: "unknown",
       error: shortenLine(String(error), REFUND_ERROR_MAX_LENGTH),
       delayMs: backoffMs(BACKOFF, refund.attempts),
@@ -92,7 +91,7 @@ type AttemptResult =
   | { state: "retry"; as: "pending" | "unknown"; error: string }
   | { state: "no_lookup" };
 
-async function attempt(deps: OrdersDependencies, claimed: ClaimedRefund, token: string): Promise<void> {
+async function attempt(deps: OrdersDependencies, claimed: ClaimedRefund): Promise<void> {
   // The alert of an earlier attempt is missing if no attempt has reached its end, as after repeated crashes.
   if (claimed.attempts > ALERT_AT_ATTEMPT) {
     await deps.postgres.transact((trx) => alertStuck(deps, trx, claimed, "no attempt has reached its end"));
@@ -104,11 +103,11 @@ async function attempt(deps: OrdersDependencies, claimed: ClaimedRefund, token: 
   switch (result.state) {
     case "completed":
     case "failed":
-      await end(deps, claimed, result, token);
+      await end(deps, claimed, result);
       failpoint("refund.ended");
       return;
     case "no_lookup":
-      return postpone(deps, claimed, token, {
+      return postpone(deps, claimed, {
         state: "unknown",
         delayMs: NO_LOOKUP_DELAY_MS,
         error: "the bank cannot say what became of it",
@@ -117,7 +116,7 @@ async function attempt(deps: OrdersDependencies, claimed: ClaimedRefund, token: 
     default: {
       const { attempts } = claimed;
       const isRetry = result.state === "retry";
-      return postpone(deps, claimed, token, {
+      return postpone(deps, claimed, {
         state: isRetry ? result.as : "sent",
         delayMs: backoffMs(BACKOFF, attempts),
         error: isRetry ? result.error : "the bank is processing it",
@@ -156,21 +155,24 @@ async function end(
   deps: OrdersDependencies,
   claimed: ClaimedRefund,
   { state, reason }: RefundState,
-  token?: string,
 ): Promise<void> {
   await deps.postgres.transact(async (trx) => {
-    await settleRefund(deps, trx, claimed, { state: state as "completed" | "failed", error: reason, token });
+    const { leaseId } = claimed;
+    await settleRefund(deps, trx, claimed, {
+      state: state as "completed" | "failed",
+      error: reason,
+      leaseId,
+    });
   });
 }
 
 async function postpone(
   deps: OrdersDependencies,
   claimed: ClaimedRefund,
-  token: string,
   next: { state: "pending" | "sent" | "unknown"; delayMs: number; error: string; isStuck: boolean },
 ): Promise<void> {
   await deps.postgres.transact(async (trx) => {
-    const released = await releaseRefund(trx, claimed.id, token, next);
+    const released = await releaseRefund(trx, claimed, next);
     if (released && next.isStuck) await alertStuck(deps, trx, claimed, next.error);
   });
 }

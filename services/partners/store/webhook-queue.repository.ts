@@ -2,15 +2,16 @@ import type { Knex } from "knex";
 import { ACCEPTANCE_MS } from "../../../contracts/orders.ts";
 import type { WebhookDelivery } from "../../../contracts/partners.ts";
 import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
+import { type Lease, leasedQueue } from "../../../lib/sql/leased-queue.ts";
 import type { Urgency } from "../domain/webhook-schedule.ts";
 import type { ReplacedSecret } from "./webhook-endpoint.repository.ts";
 
 const CLAIM_LOCK_KEY = 7_205_120;
 
+const attemptQueue = leasedQueue({ table: "webhook_deliveries", dueAt: "due_at", leaseId: "lease_id" });
+
 /** One attempt that this process has claimed. */
-export interface ClaimedAttempt {
-  id: string;
-  leaseId: string;
+export interface ClaimedAttempt extends Lease {
   webhookMessageId: string;
   partnerId: string;
   attempt: number;
@@ -91,7 +92,7 @@ export async function claimAttempts(trx: Knex.Transaction, claim: ClaimLimits): 
        SELECT id FROM ranked WHERE place = 1 OR further <= :furtherLimit ORDER BY place, due_at LIMIT :limit
      ), claimed AS (
        UPDATE webhook_deliveries d
-       SET lease_id = :leaseId, due_at = now() + :leaseMs * interval '1 millisecond', claims = d.claims + 1, updated_at = now()
+       SET ${attemptQueue.claimed}, claims = d.claims + 1, updated_at = now()
        WHERE d.id = ANY (ARRAY(SELECT id FROM due)) AND (d.state = 'pending') IS TRUE
        RETURNING d.id, d.lease_id, d.webhook_message_id, d.partner_id, d.attempt, d.error, d.claims
      ), begun AS (
@@ -134,7 +135,7 @@ export interface AttemptRecord {
  */
 export async function endAttempt(
   trx: Db,
-  { id, leaseId, webhookMessageId }: Pick<ClaimedAttempt, "id" | "leaseId" | "webhookMessageId">,
+  { id, leaseId, webhookMessageId }: Lease & Pick<ClaimedAttempt, "webhookMessageId">,
   result: AttemptRecord,
 ): Promise<WebhookDelivery["state"] | undefined> {
   const ended = await row<{ state: WebhookDelivery["state"] }>(
@@ -174,43 +175,36 @@ export async function insertNextAttempt(
   );
 }
 
-/** Releases the claim of an attempt that was aborted because the process stops. Another process makes it at once. */
-export async function releaseAttempt(
-  db: Db,
-  { id, leaseId }: Pick<ClaimedAttempt, "id" | "leaseId">,
-): Promise<void> {
-  await affected(
-    db,
-    `UPDATE webhook_deliveries SET lease_id = NULL, due_at = now(), claims = greatest(0, claims - 1),
-       updated_at = now()
-     WHERE id = ? AND lease_id = ?`,
-    [id, leaseId],
-  );
+/** Releases an attempt that was aborted because the process stops. Another process makes it at once. */
+export async function releaseAttempt(db: Db, attempt: Lease): Promise<void> {
+  const set = "claims = greatest(0, claims - 1), updated_at = now()";
+  await attemptQueue.release(db, attempt, { set }, { delayMs: 0 });
 }
 
 /**
  * Defers an attempt that the platform could not make. It is not counted. A deferred first attempt resets the partner's time
  * to accept.
- * @returns false when the lease had expired
+ * @returns false when the lease was lost or the attempt was stopped
  */
 export async function deferAttempt(
   trx: Db,
-  { id, leaseId }: Pick<ClaimedAttempt, "id" | "leaseId">,
+  attempt: Lease & Pick<ClaimedAttempt, "webhookMessageId" | "attempt">,
   delayMs: number,
   error: string,
 ): Promise<boolean> {
-  const deferred = await row<{ webhookMessageId: string; attempt: number }>(
+  const set = "error = :error, claims = 0, updated_at = now()";
+  const deferred = await attemptQueue.release<{ state: WebhookDelivery["state"] }>(
     trx,
-    `UPDATE webhook_deliveries SET lease_id = NULL, due_at = now() + ? * interval '1 millisecond', error = ?, claims = 0,
-       updated_at = now()
-     WHERE id = ? AND lease_id = ? AND state = 'pending' RETURNING webhook_message_id, attempt`,
-    [delayMs, error, id, leaseId],
+    attempt,
+    { set, returning: "state" },
+    { delayMs, error },
   );
-  if (deferred?.attempt === 1) {
+  if (deferred?.state !== "pending") return false;
+  if (attempt.attempt === 1) {
     const sql = "UPDATE webhook_messages SET deadline_at = NULL, updated_at = now() WHERE id = ?";
-    await affected(trx, sql, [deferred.webhookMessageId]);
+    await affected(trx, sql, [attempt.webhookMessageId]);
   }
-  return deferred !== undefined;
+  return true;
 }
 
 /**
@@ -219,20 +213,21 @@ export async function deferAttempt(
  */
 export async function parkAttempt(
   trx: Db,
-  { id, leaseId, partnerId }: Pick<ClaimedAttempt, "id" | "leaseId" | "partnerId">,
+  attempt: Lease & Pick<ClaimedAttempt, "partnerId">,
   parkMs: number,
 ): Promise<boolean> {
   // Enabling the endpoint makes waiting attempts due. The row lock ensures that one of the two sees the other.
   const gone = "SELECT 1 FROM partners WHERE id = ? AND webhook_gone_at IS NOT NULL FOR SHARE";
-  if ((await affected(trx, gone, [partnerId])) === 0) return false;
-  await affected(
+  if ((await affected(trx, gone, [attempt.partnerId])) === 0) return false;
+  const deadline = "(SELECT deadline_at FROM webhook_messages m WHERE m.id = webhook_message_id)";
+  await attemptQueue.release(
     trx,
-    `UPDATE webhook_deliveries d
-     SET lease_id = NULL, due_at = coalesce(m.deadline_at, now() + ? * interval '1 millisecond'), error = ?,
-       updated_at = now()
-     FROM webhook_messages m
-     WHERE m.id = d.webhook_message_id AND d.id = ? AND d.lease_id = ? AND d.state = 'pending'`,
-    [parkMs, "waits until the endpoint is enabled", id, leaseId],
+    attempt,
+    {
+      dueAt: `coalesce(${deadline}, now() + :parkMs * interval '1 millisecond')`,
+      set: "error = 'waits until the endpoint is enabled', updated_at = now()",
+    },
+    { parkMs },
   );
   return true;
 }

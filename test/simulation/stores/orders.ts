@@ -17,6 +17,7 @@ interface Beside {
   traceparent?: string;
   checkoutRef?: string;
   reconcileAt?: string;
+  reconcileLease?: string;
   paidAt?: string;
   deadlineFailures?: number;
   deadlineRetryAt?: string;
@@ -116,7 +117,14 @@ export function stateIn(view: View, orderId: string): Result<"orders.state"> {
 }
 
 export function loadedOf(view: View, found: OrderRecord): real.LoadedOrder {
-  const { traceparent, checkoutRef: _, reconcileAt: __, paidAt: ___, ...rest } = found;
+  const {
+    traceparent,
+    checkoutRef: _,
+    reconcileAt: __,
+    paidAt: ___,
+    reconcileLease: _lease,
+    ...rest
+  } = found;
   const { deadlineFailures: ____, deadlineRetryAt: _____, deadlineError: ______, ...order } = rest;
   const receipts = view
     .all<ReceiptRecord>("payment_receipts")

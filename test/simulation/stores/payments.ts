@@ -18,7 +18,7 @@ export interface ReceiptRecord {
   atMs: number;
 }
 
-export interface RefundRecord extends Omit<real.ClaimedRefund, "state" | "traceparent"> {
+export interface RefundRecord extends Omit<real.ClaimedRefund, "leaseId" | "state" | "traceparent"> {
   state: real.RefundState;
   nextAtMs: number;
   leaseToken?: string | undefined;
@@ -82,7 +82,7 @@ export const dueRefundBanks: typeof real.dueRefundBanks = (db) =>
     return [...new Set(due.filter((one) => isDue(one, view.nowMs)).map(({ bankId }) => bankId))];
   });
 
-export const claimRefunds: typeof real.claimRefunds = (db, { bankId, token, leaseMs, limit }) =>
+export const claimRefunds: typeof real.claimRefunds = (db, { bankId, leaseId, leaseMs, limit }) =>
   statement(db, (view) =>
     view
       .all<RefundRecord>("refunds")
@@ -94,18 +94,18 @@ export const claimRefunds: typeof real.claimRefunds = (db, { bankId, token, leas
         const { state, nextAtMs: _, leaseToken: __, error: ___, alerted: ____, ...claimed } = one;
         const attempts = one.attempts + 1;
         const nextAtMs = view.nowMs + leaseMs;
-        view.update("refunds", id, { ...one, state: "sent", leaseToken: token, attempts, nextAtMs });
+        view.update("refunds", id, { ...one, state: "sent", leaseToken: leaseId, attempts, nextAtMs });
         const traceparent = view.get<OrderRecord>("orders", one.orderId ?? "")?.traceparent;
         const forgotten = view.world.faults.has("refund repeated on timeout");
         const before = forgotten ? "pending" : (state as real.ClaimedRefund["state"]);
-        return { ...claimed, attempts, state: before, ...(traceparent && { traceparent }) };
+        return { ...claimed, leaseId, attempts, state: before, ...(traceparent && { traceparent }) };
       }),
   );
 
-export const releaseRefund: typeof real.releaseRefund = (db, id, token, { state, delayMs, error }) =>
+export const releaseRefund: typeof real.releaseRefund = (db, { id, leaseId }, { state, delayMs, error }) =>
   statement(db, (view) => {
     const one = view.locked<RefundRecord>("refunds", id);
-    if (!one || one.leaseToken !== token) return false;
+    if (!one || one.leaseToken !== leaseId) return false;
     const nextAtMs = view.nowMs + delayMs;
     view.update("refunds", id, { ...one, state, leaseToken: undefined, error, nextAtMs });
     return true;
@@ -119,11 +119,11 @@ export const markRefundAlerted: typeof real.markRefundAlerted = (trx, id) =>
     return true;
   });
 
-export const endRefund: typeof real.endRefund = (trx, id, { state, error, token, bounced }) =>
+export const endRefund: typeof real.endRefund = (trx, id, { state, error, leaseId, bounced }) =>
   statement(trx, (view) => {
     const one = view.locked<RefundRecord>("refunds", id);
     const fits = bounced ? one?.state === "completed" : one && isOpen(one);
-    if (!one || !fits || (token !== undefined && one.leaseToken !== token)) return undefined;
+    if (!one || !fits || (leaseId !== undefined && one.leaseToken !== leaseId)) return undefined;
     view.update("refunds", id, { ...one, state, error, leaseToken: undefined });
     const key = `${one.bankId}/${one.paymentId}`;
     const receipt = view.locked<ReceiptRecord>("payment_receipts", key);

@@ -1,5 +1,6 @@
 import { isoTime } from "../../../lib/clock.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
+import type { Lease } from "../../../lib/sql/leased-queue.ts";
 import type * as real from "../../../services/orders/store/reconciliation.repository.ts";
 import { statement } from "../memory.ts";
 import type { View } from "../view.ts";
@@ -37,7 +38,7 @@ export const dueBanks: typeof real.dueBanks = (db) =>
     });
   });
 
-export const claimPolls: typeof real.claimPolls = (db, { bankId, leaseMs, limit }) =>
+export const claimPolls: typeof real.claimPolls = (db, { bankId, leaseId, leaseMs, limit }) =>
   statement(db, (view) =>
     view
       .all<OrderRecord>("orders")
@@ -46,9 +47,10 @@ export const claimPolls: typeof real.claimPolls = (db, { bankId, leaseMs, limit 
       .filter(([id]) => view.lockedNow("orders", id) !== undefined)
       .slice(0, limit)
       .map(([id, order]) => {
-        view.update("orders", id, { ...order, reconcileAt: isoTime(view.nowMs + leaseMs) });
+        const reconcileAt = isoTime(view.nowMs + leaseMs);
+        view.update("orders", id, { ...order, reconcileAt, reconcileLease: leaseId });
         const { status, createdAt, checkoutRef, paidAt } = order;
-        return { id, status, createdAt, ...omitUndefined({ checkoutRef, paidAt }) };
+        return { id, leaseId, status, createdAt, ...omitUndefined({ checkoutRef, paidAt }) };
       }),
   );
 
@@ -111,11 +113,13 @@ export const markBankAlerted: typeof real.markBankAlerted = (db, bankId, afterMs
 
 function change(
   view: View,
-  { id, paidAt }: { id: string; paidAt?: string },
+  { id, leaseId, paidAt }: Lease & { paidAt?: string },
   reconcileAt: string | undefined,
 ): void {
   const found = view.locked<OrderRecord>("orders", id);
-  if (!found || found.paidAt !== paidAt) return; // paid meanwhile, which set the time of its next look
-  const { reconcileAt: _, ...order } = found;
-  view.update("orders", id, reconcileAt ? { ...order, reconcileAt } : order);
+  if (found?.reconcileLease !== leaseId) return;
+  const { reconcileAt: leasedUntil, reconcileLease: _, ...order } = found;
+  // An order that was paid meanwhile has the time of its next poll from the payment.
+  const next = found.paidAt === paidAt ? reconcileAt : leasedUntil;
+  view.update("orders", id, next ? { ...order, reconcileAt: next } : order);
 }
