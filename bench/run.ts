@@ -4,6 +4,7 @@ import { parseArgs } from "node:util";
 import { keep, type Row, tableOf } from "./lib/report.ts";
 import { bridgeCalls } from "./rows/bridge.ts";
 import { orderLife } from "./rows/order-life.ts";
+import { ownReads } from "./rows/own-reads.ts";
 import { productList } from "./rows/product-list.ts";
 import { readsBesideLives } from "./rows/reads-beside-lives.ts";
 import { coldStart } from "./rows/start.ts";
@@ -11,6 +12,7 @@ import { coldStart } from "./rows/start.ts";
 const ROWS: Record<string, { title: string; measure: () => Promise<Row[]> }> = {
   start: { title: "Cold starts", measure: coldStart },
   products: { title: "Product list against node:http", measure: productList },
+  own: { title: "Reads of own data against node:http", measure: ownReads },
   life: { title: "Order life against pgbench", measure: orderLife },
   reads: { title: "Reads of documents beside order lives", measure: readsBesideLives },
   bridge: { title: "Bridge against grpc-js", measure: bridgeCalls },

@@ -16,7 +16,7 @@ interface PendingRead<T> {
 /**
  * Combines reads by key: those that arrive while statements run share the next one. The statement of a read starts after
  * its call, so it sees all that was committed before. A read that arrives alone waits for no other. A failed statement
- * fails the reads that share it. It belongs to the trace of the first of them.
+ * fails the reads that share it. It belongs to the trace of the first of them. See docs/adr/0049-shared-reads.md.
  * @param readAll the values by key, without those that do not exist
  * @returns reads one value; undefined if it does not exist
  */

@@ -1,9 +1,8 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { Agent } from "node:http";
 import { join } from "node:path";
 import { against } from "../lib/against.ts";
+import { startBaselineServer } from "../lib/baseline.ts";
 import { type Answer, send } from "../lib/load.ts";
 import type { Row } from "../lib/report.ts";
 import { onStage, type Stage } from "../lib/stage.ts";
@@ -22,17 +21,14 @@ async function measure({ platform, world }: Stage): Promise<Row[]> {
   const page = await answerOf(url, headers);
   const file = join(platform.dataDir, "bench-page.json");
   writeFileSync(file, page.body);
-  const server = spawn(process.execPath, [join(import.meta.dirname, "../lib/baseline-server.ts"), file], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const [port] = (await once(server.stdout, "data")) as [Buffer];
-  const baseline = { pid: server.pid as number, url: `http://127.0.0.1:${port.toString().trim()}/page` };
+  const server = await startBaselineServer(file);
+  const baseline = { pid: server.pid, url: `${server.url}/page` };
   const whole = { headers, status: 200 };
   const known = { headers: { ...headers, "if-none-match": String(page.headers.etag) }, status: 304 };
   try {
     const ours = { pid: platform.pid, url };
     const size = `${(page.body.length / 1024).toFixed(1)} KB`;
-    const hello = { ...baseline, url: baseline.url.replace("/page", "/hello"), ...whole };
+    const hello = { ...baseline, url: `${server.url}/hello`, ...whole };
     const [, , cost] = await against("", { ...ours, ...whole }, hello);
     return [
       ...(await against(`GET /products (${size})`, { ...ours, ...whole }, { ...baseline, ...whole })),
@@ -40,7 +36,7 @@ async function measure({ platform, world }: Stage): Promise<Row[]> {
       ...(await against("GET /products, 304", { ...ours, ...known }, { ...baseline, ...known })),
     ];
   } finally {
-    server.kill();
+    server.stop();
   }
 }
 

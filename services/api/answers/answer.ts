@@ -4,7 +4,7 @@ import type { Result } from "../../../contracts/actions.ts";
 import { IMAGE_TYPES } from "../../../contracts/media.ts";
 import { requestContextOf, send } from "../edge/request-context.ts";
 import { limitHeaders } from "../limits/limits.ts";
-import { type Endpoint, placeholders } from "../pipeline/endpoint.ts";
+import type { Endpoint } from "../pipeline/endpoint.ts";
 import { BASE_PATH } from "../routes/index.ts";
 import type { Problem } from "./problem.ts";
 import type { EncodedAnswer } from "./response-cache.ts";
@@ -96,10 +96,7 @@ function imageType(type: string): string {
 
 function locationOf(template: string | undefined, value: Record<string, unknown>): Record<string, string> {
   if (!template) return {};
-  const path = placeholders(template).reduce(
-    (text, name) => text.replace(`{${name}}`, encodeURIComponent(String(value[name]))),
-    template,
-  );
+  const path = template.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(String(value[name])));
   return { Location: `${BASE_PATH}${path}` };
 }
 
