@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-/** Who people are, whichever identity provider keeps their passwords, and what proves that an address is theirs. */
+/** Profiles, independent of the identity provider that stores the passwords, and the codes that verify addresses. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     CREATE TABLE profiles (
@@ -18,7 +18,7 @@ export async function up(knex: Knex): Promise<void> {
       partner_admin boolean NOT NULL DEFAULT false,
       has_avatar boolean NOT NULL DEFAULT false,
       avatar_version integer NOT NULL DEFAULT 0 CHECK (avatar_version >= 0),
-      -- Came with the registration; leaves with user.registered, once the address is confirmed.
+      -- Given at the registration. The message user.registered passes it on after the confirmation.
       push_token jsonb CHECK (length(push_token::text) <= 5000),
       version integer NOT NULL DEFAULT 1 CHECK (version >= 1),
       created_at timestamptz NOT NULL DEFAULT now(),
@@ -68,7 +68,7 @@ export async function up(knex: Knex): Promise<void> {
       token_hash text NOT NULL CHECK (length(token_hash) BETWEEN 1 AND 64),
       invited_by uuid NOT NULL,
       expires_at timestamptz NOT NULL,
-      -- One acceptance at a time works on it.
+      -- The lease of the acceptance that is in progress.
       claimed_until timestamptz NOT NULL DEFAULT 'epoch',
       accepted_by uuid,
       created_at timestamptz NOT NULL DEFAULT now(),
@@ -80,7 +80,7 @@ export async function up(knex: Knex): Promise<void> {
   await knex.raw("CREATE UNIQUE INDEX invitations_token_hash ON invitations (token_hash)");
   await knex.raw("CREATE INDEX invitations_email ON invitations (email)");
 
-  // Accounts that the provider has still to forget: written with the erasure of the profile.
+  // Accounts to delete at the provider. Inserted in the transaction that erases the profile.
   await knex.raw(`
     CREATE TABLE erasures (
       user_id uuid PRIMARY KEY,

@@ -1,8 +1,8 @@
 import type { Knex } from "knex";
 
 /**
- * Who did what. The rows hold ids and no personal data of customers, so that an erasure can leave them alone:
- * nobody may change or remove one, the owner of the table neither.
+ * The audit log. Its rows contain ids and no personal data of customers, so an erasure does not need to change them. No
+ * role can change or delete a row, not even the owner of the table.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
@@ -25,7 +25,7 @@ export async function up(knex: Knex): Promise<void> {
       RAISE EXCEPTION 'audit_entries only grows' USING ERRCODE = 'insufficient_privilege';
     END $$
   `);
-  // The trigger holds for superusers too; the missing privilege is what a reader of \\dp sees.
+  // The trigger also stops superusers. The revoked privilege documents it in \\dp.
   await knex.raw(`
     CREATE TRIGGER audit_entries_only_grow BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_entries
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_audit()

@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-/** What the built-in identity provider keeps; with another provider these tables stay empty. */
+/** The tables of the built-in identity provider. With another provider they stay empty. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     CREATE TABLE accounts (
@@ -19,7 +19,7 @@ export async function up(knex: Knex): Promise<void> {
   `);
   await knex.raw("CREATE UNIQUE INDEX accounts_email ON accounts (email)");
 
-  // A session is a family of refresh tokens: a token names its generation, and only the newest one is live.
+  // A session is a family of refresh tokens: a token contains its generation, and only the newest one is valid.
   await knex.raw(`
     CREATE TABLE sessions (
       id uuid PRIMARY KEY,

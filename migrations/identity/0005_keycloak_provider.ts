@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-/** What the Keycloak provider keeps beside Keycloak: with another provider the table stays empty. */
+/** The table of the Keycloak provider. With another provider it stays empty. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     CREATE TABLE keycloak_sessions (
@@ -10,13 +10,13 @@ export async function up(knex: Knex): Promise<void> {
       salt text NOT NULL CHECK (length(salt) BETWEEN 16 AND 64),
       generation integer NOT NULL DEFAULT 0 CHECK (generation >= 0),
       rotated_at timestamptz NOT NULL DEFAULT now(),
-      -- Keycloak's newest tokens of the session: the refresh token never leaves, the access token answers repeats.
+      -- Keycloak's newest tokens of the session. Clients never get the refresh token; repeats get the access token.
       tokens_sealed text NOT NULL CHECK (length(tokens_sealed) BETWEEN 1 AND 20000),
-      -- One exchange at a time uses Keycloak's refresh token.
+      -- The lease of the exchange that uses Keycloak's refresh token.
       exchanged_until timestamptz NOT NULL DEFAULT 'epoch',
       expires_at timestamptz NOT NULL,
       ended_at timestamptz,
-      -- Whether Keycloak has been told of the end.
+      -- Whether the session has ended at Keycloak too.
       closed boolean NOT NULL DEFAULT false,
       user_agent text CHECK (length(user_agent) BETWEEN 1 AND 300),
       ip text CHECK (length(ip) BETWEEN 1 AND 45),

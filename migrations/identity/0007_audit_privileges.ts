@@ -1,8 +1,8 @@
 import type { Knex } from "knex";
 
 /**
- * Whoever was given rows of every table, as the service's own user is by default privileges, may read and add
- * entries and no more. The trigger holds in replication's mode too.
+ * The service's own user has privileges on every table by default. In the audit log it may only read and insert. The
+ * trigger is also active for replication.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`

@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-/** Uses that are under way, each as the time at which it is given up for lost. */
+/** The uses in progress, each as the time after which it no longer counts. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw("ALTER TABLE allowances ADD COLUMN held timestamptz[] NOT NULL DEFAULT '{}'");
 }

@@ -1,14 +1,14 @@
 import type { Knex } from "knex";
 
-/** Indexes of large tables are built beside running work, which no transaction can do. */
+/** Indexes of large tables are created concurrently, which is impossible in a transaction. */
 export const config = { transaction: false };
 
 const LARGE = {
   sessions_over: "sessions (least(ended_at, expires_at))",
   keycloak_sessions_over: "keycloak_sessions (least(ended_at, expires_at)) WHERE closed OR ended_at IS NULL",
   profiles_unconfirmed_since: "profiles (updated_at) WHERE NOT email_confirmed",
-  outbox_subject: "outbox (subject)", // an erasure removes what was said of the person
-  // A right code and an erasure remove all counts of one address or user together.
+  outbox_subject: "outbox (subject)", // an erasure deletes the messages about the person
+  // A correct code and an erasure delete all counts of one address or user at once.
   allowances_counted: "allowances (split_part(subject, '.', 1))",
 };
 const SMALL = {
@@ -21,7 +21,7 @@ const REPLACED = {
   profiles_unconfirmed: "profiles (created_at) WHERE NOT email_confirmed",
 };
 
-/** Each sweep finds what is due by an index of its own condition, whatever the size of the table. */
+/** Each sweep finds its due rows by a partial index, so its cost does not depend on the size of the table. */
 export async function up(knex: Knex): Promise<void> {
   for (const [name, definition] of Object.entries(LARGE)) await make(knex, name, definition);
   for (const [name, definition] of Object.entries(SMALL)) {
@@ -36,7 +36,7 @@ export async function down(knex: Knex): Promise<void> {
 }
 
 async function make(knex: Knex, name: string, definition: string): Promise<void> {
-  // An attempt that was interrupted leaves an index behind that is not valid.
+  // An interrupted attempt leaves an invalid index.
   await knex.raw(`DROP INDEX IF EXISTS ${name}`);
   await knex.raw(`CREATE INDEX CONCURRENTLY ${name} ON ${definition}`);
 }

@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-/** Whose turn an erasure has to wait for: the digest of the address, which is erased itself. */
+/** The digest of the erased address, by which the erasure takes the lock of that address. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw("ALTER TABLE erasures ADD COLUMN address text CHECK (length(address) BETWEEN 1 AND 64)");
 }

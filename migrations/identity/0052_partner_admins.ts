@@ -1,11 +1,11 @@
 import type { Knex } from "knex";
 
 /**
- * Grants that the identity provider has still to be told of; the sweep does it, with either provider.
+ * Grants that the identity provider does not have yet. The sweep transfers them, with either provider.
  *
- * Until now all staff of a partner could do what is now for its admins alone. A partner none of whose staff is an admin
- * gets one: the staff that has been there for longest. The others keep catalogue, stock, hours and orders; an operator
- * makes an admin of them by an invitation.
+ * Before, all staff of a partner had the rights that only its admins have now. For each partner without an admin, the
+ * staff member with the oldest account becomes one. The others keep their rights on catalogue, stock, hours and orders.
+ * An operator can make them admins by an invitation.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`

@@ -5,14 +5,14 @@ export const config = { transaction: false };
 const TABLES = ["sessions", "keycloak_sessions"];
 
 /**
- * Whether the others know that a session is over: devices, for example, go with it. Sessions that were over before are
- * taken as known.
+ * Whether the end of a session was published, so that other services remove, for example, its devices. Sessions that
+ * ended before this migration count as published.
  */
 export async function up(knex: Knex): Promise<void> {
   for (const table of TABLES) {
     await knex.raw(`ALTER TABLE ${table} ADD COLUMN IF NOT EXISTS told boolean NOT NULL DEFAULT false`);
     await knex.raw(`UPDATE ${table} SET told = true WHERE least(ended_at, expires_at) < now()`);
-    // An attempt that was interrupted leaves an index behind that is not valid.
+    // An interrupted attempt leaves an invalid index.
     await knex.raw(`DROP INDEX IF EXISTS ${table}_untold`);
     await knex.raw(
       `CREATE INDEX CONCURRENTLY ${table}_untold ON ${table} (least(ended_at, expires_at)) WHERE NOT told`,

@@ -1,8 +1,8 @@
 import type { Knex } from "knex";
 
 /**
- * A code belongs to the request that asked for it: an address may have several, one for each requester, and a
- * registration waits beside its code. Codes that are on their way are asked for again.
+ * A code belongs to the request that it was created for. An address may have several, one for each requester, and a
+ * registration is stored beside its code. Codes that were sent before this migration become invalid.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw("DELETE FROM verification_codes");
@@ -11,7 +11,7 @@ export async function up(knex: Knex): Promise<void> {
       -- A digest of the address that the code was sent to, or the id of the user who changes it.
       ADD COLUMN address text CHECK (length(address) BETWEEN 1 AND 64),
       ADD COLUMN requester text CHECK (length(requester) BETWEEN 1 AND 64),
-      -- The end of the code, where the row is kept for longer.
+      -- The end of the code's validity, if the row is kept longer.
       ADD COLUMN valid_until timestamptz,
       ADD COLUMN registration_sealed text CHECK (length(registration_sealed) BETWEEN 1 AND 20000)
   `);

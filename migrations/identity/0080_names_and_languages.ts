@@ -1,8 +1,8 @@
 import type { Knex } from "knex";
 
 /**
- * Not every person has a last name (an empty text then, which the former release reads as well), and a language tag of
- * BCP 47 takes up to 35 characters. Not validated: every row satisfies the narrower checks that these replace.
+ * A person may have no last name (stored as an empty text, which the former release can read), and a language tag of
+ * BCP 47 has up to 35 characters. Not validated: every row satisfies the narrower checks that these replace.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`

@@ -6,7 +6,7 @@ export async function up(knex: Knex): Promise<void> {
       id uuid PRIMARY KEY,
       name text NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
       priority integer NOT NULL CHECK (priority BETWEEN 1 AND 1000),
-      -- Push providers, the first to be tried first.
+      -- Push providers in the order in which they are tried.
       providers text[] NOT NULL CHECK (cardinality(providers) BETWEEN 1 AND 10),
       settings_sealed text NOT NULL CHECK (length(settings_sealed) <= 65536),
       enabled boolean NOT NULL,
@@ -16,8 +16,8 @@ export async function up(knex: Knex): Promise<void> {
     );
     CREATE INDEX agents_sending_idx ON agents (priority, id) WHERE enabled;
 
-    -- What identity said of its users. A deleted one leaves its id and version, so that an older message which
-    -- comes late cannot bring the person back.
+    -- Copies of identity's users. Of a deleted user, id and version stay, so that a late older message cannot restore
+    -- the person's data.
     CREATE TABLE recipients (
       user_id uuid PRIMARY KEY,
       version integer NOT NULL CHECK (version > 0),
@@ -55,21 +55,21 @@ export async function up(knex: Knex): Promise<void> {
       device_id uuid NOT NULL REFERENCES devices (id) ON DELETE CASCADE,
       provider text NOT NULL CHECK (length(provider) BETWEEN 1 AND 20),
       token text NOT NULL CHECK (length(token) BETWEEN 1 AND 4096),
-      -- SHA-256 of the token, which may be longer than what an index takes.
+      -- SHA-256 of the token, because a token may be too long for an index.
       token_hash bytea NOT NULL CHECK (octet_length(token_hash) = 32),
       last_failure text CHECK (length(last_failure) <= 500),
       last_failure_at timestamptz,
       created_at timestamptz NOT NULL DEFAULT now(),
       updated_at timestamptz NOT NULL DEFAULT now(),
       PRIMARY KEY (device_id, provider),
-      -- An app on a device has one owner at a time: whoever signed in there last.
+      -- An app on a device has one owner: the user who signed in there last.
       UNIQUE (provider, token_hash)
     );
 
     CREATE TABLE notifications (
       id uuid PRIMARY KEY,
       message_id uuid NOT NULL,
-      -- Who of those that the message concerns: a user's id, or "address" for a direct send.
+      -- The recipient: a user's id, or "address" for a direct send.
       addressee text NOT NULL CHECK (length(addressee) BETWEEN 1 AND 60),
       user_id uuid,
       order_id uuid,
@@ -78,7 +78,7 @@ export async function up(knex: Knex): Promise<void> {
       body text NOT NULL CHECK (length(body) BETWEEN 1 AND 2000),
       state text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'sent', 'muted', 'failed')),
       attempts jsonb NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(attempts) = 'array'),
-      -- How often all its ways were tried.
+      -- How often all its channels were tried.
       passes integer NOT NULL DEFAULT 0 CHECK (passes >= 0),
       created_at timestamptz NOT NULL DEFAULT now(),
       updated_at timestamptz NOT NULL DEFAULT now(),
@@ -86,7 +86,7 @@ export async function up(knex: Knex): Promise<void> {
     );
     CREATE INDEX notifications_user_idx ON notifications (user_id, id) WHERE user_id IS NOT NULL;
 
-    -- Of each order that anybody was told of: whose it is, and the newest version that was told.
+    -- For each order with notifications: its customer, and the newest version that was notified.
     CREATE TABLE known_orders (
       order_id uuid PRIMARY KEY,
       customer_id uuid NOT NULL,

@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-/** The operators' own texts, each in the place of a built-in one, or in a language that nothing is built in for. */
+/** Texts of operators. Each replaces a built-in text, or adds one in a language without built-in texts. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     CREATE TABLE templates (

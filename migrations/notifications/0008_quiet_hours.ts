@@ -4,8 +4,8 @@ const STATES = "state IN ('pending', 'held', 'sent', 'muted', 'dropped', 'failed
 const STATES_BEFORE = "state IN ('pending', 'sent', 'muted', 'failed')";
 
 /**
- * When people want to be left alone, and what waits for the end of it. What waits is a table of its own, so that the
- * large one of all notifications gets no further column and no further index.
+ * Quiet hours of users, and the notifications that are deferred until their end. They have a table of their own, so
+ * that the large table of all notifications needs no further column and index.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
@@ -17,7 +17,7 @@ export async function up(knex: Knex): Promise<void> {
         num_nulls(quiet_from_minute, quiet_until_minute, quiet_time_zone) IN (0, 3)
         AND quiet_from_minute <> quiet_until_minute);
 
-    -- Not validated: every row satisfies the narrower check that it replaces, and reading them all would lock for long.
+    -- Not validated: every row satisfies the narrower check that it replaces, and reading them all would hold a lock for long.
     ALTER TABLE notifications
       DROP CONSTRAINT notifications_state_check,
       ADD CONSTRAINT notifications_state_check CHECK (${STATES}) NOT VALID;
@@ -26,11 +26,11 @@ export async function up(knex: Knex): Promise<void> {
       notification_id uuid PRIMARY KEY REFERENCES notifications (id) ON DELETE CASCADE,
       user_id uuid NOT NULL,
       held_until timestamptz NOT NULL,
-      -- The version of the order that it tells of, where it tells of one.
+      -- The version of the order, if the notification is about an order.
       order_version integer CHECK (order_version > 0),
-      -- What the mail says, should there be one: title, body and language.
+      -- The text of the mail if one is sent: title, body and language.
       mail jsonb CHECK (jsonb_typeof(mail) = 'object' AND length(mail::text) <= 65536),
-      -- Whether a message that it is due has been written.
+      -- Whether the message notification.due is in the outbox.
       queued boolean NOT NULL DEFAULT false,
       created_at timestamptz NOT NULL DEFAULT now(),
       updated_at timestamptz NOT NULL DEFAULT now()

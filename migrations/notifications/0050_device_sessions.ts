@@ -1,13 +1,13 @@
 import type { Knex } from "knex";
 
 /**
- * A device belongs to the session that registered it and goes with it. Of devices that are there already the session is
- * not known: such a device gets the session in which its app registers its token again, and goes when any session of its
- * owner ends before that.
+ * A device belongs to the session that registered it and is removed when that session ends. The session of existing
+ * devices is unknown: such a device gets the session in which its app registers its token again. If any session of its
+ * owner ends before that, the device is removed.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw("ALTER TABLE devices ADD COLUMN session_id uuid");
-  // Sessions that are over, for registrations that come late. Kept longer than any access token is valid.
+  // Ended sessions, to refuse late registrations. Kept longer than access tokens are valid.
   await knex.raw(`
     CREATE TABLE ended_sessions (
       session_id uuid NOT NULL,

@@ -10,8 +10,8 @@ const bounded = (max: number, more = "") =>
   ).join(";");
 
 /**
- * A language tag of BCP 47 takes up to 35 characters. Not validated: every row satisfies the narrower checks that these
- * replace, and reading them all would lock for long.
+ * A language tag of BCP 47 has up to 35 characters. Not validated: every row satisfies the narrower checks that these
+ * replace, and reading them all would hold a lock for long.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(bounded(35, "NOT VALID"));

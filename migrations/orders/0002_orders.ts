@@ -6,7 +6,7 @@ export async function up(knex: Knex): Promise<void> {
       id uuid PRIMARY KEY,
       title text NOT NULL CHECK (length(title) BETWEEN 1 AND 120),
       adapter text NOT NULL CHECK (length(adapter) BETWEEN 1 AND 40),
-      -- Sealed; the place it opens at is the bank's id.
+      -- Encrypted, with the bank's id as additional authenticated data.
       settings text NOT NULL CHECK (length(settings) <= 16384),
       webcheckout_url text NOT NULL CHECK (length(webcheckout_url) <= 2048),
       active boolean NOT NULL,
@@ -15,7 +15,7 @@ export async function up(knex: Knex): Promise<void> {
       updated_at timestamptz NOT NULL DEFAULT now()
     );
 
-    -- The id is the confirmed check's: one order a check, by the primary key.
+    -- The id of the confirmed check. So the primary key allows one order for each check.
     CREATE TABLE orders (
       id uuid PRIMARY KEY,
       version integer NOT NULL CHECK (version > 0),
@@ -53,7 +53,7 @@ export async function up(knex: Knex): Promise<void> {
       proof_photo_id text CHECK (length(proof_photo_id) <= 100),
       last_move text CHECK (length(last_move) <= 40),
       last_actor text CHECK (length(last_actor) <= 100),
-      -- The trace of the confirmation: a bank's callback carries none.
+      -- The trace of the confirmation, because a bank's callback has no trace context.
       traceparent text CHECK (length(traceparent) <= 100),
       created_at timestamptz NOT NULL,
       updated_at timestamptz NOT NULL,
@@ -69,7 +69,7 @@ export async function up(knex: Knex): Promise<void> {
     CREATE INDEX orders_customer_idx ON orders (customer_id, id);
     CREATE INDEX orders_partner_idx ON orders (partner_id, id);
     CREATE INDEX orders_deliverer_idx ON orders (deliverer_id, id) WHERE deliverer_id IS NOT NULL;
-    -- The partial ones hold open orders only, so they stay as small as a day however old the platform is.
+    -- The partial indexes contain open orders only, so their size does not grow with the age of the platform.
     CREATE INDEX orders_deadline_idx ON orders (deadline_at) WHERE deadline_at IS NOT NULL;
     CREATE INDEX orders_open_idx ON orders (status, id) WHERE closed_at IS NULL;
     CREATE INDEX orders_pool_idx ON orders (ready_since) WHERE status = 'ready';
@@ -88,7 +88,7 @@ export async function up(knex: Knex): Promise<void> {
       PRIMARY KEY (order_id, line_number)
     );
 
-    -- Nothing of an order's history is ever written twice or changed.
+    -- The rows of an order's history are unique and never change.
     CREATE TABLE order_transitions (
       id uuid PRIMARY KEY,
       order_id uuid NOT NULL REFERENCES orders (id),
@@ -108,7 +108,7 @@ export async function up(knex: Knex): Promise<void> {
     CREATE TRIGGER order_transitions_append_only BEFORE UPDATE OR DELETE ON order_transitions
       FOR EACH ROW EXECUTE FUNCTION refuse_change();
 
-    -- Apart from the order: a position comes every few seconds and must not race with its moves.
+    -- Not a column of orders: a position is written every few seconds and must not conflict with moves.
     CREATE TABLE order_positions (
       order_id uuid PRIMARY KEY REFERENCES orders (id),
       latitude double precision NOT NULL CHECK (latitude BETWEEN -90 AND 90),

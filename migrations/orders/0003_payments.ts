@@ -2,7 +2,7 @@ import type { Knex } from "knex";
 
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
-    -- What a bank reported, in its own words; an event that comes twice meets the key.
+    -- The reports of banks as received. The primary key detects repeated events.
     CREATE TABLE payment_events (
       bank_id uuid NOT NULL REFERENCES banks (id),
       event_id text NOT NULL CHECK (length(event_id) BETWEEN 1 AND 200),
@@ -20,13 +20,13 @@ export async function up(knex: Knex): Promise<void> {
       bank_id uuid NOT NULL REFERENCES banks (id),
       payment_id text NOT NULL CHECK (length(payment_id) BETWEEN 1 AND 200),
       event_id text NOT NULL CHECK (length(event_id) BETWEEN 1 AND 200),
-      -- Absent when the bank named no order of ours.
+      -- Absent if the report names no order of this platform.
       order_id uuid REFERENCES orders (id),
       stated_order text NOT NULL CHECK (length(stated_order) <= 200),
       amount_minor bigint NOT NULL CHECK (amount_minor > 0),
       currency text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
       outcome text NOT NULL CHECK (outcome IN ('accepted', 'underpaid', 'overpaid', 'late', 'unmatched')),
-      -- Of it that went back or is on its way; a refund that failed is not among it.
+      -- The sum of completed and pending refunds, without failed ones.
       refund_minor bigint NOT NULL DEFAULT 0,
       created_at timestamptz NOT NULL DEFAULT now(),
       updated_at timestamptz NOT NULL DEFAULT now(),
@@ -36,7 +36,7 @@ export async function up(knex: Knex): Promise<void> {
     );
     CREATE INDEX payment_receipts_order_idx ON payment_receipts (order_id) WHERE order_id IS NOT NULL;
 
-    -- The row is the queue: the worker takes it under a lease, and its id is the bank's idempotency key.
+    -- The table is the queue: a worker leases a row, and the row's id is the idempotency key at the bank.
     CREATE TABLE refunds (
       id uuid PRIMARY KEY,
       order_id uuid NOT NULL REFERENCES orders (id),
@@ -45,7 +45,7 @@ export async function up(knex: Knex): Promise<void> {
       amount_minor bigint NOT NULL CHECK (amount_minor > 0),
       currency text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
       reason text NOT NULL CHECK (length(reason) BETWEEN 1 AND 500),
-      -- sent: on its way to the bank, or the process ended on the way. unknown: no answer came.
+      -- sent: the request to the bank has begun, and the process may have ended since. unknown: no response.
       state text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'sent', 'unknown', 'completed', 'failed')),
       attempts integer NOT NULL DEFAULT 0 CHECK (attempts >= 0),
       next_at timestamptz NOT NULL DEFAULT now(),

@@ -3,24 +3,24 @@ import type { Knex } from "knex";
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     ALTER TABLE orders
-      -- The bank's own name of the checkout, by which it is asked.
+      -- The bank's id of the checkout, for polls.
       ADD COLUMN checkout_ref text CHECK (length(checkout_ref) BETWEEN 1 AND 200),
-      -- When the bank is asked next what was paid; absent once it need not be asked any more.
+      -- The time of the next poll of the bank. Absent after the last poll.
       ADD COLUMN reconcile_at timestamptz,
       ADD COLUMN reconcile_looks integer NOT NULL DEFAULT 0 CHECK (reconcile_looks >= 0),
       ADD COLUMN reconciled_at timestamptz,
       ADD COLUMN reconcile_error text CHECK (length(reconcile_error) <= 500);
-    -- Only orders that lack their payment, or have ended without needing it, stand in it: a paid one has left it.
+    -- Contains only orders with polls left: those that lack their payment, or have ended without it.
     CREATE INDEX orders_reconcile_idx ON orders (bank_id, reconcile_at)
       WHERE reconcile_at IS NOT NULL AND status IN ('pending', 'cancelled', 'expired');
 
-    -- How a bank answers when it is asked; one that has always answered has no row or one without failures.
+    -- The polls' failures of each bank. A bank without failures has no row, or one with 0.
     CREATE TABLE bank_contacts (
       bank_id uuid PRIMARY KEY REFERENCES banks (id),
       failures integer NOT NULL DEFAULT 0 CHECK (failures >= 0),
       answered_at timestamptz,
       silent_since timestamptz,
-      -- It is left alone until then.
+      -- The bank is not polled before this time.
       retry_at timestamptz,
       error text CHECK (length(error) <= 500),
       alerted boolean NOT NULL DEFAULT false,

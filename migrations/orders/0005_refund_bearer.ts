@@ -1,7 +1,7 @@
 import type { Knex } from "knex";
 
 export async function up(knex: Knex): Promise<void> {
-  // Absent for refunds that are older than the question.
+  // Absent for refunds from before this migration.
   await knex.raw(
     "ALTER TABLE refunds ADD COLUMN borne_by text CHECK (borne_by IN ('nobody', 'partner', 'platform'))",
   );

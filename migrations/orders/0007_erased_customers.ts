@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-/** Customers who had themselves erased, until none of their orders names them any more. */
+/** Erased customers whose orders still contain their personal data. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     CREATE TABLE erased_customers (

@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-/** What is due is looked for bank by bank, so that one bank's refunds are none of another's. */
+/** An index to find due refunds bank by bank, so that one bank's refunds do not delay another's. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     DROP INDEX refunds_due_idx;

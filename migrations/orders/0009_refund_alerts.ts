@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-/** Whether an operator was told that a refund is stuck. Of older ones nobody can say: they are told of once more. */
+/** Whether a stuck refund has raised its alert. For older refunds this is unknown, so their alerts are raised again. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw("ALTER TABLE refunds ADD COLUMN alerted boolean NOT NULL DEFAULT false");
 }

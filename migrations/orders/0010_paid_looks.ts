@@ -1,11 +1,11 @@
 import type { Knex } from "knex";
 
-/** The bank is asked about paid orders as well. Those of before have no moment of payment, and are left alone. */
+/** Paid orders are polled too. Orders that were paid before have no time of payment and are not polled. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
-    -- When an order had its payment together: from then on the looks are counted that find a second one.
+    -- The time when the order was fully paid. The polls for a second payment count from it.
     ALTER TABLE orders ADD COLUMN paid_at timestamptz;
-    -- An order has left it after its last look, so it stays as small as a day.
+    -- Contains only orders with polls left, so it stays small.
     CREATE INDEX orders_paid_looks_idx ON orders (bank_id, reconcile_at)
       WHERE reconcile_at IS NOT NULL AND paid_at IS NOT NULL
         AND status NOT IN ('pending', 'cancelled', 'expired');

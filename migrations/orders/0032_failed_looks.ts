@@ -1,6 +1,8 @@
 import type { Knex } from "knex";
 
-/** Since when a bank has not answered about this order: by it, one order is told from a bank that answers nobody. */
+/**
+ * The time since which polls of this order fail. It distinguishes a failure of one order from one of the whole bank.
+ */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw("ALTER TABLE orders ADD COLUMN reconcile_failed_at timestamptz");
 }

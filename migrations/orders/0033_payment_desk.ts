@@ -1,8 +1,8 @@
 import type { Knex } from "knex";
 
 /**
- * A refund of a payment that fits no order; and what banks report of payments that customers dispute. Nothing here
- * reads a table: the new CHECK holds for all that the old one held for.
+ * Refunds of payments that match no order, and reports of banks about disputed payments. No statement reads a table:
+ * every row that satisfies the old CHECK satisfies the new one.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
@@ -15,7 +15,7 @@ export async function up(knex: Knex): Promise<void> {
     CREATE TABLE disputes (
       id uuid PRIMARY KEY,
       bank_id uuid NOT NULL REFERENCES banks (id),
-      -- The bank's own.
+      -- The bank's id of the dispute.
       dispute_id text NOT NULL CHECK (length(dispute_id) BETWEEN 1 AND 200),
       payment_id text NOT NULL CHECK (length(payment_id) BETWEEN 1 AND 200),
       order_id uuid REFERENCES orders (id),
@@ -23,9 +23,9 @@ export async function up(knex: Knex): Promise<void> {
       currency text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
       reason text NOT NULL CHECK (length(reason) BETWEEN 1 AND 200),
       state text NOT NULL CHECK (state IN ('open', 'won', 'lost', 'closed')),
-      -- Whether the bank has taken the money from us.
+      -- Whether the bank has withdrawn the money.
       withdrawn boolean NOT NULL,
-      -- The bank's time of the newest report.
+      -- The time of the newest report, by the bank's clock.
       reported_at timestamptz NOT NULL,
       created_at timestamptz NOT NULL DEFAULT now(),
       updated_at timestamptz NOT NULL DEFAULT now(),

@@ -1,10 +1,10 @@
 import type { Knex } from "knex";
 
-/** Concurrently, so that payments go on being taken in while it is made; which no transaction can do. */
+/** Created concurrently, so that payments are accepted meanwhile. This is impossible in a transaction. */
 export const config = { transaction: false };
 
 export async function up(knex: Knex): Promise<void> {
-  // A run that was broken off may leave an invalid index.
+  // An interrupted attempt may leave an invalid index.
   await knex.raw("DROP INDEX IF EXISTS payment_receipts_unmatched_idx");
   await knex.raw(
     "CREATE INDEX CONCURRENTLY payment_receipts_unmatched_idx ON payment_receipts (id) WHERE outcome = 'unmatched'",

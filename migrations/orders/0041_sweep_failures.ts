@@ -1,13 +1,13 @@
 import type { Knex } from "knex";
 
-/** An order keeps its deadline when a sweep fails; the failures and the next try have own columns. */
+/** An order keeps its deadline when a sweep fails; failures and next attempt have columns of their own. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     ALTER TABLE orders
       ADD COLUMN deadline_failures integer NOT NULL DEFAULT 0,
       ADD COLUMN deadline_retry_at timestamptz,
       ADD COLUMN deadline_error text,
-      -- Of looks at the bank that failed for a reason of ours, one after the other.
+      -- Consecutive polls of the bank that failed for a reason of the platform.
       ADD COLUMN reconcile_failures integer NOT NULL DEFAULT 0;
     -- Not validated: every row has the default, and reading them all would lock the table.
     ALTER TABLE orders

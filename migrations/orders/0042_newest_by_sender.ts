@@ -1,11 +1,11 @@
 import type { Knex } from "knex";
 
-/** Values that replace each other are as new as their sender says: promises of partners, positions of deliverers. */
+/** Promises of partners and positions of deliverers replace each other by the time of their sender. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
-    -- When the partner made its promise, by the partner's clock.
+    -- The time of the partner's promise, by the partner's clock.
     ALTER TABLE orders ADD COLUMN ready_said_at timestamptz;
-    -- Times of one deliverer's device are compared with each other only.
+    -- Only times of the same deliverer's device are compared.
     ALTER TABLE order_positions ADD COLUMN deliverer_id uuid;
   `);
 }

@@ -1,11 +1,11 @@
 import type { Knex } from "knex";
 
-/** Former deliverers must not take an order, although their tokens still name the role. */
+/** Former deliverers, who must not be assigned an order although their tokens still have the role. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     CREATE TABLE former_deliverers (
       user_id uuid PRIMARY KEY,
-      -- Of the user's message that said so: a newer one may say otherwise.
+      -- The version of the user in that message. A message with a newer version may restore the role.
       version integer NOT NULL CHECK (version > 0),
       created_at timestamptz NOT NULL DEFAULT now(),
       updated_at timestamptz NOT NULL DEFAULT now()

@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-// Built beside running writes.
+// Indexes are created concurrently with writes.
 export const config = { transaction: false };
 
 const OWNERS = [
@@ -10,8 +10,8 @@ const OWNERS = [
 ] as const;
 
 /**
- * The lists of an owner's orders go by when they were confirmed. An order has the id of its check, which was made up to
- * ten minutes before, so the ids have another order.
+ * The lists of an owner's orders are sorted by the time of confirmation. An order has the id of its check, which was
+ * created up to ten minutes before, so the order of ids differs.
  */
 export async function up(knex: Knex): Promise<void> {
   for (const { name, column, where } of OWNERS) {

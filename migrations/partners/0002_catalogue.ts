@@ -20,7 +20,7 @@ export async function up(knex: Knex): Promise<void> {
       verified boolean NOT NULL DEFAULT false,
       enabled boolean NOT NULL DEFAULT true,
       webhook_enabled boolean NOT NULL DEFAULT true,
-      -- Sealed; the place they open at is the partner's id.
+      -- Encrypted, with the partner's id as additional authenticated data.
       webhook_secret text CHECK (length(webhook_secret) <= 1024),
       webhook_previous_secret text CHECK (length(webhook_previous_secret) <= 1024),
       webhook_previous_until timestamptz,
@@ -38,11 +38,11 @@ export async function up(knex: Knex): Promise<void> {
       description text CHECK (length(description) BETWEEN 1 AND 2000),
       brand text CHECK (length(brand) BETWEEN 1 AND 120),
       image_url text CHECK (length(image_url) <= 2048),
-      -- Whose staff may change the texts; nobody's but the operator's once that partner no longer offers it.
+      -- The partner whose staff may change the texts. Once it no longer offers the product, only operators may.
       owner_partner_id uuid REFERENCES partners (id),
       version integer NOT NULL DEFAULT 1 CHECK (version > 0),
-      -- Made by search-words.ts and not by a text search configuration: that would stem by one language and
-      -- fold letters by the locale that the database happened to be created with.
+      -- Computed by search-words.ts, not by a text search configuration: that would stem by the rules of one
+      -- language and fold letters by the locale of the database.
       words text[] NOT NULL,
       search tsvector NOT NULL GENERATED ALWAYS AS (array_to_tsvector(words)) STORED,
       created_at timestamptz NOT NULL DEFAULT now(),
@@ -51,14 +51,14 @@ export async function up(knex: Knex): Promise<void> {
     CREATE INDEX products_search_idx ON products USING gin (search);
     CREATE INDEX products_owner_idx ON products (owner_partner_id);
 
-    -- One count for all offers: one that was taken away and made again is newer than it ever was.
+    -- One sequence for all offers, so that an offer that is deleted and created again has a newer version.
     CREATE SEQUENCE availability_versions AS integer;
     CREATE TABLE availability (
       partner_id uuid NOT NULL REFERENCES partners (id),
       product_id uuid NOT NULL REFERENCES products (id),
       price_minor bigint NOT NULL CHECK (price_minor > 0),
       currency text NOT NULL,
-      -- Pieces on sale, those that reservations hold not among them; null where nobody counts.
+      -- Available pieces, without reserved ones. Null: the partner does not count them.
       stock integer CHECK (stock >= 0),
       active boolean NOT NULL DEFAULT true,
       version integer NOT NULL DEFAULT nextval('availability_versions') CHECK (version > 0),
@@ -67,7 +67,7 @@ export async function up(knex: Knex): Promise<void> {
       PRIMARY KEY (partner_id, product_id),
       FOREIGN KEY (partner_id, currency) REFERENCES partners (id, currency)
     );
-    -- The order of the customers' list over all partners; within one partner it is the primary key's.
+    -- The sort order of the list over all partners. The list of one partner uses the primary key.
     CREATE INDEX availability_list_idx ON availability (product_id, partner_id);
   `);
 }

@@ -4,11 +4,11 @@ export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     CREATE TABLE stock_reservations (
       order_id uuid PRIMARY KEY,
-      -- Absent in a tombstone that came before any reservation.
+      -- Absent if the order's end was received before its reservation.
       partner_id uuid REFERENCES partners (id),
       state text NOT NULL CHECK (state IN ('held', 'committed', 'released')),
       expires_at timestamptz,
-      -- The newest version of the order that was heard of; 0 before the first message.
+      -- The newest version of the order in a message. 0 before the first message.
       order_version integer NOT NULL DEFAULT 0 CHECK (order_version >= 0),
       reason text CHECK (length(reason) <= 60),
       created_at timestamptz NOT NULL DEFAULT now(),
@@ -16,7 +16,7 @@ export async function up(knex: Knex): Promise<void> {
       CHECK (partner_id IS NOT NULL OR state = 'released'),
       CHECK (state <> 'held' OR expires_at IS NOT NULL)
     );
-    -- For the sweeper: what is held for an order that nobody has heard of.
+    -- For the sweeper: reservations of orders without any message.
     CREATE INDEX stock_reservations_unheard_idx ON stock_reservations (expires_at)
       WHERE state = 'held' AND order_version = 0;
     CREATE INDEX stock_reservations_closed_idx ON stock_reservations (updated_at) WHERE state <> 'held';
@@ -26,7 +26,7 @@ export async function up(knex: Knex): Promise<void> {
       product_id uuid NOT NULL,
       quantity integer NOT NULL CHECK (quantity BETWEEN 1 AND 99),
       unit_price_minor bigint NOT NULL CHECK (unit_price_minor >= 0),
-      -- Pieces that were taken from the stock and are not given back; 0 where the partner does not count.
+      -- Pieces taken from the stock and not returned. 0 if the partner does not count them.
       taken integer NOT NULL CHECK (taken IN (0, quantity)),
       created_at timestamptz NOT NULL DEFAULT now(),
       updated_at timestamptz NOT NULL DEFAULT now(),

@@ -2,19 +2,19 @@ import type { Knex } from "knex";
 
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
-    -- What a partner's system is to be told, written once; every try sends these very bytes.
+    -- The webhook messages. Every attempt sends the same bytes.
     CREATE TABLE webhook_messages (
       id uuid PRIMARY KEY,
       partner_id uuid NOT NULL REFERENCES partners (id),
       message_id text NOT NULL CHECK (length(message_id) BETWEEN 1 AND 100),
       type text NOT NULL CHECK (length(type) BETWEEN 1 AND 60),
       order_id uuid,
-      -- Which schedule of tries it has.
+      -- Selects the schedule of attempts.
       urgency text NOT NULL CHECK (urgency IN ('preparation', 'information', 'test')),
       body text NOT NULL CHECK (octet_length(body) <= 262144),
-      -- No try begins after it.
+      -- No attempt starts after this time.
       deadline_at timestamptz,
-      -- Since when it is no longer wanted, because the order was cancelled.
+      -- The time since which it is obsolete, because the order was cancelled.
       stopped_at timestamptz,
       traceparent text CHECK (length(traceparent) <= 100),
       created_at timestamptz NOT NULL DEFAULT now(),
@@ -23,14 +23,14 @@ export async function up(knex: Knex): Promise<void> {
     );
     CREATE INDEX webhook_messages_order_idx ON webhook_messages (order_id) WHERE order_id IS NOT NULL;
 
-    -- One row a try: the log, and, while pending, the queue.
+    -- One row for each attempt. The table is the log and, for pending rows, the queue.
     CREATE TABLE webhook_deliveries (
       id uuid PRIMARY KEY,
       webhook_message_id uuid NOT NULL REFERENCES webhook_messages (id) ON DELETE CASCADE,
       partner_id uuid NOT NULL REFERENCES partners (id),
       attempt integer NOT NULL CHECK (attempt BETWEEN 1 AND 1000),
       state text NOT NULL CHECK (state IN ('pending', 'accepted', 'failed', 'dead', 'stopped')),
-      -- When it may be claimed: while somebody works on it, the end of that lease.
+      -- The time from which it may be claimed; for a claimed row, the end of the lease.
       due_at timestamptz NOT NULL,
       lease_id uuid,
       status_code integer CHECK (status_code BETWEEN 0 AND 999),
@@ -41,7 +41,7 @@ export async function up(knex: Knex): Promise<void> {
       updated_at timestamptz NOT NULL DEFAULT now(),
       UNIQUE (webhook_message_id, attempt)
     );
-    -- From one partner's queue to the next without reading through a long one.
+    -- Finds the next partner's queue without reading a long one.
     CREATE INDEX webhook_deliveries_queue_idx ON webhook_deliveries (partner_id, due_at) WHERE state = 'pending';
     CREATE INDEX webhook_deliveries_leased_idx ON webhook_deliveries (partner_id) WHERE lease_id IS NOT NULL;
     CREATE INDEX webhook_deliveries_log_idx ON webhook_deliveries (partner_id, id DESC);

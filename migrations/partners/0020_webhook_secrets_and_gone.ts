@@ -3,10 +3,10 @@ import type { Knex } from "knex";
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     ALTER TABLE partners
-      -- Those before the previous one that are still valid, the newest first: [{ "secret": encrypted, "until": time }].
+      -- Older secrets that are still valid, the newest first: [{ "secret": encrypted, "until": time }].
       ADD COLUMN webhook_older_secrets jsonb NOT NULL DEFAULT '[]'
         CHECK (jsonb_typeof(webhook_older_secrets) = 'array' AND jsonb_array_length(webhook_older_secrets) <= 8),
-      -- Since when the endpoint has answered 410: the partner takes no orders until its webhook is set again.
+      -- The time since which the endpoint answers 410. The partner takes no orders until its webhook is set again.
       ADD COLUMN webhook_gone_at timestamptz;
   `);
 }

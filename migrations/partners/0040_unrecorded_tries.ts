@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-/** How often a try was begun without its outcome being recorded: it must not be made for ever. */
+/** The number of times that an attempt was started without a recorded outcome, which limits its repeats. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     ALTER TABLE webhook_deliveries ADD COLUMN claims integer NOT NULL DEFAULT 0;

@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-/** Of the opening hours and the pause: when they were set, by the clock of whoever set them. */
+/** The times when opening hours and pause were set, by the sender's clock. */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
     ALTER TABLE partners ADD COLUMN hours_set_at timestamptz, ADD COLUMN busy_set_at timestamptz

@@ -1,20 +1,20 @@
 import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
 
-// Indexes are built beside running writes, and shared products are copied one a transaction.
+// Indexes are created concurrently with writes, and each shared product is copied in a transaction of its own.
 export const config = { transaction: false };
 
 /**
- * From here on a product belongs to the one partner that offers it. Of a product that several partners offer, the
- * owner keeps it (or else the partner that offered it first), and each of the others gets a copy of its own, to which
- * its offer and the pieces that its orders hold move. A foreign key keeps it so.
+ * From now on, a product belongs to the one partner that offers it. A product of several partners stays with its owner,
+ * or with the partner that offered it first. Each other partner gets a copy, and its offer and the reserved pieces of
+ * its orders move to that copy. A foreign key enforces it.
  */
 export async function up(knex: Knex): Promise<void> {
   await buildIndex(knex, "UNIQUE", "products_copies_key", "products (owner_partner_id, copied_from)");
   await buildIndex(knex, "UNIQUE", "products_owned_key", "products (id, owner_partner_id)");
   await knex.raw("DROP INDEX CONCURRENTLY IF EXISTS products_owner_idx");
   await buildIndex(knex, "", "stock_reservation_lines_product_idx", "stock_reservation_lines (product_id)");
-  // Not valid yet, it holds for what is written from now on, by the release before this one too.
+  // NOT VALID: it applies to new writes only, including those of the previous release.
   await knex.raw(`
     ALTER TABLE availability DROP CONSTRAINT IF EXISTS availability_own_product;
     ALTER TABLE availability ADD CONSTRAINT availability_own_product
@@ -40,7 +40,7 @@ export async function down(knex: Knex): Promise<void> {
 
 const BATCH = 1_000;
 
-/** A build that was interrupted leaves an invalid index behind. */
+/** An interrupted attempt leaves an invalid index. */
 async function buildIndex(knex: Knex, unique: string, name: string, on: string): Promise<void> {
   await knex.raw(`DROP INDEX CONCURRENTLY IF EXISTS ${name}`);
   await knex.raw(`CREATE ${unique} INDEX CONCURRENTLY ${name} ON ${on}`);
@@ -72,8 +72,8 @@ async function separate(trx: Knex.Transaction, productId: string): Promise<void>
 }
 
 async function copy(trx: Knex.Transaction, productId: string, partnerId: string): Promise<void> {
-  // The reservations first, as every order that gives pieces back locks its own before it looks for the offer: it
-  // finds the pieces and the offer both under the old id, or both under the new one.
+  // Reservations first: an order that returns pieces locks its reservation before it finds the offer. So it finds both
+  // by the old id or both by the new one.
   await trx.raw(
     `SELECT 1 FROM stock_reservations r
      WHERE r.partner_id = ?

@@ -1,11 +1,11 @@
 import type { Knex } from "knex";
 
-// Built beside running writes.
+// The index is created concurrently with writes.
 export const config = { transaction: false };
 
 /**
- * Finds the products whose words were made by older rules than those of the mark in front (search-words.ts). The service
- * makes these anew in small batches while it runs; the index is empty afterwards.
+ * Finds products whose search words were computed by older rules (search-words.ts puts the version of its rules in
+ * front). The service computes them again in small batches while it runs. Then the index is empty.
  */
 export async function up(knex: Knex): Promise<void> {
   await knex.raw("DROP INDEX CONCURRENTLY IF EXISTS products_old_words_idx");

@@ -1,12 +1,12 @@
 import type { Knex } from "knex";
 
-/** 2^53 - 1: what JavaScript counts exactly. */
+/** 2^53 - 1: the largest integer that JavaScript represents exactly. */
 const AMOUNT_MAX_MINOR = "9007199254740991";
 
 /** A table with its columns of minor units. */
 export type Sums = Readonly<Record<string, readonly string[]>>;
 
-/** Holds for every new row at once; takes its lock for a moment only, since it reads no row. */
+/** Applies to every new row at once. It holds its lock only for a moment, because it reads no row. */
 export async function boundSums(knex: Knex, sums: Sums): Promise<void> {
   for (const [table, columns] of Object.entries(sums)) {
     const largest = `greatest(${columns.join(", ")})`;
@@ -17,8 +17,8 @@ export async function boundSums(knex: Knex, sums: Sums): Promise<void> {
 }
 
 /**
- * Reads all rows under a lock that stops nobody from reading or writing; so it is a migration of its own. Where an
- * older row is beyond the bound, the platform starts all the same: that row is told of when it is met.
+ * Reads all rows under a lock that allows reads and writes, so it is a migration of its own. If an older row exceeds
+ * the bound, the platform starts nevertheless and raises an alert when it reads that row.
  */
 export async function validateSums(knex: Knex, sums: Sums): Promise<void> {
   for (const table of Object.keys(sums)) {

@@ -1,8 +1,8 @@
 import type { Knex } from "knex";
 
 /**
- * The state of the outbox's message bus. `mark` is the last checkpoint of the message bus. The other columns tell how far
- * a repeated publication has come, from the newest message down.
+ * The state of the outbox's message bus. `mark` is the last checkpoint of the message bus. The other columns are the
+ * progress of a repeated publication, which runs from the newest message to the oldest.
  */
 export async function carrierMarksUp(knex: Knex): Promise<void> {
   await knex.raw(`

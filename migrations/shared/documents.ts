@@ -1,12 +1,12 @@
 import type { Knex } from "knex";
 
-/** The fields of one index, first the most important; a minus in front means downwards. */
+/** The fields of one index in order. A minus in front means descending. */
 type Index = readonly string[];
 
 /**
- * The schema `documents`: projections of the tables of the same database, one table a collection. It may be lost: a
- * collection that `collections` does not name is filled from the tables when its service starts. A backup may leave
- * out the data of the whole schema.
+ * The schema `documents`: projections of the tables of the same database, one table for each collection. It may be
+ * lost: a collection that `collections` does not name is filled from the tables when its service starts. A backup may
+ * leave out the data of the whole schema.
  *
  * There is one index for each query, over the fields as jsonb: a number compares as a number and a text as a text.
  */
@@ -41,7 +41,7 @@ export async function documentsUp(
   `);
 }
 
-/** The document holds its own times, so that the table needs none: there are several rows for each order. */
+/** The document contains its times, so the table needs no columns for them. There are several rows for each order. */
 export async function createCollection(knex: Knex, name: string, indexes: readonly Index[]): Promise<void> {
   await knex.raw(`
     CREATE TABLE documents.${name} (

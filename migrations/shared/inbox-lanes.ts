@@ -1,14 +1,14 @@
 import type { Knex } from "knex";
 
 /**
- * Each type of message has a lane of its own in the queue: what waits for one handler never stands before what another
- * one claims. And what is open about a subject is found without reading through all that waits.
+ * Each type of message has its own part of the queue, so that waiting messages of one handler do not delay those of
+ * another. The open messages about a subject are found without reading all waiting ones.
  */
 export async function inboxLanesUp(knex: Knex): Promise<void> {
   await knex.raw(`
     CREATE INDEX inbox_lanes ON inbox (consumer, type, next_at) WHERE state = 'waiting';
     DROP INDEX inbox_waiting;
-    -- Those that ended without a word more than once, and those that are under way again: few at any time.
+    -- Messages whose delivery ended without an outcome more than once, and those in progress again: always few.
     CREATE INDEX inbox_suspects ON inbox (consumer, next_at)
       WHERE state = 'waiting' AND lease_token IS NOT NULL AND attempts >= 2;
     CREATE INDEX inbox_open_subjects ON inbox (subject) WHERE state <> 'done';

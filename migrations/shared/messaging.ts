@@ -1,11 +1,11 @@
 import type { Knex } from "knex";
 
 /**
- * The tables of messages that must arrive, the same in every database: `outbox` (what this service says),
- * `inbox` (what it was told, a queue for each consumer group) and `idempotency_keys`.
+ * The tables for at-least-once messages, the same in every database: `outbox` (messages that this service publishes),
+ * `inbox` (messages that it has received, a queue for each consumer group) and `idempotency_keys`.
  *
- * Every index on a queue is partial: it holds only the rows that still wait, so claiming costs the same
- * whether a thousand or a hundred million messages have been handled before.
+ * Every index on a queue is partial: it contains only waiting rows, so the cost of claiming does not depend on the
+ * number of messages that were handled before.
  */
 export async function messagingUp(knex: Knex): Promise<void> {
   await knex.raw(`
@@ -26,7 +26,7 @@ export async function messagingUp(knex: Knex): Promise<void> {
       updated_at timestamptz NOT NULL DEFAULT now()
     ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000)
   `);
-  // Messages that a message bus refused once wait apart, so that they never stand in front of fresh ones.
+  // Messages that the message bus has refused have their own index, so that they do not delay new ones.
   await knex.raw("CREATE INDEX outbox_fresh ON outbox (next_at) WHERE sent_at IS NULL AND attempts = 0");
   await knex.raw("CREATE INDEX outbox_retried ON outbox (next_at) WHERE sent_at IS NULL AND attempts > 0");
   await knex.raw("CREATE INDEX outbox_sent ON outbox (sent_at) WHERE sent_at IS NOT NULL");
@@ -59,7 +59,7 @@ export async function messagingUp(knex: Knex): Promise<void> {
     "CREATE UNIQUE INDEX inbox_dead_letters ON inbox (dead_letter_id) WHERE state IN ('dead', 'quarantined')",
   );
 
-  // The answer is json, not jsonb: a replay is the same text, its names in the same order.
+  // The answer is json, not jsonb, so that a replay is the same text with the names in the same order.
   await knex.raw(`
     CREATE TABLE idempotency_keys (
       user_id text NOT NULL CHECK (length(user_id) BETWEEN 1 AND 100),
