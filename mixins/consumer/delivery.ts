@@ -74,7 +74,7 @@ export async function deliver(
   const entered = { value: false };
   try {
     await traced("process", delivery, () =>
-      handle(db, handler, delivery, deliveries, limits.deliveryMs, entered),
+      handle(db, handler, delivery, { deliveries, deliveryMs: limits.deliveryMs, entered, logger }),
     );
     failpoint("consumer.committed");
   } catch (error) {
@@ -151,14 +151,21 @@ export async function deliverBatch(
   }
 }
 
+interface Handling {
+  /** After so many deliveries the message is dead. */
+  deliveries: number;
+  deliveryMs: number;
+  /** Becomes true when the handler is called. */
+  entered: { value: boolean };
+  logger: Logger;
+}
+
 /** Commits the handler's effect and the state of the message in one transaction. */
 async function handle(
   db: Knex,
   handler: Handler,
   delivery: Delivery,
-  deliveries: number,
-  deliveryMs: number,
-  entered: { value: boolean },
+  { deliveries, deliveryMs, entered, logger }: Handling,
 ): Promise<void> {
   const message = messageOf(delivery.claimed);
   const { signal } = delivery.abort;
@@ -176,7 +183,7 @@ async function handle(
   const attempt = delivery.claimed.attempts;
   const last = attempt >= deliveries;
   const work = (leaseSignal: AbortSignal) =>
-    handler.external(message, { signal: leaseSignal, attempt, last });
+    handler.external(message, { signal: leaseSignal, attempt, last, logger });
   const commit = await withTimeout(deliveryMs, work, signal);
   failpoint("consumer.performed");
   await commitWithRetry(db, delivery, commit);

@@ -1,5 +1,6 @@
 import type { Knex } from "knex";
 import type { Message, MessageType } from "../../contracts/messages.ts";
+import type { Logger } from "../../lib/logger.ts";
 
 /** The exclusive right to handle one message. It is renewed while the handler runs. */
 export interface Lease {
@@ -9,6 +10,8 @@ export interface Lease {
   readonly attempt: number;
   /** Whether the message becomes a dead letter if this delivery fails. */
   readonly last: boolean;
+  /** The log of the service. */
+  readonly logger: Logger;
 }
 
 /** A dependency that may be unavailable for hours without harm, for example the store of a projection. */

@@ -2,9 +2,7 @@ import type { Service, ServiceSchema } from "moleculer";
 import { type ActionName, implement, type Params, type Result } from "../../contracts/actions.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
-import { inBatches } from "../../lib/messaging/runner.ts";
 import type { Settings } from "../../lib/settings/settings.ts";
-import { tryEach } from "../../lib/try-each.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
@@ -21,32 +19,17 @@ import { confirmEmail, undoEmailChange } from "./actions/email-change.ts";
 import { acceptInvitation, invite } from "./actions/invitations.ts";
 import { changePassword, forgotPassword, resetPassword } from "./actions/passwords.ts";
 import { setAvatar, updateProfile } from "./actions/profile.ts";
-import {
-  ENDED_SESSIONS_BATCH,
-  listSessions,
-  publishEndedSessions,
-  refresh,
-  signIn,
-  signOut,
-  signOutEverywhere,
-} from "./actions/sessions.ts";
+import { listSessions, refresh, signIn, signOut, signOutEverywhere } from "./actions/sessions.ts";
 import { confirm, register, resendCode } from "./actions/sign-up.ts";
 import { digestUnder, type IdentityDependencies, providerSql, toFailure } from "./dependencies.ts";
 import { canChangeAudit } from "./store/audit.repository.ts";
-import { sweepCodes } from "./store/codes.repository.ts";
-import { sweepUndos } from "./store/email-undos.repository.ts";
-import { sweepInvitations } from "./store/invitations.repository.ts";
-import { sweepAllowances } from "./store/limits.repository.ts";
 import { profileView } from "./store/messages.ts";
 import { ownProfileReader } from "./store/own-profile.ts";
 import { profileById } from "./store/profiles.repository.ts";
 import { providerOf } from "./store/provider.ts";
-import { sweepAccounts } from "./workers/erasure.ts";
-import { applyPendingGrants } from "./workers/partner-admins.ts";
+import { sweep } from "./workers/sweep.ts";
 
 const SWEEP_INTERVAL_MS = 300_000;
-const SWEEP_BATCH = 1_000;
-const INVITATION_RETENTION_DAYS = 30;
 const MAX_IP_LENGTH = 45;
 const UNSAFE_AUDIT_WARNING =
   "The user of POSTGRES_URL_IDENTITY can change the audit log: give it one that owns no tables (docs/security.md).";
@@ -60,12 +43,10 @@ export interface IdentityDeps {
 }
 
 /** Users: their accounts, sessions, profiles, roles and invitations, and the audit log. */
-export function identityService({
-  config,
-  messageBus,
-  clock = systemClock,
-  ...deps
-}: IdentityDeps): ServiceSchema {
+export function identityService(options: IdentityDeps): ServiceSchema {
+  const { config, messageBus, clock = systemClock } = options;
+  const makeProvider = options.provider ?? providerOf(config, clock);
+
   const db = postgres({
     url: config.POSTGRES_URL_IDENTITY,
     poolSize: config.POSTGRES_POOL,
@@ -73,91 +54,66 @@ export function identityService({
     name: "identity",
   });
   const out = outbox({ postgres: db, messageBus, source: "waybill/identity", clock });
-  const makeProvider = deps.provider ?? providerOf(config, clock);
-  const provider = makeProvider(providerSql(() => db.db));
+  const deps: IdentityDependencies = {
+    clock,
+    postgres: db,
+    outbox: out,
+    provider: makeProvider(providerSql(() => db.db)),
+    digest: digestUnder(config.SEAL_SECRET),
+    encryptionKeys: { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS },
+    publicUrl: config.PUBLIC_URL,
+  };
+  const readOwnProfile = ownProfileReader(deps);
+
   const inbox = consumer({
     ...{ postgres: db, messageBus, group: "identity", clock, outbox: out },
     handlers: { "audit.recorded": { inTransaction: recordAudit, batch: true } },
   });
-  const encryptionKeys = { secret: config.SEAL_SECRET, previousSecret: config.SEAL_SECRET_PREVIOUS };
-  const dependencies: IdentityDependencies = {
-    postgres: db,
-    outbox: out,
-    provider,
-    clock,
-    digest: digestUnder(config.SEAL_SECRET),
-    encryptionKeys,
-    publicUrl: config.PUBLIC_URL,
-  };
-  const readOwnProfile = ownProfileReader(dependencies);
-
-  const sweep = timer({
+  const sweeper = timer({
     name: "identity sweep",
     intervalMs: SWEEP_INTERVAL_MS,
-    async run(stopping) {
-      const batches = (work: () => Promise<number>) => () => inBatches(SWEEP_BATCH, work, stopping);
-      const sweeps: (() => Promise<void>)[] = [
-        batches(() => sweepCodes(db.db, SWEEP_BATCH)),
-        batches(() => sweepAllowances(db.db, SWEEP_BATCH)),
-        batches(() => sweepInvitations(db.db, INVITATION_RETENTION_DAYS, SWEEP_BATCH)),
-        batches(() => sweepUndos(db.db, SWEEP_BATCH)),
-        () => inBatches(ENDED_SESSIONS_BATCH, () => publishEndedSessions(dependencies), stopping),
-        () => applyPendingGrants(dependencies, stopping),
-        () => sweepAccounts(dependencies, stopping),
-        () => provider.maintain(stopping),
-      ];
-      await tryEach("sweeps", sweeps, (one) => one(), stopping);
-    },
+    run: (stopping) => sweep(deps, stopping),
   });
-
   const pruner = pruning({ postgres: db, clock, keepDeadLettersDays: config.KEEP_DEAD_LETTERS_DAYS });
+  const healthChecks = health({ checks: { postgres: () => db.ping() }, outbox: out, inbox });
 
   return {
     name: "identity",
-    mixins: [
-      db.mixin,
-      out.mixin,
-      inbox.mixin,
-      sweep.mixin,
-      pruner.mixin,
-      health({ checks: { postgres: () => db.ping() }, outbox: out, inbox }).mixin,
-    ],
+    mixins: [db.mixin, out.mixin, inbox.mixin, sweeper.mixin, pruner.mixin, healthChecks.mixin],
+
     async started(this: Service) {
       // On one machine the process owns the database anyway. In a cluster the audit log is as safe as its user's rights.
       if (config.NODE_ENV === "production" && (await canChangeAudit(db.db)))
         this.logger.warn(UNSAFE_AUDIT_WARNING);
     },
+
     actions: {
-      register: action("identity.register", (ctx) => register(dependencies, ctx.params, ctx.meta.clientIp)),
-      confirm: action("identity.confirm", (ctx) =>
-        done(confirm(dependencies, ctx.params, ctx.meta.clientIp)),
-      ),
+      register: action("identity.register", (ctx) => register(deps, ctx.params, ctx.meta.clientIp)),
+      confirm: action("identity.confirm", (ctx) => done(confirm(deps, ctx.params, ctx.meta.clientIp))),
       resendCode: action("identity.resendCode", (ctx) =>
-        done(resendCode(dependencies, ctx.params, ctx.meta.clientIp)),
+        done(resendCode(deps, ctx.params, ctx.meta.clientIp)),
       ),
 
       signIn: action("identity.signIn", (ctx) =>
-        signIn(dependencies, ctx.params, clientOf(ctx, ctx.params.userAgent)),
+        signIn(deps, ctx.params, clientOf(ctx, ctx.params.userAgent)),
       ),
       refresh: action("identity.refresh", (ctx) =>
-        refresh(dependencies, ctx, ctx.params.refreshToken, clientOf(ctx)),
+        refresh(deps, ctx, ctx.params.refreshToken, clientOf(ctx)),
       ),
-      sessions: action("identity.sessions", (ctx) => listSessions(dependencies, callerOf(ctx))),
+      sessions: action("identity.sessions", (ctx) => listSessions(deps, callerOf(ctx))),
       signOut: action("identity.signOut", (ctx) =>
-        done(signOut(dependencies, ctx, callerOf(ctx), ctx.params.sessionId)),
+        done(signOut(deps, ctx, callerOf(ctx), ctx.params.sessionId)),
       ),
       signOutEverywhere: action("identity.signOutEverywhere", (ctx) =>
-        done(signOutEverywhere(dependencies, ctx, callerOf(ctx))),
+        done(signOutEverywhere(deps, ctx, callerOf(ctx))),
       ),
 
       forgotPassword: action("identity.forgotPassword", (ctx) =>
-        done(forgotPassword(dependencies, ctx.params, ctx.meta.clientIp)),
+        done(forgotPassword(deps, ctx.params, ctx.meta.clientIp)),
       ),
-      resetPassword: action("identity.resetPassword", (ctx) =>
-        done(resetPassword(dependencies, ctx, ctx.params)),
-      ),
+      resetPassword: action("identity.resetPassword", (ctx) => done(resetPassword(deps, ctx, ctx.params))),
       changePassword: action("identity.changePassword", (ctx) =>
-        done(changePassword(dependencies, ctx, callerOf(ctx), ctx.params)),
+        done(changePassword(deps, ctx, callerOf(ctx), ctx.params)),
       ),
 
       profile: action("identity.profile", async (ctx) => profileView(await readOwnProfile(callerOf(ctx).id))),
@@ -167,37 +123,31 @@ export function identityService({
         return found?.emailConfirmed ? { role: found.role } : {};
       }),
       updateProfile: action("identity.updateProfile", (ctx) =>
-        updateProfile(dependencies, callerOf(ctx), ctx.params, ctx.meta.clientIp),
+        updateProfile(deps, callerOf(ctx), ctx.params, ctx.meta.clientIp),
       ),
       confirmEmail: action("identity.confirmEmail", (ctx) =>
-        confirmEmail(dependencies, ctx, callerOf(ctx), ctx.params.code),
+        confirmEmail(deps, ctx, callerOf(ctx), ctx.params.code),
       ),
       undoEmailChange: action("identity.undoEmailChange", (ctx) =>
-        done(undoEmailChange(dependencies, ctx, ctx.params)),
+        done(undoEmailChange(deps, ctx, ctx.params)),
       ),
-      setAvatar: action("identity.setAvatar", (ctx) =>
-        setAvatar(dependencies, callerOf(ctx), ctx.params.present),
-      ),
+      setAvatar: action("identity.setAvatar", (ctx) => setAvatar(deps, callerOf(ctx), ctx.params.present)),
       deleteAccount: action("identity.deleteAccount", (ctx) =>
-        done(deleteAccount(dependencies, ctx, callerOf(ctx), ctx.params)),
+        done(deleteAccount(deps, ctx, callerOf(ctx), ctx.params)),
       ),
-      exportData: action("identity.exportData", (ctx) => exportData(dependencies, callerOf(ctx))),
+      exportData: action("identity.exportData", (ctx) => exportData(deps, callerOf(ctx))),
 
-      invite: action("identity.invite", (ctx) =>
-        invite(dependencies, ctx, callerOf(ctx, "admin", "partner")),
-      ),
-      acceptInvitation: action("identity.acceptInvitation", (ctx) =>
-        acceptInvitation(dependencies, ctx, ctx.params),
-      ),
+      invite: action("identity.invite", (ctx) => invite(deps, ctx, callerOf(ctx, "admin", "partner"))),
+      acceptInvitation: action("identity.acceptInvitation", (ctx) => acceptInvitation(deps, ctx, ctx.params)),
       audit: action("identity.audit", async (ctx) => {
         callerOf(ctx, "admin");
-        return listAudit(dependencies, ctx.params);
+        return listAudit(deps, ctx.params);
       }),
       /** Only for calls on this node: the launcher calls `broker.call("identity.createAdmin", { email, password })`. */
-      createAdmin: action("identity.createAdmin", (ctx) => createFirstAdmin(dependencies, ctx.params), {
+      createAdmin: action("identity.createAdmin", (ctx) => createFirstAdmin(deps, ctx.params), {
         visibility: "protected",
       }),
-      jwks: action("identity.jwks", async () => ({ keys: await provider.keys() })),
+      jwks: action("identity.jwks", async () => ({ keys: await deps.provider.keys() })),
     },
   };
 }

@@ -12,6 +12,7 @@ import { timer } from "../../mixins/timer/timer.mixin.ts";
 import { openStorage, type Storage, StorageError } from "../../providers/storage/index.ts";
 import * as avatars from "./actions/avatars.ts";
 import * as proofs from "./actions/proofs.ts";
+import type { MediaDependencies } from "./dependencies.ts";
 import { pruneProofs } from "./store/images.ts";
 
 /** Decoding a large picture takes 100 MB, so only two run at once. The queue is short enough to answer in time. */
@@ -29,30 +30,31 @@ export interface MediaDeps {
 }
 
 /** The service of pictures: avatars of users, and photos as proof of delivery. */
-export function mediaService(deps: MediaDeps): ServiceSchema {
-  const { config, storage = openStorage(config), clock = systemClock } = deps;
+export function mediaService(options: MediaDeps): ServiceSchema {
+  const { config, clock = systemClock, storage = openStorage(options.config) } = options;
+  const deps: MediaDependencies = { storage };
+
   const pruner = timer({
     name: "pruning of proof photos",
-    intervalMs: deps.pruneIntervalMs ?? PRUNE_INTERVAL_MS,
+    intervalMs: options.pruneIntervalMs ?? PRUNE_INTERVAL_MS,
     async run(stopping) {
       const before = firstIdAt(clock.now() - config.KEEP_PHOTOS_DAYS * DAY_MS);
       await inBatches(PRUNE_BATCH, () => pruneProofs(storage, before, PRUNE_BATCH), stopping);
     },
   });
-  const dependencies = { storage };
+  const healthChecks = health({
+    gauges: {
+      object_store_up: {
+        about: "Whether the object store is available (1) or not (0).",
+        read: async () => Number(await storage.ready()),
+      },
+    },
+  });
+
   return {
     name: "media",
-    mixins: [
-      pruner.mixin,
-      health({
-        gauges: {
-          object_store_up: {
-            about: "Whether the object store is available (1) or not (0).",
-            read: async () => Number(await storage.ready()),
-          },
-        },
-      }).mixin,
-    ],
+    mixins: [pruner.mixin, healthChecks.mixin],
+
     async started(this: Service) {
       await storage.open().catch((error: StorageError) => {
         // An unavailable store may recover. Any other error, such as wrong keys, is permanent and stops the start.
@@ -66,14 +68,14 @@ export function mediaService(deps: MediaDeps): ServiceSchema {
       storage.close();
     },
     actions: {
-      putAvatar: action("media.putAvatar", (ctx) => avatars.putAvatar(dependencies, ctx), {
+      putAvatar: action("media.putAvatar", (ctx) => avatars.putAvatar(deps, ctx), {
         bulkhead: BULKHEAD,
       }),
-      getAvatar: action("media.getAvatar", (ctx) => avatars.getAvatar(dependencies, ctx)),
-      deleteAvatar: action("media.deleteAvatar", (ctx) => avatars.deleteAvatar(dependencies, ctx)),
-      putProof: action("media.putProof", (ctx) => proofs.putProof(dependencies, ctx), { bulkhead: BULKHEAD }),
-      hasProof: action("media.hasProof", (ctx) => proofs.hasProof(dependencies, ctx)),
-      getProof: action("media.getProof", (ctx) => proofs.getProof(dependencies, ctx)),
+      getAvatar: action("media.getAvatar", (ctx) => avatars.getAvatar(deps, ctx)),
+      deleteAvatar: action("media.deleteAvatar", (ctx) => avatars.deleteAvatar(deps, ctx)),
+      putProof: action("media.putProof", (ctx) => proofs.putProof(deps, ctx), { bulkhead: BULKHEAD }),
+      hasProof: action("media.hasProof", (ctx) => proofs.hasProof(deps, ctx)),
+      getProof: action("media.getProof", (ctx) => proofs.getProof(deps, ctx)),
     },
   };
 }

@@ -11,7 +11,7 @@ import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 /** Reads the present state of an order from Orders; undefined for an unknown order. @throws Error when Orders is not reachable */
 export type OrderState = (orderId: string) => Promise<Result<"orders.state">["state"]>;
 
-/** Dependencies of the actions and workers of this service. */
+/** The dependencies of this service's actions, message handlers and workers. */
 export interface PartnersDependencies {
   postgres: Postgres;
   outbox: Pick<Outbox, "add">;
@@ -20,10 +20,11 @@ export interface PartnersDependencies {
   perPartner: KeyedLimit;
   /** Rules for the URLs of partners that the platform may call. */
   guard: GuardOptions;
-}
-
-export interface EndpointDependencies extends PartnersDependencies {
+  /** Encrypt the webhook secrets of partners. */
   keys: EncryptionKeys;
+  orderState: OrderState;
+  /** Starts a pass over the due webhook attempts once the transaction that adds them has committed. */
+  wakeSenderAfter: Sender["wakeAfter"];
 }
 
 export interface Sender {

@@ -185,8 +185,12 @@ export class Cluster {
       return ((await asked) as Result<"orders.state">).state;
     };
     const deps = { ...base, outbox: out, orderState, guard: {} as never, perPartner };
-    const sender = { wakeAfter: () => undefined } as never;
-    const handlers = orderHandlers({ outbox: out, orderState, sender, publicUrl: "https://waybill.example" });
+    const handlers = orderHandlers({
+      outbox: out,
+      orderState,
+      wakeSenderAfter: () => undefined,
+      publicUrl: "https://waybill.example",
+    });
     run(
       this.#inbox("partners", machine, db, { ...handlers, "order.paid": poisoned(handlers["order.paid"]) }),
     );

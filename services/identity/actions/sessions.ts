@@ -1,16 +1,14 @@
 import type { Context } from "moleculer";
 import type { Params, Result } from "../../../contracts/actions.ts";
 import { fail } from "../../../contracts/errors.ts";
-import { message } from "../../../contracts/messages.ts";
 import type { Caller } from "../../../contracts/meta.ts";
 import type { Client, IssuedTokens } from "../../../providers/identity/index.ts";
 import { broadcastRevoked, type IdentityDependencies, isKind } from "../dependencies.ts";
 import { addAudit } from "../store/audit.repository.ts";
 import { withdrawInvitations } from "../store/invitations.repository.ts";
 import { limitedPasswordTry } from "../store/limits.ts";
+import { publishEndedSessions } from "../workers/ended-sessions.ts";
 import { provisionJustInTime } from "./just-in-time-provisioning.ts";
-
-export const ENDED_SESSIONS_BATCH = 100;
 
 /**
  * Signs a user in.
@@ -118,35 +116,6 @@ async function announceEnd(
 ): Promise<void> {
   await broadcastRevoked(ctx, sessionIds);
   await publishEndedSessions(deps, userId).catch(() => undefined); // the sweep repeats it
-}
-
-/**
- * Publishes the end of up to a hundred sessions that ended for any reason.
- * @param userId only sessions of this user. Default: all users
- * @returns how many were published
- */
-export async function publishEndedSessions(
-  { provider, postgres, outbox }: IdentityDependencies,
-  userId?: string,
-): Promise<number> {
-  const over = await provider.endedSessions(ENDED_SESSIONS_BATCH, userId);
-  if (over.length === 0) return 0;
-  const byUser = [...Map.groupBy(over, (session) => session.userId)];
-  await postgres.transact((trx) =>
-    outbox.add(
-      trx,
-      byUser.map(([id, sessions]) =>
-        message("user.signed_out", id, {
-          version: 1,
-          userId: id,
-          sessionIds: sessions.map((session) => session.id),
-        }),
-      ),
-    ),
-  );
-  // After a crash here the sweep publishes them again. Consumers handle the repetition.
-  await provider.markTold(over.map(({ id }) => id));
-  return over.length;
 }
 
 function tokensView({

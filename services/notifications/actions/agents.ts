@@ -1,24 +1,74 @@
-import type { Params } from "../../../contracts/actions.ts";
+import type { Params, Result } from "../../../contracts/actions.ts";
 import { fail, invalidField } from "../../../contracts/errors.ts";
+import type { Ctx } from "../../../contracts/meta.ts";
 import type { Agent } from "../../../contracts/notifications.ts";
 import { isEmptyChange } from "../../../lib/changes.ts";
 import { DecryptionError, type EncryptionKeys, encrypt } from "../../../lib/encryption.ts";
 import { newId } from "../../../lib/ids.ts";
 import type { Db } from "../../../lib/sql/database.ts";
+import { callerOf } from "../../../mixins/caller/caller.ts";
+import { audit, fieldsOf } from "../../../mixins/outbox/audit.ts";
+import type { Outbox } from "../../../mixins/outbox/outbox.mixin.ts";
+import { idempotent } from "../../../mixins/postgres/idempotency.ts";
+import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
 import type { PushProvider } from "../../../providers/push/index.ts";
 import { aadOf, type SettingsByProvider, settingsOf } from "../store/agent-settings.ts";
-import { type AgentRow, insertAgent, lockAgent, replaceAgent } from "../store/agents.repository.ts";
+import {
+  type AgentRow,
+  allAgents,
+  insertAgent,
+  lockAgent,
+  replaceAgent,
+} from "../store/agents.repository.ts";
 
 type Providers = ReadonlyMap<string, PushProvider>;
 type SettingsList = Params<"notifications.createAgent">["settings"];
 
 export interface AgentDeps {
+  postgres: Postgres;
+  outbox: Pick<Outbox, "add">;
   push: Providers;
   keys: EncryptionKeys;
 }
 
+export async function listAgents(
+  { postgres }: AgentDeps,
+  ctx: Ctx<unknown>,
+): Promise<Result<"notifications.agents">> {
+  callerOf(ctx, "admin");
+  return { items: await allAgents(postgres.db) };
+}
+
 /** @throws VALIDATION_ERROR for an unknown provider or settings that it refuses */
 export async function createAgent(
+  deps: AgentDeps,
+  ctx: Ctx<Params<"notifications.createAgent">>,
+): Promise<Agent> {
+  callerOf(ctx, "admin");
+  return await idempotent(deps.postgres, ctx, "agents.create", async (trx) => {
+    const agent = await insertNew(trx, deps, ctx.params);
+    await audit(deps.outbox, trx, ctx, agent.id);
+    return agent;
+  });
+}
+
+/**
+ * Given settings replace those of their provider; the settings of other providers stay.
+ * @throws NOT_FOUND, PRECONDITION_FAILED, VALIDATION_ERROR
+ */
+export async function updateAgent(
+  deps: AgentDeps,
+  ctx: Ctx<Params<"notifications.updateAgent">>,
+): Promise<Agent> {
+  callerOf(ctx, "admin");
+  return await deps.postgres.transact(async (trx) => {
+    const agent = await change(trx, deps, ctx.params);
+    await audit(deps.outbox, trx, ctx, agent.id, fieldsOf(ctx.params));
+    return agent;
+  });
+}
+
+async function insertNew(
   trx: Db,
   { push, keys }: AgentDeps,
   { settings, ...fields }: Params<"notifications.createAgent">,
@@ -34,11 +84,7 @@ export async function createAgent(
   return agent;
 }
 
-/**
- * Given settings replace those of their provider; the settings of other providers stay.
- * @throws NOT_FOUND, PRECONDITION_FAILED, VALIDATION_ERROR
- */
-export async function updateAgent(
+async function change(
   trx: Db,
   { push, keys }: AgentDeps,
   { agentId, expectedVersion, settings = [], ...changes }: Params<"notifications.updateAgent">,

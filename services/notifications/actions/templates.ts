@@ -1,5 +1,6 @@
 import type { Params, Result } from "../../../contracts/actions.ts";
 import { type FieldError, fail, invalidField } from "../../../contracts/errors.ts";
+import type { Ctx } from "../../../contracts/meta.ts";
 import {
   type OwnTemplate,
   type TemplateEvent,
@@ -10,14 +11,20 @@ import { isEmptyChange } from "../../../lib/changes.ts";
 import { newId } from "../../../lib/ids.ts";
 import type { Db } from "../../../lib/sql/database.ts";
 import { shorten } from "../../../lib/text.ts";
+import { callerOf } from "../../../mixins/caller/caller.ts";
+import { audit, fieldsOf } from "../../../mixins/outbox/audit.ts";
+import type { Outbox } from "../../../mixins/outbox/outbox.mixin.ts";
+import { idempotent } from "../../../mixins/postgres/idempotency.ts";
+import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
 import type { Template } from "../domain/templates/catalogue.ts";
 import { channelsOf, placeholdersByEvent } from "../domain/templates/placeholders.ts";
 import { builtIn, builtInLanguages } from "../domain/templates/render.ts";
 import { exampleValues, problemsOf, renderTemplate, textOf } from "../domain/templates/render-template.ts";
+import type { TemplateOverrides } from "../store/template-overrides.ts";
 import {
+  allTemplates,
   hasCapacity,
   insertTemplate,
-  listTemplates,
   lockTemplate,
   OWN_TEMPLATES_MAX,
   replaceTemplate,
@@ -31,16 +38,24 @@ const PROBLEM_MAX = 500;
 /** The content of a cursor: event, language, channel, and 1 for a built-in template. */
 const CURSOR = /^\S+ \S+ \S+ [01]$/;
 
+export interface TemplateDeps {
+  postgres: Postgres;
+  outbox: Pick<Outbox, "add">;
+  templateOverrides: Pick<TemplateOverrides, "outdated">;
+}
+
 /** Overrides and built-in templates by event, language and channel. An override comes before its built-in template. */
-export async function templatesPage(
-  db: Db,
-  { cursor, limit = LIMIT_DEFAULT, event, language, channel }: Params<"notifications.templates">,
+export async function listTemplates(
+  { postgres }: TemplateDeps,
+  ctx: Ctx<Params<"notifications.templates">>,
 ): Promise<Result<"notifications.templates">> {
+  callerOf(ctx, "admin");
+  const { cursor, limit = LIMIT_DEFAULT, event, language, channel } = ctx.params;
   const after = cursor === undefined ? "" : Buffer.from(cursor, "base64url").toString("utf8");
   if (cursor !== undefined && !CURSOR.test(after)) {
     throw invalidField("cursor", "cursor", "The cursor is not ours.");
   }
-  const wanted = allOf(await listTemplates(db)).filter(
+  const wanted = allOf(await allTemplates(postgres.db)).filter(
     (one) =>
       (event === undefined || one.event === event) &&
       (language === undefined || one.language === language) &&
@@ -55,9 +70,35 @@ export async function templatesPage(
 
 /** @throws VALIDATION_ERROR for a template that cannot be used, TEMPLATE_EXISTS */
 export async function createTemplate(
-  trx: Db,
-  params: Params<"notifications.createTemplate">,
+  { postgres, outbox, templateOverrides }: TemplateDeps,
+  ctx: Ctx<Params<"notifications.createTemplate">>,
 ): Promise<OwnTemplate> {
+  callerOf(ctx, "admin");
+  const template = await idempotent(postgres, ctx, "templates.create", async (trx) => {
+    const created = await insertNew(trx, ctx.params);
+    await audit(outbox, trx, ctx, created.id, templateKey(created));
+    return created;
+  });
+  await templateOverrides.outdated();
+  return template;
+}
+
+/** @throws NOT_FOUND, PRECONDITION_FAILED, VALIDATION_ERROR */
+export async function updateTemplate(
+  { postgres, outbox, templateOverrides }: TemplateDeps,
+  ctx: Ctx<Params<"notifications.updateTemplate">>,
+): Promise<OwnTemplate> {
+  callerOf(ctx, "admin");
+  const template = await postgres.transact(async (trx) => {
+    const changed = await change(trx, ctx.params);
+    await audit(outbox, trx, ctx, changed.id, `${templateKey(changed)}: ${fieldsOf(ctx.params)}`);
+    return changed;
+  });
+  await templateOverrides.outdated();
+  return template;
+}
+
+async function insertNew(trx: Db, params: Params<"notifications.createTemplate">): Promise<OwnTemplate> {
   const channels = channelsOf(params.event);
   if (!channels.includes(params.channel)) {
     throw invalidField("channel", "channel", `This is told by ${channels.join(" or ")} only.`);
@@ -75,8 +116,7 @@ export async function createTemplate(
   return ownView(created);
 }
 
-/** @throws NOT_FOUND, PRECONDITION_FAILED, VALIDATION_ERROR */
-export async function updateTemplate(
+async function change(
   trx: Db,
   { templateId, expectedVersion, ...changes }: Params<"notifications.updateTemplate">,
 ): Promise<OwnTemplate> {
@@ -161,7 +201,7 @@ function renderExample(text: Template & { event: TemplateEvent }): Template {
 type TemplateIdentity = Pick<TemplateView, "event" | "language" | "channel">;
 
 /** Identifies what a template is used for. There is at most one override and one built-in template per key. */
-export function templateKey({ event, language, channel }: TemplateIdentity): string {
+function templateKey({ event, language, channel }: TemplateIdentity): string {
   return `${event} ${language} ${channel}`;
 }
 

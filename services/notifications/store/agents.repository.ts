@@ -8,7 +8,7 @@ export interface AgentRow extends Agent {
   settingsSealed: string;
 }
 
-export async function listAgents(db: Db): Promise<Agent[]> {
+export async function allAgents(db: Db): Promise<Agent[]> {
   return rows<Agent>(db, `SELECT ${VIEW} FROM agents ORDER BY priority, id LIMIT ?`, [AGENTS_MAX]);
 }
 

@@ -140,7 +140,7 @@ async function deviceFor(
   return id;
 }
 
-export async function listDevices(db: Db, userId: string): Promise<DeviceView[]> {
+export async function devicesOf(db: Db, userId: string): Promise<DeviceView[]> {
   return rows<DeviceView>(db, `${VIEW} WHERE d.user_id = ? GROUP BY d.id ORDER BY d.id DESC LIMIT ?`, [
     userId,
     DEVICES_MAX,
@@ -148,7 +148,7 @@ export async function listDevices(db: Db, userId: string): Promise<DeviceView[]>
 }
 
 /** @returns whether the user had this device */
-export async function removeDevice(db: Db, userId: string, deviceId: string): Promise<boolean> {
+export async function deleteDevice(db: Db, userId: string, deviceId: string): Promise<boolean> {
   return (await affected(db, "DELETE FROM devices WHERE id = ? AND user_id = ?", [deviceId, userId])) === 1;
 }
 

@@ -1,11 +1,12 @@
-import type { ServiceSchema } from "moleculer";
+import type { Service, ServiceSchema } from "moleculer";
 import type { Clock } from "../../../lib/clock.ts";
 import { canonicalLanguage } from "../../../lib/language.ts";
+import type { Logger } from "../../../lib/logger.ts";
 import { caching, outdatedEvent } from "../../../mixins/caching/caching.mixin.ts";
 import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
 import type { Template, TemplateChannel, TemplateEvent } from "../domain/templates/catalogue.ts";
 import { builtInOnly, type TemplateOverrideLookup } from "../domain/templates/render.ts";
-import { listTemplates } from "./templates.repository.ts";
+import { allTemplates } from "./templates.repository.ts";
 
 /** The name in the event that invalidates this cache. */
 const CACHE_NAME = "notifications.templates";
@@ -24,25 +25,21 @@ export interface TemplateOverrides {
 interface TemplateOverrideDependencies {
   postgres: Postgres;
   clock: Clock;
-  warn(text: string): void;
 }
 
 /** Caches the operator's template overrides in the process, so that notifications need no query for them. */
-export function templateOverrides({
-  postgres,
-  clock,
-  warn,
-}: TemplateOverrideDependencies): TemplateOverrides {
+export function templateOverrides({ postgres, clock }: TemplateOverrideDependencies): TemplateOverrides {
   const cache = caching([CACHE_NAME]);
   let cached: { texts: TemplateOverrideLookup; untilMs: number } | undefined;
   let latest: TemplateOverrideLookup = builtInOnly;
   let changes = 0;
+  let logger: Logger;
 
   const reportUnusable: TemplateOverrideLookup["reportUnusable"] = (event, language, channel, reason) =>
-    warn(`The template override for ${event} in ${language} by ${channel} was not used: ${reason}`);
+    logger.warn(`The template override for ${event} in ${language} by ${channel} was not used: ${reason}`);
   const load = async () => {
     const changesBefore = changes;
-    const found = await listTemplates(postgres.db);
+    const found = await allTemplates(postgres.db);
     const byKey = new Map<string, Template>(
       found
         .filter(({ enabled }) => enabled)
@@ -66,13 +63,18 @@ export function templateOverrides({
       try {
         return await load();
       } catch (error) {
-        warn(`The template overrides could not be read; the last ones read are used: ${String(error)}`);
+        logger.warn(
+          `The template overrides could not be read; the last ones read are used: ${String(error)}`,
+        );
         return latest;
       }
     },
     outdated: () => cache.outdated(),
     mixin: {
       mixins: [cache.mixin],
+      created(this: Service) {
+        logger = this.logger;
+      },
       events: outdatedEvent(new Set([CACHE_NAME]), () => {
         changes += 1;
         cached = undefined;

@@ -11,7 +11,7 @@ export interface TemplateRow
   channel: TemplateChannel;
 }
 
-export async function listTemplates(db: Db): Promise<TemplateRow[]> {
+export async function allTemplates(db: Db): Promise<TemplateRow[]> {
   return rows<TemplateRow>(db, `SELECT ${COLUMNS} FROM templates ORDER BY event, language, channel LIMIT ?`, [
     OWN_TEMPLATES_MAX,
   ]);

@@ -1,6 +1,7 @@
 import type { Knex } from "knex";
 import { message } from "../../../contracts/messages.ts";
 import { isoTime } from "../../../lib/clock.ts";
+import type { Logger } from "../../../lib/logger.ts";
 import { inBatches } from "../../../lib/messaging/runner.ts";
 import { deferredNotification, markDueQueued } from "../store/deferred.repository.ts";
 import { failUnsettled } from "../store/notifications.repository.ts";
@@ -38,6 +39,7 @@ export async function queueDue(deps: SendingDeps, stopping?: AbortSignal): Promi
 export async function deliverDeferred(
   deps: SendingDeps,
   id: string,
+  logger: Pick<Logger, "warn">,
 ): Promise<((trx: Knex.Transaction) => Promise<void>) | undefined> {
   const deferred = await deferredNotification(deps.postgres.db, id);
   if (!deferred) return undefined;
@@ -54,7 +56,7 @@ export async function deliverDeferred(
     ...(mail && { mailText: mail }),
     ...(mail && person && { mail: mailFor(mail, person) }),
   };
-  return sendStored(deps, [{ row, outgoing }]);
+  return sendStored(deps, [{ row, outgoing }], logger);
 }
 
 /** Marks it as failed after its last try. An operator can replay it. */

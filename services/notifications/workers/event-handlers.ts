@@ -111,7 +111,7 @@ export function handlers(deps: SendingDeps): Handlers {
     "notification.due": {
       schedule: ORDER_RETRY_DELAYS_MS,
       dead: (trx, { data }) => failDeferred(deps, trx, data.notificationId),
-      external: async ({ data }) => deliverDeferred(deps, data.notificationId),
+      external: async ({ data }, { logger }) => deliverDeferred(deps, data.notificationId, logger),
     },
     "user.registered": { inTransaction: (trx, { data }) => saveUser(trx, data) },
     "user.updated": { inTransaction: (trx, { data }) => saveUser(trx, data) },

@@ -3,6 +3,7 @@ import { message } from "../../../contracts/messages.ts";
 import type { Attempt } from "../../../contracts/notifications.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import { DecryptionError, type EncryptionKeys } from "../../../lib/encryption.ts";
+import type { Logger } from "../../../lib/logger.ts";
 import type { Db } from "../../../lib/sql/database.ts";
 import type { Lease } from "../../../mixins/consumer/handlers.ts";
 import type { Documents } from "../../../mixins/documents/documents.mixin.ts";
@@ -33,7 +34,6 @@ export interface SendingDeps extends DeliveryDeps {
   documents: Documents<NotificationDocument>;
   templateOverrides: Pick<TemplateOverrides, "current">;
   keys: EncryptionKeys;
-  warn(text: string): void;
 }
 
 /** One notification to one person, before it is stored. */
@@ -74,17 +74,18 @@ interface Deferred extends Pick<DeliveryResult, "attempts" | "tokenFailures"> {
 export async function sendNotifications(
   deps: SendingDeps,
   outgoing: readonly OutgoingNotification[],
-  lease: Pick<Lease, "attempt">,
+  { attempt, logger }: Pick<Lease, "attempt" | "logger">,
 ): Promise<(trx: Knex.Transaction) => Promise<void>> {
-  return sendStored(deps, await store(deps, outgoing, lease.attempt === 1));
+  return sendStored(deps, await store(deps, outgoing, attempt === 1), logger);
 }
 
 /** The same for notifications that are stored already. */
 export async function sendStored(
   deps: SendingDeps,
   due: readonly { row: NotificationRow; outgoing: OutgoingNotification }[],
+  logger: Pick<Logger, "warn">,
 ): Promise<(trx: Knex.Transaction) => Promise<void>> {
-  const sender = due.some(({ outgoing }) => !outgoing.mailOnly) ? await senderOf(deps) : undefined;
+  const sender = due.some(({ outgoing }) => !outgoing.mailOnly) ? await senderOf(deps, logger) : undefined;
   const sent = await Promise.all(
     due.map(
       async ({ row, outgoing }): Promise<Sent> => ({
@@ -127,12 +128,12 @@ async function store(deps: SendingDeps, all: readonly OutgoingNotification[], in
   return stored.filter(({ row }) => row.state === "pending" || (includeFailed && row.state === "failed"));
 }
 
-async function senderOf(deps: SendingDeps): Promise<Sender | undefined> {
+async function senderOf(deps: SendingDeps, logger: Pick<Logger, "warn">): Promise<Sender | undefined> {
   try {
     return await openSender(deps.postgres.db, deps.keys);
   } catch (error) {
     if (!(error instanceof DecryptionError)) throw error;
-    deps.warn("the settings of the sending agent were encrypted with a lost secret: enter them again");
+    logger.warn("the settings of the sending agent were encrypted with a lost secret: enter them again");
     return undefined;
   }
 }

@@ -8,7 +8,7 @@ import {
   together,
 } from "../../../mixins/consumer/dead-letter-drop.ts";
 import { audit } from "../../../mixins/outbox/audit.ts";
-import type { PartnersDependencies, Sender } from "../dependencies.ts";
+import type { PartnersDependencies } from "../dependencies.ts";
 import { dropDeadWebhook, findDelivery, listDeadWebhooks } from "../store/webhook-deliveries.repository.ts";
 import { replayWebhook } from "./webhook-endpoint.ts";
 
@@ -36,7 +36,7 @@ type SingleDeadLetterHandler = Handler<Params<"partners.replayDeadLetter">, Reco
  * @param inbox the actions of the consumer mixin
  */
 export function deadLetterActions(
-  deps: PartnersDependencies & { sender: Sender },
+  deps: PartnersDependencies,
   inbox: ServiceSchema["actions"],
 ): ServiceSchema["actions"] {
   const { postgres } = deps;
@@ -64,10 +64,7 @@ export function deadLetterActions(
     }),
     replayDeadLetter: implement("partners.replayDeadLetter", async (ctx) => {
       if (!(await isWebhook(ctx))) return await replayInbox(ctx);
-      await postgres.transact(async (trx) => {
-        await replayWebhook(deps, trx, ctx, ctx.params.id, undefined);
-        deps.sender.wakeAfter(trx);
-      });
+      await postgres.transact((trx) => replayWebhook(deps, trx, ctx, ctx.params.id, undefined));
       return {};
     }),
     dropDeadLetter: implement("partners.dropDeadLetter", async (ctx) => {

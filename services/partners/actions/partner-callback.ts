@@ -7,7 +7,7 @@ import { type Infer, object, optional, text, time, uuid } from "../../../contrac
 import { validatorOf } from "../../../contracts/validation.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import { parseForeignJson } from "../../../lib/json.ts";
-import type { EndpointDependencies } from "../dependencies.ts";
+import type { PartnersDependencies } from "../dependencies.ts";
 import { findEndpoint } from "../store/webhook-endpoint.repository.ts";
 import { validSecrets } from "../store/webhook-secrets.ts";
 import { newSecret, verifiedMessageId } from "../store/webhook-signature.ts";
@@ -33,7 +33,7 @@ const DUMMY_SECRET = newSecret();
  * any 4xx error of Orders, SERVICE_UNAVAILABLE when Orders is not reachable
  */
 export async function receiveCallback(
-  { postgres, keys, clock }: EndpointDependencies,
+  { postgres, keys, clock }: PartnersDependencies,
   ctx: Ctx<Params<"partners.receiveCallback">>,
 ): Promise<Record<string, never>> {
   const { partnerId, headers, body } = ctx.params;

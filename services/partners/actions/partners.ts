@@ -9,6 +9,7 @@ import { isoTime, momentOf } from "../../../lib/clock.ts";
 import { newId } from "../../../lib/ids.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
 import { audit, fieldsOf } from "../../../mixins/outbox/audit.ts";
+import { idempotent } from "../../../mixins/postgres/idempotency.ts";
 import type { PartnersDependencies } from "../dependencies.ts";
 import { hoursTrouble } from "../domain/opening-hours.ts";
 import { announcePartner } from "../store/announce-partner.ts";
@@ -71,16 +72,18 @@ export async function get(
 /** Creates a partner. It is not verified, and closed until it has opening hours. @throws PARTNER_EXISTS */
 export async function create(
   deps: PartnersDependencies,
-  trx: Knex.Transaction,
   ctx: Ctx<Params<"partners.create">>,
 ): Promise<Partner> {
+  callerOf(ctx, "admin");
   const fields = ctx.params;
-  requirePostalCode(fields.address);
-  refuseBadUrl(deps.guard, "apiUrl", fields.apiUrl);
-  const made = await insertPartner(trx, { id: newId(deps.clock.now()), ...fields });
-  if (!made) throw fail("PARTNER_EXISTS");
-  await audit(deps.outbox, trx, ctx, made.id);
-  return await announcePartner(deps, trx, made);
+  return await idempotent(deps.postgres, ctx, "partners.create", async (trx) => {
+    requirePostalCode(fields.address);
+    refuseBadUrl(deps.guard, "apiUrl", fields.apiUrl);
+    const made = await insertPartner(trx, { id: newId(deps.clock.now()), ...fields });
+    if (!made) throw fail("PARTNER_EXISTS");
+    await audit(deps.outbox, trx, ctx, made.id);
+    return await announcePartner(deps, trx, made);
+  });
 }
 
 /**

@@ -9,6 +9,7 @@ import { newId } from "../../../lib/ids.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
 import { audit, fieldsOf } from "../../../mixins/outbox/audit.ts";
+import { idempotent } from "../../../mixins/postgres/idempotency.ts";
 import type { PartnersDependencies } from "../dependencies.ts";
 import { searchQuery } from "../domain/search-words.ts";
 import { listOffers as findOffers } from "../store/offers.repository.ts";
@@ -83,27 +84,29 @@ export async function offersPage(
 /** Creates a product and its active offer. @throws VALIDATION_ERROR for another currency than the partner's */
 export async function createProduct(
   deps: PartnersDependencies,
-  trx: Knex.Transaction,
   ctx: Ctx<Params<"partners.createProduct">>,
 ): Promise<Offer> {
-  const { partnerId, price, stock, ...texts } = ctx.params;
-  const partner = await partnerWithCurrency(trx, partnerId, price.currency);
-  const product = await insertProduct(trx, {
-    id: newId(deps.clock.now()),
-    ownerPartnerId: partnerId,
-    ...texts,
+  managerOf(ctx);
+  return await idempotent(deps.postgres, ctx, "partners.createProduct", async (trx) => {
+    const { partnerId, price, stock, ...texts } = ctx.params;
+    const partner = await partnerWithCurrency(trx, partnerId, price.currency);
+    const product = await insertProduct(trx, {
+      id: newId(deps.clock.now()),
+      ownerPartnerId: partnerId,
+      ...texts,
+    });
+    if (!product) throw fail("INTERNAL");
+    const offered = await insertAvailability(trx, {
+      ...{ partnerId, productId: product.id, priceMinor: price.amountMinor, currency: price.currency },
+      ...omitUndefined({ stock: stock ?? undefined }),
+      active: true,
+    });
+    await announce(deps, trx, offered, false);
+    await audit(deps.outbox, trx, ctx, product.id);
+    const { version, description, brand, imageUrl } = product;
+    const shown = { title: product.title, description, brand, imageUrl, partnerTitle: partner.title };
+    return offerView({ ...offered, ...omitUndefined(shown), version }, true);
   });
-  if (!product) throw fail("INTERNAL");
-  const offered = await insertAvailability(trx, {
-    ...{ partnerId, productId: product.id, priceMinor: price.amountMinor, currency: price.currency },
-    ...omitUndefined({ stock: stock ?? undefined }),
-    active: true,
-  });
-  await announce(deps, trx, offered, false);
-  await audit(deps.outbox, trx, ctx, product.id);
-  const { version, description, brand, imageUrl } = product;
-  const shown = { title: product.title, description, brand, imageUrl, partnerTitle: partner.title };
-  return offerView({ ...offered, ...omitUndefined(shown), version }, true);
 }
 
 /** Changes the texts of a product. @throws NOT_FOUND also for a product of another partner, PRECONDITION_FAILED */
@@ -164,17 +167,19 @@ export async function getAvailability(
  */
 export async function setAvailability(
   deps: PartnersDependencies,
-  trx: Knex.Transaction,
   ctx: Ctx<Params<"partners.setAvailability">>,
 ): Promise<Availability> {
-  const { partnerId, productId, price } = ctx.params;
-  await partnerWithCurrency(trx, partnerId, price.currency);
-  const known = await findOwnProduct(trx, partnerId, productId);
-  const saved = known
-    ? await changeOffer(trx, known.id, ctx.params)
-    : await createOffer(trx, deps, ctx.params);
-  await audit(deps.outbox, trx, ctx, saved.productId, `of partner ${partnerId}`);
-  return await announce(deps, trx, saved, false);
+  managerOf(ctx);
+  return await idempotent(deps.postgres, ctx, "partners.setAvailability", async (trx) => {
+    const { partnerId, productId, price } = ctx.params;
+    await partnerWithCurrency(trx, partnerId, price.currency);
+    const known = await findOwnProduct(trx, partnerId, productId);
+    const saved = known
+      ? await changeOffer(trx, known.id, ctx.params)
+      : await createOffer(trx, deps, ctx.params);
+    await audit(deps.outbox, trx, ctx, saved.productId, `of partner ${partnerId}`);
+    return await announce(deps, trx, saved, false);
+  });
 }
 
 async function changeOffer(
@@ -228,16 +233,18 @@ async function createOffer(
  */
 export async function changeStock(
   deps: PartnersDependencies,
-  trx: Knex.Transaction,
   ctx: Ctx<Params<"partners.changeStock">>,
 ): Promise<Availability> {
-  const { partnerId, productId, change } = ctx.params;
-  const product = await findOwnProduct(trx, partnerId, productId);
-  if (!product) throw noSuchProduct();
-  const saved = await addToStock(trx, product.id, change, STOCK_MAX);
-  if (!saved) throw await stockRefusal(trx, product.id, change);
-  await audit(deps.outbox, trx, ctx, product.id, `of partner ${partnerId}`);
-  return await announce(deps, trx, saved, false);
+  managerOf(ctx);
+  return await idempotent(deps.postgres, ctx, "partners.changeStock", async (trx) => {
+    const { partnerId, productId, change } = ctx.params;
+    const product = await findOwnProduct(trx, partnerId, productId);
+    if (!product) throw noSuchProduct();
+    const saved = await addToStock(trx, product.id, change, STOCK_MAX);
+    if (!saved) throw await stockRefusal(trx, product.id, change);
+    await audit(deps.outbox, trx, ctx, product.id, `of partner ${partnerId}`);
+    return await announce(deps, trx, saved, false);
+  });
 }
 
 async function stockRefusal(trx: Knex.Transaction, productId: string, change: number): Promise<Error> {

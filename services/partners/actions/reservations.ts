@@ -31,7 +31,7 @@ const RESERVE_ATTEMPTS = 3;
  * OVERLOADED while too many orders wait for stock of this partner
  */
 export async function reserve(
-  deps: PartnersDependencies,
+  deps: Pick<PartnersDependencies, "postgres" | "perPartner">,
   params: Params<"partners.reserve">,
 ): Promise<PartnerSnapshot> {
   try {
@@ -95,7 +95,10 @@ async function refuseIfChanged(
 }
 
 /** Releases the stock of an order. Leaves a tombstone that refuses a late reservation. */
-export async function release({ postgres }: PartnersDependencies, orderId: string): Promise<void> {
+export async function release(
+  { postgres }: PartnersDependencies,
+  { orderId }: Params<"partners.release">,
+): Promise<Record<string, never>> {
   await postgres.transact(async (trx) => {
     const tombstone = { orderId, partnerId: undefined, state: "released", orderVersion: 0 } as const;
     if (await insertReservation(trx, { ...tombstone, reason: "release" })) return;
@@ -104,4 +107,5 @@ export async function release({ postgres }: PartnersDependencies, orderId: strin
     await saveReservation(trx, orderId, { ...known, state: "released", reason: "release" });
     await returnStock(trx, orderId);
   });
+  return {};
 }

@@ -7,7 +7,7 @@ import { isoTime } from "../../../lib/clock.ts";
 import { newId } from "../../../lib/ids.ts";
 import { audit } from "../../../mixins/outbox/audit.ts";
 import { idempotent } from "../../../mixins/postgres/idempotency.ts";
-import type { EndpointDependencies, PartnersDependencies, Sender } from "../dependencies.ts";
+import type { PartnersDependencies } from "../dependencies.ts";
 import { testBody } from "../domain/webhook-events.ts";
 import { announcePartner } from "../store/announce-partner.ts";
 import { afterOf, pageOf } from "../store/pages.ts";
@@ -42,7 +42,7 @@ const REPLACED_SECRETS_MAX = 4;
 const DEFAULT_PAGE_SIZE = 20;
 
 export async function getWebhook(
-  { postgres, clock }: EndpointDependencies,
+  { postgres, clock }: PartnersDependencies,
   ctx: Ctx<Params<"partners.getWebhook">>,
 ): Promise<WebhookEndpoint> {
   managerOf(ctx);
@@ -57,7 +57,7 @@ export async function getWebhook(
  * @throws VALIDATION_ERROR for a URL that the platform must not call
  */
 export async function setWebhook(
-  deps: EndpointDependencies & { sender: Pick<Sender, "wakeAfter"> },
+  deps: PartnersDependencies,
   ctx: Ctx<Params<"partners.setWebhook">>,
 ): Promise<WebhookEndpoint> {
   adminOf(ctx);
@@ -70,7 +70,7 @@ export async function setWebhook(
     await audit(deps.outbox, trx, ctx, partnerId, enabled ? "enabled" : "disabled");
     if (enabled) {
       await makeWaitingDue(trx, partnerId);
-      deps.sender.wakeAfter(trx);
+      deps.wakeSenderAfter(trx);
     }
     const secret = before.webhookSecret === undefined ? newSecret() : undefined;
     if (secret) await saveSecrets(trx, partnerId, { secret: encryptSecret(secret, deps.keys, partnerId) });
@@ -86,7 +86,7 @@ export async function setWebhook(
  * @throws TOO_MANY_REQUESTS while the maximum number of secrets is valid
  */
 export async function rotateSecret(
-  { postgres, keys, clock, outbox }: EndpointDependencies,
+  { postgres, keys, clock, outbox }: PartnersDependencies,
   ctx: Ctx<Params<"partners.rotateWebhookSecret">>,
 ): Promise<WebhookEndpoint> {
   adminOf(ctx);
@@ -118,25 +118,28 @@ function tooManySecrets(older: readonly ReplacedSecret[], nowMs: number): Error 
 
 /** Sends `webhook.test` to the partner's system once. The list of deliveries shows the result. */
 export async function testWebhook(
-  { clock, outbox }: EndpointDependencies,
-  trx: Knex.Transaction,
+  { postgres, clock, outbox, wakeSenderAfter }: PartnersDependencies,
   ctx: Ctx<Params<"partners.testWebhook">>,
 ): Promise<WebhookDelivery> {
+  adminOf(ctx);
   const { partnerId } = ctx.params;
-  if (!(await findEndpoint(trx, partnerId))) throw noSuchPartner();
-  const nowMs = clock.now();
-  const messageId = newId(nowMs);
-  const deliveryId = newId(nowMs);
-  await insertWebhook(trx, {
-    ...{ id: newId(nowMs), deliveryId, partnerId, messageId },
-    ...{ type: "webhook.test", urgency: "test", body: testBody(messageId, partnerId, isoTime(nowMs)) },
+  return await idempotent(postgres, ctx, "partners.testWebhook", async (trx) => {
+    wakeSenderAfter(trx);
+    if (!(await findEndpoint(trx, partnerId))) throw noSuchPartner();
+    const nowMs = clock.now();
+    const messageId = newId(nowMs);
+    const deliveryId = newId(nowMs);
+    await insertWebhook(trx, {
+      ...{ id: newId(nowMs), deliveryId, partnerId, messageId },
+      ...{ type: "webhook.test", urgency: "test", body: testBody(messageId, partnerId, isoTime(nowMs)) },
+    });
+    await audit(outbox, trx, ctx, partnerId);
+    return await requireDelivery(trx, deliveryId);
   });
-  await audit(outbox, trx, ctx, partnerId);
-  return await requireDelivery(trx, deliveryId);
 }
 
 export async function listWebhookDeliveries(
-  { postgres }: EndpointDependencies,
+  { postgres }: PartnersDependencies,
   ctx: Ctx<Params<"partners.listWebhookDeliveries">>,
 ): Promise<Result<"partners.listWebhookDeliveries">> {
   managerOf(ctx);
@@ -152,18 +155,31 @@ export async function listWebhookDeliveries(
   );
 }
 
+/** @throws as `replayWebhook` */
+export async function replayWebhookDelivery(
+  deps: PartnersDependencies,
+  ctx: Ctx<Params<"partners.replayWebhookDelivery">>,
+): Promise<WebhookDelivery> {
+  managerOf(ctx);
+  const { deliveryId, partnerId } = ctx.params;
+  return await idempotent(deps.postgres, ctx, "partners.replayWebhookDelivery", (trx) =>
+    replayWebhook(deps, trx, ctx, deliveryId, partnerId),
+  );
+}
+
 /**
  * Sends a message again with the same message id.
  * @param partnerId absent for the operator, who may replay the messages of every partner
  * @throws NOT_FOUND, ILLEGAL_TRANSITION for an order that was cancelled, or after the maximum of attempts
  */
 export async function replayWebhook(
-  { clock, outbox }: Pick<PartnersDependencies, "clock" | "outbox">,
+  { clock, outbox, wakeSenderAfter }: Pick<PartnersDependencies, "clock" | "outbox" | "wakeSenderAfter">,
   trx: Knex.Transaction,
   ctx: Ctx<unknown>,
   deliveryId: string,
   partnerId: string | undefined,
 ): Promise<WebhookDelivery> {
+  wakeSenderAfter(trx);
   const webhook = await lockWebhookOf(trx, deliveryId, partnerId);
   if (!webhook) throw fail("NOT_FOUND", "There is no such delivery.");
   if (webhook.stoppedAt !== undefined) {

@@ -2,28 +2,32 @@ import type { Knex } from "knex";
 import { type Message, message as newMessage } from "../../../contracts/messages.ts";
 import { shortenLine } from "../../../lib/text.ts";
 import type { Handlers } from "../../../mixins/consumer/consumer.mixin.ts";
-import type { OrderState, PartnersDependencies, Sender } from "../dependencies.ts";
+import type { PartnersDependencies } from "../dependencies.ts";
 import type { WebhookEvent } from "../domain/webhook-events.ts";
 import { cancelPreparation, enqueueInformation, enqueuePreparation } from "../store/enqueue-webhooks.ts";
 import { applyOrderEvent, applyPaidOrder } from "./reservations.ts";
 
 const NOTICE_DETAIL_MAX = 500;
 
-interface OrderHandlerDependencies extends Pick<PartnersDependencies, "outbox"> {
-  orderState: OrderState;
-  sender: Sender;
+interface OrderHandlerDependencies
+  extends Pick<PartnersDependencies, "outbox" | "orderState" | "wakeSenderAfter"> {
   publicUrl: string;
 }
 
 /** Handlers of order messages. They update the reservation of the order and enqueue webhooks to the partner's system. */
-export function orderHandlers({ outbox, orderState, sender, publicUrl }: OrderHandlerDependencies): Handlers {
-  const wakeSenderAfter = async (trx: Knex.Transaction, enqueued: Promise<void>) => {
+export function orderHandlers({
+  outbox,
+  orderState,
+  wakeSenderAfter,
+  publicUrl,
+}: OrderHandlerDependencies): Handlers {
+  const sendAfter = async (trx: Knex.Transaction, enqueued: Promise<void>) => {
     await enqueued;
-    sender.wakeAfter(trx);
+    wakeSenderAfter(trx);
   };
   const information = {
     inTransaction: (trx: Knex.Transaction, message: Message<WebhookEvent>) =>
-      wakeSenderAfter(trx, enqueueInformation(trx, message)),
+      sendAfter(trx, enqueueInformation(trx, message)),
   };
   return {
     "order.created": {
@@ -36,7 +40,7 @@ export function orderHandlers({ outbox, orderState, sender, publicUrl }: OrderHa
       async inTransaction(trx, message, { replayed }) {
         // False when the order was cancelled before this message arrived.
         if (await applyPaidOrder({ outbox, orderState }, trx, message.data, replayed)) {
-          await wakeSenderAfter(trx, enqueuePreparation(trx, message, publicUrl));
+          await sendAfter(trx, enqueuePreparation(trx, message, publicUrl));
         }
       },
       async dead(trx, { data: { orderId, partnerId } }, error) {
@@ -49,7 +53,7 @@ export function orderHandlers({ outbox, orderState, sender, publicUrl }: OrderHa
       async inTransaction(trx, message) {
         await applyOrderEvent({ outbox }, trx, message.data);
         await cancelPreparation(trx, message.data.orderId);
-        await wakeSenderAfter(trx, enqueueInformation(trx, message));
+        await sendAfter(trx, enqueueInformation(trx, message));
       },
     },
     "order.rejected": {

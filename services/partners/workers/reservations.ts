@@ -3,7 +3,7 @@ import { alert } from "../../../contracts/alerts.ts";
 import type { OrderSnapshot } from "../../../contracts/messages.ts";
 import type { OrderStatus } from "../../../contracts/orders.ts";
 import { reasonOf } from "../../../lib/sql/database.ts";
-import type { OrderState, PartnersDependencies } from "../dependencies.ts";
+import type { PartnersDependencies } from "../dependencies.ts";
 import { remainingNeeds, reservationAfter } from "../domain/stock.ts";
 import {
   findOrphanedReservation,
@@ -123,4 +123,4 @@ async function resolveOrphaned(
   await returnStock(trx, orderId);
 }
 
-type OrderEventDependencies = Pick<PartnersDependencies, "outbox"> & { orderState: OrderState };
+type OrderEventDependencies = Pick<PartnersDependencies, "outbox" | "orderState">;

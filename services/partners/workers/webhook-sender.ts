@@ -11,7 +11,7 @@ import { saturation } from "../../../lib/saturation.ts";
 import { withTimeout } from "../../../lib/timeout.ts";
 import { inTraceOf } from "../../../lib/tracing/index.ts";
 import { background } from "../../../mixins/background/background.mixin.ts";
-import type { EndpointDependencies, Sender } from "../dependencies.ts";
+import type { PartnersDependencies, Sender } from "../dependencies.ts";
 import { ATTEMPT_TIMEOUT_MS, type FailedAttempt, nextAttemptDelayMs } from "../domain/webhook-schedule.ts";
 import { announcePartner } from "../store/announce-partner.ts";
 import { markEndpointGone } from "../store/webhook-endpoint.repository.ts";
@@ -67,7 +67,7 @@ const DEFERRAL_JITTER = 0.3;
 /** Limit of claims of one attempt while its result cannot be recorded. */
 const UNRECORDED_MAX = 5;
 
-export interface SenderOptions extends EndpointDependencies {
+export interface SenderOptions extends PartnersDependencies {
   limits?: Partial<SenderLimits> | undefined;
   /** Returns the delay of the next attempt in milliseconds; undefined for none. Default: `nextAttemptDelayMs`. */
   schedule?: ((failed: FailedAttempt) => number | undefined) | undefined;
