@@ -25,6 +25,7 @@ import { ACQUIRE_TIMEOUT_MS, createDatabase } from "./postgres.ts";
 import { onlooker } from "./sql.ts";
 import { TEST_ISSUER } from "./tokens.ts";
 
+const CALL_TIMEOUT_MS = 30_000;
 export const PASSWORD = "Blaubeere-Teppich-91";
 const TYPES = [
   "user.registered",
@@ -51,7 +52,7 @@ export interface IdentityBenchOptions {
   services?: ServiceSchema[];
   /** Settings beside those that the bench makes; those of a Keycloak put it in the built-in provider's place. */
   settings?: Partial<Settings>;
-  /** How long a call may take; unless told otherwise, what it may in production. */
+  /** The time limit of a call. Default: so long that a call also ends in time on a busy machine. */
   requestTimeoutMs?: number;
 }
 
@@ -63,7 +64,7 @@ export async function startIdentity({
   around = (provider) => provider,
   services = [],
   settings = {},
-  requestTimeoutMs,
+  requestTimeoutMs = CALL_TIMEOUT_MS,
 }: IdentityBenchOptions = {}) {
   const database = await createDatabase("identity");
   const dataDir = mkdtempSync(join(tmpdir(), "waybill-identity-"));
@@ -99,7 +100,7 @@ export async function startIdentity({
         json: false,
         middlewares: [callerMiddleware({ issuer })],
       }),
-      ...(requestTimeoutMs && { requestTimeout: requestTimeoutMs }),
+      requestTimeout: requestTimeoutMs,
       logger: false,
     });
   const [inside, edge] = [node("identity"), node("edge")];

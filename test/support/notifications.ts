@@ -32,6 +32,9 @@ const ADMIN = { role: "admin" } as const;
 
 type Provider = "onesignal" | "sandbox";
 
+/** A call also ends in time on a busy machine. */
+const CALL_TIMEOUT_MS = 30_000;
+
 export interface Person {
   id: string;
   email: string;
@@ -66,8 +69,8 @@ export async function startNotifications(
     SEAL_SECRET: "seal-secret-of-the-tests-0123456789ab",
     ...settings,
   };
-  const broker = new ServiceBroker(
-    brokerOptions({
+  const broker = new ServiceBroker({
+    ...brokerOptions({
       nodeID: `test-${newId()}`,
       namespace: newId(),
       transporter: undefined,
@@ -75,7 +78,8 @@ export async function startNotifications(
       json: false,
       middlewares: [identity.middleware()],
     }),
-  );
+    requestTimeout: CALL_TIMEOUT_MS,
+  });
   broker.createService(identity.service);
   broker.createService(notificationsService({ config, messageBus, ...deps }));
   await broker.start();
