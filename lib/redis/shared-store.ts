@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
+import type { Logger } from "../logger.ts";
 import { TimeoutError, withTimeout } from "../timeout.ts";
 
 /** After this time a request continues without an answer of Redis. */
@@ -29,7 +30,7 @@ export interface SharedStoreOptions {
   client: Redis;
   /** Time limit of a command. Default: 100. */
   timeoutMs?: number;
-  logger: { info: (line: string) => void; warn: (line: string) => void };
+  logger: Pick<Logger, "info" | "warn">;
   onChange?: (available: boolean) => void;
 }
 

@@ -15,7 +15,7 @@ function connection() {
   const store = sharedStore({
     client: client as unknown as Redis,
     timeoutMs: 20,
-    logger: { info: (line) => lines.push(line), warn: (line) => lines.push(line) },
+    logger: { info: (line) => lines.push(String(line)), warn: (line) => lines.push(String(line)) },
   });
   return { client, store, lines };
 }
