@@ -21,9 +21,9 @@ const updated = (userId: string, role: "customer" | "deliverer", version: number
     }),
   );
 
-describe("a deliverer who is none any more", () => {
+describe("a former deliverer", () => {
   it.each(["is deleted", "loses the role"])(
-    "and %s, gives back what they carry at once, with an alert",
+    "who %s, has their orders released at once, with an alert",
     async (how) => {
       const order = await shop.placed("delivering");
       const other = await shop.placed("delivering");
@@ -43,7 +43,7 @@ describe("a deliverer who is none any more", () => {
     },
   );
 
-  it("and becomes one again, may take orders, also when the news come in another order", async () => {
+  it("who becomes a deliverer again, can be assigned orders, also if the messages arrive out of order", async () => {
     const order = await shop.placed("ready");
     const id = newId();
     await updated(id, "customer", 5);
@@ -59,7 +59,7 @@ describe("a deliverer who is none any more", () => {
 });
 
 describe("a customer", () => {
-  it("who becomes a deliverer or staff, still sees the orders of their own, with their PIN", async () => {
+  it("who becomes a deliverer or staff, still sees their own orders with the PIN", async () => {
     const order = await shop.placed("paid");
     const { orderId } = order;
     const id = order.customer.id as string;
@@ -76,7 +76,7 @@ describe("a customer", () => {
     }
   });
 
-  it("who becomes a deliverer, finds own orders and those carried in one list, page by page", async () => {
+  it("who becomes a deliverer, lists own orders and assigned orders together, page by page", async () => {
     const own = await shop.placed("pending");
     const carried = await shop.placed("ready");
     const now = { id: own.customer.id as string, role: "deliverer" } as const;
@@ -87,7 +87,7 @@ describe("a customer", () => {
     expect(second.nextCursor).toBeUndefined();
   });
 
-  it("has their open orders named to whoever is to delete the account, and no others", async () => {
+  it("before the deletion of the account, has all open orders listed, and no others", async () => {
     const [open, ended] = [await shop.placed("preparing"), await shop.placed("pending")];
     await shop.as(ended.customer, "orders.cancel", { orderId: ended.orderId });
     const openOf = async ({ customer }: { customer: TestClaims }) =>
@@ -96,7 +96,7 @@ describe("a customer", () => {
     expect(await openOf(ended)).toEqual([]);
   });
 
-  it("who was deleted with an order under way, leaves its PIN to the operators, and to nobody else", async () => {
+  it("who is deleted with an open order: only operators see its PIN", async () => {
     const order = await shop.placed("delivering");
     const { orderId } = order;
     const { pin } = await shop.get(order);
@@ -109,8 +109,8 @@ describe("a customer", () => {
   });
 });
 
-describe("what a deliverer sees of a customer", () => {
-  it("is nothing by GET before the order is assigned, all while it is, and nothing again a while after its end", async () => {
+describe("the customer's data in a deliverer's view", () => {
+  it("are visible from the assignment until some time after the order's end", async () => {
     const order = await shop.placed("ready", { note: "Ring twice" });
     const { orderId } = order;
     const other = { id: newId(), role: "deliverer" } as const;

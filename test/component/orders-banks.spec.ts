@@ -30,7 +30,7 @@ const settingsOf = async (id: string) =>
 const customer = () => ({ id: newId(), role: "customer" }) as const;
 
 describe("banks", () => {
-  it("orders.createBank keeps the settings sealed for this very row and never shows them", async () => {
+  it("orders.createBank encrypts the settings for this row and never returns them", async () => {
     const bank = await shop.as(shop.admin, "orders.createBank", wanted());
     expect(bank).toEqual({
       id: bank.id,
@@ -51,13 +51,13 @@ describe("banks", () => {
     expect(dump?.text).not.toContain("key-that-nobody-sees");
   });
 
-  it("orders.createBank, under one key, makes one bank", async () => {
+  it("orders.createBank, repeated with one Idempotency-Key, creates one bank", async () => {
     const key = { key: newId(), bodyHash: "a".repeat(64) };
     const first = await shop.as(shop.admin, "orders.createBank", wanted(), key);
     await expect(shop.as(shop.admin, "orders.createBank", wanted(), key)).resolves.toEqual(first);
   });
 
-  it("orders.createBank, with settings that open no bank, is refused without repeating them", async () => {
+  it("orders.createBank, with invalid settings, is refused without their values in the error", async () => {
     for (const settings of [
       { apiKey: "only-this-one" },
       { ...wanted().settings, webhookSecret: "not-a-secret" },
@@ -71,7 +71,7 @@ describe("banks", () => {
     }
   });
 
-  it("orders.updateBank changes what is given, by version, and the rest stays", async () => {
+  it("orders.updateBank changes the given fields only, and checks the version", async () => {
     const { id: bankId } = await shop.as(shop.admin, "orders.createBank", wanted());
     const sealed = await settingsOf(bankId);
     const renamed = await shop.as(shop.admin, "orders.updateBank", {
@@ -92,7 +92,7 @@ describe("banks", () => {
     await expect(nothing).rejects.toMatchObject({ type: "PRECONDITION_FAILED" });
   });
 
-  it("orders.updateBank with a new secret: reports signed by the old one are refused from then on", async () => {
+  it("orders.updateBank, with a new secret, makes reports signed by the old one invalid", async () => {
     const bank = await shop.as(shop.admin, "orders.createBank", wanted());
     const data = () => ({ payment_id: newId(), order_id: newId(), amount_minor: 1, currency: "EUR" });
     await shop.report({ data: data() }, { bankId: bank.id, secret });
@@ -105,7 +105,7 @@ describe("banks", () => {
     await expect(shop.report({ data: data() }, { bankId: bank.id, secret: next })).resolves.toEqual({});
   });
 
-  it("orders.listBanks shows customers the active ones, operators all of them", async () => {
+  it("orders.listBanks returns active banks to customers and all banks to operators", async () => {
     const { id } = await shop.as(shop.admin, "orders.createBank", { ...wanted(), active: false });
     const idsFor = async (who: object) =>
       (await shop.as(who, "orders.listBanks", {})).items.map((bank) => bank.id);
@@ -113,7 +113,7 @@ describe("banks", () => {
     expect(await idsFor(shop.admin)).toContain(id);
   });
 
-  it("are made and changed by operators only", async () => {
+  it("can be created and changed by operators only", async () => {
     for (const role of ["customer", "deliverer", "partner"] as const) {
       const who = { id: newId(), role, partnerId: newId() };
       await expect(shop.as(who, "orders.createBank", wanted())).rejects.toMatchObject({ type: "FORBIDDEN" });
@@ -122,7 +122,7 @@ describe("banks", () => {
     }
   });
 
-  it("that became inactive, still report what was paid before", async () => {
+  it("that are inactive now, can still report earlier payments", async () => {
     const { id: bankId } = await shop.as(shop.admin, "orders.createBank", wanted());
     await shop.as(shop.admin, "orders.updateBank", { bankId, active: false });
     const data = { payment_id: newId(), order_id: newId(), amount_minor: 1, currency: "EUR" };
@@ -130,8 +130,8 @@ describe("banks", () => {
   });
 });
 
-describe("a callback that is not the bank's", () => {
-  it("is refused, for whatever reason, with one and the same answer, and leaves nothing", async () => {
+describe("a forged bank callback", () => {
+  it("is refused with the same response for every reason, and stores nothing", async () => {
     const order = await shop.confirmed();
     const data = paymentOf(order);
     const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000);
@@ -179,8 +179,8 @@ describe("the registry of banks", () => {
   });
 });
 
-describe("a refund whose answer was lost, at a bank that cannot say what became of it", () => {
-  it("is not repeated: an operator is told", async () => {
+describe("a refund without a response, at a bank that cannot look it up", () => {
+  it("is not repeated and raises an alert", async () => {
     const database = await createDatabase("orders");
     const db = openPool(database, 2);
     const [bankId, orderId, refundId] = [newId(), newId(), newId()];

@@ -27,7 +27,7 @@ const orderCount = async (id: string) =>
     ?.count;
 
 describe("orders.confirm", () => {
-  it("saves the order with its lines, history and message, and answers with the bank's page", async () => {
+  it("saves the order with its lines, history and message, and returns the bank's checkout page", async () => {
     const { confirmation, orderId, quote, customer } = await shop.confirmed({ note: "Ring twice" });
     expect(confirmation).toEqual({
       orderId: quote.checkId,
@@ -67,7 +67,7 @@ describe("orders.confirm", () => {
     });
   });
 
-  it("keeps the partner as the reservation found it, not as the check did", async () => {
+  it("stores the partner as of the reservation, not as of the check", async () => {
     const who = customer();
     const quote = sampleQuote();
     shop.stand.reserve = async () => ({ ...quote.partner, title: "New name" });
@@ -75,7 +75,7 @@ describe("orders.confirm", () => {
     expect((await shop.get({ customer: who, orderId })).partner.title).toBe("New name");
   });
 
-  it("again with the same bank, answers the same and reserves nothing more", async () => {
+  it("repeated with the same bank, returns the same answer and reserves nothing more", async () => {
     const { confirmation: first, quote, customer: who } = await shop.confirmed();
     const before = shop.reserved.length;
     const again = await shop.as(who, "orders.confirm", confirmation(who.id as string, quote));
@@ -83,7 +83,7 @@ describe("orders.confirm", () => {
     expect(shop.reserved).toHaveLength(before);
   });
 
-  it("again without its check, after a crash before the bank's page was kept, opens the page of the order that is there", async () => {
+  it("repeated without its check, after a crash before the checkout page was stored, opens the page of the existing order", async () => {
     const { confirmation: first, customer: who, orderId } = await shop.confirmed();
     await shop.sql("UPDATE orders SET checkout_url = NULL, checkout_ref = NULL WHERE id = $1", [orderId]);
     const before = shop.reserved.length;
@@ -95,7 +95,7 @@ describe("orders.confirm", () => {
     expect(await shop.get({ customer: who, orderId })).toMatchObject({ checkoutUrl: first.checkoutUrl });
   });
 
-  it("again without its check, of nobody's, another's or an ended order, is CHECK_EXPIRED; at another bank CHECK_USED", async () => {
+  it("repeated without its check, for an unknown, another's or an ended order, is CHECK_EXPIRED; at another bank CHECK_USED", async () => {
     const { customer: who, orderId } = await shop.confirmed();
     const ask = (of: string, as = who, bankId = shop.bankId) =>
       shop.as(as, "orders.reopenCheckout", { orderId: of, bankId });
@@ -107,7 +107,7 @@ describe("orders.confirm", () => {
     await expect(ask(orderId)).rejects.toMatchObject({ type: "CHECK_EXPIRED" });
   });
 
-  it("again with another bank, is refused with CHECK_USED", async () => {
+  it("repeated with another bank, is refused with CHECK_USED", async () => {
     const { quote, customer: who } = await shop.confirmed();
     const other = await shop.as(shop.admin, "orders.createBank", {
       title: "Other bank",
@@ -120,7 +120,7 @@ describe("orders.confirm", () => {
     await expect(asked).rejects.toMatchObject({ type: "CHECK_USED", code: 409 });
   });
 
-  it("twenty times at once, makes one order and gives one answer", async () => {
+  it("twenty times at once, creates one order and returns one answer", async () => {
     const who = customer();
     const quote = sampleQuote();
     shop.quotes.set(quote.checkId, quote);
@@ -162,7 +162,7 @@ describe("orders.confirm", () => {
     expect(shop.reserved).toHaveLength(before);
   });
 
-  it("of a check that is over or does not add up, is refused before anything is reserved", async () => {
+  it("of an expired check or one with a wrong total, is refused before anything is reserved", async () => {
     const who = customer();
     const before = shop.reserved.length;
     const late = sampleQuote({ expiresAt: new Date(Date.now() - 6_000).toISOString() });
@@ -176,7 +176,7 @@ describe("orders.confirm", () => {
     expect(shop.reserved).toHaveLength(before);
   });
 
-  it("when Partners refuses the reservation, passes its reasons on and leaves no order", async () => {
+  it("when Partners refuses the reservation, returns its reasons and saves no order", async () => {
     const who = customer();
     const quote = sampleQuote();
     const data = { differences: [{ productId: newId(), now: { amountMinor: 1, currency: "EUR" } }] };
@@ -188,7 +188,7 @@ describe("orders.confirm", () => {
     expect(await orderCount(quote.checkId)).toBe(0);
   });
 
-  it("when Partners does not answer, gives up within its budget, and a repeat succeeds", async () => {
+  it("when Partners does not respond, fails within its deadline, and a repeat succeeds", async () => {
     const who = customer();
     const quote = sampleQuote();
     const hanging = Promise.withResolvers<never>();
@@ -215,7 +215,7 @@ describe("orders.confirm", () => {
     }
   });
 
-  it("of a check that another customer has confirmed, finds nothing", async () => {
+  it("of a check that another customer has confirmed, is NOT_FOUND", async () => {
     const { quote } = await shop.confirmed();
     const thief = customer();
     const asked = shop.as(thief, "orders.confirm", confirmation(thief.id, quote));
@@ -223,7 +223,7 @@ describe("orders.confirm", () => {
   });
 });
 
-describe("orders.confirm, with a bank that is in trouble", () => {
+describe("orders.confirm, with a failing bank", () => {
   let answer: (send: (status: number, body: unknown) => void) => void;
   const asked: { key: string; order: unknown }[] = [];
   const server = createServer((request, response) => {
@@ -263,7 +263,7 @@ describe("orders.confirm, with a bank that is in trouble", () => {
       (send: (status: number, body: unknown) => void) => send(201, { url: "javascript:x" }),
     ],
     ["it hangs", () => undefined],
-  ])("%s: answers BANK_UNAVAILABLE, keeps the order pending, and a repeat heals it", async (_, trouble) => {
+  ])("%s: is BANK_UNAVAILABLE, the order stays pending, and a repeat succeeds", async (_, trouble) => {
     const who = customer();
     const quote = sampleQuote();
     const key = { key: newId(), bodyHash: "d".repeat(64) };

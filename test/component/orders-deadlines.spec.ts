@@ -31,7 +31,7 @@ beforeAll(async () => {
 afterAll(() => bench.stop());
 
 describe("the sweep of deadlines", () => {
-  it("stopped while it acts on an order, leaves the others to the next start", async () => {
+  it("stopped while it handles an order, leaves the other orders to the next start", async () => {
     const stop = new AbortController();
     let acted = 0;
     const postgres = {

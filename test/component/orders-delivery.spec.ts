@@ -11,7 +11,7 @@ beforeAll(async () => {
 afterAll(() => shop.stop());
 
 describe("orders.assign", () => {
-  it("by fifty deliverers at once, is won by exactly one; the others get ALREADY_ASSIGNED", async () => {
+  it("by fifty deliverers at once, succeeds for exactly one; the others get ALREADY_ASSIGNED", async () => {
     const order = await shop.placed("ready");
     const everybody = Array.from({ length: 50 }, deliverer);
     const claims = await Promise.allSettled(
@@ -32,7 +32,7 @@ describe("orders.assign", () => {
     expect(shop.saidOf(order.orderId, "order.assigned")).toHaveLength(1);
   });
 
-  it("again by the one who has it, answers the same", async () => {
+  it("repeated by its deliverer, returns the same answer", async () => {
     const order = await shop.placed("delivering");
     const first = await shop.as(order.deliverer, "orders.get", { orderId: order.orderId });
     await expect(shop.as(order.deliverer, "orders.assign", { orderId: order.orderId })).resolves.toEqual(
@@ -40,7 +40,7 @@ describe("orders.assign", () => {
     );
   });
 
-  it("of an order that is not in the pool, finds nothing", async () => {
+  it("of an order that is not in the pool, is NOT_FOUND", async () => {
     const order = await shop.placed("preparing");
     const asked = shop.as(deliverer(), "orders.assign", { orderId: order.orderId });
     await expect(asked).rejects.toMatchObject({ type: "NOT_FOUND", code: 404 });
@@ -49,7 +49,7 @@ describe("orders.assign", () => {
     });
   });
 
-  it("tells the winner who and where the customer is, and nobody before", async () => {
+  it("returns the customer's data, which no deliverer sees before", async () => {
     const order = await shop.placed("ready");
     const who = deliverer();
     const before = shop.as(who, "orders.get", { orderId: order.orderId });
@@ -61,7 +61,7 @@ describe("orders.assign", () => {
 });
 
 describe("orders.available", () => {
-  it("with a position, lists the nearest first with the distance; without, who waits longest", async () => {
+  it("with a position, lists the nearest first with the distance; without, the longest waiting first", async () => {
     const at = (latitude: number, longitude: number) => {
       const { partner } = sampleQuote();
       return { partner: { ...partner, pickup: { ...partner.pickup, position: { latitude, longitude } } } };
@@ -89,7 +89,7 @@ describe("orders.available", () => {
 });
 
 describe("orders.release and orders.fail", () => {
-  it("give an order back to the pool, where it can be assigned to another one", async () => {
+  it("orders.release returns the order to the pool, where it can be assigned to another deliverer", async () => {
     const order = await shop.placed("delivering");
     const { orderId } = order;
     const freed = await shop.as(order.deliverer, "orders.release", { orderId, reason: "Flat tyre" });
@@ -104,7 +104,7 @@ describe("orders.release and orders.fail", () => {
     });
   });
 
-  it("end a delivery that failed, until an operator sends it out again", async () => {
+  it("orders.fail ends the delivery, until an operator assigns it again", async () => {
     const order = await shop.placed("delivering");
     const { orderId } = order;
     const failed = await shop.as(order.deliverer, "orders.fail", { orderId, reason: "Nobody there" });
@@ -134,7 +134,7 @@ describe("orders.release and orders.fail", () => {
   });
 });
 
-describe("with what version 0.1 has called or stored", () => {
+describe("compatibility with version 0.1", () => {
   const key = () => ({ key: newId(), bodyHash: "d".repeat(64) });
 
   it("orders.claim and orders.unclaim answer as orders.assign and orders.release", async () => {
@@ -185,7 +185,7 @@ describe("with what version 0.1 has called or stored", () => {
 });
 
 describe("orders.reportLocation", () => {
-  it("keeps the last position, tells whoever watches, and shows on the tracking page", async () => {
+  it("stores the last position, publishes it to watchers, and shows it on the tracking page", async () => {
     const order = await shop.placed("delivering");
     const position = { latitude: 46.95, longitude: 7.44 };
     const { orderId } = order;
@@ -212,7 +212,7 @@ describe("orders.reportLocation", () => {
     });
   });
 
-  it("that comes late, moves nothing back; another deliverer's clock is not compared with it", async () => {
+  it("with an older position, changes nothing; times of different deliverers are not compared", async () => {
     const order = await shop.placed("delivering");
     const { orderId } = order;
     const report = (latitude: number, secondsAgo: number, who: object = order.deliverer) =>
@@ -244,7 +244,7 @@ describe("orders.reportLocation", () => {
     expect(await shown()).toBe(6);
   });
 
-  it("of an order that is not under way, or not the caller's, is refused", async () => {
+  it("of an order that is not being delivered, or is not the caller's, is refused", async () => {
     const order = await shop.placed("delivering");
     const { orderId } = order;
     const report = (who: object) =>

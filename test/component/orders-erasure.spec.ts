@@ -31,7 +31,7 @@ const personal = (orderId: string) =>
   );
 
 describe("an erased customer", () => {
-  it("is named by no order that has ended; what was bought and paid stays", async () => {
+  it("is removed from all ended orders; lines and payments stay", async () => {
     const order = await shop.placed("paid");
     const mine = { orderId: order.orderId };
     const before = await shop.as(order.customer, "orders.get", mine);
@@ -55,7 +55,7 @@ describe("an erased customer", () => {
     expect(after.address.position).toBeUndefined();
   });
 
-  it("is still found by the deliverer of an order under way, and by nobody once it has ended", async () => {
+  it("is visible to the deliverer of an open order until the order ends", async () => {
     const order = await shop.placed("delivering");
     await erased(order.customer.id as string);
     expect((await personal(order.orderId))[0]).toMatchObject({ erased: false });
@@ -68,7 +68,7 @@ describe("an erased customer", () => {
     );
   });
 
-  it("is forgotten as such a day later, when nothing is left of them", async () => {
+  it("is removed from the list of erased customers a day later, if no data is left", async () => {
     const order = await shop.placed("delivering");
     await erased(order.customer.id as string);
     await shop.sql("UPDATE erased_customers SET created_at = now() - interval '25 hours'");
@@ -79,7 +79,7 @@ describe("an erased customer", () => {
     );
   });
 
-  it("takes no other customer's orders along", async () => {
+  it("does not affect the orders of other customers", async () => {
     const [gone, stays] = [await shop.placed("paid"), await shop.placed("paid")];
     for (const { orderId } of [gone, stays]) {
       await shop.as(shop.admin, "orders.cancel", { orderId, reason: "no flour" });

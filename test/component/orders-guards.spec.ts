@@ -11,8 +11,8 @@ const stage = refundStage();
 const euro = (amountMinor: number) => ({ amountMinor, currency: "EUR" });
 const OTHER_SECRET = `whsec_${"D".repeat(43)}=`;
 
-describe("ids of the outside", () => {
-  it("of one event and one payment at two banks, are two payments", async () => {
+describe("ids of external systems", () => {
+  it("of one event and payment, reported by two banks, are two payments", async () => {
     const { shop } = stage;
     const other = await shop.as(shop.admin, "orders.createBank", {
       title: "Second bank",
@@ -36,7 +36,7 @@ describe("ids of the outside", () => {
     }
   });
 
-  it("of one event at two partners, move the order of each", async () => {
+  it("of one event, sent by two partners, move the order of each", async () => {
     const { shop } = stage;
     const eventId = newId();
     const orders = [await shop.placed("paid"), await shop.placed("paid")];
@@ -56,8 +56,8 @@ describe("ids of the outside", () => {
   });
 });
 
-describe("a refund that the bank took its time for", () => {
-  it("and that its look-up calls failed, has failed and is told", async () => {
+describe("a refund that was pending at the bank", () => {
+  it("and that the bank's look-up reports as failed, is recorded as failed with a message", async () => {
     stage.bank.mood = "slow";
     const order = await stage.cancelled();
     await stage.inState(order.orderId, "sent");
@@ -71,7 +71,7 @@ describe("a refund that the bank took its time for", () => {
   });
 });
 
-describe("what an operator does at an order or a bank", () => {
+describe("an operator's change of an order or a bank", () => {
   const stored = (orderId: string) =>
     stage.shop.sql(
       "SELECT o::text AS row FROM orders o WHERE id = $1 UNION ALL SELECT b::text FROM banks b",
@@ -84,7 +84,7 @@ describe("what an operator does at an order or a bank", () => {
       [subject],
     );
 
-  it("is recorded with its detail, and does not happen while it cannot be recorded", async () => {
+  it("is recorded in the audit log with its detail, and fails if it cannot be recorded", async () => {
     const { shop } = stage;
     const { orderId } = await shop.placed("ready");
     const { orderId: other } = await shop.placed("ready");

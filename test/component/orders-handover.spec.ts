@@ -14,7 +14,7 @@ const pinOf = async (order: Parameters<OrdersHarness["get"]>[0]) => (await shop.
 const wrong = (pin: string) => String((Number(pin) + 1) % 10_000).padStart(4, "0");
 
 describe("orders.deliver", () => {
-  it("with the customer's PIN, ends the order; a repeat answers the same", async () => {
+  it("with the customer's PIN, ends the order; a repeat returns the same answer", async () => {
     const order = await shop.placed("delivering");
     const pin = await pinOf(order);
     const done = await shop.as(order.deliverer, "orders.deliver", { orderId: order.orderId, pin });
@@ -33,7 +33,7 @@ describe("orders.deliver", () => {
     ]);
   });
 
-  it("with wrong PINs, counts each and locks at the fifth, for the right one too", async () => {
+  it("with wrong PINs, counts each and locks at the fifth, also for the right PIN", async () => {
     const order = await shop.placed("delivering");
     const pin = await pinOf(order);
     const deliver = (given: string) =>
@@ -60,7 +60,7 @@ describe("orders.deliver", () => {
     });
   });
 
-  it("with wrong PINs, counts on when the order is given back and taken again, until an operator acts", async () => {
+  it("with wrong PINs, keeps the count over release and assignment, until an operator resets it", async () => {
     const order = await shop.placed("delivering");
     const { orderId } = order;
     const pin = await pinOf(order);
@@ -94,7 +94,7 @@ describe("orders.deliver", () => {
     });
   });
 
-  it("locked, is unlocked for whoever takes it when an operator puts the order into the pool", async () => {
+  it("locked, is unlocked for the next deliverer when an operator releases the order into the pool", async () => {
     const acts = [
       (orderId: string) => shop.as(shop.admin, "orders.reassign", { orderId, reason: "Locked" }),
       (orderId: string) => shop.as(shop.admin, "orders.override", { orderId, to: "ready", reason: "Locked" }),
@@ -116,7 +116,7 @@ describe("orders.deliver", () => {
     }
   });
 
-  it("locked, is unlocked for the same deliverer too when an operator assigns the order again", async () => {
+  it("locked, is unlocked for the same deliverer when an operator reassigns the order", async () => {
     const order = await shop.placed("delivering");
     const { orderId } = order;
     const pin = await pinOf(order);
@@ -130,7 +130,7 @@ describe("orders.deliver", () => {
     await expect(deliver(pin)).resolves.toMatchObject({ status: "delivered" });
   });
 
-  it("with a hundred guesses, twenty at once, takes no more than five of them", async () => {
+  it("with a hundred guesses, twenty at once, accepts at most five", async () => {
     const order = await shop.placed("delivering");
     const pin = Number(await pinOf(order));
     const refused: string[] = [];
@@ -148,7 +148,7 @@ describe("orders.deliver", () => {
     expect(refused.filter((type) => type === "HANDOVER_LOCKED")).toHaveLength(96);
   });
 
-  it("where the partner wants a photo, is refused without one and keeps the one that came", async () => {
+  it("if the partner requires a photo, is refused without one and stores the given one", async () => {
     const { partner } = sampleQuote();
     const order = await shop.placed("delivering", { partner: { ...partner, proof: "pin_and_photo" } });
     const pin = await pinOf(order);
@@ -166,7 +166,7 @@ describe("orders.deliver", () => {
     });
   });
 
-  it("by anybody but its deliverer, finds nothing, whether the PIN is right or not", async () => {
+  it("by a caller who is not its deliverer, is NOT_FOUND, with a right or a wrong PIN", async () => {
     const order = await shop.placed("delivering");
     const pin = await pinOf(order);
     for (const given of [pin, wrong(pin)]) {

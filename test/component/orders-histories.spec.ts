@@ -56,9 +56,9 @@ const brief = (value: unknown) => {
   return { status, version, paymentStatus, delivererId, paid, refunded };
 };
 
-describe("an order to which many do everything at the same moment", () => {
+describe("an order under concurrent commands of many clients", () => {
   it(
-    "can be explained by one operation after the other, and its money, history and courier add up",
+    "is linearizable, and its money, history and deliverer are consistent",
     async () => {
       const sum = { operations: 0, unknown: 0, dropped: 0 };
       for (let done = 0; done < HISTORIES; done += CHUNK) {
@@ -84,7 +84,7 @@ describe("an order to which many do everything at the same moment", () => {
   );
 
   it(
-    "is won by one courier of twenty, race after race",
+    "is assigned to exactly one of twenty couriers in every race",
     async () => {
       const { refusals, ...races } = await courierRaces(shop, { races: RACES });
       progress(`races: ${JSON.stringify({ ...races, refusals })}`);
@@ -95,7 +95,7 @@ describe("an order to which many do everything at the same moment", () => {
   );
 });
 
-describe("these checkers, given a service that saves whatever became of the order meanwhile", () => {
+describe("the checkers, with a service that overwrites concurrent changes", () => {
   let broken: OrdersHarness;
   beforeAll(async () => {
     broken = await startOrders({ bankUrl: bank.url });
@@ -106,7 +106,7 @@ describe("these checkers, given a service that saves whatever became of the orde
   afterAll(() => broken.stop());
 
   it(
-    "find a history that nothing explains",
+    "find a history that is not linearizable",
     async () => {
       await withoutVersionGuard(async () => {
         for (let seed = 1; seed < FAULTY_HISTORIES_MAX; seed += 20) {
@@ -120,7 +120,7 @@ describe("these checkers, given a service that saves whatever became of the orde
   );
 
   it(
-    "find a race with more than one winner",
+    "find a race with more than one assignment",
     async () => {
       const { violations } = await withoutVersionGuard(() => courierRaces(broken, { races: 3 }));
       expect(violations.length).toBeGreaterThan(0);
@@ -129,7 +129,7 @@ describe("these checkers, given a service that saves whatever became of the orde
     TIMEOUT_MS,
   );
 
-  describe("find what was planted in the rows of an order", () => {
+  describe("find each planted fault in the rows of an order", () => {
     let client: pg.Client;
     let orderId: string;
     beforeAll(async () => {
@@ -187,7 +187,7 @@ describe("these checkers, given a service that saves whatever became of the orde
     expect(await found()).toContain(paymentId);
   });
 
-  it("take neither a race for decided nor a history for told of which nobody hears anything", async () => {
+  it("count neither races nor histories without any response", async () => {
     const mute = { ...broken, as: () => Promise.reject(fail("SERVICE_UNAVAILABLE")) };
     expect(await courierRaces(mute, { races: 1 })).toMatchObject({ decided: 0, undecided: 2 });
     const { operations, unknown } = await orderHistories(mute, { histories: 6, seed: SEED });

@@ -39,13 +39,13 @@ describe("orders.applyPartnerCallback", () => {
     ]);
   });
 
-  it("ready without a word before, moves a paid order to ready", async () => {
+  it("ready without accepted before, moves a paid order to ready", async () => {
     const order = await shop.placed("paid");
     await shop.say(order, "order.ready");
     expect((await shop.get(order)).status).toBe("ready");
   });
 
-  it("rejected, cancels with the partner's reason and sends all back", async () => {
+  it("rejected, cancels with the partner's reason and refunds everything", async () => {
     const order = await shop.placed("preparing");
     await shop.say(order, "order.rejected", { reason: "Out of flour" });
     expect(await shop.get(order)).toMatchObject({
@@ -71,7 +71,7 @@ describe("orders.applyPartnerCallback", () => {
     expect((await shop.get(order)).status).toBe("preparing");
   });
 
-  it("about what the order has gone past, is taken and has no effect", async () => {
+  it("about an earlier state of the order, is accepted and has no effect", async () => {
     const order = await shop.placed("delivering");
     const { version } = await shop.get(order);
     for (const type of ["order.accepted", "order.delayed", "order.ready"] as const)
@@ -79,7 +79,7 @@ describe("orders.applyPartnerCallback", () => {
     expect(await shop.get(order)).toMatchObject({ status: "delivering", version });
   });
 
-  it("about what the order can no longer become, is refused, naming the legal states, and not kept", async () => {
+  it("about a state that is no longer possible, is refused with the legal states, and is not stored", async () => {
     const order = await shop.placed("ready");
     await expect(shop.say(order, "order.rejected")).rejects.toMatchObject({
       type: "ILLEGAL_TRANSITION",
@@ -93,7 +93,7 @@ describe("orders.applyPartnerCallback", () => {
     expect(kept).toEqual([]);
   });
 
-  it("with a promise that is no time or beyond a day, is refused", async () => {
+  it("with a promised time that is invalid or more than a day away, is refused", async () => {
     const order = await shop.placed("paid");
     for (const readyAt of [inMinutes(25 * 60), "2026-02-31T12:61:00Z", "0000-01-01T00:00:00Z"]) {
       await expect(shop.say(order, "order.accepted", { readyAt })).rejects.toMatchObject({
@@ -102,7 +102,7 @@ describe("orders.applyPartnerCallback", () => {
     }
   });
 
-  it("about an order of another partner, finds nothing and keeps nothing", async () => {
+  it("about an order of another partner, is NOT_FOUND and stores nothing", async () => {
     const order = await shop.placed("paid");
     const stranger = newId();
     const event = { ...eventOf(order, stranger), type: "order.ready" as const };
@@ -123,7 +123,7 @@ describe("orders.cancel", () => {
   } as const;
 
   it.each(Object.entries(allowed))(
-    "of a %s order, is granted to exactly those whom the table names",
+    "of a %s order, is allowed for exactly the actors in the table",
     async (status, may) => {
       for (const role of ["customer", "partner", "admin"] as const) {
         const order = await shop.placed(status as keyof typeof allowed);
@@ -152,7 +152,7 @@ describe("orders.cancel", () => {
     },
   );
 
-  it("by a deliverer is forbidden, by a stranger finds nothing", async () => {
+  it("by a deliverer, is FORBIDDEN; by another customer, NOT_FOUND", async () => {
     const order = await shop.placed("pending");
     const ask = (who: TestClaims) => shop.as(who, "orders.cancel", { orderId: order.orderId });
     await expect(ask({ id: newId(), role: "deliverer" })).rejects.toMatchObject({ type: "FORBIDDEN" });
@@ -162,7 +162,7 @@ describe("orders.cancel", () => {
     });
   });
 
-  it("under an Idempotency-Key, keeps neither PIN nor token with the answer and replays both", async () => {
+  it("with an Idempotency-Key, stores neither PIN nor token, and a replay has both", async () => {
     const order = await shop.placed("pending");
     const key = { key: newId(), bodyHash: "f".repeat(64) };
     const first = await shop.as(order.customer, "orders.cancel", { orderId: order.orderId }, key);
@@ -179,7 +179,7 @@ describe("orders.cancel", () => {
 });
 
 describe("orders.update", () => {
-  it("before the payment, changes address and note; an empty note takes it away", async () => {
+  it("before the payment, changes address and note; an empty note removes the note", async () => {
     const order = await shop.placed("pending");
     const { orderId } = order;
     const address = { line1: "Bundesplatz 3", city: "Bern", postalCode: "3005", country: "CH" };
@@ -197,7 +197,7 @@ describe("orders.update", () => {
     expect(without).toMatchObject({ version: 3, address });
   });
 
-  it("of null, takes the note away; of nothing, changes not even the version", async () => {
+  it("with a note of null, removes the note; without fields, does not change the version", async () => {
     const { orderId, customer } = await shop.placed("pending");
     await shop.as(customer, "orders.update", { orderId, note: "Bell" });
     const without = await shop.as(customer, "orders.update", { orderId, note: null });
@@ -226,7 +226,7 @@ describe("orders.update", () => {
 });
 
 describe("orders.override", () => {
-  it("brings an order where the table lets operators bring it, with the reason in its history", async () => {
+  it("sets a state that the table allows operators, with the reason in the history", async () => {
     const order = await shop.placed("paid");
     const { orderId } = order;
     for (const to of ["preparing", "ready"] as const) {
@@ -246,7 +246,7 @@ describe("orders.override", () => {
     expect(done.status).toBe("delivered");
   });
 
-  it("cannot make an order paid, nor leave the table, nor be anybody's but an operator's", async () => {
+  it("refuses the state paid, states outside the table, and callers who are not operators", async () => {
     const order = await shop.placed("pending");
     const ask = (who: TestClaims, to: "paid" | "ready" | "expired") =>
       shop.as(who, "orders.override", { orderId: order.orderId, to, reason: "x" });
@@ -265,7 +265,7 @@ describe("deadlines", () => {
     expect(await shop.told(order.orderId, "order.expired")).toMatchObject([{ data: { actor: "deadline" } }]);
   });
 
-  it("of an order that the partner does not accept: it is cancelled and refunded, and that is said", async () => {
+  it("of an order that the partner does not accept: it is cancelled and refunded, with messages", async () => {
     const order = await shop.placed("paid");
     await shop.notice(order);
     expect(minutesUntil((await shop.get(order)).deadlineAt)).toBeGreaterThan(9);
@@ -277,7 +277,7 @@ describe("deadlines", () => {
     expect(await shop.told(order.orderId, "refund.requested")).toHaveLength(1);
   });
 
-  it("of a paid order that never left the outbox: no cancellation but an alert that says so, and fair time afterwards", async () => {
+  it("of a paid order whose message stays in the outbox: an alert, no cancellation, and the full time afterwards", async () => {
     const order = await shop.placed("paid");
     const { orderId } = order;
     await shop.settled();
@@ -305,7 +305,7 @@ describe("deadlines", () => {
     await shop.sql("UPDATE outbox SET next_at = now() WHERE subject = $1", [orderId]);
   });
 
-  it("of a paid order that Partners cannot pass on: an alert with the cause at once, and no cancellation", async () => {
+  it("of a paid order whose partner cannot be notified: an alert with the cause at once, and no cancellation", async () => {
     const order = await shop.placed("paid");
     await shop.notice(order, "held_up", "order.paid is a dead letter of Partners: it throws");
     await eventually(() => expect(shop.alerts(order.orderId)).toEqual(["order.partner_not_notified"]));
@@ -339,7 +339,7 @@ describe("deadlines", () => {
     },
   );
 
-  it("of a deliverer who reported a position meanwhile: no alert, and the time counts from there", async () => {
+  it("of a deliverer who has reported a position: no alert, and the time counts from the report", async () => {
     const order = await shop.placed("delivering");
     const { orderId } = order;
     await shop.as(order.deliverer, "orders.reportLocation", {

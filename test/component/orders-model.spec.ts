@@ -93,7 +93,7 @@ const commands = [
 ];
 
 describe("the life of an order, in any order of commands", () => {
-  it("answers each command as the product promises, and is what it answers", async () => {
+  it("matches the model in every answer and state", async () => {
     let lived = 0;
     await fc.assert(
       fc.asyncProperty(fc.commands(commands, { maxCommands: COMMANDS_MAX }), async (life) => {
@@ -106,7 +106,7 @@ describe("the life of an order, in any order of commands", () => {
     expect(lived).toBe(RUNS);
   });
 
-  it("guessed at, given back and taken again, stays locked as the product promises", async () => {
+  it("stays locked after wrong PINs when it is released and assigned again", async () => {
     const people = new People(shop, await shop.confirmed());
     const by = people.courier(0);
     const guess: OrderInput = { do: "deliver", by, rightPin: false };

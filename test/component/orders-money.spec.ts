@@ -100,7 +100,7 @@ describe("payment, cancellation, expiry, rejection and refund at the same moment
   afterAll(() => stand.stop());
 
   it(
-    "neither make nor lose money, and each refund goes back once, whatever the bank's mood",
+    "conserve the money, and each refund is executed once, with any failures of the bank",
     async () => {
       await raceAll();
       await stand.rest();
@@ -118,7 +118,7 @@ describe("payment, cancellation, expiry, rejection and refund at the same moment
       "a payment is booked wrongly",
       "UPDATE payment_receipts SET amount_minor = amount_minor + 1 WHERE id = $1",
     ],
-  ])("the checker finds it when %s", async (_, fault) => {
+  ])("the checker detects when %s", async (_, fault) => {
     const order = await eventually(() => stand.shop.confirmed());
     const paymentId = `pay_${newId()}`;
     await eventually(() => stand.shop.paid(order.orderId, 1000, { paymentId }));
@@ -134,7 +134,7 @@ describe("payment, cancellation, expiry, rejection and refund at the same moment
     await stand.shop.sql("DELETE FROM payment_receipts WHERE id = $1", [receipt?.id]);
   });
 
-  it("the checker finds it when a refund goes back twice, or goes back and is not booked", async () => {
+  it("the checker detects a refund that is executed twice, or executed and not recorded", async () => {
     const [id = "", amount = 0] = [...stand.bank.given][0] ?? [];
     for (const given of [
       new Map(stand.bank.given).set(id, 2 * amount),
@@ -145,7 +145,7 @@ describe("payment, cancellation, expiry, rejection and refund at the same moment
   });
 });
 
-describe("the same race, when the database does not guard what is written", () => {
+describe("the same race, without the database's guards on writes", () => {
   beforeAll(async () => {
     stand = await startShop({ insists: false });
     await stand.shop.sql(await withoutGuards());

@@ -72,7 +72,7 @@ describe("bank sandbox", () => {
 });
 
 describe("the sandbox's adapter, while a secret is rolled", () => {
-  it("takes what either secret signed, and nothing else", () => {
+  it("accepts reports signed by either secret and refuses others", () => {
     const previous = `whsec_${Buffer.alloc(32, 8).toString("base64")}`;
     const rolling = openBank(
       "sandbox",

@@ -9,7 +9,7 @@ describe("message bus in-process", () => {
     return { connect: async () => messageBus, stop: () => messageBus.close() };
   });
 
-  it("publish, while a group is missing, rejects with `not-ready` after a while and names it", async () => {
+  it("publish, while a group has not subscribed, rejects with `not-ready` and names the group", async () => {
     const messageBus = inProcessMessageBus({ groups: ["kitchen", "courier"], joinTimeoutMs: 20 });
     await messageBus.subscribe("kitchen", ["user.deleted"], async () => undefined);
     expect(await messageBus.ready()).toBe(false);
@@ -19,7 +19,7 @@ describe("message bus in-process", () => {
     });
   });
 
-  it("publish, when one group's inbox refuses, rejects although the other has committed", async () => {
+  it("publish, when one group's inbox fails, rejects although the other group has committed", async () => {
     const messageBus = inProcessMessageBus({ groups: ["kitchen", "courier"] });
     const committed: unknown[] = [];
     await messageBus.subscribe("kitchen", ["user.deleted"], async (messages) => {
@@ -34,7 +34,7 @@ describe("message bus in-process", () => {
     expect(committed).toEqual([message]);
   });
 
-  it("publish, to a group of several replicas, asks them in turn", async () => {
+  it("publish, to a group of several replicas, delivers to them in turn", async () => {
     const messageBus = inProcessMessageBus({ groups: ["kitchen"] });
     const asked: string[] = [];
     for (const replica of ["a", "b"]) {

@@ -24,11 +24,11 @@ const FIXTURES = resolve(import.meta.dirname, "../fixtures/proto");
 const WITHOUT_A_METHOD = ["orders.applyPartnerCallback", "orders.state", "orders.openOf"];
 
 describe("the proto files", () => {
-  it("field by field, say what the contracts say", () => {
+  it("have the same fields as the contracts", () => {
     expect(compareProtoWithContracts(PROTO_DIR, actions)).toEqual([]);
   });
 
-  it("of orders and partners, have a method for every action that is called by gRPC", () => {
+  it("have a method for every gRPC action of orders and partners", () => {
     const { methodOf } = protoCatalogue(PROTO_DIR);
     const wanted = Object.keys(actions).filter((name) => /^(orders|partners)\./.test(name));
     expect(wanted.filter((name) => !methodOf(name))).toEqual(WITHOUT_A_METHOD);
@@ -64,7 +64,7 @@ describe("the comparison", () => {
     return compareProtoWithContracts(FIXTURES, contracts).filter((line) => line.startsWith("probe.echo"));
   }
 
-  it("of equal contract and proto, finds nothing", () => {
+  it("of an equal contract and proto, finds no difference", () => {
     expect(differences({})).toEqual([]);
   });
 

@@ -9,11 +9,11 @@ function read<T>(file: string): T {
 }
 
 describe("since the last release", () => {
-  it("no program that calls the REST API is broken", () => {
+  it("the REST API is compatible", () => {
     expect(apiBreaks(read<ReleasedApi>(RELEASED_API), apiNow())).toEqual([]);
   });
 
-  it("no program that calls by gRPC is broken", () => {
+  it("the gRPC API is compatible", () => {
     expect(protoBreaks(read<ReleasedProto>(RELEASED_PROTO), protoNow())).toEqual([]);
   });
 });
@@ -42,7 +42,7 @@ describe("of the REST API, held against an earlier release,", () => {
     return apiBreaks(earlier(), now);
   };
 
-  it("what is only more, breaks nothing", () => {
+  it("additions are compatible", () => {
     expect(
       changed(({ takes, answers }) => {
         takes["query slow"] = "boolean";
@@ -111,11 +111,11 @@ describe("of the REST API, held against an earlier release,", () => {
       ({ answers }) => Object.assign(answers, { id: "integer!" }),
       "answers id as integer, was string",
     ],
-  ])("%s, is a break", (_, change, line) => {
+  ])("%s: is incompatible", (_, change, line) => {
     expect(changed(change)).toEqual([expect.stringContaining(line)]);
   });
 
-  it("an operation that has gone, is a break", () => {
+  it("a removed operation is incompatible", () => {
     expect(apiBreaks(earlier(), {})).toEqual(["postOrders: removed"]);
   });
 });
@@ -129,7 +129,7 @@ describe("of the proto files, held against an earlier release,", () => {
   });
   const reserved = { numbers: [[2, 2] as [number, number]], names: ["note", "OLD"] };
 
-  it("what is only more, or removed and reserved, breaks nothing", () => {
+  it("additions, and removals with reserved numbers, are compatible", () => {
     const now = earlier();
     now.methods["a.Orders.List"] = "a.ListRequest -> a.Page";
     now.messages["a.Order"] = { fields: { id: "1 string", total: "3 a.Money" }, reserved };
@@ -171,11 +171,11 @@ describe("of the proto files, held against an earlier release,", () => {
       { enums: { "a.Status": { values: { NEW: 1 }, reserved: none } } },
       "a.Status.OLD: removed, and 2 and its name are not reserved",
     ],
-  ])("%s, is a break", (_, change, line) => {
+  ])("%s: is incompatible", (_, change, line) => {
     expect(protoBreaks(earlier(), { ...earlier(), ...change })).toEqual([line]);
   });
 
-  it("of our own files, the snapshot has numbers, types and what is reserved", () => {
+  it("the snapshot of our proto files contains numbers, types and reserved numbers", () => {
     const now = protoNow();
     expect(Object.keys(now.methods).length).toBeGreaterThan(20);
     expect(now.messages["waybill.common.v1.Money"]?.fields).toEqual({

@@ -16,7 +16,7 @@ describe("storage in a folder", () => {
     };
   });
 
-  it("files are for their owner alone, and nothing half-written stays", async () => {
+  it("files are readable by their owner only, and no incomplete file stays", async () => {
     const folder = await freshFolder();
     await folderStorage(folder).put("avatars/a.webp", Buffer.from("x"));
     expect((await stat(join(folder, "avatars/a.webp"))).mode & 0o777).toBe(0o600);
@@ -25,7 +25,7 @@ describe("storage in a folder", () => {
     await rm(folder, { recursive: true });
   });
 
-  it("drafts of a process that was killed long ago are removed, younger ones are left", async () => {
+  it("incomplete files of a process killed long ago are removed, recent ones are not", async () => {
     const folder = await freshFolder();
     await folderStorage(folder).put("a/b", Buffer.from("x"));
     const [old, young] = ["old", "young"].map((name) => join(folder, ".incoming", name)) as [string, string];
@@ -36,7 +36,7 @@ describe("storage in a folder", () => {
     await rm(folder, { recursive: true });
   });
 
-  it("a folder that cannot be used is unavailable, and says so by ready", async () => {
+  it("an unusable folder is unavailable, and ready is false", async () => {
     const folder = await freshFolder();
     const file = join(folder, "file");
     await writeFile(file, "x");

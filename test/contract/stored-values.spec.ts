@@ -59,14 +59,14 @@ describe("values that the platform has stored", () => {
     expect(refused(data as AnyRule)).toEqual([]);
   });
 
-  it("are those of at least these inner calls", () => {
+  it("include those of the main inner calls", () => {
     const names = inner.map(([name]) => name);
     expect(names).toEqual(
       expect.arrayContaining(["orders.confirm", "orders.applyPartnerCallback", "partners.reserve"]),
     );
   });
 
-  it("would be refused by the rules of an edge", () => {
+  it("would be refused by the rules for clients", () => {
     const { params } = actions["partners.create"];
     const fields = refused(params as unknown as AnyRule).map(({ field }) => field);
     expect(fields).toEqual(expect.arrayContaining(["phone", "email", "currency", "address.country"]));
