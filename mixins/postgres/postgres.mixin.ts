@@ -11,25 +11,25 @@ import {
 } from "../../lib/sql/database.ts";
 
 const READY_PROBE_TIMEOUT_MS = 2_000;
-/** How long a service that starts waits for its database: a machine that starts everything at once is slow. */
+/** Time limit of the first connections at start. It is long, because a machine that starts all services at once is slow. */
 const START_TIMEOUT_MS = 30_000;
 const START_POLL_MS = 100;
 /**
- * Connections that a service opens before its work begins. All of its background work begins at once then, and a request
- * or sweep that had to open its own would not have it in time on a busy machine.
+ * Connections that a service opens before its work begins. All background work begins at the same time, and on a busy
+ * machine a new connection would take longer than a request or sweep may wait for it.
  */
 const START_CONNECTIONS = 8;
 
 export interface Postgres {
   /** Goes into the service's `mixins`; opens the pool when the service starts and closes it when it stops. */
   readonly mixin: Partial<ServiceSchema>;
-  /** For direct connections (LISTEN, advisory locks), which do not come out of the pool. */
+  /** For direct connections (LISTEN, advisory locks) outside the pool. */
   readonly url: string;
   /** @throws Error before the service has started */
   readonly db: Knex;
   /** Runs `work` in one transaction: commits when it resolves, rolls back when it throws. */
   transact<T>(work: (trx: Knex.Transaction) => Promise<T>): Promise<T>;
-  /** @param listener is told of each row that cannot be read; to be called before the service starts */
+  /** Sets the function that is called for each unreadable row. Call it before the service starts. */
   onUnreadableRow(listener: (row: UnreadableRow) => void): void;
   /** Whether the database answers within two seconds. */
   ping(): Promise<boolean>;
@@ -42,7 +42,7 @@ export interface PostgresOptions {
   name: string;
 }
 
-/** The database of one service. @throws Error when the service mixes it in twice (by its name, at start) */
+/** The database of one service. */
 export function postgres(options: PostgresOptions): Postgres {
   let pool: Knex | undefined;
   let unreadable: (row: UnreadableRow) => void = () => undefined;
@@ -75,12 +75,12 @@ export function postgres(options: PostgresOptions): Postgres {
       return answer.catch(() => false);
     },
     mixin: {
-      // A lost connection is nobody's fault, and the caller's next try may find it.
-      hooks: { error: { "*": (_ctx, error) => Promise.reject(reachable(error)) } },
+      // A retry may succeed after a lost connection, so the caller gets a retryable error.
+      hooks: { error: { "*": (_ctx, error) => Promise.reject(unavailableOr(error)) } },
       async started() {
         pool = openDatabase({ ...options, applicationName: `waybill ${options.name}` });
         onUnreadableRow(pool, (row) => unreadable(row));
-        await firstConnections(pool, Math.min(START_CONNECTIONS, options.poolSize));
+        await openConnections(pool, Math.min(START_CONNECTIONS, options.poolSize));
       },
       async stopped() {
         const closing = pool;
@@ -91,13 +91,13 @@ export function postgres(options: PostgresOptions): Postgres {
   };
 }
 
-/** They are all in use until the last one is open, or one would serve them all. */
-async function firstConnections(pool: Knex, count: number): Promise<void> {
+/** Holds each connection until all are open. Otherwise the pool would reuse the first one. */
+async function openConnections(pool: Knex, count: number): Promise<void> {
   const all = Promise.withResolvers<void>();
   let open = 0;
   await Promise.all(
     Array.from({ length: count }, async () => {
-      const connection = await firstConnection(pool);
+      const connection = await openConnection(pool);
       open += 1;
       if (open === count) all.resolve();
       await all.promise;
@@ -109,7 +109,7 @@ async function firstConnections(pool: Knex, count: number): Promise<void> {
   });
 }
 
-async function firstConnection(pool: Knex): Promise<unknown> {
+async function openConnection(pool: Knex): Promise<unknown> {
   const deadline = Date.now() + START_TIMEOUT_MS;
   for (;;) {
     try {
@@ -121,6 +121,6 @@ async function firstConnection(pool: Knex): Promise<unknown> {
   }
 }
 
-function reachable(error: Error): Error {
+function unavailableOr(error: Error): Error {
   return isConnectionTrouble(error) ? fail("SERVICE_UNAVAILABLE", "The database cannot be reached.") : error;
 }

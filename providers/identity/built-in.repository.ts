@@ -1,9 +1,10 @@
+import type { Bindings } from "../../lib/sql/database.ts";
 import type { Client, EndedSession, Grant, ProviderSession, SigningKey } from "./port.ts";
 
 /** The database access of a provider. The caller owns the pool. */
 export interface Sql {
-  /** Runs one statement with `?` bindings. Rows have camelCase names and lack NULL values. */
-  rows<T>(sql: string, bindings?: readonly unknown[]): Promise<T[]>;
+  /** Runs one statement. Rows have camelCase names and lack NULL values. */
+  rows<T>(sql: string, bindings?: Bindings): Promise<T[]>;
   transact<T>(work: (sql: Sql) => Promise<T>): Promise<T>;
 }
 
@@ -39,18 +40,18 @@ export async function saveAccount(
   sql: Sql,
   account: AccountRow,
 ): Promise<{ userId: string; taken: boolean }> {
-  const { id, email, passwordHash, confirmed, role, partnerId, partnerAdmin = false } = account;
   const [made] = await sql.rows<{ id: string }>(
-    `INSERT INTO accounts AS present (${ACCOUNT}) VALUES (?, ?, ?, ?, ?, ?, ?)
+    `INSERT INTO accounts AS present (${ACCOUNT})
+     VALUES (:id, :email, :passwordHash, :confirmed, :role, :partnerId, :partnerAdmin)
      ON CONFLICT (email) DO UPDATE
        SET password_hash = excluded.password_hash, confirmed = excluded.confirmed, role = excluded.role,
            partner_id = excluded.partner_id, partner_admin = excluded.partner_admin, updated_at = now()
        WHERE NOT present.confirmed
      RETURNING id`,
-    [id, email, passwordHash, confirmed, role, partnerId ?? null, partnerAdmin],
+    { ...account, partnerId: account.partnerId ?? null, partnerAdmin: account.partnerAdmin ?? false },
   );
   if (made) return { userId: made.id, taken: false };
-  const present = await accountByEmail(sql, email);
+  const present = await accountByEmail(sql, account.email);
   if (!present) return saveAccount(sql, account); // removed between the two statements
   return { userId: present.id, taken: true };
 }
@@ -123,25 +124,21 @@ export async function insertSession(
   const { id, account, salt, client, idleSeconds, keep } = session;
   const made = await sql.rows(
     `WITH account AS (
-       SELECT id FROM accounts WHERE id = ? AND password_hash = ? FOR SHARE
+       SELECT id FROM accounts WHERE id = :accountId AND password_hash = :passwordHash FOR SHARE
      ), oldest AS (
        UPDATE sessions SET ended_at = now(), updated_at = now()
        WHERE id = ANY (ARRAY(
          SELECT s.id FROM sessions s JOIN account ON s.account_id = account.id WHERE s.ended_at IS NULL
-         ORDER BY s.rotated_at DESC OFFSET ?))
+         ORDER BY s.rotated_at DESC OFFSET :kept))
      )
      INSERT INTO sessions (id, account_id, salt, expires_at, user_agent, ip)
-     SELECT ?, account.id, ?, now() + ? * interval '1 second', ?, ? FROM account RETURNING id`,
-    [
-      account.id,
-      account.passwordHash,
-      keep - 1,
-      id,
-      salt,
-      idleSeconds,
-      client.userAgent ?? null,
-      client.ip ?? null,
-    ],
+     SELECT CAST(:id AS uuid), account.id, :salt, now() + :idleSeconds * interval '1 second', :userAgent, :ip
+     FROM account RETURNING id`,
+    {
+      ...{ id, accountId: account.id, passwordHash: account.passwordHash },
+      ...{ salt, idleSeconds, kept: keep - 1 },
+      ...{ userAgent: client.userAgent ?? null, ip: client.ip ?? null },
+    },
   );
   return made.length === 1;
 }
@@ -165,14 +162,14 @@ export async function rotate(
   sql: Sql,
   session: { id: string; generation: number; client: Client; idleSeconds: number; lifeSeconds: number },
 ): Promise<boolean> {
-  const { id, generation, client, idleSeconds, lifeSeconds } = session;
+  const { client, ...bindings } = session;
   const done = await sql.rows(
     `UPDATE sessions SET generation = generation + 1, rotated_at = now(), updated_at = now(),
-       user_agent = coalesce(?, user_agent), ip = coalesce(?, ip),
-       expires_at = least(now() + ? * interval '1 second', created_at + ? * interval '1 second')
-     WHERE id = ? AND generation = ? AND ended_at IS NULL AND expires_at > now()
+       user_agent = coalesce(:userAgent, user_agent), ip = coalesce(:ip, ip),
+       expires_at = least(now() + :idleSeconds * interval '1 second', created_at + :lifeSeconds * interval '1 second')
+     WHERE id = :id AND generation = :generation AND ended_at IS NULL AND expires_at > now()
      RETURNING id`,
-    [client.userAgent ?? null, client.ip ?? null, idleSeconds, lifeSeconds, id, generation],
+    { ...bindings, userAgent: client.userAgent ?? null, ip: client.ip ?? null },
   );
   return done.length === 1;
 }

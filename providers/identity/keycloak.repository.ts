@@ -30,28 +30,18 @@ export async function insertSession(
     keep: number;
   },
 ): Promise<void> {
-  const { id, keycloakId, accountId, salt, tokensSealed, client, lifeSeconds, keep } = session;
+  const { client, keep, ...bindings } = session;
   await sql.rows(
     `WITH oldest AS (
        UPDATE keycloak_sessions SET ended_at = now(), updated_at = now()
        WHERE id = ANY (ARRAY(
-         SELECT id FROM keycloak_sessions WHERE account_id = ? AND ${LIVE}
-         ORDER BY rotated_at DESC OFFSET ?))
+         SELECT id FROM keycloak_sessions WHERE account_id = :accountId AND ${LIVE}
+         ORDER BY rotated_at DESC OFFSET :kept))
      )
      INSERT INTO keycloak_sessions (id, keycloak_id, account_id, salt, tokens_sealed, expires_at, user_agent, ip)
-     VALUES (?, ?, ?, ?, ?, now() + ? * interval '1 second', ?, ?)`,
-    [
-      accountId,
-      keep - 1,
-      id,
-      keycloakId,
-      accountId,
-      salt,
-      tokensSealed,
-      lifeSeconds,
-      client.userAgent ?? null,
-      client.ip ?? null,
-    ],
+     VALUES (:id, :keycloakId, :accountId, :salt, :tokensSealed, now() + :lifeSeconds * interval '1 second',
+       :userAgent, :ip)`,
+    { ...bindings, kept: keep - 1, userAgent: client.userAgent ?? null, ip: client.ip ?? null },
   );
 }
 
@@ -95,13 +85,14 @@ export async function rotate(
   sql: Sql,
   session: { id: string; generation: number; tokensSealed: string; client: Client; idleSeconds: number },
 ): Promise<boolean> {
-  const { id, generation, tokensSealed, client, idleSeconds } = session;
+  const { client, ...bindings } = session;
   const done = await sql.rows(
-    `UPDATE keycloak_sessions SET generation = generation + 1, tokens_sealed = ?, exchanged_until = 'epoch',
-       rotated_at = now(), updated_at = now(), expires_at = now() + ? * interval '1 second',
-       user_agent = coalesce(?, user_agent), ip = coalesce(?, ip)
-     WHERE id = ? AND generation = ? AND ${LIVE} RETURNING id`,
-    [tokensSealed, idleSeconds, client.userAgent ?? null, client.ip ?? null, id, generation],
+    `UPDATE keycloak_sessions SET generation = generation + 1, tokens_sealed = :tokensSealed,
+       exchanged_until = 'epoch', rotated_at = now(), updated_at = now(),
+       expires_at = now() + :idleSeconds * interval '1 second',
+       user_agent = coalesce(:userAgent, user_agent), ip = coalesce(:ip, ip)
+     WHERE id = :id AND generation = :generation AND ${LIVE} RETURNING id`,
+    { ...bindings, userAgent: client.userAgent ?? null, ip: client.ip ?? null },
   );
   return done.length === 1;
 }

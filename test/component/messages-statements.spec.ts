@@ -420,7 +420,7 @@ describe("an outbox", () => {
 });
 
 describe("an idempotency key", () => {
-  const of = (more: Partial<keys.KeyOf> = {}): keys.KeyOf => ({
+  const of = (more: Partial<keys.RequestKey> = {}): keys.RequestKey => ({
     userId: "",
     scope: "s",
     key: "k",
@@ -428,7 +428,7 @@ describe("an idempotency key", () => {
     ...more,
   });
   const user = newId();
-  const mine = (more: Partial<keys.KeyOf> = {}) => of({ userId: user, ...more });
+  const mine = (more: Partial<keys.RequestKey> = {}) => of({ userId: user, ...more });
   const others = [mine({ scope: "t" }), mine({ key: "l" }), of({ userId: newId() })];
   const age = (trx: Db, seconds: number) =>
     rows(trx, `UPDATE idempotency_keys SET created_at = ${at(seconds)} WHERE user_id = ?`, [user]);
@@ -460,7 +460,7 @@ describe("an idempotency key", () => {
 
   it("is claimed under a lease, by the same body again after it, and never after its answer", async () => {
     await still(async (trx) => {
-      const claim = (more?: Partial<keys.KeyOf>) => keys.claimKey(trx, mine(more), newId(), 1_000);
+      const claim = (more?: Partial<keys.RequestKey>) => keys.claimKey(trx, mine(more), newId(), 1_000);
       const lease = (seconds: number) =>
         rows(trx, `UPDATE idempotency_keys SET lease_until = ${at(seconds)}`);
       expect([await claim(), await claim()]).toEqual([true, false]);

@@ -123,10 +123,12 @@ describe("a refund", () => {
     const order = await stage.cancelled();
     await stage.inState(order.orderId, "unknown");
     stage.bank.mood = "hangs";
+    const requests = stage.bank.asked.length;
     await stage.shop.sql("UPDATE refunds SET attempts = 10, next_at = now() WHERE order_id = $1", [
       order.orderId,
     ]);
     await eventually(() => expect(stage.shop.alerts(order.orderId)).toEqual(["refund.stuck"]));
+    await eventually(() => expect(stage.bank.asked.length).toBeGreaterThan(requests));
     expect(await stage.refundOf(order.orderId)).toMatchObject({ state: "sent", attempts: 11 });
     stage.bank.mood = "well";
     stage.bank.letGo();

@@ -35,15 +35,16 @@ export async function reserveUse(
   const taken = await row<{ reservation: Reservation }>(
     db,
     `INSERT INTO allowances AS a (scope, subject, used, renewed_at, held)
-     VALUES (?, ?, 0, now() + ? * interval '1 second', ARRAY[now() + ? * interval '1 second'])
+     VALUES (:scope, :subject, 0, now() + :windowSeconds * interval '1 second',
+       ARRAY[now() + :reservationSeconds * interval '1 second'])
      ON CONFLICT (scope, subject) DO UPDATE
        SET used = CASE WHEN ${RUNS} THEN a.used ELSE 0 END,
            renewed_at = CASE WHEN ${RUNS} THEN a.renewed_at ELSE excluded.renewed_at END,
            held = ${LIVE} || excluded.held,
            updated_at = now()
-       WHERE CASE WHEN ${RUNS} THEN a.used ELSE 0 END + cardinality(${LIVE}) < ?
+       WHERE CASE WHEN ${RUNS} THEN a.used ELSE 0 END + cardinality(${LIVE}) < :max
      RETURNING held[cardinality(held)]::text AS reservation`,
-    [scope, subject, windowSeconds, reservationSeconds, max],
+    { scope, subject, windowSeconds, reservationSeconds, max },
   );
   return taken?.reservation;
 }

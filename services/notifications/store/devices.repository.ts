@@ -113,24 +113,29 @@ async function deviceFor(
          WHERE d.user_id = ? AND t.provider = ? AND t.token_hash = ?`,
         [userId, provider, hash],
       );
+  const values = {
+    userId,
+    sessionId: sessionId ?? null,
+    name: deviceName ?? null,
+    language: language ?? null,
+  };
   if (known) {
     const count = await affected(
       db,
-      `UPDATE devices SET name = coalesce(?, name), language = coalesce(?, language),
-         session_id = coalesce(?, session_id), updated_at = now()
-       WHERE id = ? AND user_id = ?`,
-      [deviceName ?? null, language ?? null, sessionId ?? null, known.id, userId],
+      `UPDATE devices SET name = coalesce(:name, name), language = coalesce(:language, language),
+         session_id = coalesce(:sessionId, session_id), updated_at = now()
+       WHERE id = :id AND user_id = :userId`,
+      { ...values, id: known.id },
     );
     return count === 1 ? known.id : undefined;
   }
   const id = newId();
-  await affected(db, "INSERT INTO devices (id, user_id, session_id, name, language) VALUES (?, ?, ?, ?, ?)", [
-    id,
-    userId,
-    sessionId ?? null,
-    deviceName ?? null,
-    language ?? null,
-  ]);
+  await affected(
+    db,
+    `INSERT INTO devices (id, user_id, session_id, name, language)
+     VALUES (:id, :userId, :sessionId, :name, :language)`,
+    { ...values, id },
+  );
   await affected(
     db,
     `DELETE FROM devices WHERE id IN (

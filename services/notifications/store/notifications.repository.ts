@@ -61,10 +61,13 @@ export async function savePass(
   const count = await affected(
     db,
     `UPDATE notifications
-     SET state = ?, attempts = attempts || ?::jsonb, passes = passes + 1, updated_at = now(),
-         title = coalesce(?, title), body = coalesce(left(?, ${BODY_MAX}), body)
-     WHERE id = ? AND state IN ('pending', 'held', 'failed')`,
-    [state, JSON.stringify(attempts), deliveredText?.title ?? null, deliveredText?.body ?? null, id],
+     SET state = :state, attempts = attempts || CAST(:attempts AS jsonb), passes = passes + 1, updated_at = now(),
+         title = coalesce(:title, title), body = coalesce(left(:body, ${BODY_MAX}), body)
+     WHERE id = :id AND state IN ('pending', 'held', 'failed')`,
+    {
+      ...{ id, state, attempts: JSON.stringify(attempts) },
+      ...{ title: deliveredText?.title ?? null, body: deliveredText?.body ?? null },
+    },
   );
   return count === 1;
 }

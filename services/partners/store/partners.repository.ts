@@ -40,22 +40,16 @@ export async function insertPartner(db: Db, partner: NewPartner): Promise<Partne
     db,
     `INSERT INTO partners (id, title, brand, phone, email, address, api_url, currency, delivery_fee_minor,
        preparation_minutes, proof)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+     VALUES (:id, :title, :brand, :phone, :email, :address, :apiUrl, :currency, :deliveryFeeMinor,
+       :preparationMinutes, :proof)
      ON CONFLICT (lower(title)) DO NOTHING
      RETURNING ${PARTNER_COLUMNS}`,
-    [
-      partner.id,
-      partner.title,
-      partner.brand ?? null,
-      partner.phone,
-      partner.email,
-      JSON.stringify(partner.address),
-      partner.apiUrl ?? null,
-      partner.currency,
-      partner.deliveryFeeMinor,
-      partner.preparationMinutes,
-      partner.proof,
-    ],
+    {
+      ...partner,
+      brand: partner.brand ?? null,
+      address: JSON.stringify(partner.address),
+      apiUrl: partner.apiUrl ?? null,
+    },
   );
 }
 

@@ -38,22 +38,17 @@ export async function insertProduct(
   db: Db,
   product: ProductTexts & { id: string; ownerPartnerId: string; copiedFrom?: string },
 ): Promise<ProductRow | undefined> {
-  const { title, description, brand, imageUrl } = product;
   return await row<ProductRow>(
     db,
     `INSERT INTO products (id, title, description, brand, image_url, owner_partner_id, copied_from, words)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+     VALUES (:id, :title, :description, :brand, :imageUrl, :ownerPartnerId, :copiedFrom, :words)
      ON CONFLICT (owner_partner_id, copied_from) DO NOTHING RETURNING ${PRODUCT}`,
-    [
-      product.id,
-      title,
-      description ?? null,
-      brand ?? null,
-      imageUrl ?? null,
-      product.ownerPartnerId,
-      product.copiedFrom ?? null,
-      storedWords(title, brand, description),
-    ],
+    {
+      ...textBindings(product),
+      id: product.id,
+      ownerPartnerId: product.ownerPartnerId,
+      copiedFrom: product.copiedFrom ?? null,
+    },
   );
 }
 
@@ -83,15 +78,24 @@ export async function findOwnProduct(
 
 /** Replaces the texts of a product that the transaction has locked. */
 export async function saveProductTexts(db: Db, id: string, texts: ProductTexts): Promise<ProductRow> {
-  const { title, description, brand, imageUrl } = texts;
   const saved = await row<ProductRow>(
     db,
-    `UPDATE products SET title = ?, description = ?, brand = ?, image_url = ?, words = ?,
-       version = version + 1, updated_at = now()
-     WHERE id = ? RETURNING ${PRODUCT}`,
-    [title, description ?? null, brand ?? null, imageUrl ?? null, storedWords(title, brand, description), id],
+    `UPDATE products SET title = :title, description = :description, brand = :brand, image_url = :imageUrl,
+       words = :words, version = version + 1, updated_at = now()
+     WHERE id = :id RETURNING ${PRODUCT}`,
+    { ...textBindings(texts), id },
   );
   return saved as ProductRow;
+}
+
+function textBindings({ title, description, brand, imageUrl }: ProductTexts) {
+  return {
+    title,
+    description: description ?? null,
+    brand: brand ?? null,
+    imageUrl: imageUrl ?? null,
+    words: storedWords(title, brand, description),
+  };
 }
 
 /** Locks products with search words of another version. Skips products that are locked already. */
@@ -142,8 +146,8 @@ export async function insertAvailability(
   const made = await row<AvailabilityRow>(
     db,
     `INSERT INTO availability (partner_id, product_id, price_minor, currency, stock, active, stock_moved)
-     VALUES (?, ?, ?, ?, ?, ?, false) RETURNING ${AVAILABILITY}`,
-    [offer.partnerId, offer.productId, offer.priceMinor, offer.currency, offer.stock ?? null, offer.active],
+     VALUES (:partnerId, :productId, :priceMinor, :currency, :stock, :active, false) RETURNING ${AVAILABILITY}`,
+    { ...offer, stock: offer.stock ?? null },
   );
   return made as AvailabilityRow;
 }
@@ -156,17 +160,14 @@ export async function saveAvailability(
 ): Promise<AvailabilityRow> {
   const saved = await row<AvailabilityRow>(
     db,
-    `UPDATE availability SET price_minor = ?, active = ?, stock = CASE WHEN ? THEN ?::integer ELSE stock END,
-       stock_moved = stock_moved AND ?, revision = revision + 1, updated_at = now()
-     WHERE product_id = ? RETURNING ${AVAILABILITY}`,
-    [
-      change.priceMinor,
-      change.active,
-      change.stock !== undefined,
-      change.stock ?? null,
-      change.stock === undefined,
-      productId,
-    ],
+    `UPDATE availability SET price_minor = :priceMinor, active = :active,
+       stock = CASE WHEN :keepsStock THEN stock ELSE CAST(:stock AS integer) END,
+       stock_moved = stock_moved AND :keepsStock, revision = revision + 1, updated_at = now()
+     WHERE product_id = :productId RETURNING ${AVAILABILITY}`,
+    {
+      ...{ productId, priceMinor: change.priceMinor, active: change.active },
+      ...{ stock: change.stock ?? null, keepsStock: change.stock === undefined },
+    },
   );
   return saved as AvailabilityRow;
 }

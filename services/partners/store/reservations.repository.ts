@@ -126,8 +126,8 @@ export async function insertReservation(db: Db, made: NewReservation): Promise<b
   const inserted = await affected(
     db,
     `INSERT INTO stock_reservations (order_id, partner_id, state, order_version, reason)
-     VALUES (?, ?, ?, ?, ?) ON CONFLICT (order_id) DO NOTHING`,
-    [made.orderId, made.partnerId ?? null, made.state, made.orderVersion, made.reason],
+     VALUES (:orderId, :partnerId, :state, :orderVersion, :reason) ON CONFLICT (order_id) DO NOTHING`,
+    { ...made, partnerId: made.partnerId ?? null },
   );
   return inserted > 0;
 }
@@ -141,9 +141,10 @@ export async function saveReservation(
   await affected(
     db,
     `UPDATE stock_reservations
-     SET state = ?, order_version = ?, reason = ?, partner_id = coalesce(partner_id, ?), updated_at = now()
-     WHERE order_id = ?`,
-    [change.state, change.orderVersion, change.reason, change.partnerId ?? null, orderId],
+     SET state = :state, order_version = :orderVersion, reason = :reason,
+       partner_id = coalesce(partner_id, :partnerId), updated_at = now()
+     WHERE order_id = :orderId`,
+    { ...change, partnerId: change.partnerId ?? null, orderId },
   );
 }
 

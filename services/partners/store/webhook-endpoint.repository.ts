@@ -57,13 +57,14 @@ export interface EncryptedSecrets {
 export async function saveSecrets(trx: Db, partnerId: string, secrets: EncryptedSecrets): Promise<void> {
   await affected(
     trx,
-    `UPDATE partners SET webhook_secret = ?, webhook_previous_secret = ?, webhook_previous_until = ?,
-       webhook_older_secrets = ?::jsonb, updated_at = now()
-     WHERE id = ?`,
-    [
-      ...[secrets.secret, secrets.previous?.secret ?? null, secrets.previous?.until ?? null],
-      ...[JSON.stringify(secrets.older ?? []), partnerId],
-    ],
+    `UPDATE partners SET webhook_secret = :secret, webhook_previous_secret = :previousSecret,
+       webhook_previous_until = :previousUntil, webhook_older_secrets = CAST(:older AS jsonb), updated_at = now()
+     WHERE id = :partnerId`,
+    {
+      ...{ partnerId, secret: secrets.secret, older: JSON.stringify(secrets.older ?? []) },
+      previousSecret: secrets.previous?.secret ?? null,
+      previousUntil: secrets.previous?.until ?? null,
+    },
   );
 }
 

@@ -169,9 +169,12 @@ export async function insertNextAttempt(
   await affected(
     trx,
     `INSERT INTO webhook_deliveries (id, webhook_message_id, partner_id, attempt, state, due_at)
-     VALUES (?, ?, ?, ?, 'pending', now() + ? * interval '1 millisecond')
+     VALUES (:id, :webhookMessageId, :partnerId, :attempt, 'pending', now() + :delayMs * interval '1 millisecond')
      ON CONFLICT (webhook_message_id, attempt) DO NOTHING`,
-    [id, failed.webhookMessageId, failed.partnerId, failed.attempt + 1, delayMs],
+    {
+      ...{ id, delayMs, attempt: failed.attempt + 1 },
+      ...{ webhookMessageId: failed.webhookMessageId, partnerId: failed.partnerId },
+    },
   );
 }
 

@@ -11,7 +11,7 @@ interface KeyRecord {
 }
 
 const TABLE = "idempotency_keys";
-const keyOf = ({ userId, scope, key }: real.KeyOf) => `${userId}/${scope}/${key}`;
+const keyOf = ({ userId, scope, key }: real.RequestKey) => `${userId}/${scope}/${key}`;
 /** As the database keeps it: an answer that is changed afterwards does not change what was stored. */
 const stored = (value: unknown) => ({ value: structuredClone(value) });
 
