@@ -4,20 +4,21 @@ import type { Logger } from "../../lib/logger.ts";
 import { type Runner, startRunner } from "../../lib/messaging/runner.ts";
 import { omitUndefined } from "../../lib/omit-undefined.ts";
 import { background } from "../background/background.mixin.ts";
-import type { Direction, Field, Query, Store, StoredDocument, StoreOptions, StorePlace } from "./port.ts";
+import type { Direction, Field, Query, Store, StoredDocument, StoreLocation, StoreOptions } from "./port.ts";
 import { postgresStore } from "./postgres-store.ts";
 
-export type { Query, StoredDocument, StorePlace } from "./port.ts";
+export type { Query, StoredDocument, StoreLocation } from "./port.ts";
 
-const MAX_FOUND = 1_000;
-/** How soon filling a collection is tried again. */
+/** The maximum number of documents of one `find`. */
+const FIND_MAX = 1_000;
+/** The delay before a failed fill of a collection is repeated. */
 const FILL_RETRY_MS = 10_000;
 
 export interface Find<D> {
   query?: Query<D>;
-  /** First the most important. */
+  /** The fields to sort by, the most significant one first. */
   sort?: readonly Direction<D>[];
-  /** At most a thousand, which is also what its absence means. */
+  /** Default and maximum: 1,000. */
   limit?: number;
 }
 
@@ -25,39 +26,39 @@ export interface Documents<D extends StoredDocument> {
   /** Goes into the service's `mixins`; opens the collection when the service starts, closes it when it stops. */
   readonly mixin: Partial<ServiceSchema>;
   readonly collection: string;
-  /** Adds documents. One that is there already stays as it is: a message that comes twice changes nothing. */
+  /** Adds documents. An existing one is not changed, so a repeated message has no effect. */
   insert(...documents: readonly D[]): Promise<void>;
-  /** Makes the document what is there under its id, unless a newer version is. */
+  /** Inserts the document or replaces the one with its id, unless that has a newer version. */
   put(document: D): Promise<void>;
   get(id: string): Promise<D | undefined>;
   find(what: Find<D>): Promise<D[]>;
-  /** @returns how many documents went */
+  /** @returns the number of removed documents */
   remove(query: Query<D>): Promise<number>;
   count(query?: Query<D>): Promise<number>;
-  /** All documents in batches, in no order; those that come or go meanwhile may be among them or not. */
+  /** All documents in batches, without an order. Documents that are added or removed at the same time may be missing. */
   batches(size: number): AsyncIterable<D[]>;
-  /** Whether the service has opened it; what it is opened on may be away all the same. */
+  /** Whether the service has opened it. Its store may be unavailable nevertheless. */
   ready(): boolean;
-  /** Whether the store seems to be there. */
+  /** Whether the store was reachable last time. Does no I/O. */
   available(): boolean;
 }
 
-/** Makes a collection what PostgreSQL says. @returns how many documents it has then */
+/** Makes a collection equal to its source in PostgreSQL. @returns the number of documents after it */
 export type Rebuild = (progress?: (documents: number) => void) => Promise<number>;
 
-export interface DocumentsOptions<D extends StoredDocument> extends StorePlace {
+export interface DocumentsOptions<D extends StoredDocument> extends StoreLocation {
   collection: string;
-  /** The fields that queries look for; of one index, first the most important. */
+  /** The fields of each index, the most significant one first. */
   indexes?: readonly (readonly Direction<D>[])[];
-  /** The field by whose number a document is newer than another one under its id. */
+  /** The field with the version number of a document. */
   version?: Field<D>;
   rebuild?: Rebuild;
 }
 
 /**
- * A collection of documents that belongs to one service: a projection, which can be made anew at any time. A store that
- * is new or was lost is filled by `rebuild` behind the running service, which does not wait for it. There are no
- * actions, since a query is nothing that a caller may choose. Every method throws SERVICE_UNAVAILABLE while the collection is not open or its store is away.
+ * A collection of documents that belongs to one service. It is a projection, which can be rebuilt at any time. A new or
+ * lost store is filled by `rebuild` in the background, while the service runs. The mixin adds no actions: clients must not
+ * choose queries. Every method throws SERVICE_UNAVAILABLE while the collection is not open or its store is unavailable.
  */
 export function documents<D extends StoredDocument>(options: DocumentsOptions<D>): Documents<D> {
   const { collection, indexes = [], version, rebuild } = options;
@@ -78,8 +79,8 @@ export function documents<D extends StoredDocument>(options: DocumentsOptions<D>
     async get(id) {
       return (await store().get(id)) as D | undefined;
     },
-    async find({ query = {}, sort = [], limit = MAX_FOUND }) {
-      return (await store().find({ query, sort, limit: Math.min(limit, MAX_FOUND) })) as D[];
+    async find({ query = {}, sort = [], limit = FIND_MAX }) {
+      return (await store().find({ query, sort, limit: Math.min(limit, FIND_MAX) })) as D[];
     },
     remove: async (query) => store().remove(query),
     count: async (query = {}) => store().count(query),
@@ -112,10 +113,11 @@ export function documents<D extends StoredDocument>(options: DocumentsOptions<D>
   };
 }
 
-/** Without MongoDB's address its driver is not even read: that costs half a second and 20 MB. */
+/** The MongoDB driver is loaded only if it is used: it costs half a second and 20 MB. */
 async function openStore({ mongoUrl, database, postgres, ...options }: StoreOptions): Promise<Store> {
   if (mongoUrl === undefined) {
-    if (postgres === undefined) throw new Error(`the collection ${options.collection} has no place`);
+    if (postgres === undefined)
+      throw new Error(`the collection ${options.collection} has neither a MongoDB nor a PostgreSQL`);
     return postgresStore({ ...options, postgres });
   }
   if (database === undefined) throw new Error("a MongoDB needs the name of a database");
@@ -123,7 +125,7 @@ async function openStore({ mongoUrl, database, postgres, ...options }: StoreOpti
   return mongoStore({ ...options, mongoUrl, database });
 }
 
-/** Fills the collection unless that was done once; tried again until it is. A stop ends it between two batches. */
+/** Fills the collection once, and repeats that until it succeeds. A stop ends it between two batches. */
 function startFilling(store: Store, rebuild: Rebuild, collection: string, logger: Logger): Runner {
   let isFilled = false;
   return startRunner({
@@ -139,7 +141,7 @@ function startFilling(store: Store, rebuild: Rebuild, collection: string, logger
         isFilled = true;
         logger.info(`${collection} was filled with ${documents} documents`);
       } catch (error) {
-        // Nothing is wrong when the service stops, or when the store has no connection to spare for a moment.
+        // No error: the service stops, or the store is unavailable for a moment. The next sweep repeats it.
         if (!stopping.aborted && typeOf(error) !== "SERVICE_UNAVAILABLE") throw error;
       }
     },
@@ -148,7 +150,7 @@ function startFilling(store: Store, rebuild: Rebuild, collection: string, logger
 
 const rebuilds = new WeakMap<ServiceBroker, Map<string, Rebuild>>();
 
-/** How the open collections of this broker's services are made anew, by their names. */
+/** The rebuild functions of the open collections of this broker, by the names of the collections. */
 export function rebuildsOf(broker: ServiceBroker): Map<string, Rebuild> {
   const known = rebuilds.get(broker) ?? new Map();
   rebuilds.set(broker, known);

@@ -1,44 +1,44 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { StoredDocument } from "./port.ts";
 
-/** As much as one statement takes well. */
+/** The maximum number of documents in one insert. */
 const GROUP_MAX = 200;
 
-/** Inserts documents in any order. @returns the ids of those that were there already, which stay as they are */
+/** Inserts documents in any order. @returns the ids that exist already; their documents are not changed */
 export type Insert = (documents: readonly StoredDocument[]) => Promise<ReadonlySet<string>>;
 
-interface Waiting {
+interface PendingInsert {
   documents: readonly StoredDocument[];
-  /** Runs something as a part of what the documents came from, as its trace. */
-  within: <T>(work: () => T) => T;
+  /** Runs a function in the async context of the caller, for example in its trace. */
+  inContext: <T>(work: () => T) => T;
   resolve(known: ReadonlySet<string>): void;
   reject(error: unknown): void;
 }
 
 /**
- * What comes while an insert is under way goes together in the next one, as databases commit groups: a write that is on
- * the disks of the majority takes its time, and takes no longer for many. Nobody waits who comes alone.
+ * Group commit: all inserts that arrive while one runs are combined in the next one. A write to the disks of the majority
+ * is slow, and does not take longer for many documents. A single insert starts at once.
  *
- * When a group fails, each of its parts is tried for itself, so that one document that cannot be written takes none
- * along; unless `isAway`, where that would only ask the same of a server that is not there. A group's insert stands in the
- * trace of the first of it.
+ * When a group fails, each insert is repeated separately, so that a document that cannot be stored fails no other one. If
+ * `isUnavailable`, all inserts of the group fail: a repetition would meet the same unavailable server. The insert of a
+ * group runs in the trace of its first member.
  */
-export function groupInserts(insert: Insert, isAway: (error: unknown) => boolean): Insert {
-  let queue: Waiting[] = [];
+export function groupInserts(insert: Insert, isUnavailable: (error: unknown) => boolean): Insert {
+  let queue: PendingInsert[] = [];
   let running = false;
 
-  const apart = async (group: readonly Waiting[]) => {
-    for (const { documents, within, resolve, reject } of group) {
-      await within(() => insert(documents)).then(resolve, reject);
+  const insertSeparately = async (group: readonly PendingInsert[]) => {
+    for (const { documents, inContext, resolve, reject } of group) {
+      await inContext(() => insert(documents)).then(resolve, reject);
     }
   };
-  const together = async (group: readonly Waiting[]) => {
+  const insertGroup = async (group: readonly PendingInsert[]) => {
     try {
-      const first = group[0]?.within ?? ((work) => work());
-      const known = await first(() => insert(group.flatMap(({ documents }) => documents)));
+      const inFirstContext = group[0]?.inContext ?? ((work) => work());
+      const known = await inFirstContext(() => insert(group.flatMap(({ documents }) => documents)));
       for (const { resolve } of group) resolve(known);
     } catch (error) {
-      if (group.length > 1 && !isAway(error)) return await apart(group);
+      if (group.length > 1 && !isUnavailable(error)) return await insertSeparately(group);
       for (const { reject } of group) reject(error);
     }
   };
@@ -47,24 +47,24 @@ export function groupInserts(insert: Insert, isAway: (error: unknown) => boolean
     while (queue.length > 0) {
       const group = queue.slice(0, sizeOfGroup(queue));
       queue = queue.slice(group.length);
-      await together(group);
+      await insertGroup(group);
     }
     running = false;
   };
 
   return (documents) =>
     new Promise((resolve, reject) => {
-      queue.push({ documents, within: AsyncLocalStorage.snapshot(), resolve, reject });
+      queue.push({ documents, inContext: AsyncLocalStorage.snapshot(), resolve, reject });
       if (!running) void work();
     });
 }
 
-/** How many of those that wait go together; the first one does, however much it brings. */
-function sizeOfGroup(queue: readonly Waiting[]): number {
+/** The number of pending inserts in the next group: at least one, of any size. */
+function sizeOfGroup(queue: readonly PendingInsert[]): number {
   let size = 0;
   let documents = 0;
-  for (const waiting of queue) {
-    documents += waiting.documents.length;
+  for (const pending of queue) {
+    documents += pending.documents.length;
     if (size > 0 && documents > GROUP_MAX) break;
     size++;
   }

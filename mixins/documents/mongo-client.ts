@@ -6,16 +6,16 @@ import type { Logger } from "../../lib/logger.ts";
 const SERVER_SELECTION_MS = 600;
 const WAIT_QUEUE_MS = 600;
 const CONNECT_MS = 1_000;
-/** How often the driver looks at each server; also how soon it sees that one is back. */
+/** The interval at which the driver checks each server, and the longest delay until it notices a returned one. */
 const HEARTBEAT_MS = 1_000;
-/** After this, an operation that nobody waits for any more gives its connection back. */
+/** After this time, an operation whose caller has timed out releases its connection. */
 const SOCKET_MS = 12_000;
-/** How long a primary waits for the majority before it says that there is none. */
+/** How long a primary waits for the majority before it reports an error. */
 const WRITE_CONCERN_MS = 3_000;
 const POOL_MAX = 10;
 const RECONNECT_MS = 1_000;
 
-/** An acknowledged write is on the disks of the majority and is never rolled back; reads see such writes only. */
+/** An acknowledged write is on the disks of the majority and is never rolled back. Reads return only such writes. */
 export const clientOptions = {
   writeConcern: { w: "majority", journal: true, wtimeoutMS: WRITE_CONCERN_MS },
   readConcern: { level: "majority" },
@@ -36,10 +36,10 @@ const WRITABLE = new Set(["Standalone", "RSPrimary", "Mongos", "LoadBalancer"]);
 
 export interface SharedClient {
   readonly client: MongoClient;
-  /** Whether a server that takes writes was there when the driver last looked. */
+  /** Whether a server that accepts writes was reachable at the driver's last check. */
   reachable(): boolean;
   readonly openedAtMs: number;
-  /** Resolves once it has been connected, however long that takes; rejects when it is closed before. */
+  /** Resolves after the first connection, without a time limit. Rejects if it is closed before that. */
   readonly connected: Promise<void>;
   release(): Promise<void>;
 }
@@ -50,8 +50,8 @@ const shared = new Map<
 >();
 
 /**
- * The process's connections to one MongoDB, which all collections share; closed when the last one is released. It
- * is there at once and connects by itself, again and again until it succeeds: from then on the driver watches.
+ * The connections of the process to one MongoDB. All collections share them; the last release closes them. Returns at once
+ * and repeats connecting in the background until it succeeds. After that, the driver reconnects by itself.
  */
 export function shareClient(url: string, logger: Logger): SharedClient {
   const known = shared.get(url) ?? { users: 0, opened: open(url, logger) };
@@ -72,7 +72,7 @@ export function shareClient(url: string, logger: Logger): SharedClient {
 }
 
 function open(url: string, logger: Logger) {
-  // Required, since telemetry wraps what is required.
+  // `require` instead of `import`: the instrumentation of OpenTelemetry wraps only required modules.
   const mongodb = createRequire(import.meta.url)("mongodb") as typeof import("mongodb");
   const client = new mongodb.MongoClient(url, clientOptions);
   const closing = new AbortController();
@@ -83,7 +83,8 @@ function open(url: string, logger: Logger) {
     if (now === reachable) return;
     reachable = now;
     if (now) logger.info("the document store can be reached");
-    else if (!closing.signal.aborted) logger.warn("the document store cannot be reached: projections wait");
+    else if (!closing.signal.aborted)
+      logger.warn("the document store cannot be reached: projections are not updated");
   });
   const connected = connect(client, closing.signal, logger);
   connected.catch(() => undefined);
@@ -106,7 +107,7 @@ async function connect(client: MongoClient, closing: AbortSignal, logger: Logger
       await client.connect();
       return;
     } catch (error) {
-      if (failures === 0) logger.warn("the document store is not there yet:", (error as Error).message);
+      if (failures === 0) logger.warn("cannot connect to the document store yet:", (error as Error).message);
     }
     await delay(RECONNECT_MS, undefined, { signal: closing, ref: false });
   }

@@ -1,11 +1,11 @@
 /**
- * Network trouble, no primary, an election, a server that stops, a write that no majority confirmed in time, and a
- * password that is being changed. The next try may succeed, and a repeat does no harm: all writes here are idempotent.
+ * Network errors, no primary, an election, a server that stops, a write that no majority confirmed in time, and a password
+ * that is being changed. The next attempt may succeed. Repeating is safe, since all writes here are idempotent.
  */
-const AWAY_CODES = new Set([
+const UNAVAILABLE_CODES = new Set([
   6, 7, 13, 18, 50, 64, 89, 91, 100, 133, 189, 262, 9001, 10_107, 11_600, 11_602, 13_435, 13_436,
 ]);
-const AWAY_NAMES = new Set([
+const UNAVAILABLE_NAMES = new Set([
   "MongoServerSelectionError",
   "MongoNetworkError",
   "MongoNetworkTimeoutError",
@@ -21,10 +21,10 @@ const AWAY_NAMES = new Set([
   "MongoWriteConcernError",
   "TimeoutError",
 ]);
-/** A socket's own errors: the driver lets some through as they are, as when it writes to one that just ended. */
-const SOCKET =
+/** Errors of a socket. The driver passes some on unchanged, for example after a write to a closed socket. */
+const SOCKET_CODE =
   /^(?:EPIPE|ECONN[A-Z]+|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|ERR_STREAM_[A-Z_]+)$/;
-const AWAY_LABELS = ["RetryableWriteError", "SystemOverloadedError"];
+const UNAVAILABLE_LABELS = ["RetryableWriteError", "SystemOverloadedError"];
 
 const DUPLICATE_KEY = 11_000;
 
@@ -36,19 +36,19 @@ interface MongoError {
   hasErrorLabel?(label: string): boolean;
 }
 
-/** Whether the server was away or too slow, and nothing was wrong with what was asked. */
-export function isAway(error: unknown): boolean {
+/** Whether the server was unavailable or too slow. The operation itself is not the cause. */
+export function isUnavailable(error: unknown): boolean {
   const known = (error ?? {}) as MongoError;
-  if (AWAY_NAMES.has(known.name ?? "") || AWAY_CODES.has(known.code as number)) return true;
-  if (typeof known.code === "string" && SOCKET.test(known.code)) return true;
-  // What broke a batch before any document was judged stands in its message alone.
+  if (UNAVAILABLE_NAMES.has(known.name ?? "") || UNAVAILABLE_CODES.has(known.code as number)) return true;
+  if (typeof known.code === "string" && SOCKET_CODE.test(known.code)) return true;
+  // The batch failed before the server processed a document. Only its message has the cause.
   if (known.name === "MongoBulkWriteError" && known.code === undefined) return true;
-  return isUnconfirmed(known) || AWAY_LABELS.some((label) => known.hasErrorLabel?.(label) === true);
+  return isUnconfirmed(known) || UNAVAILABLE_LABELS.some((label) => known.hasErrorLabel?.(label) === true);
 }
 
 /**
- * Whether ids that were there already are all that was wrong. A server waits for the majority after a duplicate too;
- * when that did not come, the document that is there may still be rolled back.
+ * Whether existing ids are the only errors. A server waits for the majority also after a duplicate. If the majority did
+ * not confirm, the existing document may still be rolled back, and the result is false.
  */
 export function isDuplicate(error: unknown): boolean {
   const known = (error ?? {}) as MongoError;
@@ -57,7 +57,7 @@ export function isDuplicate(error: unknown): boolean {
   return each.every(({ code }) => code === DUPLICATE_KEY);
 }
 
-/** Which of the documents of a batch were there already, by their places in it. */
+/** The indexes of those documents of a batch whose ids existed. */
 export function duplicatesOf(error: unknown): number[] {
   const each = [(error as MongoError).writeErrors ?? []].flat() as { index?: number }[];
   return each.map(({ index = 0 }) => index);

@@ -4,12 +4,12 @@ import type { Index } from "./port.ts";
 
 type Key = Record<string, 1 | -1>;
 
-/** What an index may carry that says nothing about what it does. */
-const HARMLESS = new Set(["v", "key", "name", "ns", "background"]);
+/** Properties of an index that do not change its effect. */
+const IGNORED_PROPERTIES = new Set(["v", "key", "name", "ns", "background"]);
 
 /**
- * Creates the indexes that are missing. Those that are there under the same name but do something else, and those
- * that nobody asked for, are left alone and reported: rebuilding an index of a busy collection is for a human.
+ * Creates the missing indexes. An index of the same name with another definition, and an index that is not in the list,
+ * are reported and not changed: an operator decides when to rebuild an index of a busy collection.
  * @returns a line for each such index
  */
 export async function ensureIndexes(
@@ -31,15 +31,15 @@ export async function ensureIndexes(
 }
 
 function difference(name: string, wanted: Key | undefined, key: Key, index: object): string | undefined {
-  const options = Object.entries(index).filter(([option]) => !HARMLESS.has(option));
-  if (!wanted) return `the index ${name} ${JSON.stringify(key)} is not one of ours`;
+  const options = Object.entries(index).filter(([option]) => !IGNORED_PROPERTIES.has(option));
+  if (!wanted) return `the index ${name} ${JSON.stringify(key)} is unknown`;
   const asWanted = JSON.stringify(wanted) === JSON.stringify(key) && options.length === 0;
   if (asWanted) return undefined;
   const is = JSON.stringify({ ...key, ...Object.fromEntries(options) });
-  return `the index ${name} is ${is} and should be ${JSON.stringify(wanted)}: drop it, and it is made at the next start`;
+  return `the index ${name} is ${is} and should be ${JSON.stringify(wanted)}: drop it, and the next start creates it`;
 }
 
-/** None in a collection that is not there yet. */
+/** The existing indexes by name. A collection that does not exist has none. */
 async function existing(collection: Collection): Promise<Map<string, { key: object }>> {
   try {
     const found = await collection.listIndexes().toArray();
@@ -56,7 +56,7 @@ function keyOf(fields: Index): Key {
   );
 }
 
-/** As MongoDB names them by itself. */
+/** MongoDB's default name of an index. */
 function nameOf(key: Key): string {
   return Object.entries(key)
     .map(([field, direction]) => `${field}_${direction}`)

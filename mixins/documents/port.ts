@@ -5,14 +5,14 @@ export interface StoredDocument {
 }
 
 export type Field<D> = keyof D & string;
-/** A field to sort or to index by; a minus in front means downwards. */
+/** A field to sort or index by. A leading minus means descending. */
 export type Direction<D> = Field<D> | `-${Field<D>}`;
 
 type Comparison<V> = { $in?: V[]; $lt?: V; $lte?: V; $gt?: V; $gte?: V; $ne?: V };
-/** A condition that PostgreSQL and MongoDB evaluate alike; only our code writes it, never a client. */
+/** A condition with the same result in PostgreSQL and MongoDB. Only our code builds it, never a client. */
 export type Query<D> = { readonly [K in keyof D]?: D[K] | Comparison<D[K]> };
 
-/** The fields of one index, first the most important, as in `["orderId", "-version"]`. */
+/** The fields of one index, the most significant one first: `["orderId", "-version"]`. */
 export type Index = readonly string[];
 
 export interface Search {
@@ -22,44 +22,44 @@ export interface Search {
 }
 
 /**
- * One collection of a document store. Two adapters keep this promise, which test/support/documents-contract.ts
- * spells out: PostgreSQL's jsonb where nothing else is set, MongoDB in a cluster. Whatever is not there for a while makes every method throw
- * SERVICE_UNAVAILABLE, within the time that a request has.
+ * One collection of a document store. It has two adapters: jsonb in PostgreSQL (the default) and MongoDB (in a cluster).
+ * test/support/documents-contract.ts tests both. Every method throws SERVICE_UNAVAILABLE while the store is unavailable,
+ * within the time that a request has.
  */
 export interface Store {
   connect(): Promise<void>;
   disconnect(): Promise<void>;
-  /** Whether it seems to be there. Costs nothing: asked before each batch of work. */
+  /** Whether it was reachable last time. Does no I/O, since workers call it before each batch. */
   available(): boolean;
-  /** Adds those whose ids are not known yet, and leaves the others as they are. */
+  /** Adds the documents with new ids. Does not change existing ones. */
   insert(documents: readonly StoredDocument[]): Promise<void>;
   /**
-   * Makes the document what is there under its id, in one atomic step. With `version`, the name of a field: unless
-   * the one that is there has a higher number in it.
+   * Inserts the document or replaces the one with its id, in one atomic step.
+   * @param version the name of a field with a number: a stored document with a higher number is not replaced
    */
   put(document: StoredDocument, version?: string): Promise<void>;
   get(id: string): Promise<object | undefined>;
   find(search: Search): Promise<object[]>;
   count(query: object): Promise<number>;
-  /** @returns how many went */
+  /** @returns the number of removed documents */
   remove(query: object): Promise<number>;
-  /** All documents in batches, in no order; those that come or go meanwhile may be among them or not. */
+  /** All documents in batches, without an order. Documents that are added or removed at the same time may be missing. */
   batches(size: number): AsyncIterable<object[]>;
-  /** Whether the collection was filled once from what it projects; absent where an operator sees to that. */
+  /** Whether the collection was filled once. Absent for a store that an operator fills by `rebuild`. */
   isFilled?(): Promise<boolean>;
   markFilled?(): Promise<void>;
 }
 
-/** Where a store's collections are: in MongoDB when its URL is set, else in PostgreSQL. */
-export interface StorePlace {
+/** The database of the collections: MongoDB if its URL is set, else PostgreSQL. */
+export interface StoreLocation {
   mongoUrl?: string | undefined;
   /** The name of the database in MongoDB. */
   database?: string;
-  /** The database whose schema `documents` has the collections. */
+  /** The collections are in the schema `documents` of this database. */
   postgres?: { url: string; acquireTimeoutMs: number };
 }
 
-export interface StoreOptions extends StorePlace {
+export interface StoreOptions extends StoreLocation {
   collection: string;
   indexes: readonly Index[];
   logger: Logger;

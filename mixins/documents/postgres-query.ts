@@ -16,7 +16,7 @@ const COMPARISONS: Readonly<Record<string, string>> = {
 };
 const NAME = /^[A-Za-z_]\w{0,59}$/;
 
-/** The condition of a query, as the indexes of migrations/shared/documents.ts know its fields. */
+/** The WHERE condition of a query. It uses the same expressions as the indexes of migrations/shared/documents.ts. */
 export function conditionOf(query: object): Sql {
   const parts = Object.entries(query).flatMap(([field, wanted]) =>
     Object.entries(isComparison(wanted) ? wanted : { $eq: wanted }).map(([operator, value]) =>
@@ -45,7 +45,7 @@ function compare(field: string, operator: string, value: unknown): Sql {
     return { text: `${column} = ANY (?::${isId ? "text" : "jsonb"}[])`, bindings: [values] };
   }
   const sign = COMPARISONS[operator];
-  if (!sign) throw new Error(`a query does not know ${operator}`);
+  if (!sign) throw new Error(`the operator ${operator} is not supported`);
   return isId
     ? { text: `${column} ${sign} ?`, bindings: [value] }
     : { text: `${column} ${sign} ?::jsonb`, bindings: [JSON.stringify(value)] };
@@ -53,7 +53,7 @@ function compare(field: string, operator: string, value: unknown): Sql {
 
 function columnOf(field: string): string {
   if (field === "_id") return "id";
-  if (!NAME.test(field)) throw new Error(`${field} is no field of a document`);
+  if (!NAME.test(field)) throw new Error(`${field} is not a valid name of a field`);
   return `(document -> '${field}')`;
 }
 

@@ -2,56 +2,57 @@ import type { Knex } from "knex";
 import { fail, typeOf } from "../../contracts/errors.ts";
 import { isConnectionTrouble, openDatabase } from "../../lib/sql/database.ts";
 import { groupInserts } from "./group-insert.ts";
-import type { Store, StoreOptions, StorePlace } from "./port.ts";
+import type { Store, StoreLocation, StoreOptions } from "./port.ts";
 import * as repository from "./postgres.repository.ts";
 
-/** One for the writes, which go one group after the other, and two that are free for reads at any time. */
+/** One connection for the writes, which run one group after another, and two for reads. */
 const POOL_SIZE = 3;
-/** After a failure the store counts as away for so long. */
+/** After a failure the store counts as unavailable for this time. */
 const PAUSE_MS = 1_000;
 
-type PostgresPlace = NonNullable<StorePlace["postgres"]>;
+type PostgresLocation = NonNullable<StoreLocation["postgres"]>;
 
 /**
- * A collection in the schema `documents` of the service's own database: see migrations/shared/documents.ts. It has
- * connections of its own, so that reads never wait behind the service's writing.
+ * A collection in the schema `documents` of the service's database: see migrations/shared/documents.ts. It has a separate
+ * pool, so that reads never wait for writes of the service.
  *
- * Its commits do not wait for the disk. The message that a document comes from is marked as done after it, in the same
- * server's log and with a commit that waits: when the mark is on the disk, the document is.
+ * Its commits do not wait for the disk. That is safe: the message of a document is marked as done after it, in the same
+ * write-ahead log and with a commit that waits. Once that mark is on the disk, the document is too.
  */
 export function postgresStore({
   postgres,
   collection,
   logger,
-}: Pick<StoreOptions, "collection" | "logger"> & { postgres: PostgresPlace }): Store {
+}: Pick<StoreOptions, "collection" | "logger"> & { postgres: PostgresLocation }): Store {
   const table = `documents.${collection}`;
   let pool: Knex | undefined;
   let pausedUntilMs = 0;
 
   const run = async <T>(work: (db: Knex) => Promise<T>): Promise<T> => {
-    if (!pool) throw away();
+    if (!pool) throw unavailable();
     try {
       return await work(pool);
     } catch (error) {
       if (!isConnectionTrouble(error)) throw error;
       pausedUntilMs = performance.now() + PAUSE_MS;
       logger.debug(`${collection}:`, String(error));
-      throw away();
+      throw unavailable();
     }
   };
-  const isAway = (error: unknown) => typeOf(error) === "SERVICE_UNAVAILABLE";
-  const none: ReadonlySet<string> = new Set();
-  const insertUnknown = groupInserts(
-    (documents) => run((db) => repository.insert(db, table, documents)).then(() => none),
-    isAway,
+  const isUnavailable = (error: unknown) => typeOf(error) === "SERVICE_UNAVAILABLE";
+  const noIds: ReadonlySet<string> = new Set();
+  const insertNew = groupInserts(
+    (documents) => run((db) => repository.insert(db, table, documents)).then(() => noIds),
+    isUnavailable,
   );
   const puts = new Map<string | undefined, ReturnType<typeof groupInserts>>();
-  const putNewest = (version: string | undefined) => {
-    const known = puts.get(version);
-    if (known) return known;
+  /** One group of writes for each version field. */
+  const putsBy = (version: string | undefined) => {
+    const existing = puts.get(version);
+    if (existing) return existing;
     const group = groupInserts(
-      (documents) => run((db) => repository.put(db, table, documents, version)).then(() => none),
-      isAway,
+      (documents) => run((db) => repository.put(db, table, documents, version)).then(() => noIds),
+      isUnavailable,
     );
     puts.set(version, group);
     return group;
@@ -73,10 +74,10 @@ export function postgresStore({
       await closing?.destroy();
     },
     async insert(documents) {
-      if (documents.length > 0) await insertUnknown(documents);
+      if (documents.length > 0) await insertNew(documents);
     },
     async put(document, version) {
-      await putNewest(version)([document]);
+      await putsBy(version)([document]);
     },
     get: (id) => run((db) => repository.get(db, table, id)),
     find: (search) => run((db) => repository.find(db, table, search)),
@@ -96,4 +97,4 @@ export function postgresStore({
   };
 }
 
-const away = () => fail("SERVICE_UNAVAILABLE", "The document store cannot be reached.");
+const unavailable = () => fail("SERVICE_UNAVAILABLE", "The document store cannot be reached.");

@@ -44,7 +44,7 @@ export async function markFilled(db: Db, collection: string): Promise<void> {
   ]);
 }
 
-// Sorted, so that two who write the same ids wait for each other and never both.
+// Sorted by id, so that concurrent inserts of the same ids do not deadlock.
 export async function insert(db: Db, table: string, documents: readonly StoredDocument[]): Promise<void> {
   await affected(
     db,
@@ -55,7 +55,7 @@ export async function insert(db: Db, table: string, documents: readonly StoredDo
   );
 }
 
-/** Of several under one id the newest counts, and of those the last. */
+/** Of several documents with one id, the newest is stored; of several with the same version, the last. */
 export async function put(
   db: Db,
   table: string,
@@ -72,8 +72,8 @@ export async function put(
     db,
     `INSERT INTO ${table} AS stored (id, document)
      SELECT DISTINCT ON (id) id, document
-     FROM ROWS FROM (jsonb_to_recordset(?::jsonb) AS (id text, document jsonb)) WITH ORDINALITY AS d(id, document, place)
-     ORDER BY id, ${newestFirst} place DESC
+     FROM ROWS FROM (jsonb_to_recordset(?::jsonb) AS (id text, document jsonb)) WITH ORDINALITY AS d(id, document, position)
+     ORDER BY id, ${newestFirst} position DESC
      ON CONFLICT (id) DO UPDATE SET document = excluded.document ${unlessNewer}`,
     [newRows(documents)],
   );

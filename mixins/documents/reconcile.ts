@@ -4,111 +4,112 @@ import { typeOf } from "../../contracts/errors.ts";
 import type { Documents, StoredDocument } from "./documents.mixin.ts";
 
 const BATCH = 500;
-/** An outage that is over within a minute does not end a rebuild. */
-const PATIENCE_MS = 60_000;
+/** A rebuild survives an outage of this length. */
+const OUTAGE_MAX_MS = 60_000;
 const RETRY_MS = 1_000;
 
-/** What the documents of a collection are made from. */
-export interface Truth<D> {
-  /** Those of these documents that PostgreSQL knows, as they should be. */
+/** The data in PostgreSQL from which the documents of a collection are made. */
+export interface Source<D> {
+  /** The correct contents of these documents. A document without data in PostgreSQL is missing in the result. */
   of(documents: readonly D[]): Promise<D[]>;
-  /** Everything that has a document, in batches. */
+  /** The correct contents of all documents, in batches. */
   all(): AsyncIterable<D[]>;
 }
 
 type Collection<D extends StoredDocument> = Pick<Documents<D>, "batches" | "insert" | "put" | "remove">;
 
 /**
- * Makes a collection what PostgreSQL says while messages go on writing to it and people go on reading it: nothing is
- * emptied. First what is there is compared, put right, or removed when PostgreSQL does not know it; then what is
- * missing is added. It may be broken off anywhere and begun again.
+ * Makes a collection equal to its source in PostgreSQL, while messages update it and clients read it. First each existing
+ * document is compared and corrected, or removed if PostgreSQL has no data for it. Then the missing documents are added.
+ * It can be aborted and started again at any time.
  *
- * What a message writes meanwhile was committed in PostgreSQL before, so it is never taken for something unknown. And
- * what was deleted in PostgreSQL between reading and writing is looked for once more after each write.
- * @param progress is told how many documents were looked at, first of those that are there, then of all
- * @throws SERVICE_UNAVAILABLE when the store stays away for longer than a minute
- * @returns how many documents there are now, those not counted that came meanwhile
+ * A message is sent after its change was committed in PostgreSQL, so a document that it writes at the same time always has
+ * data there. Data that is deleted between reading and writing is found by a second check after each write.
+ * @param progress receives the number of processed documents: first of the existing ones, then of all
+ * @throws SERVICE_UNAVAILABLE when the store is unavailable for longer than a minute
+ * @returns the number of documents, without those that were added at the same time
  */
 export async function reconcile<D extends StoredDocument>(
   documents: Collection<D>,
-  truth: Truth<D>,
+  source: Source<D>,
   progress: (documents: number) => void = () => undefined,
 ): Promise<number> {
-  await patiently(progress, (went) => correct(documents, truth, went));
-  return await patiently(progress, (went) => complete(documents, truth, went));
+  await retryAfterOutage(progress, (onProgress) => correctExisting(documents, source, onProgress));
+  return await retryAfterOutage(progress, (onProgress) => addMissing(documents, source, onProgress));
 }
 
-/** Each half may be begun again at any time: what it has done it finds done. */
-async function patiently<T>(
+/** Repeats the work after an outage. The work starts from the beginning and finds its earlier results. */
+async function retryAfterOutage<T>(
   progress: (documents: number) => void,
   work: (progress: (documents: number) => void) => Promise<T>,
 ): Promise<T> {
-  let wentMs = performance.now();
-  const went = (documents: number) => {
-    wentMs = performance.now();
+  let progressedMs = performance.now();
+  const onProgress = (documents: number) => {
+    progressedMs = performance.now();
     progress(documents);
   };
   for (;;) {
     try {
-      return await work(went);
+      return await work(onProgress);
     } catch (error) {
-      const stuckMs = performance.now() - wentMs;
-      if (typeOf(error) !== "SERVICE_UNAVAILABLE" || stuckMs > PATIENCE_MS) throw error;
+      const outageMs = performance.now() - progressedMs;
+      if (typeOf(error) !== "SERVICE_UNAVAILABLE" || outageMs > OUTAGE_MAX_MS) throw error;
     }
     await delay(RETRY_MS);
   }
 }
 
-/** What is there becomes as PostgreSQL has it, or goes. */
-async function correct<D extends StoredDocument>(
+/** Corrects or removes the existing documents. */
+async function correctExisting<D extends StoredDocument>(
   documents: Collection<D>,
-  truth: Truth<D>,
+  source: Source<D>,
   progress: (documents: number) => void,
 ): Promise<void> {
-  let seen = 0;
+  let processed = 0;
   for await (const batch of documents.batches(BATCH)) {
-    const right = new Map((await truth.of(batch)).map((document) => [document._id, document]));
-    const unknown = batch.filter(({ _id }) => !right.has(_id));
+    const correct = new Map((await source.of(batch)).map((document) => [document._id, document]));
+    const unknown = batch.filter(({ _id }) => !correct.has(_id));
     if (unknown.length > 0) await removeAll(documents, unknown);
-    const wrong = batch
-      .map((document) => ({ is: document, should: right.get(document._id) }))
-      .flatMap(({ is, should }) => (should && !isDeepStrictEqual(plain(is), plain(should)) ? [should] : []));
-    for (const document of wrong) await documents.put(document);
-    await removeUnknown(documents, truth, wrong);
-    seen += batch.length;
-    progress(seen);
+    const changed = batch
+      .map((stored) => ({ stored, expected: correct.get(stored._id) }))
+      .flatMap(({ stored, expected }) =>
+        expected && !isDeepStrictEqual(plain(stored), plain(expected)) ? [expected] : [],
+      );
+    for (const document of changed) await documents.put(document);
+    await removeDeleted(documents, source, changed);
+    processed += batch.length;
+    progress(processed);
   }
 }
 
-/** What is missing comes. */
-async function complete<D extends StoredDocument>(
+async function addMissing<D extends StoredDocument>(
   documents: Collection<D>,
-  truth: Truth<D>,
+  source: Source<D>,
   progress: (documents: number) => void,
 ): Promise<number> {
   let all = 0;
-  for await (const batch of truth.all()) {
+  for await (const batch of source.all()) {
     await documents.insert(...batch);
-    await removeUnknown(documents, truth, batch);
+    await removeDeleted(documents, source, batch);
     all += batch.length;
     progress(all);
   }
   return all;
 }
 
-/** Those whose rows were deleted after they had been read. */
-async function removeUnknown<D extends StoredDocument>(
+/** Removes the documents whose data was deleted in PostgreSQL after it had been read. */
+async function removeDeleted<D extends StoredDocument>(
   documents: Pick<Documents<D>, "remove">,
-  truth: Truth<D>,
+  source: Source<D>,
   written: readonly D[],
 ): Promise<void> {
   if (written.length === 0) return;
-  const known = idsOf(await truth.of(written));
+  const known = idsOf(await source.of(written));
   const unknown = written.filter(({ _id }) => !known.has(_id));
   if (unknown.length > 0) await removeAll(documents, unknown);
 }
 
-/** As JSON has it: without what is undefined, and without the prototypes that stores give their documents. */
+/** The document as JSON: without undefined fields and without the prototypes of the stores. */
 function plain(document: object): unknown {
   return JSON.parse(JSON.stringify(document));
 }
@@ -125,8 +126,8 @@ async function removeAll<D extends StoredDocument>(
   await documents.remove({ _id: { $in: ids } } as Parameters<Documents<D>["remove"]>[0]);
 }
 
-/** Everything that a query by ascending ids finds, in batches: no more than one of them is in memory. */
-export async function* inBatches<R extends { id: string }>(
+/** All rows of a query by ascending ids, in batches. Only one batch is in memory at a time. */
+export async function* batchesById<R extends { id: string }>(
   batchAfter: (id: string, limit: number) => Promise<R[]>,
 ): AsyncIterable<R[]> {
   let after = "00000000-0000-0000-0000-000000000000";

@@ -7,7 +7,7 @@ import { ServiceBroker } from "moleculer";
 import { fail } from "../../contracts/errors.ts";
 import { type ParsedSettings, readSettings } from "../../lib/settings/settings.ts";
 import { type Documents, rebuildsOf } from "../../mixins/documents/documents.mixin.ts";
-import { documentStore } from "../../mixins/documents/store-of-settings.ts";
+import { documentStoreLocation } from "../../mixins/documents/store-location.ts";
 import { type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { notificationDocuments } from "../../services/notifications/projections/history.ts";
 import { orderProjections } from "../../services/orders/projections/projections.ts";
@@ -64,11 +64,11 @@ async function rebuild(config: ParsedSettings, collection: Collection): Promise<
 type Opened = Pick<Documents<never>, "mixin" | "available">;
 
 function ofOrders(db: Postgres, config: ParsedSettings): Opened[] {
-  return Object.values(orderProjections(db, documentStore(config, db.url)));
+  return Object.values(orderProjections(db, documentStoreLocation(config, db.url)));
 }
 
 function ofNotifications(db: Postgres, config: ParsedSettings): Opened[] {
-  return [notificationDocuments(db, documentStore(config, db.url))];
+  return [notificationDocuments(db, documentStoreLocation(config, db.url))];
 }
 
 async function rebuildByPlatform(config: ParsedSettings, collection: Collection): Promise<number> {

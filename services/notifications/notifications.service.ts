@@ -6,7 +6,8 @@ import { keyedLimit } from "../../lib/keyed-limit.ts";
 import type { Settings } from "../../lib/settings/settings.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
-import { documentGauges, documentStore } from "../../mixins/documents/store-of-settings.ts";
+import { documentGauges } from "../../mixins/documents/gauges.ts";
+import { documentStoreLocation } from "../../mixins/documents/store-location.ts";
 import { health, leftOut } from "../../mixins/health/health.mixin.ts";
 import { nodeDependencies } from "../../mixins/node-dependencies/node-dependencies.mixin.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
@@ -54,7 +55,7 @@ export function notificationsService(options: NotificationsDeps): ServiceSchema 
     name: "notifications",
   });
   const out = outbox({ postgres: db, messageBus, source: "waybill/notifications", clock });
-  const history = notificationDocuments(db, documentStore(config, config.POSTGRES_URL_NOTIFICATIONS));
+  const history = notificationDocuments(db, documentStoreLocation(config, config.POSTGRES_URL_NOTIFICATIONS));
   const overrides = templateOverrides({ postgres: db, clock });
   const deps = {
     clock,

@@ -5,7 +5,8 @@ import { keyedLimit } from "../../lib/keyed-limit.ts";
 import type { Settings } from "../../lib/settings/settings.ts";
 import { callerOf } from "../../mixins/caller/caller.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
-import { documentGauges, documentStore } from "../../mixins/documents/store-of-settings.ts";
+import { documentGauges } from "../../mixins/documents/gauges.ts";
+import { documentStoreLocation } from "../../mixins/documents/store-location.ts";
 import { health, leftOut } from "../../mixins/health/health.mixin.ts";
 import { nodeDependencies } from "../../mixins/node-dependencies/node-dependencies.mixin.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
@@ -70,7 +71,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     name: "orders",
   });
   const out = outbox({ postgres: db, messageBus, source: "waybill/orders", clock });
-  const projections = orderProjections(db, documentStore(config, config.POSTGRES_URL_ORDERS));
+  const projections = orderProjections(db, documentStoreLocation(config, config.POSTGRES_URL_ORDERS));
   const live = liveUpdates();
   const deps: OrdersDependencies = {
     clock,

@@ -1,7 +1,7 @@
 import { connect, createServer, type Socket } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
-import type { StorePlace } from "../../mixins/documents/documents.mixin.ts";
+import type { StoreLocation } from "../../mixins/documents/documents.mixin.ts";
 import { shareClient } from "../../mixins/documents/mongo-client.ts";
 import { freePort } from "../../platform/free-port.ts";
 import { type Ferretdb, startFerretdb } from "../servers/ferretdb.ts";
@@ -21,7 +21,7 @@ const place = (server: Ferretdb) => ({
 });
 
 let opened: Awaited<ReturnType<typeof openEvents>>[] = [];
-const open = async (where: StorePlace) => {
+const open = async (where: StoreLocation) => {
   const one = await openEvents(where);
   opened.push(one);
   return one;

@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
 import type { CommandStartedEvent, MongoClient } from "mongodb";
 import { newId } from "../../lib/ids.ts";
-import type { StorePlace } from "../../mixins/documents/documents.mixin.ts";
+import type { StoreLocation } from "../../mixins/documents/documents.mixin.ts";
 import { shareClient } from "../../mixins/documents/mongo-client.ts";
 import { ensureIndexes } from "../../mixins/documents/mongo-indexes.ts";
 import { type Ferretdb, startFerretdb } from "../servers/ferretdb.ts";
@@ -15,7 +15,7 @@ const SILENT = { debug: nothing, info: nothing, warn: nothing, error: nothing };
 function nothing() {}
 
 const event = (version: number): Event => ({ _id: `m${version}`, orderId: "o1", version });
-const place = (server: Ferretdb): Required<Pick<StorePlace, "database">> & { mongoUrl: string } => ({
+const place = (server: Ferretdb): Required<Pick<StoreLocation, "database">> & { mongoUrl: string } => ({
   mongoUrl: server.url,
   database: `t${newId().replaceAll("-", "")}`,
 });
@@ -34,7 +34,7 @@ describe("documents in MongoDB", () => {
   });
 
   let opened: Awaited<ReturnType<typeof openEvents>>[] = [];
-  const open = async (where: StorePlace, change: Parameters<typeof openEvents>[1] = {}) => {
+  const open = async (where: StoreLocation, change: Parameters<typeof openEvents>[1] = {}) => {
     const one = await openEvents(where, change);
     opened.push(one);
     return one;

@@ -7,7 +7,7 @@ import type { Knex } from "knex";
 import { ServiceBroker } from "moleculer";
 import { newId } from "../../lib/ids.ts";
 import { openDatabase } from "../../lib/sql/database.ts";
-import { documentStore } from "../../mixins/documents/store-of-settings.ts";
+import { documentStoreLocation } from "../../mixins/documents/store-location.ts";
 import { type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import {
   type NotificationDocument,
@@ -58,7 +58,7 @@ beforeAll(async () => {
     POSTGRES_URL_ORDERS: orders.url,
     POSTGRES_URL_NOTIFICATIONS: people.url,
   };
-  const place = documentStore(
+  const place = documentStoreLocation(
     { MONGO_URL: server.url, NAMESPACE: "rebuilt", POSTGRES_ACQUIRE_TIMEOUT_MS: ACQUIRE_TIMEOUT_MS },
     orders.url,
   );

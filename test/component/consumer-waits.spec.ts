@@ -2,7 +2,7 @@ import { describe, expect, it } from "@jest/globals";
 import { fail } from "../../contracts/errors.ts";
 import type { Message } from "../../contracts/messages.ts";
 import type { Handlers } from "../../mixins/consumer/consumer.mixin.ts";
-import { documentGauges } from "../../mixins/documents/store-of-settings.ts";
+import { documentGauges } from "../../mixins/documents/gauges.ts";
 import { consumerStage } from "../support/consuming.ts";
 import { eventually } from "../support/eventually.ts";
 import { enter, incoming, notificationSent, userDeleted } from "../support/messaging.ts";

@@ -6,7 +6,7 @@ import {
   type DocumentsOptions,
   documents,
   rebuildsOf,
-  type StorePlace,
+  type StoreLocation,
 } from "../../mixins/documents/documents.mixin.ts";
 import { reconcile } from "../../mixins/documents/reconcile.ts";
 
@@ -25,7 +25,7 @@ export const eventOptions = {
 } as const satisfies DocumentsOptions<Event>;
 
 /** Starts a service that holds a collection and nothing else. */
-export async function openEvents(place: StorePlace, change: Partial<DocumentsOptions<Event>> = {}) {
+export async function openEvents(place: StoreLocation, change: Partial<DocumentsOptions<Event>> = {}) {
   const events = documents<Event>({ ...eventOptions, ...place, ...change });
   const broker = new ServiceBroker({ nodeID: newId(), logger: false, skipProcessEventRegistration: true });
   broker.createService({ name: "holder", mixins: [events.mixin] });
@@ -39,7 +39,7 @@ export async function openEvents(place: StorePlace, change: Partial<DocumentsOpt
  */
 export function documentsContract(
   name: string,
-  place: () => StorePlace | Promise<StorePlace>,
+  place: () => StoreLocation | Promise<StoreLocation>,
   { race = true } = {},
 ): void {
   describe(`the documents of ${name}`, () => {

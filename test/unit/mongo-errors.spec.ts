@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
 import * as mongodb from "mongodb";
 import { TimeoutError } from "../../lib/timeout.ts";
-import { isAway, isDuplicate } from "../../mixins/documents/mongo-errors.ts";
+import { isDuplicate, isUnavailable } from "../../mixins/documents/mongo-errors.ts";
 
 const server = (code: number, more: object = {}) =>
   new mongodb.MongoServerError({ message: "from the server", code, ...more });
@@ -36,7 +36,7 @@ describe("an error of MongoDB", () => {
     ["known documents that no majority confirmed", bulk([11_000], true)],
     ["our own time limit", new TimeoutError(10)],
   ])("that tells of %s, means that the store is away", (_what, error) => {
-    expect(isAway(error)).toBe(true);
+    expect(isUnavailable(error)).toBe(true);
     expect(isDuplicate(error)).toBe(false);
   });
 
@@ -46,7 +46,7 @@ describe("an error of MongoDB", () => {
     ["a mistake of ours", new TypeError("undefined is not a function")],
     ["nothing at all", undefined],
   ])("that tells of %s, does not", (_what, error) => {
-    expect(isAway(error)).toBe(false);
+    expect(isUnavailable(error)).toBe(false);
     expect(isDuplicate(error)).toBe(false);
   });
 
@@ -54,11 +54,11 @@ describe("an error of MongoDB", () => {
     expect(isDuplicate(server(11_000))).toBe(true);
     expect(isDuplicate(bulk([11_000, 11_000]))).toBe(true);
     expect(isDuplicate(bulk([11_000, 2]))).toBe(false);
-    expect(isAway(bulk([11_000]))).toBe(false);
+    expect(isUnavailable(bulk([11_000]))).toBe(false);
   });
 
   it("has a name that the driver still gives", () => {
-    const given = Object.keys(mongodb).filter((name) => isAway({ name }));
+    const given = Object.keys(mongodb).filter((name) => isUnavailable({ name }));
     expect(given).toEqual(
       expect.arrayContaining(["MongoNetworkError", "MongoServerSelectionError", "MongoWriteConcernError"]),
     );

@@ -3,8 +3,8 @@ import { invalidField } from "../../../contracts/errors.ts";
 import type { NotificationView } from "../../../contracts/notifications.ts";
 import { isId } from "../../../lib/ids.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
-import { type Documents, documents, type StorePlace } from "../../../mixins/documents/documents.mixin.ts";
-import { inBatches, reconcile } from "../../../mixins/documents/reconcile.ts";
+import { type Documents, documents, type StoreLocation } from "../../../mixins/documents/documents.mixin.ts";
+import { batchesById, reconcile } from "../../../mixins/documents/reconcile.ts";
 import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
 import {
   getNotification,
@@ -26,7 +26,7 @@ export interface NotificationDocument extends Omit<NotificationView, "id"> {
 /** The document collection of this service, with its rebuild from the database. */
 export function notificationDocuments(
   postgres: Postgres,
-  place: StorePlace,
+  place: StoreLocation,
 ): Documents<NotificationDocument> {
   const history: Documents<NotificationDocument> = documents({
     ...place,
@@ -70,7 +70,7 @@ export async function rebuild(
         return (await getNotifications(postgres.db, ids)).map(documentOf);
       },
       async *all() {
-        const batches = inBatches((after, limit) => settledAfter(postgres.db, after, limit));
+        const batches = batchesById((after, limit) => settledAfter(postgres.db, after, limit));
         for await (const batch of batches) yield batch.map(documentOf);
       },
     },

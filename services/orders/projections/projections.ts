@@ -2,14 +2,14 @@ import type { MessageData, MessageType } from "../../../contracts/messages.ts";
 import type { HistoryEvent } from "../../../contracts/orders.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import type { Handler, Handlers } from "../../../mixins/consumer/handlers.ts";
-import { documents, type StorePlace } from "../../../mixins/documents/documents.mixin.ts";
+import { documents, type StoreLocation } from "../../../mixins/documents/documents.mixin.ts";
 import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
 import type { LiveUpdates } from "../dependencies.ts";
 import { type HistoryDocument, historyId, type Projections, receiptId } from "./order-documents.ts";
 import { rebuildHistory, rebuildPayments } from "./rebuild.ts";
 
 /** The document collections of this service, with their rebuild from its database. */
-export function orderProjections(postgres: Postgres, store: StorePlace): Projections {
+export function orderProjections(postgres: Postgres, store: StoreLocation): Projections {
   const history: Projections["history"] = documents({
     ...store,
     collection: "order_history",

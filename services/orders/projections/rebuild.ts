@@ -1,5 +1,5 @@
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
-import { inBatches, reconcile } from "../../../mixins/documents/reconcile.ts";
+import { batchesById, reconcile } from "../../../mixins/documents/reconcile.ts";
 import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
 import type { ReceiptRow, RefundRow } from "../store/payments.repository.ts";
 import {
@@ -28,7 +28,7 @@ export async function rebuildHistory(
         return withTimesOf(documents, found.map(historyDocument));
       },
       async *all() {
-        const batches = inBatches((after, limit) => repository.transitionsAfter(postgres.db, after, limit));
+        const batches = batchesById((after, limit) => repository.transitionsAfter(postgres.db, after, limit));
         for await (const batch of batches) yield batch.map(historyDocument);
       },
     },
@@ -56,9 +56,9 @@ export async function rebuildPayments(
         return withTimesOf(documents, [...receipts.map(receiptDocument), ...refunds.map(refundDocument)]);
       },
       async *all() {
-        const receipts = inBatches((after, limit) => repository.receiptsAfter(postgres.db, after, limit));
+        const receipts = batchesById((after, limit) => repository.receiptsAfter(postgres.db, after, limit));
         for await (const batch of receipts) yield batch.map(receiptDocument);
-        const refunds = inBatches((after, limit) =>
+        const refunds = batchesById((after, limit) =>
           repository.completedRefundsAfter(postgres.db, after, limit),
         );
         for await (const batch of refunds) yield batch.map(refundDocument);
