@@ -33,7 +33,7 @@ const COMMON_NAME = "2.5.4.3";
 const SERIAL_BYTES = 16;
 const TRUE = Buffer.from([0x01, 0x01, 0xff]);
 
-/** Makes an authority for the certificates of one installation: a key on P-256 and a certificate signed by itself. */
+/** Creates the authority for the certificates of one installation: a P-256 key and a self-signed certificate. */
 export function makeAuthority(name: string, validity: Validity): Certificate {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const extensions = [
@@ -45,7 +45,7 @@ export function makeAuthority(name: string, validity: Validity): Certificate {
   return { cert: signedBy(privateKey, signed), key: pemOf(privateKey) };
 }
 
-/** Issues a certificate for a server and client of these DNS names; the first one is its common name too. */
+/** Issues a certificate for servers and clients with these DNS names. The first name is also the common name. */
 export function issueCertificate(
   authority: Certificate,
   names: readonly [string, ...string[]],
@@ -123,7 +123,7 @@ function bitString(bytes: Buffer): Buffer {
   return der(0x03, Buffer.from([0]), bytes);
 }
 
-/** Named bits in one byte; trailing zeros are left out, as DER asks. */
+/** A bit string of one byte. DER requires that trailing zeros are omitted. */
 function bits(byte: number): Buffer {
   const unused = Math.log2(byte & -byte);
   return der(0x03, Buffer.from([unused, byte]));
@@ -144,7 +144,7 @@ function distinguishedName(commonName: string): Buffer {
   return sequence(der(0x31, sequence(objectId(COMMON_NAME), der(0x0c, Buffer.from(commonName)))));
 }
 
-/** UTCTime until 2049 and GeneralizedTime after it, as RFC 5280 asks. */
+/** UTCTime until 2049 and GeneralizedTime after it (RFC 5280). */
 function time(ms: number): Buffer {
   const digits = new Date(ms).toISOString().replace(/[-:T]|\.\d+/g, "");
   return Number(digits.slice(0, 4)) < 2050

@@ -1,7 +1,7 @@
-/** RFC 5646, 4.4.1: no tag that is in use is longer. */
+/** The recommended minimum of RFC 5646, 4.4.1. No tag in use is longer. */
 export const LANGUAGE_TAG_MAX_LENGTH = 35;
 
-/** A tag of BCP 47 in its canonical spelling, as `zh-Hant` for `zh-hant`; undefined for any other text. */
+/** A BCP 47 tag in its canonical spelling: `zh-Hant` for `zh-hant`. Undefined for an invalid tag. */
 export function canonicalLanguage(tag: string): string | undefined {
   try {
     return Intl.getCanonicalLocales(tag)[0];
@@ -11,8 +11,8 @@ export function canonicalLanguage(tag: string): string | undefined {
 }
 
 /**
- * The tag, and then the tags that its readers understand as well, the nearest first: without its last subtag, and so
- * on (RFC 4647, lookup). A region without a script has its usual one: `zh-TW` is followed by `zh-Hant`, then `zh`.
+ * The tag and its fallbacks, the nearest first. Each fallback lacks one more subtag at the end (RFC 4647, lookup). A region
+ * without a script gets its usual script: `zh-TW`, `zh-Hant`, `zh`.
  */
 export function languageFallbacks(tag: string): string[] {
   const canonical = canonicalLanguage(tag);

@@ -1,7 +1,7 @@
 import type { BrokerOptions, Middleware } from "moleculer";
 import { sharedServer } from "moleculer-grpc";
 import { type ServiceName, serviceNames } from "../lib/settings/catalogue.ts";
-import { unmetNeeds } from "../lib/settings/needs.ts";
+import { missingSettings } from "../lib/settings/required-settings.ts";
 import { readSettings, type Settings, SettingsError } from "../lib/settings/settings.ts";
 import { supplyDependencies } from "../mixins/node-dependencies/node-dependencies.mixin.ts";
 import type { MessageBus } from "../providers/message-bus/index.ts";
@@ -24,10 +24,10 @@ type Env = Record<string, string | undefined>;
  * @throws SettingsError for a setting that cannot be read
  */
 export function runnerOptions(env: Env, words: readonly string[]): BrokerOptions {
-  const config = readSettings(env, { needs: false });
+  const config = readSettings(env, { checkRequired: false });
   const services = env.SERVICES ? config.SERVICES : servicesIn(words);
   const [first = "api", ...more] = services;
-  // What a service of this node does not need stays unset: `unmetNeeds` is asked for each that is created.
+  // What a service of this node does not need stays unset: `missingSettings` is asked for each that is created.
   const settings = { ...config, SERVICES: services, DATA_DIR: dataDirOf(config) } as Settings;
   const { NATS_URL } = settings;
   const transport = NATS_URL ? natsTransport({ ...settings, NATS_URL }) : inMemoryTransport(settings);
@@ -54,7 +54,7 @@ function runnerNode(env: Env, settings: Settings): Middleware {
     name: "runnerNode",
     created(broker) {
       supplyDependencies(broker, (service) => {
-        const lines = unmetNeeds(env, [service]);
+        const lines = missingSettings(env, [service]);
         const { NATS_URL } = settings;
         if (lines.length > 0 || !NATS_URL) throw new SettingsError(lines);
         messageBus ??= natsMessageBus({ ...settings, NATS_URL }, (line) => broker.logger.warn(line));

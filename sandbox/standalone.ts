@@ -9,7 +9,7 @@ import { startSandbox } from "./index.ts";
 const PAUSE_MS = 2_000;
 const PROBE_TIMEOUT_MS = 2_000;
 
-const config = readSettings(process.env, { needs: false });
+const config = readSettings(process.env, { checkRequired: false });
 const { PUBLIC_URL } = config;
 if (!PUBLIC_URL) throw new Error("PUBLIC_URL must be set to the URL of the platform");
 

@@ -1,7 +1,7 @@
 import pg from "pg";
 import { type Backoff, backoffMs } from "../backoff.ts";
 import type { Logger } from "../logger.ts";
-import { sayDatabaseWait } from "../sql/database-wait.ts";
+import { logDatabaseWait } from "../sql/database-wait.ts";
 
 const CONNECT_TIMEOUT_MS = 2_000;
 const KEEPALIVE_DELAY_MS = 10_000;
@@ -53,7 +53,7 @@ export function startListener(options: {
     if (which !== client || stopped) return;
     client = undefined;
     failures += 1;
-    if (error) sayDatabaseWait(logger, error);
+    if (error) logDatabaseWait(logger, error);
     which.end().catch(() => undefined);
     timer = setTimeout(
       () => {

@@ -1,6 +1,6 @@
 import type { Logger } from "../logger.ts";
 import { isConnectionTrouble } from "../sql/database.ts";
-import { sayDatabaseWait } from "../sql/database-wait.ts";
+import { logDatabaseWait } from "../sql/database-wait.ts";
 import { outsideOfTraces } from "../tracing/index.ts";
 
 /** The delay before a run is repeated after the database was busy or restarting. */
@@ -42,7 +42,7 @@ export function startRunner(options: {
         await outsideOfTraces(() => options.run(cause, stopping));
       } catch (error) {
         if (isConnectionTrouble(error)) {
-          sayDatabaseWait(options.logger, error);
+          logDatabaseWait(options.logger, error);
           retry = setTimeout(() => request(cause), DATABASE_RETRY_MS);
           retry.unref();
         } else {

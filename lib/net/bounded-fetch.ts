@@ -34,13 +34,13 @@ export async function boundedFetch(
   return await withTimeout(timeoutMs, exchange, cancel ?? undefined);
 }
 
-/** Leaving the loop cancels the body, which closes the connection. */
+/** An error inside the loop cancels the body, which closes the connection. */
 async function textOf({ body }: Response, maxBytes: number): Promise<string> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of body ?? []) {
     size += chunk.byteLength;
-    if (size > maxBytes) throw new Error("the answer is too long");
+    if (size > maxBytes) throw new Error("the response is too long");
     chunks.push(chunk);
   }
   return new TextDecoder().decode(Buffer.concat(chunks));

@@ -5,21 +5,21 @@ import { isIP } from "node:net";
  * Protects a listener without authentication against pages of other sites in a browser that can reach it. A page cannot
  * set the headers that are checked here.
  *
- * - `Host` must be an IP address, `localhost` or a name that was allowed: with DNS rebinding it is the attacker's name.
- *   Probes ask by IP address, or without the header as HTTP/1.0 does.
- * - `Origin`, where the browser sends one, must be of the same host: it is another one for a form or script elsewhere.
+ * - `Host` must be an IP address, `localhost` or an allowed name. With DNS rebinding it is the name of the attacker.
+ *   Probes use an IP address, or HTTP/1.0 without the header.
+ * - `Origin`, if the browser sends it, must be the same host. For a form or script of another site it is that site.
  *
  * @param allowed names of reverse proxies, as ALLOWED_HOSTS: comma-separated
- * @returns the name of the header that is wrong
+ * @returns the name of the wrong header; undefined when both are correct
  */
 export function foreignHeader(headers: IncomingHttpHeaders, allowed = ""): "Host" | "Origin" | undefined {
   const { host, origin } = headers;
-  if (host !== undefined && !isOurs(host, allowed)) return "Host";
+  if (host !== undefined && !isAllowedHost(host, allowed)) return "Host";
   if (origin !== undefined && hostOf(origin) !== host?.toLowerCase()) return "Origin";
   return undefined;
 }
 
-function isOurs(host: string, allowed: string): boolean {
+function isAllowedHost(host: string, allowed: string): boolean {
   const name = host.replace(/:\d{1,5}$/, "").toLowerCase();
   if (isIP(name.replace(/^\[(.*)\]$/, "$1")) !== 0 || name === "localhost") return true;
   return allowed.split(",").some((each) => each.trim().toLowerCase() === name);

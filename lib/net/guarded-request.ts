@@ -9,29 +9,29 @@ const PORTS = ["", "443", "8443"];
 const PRIVATE_NAME = /\.(?:localhost|local|internal)$/;
 const RESOLVE_TIMEOUT_MS = 2_000;
 const RESOLVE_TRIES = 2;
-/** Once the status is known, the body has this long to arrive before we go on without the rest of it. */
+/** After the status, the body is read for at most this time. The rest of it is then left out. */
 const BODY_TIMEOUT_MS = 1_000;
-/** The wait for a body ends this long before the call's time limit, so that a status that is known is not lost. */
+/** Reading the body ends this time before the time limit of the call, so that the received status is not lost. */
 const BODY_MARGIN_MS = 20;
 
 export interface GuardOptions {
-  /** Also this machine itself, by http and on any port. For the sandbox only. */
+  /** Also allows this machine, by http and on any port. Only for the sandbox. */
   allowLoopback: boolean;
-  /** All addresses of a host name; unless told otherwise, from the DNS. */
+  /** Finds all addresses of a host name. Default: by DNS. */
   resolve?: (hostname: string) => Promise<string[]>;
 }
 
 /**
- * Why there was no answer: refused by our own rules, out of time, broken on the way, or (`local`) never sent, because this
- * machine had no network, name server or socket for it.
+ * Why there is no response: `blocked` by the rules of this file, `timeout`, `network` for an error of the connection, or
+ * `local` if the request was not sent, because this machine has no network, name server or socket for it.
  */
 type Kind = "blocked" | "timeout" | "network" | "local";
 
-/** Errors of the operating system that mean: the fault is on this machine. */
+/** Errors of the operating system whose cause is on this machine. */
 const LOCAL_CODES: ReadonlySet<string> = new Set([
   ...["ENETDOWN", "ENETUNREACH", "EADDRNOTAVAIL", "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EACCES", "EPERM"],
 ]);
-/** Errors of the resolver that mean: no name server answers. */
+/** Errors of the resolver without an answer of a name server. */
 const NO_NAME_SERVER_CODES: ReadonlySet<string> = new Set(["ECONNREFUSED", "ETIMEOUT"]);
 
 export class GuardedRequestError extends Error {
@@ -44,8 +44,8 @@ export class GuardedRequestError extends Error {
 }
 
 /**
- * What is wrong with a URL that a stranger gave us to call, as far as it can be told without the DNS; undefined
- * when nothing is. The address itself is checked again at every connection.
+ * Checks a URL that a third party gave us to call, without DNS. The address itself is checked at every connection.
+ * @returns a text that completes "the URL …"; undefined when the URL is allowed
  */
 export function urlTrouble(text: string, options: GuardOptions): string | undefined {
   if (!URL.canParse(text)) return "is not a URL";
@@ -65,11 +65,11 @@ export interface GuardedRequest {
   url: string;
   headers: Record<string, string>;
   body: string | Uint8Array;
-  /** For the whole call: name, connection, TLS, head and body of the answer. A body may be cut short by it. */
+  /** Time limit of the whole call: DNS, connection, TLS, head and body of the response. It may cut the body short. */
   timeoutMs: number;
-  /** How much of the answer's body is wanted; the connection is closed after it. */
+  /** The maximum size of the body that is read. The connection is closed after it. */
   maxBodyBytes: number;
-  /** Breaks the call off. */
+  /** Aborts the call. */
   signal?: AbortSignal;
 }
 
@@ -80,10 +80,10 @@ export interface GuardedResponse {
 }
 
 /**
- * Posts to a URL that a stranger gave us, so that it cannot reach into our own network: the addresses are
- * checked in the very lookup whose result is connected to (a name that answers differently the second time gains
- * nothing), and redirects are answers like any other.
- * @throws GuardedRequestError when there is no answer
+ * Posts to a URL that a third party gave us and protects our own network from it. The addresses are checked in the same
+ * lookup whose result is used for the connection, so a name whose addresses change between two lookups has no effect
+ * (DNS rebinding). Redirects are returned and not followed.
+ * @throws GuardedRequestError when there is no response
  */
 export async function guardedPost(call: GuardedRequest, options: GuardOptions): Promise<GuardedResponse> {
   const trouble = urlTrouble(call.url, options);
@@ -91,14 +91,14 @@ export async function guardedPost(call: GuardedRequest, options: GuardOptions): 
   try {
     return await withTimeout(call.timeoutMs, (signal) => guardedExchange(call, options, signal), call.signal);
   } catch (error) {
-    throw explained(error as Error, call.timeoutMs);
+    throw asGuardedRequestError(error as Error, call.timeoutMs);
   }
 }
 
 /**
- * The request alone. It holds by itself where the URL was not looked at: whatever is connected to, by name or by number,
- * is checked here. Every way in which Node ends a request is heard: an answer, a change of protocol, an error, and a
- * silent close.
+ * The request without the check of the URL. It is safe without that check: each address of a connection is checked here,
+ * also one that the URL contains. It handles each way in which Node ends a request: a response, a change of protocol, an
+ * error, and a close without a response.
  */
 export async function guardedExchange(
   call: GuardedRequest,
@@ -106,20 +106,20 @@ export async function guardedExchange(
   signal: AbortSignal,
 ): Promise<GuardedResponse> {
   const url = new URL(call.url);
-  refuseLiteral(url, options);
+  refuseBlockedAddress(url, options);
   const endsAtMs = performance.now() + call.timeoutMs - BODY_MARGIN_MS;
   const { promise, resolve, reject } = Promise.withResolvers<GuardedResponse>();
   const request = (url.protocol === "https:" ? httpsRequest : httpRequest)(url, {
     method: "POST",
     headers: { ...call.headers, "content-length": String(Buffer.byteLength(call.body)) },
     agent: false,
-    // So the lookup is always asked for all addresses. The types of Node know the option for sockets only.
+    // With it, the lookup must return all addresses. The types of Node have the option only for sockets.
     ...{ autoSelectFamily: true },
     lookup: guardedLookup(options),
     signal,
   });
   request.once("error", reject);
-  request.once("close", () => reject(new Error("closed without an answer")));
+  request.once("close", () => reject(new Error("closed without a response")));
   request.once("upgrade", ({ statusCode, headers }, socket) => {
     socket.destroy();
     resolve({ status: statusCode as number, headers, body: Buffer.from("") });
@@ -129,7 +129,7 @@ export async function guardedExchange(
   return await promise.finally(() => request.destroy());
 }
 
-/** Names that only a machine or a network of its own knows, also with the dot of the root behind them. */
+/** Whether the name is not one of a machine or local network, also with the dot of the root at its end. */
 function isPublicName(host: string): boolean {
   const name = host.replace(/\.$/, "");
   return name.includes(".") && !PRIVATE_NAME.test(name);
@@ -145,7 +145,7 @@ function guardedLookup(options: GuardOptions): LookupFunction {
     resolve(hostname).then(
       (addresses) => {
         const known = addresses.map((address) => ({ address, family: isIP(address) }));
-        // One bad address among good ones is a trap, not a slip.
+        // One address that is not allowed refuses all: a correct name has none, so it is an attack.
         const wrong = known.length === 0 || known.some(({ address }) => !mayConnect(address, options));
         callback(wrong ? notOfTheInternet(hostname) : null, known);
       },
@@ -155,10 +155,10 @@ function guardedLookup(options: GuardOptions): LookupFunction {
 }
 
 /**
- * Node looks up no name that is an address already, so that the guard of the lookup never sees it. A URL knows an IPv4
- * address in one spelling only, whatever it was written in.
+ * Checks a host that is an IP address. Node does not call the lookup for it, so the lookup cannot check it. `URL` has
+ * converted other spellings of an IPv4 address to the usual one.
  */
-function refuseLiteral(url: URL, options: GuardOptions): void {
+function refuseBlockedAddress(url: URL, options: GuardOptions): void {
   const host = hostOf(url);
   if (isIP(host) && !mayConnect(host, options)) throw notOfTheInternet(host);
 }
@@ -172,8 +172,8 @@ function notOfTheInternet(hostname: string): GuardedRequestError {
 }
 
 /**
- * Not by getaddrinfo: that has four threads for the whole process, and a name server that never answers would
- * hold them all. It reads no hosts file, so the one name of this machine is known here.
+ * Not by getaddrinfo: it has four threads for the whole process, and a name server that never answers would block all of
+ * them. The resolver does not read the hosts file, so `localhost` is resolved here.
  */
 export async function resolveByDns(
   hostname: string,
@@ -184,14 +184,14 @@ export async function resolveByDns(
   const addresses = answers.flatMap((answer) => (answer.status === "fulfilled" ? answer.value : []));
   if (addresses.length > 0) return addresses;
   const codes = answers.map((answer) => (answer as PromiseRejectedResult).reason?.code as string);
-  if (codes.every((code) => NO_NAME_SERVER_CODES.has(code)) && !(await answersAtAll(resolver))) {
+  if (codes.every((code) => NO_NAME_SERVER_CODES.has(code)) && !(await hasNameServer(resolver))) {
     throw new GuardedRequestError("local", `no name server answers (${codes[0]})`);
   }
   throw new GuardedRequestError("network", `${hostname} has no address`);
 }
 
-/** Whether the name server answers about the root of the DNS, which is there whatever became of the name in question. */
-async function answersAtAll(resolver: Resolver): Promise<boolean> {
+/** Whether the name server answers a query for the root of the DNS, which always exists. */
+async function hasNameServer(resolver: Resolver): Promise<boolean> {
   try {
     await resolver.resolveNs(".");
     return true;
@@ -221,7 +221,7 @@ async function readHead(
   return { status: response.statusCode as number, headers: response.headers, body };
 }
 
-function explained(error: Error & { code?: string }, timeoutMs: number): GuardedRequestError {
+function asGuardedRequestError(error: Error & { code?: string }, timeoutMs: number): GuardedRequestError {
   if (error instanceof GuardedRequestError) return error;
   if (error.name === "TimeoutError" || error.name === "AbortError") {
     return new GuardedRequestError("timeout", `no answer within ${timeoutMs} ms`);

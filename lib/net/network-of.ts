@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 
 const GROUPS = 8;
-/** Of IPv6, the half that names a network. */
+/** The number of groups of an IPv6 address that identify the network. */
 const NETWORK_GROUPS = 4;
 
 /**

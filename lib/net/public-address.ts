@@ -1,6 +1,6 @@
 import { BlockList, isIP } from "node:net";
 
-/** IPv4 that is not the public internet: IANA's special-purpose registry, multicast and what is reserved. */
+/** IPv4 networks outside the public internet: IANA's special-purpose registry, multicast and reserved networks. */
 const NOT_PUBLIC_V4: [string, number][] = [
   ["0.0.0.0", 8],
   ["10.0.0.0", 8],
@@ -20,8 +20,8 @@ const NOT_PUBLIC_V4: [string, number][] = [
 ];
 
 /**
- * IPv6 is the other way round: only 2000::/3 is assigned for public use, so everything outside it is refused
- * (mapped, NAT64, unique local and link-local addresses among it), and within it what carries something else.
+ * For IPv6 the allowed network is listed: only 2000::/3 is assigned for public use. Everything outside is refused, which
+ * includes mapped, NAT64, unique local and link-local addresses. The list below has the special networks inside it.
  */
 const PUBLIC_V6: [string, number] = ["2000::", 3];
 const NOT_PUBLIC_V6: [string, number][] = [
@@ -41,7 +41,7 @@ const loopback = new BlockList();
 loopback.addSubnet("127.0.0.0", 8, "ipv4");
 loopback.addAddress("::1", "ipv6");
 
-/** Whether an IP address is of the public internet; anything that is no plain IP address is not. */
+/** Whether the text is an IP address of the public internet. */
 export function isPublicAddress(address: string): boolean {
   switch (isIP(address)) {
     case 4:
@@ -53,7 +53,7 @@ export function isPublicAddress(address: string): boolean {
   }
 }
 
-/** Whether an IP address is this machine's own, 127.0.0.0/8 or ::1 (also in its mapped spelling). */
+/** Whether the text is a loopback address: 127.0.0.0/8, ::1, or a mapped 127.0.0.0/8. */
 export function isLoopbackAddress(address: string): boolean {
   const family = isIP(address);
   return family !== 0 && loopback.check(address, family === 4 ? "ipv4" : "ipv6");

@@ -23,10 +23,10 @@ const postgresUrl = (service: ServiceName) =>
   });
 
 const perMinute = (which: string, fallback: number) =>
-  integer(`Requests a minute ${which}; 0: any number`, 0, 10_000_000, { fallback });
+  integer(`Limit of requests per minute ${which}; 0: no limit`, 0, 10_000_000, { fallback });
 
 const days = (what: string, min: number, fallback: number) =>
-  integer(`How many days ${what} are kept`, min, 36_525, { fallback });
+  integer(`Days for which ${what} are kept`, min, 36_525, { fallback });
 
 /** Every environment variable that Waybill reads. docs/configuration.md and .env.example are generated from it. */
 export const settingsCatalogue = {
@@ -44,35 +44,35 @@ export const settingsCatalogue = {
   ),
   DATA_DIR: text("Folder of the embedded stores", { fallback: "./data" }),
   HOST: host("Address that the gateway listens on", "127.0.0.1"),
-  PORT: port("Port of the REST API; 0 takes any free one, as with the other ports", 3000),
+  PORT: port("Port of the REST API; for every port, 0 means any free one", 3000),
   OPS_HOST: host("Address that /livez, /readyz and /metrics listen on", "127.0.0.1"),
   OPS_PORT: port("Port of /livez, /readyz and /metrics", 3001),
   ALLOWED_HOSTS: shaped(
-    "Names, comma-separated, that the operations port and the sandbox may be asked by, besides IP addresses and localhost: those of a reverse proxy before them",
+    "Comma-separated host names that requests to the operations port and the sandbox may use besides IP addresses and localhost, e.g. the name of a reverse proxy",
     /^[a-z0-9.-]{1,253}(, ?[a-z0-9.-]{1,253})*$/i,
     "be a comma-separated list of host names",
     { fallback: "" },
   ),
   PUBLIC_URL: url(
-    "Where clients, banks and partners reach the gateway; unset: http://HOST:PORT",
+    "URL of the gateway for clients, banks and partners; unset: http://HOST:PORT",
     ["http", "https"],
     { neededBy: serviceNames },
   ),
   CORS_ORIGINS: shaped(
-    "Exact origins, comma-separated, whose pages may call the API",
+    "Comma-separated origins whose pages may call the API",
     /^https?:\/\/[^\s/,*]+(\s*,\s*https?:\/\/[^\s/,*]+)*$/,
     "be a comma-separated list of origins such as https://shop.example.org, without a path",
     { fallback: "" },
   ),
   TRUSTED_PROXIES: networks(
-    "Addresses and networks (CIDR), comma-separated, of the proxies whose X-Forwarded-For is believed",
+    "Comma-separated addresses and networks (CIDR) of the proxies whose X-Forwarded-For is trusted",
   ),
   RATE_LIMIT_ADDRESS: perMinute("from one address", 12_000),
   RATE_LIMIT_USER: perMinute("of one signed-in user", 3_000),
-  RATE_LIMIT_SIGN_IN: perMinute("from one address that sign up, sign in or send a code or password", 300),
+  RATE_LIMIT_SIGN_IN: perMinute("from one address for sign-up, sign-in, codes and passwords", 300),
   SANDBOX: flag("Runs the payment system, partner and deliverer of the sandbox beside the platform", true),
   SANDBOX_PORT: port("Port of the sandbox's checkout page and mailbox", 3002),
-  LOG_LEVEL: choice("How much is logged; unset: info in production, else warn", [
+  LOG_LEVEL: choice("The least severe level that is logged; unset: info in production, else warn", [
     "fatal",
     "error",
     "warn",
@@ -84,41 +84,41 @@ export const settingsCatalogue = {
   GRPC_HOST: host("Address that the bridge listens on", "127.0.0.1"),
   GRPC_PORT: port("Port of the bridge, the same for all services of this process; 0 takes any free one", 0),
   GRPC_ANNOUNCE: shaped(
-    "Host that other processes reach the bridge at; unset: GRPC_HOST, or where that is any address, this machine's",
+    "Host of the bridge for other processes; unset: GRPC_HOST, or the address of this machine if GRPC_HOST means all addresses",
     /^(?=.{1,253}$)[a-z0-9]([a-z0-9.-]*[a-z0-9])?$|^[0-9a-f:.]*:[0-9a-f:.]*$/i,
     "be an IP address or a host name",
   ),
   GRPC_TLS_CERT: text(
-    "PEM file with this process's certificate for gRPC, whose DNS names are those of its nodes, as `orders`; read again each minute. Unset: no TLS, which is for loopback",
+    "PEM file with the gRPC certificate of this process; its DNS names are the names of its services, e.g. `orders`. It is read again each minute. Unset: no TLS, only for loopback",
   ),
   GRPC_TLS_KEY: text("PEM file with the key of GRPC_TLS_CERT"),
-  GRPC_TLS_CA: text("PEM file with the authorities that issue the certificates of the nodes"),
+  GRPC_TLS_CA: text("PEM file with the certificate authorities of the nodes"),
 
-  NATS_URL: url("NATS server with JetStream; unset: all services in this process, joined in memory", [
-    "nats",
-    "tls",
-  ]),
+  NATS_URL: url(
+    "NATS server with JetStream; unset: all services run in this process and communicate in memory",
+    ["nats", "tls"],
+  ),
   NATS_USER: text("User of this process at NATS"),
   NATS_PASSWORD: password("Password of NATS_USER"),
   NATS_STREAM_MAX_MB: integer(
-    "Size of the stream of messages; when it is full, they wait in the outboxes",
+    "Maximum size of the message stream; while it is full, messages wait in the outboxes",
     16,
     1_048_576,
     { fallback: 1_024 },
   ),
   NATS_STREAM_MAX_AGE_HOURS: integer(
-    "How long the stream keeps messages: a service that is away for longer misses some",
+    "How long the stream keeps messages; a service that is down for longer misses messages",
     1,
     168,
     { fallback: 72 },
   ),
-  NATS_STREAM_REPLICAS: integer("On how many servers of a NATS cluster each message is kept", 1, 5, {
+  NATS_STREAM_REPLICAS: integer("Number of servers of a NATS cluster that store each message", 1, 5, {
     fallback: 1,
   }),
-  REDIS_URL: url("Redis of the cache, the checks and the rate limits; unset: this process's memory", [
-    "redis",
-    "rediss",
-  ]),
+  REDIS_URL: url(
+    "Redis server of the cache, the checks and the rate limits; unset: the memory of this process",
+    ["redis", "rediss"],
+  ),
   MONGO_URL: url("MongoDB of the document store; unset: the databases of the services", [
     "mongodb",
     "mongodb+srv",
@@ -136,12 +136,12 @@ export const settingsCatalogue = {
   ]),
   KEYCLOAK_REALM: text("Realm of the users", { fallback: "waybill" }),
   KEYCLOAK_CLIENT_ID: text("Client that identity uses, with a service account", { fallback: "waybill" }),
-  KEYCLOAK_ISSUER: url("How Keycloak names the realm in tokens; unset: KEYCLOAK_URL/realms/KEYCLOAK_REALM", [
+  KEYCLOAK_ISSUER: url("Issuer (`iss`) of the realm in tokens; unset: KEYCLOAK_URL/realms/KEYCLOAK_REALM", [
     "http",
     "https",
   ]),
   KEYCLOAK_TIMEOUT_MS: integer(
-    "How long an operation at Keycloak may take, all its calls together, before it is answered 503",
+    "Time limit of an operation with all its calls to Keycloak; after it the response is 503",
     100,
     60_000,
     { fallback: 1_500 },
@@ -152,19 +152,19 @@ export const settingsCatalogue = {
   POSTGRES_URL_PARTNERS: postgresUrl("partners"),
   POSTGRES_URL_NOTIFICATIONS: postgresUrl("notifications"),
   POSTGRES_URL_IDENTITY: postgresUrl("identity"),
-  POSTGRES_POOL: integer("Connections that each service keeps at most", 2, 100, { fallback: 10 }),
+  POSTGRES_POOL: integer("Maximum number of connections of each service", 2, 100, { fallback: 10 }),
   POSTGRES_ACQUIRE_TIMEOUT_MS: integer(
-    "How long a request waits for one of them before it is answered 503",
+    "How long a request waits for a connection; after it the response is 503",
     50,
     60_000,
     { fallback: 300 },
   ),
 
   BRIDGE_SECRET: secret("Signs the credential of each gRPC call", serviceNames),
-  BRIDGE_SECRET_PREVIOUS: secret("Accepted beside BRIDGE_SECRET, while it is being replaced"),
+  BRIDGE_SECRET_PREVIOUS: secret("The previous BRIDGE_SECRET, also accepted while it is replaced"),
   HANDOVER_SECRET: secret("Derives delivery PINs and tracking tokens", ["orders"]),
   DELIVERED_VISIBLE_MINUTES: integer(
-    "How long after its end a deliverer still sees the customer and the address of an order",
+    "How long after the end of an order its deliverer can see the customer and the address",
     0,
     10_080,
     { fallback: 60 },
@@ -175,7 +175,7 @@ export const settingsCatalogue = {
     "partners",
     "notifications",
   ]),
-  SEAL_SECRET_PREVIOUS: secret("The former SEAL_SECRET, while it is being replaced"),
+  SEAL_SECRET_PREVIOUS: secret("The previous SEAL_SECRET, still used for decryption while it is replaced"),
 
   SMTP_URL: url("Mail server; unset: the sandbox's mailbox", ["smtp", "smtps"], {
     neededBy: ["notifications"],
@@ -185,7 +185,7 @@ export const settingsCatalogue = {
   FCM_API_URL: url("Firebase Cloud Messaging's API", ["http", "https"], {
     fallback: "https://fcm.googleapis.com",
   }),
-  FCM_TOKEN_URL: url("Where Google gives access tokens for it", ["http", "https"], {
+  FCM_TOKEN_URL: url("Google's URL for access tokens of Firebase Cloud Messaging", ["http", "https"], {
     fallback: "https://oauth2.googleapis.com/token",
   }),
   APNS_API_URL: url(
@@ -195,14 +195,14 @@ export const settingsCatalogue = {
   ),
   STRIPE_API_URL: url("Stripe's API", ["http", "https"], { fallback: "https://api.stripe.com" }),
 
-  KEEP_ORDERS_DAYS: days("orders that have ended, with lines, payments and refunds,", 90, 3_653),
-  KEEP_HISTORY_DAYS: days("the steps of an order and what its partner's system reported", 30, 400),
+  KEEP_ORDERS_DAYS: days("ended orders, with lines, payments and refunds,", 90, 3_653),
+  KEEP_HISTORY_DAYS: days("the steps of orders and the reports of partners' systems", 30, 400),
   KEEP_NOTIFICATIONS_DAYS: days("notifications", 7, 90),
-  KEEP_DEAD_LETTERS_DAYS: days("dead letters that nobody replayed or dropped", 15, 90),
+  KEEP_DEAD_LETTERS_DAYS: days("dead letters that were neither replayed nor dropped", 15, 90),
   KEEP_PHOTOS_DAYS: days("photos of deliveries", 7, 180),
 
   ADMIN_EMAIL: shaped(
-    "With ADMIN_PASSWORD: the first admin, made at the first start",
+    "E-mail address of the first admin, which the first start creates with ADMIN_PASSWORD",
     /^[^\s@]{1,64}@[^\s@]{1,189}$/,
     "be an e-mail address",
   ),
@@ -211,8 +211,5 @@ export const settingsCatalogue = {
     secret: true,
   },
 
-  OTEL_EXPORTER_OTLP_ENDPOINT: url("Collector that spans are sent to; unset: tracing costs nothing", [
-    "http",
-    "https",
-  ]),
+  OTEL_EXPORTER_OTLP_ENDPOINT: url("OTLP collector for spans; unset: no tracing", ["http", "https"]),
 } as const satisfies Record<string, Setting<unknown>>;

@@ -1,30 +1,30 @@
 import { isIP } from "node:net";
 
-/** One line of the catalogue: what an environment variable means and which values it takes. */
+/** One entry of the catalogue: the meaning and the allowed values of an environment variable. */
 export interface Setting<T> {
   readonly about: string;
   readonly kind: string;
   /** Reads the text of the variable. @throws Error with the reason, never with the value. */
   readonly parse: (text: string) => T;
-  /** What an unset variable stands for. */
+  /** The value of an unset variable. */
   readonly fallback?: T;
-  /** Never printed, never shown; where `neededBy` holds it has no fallback. */
+  /** The value is never printed or shown. */
   readonly secret?: boolean;
   /**
-   * The services that need it where nothing may stand in for it: in production, and in a process that runs only
-   * some of the services.
+   * The services that require it in production, and in a process that runs only some of the services. Elsewhere the
+   * launcher supplies a value.
    */
   readonly neededBy?: readonly string[];
 }
 
 type Options<T> = Partial<Pick<Setting<T>, "fallback" | "neededBy">>;
 
-/** Generic over its options, so that a fallback takes `undefined` out of the variable's type. */
+/** Generic over its options: with a fallback, the type of the variable does not contain `undefined`. */
 export function text<const O extends Options<string>>(about: string, options: O = {} as O) {
   return { about, kind: "text", parse: (value: string) => value, ...options } satisfies Setting<string>;
 }
 
-/** Text that `pattern` matches as a whole. @param must completes "NAME must …" */
+/** A text that matches `pattern`. @param must completes the error "NAME must …" */
 export function shaped<const O extends Options<string>>(
   about: string,
   pattern: RegExp,
@@ -107,7 +107,7 @@ export function list<const V extends string>(about: string, allowed: readonly V[
   return { about, kind: allowed.join(", "), parse, fallback } satisfies Setting<V[]>;
 }
 
-/** A text that stays as it is: IP addresses and networks in CIDR notation, comma-separated. None when it is unset. */
+/** A comma-separated list of IP addresses and networks in CIDR notation, as text. Unset: an empty list. */
 export function networks(about: string) {
   const parse = (value: string) => {
     if (!value.split(",").every((entry) => isNetwork(entry.trim()))) {
@@ -121,17 +121,17 @@ export function networks(about: string) {
 function isNetwork(entry: string): boolean {
   const [address = "", bits = "0", ...more] = entry.split("/");
   const maxBits = isIP(address) === 6 ? 128 : 32;
-  // A zone (`fe80::1%eth0`) belongs to an address on one machine, and node's BlockList takes none.
+  // An address with a zone (`fe80::1%eth0`) is valid on one machine only, and BlockList of Node refuses it.
   const isAddress = isIP(address) !== 0 && !address.includes("%");
   return isAddress && /^\d{1,3}$/.test(bits) && Number(bits) <= maxBits && more.length === 0;
 }
 
-/** A secret that another server has set: no rule of ours holds for it, but it is never shown. */
+/** A secret of another server. It is not checked, and never shown. */
 export function password(about: string) {
   return { about, kind: "secret", parse: (value: string) => value, secret: true } satisfies Setting<string>;
 }
 
-/** At least 32 characters; "changeme" and its like are refused. */
+/** A secret of this platform: at least 32 characters. Common placeholders such as "changeme" are refused. */
 export function secret(about: string, neededBy: readonly string[] = []) {
   const parse = (value: string) => {
     if (value.length < 32) throw new Error("must have at least 32 characters (openssl rand -base64 32)");

@@ -1,5 +1,5 @@
 import { settingsCatalogue } from "./catalogue.ts";
-import { unmetNeeds } from "./needs.ts";
+import { missingSettings } from "./required-settings.ts";
 import type { Setting } from "./setting.ts";
 
 type Catalogue = typeof settingsCatalogue;
@@ -9,10 +9,10 @@ type ValueOf<S> = S extends { parse: (text: string) => infer T }
     : T | undefined
   : never;
 
-/** The settings, parsed once at the start of the process; undefined where a variable is unset without a fallback. */
+/** The settings, parsed once at the start of the process. A variable without a value and fallback is undefined. */
 export type ParsedSettings = { readonly [K in keyof Catalogue]: ValueOf<Catalogue[K]> };
 
-/** Says which variables are wrong and why, a line each; holds no value. The process ends with exit code 78. */
+/** Names the invalid variables with the reasons, one per line, without their values. The process ends with exit code 78. */
 export class SettingsError extends Error {
   readonly lines: string[];
 
@@ -24,13 +24,13 @@ export class SettingsError extends Error {
 
 /**
  * @param env usually process.env; an empty value counts as unset
- * @param options.needs whether what the process needs to run services must be there; a command that asks a running
- *   platform needs none of it
- * @throws ConfigError naming every wrong variable at once
+ * @param options.checkRequired whether the settings that services require must be set. false for commands that run no
+ *   service
+ * @throws SettingsError with all invalid variables
  */
 export function readSettings(
   env: Record<string, string | undefined>,
-  { needs = true }: { needs?: boolean } = {},
+  { checkRequired = true }: { checkRequired?: boolean } = {},
 ): ParsedSettings {
   const lines: string[] = [];
   const values: Record<string, unknown> = {};
@@ -45,7 +45,8 @@ export function readSettings(
   const production = env.NODE_ENV === "production";
   if (production && !env.SANDBOX) values.SANDBOX = false;
   if (production && values.SANDBOX) lines.push("SANDBOX must not be true in production");
-  if (needs) lines.push(...unmetNeeds(env, values.SERVICES as ParsedSettings["SERVICES"] | undefined));
+  if (checkRequired)
+    lines.push(...missingSettings(env, values.SERVICES as ParsedSettings["SERVICES"] | undefined));
   if (!values.ADMIN_EMAIL !== !values.ADMIN_PASSWORD && lines.length === 0) {
     const missing = values.ADMIN_EMAIL ? "ADMIN_PASSWORD" : "ADMIN_EMAIL";
     lines.push(`${missing} must be set too: the first admin needs both`);
@@ -62,5 +63,5 @@ type Supplied =
   | "SEAL_SECRET"
   | `POSTGRES_URL_${"ORDERS" | "PARTNERS" | "NOTIFICATIONS" | "IDENTITY"}`;
 
-/** The settings that services are built from: what the environment left open, the launcher has supplied. */
+/** The settings of services. The launcher has supplied the values that the environment does not set. */
 export type Settings = ParsedSettings & { readonly [K in Supplied]: string };

@@ -3,20 +3,20 @@ import { type Context, context, type Span, SpanKind, SpanStatusCode, trace } fro
 import { fromHeaders, isTraced, tracer } from "./trace-context.ts";
 
 const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
-/** A placeholder whose name does not end in `id`, as `{token}`; also in the spelling `:token`. */
+/** A placeholder whose name does not end in `id`: `{token}` or `:token`. */
 const SECRET_PART = /^(?:\{(?!\w*id\})\w+\}|:(?!\w*id$)\w+)$/;
 const spans = new WeakMap<IncomingMessage, Span>();
 const refused = new WeakSet<IncomingMessage>();
 
-/** The trace that an HTTP client says its request belongs to, or none. */
+/** The trace context from the headers of an HTTP request; without them, a context without a trace. */
 export function fromHttpHeaders(headers: IncomingMessage["headers"]): Context {
   const { traceparent, tracestate } = headers;
   return fromHeaders({ traceparent, tracestate });
 }
 
 /**
- * Runs `handle` in the span of a request, which ends with its answer or when the client has gone. The span gets
- * no query, and a path only once its route says which parts of it are nobody's business.
+ * Runs `handle` in the span of a request. The span ends with the response or the connection. It never contains the query.
+ * It gets the path after the route is known, which says which parts are secret.
  */
 export function withHttpServerSpan<T>(
   request: IncomingMessage,
@@ -53,8 +53,8 @@ export function withHttpServerSpan<T>(
 }
 
 /**
- * Names the span of a request by the route that was found for it: `POST /api/v1/orders/:id/cancel`.
- * @returns the trace's id, for the answer and the log; undefined where nothing is traced
+ * Names the span of a request by its route: `POST /api/v1/orders/:id/cancel`.
+ * @returns the id of the trace, for the response and the log; undefined without tracing
  */
 export function nameHttpSpan(
   request: IncomingMessage,
@@ -72,9 +72,9 @@ export function nameHttpSpan(
 }
 
 /**
- * Writes on the span of a request why it is answered with a problem.
- * @param type the catalogue's
- * @param unexpected what was thrown, where the catalogue does not know it
+ * Records on the span of a request the problem of its response.
+ * @param type the type in the error catalogue
+ * @param unexpected the error, if it is not in the catalogue
  */
 export function failHttpSpan(request: IncomingMessage, type: string, unexpected?: unknown): void {
   const span = spans.get(request);
@@ -84,7 +84,7 @@ export function failHttpSpan(request: IncomingMessage, type: string, unexpected?
   span.setAttribute("error.type", type);
 }
 
-/** The path with what is no id in it replaced: a tracking token in a span would let its readers in. */
+/** The path, with secret parts replaced. A reader of the span could use a tracking token. */
 function shownPath(request: IncomingMessage & { originalUrl?: string }, route: string): string {
   const path = (request.originalUrl ?? request.url ?? "").split("?", 1)[0] ?? "";
   const segments = path.split("/");

@@ -30,15 +30,14 @@ export async function inSpan<T>(
 }
 
 /**
- * Writes an error on a span: its type from the catalogue, and what happened. An error that is the caller's
- * fault is no failure of the server, as the conventions have it; the caller's own span fails by any, and so does
- * that of a message, which nobody waits for.
+ * Records an error on a span: its type from the catalogue, and its text. By the OpenTelemetry conventions, a client error
+ * (4xx) is no failure of a server span. It is a failure of a client span, and of the span of a message, which has no caller.
  */
 export function recordFailure(span: Span, error: unknown, kind: SpanKind = SpanKind.INTERNAL): void {
   const { type, code, name, message, stack } = (error ?? {}) as Error & { type?: string; code?: unknown };
-  const isCallers = typeof code === "number" && code >= 400 && code < 500;
+  const isClientError = typeof code === "number" && code >= 400 && code < 500;
   span.setAttribute("error.type", type ?? name ?? "_OTHER");
-  if (isCallers && (kind === SpanKind.SERVER || kind === SpanKind.INTERNAL)) return;
+  if (isClientError && (kind === SpanKind.SERVER || kind === SpanKind.INTERNAL)) return;
   span.recordException({ name: type ?? name ?? "Error", message: message ?? String(error), stack });
   span.setStatus({ code: SpanStatusCode.ERROR, message: type ?? message });
 }
@@ -69,7 +68,7 @@ export function inTraceOf<T>(
 /**
  * Creates the producer span of a message, as a child of the current span. Each handling of the message, also a late or
  * repeated one, is a child of it.
- * @returns the `traceparent` for the message; undefined where nothing is traced
+ * @returns the `traceparent` for the message; undefined without tracing
  */
 export function traceparentOfMessage(type: string, id: string): string | undefined {
   if (!isTraced()) return undefined;

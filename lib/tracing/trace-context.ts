@@ -11,7 +11,7 @@ import {
 const TRACER = "waybill";
 const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
 
-/** The headers of W3C trace context, as they travel with HTTP requests, calls and messages. */
+/** The headers of the W3C trace context in HTTP requests, calls and messages. */
 export interface TraceHeaders {
   traceparent?: string;
   tracestate?: string;

@@ -13,7 +13,7 @@ const MIN_PASSWORD_LENGTH = 8;
 
 runCommand(async () => {
   const { ADMIN_EMAIL, ADMIN_PASSWORD, ...env } = process.env;
-  const dataDir = dataDirOf(readSettings(env, { needs: false }));
+  const dataDir = dataDirOf(readSettings(env, { checkRequired: false }));
   const email = emailOf(ADMIN_EMAIL);
   const platform = await connectToPlatform(dataDir);
   const password = ADMIN_PASSWORD ?? (await askFor("Password: "));

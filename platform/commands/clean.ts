@@ -12,7 +12,7 @@ import { runCommand, UsageError } from "./command.ts";
 const OURS = ["postgres", "secrets.json", "postgres.half", "platform.lock"];
 
 runCommand(async () => {
-  const dataDir = dataDirOf(readSettings(process.env, { needs: false }));
+  const dataDir = dataDirOf(readSettings(process.env, { checkRequired: false }));
   const { values } = parseArgs({ options: { yes: { type: "boolean" } }, strict: false });
   if (!existsSync(dataDir)) {
     console.log(`There is no ${dataDir}.`);

@@ -6,6 +6,6 @@ import { dataDirOf } from "../settings.ts";
 import { runCommand } from "./command.ts";
 
 runCommand(async () => {
-  const places = await runningSandbox(dataDirOf(readSettings(process.env, { needs: false })));
+  const places = await runningSandbox(dataDirOf(readSettings(process.env, { checkRequired: false })));
   if (!(await demo(places))) process.exit(1);
 });

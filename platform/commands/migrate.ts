@@ -12,7 +12,7 @@ import { dataDirOf, needsEmbeddedPostgres, postgresUrlName } from "../settings.t
 import { runCommand } from "./command.ts";
 
 runCommand(async () => {
-  const config = readSettings(process.env, { needs: false });
+  const config = readSettings(process.env, { checkRequired: false });
   const wanted = databases.filter((database) => config.SERVICES.includes(database));
   if (config.NODE_ENV === "production" && needsEmbeddedPostgres(config)) {
     const missing = wanted.map(postgresUrlName).filter((name) => config[name] === undefined);

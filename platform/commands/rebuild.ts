@@ -31,7 +31,7 @@ const sources = {
 type Collection = keyof typeof sources;
 
 runCommand(async () => {
-  const config = readSettings(process.env, { needs: false });
+  const config = readSettings(process.env, { checkRequired: false });
   const [word = "", ...more] = process.argv.slice(2);
   const collection = names[word] ?? word;
   if (!Object.hasOwn(sources, collection) || more.length > 0) {

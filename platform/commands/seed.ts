@@ -13,7 +13,10 @@ const ORDERS = 20;
 
 runCommand(async () => {
   const count = wantedOrders();
-  await seedOrders(await runningSandbox(dataDirOf(readSettings(process.env, { needs: false }))), count);
+  await seedOrders(
+    await runningSandbox(dataDirOf(readSettings(process.env, { checkRequired: false }))),
+    count,
+  );
 });
 
 function wantedOrders(): number {

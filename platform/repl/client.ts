@@ -19,7 +19,7 @@ const SIGNAL_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 async function main(): Promise<number> {
   const { ADMIN_EMAIL, ADMIN_PASSWORD, ...env } = process.env;
-  const config = readSettings(env, { needs: false });
+  const config = readSettings(env, { checkRequired: false });
   const { NATS_URL } = config;
   hideSecrets();
   const commands = customCommands(() => platform);

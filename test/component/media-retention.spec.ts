@@ -27,7 +27,7 @@ beforeAll(async () => {
 });
 
 it("photos of deliveries, of orders older than is kept, are removed, and no avatar", async () => {
-  const config = readSettings({}, { needs: false }) as Settings;
+  const config = readSettings({}, { checkRequired: false }) as Settings;
   broker.createService(mediaService({ config, storage }));
   await broker.start();
   await eventually(async () => expect(await storage.list("proofs/", 10)).toEqual([...young].sort()));

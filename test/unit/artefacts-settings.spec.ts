@@ -46,7 +46,7 @@ function environmentOf(pod: (typeof pods)[number], overlay: string): Record<stri
 }
 
 /** What the platform would end with at its start; empty where it starts. */
-function complaints(env: Record<string, string>, options?: { needs: boolean }): string[] {
+function complaints(env: Record<string, string>, options?: { checkRequired: boolean }): string[] {
   try {
     readSettings(env, options);
     return [];
@@ -64,7 +64,7 @@ describe.each(overlays)("k8s/overlays/%s", (overlay) => {
 
   it("the job that migrates has the databases, the broker and its user", () => {
     const env = environmentOf(pods.find(({ name }) => name === "migrate") as (typeof pods)[number], overlay);
-    expect(complaints(env, { needs: false })).toEqual([]);
+    expect(complaints(env, { checkRequired: false })).toEqual([]);
     expect(env).toMatchObject({
       POSTGRES_URL_ORDERS: expect.any(String),
       POSTGRES_URL_PARTNERS: expect.any(String),

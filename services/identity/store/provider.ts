@@ -21,7 +21,7 @@ export function providerOf(config: Settings, clock: Clock): (sql: Sql) => Identi
     realm: config.KEYCLOAK_REALM,
     clientId: config.KEYCLOAK_CLIENT_ID,
     budgetMs: config.KEYCLOAK_TIMEOUT_MS,
-    clientSecret: config.KEYCLOAK_CLIENT_SECRET ?? "", // lib/settings/needs.ts requires it
+    clientSecret: config.KEYCLOAK_CLIENT_SECRET ?? "", // lib/settings/required-settings.ts requires it
   };
   return (sql) => keycloakProvider({ ...server, sql, encryptionKeys, issuer, clock });
 }

@@ -93,11 +93,11 @@ describe("the configuration", () => {
     expect(() => clientIpOf(TRUSTED_PROXIES.split(",").map((entry) => entry.trim()))).not.toThrow();
   });
 
-  it("names every wrong variable at once", () => {
+  it("names all invalid variables together", () => {
     expect(linesOf({ PORT: "x", SANDBOX: "x", BRIDGE_SECRET: "x" })).toHaveLength(3);
   });
 
-  it("wants both halves of the first admin", () => {
+  it("requires both settings of the first admin", () => {
     expect(linesOf({ ADMIN_EMAIL: "admin@example.org" })).toEqual([
       "ADMIN_PASSWORD must be set too: the first admin needs both",
     ]);
@@ -116,16 +116,16 @@ describe("the configuration in production", () => {
     },
   );
 
-  it("is refused without a place for pictures that somebody chose: a bucket or a folder", () => {
+  it("is refused without a bucket or a folder for pictures", () => {
     expect(linesOf({ ...production, DATA_DIR: "" })).toEqual([
-      "DATA_DIR must be set in production: pictures are kept there, unless S3_ENDPOINT is set",
+      "DATA_DIR must be set in production: it stores pictures, unless S3_ENDPOINT is set",
     ]);
     const bucket = { S3_ENDPOINT: "http://minio:9000", S3_ACCESS_KEY: "waybill", S3_SECRET_KEY: SECRET };
     expect(linesOf({ ...production, DATA_DIR: "", ...bucket })).toEqual([]);
   });
 
-  it("is refused with a NATS that does not know who publishes", () => {
-    const lines = ["NATS_USER must be set in production: NATS must know who publishes"];
+  it("is refused with a NATS without users", () => {
+    const lines = ["NATS_USER must be set in production: NATS checks the permissions of each user"];
     expect(linesOf({ ...production, NATS_URL: "nats://nats:4222" })).toEqual(lines);
     const user = { NATS_USER: "orders", NATS_PASSWORD: "p" };
     expect(linesOf({ ...production, NATS_URL: "nats://nats:4222", ...user })).toEqual([]);
@@ -165,7 +165,7 @@ describe("the configuration of a process that runs some of the services", () => 
     SEAL_SECRET: production.SEAL_SECRET,
   };
 
-  it("asks for what its services use and for nothing else", () => {
+  it("requires the settings of its services and no others", () => {
     expect(linesOf(media)).toEqual([]);
     expect(linesOf(orders)).toEqual([]);
   });
@@ -176,14 +176,14 @@ describe("the configuration of a process that runs some of the services", () => 
     ]);
   });
 
-  it("asks who sets up the sandbox beside the gateway, unless there is none", () => {
+  it("requires the first admin for a sandbox beside the gateway", () => {
     const api = { ...media, SERVICES: "api" };
     expect(linesOf(api)).toEqual([expect.stringMatching(/^ADMIN_EMAIL must be set for the sandbox/)]);
     expect(linesOf({ ...api, SANDBOX: "false" })).toEqual([]);
     expect(linesOf({ ...api, ADMIN_EMAIL: "admin@example.org", ADMIN_PASSWORD: SECRET })).toEqual([]);
   });
 
-  it("in production asks for the stores that replicas share", () => {
+  it("in production requires the stores that replicas share", () => {
     const inProduction = { NODE_ENV: "production", NATS_USER: "u", NATS_PASSWORD: "p" };
     const needs = (env: Record<string, string>) =>
       linesOf({ ...env, ...inProduction }).map((line) => line.split(" ")[0]);
@@ -209,9 +209,9 @@ describe("the configuration of a process that runs some of the services", () => 
     if (service !== "orders") expect(linesOf(elsewhere)).toEqual([]);
   });
 
-  it("asks for nothing when it is a command that only wants to know where the platform is", () => {
-    expect(readSettings({ SERVICES: "orders", NODE_ENV: "production" }, { needs: false }).SERVICES).toEqual([
-      "orders",
-    ]);
+  it("requires no setting for a command that runs no service", () => {
+    expect(
+      readSettings({ SERVICES: "orders", NODE_ENV: "production" }, { checkRequired: false }).SERVICES,
+    ).toEqual(["orders"]);
   });
 });
