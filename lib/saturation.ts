@@ -6,8 +6,8 @@ export function saturation(what: string, saturatedAfterMs = SATURATED_AFTER_MS) 
   let fullSinceMs: number | undefined;
   return {
     /** Call it after each start and end of a task. */
-    note(taken: number, places: number): void {
-      if (taken < places) fullSinceMs = undefined;
+    note(running: number, limit: number): void {
+      if (running < limit) fullSinceMs = undefined;
       else fullSinceMs ??= performance.now();
     },
     /** Describes the problem; undefined when there is none. */
@@ -16,7 +16,7 @@ export function saturation(what: string, saturatedAfterMs = SATURATED_AFTER_MS) 
       const forMs = performance.now() - fullSinceMs;
       return forMs < saturatedAfterMs
         ? undefined
-        : `all places for ${what} have been taken for ${Math.round(forMs / 1_000)} s`;
+        : `${what}: the concurrency limit has been reached for ${Math.round(forMs / 1_000)} s`;
     },
   };
 }

@@ -4,11 +4,11 @@ import type { ActionSchema, Context, Middleware } from "moleculer";
 const TIMEOUT_MIN_MS = 1;
 
 /**
- * Makes all attempts of a call shareTimeout its timeout. Moleculer's retry copies the options of the failed attempt with the
+ * Makes all attempts of a call share its timeout. Moleculer's retry copies the options of the failed attempt with the
  * whole timeout, so three attempts of a slow service took three times the timeout of the caller.
  */
 export function retryDeadline(): Middleware {
-  return { name: "Budget", localAction: shareTimeout, remoteAction: shareTimeout } as Middleware;
+  return { name: "RetryDeadline", localAction: shareTimeout, remoteAction: shareTimeout } as Middleware;
 }
 
 type Handler = (ctx: Context) => Promise<unknown>;

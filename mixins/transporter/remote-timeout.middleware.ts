@@ -12,7 +12,7 @@ type Handler = (ctx: Context) => Promise<unknown>;
  * for the life of the process, and a stop waits for it until the shutdown timeout.
  */
 export function remoteTimeout(): Middleware {
-  return { name: "Unanswered", remoteAction: endAtTimeout } as Middleware;
+  return { name: "RemoteTimeout", remoteAction: endAtTimeout } as Middleware;
 }
 
 function endAtTimeout(next: Handler): Handler {

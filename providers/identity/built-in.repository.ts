@@ -202,7 +202,11 @@ export async function endAllSessions(sql: Sql, accountId: string, except?: strin
 }
 
 /** Ended sessions that are not yet published to the other services. */
-export async function untoldSessions(sql: Sql, limit: number, accountId?: string): Promise<EndedSession[]> {
+export async function unpublishedSessions(
+  sql: Sql,
+  limit: number,
+  accountId?: string,
+): Promise<EndedSession[]> {
   return sql.rows<EndedSession>(
     `SELECT id, account_id AS user_id FROM sessions
      WHERE NOT told AND least(ended_at, expires_at) <= now() ${accountId ? "AND account_id = ?" : ""}
@@ -211,7 +215,7 @@ export async function untoldSessions(sql: Sql, limit: number, accountId?: string
   );
 }
 
-export async function markTold(sql: Sql, ids: readonly string[]): Promise<void> {
+export async function markPublished(sql: Sql, ids: readonly string[]): Promise<void> {
   await sql.rows(
     "UPDATE sessions SET told = true, updated_at = now() WHERE id = ANY(?) AND least(ended_at, expires_at) <= now()",
     [ids],

@@ -13,7 +13,7 @@ import {
   endOneSession,
   insertSession,
   liveSessions,
-  markTold,
+  markPublished,
   rotate,
   type Sql,
   saveAccount,
@@ -23,7 +23,7 @@ import {
   setEmail,
   setPasswordHash,
   sweepSessions,
-  untoldSessions,
+  unpublishedSessions,
 } from "./built-in.repository.ts";
 import { type PasswordCost, passwordHasher } from "./password-hash.ts";
 import { type Client, type Grant, IdentityError, type IdentityProvider, type IssuedTokens } from "./port.ts";
@@ -174,8 +174,8 @@ export function builtInProvider(options: BuiltInOptions): BuiltInProvider {
     sessions: (userId) => liveSessions(sql, userId),
     endSession: (userId, sessionId) => endOneSession(sql, userId, sessionId),
     endSessions: (userId, except) => endAllSessions(sql, userId, except),
-    endedSessions: (limit, userId) => untoldSessions(sql, limit, userId),
-    markTold: (ids) => markTold(sql, ids),
+    endedSessions: (limit, userId) => unpublishedSessions(sql, limit, userId),
+    markPublished: (ids) => markPublished(sql, ids),
     remove: (userId) => deleteAccount(sql, userId),
     keys: () => keys.published(),
     ping: () => answers(sql),

@@ -14,13 +14,13 @@ import {
   type KeycloakSessionRow,
   liveSessions,
   markClosed,
-  markTold,
+  markPublished,
   releaseExchange,
   rotate,
   sessionById,
   sweepSessions,
   unclosedSessions,
-  untoldSessions,
+  unpublishedSessions,
 } from "./keycloak.repository.ts";
 import { deleteSession, sessionIds } from "./keycloak-accounts.ts";
 import type { KeycloakCalls } from "./keycloak-calls.ts";
@@ -50,7 +50,7 @@ export interface KeycloakSessionsOptions {
 export interface KeycloakSessions
   extends Pick<
     IdentityProvider,
-    "refresh" | "sessions" | "endSession" | "endSessions" | "endedSessions" | "markTold"
+    "refresh" | "sessions" | "endSession" | "endSessions" | "endedSessions" | "markPublished"
   > {
   /** Stores a session that Keycloak has opened. */
   open(tokens: KeycloakTokens, client: Client): Promise<IssuedTokens>;
@@ -182,8 +182,8 @@ export function keycloakSessions({
       return ended;
     },
 
-    endedSessions: (limit, userId) => untoldSessions(sql, limit, userId),
-    markTold: (ids) => markTold(sql, ids),
+    endedSessions: (limit, userId) => unpublishedSessions(sql, limit, userId),
+    markPublished: (ids) => markPublished(sql, ids),
     forget: (userId) => forgetSessions(sql, userId),
 
     async sweep(stopping) {

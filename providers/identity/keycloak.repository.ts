@@ -149,7 +149,11 @@ export async function forgetSessions(sql: Sql, accountId: string): Promise<void>
 }
 
 /** Ended sessions that are not yet published to the other services. */
-export async function untoldSessions(sql: Sql, limit: number, accountId?: string): Promise<EndedSession[]> {
+export async function unpublishedSessions(
+  sql: Sql,
+  limit: number,
+  accountId?: string,
+): Promise<EndedSession[]> {
   return sql.rows<EndedSession>(
     `SELECT id, account_id AS user_id FROM keycloak_sessions
      WHERE NOT told AND least(ended_at, expires_at) <= now() ${accountId ? "AND account_id = ?" : ""}
@@ -158,7 +162,7 @@ export async function untoldSessions(sql: Sql, limit: number, accountId?: string
   );
 }
 
-export async function markTold(sql: Sql, ids: readonly string[]): Promise<void> {
+export async function markPublished(sql: Sql, ids: readonly string[]): Promise<void> {
   await sql.rows(
     "UPDATE keycloak_sessions SET told = true, updated_at = now() WHERE id = ANY(?) AND least(ended_at, expires_at) <= now()",
     [ids],

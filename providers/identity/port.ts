@@ -146,7 +146,7 @@ export interface IdentityProvider {
   /** Up to `limit` ended or expired sessions, of all users or of one, that are not yet marked as published. */
   endedSessions(limit: number, userId?: string): Promise<EndedSession[]>;
   /** Marks ended sessions as published: the other services know them. */
-  markTold(sessionIds: readonly string[]): Promise<void>;
+  markPublished(sessionIds: readonly string[]): Promise<void>;
   /** Deletes the account, its sessions and all data about the person. No error for an unknown user. */
   remove(userId: string): Promise<void>;
   /** The keys that sign tokens, will sign them, or have signed a token that may still be valid. */

@@ -122,7 +122,7 @@ export function sessionsConformance({
     expect(await provider().endedSessions(1, userId)).toHaveLength(1);
     expect(await provider().endedSessions(1_000)).toEqual(expect.arrayContaining(over));
 
-    await provider().markTold([...over.map(({ id }) => id), tokens.sessionId]);
+    await provider().markPublished([...over.map(({ id }) => id), tokens.sessionId]);
     expect(await provider().endedSessions(10, userId)).toEqual([]);
     await provider().endSessions(userId);
     expect(await provider().endedSessions(10, userId)).toEqual([{ id: tokens.sessionId, userId }]);

@@ -1004,15 +1004,15 @@ describe("an account of the built-in provider", () => {
       await set(trx, now, "ended_at = now()");
       await set(trx, theirs, `ended_at = ${at(-86_403)}`);
       const untold = async (limit: number, id?: string) =>
-        (await accounts.untoldSessions(sql, limit, id)).map((each) => each.id);
+        (await accounts.unpublishedSessions(sql, limit, id)).map((each) => each.id);
       expect(await untold(9)).toEqual([theirs, out, ended, now]);
       expect(await untold(2, one.id)).toEqual([out, ended]);
       expect(await accounts.sweepSessions(sql, 9)).toBe(0);
-      await accounts.markTold(sql, [theirs, out, ended, running]);
+      await accounts.markPublished(sql, [theirs, out, ended, running]);
       expect(await untold(9)).toEqual([now]);
       await set(trx, running, "ended_at = now()");
       expect(await untold(9)).toHaveLength(2);
-      await accounts.markTold(sql, [now, running]);
+      await accounts.markPublished(sql, [now, running]);
       expect(await untold(9)).toEqual([]);
       expect(await accounts.sweepSessions(sql, 2)).toBe(2);
       expect(await accounts.sessionById(sql, ended, 1)).toBeDefined();

@@ -5,13 +5,13 @@ import { rows } from "../../lib/sql/database.ts";
 import {
   insertSession,
   sweepSessions,
-  untoldSessions,
+  unpublishedSessions,
 } from "../../providers/identity/built-in.repository.ts";
 import {
   insertSession as insertKeycloakSession,
   sweepSessions as sweepKeycloakSessions,
   unclosedSessions,
-  untoldSessions as untoldKeycloakSessions,
+  unpublishedSessions as untoldKeycloakSessions,
 } from "../../providers/identity/keycloak.repository.ts";
 import { providerSql } from "../../services/identity/dependencies.ts";
 import { sweepCodes } from "../../services/identity/store/codes.repository.ts";
@@ -79,7 +79,7 @@ describe("a sweep of identity, among rows that are still needed", () => {
     ["erasures", (on) => pendingErasures(on, BATCH)],
     ["addresses that may be undone", (on) => sweepUndos(on, BATCH)],
     ["grants that the provider is to be told of", (on) => pendingGrants(on, BATCH)],
-    ["sessions whose end is to be told", (on) => untoldSessions(sqlOf(on), BATCH)],
+    ["sessions whose end is to be told", (on) => unpublishedSessions(sqlOf(on), BATCH)],
     ["Keycloak's sessions whose end is to be told", (on) => untoldKeycloakSessions(sqlOf(on), BATCH)],
     ["sessions to be closed at Keycloak", (on) => unclosedSessions(sqlOf(on), BATCH)],
   ])("of %s, reads what is due and nothing else", async (_name, sweep) => {

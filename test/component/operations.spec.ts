@@ -103,7 +103,7 @@ describe("the operations port", () => {
   });
 
   it("is degraded, and gets requests all the same, while something works worse than it should, and says why", async () => {
-    trouble = "all places have been taken for 12 s";
+    trouble = "webhooks: the concurrency limit has been reached for 12 s";
     expiry = "it expires in 29 days";
     const [{ status, body }, metrics] = [await get("/readyz"), await get("/metrics")];
     [trouble, expiry] = [undefined, undefined];
@@ -111,7 +111,12 @@ describe("the operations port", () => {
     expect(JSON.parse(body)).toMatchObject({
       status: "degraded",
       checks: expect.arrayContaining([
-        { service: "shop", check: "webhooks", ok: true, degraded: "all places have been taken for 12 s" },
+        {
+          service: "shop",
+          check: "webhooks",
+          ok: true,
+          degraded: "webhooks: the concurrency limit has been reached for 12 s",
+        },
         { service: "platform", check: "certificate", ok: true, degraded: "it expires in 29 days" },
       ]),
     });

@@ -28,6 +28,6 @@ export async function publishEndedSessions(
     ),
   );
   // After a crash here the sweep publishes them again. Consumers handle the repetition.
-  await provider.markTold(over.map(({ id }) => id));
+  await provider.markPublished(over.map(({ id }) => id));
   return over.length;
 }

@@ -18,13 +18,13 @@ afterAll(() => shop.stop());
 const degraded = async () =>
   (await checkHealth(shop.broker)).find(({ check }) => check === "webhooks")?.degraded;
 
-it("places for webhooks that are all taken for long show in the readiness, raise an alert, and are shared fairly", async () => {
+it("webhooks at their concurrency limit for long show in the readiness, raise an alert, and share it fairly", async () => {
   expect(await degraded()).toBeUndefined();
   const hanging = await Promise.all(Array.from({ length: AT_ONCE }, () => integrated(shop, "hang")));
   for (const { order } of hanging)
     for (let count = 0; count < 3; count++) await shop.say("order.paid", order());
   await eventually(async () => {
-    expect(await degraded()).toContain("all places for partner webhooks");
+    expect(await degraded()).toContain("partner webhooks: the concurrency limit");
     expect(shop.said).toContainEqual(
       expect.objectContaining({ data: expect.objectContaining({ kind: "webhook.saturated" }) }),
     );

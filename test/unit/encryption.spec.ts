@@ -5,7 +5,7 @@ import { DecryptionError, decrypt, encrypt } from "../../lib/encryption.ts";
 const keys = { secret: "k".repeat(16) + "a".repeat(16) };
 const rotated = { secret: "n".repeat(16) + "b".repeat(16), previousSecret: keys.secret };
 
-describe("seal", () => {
+describe("encryption", () => {
   it("opens what it sealed, whatever the text and the place", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary" }), fc.string(), (text, place) => {
