@@ -12,7 +12,7 @@ export interface EncryptionKeys {
   previousSecret?: string | undefined;
 }
 
-/** The text was not encrypted with these keys and this `aad`, or it was changed. The message never says which. */
+/** The text was not encrypted with these keys and this `aad`, or it was changed. The message does not say which. */
 export class DecryptionError extends Error {}
 
 /**
@@ -29,7 +29,7 @@ export function encrypt(text: string, keys: EncryptionKeys, aad: string): string
   return `${FORMAT}.${key.id}.${bytes.toString("base64url")}`;
 }
 
-/** @throws DecryptionError when neither secret opens the text at this place */
+/** @throws DecryptionError when neither secret decrypts the text with this `aad` */
 export function decrypt(encrypted: string, keys: EncryptionKeys, aad: string): string {
   const [format, keyId, body, ...rest] = encrypted.split(".");
   const key = [keys.secret, keys.previousSecret]
@@ -38,7 +38,7 @@ export function decrypt(encrypted: string, keys: EncryptionKeys, aad: string): s
     .find(({ id }) => id === keyId);
   const bytes = Buffer.from(body ?? "", "base64url");
   if (format !== FORMAT || !key || rest.length > 0 || bytes.length < NONCE_BYTES + TAG_BYTES) {
-    throw new DecryptionError("cannot be opened");
+    throw new DecryptionError("cannot be decrypted");
   }
   const decipher = createDecipheriv("aes-256-gcm", key.bytes, bytes.subarray(0, NONCE_BYTES))
     .setAAD(Buffer.from(aad))
@@ -48,7 +48,7 @@ export function decrypt(encrypted: string, keys: EncryptionKeys, aad: string): s
       decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES), undefined, "utf8") + decipher.final("utf8")
     );
   } catch {
-    throw new DecryptionError("cannot be opened");
+    throw new DecryptionError("cannot be decrypted");
   }
 }
 

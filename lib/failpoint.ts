@@ -29,16 +29,16 @@ export const failpoint: (name: Failpoint) => void = arm(process.env.FAILPOINTS, 
 function arm(armed: string | undefined, environment: string | undefined): (name: Failpoint) => void {
   if (!armed) return () => undefined;
   if (environment === "production") throw new Error("FAILPOINTS must not be set in production");
-  const visitsLeft = new Map(
+  const passesLeft = new Map(
     armed.split(",").map((entry) => {
-      const [name = "", visit = "1"] = entry.trim().split(":");
-      return [name, Number(visit)] as const;
+      const [name = "", pass = "1"] = entry.trim().split(":");
+      return [name, Number(pass)] as const;
     }),
   );
   return (name) => {
-    const left = visitsLeft.get(name);
+    const left = passesLeft.get(name);
     if (left === undefined) return;
-    visitsLeft.set(name, left - 1);
+    passesLeft.set(name, left - 1);
     if (left !== 1) return;
     process.kill(process.pid, "SIGKILL");
     // The signal may reach another thread first: nothing after this line may run.

@@ -2,14 +2,14 @@ import { createHash, randomFillSync } from "node:crypto";
 
 const ID_BYTES = 16;
 /** Random bytes for the next ids. One call fills many: a call for each id would cost more than the rest of it. */
-const drawn = Buffer.alloc(256 * ID_BYTES);
-let used = drawn.length;
+const randomBytes = Buffer.alloc(256 * ID_BYTES);
+let used = randomBytes.length;
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 /**
  * A new UUIDv7 (RFC 9562, section 5.7): 48 bits of Unix time in milliseconds, the rest random.
- * Ids made later sort later, so a primary key is also the order of arrival and an index stays dense.
+ * Later ids sort after earlier ones, so a primary key is also the order of arrival, and its index stays dense.
  */
 export function newId(nowMs: number = Date.now()): string {
   const bytes = freshBytes();
@@ -18,7 +18,7 @@ export function newId(nowMs: number = Date.now()): string {
 }
 
 /**
- * The id that `name` always has within `scope` (UUIDv8 over SHA-256, RFC 9562, section 5.8).
+ * The constant id of `name` within `scope` (UUIDv8 over SHA-256, RFC 9562, section 5.8).
  * For rows that must get the same id when they are created again: the repeat then violates the unique key.
  */
 export function derivedId(scope: string, name: string): string {
@@ -30,26 +30,26 @@ export function isId(value: unknown): value is string {
   return typeof value === "string" && UUID.test(value);
 }
 
-/** The smallest UUIDv7 of a moment: all ids that were made before it sort before this one. */
+/** The smallest UUIDv7 of a moment. All earlier ids sort before it. */
 export function firstIdAt(ms: number): string {
   const bytes = Buffer.alloc(ID_BYTES);
   bytes.writeUIntBE(Math.max(0, ms), 0, 6);
   return format(bytes, 0x70);
 }
 
-/** The moment a UUIDv7 was made, in milliseconds of Unix time. */
+/** The moment at which a UUIDv7 was created, in milliseconds of Unix time. */
 export function idTimeMs(id: string): number {
   return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }
 
 /** Random bytes that no other id gets. */
 function freshBytes(): Buffer {
-  if (used === drawn.length) {
-    randomFillSync(drawn);
+  if (used === randomBytes.length) {
+    randomFillSync(randomBytes);
     used = 0;
   }
   used += ID_BYTES;
-  return drawn.subarray(used - ID_BYTES, used);
+  return randomBytes.subarray(used - ID_BYTES, used);
 }
 
 function format(bytes: Buffer, version: number): string {

@@ -8,7 +8,7 @@ export interface KeyedLimits {
 /** A task waited for `waitMs` and was not started. */
 export class KeyedLimitError extends Error {}
 
-interface Line {
+interface KeyState {
   running: number;
   waiting: Set<() => void>;
 }
@@ -18,53 +18,53 @@ interface Line {
  * partner that is slow or busy never takes the whole resource.
  */
 export function keyedLimit({ atOnce, waitMs }: KeyedLimits) {
-  const lines = new Map<string, Line>();
+  const states = new Map<string, KeyState>();
 
-  async function enter(key: string): Promise<void> {
-    const line = lines.get(key) ?? { running: 0, waiting: new Set() };
-    lines.set(key, line);
-    if (line.running < atOnce) {
-      line.running += 1;
+  async function acquire(key: string): Promise<void> {
+    const state = states.get(key) ?? { running: 0, waiting: new Set() };
+    states.set(key, state);
+    if (state.running < atOnce) {
+      state.running += 1;
       return;
     }
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     // A task that ends lets the first waiting task start.
     const begin = () => {
       clearTimeout(timer);
-      line.waiting.delete(begin);
+      state.waiting.delete(begin);
       resolve();
     };
     const timer = setTimeout(() => {
-      line.waiting.delete(begin);
-      reject(new KeyedLimitError(`no turn for ${key} within ${waitMs} ms`));
+      state.waiting.delete(begin);
+      reject(new KeyedLimitError(`${key}: no free slot within ${waitMs} ms`));
     }, waitMs);
-    line.waiting.add(begin);
+    state.waiting.add(begin);
     await promise;
   }
 
-  function leave(key: string): void {
-    const line = lines.get(key) as Line;
-    const [next] = line.waiting;
+  function release(key: string): void {
+    const state = states.get(key) as KeyState;
+    const [next] = state.waiting;
     if (next) {
       next();
       return;
     }
-    line.running -= 1;
-    if (line.running === 0) lines.delete(key);
+    state.running -= 1;
+    if (state.running === 0) states.delete(key);
   }
 
   return {
     /** @throws KeyedLimitError, or the error of `work` */
     async run<T>(key: string, work: () => Promise<T>): Promise<T> {
-      await enter(key);
+      await acquire(key);
       try {
         return await work();
       } finally {
-        leave(key);
+        release(key);
       }
     },
     /** The number of keys with running or waiting tasks. */
-    keys: () => lines.size,
+    keys: () => states.size,
   };
 }
 

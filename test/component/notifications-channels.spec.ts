@@ -136,7 +136,7 @@ describe("direct sends", () => {
     const { id } = await request(email, { values: {}, sealed });
     await eventually(async () => {
       const [row] = await platform.rows("SELECT error FROM inbox WHERE message_id = ?", [id]);
-      expect(row).toMatchObject({ error: "cannot be opened" });
+      expect(row).toMatchObject({ error: "cannot be decrypted" });
     });
     expect(platform.mails(email)).toEqual([]);
   });
