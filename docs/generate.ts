@@ -18,7 +18,7 @@ const ROOT = resolve(import.meta.dirname, "..");
 
 const pages: Record<string, string> = {
   "docs/errors.md": errorsPage(),
-  "docs/messages.md": messagesPage(),
+  "docs/messages.md": await messagesPage(ROOT),
   "asyncapi.yaml": asyncApiPage(),
   "docs/alerts.md": alertsPage(ROOT),
   "docs/figures.md": figuresPage(ROOT),

@@ -107,6 +107,7 @@ export function consumer(options: ConsumerOptions): Consumer {
     lagMs: () => oldestWaitingMs(postgres.db, group, typesWithNeeds),
     undelivered: (subject) => listUndelivered(postgres.db, subject, UNDELIVERED_MAX),
     mixin: {
+      metadata: { readsMessages: Object.keys(options.handlers) },
       actions: deadLetterActions({ ...options, wake: () => running?.requeued() }),
       ...background({
         async start({ logger }) {
