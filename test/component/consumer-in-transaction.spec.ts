@@ -1,6 +1,9 @@
 import { describe, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
 import { rows } from "../../lib/sql/database.ts";
 import type { HandlerError } from "../../mixins/consumer/consumer.mixin.ts";
+import { canBatch } from "../../mixins/consumer/delivery.ts";
+import { claimedOnArrival } from "../../mixins/consumer/inbox.repository.ts";
 import { consumerStage, entering, many } from "../support/consuming.ts";
 import { eventually } from "../support/eventually.ts";
 import { enter, GROUP, incoming, userDeleted } from "../support/messaging.ts";
@@ -184,5 +187,20 @@ describe("a consumer's handler in a transaction", () => {
     await eventually(() => effectsOnce(messages));
     expect(slowCalls).toBeGreaterThan(1);
     await broker.stop();
+  });
+});
+
+describe("canBatch", () => {
+  it("lets a message share a transaction on its first delivery only, and when no process ended during it", () => {
+    const claimed = claimedOnArrival({ ...incoming(userDeleted()), state: "waiting" });
+    const delivery = (change: Partial<typeof claimed>) => ({
+      ...{ group: GROUP, messageId: claimed.messageId, token: newId(), ending: false },
+      ...{ claimed: { ...claimed, ...change }, abort: new AbortController() },
+    });
+    const handler = { batch: true, inTransaction: async () => undefined } as const;
+    expect(canBatch(handler, delivery({}))).toBe(true);
+    expect(canBatch(handler, delivery({ attempts: 2 }))).toBe(false);
+    expect(canBatch(handler, delivery({ suspect: true }))).toBe(false);
+    expect(canBatch({ inTransaction: async () => undefined }, delivery({}))).toBe(false);
   });
 });

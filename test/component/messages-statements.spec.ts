@@ -195,6 +195,15 @@ describe("an inbox", () => {
     });
   });
 
+  it("finds the oldest of many that wait among those that are due first", async () => {
+    await still(async (trx) => {
+      const [oldest] = await received(trx, 150);
+      await rows(trx, `UPDATE inbox SET next_at = ${at(10)}`);
+      await set(trx, "inbox", oldest, `created_at = ${at(-60)}, next_at = ${at(1)}`);
+      expect(await inbox.oldestWaitingMs(trx, GROUP, ["user.deleted"])).toBe(60_000);
+    });
+  });
+
   it("gives what is due to the moment, to whoever asks for its type", async () => {
     await still(async (trx) => {
       const ids = await received(trx, 4);

@@ -248,6 +248,33 @@ describe("a call to a partner's system", () => {
     expect(await shop.asAdmin("partners.get", { partnerId })).toMatchObject({ open: true });
   });
 
+  it("that is a test, or whose deadline is past, does not wait for an endpoint that is gone", async () => {
+    const { partnerId, order } = await integrated(shop, { status: 410 });
+    await shop.say("order.paid", order());
+    await eventually(async () =>
+      expect(await shop.asAdmin("partners.getWebhook", { partnerId })).toHaveProperty("goneSince"),
+    );
+    await shop.asAdmin("partners.testWebhook", { partnerId });
+    await shop.sql(
+      `WITH message AS (
+         INSERT INTO webhook_messages (id, partner_id, message_id, type, order_id, urgency, body, deadline_at)
+         VALUES ($1, $2, $1, 'order.paid', $3, 'preparation', '{}', now() - interval '1 second')
+         RETURNING id, partner_id)
+       INSERT INTO webhook_deliveries (id, webhook_message_id, partner_id, attempt, state, due_at)
+       SELECT $4, id, partner_id, 2, 'pending', now() FROM message`,
+      [newId(), partnerId, newId(), newId()],
+    );
+    await eventually(async () => {
+      const ended = (await deliveriesOf(shop, partnerId)).map(({ type, state, attempt }) => ({
+        type,
+        state,
+        attempt,
+      }));
+      expect(ended).toContainEqual({ type: "webhook.test", state: "failed", attempt: 1 });
+      expect(ended).toContainEqual({ type: "order.paid", state: "dead", attempt: 2 });
+    });
+  });
+
   it("without an endpoint, or after its deadline, is a dead letter that says so", async () => {
     const partner = await shop.openPartner();
     const offer = await shop.product(partner.id);

@@ -42,6 +42,16 @@ describe("search words", () => {
     expect(searchWords(text)).toEqual(words);
   });
 
+  it("of numbers in the digits of a script in everyday use, are those of the European digits", () => {
+    const scripts = "٠۰०০੦૦୦௦౦೦൦๐໐༠၀០";
+    for (const zero of scripts) {
+      const digits = Array.from({ length: 10 }, (_, value) =>
+        String.fromCodePoint((zero.codePointAt(0) as number) + value),
+      );
+      expect([zero, searchWords(digits.join(""))]).toEqual([zero, ["0123456789"]]);
+    }
+  });
+
   it("of any text, are words that PostgreSQL takes: never empty, quoted or longer than a lexeme", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary", maxLength: 2_000 }), (text) =>
