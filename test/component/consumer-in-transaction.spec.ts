@@ -3,7 +3,7 @@ import { newId } from "../../lib/ids.ts";
 import { rows } from "../../lib/sql/database.ts";
 import type { HandlerError } from "../../mixins/consumer/consumer.mixin.ts";
 import { canBatch } from "../../mixins/consumer/delivery.ts";
-import { claimedOnArrival } from "../../mixins/consumer/inbox.repository.ts";
+import { acceptMessages, claimedOnArrival } from "../../mixins/consumer/inbox.repository.ts";
 import { consumerStage, entering, many } from "../support/consuming.ts";
 import { eventually } from "../support/eventually.ts";
 import { enter, GROUP, incoming, userDeleted } from "../support/messaging.ts";
@@ -186,6 +186,20 @@ describe("a consumer's handler in a transaction", () => {
     await publish(...messages);
     await eventually(() => effectsOnce(messages));
     expect(slowCalls).toBeGreaterThan(1);
+    await broker.stop();
+  });
+});
+
+describe("a message during whose delivery a process ended", () => {
+  it("has the usual number of deliveries, where the schedule of its handler has fewer", async () => {
+    const message = incoming(userDeleted());
+    const arrived = { ...message, state: "waiting" as const, claim: true };
+    await acceptMessages(stage.bench.db.db, GROUP, [arrived], { token: newId(), leaseMs: -1_000 });
+    const { broker } = await receiver({
+      "user.deleted": { schedule: [], inTransaction: (trx, one) => enter(trx, one) },
+    });
+    await eventually(() => effectsOnce([message]));
+    expect(await oneRow()).toMatchObject({ state: "done", attempts: 2 });
     await broker.stop();
   });
 });

@@ -5,6 +5,7 @@ import { rows } from "../../lib/sql/database.ts";
 import { consumer, consumerLimits, type Handlers } from "../../mixins/consumer/consumer.mixin.ts";
 import { acceptMessages } from "../../mixins/consumer/inbox.repository.ts";
 import { startWorker } from "../../mixins/consumer/worker.ts";
+import type { MessageBus } from "../../providers/message-bus/index.ts";
 import { CUT, consumerStage, DAY_MS, entering, expectInTime, many } from "../support/consuming.ts";
 import { eventually } from "../support/eventually.ts";
 import { enter, GROUP, incoming, notificationSent, userDeleted } from "../support/messaging.ts";
@@ -197,6 +198,28 @@ describe("an inbox", () => {
     await stopping;
     expect(await stage.bench.ledger()).toHaveLength(4);
     expect((await stage.bench.inboxRows()).filter(({ state }) => state === "done")).toHaveLength(4);
+  });
+
+  it("whose service stops, delivers what arrives until it is unsubscribed", async () => {
+    const unsubscribed = Promise.withResolvers<void>();
+    const slowBus: MessageBus = {
+      ...stage.messageBus,
+      async subscribe(...subscription) {
+        const unsubscribe = await stage.messageBus.subscribe(...subscription);
+        return async () => {
+          await unsubscribed.promise;
+          await unsubscribe();
+        };
+      },
+    };
+    const { broker } = await stage.bench.receiver(slowBus, entering);
+    const stopping = broker.stop();
+    await new Promise(setImmediate);
+    const message = incoming(userDeleted());
+    await publish(message);
+    await eventually(() => effectsOnce([message]));
+    unsubscribed.resolve();
+    await stopping;
   });
 
   it("forgets what is over after fourteen days, and never a dead letter", async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import { call } from "../../contracts/actions.ts";
+import { message } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
 import { receiptsOf } from "../support/payments.ts";
@@ -56,6 +57,22 @@ describe("ids of external systems", () => {
   });
 });
 
+describe("a report on a notice", () => {
+  it("of an order that is not there, or not this partner's, is done and changes nothing", async () => {
+    const { shop } = stage;
+    const order = await shop.placed("paid");
+    const data = (orderId: string) => ({
+      version: 1,
+      orderId,
+      partnerId: newId(),
+      outcome: "delivered" as const,
+    });
+    for (const orderId of [newId(), order.orderId])
+      await shop.hear("waybill/partners", message("partner.notified", orderId, data(orderId)));
+    expect(await shop.get(order)).toMatchObject({ version: 2 });
+  });
+});
+
 describe("a refund that was pending at the bank", () => {
   it("and that the bank's look-up reports as failed, is recorded as failed with a message", async () => {
     stage.bank.mood = "slow";
@@ -88,6 +105,8 @@ describe("an operator's change of an order or a bank", () => {
     const { shop } = stage;
     const { orderId } = await shop.placed("ready");
     const { orderId: other } = await shop.placed("ready");
+    const { orderId: third } = await shop.placed("ready");
+    const delivererId = newId();
     const { bankId } = shop;
     const reason = "No flour";
     const acts: [subject: string, action: string, act: () => Promise<unknown>, detail: string | null][] = [
@@ -102,6 +121,18 @@ describe("an operator's change of an order or a bank", () => {
         other,
         "orders.override",
         () => shop.as(shop.admin, "orders.override", { orderId: other, to: "cancelled", reason }),
+        null,
+      ],
+      [
+        third,
+        "orders.reassign",
+        () => shop.as(shop.admin, "orders.reassign", { orderId: third, delivererId, reason }),
+        `to ${delivererId}`,
+      ],
+      [
+        third,
+        "orders.reassign",
+        () => shop.as(shop.admin, "orders.reassign", { orderId: third, reason }),
         null,
       ],
       [

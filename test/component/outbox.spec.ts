@@ -1,7 +1,11 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import { ServiceBroker } from "moleculer";
 import { message, type NewMessage } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
 import { rows } from "../../lib/sql/database.ts";
+import { envelope } from "../../mixins/outbox/envelope.ts";
+import { insertMessages } from "../../mixins/outbox/outbox.repository.ts";
+import { relay, relayLimits } from "../../mixins/outbox/relay.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   type MessagingBench,
@@ -116,6 +120,29 @@ describe("the relay", () => {
     expect(new Set(ids()).size).toBe(3);
     expect(await sender.out.stats()).toEqual({ waiting: 0, oldestAgeMs: 0 });
     await sender.broker.stop();
+  });
+
+  it("of messages that were refused before, tries one while the message bus goes on to refuse", async () => {
+    const { messageBus } = recordingMessageBus();
+    await insertMessages(
+      bench.db.db,
+      [1, 2, 3].map(() => envelope("waybill/test", userDeleted(), Date.now())),
+    );
+    await bench.db.db.raw("UPDATE outbox SET attempts = 1");
+    let tries = 0;
+    const refusing = {
+      ...messageBus,
+      async publish() {
+        tries += 1;
+        throw new Error("refused");
+      },
+    };
+    const logger = new ServiceBroker({ logger: false }).logger;
+    const onMore = () => undefined;
+    await relay({ db: () => bench.db.db, messageBus: refusing, limits: relayLimits, logger, onMore })(
+      "sweep",
+    );
+    expect(tries).toBe(1);
   });
 
   it("while the message bus is not ready, touches nothing", async () => {

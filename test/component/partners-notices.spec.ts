@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
-import { integrated, quickWebhooks, until } from "../support/partner-integration.ts";
+import { integrated, quickWebhooks, until, waitingTry } from "../support/partner-integration.ts";
 import { lineOf, orderOf, type PartnersHarness, reservationOf, startPartners } from "../support/partners.ts";
 
 const HOUR_MS = 3_600_000;
@@ -46,6 +46,17 @@ describe("Partners reports to Orders that a partner", () => {
       { data: { outcome: "unreachable", detail: "status 500" } },
     ]);
     expect(new Set(system.calls.map(({ body }) => body)).size).toBe(1);
+  });
+
+  it("may not have been notified, when the result of the first try could not be recorded again and again", async () => {
+    const { partnerId, order } = await integrated(shop);
+    const { orderId } = order();
+    await waitingTry(shop, { partnerId, orderId, dueAt: isoTime(Date.now() + HOUR_MS) });
+    await shop.sql("UPDATE webhook_deliveries SET claims = 1000, due_at = now() WHERE partner_id = $1", [
+      partnerId,
+    ]);
+    await until(shop, partnerId, "dead");
+    await eventually(() => expect(noticesOf(orderId)).toMatchObject([{ data: { outcome: "held_up" } }]));
   });
 
   it("without an endpoint has the order in its list only", async () => {

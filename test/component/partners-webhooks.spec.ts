@@ -14,6 +14,7 @@ import {
 import { startPartnerSystem } from "../support/partner-system.ts";
 import { type PartnersHarness, startPartners } from "../support/partners.ts";
 import { createDatabase } from "../support/postgres.ts";
+import { query } from "../support/sql.ts";
 
 const TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -266,6 +267,8 @@ it("the sender, stopped while a partner hangs, gives the try back, and the next 
   await stopped.say("order.paid", order());
   await eventually(() => expect(system.calls).toHaveLength(1));
   await stopped.stop();
+  const sql = "SELECT lease_id, attempt, state FROM webhook_deliveries";
+  expect(await query(database.url, sql)).toEqual([{ lease_id: null, attempt: 1, state: "pending" }]);
   system.does({ status: 204 });
   const next = await startPartners({ url: database.url, webhooks: quickWebhooks() });
   const deliveries = await until(next, partnerId, "accepted");
