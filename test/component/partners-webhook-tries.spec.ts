@@ -268,7 +268,9 @@ describe("a call to a partner's system", () => {
     await eventually(async () => {
       const all = await deliveriesOf(shop, partnerId);
       expect(all.filter(({ type }) => type === "webhook.test")).toMatchObject([{ state: "failed" }]);
-      expect(all.filter((one) => one.orderId === orderId)).toMatchObject([{ state: "dead" }]);
+      expect(all.filter((one) => one.orderId === orderId)).toMatchObject([
+        { state: "dead", error: "the endpoint is disabled" },
+      ]);
     });
   });
 
