@@ -39,6 +39,7 @@ describe("the password policy", () => {
     "123123123a",
     "987654321a",
     "password1234567",
+    "monkey482913",
     "1234567890-=",
     "147258369",
     "789456123",
@@ -75,6 +76,7 @@ describe("the password policy", () => {
     "49281730561847",
     "zwölf Boxkämpfer jagen",
     "Kq7-vXz2",
+    "monkey4829137",
     `${"\u{1f511}".repeat(20)}kx83qa61pvw0`,
   ])("takes %s", async (password) => {
     expect(await isCommonPassword(password)).toBe(false);

@@ -34,7 +34,7 @@ describe("response cache", () => {
     await read("partners.listOffers a");
     await read("orders.list a");
     kept.invalidate("partners.frontPage");
-    expect(await read("partners.listOffers a")).toBe("answer 3");
+    for (let time = 0; time < 2; time++) expect(await read("partners.listOffers a")).toBe("answer 3");
     expect(await read("orders.list a")).toBe("answer 2");
   });
 
