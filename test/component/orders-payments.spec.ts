@@ -18,7 +18,7 @@ const ofAmount = (amount: number) =>
   });
 
 describe("a payment", () => {
-  it("of the total, makes the order paid and says so, all by the time of the answer", async () => {
+  it("of the total, makes the order paid and saves the message before the response", async () => {
     const order = await shop.confirmed();
     await expect(shop.paid(order.orderId)).resolves.toEqual({});
     expect(await shop.get(order)).toMatchObject({
@@ -39,7 +39,7 @@ describe("a payment", () => {
     await eventually(() => expect(shop.live).toContainEqual(moved));
   });
 
-  it("that falls short, waits for the rest, and the rest completes it", async () => {
+  it("that is too small, leaves the order pending until the rest is paid", async () => {
     const order = await shop.confirmed();
     await shop.paid(order.orderId, 1000);
     expect(await shop.get(order)).toMatchObject({ status: "pending", paymentStatus: "partially_paid" });
@@ -52,7 +52,7 @@ describe("a payment", () => {
     expect(await refundsOf(shop, order.orderId)).toEqual([]);
   });
 
-  it("that falls short and stays so, goes back when the order expires", async () => {
+  it("that is too small, is refunded when the order expires", async () => {
     const order = await shop.confirmed();
     await pay(order.confirmation.checkoutUrl, { action: "underpay", amount: "10.00" });
     await reportAll(shop, order.orderId);
@@ -68,7 +68,7 @@ describe("a payment", () => {
     expect(await refundsOf(shop, order.orderId)).toMatchObject([{ state: "completed", amount: 1000 }]);
   });
 
-  it("of too much, makes it paid and sends the excess back", async () => {
+  it("that is too large, makes the order paid and refunds the excess", async () => {
     const order = await shop.confirmed();
     await pay(order.confirmation.checkoutUrl, { action: "underpay", amount: "40.00" });
     await reportAll(shop, order.orderId);
@@ -90,7 +90,7 @@ describe("a payment", () => {
     ]);
   });
 
-  it("made twice, keeps one and sends the other back in full", async () => {
+  it("made twice, counts once and is refunded once in full", async () => {
     const order = await shop.confirmed();
     await pay(order.confirmation.checkoutUrl, { action: "pay_twice" });
     await reportAll(shop, order.orderId);
@@ -107,7 +107,7 @@ describe("a payment", () => {
     ]);
   });
 
-  it.each(["cancelled", "expired"])("that comes when the order is %s, goes back in full", async (ending) => {
+  it.each(["cancelled", "expired"])("received when the order is %s, is refunded in full", async (ending) => {
     const order = await shop.confirmed();
     await pay(order.confirmation.checkoutUrl, { action: "pay" });
     if (ending === "cancelled") await shop.as(order.customer, "orders.cancel", { orderId: order.orderId });
@@ -124,7 +124,7 @@ describe("a payment", () => {
     expect(await receiptsOf(shop, order.orderId)).toEqual([{ outcome: "late", amount: 2950, refund: 2950 }]);
   });
 
-  it("reported again, by the same event or another one, has no further effect", async () => {
+  it("reported again, by the same or another event, has no further effect", async () => {
     const order = await shop.confirmed();
     const event = { id: `evt_${newId()}`, paymentId: `pay_${newId()}` };
     await Promise.all(Array.from({ length: 10 }, () => shop.paid(order.orderId, 2950, event)));
@@ -135,7 +135,7 @@ describe("a payment", () => {
     expect(shop.saidOf(order.orderId, "order.paid")).toHaveLength(1);
   });
 
-  it("reported again with another amount, has no effect but an alert", async () => {
+  it("reported again with another amount, raises an alert and has no other effect", async () => {
     const order = await shop.confirmed();
     const paymentId = `pay_${newId()}`;
     await shop.paid(order.orderId, 1000, { paymentId });
@@ -155,7 +155,7 @@ describe("a payment", () => {
     expect(await shop.get(order)).toMatchObject({ paid: { amountMinor: 1000 } });
   });
 
-  it("for no order of ours, is kept, told and answered", async () => {
+  it("for an unknown order, is stored and acknowledged, and raises an alert", async () => {
     for (const stranger of [newId(), "not-an-id"]) {
       const paymentId = `pay_${newId()}`;
       await expect(shop.paid(stranger, 500, { paymentId })).resolves.toEqual({});
@@ -181,7 +181,7 @@ describe("a payment", () => {
     }
   });
 
-  it("for an order of another bank, pays nothing", async () => {
+  it("for an order of another bank, does not count for it", async () => {
     const secret = `whsec_${"C".repeat(43)}=`;
     const other = await shop.as(shop.admin, "orders.createBank", {
       title: "Other bank",
@@ -197,7 +197,7 @@ describe("a payment", () => {
     await eventually(() => expect(shop.alerts(other.id)).toEqual(["payment.unmatched"]));
   });
 
-  it("in another currency, pays nothing and goes back, and an operator is told", async () => {
+  it("in another currency, does not count, is refunded and raises an alert", async () => {
     const order = await shop.confirmed();
     await pay(order.confirmation.checkoutUrl, { action: "pay" });
     const [payment] = await paymentsAtBank(shop, order.orderId);
@@ -214,7 +214,7 @@ describe("a payment", () => {
     expect(shop.saidOf(order.orderId, "refund.completed")).toHaveLength(1);
   });
 
-  it("that was declined, is kept and changes nothing", async () => {
+  it("that was declined, is stored and changes nothing", async () => {
     const order = await shop.confirmed();
     const data = paymentOf(order);
     await shop.report({ type: "payment.failed", data });
@@ -230,23 +230,26 @@ describe("a payment", () => {
     ["a fraction", ofAmount(1.5)],
     ["in a currency that is none", ofAmount(5).replace("EUR", "XXX")],
     ["nothing that a database stores", "{\0"],
-  ])("whose genuine report is %s, is kept word for word, told and answered", async (_, body) => {
-    const id = `evt_${newId()}`;
-    await expect(shop.report({ id, data: body })).resolves.toEqual({});
-    await expect(shop.report({ id, data: body })).resolves.toEqual({});
-    const kept = await shop.sql("SELECT kind, body FROM payment_events WHERE event_id = $1", [id]);
-    expect(kept).toEqual([{ kind: "unusable", body: body.replace("\0", "\ufffd") }]);
-    await eventually(() => {
-      const details = shop
-        .saidOf(shop.bankId, "alert.raised")
-        .map(({ data }) => (data as { detail: string }).detail);
-      expect(details.filter((detail) => detail.includes(id))).toHaveLength(1);
-    });
-  });
+  ])(
+    "with a genuine report that is %s, is stored as received and acknowledged, and raises an alert",
+    async (_, body) => {
+      const id = `evt_${newId()}`;
+      await expect(shop.report({ id, data: body })).resolves.toEqual({});
+      await expect(shop.report({ id, data: body })).resolves.toEqual({});
+      const kept = await shop.sql("SELECT kind, body FROM payment_events WHERE event_id = $1", [id]);
+      expect(kept).toEqual([{ kind: "unusable", body: body.replace("\0", "\ufffd") }]);
+      await eventually(() => {
+        const details = shop
+          .saidOf(shop.bankId, "alert.raised")
+          .map(({ data }) => (data as { detail: string }).detail);
+        expect(details.filter((detail) => detail.includes(id))).toHaveLength(1);
+      });
+    },
+  );
 });
 
-describe("payments, cancellation and expiry at the same moment", () => {
-  it("whoever wins, neither make nor lose money, and each refund happens once", async () => {
+describe("concurrent payments, cancellation and expiry", () => {
+  it("conserve the money in any order, and each refund is executed once", async () => {
     const orders = await Promise.all(Array.from({ length: 12 }, () => shop.confirmed()));
     await Promise.all(
       orders.map(({ confirmation }, index) =>

@@ -149,11 +149,11 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
   }, 30_000);
   const pagesOf = async (work: (explaining: Db) => Promise<unknown>) => (await explain(db, work)).pages;
 
-  it.each(viewers)("an order for %s is found by its key", async (_, viewer) => {
+  it.each(viewers)("an order for %s is found by its primary key", async (_, viewer) => {
     expect(await pagesOf((on) => findOrder(on, orderId(50_003), viewer))).toBeLessThan(ONE_ORDER_PAGES);
   });
 
-  it("a move touches the order and nothing else", async () => {
+  it("a move reads and writes only the order's rows", async () => {
     const found = await findOrder(db, orderId(50_003), { role: "anybody" });
     if (!found) throw new Error("not there");
     const actor: Actor = { kind: "deliverer", name: "somebody" };
@@ -161,25 +161,25 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
     expect(await pagesOf((on) => saveOrder(on, found.order, decision))).toBeLessThan(ONE_ORDER_PAGES * 2);
   });
 
-  it("a position touches the order and nothing else", async () => {
+  it("a position reads and writes only the order's rows", async () => {
     const at = { latitude: 46, longitude: 7 };
     const report = (on: Db) => savePosition(on, orderId(50_004), delivererId(50_004), at);
     expect(await pagesOf(report)).toBeLessThan(ONE_ORDER_PAGES);
   });
 
-  it.each(lists)("a page of %s orders costs a page", async (_, owner, filter) => {
+  it.each(lists)("a page of %s orders reads only the rows of the page", async (_, owner, filter) => {
     const before = orderId(90_000);
     expect(await pagesOf((on) => listOrders(on, owner, { ...filter, before, limit: 21 }))).toBeLessThan(700);
   });
 
-  it("the deadlines that have passed are found without looking at the others", async () => {
+  it("overdue deadlines are found without reading others", async () => {
     await db.raw("UPDATE orders SET deadline_at = now() - interval '1 second' WHERE id = ?", [orderId(100)]);
     expect(await dueOrders(db, 50)).toContain(orderId(100));
     expect(await pagesOf((on) => dueOrders(on, 50))).toBeLessThan(20);
     expect(await pagesOf((on) => lockDueOrder(on, orderId(100)))).toBeLessThan(20);
   });
 
-  it("orders whose bank has to be asked are found without looking at the others, unpaid ones first", async () => {
+  it("orders with a due poll are found without reading others, unpaid ones first", async () => {
     const due = [orderId(200), orderId(300), orderId(50_003), orderId(50_004)];
     await db.raw("UPDATE orders SET reconcile_at = now() - interval '1 minute' WHERE id = ANY (?)", [due]);
     // Longest overdue are the paid ones; of the second of them nobody knows when it was paid.
@@ -208,7 +208,7 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
     );
   });
 
-  it("refunds that are due are found without looking at those that are done", async () => {
+  it("due refunds are found without reading completed ones", async () => {
     const claim = { bankId: BANK, leaseId: LEASE, leaseMs: 1, limit: 8 };
     expect(await pagesOf((on) => dueRefundBanks(on))).toBeLessThan(20);
     expect(await pagesOf((on) => claimRefunds(on, claim))).toBeLessThan(300);
@@ -217,7 +217,7 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
     expect(await pagesOf((on) => receiptsOf(on, orderId(50_000)))).toBeLessThan(20);
   });
 
-  it("the pool costs the ready orders, not all of them", async () => {
+  it("the pool reads only ready orders", async () => {
     const [all] = (await db.raw("SELECT relpages AS pages FROM pg_class WHERE relname = 'orders'")).rows;
     const from = { latitude: 46.5, longitude: 7.5 };
     expect(await pagesOf((on) => poolOrders(on, from, 20))).toBeLessThan(2_500);
@@ -225,7 +225,7 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
     expect(Number(all.pages)).toBeGreaterThan(0);
   });
 
-  it("a history, what is stuck, and the counts of open orders cost what they show", async () => {
+  it("a history, the stuck orders and the counts of open orders read only the rows they return", async () => {
     expect(await pagesOf((on) => listTransitions(on, orderId(50_003)))).toBeLessThan(20);
     expect(await pagesOf((on) => stuckOrders(on, 60_000, 20))).toBeLessThan(60);
     expect(await pagesOf((on) => countOrders(on))).toBeLessThan(6_000);

@@ -75,8 +75,8 @@ interface Line {
   to_status: OrderStatus;
 }
 
-describe("an order under commands of everybody at the same moment", () => {
-  it("has one history: every step legal, each from where the last one led, versions rising", async () => {
+describe("an order under concurrent commands of all roles", () => {
+  it("has one history with legal, consecutive steps and increasing versions", async () => {
     const plans = fc.sample(fc.array(anyCommand, { minLength: COMMANDS, maxLength: COMMANDS }), HISTORIES);
     const starts = ["pending", "paid", "preparing", "ready", "delivering"] as const;
     let steps = 0;

@@ -27,8 +27,8 @@ const confirmed = () => eventually(() => shop.confirmed());
 const bankRow = async () =>
   (await shop.as(shop.admin, "orders.listBanks", {})).items.find(({ id }) => id === shop.bankId);
 
-describe("a payment whose callback never came", () => {
-  it("is found by asking the bank, and taken in as if it had", async () => {
+describe("a payment whose callback was lost", () => {
+  it("is found by a poll of the bank, and has the same effect as its callback", async () => {
     const order = await confirmed();
     bank.books.set(order.orderId, [payment()]);
     await shop.lookDue(order.orderId);
@@ -42,7 +42,7 @@ describe("a payment whose callback never came", () => {
     expect(shop.alerts(order.orderId)).toEqual([]);
   });
 
-  it("is one with the callback that comes at the same time, or later", async () => {
+  it("counts once if the callback arrives at the same time or later", async () => {
     const orders = await Promise.all(Array.from({ length: 8 }, () => confirmed()));
     const paid = orders.map(({ orderId }) => {
       const one = payment();
@@ -68,7 +68,7 @@ describe("a payment whose callback never came", () => {
     }
   });
 
-  it("in part, adds to what is known; too late, goes back", async () => {
+  it("in part, adds to known payments; too late, is refunded", async () => {
     const [first, late] = [await confirmed(), await confirmed()];
     const known = payment({ amount_minor: 1000 });
     await shop.paid(first.orderId, 1000, { paymentId: known.payment_id });
@@ -86,8 +86,8 @@ describe("a payment whose callback never came", () => {
   });
 });
 
-describe("an order that is not paid", () => {
-  it("is asked about at its ages, ever less often, and no more after a day", async () => {
+describe("an unpaid order", () => {
+  it("is polled with growing intervals, and not after a day", async () => {
     const order = await confirmed();
     const { nextAt = "", looks } = (await ours.diagnosis(order.orderId)) ?? {};
     expect(looks).toBe(0);
@@ -101,7 +101,7 @@ describe("an order that is not paid", () => {
   });
 });
 
-describe("an order that is paid", () => {
+describe("a paid order", () => {
   it.each(["paid", "preparing", "ready", "delivering"] as const)(
     "and %s, and is paid again unheard: the second payment is booked and goes back as one that was told",
     async (status) => {
@@ -126,7 +126,7 @@ describe("an order that is paid", () => {
     },
   );
 
-  it("is asked about half an hour and a day after its payment, and no more", async () => {
+  it("is polled half an hour and a day after its payment, and not later", async () => {
     const { orderId } = await shop.placed("paid");
     const [first] = await ours.receipts(orderId);
     bank.books.set(orderId, [payment(first)]);
@@ -142,7 +142,7 @@ describe("an order that is paid", () => {
     expect(await ours.diagnosis(orderId)).not.toHaveProperty("nextAt");
   });
 
-  it("while its bank is asked, or by what the bank says, has its next look half an hour later", async () => {
+  it("that becomes paid during its poll or by it, has its next poll half an hour later", async () => {
     const [reported, found] = [await confirmed(), await confirmed()];
     const one = payment();
     bank.books.set(reported.orderId, [one]);
@@ -157,7 +157,7 @@ describe("an order that is paid", () => {
     }
   });
 
-  it("and was paid before there were such looks, is left alone", async () => {
+  it("that was paid before polls of paid orders existed, is not polled", async () => {
     const [old, other] = [await shop.placed("paid"), await confirmed()];
     await shop.sql("UPDATE orders SET paid_at = NULL WHERE id = $1", [old.orderId]);
     await shop.lookDue(old.orderId);
@@ -167,7 +167,7 @@ describe("an order that is paid", () => {
   });
 });
 
-describe("books that differ", () => {
+describe("differences between the bank and the platform", () => {
   it.each<[string, string, (known: TestPayment) => TestPayment[]]>([
     [
       "the bank gave back what nobody asked for",
@@ -180,7 +180,7 @@ describe("books that differ", () => {
       "payment.contradiction",
       (one) => [{ ...one, amount_minor: 999 }],
     ],
-  ])("%s: an operator is told once, and nothing else happens", async (_, kind, theirs) => {
+  ])("%s: one alert and no other effect", async (_, kind, theirs) => {
     const order = await confirmed();
     const known = payment({ amount_minor: 1000 });
     await shop.paid(order.orderId, 1000, { paymentId: known.payment_id });
@@ -227,7 +227,7 @@ describe("books that differ", () => {
   const differences = (orderId: string) =>
     shop.alerts(orderId).filter((kind) => kind === "refund.difference");
 
-  it("of a refund that is on its way, do not differ", async () => {
+  it("a pending refund is no difference", async () => {
     const order = await refunding();
     for (const refunded of [0, 2950]) {
       bank.books.set(order.orderId, [{ ...order.known, refunded_minor: refunded }]);
@@ -237,7 +237,7 @@ describe("books that differ", () => {
     await order.completes();
   });
 
-  it("of a refund that ends between the bank's answer and our reading of it, do not differ", async () => {
+  it("a refund that ends between the bank's response and its processing, is no difference", async () => {
     const order = await refunding();
     bank.books.set(order.orderId, [order.known]);
     bank.meanwhile = async (orderId) => {
@@ -255,12 +255,12 @@ describe("books that differ", () => {
   });
 });
 
-describe("an order whose payments cannot be read at the bank", () => {
+describe("an order whose poll fails at the bank", () => {
   const nextLook = async (orderId: string) => (await ours.diagnosis(orderId))?.nextAt ?? "";
   const dueAgain = (orderId: string) =>
     shop.sql("UPDATE orders SET reconcile_at = now() WHERE id = $1", [orderId]);
 
-  it("because its list makes no sense, waits for its ordinary look, is told once, and silences nobody", async () => {
+  it("with an invalid response, keeps its schedule, raises one alert, and does not stop polls of other orders", async () => {
     const order = await confirmed();
     bank.books.set(order.orderId, [payment({ amount_minor: 29.5 })]);
     for (let time = 0; time < 2; time++) {
@@ -273,7 +273,7 @@ describe("an order whose payments cannot be read at the bank", () => {
     expect((await bankRow())?.contact).not.toHaveProperty("silentSince");
   });
 
-  it("because the bank refuses to list them, waits for its ordinary look without an alert, and silences nobody", async () => {
+  it("with a refusal of the bank, keeps its schedule without an alert, and does not stop polls of other orders", async () => {
     const order = await confirmed();
     bank.refusesList.add(order.orderId);
     await ours.look(order.orderId);
@@ -284,7 +284,7 @@ describe("an order whose payments cannot be read at the bank", () => {
     expect((await bankRow())?.contact).not.toHaveProperty("silentSince");
   });
 
-  it("because it answers about all but this one, is left to itself, and the bank is not silent", async () => {
+  it("without a response for this order only, does not stop polls of other orders", async () => {
     const [alone, other] = [await confirmed(), await confirmed()];
     bank.deafTo.add(alone.orderId);
     await dueAgain(alone.orderId);
@@ -299,7 +299,7 @@ describe("an order whose payments cannot be read at the bank", () => {
     expect((await bankRow())?.contact).not.toHaveProperty("silentSince");
   });
 
-  it("because our own books of it cannot be read, keeps no other order from its look", async () => {
+  it("with an unreadable row of ours, does not stop polls of other orders", async () => {
     const [broken, other] = [await confirmed(), await confirmed()];
     await shop.paid(broken.orderId, 100);
     await shop.sql("ALTER TABLE payment_receipts DROP CONSTRAINT payment_receipts_sums_bounded");
@@ -319,7 +319,7 @@ describe("the gauges of orders", () => {
   const figures = async (name: string) =>
     (await readGauges(shop.orders)).find((gauge) => gauge.name === name)?.figures;
 
-  it("count the open orders by state, and the looks at banks that are late", async () => {
+  it("count the open orders by state, and the overdue polls", async () => {
     const pending = async () => ((await figures("orders_open")) as Record<string, number>).pending ?? 0;
     const [open, late] = [await pending(), await figures("reconciliation_overdue")];
     const [first, second] = [await confirmed(), await confirmed()];
@@ -348,7 +348,7 @@ describe("the gauges of orders", () => {
 });
 
 describe("a bank that does not answer", () => {
-  it("is left alone for longer and longer, shows it to operators, alarms once, and is caught up with", async () => {
+  it("is polled less and less often, is shown to operators, raises one alert, and is polled as usual once it responds", async () => {
     const orders = await Promise.all(Array.from({ length: 6 }, () => confirmed()));
     const failuresAre = (sql: string) =>
       eventually(async () => {

@@ -8,7 +8,7 @@ import { refundStage } from "../support/refunds.ts";
 const stage = refundStage();
 
 describe("a bank that hangs", () => {
-  it("holds up no refund of another bank, not even one that is asked for after its own", async () => {
+  it("delays no refund of another bank, even if it was requested later", async () => {
     const other = await startMoodyBank();
     const { id: otherId } = await stage.shop.as(stage.shop.admin, "orders.createBank", {
       title: "Another bank",
@@ -44,7 +44,7 @@ describe("a bank that hangs", () => {
 });
 
 describe("orders.refund", () => {
-  it("of a part, then of the rest, sends exactly so much back and no more", async () => {
+  it("of a part, then of the rest, refunds exactly these amounts", async () => {
     const order = await stage.shop.placed("paid");
     const part = { amountMinor: 950, currency: "EUR" };
     await stage.shop.as(stage.shop.admin, "orders.refund", {
@@ -78,7 +78,7 @@ describe("orders.refund", () => {
     );
   });
 
-  it("for a reason of five hundred characters and emoji, keeps its author and cuts between characters", async () => {
+  it("with a reason of five hundred characters and emoji, keeps the author and cuts between characters", async () => {
     const order = await stage.shop.placed("paid");
     const reason = `${"🍕".repeat(249)}!!`;
     await stage.shop.as(stage.shop.admin, "orders.refund", { orderId: order.orderId, reason });
@@ -89,7 +89,7 @@ describe("orders.refund", () => {
     expect(kept?.reason).toMatch(new RegExp(`^(🍕)+… \\(by ${stage.shop.admin.id}\\)$`));
   });
 
-  it("ten times at once under one key, sends it back once", async () => {
+  it("ten times at once with one Idempotency-Key, refunds once", async () => {
     const order = await stage.shop.placed("paid");
     const key = { key: newId(), bodyHash: "e".repeat(64) };
     const ask = () =>
@@ -108,7 +108,7 @@ describe("orders.refund", () => {
     expect(await stage.shop.get(order)).toMatchObject({ refunded: { amountMinor: 100 } });
   });
 
-  it("of an unpaid order, in another currency, or by somebody else, is refused", async () => {
+  it("of an unpaid order, in another currency, or by another role, is refused", async () => {
     const order = await stage.shop.placed("pending");
     const ask = (who: object, amount?: { amountMinor: number; currency: string }) =>
       stage.shop.as(who, "orders.refund", { orderId: order.orderId, reason: "x", ...(amount && { amount }) });

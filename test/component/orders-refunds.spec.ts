@@ -10,7 +10,7 @@ const posts = () => stage.bank.asked.filter((one) => one.startsWith("POST")).len
 const looksFor = (id: string) => stage.bank.asked.filter((one) => one === `GET /refunds/${id}`).length;
 
 describe("a refund", () => {
-  it("is asked for once, and its end stands in the order, in the messages and in the view", async () => {
+  it("is requested once, and its end is recorded in the order, the messages and the view", async () => {
     const order = await stage.cancelled();
     await eventually(async () =>
       expect(await stage.shop.get(order)).toMatchObject({
@@ -30,7 +30,7 @@ describe("a refund", () => {
     }
   });
 
-  it("whose answer was lost, is looked up and not asked for again", async () => {
+  it("without a response, is looked up and not requested again", async () => {
     stage.bank.mood = "lost";
     const before = posts();
     const order = await stage.cancelled();
@@ -45,7 +45,7 @@ describe("a refund", () => {
     expect(looksFor(id)).toBe(1);
   });
 
-  it("that never reached the bank, is looked up first and asked for with the same id", async () => {
+  it("that did not reach the bank, is looked up first, then requested with the same id", async () => {
     stage.bank.mood = "down";
     const order = await stage.cancelled();
     await stage.inState(order.orderId, "unknown");
@@ -58,7 +58,7 @@ describe("a refund", () => {
     expect(stage.bank.done.has(id)).toBe(true);
   });
 
-  it("whose sender was killed on the way, is looked up by the next one before anything is repeated", async () => {
+  it("whose worker was killed during the request, is looked up before the next request", async () => {
     const order = await stage.shop.placed("paid");
     stage.bank.mood = "down";
     await stage.shop.as(order.customer, "orders.cancel", { orderId: order.orderId });
@@ -76,7 +76,7 @@ describe("a refund", () => {
     expect(posts()).toBe(before);
   });
 
-  it("that fails for a reason with an emoji at its limit and a NUL, is recorded as failed and told", async () => {
+  it("that fails with a reason that has an emoji at the length limit and a NUL, is recorded as failed with a message", async () => {
     stage.bank.mood = "fails";
     stage.bank.reason = `closed\0${"x".repeat(192)}🍕 and more`;
     const order = await stage.cancelled();
@@ -89,7 +89,7 @@ describe("a refund", () => {
     expect(told?.data).toMatchObject({ kind: "refund.failed", subject: id });
   });
 
-  it("that does not end, calls an operator once, also when the try that should have told was killed", async () => {
+  it("that does not end, raises one alert, even if the worker is killed before the alert", async () => {
     stage.bank.mood = "down";
     const order = await stage.cancelled();
     await stage.inState(order.orderId, "unknown");
@@ -118,7 +118,7 @@ describe("a refund", () => {
     expect(stuck()).toEqual(["refund.stuck"]);
   });
 
-  it("whose every try is killed, calls an operator before it is tried once more", async () => {
+  it("whose worker is killed at every attempt, raises an alert before the next attempt", async () => {
     stage.bank.mood = "down";
     const order = await stage.cancelled();
     await stage.inState(order.orderId, "unknown");
@@ -139,7 +139,7 @@ describe("a refund", () => {
     expect(stage.shop.alerts(order.orderId)).toEqual(["refund.stuck"]);
   });
 
-  it("that the bank refuses, fails for good, frees its money and calls an operator, who can ask again", async () => {
+  it("that the bank refuses, fails finally, returns its amount to the balance, and raises an alert; an operator can refund again", async () => {
     stage.bank.mood = "refuses";
     const order = await stage.cancelled();
     await stage.inState(order.orderId, "failed");
@@ -166,7 +166,7 @@ describe("a refund", () => {
     expect(await stage.refundsOf(order.orderId)).toMatchObject([{ state: "failed" }, { state: "completed" }]);
   });
 
-  it("that the bank takes its time for, waits and is looked up", async () => {
+  it("that is pending at the bank, is looked up later", async () => {
     stage.bank.mood = "slow";
     const order = await stage.cancelled();
     await eventually(async () =>
@@ -180,7 +180,7 @@ describe("a refund", () => {
     await stage.inState(order.orderId, "completed");
   });
 
-  it("that the bank reports before it answers, is done once", async () => {
+  it("that the bank reports before its response, completes once", async () => {
     stage.bank.mood = "down";
     const order = await stage.cancelled();
     await stage.inState(order.orderId, "unknown");
@@ -202,7 +202,7 @@ describe("a refund", () => {
     expect(stage.shop.saidOf(order.orderId, "refund.completed")).toHaveLength(1);
   });
 
-  it("that the bank reports and nobody asked for, calls an operator", async () => {
+  it("that the bank reports without a request, raises an alert", async () => {
     const order = await stage.shop.placed("paid");
     for (const refundId of [newId(), "made-by-hand"]) {
       const data = {

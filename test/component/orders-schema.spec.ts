@@ -93,7 +93,7 @@ describe("the orders' database", () => {
     await expect(insert("orders", order({ bank_id: newId() }))).rejects.toMatchObject({ code: FOREIGN });
   });
 
-  it("refuses a payment twice, one of nothing, one matched to no order, and more back than came", async () => {
+  it("refuses a repeated payment, an empty one, a match without an order, and a refund above the payment", async () => {
     const one = receipt();
     await insert("payment_receipts", one);
     await expect(insert("payment_receipts", receipt({ payment_id: one.payment_id }))).rejects.toMatchObject({
@@ -129,7 +129,7 @@ describe("the orders' database", () => {
     });
   });
 
-  it("goes down to nothing and up again", async () => {
+  it("migrates down to an empty schema and up again", async () => {
     const own = await createDatabase("orders");
     await migrateDown("orders", own.url);
     const left = await query<{ name: string }>(

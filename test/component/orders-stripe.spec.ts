@@ -57,7 +57,7 @@ const refundId = async (orderId: string) => {
 };
 
 describe("an order paid by Stripe", () => {
-  it("opens a checkout with the order's lines, becomes paid by the signed report, and a repeat changes nothing", async () => {
+  it("has a checkout with its lines, becomes paid by the signed report, and a repeated report changes nothing", async () => {
     const order = await confirmed();
     const session = stripe.pay(order.confirmation.checkoutUrl);
     expect(session).toMatchObject({ client_reference_id: order.orderId, amount_total: 2950 });
@@ -75,7 +75,7 @@ describe("an order paid by Stripe", () => {
     expect(kept).toEqual([{ payment_id: session.payment_intent, outcome: "accepted" }]);
   });
 
-  it("whose description is cut at an emoji, opens its checkout", async () => {
+  it("with a description that is cut at an emoji, has a checkout", async () => {
     const title = "x".repeat(150);
     const line = (name: string) => ({
       productId: newId(),
@@ -91,7 +91,7 @@ describe("an order paid by Stripe", () => {
     ).toEqual([{ open: true }]);
   });
 
-  it("whose first request failed at Stripe, opens its checkout although Stripe keeps that answer under the key", async () => {
+  it("whose first request failed, gets a checkout although Stripe stores that response for the idempotency key", async () => {
     stripe.mood = 500;
     const failed = shop.confirmed({}, bankId);
     await expect(failed).rejects.toMatchObject({ type: "BANK_UNAVAILABLE" });
@@ -115,7 +115,7 @@ describe("an order paid by Stripe", () => {
     expect(stripe.asked.slice(posts)).toEqual(["POST /v1/checkout/sessions", "POST /v1/checkout/sessions"]);
   });
 
-  it("whose refund failed at Stripe, is refunded once although Stripe keeps that answer under the key", async () => {
+  it("whose refund failed, is refunded once although Stripe stores that response for the idempotency key", async () => {
     const order = await paid();
     stripe.mood = 500;
     await shop.as(order.customer, "orders.cancel", { orderId: order.orderId });
@@ -133,7 +133,7 @@ describe("an order paid by Stripe", () => {
     expect(made).toMatchObject([{ amount: 2950 }]);
   });
 
-  it("by a way that takes days, becomes paid when the money arrives", async () => {
+  it("paid by a method that takes days, becomes paid when the money arrives", async () => {
     const order = await confirmed();
     const session = stripe.pay(order.confirmation.checkoutUrl, "later");
     await tellAll();
@@ -143,7 +143,7 @@ describe("an order paid by Stripe", () => {
     expect(await shop.get(order)).toMatchObject({ status: "paid" });
   });
 
-  it("and rejected by the partner, is refunded once", async () => {
+  it("rejected by the partner, is refunded once", async () => {
     const order = await paid();
     await shop.say(order, "order.rejected", { reason: "Out of flour" });
     const before = refundPosts();
@@ -162,7 +162,7 @@ describe("an order paid by Stripe", () => {
     expect(shop.alerts(shop.bankId)).not.toContain("refund.unknown");
   });
 
-  it("whose refund's answer is lost, is looked up before anything is repeated", async () => {
+  it("without a response to its refund, has the refund looked up before a repeat", async () => {
     const order = await paid();
     stripe.mood = "lost";
     await shop.as(order.customer, "orders.cancel", { orderId: order.orderId });
@@ -177,7 +177,7 @@ describe("an order paid by Stripe", () => {
     expect(refundPosts()).toBe(before);
   });
 
-  it("whose refund comes back long after it was done, shows it, and can be refunded again", async () => {
+  it("whose completed refund fails later, shows the failure and can be refunded again", async () => {
     const order = await paid();
     await shop.as(order.customer, "orders.cancel", { orderId: order.orderId });
     await eventually(async () => expect(await shop.get(order)).toMatchObject({ paymentStatus: "refunded" }));
@@ -205,7 +205,7 @@ describe("an order paid by Stripe", () => {
     expect(row).toEqual({ back: 0 });
   });
 
-  it("whose customer disputes the payment, shows each state of it, tells each change, and keeps its sums", async () => {
+  it("with a disputed payment, shows each state of the dispute, raises an alert for each change, and keeps its sums", async () => {
     const order = await paid();
     const disputeId = `dp_${newId()}`;
     const payment = { id: disputeId, payment_intent: order.session.payment_intent };
@@ -248,8 +248,8 @@ describe("an order paid by Stripe", () => {
   });
 });
 
-describe("a report that is not Stripe's", () => {
-  it("mutated, stale, of a foreign secret or unsigned, has one and the same answer and leaves nothing", async () => {
+describe("a forged Stripe report", () => {
+  it("changed, stale, signed by another secret or unsigned, gets the same response and stores nothing", async () => {
     const order = await confirmed();
     const id = `evt_${newId()}`;
     const body = stripeEvent("checkout.session.completed", id, { client_reference_id: order.orderId });
@@ -279,7 +279,7 @@ describe("a report that is not Stripe's", () => {
 });
 
 describe("an order at Stripe whose report was lost", () => {
-  it("becomes paid by asking Stripe about its very checkout", async () => {
+  it("becomes paid by a poll of its checkout at Stripe", async () => {
     const order = await confirmed();
     stripe.pay(order.confirmation.checkoutUrl);
     const lost = stripe.reports.splice(0);
@@ -292,7 +292,7 @@ describe("an order at Stripe whose report was lost", () => {
     expect(await shop.get(order)).toMatchObject({ version: 2, paid: { amountMinor: 2950 } });
   });
 
-  it("that was cancelled meanwhile, has its page closed, so that nobody pays for nothing", async () => {
+  it("that is cancelled meanwhile, has its checkout page closed", async () => {
     const order = await confirmed();
     await shop.as(order.customer, "orders.cancel", { orderId: order.orderId });
     await shop.lookDue(order.orderId);

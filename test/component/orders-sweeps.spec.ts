@@ -16,8 +16,8 @@ async function poison(name: string, condition: string): Promise<() => Promise<un
   return () => shop.sql(`ALTER TABLE orders DROP CONSTRAINT ${name}`);
 }
 
-describe("an order that a sweep always fails at", () => {
-  it("for its deadline, stays overdue, is told of with the cause, and shows as stuck; others go on", async () => {
+describe("an order that makes a sweep fail", () => {
+  it("at its deadline, stays overdue, raises an alert with the cause, and is listed as stuck; other orders are handled", async () => {
     const [order, other] = [await shop.placed("pending"), await shop.placed("pending")];
     const { orderId } = order;
     const cure = await poison("poisoned_deadline", `id = '${orderId}' AND status = 'expired'`);
@@ -51,7 +51,7 @@ describe("an order that a sweep always fails at", () => {
     expect((await shop.as(shop.admin, "orders.diagnosis", { orderId })).deadline).toBeUndefined();
   });
 
-  it("for what its bank says, is told of with the cause; the bank is asked about the others", async () => {
+  it("at its poll, raises an alert with the cause; other orders are polled", async () => {
     const [order, other] = [await shop.placed("pending"), await shop.placed("pending")];
     const { orderId } = order;
     for (const { confirmation } of [order, other]) {
@@ -85,7 +85,7 @@ describe("an order that a sweep always fails at", () => {
     });
   });
 
-  it("for its erasure, is told of with the cause; other customers are erased", async () => {
+  it("at its erasure, raises an alert with the cause; other customers are erased", async () => {
     const [order, other] = [await shop.placed("pending"), await shop.placed("pending")];
     for (const one of [order, other]) await shop.as(one.customer, "orders.cancel", { orderId: one.orderId });
     const cure = await poison("poisoned_erasure", `id = '${order.orderId}' AND customer_name = 'Erased'`);

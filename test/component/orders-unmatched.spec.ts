@@ -50,7 +50,7 @@ const audited = (subject: string) =>
   );
 
 describe("a payment that matches no order", () => {
-  it("is listed with every other, page by page, two of one hour as well", async () => {
+  it("is listed with all others, page by page, even with equal times", async () => {
     const [fifty, many] = [await stray(5_000), await stray(99_900)];
     const ids = (await all()).map(({ id }) => id);
     expect(ids).toEqual(expect.arrayContaining([fifty.id, many.id]));
@@ -66,7 +66,7 @@ describe("a payment that matches no order", () => {
     }
   });
 
-  it("that an operator sends back, goes back once, whoever asks again, and leaves the list", async () => {
+  it("that operators refund, is refunded once and leaves the list", async () => {
     const payment = await stray();
     const answers = await Promise.allSettled([refund(payment.id), refund(payment.id), refund(payment.id)]);
     const made = answers.filter((one) => one.status === "fulfilled");
@@ -84,7 +84,7 @@ describe("a payment that matches no order", () => {
     });
   });
 
-  it("whose refund fails, is told, listed with it, and goes back by a repeat of it", async () => {
+  it("whose refund fails, raises an alert, is listed with the refund, and is refunded by a retry", async () => {
     const payment = await stray();
     stage.bank.mood = "fails";
     stage.bank.reason = "closed account";
@@ -107,7 +107,7 @@ describe("a payment that matches no order", () => {
     expect(stage.bank.given.get(again.id)).toBe(5000);
   });
 
-  it("that an operator assigns, pays the order as the bank's own word would, and what is too much goes back", async () => {
+  it("that an operator assigns, counts as if the bank had named the order, and the excess is refunded", async () => {
     const [payment, order] = [await stray(4000), await stage.shop.placed("pending")];
     expect(await assign(payment.id, order.orderId)).toMatchObject({
       status: "paid",
@@ -125,7 +125,7 @@ describe("a payment that matches no order", () => {
     expect((await audited(payment.id)).map(({ data }) => data.action)).toEqual(["orders.assignPayment"]);
   });
 
-  it("is assigned to no order in another currency, and moved by nobody but operators", async () => {
+  it("cannot be assigned to an order in another currency, or by another role", async () => {
     const paymentId = `pay_${newId()}`;
     await stage.shop.paid(newId(), 5000, { paymentId, currency: "CHF" });
     const [payment, order] = [await listed(paymentId), await stage.shop.placed("pending")];
@@ -140,7 +140,7 @@ describe("a payment that matches no order", () => {
 });
 
 describe("a refund that failed", () => {
-  it("of a payment in another currency than its order, is made once more by its id", async () => {
+  it("of a payment in another currency than its order, is retried by its id", async () => {
     stage.bank.mood = "fails";
     const order = await stage.shop.placed("pending");
     await stage.shop.paid(order.orderId, 2950, { currency: "CHF" });
@@ -154,7 +154,7 @@ describe("a refund that failed", () => {
     await expect(retry(again.id)).rejects.toMatchObject({ type: "PAYMENT_SETTLED" });
   });
 
-  it("of an order, is made once more, and the order's sums follow to the minor unit", async () => {
+  it("of an order, is retried, and the order's sums are exact", async () => {
     stage.bank.mood = "fails";
     const order = await stage.cancelled();
     await stage.inState(order.orderId, "failed");

@@ -28,8 +28,8 @@ async function listed(limit: number): Promise<string[]> {
   return found;
 }
 
-describe("a payment beyond what an order's sums can count", () => {
-  it("is stored as unusable, told and answered, and the order stays as it was", async () => {
+describe("a payment beyond the limit of an order's sums", () => {
+  it("is stored as unusable and acknowledged, raises an alert, and does not change the order", async () => {
     const order = await shop.placed("paid");
     const id = `evt_${newId()}`;
     for (let time = 0; time < 2; time++) {
@@ -47,14 +47,14 @@ describe("a payment beyond what an order's sums can count", () => {
     expect(await shop.sql("SELECT 1 FROM refunds WHERE order_id = $1", [order.orderId])).toEqual([]);
   });
 
-  it("that still fits, is counted and goes back to the minor unit", async () => {
+  it("at the limit, is counted and refunded exactly", async () => {
     const order = await shop.placed("paid");
     await shop.paid(order.orderId, Number.MAX_SAFE_INTEGER - 2950);
     expect(await shop.get(order)).toMatchObject({ paid: { amountMinor: Number.MAX_SAFE_INTEGER } });
   });
 });
 
-describe("an order whose row holds a number that cannot be read", () => {
+describe("an order with an unreadable number in its row", () => {
   let broken: Placed;
   let others: Placed[];
   beforeAll(async () => {
@@ -69,7 +69,7 @@ describe("an order whose row holds a number that cannot be read", () => {
   });
 
   it.each([1, 2, 3, 20])(
-    "is left out of a list in pages of %i, and all others are shown once",
+    "is omitted from a list in pages of %i, and all others are listed once",
     async (limit) => {
       const ids = await listed(limit);
       expect(ids).not.toContain(broken.orderId);
@@ -78,7 +78,7 @@ describe("an order whose row holds a number that cannot be read", () => {
     },
   );
 
-  it("raises one alert, however often it is met", async () => {
+  it("raises one alert, however often it is read", async () => {
     await listed(20);
     await expect(shop.get(broken)).rejects.toThrow();
     await eventually(() => expect(shop.alerts(broken.orderId)).toEqual(["row.unreadable"]));
@@ -88,7 +88,7 @@ describe("an order whose row holds a number that cannot be read", () => {
     });
   });
 
-  it("keeps no deadline, refund or rebuild of others waiting", async () => {
+  it("delays no deadline, refund or rebuild of other orders", async () => {
     await shop.sql("UPDATE payment_receipts SET amount_minor = $2 WHERE order_id = $1", [
       broken.orderId,
       BEYOND,
@@ -107,7 +107,7 @@ describe("an order whose row holds a number that cannot be read", () => {
     expect(await rebuildsOf(shop.orders).get("payments")?.()).toBe(count?.count);
   });
 
-  it("with a refund that can be read, has it looked up less and less often and told of", async () => {
+  it("with a readable refund, has it looked up less and less often, with an alert", async () => {
     const id = newId();
     await shop.sql(
       `INSERT INTO refunds (id, order_id, bank_id, payment_id, amount_minor, currency, reason, attempts)

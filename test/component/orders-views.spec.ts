@@ -13,8 +13,8 @@ beforeAll(async () => {
 });
 afterAll(() => shop.stop());
 
-describe("who may see an order", () => {
-  it("its customer, its partner's staff, its deliverer and operators; for others it is not there", async () => {
+describe("the visibility of an order", () => {
+  it("covers its customer, its partner's staff, its deliverer and operators; others get NOT_FOUND", async () => {
     const order = await shop.placed("delivering");
     const { orderId } = order;
     const seen = [order.customer, staffOf(order), order.deliverer, shop.admin];
@@ -37,7 +37,7 @@ describe("who may see an order", () => {
     }
   });
 
-  it("in lists: each their own, the one confirmed last first, page by page, by state", async () => {
+  it("in lists: each caller's own, the last confirmed first, page by page, by state", async () => {
     const customer: TestClaims = { id: newId(), role: "customer" };
     const ids: string[] = [];
     const checks = Array.from({ length: 5 }, () => newId());
@@ -69,7 +69,7 @@ describe("who may see an order", () => {
 });
 
 describe("orders.track", () => {
-  it("with a token that was changed anywhere, made for another order, or made up, finds nothing", async () => {
+  it("with a changed, foreign or invented token, is NOT_FOUND", async () => {
     const order = await shop.placed("paid");
     const token = (await shop.get(order)).trackingToken as string;
     await expect(shop.bare("orders.track", { token })).resolves.toMatchObject({
@@ -87,7 +87,7 @@ describe("orders.track", () => {
     }
   });
 
-  it("tells how an order ended for a day, then nothing", async () => {
+  it("shows an ended order for a day, then is NOT_FOUND", async () => {
     const order = await shop.placed("pending");
     const token = (await shop.get(order)).trackingToken as string;
     await shop.as(order.customer, "orders.cancel", { orderId: order.orderId });
@@ -102,7 +102,7 @@ describe("orders.track", () => {
 });
 
 describe("history and diagnosis", () => {
-  it("tell every step with who and why; the history out of the documents, which can be made anew", async () => {
+  it("contain every step with actor and reason; the history comes from documents, which can be rebuilt", async () => {
     const order = await shop.placed("ready");
     const { orderId } = order;
     const steps = [
@@ -154,7 +154,7 @@ describe("history and diagnosis", () => {
     });
   });
 
-  it("orders.state, asked by another service, says where the order is and where it was", async () => {
+  it("orders.state, called by another service, returns the present and the previous state", async () => {
     const { orderId } = await shop.placed("preparing");
     expect(await shop.bare("orders.state", { orderId })).toEqual({
       state: { status: "preparing", previousStatus: "paid", version: 3 },
@@ -162,7 +162,7 @@ describe("history and diagnosis", () => {
     expect(await shop.bare("orders.state", { orderId: newId() })).toEqual({});
   });
 
-  it("a history that somebody would change, refuses it in the database", async () => {
+  it("the database refuses changes of a history", async () => {
     const order = await shop.placed("pending");
     for (const sql of ["UPDATE order_transitions SET reason = 'x'", "DELETE FROM order_transitions"]) {
       await expect(shop.sql(`${sql} WHERE order_id = $1`, [order.orderId])).rejects.toThrow("never changed");

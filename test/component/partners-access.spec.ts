@@ -12,7 +12,7 @@ const CUSTOMER = { role: "customer" } as const;
 const staffOf = (partnerId: string) => ({ role: "partner", partnerId }) as const;
 const adminOf = (partnerId: string) => ({ role: "partner", partnerId, partnerAdmin: true }) as const;
 
-describe("who may do what with a partner", () => {
+describe("permissions on a partner", () => {
   type Act = (partnerId: string, productId: string) => { [N in "name"]: string } & { params: object };
   const managing: Record<string, Act> = {
     update: (partnerId) => ({ name: "partners.update", params: { partnerId, preparationMinutes: 25 } }),
@@ -71,7 +71,7 @@ describe("who may do what with a partner", () => {
   };
 
   it.each(Object.keys(owning))(
-    "partners.%s: the operator and its admin may, its staff may not",
+    "partners.%s: allowed for the operator and the partner's admin, not for its staff",
     async (act) => {
       const partner = await shop.openPartner();
       const other = await shop.openPartner();
@@ -88,7 +88,7 @@ describe("who may do what with a partner", () => {
     },
   );
 
-  it("partners.update, by staff, of what they may change together with what they may not, changes nothing", async () => {
+  it("partners.update, by staff, with allowed and forbidden fields together, changes nothing", async () => {
     const { id: partnerId, ...before } = await shop.openPartner();
     const change = { partnerId, preparationMinutes: 77, deliveryFeeMinor: 1 };
     await expect(shop.as(staffOf(partnerId), "partners.update", change)).rejects.toMatchObject({
@@ -98,7 +98,7 @@ describe("who may do what with a partner", () => {
   });
 
   it.each(Object.keys(managing))(
-    "partners.%s: the operator and its own staff may, all others may not",
+    "partners.%s: allowed for the operator and its own staff only",
     async (act) => {
       const partner = await shop.openPartner();
       const other = await shop.openPartner();
@@ -116,7 +116,7 @@ describe("who may do what with a partner", () => {
     },
   );
 
-  it("partners.create, and whether it is verified or enabled, are the operator's alone", async () => {
+  it("partners.create, and the fields verified and enabled, are allowed for the operator only", async () => {
     const partner = await shop.openPartner();
     for (const who of [CUSTOMER, staffOf(partner.id), { role: "deliverer" } as const]) {
       await expect(shop.as(who, "partners.create", samplePartner())).rejects.toMatchObject({
@@ -131,7 +131,7 @@ describe("who may do what with a partner", () => {
     }
   });
 
-  it("partners.get, of a hidden partner, is for its staff and the operator; staff see only their own", async () => {
+  it("partners.get, of a hidden partner, is allowed for its staff and the operator only", async () => {
     const hidden = await shop.asAdmin("partners.create", {
       ...samplePartner(),
       apiUrl: "https://shop.example/h",

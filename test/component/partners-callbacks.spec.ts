@@ -62,7 +62,7 @@ async function refusal(work: Promise<unknown>): Promise<object> {
 }
 
 describe("partners.receiveCallback", () => {
-  it("of a genuine callback, answers once Orders has committed it, with what it says", async () => {
+  it("with a genuine callback, responds after Orders has committed it", async () => {
     const { partnerId, secret } = await integrated();
     const said = {
       ...ready,
@@ -79,7 +79,7 @@ describe("partners.receiveCallback", () => {
     ]);
   });
 
-  it("that does not say when it happened, passes on the second at which it was signed", async () => {
+  it("without a time of its event, passes on the time of its signature", async () => {
     const { partnerId, secret } = await integrated();
     const { type, data } = ready;
     const signedAt = Math.floor(Date.now() / 1_000) - 7;
@@ -93,7 +93,7 @@ describe("partners.receiveCallback", () => {
     expect(applied).toMatchObject([{ eventId: id, type, orderId }]);
   });
 
-  it("whatever makes it not genuine, is refused by one and the same answer and reaches nobody", async () => {
+  it("with a forged callback, is refused with the same response for every reason and does not call Orders", async () => {
     const { partnerId, secret } = await integrated();
     const other = await integrated();
     const bare = await shop.openPartner();
@@ -114,7 +114,7 @@ describe("partners.receiveCallback", () => {
     expect(applied).toEqual([]);
   });
 
-  it("while the secret is replaced, is accepted with either, and a day later only with the new one", async () => {
+  it("during the replacement of the secret, accepts both secrets, and a day later only the new one", async () => {
     const { partnerId, secret } = await integrated();
     const { secret: next = "" } = await shop.asAdmin("partners.rotateWebhookSecret", { partnerId });
     for (const one of [secret, next]) await send(partnerId, [one]);
@@ -125,7 +125,7 @@ describe("partners.receiveCallback", () => {
     expect(applied).toHaveLength(3);
   });
 
-  it("while the endpoint is disabled, is accepted all the same: it is the partner that speaks", async () => {
+  it("with a disabled endpoint, is accepted", async () => {
     const { partnerId, secret } = await integrated();
     const url = "https://shop.example/hooks";
     await shop.asAdmin("partners.setWebhook", { partnerId, url, enabled: false });
@@ -152,7 +152,7 @@ describe("partners.receiveCallback", () => {
   });
 
   it.each(["NOT_FOUND", "ILLEGAL_TRANSITION", "EVENT_MISMATCH"] as const)(
-    "that Orders refuses by %s, passes the refusal on",
+    "refused by Orders with %s, returns that refusal",
     async (type) => {
       orders = async () => {
         throw fail(type, "because", { legal: ["ready"] });
@@ -162,7 +162,7 @@ describe("partners.receiveCallback", () => {
     },
   );
 
-  it("that Orders cannot handle in time, asks the partner to come again", async () => {
+  it("without a response of Orders in time, asks the partner to retry", async () => {
     const { partnerId, secret } = await integrated();
     const hanging = Promise.withResolvers<void>();
     orders = () => hanging.promise;
@@ -176,7 +176,7 @@ describe("partners.receiveCallback", () => {
     await expect(send(partnerId, [secret])).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE" });
   });
 
-  it("without Orders anywhere, asks the partner to come again", async () => {
+  it("without any process of Orders, asks the partner to retry", async () => {
     const alone = await startPartners({ url: shop.url });
     const { partnerId, secret } = await integrated();
     const body = JSON.stringify(ready);

@@ -21,7 +21,7 @@ const CUSTOMER = { role: "customer" } as const;
 const staffOf = (partnerId: string) => ({ role: "partner", partnerId }) as const;
 
 describe("partners", () => {
-  it("partners.create, with the title of another in other letters, is refused with PARTNER_EXISTS", async () => {
+  it("partners.create, with the title of another partner in other case, is refused with PARTNER_EXISTS", async () => {
     const fields = samplePartner();
     await shop.asAdmin("partners.create", fields);
     const again = shop.asAdmin("partners.create", { ...fields, title: fields.title.toUpperCase() });
@@ -35,7 +35,7 @@ describe("partners", () => {
     expect(await shop.asAdmin("partners.get", { partnerId: partner.id })).toEqual(partner);
   });
 
-  it("partners.create, repeated with its Idempotency-Key, makes one partner and one message", async () => {
+  it("partners.create, repeated with its Idempotency-Key, creates one partner and one message", async () => {
     const admin = { id: newId(), role: "admin" } as const;
     const fields = samplePartner();
     const create = () => shop.as(admin, "partners.create", fields, { key: "k1", bodyHash: "1".repeat(64) });
@@ -104,7 +104,7 @@ describe("partners", () => {
     await expect(busy).rejects.toMatchObject({ type: "NOT_FOUND" });
   });
 
-  it("partners.update and updateProduct, of null, take optional fields away; of nothing, change not even the version", async () => {
+  it("partners.update and updateProduct, with null, remove optional fields; without fields, do not change the version", async () => {
     const { id: partnerId } = await shop.openPartner({ brand: "Old", apiUrl: "https://shop.example/hooks" });
     const cleared = await shop.asAdmin("partners.update", { partnerId, brand: null, apiUrl: null });
     expect(Object.keys(cleared).filter((name) => name === "brand" || name === "apiUrl")).toEqual([]);
@@ -123,7 +123,7 @@ describe("partners", () => {
     await eventually(() => expect(told(productId)).toHaveLength(2));
   });
 
-  it("partners.update, with every field and with empty ones, sets them and takes the optional ones away", async () => {
+  it("partners.update, with every field, sets all; with empty texts, removes optional fields", async () => {
     const partner = await shop.openPartner({ brand: "Old" });
     const change = {
       ...{ title: `New ${newId()}`, brand: "New", phone: "+41315550188", email: "new@bakery.example" },
@@ -151,7 +151,7 @@ describe("partners", () => {
     "https://127.0.0.1/",
     "https://[::ffff:10.0.0.1]/",
     "https://shop.example:22/",
-  ])("a partner's URL that reaches inside, as %s, is refused wherever it is set", async (url) => {
+  ])("a partner's URL with a private address, such as %s, is refused in every field", async (url) => {
     const partner = await shop.openPartner();
     const partnerId = partner.id;
     const refusal = { type: "VALIDATION_ERROR" };
@@ -164,7 +164,7 @@ describe("partners", () => {
     await expect(create).rejects.toMatchObject(refusal);
   });
 
-  it("partners.setHours and setBusy, that come later than what was set after them, change nothing", async () => {
+  it("partners.setHours and setBusy, with an older time than the stored one, change nothing", async () => {
     const { id: partnerId } = await shop.openPartner();
     const ago = (minutes: number) => new Date(Date.now() - minutes * 60_000).toISOString();
     const hoursOf = (fromMinute: number) => ({
@@ -229,7 +229,7 @@ describe("partners", () => {
 });
 
 describe("partners.check", () => {
-  it("of a cart, computes every price itself and changes nothing", async () => {
+  it("of a cart, computes every price and changes nothing", async () => {
     const partner = await shop.openPartner();
     const bread = await shop.product(partner.id, { stock: 5, price: euro(450) });
     const quote = await shop.as(CUSTOMER, "partners.check", {
@@ -250,7 +250,7 @@ describe("partners.check", () => {
     expect(left?.stock).toBe(5);
   });
 
-  it("of what cannot be had, names each line with its reason", async () => {
+  it("of unavailable products, returns each line with its reason", async () => {
     const partner = await shop.openPartner();
     const few = await shop.product(partner.id, { stock: 1 });
     const foreign = await shop.product((await shop.openPartner()).id);
@@ -273,7 +273,7 @@ describe("partners.check", () => {
     });
   });
 
-  it("at a partner that is closed, says when it opens; at one that is hidden, finds nothing", async () => {
+  it("at a closed partner, returns its opening time; at a hidden one, is NOT_FOUND", async () => {
     const partner = await shop.openPartner();
     const bread = await shop.product(partner.id);
     const cart = {

@@ -11,7 +11,7 @@ beforeAll(async () => {
 afterAll(() => shop.stop());
 
 describe("the first page of a partner's offers", () => {
-  it("read again, comes from the cache, and after a change from the database", async () => {
+  it("read again, is returned from the cache, and after a change from the database", async () => {
     const { id: partnerId } = await shop.openPartner();
     const { productId } = await shop.product(partnerId, { price: euro(450) });
     const prices = async () => {
@@ -28,7 +28,7 @@ describe("the first page of a partner's offers", () => {
     await eventually(async () => expect(await prices()).toEqual([500]));
   });
 
-  it("cached for customers, is not shown to whoever proves nothing, and staff see what is not active", async () => {
+  it("cached for customers, is not returned without authentication, and staff see inactive offers", async () => {
     const { id: partnerId } = await shop.openPartner();
     const { productId } = await shop.product(partnerId);
     await shop.asAdmin("partners.setAvailability", { partnerId, productId, price: euro(500), active: false });

@@ -33,7 +33,7 @@ async function stockOf(productId: string): Promise<number | undefined> {
 }
 
 describe("a reservation", () => {
-  it("of an offer that went off sale after the check, is refused and takes nothing", async () => {
+  it("of an offer that became inactive after the check, is refused and takes nothing", async () => {
     const { partner, offer, wanted } = await wantedPieces(5, 2);
     await shop.asAdmin("partners.setAvailability", {
       ...{ partnerId: partner.id, productId: offer.productId, price: offer.price, active: false },
@@ -52,7 +52,7 @@ describe("a reservation", () => {
     expect(await stockOf(offer.productId)).toBe(5);
   });
 
-  it("that a deadlock broke off, is tried again and takes the pieces once", async () => {
+  it("aborted by a deadlock, is retried and takes the pieces once", async () => {
     const { offer, wanted } = await wantedPieces(5, 2);
     await shop.sql("CREATE SEQUENCE broken_off");
     await shop.sql(`CREATE FUNCTION break_off() RETURNS trigger LANGUAGE plpgsql AS
@@ -71,7 +71,7 @@ describe("a reservation", () => {
     expect(await stockOf(offer.productId)).toBe(3);
   });
 
-  it("that fails for another reason than a deadlock, says so and is not tried again", async () => {
+  it("that fails for another reason than a deadlock, returns the error and is not retried", async () => {
     const { offer, wanted } = await wantedPieces(5, 2);
     const refused = `CHECK (order_id <> '${wanted.orderId}')`;
     await shop.sql(`ALTER TABLE stock_reservations ADD CONSTRAINT refused ${refused}`);
@@ -83,7 +83,7 @@ describe("a reservation", () => {
     expect(await stockOf(offer.productId)).toBe(5);
   });
 
-  it("that is committed, keeps its pieces when somebody gives up the confirmation late", async () => {
+  it("that is committed, keeps its pieces when a late release arrives", async () => {
     const { offer, wanted } = await wantedPieces(5, 2);
     await shop.bare("partners.reserve", wanted);
     await shop.say("order.paid", orderOf(wanted));
@@ -108,7 +108,7 @@ async function refusing(type: string, work: () => Promise<void>): Promise<void> 
   }
 }
 
-describe("what an operator does at a partner", () => {
+describe("an operator's change of a partner", () => {
   let partner: Partner;
   let productId: string;
   beforeAll(async () => {
@@ -174,7 +174,7 @@ describe("what an operator does at a partner", () => {
     return await Promise.all(texts);
   };
 
-  it("does not happen when its record in the audit log cannot be written", async () => {
+  it("fails if its entry in the audit log cannot be written", async () => {
     const before = await stored();
     await refusing("audit.recorded", async () => {
       for (const [action, act] of acts) {
@@ -191,7 +191,7 @@ describe("what an operator does at a partner", () => {
       "availability.changed",
       ["createProduct", "updateProduct", "setAvailability", "changeStock", "deleteProduct"],
     ],
-  ])("does not happen when the message %s cannot be written: %j", async (type, names) => {
+  ])("fails if the message %s cannot be written: %j", async (type, names) => {
     const before = await stored();
     await refusing(type, async () => {
       for (const [action, act] of acts) {
@@ -201,7 +201,7 @@ describe("what an operator does at a partner", () => {
     expect(await stored()).toEqual(before);
   });
 
-  it.each(acts)("is recorded with its detail: %s", async (action, act, detail) => {
+  it.each(acts)("is recorded in the audit log with its detail: %s", async (action, act, detail) => {
     const seen = await shop.sql<{ id: string }>("SELECT id FROM outbox");
     await act();
     const [record, ...others] = await shop.sql<{ data: { action: string; detail?: string } }>(
@@ -212,7 +212,7 @@ describe("what an operator does at a partner", () => {
     expect([record?.data.detail, others]).toEqual([detail(), []]);
   });
 
-  it("what staff do, is no record", async () => {
+  it("by staff, is not recorded in the audit log", async () => {
     const before = await shop.sql("SELECT id FROM outbox WHERE type = 'audit.recorded'");
     const staff = { role: "partner", partnerId: partner.id } as const;
     await shop.as(staff, "partners.setBusy", own());

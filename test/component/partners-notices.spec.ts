@@ -22,7 +22,7 @@ function withoutDeadline({ deadlineAt: _, ...order }: ReturnType<typeof orderOf>
 }
 
 describe("Partners reports to Orders that a partner", () => {
-  it("was notified, once its system has accepted the order; the time to answer counts from that try", async () => {
+  it("was notified, once its system has accepted the order; the time to accept counts from that attempt", async () => {
     const { system, partnerId, order } = await integrated(shop, { status: 202 });
     const paid = withoutDeadline(order());
     const fromMs = Date.now();
@@ -37,7 +37,7 @@ describe("Partners reports to Orders that a partner", () => {
     expect(data.respond_by).toBe(isoTime(respondByMs));
   });
 
-  it("could have been notified, with its system's first failure, and says so once", async () => {
+  it("could have been notified, at its system's first failure, once", async () => {
     const { system, partnerId, order } = await integrated(shop, { status: 500 });
     const paid = withoutDeadline(order());
     await shop.say("order.paid", paid);
@@ -68,7 +68,7 @@ describe("Partners reports to Orders that a partner", () => {
     expect(noticesOf(paid.orderId)).toMatchObject([{ data: { outcome: "no_endpoint" } }]);
   });
 
-  it("cannot be notified while its secret cannot be decrypted: no try counts, and it is notified afterwards", async () => {
+  it("cannot be notified while its secret cannot be decrypted: no attempt counts, and it is notified afterwards", async () => {
     const { system, partnerId, order } = await integrated(shop, { status: 202 });
     const [row] = await shop.sql<{ secret: string }>(
       "SELECT webhook_secret AS secret FROM partners WHERE id = $1",
@@ -129,7 +129,7 @@ describe("Partners reports to Orders that a partner", () => {
 });
 
 describe("a webhook whose outcome can never be recorded", () => {
-  it("is made a few times, then given up with an alert, and the partner's system is called no more", async () => {
+  it("is tried a few times, then becomes a dead letter with an alert, and the partner's system is not called again", async () => {
     const { system, partnerId, order } = await integrated(shop, { status: 202 });
     await shop.sql(
       `ALTER TABLE webhook_deliveries ADD CONSTRAINT poisoned CHECK (NOT (partner_id = '${partnerId}'

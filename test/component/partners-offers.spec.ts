@@ -32,7 +32,7 @@ async function all(params: Params<"partners.listOffers">, limit: number, between
 }
 
 describe("partners.listOffers", () => {
-  it("by pages of any size, while products are added and changed, shows what was there once and in order", async () => {
+  it("by pages of any size, during additions and changes, returns existing offers once and in order", async () => {
     const [one, two] = [await shop.openPartner(), await shop.openPartner()];
     const word = `harvest${Date.now()}`;
     const before: Offer[] = [];
@@ -59,7 +59,7 @@ describe("partners.listOffers", () => {
     }
   });
 
-  it("of one partner, by pages, shows each once and in order, and none of another", async () => {
+  it("of one partner, by pages, returns each offer once and in order, and none of another partner", async () => {
     const [partner, other] = [await shop.openPartner(), await shop.openPartner()];
     const made: string[] = [];
     for (let count = 0; count < 5; count++) {
@@ -136,7 +136,7 @@ describe("products", () => {
     await expect(made).rejects.toMatchObject({ type: "VALIDATION_ERROR" });
   });
 
-  it("of another partner, is offered as a copy, which neither can change or take from the other", async () => {
+  it("of another partner, is offered as a separate copy", async () => {
     const [maker, other] = [await shop.openPartner(), await shop.openPartner()];
     const { productId } = await shop.product(maker.id, { description: "Fresh" });
     const theirs = { partnerId: other.id, productId };
@@ -196,7 +196,7 @@ describe("products", () => {
     expect(answers.map(({ version }) => version).sort((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
   });
 
-  it("an offer that was taken away, is told of as newer than it was", async () => {
+  it("a deleted offer is published with a newer version", async () => {
     const { id: partnerId } = await shop.openPartner();
     const { productId } = await shop.product(partnerId, { stock: 9 });
     const { version } = await shop.asAdmin("partners.changeStock", { partnerId, productId, change: 1 });
@@ -210,7 +210,7 @@ describe("products", () => {
     expect(deleted?.version).toBeGreaterThan(version);
   });
 
-  it("whose partner's sequence of versions has ended, is changed all the same", async () => {
+  it("can be changed after the sequence of versions has ended", async () => {
     const { id: partnerId } = await shop.openPartner();
     await shop.sql("SELECT setval('availability_versions', 2147483647)");
     const { productId } = await shop.product(partnerId, { stock: 9 });
@@ -224,7 +224,7 @@ describe("products", () => {
     await expect(shop.product(partnerId)).resolves.toMatchObject({ partnerId });
   });
 
-  it("partners.setAvailability, of a product that does not exist, finds nothing", async () => {
+  it("partners.setAvailability, of an unknown product, is NOT_FOUND", async () => {
     const partner = await shop.openPartner();
     const wanted = { partnerId: partner.id, productId: newId(), price: euro(1), active: true };
     await expect(shop.asAdmin("partners.setAvailability", wanted)).rejects.toMatchObject({
@@ -232,7 +232,7 @@ describe("products", () => {
     });
   });
 
-  it("with a price that cannot be read among others, shows the others on every page and tells an operator once", async () => {
+  it("with an unreadable price, are omitted, all others are listed, and one alert is raised", async () => {
     const { id } = await shop.openPartner();
     const word = `broken${Date.now()}`;
     const offers: Offer[] = [];

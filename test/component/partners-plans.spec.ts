@@ -109,13 +109,13 @@ describe.each(["stale", "fresh"])("at 100,000 products, with %s statistics", (st
     ["one character of it", () => ({ search: searchQuery("面") }), 1_000],
     ["a rare word at one partner", () => ({ search: searchQuery("truff"), partnerId: partners[1] }), 1_200],
   ];
-  it.each(lists)("the list by %s costs a page of it, not the table", async (_, filter, mostPages) => {
+  it.each(lists)("the list by %s reads only the rows of the page", async (_, filter, mostPages) => {
     const one = { publicOnly: true, limit: PAGE, ...filter() };
     const { pages } = await explain(db, (explaining) => listOffers(explaining, one));
     expect(pages).toBeLessThan(mostPages);
   });
 
-  it("a reservation of three lines touches their rows only", async () => {
+  it("a reservation of three lines reads only their rows", async () => {
     const partnerId = middle.partnerId;
     const own = await rows<{ productId: string }>(
       db,
@@ -134,7 +134,7 @@ describe.each(["stale", "fresh"])("at 100,000 products, with %s statistics", (st
     expect(back.pages).toBeLessThan(50);
   });
 
-  it("a partner's own product, and its copy of another's, are found by their ids", async () => {
+  it("a partner's own product, and its copy of another product, are found by their ids", async () => {
     for (const id of [middle.productId, newId()]) {
       const { pages } = await explain(db, (explaining) =>
         findOwnProduct(explaining, middle.partnerId, id, "FOR UPDATE"),
@@ -143,7 +143,7 @@ describe.each(["stale", "fresh"])("at 100,000 products, with %s statistics", (st
     }
   });
 
-  it("making the words of products anew costs its batch", async () => {
+  it("recomputing search words reads only the rows of its batch", async () => {
     const { pages, scanned } = await explain(db, (explaining) =>
       lockProductsWithOutdatedWords(explaining, 200),
     );
@@ -151,7 +151,7 @@ describe.each(["stale", "fresh"])("at 100,000 products, with %s statistics", (st
     expect(pages).toBeLessThan(1_500);
   });
 
-  it("claiming webhooks beside a queue of 20,000 costs what it claims", async () => {
+  it("claiming webhooks beside a queue of 20,000 reads only the claimed rows", async () => {
     const claim = { leaseId: newId(), leaseMs: 1_000, perPartner: 4, limit: 200, furtherLimit: 100 };
     const { pages, scanned } = await explain(db, (explaining) =>
       claimAttempts(explaining as unknown as Knex.Transaction, claim),

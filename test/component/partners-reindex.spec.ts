@@ -15,8 +15,8 @@ afterAll(async () => {
   await database.drop();
 });
 
-describe("products whose words were made by older rules", () => {
-  it("are found by the present ones after the next start, unchanged to those who read them", async () => {
+describe("products with search words of older rules", () => {
+  it("are found by the present rules after the next start, with unchanged content", async () => {
     const before = await startPartners({ url: database.url });
     const { id: partnerId } = await before.openPartner();
     const { productId } = await before.product(partnerId, { title: "红烧牛肉面", description: "Straße" });

@@ -57,7 +57,7 @@ async function reserved(stock: number, quantity: number) {
 }
 
 describe("partners.reserve", () => {
-  it("of counted and uncounted products, takes the pieces and answers the partner's snapshot", async () => {
+  it("of counted and uncounted products, takes the pieces and returns the partner's snapshot", async () => {
     const partner = await shop.openPartner();
     const counted = await shop.product(partner.id, { stock: 5 });
     const uncounted = await shop.product(partner.id);
@@ -68,7 +68,7 @@ describe("partners.reserve", () => {
     expect(await stockOf(uncounted.productId)).toBeNull();
   });
 
-  it("repeated, also at once and with the last piece, takes the pieces once", async () => {
+  it("repeated, also concurrently and with the last piece, takes the pieces once", async () => {
     const partner = await shop.openPartner();
     const offer = await shop.product(partner.id, { stock: 1 });
     const wanted = reservationOf(partner, [lineOf(offer, 1)]);
@@ -123,7 +123,7 @@ describe("partners.reserve", () => {
 });
 
 describe("partners.release", () => {
-  it("of a held reservation, gives the pieces back once and refuses a reserve that comes later", async () => {
+  it("of a held reservation, returns the pieces once and refuses a later reserve", async () => {
     const { wanted, offer } = await reserved(5, 2);
     await shop.bare("partners.release", { orderId: wanted.orderId });
     await shop.bare("partners.release", { orderId: wanted.orderId });
@@ -131,7 +131,7 @@ describe("partners.release", () => {
     await expect(shop.bare("partners.reserve", wanted)).rejects.toMatchObject({ type: "CHECK_EXPIRED" });
   });
 
-  it("before any reservation, leaves a tombstone that refuses it", async () => {
+  it("before the reservation, makes the later reservation fail", async () => {
     const partner = await shop.openPartner();
     const offer = await shop.product(partner.id, { stock: 5 });
     const wanted = reservationOf(partner, [lineOf(offer, 2)]);
@@ -141,7 +141,7 @@ describe("partners.release", () => {
   });
 });
 
-describe("reservations, as the order goes on", () => {
+describe("reservations, by the state of the order", () => {
   it("paid, are committed and survive the sweeper", async () => {
     const { wanted, offer } = await reserved(5, 2);
     await shop.say("order.paid", orderOf(wanted));
@@ -152,7 +152,7 @@ describe("reservations, as the order goes on", () => {
     expect(await stockOf(offer.productId)).toBe(3);
   });
 
-  it("of an order that was heard of, are left to it though their time is over", async () => {
+  it("expired, of a known order, are kept", async () => {
     const { wanted, offer } = await reserved(5, 2);
     await shop.say("order.created", orderOf(wanted, { version: 1, status: "pending" }));
     await eventually(async () => {
@@ -188,7 +188,7 @@ describe("reservations, as the order goes on", () => {
     expect(await stockOf(offer.productId)).toBe(expected);
   });
 
-  it("of an order that its partner rejected, come back on sale", async () => {
+  it("of a rejected order, return to the stock", async () => {
     const { wanted, offer } = await reserved(5, 2);
     await shop.say("order.paid", orderOf(wanted));
     await eventually(async () => expect(await stateOf(wanted.orderId)).toBe("committed"));
@@ -198,7 +198,7 @@ describe("reservations, as the order goes on", () => {
     expect(await stateOf(wanted.orderId)).toBe("released");
   });
 
-  it("cancelled before the payment is heard of, stay cancelled", async () => {
+  it("cancelled before the message about the payment, stay cancelled", async () => {
     const { wanted, offer } = await reserved(5, 2);
     const cancelled = { version: 3, status: "cancelled", previousStatus: "paid" } as const;
     await shop.say("order.cancelled", orderOf(wanted, cancelled));
@@ -218,7 +218,7 @@ describe("reservations, as the order goes on", () => {
     );
   });
 
-  it("paid after the sweep, take the pieces once more, or raise an alert where there are too few", async () => {
+  it("paid after the sweep, take the pieces again, or raise an alert if there are too few", async () => {
     const enough = await reserved(5, 2);
     const tooFew = await reserved(2, 2);
     for (const { wanted } of [enough, tooFew])
@@ -244,7 +244,7 @@ describe("reservations, as the order goes on", () => {
   });
 });
 
-describe("old news of an order", () => {
+describe("an old message of an order", () => {
   const webhooksOf = async (orderId: string) =>
     (await shop.sql("SELECT 1 FROM webhook_messages WHERE order_id = $1", [orderId])).length;
   const handled = (id: string) =>
@@ -254,7 +254,7 @@ describe("old news of an order", () => {
     });
 
   it.each(["delivered", "cancelled", "expired", undefined] as const)(
-    "of which nothing is known any more, take no stock and tell no partner when Orders says that it is %s",
+    "with no stored reservation, takes no stock and notifies no partner if the order is %s",
     async (status) => {
       const partner = await shop.openPartner();
       const offer = await shop.product(partner.id, { stock: 5 });
@@ -267,7 +267,7 @@ describe("old news of an order", () => {
     },
   );
 
-  it("of which nothing is known, take the stock of an order that is paid, or in the making", async () => {
+  it("with no stored reservation, takes the stock if the order is paid or in preparation", async () => {
     const partner = await shop.openPartner();
     const offer = await shop.product(partner.id, { stock: 5 });
     const paid = orderOf(reservationOf(partner, [lineOf(offer, 2)]));
@@ -282,7 +282,7 @@ describe("old news of an order", () => {
     expect(await webhooksOf(begun.orderId)).toBe(0);
   });
 
-  it("replayed as a dead letter after the order was cancelled elsewhere, take no stock and tell no partner", async () => {
+  it("replayed as a dead letter after the order's cancellation, takes no stock and notifies no partner", async () => {
     const { wanted, offer } = await reserved(5, 2);
     await shop.bare("partners.release", { orderId: wanted.orderId });
     expect(await stockOf(offer.productId)).toBe(5);
@@ -308,8 +308,8 @@ describe("old news of an order", () => {
   });
 });
 
-describe("a reservation whose time is over", () => {
-  it("of an order that Orders knows, is kept, though no message of the order has come", async () => {
+describe("an expired reservation", () => {
+  it("of an existing order, is kept, even without any message of the order", async () => {
     const { wanted, offer } = await reserved(5, 2);
     shop.orderIs(async (orderId) =>
       orderId === wanted.orderId ? { status: "pending", version: 1 } : undefined,
@@ -322,7 +322,7 @@ describe("a reservation whose time is over", () => {
     await eventually(async () => expect(await stockOf(offer.productId)).toBe(5));
   });
 
-  it("that can never be given back, is told of, and stands in no other's way", async () => {
+  it("that cannot be returned, raises an alert and does not delay others", async () => {
     const { wanted, offer } = await reserved(5, 2);
     shop.orderIs(async () => undefined);
     await shop.sql(

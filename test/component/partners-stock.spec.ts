@@ -47,7 +47,7 @@ async function quiet(): Promise<void> {
 }
 
 describe("stock", () => {
-  it("of which orders hold pieces, is sold once, whatever is said of the price and of the pieces that were seen", async () => {
+  it("with reserved pieces, is sold once, and changes from an old version are refused", async () => {
     const offer = await shop.product(partner.id, { stock: 5 });
     const { productId, price } = offer;
     const seen = await shop.asAdmin("partners.getAvailability", { partnerId: partner.id, productId });
@@ -86,7 +86,7 @@ describe("stock", () => {
     expect(await set({ stock: 7 })).toMatchObject({ stock: 7 });
   });
 
-  it("which orders take, give back and take again, cannot be set by the version before", async () => {
+  it("changed by orders, cannot be set with an earlier version", async () => {
     const offer = await shop.product(partner.id, { stock: 5 });
     const { productId, price } = offer;
     const own = { partnerId: partner.id, productId };
@@ -107,7 +107,7 @@ describe("stock", () => {
     }
   });
 
-  it("is changed by a difference, within its bounds and where pieces are counted", async () => {
+  it("is changed by a difference, within its limits and only if pieces are counted", async () => {
     const { productId } = await shop.product(partner.id, { stock: 5 });
     const offer = { partnerId: partner.id, productId };
     const change = (by: number) => shop.asAdmin("partners.changeStock", { ...offer, change: by });
@@ -138,7 +138,7 @@ describe("stock", () => {
     }
   });
 
-  it("of products that orders want in opposite orders, is reserved without a deadlock", async () => {
+  it("of products that two orders list in opposite order, is reserved without a deadlock", async () => {
     const offers = [
       await shop.product(partner.id, { stock: 100_000 }),
       await shop.product(partner.id, { stock: 100_000 }),
@@ -154,7 +154,7 @@ describe("stock", () => {
     }
   });
 
-  it("whatever orders and their partner do at once, is conserved, and each order holds all of its pieces or none", async () => {
+  it("under concurrent orders and changes of the partner, is conserved, and each order holds all of its pieces or none", async () => {
     const step = fc.record({
       order: fc.nat(5),
       does: fc.constantFrom("reserve", "release", "paid", "cancelled", "expired", "forgotten"),
@@ -200,7 +200,7 @@ describe("stock", () => {
     );
   });
 
-  it("of orders whose caller and whose Partners were killed in between, comes back, and no late order takes it", async () => {
+  it("of orders whose processes were killed during the reservation, is returned, and no late order takes it", async () => {
     const database = await createDatabase("partners");
     const expiresAt = isoTime(Date.now() + 600_000);
     const child = spawn(process.execPath, [join(import.meta.dirname, "../support/partners-crash.ts")], {

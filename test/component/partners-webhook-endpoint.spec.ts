@@ -18,7 +18,7 @@ beforeAll(async () => {
 afterAll(() => shop.stop());
 
 describe("a partner's own view of its webhook", () => {
-  it("partners.setWebhook, the first time, shows the secret, and later neither it nor anything else does", async () => {
+  it("partners.setWebhook returns the secret the first time only, and no other action returns it", async () => {
     const { system, partnerId, secret } = await integrated(shop);
     expect(secret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
     const again = await shop.asAdmin("partners.setWebhook", { partnerId, url: system.url, enabled: false });
@@ -31,7 +31,7 @@ describe("a partner's own view of its webhook", () => {
     expect(stored?.row).not.toContain(secret.slice(6));
   });
 
-  it("partners.testWebhook, whatever comes of it, is one try that is never a dead letter", async () => {
+  it("partners.testWebhook, with any outcome, makes one attempt and never a dead letter", async () => {
     const { system, partnerId } = await integrated(shop, { status: 500 });
     const test = await shop.asAdmin("partners.testWebhook", { partnerId });
     expect(test).toMatchObject({ type: "webhook.test", attempt: 1, state: "pending" });
@@ -45,7 +45,7 @@ describe("a partner's own view of its webhook", () => {
     expect(items.map(({ messageId }) => messageId)).not.toContain(test.messageId);
   });
 
-  it("partners.listWebhookDeliveries, by pages, shows every try once, the newest first", async () => {
+  it("partners.listWebhookDeliveries, by pages, returns every attempt once, the newest first", async () => {
     const { partnerId, order } = await integrated(shop, { status: 500 });
     await shop.say("order.paid", order());
     await until(shop, partnerId, "dead");
@@ -63,7 +63,7 @@ describe("a partner's own view of its webhook", () => {
     expect(seen).toEqual([10, 9, 8, 7, 6, 5, 4, 3, 2, 1]);
   });
 
-  it("partners.listWebhookDeliveries, of one order, shows the tries about it alone", async () => {
+  it("partners.listWebhookDeliveries, of one order, returns only its attempts", async () => {
     const { partnerId, order } = await integrated(shop);
     const [first, second] = [order(), order()];
     for (const paid of [first, second]) await shop.say("order.paid", paid);
@@ -76,7 +76,7 @@ describe("a partner's own view of its webhook", () => {
     expect(items).toMatchObject([{ orderId: first.orderId }]);
   });
 
-  it("partners.replayWebhookDelivery, of another partner's delivery, finds nothing", async () => {
+  it("partners.replayWebhookDelivery, of another partner's delivery, is NOT_FOUND", async () => {
     const { partnerId, order } = await integrated(shop);
     await shop.say("order.paid", order());
     const [delivery] = await until(shop, partnerId, "accepted");
@@ -92,7 +92,7 @@ describe("a partner's own view of its webhook", () => {
     await expect(replay).rejects.toMatchObject({ type: "NOT_FOUND" });
   });
 
-  it("partners.replayWebhookDelivery, of a call whose next try waits, makes that try due at once and no other", async () => {
+  it("partners.replayWebhookDelivery, of a webhook with a waiting attempt, makes that attempt due at once", async () => {
     const { partnerId, order } = await integrated(shop);
     const paid = [order(), order()];
     const later = isoTime(Date.now() + 3_600_000);
@@ -110,7 +110,7 @@ describe("a partner's own view of its webhook", () => {
     });
   });
 
-  it("partners.replayWebhookDelivery, of an accepted call with an Idempotency-Key, sends it once more", async () => {
+  it("partners.replayWebhookDelivery, of an accepted webhook with an Idempotency-Key, sends it once more", async () => {
     const { system, partnerId, order } = await integrated(shop);
     await shop.say("order.paid", order());
     const [delivery] = await until(shop, partnerId, "accepted");

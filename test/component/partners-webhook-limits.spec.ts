@@ -18,7 +18,7 @@ afterAll(() => shop.stop());
 const degraded = async () =>
   (await checkHealth(shop.broker)).find(({ check }) => check === "webhooks")?.degraded;
 
-it("webhooks at their concurrency limit for long show in the readiness, raise an alert, and share it fairly", async () => {
+it("webhooks at their concurrency limit for long are shown in /readyz, raise an alert, and share it fairly", async () => {
   expect(await degraded()).toBeUndefined();
   const hanging = await Promise.all(Array.from({ length: AT_ONCE }, () => integrated(shop, "hang")));
   for (const { order } of hanging)

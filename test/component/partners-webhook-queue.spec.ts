@@ -62,7 +62,7 @@ async function statesOf(orderId: string): Promise<string[]> {
 }
 
 describe("the queue of webhooks", () => {
-  it("claimed by many processes at once, gives each try to one of them and each partner its places", async () => {
+  it("claimed by many processes at once, gives each attempt to one process and each partner its places", async () => {
     const partners = [await due(9), await due(2), await due(5)];
     const claims = await Promise.all(Array.from({ length: 8 }, () => claim(3)));
     const claimed = claims.flat();
@@ -76,12 +76,12 @@ describe("the queue of webhooks", () => {
     expect(await claim(3)).toMatchObject([{ partnerId: claimed[0]?.partnerId }]);
   });
 
-  it("claimed with few hands, gives those that have waited longest", async () => {
+  it("claimed with a small limit, returns the longest waiting attempts", async () => {
     const { orderIds } = await due(4);
     expect((await claim(10, 2)).map(({ orderId }) => orderId).sort()).toEqual(orderIds.slice(0, 2).sort());
   });
 
-  it("claimed with few hands, gives each partner its first place before any gets another", async () => {
+  it("claimed with a small limit, gives each partner one place before any gets a second", async () => {
     const partners = [await due(4), await due(4), await due(1)];
     const firsts = await claim(4, 3);
     expect(firsts.map(({ partnerId }) => partnerId).sort()).toEqual(
@@ -91,7 +91,7 @@ describe("the queue of webhooks", () => {
     expect((await claim(4, 1)).map(({ partnerId }) => partnerId)).toEqual([late.partnerId]);
   });
 
-  it("of partners that hang, leaves part of the places for the first try of others", async () => {
+  it("with partners that hang, leaves places for the first attempts of others", async () => {
     await due(4);
     await due(4);
     expect(await claim(4, 8, 3)).toHaveLength(5);
@@ -100,7 +100,7 @@ describe("the queue of webhooks", () => {
     expect(await claim(4, 3, 0)).toMatchObject([{ partnerId: late.partnerId }]);
   });
 
-  it("whose lease has run out, gives the try to the next, and the first may not note its end any more", async () => {
+  it("after the end of a lease, gives the attempt to another worker, and the first can no longer record its outcome", async () => {
     const { orderIds } = await due(1);
     const [first] = await claim(1);
     await db.raw("UPDATE webhook_deliveries SET due_at = now()");
@@ -111,7 +111,7 @@ describe("the queue of webhooks", () => {
     expect(await statesOf(orderIds[0] as string)).toEqual(["failed"]);
   });
 
-  it("gives a partner's places to what waits, whatever has ended long ago", async () => {
+  it("gives a partner's places to waiting attempts, independent of ended ones", async () => {
     await due(2);
     const [first] = await claim(1);
     await endAttempt(db, first as ClaimedAttempt, { ...failed, state: "accepted" });
@@ -121,7 +121,7 @@ describe("the queue of webhooks", () => {
     expect(await claim(1)).toHaveLength(1);
   });
 
-  it("asked to make a try at once, changes neither one under way nor one that has ended", async () => {
+  it("makes a waiting attempt due at once, but not one in progress or one that has ended", async () => {
     await due(3);
     const [underWay, ended] = await claim(2);
     await endAttempt(db, ended as ClaimedAttempt, failed);
@@ -136,7 +136,7 @@ describe("the queue of webhooks", () => {
     expect(madeDue).toEqual([{ id: waiting?.id }]);
   });
 
-  it("of an order that is called off while the end of a try is being written, has no try left", async () => {
+  it("has no attempt left for an order that is cancelled while an outcome is written", async () => {
     const { orderIds } = await due(1);
     const orderId = orderIds[0] as string;
     const [claimed] = await claim(1);
@@ -157,7 +157,7 @@ describe("the queue of webhooks", () => {
   });
 
   it.each(["failed", "accepted"] as const)(
-    "of an order that was called off during a try that is %s, notes it so and tries no more",
+    "records the outcome of an attempt that is %s after the order was cancelled, and makes no further attempt",
     async (state) => {
       const { orderIds } = await due(1);
       const orderId = orderIds[0] as string;

@@ -30,7 +30,7 @@ describe("a call to a partner's system", () => {
     ["a reset", "reset", { error: "ECONNRESET" }],
   ];
   it.each(failing)(
-    "answered by %s, is a failed try, and the next has the same id",
+    "with %s as response, fails, and the next attempt has the same id",
     async (_, does, logged) => {
       const { system, partnerId, order } = await integrated(shop, does);
       const said = await shop.say("order.paid", order());
@@ -46,7 +46,7 @@ describe("a call to a partner's system", () => {
     },
   );
 
-  it("answered by Retry-After, hands the wait to the schedule", async () => {
+  it("with a response with Retry-After, passes the time to the schedule", async () => {
     const { partnerId, order, system } = await integrated(shop, {
       status: 503,
       headers: { "retry-after": "7" },
@@ -58,7 +58,7 @@ describe("a call to a partner's system", () => {
     expect(failures).toContainEqual(expect.objectContaining({ partnerId, retryAfterMs: 7_000, attempt: 1 }));
   });
 
-  it("failed ten times, is a dead letter with an alert, which replayed arrives with its old id", async () => {
+  it("after ten failures, is a dead letter with an alert, and a replay has its old id", async () => {
     const { system, partnerId, order } = await integrated(shop, { status: 500 });
     const paid = order();
     const said = await shop.say("order.paid", paid);
@@ -85,7 +85,7 @@ describe("a call to a partner's system", () => {
     expect(left.items.map(({ messageId }) => messageId)).not.toContain(said.id);
   });
 
-  it("dead, stands among the dead letters of the inbox by its time, the latest first, and is counted", async () => {
+  it("dead, is listed with the dead letters of the inbox, the latest first, and is counted", async () => {
     const { partnerId, order } = await integrated(shop, { status: 500 });
     const before = await webhookCounts();
     await shop.say("order.paid", order());
@@ -115,7 +115,7 @@ describe("a call to a partner's system", () => {
     }
   });
 
-  it("dead and dropped by the operator, is no dead letter any more; others may not drop it", async () => {
+  it("dropped by the operator, is no longer a dead letter; other roles may not drop it", async () => {
     const { partnerId, order } = await integrated(shop, { status: 500 });
     const said = await shop.say("order.paid", order());
     const [dead] = await until(shop, partnerId, "dead");
@@ -129,7 +129,7 @@ describe("a call to a partner's system", () => {
     expect(items.map(({ messageId }) => messageId)).not.toContain(said.id);
   });
 
-  it("dead, is dropped with the others of its partner; what is still to be sent stays", async () => {
+  it("dead, is dropped with the others of its partner; waiting webhooks stay", async () => {
     const [one, other] = [await integrated(shop, { status: 500 }), await integrated(shop, { status: 500 })];
     const said = await Promise.all(
       [one.order(), one.order(), other.order()].map((paid) => shop.say("order.paid", paid)),
@@ -174,7 +174,7 @@ describe("a call to a partner's system", () => {
     expect(await shop.sql(audited)).toEqual([{ detail: `2 dropped, 0 left of ${named}` }]);
   });
 
-  it("answered by 410, disables the endpoint, closes the partner and tells its admin; what waits goes out when it is set", async () => {
+  it("with 410 as response, disables the endpoint, closes the partner and notifies its admin; waiting webhooks are sent once it is set again", async () => {
     const { system, partner, partnerId, offer, order } = await integrated(shop, { status: 204 });
     const known = order();
     await shop.say("order.paid", known);
@@ -238,7 +238,7 @@ describe("a call to a partner's system", () => {
     expect(await shop.asAdmin("partners.getWebhook", { partnerId })).not.toHaveProperty("goneSince");
   });
 
-  it("of a partner that takes orders by hand since its endpoint is gone, leaves the partner open", async () => {
+  it("of a partner whose endpoint is set as disabled after a 410, leaves the partner open", async () => {
     const { system, partnerId, order } = await integrated(shop, { status: 410 });
     await shop.say("order.paid", order());
     await eventually(async () =>
@@ -274,7 +274,7 @@ describe("a call to a partner's system", () => {
     });
   });
 
-  it("without an endpoint, or after its deadline, is a dead letter that says so", async () => {
+  it("without an endpoint, or after its deadline, is a dead letter with that reason", async () => {
     const partner = await shop.openPartner();
     const offer = await shop.product(partner.id);
     await shop.say("order.paid", orderOf(reservationOf(partner, [lineOf(offer, 1)])));

@@ -32,7 +32,7 @@ afterEach(() => {
 afterAll(() => shop.stop());
 
 describe("the call to a partner's system", () => {
-  it("for a paid order, is signed, says what to prepare and for whom, and continues the trace", async () => {
+  it("for a paid order, is signed, contains the order, and continues the trace", async () => {
     const { system, partner, secret, order, offer } = await integrated(shop, {
       status: 200,
       body: "yes\u0000chef",
@@ -70,7 +70,7 @@ describe("the call to a partner's system", () => {
     });
   });
 
-  it("of an order that its partner rejected by another way, is tried no more, and nothing else is told", async () => {
+  it("of an order that its partner rejected by a callback, is not retried, and no other webhook follows", async () => {
     const { system, partnerId, order } = await integrated(shop);
     const paid = order();
     // Its next try waits, however long the rejection is under way.
@@ -83,7 +83,7 @@ describe("the call to a partner's system", () => {
     expect(system.calls).toEqual([]);
   });
 
-  it("with news of an order, is made to a partner that was told to prepare it, and to no other", async () => {
+  it("about a change of an order, is sent only to a partner that has got the order", async () => {
     const { system, partnerId, order } = await integrated(shop);
     const [told, untold] = [order(), order()];
     await shop.say("order.paid", told);
@@ -101,7 +101,7 @@ describe("the call to a partner's system", () => {
     );
   });
 
-  it("while a secret is replaced, bears the signatures of both, a day later only of the new one", async () => {
+  it("during the replacement of the secret, has the signatures of both secrets, a day later only of the new one", async () => {
     const { system, partnerId, secret, order } = await integrated(shop);
     const rotated = await shop.asAdmin("partners.rotateWebhookSecret", { partnerId });
     expect(rotated.secret).not.toBe(secret);
@@ -124,7 +124,7 @@ describe("the call to a partner's system", () => {
     );
   });
 
-  it("whose secret is replaced again and again, bears the signature of each until its day is over", async () => {
+  it("with a secret that is replaced repeatedly, has a signature of each secret for a day", async () => {
     const { system, partnerId, secret, order } = await integrated(shop);
     const secrets = [secret];
     for (let rotation = 0; rotation < 4; rotation++) {
@@ -154,7 +154,7 @@ describe("the call to a partner's system", () => {
     clock.aheadMs = 0;
   });
 
-  it("whose secret was replaced in an answer that was lost, is signed by the one that the repeat shows", async () => {
+  it("after a lost response to a replacement, is signed by the secret that the repeat returns", async () => {
     const { partnerId, secret } = await integrated(shop);
     const key = { key: newId(), bodyHash: "0".repeat(64) };
     const who = { id: newId(), role: "admin" } as const;
@@ -166,7 +166,7 @@ describe("the call to a partner's system", () => {
     expect(stored.map(({ row }) => row).join()).not.toContain((first.secret ?? "").slice(6));
   });
 
-  it("by a process that was killed, is made again by the next one as the same try", async () => {
+  it("by a process that was killed, is repeated by another process as the same attempt", async () => {
     const { system, partnerId, order } = await integrated(shop);
     const paid = order();
     const lost = { id: newId(), delivery: newId(), message: newId() };
@@ -190,7 +190,7 @@ describe("the call to a partner's system that hangs", () => {
   });
   afterAll(() => shop.stop());
 
-  it("is a failed try at its time limit, and the next has the same id", async () => {
+  it("fails at its time limit, and the next attempt has the same id", async () => {
     const { system, partnerId, order } = await integrated(shop, "hang");
     const said = await shop.say("order.paid", order());
     await eventually(() => expect(system.calls.length).toBeGreaterThan(1));
@@ -201,7 +201,7 @@ describe("the call to a partner's system that hangs", () => {
     expect(new Set(system.calls.map(({ headers }) => headers["webhook-id"]))).toEqual(new Set([said.id]));
   });
 
-  it("of an order that is cancelled, is tried no more, and the cancellation is told", async () => {
+  it("of an order that is cancelled, is not retried, and the cancellation is sent", async () => {
     const { system, partnerId, order } = await integrated(shop, "hang");
     const paid = order();
     await shop.say("order.paid", paid);
@@ -244,7 +244,7 @@ describe("the call to a partner's system that hangs", () => {
     });
   });
 
-  it("to a partner that hangs, takes that partner's places and nobody else's", async () => {
+  it("to a partner that hangs, takes only that partner's places", async () => {
     const hanging = await integrated(shop, "hang");
     const fine = await integrated(shop);
     for (let count = 0; count < BACKLOG; count++) await shop.say("order.paid", hanging.order());
@@ -258,7 +258,7 @@ describe("the call to a partner's system that hangs", () => {
   });
 });
 
-it("the sender, stopped while a partner hangs, gives the try back, and the next one makes it", async () => {
+it("the sender, stopped while a partner hangs, releases the attempt, and another sender makes it", async () => {
   const database = await createDatabase("partners");
   const stopped = await startPartners({ url: database.url, webhooks: quickWebhooks() });
   const system = await startPartnerSystem("hang");

@@ -172,24 +172,24 @@ const done = new Set<Cell>();
 const decidedAs = (...decided: Cell["decided"][]) => cells.filter((cell) => decided.includes(cell.decided));
 
 describe("access, for every operation, role and owner of the tables", () => {
-  it("without a sign-in, is refused wherever one is needed, and is asked for nowhere else", async () => {
+  it("without a token, is refused exactly where one is required", async () => {
     const stranger = ({ sender }: Cell) => (sender === "nobody" ? undefined : strangers[sender]);
     expect(await surprises(decidedAs("unknown", "public", "signed"), stranger)).toEqual([]);
   });
 
-  it("with a role that it is not for, is refused", async () => {
+  it("with a role that is not allowed, is refused", async () => {
     const some = decidedAs("forbidden");
     expect(await surprises(some, ({ sender }) => strangers[sender as SignedIn])).toEqual([]);
   });
 
-  it("on what is another's, finds nothing and changes nothing", async () => {
+  it("on another user's data, is refused and changes nothing", async () => {
     const before = await everythingOwned();
     const some = decidedAs("hidden");
     expect(await surprises(some, ({ sender }) => strangers[sender as SignedIn])).toEqual([]);
     expect(await everythingOwned()).toEqual(before);
   });
 
-  it("shows in lists only what is one's own", async () => {
+  it("in lists, returns only the caller's own data", async () => {
     for (const role of ["customer", "deliverer", "partner", "partner_admin"] as const) {
       const { items } = await api.ok<{ items: Order[] }>("GET /orders?limit=100", { token: strangers[role] });
       expect(items.map(({ id }) => id)).not.toContain(orderId);
@@ -218,7 +218,7 @@ describe("access, for every operation, role and owner of the tables", () => {
     expect(partner).not.toContain("title");
   });
 
-  it("with a role that it is for, on what is one's own or nobody's, is let through", async () => {
+  it("with an allowed role, on the caller's own or shared data, is allowed", async () => {
     const some = decidedAs("allowed").filter(({ endpoint }) => endpoint.route.content !== "events");
     const streams = decidedAs("allowed").filter(({ endpoint }) => endpoint.route.content === "events");
     const fresh = async ({ sender, endpoint }: Cell) => {

@@ -64,7 +64,7 @@ async function entriesOf(actorId: string): Promise<Entry[]> {
 }
 
 describe("the audit log", () => {
-  it("has an entry for every act of an operator, whichever service it was done at", async () => {
+  it("has an entry for every operation of an operator, in every service", async () => {
     const at = "/partners/{partner_id}";
     const here = `/partners/${shop.partnerId}`;
     const mark = newId().slice(-12);
@@ -184,7 +184,7 @@ describe("the audit log", () => {
     expect(JSON.stringify(entries)).not.toContain("whsec_");
   }, 60_000);
 
-  it("has no entry for an act that was refused, nor for what partners do with their own", async () => {
+  it("has no entry for refused operations and for those of partners on their own data", async () => {
     const boss = await invited(api, root, {
       role: "partner",
       partner_id: shop.partnerId,

@@ -90,9 +90,9 @@ function mutated(callback: Callback, chance: Random): Callback | undefined {
   return { ...callback, headers: { ...callback.headers, [name]: changed } };
 }
 
-describe("a callback that nobody signed so", () => {
+describe("a forged callback", () => {
   it(
-    "in whatever way it differs, is refused by one and the same answer to the byte, from banks and partners alike",
+    "is refused with a byte-identical response for every reason, from banks and partners",
     async () => {
       const seed = Date.now() % 1_000_000;
       const chance = new Random(seed);
@@ -129,7 +129,7 @@ describe("a callback that nobody signed so", () => {
     60_000 + MUTATIONS * 60,
   );
 
-  it("unlike the genuine ones, which it was made of", async () => {
+  it("differs from the genuine ones, which are accepted", async () => {
     expect(await send(fromBank())).toMatchObject({ status: 204 });
     expect(await send(fromPartner())).toMatchObject({
       status: 404,
@@ -139,7 +139,7 @@ describe("a callback that nobody signed so", () => {
 });
 
 describe("a genuine callback", () => {
-  it("that is replayed, is answered as the first time; with another body under its id, by 409", async () => {
+  it("repeated, gets the same response; with another body and the same id, 409", async () => {
     const id = newId();
     const first = fromBank({ id });
     expect((await send(first)).status).toBe(204);

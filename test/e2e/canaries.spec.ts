@@ -228,7 +228,7 @@ function foundIn(text: string): string[] {
   });
 }
 
-describe("secrets, of which each has a canary", () => {
+describe("secrets, each with a canary value", () => {
   it("are all known to the test", () => {
     expect(secrets.size).toBeGreaterThanOrEqual(18);
     for (const value of secrets.values()) expect(value.length).toBeGreaterThanOrEqual(6);
@@ -236,21 +236,21 @@ describe("secrets, of which each has a canary", () => {
     expect(foundIn([...secrets.values()].join(" "))).toHaveLength(secrets.size);
   });
 
-  it("stand in no line of the log, at its most talkative", () => {
+  it("are in no log line at the most verbose level", () => {
     expect(there.output().length).toBeGreaterThan(1_000);
     expect(foundIn(there.output())).toEqual([]);
   });
 
-  it("stand in no span, neither as an attribute nor in what went wrong", () => {
+  it("are in no span, neither in attributes nor in errors", () => {
     expect(collector.spans.length).toBeGreaterThan(100);
     expect(foundIn(JSON.stringify(collector.spans))).toEqual([]);
   });
 
-  it("stand in no body of a refusal", () => {
+  it("are in no body of an error response", () => {
     expect(foundIn(refusals.join("\n"))).toEqual([]);
   });
 
-  it("stand in no answer, but the tracking token in its own customer's orders", () => {
+  it("are in no response, except the tracking token in its customer's orders", () => {
     expect(new Set(successes.map(({ asked }) => asked)).size).toBeGreaterThan(30);
     const asked = successes.map((each) => each.asked);
     expect(asked).toEqual(
@@ -262,7 +262,7 @@ describe("secrets, of which each has a canary", () => {
     );
   });
 
-  it("stand in no figure, neither in a name nor in a label", () => {
+  it("are in no metric, neither in a name nor in a label", () => {
     // What is counted is a number: one that looks like a code is none.
     const names = figures.replace(/ [-+.\deE]+$/gm, "");
     expect(names).toMatch(/^waybill_\w+\{/m);
@@ -270,7 +270,7 @@ describe("secrets, of which each has a canary", () => {
     expect(foundIn(names)).toEqual([]);
   });
 
-  it("stand readable in no table and no file: neither with whom they belong to nor in a message or a kept answer", () => {
+  it("are in plain text in no table and no file, message or stored answer", () => {
     expect(dump).toContain("Bank of the canaries");
     expect(foundIn(dump)).toEqual([]);
   });

@@ -84,7 +84,7 @@ async function signedIn(): Promise<Page> {
 
 describe("the typed client, in a browser without crypto.randomUUID and AbortSignal.any", () => {
   it(
-    "follows an order beyond its time limit until it has ended, and goes on behind an event",
+    "follows an order beyond the time limit until its end, and resumes after an event",
     async () => {
       const page = await signedIn();
       const { order_id: id } = await order(api, me, shop);
@@ -117,7 +117,7 @@ describe("the typed client, in a browser without crypto.randomUUID and AbortSign
   );
 
   it(
-    "leaves an order when its caller ends that",
+    "stops following an order when its caller aborts",
     async () => {
       const page = await signedIn();
       const { order_id: id } = await order(api, me, shop);
@@ -141,7 +141,7 @@ describe("the typed client, in a browser without crypto.randomUUID and AbortSign
   );
 
   it(
-    "in a second tab over the same kept tokens, keeps the session of both",
+    "in a second tab with the same stored tokens, keeps the session of both",
     async () => {
       const [first, second] = [await tab(), await tab()];
       const start = (page: Page, email: string | undefined) =>
@@ -183,7 +183,7 @@ describe("the typed client, in a browser without crypto.randomUUID and AbortSign
   );
 
   it(
-    "ended while it waits for a repeat, rejects at once; a conditional change whose answer was lost is sent once",
+    "aborted during the wait before a retry, rejects at once; a conditional change without a response is sent once",
     async () => {
       const page = await signedIn();
       const sent: string[] = [];

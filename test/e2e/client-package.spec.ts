@@ -67,7 +67,7 @@ afterAll(() => project?.remove());
 
 describe("the client as a package", () => {
   it(
-    "packed and installed as its README says, compiles in a front app and speaks to the platform",
+    "packed and installed as its README says, compiles in a web app and calls the platform",
     async () => {
       project.write("app.ts", app(places.url));
       await project.compile("app.ts");

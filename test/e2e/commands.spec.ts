@@ -28,7 +28,7 @@ async function run(script: string, words: string[], dataDir: string, env: object
 }
 
 describe("npm run admin:create", () => {
-  it("makes an admin who can sign in, once", async () => {
+  it("creates an admin who can sign in, once", async () => {
     const { url, dataDir } = await platform();
     const email = `boss-${crypto.randomUUID()}@example.org`;
     const password = crypto.randomUUID();
@@ -51,14 +51,14 @@ describe("npm run admin:create", () => {
     expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining("is an admin already") });
   }, 60_000);
 
-  it("takes the password of an input that ends without a line end", async () => {
+  it("accepts a password from an input without a line end", async () => {
     const { dataDir } = await platform();
     const email = `boss-${crypto.randomUUID()}@example.org`;
     const made = await run("admin-create", ["--email", email], dataDir, {}, crypto.randomUUID());
     expect(made).toMatchObject({ code: 0, stdout: expect.stringContaining(`${email} is an admin now`) });
   });
 
-  it("without an address, or with a password that is too short, says what it needs", async () => {
+  it("without an address, or with too short a password, prints the requirement", async () => {
     const { dataDir } = await platform();
     expect(await run("admin-create", [], dataDir)).toMatchObject({
       code: 64,
@@ -81,7 +81,7 @@ describe("the scripts that read settings", () => {
   it.each([
     [{}, "data of the file"],
     [{ DATA_DIR: "data of mine" }, "data of mine"],
-  ])("take what .env says, unless the environment says it (%o)", async (own, expected) => {
+  ])("use .env, unless the environment sets the variable (%o)", async (own, expected) => {
     const home = mkdtempSync(join(folder, "home "));
     writeFileSync(join(home, ".env"), '# a comment\nDATA_DIR="data of the file"\n');
     const { DATA_DIR: _, ...env } = process.env;
@@ -95,7 +95,7 @@ describe("the scripts that read settings", () => {
 });
 
 describe("npm run rebuild", () => {
-  it("makes a collection anew on the running platform", async () => {
+  it("rebuilds a collection on the running platform", async () => {
     const { dataDir } = await platform();
     const { stdout, stderr, code } = await run("rebuild", ["payments"], dataDir);
     expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
@@ -107,7 +107,7 @@ describe("npm run rebuild", () => {
     });
   });
 
-  it("names the collections when asked for another one", async () => {
+  it("lists the collections for an unknown name", async () => {
     const { dataDir } = await platform();
     const { stderr, code } = await run("rebuild", ["everything"], dataDir);
     expect(code).toBe(64);
@@ -116,7 +116,7 @@ describe("npm run rebuild", () => {
 });
 
 describe("npm run migrate and npm run clean", () => {
-  it("make the embedded databases without starting the platform, and remove them only when told twice", async () => {
+  it("create the embedded databases without the platform, and remove them only with --yes", async () => {
     const dataDir = join(folder, "data");
     const migrated = await run("migrate", [], dataDir);
     expect(migrated).toMatchObject({ code: 0, stderr: "" });
@@ -131,7 +131,7 @@ describe("npm run migrate and npm run clean", () => {
     expect(existsSync(dataDir)).toBe(false);
   }, 60_000);
 
-  it("leave alone what a platform works on, and what is no data folder", async () => {
+  it("refuse a folder that a platform uses, and one that is no data folder", async () => {
     const { dataDir } = await platform();
     const inUse = { code: 1, stderr: expect.stringContaining("A platform already runs on") };
     expect(await run("clean", ["--yes"], dataDir)).toMatchObject(inUse);

@@ -44,9 +44,9 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(() => Promise.all([shop?.close(), there?.end("SIGTERM")]));
 
-describe("whatever is sent, for every operation", () => {
+describe("random requests to every operation", () => {
   it.each(operations.map((one) => [one.operation, one] as const))(
-    "%s answers what it declares and never a fault of its own",
+    "%s returns only declared responses and no server error",
     async (operation, one) => {
       const roles = rolesOf(unlimited.get(operation) as Route);
       const known = { partner_id: shop.partnerId, product_id: shop.products[0] as string };

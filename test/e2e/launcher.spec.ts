@@ -87,11 +87,11 @@ describe("the launcher", () => {
     expect(statSync(join(dataDir, "control.sock")).mode & 0o777).toBe(0o600);
   });
 
-  it("removes the document files of earlier versions, which nothing would ever erase a person from", () => {
+  it("removes the document files of earlier versions, which contain personal data", () => {
     expect(existsSync(join(dataDir, "documents"))).toBe(false);
   });
 
-  it("says where everything is in lines that fit a terminal, without any secret", () => {
+  it("prints all addresses in lines that fit a terminal, without any secret", () => {
     const tooLong = first
       .output()
       .split("\n")
@@ -100,13 +100,13 @@ describe("the launcher", () => {
     expect(first.output()).not.toContain(first.adminPassword || "postgres://");
   });
 
-  it("is alive, ready and measured on the port of the operators", async () => {
+  it("serves /livez, /readyz and /metrics on the operations port", async () => {
     const get = async (path: string) => (await fetch(first.opsUrl + path)).status;
     expect(await Promise.all(["/livez", "/readyz", "/metrics", "/"].map(get))).toEqual([200, 200, 200, 404]);
     expect(await (await fetch(`${first.opsUrl}/metrics`)).text()).toContain("process_resident_memory_bytes");
   });
 
-  it("offers all gRPC services at the one port of GRPC_PORT, and says so", async () => {
+  it("offers all gRPC services at GRPC_PORT, and prints the address", async () => {
     const address = `127.0.0.1:${grpcPort}`;
     const client = plainClient(address);
     const services = ["waybill.orders.v1.Orders", "waybill.partners.v1.Partners"];
@@ -115,14 +115,14 @@ describe("the launcher", () => {
     expect(first.output()).toMatch(new RegExp(`^ +gRPC +${address}$`, "m"));
   });
 
-  it("gives its PostgreSQL room for the pools of all services, however large they were made", () => {
+  it("gives its PostgreSQL enough connections for the pools of all services", () => {
     const [postmaster = ""] = readFileSync(join(dataDir, "postgres", "postmaster.pid"), "utf8").split("\n");
     const command = readFileSync(`/proc/${postmaster}/cmdline`, "utf8");
     const [, connections] = /max_connections=(\d+)/.exec(command) ?? [];
     expect(Number(connections)).toBeGreaterThan(4 * Number(small.POSTGRES_POOL) * 2);
   });
 
-  it("started again on the same folder is refused in one line that says what to do", async () => {
+  it("started twice on the same folder, is refused in one line with instructions", async () => {
     const options = user.uid === undefined ? {} : { uid: user.uid, gid: user.gid };
     const run = spawnSync(process.execPath, ["platform/waybill.js"], {
       cwd: root,
@@ -134,7 +134,7 @@ describe("the launcher", () => {
     expect(run.stderr).toMatch(/^A platform already runs on .*process \d+.*another DATA_DIR and PORT\.\n$/);
   });
 
-  it("with a port that is taken is refused in one line that says what to do", async () => {
+  it("with a port in use, is refused in one line with instructions", async () => {
     const other = createServer().listen(0, "127.0.0.1");
     await new Promise((resolve) => other.once("listening", resolve));
     const { port } = other.address() as { port: number };
@@ -148,13 +148,13 @@ describe("the launcher", () => {
     other.close();
   });
 
-  it("with wrong variables ends with 78 and a line for each of them", async () => {
+  it("with invalid variables, exits with 78 and prints a line for each", async () => {
     const { code, stderr } = await refusal({ PORT: "none", SANDBOX: "perhaps" });
     expect(code).toBe(78);
     expect(stderr).toBe("PORT must be a whole number from 0 to 65535\nSANDBOX must be true or false\n");
   });
 
-  it("runs twice beside itself, on a folder named from where it was started, and stops alone", async () => {
+  it("runs beside another platform, on a relative folder, and stops without affecting it", async () => {
     const env = { ...small, DATA_DIR: "./from here" };
     const second = await startPlatform(join(folder, "from here"), env, { ...user, cwd: folder });
     expect(second.opsUrl).not.toBe(first.opsUrl);
@@ -162,14 +162,14 @@ describe("the launcher", () => {
     expect((await fetch(`${first.opsUrl}/readyz`)).status).toBe(200);
   }, 60_000);
 
-  it("killed without warning starts again on what it left behind", async () => {
+  it("killed with SIGKILL, starts again on the same folder", async () => {
     await first.end("SIGKILL");
     first = await startPlatform(dataDir, small, user);
     expect(first.output()).toContain("took over the server");
     expect((await fetch(`${first.opsUrl}/readyz`)).status).toBe(200);
   });
 
-  it("stops on Ctrl-C with 0, in time, unready first, and leaves no process, lock or address", async () => {
+  it("stops on Ctrl-C with exit code 0, in time, unready first, and leaves no process, lock or address", async () => {
     const startedMs = performance.now();
     const ended = first.end("SIGINT");
     expect(await readinessUntilGone()).toEqual(expect.arrayContaining([503]));

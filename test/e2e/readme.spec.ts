@@ -13,7 +13,7 @@ const bin = fileURLToPath(new URL("../support/bin", import.meta.url));
 const calls = /## An order in five calls\n[\s\S]*?```sh\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
 
 describe("the README's order in five calls", () => {
-  it("run by a shell beside the platform as it stands, confirms an order and says where to pay", async () => {
+  it("run by a shell, confirms an order and prints the checkout page", async () => {
     const api = await connect();
     const script = calls.replace("http://127.0.0.1:3000", api.url);
     expect(script.match(/\bcurl\b/g)).toHaveLength(5);

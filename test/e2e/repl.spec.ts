@@ -33,7 +33,7 @@ beforeAll(async () => {
 }, 60_000);
 
 describe("the operator's console", () => {
-  it("runs one command, as an admin, and ends with 0", async () => {
+  it("runs one command as an admin and exits with 0", async () => {
     const { stdout, stderr, code } = await repl(["banks"]);
     expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
     expect(stdout).toMatch(/^BANK +TITLE +ADAPTER +STATE\n[0-9a-f-]{36} /);
@@ -53,7 +53,7 @@ describe("the operator's console", () => {
     expect(stdout).toContain("outbox_messages");
   });
 
-  it("refuses what it cannot do with a line that says why", async () => {
+  it("refuses an invalid command with the reason in one line", async () => {
     const refusals: [line: string, message: RegExp][] = [
       ["nonsense", /unknown command/],
       ["order latest", /^error: that is no id/m],
@@ -72,7 +72,7 @@ describe("the operator's console", () => {
     for (const [, message] of refusals) expect(stderr).toMatch(message);
   });
 
-  it("shows how many dead letters match before it drops them, and drops all of them with --yes", async () => {
+  it("prints the number of matching dead letters, and drops all of them with --yes", async () => {
     const url = databaseUrlOf(it_.dataDir, "notifications");
     const consumer = `c-${newId()}`;
     await query(url, plantedLetters({ consumer, count: DROP_MAX + 5, type: "order.paid" }));
@@ -92,7 +92,7 @@ describe("the operator's console", () => {
     expect(left).toEqual([]);
   });
 
-  it("ends with another code than 0 when a call fails", async () => {
+  it("exits with a code other than 0 when a call fails", async () => {
     const { code } = await repl([`call orders.get '{"orderId":"${ABSENT}"}'`]);
     expect(code).toBe(1);
   });
@@ -111,7 +111,7 @@ describe("the operator's console", () => {
     expect(stdout).toMatch(/accessToken: '\*\*\*'/);
   });
 
-  it("says that nothing runs where nothing runs", async () => {
+  it("reports that no platform runs on the folder", async () => {
     const { stderr, code } = await repl(["banks"], undefined, `${it_.dataDir}/nowhere`);
     expect(code).toBe(69);
     expect(stderr).toMatch(/^no platform runs on .*: npm start\n$/);

@@ -77,7 +77,7 @@ const orderAs = (id: string, expected: object) =>
 
 describe("the sandbox around a platform", () => {
   it(
-    "npm run demo takes an order to delivered, says so, and exits with 0",
+    "npm run demo runs an order to delivered, prints it, and exits with 0",
     async () => {
       const run = promisify(execFile)(process.execPath, ["platform/commands/demo.ts"], {
         cwd: root,
@@ -93,7 +93,7 @@ describe("the sandbox around a platform", () => {
   );
 
   it(
-    "npm run seed gives the sandbox's customer orders in all states, a line each, and exits with 0",
+    "npm run seed creates orders in all states for the sandbox's customer, prints a line for each, and exits with 0",
     async () => {
       const { stdout } = await promisify(execFile)(
         process.execPath,
@@ -120,7 +120,7 @@ describe("the sandbox around a platform", () => {
     DEMO_TIMEOUT_MS,
   );
 
-  it.each([["0"], ["101"], ["many"]])("npm run seed of %s orders says how it is called", async (orders) => {
+  it.each([["0"], ["101"], ["many"]])("npm run seed with %s orders prints its usage", async (orders) => {
     const run = promisify(execFile)(process.execPath, ["platform/commands/seed.ts", "--orders", orders], {
       cwd: root,
     });
@@ -128,7 +128,7 @@ describe("the sandbox around a platform", () => {
   });
 
   it.each(["demo", "seed"])(
-    "npm run %s, where no platform runs on DATA_DIR, says so and exits with 69, whatever another platform answers",
+    "npm run %s, without a platform on DATA_DIR, prints that and exits with 69, even if another platform runs",
     async (name) => {
       // A platform that was killed leaves its addresses behind; another one has them now.
       const dataDir = mkdtempSync(join(tmpdir(), "killed-"));
@@ -146,7 +146,7 @@ describe("the sandbox around a platform", () => {
     },
   );
 
-  it("the courier takes the orders of the sandbox's partners and leaves another partner's in the same city", async () => {
+  it("the courier is assigned orders of the sandbox's partners only, not of another partner in the same city", async () => {
     const api = await connect();
     const boss = await admin(api);
     const shop = await kitchen(api, boss);
@@ -163,7 +163,7 @@ describe("the sandbox around a platform", () => {
     await shop.close();
   });
 
-  it("an order that the kitchen declines is cancelled, and the bank's page shows the money going back", async () => {
+  it("an order that the kitchen declines is cancelled, and the bank's page shows the refund", async () => {
     const { order_id: id, checkout_url: url } = await newOrder("Please reject.");
     await press(url, { action: "pay" });
     const order = await orderAs(id, { status: "cancelled", payment_status: "refunded" });
@@ -171,7 +171,7 @@ describe("the sandbox around a platform", () => {
     expect(await (await fetch(url)).text()).toContain("went back");
   });
 
-  it("an order that is paid twice is paid once; the excess goes back", async () => {
+  it("an order that is paid twice: the second payment is refunded", async () => {
     const { order_id: id, checkout_url: url } = await newOrder();
     await press(url, { action: "pay_twice" });
     const order = await orderAs(id, {

@@ -38,7 +38,7 @@ afterAll(async () => {
 });
 
 describe("scenario 1, register", () => {
-  it("a newcomer, once the mailed code came back, signs in as a customer", async () => {
+  it("a new user, after confirming with the mailed code, signs in as a customer", async () => {
     const email = `${newId()}@customers.example`;
     const body = { email, password: PASSWORD, first_name: "Zoë", last_name: "Nguyễn-O’Brien" };
     await api.ok("POST /users", { body });
@@ -66,7 +66,7 @@ describe("scenario 1, register", () => {
     });
   });
 
-  it("an address that nobody registered is answered like one that somebody did", async () => {
+  it("an unknown address gets the same response as a registered one", async () => {
     const body = { email: `${newId()}@nobody.example` };
     expect((await api.request("POST /users/confirm/resend", { body })).status).toBe(204);
     expect((await api.request("POST /password/forgot", { body })).status).toBe(204);
@@ -85,7 +85,7 @@ describe("scenario 1, register", () => {
     ["a birth date that never was", { birth_date: "1999-02-30" }, "birth_date"],
     ["a short password", { password: "short" }, "password"],
     ["a role", { role: "admin" }, "role"],
-  ])("%s is refused by name", async (_, change, field) => {
+  ])("%s is refused with the name of the field", async (_, change, field) => {
     const body = {
       email: `${newId()}@customers.example`,
       password: PASSWORD,
@@ -104,7 +104,7 @@ describe("scenario 1, register", () => {
     ["Martin Luther", "King Jr."],
     ["李小龙", undefined],
     ["Sukarno", ""],
-  ])("somebody called %s %s signs up, orders, and the order has that name", async (name, last_name) => {
+  ])("a user named %s %s signs up and orders, and the order has that name", async (name, last_name) => {
     const me = await customer(api, { name, last_name });
     const profile = await api.ok<Profile>("GET /me", me);
     expect(profile).toMatchObject({ first_name: name, last_name: last_name ?? "" });
@@ -117,7 +117,7 @@ describe("scenario 1, register", () => {
     ["es-419", "es-419"],
     ["zh-hant", "zh-Hant"],
     ["SR-latn-rs", "sr-Latn-RS"],
-  ])("the language %s, as browsers send it, is kept as %s, by profile and device", async (sent, kept) => {
+  ])("the language %s, as browsers send it, is stored as %s in profile and device", async (sent, kept) => {
     const me = await customer(api, { language: sent });
     expect(await api.ok("GET /me", me)).toMatchObject({ language: kept });
     expect(await api.ok("PATCH /me", { ...me, body: { language: sent } })).toMatchObject({ language: kept });
@@ -129,7 +129,7 @@ describe("scenario 1, register", () => {
     expect(wrong).toEqual({ status: 422, code: "validation_error" });
   });
 
-  it("refresh tokens rotate, and one that comes again ends the session", async () => {
+  it("refresh tokens rotate, and a reused one ends the session", async () => {
     const { refreshToken } = await customer(api);
     const refresh = (token: string) =>
       api.request<{ access_token: string; refresh_token: string }>("POST /sessions/refresh", {
@@ -160,7 +160,7 @@ describe("scenario 1, register", () => {
     await ends(me.token);
   });
 
-  it("the profile changes only at the version that was read, and a new address after its code", async () => {
+  it("the profile changes only with the present version, and a new address only after its code", async () => {
     const me = await customer(api);
     const read = await api.request<Profile>("GET /me", me);
     const etag = read.headers.get("etag") as string;
@@ -195,7 +195,7 @@ describe("scenario 1, register", () => {
     });
   });
 
-  it("a forgotten password is set anew by a mailed code, a known one by itself", async () => {
+  it("a forgotten password is reset by a mailed code, a known one is changed with the current one", async () => {
     const me = await customer(api);
     const before = await mailed(api, me.email, CODE);
     await api.ok("POST /password/forgot", { body: { email: me.email } });
@@ -218,7 +218,7 @@ describe("scenario 1, register", () => {
     await signIn(api, me.email, change.new_password);
   });
 
-  it("an avatar is encoded anew, read back and deleted", async () => {
+  it("an avatar is re-encoded, read and deleted", async () => {
     const me = await customer(api);
     const image = await sharp({ create: { width: 40, height: 30, channels: 3, background: "teal" } })
       .png()
@@ -238,7 +238,7 @@ describe("scenario 1, register", () => {
     expect((await api.request("GET /me/avatar", me)).status).toBe(404);
   });
 
-  it("nobody chooses a role: it comes with an invitation, which works once", async () => {
+  it("a role is granted by an invitation only, which works once", async () => {
     const root = await admin(api);
     const courier = await invited(api, root, { role: "deliverer" });
     expect(await api.ok<Profile>("GET /me", courier)).toMatchObject({ role: "deliverer" });
@@ -256,7 +256,7 @@ describe("scenario 1, register", () => {
     });
   });
 
-  it("whoever leaves takes their data along and is forgotten", async () => {
+  it("a user exports the data, deletes the account, and is erased", async () => {
     const me = await customer(api);
     const { profile } = await api.ok<{ profile: Profile }>("GET /me/export", me);
     expect(profile).toMatchObject({ id: me.id, email: me.email });

@@ -39,7 +39,7 @@ const offers = async (query = "") =>
 const listed = (check: (items: Offer[]) => void) => eventually(async () => check(await offers("&limit=100")));
 
 describe("scenario 2, list products", () => {
-  it("a partner's offers come by pages, each once, in a stable order", async () => {
+  it("a partner's offers are listed by pages, each once, in a stable order", async () => {
     const seen: string[] = [];
     let cursor: string | undefined;
     do {
@@ -68,7 +68,7 @@ describe("scenario 2, list products", () => {
     expect(again.status).toBe(304);
   });
 
-  it("a text finds the titles with words that begin so", async () => {
+  it("a search finds titles with words that begin with the text", async () => {
     const product = shop.products[3] as string;
     const path = `/partners/${shop.partnerId}/products/${product}`;
     await api.ok(`PATCH ${path}`, { token: root, body: { title: "Pumpkin soup with ginger" } });
@@ -78,7 +78,7 @@ describe("scenario 2, list products", () => {
     });
   });
 
-  it("a price, stock or title that changes is seen, and what is not offered is not", async () => {
+  it("changes of price, stock or title are visible, inactive offers are not", async () => {
     const at = `/partners/${shop.partnerId}`;
     const [one, two, three] = shop.products as [string, string, string];
     const price = { amount_minor: 777, currency: "EUR" };
@@ -97,7 +97,7 @@ describe("scenario 2, list products", () => {
     await listed((items) => expect(items.map(({ product_id }) => product_id)).not.toContain(three));
   });
 
-  it("the pieces of a product are changed by a difference, or set by their version, and taken away by null", async () => {
+  it("the stock of a product is changed by a difference, set with its version, and removed by null", async () => {
     const product = shop.products[3] as string;
     const at = `/partners/${shop.partnerId}/availability/${product}`;
     const price = { amount_minor: 650, currency: "EUR" };
@@ -127,7 +127,7 @@ describe("scenario 2, list products", () => {
     expect(uncounted).not.toHaveProperty("stock");
   });
 
-  it("null takes the optional texts of a product and of a partner away, over HTTP and the bridge", async () => {
+  it("null removes optional texts of a product and a partner, by HTTP and gRPC", async () => {
     const at = `/partners/${shop.partnerId}`;
     const product = `${at}/products/${shop.products[3]}`;
     const texts = { description: "Thick", image_url: "https://shop.example/soup.png" };
@@ -143,7 +143,7 @@ describe("scenario 2, list products", () => {
     expect(await api.ok(`PATCH ${at}`, { token: root, body: { brand: null } })).not.toHaveProperty("brand");
   });
 
-  it("a partner that is disabled offers nothing, one that is busy is not open", async () => {
+  it("a disabled partner has no offers, a busy one is not open", async () => {
     const other = await kitchen(api, root);
     const at = `/partners/${other.partnerId}`;
     const busy_until = new Date(Date.now() + 3_600_000).toISOString();
@@ -168,7 +168,7 @@ describe("scenario 2, list products", () => {
     });
   });
 
-  it("a partner's staff changes that partner's catalogue and no other's", async () => {
+  it("a partner's staff can change only that partner's catalogue", async () => {
     const other = await kitchen(api, root);
     const staff = await invited(api, root, { role: "partner", partner_id: shop.partnerId });
     const body = { title: "Soup of the day", price: { amount_minor: 500, currency: "EUR" } };
@@ -182,7 +182,7 @@ describe("scenario 2, list products", () => {
     await other.close();
   });
 
-  it("the list needs a sign-in", async () => {
+  it("the list requires a token", async () => {
     expect(await api.refused("GET /products")).toEqual({ status: 401, code: "unauthenticated" });
   });
 });

@@ -30,7 +30,7 @@ const cart = (change: object = {}) => ({
 });
 
 describe("scenario 3, check", () => {
-  it("a cart is priced by the partner's side and promised for ten minutes", async () => {
+  it("a cart gets its prices from the catalogue, valid for ten minutes", async () => {
     const quote = await check(api, me, shop, [2, 3]);
     expect(quote.lines.map(({ quantity, unit_price }) => [quantity, unit_price.amount_minor])).toEqual([
       [2, 950],
@@ -42,7 +42,7 @@ describe("scenario 3, check", () => {
     expect(Math.abs(leftMs - TEN_MINUTES_MS)).toBeLessThan(15_000);
   });
 
-  it("a changed cart is another check", async () => {
+  it("a changed cart gets another check", async () => {
     const [one, two] = [await check(api, me, shop, [1]), await check(api, me, shop, [2])];
     expect(one.check_id).not.toBe(two.check_id);
   });
@@ -53,14 +53,14 @@ describe("scenario 3, check", () => {
     ["a price of the client's own", { total: { amount_minor: 1, currency: "EUR" } }],
     ["no lines", { lines: [] }],
     ["no address", { address: undefined }],
-  ])("%s is refused as wrong", async (_, change) => {
+  ])("%s is refused as invalid", async (_, change) => {
     expect(await api.refused("POST /orders/check", { ...me, body: cart(change) })).toEqual({
       status: 422,
       code: "validation_error",
     });
   });
 
-  it("more than there is in stock is not available", async () => {
+  it("a quantity above the stock is not available", async () => {
     const lines = [{ product_id: shop.products[1], quantity: 4 }];
     expect(await api.refused("POST /orders/check", { ...me, body: cart({ lines }) })).toEqual({
       status: 409,
@@ -68,7 +68,7 @@ describe("scenario 3, check", () => {
     });
   });
 
-  it("a product of another partner, or of nobody, is not available", async () => {
+  it("a product of another partner, or an unknown one, is not available", async () => {
     const lines = [{ product_id: newId(), quantity: 1 }];
     const { status } = await api.refused("POST /orders/check", { ...me, body: cart({ lines }) });
     expect([404, 409]).toContain(status);
@@ -86,7 +86,7 @@ describe("scenario 3, check", () => {
     await busy.close();
   });
 
-  it("whoever is no customer checks nothing", async () => {
+  it("a caller who is not a customer cannot check", async () => {
     expect(await api.refused("POST /orders/check", { token: root, body: cart() })).toMatchObject({
       status: 403,
     });

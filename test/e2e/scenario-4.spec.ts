@@ -42,7 +42,7 @@ const confirm = (check_id: string, key = newId(), bank_id = bankId, by = me) =>
   });
 
 describe("scenario 4, confirm", () => {
-  it("a check becomes one pending order with a page to pay on, however often it is confirmed", async () => {
+  it("a check becomes one pending order with a checkout page, even if confirmed repeatedly", async () => {
     const { check_id, total } = await check(api, me, shop, [1]);
     const key = newId();
     const first = await confirm(check_id, key);
@@ -61,7 +61,7 @@ describe("scenario 4, confirm", () => {
     });
   });
 
-  it("the same key with another body is a mistake", async () => {
+  it("the same Idempotency-Key with another body is refused", async () => {
     const [one, two] = [await check(api, me, shop, [1]), await check(api, me, shop, [2])];
     const key = newId();
     expect((await confirm(one.check_id, key)).status).toBe(201);
@@ -71,7 +71,7 @@ describe("scenario 4, confirm", () => {
     });
   });
 
-  it("without an Idempotency-Key nothing is ordered", async () => {
+  it("without an Idempotency-Key the request is refused", async () => {
     const body = { check_id: newId(), bank_id: bankId };
     expect(await api.refused("POST /orders/confirm", { ...me, body })).toEqual({
       status: 400,
@@ -79,7 +79,7 @@ describe("scenario 4, confirm", () => {
     });
   });
 
-  it("a check that nobody made, or another customer did, has expired", async () => {
+  it("an unknown check, or another customer's, is expired", async () => {
     expect(await confirm(newId())).toMatchObject({ status: 409, body: { code: "check_expired" } });
     const { check_id } = await check(api, me, shop);
     const other = await customer(api);
@@ -89,7 +89,7 @@ describe("scenario 4, confirm", () => {
     });
   });
 
-  it("a price that changed since the check is told with its difference", async () => {
+  it("a price that changed since the check is refused with the difference", async () => {
     const { check_id } = await check(api, me, shop);
     const price = { amount_minor: 999, currency: "EUR" };
     const at = `PUT /partners/${shop.partnerId}/availability/${shop.products[0]}`;
@@ -100,7 +100,7 @@ describe("scenario 4, confirm", () => {
     await api.ok(at, { token: root, body: { price: { ...price, amount_minor: 950 }, active: true } });
   });
 
-  it("the last pieces go to one of two customers", async () => {
+  it("of two customers, one gets the last pieces", async () => {
     const other = await customer(api);
     const scarce = await kitchen(api, root, [{ price: 100, stock: 3 }]);
     const [mine, theirs] = [await check(api, me, scarce, [2]), await check(api, other, scarce, [2])];
@@ -112,7 +112,7 @@ describe("scenario 4, confirm", () => {
     await scarce.close();
   });
 
-  it("a bank that is not active, or none at all, takes no money", async () => {
+  it("an inactive or unknown bank is refused", async () => {
     const made = await api.ok<{ id: string; active: boolean }>("POST /banks", {
       token: root,
       key: newId(),
@@ -142,7 +142,7 @@ describe("scenario 4, confirm", () => {
     expect(JSON.stringify(banks)).not.toContain("whsec_");
   });
 
-  it("a pending order changes its address and note, at the version that was read", async () => {
+  it("address and note of a pending order can be changed with the present version", async () => {
     const { order_id } = await order(api, me, shop);
     const read = await api.request<Order>(`GET /orders/${order_id}`, me);
     const change = (body: object, ifMatch: string) =>
@@ -156,7 +156,7 @@ describe("scenario 4, confirm", () => {
     expect(await change({ note: "Too late." }, etag)).toMatchObject({ status: 412 });
   });
 
-  it("another's order is not there", async () => {
+  it("another customer's order is not found", async () => {
     const { order_id } = await order(api, me, shop);
     const other = await customer(api);
     for (const operation of [`GET /orders/${order_id}`, `GET /orders/${order_id}/history`]) {

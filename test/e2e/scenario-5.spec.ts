@@ -67,7 +67,7 @@ async function report(
 }
 
 describe("scenario 5, pay", () => {
-  it("what was paid on the bank's page reaches the partner once, signed, with the products", async () => {
+  it("an order paid on the bank's page reaches the partner once, signed, with the products", async () => {
     const made = await order(api, me, shop, { quantities: [2, 1] });
     await atCheckout(made.checkout_url, { action: "pay" });
     const paid = await orderWhen(api, me, made.order_id, ({ status }) => expect(status).toBe("paid"));
@@ -86,14 +86,14 @@ describe("scenario 5, pay", () => {
     });
   });
 
-  it("a declined payment leaves the order to be paid", async () => {
+  it("a declined payment leaves the order pending", async () => {
     const made = await order(api, me, shop);
     await atCheckout(made.checkout_url, { action: "decline" });
     await atCheckout(made.checkout_url, { action: "pay" });
     await orderWhen(api, me, made.order_id, ({ status }) => expect(status).toBe("paid"));
   });
 
-  it("what is underpaid is topped up, and only then prepared", async () => {
+  it("an underpaid order is prepared only after the rest is paid", async () => {
     const made = await order(api, me, shop);
     await atCheckout(made.checkout_url, { action: "underpay", amount: "5.00" });
     const partly = await orderWhen(api, me, made.order_id, (seen) =>
@@ -107,7 +107,7 @@ describe("scenario 5, pay", () => {
     });
   });
 
-  it("what is overpaid goes back, and no more", async () => {
+  it("of an overpaid order, only the excess is refunded", async () => {
     const made = await order(api, me, shop);
     await atCheckout(made.checkout_url, { action: "underpay", amount: euros(made.total.amount_minor + 700) });
     await orderWhen(api, me, made.order_id, ({ status, paid, refunded }) => {
@@ -117,7 +117,7 @@ describe("scenario 5, pay", () => {
     await eventually(() => expect(toldOf(made.order_id)).toHaveLength(1));
   });
 
-  it("what is paid twice goes back once, and is prepared once", async () => {
+  it("an order paid twice is refunded once and prepared once", async () => {
     const made = await order(api, me, shop);
     await atCheckout(made.checkout_url, { action: "pay_twice" });
     await orderWhen(api, me, made.order_id, ({ paid, refunded }) => {
@@ -127,7 +127,7 @@ describe("scenario 5, pay", () => {
     await eventually(() => expect(toldOf(made.order_id)).toHaveLength(1));
   });
 
-  it("what comes too late goes back in full", async () => {
+  it("a late payment is refunded in full", async () => {
     const made = await order(api, me, shop);
     await api.ok(`POST /orders/${made.order_id}/cancel`, {
       ...me,
@@ -145,7 +145,7 @@ describe("scenario 5, pay", () => {
     expect(toldOf(made.order_id)).toEqual([]);
   });
 
-  it("the bank's report is answered alike however often it comes, and counts once", async () => {
+  it("a repeated report of the bank gets the same response and counts once", async () => {
     const made = await order(api, me, shop, { bankId });
     const id = newId();
     const data = { payment_id: `pay-${id}`, order_id: made.order_id, ...made.total };
@@ -158,14 +158,14 @@ describe("scenario 5, pay", () => {
     expect(paid.paid).toEqual(made.total);
   });
 
-  it("a report of an unknown order, or of nonsense, is taken and kept", async () => {
+  it("a report about an unknown order, or without a meaning, is accepted and stored", async () => {
     const amount = { amount_minor: 100, currency: "EUR" };
     expect((await report({ payment_id: newId(), order_id: newId(), ...amount })).status).toBe(204);
     expect((await report({ payment_id: newId(), order_id: "42", ...amount })).status).toBe(204);
     expect((await report({ anything: 1 }, { type: "something.else" })).status).toBe(204);
   });
 
-  it("what is not the bank's own word is refused with one answer, to the byte", async () => {
+  it("a forged report is refused with a byte-identical response", async () => {
     const made = await order(api, me, shop, { bankId });
     const data = { payment_id: newId(), order_id: made.order_id, ...made.total };
     const other = `whsec_${Buffer.from("somebody else's secret altogether").toString("base64")}`;
@@ -185,7 +185,7 @@ describe("scenario 5, pay", () => {
     });
   });
 
-  it("the partner sees what it was told, has it sent again, and changes the secret", async () => {
+  it("the partner lists its webhooks, replays one, and replaces the secret", async () => {
     const at = `/partners/${shop.partnerId}/webhook`;
     const made = await order(api, me, shop);
     await atCheckout(made.checkout_url, { action: "pay" });

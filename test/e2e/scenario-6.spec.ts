@@ -49,7 +49,7 @@ const seen = (id: string) => api.ok<Order & { ready_at?: string }>(`GET /orders/
 const soon = (minutes: number) => new Date(Date.now() + minutes * MINUTE_MS).toISOString();
 
 describe("scenario 6, ready", () => {
-  it("the partner's system accepts, asks for more time and is ready, and the order moves before it is answered", async () => {
+  it("the partner's system accepts, delays and is ready, and the order moves before each response", async () => {
     const { order_id } = await paidOrder();
     const stream = await api.follow(`GET /orders/${order_id}/events`, me);
     const ready_at = soon(20);
@@ -93,13 +93,13 @@ describe("scenario 6, ready", () => {
     resumed.end();
   });
 
-  it("a kitchen that never said so may be ready at once", async () => {
+  it("a kitchen can report ready without accepted before", async () => {
     const { order_id } = await paidOrder();
     expect((await shop.say("order.ready", order_id)).status).toBe(202);
     expect((await seen(order_id)).status).toBe("ready");
   });
 
-  it("a kitchen that cannot, rejects with its reason, and the money goes back", async () => {
+  it("a kitchen rejects with a reason, and the payment is refunded", async () => {
     const { order_id, total } = await paidOrder();
     const reason = "The oven is cold.";
     expect((await shop.say("order.rejected", order_id, { data: { reason } })).status).toBe(202);
@@ -112,7 +112,7 @@ describe("scenario 6, ready", () => {
     });
   });
 
-  it("a callback that comes again has no further effect, one that says something else is refused", async () => {
+  it("a repeated callback has no further effect, one with another body is refused", async () => {
     const { order_id } = await paidOrder();
     const at = new Date();
     const id = newId();
@@ -127,7 +127,7 @@ describe("scenario 6, ready", () => {
     expect(JSON.parse((await accept(soon(30))).body)).toMatchObject({ status: 409, code: "event_mismatch" });
   });
 
-  it("what is not this partner's own word is refused with one answer, to the byte", async () => {
+  it("a forged callback is refused with a byte-identical response", async () => {
     const { order_id } = await paidOrder();
     const other = await kitchen(api, root);
     const refused = [
@@ -145,7 +145,7 @@ describe("scenario 6, ready", () => {
     await other.close();
   });
 
-  it("a genuine callback that says nothing sensible is refused by name", async () => {
+  it("a genuine callback with invalid fields is refused with their names", async () => {
     const { order_id } = await paidOrder();
     expect((await shop.say("order.eaten", order_id)).status).toBe(422);
     expect((await shop.say("order.accepted", order_id, { data: { ready_at: "soon" } })).status).toBe(422);

@@ -99,7 +99,7 @@ describe("scenario 7, assign", () => {
     });
   });
 
-  it("the pool shows what is ready, the nearest first, and nothing of the customer", async () => {
+  it("the pool lists ready orders, the nearest first, without the customer's data", async () => {
     const { order_id } = await readyOrder(api, me, shop);
     const [courier] = couriers as [Person];
     const { latitude, longitude } = pickup.position;
@@ -115,7 +115,7 @@ describe("scenario 7, assign", () => {
     await race(order_id);
   });
 
-  it("an order that is given back is there for the next", async () => {
+  it("a released order can be assigned to the next courier", async () => {
     const { order_id } = await readyOrder(api, me, shop);
     const first = await race(order_id);
     const body = { reason: "A flat tyre." };
@@ -136,7 +136,7 @@ describe("scenario 7, assign", () => {
     expect((await assign(me, newId())).status).toBe(403);
   });
 
-  it("a phone that refuses is written to instead", async () => {
+  it("a user whose phone refuses the push gets a mail", async () => {
     const silent = await customer(api, { phoneIs: "refuse" });
     const { order_id } = await readyOrder(api, silent, shop);
     await race(order_id);
@@ -148,7 +148,7 @@ describe("scenario 7, assign", () => {
     await mailed(api, silent.email, /(courier|way|deliver)/i);
   });
 
-  it("a phone is told nothing more once its session is signed out", async () => {
+  it("a phone gets no push after its session is signed out", async () => {
     const by = await customer(api);
     await eventually(async () => {
       expect((await api.ok<{ items: object[] }>("GET /me/devices", by)).items).toHaveLength(1);
@@ -162,7 +162,7 @@ describe("scenario 7, assign", () => {
     });
   });
 
-  it("devices and channels are one's own to choose", async () => {
+  it("users choose their devices and channels", async () => {
     const by = await customer(api);
     await eventually(async () => {
       expect((await api.ok<{ items: object[] }>("GET /me/devices", by)).items).toHaveLength(1);
@@ -178,7 +178,7 @@ describe("scenario 7, assign", () => {
     expect(await api.ok("GET /me/notification-preferences", by)).toEqual({ push: false, email: true });
   });
 
-  it("quiet hours are one's own to have: what can wait is held, and told when they go", async () => {
+  it("users set quiet hours: notifications that can wait are deferred, and sent when the quiet hours are removed", async () => {
     const by = await customer(api);
     const minute = Math.floor((Date.now() % 86_400_000) / 60_000);
     const at = (minutes: number) => (minute + minutes + 1_440) % 1_440;
@@ -207,7 +207,7 @@ describe("scenario 7, assign", () => {
     });
   });
 
-  it("quiet hours are taken as docs/notifications.md and the documentation page write them", async () => {
+  it("quiet hours are accepted in the format of docs/notifications.md and the documentation page", async () => {
     const by = await customer(api);
     const page = readFileSync("docs/notifications.md", "utf8").replaceAll("\n", " ");
     const [, written = ""] = /PUT \/me\/notification-preferences` takes `(\{.*?\})`/.exec(page) ?? [];
@@ -221,7 +221,7 @@ describe("scenario 7, assign", () => {
     }
   });
 
-  it("the senders are the operators' to set, and their secrets are never shown again", async () => {
+  it("operators set the push providers, and their secrets are never returned", async () => {
     const body = {
       name: "A sender in reserve",
       priority: 999,
@@ -239,7 +239,7 @@ describe("scenario 7, assign", () => {
     expect(await api.refused("GET /agents", me)).toMatchObject({ status: 403 });
   });
 
-  it("the texts are the operators' to override, from a draft to the one in force", async () => {
+  it("operators override texts, from a draft to the active one", async () => {
     const place = { event: "order.delivered:customer", language: "sv", channel: "push" };
     const draft = { ...place, title: "Levererad", body: "Från {{shop}}.", enabled: false };
     const asked = { token: root, key: newId() };

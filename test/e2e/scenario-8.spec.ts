@@ -48,7 +48,7 @@ function wrong(pin: string | undefined): string {
 }
 
 describe("scenario 8, deliver", () => {
-  it("the ride is followed live and by the public link, and the PIN ends it", async () => {
+  it("the delivery is followed live and by the public link, and the PIN ends it", async () => {
     const { order_id } = await carriedOrder(api, me, shop, courier);
     const { pin, tracking_token } = await seen(order_id);
     const stream = await api.follow(`GET /orders/${order_id}/events`, me);
@@ -72,7 +72,7 @@ describe("scenario 8, deliver", () => {
     });
   });
 
-  it("the PIN is shown to the customer and to nobody else", async () => {
+  it("the PIN is shown to the customer only", async () => {
     const { order_id } = await carriedOrder(api, me, shop, courier);
     expect(await seen(order_id)).toMatchObject({ pin: expect.stringMatching(/^\d{4}$/) });
     for (const token of [courier.token, root]) {
@@ -90,7 +90,7 @@ describe("scenario 8, deliver", () => {
     expect(await deliver(order_id, pin)).toMatchObject({ status: 409, body: { code: "handover_locked" } });
   });
 
-  it("another courier neither reports nor delivers", async () => {
+  it("another courier can neither report a position nor deliver", async () => {
     const other = await invited(api, root, { role: "deliverer" });
     const { order_id } = await carriedOrder(api, me, shop, courier);
     const { pin } = await seen(order_id);
@@ -102,7 +102,7 @@ describe("scenario 8, deliver", () => {
     expect((await seen(order_id)).status).toBe("delivering");
   });
 
-  it("a partner that wants a photo of the handover gets one", async () => {
+  it("a partner that requires a photo of the handover gets one", async () => {
     const careful = await kitchen(api, root, undefined, "pin_and_photo");
     const { order_id } = await carriedOrder(api, me, careful, courier);
     const { pin } = await seen(order_id);
@@ -120,7 +120,7 @@ describe("scenario 8, deliver", () => {
     await careful.close();
   });
 
-  it("what cannot be handed over fails with its reason", async () => {
+  it("an order that cannot be delivered fails with its reason", async () => {
     const { order_id } = await carriedOrder(api, me, shop, courier);
     const body = { reason: "Nobody at the door." };
     expect(await api.ok(`POST /orders/${order_id}/fail`, { ...courier, key: newId(), body })).toMatchObject({
@@ -129,7 +129,7 @@ describe("scenario 8, deliver", () => {
     expect(await seen(order_id)).toMatchObject({ status: "failed", reason: body.reason });
   });
 
-  it("a link that nobody gave out leads nowhere", async () => {
+  it("an invented tracking link is not found", async () => {
     expect(await api.refused(`GET /track/${"A".repeat(51)}`)).toEqual({ status: 404, code: "not_found" });
   });
 });

@@ -51,14 +51,14 @@ const asAdmin = (operation: string, body?: object) =>
   api.ok<Order>(operation, { token: root, key: newId(), ...(body && { body }) });
 
 describe("scenarios 9 and 10, cancel, refund and operate", () => {
-  it("an order that nobody paid is cancelled by its customer, and a repeat is answered alike", async () => {
+  it("an unpaid order is cancelled by its customer, and a repeat gets the same response", async () => {
     const { order_id } = await order(api, me, shop);
     const first = await cancel(order_id, me);
     expect(first.body).toMatchObject({ status: "cancelled", payment_status: "unpaid" });
     expect((await cancel(order_id, me)).body).toMatchObject({ status: "cancelled" });
   });
 
-  it("money that names no order is listed, sent back, tried once more, or becomes the payment of an order", async () => {
+  it("a payment without an order is listed, refunded, retried, or assigned to an order", async () => {
     const bank = await strayBank(api, root);
     const [first, second] = [await bank.pay(5000), await bank.pay(100_000)];
     const unmatched = async (id: string) => {
@@ -92,7 +92,7 @@ describe("scenarios 9 and 10, cancel, refund and operate", () => {
     bank.stop();
   });
 
-  it("a paid order is cancelled and refunded as long as it is not prepared", async () => {
+  it("a paid order can be cancelled and is refunded until its preparation begins", async () => {
     const made = await order(api, me, shop);
     await atCheckout(made.checkout_url, { action: "pay" });
     await orderWhen(api, me, made.order_id, ({ status }) => expect(status).toBe("paid"));
@@ -102,7 +102,7 @@ describe("scenarios 9 and 10, cancel, refund and operate", () => {
     });
   });
 
-  it("while the courier is on the way, the customer cancels no more and is told what can still become of it", async () => {
+  it("during the delivery, the customer cannot cancel and gets the legal next states", async () => {
     const { order_id } = await carriedOrder(api, me, shop, courier);
     const refused = await cancel(order_id, me);
     expect(refused).toMatchObject({ status: 409, body: { code: "order_not_cancellable" } });
@@ -111,7 +111,7 @@ describe("scenarios 9 and 10, cancel, refund and operate", () => {
     expect((await cancel(order_id, await customer(api))).status).toBe(404);
   });
 
-  it("an operator gives an order to another courier, moves it by hand and sends money back", async () => {
+  it("an operator reassigns an order, overrides its state and refunds money", async () => {
     const other = await invited(api, root, { role: "deliverer" });
     const { order_id, total } = await carriedOrder(api, me, shop, courier);
     const reason = "The courier has a flat tyre.";
@@ -147,7 +147,7 @@ describe("scenarios 9 and 10, cancel, refund and operate", () => {
     ).toMatchObject({ status: 409 });
   });
 
-  it("why an order is where it is, is one answer", async () => {
+  it("the diagnosis of an order is one response", async () => {
     const made = await order(api, me, shop);
     await atCheckout(made.checkout_url, { action: "pay" });
     await orderWhen(api, me, made.order_id, ({ status }) => expect(status).toBe("paid"));
@@ -160,7 +160,7 @@ describe("scenarios 9 and 10, cancel, refund and operate", () => {
     expect(await api.refused(`GET /orders/${made.order_id}/diagnosis`, me)).toMatchObject({ status: 403 });
   });
 
-  it("dead letters are dropped together by their service and what they are, by an operator alone", async () => {
+  it("dead letters are dropped by service and filter, by operators only", async () => {
     const url = databaseUrlOf((await platform()).dataDir, "identity");
     const consumer = `c-${newId()}`;
     await query(url, plantedLetters({ consumer, count: 3, error: "the store is away" }));
@@ -186,7 +186,7 @@ describe("scenarios 9 and 10, cancel, refund and operate", () => {
     });
   });
 
-  it("dead letters of all services and the audit are the operators' to read", async () => {
+  it("only operators can read dead letters and the audit log", async () => {
     const dead = await api.ok<{ items: object[]; unreachable: string[] }>("GET /dead-letters?limit=10", {
       token: root,
     });

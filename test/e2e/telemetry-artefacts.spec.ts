@@ -51,7 +51,7 @@ beforeAll(async () => {
 });
 
 describe("dashboard and alerts", () => {
-  it.each(asked)("%s asks for figures that the platform offers", (_name, expr) => {
+  it.each(asked)("%s uses only metrics that the platform offers", (_name, expr) => {
     const unknown = [...metricsIn(expr)].filter(
       (name) =>
         !offered.has(name) &&
@@ -62,7 +62,7 @@ describe("dashboard and alerts", () => {
     expect(metricsIn(expr).size + Number(/\bup\{/.test(expr))).toBeGreaterThan(0);
   });
 
-  it("show every figure that services offer about themselves", () => {
+  it("show every metric of the services", () => {
     const shown = asked.flatMap(([, expr]) => [...metricsIn(expr)]).join(" ");
     const own = [...offered].filter((name) => name.startsWith("waybill_"));
     // What explains others, and says nothing by itself.
@@ -71,7 +71,7 @@ describe("dashboard and alerts", () => {
   });
 
   it.each(["operating.md", "notifications.md", "alerts.md"])(
-    "in docs/%s, name figures that there are",
+    "in docs/%s, name only existing metrics",
     (page) => {
       const named = [...text(`docs/${page}`).matchAll(/`(waybill_[a-z_]+)/g)].map(
         ([, name]) => name as string,
@@ -80,7 +80,7 @@ describe("dashboard and alerts", () => {
     },
   );
 
-  it("name every error by which a client sees our fault", () => {
+  it("name every error that clients see as a server error", () => {
     const ours = Object.entries(errors)
       .filter(([type, { status }]) => status >= 500 && type !== "BANK_UNAVAILABLE")
       .map(([type]) => type);
@@ -94,7 +94,7 @@ describe("dashboard and alerts", () => {
 });
 
 describe("alerts", () => {
-  it("say what is wrong, how bad it is, and where to look", () => {
+  it("contain problem, severity and instructions", () => {
     for (const { alert, labels, annotations } of rules) {
       expect([alert, labels.severity]).toEqual([alert, expect.stringMatching(/^(page|ticket)$/)]);
       expect([alert, Object.keys(annotations).sort()]).toEqual([alert, ["description", "summary"]]);
