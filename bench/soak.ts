@@ -10,11 +10,10 @@ import type { Agent } from "node:http";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import type { Knex } from "knex";
 import { firstIdAt } from "../lib/ids.ts";
 import { INBOX_RETENTION_MS, OUTBOX_RETENTION_MS } from "../lib/messaging/retention.ts";
 import { readSettings } from "../lib/settings/settings.ts";
-import { openDatabase } from "../lib/sql/database.ts";
+import { type Database, openDatabase } from "../lib/sql/database.ts";
 import { pruneInbox } from "../mixins/consumer/inbox.repository.ts";
 import { postgresStore } from "../mixins/documents/postgres-store.ts";
 import { pruneOutbox } from "../mixins/outbox/outbox.repository.ts";
@@ -68,7 +67,7 @@ async function fill(): Promise<Row[]> {
       ...{ url: server.url(name), poolSize: 2, acquireTimeoutMs: 60_000, applicationName: "soak" },
       synchronousCommit: false,
     });
-  const databases = Object.fromEntries(names.map((name) => [name, open(name)])) as Record<Name, Knex>;
+  const databases = Object.fromEntries(names.map((name) => [name, open(name)])) as Record<Name, Database>;
   const collection = (name: Name, what: string) =>
     postgresStore({
       collection: what,
@@ -120,7 +119,7 @@ async function fill(): Promise<Row[]> {
     return (await Promise.all(names.map((name) => sizesOf(databases[name], name)))).flat();
   } finally {
     for (const store of stores) await store.disconnect();
-    for (const name of names) await databases[name].destroy();
+    for (const name of names) await databases[name].close();
     await server.stop();
   }
 }
@@ -138,8 +137,8 @@ function rowsOf(name: Name, batch: Batch, few: Batch): string[] {
   return [...orders, ...lines, ...history, ...positions, ...keys, ...documents, ...orderRows(few).messages];
 }
 
-async function load(db: Knex, statements: readonly string[]): Promise<void> {
-  const connection = await db.client.acquireConnection();
+async function load(db: Database, statements: readonly string[]): Promise<void> {
+  const connection = await db.acquire();
   try {
     await connection.query(
       "SET statement_timeout = 0; SET lock_timeout = 0; SET session_replication_role = replica",
@@ -147,7 +146,7 @@ async function load(db: Knex, statements: readonly string[]): Promise<void> {
     for (const statement of statements) await connection.query(statement);
     await connection.query("RESET statement_timeout; RESET lock_timeout; RESET session_replication_role");
   } finally {
-    await db.client.releaseConnection(connection);
+    connection.release();
   }
 }
 
@@ -163,15 +162,15 @@ async function patiently(work: () => Promise<void>): Promise<void> {
   }
 }
 
-async function pruneMessages(db: Knex, nowMs: number): Promise<void> {
+async function pruneMessages(db: Database, nowMs: number): Promise<void> {
   const outboxAgeMs = Date.now() - nowMs + OUTBOX_RETENTION_MS;
   while ((await pruneOutbox(db, outboxAgeMs, PRUNE_BATCH)) === PRUNE_BATCH);
   const before = firstIdAt(nowMs - INBOX_RETENTION_MS);
   while ((await pruneInbox(db, before, PRUNE_BATCH)) === PRUNE_BATCH);
 }
 
-async function sizesOf(db: Knex, name: Name): Promise<Row[]> {
-  const tables = await db.raw(`
+async function sizesOf(db: Database, name: Name): Promise<Row[]> {
+  const tables = await db.query(`
     SELECT nspname AS schema, relname AS table, pg_total_relation_size(c.oid) AS bytes
     FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
     WHERE relkind = 'r' AND nspname IN ('public', 'documents') AND pg_total_relation_size(c.oid) > 2 ^ 20
@@ -182,9 +181,9 @@ async function sizesOf(db: Knex, name: Name): Promise<Row[]> {
   }));
 }
 
-async function totalBytes(databases: Record<Name, Knex>): Promise<number> {
+async function totalBytes(databases: Record<Name, Database>): Promise<number> {
   const all = await Promise.all(
-    names.map((name) => databases[name].raw("SELECT pg_database_size(current_database()) AS bytes")),
+    names.map((name) => databases[name].query("SELECT pg_database_size(current_database()) AS bytes")),
   );
   return all.reduce((sum, { rows }) => sum + Number(rows[0].bytes), 0);
 }
@@ -244,13 +243,13 @@ async function someOf(dir: string, token: string): Promise<[string, string[]]> {
     });
   const [orders, notifications] = [at("orders"), at("notifications")];
   const { sub } = JSON.parse(Buffer.from(token.split(".")[1] as string, "base64url").toString());
-  await notifications.raw(
+  await notifications.query(
     `UPDATE documents.notifications SET document = jsonb_set(document, '{userId}', to_jsonb(?::text))
      WHERE id IN (SELECT id FROM documents.notifications ORDER BY id DESC LIMIT 20)`,
     [sub],
   );
-  const found = await orders.raw("SELECT id FROM orders ORDER BY id DESC LIMIT 10000");
-  await Promise.all([orders.destroy(), notifications.destroy()]);
+  const found = await orders.query("SELECT id FROM orders ORDER BY id DESC LIMIT 10000");
+  await Promise.all([orders.close(), notifications.close()]);
   return [token, found.rows.map(({ id }: { id: string }) => id)];
 }
 

@@ -33,7 +33,7 @@ function startTelemetry(): () => Promise<void> {
     serviceName: process.env.OTEL_SERVICE_NAME ?? "waybill",
     instrumentations: [
       // Otherwise every query of the workers, which poll the database, would start a trace.
-      new PgInstrumentation({ requireParentSpan: true }),
+      new PgInstrumentation({ requireParentSpan: true, ignoreConnectSpans: true }),
       new UndiciInstrumentation({ requireParentforSpans: true }),
       ...(process.env.MONGO_URL ? [mongodbInstrumentation()] : []),
       ...(process.env.REDIS_URL ? [redisInstrumentation()] : []),

@@ -1,19 +1,16 @@
-import knex, { type Knex } from "knex";
 import pg from "pg";
 import { isoTime } from "../clock.ts";
+import type { Bindings } from "./bindings.ts";
+import { Database, type DatabaseOptions, type Db, type UnreadableRow } from "./pool.ts";
 
-export type Db = Knex | Knex.Transaction;
-
-const STATEMENT_TIMEOUT_MS = 1_500;
-/**
- * Above PostgreSQL's `deadlock_timeout` (1 s by default), so that the server finds a deadlock first: it then fails one of
- * the two transactions, with a code of its own. At the same value both would fail as if a lock were merely held too long.
- */
-const LOCK_TIMEOUT_MS = 1_250;
-const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000;
-
-const ignore = () => undefined;
-const SILENT = { debug: ignore, deprecate: ignore, warn: ignore, error: ignore };
+export {
+  type Database,
+  type DatabaseOptions,
+  type Db,
+  NoConnectionError,
+  type Transaction,
+  type UnreadableRow,
+} from "./pool.ts";
 
 /** An integer beyond 2^53 - 1. A row with one is reported and never returned. */
 class UnsafeInteger {}
@@ -28,23 +25,6 @@ pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, (text) => {
   return isoTime(Date.parse(text.replace(" ", "T").replace(/[+-]\d\d$/, "$&:00")));
 });
 
-export interface DatabaseOptions {
-  url: string;
-  poolSize: number;
-  /** How long a statement waits for a connection, including the time to open one. */
-  acquireTimeoutMs: number;
-  applicationName: string;
-  /** false: a commit does not wait for the disk. For data that can be rebuilt. */
-  synchronousCommit?: false;
-}
-
-/** A row that holds a number beyond 2^53 - 1. */
-export interface UnreadableRow {
-  /** Its id or that of its order or product; `unknown` when the statement selects none. */
-  id: string;
-  columns: string[];
-}
-
 export class UnreadableRowError extends Error {
   readonly row: UnreadableRow;
 
@@ -54,68 +34,14 @@ export class UnreadableRowError extends Error {
   }
 }
 
-/** By the configuration of a pool, which its transactions share. */
-const listeners = new WeakMap<object, (row: UnreadableRow) => void>();
-
-/** @param listener is called for each unreadable row, each time that it is read */
-export function onUnreadableRow(pool: Knex, listener: (row: UnreadableRow) => void): void {
-  listeners.set(pool.client.config, listener);
-}
-
-/** PostgreSQL's code `too_many_connections`. NoConnectionError has it too, so that callers treat both alike. */
-const TOO_MANY_CONNECTIONS = "53300";
-
-/** No connection of a pool was free in time. */
-export class NoConnectionError extends Error {
-  readonly code = TOO_MANY_CONNECTIONS;
-
-  constructor({ applicationName, poolSize, acquireTimeoutMs }: DatabaseOptions) {
-    super(
-      `none of the ${poolSize} connections of "${applicationName}" was free within ${acquireTimeoutMs} ms`,
-    );
-  }
-}
-
-interface ConnectionSource {
-  acquireConnection(): Promise<unknown>;
-}
-
-/** Opens a pool. It connects at the first statement. The caller destroys it. */
-export function openDatabase(options: DatabaseOptions): Knex {
-  const { url, poolSize, acquireTimeoutMs, applicationName } = options;
-  const db = knex({
-    client: "pg",
-    connection: {
-      connectionString: url,
-      application_name: applicationName,
-      statement_timeout: STATEMENT_TIMEOUT_MS,
-      lock_timeout: LOCK_TIMEOUT_MS,
-      idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
-      ...(options.synchronousCommit === false && { options: "-c synchronous_commit=off" }),
-    } as Knex.PgConnectionConfig,
-    pool: { min: 0, max: poolSize },
-    acquireConnectionTimeout: acquireTimeoutMs,
-    log: SILENT, // knex also throws what it prints to the console
-  });
-  // knex's own message suggests a programming error. Transactions also get their connection through this method.
-  const client = db.client as ConnectionSource;
-  const acquire = client.acquireConnection.bind(client);
-  client.acquireConnection = async () => {
-    try {
-      return await acquire();
-    } catch (error) {
-      throw (error as Error).name === "KnexTimeoutError" ? new NoConnectionError(options) : error;
-    }
-  };
-  return db;
+/** Opens a pool. It connects at the first statement. The caller closes it. */
+export function openDatabase(options: DatabaseOptions): Database {
+  return new Database(options);
 }
 
 /** The maximum number of prepared statements, so that dynamically built SQL cannot fill the memory. The program has fewer. */
 const PREPARED_MAX = 1_000;
 const statementNames = new Map<string, string>();
-
-/** Values by position or by name. A named value must not be undefined: null stands for an absent one. */
-export type Bindings = readonly unknown[] | Readonly<Record<string, unknown>>;
 
 /** The readable rows. `skipped` is the number of unreadable ones: a page of a list with skipped rows may have a next page. */
 export type Rows<T> = T[] & { skipped?: number };
@@ -123,20 +49,20 @@ export type Rows<T> = T[] & { skipped?: number };
 /**
  * The rows of one statement, with columns in camelCase and without fields for null. An unreadable row is skipped and
  * reported, so that it fails no list, sweep or claim of others.
- * @param sql with `?` for each binding or `:name` for each named one (knex's raw syntax; `\\?` is a literal question mark)
+ * @param sql with `?` for each binding or `:name` for each named one (`\\?` is a literal question mark)
  */
 export async function rows<T>(db: Db, sql: string, bindings: Bindings = []): Promise<Rows<T>> {
-  return rowsOf(db, await run(db, sql, bindings, nameOf(sql)));
+  return rowsOf(db, await db.query(sql, bindings, nameOf(sql)));
 }
 
 /** Like `rows`, without a prepared statement: for SQL whose best plan depends on the values, e.g. on how common a word is. */
 export async function rowsPlannedAnew<T>(db: Db, sql: string, bindings: Bindings): Promise<Rows<T>> {
-  return rowsOf(db, await run(db, sql, bindings, undefined));
+  return rowsOf(db, await db.query(sql, bindings));
 }
 
 /** The first row, or undefined. @throws UnreadableRowError */
 export async function row<T>(db: Db, sql: string, bindings: Bindings = []): Promise<T | undefined> {
-  const result = await run(db, sql, bindings, nameOf(sql));
+  const result = await db.query(sql, bindings, nameOf(sql));
   const [first] = result.rows as RawRow[];
   if (!first) return undefined;
   const found = camelRow(first);
@@ -146,31 +72,19 @@ export async function row<T>(db: Db, sql: string, bindings: Bindings = []): Prom
 
 /** The number of rows that a write has changed. Zero means that the condition of a guarded write did not hold. */
 export async function affected(db: Db, sql: string, bindings: Bindings = []): Promise<number> {
-  const result = await run(db, sql, bindings, nameOf(sql));
+  const result = await db.query(sql, bindings, nameOf(sql));
   return result.rowCount as number;
 }
 
-/**
- * The reason of an error, as text for an operator. Of a failed statement, it leaves out the SQL that the driver puts first.
- */
+/** The reason of an error, as text for an operator. */
 export function reasonOf(error: unknown): string {
-  const { message, severity } = (error ?? {}) as { message?: string; severity?: string };
-  const text = message ?? String(error);
-  if (severity === undefined) return text;
-  const at = text.lastIndexOf(" - ");
-  return at < 0 ? text : text.slice(at + 3);
+  return (error as { message?: string } | undefined)?.message ?? String(error);
 }
 
 /**
  * A connection parses and plans a named statement only at its first runs. A prepared statement fails when its result
  * columns change. So no statement may select `*` of a table: a migration can add a column at any time.
  */
-function run(db: Db, sql: string, bindings: Bindings, name: string | undefined) {
-  return db
-    .raw(sql, bindings as Knex.RawBinding[] | Knex.ValueDict)
-    .options(name === undefined ? {} : { name });
-}
-
 function nameOf(sql: string): string | undefined {
   let name = statementNames.get(sql);
   if (name === undefined && statementNames.size < PREPARED_MAX) {
@@ -200,7 +114,7 @@ function reportUnreadable(db: Db, raw: RawRow): UnreadableRow {
   const { id = raw.order_id ?? raw.product_id ?? "unknown" } = raw;
   const columns = Object.keys(raw).filter((column) => raw[column] instanceof UnsafeInteger);
   const unreadable = { id: String(id), columns };
-  listeners.get(db.client.config)?.(unreadable);
+  db.reportUnreadable?.(unreadable);
   return unreadable;
 }
 
@@ -256,6 +170,6 @@ export function deleteOldest(
 
 /** How the message of an error of the driver begins when a connection ended during a statement. Such an error has no code. */
 const CONNECTION_ENDED =
-  /(?:^| - )(?:Connection terminated|Client has encountered a connection error|timeout expired)/;
+  /^(?:Connection terminated|Client has encountered a connection error|timeout expired)/;
 
 const TROUBLE_CODE = /^(?:08|53|57P)|^(?:55P03|57014|25P03)$/;

@@ -1,4 +1,5 @@
-import { type Bindings, type Db, row } from "./database.ts";
+import type { Bindings } from "./bindings.ts";
+import { type Db, row } from "./database.ts";
 
 /** What a worker holds while it works on one row. */
 export interface Lease {

@@ -1,4 +1,3 @@
-import type { Knex } from "knex";
 import {
   type DeadLetterDrop,
   type DeadLetterDropResult,
@@ -8,7 +7,7 @@ import {
 import { invalidField } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { isoTime, momentOf } from "../../lib/clock.ts";
-import { type Db, rowsPlannedAnew } from "../../lib/sql/database.ts";
+import { type Db, rowsPlannedAnew, type Transaction } from "../../lib/sql/database.ts";
 import { audit } from "../outbox/audit.ts";
 import type { Outbox } from "../outbox/outbox.mixin.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
@@ -55,7 +54,7 @@ export async function dropDeadLetters(
     ...ctx.params,
     ...(ctx.params.before !== undefined && { before: momentIn(ctx.params.before) }),
   };
-  return await postgres.transact(async (trx: Knex.Transaction) => {
+  return await postgres.transact(async (trx: Transaction) => {
     const done = await dropMatching(trx, table, drop);
     const { dropped, left } = done;
     if (dropped > 0) {

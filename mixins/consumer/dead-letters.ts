@@ -1,7 +1,7 @@
-import type { Knex } from "knex";
 import type { ServiceSchema } from "moleculer";
 import { actions, implement } from "../../contracts/actions.ts";
 import { fail } from "../../contracts/errors.ts";
+import type { Transaction } from "../../lib/sql/database.ts";
 import { callerOf } from "../caller/caller.ts";
 import { audit } from "../outbox/audit.ts";
 import type { Outbox } from "../outbox/outbox.mixin.ts";
@@ -69,7 +69,7 @@ export function deadLetterActions({
  * not checked, since an operator has decided.
  * @throws NOT_FOUND, and VALIDATION_ERROR for a message that is still not valid
  */
-async function replayDeadLetter(trx: Knex.Transaction, id: string): Promise<void> {
+async function replayDeadLetter(trx: Transaction, id: string): Promise<void> {
   const deadLetter = await lockDeadLetter(trx, id);
   if (!deadLetter) {
     if (await wasDeadLetter(trx, id)) return;

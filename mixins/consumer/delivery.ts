@@ -1,12 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { Knex } from "knex";
 import { typeOf } from "../../contracts/errors.ts";
 import type { Message } from "../../contracts/messages.ts";
 import { type Backoff, backoffMs, jittered } from "../../lib/backoff.ts";
 import { failpoint } from "../../lib/failpoint.ts";
 import { newId } from "../../lib/ids.ts";
 import type { Logger } from "../../lib/logger.ts";
-import { isConnectionTrouble, reasonOf } from "../../lib/sql/database.ts";
+import { type Db, isConnectionTrouble, reasonOf } from "../../lib/sql/database.ts";
 import { shorten } from "../../lib/text.ts";
 import { withTimeout } from "../../lib/timeout.ts";
 import { inTraceOf } from "../../lib/tracing/index.ts";
@@ -50,7 +49,7 @@ class LeaseLost extends Error {}
  * lease expires and the message is delivered again.
  */
 export async function deliver(
-  db: Knex,
+  db: Db,
   handler: Handler,
   delivery: Delivery,
   limits: DeliveryLimits,
@@ -126,7 +125,7 @@ export function canBatch(handler: Handler | undefined, { claimed }: Delivery): b
  * committed then, and the caller delivers each message separately
  */
 export async function deliverBatch(
-  db: Knex,
+  db: Db,
   handlerOf: (delivery: Delivery) => Handler,
   deliveries: readonly Delivery[],
   deliveryMs: number,
@@ -162,7 +161,7 @@ interface Handling {
 
 /** Commits the handler's effect and the state of the message in one transaction. */
 async function handle(
-  db: Knex,
+  db: Db,
   handler: Handler,
   delivery: Delivery,
   { deliveries, deliveryMs, entered, logger }: Handling,
@@ -190,7 +189,7 @@ async function handle(
 }
 
 /** The external call was made. A short outage of the database must not repeat it, so the commit is retried. */
-async function commitWithRetry(db: Knex, delivery: Delivery, commit: Commit | undefined): Promise<void> {
+async function commitWithRetry(db: Db, delivery: Delivery, commit: Commit | undefined): Promise<void> {
   const deadline = Date.now() + COMMIT_RETRY_MAX_MS;
   for (;;) {
     delivery.ending = true;
@@ -213,7 +212,7 @@ async function commitWithRetry(db: Knex, delivery: Delivery, commit: Commit | un
 }
 
 /** Makes the message a dead letter and runs the handler's `dead` in the same transaction. */
-async function deadLetter(db: Knex, handler: Handler, delivery: Delivery, attempts: number, error: string) {
+async function deadLetter(db: Db, handler: Handler, delivery: Delivery, attempts: number, error: string) {
   delivery.ending = true;
   const result = { attempts, error, deadLetterId: newId() };
   const tries = delivery.claimed.attempts - attempts;

@@ -1,6 +1,6 @@
-import type { Knex } from "knex";
 import type { Message, MessageType } from "../../contracts/messages.ts";
 import type { Logger } from "../../lib/logger.ts";
+import type { Transaction } from "../../lib/sql/database.ts";
 
 /** The exclusive right to handle one message. It is renewed while the handler runs. */
 export interface Lease {
@@ -20,7 +20,7 @@ export interface Dependency {
   available(): boolean;
 }
 
-export type Commit = (trx: Knex.Transaction) => Promise<void>;
+export type Commit = (trx: Transaction) => Promise<void>;
 
 /** The circumstances of a delivery. */
 export interface Delivered {
@@ -42,12 +42,12 @@ interface Common<T extends MessageType> {
   /** The delays between deliveries, in milliseconds: n delays mean n + 1 deliveries. Default: the consumer's limits. */
   readonly schedule?: readonly number[];
   /** Runs in the transaction that makes the message a dead letter, after its last delivery has failed. */
-  readonly dead?: (trx: Knex.Transaction, message: Message<T>, error: string) => Promise<void>;
+  readonly dead?: (trx: Transaction, message: Message<T>, error: string) => Promise<void>;
 }
 
 /** An effect in the database only. It and the state of the message are one transaction, so it happens exactly once. */
 interface InTransactionHandler<T extends MessageType> extends Common<T> {
-  inTransaction(trx: Knex.Transaction, message: Message<T>, delivery: Delivered): Promise<void>;
+  inTransaction(trx: Transaction, message: Message<T>, delivery: Delivered): Promise<void>;
   /**
    * Under load, up to 32 such messages share one transaction. When one of them fails, each is delivered again in a
    * transaction of its own. Only for effects that cannot deadlock with others: inserts, and updates of rows that belong

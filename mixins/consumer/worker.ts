@@ -1,9 +1,9 @@
-import type { Knex } from "knex";
 import { failpoint } from "../../lib/failpoint.ts";
 import { newId } from "../../lib/ids.ts";
 import type { Logger } from "../../lib/logger.ts";
 import { type Runner, startRunner } from "../../lib/messaging/runner.ts";
 import { saturation } from "../../lib/saturation.ts";
+import type { Database } from "../../lib/sql/database.ts";
 import { waitAtMost } from "../../lib/timeout.ts";
 import {
   BATCH_MAX,
@@ -28,7 +28,7 @@ export interface WorkerLimits extends DeliveryLimits {
 
 export interface WorkerOptions {
   name: string;
-  db: () => Knex;
+  db: () => Database;
   group: string;
   handlers: Handlers;
   /** The maximum number of runs at one time. */

@@ -1,6 +1,5 @@
-import type { Knex } from "knex";
 import { fail, typeOf } from "../../contracts/errors.ts";
-import { isConnectionTrouble, openDatabase } from "../../lib/sql/database.ts";
+import { type Database, type Db, isConnectionTrouble, openDatabase } from "../../lib/sql/database.ts";
 import { groupInserts } from "./group-insert.ts";
 import type { Store, StoreLocation, StoreOptions } from "./port.ts";
 import * as repository from "./postgres.repository.ts";
@@ -25,10 +24,10 @@ export function postgresStore({
   logger,
 }: Pick<StoreOptions, "collection" | "logger"> & { postgres: PostgresLocation }): Store {
   const table = `documents.${collection}`;
-  let pool: Knex | undefined;
+  let pool: Database | undefined;
   let pausedUntilMs = 0;
 
-  const run = async <T>(work: (db: Knex) => Promise<T>): Promise<T> => {
+  const run = async <T>(work: (db: Db) => Promise<T>): Promise<T> => {
     if (!pool) throw unavailable();
     try {
       return await work(pool);
@@ -71,7 +70,7 @@ export function postgresStore({
     async disconnect() {
       const closing = pool;
       pool = undefined;
-      await closing?.destroy();
+      await closing?.close();
     },
     async insert(documents) {
       if (documents.length > 0) await insertNew(documents);

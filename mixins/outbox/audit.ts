@@ -1,6 +1,6 @@
-import type { Knex } from "knex";
 import { message } from "../../contracts/messages.ts";
 import type { Ctx } from "../../contracts/meta.ts";
+import type { Transaction } from "../../lib/sql/database.ts";
 import { shorten } from "../../lib/text.ts";
 import { callerOf } from "../caller/caller.ts";
 import type { Outbox } from "./outbox.mixin.ts";
@@ -16,7 +16,7 @@ const IP_MAX = 45;
  */
 export async function audit(
   outbox: Pick<Outbox, "add">,
-  trx: Knex.Transaction,
+  trx: Transaction,
   ctx: Ctx<unknown>,
   subject: string,
   detail?: string,

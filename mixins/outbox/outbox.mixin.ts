@@ -1,4 +1,3 @@
-import type { Knex } from "knex";
 import type { ServiceSchema } from "moleculer";
 import type { NewMessage } from "../../contracts/messages.ts";
 import { type Clock, systemClock } from "../../lib/clock.ts";
@@ -8,6 +7,7 @@ import { type Announcer, announcer } from "../../lib/messaging/announcer.ts";
 import { type Listener, startListener } from "../../lib/messaging/listener.ts";
 import { OUTBOX_RETENTION_MS } from "../../lib/messaging/retention.ts";
 import { inBatches, type Runner, startRunner } from "../../lib/messaging/runner.ts";
+import type { Database, Transaction } from "../../lib/sql/database.ts";
 import type { MessageBus } from "../../providers/message-bus/index.ts";
 import { background } from "../background/background.mixin.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
@@ -32,7 +32,7 @@ export interface Outbox {
    * Writes messages in the caller's transaction, so that they are said if and only if it commits.
    * @throws Error when a message is not as its contract says
    */
-  add(trx: Knex.Transaction, messages: readonly NewMessage[]): Promise<void>;
+  add(trx: Transaction, messages: readonly NewMessage[]): Promise<void>;
   /** What waits to be handed over. */
   stats(): Promise<OutboxStats>;
 }
@@ -62,7 +62,7 @@ export function outbox(options: OutboxOptions): Outbox {
         messages.map((message) => envelope(source, message, nowMs)),
       );
       // After the commit: earlier there is nothing to see. What was rolled back concerns nobody.
-      trx.executionPromise.then(
+      trx.committed.then(
         () => running?.relay.wake(),
         () => undefined,
       );
@@ -127,7 +127,7 @@ interface Running {
 
 /** Hands over again what the message bus asks for, if it is one that may. */
 async function startReplays(options: {
-  db: () => Knex;
+  db: () => Database;
   messageBus: MessageBus;
   logger: Logger;
   batch: number;

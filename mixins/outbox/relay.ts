@@ -1,8 +1,8 @@
-import type { Knex } from "knex";
 import { type Backoff, backoffMs } from "../../lib/backoff.ts";
 import { failpoint } from "../../lib/failpoint.ts";
 import type { Logger } from "../../lib/logger.ts";
 import type { Cause } from "../../lib/messaging/runner.ts";
+import type { Database } from "../../lib/sql/database.ts";
 import { shorten } from "../../lib/text.ts";
 import { withTimeout } from "../../lib/timeout.ts";
 import type { MessageBus } from "../../providers/message-bus/index.ts";
@@ -34,7 +34,7 @@ type Handed = "none" | "some" | "all" | "failed";
  * one run on a busy two-core machine, in batches of 1, 10, 100 and 500: 165, 814, 3,330 and 9,370 a second.
  */
 export function relay(options: {
-  db: () => Knex;
+  db: () => Database;
   messageBus: MessageBus;
   logger: Logger;
   limits: RelayLimits;

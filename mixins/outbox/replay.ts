@@ -1,5 +1,5 @@
-import type { Knex } from "knex";
 import type { Logger } from "../../lib/logger.ts";
+import type { Database } from "../../lib/sql/database.ts";
 import { withTimeout } from "../../lib/timeout.ts";
 import type { MessageBus, ReplayRange, ReplayState } from "../../providers/message-bus/index.ts";
 import { PUBLISH_TIMEOUT_MS } from "./relay.ts";
@@ -23,7 +23,7 @@ const RECENT_MS = 600_000;
 const lookbackMs = (again: ReplayRange) => (again === "recent" ? RECENT_MS : again);
 
 /** The outbox as its message bus sees it. @param onAgain there is something to hand over again */
-export function replayState(db: () => Knex, onAgain: () => void): ReplayState {
+export function replayState(db: () => Database, onAgain: () => void): ReplayState {
   return {
     checkpoint: () => findCheckpoint(db()),
     async saveCheckpoint(next, seen, again) {
@@ -46,7 +46,7 @@ export function replayState(db: () => Knex, onAgain: () => void): ReplayState {
  * replica at a time does it. It may take minutes, so a stop ends it after the running batch.
  */
 export function replay(options: {
-  db: () => Knex;
+  db: () => Database;
   messageBus: MessageBus;
   batch: number;
   logger: Logger;

@@ -1,8 +1,8 @@
-import type { Knex } from "knex";
 import { fail } from "../../contracts/errors.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { failpoint } from "../../lib/failpoint.ts";
 import { newId } from "../../lib/ids.ts";
+import type { Transaction } from "../../lib/sql/database.ts";
 import { callerOf } from "../caller/caller.ts";
 import {
   claimKey,
@@ -31,7 +31,7 @@ export async function idempotent<T>(
   postgres: Postgres,
   ctx: AnyCtx,
   scope: string,
-  work: (trx: Knex.Transaction) => Promise<T>,
+  work: (trx: Transaction) => Promise<T>,
 ): Promise<T> {
   const key = keyOf(ctx, scope);
   if (!key) return postgres.transact(work);
@@ -47,7 +47,7 @@ export async function idempotent<T>(
 }
 
 /** Stores the answer in the last transaction of the work and returns it. @throws IDEMPOTENCY_IN_FLIGHT after a lost lease */
-export type Finish<T> = (trx: Knex.Transaction, answer: T) => Promise<T>;
+export type Finish<T> = (trx: Transaction, answer: T) => Promise<T>;
 
 /**
  * The same for work that calls an external system between two transactions. The key is claimed first, under a lease of 15

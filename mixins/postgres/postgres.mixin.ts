@@ -1,14 +1,16 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { Knex } from "knex";
 import type { ServiceSchema } from "moleculer";
+import type { PoolClient } from "pg";
 import { fail } from "../../contracts/errors.ts";
 import { failpoint } from "../../lib/failpoint.ts";
 import {
+  type Database,
   isConnectionTrouble,
-  onUnreadableRow,
   openDatabase,
+  type Transaction,
   type UnreadableRow,
 } from "../../lib/sql/database.ts";
+import { withTimeout } from "../../lib/timeout.ts";
 
 const READY_PROBE_TIMEOUT_MS = 2_000;
 /** Time limit of the first connections at start. It is long, because a machine that starts all services at once is slow. */
@@ -26,9 +28,9 @@ export interface Postgres {
   /** For direct connections (LISTEN, advisory locks) outside the pool. */
   readonly url: string;
   /** @throws Error before the service has started */
-  readonly db: Knex;
+  readonly db: Database;
   /** Runs `work` in one transaction: commits when it resolves, rolls back when it throws. */
-  transact<T>(work: (trx: Knex.Transaction) => Promise<T>): Promise<T>;
+  transact<T>(work: (trx: Transaction) => Promise<T>): Promise<T>;
   /** Sets the function that is called for each unreadable row. Call it before the service starts. */
   onUnreadableRow(listener: (row: UnreadableRow) => void): void;
   /** Whether the database answers within two seconds. */
@@ -44,7 +46,7 @@ export interface PostgresOptions {
 
 /** The database of one service. */
 export function postgres(options: PostgresOptions): Postgres {
-  let pool: Knex | undefined;
+  let pool: Database | undefined;
   let unreadable: (row: UnreadableRow) => void = () => undefined;
   const db = () => {
     if (!pool) throw new Error(`the database of ${options.name} is not open`);
@@ -68,31 +70,31 @@ export function postgres(options: PostgresOptions): Postgres {
       unreadable = listener;
     },
     async ping() {
-      const answer = db()
-        .raw("SELECT 1")
-        .timeout(READY_PROBE_TIMEOUT_MS)
-        .then(() => true);
-      return answer.catch(() => false);
+      const answer = withTimeout(READY_PROBE_TIMEOUT_MS, () => db().query("SELECT 1"));
+      return answer.then(
+        () => true,
+        () => false,
+      );
     },
     mixin: {
       // A retry may succeed after a lost connection, so the caller gets a retryable error.
       hooks: { error: { "*": (_ctx, error) => Promise.reject(unavailableOr(error)) } },
       async started() {
         pool = openDatabase({ ...options, applicationName: `waybill ${options.name}` });
-        onUnreadableRow(pool, (row) => unreadable(row));
+        pool.reportUnreadable = (row) => unreadable(row);
         await openConnections(pool, Math.min(START_CONNECTIONS, options.poolSize));
       },
       async stopped() {
         const closing = pool;
         pool = undefined;
-        await closing?.destroy();
+        await closing?.close();
       },
     },
   };
 }
 
 /** Holds each connection until all are open. Otherwise the pool would reuse the first one. */
-async function openConnections(pool: Knex, count: number): Promise<void> {
+async function openConnections(pool: Database, count: number): Promise<void> {
   const all = Promise.withResolvers<void>();
   let open = 0;
   await Promise.all(
@@ -101,7 +103,7 @@ async function openConnections(pool: Knex, count: number): Promise<void> {
       open += 1;
       if (open === count) all.resolve();
       await all.promise;
-      await pool.client.releaseConnection(connection);
+      connection.release();
     }),
   ).catch((error) => {
     all.resolve();
@@ -109,11 +111,11 @@ async function openConnections(pool: Knex, count: number): Promise<void> {
   });
 }
 
-async function openConnection(pool: Knex): Promise<unknown> {
+async function openConnection(pool: Database): Promise<PoolClient> {
   const deadline = Date.now() + START_TIMEOUT_MS;
   for (;;) {
     try {
-      return await pool.client.acquireConnection();
+      return await pool.acquire();
     } catch (error) {
       if (!isConnectionTrouble(error) || Date.now() > deadline) throw error;
     }

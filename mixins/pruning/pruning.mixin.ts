@@ -1,7 +1,7 @@
-import type { Knex } from "knex";
 import { type Clock, isoTime, systemClock } from "../../lib/clock.ts";
 import { firstIdAt } from "../../lib/ids.ts";
 import { inBatches } from "../../lib/messaging/runner.ts";
+import type { Db } from "../../lib/sql/database.ts";
 import { tryEach } from "../../lib/try-each.ts";
 import { pruneDeadLetters } from "../consumer/dead-letters.repository.ts";
 import type { Documents, StoredDocument } from "../documents/documents.mixin.ts";
@@ -28,7 +28,7 @@ export interface Retention {
   store: string;
   keepDays: number;
   /** @returns the number of deleted rows; less than `limit` when there are no more */
-  prune(db: Knex, before: Before, limit: number): Promise<number>;
+  prune(db: Db, before: Before, limit: number): Promise<number>;
 }
 
 export interface PruningOptions {
@@ -71,7 +71,7 @@ export function retentionsOf(
 
 /** Prunes each store independently. A store that fails is tried again at the next run. */
 export async function prune(
-  db: Knex,
+  db: Db,
   retentions: readonly Retention[],
   nowMs: number,
   stopping?: AbortSignal,

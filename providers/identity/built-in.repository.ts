@@ -1,4 +1,4 @@
-import type { Bindings } from "../../lib/sql/database.ts";
+import type { Bindings } from "../../lib/sql/bindings.ts";
 import type { Client, EndedSession, Grant, ProviderSession, SigningKey } from "./port.ts";
 
 /** The database access of a provider. The caller owns the pool. */

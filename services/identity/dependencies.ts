@@ -1,10 +1,9 @@
 import { createHmac, hkdfSync } from "node:crypto";
-import type { Knex } from "knex";
 import type { Context } from "moleculer";
 import { fail, typeOf } from "../../contracts/errors.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { EncryptionKeys } from "../../lib/encryption.ts";
-import { type Db, rows } from "../../lib/sql/database.ts";
+import { type Database, type Db, rows } from "../../lib/sql/database.ts";
 import type { Outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import {
@@ -37,7 +36,7 @@ export function digestUnder(secret: string): IdentityDependencies["digest"] {
 export function providerSql(db: () => Db): Sql {
   return {
     rows: (sql, bindings) => rows(db(), sql, bindings),
-    transact: (work) => (db() as Knex).transaction((trx) => work(providerSql(() => trx))),
+    transact: (work) => (db() as Database).transaction((trx) => work(providerSql(() => trx))),
   };
 }
 

@@ -1,10 +1,10 @@
-import type { Knex } from "knex";
 import type { ServiceSchema } from "moleculer";
 import type { Result } from "../../contracts/actions.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { EncryptionKeys } from "../../lib/encryption.ts";
 import type { KeyedLimit } from "../../lib/keyed-limit.ts";
 import type { GuardOptions } from "../../lib/net/guarded-request.ts";
+import type { Transaction } from "../../lib/sql/database.ts";
 import type { Outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 
@@ -30,7 +30,7 @@ export interface PartnersDependencies {
 export interface Sender {
   readonly mixin: Partial<ServiceSchema>;
   /** Starts a pass over the due attempts once the transaction that adds them has committed. */
-  wakeAfter(trx: Knex.Transaction): void;
+  wakeAfter(trx: Transaction): void;
   /** Describes the saturation when all slots have been in use for too long; otherwise undefined. */
   saturated(): string | undefined;
 }

@@ -183,7 +183,7 @@ function invalidatingOutbox(out: Outbox, cached: Caching): Pick<Outbox, "add"> {
   return {
     async add(trx, messages) {
       await out.add(trx, messages);
-      trx.executionPromise.then(
+      trx.committed.then(
         () => cached.outdated(),
         () => undefined,
       );

@@ -23,13 +23,13 @@ async function start() {
     audience: "waybill",
     provider: keycloakProvider({ ...options, sql: providerSql(() => pool), encryptionKeys }),
     async outliveGrace(sessionId: string) {
-      await pool.raw(
+      await pool.query(
         "UPDATE keycloak_sessions SET rotated_at = rotated_at - interval '11 seconds' WHERE id = ?",
         [sessionId],
       );
     },
     async stop() {
-      await pool.destroy();
+      await pool.close();
       await database.drop();
       await server.stop();
     },

@@ -1,9 +1,8 @@
 import { createHmac, generateKeyPairSync } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { decodeJwt, decodeProtectedHeader, type JWK, SignJWT } from "jose";
-import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
-import { openDatabase } from "../../lib/sql/database.ts";
+import { type Database, openDatabase } from "../../lib/sql/database.ts";
 import { type TokenVerifier, tokenVerifier } from "../../mixins/caller/token-verifier.ts";
 import {
   type IdentityProvider,
@@ -23,7 +22,7 @@ const refusal = expect.objectContaining({ type: "UNAUTHENTICATED", code: 401 });
 
 let server: KeycloakServer;
 let database: TestDatabase;
-let pool: Knex;
+let pool: Database;
 let provider: IdentityProvider;
 let relay: Relay;
 let verifier: TokenVerifier;
@@ -46,7 +45,7 @@ beforeAll(async () => {
   tokens = await provider.signIn(email, PASSWORD, {});
 }, KEYCLOAK_HOOK_TIMEOUT_MS);
 afterAll(async () => {
-  await pool.destroy();
+  await pool.close();
   await relay.stop();
   await database.drop();
   await server.stop();

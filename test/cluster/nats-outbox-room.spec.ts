@@ -29,7 +29,7 @@ describe("messages over JetStream", () => {
       });
       await first.broker.stop();
       // As if said over four days, of which the stream keeps three.
-      await nats.bench.db.db.raw(
+      await nats.bench.db.db.query(
         `UPDATE outbox SET sent_at = sent_at - place * interval '15 minutes'
          FROM (SELECT id, row_number() OVER (ORDER BY id DESC) AS place FROM outbox) AS placed
          WHERE placed.id = outbox.id`,

@@ -3,10 +3,9 @@ import { once } from "node:events";
 import { resolve } from "node:path";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import type { Knex } from "knex";
 import { ServiceBroker } from "moleculer";
 import { newId } from "../../lib/ids.ts";
-import { openDatabase } from "../../lib/sql/database.ts";
+import { type Database, openDatabase } from "../../lib/sql/database.ts";
 import { documentStoreLocation } from "../../mixins/documents/store-location.ts";
 import { type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import {
@@ -32,7 +31,7 @@ const BANK = newId();
 let server: Ferretdb;
 let orders: TestDatabase;
 let people: TestDatabase;
-let loader: Knex;
+let loader: Database;
 let db: Postgres;
 let peoplesDb: Postgres;
 let projections: Projections;
@@ -76,22 +75,22 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await broker.stop();
-  await loader.destroy();
+  await loader.close();
   await Promise.all([orders.drop(), people.drop(), server.stop()]);
 });
 
 /** The rows that a rebuild reads, of orders that need not be there otherwise. */
-async function load(loading: Knex): Promise<void> {
-  await loading.raw("SET session_replication_role = replica");
-  await loading.raw("SET statement_timeout = '60s'");
-  await loading.raw(
+async function load(loading: Database): Promise<void> {
+  await loading.query("SET session_replication_role = replica");
+  await loading.query("SET statement_timeout = '60s'");
+  await loading.query(
     `INSERT INTO order_transitions (id, order_id, version, type, from_status, to_status, actor, reason)
      SELECT gen_random_uuid(), ('00000000-0000-7000-8000-' || lpad(o::text, 12, '0'))::uuid, v, 'order.paid',
        CASE WHEN v > 1 THEN 'pending' END, 'paid', 'bank:sandbox', CASE WHEN v = 2 THEN 'because' END
      FROM generate_series(1, ?) AS o, generate_series(1, ?) AS v`,
     [ORDERS, LINES],
   );
-  await loading.raw(
+  await loading.query(
     `INSERT INTO payment_receipts (id, bank_id, payment_id, event_id, order_id, stated_order, amount_minor, currency,
        outcome)
      SELECT gen_random_uuid(), ?, 'pay-' || o, 'event-' || o,
@@ -99,7 +98,7 @@ async function load(loading: Knex): Promise<void> {
      FROM generate_series(1, ?) AS o`,
     [BANK, ORDERS],
   );
-  await loading.raw(
+  await loading.query(
     `INSERT INTO refunds (id, order_id, bank_id, payment_id, amount_minor, currency, reason, state)
      SELECT gen_random_uuid(), order_id, bank_id, payment_id, 250, currency, 'late',
        CASE WHEN row_number() OVER () % 2 = 0 THEN 'completed' ELSE 'pending' END
@@ -177,7 +176,7 @@ describe("npm run rebuild on a cluster's stores", () => {
     const messages = (async () => {
       for (let version = 1; !over && version <= MEANWHILE; version++) {
         const order = orderId(1_000_000 + version);
-        await loader.raw(
+        await loader.query(
           `INSERT INTO order_transitions (id, order_id, version, type, to_status, actor)
            VALUES (?, ?, 1, 'order.created', 'pending', 'somebody')`,
           [newId(), order],
@@ -228,7 +227,7 @@ describe("npm run rebuild on a cluster's stores", () => {
     const stays = newId();
     const goes = newId();
     const insert = (userId: string, state: string) =>
-      peoplesDb.db.raw(
+      peoplesDb.db.query(
         `INSERT INTO notifications (id, message_id, addressee, user_id, event, title, body, state, passes)
          VALUES (?, ?, ?, ?, 'order.paid', 'Paid', 'It is paid', ?, 1)`,
         [newId(), newId(), userId, userId, state],
@@ -238,7 +237,7 @@ describe("npm run rebuild on a cluster's stores", () => {
       code: 0,
       stdout: "notifications: 20 documents\n",
     });
-    await peoplesDb.db.raw("DELETE FROM notifications WHERE user_id = ?", [goes]);
+    await peoplesDb.db.query("DELETE FROM notifications WHERE user_id = ?", [goes]);
     expect(await rebuild("notifications")).toMatchObject({
       code: 0,
       stdout: "notifications: 10 documents\n",

@@ -161,7 +161,7 @@ describe("the audit log, for the database user that the service has in a cluster
       try {
         return await canChangeAudit(db);
       } finally {
-        await db.destroy();
+        await db.close();
       }
     };
     expect(await asks(urls.service)).toBe(false);

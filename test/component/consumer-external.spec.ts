@@ -82,7 +82,7 @@ describe("a consumer's external handler", () => {
         "notification.sent": {
           async external(message) {
             calls += 1;
-            await stage.bench.db.db.raw(CUT);
+            await stage.bench.db.db.query(CUT);
             return (trx) => enter(trx, message);
           },
         },
@@ -135,7 +135,7 @@ describe("a consumer's external handler", () => {
           begun += 1;
           const mine = `try ${begun}`;
           if (begun === 1) {
-            await stage.bench.db.db.raw(
+            await stage.bench.db.db.query(
               "UPDATE inbox SET lease_token = ?, next_at = now() + interval '300 ms'",
               [newId()],
             );

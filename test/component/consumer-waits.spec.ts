@@ -41,7 +41,7 @@ const states = async () =>
   (await stage.bench.inboxRows()).map(({ state, attempts }) => ({ state, attempts }));
 /** What waits is due, and came the day before: as after a day of such waits. */
 const aDayLater = () =>
-  stage.bench.db.db.raw(
+  stage.bench.db.db.query(
     "UPDATE inbox SET next_at = now(), created_at = created_at - interval '1 day' WHERE lease_token IS NULL",
   );
 

@@ -104,7 +104,7 @@ describe("an inbox", () => {
       ...{ onMore: () => undefined, logger: new ServiceBroker({ logger: false }).logger },
       limits: { ...consumerLimits, sweepMs: 1_000_000 },
     });
-    await db.raw("SELECT 1"); // the only connection has ended the first claim
+    await db.query("SELECT 1"); // the only connection has ended the first claim
     expect(worker.reserve("user.deleted")).toBe(true);
     const message = incoming(userDeleted());
     await acceptMessages(db, GROUP, [{ ...message, state: "waiting" }], { token: newId(), leaseMs: 1 });
@@ -113,14 +113,14 @@ describe("an inbox", () => {
     worker.take([], newId(), 1);
     await eventually(() => effectsOnce([message]));
     await worker.stop();
-    await db.destroy();
+    await db.close();
   });
 
   it("with more than it claims at once, calls the other replicas", async () => {
     const slow = (name: string): Handlers => ({
       "user.deleted": {
         async inTransaction(trx, message) {
-          await trx.raw("SELECT pg_sleep(0.01)");
+          await trx.query("SELECT pg_sleep(0.01)");
           await enter(trx, message, name);
         },
       },
@@ -143,10 +143,10 @@ describe("an inbox", () => {
 
   it("while its database refuses, makes the message bus refuse too, so that the sender keeps the message", async () => {
     const { broker } = await receiver(entering);
-    await stage.bench.db.db.raw("ALTER TABLE inbox RENAME TO inbox_away");
+    await stage.bench.db.db.query("ALTER TABLE inbox RENAME TO inbox_away");
     const message = incoming(userDeleted());
     await expect(publish(message)).rejects.toThrow(GROUP);
-    await stage.bench.db.db.raw("ALTER TABLE inbox_away RENAME TO inbox");
+    await stage.bench.db.db.query("ALTER TABLE inbox_away RENAME TO inbox");
     await publish(message);
     await eventually(() => effectsOnce([message]));
     await broker.stop();
@@ -160,7 +160,7 @@ describe("an inbox", () => {
           await enter(trx, message);
           entered += 1;
           if (entered === 20) {
-            await stage.bench.db.db.raw(CUT);
+            await stage.bench.db.db.query(CUT);
           }
         },
       },
@@ -234,11 +234,11 @@ describe("an inbox", () => {
       expect(states).toEqual(["dead", "done", "done"]);
     });
     const ancient = newId(Date.now() - 14.1 * DAY_MS);
-    await stage.bench.db.db.raw("UPDATE inbox SET message_id = ? WHERE message_id = ?", [
+    await stage.bench.db.db.query("UPDATE inbox SET message_id = ? WHERE message_id = ?", [
       ancient,
       old?.id ?? "",
     ]);
-    await stage.bench.db.db.raw("UPDATE inbox SET message_id = ? WHERE state = 'dead'", [
+    await stage.bench.db.db.query("UPDATE inbox SET message_id = ? WHERE state = 'dead'", [
       newId(Date.now() - 90 * DAY_MS),
     ]);
     await broker.stop();

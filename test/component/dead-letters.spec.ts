@@ -71,7 +71,7 @@ afterAll(async () => {
   await bench.stop();
 });
 beforeEach(async () => {
-  await bench.db.db.raw("TRUNCATE inbox, ledger");
+  await bench.db.db.query("TRUNCATE inbox, ledger");
   broken.clear();
   told.length = 0;
 });
@@ -163,7 +163,7 @@ describe("replayDeadLetter", () => {
 
   it("of a message that fails again, is the same dead letter again", async () => {
     const { id } = await deadLetter();
-    await bench.db.db.raw("UPDATE inbox SET error = 'earlier'");
+    await bench.db.db.query("UPDATE inbox SET error = 'earlier'");
     await call(broker, "orders.replayDeadLetter", { id }, await as());
     await eventually(async () => expect(await list()).toMatchObject([{ id, error: "broken" }]));
   });
@@ -226,7 +226,7 @@ describe("dropDeadLetter", () => {
 
 describe("dropDeadLetters", () => {
   const plant = (planted: Partial<PlantedLetters>) =>
-    bench.db.db.raw(plantedLetters({ consumer: GROUP, ...planted }));
+    bench.db.db.query(plantedLetters({ consumer: GROUP, ...planted }));
   const drop = async (filter: DeadLetterDrop = {}) =>
     await call(broker, "orders.dropDeadLetters", filter, await as());
   const states = async () => Object.groupBy(await bench.inboxRows(), ({ state }) => state);
@@ -285,8 +285,8 @@ describe("dropDeadLetters", () => {
   it("leaves out a letter that is being replayed, without waiting for it", async () => {
     await plant({ count: 2 });
     const [{ id } = { id: "" }] = await list(1);
-    const replaying = await bench.db.db.transaction();
-    await replaying.raw(
+    const replaying = await bench.db.db.begin();
+    await replaying.query(
       "UPDATE inbox SET state = 'waiting', next_at = now() + interval '1 hour' WHERE dead_letter_id = ?",
       [id],
     );

@@ -1,32 +1,37 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
-import type { Knex } from "knex";
-import type { Db } from "../../lib/sql/database.ts";
+import type { Database, Db } from "../../lib/sql/database.ts";
 import { createCollection } from "../../migrations/shared/documents.ts";
 import * as repository from "../../mixins/documents/postgres.repository.ts";
 import { documentsContract, eventOptions, openEvents } from "../support/documents-contract.ts";
 import { eventually } from "../support/eventually.ts";
 import { explain } from "../support/explain.ts";
-import { ACQUIRE_TIMEOUT_MS, createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
+import {
+  ACQUIRE_TIMEOUT_MS,
+  asKnex,
+  createDatabase,
+  openPool,
+  type TestDatabase,
+} from "../support/postgres.ts";
 
 const MANY = 100_000;
 /** A descent of an index and the rows of one order. */
 const PAGES = 20;
 
 let database: TestDatabase;
-let db: Knex;
+let db: Database;
 beforeAll(async () => {
   database = await createDatabase("orders");
   db = openPool(database, 2);
-  await createCollection(db, eventOptions.collection, eventOptions.indexes);
+  await createCollection(asKnex(db), eventOptions.collection, eventOptions.indexes);
 });
 afterAll(async () => {
-  await db.destroy();
+  await db.close();
   await database.drop();
 });
 
 const place = () => ({ postgres: { url: database.url, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS } });
 const empty = async () => {
-  await db.raw("TRUNCATE documents.events, documents.collections");
+  await db.query("TRUNCATE documents.events, documents.collections");
   return place();
 };
 
@@ -62,13 +67,13 @@ describe("documents in PostgreSQL", () => {
   it("are read although the service writes with all that it has", async () => {
     const { events, broker } = await openEvents(place());
     await events.insert({ _id: "m1", orderId: "o1", version: 1 });
-    const holder = await db.transaction();
-    await holder.raw("SELECT FROM documents.events WHERE id = 'm1' FOR UPDATE");
+    const holder = await db.begin();
+    await holder.query("SELECT FROM documents.events WHERE id = 'm1' FOR UPDATE");
     const blocked = Promise.all(
       [2, 3, 4, 5, 6].map((version) => events.put({ _id: "m1", orderId: "o1", version })),
     );
     await eventually(async () => {
-      const waiting = await db.raw(
+      const waiting = await db.query(
         "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'transactionid'",
       );
       expect(waiting.rowCount).toBe(1);
@@ -84,8 +89,8 @@ describe("documents in PostgreSQL", () => {
   it("whose server does not answer, are unavailable, and available again when it does", async () => {
     const { events, broker } = await openEvents(place());
     await events.insert({ _id: "m1", orderId: "o1", version: 1 });
-    const holder = await db.transaction();
-    await holder.raw("LOCK TABLE documents.events");
+    const holder = await db.begin();
+    await holder.query("LOCK TABLE documents.events");
     await expect(events.get("m1")).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE", code: 503 });
     expect([events.ready(), events.available()]).toEqual([true, false]);
     await holder.rollback();
@@ -104,7 +109,7 @@ describe("documents in PostgreSQL", () => {
     };
     const first = await openEvents(place(), { rebuild });
     await eventually(async () => expect(await first.events.count()).toBe(1));
-    const filled = async () => (await db.raw("SELECT name FROM documents.collections")).rows;
+    const filled = async () => (await db.query("SELECT name FROM documents.collections")).rows;
     await eventually(async () => expect(await filled()).toEqual([{ name: "events" }]));
     await first.broker.stop();
 
@@ -127,10 +132,10 @@ describe("documents in PostgreSQL", () => {
 describe("at 100,000 documents, with stale and with fresh statistics", () => {
   beforeAll(async () => {
     await empty();
-    await db.raw("ANALYZE documents.events");
+    await db.query("ANALYZE documents.events");
     await db.transaction(async (trx) => {
-      await trx.raw("SET LOCAL statement_timeout = '60s'");
-      await trx.raw(
+      await trx.query("SET LOCAL statement_timeout = '60s'");
+      await trx.query(
         `INSERT INTO documents.events (id, document)
          SELECT lpad(n::text, 12, '0'), jsonb_build_object('orderId', 'o' || n / 10, 'version', n % 10)
          FROM generate_series(1, ${MANY}) n`,
@@ -141,7 +146,7 @@ describe("at 100,000 documents, with stale and with fresh statistics", () => {
   it.each(["stale", "fresh"])(
     "reading, writing and removing cost what they touch: %s",
     async (statistics) => {
-      if (statistics === "fresh") await db.raw("ANALYZE documents.events");
+      if (statistics === "fresh") await db.query("ANALYZE documents.events");
       const pagesOf = async (work: (on: Db) => Promise<unknown>) => (await explain(db, work)).pages;
       const table = "documents.events";
       const search = { query: { orderId: "o500", version: { $gte: 3 } }, sort: ["-version"], limit: 5 };

@@ -1,10 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
-import type { Knex } from "knex";
 import { ServiceBroker } from "moleculer";
 import { fail } from "../../contracts/errors.ts";
 import type { Ctx, Meta } from "../../contracts/meta.ts";
 import { newId } from "../../lib/ids.ts";
-import { rows } from "../../lib/sql/database.ts";
+import { rows, type Transaction } from "../../lib/sql/database.ts";
 import { idempotent, idempotentLeased } from "../../mixins/postgres/idempotency.ts";
 import { type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { eventually } from "../support/eventually.ts";
@@ -57,20 +56,20 @@ beforeAll(async () => {
     },
   });
   await broker.start();
-  await db.db.raw("CREATE TABLE ledger (what text)");
+  await db.db.query("CREATE TABLE ledger (what text)");
 });
 afterAll(async () => {
   await broker.stop();
   await database.drop();
 });
 beforeEach(async () => {
-  await db.db.raw("TRUNCATE ledger, idempotency_keys");
+  await db.db.query("TRUNCATE ledger, idempotency_keys");
   during = () => undefined;
   ran = 0;
 });
 
-const enter = async (trx: Knex.Transaction, what: string) => {
-  await trx.raw("INSERT INTO ledger VALUES (?)", [what]);
+const enter = async (trx: Transaction, what: string) => {
+  await trx.query("INSERT INTO ledger VALUES (?)", [what]);
 };
 const ledger = async () =>
   (await rows<{ what: string }>(db.db, "SELECT what FROM ledger ORDER BY what")).map(({ what }) => what);
@@ -158,7 +157,7 @@ describe("idempotent", () => {
 
   it("of a key that is older than a day, begins anew, also with another body", async () => {
     await ask("till.pay", "tea", "k");
-    await db.db.raw("UPDATE idempotency_keys SET created_at = now() - interval '24 hours 1 second'");
+    await db.db.query("UPDATE idempotency_keys SET created_at = now() - interval '24 hours 1 second'");
     expect(await ask("till.pay", "cake", "k")).toMatchObject({ replayed: false });
     expect(await ask("till.pay", "cake", "k")).toMatchObject({ replayed: true });
     expect(await ledger()).toEqual(["cake", "tea"]);
@@ -194,14 +193,14 @@ describe("idempotentLeased", () => {
 
   it("whose process died, is free when the lease of fifteen seconds is over, and not before", async () => {
     const crashed = (leaseUntil: string) =>
-      db.db.raw(
+      db.db.query(
         `INSERT INTO idempotency_keys (user_id, scope, key, body_hash, lease_token, lease_until)
          VALUES (?, 'till.open', 'k', 'box', ?, now() + interval '${leaseUntil}')`,
         [ADA, newId()],
       );
     await crashed("1 second");
     await expect(ask("till.open", "box", "k")).rejects.toMatchObject({ type: "IDEMPOTENCY_IN_FLIGHT" });
-    await db.db.raw("UPDATE idempotency_keys SET lease_until = now() - interval '1 ms'");
+    await db.db.query("UPDATE idempotency_keys SET lease_until = now() - interval '1 ms'");
     await ask("till.open", "box", "k");
     expect(await ledger()).toEqual(["begun box", "box"]);
     during = () => new Promise(() => undefined);
@@ -225,7 +224,7 @@ describe("idempotentLeased", () => {
     const slow = ask("till.open", "box", "k");
     slow.catch(() => undefined);
     await eventually(() => expect(ran).toBe(1));
-    await db.db.raw("UPDATE idempotency_keys SET lease_until = now() - interval '1 ms'");
+    await db.db.query("UPDATE idempotency_keys SET lease_until = now() - interval '1 ms'");
     during = () => undefined;
     const fast = await ask("till.open", "box", "k");
     open();

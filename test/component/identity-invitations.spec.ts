@@ -3,7 +3,7 @@ import { newId } from "../../lib/ids.ts";
 import { down, up } from "../../migrations/identity/0052_partner_admins.ts";
 import { eventually } from "../support/eventually.ts";
 import { type IdentityBench, newAddress, PASSWORD, startIdentity } from "../support/identity.ts";
-import { openPool } from "../support/postgres.ts";
+import { asKnex, openPool } from "../support/postgres.ts";
 
 let bench: IdentityBench;
 beforeAll(async () => {
@@ -299,10 +299,10 @@ describe("the migration to admins of partners", () => {
     ];
     const pool = openPool(bench.database, 1);
     try {
-      await down(pool);
-      await up(pool);
+      await down(asKnex(pool));
+      await up(asKnex(pool));
     } finally {
-      await pool.destroy();
+      await pool.close();
     }
     await bench.sweep(async () => expect(await bench.sql("SELECT user_id FROM pending_grants")).toEqual([]));
 

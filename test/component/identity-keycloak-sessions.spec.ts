@@ -2,9 +2,9 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import type { Knex } from "knex";
 import { callerFrom } from "../../contracts/claims.ts";
 import { isId, newId } from "../../lib/ids.ts";
+import type { Database } from "../../lib/sql/database.ts";
 import { type IdentityProvider, keycloakProvider } from "../../providers/identity/index.ts";
 import { providerSql } from "../../services/identity/dependencies.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
@@ -34,7 +34,7 @@ async function answerTo(
 }
 
 let database: TestDatabase;
-let pool: Knex;
+let pool: Database;
 let server: Server;
 let provider: IdentityProvider;
 beforeAll(async () => {
@@ -59,7 +59,7 @@ beforeAll(async () => {
   });
 });
 afterAll(async () => {
-  await pool?.destroy();
+  await pool?.close();
   await database?.drop();
   await new Promise((closed) => server?.close(closed));
 });
@@ -104,7 +104,7 @@ describe.each([
 it("a session that the former release has stored without Keycloak's id is closed at Keycloak by the sweep", async () => {
   const sid = newId();
   const { sessionId } = await signedIn(sid);
-  await pool.raw("UPDATE keycloak_sessions SET keycloak_id = NULL, ended_at = now() WHERE id = ?", [
+  await pool.query("UPDATE keycloak_sessions SET keycloak_id = NULL, ended_at = now() WHERE id = ?", [
     sessionId,
   ]);
   await provider.maintain();

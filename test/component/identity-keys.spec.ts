@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { decodeProtectedHeader, type JWK } from "jose";
-import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
+import type { Database } from "../../lib/sql/database.ts";
 import { tokenVerifier } from "../../mixins/caller/token-verifier.ts";
 import { builtInProvider } from "../../providers/identity/index.ts";
 import { providerSql } from "../../services/identity/dependencies.ts";
@@ -14,13 +14,13 @@ const STEP_SECONDS = 60;
 const TOKEN_SECONDS = 600;
 
 let database: TestDatabase;
-let pool: Knex;
+let pool: Database;
 beforeAll(async () => {
   database = await createDatabase("identity");
   pool = openPool(database, 10);
 });
 afterAll(async () => {
-  await pool?.destroy();
+  await pool?.close();
   await database?.drop();
 });
 
@@ -31,7 +31,7 @@ afterAll(async () => {
 function timeline(clocks: { offsetMs: number }[]) {
   return async (seconds: number) => {
     for (const clock of clocks) clock.offsetMs += seconds * 1_000;
-    await pool.raw("UPDATE signing_keys SET created_at = created_at - ? * interval '1 second'", [seconds]);
+    await pool.query("UPDATE signing_keys SET created_at = created_at - ? * interval '1 second'", [seconds]);
   };
 }
 
@@ -95,7 +95,7 @@ describe("keys that are changed while two replicas sign and two nodes verify", (
 
     // A key that leaked is taken out of the table: within minutes nothing that it signs is believed.
     const stolen = live.at(-1)?.token as string;
-    await pool.raw("DELETE FROM signing_keys");
+    await pool.query("DELETE FROM signing_keys");
     await pass(STEP_SECONDS + 1);
     const fresh = (await replicas[0]?.signIn(email, PASSWORD, {}))?.accessToken as string;
     for (const node of nodes) {

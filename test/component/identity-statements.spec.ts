@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
-import { type Db, rows } from "../../lib/sql/database.ts";
+import { type Database, type Db, rows, type Transaction } from "../../lib/sql/database.ts";
 import * as accounts from "../../providers/identity/built-in.repository.ts";
 import * as audit from "../../services/identity/store/audit.repository.ts";
 import * as codes from "../../services/identity/store/codes.repository.ts";
@@ -17,17 +16,17 @@ import { at, inStillTransaction } from "../support/still-transaction.ts";
 /* The statements of Identity by themselves: what stands beside a row that they mean, and times to the moment. */
 
 let database: TestDatabase;
-let db: Knex;
+let db: Database;
 beforeAll(async () => {
   database = await createDatabase("identity");
   db = openPool(database, 30);
 });
 afterAll(async () => {
-  await db.destroy();
+  await db.close();
   await database.drop();
 });
 
-const still = (work: (trx: Knex.Transaction) => Promise<void>) => inStillTransaction(db, work);
+const still = (work: (trx: Transaction) => Promise<void>) => inStillTransaction(db, work);
 const sqlOf = (trx: Db): accounts.Sql => ({
   rows: <T>(text: string, bindings: readonly unknown[] = []) => rows<T>(trx, text, bindings),
   transact: () => Promise.reject(new Error("not here")),
@@ -595,8 +594,8 @@ describe("an erasure", () => {
   });
 
   it.each(TABLES)("is not over before the traces in %s are gone", async (table) => {
-    const blocker = await db.transaction();
-    await blocker.raw(`LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE`);
+    const blocker = await db.begin();
+    await blocker.query(`LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE`);
     const ended: string[] = [];
     const erasing = erasures
       .eraseTraces(db, { id: newId(), email: address(), subjects: ["nobody"] })
@@ -1083,8 +1082,8 @@ describe("a write", () => {
   };
 
   it("is over when the database has it, not before", async () => {
-    const blocker = await db.transaction();
-    await blocker.raw(`LOCK TABLE ${TABLES} IN ACCESS EXCLUSIVE MODE`);
+    const blocker = await db.begin();
+    await blocker.query(`LOCK TABLE ${TABLES} IN ACCESS EXCLUSIVE MODE`);
     const ended: string[] = [];
     const all = Object.entries(writes).map(async ([name, write]) => {
       await write();
@@ -1097,13 +1096,13 @@ describe("a write", () => {
   });
 
   it("of the sweeps, leaves what another transaction has", async () => {
-    const other = await db.transaction();
+    const other = await db.begin();
     const subject = newId();
     await limits.countUse(db, allowance, subject);
     await rows(db, "UPDATE allowances SET renewed_at = now() - interval '1 hour' WHERE subject = ?", [
       subject,
     ]);
-    await other.raw("SELECT FROM allowances WHERE subject = ? FOR UPDATE", [subject]);
+    await other.query("SELECT FROM allowances WHERE subject = ? FOR UPDATE", [subject]);
     expect(await limits.sweepAllowances(db, 9)).toBe(0);
     await other.rollback();
     expect(await limits.sweepAllowances(db, 9)).toBe(1);

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
-import { rows } from "../../lib/sql/database.ts";
+import { type Database, rows } from "../../lib/sql/database.ts";
 import {
   insertSession,
   sweepSessions,
@@ -34,7 +33,7 @@ const BATCH = 10;
 const BATCH_PAGES = 150;
 
 let bench: PlanBench;
-let db: Knex;
+let db: Database;
 beforeAll(async () => {
   bench = await planBench("identity");
   db = bench.db;
@@ -106,7 +105,7 @@ describe("a new session, among those of all others", () => {
   const client = { ip: "192.0.2.1", userAgent: "Phone" };
 
   it("of the built-in provider, reads those of its account and no others", async () => {
-    await db.raw(
+    await db.query(
       "INSERT INTO accounts (id, email, password_hash, confirmed, role) VALUES (?, 'a@x.org', 'h', true, 'customer')",
       [accountId],
     );
@@ -137,7 +136,7 @@ describe("deleteUnconfirmedRow", () => {
     ["was registered again", "updated_at = now()"],
   ])("of a registration that %s after the sweep saw it, leaves it alone", async (_name, change) => {
     const [due] = await unconfirmedProfiles(db, 7, 1);
-    await db.raw(`UPDATE profiles SET ${change} WHERE id = ?`, [due?.id as string]);
+    await db.query(`UPDATE profiles SET ${change} WHERE id = ?`, [due?.id as string]);
     expect(await deleteUnconfirmedRow(db, due?.id as string, 7)).toBeUndefined();
     expect(await rows(db, "SELECT 1 FROM profiles WHERE id = ?", [due?.id])).toHaveLength(1);
   });

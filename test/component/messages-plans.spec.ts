@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
-import { row } from "../../lib/sql/database.ts";
+import { type Database, row } from "../../lib/sql/database.ts";
 import { listUndelivered } from "../../mixins/consumer/dead-letters.repository.ts";
 import {
   acceptMessages,
@@ -38,19 +37,19 @@ const RETENTION_MS = 86_400_000 * 14;
 const SLACK = 200;
 
 let database: TestDatabase;
-let db: Knex;
+let db: Database;
 let messages: ReturnType<typeof envelope>[];
 
 /** A hundred thousand messages of the last days, handled, in the order of their ids. */
 async function load(): Promise<void> {
   const made = `lpad(to_hex((extract(epoch FROM now() - interval '3 days') * 1000)::bigint + n), 12, '0')`;
   const id = `(substr(${made}, 1, 8) || '-' || substr(${made}, 9, 4) || '-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid`;
-  await db.raw("SET statement_timeout = 0");
-  await db.raw(
+  await db.query("SET statement_timeout = 0");
+  await db.query(
     `INSERT INTO outbox (id, source, type, subject, time, dataschema, data, sent_at)
      SELECT ${id}, 's', 'user.deleted', 's', now(), 'd', '{}', now() FROM generate_series(1, ${OLD}) AS n`,
   );
-  await db.raw(
+  await db.query(
     `INSERT INTO inbox (message_id, consumer, source, type, subject, time, dataschema, data, state)
      SELECT ${id}, '${GROUP}', 's', 'user.deleted', 's', now(), 'd', '{}', 'done'
      FROM generate_series(1, ${OLD}) AS n`,
@@ -60,7 +59,7 @@ async function load(): Promise<void> {
 /** How many rows of both tables a piece of work has read, by scans of any kind. */
 async function rowsRead(work: () => Promise<unknown>): Promise<number> {
   const count = async () => {
-    await db.raw("SELECT pg_stat_force_next_flush()");
+    await db.query("SELECT pg_stat_force_next_flush()");
     const stats = await row<{ rowsRead: number }>(
       db,
       `SELECT (SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE relname IN ('outbox', 'inbox'))
@@ -155,10 +154,10 @@ describe.each(["custom", "generic"])("the statements of the queues, by %s plans"
     database = await createDatabase("orders");
     db = openPool(database, 1); // one connection, so that its figures are complete
     await load();
-    await db.raw(`SET plan_cache_mode = force_${plans}_plan`);
+    await db.query(`SET plan_cache_mode = force_${plans}_plan`);
   });
   afterAll(async () => {
-    await db.destroy();
+    await db.close();
     await database.drop();
   });
 
@@ -166,11 +165,11 @@ describe.each(["custom", "generic"])("the statements of the queues, by %s plans"
     // The prunes run every ten minutes, not for every message: they may be slow until the table is analysed.
     ["statistics of an empty table", async () => undefined, /^(?!.*prune)/],
     // With what the other run left in the indexes taken away, which would be counted as read.
-    ["fresh statistics", () => db.raw("VACUUM (ANALYZE, INDEX_CLEANUP ON) outbox, inbox"), /./],
+    ["fresh statistics", () => db.query("VACUUM (ANALYZE, INDEX_CLEANUP ON) outbox, inbox"), /./],
   ])(
     "read no more rows than the messages that they are about, behind 100,000 handled ones with %s",
     async (_, prepare, chosen) => {
-      await db.raw("DELETE FROM inbox WHERE state = 'waiting'");
+      await db.query("DELETE FROM inbox WHERE state = 'waiting'");
       await prepare();
       const read: [string, number][] = [];
       for (const [name, work] of statements) {

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
-import { type Db, rows } from "../../lib/sql/database.ts";
+import { type Database, type Db, rows, type Transaction } from "../../lib/sql/database.ts";
 import * as letters from "../../mixins/consumer/dead-letters.repository.ts";
 import * as inbox from "../../mixins/consumer/inbox.repository.ts";
 import * as outbox from "../../mixins/outbox/outbox.repository.ts";
@@ -17,17 +16,17 @@ import { at, inStillTransaction } from "../support/still-transaction.ts";
 const GROUP = "orders";
 const LEASE = { token: newId(), leaseMs: 60_000 };
 let database: TestDatabase;
-let db: Knex;
+let db: Database;
 beforeAll(async () => {
   database = await createDatabase("orders");
   db = openPool(database, 20);
 });
 afterAll(async () => {
-  await db.destroy();
+  await db.close();
   await database.drop();
 });
 
-const still = (work: (trx: Knex.Transaction) => Promise<void>) => inStillTransaction(db, work);
+const still = (work: (trx: Transaction) => Promise<void>) => inStillTransaction(db, work);
 const messages = (count: number) => Array.from({ length: count }, () => incoming(userDeleted()));
 /** Ascending, so that the first is the oldest. */
 const byId = (count: number) => messages(count).sort((a, b) => (a.id < b.id ? -1 : 1));
@@ -556,8 +555,8 @@ describe("a write", () => {
   };
 
   it("is over when the database has it, not before", async () => {
-    const blocker = await db.transaction();
-    await blocker.raw("LOCK TABLE inbox, outbox, carrier_marks, idempotency_keys IN ACCESS EXCLUSIVE MODE");
+    const blocker = await db.begin();
+    await blocker.query("LOCK TABLE inbox, outbox, carrier_marks, idempotency_keys IN ACCESS EXCLUSIVE MODE");
     const ended: string[] = [];
     const all = Object.entries(writes).map(async ([name, write]) => {
       await write();
@@ -572,7 +571,7 @@ describe("a write", () => {
 
 describe("a pruner", () => {
   it("leaves what another transaction has, and does not wait for it", async () => {
-    await db.raw("TRUNCATE inbox, outbox, carrier_marks, idempotency_keys");
+    await db.query("TRUNCATE inbox, outbox, carrier_marks, idempotency_keys");
     const [done = "", gone = ""] = await received(db, 2);
     await set(db, "inbox", done, "state = 'done'");
     const letter = newId();
@@ -583,9 +582,9 @@ describe("a pruner", () => {
     const key = { userId: newId(), scope: "s", key: "k", bodyHash: "h" };
     await keys.storeAnswer(db, key, 1);
     await replays.saveCheckpoint(db, "one", undefined, 1_000);
-    const other = await db.transaction();
+    const other = await db.begin();
     for (const table of ["inbox", "outbox", "idempotency_keys", "carrier_marks"]) {
-      await other.raw(`SELECT FROM ${table} FOR UPDATE`);
+      await other.query(`SELECT FROM ${table} FOR UPDATE`);
     }
     const later = "2100-01-01";
     const highest = "ffffffff-ffff-ffff-ffff-ffffffffffff";

@@ -188,14 +188,14 @@ describe("quiet hours", () => {
     await becomes(who, "order.paid held");
     const morning = new Date(midnightMs + DAY_MS + 8 * 3_600_000).toISOString();
     const db = openPool(platform.database, 2);
-    const [one, other] = [await db.transaction(), await db.transaction()];
+    const [one, other] = [await db.begin(), await db.begin()];
     expect(await markDueQueued(one, morning, 10)).toHaveLength(1);
     expect(await markDueQueued(other, morning, 10)).toEqual([]);
     // Whoever ends without a word leaves it to the other.
     await one.rollback();
     expect(await markDueQueued(other, morning, 10)).toHaveLength(1);
     await other.rollback();
-    await db.destroy();
+    await db.close();
   });
 
   it("what is given up when it is due, has failed, and is told when its dead letter is replayed", async () => {

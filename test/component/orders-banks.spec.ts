@@ -175,7 +175,7 @@ describe("the registry of banks", () => {
     const second = await opened();
     expect(second).toBeDefined();
     expect(second).not.toBe(first);
-    await db.destroy();
+    await db.close();
   });
 });
 
@@ -184,12 +184,12 @@ describe("a refund without a response, at a bank that cannot look it up", () => 
     const database = await createDatabase("orders");
     const db = openPool(database, 2);
     const [bankId, orderId, refundId] = [newId(), newId(), newId()];
-    await db.raw(
+    await db.query(
       `INSERT INTO banks (id, title, adapter, settings, webcheckout_url, active)
        VALUES (:bankId, 'Blind', 'sandbox', '', '', true)`,
       { bankId },
     );
-    await db.raw(
+    await db.query(
       `INSERT INTO orders (id, version, status, payment_status, customer_id, customer_name, partner_id, partner,
          currency, fee_minor, total_minor, paid_minor, refund_pending_minor, address, bank_id, pay_by, closed_at,
          created_at, updated_at)
@@ -197,14 +197,14 @@ describe("a refund without a response, at a bank that cannot look it up", () => 
          :bankId, now(), now(), now(), now())`,
       { orderId, bankId },
     );
-    await db.raw(
+    await db.query(
       `INSERT INTO payment_receipts (id, bank_id, payment_id, event_id, order_id, stated_order, amount_minor, currency,
          outcome, refund_minor)
        VALUES (:orderId, :bankId, 'p', 'e', :orderId, '', 100, 'EUR', 'accepted', 100)`,
       { orderId, bankId },
     );
     // As a worker that was killed leaves it.
-    await db.raw(
+    await db.query(
       `INSERT INTO refunds (id, order_id, bank_id, payment_id, amount_minor, currency, reason, state)
        VALUES (:refundId, :orderId, :bankId, 'p', 100, 'EUR', 'cancelled', 'sent')`,
       { refundId, orderId, bankId },
@@ -230,12 +230,12 @@ describe("a refund without a response, at a bank that cannot look it up", () => 
     const logger = { debug: ignored, info: ignored, warn, error: ignored };
     await processRefunds(deps, logger);
     await processRefunds(deps, logger);
-    const { rows } = await db.raw("SELECT state, error, attempts FROM refunds");
+    const { rows } = await db.query("SELECT state, error, attempts FROM refunds");
     expect(rows).toEqual([{ state: "unknown", error: "the bank cannot say what became of it", attempts: 1 }]);
     expect(asked).toEqual([]);
     expect(told).toHaveLength(1);
     expect(told[0]).toContain("refund.stuck");
-    await db.destroy();
+    await db.close();
     await database.drop();
   });
 });

@@ -13,13 +13,13 @@ beforeAll(async () => {
   bench = await messagingBench();
   const { db } = bench.db;
   const bankId = newId();
-  await db.raw(
+  await db.query(
     `INSERT INTO banks (id, title, adapter, settings, webcheckout_url, active)
      VALUES (?, 'Bank', 'sandbox', '', '', true)`,
     [bankId],
   );
   for (let count = 0; count < 3; count += 1) {
-    await db.raw(
+    await db.query(
       `INSERT INTO orders (id, version, status, payment_status, customer_id, customer_name, partner_id, partner,
          currency, fee_minor, total_minor, address, bank_id, pay_by, deadline_at, created_at, updated_at)
        VALUES (:id, 1, 'pending', 'unpaid', :id, 'Ada', :id, '{}', 'EUR', 0, 100, '{}', :bankId, now(),

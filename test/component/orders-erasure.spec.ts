@@ -16,7 +16,7 @@ afterAll(() => shop.stop());
 async function erased(userId: string) {
   const db = openPool(shop, 1);
   const news = message("user.deleted", userId, { version: 9, userId });
-  await insertMessages(db, [envelope("waybill/identity", news, Date.now())]).finally(() => db.destroy());
+  await insertMessages(db, [envelope("waybill/identity", news, Date.now())]).finally(() => db.close());
   await eventually(async () => {
     const known = await shop.sql("SELECT 1 FROM erased_customers WHERE customer_id = $1", [userId]);
     expect(known).toHaveLength(1);

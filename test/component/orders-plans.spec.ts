@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import type { Knex } from "knex";
-import type { Db } from "../../lib/sql/database.ts";
+import type { Database, Db } from "../../lib/sql/database.ts";
 import { move } from "../../services/orders/domain/order.ts";
 import type { Actor } from "../../services/orders/domain/order-model.ts";
 import { dueOrders, lockDueOrder } from "../../services/orders/store/deadlines.repository.ts";
@@ -40,7 +39,7 @@ const ORDERS = 100_000;
 const ONE_ORDER_PAGES = 40;
 
 let database: TestDatabase;
-let db: Knex;
+let db: Database;
 const BANK = "00000000-0000-7000-8000-00000000beef";
 const LEASE = "00000000-0000-7000-8000-000000000001";
 const idOf = (kind: string, number: number) =>
@@ -54,22 +53,22 @@ const delivererId = (number: number) => idOf("003", number % 500);
 beforeAll(async () => {
   database = await createDatabase("orders");
   db = openPool(database, 1);
-  await db.raw("SET statement_timeout = '60s'");
-  await db.raw("SET session_replication_role = replica"); // what is loaded here refers to what is there
+  await db.query("SET statement_timeout = '60s'");
+  await db.query("SET session_replication_role = replica"); // what is loaded here refers to what is there
   for (const table of ["orders", "order_lines", "order_transitions", "payment_receipts", "refunds"]) {
-    await db.raw(`ALTER TABLE ${table} SET (autovacuum_enabled = false)`);
+    await db.query(`ALTER TABLE ${table} SET (autovacuum_enabled = false)`);
   }
-  await db.raw(
+  await db.query(
     `INSERT INTO banks (id, title, adapter, settings, webcheckout_url, active)
      VALUES (?, 'Bank', 'sandbox', 's', 'http://bank.example', true)`,
     [BANK],
   );
   await load(0, 1_000);
-  await db.raw("ANALYZE");
+  await db.query("ANALYZE");
   await load(1_000, ORDERS);
 }, 60_000);
 afterAll(async () => {
-  await db.destroy();
+  await db.close();
   await database.drop();
 });
 
@@ -77,7 +76,7 @@ afterAll(async () => {
 async function load(from: number, to: number): Promise<void> {
   const id = (kind: string, number: string) =>
     `('00000000-0000-7000-8${kind}-' || lpad((${number})::text, 12, '0'))::uuid`;
-  await db.raw(
+  await db.query(
     `INSERT INTO orders (id, version, status, payment_status, customer_id, customer_name, partner_id, partner,
        pickup_latitude, pickup_longitude, deliverer_id, currency, fee_minor, total_minor, paid_minor, address, bank_id,
        pay_by, deadline_at, ready_since, closed_at, reconcile_at, paid_at, created_at, updated_at)
@@ -93,27 +92,27 @@ async function load(from: number, to: number): Promise<void> {
        FROM generate_series(?::int, ?::int - 1) n) AS made`,
     [from, to],
   );
-  await db.raw(
+  await db.query(
     `INSERT INTO order_lines (order_id, line_number, product_id, title, quantity, unit_price_minor)
      SELECT ${id("000", "n")}, 1, gen_random_uuid(), 'Bread', 1, 350 FROM generate_series(?::int, ?::int - 1) n
      WHERE n % 10 IN (0, 3, 4)`,
     [from, to],
   );
-  await db.raw(
+  await db.query(
     `INSERT INTO order_transitions (id, order_id, version, type, to_status, actor)
      SELECT gen_random_uuid(), ${id("000", "n")}, 1, 'order.created', 'pending', 'somebody'
      FROM generate_series(?::int, ?::int - 1) n
      WHERE n % 10 IN (0, 3, 4)`,
     [from, to],
   );
-  await db.raw(
+  await db.query(
     `INSERT INTO payment_receipts (id, bank_id, payment_id, event_id, order_id, stated_order, amount_minor, currency,
        outcome)
      SELECT gen_random_uuid(), '${BANK}', 'p' || n, 'e' || n, ${id("000", "n")}, '', 1000, 'EUR', 'accepted'
      FROM generate_series(?::int, ?::int - 1) n WHERE n % 10 IN (0, 3, 4)`,
     [from, to],
   );
-  await db.raw(
+  await db.query(
     `INSERT INTO refunds (id, order_id, bank_id, payment_id, amount_minor, currency, reason, state)
      SELECT ${id("004", "n")}, ${id("000", "n")}, '${BANK}', 'p' || n, 100, 'EUR', 'r',
        CASE WHEN n % 1000 = 0 THEN 'pending' ELSE 'completed' END
@@ -145,7 +144,7 @@ const lists: [string, Owner, { status?: "ready" | "delivered" }][] = [
 
 describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (statistics) => {
   beforeAll(async () => {
-    if (statistics === "fresh") await db.raw("ANALYZE");
+    if (statistics === "fresh") await db.query("ANALYZE");
   }, 30_000);
   const pagesOf = async (work: (explaining: Db) => Promise<unknown>) => (await explain(db, work)).pages;
 
@@ -173,7 +172,9 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
   });
 
   it("overdue deadlines are found without reading others", async () => {
-    await db.raw("UPDATE orders SET deadline_at = now() - interval '1 second' WHERE id = ?", [orderId(100)]);
+    await db.query("UPDATE orders SET deadline_at = now() - interval '1 second' WHERE id = ?", [
+      orderId(100),
+    ]);
     expect(await dueOrders(db, 50)).toContain(orderId(100));
     expect(await pagesOf((on) => dueOrders(on, 50))).toBeLessThan(20);
     expect(await pagesOf((on) => lockDueOrder(on, orderId(100)))).toBeLessThan(20);
@@ -181,9 +182,9 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
 
   it("orders with a due poll are found without reading others, unpaid ones first", async () => {
     const due = [orderId(200), orderId(300), orderId(50_003), orderId(50_004)];
-    await db.raw("UPDATE orders SET reconcile_at = now() - interval '1 minute' WHERE id = ANY (?)", [due]);
+    await db.query("UPDATE orders SET reconcile_at = now() - interval '1 minute' WHERE id = ANY (?)", [due]);
     // Longest overdue are the paid ones; of the second of them nobody knows when it was paid.
-    await db.raw("UPDATE orders SET reconcile_at = now() - interval '1 hour' WHERE id = ANY (?)", [
+    await db.query("UPDATE orders SET reconcile_at = now() - interval '1 hour' WHERE id = ANY (?)", [
       due.slice(2),
     ]);
     // What is explained is rolled back: each time all are due.
@@ -202,7 +203,7 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
     expect(await pagesOf((on) => countOverduePolls(on, 30_000))).toBeLessThan(60);
     expect(await countOverduePolls(db, 30_000)).toBe(3);
     expect(await pagesOf((on) => bookedPayments(on, orderId(50_000)))).toBeLessThan(30);
-    await db.raw("UPDATE orders SET reconcile_lease = ? WHERE id = ?", [LEASE, orderId(50_000)]);
+    await db.query("UPDATE orders SET reconcile_lease = ? WHERE id = ?", [LEASE, orderId(50_000)]);
     expect(await pagesOf((on) => endPoll(on, { id: orderId(50_000), leaseId: LEASE }, {}))).toBeLessThan(
       ONE_ORDER_PAGES,
     );
@@ -218,7 +219,7 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
   });
 
   it("the pool reads only ready orders", async () => {
-    const [all] = (await db.raw("SELECT relpages AS pages FROM pg_class WHERE relname = 'orders'")).rows;
+    const [all] = (await db.query("SELECT relpages AS pages FROM pg_class WHERE relname = 'orders'")).rows;
     const from = { latitude: 46.5, longitude: 7.5 };
     expect(await pagesOf((on) => poolOrders(on, from, 20))).toBeLessThan(2_500);
     expect(await pagesOf((on) => poolOrders(on, undefined, 20))).toBeLessThan(2_500);

@@ -49,7 +49,7 @@ async function handedOver(count: number, batch = 3) {
 
 async function sentHoursAgo(ids: readonly string[], hours: (index: number) => number) {
   for (const [index, id] of ids.entries()) {
-    await bench.db.db.raw("UPDATE outbox SET sent_at = now() - ? * interval '1 hour' WHERE id = ?", [
+    await bench.db.db.query("UPDATE outbox SET sent_at = now() - ? * interval '1 hour' WHERE id = ?", [
       hours(index),
       id,
     ]);
@@ -60,7 +60,7 @@ describe("an outbox whose message bus asks for messages again", () => {
   it("hands over everything that it keeps, each message once, the newest first", async () => {
     const { keeper, sent, ids, over } = await handedOver(10);
     for (const [index, id] of sent.entries()) {
-      await bench.db.db.raw("UPDATE outbox SET sent_at = now() - ? * interval '1 hour' WHERE id = ?", [
+      await bench.db.db.query("UPDATE outbox SET sent_at = now() - ? * interval '1 hour' WHERE id = ?", [
         10 - Math.floor(index / 4), // several share their time, across the edges of batches
         id,
       ]);
@@ -76,10 +76,13 @@ describe("an outbox whose message bus asks for messages again", () => {
   it("hands over the last ten minutes before its last hand-over, however long ago that was", async () => {
     const { keeper, sent, ids, over } = await handedOver(4);
     for (const [index, id] of sent.entries()) {
-      await bench.db.db.raw("UPDATE outbox SET sent_at = now() - ? * interval '1 millisecond' WHERE id = ?", [
-        60 * MINUTE_MS + (3 - index) * 4 * MINUTE_MS, // 72, 68, 64 and 60 minutes ago
-        id,
-      ]);
+      await bench.db.db.query(
+        "UPDATE outbox SET sent_at = now() - ? * interval '1 millisecond' WHERE id = ?",
+        [
+          60 * MINUTE_MS + (3 - index) * 4 * MINUTE_MS, // 72, 68, 64 and 60 minutes ago
+          id,
+        ],
+      );
     }
     expect(await keeper.saveCheckpoint("one", undefined, "recent")).toBe(true);
     await eventually(() => expect(ids()).toHaveLength(3));

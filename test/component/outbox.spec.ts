@@ -22,7 +22,7 @@ beforeAll(async () => {
 });
 afterAll(() => bench.stop());
 beforeEach(async () => {
-  await bench.db.db.raw("TRUNCATE outbox");
+  await bench.db.db.query("TRUNCATE outbox");
 });
 
 const allSent = async (count: number) => {
@@ -128,7 +128,7 @@ describe("the relay", () => {
       bench.db.db,
       [1, 2, 3].map(() => envelope("waybill/test", userDeleted(), Date.now())),
     );
-    await bench.db.db.raw("UPDATE outbox SET attempts = 1");
+    await bench.db.db.query("UPDATE outbox SET attempts = 1");
     let tries = 0;
     const refusing = {
       ...messageBus,
@@ -220,7 +220,7 @@ describe("the relay", () => {
       expect(found).toHaveLength(1);
       return found;
     });
-    await bench.db.db.raw(
+    await bench.db.db.query(
       "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
     );
     await eventually(async () => {
@@ -276,13 +276,13 @@ describe("the relay", () => {
     await seeding.broker.stop();
     const [old, young, waiting] = await bench.outboxRows();
     const sentAgo = (id: string | undefined, ageMs: number) =>
-      bench.db.db.raw("UPDATE outbox SET sent_at = now() - ? * interval '1 ms' WHERE id = ?", [
+      bench.db.db.query("UPDATE outbox SET sent_at = now() - ? * interval '1 ms' WHERE id = ?", [
         ageMs,
         id ?? "",
       ]);
     await sentAgo(old?.id, 7.1 * DAY_MS);
     await sentAgo(young?.id, 6.9 * DAY_MS);
-    await bench.db.db.raw("UPDATE outbox SET created_at = now() - interval '90 days'");
+    await bench.db.db.query("UPDATE outbox SET created_at = now() - interval '90 days'");
     const sender = await bench.sender(messageBus);
     await eventually(async () => {
       expect((await bench.outboxRows()).map(({ id }) => id)).toEqual([young?.id, waiting?.id]);

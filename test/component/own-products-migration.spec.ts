@@ -1,23 +1,22 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
-import { rows } from "../../lib/sql/database.ts";
+import { type Database, rows } from "../../lib/sql/database.ts";
 import { down, up } from "../../migrations/partners/0061_own_products.ts";
 import { returnStock } from "../../services/partners/store/reservations.repository.ts";
-import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
+import { asKnex, createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 
 const PARTNERS = 4;
 const PRODUCTS = 30;
 
 let database: TestDatabase;
-let db: Knex;
+let db: Database;
 const partners = Array.from({ length: PARTNERS }, () => newId());
 const [owner, second] = partners as [string, string];
 beforeAll(async () => {
   database = await createDatabase("partners");
   db = openPool(database, 4);
   for (const id of partners) {
-    await db.raw(
+    await db.query(
       `INSERT INTO partners (id, title, phone, email, address, currency, delivery_fee_minor, preparation_minutes, proof)
        VALUES (?, ?, '+41315550100', 'a@b.example', '{}', 'EUR', 300, 15, 'pin')`,
       [id, `Partner ${id}`],
@@ -25,18 +24,18 @@ beforeAll(async () => {
   }
 });
 afterAll(async () => {
-  await db.destroy();
+  await db.close();
   await database.drop();
 });
 
 async function product(id: string, ownerId: string | null, offeredBy: readonly string[]): Promise<void> {
-  await db.raw(
+  await db.query(
     `INSERT INTO products (id, title, description, owner_partner_id, words)
      VALUES (?, 'Bread', 'Dark', ?, ARRAY['bread', 'dark'])`,
     [id, ownerId],
   );
   for (const [index, partnerId] of offeredBy.entries()) {
-    await db.raw(
+    await db.query(
       `INSERT INTO availability (partner_id, product_id, price_minor, currency, stock, created_at)
        VALUES (?, ?, ?, 'EUR', 10, now() + ? * interval '1 second')`,
       [partnerId, id, 100 + index, index],
@@ -45,11 +44,11 @@ async function product(id: string, ownerId: string | null, offeredBy: readonly s
 }
 
 async function reserved(orderId: string, partnerId: string, productId: string): Promise<void> {
-  await db.raw(
+  await db.query(
     `INSERT INTO stock_reservations (order_id, partner_id, state, expires_at) VALUES (?, ?, 'held', now())`,
     [orderId, partnerId],
   );
-  await db.raw(
+  await db.query(
     `INSERT INTO stock_reservation_lines (order_id, product_id, quantity, unit_price_minor, taken)
      VALUES (?, ?, 3, 100, 3)`,
     [orderId, productId],
@@ -77,7 +76,7 @@ const offersOf = (id: string) =>
 
 describe("the migration of products that partners share", () => {
   it("gives each partner its own, and moves the offer and the pieces of its orders there", async () => {
-    await down(db);
+    await down(asKnex(db));
     const [shared, abandoned, lonely, own] = [newId(), newId(), newId(), newId()];
     await product(shared, owner, partners);
     await product(abandoned, null, [second, owner]);
@@ -87,7 +86,7 @@ describe("the migration of products that partners share", () => {
     await reserved(orderOfOwner, owner, shared);
     await reserved(orderOfSecond, second, shared);
 
-    await up(db);
+    await up(asKnex(db));
 
     const separated = await offersOf(shared);
     expect(separated.map(({ partnerId, priceMinor }) => [partnerId, priceMinor])).toEqual(
@@ -114,7 +113,7 @@ describe("the migration of products that partners share", () => {
     const id = newId();
     await product(id, owner, [owner]);
     await expect(product(newId(), owner, [second])).rejects.toMatchObject({ code: "23503" });
-    const offer = db.raw(
+    const offer = db.query(
       "INSERT INTO availability (partner_id, product_id, price_minor, currency) VALUES (?, ?, 1, 'EUR')",
       [second, id],
     );
@@ -122,7 +121,7 @@ describe("the migration of products that partners share", () => {
   });
 
   it("loses no piece that orders give back while it runs", async () => {
-    await down(db);
+    await down(asKnex(db));
     const shared = Array.from({ length: PRODUCTS }, () => newId());
     const orders = new Map<string, string>();
     for (const id of shared) {
@@ -133,11 +132,11 @@ describe("the migration of products that partners share", () => {
     }
     const backOnSale = [...orders.keys()].map((orderId) =>
       db.transaction(async (trx) => {
-        await trx.raw("SELECT 1 FROM stock_reservations WHERE order_id = ? FOR UPDATE", [orderId]);
+        await trx.query("SELECT 1 FROM stock_reservations WHERE order_id = ? FOR UPDATE", [orderId]);
         await returnStock(trx, orderId);
       }),
     );
-    await Promise.all([up(db), ...backOnSale]);
+    await Promise.all([up(asKnex(db)), ...backOnSale]);
     for (const id of shared) {
       expect((await offersOf(id)).map(({ partnerId, stock }) => [partnerId, stock])).toEqual([
         [owner, 10],

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
-import { type Db, rows } from "../../lib/sql/database.ts";
+import { type Database, type Db, rows, type Transaction } from "../../lib/sql/database.ts";
 import { searchQuery } from "../../services/partners/domain/search-words.ts";
 import { listOffers, type OfferFilter } from "../../services/partners/store/offers.repository.ts";
 import {
@@ -19,19 +18,19 @@ const PARTNERS = 200;
 const PAGE = 21;
 
 let database: TestDatabase;
-let db: Knex;
+let db: Database;
 let partners: string[];
 let middle: { productId: string; partnerId: string };
 
 beforeAll(async () => {
   database = await createDatabase("partners");
   db = openPool(database, 2);
-  await db.raw("SET statement_timeout = '60s'");
+  await db.query("SET statement_timeout = '60s'");
   for (const table of ["partners", "products", "availability", "webhook_messages", "webhook_deliveries"]) {
-    await db.raw(`ALTER TABLE ${table} SET (autovacuum_enabled = false)`);
+    await db.query(`ALTER TABLE ${table} SET (autovacuum_enabled = false)`);
   }
   await load(0, 1_000);
-  await db.raw("ANALYZE");
+  await db.query("ANALYZE");
   await load(1_000, PRODUCTS);
   partners = (await rows<{ id: string }>(db, "SELECT id FROM partners ORDER BY id")).map(({ id }) => id);
   await queue(partners[0] as string, 20_000);
@@ -43,13 +42,13 @@ beforeAll(async () => {
   middle = found[0] as typeof middle;
 }, 60_000);
 afterAll(async () => {
-  await db.destroy();
+  await db.close();
   await database.drop();
 });
 
 /** Products from one number to another, each offered by one of the partners; every thousandth is a truffle. */
 async function load(from: number, to: number): Promise<void> {
-  await db.raw(
+  await db.query(
     `INSERT INTO partners (id, title, phone, email, address, currency, delivery_fee_minor, preparation_minutes,
        proof, verified)
      SELECT ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'Partner ' || n, '+41315550100',
@@ -57,7 +56,7 @@ async function load(from: number, to: number): Promise<void> {
      FROM generate_series(1, ?) n ON CONFLICT DO NOTHING`,
     [PARTNERS],
   );
-  await db.raw(
+  await db.query(
     `WITH made AS (
        INSERT INTO products (id, title, owner_partner_id, words)
        SELECT md5(n::text)::uuid, 'Product ' || n,
@@ -74,7 +73,7 @@ async function load(from: number, to: number): Promise<void> {
 
 /** A long queue of one partner whose system is down. */
 async function queue(partnerId: string, length: number): Promise<void> {
-  await db.raw(
+  await db.query(
     `WITH made AS (
        INSERT INTO webhook_messages (id, partner_id, message_id, type, urgency, body)
        SELECT gen_random_uuid(), ?, n::text, 'order.paid', 'preparation', '{}' FROM generate_series(1, ?) n
@@ -93,7 +92,7 @@ const line = (productId: string) => ({
 
 describe.each(["stale", "fresh"])("at 100,000 products, with %s statistics", (statistics) => {
   beforeAll(async () => {
-    if (statistics === "fresh") await db.raw("ANALYZE");
+    if (statistics === "fresh") await db.query("ANALYZE");
   }, 30_000);
 
   const lists: [string, () => Partial<OfferFilter>, number][] = [
@@ -154,7 +153,7 @@ describe.each(["stale", "fresh"])("at 100,000 products, with %s statistics", (st
   it("claiming webhooks beside a queue of 20,000 reads only the claimed rows", async () => {
     const claim = { leaseId: newId(), leaseMs: 1_000, perPartner: 4, limit: 200, furtherLimit: 100 };
     const { pages, scanned } = await explain(db, (explaining) =>
-      claimAttempts(explaining as unknown as Knex.Transaction, claim),
+      claimAttempts(explaining as unknown as Transaction, claim),
     );
     expect(scanned.filter((table) => table !== "partners")).toEqual([]);
     expect(pages).toBeLessThan(500);

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
-import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
-import { rows } from "../../lib/sql/database.ts";
+import { type Database, rows } from "../../lib/sql/database.ts";
 import { insertPartner } from "../../services/partners/store/partners.repository.ts";
 import {
   insertWebhook,
@@ -21,14 +20,14 @@ import { createDatabase, openPool, type TestDatabase } from "../support/postgres
 const failed = { state: "failed", durationMs: 1, statusCode: 500 } as const;
 
 let database: TestDatabase;
-let db: Knex;
+let db: Database;
 beforeAll(async () => {
   database = await createDatabase("partners");
   db = openPool(database, 8);
 });
-beforeEach(() => db.raw("TRUNCATE webhook_messages CASCADE"));
+beforeEach(() => db.query("TRUNCATE webhook_messages CASCADE"));
 afterAll(async () => {
-  await db.destroy();
+  await db.close();
   await database.drop();
 });
 
@@ -103,7 +102,7 @@ describe("the queue of webhooks", () => {
   it("after the end of a lease, gives the attempt to another worker, and the first can no longer record its outcome", async () => {
     const { orderIds } = await due(1);
     const [first] = await claim(1);
-    await db.raw("UPDATE webhook_deliveries SET due_at = now()");
+    await db.query("UPDATE webhook_deliveries SET due_at = now()");
     const [second] = await claim(1);
     expect(second).toMatchObject({ id: first?.id, attempt: 1 });
     expect(await endAttempt(db, first as ClaimedAttempt, { ...failed, state: "accepted" })).toBeUndefined();
@@ -115,7 +114,7 @@ describe("the queue of webhooks", () => {
     await due(2);
     const [first] = await claim(1);
     await endAttempt(db, first as ClaimedAttempt, { ...failed, state: "accepted" });
-    await db.raw("UPDATE webhook_deliveries SET due_at = now() - interval '1 hour' WHERE id = ?", [
+    await db.query("UPDATE webhook_deliveries SET due_at = now() - interval '1 hour' WHERE id = ?", [
       first?.id ?? "",
     ]);
     expect(await claim(1)).toHaveLength(1);
@@ -129,7 +128,7 @@ describe("the queue of webhooks", () => {
       db,
       "SELECT id FROM webhook_deliveries WHERE attempt = 1 AND lease_id IS NULL AND state = 'pending'",
     );
-    await db.raw("UPDATE webhook_deliveries SET due_at = now() + interval '1 hour'");
+    await db.query("UPDATE webhook_deliveries SET due_at = now() + interval '1 hour'");
     const all = [underWay?.id, ended?.id, waiting?.id];
     for (const id of all) await makeDue(db, id ?? "");
     const madeDue = await rows<{ id: string }>(db, "SELECT id FROM webhook_deliveries WHERE due_at <= now()");
@@ -140,7 +139,7 @@ describe("the queue of webhooks", () => {
     const { orderIds } = await due(1);
     const orderId = orderIds[0] as string;
     const [claimed] = await claim(1);
-    const ending = await db.transaction();
+    const ending = await db.begin();
     expect(await endAttempt(ending, claimed as ClaimedAttempt, failed)).toBe("failed");
     const stopping = db.transaction((trx) => stopPreparation(trx, orderId));
     await eventually(async () => {

@@ -21,7 +21,7 @@ const TIMEOUT_MS = 120_000;
 let bench: MessagingBench;
 beforeAll(async () => {
   bench = await messagingBench();
-  await bench.db.db.raw("ALTER TABLE ledger ADD COLUMN at timestamptz NOT NULL DEFAULT clock_timestamp()");
+  await bench.db.db.query("ALTER TABLE ledger ADD COLUMN at timestamptz NOT NULL DEFAULT clock_timestamp()");
 });
 afterAll(() => bench.stop());
 
@@ -99,7 +99,7 @@ function uncoveredMs({ from, until }: Span, others: readonly Span[]): number {
 /** Lets a message end whatever process meets it, others around it; @returns the longest that one of those waited, each time it was due. */
 async function besidePoison(): Promise<number> {
   const { db } = bench.db;
-  await db.raw("TRUNCATE inbox, ledger");
+  await db.query("TRUNCATE inbox, ledger");
   const accept = async (...messages: ReturnType<typeof incoming>[]) => {
     const judged = messages.map((message) => parseMessage(message, Date.now(), INBOX_RETENTION_MS));
     await acceptMessages(db, GROUP, judged, { token: newId(), leaseMs: 0 });

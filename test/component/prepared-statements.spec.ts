@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
-import { row, rows, rowsPlannedAnew } from "../../lib/sql/database.ts";
+import { type Database, row, rows, rowsPlannedAnew } from "../../lib/sql/database.ts";
 import { lockDeadLetter } from "../../mixins/consumer/dead-letters.repository.ts";
 import { listOrders } from "../../services/orders/store/order-lists.repository.ts";
 import { findOrder } from "../../services/orders/store/orders.repository.ts";
@@ -9,19 +8,19 @@ import { createDatabase, openPool, type TestDatabase } from "../support/postgres
 
 let database: TestDatabase;
 /** Over one connection, so that every statement meets what the one before has left there. */
-let db: Knex;
+let db: Database;
 
 beforeAll(async () => {
   database = await createDatabase("orders");
   db = openPool(database, 1);
 });
 afterAll(async () => {
-  await db.destroy();
+  await db.close();
   await database.drop();
 });
 
 const preparedOf = async (like: string) => {
-  const { rows: found } = await db.raw(
+  const { rows: found } = await db.query(
     "SELECT generic_plans + custom_plans AS plans FROM pg_prepared_statements WHERE statement LIKE ?",
     [`${like}%`],
   );
@@ -51,15 +50,15 @@ describe("statements", () => {
         lockDeadLetter(db, newId()),
       ]);
     await asked();
-    await db.raw("ALTER TABLE orders ADD COLUMN later text");
-    await db.raw("ALTER TABLE inbox ADD COLUMN later text");
+    await db.query("ALTER TABLE orders ADD COLUMN later text");
+    await db.query("ALTER TABLE inbox ADD COLUMN later text");
     expect(await asked()).toEqual([undefined, [], undefined]);
   });
 
   it("that answer all columns of a table would be: so none may", async () => {
     const sql = "SELECT * FROM order_lines";
     await rows(db, sql);
-    await db.raw("ALTER TABLE order_lines ADD COLUMN later text");
+    await db.query("ALTER TABLE order_lines ADD COLUMN later text");
     await expect(rows(db, sql)).rejects.toThrow("cached plan must not change result type");
   });
 });

@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import type { Knex } from "knex";
 import {
   BANK,
   bankRow,
@@ -13,7 +12,7 @@ import { type DeadLetterDrop, DROP_SCANNED_MAX } from "../../contracts/dead-lett
 import { isoTime } from "../../lib/clock.ts";
 import { firstIdAt, newId } from "../../lib/ids.ts";
 import { readSettings } from "../../lib/settings/settings.ts";
-import type { Db } from "../../lib/sql/database.ts";
+import type { Db, Transaction } from "../../lib/sql/database.ts";
 import { dropMatching, inboxDeadLetters } from "../../mixins/consumer/dead-letter-drop.ts";
 import { inboxStats, pruneInbox } from "../../mixins/consumer/inbox.repository.ts";
 import * as documents from "../../mixins/documents/postgres.repository.ts";
@@ -79,7 +78,7 @@ const sweeps: Record<string, [name: string, work: (db: Db) => Promise<unknown>][
   ],
   partners: [
     ["forgotten reservations", (db) => findOrphanedReservation(db, 0, [])],
-    ["calls to be made", (db) => claimAttempts(db as Knex.Transaction, CLAIM)],
+    ["calls to be made", (db) => claimAttempts(db as Transaction, CLAIM)],
   ],
   notifications: [["what is held and due", (db) => markDueQueued(db, isoTime(Date.now()), BATCH)]],
 };

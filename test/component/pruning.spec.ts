@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import type { Knex } from "knex";
 import {
   bankRow,
   deadLetterRows,
@@ -10,6 +9,7 @@ import {
 } from "../../bench/lib/generate.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
+import type { Database } from "../../lib/sql/database.ts";
 import { pruneInbox } from "../../mixins/consumer/inbox.repository.ts";
 import { pruneOutbox } from "../../mixins/outbox/outbox.repository.ts";
 import { prune, type Retention, retentionsOf } from "../../mixins/pruning/pruning.mixin.ts";
@@ -25,7 +25,7 @@ const DEAD_LETTER_DAYS = 50;
 const none = { find: async () => [], remove: async () => 0 } as never;
 
 let database: TestDatabase;
-let db: Knex;
+let db: Database;
 let nowMs: number;
 beforeAll(async () => {
   database = await createDatabase("orders");
@@ -33,7 +33,7 @@ beforeAll(async () => {
   nowMs = Date.now();
 });
 afterAll(async () => {
-  await db.destroy();
+  await db.close();
   await database.drop();
 });
 
@@ -41,7 +41,8 @@ const all = retentionsOf({
   keepDeadLettersDays: DEAD_LETTER_DAYS,
   retentions: orderRetentions(config, { history: none, payments: none }),
 });
-const count = async (table: string) => Number((await db.raw(`SELECT count(*) FROM ${table}`)).rows[0].count);
+const count = async (table: string) =>
+  Number((await db.query(`SELECT count(*) FROM ${table}`)).rows[0].count);
 const counts = async () => ({
   orders: await count("orders"),
   lines: await count("order_lines"),
@@ -59,10 +60,10 @@ async function fill(): Promise<void> {
   const batch = { first: 1, count: ORDERS, since: "(now() - interval '100 days')", until: "now()" };
   const { orders, lines, history, positions, keys } = orderRows(batch);
   await db.transaction(async (trx) => {
-    await trx.raw("SET LOCAL session_replication_role = replica");
+    await trx.query("SET LOCAL session_replication_role = replica");
     for (const statement of [bankRow, ...orders, ...lines, ...history, ...positions, ...keys])
-      await trx.raw(statement);
-    for (const statement of deadLetterRows(batch, "orders")) await trx.raw(statement);
+      await trx.query(statement);
+    for (const statement of deadLetterRows(batch, "orders")) await trx.query(statement);
   });
 }
 
@@ -88,21 +89,22 @@ describe("pruning, by the clock", () => {
   });
 
   it("of a history, is all that may remove a row", async () => {
-    const removal = db.raw("DELETE FROM order_transitions");
+    const removal = db.query("DELETE FROM order_transitions");
     await expect(removal).rejects.toThrow("the rows of order_transitions are never changed");
-    await expect(db.raw("UPDATE order_transitions SET reason = 'none'")).rejects.toThrow("never changed");
+    await expect(db.query("UPDATE order_transitions SET reason = 'none'")).rejects.toThrow("never changed");
   });
 
   it("in 150 days, removes half of the orders with all of theirs, but one whose refund is under way and one that is open", async () => {
-    const [first, second] = (await db.raw("SELECT id FROM orders ORDER BY id LIMIT 2")).rows;
-    await db.raw(
+    const [first, second] = (await db.query("SELECT id FROM orders ORDER BY id LIMIT 2")).rows;
+    await db.query(
       `INSERT INTO refunds (id, order_id, bank_id, payment_id, amount_minor, currency, reason)
        SELECT ?, order_id, bank_id, payment_id, 100, 'EUR', 'late' FROM payment_receipts WHERE order_id = ?`,
       [newId(), first.id],
     );
-    await db.raw("UPDATE orders SET status = 'failed', closed_at = NULL, deadline_at = now() WHERE id = ?", [
-      second.id,
-    ]);
+    await db.query(
+      "UPDATE orders SET status = 'failed', closed_at = NULL, deadline_at = now() WHERE id = ?",
+      [second.id],
+    );
     await prune(db, all, nowMs + 150 * DAY_MS);
     expect(await counts()).toMatchObject({
       orders: 52,
@@ -168,7 +170,7 @@ const services: [name: "orders" | "partners" | "notifications", retentions: Rete
 
 describe.each(services)("each pruner of %s", (service, retentions) => {
   let own: TestDatabase;
-  let pool: Knex;
+  let pool: Database;
   beforeAll(async () => {
     own = await createDatabase(service);
     pool = openPool(own, 3);
@@ -195,13 +197,13 @@ describe.each(services)("each pruner of %s", (service, retentions) => {
       ],
     };
     await pool.transaction(async (trx) => {
-      await trx.raw("SET LOCAL session_replication_role = replica");
+      await trx.query("SET LOCAL session_replication_role = replica");
       const common = [...rows.keys, ...deadLetterRows(batch, service)];
-      for (const statement of [...filling[service], ...common]) await trx.raw(statement);
+      for (const statement of [...filling[service], ...common]) await trx.query(statement);
     });
   });
   afterAll(async () => {
-    await pool.destroy();
+    await pool.close();
     await own.drop();
   });
 
@@ -215,14 +217,14 @@ describe.each(services)("each pruner of %s", (service, retentions) => {
       const [table, column, which = "true"] = AGES[store] as [string, string, string?];
       const ages = async (): Promise<string[]> => {
         const sql = `SELECT ${column}::text AS age FROM ${table} WHERE ${which} ORDER BY ${column}`;
-        return (await pool.raw(sql)).rows.map(({ age }: { age: string }) => age);
+        return (await pool.query(sql)).rows.map(({ age }: { age: string }) => age);
       };
       const before = await ages();
       const [oldest = "", next] = new Set(before);
       await prune(pool, column.endsWith("_at") ? { ...FUTURE, at: oldest } : { ...FUTURE, id: oldest }, 10);
       expect(await ages()).toEqual(before);
       await pool.transaction(async (other) => {
-        await other.raw(`SELECT 1 FROM ${table} WHERE ${column} = ? AND ${which} FOR UPDATE`, [oldest]);
+        await other.query(`SELECT 1 FROM ${table} WHERE ${column} = ? AND ${which} FOR UPDATE`, [oldest]);
         expect(await prune(pool, FUTURE, 1)).toBe(1);
       });
       const left = before.toSpliced(before.indexOf(next as string), 1);

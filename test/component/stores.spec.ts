@@ -24,11 +24,11 @@ const GROWING = /new (?:Map|Set)(?:<.*>)?\(\)/;
 async function tablesOf(database: (typeof databases)[number]): Promise<string[]> {
   const made = await createDatabase(database);
   const db = openPool(made, 1);
-  const { rows } = await db.raw(
+  const { rows } = await db.query(
     `SELECT CASE schemaname WHEN 'public' THEN '' ELSE schemaname || '.' END || tablename AS name
      FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')`,
   );
-  await db.destroy();
+  await db.close();
   await made.drop();
   return rows.map(({ name }: { name: string }) => name);
 }

@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
-import type { Knex } from "knex";
 import { bankRow, orderRows } from "../../bench/lib/generate.ts";
 import { newId } from "../../lib/ids.ts";
-import { rows } from "../../lib/sql/database.ts";
+import { type Database, type Db, rows, type Transaction } from "../../lib/sql/database.ts";
 import {
   acceptMessages,
   claimDue,
@@ -40,24 +39,24 @@ const LEASE_MS = 60_000;
 const BANK = newId();
 
 let database: TestDatabase;
-let db: Knex;
+let db: Database;
 beforeAll(async () => {
   database = await createDatabase("orders");
   db = openPool(database, 4);
 });
-beforeEach(() => db.raw("TRUNCATE inbox, outbox, refunds, orders CASCADE"));
+beforeEach(() => db.query("TRUNCATE inbox, outbox, refunds, orders CASCADE"));
 afterAll(async () => {
-  await db.destroy();
+  await db.close();
   await database.drop();
 });
 
 interface Queue {
   fill(count: number): Promise<unknown>;
   /** Claims up to two; answers their ids. */
-  claim(trx: Knex): Promise<string[]>;
+  claim(trx: Db): Promise<string[]>;
 }
 
-const inbox = (trx: Knex, token = newId(), limit = 2) =>
+const inbox = (trx: Db, token = newId(), limit = 2) =>
   claimDue(trx, { group: GROUP, types: ["user.deleted"], limit, isolated: 0, token, leaseMs: LEASE_MS });
 
 const queues: Record<string, Queue> = {
@@ -102,8 +101,8 @@ const queues: Record<string, Queue> = {
 /** An order whose poll is due. */
 async function insertDuePoll(id = newId()): Promise<string> {
   await db.transaction(async (trx) => {
-    await trx.raw("SET LOCAL session_replication_role = replica");
-    await trx.raw(
+    await trx.query("SET LOCAL session_replication_role = replica");
+    await trx.query(
       `INSERT INTO orders (id, version, status, payment_status, customer_id, customer_name, partner_id, partner, currency,
          fee_minor, total_minor, address, bank_id, pay_by, deadline_at, reconcile_at, created_at, updated_at)
        VALUES (?, 1, 'pending', 'unpaid', ?, 'Ada', ?, '{}', 'EUR', 0, 100, '{}', ?, now(), now(), now(), now(), now())`,
@@ -116,8 +115,8 @@ async function insertDuePoll(id = newId()): Promise<string> {
 /** A refund without an order: the queue asks for none. */
 async function insertRefund(id = newId()): Promise<string> {
   await db.transaction(async (trx) => {
-    await trx.raw("SET LOCAL session_replication_role = replica");
-    await trx.raw(
+    await trx.query("SET LOCAL session_replication_role = replica");
+    await trx.query(
       `INSERT INTO refunds (id, order_id, bank_id, payment_id, amount_minor, currency, reason)
        VALUES (?, ?, ?, ?, 100, 'EUR', 'test')`,
       [id, newId(), BANK, newId()],
@@ -132,7 +131,7 @@ describe.each(Object.entries(queues))("the queue %s", (name, queue) => {
     await db.transaction(async (first) => {
       const taken = await queue.claim(first);
       await db.transaction(async (second) => {
-        await second.raw("SET LOCAL lock_timeout = '1s'");
+        await second.query("SET LOCAL lock_timeout = '1s'");
         const others = await queue.claim(second);
         expect(taken).toHaveLength(2);
         expect(others).toHaveLength(2);
@@ -143,7 +142,7 @@ describe.each(Object.entries(queues))("the queue %s", (name, queue) => {
 
   it("claimed again, gives nothing that is under a lease or due later", async () => {
     await queue.fill(2);
-    if (name === "outbox") await db.raw("UPDATE outbox SET next_at = now() + interval '1 minute'");
+    if (name === "outbox") await db.query("UPDATE outbox SET next_at = now() + interval '1 minute'");
     else expect(await queue.claim(db)).toHaveLength(2);
     expect(await queue.claim(db)).toEqual([]);
   });
@@ -231,19 +230,19 @@ describe("a refund whose lease is another worker's now", () => {
 describe("a lock", () => {
   it("of an order or of a deliverer's role, is held until its transaction ends", async () => {
     await db.transaction(async (trx) => {
-      await trx.raw("SET LOCAL session_replication_role = replica");
+      await trx.query("SET LOCAL session_replication_role = replica");
       const { orders } = orderRows({ first: 1, count: 1, since: "now()", until: "now()" });
-      for (const statement of [bankRow, ...orders]) await trx.raw(statement);
+      for (const statement of [bankRow, ...orders]) await trx.query(statement);
     });
     const [order] = await rows<{ id: string }>(db, "SELECT id FROM orders");
     const [orderId, userId] = [order?.id ?? "", newId()];
     const others = [
-      (trx: Knex.Transaction) => lockOrder(trx, orderId),
-      (trx: Knex.Transaction) => addFormerDeliverer(trx, userId, 1),
+      (trx: Transaction) => lockOrder(trx, orderId),
+      (trx: Transaction) => addFormerDeliverer(trx, userId, 1),
     ];
-    const attempt = (work: (trx: Knex.Transaction) => Promise<unknown>) =>
+    const attempt = (work: (trx: Transaction) => Promise<unknown>) =>
       db.transaction(async (trx) => {
-        await trx.raw("SET LOCAL lock_timeout = '100ms'");
+        await trx.query("SET LOCAL lock_timeout = '100ms'");
         await work(trx);
       });
     await db.transaction(async (trx) => {
@@ -292,7 +291,7 @@ describe("a poll whose lease is another worker's now", () => {
 
   it("after a payment, which has set the time of the next poll, keeps that time", async () => {
     const { held } = await lease();
-    await db.raw("UPDATE orders SET paid_at = now(), reconcile_at = ?", [nextAt]);
+    await db.query("UPDATE orders SET paid_at = now(), reconcile_at = ?", [nextAt]);
     await postponePoll(db, held, 0, "no answer");
     expect(await row()).toMatchObject({ reconcileAt: nextAt, reconcileError: "no answer" });
   });

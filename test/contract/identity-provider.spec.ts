@@ -1,8 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
 import { decodeProtectedHeader } from "jose";
-import type { Knex } from "knex";
 import { newId } from "../../lib/ids.ts";
-import { openDatabase } from "../../lib/sql/database.ts";
+import { type Database, openDatabase } from "../../lib/sql/database.ts";
 import { identityConformance } from "../../providers/identity/conformance.ts";
 import { type BuiltInProvider, builtInProvider } from "../../providers/identity/index.ts";
 import { providerSql } from "../../services/identity/dependencies.ts";
@@ -30,12 +29,12 @@ async function start() {
     open,
     provider: open(),
     async outliveGrace(sessionId: string) {
-      await pool.raw("UPDATE sessions SET rotated_at = rotated_at - interval '11 seconds' WHERE id = ?", [
+      await pool.query("UPDATE sessions SET rotated_at = rotated_at - interval '11 seconds' WHERE id = ?", [
         sessionId,
       ]);
     },
     async stop() {
-      await pool.destroy();
+      await pool.close();
       await database.drop();
     },
   };
@@ -63,8 +62,8 @@ describe("the built-in identity provider", () => {
       };
     }
     const kidOf = (token: string) => decodeProtectedHeader(token).kid as string;
-    const age = (pool: Knex, table: string, interval: string) =>
-      pool.raw(`UPDATE ${table} SET created_at = created_at - interval '${interval}'`);
+    const age = (pool: Database, table: string, interval: string) =>
+      pool.query(`UPDATE ${table} SET created_at = created_at - interval '${interval}'`);
 
     it("a new signing key, once made, is published at once and signs when every verifier knows it", () =>
       onFresh(async ({ pool, open }) => {
@@ -119,9 +118,9 @@ describe("the built-in identity provider", () => {
         const { tokens } = await signIn(open());
         const next = await open().refresh(tokens.refreshToken, {});
         const dump = JSON.stringify([
-          (await pool.raw("SELECT * FROM accounts")).rows,
-          (await pool.raw("SELECT * FROM sessions")).rows,
-          (await pool.raw("SELECT * FROM signing_keys")).rows,
+          (await pool.query("SELECT * FROM accounts")).rows,
+          (await pool.query("SELECT * FROM sessions")).rows,
+          (await pool.query("SELECT * FROM signing_keys")).rows,
         ]);
         for (const secret of [PASSWORD, next.refreshToken.split(".")[2], "PRIVATE KEY", '"d":']) {
           expect(dump).not.toContain(secret);
@@ -134,7 +133,7 @@ describe("the built-in identity provider", () => {
         const { email } = await signIn(open());
         const dearer = open({ passwordCost: { memoryKiB: 128, passes: 2 } });
         await dearer.signIn(email, PASSWORD, {});
-        const [account] = (await pool.raw("SELECT password_hash FROM accounts")).rows;
+        const [account] = (await pool.query("SELECT password_hash FROM accounts")).rows;
         expect(account.password_hash).toMatch(/^\$argon2id\$v=19\$m=128,t=2,p=1\$/);
         await expect(dearer.signIn(email, PASSWORD, {})).resolves.toBeDefined();
       }));
@@ -154,14 +153,14 @@ describe("the built-in identity provider", () => {
       onFresh(async ({ pool, open }) => {
         const provider = open();
         const idle = (await signIn(provider)).tokens;
-        await pool.raw("UPDATE sessions SET expires_at = expires_at - interval '31 days'");
+        await pool.query("UPDATE sessions SET expires_at = expires_at - interval '31 days'");
         await expect(provider.refresh(idle.refreshToken, {})).rejects.toMatchObject({
           kind: "session_ended",
         });
         const busy = (await signIn(provider)).tokens;
-        await pool.raw("UPDATE sessions SET created_at = created_at - interval '179 days 23 hours'");
+        await pool.query("UPDATE sessions SET created_at = created_at - interval '179 days 23 hours'");
         const next = await provider.refresh(busy.refreshToken, {});
-        await pool.raw("UPDATE sessions SET expires_at = expires_at - interval '2 hours'");
+        await pool.query("UPDATE sessions SET expires_at = expires_at - interval '2 hours'");
         await expect(provider.refresh(next.refreshToken, {})).rejects.toMatchObject({
           kind: "session_ended",
         });

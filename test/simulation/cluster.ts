@@ -4,6 +4,7 @@ import type { Message, MessageType } from "../../contracts/messages.ts";
 import type { Ctx } from "../../contracts/meta.ts";
 import { newId } from "../../lib/ids.ts";
 import { keyedLimit } from "../../lib/keyed-limit.ts";
+import type { Db } from "../../lib/sql/database.ts";
 import { consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import type { Handler, Handlers } from "../../mixins/consumer/handlers.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
@@ -251,7 +252,7 @@ export class Cluster {
 
   /** The handler with a line in a ledger for each effect, where each belongs: in the message's transaction. */
   #watched(group: Kind, { db }: Postgres, handler: Handler): Handler {
-    const enter = (trx: typeof db, message: Message) => {
+    const enter = (trx: Db, message: Message) => {
       const outside = this.world.faults.has("effect outside the transaction");
       const line = { group, messageId: message.id };
       return statement(outside ? db : trx, (view) => view.insert("effects", newId(), line));

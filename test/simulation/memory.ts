@@ -1,5 +1,4 @@
-import type { Knex } from "knex";
-import type { Db } from "../../lib/sql/database.ts";
+import type { Database, Db, Transaction } from "../../lib/sql/database.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import type { Machine, World } from "./engine.ts";
 import { type Change, type Row, View } from "./view.ts";
@@ -62,7 +61,7 @@ export class Server {
 
   /** A pool on a machine, in place of the product's own. */
   connect(machine: Machine): Postgres {
-    const db = new Pool(this, machine) as unknown as Knex;
+    const db = new Pool(this, machine) as unknown as Database;
     return {
       url: `memory:${this.name}`,
       db,
@@ -88,12 +87,12 @@ class Pool {
     this.machine = machine;
   }
 
-  raw = unknownStatement;
+  query = unknownStatement;
 
-  async transaction<T>(work: (trx: Knex.Transaction) => Promise<T>): Promise<T> {
+  async transaction<T>(work: (trx: Transaction) => Promise<T>): Promise<T> {
     const session = new Session(this.server, this.machine);
     try {
-      const result = await work(session as unknown as Knex.Transaction);
+      const result = await work(session as unknown as Transaction);
       await session.commit();
       return result;
     } catch (error) {
@@ -115,7 +114,7 @@ class Blocked {
 export class Session {
   readonly server: Server;
   readonly machine: Machine;
-  readonly executionPromise: Promise<void>;
+  readonly committed: Promise<void>;
   /** The moment that `now()` is for the whole transaction. */
   readonly beganMs: number;
   readonly written = new Map<string, Change>();
@@ -130,15 +129,15 @@ export class Session {
     this.server = server;
     this.machine = machine;
     this.beganMs = server.nowMs();
-    this.executionPromise = this.#end.promise;
-    this.executionPromise.catch(() => undefined);
+    this.committed = this.#end.promise;
+    this.committed.catch(() => undefined);
     // The kernel closes the sockets of a process that was killed; a machine that burns down takes longer.
     this.#forget = machine.whenKilled(() =>
       server.world.at(server.world.random.pick([0, 0, 200, 2_000]), () => this.rollBack(new Error("killed"))),
     );
   }
 
-  raw = unknownStatement;
+  query = unknownStatement;
 
   /** @param alone it is its own transaction */
   async statement<T>(body: (view: View) => T, alone = false): Promise<T> {

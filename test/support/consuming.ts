@@ -32,7 +32,7 @@ export async function expectInTime(measureMs: () => Promise<number>): Promise<vo
 export function consumerStage() {
   let bench: MessagingBench;
   let messageBus: MessageBus;
-  const empty = () => bench.db.db.raw("TRUNCATE inbox, ledger");
+  const empty = () => bench.db.db.query("TRUNCATE inbox, ledger");
   beforeAll(async () => {
     bench = await messagingBench();
   });

@@ -1,5 +1,6 @@
-import type { Knex } from "knex";
-import type { Db } from "../../lib/sql/database.ts";
+import pg from "pg";
+import { type Bindings, bind } from "../../lib/sql/bindings.ts";
+import type { Database, Db } from "../../lib/sql/database.ts";
 
 interface PlanNode {
   "Node Type": string;
@@ -28,36 +29,33 @@ export interface Explained {
  * that is rolled back, and answers what they cost together. A statement that connections prepare may be planned for its
  * values or for any values: the dearer of the two counts.
  */
-export async function explain(knex: Knex, work: (db: Db) => Promise<unknown>): Promise<Explained> {
+export async function explain(knex: Database, work: (db: Db) => Promise<unknown>): Promise<Explained> {
   const plans: PlanNode[] = [];
-  const trx = await knex.transaction();
-  await trx.raw("SET LOCAL plan_cache_mode = force_generic_plan");
-  await trx.raw("SET LOCAL statement_timeout = 0"); // what it costs is counted, not how long it takes
-  const planOf = async (sql: string, bindings: Knex.RawBinding[]): Promise<PlanNode> => {
-    await trx.raw("SAVEPOINT before");
-    const result = await trx.raw(`EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${sql}`, bindings);
-    await trx.raw("ROLLBACK TO before");
+  const trx = await knex.begin();
+  await trx.query("SET LOCAL plan_cache_mode = force_generic_plan");
+  await trx.query("SET LOCAL statement_timeout = 0"); // what it costs is counted, not how long it takes
+  const planOf = async (sql: string, bindings: Bindings): Promise<PlanNode> => {
+    await trx.query("SAVEPOINT before");
+    const result = await trx.query(`EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${sql}`, bindings);
+    await trx.query("ROLLBACK TO before");
     return result.rows[0]["QUERY PLAN"][0].Plan;
   };
-  const planForAnyValues = async (sql: string, bindings: Knex.RawBinding[]): Promise<PlanNode> => {
-    const native = trx.raw(sql, bindings).toSQL().toNative();
-    await trx.raw(escaped(`PREPARE planned AS ${native.sql}`));
-    const parameters = native.bindings as Knex.RawBinding[];
-    const values = trx.raw(parameters.map(() => "?").join(", "), parameters).toQuery();
+  const planForAnyValues = async (sql: string, bindings: Bindings): Promise<PlanNode> => {
+    const native = bind(sql, bindings);
+    await trx.query(escaped(`PREPARE planned AS ${native.text}`));
+    const values = native.values.map(literal).join(", ");
     const plan = await planOf(escaped(`EXECUTE planned${values && `(${values})`}`), []);
-    await trx.raw("DEALLOCATE planned");
+    await trx.query("DEALLOCATE planned");
     return plan;
   };
-  const run = async (sql: string, bindings: Knex.RawBinding[], prepared: boolean) => {
+  const run = async (sql: string, bindings: Bindings, prepared: boolean) => {
     const ofValues = await planOf(sql, bindings);
     const ofAny = prepared ? await planForAnyValues(sql, bindings) : ofValues;
     plans.push(pagesOf(ofAny) > pagesOf(ofValues) ? ofAny : ofValues);
-    return await trx.raw(sql, bindings);
+    return await trx.query(sql, bindings);
   };
   const explaining: object = {
-    raw: (sql: string, bindings: Knex.RawBinding[]) => ({
-      options: ({ name }: { name?: string }) => run(sql, bindings, name !== undefined),
-    }),
+    query: (sql: string, bindings: Bindings = [], name?: string) => run(sql, bindings, name !== undefined),
     transaction: (work: (db: unknown) => Promise<unknown>): Promise<unknown> => work(explaining),
   };
   try {
@@ -84,6 +82,14 @@ function rowsOf(node: PlanNode): number {
 }
 
 /** For knex, to which a question mark is a binding. */
+/** The value as a literal whose type PostgreSQL takes from its place. */
+function literal(value: unknown): string {
+  if (value === null) return "NULL";
+  if (Array.isArray(value))
+    return pg.escapeLiteral(`{${value.map((one) => JSON.stringify(String(one))).join()}}`);
+  return pg.escapeLiteral(typeof value === "object" ? JSON.stringify(value) : String(value));
+}
+
 const escaped = (sql: string) => sql.replaceAll("?", "\\?");
 
 function flat(node: PlanNode): PlanNode[] {

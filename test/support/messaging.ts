@@ -1,11 +1,11 @@
 import { ServiceBroker, type ServiceSchema } from "moleculer";
 import { type Message, type MessageType, message } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
-import { rows } from "../../lib/sql/database.ts";
+import { type Db, rows } from "../../lib/sql/database.ts";
 import { type ConsumerOptions, consumer } from "../../mixins/consumer/consumer.mixin.ts";
 import { envelope } from "../../mixins/outbox/envelope.ts";
 import { type OutboxOptions, outbox } from "../../mixins/outbox/outbox.mixin.ts";
-import { type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
+import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import type { MessageBus } from "../../providers/message-bus/index.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "./postgres.ts";
 
@@ -48,7 +48,7 @@ export async function messagingBench() {
     postgres({ url: database.url, poolSize: 10, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, name: "test" });
   const db = open();
   brokers.push(await startService({ name: "observer", mixins: [db.mixin] }));
-  await db.db.raw("CREATE TABLE ledger (message_id uuid, subject text, made_by text)");
+  await db.db.query("CREATE TABLE ledger (message_id uuid, subject text, made_by text)");
 
   const run = async (schema: Partial<ServiceSchema>) => {
     const broker = await startService(schema);
@@ -122,8 +122,12 @@ export async function messagingBench() {
 export type MessagingBench = Awaited<ReturnType<typeof messagingBench>>;
 
 /** The effect that tests count. */
-export async function enter(trx: Postgres["db"], { id, subject }: Message, madeBy = "") {
-  await trx.raw("INSERT INTO ledger (message_id, subject, made_by) VALUES (?, ?, ?)", [id, subject, madeBy]);
+export async function enter(trx: Db, { id, subject }: Message, madeBy = "") {
+  await trx.query("INSERT INTO ledger (message_id, subject, made_by) VALUES (?, ?, ?)", [
+    id,
+    subject,
+    madeBy,
+  ]);
 }
 
 /** A small message of a type that stands for "an effect in the database". */

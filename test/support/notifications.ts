@@ -172,7 +172,7 @@ export async function startNotifications(
       mailbox = await startMailbox({ base: "/mailbox", host: HOST, smtpPort });
     },
     async stop() {
-      await db.destroy();
+      await db.close();
       await broker.stop();
       await messageBus.close();
       await Promise.all([mailbox.stop(), web.stop(), oneSignal.stop()]);

@@ -1,6 +1,5 @@
-import type { Knex } from "knex";
 import pg from "pg";
-import type { Db } from "../../lib/sql/database.ts";
+import type { Database, Db } from "../../lib/sql/database.ts";
 import type { DatabaseName } from "../../platform/migrate.ts";
 import { explain } from "./explain.ts";
 import { createDatabase, openPool } from "./postgres.ts";
@@ -18,7 +17,7 @@ export const LOAD_TIMEOUT_MS = 1_800_000;
 const LOADERS = 2;
 
 export interface PlanBench {
-  readonly db: Knex;
+  readonly db: Database;
   /** Fills tables, several at once: each statement is an INSERT, and those of one table run one after the other. */
   load(...statements: string[]): Promise<void>;
   /** Has the statistics of all tables made. */
@@ -64,7 +63,7 @@ export async function planBench(service: DatabaseName): Promise<PlanBench> {
       throw new Error(`${rows} rows on ${pages} pages are read, ${below} were expected at most: ${text}`);
     },
     async stop() {
-      await db.destroy();
+      await db.close();
       await database.drop();
     },
   };

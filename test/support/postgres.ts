@@ -5,7 +5,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Knex } from "knex";
 import pg from "pg";
 import { newId } from "../../lib/ids.ts";
-import { openDatabase } from "../../lib/sql/database.ts";
+import type { Bindings } from "../../lib/sql/bindings.ts";
+import { type Database, type Db, openDatabase } from "../../lib/sql/database.ts";
 import { startPostgres } from "../../platform/embedded-postgres.ts";
 import { type DatabaseName, migrate, migrationsFolder } from "../../platform/migrate.ts";
 import { exclusively, runFolder } from "./test-run.ts";
@@ -58,9 +59,16 @@ export async function createDatabase(service: DatabaseName): Promise<TestDatabas
 }
 
 /** Connections of the test's own to its database; the test destroys them. */
-export function openPool({ url }: Pick<TestDatabase, "url">, poolSize: number): Knex {
+export function openPool({ url }: Pick<TestDatabase, "url">, poolSize: number): Database {
   return openDatabase({ url, poolSize, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, applicationName: "test" });
 }
+
+/** What a migration is given, for a test that runs a single one. */
+export const asKnex = (db: Db): Knex =>
+  ({
+    raw: (sql: string, bindings?: Bindings) => db.query(sql, bindings),
+    transaction: (work: (trx: Knex) => Promise<unknown>) => db.transaction((trx) => work(asKnex(trx))),
+  }) as unknown as Knex;
 
 /** The address of the run's server without a database; starts the server when nobody has yet. */
 async function serverUrl(): Promise<string> {

@@ -1,11 +1,11 @@
-import type { Knex } from "knex";
+import type { Database, Transaction } from "../../lib/sql/database.ts";
 
 /** Runs the work in a transaction, in which `now()` stands still, and rolls it back. */
 export async function inStillTransaction(
-  db: Knex,
-  work: (trx: Knex.Transaction) => Promise<void>,
+  db: Database,
+  work: (trx: Transaction) => Promise<void>,
 ): Promise<void> {
-  const trx = await db.transaction();
+  const trx = await db.begin();
   try {
     await work(trx);
   } finally {

@@ -1,8 +1,8 @@
-import type { Knex } from "knex";
 import type { Params, Result } from "../../../contracts/actions.ts";
 import { fail, invalidField } from "../../../contracts/errors.ts";
 import type { Message } from "../../../contracts/messages.ts";
 import { isId } from "../../../lib/ids.ts";
+import type { Transaction } from "../../../lib/sql/database.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
 import { DEFAULT_LANGUAGE } from "../domain/profile-fields.ts";
 import { withAddressLock } from "../store/address-lock.ts";
@@ -50,7 +50,7 @@ export async function createFirstAdmin(
 
 /** Records the act of an operator at another service. */
 export async function recordAudit(
-  trx: Knex.Transaction,
+  trx: Transaction,
   { id, time, data }: Message<"audit.recorded">,
 ): Promise<void> {
   const { version: _, ...entry } = data;

@@ -1,8 +1,7 @@
-import type { Knex } from "knex";
 import type { Params, Result } from "../../../contracts/actions.ts";
 import { DecryptionError, decrypt, encrypt } from "../../../lib/encryption.ts";
 import { newId } from "../../../lib/ids.ts";
-import type { Db } from "../../../lib/sql/database.ts";
+import type { Db, Transaction } from "../../../lib/sql/database.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
 import { refuseCommonPassword } from "../domain/password-policy.ts";
 import { checkBirthDate, DEFAULT_LANGUAGE } from "../domain/profile-fields.ts";
@@ -139,7 +138,7 @@ function codeOf(deps: IdentityDependencies, email: string, ip: string | undefine
 /** Marks the address as confirmed and publishes the customer. Does nothing when it is confirmed already. */
 export async function publishConfirmed(
   { outbox }: IdentityDependencies,
-  trx: Knex.Transaction,
+  trx: Transaction,
   userId: string,
 ): Promise<void> {
   const confirmed = await confirmProfile(trx, userId);
@@ -156,7 +155,7 @@ export async function resendCode(
   ip: string | undefined,
 ): Promise<void> {
   await consumeMailLimit(deps, email, ip);
-  const resend = async (trx: Knex.Transaction) => {
+  const resend = async (trx: Transaction) => {
     const profile = await profileByEmail(trx, email);
     const values = await reissueCode(deps, trx, codeOf(deps, email, ip));
     const receiver = profile?.emailConfirmed || !values ? undefined : profile;

@@ -1,4 +1,4 @@
-import type { Knex } from "knex";
+import type { Transaction } from "../../../lib/sql/database.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
 import { DEFAULT_LANGUAGE } from "../domain/profile-fields.ts";
 import { type Allowance, countUse } from "./limits.repository.ts";
@@ -15,7 +15,7 @@ const NO_MAIL: Allowance = { scope: "no-letter", max: 1, windowSeconds: 60 };
  */
 export async function sendUniformly(
   deps: IdentityDependencies,
-  trx: Knex.Transaction,
+  trx: Transaction,
   profile: ProfileRow | undefined,
   request: Pick<Mail, "template" | "email" | "values">,
 ): Promise<void> {

@@ -1,8 +1,8 @@
-import type { Knex } from "knex";
 import { message } from "../../../contracts/messages.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import type { Logger } from "../../../lib/logger.ts";
 import { inBatches } from "../../../lib/messaging/runner.ts";
+import type { Transaction } from "../../../lib/sql/database.ts";
 import { deferredNotification, markDueQueued } from "../store/deferred.repository.ts";
 import { failUnsettled } from "../store/notifications.repository.ts";
 import { recipientsOf } from "../store/recipients.repository.ts";
@@ -40,7 +40,7 @@ export async function deliverDeferred(
   deps: SendingDeps,
   id: string,
   logger: Pick<Logger, "warn">,
-): Promise<((trx: Knex.Transaction) => Promise<void>) | undefined> {
+): Promise<((trx: Transaction) => Promise<void>) | undefined> {
   const deferred = await deferredNotification(deps.postgres.db, id);
   if (!deferred) return undefined;
   const { orderVersion, newestVersion, mail, ...row } = deferred;
@@ -60,7 +60,7 @@ export async function deliverDeferred(
 }
 
 /** Marks it as failed after its last try. An operator can replay it. */
-export async function failDeferred(deps: SendingDeps, trx: Knex.Transaction, id: string): Promise<void> {
+export async function failDeferred(deps: SendingDeps, trx: Transaction, id: string): Promise<void> {
   const failed = await failUnsettled(trx, id);
   if (failed) await deps.outbox.add(trx, [outcomeOf(failed, "notification.failed")]);
 }

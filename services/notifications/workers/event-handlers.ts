@@ -1,5 +1,5 @@
-import type { Knex } from "knex";
 import type { Message } from "../../../contracts/messages.ts";
+import type { Transaction } from "../../../lib/sql/database.ts";
 import type { Handler, Handlers } from "../../../mixins/consumer/handlers.ts";
 import { audience, type OrderMessageType } from "../domain/audience.ts";
 import { project } from "../projections/history.ts";
@@ -36,7 +36,7 @@ type HistoryEventType = `notification.${"sent" | "failed" | "muted" | "held" | "
 
 /** The message handlers of the consumer group. */
 export function handlers(deps: SendingDeps): Handlers {
-  const dead = (trx: Knex.Transaction, { id }: Message) => failPendingOfMessage(deps, trx, id);
+  const dead = (trx: Transaction, { id }: Message) => failPendingOfMessage(deps, trx, id);
   const projectToHistory = <T extends HistoryEventType>(): Handler<T> => ({
     needs: deps.documents,
     async external({ data }) {
@@ -132,7 +132,7 @@ export function handlers(deps: SendingDeps): Handlers {
 }
 
 async function saveUser(
-  trx: Knex.Transaction,
+  trx: Transaction,
   user: Message<"user.registered" | "user.updated">["data"],
 ): Promise<void> {
   if (!(await saveRecipient(trx, user)) || !user.pushToken) return;
@@ -140,7 +140,7 @@ async function saveUser(
 }
 
 /** The message may arrive after the end of its session or after the deletion of its user. */
-async function addDevice(trx: Knex.Transaction, owner: DeviceOwner, token: NewToken): Promise<void> {
+async function addDevice(trx: Transaction, owner: DeviceOwner, token: NewToken): Promise<void> {
   if ((await hasEnded(trx, owner)) || (await isErased(trx, owner.userId))) return;
   await saveToken(trx, owner, token);
 }

@@ -1,10 +1,9 @@
-import type { Knex } from "knex";
 import { message } from "../../../contracts/messages.ts";
 import type { Attempt } from "../../../contracts/notifications.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import { DecryptionError, type EncryptionKeys } from "../../../lib/encryption.ts";
 import type { Logger } from "../../../lib/logger.ts";
-import type { Db } from "../../../lib/sql/database.ts";
+import type { Db, Transaction } from "../../../lib/sql/database.ts";
 import type { Lease } from "../../../mixins/consumer/handlers.ts";
 import type { Documents } from "../../../mixins/documents/documents.mixin.ts";
 import type { Outbox } from "../../../mixins/outbox/outbox.mixin.ts";
@@ -75,7 +74,7 @@ export async function sendNotifications(
   deps: SendingDeps,
   outgoing: readonly OutgoingNotification[],
   { attempt, logger }: Pick<Lease, "attempt" | "logger">,
-): Promise<(trx: Knex.Transaction) => Promise<void>> {
+): Promise<(trx: Transaction) => Promise<void>> {
   return sendStored(deps, await store(deps, outgoing, attempt === 1), logger);
 }
 
@@ -84,7 +83,7 @@ export async function sendStored(
   deps: SendingDeps,
   due: readonly { row: NotificationRow; outgoing: OutgoingNotification }[],
   logger: Pick<Logger, "warn">,
-): Promise<(trx: Knex.Transaction) => Promise<void>> {
+): Promise<(trx: Transaction) => Promise<void>> {
   const sender = due.some(({ outgoing }) => !outgoing.mailOnly) ? await senderOf(deps, logger) : undefined;
   const sent = await Promise.all(
     due.map(
@@ -104,7 +103,7 @@ export async function sendStored(
 /** Marks the pending notifications of a message as failed, after its last try. */
 export async function failPendingOfMessage(
   deps: SendingDeps,
-  trx: Knex.Transaction,
+  trx: Transaction,
   messageId: string,
 ): Promise<void> {
   const failed = await failPending(trx, messageId);
@@ -168,7 +167,7 @@ async function deliverOne(
   );
 }
 
-async function settle(deps: SendingDeps, trx: Knex.Transaction, sent: readonly Sent[]): Promise<void> {
+async function settle(deps: SendingDeps, trx: Transaction, sent: readonly Sent[]): Promise<void> {
   for (const { row, outgoing, result } of sent) {
     const { state, retryable, attempts, tokenFailures } = result;
     const next = state === "failed" && retryable ? "pending" : state;
@@ -203,7 +202,7 @@ function deferralOf(
 /** Ends a deferred notification as dropped: a newer one about the same order exists. */
 export async function dropNotification(
   deps: SendingDeps,
-  trx: Knex.Transaction,
+  trx: Transaction,
   row: NotificationRow,
 ): Promise<void> {
   await deleteDeferral(trx, row.id);

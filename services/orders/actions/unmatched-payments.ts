@@ -1,10 +1,10 @@
-import type { Knex } from "knex";
 import type { Params, Result } from "../../../contracts/actions.ts";
 import { fail, invalidField } from "../../../contracts/errors.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
 import type { OrderView } from "../../../contracts/orders.ts";
 import { derivedId, newId } from "../../../lib/ids.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
+import type { Transaction } from "../../../lib/sql/database.ts";
 import { shorten } from "../../../lib/text.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
 import { audit } from "../../../mixins/outbox/audit.ts";
@@ -156,7 +156,7 @@ function requireUnsettled(payment: ReceivedPayment | undefined): ReceivedPayment
 /** Enqueues the refund of an unmatched payment. A message is sent only if the payment names an order. */
 async function enqueueRefund(
   deps: OrdersDependencies,
-  trx: Knex.Transaction,
+  trx: Transaction,
   { bankId, orderId }: ReceivedPayment,
   refund: Refund,
 ): Promise<RefundView> {
@@ -165,7 +165,7 @@ async function enqueueRefund(
     const { order } = await loadOrder(trx, orderId, { role: "anybody" });
     await deps.outbox.add(trx, [refundRequested(order, refund)]);
   }
-  trx.executionPromise.then(deps.wakeRefunds, () => undefined);
+  trx.committed.then(deps.wakeRefunds, () => undefined);
   const { id, paymentId, amount, reason } = refund;
   return omitUndefined({ id, orderId, bankId, paymentId, amount, state: "pending" as const, reason });
 }

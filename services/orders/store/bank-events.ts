@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
-import type { Knex } from "knex";
 import { alert } from "../../../contracts/alerts.ts";
 import { fail } from "../../../contracts/errors.ts";
 import { derivedId, isId, newId } from "../../../lib/ids.ts";
+import type { Transaction } from "../../../lib/sql/database.ts";
 import type { BankEvent, Verdict } from "../../../providers/banks/index.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import { paymentMessage, refundRequested } from "../domain/order-messages.ts";
@@ -57,7 +57,7 @@ export async function recordBankEvent(
 
 async function recordRefundEvent(
   deps: OrdersDependencies,
-  trx: Knex.Transaction,
+  trx: Transaction,
   bankId: string,
   { kind, refundId = "", paymentId }: BankEvent,
 ): Promise<void> {
@@ -69,7 +69,7 @@ async function recordRefundEvent(
 
 async function recordPayment(
   deps: OrdersDependencies,
-  trx: Knex.Transaction,
+  trx: Transaction,
   bankId: string,
   event: BankEvent,
   locked: boolean,
@@ -95,7 +95,7 @@ async function recordPayment(
 /** Alerts an operator of an amount beyond the range of the order's sums. No customer pays such an amount. */
 async function rejectUncountable(
   deps: OrdersDependencies,
-  trx: Knex.Transaction,
+  trx: Transaction,
   { bankId, eventId, paymentId, amount }: Payment,
   orderId: string,
 ): Promise<true> {
@@ -107,7 +107,7 @@ async function rejectUncountable(
 }
 
 async function orderOf(
-  trx: Knex.Transaction,
+  trx: Transaction,
   bankId: string,
   orderId: string,
   locked: boolean,
@@ -121,7 +121,7 @@ async function orderOf(
 /** Records a payment that matches no order, and alerts. A payment in another currency than its order is refunded. */
 async function recordUnmatched(
   deps: OrdersDependencies,
-  trx: Knex.Transaction,
+  trx: Transaction,
   payment: Payment,
   statedOrder: string,
   order?: Order,
@@ -147,7 +147,7 @@ async function recordUnmatched(
   };
   await insertRefunds(trx, order, [refund]);
   await deps.outbox.add(trx, [refundRequested(order, refund)]);
-  trx.executionPromise.then(deps.wakeRefunds, () => undefined);
+  trx.committed.then(deps.wakeRefunds, () => undefined);
   const detail = `${sum} for order ${order.id} is refunded: the order is in ${order.currency}.`;
   await deps.outbox.add(trx, [alert("payment.unmatched", detail, { subject: paymentId, under: order.id })]);
   return true;
@@ -156,7 +156,7 @@ async function recordUnmatched(
 /** Handles a further event about a known payment: alerts if the amount differs from the first event. */
 async function compareWithFirstReport(
   deps: OrdersDependencies,
-  trx: Knex.Transaction,
+  trx: Transaction,
   payment: Payment,
 ): Promise<false> {
   const { bankId, paymentId, amount } = payment;
@@ -170,7 +170,7 @@ async function compareWithFirstReport(
 /** Alerts an operator of a verified event that cannot be applied. */
 async function alertUnusable(
   { outbox }: Pick<OrdersDependencies, "outbox">,
-  trx: Knex.Transaction,
+  trx: Transaction,
   bankId: string,
   eventId: string,
   reason: string,

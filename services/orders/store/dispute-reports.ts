@@ -1,6 +1,6 @@
-import type { Knex } from "knex";
 import { alert } from "../../../contracts/alerts.ts";
 import { decimalText } from "../../../lib/money.ts";
+import type { Transaction } from "../../../lib/sql/database.ts";
 import type { Dispute } from "../../../providers/banks/index.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import { saveDispute } from "./disputes.repository.ts";
@@ -8,7 +8,7 @@ import { saveDispute } from "./disputes.repository.ts";
 /** Saves the bank's report of a dispute and alerts operators of each change. The order's sums stay unchanged. */
 export async function recordDispute(
   { outbox }: Pick<OrdersDependencies, "outbox">,
-  trx: Knex.Transaction,
+  trx: Transaction,
   bankId: string,
   dispute: Dispute,
 ): Promise<void> {

@@ -1,6 +1,6 @@
-import type { Knex } from "knex";
 import { alert } from "../../../contracts/alerts.ts";
 import { isId } from "../../../lib/ids.ts";
+import type { Transaction } from "../../../lib/sql/database.ts";
 import { shortenLine } from "../../../lib/text.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import { refundCompleted, refundFailed } from "../domain/order-messages.ts";
@@ -22,7 +22,7 @@ export const REFUND_ERROR_MAX_LENGTH = 500;
  */
 export async function recordRefundReport(
   deps: OrdersDependencies,
-  trx: Knex.Transaction,
+  trx: Transaction,
   bankId: string,
   { refundId, state }: { refundId: string; state: "completed" | "failed" },
 ): Promise<boolean> {
@@ -40,7 +40,7 @@ export async function recordRefundReport(
  */
 export async function settleRefund(
   deps: OrdersDependencies,
-  trx: Knex.Transaction,
+  trx: Transaction,
   { id, orderId, bankId }: { id: string; orderId?: string; bankId: string },
   { error, ...end }: RefundEnd,
 ): Promise<boolean> {
@@ -71,7 +71,7 @@ export async function settleRefund(
 /** Ends the refund of a payment that matches no order. No order's sums change. */
 async function endUnmatched(
   { outbox }: OrdersDependencies,
-  trx: Knex.Transaction,
+  trx: Transaction,
   { id, bankId }: { id: string; bankId: string },
   how: RefundEnd,
 ): Promise<boolean> {

@@ -1,5 +1,4 @@
-import type { Knex } from "knex";
-import { affected, type Db, deleteOldest, rows } from "../../../lib/sql/database.ts";
+import { affected, type Db, deleteOldest, rows, type Transaction } from "../../../lib/sql/database.ts";
 
 // An order's id is a UUIDv7, so the primary keys and the indexes by order are sorted by age.
 
@@ -47,7 +46,7 @@ export async function pruneDisputes(db: Db, beforeId: string, limit: number): Pr
 }
 
 /** Deletes ended orders and their rows in other tables, except orders with a pending refund. @returns their number */
-export async function pruneOrders(trx: Knex.Transaction, beforeId: string, limit: number): Promise<number> {
+export async function pruneOrders(trx: Transaction, beforeId: string, limit: number): Promise<number> {
   const ended = await rows<{ id: string }>(
     trx,
     // A scalar subquery, because PostgreSQL makes of NOT EXISTS a join that reads the refunds of all orders.

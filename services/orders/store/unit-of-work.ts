@@ -1,7 +1,7 @@
-import type { Knex } from "knex";
 import { fail } from "../../../contracts/errors.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
 import { KeyedLimitError } from "../../../lib/keyed-limit.ts";
+import type { Transaction } from "../../../lib/sql/database.ts";
 import { linkTo } from "../../../lib/tracing/index.ts";
 import { audit } from "../../../mixins/outbox/audit.ts";
 import { idempotent } from "../../../mixins/postgres/idempotency.ts";
@@ -42,7 +42,7 @@ export async function retryOnConflict<T>(
 
 /** Loads an order. @throws NOT_FOUND if the viewer may not see it */
 export async function loadOrder(
-  trx: Knex.Transaction,
+  trx: Transaction,
   id: string,
   viewer: Viewer,
   locked = false,
@@ -56,7 +56,7 @@ export async function loadOrder(
 /** Saves a decision in the caller's transaction: state, history, refunds and messages. */
 export async function saveDecision(
   { outbox, wakeRefunds }: Pick<OrdersDependencies, "outbox" | "wakeRefunds">,
-  trx: Knex.Transaction,
+  trx: Transaction,
   before: Order,
   decision: Decision,
 ): Promise<Order> {
@@ -67,7 +67,7 @@ export async function saveDecision(
   }
   await insertRefunds(trx, next, refunds);
   await outbox.add(trx, messages);
-  if (refunds.length > 0) trx.executionPromise.then(wakeRefunds, () => undefined);
+  if (refunds.length > 0) trx.committed.then(wakeRefunds, () => undefined);
   return next;
 }
 
@@ -82,7 +82,7 @@ export async function changeOrder<D extends Decision, T>(
   ctx: Ctx<{ orderId: string }>,
   scope: string,
   viewer: Viewer,
-  decide: (loaded: LoadedOrder, trx: Knex.Transaction) => D | Promise<D>,
+  decide: (loaded: LoadedOrder, trx: Transaction) => D | Promise<D>,
   answer: (order: Order, decision: D) => T,
 ): Promise<T> {
   return retryOnConflict(deps, ctx.params.orderId, (locked) =>

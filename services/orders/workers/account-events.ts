@@ -1,4 +1,4 @@
-import type { Knex } from "knex";
+import type { Transaction } from "../../../lib/sql/database.ts";
 import type { Handlers } from "../../../mixins/consumer/handlers.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import { delivererGone } from "../domain/order-delivery.ts";
@@ -24,7 +24,7 @@ export function accountHandlers(deps: Deps, wakeErasures: () => void): Handlers 
       async inTransaction(trx, { data: { userId, version } }) {
         await insertErasedCustomer(trx, userId);
         await releaseCarried(deps, trx, userId, version);
-        trx.executionPromise.then(wakeErasures, () => undefined);
+        trx.committed.then(wakeErasures, () => undefined);
       },
     },
     "user.updated": {
@@ -36,12 +36,7 @@ export function accountHandlers(deps: Deps, wakeErasures: () => void): Handlers 
   };
 }
 
-async function releaseCarried(
-  deps: Deps,
-  trx: Knex.Transaction,
-  userId: string,
-  version: number,
-): Promise<void> {
+async function releaseCarried(deps: Deps, trx: Transaction, userId: string, version: number): Promise<void> {
   await addFormerDeliverer(trx, userId, version);
   for (const orderId of await ordersInDelivery(trx, userId)) {
     const { order, nowMs, traceparent } = await loadOrder(trx, orderId, { role: "anybody" }, true);

@@ -1,9 +1,9 @@
-import type { Knex } from "knex";
 import { alert } from "../../../contracts/alerts.ts";
 import { type Backoff, backoffMs } from "../../../lib/backoff.ts";
 import { failpoint } from "../../../lib/failpoint.ts";
 import { newId } from "../../../lib/ids.ts";
 import type { Logger } from "../../../lib/logger.ts";
+import type { Transaction } from "../../../lib/sql/database.ts";
 import { shortenLine } from "../../../lib/text.ts";
 import { withTimeout } from "../../../lib/timeout.ts";
 import type { Bank, RefundState } from "../../../providers/banks/index.ts";
@@ -180,7 +180,7 @@ async function postpone(
 /** Alerts an operator of a stuck refund, once for each refund. */
 async function alertStuck(
   deps: OrdersDependencies,
-  trx: Knex.Transaction,
+  trx: Transaction,
   { id, orderId, bankId }: ClaimedRefund,
   reason: string,
 ): Promise<void> {

@@ -1,4 +1,3 @@
-import type { Knex } from "knex";
 import type { Params, Result } from "../../../contracts/actions.ts";
 import { requirePostalCode } from "../../../contracts/addresses.ts";
 import { fail, invalidField } from "../../../contracts/errors.ts";
@@ -7,6 +6,7 @@ import type { Partner } from "../../../contracts/partners.ts";
 import { isEmptyChange } from "../../../lib/changes.ts";
 import { isoTime, momentOf } from "../../../lib/clock.ts";
 import { newId } from "../../../lib/ids.ts";
+import type { Transaction } from "../../../lib/sql/database.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
 import { audit, fieldsOf } from "../../../mixins/outbox/audit.ts";
 import { idempotent } from "../../../mixins/postgres/idempotency.ts";
@@ -150,7 +150,7 @@ function endOfPause(busyUntil: string, nowMs: number): string {
 /** Returns the partner without a change: a later setting is already stored. */
 async function storedPartner(
   { clock }: PartnersDependencies,
-  trx: Knex.Transaction,
+  trx: Transaction,
   partnerId: string,
 ): Promise<Partner> {
   const found = await findPartner(trx, partnerId);
@@ -190,7 +190,7 @@ async function save(
   });
 }
 
-async function notChanged(trx: Knex.Transaction, partnerId: string): Promise<Error> {
+async function notChanged(trx: Transaction, partnerId: string): Promise<Error> {
   return (await findPartner(trx, partnerId)) ? fail("PRECONDITION_FAILED") : noSuchPartner();
 }
 

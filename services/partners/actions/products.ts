@@ -1,4 +1,3 @@
-import type { Knex } from "knex";
 import type { Params, Result } from "../../../contracts/actions.ts";
 import { type Availability, type Offer, type Product, STOCK_MAX } from "../../../contracts/catalogue.ts";
 import { fail, invalidField } from "../../../contracts/errors.ts";
@@ -7,6 +6,7 @@ import type { Ctx } from "../../../contracts/meta.ts";
 import { isEmptyChange } from "../../../lib/changes.ts";
 import { newId } from "../../../lib/ids.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
+import type { Transaction } from "../../../lib/sql/database.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
 import { audit, fieldsOf } from "../../../mixins/outbox/audit.ts";
 import { idempotent } from "../../../mixins/postgres/idempotency.ts";
@@ -183,7 +183,7 @@ export async function setAvailability(
 }
 
 async function changeOffer(
-  trx: Knex.Transaction,
+  trx: Transaction,
   productId: string,
   { price, stock, active, expectedVersion }: Params<"partners.setAvailability">,
 ): Promise<AvailabilityRow> {
@@ -203,7 +203,7 @@ async function changeOffer(
 
 /** @throws NOT_FOUND when no partner has this product */
 async function createOffer(
-  trx: Knex.Transaction,
+  trx: Transaction,
   { clock }: Pick<PartnersDependencies, "clock">,
   { partnerId, productId, price, stock, active, expectedVersion }: Params<"partners.setAvailability">,
 ): Promise<AvailabilityRow> {
@@ -247,7 +247,7 @@ export async function changeStock(
   });
 }
 
-async function stockRefusal(trx: Knex.Transaction, productId: string, change: number): Promise<Error> {
+async function stockRefusal(trx: Transaction, productId: string, change: number): Promise<Error> {
   const offer = await findAvailability(trx, productId);
   if (!offer) return noSuchProduct();
   const { stock } = offer;
@@ -258,7 +258,7 @@ async function stockRefusal(trx: Knex.Transaction, productId: string, change: nu
 }
 
 async function partnerWithCurrency(
-  trx: Knex.Transaction,
+  trx: Transaction,
   partnerId: string,
   currency: string,
 ): Promise<PartnerRow> {
@@ -269,7 +269,7 @@ async function partnerWithCurrency(
 }
 
 /** Locks the partner's product until the end of the transaction. @throws NOT_FOUND */
-async function ownProduct(trx: Knex.Transaction, partnerId: string, productId: string): Promise<ProductRow> {
+async function ownProduct(trx: Transaction, partnerId: string, productId: string): Promise<ProductRow> {
   const product = await findOwnProduct(trx, partnerId, productId, "FOR UPDATE");
   if (!product) throw noSuchProduct();
   return product;
@@ -290,7 +290,7 @@ function textsAfter(product: ProductRow, change: ProductChange): Omit<Product, "
 
 async function announce(
   { outbox }: Pick<PartnersDependencies, "outbox">,
-  trx: Knex.Transaction,
+  trx: Transaction,
   saved: AvailabilityRow,
   deleted: boolean,
 ): Promise<Availability> {

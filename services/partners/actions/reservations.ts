@@ -1,9 +1,9 @@
-import type { Knex } from "knex";
 import type { Params } from "../../../contracts/actions.ts";
 import { fail } from "../../../contracts/errors.ts";
 import type { PartnerSnapshot } from "../../../contracts/partners.ts";
 import { KeyedLimitError } from "../../../lib/keyed-limit.ts";
 import { money } from "../../../lib/money.ts";
+import type { Db } from "../../../lib/sql/database.ts";
 import type { PartnersDependencies } from "../dependencies.ts";
 import { quoteDifferences } from "../domain/stock.ts";
 import { findPartner } from "../store/partners.repository.ts";
@@ -42,7 +42,7 @@ export async function reserve(
   }
 }
 
-async function reserveWithRetry(db: Knex, params: Params<"partners.reserve">): Promise<PartnerSnapshot> {
+async function reserveWithRetry(db: Db, params: Params<"partners.reserve">): Promise<PartnerSnapshot> {
   const { orderId, partnerId, lines, fee, expiresAt } = params;
   const wanted = { orderId, partnerId, lines, feeMinor: fee.amountMinor, currency: fee.currency, expiresAt };
   for (let attempt = 0; attempt < RESERVE_ATTEMPTS; attempt++) {
@@ -61,7 +61,7 @@ function ignoreDeadlock(error: { code?: string }): undefined {
 }
 
 async function earlierReservation(
-  db: Knex,
+  db: Db,
   { orderId, partnerId, lines }: Params<"partners.reserve">,
 ): Promise<PartnerSnapshot | undefined> {
   const known = await findReservation(db, orderId);
@@ -75,10 +75,7 @@ async function earlierReservation(
 }
 
 /** Throws the reason why the stock could not be taken. Returns when there is none any more: the next attempt may succeed. */
-async function refuseIfChanged(
-  db: Knex,
-  { partnerId, lines, fee }: Params<"partners.reserve">,
-): Promise<void> {
+async function refuseIfChanged(db: Db, { partnerId, lines, fee }: Params<"partners.reserve">): Promise<void> {
   const partner = await findPartner(db, partnerId);
   if (!partner) throw noSuchPartner();
   const isReachable = partner.webhookGoneAt === undefined;

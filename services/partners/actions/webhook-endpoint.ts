@@ -1,10 +1,10 @@
-import type { Knex } from "knex";
 import type { Params, Result } from "../../../contracts/actions.ts";
 import { fail } from "../../../contracts/errors.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
 import type { WebhookDelivery, WebhookEndpoint } from "../../../contracts/partners.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import { newId } from "../../../lib/ids.ts";
+import type { Transaction } from "../../../lib/sql/database.ts";
 import { audit } from "../../../mixins/outbox/audit.ts";
 import { idempotent } from "../../../mixins/postgres/idempotency.ts";
 import type { PartnersDependencies } from "../dependencies.ts";
@@ -174,7 +174,7 @@ export async function replayWebhookDelivery(
  */
 export async function replayWebhook(
   { clock, outbox, wakeSenderAfter }: Pick<PartnersDependencies, "clock" | "outbox" | "wakeSenderAfter">,
-  trx: Knex.Transaction,
+  trx: Transaction,
   ctx: Ctx<unknown>,
   deliveryId: string,
   partnerId: string | undefined,
@@ -192,7 +192,7 @@ export async function replayWebhook(
   return await requireDelivery(trx, await retry(trx, webhook, newId(clock.now())));
 }
 
-async function retry(trx: Knex.Transaction, webhook: LockedWebhook, newDeliveryId: string): Promise<string> {
+async function retry(trx: Transaction, webhook: LockedWebhook, newDeliveryId: string): Promise<string> {
   if (webhook.lastState === "pending") {
     await makeDue(trx, webhook.lastDeliveryId);
     return webhook.lastDeliveryId;
@@ -201,7 +201,7 @@ async function retry(trx: Knex.Transaction, webhook: LockedWebhook, newDeliveryI
   return newDeliveryId;
 }
 
-async function requireDelivery(trx: Knex.Transaction, id: string): Promise<WebhookDelivery> {
+async function requireDelivery(trx: Transaction, id: string): Promise<WebhookDelivery> {
   const found = await findDelivery(trx, id);
   if (!found) throw fail("NOT_FOUND");
   return found;

@@ -1,6 +1,6 @@
-import type { Knex } from "knex";
 import type { Message } from "../../../contracts/messages.ts";
 import { newId } from "../../../lib/ids.ts";
+import type { Transaction } from "../../../lib/sql/database.ts";
 import { currentTraceparent } from "../../../lib/tracing/index.ts";
 import { informationBody, preparationBody, type WebhookEvent } from "../domain/webhook-events.ts";
 import { hasPreparationWebhook, insertWebhook, stopPreparation } from "./webhook-deliveries.repository.ts";
@@ -11,7 +11,7 @@ import { findEndpoint } from "./webhook-endpoint.repository.ts";
  * with the first attempt.
  */
 export async function enqueuePreparation(
-  trx: Knex.Transaction,
+  trx: Transaction,
   paid: Message<"order.paid">,
   publicUrl: string,
 ): Promise<void> {
@@ -27,12 +27,12 @@ export async function enqueuePreparation(
 }
 
 /** Stops the preparation webhook of an order that ended. */
-export async function cancelPreparation(trx: Knex.Transaction, orderId: string): Promise<void> {
+export async function cancelPreparation(trx: Transaction, orderId: string): Promise<void> {
   await stopPreparation(trx, orderId);
 }
 
 /** Enqueues an information webhook if the partner received the order and has an endpoint. */
-export async function enqueueInformation(trx: Knex.Transaction, event: Message<WebhookEvent>): Promise<void> {
+export async function enqueueInformation(trx: Transaction, event: Message<WebhookEvent>): Promise<void> {
   const { orderId, partnerId } = event.data;
   if (!(await hasPreparationWebhook(trx, orderId))) return;
   const endpoint = await findEndpoint(trx, partnerId);

@@ -1,7 +1,6 @@
-import type { Knex } from "knex";
 import { ACCEPTANCE_MS } from "../../../contracts/orders.ts";
 import type { WebhookDelivery } from "../../../contracts/partners.ts";
-import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
+import { affected, type Db, row, rows, type Transaction } from "../../../lib/sql/database.ts";
 import { type Lease, leasedQueue } from "../../../lib/sql/leased-queue.ts";
 import type { Urgency } from "../domain/webhook-schedule.ts";
 import type { ReplacedSecret } from "./webhook-endpoint.repository.ts";
@@ -64,7 +63,7 @@ export interface ClaimLimits {
  * The first attempt of a preparation webhook starts the partner's time to accept the order, and writes the end of that time
  * into the body. That time must not pass while the message waits in the queue.
  */
-export async function claimAttempts(trx: Knex.Transaction, claim: ClaimLimits): Promise<ClaimedAttempt[]> {
+export async function claimAttempts(trx: Transaction, claim: ClaimLimits): Promise<ClaimedAttempt[]> {
   await affected(trx, "SELECT pg_advisory_xact_lock(?)", [CLAIM_LOCK_KEY]);
   return await rows<ClaimedAttempt>(
     trx,

@@ -1,5 +1,5 @@
-import type { Knex } from "knex";
 import { type Message, message as newMessage } from "../../../contracts/messages.ts";
+import type { Transaction } from "../../../lib/sql/database.ts";
 import { shortenLine } from "../../../lib/text.ts";
 import type { Handlers } from "../../../mixins/consumer/consumer.mixin.ts";
 import type { PartnersDependencies } from "../dependencies.ts";
@@ -21,12 +21,12 @@ export function orderHandlers({
   wakeSenderAfter,
   publicUrl,
 }: OrderHandlerDependencies): Handlers {
-  const sendAfter = async (trx: Knex.Transaction, enqueued: Promise<void>) => {
+  const sendAfter = async (trx: Transaction, enqueued: Promise<void>) => {
     await enqueued;
     wakeSenderAfter(trx);
   };
   const information = {
-    inTransaction: (trx: Knex.Transaction, message: Message<WebhookEvent>) =>
+    inTransaction: (trx: Transaction, message: Message<WebhookEvent>) =>
       sendAfter(trx, enqueueInformation(trx, message)),
   };
   return {

@@ -1,8 +1,7 @@
-import type { Knex } from "knex";
 import { alert } from "../../../contracts/alerts.ts";
 import type { OrderSnapshot } from "../../../contracts/messages.ts";
 import type { OrderStatus } from "../../../contracts/orders.ts";
-import { reasonOf } from "../../../lib/sql/database.ts";
+import { reasonOf, type Transaction } from "../../../lib/sql/database.ts";
 import type { PartnersDependencies } from "../dependencies.ts";
 import { remainingNeeds, reservationAfter } from "../domain/stock.ts";
 import {
@@ -23,7 +22,7 @@ const SWEPT_MAX = 500;
 /** Updates the reservation in the transaction of the order's message; false when a newer message was applied before. */
 export async function applyOrderEvent(
   { outbox }: Pick<PartnersDependencies, "outbox">,
-  trx: Knex.Transaction,
+  trx: Transaction,
   order: OrderSnapshot,
 ): Promise<boolean> {
   const { orderId, partnerId, status, version } = order;
@@ -47,7 +46,7 @@ export async function applyOrderEvent(
 
 async function retakeOrAlert(
   { outbox }: Pick<PartnersDependencies, "outbox">,
-  trx: Knex.Transaction,
+  trx: Transaction,
   { orderId, partnerId, lines, version }: OrderSnapshot,
 ): Promise<void> {
   const short = await retakeStock(trx, orderId, partnerId, lines);
@@ -65,7 +64,7 @@ async function retakeOrAlert(
  */
 export async function applyPaidOrder(
   { outbox, orderState }: OrderEventDependencies,
-  trx: Knex.Transaction,
+  trx: Transaction,
   order: OrderSnapshot,
   replayed: boolean,
 ): Promise<boolean> {
@@ -108,7 +107,7 @@ export async function sweepReservations(
 }
 
 async function resolveOrphaned(
-  trx: Knex.Transaction,
+  trx: Transaction,
   orderId: string,
   status: OrderStatus | undefined,
 ): Promise<void> {

@@ -1,5 +1,4 @@
 import { SpanKind } from "@opentelemetry/api";
-import type { Knex } from "knex";
 import { alert } from "../../../contracts/alerts.ts";
 import { message } from "../../../contracts/messages.ts";
 import type { PartnerNotice } from "../../../contracts/partner-notices.ts";
@@ -8,6 +7,7 @@ import { newId } from "../../../lib/ids.ts";
 import type { Logger } from "../../../lib/logger.ts";
 import { type Runner, startRunner } from "../../../lib/messaging/runner.ts";
 import { saturation } from "../../../lib/saturation.ts";
+import type { Transaction } from "../../../lib/sql/database.ts";
 import { withTimeout } from "../../../lib/timeout.ts";
 import { inTraceOf } from "../../../lib/tracing/index.ts";
 import { background } from "../../../mixins/background/background.mixin.ts";
@@ -201,7 +201,7 @@ export function webhookSender(options: SenderOptions): Sender {
   }
 
   /** Disables the endpoint, which closes the partner, and notifies its admin and the operators. */
-  async function disable(trx: Knex.Transaction, claimed: ClaimedAttempt): Promise<void> {
+  async function disable(trx: Transaction, claimed: ClaimedAttempt): Promise<void> {
     const partner = await markEndpointGone(trx, claimed.partnerId);
     if (!partner) return;
     await announcePartner(options, trx, partner);
@@ -230,7 +230,7 @@ export function webhookSender(options: SenderOptions): Sender {
   }
 
   async function notify(
-    trx: Knex.Transaction,
+    trx: Transaction,
     { orderId, partnerId }: ClaimedAttempt,
     outcome: PartnerNotice["outcome"],
     detail?: string,
@@ -241,7 +241,7 @@ export function webhookSender(options: SenderOptions): Sender {
   }
 
   async function raise(
-    trx: Knex.Transaction,
+    trx: Transaction,
     claimed: ClaimedAttempt,
     kind: "webhook.dead" | "webhook.disabled",
     detail: string,
@@ -253,7 +253,7 @@ export function webhookSender(options: SenderOptions): Sender {
   return {
     saturated: slots.problem,
     wakeAfter(trx) {
-      trx.executionPromise.then(
+      trx.committed.then(
         () => runner?.wake(),
         () => undefined,
       );

@@ -51,7 +51,7 @@ async function lax({ cluster }: Run): Promise<string[]> {
         if (isLax) problems.push(`${database}: ${name} is ${value}`);
       }
     } finally {
-      await pool.destroy();
+      await pool.close();
     }
   }
   return problems;

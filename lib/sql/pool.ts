@@ -1,0 +1,230 @@
+import pg from "pg";
+import { TimeoutError, withTimeout } from "../timeout.ts";
+import { type Bindings, bind } from "./bindings.ts";
+
+const STATEMENT_TIMEOUT_MS = 1_500;
+/**
+ * Above PostgreSQL's `deadlock_timeout` (1 s by default), so that the server finds a deadlock first: it then fails one of
+ * the two transactions, with a code of its own. At the same value both would fail as if a lock were merely held too long.
+ */
+const LOCK_TIMEOUT_MS = 1_250;
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000;
+/** A new connection may take longer than a statement waits for one: the statements after it then find it ready. */
+const CONNECT_TIMEOUT_MS = 10_000;
+const IDLE_CONNECTION_TIMEOUT_MS = 30_000;
+
+/** Runs statements: each on a free connection of a pool, or all on the connection of a transaction. */
+export interface Db {
+  /**
+   * @param sql with `?` for each value or `:name` for each named one; without values it may hold several statements
+   * @param name prepares the statement under this name on each connection
+   */
+  query(sql: string, bindings?: Bindings, name?: string): Promise<pg.QueryResult>;
+  /** Runs `work` in a transaction, in one nested by a savepoint where this is a transaction already. */
+  transaction<T>(work: (trx: Transaction) => Promise<T>): Promise<T>;
+  /** Is told of each row that cannot be read. */
+  reportUnreadable?: ((row: UnreadableRow) => void) | undefined;
+}
+
+/** A row that holds a number beyond 2^53 - 1. */
+export interface UnreadableRow {
+  /** Its id or that of its order or product; `unknown` when the statement selects none. */
+  id: string;
+  columns: string[];
+}
+
+export interface DatabaseOptions {
+  url: string;
+  poolSize: number;
+  /** How long a statement waits for a free connection, including the time to open one. */
+  acquireTimeoutMs: number;
+  /** The name of the connections in PostgreSQL's own views. */
+  applicationName: string;
+  /** False: a commit does not wait for the disk. For data that can be rebuilt. */
+  synchronousCommit?: false;
+}
+
+/** PostgreSQL's code `too_many_connections`. NoConnectionError has it too, so that callers treat both alike. */
+const TOO_MANY_CONNECTIONS = "53300";
+
+/** No connection of a pool was free in time. */
+export class NoConnectionError extends Error {
+  readonly code = TOO_MANY_CONNECTIONS;
+
+  constructor({ applicationName, poolSize, acquireTimeoutMs }: DatabaseOptions) {
+    super(
+      `none of the ${poolSize} connections of "${applicationName}" was free within ${acquireTimeoutMs} ms`,
+    );
+  }
+}
+
+class Client extends pg.Client {
+  constructor(config: pg.ClientConfig) {
+    super({ ...config, connectionTimeoutMillis: CONNECT_TIMEOUT_MS, pipeline: true });
+    // The statement that runs, or the next one, fails with the error; without a listener it would end the process.
+    this.on("error", () => undefined);
+  }
+}
+
+/** A pool of connections to one database. */
+export class Database implements Db {
+  readonly #options: DatabaseOptions;
+  readonly #pool: pg.Pool;
+  reportUnreadable: ((row: UnreadableRow) => void) | undefined;
+
+  /** It connects at the first statement. */
+  constructor(options: DatabaseOptions) {
+    this.#options = options;
+    this.#pool = new pg.Pool({
+      connectionString: options.url,
+      application_name: options.applicationName,
+      statement_timeout: STATEMENT_TIMEOUT_MS,
+      lock_timeout: LOCK_TIMEOUT_MS,
+      idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
+      ...(options.synchronousCommit === false && { options: "-c synchronous_commit=off" }),
+      max: options.poolSize,
+      idleTimeoutMillis: IDLE_CONNECTION_TIMEOUT_MS,
+      Client: Client as unknown as new () => pg.ClientBase,
+    });
+    this.#pool.on("error", () => undefined); // an idle connection ended: the pool opens another one
+  }
+
+  async query(sql: string, bindings: Bindings = [], name?: string): Promise<pg.QueryResult> {
+    const statement = statementOf(sql, bindings, name);
+    const client = await this.acquire();
+    try {
+      return await client.query(statement);
+    } finally {
+      client.release();
+    }
+  }
+
+  async transaction<T>(work: (trx: Transaction) => Promise<T>): Promise<T> {
+    return await finish(await this.begin(), work);
+  }
+
+  /** Begins a transaction that the caller ends by `commit` or `rollback`. */
+  async begin(): Promise<Transaction> {
+    return new Transaction(await this.acquire(), this);
+  }
+
+  /** Takes a connection out of the pool; the caller releases it. @throws NoConnectionError when none is free in time */
+  async acquire(): Promise<pg.PoolClient> {
+    const hasIdle = this.#pool.idleCount > this.#pool.waitingCount;
+    const connecting = this.#pool.connect();
+    if (hasIdle) return await connecting;
+    try {
+      return await withTimeout(this.#options.acquireTimeoutMs, () => connecting);
+    } catch (error) {
+      if (!(error instanceof TimeoutError)) throw error;
+      // Its turn comes all the same: the connection goes to the next one that waits.
+      connecting.then(
+        (late) => late.release(),
+        () => undefined,
+      );
+      throw new NoConnectionError(this.#options);
+    }
+  }
+
+  /** Closes the connections after their running statements. */
+  async close(): Promise<void> {
+    await this.#pool.end();
+  }
+}
+
+/** A transaction on a connection of its own. */
+export class Transaction implements Db {
+  readonly #client: pg.PoolClient;
+  readonly #database: Database;
+  readonly #began: Promise<unknown>;
+  readonly #end = Promise.withResolvers<void>();
+  #savepoints = 0;
+  #ended = false;
+
+  constructor(client: pg.PoolClient, database: Database) {
+    this.#client = client;
+    this.#database = database;
+    this.#end.promise.catch(() => undefined);
+    // Pipelined: the first statement does not wait for the answer. If BEGIN fails, the connection is lost.
+    this.#began = client.query("BEGIN");
+    this.#began.catch(() => undefined);
+  }
+
+  /** Resolves after the commit, rejects after the rollback. */
+  get committed(): Promise<void> {
+    return this.#end.promise;
+  }
+
+  get reportUnreadable(): ((row: UnreadableRow) => void) | undefined {
+    return this.#database.reportUnreadable;
+  }
+
+  async query(sql: string, bindings: Bindings = [], name?: string): Promise<pg.QueryResult> {
+    if (this.#ended) throw new Error("the transaction has ended");
+    return await this.#client.query(statementOf(sql, bindings, name));
+  }
+
+  async transaction<T>(work: (trx: Transaction) => Promise<T>): Promise<T> {
+    this.#savepoints += 1;
+    const savepoint = `s${this.#savepoints}`;
+    await this.query(`SAVEPOINT ${savepoint}`);
+    try {
+      const result = await work(this);
+      await this.query(`RELEASE SAVEPOINT ${savepoint}`);
+      return result;
+    } catch (error) {
+      await this.query(`ROLLBACK TO SAVEPOINT ${savepoint}`);
+      throw error;
+    }
+  }
+
+  /** @throws Error when the server rolled back instead, because a statement had failed */
+  async commit(): Promise<void> {
+    this.#ended = true;
+    try {
+      await this.#began;
+      const { command } = await this.#client.query("COMMIT");
+      if (command !== "COMMIT")
+        throw new Error("the transaction was rolled back, because a statement failed");
+    } catch (error) {
+      this.#end.reject(error);
+      this.#client.release(isLost(error));
+      throw error;
+    }
+    this.#client.release();
+    this.#end.resolve();
+  }
+
+  async rollback(reason: unknown = new Error("rolled back")): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    const isClean = await this.#client.query("ROLLBACK").then(
+      () => true,
+      () => false,
+    );
+    this.#client.release(!isClean);
+    this.#end.reject(reason);
+  }
+}
+
+async function finish<T>(trx: Transaction, work: (trx: Transaction) => Promise<T>): Promise<T> {
+  let result: T;
+  try {
+    result = await work(trx);
+  } catch (error) {
+    await trx.rollback(error);
+    throw error;
+  }
+  await trx.commit();
+  return result;
+}
+
+/** Whether the connection may still be in a transaction: the server itself ends one whose commit it refuses. */
+const isLost = (error: unknown) => (error as { severity?: string }).severity !== "ERROR";
+
+function statementOf(sql: string, bindings: Bindings, name: string | undefined): pg.QueryConfig {
+  const { text, values } = bind(sql, bindings);
+  const statement: pg.QueryConfig = { text, values: values as unknown[] };
+  if (name !== undefined) statement.name = name;
+  return statement;
+}
