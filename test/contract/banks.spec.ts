@@ -121,7 +121,7 @@ describe("the sandbox's adapter, told", () => {
     amount: { amountMinor: 1250, currency: "EUR" },
   };
 
-  it("of each kind of event, reads what it means", () => {
+  it("of each kind of event, returns its meaning", () => {
     expect(told(good)).toStrictEqual({ kind: "event", event: { ...event, kind: "paid" } });
     expect(told(changed({}, "payment.failed"))).toStrictEqual({
       ...{ kind: "event", event: { ...event, kind: "failed" } },
@@ -149,7 +149,7 @@ describe("the sandbox's adapter, told", () => {
     ["what is no currency", changed({ currency: "XXX" }), "the amount"],
     ["no currency", changed({ currency: null }), "the amount"],
     ["a refund without a name", changed({}, "refund.completed"), "names no refund"],
-  ])("%s, genuine, keeps it and says why it is of no use", (what, given, reason) => {
+  ])("%s, genuine, returns it as unusable with the reason", (what, given, reason) => {
     const verdict = told(what === "no type" ? { data: good.data } : given);
     expect(verdict).toEqual({
       ...{ kind: "unusable", eventId: "e-1" },
@@ -157,7 +157,7 @@ describe("the sandbox's adapter, told", () => {
     });
   });
 
-  it("one minor unit, takes it", () => {
+  it("one minor unit, accepts it", () => {
     expect(told(changed({ amount_minor: 1 }))).toMatchObject({ event: { amount: { amountMinor: 1 } } });
   });
 
@@ -170,12 +170,12 @@ describe("the sandbox's adapter, told", () => {
     }
   });
 
-  it("with an id that is longer than any of its own, refuses it", () => {
+  it("with too long an id, refuses it", () => {
     expect(told(good, { id: "e".repeat(200) })).toMatchObject({ kind: "event" });
     expect(told(good, { id: "e".repeat(201) })).toEqual({ kind: "refused", reason: "wrong" });
   });
 
-  it("five minutes early or late, takes it; a moment more, refuses it as stale", () => {
+  it("up to five minutes early or late, accepts it; beyond that, refuses it as stale", () => {
     for (const [apartMs, kind] of [
       [300_000, "event"],
       [300_001, "refused"],
@@ -187,16 +187,19 @@ describe("the sandbox's adapter, told", () => {
 });
 
 describe("the time of a sandbox report", () => {
-  it.each(["0", "00", "+", "0x"])("with %s in front, is another text than was signed: refused", (front) => {
-    const bank = openBank("sandbox", settings, "http://127.0.0.1:9");
-    const now = new Date();
-    const headers = {
-      "webhook-id": "e",
-      "webhook-timestamp": `${front}${Math.floor(now.getTime() / 1000)}`,
-      "webhook-signature": new Webhook(webhookSecret).sign("e", now, "{}"),
-    };
-    expect(bank.verify({ headers, body: "{}", now: now.getTime() })).toMatchObject({ kind: "refused" });
-  });
+  it.each(["0", "00", "+", "0x"])(
+    "with %s in front, differs from the signed text and is refused",
+    (front) => {
+      const bank = openBank("sandbox", settings, "http://127.0.0.1:9");
+      const now = new Date();
+      const headers = {
+        "webhook-id": "e",
+        "webhook-timestamp": `${front}${Math.floor(now.getTime() / 1000)}`,
+        "webhook-signature": new Webhook(webhookSecret).sign("e", now, "{}"),
+      };
+      expect(bank.verify({ headers, body: "{}", now: now.getTime() })).toMatchObject({ kind: "refused" });
+    },
+  );
 });
 
 describe("openBank", () => {
@@ -212,7 +215,7 @@ describe("openBank", () => {
       "webhookSecret is",
     ],
     ["a name out of Object.prototype", "constructor", settings, "no such adapter"],
-  ])("with %s, refuses without showing a value", (_, adapter, given, names) => {
+  ])("with %s, refuses without the values in the error", (_, adapter, given, names) => {
     let message = "";
     try {
       openBank(adapter, given as Record<string, string>, "http://127.0.0.1:9");
@@ -224,7 +227,7 @@ describe("openBank", () => {
   });
 });
 
-describe("the sandbox's adapter, facing a bank that does not do as it says", () => {
+describe("the sandbox's adapter, with a bank that violates its protocol", () => {
   const amount = { amountMinor: 100, currency: "EUR" };
 
   async function answering(status: number, body: string, headers: Record<string, string> = {}) {
@@ -295,7 +298,7 @@ describe("the sandbox's adapter, facing a bank that does not do as it says", () 
     server.stop();
   });
 
-  it("findRefund of what the bank does not know, is undefined", async () => {
+  it("findRefund of an unknown refund, is undefined", async () => {
     const server = await answering(404, "");
     expect(await server.bank.findRefund?.("r/1", "p")).toBeUndefined();
     expect(server.seen).toEqual([`GET /refunds/r%2F1 Bearer ${apiKey}`]);
@@ -309,7 +312,7 @@ describe("the sandbox's adapter, facing a bank that does not do as it says", () 
     [{ refunded_minor: 0.5 }, {}],
     [{ refunded_minor: "30" }, {}],
     [{}, {}],
-  ])("findPayments, told %j of what went back, tells %j", async (told, tells) => {
+  ])("findPayments, with the refunds %j, returns %j", async (told, tells) => {
     const item = { payment_id: "p", amount_minor: 100, currency: "EUR", ...told };
     const server = await answering(200, JSON.stringify({ items: [item] }));
     expect(await server.bank.findPayments("o")).toStrictEqual([{ paymentId: "p", amount, ...tells }]);
@@ -322,13 +325,13 @@ describe("the sandbox's adapter, facing a bank that does not do as it says", () 
     ["a payment without a name", { items: [{ amount_minor: 100, currency: "EUR" }] }],
     ["a payment of nothing", { items: [{ payment_id: "p", amount_minor: 0, currency: "EUR" }] }],
     ["what is no payment", { items: [null] }],
-  ])("findPayments, answered with %s, cannot be read", async (_, answer) => {
+  ])("findPayments, answered with %s, is unreadable", async (_, answer) => {
     const server = await answering(200, JSON.stringify(answer));
     expect(await kindOf(server.bank.findPayments("o"))).toBe("unreadable");
     server.stop();
   });
 
-  it("a redirect is not followed: the merchant's key goes to the configured address and to no other", async () => {
+  it("a redirect is not followed: the merchant's key is sent to the configured address only", async () => {
     const elsewhere = await answering(200, "{}");
     const server = await answering(307, "", { location: elsewhere.url });
     expect(await kindOf(server.bank.findPayments("o"))).toBe("unclear");
@@ -338,7 +341,7 @@ describe("the sandbox's adapter, facing a bank that does not do as it says", () 
     elsewhere.stop();
   });
 
-  it("nobody there, or nobody answering in time, is unclear", async () => {
+  it("without a server, or without a response in time, the outcome is unclear", async () => {
     const closed = openBank("sandbox", settings, "http://127.0.0.1:9");
     expect(await kindOf(closed.findPayments("o"))).toBe("unclear");
     const silent = createServer(() => undefined);

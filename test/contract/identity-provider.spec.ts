@@ -65,7 +65,7 @@ describe("the built-in identity provider", () => {
     const age = (pool: Database, table: string, interval: string) =>
       pool.query(`UPDATE ${table} SET created_at = created_at - interval '${interval}'`);
 
-    it("a new signing key, once made, is published at once and signs when every verifier knows it", () =>
+    it("a new signing key is published at once, and signs after every verifier has it", () =>
       onFresh(async ({ pool, open }) => {
         const first = kidOf((await signIn(open())).tokens.accessToken);
         await age(pool, "signing_keys", "1 hour");
@@ -77,7 +77,7 @@ describe("the built-in identity provider", () => {
         expect(kidOf((await signIn(open())).tokens.accessToken)).toBe(kids.find((kid) => kid !== first));
       }));
 
-    it("maintain, a month later, changes the key, and a day after that forgets the old one", () =>
+    it("maintain replaces the key after a month and deletes the old one a day later", () =>
       onFresh(async ({ pool, open }) => {
         const [first] = await open().keys();
         await open().maintain();
@@ -98,7 +98,7 @@ describe("the built-in identity provider", () => {
         expect(new Set(sets.flat().map(({ kid }) => kid)).size).toBe(1);
       }));
 
-    it("when the seal's secret is replaced, keys and refresh tokens go on; when it is lost, new ones are made", () =>
+    it("with a replaced SEAL_SECRET, keys and refresh tokens stay valid; with a lost one, new keys are created", () =>
       onFresh(async ({ open }) => {
         const { email, tokens } = await signIn(open());
         const replaced = {
@@ -113,7 +113,7 @@ describe("the built-in identity provider", () => {
         expect(kidOf(again.accessToken)).not.toBe(kidOf(tokens.accessToken));
       }));
 
-    it("no password, refresh token or private key stands readable in any table", () =>
+    it("no table contains a password, refresh token or private key in plain text", () =>
       onFresh(async ({ pool, open }) => {
         const { tokens } = await signIn(open());
         const next = await open().refresh(tokens.refreshToken, {});
@@ -128,7 +128,7 @@ describe("the built-in identity provider", () => {
         expect(dump).toContain("$argon2id$v=19$m=64,t=1,p=1$");
       }));
 
-    it("a password, hashed at a cost of the past, is hashed anew at the next sign-in", () =>
+    it("a password hashed with an outdated cost is hashed again at the next sign-in", () =>
       onFresh(async ({ pool, open }) => {
         const { email } = await signIn(open());
         const dearer = open({ passwordCost: { memoryKiB: 128, passes: 2 } });
@@ -149,7 +149,7 @@ describe("the built-in identity provider", () => {
         });
       }));
 
-    it("a session ends after a month without use, and after half a year in any case", () =>
+    it("a session ends after a month without use, and after half a year at the latest", () =>
       onFresh(async ({ pool, open }) => {
         const provider = open();
         const idle = (await signIn(provider)).tokens;

@@ -38,7 +38,7 @@ describe("push provider fcm, at FCM", () => {
 
   const send = (change: Partial<Push> = {}) => provider.send(pushTo(server.token(), fcmSettings, change));
 
-  it("send names the repeat for each platform, and how long it is worth showing", async () => {
+  it("send contains the collapse id for each platform and the time to live", async () => {
     const collapseId = newId();
     expect(await send({ collapseId })).toMatchObject({ outcome: "accepted" });
     const expiration = String(Math.floor(clock.nowMs / 1_000) + DAY_S);
@@ -53,7 +53,7 @@ describe("push provider fcm, at FCM", () => {
     });
   });
 
-  it("many at once and later ones share an access token until shortly before its end", async () => {
+  it("concurrent and later pushes share an access token until shortly before its end", async () => {
     await Promise.all(Array.from({ length: 20 }, () => send()));
     clock.nowMs += 57 * MINUTE_MS;
     await send();
@@ -63,7 +63,7 @@ describe("push provider fcm, at FCM", () => {
     expect(server.state.tokensGiven).toBe(2);
   });
 
-  it("an access token that was taken back is replaced, once for all who had it", async () => {
+  it("a revoked access token is replaced once for all pushes", async () => {
     await send();
     server.revokeTokens();
     const outcomes = await Promise.all(Array.from({ length: 5 }, () => send()));
@@ -71,7 +71,7 @@ describe("push provider fcm, at FCM", () => {
     expect(server.state.tokensGiven).toBe(2);
   });
 
-  it("an access token that is no good either is the end: refused after two requests", async () => {
+  it("with a second invalid access token, the push is refused after two requests", async () => {
     server.state.tokenTrouble = "worthless";
     expect(await send()).toMatchObject({ outcome: "refused", detail: expect.stringContaining("401") });
     expect(server.requests).toHaveLength(2);
@@ -81,7 +81,7 @@ describe("push provider fcm, at FCM", () => {
     ["hang", "no access token within", 200],
     ["invalid_grant", "no access token: status 400 invalid_grant: Invalid JWT Signature.", 10_000],
   ] as const)(
-    "without an access token (%s) nothing is sent: refused",
+    "without an access token (%s), the push is refused and nothing is sent",
     async (tokenTrouble, detail, timeoutMs) => {
       server.state.tokenTrouble = tokenTrouble;
       const result = await send({ timeoutMs });
@@ -90,20 +90,20 @@ describe("push provider fcm, at FCM", () => {
     },
   );
 
-  it("with a key that is not the account's, is refused and shows nothing of it", async () => {
+  it("with a wrong key, is refused without the key in the detail", async () => {
     const settings = { ...fcmSettings, privateKey: otherKey(2_048) };
     const result = await send({ settings });
     expect(result).toMatchObject({ outcome: "refused", detail: expect.stringContaining("invalid_grant") });
     expect(result.detail).not.toContain("PRIVATE");
   });
 
-  it("the key file as it was downloaded is settings enough, and no address in it is called", async () => {
+  it("the downloaded key file suffices as settings, and no address in it is called", async () => {
     const settings = { serviceAccount: JSON.stringify(fcmKeyFile) };
     expect(provider.check(settings)).toBeUndefined();
     expect(await send({ settings })).toMatchObject({ outcome: "accepted" });
   });
 
-  it("an answer that points elsewhere is not followed", async () => {
+  it("a redirect is not followed", async () => {
     const elsewhere = await startFcm();
     server.state.redirectTo = elsewhere.urls.apiUrl;
     expect((await send()).outcome).not.toBe("accepted");
@@ -111,7 +111,7 @@ describe("push provider fcm, at FCM", () => {
     await elsewhere.stop();
   });
 
-  it("a key whose line ends are written as in JSON is the same key", async () => {
+  it("a key with line ends escaped as in JSON is the same key", async () => {
     const settings = { ...fcmSettings, privateKey: fcmSettings.privateKey.replaceAll("\n", "\\n") };
     expect(await send({ settings })).toMatchObject({ outcome: "accepted" });
   });
@@ -125,13 +125,13 @@ describe("push provider fcm, at FCM", () => {
     ["clientEmail", { ...fcmSettings, clientEmail: "push" }],
     ["privateKey", { ...fcmSettings, privateKey: apnsSettings.privateKey }],
     ["privateKey", { ...fcmSettings, privateKey: otherKey(1_024) }],
-  ])("settings that are wrong are told by the name of what is wrong, %s (%#)", async (name, settings) => {
+  ])("invalid settings are refused with the name of the invalid one, %s (%#)", async (name, settings) => {
     expect(provider.check(settings)).toMatch(new RegExp(`^${name} must be`));
     expect(await send({ settings })).toMatchObject({ outcome: "refused" });
     expect(server.requests).toHaveLength(0);
   });
 
-  it("a text beyond what FCM takes is cut to fit", async () => {
+  it("a text above FCM's limit is cut", async () => {
     expect(await send({ body: LONG })).toMatchObject({ outcome: "accepted" });
     const { body = "" } = server.requests[0]?.message.notification ?? {};
     expect(LONG.startsWith(body.slice(0, -1).trimEnd())).toBe(true);
@@ -155,7 +155,7 @@ describe("push provider apns, at APNs", () => {
 
   const send = (change: Partial<Push> = {}) => provider.send(pushTo(server.token(), apnsSettings, change));
 
-  it("send names topic, repeat, kind and end as Apple wants them", async () => {
+  it("send contains topic, collapse id, push type and expiration as Apple requires", async () => {
     const collapseId = newId();
     expect(await send({ collapseId, data: { orderId: "7", aps: "not ours" } })).toMatchObject({
       outcome: "accepted",
@@ -172,14 +172,14 @@ describe("push provider apns, at APNs", () => {
     });
   });
 
-  it("many at once and later ones share one session and one token", async () => {
+  it("concurrent and later pushes share one session and one token", async () => {
     const results = await Promise.all(Array.from({ length: 50 }, () => send()));
     results.push(await send());
     expect(new Set(results.map(({ outcome }) => outcome))).toEqual(new Set(["accepted"]));
     expect([server.state.sessionsOpened, server.tokens.length]).toEqual([1, 1]);
   });
 
-  it("a token is replaced before it is an hour old, and not before that", async () => {
+  it("a token is replaced shortly before it is an hour old", async () => {
     const startMs = clock.nowMs;
     const given: number[] = [];
     for (const minutes of [0, 49, 51, 99, 102]) {
@@ -191,7 +191,7 @@ describe("push provider apns, at APNs", () => {
     expect(given).toEqual([1, 1, 2, 2, 3]);
   });
 
-  it("a token that Apple calls expired is replaced once, and the push sent again", async () => {
+  it("a token that Apple refuses as expired is replaced once, and the push is sent again", async () => {
     await send();
     clock.nowMs += 25 * MINUTE_MS;
     server.state.nowMs += 61 * MINUTE_MS;
@@ -199,7 +199,7 @@ describe("push provider apns, at APNs", () => {
     expect([server.requests.length, server.tokens.length]).toEqual([3, 2]);
   });
 
-  it("a young token that Apple calls expired is not replaced: the clocks differ, and it is refused", async () => {
+  it("a new token that Apple refuses as expired is not replaced, and the push is refused", async () => {
     await send();
     server.state.nowMs += 61 * MINUTE_MS;
     const detail = "status 403: ExpiredProviderToken";
@@ -208,7 +208,7 @@ describe("push provider apns, at APNs", () => {
     expect([server.requests.length, server.tokens.length]).toEqual([3, 1]);
   });
 
-  it("once APNs asks everybody to leave, the next push opens the next session and the old one is gone", async () => {
+  it("after a GOAWAY of APNs, the next push opens another session and the old one is closed", async () => {
     await send();
     server.goAway();
     await eventually(() => expect(server.sessions()).toBe(0));
@@ -219,7 +219,7 @@ describe("push provider apns, at APNs", () => {
   });
 
   it.each(["shutdown_once", "turned_away_once"] as const)(
-    "a push that APNs has not looked at because it leaves (%s) is sent again on another session",
+    "a push that APNs did not process because of its GOAWAY (%s) is sent again on another session",
     async (mode) => {
       await send();
       const token = server.token(mode);
@@ -229,7 +229,7 @@ describe("push provider apns, at APNs", () => {
     },
   );
 
-  it("a connection that answers nothing any more, not even a ping, is left: the next push has its own", async () => {
+  it("a connection without any response, even to a ping, is closed, and the next push opens another", async () => {
     const sockets: Socket[] = [];
     const silent = createServer((socket) => {
       sockets.push(socket.on("error", () => undefined));
@@ -254,12 +254,12 @@ describe("push provider apns, at APNs", () => {
     expect(outcomes).not.toContain("accepted");
   });
 
-  it("a server that is not there is refused with the reason", async () => {
+  it("without a server, the push is refused with the reason", async () => {
     await server.stop();
     expect(await send()).toEqual({ outcome: "refused", detail: "not reached (ECONNREFUSED)" });
   });
 
-  it("a push that hangs on a line that is alive leaves the line to the others", async () => {
+  it("a push without a response does not close a live connection for others", async () => {
     // The line is there, and has half of the time for the answer to its ping.
     await send();
     const hanging = { token: server.token("hang"), timeoutMs: HANGING_MS };
@@ -269,7 +269,7 @@ describe("push provider apns, at APNs", () => {
   });
 
   it.each(["../../3/device/x", "a".repeat(4_096), "é", "0123"])(
-    "what no device has as its token (%#) is unregistered without being asked for",
+    "a malformed token (%#) is unregistered without a request",
     async (token) => {
       expect(await send({ token })).toMatchObject({ outcome: "unregistered" });
       expect(server.state.sessionsOpened).toBe(0);
@@ -281,13 +281,13 @@ describe("push provider apns, at APNs", () => {
     ["keyId", { ...apnsSettings, keyId: "ABC123DEFG/" }],
     ["privateKey", { ...apnsSettings, privateKey: fcmSettings.privateKey }],
     ["topic", { ...apnsSettings, topic: "a\r\nb: c" }],
-  ])("settings that are wrong are told by the name of what is wrong, %s", async (name, settings) => {
+  ])("invalid settings are refused with the name of the invalid one, %s", async (name, settings) => {
     expect(provider.check(settings)).toMatch(new RegExp(`^${name} must be`));
     expect(await send({ settings })).toMatchObject({ outcome: "refused" });
     expect(server.state.sessionsOpened).toBe(0);
   });
 
-  it("a text beyond what APNs takes is cut to fit", async () => {
+  it("a text above APNs' limit is cut", async () => {
     expect(await send({ body: LONG })).toMatchObject({ outcome: "accepted" });
     const { bytes = 0, payload } = server.requests[0] ?? {};
     expect(bytes).toBeGreaterThan(4_080);

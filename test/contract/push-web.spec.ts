@@ -34,11 +34,11 @@ describe("a message for a browser", () => {
   const { browser, authSecret, plain } = example;
   const to = { publicKey: browser.getPublicKey(), authSecret };
 
-  it("with the keys of the RFC's example, is the RFC's body", () => {
+  it("with the keys of the RFC's example, equals the RFC's body", () => {
     expect(encrypted(plain, to, example).toString("base64url")).toBe(example.body);
   });
 
-  it("is opened by the browser that it is for, is another one each time, and no other browser opens it", () => {
+  it("is decrypted by its browser only, and differs each time", () => {
     const [first, second] = [encrypted(plain, to), encrypted(plain, to)];
     expect(first.equals(second)).toBe(false);
     expect(opened(first, { key: browser, authSecret })).toEqual(plain);
@@ -65,7 +65,7 @@ describe("push provider webpush, at a browser's push service", () => {
   const tokenOf = (index: number) =>
     /^vapid t=([\w.-]+),/.exec(server.requests[index]?.headers.authorization ?? "")?.[1] as string;
 
-  it("send says for how long it is worth showing, and by which name a repeat takes its place", async () => {
+  it("send contains the time to live and the topic that a repeat replaces", async () => {
     const collapseId = newId();
     expect(await send({ collapseId })).toEqual({ outcome: "accepted", detail: "status 201" });
     expect(server.requests[0]?.headers).toMatchObject({
@@ -76,7 +76,7 @@ describe("push provider webpush, at a browser's push service", () => {
     expect(server.shown().at(-1)).toMatchObject({ tag: collapseId, data: { event: "order.assigned" } });
   });
 
-  it("send cuts a text that is too long between two characters, so that every push service takes it", async () => {
+  it("send cuts too long a text between two characters, to the limit of all push services", async () => {
     expect(await send({ body: LONG })).toMatchObject({ outcome: "accepted" });
     expect(server.requests[0]?.bytes).toBeGreaterThan(4_060);
     expect(server.requests[0]?.bytes).toBeLessThanOrEqual(4_096);
@@ -84,7 +84,7 @@ describe("push provider webpush, at a browser's push service", () => {
     expect(body.endsWith("…") && LONG.startsWith(body.slice(0, -1).trimEnd())).toBe(true);
   });
 
-  it("one signature for a push service serves for eleven hours, another service has its own", async () => {
+  it("a signature is used for eleven hours, and each push service has its own", async () => {
     const other = await startWebPush();
     await send();
     clock.nowMs += 10.9 * HOUR_MS;
@@ -138,14 +138,14 @@ describe("push provider webpush, at a browser's push service", () => {
       "a secret that is too long",
       () => ({ ...subscription(), keys: { ...subscription().keys, auth: "A".repeat(24) } }),
     ],
-  ])("send, to a token that holds %s, answers unregistered and calls nobody", async (_, make) => {
+  ])("send, to a token with %s, is unregistered without a request", async (_, make) => {
     const made = make();
     const token = typeof made === "string" ? made : JSON.stringify(made);
     expect(await provider.send(pushTo(token, webPushSettings))).toMatchObject({ outcome: "unregistered" });
     expect(server.requests).toEqual([]);
   });
 
-  it("send, to a name that leads into this network, calls nobody: refused", async () => {
+  it("send, to a name that leads into this network, is refused without a request", async () => {
     const guard = { allowLoopback: false, resolve: async () => ["10.0.0.1"] };
     const token = JSON.stringify({ ...subscription(), endpoint: "https://push.example/1" });
     const result = await webPush({ guard }).send(pushTo(token, webPushSettings));
@@ -163,7 +163,7 @@ describe("push provider webpush, at a browser's push service", () => {
     expect(server.requests).toEqual([]);
   });
 
-  it("fails together with the pushes to the same push service alone", () => {
+  it("fails together only with pushes to the same push service", () => {
     const [one, two] = [server.token(), server.token()];
     expect(provider.serverOf?.(one)).toBe(server.origin);
     expect(provider.serverOf?.(two)).toBe(server.origin);
@@ -178,13 +178,13 @@ describe("push provider webpush, at a browser's push service", () => {
     [{ privateKey: strange.getPrivateKey("base64url") }, "not of one pair"],
     [{ subject: "ops@waybill.example" }, "subject"],
     [{ subject: "http://waybill.example" }, "subject"],
-  ])("check of settings that are wrong in %j says what, without repeating it", (wrong, told) => {
+  ])("check of invalid settings %j names the invalid one without its value", (wrong, told) => {
     const problem = provider.check({ ...webPushSettings, ...wrong });
     expect(problem).toContain(told);
     for (const value of Object.values(wrong)) expect(problem).not.toContain(value);
   });
 
-  it("check takes an https address for the operator as well", () => {
+  it("check accepts an https address for the operator", () => {
     expect(
       provider.check({ ...webPushSettings, subject: "https://waybill.example/contact" }),
     ).toBeUndefined();

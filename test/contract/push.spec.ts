@@ -117,7 +117,7 @@ describe("push provider sandbox", () => {
   });
 });
 
-describe("push provider onesignal, in OneSignal's own words", () => {
+describe("push provider onesignal, the requests to OneSignal", () => {
   let server: OneSignalServer;
   beforeAll(async () => {
     server = await startOneSignal(settings);
@@ -136,7 +136,7 @@ describe("push provider onesignal, in OneSignal's own words", () => {
       ...change,
     });
 
-  it("send, with today's kind of key, states it as Key and carries the id of the repeat", async () => {
+  it("send, with a current key, uses the scheme Key and sends the idempotency id", async () => {
     const collapseId = newId();
     await send("accept", { collapseId });
     expect(server.requests.at(-1)).toMatchObject({
@@ -145,7 +145,7 @@ describe("push provider onesignal, in OneSignal's own words", () => {
     });
   });
 
-  it("send, with a key that the app does not have, is refused and the key is not in the detail", async () => {
+  it("send, with a wrong key, is refused without the key in the detail", async () => {
     const wrong = { ...settings, apiKey: "os_v2_app_not-the-key-of-it" };
     const result = await send("accept", { settings: wrong });
     expect(result).toMatchObject({ outcome: "refused", detail: expect.stringContaining("403") });

@@ -28,7 +28,7 @@ describe("Stripe's adapter, told", () => {
     ["checkout.session.async_payment_failed", { kind: "failed", paymentId: PAYMENT, orderId: ORDER }],
     ["refund.updated", { kind: "refunded", paymentId: PAYMENT, orderId: ORDER, refundId: REFUND }],
     ["refund.failed", { kind: "refund_failed", paymentId: PAYMENT, orderId: ORDER, refundId: REFUND }],
-  ])("%s, reads what it means", (type, event) => {
+  ])("%s, returns its meaning", (type, event) => {
     const { id } = stripeFixture(type);
     expect(told(JSON.stringify(stripeFixture(type)))).toEqual({
       kind: "event",
@@ -37,23 +37,23 @@ describe("Stripe's adapter, told", () => {
   });
 
   it.each(["checkout.session.expired", "refund.created", "charge.refunded", "payment_intent.succeeded"])(
-    "%s, keeps it and does nothing",
+    "%s, stores it without an effect",
     (type) => {
       expect(told(JSON.stringify(stripeFixture(type)))).toMatchObject({ kind: "noted" });
     },
   );
 
-  it("a checkout whose payment takes days, waits for its end", () => {
+  it("a checkout with a payment that takes days, waits for its end", () => {
     const body = stripeEvent("checkout.session.completed", "evt_1", { payment_status: "unpaid" });
     expect(told(body)).toMatchObject({ kind: "noted", eventId: "evt_1" });
   });
 
-  it("a refund that somebody made at Stripe itself, names it by Stripe's id", () => {
+  it("a refund that was made at Stripe, returns Stripe's id", () => {
     const body = stripeEvent("refund.updated", "evt_1", { metadata: {} });
     expect(told(body)).toMatchObject({ event: { refundId: "re_3SVqL2B7WZ01zgkW1qRsTuVw", orderId: "" } });
   });
 
-  it("a dispute, names its payment, its state and whether the money was taken", () => {
+  it("a dispute, returns its payment, its state and whether the money was withdrawn", () => {
     const body = JSON.stringify(stripeFixture("charge.dispute.created"));
     expect(told(body)).toEqual({
       kind: "disputed",
@@ -122,7 +122,7 @@ describe("Stripe's adapter, told", () => {
     expect(kind).toBe(what.startsWith("a name") ? "noted" : "unusable");
   });
 
-  it("a dispute of a charge alone, names the charge, and what it lacks by its absence", () => {
+  it("a dispute with a charge only, returns the charge and omits absent fields", () => {
     const of = (object: object) => told(stripeEvent("charge.dispute.created", "e", { ...object }));
     expect(of({ payment_intent: null, charge: "ch_1" })).toMatchObject({ dispute: { paymentId: "ch_1" } });
     expect(of({ payment_intent: { id: "pi_1" } })).toMatchObject({ dispute: { paymentId: "pi_1" } });
@@ -140,12 +140,15 @@ describe("Stripe's adapter, told", () => {
     [[{ amount: -1 }, {}], true],
     [[{ amount: -2950 }, { amount: 2949 }], true],
     [[{ amount: -2950 }, { amount: 2950 }], false],
-  ])("a dispute with %j booked for it, knows whether the money was taken: %s", (booked, withdrawn) => {
-    const body = stripeEvent("charge.dispute.created", "e", { balance_transactions: booked });
-    expect(told(body)).toMatchObject({ dispute: { withdrawn } });
-  });
+  ])(
+    "a dispute with the transactions %j, returns whether the money was withdrawn: %s",
+    (booked, withdrawn) => {
+      const body = stripeEvent("charge.dispute.created", "e", { balance_transactions: booked });
+      expect(told(body)).toMatchObject({ dispute: { withdrawn } });
+    },
+  );
 
-  it("a refund of a charge alone, names the charge", () => {
+  it("a refund with a charge only, returns the charge", () => {
     const of = (object: object) => told(stripeEvent("refund.updated", "e", { ...object }));
     expect(of({ payment_intent: null, charge: "ch_1" })).toMatchObject({ event: { paymentId: "ch_1" } });
     expect(of({ status: "canceled" })).toMatchObject({ event: { kind: "refund_failed" } });
@@ -160,7 +163,7 @@ describe("Stripe's adapter, told", () => {
     expect(told(body)).toMatchObject({ event: { orderId: ORDER, paymentId: "pi_1" } });
   });
 
-  it("what has no id of Stripe's, calls the same body by the same name", () => {
+  it("a report without an id, gets the same id for the same body", () => {
     const bodies = ['{"type":"refund.updated"}', '{"id":"two words","type":"refund.updated"}', "[]"];
     const ids = bodies.map((body) => {
       const verdict = told(body);
@@ -182,14 +185,14 @@ describe("Stripe's adapter, told", () => {
     ["a time with a zero in front", (good: string) => good.replace("t=", "t=0"), "wrong"],
     ["another proof", (good: string) => good.replace(/v1=./, "v1=x"), "unsigned"],
     ["more than two thousand characters", (good: string) => good.padEnd(2_001, ",v0=a"), "unsigned"],
-  ])("a report with %s, refuses it and says why", (_, headerOf, reason) => {
+  ])("a report with %s, refuses it with the reason", (_, headerOf, reason) => {
     const body = JSON.stringify(stripeFixture("checkout.session.completed"));
     const header = headerOf(stripeSignature(body, [secret]));
     const headers = header === undefined ? {} : { "stripe-signature": header };
     expect(told(body, { headers: headers as Record<string, string> })).toEqual({ kind: "refused", reason });
   });
 
-  it("a report whose signature has parts that mean nothing, takes it up to its length", () => {
+  it("a report with unknown parts in its signature, accepts it up to the maximum length", () => {
     const body = JSON.stringify(stripeFixture("checkout.session.completed"));
     const good = stripeSignature(body, [secret]);
     for (const header of [`${good},nonsense`, good.padEnd(2_000, ",v0=a")]) {
@@ -197,7 +200,7 @@ describe("Stripe's adapter, told", () => {
     }
   });
 
-  it("a report five minutes early or late, takes it; a moment more, refuses it as stale", () => {
+  it("a report up to five minutes early or late, accepts it; beyond that, refuses it as stale", () => {
     const body = JSON.stringify(stripeFixture("checkout.session.completed"));
     const atMs = 1_800_000_000_000;
     const headers = { "stripe-signature": stripeSignature(body, [secret], atMs) };
@@ -209,7 +212,7 @@ describe("Stripe's adapter, told", () => {
     }
   });
 
-  it("two secrets while one is rolled: what either signed is genuine, and nothing else", () => {
+  it("two secrets during a rotation: accepts signatures by either, and no others", () => {
     const body = JSON.stringify(stripeFixture("checkout.session.completed"));
     const rolling = opened("http://127.0.0.1:9", { webhookSecretPrevious: previous });
     const by = (secrets: string[]) =>

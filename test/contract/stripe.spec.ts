@@ -41,7 +41,7 @@ describe("openBank of stripe", () => {
     ["an address that is none", { returnUrl: "javascript:alert(1)" }],
     ["an address without a host", { returnUrl: "https://" }],
     ["a setting that is missing", { returnUrl: "" }],
-  ])("with %s, refuses without showing a value", (_, change) => {
+  ])("with %s, refuses without the values in the error", (_, change) => {
     let message = "";
     try {
       openBank("stripe", { ...settings, ...change }, "https://checkout.stripe.com");
@@ -53,7 +53,7 @@ describe("openBank of stripe", () => {
   });
 });
 
-describe("Stripe's adapter, asking", () => {
+describe("Stripe's adapter, its requests", () => {
   async function withStripe<T>(
     work: (bank: Bank, stripe: Awaited<ReturnType<typeof startStripe>>) => Promise<T>,
   ): Promise<T> {
@@ -82,7 +82,7 @@ describe("Stripe's adapter, asking", () => {
     };
   };
 
-  it("names the order wherever Stripe keeps it, and shows the lines, if they add up", async () => {
+  it("openCheckout sends the order's id in all its fields, and the lines if their sum is right", async () => {
     await withStripe(async (bank, stripe) => {
       const lines = [
         { title: "Bread", quantity: 2, unitAmountMinor: 1000 },
@@ -102,7 +102,7 @@ describe("Stripe's adapter, asking", () => {
     });
   });
 
-  it("shows up to a hundred lines one by one, and in one line what it cannot show so", async () => {
+  it("openCheckout sends up to a hundred lines, otherwise one line with the sum", async () => {
     await withStripe(async (bank, stripe) => {
       const shownOf = async (lines: object[], amount = euro(2950)) => {
         const { reference = "" } = await bank.openCheckout(request({ amount, lines }));
@@ -127,7 +127,7 @@ describe("Stripe's adapter, asking", () => {
     });
   });
 
-  it("sends the customer back to where the order says, else to where the bank's settings say", async () => {
+  it("openCheckout sends the return address of the order, otherwise that of the bank's settings", async () => {
     await withStripe(async (bank, stripe) => {
       for (const [returnUrl, expected] of [
         [undefined, settings.returnUrl],
@@ -251,7 +251,7 @@ describe("Stripe's adapter, asking", () => {
     });
   });
 
-  it("a page that is not open any more, leaves it; when Stripe cannot say, says so", async () => {
+  it("closing a page that is not open has no effect; without a response of Stripe, it is unclear", async () => {
     await withStripe(async (bank, stripe) => {
       const { reference = "" } = await bank.openCheckout(request());
       stripe.mood = 503;
@@ -333,14 +333,14 @@ describe("Stripe's adapter, asking", () => {
     });
   });
 
-  it("gives up when its time is over", async () => {
+  it("fails at its time limit", async () => {
     await withStripe(async (bank, stripe) => {
       stripe.mood = "hangs";
       expect(await kindOf(bank.openCheckout(request({ timeoutMs: 100 })))).toBe("unclear");
     });
   });
 
-  it("with a key that Stripe does not know, says so without the key", async () => {
+  it("with an invalid key, fails without the key in the error", async () => {
     const stripe = await startStripe({ key: "sk_test_another", secrets: [secret] });
     const error = await opened(stripe.url)
       .findPayments("o")
@@ -350,7 +350,7 @@ describe("Stripe's adapter, asking", () => {
     await stripe.stop();
   });
 
-  it("about a refund whose answer was lost, finds it, and nothing of another", async () => {
+  it("finds a refund without a response, and none of another order", async () => {
     await withStripe(async (bank, stripe) => {
       const { checkoutUrl, reference } = await bank.openCheckout(request());
       stripe.pay(checkoutUrl);
@@ -372,7 +372,7 @@ describe("Stripe's adapter, asking", () => {
     ["UGX", 5, 500],
     ["MGA", 1200, 12],
     ["KWD", 1230, 1230],
-  ])("counts %s as Stripe counts it: %i is %i", async (currency, amountMinor, atStripe) => {
+  ])("converts amounts in %s to Stripe's units: %i is %i", async (currency, amountMinor, atStripe) => {
     await withStripe(async (bank, stripe) => {
       const asked = request({ amount: { amountMinor, currency } });
       const { checkoutUrl, reference = "" } = await bank.openCheckout(asked);
@@ -387,7 +387,7 @@ describe("Stripe's adapter, asking", () => {
     ["KWD", 1234],
     ["MGA", 1250],
   ])(
-    "an amount in %s that Stripe has no number for, is refused before anything is sent",
+    "an amount in %s that Stripe cannot represent, is refused without a request",
     async (currency, amountMinor) => {
       await withStripe(async (bank, stripe) => {
         const checkout = bank.openCheckout(request({ amount: { amountMinor, currency } }));
