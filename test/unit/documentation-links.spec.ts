@@ -64,3 +64,24 @@ describe("files that CONTRIBUTING.md and the pages of docs name", () => {
     },
   );
 });
+
+/** `npm run name`, `npm test`, `npx node file.ts` and `npx program`, in code of the pages. */
+const COMMAND = /\b(?:npm run (?:-s )?([a-z][a-z:]*)|npx node (\S+\.ts)|npx (?!node)([a-z][a-z-]*))/g;
+
+describe("commands that the pages name", () => {
+  it("are npm scripts, files and programs of this project", () => {
+    const { scripts } = JSON.parse(textOf("package.json")) as { scripts: Record<string, string> };
+    const named = pages
+      .filter((page) => !page.startsWith("packages/"))
+      .flatMap((page) =>
+        [...textOf(page).matchAll(COMMAND)].map(([command, ...parts]) => ({ page, command, parts })),
+      );
+    const unknown = named.filter(({ parts: [script, file, program] }) => {
+      if (script !== undefined) return !Object.hasOwn(scripts, script);
+      if (file !== undefined) return file !== "file.ts" && !existsSync(join(root, file));
+      return !existsSync(join(root, "node_modules/.bin", program as string));
+    });
+    expect(named.length).toBeGreaterThan(50);
+    expect(unknown.map(({ page, command }) => `${page}: ${command}`)).toEqual([]);
+  });
+});
