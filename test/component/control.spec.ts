@@ -49,7 +49,7 @@ function node(nodeID: string, namespace: string, transporter: unknown) {
 }
 
 describe("the control socket", () => {
-  it("belongs to its owner alone, and answers requests and refusals", async () => {
+  it("can be opened by its owner only, and answers requests with results or errors", async () => {
     const { dataDir } = await serve();
     expect(statSync(controlSocketPath(dataDir)).mode & 0o777).toBe(0o600);
     const platform = await connectToPlatform(dataDir);
@@ -59,7 +59,7 @@ describe("the control socket", () => {
     await expect(platform.request("toString" as "token", {})).rejects.toThrow("no such request");
   });
 
-  it("takes a node of another process in, whose calls and events go both ways", async () => {
+  it("connects a node of another process, with calls and events in both directions", async () => {
     const { dataDir, namespace } = await serve();
     const inside = node("inside", namespace, "Fake");
     const heard: unknown[] = [];
@@ -83,7 +83,7 @@ describe("the control socket", () => {
     await eventually(() => expect(known()).toEqual(["inside"]));
   });
 
-  it("ends a connection that speaks nonsense or of another platform, and goes on with the others", async () => {
+  it("ends a connection with invalid frames or of another platform, and keeps the others", async () => {
     const { dataDir } = await serve();
     const platform = await connectToPlatform(dataDir);
     undo.push(() => platform.close());
@@ -109,11 +109,11 @@ describe("the control socket", () => {
     expect(await platform.request("hello", {})).toMatchObject({ ready: true });
   });
 
-  it("that nobody serves is told apart from everything else", async () => {
+  it("without a server, fails with NotRunning", async () => {
     await expect(connectToPlatform(join(folder, "nobody"))).rejects.toBeInstanceOf(NotRunning);
   });
 
-  it("that goes away leaves no request waiting", async () => {
+  it("when closed, rejects waiting requests", async () => {
     const dataDir = mkdtempSync(join(folder, "gone "));
     const hanging = { ...handlers, token: () => new Promise<never>(() => undefined) };
     const stop = await startControlServer(controlSocketPath(dataDir), "n", hanging);

@@ -58,7 +58,7 @@ afterAll(async () => {
 });
 
 describe("the operations port", () => {
-  it("answers probes by IP address, and no page of another site that reaches it by a name of its own", async () => {
+  it("answers probes by IP address, and refuses requests with foreign host names", async () => {
     const asked = (host: string, headers: Record<string, string> = {}) =>
       new Promise<number>((resolve, reject) => {
         const options = {
@@ -77,7 +77,7 @@ describe("the operations port", () => {
     expect(await asked("127.0.0.1", { origin: "https://elsewhere.example" })).toBe(403);
   });
 
-  it("is live from the beginning, and ready only once it is told so", async () => {
+  it("is live from the start, and ready only after ready()", async () => {
     expect(await get("/livez")).toMatchObject({ status: 200, body: '{"status":"live"}' });
     expect((await get("/readyz")).status).toBe(503);
     server.ready();
@@ -102,7 +102,7 @@ describe("the operations port", () => {
     expect(body).not.toContain("secret");
   });
 
-  it("is degraded, and gets requests all the same, while something works worse than it should, and says why", async () => {
+  it("is degraded with the reason, and still answers 200", async () => {
     trouble = "webhooks: the concurrency limit has been reached for 12 s";
     expiry = "it expires in 29 days";
     const [{ status, body }, metrics] = [await get("/readyz"), await get("/metrics")];
@@ -124,13 +124,13 @@ describe("the operations port", () => {
     expect(JSON.parse((await get("/readyz")).body)).toMatchObject({ status: "ready" });
   });
 
-  it("is not ready any more from the moment that a stop begins", async () => {
+  it("is not ready from the start of a stop", async () => {
     server.unready();
     expect((await get("/readyz")).status).toBe(503);
     server.ready();
   });
 
-  it("measures calls by outcome, queues, and what services count, in Prometheus's format", async () => {
+  it("exports calls by outcome, queues and the services' gauges in Prometheus's format", async () => {
     await broker.call("shop.sell");
     await broker.call("shop.refuse").catch(() => undefined);
     const { body, headers } = await get("/metrics");
@@ -157,7 +157,7 @@ describe("the operations port", () => {
     expect(body).not.toContain("$node");
   });
 
-  it("knows nothing else, and changes nothing", async () => {
+  it("refuses other paths and methods", async () => {
     expect((await get("/")).status).toBe(404);
     const { status, headers } = await get("/readyz", "POST");
     expect([status, headers.get("allow")]).toEqual([405, "GET, HEAD"]);

@@ -126,7 +126,7 @@ async function insertRefund(id = newId()): Promise<string> {
 }
 
 describe.each(Object.entries(queues))("the queue %s", (name, queue) => {
-  it("claimed while another claim is not committed, gives other rows and does not wait", async () => {
+  it("claimed during another uncommitted claim, returns other rows without waiting", async () => {
     await queue.fill(4);
     await db.transaction(async (first) => {
       const taken = await queue.claim(first);
@@ -140,7 +140,7 @@ describe.each(Object.entries(queues))("the queue %s", (name, queue) => {
     });
   });
 
-  it("claimed again, gives nothing that is under a lease or due later", async () => {
+  it("claimed again, returns no leased rows and none that are due later", async () => {
     await queue.fill(2);
     if (name === "outbox") await db.query("UPDATE outbox SET next_at = now() + interval '1 minute'");
     else expect(await queue.claim(db)).toHaveLength(2);
@@ -166,7 +166,7 @@ describe("a message whose lease is another worker's now", () => {
   const untouched = { state: "waiting", leaseToken: theirs, attempts: 1 };
   const dead = { attempts: 5, error: "poison", deadLetterId: newId() };
 
-  it("is not done, dead or given back by the former one", async () => {
+  it("cannot be ended or released by the former worker", async () => {
     const { lost } = await lease();
     expect(await markDone(db, lost)).toBe(false);
     expect(await markAllDone(db, [lost])).toEqual(new Set());
@@ -176,7 +176,7 @@ describe("a message whose lease is another worker's now", () => {
     expect(await row()).toMatchObject(untouched);
   });
 
-  it("is done, dead or given back by the one that has it", async () => {
+  it("can be ended or released by the worker with the lease", async () => {
     const { held } = await lease();
     expect(await renewLeases(db, GROUP, [held], LEASE_MS)).toEqual(new Set([held.messageId]));
     expect(await reschedule(db, held, 0, 1, "failed")).toBe(true);
@@ -186,7 +186,7 @@ describe("a message whose lease is another worker's now", () => {
     expect(await row()).toEqual({ state: "dead", attempts: 5, error: "poison" });
   });
 
-  it("is not another group's to end", async () => {
+  it("cannot be ended by another group", async () => {
     const { held } = await lease();
     const foreign = { ...held, group: "partners" };
     expect(await markDone(db, foreign)).toBe(false);
@@ -196,8 +196,8 @@ describe("a message whose lease is another worker's now", () => {
   });
 });
 
-describe("a refund of a payment that is not there", () => {
-  it("is refused, and nothing of it stays", async () => {
+describe("a refund of an unknown payment", () => {
+  it("is refused and stores nothing", async () => {
     const refund = {
       id: newId(),
       paymentId: "none",
@@ -210,7 +210,7 @@ describe("a refund of a payment that is not there", () => {
 });
 
 describe("a refund whose lease is another worker's now", () => {
-  it("is neither ended nor given back by the former one", async () => {
+  it("cannot be ended or released by the former worker", async () => {
     const id = await insertRefund();
     const theirs = newId();
     await claimRefunds(db, { bankId: BANK, leaseId: theirs, leaseMs: LEASE_MS, limit: 1 });
@@ -270,7 +270,7 @@ describe("a poll whose lease is another worker's now", () => {
     )[0];
   };
 
-  it("is neither ended nor postponed by the former one", async () => {
+  it("cannot be ended or postponed by the former worker", async () => {
     const { lost } = await lease();
     const before = await row();
     expect(before).toMatchObject({ reconcileLease: theirs });
@@ -281,7 +281,7 @@ describe("a poll whose lease is another worker's now", () => {
     expect(await row()).toEqual(before);
   });
 
-  it("is ended by the one that has it, and not again", async () => {
+  it("is ended once by the worker with the lease", async () => {
     const { held } = await lease();
     await endPoll(db, held, { nextAt });
     expect(await row()).toEqual({ reconcileAt: nextAt, reconcileFailures: 0 });

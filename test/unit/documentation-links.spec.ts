@@ -40,12 +40,12 @@ function deadLinks(page: string): string[] {
 }
 
 describe("relative links of the documentation", () => {
-  it("lead to a file, and to a heading of it where they name one", () => {
+  it("lead to an existing file and heading", () => {
     expect(pages.length).toBeGreaterThan(60);
     expect(pages.flatMap(deadLinks)).toEqual([]);
   });
 
-  it("are found dead where the file or the heading is missing", () => {
+  it("are reported as broken if the file or the heading is missing", () => {
     expect(anchorsOf("## As a cluster\n").has("as-a-cluster")).toBe(true);
     expect(anchorsOf("```\n## no heading\n```\n").size).toBe(0);
   });

@@ -57,13 +57,13 @@ const rows: [OrderStatus, number, { becomes: OrderStatus } | { alert: string; ag
 ];
 
 describe("the deadline of an order", () => {
-  it("stands in the table for every state that waits, and each row is tested here", () => {
+  it("is in the table for every waiting state, and each row is tested here", () => {
     const waiting = orderStatus.values.filter((status) => !isFinal(status));
     expect(rows.map(([status]) => status).sort()).toEqual([...waiting].sort());
     expect(Object.keys(deadlines).sort()).toEqual([...waiting].sort());
   });
 
-  it.each(rows)("that is %s, comes after %i minutes and not a moment sooner", (status, minutes, effect) => {
+  it.each(rows)("that is %s, passes after %i minutes and not earlier", (status, minutes, effect) => {
     const order = orderIn(status);
     const atMs = START_MS + minutes * MINUTE_MS;
     expect(order.deadlineAt).toBe(isoTime(atMs));
@@ -94,7 +94,7 @@ describe("the deadline of an order", () => {
     });
   });
 
-  it("of one that was paid in part, sends that back when it expires", () => {
+  it("of a partly paid order, refunds the payments when it expires", () => {
     const pending = orderIn("pending");
     const amount = { amountMinor: 1000, currency: "EUR" };
     const payment = { bankId, eventId: newId(), paymentId: newId(), amount };
@@ -104,7 +104,7 @@ describe("the deadline of an order", () => {
     expect(expired).toMatchObject({ next: { status: "expired" }, refunds: [{ amount }] });
   });
 
-  it("of one that is prepared, moves with the partner's promise, and an alert is forgotten with it", () => {
+  it("of an order in preparation, moves with the partner's promised time, and its alert is reset", () => {
     const late = applyOverdueDeadline(orderIn("preparing"), deadline, START_MS + 20 * MINUTE_MS)
       ?.next as Order;
     const readyAt = isoTime(START_MS + 45 * MINUTE_MS);
@@ -118,7 +118,7 @@ describe("the deadline of an order", () => {
     expect(delayed).not.toHaveProperty("alertedAt");
   });
 
-  it("of a deliverer who was seen, counts from there", () => {
+  it("of a delivery, counts from the deliverer's last position", () => {
     const order = orderIn("delivering");
     const atMs = START_MS + 20 * MINUTE_MS;
     const seen = applyOverdueDeadline(order, deadline, atMs, { positionAt: isoTime(atMs - MINUTE_MS) });
@@ -136,7 +136,7 @@ describe("the deadline of an order", () => {
     });
   });
 
-  it("of one that is paid, does not run before its partner is notified, and the alert names what is in the way", () => {
+  it("of a paid order, does not run before its partner is notified, and the alert names the cause", () => {
     const { partnerNotifiedAt: _, ...known } = orderIn("paid");
     const paid: Order = { ...known, deadlineAt: isoTime(START_MS + 2 * MINUTE_MS) };
     let order = paid;
@@ -162,16 +162,13 @@ describe("the deadline of an order", () => {
     });
   });
 
-  it.each(["unreachable", "no_endpoint"] as const)(
-    "of one whose partner is %s, runs: that is the partner's own fault",
-    (outcome) => {
-      const { partnerNotifiedAt: _, ...paid } = orderIn("paid");
-      const next = applyNotice(paid, { outcome, detail: "status 500" }, START_MS).next;
-      expect(next).toMatchObject({ deadlineAt: isoTime(START_MS + 10 * MINUTE_MS) });
-    },
-  );
+  it.each(["unreachable", "no_endpoint"] as const)("of an order whose partner is %s, runs", (outcome) => {
+    const { partnerNotifiedAt: _, ...paid } = orderIn("paid");
+    const next = applyNotice(paid, { outcome, detail: "status 500" }, START_MS).next;
+    expect(next).toMatchObject({ deadlineAt: isoTime(START_MS + 10 * MINUTE_MS) });
+  });
 
-  it("of one that the platform cannot notify the partner of, is an alert at once; a later report changes nothing", () => {
+  it("of an order whose partner the platform cannot notify, is an alert at once; a later report changes nothing", () => {
     const { partnerNotifiedAt: _, ...paid } = orderIn("paid");
     const held = applyNotice(paid, { outcome: "held_up", detail: "a dead letter" }, START_MS);
     expect(held).toMatchObject({
@@ -182,7 +179,7 @@ describe("the deadline of an order", () => {
     expect(applyNotice(preparing, { outcome: "held_up" }, START_MS).next).toBe(preparing);
   });
 
-  it("is no order's that has ended", () => {
+  it("does not exist for ended orders", () => {
     for (const status of orderStatus.values.filter(isFinal)) {
       const order = { ...orderIn("pending"), status };
       expect(hasDeadline(status)).toBe(false);

@@ -46,7 +46,7 @@ function orderIn(status: OrderStatus, paidMinor: number): Order {
 }
 
 describe("the table of an order's endings", () => {
-  it("for every state, actor and move, ends the order with all money back, or refuses", () => {
+  it("for every state, actor and move, ends the order with a full refund, or refuses", () => {
     const seen: Record<string, Bearer> = {};
     for (const status of orderStatus.values) {
       for (const kind of kinds) {
@@ -72,7 +72,7 @@ describe("the table of an order's endings", () => {
     expect(seen).toEqual(expected);
   });
 
-  it("holds no cell for a state that is over, and none that no move leads out of", () => {
+  it("has no cell for final states, and none without a move", () => {
     for (const [status, actors] of Object.entries(endings)) {
       expect(isFinal(status as OrderStatus)).toBe(false);
       for (const [kind, { by }] of Object.entries(actors)) {
@@ -84,7 +84,7 @@ describe("the table of an order's endings", () => {
     }
   });
 
-  it("charges nobody with money that was too much, late or never owed, and the platform with an operator's goodwill", () => {
+  it("charges refunds of excess or late payments to nobody, and an operator's refunds to the platform", () => {
     const paid = orderIn("pending", 2950);
     const again = {
       bankId,

@@ -213,7 +213,7 @@ function world(): World {
 }
 
 describe("an order under any sequence of commands", () => {
-  it("makes only legal moves, counts its version by one, and neither makes nor loses money", () => {
+  it("makes only legal moves, increases its version by one, and conserves the money", () => {
     const sequence = fc.array(fc.oneof(once, repeatable), { minLength: 1, maxLength: 40 });
     let moves = 0;
     fc.assert(
@@ -229,7 +229,7 @@ describe("an order under any sequence of commands", () => {
     expect(moves).toBeGreaterThan(400);
   });
 
-  it("answers a command that comes again at once with the order as it is", () => {
+  it("returns the unchanged order for a command that is repeated at once", () => {
     const sequence = fc.array(once, { maxLength: 15 });
     fc.assert(
       fc.property(beginning, sequence, repeatable, sequence, repeatable, (start, first, a, second, b) => {
@@ -246,7 +246,7 @@ describe("an order under any sequence of commands", () => {
     );
   });
 
-  it("once it is delivered, cancelled or expired, stays so", () => {
+  it("once delivered, cancelled or expired, keeps that state", () => {
     const sequence = fc.array(fc.oneof(once, repeatable), { minLength: 1, maxLength: 60 });
     fc.assert(
       fc.property(beginning, sequence, (first, steps) => {

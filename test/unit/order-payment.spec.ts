@@ -51,13 +51,13 @@ describe("receive", () => {
     ]);
   });
 
-  it("of too much in two payments, sends the excess back out of the later one", () => {
+  it("of too much in two payments, refunds the excess out of the later one", () => {
     const first = pay(pending(), 2000, "first").next;
     const { refunds } = pay(first, 2000, "second");
     expect(refunds).toMatchObject([{ paymentId: "second", amount: euro(1050) }]);
   });
 
-  it("decides the same refund under the same id, and another one under another", () => {
+  it("gives the same refund the same id, and another refund another id", () => {
     const order = pay(pending(), 2950, "p").next;
     const [once, again] = [cancel(order, admin, NOW_MS), cancel(order, admin, NOW_MS)];
     expect(again.refunds).toEqual(once.refunds);
@@ -67,7 +67,7 @@ describe("receive", () => {
 });
 
 describe("a refund over several payments", () => {
-  it("takes the newest first and no more of each than is left", () => {
+  it("uses the newest payment first, and of each at most its balance", () => {
     const paid = pay(pay(pay(pending(), 1000, "a").next, 1000, "b").next, 950, "c").next;
     const part = refundCustomer(paid, euro(1500), "late", NOW_MS);
     expect(part.refunds.map(({ paymentId, amount }) => [paymentId, amount.amountMinor])).toEqual([
@@ -81,7 +81,7 @@ describe("a refund over several payments", () => {
     ]);
   });
 
-  it("that fails, shows, frees its payment, and is over once it was asked for again", () => {
+  it("that fails, is shown, returns its amount to the payment, and is settled by another refund", () => {
     const paid = pay(pending(), 2950, "p").next;
     const { next: cancelled, refunds } = cancel(paid, admin, NOW_MS);
     const [refund] = refunds;
@@ -103,7 +103,7 @@ describe("a refund over several payments", () => {
     });
   });
 
-  it("that failed, is asked for again out of its own payment, for as much as is left of it", () => {
+  it("that failed, is retried out of its own payment, up to its balance", () => {
     const { next: cancelled, refunds } = cancel(pay(pending(), 2950, "p").next, admin, NOW_MS);
     const [refund] = refunds;
     if (!refund) throw new Error("nothing goes back");
@@ -122,7 +122,7 @@ describe("a refund over several payments", () => {
     ).toBeUndefined();
   });
 
-  it("that failed, is not asked for again out of a payment of which less is left, though the order keeps enough", () => {
+  it("that failed, is not retried out of a payment with too small a balance, even if the order's balance suffices", () => {
     const paid = pay(pay(pending(), 1000, "a").next, 1950, "b").next;
     const back = refundCustomer(paid, euro(1950), "late", NOW_MS);
     const [refund] = back.refunds;
@@ -133,7 +133,7 @@ describe("a refund over several payments", () => {
     expect(retryFailedRefund(failed, refund, NOW_MS)).toBeDefined();
   });
 
-  it("of a failed one and of money that comes late, are kept apart", () => {
+  it("of a failed refund and of a late payment, are separate", () => {
     const { next: cancelled, refunds } = cancel(pay(pending(), 2950, "p").next, admin, NOW_MS);
     const failed = applyRefundEnd(cancelled, refunds[0] as never, false, NOW_MS).next;
     const late = pay(failed, 100, "late");

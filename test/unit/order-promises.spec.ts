@@ -18,8 +18,8 @@ function paidOrder(): Order {
   return { ...next, status: "paid", paymentStatus: "paid", paidMinor: next.totalMinor };
 }
 
-describe("a partner's promise of when an order is ready", () => {
-  it("is the one that the partner made last, in whichever order its reports come", () => {
+describe("a partner's promise of the time when an order is ready", () => {
+  it("is the partner's latest, in any order of its reports", () => {
     const [earlier, later] = [
       { type: "order.delayed", readyAt: at(30), saidAt: at(-3) } as const,
       { type: "order.delayed", readyAt: at(45), saidAt: at(-1) } as const,
@@ -38,7 +38,7 @@ describe("a partner's promise of when an order is ready", () => {
     }
   });
 
-  it("made by a clock that is ahead, does not silence those that follow", () => {
+  it("made by a clock that is ahead, does not prevent later ones", () => {
     const accepted = applyPartnerReport(
       paidOrder(),
       { type: "order.accepted", readyAt: at(20), saidAt: at(1_000) },
@@ -51,7 +51,7 @@ describe("a partner's promise of when an order is ready", () => {
     });
   });
 
-  it("that is past, counts as now, and the history says so", () => {
+  it("in the past, counts as now, and the history says so", () => {
     const accepted = applyPartnerReport(
       paidOrder(),
       { type: "order.accepted", readyAt: at(-30) },

@@ -17,7 +17,7 @@ const kinds = (before: BookedPayment[], after: BookedPayment[], refundedMinor: n
     ({ kind }) => kind,
   );
 
-describe("compareBooks, of what the bank says has gone back", () => {
+describe("compareBooks, of the bank's refunds", () => {
   it.each<[string, BookedPayment[], BookedPayment[], number[], number[]]>([
     ["nothing happened meanwhile", books(300, 0), books(300, 0), [300], [0, 299, 301]],
     ["a refund stays on its way", books(100, 200), books(100, 200), [100, 300], [99, 301]],
@@ -26,15 +26,18 @@ describe("compareBooks, of what the bank says has gone back", () => {
     ["a refund is asked for meanwhile", books(100, 0), books(100, 200), [100, 300], [99, 301]],
     ["a refund comes back meanwhile", books(300, 0), books(100, 0), [100, 300], [99, 301]],
     ["the payment is new", [], books(0, 200), [0, 200], [201]],
-  ])("when %s, accepts what was true at some moment and tells the rest", (_, before, after, fine, wrong) => {
-    for (const told of fine) expect([told, kinds(before, after, told)]).toEqual([told, []]);
-    for (const told of wrong)
-      expect([told, kinds(before, after, told)]).toEqual([told, ["refund.difference"]]);
-  });
+  ])(
+    "when %s, accepts values that were true at some moment and reports others",
+    (_, before, after, fine, wrong) => {
+      for (const told of fine) expect([told, kinds(before, after, told)]).toEqual([told, []]);
+      for (const told of wrong)
+        expect([told, kinds(before, after, told)]).toEqual([told, ["refund.difference"]]);
+    },
+  );
 });
 
 describe("compareBooks, of a payment that the bank does not list", () => {
-  it("reports it from ten minutes after the payment on, not before", () => {
+  it("reports it from ten minutes after the payment", () => {
     const atMs = (nowMs: number) =>
       compareBooks([], books(0, 0), [], nowMs).differences.map(({ kind }) => kind);
     const tenMinutesLater = Date.parse("2026-01-01T11:10:00.000Z");
@@ -44,7 +47,7 @@ describe("compareBooks, of a payment that the bank does not list", () => {
 });
 
 describe("compareBooks, of a payment that the bank lists", () => {
-  it("records it unless our books have it with the same amount in the same currency", () => {
+  it("records it unless it is stored with the same amount and currency", () => {
     const unknown = (...theirs: [paymentId: string, amountMinor: number, currency: string][]) =>
       compareBooks(
         [],

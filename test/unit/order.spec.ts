@@ -38,14 +38,11 @@ const table: Record<OrderStatus, OrderStatus[]> = {
 };
 
 describe("the table of an order's states", () => {
-  it.each(Object.entries(table))(
-    "from %s leads where the product says, and nowhere else",
-    (status, legal) => {
-      expect(legalNext(status as OrderStatus).sort()).toEqual([...legal].sort());
-    },
-  );
+  it.each(Object.entries(table))("from %s leads to the specified states only", (status, legal) => {
+    expect(legalNext(status as OrderStatus).sort()).toEqual([...legal].sort());
+  });
 
-  it("lets every state be reached from pending, and every state come to an end", () => {
+  it("allows a path from pending to every state, and from every state to a final one", () => {
     const reach = (from: OrderStatus, seen = new Set<OrderStatus>()): Set<OrderStatus> => {
       if (!seen.has(from)) for (const to of legalNext(from)) reach(to, seen.add(from));
       return seen.add(from);
@@ -56,12 +53,12 @@ describe("the table of an order's states", () => {
     }
   });
 
-  it("gives every state that does not end an order a deadline, and no other", () => {
+  it("has a deadline for every state that is not final, and for no other", () => {
     const waiting = orderStatus.values.filter((status) => !isFinal(status));
     expect(Object.keys(deadlines).sort()).toEqual([...waiting].sort());
   });
 
-  it("lets deadlines make only moves that the table grants them", () => {
+  it("has only deadlines whose moves are allowed for deadlines", () => {
     for (const [status, { action }] of Object.entries(deadlines)) {
       if (!("move" in action)) continue;
       expect((moves[action.move].may as Record<string, readonly string[]>).deadline).toContain(status);
@@ -75,7 +72,7 @@ describe("move", () => {
     orderStatus.values.flatMap((status) => kinds.map((kind) => ({ name, status, kind }))),
   );
 
-  it("for each move, state and actor, does what the table says or refuses naming the legal states", () => {
+  it("for each move, state and actor, follows the table or refuses with the legal states", () => {
     for (const { name, status, kind } of cases) {
       const order = inState(status);
       const may = moves[name].may as Partial<Record<ActorKind, readonly OrderStatus[]>>;
@@ -95,13 +92,13 @@ describe("move", () => {
     expect(cases).toHaveLength(10 * 9 * 6);
   });
 
-  it("that is refused, says what the order can become, or that it stays as it is", () => {
+  it("if refused, names the legal next states, or that the state is final", () => {
     const paid = (status: OrderStatus) => () => move(inState(status), "pay", actor("bank"), NOW_MS);
     expect(paid("ready")).toThrow("The order is ready and can become cancelled, delivering.");
     expect(paid("delivered")).toThrow("The order is delivered and stays as it is.");
   });
 
-  it("says to whoever may not cancel any more until when they could", () => {
+  it("refused to cancel, names the states in which the caller could", () => {
     const cancelled = (kind: ActorKind) => () => move(inState("delivering"), "cancel", actor(kind), NOW_MS);
     expect(cancelled("customer")).toThrow(
       "The order is delivering; you can cancel while it is pending or paid.",
@@ -109,7 +106,7 @@ describe("move", () => {
     expect(cancelled("deliverer")).toThrow("The order is delivering; it is not yours to cancel.");
   });
 
-  it("tells each move by a message that its schema accepts", () => {
+  it("adds a valid message for each move", () => {
     for (const { name, status, kind } of cases) {
       const may = moves[name].may as Partial<Record<ActorKind, readonly OrderStatus[]>>;
       if (!may[kind]?.includes(status)) continue;
@@ -131,7 +128,7 @@ describe("move", () => {
     expect(known.filter((type) => !told.has(type)).sort()).toEqual(["order.created", "order.delayed"]);
   });
 
-  it("into a state that ends the order, takes the deadline away and notes when", () => {
+  it("into a final state, removes the deadline and records the time", () => {
     const { next } = move(inState("pending"), "expire", actor("deadline"), minutes(30));
     expect(next).toMatchObject({ status: "expired", closedAt: at(30) });
     expect(next).not.toHaveProperty("deadlineAt");
@@ -139,7 +136,7 @@ describe("move", () => {
 });
 
 describe("confirm", () => {
-  it("makes a pending order with the check's id that waits thirty minutes for its payment", () => {
+  it("creates a pending order with the check's id and a deadline of thirty minutes for its payment", () => {
     const { next, transition, messages: told, refunds } = fresh();
     expect(next).toMatchObject({
       id: quote.checkId,
@@ -158,7 +155,7 @@ describe("confirm", () => {
     expect(refunds).toEqual([]);
   });
 
-  it("refuses a quote that is over, that does not add up, mixes currencies or costs nothing", () => {
+  it("refuses a quote that is expired, has a wrong sum, mixes currencies or has a total of 0", () => {
     const refusal = (change: object, nowMs = NOW_MS) => {
       try {
         confirm({ ...quote, ...change }, customer, bankId, actor("customer"), nowMs);

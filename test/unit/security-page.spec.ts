@@ -22,7 +22,7 @@ const defended = page
   .map((line) => line.split(" | "));
 
 describe("docs/security.md", () => {
-  it("names tests that there are", () => {
+  it("names only existing tests", () => {
     const missing = named.flatMap(({ file, titles }) => {
       if (!existsSync(join(root, file))) return [file];
       const there = titlesIn(readFileSync(join(root, file), "utf8"));
@@ -42,7 +42,7 @@ describe("docs/security.md", () => {
     }
   });
 
-  it("names every secret that an operator may have to change", () => {
+  it("names every secret that an operator can replace", () => {
     for (const name of ["SEAL_SECRET", "SEAL_SECRET_PREVIOUS", "BRIDGE_SECRET", "HANDOVER_SECRET"]) {
       expect(page).toContain(`\`${name}\``);
     }
