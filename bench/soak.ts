@@ -1,9 +1,8 @@
 /**
- * `node bench/soak.ts [--orders 1000000] [--months 24]`: what is left of a million orders in 24 months.
+ * `node bench/soak.ts [--orders 1000000] [--months 24]`: the remaining data of a million orders after 24 months.
  *
- * It makes the rows month by month, as the platform would have left them, and runs every pruner by the clock of the
- * month's end. Then it starts the platform on them, and measures start, memory and reads. The figures go to
- * bench/results/.
+ * It generates the rows month by month and runs every pruner with the time of the month's end. Then it starts the
+ * platform on these databases and measures start, memory and reads. The figures are written to bench/results/.
  */
 import { readFileSync } from "node:fs";
 import type { Agent } from "node:http";
@@ -31,7 +30,7 @@ import { keep, type Row, tableOf } from "./lib/report.ts";
 import { makeWorld } from "./lib/world.ts";
 
 const MONTH_MS = (365.25 / 12) * 86_400_000;
-/** The last months are made with all their messages; of the others, whose messages are all pruned, a tenth has some. */
+/** The last months have all their messages. Of the others, whose messages are pruned anyway, a tenth has some. */
 const WHOLE_MONTHS = 2;
 const READERS = 8;
 const READ_MS = 20_000;
@@ -58,9 +57,9 @@ try {
   removeDataDir(dataDir);
 }
 
-/** The rows of all months, pruned at each month's end. @returns what is left, in megabytes a store */
+/** Generates the rows of all months and prunes at each month's end. @returns the remaining megabytes per store */
 async function fill(): Promise<Row[]> {
-  await (await startPlatform(dataDir)).stop(); // makes the databases
+  await (await startPlatform(dataDir)).stop(); // creates the databases
   const server = await startPostgres({ dataDir });
   const open = (name: Name) =>
     openDatabase({
@@ -150,7 +149,7 @@ async function load(db: Database, statements: readonly string[]): Promise<void> 
   }
 }
 
-/** On a busy machine a statement may meet its time-out; the platform's own runs begin anew as well. */
+/** On a busy machine a statement may exceed its time limit, so it is repeated, as the platform does. */
 async function patiently(work: () => Promise<void>): Promise<void> {
   for (let tries = 1; ; tries++) {
     try {
@@ -188,7 +187,7 @@ async function totalBytes(databases: Record<Name, Database>): Promise<number> {
   return all.reduce((sum, { rows }) => sum + Number(rows[0].bytes), 0);
 }
 
-/** Starts the platform on what is there. */
+/** Starts the platform on the generated databases. */
 async function serve(): Promise<Row[]> {
   say("Starting on what is left");
   const peers = await startPeers();

@@ -1,4 +1,4 @@
-/** Rows of orders as a platform leaves them behind, made by SQL: what plan tests and the soak fill their databases with. */
+/** Generates the rows that orders leave in the databases, by SQL. Used by plan tests and the soak. */
 
 /** Orders with the numbers from `first`, spread evenly over a time. */
 export interface Batch {
@@ -7,7 +7,7 @@ export interface Batch {
   /** SQL of a timestamptz. */
   since: string;
   until: string;
-  /** Without it, texts that only take room are as long as they are in earnest. */
+  /** Default: filler texts have a realistic length. */
   short?: boolean;
 }
 
@@ -23,7 +23,7 @@ const STEPS = [
   ["order.delivered", "delivering", "delivered"],
 ] as const;
 
-/** An id that tells a time, as UUIDv7 does. @param kind two hexadecimal digits @param n SQL of a number */
+/** An id that contains a time, as a UUIDv7. @param kind two hexadecimal digits @param n SQL of a number */
 export function idAt(at: string, n: string, kind = "00"): string {
   const ms = `lpad(to_hex((extract(epoch FROM ${at}) * 1000)::bigint), 12, '0')`;
   return `(substr(${ms}, 1, 8) || '-' || substr(${ms}, 9, 4) || '-7000-8${kind}0-' || lpad(to_hex(${n}), 12, '0'))::uuid`;
@@ -42,15 +42,15 @@ const ORDER = "made_order_id";
 const steps = STEPS.map(
   ([type, from, to], v) => `(${v + 1}, '${type}', nullif('${from}', ''), '${to}')`,
 ).join(", ");
-/** Text that takes room. @param text SQL, of 32 characters */
+/** A filler text. @param text SQL, of 32 characters */
 const filler = ({ short }: Batch, text: string, chars: number) =>
   `repeat(${text}, ${short ? 1 : Math.ceil(chars / 32)})`;
-/** As large as a snapshot of an order is in a message. */
+/** As large as the snapshot of an order in a message. */
 const snapshot = (batch: Batch) =>
   `jsonb_build_object('orderId', ${ORDER}, 'version', v, 'customer', jsonb_build_object('id', ${fixedId("01", `n % ${CUSTOMERS}`)}),
   'filler', ${filler(batch, "md5(n::text || v::text)", 900)})`;
 
-// OFFSET keeps the planner from working out the same id once for each column and line that names it.
+// OFFSET prevents the planner from computing the same id for each column and line again.
 const each = ({ first, count, since, until }: Batch) => `
   (SELECT n, t, stamp, (stamp || '000-' || lpad(to_hex(n), 12, '0'))::uuid AS made_order_id
    FROM (SELECT n, t, ${stampOf("t")} AS stamp
@@ -194,7 +194,7 @@ function inboxRows(batch: Batch, consumer: string, kind: string, which = "true")
   ];
 }
 
-/** Messages that nobody could handle. */
+/** Dead letters. */
 export function deadLetterRows(batch: Batch, consumer: string): string[] {
   const id = madeId("n", "0f");
   return [
@@ -205,7 +205,7 @@ export function deadLetterRows(batch: Batch, consumer: string): string[] {
   ];
 }
 
-/** Money for no order of ours. */
+/** Payments that match no order. */
 export function unmatchedRows(batch: Batch): string[] {
   return [
     `INSERT INTO payment_receipts (id, bank_id, payment_id, event_id, stated_order, amount_minor, currency, outcome, created_at)

@@ -7,14 +7,14 @@ export interface Answer {
 }
 
 export interface Measured {
-  /** Finished units of work a second. */
+  /** Completed units of work per second. */
   perSecond: number;
   p50Ms: number;
   p99Ms: number;
   errors: number;
 }
 
-/** One HTTP/1.1 request over a kept connection; no parsing, no redirects, so that the load costs little. */
+/** One HTTP/1.1 request over a keep-alive connection, without parsing or redirects, which costs little CPU. */
 export function send(
   agent: Agent,
   url: string,
@@ -44,7 +44,7 @@ export function send(
 
 /**
  * Closed loop: each of `clients` starts its next unit of work when the last one ended.
- * @param extent the time to go on for, or how many units to do in all
+ * @param extent the duration, or the total number of units
  * @param work one unit; gets the client's number and a keep-alive agent; a throw counts as an error
  */
 export async function drive(

@@ -14,7 +14,7 @@ export interface RunningPlatform {
   apiUrl: string;
   sandboxUrl: string;
   dataDir: string;
-  /** From the start of the process until it said that it is ready. */
+  /** Time from the start of the process until its ready message. */
   readyAfterMs: number;
   admin: { email: string; password: string };
   stop(): Promise<void>;
@@ -65,7 +65,7 @@ export async function startPlatform(
   };
 }
 
-/** What `npm start` runs, without npm in between, so that the process is ours to measure. */
+/** The command of `npm start` without npm, so that the process can be measured. */
 function startArguments(): string[] {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
   return (scripts.start as string).split(" ").slice(1);
@@ -73,7 +73,7 @@ function startArguments(): string[] {
 
 const FREE_PORTS = { PORT: "0", OPS_PORT: "0", SANDBOX_PORT: "0" };
 
-// One address sends everything here, which the limits are made to refuse.
+// All requests come from one address, so the rate limits would refuse them.
 const NO_LIMITS = { RATE_LIMIT_ADDRESS: "0", RATE_LIMIT_USER: "0", RATE_LIMIT_SIGN_IN: "0" };
 
 async function stop(child: ChildProcess): Promise<void> {

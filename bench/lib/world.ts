@@ -25,7 +25,7 @@ export interface World {
   shops: Shop[];
   bankId: string;
   customerTokens: string[];
-  /** What the bank would send for this payment: signed headers and body. */
+  /** The bank's report of this payment: signed headers and body. */
   paymentCallback(orderId: string, amountMinor: number): { headers: Record<string, string>; body: string };
   /** One product of one partner, chosen at random. */
   cart(): string;

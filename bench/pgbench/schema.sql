@@ -1,4 +1,4 @@
--- The least that an order's life must keep: the baseline does the same durable work with nothing around it.
+-- The minimum that an order has to store. The baseline does the same durable work without an application.
 DROP TABLE IF EXISTS b_outbox, b_receipts, b_events, b_lines, b_orders, b_stock;
 CREATE TABLE b_stock (product_id int PRIMARY KEY, stock bigint NOT NULL);
 CREATE TABLE b_orders (

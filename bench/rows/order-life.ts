@@ -24,7 +24,7 @@ const PGBENCH = join(import.meta.dirname, "../pgbench");
 
 interface Round {
   ours: Measured;
-  /** CPU time a life, in microseconds, until everything that follows from it was done. */
+  /** CPU time per life in microseconds, until all consequences are done. */
   node: number;
   postgres: number;
   theirs: Reference | undefined;
@@ -33,7 +33,7 @@ interface Round {
 interface Reference {
   perSecond: number;
   meanMs: number;
-  /** CPU time of PostgreSQL a life, in microseconds. */
+  /** CPU time of PostgreSQL per life in microseconds. */
   cpu: number;
 }
 
@@ -49,7 +49,7 @@ async function measure({ platform, world, peers, database }: Stage): Promise<Row
     await database.drained();
     return measured;
   };
-  await drive(CLIENTS, { units: WARM_UP_LIVES }, life); // a cold process may refuse some
+  await drive(CLIENTS, { units: WARM_UP_LIVES }, life); // a process that has just started may refuse some
   await database.drained();
   const mails = await peers.mails();
   const peersBefore = peers.cpuMicros();
@@ -98,7 +98,7 @@ async function measure({ platform, world, peers, database }: Stage): Promise<Row
   ];
 }
 
-/** What PostgreSQL is asked for in one life, counted in a round of its own, since its log costs CPU time. */
+/** The statements of one life, counted in a separate round because PostgreSQL's log costs CPU time. */
 async function count(database: BenchDatabase, work: () => Promise<unknown>) {
   await delay(STATISTICS_DELAY_MS);
   const before = await database.totals();
@@ -117,7 +117,7 @@ async function count(database: BenchDatabase, work: () => Promise<unknown>) {
   };
 }
 
-/** With `BENCH_STATEMENTS=1`: how often each statement was sent a life, to find what to spare next. */
+/** With `BENCH_STATEMENTS=1`: the number of times that each statement was sent per life. */
 function reportStatements(statements: string[]): void {
   const counts = [...Map.groupBy(statements, (sql) => sql.slice(0, 160))];
   counts.sort(([, a], [, b]) => b.length - a.length);
