@@ -82,6 +82,15 @@ describe("edge server", () => {
     expect(closed).toBe(0);
   });
 
+  it("that was not started, does not listen", () => {
+    const unused = edgeServer(
+      () => undefined,
+      () => ({}) as never,
+      patience,
+    );
+    expect(unused.listening).toBe(false);
+  });
+
   it("that is closed, lets a running request end and takes no other on its connection", async () => {
     let answer: ServerResponse | undefined;
     const port = await listen((_, res) => {
@@ -89,7 +98,9 @@ describe("edge server", () => {
     });
     const { socket, text } = talk(port, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     await eventually(async () => expect(answer).toBeDefined());
+    expect(server?.listening).toBe(true);
     const closing = server?.close();
+    expect(server?.listening).toBe(false);
     answer?.end("finished");
     await Promise.all([closing, once(socket, "close")]);
     expect(text()).toContain("finished");

@@ -1,10 +1,12 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import { type Database, rows } from "../../lib/sql/database.ts";
 import { insertPartner } from "../../services/partners/store/partners.repository.ts";
 import {
   insertWebhook,
   makeDue,
+  pruneWebhooks,
   stopPreparation,
 } from "../../services/partners/store/webhook-deliveries.repository.ts";
 import {
@@ -12,6 +14,7 @@ import {
   claimAttempts,
   endAttempt,
   insertNextAttempt,
+  parkAttempt,
 } from "../../services/partners/store/webhook-queue.repository.ts";
 import { eventually } from "../support/eventually.ts";
 import { samplePartner } from "../support/partners.ts";
@@ -133,6 +136,31 @@ describe("the queue of webhooks", () => {
     for (const id of all) await makeDue(db, id ?? "");
     const madeDue = await rows<{ id: string }>(db, "SELECT id FROM webhook_deliveries WHERE due_at <= now()");
     expect(madeDue).toEqual([{ id: waiting?.id }]);
+  });
+
+  it("parks a try only while the endpoint of its partner is gone", async () => {
+    const { partnerId } = await due(1);
+    const [claimed] = await claim(1);
+    const park = () => db.transaction((trx) => parkAttempt(trx, claimed as ClaimedAttempt, 60_000));
+    expect(await park()).toBe(false);
+    await rows(db, "UPDATE partners SET webhook_gone_at = now() WHERE id = ?", [partnerId]);
+    expect(await park()).toBe(true);
+  });
+
+  it("is pruned of old messages without a try that waits or is dead", async () => {
+    const { orderIds } = await due(4);
+    const [accepted, dead, stopped] = await claim(3);
+    await endAttempt(db, accepted as ClaimedAttempt, { ...failed, state: "accepted" });
+    await endAttempt(db, dead as ClaimedAttempt, { ...failed, state: "dead" });
+    await stopPreparation(db, stopped?.orderId ?? "");
+    await endAttempt(db, stopped as ClaimedAttempt, failed);
+    expect(await pruneWebhooks(db, isoTime(Date.now() - 3_600_000), 10)).toBe(0);
+    expect(await pruneWebhooks(db, isoTime(Date.now() + 3_600_000), 10)).toBe(2);
+    const left = await rows<{ orderId: string }>(db, "SELECT order_id FROM webhook_messages");
+    const gone = [accepted?.orderId, stopped?.orderId];
+    expect(left.map(({ orderId }) => orderId).sort()).toEqual(
+      orderIds.filter((id) => !gone.includes(id)).sort(),
+    );
   });
 
   it("has no attempt left for an order that is cancelled while an outcome is written", async () => {
