@@ -46,6 +46,7 @@ describe("guessing a password", () => {
     const late = await bench.signIn(email, PASSWORD, STRANGER).catch((error) => error);
     expect(late).toMatchObject(refused);
     expect(late.data.retryAfterSeconds).toBeGreaterThan(900);
+    expect(late.data.retryAfterSeconds).toBeLessThanOrEqual(3_600);
     await expect(bench.signIn(email, PASSWORD, HOME)).resolves.toBeDefined();
 
     const { code = "" } = await bench.mailed(email, "reset-password", () =>
@@ -260,6 +261,7 @@ describe("guessing a code", () => {
     const late = await reset(email, code, STRANGER).catch((error) => error);
     expect(late).toMatchObject(refused);
     expect(late.data.retryAfterSeconds).toBeGreaterThan(3_600);
+    expect(late.data.retryAfterSeconds).toBeLessThanOrEqual(86_400);
     await expect(reset(email, code, HOME)).resolves.toEqual({});
 
     await expect(reset(email, await forgotten(email), STRANGER)).resolves.toEqual({});
