@@ -15,13 +15,15 @@ export function unreadableRowAlerts(options: {
   source: string;
   clock: Clock;
   logger: Logger;
+  /** How many rows are remembered. */
+  rowsMax?: number;
 }): (row: UnreadableRow) => void {
-  const { postgres, source, clock, logger } = options;
+  const { postgres, source, clock, logger, rowsMax = ROWS_MAX } = options;
   const raised = new Set<string>();
   return ({ id, columns }) => {
     const subject = `${source}/${id}`;
     if (raised.has(subject)) return;
-    if (raised.size >= ROWS_MAX) raised.clear();
+    if (raised.size >= rowsMax) raised.clear();
     raised.add(subject);
     const detail = `The row ${id} in the database of ${source} holds a number beyond 2^53 - 1 in ${columns.join(", ")}. It is left out of lists and left alone by workers until the number is corrected.`;
     logger.error(detail);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
 import { fail } from "../../contracts/errors.ts";
 import type { Message } from "../../contracts/messages.ts";
+import { rows } from "../../lib/sql/database.ts";
 import type { Handlers } from "../../mixins/consumer/consumer.mixin.ts";
 import { documentGauges } from "../../mixins/documents/gauges.ts";
 import { consumerStage } from "../support/consuming.ts";
@@ -68,6 +69,24 @@ describe("messages whose handler needs what is away", () => {
     expect(new Set(waiting.map(({ id }) => id))).toEqual(store.written);
     expect((await states()).every(({ state, attempts }) => state === "done" && attempts === 1)).toBe(true);
     expect(await con.stats()).toMatchObject({ waiting: 0, deadLetters: 0 });
+    await broker.stop();
+  });
+
+  it("and that find it away only when they come, come again after one to five seconds", async () => {
+    const store = outside();
+    Object.assign(store, { there: false, admits: false });
+    const { broker } = await receiver(projecting(store));
+    const messages = some(30);
+    await publish(...messages);
+    const sql = `SELECT extract(epoch FROM next_at - updated_at)::float AS seconds FROM inbox
+      WHERE attempts = 0 AND error IS NOT NULL`;
+    const waits = await eventually(async () => {
+      const found = await rows<{ seconds: number }>(stage.bench.db.db, sql);
+      expect(found).toHaveLength(messages.length);
+      return found.map(({ seconds }) => seconds);
+    });
+    expect(Math.min(...waits)).toBeGreaterThanOrEqual(1);
+    expect(Math.max(...waits)).toBeLessThanOrEqual(5);
     await broker.stop();
   });
 

@@ -23,6 +23,8 @@ const MANY_CHARACTERS = createHash("shake256", { outputLength: 128 }).update("a 
 describe("identity.register", () => {
   it("makes a customer who can sign in once the code came back, and only then tells the others", async () => {
     const pushToken = { provider: "sandbox", token: "phone-1", deviceName: "Phone" } as const;
+    const codes = () => bench.sql("SELECT subject FROM verification_codes ORDER BY subject");
+    const before = await codes();
     const { email, userId, code } = await bench.registered({
       language: "de",
       phone: "+41791234567",
@@ -35,6 +37,7 @@ describe("identity.register", () => {
     ).toEqual([]);
 
     await bench.ask("identity.confirm", { email, code });
+    expect(await codes()).toEqual(before);
     const told = await bench.said("user.registered", (user) => user.userId === userId);
     expect(told).toEqual({
       version: 2,

@@ -2,10 +2,12 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/glo
 import { ServiceBroker } from "moleculer";
 import { message, type NewMessage } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
+import type { Logger } from "../../lib/logger.ts";
 import { rows } from "../../lib/sql/database.ts";
 import { envelope } from "../../mixins/outbox/envelope.ts";
 import { insertMessages } from "../../mixins/outbox/outbox.repository.ts";
 import { relay, relayLimits } from "../../mixins/outbox/relay.ts";
+import { unreadableRowAlerts } from "../../mixins/outbox/unreadable-rows.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   type MessagingBench,
@@ -143,6 +145,21 @@ describe("the relay", () => {
       "sweep",
     );
     expect(tries).toBe(1);
+  });
+
+  it("of a row that cannot be read, raises one alert, and again only when it has forgotten the row", async () => {
+    const logged: unknown[] = [];
+    const { logger } = new ServiceBroker({ logger: false });
+    const alerts = unreadableRowAlerts({
+      ...{ postgres: bench.db, source: "waybill/test", clock: { now: () => Date.now() }, rowsMax: 2 },
+      logger: { ...logger, error: (text) => void logged.push(text) } as Logger,
+    });
+    const [first = "", second = "", third = ""] = [newId(), newId(), newId()];
+    for (const id of [first, second, first]) alerts({ id, columns: ["amount"] });
+    expect(logged).toHaveLength(2);
+    for (const id of [third, first]) alerts({ id, columns: ["amount"] });
+    expect(logged).toHaveLength(4);
+    await eventually(async () => expect(await bench.outboxRows()).toHaveLength(4));
   });
 
   it("while the message bus is not ready, touches nothing", async () => {

@@ -20,9 +20,10 @@ export interface Sample {
 const HEAD = `# Mutation testing
 
 Written by \`npm run test:mutation -- --area orders --sample 150 --seed 1 --report docs/reliability/mutation.md\`: each run
-replaces the sections of its areas. A change counts as found when one of the specs that run its place fails. An
-equivalent change alters no behaviour; its reason stands in \`test/mutation/equivalents.json\`. The share is that of the
-found among the others, with its 95 % interval (Wilson).
+replaces the sections of its areas. A change counts as found when one of the specs that run its place fails; where that
+took as long as a limit of time, the same specs also have to pass without the change. An equivalent change alters no
+behaviour; its reason stands in \`test/mutation/equivalents.json\`. The share is that of the found among the others, with
+its 95 % interval (Wilson).
 `;
 /** Of the normal distribution, for 95 %. */
 const Z = 1.96;
