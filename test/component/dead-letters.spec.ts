@@ -320,6 +320,9 @@ describe("dropDeadLetters", () => {
         },
       })),
     );
+    await plant({ count: 1, type: "order.paid" });
+    await call(broker, "orders.dropDeadLetters", {}, meta);
+    expect(told.at(-1)).toMatchObject({ data: { detail: "1 dropped, 0 left of all" } });
   });
 
   it(`looks at ${DROP_SCANNED_MAX} letters with one call, and goes on where it ended`, async () => {
