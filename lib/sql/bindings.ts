@@ -2,6 +2,8 @@
 export type Bindings = readonly unknown[] | Readonly<Record<string, unknown>>;
 
 interface Parsed {
+  /** The name under which connections prepare the statement; undefined when too many texts are known already. */
+  preparedAs: string | undefined;
   /** With `$1`, `$2`, … as PostgreSQL reads it. */
   text: string;
   /** The names in the order of their numbers; undefined for bindings by position. */
@@ -9,8 +11,8 @@ interface Parsed {
   count: number;
 }
 
-/** The maximum number of parsed texts, so that dynamically built SQL cannot fill the memory. The program has fewer. */
-const PARSED_MAX = 2_000;
+/** The maximum number of known texts, so that dynamically built SQL cannot fill the memory. The program has fewer. */
+const PARSED_MAX = 1_000;
 const parsedTexts = new Map<string, Parsed>();
 
 const POSITION = /\\\?|\?/g;
@@ -20,9 +22,13 @@ const NAME = /\\\?|(?<![:\w]):([a-zA-Z_]\w*)/g;
 /**
  * Replaces `?` or `:name` by `$1`, `$2`, … A name that occurs twice gets two numbers, because PostgreSQL derives the type of
  * each from its place. `\?` is a literal question mark.
+ * A name without a value stays as it is, so the bindings of one text always have the same names.
  * @throws TypeError when a value is undefined, or when there are more or fewer values than places
  */
-export function bind(sql: string, bindings: Bindings): { text: string; values: readonly unknown[] } {
+export function bind(
+  sql: string,
+  bindings: Bindings,
+): Pick<Parsed, "text" | "preparedAs"> & { values: readonly unknown[] } {
   const parsed = parsedTexts.get(sql) ?? parse(sql, bindings);
   const values = parsed.names
     ? parsed.names.map((name) => (bindings as Readonly<Record<string, unknown>>)[name])
@@ -32,7 +38,7 @@ export function bind(sql: string, bindings: Bindings): { text: string; values: r
       `${parsed.count} values are needed, none of them undefined, for: ${sql.slice(0, 200)}`,
     );
   }
-  return { text: parsed.text, values };
+  return { text: parsed.text, preparedAs: parsed.preparedAs, values };
 }
 
 function parse(sql: string, bindings: Bindings): Parsed {
@@ -45,7 +51,8 @@ function parse(sql: string, bindings: Bindings): Parsed {
     count += 1;
     return `$${count}`;
   });
-  const parsed = { text, names, count };
-  if (parsedTexts.size < PARSED_MAX) parsedTexts.set(sql, parsed);
+  const isKnown = parsedTexts.size < PARSED_MAX;
+  const parsed = { text, names, count, preparedAs: isKnown ? `s${parsedTexts.size}` : undefined };
+  if (isKnown) parsedTexts.set(sql, parsed);
   return parsed;
 }

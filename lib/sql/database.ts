@@ -39,20 +39,17 @@ export function openDatabase(options: DatabaseOptions): Database {
   return new Database(options);
 }
 
-/** The maximum number of prepared statements, so that dynamically built SQL cannot fill the memory. The program has fewer. */
-const PREPARED_MAX = 1_000;
-const statementNames = new Map<string, string>();
-
 /** The readable rows. `skipped` is the number of unreadable ones: a page of a list with skipped rows may have a next page. */
 export type Rows<T> = T[] & { skipped?: number };
 
 /**
  * The rows of one statement, with columns in camelCase and without fields for null. An unreadable row is skipped and
- * reported, so that it fails no list, sweep or claim of others.
+ * reported, so that it fails no list, sweep or claim of others. The statement is prepared: it fails when its result columns
+ * change, so no statement may select `*` of a table, to which a migration can add a column at any time.
  * @param sql with `?` for each binding or `:name` for each named one (`\\?` is a literal question mark)
  */
 export async function rows<T>(db: Db, sql: string, bindings: Bindings = []): Promise<Rows<T>> {
-  return rowsOf(db, await db.query(sql, bindings, nameOf(sql)));
+  return rowsOf(db, await db.query(sql, bindings, true));
 }
 
 /** Like `rows`, without a prepared statement: for SQL whose best plan depends on the values, e.g. on how common a word is. */
@@ -62,7 +59,7 @@ export async function rowsPlannedAnew<T>(db: Db, sql: string, bindings: Bindings
 
 /** The first row, or undefined. @throws UnreadableRowError */
 export async function row<T>(db: Db, sql: string, bindings: Bindings = []): Promise<T | undefined> {
-  const result = await db.query(sql, bindings, nameOf(sql));
+  const result = await db.query(sql, bindings, true);
   const [first] = result.rows as RawRow[];
   if (!first) return undefined;
   const found = camelRow(first);
@@ -72,26 +69,13 @@ export async function row<T>(db: Db, sql: string, bindings: Bindings = []): Prom
 
 /** The number of rows that a write has changed. Zero means that the condition of a guarded write did not hold. */
 export async function affected(db: Db, sql: string, bindings: Bindings = []): Promise<number> {
-  const result = await db.query(sql, bindings, nameOf(sql));
+  const result = await db.query(sql, bindings, true);
   return result.rowCount as number;
 }
 
 /** The reason of an error, as text for an operator. */
 export function reasonOf(error: unknown): string {
   return (error as { message?: string } | undefined)?.message ?? String(error);
-}
-
-/**
- * A connection parses and plans a named statement only at its first runs. A prepared statement fails when its result
- * columns change. So no statement may select `*` of a table: a migration can add a column at any time.
- */
-function nameOf(sql: string): string | undefined {
-  let name = statementNames.get(sql);
-  if (name === undefined && statementNames.size < PREPARED_MAX) {
-    name = `s${statementNames.size}`;
-    statementNames.set(sql, name);
-  }
-  return name;
 }
 
 type RawRow = Record<string, unknown>;

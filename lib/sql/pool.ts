@@ -17,9 +17,9 @@ const IDLE_CONNECTION_TIMEOUT_MS = 30_000;
 export interface Db {
   /**
    * @param sql with `?` for each value or `:name` for each named one; without values it may hold several statements
-   * @param name prepares the statement under this name on each connection
+   * @param prepared each connection parses the statement once and may keep its plan
    */
-  query(sql: string, bindings?: Bindings, name?: string): Promise<pg.QueryResult>;
+  query(sql: string, bindings?: Bindings, prepared?: boolean): Promise<pg.QueryResult>;
   /** Runs `work` in a transaction, in one nested by a savepoint where this is a transaction already. */
   transaction<T>(work: (trx: Transaction) => Promise<T>): Promise<T>;
   /** Is told of each row that cannot be read. */
@@ -89,8 +89,8 @@ export class Database implements Db {
     this.#pool.on("error", () => undefined); // an idle connection ended: the pool opens another one
   }
 
-  async query(sql: string, bindings: Bindings = [], name?: string): Promise<pg.QueryResult> {
-    const statement = statementOf(sql, bindings, name);
+  async query(sql: string, bindings: Bindings = [], prepared = false): Promise<pg.QueryResult> {
+    const statement = statementOf(sql, bindings, prepared);
     const client = await this.acquire();
     try {
       return await client.query(statement);
@@ -159,9 +159,9 @@ export class Transaction implements Db {
     return this.#database.reportUnreadable;
   }
 
-  async query(sql: string, bindings: Bindings = [], name?: string): Promise<pg.QueryResult> {
+  async query(sql: string, bindings: Bindings = [], prepared = false): Promise<pg.QueryResult> {
     if (this.#ended) throw new Error("the transaction has ended");
-    return await this.#client.query(statementOf(sql, bindings, name));
+    return await this.#client.query(statementOf(sql, bindings, prepared));
   }
 
   async transaction<T>(work: (trx: Transaction) => Promise<T>): Promise<T> {
@@ -222,9 +222,9 @@ async function finish<T>(trx: Transaction, work: (trx: Transaction) => Promise<T
 /** Whether the connection may still be in a transaction: the server itself ends one whose commit it refuses. */
 const isLost = (error: unknown) => (error as { severity?: string }).severity !== "ERROR";
 
-function statementOf(sql: string, bindings: Bindings, name: string | undefined): pg.QueryConfig {
-  const { text, values } = bind(sql, bindings);
+function statementOf(sql: string, bindings: Bindings, prepared: boolean): pg.QueryConfig {
+  const { text, values, preparedAs } = bind(sql, bindings);
   const statement: pg.QueryConfig = { text, values: values as unknown[] };
-  if (name !== undefined) statement.name = name;
+  if (prepared && preparedAs !== undefined) statement.name = preparedAs;
   return statement;
 }

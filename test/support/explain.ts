@@ -29,9 +29,9 @@ export interface Explained {
  * that is rolled back, and answers what they cost together. A statement that connections prepare may be planned for its
  * values or for any values: the dearer of the two counts.
  */
-export async function explain(knex: Database, work: (db: Db) => Promise<unknown>): Promise<Explained> {
+export async function explain(database: Database, work: (db: Db) => Promise<unknown>): Promise<Explained> {
   const plans: PlanNode[] = [];
-  const trx = await knex.begin();
+  const trx = await database.begin();
   await trx.query("SET LOCAL plan_cache_mode = force_generic_plan");
   await trx.query("SET LOCAL statement_timeout = 0"); // what it costs is counted, not how long it takes
   const planOf = async (sql: string, bindings: Bindings): Promise<PlanNode> => {
@@ -55,7 +55,7 @@ export async function explain(knex: Database, work: (db: Db) => Promise<unknown>
     return await trx.query(sql, bindings);
   };
   const explaining: object = {
-    query: (sql: string, bindings: Bindings = [], name?: string) => run(sql, bindings, name !== undefined),
+    query: (sql: string, bindings: Bindings = [], prepared = false) => run(sql, bindings, prepared),
     transaction: (work: (db: unknown) => Promise<unknown>): Promise<unknown> => work(explaining),
   };
   try {
@@ -81,7 +81,6 @@ function rowsOf(node: PlanNode): number {
   return (node["Actual Rows"] + unwanted) * node["Actual Loops"];
 }
 
-/** For knex, to which a question mark is a binding. */
 /** The value as a literal whose type PostgreSQL takes from its place. */
 function literal(value: unknown): string {
   if (value === null) return "NULL";
@@ -90,6 +89,7 @@ function literal(value: unknown): string {
   return pg.escapeLiteral(typeof value === "object" ? JSON.stringify(value) : String(value));
 }
 
+/** A text without bindings, in which a question mark is an operator. */
 const escaped = (sql: string) => sql.replaceAll("?", "\\?");
 
 function flat(node: PlanNode): PlanNode[] {
