@@ -22,7 +22,7 @@ const NAME = /\\\?|(?<![:\w]):([a-zA-Z_]\w*)/g;
 /**
  * Replaces `?` or `:name` by `$1`, `$2`, … A name that occurs twice gets two numbers, because PostgreSQL derives the type of
  * each from its place. `\?` is a literal question mark.
- * A name without a value stays as it is, so the bindings of one text always have the same names.
+ * A name without a value stays as it is: it may be part of a literal.
  * @throws TypeError when a value is undefined, or when there are more or fewer values than places
  */
 export function bind(
@@ -44,14 +44,18 @@ export function bind(
 function parse(sql: string, bindings: Bindings): Parsed {
   const names: string[] | undefined = Array.isArray(bindings) ? undefined : [];
   let count = 0;
+  let isComplete = true;
   const text = sql.replace(names ? NAME : POSITION, (found: string, name: string | undefined) => {
     if (found === "\\?") return "?";
-    if (names && !(name !== undefined && Object.hasOwn(bindings, name))) return found;
+    if (names && !(name !== undefined && Object.hasOwn(bindings, name))) {
+      isComplete = false;
+      return found;
+    }
     if (names && typeof name === "string") names.push(name);
     count += 1;
     return `$${count}`;
   });
-  const isKnown = parsedTexts.size < PARSED_MAX;
+  const isKnown = isComplete && parsedTexts.size < PARSED_MAX;
   const parsed = { text, names, count, preparedAs: isKnown ? `s${parsedTexts.size}` : undefined };
   if (isKnown) parsedTexts.set(sql, parsed);
   return parsed;

@@ -129,7 +129,9 @@ export function isConnectionTrouble(error: unknown): boolean {
   const { code, message } = (error ?? {}) as { code?: string; message?: string };
   if (code === undefined && CONNECTION_ENDED.test(message ?? "")) return true;
   return (
-    typeof code === "string" && (TROUBLE_CODE.test(code) || /^E(?:CONN|PIPE|TIMEDOUT|NOTFOUND)/.test(code))
+    typeof code === "string" &&
+    (TROUBLE_CODE.test(code) ||
+      /^E(?:CONN|PIPE|TIMEDOUT|NOTFOUND|HOSTUNREACH|NETUNREACH|AI_AGAIN)/.test(code))
   );
 }
 

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import pg from "pg";
 import { TimeoutError, withTimeout } from "../timeout.ts";
 import { type Bindings, bind } from "./bindings.ts";
@@ -60,7 +61,7 @@ export class NoConnectionError extends Error {
 
 class Client extends pg.Client {
   constructor(config: pg.ClientConfig) {
-    super({ ...config, connectionTimeoutMillis: CONNECT_TIMEOUT_MS, pipeline: true });
+    super({ ...config, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
     // The statement that runs, or the next one, fails with the error; without a listener it would end the process.
     this.on("error", () => undefined);
   }
@@ -70,6 +71,7 @@ class Client extends pg.Client {
 export class Database implements Db {
   readonly #options: DatabaseOptions;
   readonly #pool: pg.Pool;
+  #closed = false;
   reportUnreadable: ((row: UnreadableRow) => void) | undefined;
 
   /** It connects at the first statement. */
@@ -92,10 +94,14 @@ export class Database implements Db {
   async query(sql: string, bindings: Bindings = [], prepared = false): Promise<pg.QueryResult> {
     const statement = statementOf(sql, bindings, prepared);
     const client = await this.acquire();
+    let lost = false;
     try {
       return await client.query(statement);
+    } catch (error) {
+      lost = isLost(error);
+      throw error;
     } finally {
-      client.release();
+      client.release(lost);
     }
   }
 
@@ -110,6 +116,7 @@ export class Database implements Db {
 
   /** Takes a connection out of the pool; the caller releases it. @throws NoConnectionError when none is free in time */
   async acquire(): Promise<pg.PoolClient> {
+    if (this.#closed) throw new Error(`the database of "${this.#options.applicationName}" is closed`);
     const hasIdle = this.#pool.idleCount > this.#pool.waitingCount;
     const connecting = this.#pool.connect();
     if (hasIdle) return await connecting;
@@ -128,6 +135,8 @@ export class Database implements Db {
 
   /** Closes the connections after their running statements. */
   async close(): Promise<void> {
+    this.#closed = true;
+    await setImmediate(); // the pool hands out an idle connection in a later tick
     await this.#pool.end();
   }
 }
@@ -137,6 +146,7 @@ export class Transaction implements Db {
   readonly #client: pg.PoolClient;
   readonly #database: Database;
   readonly #began: Promise<unknown>;
+  #lost = false;
   readonly #end = Promise.withResolvers<void>();
   #savepoints = 0;
   #ended = false;
@@ -145,7 +155,6 @@ export class Transaction implements Db {
     this.#client = client;
     this.#database = database;
     this.#end.promise.catch(() => undefined);
-    // Pipelined: the first statement does not wait for the answer. If BEGIN fails, the connection is lost.
     this.#began = client.query("BEGIN");
     this.#began.catch(() => undefined);
   }
@@ -161,7 +170,15 @@ export class Transaction implements Db {
 
   async query(sql: string, bindings: Bindings = [], prepared = false): Promise<pg.QueryResult> {
     if (this.#ended) throw new Error("the transaction has ended");
-    return await this.#client.query(statementOf(sql, bindings, prepared));
+    const statement = statementOf(sql, bindings, prepared);
+    // Not sent beside BEGIN: if that is cancelled, the statement would be a transaction of its own.
+    await this.#began;
+    try {
+      return await this.#client.query(statement);
+    } catch (error) {
+      this.#lost ||= isLost(error);
+      throw error;
+    }
   }
 
   async transaction<T>(work: (trx: Transaction) => Promise<T>): Promise<T> {
@@ -180,21 +197,22 @@ export class Transaction implements Db {
 
   /** @throws Error when the server rolled back instead, because a statement had failed */
   async commit(): Promise<void> {
-    this.#ended = true;
+    if (this.#ended) throw new Error("the transaction has ended");
     try {
       await this.#began;
       const { command } = await this.#client.query("COMMIT");
       if (command !== "COMMIT")
         throw new Error("the transaction was rolled back, because a statement failed");
     } catch (error) {
-      this.#end.reject(error);
-      this.#client.release(isLost(error));
+      await this.rollback(error);
       throw error;
     }
+    this.#ended = true;
     this.#client.release();
     this.#end.resolve();
   }
 
+  /** Returns the connection to the pool, or closes it when its transaction may still be open. Never rejects. */
   async rollback(reason: unknown = new Error("rolled back")): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
@@ -202,7 +220,7 @@ export class Transaction implements Db {
       () => true,
       () => false,
     );
-    this.#client.release(!isClean);
+    this.#client.release(this.#lost || !isClean);
     this.#end.reject(reason);
   }
 }
@@ -219,7 +237,7 @@ async function finish<T>(trx: Transaction, work: (trx: Transaction) => Promise<T
   return result;
 }
 
-/** Whether the connection may still be in a transaction: the server itself ends one whose commit it refuses. */
+/** Whether a connection is unusable after an error: the server reports all others with the severity ERROR. */
 const isLost = (error: unknown) => (error as { severity?: string }).severity !== "ERROR";
 
 function statementOf(sql: string, bindings: Bindings, prepared: boolean): pg.QueryConfig {

@@ -160,7 +160,7 @@ async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, l
 
   const accept = async (messages: readonly unknown[]) => {
     const nowMs = clock.now();
-    const parsed = messages.map((message) => parseMessage(message, nowMs, limits.retentionMs));
+    const parsed = uniqueById(messages.map((message) => parseMessage(message, nowMs, limits.retentionMs)));
     for (const { id, type, error } of parsed) {
       if (error) logger.error(`quarantined ${type} ${id}:`, error);
     }
@@ -205,6 +205,13 @@ async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, l
       await Promise.all([listener.stop(), pruner.stop(), ...workers.map((worker) => worker.stop())]);
     },
   };
+}
+
+/** The first message of each id: the message bus may deliver one twice in a batch, and a worker must get it once. */
+function uniqueById(messages: readonly InboxRow[]): InboxRow[] {
+  const first = new Map<string, InboxRow>();
+  for (const message of messages) if (!first.has(message.id)) first.set(message.id, message);
+  return [...first.values()];
 }
 
 /**

@@ -48,8 +48,8 @@ export interface Worker {
   wake(): void;
   /**
    * Reserves a place for a message of this type that has just arrived, so that it needs no claim of its own. Refuses while
-   * older messages wait or all places are taken: the message is then stored as waiting, and types share the places as in
-   * each claim.
+   * the last claim left messages, while all places are taken, and while the dependency of the type is unavailable: the
+   * message is then stored as waiting, and types share the places as in each claim.
    */
   reserve(type: string): boolean;
   /** Ends reservations: delivers the claimed messages. `count`: how many places were reserved. */
@@ -81,7 +81,7 @@ export function startWorker(options: WorkerOptions): Worker {
   const load = saturation(options.name);
   const handlerOf = ({ claimed }: Delivery) => handlers[claimed.type as keyof Handlers] as Handler;
   /** Messages wait that were not claimed. */
-  let more = false;
+  let more = true;
   let reserved = 0;
   let stopped = false;
   const isWorkable = (type: string) => handlers[type as keyof Handlers]?.needs?.available() !== false;
@@ -94,6 +94,7 @@ export function startWorker(options: WorkerOptions): Worker {
       if (stopped || workable.length === 0) return;
       if (limit <= 0) {
         more = true; // a worker is woken because messages wait
+        onMore();
         return;
       }
       const token = newId();

@@ -97,6 +97,46 @@ describe("an inbox", () => {
     await broker.stop();
   });
 
+  it.each(["inTransaction", "external"])(
+    "given a message twice in a batch, calls its %s handler once",
+    async (kind) => {
+      const calls: string[] = [];
+      const note = async ({ id }: { id: string }) => void calls.push(id);
+      const handlers: Handlers = {
+        "user.deleted":
+          kind === "external"
+            ? { external: async (message) => void (await note(message)) }
+            : { batch: true, inTransaction: (_trx, message) => note(message) },
+      };
+      const { broker } = await receiver(handlers);
+      const [message, last] = many(2);
+      if (!message || !last) throw new Error("two messages are made");
+      await publish(message, message);
+      await publish(last);
+      await eventually(async () => {
+        expect((await stage.bench.inboxRows()).map(({ state }) => state)).toEqual(["done", "done"]);
+      });
+      expect(calls.sort()).toEqual([message.id, last.id].sort());
+      await broker.stop();
+    },
+  );
+
+  it("with all its places taken, tells other replicas that messages wait", async () => {
+    const told = Promise.withResolvers<void>();
+    const db = openPool(stage.bench.database, 1);
+    const worker = startWorker({
+      ...{ name: "test", group: GROUP, handlers: entering, concurrency: 1, claims: 1, db: () => db },
+      ...{ onMore: told.resolve, logger: new ServiceBroker({ logger: false }).logger },
+      limits: { ...consumerLimits, sweepMs: 1_000_000 },
+    });
+    await eventually(async () => expect(worker.reserve("user.deleted")).toBe(true)); // after the first claim
+    worker.wake();
+    await told.promise;
+    worker.take([], newId(), 1);
+    await worker.stop();
+    await db.close();
+  });
+
   it("woken while all its places are reserved, claims when they are free, without a sweep", async () => {
     const db = openPool(stage.bench.database, 1);
     const worker = startWorker({
@@ -104,8 +144,7 @@ describe("an inbox", () => {
       ...{ onMore: () => undefined, logger: new ServiceBroker({ logger: false }).logger },
       limits: { ...consumerLimits, sweepMs: 1_000_000 },
     });
-    await db.query("SELECT 1"); // the only connection has ended the first claim
-    expect(worker.reserve("user.deleted")).toBe(true);
+    await eventually(async () => expect(worker.reserve("user.deleted")).toBe(true)); // after the first claim
     const message = incoming(userDeleted());
     await acceptMessages(db, GROUP, [{ ...message, state: "waiting" }], { token: newId(), leaseMs: 1 });
     worker.wake();

@@ -4,13 +4,13 @@ import { newId } from "../../lib/ids.ts";
 import type { Logger } from "../../lib/logger.ts";
 import { startListener } from "../../lib/messaging/listener.ts";
 import { startRunner } from "../../lib/messaging/runner.ts";
-import { isConnectionTrouble, row } from "../../lib/sql/database.ts";
+import { type Database, isConnectionTrouble, row } from "../../lib/sql/database.ts";
 import { type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { eventually } from "../support/eventually.ts";
-import { createDatabase } from "../support/postgres.ts";
+import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 import { startRelay } from "../support/relay.ts";
 
-let database: { url: string; drop(): Promise<void> };
+let database: TestDatabase;
 let db: Postgres;
 const broker = new ServiceBroker({ namespace: newId(), logger: false, skipProcessEventRegistration: true });
 
@@ -71,6 +71,43 @@ describe("the postgres mixin", () => {
     );
     const failures = outcomes.filter((outcome) => outcome.status === "rejected");
     expect(failures).toMatchObject([{ reason: { code: "40P01" } }]);
+  });
+
+  it("of a transaction whose BEGIN is cancelled, sends nothing of it", async () => {
+    const one = openPool(database, 1);
+    const refused = await refusing(one, "BEGIN");
+    await expect(one.transaction((trx) => trx.query("CREATE TABLE never_made ()"))).rejects.toBe(refused);
+    expect(await row(db.db, "SELECT to_regclass('never_made') AS found")).toEqual({});
+    await one.close();
+  });
+
+  it("of a commit that is cancelled, leaves no open transaction on the connection", async () => {
+    const one = openPool(database, 1);
+    const refused = await refusing(one, "COMMIT");
+    await expect(one.transaction((trx) => trx.query("CREATE TABLE rolled_back ()"))).rejects.toBe(refused);
+    expect(await row(one, "SELECT to_regclass('rolled_back') AS found")).toEqual({});
+    await one.close();
+  });
+
+  it("of a commit after a statement that failed, says that it was rolled back", async () => {
+    const ignoring = db.db.transaction((trx) => trx.query("SELECT nonsense").catch(() => undefined));
+    await expect(ignoring).rejects.toThrow("rolled back");
+  });
+
+  it("of a connection that the server ended, gives the next statement another one", async () => {
+    const one = openPool(database, 1);
+    const ended = one.query("SELECT pg_terminate_backend(pg_backend_pid())");
+    const next = one.query("SELECT 1 AS one");
+    await expect(ended).rejects.toMatchObject({ code: "57P01" });
+    expect((await next).rows).toEqual([{ one: 1 }]);
+    await one.close();
+  });
+
+  it("closed while statements begin, ends each of them", async () => {
+    const one = openPool(database, 1);
+    await one.query("SELECT 1");
+    const outcomes = Promise.allSettled([one.query("SELECT 1"), one.close(), one.query("SELECT 2")]);
+    expect((await outcomes).map(({ status }) => status)).toEqual(["fulfilled", "fulfilled", "rejected"]);
   });
 
   it("of a number that JavaScript cannot count, refuses instead of rounding", async () => {
@@ -149,3 +186,18 @@ describe("a listener", () => {
     await relay.stop();
   });
 });
+
+/** Has the server cancel one statement of the pool's only connection. @returns the error that the caller gets */
+async function refusing(pool: Database, statement: "BEGIN" | "COMMIT"): Promise<Error> {
+  const refused = Object.assign(new Error("canceling statement"), { code: "57014", severity: "ERROR" });
+  const client = await pool.acquire();
+  const query = client.query.bind(client) as (text: unknown) => Promise<unknown>;
+  let count = 0;
+  client.query = ((text: unknown) => {
+    if (text !== statement || count > 0) return query(text);
+    count += 1;
+    return Promise.reject(refused);
+  }) as typeof client.query;
+  client.release();
+  return refused;
+}

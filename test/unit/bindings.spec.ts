@@ -20,6 +20,12 @@ describe("bindings of a statement", () => {
     expect(bind(sql, { y: 4, x: 3 }).values).toEqual([3, 4]);
   });
 
+  it("whose names are given by a later call only, are found all the same", () => {
+    expect(bind("SELECT :p, ':q'", { p: 1 }).text).toBe("SELECT $1, ':q'");
+    expect(bind("SELECT :p, :r", { p: 1 }).text).toBe("SELECT $1, :r");
+    expect(bind("SELECT :p, :r", { p: 1, r: 2 }).values).toEqual([1, 2]);
+  });
+
   it.each([
     ["too few", "SELECT 11, ?, ?", [1]],
     ["too many", "SELECT 12, ?", [1, 2]],
