@@ -24,7 +24,7 @@ const nodes: readonly (readonly ServiceName[])[] = [
   ["notifications"],
 ];
 
-/** The services that each service calls to answer a request. */
+/** The services that a service waits for at its start, because it calls them to answer most requests. */
 const needs: Partial<Record<ServiceName, readonly ServiceName[]>> = {
   api: ["identity", "media", "orders", "partners", "notifications"],
   orders: ["partners", "identity"],

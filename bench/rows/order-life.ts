@@ -77,8 +77,8 @@ async function measure({ platform, world, peers, database }: Stage): Promise<Row
   const rate = ({ ours }: Round) => ours.perSecond;
   return [
     { what: "order life, CPU us, drained", ...against(cpu, (theirs) => theirs.cpu) },
-    { what: "of it Node", measured: of(({ node }) => node) },
-    { what: "of it PostgreSQL", measured: of(({ postgres }) => postgres) },
+    { what: "order life, CPU us of Node", measured: of(({ node }) => node) },
+    { what: "order life, CPU us of PostgreSQL", measured: of(({ postgres }) => postgres) },
     { what: "order life, lives/s", ...against(rate, (theirs) => theirs.perSecond) },
     {
       what: "the same, mean ms",
@@ -88,13 +88,16 @@ async function measure({ platform, world, peers, database }: Stage): Promise<Row
       ),
     },
     { what: "the same, p99 in ms", measured: of(({ ours }) => ours.p99Ms) },
-    { what: "statements a life, BEGIN and COMMIT apart", measured: counted.statements },
-    { what: "transactions a life", measured: counted.transactions },
-    { what: "write-ahead log a life, KB", measured: counted.walBytes / 1024 },
-    { what: "mails a life", measured: sent / (ROUNDS * ROUND_LIVES) },
-    { what: "CPU us a life outside: bank", measured: perLife(outside.bank - peersBefore.bank) },
-    { what: "CPU us a life outside: partner", measured: perLife(outside.partners - peersBefore.partners) },
-    { what: "CPU us a life outside: mail server", measured: perLife(outside.mail - peersBefore.mail) },
+    { what: "order life, statements", measured: counted.statements },
+    { what: "order life, transactions", measured: counted.transactions },
+    { what: "order life, write-ahead log, KB", measured: counted.walBytes / 1024 },
+    { what: "order life, mails", measured: sent / (ROUNDS * ROUND_LIVES) },
+    { what: "order life, CPU us of the bank", measured: perLife(outside.bank - peersBefore.bank) },
+    {
+      what: "order life, CPU us of the partner's system",
+      measured: perLife(outside.partners - peersBefore.partners),
+    },
+    { what: "order life, CPU us of the mail server", measured: perLife(outside.mail - peersBefore.mail) },
   ];
 }
 

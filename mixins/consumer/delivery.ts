@@ -35,7 +35,7 @@ export interface DeliveryLimits {
 export interface Delivery extends Fence {
   readonly claimed: Claimed;
   readonly abort: AbortController;
-  /** Its result is being written. The row is locked, so the lease needs no renewal and cannot be lost. */
+  /** Its result is being written: the transaction locks the row first, so the lease is not renewed meanwhile. */
   ending: boolean;
 }
 

@@ -66,7 +66,7 @@ export function claimedOnArrival({ id, state: _, deadLetterId: __, ...message }:
   return { ...message, messageId: id, attempts: 1, replayed: false, suspect: false, share: 1 };
 }
 
-/** After this number of deliveries without a result, a message is delivered in isolation. */
+/** A message whose last delivery ended without a result is isolated when it was delivered this often before. */
 const SUSPECT_AFTER = 2;
 
 /** Whether the process must not deliver another suspect at the same time. */

@@ -33,7 +33,7 @@ export interface WorkerOptions {
   handlers: Handlers;
   /** The maximum number of runs at one time. */
   concurrency: number;
-  /** Called when there are more messages than this worker can take now, so that other replicas claim some. */
+  /** Called when messages wait that this worker cannot take now, so that other replicas claim some. */
   onMore: () => void;
   /** The maximum number of claimed messages, running and queued. */
   claims: number;

@@ -8,7 +8,7 @@ import { duplicatesOf, isDuplicate, isUnavailable } from "./mongo-errors.ts";
 import { ensureIndexes } from "./mongo-indexes.ts";
 import type { Search, Store, StoredDocument, StoreOptions } from "./port.ts";
 
-/** A read is a part of a request, and the service has 1.4 s for the whole request. */
+/** A read is a part of a request, which has 1.8 s in all. */
 const READ_MS = 900;
 const WRITE_MS = 8_000;
 /** How long the start of a service waits for MongoDB. After that it starts without it: only projections need it. */

@@ -9,10 +9,10 @@ const DETAIL_MAX = 2_000;
 const IP_MAX = 45;
 
 /**
- * Says in the transaction of an act who did it, if it was an operator: the log that Identity keeps then has an
- * entry if and only if the act was committed. What partners and customers do with their own is no entry.
- * @param subject the id of what was acted on
- * @param detail what was changed; ids and names of fields, never people and never secrets, for nothing here is erased
+ * Records an operator's action for the audit log of Identity, in the transaction of the action: the log has an entry if
+ * and only if the action was committed. Actions of customers and partner staff on their own data are not recorded.
+ * @param subject the id of the order, user or partner that was changed
+ * @param detail what was changed: ids and names of fields, never personal data or secrets, because entries are not erased
  */
 export async function audit(
   outbox: Pick<Outbox, "add">,
@@ -35,7 +35,7 @@ export async function audit(
   await outbox.add(trx, [entry]);
 }
 
-/** Which fields an act gave, without the values, and without the ids that say what it was done to. */
+/** The names of the given fields, without their values and without ids. */
 export function fieldsOf(params: object): string {
   const given = Object.entries(params).filter(
     ([name, value]) => value !== undefined && !NOT_CHANGES.test(name),

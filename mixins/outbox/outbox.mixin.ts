@@ -19,7 +19,7 @@ import { unreadableRowAlerts } from "./unreadable-rows.ts";
 
 const CHANNEL = "waybill_outbox";
 const SWEEP_MS = 1_000;
-/** How soon another replica goes on with a repeated hand-over whose process died. */
+/** How soon another replica continues a replay after the process that ran it has ended. */
 const REPLAY_SWEEP_MS = 5_000;
 const PRUNE_INTERVAL_MS = 600_000;
 const PRUNE_BATCH = 1_000;
@@ -29,24 +29,24 @@ export interface Outbox {
   /** Goes into the service's `mixins`; runs the relay while the service runs. */
   readonly mixin: Partial<ServiceSchema>;
   /**
-   * Writes messages in the caller's transaction, so that they are said if and only if it commits.
-   * @throws Error when a message is not as its contract says
+   * Stores messages in the caller's transaction: they are published if and only if it commits.
+   * @throws Error when a message does not match its contract
    */
   add(trx: Transaction, messages: readonly NewMessage[]): Promise<void>;
-  /** What waits to be handed over. */
+  /** The messages that are not published yet. */
   stats(): Promise<OutboxStats>;
 }
 
 export interface OutboxOptions {
   postgres: Postgres;
   messageBus: MessageBus;
-  /** Who says it, as the `source` of each message: `waybill/orders`. */
+  /** The `source` of each message, for example `waybill/orders`. */
   source: string;
   clock?: Clock;
   limits?: Partial<RelayLimits & { sweepMs: number; retentionMs: number }>;
 }
 
-/** The outbox of one service, with the relay that hands its messages to the message bus. */
+/** The outbox of one service, with the relay that publishes its messages to the message bus. */
 export function outbox(options: OutboxOptions): Outbox {
   const { postgres, messageBus, source, clock = systemClock } = options;
   const limits = { ...relayLimits, sweepMs: SWEEP_MS, retentionMs: OUTBOX_RETENTION_MS, ...options.limits };
@@ -61,7 +61,7 @@ export function outbox(options: OutboxOptions): Outbox {
         trx,
         messages.map((message) => envelope(source, message, nowMs)),
       );
-      // After the commit: earlier there is nothing to see. What was rolled back concerns nobody.
+      // Only after the commit can the relay read them.
       trx.committed.then(
         () => running?.relay.wake(),
         () => undefined,
@@ -110,7 +110,7 @@ export function outbox(options: OutboxOptions): Outbox {
         stopping.announcer.stop();
         await stopping.endReplays();
         await Promise.all([stopping.listener.stop(), stopping.pruner.stop(), stopping.relay.stop()]);
-        await stopping.drain(); // what the last requests said should not wait for the next start
+        await stopping.drain(); // messages of the last requests should not wait for the next start
       },
     }),
   };
@@ -125,7 +125,7 @@ interface Running {
   endReplays(): Promise<void>;
 }
 
-/** Hands over again what the message bus asks for, if it is one that may. */
+/** Replays messages when the message bus requests it. A message bus that stores nothing never does. */
 async function startReplays(options: {
   db: () => Database;
   messageBus: MessageBus;

@@ -8,7 +8,7 @@ import { withTimeout } from "../../lib/timeout.ts";
 import type { MessageBus } from "../../providers/message-bus/index.ts";
 import { claimMessages, dueMessages, markFailed, markSent } from "./outbox.repository.ts";
 
-/** How long the message bus may take. Shorter than the database lets a transaction be idle. */
+/** Time limit of a publication. It is shorter than the database's limit for an idle transaction. */
 export const PUBLISH_TIMEOUT_MS = 4_000;
 const ERROR_LENGTH = 500;
 
@@ -25,12 +25,12 @@ export const relayLimits: RelayLimits = {
 type Handed = "none" | "some" | "all" | "failed";
 
 /**
- * One pass over the outbox: hands over what is due until nothing is left, the message bus refuses, or `isOver` says
- * so between two batches.
+ * One pass over the outbox: publishes the due messages until none is left, the message bus refuses one, or `isOver`
+ * returns true between two batches.
  *
- * A batch is claimed, published and marked in one transaction, so that the row locks are the claim: when the
- * process dies the rows are free at once. What died between publish and commit is published again, and the
- * inboxes know it by its id. A lease in the row instead would cost a second write for each message. Drained in
+ * A batch is claimed, published and marked in one transaction, so the row locks are the claim: when the process ends, the
+ * rows are free at once. A batch that was published but not committed is published again, and the inboxes recognise its
+ * messages by their ids. A lease in the row instead would cost a second write for each message. Drained in
  * one run on a busy two-core machine, in batches of 1, 10, 100 and 500: 165, 814, 3,330 and 9,370 a second.
  */
 export function relay(options: {
@@ -38,7 +38,7 @@ export function relay(options: {
   messageBus: MessageBus;
   logger: Logger;
   limits: RelayLimits;
-  /** There is more than one pass can take: other replicas may help. */
+  /** Called when there are more messages than one batch, so that other replicas publish some. */
   onMore: () => void;
 }): (cause: Cause, isOver?: () => boolean) => Promise<void> {
   const { db, messageBus, logger, limits, onMore } = options;
@@ -76,7 +76,7 @@ export function relay(options: {
   };
 
   return async (cause, isOver = () => false) => {
-    // Woken by a commit there is something fresh, and what was refused waits for the next sweep.
+    // After a commit there are new messages. Messages that the message bus refused wait for the next sweep.
     let due = cause === "woken" ? { fresh: true, retried: false } : await dueMessages(db());
     if ((!due.fresh && !due.retried) || !(await messageBus.ready())) return;
     do {
@@ -86,7 +86,7 @@ export function relay(options: {
       const retried = due.retried ? await handOver(true, tried) : "none";
       if (retried === "failed") cautiousBatch = 1;
       else if (retried === "all") cautiousBatch = Math.min(limits.batch, tried * 2);
-      // A batch that failed waits now, so the next ones may be better; when a single one fails, give it time.
+      // A failed batch has a later due time now, so the next batch may succeed. After a failed single message, wait.
       due = { fresh: fresh === "all", retried: retried === "all" || (retried === "failed" && tried > 1) };
     } while ((due.fresh || due.retried) && !isOver());
   };

@@ -1,7 +1,8 @@
 import type { Message } from "../../contracts/messages.ts";
 import { affected, type Db, row, rows } from "../../lib/sql/database.ts";
 
-const CARRIER = "carrier"; // an outbox has one
+/** The key of the only row: an outbox has one message bus. The table was named when that was called a carrier. */
+const CARRIER = "carrier";
 /** Above every id. */
 const HIGHEST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff";
 
@@ -13,10 +14,11 @@ export async function findCheckpoint(db: Db): Promise<string | undefined> {
 }
 
 /**
- * Puts `next` where `seen` stands (undefined: where nothing stands), and with `lookbackMs` begins a repeated
- * hand-over of what was handed over in so long before the last one; one that is under way begins anew.
- * @param lookbackMs infinite for everything
- * @returns false when something else stands there
+ * Replaces the checkpoint `seen` by `next`. With `lookbackMs` it also requests a replay of the messages that were sent
+ * within this time before the last one. A running replay starts again.
+ * @param seen undefined: there must be no checkpoint
+ * @param lookbackMs Infinity: all messages
+ * @returns false when the checkpoint is not `seen`
  */
 export async function saveCheckpoint(
   trx: Db,
@@ -47,7 +49,7 @@ export async function saveCheckpoint(
   return count === 1;
 }
 
-/** Whether a repeated hand-over is under way. */
+/** Whether a replay was requested and has not ended. */
 export async function isReplaying(db: Db): Promise<boolean> {
   const found = await row(
     db,
@@ -63,7 +65,7 @@ export interface Replay {
   below: string;
 }
 
-/** Locks the repeated hand-over until the transaction ends; undefined when there is none or another has it. */
+/** Locks the replay until the transaction ends. Returns undefined when there is none, or another replica has locked it. */
 export async function claimReplay(trx: Db): Promise<Replay | undefined> {
   // As text, since a Date would cut the microseconds off.
   return row<Replay>(
@@ -74,7 +76,7 @@ export async function claimReplay(trx: Db): Promise<Replay | undefined> {
   );
 }
 
-/** The newest messages of a repeated hand-over that are left, newest first. */
+/** The next messages of a replay, the newest first. */
 export async function replayedMessages(
   trx: Db,
   { since, until, below }: Replay,
@@ -96,8 +98,8 @@ export async function replayedMessages(
 }
 
 /**
- * Whether what is left of a repeated hand-over, from `newest` down to `since`, is no more than `recentMs`, or
- * `newest` itself was handed over in so long before the last one.
+ * Whether the rest of a replay is recent: it covers at most `recentMs` (from `newest` back to `since`), or `newest` was
+ * sent within `recentMs` before the last sent message.
  */
 export async function isRecent(trx: Db, newest: string, since: string, recentMs: number): Promise<boolean> {
   const found = await row<{ recent: boolean }>(
@@ -109,7 +111,7 @@ export async function isRecent(trx: Db, newest: string, since: string, recentMs:
   return found?.recent === true;
 }
 
-/** Everything down to this message is handed over. */
+/** Saves the position of a replay: this message and all newer ones were published. */
 export async function advanceReplay(trx: Db, until: string, below: string): Promise<void> {
   await affected(
     trx,

@@ -15,14 +15,14 @@ import {
 } from "./replay.repository.ts";
 
 /**
- * What a broker may have acknowledged before it had it on disk, with a wide margin. So little goes whether or not
- * there is room to spare: it is next to nothing beside what a message bus keeps, which knows most of it besides.
+ * A broker may acknowledge messages before they are on its disk: those of the last seconds, here with a wide margin. They
+ * are replayed even when the message bus has no space for a replay, because they are few and it knows most of them.
  */
 const RECENT_MS = 600_000;
 
 const lookbackMs = (again: ReplayRange) => (again === "recent" ? RECENT_MS : again);
 
-/** The outbox as its message bus sees it. @param onAgain there is something to hand over again */
+/** The part of the outbox that its message bus uses. @param onAgain is called when a replay was requested */
 export function replayState(db: () => Database, onAgain: () => void): ReplayState {
   return {
     checkpoint: () => findCheckpoint(db()),
@@ -40,10 +40,10 @@ export function replayState(db: () => Database, onAgain: () => void): ReplayStat
 }
 
 /**
- * One pass of a repeated hand-over: what was handed over goes to the message bus again, the newest first, since what
- * was lost is most likely the newest, and when there is no room for all it is the oldest that waits. How far it came
- * stands in the database, batch by batch, so that it outlives this process; the rows themselves are not touched. One
- * replica at a time does it. It may take minutes, so a stop ends it after the running batch.
+ * One pass of a replay: publishes sent messages again, the newest first. The newest are most likely to be lost, and when
+ * there is no space for all, the oldest wait. The position is saved in the database after each batch, so the replay
+ * continues after a restart; the rows themselves do not change. One replica replays at a time. A replay may take minutes,
+ * so a stop ends it after the running batch.
  */
 export function replay(options: {
   db: () => Database;

@@ -6,16 +6,16 @@ import type { Postgres } from "../postgres/postgres.mixin.ts";
 import { envelope } from "./envelope.ts";
 import { insertMessages } from "./outbox.repository.ts";
 
-/** So many rows are remembered; beyond them one is raised again, and operators still hear of it once. */
+/** The maximum number of remembered rows. Beyond it an alert may be raised again; its id is the same, so it is sent once. */
 const ROWS_MAX = 1_000;
 
-/** Raises one alert for each row that cannot be read, however often it is met. */
+/** Raises one alert for each unreadable row, however often it is read. */
 export function unreadableRowAlerts(options: {
   postgres: Postgres;
   source: string;
   clock: Clock;
   logger: Logger;
-  /** How many rows are remembered. */
+  /** The maximum number of remembered rows. */
   rowsMax?: number;
 }): (row: UnreadableRow) => void {
   const { postgres, source, clock, logger, rowsMax = ROWS_MAX } = options;
@@ -28,7 +28,7 @@ export function unreadableRowAlerts(options: {
     const detail = `The row ${id} in the database of ${source} holds a number beyond 2^53 - 1 in ${columns.join(", ")}. It is left out of lists and left alone by workers until the number is corrected.`;
     logger.error(detail);
     const message = envelope(source, alert("row.unreadable", detail, { subject, under: id }), clock.now());
-    // In a transaction of its own: the row was met while somebody else's statement was read.
+    // Not in the caller's transaction: the row may belong to another order or partner than the caller's.
     insertMessages(postgres.db, [message]).catch((error) => {
       raised.delete(subject);
       logger.warn(

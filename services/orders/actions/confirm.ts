@@ -13,7 +13,7 @@ import type { Actor, Order } from "../domain/order-model.ts";
 import { actorInTrace } from "../store/order-trace.ts";
 import { databaseNowMs, findOrder, insertOrder, saveCheckoutUrl } from "../store/orders.repository.ts";
 
-/** The time limit of a confirmation in this service; the gateway waits 1,400 ms for it. */
+/** The time limit of a confirmation in this service. The gateway's own limit for a request is longer. */
 const TIMEOUT_MS = 1_300;
 const RESERVE_TIMEOUT_MS = 700;
 const CHECKOUT_TIMEOUT_MIN_MS = 300;
