@@ -27,7 +27,7 @@ export function runnerOptions(env: Env, words: readonly string[]): BrokerOptions
   const config = readSettings(env, { checkRequired: false });
   const services = env.SERVICES ? config.SERVICES : servicesIn(words);
   const [first = "api", ...more] = services;
-  // What a service of this node does not need stays unset: `missingSettings` is asked for each that is created.
+  // A setting that no service of this node requires may be missing. `missingSettings` checks each service at its creation.
   const settings = { ...config, SERVICES: services, DATA_DIR: dataDirOf(config) } as Settings;
   const { NATS_URL } = settings;
   const transport = NATS_URL ? natsTransport({ ...settings, NATS_URL }) : inMemoryTransport(settings);
@@ -47,7 +47,7 @@ function servicesIn(words: readonly string[]): readonly ServiceName[] {
   return services.length > 0 ? services : serviceNames;
 }
 
-/** What the launcher does for its nodes: the services' dependencies, the check of their schemas, an orderly end. */
+/** Does for a runner's node what the launcher does for its nodes: dependencies, schema check, clean end. */
 function runnerNode(env: Env, settings: Settings): Middleware {
   let messageBus: MessageBus | undefined;
   return {

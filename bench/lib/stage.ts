@@ -3,7 +3,7 @@ import { type Peers, startPeers } from "./peers.ts";
 import { newDataDir, type RunningPlatform, removeDataDir, startPlatform } from "./platform.ts";
 import { makeWorld, type Sizes, type World } from "./world.ts";
 
-/** What a row measures: a fresh platform with its database, the programs around it, and partners, products and customers. */
+/** A fresh platform with its database, the programs around it, and partners, products and customers: one row measures it. */
 export interface Stage {
   platform: RunningPlatform;
   database: BenchDatabase;

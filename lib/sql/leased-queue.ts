@@ -1,7 +1,7 @@
 import type { Bindings } from "./bindings.ts";
 import { type Db, row } from "./database.ts";
 
-/** What a worker holds while it works on one row. */
+/** The exclusive right of a worker to one row, for a limited time. */
 export interface Lease {
   /** The id of the row. */
   id: string;

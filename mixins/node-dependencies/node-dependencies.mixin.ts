@@ -3,7 +3,7 @@ import type { ServiceName } from "../../lib/settings/catalogue.ts";
 import type { Settings } from "../../lib/settings/settings.ts";
 import type { MessageBus } from "../../providers/message-bus/index.ts";
 
-/** What every service takes from the node that it runs on. */
+/** The dependencies that every service gets from its node. */
 export interface NodeDependencies {
   config: Settings;
   messageBus: MessageBus;

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { type Limiter, type LimitKey, type LimitStatus, throwIfExceeded } from "../limits/limits.ts";
 
-/** What the edge knows about a request before it is routed. */
+/** The data of a request that the edge has before the request is routed. */
 export interface RequestContext {
   requestId: string;
   clientIp: string;
