@@ -109,7 +109,8 @@ describe("calls between the cluster's processes", () => {
     });
     for (const { action, from, to } of calls) {
       expect(from).not.toBe(to);
-      expect(to.replace(/-\d$/, "")).toBe(action.split(".")[0]);
+      // Another spec may have a node of Moleculer's runner in the same cluster: runner-partners.
+      expect(to.replace(/^runner-|-\d$/g, "")).toBe(action.split(".")[0]);
     }
   });
 
