@@ -14,7 +14,7 @@ const TEST_TIMEOUT_MS = 240_000;
 
 interface RunnerProcess {
   child: ChildProcess;
-  /** What it has printed so far. */
+  /** Its output so far. */
   output(): string;
   ended: Promise<number | null>;
 }

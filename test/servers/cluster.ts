@@ -33,7 +33,7 @@ export interface ClusterPlaces {
   env: Record<string, string>;
   /** What an operator's commands need besides. */
   operatorEnv: Record<string, string>;
-  /** What another process of one of these services needs besides. */
+  /** The further settings of another process of one of these services. */
   serviceEnv: Record<"partners" | "notifications", Record<string, string>>;
 }
 

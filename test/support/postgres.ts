@@ -63,7 +63,7 @@ export function openPool({ url }: Pick<TestDatabase, "url">, poolSize: number): 
   return openDatabase({ url, poolSize, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, applicationName: "test" });
 }
 
-/** What a migration is given, for a test that runs a single one. */
+/** The argument of a migration, for a test that runs a single one. */
 export const asKnex = (db: Db): Knex =>
   ({
     raw: (sql: string, bindings?: Bindings) => db.query(sql, bindings),

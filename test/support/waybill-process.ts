@@ -23,7 +23,7 @@ export interface StartedProcess {
   readonly pid: number;
   readonly places: Places;
   readonly readyAfterMs: number;
-  /** What it has printed so far. */
+  /** Its output so far. */
   output(): string;
   /** Sends a signal and waits for the end. @returns the exit code */
   end(signal: "SIGINT" | "SIGTERM" | "SIGKILL"): Promise<number | null>;

@@ -6,7 +6,7 @@ import { readSettings, type Settings } from "../../lib/settings/settings.ts";
 import { ensureFirstAdmin } from "../../platform/operator.ts";
 import type { Topology } from "../../platform/topology.ts";
 
-/** What identity answers, in this order; after that it makes the account. */
+/** The answers of identity, in this order; after them it makes the account. */
 const answers: ErrorType[] = [];
 let calls = 0;
 
