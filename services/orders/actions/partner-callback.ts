@@ -19,15 +19,12 @@ export async function applyPartnerCallback(
 ): Promise<Record<string, never>> {
   const callback = withNormalizedTimes(received);
   const { partnerId, orderId } = callback;
-  await retryOnConflict(deps, orderId, (locked) =>
+  await retryOnConflict(deps, orderId, () =>
     deps.postgres.transact(async (trx) => {
-      const { order, nowMs, traceparent } = await loadOrder(
-        trx,
-        orderId,
-        { role: "partner", partnerId },
-        locked,
-      );
       const inserted = await insertCallback(trx, callback);
+      // Before the insert's result is looked at, so that an order of another partner is NOT_FOUND.
+      const viewer = { role: "partner" as const, partnerId };
+      const { order, nowMs, traceparent } = await loadOrder(trx, orderId, viewer);
       if (inserted === "mismatch") throw fail("EVENT_MISMATCH");
       if (inserted === "known") return;
       await inOrderTrace(traceparent, callback.type, () => {

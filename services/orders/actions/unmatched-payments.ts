@@ -81,9 +81,9 @@ export function assignPayment(
 ): Promise<OrderView> {
   callerOf(ctx, "admin");
   const { receiptId, orderId, reason } = ctx.params;
-  return retryOnConflict(deps, orderId, (locked) =>
+  return retryOnConflict(deps, orderId, () =>
     idempotent(deps.postgres, ctx, "orders.assignPayment", async (trx) => {
-      const { order, nowMs } = await loadOrder(trx, orderId, { role: "anybody" }, locked);
+      const { order, nowMs } = await loadOrder(trx, orderId, { role: "anybody" }, true);
       const { bankId, paymentId, eventId, amountMinor, currency } = requireUnsettled(
         await lockReceipt(trx, receiptId),
       );

@@ -10,7 +10,7 @@ import type { Order, Payment, Refund } from "../domain/order-model.ts";
 import { applyPayment, canCount } from "../domain/order-payment.ts";
 import { recordDispute } from "./dispute-reports.ts";
 import { actorInTrace, inOrderTrace } from "./order-trace.ts";
-import { findOrder, type LoadedOrder, lockOrder } from "./orders.repository.ts";
+import { findOrder, type LoadedOrder } from "./orders.repository.ts";
 import {
   findReceipt,
   insertEvent,
@@ -39,14 +39,15 @@ export async function recordBankEvent(
   const kind = verdict.kind === "event" ? verdict.event.kind : verdict.kind;
   const about = verdict.kind === "disputed" ? verdict.dispute : event;
   const row = { bankId, eventId, bodyHash, body, kind, paymentId: about?.paymentId };
-  return retryOnConflict(deps, event?.orderId ?? eventId, (locked) =>
+  const paidOrder = event?.kind === "paid" && isId(event.orderId) ? event.orderId : undefined;
+  return retryOnConflict(deps, event?.orderId ?? eventId, () =>
     deps.postgres.transact(async (trx) => {
-      const inserted = await insertEvent(trx, row);
+      const inserted = await insertEvent(trx, row, paidOrder);
       if (inserted === "mismatch") throw fail("EVENT_MISMATCH");
       if (inserted === "known") return false;
       if (verdict.kind === "unusable") await alertUnusable(deps, trx, bankId, eventId, verdict.reason);
       if (verdict.kind === "disputed") await recordDispute(deps, trx, bankId, verdict.dispute);
-      if (event?.kind === "paid") return recordPayment(deps, trx, bankId, event, locked);
+      if (event?.kind === "paid") return recordPayment(deps, trx, bankId, event);
       if (event?.kind === "refunded" || event?.kind === "refund_failed") {
         await recordRefundEvent(deps, trx, bankId, event);
       }
@@ -72,10 +73,9 @@ async function recordPayment(
   trx: Transaction,
   bankId: string,
   event: BankEvent,
-  locked: boolean,
 ): Promise<boolean> {
   const payment: Payment = { bankId, ...event };
-  const found = await orderOf(trx, bankId, event.orderId, locked);
+  const found = await orderOf(trx, bankId, event.orderId);
   if (!found || found.order.currency !== event.amount.currency) {
     return recordUnmatched(deps, trx, payment, event.orderId, found?.order);
   }
@@ -106,14 +106,8 @@ async function rejectUncountable(
   return true;
 }
 
-async function orderOf(
-  trx: Transaction,
-  bankId: string,
-  orderId: string,
-  locked: boolean,
-): Promise<LoadedOrder | undefined> {
+async function orderOf(trx: Transaction, bankId: string, orderId: string): Promise<LoadedOrder | undefined> {
   if (!isId(orderId)) return undefined;
-  if (locked) await lockOrder(trx, orderId);
   // Only orders of this bank: otherwise the secret of one bank could pay the orders of all banks.
   return findOrder(trx, orderId, { role: "bank", bankId });
 }

@@ -280,7 +280,12 @@ export async function databaseNowMs(db: Db): Promise<number> {
   return Date.parse(found?.now as string);
 }
 
-/** @returns `known`: the same callback is stored already; `mismatch`: one with this id and another body is */
+/**
+ * Locks the partner's order and then inserts the callback. The other order of the two would let two callbacks of one order
+ * wait for each other: PostgreSQL ends that by failing one of them, but only after a second.
+ * @returns `known`: the same callback is stored already; `mismatch`: one with this id and another body is, or the partner
+ *   has no such order
+ */
 export async function insertCallback(
   trx: Db,
   callback: PartnerCallback,
@@ -288,8 +293,10 @@ export async function insertCallback(
   const { partnerId, eventId, bodyHash, type, orderId, reason = null, readyAt = null } = callback;
   const count = await affected(
     trx,
-    `INSERT INTO partner_callbacks (partner_id, event_id, body_hash, type, order_id, reason, ready_at)
-     VALUES (:partnerId, :eventId, :bodyHash, :type, :orderId, :reason, :readyAt)
+    `WITH locked AS (
+       SELECT FROM orders o WHERE o.id = :orderId AND (o.partner_id = :partnerId) IS TRUE FOR NO KEY UPDATE)
+     INSERT INTO partner_callbacks (partner_id, event_id, body_hash, type, order_id, reason, ready_at)
+     SELECT :partnerId, :eventId, :bodyHash, :type, :orderId, :reason, :readyAt FROM locked
      ON CONFLICT (partner_id, event_id) DO NOTHING`,
     { partnerId, eventId, bodyHash, type, orderId, reason, readyAt },
   );

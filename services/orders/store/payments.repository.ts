@@ -15,16 +15,27 @@ export interface StoredEvent {
   paymentId?: string | undefined;
 }
 
-/** @returns `known`: the same event is stored already; `mismatch`: one with this id and another body is */
-export async function insertEvent(trx: Db, event: StoredEvent): Promise<"new" | "known" | "mismatch"> {
+/**
+ * Inserts an event of a bank and locks the order that it pays, if that is an order of this bank: each transaction locks
+ * the order before the payments, so that two of them never wait for each other.
+ * @param orderId a UUID
+ * @returns `known`: the same event is stored already; `mismatch`: one with this id and another body is
+ */
+export async function insertEvent(
+  trx: Db,
+  event: StoredEvent,
+  orderId?: string,
+): Promise<"new" | "known" | "mismatch"> {
   // PostgreSQL cannot store a NUL, and every verified event must be stored. The hash is that of the original body.
   const storable = event.body.replaceAll("\0", "\u{fffd}");
   const count = await affected(
     trx,
-    `INSERT INTO payment_events (bank_id, event_id, body_hash, body, kind, payment_id)
-     VALUES (:bankId, :eventId, :bodyHash, :body, :kind, :paymentId)
+    `WITH locked AS (
+       SELECT FROM orders o WHERE o.id = :orderId AND (o.bank_id = :bankId) IS TRUE FOR NO KEY UPDATE)
+     INSERT INTO payment_events (bank_id, event_id, body_hash, body, kind, payment_id)
+     SELECT :bankId, :eventId, :bodyHash, :body, :kind, :paymentId FROM (SELECT count(*) FROM locked) AS l
      ON CONFLICT (bank_id, event_id) DO NOTHING`,
-    { ...event, body: storable, paymentId: event.paymentId ?? null },
+    { ...event, body: storable, paymentId: event.paymentId ?? null, orderId: orderId ?? null },
   );
   if (count === 1) return "new";
   const known = await row<{ bodyHash: string }>(

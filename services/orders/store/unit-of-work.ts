@@ -18,7 +18,9 @@ const RETRYABLE_CODES = [DEADLOCK_DETECTED, CONFLICT];
 
 /**
  * Runs a transaction on an order, and again after a conflict with another transaction. The first attempt takes no lock,
- * because conflicts are rare; the next attempts lock the order first. The transactions of one order may use a limited
+ * because conflicts are rare; the next attempts lock the order first. A transaction that writes other rows before it saves
+ * the order (a callback, a receipt) must always lock the order before them: otherwise a first attempt, which holds those
+ * rows, and a next attempt, which holds the order, wait for each other. The transactions of one order may use a limited
  * number of database connections only, so that they do not block other orders.
  * @param transaction `locked`: whether it must lock the order first
  * @throws ORDER_CHANGED after repeated conflicts, OVERLOADED if too many transactions wait for this order

@@ -12,7 +12,7 @@ import { findEndpoint } from "../store/webhook-endpoint.repository.ts";
 import { validSecrets } from "../store/webhook-secrets.ts";
 import { newSecret, verifiedMessageId } from "../store/webhook-signature.ts";
 
-const ORDERS_TIMEOUT_MS = 700;
+const ORDERS_TIMEOUT_MS = 1_300;
 
 /** Body of a callback from a partner's system, in wire names. */
 const callbackBody = object({

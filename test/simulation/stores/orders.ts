@@ -104,6 +104,9 @@ export const databaseNowMs: typeof real.databaseNowMs = (db) => statement(db, (v
 
 export const insertCallback: typeof real.insertCallback = (trx, callback) =>
   statement(trx, (view) => {
+    if (view.get<OrderRecord>("orders", callback.orderId)?.partner.id === callback.partnerId) {
+      view.locked("orders", callback.orderId);
+    }
     const key = `${callback.partnerId}/${callback.eventId}`;
     if (view.insert("partner_callbacks", key, callback)) return "new";
     const known = view.get<{ bodyHash: string }>("partner_callbacks", key);

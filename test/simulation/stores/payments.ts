@@ -26,8 +26,9 @@ export interface RefundRecord extends Omit<real.ClaimedRefund, "leaseId" | "stat
   alerted?: boolean;
 }
 
-export const insertEvent: typeof real.insertEvent = (trx, event) =>
+export const insertEvent: typeof real.insertEvent = (trx, event, orderId = "") =>
   statement(trx, (view) => {
+    if (view.get<OrderRecord>("orders", orderId)?.bankId === event.bankId) view.locked("orders", orderId);
     const key = `${event.bankId}/${event.eventId}`;
     if (view.insert("payment_events", key, event)) return "new";
     const known = view.get<real.StoredEvent>("payment_events", key);
