@@ -12,7 +12,7 @@ import { parseArgs } from "node:util";
 import { firstIdAt } from "../lib/ids.ts";
 import { INBOX_RETENTION_MS, OUTBOX_RETENTION_MS } from "../lib/messaging/retention.ts";
 import { readSettings } from "../lib/settings/settings.ts";
-import { type Database, openDatabase } from "../lib/sql/database.ts";
+import { Database } from "../lib/sql/database.ts";
 import { pruneInbox } from "../mixins/consumer/inbox.repository.ts";
 import { postgresStore } from "../mixins/documents/postgres-store.ts";
 import { pruneOutbox } from "../mixins/outbox/outbox.repository.ts";
@@ -62,7 +62,7 @@ async function fill(): Promise<Row[]> {
   await (await startPlatform(dataDir)).stop(); // creates the databases
   const server = await startPostgres({ dataDir });
   const open = (name: Name) =>
-    openDatabase({
+    new Database({
       ...{ url: server.url(name), poolSize: 2, acquireTimeoutMs: 60_000, applicationName: "soak" },
       synchronousCommit: false,
     });
@@ -236,7 +236,7 @@ async function someOf(dir: string, token: string): Promise<[string, string[]]> {
   const port = readFileSync(join(dir, "postgres/postmaster.pid"), "utf8").split("\n")[3];
   const password = readFileSync(join(dir, "postgres.password"), "utf8").trim();
   const at = (name: Name) =>
-    openDatabase({
+    new Database({
       url: `postgres://waybill:${encodeURIComponent(password)}@127.0.0.1:${port}/${name}`,
       ...{ poolSize: 1, acquireTimeoutMs: 10_000, applicationName: "soak" },
     });

@@ -46,6 +46,7 @@ const floors: readonly RegExp[] = [
   /^domain\//,
   /^dependencies\.ts$/,
   /^store\//,
+  /^use-cases\//,
   /^(workers|projections)\//,
   /^actions\//,
   /^[a-z-]+\.service\.ts$/,

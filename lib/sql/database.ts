@@ -1,10 +1,10 @@
 import pg from "pg";
 import { isoTime } from "../clock.ts";
 import type { Bindings } from "./bindings.ts";
-import { Database, type DatabaseOptions, type Db, type UnreadableRow } from "./pool.ts";
+import type { Db, UnreadableRow } from "./pool.ts";
 
 export {
-  type Database,
+  Database,
   type DatabaseOptions,
   type Db,
   NoConnectionError,
@@ -32,11 +32,6 @@ export class UnreadableRowError extends Error {
     super(`the row ${row.id} holds a number beyond 2^53 - 1 in ${row.columns.join(", ")}`);
     this.row = row;
   }
-}
-
-/** Opens a pool. It connects at the first statement. The caller closes it. */
-export function openDatabase(options: DatabaseOptions): Database {
-  return new Database(options);
 }
 
 /** The readable rows. `skipped` is the number of unreadable ones: a page of a list with skipped rows may have a next page. */

@@ -34,6 +34,8 @@ interface Common<T extends MessageType> {
    * SERVICE_UNAVAILABLE is not counted. So an outage never makes a message a dead letter; its own failures do.
    */
   readonly needs?: Dependency;
+  /** Delivers also while `needs` is unavailable, because a part of the effect does not need it. */
+  readonly duringOutage?: true;
   /**
    * The name of a separate group of workers. Calls to servers that third parties may slow down then never take the
    * concurrency of urgent messages. Default: one group for all handlers without a name.

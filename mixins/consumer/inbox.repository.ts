@@ -24,6 +24,10 @@ export interface Claimed extends Omit<InboxRow, "id" | "state" | "deadLetterId">
   replayed: boolean;
   /** Whether an earlier delivery ended without a result, for example because the process was killed. */
   suspect: boolean;
+}
+
+/** A message that `claimDue` claimed. */
+export interface ClaimedDue extends Claimed {
   /** The limit for each type in this claim. A type with this many messages may have more of them. */
   share: number;
 }
@@ -61,9 +65,9 @@ export async function acceptMessages(
   return new Set(accepted.map(({ messageId }) => messageId));
 }
 
-/** A new message that `acceptMessages` claimed, as `claimDue` returns it. */
+/** A new message that `acceptMessages` claimed. */
 export function claimedOnArrival({ id, state: _, deadLetterId: __, ...message }: InboxRow): Claimed {
-  return { ...message, messageId: id, attempts: 1, replayed: false, suspect: false, share: 1 };
+  return { ...message, messageId: id, attempts: 1, replayed: false, suspect: false };
 }
 
 /** A message whose last delivery ended without a result is isolated when it was delivered this often before. */
@@ -96,11 +100,11 @@ export async function claimDue(
     token: string;
     leaseMs: number;
   },
-): Promise<Claimed[]> {
+): Promise<ClaimedDue[]> {
   const due = "consumer = :group AND state = 'waiting' AND next_at <= now()";
   const columns = "ctid AS row_position, message_id, lease_token IS NOT NULL AS suspect";
   const share = "(SELECT greatest(1, (:limit)::integer / count(*)) FROM lanes)";
-  return rows<Claimed>(
+  return rows<ClaimedDue>(
     db,
     `WITH lanes AS MATERIALIZED (
        SELECT lane FROM unnest((:types)::text[]) AS lane

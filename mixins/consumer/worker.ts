@@ -14,7 +14,14 @@ import {
   deliverBatch,
 } from "./delivery.ts";
 import type { Handler, Handlers } from "./handlers.ts";
-import { type Claimed, claimDue, isIsolated, renewLeases, reschedule } from "./inbox.repository.ts";
+import {
+  type Claimed,
+  type ClaimedDue,
+  claimDue,
+  isIsolated,
+  renewLeases,
+  reschedule,
+} from "./inbox.repository.ts";
 
 const RELEASE_TIMEOUT_MS = 1_000;
 
@@ -79,12 +86,15 @@ export function startWorker(options: WorkerOptions): Worker {
   const queue: Delivery[] = [];
   const running = new Set<Promise<void>>();
   const load = saturation(options.name);
-  const handlerOf = ({ claimed }: Delivery) => handlers[claimed.type as keyof Handlers] as Handler;
+  const handlerOf = (type: string) => handlers[type as keyof Handlers] as Handler;
   /** Messages wait that were not claimed. */
   let more = true;
   let reserved = 0;
   let stopped = false;
-  const isWorkable = (type: string) => handlers[type as keyof Handlers]?.needs?.available() !== false;
+  const isWorkable = (type: string) => {
+    const { needs, duringOutage } = handlerOf(type);
+    return duringOutage || needs?.available() !== false;
+  };
 
   const claim = async () => {
     for (;;) {
@@ -100,7 +110,7 @@ export function startWorker(options: WorkerOptions): Worker {
       const token = newId();
       const mayIsolate = !isolation.taken;
       if (mayIsolate) isolation.taken = true;
-      let claimed: Claimed[] = [];
+      let claimed: ClaimedDue[] = [];
       try {
         const wanted = {
           group,
@@ -154,7 +164,9 @@ export function startWorker(options: WorkerOptions): Worker {
 
   /** The next message, or the next messages that may share a transaction. */
   const nextOfQueue = (): Delivery[] => {
-    const firstSeparate = queue.findIndex((delivery) => !canBatch(handlerOf(delivery), delivery));
+    const firstSeparate = queue.findIndex(
+      (delivery) => !canBatch(handlerOf(delivery.claimed.type), delivery),
+    );
     // Spread over the free runs: a shared transaction saves statements, parallel transactions save time.
     const fair = Math.ceil(queue.length / (concurrency - running.size));
     const sharing = Math.min(firstSeparate < 0 ? queue.length : firstSeparate, fair, BATCH_MAX);
@@ -164,7 +176,7 @@ export function startWorker(options: WorkerOptions): Worker {
   const work = async (deliveries: Delivery[]) => {
     if (deliveries.length > 1) {
       try {
-        await deliverBatch(db(), handlerOf, deliveries, limits.deliveryMs);
+        await deliverBatch(db(), ({ claimed }) => handlerOf(claimed.type), deliveries, limits.deliveryMs);
         for (const delivery of deliveries) held.delete(delivery);
         return;
       } catch (error) {
@@ -178,7 +190,7 @@ export function startWorker(options: WorkerOptions): Worker {
     const { messageId, claimed } = delivery;
     try {
       if (delivery.abort.signal.aborted) return; // the lease was lost while the message was queued
-      await deliver(db(), handlerOf(delivery), delivery, limits, logger);
+      await deliver(db(), handlerOf(claimed.type), delivery, limits, logger);
     } catch (error) {
       logger.warn(`${claimed.type} ${messageId}: its result could not be stored:`, String(error));
     } finally {
@@ -244,7 +256,7 @@ export function startWorker(options: WorkerOptions): Worker {
 }
 
 /** Whether the claim returned as many messages of one type as it may. */
-function mayBeMore(claimed: readonly Claimed[]): boolean {
+function mayBeMore(claimed: readonly ClaimedDue[]): boolean {
   const lanes = Map.groupBy(claimed, ({ type }) => type);
   return [...lanes.values()].some((lane) => lane.length >= (lane[0]?.share ?? 0));
 }

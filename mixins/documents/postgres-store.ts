@@ -1,5 +1,5 @@
 import { fail, typeOf } from "../../contracts/errors.ts";
-import { type Database, type Db, isConnectionTrouble, openDatabase } from "../../lib/sql/database.ts";
+import { Database, type Db, isConnectionTrouble } from "../../lib/sql/database.ts";
 import { groupInserts } from "./group-insert.ts";
 import type { Store, StoreLocation, StoreOptions } from "./port.ts";
 import * as repository from "./postgres.repository.ts";
@@ -60,7 +60,7 @@ export function postgresStore({
   return {
     available: () => pool !== undefined && performance.now() >= pausedUntilMs,
     async connect() {
-      pool = openDatabase({
+      pool = new Database({
         ...postgres,
         poolSize: POOL_SIZE,
         applicationName: `waybill documents ${collection}`,

@@ -4,9 +4,8 @@ import type { PoolClient } from "pg";
 import { fail } from "../../contracts/errors.ts";
 import { failpoint } from "../../lib/failpoint.ts";
 import {
-  type Database,
+  Database,
   isConnectionTrouble,
-  openDatabase,
   type Transaction,
   type UnreadableRow,
 } from "../../lib/sql/database.ts";
@@ -80,7 +79,7 @@ export function postgres(options: PostgresOptions): Postgres {
       // A retry may succeed after a lost connection, so the caller gets a retryable error.
       hooks: { error: { "*": (_ctx, error) => Promise.reject(unavailableOr(error)) } },
       async started() {
-        pool = openDatabase({ ...options, applicationName: `waybill ${options.name}` });
+        pool = new Database({ ...options, applicationName: `waybill ${options.name}` });
         pool.reportUnreadable = (row) => unreadable(row);
         await openConnections(pool, Math.min(START_CONNECTIONS, options.poolSize));
       },

@@ -1,5 +1,5 @@
 import { describe } from "@jest/globals";
-import { openDatabase } from "../../lib/sql/database.ts";
+import { Database } from "../../lib/sql/database.ts";
 import { identityConformance } from "../../providers/identity/conformance.ts";
 import { keycloakProvider } from "../../providers/identity/index.ts";
 import { providerSql } from "../../services/identity/dependencies.ts";
@@ -11,7 +11,7 @@ const encryptionKeys = { secret: "seal-secret-of-the-tests-0123456789ab" };
 
 async function start() {
   const [server, database] = await Promise.all([sharedKeycloak(), createDatabase("identity")]);
-  const pool = openDatabase({
+  const pool = new Database({
     url: database.url,
     poolSize: 10,
     acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,

@@ -2,7 +2,7 @@ import { createHmac, generateKeyPairSync } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { decodeJwt, decodeProtectedHeader, type JWK, SignJWT } from "jose";
 import { newId } from "../../lib/ids.ts";
-import { type Database, openDatabase } from "../../lib/sql/database.ts";
+import { Database } from "../../lib/sql/database.ts";
 import { type TokenVerifier, tokenVerifier } from "../../mixins/caller/token-verifier.ts";
 import {
   type IdentityProvider,
@@ -31,7 +31,7 @@ let tokens: IssuedTokens;
 beforeAll(async () => {
   [server, database] = await Promise.all([sharedKeycloak(), createDatabase("identity")]);
   relay = await startRelay(server.url);
-  pool = openDatabase({
+  pool = new Database({
     url: database.url,
     poolSize: 5,
     acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,

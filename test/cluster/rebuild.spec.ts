@@ -5,7 +5,7 @@ import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
 import { newId } from "../../lib/ids.ts";
-import { type Database, openDatabase } from "../../lib/sql/database.ts";
+import { Database } from "../../lib/sql/database.ts";
 import { documentStoreLocation } from "../../mixins/documents/store-location.ts";
 import { type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import {
@@ -45,7 +45,7 @@ beforeAll(async () => {
     createDatabase("orders"),
     createDatabase("notifications"),
   ]);
-  loader = openDatabase({
+  loader = new Database({
     ...{ url: orders.url, poolSize: 1, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, applicationName: "loader" },
   });
   await load(loader);

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import pg from "pg";
 import { newId } from "../../lib/ids.ts";
-import { openDatabase } from "../../lib/sql/database.ts";
+import { Database } from "../../lib/sql/database.ts";
 import { migrate } from "../../platform/migrate.ts";
 import { canChangeAudit } from "../../services/identity/store/audit.repository.ts";
 import { type IdentityBench, startIdentity } from "../support/identity.ts";
@@ -155,7 +155,7 @@ describe("the audit log, for the database user that the service has in a cluster
 
   it("knows whose user could change it", async () => {
     const asks = async (url: string) => {
-      const db = openDatabase({
+      const db = new Database({
         ...{ url, poolSize: 1, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, applicationName: "audit role" },
       });
       try {

@@ -72,6 +72,30 @@ describe("messages whose handler needs what is away", () => {
     await broker.stop();
   });
 
+  it("are delivered all the same if the handler is marked `duringOutage`", async () => {
+    const store = outside();
+    store.there = false;
+    const { broker } = await receiver({
+      "user.deleted": {
+        needs: store,
+        duringOutage: true,
+        async external({ id }) {
+          deletions.add(id);
+          return store.write(id);
+        },
+      },
+    });
+    const deletions = new Set<string>();
+    const message = incoming(userDeleted());
+    await publish(message);
+    await eventually(() => expect(deletions).toContain(message.id));
+    expect(store.written.size).toBe(0);
+    await eventually(async () => expect(await states()).toEqual([{ state: "waiting", attempts: 0 }]));
+    store.there = true;
+    await eventually(() => expect(store.written).toContain(message.id));
+    await broker.stop();
+  });
+
   it("and that find it away only when they come, come again after one to five seconds", async () => {
     const store = outside();
     Object.assign(store, { there: false, admits: false });

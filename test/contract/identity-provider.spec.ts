@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
 import { decodeProtectedHeader } from "jose";
 import { newId } from "../../lib/ids.ts";
-import { type Database, openDatabase } from "../../lib/sql/database.ts";
+import { Database } from "../../lib/sql/database.ts";
 import { identityConformance } from "../../providers/identity/conformance.ts";
 import { type BuiltInProvider, builtInProvider } from "../../providers/identity/index.ts";
 import { providerSql } from "../../services/identity/dependencies.ts";
@@ -15,7 +15,7 @@ const PASSWORD = "Blaubeere-Teppich-91";
 
 async function start() {
   const database = await createDatabase("identity");
-  const pool = openDatabase({
+  const pool = new Database({
     url: database.url,
     poolSize: 10,
     acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,

@@ -6,7 +6,7 @@ import { type ActionName, call, type Params, type Result } from "../../contracts
 import { type MessageData, type MessageType, message, type OrderSnapshot } from "../../contracts/messages.ts";
 import { newId } from "../../lib/ids.ts";
 import { readSettings, type Settings } from "../../lib/settings/settings.ts";
-import { openDatabase, rows as rowsOf } from "../../lib/sql/database.ts";
+import { Database, rows as rowsOf } from "../../lib/sql/database.ts";
 import { envelope } from "../../mixins/outbox/envelope.ts";
 import { brokerOptions } from "../../platform/broker-options.ts";
 import { inProcessMessageBus } from "../../providers/message-bus/index.ts";
@@ -84,7 +84,7 @@ export async function startNotifications(
   broker.createService(notificationsService({ config, messageBus, ...deps }));
   await broker.start();
 
-  const db = openDatabase({
+  const db = new Database({
     url: database.url,
     poolSize: 3,
     acquireTimeoutMs: ACQUIRE_TIMEOUT_MS,

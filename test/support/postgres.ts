@@ -6,7 +6,7 @@ import type { Knex } from "knex";
 import pg from "pg";
 import { newId } from "../../lib/ids.ts";
 import type { Bindings } from "../../lib/sql/bindings.ts";
-import { type Database, type Db, openDatabase } from "../../lib/sql/database.ts";
+import { Database, type Db } from "../../lib/sql/database.ts";
 import { startPostgres } from "../../platform/embedded-postgres.ts";
 import { type DatabaseName, migrate, migrationsFolder } from "../../platform/migrate.ts";
 import { exclusively, runFolder } from "./test-run.ts";
@@ -60,7 +60,7 @@ export async function createDatabase(service: DatabaseName): Promise<TestDatabas
 
 /** Connections of the test's own to its database; the test destroys them. */
 export function openPool({ url }: Pick<TestDatabase, "url">, poolSize: number): Database {
-  return openDatabase({ url, poolSize, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, applicationName: "test" });
+  return new Database({ url, poolSize, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, applicationName: "test" });
 }
 
 /** The argument of a migration, for a test that runs a single one. */

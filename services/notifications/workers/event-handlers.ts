@@ -121,8 +121,8 @@ export function handlers(deps: SendingDeps): Handlers {
     },
     "user.signed_out": { inTransaction: (trx, { data }) => endSessions(trx, data.userId, data.sessionIds) },
     "user.deleted": {
-      // Handled also while the document store is down: the deletion in PostgreSQL does not wait for it.
-      needs: { available: () => true },
+      needs: deps.documents,
+      duringOutage: true, // the deletion in PostgreSQL does not wait for the document store
       async external({ data }) {
         await deps.postgres.transact((trx) => eraseRecipient(trx, data.userId, data.version));
         await deps.documents.remove({ userId: data.userId });

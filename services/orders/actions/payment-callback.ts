@@ -2,7 +2,7 @@ import type { Params } from "../../../contracts/actions.ts";
 import { fail } from "../../../contracts/errors.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
-import { recordBankEvent } from "../store/bank-events.ts";
+import { recordBankEvent } from "../use-cases/bank-events.ts";
 
 /**
  * Verifies a bank's raw callback and commits it with its effect. Every verified callback is stored; an event without a

@@ -8,7 +8,6 @@ import { shortenLine } from "../../../lib/text.ts";
 import type { Bank, BankError, Payment } from "../../../providers/banks/index.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
 import { compareBooks, type Difference, nextPollAt } from "../domain/order-reconciliation.ts";
-import { recordBankEvent } from "../store/bank-events.ts";
 import { databaseNowMs, findOrder } from "../store/orders.repository.ts";
 import { insertEvent } from "../store/payments.repository.ts";
 import {
@@ -24,6 +23,7 @@ import {
   recordBankFailure,
   recordPollFailure,
 } from "../store/reconciliation.repository.ts";
+import { recordBankEvent } from "../use-cases/bank-events.ts";
 import { bankPass } from "./bank-pass.ts";
 
 /** The number of concurrent polls at one bank. After a failure to answer, it is one. */

@@ -16,7 +16,7 @@ import {
   markRefundAlerted,
   releaseRefund,
 } from "../store/payments.repository.ts";
-import { REFUND_ERROR_MAX_LENGTH, settleRefund } from "../store/refund-settlement.ts";
+import { REFUND_ERROR_MAX_LENGTH, settleRefund } from "../use-cases/refund-settlement.ts";
 import { bankPass } from "./bank-pass.ts";
 
 /** The number of concurrent refunds at one bank. */

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { openDatabase, rows } from "../../../lib/sql/database.ts";
+import { Database, rows } from "../../../lib/sql/database.ts";
 import { databases } from "../cluster.ts";
 import { killPostgres } from "../postgres.ts";
 import type { Outcome, Run } from "../run.ts";
@@ -35,7 +35,7 @@ export async function postgresKilled(run: Run): Promise<Outcome> {
 async function lax({ cluster }: Run): Promise<string[]> {
   const problems: string[] = [];
   for (const database of databases) {
-    const pool = openDatabase({
+    const pool = new Database({
       ...{ url: cluster.url(database), poolSize: 1, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS },
       applicationName: `faults ${database}`,
     });

@@ -8,18 +8,18 @@ import type { OrdersDependencies } from "../dependencies.ts";
 import { paymentMessage, refundRequested } from "../domain/order-messages.ts";
 import type { Order, Payment, Refund } from "../domain/order-model.ts";
 import { applyPayment, canCount } from "../domain/order-payment.ts";
-import { recordDispute } from "./dispute-reports.ts";
-import { actorInTrace, inOrderTrace } from "./order-trace.ts";
-import { findOrder, type LoadedOrder } from "./orders.repository.ts";
+import { actorInTrace, inOrderTrace } from "../store/order-trace.ts";
+import { findOrder, type LoadedOrder } from "../store/orders.repository.ts";
 import {
   findReceipt,
   insertEvent,
   insertReceipt,
   insertRefunds,
   markEventUnusable,
-} from "./payments.repository.ts";
+} from "../store/payments.repository.ts";
+import { retryOnConflict, saveDecision } from "../store/unit-of-work.ts";
+import { recordDispute } from "./dispute-reports.ts";
 import { recordRefundReport } from "./refund-settlement.ts";
-import { retryOnConflict, saveDecision } from "./unit-of-work.ts";
 
 /**
  * Records an event of a bank, from a callback or a poll, and applies its effect once, in one transaction.

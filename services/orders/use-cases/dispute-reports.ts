@@ -3,7 +3,7 @@ import { decimalText } from "../../../lib/money.ts";
 import type { Transaction } from "../../../lib/sql/database.ts";
 import type { Dispute } from "../../../providers/banks/index.ts";
 import type { OrdersDependencies } from "../dependencies.ts";
-import { saveDispute } from "./disputes.repository.ts";
+import { saveDispute } from "../store/disputes.repository.ts";
 
 /** Saves the bank's report of a dispute and alerts operators of each change. The order's sums stay unchanged. */
 export async function recordDispute(
