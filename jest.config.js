@@ -2,8 +2,8 @@
 export default {
   testEnvironment: "<rootDir>/test/support/environment.js",
   testMatch: ["<rootDir>/test/**/*.spec.ts"],
-  // What needs servers that are not npm packages, or kills processes for half a minute, has runs of its own:
-  // npm run test:cluster, npm run test:faults.
+  // Suites that need servers from outside npm, or that kill processes for half a minute, have runs of their own: npm
+  // run test:cluster, npm run test:faults.
   testPathIgnorePatterns: ["/node_modules/", "<rootDir>/test/cluster/", "<rootDir>/test/faults/"],
   extensionsToTreatAsEsm: [".ts"],
   transform: { "\\.ts$": "<rootDir>/test/support/strip-types.js" },

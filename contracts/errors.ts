@@ -30,7 +30,7 @@ export const errorCatalogue = {
   PRECONDITION_FAILED: { status: 412, title: "The resource was changed meanwhile" },
   PRECONDITION_REQUIRED: { status: 428, title: "This operation needs If-Match" },
 
-  // Who calls and what they may do.
+  // Authentication and permissions.
   UNAUTHENTICATED: { status: 401, title: "Sign in first" },
   FORBIDDEN: { status: 403, title: "Your role may not do this" },
   NOT_FOUND: { status: 404, title: "There is no such resource, or it is not yours" },

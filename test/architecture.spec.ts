@@ -8,7 +8,7 @@ const IMPORT = /^\s*(?:import|export)\b[^;]*?\bfrom\s+"([^"]+)"|\bimport\("([^"]
 interface File {
   /** Path from the root, with forward slashes. */
   path: string;
-  /** What it imports: a path from the root for our own files, else the bare specifier. */
+  /** Its imports: a path from the root for our own files, else the bare specifier. */
   imports: string[];
 }
 
@@ -138,7 +138,7 @@ function cycles(files: File[]): string[] {
   return found;
 }
 
-/** What a package may import by name: what its own manifest says. */
+/** The imports by name that a package may have: those in its own manifest. */
 function dependenciesOf(folder: string): string[] {
   const manifest = JSON.parse(readFileSync(join(ROOT, folder, "package.json"), "utf8"));
   return Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies });

@@ -8,7 +8,7 @@ import { type Ferretdb, startFerretdb } from "../servers/ferretdb.ts";
 import { type Event, openEvents } from "../support/documents-contract.ts";
 import { eventually } from "../support/eventually.ts";
 
-/** What a request may spend on its document, in the promise that it is answered within two seconds. */
+/** The time limit of one document read. The request as a whole is answered within two seconds. */
 const READ_MS = 1_400;
 const BACK_MS = 10_000;
 const SILENT = { debug: nothing, info: nothing, warn: nothing, error: nothing };

@@ -67,7 +67,7 @@ describe("the trace of a message that becomes a document", () => {
       expect.objectContaining({ "db.collection.name": "events", "db.operation.name": "find" }),
     ]);
     expect(JSON.stringify(spans)).not.toContain(CANARY);
-    // What nobody's work asked for (indexes at the start, a look from nowhere) is no trace of its own.
+    // Work without a trace (indexes at the start, polls) starts no trace of its own.
     expect(new Set(spans.map(({ traceId }) => traceId)).size).toBe(1);
   });
 });

@@ -60,7 +60,7 @@ function keycloakOver(more: Partial<Parameters<typeof keycloakProvider>[0]> = {}
   });
 }
 
-/** What Keycloak itself answers to our client: also what the provider never hands out. */
+/** Keycloak's own answer to our client. It also contains values that the provider never returns. */
 async function granted(form: Record<string, string>): Promise<Record<string, string>> {
   const { url, realm, clientId, clientSecret } = keycloakOptions(server);
   const answer = await fetch(`${url}/realms/${realm}/protocol/openid-connect/token`, {

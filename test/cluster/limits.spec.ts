@@ -97,7 +97,7 @@ describe("limits of two gateways on one Redis", () => {
     const passed = passedAtOther + 250 - (await refusedOf(250, atOne.read));
     expect(passed).toBeLessThanOrEqual(limit);
     expect(passed).toBeGreaterThan(limit - limit * LEASE_SHARE);
-    // What the other holds is not lost: it is used there.
+    // The hits that the other gateway has leased are not lost: it grants them.
     expect(passed + 50 - (await refusedOf(50, atOther.read))).toBe(limit);
   });
 

@@ -21,7 +21,7 @@ import { messageBuses } from "../support/nats.ts";
 
 const GROUP = "kitchen";
 const TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-/** What a killed member had is with another after this, and some time for the machine. */
+/** Within this time another member receives the messages of a killed one. */
 const TAKEN_OVER_MS = 15_000;
 
 let server: NatsServer;
@@ -163,7 +163,7 @@ describe("message bus on JetStream", () => {
       await eventually(async () => expect((await cursor()).num_ack_pending).toBe(1));
       const other = await member();
       try {
-        // Who has it later and says nothing, has it taken away after as long a wait.
+        // A later member that does not acknowledge loses the message after the same wait.
         const { ack_wait } = (await cursor()).config;
         const durable_name = "silent";
         await manager.consumers.add(net.stream, { durable_name, ack_policy: AckPolicy.Explicit, ack_wait });
@@ -219,7 +219,7 @@ describe("message bus on JetStream", () => {
     const sender = net.connect();
     const messages = some(5);
     await eventually(() => sender.publish(messages));
-    // Who pulls from a cursor that pushes is refused, each time.
+    // A pull from a push consumer is refused each time.
     await manager.consumers.add(net.stream, {
       durable_name: GROUP,
       ack_policy: AckPolicy.Explicit,

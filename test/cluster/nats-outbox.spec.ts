@@ -5,7 +5,7 @@ import { eventually } from "../support/eventually.ts";
 import { enter, userDeleted } from "../support/messaging.ts";
 import { natsStage } from "../support/nats-stage.ts";
 
-/** What a promise of the specification allows until everything has arrived again. */
+/** Within this time all messages must have arrived again, as the specification demands. */
 const CAUGHT_UP_MS = 30_000;
 const TEST_TIMEOUT_MS = 90_000;
 
@@ -115,7 +115,7 @@ describe("messages over JetStream", () => {
       const { say, sayOn, saidMore, arrived, receiver, said } = await stage();
       await say(200);
       await arrived();
-      // What is in the stream and in no inbox yet goes with the store.
+      // Messages that are in the stream and in no inbox yet are lost with the store.
       await receiver.broker.stop();
       await say(200);
       await eventually(async () => {

@@ -12,7 +12,7 @@ const services = ["gateway", "identity", "media", "orders", "partners", "notific
 const users = [...services, "operator", "deploy"] as const;
 type User = (typeof users)[number];
 
-/** Whose outbox says which messages. */
+/** The message types in the outbox of each user. */
 const says: Record<User, RegExp> = {
   gateway: /^$/,
   identity: /^(user\..*|notification\.requested|audit\.recorded|alert\.raised)$/,
@@ -25,7 +25,7 @@ const says: Record<User, RegExp> = {
   deploy: /^$/,
 };
 
-/** Whom each service's code calls over the transporter. */
+/** The services that the code of each service calls over the transporter. */
 const asks: Record<User, readonly User[]> = {
   gateway: users.filter((user) => user !== "deploy"),
   identity: ["identity", "media", "orders"],
@@ -59,7 +59,8 @@ async function denied(user: User, operation: "publish" | "subscription", subject
     if (operation === "publish") connection.publish(subject, "{}", { reply: `_INBOX.${user}.test` });
     else connection.subscribe(subject, { callback: () => undefined }).unsubscribe(1);
   }
-  // Nobody may say this, and the server answers in turn: what it has not refused by then, it has let pass.
+  // The server answers in order. No user may publish this subject, so its refusal comes after the answers to all
+  // subjects before it.
   const last = `nobodys.${newId()}`;
   connection.publish(last, "{}");
   const refused = new Set<string>();

@@ -13,7 +13,7 @@ let bench: MessagingBench;
 let net: ReturnType<typeof messageBuses>;
 let anybody: NatsConnection;
 let con: Awaited<ReturnType<MessagingBench["receiver"]>>["con"];
-/** What came to the handler. */
+/** The messages that the handler received. */
 const seen: Message[] = [];
 beforeAll(async () => {
   [server, bench] = await Promise.all([startNats(), messagingBench()]);
@@ -37,7 +37,7 @@ afterAll(async () => {
 const sound = () => incoming(userDeleted());
 const bytes = (value: unknown) => JSON.stringify(value);
 
-/** What anybody with the right to publish may put into the stream, and why it is put aside. */
+/** Messages that any user with the right to publish can put into the stream, and why each is quarantined. */
 const strange: [name: string, sent: () => string | Uint8Array, reason: string][] = [
   ["not JSON", () => "order.paid!!", "not a JSON object"],
   ["half of a JSON text", () => bytes(sound()).slice(0, -5), "not a JSON object"],

@@ -7,7 +7,7 @@ import { type NotificationsHarness, sampleOrder, startNotifications } from "../s
 import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
 import { query } from "../support/sql.ts";
 
-/** What is promised after an outage; the sweep of a second and the driver's look of a second are in it. */
+/** The promised time after an outage. It includes the sweep of one second and the driver's check of one second. */
 const BACK_MS = 10_000;
 const ANSWER_MS = 2_000;
 const BACKLOG = 2_000;

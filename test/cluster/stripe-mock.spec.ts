@@ -26,7 +26,7 @@ const request = (more: object = {}) => ({
   ...more,
 });
 
-/** What stripe-mock's examples answer is nobody's order; what counts is that it finds no fault with the request. */
+/** The examples that stripe-mock answers belong to no order. The tests check that it accepts the requests. */
 describe("Stripe's adapter, before Stripe's own OpenAPI document", () => {
   it("opens a checkout in parameters that all exist", async () => {
     const lines = [

@@ -9,7 +9,10 @@ import { type IdentityBench, startIdentity } from "../support/identity.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
 import { query } from "../support/sql.ts";
 
-/** What the image of PostgreSQL runs for each service's database when Compose or the dev overlay first starts. */
+/**
+ * The script that the PostgreSQL image runs for each service's database at the first start of Compose or of the dev
+ * overlay.
+ */
 const INIT = new URL("../../deploy/postgres/init.sh", import.meta.url);
 const PASSWORD = "password-of-the-tests";
 const DENIED = "42501";
@@ -127,7 +130,7 @@ describe("the audit log, for the database user that the service has in a cluster
        $$ BEGIN RETURN NULL; END $$`,
     "DROP FUNCTION refuse_change_of_audit CASCADE",
     "SET session_replication_role = replica",
-    // What PostgreSQL only warns of, a grant of what one does not have, changes nothing.
+    // PostgreSQL only warns about a grant of a right that the grantor does not have, and changes nothing.
     `GRANT DELETE ON audit_entries TO ${service}; DELETE FROM audit_entries`,
     `SET ROLE ${owner}`,
     `ALTER ROLE ${service} SUPERUSER`,

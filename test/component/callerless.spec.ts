@@ -21,8 +21,8 @@ import { type Topology, topology } from "../../platform/topology.ts";
 import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
 
 /**
- * The actions that answer without a caller, and why they may. Whoever adds one writes the reason down here; every
- * other action refuses, whatever its meta says about who calls.
+ * The actions that answer without a caller, with the reason. A new one is added here with its reason. Every other
+ * action refuses, whatever its meta says about the caller.
  */
 const OPEN: Record<string, string> = {
   "identity.register": "nobody has an account before",

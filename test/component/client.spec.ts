@@ -19,7 +19,7 @@ interface Seen {
 const orderId = newId();
 const path = { order_id: orderId };
 const seen: Seen[] = [];
-/** What is answered next; when nothing is planned, an empty list. */
+/** The next answers of the server. Default: an empty list. */
 const planned: Planned[] = [];
 const soon = { "Retry-After": "0.01" };
 

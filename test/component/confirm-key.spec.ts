@@ -39,7 +39,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** What one customer asks, the same however often. */
+/** The parameters of one confirmation, the same at each call. */
 function confirmation() {
   const quote = sampleQuote();
   const who: TestClaims & { id: string } = { id: newId(), role: "customer" };
@@ -52,7 +52,7 @@ function confirmation() {
 
 type Answer = Result<"orders.confirm">;
 
-/** What a machine with a hundred askers may answer before it has done it. */
+/** Answers of a busy machine to a hundred concurrent calls, before the work is done. */
 const BUSY = /^(?:SERVICE_UNAVAILABLE|SERVICE_NOT_AVAILABLE|REQUEST_TIMEOUT|OVERLOADED|BANK_UNAVAILABLE)$/;
 
 /** As a client: again, until there is an answer, or a refusal that no repeat will change. */

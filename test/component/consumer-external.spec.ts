@@ -115,7 +115,7 @@ describe("a consumer's external handler", () => {
     await eventually(() => expect(begun).toEqual([slow.id]));
     const first = await leasedUntil(slow);
     await eventually(async () => expect(await leasedUntil(slow)).toBeGreaterThan(first + 2 * LEASE_MS));
-    // Whoever claims what came later would have claimed a message whose lease had run out before it.
+    // A claim of later messages would also have claimed an earlier one whose lease had expired.
     const later = incoming(notificationSent());
     await publish(later);
     await eventually(() => effectsOnce([later]));

@@ -40,7 +40,7 @@ const projecting = (store: ReturnType<typeof outside>): Handlers => ({
 const some = (count: number) => Array.from({ length: count }, () => incoming(notificationSent()));
 const states = async () =>
   (await stage.bench.inboxRows()).map(({ state, attempts }) => ({ state, attempts }));
-/** What waits is due, and came the day before: as after a day of such waits. */
+/** Makes waiting messages due and one day older. */
 const aDayLater = () =>
   stage.bench.db.db.query(
     "UPDATE inbox SET next_at = now(), created_at = created_at - interval '1 day' WHERE lease_token IS NULL",

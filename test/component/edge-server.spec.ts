@@ -7,7 +7,7 @@ import { type EdgeServer, edgeServer } from "../../services/api/edge/server.ts";
 import { eventually } from "../support/eventually.ts";
 import { servedBeside } from "../support/slow-sockets.ts";
 
-/** What 500 sockets may cost everybody else. */
+/** The limit for other clients while 500 sockets are slow. */
 const OTHERS_P99_MS = 500;
 
 const patience = {

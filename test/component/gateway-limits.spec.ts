@@ -3,7 +3,7 @@ import { fail } from "../../contracts/errors.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
 import { servedBeside } from "../support/slow-sockets.ts";
 
-/** What 500 sockets may cost everybody else. */
+/** The limit for other clients while 500 sockets are slow. */
 const OTHERS_P99_MS = 500;
 
 let gateway: TestGateway | undefined;

@@ -35,7 +35,10 @@ function fieldsOf(rule: Shape): Fields {
   return Object.entries((rule.items ?? rule).props ?? {});
 }
 
-/** What is answered of the same resource: by paths that begin alike, and on the same page of the documentation. */
+/**
+ * The fields in answers about the same resource: from paths with the same first segment on the same page of the
+ * documentation.
+ */
 function answersAround({ route }: Endpoint): Fields {
   const resourceOf = (path: string) => path.split("/")[1];
   const related = endpoints.filter(
@@ -134,7 +137,7 @@ describe("a role in the query", () => {
     "of %s, is refused and reaches no service",
     async (_, endpoint) => {
       const answer = await send(endpoint, { query: "role=admin" });
-      // Whoever has not signed learns nothing else.
+      // A request without a valid signature is told nothing else.
       expect(answer).toEqual(
         endpoint.route.access === "signed"
           ? { status: 401, code: "bad_signature", errors: [] }

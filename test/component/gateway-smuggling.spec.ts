@@ -4,7 +4,7 @@ import { requestsTo } from "../support/requests.ts";
 
 let gateway: TestGateway;
 let raw: ReturnType<typeof requestsTo>["raw"];
-/** What an attacker hides behind a request, for somebody else's connection. */
+/** The request that an attacker hides behind another one, for the connection of another client. */
 let hidden: string;
 
 beforeAll(async () => {
@@ -86,7 +86,7 @@ describe("gateway, given a request that can be read in two ways", () => {
     const list = Promise.withResolvers<{ items: [] }>();
     gateway.on("orders.list", () => list.promise);
     const text = raw(`${first}nonsense\r\n\r\n`);
-    // What came later on a connection of its own has been answered: so the nonsense has been read.
+    // A later request on a connection of its own was answered, so the server has read the smuggled bytes before.
     expect(await raw(hidden.replace("/orders", "/nothing"))).toMatch(/^HTTP\/1\.1 404/);
     list.resolve({ items: [] });
     expect(await text).not.toMatch(/^HTTP\/1\.1 400/);

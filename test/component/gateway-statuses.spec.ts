@@ -42,7 +42,7 @@ type Documented = OpenApi & {
   components: { responses: Record<string, Shown> };
 };
 
-/** What the document shows for this problem of the operation. */
+/** The example that the document shows for this problem of the operation. */
 function shownFor({ route }: Endpoint, status: number, code: string): Record<string, unknown> | undefined {
   const { $ref } = document.paths[route.path]?.[route.method.toLowerCase()]?.responses[status] ?? {};
   const shown = document.components.responses[$ref?.slice("#/components/responses/".length) ?? ""];
@@ -112,7 +112,7 @@ function failing({ route: { action } }: Endpoint, error: () => Error): void {
   }
 }
 
-/** What has to be there before the operation can succeed: a confirmation needs the customer's check. */
+/** Creates the resources that the operation needs to succeed: a confirmation needs the customer's check. */
 async function ready(endpoint: Endpoint): Promise<Change> {
   if (endpoint.route.content === "image") {
     gateway.on(endpoint.route.action as ActionName, () => ({
@@ -172,7 +172,7 @@ async function provoked(endpoint: Endpoint, type: ErrorType) {
     return await send(endpoint, { to: limited });
   }
   if (atTheEdge(type, endpoint)) return await send(endpoint, await provoke[type]?.(endpoint));
-  // What it has just answered is not to stand in for the service that fails now.
+  // A cached answer must not replace that of the service that fails now.
   await gateway.reset();
   const change = await ready(endpoint);
   failing(endpoint, () => (type === "INTERNAL" ? new Error("the secret of the house") : fail(type)));

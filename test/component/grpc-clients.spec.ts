@@ -15,7 +15,7 @@ import {
 import { eventually } from "../support/eventually.ts";
 import { definitionOf, reflect } from "../support/reflection.ts";
 
-/** What an EchoMessage looks like to a client that knows the proto alone. */
+/** An EchoMessage as a client sees it that knows only the proto. */
 const ECHO = { ...EMPTY_ECHO, colour: "COLOUR_RED", big: 0 };
 
 const nodes = cluster();

@@ -66,7 +66,7 @@ function failureOf(
   );
 }
 
-/** What a reader of an error can tell. */
+/** The properties of an error that a reader can see. */
 function seen(error: unknown) {
   const { name, message, code, type, data, retryable } = error as Record<string, unknown>;
   return { class: (error as Error).constructor.name, name, message, code, type, data, retryable };

@@ -17,7 +17,7 @@ const BOB = newId();
 let database: TestDatabase;
 let db: Postgres;
 let broker: ServiceBroker;
-/** What the work of the next calls does besides its entry in the ledger. */
+/** The work of the next calls, besides its entry in the ledger. */
 let during: () => Promise<void> | void;
 let ran = 0;
 

@@ -11,7 +11,7 @@ type Step = (work: () => Promise<unknown>) => Promise<void>;
 const straight: Step = async (work) => {
   await work();
 };
-/** What stands around the provider's part of a registration, of a confirmation. */
+/** The steps before and after the provider's part of a registration or confirmation. */
 const steps: Record<"register" | "markConfirmed" | "remove", Step> = {
   register: straight,
   markConfirmed: straight,

@@ -158,7 +158,7 @@ describe("guessing a code", () => {
     );
     return values.code ?? "";
   };
-  /** What so many wrong codes are answered with, one after the other. */
+  /** The answers to a series of wrong codes. */
   async function wrong(ways: typeof reset, who: { email: string; code?: string }, metas: Client[]) {
     const answers = [];
     for (const meta of metas) {
@@ -272,7 +272,7 @@ describe("guessing who has an account", () => {
   const TABLES = /\b(?:accounts|profiles|verification_codes|allowances|sessions|INSERT INTO outbox)\b/;
   const WRITES = /^\s*(?:INSERT|UPDATE|DELETE)\b/;
 
-  /** What the same request costs for an address of nobody, one that waits for its code and one that is confirmed. */
+  /** The cost of the same request for an unknown address, for an unconfirmed one and for a confirmed one. */
   async function costs(ask: (email: string) => Promise<unknown>) {
     const [waiting, confirmed] = [await bench.registered(), await bench.customer()];
     const found: { statements: number; writes: number }[] = [];

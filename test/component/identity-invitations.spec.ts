@@ -13,7 +13,7 @@ afterAll(() => bench.stop());
 
 const accept = (token: string, password = PASSWORD) =>
   bench.ask("identity.acceptInvitation", { token, password, firstName: "Jonas", lastName: "Meier" });
-/** What they are, as they see it in a new session. */
+/** The user's profile in a new session. */
 const profileOf = async (email: string) =>
   bench.ask("identity.profile", {}, { token: (await bench.signIn(email)).accessToken });
 const forbidden = expect.objectContaining({ type: "FORBIDDEN", code: 403 });

@@ -17,7 +17,7 @@ const person = (email: string, more: Partial<Params<"identity.register">> = {}) 
   ...more,
 });
 
-/** Nobody's first guess, and no walk over the keyboard. */
+/** A password that is neither common nor a keyboard pattern. */
 const MANY_CHARACTERS = createHash("shake256", { outputLength: 128 }).update("a long one").digest("hex");
 
 describe("identity.register", () => {

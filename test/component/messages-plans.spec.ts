@@ -141,7 +141,7 @@ const statements: [name: string, work: () => Promise<unknown>][] = [
 
 const token = newId();
 type Lease = { group: string; messageId: string; token: string };
-/** What a diagnosis finds of the subject of one of the messages: by their attempts. */
+/** Checks that a diagnosis finds the undelivered deliveries of one message, with these attempts. */
 async function undelivered(index: number, attempts: number[]): Promise<void> {
   const { id, subject } = messages[index] as (typeof messages)[number];
   const found = await listUndelivered(db, subject, UNDELIVERED_MAX);

@@ -30,7 +30,7 @@ function itIs(hour: number, days = 0): void {
   shiftMs = midnightMs + days * DAY_MS + hour * 3_600_000 - Date.now();
 }
 
-/** Somebody with a phone. */
+/** A user with a phone. */
 async function reachable(change: Parameters<NotificationsHarness["person"]>[0] = {}) {
   const who = await platform.person(change);
   const phone = `phone-${newId()}`;
@@ -191,7 +191,7 @@ describe("quiet hours", () => {
     const [one, other] = [await db.begin(), await db.begin()];
     expect(await markDueQueued(one, morning, 10)).toHaveLength(1);
     expect(await markDueQueued(other, morning, 10)).toEqual([]);
-    // Whoever ends without a word leaves it to the other.
+    // A transaction that rolls back leaves the notification to the other one.
     await one.rollback();
     expect(await markDueQueued(other, morning, 10)).toHaveLength(1);
     await other.rollback();

@@ -77,7 +77,7 @@ describe("orders.deliver", () => {
     await eventually(() =>
       expect(shop.saidOf(orderId, "alert.raised")).toMatchObject([{ data: { kind: "handover.locked" } }]),
     );
-    // Nobody is offered or given what they could not hand over.
+    // A deliverer is neither offered nor assigned an order that they could not hand over.
     const freed = await shop.as(order.deliverer, "orders.release", { orderId });
     expect(await inPool()).not.toContain(orderId);
     for (const who of [order.deliverer, other]) {

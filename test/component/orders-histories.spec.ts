@@ -35,7 +35,7 @@ const TIMEOUT_MS = 120_000 + HISTORIES * 200 + RACES * 500;
 let bank: Awaited<ReturnType<typeof startMoodyBank>>;
 let shop: OrdersHarness;
 beforeAll(async () => {
-  // One that has done each refund when it is asked for: what a bank may do besides is not under test here.
+  // Its refunds are done when requested. Other behaviour of banks is not under test here.
   bank = await startMoodyBank();
   shop = await startOrders({ bankUrl: bank.url });
 });
@@ -44,7 +44,7 @@ afterAll(async () => {
   await bank.stop();
 });
 
-/** What an operator of this test needs to see of a history that nothing explains. */
+/** The parts of a history that no model explains, for the failure message. */
 const shown = ({ seed, orderId, operations, verdict }: OrderHistory) => ({
   ...{ seed, orderId, explained: verdict.longest },
   operations: operations.map(({ input, invoked, returned, outcome }) =>

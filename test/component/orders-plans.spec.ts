@@ -187,7 +187,7 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
     await db.query("UPDATE orders SET reconcile_at = now() - interval '1 hour' WHERE id = ANY (?)", [
       due.slice(2),
     ]);
-    // What is explained is rolled back: each time all are due.
+    // Each EXPLAIN is rolled back, so all rows are due each time.
     const claiming = async (limit: number) => {
       let claimed: string[] = [];
       const claim = { bankId: BANK, leaseId: LEASE, leaseMs: 60_000, limit };

@@ -88,7 +88,7 @@ describe("an order under concurrent commands of all roles", () => {
         if (one.status === "rejected") refusals.add(`${one.reason.code} ${one.reason.type}`);
       }
     }
-    // Whatever is done to an order, no answer is a failure of ours (a busy machine may ask to come back later).
+    // No answer is a failure of ours. A busy machine may answer 503 SERVICE_UNAVAILABLE.
     expect([...refusals].filter((refusal) => !/^4\d\d |^503 SERVICE_UNAVAILABLE/.test(refusal))).toEqual([]);
     const orders = await shop.sql<{ id: string; status: OrderStatus; version: number }>(
       "SELECT id, status, version FROM orders",

@@ -247,7 +247,7 @@ describe("differences between the bank and the platform", () => {
     await shop.settled();
     expect(shop.saidOf(order.orderId, "refund.completed")).toHaveLength(1);
     expect(differences(order.orderId)).toEqual([]);
-    // What was over before the bank was asked has to stand in its books.
+    // Payments completed before the poll must be in the bank's books.
     bank.meanwhile = async () => undefined;
     await ours.look(order.orderId);
     await shop.settled();
@@ -368,7 +368,7 @@ describe("a bank that does not answer", () => {
     const [customer] = orders;
     const seen = await shop.as(customer?.customer ?? {}, "orders.listBanks", {});
     expect(JSON.stringify(seen)).not.toContain("silent");
-    // Nobody asks before its time; then one asks about one order.
+    // No poll happens before its time. Then one poll asks about one order.
     const asked = bank.asked.length;
     await again();
     await failuresAre("failures = 2");

@@ -253,7 +253,7 @@ describe("the relay", () => {
   it("with more to hand over than it takes at once, calls the other replicas", async () => {
     const NEVER_MS = 1_000_000;
     const [busy, idle] = [recordingMessageBus(), recordingMessageBus()];
-    // Who has taken a batch takes no other before the helper has come.
+    // A process that has taken a batch takes no other before its helper has started.
     const helped = Promise.withResolvers<boolean>();
     let batches = 0;
     busy.state.refuses = () => {

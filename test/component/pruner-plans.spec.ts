@@ -101,8 +101,8 @@ describe.each(services)(
     const longest = Math.max(...all.map(({ keepDays }) => keepDays));
     beforeAll(async () => {
       bench = await planBench(service);
-      // A table with six rows for each order has them of a sixth of the orders, and so on. What no sweep looks for, and
-      // queues, which are alike in all databases and large in the first one, have few rows.
+      // A table with six rows for each order has the rows of a sixth of the orders, and so on. Tables without a sweep
+      // have few rows, and so have queues, which have the same tables in all databases and are large in the first one.
       const batch = (rowsEach: number) => ({
         first: 1,
         count: Math.ceil(PLAN_ROWS / rowsEach),

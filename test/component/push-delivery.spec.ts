@@ -190,7 +190,7 @@ describe("deliver", () => {
   });
 });
 
-/** What came of a parcel at each vendor: how many tries, under how many ids, and how often it is shown. */
+/** The result of a push at each vendor: how many attempts, under how many ids, and how often it is shown. */
 function onesAndIds({ body }: DeliveryRequest) {
   const fcmIds = google.requests
     .filter(({ message }) => message.notification?.body === body)

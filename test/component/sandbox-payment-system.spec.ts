@@ -71,7 +71,7 @@ async function openCheckout(change: { orderId?: string; description?: string } =
 const press = (url: string, fields: Record<string, string>) =>
   fetch(url, { method: "POST", body: new URLSearchParams(fields) });
 
-/** What the merchant was told of an order, as its bank adapter reads it. */
+/** The events that the merchant received about an order, as its bank adapter reads them. */
 const toldOf = (orderId: string) =>
   merchant.calls
     .map(({ headers, body }) =>

@@ -25,7 +25,7 @@ const { ended, stop } = recordSpans();
 const nodes = cluster();
 let front: ServiceBroker;
 let http: Server;
-/** What crossed the wire, by what it was for. */
+/** The traceparent of each request on the wire, by its purpose. */
 const wire: Record<string, string | undefined> = {};
 let failures = 0;
 

@@ -1,4 +1,4 @@
-/** What is asked of the running containers themselves, whatever their files say. */
+/** Checks of the running containers themselves, independent of their files. */
 import assert from "node:assert/strict";
 import { eventually } from "../support/eventually.ts";
 import type { Engine, Ran } from "./engine.ts";

@@ -104,7 +104,7 @@ async function makeDebian(engine: Engine, say: (line: string) => void): Promise<
       mkdirSync(join(work, "system/var/lib/apt/lists/partial"), { recursive: true });
       mkdirSync(join(work, "system/var/cache/apt/archives/partial"), { recursive: true });
       await run("ln", ["-sf", "/bin/busybox", join(work, "system/usr/local/bin/wget")]);
-      // Whatever this machine trusts: its packages may come through a proxy of the house.
+      // The certificates that this machine trusts: its packages may come through a company proxy.
       cpSync("/etc/ssl/certs/ca-certificates.crt", join(work, "system/etc/ssl/certs/ca-certificates.crt"));
       for (const file of readdirSync("/etc/apt/sources.list.d")) {
         cpSync(join("/etc/apt/sources.list.d", file), join(work, "system/etc/apt/sources.list.d", file));

@@ -24,7 +24,7 @@ const text = readFileSync(resolve(import.meta.dirname, "../../asyncapi.yaml"), "
 const document = parse(text) as Document;
 const types = Object.keys(messages);
 
-/** What AsyncAPI 3.0.0 asks of each object, for the objects that we use; other fields are none of theirs. */
+/** The fields that AsyncAPI 3.0.0 defines for each object that we use. Other fields are refused. */
 const reference = {
   type: "object",
   properties: { $ref: { type: "string", pattern: "^#/" } },

@@ -1,11 +1,11 @@
-/** What of an operation a program relies on that was written for an earlier release. */
+/** The parts of an operation on which a program relies that was written for an earlier release. */
 export interface ReleasedOperation {
   method: string;
   path: string;
   success: string;
-  /** What may be sent, by place and name: `query limit`, `body.lines[].quantity`; with its type, `!` when required. */
+  /** Input by place and name: `query limit`, `body.lines[].quantity`; with its type, `!` when required. */
   takes: Record<string, string>;
-  /** What is answered: `lines[].title`; with its type, `!` when it is always there. */
+  /** Output: `lines[].title`; with its type, `!` when it is always present. */
   answers: Record<string, string>;
 }
 export type ReleasedApi = Record<string, ReleasedOperation>;
@@ -103,7 +103,7 @@ function typeOf({ type = "any", enum: values }: Schema): string {
   return values ? `one of ${values.join(" ")}` : String(type);
 }
 
-/** What would break a program that was written for the earlier release, a line each. */
+/** The changes that would break a program written for the earlier release, a line each. */
 export function apiBreaks(before: ReleasedApi, now: ReleasedApi): string[] {
   return Object.entries(before).flatMap(([id, old]) => {
     const operation = now[id];

@@ -6,7 +6,7 @@ interface Reserved {
   numbers: [from: number, to: number][];
   names: string[];
 }
-/** What stands on the wire, and what generated code is called. */
+/** The numbers and types on the wire, and the names in generated code. */
 export interface ReleasedProto {
   /** `waybill.orders.v1.Orders.Confirm` with its messages. */
   methods: Record<string, string>;
@@ -72,7 +72,7 @@ function reservedOf({ reservedRange = [], reservedName = [] }: Reserving, beyond
   };
 }
 
-/** What would break a program that was built from the earlier release, a line each. */
+/** The changes that would break a program built from the earlier release, a line each. */
 export function protoBreaks(before: ReleasedProto, now: ReleasedProto): string[] {
   return [
     ...Object.entries(before.methods).flatMap(([name, old]) => {

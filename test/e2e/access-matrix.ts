@@ -8,14 +8,20 @@ const PARTNERS_OWN = "Partner administration";
 /** Every deliverer may assign themselves an order of the pool; that it is assigned already is no secret. */
 const answersTaken = "POST /orders/{order_id}/assign";
 
-/** What the tables leave to the service, and whom it refuses; nobody else hears 403, and nothing else answers it. */
+/**
+ * The senders that the service refuses although the route table lets them pass. No other sender is answered 403, and
+ * these senders get no other answer.
+ */
 const FINER: Record<string, readonly Sender[]> = {
   // Partners may invite their own staff only, and not verify themselves.
   "POST /invitations": ["partner_admin"],
   "PATCH /partners/{partner_id}": ["partner", "partner_admin"],
 };
 const SIGNED_IN: readonly Sender[] = ["customer", "deliverer", "partner", "partner_admin", "admin"];
-/** What these do not have, or have by another id, or what the sender before has deleted; nothing else answers 404. */
+/**
+ * The senders for which the resource does not exist, has another id, or was deleted by an earlier sender. No other
+ * sender is answered 404.
+ */
 const NOT_THERE: Record<string, readonly Sender[]> = {
   "GET /me/avatar": SIGNED_IN,
   "POST /me/devices": SIGNED_IN,
@@ -27,11 +33,11 @@ const NOT_THERE: Record<string, readonly Sender[]> = {
   "POST /dead-letters/{dead_letter_id}/replay": ["admin"],
   "DELETE /dead-letters/{dead_letter_id}": ["admin"],
 };
-/** What asks for the password besides, which is wrong here. */
+/** Operations that also need the password. The request sends a wrong one. */
 const ASKS_AGAIN = ["DELETE /me", "PUT /me/password", "PATCH /me"];
 /** The state of the order, or bytes that are no picture. */
 const STOPPED_BY_STATE = [409, 415, 422];
-/** What makes a resource somebody else's or nobody's, or ends who asks, in the order in which it may be done. */
+/** Operations that transfer or delete a resource, or end the sender's access, in the order in which they run. */
 export const GIVING_AWAY = [
   "POST /orders/{order_id}/fail",
   "POST /orders/{order_id}/release",
@@ -67,7 +73,7 @@ function belongsToSomebody({ route: { path, tag } }: Endpoint): boolean {
 export interface Cell {
   endpoint: Endpoint;
   sender: Sender;
-  /** Whose it is what the path names; an admin may see everybody's, and what is nobody's has no owner. */
+  /** The owner of the resource in the path. An admin may see all; public resources have no owner. */
   owner: "own" | "another's" | "nobody's";
   decided: keyof typeof verdicts;
 }
@@ -91,12 +97,12 @@ export const cells: readonly Cell[] = endpoints.flatMap((endpoint) =>
 );
 
 export const verdicts = {
-  /** Whoever it is; no sign-in is asked for, unless it is what the operation is about. */
+  /** Any sender. A sign-in is required only where the operation is about it. */
   public: ({ status, code }: Outcome, { endpoint: { operation } }: Cell) =>
     status < 500 &&
     code !== "forbidden" &&
     (code !== "unauthenticated" || operation === "POST /sessions/refresh"),
-  /** Nobody has signed anything here. */
+  /** No cell signs its request. */
   signed: ({ code }: Outcome) => code === "bad_signature",
   unknown: ({ code }: Outcome) => code === "unauthenticated",
   forbidden: ({ code }: Outcome) => code === "forbidden",

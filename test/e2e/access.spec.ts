@@ -31,7 +31,7 @@ let orderId: string;
 let strangers: Record<SignedIn, string>;
 let insiders: Record<SignedIn, Person>;
 let known: Record<string, string>;
-/** What the insiders have besides: what another's cells name is the customer's. */
+/** The resources of the insiders. Cells of another owner name the customer's resources. */
 let own: Record<SignedIn, Record<string, string>>;
 
 beforeAll(async () => {
@@ -109,7 +109,7 @@ async function belongings({ email, token }: Person): Promise<Record<string, stri
   return { device_id: device.id, session_id: session?.id as string };
 }
 
-/** What is the customer's and the shop's, as those see it who may. */
+/** All resources of the customer and the shop, as the permitted users see them. */
 async function everythingOwned(): Promise<unknown> {
   const ofOwner = [`/orders/${orderId}`, "/me", "/me/devices", "/me/notification-preferences", "/sessions"];
   const at = `/partners/${shop.partnerId}`;
@@ -223,7 +223,7 @@ describe("access, for every operation, role and owner of the tables", () => {
     const streams = decidedAs("allowed").filter(({ endpoint }) => endpoint.route.content === "events");
     const fresh = async ({ sender, endpoint }: Cell) => {
       const who = insiders[sender as SignedIn];
-      // What ends sessions ends one that is needed for nothing else.
+      // Operations that end sessions get a session that no other cell needs.
       if (/^DELETE \/sessions/.test(endpoint.operation)) return (await signIn(api, who.email)).access_token;
       return who.token;
     };

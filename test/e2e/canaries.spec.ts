@@ -32,7 +32,7 @@ const newPassword = "canary-of-a-new-password-6a";
 
 const folder = mkdtempSync(join(tmpdir(), "waybill-canaries-"));
 const databases: TestDatabase[] = [];
-/** What everybody got that was not meant for others, by what it is. */
+/** Values that only one user may see, by the name of their secret. */
 const secrets = new Map<string, string>();
 /** The bodies of all refusals. */
 const refusals: string[] = [];
@@ -77,7 +77,7 @@ async function ask<T = Record<string, unknown>>(operation: string, sending?: Sen
   return reply;
 }
 
-/** Whatever can be read, as the admin and as the customer: the tables say what there is. */
+/** Reads every readable operation of the route tables, as the admin and as the customer. */
 async function readEverything(known: Record<string, string>, readers: Record<string, string>): Promise<void> {
   const reads = routes.filter(({ method, content }) => method === "GET" && content === undefined);
   for (const { route } of reads.map(endpointOf)) {
@@ -263,7 +263,7 @@ describe("secrets, each with a canary value", () => {
   });
 
   it("are in no metric, neither in a name nor in a label", () => {
-    // What is counted is a number: one that looks like a code is none.
+    // The value of a metric is a number. Removing it avoids a match with a code of digits.
     const names = figures.replace(/ [-+.\deE]+$/gm, "");
     expect(names).toMatch(/^waybill_\w+\{/m);
     expect(names.length).toBeGreaterThan(1_000);

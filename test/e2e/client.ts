@@ -26,7 +26,7 @@ export interface Reply<T> {
  * platform serves, so a status or a field that is not declared fails the test that met it.
  */
 export interface Client extends TestPlatform {
-  /** What the platform serves as its OpenAPI document. */
+  /** The OpenAPI document that the platform serves. */
   readonly document: OpenApi;
   /** Operations that have answered 2xx so far, as the document calls them. */
   readonly reached: ReadonlySet<string>;
@@ -51,7 +51,7 @@ export async function connect(platformOf: () => Promise<TestPlatform> = platform
   const document = (await (await fetch(`${there.url}/openapi.json`)).json()) as OpenApi;
   const checker: AnswerChecker = answerChecker(document);
   const reached = new Set<string>();
-  // What one gateway has done, the next has to know.
+  // A change at one gateway must be visible at the next.
   const gateways = [there.url, ...there.alsoAt];
   let turn = 0;
   // Eight processes, their servers and the tests share the machine; one process alone has to keep its time.
@@ -103,7 +103,7 @@ export async function connect(platformOf: () => Promise<TestPlatform> = platform
     const repeatable = sending?.key !== undefined || /^(?!POST )|^POST \/(sessions|users)$/.test(operation);
     for (let tries = 1; ; tries += 1) {
       const reply = await request<T>(operation, sending);
-      // What a try without an answer has removed, the next one does not find.
+      // An unanswered attempt may have deleted the resource, so the next one does not find it.
       if (tries > 1 && reply.status === 404 && operation.startsWith("DELETE "))
         return { ...reply, status: 204 };
       if (reply.status !== 503 || !repeatable || tries === tryCount) return reply;

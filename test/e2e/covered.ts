@@ -1,4 +1,4 @@
-/** Which scenario shows each operation in its success; the scenarios themselves hold to it. */
+/** The scenario that shows the success of each operation. The scenarios compare themselves with this table. */
 export const covered = {
   "scenario-1": [
     "POST /users",

@@ -39,9 +39,9 @@ export interface Kitchen {
   products: string[];
   secret: string;
   received: Received[];
-  /** What its system answers; 204 unless told otherwise. */
+  /** The status that its system answers. Default: 204. */
   answer: (event: Received) => number;
-  /** What was received with whatever signature. */
+  /** The number of webhooks with a wrong signature. */
   forged: number;
   /** Tells the platform, signed, by the callback that came with the order. */
   say(type: string, orderId: string, more?: Saying): Promise<{ status: number; body: string }>;

@@ -52,7 +52,7 @@ const processesOf = (path: string) =>
     .filter((name) => /^\d+$/.test(name))
     .filter((pid) => spawnSync("grep", ["-qsF", path, `/proc/${pid}/cmdline`]).status === 0);
 
-/** What /readyz answered, one after the other, until nobody listened any more. */
+/** The statuses of /readyz, one after the other, until no server listens. */
 async function readinessUntilGone(): Promise<number[]> {
   const statuses: number[] = [];
   for (;;) {

@@ -55,7 +55,7 @@ const euros = (minor: number) => (minor / 100).toFixed(2);
 const toldOf = (orderId: string) =>
   shop.received.filter(({ type, data }) => type === "order.paid" && data.order_id === orderId);
 
-/** What the bank says of a payment, by whatever hand. */
+/** Sends the bank's report of a payment. The caller chooses the signature. */
 async function report(
   data: object,
   options: { id?: string; secret?: string; at?: Date; to?: string; type?: string } = {},

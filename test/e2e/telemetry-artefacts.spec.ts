@@ -65,7 +65,7 @@ describe("dashboard and alerts", () => {
   it("show every metric of the services", () => {
     const shown = asked.flatMap(([, expr]) => [...metricsIn(expr)]).join(" ");
     const own = [...offered].filter((name) => name.startsWith("waybill_"));
-    // What explains others, and says nothing by itself.
+    // Metrics that only explain others: no alert and no panel uses them.
     const silent = ["waybill_rate_limit_leased_hits", "waybill_redis_unanswered_total"];
     expect(own.filter((name) => !shown.includes(name) && !silent.includes(name))).toEqual([]);
   });

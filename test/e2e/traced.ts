@@ -29,7 +29,7 @@ export const APP_SPAN_ID = "b7ad6b7169203331";
 const APP = `00-${TRACE_ID}-${APP_SPAN_ID}-01`;
 
 type Collector = Awaited<ReturnType<typeof otlpServer>>;
-/** What ends that which was started, the first started last. */
+/** The clean-up of each started part, run in reverse order. */
 type Undo = (() => unknown)[];
 
 /** People, a kitchen and a bank of a platform whose spans are collected. */
@@ -48,7 +48,7 @@ export interface TracedWorld {
 /** The same after scenario 5 has run in one trace. */
 export interface Traced extends TracedWorld {
   orderId: string;
-  /** What the kitchen was told. */
+  /** The webhook that the kitchen received. */
   told: Received;
   stop(): Promise<void>;
 }

@@ -9,12 +9,12 @@ type Url = (database: Database) => string;
 /** Ids of messages, by the service whose inbox takes their types; inboxes are named as databases are. */
 export type Due = Map<Database, Set<string>>;
 
-/** What every outbox holds that was said until then, for each inbox that takes what is of its type. */
+/** All messages that the outboxes hold until a moment, for each inbox that takes their type. */
 export async function saidUntil(url: Url, moment: Date): Promise<Due> {
   return await dueOf(url, "created_at <= $1", [moment]);
 }
 
-/** What was handed to the message bus and has not come to the inbox of this service. */
+/** The number of messages that were passed to the message bus and are not in the inbox of this service yet. */
 export async function onTheWay(url: Url, service: Database): Promise<number> {
   const handed = (await dueOf(url, "sent_at IS NOT NULL", [])).get(service) ?? new Set();
   const there = await query<{ id: string }>(
@@ -70,7 +70,7 @@ export async function untilHandled(url: Url, due: Due, timeoutMs: number): Promi
   while ((await strikeHandled(url, due)) > 0 && performance.now() < untilMs) await delay(POLL_MS);
 }
 
-/** What is left, by its type, with the tries that it has had and when the next one is due; empty when nothing is. */
+/** The remaining messages by type, with their attempts and the time of the next one; empty when none is left. */
 export async function leftOf(url: Url, due: Due): Promise<string[]> {
   const left: string[] = [];
   for (const [service, ids] of due) {

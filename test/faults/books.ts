@@ -2,7 +2,7 @@ import { MongoClient } from "mongodb";
 import { query } from "../support/sql.ts";
 import type { Database } from "./cluster.ts";
 
-/** What the platform wrote down, read behind its back once nothing moves any more. */
+/** The records of the platform, read from its databases when it is idle. */
 export interface Books {
   orders: {
     id: string;
@@ -41,7 +41,7 @@ export interface Books {
   }[];
   /** Orders whose payment was told so late that their customers know better: nobody is told then. */
   toldTooLate?: string[];
-  /** What was raised about payments, refunds and orders, by the id of its message. */
+  /** Alerts about payments, refunds and orders, by the id of their message. */
   alerts: { id: string; kind: string; subject: string }[];
   deadLetters: { consumer: string; type: string; subject: string; error: string }[];
   paymentDocuments: { id: string; kind: string; paymentId: string; amount: number }[];
@@ -167,7 +167,7 @@ const queues: readonly Queue[] = [
   },
 ];
 
-/** What still moves, by what it is, with the most tries that one of a kind has had; empty when all is quiet. */
+/** The unfinished work by kind, with the highest number of attempts of each kind; empty when the platform is idle. */
 export async function whatMoves(url: (database: Database) => string): Promise<Record<string, string>> {
   const found = await Promise.all(
     queues.map(async ({ where, database, what, tries, rows }) => {

@@ -31,7 +31,7 @@ export interface FaultClient {
   ): Promise<Reply<T>>;
   /** Again and again, with the same key, until an answer is final: neither silence, nor 5xx, nor 429. */
   settle<T = Record<string, unknown>>(operation: string, sending?: Sending): Promise<Reply<T>>;
-  /** What is asked again and again stops at once. */
+  /** Stops all repeated requests at once. */
   stop(): void;
 }
 

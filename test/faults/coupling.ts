@@ -1,6 +1,6 @@
 import { percentile } from "./ledger.ts";
 
-/** What healthy parties saw in one of the windows that alternate: without the troubles of others, and beside them. */
+/** The measurements of healthy parties in one of the alternating windows, with or without the faults of others. */
 export interface SeenWindow {
   kind: "alone" | "beside";
   /** Requests that failed. */

@@ -14,7 +14,7 @@ export interface Evidence {
 /** @returns what is wrong, a line each */
 export type Invariant = (evidence: Evidence) => string[];
 
-/** What is there more than once, by its key. */
+/** Reports items that occur more than once, by their key. */
 export function repeated<T>(all: readonly T[], key: (one: T) => string, what: string): string[] {
   return [...Map.groupBy(all, key)].flatMap(([name, same]) =>
     same.length > 1 ? [`${what} ${name} is there ${same.length} times`] : [],
@@ -26,7 +26,7 @@ export function sum(all: readonly { amount: number }[]): number {
   return all.reduce((total, { amount }) => total + amount, 0);
 }
 
-/** What the tables tell and no document does, or a document alone, or several do. */
+/** Reports the difference between tables and documents: missing, surplus and duplicate documents. */
 export function difference(what: string, wanted: readonly string[], found: readonly string[]): string[] {
   const [wants, has] = [new Set(wanted), new Set(found)];
   return [

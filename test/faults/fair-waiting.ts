@@ -7,7 +7,7 @@ export interface UntoldOrder {
   cause: RegExp;
   /** Its moves before the return, except those that a person asked for. */
   movesUntold: string[];
-  /** What its partner was charged with at any time, in minor units. */
+  /** The highest amount that its partner was charged at any time, in minor units. */
   chargedMinor: number;
   /** The texts of the alerts that were raised about it before the return. */
   alerts: string[];
@@ -21,7 +21,7 @@ export interface UntoldOrder {
   /** How long the partner had left when it was told, by the webhook. */
   timeLeftMs: number | undefined;
   status: string;
-  /** What it should have become by then. */
+  /** The expected status at that time. */
   wanted: string;
 }
 

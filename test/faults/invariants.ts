@@ -121,7 +121,7 @@ export const invariants = {
           problems.push(`order ${id}: version ${at} goes on from ${from}, before it was ${before.to}`);
         }
       }
-      // What comes of a refund counts as a version and is no move.
+      // The end of a refund increments the version and is no move.
       if (last?.to !== status || last.version > version) {
         problems.push(
           `order ${id} is ${status} (${version}), its history ends with ${last?.to} (${last?.version})`,
@@ -295,7 +295,7 @@ export const invariants = {
     ),
 } satisfies Record<string, Invariant>;
 
-/** What is wrong with a run, by the promise that was broken. */
+/** The problems of a run, by the broken promise. */
 export function judge(evidence: Evidence): { promise: string; problems: string[] }[] {
   return Object.entries<Invariant>(invariants)
     .map(([promise, check]) => ({ promise, problems: check(evidence) }))

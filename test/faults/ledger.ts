@@ -1,4 +1,4 @@
-/** What whoever is outside saw: the other half of every comparison. */
+/** The observations of all external parties. They are compared with the platform's records. */
 export interface Ledger {
   /** Orders whose confirmation was answered 201, with their total. */
   readonly confirmed: Map<
@@ -10,7 +10,7 @@ export interface Ledger {
     string,
     { paymentId: string; orderId: string; amountMinor: number; acknowledged: boolean }
   >;
-  /** What kitchens said, by the event's id, in which words, and the last status that it was answered. */
+  /** The callbacks of kitchens by event id: body, and the status of the last answer. */
   readonly callbacks: Map<
     string,
     { partnerId: string; orderId: string; type: string; body?: string; status: number }

@@ -12,7 +12,7 @@ const AGAIN_MS = 100;
 const chances = { repeated: 0.1, overpaid: 0.06, twice: 0.05, short: 0.05, unknown: 0.02, refusedOnce: 0.05 };
 const endings = ["none", "accept", "ready", "reject", "cancel", "deliver"] as const;
 
-/** What becomes of an order once its kitchen is told of it. */
+/** How an order ends after its kitchen was notified. */
 export type Ending = (typeof endings)[number];
 
 /** An order that was confirmed. */
@@ -35,7 +35,7 @@ export interface Load {
   /** Resolves when all that was begun, also by partners that were told late, has its answer. */
   settled(): Promise<void>;
   readonly lives: number;
-  /** What went otherwise than anybody may see. */
+  /** Unexpected results that external parties saw. */
   readonly strange: string[];
 }
 
@@ -72,7 +72,7 @@ export function load(world: World, ledger: Ledger, random: Random): Load {
     if (![202, 409].includes(reply.status)) strange.push(`${type} was answered ${reply.status}`);
     return reply.status;
   };
-  /** What the bank reports of one payment, until it is taken; some reports come twice at once. */
+  /** Sends the bank's report of one payment until it is accepted. Some reports are sent twice at the same time. */
   const report = async (orderId: string, amountMinor: number) => {
     const payment = world.bank.pay(orderId, amountMinor);
     const eventId = newId();

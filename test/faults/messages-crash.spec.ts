@@ -70,7 +70,7 @@ async function stage() {
     run,
     /** The lease of an Idempotency-Key is fifteen seconds; here they pass at once. */
     passLeases: () => query(shop, "UPDATE idempotency_keys SET lease_until = now() WHERE answer IS NULL"),
-    /** What the databases say about promises kept: all three are empty when they were. */
+    /** Violations found in the databases. All three lists must be empty. */
     async broken() {
       const changes = (await query(shop, "SELECT subject FROM changes")).map(({ subject }) => subject);
       const effects = (await query(kitchen, "SELECT subject FROM ledger")).map(({ subject }) => subject);

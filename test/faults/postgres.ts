@@ -3,7 +3,7 @@ import { clusterOf, readPidFile } from "../../platform/postgres-process.ts";
 import { query } from "../support/sql.ts";
 import type { FaultCluster } from "./cluster.ts";
 
-/** Whoever looks after the server looks twice a second. */
+/** The supervisor checks the server twice a second. */
 const NOTICED_MS = 500;
 const BACK_TIMEOUT_MS = 60_000;
 const POLL_MS = 50;

@@ -16,7 +16,7 @@ const TOTAL_MINOR = 2950;
 const TEST_TIMEOUT_MS = 60_000;
 const RUN_TIMEOUT_MS = 20_000;
 const KILLED = "SIGKILL";
-/** What a killed service had begun goes on after fifteen seconds at most; a sweep may take one of them. */
+/** Work of a killed service continues after at most 15 seconds, of which a sweep may take one. */
 const RESUMED_WITHIN_MS = 14_000;
 
 let database: TestDatabase;

@@ -28,18 +28,18 @@ export interface Scale {
   concurrency: number;
 }
 
-/** What a scenario has come to. */
+/** The result of a scenario. */
 export interface Outcome {
   promise: string;
   title: string;
   figures: Record<string, string | number>;
-  /** What must never be: something lost, doubled, wrong or fallen over. */
+  /** Violations that no time limit excuses: lost, duplicated or wrong data, and crashes. */
   problems: string[];
-  /** What came right, but not in the promised time. */
+  /** Correct results that came after the promised time. */
   late: string[];
 }
 
-/** What is said of an outcome: late is what came right after its time. */
+/** The word for an outcome. LATE: the results are correct and came after the promised time. */
 export function resultOf({ problems, late }: Outcome): "kept" | "LATE" | "BROKEN" {
   if (problems.length > 0) return "BROKEN";
   return late.length > 0 ? "LATE" : "kept";
@@ -71,7 +71,7 @@ export async function openRun(
   return run;
 }
 
-/** Whoever dies is started again, as whatever runs containers does; that somebody exits by itself is a problem. */
+/** Restarts killed processes, as a container runtime does. A process that exits by itself is a problem. */
 function watchDeaths(run: Run): void {
   run.cluster.onDeath = (name, signal, code) => {
     run.deaths.push({ name, how: signal === "SIGKILL" ? "failpoint" : `exit ${code ?? signal}` });
@@ -79,16 +79,16 @@ function watchDeaths(run: Run): void {
   };
 }
 
-/** What was waited for last, and how long. */
+/** The last wait, and its duration. */
 export interface Drain {
   ms: number;
-  /** What moved when the queues were looked at for the last time before they were empty, or were given up. */
+  /** The unfinished work at the last check before the queues were empty or the wait ended. */
   last: Record<string, string>;
 }
 
 /**
- * What stands in a queue, and what was handed to the message bus and is not in its inbox yet: whom it was brought to may
- * have been killed, and then it comes again when nobody has acknowledged it for a while.
+ * The entries of all queues, and the messages that were passed to the message bus and are not in their inbox yet. If a
+ * receiver was killed, the message bus delivers them again after its acknowledgement timeout.
  */
 async function stillMoving(url: Run["cluster"]["url"]): Promise<Record<string, string>> {
   const moving = await whatMoves(url);

@@ -21,7 +21,7 @@ export interface Somebody {
   password: string;
 }
 
-/** Who deals with the platform: a bank, kitchens, customers, a courier and the operator, all outside of it. */
+/** The external parties of the platform: a bank, kitchens, customers, a courier and the operator. */
 export interface World {
   readonly api: Client;
   readonly client: FaultClient;
@@ -34,7 +34,7 @@ export interface World {
   readonly operator: Somebody;
   /** Told of each genuine call of a kitchen's system that it answered with 2xx for the first time. */
   heard: (kitchen: Kitchen, event: Received) => void;
-  /** What a kitchen answers; 204 unless told otherwise. */
+  /** The status that a kitchen answers. Default: 204. */
   mood: (kitchen: Kitchen, event: Received) => number;
   tokenOf(who: Somebody): Promise<string>;
   /** Called at the end of the run: whom a scenario has brought in, the platform may have to tell something later. */

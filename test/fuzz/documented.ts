@@ -43,7 +43,7 @@ export function documentedIn({ paths }: OpenApi): Documented[] {
 
 /** Whether requests made up for it can be sent by somebody who is needed afterwards, and end by themselves. */
 export function isRepeatable({ method, path, streams }: Documented): boolean {
-  // Whoever is deleted, signed out or has another password can ask nothing more.
+  // Deletion of the account, sign-out and a new password end the sender's access.
   const ends = method === "DELETE" ? /^\/(me$|sessions)/ : /^\/me\/password$/;
   return !streams && !ends.test(path);
 }

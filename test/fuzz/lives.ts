@@ -7,8 +7,8 @@ import { png } from "./own.ts";
 import type { FuzzWorld } from "./world.ts";
 
 /**
- * What no generator comes upon, since it takes a code out of a mail, a PIN or a token: done once as it is meant, so
- * that every operation has succeeded on the platform that is fuzzed.
+ * Operations that need a code from an e-mail, a PIN or a token, which no generator can find. Each runs once as
+ * intended, so that every operation has succeeded on the fuzzed platform.
  */
 export async function lives(api: Client, { people, shop, ids }: FuzzWorld): Promise<void> {
   await api.ok(`PUT /partners/${shop.partnerId}/availability/${shop.products[0]}`, {

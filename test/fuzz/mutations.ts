@@ -36,13 +36,13 @@ const evil: fc.Arbitrary<unknown> = fc.oneof(
   fc.constantFrom<unknown>(null, true, 0, -1, -0, 1.5, 2 ** 53, 2 ** 31, 1e21, [], {}, [[]], [null], {
     a: { b: [] },
   }),
-  // What every object has of its own accord, said otherwise: of these no text can be made.
+  // Properties that every object inherits, with values that cannot become text.
   fc.constantFrom<unknown>([{ toString: "" }], { toString: 0, valueOf: null }, { length: -1, toJSON: [] }),
   fc.string({ unit: "binary", maxLength: 30 }),
   fc.jsonValue({ maxDepth: 4 }),
 );
 
-/** What the operation takes, with a few of its fields replaced, removed or added. */
+/** A valid example of the operation with a few fields replaced, removed or added. */
 function mutated(example: unknown): fc.Arbitrary<unknown> {
   const paths = pathsOf(example);
   const change = fc.tuple(fc.constantFrom(...paths, ["extra"]), fc.oneof(evil, fc.constant(undefined)));
@@ -71,9 +71,9 @@ function applied(example: unknown, changes: [string[], unknown][]): unknown {
   return copy;
 }
 
-/** What one request to an operation says. */
+/** The parts of one request to an operation. */
 interface Sent {
-  /** Who sends it; undefined for nobody who is signed in. */
+  /** The sender's role; undefined without a sign-in. */
   role: Role | undefined;
   ids: string[];
   query: ([string, string] | null)[];
@@ -113,7 +113,7 @@ export function requestsOf(
   });
 }
 
-/** Which roles an operation is for, by its route; all where it does not say. */
+/** The roles that an operation is for, by its route; all roles where it names none. */
 export function rolesOf({ access }: Route): readonly Role[] {
   return Array.isArray(access) ? access : ROLES;
 }

@@ -10,7 +10,7 @@ import { requestsOf, rolesOf, sendMutated } from "./mutations.ts";
 import { count, find, type Tally } from "./tally.ts";
 import type { FuzzWorld } from "./world.ts";
 
-/** What a request that is well-formed is never answered with. */
+/** Errors that a well-formed request never gets. */
 const MALFORMED = ["bad_request", "bad_json", "validation_error", "unsupported_media_type"];
 const routeOf = new Map(routes.map((route) => [`${route.method} ${route.path}`, route]));
 
@@ -28,7 +28,6 @@ export async function examples(api: Client, world: FuzzWorld, tally: Tally): Pro
     const target = `${path.replace(/\{(\w+)\}/g, (_, name: string) => world.ids[name] ?? newId())}${query && `?${query}`}`;
     const sent = body?.example === undefined ? undefined : withIds(body.example, world.ids);
     const answer = api.request<{ code?: string }>(`${method} ${target}`, {
-      // What an example of an account's says is not true of anybody: whoever is nobody hears so.
       ...(route.access !== "public" && route.access !== "signed" && { token: tokens[role] }),
       ...(sent !== undefined && { body: sent }),
       ...(body?.type.startsWith("image/") && { image: picture }),

@@ -48,7 +48,7 @@ const OUT_OF_REACH = [...uncovered, "POST /webhooks/payments/{bank_id}"];
 const ENDING = [
   "DELETE /sessions",
   "DELETE /sessions/current",
-  // What lists one's sessions gives the tool the id of its own.
+  // An operation that lists sessions gives the tool the id of its own session.
   "DELETE /sessions/{session_id}",
   "DELETE /me",
   "PUT /me/password",
@@ -151,7 +151,7 @@ async function schemathesisRound(
   }
 }
 
-/** What ends a session or an account, each time by somebody new. */
+/** Operations that end a session or an account, each sent by a new user. */
 async function endSessions(api: Client, command: string, url: string, round: number): Promise<void> {
   for (const operation of ENDING) {
     const { token } = await customer(api);

@@ -21,7 +21,7 @@ missing_required_header.expected-statuses = ["400", "401", "403", "404", "405", 
 
 export interface Attack {
   url: string;
-  /** Who sends; names the run. */
+  /** The sender, which is also the name of the run. */
   name: string;
   token?: string | undefined;
   seed: number;
@@ -33,7 +33,7 @@ export interface Attack {
   except?: readonly string[];
 }
 
-/** One run of Schemathesis with all its checks. What it printed stays in the folder, its report in the tally. */
+/** One run of Schemathesis with all its checks. Its output stays in the folder, its report goes to the tally. */
 export async function attack(command: string, folder: string, tally: Tally, one: Attack): Promise<void> {
   const home = join(folder, one.name);
   mkdirSync(home, { recursive: true });

@@ -3,7 +3,9 @@ import { createInterface } from "node:readline";
 import { IF_MATCH } from "../../services/api/pipeline/request.ts";
 
 const MAX_SAMPLE_LENGTH = 600;
-/** What a schema can express, so a document that lets it through would be at fault. Others are the service's rules. */
+/**
+ * Rules that a schema can express, so the document is wrong if it allows the value. Other rules belong to the service.
+ */
 const SCHEMA_RULE =
   /^(required|unknown|object|record|array|string|number|boolean|uuid|enum)|^(string|number|array|enum)[A-Z]/;
 
@@ -18,7 +20,7 @@ export interface Finding {
   sample: string;
 }
 
-/** What was sent and seen, over several runs of several tools. */
+/** Requests and answers of several runs of several tools. */
 export interface Tally {
   requests: number;
   /** How often each status was answered. */

@@ -19,11 +19,11 @@ import {
   signIn,
 } from "../e2e/world.ts";
 
-/** Who sends: each role, and somebody who is not signed in. */
+/** The senders: each role, and a sender without a sign-in. */
 export const senders = ["customer", "deliverer", "partner", "admin", "nobody"] as const;
 export type Sender = (typeof senders)[number];
 
-/** What the generated requests may name: one real id for each placeholder, and who may ask. */
+/** The ids that generated requests may use, one real id for each placeholder, and the senders. */
 export interface FuzzWorld {
   /** Real values for placeholders of paths and for fields of bodies of the same name. */
   ids: Record<string, string>;

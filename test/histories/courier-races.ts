@@ -11,7 +11,7 @@ export interface RacesReport {
   undecided: number;
   /** Orders that not exactly one was told to have, or that another one has. */
   violations: string[];
-  /** What the losers heard. */
+  /** The answers to the couriers that lost. */
   refusals: string[];
 }
 

@@ -1,6 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 
-/** What came of an operation: an answer, a refusal, or silence, after which it may or may not have happened. */
+/**
+ * The result of an operation: an answer, a refusal, or no answer. Without an answer it may or may not have happened.
+ */
 export type Outcome =
   | { kind: "answer"; value: unknown }
   | { kind: "refusal"; type: string }
@@ -52,7 +54,7 @@ export class Recorder<Input> {
   }
 }
 
-/** What came of one operation. */
+/** Waits for one operation and returns its outcome. */
 export async function outcomeOf(work: Promise<unknown>): Promise<Outcome> {
   try {
     return { kind: "answer", value: await work };

@@ -1,11 +1,11 @@
 import type { Operation } from "./history.ts";
 
-/** What one object does, one operation after the other. */
+/** The behaviour of one object under sequential operations. */
 export interface Model<State, Input> {
   readonly initial: State;
-  /** What follows, and whether the outcome fits; undefined: it does not. */
+  /** The next state if the outcome fits; undefined if it does not. */
   apply(state: State, operation: Operation<Input>): State | undefined;
-  /** What may happen by itself in a state. */
+  /** The states that may follow without an operation. */
   internal(state: State): State[];
   /** Equal for states that nobody can tell apart. */
   key(state: State): string;
@@ -22,8 +22,9 @@ export interface Verdict {
 const OPERATIONS_MAX = 31;
 
 /**
- * Whether there is one order of the operations, each within its time, in which every answer is what the model
- * answers (Wing and Gong's search with Lowe's memory of what was tried). What was never answered may be left out.
+ * Whether the history is linearizable: one order of the operations, each within its time, in which every answer is the
+ * model's answer (search of Wing and Gong, with Lowe's cache of visited states). Operations without an answer may be
+ * left out.
  * @throws RangeError for more than 31 operations
  */
 export function check<State, Input>(
@@ -44,7 +45,7 @@ export function check<State, Input>(
     const known = `${done} ${model.key(state)}`;
     if (seen.has(known)) return false;
     seen.add(known);
-    // What began after something had ended cannot come before it.
+    // An operation that began after another had ended comes after it.
     let firstEnd = Number.POSITIVE_INFINITY;
     for (const [index, { returned }] of operations.entries()) {
       if (!(done & (1 << index)) && returned < firstEnd) firstEnd = returned;

@@ -196,7 +196,7 @@ export class People {
     return { do: "pay", paymentId: this.#payments[which] as string, amountMinor };
   }
 
-  /** What somebody may want, by chance. */
+  /** A random input for this operation. */
   input(what: OrderInput["do"], random: Random): OrderInput {
     const by = this.courier(random.between(0, 1));
     switch (what) {

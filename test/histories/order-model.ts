@@ -122,7 +122,7 @@ function courier(state: OrderState, input: OrderInput & { by: string }): Step {
     if (status === "delivering" && state.courier === by) return same(state);
     if (status === "delivering" || status === "delivered") return refused(state, "ALREADY_ASSIGNED");
     if (status !== "ready") return refused(state, "NOT_FOUND");
-    // Who takes it could not hand it over: only an operator lets the tries begin again.
+    // A deliverer could not hand it over: only an operator can reset the PIN attempts.
     if (state.wrongPins >= WRONG_PINS_MAX) return refused(state, "HANDOVER_LOCKED");
     return moved(state, "delivering", "assign", by, { courier: by });
   }
@@ -193,7 +193,7 @@ function paymentStatus(state: OrderState): string {
   return kept(state) === 0 ? "refunded" : "partially_refunded";
 }
 
-/** What every view of the order says of it. */
+/** The common part of all views of the order. */
 function viewOf(state: OrderState) {
   return {
     status: state.status,

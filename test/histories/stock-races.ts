@@ -19,7 +19,7 @@ export interface StockReport {
 
 type Says = "order.created" | "order.paid" | "order.cancelled" | "order.expired";
 
-/** What an order says in its life, with the state that its stock must be in when all has been heard. */
+/** The messages of an order in sequence, with the state of its stock after all have been handled. */
 const LIVES: readonly { says: readonly [Says, OrderStatus, OrderStatus?][]; ends: string }[] = [
   { says: [["order.created", "pending"]], ends: "held" },
   {
@@ -58,10 +58,10 @@ const LIVES: readonly { says: readonly [Says, OrderStatus, OrderStatus?][]; ends
 const CHANGES = 30;
 
 /**
- * Many orders reserve the same few pieces at once, each more than once, while their news come in any order and twice;
- * meanwhile the partner's staff sets prices, adds and withdraws pieces and counts them anew. Whatever happens, a piece
- * is on sale or taken, and what each order holds is what its newest news say.
- * @param orders.blindly the staff overwrites the stock that it has seen, as no operation lets it
+ * Many orders reserve the same few pieces at once, each more than once, while their messages arrive in any order and
+ * twice. Meanwhile the partner's staff sets prices, adds and removes pieces and recounts them. A piece is always either
+ * on sale or reserved, and the newest message of an order decides its reservation.
+ * @param orders.blindly the staff overwrites the stock that it has read, which no operation permits
  */
 export async function stockRaces(
   shop: PartnersHarness,

@@ -52,8 +52,8 @@ export function notRun(length: number, ranges: readonly Range[]): [number, numbe
 }
 
 /**
- * Which specs run a place of one of these core files. Specs are measured once, all in one run of jest, and again only after their
- * own text or that of a core file that they load has changed.
+ * The specs that run a place of one of these core files. Specs are measured once, all in one run of jest, and again
+ * only after their own text or that of a core file that they load has changed.
  */
 export function measuredCoverage(
   root: string,

@@ -18,7 +18,7 @@ export interface Servers {
   readonly env: Record<string, string>;
   /** As whom a process speaks at NATS: the name of its service, `gateway`, `operator` or `deploy`. */
   natsUser(name: string): { NATS_USER: string; NATS_PASSWORD: string };
-  /** What each server said about itself, as `nats-server 2.15.2`. */
+  /** The version line of each server, as `nats-server 2.15.2`. */
   readonly versions: string[];
   readonly mailpitUrl: string;
   readonly keycloak: { url: string; adminUser: string; adminPassword: string };
@@ -39,7 +39,7 @@ export async function startServers(): Promise<Servers> {
     await Promise.all(undo.splice(0).map((step) => step()));
     rmSync(folder, { recursive: true, force: true });
   };
-  /** Whatever has started by the time that another one fails is stopped with it. */
+  /** When one server fails to start, the started ones are stopped. */
   const up = async <S>(starting: Promise<S>, end: (server: S) => unknown): Promise<S> => {
     const server = await starting;
     undo.push(() => end(server));

@@ -31,7 +31,7 @@ export interface ClusterPlaces {
   processes: { name: ProcessName; pid: number; opsUrl: string; readyAfterMs: number }[];
   /** The settings of all processes. */
   env: Record<string, string>;
-  /** What an operator's commands need besides. */
+  /** Additional environment of an operator's commands. */
   operatorEnv: Record<string, string>;
   /** The further settings of another process of one of these services. */
   serviceEnv: Record<"partners" | "notifications", Record<string, string>>;
@@ -43,8 +43,8 @@ export interface Cluster {
 }
 
 /**
- * Starts the platform as a cluster: real servers, and every service in a process of its own, gateway and orders
- * twice. What the processes print is in `<folder>/<name>.log`.
+ * Starts the platform as a cluster: real servers, and every service in a process of its own, gateway and orders twice.
+ * The output of each process is in `<folder>/<name>.log`.
  */
 export async function startCluster(folder: string): Promise<Cluster> {
   mkdirSync(folder, { recursive: true });

@@ -56,7 +56,7 @@ export async function startFerretdb(options: { postgresUrl?: string } = {}): Pro
   };
 }
 
-/** What it answers when it is asked. */
+/** The version that the server reports. */
 async function versionOf(url: string): Promise<string> {
   const { MongoClient } = await import("mongodb");
   const client = new MongoClient(url, { serverSelectionTimeoutMS: ANSWER_TIMEOUT_MS });

@@ -15,13 +15,13 @@ const START_TIMEOUT_MS = 600_000;
 /** For the hook of a test that starts one. */
 export const KEYCLOAK_HOOK_TIMEOUT_MS = START_TIMEOUT_MS + 60_000;
 const LOCK_POLL_MS = 500;
-/** Whatever is linked from the installation; the data folder is each server's own. */
+/** Parts linked from the installation. Each server has a data folder of its own. */
 const SHARED = ["lib", "conf", "providers", "themes", "version.txt"];
 const BUILD = ["--db=dev-file", "--health-enabled=true"];
 
 export const KEYCLOAK_ADMIN = "admin";
 export const KEYCLOAK_ADMIN_PASSWORD = "admin-of-the-tests-0123456789";
-/** What the import puts into the client that deploy/keycloak names. */
+/** The secret that the import gives to the client in deploy/keycloak. */
 export const KEYCLOAK_CLIENT_SECRET = "client-secret-of-the-tests-0123456789";
 
 export interface KeycloakServer {

@@ -16,7 +16,7 @@ const POLL_MS = 10;
 export interface NatsOptions {
   /** A configuration of the caller's; address and store folder are still those given or chosen here. */
   configFile?: string;
-  /** What that configuration reads from its environment. */
+  /** The environment variables that the configuration reads. */
   env?: Record<string, string>;
   /** Where JetStream keeps its streams; by default a folder that is removed at the end. */
   storeDir?: string;
@@ -42,7 +42,6 @@ export interface NatsServer {
   thaw(): void;
   /** Removes all streams and consumers of a server that does not run. */
   deleteStore(): void;
-  /** What it has logged. */
   log(): string;
   /** Stops it and removes its folder. */
   remove(): Promise<void>;

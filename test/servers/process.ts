@@ -8,7 +8,7 @@ const START_TIMEOUT_MS = 60_000;
 
 export interface ServerProcess {
   readonly pid: number;
-  /** What it has said so far, the latest 20,000 characters. */
+  /** The latest 20,000 characters of its output. */
   output(): string;
   signal(signal: NodeJS.Signals): void;
   /** Ends it and waits for its end; nothing happens when it has ended. */

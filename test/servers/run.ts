@@ -26,7 +26,7 @@ let cluster: Cluster | undefined;
 let interrupted = false;
 let running: ChildProcess | undefined;
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  // What has been started has to be taken down again, so the end is that of `finally`.
+  // The servers must be stopped on a signal too, so a signal ends the run through `finally`.
   process.on(signal, () => {
     interrupted = true;
     running?.kill(signal);

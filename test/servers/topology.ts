@@ -1,4 +1,4 @@
-/** What a cluster of the tests consists of: the name of each process and its SERVICES. */
+/** The processes of a test cluster: the name of each and its SERVICES. */
 export const processes = [
   ["gateway-1", "api"],
   ["gateway-2", "api"],

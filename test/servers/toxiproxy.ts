@@ -4,7 +4,7 @@ import { startProcess } from "./process.ts";
 
 const HOST = "127.0.0.1";
 
-/** What is done to the bytes on their way; attributes are Toxiproxy's. */
+/** A fault of a connection. Its attributes are Toxiproxy's. */
 export interface Toxic {
   type: "latency" | "timeout" | "reset_peer" | "slow_close" | "limit_data" | "bandwidth";
   /** `downstream` is from the server to its client. */

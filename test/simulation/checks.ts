@@ -22,7 +22,7 @@ export const FINAL = ["delivered", "cancelled", "expired"];
 
 type Version = Pick<Order, "version" | "status"> & { delivererId?: string };
 
-/** What must hold after every commit; what must hold in the end is in rest.ts. */
+/** Invariants after every commit. Those of the final state are in rest.ts. */
 export class Checks {
   readonly #world: World;
   /** Every committed version of every order. */

@@ -39,7 +39,7 @@ const SWEEP_MS = 10_000;
 const JOBS_MS = 20_000;
 const TRIES_MS = 2_000;
 const ORDERS_TIMEOUT_MS = 700;
-/** What the customer's PINs are made with. */
+/** The key of the customer's PINs. */
 export const HANDOVER = deliveryTokens("handover-secret-of-the-simulation-01");
 
 const CREATED_TO_ENDED = [
@@ -205,7 +205,10 @@ export class Cluster {
     });
   }
 
-  /** Whoever is told of orders and calls the outside: a stand-in, for its machinery is the same as everybody's. */
+  /**
+   * A stand-in for a service that receives messages about orders and calls external systems. Its machinery is the same
+   * as in other services.
+   */
   #notifications(machine: Machine): void {
     const { run, db } = this.#common("notifications", machine);
     const push: Handler<MessageType & `order.${string}`> = {

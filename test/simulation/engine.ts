@@ -16,7 +16,7 @@ interface Event {
   readonly idle: boolean;
 }
 
-/** Whose code runs now: by it a timer belongs to a machine, and a clock is the machine's own. */
+/** The machine whose code runs now. Timers belong to it, and it has a clock of its own. */
 const onMachine = new AsyncLocalStorage<Machine>();
 /** Kept before the run takes the timers away: one turn of the loop lets every ready promise go on. */
 const turn = globalThis.setImmediate;
@@ -31,7 +31,7 @@ export class World {
   readonly faults: Faults;
   nowMs = START_MS;
   steps = 0;
-  /** What is broken, in words; the run ends with the first. */
+  /** Violations as text. The run ends with the first. */
   readonly broken: string[] = [];
   /** Whether the world still makes trouble: it stops when the run is to come to rest. */
   troubled = true;

@@ -6,9 +6,9 @@ export const plantable = [
   "acknowledge before commit",
   /** An order is saved whatever became of it since it was read. */
   "no version guard",
-  /** Whoever finds a refund that may have been asked for asks again, under a key of his own. */
+  /** After a refund with an unknown result, the next attempt uses a new key. */
   "refund repeated on timeout",
-  /** Who lost the lease of a message may still commit. */
+  /** A handler may commit after it lost the lease of its message. */
   "lease not fenced",
   /** A handler's effect is committed before the message is done. */
   "effect outside the transaction",
@@ -16,7 +16,7 @@ export const plantable = [
   "oldest version wins",
   /** Two reservations may count down from the same figure. */
   "stock read before the lock",
-  /** Nobody hands over again what a stream lost. */
+  /** Messages that a stream lost are not sent again. */
   "stream lost unnoticed",
   /** A second payment that the bank does not report is found by nobody. */
   "paid orders are not asked about",

@@ -11,7 +11,7 @@ let draws = 0;
 
 export function enter(next: World | undefined): void {
   world = next;
-  // What was drawn for ids while another run went on is used up, so that this one's are its own.
+  // Random bytes that an earlier run left in the pool of ids are used up first, so that this run has its own.
   for (draws = 0; world && draws === 0; ) newId();
 }
 

@@ -46,7 +46,7 @@ export class Server {
     return rows;
   }
 
-  /** What is committed, for checkers and for what prepares a run. */
+  /** The committed rows, for checks and for the preparation of a run. */
   all<T extends object>(table: string): T[] {
     return [...this.table(table).values()] as unknown as T[];
   }
@@ -73,7 +73,7 @@ export class Server {
   }
 }
 
-/** Whoever adds a statement to the product learns here that the simulation does not know it yet. */
+/** Reports a statement of the product for which the simulation has no stand-in. */
 function unknownStatement(sql: string): never {
   throw new RangeError(`the simulation has no stand-in (test/simulation/stores) for: ${sql.slice(0, 80)}`);
 }

@@ -13,7 +13,10 @@ export interface Request {
 
 type Action = (ctx: Ctx<never>) => Promise<unknown>;
 
-/** Who offers which actions, and the wires between: requests and answers are lost, doubled, late. */
+/**
+ * The actions of each machine and the connections between them. Requests and answers may be lost, duplicated or
+ * delayed.
+ */
 export class Network {
   readonly #world: World;
   readonly #offers = new Map<string, { machine: Machine; action: Action }[]>();

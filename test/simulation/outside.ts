@@ -31,7 +31,7 @@ export class Outside {
     openShop(cluster, this.#partnerId);
   }
 
-  /** Somebody does something, and so on until the trouble is over. */
+  /** Runs random external actions until the faults end. */
   live(): void {
     const { random } = this.#world;
     this.#every(

@@ -7,7 +7,7 @@ import type { OutboxRecord } from "./stores/outbox.ts";
 import type { ReceiptRecord, RefundRecord } from "./stores/payments.ts";
 import type { ReservationRecord } from "./stores/reservations.ts";
 
-/** What still moves, in words; undefined when nothing does. */
+/** The unfinished work as text; undefined when nothing is left. */
 export function unrest(cluster: Cluster): string | undefined {
   if (cluster.unanswered > 0) return `${cluster.unanswered} requests are not answered`;
   if (cluster.stream.waiting() > 0) return `the stream holds ${cluster.stream.waiting()} messages`;
@@ -35,7 +35,7 @@ const refunds = ({ servers }: Cluster) => servers.orders.all<RefundRecord>("refu
 const receipts = ({ servers }: Cluster) => servers.orders.all<ReceiptRecord>("payment_receipts");
 const sum = (amounts: readonly number[]) => amounts.reduce((all, one) => all + one, 0);
 
-/** What must hold when nothing moves any more. */
+/** Checks the invariants of the final state. */
 export function checkAtRest(cluster: Cluster): void {
   checkMoney(cluster);
   checkMessages(cluster);
@@ -43,7 +43,7 @@ export function checkAtRest(cluster: Cluster): void {
   checkHistory(cluster);
 }
 
-/** What the bank says, against what we say: received is what was kept and what went back. */
+/** Compares the bank's books with ours: received money is either kept or refunded. */
 function checkMoney(cluster: Cluster): void {
   const { world, bank } = cluster;
   const known = new Map(receipts(cluster).map((receipt) => [receipt.paymentId, receipt]));
@@ -122,7 +122,7 @@ function checkMessages(cluster: Cluster): void {
   }
 }
 
-/** What Partners believes of an order is what the order's newest news say. */
+/** The reservation of an order at Partners matches the newest message of the order. */
 function checkStock(cluster: Cluster): void {
   const { world, servers } = cluster;
   const dead = new Set(

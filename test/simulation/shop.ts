@@ -42,7 +42,7 @@ export function openShop({ servers, checks }: Cluster, partnerId: string): void 
   }
 }
 
-/** What somebody chose, checked a moment ago: it may be gone or promised to others by now. */
+/** A quote of a customer's choice, a moment old: the pieces may be sold or reserved by now. */
 export function quoteOf({ world, servers }: Cluster, partnerId: string): Quote {
   const { random } = world;
   const offers = servers.partners.all<OfferRecord>("availability");

@@ -5,7 +5,7 @@ export interface Row {
   readonly [column: string]: unknown;
 }
 
-/** What a transaction has changed: table, key, the row before and after. */
+/** A change of a transaction: table, key, the row before and after. */
 export interface Change {
   table: string;
   key: string;
@@ -13,7 +13,7 @@ export interface Change {
   after: Row | undefined;
 }
 
-/** What one statement sees and does. Its writes are the transaction's when it comes to its end. */
+/** The reads and writes of one statement. Its writes belong to the transaction when the statement ends. */
 export class View {
   readonly session: Session;
   readonly written = new Map<string, Change>();

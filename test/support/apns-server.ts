@@ -9,7 +9,7 @@ const RENEWED_AFTER_MS = 20 * 60_000;
 const COLLAPSE_ID_MAX_BYTES = 64;
 const PAYLOAD_MAX_BYTES = 4_096;
 
-/** What the server does with the notifications to a device token. */
+/** The answers to notifications for a device token. */
 export type ApnsMode =
   | "accept"
   | "unregistered"

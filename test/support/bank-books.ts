@@ -24,7 +24,7 @@ export async function startBooks() {
     /** Orders whose payments it refuses to list. */
     refusesList: new Set<string>(),
     refunds: "refused" as "refused" | "lost" | "completed",
-    /** What happens between the bank's reading of its books and its answer. */
+    /** Runs between the bank's read of its books and its answer. */
     meanwhile: async (_orderId: string): Promise<void> => undefined,
   };
   const server = createServer(async (request, response) => {
@@ -58,7 +58,7 @@ export const payment = (more: Partial<TestPayment> = {}): TestPayment => ({
   ...more,
 });
 
-/** What our books say of orders and of the looks at their bank. */
+/** Our records of orders and of the polls of their bank. */
 export function ourBooks(shop: OrdersHarness) {
   const diagnosis = async (orderId: string) =>
     (await shop.as(shop.admin, "orders.diagnosis", { orderId })).reconciliation;
@@ -90,7 +90,7 @@ export function ourBooks(shop: OrdersHarness) {
       );
       return row?.minutes;
     },
-    /** What there is of an order's money, but for what is never the same twice. */
+    /** The money of an order, without values that differ between runs. */
     async moneyOf(order: { customer: TestClaims; orderId: string }) {
       const booked = await shop.sql(
         `SELECT r.outcome, r.amount_minor, r.refund_minor, f.amount_minor AS back, f.state, f.reason, f.borne_by

@@ -34,8 +34,8 @@ export async function openEvents(place: StoreLocation, change: Partial<Documents
 }
 
 /**
- * What every document store does; `place` makes one that is empty.
- * @param race false for a server that looks and writes in two steps, as FerretDB 1 does: MongoDB replaces atomically
+ * The behaviour of every document store; `place` makes an empty one.
+ * @param race false for a server that reads and writes in two steps, as FerretDB 1 does: MongoDB replaces atomically
  */
 export function documentsContract(
   name: string,

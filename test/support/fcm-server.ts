@@ -7,7 +7,7 @@ const SCOPE = "https://www.googleapis.com/auth/firebase.messaging";
 const FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError";
 const TOKEN_LIVES_S = 3_599;
 
-/** What the server does with the messages to a registration token. */
+/** The answers to messages for a registration token. */
 export type FcmMode =
   | "accept"
   | "unregistered"

@@ -8,7 +8,7 @@ import { brokerOptions } from "../../platform/broker-options.ts";
 import { apiService } from "../../services/api/api.service.ts";
 import { testIdentity } from "./tokens.ts";
 
-/** What an action behind the gateway does in a test. */
+/** The implementation of an action behind the gateway in a test. */
 type Behaviour = (ctx: Ctx<unknown>) => unknown;
 
 /**
@@ -33,7 +33,7 @@ export async function startGateway(
     json: false,
     middlewares: [identity.middleware()],
   });
-  // What fails in a test fails at once.
+  // No retries: a failure in a test is reported at once.
   const retryPolicy = { ...settings.retryPolicy, retries: 0 } as BrokerOptions["retryPolicy"];
   const broker = new ServiceBroker({ ...settings, retryPolicy, logger: false });
   const services = options.alone ? [identity.service] : standIns(behaviours, calls, identity.keys);

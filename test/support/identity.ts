@@ -57,8 +57,8 @@ export interface IdentityBenchOptions {
 }
 
 /**
- * Identity and media on a node with a real database, and a second node that calls them as the gateway does. What
- * they say to the others is collected where a consumer's inbox would be.
+ * Identity and media on a node with a real database, and a second node that calls them as the gateway does. Their
+ * messages are collected in place of a consumer's inbox.
  */
 export async function startIdentity({
   around = (provider) => provider,

@@ -19,7 +19,7 @@ export function keycloakSettings({ url, clientSecret }: Pick<KeycloakServer, "ur
   };
 }
 
-/** What the provider is made with. */
+/** The options of the provider. */
 export function keycloakOptions(
   { url, clientSecret }: Pick<KeycloakServer, "url" | "clientSecret">,
   realm: string = REALM,
@@ -45,7 +45,7 @@ export async function importRealm(server: KeycloakServer, realm: string): Promis
   if (!answer.ok) throw new Error(`the realm is not imported: ${answer.status} ${await answer.text()}`);
 }
 
-/** What an operator does in Keycloak's own console. */
+/** An operator's changes in Keycloak's own console. */
 export function keycloakConsole({ url, adminUser, adminPassword }: KeycloakServer, realm: string = REALM) {
   async function send(method: string, path: string, body?: object) {
     const token = await keycloakAdminToken(url, adminUser, adminPassword); // it lives for a minute

@@ -92,7 +92,7 @@ export function manifestsBelow(folder: string): Manifest[] {
     );
 }
 
-/** What k8s/make-secrets.sh prints: the Secrets that an installation has, with passwords of this moment. */
+/** The output of k8s/make-secrets.sh: the Secrets of an installation, with new passwords. */
 export function madeSecrets(): Manifest[] {
   const made = execFileSync("sh", [join(root, "k8s/make-secrets.sh")], { encoding: "utf8" });
   return parseAllDocuments(made).map((document) => document.toJS() as Manifest);

@@ -108,7 +108,7 @@ export async function messagingBench() {
         deadLetterId?: string;
         data: unknown;
       }>(db.db, "SELECT * FROM inbox ORDER BY message_id, consumer"),
-    /** What the outbox noted of its message bus. */
+    /** The outbox's records of its message bus. */
     marks: () => rows<{ mark: string; againUntil?: string }>(db.db, "SELECT * FROM carrier_marks"),
     ledger: () =>
       rows<{ messageId: string; subject: string; madeBy?: string }>(db.db, "SELECT * FROM ledger"),

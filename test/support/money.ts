@@ -1,10 +1,10 @@
 type Sql = <T = Record<string, unknown>>(text: string, values?: unknown[]) => Promise<T[]>;
 
-/** What somebody outside saw happen. */
+/** Money movements as an external observer saw them. */
 export interface MoneyLedger {
   /** Payments that were answered with a yes: id and amount. */
   received: ReadonlyMap<string, number>;
-  /** What the bank really gave back, by the refund's id. */
+  /** The amounts that the bank really refunded, by the refund's id. */
   given: ReadonlyMap<string, number>;
 }
 

@@ -15,7 +15,7 @@ export async function startMoodyBank() {
     reason: "",
     url: "",
     done,
-    /** What really went back, in minor units, by the refund's id. */
+    /** The amounts really refunded, in minor units, by the refund's id. */
     given,
     /** How often a refund was asked for that the bank had done already. */
     repeats: 0,

@@ -37,7 +37,7 @@ export function messageBuses(server: NatsServer, options: Partial<JetStreamOptio
   return {
     namespace,
     stream: namespace.toUpperCase(),
-    /** What an operator would have read. */
+    /** Log lines for an operator. */
     reports,
     connect(more: Partial<JetStreamOptions> = {}): MessageBus {
       const messageBus = jetStreamMessageBus({

@@ -107,7 +107,7 @@ export async function startNotifications(
     return said;
   }
 
-  /** Somebody whom identity has told of, and who is known by now. */
+  /** A user who was announced by identity and is stored by now. */
   async function person(change: Partial<MessageData<"user.registered">> = {}): Promise<Person> {
     const id = newId();
     const email = `${id}@example.org`;
@@ -162,7 +162,7 @@ export async function startNotifications(
       token: string,
       deviceId?: string,
     ) => as({ id: who.id }, "notifications.addDevice", { provider, token, ...(deviceId && { deviceId }) }),
-    /** What the phone with this token has shown. */
+    /** The pushes that the phone with this token has shown. */
     shownTo: (token: string) => phones.pushes().filter((push) => push.token === token),
     mails: (to: string) => mailbox.mails().filter((mail) => mail.to.includes(to)),
     async stopMailbox() {

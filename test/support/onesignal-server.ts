@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 const NO_KEY =
   "Access denied.  Please include an 'Authorization: ...' header with a valid API key (https://documentation.onesignal.com/docs/en/keys-and-ids#api-keys).";
 
-/** What the server does with the pushes of a subscription. */
+/** The answers to pushes for a subscription. */
 export type OneSignalMode =
   | "accept"
   | "invalid_ids"

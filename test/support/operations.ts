@@ -21,7 +21,7 @@ export function claimsFor({ route: { access } }: Endpoint): TestClaims {
   return { role };
 }
 
-/** What the operation is sent with. */
+/** The headers of the operation. */
 export async function headersOf({ body, idempotencyKey }: Endpoint, to: TestGateway, claims: TestClaims) {
   return {
     Authorization: `Bearer ${await tokenOf(to, claims)}`,
@@ -40,7 +40,7 @@ function tokenOf(to: TestGateway, claims: TestClaims): Promise<string> {
   return token;
 }
 
-/** What the documentation shows, or some bytes where it is no JSON. */
+/** The example of the documentation, or some bytes where the body is not JSON. */
 export function bodyOf({ body }: Endpoint): string | Buffer | undefined {
   if (!body) return undefined;
   return body.part ? JSON.stringify(body.example) : Buffer.from("bytes");

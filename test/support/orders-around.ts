@@ -3,7 +3,7 @@ import { implement, type Params, type Result } from "../../contracts/actions.ts"
 import { type Message, type MessageType, messages } from "../../contracts/messages.ts";
 import type { MessageBus } from "../../providers/message-bus/index.ts";
 
-/** What stands around Orders in its tests: whom it calls, and who hears what it says. */
+/** The services around Orders in its tests: those that it calls and those that receive its messages. */
 
 export function standInPartners(
   reserve: (params: Params<"partners.reserve">) => Promise<Result<"partners.reserve">>,

@@ -27,7 +27,7 @@ const webhook = new Webhook(WEBHOOK_SECRET);
 export interface OrdersTestOptions {
   /** Settings that differ, as the address of a MongoDB. */
   settings?: Partial<Settings>;
-  /** What Partners answers a reservation with, or throws. */
+  /** Answers a reservation, or throws. */
   reserve?: (params: Params<"partners.reserve">) => Promise<Result<"partners.reserve">>;
   clock?: OrdersServiceDeps["clock"];
   /** Where the bank is, in place of the sandbox's payment system. */
@@ -243,7 +243,7 @@ export async function startOrders(options: OrdersTestOptions = {}) {
     /** Messages that reached the message bus. */
     said,
     saidOf,
-    /** What an order's messages say of something, once all have been said. */
+    /** The messages about a subject, after all have been sent. */
     async told(subject: string, type: MessageType) {
       await settled();
       return saidOf(subject, type);

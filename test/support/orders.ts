@@ -36,10 +36,10 @@ export function sampleQuote(quote: Partial<Quote> = {}): Quote {
   };
 }
 
-/** Somebody who works for an order's partner. */
+/** A staff member of the order's partner. */
 export function staffOf({ quote }: { quote: Quote }): TestClaims {
   return { id: newId(), role: "partner", partnerId: quote.partner.id };
 }
 
-/** One that nobody has seen before. */
+/** A deliverer with a new id. */
 export const deliverer = () => ({ id: newId(), role: "deliverer" }) as const;

@@ -26,7 +26,7 @@ export interface PartnersTestOptions extends Omit<PartnersServiceDeps, "config" 
   settings?: Partial<Settings>;
   /** Where Orders says that an order is; unless told otherwise, where the newest message that was said has it. */
   orderState?: (orderId: string) => Promise<Result<"orders.state">["state"]>;
-  /** What Orders answers a callback with, or throws. */
+  /** Answers a callback to Orders, or throws. */
   applyPartnerCallback?: (params: Params<"orders.applyPartnerCallback">) => Promise<void>;
   /** A database of its own that outlives the service, so that several may share it. */
   url?: string;

@@ -1,7 +1,7 @@
 import { newId } from "../../lib/ids.ts";
 import { API_KEY, type OrdersHarness } from "./orders-service.ts";
 
-/** What people do at the sandbox's bank, and what the bank and our own books then hold for an order. */
+/** Actions of people at the sandbox's bank, and the resulting records of the bank and of our own books. */
 
 /** Pays on the bank's own page, so that the bank knows the payment and can give it back. @throws Error if it refuses */
 export async function pay(checkoutUrl: string, form: Record<string, string>): Promise<void> {
@@ -13,12 +13,12 @@ export async function pay(checkoutUrl: string, form: Record<string, string>): Pr
   if (response.status !== 303) throw new Error(`the bank's page answered ${response.status}`);
 }
 
-/** What a report says of a payment of the whole order. */
+/** The report of a payment of the whole order. */
 export const paymentOf = ({ orderId }: { orderId: string }) => ({
   ...{ payment_id: newId(), order_id: orderId, amount_minor: 2950, currency: "EUR" },
 });
 
-/** What the bank holds for an order. */
+/** The payments of the order in the bank's books. */
 export async function paymentsAtBank(
   shop: OrdersHarness,
   orderId: string,

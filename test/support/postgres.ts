@@ -87,7 +87,7 @@ async function serverUrl(): Promise<string> {
   });
 }
 
-/** Who is connected to a database and does not leave within two seconds, since leaving takes a moment. */
+/** The clients that are still connected to a database after two seconds, since disconnecting takes a moment. */
 async function connectionsTo(query: Query, name: string): Promise<string[]> {
   for (const deadline = Date.now() + LEAVE_TIMEOUT_MS; ; await delay(LEAVE_POLL_MS)) {
     const found = await query("SELECT application_name AS who FROM pg_stat_activity WHERE datname = $1", [

@@ -5,7 +5,7 @@ import { protoCatalogue } from "../../packages/moleculer-grpc/src/proto-catalogu
 
 const INT32_MAX = 2 ** 31 - 1;
 const UINT32_MAX = 2 ** 32 - 1;
-/** What a constant of a proto enum can spell. */
+/** The values that a constant of a proto enum can spell. */
 const CONSTANT = /^[a-z][a-z0-9_]*$/;
 
 interface AnyRule extends Rule {

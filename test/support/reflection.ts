@@ -14,7 +14,7 @@ export interface Reflected {
   file_descriptor_response?: { file_descriptor_proto: Buffer[] };
 }
 
-/** What a server tells of itself, by gRPC's reflection service. */
+/** A server's description of itself, by gRPC's reflection service. */
 export async function reflect(client: Client, request: object): Promise<Reflected[]> {
   const definition = loadSync("grpc/reflection/v1/reflection.proto", {
     keepCase: true,
@@ -32,7 +32,7 @@ export async function reflect(client: Client, request: object): Promise<Reflecte
   return answers;
 }
 
-/** What a client can call that has nothing but the descriptors of reflection. */
+/** The definition that a client can build from the descriptors of reflection alone. */
 export function definitionOf(files: readonly Buffer[]): PackageDefinition {
   return loadFileDescriptorSetFromBuffer(Buffer.concat(files.map(asFileOfSet)), { longs: Number });
 }

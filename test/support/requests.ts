@@ -30,7 +30,7 @@ export function requestsTo(gateway: TestGateway, authorization: string) {
     return { status: response.status, headers: response.headers, body, text };
   }
 
-  /** What the server sends back for exactly these bytes. */
+  /** The server's answer to exactly these bytes. */
   function raw(bytes: string): Promise<string> {
     return new Promise((resolve, reject) => {
       const socket = connect(gateway.port, "127.0.0.1", () => socket.write(bytes, "latin1"));

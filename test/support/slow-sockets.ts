@@ -6,9 +6,9 @@ const DRIP_INTERVAL_MS = 100;
 const REQUESTS = 100;
 
 export interface Slowness {
-  /** What each of the sockets says at first. */
+  /** The first bytes of each socket. */
   begin: string;
-  /** What it says now and then, so that it is not taken for dead. */
+  /** Bytes sent at intervals, so that the socket is not taken for dead. */
   drip: string;
 }
 

@@ -5,7 +5,7 @@ import { newLedger } from "../faults/ledger.ts";
 export const ORDER = "order-1";
 /** The one that was cancelled. */
 export const GONE = "order-2";
-/** What a payment names that fits no order. */
+/** The order id of a payment that matches no order. */
 const UNKNOWN = "order-3";
 
 /**

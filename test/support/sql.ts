@@ -12,8 +12,8 @@ export async function query<T>(url: string, text: string, values: unknown[] = []
 }
 
 /**
- * The same for who looks again and again: a connection costs more than most questions, so that these are kept.
- * Whoever opened it closes it before the database is dropped.
+ * Like the function above, with open connections, for tests that read often: a connection costs more than most queries.
+ * The caller closes it before the database is dropped.
  */
 export function onlooker(url: string) {
   const pool = new pg.Pool({ connectionString: url, application_name: "onlooker" });

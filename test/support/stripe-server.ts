@@ -95,7 +95,7 @@ export async function startStripe({ key, secrets }: { key: string; secrets: stri
       report("checkout.session.completed", session);
       return session;
     },
-    /** What was to take days has worked. */
+    /** A delayed payment succeeds. */
     arrive(session: Session) {
       const intent = intents.get(session.payment_intent ?? "");
       Object.assign(intent ?? {}, { amount_received: session.amount_total, status: "succeeded" });

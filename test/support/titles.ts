@@ -1,13 +1,13 @@
 /** Of tests and groups; `concurrently` is what a file names its own `it.concurrent`. */
 const CALL = /(?<![\w.$])(?:it|test|describe|concurrently)((?:\.\w+)*)(?=[<(])/g;
 const TEXT = /\s*\+?\s*("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*`)/y;
-/** What a scan steps over as one: texts, comments, and regular expressions where a value may stand. */
+/** Tokens that a scan skips as a whole: texts, comments, and regular expressions where a value may stand. */
 const WHOLE =
   /"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*`|\/\/[^\n]*|\/\*[\s\S]*?\*\/|(?<=[(,=:[!&|?{};\n]\s*)\/(?![/*])(?:[^/\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+\//y;
 
 /**
- * What the tests of a source are called: the titles of its `it`s and `describe`s, and of those with a table also
- * the texts of its rows, be the table written there or a constant of the file. Comments and what is asserted are none.
+ * The titles of the tests of a source: those of its `it`s and `describe`s, and of those with a table also the texts of
+ * its rows, whether the table is written there or is a constant of the file. Comments and assertions are left out.
  */
 export function titlesIn(source: string): string[] {
   return callsIn(source).flatMap(({ at, modifiers }) => {
@@ -72,7 +72,7 @@ function unquoted(literal: string): string {
   return literal.slice(1, -1).replace(/\\(["'`\\])/g, "$1");
 }
 
-/** What a constant of the file is set to. */
+/** The text of the value of a constant in the file. */
 function constant(source: string, name: string): string {
   const found = new RegExp(`^(?:export )?const ${name.replaceAll("$", "\\$")}\\b[^=]*=(?=\\s)`, "m").exec(
     source,

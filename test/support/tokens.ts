@@ -29,7 +29,7 @@ export function testIdentity(issuer: string = TEST_ISSUER) {
   const strangers = new Set<string>();
   return {
     issuer,
-    /** Whom it calls customers; everybody else that it is asked about delivers. */
+    /** The ids that it calls customers. All other ids are deliverers. */
     strangers,
     privateKey,
     keys,

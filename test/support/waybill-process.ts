@@ -85,7 +85,7 @@ export function placesIn(dataDir: string): Places | undefined {
   return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : undefined;
 }
 
-/** What `npm start` gives to Node, with its files named from the root, since tests start it elsewhere too. */
+/** The arguments of `npm start` for Node, with files named from the root, since tests start it in other folders too. */
 function startArguments(): string[] {
   const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const words: string[] = scripts.start.split(" ");

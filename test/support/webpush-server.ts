@@ -6,7 +6,7 @@ import { importJWK, jwtVerify } from "jose";
 const BODY_MAX_BYTES = 4_096;
 const DAY_S = 86_400;
 
-/** What the push service does with the messages of a subscription. */
+/** The answers to messages for a subscription. */
 export type WebPushMode =
   | "accept"
   | "gone"

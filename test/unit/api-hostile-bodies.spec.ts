@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { endpointOf } from "../../services/api/pipeline/endpoint.ts";
 import { routes } from "../../services/api/routes/index.ts";
 
-/** What every object has of its own accord, and a body may say otherwise. */
+/** Properties that every object inherits and that a body may override. */
 const inherited = fc.constantFrom("toString", "valueOf", "constructor", "__proto__", "toJSON", "length");
 const { value: hostile } = fc.letrec((tie) => ({
   value: fc.oneof(

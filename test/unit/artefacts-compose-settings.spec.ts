@@ -13,7 +13,7 @@ const sandbox = read("docker-compose.sandbox.yml");
 const names = Object.keys(settingsCatalogue);
 const ours = ["gateway", "identity", "media", "orders", "partners", "notifications"];
 
-/** What Compose fixes, since its own containers and files are made for that value. */
+/** Settings that Compose fixes because its containers and files depend on the value. */
 const fixed: Record<string, string> = {
   NODE_ENV: "production; the sandbox's file says otherwise",
   SERVICES: "a container a service",
@@ -50,7 +50,7 @@ const fixed: Record<string, string> = {
   POSTGRES_URL_IDENTITY: "the container postgres",
 };
 
-/** What the platform around the services reads, and in which containers. */
+/** Settings that the platform around the services reads, and the containers that need them. */
 const readByPlatform: Record<string, readonly string[]> = {
   LOG_LEVEL: ours,
   ALLOWED_HOSTS: ours,

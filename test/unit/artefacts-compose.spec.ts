@@ -48,7 +48,7 @@ const networksOf = ({ networks = [] }: Service) =>
   Array.isArray(networks) ? networks : Object.keys(networks);
 const named = (name: string) => compose.services[name] as Service;
 
-/** What takes away from how a container is confined, in any of its spellings. */
+/** Options that weaken the isolation of a container, in any spelling. */
 const LOOSENING = [
   ...["privileged", "devices", "device_cgroup_rules", "cgroup", "cgroup_parent", "runtime", "sysctls"],
   ...["pid", "ipc", "uts", "userns_mode", "group_add", "volumes_from"],
@@ -215,7 +215,7 @@ describe("docker-compose.yml", () => {
       expect(urls).toEqual(databases.includes(name) ? [`POSTGRES_URL_${name.toUpperCase()}`] : []);
       expect(named(name).environment).toMatchObject({ NATS_USER: name, NODE_ENV: "production" });
     }
-    // What makes the stream is a user of its own.
+    // The process that makes the stream has a user of its own.
     expect(named("migrate").environment).toMatchObject({
       NATS_USER: "deploy",
       NATS_PASSWORD: expect.stringContaining("NATS_PASSWORD_DEPLOY"),

@@ -76,7 +76,7 @@ function podsOf(manifests: readonly Manifest[]): Map<string, Labels> {
 const rulesOf = ({ spec }: Manifest): Rule[] => [...(spec.ingress ?? []), ...(spec.egress ?? [])];
 const peersOf = ({ from, to }: Rule): Peer[] => from ?? to ?? [];
 
-/** What a setting leads to: its store here, and the ports of one that is run elsewhere. */
+/** The store behind a setting, and the ports of an external one. */
 const stores: readonly { setting: RegExp; store: string; port: number; elsewhere: readonly number[] }[] = [
   { setting: /^NATS_PASSWORD$/, store: "nats", port: 4222, elsewhere: [4222] },
   { setting: /^REDIS_URL$/, store: "redis", port: 6379, elsewhere: [6379] },

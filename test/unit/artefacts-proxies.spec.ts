@@ -18,7 +18,7 @@ interface Compose {
 const compose = parse(text("docker-compose.yml"), { merge: true }) as Compose;
 const listOf = (value = "") => value.split(",").map((entry) => entry.trim());
 
-/** What Compose makes of a value with these lines in .env. */
+/** The value after Compose has interpolated it with these lines in .env. */
 const interpolated = (value: string, env: Record<string, string> = {}) =>
   value.replace(/\$\{([A-Z_]+):-([^}]*)\}/g, (_, name: string, otherwise: string) => env[name] || otherwise);
 
@@ -91,7 +91,7 @@ describe("docker-compose.yml", () => {
 describe("k8s", () => {
   it("leaves it to each overlay, since each cluster has other addresses", () => {
     expect(variablesOf("k8s/base/waybill.env")).not.toHaveProperty("TRUSTED_PROXIES");
-    // Nobody's (RFC 5737): until it is replaced, nobody is believed.
+    // A range for documentation (RFC 5737): until it is replaced, no proxy is trusted.
     expect(overlayTrusts("production")).toEqual(["192.0.2.0/24"]);
     expect(text("docs/deploying.md")).toMatch(/192\.0\.2\.0\/24/);
   });

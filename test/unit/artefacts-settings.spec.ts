@@ -15,7 +15,7 @@ const overlays = ["dev", "production"];
 const base = manifestsBelow("k8s/base");
 const secrets = new Map(madeSecrets().map(({ metadata, stringData = {} }) => [metadata.name, stringData]));
 const patch = parseYaml(text("k8s/base/patches/deployment.yaml")) as Manifest;
-/** What the image sets itself. */
+/** The environment that the image sets. */
 const image = Object.fromEntries(
   [...text("Dockerfile").matchAll(/^(?:ENV| ) +([A-Z_]+)=(\S+)/gm)].map(([, name, value]) => [name, value]),
 );
@@ -45,7 +45,7 @@ function environmentOf(pod: (typeof pods)[number], overlay: string): Record<stri
   return Object.assign({}, image, ...from, Object.fromEntries(own));
 }
 
-/** What the platform would end with at its start; empty where it starts. */
+/** The errors with which the platform ends at its start; empty if it starts. */
 function complaints(env: Record<string, string>, options?: { checkRequired: boolean }): string[] {
   try {
     readSettings(env, options);

@@ -23,7 +23,7 @@ const rows = lines
     return { input: input.trim(), answer: answer.trim(), file, name };
   });
 
-/** What the tests of a file are called, and the rows of their tables. */
+/** The titles of the tests of a file, with the rows of their tables. */
 const titles = new Map<string, string[]>();
 function titlesOf(file: string): string[] {
   const path = join(root, file);

@@ -8,7 +8,7 @@ describe("ids", () => {
     const ids = Array.from({ length: 10_000 }, () => newId(1_764_000_000_000));
     expect(ids.filter((id) => !UUID_V7.test(id) || !isId(id))).toEqual([]);
     expect(new Set(ids).size).toBe(ids.length);
-    // What is random in them as well: nothing of one stands in another.
+    // Their random parts differ as well.
     expect(new Set(ids.map((id) => id.slice(15, 23))).size).toBeGreaterThan(ids.length - 10);
   });
 

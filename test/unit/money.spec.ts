@@ -25,7 +25,7 @@ const OTHER_DIGITS: Record<number, string> = {
   3: "BHD IQD JOD KWD LYD OMR TND",
   4: "CLF UYW",
 };
-/** Whose display digits in Intl are others than ISO's minor unit. */
+/** Currencies whose display digits in Intl differ from ISO's minor unit. */
 const SHOWN_WITHOUT_DECIMALS = "AFN ALL COP HUF IDR IQD IRR KPW LAK LBP MGA MMK PKR SOS SYP YER".split(" ");
 
 const amount = (amountMinor: number, currency: string) => ({ amountMinor, currency });

@@ -13,7 +13,7 @@ const bankId = newId();
 const kinds: ActorKind[] = ["customer", "partner", "deliverer", "admin", "bank", "deadline"];
 const enders: MoveName[] = ["cancel", "reject", "expire"];
 
-/** What the product says, written once more: state, actor, by which move, and whose loss. */
+/** The product's rules, written independently: state, actor, move, and the bearer of the loss. */
 const expected: Record<string, Bearer> = {
   "pending customer cancel": "nobody",
   "pending admin cancel": "nobody",

@@ -153,7 +153,7 @@ function take(world: World, step: Step): Decision | undefined {
   return decision;
 }
 
-/** Whoever would write into an order instead of deciding on a new one meets an error that no catalogue knows. */
+/** Freezes an order, so that code that modifies it instead of deciding on a new one fails. */
 function frozen<T>(value: T): T {
   if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value;
   for (const part of Object.values(value)) frozen(part);

@@ -7,7 +7,7 @@ import { httpUrl, httpUrlOrEmpty } from "../../contracts/schema.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const FOLDERS = ["contracts", "lib", "mixins", "packages", "platform", "providers", "services"];
-/** What a quadratic expression needs seconds for, and one that is linear a fraction of a millisecond. */
+/** A quadratic expression needs seconds for this length, a linear one a fraction of a millisecond. */
 const LENGTH = 16_000;
 const MAX_MS = 60;
 /** Exponential ones are broken off here. */

@@ -70,7 +70,7 @@ describe("counters that gateways share", () => {
     expect(await hits(true, ["a", 2])).toEqual([3]);
     expect(counters.isExhausted({ key: "a", limit: 2 })).toBe(true);
     expect(calls).toEqual(["evalsha rl:a 1/2", "evalsha rl:a 1/2", "evalsha rl:a 1/2"]);
-    // What is known to be spent costs nothing.
+    // A budget that is known to be used up costs no request.
     expect(await hits(true, ["a", 2])).toEqual([3]);
     expect(await hits(false, ["a", 2])).toEqual([3]);
     expect(calls).toHaveLength(3);

@@ -3,7 +3,7 @@ import { describe, expect, it } from "@jest/globals";
 import type { Redis } from "ioredis";
 import { sharedStore } from "../../lib/redis/shared-store.ts";
 
-/** What a connection says of itself, without one. */
+/** A stand-in for the state and events of a connection. */
 function connection() {
   const client = Object.assign(new EventEmitter(), {
     status: "ready",

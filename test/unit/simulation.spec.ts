@@ -10,7 +10,7 @@ const TIMEOUT_MS = 180_000;
 const SEEDS = Number(process.env.SIMULATION_SEEDS ?? 100);
 const STEPS = 500;
 const PROCESSES = SEEDS > 200 ? 2 : 1;
-/** What a thousand may take, on the clock: that run is made alone. */
+/** The time limit of a thousand seeds, when that run is alone. */
 const THOUSAND_SEEDS_MS = 60_000;
 
 /** A process of its own, because a run takes the process's clock, timers and chance away. */

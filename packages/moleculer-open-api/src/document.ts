@@ -39,7 +39,7 @@ export interface Operation {
   tags: readonly string[];
   summary: string;
   description?: string;
-  /** Which security schemes it takes. An empty list says that it is public. Default: those of the document. */
+  /** The security schemes that it accepts. An empty list makes it public. Default: those of the document. */
   security?: readonly object[];
   parameters: readonly Parameter[];
   /** @property example of JSON, where the one that is made from the rule would not be true */

@@ -9,7 +9,7 @@ interface LongForm {
   promise: string;
   title: string;
   file: string;
-  /** What makes it long, by the names of variables: counts, of which a share can be asked for. */
+  /** The counts that make it long, by the names of their variables. A run may use a share of them. */
   counts?: Record<string, number>;
   /** Variables beside them. */
   env?: Record<string, string>;

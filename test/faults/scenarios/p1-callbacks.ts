@@ -115,7 +115,8 @@ export async function callbacksUnderKills(run: Run): Promise<Outcome> {
   await killing;
   while (deaths < scale.kills) await kill(random.pick(victims));
   await untilUp(run);
-  // What is armed still would kill in the next scenario. These are the last deaths: from here on all is to drain.
+  // An armed failpoint would kill a process in the next scenario. These are the last kills: afterwards all queues
+  // drain.
   for (const name of [...armed.keys()]) await kill(name);
   await untilUp(run);
   cluster.onDeath = forerunner;

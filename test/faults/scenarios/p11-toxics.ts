@@ -78,7 +78,7 @@ interface Probe {
   ask(): Promise<{ status: number; ms: number; code: string }>;
 }
 
-/** What people and banks ask, and where every service and every store has to do with it. */
+/** Probes of requests by users and banks that together use every service and every store. */
 async function makeProbes({ world, ledger }: Run): Promise<Probe[]> {
   const customer = world.customers[0] ?? world.operator;
   const token = await world.tokenOf(customer);

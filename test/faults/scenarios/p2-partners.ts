@@ -16,7 +16,7 @@ const TOLD_WITHIN_MS = 10_000;
 const POLL_MS = 50;
 /** Of the p99 without them. */
 const SHARE = 1.1;
-/** What the slowest of so few orders differs by when nothing is wrong; docs/reliability/faults.md says why. */
+/** The variation of the slowest of so few orders without a fault; docs/reliability/faults.md explains it. */
 const NOISE_MS = 150;
 
 const moods: Mood[] = ["hang", "reset", 500, 410, 429];
@@ -148,7 +148,7 @@ async function toldAfter({ cluster }: Run, orderIds: readonly string[]): Promise
   return told.map(({ ms }) => ms);
 }
 
-/** What is found once it is enough, or what there is when the time is over. */
+/** Repeats `find` until the result is enough or the time is over, and returns the last result. */
 async function within<T>(ms: number, find: () => Promise<T>, isEnough: (found: T) => boolean): Promise<T> {
   const untilMs = performance.now() + ms;
   for (;;) {

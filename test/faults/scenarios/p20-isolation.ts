@@ -14,7 +14,7 @@ import { compare, type Outcome, quiet, type Run } from "../run.ts";
 import type { Somebody } from "../world.ts";
 import { failures, newTally, type Shot, steady, type Tally } from "./steady.ts";
 
-/** What healthy customers ask for, at both gateways together. */
+/** The request rate of healthy customers, at both gateways together. */
 const HEALTHY_A_SECOND = 40;
 /** Of so many requests two check, two confirm what was checked and two pay; the others read. */
 const ROUND = 10;
@@ -43,7 +43,7 @@ interface Trouble {
   meet(): Promise<number>;
 }
 
-/** What was measured in one window. */
+/** The measurements of one window. */
 interface Window {
   kind: Kind;
   tally: Tally;
@@ -231,8 +231,8 @@ async function healthyCustomers({ world, ledger }: Run) {
     return { operation: `GET ${path}`, token: tokens[who] ?? "", wants: 200 };
   };
   /**
-   * Of all that was paid since the last call. What a partner does not hear of in time counts as long as it has lasted by
-   * then, and as the whole time when customers did not even get as far as to pay.
+   * The notice times of all payments since the last call. A partner that was not notified in time counts with the time
+   * until now, and with the whole time if the customer could not pay.
    */
   const toldTimes = async () => {
     const untilMs = performance.now() + TOLD_WITHIN_MS;
@@ -350,7 +350,7 @@ async function makeTroubles(run: Run, living: Load) {
     rest: async () => {
       while (victim && (await victim.report()) !== 204) await delay(REPORTED_AGAIN_MS);
     },
-    /** Nobody asks the dead bank for anything in what follows. */
+    /** No later request goes to the dead bank. */
     close: () => world.api.ok(`PATCH /banks/${deadBankId}`, { token: root, body: { active: false } }),
   };
 }

@@ -27,7 +27,7 @@ interface Order extends Placed {
   cause: RegExp;
 }
 
-/** What is known of an order before its partner can be told, and at the end. */
+/** The state of an order before its partner can be notified, and at the end. */
 type Before = Pick<UntoldOrder, "movesUntold" | "alerts" | "diagnosis">;
 
 /**
@@ -159,7 +159,7 @@ async function away(
   return all;
 }
 
-/** What an operator, and the order's history, say while its partner cannot be told. */
+/** The operator's view and the order's history while its partner cannot be notified. */
 async function before({ cluster, world }: Run, { orderId }: Order): Promise<Before> {
   const moves = await query<{ to: string }>(
     cluster.url("orders"),

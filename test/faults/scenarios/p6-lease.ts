@@ -28,7 +28,7 @@ export async function leaseHolderKilled(run: Run): Promise<Outcome> {
       : [];
   const late = p99 > HANDLED_P99_MS ? [`commit to handler: p99 ${p99} ms`] : [];
   const resumed: Record<string, number> = {};
-  // What is outside the database is held under a lease: a push, a document.
+  // Effects outside the database run under a lease: a push, a document.
   for (const [name, place] of [
     ["notifications", "consumer.performed"],
     ["orders-1", "consumer.performed"],

@@ -18,7 +18,7 @@ export async function natsLost(run: Run): Promise<Outcome> {
     events: EVENTS,
     caughtUpWithinMs: 30_000,
     async fault({ cluster }) {
-      // Nobody takes what is for notifications: the stream has acknowledged it, and the outbox is done with it.
+      // Messages to notifications have no reader: the stream has acknowledged them, and they have left the outbox.
       await cluster.members.notifications.kill();
       const untilMs = performance.now() + FILLED_WITHIN_MS;
       const inStore = () => onTheWay(cluster.url, "notifications");

@@ -31,7 +31,10 @@ export async function postgresKilled(run: Run): Promise<Outcome> {
   return { ...outcome, problems: [...outcome.problems, ...(await lax(run))] };
 }
 
-/** What acknowledged writes rest on, as it stands in a connection that is opened as each service opens its own. */
+/**
+ * The settings that make acknowledged writes durable, read from a connection that is opened as each service opens its
+ * own.
+ */
 async function lax({ cluster }: Run): Promise<string[]> {
   const problems: string[] = [];
   for (const database of databases) {

@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 const REQUEST_TIMEOUT_MS = 10_000;
 const CONNECTIONS = 32;
 const TICK_MS = 5;
-/** What has a key is repeated as the platform's own client repeats it. */
+/** Requests with an Idempotency-Key are repeated as often as the platform's own client repeats them. */
 const TRIES = 3;
 const FIRST_WAIT_MS = 300;
 const BUSY = [0, 429, 503, 504];

@@ -21,7 +21,7 @@ export interface Trouble {
   events: number;
   /** From the server's return until everything is handled that was said until then; and for what the load leaves. */
   caughtUpWithinMs: number;
-  /** What is done once a third of the events came. */
+  /** Starts the fault after a third of the events. */
   fault(run: Run): Promise<Return>;
 }
 

@@ -5,7 +5,7 @@ import type * as real from "../../../services/partners/store/enqueue-webhooks.ts
 import type { Machine } from "../engine.ts";
 import { type Server, statement } from "../memory.ts";
 
-/** What the partner's system is told, as the queue of its webhooks would hold it. */
+/** An event for the partner's system, as the queue of its webhooks would store it. */
 export interface ToldRecord {
   orderId: string;
   partnerId: string;

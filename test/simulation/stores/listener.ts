@@ -1,4 +1,4 @@
 import type * as real from "../../../lib/messaging/listener.ts";
 
-/** Nobody hears notifications: they only save waiting, so nothing may depend on them. */
+/** Notifications only shorten waits, so nothing may depend on them. The simulation delivers none. */
 export const startListener: typeof real.startListener = () => ({ stop: async () => undefined });

@@ -12,7 +12,7 @@ import type { ReceiptRecord } from "./payments.ts";
 
 export * from "../../../services/orders/store/orders.repository.ts";
 
-/** What the row holds besides the order: no decision writes it. */
+/** Columns besides the order, which no decision writes. */
 interface Beside {
   traceparent?: string;
   checkoutRef?: string;

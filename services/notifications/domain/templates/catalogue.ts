@@ -12,8 +12,8 @@ export type OrderEvent = (typeof orderEvents)[number];
 export type DirectTemplate = (typeof directTemplates)[number];
 
 /**
- * Which notifications are sent during quiet hours ("now") and which wait until they end ("later"). "now" is for a courier
- * at the door, for an order that will not arrive, for alerts to operators and for answers to the user's own action.
+ * Whether a notification is sent during quiet hours ("now") or when they end ("later"). "now" is for a courier at the
+ * door, for an order that will not arrive, for alerts to operators and for answers to the user's own action.
  */
 export const urgency = {
   "order.paid:customer": "later",
