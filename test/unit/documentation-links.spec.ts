@@ -53,7 +53,7 @@ describe("relative links of the documentation", () => {
 
 /** Paths of our own files between backticks, as `services/api/gateway.ts`; patterns and ellipses are not paths. */
 const NAMED =
-  /`((?:contracts|services|providers|lib|mixins|docs|test|deploy|platform|packages|migrations|proto|k8s|bench)\/[\w./-]+)`/g;
+  /`((?:contracts|services|providers|lib|mixins|docs|test|deploy|platform|packages|migrations|proto|k8s|bench|sandbox)\/[\w./-]+)`/g;
 
 describe("files that CONTRIBUTING.md and the pages of docs name", () => {
   it.each(pages.filter((page) => page === "CONTRIBUTING.md" || /^docs\/(?!adr|reliability)/.test(page)))(
@@ -63,6 +63,21 @@ describe("files that CONTRIBUTING.md and the pages of docs name", () => {
       expect(named.filter((path) => !existsSync(join(root, path)))).toEqual([]);
     },
   );
+});
+
+describe("docs/glossary.md", () => {
+  const rows = [...textOf("docs/glossary.md").matchAll(/^\| (?!word |-)(.+) \| (.+) \| (.+) \|$/gm)];
+
+  it("explains at most 60 words, each once and in one sentence, with the file to read on", () => {
+    const words = rows.map(([, word]) => word);
+    expect(words.length).toBeGreaterThan(50);
+    expect(words.length).toBeLessThanOrEqual(60);
+    expect(new Set(words).size).toBe(words.length);
+    for (const [, , meaning, file] of rows) {
+      expect(meaning).toMatch(/^[A-Z][^.]*\.$/);
+      expect(file).toMatch(/^`[^`]+`$/);
+    }
+  });
 });
 
 /** `npm run name`, `npm test`, `npx node file.ts` and `npx program`, in code of the pages. */
