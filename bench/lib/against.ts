@@ -12,6 +12,8 @@ export interface Target {
   url: string;
   headers: Record<string, string>;
   status: number;
+  /** What each of the connections reads instead, so that not all of them read the same row. */
+  each?: readonly { url: string; headers: Record<string, string> }[];
 }
 
 /** Ours and the baseline by turns, so that whatever else the machine does meets both. */
@@ -36,10 +38,11 @@ export async function against(what: string, ours: Target, theirs: Target): Promi
   ];
 }
 
-async function round({ pid, url, headers, status }: Target, durationMs = ROUND_MS) {
+async function round({ pid, url, headers, status, each }: Target, durationMs = ROUND_MS) {
   const before = cpuMicros(pid);
-  const measured = await drive(CONNECTIONS, { ms: durationMs }, async (_client, agent) => {
-    const answer = await send(agent, url, { headers });
+  const measured = await drive(CONNECTIONS, { ms: durationMs }, async (client, agent) => {
+    const read = each?.[client % each.length] ?? { url, headers };
+    const answer = await send(agent, read.url, { headers: read.headers });
     if (answer.status !== status) throw new Error(`answered ${answer.status}`);
   });
   if (measured.errors > 0) throw new Error(`${url}: ${measured.errors} requests failed`);

@@ -31,6 +31,7 @@ import { liveUpdates } from "./projections/live-updates.ts";
 import { orderProjections, projectionHandlers } from "./projections/projections.ts";
 import { countOrders } from "./store/order-lists.repository.ts";
 import { countOverduePolls } from "./store/reconciliation.repository.ts";
+import { type ReadDependencies, shownOrderReader } from "./store/shown-orders.ts";
 import { accountHandlers } from "./workers/account-events.ts";
 import { applyDeadlines } from "./workers/deadlines.ts";
 import { eraseCustomers } from "./workers/erasure.ts";
@@ -93,6 +94,8 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     publicUrl: config.PUBLIC_URL,
     wakeRefunds: () => refunds.wake(),
   };
+
+  const reads: ReadDependencies = { ...deps, readShown: shownOrderReader(db) };
 
   const refunds = timer({
     name: "refunds",
@@ -191,9 +194,9 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
         visibility: "public",
       }),
 
-      get: implement("orders.get", (ctx) => queries.getOrder(deps, ctx)),
+      get: implement("orders.get", (ctx) => queries.getOrder(reads, ctx)),
       list: implement("orders.list", (ctx) => queries.listOwnOrders(deps, ctx)),
-      history: implement("orders.history", (ctx) => queries.getHistory(deps, projections, ctx)),
+      history: implement("orders.history", (ctx) => queries.getHistory(reads, projections, ctx)),
       update: implement("orders.update", (ctx) => commands.updateOrder(deps, ctx)),
       cancel: implement("orders.cancel", (ctx) => commands.cancelOrder(deps, ctx)),
 

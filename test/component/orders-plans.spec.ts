@@ -13,6 +13,7 @@ import {
 } from "../../services/orders/store/order-lists.repository.ts";
 import {
   findOrder,
+  type Reader,
   saveOrder,
   savePosition,
   type Viewer,
@@ -31,6 +32,7 @@ import {
   dueBanks,
   endPoll,
 } from "../../services/orders/store/reconciliation.repository.ts";
+import { findShownOrders } from "../../services/orders/store/shown-orders.repository.ts";
 import { explain } from "../support/explain.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
 
@@ -150,6 +152,22 @@ describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (stat
 
   it.each(viewers)("an order for %s is found by its primary key", async (_, viewer) => {
     expect(await pagesOf((on) => findOrder(on, orderId(50_003), viewer))).toBeLessThan(ONE_ORDER_PAGES);
+  });
+
+  it("orders for several readers in one statement are each found by their primary key", async () => {
+    const readersOf = (number: number): Reader[] => [
+      { role: "person", id: customerId(number) },
+      { role: "person", id: delivererId(number), carries: true },
+      { role: "person", id: customerId(7), partnerId: partnerId(number) },
+      { role: "anybody" },
+    ];
+    const wanted = Array.from({ length: 10 }, (_, n) => 50_010 + 100 * n).flatMap((number) =>
+      readersOf(number).map((reader) => ({ orderId: orderId(number), reader })),
+    );
+    expect((await findShownOrders(db, wanted)).size).toBe(wanted.length);
+    const read = await explain(db, (on) => findShownOrders(on, wanted));
+    expect(read.scanned).toEqual([]);
+    expect(read.pages).toBeLessThan(ONE_ORDER_PAGES * wanted.length);
   });
 
   it("a move reads and writes only the order's rows", async () => {

@@ -78,6 +78,16 @@ describe("an order with an unreadable number in its row", () => {
     },
   );
 
+  it("fails alone when it is read together with others", async () => {
+    const read = ({ orderId }: Placed) => shop.as(shop.admin, "orders.get", { orderId });
+    // The first two reads have statements of their own, all others share one.
+    const [alone, together, ...rest] = [...others.slice(0, 2), broken, ...others.slice(2)].map(read);
+    const [failing, ...readable] = rest as [Promise<unknown>, ...Promise<{ id: string }>[]];
+    await expect(failing).rejects.not.toMatchObject({ type: "NOT_FOUND" });
+    const ids = (await Promise.all([alone, together, ...readable])).map((view) => view?.id);
+    expect(ids).toEqual(others.map(({ orderId }) => orderId));
+  });
+
   it("raises one alert, however often it is read", async () => {
     await listed(20);
     await expect(shop.get(broken)).rejects.toThrow();

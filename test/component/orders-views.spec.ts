@@ -37,6 +37,23 @@ describe("the visibility of an order", () => {
     }
   });
 
+  it("is that of each reader when reads of several readers and orders share a statement", async () => {
+    const orders = await Promise.all([1, 2, 3].map(() => shop.placed("delivering")));
+    const reads = orders.flatMap((order) =>
+      [order.customer, staffOf(order), order.deliverer, shop.admin].flatMap((who) =>
+        orders.map(async ({ orderId, customer }) => {
+          const isReadable = order.orderId === orderId || who === shop.admin;
+          const read = shop.as(who, "orders.get", { orderId });
+          if (!isReadable) return await expect(read).rejects.toMatchObject({ type: "NOT_FOUND" });
+          const view = await read;
+          expect(view).toMatchObject({ id: orderId, customer: { id: customer.id } });
+          expect("pin" in view).toBe(who.id === customer.id);
+        }),
+      ),
+    );
+    await Promise.all(reads);
+  });
+
   it("in lists: each caller's own, the last confirmed first, page by page, by state", async () => {
     const customer: TestClaims = { id: newId(), role: "customer" };
     const ids: string[] = [];

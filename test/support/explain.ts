@@ -85,7 +85,9 @@ function rowsOf(node: PlanNode): number {
 function literal(value: unknown): string {
   if (value === null) return "NULL";
   if (Array.isArray(value))
-    return pg.escapeLiteral(`{${value.map((one) => JSON.stringify(String(one))).join()}}`);
+    return pg.escapeLiteral(
+      `{${value.map((one) => (one === null ? "NULL" : JSON.stringify(String(one)))).join()}}`,
+    );
   return pg.escapeLiteral(typeof value === "object" ? JSON.stringify(value) : String(value));
 }
 

@@ -5,7 +5,7 @@ import { callerOf } from "../../../mixins/caller/caller.ts";
 import type { Actor } from "../domain/order-model.ts";
 import type { Owner } from "../store/order-lists.repository.ts";
 import { actorInTrace } from "../store/order-trace.ts";
-import type { Viewer } from "../store/orders.repository.ts";
+import type { Reader, Viewer } from "../store/orders.repository.ts";
 
 /** Short enough to leave time for the order's own transaction. */
 const LOOKUP_TIMEOUT_MS = 500;
@@ -17,7 +17,7 @@ export function viewerOf(caller: Caller): Viewer {
 }
 
 /** The orders that a caller may read: their own in any role, and those of their work. @throws FORBIDDEN */
-export function readerOf(caller: Caller): Viewer {
+export function readerOf(caller: Caller): Reader {
   const { role, id, partnerId } = caller;
   if (role === "admin") return { role: "anybody" };
   if (role === "partner" && !partnerId) throw fail("FORBIDDEN");

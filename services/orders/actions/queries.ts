@@ -19,6 +19,8 @@ import { databaseNowMs, findOrder, findPosition } from "../store/orders.reposito
 import { beforeOf, pageOf } from "../store/pages.ts";
 import { receiptsOf, refundsOf } from "../store/payments.repository.ts";
 import { reconciliationOf } from "../store/reconciliation.repository.ts";
+import type { ShownOrder } from "../store/shown-orders.repository.ts";
+import type { ReadDependencies } from "../store/shown-orders.ts";
 import { ownerOf, readerOf } from "./access.ts";
 import { disputeView } from "./disputes.ts";
 import { firstName, viewFor, viewOf } from "./views.ts";
@@ -32,9 +34,9 @@ const TRACKABLE_AFTER_END_MS = 86_400_000;
 const DEADLINE_LATE_MS = 60_000;
 
 /** @throws NOT_FOUND for an order that the caller may not read */
-export async function getOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders.get">>): Promise<OrderView> {
+export async function getOrder(deps: ReadDependencies, ctx: Ctx<Params<"orders.get">>): Promise<OrderView> {
   const caller = callerOf(ctx);
-  const order = await readableOrder(deps, ctx);
+  const order = await shownOrder(deps, ctx);
   const view = viewFor(caller, viewOf(order), deps.deliveryTokens, isPast(deps, order));
   // A deleted customer cannot give the PIN to the deliverer, so an operator does.
   const isCustomerDeleted =
@@ -45,7 +47,7 @@ export async function getOrder(deps: OrdersDependencies, ctx: Ctx<Params<"orders
 /** Whether the order ended so long ago that its deliverer may no longer see the customer. */
 function isPast(
   { clock, deliveredVisibleMs }: Pick<OrdersDependencies, "clock" | "deliveredVisibleMs">,
-  order: Order,
+  order: Pick<Order, "closedAt">,
 ) {
   return order.closedAt !== undefined && Date.parse(order.closedAt) + deliveredVisibleMs <= clock.now();
 }
@@ -84,12 +86,22 @@ export async function listOwnOrders(
 
 /** Reads the history from the document store, which is updated shortly after each message. */
 export async function getHistory(
-  deps: OrdersDependencies,
+  deps: ReadDependencies,
   projections: Projections,
   ctx: Ctx<Params<"orders.history">>,
 ): Promise<Result<"orders.history">> {
-  await readableOrder(deps, ctx);
+  await shownOrder(deps, ctx);
   return { items: await historyOf(projections, ctx.params.orderId) };
+}
+
+/** For the frequent reads. @throws NOT_FOUND for an order that the caller may not read */
+async function shownOrder(
+  { readShown }: Pick<ReadDependencies, "readShown">,
+  ctx: Ctx<{ orderId: string }>,
+): Promise<ShownOrder> {
+  const order = await readShown({ orderId: ctx.params.orderId, reader: readerOf(callerOf(ctx)) });
+  if (!order) throw fail("NOT_FOUND", "There is no such order.");
+  return order;
 }
 
 async function readableOrder(

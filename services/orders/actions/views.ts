@@ -2,10 +2,10 @@ import type { Caller } from "../../../contracts/meta.ts";
 import type { OrderView } from "../../../contracts/orders.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import type { DeliveryTokens } from "../dependencies.ts";
-import type { Order } from "../domain/order-model.ts";
+import type { ShownOrder } from "../store/shown-orders.repository.ts";
 
 /** The order without secrets. */
-export function viewOf(order: Order): OrderView {
+export function viewOf(order: ShownOrder): OrderView {
   const { currency } = order;
   return omitUndefined({
     id: order.id,

@@ -4,6 +4,7 @@ import { type Db, type Rows, row, rows } from "../../../lib/sql/database.ts";
 import { WRONG_PINS_MAX } from "../domain/order-delivery.ts";
 import type { Order } from "../domain/order-model.ts";
 import { ORDER_SELECT, type OrderRow, orderFromRow } from "./orders.repository.ts";
+import { SHOWN_ORDER, type ShownOrder, type ShownRow, shownFromRow } from "./shown-orders.repository.ts";
 
 const EARTH_RADIUS_METERS = 6_371_000;
 
@@ -23,7 +24,7 @@ export async function listOrders(
   db: Db,
   owner: Owner,
   filter: { status?: OrderStatus | undefined; before?: string | undefined; limit: number },
-): Promise<Rows<Order>> {
+): Promise<Rows<ShownOrder>> {
   const conditions: string[] = [];
   const bindings: unknown[] = [];
   const where = (sql: string, ...values: unknown[]) => {
@@ -41,11 +42,11 @@ export async function listOrders(
     if (!FINAL.includes(filter.status)) where("o.closed_at IS NULL");
   }
   const order = isOfAll ? "o.id DESC" : "o.created_at DESC, o.id DESC";
-  const found = await rows<OrderRow>(
+  const found = await rows<ShownRow>(
     db,
     ...pageStatement(ownershipOf(owner), { conditions, bindings, order, limit: filter.limit }),
   );
-  const orders: Rows<Order> = found.map((row) => orderFromRow(row).order);
+  const orders: Rows<ShownOrder> = found.map(shownFromRow);
   if (found.skipped) orders.skipped = found.skipped;
   return orders;
 }
@@ -71,13 +72,13 @@ function pageStatement(
     [...more, ...conditions].length > 0 ? `WHERE ${[...more, ...conditions].join(" AND ")}` : "";
   if (alternatives.length < 2) {
     const [only] = alternatives;
-    const sql = `${ORDER_SELECT} ${where(only ? [only[0]] : [])} ORDER BY ${order} LIMIT ?`;
+    const sql = `${SHOWN_ORDER} ${where(only ? [only[0]] : [])} ORDER BY ${order} LIMIT ?`;
     return [sql, [...(only ? [only[1]] : []), ...bindings, limit]];
   }
   const parts = alternatives.map(
     ([condition]) => `(SELECT o.id FROM orders o ${where([condition])} ORDER BY ${order} LIMIT ?)`,
   );
-  const sql = `${ORDER_SELECT} WHERE o.id = ANY (ARRAY(${parts.join(" UNION ")})) ORDER BY ${order} LIMIT ?`;
+  const sql = `${SHOWN_ORDER} WHERE o.id = ANY (ARRAY(${parts.join(" UNION ")})) ORDER BY ${order} LIMIT ?`;
   return [sql, [...alternatives.flatMap(([, binding]) => [binding, ...bindings, limit]), limit]];
 }
 

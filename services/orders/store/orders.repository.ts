@@ -14,6 +14,9 @@ export type Viewer =
   | { role: "bank"; bankId: string }
   | { role: "anybody" };
 
+/** The viewer of a caller who reads orders. */
+export type Reader = Extract<Viewer, { role: "person" | "anybody" }>;
+
 export interface LoadedOrder {
   order: Order;
   /** The database's clock, in milliseconds of Unix time. */
@@ -25,16 +28,20 @@ export interface LoadedOrder {
 /** Version 0.1 stored the move `fail` as `giveUp`. */
 const LAST_MOVE = "CASE o.last_move WHEN 'giveUp' THEN 'fail' ELSE o.last_move END";
 
+/** The lines of the order `o`. */
+export const LINES = `
+  (SELECT json_agg(json_build_object('productId', l.product_id, 'title', l.title, 'quantity', l.quantity,
+     'unitPrice', json_build_object('amountMinor', l.unit_price_minor, 'currency', o.currency))
+     ORDER BY l.line_number)
+   FROM order_lines l WHERE l.order_id = o.id)`;
+
 const ORDER = `
   SELECT o.id, o.version, o.status, o.payment_status, o.customer_id, o.customer_name, o.customer_phone, o.partner,
     o.deliverer_id, o.currency, o.fee_minor, o.total_minor, o.paid_minor, o.refunded_minor, o.refund_pending_minor,
     o.refund_failed_minor, o.address, o.note, o.bank_id, o.checkout_url, o.pay_by, o.deadline_at, o.alerted_at,
     o.partner_notified_at, o.notice_problem, o.ready_at, o.ready_said_at, o.ready_since, o.closed_at, o.reason,
     o.handover_failures, o.proof_photo_id, ${LAST_MOVE} AS last_move, o.last_actor, o.traceparent, o.created_at, o.updated_at, clock_timestamp() AS now,
-    (SELECT json_agg(json_build_object('productId', l.product_id, 'title', l.title, 'quantity', l.quantity,
-       'unitPrice', json_build_object('amountMinor', l.unit_price_minor, 'currency', o.currency))
-       ORDER BY l.line_number)
-     FROM order_lines l WHERE l.order_id = o.id) AS lines,
+    ${LINES} AS lines,
     (SELECT json_agg(json_build_object('paymentId', r.payment_id, 'amountMinor', r.amount_minor,
        'refundMinor', r.refund_minor) ORDER BY r.id)
      FROM payment_receipts r WHERE r.order_id = o.id AND r.outcome <> 'unmatched') AS receipts
@@ -252,21 +259,32 @@ export async function findPosition(
   return row(db, sql, [orderId]);
 }
 
-export type OrderRow = Omit<Order, "customer" | "receipts"> & {
+export interface CustomerColumns {
   customerId: string;
   customerName: string;
-  customerPhone?: string;
-  receipts?: Receipt[];
-  traceparent?: string;
-  now: string;
-};
+  customerPhone?: string | undefined;
+}
+
+export type OrderRow = Omit<Order, "customer" | "receipts"> &
+  CustomerColumns & {
+    receipts?: Receipt[];
+    traceparent?: string;
+    now: string;
+  };
+
+export function customerFrom({
+  customerId,
+  customerName,
+  customerPhone,
+}: CustomerColumns): Order["customer"] {
+  return { id: customerId, name: customerName, ...(customerPhone && { phone: customerPhone }) };
+}
 
 /** Converts a row to an order. */
 export function orderFromRow(found: OrderRow): LoadedOrder {
   const { customerId, customerName, customerPhone, receipts = [], traceparent, now, ...order } = found;
-  const customer = { id: customerId, name: customerName, ...(customerPhone && { phone: customerPhone }) };
   return {
-    order: { ...order, customer, receipts },
+    order: { ...order, customer: customerFrom({ customerId, customerName, customerPhone }), receipts },
     nowMs: Date.parse(now),
     ...(traceparent && { traceparent }),
   };
