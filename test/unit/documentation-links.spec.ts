@@ -80,6 +80,23 @@ describe("docs/glossary.md", () => {
   });
 });
 
+describe("a decision in docs/adr", () => {
+  /** Words of a page without its link targets and code blocks. */
+  const wordsOf = (text: string) =>
+    text
+      .replace(/^```[\s\S]*?^```/gm, "")
+      .replace(/\]\([^)]*\)/g, "]")
+      .split(/\s+/)
+      .filter((word) => /[\p{L}\p{N}]/u.test(word));
+
+  it.each(pages.filter((page) => /^docs\/adr\/\d/.test(page)))("%s has at most 400 words", (page) => {
+    const text = textOf(page);
+    expect(wordsOf(text).length).toBeLessThanOrEqual(400);
+    expect(text).toMatch(/^(?:\*\*|## )Context/m);
+    expect(text).toMatch(/^(?:\*\*|## )Given up/m);
+  });
+});
+
 /** `npm run name`, `npm test`, `npx node file.ts` and `npx program`, in code of the pages. */
 const COMMAND = /\b(?:npm run (?:-s )?([a-z][a-z:]*)|npx node (\S+\.ts)|npx (?!node)([a-z][a-z-]*))/g;
 
