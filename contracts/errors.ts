@@ -43,6 +43,9 @@ export const errorCatalogue = {
   CODE_INVALID: { status: 422, title: "The code is wrong or has expired" },
   PASSWORD_TOO_COMMON: { status: 422, title: "This password is among the most used ones" },
   SESSION_REVOKED: { status: 401, title: "The session has ended" },
+  ACCOUNT_SUSPENDED: { status: 403, title: "The account is suspended" },
+  INVITATION_ENDED: { status: 409, title: "The invitation was accepted or withdrawn" },
+  TOO_MANY_MATCHES: { status: 422, title: "The search finds too many entries" },
   INVITATION_INVALID: { status: 422, title: "The invitation is wrong, used or has expired" },
 
   // Catalogue and check.

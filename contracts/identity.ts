@@ -75,6 +75,32 @@ export const profile = object({
 });
 export type Profile = Infer<typeof profile>;
 
+/** `unconfirmed`: the e-mail address is not confirmed by its code yet. */
+export const accountState = oneOf("unconfirmed", "active", "suspended");
+/** An account as operators see it. */
+export const account = object({
+  ...profile.props,
+  state: accountState,
+  suspendedAt: optional(time),
+  suspensionReason: optional(text(500)),
+});
+export type Account = Infer<typeof account>;
+
+const invitedRole = oneOf("deliverer", "partner", "admin");
+
+export const invitation = object({
+  id: uuid,
+  email: text(254),
+  role: invitedRole,
+  partnerId: optional(uuid),
+  partnerAdmin: optional(boolean),
+  state: oneOf("open", "accepted", "expired", "withdrawn"),
+  invitedBy: uuid,
+  acceptedBy: optional(uuid),
+  expiresAt: time,
+  createdAt: time,
+});
+
 export const tokens = object({
   accessToken: text(8192),
   tokenType: oneOf("Bearer"),
@@ -171,12 +197,56 @@ export const identityActions = {
   "identity.invite": action(
     object({
       email,
-      role: oneOf("deliverer", "partner", "admin"),
+      role: invitedRole,
       partnerId: optional(uuid),
       partnerAdmin: optional(boolean),
     }),
     object({ invitationId: uuid, expiresAt: time }),
   ),
+  /** Newest first: all for an admin, those of the own partner for its admins. */
+  "identity.invitations": action(
+    object({ ...paging, state: optional(invitation.props.state) }),
+    page(invitation),
+    {
+      idempotent: true,
+    },
+  ),
+  "identity.withdrawInvitation": action(object({ invitationId: uuid }), nothing, { idempotent: true }),
+  /** Sends a new token, which replaces the former one. */
+  "identity.resendInvitation": action(
+    object({ invitationId: uuid }),
+    object({ invitationId: uuid, expiresAt: time }),
+  ),
+  /** Newest first. `q`: words that begin words of the name, the address or the phone number. */
+  "identity.users": action(
+    object({
+      ...paging,
+      role: optional(role),
+      state: optional(accountState),
+      partnerId: optional(uuid),
+      q: optional(text(100, 3)),
+    }),
+    page(account),
+    { idempotent: true },
+  ),
+  /** With the newest entries of the audit log in which the user is actor or subject. */
+  "identity.user": action(object({ userId: uuid }), object({ user: account, audit: listOf(auditEntry) }), {
+    idempotent: true,
+  }),
+  "identity.userSessions": action(object({ userId: uuid }), object({ items: listOf(session) }), {
+    idempotent: true,
+  }),
+  /** Ends the sessions, and refuses sign-in until the account is restored. */
+  "identity.suspendUser": action(object({ userId: uuid, reason: text(500) }), account),
+  "identity.restoreUser": action(object({ userId: uuid }), account),
+  "identity.setRole": action(
+    object({ userId: uuid, role, partnerId: optional(uuid), partnerAdmin: optional(boolean) }),
+    account,
+  ),
+  /** Makes the user a customer. */
+  "identity.removeRole": action(object({ userId: uuid }), account, { idempotent: true }),
+  "identity.endUserSession": action(object({ userId: uuid, sessionId }), nothing, { idempotent: true }),
+  "identity.endUserSessions": action(object({ userId: uuid }), nothing, { idempotent: true }),
   /** If the address has an account, `password` must be that account's password, and the account keeps its name. */
   "identity.acceptInvitation": action(
     object({
@@ -189,7 +259,7 @@ export const identityActions = {
     }),
     object({ userId: uuid, email: text(254) }),
   ),
-  /** For Orders, on behalf of an operator. `role` is absent if there is no confirmed account with this id. */
+  /** For Orders, on behalf of an operator. `role` is absent unless the account is active. */
   "identity.findRole": action(object({ userId: uuid }), object({ role: optional(role) }), {
     idempotent: true,
   }),

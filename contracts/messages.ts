@@ -77,6 +77,8 @@ const user = object({
   firstName: personName,
   language,
   role: oneOf("customer", "deliverer", "partner", "admin"),
+  /** The user cannot sign in until an operator restores the account. */
+  suspended: optional(boolean),
   /** The push token from the registration or the profile. */
   pushToken: optional(object({ provider: text(20), token: text(4096), deviceName: optional(text(100)) })),
 });

@@ -95,6 +95,10 @@ export const notificationsActions = {
     device,
   ),
   "notifications.devices": action(object({}), object({ items: listOf(device) }), { idempotent: true }),
+  /** The devices of any user, for admins. */
+  "notifications.devicesOf": action(object({ userId: uuid }), object({ items: listOf(device) }), {
+    idempotent: true,
+  }),
   "notifications.removeDevice": action(object({ deviceId: uuid }), nothing, { idempotent: true }),
   "notifications.preferences": action(object({}), preferences, { idempotent: true }),
   /** The broker does not repeat it: a repeat would undo changes that came in between. */

@@ -230,9 +230,16 @@ export const ordersActions = {
   /** For Identity, before an account is deleted: the caller's own orders that have not ended. */
   "orders.openOf": action(object({}), object({ orderIds: listOf(uuid) }), { idempotent: true }),
   "orders.get": action(object(orderId), order, { idempotent: true }),
-  "orders.list": action(object({ ...paging, status: optional(orderStatus) }), page(order), {
-    idempotent: true,
-  }),
+  "orders.list": action(
+    object({
+      ...paging,
+      status: optional(orderStatus),
+      /** For admins: the orders of this user, as customer or as deliverer. */
+      userId: optional(uuid),
+    }),
+    page(order),
+    { idempotent: true },
+  ),
   "orders.history": action(object(orderId), object({ items: listOf(historyEvent) }), { idempotent: true }),
   "orders.update": action(
     object({

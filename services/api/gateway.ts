@@ -21,6 +21,7 @@ import {
 import { check, confirm, type QuoteStore, quoteStore } from "./actions/checkout.ts";
 import type { RoutableParams } from "./actions/contract.ts";
 import { deadLetters, dropDeadLetter, dropDeadLetters, replayDeadLetter } from "./actions/dead-letters.ts";
+import { user } from "./actions/user.ts";
 import { type Problem, problemOf } from "./answers/problem.ts";
 import { responseCache } from "./answers/response-cache.ts";
 import { documentation } from "./docs/documentation.ts";
@@ -252,6 +253,7 @@ function actionsOf(quotes: () => QuoteStore): Record<string, ActionSchema> {
     replayDeadLetter: { visibility: "protected", handler: replayDeadLetter },
     dropDeadLetter: { visibility: "protected", handler: dropDeadLetter },
     dropDeadLetters: { visibility: "protected", handler: dropDeadLetters },
+    user: { visibility: "protected", handler: user },
   };
 }
 

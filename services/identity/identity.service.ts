@@ -16,11 +16,18 @@ import type { MessageBus } from "../../providers/message-bus/index.ts";
 import { deleteAccount, exportData } from "./actions/account.ts";
 import { createFirstAdmin, listAudit, recordAudit } from "./actions/admin.ts";
 import { confirmEmail, undoEmailChange } from "./actions/email-change.ts";
-import { acceptInvitation, invite } from "./actions/invitations.ts";
+import {
+  acceptInvitation,
+  invite,
+  listInvitations,
+  resendInvitation,
+  withdrawInvitation,
+} from "./actions/invitations.ts";
 import { changePassword, forgotPassword, resetPassword } from "./actions/passwords.ts";
 import { setAvatar, updateProfile } from "./actions/profile.ts";
 import { listSessions, refresh, signIn, signOut, signOutEverywhere } from "./actions/sessions.ts";
 import { confirm, register, resendCode } from "./actions/sign-up.ts";
+import * as users from "./actions/users.ts";
 import { digestUnder, type IdentityDependencies, providerSql, toFailure } from "./dependencies.ts";
 import { canChangeAudit } from "./store/audit.repository.ts";
 import { profileView } from "./store/messages.ts";
@@ -120,7 +127,7 @@ export function identityService(options: IdentityDeps): ServiceSchema {
       findRole: action("identity.findRole", async (ctx) => {
         callerOf(ctx, "admin");
         const found = await profileById(db.db, ctx.params.userId);
-        return found?.emailConfirmed ? { role: found.role } : {};
+        return found?.emailConfirmed && !found.suspendedAt ? { role: found.role } : {};
       }),
       updateProfile: action("identity.updateProfile", (ctx) =>
         updateProfile(deps, callerOf(ctx), ctx.params, ctx.meta.clientIp),
@@ -139,6 +146,46 @@ export function identityService(options: IdentityDeps): ServiceSchema {
 
       invite: action("identity.invite", (ctx) => invite(deps, ctx, callerOf(ctx, "admin", "partner"))),
       acceptInvitation: action("identity.acceptInvitation", (ctx) => acceptInvitation(deps, ctx, ctx.params)),
+      invitations: action("identity.invitations", (ctx) =>
+        listInvitations(deps, callerOf(ctx, "admin", "partner"), ctx.params),
+      ),
+      withdrawInvitation: action("identity.withdrawInvitation", (ctx) =>
+        done(withdrawInvitation(deps, ctx, callerOf(ctx, "admin", "partner"))),
+      ),
+      resendInvitation: action("identity.resendInvitation", (ctx) =>
+        resendInvitation(deps, ctx, callerOf(ctx, "admin", "partner")),
+      ),
+
+      users: action("identity.users", async (ctx) => {
+        callerOf(ctx, "admin");
+        return users.listUsers(deps, ctx.params);
+      }),
+      user: action("identity.user", async (ctx) => {
+        callerOf(ctx, "admin");
+        return users.getUser(deps, ctx.params.userId);
+      }),
+      userSessions: action("identity.userSessions", async (ctx) =>
+        users.listUserSessions(deps, callerOf(ctx, "admin"), ctx.params.userId),
+      ),
+      suspendUser: action("identity.suspendUser", async (ctx) =>
+        users.suspendUser(deps, ctx, callerOf(ctx, "admin")),
+      ),
+      restoreUser: action("identity.restoreUser", async (ctx) =>
+        users.restoreUser(deps, ctx, callerOf(ctx, "admin")),
+      ),
+      setRole: action("identity.setRole", async (ctx) =>
+        users.setRole(deps, ctx, callerOf(ctx, "admin"), ctx.params),
+      ),
+      removeRole: action("identity.removeRole", async (ctx) =>
+        users.setRole(deps, ctx, callerOf(ctx, "admin"), { role: "customer" }),
+      ),
+      endUserSession: action("identity.endUserSession", async (ctx) =>
+        done(users.endUserSessions(deps, ctx, callerOf(ctx, "admin"))),
+      ),
+      endUserSessions: action("identity.endUserSessions", async (ctx) =>
+        done(users.endUserSessions(deps, ctx, callerOf(ctx, "admin"))),
+      ),
+
       audit: action("identity.audit", async (ctx) => {
         callerOf(ctx, "admin");
         return listAudit(deps, ctx.params);

@@ -23,6 +23,7 @@ import { getPreferences, type PreferencesDeps, setPreferences } from "./actions/
 import { createTemplate, listTemplates, type TemplateDeps, updateTemplate } from "./actions/templates.ts";
 import { listHistory, notificationDocuments } from "./projections/history.ts";
 import { countDeferred } from "./store/deferred.repository.ts";
+import { devicesOf } from "./store/devices.repository.ts";
 import { templateOverrides } from "./store/template-overrides.ts";
 import { queueDue } from "./workers/deferred.ts";
 import { PUSH_BREAKER, PUSH_CONCURRENCY } from "./workers/delivery.ts";
@@ -120,6 +121,10 @@ export function notificationsService(options: NotificationsDeps): ServiceSchema 
     actions: {
       addDevice: implement("notifications.addDevice", (ctx) => addDevice(deps, ctx)),
       devices: implement("notifications.devices", (ctx) => listDevices(deps, ctx)),
+      devicesOf: implement("notifications.devicesOf", async (ctx) => {
+        callerOf(ctx, "admin");
+        return { items: await devicesOf(db.db, ctx.params.userId) };
+      }),
       removeDevice: implement("notifications.removeDevice", (ctx) => removeDevice(deps, ctx)),
 
       preferences: implement("notifications.preferences", (ctx) => getPreferences(deps, ctx)),

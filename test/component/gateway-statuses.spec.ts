@@ -98,6 +98,7 @@ const behindOwnActions: Record<string, ActionName> = {
   "api.dropDeadLetter": "orders.dropDeadLetter",
   "api.dropDeadLetters": "orders.dropDeadLetters",
   "api.orderEvents": "orders.history",
+  "api.user": "identity.user",
 };
 
 /** Has whatever stands behind the operation fail. */

@@ -13,23 +13,25 @@ afterAll(() => shop.stop());
 
 const deleted = (userId: string) =>
   shop.hear("waybill/identity", message("user.deleted", userId, { version: 7, userId }));
-const updated = (userId: string, role: "customer" | "deliverer", version: number) =>
+const updated = (userId: string, role: "customer" | "deliverer", version: number, suspended = false) =>
   shop.hear(
     "waybill/identity",
     message("user.updated", userId, {
       ...{ version, userId, email: "a@b.example", firstName: "Ada", language: "en", role },
+      ...(suspended && { suspended }),
     }),
   );
 
 describe("a former deliverer", () => {
-  it.each(["is deleted", "loses the role"])(
+  it.each(["is deleted", "loses the role", "is suspended"])(
     "who %s, has their orders released at once, with an alert",
     async (how) => {
       const order = await shop.placed("delivering");
       const other = await shop.placed("delivering");
       const { orderId } = order;
       const id = order.deliverer.id as string;
-      await (how === "is deleted" ? deleted(id) : updated(id, "customer", 5));
+      if (how === "is deleted") await deleted(id);
+      else await updated(id, how === "is suspended" ? "deliverer" : "customer", 5, how === "is suspended");
       const now = await shop.get(order);
       expect(now).toMatchObject({ status: "ready" });
       expect(now).not.toHaveProperty("delivererId");
@@ -50,7 +52,7 @@ describe("a former deliverer", () => {
     await updated(id, "deliverer", 6);
     await updated(id, "deliverer", 4);
     await shop.as({ id, role: "deliverer" }, "orders.assign", { orderId: order.orderId });
-    await updated(id, "customer", 8);
+    await updated(id, "deliverer", 8, true);
     await updated(id, "deliverer", 7);
     expect((await shop.get(order)).status).toBe("ready");
     const assigned = shop.as({ id, role: "deliverer" }, "orders.assign", { orderId: order.orderId });

@@ -2,7 +2,7 @@ import { type Endpoint, endpointOf } from "../../services/api/pipeline/endpoint.
 import { routes } from "../../services/api/routes/index.ts";
 
 /** Placeholders whose resource belongs to somebody; what else a path names is everybody's to name. */
-const OWNED = ["order_id", "session_id", "device_id"];
+const OWNED = ["order_id", "session_id", "device_id", "invitation_id"];
 /** Where the partner that a path names has to be one's own. */
 const PARTNERS_OWN = "Partner administration";
 /** Every deliverer may assign themselves an order of the pool; that it is assigned already is no secret. */
@@ -32,6 +32,7 @@ const NOT_THERE: Record<string, readonly Sender[]> = {
   "POST /refunds/{refund_id}/retry": ["admin"],
   "POST /dead-letters/{dead_letter_id}/replay": ["admin"],
   "DELETE /dead-letters/{dead_letter_id}": ["admin"],
+  "DELETE /users/{user_id}/sessions/{session_id}": ["admin"],
 };
 /** Operations that also need the password. The request sends a wrong one. */
 const ASKS_AGAIN = ["DELETE /me", "PUT /me/password", "PATCH /me"];

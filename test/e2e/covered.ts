@@ -102,6 +102,19 @@ export const covered = {
     "DELETE /dead-letters",
     "GET /audit",
   ],
+  users: [
+    "GET /users",
+    "GET /users/{user_id}",
+    "POST /users/{user_id}/suspend",
+    "POST /users/{user_id}/restore",
+    "PUT /users/{user_id}/role",
+    "DELETE /users/{user_id}/role",
+    "DELETE /users/{user_id}/sessions",
+    "DELETE /users/{user_id}/sessions/{session_id}",
+    "GET /invitations",
+    "DELETE /invitations/{invitation_id}",
+    "POST /invitations/{invitation_id}/resend",
+  ],
 } as const;
 
 /**

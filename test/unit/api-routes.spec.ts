@@ -41,6 +41,9 @@ const inside: ActionName[] = [
   "identity.replayDeadLetter",
   "identity.dropDeadLetter",
   "identity.dropDeadLetters",
+  "identity.user",
+  "identity.userSessions",
+  "notifications.devicesOf",
 ];
 
 describe("route tables", () => {

@@ -5,7 +5,53 @@ type Refusal = { content: { "application/problem+json": Schemas["Problem"] } };
 
 export interface paths {
   "/users": {
-    get?: never;
+    /** Find users. The newest account first. `q` finds users by words that begin words of the name, the e-mail address or the phone number. */
+    get: {
+      parameters: {
+        path?: never;
+        query?: {
+          cursor?: string;
+          limit?: number;
+          role?: "customer" | "deliverer" | "partner" | "admin";
+          state?: "unconfirmed" | "active" | "suspended";
+          partner_id?: string;
+          q?: string;
+        };
+        header?: never;
+      };
+      requestBody?: never;
+      responses: {
+        200: {
+          content: {
+            "application/json": {
+              items: {
+                id: string;
+                email: string;
+                first_name: string;
+                last_name: string;
+                phone?: string;
+                birth_date?: string;
+                language: string;
+                role: "customer" | "deliverer" | "partner" | "admin";
+                partner_id?: string;
+                partner_admin?: boolean;
+                email_confirmed: boolean;
+                pending_email?: string;
+                avatar_version?: number;
+                version: number;
+                created_at: string;
+                state: "unconfirmed" | "active" | "suspended";
+                suspended_at?: string;
+                suspension_reason?: string;
+              }[];
+              next_cursor?: string;
+            };
+          };
+        };
+        304: { content?: never };
+        default: Refusal;
+      };
+    };
     put?: never;
     /** Register. Always as a customer. A code is sent to the e-mail address; until it comes back nobody can sign in. */
     post: {
@@ -273,7 +319,38 @@ export interface paths {
     patch?: never;
   };
   "/invitations": {
-    get?: never;
+    /** Invitations. The newest first: all for an admin, those of the own partner for its admins. */
+    get: {
+      parameters: {
+        path?: never;
+        query?: { cursor?: string; limit?: number; state?: "open" | "accepted" | "expired" | "withdrawn" };
+        header?: never;
+      };
+      requestBody?: never;
+      responses: {
+        200: {
+          content: {
+            "application/json": {
+              items: {
+                id: string;
+                email: string;
+                role: "deliverer" | "partner" | "admin";
+                partner_id?: string;
+                partner_admin?: boolean;
+                state: "open" | "accepted" | "expired" | "withdrawn";
+                invited_by: string;
+                accepted_by?: string;
+                expires_at: string;
+                created_at: string;
+              }[];
+              next_cursor?: string;
+            };
+          };
+        };
+        304: { content?: never };
+        default: Refusal;
+      };
+    };
     put?: never;
     /** Invite a deliverer, a partner's staff or an admin. An admin invites anyone; a partner's admin invites staff of that partner. With `partner_admin` the staff may do what only the partner's admins may: change its name, fees and contact, its system's URL and secret, and invite staff. Only an operator gives that. */
     post: {
@@ -316,6 +393,33 @@ export interface paths {
       };
       responses: {
         201: { content: { "application/json": { user_id: string; email: string } } };
+        default: Refusal;
+      };
+    };
+    delete?: never;
+    patch?: never;
+  };
+  "/invitations/{invitation_id}": {
+    get?: never;
+    put?: never;
+    post?: never;
+    /** Withdraw an invitation. Its link no longer works. A repeat changes nothing. */
+    delete: {
+      parameters: { path: { invitation_id: string }; query?: never; header?: never };
+      requestBody?: never;
+      responses: { 204: { content?: never }; default: Refusal };
+    };
+    patch?: never;
+  };
+  "/invitations/{invitation_id}/resend": {
+    get?: never;
+    put?: never;
+    /** Send an invitation again. With a new link, for seven days from now; the former link no longer works. */
+    post: {
+      parameters: { path: { invitation_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
+      requestBody?: never;
+      responses: {
+        200: { content: { "application/json": { invitation_id: string; expires_at: string } } };
         default: Refusal;
       };
     };
@@ -1213,6 +1317,231 @@ The stream ends with the access token; connect again with a fresh one. */
     delete?: never;
     patch?: never;
   };
+  "/users/{user_id}": {
+    /** One user with sessions, devices, latest orders and audit entries. `unreachable` names parts that could not be read now; their lists are empty. */
+    get: {
+      parameters: { path: { user_id: string }; query?: never; header?: never };
+      requestBody?: never;
+      responses: {
+        200: {
+          content: {
+            "application/json": {
+              user: {
+                id: string;
+                email: string;
+                first_name: string;
+                last_name: string;
+                phone?: string;
+                birth_date?: string;
+                language: string;
+                role: "customer" | "deliverer" | "partner" | "admin";
+                partner_id?: string;
+                partner_admin?: boolean;
+                email_confirmed: boolean;
+                pending_email?: string;
+                avatar_version?: number;
+                version: number;
+                created_at: string;
+                state: "unconfirmed" | "active" | "suspended";
+                suspended_at?: string;
+                suspension_reason?: string;
+              };
+              audit: Schemas["AuditEntry"][];
+              sessions: Schemas["Session"][];
+              devices: Schemas["Device"][];
+              orders: Schemas["Order"][];
+              unreachable: ("sessions" | "devices" | "orders")[];
+            };
+          };
+        };
+        304: { content?: never };
+        default: Refusal;
+      };
+    };
+    put?: never;
+    post?: never;
+    delete?: never;
+    patch?: never;
+  };
+  "/users/{user_id}/suspend": {
+    get?: never;
+    put?: never;
+    /** Suspend a user. All sessions end at once, and sign-in is refused until the account is restored. Orders that a deliverer carries
+are released into the pool; other staff of the user's partner are not affected. A repeat changes nothing.
+Nobody can suspend their own account. */
+    post: {
+      parameters: { path: { user_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
+      requestBody: { content: { "application/json": { reason: string } } };
+      responses: {
+        200: {
+          content: {
+            "application/json": {
+              id: string;
+              email: string;
+              first_name: string;
+              last_name: string;
+              phone?: string;
+              birth_date?: string;
+              language: string;
+              role: "customer" | "deliverer" | "partner" | "admin";
+              partner_id?: string;
+              partner_admin?: boolean;
+              email_confirmed: boolean;
+              pending_email?: string;
+              avatar_version?: number;
+              version: number;
+              created_at: string;
+              state: "unconfirmed" | "active" | "suspended";
+              suspended_at?: string;
+              suspension_reason?: string;
+            };
+          };
+        };
+        default: Refusal;
+      };
+    };
+    delete?: never;
+    patch?: never;
+  };
+  "/users/{user_id}/restore": {
+    get?: never;
+    put?: never;
+    /** Restore a suspended user. The user can sign in again, with the same role. */
+    post: {
+      parameters: { path: { user_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
+      requestBody?: never;
+      responses: {
+        200: {
+          content: {
+            "application/json": {
+              id: string;
+              email: string;
+              first_name: string;
+              last_name: string;
+              phone?: string;
+              birth_date?: string;
+              language: string;
+              role: "customer" | "deliverer" | "partner" | "admin";
+              partner_id?: string;
+              partner_admin?: boolean;
+              email_confirmed: boolean;
+              pending_email?: string;
+              avatar_version?: number;
+              version: number;
+              created_at: string;
+              state: "unconfirmed" | "active" | "suspended";
+              suspended_at?: string;
+              suspension_reason?: string;
+            };
+          };
+        };
+        default: Refusal;
+      };
+    };
+    delete?: never;
+    patch?: never;
+  };
+  "/users/{user_id}/role": {
+    get?: never;
+    /** Give a user another role. All sessions end, because their tokens hold the former role. Nobody can change their own role. Only staff have a `partner_id`. */
+    put: {
+      parameters: { path: { user_id: string }; query?: never; header?: never };
+      requestBody: {
+        content: {
+          "application/json": {
+            role: "customer" | "deliverer" | "partner" | "admin";
+            partner_id?: string | null;
+            partner_admin?: boolean | null;
+          };
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            "application/json": {
+              id: string;
+              email: string;
+              first_name: string;
+              last_name: string;
+              phone?: string;
+              birth_date?: string;
+              language: string;
+              role: "customer" | "deliverer" | "partner" | "admin";
+              partner_id?: string;
+              partner_admin?: boolean;
+              email_confirmed: boolean;
+              pending_email?: string;
+              avatar_version?: number;
+              version: number;
+              created_at: string;
+              state: "unconfirmed" | "active" | "suspended";
+              suspended_at?: string;
+              suspension_reason?: string;
+            };
+          };
+        };
+        default: Refusal;
+      };
+    };
+    post?: never;
+    /** Make a user a customer. Removes the user's role, as a courier who leaves. All sessions end. */
+    delete: {
+      parameters: { path: { user_id: string }; query?: never; header?: never };
+      requestBody?: never;
+      responses: {
+        200: {
+          content: {
+            "application/json": {
+              id: string;
+              email: string;
+              first_name: string;
+              last_name: string;
+              phone?: string;
+              birth_date?: string;
+              language: string;
+              role: "customer" | "deliverer" | "partner" | "admin";
+              partner_id?: string;
+              partner_admin?: boolean;
+              email_confirmed: boolean;
+              pending_email?: string;
+              avatar_version?: number;
+              version: number;
+              created_at: string;
+              state: "unconfirmed" | "active" | "suspended";
+              suspended_at?: string;
+              suspension_reason?: string;
+            };
+          };
+        };
+        default: Refusal;
+      };
+    };
+    patch?: never;
+  };
+  "/users/{user_id}/sessions": {
+    get?: never;
+    put?: never;
+    post?: never;
+    /** End all sessions of a user */
+    delete: {
+      parameters: { path: { user_id: string }; query?: never; header?: never };
+      requestBody?: never;
+      responses: { 204: { content?: never }; default: Refusal };
+    };
+    patch?: never;
+  };
+  "/users/{user_id}/sessions/{session_id}": {
+    get?: never;
+    put?: never;
+    post?: never;
+    /** End one session of a user */
+    delete: {
+      parameters: { path: { user_id: string; session_id: string }; query?: never; header?: never };
+      requestBody?: never;
+      responses: { 204: { content?: never }; default: Refusal };
+    };
+    patch?: never;
+  };
   "/banks/{bank_id}": {
     get?: never;
     put?: never;
@@ -1958,6 +2287,7 @@ export interface components {
 export const keyed: readonly string[] = [
   "/me/email/confirm",
   "/invitations",
+  "/invitations/{invitation_id}/resend",
   "/partners",
   "/partners/{partner_id}/products",
   "/partners/{partner_id}/availability/{product_id}/stock",
@@ -1974,6 +2304,8 @@ export const keyed: readonly string[] = [
   "/me/devices",
   "/agents",
   "/templates",
+  "/users/{user_id}/suspend",
+  "/users/{user_id}/restore",
   "/orders/{order_id}/refund",
   "/payments/{receipt_id}/refund",
   "/payments/{receipt_id}/assign",

@@ -1,8 +1,10 @@
 import { type ActionContract, action, type ParamsOf, type ResultOf } from "../../../contracts/action.ts";
 import { actions } from "../../../contracts/actions.ts";
 import { deadLetter, deadLetterDrop, deadLetterDropResult } from "../../../contracts/dead-letters.ts";
+import { identityActions, session } from "../../../contracts/identity.ts";
+import { device } from "../../../contracts/notifications.ts";
 import { queueOwners } from "../../../contracts/operations.ts";
-import { confirmation } from "../../../contracts/orders.ts";
+import { confirmation, order } from "../../../contracts/orders.ts";
 import { partnersActions, quote } from "../../../contracts/partners.ts";
 import { listOf, matching, nothing, object, oneOf, paging, uuid } from "../../../contracts/schema.ts";
 
@@ -35,6 +37,19 @@ export const gatewayActions = {
   "api.dropDeadLetters": action(
     object({ service: oneOf(...queueOwners), ...deadLetterDrop.props }),
     deadLetterDropResult,
+  ),
+  /** A user with sessions, devices and the latest orders, as customer or as deliverer. */
+  "api.user": action(
+    identityActions["identity.user"].params,
+    object({
+      ...identityActions["identity.user"].result.props,
+      sessions: listOf(session),
+      devices: listOf(device),
+      orders: listOf(order),
+      /** Parts that could not be read now; their lists are empty. */
+      unreachable: listOf(oneOf("sessions", "devices", "orders")),
+    }),
+    { idempotent: true },
   ),
   /** Answers with a stream of events. No schema describes it; the description of its route does. */
   "api.orderEvents": action(object({ orderId: uuid }), nothing, { idempotent: true }),

@@ -39,7 +39,7 @@ export const accountRoutes = [
     without: ["userAgent"],
     idempotencyKey: "never",
     limit: "sign-in",
-    problems: ["INVALID_CREDENTIALS", "EMAIL_NOT_CONFIRMED"],
+    problems: ["INVALID_CREDENTIALS", "EMAIL_NOT_CONFIRMED", "ACCOUNT_SUSPENDED"],
   }),
   route("POST /sessions/refresh", "identity.refresh", {
     summary: "Exchange the refresh token for new tokens",
@@ -164,6 +164,32 @@ export const accountRoutes = [
     success: 201,
     idempotencyKey: "never",
     limit: "sign-in",
-    problems: ["INVITATION_INVALID", "INVALID_CREDENTIALS", "EMAIL_TAKEN", "PASSWORD_TOO_COMMON"],
+    problems: [
+      "INVITATION_INVALID",
+      "INVALID_CREDENTIALS",
+      "ACCOUNT_SUSPENDED",
+      "EMAIL_TAKEN",
+      "PASSWORD_TOO_COMMON",
+    ],
+  }),
+  route("GET /invitations", "identity.invitations", {
+    summary: "Invitations",
+    description: "The newest first: all for an admin, those of the own partner for its admins.",
+    access: ["admin", "partner_admin"],
+    success: 200,
+  }),
+  route("DELETE /invitations/{invitation_id}", "identity.withdrawInvitation", {
+    summary: "Withdraw an invitation",
+    description: "Its link no longer works. A repeat changes nothing.",
+    access: ["admin", "partner_admin"],
+    success: 204,
+    problems: ["INVITATION_ENDED"],
+  }),
+  route("POST /invitations/{invitation_id}/resend", "identity.resendInvitation", {
+    summary: "Send an invitation again",
+    description: "With a new link, for seven days from now; the former link no longer works.",
+    access: ["admin", "partner_admin"],
+    success: 200,
+    problems: ["INVITATION_ENDED"],
   }),
 ];

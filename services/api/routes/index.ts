@@ -5,6 +5,7 @@ import { notificationRoutes } from "./notifications.ts";
 import { operationRoutes } from "./operations.ts";
 import { orderRoutes } from "./orders.ts";
 import type { Route } from "./route.ts";
+import { userRoutes } from "./users.ts";
 
 export const BASE_PATH = "/api/v1";
 
@@ -15,5 +16,6 @@ export const routes: readonly Route[] = [
   ...orderRoutes,
   ...notificationRoutes,
   ...callbackRoutes,
+  ...userRoutes,
   ...operationRoutes,
 ];

@@ -44,6 +44,7 @@ export const orderRoutes = [
       "A customer's own, a partner's, a deliverer's, or all for an admin; the one confirmed last comes first.",
     access: "any",
     success: 200,
+    without: ["userId"],
   }),
   route("GET /orders/{order_id}", "orders.get", { summary: "One order", access: "any", success: 200 }),
   route("PATCH /orders/{order_id}", "orders.update", {

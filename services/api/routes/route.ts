@@ -21,6 +21,7 @@ export type Tag =
   | "Delivery"
   | "Notifications"
   | "Callbacks"
+  | "Users"
   | "Operations";
 
 /**

@@ -2,8 +2,10 @@ import { createHash, randomBytes } from "node:crypto";
 import type { Context } from "moleculer";
 import type { Params, Result } from "../../../contracts/actions.ts";
 import { fail, invalidField } from "../../../contracts/errors.ts";
-import type { Caller, Ctx } from "../../../contracts/meta.ts";
+import type { Caller, Ctx, Role } from "../../../contracts/meta.ts";
+import { cursorOf, idsOf } from "../../../lib/cursor.ts";
 import { newId } from "../../../lib/ids.ts";
+import type { Transaction } from "../../../lib/sql/database.ts";
 import { idempotent } from "../../../mixins/postgres/idempotency.ts";
 import type { Grant } from "../../../providers/identity/index.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
@@ -16,7 +18,11 @@ import {
   claimInvitation,
   type InvitationRow,
   insertInvitation,
+  invitationsPage,
+  lockInvitation,
   releaseInvitation,
+  renewInvitation,
+  withdrawInvitationRow,
 } from "../store/invitations.repository.ts";
 import { consumeMailLimitOfUser } from "../store/limits.ts";
 import { mailMessage, userMessage } from "../store/messages.ts";
@@ -33,6 +39,7 @@ import { endSessions } from "./sessions.ts";
 
 const LIFE_SECONDS = 7 * 86_400;
 const TOKEN_BYTES = 32;
+const PAGE_SIZE = 20;
 
 /**
  * Sends an invitation. An admin may invite any role. A partner's admin may invite staff of that partner, but no partner
@@ -48,8 +55,7 @@ export async function invite(
   const grant = grantFor(caller, ctx.params);
   return idempotent(deps.postgres, ctx, "identity.invite", async (trx) => {
     await consumeMailLimitOfUser(deps, trx, email, caller.id);
-    const inviter = await profileById(trx, caller.id);
-    const token = randomBytes(TOKEN_BYTES).toString("base64url");
+    const token = newToken();
     const id = newId();
     const { expiresAt } = await insertInvitation(trx, {
       id,
@@ -64,19 +70,104 @@ export async function invite(
       actorId: caller.id,
       action: "invitation.sent",
       subject: id,
-      detail: describe(grant),
+      detail: describeGrant(grant),
       ip: ctx.meta.clientIp,
     });
-    const language = inviter?.language ?? DEFAULT_LANGUAGE;
-    await deps.outbox.add(trx, [
-      mailMessage(deps, { template: "invitation", email, language, subject: id, values: { token } }),
-    ]);
+    await sendToken(deps, trx, caller, { id, email, token });
     return { invitationId: id, expiresAt };
   });
 }
 
+/** The invitations that the caller may see, the newest first. @throws FORBIDDEN, VALIDATION_ERROR */
+export async function listInvitations(
+  { postgres }: IdentityDependencies,
+  caller: Caller,
+  { cursor, limit = PAGE_SIZE, state }: Params<"identity.invitations">,
+): Promise<Result<"identity.invitations">> {
+  const [before] = cursor === undefined ? [] : (idsOf(cursor, 1) ?? []);
+  if (cursor !== undefined && !before)
+    throw invalidField("cursor", "cursor", "This cursor did not come from this list.");
+  const found = await invitationsPage(postgres.db, { ...scopeOf(caller), state, before, limit: limit + 1 });
+  const items = found.slice(0, limit);
+  return { items, ...(found.length > limit && { nextCursor: cursorOf(items.at(-1)?.id as string) }) };
+}
+
+/** Ends an open invitation. A repeat changes nothing. @throws FORBIDDEN, NOT_FOUND, INVITATION_ENDED */
+export async function withdrawInvitation(
+  { postgres }: IdentityDependencies,
+  ctx: Ctx<Params<"identity.withdrawInvitation">>,
+  caller: Caller,
+): Promise<void> {
+  const { invitationId } = ctx.params;
+  const scope = scopeOf(caller);
+  await postgres.transact(async (trx) => {
+    const present = await lockInvitation(trx, invitationId, scope);
+    if (!present) throw fail("NOT_FOUND");
+    if (present.state === "accepted") throw fail("INVITATION_ENDED");
+    if (!(await withdrawInvitationRow(trx, invitationId))) return;
+    await addAudit(trx, {
+      ...{ actorId: caller.id, action: "invitation.withdrawn", subject: invitationId },
+      ip: ctx.meta.clientIp,
+    });
+  });
+}
+
+/**
+ * Sends an open or expired invitation again, with a new token and a new time limit. The former token is void.
+ * @throws FORBIDDEN, NOT_FOUND, INVITATION_ENDED, TOO_MANY_REQUESTS
+ */
+export async function resendInvitation(
+  deps: IdentityDependencies,
+  ctx: Ctx<Params<"identity.resendInvitation">>,
+  caller: Caller,
+): Promise<Result<"identity.resendInvitation">> {
+  const { invitationId } = ctx.params;
+  const scope = scopeOf(caller);
+  return idempotent(deps.postgres, ctx, "identity.resendInvitation", async (trx) => {
+    const present = await lockInvitation(trx, invitationId, scope);
+    if (!present) throw fail("NOT_FOUND");
+    if (present.state === "accepted" || present.state === "withdrawn") throw fail("INVITATION_ENDED");
+    await consumeMailLimitOfUser(deps, trx, present.email, caller.id);
+    const token = newToken();
+    const renewal = { tokenHash: hashOf(token), sessionId: caller.sessionId, lifeSeconds: LIFE_SECONDS };
+    const { expiresAt } = await renewInvitation(trx, invitationId, renewal);
+    await addAudit(trx, {
+      ...{ actorId: caller.id, action: "invitation.resent", subject: invitationId },
+      ip: ctx.meta.clientIp,
+    });
+    await sendToken(deps, trx, caller, { id: invitationId, email: present.email, token });
+    return { invitationId, expiresAt };
+  });
+}
+
+/** Admins manage all invitations, admins of a partner those of their partner. @throws FORBIDDEN */
+function scopeOf({ role, partnerId, partnerAdmin }: Caller): { partnerId?: string } {
+  if (role === "admin") return {};
+  if (!partnerAdmin || !partnerId) throw fail("FORBIDDEN");
+  return { partnerId };
+}
+
+async function sendToken(
+  deps: IdentityDependencies,
+  trx: Transaction,
+  caller: Caller,
+  { id, email, token }: { id: string; email: string; token: string },
+): Promise<void> {
+  const inviter = await profileById(trx, caller.id);
+  const language = inviter?.language ?? DEFAULT_LANGUAGE;
+  const mail = { template: "invitation", email, language, subject: id, values: { token } } as const;
+  await deps.outbox.add(trx, [mailMessage(deps, mail)]);
+}
+
+function newToken(): string {
+  return randomBytes(TOKEN_BYTES).toString("base64url");
+}
+
 /** The requested grant, if the caller may give it. @throws FORBIDDEN, VALIDATION_ERROR */
-function grantFor(caller: Caller, requested: Params<"identity.invite">): Grant {
+export function grantFor(
+  caller: Caller,
+  requested: { role: Role; partnerId?: string; partnerAdmin?: boolean },
+): Grant {
   if (caller.role !== "admin") {
     const own = requested.partnerId === undefined || requested.partnerId === caller.partnerId;
     if (!caller.partnerAdmin || requested.role !== "partner" || !own) throw fail("FORBIDDEN");
@@ -96,7 +187,7 @@ function grantFor(caller: Caller, requested: Params<"identity.invite">): Grant {
 /**
  * Creates the account that the invitation is for. The token was sent by mail, so it proves the address. An existing
  * customer keeps account and name, confirms with the current password and gets the role.
- * @throws INVITATION_INVALID; EMAIL_TAKEN for somebody with another role; INVALID_CREDENTIALS,
+ * @throws INVITATION_INVALID; EMAIL_TAKEN for somebody with another role; ACCOUNT_SUSPENDED, INVALID_CREDENTIALS,
  *   PASSWORD_TOO_COMMON, TOO_MANY_REQUESTS
  */
 export async function acceptInvitation(
@@ -135,7 +226,7 @@ async function accept(
       ? await setProfileGrant(trx, userId, present, grant)
       : await saveNewProfile(trx, { ...person, id: userId, email, emailConfirmed: true, language, grant });
     if (!profile) throw fail("EMAIL_TAKEN");
-    const entry = { actorId: userId, subject: userId, detail: `${describe(grant)} by invitation ${id}` };
+    const entry = { actorId: userId, subject: userId, detail: `${describeGrant(grant)} by invitation ${id}` };
     await addAudit(trx, { ...entry, action: "role.granted" });
     const type = present?.emailConfirmed ? "user.updated" : "user.registered";
     await outbox.add(trx, [userMessage(type, profile)]);
@@ -160,6 +251,7 @@ async function promote(
     throw fail("EMAIL_TAKEN", "This address has an account with another role.");
   }
   await requirePassword(deps, profile, password, ctx.meta as { clientIp?: string });
+  if (profile.suspendedAt) throw fail("ACCOUNT_SUSPENDED");
   await deps.provider.setGrant(profile.id, grant);
   await endSessions(deps, ctx, profile.id); // their tokens contain the former role
   return profile.id;
@@ -190,7 +282,8 @@ function grantOf({ role, partnerId, partnerAdmin }: Grant): Grant {
     : { role };
 }
 
-function describe({ role, partnerId, partnerAdmin }: Grant): string {
+/** The rights as a text for the audit log. */
+export function describeGrant({ role, partnerId, partnerAdmin }: Grant): string {
   return partnerId ? `${role} ${partnerId}${partnerAdmin ? " as its admin" : ""}` : role;
 }
 

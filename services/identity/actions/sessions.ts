@@ -7,13 +7,14 @@ import { broadcastRevoked, type IdentityDependencies, isKind } from "../dependen
 import { addAudit } from "../store/audit.repository.ts";
 import { withdrawInvitations } from "../store/invitations.repository.ts";
 import { limitedPasswordTry } from "../store/limits.ts";
+import { profileById } from "../store/profiles.repository.ts";
 import { publishEndedSessions } from "../workers/ended-sessions.ts";
 import { provisionJustInTime } from "./just-in-time-provisioning.ts";
 
 /**
  * Signs a user in.
  * @throws INVALID_CREDENTIALS, for an unknown address after the same time; EMAIL_NOT_CONFIRMED if the password is
- *   right; EMAIL_TAKEN for an account created at the provider whose address belongs to another profile;
+ *   right; ACCOUNT_SUSPENDED if the password is right; EMAIL_TAKEN for an account created at the provider whose address belongs to another profile;
  *   TOO_MANY_REQUESTS with `retryAfterSeconds`
  */
 export async function signIn(
@@ -24,6 +25,7 @@ export async function signIn(
   const issued = await limitedPasswordTry(deps, { email, ip: client.ip }, () =>
     deps.provider.signIn(email, password, client),
   );
+  if (await isSuspended(deps, issued)) throw fail("ACCOUNT_SUSPENDED", "Ask the operator of this platform.");
   await provisionJustInTime(deps, issued);
   return tokensView(issued);
 }
@@ -36,7 +38,9 @@ export async function refresh(
   client: Client,
 ): Promise<Result<"identity.refresh">> {
   try {
-    return tokensView(await deps.provider.refresh(refreshToken, client));
+    const issued = await deps.provider.refresh(refreshToken, client);
+    if (await isSuspended(deps, issued)) throw fail("SESSION_REVOKED", "The account is suspended.");
+    return tokensView(issued);
   } catch (error) {
     if (isKind(error, "session_ended") && error.reused) {
       const { userId, sessionId } = error.reused;
@@ -50,6 +54,19 @@ export async function refresh(
     }
     throw error;
   }
+}
+
+/**
+ * Whether the user is suspended; then the new session ends. It is stored before this check, so a suspension at the same
+ * moment is seen here, or it ends the session.
+ */
+async function isSuspended(
+  { postgres, provider }: IdentityDependencies,
+  { userId, sessionId }: IssuedTokens,
+): Promise<boolean> {
+  if (!(await profileById(postgres.db, userId))?.suspendedAt) return false;
+  await provider.endSession(userId, sessionId);
+  return true;
 }
 
 export async function listSessions(
@@ -72,9 +89,7 @@ export async function signOut(
   caller: Caller,
   sessionId: string = caller.sessionId,
 ): Promise<void> {
-  if (!(await deps.provider.endSession(caller.id, sessionId))) throw fail("NOT_FOUND");
-  await announceEnd(deps, ctx, caller.id, [sessionId]);
-  if (sessionId !== caller.sessionId) await withdrawInvitations(deps.postgres.db, [sessionId]);
+  await endSession(deps, ctx, caller.id, sessionId, sessionId === caller.sessionId);
   await addAudit(deps.postgres.db, {
     actorId: caller.id,
     action: "session.ended",
@@ -90,6 +105,23 @@ export async function signOutEverywhere(
 ): Promise<void> {
   await endSessions(deps, ctx, caller.id);
   await addAudit(deps.postgres.db, { actorId: caller.id, action: "sessions.ended", subject: caller.id });
+}
+
+/**
+ * Ends one session of a user with its devices and the open invitations that it sent.
+ * @param keepsInvitations the invitations stay open. Default: false
+ * @throws NOT_FOUND for a session of another user
+ */
+export async function endSession(
+  deps: IdentityDependencies,
+  ctx: Context,
+  userId: string,
+  sessionId: string,
+  keepsInvitations = false,
+): Promise<void> {
+  if (!(await deps.provider.endSession(userId, sessionId))) throw fail("NOT_FOUND");
+  await announceEnd(deps, ctx, userId, [sessionId]);
+  if (!keepsInvitations) await withdrawInvitations(deps.postgres.db, [sessionId]);
 }
 
 /**

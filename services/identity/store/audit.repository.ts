@@ -57,8 +57,10 @@ export async function auditPage(db: Db, limit: number, before?: string): Promise
 export async function auditOf(db: Db, userId: string, limit: number): Promise<AuditEntry[]> {
   return rows<AuditEntry>(
     db,
-    `SELECT ${ENTRY} FROM audit_entries WHERE actor_id = ? OR subject = ? ORDER BY id DESC LIMIT ?`,
-    [userId, userId, limit],
+    `(SELECT ${ENTRY} FROM audit_entries WHERE actor_id = :userId::uuid ORDER BY id DESC LIMIT :limit)
+     UNION (SELECT ${ENTRY} FROM audit_entries WHERE subject = :userId::text ORDER BY id DESC LIMIT :limit)
+     ORDER BY id DESC LIMIT :limit`,
+    { userId, limit },
   );
 }
 

@@ -1,4 +1,5 @@
-import { affected, type Db, row } from "../../../lib/sql/database.ts";
+import type { Result } from "../../../contracts/actions.ts";
+import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
 import type { Grant } from "../../../providers/identity/index.ts";
 
 export interface InvitationRow extends Grant {
@@ -27,8 +28,8 @@ export async function insertInvitation(
   const { id, email, grant, tokenHash, invitedBy, sessionId, lifeSeconds } = invitation;
   await affected(
     db,
-    `UPDATE invitations SET expires_at = now(), updated_at = now()
-     WHERE email = ? AND role = ? AND partner_id IS NOT DISTINCT FROM ?::uuid AND expires_at > now()`,
+    `UPDATE invitations SET expires_at = now(), withdrawn_at = now(), updated_at = now()
+     WHERE accepted_by IS NULL AND email = ? AND role = ? AND partner_id IS NOT DISTINCT FROM ?::uuid AND expires_at > now()`,
     [email, grant.role, grant.partnerId ?? null],
   );
   const made = await row<{ expiresAt: string }>(
@@ -81,10 +82,87 @@ export async function withdrawInvitations(db: Db, sessionIds: readonly string[])
   if (sessionIds.length === 0) return;
   await affected(
     db,
-    `UPDATE invitations SET expires_at = now(), updated_at = now()
+    `UPDATE invitations SET expires_at = now(), withdrawn_at = now(), updated_at = now()
      WHERE session_id = ANY(?) AND accepted_by IS NULL AND expires_at > now()`,
     [sessionIds],
   );
+}
+
+export type InvitationView = Result<"identity.invitations">["items"][number];
+
+// An acceptance in progress may have granted the role at the provider already.
+const STATE = `CASE WHEN accepted_by IS NOT NULL OR claimed_until > now() THEN 'accepted' WHEN withdrawn_at IS NOT NULL THEN 'withdrawn'
+  WHEN expires_at > now() THEN 'open' ELSE 'expired' END`;
+const VIEW = `id, email, role, partner_id, CASE WHEN role = 'partner' THEN partner_admin END AS partner_admin,
+  ${STATE} AS state, invited_by, accepted_by, expires_at, created_at`;
+
+/** The newest first, from the one after `before`. @param partnerId only those of this partner */
+export async function invitationsPage(
+  db: Db,
+  {
+    partnerId,
+    state,
+    before,
+    limit,
+  }: {
+    partnerId?: string;
+    state?: InvitationView["state"] | undefined;
+    before?: string | undefined;
+    limit: number;
+  },
+): Promise<InvitationView[]> {
+  const conditions = [
+    ...(partnerId ? ["partner_id = :partnerId"] : []),
+    ...(state ? [`${STATE} = :state`] : []),
+    ...(before ? ["id < :before"] : []),
+  ];
+  return rows<InvitationView>(
+    db,
+    `SELECT ${VIEW} FROM invitations ${conditions.length > 0 ? `WHERE ${conditions.join(" AND ")}` : ""}
+     ORDER BY id DESC LIMIT :limit`,
+    { limit, ...(partnerId && { partnerId }), ...(state && { state }), ...(before && { before }) },
+  );
+}
+
+/** Locks an invitation. @param partnerId only one of this partner */
+export async function lockInvitation(
+  trx: Db,
+  id: string,
+  { partnerId }: { partnerId?: string },
+): Promise<InvitationView | undefined> {
+  return row<InvitationView>(
+    trx,
+    `SELECT ${VIEW} FROM invitations
+     WHERE id = :id AND (:partnerId::uuid IS NULL OR partner_id = :partnerId::uuid) FOR UPDATE`,
+    { id, partnerId: partnerId ?? null },
+  );
+}
+
+/** @returns false when it was withdrawn before */
+export async function withdrawInvitationRow(db: Db, id: string): Promise<boolean> {
+  const count = await affected(
+    db,
+    `UPDATE invitations SET expires_at = least(expires_at, now()), withdrawn_at = now(), updated_at = now()
+     WHERE id = ? AND accepted_by IS NULL AND withdrawn_at IS NULL`,
+    [id],
+  );
+  return count === 1;
+}
+
+/** Replaces the token of an invitation and begins its time anew. */
+export async function renewInvitation(
+  db: Db,
+  id: string,
+  { tokenHash, sessionId, lifeSeconds }: { tokenHash: string; sessionId: string; lifeSeconds: number },
+): Promise<{ expiresAt: string }> {
+  const renewed = await row<{ expiresAt: string }>(
+    db,
+    `UPDATE invitations SET token_hash = :tokenHash, session_id = :sessionId,
+       expires_at = now() + :lifeSeconds * interval '1 second', updated_at = now()
+     WHERE id = :id RETURNING expires_at`,
+    { id, tokenHash, sessionId, lifeSeconds },
+  );
+  return renewed as { expiresAt: string };
 }
 
 /** Deletes up to `limit` invitations that expired more than `afterDays` ago. @returns how many */

@@ -1,15 +1,27 @@
-import type { Profile } from "../../../contracts/identity.ts";
+import type { Account, Profile } from "../../../contracts/identity.ts";
 import { mailAad, message, type NewMessage } from "../../../contracts/messages.ts";
 import { type EncryptionKeys, encrypt } from "../../../lib/encryption.ts";
 import type { ProfileRow, PushToken } from "./profiles.repository.ts";
 
 /** The profile as its owner sees it. */
 export function profileView(row: ProfileRow): Profile {
-  const { hasAvatar, avatarVersion, partnerAdmin, pushToken: _, ...shown } = row;
+  const { hasAvatar, avatarVersion, partnerAdmin, pushToken: _, ...more } = row;
+  const { suspendedAt: __, suspensionReason: ___, ...shown } = more;
   return {
     ...shown,
     ...(row.role === "partner" && { partnerAdmin }),
     ...(hasAvatar && { avatarVersion }),
+  };
+}
+
+/** The account as operators see it. */
+export function accountView(row: ProfileRow): Account {
+  const { emailConfirmed, suspendedAt, suspensionReason } = row;
+  return {
+    ...profileView(row),
+    state: suspendedAt ? "suspended" : emailConfirmed ? "active" : "unconfirmed",
+    ...(suspendedAt && { suspendedAt }),
+    ...(suspensionReason && { suspensionReason }),
   };
 }
 
@@ -20,7 +32,12 @@ export function userMessage(
   pushToken?: PushToken,
 ): NewMessage {
   const { id: userId, version, email, firstName, language, role } = row;
-  const data = { version, userId, email, firstName, language, role, ...(pushToken && { pushToken }) };
+  const suspended = row.suspendedAt !== undefined && { suspended: true };
+  const data = {
+    ...{ version, userId, email, firstName, language, role },
+    ...suspended,
+    ...(pushToken && { pushToken }),
+  };
   return message(type, userId, data);
 }
 

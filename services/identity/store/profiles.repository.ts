@@ -23,13 +23,15 @@ export interface ProfileRow extends Person, Grant {
   hasAvatar: boolean;
   avatarVersion: number;
   pushToken?: PushToken;
+  suspendedAt?: string;
+  suspensionReason?: string;
   version: number;
   createdAt: string;
 }
 
-const PROFILE = `id, email, email_confirmed, pending_email, first_name, last_name, phone,
+export const PROFILE = `id, email, email_confirmed, pending_email, first_name, last_name, phone,
   to_char(birth_date, 'YYYY-MM-DD') AS birth_date, language, role, partner_id, partner_admin, has_avatar,
-  avatar_version, push_token, version, created_at`;
+  avatar_version, push_token, suspended_at, suspension_reason, version, created_at`;
 
 export async function profileById(db: Db, id: string): Promise<ProfileRow | undefined> {
   return row<ProfileRow>(db, `SELECT ${PROFILE} FROM profiles WHERE id = ?`, [id]);
@@ -196,6 +198,26 @@ export async function setProfileGrant(
       formerPartnerId: from.partnerId ?? null,
       formerPartnerAdmin: from.partnerAdmin ?? false,
     },
+  );
+}
+
+/** @returns undefined when the user is gone or suspended already */
+export async function suspendProfile(db: Db, id: string, reason: string): Promise<ProfileRow | undefined> {
+  return row<ProfileRow>(
+    db,
+    `UPDATE profiles SET suspended_at = now(), suspension_reason = :reason, version = version + 1, updated_at = now()
+     WHERE id = :id AND suspended_at IS NULL RETURNING ${PROFILE}`,
+    { id, reason },
+  );
+}
+
+/** @returns undefined when the user is gone or not suspended */
+export async function restoreProfile(db: Db, id: string): Promise<ProfileRow | undefined> {
+  return row<ProfileRow>(
+    db,
+    `UPDATE profiles SET suspended_at = NULL, suspension_reason = NULL, version = version + 1, updated_at = now()
+     WHERE id = ? AND suspended_at IS NOT NULL RETURNING ${PROFILE}`,
+    [id],
   );
 }
 

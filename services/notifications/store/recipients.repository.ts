@@ -19,13 +19,14 @@ const COLUMNS = "user_id, email, first_name, language, role";
 export async function saveRecipient(db: Db, user: MessageData<"user.registered">): Promise<boolean> {
   const count = await affected(
     db,
-    `INSERT INTO recipients AS known (user_id, version, email, first_name, language, role)
-     VALUES (:userId, :version, :email, :firstName, :language, :role)
+    `INSERT INTO recipients AS known (user_id, version, email, first_name, language, role, suspended)
+     VALUES (:userId, :version, :email, :firstName, :language, :role, :suspended)
      ON CONFLICT (user_id) DO UPDATE
        SET version = excluded.version, email = excluded.email, first_name = excluded.first_name,
-           language = excluded.language, role = excluded.role, updated_at = now()
+           language = excluded.language, role = excluded.role, suspended = excluded.suspended,
+           updated_at = now()
        WHERE known.version < excluded.version AND known.deleted_at IS NULL`,
-    { ...user },
+    { ...user, suspended: user.suspended ?? false },
   );
   return count === 1;
 }
@@ -55,11 +56,11 @@ export async function recipientsOf(db: Db, userIds: readonly string[]): Promise<
   return new Map(found.map((recipient) => [recipient.userId, recipient]));
 }
 
-/** The admins, at most 100. */
+/** The admins that are not suspended, at most 100. */
 export async function listAdmins(db: Db): Promise<Recipient[]> {
   return rows<Recipient>(
     db,
-    `SELECT ${COLUMNS} FROM recipients WHERE role = 'admin' ORDER BY user_id LIMIT ?`,
+    `SELECT ${COLUMNS} FROM recipients WHERE role = 'admin' AND NOT suspended ORDER BY user_id LIMIT ?`,
     [ADMINS_MAX],
   );
 }

@@ -14,7 +14,13 @@ import { historyOf } from "../projections/projections.ts";
 import { type DeadlineProblem, deadlineProblems, noticeProblemOf } from "../store/deadlines.repository.ts";
 import { disputesOf } from "../store/disputes.repository.ts";
 import { isErasedCustomer, openOrdersOf } from "../store/former-deliverers.repository.ts";
-import { findState, listOrders, listTransitions, stuckOrders } from "../store/order-lists.repository.ts";
+import {
+  findState,
+  listOrders,
+  listTransitions,
+  type Owner,
+  stuckOrders,
+} from "../store/order-lists.repository.ts";
 import { databaseNowMs, findOrder, findPosition } from "../store/orders.repository.ts";
 import { beforeOf, pageOf } from "../store/pages.ts";
 import { receiptsOf, refundsOf } from "../store/payments.repository.ts";
@@ -75,10 +81,12 @@ export async function listOwnOrders(
 ): Promise<Result<"orders.list">> {
   const { postgres, deliveryTokens } = deps;
   const caller = callerOf(ctx);
-  const { cursor, status, limit } = ctx.params;
+  const { cursor, status, userId, limit } = ctx.params;
+  if (userId !== undefined && caller.role !== "admin") throw fail("FORBIDDEN");
+  const owner: Owner = userId === undefined ? ownerOf(caller) : { role: "deliverer", id: userId };
   const before = beforeOf(cursor);
   return pageOf(
-    (rowLimit) => listOrders(postgres.db, ownerOf(caller), { status, before, limit: rowLimit }),
+    (rowLimit) => listOrders(postgres.db, owner, { status, before, limit: rowLimit }),
     limit,
     (order) => viewFor(caller, viewOf(order), deliveryTokens, isPast(deps, order)),
   );

@@ -35,11 +35,11 @@ export function release(order: Order, actor: Actor, nowMs: number, reason?: stri
   });
 }
 
-/** Releases the order of a deliverer whose account has ended or has another role now, and alerts an operator. */
+/** Releases the order of a deliverer whose account has ended, is suspended or has another role now, and alerts an operator. */
 export function delivererGone(order: Order, nowMs: number): Decision {
   const actor: Actor = { kind: "platform", name: "platform" };
-  const decision = release(order, actor, nowMs, "The deliverer's account has ended.");
-  const detail = `The account of its deliverer ${order.delivererId} has ended during the delivery: find the goods.`;
+  const decision = release(order, actor, nowMs, "The deliverer's account has ended or is suspended.");
+  const detail = `The account of its deliverer ${order.delivererId} has ended or is suspended during the delivery: find the goods.`;
   const alert = orderAlert("order.deliverer_gone", decision.next, detail);
   return { ...decision, messages: [...decision.messages, alert] };
 }

@@ -14,7 +14,7 @@ import { loadOrder, saveDecision } from "../store/unit-of-work.ts";
 type Deps = Pick<OrdersDependencies, "outbox" | "wakeRefunds">;
 
 /**
- * Handles the end of accounts and of the deliverer role. A former deliverer's orders are released into the pool, and an
+ * Handles the end of accounts, suspensions and the end of the deliverer role. A former deliverer's orders are released into the pool, and an
  * operator is alerted. A deleted customer is erased from ended orders at once, and from the others when they end.
  * @param wakeErasures starts the erasure now
  */
@@ -28,8 +28,8 @@ export function accountHandlers(deps: Deps, wakeErasures: () => void): Handlers 
       },
     },
     "user.updated": {
-      async inTransaction(trx, { data: { userId, role, version } }) {
-        if (role === "deliverer") await removeFormerDeliverer(trx, userId, version);
+      async inTransaction(trx, { data: { userId, role, suspended, version } }) {
+        if (role === "deliverer" && !suspended) await removeFormerDeliverer(trx, userId, version);
         else await releaseCarried(deps, trx, userId, version);
       },
     },

@@ -1,0 +1,269 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
+import { eventually } from "../support/eventually.ts";
+import { type IdentityBench, newAddress, PASSWORD, startIdentity } from "../support/identity.ts";
+
+let bench: IdentityBench;
+let operator: Awaited<ReturnType<IdentityBench["admin"]>>;
+beforeAll(async () => {
+  bench = await startIdentity();
+  operator = await bench.admin();
+});
+afterAll(() => bench.stop());
+
+const refused = (type: string) => expect.objectContaining({ type });
+const users = (filter: object) => bench.ask("identity.users", filter, operator.meta);
+const idsOf = async (filter: object) => (await users(filter)).items.map(({ id }) => id);
+const suspend = (userId: string, meta: object = operator.meta) =>
+  bench.ask("identity.suspendUser", { userId, reason: "Lost phone" }, meta);
+const profile = (meta: { token: string }) => bench.ask("identity.profile", {}, meta);
+
+describe("identity.users", () => {
+  it("lists by role, state, partner and words of name, address and phone number, newest first", async () => {
+    const mark = `Xq${newId().slice(-8)}`;
+    const partnerId = newId();
+    const courier = await bench.staff("deliverer");
+    const clerk = await bench.staff("partner", { partnerId });
+    const ada = await bench.customer({
+      firstName: "Zoë",
+      lastName: `${mark}-Müller`,
+      phone: "+4915198765432",
+    });
+    const bob = await bench.registered({ firstName: "Bob", lastName: mark });
+
+    expect(await idsOf({ q: mark.toLowerCase() })).toEqual([bob.userId, ada.userId]);
+    expect(await idsOf({ q: `zoe muller ${mark.slice(0, 6)}` })).toEqual([ada.userId]);
+    expect(await idsOf({ q: `${mark} +49151987` })).toEqual([ada.userId]);
+    expect(await idsOf({ q: ada.email.split("@")[0] })).toEqual([ada.userId]);
+    expect(await idsOf({ q: "..." })).toEqual([]);
+    expect(await idsOf({ q: mark, state: "unconfirmed" })).toEqual([bob.userId]);
+    expect(await idsOf({ q: mark, state: "active" })).toEqual([ada.userId]);
+    expect(await idsOf({ partnerId })).toEqual([clerk.userId]);
+    expect(await idsOf({ role: "deliverer" })).toContain(courier.userId);
+    expect(await idsOf({ role: "deliverer" })).not.toContain(clerk.userId);
+
+    await suspend(ada.userId);
+    expect(await idsOf({ state: "suspended", q: mark })).toEqual([ada.userId]);
+    expect(await idsOf({ state: "active", q: mark })).toEqual([]);
+  });
+
+  it("gives every user once over all pages, also when one is deleted in between", async () => {
+    const all = await idsOf({ limit: 100 });
+    const first = await users({ limit: 2 });
+    const seen = first.items.map(({ id }) => id);
+    await bench.sql("DELETE FROM profiles WHERE id = $1", [seen.at(-1) as string]);
+    for (let cursor = first.nextCursor; cursor; ) {
+      const next = await users({ limit: 2, cursor });
+      seen.push(...next.items.map(({ id }) => id));
+      cursor = next.nextCursor;
+    }
+    expect(seen).toEqual(all);
+    await expect(users({ cursor: "QQ" })).rejects.toEqual(refused("VALIDATION_ERROR"));
+  });
+
+  it("is for admins only, as every action on other users", async () => {
+    const { userId, meta } = await bench.staff("partner", { partnerId: newId(), partnerAdmin: true });
+    const forbidden = refused("FORBIDDEN");
+    await expect(bench.ask("identity.users", {}, meta)).rejects.toEqual(forbidden);
+    await expect(bench.ask("identity.user", { userId }, meta)).rejects.toEqual(forbidden);
+    await expect(bench.ask("identity.userSessions", { userId }, meta)).rejects.toEqual(forbidden);
+    await expect(suspend(operator.userId, meta)).rejects.toEqual(forbidden);
+    await expect(bench.ask("identity.restoreUser", { userId }, meta)).rejects.toEqual(forbidden);
+    await expect(bench.ask("identity.setRole", { userId, role: "admin" }, meta)).rejects.toEqual(forbidden);
+    await expect(bench.ask("identity.removeRole", { userId }, meta)).rejects.toEqual(forbidden);
+    await expect(bench.ask("identity.endUserSessions", { userId }, meta)).rejects.toEqual(forbidden);
+  });
+});
+
+describe("identity.suspendUser", () => {
+  it("ends the sessions, refuses sign-in and refresh, and sends the state to the other services", async () => {
+    const { userId, email, tokens, meta } = await bench.staff("deliverer");
+    const suspended = await suspend(userId);
+    expect(suspended).toMatchObject({ id: userId, state: "suspended", suspensionReason: "Lost phone" });
+    await eventually(() => expect(profile(meta)).rejects.toEqual(refused("SESSION_REVOKED")));
+    const { refreshToken } = tokens;
+    await expect(bench.ask("identity.refresh", { refreshToken })).rejects.toEqual(refused("SESSION_REVOKED"));
+    await expect(bench.signIn(email)).rejects.toEqual(refused("ACCOUNT_SUSPENDED"));
+    await expect(bench.signIn(email, "not the password")).rejects.toEqual(refused("INVALID_CREDENTIALS"));
+    expect((await bench.ask("identity.userSessions", { userId }, operator.meta)).items).toEqual([]);
+    expect(await bench.said("user.updated", (user) => user.userId === userId)).toMatchObject({
+      suspended: true,
+      role: "deliverer",
+    });
+    await expect(bench.ask("identity.findRole", { userId }, operator.meta)).resolves.toEqual({});
+    await expect(suspend(userId)).resolves.toEqual(suspended);
+
+    const { audit } = await bench.ask("identity.user", { userId }, operator.meta);
+    const acts = audit.filter(({ action }) => action === "user.suspended");
+    expect(acts).toEqual([expect.objectContaining({ actorId: operator.userId, subject: userId })]);
+  });
+
+  it("refuses a session that a sign-in opened at the same moment", async () => {
+    const people = await Promise.all(Array.from({ length: 4 }, () => bench.customer()));
+    for (const { userId, email } of people) {
+      const signingIn = Array.from({ length: 4 }, () => bench.signIn(email).catch(() => undefined));
+      await suspend(userId);
+      await Promise.all(signingIn);
+      expect((await bench.ask("identity.userSessions", { userId }, operator.meta)).items).toEqual([]);
+    }
+  });
+
+  it("refuses a refresh when the end of the sessions was interrupted", async () => {
+    const { userId, tokens } = await bench.customer();
+    await bench.sql("UPDATE profiles SET suspended_at = now() WHERE id = $1", [userId]);
+    const { refreshToken } = tokens;
+    await expect(bench.ask("identity.refresh", { refreshToken })).rejects.toEqual(refused("SESSION_REVOKED"));
+    expect((await bench.ask("identity.userSessions", { userId }, operator.meta)).items).toEqual([]);
+  });
+
+  it("leaves other staff of the partner alone", async () => {
+    const partnerId = newId();
+    const [one, other] = [
+      await bench.staff("partner", { partnerId }),
+      await bench.staff("partner", { partnerId }),
+    ];
+    await suspend(one.userId);
+    await eventually(() => expect(profile(one.meta)).rejects.toEqual(refused("SESSION_REVOKED")));
+    await expect(profile(other.meta)).resolves.toMatchObject({ id: other.userId, partnerId });
+    await expect(bench.signIn(other.email)).resolves.toBeDefined();
+  });
+
+  it("refuses the own account, and of two operators who suspend each other one is left", async () => {
+    await expect(suspend(operator.userId)).rejects.toEqual(refused("FORBIDDEN"));
+    const [one, other] = [await bench.admin(), await bench.admin()];
+    const both = await Promise.allSettled([suspend(one.userId, other.meta), suspend(other.userId, one.meta)]);
+    expect(both.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+  });
+
+  it("is undone by a restore, once for each key", async () => {
+    const { userId, email } = await bench.customer();
+    await suspend(userId);
+    const meta = { ...operator.meta, idempotency: { key: newId(), bodyHash: "a".repeat(64) } };
+    const restored = await bench.ask("identity.restoreUser", { userId }, meta);
+    expect(restored).toMatchObject({ state: "active" });
+    expect(restored).not.toHaveProperty("suspensionReason");
+    await expect(bench.signIn(email)).resolves.toBeDefined();
+    expect(await bench.said("user.updated", (user) => user.userId === userId)).not.toHaveProperty(
+      "suspended",
+    );
+    await expect(bench.ask("identity.restoreUser", { userId }, meta)).resolves.toEqual(restored);
+  });
+});
+
+describe("identity.setRole", () => {
+  it("gives and removes a role here and at the provider, and ends the sessions", async () => {
+    const { userId, email, meta } = await bench.customer();
+    const set = (grant: object) =>
+      bench.ask("identity.setRole", { userId, role: "deliverer", ...grant }, operator.meta);
+    await expect(set({})).resolves.toMatchObject({ role: "deliverer" });
+    await eventually(() => expect(profile(meta)).rejects.toEqual(refused("SESSION_REVOKED")));
+    await expect(profile({ token: (await bench.signIn(email)).accessToken })).resolves.toMatchObject({
+      role: "deliverer",
+    });
+    const partnerId = newId();
+    await expect(set({ role: "partner", partnerId, partnerAdmin: true })).resolves.toMatchObject({
+      partnerId,
+    });
+    await expect(set({ role: "partner" })).rejects.toEqual(refused("VALIDATION_ERROR"));
+    await expect(set({ partnerId })).rejects.toEqual(refused("VALIDATION_ERROR"));
+    await expect(bench.ask("identity.removeRole", { userId }, operator.meta)).resolves.toMatchObject({
+      role: "customer",
+    });
+    await expect(profile({ token: (await bench.signIn(email)).accessToken })).resolves.toMatchObject({
+      role: "customer",
+    });
+    const { audit } = await bench.ask("identity.user", { userId }, operator.meta);
+    expect(audit.map(({ action, detail }) => `${action} ${detail ?? ""}`)).toEqual(
+      expect.arrayContaining([
+        "role.granted customer to deliverer",
+        `role.removed partner ${partnerId} as its admin to customer`,
+      ]),
+    );
+  });
+
+  it("refuses the own account and one whose address is not confirmed", async () => {
+    const own = { userId: operator.userId, role: "customer" } as const;
+    await expect(bench.ask("identity.setRole", own, operator.meta)).rejects.toEqual(refused("FORBIDDEN"));
+    const { userId } = await bench.registered();
+    const early = { userId, role: "deliverer" } as const;
+    await expect(bench.ask("identity.setRole", early, operator.meta)).rejects.toEqual(
+      refused("EMAIL_NOT_CONFIRMED"),
+    );
+  });
+});
+
+describe("identity.endUserSessions", () => {
+  it("ends one session or all, and not those of others", async () => {
+    const { userId, email, meta } = await bench.customer();
+    const second = await bench.signIn(email);
+    const list = async () => (await bench.ask("identity.userSessions", { userId }, operator.meta)).items;
+    const [newest] = await list();
+    const sessionId = newest?.id as string;
+    await expect(
+      bench.ask("identity.endUserSession", { userId: operator.userId, sessionId }, operator.meta),
+    ).rejects.toEqual(refused("NOT_FOUND"));
+    await bench.ask("identity.endUserSession", { userId, sessionId }, operator.meta);
+    expect(await list()).toHaveLength(1);
+    await bench.ask("identity.endUserSessions", { userId }, operator.meta);
+    expect(await list()).toEqual([]);
+    for (const token of [meta.token, second.accessToken])
+      await eventually(() => expect(profile({ token })).rejects.toEqual(refused("SESSION_REVOKED")));
+    await expect(bench.signIn(email)).resolves.toBeDefined();
+  });
+});
+
+describe("invitations", () => {
+  const accept = (token: string) =>
+    bench.ask("identity.acceptInvitation", { token, password: PASSWORD, firstName: "Ida" });
+  const invitationsOf = async (meta: object) => (await bench.ask("identity.invitations", {}, meta)).items;
+
+  it("are listed for admins, and for admins of a partner those of the partner, with their state", async () => {
+    const partnerId = newId();
+    const boss = await bench.staff("partner", { partnerId, partnerAdmin: true });
+    const { email } = await bench.invited("deliverer");
+    const own = newAddress();
+    await bench.ask("identity.invite", { email: own, role: "partner" }, boss.meta);
+    const [open, accepted, ...more] = await invitationsOf(boss.meta);
+    expect(more).toEqual([]);
+    expect(open).toMatchObject({ email: own, state: "open", partnerId, invitedBy: boss.userId });
+    expect(accepted).toMatchObject({ email: boss.email, state: "accepted", acceptedBy: boss.userId });
+    expect((await invitationsOf(operator.meta)).map((one) => one.email)).toEqual(
+      expect.arrayContaining([email, own]),
+    );
+    const { meta: clerk } = await bench.staff("partner", { partnerId });
+    await expect(invitationsOf(clerk)).rejects.toEqual(refused("FORBIDDEN"));
+  });
+
+  it("that are withdrawn cannot be accepted, and those of another partner are not found", async () => {
+    const boss = await bench.staff("partner", { partnerId: newId(), partnerAdmin: true });
+    const { token } = await bench.invited("deliverer");
+    const [invitation] = await invitationsOf(operator.meta);
+    const invitationId = invitation?.id as string;
+    const withdraw = (meta: object) => bench.ask("identity.withdrawInvitation", { invitationId }, meta);
+    const resend = (meta: object) => bench.ask("identity.resendInvitation", { invitationId }, meta);
+    await expect(withdraw(boss.meta)).rejects.toEqual(refused("NOT_FOUND"));
+    await expect(resend(boss.meta)).rejects.toEqual(refused("NOT_FOUND"));
+    await withdraw(operator.meta);
+    await withdraw(operator.meta);
+    await expect(accept(token)).rejects.toEqual(refused("INVITATION_INVALID"));
+    await expect(resend(operator.meta)).rejects.toEqual(refused("INVITATION_ENDED"));
+    const [after] = await invitationsOf(operator.meta);
+    expect(after).toMatchObject({ id: invitationId, state: "withdrawn" });
+  });
+
+  it("that are sent again work with the new token only, also after they had expired", async () => {
+    const { email, token } = await bench.invited("deliverer");
+    const [invitation] = await invitationsOf(operator.meta);
+    const invitationId = invitation?.id as string;
+    await bench.sql("UPDATE invitations SET expires_at = now() WHERE id = $1", [invitationId]);
+    const sent = await bench.mailed(email, "invitation", () =>
+      bench.ask("identity.resendInvitation", { invitationId }, operator.meta),
+    );
+    await expect(accept(token)).rejects.toEqual(refused("INVITATION_INVALID"));
+    await expect(accept(sent.token ?? "")).resolves.toMatchObject({ email });
+    const again = bench.ask("identity.resendInvitation", { invitationId }, operator.meta);
+    await expect(again).rejects.toEqual(refused("INVITATION_ENDED"));
+    const withdrawn = bench.ask("identity.withdrawInvitation", { invitationId }, operator.meta);
+    await expect(withdrawn).rejects.toEqual(refused("INVITATION_ENDED"));
+  });
+});
