@@ -104,4 +104,13 @@ describe("docs/architecture.md", () => {
     expect(crossed.length).toBeGreaterThan(4);
     expect(crossed.filter(({ named }) => !named)).toEqual([]);
   });
+
+  it("computes cores with the CPU time of an order life that was measured, to a fifth", () => {
+    const [, used = ""] = /computed with ([\d.]+) ms of Node CPU/.exec(page) ?? [];
+    const [, measured = ""] =
+      /^\| order life, CPU us of Node \| ([\d,]+) \|/m.exec(text("docs/figures.md")) ?? [];
+    const ratio = (Number(used) * 1_000) / Number(measured.replaceAll(",", ""));
+    expect(ratio).toBeGreaterThan(0.8);
+    expect(ratio).toBeLessThan(1.25);
+  });
 });
