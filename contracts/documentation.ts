@@ -11,6 +11,7 @@ import { NO_CONTROL_CHARACTERS, type Rule, STORABLE } from "./schema.ts";
 const values: Readonly<Record<string, unknown>> = {
   "Idempotency-Key": "0198c0de-7f31-7a10-9d2e-0b7c5d1e2f30",
   about: "the shop's name",
+  acceptance_minutes: 10,
   access_token: "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl",
   action: "admin.created",
   actor: "bank:0198c0de-0000-7000-8000-000000000002",
@@ -65,6 +66,7 @@ const values: Readonly<Record<string, unknown>> = {
   provider: "onesignal",
   providers: "onesignal",
   quantity: 2,
+  ready_in_minutes: 20,
   reason: "Nobody at home.",
   refresh_token: "0198c0de-0000-7000-8000-000000000004.0.gVDq5fbALK4zGNsnOL0b7CZq",
   response_head: "204 No Content",

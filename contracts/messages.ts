@@ -1,10 +1,12 @@
 import { availability } from "./catalogue.ts";
-import { bearer, orderCustomer, orderStatus, paymentStatus, receiptOutcome } from "./orders.ts";
+import { ACCEPTANCE_MINUTES_MAX, ACCEPTANCE_MINUTES_MIN } from "./order-status.ts";
+import { bearer, orderCustomer, orderStatus, paymentStatus, receiptOutcome, rejection } from "./orders.ts";
 import { partnerNotice } from "./partner-notices.ts";
 import { partner, quotedLine } from "./partners.ts";
 import {
   boolean,
   type Infer,
+  integer,
   listOf,
   matching,
   object,
@@ -43,8 +45,12 @@ const orderSnapshot = object({
   /** The actor of the transition: a user's id, `partner:<id>`, `bank:<id>` or `deadline`. */
   actor: text(100),
   reason: optional(text(500)),
+  /** With `order.rejected` by hand: the stock of the products in it becomes 0. */
+  rejection: optional(rejection),
   readyAt: optional(time),
   deadlineAt: optional(time),
+  /** The partner's time to accept the order, as it was when the order was made. Absent: the default. */
+  acceptanceMinutes: optional(integer(ACCEPTANCE_MINUTES_MIN, ACCEPTANCE_MINUTES_MAX)),
   traceId: optional(matching(/^[0-9a-f]{32}$/, 32, "32 hexadecimal digits")),
 });
 export type OrderSnapshot = Infer<typeof orderSnapshot>;

@@ -1,7 +1,9 @@
 import { type Infer, oneOf } from "./schema.ts";
 
-/** The time for a partner to accept an order, in milliseconds since the partner was notified. */
-export const ACCEPTANCE_TIMEOUT_MS = 600_000;
+/** The time for a partner to accept an order, in minutes since the partner was notified. Each partner can set its own. */
+export const ACCEPTANCE_MINUTES_DEFAULT = 10;
+export const ACCEPTANCE_MINUTES_MIN = 2;
+export const ACCEPTANCE_MINUTES_MAX = 60;
 
 export const orderStatus = oneOf(
   "pending",

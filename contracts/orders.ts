@@ -1,15 +1,10 @@
 import { action } from "./action.ts";
 import { bank, bankAdapter } from "./banks.ts";
-import {
-  ACCEPTANCE_TIMEOUT_MS,
-  type OrderStatus,
-  orderStatus,
-  type PaymentStatus,
-  paymentStatus,
-} from "./order-status.ts";
+import { type OrderStatus, orderStatus, type PaymentStatus, paymentStatus } from "./order-status.ts";
 import { partnerCallback, partnerSnapshot, quote, quotedLine } from "./partners.ts";
 import { dispute, refundState } from "./payments.ts";
 import {
+  array,
   boolean,
   clearable,
   decimal,
@@ -39,15 +34,23 @@ const reason = text(500);
 /** A number of attempts. */
 const tries = integer(0, 2 ** 31 - 1);
 
-export {
-  ACCEPTANCE_TIMEOUT_MS as ACCEPTANCE_MS,
-  type OrderStatus,
-  orderStatus,
-  type PaymentStatus,
-  paymentStatus,
-};
+export { type OrderStatus, orderStatus, type PaymentStatus, paymentStatus };
 
 export const orderCustomer = stored(object({ id: uuid, name: text(200), phone: optional(phone) }));
+
+/** Why partner staff reject an order. */
+export const rejectionReason = oneOf("out_of_stock", "too_busy", "closing", "wish_not_possible", "other");
+export type RejectionReason = Infer<typeof rejectionReason>;
+
+/** The rejection of an order by partner staff or an operator. */
+export const rejection = object({
+  reason: rejectionReason,
+  /** What the staff say to the customer. */
+  text: optional(stored(reason)),
+  /** The products of the order that are out of stock. */
+  outOfStock: listOf(uuid),
+});
+export type Rejection = Infer<typeof rejection>;
 
 /** The order as customers, partner staff, deliverers and operators see it. */
 export const order = object({
@@ -72,6 +75,8 @@ export const order = object({
   /** The time that the partner has promised for the order to be ready. */
   readyAt: optional(time),
   reason: optional(reason),
+  /** Of an order that was rejected by hand. */
+  rejection: optional(rejection),
   /** The photo of the handover, if the partner requires one. */
   proofPhotoId: optional(text(100)),
   /** Four digits that the customer gives to the deliverer; shown to the customer only. */
@@ -194,6 +199,8 @@ export const diagnosis = object({
 });
 
 const orderId = { orderId: uuid } as const;
+/** When the order will be ready: in minutes from now or as a time, within a day. */
+const promise = { readyInMinutes: optional(integer(1, 1_440)), readyAt: optional(time) } as const;
 const assign = action(object(orderId), order, { idempotent: true });
 const release = action(object({ ...orderId, reason: optional(reason) }), order, { idempotent: true });
 
@@ -251,6 +258,24 @@ export const ordersActions = {
     order,
   ),
   "orders.cancel": action(object({ ...orderId, reason: optional(reason) }), order, { idempotent: true }),
+  // Partner staff do by hand what the partner's system reports by signed callbacks.
+  /** Default of the promised time: after the partner's usual preparation time. */
+  "orders.accept": action(object({ ...orderId, ...promise }), order, { idempotent: true }),
+  "orders.delay": action(object({ ...orderId, ...promise, reason: optional(reason) }), order, {
+    idempotent: true,
+  }),
+  "orders.makeReady": action(object(orderId), order, { idempotent: true }),
+  /** `outOfStock`: products of the order whose stock becomes 0. */
+  "orders.reject": action(
+    object({
+      ...orderId,
+      reason: rejectionReason,
+      text: optional(reason),
+      outOfStock: optional(array(uuid, { max: 50 })),
+    }),
+    order,
+    { idempotent: true },
+  ),
   "orders.available": action(
     object({
       latitude: optional({ ...decimal(-90, 90), convert: true } as const),

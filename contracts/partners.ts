@@ -1,4 +1,5 @@
 import { action } from "./action.ts";
+import { ACCEPTANCE_MINUTES_MAX, ACCEPTANCE_MINUTES_MIN } from "./order-status.ts";
 import {
   array,
   boolean,
@@ -41,6 +42,9 @@ const openingSpan = object({
 export const hours = object({ timeZone: text(64), spans: array(openingSpan, { max: 28 }) });
 export type Hours = Infer<typeof hours>;
 
+/** The time to accept an order. Absent: the default. */
+const acceptanceMinutes = optional(integer(ACCEPTANCE_MINUTES_MIN, ACCEPTANCE_MINUTES_MAX));
+
 const partnerFields = {
   title: text(120),
   brand: optional(text(120)),
@@ -51,6 +55,7 @@ const partnerFields = {
   currency,
   deliveryFeeMinor: integer(0, 1_000_000_00),
   preparationMinutes: integer(1, 600),
+  acceptanceMinutes,
   proof: oneOf("pin", "pin_and_photo"),
 } as const;
 
@@ -76,6 +81,7 @@ export const partnerSnapshot = object({
   ...stored(object({ title: text(120), brand: optional(text(120)), phone })).props,
   pickup: address,
   preparationMinutes: integer(1, 600),
+  acceptanceMinutes,
   proof: oneOf("pin", "pin_and_photo"),
 });
 export type PartnerSnapshot = Infer<typeof partnerSnapshot>;
@@ -167,6 +173,7 @@ export const partnersActions = {
       apiUrl: clearable(httpUrlOrEmpty),
       deliveryFeeMinor: optional(partnerFields.deliveryFeeMinor),
       preparationMinutes: optional(partnerFields.preparationMinutes),
+      acceptanceMinutes,
       proof: optional(partnerFields.proof),
       enabled: optional(boolean),
       verified: optional(boolean),

@@ -116,8 +116,9 @@ function moveRow([name, { to, may, message, refunds }]: [string, Row]): string[]
 
 function deadlineRow([state, deadline]: [
   string,
-  { afterMs: number; from?: keyof typeof SINCE; effect: string },
+  { afterMs: number; setting?: string; from?: keyof typeof SINCE; effect: string },
 ]): string[] {
-  const minutes = `${deadline.afterMs / 60_000} min`;
+  const setting = deadline.setting ? " (or the partner's `acceptance_minutes`)" : "";
+  const minutes = `${deadline.afterMs / 60_000} min${setting}`;
   return [state, deadline.from ? `${minutes} ${SINCE[deadline.from]}` : minutes, deadline.effect];
 }

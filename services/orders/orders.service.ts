@@ -16,6 +16,7 @@ import { timer } from "../../mixins/timer/timer.mixin.ts";
 import type { MessageBus } from "../../providers/message-bus/index.ts";
 import { photoExists, requireDeliverer } from "./actions/access.ts";
 import { banks, createBank, updateBank } from "./actions/banks.ts";
+import * as byHand from "./actions/by-hand.ts";
 import { checkoutGate } from "./actions/checkout-gate.ts";
 import * as commands from "./actions/commands.ts";
 import { confirmOrder, reopenCheckout } from "./actions/confirm.ts";
@@ -199,6 +200,11 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
       history: implement("orders.history", (ctx) => queries.getHistory(reads, projections, ctx)),
       update: implement("orders.update", (ctx) => commands.updateOrder(deps, ctx)),
       cancel: implement("orders.cancel", (ctx) => commands.cancelOrder(deps, ctx)),
+
+      accept: implement("orders.accept", (ctx) => byHand.acceptOrder(deps, ctx)),
+      delay: implement("orders.delay", (ctx) => byHand.delayOrder(deps, ctx)),
+      makeReady: implement("orders.makeReady", (ctx) => byHand.makeOrderReady(deps, ctx)),
+      reject: implement("orders.reject", (ctx) => byHand.rejectOrder(deps, ctx)),
 
       available: implement("orders.available", (ctx) => deliveries.availableOrders(deps, ctx)),
       assign: implement("orders.assign", (ctx) => deliveries.assignOrder(deps, ctx)),

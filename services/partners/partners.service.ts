@@ -81,7 +81,12 @@ export function partnersService(options: PartnersServiceDeps): ServiceSchema {
   const sender = webhookSender({ ...deps, ...options.webhooks });
   const inbox = consumer({
     ...{ postgres: db, messageBus, group: "partners", clock, outbox: out },
-    handlers: orderHandlers({ ...deps, outbox: out, publicUrl: config.PUBLIC_URL }),
+    handlers: orderHandlers({
+      ...deps,
+      outbox: out,
+      catalogueOutbox: deps.outbox,
+      publicUrl: config.PUBLIC_URL,
+    }),
   });
   const reservations = timer({
     name: "reservation sweep",

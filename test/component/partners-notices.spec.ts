@@ -2,7 +2,14 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
-import { integrated, quickWebhooks, until, waitingTry } from "../support/partner-integration.ts";
+import {
+  deliveriesOf,
+  integrated,
+  quickWebhooks,
+  TRIES,
+  until,
+  waitingTry,
+} from "../support/partner-integration.ts";
 import { lineOf, orderOf, type PartnersHarness, reservationOf, startPartners } from "../support/partners.ts";
 
 const HOUR_MS = 3_600_000;
@@ -59,13 +66,65 @@ describe("Partners reports to Orders that a partner", () => {
     await eventually(() => expect(noticesOf(orderId)).toMatchObject([{ data: { outcome: "held_up" } }]));
   });
 
-  it("without an endpoint has the order in its list only", async () => {
-    const partner = await shop.openPartner();
-    const offer = await shop.product(partner.id);
-    const paid = withoutDeadline(orderOf(reservationOf(partner, [lineOf(offer, 1)])));
-    await shop.say("order.paid", paid);
-    await until(shop, partner.id, "dead");
+  it.each(["without an endpoint", "with a disabled endpoint"])(
+    "%s has the order in its list only: nothing is tried, and nothing alerts",
+    async (which) => {
+      const { system, partnerId, order } = await integrated(shop);
+      if (which === "without an endpoint") {
+        await shop.sql("UPDATE partners SET api_url = NULL, webhook_secret = NULL WHERE id = $1", [
+          partnerId,
+        ]);
+      } else {
+        await shop.asAdmin("partners.setWebhook", { partnerId, url: system.url, enabled: false });
+      }
+      const paid = withoutDeadline(order());
+      await shop.say("order.paid", paid);
+      await eventually(() =>
+        expect(noticesOf(paid.orderId)).toMatchObject([{ data: { outcome: "no_endpoint", partnerId } }]),
+      );
+      // The end of an order that was sent to no system is not sent either.
+      const ended = { ...paid, version: 3, status: "cancelled" as const, previousStatus: "paid" as const };
+      const { id } = await shop.say("order.cancelled", ended);
+      await eventually(async () => {
+        const [row] = await shop.sql<{ state: string }>("SELECT state FROM inbox WHERE message_id = $1", [
+          id,
+        ]);
+        expect(row?.state).toBe("done");
+      });
+      expect(await deliveriesOf(shop, partnerId)).toEqual([]);
+      expect(
+        shop.said.filter(({ type, subject }) => type === "alert.raised" && subject === paid.orderId),
+      ).toEqual([]);
+      expect(system.calls).toEqual([]);
+    },
+  );
+
+  it("removed its endpoint after the order was enqueued, without a dead letter or an alert", async () => {
+    const { system, partnerId, order } = await integrated(shop, { status: 500 });
+    const paid = withoutDeadline(order());
+    await waitingTry(shop, { partnerId, orderId: paid.orderId, dueAt: isoTime(Date.now() + HOUR_MS) });
+    await shop.asAdmin("partners.setWebhook", { partnerId, url: system.url, enabled: false });
+    await shop.sql("UPDATE webhook_deliveries SET due_at = now() WHERE partner_id = $1", [partnerId]);
+    await eventually(async () => {
+      const tries = await deliveriesOf(shop, partnerId);
+      expect(tries.map(({ attempt, state }) => [attempt, state])).toContainEqual([TRIES, "failed"]);
+    });
     expect(noticesOf(paid.orderId)).toMatchObject([{ data: { outcome: "no_endpoint" } }]);
+    expect(
+      shop.said.filter(({ type, subject }) => type === "alert.raised" && subject === paid.orderId),
+    ).toEqual([]);
+    expect(system.calls).toEqual([]);
+  });
+
+  it("was notified, and its system is asked to answer within the time that the order has for it", async () => {
+    const { system, partnerId, order } = await integrated(shop, { status: 202 });
+    const fromMs = Date.now();
+    await shop.say("order.paid", { ...withoutDeadline(order()), acceptanceMinutes: 45 });
+    await until(shop, partnerId, "accepted");
+    const { data } = JSON.parse(system.calls[0]?.body ?? "");
+    const respondByMs = Date.parse(data.respond_by);
+    expect(respondByMs).toBeGreaterThanOrEqual(fromMs + 45 * 60_000 - 5_000);
+    expect(respondByMs).toBeLessThanOrEqual(Date.now() + 45 * 60_000 + 5_000);
   });
 
   it("cannot be notified while its secret cannot be decrypted: no attempt counts, and it is notified afterwards", async () => {

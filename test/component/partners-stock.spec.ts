@@ -107,6 +107,77 @@ describe("stock", () => {
     }
   });
 
+  it("of products that a rejection by hand names, is 0 once, counted or not; other lines are back on sale", async () => {
+    const counted = await shop.product(partner.id, { stock: 5 });
+    const uncounted = await shop.product(partner.id);
+    const other = await shop.product(partner.id, { stock: 5 });
+    const lines = [lineOf(counted, 2), lineOf(uncounted, 1), lineOf(other, 1)];
+    const wanted = reservationOf(partner, lines);
+    await shop.bare("partners.reserve", wanted);
+    const productIds = lines.map(({ productId }) => productId);
+    const stocks = async () =>
+      Promise.all(
+        productIds.map(async (productId) => {
+          const { stock } = await shop.asAdmin("partners.getAvailability", {
+            partnerId: partner.id,
+            productId,
+          });
+          return stock;
+        }),
+      );
+    const handled = (id: string) =>
+      eventually(async () => {
+        const [row] = await shop.sql<{ state: string }>("SELECT state FROM inbox WHERE message_id = $1", [
+          id,
+        ]);
+        expect(row?.state).toBe("done");
+      });
+    const rejected = orderOf(wanted, {
+      ...{ version: 3, status: "cancelled", previousStatus: "paid" },
+      rejection: { reason: "out_of_stock", outOfStock: productIds.slice(0, 2) },
+    });
+    const { id } = await shop.say("order.rejected", rejected);
+    await handled(id);
+    expect(await stocks()).toEqual([0, 0, 5]);
+    await eventually(() =>
+      expect(shop.said).toContainEqual(
+        expect.objectContaining({
+          type: "availability.changed",
+          data: expect.objectContaining({
+            availability: expect.objectContaining({ productId: productIds[1], stock: 0 }),
+          }),
+        }),
+      ),
+    );
+    // Restocked by the partner: the same rejection, sent again with another id, does not empty it again.
+    await shop.asAdmin("partners.changeStock", {
+      ...{ partnerId: partner.id, productId: productIds[0] as string },
+      change: 7,
+    });
+    await handled((await shop.say("order.rejected", rejected)).id);
+    expect(await stocks()).toEqual([7, 0, 5]);
+  });
+
+  it("that the partner has set since the rejection, stays as it is", async () => {
+    const offer = await shop.product(partner.id, { stock: 5 });
+    const wanted = reservationOf(partner, [lineOf(offer, 2)]);
+    await shop.bare("partners.reserve", wanted);
+    const rejected = orderOf(wanted, {
+      ...{ version: 3, status: "cancelled", previousStatus: "preparing" },
+      rejection: { reason: "out_of_stock", outOfStock: [offer.productId] },
+    });
+    // The message was late, as after an outage of Partners.
+    const { id } = await shop.say("order.rejected", rejected, { time: isoTime(Date.now() - 3_600_000) });
+    await eventually(async () => {
+      const [row] = await shop.sql<{ state: string }>("SELECT state FROM inbox WHERE message_id = $1", [id]);
+      expect(row?.state).toBe("done");
+    });
+    const now = await shop.asAdmin("partners.getAvailability", {
+      ...{ partnerId: partner.id, productId: offer.productId },
+    });
+    expect(now.stock).toBe(3);
+  });
+
   it("is changed by a difference, within its limits and only if pieces are counted", async () => {
     const { productId } = await shop.product(partner.id, { stock: 5 });
     const offer = { partnerId: partner.id, productId };

@@ -7,7 +7,7 @@ import type { FailedAttempt } from "../../services/partners/domain/webhook-sched
 import { eventually } from "../support/eventually.ts";
 import { deliveriesOf, integrated, quickWebhooks, TRIES, until } from "../support/partner-integration.ts";
 import type { Behaviour } from "../support/partner-system.ts";
-import { lineOf, orderOf, type PartnersHarness, reservationOf, startPartners } from "../support/partners.ts";
+import { lineOf, type PartnersHarness, reservationOf, startPartners } from "../support/partners.ts";
 
 const failures: FailedAttempt[] = [];
 
@@ -274,13 +274,7 @@ describe("a call to a partner's system", () => {
     });
   });
 
-  it("without an endpoint, or after its deadline, is a dead letter with that reason", async () => {
-    const partner = await shop.openPartner();
-    const offer = await shop.product(partner.id);
-    await shop.say("order.paid", orderOf(reservationOf(partner, [lineOf(offer, 1)])));
-    const [unsent] = await until(shop, partner.id, "dead");
-    expect(unsent).toMatchObject({ error: "no endpoint has been set up" });
-
+  it("after its deadline, is a dead letter with that reason", async () => {
     const { system, partnerId, order } = await integrated(shop);
     await shop.say("order.paid", { ...order(), deadlineAt: isoTime(Date.now() - 1_000) });
     await eventually(async () => {

@@ -77,10 +77,24 @@ describe("the call to a partner's system", () => {
     const later = isoTime(Date.now() + 3_600_000);
     await waitingTry(shop, { partnerId, orderId: paid.orderId, dueAt: later });
     const rejected = { version: 3, status: "cancelled", previousStatus: "paid" } as const;
-    await shop.say("order.rejected", { ...paid, ...rejected });
+    await shop.say("order.rejected", { ...paid, ...rejected, actor: `partner:${partnerId}` });
     await until(shop, partnerId, "stopped");
     expect(await deliveriesOf(shop, partnerId)).toHaveLength(1);
     expect(system.calls).toEqual([]);
+  });
+
+  it("of an order that its staff rejected by hand, is sent to the partner's system with the reason", async () => {
+    const { system, partnerId, order } = await integrated(shop);
+    const paid = order();
+    await shop.say("order.paid", paid);
+    await until(shop, partnerId, "accepted");
+    const rejected = { version: 3, status: "cancelled", previousStatus: "paid", actor: newId() } as const;
+    await shop.say("order.rejected", { ...paid, ...rejected, reason: "Too many orders." });
+    await eventually(() => expect(system.calls).toHaveLength(2));
+    expect(JSON.parse(system.calls[1]?.body ?? "")).toMatchObject({
+      type: "order.rejected",
+      data: { order_id: paid.orderId, status: "cancelled", reason: "Too many orders." },
+    });
   });
 
   it("about a change of an order, is sent only to a partner that has got the order", async () => {

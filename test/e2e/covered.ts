@@ -61,7 +61,14 @@ export const covered = {
     "GET /partners/{partner_id}/webhook/deliveries",
     "POST /partners/{partner_id}/webhook/deliveries/{delivery_id}/replay",
   ],
-  "scenario-6": ["POST /webhooks/partners/{partner_id}", "GET /orders/{order_id}/events"],
+  "scenario-6": [
+    "POST /webhooks/partners/{partner_id}",
+    "GET /orders/{order_id}/events",
+    "POST /orders/{order_id}/accept",
+    "POST /orders/{order_id}/delay",
+    "POST /orders/{order_id}/ready",
+    "POST /orders/{order_id}/reject",
+  ],
   "scenario-7": [
     "GET /deliveries/available",
     "POST /orders/{order_id}/assign",

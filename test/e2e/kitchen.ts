@@ -63,13 +63,13 @@ export interface Stocked {
   stock?: number;
 }
 
-/** Adds a partner that is open at any hour, with products and a system that is listening. */
-export async function kitchen(
+/** Adds a partner that is open at any hour, with products and no system. */
+export async function kitchenWithoutSystem(
   api: Client,
   adminToken: string,
   stocked: Stocked[] = [{ price: 950 }, { price: 420 }],
-  proof: "pin" | "pin_and_photo" = "pin",
-) {
+  settings: { proof?: "pin" | "pin_and_photo"; acceptance_minutes?: number } = {},
+): Promise<Pick<Kitchen, "partnerId" | "title" | "products">> {
   const mark = newId().slice(-12);
   const title = `Kitchen ${mark}`;
   const made = await api.ok<{ id: string }>("POST /partners", {
@@ -83,7 +83,8 @@ export async function kitchen(
       currency: "EUR",
       delivery_fee_minor: 290,
       preparation_minutes: 10,
-      proof,
+      proof: "pin",
+      ...settings,
     },
   });
   const at = `/partners/${made.id}`;
@@ -101,8 +102,19 @@ export async function kitchen(
       ).product_id;
     }),
   );
-  const system = await partnerSystem(api, made.id);
-  const endpoint = await api.ok<{ secret: string }>(`PUT ${at}/webhook`, {
+  return { partnerId: made.id, title, products };
+}
+
+/** Adds a partner that is open at any hour, with products and a system that is listening. */
+export async function kitchen(
+  api: Client,
+  adminToken: string,
+  stocked?: Stocked[],
+  proof: "pin" | "pin_and_photo" = "pin",
+) {
+  const { partnerId, title, products } = await kitchenWithoutSystem(api, adminToken, stocked, { proof });
+  const system = await partnerSystem(api, partnerId);
+  const endpoint = await api.ok<{ secret: string }>(`PUT /partners/${partnerId}/webhook`, {
     token: adminToken,
     body: { url: system.url, enabled: true },
   });

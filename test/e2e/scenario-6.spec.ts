@@ -10,6 +10,7 @@ import {
   invited,
   type Kitchen,
   kitchen,
+  kitchenWithoutSystem,
   type Order,
   order,
   orderWhen,
@@ -150,6 +151,87 @@ describe("scenario 6, ready", () => {
     expect((await shop.say("order.eaten", order_id)).status).toBe(422);
     expect((await shop.say("order.accepted", order_id, { data: { ready_at: "soon" } })).status).toBe(422);
     expect((await shop.say("order.accepted", newId())).status).toBe(404);
+  });
+
+  it("a partner without a system handles its orders by hand, and nothing is tried or alerts", async () => {
+    const byHand = await kitchenWithoutSystem(api, root, [{ price: 950, stock: 9 }, { price: 420 }], {
+      acceptance_minutes: 5,
+    });
+    const staff = await invited(api, root, { role: "partner", partner_id: byHand.partnerId });
+    const post = (id: string, what: string, body: object = {}) =>
+      api.request<Order & { ready_at?: string; code?: string }>(`POST /orders/${id}/${what}`, {
+        ...{ token: staff.token, key: newId(), body },
+      });
+    const paidByHand = async () => {
+      const made = await order(api, me, byHand, { quantities: [2, 1] });
+      await atCheckout(made.checkout_url, { action: "pay" });
+      const seenByStaff = await eventually(async () => {
+        const { items } = await api.ok<{ items: (Order & { deadline_at?: string })[] }>(
+          "GET /orders?status=paid",
+          staff,
+        );
+        const found = items.find(({ id }) => id === made.order_id);
+        const leftMs = Date.parse(found?.deadline_at ?? "") - Date.now();
+        // The partner's five minutes, not the two after which a missing notice alerts.
+        expect(leftMs).toBeGreaterThan(4 * MINUTE_MS);
+        return found;
+      });
+      expect(Date.parse(seenByStaff?.deadline_at ?? "") - Date.now()).toBeLessThanOrEqual(5.5 * MINUTE_MS);
+      return made;
+    };
+    const first = await paidByHand();
+    const accepted = await post(first.order_id, "accept", { ready_in_minutes: 20 });
+    expect(accepted).toMatchObject({ status: 200, body: { status: "preparing" } });
+    expect((await post(first.order_id, "accept", { ready_in_minutes: 30 })).body).toEqual(accepted.body);
+    const ready_at = soon(40);
+    expect((await post(first.order_id, "delay", { ready_at })).body).toMatchObject({ ready_at });
+    expect((await post(first.order_id, "ready")).body).toMatchObject({ status: "ready" });
+    expect(await post(first.order_id, "reject", { reason: "closing" })).toMatchObject({
+      ...{ status: 409, body: { code: "illegal_transition" } },
+    });
+    const { items: steps } = await api.ok<{ items: { type: string; actor: string }[] }>(
+      `GET /orders/${first.order_id}/history`,
+      staff,
+    );
+    expect(steps.slice(2).map(({ type, actor }) => [type, actor])).toEqual([
+      ["order.accepted", staff.id],
+      ["order.delayed", staff.id],
+      ["order.ready", staff.id],
+    ]);
+
+    const second = await paidByHand();
+    const [out, more] = byHand.products as [string, string];
+    const rejection = { reason: "out_of_stock", text: "The last one was sold.", out_of_stock: [out] };
+    const rejected = await post(second.order_id, "reject", rejection);
+    expect(rejected).toMatchObject({ status: 200, body: { status: "cancelled", rejection } });
+    await orderWhen(api, me, second.order_id, (now) =>
+      expect(now).toMatchObject({ payment_status: "refunded", rejection }),
+    );
+    await eventually(async () => {
+      const at = `/partners/${byHand.partnerId}/availability`;
+      const stocks = await Promise.all(
+        [out, more].map((id) => api.ok<{ stock?: number }>(`GET ${at}/${id}`, staff)),
+      );
+      expect(stocks.map(({ stock }) => stock)).toEqual([0, undefined]);
+      const { items } = await api.ok<{ items: { event: string; body: string }[] }>(
+        "GET /me/notifications",
+        me,
+      );
+      const told = items.filter(({ event }) => event === "order.rejected");
+      expect(told[0]?.body).toMatch(/sold out: Dish 0 .*\. The last one was sold\./);
+    });
+
+    const { items: tried } = await api.ok<{ items: unknown[] }>(
+      `GET /partners/${byHand.partnerId}/webhook/deliveries`,
+      staff,
+    );
+    expect(tried).toEqual([]);
+    for (const { order_id } of [first, second]) {
+      const { undelivered } = await api.ok<{ undelivered: unknown[] }>(`GET /orders/${order_id}/diagnosis`, {
+        token: root,
+      });
+      expect(undelivered).toEqual([]);
+    }
   });
 
   it("the partner's staff sees its orders, another partner's staff does not", async () => {

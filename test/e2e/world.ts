@@ -162,7 +162,12 @@ export interface Quote {
   total: Money;
 }
 
-export async function check(api: Client, by: Person, at: Kitchen, quantities = [2]): Promise<Quote> {
+export async function check(
+  api: Client,
+  by: Person,
+  at: Pick<Kitchen, "partnerId" | "products">,
+  quantities = [2],
+): Promise<Quote> {
   const lines = quantities.map((quantity, index) => ({ product_id: at.products[index] as string, quantity }));
   const body = { partner_id: at.partnerId, lines, address: home, note: "Please ring twice." };
   return await api.ok<Quote>("POST /orders/check", { token: by.token, body });
@@ -190,7 +195,7 @@ export async function sandboxBank(api: Client, by: Person): Promise<string> {
 export async function order(
   api: Client,
   by: Person,
-  at: Kitchen,
+  at: Pick<Kitchen, "partnerId" | "products">,
   options: { quantities?: number[]; bankId?: string } = {},
 ): Promise<Confirmation & { total: Money }> {
   const { check_id, total } = await check(api, by, at, options.quantities);

@@ -16,8 +16,8 @@ export const LEGAL: Readonly<Record<string, readonly string[]>> = {
   delivering: ["delivered", "ready", "failed"],
   failed: ["ready", "cancelled"],
 };
-/** The specification's ten minutes. */
-const ACCEPTANCE_MS = 600_000;
+/** The setting of the partner in shop.ts. */
+const ACCEPTANCE_MS = 4 * 60_000;
 export const FINAL = ["delivered", "cancelled", "expired"];
 
 type Version = Pick<Order, "version" | "status"> & { delivererId?: string };

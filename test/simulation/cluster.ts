@@ -10,6 +10,7 @@ import type { Handler, Handlers } from "../../mixins/consumer/handlers.ts";
 import { outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { timer } from "../../mixins/timer/timer.mixin.ts";
+import * as byHand from "../../services/orders/actions/by-hand.ts";
 import { checkoutGate } from "../../services/orders/actions/checkout-gate.ts";
 import * as changing from "../../services/orders/actions/commands.ts";
 import { confirmOrder } from "../../services/orders/actions/confirm.ts";
@@ -168,6 +169,9 @@ export class Cluster {
         statement(db.db, (view) => stateIn(view, orderId)),
       "orders.update": (ctx) => changing.updateOrder(deps, ctx),
       "orders.cancel": (ctx) => changing.cancelOrder(deps, ctx),
+      "orders.accept": (ctx) => byHand.acceptOrder(deps, ctx),
+      "orders.makeReady": (ctx) => byHand.makeOrderReady(deps, ctx),
+      "orders.reject": (ctx) => byHand.rejectOrder(deps, ctx),
       "orders.refund": (ctx) => changing.refundOrder(deps, ctx),
       "orders.override": (ctx) => changing.overrideOrder(deps, ctx),
       "orders.reassign": (ctx) => changing.reassignOrder(deps, ctx),
@@ -187,7 +191,7 @@ export class Cluster {
     };
     const deps = { ...base, outbox: out, orderState, guard: {} as never, perPartner };
     const handlers = orderHandlers({
-      outbox: out,
+      ...{ outbox: out, catalogueOutbox: out },
       orderState,
       wakeSenderAfter: () => undefined,
       publicUrl: "https://waybill.example",

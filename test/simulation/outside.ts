@@ -177,6 +177,7 @@ export class Outside {
         this.#later(within, () => this.#insist("orders.applyPartnerCallback", { params }));
       }
     };
+    if (random.chance(0.15)) this.#staffActs(orderId);
     if (random.chance(0.12)) {
       says("order.rejected", [0, 3_000]);
       return;
@@ -185,6 +186,18 @@ export class Outside {
     if (random.chance(0.15)) says("order.delayed", [0, 4_000]);
     if (random.chance(0.05)) says("order.rejected", [0, 6_000]);
     if (random.chance(0.95)) says("order.ready", [1_000, 8_000]);
+  }
+
+  /** Staff of the partner act by hand, beside its system. */
+  #staffActs(orderId: string): void {
+    const { random } = this.#world;
+    const caller: Caller = { id: newId(), role: "partner", sessionId: "s", partnerId: this.#partnerId };
+    const [name, params] = random.pick([
+      ["orders.accept", { readyInMinutes: 15 }],
+      ["orders.makeReady", {}],
+      ["orders.reject", { reason: "too_busy" }],
+    ] as const);
+    this.#later([0, 4_000], () => this.#insist(name, { params: { orderId, ...params }, caller }));
   }
 
   #couriersLook(): void {

@@ -17,7 +17,14 @@ export function openShop({ servers, checks }: Cluster, partnerId: string): void 
       email: "a@b.example",
       address,
     },
-    ...{ currency: "EUR", deliveryFeeMinor: 450, preparationMinutes: 20, proof: "pin", timeZone: "UTC" },
+    ...{
+      currency: "EUR",
+      deliveryFeeMinor: 450,
+      preparationMinutes: 20,
+      acceptanceMinutes: 4,
+      proof: "pin",
+      timeZone: "UTC",
+    },
     ...{ openingSpans: [], verified: true, enabled: true, version: 1 },
   };
   servers.partners.table("partners").set(partnerId, partner);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@jest/globals";
+import { rejectionReason } from "../../contracts/orders.ts";
 import {
   addresseesOf,
   audience,
@@ -68,6 +69,25 @@ describe.each(["en", "de"])("texts in %s", (language) => {
       const { body } = renderOrder("order.cancelled:customer", { order, firstName: "Zoë", at }, language);
       expect(body).toMatch(/ No bread left\.(?: \p{Lu}|$)/u);
     }
+  });
+
+  it("a rejection by hand, by any reason, tells it in the reader's language, with the products and the staff's text", () => {
+    const { lines } = sampleOrder();
+    const [line] = lines;
+    const texts = rejectionReason.values.map((reason) => {
+      const outOfStock = reason === "out_of_stock" && line ? [line.productId] : [];
+      const rejection = { reason, text: "Morgen wieder", outOfStock };
+      const order = sampleOrder({ lines, reason: "English text of the history.", rejection });
+      const { body } = renderOrder("order.rejected:customer", { order, firstName: "Zoë", at }, language);
+      expect(body).toMatch(/ Morgen wieder\.(?: |$)/u);
+      expect(body).not.toContain("English text");
+      if (outOfStock.length > 0) expect(body).toContain(line?.title);
+      return body;
+    });
+    expect(new Set(texts).size).toBe(rejectionReason.values.length);
+    const order = sampleOrder({ reason: "-", rejection: { reason: "other", outOfStock: [] } });
+    const { body } = renderOrder("order.rejected:customer", { order, firstName: "Zoë", at }, language);
+    expect(body).not.toMatch(/Reason|Grund/);
   });
 
   it("an order's text, with the longest names, fits the columns", () => {

@@ -42,6 +42,33 @@ describe("the schedule of tries", () => {
     );
   });
 
+  it("for an order to prepare, has ten within the partner's time to accept, whatever that is", () => {
+    const minutes = fc.integer({ min: 2, max: 60 });
+    const tryMs = fc.integer({ min: 0, max: TIMEOUT_MS });
+    fc.assert(
+      fc.property(minutes, tryMs, chance, (acceptanceMinutes, lastsMs, stream) => {
+        let remainingMs = acceptanceMinutes * 60_000;
+        let tries = 0;
+        for (let waitMs: number | undefined = 0; waitMs !== undefined; tries++) {
+          remainingMs -= waitMs;
+          expect(remainingMs).toBeGreaterThanOrEqual(TIMEOUT_MS);
+          remainingMs -= lastsMs;
+          const failed = { urgency: "preparation", attempt: tries + 1, remainingMs } as const;
+          waitMs = nextAttemptDelayMs(failed, stream.next().value as number);
+        }
+        expect(tries).toBe(10);
+      }),
+    );
+  });
+
+  it("for an order to prepare, uses a short time to accept up to its end, also if each try fails at once", () => {
+    let remainingMs = 120_000;
+    for (let attempt = 1; attempt < 10; attempt++) {
+      remainingMs -= nextAttemptDelayMs({ urgency: "preparation", attempt, remainingMs }, 0) ?? 0;
+    }
+    expect(remainingMs).toBeLessThanOrEqual(TIMEOUT_MS);
+  });
+
   it("for an order to prepare, waits for seconds at first and for two minutes at last", () => {
     const waits = [1, 2, 3, 4, 5, 6, 7, 8, 9].map((attempt) =>
       nextAttemptDelayMs({ urgency: "preparation", attempt }, 0),

@@ -473,6 +473,7 @@ export interface paths {
             currency: string;
             delivery_fee_minor: number;
             preparation_minutes: number;
+            acceptance_minutes?: number | null;
             proof: "pin" | "pin_and_photo";
           };
         };
@@ -496,7 +497,7 @@ export interface paths {
     put?: never;
     post?: never;
     delete?: never;
-    /** Change a partner. Whether it is enabled and verified is an admin's to say. Staff of the partner may change `preparation_minutes`; the other fields are for its admin (`partner_admin`). */
+    /** Change a partner. Whether it is enabled and verified is an admin's to say. Staff of the partner may change `preparation_minutes`; the other fields are for its admin (`partner_admin`). `acceptance_minutes` is the time to accept an order: afterwards it is cancelled and refunded. */
     patch: {
       parameters: { path: { partner_id: string }; query?: never; header?: { "If-Match"?: string } };
       requestBody?: {
@@ -510,6 +511,7 @@ export interface paths {
             api_url?: string | null;
             delivery_fee_minor?: number | null;
             preparation_minutes?: number | null;
+            acceptance_minutes?: number | null;
             proof?: "pin" | "pin_and_photo" | null;
             enabled?: boolean | null;
             verified?: boolean | null;
@@ -911,6 +913,76 @@ The stream ends with the access token; connect again with a fresh one. */
     post: {
       parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody?: { content: { "application/json": { reason?: string | null } } };
+      responses: { 200: { content: { "application/json": Schemas["Order"] } }; default: Refusal };
+    };
+    delete?: never;
+    patch?: never;
+  };
+  "/orders/{order_id}/accept": {
+    get?: never;
+    put?: never;
+    /** Accept the order by hand. For a partner without a system of its own, and beside one: the same move as the signed callback `order.accepted`.
+A repeat has no effect. `ready_in_minutes` or `ready_at` says when the order will be ready; without them it is the
+partner's usual preparation time. */
+    post: {
+      parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
+      requestBody?: {
+        content: { "application/json": { ready_in_minutes?: number | null; ready_at?: string | null } };
+      };
+      responses: { 200: { content: { "application/json": Schemas["Order"] } }; default: Refusal };
+    };
+    delete?: never;
+    patch?: never;
+  };
+  "/orders/{order_id}/delay": {
+    get?: never;
+    put?: never;
+    /** Promise another time by hand. With `ready_in_minutes` or `ready_at`. An order that is not accepted yet is accepted with it. */
+    post: {
+      parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
+      requestBody?: {
+        content: {
+          "application/json": {
+            ready_in_minutes?: number | null;
+            ready_at?: string | null;
+            reason?: string | null;
+          };
+        };
+      };
+      responses: { 200: { content: { "application/json": Schemas["Order"] } }; default: Refusal };
+    };
+    delete?: never;
+    patch?: never;
+  };
+  "/orders/{order_id}/ready": {
+    get?: never;
+    put?: never;
+    /** Report the order ready by hand. Deliverers see it in the pool from then on. An order that is not accepted yet is ready all the same. */
+    post: {
+      parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
+      requestBody?: never;
+      responses: { 200: { content: { "application/json": Schemas["Order"] } }; default: Refusal };
+    };
+    delete?: never;
+    patch?: never;
+  };
+  "/orders/{order_id}/reject": {
+    get?: never;
+    put?: never;
+    /** Reject the order by hand. The customer gets everything back and is told the reason and `text`. `out_of_stock` names products of the order:
+their stock becomes 0, also if their pieces were not counted. If an order with such products has been cancelled
+in another way meanwhile, the request is refused: set their stock by `PUT …/availability/{product_id}`. */
+    post: {
+      parameters: { path: { order_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
+      requestBody: {
+        content: {
+          "application/json": {
+            reason: "out_of_stock" | "too_busy" | "closing" | "wish_not_possible" | "other";
+            text?: string | null;
+            out_of_stock?: string[] | null;
+          };
+        };
+      };
       responses: { 200: { content: { "application/json": Schemas["Order"] } }; default: Refusal };
     };
     delete?: never;
@@ -2018,6 +2090,7 @@ export interface components {
       deadline_at?: string;
       ready_at?: string;
       reason?: string;
+      rejection?: Schemas["Rejection"];
       proof_photo_id?: string;
       pin?: string;
       tracking_token?: string;
@@ -2034,6 +2107,7 @@ export interface components {
       phone: string;
       pickup: Schemas["Address"];
       preparation_minutes: number;
+      acceptance_minutes?: number;
       proof: "pin" | "pin_and_photo";
     };
     OrderPosition: { latitude: number; longitude: number; at: string };
@@ -2093,6 +2167,7 @@ export interface components {
       currency: string;
       delivery_fee_minor: number;
       preparation_minutes: number;
+      acceptance_minutes?: number;
       proof: "pin" | "pin_and_photo";
       hours: Schemas["Hours"];
       open: boolean;
@@ -2160,6 +2235,11 @@ export interface components {
       amount: Schemas["Money"];
       state: "pending" | "sent" | "unknown" | "completed" | "failed";
       reason: string;
+    };
+    Rejection: {
+      reason: "out_of_stock" | "too_busy" | "closing" | "wish_not_possible" | "other";
+      text?: string;
+      out_of_stock: string[];
     };
     Session: {
       id: string;
@@ -2297,6 +2377,10 @@ export const keyed: readonly string[] = [
   "/banks",
   "/orders/confirm",
   "/orders/{order_id}/cancel",
+  "/orders/{order_id}/accept",
+  "/orders/{order_id}/delay",
+  "/orders/{order_id}/ready",
+  "/orders/{order_id}/reject",
   "/orders/{order_id}/assign",
   "/orders/{order_id}/release",
   "/orders/{order_id}/deliver",

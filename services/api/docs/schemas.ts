@@ -40,6 +40,7 @@ const named: Record<string, { readonly props: Props }> = {
   Profile: identity.profile,
   Quote: partners.quote,
   Refund: payments.refund,
+  Rejection: orders.rejection,
   Session: identity.session,
   Template: templates.template,
   Tokens: identity.tokens,

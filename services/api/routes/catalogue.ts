@@ -45,7 +45,7 @@ export const catalogueRoutes = [
   manage("PATCH /partners/{partner_id}", "partners.update", {
     summary: "Change a partner",
     description:
-      "Whether it is enabled and verified is an admin's to say. Staff of the partner may change `preparation_minutes`; the other fields are for its admin (`partner_admin`).",
+      "Whether it is enabled and verified is an admin's to say. Staff of the partner may change `preparation_minutes`; the other fields are for its admin (`partner_admin`). `acceptance_minutes` is the time to accept an order: afterwards it is cancelled and refunded.",
     access: staff,
     success: 200,
     problems: ["PARTNER_EXISTS"],

@@ -79,6 +79,47 @@ export const orderRoutes = [
     success: 200,
     problems: ["ILLEGAL_TRANSITION", "ORDER_NOT_CANCELLABLE", "ORDER_CHANGED"],
   }),
+  route("POST /orders/{order_id}/accept", "orders.accept", {
+    summary: "Accept the order by hand",
+    description: [
+      "For a partner without a system of its own, and beside one: the same move as the signed callback `order.accepted`.",
+      "A repeat has no effect. `ready_in_minutes` or `ready_at` says when the order will be ready; without them it is the",
+      "partner's usual preparation time.",
+    ].join("\n"),
+    access: ["admin", "partner"],
+    success: 200,
+    example: { ready_in_minutes: 20, ready_at: undefined },
+    problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
+  }),
+  route("POST /orders/{order_id}/delay", "orders.delay", {
+    summary: "Promise another time by hand",
+    description:
+      "With `ready_in_minutes` or `ready_at`. An order that is not accepted yet is accepted with it.",
+    access: ["admin", "partner"],
+    success: 200,
+    example: { ready_in_minutes: 30, ready_at: undefined, reason: "The oven is full." },
+    problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
+  }),
+  route("POST /orders/{order_id}/ready", "orders.makeReady", {
+    summary: "Report the order ready by hand",
+    description:
+      "Deliverers see it in the pool from then on. An order that is not accepted yet is ready all the same.",
+    access: ["admin", "partner"],
+    success: 200,
+    problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
+  }),
+  route("POST /orders/{order_id}/reject", "orders.reject", {
+    summary: "Reject the order by hand",
+    description: [
+      "The customer gets everything back and is told the reason and `text`. `out_of_stock` names products of the order:",
+      "their stock becomes 0, also if their pieces were not counted. If an order with such products has been cancelled",
+      "in another way meanwhile, the request is refused: set their stock by `PUT …/availability/{product_id}`.",
+    ].join("\n"),
+    access: ["admin", "partner"],
+    success: 200,
+    example: { reason: "out_of_stock", text: "The last one was sold a moment ago." },
+    problems: ["ILLEGAL_TRANSITION", "ORDER_CHANGED"],
+  }),
   delivery("GET /deliveries/available", "orders.available", {
     summary: "Orders that wait for a deliverer",
     description: "The nearest first when a position is given, else the longest waiting.",

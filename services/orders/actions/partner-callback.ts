@@ -46,7 +46,8 @@ function withNormalizedTimes(callback: PartnerCallback): PartnerCallback {
   });
 }
 
-function normalizedTime(field: string, text: string | undefined): string | undefined {
+/** @throws VALIDATION_ERROR for a time that does not exist */
+export function normalizedTime(field: string, text: string | undefined): string | undefined {
   if (text === undefined) return undefined;
   const atMs = momentOf(text);
   if (atMs === undefined) throw invalidField(field, "time", "This is no moment in time.");

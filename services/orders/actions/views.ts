@@ -27,6 +27,7 @@ export function viewOf(order: ShownOrder): OrderView {
     deadlineAt: order.deadlineAt,
     readyAt: order.readyAt,
     reason: order.reason,
+    rejection: order.rejection,
     proofPhotoId: order.proofPhotoId,
     createdAt: order.createdAt,
     updatedAt: order.updatedAt,

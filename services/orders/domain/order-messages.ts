@@ -36,9 +36,11 @@ export function orderMessage(order: Order, { type, from, actor, reason }: Transi
     note: order.note,
     actor: actor.name,
     reason,
+    rejection: order.rejection,
     readyAt: order.readyAt,
     // Before the partner is notified, the deadline is internal: it only raises an alert.
     deadlineAt: awaitsNotice(order) ? undefined : order.deadlineAt,
+    acceptanceMinutes: partner.acceptanceMinutes,
     traceId: actor.traceId,
   });
   return message(type, order.id, data);

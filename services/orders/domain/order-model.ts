@@ -1,5 +1,11 @@
 import type { MessageType, NewMessage } from "../../../contracts/messages.ts";
-import type { bearer, OrderStatus, PaymentStatus, receiptOutcome } from "../../../contracts/orders.ts";
+import type {
+  bearer,
+  OrderStatus,
+  PaymentStatus,
+  Rejection,
+  receiptOutcome,
+} from "../../../contracts/orders.ts";
 import type { PartnerSnapshot, QuotedLine } from "../../../contracts/partners.ts";
 import type { Infer } from "../../../contracts/schema.ts";
 import type { Address } from "../../../contracts/shared.ts";
@@ -45,6 +51,8 @@ export interface Order {
   /** When the order was delivered, cancelled or expired. */
   closedAt?: string;
   reason?: string;
+  /** Of an order that was rejected by hand. */
+  rejection?: Rejection;
   handoverFailures: number;
   proofPhotoId?: string;
   /** The last move and its actor; they identify a repeat. */

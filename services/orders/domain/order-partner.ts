@@ -1,5 +1,5 @@
 import { invalidField } from "../../../contracts/errors.ts";
-import type { OrderStatus } from "../../../contracts/orders.ts";
+import type { OrderStatus, Rejection, RejectionReason } from "../../../contracts/orders.ts";
 import type { PartnerNotice } from "../../../contracts/partner-notices.ts";
 import type { PartnerCallback } from "../../../contracts/partners.ts";
 import { CLOCK_TOLERANCE_MS, isoTime } from "../../../lib/clock.ts";
@@ -15,14 +15,31 @@ const REASON_MAX_LENGTH = 500;
 const AFTER_ACCEPTANCE: readonly OrderStatus[] = ["preparing", "ready", "delivering", "delivered", "failed"];
 const AFTER_PREPARATION: readonly OrderStatus[] = ["ready", "delivering", "delivered", "failed"];
 
+const REJECTED_TEXT = "The partner cannot prepare it.";
+/** The reasons of a rejection in the order's history. Notifications have texts of their own in each language. */
+const REJECTION_TEXTS: Record<RejectionReason, string> = {
+  out_of_stock: "Out of stock",
+  too_busy: "Too many orders",
+  closing: "Closing time",
+  wish_not_possible: "The wish in the note is not possible",
+  other: "",
+};
+
+/** A report of the partner's system, or a command of its staff or an operator. */
+export type PartnerReport = Pick<PartnerCallback, "type" | "reason" | "readyAt" | "saidAt"> & {
+  /** Of a rejection by hand. */
+  rejection?: Rejection;
+};
+
 /**
- * Applies a report of the partner's system. Reports may repeat and arrive in any order: a report of an earlier state has
- * no effect.
- * @throws ILLEGAL_TRANSITION if the order's state does not allow it, VALIDATION_ERROR for a promise beyond 24 hours
+ * Applies a report of the partner's system or a command by hand. Both may repeat and arrive in any order: a report of an
+ * earlier state has no effect.
+ * @throws ILLEGAL_TRANSITION if the order's state does not allow it, VALIDATION_ERROR for a promise beyond 24 hours and
+ *   for a rejected product that is not in the order
  */
 export function applyPartnerReport(
   order: Order,
-  report: Pick<PartnerCallback, "type" | "reason" | "readyAt" | "saidAt">,
+  report: PartnerReport,
   actor: Actor,
   nowMs: number,
 ): Decision {
@@ -42,11 +59,36 @@ export function applyPartnerReport(
       if (AFTER_PREPARATION.includes(status)) return unchanged(order);
       return makeReady(order, actor, nowMs);
     case "order.rejected":
-      if (status === "cancelled") return unchanged(order);
-      return move(order, "reject", actor, nowMs, {
-        reason: report.reason ?? "The partner cannot prepare it.",
-      });
+      if (status === "cancelled" && isKnownRejection(order, report.rejection)) return unchanged(order);
+      return reject(order, report, actor, nowMs);
   }
+}
+
+function reject(
+  order: Order,
+  { reason = REJECTED_TEXT, rejection }: Pick<PartnerReport, "reason" | "rejection">,
+  actor: Actor,
+  nowMs: number,
+): Decision {
+  if (!rejection) return move(order, "reject", actor, nowMs, { reason });
+  return move(order, "reject", actor, nowMs, { reason: rejectionText(order, rejection), rejection });
+}
+
+/** Whether the rejection of a cancelled order would change nothing. Products that are out of stock must not be lost. */
+function isKnownRejection(order: Order, rejection: Rejection | undefined): boolean {
+  return (rejection?.outOfStock ?? []).every((id) => order.rejection?.outOfStock.includes(id));
+}
+
+/** The rejection as one line, as "Out of stock: Bread, Butter. We are sorry." */
+function rejectionText(order: Order, { reason, text, outOfStock }: Rejection): string {
+  const titles = outOfStock.map((productId, index) => {
+    const line = order.lines.find((one) => one.productId === productId);
+    if (!line) throw invalidField(`outOfStock[${index}]`, "line", "The order has no line with this product.");
+    return line.title;
+  });
+  const cause = [REJECTION_TEXTS[reason], titles.join(", ")].filter(Boolean).join(": ");
+  const sentences = [cause && `${cause}.`, text].filter(Boolean).join(" ");
+  return shortenLine(sentences || REJECTED_TEXT, REASON_MAX_LENGTH);
 }
 
 /** The partner accepts the order. Default of `readyAt`: after the partner's usual preparation time. */

@@ -1,6 +1,7 @@
 import type { AlertKind } from "../../../contracts/alerts.ts";
 import { fail } from "../../../contracts/errors.ts";
-import { ACCEPTANCE_MS, type OrderStatus } from "../../../contracts/orders.ts";
+import { ACCEPTANCE_MINUTES_DEFAULT } from "../../../contracts/order-status.ts";
+import type { OrderStatus } from "../../../contracts/orders.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import { orderMessage, refundRequested } from "./order-messages.ts";
@@ -48,12 +49,12 @@ export const endings: Partial<Record<OrderStatus, Partial<Record<ActorKind, Endi
   paid: {
     customer: { by: ["cancel"], borneBy: "nobody" },
     partner: { by: ["reject", "cancel"], borneBy: "partner" },
-    admin: { by: ["cancel"], borneBy: "platform" },
+    admin: { by: ["reject", "cancel"], borneBy: "platform" },
     deadline: { by: ["cancel"], borneBy: "partner" },
   },
   preparing: {
     partner: { by: ["reject", "cancel"], borneBy: "partner" },
-    admin: { by: ["cancel"], borneBy: "platform" },
+    admin: { by: ["reject", "cancel"], borneBy: "platform" },
   },
   ready: { admin: { by: ["cancel"], borneBy: "platform" } },
   failed: { admin: { by: ["cancel"], borneBy: "platform" } },
@@ -93,6 +94,8 @@ export type MoveName = keyof typeof moves;
 
 interface Deadline {
   afterMs: number;
+  /** The partner's setting, in minutes, that replaces `afterMs`. */
+  setting?: "acceptanceMinutes";
   /** The start of the time. Default: the entry into the state. */
   from?: "readyAt" | "partnerNotifiedAt";
   /** Either a move of the order, or an alert that is repeated every `againMs`. */
@@ -108,7 +111,8 @@ export const deadlines = {
     effect: "expires; what was paid in part is refunded",
   },
   paid: {
-    afterMs: ACCEPTANCE_MS,
+    afterMs: ACCEPTANCE_MINUTES_DEFAULT * MINUTE_MS,
+    setting: "acceptanceMinutes",
     from: "partnerNotifiedAt",
     action: { move: "cancel", reason: "The partner did not accept it in time." },
     effect: "is cancelled and refunded, because the partner did not accept",
@@ -255,9 +259,10 @@ export function create(
 export function deadlineOf(order: Order, nowMs: number): string | undefined {
   const deadline = deadlineFor(order);
   if (!deadline) return undefined;
-  const { afterMs, from } = deadline;
+  const { afterMs, setting, from } = deadline;
   const sinceMs = from && order[from] ? Math.max(nowMs, Date.parse(order[from])) : nowMs;
-  return isoTime(sinceMs + afterMs);
+  const minutes = setting && order.partner[setting];
+  return isoTime(sinceMs + (minutes === undefined ? afterMs : minutes * MINUTE_MS));
 }
 
 /** The deadline of the order's present state; undefined for a state without one. */

@@ -26,6 +26,7 @@ export type ShownOrder = Pick<
   | "readyAt"
   | "closedAt"
   | "reason"
+  | "rejection"
   | "proofPhotoId"
   | "createdAt"
   | "updatedAt"
@@ -36,7 +37,7 @@ export type ShownRow = Omit<ShownOrder, "customer"> & CustomerColumns;
 export const SHOWN_ORDER = `
   SELECT o.id, o.version, o.status, o.payment_status, o.customer_id, o.customer_name, o.customer_phone, o.partner,
     o.deliverer_id, o.currency, o.fee_minor, o.total_minor, o.paid_minor, o.refunded_minor, o.address, o.note, o.bank_id,
-    o.checkout_url, o.deadline_at, o.ready_at, o.closed_at, o.reason, o.proof_photo_id, o.created_at, o.updated_at,
+    o.checkout_url, o.deadline_at, o.ready_at, o.closed_at, o.reason, o.rejection, o.proof_photo_id, o.created_at, o.updated_at,
     ${LINES} AS lines
   FROM orders o`;
 

@@ -1,7 +1,6 @@
 import type { Params, Result } from "../../../contracts/actions.ts";
 import { type Availability, type Offer, type Product, STOCK_MAX } from "../../../contracts/catalogue.ts";
 import { fail, invalidField } from "../../../contracts/errors.ts";
-import { message } from "../../../contracts/messages.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
 import { isEmptyChange } from "../../../lib/changes.ts";
 import { newId } from "../../../lib/ids.ts";
@@ -12,6 +11,7 @@ import { audit, fieldsOf } from "../../../mixins/outbox/audit.ts";
 import { idempotent } from "../../../mixins/postgres/idempotency.ts";
 import type { PartnersDependencies } from "../dependencies.ts";
 import { searchQuery } from "../domain/search-words.ts";
+import { announceAvailability } from "../store/announce-availability.ts";
 import { listOffers as findOffers } from "../store/offers.repository.ts";
 import { afterOf, pageOf } from "../store/pages.ts";
 import { findPartner, type PartnerRow } from "../store/partners.repository.ts";
@@ -101,7 +101,7 @@ export async function createProduct(
       ...omitUndefined({ stock: stock ?? undefined }),
       active: true,
     });
-    await announce(deps, trx, offered, false);
+    await announceAvailability(deps, trx, offered, false);
     await audit(deps.outbox, trx, ctx, product.id);
     const { version, description, brand, imageUrl } = product;
     const shown = { title: product.title, description, brand, imageUrl, partnerTitle: partner.title };
@@ -123,7 +123,7 @@ export async function updateProduct(
     if (isEmptyChange(change)) return productView(product);
     const saved = await saveProductTexts(trx, product.id, textsAfter(product, change));
     const offer = await touchOffer(trx, product.id);
-    if (offer) await announce(deps, trx, offer, false);
+    if (offer) await announceAvailability(deps, trx, offer, false);
     await audit(deps.outbox, trx, ctx, product.id, fieldsOf(change));
     return productView(saved);
   });
@@ -140,7 +140,7 @@ export async function deleteProduct(
     const { id } = await ownProduct(trx, partnerId, productId);
     const deleted = await deleteAvailability(trx, id);
     await deleteProductRow(trx, id);
-    if (deleted) await announce(deps, trx, deleted, true);
+    if (deleted) await announceAvailability(deps, trx, deleted, true);
     await audit(deps.outbox, trx, ctx, id, `of partner ${partnerId}`);
   });
   return {};
@@ -178,7 +178,7 @@ export async function setAvailability(
       ? await changeOffer(trx, known.id, ctx.params)
       : await createOffer(trx, deps, ctx.params);
     await audit(deps.outbox, trx, ctx, saved.productId, `of partner ${partnerId}`);
-    return await announce(deps, trx, saved, false);
+    return await announceAvailability(deps, trx, saved, false);
   });
 }
 
@@ -243,7 +243,7 @@ export async function changeStock(
     const saved = await addToStock(trx, product.id, change, STOCK_MAX);
     if (!saved) throw await stockRefusal(trx, product.id, change);
     await audit(deps.outbox, trx, ctx, product.id, `of partner ${partnerId}`);
-    return await announce(deps, trx, saved, false);
+    return await announceAvailability(deps, trx, saved, false);
   });
 }
 
@@ -286,18 +286,6 @@ function textsAfter(product: ProductRow, change: ProductChange): Omit<Product, "
     ...(brand && { brand }),
     ...(imageUrl && { imageUrl }),
   };
-}
-
-async function announce(
-  { outbox }: Pick<PartnersDependencies, "outbox">,
-  trx: Transaction,
-  saved: AvailabilityRow,
-  deleted: boolean,
-): Promise<Availability> {
-  const availability = availabilityView(saved);
-  const data = { version: availability.version, availability, deleted };
-  await outbox.add(trx, [message("availability.changed", saved.productId, data)]);
-  return availability;
 }
 
 function noSuchProduct(): Error {

@@ -1,10 +1,11 @@
 import type { Message } from "../../../contracts/messages.ts";
 import type { Urgency } from "./webhook-schedule.ts";
 
-/** Events that partners receive, with their urgency. A partner does not receive the events that it caused. */
+/** Events that partners' systems receive, with their urgency. A system does not receive the events that it caused. */
 export const webhookUrgencies = {
   "order.paid": "preparation",
   "order.cancelled": "information",
+  "order.rejected": "information",
   "order.assigned": "information",
   "order.released": "information",
   "order.delivered": "information",

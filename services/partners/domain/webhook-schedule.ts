@@ -8,8 +8,8 @@ const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
 
 /**
- * The delay before each attempt. A preparation webhook has ten attempts within the ten minutes of the partner's time to
- * accept, also when each one times out (331 s of delays, 100 s of timeouts). Information webhooks use the delays that the
+ * The delay before each attempt. A preparation webhook has ten attempts within the partner's time to accept, also when
+ * each one times out (331 s of delays, 100 s of timeouts); in less than ten minutes the delays are shorter. Information webhooks use the delays that the
  * Standard Webhooks specification recommends.
  */
 const delaysMs: Record<Urgency, readonly number[]> = {
@@ -40,7 +40,8 @@ export interface FailedAttempt {
 }
 
 /**
- * The delay before the next attempt; undefined when there is none. A Retry-After prolongs the delay only so far that every
+ * The delay before the next attempt; undefined when there is none. Delays are shortened so that all attempts fit before
+ * the deadline. A Retry-After prolongs the delay only so far that every
  * remaining attempt can still be made before the deadline with its whole time limit.
  * @param random from 0 to 1
  */
@@ -49,9 +50,11 @@ export function nextAttemptDelayMs(failed: FailedAttempt, random: number): numbe
   const delays = delaysMs[urgency];
   const baseMs = delays[attempt];
   if (baseMs === undefined) return undefined;
-  const scheduledMs = Math.round(jittered(baseMs, JITTER[urgency], random));
   const laterDelaysMs = delays.slice(attempt + 1).reduce((sum, each) => sum + each, 0);
-  const spareMs = remainingMs - laterDelaysMs - (delays.length - attempt) * ATTEMPT_TIMEOUT_MS;
+  const waitingMs = remainingMs - (delays.length - attempt) * ATTEMPT_TIMEOUT_MS;
+  const share = Math.min(1, Math.max(0, waitingMs) / (baseMs + laterDelaysMs));
+  const scheduledMs = Math.round(jittered(baseMs * share, JITTER[urgency], random));
+  const spareMs = waitingMs - laterDelaysMs * share;
   const delayMs = Math.max(scheduledMs, Math.min(retryAfterMs, MAX_RETRY_AFTER_MS, spareMs));
   return delayMs <= remainingMs ? delayMs : undefined;
 }

@@ -4,26 +4,30 @@ import type { Transaction } from "../../../lib/sql/database.ts";
 import { currentTraceparent } from "../../../lib/tracing/index.ts";
 import { informationBody, preparationBody, type WebhookEvent } from "../domain/webhook-events.ts";
 import { hasPreparationWebhook, insertWebhook, stopPreparation } from "./webhook-deliveries.repository.ts";
-import { findEndpoint } from "./webhook-endpoint.repository.ts";
+import { findEndpoint, takesWebhooks } from "./webhook-endpoint.repository.ts";
 
 /**
  * Enqueues the preparation webhook of an order once, also when `order.paid` is repeated. The partner's time to accept starts
  * with the first attempt.
+ * @returns false for a partner without an endpoint, which takes orders by hand
  */
 export async function enqueuePreparation(
   trx: Transaction,
   paid: Message<"order.paid">,
   publicUrl: string,
-): Promise<void> {
-  const { orderId, partnerId, deadlineAt } = paid.data;
-  if (await hasPreparationWebhook(trx, orderId)) return;
+): Promise<boolean> {
+  const { orderId, partnerId, deadlineAt, acceptanceMinutes } = paid.data;
+  if (await hasPreparationWebhook(trx, orderId)) return true;
+  const endpoint = await findEndpoint(trx, partnerId);
+  if (endpoint && !takesWebhooks(endpoint)) return false;
   await insertWebhook(trx, {
     ...{ id: newId(), deliveryId: newId(), partnerId, messageId: paid.id, type: paid.type, orderId },
     urgency: "preparation",
     body: preparationBody(paid, `${publicUrl}/api/v1/webhooks/partners/${partnerId}`),
-    deadlineAt,
+    ...{ deadlineAt, acceptanceMinutes },
     traceparent: currentTraceparent() ?? paid.traceparent,
   });
+  return true;
 }
 
 /** Stops the preparation webhook of an order that ended. */

@@ -1,3 +1,4 @@
+import { ACCEPTANCE_MINUTES_DEFAULT } from "../../../contracts/order-status.ts";
 import type { Hours, Partner } from "../../../contracts/partners.ts";
 import type { Address } from "../../../contracts/shared.ts";
 import { affected, type Db, type Rows, row, rows } from "../../../lib/sql/database.ts";
@@ -14,6 +15,7 @@ export interface PartnerRow {
   currency: string;
   deliveryFeeMinor: number;
   preparationMinutes: number;
+  acceptanceMinutes: number;
   proof: Partner["proof"];
   timeZone: string;
   openingSpans: Hours["spans"];
@@ -26,22 +28,29 @@ export interface PartnerRow {
 }
 
 export const PARTNER_COLUMNS = `id, title, brand, phone, email, address, api_url, currency, delivery_fee_minor,
-  preparation_minutes, proof, time_zone, opening_spans, busy_until, verified, enabled, webhook_gone_at,
+  preparation_minutes, acceptance_minutes, proof, time_zone, opening_spans, busy_until, verified, enabled, webhook_gone_at,
   version`;
 
 export type NewPartner = Omit<
   PartnerRow,
-  "timeZone" | "openingSpans" | "busyUntil" | "verified" | "enabled" | "webhookGoneAt" | "version"
->;
+  | "acceptanceMinutes"
+  | "timeZone"
+  | "openingSpans"
+  | "busyUntil"
+  | "verified"
+  | "enabled"
+  | "webhookGoneAt"
+  | "version"
+> & { acceptanceMinutes?: number };
 
 /** Returns undefined when another partner has the title. */
 export async function insertPartner(db: Db, partner: NewPartner): Promise<PartnerRow | undefined> {
   return await row<PartnerRow>(
     db,
     `INSERT INTO partners (id, title, brand, phone, email, address, api_url, currency, delivery_fee_minor,
-       preparation_minutes, proof)
+       preparation_minutes, acceptance_minutes, proof)
      VALUES (:id, :title, :brand, :phone, :email, :address, :apiUrl, :currency, :deliveryFeeMinor,
-       :preparationMinutes, :proof)
+       :preparationMinutes, :acceptanceMinutes, :proof)
      ON CONFLICT (lower(title)) DO NOTHING
      RETURNING ${PARTNER_COLUMNS}`,
     {
@@ -49,6 +58,7 @@ export async function insertPartner(db: Db, partner: NewPartner): Promise<Partne
       brand: partner.brand ?? null,
       address: JSON.stringify(partner.address),
       apiUrl: partner.apiUrl ?? null,
+      acceptanceMinutes: partner.acceptanceMinutes ?? ACCEPTANCE_MINUTES_DEFAULT,
     },
   );
 }
@@ -88,6 +98,7 @@ export type PartnerChange = { brand?: string | null; apiUrl?: string | null } & 
     | "address"
     | "deliveryFeeMinor"
     | "preparationMinutes"
+    | "acceptanceMinutes"
     | "proof"
     | "timeZone"
     | "openingSpans"
@@ -119,6 +130,7 @@ export async function updatePartner(
   set("api_url = nullif(?, '')", change.apiUrl);
   set("delivery_fee_minor = ?", change.deliveryFeeMinor);
   set("preparation_minutes = ?", change.preparationMinutes);
+  set("acceptance_minutes = ?", change.acceptanceMinutes);
   set("proof = ?", change.proof);
   set("time_zone = ?", change.timeZone);
   set("opening_spans = ?", change.openingSpans && JSON.stringify(change.openingSpans));

@@ -187,6 +187,33 @@ export async function addToStock(
   );
 }
 
+/** Locks offers of a partner in the order of their products, as orders do. */
+export async function lockOffers(trx: Db, partnerId: string, productIds: readonly string[]): Promise<void> {
+  const sql = `SELECT 1 FROM availability WHERE partner_id = ? AND product_id = ANY (?::uuid[])
+    ORDER BY product_id FOR UPDATE`;
+  await affected(trx, sql, [partnerId, productIds]);
+}
+
+/**
+ * Sets the stock of locked offers to 0, also if their pieces were not counted.
+ * @param unchangedSince an offer that the partner has changed after this time stays as it is
+ * @returns the changed offers
+ */
+export async function emptyStock(
+  trx: Db,
+  partnerId: string,
+  productIds: readonly string[],
+  unchangedSince: string,
+): Promise<AvailabilityRow[]> {
+  return await rows<AvailabilityRow>(
+    trx,
+    `UPDATE availability SET stock = 0, stock_moved = true, revision = revision + 1, updated_at = now()
+     WHERE partner_id = ? AND product_id = ANY (?::uuid[]) AND stock IS DISTINCT FROM 0 AND updated_at <= ?
+     RETURNING ${AVAILABILITY}`,
+    [partnerId, productIds, unchangedSince],
+  );
+}
+
 /** Deletes the offer. Returns it as inactive and with a newer version, for its last message. */
 export async function deleteAvailability(db: Db, productId: string): Promise<AvailabilityRow | undefined> {
   return await row<AvailabilityRow>(

@@ -32,7 +32,7 @@ export function partnerViewFor(caller: Caller, partner: PartnerRow, nowMs: numbe
 }
 
 export function snapshotOf(partner: PartnerRow): PartnerSnapshot {
-  const { id, title, brand, phone, address, preparationMinutes, proof } = partner;
+  const { id, title, brand, phone, address, preparationMinutes, acceptanceMinutes, proof } = partner;
   return {
     id,
     title,
@@ -40,6 +40,7 @@ export function snapshotOf(partner: PartnerRow): PartnerSnapshot {
     phone,
     pickup: address,
     preparationMinutes,
+    acceptanceMinutes,
     proof,
   };
 }

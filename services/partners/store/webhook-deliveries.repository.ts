@@ -13,6 +13,8 @@ export interface NewWebhook {
   urgency: Urgency;
   body: string;
   deadlineAt?: string | undefined;
+  /** The partner's time to accept the order. Absent: the default. */
+  acceptanceMinutes?: number | undefined;
   traceparent?: string | undefined;
 }
 
@@ -22,8 +24,9 @@ export async function insertWebhook(trx: Db, webhook: NewWebhook): Promise<boole
     trx,
     `WITH message AS (
        INSERT INTO webhook_messages (id, partner_id, message_id, type, order_id, urgency, body, deadline_at,
-         traceparent)
-       VALUES (:id, :partnerId, :messageId, :type, :orderId, :urgency, :body, :deadlineAt, :traceparent)
+         acceptance_minutes, traceparent)
+       VALUES (:id, :partnerId, :messageId, :type, :orderId, :urgency, :body, :deadlineAt,
+         :acceptanceMinutes, :traceparent)
        ON CONFLICT (partner_id, message_id) DO NOTHING
        RETURNING id, partner_id
      )
@@ -33,6 +36,7 @@ export async function insertWebhook(trx: Db, webhook: NewWebhook): Promise<boole
       ...webhook,
       orderId: webhook.orderId ?? null,
       deadlineAt: webhook.deadlineAt ?? null,
+      acceptanceMinutes: webhook.acceptanceMinutes ?? null,
       traceparent: webhook.traceparent ?? null,
     },
   );

@@ -27,6 +27,20 @@ export async function findEndpoint(db: Db, partnerId: string): Promise<EndpointR
   return await row<EndpointRow>(db, `SELECT ${ENDPOINT} FROM partners WHERE id = ?`, [partnerId]);
 }
 
+/**
+ * Whether webhooks are sent to this endpoint, now or after the partner has repaired an endpoint that is gone. Otherwise the
+ * partner takes orders by hand.
+ */
+export function takesWebhooks({
+  apiUrl,
+  webhookSecret,
+  webhookEnabled,
+  webhookGoneAt,
+}: EndpointRow): boolean {
+  const isSet = apiUrl !== undefined && webhookSecret !== undefined;
+  return isSet && (webhookEnabled || webhookGoneAt !== undefined);
+}
+
 export async function lockEndpoint(trx: Db, partnerId: string): Promise<EndpointRow | undefined> {
   return await row<EndpointRow>(trx, `SELECT ${ENDPOINT} FROM partners WHERE id = ? FOR UPDATE`, [partnerId]);
 }

@@ -1,4 +1,4 @@
-import { ACCEPTANCE_MS } from "../../../contracts/orders.ts";
+import { ACCEPTANCE_MINUTES_DEFAULT } from "../../../contracts/order-status.ts";
 import type { WebhookDelivery } from "../../../contracts/partners.ts";
 import { affected, type Db, row, rows, type Transaction } from "../../../lib/sql/database.ts";
 import { type Lease, leasedQueue } from "../../../lib/sql/leased-queue.ts";
@@ -98,7 +98,8 @@ export async function claimAttempts(trx: Transaction, claim: ClaimLimits): Promi
        UPDATE webhook_messages m SET deadline_at = until.at, updated_at = now(),
          body = jsonb_set(m.body::jsonb, '{data,respond_by}',
            to_jsonb(to_char(until.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')))::text
-       FROM claimed c, (SELECT now() + :acceptanceMs * interval '1 millisecond' AS at) until
+       FROM claimed c JOIN webhook_messages w ON w.id = c.webhook_message_id, LATERAL (
+         SELECT now() + coalesce(w.acceptance_minutes, :acceptanceMinutes) * interval '1 minute' AS at) until
        WHERE m.id = c.webhook_message_id AND c.attempt = 1 AND m.urgency = 'preparation' AND m.deadline_at IS NULL
        RETURNING m.id, m.body, m.deadline_at
      )
@@ -112,7 +113,7 @@ export async function claimAttempts(trx: Transaction, claim: ClaimLimits): Promi
      JOIN webhook_messages m ON m.id = c.webhook_message_id
      LEFT JOIN begun b ON b.id = m.id
      JOIN partners p ON p.id = c.partner_id`,
-    { ...claim, acceptanceMs: ACCEPTANCE_MS },
+    { ...claim, acceptanceMinutes: ACCEPTANCE_MINUTES_DEFAULT },
   );
 }
 

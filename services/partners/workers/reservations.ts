@@ -1,9 +1,12 @@
 import { alert } from "../../../contracts/alerts.ts";
-import type { OrderSnapshot } from "../../../contracts/messages.ts";
+import type { Message, OrderSnapshot } from "../../../contracts/messages.ts";
 import type { OrderStatus } from "../../../contracts/orders.ts";
+import { CLOCK_TOLERANCE_MS, isoTime } from "../../../lib/clock.ts";
 import { reasonOf, type Transaction } from "../../../lib/sql/database.ts";
 import type { PartnersDependencies } from "../dependencies.ts";
 import { remainingNeeds, reservationAfter } from "../domain/stock.ts";
+import { announceAvailability } from "../store/announce-availability.ts";
+import { emptyStock, lockOffers } from "../store/products.repository.ts";
 import {
   findOrphanedReservation,
   insertReservation,
@@ -80,6 +83,32 @@ export async function applyPaidOrder(
 }
 
 /**
+ * Updates the reservation of a rejected order, and sets the stock of the products to 0 that the partner's staff have named
+ * as out of stock. A repeat has no effect. A product that the partner has changed since the rejection keeps its stock.
+ * @param catalogueOutbox for `availability.changed`
+ */
+export async function applyRejectedOrder(
+  { outbox, catalogueOutbox }: Pick<PartnersDependencies, "outbox"> & CatalogueDependencies,
+  trx: Transaction,
+  { data: order, time }: Message<"order.rejected">,
+): Promise<void> {
+  const { orderId, partnerId, lines, rejection } = order;
+  if (!rejection || rejection.outOfStock.length === 0) {
+    await applyOrderEvent({ outbox }, trx, order);
+    return;
+  }
+  // Two statements lock offers below. Without this lock, each in the order of products, two transactions could deadlock.
+  const products = lines.map(({ productId }) => productId);
+  await lockReservation(trx, orderId);
+  await lockOffers(trx, partnerId, products);
+  if (!(await applyOrderEvent({ outbox }, trx, order))) return;
+  const rejectedAt = isoTime(Date.parse(time) + CLOCK_TOLERANCE_MS);
+  for (const offer of await emptyStock(trx, partnerId, rejection.outOfStock, rejectedAt)) {
+    await announceAvailability({ outbox: catalogueOutbox }, trx, offer, false);
+  }
+}
+
+/**
  * Releases expired reservations for which no order message has arrived. Asks Orders about each one, because the order
  * may exist while its messages are still on their way.
  * @throws Error when Orders is not reachable; the next pass continues
@@ -120,6 +149,11 @@ async function resolveOrphaned(
   }
   await saveReservation(trx, orderId, { ...known, state: "released", reason: "swept" });
   await returnStock(trx, orderId);
+}
+
+export interface CatalogueDependencies {
+  /** An outbox that also invalidates cached pages of the catalogue. */
+  catalogueOutbox: PartnersDependencies["outbox"];
 }
 
 type OrderEventDependencies = Pick<PartnersDependencies, "outbox" | "orderState">;

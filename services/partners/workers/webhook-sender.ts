@@ -160,9 +160,15 @@ export function webhookSender(options: SenderOptions): Sender {
       });
       return;
     }
-    const failed = { ...claimed, retryAfterMs };
+    const { remainingMs } = claimed;
+    const failed = {
+      ...{ ...claimed, retryAfterMs },
+      ...(remainingMs !== undefined && { remainingMs: remainingMs - result.durationMs }),
+    };
     const delayMs = options.schedule ? options.schedule(failed) : nextAttemptDelayMs(failed, Math.random());
-    const last = claimed.urgency === "test" ? "failed" : "dead";
+    // A partner that has removed or disabled its endpoint takes orders by hand: that is no failure of a delivery.
+    const isByHand = fault === "no_endpoint" && claimed.webhookGoneAt === undefined;
+    const last = claimed.urgency === "test" || isByHand ? "failed" : "dead";
     const state = delayMs === undefined ? last : "failed";
     await options.postgres.transact(async (trx) => {
       const ended = await endAttempt(trx, claimed, { ...result, state });

@@ -49,6 +49,7 @@ export const enqueuePreparation: typeof real.enqueuePreparation = async (
   { data: { orderId, partnerId } },
 ) => {
   await statement(trx, (view) => view.insert("webhooks", orderId, { orderId, partnerId, stopped: false }));
+  return true;
 };
 
 export const cancelPreparation: typeof real.cancelPreparation = async (trx, orderId) => {

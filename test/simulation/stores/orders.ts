@@ -1,5 +1,4 @@
 import type { Result } from "../../../contracts/actions.ts";
-import { ACCEPTANCE_MS } from "../../../contracts/orders.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import { newId } from "../../../lib/ids.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
@@ -71,7 +70,7 @@ export const saveOrder: typeof real.saveOrder = (trx, before, decision) =>
     const beside = omitUndefined({ checkoutUrl, traceparent, checkoutRef, reconcileAt, paidAt });
     const early = view.world.faults.has("acceptance counts from the payment");
     const paidNow = before.status === "pending" && next.status === "paid";
-    const counting = early && paidNow ? countingFrom(next.updatedAt) : {};
+    const counting = early && paidNow ? countingFrom(next) : {};
     view.update("orders", before.id, { ...order, ...beside, ...counting });
     if (transition) {
       remember(view, next, transition.type, transition.from, transition.to, transition.actor.name);
@@ -79,8 +78,9 @@ export const saveOrder: typeof real.saveOrder = (trx, before, decision) =>
     return true;
   });
 
-function countingFrom(partnerNotifiedAt: string) {
-  return { partnerNotifiedAt, deadlineAt: isoTime(Date.parse(partnerNotifiedAt) + ACCEPTANCE_MS) };
+function countingFrom({ updatedAt, partner: { acceptanceMinutes = 10 } }: Order) {
+  const deadlineAt = isoTime(Date.parse(updatedAt) + acceptanceMinutes * 60_000);
+  return { partnerNotifiedAt: updatedAt, deadlineAt };
 }
 
 export const saveCheckoutUrl: typeof real.saveCheckoutUrl = async (trx, id, checkoutUrl, checkoutRef) => {

@@ -1,4 +1,5 @@
 import type { OrderSnapshot } from "../../../../contracts/messages.ts";
+import type { RejectionReason } from "../../../../contracts/orders.ts";
 import {
   directTemplates,
   orderEvents,
@@ -72,6 +73,8 @@ export type Template = Text;
 /** All texts of one language. A missing text is a compile error. */
 export interface Language {
   texts: Record<TemplateEvent, Template>;
+  /** Why partner staff reject an order, each the beginning of a sentence. `other` has no text of its own. */
+  rejections: Record<Exclude<RejectionReason, "other">, string>;
   mail: {
     greeting: (firstName: string | undefined) => string;
     /** `notification`: below notifications, which the user can turn off. `direct`: below answers to the user's action. */
@@ -93,7 +96,9 @@ export interface Alert {
   detail: string;
 }
 
-/** The number formats of a language. */
+/** The number formats and words of a language. */
 export interface Format {
   money(amount: Amount): string;
+  /** The reason of a rejection by hand. */
+  rejection(reason: RejectionReason): string | undefined;
 }

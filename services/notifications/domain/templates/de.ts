@@ -105,6 +105,12 @@ export const de: Language = {
       body: "Ihr System unter {{address}} hat geantwortet, dass es dauerhaft entfernt ist (410). Waybill ruft es nicht mehr auf, und {{partner}} nimmt keine Bestellungen an.\n\nBestellungen, die vorher bezahlt wurden, warten bis zu ihrer Frist: Nehmen Sie diese von Hand an oder lehnen Sie sie ab.\n\nRichten Sie den Webhook neu ein, oder schalten Sie ihn aus, wenn Sie Bestellungen von Hand annehmen wollen. Was wartet, wird dann gesandt.",
     },
   },
+  rejections: {
+    out_of_stock: "Etwas ist ausverkauft",
+    too_busy: "Zurzeit gibt es zu viele Bestellungen",
+    closing: "Es wird gerade geschlossen",
+    wish_not_possible: "Ihr Wunsch ist nicht möglich",
+  },
   mail: {
     greeting: (firstName) => (firstName ? `Guten Tag ${firstName},` : "Guten Tag,"),
     footer: {

@@ -105,6 +105,12 @@ export const en: Language = {
       body: "Your system at {{address}} answered that it is gone for good (410). Waybill no longer calls it, and {{partner}} takes no orders.\n\nOrders that were paid before wait for their deadline: accept or reject them by hand.\n\nSet the webhook again, or disable it if you want to take orders by hand. What waits is sent then.",
     },
   },
+  rejections: {
+    out_of_stock: "Something is sold out",
+    too_busy: "There are too many orders at the moment",
+    closing: "It is closing time",
+    wish_not_possible: "Your wish is not possible",
+  },
   mail: {
     greeting: (firstName) => (firstName ? `Hello ${firstName},` : "Hello,"),
     footer: {

@@ -196,7 +196,11 @@ function languageTexts(tag: string): Language {
 }
 
 function formatOf(tag: string): Format {
-  return { money: (amount) => moneyFormat(tag, amount.currency).format(decimalText(amount)) };
+  return {
+    money: (amount) => moneyFormat(tag, amount.currency).format(decimalText(amount)),
+    rejection: (reason) =>
+      reason === "other" ? undefined : languageTexts(languageOf(tag)).rejections[reason],
+  };
 }
 
 /** Creating a format takes 60 us and a mail needs several. The cache is limited, since users can set any language. */

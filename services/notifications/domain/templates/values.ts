@@ -4,14 +4,15 @@ import type { Values } from "./render-template.ts";
 const MINUTE_MS = 60_000;
 
 /** The values of a text about an order, by the names in placeholders.ts. */
-export function orderValues({ order, at, firstName, deliverer }: OrderTextInput, { money }: Format): Values {
-  const { paid, refunded, pickup, address, readyAt, reason } = order;
+export function orderValues({ order, at, firstName, deliverer }: OrderTextInput, format: Format): Values {
+  const { paid, refunded, pickup, address, readyAt } = order;
+  const { money } = format;
   const refundMinor = paid.amountMinor - refunded.amountMinor;
   return {
     first_name: firstName,
     partner: order.partnerTitle,
     total: money(order.total),
-    reason: reason && sentence(reason),
+    reason: reasonOf(order, format),
     ready_in_minutes: readyAt && readyAt > at ? String(minutesBetween(at, readyAt)) : undefined,
     deliverer,
     refund: refundMinor > 0 ? money({ ...paid, amountMinor: refundMinor }) : undefined,
@@ -33,6 +34,15 @@ export function directValues(sent: Readonly<Record<string, string>>): Values {
   const get = (name: string) => (Object.hasOwn(sent, name) ? sent[name] : undefined);
   const names = ["code", "token", "minutes", "link", "days", "partner", "address"];
   return { ...Object.fromEntries(names.map((name) => [name, get(name)])), first_name: get("firstName") };
+}
+
+/** The reason as sentences in the reader's language; what the staff have written stays as it is. */
+function reasonOf({ reason, rejection, lines }: OrderTextInput["order"], format: Format): string | undefined {
+  if (!rejection) return reason && sentence(reason);
+  const titles = rejection.outOfStock.map((id) => lines.find(({ productId }) => productId === id)?.title);
+  const cause = format.rejection(rejection.reason);
+  const parts = [[cause, titles.join(", ")].filter(Boolean).join(": "), rejection.text];
+  return parts.flatMap((part) => (part ? [sentence(part)] : [])).join(" ") || undefined;
 }
 
 /** Whole minutes from one moment to a later one, at least one. */
