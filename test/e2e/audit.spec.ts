@@ -27,7 +27,19 @@ interface Entry {
 /** Acts on letters that the platform has none of; what is told of them is shown with the inbox. */
 const ON_DEAD_LETTERS = ["api.replayDeadLetter", "api.dropDeadLetter", "api.dropDeadLetters"];
 /** Told by their own names, since there is more to say than which action it was. */
-const NAMED: Record<string, string> = { "identity.invite": "invitation.sent" };
+const NAMED: Record<string, string> = {
+  "identity.invite": "invitation.sent",
+  "identity.withdrawInvitation": "invitation.withdrawn",
+  "identity.resendInvitation": "invitation.resent",
+  "identity.suspendUser": "user.suspended",
+  "identity.restoreUser": "user.restored",
+  "identity.setRole": "role.granted",
+  "identity.removeRole": "role.removed",
+  "identity.endUserSession": "session.ended",
+  "identity.endUserSessions": "sessions.ended",
+};
+/** Other files of the run act on the same platform meanwhile. */
+const AUDIT_PAGES_MAX = 10;
 const PRICE = { amount_minor: 700, currency: "EUR" };
 
 let api: Client;
@@ -59,8 +71,18 @@ async function act<T>(operation: string, path: string, body?: unknown): Promise<
 }
 
 async function entriesOf(actorId: string): Promise<Entry[]> {
-  const { items } = await api.ok<{ items: Entry[] }>("GET /audit?limit=100", { token: root });
-  return items.filter(({ actor_id }) => actor_id === actorId);
+  const found: Entry[] = [];
+  let cursor = "";
+  for (let pages = 0; pages < AUDIT_PAGES_MAX; pages++) {
+    const query = `limit=100${cursor && `&cursor=${cursor}`}`;
+    const page = await api.ok<{ items: Entry[]; next_cursor?: string }>(`GET /audit?${query}`, {
+      token: root,
+    });
+    found.push(...page.items.filter(({ actor_id }) => actor_id === actorId));
+    if (!page.next_cursor) break;
+    cursor = page.next_cursor;
+  }
+  return found;
 }
 
 describe("the audit log", () => {
@@ -69,7 +91,22 @@ describe("the audit log", () => {
     const here = `/partners/${shop.partnerId}`;
     const mark = newId().slice(-12);
     const dish = shop.products[0] as string;
-    await act("POST /invitations", "/invitations", { email: `${mark}@staff.example`, role: "deliverer" });
+    const { invitation_id: invitation } = await act<{ invitation_id: string }>(
+      "POST /invitations",
+      "/invitations",
+      { email: `${mark}@staff.example`, role: "deliverer" },
+    );
+    await act("POST /invitations/{invitation_id}/resend", `/invitations/${invitation}/resend`);
+    await act("DELETE /invitations/{invitation_id}", `/invitations/${invitation}`);
+    const somebody = await customer(api);
+    const user = `/users/${somebody.id}`;
+    const { sessions } = await api.ok<{ sessions: { id: string }[] }>(`GET ${user}`, { token: root });
+    await act("DELETE /users/{user_id}/sessions/{session_id}", `${user}/sessions/${sessions[0]?.id}`);
+    await act("DELETE /users/{user_id}/sessions", `${user}/sessions`);
+    await act("PUT /users/{user_id}/role", `${user}/role`, { role: "deliverer" });
+    await act("DELETE /users/{user_id}/role", `${user}/role`);
+    await act("POST /users/{user_id}/suspend", `${user}/suspend`, { reason: "Because it is tried." });
+    await act("POST /users/{user_id}/restore", `${user}/restore`);
     await act("POST /partners", "/partners", {
       title: `Audited ${mark}`,
       phone: "+493055501001",
