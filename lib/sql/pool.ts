@@ -198,16 +198,17 @@ export class Transaction implements Db {
   /** @throws Error when the server rolled back instead, because a statement had failed */
   async commit(): Promise<void> {
     if (this.#ended) throw new Error("the transaction has ended");
+    // A statement beside COMMIT would be a transaction of its own.
+    this.#ended = true;
     try {
       await this.#began;
       const { command } = await this.#client.query("COMMIT");
       if (command !== "COMMIT")
         throw new Error("the transaction was rolled back, because a statement failed");
     } catch (error) {
-      await this.rollback(error);
+      await this.#undo(error);
       throw error;
     }
-    this.#ended = true;
     this.#client.release();
     this.#end.resolve();
   }
@@ -216,6 +217,10 @@ export class Transaction implements Db {
   async rollback(reason: unknown = new Error("rolled back")): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
+    await this.#undo(reason);
+  }
+
+  async #undo(reason: unknown): Promise<void> {
     const isClean = await this.#client.query("ROLLBACK").then(
       () => true,
       () => false,

@@ -170,5 +170,14 @@ describe("the audit log, for the database user that the service has in a cluster
     expect(await asks(urls.service)).toBe(false);
     expect(await asks(urls.owner)).toBe(true);
     expect(await asks(urls.root)).toBe(true);
+    for (const privilege of ["UPDATE", "DELETE", "TRUNCATE", "TRIGGER"]) {
+      await query(urls.root, `GRANT ${privilege} ON audit_entries TO ${service}`);
+      expect(await asks(urls.service)).toBe(true);
+      await query(urls.root, `REVOKE ${privilege} ON audit_entries FROM ${service}`);
+    }
+    expect(await asks(urls.service)).toBe(false);
+    await query(urls.root, `REVOKE ALL ON audit_entries FROM ${owner}`);
+    expect(await asks(urls.owner)).toBe(true);
+    await query(urls.root, `GRANT ALL ON audit_entries TO ${owner}`);
   });
 });

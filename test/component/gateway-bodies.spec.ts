@@ -208,6 +208,31 @@ describe("gateway, given a body", () => {
   });
 });
 
+describe("gateway, on the connection of a body", () => {
+  const post = "POST /api/v1/orders/check HTTP/1.1\r\nHost: x\r\n";
+  const signedIn = "Authorization: TOKEN\r\nContent-Type: application/json\r\n";
+  it.each([
+    ["with a length", `${post}Content-Length: 100\r\n\r\n{`],
+    ["in chunks", `${post}Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n`],
+  ])("%s that it does not read, answers and ends the connection", async (_, bytes) => {
+    expect(await raw(bytes)).toMatch(/^HTTP\/1\.1 401 [\s\S]*\r\nConnection: close\r\n/);
+  });
+
+  it.each([
+    ["that is empty", `${post}Content-Length: 0\r\n\r\n`],
+    ["with a length that it has read", `${post}${signedIn}Content-Length: 2\r\n\r\n{}`],
+    [
+      "in chunks that it has read",
+      `${post}${signedIn}Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n`,
+    ],
+  ])("%s, answers and goes on with the connection", async (_, bytes) => {
+    const answers = await raw(
+      `${bytes.replace("TOKEN", authorization)}GET /api/v1/me HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`,
+    );
+    expect(answers.match(/HTTP\/1\.1 4\d\d /g)).toHaveLength(2);
+  });
+});
+
 describe("gateway, given an amount of money", () => {
   const [partner, offered] = [newId(), newId()];
   const price = { title: "Flat White", price: { amount_minor: 0, currency: "EUR" } };

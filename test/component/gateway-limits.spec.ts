@@ -41,6 +41,18 @@ describe("limits of the gateway", () => {
     expect((await fetch(`${url}/api/v1/track/abc`)).status).toBe(200);
   });
 
+  it.each([
+    ["sign-in", { RATE_LIMIT_SIGN_IN: 2 }, "PUT", "/me/password"],
+    ["one address", { RATE_LIMIT_ADDRESS: 2 }, "POST", "/orders/check"],
+    ["one address", { RATE_LIMIT_ADDRESS: 2 }, "GET", "/orders"],
+  ])("of %s, count requests whose token is refused: %#", async (_, limit, method, path) => {
+    gateway = await startGateway(limit);
+    const { url } = gateway;
+    const headers = { Authorization: "Bearer guessed" };
+    const send = () => fetch(`${url}/api/v1${path}`, { method, headers });
+    expect(await statuses(3, send)).toEqual([401, 401, 429]);
+  });
+
   it("of one address, hold for paths that there are not as well", async () => {
     gateway = await startGateway({ RATE_LIMIT_ADDRESS: 2 });
     const { url } = gateway;

@@ -126,6 +126,17 @@ describe("the link that undoes a change of the e-mail address", () => {
     await expect(profileOf({ token: accessToken })).resolves.toMatchObject({ email });
   });
 
+  it("of an address that the account has again by now, still ends every session and sets the password", async () => {
+    const { email, meta } = await bench.customer();
+    const second = newAddress();
+    const token = await moved(email, second, meta);
+    await moved(second, email, meta);
+    await undo(token, NEW_PASSWORD);
+    await eventually(() => expect(profileOf(meta)).rejects.toEqual(ended));
+    const { accessToken } = await bench.signIn(email, NEW_PASSWORD);
+    await expect(profileOf({ token: accessToken })).resolves.toMatchObject({ email });
+  });
+
   it("ends a change that waits for its code", async () => {
     const { email, meta } = await bench.customer();
     const [second, third] = [newAddress(), newAddress()];

@@ -268,6 +268,70 @@ describe("guessing a code", () => {
   });
 });
 
+describe("a limit of tries and mails", () => {
+  const DAY_SECONDS = 86_400;
+  /** Longer than a few tries take on a busy machine. */
+  const SLOW_SECONDS = 60;
+  const outcomeOf = (
+    done: Promise<unknown>,
+  ): Promise<{ type?: string; data?: { retryAfterSeconds: number } }> =>
+    done.then(
+      () => ({}),
+      (error) => error,
+    );
+  const signIn = (email: string) => bench.signIn(email, WRONG, HOME);
+  const askForMail = (email: string) => bench.ask("identity.forgotPassword", { email }, HOME);
+  const tryCode = (email: string, code: string) =>
+    bench.ask("identity.resetPassword", { email, code: otherCode(code), password: NEW_PASSWORD }, HOME);
+
+  it.each([
+    ["wrong passwords for an address by a client", "password", true, 10, 900, signIn],
+    ["wrong passwords for an address", "password", false, 50, 3_600, signIn],
+    ["wrong passwords by a client", "password-ip", false, 100, 900, signIn],
+    ["mails to an address for a requester", "mail", true, 6, 3_600, askForMail],
+    ["mails to an address", "mail-address", false, 60, 3_600, askForMail],
+    ["wrong codes for an address by a client", "code reset-password", true, 10, DAY_SECONDS, tryCode],
+    ["wrong codes of others for an address", "code reset-password", false, 50, DAY_SECONDS, tryCode],
+    ["wrong codes of one's own for an address", "code reset-password own", false, 100, DAY_SECONDS, tryCode],
+  ])(
+    "of %s, permits its number in its window, and holds nothing",
+    async (_, scope, ofClient, max, seconds, act) => {
+      const { email } = await bench.customer();
+      const { code = "" } = await bench.mailed(email, "reset-password", () =>
+        bench.ask("identity.forgotPassword", { email }, scope.endsWith("own") ? HOME : STRANGER),
+      );
+      await bench.sql("DELETE FROM allowances");
+      await outcomeOf(act(email, code));
+      const filled = await bench.sql(
+        "UPDATE allowances SET used = $1 WHERE scope = $2 AND (subject LIKE '%.%') = $3 RETURNING scope",
+        [max - 1, scope, ofClient],
+      );
+      expect(filled).toHaveLength(1);
+      expect(await outcomeOf(act(email, code))).not.toMatchObject(refused);
+      const { type, data } = await outcomeOf(act(email, code));
+      expect(type).toBe("TOO_MANY_REQUESTS");
+      expect(data?.retryAfterSeconds).toBeGreaterThan(seconds - SLOW_SECONDS);
+      expect(data?.retryAfterSeconds).toBeLessThanOrEqual(seconds);
+      expect(await bench.sql("SELECT scope FROM allowances WHERE cardinality(held) > 0")).toEqual([]);
+    },
+  );
+
+  it("by all clients together, does not apply for thirty days to a client that the owner signed in from", async () => {
+    const { email } = await bench.customer();
+    await bench.signIn(email, PASSWORD, HOME);
+    const [known] = await bench.sql<{ seconds: number }>(
+      `SELECT extract(epoch FROM renewed_at - now())::float AS seconds FROM allowances
+       WHERE scope = 'password-known' ORDER BY updated_at DESC LIMIT 1`,
+    );
+    expect(known?.seconds).toBeGreaterThan(30 * DAY_SECONDS - SLOW_SECONDS);
+    expect(known?.seconds).toBeLessThanOrEqual(30 * DAY_SECONDS);
+    await guess(email, 50, crowd);
+    await expect(bench.signIn(email, PASSWORD, HOME)).resolves.toBeDefined();
+    await bench.sql("UPDATE allowances SET renewed_at = now() WHERE scope = 'password-known'");
+    await expect(bench.signIn(email, PASSWORD, HOME)).rejects.toMatchObject(refused);
+  });
+});
+
 describe("guessing who has an account", () => {
   const TABLES = /\b(?:accounts|profiles|verification_codes|allowances|sessions|INSERT INTO outbox)\b/;
   const WRITES = /^\s*(?:INSERT|UPDATE|DELETE)\b/;

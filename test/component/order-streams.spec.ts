@@ -1,7 +1,8 @@
 import { once } from "node:events";
-import { createServer, get, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { createServer, get, IncomingMessage, type Server, ServerResponse } from "node:http";
+import { type AddressInfo, Socket } from "node:net";
 import { text } from "node:stream/consumers";
+import { setImmediate } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it, jest } from "@jest/globals";
 import { fail } from "../../contracts/errors.ts";
 import { newId } from "../../lib/ids.ts";
@@ -10,8 +11,13 @@ import {
   orderStreams,
   type Subscription,
 } from "../../services/api/events/order-events.ts";
+import { eventually } from "../support/eventually.ts";
 
 const PLACES_OF_ONE_USER = 10;
+const PLACES = 2_000;
+const HISTORY_RETRIES = 20;
+const HISTORY_RETRY_DELAY_MS = 150;
+const MAX_UNREAD_BYTES = 256 * 1024;
 const TWO_BEATS_MS = 30_000;
 
 let server: Server;
@@ -88,6 +94,27 @@ describe("order streams", () => {
     expect(await idsAfter(5, { history: [1, 2, 3], version: 5 })).toEqual([]);
   });
 
+  it.each([
+    ["is in the history", 3, 0],
+    ["may have been taken away by a restore", 4, 1],
+  ])(
+    "for a client whose last event %s, ask for the order's version no more than needed",
+    async (_, afterVersion, times) => {
+      const { res } = await request();
+      const version = jest.fn(async () => 3);
+      const history = async () => [1, 2, 3].map(moved);
+      await streams.open({ ...watcher(history), afterVersion, version }, res, {});
+      expect(version).toHaveBeenCalledTimes(times);
+    },
+  );
+
+  it("for a client that has seen more than an empty history, ask for the order's version", async () => {
+    const { res } = await request();
+    const version = jest.fn(async () => 1);
+    await streams.open({ ...watcher(), afterVersion: 1, version }, res, {});
+    expect(version).toHaveBeenCalledTimes(1);
+  });
+
   it("for clients that went away before their stream was opened, read nothing and keep no place", async () => {
     const history = jest.fn<Subscription["history"]>(async () => []);
     for (let count = 0; count < PLACES_OF_ONE_USER; count++) {
@@ -149,4 +176,155 @@ describe("order streams", () => {
     expect(reads).toBe(2);
     expect(jest.getTimerCount()).toBe(0);
   });
+
+  it("of all users together, are 2,000 at most", async () => {
+    const close: (() => void)[] = [];
+    const openOne = async (user: number) => {
+      const res = new ServerResponse(new IncomingMessage(new Socket()));
+      await streams.open({ ...watcher(), userId: `user ${user}` }, res, {});
+      close.push(() => res.destroy());
+    };
+    for (let count = 0; count < PLACES; count++) await openOne(Math.floor(count / PLACES_OF_ONE_USER));
+    await expect(openOne(PLACES)).rejects.toMatchObject({ type: "OVERLOADED" });
+    for (const one of close) one();
+  });
+
+  it("told of a position before the history is read, send their headers first and go on", async () => {
+    const { client, res } = await request();
+    const subscription = watcher(async () => {
+      streams.position(position);
+      return [moved(1)];
+    });
+    const position = { orderId: subscription.orderId, position: { latitude: 1, longitude: 2 }, at: "now" };
+    await streams.open(subscription, res, { "X-Request-Id": "first" });
+    streams.position(position);
+    const [response] = await once(client, "response");
+    streams.close();
+    expect(response.headers).toMatchObject({
+      "content-type": "text/event-stream; charset=utf-8",
+      "x-request-id": "first",
+    });
+    const said = await text(response);
+    expect(said.match(/^event: \w+$/gm)).toEqual(["event: order", "event: position"]);
+  });
+
+  it("that have ended, write nothing more", async () => {
+    const { client, res } = await request();
+    const failed = jest.fn();
+    res.on("error", failed);
+    const subscription = watcher();
+    const { orderId } = subscription;
+    await streams.open(subscription, res, {});
+    const [response] = await once(client, "response");
+    streams.close();
+    streams.position({ orderId, position: { latitude: 1, longitude: 2 }, at: "now" });
+    expect(await text(response)).not.toContain("position");
+    expect(failed).not.toHaveBeenCalled();
+  });
+
+  it("whose client does not read, are cut off", async () => {
+    const { client, res } = await request();
+    const subscription = watcher();
+    const { orderId } = subscription;
+    const gone = once(res, "close");
+    await streams.open(subscription, res, {});
+    const [response] = await once(client, "response");
+    response.pause();
+    const at = "x".repeat(MAX_UNREAD_BYTES);
+    // The first ones fill the buffers of the connection.
+    while (!res.destroyed) streams.position({ orderId, position: { latitude: 1, longitude: 2 }, at });
+    await gone;
+  });
+
+  it("closed during their first read, answer that the gateway stops", async () => {
+    const { res } = await request();
+    const history = async () => {
+      streams.close();
+      return [];
+    };
+    await expect(streams.open(watcher(history), res, {})).rejects.toMatchObject({
+      type: "SERVICE_UNAVAILABLE",
+    });
+    expect(res.headersSent).toBe(false);
+  });
+
+  it("with an event that cannot be written, end", async () => {
+    const { client, res } = await request();
+    const history = async () => [{ ...(moved(1) as object), reason: 1n } as never];
+    const opened = streams.open(watcher(history), res, {});
+    await expect(opened).rejects.toThrow("BigInt");
+    const [response] = await once(client, "response");
+    expect(await text(response)).not.toContain("event: order");
+  });
+
+  it("told of several moves during a read, read once more after it", async () => {
+    let reads = 0;
+    let running = 0;
+    const { res } = await request();
+    const subscription = watcher(async () => {
+      expect(++running).toBe(1);
+      reads += 1;
+      if (reads < 3) for (const version of [1, 2, 3]) streams.moved({ orderId, version });
+      await setImmediate();
+      running -= 1;
+      return reads < 3 ? [] : [1, 2, 3].map(moved);
+    });
+    const { orderId } = subscription;
+    await streams.open(subscription, res, {});
+    await eventually(() => expect(reads).toBe(3));
+    await setImmediate();
+    expect({ reads, running }).toEqual({ reads: 3, running: 0 });
+  });
+
+  it.each([
+    ["never shows up", 1, 1 + 1 + HISTORY_RETRIES],
+    ["was told already", 0, 1],
+  ])("told of a move that %s, read the history a limited number of times", async (_, version, expected) => {
+    jest.useFakeTimers({ doNotFake: ["setImmediate", "nextTick", "performance", "Date"] });
+    const history = jest.fn<Subscription["history"]>(async () => []);
+    const { client, res } = await request();
+    const subscription = watcher(history);
+    await streams.open(subscription, res, {});
+    await once(client, "response");
+    streams.moved({ orderId: subscription.orderId, version });
+    await jest.advanceTimersByTimeAsync((HISTORY_RETRIES + 5) * HISTORY_RETRY_DELAY_MS);
+    expect(history).toHaveBeenCalledTimes(expected);
+  });
+
+  it("told of a move that the history shows later, stop reading then", async () => {
+    jest.useFakeTimers({ doNotFake: ["setImmediate", "nextTick", "performance", "Date"] });
+    let reads = 0;
+    const history = async () => (++reads < 4 ? [] : [moved(1)]);
+    const { client, res } = await request();
+    const subscription = watcher(history);
+    await streams.open(subscription, res, {});
+    await once(client, "response");
+    streams.moved({ orderId: subscription.orderId, version: 1 });
+    await jest.advanceTimersByTimeAsync((HISTORY_RETRIES + 5) * HISTORY_RETRY_DELAY_MS);
+    expect(reads).toBe(4);
+  });
+
+  it.each(["between two reads", "during a read"])(
+    "whose client goes away %s of a history that is behind, stop reading",
+    async (when) => {
+      jest.useFakeTimers({ doNotFake: ["setImmediate", "nextTick", "performance", "Date"] });
+      let reads = 0;
+      const { client, res, leave } = await request();
+      const subscription = watcher(async () => {
+        if (++reads === 3 && when === "during a read") await leave();
+        return [];
+      });
+      await streams.open(subscription, res, {});
+      await once(client, "response");
+      streams.moved({ orderId: subscription.orderId, version: 1 });
+      const gone = once(res, "close");
+      await jest.advanceTimersByTimeAsync(HISTORY_RETRY_DELAY_MS);
+      if (when === "between two reads") await leave();
+      await gone;
+      const before = reads;
+      await jest.advanceTimersByTimeAsync((HISTORY_RETRIES + 5) * HISTORY_RETRY_DELAY_MS);
+      expect(reads).toBe(before);
+      expect(jest.getTimerCount()).toBe(0);
+    },
+  );
 });

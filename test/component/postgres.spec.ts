@@ -89,6 +89,24 @@ describe("the postgres mixin", () => {
     await one.close();
   });
 
+  it("of a statement that nobody waited for, runs it in its transaction or not at all", async () => {
+    const one = openPool(database, 1);
+    const late = Promise.withResolvers<unknown>();
+    await one.transaction(async (trx) => {
+      void trx.query("CREATE TABLE made_in_time ()");
+      // This one is sent only after COMMIT was.
+      void trx.query("SELECT 1").then(() => trx.query("CREATE TABLE never_made ()").catch(late.resolve));
+    });
+    expect(await late.promise).toEqual(new Error("the transaction has ended"));
+    const made = await row(
+      one,
+      "SELECT to_regclass('made_in_time')::text AS early, to_regclass('never_made') AS late",
+    );
+    expect(made).toEqual({ early: "made_in_time" });
+    await one.query("DROP TABLE made_in_time");
+    await one.close();
+  });
+
   it("of a commit after a statement that failed, says that it was rolled back", async () => {
     const ignoring = db.db.transaction((trx) => trx.query("SELECT nonsense").catch(() => undefined));
     await expect(ignoring).rejects.toThrow("rolled back");

@@ -192,6 +192,7 @@ describe("limits", () => {
     expect([await hit("0"), await hit("last")]).toEqual([2, 1]);
     // One more and all begin anew.
     expect([await hit("more"), await hit("0")]).toEqual([1, 1]);
+    expect(counters.leased()).toBe(0);
   });
 
   it("of several kinds, behind the first that is used up, are not taken from", async () => {

@@ -55,6 +55,20 @@ describe("OpenAPI document", () => {
     expect(document.servers).toEqual([{ url: BASE_PATH }]);
   });
 
+  it("declares Retry-After where an answer asks to wait, and WWW-Authenticate where it asks for a token", () => {
+    const declaring = (name: string) =>
+      new Set(
+        operations.flatMap(({ responses }) =>
+          Object.entries(responses).flatMap(([status, answer]) => {
+            const shared = document.components.responses[answer.$ref?.split("/").at(-1) ?? ""];
+            return name in ((shared ?? answer).headers ?? {}) ? [status] : [];
+          }),
+        ),
+      );
+    expect(declaring("Retry-After")).toEqual(new Set(["429", "503"]));
+    expect(declaring("WWW-Authenticate")).toEqual(new Set(["401"]));
+  });
+
   it("declares the headers of the limits on every answer, and describes them once", () => {
     const { responses: shared, headers: described } = document.components;
     const limits = {

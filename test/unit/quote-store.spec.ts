@@ -1,17 +1,21 @@
-import { afterEach, describe, expect, it } from "@jest/globals";
+import { afterEach, describe, expect, it, jest } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
 import type { Quote } from "../../contracts/partners.ts";
 import { isoTime } from "../../lib/clock.ts";
 import { newId } from "../../lib/ids.ts";
+import { BoundedCacher } from "../../mixins/caching/bounded-cacher.ts";
 import { cacherOf } from "../../mixins/caching/shared-cacher.ts";
 import { quoteStore } from "../../services/api/actions/checkout.ts";
 
 const LIFE_MS = 600_000;
+const CONFIRMED_LIFE_MS = 86_400_000;
 /** No server listens on this port. */
 const NO_REDIS = "redis://127.0.0.1:1";
 
 const brokers: ServiceBroker[] = [];
 afterEach(async () => {
+  jest.useRealTimers();
+  jest.restoreAllMocks();
   await Promise.all(brokers.splice(0).map((broker) => broker.stop()));
 });
 
@@ -32,6 +36,32 @@ describe("a quote", () => {
     expect(await quotes.find(customerId, quote.checkId)).toEqual(quote);
     expect(await quotes.find(newId(), quote.checkId)).toBeUndefined();
     clock.ms += 1;
+    expect(await quotes.find(customerId, quote.checkId)).toBeUndefined();
+  });
+
+  it("that is confirmed, is there for a day, and one that is not goes at its end", async () => {
+    // The cache reads this clock, and repeats its answer until a timer ends.
+    let aheadMs = 0;
+    const now = performance.now.bind(performance);
+    jest.spyOn(performance, "now").mockImplementation(() => now() + aheadMs);
+    jest.useFakeTimers({ doNotFake: ["setImmediate", "nextTick", "performance"] });
+    const { clock, quote, customerId, quotes } = await stage(new BoundedCacher(1_000_000));
+    const other = { ...quote, checkId: newId() };
+    const passes = (ms: number) => {
+      clock.ms += ms;
+      aheadMs += ms;
+      jest.advanceTimersByTime(ms);
+    };
+    await quotes.save(customerId, quote);
+    await quotes.save(customerId, other);
+    await quotes.extend(customerId, quote);
+    passes(LIFE_MS - 1_000);
+    expect(await quotes.find(customerId, other.checkId)).toEqual(other);
+    passes(2_000);
+    expect(await quotes.find(customerId, other.checkId)).toBeUndefined();
+    passes(CONFIRMED_LIFE_MS - LIFE_MS - 2_000);
+    expect(await quotes.find(customerId, quote.checkId)).toEqual(quote);
+    passes(2_000);
     expect(await quotes.find(customerId, quote.checkId)).toBeUndefined();
   });
 });

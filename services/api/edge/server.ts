@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { fail } from "../../../contracts/errors.ts";
@@ -19,7 +20,7 @@ export interface ServerTimeouts {
   closeGraceMs: number;
 }
 
-const DEFAULT_TIMEOUTS: ServerTimeouts = {
+export const DEFAULT_TIMEOUTS: ServerTimeouts = {
   headersMs: 5_000,
   requestMs: 20_000,
   // Proxies keep connections for 60 s. With a shorter time here, a POST could arrive on a closing connection.
@@ -79,26 +80,19 @@ export function edgeServer(
     // An error answer now would become part of a started answer, or be read as the answer to an earlier request.
     const isAnswering =
       answer !== undefined && !answer.writableFinished && (answer.headersSent || answer.req.complete);
-    if (error.code === "ECONNRESET" || !socket.writable || isAnswering) socket.destroy();
+    if (isAnswering) socket.destroy();
     else refuse(socket, problemFor(unreadable(error.code)));
   });
   return {
     get listening() {
-      return server.listening && !closing;
+      return server.listening;
     },
     async listen(port, host) {
-      await new Promise<void>((resolve, reject) => {
-        server.once("error", reject);
-        server.listen(port, host, () => {
-          server.off("error", reject);
-          resolve();
-        });
-      });
+      await once(server.listen(port, host), "listening");
       return (server.address() as AddressInfo).port;
     },
     async close() {
       closing = true;
-      if (!server.listening) return;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       // Connections become idle one by one as their requests end, so this repeats.
       const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_INTERVAL_MS);

@@ -4,6 +4,7 @@ import { fail, typeOf } from "../../../contracts/errors.ts";
 import type { LiveData } from "../../../contracts/live.ts";
 import { historyEvent } from "../../../contracts/orders.ts";
 import type { Position } from "../../../contracts/shared.ts";
+import { SetsByKey } from "../../../lib/sets-by-key.ts";
 import { encoder } from "../case-mapping.ts";
 import { send } from "../edge/request-context.ts";
 
@@ -40,7 +41,8 @@ export interface OrderStreams {
   /**
    * Answers with a stream of the moves after `afterVersion` and of all later ones. It ends when the client disconnects,
    * when the user may no longer see the order, and when the gateway stops.
-   * @throws OVERLOADED, TOO_MANY_REQUESTS, and every error of `history`
+   * @throws OVERLOADED, TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE when the gateway stops meanwhile, and every error of
+   * `history`
    */
   open(subscription: Subscription, res: ServerResponse, headers: Record<string, string>): Promise<void>;
   /**
@@ -67,22 +69,18 @@ interface Stream {
 const encodeEvent = encoder(historyEvent);
 
 export function orderStreams(): OrderStreams {
-  const byOrder = new Map<string, Set<Stream>>();
-  const ofUser = new Map<string, number>();
-  let open = 0;
+  const byOrder = new SetsByKey<string, Stream>();
+  const byUser = new SetsByKey<string, Stream>();
+  const all = new Set<Stream>();
 
   const register = ({ orderId, userId }: Subscription, stream: Stream) => {
-    open += 1;
-    ofUser.set(userId, (ofUser.get(userId) ?? 0) + 1);
-    const streams = byOrder.get(orderId) ?? new Set();
-    byOrder.set(orderId, streams.add(stream));
+    all.add(stream);
+    byUser.add(userId, stream);
+    byOrder.add(orderId, stream);
     return () => {
-      open -= 1;
-      const left = (ofUser.get(userId) ?? 1) - 1;
-      if (left > 0) ofUser.set(userId, left);
-      else ofUser.delete(userId);
-      streams.delete(stream);
-      if (streams.size === 0) byOrder.delete(orderId);
+      all.delete(stream);
+      byUser.delete(userId, stream);
+      byOrder.delete(orderId, stream);
     };
   };
 
@@ -90,8 +88,8 @@ export function orderStreams(): OrderStreams {
     async open(subscription, res, headers) {
       // A closed response emits no further `close`, so the stream would stay registered forever.
       if (res.destroyed) return;
-      if (open >= MAX_STREAMS) throw fail("OVERLOADED", "Too many streams are open.");
-      if ((ofUser.get(subscription.userId) ?? 0) >= MAX_STREAMS_OF_ONE_USER) {
+      if (all.size >= MAX_STREAMS) throw fail("OVERLOADED", "Too many streams are open.");
+      if (byUser.of(subscription.userId).size >= MAX_STREAMS_OF_ONE_USER) {
         throw fail("TOO_MANY_REQUESTS", `At most ${MAX_STREAMS_OF_ONE_USER} streams at once.`);
       }
       const stream = streamTo(res, subscription);
@@ -101,11 +99,6 @@ export function orderStreams(): OrderStreams {
       try {
         await stream.start(headers);
       } catch (error) {
-        // If the client has disconnected meanwhile, its `close` has unregistered the stream already.
-        if (!res.destroyed) {
-          res.off("close", unregister);
-          unregister();
-        }
         stream.end();
         throw error;
       }
@@ -115,13 +108,13 @@ export function orderStreams(): OrderStreams {
       send(res, 200, { ...headers, ...STREAM_HEADERS });
     },
     moved({ orderId, version }) {
-      for (const stream of byOrder.get(orderId) ?? []) stream.moved(version);
+      for (const stream of byOrder.of(orderId)) stream.moved(version);
     },
     position({ orderId, position, at }) {
-      for (const stream of byOrder.get(orderId) ?? []) stream.position(position, at);
+      for (const stream of byOrder.of(orderId)) stream.position(position, at);
     },
     close() {
-      for (const streams of byOrder.values()) for (const stream of streams) stream.end();
+      for (const stream of all) stream.end();
     },
   };
 }
@@ -135,11 +128,12 @@ function streamTo(
   let announced = 0;
   let reading = false;
   let started = false;
+  let ended = false;
   let heartbeat: NodeJS.Timeout | undefined;
   let retry: NodeJS.Timeout | undefined;
 
   const write = (text: string) => {
-    if (!started || res.writableEnded || res.destroyed) return;
+    if (!started || res.writableEnded) return;
     res.write(text);
     if (res.writableLength > MAX_UNREAD_BYTES) res.destroy();
   };
@@ -167,7 +161,8 @@ function streamTo(
   const end = () => {
     clearInterval(heartbeat);
     clearTimeout(retry);
-    if (started && !res.writableEnded) res.end();
+    if (started) res.end();
+    ended = true;
   };
 
   return {
@@ -178,6 +173,7 @@ function streamTo(
       if (lastSent > newest && lastSent > (await subscription.version())) lastSent = 0;
       // After the client has disconnected, nothing would end the stream.
       if (res.destroyed) return;
+      if (ended) throw fail("SERVICE_UNAVAILABLE", "This gateway is stopping.");
       res.writeHead(200, { ...headers, ...STREAM_HEADERS });
       started = true;
       res.once("close", end);

@@ -9,8 +9,8 @@ import { type IdentityDependencies, isKind } from "../dependencies.ts";
 import { refuseCommonPassword } from "../domain/password-policy.ts";
 import { withAddressLock } from "../store/address-lock.ts";
 import { addAudit } from "../store/audit.repository.ts";
-import { type CodeKey, deleteCode } from "../store/codes.repository.ts";
-import { checkCode, invalidCode, subjectOf } from "../store/codes.ts";
+import type { CodeKey } from "../store/codes.repository.ts";
+import { checkCode, invalidCode } from "../store/codes.ts";
 import { findUndo, insertUndo, useUndo } from "../store/email-undos.repository.ts";
 import { mailMessage, profileView, userMessage } from "../store/messages.ts";
 import { ownProfile } from "../store/own-profile.ts";
@@ -104,7 +104,6 @@ export async function undoEmailChange(
       if (!(await useUndo(trx, tokenHash, undo))) throw invalidLink();
       const updated = await restoreEmail(trx, userId, formerEmail);
       if (!updated) throw invalidLink();
-      await deleteCode(trx, "change-email", subjectOf(emailChangeCode(userId)));
       await addAudit(trx, { actorId: userId, action: "email.change-undone", subject: userId });
       await deps.outbox.add(trx, [userMessage("user.updated", updated)]);
     });

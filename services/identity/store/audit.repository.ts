@@ -68,8 +68,8 @@ export async function auditOf(db: Db, userId: string, limit: number): Promise<Au
 export async function canChangeAudit(db: Db): Promise<boolean> {
   const found = await row<{ may: boolean }>(
     db,
-    `SELECT pg_has_role(relowner, 'MEMBER') OR has_table_privilege(oid, 'UPDATE, DELETE, TRUNCATE, TRIGGER') AS may
-     FROM pg_class WHERE oid = 'audit_entries'::regclass`,
+    `SELECT has_table_privilege('audit_entries', 'UPDATE, DELETE, TRUNCATE, TRIGGER')
+       OR pg_has_role((SELECT relowner FROM pg_class WHERE oid = 'audit_entries'::regclass), 'MEMBER') AS may`,
   );
   return found?.may ?? true;
 }

@@ -111,8 +111,11 @@ async function reserveAll(db: Db, wanted: readonly [Allowance, string][]): Promi
   for (const [allowance, subject] of wanted) {
     const reservation = await reserveUse(db, allowance, subject, RESERVATION_SECONDS);
     if (reservation === undefined) {
-      await releaseAll(db, reserved);
-      throw tooManyRequests(await secondsUntilAvailable(db, allowance, subject));
+      const [seconds] = await Promise.all([
+        secondsUntilAvailable(db, allowance, subject),
+        releaseAll(db, reserved),
+      ]);
+      throw tooManyRequests(seconds);
     }
     reserved.push({ allowance, subject, reservation });
   }
@@ -191,10 +194,8 @@ export async function limitedCodeTry<T>(
     [{ ...CODE_TRIES, scope }, pair],
     ...(isKnown ? [] : [[ofAll, address] satisfies [Allowance, string]]),
   ]);
-  const expected = await findExpected().catch(async (error) => {
-    await releaseAll(db, reserved);
-    throw error;
-  });
+  // When this fails, the database does: the reservations expire.
+  const expected = await findExpected();
   // Without a live code the try counts for the client only. Otherwise anybody could fill the limit of an address early.
   await Promise.all([
     countAll(db, reserved.slice(0, 1)),
