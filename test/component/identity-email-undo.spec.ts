@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { decodeJwt } from "jose";
+import { newId } from "../../lib/ids.ts";
 import { eventually } from "../support/eventually.ts";
 import { type IdentityBench, newAddress, PASSWORD, startIdentity } from "../support/identity.ts";
 
@@ -64,6 +65,18 @@ describe("a new e-mail address", () => {
     await expect(bench.ask("identity.updateProfile", { firstName: "Zoë" }, meta)).resolves.toMatchObject({
       firstName: "Zoë",
     });
+  });
+
+  it("that has an account at the provider only, is refused as taken", async () => {
+    const { meta } = await bench.customer();
+    const wanted = newAddress();
+    const { code = "" } = await bench.mailed(wanted, "change-email", () => change(wanted, meta, PASSWORD));
+    await bench.sql(
+      "INSERT INTO accounts (id, email, password_hash, confirmed, role) VALUES ($1, $2, 'none', true, 'customer')",
+      [newId(), wanted],
+    );
+    const confirmed = bench.ask("identity.confirmEmail", { code }, meta);
+    await expect(confirmed).rejects.toMatchObject({ type: "EMAIL_TAKEN", code: 409 });
   });
 
   it("ends the other sessions, with their devices, and leaves the one that changed it", async () => {

@@ -316,6 +316,21 @@ describe("a limit of tries and mails", () => {
     },
   );
 
+  it.each([
+    ["of one's own", HOME],
+    ["of another", STRANGER],
+  ])("of wrong codes, begins anew after a right code %s", async (_, requester) => {
+    const { email } = await bench.customer();
+    const { code = "" } = await bench.mailed(email, "reset-password", () =>
+      bench.ask("identity.forgotPassword", { email }, requester),
+    );
+    await bench.sql("DELETE FROM allowances");
+    await outcomeOf(tryCode(email, code));
+    await bench.ask("identity.resetPassword", { email, code, password: NEW_PASSWORD }, requester);
+    const left = await bench.sql("SELECT scope FROM allowances WHERE scope LIKE 'code reset-password%'");
+    expect(left).toEqual([]);
+  });
+
   it("by all clients together, does not apply for thirty days to a client that the owner signed in from", async () => {
     const { email } = await bench.customer();
     await bench.signIn(email, PASSWORD, HOME);

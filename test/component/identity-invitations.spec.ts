@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { decodeJwt } from "jose";
 import { newId } from "../../lib/ids.ts";
 import { down, up } from "../../migrations/identity/0052_partner_admins.ts";
 import { eventually } from "../support/eventually.ts";
@@ -229,6 +230,18 @@ describe("identity.acceptInvitation", () => {
     await expect(bench.signIn(email)).resolves.toBeDefined();
   });
 
+  it("of an address that has an account at the provider only, takes it over with its own password and role", async () => {
+    const { token, email } = await bench.invited("deliverer");
+    const former = newId();
+    await bench.sql(
+      "INSERT INTO accounts (id, email, password_hash, confirmed, role) VALUES ($1, $2, 'none', true, 'customer')",
+      [former, email],
+    );
+    await expect(accept(token)).resolves.toEqual({ userId: former, email });
+    const { accessToken } = await bench.signIn(email);
+    expect(decodeJwt(accessToken)).toMatchObject({ sub: former, role: "deliverer" });
+  });
+
   it("keeps no token that could be read from its table", async () => {
     const { token } = await bench.invited("deliverer");
     expect(JSON.stringify(await bench.sql("SELECT * FROM invitations"))).not.toContain(token);
@@ -313,5 +326,18 @@ describe("the migration to admins of partners", () => {
     }
     expect(admins).toEqual([true, false, true, false]);
     await bench.said("user.updated", (user) => user.userId === staff[1]?.userId);
+  });
+
+  it("makes no admin of a person who has left the partner, or who is erased", async () => {
+    const present = newId();
+    const { email, userId } = await bench.staff("partner", { partnerId: present });
+    for (const former of [userId, newId()]) {
+      await bench.sql("INSERT INTO pending_grants (user_id, partner_id) VALUES ($1, $2)", [former, newId()]);
+    }
+    await bench.sweep(async () => expect(await bench.sql("SELECT user_id FROM pending_grants")).toEqual([]));
+    const { accessToken: token } = await bench.signIn(email);
+    await expect(bench.ask("identity.profile", {}, { token })).resolves.toMatchObject({
+      ...{ partnerId: present, partnerAdmin: false, version: 1 },
+    });
   });
 });

@@ -2,6 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { newId } from "../../lib/ids.ts";
 import { type Database, type Db, rows, type Transaction } from "../../lib/sql/database.ts";
 import * as accounts from "../../providers/identity/built-in.repository.ts";
+import type { IdentityDependencies } from "../../services/identity/dependencies.ts";
+import { withAddressDigestLock } from "../../services/identity/store/address-lock.ts";
 import * as audit from "../../services/identity/store/audit.repository.ts";
 import * as codes from "../../services/identity/store/codes.repository.ts";
 import * as undos from "../../services/identity/store/email-undos.repository.ts";
@@ -11,6 +13,7 @@ import * as limits from "../../services/identity/store/limits.repository.ts";
 import * as profiles from "../../services/identity/store/profiles.repository.ts";
 import { eventually } from "../support/eventually.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
+import { statementsOf } from "../support/statements.ts";
 import { at, inStillTransaction } from "../support/still-transaction.ts";
 
 /* The statements of Identity by themselves: what stands beside a row that they mean, and times to the moment. */
@@ -33,6 +36,21 @@ const sqlOf = (trx: Db): accounts.Sql => ({
 });
 const address = () => `${newId()}@example.org`;
 const client = {};
+
+describe("the lock of an address", () => {
+  it("that another one holds, is asked for some forty times in a second, and then refused", async () => {
+    await limits.countUse(db, { scope: limits.ADDRESS_LOCK_SCOPE, max: 1, windowSeconds: 30 }, "held");
+    const deps = { postgres: { db } } as IdentityDependencies;
+    const sent = await statementsOf(/\ballowances\b/, () =>
+      expect(withAddressDigestLock(deps, "held", async () => undefined)).rejects.toMatchObject({
+        type: "OVERLOADED",
+      }),
+    );
+    expect(sent.length).toBeGreaterThan(1);
+    expect(sent.length).toBeLessThanOrEqual(42);
+    await limits.resetAllowance(db, limits.ADDRESS_LOCK_SCOPE, "held");
+  });
+});
 
 describe("an allowance", () => {
   const tries: limits.Allowance = { scope: "password", max: 2, windowSeconds: 100 };
