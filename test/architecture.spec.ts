@@ -165,12 +165,12 @@ const folders = ["lib", "contracts", "mixins", "providers", "services", "sandbox
 const files = folders.flatMap(sources);
 
 describe("architecture", () => {
-  it("the dependency rule, over every source file, is kept", () => {
+  it("over every source file, follows the dependency rules", () => {
     expect(files.length).toBeGreaterThan(50);
     expect(violations(files)).toEqual([]);
   });
 
-  it("the dependency rule, given files that break it, names each of them", () => {
+  it("with files that break a rule, names each of them", () => {
     const planted: File[] = [
       { path: "lib/money.ts", imports: ["moleculer"] },
       { path: "lib/money.ts", imports: ["contracts/errors.ts"] },
@@ -189,7 +189,7 @@ describe("architecture", () => {
     expect(violations(planted)).toHaveLength(planted.length);
   });
 
-  it("services, as the others see them, are imported only by the platform", () => {
+  it("imports services only from the platform", () => {
     const outside = files.filter(
       ({ path }) => !path.startsWith("services/") && !path.startsWith("platform/"),
     );
@@ -198,18 +198,18 @@ describe("architecture", () => {
     );
   });
 
-  it("the domains, whatever they decide, ask no clock, random source or process", () => {
+  it("uses no clock, random source or process in a domain", () => {
     const domains = files.filter(({ path }) => /^services\/[^/]+\/domain\//.test(path));
     expect(domains.length).toBeGreaterThan(20);
     const impure = domains.filter(({ path }) => IMPURE.test(readFileSync(join(ROOT, path), "utf8")));
     expect(impure.map(({ path }) => path)).toEqual([]);
   });
 
-  it("imports, followed from any file, lead back to no file", () => {
+  it("has no cycle of imports", () => {
     expect(cycles(files)).toEqual([]);
   });
 
-  it("imports that lead in a circle, planted, are found", () => {
+  it("with a planted cycle of imports, finds it", () => {
     const circle: File[] = [
       { path: "lib/a.ts", imports: ["lib/b.ts"] },
       { path: "lib/b.ts", imports: ["lib/a.ts"] },
@@ -217,7 +217,7 @@ describe("architecture", () => {
     expect(cycles(circle)).toEqual(["lib/a.ts -> lib/b.ts -> lib/a.ts"]);
   });
 
-  it("each folder of mixins holds what plugs into a broker or a service", () => {
+  it("has a mixin or middleware in each folder of mixins", () => {
     const folders = Object.groupBy(
       files.filter(({ path }) => path.startsWith("mixins/")),
       ({ path }) => dirname(path),

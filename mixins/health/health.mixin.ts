@@ -117,7 +117,7 @@ function queueGauges({ outbox, inbox }: HealthOptions): Gauges {
   const about = {
     depth: "Messages that wait.",
     age: "Age of the message that waits longest.",
-    dead: "Messages that were given up and wait for an operator.",
+    dead: "Messages that failed at their last attempt and wait for an operator.",
   };
   return {
     ...(outbox && {

@@ -136,7 +136,7 @@ async function startReplays(options: {
   if (!messageBus.watch) return async () => undefined;
   const pass = replay(options);
   const runner = startRunner({
-    name: "handing over again",
+    name: "publishing again",
     sweepMs: REPLAY_SWEEP_MS,
     logger,
     run: (_cause, stopping) => pass(stopping),

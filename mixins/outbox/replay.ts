@@ -62,7 +62,7 @@ export function replay(options: {
       const found = await replayedMessages(trx, claimed, batch);
       const waits = !hasRoom && found[0] && !(await isRecent(trx, found[0].sentAt, claimed.since, RECENT_MS));
       if (waits && !waiting)
-        logger.warn("the message bus has no room to spare: what is to be handed over again waits");
+        logger.warn("the message bus has no room to spare: repeated messages wait");
       waiting = waits === true;
       if (waiting) return { count: 0, over: true };
       if (found.length > 0) {
@@ -83,6 +83,6 @@ export function replay(options: {
       total += handed.count;
       over = handed.over;
     }
-    if (total > 0) logger.info(`${total} messages were handed over again`);
+    if (total > 0) logger.info(`${total} messages were published again`);
   };
 }

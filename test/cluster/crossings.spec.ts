@@ -79,7 +79,7 @@ const waysOf = (calls: readonly Crossing[]) => {
 };
 
 describe("calls between the cluster's processes", () => {
-  it("go by gRPC where the action stands in a proto, and over NATS where it does not", async () => {
+  it("use gRPC for actions in a proto file, and NATS for the others", async () => {
     const expected = {
       "identity.signIn": "moleculer",
       "identity.register": "moleculer",
@@ -101,7 +101,7 @@ describe("calls between the cluster's processes", () => {
     expect(ways).toEqual(Object.fromEntries(byRule));
   });
 
-  it("leave the process that was asked: no service is in two of them", async () => {
+  it("leave the calling process, because no service runs in two processes", async () => {
     const calls = await eventually(() => {
       const found = crossings(collector.spans);
       expect(new Set(found.map(({ to }) => to)).size).toBeGreaterThanOrEqual(6);

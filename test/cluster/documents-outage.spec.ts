@@ -31,7 +31,7 @@ afterEach(async () => {
   opened = [];
 });
 
-describe("a MongoDB that is away", () => {
+describe("MongoDB, unavailable", () => {
   let own: Ferretdb;
   beforeAll(async () => {
     own = await startFerretdb();
@@ -51,7 +51,7 @@ describe("a MongoDB that is away", () => {
     return { error: error as (Error & { type?: string }) | undefined, ms: performance.now() - startedMs };
   };
 
-  it("is answered for by SERVICE_UNAVAILABLE in time, without a word of what is inside, until it is back", async () => {
+  it("is reported as SERVICE_UNAVAILABLE in time, without internals, until it returns", async () => {
     const where = place(own);
     const { events } = await open(where);
     await events.insert(event(1));
@@ -72,7 +72,7 @@ describe("a MongoDB that is away", () => {
     await events.insert(event(2));
   });
 
-  it("does not keep a service from starting, and has its indexes once it is there", async () => {
+  it("does not keep a service from starting, and gets its indexes later", async () => {
     await own.halt();
     const where = place(own);
     const startedMs = performance.now();
@@ -91,7 +91,7 @@ describe("a MongoDB that is away", () => {
     await release();
   });
 
-  it("loses nothing that it has acknowledged when it is killed", async () => {
+  it("after a kill, has every acknowledged document", async () => {
     const where = place(own);
     const { events } = await open(where);
     const acknowledged: string[] = [];
@@ -117,7 +117,7 @@ describe("a MongoDB that is away", () => {
     expect(acknowledged.filter((id) => !there.has(id))).toEqual([]);
   });
 
-  it("or hangs, is left after the time of a read, and found again when it answers", async () => {
+  it("or without answers, is left after the time of a read, and used again later", async () => {
     const wire = await hangingWire(own.port);
     const where = { mongoUrl: `mongodb://127.0.0.1:${wire.port}/`, database: "hanging" };
     const { events } = await open(where);

@@ -21,7 +21,7 @@ afterAll(async () => {
 });
 
 describe("the trace of a message that becomes a document", () => {
-  it("goes on to MongoDB and says which collection, but nothing of the document", async () => {
+  it("continues in MongoDB and names the collection, but no content of the document", async () => {
     const code = `
       import { ServiceBroker } from "moleculer";
       import { documents } from "./mixins/documents/documents.mixin.ts";

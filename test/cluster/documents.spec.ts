@@ -29,7 +29,7 @@ afterAll(() => server.stop());
 documentsContract("MongoDB's protocol", () => place(server), { race: false });
 
 describe("documents in MongoDB", () => {
-  it("are tested on a server that says what it is", () => {
+  it("are tested on a server that reports its version", () => {
     expect(server.version).toMatch(/^FerretDB v1\.24\.0 \(MongoDB 7\./);
   });
 
@@ -44,7 +44,7 @@ describe("documents in MongoDB", () => {
     opened = [];
   });
 
-  it("are written to the disks of the majority, each write, and read from there", async () => {
+  it("are written and read with the majority's concerns", async () => {
     const where = { ...place(server), mongoUrl: `${server.url}?monitorCommands=true` };
     const { client, release } = shareClient(where.mongoUrl, SILENT as never);
     const commands: CommandStartedEvent[] = [];
@@ -79,7 +79,7 @@ describe("documents in MongoDB", () => {
     expect(client.options).toMatchObject({ retryWrites: true, appName: "waybill" });
   });
 
-  it("have their indexes from the start; those that differ and those of others are reported and left", async () => {
+  it("have their indexes from the start; different and unknown ones are reported and left", async () => {
     const where = place(server);
     await open(where);
     const { client, release } = shareClient(where.mongoUrl, SILENT as never);
@@ -102,7 +102,7 @@ describe("documents in MongoDB", () => {
     await release();
   });
 
-  it("share the process's connections, which end with the last collection", async () => {
+  it("share the connections of the process, which close with the last collection", async () => {
     const where = place(server);
     const one = shareClient(where.mongoUrl, SILENT as never);
     const { broker } = await open(where);
@@ -118,7 +118,7 @@ describe("documents in MongoDB", () => {
     await fresh.release();
   });
 
-  it("need no driver while there is no MongoDB", () => {
+  it("without a MongoDB, load no driver", () => {
     const script = `
       import { createRequire } from "node:module";
       import { ServiceBroker } from "moleculer";
@@ -166,7 +166,7 @@ describe("documents in MongoDB's protocol on PostgreSQL", () => {
 });
 
 describe("moleculer-db-adapter-mongo", () => {
-  it("runs on the driver that the platform names, not on one of its own", () => {
+  it("uses the driver that the platform pins, not its own", () => {
     const require = createRequire(import.meta.url);
     const own = createRequire(require.resolve("moleculer-db-adapter-mongo"));
     expect(own.resolve("mongodb")).toBe(require.resolve("mongodb"));

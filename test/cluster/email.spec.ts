@@ -72,7 +72,7 @@ describe("mailer smtp, to mailpit", () => {
     expect(received?.raw).toMatch(/^Auto-Submitted: auto-generated$/im);
   });
 
-  it("send, while the server is being started anew, succeeds again when it is back", async () => {
+  it("send, after a restart of the server, succeeds again", async () => {
     const server = await mailpit();
     const mailer = mailerTo(server.url);
     expect(await mailer.send(mail(), TIMEOUT_MS)).toMatchObject({ outcome: "accepted" });
@@ -112,7 +112,7 @@ describe("mailer smtp, to mailpit with TLS", () => {
   });
 
   it.each(["starttls", "tls"] as const)(
-    "send, by %s to a server that nobody vouches for, tells it nothing",
+    "send, by %s to a server without a trusted certificate, sends it nothing",
     async (by) => {
       const server = await mailpit({ secure: { by, certificate }, account: ACCOUNT });
       const result = await mailerTo(server.url).send(mail(), TIMEOUT_MS);
@@ -122,7 +122,7 @@ describe("mailer smtp, to mailpit with TLS", () => {
     },
   );
 
-  it("send, with a wrong password, may be tried when that is mended, and tells the password to nobody", async () => {
+  it("send, with a wrong password, may be tried again, and does not reveal the password", async () => {
     vouch();
     const server = await mailpit({ secure: { by: "starttls", certificate }, account: ACCOUNT });
     const url = new URL(server.url);

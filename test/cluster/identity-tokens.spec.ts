@@ -72,15 +72,15 @@ async function granted(form: Record<string, string>): Promise<Record<string, str
 
 const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
 
-describe("of Keycloak's tokens", () => {
-  it("the access token of a user proves who calls", async () => {
+describe("Keycloak's tokens", () => {
+  it("prove the caller, if they are access tokens of a user", async () => {
     const { accessToken, userId, sessionId } = tokens;
     await expect(verifier.verify(accessToken)).resolves.toEqual({ id: userId, sessionId, role: "deliverer" });
     expect(decodeProtectedHeader(accessToken)).toMatchObject({ alg: "ES256", typ: "at+jwt" });
     expect(decodeJwt(accessToken)).toMatchObject({ aud: "waybill", iss: keycloakOptions(server).issuer });
   });
 
-  it("the access token holds nothing personal, and Keycloak's admin API refuses it", async () => {
+  it("contain no personal data, and are refused by Keycloak's admin API", async () => {
     const claims = decodeJwt(tokens.accessToken);
     expect(JSON.stringify(claims)).not.toContain(email);
     for (const name of ["email", "preferred_username", "name", "resource_access"]) {
@@ -92,7 +92,7 @@ describe("of Keycloak's tokens", () => {
     expect(answer.status).toBe(403);
   });
 
-  it("refresh and ID tokens prove nothing, nor does the service account's token", async () => {
+  it("prove nothing, if they are refresh or ID tokens or the service account's", async () => {
     const password = { grant_type: "password", username: email, password: PASSWORD };
     const user = await granted({ ...password, scope: "openid" });
     const { access_token: account } = await granted({ grant_type: "client_credentials", scope: "roles" });
@@ -102,7 +102,7 @@ describe("of Keycloak's tokens", () => {
     }
   });
 
-  it("those of another realm, or of another client of this one, prove nothing", async () => {
+  it("of another realm or client, prove nothing", async () => {
     const answer = await fetch(`${server.url}/realms/master/protocol/openid-connect/token`, {
       method: "POST",
       body: new URLSearchParams({
@@ -138,7 +138,7 @@ describe("of Keycloak's tokens", () => {
     await expect(verifier.verify(foreign)).rejects.toEqual(refusal);
   });
 
-  it("none that was forged from a good one is taken", async () => {
+  it("forged from genuine ones, are refused", async () => {
     const [header = "", payload = "", signature = ""] = tokens.accessToken.split(".");
     const { kid } = decodeProtectedHeader(tokens.accessToken) as { kid: string };
     const claims = decodeJwt(tokens.accessToken);
@@ -162,7 +162,7 @@ describe("of Keycloak's tokens", () => {
     for (const token of forged) await expect(verifier.verify(token)).rejects.toEqual(refusal);
   });
 
-  it("with another issuer or audience expected, none is taken; and none of the built-in provider's with this one", async () => {
+  it("are refused for another issuer or audience, and so are the built-in provider's", async () => {
     const jwks = () => provider.keys();
     const { issuer } = keycloakOptions(server);
     for (const rules of [{ issuer: "http://waybill.test" }, { issuer, audience: "another" }]) {
@@ -175,10 +175,10 @@ describe("of Keycloak's tokens", () => {
   });
 });
 
-describe("a Keycloak that does not do as it should", () => {
+describe("a faulty Keycloak", () => {
   const unavailable = expect.objectContaining({ kind: "unavailable" });
 
-  it("hanging, is waited for no longer than the budget, all calls of an operation together", async () => {
+  it("without an answer, delays an operation by its time limit at most, all calls together", async () => {
     const impatient = keycloakOver({ url: relay.url, budgetMs: 600 });
     relay.hold();
     const beganMs = performance.now();
@@ -196,14 +196,14 @@ describe("a Keycloak that does not do as it should", () => {
     tokens = await keycloakOver({ url: relay.url }).refresh(tokens.refreshToken, {});
   });
 
-  it("with connections that break while they are idle, is asked again where that is safe", async () => {
+  it("with connections that break while idle, is called again where that is safe", async () => {
     const over = keycloakOver({ url: relay.url });
     await over.holder(tokens.userId);
     relay.open(); // every connection of the pool is closed under it
     await expect(over.holder(tokens.userId)).resolves.toEqual({ email });
   });
 
-  it("without the keys that it had, leaves the former ones in use", async () => {
+  it("without its former keys, leaves the former ones in use", async () => {
     const over = keycloakOver({ url: relay.url });
     const had = await over.keys();
     relay.cut();
@@ -212,18 +212,18 @@ describe("a Keycloak that does not do as it should", () => {
     relay.open();
   });
 
-  it("refusing our client, says so to the operator and not to the customer", async () => {
+  it("that refuses our client, is reported to the operator and not to the customer", async () => {
     const stranger = keycloakOver({ clientSecret: "another-secret-0123456789" });
     await expect(stranger.signIn(email, PASSWORD, {})).rejects.toEqual(unavailable);
     await expect(stranger.maintain()).rejects.toThrow("check KEYCLOAK_CLIENT_SECRET");
   });
 
-  it("naming itself otherwise than expected, is found out at the start", async () => {
+  it("with another issuer than expected, is reported at the start", async () => {
     const other = keycloakOver({ issuer: "https://id.example.org/realms/waybill" });
     await expect(other.maintain()).rejects.toThrow("KEYCLOAK_ISSUER");
   });
 
-  it("with a stricter rule for passwords, has its rule kept", async () => {
+  it("with a stricter password policy, has it enforced", async () => {
     const console = keycloakConsole(server);
     const asked = { email: `short-${newId()}@example.org`, password: "kurz", confirmed: false };
     await expect(provider.register({ ...asked, grant: { role: "customer" } })).rejects.toMatchObject({
@@ -235,7 +235,7 @@ describe("a Keycloak that does not do as it should", () => {
     expect((await console.send("GET", `/users?email=${encodeURIComponent(asked.email)}`)).body).toEqual([]);
   });
 
-  it("with a new signing key, is trusted by whoever asks for its keys again", async () => {
+  it("with a new signing key, is trusted after the next request for keys", async () => {
     const realm = `waybill-${newId()}`;
     await importRealm(server, realm);
     const console = keycloakConsole(server, realm);

@@ -34,7 +34,7 @@ const profileWith = (token: string) => bench.ask("identity.profile", {}, { token
 const refresh = (refreshToken: string) => bench.ask("identity.refresh", { refreshToken });
 
 describe("identity on Keycloak", () => {
-  it("a customer's life, from the registration to the deletion", async () => {
+  it("supports a customer from the registration to the deletion", async () => {
     const { email, userId, code } = await bench.registered({ language: "de" });
     await expect(bench.signIn(email)).rejects.toMatchObject({ type: "EMAIL_NOT_CONFIRMED" });
     await bench.ask("identity.confirm", { email, code });
@@ -93,7 +93,7 @@ describe("identity on Keycloak", () => {
     ).resolves.toEqual([]);
   });
 
-  it("a refresh token that was used before ends the session everywhere, also at Keycloak", async () => {
+  it("ends a session everywhere, also at Keycloak, after the reuse of a refresh token", async () => {
     const { userId, tokens } = await bench.customer();
     const next = await refresh(tokens.refreshToken);
     const newest = await refresh(next.refreshToken);
@@ -108,19 +108,19 @@ describe("identity on Keycloak", () => {
     expect(audit).toEqual([{ action: "session.reuse-detected" }]);
   });
 
-  it("Keycloak's own refresh tokens never leave, and stand nowhere readable", async () => {
+  it("returns no refresh token of Keycloak and stores none in plain text", async () => {
     const { tokens } = await bench.customer();
     expect(tokens.refreshToken).toMatch(/^[0-9a-f-]{36}\.0\./);
     const dump = JSON.stringify(await bench.sql("SELECT * FROM keycloak_sessions"));
     expect(dump).not.toContain("eyJ");
   });
 
-  it.each(["deliverer", "admin"] as const)("an invitation makes a %s", async (role) => {
+  it.each(["deliverer", "admin"] as const)("makes a %s by an invitation", async (role) => {
     const { meta, userId } = await bench.staff(role);
     await expect(bench.ask("identity.profile", {}, meta)).resolves.toMatchObject({ id: userId, role });
   });
 
-  it("an invitation binds staff to its partner, whose admin invites more", async () => {
+  it("binds invited staff to their partner, whose admin invites more", async () => {
     const partnerId = newId();
     const boss = await bench.staff("partner", { partnerId, partnerAdmin: true });
     const profile = await bench.ask("identity.profile", {}, boss.meta);
@@ -132,7 +132,7 @@ describe("identity on Keycloak", () => {
     ).rejects.toMatchObject({ type: "FORBIDDEN" });
   });
 
-  it("the first admin is made once, by any number of starts", async () => {
+  it("creates the first admin once, by any number of starts", async () => {
     const email = `admin-${newId()}@example.org`;
     const account = { email, password: PASSWORD };
     // As a start does, each repeats its call as long as another is at work on the address.
@@ -145,10 +145,10 @@ describe("identity on Keycloak", () => {
   });
 });
 
-describe("accounts that Keycloak has and this database has not", () => {
+describe("accounts that only Keycloak has", () => {
   const address = () => `console-${newId()}@example.org`;
 
-  it("get a profile at the first sign-in, and the others learn of them once", async () => {
+  it("get a profile at the first sign-in, which is announced once", async () => {
     const email = address();
     const userId = await console.addUser({
       email,
@@ -173,7 +173,7 @@ describe("accounts that Keycloak has and this database has not", () => {
     ).toHaveLength(1);
   });
 
-  it("get the password and the role of the first admin, where the database is a new one", async () => {
+  it("with the first admin's address, get the configured password and role in a new database", async () => {
     const email = address();
     const userId = await console.addUser({ email, password: NEW_PASSWORD });
     const admin = { email, password: PASSWORD };
@@ -186,7 +186,7 @@ describe("accounts that Keycloak has and this database has not", () => {
     await expect(profileWith(accessToken)).resolves.toMatchObject({ id: userId, role: "admin" });
   });
 
-  it("are told to whoever registers their address, and to nobody else", async () => {
+  it("are revealed to a person who registers their address, and to no other", async () => {
     const email = address();
     await console.addUser({ email, password: PASSWORD });
     await bench.mailed(email, "account-exists", () =>
@@ -201,7 +201,7 @@ describe("accounts that Keycloak has and this database has not", () => {
     await expect(bench.signIn(email)).resolves.toBeDefined();
   });
 
-  it("without a group are customers', and a group that is given later counts from the next sign-in", async () => {
+  it("without a group are customers; a group counts from the next sign-in", async () => {
     const email = address();
     const userId = await console.addUser({ email, password: PASSWORD });
     const first = await bench.signIn(email);
@@ -213,21 +213,21 @@ describe("accounts that Keycloak has and this database has not", () => {
     await bench.said("user.updated", (user) => user.userId === userId && user.role === "admin");
   });
 
-  it("whose partner nobody named act as customers", async () => {
+  it("of staff without a partner act as customers", async () => {
     const email = address();
     await console.addUser({ email, password: PASSWORD, groups: ["/partners"] });
     const { accessToken } = await bench.signIn(email);
     await expect(profileWith(accessToken)).resolves.toMatchObject({ role: "customer" });
   });
 
-  it("whose address is another profile's are refused", async () => {
+  it("with the address of another profile are refused", async () => {
     const { email, userId } = await bench.customer();
     await console.send("DELETE", `/users/${userId}`);
     await console.addUser({ email, password: PASSWORD });
     await expect(bench.signIn(email)).rejects.toMatchObject({ type: "EMAIL_TAKEN" });
   });
 
-  it("that are disabled or signed out there are over here too", async () => {
+  it("disabled or signed out at Keycloak are refused here too", async () => {
     const { email, userId, tokens } = await bench.customer();
     await console.send("POST", `/users/${userId}/logout`);
     await expect(refresh(tokens.refreshToken)).rejects.toEqual(ended);
@@ -238,8 +238,8 @@ describe("accounts that Keycloak has and this database has not", () => {
   });
 });
 
-describe("while Keycloak cannot be reached", () => {
-  it("sign-in says so, tokens go on, and nothing is lost", async () => {
+describe("identity, while Keycloak is unavailable,", () => {
+  it("refuses sign-ins with the reason, still verifies tokens, and loses nothing", async () => {
     const { email, tokens, meta } = await bench.customer();
     await bench.ask("identity.jwks", {});
     relay.cut();
@@ -258,7 +258,7 @@ describe("while Keycloak cannot be reached", () => {
     });
   });
 
-  it("a sign-out counts at once, and Keycloak is told later", async () => {
+  it("signs out at once, and informs Keycloak later", async () => {
     const { userId, tokens, meta } = await bench.customer();
     relay.cut();
     try {
@@ -273,7 +273,7 @@ describe("while Keycloak cannot be reached", () => {
     );
   });
 
-  it("an account that is deleted is gone here at once, and at Keycloak later", async () => {
+  it("deletes an account here at once, and at Keycloak later", async () => {
     const { email, userId, meta } = await bench.customer();
     const deleted = bench.ask("identity.deleteAccount", { password: "wrong-Passw-0rt" }, meta);
     await expect(deleted).rejects.toEqual(wrong);

@@ -64,7 +64,7 @@ async function refusedOf(count: number, ...senders: (() => Promise<Response>)[])
 }
 
 describe("limits of two gateways on one Redis", () => {
-  it("of sign-in, let exactly so many pass, however the requests are spread", async () => {
+  it("of sign-in, allow the exact number of requests, in any distribution", async () => {
     const [one, other] = await twoGateways({ RATE_LIMIT_SIGN_IN: 10 });
     expect(
       await refusedOf(
@@ -80,7 +80,7 @@ describe("limits of two gateways on one Redis", () => {
     expect(refused.headers.get("ratelimit-policy")).toContain('"sign-in";q=10;w=60');
   });
 
-  it("of a user who writes, let exactly so many pass, and count nobody else", async () => {
+  it("of a user's writes, allow the exact number, and do not count other users", async () => {
     const [one, other] = await twoGateways({ RATE_LIMIT_USER: 30 });
     const id = newId();
     const [atOne, atOther] = [await signedIn(one, id), await signedIn(other, id)];
@@ -88,7 +88,7 @@ describe("limits of two gateways on one Redis", () => {
     expect((await (await signedIn(one, newId())).write()).status).not.toBe(429);
   });
 
-  it("of a user who reads, let never more pass, and less by one lease at most", async () => {
+  it("of a user's reads, never allow more, and at most one lease less", async () => {
     const limit = 200;
     const [one, other] = await twoGateways({ RATE_LIMIT_USER: limit });
     const id = newId();
@@ -101,7 +101,7 @@ describe("limits of two gateways on one Redis", () => {
     expect(passed + 50 - (await refusedOf(50, atOther.read))).toBe(limit);
   });
 
-  it("of a user who reads and writes, are one budget", async () => {
+  it("of a user's reads and writes, share one budget", async () => {
     const [one, other] = await twoGateways({ RATE_LIMIT_USER: 100 });
     const id = newId();
     const [atOne, atOther] = [await signedIn(one, id), await signedIn(other, id)];
@@ -112,7 +112,7 @@ describe("limits of two gateways on one Redis", () => {
   it.each([
     ["reads", 0],
     ["reads and writes", 5],
-  ])("of %s that all come at once, let never one more pass", async (_, everyWrite) => {
+  ])("of %s, at the same time, never allow one more", async (_, everyWrite) => {
     const broker = new ServiceBroker({
       logger: false,
       cacher: cacherOf({ REDIS_URL: redis.url }, PATIENCE_MS) as never,
@@ -136,7 +136,7 @@ describe("limits of two gateways on one Redis", () => {
     }
   });
 
-  it("reading, ask Redis once for many reads", async () => {
+  it("of reads, need one request to Redis for many reads", async () => {
     const [one] = await twoGateways({ RATE_LIMIT_USER: 3_000 });
     const { read } = await signedIn(one, newId());
     await read();
@@ -150,7 +150,7 @@ describe("limits of two gateways on one Redis", () => {
     expect(await commands()).toBe(before);
   });
 
-  it("writing, ask Redis once a request for all limits that hold", async () => {
+  it("of writes, need one request to Redis for all limits together", async () => {
     const [one] = await twoGateways({});
     const { write } = await signedIn(one, newId());
     const seen: string[] = [];
@@ -165,14 +165,14 @@ describe("limits of two gateways on one Redis", () => {
     expect(seen[0]).toMatch(/^2 test:limit:address:\S+ test:limit:user:/);
   });
 
-  it("that are used up, are refused without asking Redis", async () => {
+  it("used up, are refused without a request to Redis", async () => {
     const [one] = await twoGateways({ RATE_LIMIT_SIGN_IN: 1 });
     expect(await refusedOf(2, () => signUp(one))).toBe(1);
     await redis.admin.flushall();
     expect((await signUp(one)).status).toBe(429);
   });
 
-  it("with a window in Redis that ends, begin anew", async () => {
+  it("after the end of their window in Redis, start again", async () => {
     const [one, other] = await twoGateways({ RATE_LIMIT_SIGN_IN: 1 });
     expect((await signUp(one)).status).not.toBe(429);
     const [key = ""] = await redis.admin.keys("test:limit:sign-in:*");
@@ -181,7 +181,7 @@ describe("limits of two gateways on one Redis", () => {
     expect((await signUp(other)).status).not.toBe(429);
   });
 
-  it("without any Redis at the start, do not keep the gateway from starting", async () => {
+  it("without Redis at the start, do not keep the gateway from starting", async () => {
     const gateway = await startGateway({ RATE_LIMIT_SIGN_IN: 1, REDIS_URL: "redis://127.0.0.1:1" });
     gateways.push(gateway);
     expect(await refusedOf(3, () => signUp(gateway))).toBe(0);
@@ -189,7 +189,7 @@ describe("limits of two gateways on one Redis", () => {
     expect(gauges).toContainEqual(expect.objectContaining({ name: "redis_up", figures: 0 }));
   });
 
-  it("tell the operator how many they refused, by limit, and what is leased", async () => {
+  it("report refusals by limit and leased hits to the operator", async () => {
     const [one] = await twoGateways({ RATE_LIMIT_SIGN_IN: 1, RATE_LIMIT_USER: 100 });
     await refusedOf(3, () => signUp(one));
     await (await signedIn(one, newId())).read();
@@ -209,7 +209,7 @@ describe("limits of two gateways on one Redis", () => {
     ["killed", () => redis.kill(), () => redis.start()],
     ["frozen", async () => redis.freeze(), async () => redis.thaw()],
   ])(
-    "with Redis %s, let everything pass in time, and hold again when it is back",
+    "with Redis %s, allow all requests in time, and work again after its return",
     async (_, lose, bringBack) => {
       const [one, other] = await twoGateways({ RATE_LIMIT_SIGN_IN: 3 }, {});
       await lose();

@@ -77,7 +77,7 @@ describe("message bus on JetStream", () => {
     };
   });
 
-  it("makes the stream as the promises need it", async () => {
+  it("creates the stream with the settings that the promises need", async () => {
     const messageBus = net.connect({ limits: { maxBytes: 64_000_000 } });
     await eventually(async () => expect(await messageBus.ready()).toBe(true));
     const { config } = await manager.streams.info(net.stream);
@@ -94,7 +94,7 @@ describe("message bus on JetStream", () => {
     expect(config.duplicate_window).toBeGreaterThan(600 * 1e9); // longer than what is repeated after a reconnect
   });
 
-  it("publish, twice of the same, keeps it once, with its id and its trace in the headers", async () => {
+  it("publish, of one message twice, stores it once, with id and trace in the headers", async () => {
     const messageBus = net.connect();
     const message = { ...incoming(userDeleted()), traceparent: TRACEPARENT };
     await eventually(() => messageBus.publish([message]));
@@ -107,7 +107,7 @@ describe("message bus on JetStream", () => {
     expect(stored.json()).toEqual(message);
   });
 
-  it("publish, of what the server remembers of a stream that was purged, keeps it again", async () => {
+  it("publish, of a message from before a purge of the stream, stores it again", async () => {
     const messageBus = net.connect();
     const messages = some(3);
     await eventually(() => messageBus.publish(messages));
@@ -117,7 +117,7 @@ describe("message bus on JetStream", () => {
     expect((await stream()).messages).toBe(3);
   });
 
-  it("what is no message, is handed over as it came, and holds up nobody", async () => {
+  it("delivers an invalid message unchanged, without a delay for others", async () => {
     const { inbox, messageBus } = await member();
     await eventually(async () => expect(await messageBus.ready()).toBe(true));
     const subject = `${net.namespace}.user.deleted`;
@@ -133,7 +133,7 @@ describe("message bus on JetStream", () => {
     await eventually(async () => expect((await cursor()).num_ack_pending).toBe(0));
   });
 
-  it("one message that an inbox never takes, holds up no other", async () => {
+  it("with a message that an inbox never accepts, delivers all others", async () => {
     let poison = "";
     const { ids, messageBus } = await (async () => {
       const known: string[] = [];
@@ -155,7 +155,7 @@ describe("message bus on JetStream", () => {
   });
 
   it(
-    "a delivery that takes long, is not given to another member meanwhile",
+    "during a long delivery, does not deliver the message to another member",
     async () => {
       const done = Promise.withResolvers<void>();
       const one = await member(() => done.promise);
@@ -181,7 +181,7 @@ describe("message bus on JetStream", () => {
   );
 
   it(
-    "what a member had that died, is with another within fifteen seconds",
+    "after the death of a member, delivers its messages to another within fifteen seconds",
     async () => {
       // It is silent from the moment that it has them, as a process is whose machine was switched off.
       const dying = await connect({ servers: server.url });
@@ -202,7 +202,7 @@ describe("message bus on JetStream", () => {
     TAKEN_OVER_MS * 2,
   );
 
-  it("a group whose cursor was deleted, makes it anew and gets everything", async () => {
+  it("with a deleted consumer of a group, creates it again and delivers everything", async () => {
     const { ids, messageBus } = await member();
     const before = some(5);
     await eventually(() => messageBus.publish(before));
@@ -215,7 +215,7 @@ describe("message bus on JetStream", () => {
     });
   });
 
-  it("a group whose cursor is there and gives nothing, makes it anew and gets everything", async () => {
+  it("with a consumer that delivers nothing, creates it again and delivers everything", async () => {
     const sender = net.connect();
     const messages = some(5);
     await eventually(() => sender.publish(messages));
@@ -231,7 +231,7 @@ describe("message bus on JetStream", () => {
     expect(net.reports).toContain(`the consumer of ${GROUP} does not answer and is created again`);
   });
 
-  it("a group that wants more types than before, gets them from then on", async () => {
+  it("with an added type of a group, delivers it from then on", async () => {
     const { unsubscribe, messageBus } = await member();
     await eventually(async () => expect((await cursor()).config.filter_subjects).toHaveLength(1));
     await unsubscribe();
@@ -244,7 +244,7 @@ describe("message bus on JetStream", () => {
     await eventually(() => expect(types.sort()).toEqual(["user.deleted", "user.updated"]));
   });
 
-  it("close, during a delivery, has it acknowledged, and gives back what was not begun", async () => {
+  it("close, during a delivery, acknowledges it and returns unstarted messages", async () => {
     const { promise: gate, resolve: open } = Promise.withResolvers<void>();
     const leaving = await member(() => gate);
     await eventually(() => leaving.messageBus.publish(some(1)));
@@ -261,7 +261,7 @@ describe("message bus on JetStream", () => {
     expect(staying.ids().sort()).toEqual(later.map(({ id }) => id).sort());
   });
 
-  it("a server that hangs, is not ready, and publish rejects before the relay's patience ends", async () => {
+  it("with a server that hangs, is not ready, and publish rejects before the relay's time limit", async () => {
     const own = await startNats();
     const hung = messageBuses(own);
     const messageBus = hung.connect();
@@ -281,7 +281,7 @@ describe("message bus on JetStream", () => {
     await own.remove();
   });
 
-  it("a server that is not there yet, is waited for; meanwhile everything is refused at once", async () => {
+  it("with a server that starts later, waits for it and refuses messages meanwhile", async () => {
     const own = await startNats();
     await own.stop();
     const early = messageBuses(own);

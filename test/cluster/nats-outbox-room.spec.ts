@@ -10,7 +10,7 @@ const nats = natsStage();
 
 describe("messages over JetStream", () => {
   it(
-    "said after a loss, have room beside what is handed over again, which waits for more",
+    "sent after a loss, have room beside repeated messages, which wait",
     async () => {
       const first = await nats.bench.sender(nats.net.connect());
       const say = (sender: typeof first, count: number) =>

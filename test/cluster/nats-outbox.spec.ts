@@ -93,7 +93,7 @@ async function stage() {
 
 describe("messages over JetStream", () => {
   it(
-    "of a server that is killed with -9 and comes back, are neither lost nor doubled",
+    "of a server that is killed by SIGKILL and returns, are neither lost nor duplicated",
     async () => {
       const { sayOn, arriving, saidMore, arrived } = await stage();
       const stop = sayOn();
@@ -110,7 +110,7 @@ describe("messages over JetStream", () => {
   );
 
   it(
-    "of a server that loses its store in mid-run, arrive within thirty seconds",
+    "of a server that loses its store under load, arrive within thirty seconds",
     async () => {
       const { say, sayOn, saidMore, arrived, receiver, said } = await stage();
       await say(200);
@@ -177,7 +177,7 @@ describe("messages over JetStream", () => {
   );
 
   it(
-    "said while the server is away, wait in the outbox with the reason, and refusing takes no time",
+    "sent without a server, wait in the outbox with the reason, and refusals take no time",
     async () => {
       const { say, arrived, refusals } = await stage();
       await say(1);
@@ -199,7 +199,7 @@ describe("messages over JetStream", () => {
   );
 
   it(
-    "that were lost while their sender was down too, are handed over when it starts again",
+    "lost while their sender was down, are published again at its start",
     async () => {
       const { say, sender, receiver, arrived } = await stage();
       await receiver.broker.stop();
@@ -221,7 +221,7 @@ describe("messages over JetStream", () => {
   );
 
   it(
-    "of a stream that is full, are refused and wait until there is room",
+    "for a full stream, are refused and wait until there is room",
     async () => {
       const tight = nats.net.connect({ limits: { maxBytes: 50_000 } });
       const sender = await nats.bench.sender(tight);
@@ -247,7 +247,7 @@ describe("messages over JetStream", () => {
     TEST_TIMEOUT_MS,
   );
 
-  it("of a sender in two replicas that see the same loss, are handed over by one of them", async () => {
+  it("of two replicas that notice one loss, are published again by one of them", async () => {
     const senders = [
       await nats.bench.sender(nats.net.connect()),
       await nats.bench.sender(nats.net.connect()),

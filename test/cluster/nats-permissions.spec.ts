@@ -74,7 +74,7 @@ async function denied(user: User, operation: "publish" | "subscription", subject
 const types = Object.keys(messages);
 
 describe("NATS with the configuration that ships", () => {
-  it("lets nobody in without a user, with a wrong password, or as another's", async () => {
+  it("refuses connections without a user, with a wrong password, or with another user's", async () => {
     const options = { servers: server.url.replace("nats://", ""), reconnect: false };
     const violation = { code: "AUTHORIZATION_VIOLATION" };
     await expect(connect(options)).rejects.toMatchObject(violation);
@@ -86,13 +86,13 @@ describe("NATS with the configuration that ships", () => {
     await expect(connect(crossed)).rejects.toMatchObject(violation);
   });
 
-  it.each(users)("lets %s publish the messages that it owns, and no others", async (user) => {
+  it.each(users)("lets %s publish its own messages, and no others", async (user) => {
     const subjects = types.map((type) => `${NAMESPACE}.${type}`);
     const foreign = types.filter((type) => !says[user].test(type)).map((type) => `${NAMESPACE}.${type}`);
     expect(await denied(user, "publish", subjects)).toEqual(foreign);
   });
 
-  it.each(users)("lets %s speak on the transporter as itself, and as nobody else", async (user) => {
+  it.each(users)("lets %s use the transporter in its own name only", async (user) => {
     const kinds = ["INFO", "HEARTBEAT", "DISCONNECT", "DISCOVER", "PING"];
     const targeted = ["RES", "EVENT", "INFO", "DISCOVER", "PING", "PONG"];
     const said = (as: string) => [
@@ -109,7 +109,7 @@ describe("NATS with the configuration that ships", () => {
     expect(await denied(user, "publish", foreign)).toEqual(foreign);
   });
 
-  it.each(users)("lets %s ask the services that its code calls, and no others", async (user) => {
+  it.each(users)("lets %s call the services that its code calls, and no others", async (user) => {
     const requests = users.map((other) => `MOL-${NAMESPACE}.REQ.${user}.a1.${other}.b2`);
     const allowed = asks[user].map((other) => `MOL-${NAMESPACE}.REQ.${user}.a1.${other}.b2`);
     const anybody = user === "gateway" || user === "operator";
@@ -121,7 +121,7 @@ describe("NATS with the configuration that ships", () => {
     expect(await denied(user, "publish", inAnothersName)).toEqual(inAnothersName);
   });
 
-  it.each(users)("lets %s hear what is meant for it, and not what is meant for others", async (user) => {
+  it.each(users)("lets %s receive its own packets, and no others", async (user) => {
     const broadcast = ["INFO", "DISCOVER", "DISCONNECT", "HEARTBEAT", "PING"].map(
       (kind) => `MOL-${NAMESPACE}.${kind}.*.*`,
     );
@@ -150,7 +150,7 @@ describe("NATS with the configuration that ships", () => {
     expect(await denied(user, "subscription", foreign)).toEqual(foreign);
   });
 
-  it.each(users)("lets %s do to the stream what it must, and nothing else", async (user) => {
+  it.each(users)("lets %s make its own changes to the stream, and no others", async (user) => {
     const consumes = ["identity", "orders", "partners", "notifications"].includes(user);
     const mayMake = consumes || user === "deploy";
     const may = [
@@ -194,7 +194,7 @@ describe("NATS with the configuration that ships", () => {
     expect(await denied(user, "publish", foreign)).toEqual(foreign);
   });
 
-  it("lets the monitor, and only the monitor, see the server", async () => {
+  it("lets only the monitor read the server's state", async () => {
     const monitor = await connect({ ...natsAs(server, "monitor"), reconnect: false });
     const answer = await monitor.request("$SYS.REQ.SERVER.PING.CONNZ", "{}", { timeout: 2_000 });
     expect(answer.json<{ data: { num_connections: number } }>().data.num_connections).toBeGreaterThan(5);
@@ -204,7 +204,7 @@ describe("NATS with the configuration that ships", () => {
     await monitor.close();
   });
 
-  it("has a service that may not, told in words what it may not", async () => {
+  it("tells a service without a permission which one is missing", async () => {
     const reports: string[] = [];
     const report = (line: string) => void reports.push(line);
     const stranger = { ...natsAs(server, "orders"), pass: "wrong" };

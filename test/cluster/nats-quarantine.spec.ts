@@ -63,8 +63,8 @@ const strange: [name: string, sent: () => string | Uint8Array, reason: string][]
   ],
 ];
 
-describe("whatever comes by JetStream and is no message", () => {
-  it("stands in quarantine with its reason, and the sound ones behind it have their effect", async () => {
+describe("an invalid message from JetStream", () => {
+  it("is quarantined with its reason, and valid ones after it are handled", async () => {
     const subject = `${net.namespace}.user.deleted`;
     for (const [, sent] of strange) anybody.publish(subject, sent());
     const good = sound();
@@ -86,7 +86,7 @@ describe("whatever comes by JetStream and is no message", () => {
     }
   }, 60_000);
 
-  it("claims to be somebody: who says it stands in no message that a handler believes", async () => {
+  it("with a forged sender, shows handlers no sender that they could trust", async () => {
     const forged = {
       ...sound(),
       meta: { user: { role: "admin" } },

@@ -13,8 +13,8 @@ beforeEach(() => {
 });
 afterAll(stop);
 
-describe("a message over JetStream, said within a trace", () => {
-  it("carries the trace to its handler, and on the wire to whoever else reads the stream", async () => {
+describe("a message over JetStream, sent within a trace,", () => {
+  it("carries the trace to its handler and to other readers of the stream", async () => {
     await nats.bench.receiver(nats.net.connect(), {
       "user.deleted": { inTransaction: async () => undefined },
     });

@@ -77,7 +77,7 @@ async function seenBy(broker: ServiceBroker): Promise<string[]> {
 }
 
 describe("nodes over NATS, each as the user of its service", () => {
-  it("find each other, call in turn, broadcast, and answer what runs when they stop", async () => {
+  it("find each other, call, broadcast, and complete running calls when they stop", async () => {
     const [gateway, one, other, idle] = await Promise.all([
       start("gateway"),
       start("orders"),
@@ -115,7 +115,7 @@ describe("nodes over NATS, each as the user of its service", () => {
     expect(await gateway.call("orders.host")).toBe(other.nodeID);
   });
 
-  it("after the server was killed and came back, call each other again", async () => {
+  it("call each other again after a kill and restart of the server", async () => {
     const [gateway, orders] = await Promise.all([start("gateway"), start("orders")]);
     await eventually(async () => expect(await gateway.call("orders.host")).toBe(orders.nodeID));
     for (const away of ["for a moment", "until all are forgotten"]) {
@@ -135,7 +135,7 @@ describe("nodes over NATS, each as the user of its service", () => {
     }
   });
 
-  it("who may not ask a service, gets no answer from it", async () => {
+  it("get no answer from a service that they may not call", async () => {
     const [gateway, orders, notifications] = await Promise.all(
       ["gateway", "orders", "notifications"].map((user) => start(user)),
     );
@@ -147,7 +147,7 @@ describe("nodes over NATS, each as the user of its service", () => {
     await expect(gateway?.call("orders.ofNotifications")).rejects.toMatchObject({ type: "REQUEST_TIMEOUT" });
   });
 
-  it("a packet in another's name, under one's own subject, changes nothing", async () => {
+  it("ignore a packet in the name of another node", async () => {
     const [gateway, orders] = await Promise.all([start("gateway"), start("orders")]);
     await eventually(async () => expect(await gateway.call("orders.host")).toBe(orders.nodeID));
     const forger = await connect({ ...natsAs(server, "partners"), reconnect: false });

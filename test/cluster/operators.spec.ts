@@ -49,13 +49,13 @@ const repl = (line: string, env: Record<string, string> = {}) =>
   }).ended;
 
 describe("the operator's console in a cluster", () => {
-  it("joins over NATS and asks the services as an admin", async () => {
+  it("joins over NATS and calls the services as an admin", async () => {
     const { stdout, stderr, code } = await repl("banks");
     expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
     expect(stdout).toMatch(/^BANK +TITLE +ADAPTER +STATE\n[0-9a-f-]{36} /);
   });
 
-  it("shows the queues of every service once, however many replicas it has", async () => {
+  it("shows the queues of every service once, with any number of replicas", async () => {
     const { stdout, stderr, code } = await repl("outbox --json");
     expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
     const waiting = (JSON.parse(stdout) as { name: string; service: string }[]).filter(
@@ -76,21 +76,21 @@ describe("the operator's console in a cluster", () => {
       expect(stdout).toContain(node);
   });
 
-  it("with a wrong password may be at NATS and does nothing there", async () => {
+  it("with a wrong admin password, connects to NATS and can do nothing", async () => {
     const { stderr, code } = await repl("banks", { ADMIN_PASSWORD: "not the password" });
     expect(code).toBe(1);
     expect(stderr).toMatch(/^error: /);
   });
 
-  it("is not let in by NATS with a wrong password, and says that it is not", async () => {
+  it("with a wrong NATS password, is refused and prints that", async () => {
     const { stderr, code } = await repl("banks", { NATS_PASSWORD: "not the password" });
     expect(code).toBe(EX_UNAVAILABLE);
     expect(stderr).toContain("the platform does not answer");
   });
 });
 
-describe("a process that runs some of the services", () => {
-  it("is refused without what they need, a line for each variable and no value in it", async () => {
+describe("a process with some of the services", () => {
+  it("without required settings, ends with a line for each variable and no value", async () => {
     const { stderr, code } = await start(["platform/waybill.js"], { SERVICES: "orders" }).ended;
     expect(code).toBe(EX_CONFIG);
     expect(
@@ -104,7 +104,7 @@ describe("a process that runs some of the services", () => {
     ]);
   });
 
-  it("while NATS is away, waits for it and still ends at once when it is told to", async () => {
+  it("without NATS, waits for it, and ends at once on request", async () => {
     const { child, ended, said } = start(["platform/waybill.js"], {
       SERVICES: "media",
       NATS_URL: `nats://127.0.0.1:${await freePort()}`,

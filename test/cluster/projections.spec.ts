@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
-describe("orders, whose history is in MongoDB", () => {
+describe("orders, with the history in MongoDB,", () => {
   let shop: OrdersHarness;
   beforeAll(async () => {
     shop = await startOrders({
@@ -32,7 +32,7 @@ describe("orders, whose history is in MongoDB", () => {
   const history = async ({ customer, orderId }: Awaited<ReturnType<OrdersHarness["placed"]>>) =>
     (await shop.as(customer, "orders.history", { orderId })).items.map(({ to }) => to);
 
-  it("tell an order's steps out of MongoDB", async () => {
+  it("return an order's steps from MongoDB", async () => {
     const order = await shop.placed("ready");
     await eventually(async () =>
       expect(await history(order)).toEqual(["pending", "paid", "preparing", "ready"]),
@@ -40,7 +40,7 @@ describe("orders, whose history is in MongoDB", () => {
     expect(await gauge("documents_available")).toEqual({ order_history: 1, payments: 1 });
   });
 
-  it("go on while it is away: histories are 503, messages wait, none is dead, and all come when it is back", async () => {
+  it("continue during an outage: histories answer 503, messages wait and are all handled after it", async () => {
     const before = await shop.placed("paid");
     await shop.settled();
     await server.kill();
@@ -82,7 +82,7 @@ describe("orders, whose history is in MongoDB", () => {
     expect(await gauge("dead_letters")).toBe(0);
   });
 
-  it("work off two thousand messages that waited", async () => {
+  it("handle two thousand waiting messages", async () => {
     await server.halt();
     await eventually(async () =>
       expect(await gauge("documents_available")).toEqual({ order_history: 0, payments: 0 }),
@@ -110,7 +110,7 @@ describe("orders, whose history is in MongoDB", () => {
   }, 60_000);
 });
 
-describe("notifications, whose history is in MongoDB", () => {
+describe("notifications, with the history in MongoDB,", () => {
   let platform: NotificationsHarness;
   beforeAll(async () => {
     platform = await startNotifications({ MONGO_URL: server.url, NAMESPACE: `people-${newId().slice(-12)}` });
@@ -120,7 +120,7 @@ describe("notifications, whose history is in MongoDB", () => {
   const delivered = (id: string) =>
     platform.say("order.delivered", sampleOrder({ status: "delivered", customer: { id, name: "Zoë" } }));
 
-  it("of a person who mutes them stand in the history, also after an outage, and are sent to nobody", async () => {
+  it("of a user who mutes them are in the history, also after an outage, and are not sent", async () => {
     const who = await platform.person();
     const { id } = who;
     await platform.as({ id }, "notifications.setPreferences", { push: false, email: false });
@@ -139,7 +139,7 @@ describe("notifications, whose history is in MongoDB", () => {
     expect(platform.mails(who.email)).toEqual([]);
   });
 
-  it("of a person who is deleted during an outage are gone from the database at once, from MongoDB afterwards", async () => {
+  it("of a user deleted during an outage leave the database at once, and MongoDB afterwards", async () => {
     const who = await platform.person();
     const { id } = who;
     await delivered(id);

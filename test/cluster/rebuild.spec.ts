@@ -135,7 +135,7 @@ async function idsIn(documents: { batches(size: number): AsyncIterable<{ _id: st
 const orderId = (number: number) => `00000000-0000-7000-8000-${String(number).padStart(12, "0")}`;
 
 describe("npm run rebuild on a cluster's stores", () => {
-  it("killed in the middle and begun again, brings back the history of 5,000 orders, in seconds", async () => {
+  it("killed in the middle and started again, restores the history of 5,000 orders in seconds", async () => {
     const { history } = projections;
     const killed = begin("history");
     await eventually(async () => expect(await history.count()).toBeGreaterThan(1_000), {
@@ -160,7 +160,7 @@ describe("npm run rebuild on a cluster's stores", () => {
     });
   }, 90_000);
 
-  it("puts right what is wrong, removes what PostgreSQL does not know, and keeps what comes meanwhile", async () => {
+  it("corrects wrong documents, removes unknown ones, and keeps those written meanwhile", async () => {
     const { history } = projections;
     const wrong = historyId(orderId(9), 1);
     const missing = historyId(orderId(10), 1);
@@ -208,7 +208,7 @@ describe("npm run rebuild on a cluster's stores", () => {
     expect(right).not.toHaveProperty("stray");
   }, 90_000);
 
-  it("brings back receipts and completed refunds, and no others", async () => {
+  it("restores receipts and completed refunds, and no others", async () => {
     const { payments } = projections;
     const { stdout, stderr, code } = await rebuild("payments");
     expect({ stdout, code }).toEqual({ stdout: `payments: ${ORDERS + REFUNDS} documents\n`, code: 0 });
@@ -223,7 +223,7 @@ describe("npm run rebuild on a cluster's stores", () => {
     expect(receipt).not.toHaveProperty("reason");
   }, 60_000);
 
-  it("brings back settled notifications, and nothing of a person who was forgotten in the middle", async () => {
+  it("restores final notifications, and none of a user who is deleted meanwhile", async () => {
     const stays = newId();
     const goes = newId();
     const insert = (userId: string, state: string) =>
@@ -247,7 +247,7 @@ describe("npm run rebuild on a cluster's stores", () => {
     expect(left.map(({ userId }) => userId)).toEqual(Array.from({ length: 10 }, () => stays));
   }, 60_000);
 
-  it("without its store, says so and exits with 69; asked for something else, says what there is", async () => {
+  it("without its store, exits with 69 and the reason; for an unknown name, lists the names", async () => {
     const { MONGO_URL } = env;
     env.MONGO_URL = "mongodb://127.0.0.1:9/";
     const { code, stderr } = await rebuild("payments");

@@ -84,7 +84,7 @@ async function metric(name: string): Promise<number> {
 }
 
 describe("the platform on Redis", () => {
-  it("confirms a check out of Redis, in one trace with its commands, which tell no keys", async () => {
+  it("confirms a check from Redis in one trace, whose commands show no keys", async () => {
     const quote = await check(api, me, shop);
     expect(await redis.admin.keys("*:cache-check:*")).toHaveLength(1);
     const traceId = newId().replaceAll("-", "");
@@ -103,7 +103,7 @@ describe("the platform on Redis", () => {
     expect(JSON.stringify(spans)).not.toContain(quote.check_id);
   });
 
-  it("having lost what was in Redis, wants a new check, and never takes a wrong price", async () => {
+  it("after a loss of Redis's data, requires a new check, and never uses a wrong price", async () => {
     const quote = await check(api, me, shop);
     await redis.admin.flushall();
     expect(await confirm(quote.check_id)).toMatchObject({ status: 409, body: { code: "check_expired" } });
@@ -112,7 +112,7 @@ describe("the platform on Redis", () => {
     expect((await confirm(again.check_id)).status).toBe(201);
   });
 
-  it("repeating a confirmation whose check Redis lost, answers its order", async () => {
+  it("for a repeated confirmation whose check is lost, answers its order", async () => {
     const quote = await check(api, me, shop);
     const first = await confirm(quote.check_id);
     await redis.admin.flushall();
@@ -123,7 +123,7 @@ describe("the platform on Redis", () => {
     ["killed", () => redis.kill(), () => redis.start()],
     ["frozen", async () => redis.freeze(), async () => redis.thaw()],
   ])(
-    "with Redis %s, sells and signs in without it, and uses it again when it is back",
+    "with Redis %s, sells and signs in without it, and uses it after its return",
     async (_, lose, back) => {
       const before = await check(api, me, shop);
       const unanswered = await metric("waybill_redis_unanswered_total");

@@ -65,7 +65,7 @@ describe("the cacher on Redis", () => {
     ]);
   });
 
-  it("forgets for all nodes what one says is outdated, and nothing of another namespace", async () => {
+  it("removes an invalidated answer for all nodes, and nothing of another namespace", async () => {
     const namespace = newId();
     const [one, other] = [await node(namespace, "one"), await node(namespace, "other")];
     const stranger = await node(`${namespace}-2`, "stranger");
@@ -80,7 +80,7 @@ describe("the cacher on Redis", () => {
     expect(await stranger.list(1)).toBe("stranger 1");
   });
 
-  it("keeps nothing without an end", async () => {
+  it("stores nothing without an expiry", async () => {
     const { list } = await node(newId(), "one");
     await list(1);
     const keys = await redis.admin.keys("*:cache-*");
@@ -92,7 +92,7 @@ describe("the cacher on Redis", () => {
     ["killed", () => redis.kill(), () => redis.start()],
     ["frozen", async () => redis.freeze(), async () => redis.thaw()],
   ])(
-    "with Redis %s, works every answer out in time, and shares again when it is back",
+    "with Redis %s, computes every answer in time, and shares again after its return",
     async (_, lose, back) => {
       const { list, store, broker } = await node(newId(), "one", { timeoutMs: ANSWER_TIMEOUT_MS });
       await list(1);
@@ -113,7 +113,7 @@ describe("the cacher on Redis", () => {
     },
   );
 
-  it("with a Redis that is full, goes on without", async () => {
+  it("with a full Redis, continues without it", async () => {
     await redis.admin.config("SET", "maxmemory", "1");
     try {
       const { list, store } = await node(newId(), "one");
@@ -124,7 +124,7 @@ describe("the cacher on Redis", () => {
     }
   });
 
-  it("before there is any Redis, starts and works, and uses it from when it is there", async () => {
+  it("without Redis at the start, works and uses it later", async () => {
     const late = await startRedis();
     stops.push(() => late.remove());
     await late.stop();
@@ -140,7 +140,7 @@ describe("the cacher on Redis", () => {
     await eventually(() => expect(sharedStoreOf(broker)?.available()).toBe(true));
   });
 
-  it("with a password, is let in; with a wrong one, goes on without", async () => {
+  it("with a password, connects; with a wrong one, continues without Redis", async () => {
     const guarded = await startRedis({ password: "p@ss/word:1" });
     stops.push(() => guarded.remove());
     const { list } = await node(newId(), "one", { url: guarded.url });
@@ -163,12 +163,12 @@ describe("the address of Redis", () => {
     ["redis://user:p%2Fw@cache", { username: "user", password: "p/w" }],
     ["rediss://cache:6390", { host: "cache", port: 6390, tls: {} }],
     ["redis://[::1]:6379", { host: "::1", port: 6379 }],
-  ])("%s, is understood", (url, expected) => {
+  ])("%s, is accepted", (url, expected) => {
     expect(redisOptions(url)).toMatchObject(expected);
     if (url.startsWith("redis:")) expect(redisOptions(url).tls).toBeUndefined();
   });
 
-  it("with TLS, is used when somebody vouches for its certificate, and only then", async () => {
+  it("with TLS, is used only with a trusted certificate", async () => {
     const certificate = await makeCertificate();
     const server = await startRedis({ tls: certificate });
     stops.push(
@@ -246,13 +246,13 @@ describe("checks on Redis", () => {
     gateway.calls.filter(({ action }) => action === "orders.confirm").length;
   const expired = { status: 409, body: { code: "check_expired" } };
 
-  it("made at one gateway, are confirmed at another", async () => {
+  it("of one gateway, are confirmed at another", async () => {
     await twoGateways();
     const checkId = await check(one);
     expect(await confirm(other, checkId)).toMatchObject({ status: 201 });
   });
 
-  it("live for ten minutes in Redis", async () => {
+  it("stay ten minutes in Redis", async () => {
     await twoGateways();
     await check(one);
     const [key = ""] = await redis.admin.keys("test:cache-check:*");
@@ -261,7 +261,7 @@ describe("checks on Redis", () => {
     expect(seconds).toBeLessThanOrEqual(600);
   });
 
-  it("that Redis lost, have expired", async () => {
+  it("lost by Redis, have expired", async () => {
     await twoGateways();
     const checkId = await check(one);
     await redis.admin.flushall();
@@ -272,7 +272,7 @@ describe("checks on Redis", () => {
   it.each([
     ["killed", () => redis.kill(), () => redis.start()],
     ["frozen", async () => redis.freeze(), async () => redis.thaw()],
-  ])("with Redis %s since, have expired, in time and for nobody with an error", async (_, lose, back) => {
+  ])("with Redis %s meanwhile, have expired, in time and without errors", async (_, lose, back) => {
     await twoGateways(ANSWER_TIMEOUT_MS);
     const checkId = await check(one);
     await lose();

@@ -81,7 +81,7 @@ const messagesHandledBy = (name: string) =>
 
 describe("a service that Moleculer's runner starts in a cluster", () => {
   it(
-    "answers gRPC calls beside the launcher's replica, has Moleculer's REPL, and ends with 0 at SIGTERM",
+    "answers gRPC calls beside the launcher's replica, has Moleculer's REPL, and exits with 0 on SIGTERM",
     async () => {
       const { child, output, ended } = run("partners", [
         ...["moleculer-runner", "--config", "moleculer.config.ts", "--repl"],
@@ -103,7 +103,7 @@ describe("a service that Moleculer's runner starts in a cluster", () => {
   );
 
   it(
-    "is chosen by SERVICES and SERVICEDIR too, answers over NATS and handles messages",
+    "named by SERVICES and SERVICEDIR, answers over NATS and handles messages",
     async () => {
       const { child, output, ended } = run(
         "notifications",

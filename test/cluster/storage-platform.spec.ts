@@ -51,7 +51,7 @@ afterAll(async () => {
 const avatar = () => api.request("GET /me/avatar", { token: me.token });
 
 describe("the platform with pictures in a bucket", () => {
-  it("keeps an avatar there, and shows it", async () => {
+  it("stores an avatar there and serves it", async () => {
     await api.ok("PUT /me/avatar", { token: me.token, image });
     const { status, headers, bytes } = await avatar();
     expect([status, headers.get("content-type")]).toEqual([200, "image/webp"]);
@@ -62,7 +62,7 @@ describe("the platform with pictures in a bucket", () => {
     ["killed", () => minio.kill(), () => minio.start()],
     ["frozen", async () => minio.freeze(), async () => minio.thaw()],
   ])(
-    "with the store %s, answers 503 for pictures in time, and everything else as ever",
+    "with the store %s, answers 503 for pictures in time, and all other requests as usual",
     async (_, lose, back) => {
       const { bytes } = await avatar();
       await lose();
@@ -88,7 +88,7 @@ describe("the platform with pictures in a bucket", () => {
     },
   );
 
-  it("with a secret that is wrong, does not start, and names the setting without its value", async () => {
+  it("with a wrong secret, does not start, and names the setting without its value", async () => {
     const value = "not-the-secret-of-the-tests";
     const start = startPlatform(join(folder, "other"), {
       ...Object.fromEntries(

@@ -64,13 +64,13 @@ describe("storage on MinIO", () => {
     return { storage, stop: async () => undefined };
   });
 
-  it("open, without the bucket, makes it, also when two do so at once", async () => {
+  it("open, without the bucket, creates it, also twice at once", async () => {
     const S3_BUCKET = `waybill-${newId()}`;
     await Promise.all([storageOf({ S3_BUCKET }).open(), storageOf({ S3_BUCKET }).open()]);
     expect(await admin().bucketExists(S3_BUCKET)).toBe(true);
   });
 
-  it("put, with a type, has the server tell it, and that nobody else may keep the object", async () => {
+  it("put, with a type, makes the server return the type, and the object private", async () => {
     const S3_BUCKET = `waybill-${newId()}`;
     await storageOf({ S3_BUCKET }).put("avatars/a.webp", Buffer.from("x"), "image/webp");
     expect((await admin().statObject(S3_BUCKET, "avatars/a.webp")).metaData).toMatchObject({
@@ -79,7 +79,7 @@ describe("storage on MinIO", () => {
     });
   });
 
-  it("put, after somebody removed the bucket, makes it again", async () => {
+  it("put, after a removal of the bucket, creates it again", async () => {
     const S3_BUCKET = `waybill-${newId()}`;
     const storage = storageOf({ S3_BUCKET });
     await storage.open();
@@ -93,7 +93,7 @@ describe("storage on MinIO", () => {
     ["S3_ACCESS_KEY", "not-the-key-of-the-tests"],
     ["S3_SECRET_KEY", undefined],
     ["S3_ACCESS_KEY", undefined],
-  ])("open, with a wrong %s (%s), says which it is and not its value", async (name, value) => {
+  ])("open, with a wrong %s (%s), names the setting and not its value", async (name, value) => {
     const error = await failureOf(storageOf({ [name]: value }).open());
     expect(error).toMatchObject({ kind: "misconfigured" });
     expect(error.message).toContain(name);
@@ -101,7 +101,7 @@ describe("storage on MinIO", () => {
     expect(await storageOf({ [name]: value }).ready()).toBe(false);
   });
 
-  it("open, with another region than the server's, says so", async () => {
+  it("open, with another region than the server's, names the mistake", async () => {
     const error = await failureOf(storageOf({ S3_REGION: "eu-central-1" }).open());
     expect(error).toMatchObject({ kind: "misconfigured", message: expect.stringContaining("S3_REGION") });
   });
@@ -110,7 +110,7 @@ describe("storage on MinIO", () => {
     ["killed", () => minio.kill(), () => minio.start()],
     ["frozen", async () => minio.freeze(), async () => minio.thaw()],
   ])(
-    "with the server %s, is unavailable in bounded time, and back with what it kept",
+    "with the server %s, is unavailable in bounded time, and has all objects after its return",
     async (_, lose, back) => {
       const storage = storageOf();
       await storage.put("a/b", Buffer.from("kept"));
@@ -137,7 +137,7 @@ describe("storage on MinIO", () => {
 });
 
 describe("media on MinIO", () => {
-  it("with the store away, answers for pictures that they cannot be had now, and everything else goes on", async () => {
+  it("without the store, answers 503 for pictures, and all other requests as usual", async () => {
     const { S3_BUCKET, ...keys } = settingsOf();
     const bench = await startIdentity({ settings: { ...keys, S3_BUCKET } });
     try {
@@ -169,7 +169,7 @@ describe("media on MinIO", () => {
     }
   });
 
-  it("with a store that is away, starts; with keys that never work, does not", async () => {
+  it("without the store, starts; with keys that never work, does not", async () => {
     const start = async (change: Partial<Settings>) => {
       const broker = new ServiceBroker({ logger: false, skipProcessEventRegistration: true });
       broker.createService(

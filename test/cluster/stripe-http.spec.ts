@@ -71,7 +71,7 @@ async function tellAll(): Promise<void> {
 }
 
 describe("Stripe, over HTTP only", () => {
-  it("an order is confirmed, paid on its page, reported, cancelled and refunded", async () => {
+  it("supports an order from its confirmation to its refund", async () => {
     const made = await order(api, me, shop, { bankId });
     const session = stripe.pay(made.checkout_url);
     expect(session).toMatchObject({
@@ -96,7 +96,7 @@ describe("Stripe, over HTTP only", () => {
     });
   });
 
-  it("what is not Stripe's own word is refused with one answer, to the byte", async () => {
+  it("with a forged report, answers byte-identically for every reason", async () => {
     const made = await order(api, me, shop, { bankId });
     const body = stripeEvent("checkout.session.completed", `evt_${newId()}`, {
       client_reference_id: made.order_id,
@@ -120,7 +120,7 @@ describe("Stripe, over HTTP only", () => {
     await orderWhen(api, me, made.order_id, ({ payment_status }) => expect(payment_status).toBe("paid"));
   });
 
-  it("while its secret is rolled, both are taken; afterwards the new one alone", async () => {
+  it("during a rotation of the secret, accepts both; afterwards only the new one", async () => {
     const change = (settings: object) =>
       api.ok(`PATCH /banks/${bankId}`, { token: root, body: { settings } });
     const body = () => stripeEvent("checkout.session.expired", `evt_${newId()}`, {});

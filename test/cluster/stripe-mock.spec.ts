@@ -27,8 +27,8 @@ const request = (more: object = {}) => ({
 });
 
 /** The examples that stripe-mock answers belong to no order. The tests check that it accepts the requests. */
-describe("Stripe's adapter, before Stripe's own OpenAPI document", () => {
-  it("opens a checkout in parameters that all exist", async () => {
+describe("Stripe's adapter, checked by Stripe's own OpenAPI document,", () => {
+  it("opens a checkout with existing parameters only", async () => {
     const lines = [
       { title: "Bread", quantity: 2, unitAmountMinor: 1000 },
       { title: "Delivery", quantity: 1, unitAmountMinor: 950 },
@@ -47,7 +47,7 @@ describe("Stripe's adapter, before Stripe's own OpenAPI document", () => {
     await expect(bank.findRefund?.(refund.refundId, "pi_123")).resolves.toBeUndefined();
   });
 
-  it("looks payments up, by their checkout and by their order", async () => {
+  it("looks payments up by checkout and by order", async () => {
     await expect(bank.findPayments(newId(), "cs_test_123")).resolves.toEqual([]);
     // The example is a payment of nothing, which is read as what cannot be read: the request was right.
     await expect(bank.findPayments(newId())).rejects.toMatchObject({
@@ -59,7 +59,7 @@ describe("Stripe's adapter, before Stripe's own OpenAPI document", () => {
     await expect(bank.closeCheckout?.("cs_test_123")).resolves.toBeUndefined();
   });
 
-  it("is refused by it for a parameter that is none", async () => {
+  it("is refused for an unknown parameter", async () => {
     const answer = await fetch(`${server.url}/v1/refunds`, {
       method: "POST",
       headers: { authorization: "Bearer sk_test_123" },

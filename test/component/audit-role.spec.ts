@@ -84,7 +84,7 @@ async function outcomeOf(url: string, statement: string): Promise<string> {
 }
 
 describe("the audit log, for the database user that the service has in a cluster", () => {
-  it("grows by what admins do, and is read", async () => {
+  it("records admins' actions, which can be read", async () => {
     const { meta, userId } = await bench.admin();
     await bench.ask("identity.invite", { email: `new-${newId()}@example.org`, role: "deliverer" }, meta);
     const { items } = await bench.ask("identity.audit", {}, meta);
@@ -96,7 +96,7 @@ describe("the audit log, for the database user that the service has in a cluster
     );
   });
 
-  it("lets the service do all that it does: sign-up, sessions, erasure, sweep", async () => {
+  it("permits all work of the service: sign-up, sessions, erasure, sweep", async () => {
     const { meta, tokens } = await bench.customer();
     await bench.ask("identity.refresh", { refreshToken: tokens.refreshToken });
     await bench.ask("identity.deleteAccount", { password: "Blaubeere-Teppich-91" }, meta);
@@ -147,7 +147,7 @@ describe("the audit log, for the database user that the service has in a cluster
     expect(await count()).toEqual(entries);
   });
 
-  it("refuses a change to their owner too, and to the server's superuser in replication's mode", async () => {
+  it("refuses a change by their owner too, and by the superuser in replication mode", async () => {
     const change = "UPDATE audit_entries SET detail = 'nothing happened'";
     expect(await outcomeOf(urls.owner, change)).toBe(DENIED);
     expect(await outcomeOf(urls.root, change)).toBe(DENIED);
@@ -156,7 +156,7 @@ describe("the audit log, for the database user that the service has in a cluster
     );
   });
 
-  it("knows whose user could change it", async () => {
+  it("detects a database user that could change it", async () => {
     const asks = async (url: string) => {
       const db = new Database({
         ...{ url, poolSize: 1, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, applicationName: "audit role" },

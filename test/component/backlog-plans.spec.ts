@@ -21,7 +21,7 @@ const waiting = (type: string, count: number, since: string) => `
   SELECT gen_random_uuid(), '${GROUP}', 's', '${type}', '${type}/' || n, now(), 'd', '{}', now() - interval '${since}'
   FROM generate_series(1, ${count}) n`;
 
-describe(`behind ${BACKLOG} messages that wait for a store`, () => {
+describe(`with ${BACKLOG} messages that wait for a store`, () => {
   let bench: PlanBench;
   beforeAll(async () => {
     bench = await planBench("orders");
@@ -44,7 +44,7 @@ describe(`behind ${BACKLOG} messages that wait for a store`, () => {
       if (statistics === "fresh") await bench.analyze();
     }, LOAD_TIMEOUT_MS);
 
-    it("another handler's messages are claimed without a look at them", async () => {
+    it("messages of another handler are claimed without reading them", async () => {
       await bench.expectRows(async (on) => {
         expect(await claimDue(on, claim(["user.deleted"]))).toHaveLength(OTHERS);
       }, ROWS);
@@ -62,14 +62,14 @@ describe(`behind ${BACKLOG} messages that wait for a store`, () => {
       }, 2 * ROWS);
     });
 
-    it("what is open about a subject, and the age of the oldest, cost what they show", async () => {
+    it("the open messages of a subject, and the age of the oldest, cost as much as they return", async () => {
       await bench.expectRows(async (on) => {
         expect(await listUndelivered(on, "order.paid/77", 100)).toHaveLength(2);
       }, 10);
       await bench.expectRows((on) => oldestWaitingMs(on, GROUP, ["order.paid", "user.deleted"]), 150);
     });
 
-    it("new messages are said and accepted at the usual cost", async () => {
+    it("new messages are sent and accepted at the usual cost", async () => {
       const message = envelope("waybill/test", userDeleted(), Date.now());
       await bench.expectRows((on) => insertMessages(on, [message]), 10);
       const judged = [parseMessage(message, Date.now(), 86_400_000)];

@@ -18,7 +18,7 @@ beforeAll(async () => {
 afterAll(() => broker.stop());
 
 describe("the cacher in memory", () => {
-  it("of many large answers, keeps the newest within its bytes", async () => {
+  it("with many large answers, keeps the newest within its bytes", async () => {
     for (let n = 0; n < 100; n++) await cacher.set(`check:${n}`, check, 600);
     expect(cacher.bytes).toBeGreaterThan(BYTES_MAX / 2);
     expect(cacher.bytes).toBeLessThanOrEqual(BYTES_MAX);
@@ -26,7 +26,7 @@ describe("the cacher in memory", () => {
     expect(await cacher.get("check:0")).toBeUndefined();
   });
 
-  it("of what was used lately, keeps that and drops what was not", async () => {
+  it("keeps recently used answers and drops the others", async () => {
     await cacher.clean();
     await cacher.set("used", check, 600);
     for (let n = 0; n < 20; n++) {
@@ -36,7 +36,7 @@ describe("the cacher in memory", () => {
     expect(await cacher.get("other:0")).toBeUndefined();
   });
 
-  it("is what every node has that shares no Redis, each its own", () => {
+  it("is the default of every node without Redis, each its own", () => {
     const options = () =>
       brokerOptions({
         ...{ nodeID: newId(), namespace: "test", transporter: null, logLevel: "fatal", json: false },

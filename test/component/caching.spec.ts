@@ -30,7 +30,7 @@ async function replica(nodeID: string) {
 }
 
 describe("cached answers", () => {
-  it("are forgotten on every node when one of them says that they are outdated", async () => {
+  it("are dropped on every node when one node invalidates them", async () => {
     const [one, other] = await Promise.all([replica("one"), replica("other")]);
     expect([await one.list(1), await one.list(1), await other.list(1)]).toEqual([1, 1, 1]);
     await eventually(async () => {

@@ -45,7 +45,7 @@ const ask = (action: string, token?: string) =>
   edge.call(action, {}, token === undefined ? {} : { meta: { token } });
 
 describe("the caller middleware", () => {
-  it("with a valid token, tells the action of another node who calls, also in a nested call", async () => {
+  it("with a valid token, gives an action on another node the caller, also in a nested call", async () => {
     const [id, sessionId, partnerId] = [newId(), newId(), newId()];
     const caller = { id, sessionId, role: "partner", partnerId, partnerAdmin: true } as const;
     const token = await identity.token(caller);
@@ -58,11 +58,11 @@ describe("the caller middleware", () => {
     await expect(ask("back.who")).rejects.toMatchObject({ type: "UNAUTHENTICATED", code: 401 });
   });
 
-  it("with a token that is not valid, refuses the call even of an open action", async () => {
+  it("with an invalid token, refuses the call even of an open action", async () => {
     await expect(ask("back.open", "rubbish")).rejects.toMatchObject({ type: "UNAUTHENTICATED" });
   });
 
-  it("ignores whoever the caller claims to be in meta", async () => {
+  it("ignores a caller that is claimed in meta", async () => {
     const meta = { caller: { id: newId(), role: "admin" }, locals: { caller: { role: "admin" } } };
     await expect(edge.call("back.adminOnly", {}, { meta })).rejects.toMatchObject({
       type: "UNAUTHENTICATED",

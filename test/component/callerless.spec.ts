@@ -164,8 +164,8 @@ async function outcomes(from: ServiceBroker, meta: object): Promise<Map<string, 
   return found;
 }
 
-describe("every action that a service offers to others", () => {
-  it("has a contract, and there is none that only the contracts know", () => {
+describe("every action that other services can call", () => {
+  it("has a contract, and every contract has an action", () => {
     expect(offered.filter(({ example }) => example === undefined)).toEqual([]);
     const names = new Set(offered.map(({ name }) => name));
     // Made on its own node only, by whoever starts the platform.
@@ -175,13 +175,13 @@ describe("every action that a service offers to others", () => {
     expect(offered.length).toBeGreaterThan(85);
   });
 
-  it("between services only, is not published", () => {
+  it("if for services only, is not published", () => {
     const inner = offered.filter(({ visibility }) => visibility === "public").map(({ name }) => name);
     expect(inner.sort()).toEqual(BETWEEN_SERVICES);
   });
 
   it.each(["over the transporter", "over the bridge"] as const)(
-    "called %s with a forged meta and no token, refuses unless the table says why it need not",
+    "called %s with a forged meta and no token, refuses unless the table says why not",
     async (way) => {
       const found = await outcomes(strangers[way], forgedMeta());
       const refused = [...found].filter(([, outcome]) => outcome === "UNAUTHENTICATED").map(([name]) => name);
@@ -194,7 +194,7 @@ describe("every action that a service offers to others", () => {
   );
 
   it.each(["over the transporter", "over the bridge"] as const)(
-    "called %s with a forged token, refuses, also where none is needed",
+    "called %s with a forged token, refuses, also where no token is needed",
     async (way) => {
       const token = await forgedToken();
       const found = await outcomes(strangers[way], { ...forgedMeta(), token });

@@ -17,7 +17,7 @@ beforeEach(() => {
 const operations = () => server.seen.map(({ operation }) => operation);
 const busy = (seconds: string) => json(503, { code: "service_unavailable" }, { "Retry-After": seconds });
 
-describe("two typed clients over the same kept tokens", () => {
+describe("two typed clients with the same stored tokens", () => {
   const endsSoon = (refreshToken: string): SessionTokens => ({
     accessToken: `of ${refreshToken}`,
     refreshToken,
@@ -31,7 +31,7 @@ describe("two typed clients over the same kept tokens", () => {
       .map(({ body }) => (JSON.parse(body) as { refresh_token: string }).refresh_token);
   const sent = () => server.seen.map(({ headers }) => headers.authorization).filter(Boolean);
 
-  it("exchange the refresh token once, at the same time and one after the other", async () => {
+  it("exchange the refresh token once, concurrently and one after the other", async () => {
     const mark = newId();
     const [first, second, third] = [0, 1, 2].map(() => waybill({ url: server.url }));
     const tokens = endsSoon(`r0 ${mark}`);
@@ -53,7 +53,7 @@ describe("two typed clients over the same kept tokens", () => {
     expect(sent().slice(2)).toEqual(["Bearer a2", "Bearer a2"]);
   });
 
-  it("take over what was kept meanwhile, by a program that they do not hear of", async () => {
+  it("use tokens that another program has stored meanwhile", async () => {
     const mark = newId();
     let kept = endsSoon(`r0 ${mark}`);
     const api = waybill({ url: server.url, kept: () => kept });
@@ -64,7 +64,7 @@ describe("two typed clients over the same kept tokens", () => {
     expect(sent()).toEqual(["Bearer a9"]);
   });
 
-  it("when another one was faster, go on with the tokens that it kept", async () => {
+  it("after a faster exchange by the other, use its tokens", async () => {
     const mark = newId();
     let kept = endsSoon(`r0 ${mark}`);
     const api = waybill({ url: server.url, kept: () => kept });
@@ -84,7 +84,7 @@ describe("two typed clients over the same kept tokens", () => {
     await expect(api.GET("/banks")).rejects.toMatchObject({ status: 401, code: "session_revoked" });
   });
 
-  it("repeat an exchange whose answer was lost, since the next token would come too late", async () => {
+  it("repeat an exchange without an answer, within the grace period of the token", async () => {
     const api = waybill({ url: server.url });
     const tokens = endsSoon(newId());
     api.signedInWith(tokens);
@@ -95,8 +95,8 @@ describe("two typed clients over the same kept tokens", () => {
   });
 });
 
-describe("the typed client, ended by its caller,", () => {
-  it("while it waits for a repeat, rejects at once and repeats nothing", async () => {
+describe("the typed client, aborted by its caller,", () => {
+  it("during the wait before a retry, rejects at once and repeats nothing", async () => {
     server.planned.push(busy("10"));
     const ending = new AbortController();
     const asking = waybill({ url: server.url }).GET("/products", { signal: ending.signal });
@@ -106,7 +106,7 @@ describe("the typed client, ended by its caller,", () => {
     expect(server.seen).toHaveLength(1);
   });
 
-  it("while it waits for an exchange of tokens, rejects at once and leaves the exchange to the others", async () => {
+  it("during an exchange of tokens, rejects at once and lets the exchange end for the others", async () => {
     const api = waybill({ url: server.url });
     api.signedInWith({ accessToken: "a0", refreshToken: newId(), endsAtMs: Date.now() });
     const { promise: begun, resolve: begin } = Promise.withResolvers<() => void>();
@@ -127,13 +127,13 @@ describe("the typed client, ended by its caller,", () => {
   });
 });
 
-describe("the typed client, when the answer to a change was lost,", () => {
+describe("the typed client, without an answer to a change,", () => {
   const conditional = { params: { header: { "If-Match": '"3"' } }, body: { first_name: "Zoë" } };
 
   it.each([
     ["lost", lost],
     ["that it took too long", busy("0.01")],
-  ])("of a conditional one, %s, does not repeat it into a refusal of its own version", async (_, answer) => {
+  ])("that is conditional, %s, does not repeat it into a refusal of its own version", async (_, answer) => {
     server.planned.push(answer, json(412, { code: "precondition_failed" }));
     const changing = waybill({ url: server.url }).PATCH("/me", conditional);
     const code = await changing.then(
@@ -147,13 +147,13 @@ describe("the typed client, when the answer to a change was lost,", () => {
   it.each([
     ["is busy", json(503, { code: "overloaded" }, { "Retry-After": "0.01" })],
     ["counts too many requests", json(429, { code: "too_many_requests" }, { "Retry-After": "0.01" })],
-  ])("of a conditional one that was not performed since the platform %s, repeats it", async (_, answer) => {
+  ])("that is conditional and was not performed since the platform %s, repeats it", async (_, answer) => {
     server.planned.push(answer, json(200, { id: newId() }));
     await waybill({ url: server.url }).PATCH("/me", conditional);
     expect(operations()).toEqual(["PATCH /me", "PATCH /me"]);
   });
 
-  it("of one that takes its own right away, does not repeat it; of others, does", async () => {
+  it("that ends its own access, does not repeat it; other changes, does", async () => {
     const api = waybill({ url: server.url });
     const changes: [string, () => Promise<unknown>][] = [
       [
@@ -176,7 +176,7 @@ describe("the typed client, when the answer to a change was lost,", () => {
   });
 });
 
-describe("the typed client, in a runtime with fetch and little else,", () => {
+describe("the typed client, in a runtime that has little besides fetch,", () => {
   const taken = {
     any: Object.getOwnPropertyDescriptor(AbortSignal, "any"),
     timeout: Object.getOwnPropertyDescriptor(AbortSignal, "timeout"),
@@ -191,7 +191,7 @@ describe("the typed client, in a runtime with fetch and little else,", () => {
   it.each([
     ["a crypto for insecure pages", { getRandomValues: crypto.getRandomValues.bind(crypto) }],
     ["no crypto at all", undefined],
-  ])("with %s, makes keys that differ and gives up after its time", async (_, value) => {
+  ])("with %s, makes different keys and ends at its time limit", async (_, value) => {
     for (const name of ["any", "timeout"]) {
       Object.defineProperty(AbortSignal, name, { value: undefined, configurable: true });
     }

@@ -39,7 +39,7 @@ function stream(): { answer: Answer; opened: Promise<ServerResponse> } {
 const later = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 describe("the typed client, following an order,", () => {
-  it("tells what happens for longer than a request may take, until the order has ended", async () => {
+  it("returns events for longer than a request may take, until the order has ended", async () => {
     const { answer, opened } = stream();
     server.planned.push(answer);
     const following = waybill({ url: server.url, timeoutMs: TIMEOUT_MS }).follow(orderId);
@@ -64,7 +64,7 @@ describe("the typed client, following an order,", () => {
     expect(server.seen).toHaveLength(1);
   });
 
-  it("after the stream broke off, goes on behind the last event, and begins where it is told to", async () => {
+  it("after a broken stream, continues after the last event, and starts at a given one", async () => {
     const { answer, opened } = stream();
     server.planned.push(answer, (response) => response.destroy());
     const last = stream();
@@ -82,7 +82,7 @@ describe("the typed client, following an order,", () => {
     expect(server.seen.map(({ headers }) => headers["last-event-id"])).toEqual(["3", "4", "4"]);
   });
 
-  it("is ended by its caller in the middle, and while it waits to connect again", async () => {
+  it("is stopped by its caller, also during the wait before a reconnection", async () => {
     const { answer, opened } = stream();
     server.planned.push(answer);
     const api = waybill({ url: server.url });
@@ -102,13 +102,13 @@ describe("the typed client, following an order,", () => {
     expect(server.seen).toHaveLength(2);
   });
 
-  it("of an order that may not be seen, is refused as any operation is", async () => {
+  it("of an order that is not visible, is refused like any operation", async () => {
     server.planned.push(json(404, { code: "not_found", status: 404, title: "No" }));
     const refused = waybill({ url: server.url }).follow(orderId).next();
     await expect(refused).rejects.toBeInstanceOf(ApiError);
   });
 
-  it("by the operation itself, gets the stream", async () => {
+  it("by the operation itself, returns the stream", async () => {
     const { answer, opened } = stream();
     server.planned.push(answer);
     const asked = waybill({ url: server.url }).GET("/orders/{order_id}/events", { params: { path } });
@@ -119,10 +119,10 @@ describe("the typed client, following an order,", () => {
   });
 });
 
-describe("the typed client, about images,", () => {
+describe("the typed client, with images,", () => {
   const bytes = new Uint8Array([0xff, 0xd8, 0xff, 0x00, 0x80]);
 
-  it("sends their bytes under their type and answers them as a Blob", async () => {
+  it("sends their bytes with their type and returns them as a Blob", async () => {
     const api = waybill({ url: server.url });
     server.planned.push(json(200, { etag: "x", bytes: 5 }), (response) => {
       response.writeHead(200, { "Content-Type": "image/webp" }).end(bytes);
@@ -134,7 +134,7 @@ describe("the typed client, about images,", () => {
   });
 });
 
-it("the typed client, of an answer whose body never ends, gives up after its time", async () => {
+it("the typed client, with an answer whose body never ends, ends at its time limit", async () => {
   const answer: Answer = (response) => {
     response.writeHead(200, { "Content-Type": "application/json" }).write('{"items":');
   };

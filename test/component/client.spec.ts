@@ -65,14 +65,14 @@ async function signedIn(expiresInSeconds: number): Promise<Waybill> {
   return api;
 }
 
-describe("the typed client, about sessions", () => {
+describe("the typed client, in a session,", () => {
   it("sends the token of a sign-in with every request", async () => {
     const api = await signedIn(600);
     await api.GET("/products");
     expect(seen).toMatchObject([{ operation: "GET /api/v1/products", token: "Bearer first" }]);
   });
 
-  it("exchanges a token that ends soon once, however many requests want one, and tells the new ones", async () => {
+  it("exchanges a token that ends soon once, for any number of requests, and reports the new ones", async () => {
     const api = await signedIn(30);
     const told: string[] = [];
     api.onTokens(({ accessToken }) => told.push(accessToken));
@@ -84,7 +84,7 @@ describe("the typed client, about sessions", () => {
     expect(told).toEqual(["second"]);
   });
 
-  it("that was given back kept tokens, goes on with them", async () => {
+  it("with stored tokens, continues with them", async () => {
     const api = waybill({ url });
     api.signedInWith({ accessToken: "kept", refreshToken: "r", endsAtMs: Date.now() + 600_000 });
     await api.GET("/me");
@@ -94,11 +94,11 @@ describe("the typed client, about sessions", () => {
   });
 });
 
-describe("the typed client, about repetitions", () => {
+describe("the typed client, when it retries,", () => {
   const confirm = (api: Waybill) =>
     api.POST("/orders/confirm", { body: { check_id: newId(), bank_id: newId() } });
 
-  it("while the platform is busy, repeats a POST with its key, and the key stays the same", async () => {
+  it("while the platform is busy, repeats a POST with the same key", async () => {
     const busy = { status: 503, body: { code: "service_unavailable" }, headers: soon };
     const inFlight = { status: 409, body: { code: "idempotency_in_flight" }, headers: soon };
     planned.push(busy, inFlight, { status: 201, body: { order_id: orderId } });
@@ -117,14 +117,14 @@ describe("the typed client, about repetitions", () => {
     expect(seen[0]?.key).toBe("mine");
   });
 
-  it("never repeats a POST without a key: it might happen twice", async () => {
+  it("never repeats a POST without a key, which might have its effect twice", async () => {
     planned.push({ status: 503, body: { code: "service_unavailable" }, headers: soon });
     const credentials = { email: "zoe@example.org", password: "correct horse" };
     await expect(waybill({ url }).signIn(credentials)).rejects.toMatchObject({ status: 503 });
     expect(seen).toHaveLength(1);
   });
 
-  it("gives up after its tries and throws the last refusal", async () => {
+  it("ends after its attempts and throws the last refusal", async () => {
     const busy = { status: 503, body: { code: "service_unavailable" }, headers: soon };
     planned.push(busy, busy, busy, busy);
     const asking = waybill({ url, tries: 3 }).GET("/products");
@@ -133,8 +133,8 @@ describe("the typed client, about repetitions", () => {
   });
 });
 
-describe("the typed client, about refusals", () => {
-  it("throws the problem with its code and with the fields that are wrong", async () => {
+describe("the typed client, after a refusal,", () => {
+  it("throws the problem with its code and the invalid fields", async () => {
     const errors = [{ field: "reason", rule: "required", message: "Is required." }];
     planned.push({
       status: 422,
@@ -155,7 +155,7 @@ describe("the typed client, about refusals", () => {
     );
   });
 
-  it("without any answer, says so after its tries", async () => {
+  it("without any answer, throws that after its attempts", async () => {
     const closed = createServer();
     await new Promise<void>((resolve) => closed.listen(0, "127.0.0.1", resolve));
     const { port } = closed.address() as AddressInfo;
@@ -168,7 +168,7 @@ describe("the typed client, about refusals", () => {
     });
   });
 
-  it("of a request that the caller ends, passes the end on and does not repeat", async () => {
+  it("of a request that the caller aborts, passes the abort on and does not repeat", async () => {
     const ending = new AbortController();
     ending.abort(new Error("left the page"));
     const asking = waybill({ url }).GET("/products", { signal: ending.signal });

@@ -78,7 +78,7 @@ const ordersOf = (customerId: string) =>
 
 describe("orders.confirm under one Idempotency-Key", () => {
   it(
-    "asked a hundred times at once, makes one order, and every asker gets the same answer to the letter",
+    "called a hundred times at once, creates one order, and every caller gets the same answer",
     async () => {
       const { ask, quote, who } = confirmation();
       const answers = await Promise.all(Array.from({ length: ASKERS }, () => untilAnswered(ask)));
@@ -96,7 +96,7 @@ describe("orders.confirm under one Idempotency-Key", () => {
     { point: "transaction.ended:2", orders: 1 },
     ...(LONG_FORM ? inBetween : []),
   ])(
-    "whose holder is killed with -9 at $point, is free after fifteen seconds, and a repeat makes the one order",
+    "with its process killed by SIGKILL at $point, is free after fifteen seconds, and a repeat creates the one order",
     async ({ point, orders }) => {
       const { ask, quote, who, params, key } = confirmation();
       expect(await endOf({ who, params, key }, point)).toBe("SIGKILL");
@@ -124,7 +124,7 @@ describe("orders.confirm under one Idempotency-Key", () => {
     TIMEOUT_MS,
   );
 
-  it("whose holder is killed with -9 when the answer has been committed, gives it to a repeat at once", async () => {
+  it("with its process killed by SIGKILL after the commit, answers a repeat at once", async () => {
     const { ask, quote, who, params, key } = confirmation();
     expect(await endOf({ who, params, key }, "transaction.ended:3")).toBe("SIGKILL");
     const [kept] = await shop.sql<{ answer: { value: Answer } }>(

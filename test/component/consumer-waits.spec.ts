@@ -46,8 +46,8 @@ const aDayLater = () =>
     "UPDATE inbox SET next_at = now(), created_at = created_at - interval '1 day' WHERE lease_token IS NULL",
   );
 
-describe("messages whose handler needs what is away", () => {
-  it("are not even claimed, for days, while others are; all have their effect when it is back, none is dead", async () => {
+describe("messages whose handler needs an unavailable store", () => {
+  it("are not claimed for days, while others are; all are handled when it returns, and none is a dead letter", async () => {
     const store = outside();
     store.there = false;
     const { broker, con } = await receiver(projecting(store));
@@ -72,7 +72,7 @@ describe("messages whose handler needs what is away", () => {
     await broker.stop();
   });
 
-  it("are delivered all the same if the handler is marked `duringOutage`", async () => {
+  it("are delivered if the handler is marked `duringOutage`", async () => {
     const store = outside();
     store.there = false;
     const { broker } = await receiver({
@@ -96,7 +96,7 @@ describe("messages whose handler needs what is away", () => {
     await broker.stop();
   });
 
-  it("and that find it away only when they come, come again after one to five seconds", async () => {
+  it("that is found unavailable only by the handler, are delivered again after one to five seconds", async () => {
     const store = outside();
     Object.assign(store, { there: false, admits: false });
     const { broker } = await receiver(projecting(store));
@@ -114,7 +114,7 @@ describe("messages whose handler needs what is away", () => {
     await broker.stop();
   });
 
-  it("and that find it away only when they come, may do so any number of times without dying of it", async () => {
+  it("that is found unavailable only by the handler, never become dead letters by that", async () => {
     const store = outside();
     Object.assign(store, { there: false, admits: false });
     const { broker, con } = await receiver(projecting(store));
@@ -141,7 +141,7 @@ describe("messages whose handler needs what is away", () => {
     await broker.stop();
   });
 
-  it("die all the same after five deliveries when it is there and they are what is wrong", async () => {
+  it("become dead letters after five deliveries by failures of their own", async () => {
     const store = outside();
     const poison = some(1)[0] as Message;
     const { broker } = await receiver({
@@ -164,7 +164,7 @@ describe("messages whose handler needs what is away", () => {
     await broker.stop();
   });
 
-  it("hold up no others while it is there and hangs, however many they are", async () => {
+  it("that hangs, delay no others, in any number", async () => {
     const hung = Promise.withResolvers<undefined>();
     const told: string[] = [];
     const { broker } = await receiver({
@@ -185,7 +185,7 @@ describe("messages whose handler needs what is away", () => {
     await broker.stop();
   });
 
-  it("without such a need, still die of what is away: who waits for them must hear of it", async () => {
+  it("without `needs`, become dead letters by an outage", async () => {
     const { broker } = await receiver({
       "notification.sent": { external: () => Promise.reject(fail("SERVICE_UNAVAILABLE")) },
     });
@@ -196,7 +196,7 @@ describe("messages whose handler needs what is away", () => {
 });
 
 describe("the gauges of documents", () => {
-  it("tell whether each collection's store is there, and how far the projection is behind", async () => {
+  it("show whether each collection's store is available, and the age of the projection", async () => {
     const store = outside();
     const gauges = documentGauges(
       [

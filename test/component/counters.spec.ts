@@ -71,7 +71,7 @@ describe.each(databases)("in the database of %s,", (service) => {
     await database.drop();
   });
 
-  it("no sequence ends at 2^31, but those of the migrations", async () => {
+  it("no sequence ends at 2^31, except those of the migrations", async () => {
     const { rows } = await client.query<{ name: string }>(
       `SELECT sequence_name AS name FROM information_schema.sequences
        WHERE data_type <> 'bigint' AND sequence_name NOT LIKE 'knex\\_migrations%'`,
@@ -79,7 +79,7 @@ describe.each(databases)("in the database of %s,", (service) => {
     expect(rows).toEqual([]);
   });
 
-  it("every column of 32 bits is kept small by a CHECK, or grows so slowly that it is named with the reason", async () => {
+  it("every column of 32 bits has a CHECK, or is listed with the reason why it grows slowly", async () => {
     const { rows } = await client.query<{ name: string; column: string; checks: string[] }>(
       `SELECT c.table_name || '.' || c.column_name AS name, c.column_name AS column,
          ARRAY(SELECT pg_get_constraintdef(oid) FROM pg_constraint

@@ -101,7 +101,7 @@ async function quarantine(incomingMessage: unknown): Promise<string> {
 }
 
 describe("deadLetters", () => {
-  it("lists what died and what was put aside, the latest first", async () => {
+  it("lists dead letters and quarantined messages, the latest first", async () => {
     const { message, id } = await deadLetter();
     const aside = { ...incoming(userDeleted()), dataschema: "urn:waybill:message:user.deleted:9" };
     await quarantine(aside);
@@ -131,7 +131,7 @@ describe("deadLetters", () => {
   });
 
   it.each(["deadLetters", "replayDeadLetter", "dropDeadLetter", "dropDeadLetters"] as const)(
-    "%s, without a token or as anybody but an admin, is refused",
+    "%s, without a token or as any other role than admin, is refused",
     async (name) => {
       const { id } = await deadLetter();
       const ask = (options: object) =>
@@ -150,7 +150,7 @@ describe("deadLetters", () => {
 });
 
 describe("replayDeadLetter", () => {
-  it("of a message whose handler is mended, has its effect once, and a repeat changes nothing", async () => {
+  it("of a message with a repaired handler, has its effect once, and a repeat changes nothing", async () => {
     const { message, id } = await deadLetter();
     broken.clear();
     await call(broker, "orders.replayDeadLetter", { id }, await as());
@@ -161,35 +161,35 @@ describe("replayDeadLetter", () => {
     expect((await bench.inboxRows())[0]).toMatchObject({ state: "done", attempts: 1 });
   });
 
-  it("of a message that fails again, is the same dead letter again", async () => {
+  it("of a message that fails again, leaves the same dead letter", async () => {
     const { id } = await deadLetter();
     await bench.db.db.query("UPDATE inbox SET error = 'earlier'");
     await call(broker, "orders.replayDeadLetter", { id }, await as());
     await eventually(async () => expect(await list()).toMatchObject([{ id, error: "broken" }]));
   });
 
-  it("of a message that was put aside for its age, believes the human", async () => {
+  it("of a message that was quarantined for its age, is handled", async () => {
     const old = incoming(userDeleted(), Date.now() - 30 * DAY_MS);
     const id = await quarantine(old);
     await call(broker, "orders.replayDeadLetter", { id }, await as());
     await eventually(async () => expect(await bench.ledger()).toMatchObject([{ messageId: old.id }]));
   });
 
-  it("of a message that still cannot be understood, is refused and keeps it", async () => {
+  it("of a message that is still unreadable, is refused and keeps it", async () => {
     const id = await quarantine({ ...incoming(userDeleted()), data: { version: 1 } });
     const replaying = call(broker, "orders.replayDeadLetter", { id }, await as());
     await expect(replaying).rejects.toMatchObject({ type: "VALIDATION_ERROR" });
     expect(await list()).toMatchObject([{ id }]);
   });
 
-  it("of what is no dead letter, is not found", async () => {
+  it("of an unknown id, is NOT_FOUND", async () => {
     const asking = call(broker, "orders.replayDeadLetter", { id: newId() }, await as());
     await expect(asking).rejects.toMatchObject({ type: "NOT_FOUND" });
   });
 });
 
 describe("dropDeadLetter", () => {
-  it("takes it off the list without its effect, and remembers it, so that a repeat is not handled", async () => {
+  it("removes it from the list without its effect, and a repeat of the message is not handled", async () => {
     const { message, id } = await deadLetter();
     broken.clear();
     await call(broker, "orders.dropDeadLetter", { id }, await as());
@@ -202,7 +202,7 @@ describe("dropDeadLetter", () => {
     expect((await bench.inboxRows()).map(({ state }) => state).sort()).toEqual(["done", "dropped"]);
   });
 
-  it("and a replay are told to the audit log with who did it, and a refusal is not", async () => {
+  it("and a replay are recorded in the audit log with the admin, and a refusal is not", async () => {
     const { id } = await deadLetter();
     const operator = newId();
     const meta = await as({ role: "admin", id: operator });
@@ -218,7 +218,7 @@ describe("dropDeadLetter", () => {
     );
   });
 
-  it("of what is no dead letter, is not found", async () => {
+  it("of an unknown id, is NOT_FOUND", async () => {
     const asking = call(broker, "orders.dropDeadLetter", { id: newId() }, await as());
     await expect(asking).rejects.toMatchObject({ type: "NOT_FOUND" });
   });
@@ -231,7 +231,7 @@ describe("dropDeadLetters", () => {
     await call(broker, "orders.dropDeadLetters", filter, await as());
   const states = async () => Object.groupBy(await bench.inboxRows(), ({ state }) => state);
 
-  it("by a time that is none, is refused by its field; by the 30th of February, is by the 2nd of March", async () => {
+  it("by an invalid time, is refused by its field; the 30th of February is the 2nd of March", async () => {
     await plant({ type: "user.deleted", at: "'2026-03-01T12:00:00Z'" });
     for (const before of ["0000-00-00T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01T25:61:00Z"]) {
       await expect(drop({ before })).rejects.toMatchObject({
@@ -269,12 +269,12 @@ describe("dropDeadLetters", () => {
     expect(await drop(filter)).toEqual({ dropped: 0, left: 0 });
   });
 
-  it("by a partner, drops no message of an inbox, which knows none", async () => {
+  it("by a partner, drops no message of an inbox, which has no partner", async () => {
     await plant({});
     expect(await drop({ partnerId: newId() })).toEqual({ dropped: 0, left: 0 });
   });
 
-  it("drops nothing that is to be delivered, or that is over", async () => {
+  it("drops no message that waits or has been handled", async () => {
     for (const state of ["waiting", "done", "dropped"] as const) await plant({ state, type: "held.back" });
     await plant({});
     expect(await drop()).toEqual({ dropped: 1, left: 0 });
@@ -282,7 +282,7 @@ describe("dropDeadLetters", () => {
     expect([now.waiting?.length, now.done?.length, now.dropped?.length]).toEqual([1, 1, 2]);
   });
 
-  it("leaves out a letter that is being replayed, without waiting for it", async () => {
+  it("skips a dead letter that is being replayed, without waiting for it", async () => {
     await plant({ count: 2 });
     const [{ id } = { id: "" }] = await list(1);
     const replaying = await bench.db.db.begin();
@@ -296,7 +296,7 @@ describe("dropDeadLetters", () => {
     expect((await states()).waiting).toMatchObject([{ deadLetterId: id }]);
   });
 
-  it(`drops ${DROP_MAX} at most with one call, the oldest first, and tells what is left and the audit log`, async () => {
+  it(`drops ${DROP_MAX} at most with one call, the oldest first, and reports the rest to the caller and the audit log`, async () => {
     await plant({ count: DROP_MAX + 2, type: "order.paid" });
     const newest = (await list(1))[0]?.id ?? "";
     const operator = newId();
@@ -325,7 +325,7 @@ describe("dropDeadLetters", () => {
     expect(told.at(-1)).toMatchObject({ data: { detail: "1 dropped, 0 left of all" } });
   });
 
-  it(`looks at ${DROP_SCANNED_MAX} letters with one call, and goes on where it ended`, async () => {
+  it(`reads ${DROP_SCANNED_MAX} dead letters with one call, and continues where it ended`, async () => {
     const parts = 10; // each within the time limit of a statement on a busy machine
     for (let part = 0; part < parts; part++) await plant({ count: DROP_SCANNED_MAX / parts });
     await plant({ type: "order.paid" });

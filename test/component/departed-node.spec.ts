@@ -9,7 +9,7 @@ interface Nodes {
   disconnected(nodeID: string, unexpected: boolean): void;
 }
 
-describe("a node that is no longer there", () => {
+describe("a node that has left", () => {
   let staying: ServiceBroker;
   let other: ServiceBroker;
   const node = (nodeID: string, namespace: string) =>
@@ -30,17 +30,17 @@ describe("a node that is no longer there", () => {
   });
   afterEach(() => Promise.all([staying.stop(), other.stop()]));
 
-  it("after it left in order, is forgotten, so that nobody warns of its missing heartbeat later", async () => {
+  it("in order, is forgotten, so that its missing heartbeat raises no warning", async () => {
     await other.stop();
     await eventually(() => expect(known().get("other")).toBeUndefined());
   });
 
-  it("after it was lost, stays known as offline", () => {
+  it("without a word, stays known as offline", () => {
     known().disconnected("other", true);
     expect(known().get("other")).toMatchObject({ available: false });
   });
 
-  it("is known again when it comes back", async () => {
+  it("is known again after its return", async () => {
     await other.stop();
     await eventually(() => expect(known().get("other")).toBeUndefined());
     await other.start();

@@ -40,7 +40,7 @@ documentsContract("PostgreSQL", empty);
 describe("documents in PostgreSQL", () => {
   beforeEach(empty);
 
-  it("put at once under one id, end as the newest one, and one that cannot be written takes none along", async () => {
+  it("put concurrently under one id, end as the newest version, and an unwritable one fails alone", async () => {
     const { events, broker } = await openEvents(place());
     const bad = { _id: "x".repeat(101), orderId: "o1", version: 1 };
     const puts = await Promise.allSettled([
@@ -64,7 +64,7 @@ describe("documents in PostgreSQL", () => {
     await broker.stop();
   });
 
-  it("are read although the service writes with all that it has", async () => {
+  it("are read although writes use all connections of the service", async () => {
     const { events, broker } = await openEvents(place());
     await events.insert({ _id: "m1", orderId: "o1", version: 1 });
     const holder = await db.begin();
@@ -86,7 +86,7 @@ describe("documents in PostgreSQL", () => {
     await broker.stop();
   });
 
-  it("whose server does not answer, are unavailable, and available again when it does", async () => {
+  it("without an answer of the server, are unavailable, and available again afterwards", async () => {
     const { events, broker } = await openEvents(place());
     await events.insert({ _id: "m1", orderId: "o1", version: 1 });
     const holder = await db.begin();
@@ -99,7 +99,7 @@ describe("documents in PostgreSQL", () => {
     await broker.stop();
   });
 
-  it("that are new or were lost, are filled behind the started service, once; a stop breaks it off", async () => {
+  it("that are new or were lost, are filled once while the service runs; a stop ends that", async () => {
     let rebuilds = 0;
     const rebuild = async (progress: (documents: number) => void = () => undefined) => {
       rebuilds++;
@@ -144,7 +144,7 @@ describe("at 100,000 documents, with stale and with fresh statistics", () => {
   }, 30_000);
 
   it.each(["stale", "fresh"])(
-    "reading, writing and removing cost what they touch: %s",
+    "reading, writing and removing read only the affected rows: %s",
     async (statistics) => {
       if (statistics === "fresh") await db.query("ANALYZE documents.events");
       const pagesOf = async (work: (on: Db) => Promise<unknown>) => (await explain(db, work)).pages;

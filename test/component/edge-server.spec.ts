@@ -59,7 +59,7 @@ describe("edge server", () => {
   it.each([
     ["header", "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "],
     ["body", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1"],
-  ])("whose client sends its %s too slowly, answers 408 and closes", async (_, bytes) => {
+  ])("with a client that sends its %s too slowly, answers 408 and closes", async (_, bytes) => {
     const port = await listen((req, res) => req.on("end", () => res.end()).resume());
     const { socket, text } = talk(port, bytes);
     await once(socket, "close");
@@ -203,7 +203,7 @@ describe("edge server", () => {
     await expect(second.listen(port, "127.0.0.1")).rejects.toMatchObject({ code: "EADDRINUSE" });
   });
 
-  it("that was not started, does not listen", () => {
+  it("before its start, does not listen", () => {
     const unused = edgeServer(
       () => undefined,
       () => ({}) as never,
@@ -212,7 +212,7 @@ describe("edge server", () => {
     expect(unused.listening).toBe(false);
   });
 
-  it("that is closed, lets a running request end and takes no other on its connection", async () => {
+  it("during its close, completes a running request and accepts no other on its connection", async () => {
     let answer: ServerResponse | undefined;
     const port = await listen((_, res) => {
       answer = res;
@@ -228,7 +228,7 @@ describe("edge server", () => {
     await expect(once(connect(port, "127.0.0.1"), "connect")).rejects.toMatchObject({ code: "ECONNREFUSED" });
   });
 
-  it("that is closed under a request that does not end, cuts it off after its grace", async () => {
+  it("during its close, ends an endless request after its grace period", async () => {
     const port = await listen((_, res) => res.writeHead(200).write("and so on"));
     const { socket, text } = talk(port, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     await eventually(async () => expect(text()).toContain("and so on"));
@@ -237,7 +237,7 @@ describe("edge server", () => {
     expect(performance.now() - startedMs).toBeLessThan(2_000);
   });
 
-  it("with idle connections, closes them when it is closed itself", async () => {
+  it("with idle connections, closes them at its close", async () => {
     const port = await listen((_, res) => res.end("ok"));
     const agent = new Agent({ keepAlive: true });
     const request = get({ port, agent });

@@ -52,13 +52,13 @@ afterAll(async () => {
 });
 
 describe("the embedded PostgreSQL", () => {
-  it("runs from a path with spaces in a folder of its owner's alone, and keeps its password there", async () => {
+  it("runs in a path with spaces that only its owner can read, with its password in it", async () => {
     expect(await query("SELECT 1 AS one")).toEqual([{ one: 1 }]);
     expect(statSync(join(dataDir, "postgres.password")).mode & 0o777).toBe(0o600);
     expect(progress).toEqual([expect.stringContaining("creating")]);
   });
 
-  it("lets nobody in without the password", async () => {
+  it("refuses connections without the password", async () => {
     const url = new URL(server.url("postgres"));
     url.password = "wrong";
     const client = new pg.Client({ connectionString: url.href });
@@ -72,7 +72,7 @@ describe("the embedded PostgreSQL", () => {
     expect([server.takenOver, server.port]).toEqual([true, port]);
   });
 
-  it("bounds its log: it begins a new file at 8 MB, and no more than four files stay", async () => {
+  it("limits its log: it begins a new file at 8 MB and keeps at most four", async () => {
     const folder = join(dataDir, "postgres", "log");
     for (let day = 1; day <= 9; day++) writeFileSync(join(folder, `2020-01-0${day}T00-00-00.log`), "old\n");
     await expect(query("SELECT no_such_function()")).rejects.toThrow("does not exist");
@@ -92,7 +92,7 @@ describe("the embedded PostgreSQL", () => {
     expect(statSync(join(dataDir, "postgres.log")).size).toBeLessThan(10_000);
   });
 
-  it("that is killed comes back at the same address with everything that was committed", async () => {
+  it("after a kill, returns at the same address with all committed data", async () => {
     await query("CREATE TABLE kept AS SELECT 7 AS n");
     process.kill(pidOf(), "SIGKILL");
     await eventually(async () => expect(await query("SELECT n FROM kept")).toEqual([{ n: 7 }]));
@@ -105,13 +105,13 @@ describe("the embedded PostgreSQL", () => {
     expect([isAlive(pid), existsSync(pidFile())]).toEqual([false, false]);
   });
 
-  it("is not kept from starting by a pid file whose number has become another program's", async () => {
+  it("starts although a pid file has the number of another program", async () => {
     writeFileSync(pidFile(), `${process.pid}\n${join(dataDir, "postgres")}\n0\n5432\n\n127.0.0.1\n`);
     server = await start();
     expect(await query("SELECT n FROM kept")).toEqual([{ n: 7 }]);
   });
 
-  it("is stopped by its folder alone, whoever started it", async () => {
+  it("is stopped by its folder alone, also by another process", async () => {
     const pid = pidOf();
     server.unwatch();
     await stopPostgres(dataDir);

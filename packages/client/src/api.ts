@@ -1696,7 +1696,7 @@ Nobody can suspend their own account. */
   "/refunds/{refund_id}/retry": {
     get?: never;
     put?: never;
-    /** Have a refund that failed made once more */
+    /** Request a failed refund again */
     post: {
       parameters: { path: { refund_id: string }; query?: never; header?: { "Idempotency-Key"?: string } };
       requestBody: { content: { "application/json": { reason: string } } };
@@ -1778,7 +1778,7 @@ Nobody can suspend their own account. */
     patch?: never;
   };
   "/dead-letters": {
-    /** Messages that nobody could handle. Of all services; `unreachable` names those that did not answer. */
+    /** Dead letters: messages and webhooks that failed at their last attempt. Of all services; `unreachable` names those that did not answer. */
     get: {
       parameters: { path?: never; query?: { limit?: number }; header?: never };
       requestBody?: never;

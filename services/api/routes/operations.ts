@@ -49,7 +49,7 @@ export const operationRoutes = [
   }),
   route("POST /refunds/{refund_id}/retry", "orders.retryRefund", {
     ...admin,
-    summary: "Have a refund that failed made once more",
+    summary: "Request a failed refund again",
     problems: ["PAYMENT_SETTLED", "ORDER_CHANGED"],
   }),
   route("GET /disputes", "orders.listDisputes", {
@@ -75,7 +75,7 @@ export const operationRoutes = [
   }),
   route("GET /dead-letters", "api.deadLetters", {
     ...admin,
-    summary: "Messages that nobody could handle",
+    summary: "Dead letters: messages and webhooks that failed at their last attempt",
     description: "Of all services; `unreachable` names those that did not answer.",
   }),
   route("POST /dead-letters/{dead_letter_id}/replay", "api.replayDeadLetter", {
