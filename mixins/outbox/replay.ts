@@ -61,8 +61,7 @@ export function replay(options: {
       if (!claimed) return { count: 0, over: true };
       const found = await replayedMessages(trx, claimed, batch);
       const waits = !hasRoom && found[0] && !(await isRecent(trx, found[0].sentAt, claimed.since, RECENT_MS));
-      if (waits && !waiting)
-        logger.warn("the message bus has no room to spare: repeated messages wait");
+      if (waits && !waiting) logger.warn("the message bus has no room to spare: repeated messages wait");
       waiting = waits === true;
       if (waiting) return { count: 0, over: true };
       if (found.length > 0) {

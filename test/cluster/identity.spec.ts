@@ -186,7 +186,7 @@ describe("accounts that only Keycloak has", () => {
     await expect(profileWith(accessToken)).resolves.toMatchObject({ id: userId, role: "admin" });
   });
 
-  it("are revealed to a person who registers their address, and to no other", async () => {
+  it("are not replaced by a registration of their address, which mails their owner", async () => {
     const email = address();
     await console.addUser({ email, password: PASSWORD });
     await bench.mailed(email, "account-exists", () =>

@@ -122,35 +122,32 @@ describe("the platform on Redis", () => {
   it.each([
     ["killed", () => redis.kill(), () => redis.start()],
     ["frozen", async () => redis.freeze(), async () => redis.thaw()],
-  ])(
-    "with Redis %s, sells and signs in without it, and uses it after its return",
-    async (_, lose, back) => {
-      const before = await check(api, me, shop);
-      const unanswered = await metric("waybill_redis_unanswered_total");
-      await lose();
-      try {
-        expect(await inTime(() => confirm(before.check_id))).toMatchObject({
-          status: 409,
-          body: { code: "check_expired" },
-        });
-        await inTime(() => api.ok("GET /products", { token: me.token }));
-        // Hashing the password takes its time by itself.
-        expect((await signIn(api, me.email)).access_token).toBeTruthy();
-        const now = await inTime(() => check(api, me, shop));
-        expect((await confirm(now.check_id)).status).toBe(201);
-        expect((await fetch(`${there.opsUrl}/readyz`)).status).toBe(200);
-        expect(await metric("waybill_redis_unanswered_total")).toBeGreaterThan(unanswered);
-      } finally {
-        await back();
-      }
-      await eventually(
-        async () => {
-          await check(api, me, shop);
-          expect((await redis.admin.keys("*:cache-check:*")).length).toBeGreaterThan(0);
-        },
-        { timeoutMs: BACK_WITHIN_MS },
-      );
-      expect(there.output()).not.toMatch(/stack|unhandled/i);
-    },
-  );
+  ])("with Redis %s, sells and signs in without it, and uses it after its return", async (_, lose, back) => {
+    const before = await check(api, me, shop);
+    const unanswered = await metric("waybill_redis_unanswered_total");
+    await lose();
+    try {
+      expect(await inTime(() => confirm(before.check_id))).toMatchObject({
+        status: 409,
+        body: { code: "check_expired" },
+      });
+      await inTime(() => api.ok("GET /products", { token: me.token }));
+      // Hashing the password takes its time by itself.
+      expect((await signIn(api, me.email)).access_token).toBeTruthy();
+      const now = await inTime(() => check(api, me, shop));
+      expect((await confirm(now.check_id)).status).toBe(201);
+      expect((await fetch(`${there.opsUrl}/readyz`)).status).toBe(200);
+      expect(await metric("waybill_redis_unanswered_total")).toBeGreaterThan(unanswered);
+    } finally {
+      await back();
+    }
+    await eventually(
+      async () => {
+        await check(api, me, shop);
+        expect((await redis.admin.keys("*:cache-check:*")).length).toBeGreaterThan(0);
+      },
+      { timeoutMs: BACK_WITHIN_MS },
+    );
+    expect(there.output()).not.toMatch(/stack|unhandled/i);
+  });
 });

@@ -33,7 +33,7 @@ function check(body: unknown) {
 }
 
 describe("gateway, given a body", () => {
-  it("that is sound, passes it on in the names of the contract", async () => {
+  it("that is valid, passes it on with the names of the contract", async () => {
     await check(sound);
     expect(gateway.calls[0]).toMatchObject({
       action: "partners.check",
@@ -44,7 +44,7 @@ describe("gateway, given a body", () => {
     });
   });
 
-  it("that is one field of the contract with another beside it, passes both on", async () => {
+  it("with one field of the contract beside another, passes both on", async () => {
     const token = await gateway.identity.token({ role: "deliverer" });
     const send = (body: object) =>
       request("POST", `/api/v1/orders/${newId()}/location`, {
@@ -137,12 +137,12 @@ describe("gateway, given a body", () => {
     expect(gateway.calls[0]?.params).toMatchObject({ address: { postalCode: "", country: "DE" } });
   });
 
-  it("with a byte order mark in front, is read without it", async () => {
+  it("with a byte order mark, is read without it", async () => {
     expect((await check(`\ufeff${JSON.stringify(sound)}`)).status).toBe(200);
     expect(gateway.calls).toHaveLength(1);
   });
 
-  it("with colons, quotes and backslashes in its texts, finds no name twice", async () => {
+  it("with colons, quotes and backslashes in its texts, finds no duplicate names", async () => {
     await check({ ...sound, note: 'a: "b": \\":" \\\\ : {"note":1}' });
     expect(gateway.calls).toHaveLength(1);
   });
@@ -192,7 +192,7 @@ describe("gateway, given a body", () => {
     expect(answer.status).toBe(415);
   });
 
-  it("with what a service refuses by its own schema, names the field as the client knows it", async () => {
+  it("that a service refuses by its own schema, names the field as the client knows it", async () => {
     gateway.on("partners.check", () => {
       throw Object.assign(new Error("Parameters validation error!"), {
         type: "VALIDATION_ERROR",
@@ -265,7 +265,7 @@ describe("gateway, given an amount of money", () => {
     );
 
     it.each(["NaN", "Infinity", "01", "+1", "0x10", "1_000"])(
-      "that is %s, which is no JSON, answers 400",
+      "that is %s, which is not JSON, answers 400",
       async (number) => {
         const answer = await send(method, path, body, number);
         expect({ status: answer.status, code: answer.body.code }).toEqual({ status: 400, code: "bad_json" });
@@ -273,17 +273,17 @@ describe("gateway, given an amount of money", () => {
       },
     );
 
-    it("that is the smallest there is, passes it on", async () => {
+    it("that is the smallest possible, passes it on", async () => {
       expect((await send(method, path, body, "1")).status).toBeLessThan(300);
       expect(gateway.calls).toHaveLength(1);
     });
   });
 });
 
-describe("gateway, told of a callback", () => {
+describe("gateway, given a callback", () => {
   const path = `/api/v1/webhooks/payments/${newId()}`;
 
-  it("passes on the raw body and the headers that signatures need, and no others", async () => {
+  it("passes on the raw body and the headers for signatures, and no others", async () => {
     const body = '{ "spaced" :1}';
     const answer = await request("POST", path, {
       headers: {
@@ -301,7 +301,7 @@ describe("gateway, told of a callback", () => {
     expect(meta).not.toHaveProperty("token");
   });
 
-  it("that is not genuine, answers the same to the byte whatever was wrong", async () => {
+  it("that is forged, answers byte-identically for every reason", async () => {
     const reasons = ["The timestamp is stale.", "The signature is wrong."];
     gateway.on("orders.receivePayment", () => {
       throw fail("BAD_SIGNATURE", reasons.shift());
@@ -312,7 +312,7 @@ describe("gateway, told of a callback", () => {
     expect(new Set([...answers, nobody].map(({ text }) => text)).size).toBe(1);
   });
 
-  it("whose bytes are no text, answers as to any that is not genuine, and mends nothing", async () => {
+  it("whose bytes are no text, answers as to any forged one, and changes nothing", async () => {
     const genuine = '{"note":"\ufffd"}';
     const mutated = Buffer.from(genuine.replace("\ufffd", "\xff"), "latin1");
     const answer = await request("POST", path, { body: mutated });

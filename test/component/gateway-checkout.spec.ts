@@ -62,7 +62,7 @@ function called(action: string) {
 describe("checkout at the gateway", () => {
   const bank_id = newId();
 
-  it("confirming a check, hands the kept quote and the customer's own profile to Orders", async () => {
+  it("confirming a check, passes the stored quote and the customer's own profile to Orders", async () => {
     const check_id = await check();
     gateway.on("identity.profile", () => ({
       ...(exampleOf(actions["identity.profile"].result) as object),
@@ -79,7 +79,7 @@ describe("checkout at the gateway", () => {
     });
   });
 
-  it("confirming what another customer checked, knows no such check", async () => {
+  it("confirming another customer's check, answers CHECK_EXPIRED", async () => {
     const check_id = await check();
     gateway.on("orders.reopenCheckout", () => {
       throw fail("CHECK_EXPIRED");
@@ -92,7 +92,7 @@ describe("checkout at the gateway", () => {
     expect(called("orders.confirm")).toEqual([]);
   });
 
-  it("confirming again, asks Orders again, which answers as before", async () => {
+  it("confirming again, calls Orders again, which returns the same answer", async () => {
     const check_id = await check();
     const first = await post("/orders/confirm", { check_id, bank_id });
     const second = await post("/orders/confirm", { check_id, bank_id });
@@ -100,7 +100,7 @@ describe("checkout at the gateway", () => {
     expect(called("orders.confirm")).toHaveLength(2);
   });
 
-  it("confirming again after the cache was lost, answers the order of this check", async () => {
+  it("confirming again after a loss of the cache, returns the order of this check", async () => {
     const check_id = await check();
     await post("/orders/confirm", { check_id, bank_id });
     await gateway.broker.cacher?.clean();
@@ -155,7 +155,7 @@ describe("checkout at the gateway", () => {
     });
   });
 
-  it("confirming with changed prices, tells the differences in the client's names", async () => {
+  it("confirming with changed prices, returns the differences with the client's names", async () => {
     const check_id = await check();
     gateway.on("orders.confirm", () => {
       throw fail("QUOTE_CHANGED", "A price changed.", {
@@ -171,7 +171,7 @@ describe("checkout at the gateway", () => {
     });
   });
 
-  it("checking as anybody but a customer, is refused", async () => {
+  it("checking as another role than customer, is refused", async () => {
     authorization = `Bearer ${await gateway.identity.token({ role: "admin" })}`;
     expect(await post("/orders/check", cart)).toMatchObject({ status: 403 });
   });

@@ -29,7 +29,7 @@ describe("documentation", () => {
     },
   );
 
-  it.each([["/"], ["/docs"]])("asked for at %s, is at /docs/", async (path) => {
+  it.each([["/"], ["/docs"]])("requested at %s, is at /docs/", async (path) => {
     const response = await get(path, { redirect: "manual" });
     expect([response.status, response.headers.get("location")]).toEqual([302, "/docs/"]);
   });
@@ -39,11 +39,11 @@ describe("documentation", () => {
     ["/docs/swagger-ui.js.map"],
     ["/docs/..%2fpackage.json"],
     ["/docs/%2e%2e/x"],
-  ])("at %s, which no page needs, is not there", async (path) => {
+  ])("at %s, which no page needs, does not exist", async (path) => {
     expect((await get(path)).status).toBe(404);
   });
 
-  it("of the errors, explains each code where its problem document leads", async () => {
+  it("of the errors, explains each code at the address that its problem document contains", async () => {
     const page = await (await get("/docs/errors")).text();
     for (const type of Object.keys(errorCatalogue)) expect(page).toContain(`<tr id="${type.toLowerCase()}">`);
   });

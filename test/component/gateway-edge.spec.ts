@@ -62,14 +62,14 @@ describe("gateway, given a target", () => {
     expect({ status: answer.status, code: answer.body.code }).toEqual({ status, code });
   });
 
-  it("with a query, passes numbers on as numbers and text as it was meant", async () => {
+  it("with a query, passes on numbers as numbers and text unchanged", async () => {
     await request("GET", "/api/v1/products?limit=7&q=caf%C3%A9+cr%C3%A8me");
     expect(gateway.calls[0]?.params).toEqual({ limit: 7, q: "café crème" });
     await request("GET", "/api/v1/products?limit=2e1");
     expect(gateway.calls[1]?.params).toEqual({ limit: 20 });
   });
 
-  it("whose id is no id, answers 404 and asks nobody", async () => {
+  it("whose id is invalid, answers 404 and calls no service", async () => {
     expect((await request("GET", "/api/v1/orders/1")).status).toBe(404);
     expect(gateway.calls).toEqual([]);
   });
@@ -82,7 +82,7 @@ describe("gateway, given a target", () => {
     },
   );
 
-  it("with a method that the path does not know, answers 405 and says which it knows", async () => {
+  it("with a method that the path does not have, answers 405 and lists its methods", async () => {
     const answer = await request("DELETE", "/api/v1/orders");
     expect({ status: answer.status, code: answer.body.code, allow: answer.headers.get("allow") }).toEqual({
       status: 405,
@@ -104,7 +104,7 @@ describe("gateway, given a target", () => {
     expect(head.headers.get("content-length")).toBe(got.headers.get("content-length"));
   });
 
-  it("by OPTIONS, answers what it knows and calls nothing", async () => {
+  it("by OPTIONS, answers the methods and calls nothing", async () => {
     const answer = await request("OPTIONS", "/api/v1/orders");
     expect({ status: answer.status, allow: answer.headers.get("allow") }).toEqual({
       status: 204,
@@ -113,7 +113,7 @@ describe("gateway, given a target", () => {
     expect(gateway.calls).toEqual([]);
   });
 
-  it("by a method that nobody knows, answers 405", async () => {
+  it("by an unknown method, answers 405", async () => {
     const answer = await raw("PROPFIND /api/v1/orders HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     expect(answer).toMatch(/^HTTP\/1\.1 405 /);
   });
@@ -138,7 +138,7 @@ describe("gateway, given headers", () => {
     expect(answer).toMatch(/^HTTP\/1\.1 400 /);
   });
 
-  it("with a request id, echoes and passes on one that is sound and replaces any other", async () => {
+  it("with a request id, echoes and passes on a valid one and replaces any other", async () => {
     const given = await request("GET", "/api/v1/orders", { headers: { "X-Request-Id": "req-42" } });
     expect(given.headers.get("x-request-id")).toBe("req-42");
     expect(gateway.calls[0]?.meta.requestId).toBe("req-42");
@@ -158,7 +158,7 @@ describe("gateway, given headers", () => {
     },
   );
 
-  it("with a role that may not do it, refuses before it looks at the body", async () => {
+  it("with a role that may not do it, refuses before it reads the body", async () => {
     const answer = await request("POST", "/api/v1/banks", { body: "{" });
     expect({ status: answer.status, code: answer.body.code }).toEqual({ status: 403, code: "forbidden" });
   });
@@ -180,7 +180,7 @@ describe("gateway, given headers", () => {
     expect((await cancel(one, "x".repeat(256))).status).toBe(400);
   });
 
-  it("with If-Match, passes on the version of the tag that it gave out", async () => {
+  it("with If-Match, passes on the version of the tag that it issued", async () => {
     gateway.on("orders.get", () => ({
       ...(exampleOf(endpoint("GET /orders/{order_id}").answer) as object),
       version: 7,
@@ -218,7 +218,7 @@ describe("gateway, given headers", () => {
     expect(named.body.trace_id).toMatch(/^[0-9a-f]{32}$/);
   });
 
-  it("of a page of another origin, lets exactly the listed ones read", async () => {
+  it("of a page of another origin, permits exactly the listed origins", async () => {
     const from = async (origin: string) =>
       (await request("GET", "/api/v1/orders", { headers: { Origin: origin } })).headers.get(
         "access-control-allow-origin",
@@ -239,13 +239,13 @@ describe("gateway, given headers", () => {
     });
   });
 
-  it("of a proxy that keeps its connection for 60 s, never finds it closed before", async () => {
+  it("of a proxy that keeps its connection for 60 s, does not close it earlier", async () => {
     const answer = await rawHead("GET /docs/ HTTP/1.1\r\nHost: x\r\n\r\n");
     const [, seconds] = /^Keep-Alive: timeout=(\d+)\r?$/m.exec(answer) ?? [];
     expect(Number(seconds)).toBeGreaterThan(60);
   });
 
-  it("of any kind, answers with the headers that keep a browser safe", async () => {
+  it("of any kind, answers with the security headers for browsers", async () => {
     const { headers } = await request("GET", "/api/v1/orders");
     expect(headers.get("x-content-type-options")).toBe("nosniff");
     expect(headers.get("content-security-policy")).toContain("default-src 'none'");

@@ -79,7 +79,7 @@ async function moves(version: number, to: string) {
 }
 
 describe("GET /orders/{order_id}/events", () => {
-  it("tells the history so far, then each move as it happens", async () => {
+  it("returns the history so far, then each move as it happens", async () => {
     const stream = await follow(await asCustomer());
     expect(stream).toMatchObject({ status: 200, type: "text/event-stream; charset=utf-8" });
     await eventually(() => expect(idsIn(stream.text)).toEqual([1]));
@@ -89,20 +89,20 @@ describe("GET /orders/{order_id}/events", () => {
     expect(stream.text).toMatch(/event: order\nid: 3\ndata: \{[^\n]*"to":"ready"[^\n]*\}\n\n/);
   });
 
-  it("given Last-Event-ID, goes on after that version", async () => {
+  it("with Last-Event-ID, continues after that version", async () => {
     history = [1, 2, 3].map((version) => ({ version, to: "paid" }));
     const stream = await follow(await asCustomer({ "Last-Event-ID": "2" }));
     await eventually(() => expect(idsIn(stream.text)).toEqual([3]));
   });
 
-  it("while the history is behind the event that announced it, waits for it", async () => {
+  it("while the history is behind the announced event, waits for it", async () => {
     const stream = await follow(await asCustomer());
     await gateway.broker.broadcast("order.moved", { orderId, version: 2 });
     history.push({ version: 2, to: "paid" });
     await eventually(() => expect(idsIn(stream.text)).toEqual([1, 2]));
   });
 
-  it("tells the deliverer's positions to those who follow this order only", async () => {
+  it("sends the deliverer's positions to the followers of this order only", async () => {
     const stream = await follow(await asCustomer());
     const position = { latitude: 52.5, longitude: 13.4 };
     const at = "2026-11-22T10:31:00Z";
@@ -130,7 +130,7 @@ describe("GET /orders/{order_id}/events", () => {
     expect((await follow()).status).toBe(401);
   });
 
-  it("when the right to see the order ends, ends the stream", async () => {
+  it("after the end of the right to see the order, ends the stream", async () => {
     const stream = await follow(await asCustomer());
     gateway.on("orders.history", () => {
       throw fail("UNAUTHENTICATED");
@@ -148,7 +148,7 @@ describe("GET /orders/{order_id}/events", () => {
     await eventually(async () => expect((await follow(headers)).status).toBe(200));
   });
 
-  it("with HEAD, answers as it would with GET, ends, and holds no place", async () => {
+  it("with HEAD, answers as it would with GET, ends, and occupies no place", async () => {
     const headers = await asCustomer();
     for (let count = 0; count < 10; count++) {
       expect(await head(headers)).toMatchObject({

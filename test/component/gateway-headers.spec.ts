@@ -39,7 +39,7 @@ function headOf(answer: string): { status: number; headers: Record<string, strin
   };
 }
 
-describe("the headers that keep a browser safe", () => {
+describe("the security headers for browsers", () => {
   const signed = () => `Authorization: ${authorization}`;
   const kinds: [name: string, status: number, bytes: () => string][] = [
     ["a read", 200, () => lines(`GET ${orders} HTTP/1.1`, signed())],
@@ -71,7 +71,7 @@ describe("the headers that keep a browser safe", () => {
     ["a redirect", 302, () => lines("GET / HTTP/1.1")],
   ];
 
-  it.each(kinds)("stand on the answer to %s", async (_, status, bytes) => {
+  it.each(kinds)("are in the answer to %s", async (_, status, bytes) => {
     const head = headOf(await rawHead(bytes()));
     expect(head.status).toBe(status);
     expect(head.headers).toMatchObject({
@@ -85,7 +85,7 @@ describe("the headers that keep a browser safe", () => {
     expect(head.headers).not.toHaveProperty("server");
   });
 
-  it("stand on the answer to what goes wrong inside, with nothing of the inside", async () => {
+  it("are in the answer to an internal error, which contains nothing internal", async () => {
     gateway.on("orders.list", () => {
       throw new Error("connect ECONNREFUSED 10.1.2.3:5432");
     });
@@ -108,19 +108,19 @@ function many(count: number): string[] {
   return Array.from({ length: count }, (_, index) => `X-${index}: 1`);
 }
 
-describe("gateway, given headers that are odd", () => {
+describe("gateway, given unusual headers", () => {
   it.each([
     ["TRACE", orders, "GET, HEAD, OPTIONS"],
     ["PROPFIND", "/api/v1/orders/check", "OPTIONS, POST"],
     ["POST", "/docs/", "GET, HEAD, OPTIONS"],
     ["DELETE", "/openapi.json", "GET, HEAD, OPTIONS"],
     ["PUT", "/docs/errors", "GET, HEAD, OPTIONS"],
-  ])("by the method %s for %s, answers 405 and what it allows", async (method, path, allow) => {
+  ])("by the method %s for %s, answers 405 with the allowed methods", async (method, path, allow) => {
     const { status, headers } = headOf(await raw(lines(`${method} ${path} HTTP/1.1`)));
     expect({ status, allow: headers.allow }).toEqual({ status: 405, allow });
   });
 
-  it("by TRACE, does not send back what it was sent", async () => {
+  it("by TRACE, does not return the request", async () => {
     expect(await raw(lines(`TRACE ${orders} HTTP/1.1`, "Cookie: secret=1"))).not.toContain("secret");
   });
 
@@ -145,11 +145,11 @@ describe("gateway, given headers that are odd", () => {
     },
   );
 
-  it("that expect what nobody knows, expects nothing", async () => {
+  it("with an unknown expectation, ignores it", async () => {
     expect(await rawGet("/api/v1/products", "Expect: the-unexpected\r\n")).toMatch(/^HTTP\/1\.1 401 /);
   });
 
-  it("that ask for another protocol, goes on in this one", async () => {
+  it("that request another protocol, continues with this one", async () => {
     const answer = await rawGet("/api/v1/products", "Connection: upgrade\r\nUpgrade: websocket\r\n");
     expect(answer).toMatch(/^HTTP\/1\.1 401 /);
   });
@@ -160,7 +160,7 @@ describe("gateway, given headers that are odd", () => {
     "https://SHOP.example.org",
     `${SHOP}:8443`,
     `${SHOP}, *`,
-  ])("of a page from %s, lets its browser read nothing", async (origin) => {
+  ])("of a page from %s, permits its browser to read nothing", async (origin) => {
     const { headers } = await request("GET", orders, { headers: { Origin: origin } });
     expect(headers.get("access-control-allow-origin")).toBeNull();
     expect(headers.get("access-control-allow-credentials")).toBeNull();

@@ -21,7 +21,7 @@ async function get({ role = "customer", headers = {}, path = LIST }: As = {}) {
 const asked = () => gateway.calls.filter(({ action }) => action === "partners.listOffers").length;
 
 describe("GET /products", () => {
-  it("of two customers, asks the service once and answers both the same bytes", async () => {
+  it("of two customers, calls the service once and answers both with the same bytes", async () => {
     const [first, second] = [await get(), await get()];
     expect(await second.text()).toBe(await first.text());
     expect(second.headers.get("etag")).toBe(first.headers.get("etag"));
@@ -30,7 +30,7 @@ describe("GET /products", () => {
     expect(asked()).toBe(1);
   });
 
-  it("whose client has what is kept, is answered 304", async () => {
+  it("with a client that has the cached answer, answers 304", async () => {
     const etag = (await get()).headers.get("etag") ?? "";
     const again = await get({ headers: { "if-none-match": etag } });
     expect(again.status).toBe(304);
@@ -38,14 +38,14 @@ describe("GET /products", () => {
     expect(asked()).toBe(1);
   });
 
-  it("of staff, and of other pages, is asked for each time", async () => {
+  it("of staff, and of other pages, calls the service each time", async () => {
     for (const one of [{ role: "admin" }, { role: "partner" }, { path: `${LIST}?limit=5` }] as As[]) {
       expect([(await get(one)).status, (await get(one)).status]).toEqual([200, 200]);
     }
     expect(asked()).toBe(6);
   });
 
-  it("after the service said that its page is outdated, is asked for anew", async () => {
+  it("after an invalidation by the service, calls it again", async () => {
     await get();
     await gateway.broker.broadcast("cache.outdated", { patterns: ["partners.frontPage:**"] });
     await eventually(async () => {
@@ -54,7 +54,7 @@ describe("GET /products", () => {
     });
   });
 
-  it("after a change through this gateway, is asked for anew at once", async () => {
+  it("after a change through this gateway, calls the service again at once", async () => {
     await get();
     const token = await gateway.identity.token({ role: "admin" });
     const changed = await fetch(`${gateway.url}/api/v1/partners/${newId()}/products/${newId()}`, {
@@ -66,7 +66,7 @@ describe("GET /products", () => {
     expect(asked()).toBe(2);
   });
 
-  it("without a token, is refused whatever is kept", async () => {
+  it("without a token, is refused although the answer is cached", async () => {
     await get();
     expect((await fetch(gateway.url + LIST)).status).toBe(401);
   });

@@ -19,7 +19,7 @@ async function statuses(count: number, send: () => Promise<Response>): Promise<n
 }
 
 describe("limits of the gateway", () => {
-  it("of one user, hold for that user on every operation and for nobody else", async () => {
+  it("of one user, count that user's requests to every operation, and no other user's", async () => {
     gateway = await startGateway({ RATE_LIMIT_USER: 2 });
     const { url, identity } = gateway;
     const [one, other] = [await identity.token(), await identity.token()];
@@ -53,14 +53,14 @@ describe("limits of the gateway", () => {
     expect(await statuses(3, send)).toEqual([401, 401, 429]);
   });
 
-  it("of one address, hold for paths that there are not as well", async () => {
+  it("of one address, count requests to unknown paths too", async () => {
     gateway = await startGateway({ RATE_LIMIT_ADDRESS: 2 });
     const { url } = gateway;
     expect(await statuses(3, () => fetch(`${url}/nothing`))).toEqual([404, 404, 429]);
     expect((await fetch(`${url}/docs/`)).status).toBe(429);
   });
 
-  it("with X-Forwarded-For from whoever is no proxy of ours, are not fooled", async () => {
+  it("with X-Forwarded-For from an untrusted client, ignore it", async () => {
     gateway = await startGateway({ RATE_LIMIT_ADDRESS: 1 });
     const { url } = gateway;
     let hop = 0;
@@ -68,7 +68,7 @@ describe("limits of the gateway", () => {
     expect(await statuses(2, send)).toEqual([404, 429]);
   });
 
-  it("behind a proxy of ours, are those of the client that it names", async () => {
+  it("behind a trusted proxy, are those of the client that it names", async () => {
     gateway = await startGateway({ RATE_LIMIT_ADDRESS: 1, TRUSTED_PROXIES: "127.0.0.0/8" });
     const { url } = gateway;
     let hop = 0;
@@ -77,7 +77,7 @@ describe("limits of the gateway", () => {
   });
 });
 
-describe("limits that are kept", () => {
+describe("limits that are not exceeded", () => {
   let roomy: TestGateway;
   beforeAll(async () => {
     roomy = await startGateway({ RATE_LIMIT_USER: 5, RATE_LIMIT_ADDRESS: 50 });
@@ -93,7 +93,7 @@ describe("limits that are kept", () => {
     [304, "GET", "/me"],
     [404, "GET", "/orders/0198c0de-0000-7000-8000-000000000001"],
     [422, "POST", "/orders/check"],
-  ])("are announced on an answer of %s as well, with what is left", async (status, method, path) => {
+  ])("are announced in an answer of %s, with the rest", async (status, method, path) => {
     const Authorization = `Bearer ${await roomy.identity.token()}`;
     const ask = async (ofUser: number, headers: Record<string, string> = {}) => {
       const answer = await fetch(`${roomy.url}/api/v1${path}`, {
@@ -117,7 +117,7 @@ describe("limits that are kept", () => {
   it.each([
     [404, "GET", "/nothing"],
     [405, "DELETE", "/api/v1/orders"],
-  ])("are announced on an answer of %s that no operation gives", async (status, method, path) => {
+  ])("are announced in an answer of %s that belongs to no operation", async (status, method, path) => {
     const answer = await fetch(roomy.url + path, { method });
     sent++;
     expect(answer.status).toBe(status);
@@ -125,7 +125,7 @@ describe("limits that are kept", () => {
   });
 });
 
-describe("gateway, beset by 500 sockets", () => {
+describe("gateway, with 500 sockets", () => {
   it.each([
     ["never finish a header", "GET /api/v1/me HTTP/1.1\r\nX-Slow: ", "x"],
     [

@@ -56,9 +56,9 @@ const forms: [name: string, bytes: string][] = [
   ["the beginning of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],
 ];
 
-describe("gateway, given a request that can be read in two ways", () => {
+describe("gateway, given an ambiguous request", () => {
   it.each(forms)(
-    "by %s, answers 400 once, closes, and never sees what is hidden behind",
+    "by %s, answers 400 once, closes, and does not read the hidden request",
     async (_, bytes) => {
       const text = await raw(bytes + hidden);
       expect(text).toMatch(/^HTTP\/1\.1 400 [\s\S]*\r\nConnection: close[\s\S]*"code":"bad_request"/i);
@@ -73,7 +73,7 @@ describe("gateway, given a request that can be read in two ways", () => {
     expect(gateway.calls).toEqual([]);
   });
 
-  it("by a body where none is wanted, takes the body for a body", async () => {
+  it("with an unexpected body, reads it as a body", async () => {
     const get = `GET /api/v1/products HTTP/1.1\r\nHost: x\r\nContent-Length: ${hidden.length}\r\n`;
     const text = await raw(`${get}Connection: close\r\n\r\n${hidden}`);
     expect(text).toMatch(/^HTTP\/1\.1 401 /);
@@ -81,7 +81,7 @@ describe("gateway, given a request that can be read in two ways", () => {
     expect(gateway.calls).toEqual([]);
   });
 
-  it("by nonsense behind a request that is being answered, does not answer out of turn", async () => {
+  it("with invalid bytes behind a running request, does not answer out of turn", async () => {
     const first = hidden.replace("Connection: close\r\n", "");
     const list = Promise.withResolvers<{ items: [] }>();
     gateway.on("orders.list", () => list.promise);
@@ -92,7 +92,7 @@ describe("gateway, given a request that can be read in two ways", () => {
     expect(await text).not.toMatch(/^HTTP\/1\.1 400/);
   });
 
-  it("two sound ones in one go, are two, answered in their order", async () => {
+  it("two valid ones at once, answers both in order", async () => {
     const first = hidden.replace("Connection: close\r\n", "").replace("/orders", "/nothing");
     const text = await raw(first + hidden);
     expect([...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status)).toEqual(["404", "200"]);

@@ -180,9 +180,9 @@ async function provoked(endpoint: Endpoint, type: ErrorType) {
   return await send(endpoint, change);
 }
 
-describe("every route, by its table", () => {
+describe("every route", () => {
   it.each(endpoints.map((endpoint) => [endpoint.operation, endpoint] as const))(
-    "%s, brought to each of its outcomes, answers every status and problem that it declares",
+    "%s, in each of its outcomes, answers every declared status and problem",
     async (_, endpoint) => {
       const first = await send(endpoint, await ready(endpoint));
       expect(first.status).toBe(endpoint.route.success);
@@ -209,7 +209,7 @@ describe("every route, by its table", () => {
   );
 
   it.each(endpoints.map((endpoint) => [endpoint.operation, endpoint] as const))(
-    "%s, while the service behind it is away, answers 503",
+    "%s, without its service, answers 503",
     async (_, endpoint) => {
       const { status, body } = await send(endpoint, { to: alone });
       expect({ status, code: body.code }).toEqual({ status: 503, code: "service_unavailable" });

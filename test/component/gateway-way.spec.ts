@@ -40,8 +40,8 @@ async function filesThatRan(work: () => Promise<void>): Promise<string[]> {
   }
 }
 
-describe("the way of a confirm through the gateway", () => {
-  it("passes the files that docs/architecture.md names, and no other", async () => {
+describe("a confirm in the gateway", () => {
+  it("runs the files that docs/architecture.md names, and no other", async () => {
     const token = await gateway.identity.token();
     const send = async (path: string, body: unknown) => {
       const response = await fetch(`${gateway.url}/api/v1${path}`, {

@@ -58,7 +58,7 @@ function clearableFields({ route }: Endpoint): string[] {
   return Object.entries(props).flatMap(([name, rule]) => (rule.nullable ? [name] : []));
 }
 
-describe("gateway, given null for a field that may be left out,", () => {
+describe("gateway, given null for an optional field,", () => {
   it("knows such fields of most operations that take JSON, and those that null clears", () => {
     const all = withJson.flatMap(([operation, { body }]) =>
       optionalFields(body?.part?.rule as Shape).map((path) => `${operation} ${path.join(".")}`),
@@ -86,23 +86,20 @@ describe("gateway, given null for a field that may be left out,", () => {
     );
   });
 
-  it.each(withJson)(
-    "of %s, clears it where the contract says so, and else takes it as left out",
-    async (_, one) => {
-      const clears = clearableFields(one);
-      for (const path of optionalFields(one.body?.part?.rule as Shape)) {
-        gateway.calls.length = 0;
-        const { status } = await send(one, { body: withNull(one, path) });
-        expect({ path, status }).toEqual({ path, status: one.route.success });
-        const params = gateway.calls[0]?.params;
-        const nulls = JSON.stringify(params ?? {}).match(/"(\w+)":null/g) ?? [];
-        const cleared = clears.filter((name) => snake(name) === path[0]).map((name) => `"${name}":null`);
-        expect({ path, nulls }).toEqual({ path, nulls: cleared });
-      }
-    },
-  );
+  it.each(withJson)("of %s, clears it if the contract permits, and otherwise ignores it", async (_, one) => {
+    const clears = clearableFields(one);
+    for (const path of optionalFields(one.body?.part?.rule as Shape)) {
+      gateway.calls.length = 0;
+      const { status } = await send(one, { body: withNull(one, path) });
+      expect({ path, status }).toEqual({ path, status: one.route.success });
+      const params = gateway.calls[0]?.params;
+      const nulls = JSON.stringify(params ?? {}).match(/"(\w+)":null/g) ?? [];
+      const cleared = clears.filter((name) => snake(name) === path[0]).map((name) => `"${name}":null`);
+      expect({ path, nulls }).toEqual({ path, nulls: cleared });
+    }
+  });
 
-  it.each(withJson)("in the place of one that %s requires, refuses it", async (_, one) => {
+  it.each(withJson)("or for one that %s requires, refuses the latter", async (_, one) => {
     const [required] = Object.entries(one.body?.part?.rule.props ?? {}).filter(([, rule]) => !rule.optional);
     if (!required) return;
     expect(await send(one, { body: withNull(one, [required[0]]) })).toEqual({
@@ -129,7 +126,7 @@ describe("gateway, given If-Match,", () => {
   });
 
   it.each(versioned)(
-    "for %s, passes its version on, weak or strong, and refuses what is no version",
+    "for %s, passes its version on, weak or strong, and refuses other values",
     async (_, one) => {
       for (const tag of ['"7-abc"', 'W/"7-abc"']) {
         expect((await send(one, { headers: { "If-Match": tag } })).status).toBe(one.route.success);
@@ -144,7 +141,7 @@ describe("gateway, given If-Match,", () => {
     },
   );
 
-  it.each(others)("for %s, which compares no version, refuses it and asks no service", async (_, one) => {
+  it.each(others)("for %s, which compares no version, refuses it and calls no service", async (_, one) => {
     expect(await send(one, { headers: { "If-Match": '"7-abc"' } })).toEqual({
       status: 400,
       code: "bad_request",

@@ -47,7 +47,7 @@ describe("a plain gRPC client", () => {
     expect(JSON.parse(who.locals as string)).toEqual({ peer: "plain-client", wire: "grpc", aborted: false });
   });
 
-  it("that puts more into its metadata than there is, puts nothing into the context", async () => {
+  it("with additional metadata, cannot set anything in the context", async () => {
     const metadata = credential(`/${SERVICE}/WhoCalls`);
     for (const [key, value] of Object.entries({
       role: "admin",
@@ -83,7 +83,7 @@ describe("a plain gRPC client", () => {
     expect(server.state.contexts).toHaveLength(before);
   });
 
-  it("whose clock is a little late, is let in", async () => {
+  it("with a clock that is slightly late, is accepted", async () => {
     await expect(
       client.call("Echo", ECHO, { metadata: credential(path, { ageMs: 33_000 }) }),
     ).resolves.toBeDefined();
@@ -102,7 +102,7 @@ describe("a plain gRPC client", () => {
     expect(JSON.parse(error.metadata.get(NAMES.error)[0].toString()).data.errors[0].field).toBe(field);
   });
 
-  it("that sends bytes that are no message, gets INVALID_ARGUMENT", async () => {
+  it("that sends invalid bytes, gets INVALID_ARGUMENT", async () => {
     const call = new Promise((done, failed) => {
       const bytes = () => Buffer.from([0xff, 0xff, 0xff]);
       const answered = (error: Error | null) => (error ? failed(error) : done(undefined));
@@ -132,13 +132,13 @@ describe("a plain gRPC client", () => {
     await expect(call).rejects.toMatchObject({ code: Status.UNIMPLEMENTED });
   });
 
-  it("that names no deadline, is given five seconds", async () => {
+  it("without a deadline, gets five seconds", async () => {
     const { timeoutMs } = await client.call("WhoCalls", {});
     expect(timeoutMs).toBeGreaterThan(4_000);
     expect(timeoutMs).toBeLessThanOrEqual(5_000);
   });
 
-  it("that names a far deadline, is given five seconds too", async () => {
+  it("with a distant deadline, gets five seconds too", async () => {
     const { timeoutMs } = await client.call("WhoCalls", {}, { deadline: Date.now() + 3_600_000 });
     expect(timeoutMs).toBeLessThanOrEqual(5_000);
   });
@@ -149,7 +149,7 @@ describe("a plain gRPC client", () => {
     ["one key a thousand times", () => Array.from({ length: 1_000 }, () => ["x-again", "1"])],
     ["one of a megabyte", () => [["x-much", "x".repeat(1_000_000)]]],
   ] as const)(
-    "that sends metadata of %s, is answered or cut off, and the next one is served",
+    "that sends metadata of %s, is answered or disconnected, and the next one is served",
     async (_, entries) => {
       const flooding = plainClient(server.address);
       const metadata = credential(path);
@@ -165,7 +165,7 @@ describe("a plain gRPC client", () => {
     },
   );
 
-  it("that cancels, is heard by the handler", async () => {
+  it("that cancels, aborts the handler", async () => {
     const call = client.call("Wait", { key: "cancelled" });
     const refused = expect(call).rejects.toMatchObject({ code: Status.CANCELLED });
     await eventually(() => expect(server.state.started).toContain("cancelled"));
@@ -175,7 +175,7 @@ describe("a plain gRPC client", () => {
     server.state.waiting.get("cancelled")?.();
   });
 
-  it("whose deadline has passed when it is read, starts no handler", async () => {
+  it("with a deadline that has passed, starts no handler", async () => {
     const before = server.state.started.length;
     const call = client.call("Wait", { key: "too late" }, { deadline: Date.now() - 1 });
     await expect(call).rejects.toMatchObject({ code: Status.DEADLINE_EXCEEDED });
@@ -204,7 +204,7 @@ describe("the status of a failed call", () => {
   });
 
   it.each(["TypeError", "MoleculerServerError", "ServiceNotFoundError", "MaxCallLevelError"])(
-    "of a %s shows nothing of the inside in its details",
+    "of a %s shows nothing internal in its details",
     async (name) => {
       const error = await client.call("Fail", { name, message: "SELECT secret" }).catch((thrown) => thrown);
       expect(error.details).not.toMatch(/secret|server|node|at /i);
@@ -215,7 +215,7 @@ describe("the status of a failed call", () => {
     },
   );
 
-  it("of an error of the catalogue is told in the words of the error", async () => {
+  it("of an error of the catalogue has the error's text", async () => {
     const error = await client
       .call("Fail", { name: "MoleculerClientError", message: "Grüße: not now." })
       .catch((thrown) => thrown);
@@ -231,7 +231,7 @@ describe("health and reflection", () => {
     await expect(client.health("waybill.test.v1.Ghost")).rejects.toMatchObject({ code: Status.NOT_FOUND });
   });
 
-  it("reflection tells the services that are offered", async () => {
+  it("reflection lists the offered services", async () => {
     const [answer] = await reflect(client.client, { list_services: "" });
     expect(answer?.list_services_response?.service.map(({ name }) => name)).toEqual([
       SERVICE,
@@ -239,7 +239,7 @@ describe("health and reflection", () => {
     ]);
   });
 
-  it("a client that knows nothing but reflection calls a method, in the names of the proto file", async () => {
+  it("a client with nothing but reflection calls a method, with the names of the proto file", async () => {
     const [answer] = await reflect(client.client, { file_containing_symbol: SERVICE });
     const files = answer?.file_descriptor_response?.file_descriptor_proto ?? [];
     const definition = definitionOf(files);

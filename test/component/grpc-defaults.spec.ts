@@ -46,7 +46,7 @@ describe("a bridge without the platform's errors, meta and names", () => {
     expect(JSON.parse(received)).toEqual({ user: { id: "u-1", roles: ["admin"] }, locale: "en" });
   });
 
-  it("makes plain errors of its own", async () => {
+  it("creates plain errors of its own", async () => {
     await expect(caller.call("probe.echo", { ...EMPTY_ECHO, nothing: 1 })).rejects.toMatchObject({
       name: "MoleculerClientError",
       ...{ code: 422, type: "VALIDATION_ERROR", data: { errors: [{ field: "nothing", rule: "unknown" }] } },
@@ -64,7 +64,7 @@ describe("a bridge without the platform's errors, meta and names", () => {
     state.waiting.get("long")?.();
   });
 
-  it("takes credentials and meta of plain clients under its own prefix", async () => {
+  it("reads credentials and meta of plain clients under its own prefix", async () => {
     const client = plainClient(server.metadata.grpc as string);
     const metadata = new Metadata();
     const path = `/${SERVICE}/WhoCalls`;
@@ -87,7 +87,7 @@ describe("the default errors", () => {
     expect(defaultErrors.create(type)).toMatchObject({ type, code, retryable, message: type });
   });
 
-  it("show clients the text of a client error, and no other", () => {
+  it("show clients the text of client errors, and no other", () => {
     const plain = { name: "E", message: "a text", retryable: false };
     expect(defaultErrors.publicText({ ...plain, code: 409 })).toBe("a text");
     expect(defaultErrors.publicText({ ...plain, code: 500 })).toBeUndefined();

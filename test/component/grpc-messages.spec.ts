@@ -69,12 +69,12 @@ function decodedBig(codec: MessageCodec, value: bigint): unknown {
   return codec.decode(bytesOfBig(value)).big;
 }
 
-describe("a change over the bridge, of which optional fields may be null,", () => {
+describe("a change over the bridge, with optional fields that may be null,", () => {
   const { request } = protoCatalogue("proto").methodOf("partners.update") as Method;
   const bytesOf = (...names: string[]) =>
     Buffer.concat(names.map((name) => Buffer.concat([Buffer.from([0x72, name.length]), Buffer.from(name)])));
 
-  it("tells null from what is left out, and names it as the proto file does", () => {
+  it("distinguishes null from absent, with the names of the proto file", () => {
     const change = { partnerId: "p", title: "Mill", brand: null, apiUrl: null };
     const bytes = request.encode(change);
     expect(bytes.toString("latin1")).toContain("api_url");
@@ -97,7 +97,7 @@ describe("a change over the bridge, of which optional fields may be null,", () =
 });
 
 describe("a message of the bridge", () => {
-  it("whatever valid values it holds, is the same on the other side", () => {
+  it("with any valid values, is the same on the other side", () => {
     fc.assert(
       fc.property(message, (value) => {
         expect(echo.decode(echo.encode(value))).toEqual(value);
@@ -134,7 +134,7 @@ describe("a message of the bridge", () => {
     );
   });
 
-  it("holding any int64 on the wire, is that very number or refused, never wrapped", () => {
+  it("with any int64 on the wire, is that number or refused, never wrapped", () => {
     fc.assert(
       fc.property(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), (value) => {
         const isSafe = value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER);
@@ -147,14 +147,14 @@ describe("a message of the bridge", () => {
   });
 
   it.each([Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER, 2 ** 32, 2 ** 31, -1, 0])(
-    "with %p at the edge, keeps it",
+    "with the limit %p, keeps it",
     (big) => {
       expect(echo.decode(echo.encode({ ...EMPTY_ECHO, big }))).toMatchObject({ big });
       expect(decodedBig(echo, BigInt(big))).toBe(big);
     },
   );
 
-  it("made of whatever else, is refused in words or loses nothing", () => {
+  it("made of any other value, is refused with a reason or loses nothing", () => {
     fc.assert(
       fc.property(fc.object({ key: fc.constantFrom("text", "big", "lines", "headers", "x") }), (change) => {
         const value = { ...EMPTY_ECHO, ...change };
@@ -167,7 +167,7 @@ describe("a message of the bridge", () => {
     );
   });
 
-  it("read from any bytes, is a message or a MessageError, nothing else", () => {
+  it("read from any bytes, is a message or a MessageError", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
         problemsOf(() => echo.decode(bytes));
@@ -175,7 +175,7 @@ describe("a message of the bridge", () => {
     );
   });
 
-  it("with names of every object's own, keeps them in maps and refuses them elsewhere", () => {
+  it("with names that every object inherits, keeps them in maps and refuses them elsewhere", () => {
     const headers = JSON.parse('{"__proto__":"a","constructor":"b","toString":"c"}');
     const { headers: kept } = echo.decode(echo.encode({ ...EMPTY_ECHO, headers }));
     expect(Object.entries(kept as object)).toEqual(Object.entries(headers));
@@ -191,7 +191,7 @@ describe("a credential", () => {
   const prefix = "waybill";
   const now = () => 1_800_000_000_000;
 
-  it("proves its node, whatever the name", () => {
+  it("proves its node, with any name", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary", minLength: 1, maxLength: 50 }), (node) => {
         const credential = callCredential({ secret, path, node, prefix, now });

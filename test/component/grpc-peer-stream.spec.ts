@@ -53,7 +53,7 @@ async function withStreams(test: (streams: PeerStreams) => Promise<void>, ageMs?
 }
 
 describe("a peer stream", () => {
-  it("does not hold up calls behind one that takes long", () =>
+  it("does not delay calls behind a long one", () =>
     withStreams(async (streams) => {
       const long = streams.call("server", server.address, callOf("wait", { key: "long" }));
       await eventually(() => expect(server.state.started).toContain("long"));
@@ -62,7 +62,7 @@ describe("a peer stream", () => {
       await expect(long).resolves.toBeInstanceOf(Buffer);
     }));
 
-  it("is renewed again and again without failing a call, not even one that is under way all the time", () =>
+  it("is renewed repeatedly without failing a call, not even a permanent one", () =>
     withStreams(async (streams) => {
       const long = streams.call("server", server.address, callOf("wait", { key: "renewed" }));
       await eventually(() => expect(server.state.started).toContain("renewed"));
@@ -84,7 +84,7 @@ describe("a peer stream", () => {
       server.state.waiting.get("given up")?.();
     }, 1));
 
-  it("to a node that is said to be gone, still brings the answer of what is under way", () =>
+  it("to a node that has left the registry, still returns the answers of running calls", () =>
     withStreams(async (streams) => {
       const asked = streams.call("server", server.address, callOf("wait", { key: "said to be gone" }));
       await eventually(() => expect(server.state.started).toContain("said to be gone"));
@@ -94,7 +94,7 @@ describe("a peer stream", () => {
       await expect(asked).resolves.toBeInstanceOf(Buffer);
     }));
 
-  it("whose connection breaks, fails what is under way as UNAVAILABLE, tells its handlers, and comes back", async () => {
+  it("with a broken connection, fails running calls as UNAVAILABLE, aborts their handlers, and reconnects", async () => {
     const between = await proxy(server.address);
     await withStreams(async (streams) => {
       const lost = streams.call("server", between.address, callOf("wait", { key: "lost" }));
@@ -111,7 +111,7 @@ describe("a peer stream", () => {
     await between.close();
   });
 
-  it("takes a thousand calls at once and refuses the next one", () =>
+  it("accepts a thousand concurrent calls and refuses the next one", () =>
     withStreams(async (streams) => {
       const asked = Array.from({ length: MAX_STREAM_CALLS }, () =>
         streams.call("server", server.address, echo()),
@@ -134,7 +134,7 @@ describe("the server of a peer stream", () => {
   });
   afterAll(() => plain.close());
 
-  it("answers by the number of the call, and refuses a method that is not there and time that is over", async () => {
+  it("answers by the number of the call, and refuses an unknown method and an expired deadline", async () => {
     const { stream, received, write } = rawPeerStream(plain.client);
     const late = call(3);
     (late.call as { timeoutMs: number }).timeoutMs = 0;
@@ -147,7 +147,7 @@ describe("the server of a peer stream", () => {
     stream.end();
   });
 
-  it("ends the stream when the client has ended it and every call is answered", async () => {
+  it("ends the stream after the client has ended it and every call is answered", async () => {
     const { stream, status, received, write } = rawPeerStream(plain.client);
     write(call(1));
     stream.end();
@@ -155,7 +155,7 @@ describe("the server of a peer stream", () => {
     expect(received).toHaveLength(1);
   });
 
-  it("keeps the place of a call that was cancelled, also over another stream, until its handler has ended", async () => {
+  it("counts a cancelled call, also over another stream, until its handler has ended", async () => {
     const wait = (id: number): Frame => ({
       id,
       call: { ...callOf("wait", { key: `cancelled ${id}` }), timeoutMs: 300 },
@@ -183,12 +183,12 @@ describe("the server of a peer stream", () => {
     second.stream.end();
   });
 
-  it("is not opened by the credential of another method", async () => {
+  it("refuses the credential of another method", async () => {
     const { status } = rawPeerStream(plain.client, streamCredential(echo().path));
     await expect(status).resolves.toBe(Status.UNAUTHENTICATED);
   });
 
-  it("closes the stream at a message that is no batch, and starts nothing of it", async () => {
+  it("closes the stream at an invalid batch, and starts none of its calls", async () => {
     const before = server.state.contexts.length;
     const { stream, status } = rawPeerStream(plain.client);
     stream.write(Buffer.from([0x0a, 0xff]));
@@ -196,7 +196,7 @@ describe("the server of a peer stream", () => {
     expect(server.state.contexts).toHaveLength(before);
   });
 
-  it("lets plain clients call on as they did, while peer streams are in use", () =>
+  it("still serves plain clients beside peer streams", () =>
     withStreams(async (streams) => {
       const over = streams.call("server", server.address, echo());
       await expect(plain.call("Echo", { ...EMPTY_ECHO, colour: 1 })).resolves.toMatchObject({ colour: 1 });

@@ -11,7 +11,7 @@ import { EMPTY_ECHO, offeredBy, probeBridge, tcpNode } from "../support/bridge.t
 const PROCESSES_MS = 60_000;
 const CHILD = resolve(import.meta.dirname, "../support/bridge-child.ts");
 
-describe("nodes in processes of their own", () => {
+describe("nodes in separate processes", () => {
   const children = new Set<ChildProcess>();
   let caller: ServiceBroker | undefined;
   afterAll(async () => {
@@ -28,7 +28,7 @@ describe("nodes in processes of their own", () => {
   }
 
   it(
-    "of two, one is killed: what it had is refused at once, and calls go on without a failure",
+    "after a kill of one of two, refuse its running calls at once, and later calls succeed",
     async () => {
       const namespace = newId();
       const names = ["caller", "first", "second"];

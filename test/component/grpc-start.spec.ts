@@ -57,7 +57,7 @@ describe("the start of a node", () => {
     await expect(start(schema)).rejects.toThrow(message);
   });
 
-  it("on a port that is taken is refused", async () => {
+  it("on a used port is refused", async () => {
     const holder = createServer();
     await new Promise<void>((listening) => holder.listen(0, "127.0.0.1", listening));
     const { port } = holder.address() as { port: number };
@@ -65,14 +65,14 @@ describe("the start of a node", () => {
     holder.close();
   });
 
-  it("with a bridge that another node has is refused", async () => {
+  it("with a bridge of another node is refused", async () => {
     const bridge = probeBridge();
     const options = { logger: false, skipProcessEventRegistration: true, middlewares: [bridge] };
     const [one] = [new ServiceBroker(options), new ServiceBroker(options)] as const;
     await expect(one.start()).rejects.toThrow("a bridge belongs to one broker");
   });
 
-  it("beside another that shares its listener has the same port, and keeps it when the other leaves", async () => {
+  it("with a shared listener has the same port, and keeps it when the other node leaves", async () => {
     const bridge = { listener: sharedServer() };
     const ghost: ServiceSchema = {
       name: "ghost",
@@ -94,7 +94,7 @@ describe("the start of a node", () => {
     client.close();
   });
 
-  it("with nothing to offer opens no port", async () => {
+  it("without services opens no port", async () => {
     const { address } = await nodes.start({ nodeID: "front" });
     expect(address).toBeUndefined();
   });

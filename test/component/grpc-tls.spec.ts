@@ -61,7 +61,7 @@ function channelWith({ ca, cert, key }: Partial<Files> & Pick<Files, "ca">): Cli
 }
 
 describe("nodes with certificates", () => {
-  it("call each other, and a client without TLS does not get through", async () => {
+  it("call each other, and refuse a client without TLS", async () => {
     await expect(caller.broker.call("probe.echo", EMPTY_ECHO)).resolves.toMatchObject({ colour: "red" });
     const plain = plainClient(server.address);
     await expect(plain.call("Echo", {}, { deadline: Date.now() + 2_000 })).rejects.toMatchObject({
@@ -87,7 +87,7 @@ describe("nodes with certificates", () => {
     client.close();
   });
 
-  it("accept a peer stream from a client with the certificate of the node that it says it is", async () => {
+  it("accept a peer stream from a client with the certificate of its node", async () => {
     const client = channelWith(files.caller);
     const { stream, received, write } = rawPeerStream(client, streamCredential(NAMES.peerStream, "caller"));
     const request = echo.request.encode(EMPTY_ECHO);
@@ -171,7 +171,7 @@ describe("a node that calls another", () => {
     expect(requests).toEqual([]);
   });
 
-  it("connects anew after a renewal, and completes the running calls on the former connection", async () => {
+  it("connects again after a renewal, and completes the running calls on the former connection", async () => {
     const between = await proxy(server.address);
     const streams = peerStreams({
       ...{ secret: SECRET, node: "caller", names: NAMES, now: Date.now },
@@ -220,7 +220,7 @@ describe("a renewed certificate", () => {
     await Promise.all(Array.from({ length: 20 }, call));
   });
 
-  it("that cannot be used leaves the former one in place", async () => {
+  it("that is unusable leaves the former one in place", async () => {
     const own = certificates.write("stays", ours);
     const changes: string[] = [];
     const identity = tlsIdentity({ ...own, reloadMs: 20 });
@@ -237,7 +237,7 @@ describe("a renewed certificate", () => {
   });
 });
 
-describe("files that cannot be used", () => {
+describe("unusable files", () => {
   const valid = files.server;
   const empty = `${certificates.folder}/empty.pem`;
   writeFileSync(empty, "no certificate");
@@ -257,7 +257,7 @@ describe("files that cannot be used", () => {
     await expect(start).rejects.toThrow("tls.cert has no DNS name third");
   });
 
-  it("by the settings, are a wrong configuration that names the setting and not its value", () => {
+  it("named by the settings, are a wrong configuration that names the setting and not its value", () => {
     const env = { GRPC_TLS_CERT: valid.cert, GRPC_TLS_KEY: "/nowhere/tls.key", GRPC_TLS_CA: valid.ca };
     const settings = { ...readSettings(env), BRIDGE_SECRET: SECRET } as Settings;
     expect(() => nodeBridge(settings, sharedServer())).toThrow("GRPC_TLS_KEY cannot be read: ENOENT");
@@ -273,7 +273,7 @@ describe("the readiness of a process", () => {
       as: `${days}`,
     });
 
-  it("says so thirty days before its certificate expires, and when it cannot be read", () => {
+  it("is degraded thirty days before its certificate expires, and when it is unreadable", () => {
     expect(certificateWarning(undefined)).toBeUndefined();
     expect(certificateWarning(expiring(31).cert, now)).toBeUndefined();
     expect(certificateWarning(expiring(29.5).cert, now)).toBe("GRPC_TLS_CERT expires in 29 days");

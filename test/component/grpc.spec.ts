@@ -73,7 +73,7 @@ function seen(error: unknown) {
 }
 
 describe("a call over the bridge", () => {
-  it("with every kind of value, comes back as it was", async () => {
+  it("with every kind of value, returns it unchanged", async () => {
     const params = {
       text: "grüße 🚲",
       flag: true,
@@ -98,21 +98,21 @@ describe("a call over the bridge", () => {
     await expect(caller.call("probe.echo", params)).resolves.toEqual(params);
   });
 
-  it("with zeros, false and empty texts, keeps them, and what is absent stays absent", async () => {
+  it("with zeros, false and empty texts, keeps them, and absent values stay absent", async () => {
     const answer = await caller.call("probe.echo", { ...EMPTY_ECHO, maybeText: undefined, maybeFlag: null });
     expect(answer).toStrictEqual({ ...EMPTY_ECHO, settings: {} });
   });
 
-  it("with a list or map that may be absent, knows no empty one: it is absent for the action", async () => {
+  it("with an empty optional list or map, passes it on as absent", async () => {
     await caller.call("probe.echo", EMPTY_ECHO);
     expect(server.state.contexts.at(-1)?.params).toStrictEqual(EMPTY_ECHO);
   });
 
-  it("of an action that stands in no proto, goes by the transporter", async () => {
+  it("of an action without a proto, uses the transporter", async () => {
     await expect(caller.call("probe.nodeOf")).resolves.toEqual({ node: "server" });
   });
 
-  it("carries the meta that contracts name, and nothing else of it", async () => {
+  it("carries the meta that contracts name, and no other", async () => {
     const meta = {
       token: "ey.J.x",
       requestId: "r-1",
@@ -133,7 +133,7 @@ describe("a call over the bridge", () => {
     expect(answer.timeoutMs).toBeLessThanOrEqual(1_000);
   });
 
-  it("from within an action, tells the level, the calling service, and leaves only what is left of the time", async () => {
+  it("from within an action, passes on the level, the calling service, and the remaining time only", async () => {
     const answer = await caller.call<Record<string, unknown>, object>("front.ask", {}, { timeout: 700 });
     expect(answer).toMatchObject({ level: 2, caller: "front" });
     expect(answer.timeoutMs).toBeLessThanOrEqual(700);
@@ -150,7 +150,7 @@ describe("a call over the bridge", () => {
     expect(seen(thrown)).toEqual(seen(fail(type as keyof typeof errorCatalogue, "why", { fact: 1 })));
   });
 
-  it("that throws what was made for nobody, tells INTERNAL and no more", async () => {
+  it("with an unforeseen error, throws INTERNAL without its text", async () => {
     const thrown = await failureOf(
       caller.call("probe.fail", { name: "TypeError", message: "password is 1234" }),
     );
@@ -164,7 +164,7 @@ describe("a call over the bridge", () => {
   });
 });
 
-describe("parameters and answers that do not fit the proto", () => {
+describe("parameters and answers that do not match the proto", () => {
   const wrong: [string, object, string, string][] = [
     ["an unknown field", { sequel: 1 }, "sequel", "unknown"],
     ["a fraction", { big: 12.7 }, "big", "numberInteger"],
@@ -203,12 +203,12 @@ describe("parameters and answers that do not fit the proto", () => {
     });
   });
 
-  it("what fits the proto but not the action is refused by the action's own validation", async () => {
+  it("values that match the proto but not the action are refused by the action's own validation", async () => {
     const call = caller.call("probe.echo", { ...EMPTY_ECHO, text: "x".repeat(2_001) });
     await expect(call).rejects.toMatchObject({ name: "ValidationError", data: [{ field: "text" }] });
   });
 
-  it("an exact number that came as text, as query parameters do, is a number", async () => {
+  it("an exact number as text, as in query parameters, is a number", async () => {
     const answer = await caller.call("probe.echo", { ...EMPTY_ECHO, small: "20", ratio: "-1.5" });
     expect(answer).toMatchObject({ small: 20, ratio: -1.5 });
   });
@@ -229,8 +229,8 @@ describe("parameters and answers that do not fit the proto", () => {
   );
 });
 
-describe("time", () => {
-  it("a call that is not answered in time fails with DEADLINE_EXCEEDED, is not repeated, and its handler hears of it", async () => {
+describe("the deadline", () => {
+  it("of a call without an answer fails it with DEADLINE_EXCEEDED, without a repeat, and aborts its handler", async () => {
     const call = caller.call("probe.wait", { key: "late" }, { timeout: 500 });
     await expect(call).rejects.toMatchObject({ type: "DEADLINE_EXCEEDED", retryable: false });
     expect(server.state.started).toEqual(["late"]);

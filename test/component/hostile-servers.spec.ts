@@ -59,7 +59,7 @@ const nothingWrong = {};
 /** A server that does not read learns of no end. */
 const unread = { "accepts and never reads": undefined };
 
-describe("beside servers that break every phase of an answer by HTTP", () => {
+describe("beside servers that violate HTTP in every phase of an answer", () => {
   let http: HostileServers;
   let tls: HostileServers;
   beforeAll(async () => {
@@ -86,18 +86,18 @@ describe("beside servers that break every phase of an answer by HTTP", () => {
       );
     const isRefused = (end: unknown) => (end as { accepted?: boolean }).accepted === false;
 
-    it("ends as a failed try at its time limit, and leaves no connection open", async () => {
+    it("ends as a failed attempt at its time limit, and leaves no connection open", async () => {
       expect(wrong(await outcomes(http, (port) => webhook(httpUrl(port))), isRefused)).toEqual(nothingWrong);
       expect(wrong(await outcomes(tls, (port) => webhook(httpsUrl(port))), isRefused)).toEqual(nothingWrong);
       await eventually(() => expect({ ...http.open(), ...tls.open(), ...unread }).toEqual(nothingWrong));
     });
 
-    it("that is answered by a change of protocol, is a failed try with that status", async () => {
+    it("answered by a change of protocol, is a failed attempt with that status", async () => {
       const { port } = http.servers.find(({ name }) => name.includes("changes the protocol without")) ?? {};
       expect(await webhook(httpUrl(port ?? 0))).toMatchObject({ accepted: false, statusCode: 101 });
     });
 
-    it("that is broken off because the process stops, ends at once", async () => {
+    it("aborted because the process stops, ends at once", async () => {
       const stopping = AbortSignal.abort(new Error("the service stops"));
       const { port } = http.servers.find(({ name }) => name === "reads and says nothing") ?? {};
       const startedMs = performance.now();
@@ -223,7 +223,7 @@ describe("beside servers that break every phase of an answer by HTTP", () => {
   });
 });
 
-it("a push by apns, beside servers that break every phase of an answer by HTTP/2, ends as not accepted", async () => {
+it("a push by apns, beside servers that violate HTTP/2 in every phase of an answer, ends as not accepted", async () => {
   const [http2, tls] = await Promise.all([startHostile(hostileHttp2), startHostile(hostileTls)]);
   const providers: PushProvider[] = [];
   const send = (apiUrl: string) => {
@@ -243,7 +243,7 @@ it("a push by apns, beside servers that break every phase of an answer by HTTP/2
   await Promise.all([http2.stop(), tls.stop()]);
 });
 
-it("a mail, beside servers that break every phase of a session by SMTP, ends as not accepted", async () => {
+it("a mail, beside servers that violate SMTP in every phase of a session, ends as not accepted", async () => {
   const [plain, tls] = await Promise.all([startHostile(hostileSmtp), startHostile(hostileTls)]);
   const send = (url: string) => {
     const mailer = smtp({ url, from: "Waybill <mail@waybill.example>" });

@@ -107,20 +107,20 @@ describe("idempotent", () => {
     expect(await ledger()).toEqual(["tea"]);
   });
 
-  it("keeps the keys of two callers, and of two scopes, apart", async () => {
+  it("separates the keys of two callers, and of two scopes", async () => {
     await ask("till.pay", "tea", "k");
     await ask("till.pay", "cake", "k", BOB);
     await ask("till.open", "box", "k");
     expect(await ledger()).toEqual(["begun box", "box", "cake", "tea"]);
   });
 
-  it("with a key but nobody signed in, is refused", async () => {
+  it("with a key but without a signed-in caller, is refused", async () => {
     const meta: Meta = { idempotency: { key: "k", bodyHash: "h" } };
     const asking = broker.call("till.pay", { what: "tea" }, { meta });
     await expect(asking).rejects.toMatchObject({ type: "UNAUTHENTICATED" });
   });
 
-  it("asked a hundred times at once, has one effect; each asker gets the answer or hears that it runs", async () => {
+  it("called a hundred times at once, has one effect; each caller gets the answer or IDEMPOTENCY_IN_FLIGHT", async () => {
     const results = await Promise.allSettled(Array.from({ length: 100 }, () => ask("till.pay", "tea", "k")));
     const types = results.map((result) =>
       result.status === "fulfilled" ? "answer" : (result.reason as { type: string }).type,
@@ -133,7 +133,7 @@ describe("idempotent", () => {
     expect((await ask("till.pay", "tea", "k")).replayed).toBe(true);
   });
 
-  it("while an equal request runs, answers at once that it does", async () => {
+  it("while an equal request runs, answers IDEMPOTENCY_IN_FLIGHT at once", async () => {
     let open: () => void = () => undefined;
     during = () => new Promise((resolve) => (open = resolve));
     const first = ask("till.pay", "tea", "k");
@@ -155,7 +155,7 @@ describe("idempotent", () => {
     expect(await ledger()).toEqual(["tea"]);
   });
 
-  it("of a key that is older than a day, begins anew, also with another body", async () => {
+  it("with a key older than a day, starts again, also with another body", async () => {
     await ask("till.pay", "tea", "k");
     await db.db.query("UPDATE idempotency_keys SET created_at = now() - interval '24 hours 1 second'");
     expect(await ask("till.pay", "cake", "k")).toMatchObject({ replayed: false });
@@ -165,13 +165,13 @@ describe("idempotent", () => {
 });
 
 describe("idempotentLeased", () => {
-  it("answers a repeat from what was stored in the last transaction", async () => {
+  it("answers a repeat with the answer stored in the last transaction", async () => {
     const first = await ask("till.open", "box", "k");
     expect(await ask("till.open", "box", "k")).toEqual({ ...first, replayed: true });
     expect(await ledger()).toEqual(["begun box", "box"]);
   });
 
-  it("while it runs, answers an equal request that it does and another body that it is another", async () => {
+  it("while it runs, answers IDEMPOTENCY_IN_FLIGHT, and refuses another body", async () => {
     let open: () => void = () => undefined;
     during = () => new Promise((resolve) => (open = resolve));
     const first = ask("till.open", "box", "k");
@@ -191,7 +191,7 @@ describe("idempotentLeased", () => {
     expect(await ledger()).toEqual(["begun box", "begun box", "box"]);
   });
 
-  it("whose process died, is free when the lease of fifteen seconds is over, and not before", async () => {
+  it("after a crash, is free when the lease of fifteen seconds ends, and not before", async () => {
     const crashed = (leaseUntil: string) =>
       db.db.query(
         `INSERT INTO idempotency_keys (user_id, scope, key, body_hash, lease_token, lease_until)
@@ -218,7 +218,7 @@ describe("idempotentLeased", () => {
     await eventually(() => expect(ran).toBe(2)); // it goes on waiting, and no later test counts it
   });
 
-  it("that outlived its lease while another took over, commits nothing of its own", async () => {
+  it("that outlived its lease while another took over, commits nothing", async () => {
     let open: () => void = () => undefined;
     during = () => new Promise((resolve) => (open = resolve));
     const slow = ask("till.open", "box", "k");

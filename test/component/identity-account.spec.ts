@@ -10,7 +10,7 @@ beforeAll(async () => {
 afterAll(() => bench.stop());
 
 describe("the profile", () => {
-  it("identity.updateProfile changes what is given, raises the version and tells the others", async () => {
+  it("identity.updateProfile changes the given fields, raises the version and publishes the change", async () => {
     const { userId, meta } = await bench.customer();
     const pushToken = { provider: "sandbox", token: "phone-2" } as const;
     const updated = await bench.ask(
@@ -28,7 +28,7 @@ describe("the profile", () => {
     expect(told).toMatchObject({ version: 3, firstName: "Zoë", pushToken });
   });
 
-  it("identity.updateProfile, of a version that is past, is refused and changes nothing", async () => {
+  it("identity.updateProfile, of an old version, is refused and changes nothing", async () => {
     const { meta } = await bench.customer();
     await bench.ask("identity.updateProfile", { expectedVersion: 2, firstName: "Zoë" }, meta);
     const late = bench.ask("identity.updateProfile", { expectedVersion: 2, firstName: "Eve" }, meta);
@@ -36,7 +36,7 @@ describe("the profile", () => {
     await expect(bench.ask("identity.profile", {}, meta)).resolves.toMatchObject({ firstName: "Zoë" });
   });
 
-  it("identity.updateProfile, of null, takes optional fields away; of nothing, changes not even the version", async () => {
+  it("identity.updateProfile, with null, removes optional fields; without fields, does not change the version", async () => {
     const { meta } = await bench.customer();
     const optional = { phone: "+4915112345678", birthDate: "1990-05-17" };
     expect(await bench.ask("identity.updateProfile", optional, meta)).toMatchObject({
@@ -52,7 +52,7 @@ describe("the profile", () => {
     await expect(stale).rejects.toMatchObject({ type: "PRECONDITION_FAILED" });
   });
 
-  it("identity.updateProfile, by many of one version at once, lets one win", async () => {
+  it("identity.updateProfile, concurrently with one version, succeeds once", async () => {
     const { meta } = await bench.customer();
     const names = Array.from({ length: 8 }, (_, index) => `Zoë${"e".repeat(index)}`);
     const outcomes = await Promise.allSettled(
@@ -78,7 +78,7 @@ describe("the profile", () => {
     }
   });
 
-  it("a new address takes effect when its code comes back; the former one is told and free again", async () => {
+  it("a new address takes effect with its code; the former one gets a mail and is free again", async () => {
     const { email, userId, meta } = await bench.customer();
     const next = newAddress();
     const { code = "" } = await bench.mailed(next, "change-email", () =>
@@ -100,7 +100,7 @@ describe("the profile", () => {
     await expect(bench.customer({ email })).resolves.toBeDefined();
   });
 
-  it("a new address that is another's gets no code, and its owner is told", async () => {
+  it("a new address that is another user's gets no code, and its owner gets a mail", async () => {
     const [owner, other] = [await bench.customer(), await bench.customer()];
     await bench.mailed(owner.email, "account-exists", () =>
       bench.ask("identity.updateProfile", { email: owner.email, currentPassword: PASSWORD }, other.meta),
@@ -111,7 +111,7 @@ describe("the profile", () => {
     expect(codes).toEqual([]);
   });
 
-  it("a new address that somebody else confirms meanwhile is refused; one that waits unconfirmed gives way", async () => {
+  it("a new address that another user confirms meanwhile is refused; an unconfirmed one is replaced", async () => {
     const [first, second] = [await bench.customer(), await bench.customer()];
     const change = async (email: string, { meta }: typeof first) =>
       (
@@ -134,7 +134,7 @@ describe("the profile", () => {
     await bench.said("user.deleted", (user) => user.userId === squatter.userId);
   });
 
-  it("a code for a new address is worth nothing to another user", async () => {
+  it("a code for a new address is invalid for another user", async () => {
     const [owner, other] = [await bench.customer(), await bench.customer()];
     const email = newAddress();
     const { code = "" } = await bench.mailed(email, "change-email", () =>
@@ -145,7 +145,7 @@ describe("the profile", () => {
     });
   });
 
-  it("without a token, nothing of it is shown or changed", async () => {
+  it("without a token, nothing is shown or changed", async () => {
     const refusals = [
       bench.ask("identity.profile", {}),
       bench.ask("identity.updateProfile", { firstName: "Eve" }),
@@ -167,7 +167,7 @@ describe("identity.createAdmin", () => {
   const make = (email: string, password = PASSWORD) =>
     bench.inside.call("identity.createAdmin", { email, password });
 
-  it("makes an admin on its own node; repeated, it changes nothing, not even the password", async () => {
+  it("creates an admin on its own node; repeated, it changes nothing, not even the password", async () => {
     const email = newAddress();
     const made = (await make(email)) as { userId: string };
     expect(made).toEqual({ userId: expect.any(String), created: true });
@@ -181,7 +181,7 @@ describe("identity.createAdmin", () => {
     });
   });
 
-  it("by several starts at once, makes one", async () => {
+  it("by several concurrent starts, creates one", async () => {
     const email = newAddress();
     // As a start does, each repeats its call as long as another is at work on the address.
     const start = () => eventually(() => make(email));
@@ -205,14 +205,14 @@ describe("identity.createAdmin", () => {
 });
 
 describe("erasure", () => {
-  it("identity.deleteAccount asks for the password", async () => {
+  it("identity.deleteAccount requires the password", async () => {
     const { meta, email } = await bench.customer();
     const wrongly = bench.ask("identity.deleteAccount", { password: "wrong-Passw-0rt" }, meta);
     await expect(wrongly).rejects.toMatchObject({ type: "INVALID_CREDENTIALS" });
     await expect(bench.signIn(email)).resolves.toBeDefined();
   });
 
-  it("identity.deleteAccount with open orders is refused, naming them, unless it is confirmed", async () => {
+  it("identity.deleteAccount with open orders is refused with their ids, unless it is confirmed", async () => {
     const { userId, meta, email } = await bench.customer();
     const orderId = newId();
     bench.openOrders.set(userId, [orderId]);
@@ -226,7 +226,7 @@ describe("erasure", () => {
     await expect(bench.signIn(email)).rejects.toMatchObject({ type: "INVALID_CREDENTIALS" });
   });
 
-  it("identity.deleteAccount leaves nothing personal in any column of any table", async () => {
+  it("identity.deleteAccount leaves no personal data in any column of any table", async () => {
     const canary = newId().slice(-12).replaceAll(/\d/g, "q");
     const email = `canary-${canary}@example.org`;
     const { userId, meta } = await bench.customer({
@@ -281,7 +281,7 @@ describe("erasure", () => {
     await expect(bench.customer({ email })).resolves.toBeDefined();
   });
 
-  it("identity.exportData holds profile, sessions and what was done", async () => {
+  it("identity.exportData contains the profile, the sessions and the user's actions", async () => {
     const { userId, meta } = await bench.customer({ phone: "+41791234567" });
     const exported = await bench.ask("identity.exportData", {}, meta);
     expect(exported).toMatchObject({ profile: { id: userId, phone: "+41791234567" }, audit: [] });

@@ -85,7 +85,7 @@ const wrong = { type: "INVALID_CREDENTIALS" };
 const unconfirmed = { type: "EMAIL_NOT_CONFIRMED" };
 
 describe("a code and a stranger's registration for the same address", () => {
-  it("the code is worth nothing from before the stranger's password takes the place of the owner's", async () => {
+  it("the code becomes invalid before the stranger's password replaces the owner's", async () => {
     const { email, code } = await bench.registered();
     const { reached, open } = gate("register", "after");
     const strangers = register(email, STRANGERS);
@@ -96,7 +96,7 @@ describe("a code and a stranger's registration for the same address", () => {
     await expect(bench.signIn(email, STRANGERS)).rejects.toMatchObject(unconfirmed);
   });
 
-  it("the code is worth nothing after a registration that broke off, and a new one is had by registering", async () => {
+  it("the code is invalid after an interrupted registration; a new registration sends a new one", async () => {
     const { email, code } = await bench.registered();
     steps.register = async (work) => {
       await work();
@@ -113,7 +113,7 @@ describe("a code and a stranger's registration for the same address", () => {
     await expect(bench.signIn(email, PASSWORD)).resolves.toBeDefined();
   });
 
-  it("a registration waits for a confirmation that has begun, and then finds the address taken", async () => {
+  it("a registration waits for a running confirmation, and then finds the address taken", async () => {
     const { email, code } = await bench.registered();
     const { reached, open } = gate("markConfirmed", "before");
     const owners = confirm(email, code);
@@ -147,7 +147,7 @@ describe("a code and a stranger's registration for the same address", () => {
     await expect(bench.signIn(email)).rejects.toMatchObject(unconfirmed);
   });
 
-  it("a code that is sent again while a registration runs, is none of before the registration", async () => {
+  it("a code sent again during a registration does not confirm the former one", async () => {
     const { email } = await bench.registered();
     const { reached, open } = gate("register", "after");
     const strangers = register(email, STRANGERS);
@@ -159,7 +159,7 @@ describe("a code and a stranger's registration for the same address", () => {
     await Promise.all([strangers, again]);
   });
 
-  it("two registrations at once take turns: the one that came last counts", async () => {
+  it("two concurrent registrations take turns: the later one counts", async () => {
     const email = newAddress();
     const { reached, open } = gate("register", "before");
     const strangers = register(email, STRANGERS);
@@ -186,7 +186,7 @@ describe("a code and a stranger's registration for the same address", () => {
   });
 });
 
-describe("identity.confirm, when it breaks off", () => {
+describe("identity.confirm, interrupted", () => {
   it("before the provider's part, has used up the code; a new one works", async () => {
     const { email, code } = await bench.registered();
     steps.markConfirmed = async () => {
@@ -201,7 +201,7 @@ describe("identity.confirm, when it breaks off", () => {
     await expect(bench.signIn(email)).resolves.toBeDefined();
   });
 
-  it("after the provider's part, is ended by the first sign-in, and the others learn of the customer once", async () => {
+  it("after the provider's part, is completed by the first sign-in, and the customer is announced once", async () => {
     const { email, userId, code } = await bench.registered();
     steps.markConfirmed = async (work) => {
       await work();
@@ -225,7 +225,7 @@ describe("an erasure and a registration or confirmation for the same address", (
   const erasuresLeft = (userId: string) =>
     bench.sql("SELECT user_id FROM erasures WHERE user_id = $1", [userId]);
 
-  it("the sweep of old registrations leaves one alone whose confirmation has begun", async () => {
+  it("the sweep of old registrations skips one whose confirmation has begun", async () => {
     const { email, userId, code } = await bench.registered();
     await age(userId);
     const { reached, open } = gate("register", "before");
@@ -238,7 +238,7 @@ describe("an erasure and a registration or confirmation for the same address", (
     await expect(bench.ask("identity.profile", {}, { token })).resolves.toMatchObject({ id: userId });
   });
 
-  it("a confirmation that comes while the sweep removes the registration, is refused", async () => {
+  it("a confirmation during the removal of the registration by the sweep, is refused", async () => {
     const { email, userId, code } = await bench.registered();
     await age(userId);
     const { reached, open } = gate("remove", "before");
@@ -254,7 +254,7 @@ describe("an erasure and a registration or confirmation for the same address", (
   });
 
   it.each([true, false])(
-    "a registration after an erasure that broke off (confirmed: %s), is an account of its own that stays",
+    "a registration after an interrupted erasure (confirmed: %s), is a separate account that stays",
     async (confirmed) => {
       const { email, userId, code } = await bench.registered();
       steps.remove = async () => {
@@ -331,7 +331,7 @@ describe("registrations of one address by several requesters", () => {
     await expect(bench.signIn(email, PASSWORD)).resolves.toBeDefined();
   });
 
-  it("a code that a stranger has sent again leaves the owner's live one alone", async () => {
+  it("a code that a stranger requests again leaves the owner's valid", async () => {
     const email = newAddress();
     const code = await registered(email, PASSWORD, HOME);
     await bench.ask("identity.resendCode", { email }, STRANGER);
@@ -339,14 +339,14 @@ describe("registrations of one address by several requesters", () => {
     await expect(bench.signIn(email, PASSWORD)).resolves.toBeDefined();
   });
 
-  it("with the password, a code counts for the registration that has it alone", async () => {
+  it("with the password, a code counts for the registration with that password only", async () => {
     const { email, code } = await bench.registered();
     await expect(confirmed(email, code, {}, STRANGERS)).rejects.toMatchObject(invalid);
     await confirmed(email, code, {}, PASSWORD);
     await expect(bench.signIn(email, PASSWORD)).resolves.toBeDefined();
   });
 
-  it("no password of a registration that waits stands readable in any row", async () => {
+  it("no password of an unconfirmed registration is stored in plain text", async () => {
     const { email } = await bench.registered();
     const rows = await bench.sql("SELECT * FROM verification_codes");
     expect(JSON.stringify(rows)).not.toContain(PASSWORD);

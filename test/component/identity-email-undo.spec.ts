@@ -34,7 +34,7 @@ async function moved(from: string, to: string, meta: Meta): Promise<string> {
 }
 
 describe("a new e-mail address", () => {
-  it("is not to be had by a token alone: without the password, and with a wrong one, nothing changes", async () => {
+  it("requires the password: with a token alone or a wrong password nothing changes", async () => {
     const { email, meta } = await bench.customer();
     const wanted = newAddress();
     await expect(change(wanted, meta)).rejects.toMatchObject({
@@ -49,7 +49,7 @@ describe("a new e-mail address", () => {
     expect(JSON.stringify(bench.seen)).not.toContain(wanted);
   });
 
-  it("is guessed at no more often than at a sign-in", async () => {
+  it("permits as many wrong passwords as a sign-in", async () => {
     const { meta } = await bench.customer();
     for (let tries = 0; tries < 10; tries++) {
       await expect(change(newAddress(), meta, "wrong-Passw-0rt")).rejects.toMatchObject({
@@ -59,7 +59,7 @@ describe("a new e-mail address", () => {
     await expect(change(newAddress(), meta, PASSWORD)).rejects.toMatchObject({ type: "TOO_MANY_REQUESTS" });
   });
 
-  it("that is the present one, and any other field, asks for no password", async () => {
+  it("equal to the present one, and any other field, requires no password", async () => {
     const { email, meta } = await bench.customer();
     await expect(change(email, meta)).resolves.toMatchObject({ email });
     await expect(bench.ask("identity.updateProfile", { firstName: "Zoë" }, meta)).resolves.toMatchObject({
@@ -79,7 +79,7 @@ describe("a new e-mail address", () => {
     await expect(confirmed).rejects.toMatchObject({ type: "EMAIL_TAKEN", code: 409 });
   });
 
-  it("ends the other sessions, with their devices, and leaves the one that changed it", async () => {
+  it("ends the other sessions, with their devices, and keeps the one that changed it", async () => {
     const { email, userId, meta } = await bench.customer();
     const other = await bench.signIn(email);
     await moved(email, newAddress(), meta);
@@ -91,7 +91,7 @@ describe("a new e-mail address", () => {
 });
 
 describe("the link that undoes a change of the e-mail address", () => {
-  it("gives the account its address back and ends every session, the thief's too", async () => {
+  it("restores the address and ends every session, the thief's too", async () => {
     const { email, userId, meta } = await bench.customer();
     const taken = newAddress();
     const token = await moved(email, taken, meta);
@@ -108,7 +108,7 @@ describe("the link that undoes a change of the e-mail address", () => {
     await expect(undo(token)).rejects.toMatchObject(invalid);
   });
 
-  it("sets a new password with it, since the old one was known", async () => {
+  it("also sets a new password, because the old one was known", async () => {
     const { email, meta } = await bench.customer();
     const token = await moved(email, newAddress(), meta);
     await expect(undo(token, "password1")).rejects.toMatchObject({ type: "PASSWORD_TOO_COMMON" });
@@ -117,7 +117,7 @@ describe("the link that undoes a change of the e-mail address", () => {
     await expect(bench.signIn(email, NEW_PASSWORD)).resolves.toBeDefined();
   });
 
-  it("holds for seven days, then no more", async () => {
+  it("is valid for seven days", async () => {
     const { email, meta } = await bench.customer();
     const token = await moved(email, newAddress(), meta);
     const later = (interval: string) =>
@@ -128,7 +128,7 @@ describe("the link that undoes a change of the e-mail address", () => {
     await bench.sweep(async () => expect(await bench.sql("SELECT 1 FROM email_undos")).toEqual([]));
   });
 
-  it("of the first change undoes the later ones too, and makes their links worth nothing", async () => {
+  it("of the first change undoes the later ones too, and invalidates their links", async () => {
     const { email, meta } = await bench.customer();
     const [second, third] = [newAddress(), newAddress()];
     const owners = await moved(email, second, meta);
@@ -162,7 +162,7 @@ describe("the link that undoes a change of the e-mail address", () => {
     await expect(bench.ask("identity.confirmEmail", { code }, fresh)).rejects.toMatchObject(invalid);
   });
 
-  it("is used up by one of five at the same moment; of an address that another account has by now, it is refused", async () => {
+  it("is used by one of five concurrent requests; for an address that another account has meanwhile, it is refused", async () => {
     const { email, meta } = await bench.customer();
     const token = await moved(email, newAddress(), meta);
     const outcomes = await Promise.allSettled(Array.from({ length: 5 }, () => undo(token)));
@@ -174,7 +174,7 @@ describe("the link that undoes a change of the e-mail address", () => {
     await expect(undo(late)).rejects.toMatchObject({ type: "EMAIL_TAKEN", code: 409 });
   });
 
-  it("stands readable in no table and no message, and goes with the account", async () => {
+  it("is in no table and no message in plain text, and is deleted with the account", async () => {
     const { email, userId, meta } = await bench.customer();
     const token = await moved(email, newAddress(), meta);
     for (const table of ["email_undos", "outbox"]) {

@@ -19,7 +19,7 @@ afterAll(() => bench.stop());
 /** Places that tries under way hold end after 5 s; what stays is what was counted. */
 const letHoldsEnd = () => bench.sql("UPDATE allowances SET held = '{}'");
 
-describe("wrong passwords of an act that asks for the password", () => {
+describe("wrong passwords of an action that requires the password", () => {
   const acts = {
     "identity.changePassword": (meta: { token: string }, password: string) =>
       bench.ask("identity.changePassword", { currentPassword: password, newPassword: NEW_PASSWORD }, meta),
@@ -27,7 +27,7 @@ describe("wrong passwords of an act that asks for the password", () => {
       bench.ask("identity.deleteAccount", { password }, meta),
   };
 
-  it.each(Object.entries(acts))("%s, are still counted when no try is under way any more", async (_, act) => {
+  it.each(Object.entries(acts))("%s, still count when no attempt is running any more", async (_, act) => {
     const { meta } = await bench.customer();
     for (let tries = 0; tries < TRIES; tries++) {
       await expect(act(meta, WRONG)).rejects.toMatchObject({ type: "INVALID_CREDENTIALS" });
@@ -37,8 +37,8 @@ describe("wrong passwords of an act that asks for the password", () => {
   });
 });
 
-describe("an invitation that was accepted", () => {
-  it("is refused to a second person after the claim of the first has ended", async () => {
+describe("an accepted invitation", () => {
+  it("is refused to a second person after the first claim has ended", async () => {
     const { token, email } = await bench.invited("deliverer");
     const person = { token, password: PASSWORD, firstName: "Jonas", lastName: "Meier" };
     await bench.ask("identity.acceptInvitation", person);

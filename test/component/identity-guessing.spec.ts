@@ -30,7 +30,7 @@ async function guess(email: string, count: number, meta: (index: number) => { cl
 const crowd = (index: number) => ({ clientIp: `192.0.2.${index % 250}` });
 
 describe("guessing a password", () => {
-  it("locks out the client that guesses, and nobody else", async () => {
+  it("locks out the guessing client only", async () => {
     const { email } = await bench.customer();
     const outcomes = await guess(email, 12, () => STRANGER);
     expect(outcomes.filter((type) => type === "INVALID_CREDENTIALS")).toHaveLength(10);
@@ -38,7 +38,7 @@ describe("guessing a password", () => {
     await expect(bench.signIn(email, PASSWORD, HOME)).resolves.toBeDefined();
   });
 
-  it("by many clients, is refused to all but those that the owner signed in from; a new password ends it", async () => {
+  it("by many clients, is refused to all but the owner's known clients; a new password ends it", async () => {
     const { email } = await bench.customer();
     await bench.signIn(email, PASSWORD, HOME);
     const outcomes = await guess(email, 60, crowd);
@@ -56,7 +56,7 @@ describe("guessing a password", () => {
     await expect(bench.signIn(email, NEW_PASSWORD, STRANGER)).resolves.toBeDefined();
   });
 
-  it("from the client that the owner uses, has the tries of that client and no more", async () => {
+  it("from the owner's client, has the attempts of that client and no more", async () => {
     const { email } = await bench.customer();
     await bench.signIn(email, PASSWORD, HOME);
     const outcomes = await guess(email, 12, () => HOME);
@@ -64,7 +64,7 @@ describe("guessing a password", () => {
     await expect(bench.signIn(email, PASSWORD, HOME)).rejects.toMatchObject(refused);
   });
 
-  it("of the console's account by any number of clients, keeps nobody out who signs in from inside", async () => {
+  it("of the console's account by any number of clients, does not lock out sign-ins from inside", async () => {
     const { email } = await bench.admin();
     await guess(email, 60, crowd);
     await guess(email, 12, () => STRANGER);
@@ -72,7 +72,7 @@ describe("guessing a password", () => {
     await expect(bench.signIn(email)).resolves.toBeDefined();
   });
 
-  it("by the addresses of one IPv6 network, is that of one client", async () => {
+  it("from the addresses of one IPv6 network, counts as one client", async () => {
     const { email } = await bench.customer();
     const outcomes = await guess(email, 12, (index) => ({ clientIp: `2001:db8:1:2::${index + 1}` }));
     expect(outcomes.filter((type) => type === "INVALID_CREDENTIALS")).toHaveLength(10);
@@ -82,14 +82,14 @@ describe("guessing a password", () => {
     await expect(bench.signIn(email, PASSWORD, { clientIp: "2001:db8:1:3::1" })).resolves.toBeDefined();
   });
 
-  it("of an address that nobody has, is limited and answered as ever", async () => {
+  it("of an unknown address, is limited and gets the same answers", async () => {
     const nobody = `nobody-${newId()}@example.org`;
     const outcomes = await guess(nobody, 60, crowd);
     expect(outcomes.filter((type) => type === "INVALID_CREDENTIALS")).toHaveLength(50);
     expect(outcomes.filter((type) => type === "TOO_MANY_REQUESTS")).toHaveLength(10);
   });
 
-  it("leaves no address of a client or a person readable where it is counted, and nothing after an erasure", async () => {
+  it("stores no address of a client or a person in plain text, and nothing after an erasure", async () => {
     const { email, meta } = await bench.customer();
     await bench.signIn(email, PASSWORD, HOME);
     await guess(email, 2, () => STRANGER);
@@ -106,7 +106,7 @@ describe("guessing a password", () => {
   });
 });
 
-describe("a try whose end the database does not hear of", () => {
+describe("an attempt whose end the database does not receive", () => {
   const guard = "allowances_lose_what_follows";
   const loseEnds = async () => {
     await bench.sql(`CREATE FUNCTION ${guard}() RETURNS trigger LANGUAGE plpgsql AS
@@ -120,7 +120,7 @@ describe("a try whose end the database does not hear of", () => {
   const heal = () => bench.sql(`DROP FUNCTION IF EXISTS ${guard} CASCADE`);
   afterEach(heal);
 
-  it("keeps its place for seconds and is nobody's wrong password", async () => {
+  it("keeps its place for seconds and does not count as a wrong password", async () => {
     const { email } = await bench.customer();
     await loseEnds();
     for (let tries = 0; tries < 10; tries += 1) {
@@ -135,7 +135,7 @@ describe("a try whose end the database does not hear of", () => {
     await expect(bench.signIn(email, PASSWORD, HOME)).resolves.toBeDefined();
   });
 
-  it("tells nobody that the password was wrong", async () => {
+  it("is not answered as a wrong password", async () => {
     const { email } = await bench.customer();
     await loseEnds();
     await expect(bench.signIn(email, WRONG, HOME)).rejects.not.toMatchObject({ type: "INVALID_CREDENTIALS" });
@@ -173,7 +173,7 @@ describe("guessing a code", () => {
   it.each([
     ["to reset a password", reset],
     ["to confirm an address", confirm],
-  ])("%s, with none on its way, locks out the client that guesses and nobody else", async (_name, way) => {
+  ])("%s, without a valid one, locks out the guessing client only", async (_name, way) => {
     const { email, code } =
       way === confirm
         ? await bench.registered()
@@ -191,7 +191,7 @@ describe("guessing a code", () => {
     await expect(way(email, fresh, HOME)).resolves.toEqual({});
   });
 
-  it("that is on its way to another, has ten tries and uses up none of the other's", async () => {
+  it("of another requester, has ten attempts and uses up none of the other's", async () => {
     const { email } = await bench.customer();
     const code = await forgotten(email);
     const answers = await wrong(reset, { email, code }, times(12, STRANGER));
@@ -199,7 +199,7 @@ describe("guessing a code", () => {
     await expect(reset(email, code, HOME)).resolves.toEqual({});
   });
 
-  it("of one's own, has five tries a code", async () => {
+  it("of the same requester, has five attempts for each code", async () => {
     const { email } = await bench.customer();
     const asked = await bench.mailed(email, "reset-password", () =>
       bench.ask("identity.forgotPassword", { email }, HOME),
@@ -208,7 +208,7 @@ describe("guessing a code", () => {
     await expect(reset(email, asked.code ?? "", HOME)).rejects.toMatchObject(invalid);
   });
 
-  it("by a crowd that asks for codes of its own, replaces and uses up none of the owner's", async () => {
+  it("by many who request codes of their own, replaces and uses up none of the owner's", async () => {
     const { email } = await bench.customer();
     const ask = (meta: Client) =>
       bench.mailed(email, "reset-password", () => bench.ask("identity.forgotPassword", { email }, meta));
@@ -224,13 +224,13 @@ describe("guessing a code", () => {
     await expect(bench.ask("identity.forgotPassword", { email }, HOME)).resolves.toEqual({});
   });
 
-  it("of one purpose, keeps the same client from no other", async () => {
+  it("of one purpose, does not affect another purpose", async () => {
     const { email } = await bench.customer();
     await wrong(confirm, { email }, times(30, HOME));
     await expect(reset(email, await forgotten(email), HOME)).resolves.toEqual({});
   });
 
-  it("is answered alike whether or not there is an account, or a code", async () => {
+  it("gets the same answer with and without an account or a code", async () => {
     const { email } = await bench.customer();
     const code = await forgotten(email);
     const known = await wrong(reset, { email, code }, times(12, STRANGER));
@@ -240,14 +240,14 @@ describe("guessing a code", () => {
     expect(nobody).toEqual(known);
   });
 
-  it("by many clients, with none on its way, leaves nothing behind that refuses the owner's", async () => {
+  it("by many clients, without a valid one, does not lock out the owner's later code", async () => {
     const { email } = await bench.customer();
     const crowds = Array.from({ length: 60 }, (_, index) => crowd(index));
     await Promise.all(crowds.map((meta) => wrong(reset, { email }, times(2, meta))));
     await expect(reset(email, await forgotten(email), HOME)).resolves.toEqual({});
   });
 
-  it("by many clients, finds no more than fifty checked a day, and keeps out no client that the owner signed in from", async () => {
+  it("by many clients, has at most fifty checks a day, and does not lock out the owner's known clients", async () => {
     const { email } = await bench.customer();
     await bench.signIn(email, PASSWORD, HOME);
     const code = await forgotten(email);
@@ -347,7 +347,7 @@ describe("a limit of tries and mails", () => {
   });
 });
 
-describe("guessing who has an account", () => {
+describe("guessing the existence of an account", () => {
   const TABLES = /\b(?:accounts|profiles|verification_codes|allowances|sessions|INSERT INTO outbox)\b/;
   const WRITES = /^\s*(?:INSERT|UPDATE|DELETE)\b/;
 
@@ -372,7 +372,7 @@ describe("guessing who has an account", () => {
     expect(others).toEqual([nobody, nobody]);
   });
 
-  it("by the time of identity.register, finds as many statements for every address", async () => {
+  it("by the time of identity.register, finds the same statements for every address", async () => {
     const person = { password: PASSWORD, firstName: "Grete", lastName: "Hansen" };
     const found = await costs((email) => bench.ask("identity.register", { ...person, email }, STRANGER));
     expect(found.map(({ statements }) => statements)).toEqual([11, 11, 11]);

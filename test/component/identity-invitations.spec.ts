@@ -21,7 +21,7 @@ const forbidden = expect.objectContaining({ type: "FORBIDDEN", code: 403 });
 const invalid = expect.objectContaining({ type: "INVITATION_INVALID", code: 422 });
 
 describe("identity.invite", () => {
-  it.each(["deliverer", "admin"] as const)("by an admin, makes a %s of whoever accepts", async (role) => {
+  it.each(["deliverer", "admin"] as const)("by an admin, makes the accepting person a %s", async (role) => {
     const { userId, email, meta } = await bench.staff(role);
     await expect(bench.ask("identity.profile", {}, meta)).resolves.toMatchObject({
       id: userId,
@@ -38,7 +38,7 @@ describe("identity.invite", () => {
     expect(told).toMatchObject({ role, email });
   });
 
-  it("takes one connection each: as many as the pool holds wait for no other", async () => {
+  it("takes one connection each: as many as the pool has do not wait for each other", async () => {
     const narrow = await startIdentity({
       settings: { POSTGRES_POOL: 2, POSTGRES_ACQUIRE_TIMEOUT_MS: 1_500 },
     });
@@ -54,7 +54,7 @@ describe("identity.invite", () => {
     }
   });
 
-  it("by an admin, makes staff of one partner, whose admin then invites staff of that partner and no other", async () => {
+  it("by an admin, makes staff of one partner, whose admin then invites staff of that partner only", async () => {
     const partnerId = newId();
     const boss = await bench.staff("partner", { partnerId, partnerAdmin: true });
     await expect(bench.ask("identity.profile", {}, boss.meta)).resolves.toMatchObject({
@@ -80,7 +80,7 @@ describe("identity.invite", () => {
     await expect(invite({ partnerAdmin: true })).rejects.toEqual(forbidden);
   });
 
-  it("by an admin, to staff of the same partner, makes an admin of them and takes it back", async () => {
+  it("by an admin, to staff of the same partner, grants the partner admin and revokes it", async () => {
     const partnerId = newId();
     const { email, userId } = await bench.staff("partner", { partnerId });
     for (const partnerAdmin of [true, false]) {
@@ -135,7 +135,7 @@ describe("identity.invite", () => {
     expect(count).toHaveLength(1);
   });
 
-  it("again to the same address, makes the earlier token worth nothing", async () => {
+  it("again to the same address, invalidates the earlier token", async () => {
     const email = newAddress();
     const { token: earlier } = await bench.invited("deliverer", { email });
     const { token } = await bench.invited("deliverer", { email });
@@ -147,7 +147,7 @@ describe("identity.invite", () => {
 });
 
 describe("identity.acceptInvitation", () => {
-  it("works once, also for ten at the same moment", async () => {
+  it("succeeds once, also for ten concurrent requests", async () => {
     const { token, email } = await bench.invited("deliverer");
     const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => accept(token)));
     expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
@@ -158,7 +158,7 @@ describe("identity.acceptInvitation", () => {
     await expect(bench.signIn(email)).resolves.toBeDefined();
   });
 
-  it("of a wrong or expired token, is refused", async () => {
+  it("with a wrong or expired token, is refused", async () => {
     await expect(accept("rubbish")).rejects.toEqual(invalid);
     const { token, email } = await bench.invited("deliverer");
     await bench.sql("UPDATE invitations SET expires_at = now() - interval '1 second' WHERE email = $1", [
@@ -167,13 +167,13 @@ describe("identity.acceptInvitation", () => {
     await expect(accept(token)).rejects.toEqual(invalid);
   });
 
-  it("with a password that is too common, is refused and may be repeated with another", async () => {
+  it("with a password that is too common, is refused and can be repeated with another", async () => {
     const { token } = await bench.invited("deliverer");
     await expect(accept(token, "password1")).rejects.toMatchObject({ type: "PASSWORD_TOO_COMMON" });
     await expect(accept(token)).resolves.toBeDefined();
   });
 
-  it("by a customer, takes their password, gives the role and ends sessions that state the former one", async () => {
+  it("by a customer, checks their password, grants the role and ends sessions with the former one", async () => {
     const customer = await bench.customer();
     const { token } = await bench.invited("deliverer", { email: customer.email });
     await expect(accept(token, "wrong-Passw-0rt")).rejects.toMatchObject({ type: "INVALID_CREDENTIALS" });
@@ -191,7 +191,7 @@ describe("identity.acceptInvitation", () => {
     expect(told.role).toBe("deliverer");
   });
 
-  it("by somebody with another role than customer, is refused", async () => {
+  it("by a user with another role than customer, is refused", async () => {
     const { email } = await bench.admin();
     const { token } = await bench.invited("deliverer", { email });
     await expect(accept(token)).rejects.toMatchObject({
@@ -199,7 +199,7 @@ describe("identity.acceptInvitation", () => {
     });
   });
 
-  it("for an address that somebody registered and never confirmed, belongs to whoever has the token", async () => {
+  it("for an address with an unconfirmed registration, gives the account to the owner of the token", async () => {
     const squatter = await bench.registered({ password: "Nebelhorn-und-Kaese" });
     const { token } = await bench.invited("deliverer", { email: squatter.email });
     await accept(token);
@@ -216,7 +216,7 @@ describe("identity.acceptInvitation", () => {
     await expect(bench.signIn(squatter.email)).resolves.toBeDefined();
   });
 
-  it("when it was interrupted after the provider made the account, can be repeated", async () => {
+  it("interrupted after the provider created the account, can be repeated", async () => {
     const { token, email } = await bench.invited("deliverer");
     const { userId } = await accept(token);
     await bench.sql("DELETE FROM profiles WHERE id = $1", [userId]);
@@ -242,14 +242,14 @@ describe("identity.acceptInvitation", () => {
     expect(decodeJwt(accessToken)).toMatchObject({ sub: former, role: "deliverer" });
   });
 
-  it("keeps no token that could be read from its table", async () => {
+  it("stores no token in plain text", async () => {
     const { token } = await bench.invited("deliverer");
     expect(JSON.stringify(await bench.sql("SELECT * FROM invitations"))).not.toContain(token);
   });
 });
 
 describe("the audit log", () => {
-  it("identity.audit, for an admin, tells who invited whom to what, newest first, by pages", async () => {
+  it("identity.audit, for an admin, returns who invited whom, newest first, page by page", async () => {
     const boss = await bench.admin();
     const invite = (role: "deliverer" | "admin") =>
       bench.ask("identity.invite", { email: newAddress(), role }, { ...boss.meta, clientIp: "192.0.2.44" });
@@ -280,7 +280,7 @@ describe("the audit log", () => {
     );
   });
 
-  it("identity.audit, for anybody else, is refused; so is a cursor that is none", async () => {
+  it("identity.audit, for any other role, is refused; so is an invalid cursor", async () => {
     const { meta } = await bench.customer();
     await expect(bench.ask("identity.audit", {}, meta)).rejects.toEqual(forbidden);
     const boss = await bench.admin();
@@ -302,7 +302,7 @@ describe("the audit log", () => {
 });
 
 describe("the migration to admins of partners", () => {
-  it("makes an admin of the longest serving staff of each partner that has none, with its provider", async () => {
+  it("makes the staff member with the longest service an admin of each partner without one, also at the provider", async () => {
     const [led, leaderless] = [newId(), newId()];
     const boss = await bench.staff("partner", { partnerId: led, partnerAdmin: true });
     const staff = [

@@ -77,7 +77,7 @@ describe.each([
   ],
   ["a longer text of other characters", () => `${newId()}:${"ä%2F ?".repeat(20)}`],
 ])("a session whose sid is %s", (_name, newSid) => {
-  it("has one id of ours, which the token of each node's caller names", async () => {
+  it("has one id of ours, in the caller on each node", async () => {
     const { accessToken, sessionId } = await signedIn(newSid());
     expect(isId(sessionId)).toBe(true);
     const claims = JSON.parse(Buffer.from(accessToken.split(".")[1] as string, "base64url").toString());
@@ -85,14 +85,14 @@ describe.each([
     expect((await provider.sessions(userId)).map(({ id }) => id)).toContain(sessionId);
   });
 
-  it("when it ends, is closed at Keycloak", async () => {
+  it("after its end, is closed at Keycloak", async () => {
     const sid = newSid();
     const { sessionId } = await signedIn(sid);
     await expect(provider.endSession(userId, sessionId)).resolves.toBe(true);
     expect(open).not.toContain(sid);
   });
 
-  it("is the one that stays open when all others end", async () => {
+  it("stays open when all others end", async () => {
     const [kept, other] = [newSid(), newSid()];
     const { sessionId } = await signedIn(kept);
     const { sessionId: ended } = await signedIn(other);
@@ -101,7 +101,7 @@ describe.each([
   });
 });
 
-it("a session that the former release has stored without Keycloak's id is closed at Keycloak by the sweep", async () => {
+it("a session that the former release stored without Keycloak's id is closed at Keycloak by the sweep", async () => {
   const sid = newId();
   const { sessionId } = await signedIn(sid);
   await pool.query("UPDATE keycloak_sessions SET keycloak_id = NULL, ended_at = now() WHERE id = ?", [

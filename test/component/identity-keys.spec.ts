@@ -35,8 +35,8 @@ function timeline(clocks: { offsetMs: number }[]) {
   };
 }
 
-describe("keys that are changed while two replicas sign and two nodes verify", () => {
-  it("cost nobody a session: each token is good at both nodes from its issue to its end", async () => {
+describe("keys that change while two replicas sign and two nodes verify", () => {
+  it("end no session: each token is valid at both nodes from its issue to its end", async () => {
     const time = { offsetMs: 0 };
     const clock = { now: () => Date.now() + time.offsetMs };
     const pass = timeline([time]);

@@ -21,7 +21,7 @@ const person = (email: string, more: Partial<Params<"identity.register">> = {}) 
 const MANY_CHARACTERS = createHash("shake256", { outputLength: 128 }).update("a long one").digest("hex");
 
 describe("identity.register", () => {
-  it("makes a customer who can sign in once the code came back, and only then tells the others", async () => {
+  it("creates a customer who can sign in after the code, and announces them only then", async () => {
     const pushToken = { provider: "sandbox", token: "phone-1", deviceName: "Phone" } as const;
     const codes = () => bench.sql("SELECT subject FROM verification_codes ORDER BY subject");
     const before = await codes();
@@ -71,7 +71,7 @@ describe("identity.register", () => {
   it.each([
     ["a birthday that never was", { birthDate: "2001-02-29" }, "birthDate"],
     ["a birthday to come", { birthDate: "2999-01-01" }, "birthDate"],
-  ])("with %s, is refused naming the field", async (_name, more, field) => {
+  ])("with %s, is refused with the name of the field", async (_name, more, field) => {
     await expect(bench.ask("identity.register", person(newAddress(), more))).rejects.toMatchObject({
       type: "VALIDATION_ERROR",
       data: { errors: [expect.objectContaining({ field })] },
@@ -96,7 +96,7 @@ describe("identity.register", () => {
     [64, MANY_CHARACTERS.slice(0, 64)],
     [128, MANY_CHARACTERS.slice(0, 128)],
     [128, "\u{1f511}".repeat(20) + MANY_CHARACTERS.slice(0, 108)],
-  ])("with a password of %d characters, signs in by the whole of it", async (length, password) => {
+  ])("with a password of %d characters, requires the whole of it at sign-in", async (length, password) => {
     expect([...password]).toHaveLength(length);
     const { email } = await bench.customer({ password });
     await expect(bench.signIn(email, password)).resolves.toBeDefined();
@@ -107,15 +107,18 @@ describe("identity.register", () => {
   it.each([
     [7, "Kq7-vXz", "stringMin"],
     [129, MANY_CHARACTERS.slice(0, 129), "stringMax"],
-  ])("with a password of %d characters, is refused naming the field", async (length, password, rule) => {
-    expect([...password]).toHaveLength(length);
-    await expect(bench.ask("identity.register", person(newAddress(), { password }))).rejects.toMatchObject({
-      type: "VALIDATION_ERROR",
-      data: [expect.objectContaining({ field: "password", type: rule })],
-    });
-  });
+  ])(
+    "with a password of %d characters, is refused with the name of the field",
+    async (length, password, rule) => {
+      expect([...password]).toHaveLength(length);
+      await expect(bench.ask("identity.register", person(newAddress(), { password }))).rejects.toMatchObject({
+        type: "VALIDATION_ERROR",
+        data: [expect.objectContaining({ field: "password", type: rule })],
+      });
+    },
+  );
 
-  it("of an address that has an account, answers as ever, changes nothing and tells the owner", async () => {
+  it("of an address with an account, gets the usual answer, changes nothing and mails the owner", async () => {
     const { email, userId } = await bench.customer();
     let answer = {};
     await bench.mailed(email, "account-exists", async () => {
@@ -129,7 +132,7 @@ describe("identity.register", () => {
     });
   });
 
-  it("of an address that nobody confirmed, counts instead of the earlier one, whose code is worth nothing", async () => {
+  it("of an unconfirmed address, replaces the earlier one, whose code becomes invalid", async () => {
     const email = newAddress();
     const squatter = await bench.registered({
       email,
@@ -154,7 +157,7 @@ describe("identity.register", () => {
     expect(told).not.toHaveProperty("pushToken");
   });
 
-  it("by ten at once for one address, makes one account", async () => {
+  it("ten times at once for one address, creates one account", async () => {
     const email = newAddress();
     const answers = await Promise.allSettled(
       Array.from({ length: 10 }, () => bench.ask("identity.register", person(email))),
@@ -172,7 +175,7 @@ describe("identity.register", () => {
 });
 
 describe("codes", () => {
-  it("identity.confirm, after five wrong tries, refuses the right code too; a new one works", async () => {
+  it("identity.confirm, after five wrong attempts, refuses the right code too; a new one works", async () => {
     const { email, code } = await bench.registered();
     const tries = Array.from({ length: 5 }, () =>
       bench.ask("identity.confirm", { email, code: otherCode(code) }),
@@ -189,7 +192,7 @@ describe("codes", () => {
     await expect(bench.ask("identity.confirm", { email, code: fresh.code ?? "" })).resolves.toEqual({});
   });
 
-  it("identity.confirm, tried by ten at once, checks no more than five guesses", async () => {
+  it("identity.confirm, ten times at once, checks at most five guesses", async () => {
     const { email, code } = await bench.registered();
     const guesses = Array.from({ length: 11 }, (_, index) => String(index).padStart(6, "0"));
     const outcomes = await Promise.allSettled(
@@ -207,7 +210,7 @@ describe("codes", () => {
     expect(tried).toEqual([{ tries: 5 }]);
   });
 
-  it("wrong codes for one address are limited, however many codes are asked for", async () => {
+  it("wrong codes for one address are limited, with any number of codes", async () => {
     const { email, code } = await bench.registered();
     for (let count = 0; count < 25; count++) {
       await bench.ask("identity.confirm", { email, code: otherCode(code) }).catch(() => undefined);
@@ -218,7 +221,7 @@ describe("codes", () => {
     });
   });
 
-  it("an expired code is refused, and a used one is", async () => {
+  it("an expired code and a used one are refused", async () => {
     const first = await bench.registered();
     await bench.sql("UPDATE verification_codes SET expires_at = now() - interval '1 second'");
     await expect(bench.ask("identity.confirm", first)).rejects.toMatchObject({ type: "VALIDATION_ERROR" });
@@ -233,7 +236,7 @@ describe("codes", () => {
     ).rejects.toMatchObject({ type: "CODE_INVALID" });
   });
 
-  it("no code and no address stand readable beside the profile", async () => {
+  it("no code and no address is beside the profile in plain text", async () => {
     const { email, code } = await bench.registered();
     const stored = JSON.stringify([
       await bench.sql("SELECT * FROM verification_codes"),
@@ -243,7 +246,7 @@ describe("codes", () => {
     expect(stored).not.toContain(`"${code}"`);
   });
 
-  it("no code and no token of an invitation stand readable in the message that asks for the mail", async () => {
+  it("no code and no token of an invitation is in the message for the mail in plain text", async () => {
     const registered = await bench.registered();
     const invited = await bench.invited("deliverer");
     for (const { email, secret } of [
@@ -257,7 +260,7 @@ describe("codes", () => {
     }
   });
 
-  it("resendCode and forgotPassword, for an address that nobody has, answer as ever and send nothing", async () => {
+  it("resendCode and forgotPassword, for an unknown address, get the usual answer and send nothing", async () => {
     const email = newAddress();
     const before = bench.seen.length;
     await expect(bench.ask("identity.resendCode", { email })).resolves.toEqual({});
@@ -272,7 +275,7 @@ describe("codes", () => {
     await expect(bench.ask("identity.resetPassword", reset)).rejects.toMatchObject({ type: "CODE_INVALID" });
   });
 
-  it("mails to one address are limited, and the refusal says for how long", async () => {
+  it("mails to one address are limited, and the refusal contains the time to wait", async () => {
     const email = newAddress();
     for (let count = 0; count < 6; count++) await bench.ask("identity.forgotPassword", { email });
     for (const action of ["identity.forgotPassword", "identity.resendCode"] as const) {

@@ -54,7 +54,7 @@ describe("identity's database", () => {
     await expect(insert("profiles", profile({ email: first.email }))).rejects.toMatchObject({ code: UNIQUE });
   });
 
-  it("can be undone to nothing and made again", async () => {
+  it("migrates down to an empty schema and up again", async () => {
     const another = await createDatabase("identity");
     await migrateDown("identity", another.url);
     const left = await query(

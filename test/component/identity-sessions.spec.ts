@@ -35,7 +35,7 @@ const eventuallyEnded = (token: string) =>
   eventually(() => expect(profileWith(token)).rejects.toEqual(ended));
 
 describe("identity.signIn", () => {
-  it("answers tokens by which every node knows the caller", async () => {
+  it("returns tokens by which every node identifies the caller", async () => {
     const { tokens, userId } = await bench.customer();
     expect(tokens).toEqual({
       accessToken: expect.any(String),
@@ -46,7 +46,7 @@ describe("identity.signIn", () => {
     await expect(profileWith(tokens.accessToken)).resolves.toMatchObject({ id: userId });
   });
 
-  it("for a wrong password and for nobody's address, answers the same, and checks a password each time", async () => {
+  it("for a wrong password and for an unknown address, returns the same, and checks a password each time", async () => {
     const { email } = await bench.customer();
     const before = passwordChecks;
     const outcomes = await Promise.allSettled([
@@ -62,12 +62,12 @@ describe("identity.signIn", () => {
     expect(passwordChecks - before).toBe(2);
   });
 
-  it("takes the address in any case", async () => {
+  it("accepts the address in any case", async () => {
     const { email } = await bench.customer();
     await expect(bench.signIn(email.toUpperCase())).resolves.toBeDefined();
   });
 
-  it("after ten wrong passwords, refuses the right one too, and says for how long; a new password ends that", async () => {
+  it("after ten wrong passwords, refuses the right one too, with the time to wait; a new password ends that", async () => {
     const { email } = await bench.customer();
     const outcomes = await Promise.allSettled(Array.from({ length: 14 }, () => bench.signIn(email, WRONG)));
     const types = outcomes.map((outcome) => (outcome as PromiseRejectedResult).reason.type);
@@ -85,7 +85,7 @@ describe("identity.signIn", () => {
     await expect(bench.signIn(email, NEW_PASSWORD)).resolves.toBeDefined();
   });
 
-  it("counts addresses that nobody has in the same way, and a right password starts anew", async () => {
+  it("counts unknown addresses in the same way, and a right password resets the count", async () => {
     const nobody = `nobody-${newId()}@example.org`;
     for (let count = 0; count < 10; count++) await bench.signIn(nobody, WRONG).catch(() => undefined);
     await expect(bench.signIn(nobody, WRONG)).rejects.toMatchObject({ type: "TOO_MANY_REQUESTS" });
@@ -97,7 +97,7 @@ describe("identity.signIn", () => {
     }
   });
 
-  it("after a hundred wrong passwords from one client, refuses that client for any address, and only that", async () => {
+  it("after a hundred wrong passwords from one client, refuses that client for any address, and only that one", async () => {
     const { email } = await bench.customer();
     const meta = { clientIp: "203.0.113.9" };
     for (let count = 0; count < 100; count++) {
@@ -107,7 +107,7 @@ describe("identity.signIn", () => {
     await expect(bench.signIn(email, PASSWORD, { clientIp: "203.0.113.10" })).resolves.toBeDefined();
   });
 
-  it("while the provider cannot be reached, says so, and does not count that as a wrong password", async () => {
+  it("without the provider, answers that, and does not count a wrong password", async () => {
     const { email } = await bench.customer();
     for (let count = 0; count < 9; count++) await bench.signIn(email, WRONG).catch(() => undefined);
     trouble = "unavailable";
@@ -122,7 +122,7 @@ describe("identity.signIn", () => {
 });
 
 describe("identity.refresh", () => {
-  it("answers new tokens of the same session", async () => {
+  it("returns new tokens of the same session", async () => {
     const { tokens, meta } = await bench.customer();
     const next = await bench.ask("identity.refresh", { refreshToken: tokens.refreshToken });
     await expect(profileWith(next.accessToken)).resolves.toBeDefined();
@@ -130,7 +130,7 @@ describe("identity.refresh", () => {
     expect(items).toHaveLength(1);
   });
 
-  it("of a used-up token after the grace, ends the session everywhere at once and writes it down", async () => {
+  it("of a used token after the grace period, ends the session everywhere at once and records it", async () => {
     const { tokens, userId } = await bench.customer();
     const stolen = await bench.ask("identity.refresh", { refreshToken: tokens.refreshToken });
     await profileWith(stolen.accessToken);
@@ -147,7 +147,7 @@ describe("identity.refresh", () => {
     );
   });
 
-  it("of rubbish, is refused", async () => {
+  it("of an invalid token, is refused", async () => {
     await expect(bench.ask("identity.refresh", { refreshToken: "rubbish" })).rejects.toMatchObject({
       type: "UNAUTHENTICATED",
     });
@@ -155,7 +155,7 @@ describe("identity.refresh", () => {
 });
 
 describe("sessions", () => {
-  it("identity.sessions lists the caller's own, with where they are used, and marks the one that calls", async () => {
+  it("identity.sessions lists the caller's own, with their clients, and marks the present one", async () => {
     const { email, meta } = await bench.customer();
     await bench.ask(
       "identity.signIn",
@@ -170,7 +170,7 @@ describe("sessions", () => {
     );
   });
 
-  it("identity.signOut ends the session that calls", async () => {
+  it("identity.signOut ends the present session", async () => {
     const { tokens, meta, userId } = await bench.customer();
     await bench.ask("identity.signOut", {}, meta);
     await eventuallyEnded(tokens.accessToken);
@@ -180,7 +180,7 @@ describe("sessions", () => {
     ).resolves.toEqual([{ action: "session.ended", actor_id: userId, ip: null }]);
   });
 
-  it("identity.signOut, of another of the caller's sessions, leaves this one; of another's session, is NOT_FOUND", async () => {
+  it("identity.signOut, of another of the caller's sessions, keeps this one; of another user's, is NOT_FOUND", async () => {
     const { email, meta } = await bench.customer();
     const phone = await bench.signIn(email);
     const { items } = await bench.ask("identity.sessions", {}, meta);
@@ -200,7 +200,7 @@ describe("sessions", () => {
     await expect(bench.ask("identity.profile", {}, meta)).resolves.toBeDefined();
   });
 
-  it("identity.signOutEverywhere ends all of the caller's sessions and nobody else's", async () => {
+  it("identity.signOutEverywhere ends all sessions of the caller only", async () => {
     const [one, other] = [await bench.customer(), await bench.customer()];
     const phone = await bench.signIn(one.email);
     await bench.ask("identity.signOutEverywhere", {}, one.meta);
@@ -211,7 +211,7 @@ describe("sessions", () => {
 });
 
 describe("passwords", () => {
-  it("identity.changePassword takes the present one, ends the other sessions and tells the owner", async () => {
+  it("identity.changePassword requires the present one, ends the other sessions and mails the owner", async () => {
     const { email, meta, tokens } = await bench.customer();
     const phone = await bench.signIn(email);
     const change = (currentPassword: string, newPassword: string) =>
@@ -226,7 +226,7 @@ describe("passwords", () => {
     await expect(bench.signIn(email, NEW_PASSWORD)).resolves.toBeDefined();
   });
 
-  it("identity.changePassword, guessed with a stolen token, is limited as a sign-in is", async () => {
+  it("identity.changePassword, guessed with a stolen token, is limited like a sign-in", async () => {
     const { email, meta } = await bench.customer();
     const guess = () =>
       bench.ask("identity.changePassword", { currentPassword: WRONG, newPassword: NEW_PASSWORD }, meta);
@@ -237,7 +237,7 @@ describe("passwords", () => {
     await expect(bench.signIn(email)).rejects.toMatchObject({ type: "TOO_MANY_REQUESTS" });
   });
 
-  it("identity.resetPassword, by the code, ends every session; the code works once", async () => {
+  it("identity.resetPassword, with the code, ends every session; the code works once", async () => {
     const { email, tokens } = await bench.customer();
     const { code = "" } = await bench.mailed(email, "reset-password", () =>
       bench.ask("identity.forgotPassword", { email }),
@@ -257,14 +257,14 @@ describe("passwords", () => {
     await expect(bench.signIn(email, chosen)).resolves.toBeDefined();
   });
 
-  it("identity.resetPassword does not take the code of another purpose", async () => {
+  it("identity.resetPassword refuses the code of another purpose", async () => {
     const { email, code } = await bench.registered();
     const reset = { email, code, password: NEW_PASSWORD };
     await expect(bench.ask("identity.resetPassword", reset)).rejects.toMatchObject({ type: "CODE_INVALID" });
   });
 });
 
-describe("the end of a session, told to the other services", () => {
+describe("the end of a session, for the other services", () => {
   const idOf = (token: string) => decodeJwt(token).sid as string;
   /** The sessions of a user that the others were told to be over. */
   const toldOf = (userId: string) =>
@@ -363,7 +363,7 @@ describe("the end of a session, told to the other services", () => {
     );
   });
 
-  it("when the process dies after the provider's part, is told by the sweep, once", async () => {
+  it("after a crash behind the provider's part, is published by the sweep, once", async () => {
     const { userId, meta, ids } = await inTwoPlaces();
     await bench.sql(`CREATE FUNCTION no_word() RETURNS trigger LANGUAGE plpgsql AS
       $$ BEGIN RAISE 'the connection was lost' USING ERRCODE = '08006'; END $$`);
@@ -375,7 +375,7 @@ describe("the end of a session, told to the other services", () => {
     await bench.sweep(async () => expect(toldOf(userId)).toEqual([ids.here]));
   });
 
-  it("takes the invitations along that it sent and that are open, unless it signed out by itself", async () => {
+  it("withdraws open invitations that it sent, unless the user signed out", async () => {
     const accept = (token: string) =>
       bench.ask("identity.acceptInvitation", { token, password: PASSWORD, firstName: "Jo", lastName: "Wu" });
     const invite = async (meta: { token: string }) => {
@@ -405,7 +405,7 @@ describe("the end of a session, told to the other services", () => {
     await expect(accept(late)).rejects.toMatchObject({ type: "INVITATION_INVALID" });
   });
 
-  it("the push token of a registration belongs to the first session, one of the profile to the session that brings it", async () => {
+  it("the push token of a registration belongs to the first session, one of the profile to the session that sets it", async () => {
     const pushToken = { provider: "sandbox", token: `phone-${newId()}`, deviceName: "Phone" } as const;
     const { userId, tokens, email } = await bench.customer({ pushToken });
     const first = { userId, sessionId: idOf(tokens.accessToken), ...pushToken };
@@ -424,7 +424,7 @@ describe("the end of a session, told to the other services", () => {
 });
 
 describe("identity.deleteAccount", () => {
-  it("when the provider is down in its midst, is finished by the sweep", async () => {
+  it("with the provider unavailable in between, is completed by the sweep", async () => {
     const { email, userId, meta } = await bench.customer();
     trouble = "unavailable";
     await bench.ask("identity.deleteAccount", { password: PASSWORD }, meta);
@@ -439,7 +439,7 @@ describe("identity.deleteAccount", () => {
 });
 
 describe("the sweep", () => {
-  it("forgets accounts that nobody confirmed for a week, with old codes and limits", async () => {
+  it("deletes accounts that were unconfirmed for a week, with old codes and limits", async () => {
     const { email, userId } = await bench.registered();
     const fresh = await bench.registered();
     await bench.sql("UPDATE profiles SET updated_at = now() - interval '8 days' WHERE id = $1", [userId]);

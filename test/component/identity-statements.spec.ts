@@ -58,7 +58,7 @@ describe("an allowance", () => {
   const move = (trx: Db, seconds: number) =>
     rows(trx, `UPDATE allowances SET renewed_at = ${at(seconds)} WHERE subject = ?`, [SUBJECT]);
 
-  it("is counted until its window ends, and anew from that moment on", async () => {
+  it("is counted until its window ends, and from zero after it", async () => {
     await still(async (trx) => {
       const use = () => limits.countUse(trx, tries, SUBJECT);
       expect([await use(), await use()]).toEqual([
@@ -74,7 +74,7 @@ describe("an allowance", () => {
     });
   });
 
-  it("has so many places for tries under way and used ones together", async () => {
+  it("limits running and used attempts together", async () => {
     await still(async (trx) => {
       const hold = () => limits.reserveUse(trx, tries, SUBJECT, 5);
       const first = await hold();
@@ -98,7 +98,7 @@ describe("an allowance", () => {
     });
   });
 
-  it("does not count a try that was lost on the way", async () => {
+  it("does not count an attempt that was lost", async () => {
     await still(async (trx) => {
       await limits.reserveUse(trx, { ...tries, max: 1 }, SUBJECT, 5);
       await rows(trx, "UPDATE allowances SET held = ARRAY[now()]");
@@ -106,7 +106,7 @@ describe("an allowance", () => {
     });
   });
 
-  it("is forgotten for its own subject and scope only", async () => {
+  it("is deleted for its own subject and scope only", async () => {
     await still(async (trx) => {
       const subjects = ["a", "a.b", "a.c", "ab", "b"];
       const left = async (scope: string) =>
@@ -128,7 +128,7 @@ describe("an allowance", () => {
     });
   });
 
-  it("is swept from the moment after it is full again, the oldest first", async () => {
+  it("is swept from the moment when it is full again, the oldest first", async () => {
     await still(async (trx) => {
       for (const [subject, seconds] of [
         ["a", -1],
@@ -165,7 +165,7 @@ describe("a code", () => {
   const hash = async (trx: Db, requester: string, more?: Partial<codes.CodeKey>) =>
     (await codes.tryCode(trx, of(requester, more), 2))?.codeHash;
 
-  it("is tried by its requester as often as it bears, and not by its tries of others", async () => {
+  it("has its own number of attempts, without those of other codes", async () => {
     await still(async (trx) => {
       await codes.saveCode(trx, code("x"));
       for (let tries = 0; tries < 5; tries++) expect(await hash(trx, "stranger")).toBe("hash of x");
@@ -193,7 +193,7 @@ describe("a code", () => {
     });
   });
 
-  it.each(["valid_until", "expires_at"] as const)("lives until its %s, to the moment", async (column) => {
+  it.each(["valid_until", "expires_at"] as const)("is valid until its %s, to the moment", async (column) => {
     await still(async (trx) => {
       await codes.saveCode(trx, code("x", { registration: { encrypted: "r", retentionSeconds: 20 } }));
       await end(trx, column, 0.001, "a x");
@@ -206,7 +206,7 @@ describe("a code", () => {
     });
   });
 
-  it("is kept as long as the registration that it confirms, else as long as it lives", async () => {
+  it("is stored as long as the registration that it confirms, else as long as it is valid", async () => {
     await still(async (trx) => {
       await codes.saveCode(trx, code("x"));
       await codes.saveCode(trx, code("y", { registration: { encrypted: "sealed", retentionSeconds: 20 } }));
@@ -225,7 +225,7 @@ describe("a code", () => {
     });
   });
 
-  it("is renewed by its requester, by others only where it is the only one and dead", async () => {
+  it("is renewed by its requester, by others only if it is the only one and no longer valid", async () => {
     await still(async (trx) => {
       const renewable = (requester: string) => codes.renewableCode(trx, of(requester));
       await codes.saveCode(trx, code("x", { registration: { encrypted: "r", retentionSeconds: 20 } }));
@@ -243,7 +243,7 @@ describe("a code", () => {
     });
   });
 
-  it("that is renewed, bears its tries anew and leaves what it confirms; no other changes", async () => {
+  it("renewed, has new attempts and confirms the same registration; no other code changes", async () => {
     await still(async (trx) => {
       const registration = { encrypted: "r", retentionSeconds: 20 };
       for (const requester of ["x", "y"]) await codes.saveCode(trx, code(requester, { registration }));
@@ -262,7 +262,7 @@ describe("a code", () => {
     });
   });
 
-  it("is used once, by its own hash, and dropped alone", async () => {
+  it("is used once, by its own hash, and deleted alone", async () => {
     await still(async (trx) => {
       for (const requester of ["x", "y"]) await codes.saveCode(trx, code(requester));
       const use = (purpose: codes.Purpose, subject: string, codeHash: string) =>
@@ -331,7 +331,7 @@ describe("an invitation", () => {
       )
     ).map(({ tokenHash }) => tokenHash);
 
-  it("takes the place of an open one to the same address for the same thing only", async () => {
+  it("replaces an open one to the same address for the same purpose only", async () => {
     await still(async (trx) => {
       const staff = (partnerId: string) => ({
         grant: { role: "partner" as const, partnerId, partnerAdmin: true },
@@ -352,7 +352,7 @@ describe("an invitation", () => {
     });
   });
 
-  it("does not touch when an earlier one ended", async () => {
+  it("does not change the end of an earlier one", async () => {
     await still(async (trx) => {
       await invite(trx, "1");
       await rows(trx, `UPDATE invitations SET expires_at = ${at(-5)}`);
@@ -365,7 +365,7 @@ describe("an invitation", () => {
     });
   });
 
-  it("is claimed by one at a time, for half a minute, while it is open", async () => {
+  it("is claimed by one person at a time, for half a minute, while it is open", async () => {
     await still(async (trx) => {
       const claim = (tokenHash: string) => invitations.claimInvitation(trx, tokenHash);
       const id = await invite(trx, "1");
@@ -467,7 +467,7 @@ describe("a change of address that can be undone", () => {
   const end = (trx: Db, seconds: number, tokenHash: string) =>
     rows(trx, `UPDATE email_undos SET expires_at = ${at(seconds)} WHERE token_hash = ?`, [tokenHash]);
 
-  it("is found until its time is over, by its own token", async () => {
+  it("is found until its end, by its own token", async () => {
     await still(async (trx) => {
       const userId = newId();
       await insert(trx, "1", userId, 0);
@@ -480,7 +480,7 @@ describe("a change of address that can be undone", () => {
     });
   });
 
-  it("ends with those of later changes of the same person, and not with earlier ones", async () => {
+  it("ends with those of later changes of the same user, and not with earlier ones", async () => {
     await still(async (trx) => {
       const userId = newId();
       for (const [token, seconds] of [
@@ -520,7 +520,7 @@ describe("a change of address that can be undone", () => {
 });
 
 describe("an erasure", () => {
-  it("is pending once, those first that were not tried for the longest time", async () => {
+  it("is pending once, the longest untried first", async () => {
     await still(async (trx) => {
       const ids = [newId(), newId(), newId()];
       for (const [index, id] of ids.entries()) {
@@ -591,7 +591,7 @@ describe("an erasure", () => {
     return found;
   };
 
-  it("takes away every trace of the person and none of another", async () => {
+  it("removes all data of the user and none of another", async () => {
     await still(async (trx) => {
       const [user, other] = [newId(), newId()];
       await inserted(trx, newId(), "gone@example.org", "gone", user);
@@ -611,7 +611,7 @@ describe("an erasure", () => {
     });
   });
 
-  it.each(TABLES)("is not over before the traces in %s are gone", async (table) => {
+  it.each(TABLES)("is not complete before the data in %s is removed", async (table) => {
     const blocker = await db.begin();
     await blocker.query(`LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE`);
     const ended: string[] = [];
@@ -639,7 +639,7 @@ const waiting = (count: number) =>
 describe("an entry of the audit", () => {
   const entry = (more: object = {}) => ({ action: "identity.signIn", subject: "s", ...more });
 
-  it("is written once under its id, with the time that it is given", async () => {
+  it("is stored once under its id, with its given time", async () => {
     await still(async (trx) => {
       const id = newId();
       await audit.addRemoteAudit(trx, id, "2026-01-01T00:00:00Z", entry({ detail: "d", ip: "192.0.2.1" }));
@@ -653,7 +653,7 @@ describe("an entry of the audit", () => {
     });
   });
 
-  it("stands on its page, newest first, and with those whom it concerns", async () => {
+  it("is on its page, newest first, and with the users whom it concerns", async () => {
     await still(async (trx) => {
       const [user, other] = [newId(), newId()];
       const ids = [newId(), newId(), newId(), newId()].sort();
@@ -682,7 +682,7 @@ describe("a profile", () => {
   });
   const PARTNER = newId();
 
-  it("of a registration, takes the place of its own unconfirmed one only", async () => {
+  it("of a registration, replaces its own unconfirmed one only", async () => {
     await still(async (trx) => {
       const first = profile({ phone: "+4930123456", birthDate: "1990-01-01" });
       const other = profile();
@@ -718,7 +718,7 @@ describe("a profile", () => {
     });
   });
 
-  it("is changed by what is given, in the version that was seen", async () => {
+  it("is changed by the given fields, in the version that was read", async () => {
     await still(async (trx) => {
       const [one, other] = [profile({ phone: "+4930123456", lastName: "Ng" }), profile()];
       for (const each of [one, other]) await profiles.saveNewProfile(trx, each);
@@ -744,7 +744,7 @@ describe("a profile", () => {
     });
   });
 
-  it("takes the address that waits, and no other", async () => {
+  it("gets the waiting address, and no other", async () => {
     await still(async (trx) => {
       const [one, other] = [profile(), profile()];
       const [next, later] = [address(), address()];
@@ -768,7 +768,7 @@ describe("a profile", () => {
     });
   });
 
-  it("is granted something in the place of what it was decided for", async () => {
+  it("gets a role if it still has the one that the decision was based on", async () => {
     await still(async (trx) => {
       const staff = (partnerAdmin: boolean, partnerId = PARTNER) => ({
         ...{ role: "partner" as const, partnerId, partnerAdmin },
@@ -792,7 +792,7 @@ describe("a profile", () => {
     });
   });
 
-  it("that waits for a grant, waits alone, in an order that stays", async () => {
+  it("that waits for a role, waits alone, in a stable order", async () => {
     await still(async (trx) => {
       const ids = [newId(), newId(), newId()].sort();
       for (const id of ids) {
@@ -806,7 +806,7 @@ describe("a profile", () => {
     });
   });
 
-  it("counts its pictures, and not that they are taken away", async () => {
+  it("counts its pictures, and not their removals", async () => {
     await still(async (trx) => {
       const [one, other] = [profile(), profile()];
       for (const each of [one, other]) await profiles.saveNewProfile(trx, each);
@@ -823,7 +823,7 @@ describe("a profile", () => {
     });
   });
 
-  it("goes alone, and unconfirmed ones in their time, the oldest first", async () => {
+  it("is deleted alone, and unconfirmed ones in their time, the oldest first", async () => {
     await still(async (trx) => {
       const all = [profile(), profile(), profile(), profile({ emailConfirmed: true }), profile()];
       const [fresh, old, oldest, confirmed, due] = all.map(({ id }) => id) as [string, ...string[]] &
@@ -866,7 +866,7 @@ describe("an account of the built-in provider", () => {
     return made;
   };
 
-  it("takes the place of an unconfirmed one of the same address only", async () => {
+  it("replaces an unconfirmed one of the same address only", async () => {
     await still(async (trx) => {
       const sql = sqlOf(trx);
       const [first, other] = [await save(trx, { confirmed: false }), await save(trx)];
@@ -880,7 +880,7 @@ describe("an account of the built-in provider", () => {
     });
   });
 
-  it("is changed alone: its password, its confirmation, its address, its grant", async () => {
+  it("is changed alone: its password, its confirmation, its address, its role", async () => {
     await still(async (trx) => {
       const sql = sqlOf(trx);
       const [one, other] = [await save(trx, { confirmed: false }), await save(trx)];
@@ -924,7 +924,7 @@ describe("an account of the built-in provider", () => {
   const live = async (trx: Db, { id }: accounts.AccountRow) =>
     (await accounts.liveSessions(sqlOf(trx), id)).map((one) => one.id);
 
-  it("opens a session by the password that it has, and ends the oldest beyond so many", async () => {
+  it("opens a session with its password, and ends the oldest beyond a number", async () => {
     await still(async (trx) => {
       const [one, other] = [await save(trx), await save(trx)];
       const theirs = await session(trx, other);
@@ -942,7 +942,7 @@ describe("an account of the built-in provider", () => {
     });
   });
 
-  it("has sessions that live until they end or run out, to the moment", async () => {
+  it("has sessions that are valid until they end or expire, to the moment", async () => {
     await still(async (trx) => {
       const sql = sqlOf(trx);
       const one = await save(trx);
@@ -960,7 +960,7 @@ describe("an account of the built-in provider", () => {
     });
   });
 
-  it("rotates a session once for each generation, for so long and no longer than its life", async () => {
+  it("rotates a session once for each generation, and no longer than its life", async () => {
     await still(async (trx) => {
       const sql = sqlOf(trx);
       const one = await save(trx);
@@ -1009,7 +1009,7 @@ describe("an account of the built-in provider", () => {
     });
   });
 
-  it("has sessions that are over told once, and swept a day later, the oldest first", async () => {
+  it("has ended sessions published once, and swept a day later, the oldest first", async () => {
     await still(async (trx) => {
       const sql = sqlOf(trx);
       const [one, other] = [await save(trx), await save(trx)];
@@ -1041,7 +1041,7 @@ describe("an account of the built-in provider", () => {
 });
 
 describe("a signing key", () => {
-  it("is known after so long, due after so long, and swept when its follower is old enough", async () => {
+  it("is known, due and swept at its times, the last only with a successor of some age", async () => {
     await still(async (trx) => {
       const sql = sqlOf(trx);
       await rows(trx, "DELETE FROM signing_keys");
@@ -1099,7 +1099,7 @@ describe("a write", () => {
     sweepSigningKeys: () => accounts.sweepSigningKeys(sqlOf(db), 1_000_000),
   };
 
-  it("is over when the database has it, not before", async () => {
+  it("ends when the database has it, not before", async () => {
     const blocker = await db.begin();
     await blocker.query(`LOCK TABLE ${TABLES} IN ACCESS EXCLUSIVE MODE`);
     const ended: string[] = [];
@@ -1113,7 +1113,7 @@ describe("a write", () => {
     await Promise.all(all);
   });
 
-  it("of the sweeps, leaves what another transaction has", async () => {
+  it("of the sweeps, skips rows of another transaction", async () => {
     const other = await db.begin();
     const subject = newId();
     await limits.countUse(db, allowance, subject);

@@ -87,7 +87,7 @@ describe("a sweep of identity, among rows that are still needed", () => {
   });
 });
 
-it("the traces of one person are erased without a look at those of the others", async () => {
+it("the data of one user is erased without reading that of the others", async () => {
   const [id, subjects] = [newId(), ["s7", "s8"]];
   const { pages, scanned, text } = await explain(db, (on) =>
     eraseTraces(on, { id, email: "7@example.org", subjects }),
@@ -95,7 +95,7 @@ it("the traces of one person are erased without a look at those of the others", 
   expect({ scanned, few: pages < BATCH_PAGES || text }).toEqual({ scanned: [], few: true });
 });
 
-it("what is counted of one address is forgotten without a look at that of the others", async () => {
+it("the counters of one address are deleted without reading those of the others", async () => {
   const { pages, scanned } = await explain(db, (on) => resetAllowances(on, "mail", "s7"));
   expect({ scanned, few: pages < BATCH_PAGES || pages }).toEqual({ scanned: [], few: true });
 });
@@ -134,14 +134,14 @@ describe("deleteUnconfirmedRow", () => {
   it.each([
     ["was confirmed", "email_confirmed = true"],
     ["was registered again", "updated_at = now()"],
-  ])("of a registration that %s after the sweep saw it, leaves it alone", async (_name, change) => {
+  ])("of a registration that %s after the sweep read it, skips it", async (_name, change) => {
     const [due] = await unconfirmedProfiles(db, 7, 1);
     await db.query(`UPDATE profiles SET ${change} WHERE id = ?`, [due?.id as string]);
     expect(await deleteUnconfirmedRow(db, due?.id as string, 7)).toBeUndefined();
     expect(await rows(db, "SELECT 1 FROM profiles WHERE id = ?", [due?.id])).toHaveLength(1);
   });
 
-  it("of one that still waits, removes it", async () => {
+  it("of one that still waits, deletes it", async () => {
     const [due] = await unconfirmedProfiles(db, 7, 1);
     expect(await deleteUnconfirmedRow(db, due?.id as string, 7)).toMatchObject({ id: due?.id });
   });

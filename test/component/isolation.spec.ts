@@ -65,7 +65,7 @@ afterEach(async () => {
   for (const stop of stops.splice(0)) await stop();
 });
 
-describe("customers of healthy banks, beside a dead bank, an order whose row is held and a store that hangs", () => {
+describe("customers of healthy banks, beside a dead bank, a locked order and a store that hangs", () => {
   let shop: OrdersHarness;
   let hostile: HostileServers;
   let deadBank: string;
@@ -113,7 +113,7 @@ describe("customers of healthy banks, beside a dead bank, an order whose row is 
     expect(reading.outcomes.has("fine")).toBe(false);
   });
 
-  it("confirm at a bank that was dead soon after it is back, and no stock was held for what it could not open", async () => {
+  it("confirm at a bank soon after its return, and no stock was reserved for orders that it could not open", async () => {
     const reservedBefore = shop.reserved.length;
     const confirming = hammer(() => atBank(deadBank), FEW_LOOPS);
     stops.push(confirming.stop);
@@ -131,7 +131,7 @@ describe("customers of healthy banks, beside a dead bank, an order whose row is 
   });
 });
 
-describe("orders from healthy partners, beside a product that all want and whose row is held", () => {
+describe("orders from healthy partners, beside a popular product whose row is locked", () => {
   let shop: PartnersHarness;
   beforeAll(async () => {
     shop = await startPartners({ settings: POOL });

@@ -26,7 +26,7 @@ beforeAll(async () => {
   for (const key of [...old, ...young, avatar]) await storage.put(key, Buffer.from("x"));
 });
 
-it("photos of deliveries, of orders older than is kept, are removed, and no avatar", async () => {
+it("photos of deliveries, of orders beyond their retention time, are deleted, and no avatar", async () => {
   const config = readSettings({}, { checkRequired: false }) as Settings;
   broker.createService(mediaService({ config, storage }));
   await broker.start();

@@ -44,7 +44,7 @@ const get = async (meta: { token: string }) => {
 
 describe("media.putAvatar", () => {
   it.each(["jpeg", "png", "webp"] as const)(
-    "of a %s, keeps a square WebP and tells the profile",
+    "of a %s, stores a square WebP and updates the profile",
     async (format) => {
       const { meta } = await bench.customer();
       const stored = await put(await picture().toFormat(format).toBuffer(), meta);
@@ -57,7 +57,7 @@ describe("media.putAvatar", () => {
     },
   );
 
-  it("forgets metadata and whatever follows the picture, and keeps it upright", async () => {
+  it("removes metadata and trailing data, and keeps the orientation", async () => {
     const { meta } = await bench.customer();
     // Half red, half blue, to be turned by a quarter: upright, the red half is on top.
     const blue = await sharp({ create: { width: 50, height: 100, channels: 3, background: "blue" } })
@@ -174,7 +174,7 @@ describe("media.putAvatar", () => {
   });
 
   it.each(["heic", "mif1", "hevc", "avif"])(
-    "of an image with the brand %s, says what to send",
+    "of an image with the brand %s, names the accepted types",
     async (brand) => {
       const { meta } = await bench.customer();
       const box = Buffer.from(`\0\0\0\x18ftyp${brand}\0\0\0\0mif1heic`, "latin1");
@@ -186,7 +186,7 @@ describe("media.putAvatar", () => {
     },
   );
 
-  it("of a bomb, whose header claims what its bytes do not hold, is refused before a pixel is decoded", async () => {
+  it("of an image whose header claims a huge size, is refused before a pixel is decoded", async () => {
     const { meta } = await bench.customer();
     const startedAt = performance.now();
     await expect(put(await claiming(60_000), meta)).rejects.toMatchObject({
@@ -199,7 +199,7 @@ describe("media.putAvatar", () => {
     await expect(put(await claiming(10), meta)).resolves.toMatchObject({ bytes: expect.any(Number) });
   });
 
-  it("of what is no base64, and without a token, is refused", async () => {
+  it("of invalid base64, and without a token, is refused", async () => {
     const { meta } = await bench.customer();
     await expect(bench.ask("media.putAvatar", { base64: "<>" }, meta)).rejects.toMatchObject({
       type: "VALIDATION_ERROR",
@@ -213,7 +213,7 @@ describe("media.putAvatar", () => {
 });
 
 describe("an avatar", () => {
-  it("is its owner's alone; removed, it is gone, and the next one has another version", async () => {
+  it("is its owner's only; after its removal, the next one has another version", async () => {
     const [owner, other] = [await bench.customer(), await bench.customer()];
     await put(await picture().png().toBuffer(), owner.meta);
     await expect(get(other.meta)).rejects.toMatchObject({ type: "NOT_FOUND", code: 404 });
@@ -227,7 +227,7 @@ describe("an avatar", () => {
     await expect(bench.ask("identity.profile", {}, owner.meta)).resolves.toMatchObject({ avatarVersion: 2 });
   });
 
-  it("goes with its owner's account", async () => {
+  it("is deleted with its owner's account", async () => {
     const { email, userId, meta } = await bench.customer();
     await put(await picture().png().toBuffer(), meta);
     expect(bench.stored()).toContain(`avatars/${userId}.webp`);
@@ -247,7 +247,7 @@ describe("a proof of delivery", () => {
     return bench.ask("media.putProof", { orderId, base64 }, meta);
   };
 
-  it("is kept for the deliverer who has the order, whole and scaled down, and shown with the order", async () => {
+  it("is stored for the order's deliverer, whole and scaled down, and shown with the order", async () => {
     const deliverer = await bench.staff("deliverer");
     order.delivererId = deliverer.userId;
     const { photoId } = await putProof(deliverer.meta);
@@ -268,7 +268,7 @@ describe("a proof of delivery", () => {
     });
   });
 
-  it("taken again takes the place of the deliverer's former one, and of nobody else's", async () => {
+  it("taken again replaces the deliverer's former one, and no other's", async () => {
     const [first, second] = [await bench.staff("deliverer"), await bench.staff("deliverer")];
     Object.assign(order, { orderId: newId(), delivererId: first.userId, proofPhotoId: undefined });
     const kept = () => bench.stored().filter((key) => key.startsWith(`proofs/${order.orderId}/`));
@@ -290,7 +290,7 @@ describe("a proof of delivery", () => {
     expect(kept()).toHaveLength(2);
   });
 
-  it("is refused to other deliverers, to other roles, and for an order that is not on its way", async () => {
+  it("is refused to other deliverers, to other roles, and for an order that is not being delivered", async () => {
     const deliverer = await bench.staff("deliverer");
     order.delivererId = newId();
     await expect(putProof(deliverer.meta)).rejects.toMatchObject({ type: "NOT_FOUND" });
@@ -301,7 +301,7 @@ describe("a proof of delivery", () => {
     await expect(putProof(deliverer.meta)).rejects.toMatchObject({ type: "ILLEGAL_TRANSITION" });
   });
 
-  it("whose id in the order leads elsewhere, is not found", async () => {
+  it("with an id in the order that leads elsewhere, is NOT_FOUND", async () => {
     const { meta } = await bench.customer();
     order.proofPhotoId = "../../avatars/x";
     await expect(bench.ask("media.getProof", { orderId: order.orderId }, meta)).rejects.toMatchObject({
