@@ -22,9 +22,14 @@ export interface Db {
    */
   query(sql: string, bindings?: Bindings, prepared?: boolean): Promise<pg.QueryResult>;
   /** Runs `work` in a transaction, in one nested by a savepoint where this is a transaction already. */
-  transaction<T>(work: (trx: Transaction) => Promise<T>): Promise<T>;
+  transaction<T>(work: (trx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>;
   /** Is told of each row that cannot be read. */
   reportUnreadable?: ((row: UnreadableRow) => void) | undefined;
+}
+
+export interface TransactionOptions {
+  /** How long its statements wait for a lock. Default: 1.25 s. A nested transaction cannot change it. */
+  lockTimeoutMs?: number;
 }
 
 /** A row that holds a number beyond 2^53 - 1. */
@@ -105,13 +110,13 @@ export class Database implements Db {
     }
   }
 
-  async transaction<T>(work: (trx: Transaction) => Promise<T>): Promise<T> {
-    return await finish(await this.begin(), work);
+  async transaction<T>(work: (trx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T> {
+    return await finish(await this.begin(options), work);
   }
 
   /** Begins a transaction that the caller ends by `commit` or `rollback`. */
-  async begin(): Promise<Transaction> {
-    return new Transaction(await this.acquire(), this);
+  async begin(options?: TransactionOptions): Promise<Transaction> {
+    return new Transaction(await this.acquire(), this, options);
   }
 
   /** Takes a connection out of the pool; the caller releases it. @throws NoConnectionError when none is free in time */
@@ -151,11 +156,13 @@ export class Transaction implements Db {
   #savepoints = 0;
   #ended = false;
 
-  constructor(client: pg.PoolClient, database: Database) {
+  constructor(client: pg.PoolClient, database: Database, { lockTimeoutMs }: TransactionOptions = {}) {
     this.#client = client;
     this.#database = database;
     this.#end.promise.catch(() => undefined);
-    this.#began = client.query("BEGIN");
+    this.#began = client.query(
+      lockTimeoutMs === undefined ? "BEGIN" : `BEGIN; SET LOCAL lock_timeout = ${lockTimeoutMs}`,
+    );
     this.#began.catch(() => undefined);
   }
 

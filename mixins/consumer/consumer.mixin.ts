@@ -12,13 +12,11 @@ import type { MessageBus } from "../../providers/message-bus/index.ts";
 import { background } from "../background/background.mixin.ts";
 import type { Outbox } from "../outbox/outbox.mixin.ts";
 import type { Postgres } from "../postgres/postgres.mixin.ts";
+import { type ArrivalLimits, arrival } from "./arrival.ts";
 import { listUndelivered, type Undelivered } from "./dead-letters.repository.ts";
 import { deadLetterActions } from "./dead-letters.ts";
 import type { Handler, Handlers } from "./handlers.ts";
 import {
-  type ArrivedMessage,
-  acceptMessages,
-  claimedOnArrival,
   type InboxRow,
   type InboxStats,
   inboxStats,
@@ -26,7 +24,7 @@ import {
   pruneInbox,
 } from "./inbox.repository.ts";
 import { parseMessage } from "./parse-message.ts";
-import { type Isolation, startWorker, type Worker, type WorkerLimits } from "./worker.ts";
+import { type Isolation, startWorker, type WorkerLimits } from "./worker.ts";
 
 export type { Handler, HandlerError, Handlers, Lease } from "./handlers.ts";
 
@@ -35,7 +33,7 @@ const PRUNE_INTERVAL_MS = 600_000;
 const PRUNE_BATCH = 1_000;
 const UNDELIVERED_MAX = 100;
 
-export interface ConsumerLimits extends WorkerLimits {
+export interface ConsumerLimits extends WorkerLimits, ArrivalLimits {
   /** How long the inbox keeps the ids of handled messages. */
   retentionMs: number;
   /** The maximum number of `inTransaction` messages that are claimed, and of transactions that run, at one time. */
@@ -49,6 +47,8 @@ export const consumerLimits: ConsumerLimits = {
   deliveries: 5,
   backoff: { firstMs: 500, factor: 5, maxMs: 60_000, jitter: 0.5 },
   deliveryMs: 60_000,
+  arrivalMs: 250,
+  arrivalLockMs: 50,
   leaseMs: 10_000,
   renewMs: 3_000,
   sweepMs: 1_000,
@@ -158,37 +158,20 @@ async function startConsumer(options: ConsumerOptions, limits: ConsumerLimits, l
     },
   });
 
-  const accept = async (messages: readonly unknown[]) => {
+  const store = arrival({
+    ...{ db, group, handlers, workerOf, limits, logger },
+    startedMs: clock.now(),
+  });
+  const accept = async (messages: readonly unknown[], redelivered = false) => {
     const nowMs = clock.now();
     const parsed = uniqueById(messages.map((message) => parseMessage(message, nowMs, limits.retentionMs)));
     for (const { id, type, error } of parsed) {
       if (error) logger.error(`quarantined ${type} ${id}:`, error);
     }
     failpoint("consumer.accepting");
-    await storeArrived(parsed);
+    const waiting = await store(parsed, redelivered);
     failpoint("consumer.accepted");
-  };
-  /** Stores messages, and delivers at once those that a worker has a place for. */
-  const storeArrived = async (parsed: readonly InboxRow[]) => {
-    const reservations = new Map<Worker, InboxRow[]>();
-    const arrived = parsed.map((message): ArrivedMessage => {
-      const worker = message.state === "waiting" ? workerOf.get(message.type) : undefined;
-      if (!worker?.reserve(message.type)) return message;
-      reservations.set(worker, [...(reservations.get(worker) ?? []), message]);
-      return { ...message, claim: true };
-    });
-    const token = newId();
-    let accepted: ReadonlySet<string> = new Set();
-    try {
-      accepted = await acceptMessages(db(), group, arrived, { token, leaseMs: limits.leaseMs });
-    } finally {
-      for (const [worker, messages] of reservations) {
-        const mine = messages.filter(({ id }) => accepted.has(id));
-        worker.take(mine.map(claimedOnArrival), token, messages.length);
-      }
-    }
-    const waiting = arrived.filter(({ id, claim }) => !claim && accepted.has(id));
-    if (waiting.length > 0) wake(new Set(waiting.map(({ type }) => type)));
+    if (waiting.size > 0) wake(waiting);
   };
   const unsubscribe = await messageBus.subscribe(group, Object.keys(handlers) as MessageType[], accept);
 

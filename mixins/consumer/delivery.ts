@@ -5,7 +5,7 @@ import { type Backoff, backoffMs, jittered } from "../../lib/backoff.ts";
 import { failpoint } from "../../lib/failpoint.ts";
 import { newId } from "../../lib/ids.ts";
 import type { Logger } from "../../lib/logger.ts";
-import { type Db, isConnectionTrouble, reasonOf } from "../../lib/sql/database.ts";
+import { type Db, isConnectionTrouble, reasonOf, type Transaction } from "../../lib/sql/database.ts";
 import { shorten } from "../../lib/text.ts";
 import { withTimeout } from "../../lib/timeout.ts";
 import { inTraceOf } from "../../lib/tracing/index.ts";
@@ -72,6 +72,10 @@ export async function deliver(
   }
   const entered = { value: false };
   try {
+    if (claimed.failure) {
+      entered.value = true;
+      throw claimed.failure.error;
+    }
     await traced("process", delivery, () =>
       handle(db, handler, delivery, { deliveries, deliveryMs: limits.deliveryMs, entered, logger }),
     );
@@ -134,20 +138,60 @@ export async function deliverBatch(
   try {
     await db.transaction(async (trx) => {
       const done = await markAllDone(trx, deliveries);
-      for (const delivery of deliveries) {
-        const { inTransaction } = handlerOf(delivery);
-        if (!inTransaction || !done.has(delivery.messageId)) continue;
-        const { claimed, abort } = delivery;
-        await traced("process", delivery, () =>
-          withTimeout(deliveryMs, () => inTransaction(trx, messageOf(claimed), claimed), abort.signal),
-        );
-      }
-      failpoint("consumer.applied");
+      const held = deliveries.filter(({ messageId }) => done.has(messageId));
+      await processInTransaction(trx, handlerOf, held, deliveryMs);
     });
     failpoint("consumer.committed");
   } finally {
     for (const delivery of deliveries) delivery.ending = false;
   }
+}
+
+/** A handler failed in a transaction with other messages. */
+export class HandlerFailure extends Error {
+  readonly messageId: string;
+
+  constructor(messageId: string, cause: unknown) {
+    super(reasonOf(cause), { cause });
+    this.messageId = messageId;
+  }
+}
+
+/** Runs the `inTransaction` handlers of messages one after the other. @throws HandlerFailure of the first that fails */
+export async function processInTransaction(
+  trx: Transaction,
+  handlerOf: (delivery: Delivery) => Handler,
+  deliveries: readonly Delivery[],
+  deliveryMs: number,
+): Promise<void> {
+  for (const delivery of deliveries) {
+    const { inTransaction } = handlerOf(delivery);
+    if (!inTransaction) continue;
+    const { claimed, abort } = delivery;
+    try {
+      await traced("process", delivery, () =>
+        withTimeout(deliveryMs, () => inTransaction(trx, messageOf(claimed), claimed), abort.signal),
+      );
+    } catch (error) {
+      throw new HandlerFailure(delivery.messageId, error);
+    }
+  }
+  failpoint("consumer.applied");
+}
+
+/** Runs an idempotent external handler before its message is stored. */
+export async function performOnArrival(
+  handler: Handler,
+  delivery: Delivery,
+  deliveryMs: number,
+  logger: Logger,
+): Promise<void> {
+  const { claimed, abort } = delivery;
+  const lease = { signal: abort.signal, attempt: 1, last: false, logger };
+  await traced("process", delivery, () =>
+    withTimeout(deliveryMs, async () => handler.external?.(messageOf(claimed), lease)),
+  );
+  failpoint("consumer.performed");
 }
 
 interface Handling {

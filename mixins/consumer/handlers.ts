@@ -57,6 +57,7 @@ interface InTransactionHandler<T extends MessageType> extends Common<T> {
    */
   readonly batch?: true;
   external?: never;
+  idempotent?: never;
 }
 
 /**
@@ -67,6 +68,11 @@ interface InTransactionHandler<T extends MessageType> extends Common<T> {
  */
 interface ExternalHandler<T extends MessageType> extends Common<T> {
   external(message: Message<T>, lease: Lease): Promise<Commit | undefined>;
+  /**
+   * The effect is quick, ends without a commit function, and is the same when it is repeated at any time: then it may be
+   * made when the message arrives, before the message is stored.
+   */
+  readonly idempotent?: true;
   inTransaction?: never;
   batch?: never;
 }

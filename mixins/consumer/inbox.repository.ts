@@ -24,6 +24,8 @@ export interface Claimed extends Omit<InboxRow, "id" | "state" | "deadLetterId">
   replayed: boolean;
   /** Whether an earlier delivery ended without a result, for example because the process was killed. */
   suspect: boolean;
+  /** This delivery was made when the message arrived, and failed. */
+  failure?: { error: unknown };
 }
 
 /** A message that `claimDue` claimed. */
@@ -32,14 +34,17 @@ export interface ClaimedDue extends Claimed {
   share: number;
 }
 
-/** A message to store, and whether this process claims it at once. */
+/** A message to store. */
 export interface ArrivedMessage extends InboxRow {
+  /** This process claims it at once. */
   claim?: boolean;
+  /** It is handled already, or in the same transaction. */
+  done?: boolean;
 }
 
 /**
- * Commits messages to a group's inbox in one statement. Those with `claim` are stored as `claimDue` would leave them:
- * delivered once, under a lease.
+ * Stores messages in a group's inbox by one statement. Those with `claim` are stored as `claimDue` would leave them:
+ * delivered once, under a lease. Those with `done` are stored without their data, which has no further use.
  * @returns the ids of the new ones: messages that the group knows already keep their state
  */
 export async function acceptMessages(
@@ -52,17 +57,22 @@ export async function acceptMessages(
     db,
     `INSERT INTO inbox (message_id, consumer, source, type, subject, time, dataschema, traceparent, data, state,
        error, dead_letter_id, attempts, lease_token, next_at)
-     SELECT id, :group, source, type, subject, time, dataschema, traceparent, data, state, error, "deadLetterId",
-       CASE WHEN claim THEN 1 ELSE 0 END, CASE WHEN claim THEN (:token)::uuid END,
+     SELECT id, :group, source, type, subject, time, dataschema, traceparent, data,
+       CASE WHEN done THEN 'done' ELSE state END, error, "deadLetterId",
+       CASE WHEN claim OR done THEN 1 ELSE 0 END, CASE WHEN claim THEN (:token)::uuid END,
        CASE WHEN claim THEN now() + :leaseMs * interval '1 millisecond' ELSE now() END
      FROM jsonb_to_recordset((:messages)::jsonb) AS m(id uuid, source text, type text, subject text,
        time timestamptz, dataschema text, traceparent text, data jsonb, state text, error text,
-       "deadLetterId" uuid, claim boolean)
+       "deadLetterId" uuid, claim boolean, done boolean)
      ON CONFLICT (message_id, consumer) DO NOTHING
      RETURNING message_id`,
-    { group, messages: JSON.stringify(messages), ...lease },
+    { group, messages: JSON.stringify(messages.map(withoutDataIfDone)), ...lease },
   );
   return new Set(accepted.map(({ messageId }) => messageId));
+}
+
+function withoutDataIfDone(message: ArrivedMessage): ArrivedMessage {
+  return message.done ? { ...message, data: {} } : message;
 }
 
 /** A new message that `acceptMessages` claimed. */

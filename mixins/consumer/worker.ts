@@ -88,7 +88,7 @@ export function startWorker(options: WorkerOptions): Worker {
   const load = saturation(options.name);
   const handlerOf = (type: string) => handlers[type as keyof Handlers] as Handler;
   /** Messages wait that were not claimed. */
-  let more = true;
+  let more = false;
   let reserved = 0;
   let stopped = false;
   const isWorkable = (type: string) => {

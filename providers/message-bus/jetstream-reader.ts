@@ -44,7 +44,7 @@ export function startReader(options: {
   /** The prefix of the subjects on which this user may receive answers. */
   inboxPrefix?: string | undefined;
   connect: (stalled: boolean) => Promise<NatsConnection>;
-  accept: (messages: readonly unknown[]) => Promise<void>;
+  accept: (messages: readonly unknown[], redelivered: boolean) => Promise<void>;
   report: (line: string) => void;
 }): Reader {
   const { stream, group, inboxPrefix, connect, accept, report } = options;
@@ -108,7 +108,11 @@ export function startReader(options: {
     while (queue.length > 0 && !stopped) {
       const batch = queue.splice(0, batchSize);
       try {
-        await accept(batch.map(({ data }) => parse(data)));
+        const redelivered = batch.some((msg) => deliveriesOf(msg) > 1);
+        await accept(
+          batch.map(({ data }) => parse(data)),
+          redelivered,
+        );
         batchSize = Math.min(BATCH, batchSize * 2);
         for (const msg of batch) answer(msg, ACK);
       } catch (error) {

@@ -14,13 +14,14 @@ export interface MessageBus {
   /**
    * Delivers the messages of these types to a consumer group: new ones, and those that it missed.
    * @param accept commits them to the group's inbox; while it rejects, they are delivered again. It also accepts
-   *   malformed messages and quarantines them
+   *   malformed messages and quarantines them. `redelivered`: one of them was delivered before, and the process may have
+   *   ended meanwhile. A message bus that stores nothing does not say it: its messages are older than the process then
    * @returns a function that ends the subscription after the running delivery
    */
   subscribe(
     group: string,
     types: readonly MessageType[],
-    accept: (messages: readonly unknown[]) => Promise<void>,
+    accept: (messages: readonly unknown[], redelivered?: boolean) => Promise<void>,
   ): Promise<() => Promise<void>>;
   /**
    * Starts a replay of this outbox whenever the message bus may have lost stored messages. A message bus that stores

@@ -13,7 +13,7 @@ const MARKED_AFTER_MS = 6_000;
 interface Member {
   machine: Machine;
   types: ReadonlySet<MessageType>;
-  accept: (messages: readonly unknown[]) => Promise<void>;
+  accept: (messages: readonly unknown[], redelivered?: boolean) => Promise<void>;
 }
 
 interface Group {
@@ -155,7 +155,8 @@ export class Stream {
     world.at(
       world.random.next() * 3,
       () => {
-        accept(copies).then(
+        // Some count as delivered before, so that messages are handled on arrival and by workers.
+        accept(copies, world.random.next() < 0.3).then(
           () => {
             if (world.trouble(LOST)) return;
             world.at(world.random.next() * 3, () => {

@@ -39,6 +39,7 @@ export function handlers(deps: SendingDeps): Handlers {
   const dead = (trx: Transaction, { id }: Message) => failPendingOfMessage(deps, trx, id);
   const projectToHistory = <T extends HistoryEventType>(): Handler<T> => ({
     needs: deps.documents,
+    idempotent: true,
     async external({ data }) {
       await project(deps, data.notificationId);
     },

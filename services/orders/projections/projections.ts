@@ -37,6 +37,7 @@ export function projectionHandlers(
 ): Handlers {
   const addToHistory: Handler<OrderMessageType> = {
     needs: history,
+    idempotent: true,
     async external({ type, time, data }) {
       await history.insert(historyDocument(type, time, data));
       live.publish("order.moved", { orderId: data.orderId, version: data.version });
@@ -44,6 +45,7 @@ export function projectionHandlers(
   };
   const saveReceipt: Handler<"payment.received" | "payment.unmatched"> = {
     needs: payments,
+    idempotent: true,
     async external({ type, time, data }) {
       const { bankId, paymentId, orderId, amount, outcome } = data;
       const values = { orderId, bankId, paymentId, amount, outcome, at: time };
@@ -73,6 +75,7 @@ export function projectionHandlers(
     "payment.unmatched": saveReceipt,
     "refund.completed": {
       needs: payments,
+      idempotent: true,
       async external({ time, data }) {
         const { refundId, orderId, bankId, paymentId, amount, reason } = data;
         const values = { orderId, bankId, paymentId, amount, reason };

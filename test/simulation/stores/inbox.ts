@@ -19,9 +19,10 @@ const keyOf = (group: string, messageId: string) => `${group}/${messageId}`;
 
 export const acceptMessages: typeof real.acceptMessages = (db, group, messages, { token, leaseMs }) =>
   statement(db, (view) => {
-    const record = ({ claim, ...message }: real.ArrivedMessage) => ({
+    const record = ({ claim, done, ...message }: real.ArrivedMessage) => ({
       ...message,
       group,
+      ...(done && { state: "done" }),
       ...(claim
         ? { attempts: 1, nextAtMs: view.nowMs + leaseMs, leaseToken: token }
         : { attempts: 0, nextAtMs: view.nowMs }),
