@@ -20,17 +20,28 @@ export interface Runner {
  * Calls `run` after each wake and at least every `sweepMs`, never concurrently. Errors of `run` are logged, and the next
  * sweep tries again. A run does work for all, so it is not a part of the trace that woke it.
  * @param options.run a long run must end early when `stopping` is aborted
+ * @param options.pauseMs after a run, wakes wait so long and share the next run. Default: 0
  */
 export function startRunner(options: {
   name: string;
   sweepMs: number;
   run: (cause: Cause, stopping: AbortSignal) => Promise<void>;
   logger: Logger;
+  pauseMs?: number;
 }): Runner {
   let requested: Cause | undefined;
   let running: Promise<void> | undefined;
   const stop = new AbortController();
   const stopping = stop.signal;
+  let endPause: () => void = () => undefined;
+  const pause = (ms: number) =>
+    new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      endPause = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
 
   let retry: NodeJS.Timeout | undefined;
 
@@ -49,6 +60,7 @@ export function startRunner(options: {
           options.logger.warn(`${options.name} failed, the next sweep tries again:`, String(error));
         }
       }
+      if (options.pauseMs && !stopping.aborted) await pause(options.pauseMs);
     }
   };
   const request = (cause: Cause) => {
@@ -66,6 +78,7 @@ export function startRunner(options: {
     wake: () => request("woken"),
     async stop() {
       stop.abort();
+      endPause();
       clearInterval(sweep);
       clearTimeout(retry);
       await running;

@@ -19,6 +19,8 @@ import { unreadableRowAlerts } from "./unreadable-rows.ts";
 
 const CHANNEL = "waybill_outbox";
 const SWEEP_MS = 1_000;
+/** Messages that are committed within this time after a batch are published in the next one. */
+const PAUSE_MS = 20;
 /** How soon another replica continues a replay after the process that ran it has ended. */
 const REPLAY_SWEEP_MS = 5_000;
 const PRUNE_INTERVAL_MS = 600_000;
@@ -77,6 +79,7 @@ export function outbox(options: OutboxOptions): Outbox {
         const runner = startRunner({
           name: "relay",
           sweepMs: limits.sweepMs,
+          pauseMs: PAUSE_MS,
           logger,
           run: (why, stopping) => pass(why, () => stopping.aborted),
         });

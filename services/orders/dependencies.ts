@@ -5,7 +5,7 @@ import type { LiveData, LiveEvent } from "../../contracts/live.ts";
 import type { Caller } from "../../contracts/meta.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { KeyedLimit } from "../../lib/keyed-limit.ts";
-import type { Db } from "../../lib/sql/database.ts";
+import type { Db, Transaction } from "../../lib/sql/database.ts";
 import type { Outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import type { Postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import type { Bank } from "../../providers/banks/index.ts";
@@ -59,10 +59,14 @@ export interface RegisteredBank extends BankRow {
 }
 
 export interface Banks {
-  find(db: Db, bankId: string): Promise<RegisteredBank | undefined>;
+  /**
+   * A bank, as it was at most two seconds ago.
+   * @param seenVersion the version that did not work: a newer one is read
+   */
+  find(bankId: string, seenVersion?: number): Promise<RegisteredBank | undefined>;
   list(caller: Caller): Promise<Result<"orders.listBanks">>;
   create(trx: Db, params: Params<"orders.createBank">): Promise<BankView>;
-  update(trx: Db, params: Params<"orders.updateBank">): Promise<BankView>;
+  update(trx: Transaction, params: Params<"orders.updateBank">): Promise<BankView>;
 }
 
 export interface BankRow {

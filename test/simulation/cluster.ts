@@ -121,7 +121,7 @@ export class Cluster {
       outbox: out,
       live: { publish: () => undefined },
       banks: {
-        find: async (_db, id) =>
+        find: async (id) =>
           id === this.bank.id
             ? {
                 ...{ id, title: "Bank", adapter: "sandbox", settings: "", active: true, version: 1 },

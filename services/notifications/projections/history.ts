@@ -1,17 +1,13 @@
 import type { Result } from "../../../contracts/actions.ts";
 import { invalidField } from "../../../contracts/errors.ts";
 import type { NotificationView } from "../../../contracts/notifications.ts";
+import { groupedReads } from "../../../lib/grouped-reads.ts";
 import { isId } from "../../../lib/ids.ts";
 import { omitUndefined } from "../../../lib/omit-undefined.ts";
 import { type Documents, documents, type StoreLocation } from "../../../mixins/documents/documents.mixin.ts";
 import { batchesById, reconcile } from "../../../mixins/documents/reconcile.ts";
 import type { Postgres } from "../../../mixins/postgres/postgres.mixin.ts";
-import {
-  getNotification,
-  getNotifications,
-  type NotificationRow,
-  settledAfter,
-} from "../store/notifications.repository.ts";
+import { getNotifications, type NotificationRow, settledAfter } from "../store/notifications.repository.ts";
 
 const LIMIT_DEFAULT = 20;
 
@@ -43,13 +39,18 @@ interface HistoryDeps {
   documents: Documents<NotificationDocument>;
 }
 
-/** Writes the current state of a notification from the database into the history. */
-export async function project({ postgres, documents }: HistoryDeps, id: string): Promise<void> {
-  const row = await getNotification(postgres.db, id);
-  if (!row) return;
-  await documents.put(documentOf(row));
-  // The user may have been erased meanwhile. Then the document must not stay.
-  if (!(await getNotification(postgres.db, id))) await documents.remove({ _id: id });
+/** @returns a function that writes the current state of a notification from the database into the history */
+export function projection({ postgres, documents }: HistoryDeps): (id: string) => Promise<void> {
+  const read = groupedReads(
+    async (ids) => new Map((await getNotifications(postgres.db, ids)).map((row) => [row.id, row])),
+  );
+  return async (id) => {
+    const row = await read(id);
+    if (!row) return;
+    await documents.put(documentOf(row));
+    // The user may have been erased meanwhile. Then the document must not stay.
+    if (!(await read(id))) await documents.remove({ _id: id });
+  };
 }
 
 function documentOf(row: NotificationRow): NotificationDocument {

@@ -92,10 +92,6 @@ export async function failUnsettled(db: Db, id: string): Promise<NotificationRow
   );
 }
 
-export async function getNotification(db: Db, id: string): Promise<NotificationRow | undefined> {
-  return row<NotificationRow>(db, `SELECT ${COLUMNS} FROM notifications WHERE id = ?`, [id]);
-}
-
 export async function getNotifications(db: Db, ids: readonly string[]): Promise<NotificationRow[]> {
   return rows<NotificationRow>(db, `SELECT ${COLUMNS} FROM notifications WHERE id = ANY(?::uuid[])`, [ids]);
 }

@@ -2,7 +2,7 @@ import type { Message } from "../../../contracts/messages.ts";
 import type { Transaction } from "../../../lib/sql/database.ts";
 import type { Handler, Handlers } from "../../../mixins/consumer/handlers.ts";
 import { audience, type OrderMessageType } from "../domain/audience.ts";
-import { project } from "../projections/history.ts";
+import { projection } from "../projections/history.ts";
 import {
   type DeviceOwner,
   endSessions,
@@ -37,11 +37,12 @@ type HistoryEventType = `notification.${"sent" | "failed" | "muted" | "held" | "
 /** The message handlers of the consumer group. */
 export function handlers(deps: SendingDeps): Handlers {
   const dead = (trx: Transaction, { id }: Message) => failPendingOfMessage(deps, trx, id);
+  const project = projection(deps);
   const projectToHistory = <T extends HistoryEventType>(): Handler<T> => ({
     needs: deps.documents,
     idempotent: true,
     async external({ data }) {
-      await project(deps, data.notificationId);
+      await project(data.notificationId);
     },
   });
   const order: Handler<OrderMessageType> = {

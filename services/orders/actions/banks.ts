@@ -2,6 +2,7 @@ import type { Params } from "../../../contracts/actions.ts";
 import type { Bank as BankView } from "../../../contracts/banks.ts";
 import { fail, invalidField } from "../../../contracts/errors.ts";
 import type { Ctx } from "../../../contracts/meta.ts";
+import { briefCache } from "../../../lib/brief-cache.ts";
 import { isEmptyChange } from "../../../lib/changes.ts";
 import { decrypt, type EncryptionKeys, encrypt } from "../../../lib/encryption.ts";
 import { newId } from "../../../lib/ids.ts";
@@ -14,6 +15,7 @@ import type { BankRow, Banks, OrdersDependencies } from "../dependencies.ts";
 import { findBank, insertBank, listBanks, saveBank } from "../store/banks.repository.ts";
 import { type BankContact, bankContacts } from "../store/reconciliation.repository.ts";
 
+const ROW_TTL_MS = 2_000;
 const OPEN_BANKS_MAX = 100;
 const SETTINGS_MAX_LENGTH = 8_192;
 
@@ -52,6 +54,7 @@ export function banks({
   environment?: BankEnvironment;
 }): Banks {
   const opened = new Map<string, Bank>();
+  const rows = briefCache(ROW_TTL_MS, (id) => findBank(postgres.db, id));
   /** Additional authenticated data: the encrypted settings of one bank do not decrypt as those of another. */
   const aadOf = (id: string) => `banks/${id}`;
 
@@ -84,9 +87,14 @@ export function banks({
   };
 
   return {
-    async find(db, bankId) {
-      const row = await findBank(db, bankId);
-      return row && { ...row, connect: () => connect(row) };
+    async find(bankId, seenVersion) {
+      let row = await rows.get(bankId);
+      if (row !== undefined && row.version === seenVersion) {
+        rows.drop(bankId);
+        row = await rows.get(bankId);
+      }
+      const found = row;
+      return found && { ...found, connect: () => connect(found) };
     },
     async list({ role }) {
       if (role !== "admin") return { items: (await listBanks(postgres.db, true)).map((row) => viewOf(row)) };
@@ -110,6 +118,10 @@ export function banks({
       if (!given && isEmptyChange(change)) return viewOf(row);
       if (given) changed.settings = encryptSettings(changed, given);
       if (!(await saveBank(trx, changed))) throw fail("PRECONDITION_FAILED");
+      trx.committed.then(
+        () => rows.drop(bankId),
+        () => undefined,
+      );
       return viewOf(changed);
     },
   };

@@ -65,7 +65,7 @@ async function answerConfirmation(
   const findExisting = () => findConfirmedOrder(deps, customerId, checkId, bankId);
 
   return idempotentLeased<Confirmation>(deps.postgres, ctx, "orders.confirm", async (finish) => {
-    const [bank, existing] = await Promise.all([deps.banks.find(deps.postgres.db, bankId), findExisting()]);
+    const [bank, existing] = await Promise.all([deps.banks.find(bankId), findExisting()]);
     if (!existing && !create) throw fail("CHECK_EXPIRED", "Make a new check.");
 
     const answer = async () => {

@@ -16,6 +16,11 @@ const CONFLICT = "ORDER_CONFLICT";
 const DEADLOCK_DETECTED = "40P01";
 const RETRYABLE_CODES = [DEADLOCK_DETECTED, CONFLICT];
 
+/** Whether `saveDecision` wrote nothing because another transaction had changed the order. */
+export function isConflict(error: unknown): boolean {
+  return (error as { code?: string }).code === CONFLICT;
+}
+
 /**
  * Runs a transaction on an order, and again after a conflict with another transaction. The first attempt takes no lock,
  * because conflicts are rare; the next attempts lock the order first. A transaction that writes other rows before it saves

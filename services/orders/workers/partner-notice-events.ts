@@ -3,7 +3,7 @@ import type { OrdersDependencies } from "../dependencies.ts";
 import { applyNotice } from "../domain/order-partner.ts";
 import { inOrderTrace } from "../store/order-trace.ts";
 import { findOrder, lockOrder } from "../store/orders.repository.ts";
-import { saveDecision } from "../store/unit-of-work.ts";
+import { isConflict, saveDecision } from "../store/unit-of-work.ts";
 
 /** Handles the reports of Partners on notices to partners. The partner's time to accept begins with the report. */
 export function noticeHandlers(deps: Pick<OrdersDependencies, "outbox" | "wakeRefunds">): Handlers {
@@ -11,13 +11,22 @@ export function noticeHandlers(deps: Pick<OrdersDependencies, "outbox" | "wakeRe
     "partner.notified": {
       async inTransaction(trx, { data: notice }) {
         const { orderId, partnerId } = notice;
-        await lockOrder(trx, orderId);
-        const found = await findOrder(trx, orderId, { role: "partner", partnerId });
-        if (!found) return;
-        const { order, nowMs, traceparent } = found;
-        await inOrderTrace(traceparent, "partner notified", () =>
-          saveDecision(deps, trx, order, applyNotice(order, notice, nowMs)),
-        );
+        const apply = async () => {
+          const found = await findOrder(trx, orderId, { role: "partner", partnerId });
+          if (!found) return;
+          const { order, nowMs, traceparent } = found;
+          await inOrderTrace(traceparent, "partner notified", () =>
+            saveDecision(deps, trx, order, applyNotice(order, notice, nowMs)),
+          );
+        };
+        try {
+          await apply();
+        } catch (error) {
+          // Nothing was written. With the lock, the next read is the last version.
+          if (!isConflict(error)) throw error;
+          await lockOrder(trx, orderId);
+          await apply();
+        }
       },
     },
   };

@@ -221,11 +221,11 @@ async function pollOrder(
  * payment only.
  */
 async function fetchPayments(
-  { postgres, banks }: OrdersDependencies,
+  { banks }: OrdersDependencies,
   bankId: string,
   { id, status, checkoutRef }: ClaimedPoll,
 ): Promise<Payment[]> {
-  const registered = await banks.find(postgres.db, bankId);
+  const registered = await banks.find(bankId);
   if (!registered) throw new Error("the bank is not registered");
   const bank: Bank = registered.connect();
   const isEnded = status === "cancelled" || status === "expired";

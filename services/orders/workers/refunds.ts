@@ -130,7 +130,7 @@ async function attempt(deps: OrdersDependencies, claimed: ClaimedRefund): Promis
 async function requestRefund(deps: OrdersDependencies, refund: ClaimedRefund): Promise<AttemptResult> {
   let as: "pending" | "unknown" = refund.state === "pending" ? "pending" : "unknown";
   try {
-    const registered = await deps.banks.find(deps.postgres.db, refund.bankId);
+    const registered = await deps.banks.find(refund.bankId);
     if (!registered) throw new Error("the bank is not registered");
     const bank: Bank = registered.connect();
     if (as === "unknown") {

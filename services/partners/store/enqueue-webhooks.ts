@@ -17,9 +17,8 @@ export async function enqueuePreparation(
   publicUrl: string,
 ): Promise<boolean> {
   const { orderId, partnerId, deadlineAt, acceptanceMinutes } = paid.data;
-  if (await hasPreparationWebhook(trx, orderId)) return true;
   const endpoint = await findEndpoint(trx, partnerId);
-  if (endpoint && !takesWebhooks(endpoint)) return false;
+  if (endpoint && !takesWebhooks(endpoint)) return await hasPreparationWebhook(trx, orderId);
   await insertWebhook(trx, {
     ...{ id: newId(), deliveryId: newId(), partnerId, messageId: paid.id, type: paid.type, orderId },
     urgency: "preparation",

@@ -25,8 +25,10 @@ export async function insertWebhook(trx: Db, webhook: NewWebhook): Promise<boole
     `WITH message AS (
        INSERT INTO webhook_messages (id, partner_id, message_id, type, order_id, urgency, body, deadline_at,
          acceptance_minutes, traceparent)
-       VALUES (:id, :partnerId, :messageId, :type, :orderId, :urgency, :body, :deadlineAt,
-         :acceptanceMinutes, :traceparent)
+       SELECT :id, :partnerId, :messageId, :type, :orderId, :urgency, :body, :deadlineAt,
+         CAST(:acceptanceMinutes AS integer), :traceparent
+       WHERE :urgency <> 'preparation' OR NOT EXISTS (
+         SELECT FROM webhook_messages WHERE order_id = :orderId AND urgency = 'preparation')
        ON CONFLICT (partner_id, message_id) DO NOTHING
        RETURNING id, partner_id
      )

@@ -11,6 +11,7 @@ import {
   findOrphanedReservation,
   insertReservation,
   lockReservation,
+  type ReservationRow,
   retakeStock,
   returnStock,
   saveReservation,
@@ -28,16 +29,25 @@ export async function applyOrderEvent(
   trx: Transaction,
   order: OrderSnapshot,
 ): Promise<boolean> {
+  return applyToReservation({ outbox }, trx, order, await lockReservation(trx, order.orderId));
+}
+
+/** @param known the locked reservation; undefined if there is none */
+async function applyToReservation(
+  { outbox }: Pick<PartnersDependencies, "outbox">,
+  trx: Transaction,
+  order: OrderSnapshot,
+  known: ReservationRow | undefined,
+): Promise<boolean> {
   const { orderId, partnerId, status, version } = order;
-  let known = await lockReservation(trx, orderId);
   const decision = reservationAfter(known, order);
   if (!decision) return false;
   const next = { state: decision.state, orderVersion: version, reason: `order ${status}`, partnerId };
   if (!known && next.state !== "held") {
     if (!(await insertReservation(trx, { orderId, ...next, state: next.state }))) {
       // A reservation was committed between the read and the insert: read it again.
-      known = await lockReservation(trx, orderId);
-      return known ? await applyOrderEvent({ outbox }, trx, order) : false;
+      const inserted = await lockReservation(trx, orderId);
+      return inserted ? await applyToReservation({ outbox }, trx, order, inserted) : false;
     }
   } else {
     await saveReservation(trx, orderId, next);
@@ -74,11 +84,13 @@ export async function applyPaidOrder(
   const known = await lockReservation(trx, order.orderId);
   const decision = reservationAfter(known, order);
   if (!decision) return false;
-  if (!replayed && decision.pieces !== "retake") return applyOrderEvent({ outbox }, trx, order);
+  if (!replayed && decision.pieces !== "retake") {
+    return applyToReservation({ outbox }, trx, order, known);
+  }
   const current = await orderState(order.orderId);
   const needs = remainingNeeds(current?.status, known !== undefined);
   if (needs === "nothing") return false;
-  await applyOrderEvent({ outbox }, trx, order);
+  await applyToReservation({ outbox }, trx, order, known);
   return needs === "all";
 }
 

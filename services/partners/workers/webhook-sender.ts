@@ -30,6 +30,8 @@ import { type AttemptResult, attemptDelivery } from "./webhook-attempt.ts";
 const ADDITIONAL_SHARE = 0.5;
 /** An attempt ends at least this long before its lease expires. */
 const LEASE_MARGIN_MS = 500;
+/** Webhooks that become due within this time after a claim are claimed by the next one. */
+const PAUSE_MS = 20;
 const SATURATION_ALERT_INTERVAL_MS = 3_600_000;
 
 /** Information webhooks wait this long for an endpoint that is gone. Preparation webhooks wait until their deadline. */
@@ -268,7 +270,13 @@ export function webhookSender(options: SenderOptions): Sender {
       async start(service) {
         logger = service.logger;
         stopping = new AbortController();
-        runner = startRunner({ name: "partner webhooks", sweepMs: limits.sweepMs, logger, run: claim });
+        runner = startRunner({
+          name: "partner webhooks",
+          sweepMs: limits.sweepMs,
+          pauseMs: PAUSE_MS,
+          logger,
+          run: claim,
+        });
       },
       async stop() {
         await runner?.stop();
