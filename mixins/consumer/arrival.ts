@@ -43,7 +43,7 @@ export interface ArrivalOptions {
  *
  * Everything else goes to the workers, which count deliveries under a lease: external effects, messages that may have ended
  * a process before (delivered again, or older than this process), messages behind a backlog, and all messages of a
- * transaction that failed. See docs/adr/0052-messages-handled-on-arrival.md.
+ * transaction that failed. See docs/adr/0053-messages-handled-on-arrival.md.
  */
 export function arrival({ db, group, handlers, workerOf, limits, logger, startedMs }: ArrivalOptions) {
   const handlerOf = (type: string) => handlers[type as MessageType] as Handler;

@@ -1,9 +1,11 @@
 import { createHash } from "node:crypto";
 import type { Params, Result } from "../../../contracts/actions.ts";
+import type { Preferences } from "../../../contracts/notifications.ts";
 import { newId } from "../../../lib/ids.ts";
 import { affected, type Db, row, rows } from "../../../lib/sql/database.ts";
 import { shorten } from "../../../lib/text.ts";
 import type { Device } from "../dependencies.ts";
+import { type PreferencesRow, preferencesFrom } from "./recipients.repository.ts";
 
 /** Maximum number of devices of a user. One more removes the one with the oldest registration. */
 export const DEVICES_MAX = 50;
@@ -157,19 +159,29 @@ export async function deleteDevice(db: Db, userId: string, deviceId: string): Pr
   return (await affected(db, "DELETE FROM devices WHERE id = ? AND user_id = ?", [deviceId, userId])) === 1;
 }
 
-/** The devices of a user with their tokens, for a push. */
-export async function devicesToPush(db: Db, userId: string): Promise<Device[]> {
-  const tokens = await rows<{ deviceId: string; provider: string; token: string }>(
+/** What a user wants, and the devices with their tokens, for a push. One statement. */
+export async function channelsOf(
+  db: Db,
+  userId: string,
+): Promise<{ preferences: Preferences; devices: Device[] }> {
+  const found = await row<
+    PreferencesRow & { tokens?: { device: string; provider: string; token: string }[] }
+  >(
     db,
-    `SELECT t.device_id, t.provider, t.token FROM device_tokens t JOIN devices d ON d.id = t.device_id
-     WHERE d.user_id = ? AND d.id IN (SELECT id FROM devices WHERE user_id = ? ORDER BY id DESC LIMIT ?)`,
-    [userId, userId, DEVICES_MAX],
+    `SELECT p.push, p.email, p.quiet_from_minute, p.quiet_until_minute, p.quiet_time_zone,
+       (SELECT json_agg(json_build_object('device', t.device_id, 'provider', t.provider, 'token', t.token))
+        FROM device_tokens t JOIN devices d ON d.id = t.device_id
+        WHERE d.user_id = :userId
+          AND d.id IN (SELECT id FROM devices WHERE user_id = :userId ORDER BY id DESC LIMIT :limit)) AS tokens
+     FROM (SELECT) AS one LEFT JOIN preferences p ON p.user_id = :userId`,
+    { userId, limit: DEVICES_MAX },
   );
-  const byDevice = Map.groupBy(tokens, ({ deviceId }) => deviceId);
-  return [...byDevice].map(([id, its]) => ({
+  const byDevice = Map.groupBy(found?.tokens ?? [], ({ device }) => device);
+  const devices = [...byDevice].map(([id, its]) => ({
     id,
     tokens: its.map(({ provider, token }) => ({ provider, token })),
   }));
+  return { preferences: preferencesFrom(found), devices };
 }
 
 /** Records why the last push to a token failed. */

@@ -74,7 +74,7 @@ export async function isErased(db: Db, userId: string): Promise<boolean> {
   return found !== undefined;
 }
 
-interface PreferencesRow extends Pick<Preferences, "push" | "email"> {
+export interface PreferencesRow extends Partial<Pick<Preferences, "push" | "email">> {
   quietFromMinute?: number;
   quietUntilMinute?: number;
   quietTimeZone?: string;
@@ -88,8 +88,12 @@ export async function preferencesOf(db: Db, userId: string): Promise<Preferences
      FROM preferences WHERE user_id = ?`,
     [userId],
   );
-  if (!chosen) return { push: true, email: true };
-  const { push, email, quietFromMinute, quietUntilMinute, quietTimeZone } = chosen;
+  return preferencesFrom(chosen);
+}
+
+/** @param chosen without values, or undefined, when the user has chosen nothing */
+export function preferencesFrom(chosen: PreferencesRow = {}): Preferences {
+  const { push = true, email = true, quietFromMinute, quietUntilMinute, quietTimeZone } = chosen;
   if (quietFromMinute === undefined || quietUntilMinute === undefined || quietTimeZone === undefined) {
     return { push, email };
   }

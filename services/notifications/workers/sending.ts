@@ -2,6 +2,7 @@ import { message } from "../../../contracts/messages.ts";
 import type { Attempt } from "../../../contracts/notifications.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import { DecryptionError, type EncryptionKeys } from "../../../lib/encryption.ts";
+import { lazyAsync } from "../../../lib/lazy-async.ts";
 import type { Logger } from "../../../lib/logger.ts";
 import type { Db, Transaction } from "../../../lib/sql/database.ts";
 import type { Lease } from "../../../mixins/consumer/handlers.ts";
@@ -15,7 +16,7 @@ import type { RenderedText } from "../domain/templates/render.ts";
 import type { NotificationDocument } from "../projections/history.ts";
 import { openSender } from "../store/agent-settings.ts";
 import { type Deferral, defer, deleteDeferral } from "../store/deferred.repository.ts";
-import { devicesToPush, recordTokenFailure, removeToken } from "../store/devices.repository.ts";
+import { channelsOf, recordTokenFailure, removeToken } from "../store/devices.repository.ts";
 import {
   failPending,
   type NewNotification,
@@ -23,7 +24,6 @@ import {
   savePass,
   storeNotification,
 } from "../store/notifications.repository.ts";
-import { preferencesOf } from "../store/recipients.repository.ts";
 import type { TemplateOverrides } from "../store/template-overrides.ts";
 import { type DeliveryDeps, type DeliveryResult, deliver } from "./delivery.ts";
 
@@ -84,7 +84,7 @@ export async function sendStored(
   due: readonly { row: NotificationRow; outgoing: OutgoingNotification }[],
   logger: Pick<Logger, "warn">,
 ): Promise<(trx: Transaction) => Promise<void>> {
-  const sender = due.some(({ outgoing }) => !outgoing.mailOnly) ? await senderOf(deps, logger) : undefined;
+  const sender = lazyAsync(() => senderOf(deps, logger));
   const sent = await Promise.all(
     due.map(
       async ({ row, outgoing }): Promise<Sent> => ({
@@ -141,11 +141,13 @@ async function deliverOne(
   deps: SendingDeps,
   row: NotificationRow,
   { mail, mailOnly, notification, deferrable }: OutgoingNotification,
-  sender: Sender | undefined,
+  sender: () => Promise<Sender | undefined>,
 ): Promise<Sent["result"]> {
-  const { db } = deps.postgres;
   const { userId } = notification;
-  const preferences = mailOnly || !userId ? "mailOnly" : await preferencesOf(db, userId);
+  const { preferences, devices } =
+    mailOnly || !userId
+      ? { preferences: "mailOnly" as const, devices: [] }
+      : await channelsOf(deps.postgres.db, userId);
   const nowMs = deps.clock.now();
   const untilMs = deferrable && preferences !== "mailOnly" ? deferredUntil(preferences, nowMs) : undefined;
   if (untilMs !== undefined) {
@@ -158,9 +160,9 @@ async function deliverOne(
       title: row.title,
       body: row.body,
       data: { event: row.event, notificationId: row.id, ...(row.orderId && { orderId: row.orderId }) },
-      devices: userId && !mailOnly ? await devicesToPush(db, userId) : [],
+      devices,
       preferences,
-      sender,
+      sender: devices.length > 0 ? await sender() : undefined,
       mail: mail && { ...mail, messageId: `${row.id}@waybill` },
     },
     deps,
