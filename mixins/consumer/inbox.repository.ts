@@ -45,6 +45,7 @@ export interface ArrivedMessage extends InboxRow {
 /**
  * Stores messages in a group's inbox by one statement. Those with `claim` are stored as `claimDue` would leave them:
  * delivered once, under a lease. Those with `done` are stored without their data, which has no further use.
+ * Sorted by id, so that two replicas that get the same messages do not deadlock.
  * @returns the ids of the new ones: messages that the group knows already keep their state
  */
 export async function acceptMessages(
@@ -64,6 +65,7 @@ export async function acceptMessages(
      FROM jsonb_to_recordset((:messages)::jsonb) AS m(id uuid, source text, type text, subject text,
        time timestamptz, dataschema text, traceparent text, data jsonb, state text, error text,
        "deadLetterId" uuid, claim boolean, done boolean)
+     ORDER BY id
      ON CONFLICT (message_id, consumer) DO NOTHING
      RETURNING message_id`,
     { group, messages: JSON.stringify(messages.map(withoutDataIfDone)), ...lease },

@@ -20,7 +20,11 @@ export async function count(db: Db, table: string, query: object): Promise<numbe
 
 export async function remove(db: Db, table: string, query: object): Promise<number> {
   const { text, bindings } = conditionOf(query);
-  return affected(db, `DELETE FROM ${table} WHERE ${text}`, bindings);
+  return affected(
+    db,
+    `DELETE FROM ${table} WHERE id = ANY (ARRAY(SELECT id FROM ${table} WHERE ${text} ORDER BY id FOR UPDATE))`,
+    bindings,
+  );
 }
 
 export async function batchAfter(
@@ -44,7 +48,7 @@ export async function markFilled(db: Db, collection: string): Promise<void> {
   ]);
 }
 
-// Sorted by id, so that concurrent inserts of the same ids do not deadlock.
+// Sorted by id, as all writes of several documents, so that two of them do not deadlock.
 export async function insert(db: Db, table: string, documents: readonly StoredDocument[]): Promise<void> {
   await affected(
     db,

@@ -101,8 +101,15 @@ export async function setAccountGrant(sql: Sql, id: string, grant: Grant): Promi
   return done.length === 1;
 }
 
+/** Also deletes its sessions, by cascade. They are locked in the order that all statements use. */
 export async function deleteAccount(sql: Sql, id: string): Promise<void> {
-  await sql.rows("DELETE FROM accounts WHERE id = ?", [id]);
+  await sql.rows(
+    `WITH account AS MATERIALIZED (SELECT id FROM accounts WHERE id = ? FOR UPDATE),
+     locked AS MATERIALIZED (
+       SELECT s.id FROM account JOIN sessions s ON s.account_id = account.id ORDER BY s.id FOR UPDATE OF s)
+     DELETE FROM accounts a USING account WHERE a.id = account.id AND (SELECT count(*) FROM locked) >= 0`,
+    [id],
+  );
 }
 
 /**
@@ -127,9 +134,9 @@ export async function insertSession(
        SELECT id FROM accounts WHERE id = :accountId AND password_hash = :passwordHash FOR SHARE
      ), oldest AS (
        UPDATE sessions SET ended_at = now(), updated_at = now()
-       WHERE id = ANY (ARRAY(
+       WHERE id = ANY (ARRAY(SELECT id FROM sessions WHERE id = ANY (ARRAY(
          SELECT s.id FROM sessions s JOIN account ON s.account_id = account.id WHERE s.ended_at IS NULL
-         ORDER BY s.rotated_at DESC OFFSET :kept))
+         ORDER BY s.rotated_at DESC OFFSET :kept)) ORDER BY id FOR UPDATE))
      )
      INSERT INTO sessions (id, account_id, salt, expires_at, user_agent, ip)
      SELECT CAST(:id AS uuid), account.id, :salt, now() + :idleSeconds * interval '1 second', :userAgent, :ip
@@ -194,8 +201,9 @@ export async function endOneSession(sql: Sql, accountId: string, id: string): Pr
 
 export async function endAllSessions(sql: Sql, accountId: string, except?: string): Promise<string[]> {
   const ended = await sql.rows<{ id: string }>(
-    `UPDATE sessions SET ended_at = now(), updated_at = now()
-     WHERE account_id = ? AND ended_at IS NULL AND id IS DISTINCT FROM ?::uuid RETURNING id`,
+    `UPDATE sessions SET ended_at = now(), updated_at = now() WHERE id = ANY (ARRAY(
+       SELECT id FROM sessions WHERE account_id = ? AND ended_at IS NULL AND id IS DISTINCT FROM ?::uuid
+       ORDER BY id FOR UPDATE)) RETURNING id`,
     [accountId, except ?? null],
   );
   return ended.map(({ id }) => id);
@@ -217,7 +225,8 @@ export async function unpublishedSessions(
 
 export async function markPublished(sql: Sql, ids: readonly string[]): Promise<void> {
   await sql.rows(
-    "UPDATE sessions SET told = true, updated_at = now() WHERE id = ANY(?) AND least(ended_at, expires_at) <= now()",
+    `UPDATE sessions SET told = true, updated_at = now() WHERE id = ANY (ARRAY(
+       SELECT id FROM sessions WHERE id = ANY(?) AND least(ended_at, expires_at) <= now() ORDER BY id FOR UPDATE))`,
     [ids],
   );
 }

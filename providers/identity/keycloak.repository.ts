@@ -34,9 +34,9 @@ export async function insertSession(
   await sql.rows(
     `WITH oldest AS (
        UPDATE keycloak_sessions SET ended_at = now(), updated_at = now()
-       WHERE id = ANY (ARRAY(
+       WHERE id = ANY (ARRAY(SELECT id FROM keycloak_sessions WHERE id = ANY (ARRAY(
          SELECT id FROM keycloak_sessions WHERE account_id = :accountId AND ${LIVE}
-         ORDER BY rotated_at DESC OFFSET :kept))
+         ORDER BY rotated_at DESC OFFSET :kept)) ORDER BY id FOR UPDATE))
      )
      INSERT INTO keycloak_sessions (id, keycloak_id, account_id, salt, tokens_sealed, expires_at, user_agent, ip)
      VALUES (:id, :keycloakId, :accountId, :salt, :tokensSealed, now() + :lifeSeconds * interval '1 second',
@@ -117,8 +117,9 @@ export async function endOneSession(sql: Sql, accountId: string, id: string): Pr
 
 export async function endAllSessions(sql: Sql, accountId: string, except?: string): Promise<string[]> {
   const ended = await sql.rows<{ id: string }>(
-    `UPDATE keycloak_sessions SET ended_at = now(), updated_at = now()
-     WHERE account_id = ? AND ended_at IS NULL AND id IS DISTINCT FROM ?::uuid RETURNING id`,
+    `UPDATE keycloak_sessions SET ended_at = now(), updated_at = now() WHERE id = ANY (ARRAY(
+       SELECT id FROM keycloak_sessions WHERE account_id = ? AND ended_at IS NULL AND id IS DISTINCT FROM ?::uuid
+       ORDER BY id FOR UPDATE)) RETURNING id`,
     [accountId, except ?? null],
   );
   return ended.map(({ id }) => id);
@@ -128,8 +129,9 @@ export async function endAllSessions(sql: Sql, accountId: string, except?: strin
 export async function markClosed(sql: Sql, ids: readonly string[]): Promise<void> {
   if (ids.length === 0) return;
   await sql.rows(
-    `UPDATE keycloak_sessions SET closed = true, updated_at = now()
-     WHERE id = ANY(?) AND ended_at IS NOT NULL RETURNING id`,
+    `UPDATE keycloak_sessions SET closed = true, updated_at = now() WHERE id = ANY (ARRAY(
+       SELECT id FROM keycloak_sessions WHERE id = ANY(?) AND ended_at IS NOT NULL ORDER BY id FOR UPDATE))
+     RETURNING id`,
     [ids],
   );
 }
@@ -145,7 +147,11 @@ export async function unclosedSessions(sql: Sql, limit: number): Promise<string[
 }
 
 export async function forgetSessions(sql: Sql, accountId: string): Promise<void> {
-  await sql.rows("DELETE FROM keycloak_sessions WHERE account_id = ? RETURNING id", [accountId]);
+  await sql.rows(
+    `DELETE FROM keycloak_sessions WHERE id = ANY (ARRAY(
+       SELECT id FROM keycloak_sessions WHERE account_id = ? ORDER BY id FOR UPDATE)) RETURNING id`,
+    [accountId],
+  );
 }
 
 /** Ended sessions that are not yet published to the other services. */
@@ -164,7 +170,8 @@ export async function unpublishedSessions(
 
 export async function markPublished(sql: Sql, ids: readonly string[]): Promise<void> {
   await sql.rows(
-    "UPDATE keycloak_sessions SET told = true, updated_at = now() WHERE id = ANY(?) AND least(ended_at, expires_at) <= now()",
+    `UPDATE keycloak_sessions SET told = true, updated_at = now() WHERE id = ANY (ARRAY(
+       SELECT id FROM keycloak_sessions WHERE id = ANY(?) AND least(ended_at, expires_at) <= now() ORDER BY id FOR UPDATE))`,
     [ids],
   );
 }

@@ -8,6 +8,7 @@ import { startWorker } from "../../mixins/consumer/worker.ts";
 import type { MessageBus } from "../../providers/message-bus/index.ts";
 import { CUT, consumerStage, DAY_MS, entering, expectInTime, many } from "../support/consuming.ts";
 import { eventually } from "../support/eventually.ts";
+import { type OtherTransaction, whileLocked } from "../support/locks.ts";
 import { enter, GROUP, incoming, notificationSent, userDeleted } from "../support/messaging.ts";
 import { openPool } from "../support/postgres.ts";
 
@@ -44,6 +45,31 @@ describe("an inbox", () => {
       const withoutMs = await runMs(false);
       return (await runMs(true)) - withoutMs;
     });
+  });
+
+  it("that another replica fills with the same messages, waits for the first of them and holds no other", async () => {
+    const messages = many(2).map((message) => ({ ...message, state: "waiting" as const }));
+    const [first, second] = messages.map(({ id }) => id).sort();
+    const insert = (other: OtherTransaction, id = "") =>
+      other.query(
+        `INSERT INTO inbox (message_id, consumer, source, type, subject, time, dataschema, data)
+         VALUES ($1, $2, 'test', 'test', 'test', now(), 'test', '{}')`,
+        [id, GROUP],
+      );
+    const accepted = await whileLocked(
+      stage.bench.database.url,
+      (other) => insert(other, first),
+      () =>
+        acceptMessages(
+          stage.bench.db.db,
+          GROUP,
+          messages.toSorted((a, b) => (a.id < b.id ? 1 : -1)),
+          { token: newId(), leaseMs: 1_000 },
+        ),
+      (other) => insert(other, second),
+    );
+    expect(accepted.size).toBe(2);
+    await stage.empty();
   });
 
   it("told what it cannot read, puts that aside with the reason and takes the rest", async () => {

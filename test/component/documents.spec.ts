@@ -5,6 +5,7 @@ import * as repository from "../../mixins/documents/postgres.repository.ts";
 import { documentsContract, eventOptions, openEvents } from "../support/documents-contract.ts";
 import { eventually } from "../support/eventually.ts";
 import { explain } from "../support/explain.ts";
+import { type OtherTransaction, whileLocked } from "../support/locks.ts";
 import {
   ACQUIRE_TIMEOUT_MS,
   asKnex,
@@ -39,6 +40,21 @@ documentsContract("PostgreSQL", empty);
 
 describe("documents in PostgreSQL", () => {
   beforeEach(empty);
+
+  it("that are removed, are locked in the order of their ids", async () => {
+    for (const id of ["m2", "m1"]) {
+      await repository.insert(db, "documents.events", [{ _id: id, orderId: "o1" } as { _id: string }]);
+    }
+    const lock = (other: OtherTransaction, id: string) =>
+      other.query("UPDATE documents.events SET document = document WHERE id = $1", [id]);
+    const removed = await whileLocked(
+      database.url,
+      (other) => lock(other, "m1"),
+      () => repository.remove(db, "documents.events", { orderId: "o1" }),
+      (other) => lock(other, "m2"),
+    );
+    expect(removed).toBe(2);
+  });
 
   it("put concurrently under one id, end as the newest version, and an unwritable one fails alone", async () => {
     const { events, broker } = await openEvents(place());

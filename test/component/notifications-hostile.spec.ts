@@ -10,7 +10,6 @@ import {
   type NotificationsHarness,
   orderOf,
   outcomesOf,
-  type Person,
   startNotifications,
 } from "../support/notifications.ts";
 import { startWebPush, webPushSettings } from "../support/webpush-server.ts";
@@ -63,12 +62,13 @@ it("push services that are left out show as a degradation, with their names", as
 });
 
 it("a code is mailed and others' pushes are sent while all hostile push endpoints keep us waiting", async () => {
-  const victims: Person[] = [];
-  for (const endpoint of endpoints.slice(0, HOSTILE)) {
-    const who = await platform.person();
-    await platform.device(who, "webpush", endpoint);
-    victims.push(who);
-  }
+  const victims = await Promise.all(
+    endpoints.slice(0, HOSTILE).map(async (endpoint) => {
+      const who = await platform.person();
+      await platform.device(who, "webpush", endpoint);
+      return who;
+    }),
+  );
   const healthy = await platform.person();
   const token = `phone-${newId()}`;
   await platform.device(healthy, "sandbox", token);

@@ -3,6 +3,7 @@ import type { Params } from "../../contracts/actions.ts";
 import { newId } from "../../lib/ids.ts";
 import { markDueQueued } from "../../services/notifications/store/deferred.repository.ts";
 import { eventually } from "../support/eventually.ts";
+import { whileLocked } from "../support/locks.ts";
 import {
   type NotificationsHarness,
   orderOf,
@@ -76,6 +77,20 @@ describe("quiet hours", () => {
     expect(await platform.rows(due, [told?.id])).toHaveLength(1);
     expect(await heldFor(who)).toEqual([]);
     expect(platform.mails(who.email)).toEqual([]);
+  });
+
+  it("the result of a notification that is due, waits for the notification and holds no deferral", async () => {
+    const { who } = await reachable();
+    await wish(who, atNight);
+    await platform.say("order.paid", orderOf(who));
+    await becomes(who, "order.paid held");
+    await whileLocked(
+      platform.database.url,
+      (other) => other.query("UPDATE notifications SET updated_at = now() WHERE user_id = $1", [who.id]),
+      async () => itIs(7, 1),
+      (other) => other.query("DELETE FROM held_notifications WHERE user_id = $1", [who.id]),
+    );
+    await becomes(who, "order.paid sent");
   });
 
   it("a courier on the way and a code, do not wait", async () => {

@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import pg from "pg";
 import { call } from "../../contracts/actions.ts";
 import { newId } from "../../lib/ids.ts";
-import { eventually } from "../support/eventually.ts";
+import { type OtherTransaction, whileLocked } from "../support/locks.ts";
 import { type OrdersHarness, startOrders } from "../support/orders-service.ts";
 
 let shop: OrdersHarness;
@@ -11,35 +10,18 @@ beforeAll(async () => {
 });
 afterAll(() => shop.stop());
 
-/**
- * Runs `work` while another transaction holds the order's lock, and then `probe` in that transaction, once `work` waits for
- * the order. The probe fails if `work` holds a lock that the probe needs.
- */
-async function besideOrderLock(
+/** Runs `work` while another transaction holds the order's lock, and then `probe` in that transaction. */
+const besideOrderLock = (
   orderId: string,
   work: () => Promise<unknown>,
-  probe: (other: pg.Client) => unknown,
-) {
-  const other = new pg.Client({ connectionString: shop.url });
-  await other.connect();
-  try {
-    await other.query("BEGIN; SET LOCAL lock_timeout = '100ms'");
-    await other.query("SELECT FROM orders WHERE id = $1 FOR NO KEY UPDATE", [orderId]);
-    const done = work();
-    done.catch(() => undefined);
-    await eventually(async () => {
-      const waiting = await shop.sql(
-        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-      );
-      expect(waiting).toHaveLength(1);
-    });
-    await probe(other);
-    await other.query("ROLLBACK");
-    await done;
-  } finally {
-    await other.end();
-  }
-}
+  probe: (other: OtherTransaction) => Promise<unknown>,
+) =>
+  whileLocked(
+    shop.url,
+    (other) => other.query("SELECT FROM orders WHERE id = $1 FOR NO KEY UPDATE", [orderId]),
+    work,
+    probe,
+  );
 
 /* A lock that is taken before the order's lets two transactions of one order wait for each other, for a second at least. */
 describe("a transaction that waits for the lock of its order", () => {

@@ -62,9 +62,10 @@ async function changeAddress(
   const { former, pendingEmail, useUp } = change;
   await claimAddress(deps, id, pendingEmail);
   return deps.postgres.transact(async (trx) => {
-    await useUp(trx);
+    // The profile first, as in every transaction: see the erasure of an account.
     const updated = await applyPendingEmail(trx, id, pendingEmail);
     if (!updated) throw invalidCode();
+    await useUp(trx);
     const { id: userId, language } = updated;
     const token = randomBytes(TOKEN_BYTES).toString("base64url");
     const lifeSeconds = UNDO_DAYS * 86_400;
@@ -101,9 +102,8 @@ export async function undoEmailChange(
     await claimAddress(deps, userId, formerEmail);
     if (newPassword) await deps.provider.setPassword(userId, newPassword);
     await deps.postgres.transact(async (trx) => {
-      if (!(await useUndo(trx, tokenHash, undo))) throw invalidLink();
       const updated = await restoreEmail(trx, userId, formerEmail);
-      if (!updated) throw invalidLink();
+      if (!updated || !(await useUndo(trx, tokenHash, undo))) throw invalidLink();
       await addAudit(trx, { actorId: userId, action: "email.change-undone", subject: userId });
       await deps.outbox.add(trx, [userMessage("user.updated", updated)]);
     });

@@ -54,7 +54,6 @@ export async function invite(
   const { email } = ctx.params;
   const grant = grantFor(caller, ctx.params);
   return idempotent(deps.postgres, ctx, "identity.invite", async (trx) => {
-    await consumeMailLimitOfUser(deps, trx, email, caller.id);
     const token = newToken();
     const id = newId();
     const { expiresAt } = await insertInvitation(trx, {
@@ -66,6 +65,8 @@ export async function invite(
       sessionId: caller.sessionId,
       lifeSeconds: LIFE_SECONDS,
     });
+    // After the invitations, as in the erasure of an account.
+    await consumeMailLimitOfUser(deps, trx, email, caller.id);
     await addAudit(trx, {
       actorId: caller.id,
       action: "invitation.sent",

@@ -5,8 +5,8 @@ import { ADDRESS_LOCK_SCOPE, type Allowance, countUse, resetAllowance } from "./
 
 /** One holder at a time. Longer than any work takes: the lock of a crashed process expires after this. */
 const ADDRESS_LOCK: Allowance = { scope: ADDRESS_LOCK_SCOPE, max: 1, windowSeconds: 30 };
-/** A client gets its answer within 1.8 s, and the work still has to fit in. */
-const MAX_WAIT_MS = 1_000;
+/** The part of the time limit of a request that is left for the work after the wait. */
+const WORK_MS = 800;
 const POLL_MS = 25;
 
 /**
@@ -14,7 +14,7 @@ const POLL_MS = 25;
  * provider are outside of the database transaction, and a concurrent request must not change the password between the
  * check of a code and the confirmation. Unknown addresses are locked too, so that the waiting time reveals nothing. The
  * lock is a row, because a database lock would occupy a connection during the calls to the provider.
- * @throws OVERLOADED after a second
+ * @throws OVERLOADED when the wait leaves too little time for the work
  */
 export function withAddressLock<T>(
   deps: IdentityDependencies,
@@ -24,14 +24,14 @@ export function withAddressLock<T>(
   return withAddressDigestLock(deps, deps.digest(email), work);
 }
 
-/** The same for an address of which only the digest is known. @throws OVERLOADED after a second */
+/** The same for an address of which only the digest is known. @throws OVERLOADED as `withAddressLock` */
 export async function withAddressDigestLock<T>(
-  { postgres }: IdentityDependencies,
+  { postgres, requestTimeoutMs }: IdentityDependencies,
   address: string,
   work: () => Promise<T>,
 ): Promise<T> {
   const { db } = postgres;
-  const deadline = performance.now() + MAX_WAIT_MS;
+  const deadline = performance.now() + requestTimeoutMs - WORK_MS;
   while ((await countUse(db, ADDRESS_LOCK, address)).used > ADDRESS_LOCK.max) {
     if (performance.now() > deadline) throw fail("OVERLOADED");
     await delay(POLL_MS);

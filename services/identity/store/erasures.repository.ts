@@ -36,7 +36,11 @@ export async function deleteErasure(db: Db, userId: string): Promise<void> {
   await affected(db, "DELETE FROM erasures WHERE user_id = ?", [userId]);
 }
 
-/** Deletes the other data of a person in this database: sent messages, codes, limits, invitations. */
+/**
+ * Deletes the other data of a person in this database: sent messages, codes, limits, invitations. The caller has locked
+ * the profile. Every other transaction locks the tables in the same order, and several rows of one table in the order of
+ * their keys: otherwise two transactions could wait for each other.
+ */
 export async function eraseTraces(
   db: Db,
   user: { id: string; email: string; subjects: readonly string[] },
@@ -47,15 +51,25 @@ export async function eraseTraces(
      WHERE subject = ANY (ARRAY(SELECT id::text FROM invitations WHERE email = ?) || ARRAY[?::text])`,
     [user.email, user.id],
   );
-  await affected(db, "DELETE FROM invitations WHERE email = ?", [user.email]);
+  await affected(
+    db,
+    `DELETE FROM invitations WHERE id = ANY (ARRAY(
+       SELECT id FROM invitations WHERE email = ? ORDER BY id FOR UPDATE))`,
+    [user.email],
+  );
   await affected(db, "DELETE FROM email_undos WHERE user_id = ?", [user.id]);
   await affected(db, "DELETE FROM verification_codes WHERE address = ANY(?) AND purpose = ANY(?)", [
     user.subjects,
     purposes,
   ]);
-  await affected(db, "DELETE FROM allowances WHERE split_part(subject, '.', 1) = ANY(?) AND scope <> ?", [
-    user.subjects,
-    ADDRESS_LOCK_SCOPE, // the lock that is held during the erasure
-  ]);
+  await affected(
+    db,
+    `WITH locked AS MATERIALIZED (
+       SELECT FROM allowances WHERE split_part(subject, '.', 1) = ANY(:subjects) AND scope <> :lockScope
+       ORDER BY scope, subject FOR UPDATE)
+     DELETE FROM allowances WHERE split_part(subject, '.', 1) = ANY(:subjects) AND scope <> :lockScope
+       AND (SELECT count(*) FROM locked) >= 0`,
+    { subjects: user.subjects, lockScope: ADDRESS_LOCK_SCOPE }, // the lock that is held during the erasure
+  );
   await affected(db, "DELETE FROM idempotency_keys WHERE user_id = ?", [user.id]);
 }

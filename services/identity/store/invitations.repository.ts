@@ -28,8 +28,11 @@ export async function insertInvitation(
   const { id, email, grant, tokenHash, invitedBy, sessionId, lifeSeconds } = invitation;
   await affected(
     db,
-    `UPDATE invitations SET expires_at = now(), withdrawn_at = now(), updated_at = now()
-     WHERE accepted_by IS NULL AND email = ? AND role = ? AND partner_id IS NOT DISTINCT FROM ?::uuid AND expires_at > now()`,
+    `UPDATE invitations SET expires_at = now(), withdrawn_at = now(), updated_at = now() WHERE id = ANY (ARRAY(
+       SELECT id FROM invitations
+       WHERE accepted_by IS NULL AND email = ? AND role = ? AND partner_id IS NOT DISTINCT FROM ?::uuid
+         AND expires_at > now()
+       ORDER BY id FOR UPDATE))`,
     [email, grant.role, grant.partnerId ?? null],
   );
   const made = await row<{ expiresAt: string }>(
@@ -82,8 +85,9 @@ export async function withdrawInvitations(db: Db, sessionIds: readonly string[])
   if (sessionIds.length === 0) return;
   await affected(
     db,
-    `UPDATE invitations SET expires_at = now(), withdrawn_at = now(), updated_at = now()
-     WHERE session_id = ANY(?) AND accepted_by IS NULL AND expires_at > now()`,
+    `UPDATE invitations SET expires_at = now(), withdrawn_at = now(), updated_at = now() WHERE id = ANY (ARRAY(
+       SELECT id FROM invitations WHERE session_id = ANY(?) AND accepted_by IS NULL AND expires_at > now()
+       ORDER BY id FOR UPDATE))`,
     [sessionIds],
   );
 }

@@ -117,10 +117,15 @@ export async function resetAllowance(db: Db, scope: string, subject: string): Pr
  * reading the primary key of the whole scope, which takes 750 ms at a million rows.
  */
 export async function resetAllowances(db: Db, scope: string, subject: string): Promise<void> {
-  await affected(db, "DELETE FROM allowances WHERE split_part(subject, '.', 1) = ? AND (scope = ?) IS TRUE", [
-    subject,
-    scope,
-  ]);
+  await affected(
+    db,
+    `WITH locked AS MATERIALIZED (
+       SELECT FROM allowances WHERE split_part(subject, '.', 1) = :subject AND (scope = :scope) IS TRUE
+       ORDER BY scope, subject FOR UPDATE)
+     DELETE FROM allowances WHERE split_part(subject, '.', 1) = :subject AND (scope = :scope) IS TRUE
+       AND (SELECT count(*) FROM locked) >= 0`,
+    { subject, scope },
+  );
 }
 
 /** Deletes up to `limit` allowances whose window has ended. @returns how many */

@@ -48,7 +48,9 @@ export async function markDueQueued(trx: Db, now: string, limit: number): Promis
 export async function deferAllUntil(db: Db, userId: string, deferredUntil: string): Promise<void> {
   await affected(
     db,
-    "UPDATE held_notifications SET held_until = ?, updated_at = now() WHERE user_id = ? AND NOT queued",
+    `UPDATE held_notifications SET held_until = ?, updated_at = now() WHERE notification_id = ANY (ARRAY(
+       SELECT notification_id FROM held_notifications WHERE user_id = ? AND NOT queued
+       ORDER BY notification_id FOR UPDATE))`,
     [deferredUntil, userId],
   );
 }

@@ -51,7 +51,9 @@ export async function endSessions(trx: Db, userId: string, sessionIds: readonly 
   );
   await affected(
     trx,
-    "DELETE FROM devices WHERE user_id = ? AND (session_id = ANY(?::uuid[]) OR session_id IS NULL)",
+    `DELETE FROM devices WHERE id = ANY (ARRAY(
+       SELECT id FROM devices WHERE user_id = ? AND (session_id = ANY(?::uuid[]) OR session_id IS NULL)
+       ORDER BY id FOR UPDATE))`,
     [userId, sessionIds],
   );
 }
@@ -107,6 +109,13 @@ async function deviceFor(
     provider,
     hash,
   ]);
+  await affected(
+    db,
+    `SELECT FROM devices WHERE user_id = ? OR id IN (
+       SELECT device_id FROM device_tokens WHERE provider = ? AND token_hash = ?)
+     ORDER BY id FOR UPDATE`,
+    [userId, provider, hash],
+  );
   const known = deviceId
     ? { id: deviceId }
     : await row<{ id: string }>(
@@ -140,8 +149,9 @@ async function deviceFor(
   );
   await affected(
     db,
-    `DELETE FROM devices WHERE id IN (
-       SELECT id FROM devices WHERE user_id = ? ORDER BY updated_at DESC, id DESC OFFSET ${DEVICES_MAX})`,
+    `DELETE FROM devices WHERE id = ANY (ARRAY(SELECT id FROM devices WHERE id IN (
+       SELECT id FROM devices WHERE user_id = ? ORDER BY updated_at DESC, id DESC OFFSET ${DEVICES_MAX})
+       ORDER BY id FOR UPDATE))`,
     [userId],
   );
   return id;
@@ -184,6 +194,25 @@ export async function channelsOf(
   return { preferences: preferencesFrom(found), devices };
 }
 
+/**
+ * Locks the devices of tokens, in the order of their ids. Call it before a transaction changes or removes several tokens.
+ * Every transaction locks a device before its tokens, as its deletion does.
+ */
+export async function lockDevicesOf(
+  trx: Db,
+  tokens: readonly { provider: string; token: string }[],
+): Promise<void> {
+  if (tokens.length === 0) return;
+  await affected(
+    trx,
+    `SELECT FROM devices WHERE id IN (
+       SELECT device_id FROM device_tokens
+       WHERE (provider, token_hash) IN (SELECT * FROM unnest(?::text[], ?::bytea[])))
+     ORDER BY id FOR UPDATE`,
+    [tokens.map(({ provider }) => provider), tokens.map(({ token }) => hashOf(token))],
+  );
+}
+
 /** Records why the last push to a token failed. */
 export async function recordTokenFailure(
   db: Db,
@@ -197,7 +226,10 @@ export async function recordTokenFailure(
   );
 }
 
-/** Removes a token that its provider no longer knows, unless it was replaced meanwhile. */
+/**
+ * Removes a token that its provider no longer knows, unless it was replaced meanwhile. The transaction has locked its
+ * device.
+ */
 export async function removeToken(
   db: Db,
   { provider, token }: { provider: string; token: string },

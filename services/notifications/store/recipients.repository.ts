@@ -31,7 +31,10 @@ export async function saveRecipient(db: Db, user: MessageData<"user.registered">
   return count === 1;
 }
 
-/** Erases a user. A row without personal data remains, so that older messages do not restore the user. */
+/**
+ * Erases a user. A row without personal data remains, so that older messages do not restore the user. Locks preferences,
+ * notifications, their deferrals and devices in this order, as every other transaction does.
+ */
 export async function eraseRecipient(db: Db, userId: string, version: number): Promise<void> {
   await affected(
     db,
@@ -42,9 +45,23 @@ export async function eraseRecipient(db: Db, userId: string, version: number): P
     [userId, version],
   );
   await affected(db, "DELETE FROM preferences WHERE user_id = ?", [userId]);
-  await affected(db, "DELETE FROM devices WHERE user_id = ?", [userId]);
+  await affected(
+    db,
+    `WITH locked AS MATERIALIZED (
+       SELECT id FROM notifications WHERE user_id = :userId ORDER BY id FOR UPDATE),
+     deferrals AS MATERIALIZED (
+       SELECT h.notification_id FROM locked JOIN held_notifications h ON h.notification_id = locked.id
+       ORDER BY h.notification_id FOR UPDATE OF h)
+     DELETE FROM notifications WHERE user_id = :userId AND (SELECT count(*) FROM deferrals) >= 0`,
+    { userId },
+  );
+  await affected(
+    db,
+    `DELETE FROM devices WHERE id = ANY (ARRAY(
+       SELECT id FROM devices WHERE user_id = ? ORDER BY id FOR UPDATE))`,
+    [userId],
+  );
   await affected(db, "DELETE FROM ended_sessions WHERE user_id = ?", [userId]);
-  await affected(db, "DELETE FROM notifications WHERE user_id = ?", [userId]);
 }
 
 export async function recipientsOf(db: Db, userIds: readonly string[]): Promise<Map<string, Recipient>> {

@@ -16,7 +16,7 @@ import type { RenderedText } from "../domain/templates/render.ts";
 import type { NotificationDocument } from "../projections/history.ts";
 import { openSender } from "../store/agent-settings.ts";
 import { type Deferral, defer, deleteDeferral } from "../store/deferred.repository.ts";
-import { channelsOf, recordTokenFailure, removeToken } from "../store/devices.repository.ts";
+import { channelsOf, lockDevicesOf, recordTokenFailure, removeToken } from "../store/devices.repository.ts";
 import {
   failPending,
   type NewNotification,
@@ -25,7 +25,7 @@ import {
   storeNotification,
 } from "../store/notifications.repository.ts";
 import type { TemplateOverrides } from "../store/template-overrides.ts";
-import { type DeliveryDeps, type DeliveryResult, deliver } from "./delivery.ts";
+import { type DeliveryDeps, type DeliveryResult, deliver, type TokenFailure } from "./delivery.ts";
 
 export interface SendingDeps extends DeliveryDeps {
   postgres: Postgres;
@@ -169,21 +169,29 @@ async function deliverOne(
   );
 }
 
+/**
+ * Saves the results. Locks the notifications first, then their deferrals, then the devices of failed tokens: the order of
+ * all transactions.
+ */
 async function settle(deps: SendingDeps, trx: Transaction, sent: readonly Sent[]): Promise<void> {
+  const failures: TokenFailure[] = [];
   for (const { row, outgoing, result } of sent) {
     const { state, retryable, attempts, tokenFailures } = result;
     const next = state === "failed" && retryable ? "pending" : state;
     // The row has the text of the push. When the mail was delivered instead, the history shows the mail's text.
     const deliveredText =
       attempts.at(-1)?.channel === "email" && state === "sent" ? outgoing.mailText : undefined;
+    const isSaved = await savePass(trx, row.id, next, attempts, deliveredText);
     if (outgoing.wasDeferred && (next === "sent" || next === "muted" || next === "failed"))
       await deleteDeferral(trx, row.id);
-    if (!(await savePass(trx, row.id, next, attempts, deliveredText))) continue;
+    if (!isSaved) continue;
     if (result.state === "held") await defer(trx, deferralOf(row, outgoing, result));
-    for (const failure of tokenFailures) {
-      await (failure.unregistered ? removeToken(trx, failure) : recordTokenFailure(trx, failure));
-    }
+    failures.push(...tokenFailures);
     if (next !== "pending") await deps.outbox.add(trx, [outcomeOf(row, `notification.${next}`)]);
+  }
+  await lockDevicesOf(trx, failures);
+  for (const failure of failures) {
+    await (failure.unregistered ? removeToken(trx, failure) : recordTokenFailure(trx, failure));
   }
 }
 
@@ -207,9 +215,10 @@ export async function dropNotification(
   trx: Transaction,
   row: NotificationRow,
 ): Promise<void> {
-  await deleteDeferral(trx, row.id);
   const attempts = [skippedAttempt(deps.clock.now(), "newer news of the order came in the meantime")];
-  if (!(await savePass(trx, row.id, "dropped", attempts))) return;
+  const isSaved = await savePass(trx, row.id, "dropped", attempts);
+  await deleteDeferral(trx, row.id);
+  if (!isSaved) return;
   await deps.outbox.add(trx, [outcomeOf(row, "notification.dropped")]);
 }
 

@@ -13,8 +13,9 @@ export interface ReservationRequest {
 }
 
 /**
- * Takes all pieces of an order or none, in one statement that is its own transaction. Locks the rows in the order of
- * products, so that two orders do not deadlock. `FOR UPDATE` returns each row as it is after the wait for its lock, so the
+ * Takes all pieces of an order or none, in one statement that is its own transaction. Locks an existing reservation of
+ * the order first, as every transaction of an order does, and then the rows in the order of products, so that two
+ * transactions do not deadlock. `FOR UPDATE` returns each row as it is after the wait for its lock, so the
  * comparison and the new stock use the same values. Computed from the updated row itself, the new stock would first use the
  * value before the wait and could violate the check of a negative stock although pieces were returned meanwhile.
  * Returns undefined when prices, fee or stock differ from the request, or the order already has a reservation.
@@ -27,10 +28,13 @@ export async function takeStock(db: Db, wanted: ReservationRequest): Promise<Par
     db,
     `WITH wanted AS (
        SELECT * FROM jsonb_to_recordset(CAST(:lines AS jsonb)) AS w(product_id uuid, quantity integer, price bigint)
+     ), known AS MATERIALIZED (
+       SELECT FROM stock_reservations WHERE order_id = :orderId FOR UPDATE
      ), locked AS MATERIALIZED (
        SELECT a.product_id, a.price_minor, a.stock, a.active
        FROM availability a
        WHERE a.partner_id = :partnerId AND a.product_id = ANY (CAST(:products AS uuid[])) AND a.currency = :currency
+         AND NOT EXISTS (SELECT FROM known)
        ORDER BY a.product_id
        FOR UPDATE
      ), good AS (

@@ -41,8 +41,11 @@ export function takesWebhooks({
   return isSet && (webhookEnabled || webhookGoneAt !== undefined);
 }
 
+/** Locks the endpoint against other changes of it. Inserts that refer to the partner do not wait for this lock. */
 export async function lockEndpoint(trx: Db, partnerId: string): Promise<EndpointRow | undefined> {
-  return await row<EndpointRow>(trx, `SELECT ${ENDPOINT} FROM partners WHERE id = ? FOR UPDATE`, [partnerId]);
+  return await row<EndpointRow>(trx, `SELECT ${ENDPOINT} FROM partners WHERE id = ? FOR NO KEY UPDATE`, [
+    partnerId,
+  ]);
 }
 
 /** Sets the endpoint in a row that the transaction has locked, and clears `webhook_gone_at`. */

@@ -60,6 +60,9 @@ export interface ClaimLimits {
  * by the index, so that a long queue of one partner does not slow the others; IS TRUE keeps the planner from reading a
  * whole queue to find four rows.
  *
+ * A claim never waits for a row, since all partners wait for the claim: it skips attempts whose row or message another
+ * transaction has locked, such as the stop of an order's webhook. The next claim finds them.
+ *
  * The first attempt of a preparation webhook starts the partner's time to accept the order, and writes the end of that time
  * into the body. That time must not pass while the message waits in the queue.
  */
@@ -89,10 +92,14 @@ export async function claimAttempts(trx: Transaction, claim: ClaimLimits): Promi
        ) next
      ), due AS (
        SELECT id FROM ranked WHERE place = 1 OR further <= :furtherLimit ORDER BY place, due_at LIMIT :limit
+     ), free AS MATERIALIZED (
+       SELECT d.id FROM webhook_deliveries d JOIN webhook_messages m ON m.id = d.webhook_message_id
+       WHERE d.id = ANY (ARRAY(SELECT id FROM due)) AND (d.state = 'pending') IS TRUE AND d.due_at <= now()
+       FOR NO KEY UPDATE SKIP LOCKED
      ), claimed AS (
        UPDATE webhook_deliveries d
        SET ${attemptQueue.claimed}, claims = d.claims + 1, updated_at = now()
-       WHERE d.id = ANY (ARRAY(SELECT id FROM due)) AND (d.state = 'pending') IS TRUE
+       WHERE d.id = ANY (ARRAY(SELECT id FROM free))
        RETURNING d.id, d.lease_id, d.webhook_message_id, d.partner_id, d.attempt, d.error, d.claims
      ), begun AS (
        UPDATE webhook_messages m SET deadline_at = until.at, updated_at = now(),
@@ -186,7 +193,7 @@ export async function releaseAttempt(db: Db, attempt: Lease): Promise<void> {
 
 /**
  * Defers an attempt that the platform could not make. It is not counted. A deferred first attempt resets the partner's time
- * to accept.
+ * to accept. Locks the message before the attempt, as every transaction does.
  * @returns false when the lease was lost or the attempt was stopped
  */
 export async function deferAttempt(
@@ -196,6 +203,9 @@ export async function deferAttempt(
   error: string,
 ): Promise<boolean> {
   const set = "error = :error, claims = 0, updated_at = now()";
+  await affected(trx, "SELECT FROM webhook_messages WHERE id = ? FOR NO KEY UPDATE", [
+    attempt.webhookMessageId,
+  ]);
   const deferred = await attemptQueue.release<{ state: WebhookDelivery["state"] }>(
     trx,
     attempt,
