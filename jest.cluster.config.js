@@ -11,5 +11,4 @@ export default {
   testPathIgnorePatterns: ["/node_modules/"],
   globalSetup: "<rootDir>/test/support/cluster-setup.ts",
   maxWorkers: 2,
-  testTimeout: 60_000,
 };

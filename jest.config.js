@@ -14,5 +14,5 @@ export default {
   // Two more than the cores of a small machine: much of a test is waiting for a server.
   maxWorkers: 4,
   // Beyond the patience of `eventually`, so that a failing test says what it waited for.
-  testTimeout: 60_000,
+  testTimeout: 180_000,
 };

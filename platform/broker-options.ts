@@ -6,7 +6,6 @@ import { departedNode } from "../mixins/transporter/departed-node.middleware.ts"
 import { nodeBreaker } from "../mixins/transporter/node-breaker.middleware.ts";
 import { remoteTimeout } from "../mixins/transporter/remote-timeout.middleware.ts";
 
-const REQUEST_TIMEOUT_MS = 1_800;
 const RETRIES = 2;
 const RETRY_DELAY_MS = 30;
 const BULKHEAD_CONCURRENCY = 200;
@@ -22,6 +21,7 @@ export interface NodeOptions {
   /** Seconds. For nodes in separate processes, which may end without a disconnect packet. */
   heartbeatInterval?: number | undefined;
   heartbeatTimeout?: number | undefined;
+  requestTimeoutMs: number;
   cacher?: BrokerOptions["cacher"];
   logLevel: string;
   json: boolean;
@@ -47,7 +47,7 @@ export function brokerOptions(node: NodeOptions): BrokerOptions {
     ...(node.heartbeatTimeout && { heartbeatTimeout: node.heartbeatTimeout }),
     cacher: node.cacher ?? new BoundedCacher(),
     logger: { type: "Console", options: { level: node.logLevel, formatter: node.json ? "json" : "short" } },
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    requestTimeout: node.requestTimeoutMs,
     retryPolicy: {
       enabled: false,
       retries: RETRIES,

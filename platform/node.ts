@@ -32,6 +32,7 @@ export function nodeOptions({ settings, services, transport, listener, outer }: 
     nodeID: transport.nodeIdOf(nodeNameOf(services)),
     namespace: transport.namespace,
     cacher: services.some((name) => cacheUsers.includes(name)) ? cacherOf(settings) : undefined,
+    requestTimeoutMs: settings.REQUEST_TIMEOUT_MS,
     logLevel: settings.LOG_LEVEL ?? (production ? "info" : "warn"),
     json: production,
     middlewares: [

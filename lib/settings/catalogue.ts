@@ -17,6 +17,9 @@ import {
 export const serviceNames = ["api", "identity", "media", "orders", "partners", "notifications"] as const;
 export type ServiceName = (typeof serviceNames)[number];
 
+/** It leaves a client its answer within two seconds. Below it a lock could time out before a deadlock is found. */
+const DEFAULT_REQUEST_TIMEOUT_MS = 1_800;
+
 const postgresUrl = (service: ServiceName) =>
   url(`PostgreSQL database of ${service}; unset: the embedded server`, ["postgres", "postgresql"], {
     neededBy: [service],
@@ -36,6 +39,12 @@ export const settingsCatalogue = {
     { fallback: "development" },
   ),
   SERVICES: list("The services that this process runs", serviceNames, [...serviceNames]),
+  REQUEST_TIMEOUT_MS: integer(
+    "Time limit of a request inside the platform; after it the response is 503 or 504. The limits of database statements and of calls between services follow it",
+    DEFAULT_REQUEST_TIMEOUT_MS,
+    60_000,
+    { fallback: DEFAULT_REQUEST_TIMEOUT_MS },
+  ),
   NAMESPACE: shaped(
     "Separates platforms that share a broker",
     /^[a-z0-9][a-z0-9-]{0,39}$/,

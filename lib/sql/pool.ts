@@ -3,12 +3,15 @@ import pg from "pg";
 import { TimeoutError, withTimeout } from "../timeout.ts";
 import { type Bindings, bind } from "./bindings.ts";
 
-const STATEMENT_TIMEOUT_MS = 1_500;
+const REQUEST_TIMEOUT_MS = 1_800;
+/** How much earlier than its request a statement ends. */
+const STATEMENT_MARGIN_MS = 300;
 /**
- * Above PostgreSQL's `deadlock_timeout` (1 s by default), so that the server finds a deadlock first: it then fails one of
- * the two transactions, with a code of its own. At the same value both would fail as if a lock were merely held too long.
+ * How much earlier than its request a wait for a lock ends. The wait still exceeds PostgreSQL's `deadlock_timeout` (1 s by
+ * default), so that the server finds a deadlock first: it then fails one of the two transactions, with a code of its own.
+ * At the same value both would fail as if a lock were merely held too long.
  */
-const LOCK_TIMEOUT_MS = 1_250;
+const LOCK_MARGIN_MS = 550;
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000;
 /** A new connection may take longer than a statement waits for one: the statements after it then find it ready. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -44,6 +47,8 @@ export interface DatabaseOptions {
   poolSize: number;
   /** How long a statement waits for a free connection, including the time to open one. */
   acquireTimeoutMs: number;
+  /** Time limit of the requests that the statements are for. Default: 1,800. The limits of statements are shorter. */
+  requestTimeoutMs?: number;
   /** The name of the connections in PostgreSQL's own views. */
   applicationName: string;
   /** False: a commit does not wait for the disk. For data that can be rebuilt. */
@@ -82,11 +87,12 @@ export class Database implements Db {
   /** It connects at the first statement. */
   constructor(options: DatabaseOptions) {
     this.#options = options;
+    const { requestTimeoutMs = REQUEST_TIMEOUT_MS } = options;
     this.#pool = new pg.Pool({
       connectionString: options.url,
       application_name: options.applicationName,
-      statement_timeout: STATEMENT_TIMEOUT_MS,
-      lock_timeout: LOCK_TIMEOUT_MS,
+      statement_timeout: requestTimeoutMs - STATEMENT_MARGIN_MS,
+      lock_timeout: requestTimeoutMs - LOCK_MARGIN_MS,
       idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
       ...(options.synchronousCommit === false && { options: "-c synchronous_commit=off" }),
       max: options.poolSize,

@@ -56,7 +56,7 @@ export interface StoreLocation {
   /** The name of the database in MongoDB. */
   database?: string;
   /** The collections are in the schema `documents` of this database. */
-  postgres?: { url: string; acquireTimeoutMs: number };
+  postgres?: { url: string; acquireTimeoutMs: number; requestTimeoutMs?: number };
 }
 
 export interface StoreOptions extends StoreLocation {

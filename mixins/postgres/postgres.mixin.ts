@@ -40,6 +40,7 @@ export interface PostgresOptions {
   url: string;
   poolSize: number;
   acquireTimeoutMs: number;
+  requestTimeoutMs?: number;
   name: string;
 }
 

@@ -19,6 +19,8 @@ export interface IdentityDependencies {
   outbox: Outbox;
   provider: IdentityProvider;
   clock: Clock;
+  /** Time limit of a request. */
+  requestTimeoutMs: number;
   /** A keyed digest (HMAC), so that codes and addresses cannot be recovered from it. */
   digest: (...texts: string[]) => string;
   /** The public address of the platform, for links in mails. */

@@ -58,11 +58,13 @@ export function identityService(options: IdentityDeps): ServiceSchema {
     url: config.POSTGRES_URL_IDENTITY,
     poolSize: config.POSTGRES_POOL,
     acquireTimeoutMs: config.POSTGRES_ACQUIRE_TIMEOUT_MS,
+    requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
     name: "identity",
   });
   const out = outbox({ postgres: db, messageBus, source: "waybill/identity", clock });
   const deps: IdentityDependencies = {
     clock,
+    requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
     postgres: db,
     outbox: out,
     provider: makeProvider(providerSql(() => db.db)),

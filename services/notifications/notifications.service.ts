@@ -53,6 +53,7 @@ export function notificationsService(options: NotificationsDeps): ServiceSchema 
     url: config.POSTGRES_URL_NOTIFICATIONS,
     poolSize: config.POSTGRES_POOL,
     acquireTimeoutMs: config.POSTGRES_ACQUIRE_TIMEOUT_MS,
+    requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
     name: "notifications",
   });
   const out = outbox({ postgres: db, messageBus, source: "waybill/notifications", clock });

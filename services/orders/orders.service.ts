@@ -70,6 +70,7 @@ export function ordersService(options: OrdersServiceDeps): ServiceSchema {
     url: config.POSTGRES_URL_ORDERS,
     poolSize: config.POSTGRES_POOL,
     acquireTimeoutMs: config.POSTGRES_ACQUIRE_TIMEOUT_MS,
+    requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
     name: "orders",
   });
   const out = outbox({ postgres: db, messageBus, source: "waybill/orders", clock });

@@ -59,6 +59,7 @@ export function partnersService(options: PartnersServiceDeps): ServiceSchema {
     url: config.POSTGRES_URL_PARTNERS,
     poolSize: config.POSTGRES_POOL,
     acquireTimeoutMs: config.POSTGRES_ACQUIRE_TIMEOUT_MS,
+    requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
     name: "partners",
   });
   const out = outbox({ postgres: db, messageBus, source: "waybill/partners", clock });

@@ -38,7 +38,7 @@ beforeAll(async () => {
     .toBuffer();
   await api.ok("PUT /me/avatar", { token: me.token, image });
   await api.ok("GET /me/notifications", { token: me.token });
-}, 120_000);
+});
 afterAll(async () => {
   collector?.close();
   await shop?.close();

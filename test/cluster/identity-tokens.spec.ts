@@ -49,7 +49,7 @@ afterAll(async () => {
   await relay.stop();
   await database.drop();
   await server.stop();
-}, 60_000);
+});
 
 function keycloakOver(more: Partial<Parameters<typeof keycloakProvider>[0]> = {}) {
   return keycloakProvider({

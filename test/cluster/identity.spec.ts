@@ -26,7 +26,7 @@ afterAll(async () => {
   await bench.stop();
   await relay.stop();
   await server.stop();
-}, 60_000);
+});
 
 const ended = expect.objectContaining({ type: "SESSION_REVOKED", code: 401 });
 const wrong = expect.objectContaining({ type: "INVALID_CREDENTIALS", code: 401 });

@@ -26,7 +26,7 @@ beforeAll(async () => {
   ({ con } = await bench.receiver(net.connect(), { "user.deleted": { inTransaction: apply } as Handler }));
   const manager = await anybody.jetstreamManager();
   await eventually(() => manager.streams.info(net.stream));
-}, 60_000);
+});
 afterAll(async () => {
   await anybody?.close();
   await bench?.stop();
@@ -84,7 +84,7 @@ describe("an invalid message from JetStream", () => {
         reasons: expect.arrayContaining([expect.stringContaining(reason)]),
       });
     }
-  }, 60_000);
+  });
 
   it("with a forged sender, shows handlers no sender that they could trust", async () => {
     const forged = {
@@ -100,5 +100,5 @@ describe("an invalid message from JetStream", () => {
     expect(Object.keys(envelope).sort()).toEqual([
       ...["dataschema", "id", "source", "specversion", "subject", "time", "type"],
     ]);
-  }, 60_000);
+  });
 });

@@ -56,6 +56,7 @@ async function start(user: string): Promise<ServiceBroker> {
       nodeID: `${user}.${newId().slice(-8)}`,
       namespace: "waybill",
       transporter: natsTransporter(natsAs(server, user)),
+      requestTimeoutMs: 30_000,
       logLevel: "fatal",
       json: false,
       middlewares: [],

@@ -107,7 +107,7 @@ describe("orders, with the history in MongoDB,", () => {
     );
     const ms = performance.now() - startedMs;
     process.stderr.write(`${BACKLOG} waiting messages became documents in ${Math.round(ms)} ms\n`);
-  }, 60_000);
+  });
 });
 
 describe("notifications, with the history in MongoDB,", () => {

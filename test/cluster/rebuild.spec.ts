@@ -16,7 +16,12 @@ import { historyId, type Projections, receiptId } from "../../services/orders/pr
 import { orderProjections } from "../../services/orders/projections/projections.ts";
 import { type Ferretdb, startFerretdb } from "../servers/ferretdb.ts";
 import { eventually } from "../support/eventually.ts";
-import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
+import {
+  ACQUIRE_TIMEOUT_MS,
+  createDatabase,
+  patientSettings,
+  type TestDatabase,
+} from "../support/postgres.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 const ORDERS = 5_000;
@@ -58,7 +63,7 @@ beforeAll(async () => {
     POSTGRES_URL_NOTIFICATIONS: people.url,
   };
   const place = documentStoreLocation(
-    { MONGO_URL: server.url, NAMESPACE: "rebuilt", POSTGRES_ACQUIRE_TIMEOUT_MS: ACQUIRE_TIMEOUT_MS },
+    { MONGO_URL: server.url, NAMESPACE: "rebuilt", ...patientSettings },
     orders.url,
   );
   const pool = (url: string) =>
@@ -158,7 +163,7 @@ describe("npm run rebuild on a cluster's stores", () => {
       to: "paid",
       reason: "because",
     });
-  }, 90_000);
+  });
 
   it("corrects wrong documents, removes unknown ones, and keeps those written meanwhile", async () => {
     const { history } = projections;
@@ -206,7 +211,7 @@ describe("npm run rebuild on a cluster's stores", () => {
     const right = await history.get(wrong);
     expect(right).toMatchObject({ to: "paid" });
     expect(right).not.toHaveProperty("stray");
-  }, 90_000);
+  });
 
   it("restores receipts and completed refunds, and no others", async () => {
     const { payments } = projections;
@@ -221,7 +226,7 @@ describe("npm run rebuild on a cluster's stores", () => {
       amount: { amountMinor: 1250, currency: "EUR" },
     });
     expect(receipt).not.toHaveProperty("reason");
-  }, 60_000);
+  });
 
   it("restores final notifications, and none of a user who is deleted meanwhile", async () => {
     const stays = newId();
@@ -245,7 +250,7 @@ describe("npm run rebuild on a cluster's stores", () => {
     const left: NotificationDocument[] = [];
     for await (const batch of notifications.batches(100)) left.push(...batch);
     expect(left.map(({ userId }) => userId)).toEqual(Array.from({ length: 10 }, () => stays));
-  }, 60_000);
+  });
 
   it("without its store, exits with 69 and the reason; for an unknown name, lists the names", async () => {
     const { MONGO_URL } = env;
@@ -257,5 +262,5 @@ describe("npm run rebuild on a cluster's stores", () => {
       code: 64,
       stderr: "npm run rebuild -- history|payments|order_history|notifications\n",
     });
-  }, 60_000);
+  });
 });

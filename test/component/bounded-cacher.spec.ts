@@ -40,6 +40,7 @@ describe("the cacher in memory", () => {
     const options = () =>
       brokerOptions({
         ...{ nodeID: newId(), namespace: "test", transporter: null, logLevel: "fatal", json: false },
+        requestTimeoutMs: 30_000,
         middlewares: [],
       });
     const [one, other] = [options().cacher, options().cacher];

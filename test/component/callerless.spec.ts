@@ -18,7 +18,7 @@ import { brokerOptions } from "../../platform/broker-options.ts";
 import { grpcBinding } from "../../platform/grpc.ts";
 import { callMetrics } from "../../platform/operations/call-metrics.ts";
 import { type Topology, topology } from "../../platform/topology.ts";
-import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "../support/postgres.ts";
+import { createDatabase, patientSettings, type TestDatabase } from "../support/postgres.ts";
 
 /**
  * The actions that answer without a caller, with the reason. A new one is added here with its reason. Every other
@@ -72,7 +72,7 @@ function settings(urls: string[]) {
     ...readSettings({ DATA_DIR: dataDir }),
     SERVICES: [...SERVICES],
     LOG_LEVEL: "fatal" as const,
-    POSTGRES_ACQUIRE_TIMEOUT_MS: ACQUIRE_TIMEOUT_MS,
+    ...patientSettings,
     POSTGRES_URL_ORDERS: orders,
     POSTGRES_URL_PARTNERS: partners,
     POSTGRES_URL_NOTIFICATIONS: notifications,
@@ -95,9 +95,9 @@ beforeAll(async () => {
     new ServiceBroker({
       ...brokerOptions({
         ...{ nodeID, namespace: platform.namespace, transporter: "Fake", logLevel: "fatal", json: false },
+        requestTimeoutMs: 30_000,
         middlewares,
       }),
-      requestTimeout: 10_000,
       circuitBreaker: { enabled: false },
       logger: false,
     });
@@ -121,7 +121,7 @@ beforeAll(async () => {
       const { params } = contracts[action.name as keyof typeof contracts] ?? {};
       return { ...action, example: params && exampleOf(params as Rule) };
     });
-}, 60_000);
+});
 afterAll(async () => {
   await Promise.all(Object.values(strangers).map((broker) => broker.stop()));
   await platform?.stop();

@@ -16,6 +16,7 @@ describe("a node that has left", () => {
     new ServiceBroker(
       brokerOptions({
         ...{ nodeID, namespace, transporter: { type: "Fake" }, logLevel: "fatal", json: false },
+        requestTimeoutMs: 30_000,
         middlewares: [],
       }),
     );

@@ -17,7 +17,7 @@ const node = (nodeID: string, namespace: string) =>
   new ServiceBroker(
     brokerOptions({
       ...{ nodeID, namespace, transporter: { type: "Fake" } },
-      ...{ logLevel: "fatal", json: false, middlewares: [bridge] },
+      ...{ logLevel: "fatal", json: false, middlewares: [bridge], requestTimeoutMs: 30_000 },
     }),
   );
 const namespace = newId();

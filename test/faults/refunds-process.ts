@@ -17,7 +17,7 @@ const POLL_MS = 20;
 const broker = new ServiceBroker(
   brokerOptions({
     ...{ nodeID: "orders", namespace: newId(), transporter: { type: "Fake" } },
-    ...{ logLevel: "fatal", json: false, middlewares: [] },
+    ...{ logLevel: "fatal", json: false, middlewares: [], requestTimeoutMs: 1_800 },
   }),
 );
 broker.createService(

@@ -6,6 +6,7 @@ import { readSettings, type Settings } from "../../lib/settings/settings.ts";
 import { cacherOf } from "../../mixins/caching/shared-cacher.ts";
 import { brokerOptions } from "../../platform/broker-options.ts";
 import { apiService } from "../../services/api/api.service.ts";
+import { REQUEST_TIMEOUT_MS } from "./postgres.ts";
 import { testIdentity } from "./tokens.ts";
 
 /** The implementation of an action behind the gateway in a test. */
@@ -26,6 +27,7 @@ export async function startGateway(
   const calls: { action: ActionName; params: unknown; meta: Record<string, unknown> }[] = [];
   const settings = brokerOptions({
     nodeID: "gateway",
+    requestTimeoutMs: overrides.REQUEST_TIMEOUT_MS ?? REQUEST_TIMEOUT_MS,
     namespace: "test",
     transporter: null as never,
     cacher: cacherOf(overrides, options.redisTimeoutMs),

@@ -21,11 +21,10 @@ import { identityService } from "../../services/identity/identity.service.ts";
 import { providerOf } from "../../services/identity/store/provider.ts";
 import { mediaService } from "../../services/media/media.service.ts";
 import { eventually } from "./eventually.ts";
-import { ACQUIRE_TIMEOUT_MS, createDatabase } from "./postgres.ts";
+import { createDatabase, patientSettings, REQUEST_TIMEOUT_MS } from "./postgres.ts";
 import { onlooker } from "./sql.ts";
 import { TEST_ISSUER } from "./tokens.ts";
 
-const CALL_TIMEOUT_MS = 30_000;
 export const PASSWORD = "Blaubeere-Teppich-91";
 const TYPES = [
   "user.registered",
@@ -64,7 +63,7 @@ export async function startIdentity({
   around = (provider) => provider,
   services = [],
   settings = {},
-  requestTimeoutMs = CALL_TIMEOUT_MS,
+  requestTimeoutMs = REQUEST_TIMEOUT_MS,
 }: IdentityBenchOptions = {}) {
   const database = await createDatabase("identity");
   const dataDir = mkdtempSync(join(tmpdir(), "waybill-identity-"));
@@ -75,7 +74,7 @@ export async function startIdentity({
   });
   const config = {
     ...readSettings({ DATA_DIR: dataDir }),
-    POSTGRES_ACQUIRE_TIMEOUT_MS: ACQUIRE_TIMEOUT_MS,
+    ...patientSettings,
     POSTGRES_URL_IDENTITY: database.url,
     POSTGRES_URL_ORDERS: "",
     POSTGRES_URL_PARTNERS: "",
@@ -93,6 +92,7 @@ export async function startIdentity({
   const node = (nodeID: string, namespace: string = platform) =>
     new ServiceBroker({
       ...brokerOptions({
+        requestTimeoutMs,
         nodeID,
         namespace,
         transporter: "Fake",
@@ -100,7 +100,6 @@ export async function startIdentity({
         json: false,
         middlewares: [callerMiddleware({ issuer })],
       }),
-      requestTimeout: requestTimeoutMs,
       logger: false,
     });
   const [inside, edge] = [node("identity"), node("edge")];

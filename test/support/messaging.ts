@@ -7,7 +7,7 @@ import { envelope } from "../../mixins/outbox/envelope.ts";
 import { type OutboxOptions, outbox } from "../../mixins/outbox/outbox.mixin.ts";
 import { postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import type { MessageBus } from "../../providers/message-bus/index.ts";
-import { ACQUIRE_TIMEOUT_MS, createDatabase, type TestDatabase } from "./postgres.ts";
+import { ACQUIRE_TIMEOUT_MS, createDatabase, REQUEST_TIMEOUT_MS, type TestDatabase } from "./postgres.ts";
 
 export const GROUP = "orders";
 
@@ -45,7 +45,10 @@ export async function messagingBench() {
   const database: TestDatabase = await createDatabase("orders");
   const brokers: ServiceBroker[] = [];
   const open = () =>
-    postgres({ url: database.url, poolSize: 10, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, name: "test" });
+    postgres({
+      ...{ url: database.url, poolSize: 10, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS },
+      ...{ requestTimeoutMs: REQUEST_TIMEOUT_MS, name: "test" },
+    });
   const db = open();
   brokers.push(await startService({ name: "observer", mixins: [db.mixin] }));
   await db.db.query("CREATE TABLE ledger (message_id uuid, subject text, made_by text)");

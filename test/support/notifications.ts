@@ -19,7 +19,7 @@ import {
 } from "../../services/notifications/notifications.service.ts";
 import { eventually } from "./eventually.ts";
 import { startOneSignal } from "./onesignal-server.ts";
-import { ACQUIRE_TIMEOUT_MS, createDatabase } from "./postgres.ts";
+import { ACQUIRE_TIMEOUT_MS, createDatabase, patientSettings } from "./postgres.ts";
 import { TEST_ISSUER, type TestClaims, testIdentity } from "./tokens.ts";
 
 const HOST = "127.0.0.1";
@@ -31,9 +31,6 @@ const oneSignalSettings = {
 const ADMIN = { role: "admin" } as const;
 
 type Provider = "onesignal" | "sandbox";
-
-/** A call also ends in time on a busy machine. */
-const CALL_TIMEOUT_MS = 30_000;
 
 export interface Person {
   id: string;
@@ -57,7 +54,7 @@ export async function startNotifications(
   const messageBus = inProcessMessageBus({ groups: ["notifications"] });
   const config = {
     ...readSettings({ DATA_DIR: dataDir, ONESIGNAL_API_URL: oneSignal.url }),
-    POSTGRES_ACQUIRE_TIMEOUT_MS: ACQUIRE_TIMEOUT_MS,
+    ...patientSettings,
     POSTGRES_URL_NOTIFICATIONS: database.url,
     POSTGRES_URL_ORDERS: "",
     POSTGRES_URL_PARTNERS: "",
@@ -69,8 +66,9 @@ export async function startNotifications(
     SEAL_SECRET: "seal-secret-of-the-tests-0123456789ab",
     ...settings,
   };
-  const broker = new ServiceBroker({
-    ...brokerOptions({
+  const broker = new ServiceBroker(
+    brokerOptions({
+      requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
       nodeID: `test-${newId()}`,
       namespace: newId(),
       transporter: undefined,
@@ -78,8 +76,7 @@ export async function startNotifications(
       json: false,
       middlewares: [identity.middleware()],
     }),
-    requestTimeout: CALL_TIMEOUT_MS,
-  });
+  );
   broker.createService(identity.service);
   broker.createService(notificationsService({ config, messageBus, ...deps }));
   await broker.start();

@@ -14,7 +14,7 @@ import { type OrdersServiceDeps, ordersService } from "../../services/orders/ord
 import { eventually } from "./eventually.ts";
 import { sampleQuote } from "./orders.ts";
 import { type LiveEvent, listen, standInMedia, standInPartners, watcher } from "./orders-around.ts";
-import { ACQUIRE_TIMEOUT_MS, createDatabase } from "./postgres.ts";
+import { createDatabase, patientSettings, REQUEST_TIMEOUT_MS } from "./postgres.ts";
 import { onlooker } from "./sql.ts";
 import { type TestClaims, testIdentity } from "./tokens.ts";
 
@@ -41,7 +41,7 @@ export interface OrdersTestOptions {
 export function ordersSettings(url: string): Settings {
   return {
     ...readSettings({ DATA_DIR: `/nonexistent/${newId()}` }),
-    POSTGRES_ACQUIRE_TIMEOUT_MS: ACQUIRE_TIMEOUT_MS,
+    ...patientSettings,
     POSTGRES_POOL: 20,
     POSTGRES_URL_PARTNERS: "",
     POSTGRES_URL_ORDERS: url,
@@ -82,6 +82,7 @@ export async function startOrders(options: OrdersTestOptions = {}) {
         nodeID,
         namespace,
         transporter: { type: "Fake" },
+        requestTimeoutMs: options.settings?.REQUEST_TIMEOUT_MS ?? REQUEST_TIMEOUT_MS,
         logLevel: "fatal",
         json: false,
         middlewares: [identity.middleware()],

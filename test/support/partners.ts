@@ -10,7 +10,7 @@ import { envelope } from "../../mixins/outbox/envelope.ts";
 import { brokerOptions } from "../../platform/broker-options.ts";
 import { inProcessMessageBus, type MessageBus } from "../../providers/message-bus/index.ts";
 import { type PartnersServiceDeps, partnersService } from "../../services/partners/partners.service.ts";
-import { ACQUIRE_TIMEOUT_MS, createDatabase } from "./postgres.ts";
+import { createDatabase, patientSettings, REQUEST_TIMEOUT_MS } from "./postgres.ts";
 import { onlooker } from "./sql.ts";
 import { TEST_ISSUER, type TestClaims, testIdentity } from "./tokens.ts";
 
@@ -36,7 +36,7 @@ export interface PartnersTestOptions extends Omit<PartnersServiceDeps, "config" 
 export function partnersSettings(url: string, change: Partial<Settings> = {}): Settings {
   return {
     ...readSettings({}),
-    POSTGRES_ACQUIRE_TIMEOUT_MS: ACQUIRE_TIMEOUT_MS,
+    ...patientSettings,
     POSTGRES_URL_PARTNERS: url,
     POSTGRES_URL_ORDERS: "",
     POSTGRES_URL_NOTIFICATIONS: "",
@@ -65,6 +65,7 @@ export async function startPartners(options: PartnersTestOptions = {}) {
       nodeID: `test-${newId()}`,
       namespace: newId(),
       transporter: undefined,
+      requestTimeoutMs: settings?.REQUEST_TIMEOUT_MS ?? REQUEST_TIMEOUT_MS,
       logLevel: "fatal",
       json: false,
       middlewares: [identity.middleware()],

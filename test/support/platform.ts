@@ -4,11 +4,17 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Places } from "../../platform/launch.ts";
 import { readSecrets } from "../../platform/secrets.ts";
 import { cluster } from "./cluster.ts";
+import { ACQUIRE_TIMEOUT_MS, REQUEST_TIMEOUT_MS } from "./postgres.ts";
 import { exclusively, runFolder } from "./test-run.ts";
 import { placesIn, type SpawnedAs, type StartedProcess, startWaybill } from "./waybill-process.ts";
 
 const APART_START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 10_000;
+
+const patientEnvironment = {
+  POSTGRES_ACQUIRE_TIMEOUT_MS: String(ACQUIRE_TIMEOUT_MS),
+  REQUEST_TIMEOUT_MS: String(REQUEST_TIMEOUT_MS),
+};
 
 export interface TestPlatform {
   /** Its public URL, which signed callbacks are sent to. */
@@ -55,7 +61,7 @@ export async function startPlatform(
   env: Record<string, string> = {},
   options: SpawnedAs = {},
 ): Promise<StartedPlatform> {
-  const started = await startWaybill(dataDir, { POSTGRES_ACQUIRE_TIMEOUT_MS: "2000", ...env }, options);
+  const started = await startWaybill(dataDir, { ...patientEnvironment, ...env }, options);
   return { ...started, ...placesOf(dataDir) };
 }
 

@@ -13,6 +13,13 @@ import { exclusively, runFolder } from "./test-run.ts";
 
 /** Longer than in the product: a test waits for a connection on a busy machine where a customer would be told. */
 export const ACQUIRE_TIMEOUT_MS = 10_000;
+/** The same for a whole request, and for the statements in it. Specs about these very limits set them themselves. */
+export const REQUEST_TIMEOUT_MS = 30_000;
+/** Both as settings of a service. */
+export const patientSettings = {
+  POSTGRES_ACQUIRE_TIMEOUT_MS: ACQUIRE_TIMEOUT_MS,
+  REQUEST_TIMEOUT_MS,
+} as const;
 
 /** Every worker of a run may have a whole platform on the one server, each of whose services fills its pool. */
 export const CONNECTIONS = 400;
@@ -60,7 +67,10 @@ export async function createDatabase(service: DatabaseName): Promise<TestDatabas
 
 /** Connections of the test's own to its database; the test destroys them. */
 export function openPool({ url }: Pick<TestDatabase, "url">, poolSize: number): Database {
-  return new Database({ url, poolSize, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, applicationName: "test" });
+  return new Database({
+    ...{ url, poolSize, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS, requestTimeoutMs: REQUEST_TIMEOUT_MS },
+    applicationName: "test",
+  });
 }
 
 /** The argument of a migration, for a test that runs a single one. */

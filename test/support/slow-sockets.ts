@@ -1,5 +1,7 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { expect } from "@jest/globals";
+import { eventually } from "./eventually.ts";
 
 const SOCKETS = 500;
 const DRIP_INTERVAL_MS = 100;
@@ -12,25 +14,36 @@ export interface Slowness {
   drip: string;
 }
 
+/** The 99th percentile that 500 sockets may leave to everybody else. */
+const OTHERS_P99_MS = 500;
+
 /**
- * How others are served while 500 sockets hold a server up as well as they can; one that the server closes is opened
- * anew. A machine that is busy with other things for a moment is asked a second time, never a third.
+ * Sends requests, each on a new connection, while 500 sockets hold a server up as well as they can; one that the server
+ * closes is opened anew. Each request begins while all sockets are open. In the long form the time that the requests take
+ * is held against the limit; on a machine that runs other tests too it depends on those.
  * @param request what others send, as it goes over the wire
  * @param answer what they are answered with
- * @returns the 99th percentile of what a request on a new connection takes, in milliseconds, and how many sockets the
- *   server has closed meanwhile
+ * @returns how many sockets the server has closed meanwhile
+ * @throws Error when an answer is another one or, in the long form, too late
  */
 export async function servedBeside(
   port: number,
   slowness: Slowness,
-  { request, answer, allowedMs }: { request: string; answer: RegExp; allowedMs: number },
-): Promise<{ p99Ms: number; closed: number }> {
+  { request, answer }: { request: string; answer: RegExp },
+): Promise<number> {
   const attack = attackOn(port, slowness);
   try {
-    await attack.begun;
-    const firstMs = await p99Of(port, request, answer);
-    const p99Ms = firstMs < allowedMs ? firstMs : await p99Of(port, request, answer);
-    return { p99Ms, closed: attack.closed() };
+    const tookMs: number[] = [];
+    for (let count = 0; count < REQUESTS; count++) {
+      await eventually(() => expect(attack.open()).toBe(SOCKETS));
+      const startedMs = performance.now();
+      const text = await exchange(port, request);
+      tookMs.push(performance.now() - startedMs);
+      if (!answer.test(text)) throw new Error(`answered: ${text}`);
+    }
+    const p99Ms = tookMs.sort((a, b) => a - b)[Math.ceil(REQUESTS * 0.99) - 1];
+    if (process.env.NIGHTLY) expect(p99Ms).toBeLessThan(OTHERS_P99_MS);
+    return attack.closed();
   } finally {
     attack.end();
   }
@@ -53,12 +66,12 @@ function attackOn(port: number, { begin, drip }: Slowness) {
     });
     return socket;
   };
-  const first = Array.from({ length: SOCKETS }, open);
+  for (let count = 0; count < SOCKETS; count++) open();
   const dripping = setInterval(() => {
     for (const socket of sockets) if (drip && socket.readyState === "open") socket.write(drip);
   }, DRIP_INTERVAL_MS);
   return {
-    begun: Promise.all(first.map((socket) => once(socket, "connect"))),
+    open: () => [...sockets].filter(({ readyState }) => readyState === "open").length,
     closed: () => closed,
     end() {
       isOver = true;
@@ -66,17 +79,6 @@ function attackOn(port: number, { begin, drip }: Slowness) {
       for (const socket of sockets) socket.destroy();
     },
   };
-}
-
-async function p99Of(port: number, request: string, answer: RegExp): Promise<number> {
-  const tookMs: number[] = [];
-  for (let count = 0; count < REQUESTS; count++) {
-    const startedMs = performance.now();
-    const text = await exchange(port, request);
-    tookMs.push(performance.now() - startedMs);
-    if (!answer.test(text)) throw new Error(`answered: ${text}`);
-  }
-  return tookMs.sort((a, b) => a - b)[Math.ceil(REQUESTS * 0.99) - 1] as number;
 }
 
 /** All that comes back on a connection of its own. */

@@ -53,6 +53,7 @@ const fixed: Record<string, string> = {
 /** Settings that the platform around the services reads, and the containers that need them. */
 const readByPlatform: Record<string, readonly string[]> = {
   LOG_LEVEL: ours,
+  REQUEST_TIMEOUT_MS: ours,
   ALLOWED_HOSTS: ours,
   PUBLIC_URL: [...ours, "migrate"],
   BRIDGE_SECRET: ours,

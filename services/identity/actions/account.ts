@@ -2,6 +2,7 @@ import type { Context } from "moleculer";
 import { call, type Params, type Result } from "../../../contracts/actions.ts";
 import { fail } from "../../../contracts/errors.ts";
 import type { Caller, Meta } from "../../../contracts/meta.ts";
+import { partOfRequestTimeout } from "../../../mixins/retry-deadline/request-timeout.ts";
 import type { IdentityDependencies } from "../dependencies.ts";
 import { withAddressLock } from "../store/address-lock.ts";
 import { auditOf } from "../store/audit.repository.ts";
@@ -38,12 +39,15 @@ export async function deleteAccount(
 
 /** An open order needs its customer for the handover and for a refund. */
 async function refuseOpenOrders(ctx: Context): Promise<void> {
-  const { orderIds } = await call(ctx, "orders.openOf", {}, { timeout: ORDERS_TIMEOUT_MS }).catch(
-    (error: Error) => {
-      ctx.broker.logger.warn("The open orders of an account to be deleted could not be read:", String(error));
-      throw fail("SERVICE_UNAVAILABLE", "Your orders cannot be looked up now.");
-    },
-  );
+  const { orderIds } = await call(
+    ctx,
+    "orders.openOf",
+    {},
+    { timeout: partOfRequestTimeout(ctx.broker, ORDERS_TIMEOUT_MS) },
+  ).catch((error: Error) => {
+    ctx.broker.logger.warn("The open orders of an account to be deleted could not be read:", String(error));
+    throw fail("SERVICE_UNAVAILABLE", "Your orders cannot be looked up now.");
+  });
   if (orderIds.length === 0) return;
   throw fail("OPEN_ORDERS", "They go on without you: delete with confirm to accept that.", { orderIds });
 }

@@ -2,6 +2,7 @@ import { call, type Params } from "../../../contracts/actions.ts";
 import { fail, invalidField } from "../../../contracts/errors.ts";
 import type { Caller, Ctx } from "../../../contracts/meta.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
+import { partOfRequestTimeout } from "../../../mixins/retry-deadline/request-timeout.ts";
 import type { Actor } from "../domain/order-model.ts";
 import type { Owner } from "../store/order-lists.repository.ts";
 import { actorInTrace } from "../store/order-trace.ts";
@@ -50,7 +51,12 @@ export async function photoExists(ctx: Ctx<Params<"orders.deliver">>): Promise<b
   const { orderId, photoId } = ctx.params;
   if (!photoId) return true;
   const { exists } = await lookUp(
-    call(ctx, "media.hasProof", { orderId, photoId }, { timeout: LOOKUP_TIMEOUT_MS }),
+    call(
+      ctx,
+      "media.hasProof",
+      { orderId, photoId },
+      { timeout: partOfRequestTimeout(ctx.broker, LOOKUP_TIMEOUT_MS) },
+    ),
     "Photos cannot be looked up now.",
   );
   return exists;
@@ -65,7 +71,12 @@ export async function requireDeliverer(ctx: Ctx<Params<"orders.reassign">>): Pro
   const { delivererId: userId } = ctx.params;
   if (!userId) return;
   const { role } = await lookUp(
-    call(ctx, "identity.findRole", { userId }, { timeout: LOOKUP_TIMEOUT_MS }),
+    call(
+      ctx,
+      "identity.findRole",
+      { userId },
+      { timeout: partOfRequestTimeout(ctx.broker, LOOKUP_TIMEOUT_MS) },
+    ),
     "Users cannot be looked up now.",
   );
   if (role !== "deliverer") throw invalidField("delivererId", "deliverer", "This is no deliverer.");

@@ -6,6 +6,7 @@ import { shortenLine } from "../../../lib/text.ts";
 import { currentTraceparent } from "../../../lib/tracing/index.ts";
 import { callerOf } from "../../../mixins/caller/caller.ts";
 import { idempotentLeased } from "../../../mixins/postgres/idempotency.ts";
+import { partOfRequestTimeout } from "../../../mixins/retry-deadline/request-timeout.ts";
 import type { Checkout, CheckoutLine } from "../../../providers/banks/index.ts";
 import type { OrdersDependencies, RegisteredBank } from "../dependencies.ts";
 import { confirm } from "../domain/order-customer.ts";
@@ -59,7 +60,7 @@ async function answerConfirmation(
   bankId: string,
   create?: (bank: RegisteredBank | undefined) => Promise<Order | undefined>,
 ): Promise<Confirmation> {
-  const deadlineMs = Date.now() + TIMEOUT_MS;
+  const deadlineMs = Date.now() + partOfRequestTimeout(ctx.broker, TIMEOUT_MS);
   const customerId = callerOf(ctx, "customer").id;
   const callbackUrl = `${deps.publicUrl}/api/v1/webhooks/payments/${bankId}`;
   const findExisting = () => findConfirmedOrder(deps, customerId, checkId, bankId);
@@ -125,7 +126,7 @@ async function createOrder(
       fee: quote.fee,
       expiresAt: expected.payBy,
     },
-    { timeout: RESERVE_TIMEOUT_MS, retries: 0 },
+    { timeout: partOfRequestTimeout(ctx.broker, RESERVE_TIMEOUT_MS), retries: 0 },
   );
   const decision = decide(partner);
   return postgres.transact(async (trx) => {

@@ -7,6 +7,7 @@ import { type Infer, object, optional, text, time, uuid } from "../../../contrac
 import { validatorOf } from "../../../contracts/validation.ts";
 import { isoTime } from "../../../lib/clock.ts";
 import { parseForeignJson } from "../../../lib/json.ts";
+import { partOfRequestTimeout } from "../../../mixins/retry-deadline/request-timeout.ts";
 import type { PartnersDependencies } from "../dependencies.ts";
 import { findEndpoint } from "../store/webhook-endpoint.repository.ts";
 import { validSecrets } from "../store/webhook-secrets.ts";
@@ -72,7 +73,7 @@ async function forwardToOrders(
 ): Promise<void> {
   try {
     // No retry here: the partner's system retries.
-    const options = { timeout: ORDERS_TIMEOUT_MS, retries: 0 };
+    const options = { timeout: partOfRequestTimeout(ctx.broker, ORDERS_TIMEOUT_MS), retries: 0 };
     await call(ctx, "orders.applyPartnerCallback", callback, options);
   } catch (error) {
     const entry = entryOf(typeOf(error) ?? "");

@@ -1,5 +1,6 @@
 import type { Service, ServiceBroker, ServiceSchema } from "moleculer";
 import { call } from "../../../contracts/actions.ts";
+import { partOfRequestTimeout } from "../../../mixins/retry-deadline/request-timeout.ts";
 import type { OrderState } from "../dependencies.ts";
 
 const TIMEOUT_MS = 700;
@@ -15,7 +16,8 @@ export function orderStates(): { mixin: Partial<ServiceSchema>; read: OrderState
     },
     async read(orderId) {
       if (!broker) throw new Error("the service has not been created");
-      return (await call(broker, "orders.state", { orderId }, { timeout: TIMEOUT_MS })).state;
+      const timeout = partOfRequestTimeout(broker, TIMEOUT_MS);
+      return (await call(broker, "orders.state", { orderId }, { timeout })).state;
     },
   };
 }
