@@ -43,7 +43,7 @@ beforeAll(async () => {
   for (const statement of statements(inside)) await query(urls.root, statement);
   await migrate("identity", urls.owner);
   bench = await startIdentity({ settings: { POSTGRES_URL_IDENTITY: urls.service } });
-}, 60_000);
+});
 afterAll(async () => {
   await bench?.stop();
   await query(server.url, `DROP DATABASE IF EXISTS ${service} WITH (FORCE)`);

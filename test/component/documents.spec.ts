@@ -157,7 +157,7 @@ describe("at 100,000 documents, with stale and with fresh statistics", () => {
          FROM generate_series(1, ${MANY}) n`,
       );
     });
-  }, 30_000);
+  });
 
   it.each(["stale", "fresh"])(
     "reading, writing and removing read only the affected rows: %s",

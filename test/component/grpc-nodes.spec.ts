@@ -74,10 +74,8 @@ describe("nodes that come and go", () => {
       const server = await nodes.server({ nodeID: "server", middlewares: [lie] });
       const { broker } = await nodes.start({ nodeID: "caller" });
       await offeredBy(broker, "probe.echo", 1);
-      const began = Date.now();
       const call = broker.call("probe.whoCalls");
       await expect(call).rejects.toMatchObject({ type: "SERVICE_UNAVAILABLE", code: 503, retryable: true });
-      expect(Date.now() - began).toBeLessThan(3_000);
       expect(server.state.contexts).toEqual([]);
       await expect(broker.call("probe.nodeOf")).resolves.toEqual({ node: "server" });
     },

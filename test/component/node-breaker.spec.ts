@@ -6,10 +6,11 @@ import { newId } from "../../lib/ids.ts";
 import { brokerOptions } from "../../platform/broker-options.ts";
 import { eventually } from "../support/eventually.ts";
 
+/** The limit of calls that get no answer, and of those that get one. */
 const TIMEOUT_MS = 150;
+const ANSWERED_MS = 30_000;
 /** More than any breaker needs to open. */
 const CALLS = 60;
-const PAUSE_MS = 2_000;
 
 type Outcome = "fine" | "bank" | "database" | "slip" | "late";
 
@@ -20,6 +21,7 @@ async function start() {
     new ServiceBroker(
       brokerOptions({
         ...{ nodeID, namespace, transporter: { type: "Fake" }, logLevel: "fatal", json: false },
+        requestTimeoutMs: 30_000,
         middlewares: [],
       }),
     );
@@ -36,9 +38,9 @@ async function start() {
   await gateway.waitForServices("orders", 5_000, 20);
   return {
     orders,
-    confirm: (outcome: Outcome = "fine") =>
+    confirm: (outcome: Outcome = "fine", timeout = outcome === "late" ? TIMEOUT_MS : ANSWERED_MS) =>
       gateway
-        .call("orders.confirm", { outcome }, { timeout: TIMEOUT_MS })
+        .call("orders.confirm", { outcome }, { timeout })
         .catch(({ type, name }: { type?: string; name: string }) => type ?? name),
     stop: () => Promise.all([gateway.stop(), orders.stop()]),
   };
@@ -69,13 +71,11 @@ describe("the calls of one node to another", () => {
     const send = transit.sendResponse;
     transit.sendResponse = async () => undefined;
     await eventually(async () => {
-      for (let call = 0; call < 5; call++) await nodes.confirm();
-      expect(await nodes.confirm()).toBe("SERVICE_NOT_AVAILABLE");
+      for (let call = 0; call < 5; call++) await nodes.confirm("fine", TIMEOUT_MS);
+      expect(await nodes.confirm("fine", TIMEOUT_MS)).toBe("SERVICE_NOT_AVAILABLE");
     });
     transit.sendResponse = send;
-    await eventually(async () => expect(await nodes.confirm()).toBe("confirmed"), {
-      timeoutMs: 4 * PAUSE_MS,
-    });
+    await eventually(async () => expect(await nodes.confirm()).toBe("confirmed"));
   });
 
   it("that was stuck, go on after a first answer that is an error of one caller", async () => {
@@ -84,13 +84,11 @@ describe("the calls of one node to another", () => {
     const send = transit.sendResponse;
     transit.sendResponse = async () => undefined;
     await eventually(async () => {
-      for (let call = 0; call < 5; call++) await nodes.confirm();
-      expect(await nodes.confirm()).toBe("SERVICE_NOT_AVAILABLE");
+      for (let call = 0; call < 5; call++) await nodes.confirm("fine", TIMEOUT_MS);
+      expect(await nodes.confirm("fine", TIMEOUT_MS)).toBe("SERVICE_NOT_AVAILABLE");
     });
     transit.sendResponse = send;
-    await eventually(async () => expect(await nodes.confirm("bank")).toBe("BANK_UNAVAILABLE"), {
-      timeoutMs: 4 * PAUSE_MS,
-    });
+    await eventually(async () => expect(await nodes.confirm("bank")).toBe("BANK_UNAVAILABLE"));
     expect(await nodes.confirm()).toBe("confirmed");
   });
 });

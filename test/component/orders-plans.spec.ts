@@ -68,7 +68,7 @@ beforeAll(async () => {
   await load(0, 1_000);
   await db.query("ANALYZE");
   await load(1_000, ORDERS);
-}, 60_000);
+});
 afterAll(async () => {
   await db.close();
   await database.drop();
@@ -147,7 +147,7 @@ const lists: [string, Owner, { status?: "ready" | "delivered" }][] = [
 describe.each(["stale", "fresh"])("at 100,000 orders, with %s statistics", (statistics) => {
   beforeAll(async () => {
     if (statistics === "fresh") await db.query("ANALYZE");
-  }, 30_000);
+  });
   const pagesOf = async (work: (explaining: Db) => Promise<unknown>) => (await explain(db, work)).pages;
 
   it.each(viewers)("an order for %s is found by its primary key", async (_, viewer) => {

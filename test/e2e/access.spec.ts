@@ -85,7 +85,7 @@ beforeAll(async () => {
   };
   const roles = Object.entries(insiders).map(async ([role, who]) => [role, await belongings(who)] as const);
   own = Object.fromEntries(await Promise.all(roles)) as typeof own;
-}, 90_000);
+});
 afterAll(() => Promise.all([shop?.close(), elsewhere?.close(), there?.end("SIGTERM")]));
 
 /** Reads it and sends it back as a change. @returns the fields that are refused, each as unknown */

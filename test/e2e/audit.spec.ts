@@ -54,7 +54,7 @@ beforeAll(async () => {
   // An operator of this file's own, by whom its entries are known from those of others.
   operator = await invited(api, root, { role: "admin" });
   [me, shop] = await Promise.all([customer(api), kitchen(api, root)]);
-}, 60_000);
+});
 afterAll(() => shop?.close());
 
 const done = new Map<string, string>();
@@ -219,7 +219,7 @@ describe("the audit log", () => {
       detail: `to ${other.id}`,
     });
     expect(JSON.stringify(entries)).not.toContain("whsec_");
-  }, 60_000);
+  });
 
   it("has no entry for refused operations and for those of partners on their own data", async () => {
     const boss = await invited(api, root, {

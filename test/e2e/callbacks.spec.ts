@@ -32,7 +32,7 @@ beforeAll(async () => {
     active: false,
   };
   bankId = (await api.ok<{ id: string }>("POST /banks", { token: root, key: newId(), body })).id;
-}, 60_000);
+});
 afterAll(() => shop?.close());
 
 /** Their texts hold what a decoder puts in place of bytes that it cannot read. */

@@ -49,7 +49,7 @@ describe("npm run admin:create", () => {
 
     const again = await run("admin-create", ["--email", email], dataDir, { ADMIN_PASSWORD: "another-one-9" });
     expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining("is an admin already") });
-  }, 60_000);
+  });
 
   it("accepts a password from an input without a line end", async () => {
     const { dataDir } = await platform();
@@ -129,7 +129,7 @@ describe("npm run migrate and npm run clean", () => {
     });
     expect(await run("clean", ["--yes"], dataDir)).toMatchObject({ code: 0, stderr: "" });
     expect(existsSync(dataDir)).toBe(false);
-  }, 60_000);
+  });
 
   it("refuse a folder that a platform uses, and one that is no data folder", async () => {
     const { dataDir } = await platform();

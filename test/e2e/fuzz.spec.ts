@@ -41,7 +41,7 @@ beforeAll(async () => {
     invited(api, root, { role: "admin" }),
   ]);
   tokens = { customer: me.token, deliverer: courier.token, partner: staff.token, admin: operator.token };
-}, 60_000);
+});
 afterAll(() => Promise.all([shop?.close(), there?.end("SIGTERM")]));
 
 describe("random requests to every operation", () => {

@@ -30,7 +30,7 @@ async function repl(words: string[], input?: string, dataDir = it_.dataDir) {
 
 beforeAll(async () => {
   it_ = await platform();
-}, 60_000);
+});
 
 describe("the operator's console", () => {
   it("runs one command as an admin and exits with 0", async () => {

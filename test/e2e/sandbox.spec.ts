@@ -23,7 +23,7 @@ let customer: Waybill;
 beforeAll(async () => {
   places = await platform();
   customer = await newCustomer();
-}, 60_000);
+});
 
 /** Signs up by the mailed code, as anybody would. */
 async function newCustomer(): Promise<Waybill> {

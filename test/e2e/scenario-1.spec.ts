@@ -31,7 +31,7 @@ let shop: Kitchen;
 beforeAll(async () => {
   api = await connect();
   shop = await kitchen(api, await admin(api), [{ price: 950 }]);
-}, 90_000);
+});
 afterAll(async () => {
   await shop?.close();
   expect([...(api?.reached ?? [])]).toEqual(expect.arrayContaining([...covered["scenario-1"]]));

@@ -28,7 +28,7 @@ beforeAll(async () => {
   me = await customer(api);
   const stocked = Array.from({ length: 7 }, (_, index) => ({ price: 100 + index, stock: 10 }));
   shop = await kitchen(api, root, stocked);
-}, 60_000);
+});
 afterAll(async () => {
   await shop?.close();
   expect([...(api?.reached ?? [])]).toEqual(expect.arrayContaining([...covered["scenario-2"]]));

@@ -28,7 +28,7 @@ beforeAll(async () => {
   me = await customer(api);
   shop = await kitchen(api, root, [{ price: 950 }, { price: 420, stock: 5 }]);
   bankId = await sandboxBank(api, me);
-}, 60_000);
+});
 afterAll(async () => {
   await shop?.close();
   expect([...(api?.reached ?? [])]).toEqual(expect.arrayContaining([...covered["scenario-4"]]));

@@ -45,7 +45,7 @@ beforeAll(async () => {
     active: true,
   };
   bankId = (await api.ok<{ id: string }>("POST /banks", { token: root, key: newId(), body })).id;
-}, 60_000);
+});
 afterAll(async () => {
   await Promise.all([shop?.close(), bank?.stop()]);
   expect([...(api?.reached ?? [])]).toEqual(expect.arrayContaining([...covered["scenario-5"]]));

@@ -30,7 +30,7 @@ beforeAll(async () => {
   root = await admin(api);
   me = await customer(api);
   shop = await kitchen(api, root);
-}, 60_000);
+});
 afterAll(async () => {
   await shop?.close();
   expect([...(api?.reached ?? [])]).toEqual(expect.arrayContaining([...covered["scenario-6"]]));

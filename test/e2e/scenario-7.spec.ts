@@ -51,7 +51,7 @@ beforeAll(async () => {
     const some = Array.from({ length: AT_ONCE }, () => invited(api, root, { role: "deliverer" }));
     couriers.push(...(await Promise.all(some)));
   }
-}, 90_000);
+});
 afterAll(async () => {
   await shop?.close();
   expect([...(api?.reached ?? [])]).toEqual(expect.arrayContaining([...covered["scenario-7"]]));

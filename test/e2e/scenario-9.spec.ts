@@ -35,7 +35,7 @@ beforeAll(async () => {
     invited(api, root, { role: "deliverer" }),
     kitchen(api, root),
   ]);
-}, 60_000);
+});
 afterAll(async () => {
   await shop?.close();
   expect([...(api?.reached ?? [])]).toEqual(expect.arrayContaining([...covered["scenario-9"]]));

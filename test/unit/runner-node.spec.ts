@@ -42,7 +42,7 @@ describe("moleculer.config.ts and the service files", () => {
     });
     const names = files.slice(1).map((file) => `${file} ${file.split("/")[1]}`);
     expect(stdout.trim().split("\n")).toEqual(["moleculer.config.ts number", ...names]);
-  }, 120_000);
+  });
 });
 
 describe("the node of Moleculer's runner", () => {
