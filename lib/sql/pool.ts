@@ -12,6 +12,11 @@ const STATEMENT_MARGIN_MS = 300;
  * At the same value both would fail as if a lock were merely held too long.
  */
 const LOCK_MARGIN_MS = 550;
+/**
+ * How much earlier than its request the wait for an answer ends, whatever the server does: the network may lose a statement
+ * or its answer. Later than the server's own limit, whose answer says more.
+ */
+const ANSWER_MARGIN_MS = 100;
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000;
 /** A new connection may take longer than a statement waits for one: the statements after it then find it ready. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -69,6 +74,18 @@ export class NoConnectionError extends Error {
   }
 }
 
+/** PostgreSQL's code `connection_failure`, so that callers treat both alike. */
+const CONNECTION_FAILURE = "08006";
+
+/** The server gave no answer in time. Whether the statement was executed is unknown, and its connection is unusable. */
+class NoAnswerError extends Error {
+  readonly code = CONNECTION_FAILURE;
+
+  constructor({ applicationName }: DatabaseOptions, timeoutMs: number) {
+    super(`the database of "${applicationName}" gave no answer within ${timeoutMs} ms`);
+  }
+}
+
 class Client extends pg.Client {
   constructor(config: pg.ClientConfig) {
     super({ ...config, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
@@ -80,6 +97,7 @@ class Client extends pg.Client {
 /** A pool of connections to one database. */
 export class Database implements Db {
   readonly #options: DatabaseOptions;
+  readonly #requestTimeoutMs: number;
   readonly #pool: pg.Pool;
   #closed = false;
   reportUnreadable: ((row: UnreadableRow) => void) | undefined;
@@ -88,6 +106,7 @@ export class Database implements Db {
   constructor(options: DatabaseOptions) {
     this.#options = options;
     const { requestTimeoutMs = REQUEST_TIMEOUT_MS } = options;
+    this.#requestTimeoutMs = requestTimeoutMs;
     this.#pool = new pg.Pool({
       connectionString: options.url,
       application_name: options.applicationName,
@@ -107,12 +126,26 @@ export class Database implements Db {
     const client = await this.acquire();
     let lost = false;
     try {
-      return await client.query(statement);
+      return await this.send(client, statement);
     } catch (error) {
       lost = isLost(error);
       throw error;
     } finally {
       client.release(lost);
+    }
+  }
+
+  /**
+   * Sends a statement over a connection of this pool.
+   * @throws NoAnswerError when no answer comes in time: the connection must not be used again
+   */
+  async send(client: pg.PoolClient, statement: string | pg.QueryConfig): Promise<pg.QueryResult> {
+    const timeoutMs = this.#requestTimeoutMs - ANSWER_MARGIN_MS;
+    try {
+      // The driver's own `query_timeout` would also discard an answer that came while the event loop was blocked.
+      return await withTimeout(timeoutMs, () => client.query(statement as pg.QueryConfig));
+    } catch (error) {
+      throw error instanceof TimeoutError ? new NoAnswerError(this.#options, timeoutMs) : error;
     }
   }
 
@@ -166,7 +199,7 @@ export class Transaction implements Db {
     this.#client = client;
     this.#database = database;
     this.#end.promise.catch(() => undefined);
-    this.#began = client.query(
+    this.#began = this.#send(
       lockTimeoutMs === undefined ? "BEGIN" : `BEGIN; SET LOCAL lock_timeout = ${lockTimeoutMs}`,
     );
     this.#began.catch(() => undefined);
@@ -186,8 +219,12 @@ export class Transaction implements Db {
     const statement = statementOf(sql, bindings, prepared);
     // Not sent beside BEGIN: if that is cancelled, the statement would be a transaction of its own.
     await this.#began;
+    return await this.#send(statement);
+  }
+
+  async #send(statement: string | pg.QueryConfig): Promise<pg.QueryResult> {
     try {
-      return await this.#client.query(statement);
+      return await this.#database.send(this.#client, statement);
     } catch (error) {
       this.#lost ||= isLost(error);
       throw error;
@@ -215,7 +252,7 @@ export class Transaction implements Db {
     this.#ended = true;
     try {
       await this.#began;
-      const { command } = await this.#client.query("COMMIT");
+      const { command } = await this.#send("COMMIT");
       if (command !== "COMMIT")
         throw new Error("the transaction was rolled back, because a statement failed");
     } catch (error) {
@@ -234,11 +271,14 @@ export class Transaction implements Db {
   }
 
   async #undo(reason: unknown): Promise<void> {
-    const isClean = await this.#client.query("ROLLBACK").then(
-      () => true,
-      () => false,
-    );
-    this.#client.release(this.#lost || !isClean);
+    // A lost connection would answer the rollback no more than the statement before it.
+    const isClean =
+      !this.#lost &&
+      (await this.#send("ROLLBACK").then(
+        () => true,
+        () => false,
+      ));
+    this.#client.release(!isClean);
     this.#end.reject(reason);
   }
 }

@@ -4,7 +4,7 @@ import { newId } from "../../lib/ids.ts";
 import type { Logger } from "../../lib/logger.ts";
 import { startListener } from "../../lib/messaging/listener.ts";
 import { startRunner } from "../../lib/messaging/runner.ts";
-import { type Database, isConnectionTrouble, row } from "../../lib/sql/database.ts";
+import { Database, isConnectionTrouble, row, type Transaction } from "../../lib/sql/database.ts";
 import { type Postgres, postgres } from "../../mixins/postgres/postgres.mixin.ts";
 import { eventually } from "../support/eventually.ts";
 import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
@@ -120,6 +120,33 @@ describe("the postgres mixin", () => {
     expect((await next).rows).toEqual([{ one: 1 }]);
     await one.close();
   });
+
+  it.each(["a statement", "a transaction's statement", "a commit"])(
+    "over a network that loses %s, reports an outage and uses another connection",
+    async (lost) => {
+      const relay = await startRelay(database.url);
+      const url = Object.assign(new URL(database.url), { host: new URL(relay.url).host }).href;
+      const limits = { poolSize: 1, acquireTimeoutMs: 30_000, requestTimeoutMs: 1_800 };
+      const one = new Database({ ...limits, url, applicationName: "lost" });
+      const pid = async () => (await one.query("SELECT pg_backend_pid() AS pid")).rows[0].pid as number;
+      const before = await eventually(pid);
+      const work = async (trx: Transaction) => {
+        await trx.query("SELECT 1");
+        relay.stall();
+        if (lost !== "a commit") await trx.query("SELECT 1");
+      };
+      if (lost === "a statement") relay.stall();
+      const failure = await (lost === "a statement" ? pid() : one.transaction(work)).catch((error) => error);
+      expect(failure).toMatchObject({ code: "08006", message: expect.stringContaining("no answer") });
+      expect(isConnectionTrouble(failure)).toBe(true);
+      // The pool has closed the connection by itself.
+      await eventually(() => expect(relay.counts().open).toBe(0));
+      relay.open();
+      expect(await eventually(pid)).not.toBe(before);
+      await one.close();
+      await relay.stop();
+    },
+  );
 
   it("closed while statements begin, ends each of them", async () => {
     const one = openPool(database, 1);

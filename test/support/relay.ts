@@ -5,6 +5,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 export async function startRelay(target: string) {
   const { hostname, port } = new URL(target);
   const sockets = new Set<Socket>();
+  const pairs: [near: Socket, far: Socket][] = [];
   let state: "open" | "cut" | "held" = "open";
   let accepted = 0;
   let open = 0;
@@ -20,6 +21,7 @@ export async function startRelay(target: string) {
     if (state === "held") return undefined;
     const far = connect(Number(port), hostname);
     sockets.add(far);
+    pairs.push([near, far]);
     far.on("error", () => near.destroy()).on("close", () => sockets.delete(far));
     near.on("close", () => far.destroy());
     far.on("close", () => near.destroy());
@@ -39,6 +41,14 @@ export async function startRelay(target: string) {
     cut: () => become("cut"),
     /** Connections are taken and nothing answers. */
     hold: () => become("held"),
+    /** Connections stay open, and nothing goes through them any more. New ones are taken and nothing answers. */
+    stall() {
+      state = "held";
+      for (const [near, far] of pairs) {
+        near.unpipe(far).resume();
+        far.unpipe(near).resume();
+      }
+    },
     open: () => become("open"),
     async stop() {
       become("cut");
