@@ -5,17 +5,20 @@ import type { Settings } from "../../lib/settings/settings.ts";
 import { health } from "../../mixins/health/health.mixin.ts";
 import { nodeDependencies } from "../../mixins/node-dependencies/node-dependencies.mixin.ts";
 import { gateway } from "./gateway.ts";
+import type { Admission } from "./limits/admission.ts";
 
 export interface ApiDeps {
   config: Settings;
   clock?: Clock;
+  /** Limits the calls that run at once. Default: one of its own. */
+  admission?: Admission;
   /** Called with the port once the server listens. Needed with port 0, where the system chooses it. */
   onListening?: (port: number) => void;
 }
 
 /** The API gateway: moleculer-web routes by the tables of `routes/`, behind our own HTTP server in `edge/`. */
-export function apiService({ config, clock = systemClock, onListening }: ApiDeps): ServiceSchema {
-  const api = gateway(config, clock);
+export function apiService({ config, clock = systemClock, admission, onListening }: ApiDeps): ServiceSchema {
+  const api = gateway(config, clock, admission);
   return {
     name: "api",
     mixins: [

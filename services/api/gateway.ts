@@ -32,6 +32,7 @@ import { type Refuse, requestListener } from "./edge/request-listener.ts";
 import { type Match, type Router, routerOf } from "./edge/router.ts";
 import { type EdgeServer, edgeServer } from "./edge/server.ts";
 import { orderStreams } from "./events/order-events.ts";
+import { admission } from "./limits/admission.ts";
 import { type Counters, limiter, memoryCounters } from "./limits/limits.ts";
 import { sharedCounters } from "./limits/shared-counters.ts";
 import { type Endpoint, endpointOf } from "./pipeline/endpoint.ts";
@@ -68,8 +69,11 @@ interface Running {
   store: SharedStore | undefined;
 }
 
-/** @throws Error for a route that contradicts the contract of its action */
-export function gateway(config: Settings, clock: Clock): Gateway {
+/**
+ * @param admitting limits the calls that run at once
+ * @throws Error for a route that contradicts the contract of its action
+ */
+export function gateway(config: Settings, clock: Clock, admitting = admission()): Gateway {
   const endpoints = routes.map(endpointOf);
   const limits = {
     address: config.RATE_LIMIT_ADDRESS,
@@ -148,6 +152,16 @@ export function gateway(config: Settings, clock: Clock): Gateway {
         label: "limit",
         read: () => running?.serveDeps.limiter.refused() ?? {},
       },
+      calls_refused_total: {
+        about: "Calls that the gateway refused under overload, by class: callback, write or read.",
+        label: "class",
+        read: () => admitting.refused(),
+      },
+      calls_running: { about: "Calls of this gateway that run now.", read: () => admitting.running() },
+      calls_limit: {
+        about: "Calls that this gateway runs at most at once. It falls while calls are slow.",
+        read: () => admitting.limit(),
+      },
       response_cache_requests_total: {
         about: "Requests whose response the gateway may cache, by outcome: hit or miss.",
         label: "outcome",
@@ -193,6 +207,7 @@ export function gateway(config: Settings, clock: Clock): Gateway {
         router,
         serveDeps: {
           limiter: requestLimiter,
+          admission: admitting,
           verifier: verifierOf(broker),
           streams,
           responseCache: answers,

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
 import { fail } from "../../contracts/errors.ts";
+import { eventually } from "../support/eventually.ts";
 import { startGateway, type TestGateway } from "../support/gateway.ts";
 import { servedBeside } from "../support/slow-sockets.ts";
 
@@ -141,5 +142,41 @@ describe("gateway, with 500 sockets", () => {
         answer: /^HTTP\/1\.1 200 /,
       },
     );
+  });
+});
+
+describe("calls that run at once", () => {
+  let small: TestGateway;
+  beforeAll(async () => {
+    small = await startGateway({}, { callsAtOnce: 4 });
+    small.broker.options.requestTimeout = 60_000; // on a busy machine the held calls must not end before the others are sent
+  });
+  afterAll(() => small.stop());
+
+  it("beyond a customer's share, are refused before they begin, and those of others are not", async () => {
+    const [one, other] = [await small.identity.token(), await small.identity.token()];
+    const going = Promise.withResolvers<void>();
+    small.on("orders.history", async () => {
+      await going.promise;
+      throw fail("NOT_FOUND");
+    });
+    const get = (path: string, token: string) =>
+      fetch(`${small.url}/api/v1${path}`, { headers: { Authorization: `Bearer ${token}` } });
+    const begun = () => small.calls.filter(({ action }) => action === "orders.history").length;
+    const path = "/orders/0198c0de-0000-7000-8000-000000000001/history";
+    const held = [get(path, one), get(path, one)];
+    try {
+      await eventually(() => expect(begun()).toBe(2));
+      const refused = await get("/me", one);
+      expect(refused.status).toBe(503);
+      expect(refused.headers.get("retry-after")).toBe("1");
+      expect(await refused.json()).toMatchObject({ code: "overloaded" });
+      expect(small.calls.filter(({ action }) => action === "identity.profile")).toEqual([]);
+      expect((await get("/me", other)).status).toBe(200);
+    } finally {
+      going.resolve();
+    }
+    expect((await Promise.all(held)).map(({ status }) => status)).toEqual([404, 404]);
+    expect((await get("/me", one)).status).toBe(200);
   });
 });

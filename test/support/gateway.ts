@@ -6,6 +6,7 @@ import { readSettings, type Settings } from "../../lib/settings/settings.ts";
 import { cacherOf } from "../../mixins/caching/shared-cacher.ts";
 import { brokerOptions } from "../../platform/broker-options.ts";
 import { apiService } from "../../services/api/api.service.ts";
+import { admission } from "../../services/api/limits/admission.ts";
 import { REQUEST_TIMEOUT_MS } from "./postgres.ts";
 import { testIdentity } from "./tokens.ts";
 
@@ -16,11 +17,12 @@ type Behaviour = (ctx: Ctx<unknown>) => unknown;
  * The gateway with a real broker and, for each service that it calls, a small one whose actions stand under their
  * real contracts: they answer an example of their result unless a test says otherwise.
  * @param options.alone no service but the one that has the keys
+ * @param options.callsAtOnce how many calls it admits at once at first
  * @param options.redisTimeoutMs how long an answer of Redis is waited for
  */
 export async function startGateway(
   overrides: Partial<Settings> = {},
-  options: { alone?: boolean; redisTimeoutMs?: number } = {},
+  options: { alone?: boolean; callsAtOnce?: number; redisTimeoutMs?: number } = {},
 ) {
   const identity = testIdentity();
   const behaviours = new Map<ActionName, Behaviour>();
@@ -50,6 +52,7 @@ export async function startGateway(
   broker.createService(
     apiService({
       config,
+      ...(options.callsAtOnce && { admission: admission({ firstLimit: options.callsAtOnce }) }),
       onListening: (chosen) => {
         port = chosen;
       },

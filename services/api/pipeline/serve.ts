@@ -10,15 +10,21 @@ import { problemOf } from "../answers/problem.ts";
 import { cacheKeyOf, type ResponseCache } from "../answers/response-cache.ts";
 import { countRequest, requestContextOf } from "../edge/request-context.ts";
 import { type OrderStreams, orderReader, resumeVersion } from "../events/order-events.ts";
+import type { Admission, AdmittedCall } from "../limits/admission.ts";
 import { type Limiter, type LimitKey, limitHeaders } from "../limits/limits.ts";
 import { BASE_PATH } from "../routes/index.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { metaOf, readRequest } from "./request.ts";
 
+/** They read PostgreSQL and wait for nothing else, so their durations show how loaded the platform is. */
+const SAMPLED_ACTIONS: ReadonlySet<string> = new Set([
+  ...["api.check", "identity.profile", "orders.get", "orders.list", "partners.listOffers"],
+]);
 const BEARER = /^Bearer +([\w.~+/-]+=*) *$/i;
 
 export interface ServeDeps {
   limiter: Limiter;
+  admission: Admission;
   verifier: TokenVerifier;
   streams: OrderStreams;
   responseCache: ResponseCache;
@@ -82,7 +88,10 @@ async function answer(
       limitHeaders(limitStatuses),
     );
   }
-  const callAction = () => ctx.call(route.action, params, { meta });
+  const callAction = () =>
+    deps.admission.run(admittedCall(endpoint, authentication?.caller, inPath, clientIp), () =>
+      ctx.call(route.action, params, { meta }),
+    );
   const key = cacheKeyOf(endpoint, authentication?.caller.role, params);
   if (key !== undefined) {
     sendRead(
@@ -102,6 +111,21 @@ async function answer(
       if (route.method !== "GET") deps.responseCache.invalidate(route.action);
     }),
   );
+}
+
+/** Callbacks before writes, writes before reads. A sender of callbacks is named by its path and its network. */
+function admittedCall(
+  { route }: Endpoint,
+  caller: Caller | undefined,
+  inPath: Record<string, string>,
+  clientIp: string,
+): AdmittedCall {
+  const network = networkOf(clientIp);
+  const sender = [network, ...Object.values(inPath)].join(" ");
+  const isSample = SAMPLED_ACTIONS.has(route.action);
+  if (route.access === "signed") return { class: "callback", tenant: sender, isSample };
+  const tenant = caller?.partnerId ?? caller?.id ?? network;
+  return { class: route.method === "GET" ? "read" : "write", tenant, isSample };
 }
 
 /** The caller, and the token that proves it. */
