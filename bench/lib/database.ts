@@ -6,7 +6,8 @@ import { familyMicros } from "./process.ts";
 
 const DRAIN_TIMEOUT_MS = 120_000;
 const POLL_MS = 50;
-const OWN = ["orders", "partners", "notifications", "identity"];
+/** The databases of the services. */
+export const OWN = ["orders", "partners", "notifications", "identity"];
 
 /** The embedded PostgreSQL of a platform, seen by its administrator. */
 export class BenchDatabase {
@@ -37,6 +38,12 @@ export class BenchDatabase {
          (SELECT sum(xact_commit + xact_rollback) FROM pg_stat_database WHERE datname <> 'postgres') AS transactions`,
     );
     return { walBytes: Number(found?.wal), transactions: Number(found?.transactions) };
+  }
+
+  /** The messages that all services have put into their outboxes so far. */
+  async messages(): Promise<number> {
+    const counts = await Promise.all(OWN.map((name) => this.query(name, "SELECT count(*) FROM outbox")));
+    return counts.reduce((sum, [found]) => sum + Number(found?.count), 0);
   }
 
   /** Has the server log each statement from now on, or no more. */

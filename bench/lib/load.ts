@@ -1,4 +1,5 @@
 import { Agent, request } from "node:http";
+import { setTimeout as delay } from "node:timers/promises";
 
 export interface Answer {
   status: number;
@@ -73,13 +74,48 @@ export async function drive(
   await Promise.all(Array.from({ length: clients }, (_, client) => loop(client)));
   const seconds = (performance.now() - started) / 1000;
   agent.destroy();
+  return { ...summary(latenciesMs, seconds), errors };
+}
+
+function summary(latenciesMs: number[], seconds: number) {
   latenciesMs.sort((a, b) => a - b);
   return {
     perSecond: latenciesMs.length / seconds,
     p50Ms: percentile(latenciesMs, 0.5),
     p99Ms: percentile(latenciesMs, 0.99),
-    errors,
   };
+}
+
+/**
+ * Open loop: a unit of work begins at each tick of the rate, whether or not earlier ones have ended. The latency counts
+ * from the tick.
+ */
+export async function drivePaced(
+  perSecond: number,
+  ms: number,
+  work: (number: number, agent: Agent) => Promise<void>,
+): Promise<Measured> {
+  const agent = new Agent({ keepAlive: true });
+  const latenciesMs: number[] = [];
+  let errors = 0;
+  const running: Promise<void>[] = [];
+  const started = performance.now();
+  for (let number = 0; ; number++) {
+    const dueMs = started + (number * 1000) / perSecond;
+    if (dueMs >= started + ms) break;
+    const waitMs = dueMs - performance.now();
+    if (waitMs > 1) await delay(waitMs);
+    running.push(
+      work(number, agent).then(
+        () => void latenciesMs.push(performance.now() - dueMs),
+        () => void errors++,
+      ),
+    );
+  }
+  await Promise.all(running);
+  const seconds = (performance.now() - started) / 1000;
+  agent.destroy();
+  return { ...summary(latenciesMs, seconds), errors };
 }
 
 export function median(values: number[]): number {
@@ -89,6 +125,6 @@ export function median(values: number[]): number {
   );
 }
 
-function percentile(sorted: number[], share: number): number {
+export function percentile(sorted: number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
 }

@@ -8,6 +8,7 @@ interface Locked {
   license?: string;
   link?: boolean;
   dev?: boolean;
+  /** Needed by a package of the development and by one that is optional here. */
   devOptional?: boolean;
   /** Of some systems only. */
   optional?: boolean;
@@ -26,7 +27,7 @@ export function noticesPage(root: string): string {
     packages: Record<string, Locked>;
   };
   const used = Object.entries(packages)
-    .filter(([path, { link, dev, devOptional }]) => path.includes(FOLDER) && !link && !dev && !devOptional)
+    .filter(([path, { link, dev }]) => path.includes(FOLDER) && !link && !dev)
     .map(([path, locked]) => ({ ...locked, path, name: locked.name ?? nameOf(path) }))
     .sort((a, b) => compare(a.name, b.name) || compare(a.version, b.version) || compare(a.path, b.path));
 
@@ -34,8 +35,8 @@ export function noticesPage(root: string): string {
     used.map(({ name, version, license }) => `${name} ${version}: ${license ?? "see below"}`),
   );
   const owners = new Map<string, Set<string>>();
-  for (const { path, name, version, optional } of used) {
-    if (optional) continue;
+  for (const { path, name, version, optional, devOptional } of used) {
+    if (optional || devOptional) continue;
     for (const text of licenseTexts(join(root, path))) {
       owners.set(text, (owners.get(text) ?? new Set()).add(`${name} ${version}`));
     }
