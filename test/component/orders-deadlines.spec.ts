@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { ServiceBroker } from "moleculer";
 import { newId } from "../../lib/ids.ts";
+import type { Database, Transaction } from "../../lib/sql/database.ts";
 import type { OrdersDependencies } from "../../services/orders/dependencies.ts";
 import { dueOrders } from "../../services/orders/store/deadlines.repository.ts";
 import { applyDeadlines } from "../../services/orders/workers/deadlines.ts";
@@ -30,7 +31,35 @@ beforeAll(async () => {
 });
 afterAll(() => bench.stop());
 
+/** Runs work while no deadline has passed. */
+async function inMovedTime<T>(db: Database, work: (trx: Transaction) => Promise<T>): Promise<T> {
+  const trx = await db.begin();
+  try {
+    await trx.query("UPDATE orders SET deadline_at = now() + interval '1 hour'");
+    return await work(trx);
+  } finally {
+    await trx.rollback();
+  }
+}
+
 describe("the sweep of deadlines", () => {
+  it("of an order that fails and is due no more by then, goes on with the others", async () => {
+    const { db } = bench.db;
+    const tried: number[] = [];
+    const postgres = {
+      ...{ db, url: bench.db.url, mixin: {}, ping: bench.db.ping },
+      // Each order's own transaction fails; its failure is recorded after another one has moved the deadline.
+      async transact<T>(work: (trx: Transaction) => Promise<T>): Promise<T> {
+        tried.push(tried.length);
+        if (tried.length % 2 === 1) throw new Error("no disk");
+        return inMovedTime(db, work);
+      },
+    };
+    const deps = { postgres } as unknown as OrdersDependencies;
+    await applyDeadlines(deps, logger);
+    expect(tried).toHaveLength(2 * (await dueOrders(db, 10)).length);
+  });
+
   it("stopped while it handles an order, leaves the other orders to the next start", async () => {
     const stop = new AbortController();
     let acted = 0;

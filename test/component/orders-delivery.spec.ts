@@ -244,6 +244,20 @@ describe("orders.reportLocation", () => {
     expect(await shown()).toBe(6);
   });
 
+  it.each(["2026-03-01T10:61:00Z", "9999-12-31T23:59:59-01:00"])(
+    "at %s, which is no moment, is refused",
+    async (time) => {
+      const order = await shop.placed("delivering");
+      const position = { latitude: 1, longitude: 1 };
+      const report = shop.as(order.deliverer, "orders.reportLocation", {
+        orderId: order.orderId,
+        position,
+        at: time,
+      });
+      await expect(report).rejects.toMatchObject({ type: "VALIDATION_ERROR" });
+    },
+  );
+
   it("of an order that is not being delivered, or is not the caller's, is refused", async () => {
     const order = await shop.placed("delivering");
     const { orderId } = order;

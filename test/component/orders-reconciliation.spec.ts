@@ -299,6 +299,25 @@ describe("an order whose poll fails at the bank", () => {
     expect((await bankRow())?.contact).not.toHaveProperty("silentSince");
   });
 
+  it("without a response while the bank answers about another order, leaves the bank as one that answers", async () => {
+    const [alone, other] = [await confirmed(), await confirmed()];
+    bank.deafTo.add(alone.orderId);
+    bank.books.set(other.orderId, [payment()]);
+    // One statement, so that one round of polls takes both.
+    await shop.sql("UPDATE orders SET reconcile_at = now() WHERE id = ANY ($1)", [
+      [alone.orderId, other.orderId],
+    ]);
+    await eventually(async () => expect(await shop.get(other)).toMatchObject({ status: "paid" }));
+    await eventually(async () =>
+      expect(await ours.diagnosis(alone.orderId)).toMatchObject({ error: expect.any(String) }),
+    );
+    await ours.look(other.orderId);
+    const silences = await shop.sql(
+      "SELECT 1 FROM bank_contacts WHERE silent_since IS NOT NULL OR failures > 0",
+    );
+    expect(silences).toEqual([]);
+  });
+
   it("with an unreadable row of ours, does not stop polls of other orders", async () => {
     const [broken, other] = [await confirmed(), await confirmed()];
     await shop.paid(broken.orderId, 100);

@@ -292,6 +292,17 @@ describe("an order at Stripe whose report was lost", () => {
     expect(await shop.get(order)).toMatchObject({ version: 2, paid: { amountMinor: 2950 } });
   });
 
+  it("that can still be paid, keeps its checkout page open at a poll", async () => {
+    const order = await confirmed();
+    const polls = () =>
+      shop.sql("SELECT reconcile_at FROM orders WHERE id = $1 AND reconcile_looks > 0", [order.orderId]);
+    await shop.lookDue(order.orderId);
+    await eventually(async () => expect(await polls()).toHaveLength(1));
+    stripe.pay(order.confirmation.checkoutUrl);
+    await tellAll();
+    expect(await shop.get(order)).toMatchObject({ status: "paid" });
+  });
+
   it("that is cancelled meanwhile, has its checkout page closed", async () => {
     const order = await confirmed();
     await shop.as(order.customer, "orders.cancel", { orderId: order.orderId });

@@ -14,6 +14,7 @@ import {
   withHttpServerSpan,
 } from "../../lib/tracing/index.ts";
 import { tracing } from "../../mixins/tracing/tracing.middleware.ts";
+import { actorInTrace, inOrderTrace } from "../../services/orders/store/order-trace.ts";
 import { cluster, offeredBy, probeService } from "../support/bridge.ts";
 import { eventually } from "../support/eventually.ts";
 import { type RecordedSpan, recordSpans, titleOf } from "../support/spans.ts";
@@ -268,6 +269,26 @@ describe("work that goes on later", () => {
     await expect(work).rejects.toMatchObject({ type: "BANK_UNAVAILABLE" });
     expect(spanOf("CONSUMER sweep").parentSpanContext).toBeUndefined();
     expect(spanOf("CONSUMER sweep").attributes["error.type"]).toBe("BANK_UNAVAILABLE");
+  });
+
+  it("on an order, is in the order's trace, and each of the two traces has a link to the other", async () => {
+    const actor = await inTraceOf(undefined, "a bank calls", () =>
+      inOrderTrace(REMOTE, "order paid", async () => actorInTrace("bank", "a bank")),
+    );
+    expect(actor).toEqual({ kind: "bank", name: "a bank", traceId: TRACE_ID });
+    const [call, work] = [spanOf("CONSUMER a bank calls"), spanOf("INTERNAL order paid")];
+    expect(work.spanContext().traceId).toBe(TRACE_ID);
+    expect(work.links.map(({ context }) => context.spanId)).toEqual([call.spanContext().spanId]);
+    expect(call.links.map(({ context }) => context.traceId)).toEqual([TRACE_ID]);
+  });
+
+  it.each([
+    ["in the order's own trace", REMOTE],
+    ["without a trace of its order", undefined],
+  ])("on an order, %s, adds no span", async (_, traceparent) => {
+    await inTraceOf(REMOTE, "an order", () => inOrderTrace(traceparent, "order paid", async () => undefined));
+    expect(ended.map(({ name }) => name)).toEqual(["an order"]);
+    expect(ended[0]?.links).toEqual([]);
   });
 
   it("that serves all, is no part of the trace that woke it", async () => {

@@ -147,6 +147,8 @@ describe("confirm", () => {
       feeMinor: 450,
       payBy: at(30),
       deadlineAt: at(30),
+      ...{ paidMinor: 0, refundedMinor: 0, refundPendingMinor: 0, refundFailedMinor: 0, receipts: [] },
+      handoverFailures: 0,
     });
     expect(transition).toMatchObject({ type: "order.created", to: "pending" });
     expect(told.map(({ type, data }) => [type, problemOf(type, data)])).toEqual([

@@ -268,8 +268,8 @@ function reportDifference(
   });
 }
 
-async function alertSilence({ postgres, outbox }: OrdersDependencies, bankId: string): Promise<void> {
-  await postgres.transact(async (trx) => {
+function alertSilence({ postgres, outbox }: OrdersDependencies, bankId: string): Promise<void> {
+  return postgres.transact(async (trx) => {
     const since = await markBankAlerted(trx, bankId, ALERT_AFTER_MS);
     if (!since) return;
     const detail = `The bank has not answered since ${since}: payments whose callback was lost are not booked.`;

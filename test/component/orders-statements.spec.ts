@@ -1,0 +1,285 @@
+import { afterAll, beforeAll, describe, expect, it, jest } from "@jest/globals";
+import { newId } from "../../lib/ids.ts";
+import { type Database, type Db, rows, type Transaction } from "../../lib/sql/database.ts";
+import { confirm } from "../../services/orders/domain/order-customer.ts";
+import type { Actor, Order } from "../../services/orders/domain/order-model.ts";
+import * as erasure from "../../services/orders/store/erasure.repository.ts";
+import * as former from "../../services/orders/store/former-deliverers.repository.ts";
+import { findOrder, insertOrder, savePosition } from "../../services/orders/store/orders.repository.ts";
+import { refundsOf } from "../../services/orders/store/payments.repository.ts";
+import { saveDecision } from "../../services/orders/store/unit-of-work.ts";
+import { sampleQuote } from "../support/orders.ts";
+import { createDatabase, openPool, type TestDatabase } from "../support/postgres.ts";
+import { at, inStillTransaction } from "../support/still-transaction.ts";
+
+/* The statements of Orders by themselves: what stands beside a row that they mean, and times to the moment. */
+
+const CUSTOMER: Actor = { kind: "customer", name: "Ada" };
+
+let database: TestDatabase;
+let db: Database;
+const bankId = newId();
+beforeAll(async () => {
+  database = await createDatabase("orders");
+  db = openPool(database, 4);
+  await db.query(
+    `INSERT INTO banks (id, title, adapter, settings, webcheckout_url, active)
+     VALUES (?, 'Bank', 'sandbox', '', '', true)`,
+    [bankId],
+  );
+});
+afterAll(async () => {
+  await db.close();
+  await database.drop();
+});
+
+const still = (work: (trx: Transaction) => Promise<void>) => inStillTransaction(db, work);
+
+/** A new order of a new customer. */
+async function placed(trx: Db): Promise<Order> {
+  const customer = { id: newId(), name: "Ada Byron", phone: "+41790000000" };
+  const decision = confirm(sampleQuote({ checkId: newId() }), customer, bankId, CUSTOMER, Date.now());
+  await insertOrder(trx, decision);
+  return decision.next;
+}
+
+const ended = (trx: Db, { id }: Order) =>
+  trx.query("UPDATE orders SET status = 'cancelled', deadline_at = NULL, closed_at = now() WHERE id = ?", [
+    id,
+  ]);
+const delivering = (trx: Db, { id }: Order, delivererId: string) =>
+  trx.query(
+    "UPDATE orders SET status = 'delivering', deliverer_id = ?, paid_minor = total_minor, payment_status = 'paid' WHERE id = ?",
+    [delivererId, id],
+  );
+const count = async (trx: Db, table: string) => (await rows(trx, `SELECT 1 AS one FROM ${table}`)).length;
+
+describe("the erasure of a customer", () => {
+  it("takes the ended orders of erased customers, each once, and none of others or still open", async () => {
+    await still(async (trx) => {
+      const [due, open, foreign] = [await placed(trx), await placed(trx), await placed(trx)];
+      for (const order of [due, foreign]) await ended(trx, order);
+      for (const { customer } of [due, open, due]) await erasure.insertErasedCustomer(trx, customer.id);
+      expect(await erasure.dueErasures(trx, 10, [])).toEqual([due.id]);
+      expect(await erasure.dueErasures(trx, 10, [due.id])).toEqual([]);
+      await erasure.eraseOrders(trx, [due.id]);
+      expect(await erasure.dueErasures(trx, 10, [])).toEqual([]);
+    });
+  });
+
+  it("takes name, phone, address, note and position of these orders, and leaves those beside and those still open", async () => {
+    await still(async (trx) => {
+      const [due, open, beside] = [await placed(trx), await placed(trx), await placed(trx)];
+      for (const order of [due, open, beside]) {
+        await delivering(trx, order, newId());
+        await trx.query(
+          "INSERT INTO order_positions (order_id, latitude, longitude, reported_at) VALUES (?, 1, 2, now())",
+          [order.id],
+        );
+      }
+      for (const order of [due, beside]) await ended(trx, order);
+      await erasure.eraseOrders(trx, [due.id, open.id]);
+      const left = await rows(
+        trx,
+        `SELECT o.id, customer_name AS name, customer_phone AS phone, address ->> 'line1' AS line1, version,
+           erased_at = now() AS erased, p.order_id IS NOT NULL AS positioned
+         FROM orders o LEFT JOIN order_positions p ON p.order_id = o.id ORDER BY o.created_at, o.id`,
+      );
+      const whole = { name: "Ada Byron", phone: "+41790000000", line1: due.address.line1, version: 1 };
+      expect(left).toHaveLength(3);
+      expect(left).toEqual(
+        expect.arrayContaining([
+          { id: due.id, name: "Erased", line1: "Erased", version: 2, erased: true, positioned: false },
+          { id: open.id, ...whole, positioned: true },
+          { id: beside.id, ...whole, positioned: true },
+        ]),
+      );
+      // A second time changes nothing.
+      await erasure.eraseOrders(trx, [due.id]);
+      expect(await findOrder(trx, due.id, { role: "anybody" })).toMatchObject({ order: { version: 2 } });
+    });
+  });
+
+  it("takes the customer's stored answers and no other's", async () => {
+    await still(async (trx) => {
+      const [gone, stays] = [newId(), newId()];
+      for (const user of [gone, stays]) {
+        await trx.query(
+          `INSERT INTO idempotency_keys (user_id, key, scope, body_hash, answer)
+           VALUES (?, 'k', 'orders.confirm', 'hash', '{}')`,
+          [user],
+        );
+      }
+      await erasure.insertErasedCustomer(trx, gone);
+      await erasure.deleteStoredAnswers(trx);
+      expect(await rows(trx, "SELECT user_id FROM idempotency_keys")).toEqual([{ userId: stays }]);
+    });
+  });
+
+  it("is forgotten after its hours, and not while an order of the customer is unerased", async () => {
+    await still(async (trx) => {
+      const waiting = await placed(trx);
+      const [old, young] = [newId(), newId()];
+      for (const id of [old, young, waiting.customer.id]) await erasure.insertErasedCustomer(trx, id);
+      const since = (id: string, moment: string) =>
+        trx.query(`UPDATE erased_customers SET created_at = ${moment} WHERE customer_id = ?`, [id]);
+      await since(old, at(-3_601));
+      await since(young, at(-3_600));
+      await since(waiting.customer.id, at(-9_999));
+      await erasure.pruneErasedCustomers(trx, 1);
+      const left = await rows<{ id: string }>(trx, "SELECT customer_id AS id FROM erased_customers");
+      expect(left.map(({ id }) => id).sort()).toEqual([young, waiting.customer.id].sort());
+    });
+  });
+
+  it("is known of this customer only", async () => {
+    await still(async (trx) => {
+      const id = newId();
+      await erasure.insertErasedCustomer(trx, id);
+      expect(await former.isErasedCustomer(trx, id)).toBe(true);
+      expect(await former.isErasedCustomer(trx, newId())).toBe(false);
+    });
+  });
+});
+
+describe("a former deliverer", () => {
+  const known = (trx: Db) =>
+    rows(trx, "SELECT user_id AS id, version, updated_at = now() AS fresh FROM former_deliverers");
+
+  it("is recorded by the newest version; an older and a repeated one change nothing", async () => {
+    await still(async (trx) => {
+      const id = newId();
+      await former.addFormerDeliverer(trx, id, 5);
+      await trx.query(`UPDATE former_deliverers SET updated_at = ${at(-60)}`);
+      for (const version of [4, 5]) await former.addFormerDeliverer(trx, id, version);
+      expect(await known(trx)).toEqual([{ id, version: 5, fresh: false }]);
+      await former.addFormerDeliverer(trx, id, 6);
+      expect(await known(trx)).toEqual([{ id, version: 6, fresh: true }]);
+    });
+  });
+
+  it("who is a deliverer again by a newer version, is so; by an older or the same one, is not", async () => {
+    await still(async (trx) => {
+      const [id, other] = [newId(), newId()];
+      for (const one of [id, other]) await former.addFormerDeliverer(trx, one, 5);
+      for (const version of [4, 5]) await former.removeFormerDeliverer(trx, id, version);
+      expect(await former.isFormerDeliverer(trx, id)).toBe(true);
+      await former.removeFormerDeliverer(trx, id, 6);
+      expect(await former.isFormerDeliverer(trx, id)).toBe(false);
+      expect(await former.isFormerDeliverer(trx, other)).toBe(true);
+    });
+  });
+
+  it("is forgotten after the hours that a token lives", async () => {
+    await still(async (trx) => {
+      const [old, young] = [newId(), newId()];
+      for (const id of [old, young]) await former.addFormerDeliverer(trx, id, 1);
+      const since = (id: string, moment: string) =>
+        trx.query(`UPDATE former_deliverers SET updated_at = ${moment} WHERE user_id = ?`, [id]);
+      await since(old, at(-3_601));
+      await since(young, at(-3_600));
+      await former.pruneFormerDeliverers(trx, 1);
+      expect(await known(trx)).toMatchObject([{ id: young }]);
+    });
+  });
+});
+
+describe("the orders of a person", () => {
+  it("in delivery, are the deliverer's own that are being delivered", async () => {
+    await still(async (trx) => {
+      const me = newId();
+      const [mine, second, done, foreign] = [
+        ...[await placed(trx), await placed(trx), await placed(trx), await placed(trx)],
+      ] as [Order, Order, Order, Order];
+      for (const order of [mine, second, done]) await delivering(trx, order, me);
+      await delivering(trx, foreign, newId());
+      await trx.query("UPDATE orders SET status = 'ready' WHERE id = ?", [done.id]);
+      expect(await former.ordersInDelivery(trx, me)).toEqual([mine.id, second.id].sort());
+    });
+  });
+
+  it("that have not ended, are the customer's own, the oldest first", async () => {
+    await still(async (trx) => {
+      const [first, second, over, foreign] = [
+        ...[await placed(trx), await placed(trx), await placed(trx), await placed(trx)],
+      ] as [Order, Order, Order, Order];
+      for (const { id } of [second, over]) {
+        await trx.query("UPDATE orders SET customer_id = ? WHERE id = ?", [first.customer.id, id]);
+      }
+      await ended(trx, over);
+      expect(await former.openOrdersOf(trx, first.customer.id, 9)).toEqual([first.id, second.id].sort());
+      expect(await former.openOrdersOf(trx, first.customer.id, 1)).toEqual(
+        [first.id, second.id].sort().slice(0, 1),
+      );
+      expect(await former.openOrdersOf(trx, foreign.customer.id, 9)).toEqual([foreign.id]);
+    });
+  });
+});
+
+describe("a decision that is saved", () => {
+  async function paid(trx: Db, order: Order, paymentId: string) {
+    await trx.query(
+      `INSERT INTO payment_receipts (id, bank_id, payment_id, event_id, order_id, stated_order, amount_minor, currency,
+         outcome)
+       VALUES (:id, :bankId, :paymentId, :paymentId, :orderId, :orderId, 2950, 'EUR', 'accepted')`,
+      { id: newId(), bankId, paymentId, orderId: order.id },
+    );
+  }
+  const refundOf = (paymentId: string) => ({
+    ...{ id: newId(), paymentId, amount: { amountMinor: 100, currency: "EUR" }, reason: "cold" },
+  });
+  const outbox = { add: async () => undefined } as never;
+
+  it.each([0, 1, 2])(
+    "with %i refunds, starts their worker after the commit if there is one",
+    async (refunds) => {
+      const wakeRefunds = jest.fn();
+      const payments = Array.from({ length: refunds }, () => `pay_${newId()}`);
+      let order!: Order;
+      await db.transaction(async (trx) => {
+        order = await placed(trx);
+        for (const paymentId of payments) await paid(trx, order, paymentId);
+      });
+      const next = { ...order, version: 2 };
+      const transition = { type: "order.delayed", to: "pending", actor: CUSTOMER } as never;
+      await db.transaction(async (trx) => {
+        const decision = { next, transition, messages: [], refunds: payments.map(refundOf) };
+        expect(await saveDecision({ outbox, wakeRefunds }, trx, order, decision)).toBe(next);
+        expect(wakeRefunds).not.toHaveBeenCalled();
+      });
+      expect(wakeRefunds).toHaveBeenCalledTimes(refunds > 0 ? 1 : 0);
+      expect((await refundsOf(db, order.id)).map(({ paymentId }) => paymentId).sort()).toEqual(
+        payments.sort(),
+      );
+    },
+  );
+
+  it("that changes nothing, writes nothing; of a version that is gone, is a conflict", async () => {
+    await still(async (trx) => {
+      const order = await placed(trx);
+      const deps = { outbox, wakeRefunds: jest.fn() };
+      const before = await count(trx, "order_transitions");
+      const nothing = { next: order, transition: undefined, messages: [], refunds: [] } as never;
+      expect(await saveDecision(deps, trx, order, nothing)).toBe(order);
+      expect(await count(trx, "order_transitions")).toBe(before);
+      const late = { ...order, version: 7 };
+      const decision = { next: { ...late, version: 8 }, messages: [], refunds: [] } as never;
+      await expect(saveDecision(deps, trx, late, decision)).rejects.toMatchObject({ code: "ORDER_CONFLICT" });
+    });
+  });
+});
+
+describe("a position", () => {
+  it("is stored for the deliverer of this order alone, while it is delivered", async () => {
+    await still(async (trx) => {
+      const me = newId();
+      const [mine, foreign, waiting] = [await placed(trx), await placed(trx), await placed(trx)];
+      await delivering(trx, mine, me);
+      await delivering(trx, foreign, newId());
+      const save = ({ id }: Order) => savePosition(trx, id, me, { latitude: 1, longitude: 2 }, undefined);
+      expect(await save(mine)).toBeDefined();
+      expect([await save(foreign), await save(waiting)]).toEqual([undefined, undefined]);
+      expect(await rows(trx, "SELECT order_id FROM order_positions")).toEqual([{ orderId: mine.id }]);
+    });
+  });
+});
